@@ -1,6 +1,7 @@
 import type { Clock } from "./clock.ts";
 import { abortError, LongshoreError, type Stage } from "./error.ts";
 import { neverAborted, nobodyWaits, whenAborted } from "./when-aborted.ts";
+import type { Writable } from "./writable.ts";
 
 /** Name of an endpoint, unique among those a place knows. */
 export type EndpointId = string;
@@ -133,7 +134,7 @@ export function housekeepingCall(id: string, abort: AbortSignal = neverAborted):
 }
 
 /** A call that only its maker knows, and may still change. */
-export type OwnCall = { -readonly [Field in keyof Call]: Call[Field] };
+export type OwnCall = Writable<Call>;
 
 /**
  * The same call in an object of its own. Every request passes several; fields are assigned one by one, because engines give

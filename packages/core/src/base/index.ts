@@ -11,3 +11,4 @@ export * from "./reasons.ts";
 export * from "./until-ended.ts";
 export * from "./when-aborted.ts";
 export * from "./steps.ts";
+export * from "./writable.ts";

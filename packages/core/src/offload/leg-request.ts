@@ -1,4 +1,4 @@
-import type { Call, EndpointId } from "../base/index.ts";
+import type { Call, EndpointId, Writable } from "../base/index.ts";
 import type { Endpoint, InferenceRequest } from "../endpoint/index.ts";
 import { type Leg, legKey } from "../plan/index.ts";
 import { type Held, rulesFor, wantedBack } from "../parts/index.ts";
@@ -23,7 +23,7 @@ export function legRequest(
   const { parameters, leastAgreementRatio, pass, wire } = asked ?? {};
   const granted = here && pass && segment.from === held.cut && segment.to === to;
   // Assigned one by one, since this is done for every small request.
-  const request: { -readonly [Field in keyof InferenceRequest]: InferenceRequest[Field] } = {
+  const request: Writable<InferenceRequest> = {
     segment,
     inputs,
     codecs,

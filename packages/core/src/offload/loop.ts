@@ -1,4 +1,4 @@
-import { type Clock, type EndpointId, SpareControllers } from "../base/index.ts";
+import { type Clock, type EndpointId, SpareControllers, type Writable } from "../base/index.ts";
 import type { Endpoint } from "../endpoint/index.ts";
 import { type Checks, createChecks, readiness } from "../check/index.ts";
 import { type Arrivals, arrivals, radios, type RetryBudget, retryBudget } from "../estimate/index.ts";
@@ -187,7 +187,7 @@ export function createLoop(given: OffloadParts): Loop {
       const { usualItems } = known.usual;
       const { traffic } = job;
       // Assigned one by one, since this is done for every small request.
-      const request: { -readonly [Field in keyof PlanRequest]: PlanRequest[Field] } = {
+      const request: Writable<PlanRequest> = {
         model: name,
         from: held.cut,
         to: job.to,

@@ -1,4 +1,4 @@
-import { type Call, checkFresh, LongshoreError, ownCall } from "../base/index.ts";
+import { type Call, checkFresh, LongshoreError, ownCall, type Writable } from "../base/index.ts";
 import {
   type Endpoint,
   type EndpointInfo,
@@ -327,7 +327,7 @@ class LoopEndpoint implements OffloadEndpoint {
     const { objective, minInTimeRatio, minAgreementRatio } = aim;
     const limits = variant === "" ? aim : { objective, minInTimeRatio, minAgreementRatio, variant };
     // Assigned one by one, since this is done for every small request.
-    const job: { -readonly [Field in keyof Omit<Job, "held">]: Job[Field] } = Object.assign(
+    const job: Writable<Omit<Job, "held">> = Object.assign(
       { known, to, asked: request, limits, unexplained: true as const },
       confirming(this.#loop, toldOn, "everywhere"),
     );

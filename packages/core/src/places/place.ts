@@ -1,4 +1,4 @@
-import type { Clock, EndpointId, LongshoreError, Random } from "../base/index.ts";
+import type { Clock, EndpointId, LongshoreError, Random, Writable } from "../base/index.ts";
 import type { Endpoint, LoadReport, Offer } from "../endpoint/index.ts";
 import {
   type HedgeBudgetOptions,
@@ -301,7 +301,7 @@ export function followPlace(
       }
       const { underWay, serviceMs } = queue;
       const waitMs = queue.waitMs(nowMs) + slow.chargeMs(underWay, serviceMs, nowMs);
-      const view: { -readonly [Field in keyof EndpointView]: EndpointView[Field] } = {
+      const view: Writable<EndpointView> = {
         info: endpoint.info,
         link: table,
         queueMs: waitMs,

@@ -1,4 +1,4 @@
-import type { EndpointId } from "../base/index.ts";
+import type { EndpointId, Writable } from "../base/index.ts";
 import type { Bet } from "../estimate/index.ts";
 import type { CutId, Segment } from "../model/index.ts";
 import { isThrifty } from "../goal/index.ts";
@@ -259,7 +259,7 @@ function remoteLeg(
     const moving = (up[index] ?? 0) + (down[index] ?? 0);
     values[index] = moving + (there[index] ?? 0) + (priced.encoding[index] ?? 0);
   }
-  const leg: { -readonly [Field in keyof Leg]: Leg[Field] } = {
+  const leg: Writable<Leg> = {
     id,
     segment: segmentOf(question, choice, group.from, group.to),
     endpoint,

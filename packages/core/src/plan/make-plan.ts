@@ -1,4 +1,4 @@
-import type { Random } from "../base/index.ts";
+import type { Random, Writable } from "../base/index.ts";
 import { because, type Explained, whyNone } from "./explain.ts";
 import { localObstacle } from "./filter/local-place.ts";
 import { besideBest, choose, localCandidates, remoteFinalists } from "./finalists.ts";
@@ -103,7 +103,7 @@ function planOf(
   const { question, findings, locals } = explained;
   const { request, view } = question;
   // What is there now and then stands last: literals with something spread in between are slow to make.
-  const plan: { -readonly [Field in keyof Plan]: Plan[Field] } = {
+  const plan: Writable<Plan> = {
     schemaVersion: 1,
     view: view.number,
     model: request.model,

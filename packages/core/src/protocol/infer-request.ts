@@ -1,4 +1,4 @@
-import { allSteps, inSteps } from "../base/index.ts";
+import { allSteps, inSteps, type Writable } from "../base/index.ts";
 import type { KnownHeads } from "./known-heads.ts";
 import { type WireLimits, defaultWireLimits } from "./limits.ts";
 import { layOut, type Message, takeApart, takeHead } from "./message.ts";
@@ -78,8 +78,6 @@ export function eachOnce(outputs: readonly RequestedOutput[]): readonly Requeste
   const seen = new Set<string>();
   return outputs.length < 2 ? outputs : outputs.filter(({ name }) => seen.size < seen.add(name).size);
 }
-
-type Writable<T> = { -readonly [K in keyof T]: T[K] };
 
 /** A request whose JSON tensors have still to be read. */
 interface RequestWork {

@@ -1,4 +1,4 @@
-import { type Call, LongshoreError, turnWhileWanted } from "../../base/index.ts";
+import { type Call, LongshoreError, turnWhileWanted, type Writable } from "../../base/index.ts";
 import { endCut, type Segment } from "../../model/index.ts";
 import {
   accountParameter,
@@ -167,7 +167,7 @@ function unpackedResponse(
   const load = readLoadHeaders(exchanged.headers, parts.clock.nowMs());
   const outputs = checkOutputs(plain, request.outputs, expected);
   // Assigned one by one, since this is done for every small request.
-  const response: { -readonly [Field in keyof InferenceResponse]: InferenceResponse[Field] } = {
+  const response: Writable<InferenceResponse> = {
     outputs: exchanged.rest ? noTensors : outputs,
     account: accountOf(parts, request, told, exchanged, codingStages),
   };
