@@ -8,7 +8,7 @@ export interface AskedModel {
   readonly heard: Map<EndpointId, Heard>;
   /** Why places did not say what they have when they were asked last. */
   readonly unsaid: Map<EndpointId, LongshoreError>;
-  /** Places that will be asked when they pause no longer. */
+  /** Places that failed and will be asked again by themselves. */
   readonly due: Set<EndpointId>;
   local: Heard | undefined;
   known: KnownModel | undefined;
