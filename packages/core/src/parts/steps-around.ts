@@ -61,9 +61,9 @@ export function stepsAround(
     const known = (await local.describe(segment.model, segment.version, call))?.description;
     const body = known?.variants.find(({ name }) => name === segment.variant)?.body;
     if (known?.decoupled === true && segment.from === startCut && segment.to === endCut) {
-      const others =
+      const step =
         body?.kind === "pipeline" ? body.steps.find(({ run }) => "model" in run && run.elsewhere) : undefined;
-      const place = others ? await placeOf(segment, others, call) : local;
+      const place = step ? await placeOf(segment, step, call) : local;
       let last: InferenceResponse = { outputs: new Map(), account: accountOf(local, segment, []) };
       for await (const answer of answersOf(place, request, call)) last = answer;
       return last;

@@ -29,7 +29,7 @@ export interface LinkProbes extends Disposable {
    * Places that were sent a train just now, for the request that is decided next; each once. Of many those that were asked first: each
    * takes one or two milliseconds to write down what is believed of its link, so the others are left to upkeep.
    */
-  news(nowMs: number): Iterable<Place>;
+  news(nowMs: number): readonly Place[];
 }
 
 /** A request, as the next one is expected to be. */
@@ -83,6 +83,7 @@ const restMs = 200;
 const refusedMs = 40;
 /** Links that a decision waits for to be written down. */
 const mostNews = 4;
+const none: readonly Place[] = [];
 /** For a request to come, a link is considered a round trip and so long before, and again while that lies ahead. */
 const aheadMs = 60;
 const againMs = 10;
@@ -176,7 +177,7 @@ export function linkProbes(
 
   return {
     news(nowMs) {
-      if (asked.size === 0) return asked.keys();
+      if (asked.size === 0) return none;
       const fresh = [...asked].filter(([, atMs]) => nowMs - atMs < restMs).map(([place]) => place);
       asked.clear();
       return fresh.slice(0, mostNews);
