@@ -93,8 +93,8 @@ export function metSize(sizes: MetSize[], bytes: number): MetSize {
     const one = sizes[at];
     if (one?.bytes === bytes) return one;
   }
-  const index = sizeIndex(bytes);
-  const met = { bytes, at: sizes.length, index, fraction: sizeFraction(bytes, index) };
+  const { index, fraction } = sizePosition(bytes);
+  const met = { bytes, at: sizes.length, index, fraction };
   sizes.push(met);
   return met;
 }

@@ -9,6 +9,7 @@ import {
   type WireLimits,
   type WireRequest,
   type WireResponse,
+  type Writable,
 } from "@longshore/core";
 import type { Parts } from "../message/index.ts";
 import { errorOf } from "./status.ts";
@@ -87,7 +88,7 @@ export function ask(
   const { method, path, body, message } = request;
   const { headers, peer, surfaces } = served;
   // Assigned one by one, as in `ownCall`.
-  const asked: { -readonly [Field in keyof WireRequest]: WireRequest[Field] } = {
+  const asked: Writable<WireRequest> = {
     method,
     path,
     headers,

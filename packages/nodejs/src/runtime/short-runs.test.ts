@@ -1,4 +1,11 @@
-import { float32Tensor, housekeepingCall, numericTensor, tensorsOf, type Tensors } from "@longshore/core";
+import {
+  float32Tensor,
+  housekeepingCall,
+  numericTensor,
+  tensorsOf,
+  type Tensors,
+  type Writable,
+} from "@longshore/core";
 import { artifactOf, identityModel, manualClock, onnxRuntimeContract } from "@longshore/testkit";
 import { describe, expect, it } from "vitest";
 import { importOrt } from "./import-ort.ts";
@@ -22,8 +29,6 @@ onnxRuntimeContract("a runner on the calling thread", () =>
 );
 
 const inputs = (size: number): Tensors => tensorsOf(float32Tensor("x", [size], new Float32Array(size)));
-
-type Writable<T> = { -readonly [K in keyof T]: T[K] };
 
 /** A session whose runs take as long as `tookMs` says, on a clock that only they move. */
 function double(advance: (ms: number) => Promise<void>, tookMs: () => number) {

@@ -22,6 +22,7 @@ import {
   unpackTensors,
   type WireBody,
   type WireResponse,
+  type Writable,
 } from "@longshore/core";
 import { Holding } from "../body/index.ts";
 import { holdsCredential } from "../identify/index.ts";
@@ -91,8 +92,6 @@ function sequenceOf(message: InferRequestMessage, state: Tensors | undefined): S
   }
   return { ...told, ...(state ? { state } : {}) };
 }
-
-type Writable<T> = { -readonly [K in keyof T]: T[K] };
 
 /** Parts that a request may have are assigned one by one: spreading them costs every small request more than they do. */
 function toRequest(

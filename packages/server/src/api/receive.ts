@@ -19,6 +19,7 @@ import {
   type WireBody,
   type WireForm,
   turnWhileWanted,
+  type Writable,
 } from "@longshore/core";
 import { type BodyPool, type Held, rawInput, rawLead, rawRequest, worthKeepingBytes } from "../body/index.ts";
 import type { Api, Asked } from "./parts.ts";
@@ -283,7 +284,7 @@ export function receive(
     };
     const lead = input ? rawLead(input) : 0;
     // Assigned one by one, since this is done for every small request.
-    const reads: { -readonly [Field in keyof BodyOptions]: BodyOptions[Field] } = {
+    const reads: Writable<BodyOptions> = {
       maxBytes: limits.maxBodyBytes,
       headerLength: headerLength ?? 0,
       lead,

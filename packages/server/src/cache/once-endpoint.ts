@@ -25,6 +25,7 @@ import {
   type Tensor,
   through,
   totalBytes,
+  type Writable,
 } from "@longshore/core";
 import { entryBytes, fromMemory } from "./answer-copy.ts";
 import { rulesKey } from "./answer-key.ts";
@@ -198,7 +199,7 @@ function own({
   state,
   stateSeal,
 }: InferenceResponse): InferenceResponse {
-  const mine: { -readonly [Field in keyof InferenceResponse]: InferenceResponse[Field] } = {
+  const mine: Writable<InferenceResponse> = {
     outputs: copied(outputs),
     account,
   };
