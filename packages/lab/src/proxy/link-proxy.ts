@@ -91,13 +91,13 @@ export async function linkProxy(options: LinkProxyOptions): Promise<LinkProxy> {
       paused[direction].add(from);
     });
     from.on("end", () => lanes[direction].finish(sink));
-    from.on("error", () => to.resetAndDestroy());
+    from.on("error", () => breakOff(to));
     from.on("close", () => {
       sockets.delete(from);
       paused[direction].delete(from);
       // A side that broke, rather than ended, breaks the other.
       if (from.readableEnded) return;
-      to.resetAndDestroy();
+      breakOff(to);
       lanes[direction].abandon(sink, clogBytes);
     });
     if (begin) lanes[direction].open(sink);
@@ -105,7 +105,7 @@ export async function linkProxy(options: LinkProxyOptions): Promise<LinkProxy> {
 
   const server = createServer({ allowHalfOpen: true, pauseOnConnect: true }, (client) => {
     if (refusing || sockets.size >= 2 * maxConnections) {
-      client.resetAndDestroy();
+      breakOff(client);
       return;
     }
     const upstream = new Socket({ allowHalfOpen: true });
@@ -124,7 +124,7 @@ export async function linkProxy(options: LinkProxyOptions): Promise<LinkProxy> {
   let closing: Promise<void> | undefined;
 
   function dropAll(): void {
-    for (const socket of sockets) socket.resetAndDestroy();
+    for (const socket of sockets) breakOff(socket);
     sockets.clear();
   }
   function close(): Promise<void> {
@@ -163,6 +163,12 @@ export async function linkProxy(options: LinkProxyOptions): Promise<LinkProxy> {
     close,
     [Symbol.asyncDispose]: close,
   };
+}
+
+/** Resets a connection. One that is just ending is closed: Node.js would not reset it, leave it open, and never say that it closed. */
+function breakOff(socket: Socket): void {
+  if (socket.writableEnded === socket.writableFinished) socket.resetAndDestroy();
+  else socket.destroy();
 }
 
 function listening(server: Server, port: number): Promise<void> {

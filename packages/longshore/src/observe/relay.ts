@@ -1,12 +1,8 @@
 import { once } from "node:events";
 import { type AddressInfo, connect, createServer, isIP, type Server, type Socket } from "node:net";
-import {
-  connect as connectTls,
-  createServer as createTlsServer,
-  type ConnectionOptions,
-  TLSSocket,
-} from "node:tls";
+import { connect as connectTls, createServer as createTlsServer, type ConnectionOptions } from "node:tls";
 import { LongshoreError } from "@longshore/core";
+import { giveUp } from "@longshore/nodejs";
 import { type ListenTls, nodeTls } from "@longshore/server";
 
 /** Looks at what passes on one connection. */
@@ -56,17 +52,11 @@ function pass(from: Socket, to: Socket, look: (chunk: Uint8Array) => void): void
     look(chunk);
   });
   from.on("end", () => to.end());
-  from.on("error", () => breakOff(to));
+  from.on("error", () => giveUp(to));
   from.on("close", () => {
     // A side that broke, rather than ended, breaks the other.
-    if (!from.readableEnded) breakOff(to);
+    if (!from.readableEnded) giveUp(to);
   });
-}
-
-/** Inside TLS nothing but an end without a word says so. */
-function breakOff(socket: Socket): void {
-  if (socket instanceof TLSSocket) socket.destroy();
-  else socket.resetAndDestroy();
 }
 
 function dialled({ target, protocol }: RelayOptions): Socket {

@@ -1,11 +1,19 @@
 import { once } from "node:events";
 import { Agent, createServer as createHttpsServer, request } from "node:https";
-import { type AddressInfo, createServer, type LookupFunction, type Server, type Socket } from "node:net";
+import {
+  type AddressInfo,
+  connect,
+  createServer,
+  type LookupFunction,
+  type Server,
+  type Socket,
+} from "node:net";
 import { afterEach, describe, expect, it } from "vitest";
 import { type Clock, housekeepingCall, type WireRequest } from "@longshore/core";
 import { manualClock } from "@longshore/testkit";
 import { testAuthority } from "@longshore/testkit/certificates";
 import { systemClock } from "../device/index.ts";
+import { giveUp } from "./give-up.ts";
 import { httpTransport } from "./http-transport.ts";
 import { nodeExchange } from "./node-exchange.ts";
 
@@ -74,6 +82,17 @@ describe("a request that is given up while its body is on its way", () => {
 
   it("is not sent on", async () => {
     expect(await readAfterGivingUp()).toBeLessThan(most);
+  });
+});
+
+describe("a connection that is given up while it ends", () => {
+  it("is closed, and says so", async () => {
+    const server = createServer({ allowHalfOpen: true, pauseOnConnect: true });
+    const socket = connect({ host: "127.0.0.1", port: await portOf(server), allowHalfOpen: true });
+    await once(socket, "connect");
+    socket.end();
+    giveUp(socket);
+    await once(socket, "close");
   });
 });
 

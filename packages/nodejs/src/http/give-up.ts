@@ -8,11 +8,13 @@ import { TLSSocket } from "node:tls";
  * is no reset: Node.js gives no way to the socket that a ciphered one writes to.
  */
 export function giveUp(connection: Duplex): void {
-  // A reset would wait for a connection that is not made yet.
+  // A reset would wait for a connection that is not made yet, and fail on one that is just ending: Node.js then leaves it open
+  // for good (EINVAL of `uv_tcp_close_reset`), and nobody hears that it closed.
   const resets =
     connection instanceof Socket &&
     !(connection instanceof TLSSocket) &&
     !connection.connecting &&
+    connection.writableEnded === connection.writableFinished &&
     !connection.destroyed;
   if (resets) connection.resetAndDestroy();
   else connection.destroy();
