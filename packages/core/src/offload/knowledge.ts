@@ -38,7 +38,7 @@ export interface Knowledge extends Disposable {
   used(model: string, version: string | undefined, nowMs: number): void;
   /**
    * What is known, after asking when nothing is. Throws `unknown-model` (`unknown-version`, where there is another one) when all
-   * places said that they do not have it, and `unreachable` when one did not say. `question`: another place asks what there is here, and nothing is to be run.
+   * places said that they do not have it, and `unreachable` when one did not say, or there is none. `question`: another place asks what there is here, and nothing is to be run.
    */
   learn(model: string, version: string | undefined, call: Call, question?: boolean): Promise<KnownModel>;
   /** Asks again, in one round for all who wait, until that digest is not what is known; no longer than the call lasts. */
@@ -360,7 +360,7 @@ export function knowledgeOf(
       }
       entries.delete(keyOf(model, version));
       if (failure !== undefined) throw failure;
-      const error = nothingKnown(entry, places, call.path);
+      const error = nothingKnown(entry, places, call.path, local !== undefined);
       throw question ? error : await orNoVersion(error, version, () => this.learn(model, undefined, call));
     },
     async renewed(model, version, digest, call) {

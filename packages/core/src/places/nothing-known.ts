@@ -16,16 +16,22 @@ export function tooSlow(error: LongshoreError | undefined): boolean {
 }
 
 /**
- * The error where nothing is known of a model: because nobody has it, or because somebody did not say, or would not. `path` is
- * where the question has been.
+ * The error where nothing is known of a model: because nobody has it, or because somebody did not say, or would not, or nobody
+ * is there who could. `path` is where the question has been; `runsHere` whether this place has models of its own.
  */
 export function nothingKnown(
   { model, version, heard, unsaid }: Questioned,
   places: { readonly all: ReadonlyMap<EndpointId, unknown> },
   path: readonly EndpointId[],
+  runsHere: boolean,
 ): LongshoreError {
   const named = version === undefined ? model : `${model} version ${version}`;
   const ids = [...places.all.keys()];
+  // Places that are about to join, or a directory that was not read yet, may have it: nobody has said no.
+  if (!runsHere && ids.length === 0) {
+    const why = `no server is known yet that could have ${named}`;
+    return new LongshoreError("unreachable", "resolve", why);
+  }
   // Those that ask are not asked back, and do not ask for what they have.
   const silent = ids.filter((id) => !heard.has(id) && !path.includes(id));
   for (const id of silent) {
