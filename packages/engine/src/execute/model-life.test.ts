@@ -529,11 +529,11 @@ describe("memory for models", () => {
 });
 
 describe("shared resources", () => {
-  const limited = (name: string, need: number, extra = ""): void => {
+  const limited = (name: string, need: number, extra = "", count = 2): void => {
     store.put(`${name}/1/model.onnx`, memoryFile("slow"));
     store.put(
       `${name}/config.pbtxt`,
-      `backend: "onnxruntime" instance_group { count: 2 rate_limiter { resources [ { name: "R" count: ${need} } ] ${extra} } }`,
+      `backend: "onnxruntime" instance_group { count: ${count} rate_limiter { resources [ { name: "R" count: ${need} } ] ${extra} } }`,
     );
   };
 
@@ -563,6 +563,18 @@ describe("shared resources", () => {
     });
     // What nobody says how much there is of suffices for the one that wants most.
     await load(engineWith({ resources: {} }), "a");
+  });
+
+  it("go round by priority, too, where each model has one instance, which is asked for again when its run ends", async () => {
+    limited("urgent", 1, "priority: 1", 1);
+    limited("patient", 1, "priority: 3", 1);
+    const engine = engineWith({ resources: { R: 1 } });
+    await load(engine, "urgent");
+    await load(engine, "patient");
+    const order: string[] = [];
+    const names = ["urgent", "patient"].flatMap((name) => Array.from({ length: 8 }, () => name));
+    await clock.finish(Promise.all(names.map((name) => start(engine, name).then(() => order.push(name)))));
+    expect(order.slice(0, 8).filter((name) => name === "urgent")).toHaveLength(6);
   });
 
   it("go round by priority, and who gives up keeps nobody waiting", async () => {

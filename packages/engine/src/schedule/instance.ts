@@ -49,6 +49,11 @@ export class Instance {
     return this.#claim?.take(again) ?? true;
   }
 
+  /** Gives back what its run took of shared resources, once it has ended. */
+  giveBack(): void {
+    this.#claim?.give();
+  }
+
   /** How much longer its run should take. */
   remainingMs(nowMs: number): number {
     return this.state === "busy" ? Math.max(0, this.#startedMs + this.#expectedMs - nowMs) : 0;
@@ -84,9 +89,6 @@ export class Instance {
       // What went wrong is told to whoever waits for the result.
     }
     const { ranMs, begun = true } = session;
-    const claim = this.#claim;
-    // Whoever is woken by this must find the instance as it will be.
-    if (claim) queueMicrotask(() => claim.give());
     if (LongshoreError.is(thrown) && thrown.reason === "runtime-crashed") {
       this.#session = undefined;
       if (this.state === "busy") this.state = "dead";

@@ -2,6 +2,9 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { type RateLimiter, rateLimiter, type ResourceClaim } from "./rate-limiter.ts";
 
+/** Lets those be called who are next after something was given back. */
+const called = (): Promise<void> => Promise.resolve();
+
 /** An instance that runs whenever it may. */
 function instance(limiter: RateLimiter, name: string, count: number, log: string[], priority = 1) {
   const claim: ResourceClaim = limiter.register(name, [{ name: "R", count }], priority);
@@ -17,7 +20,7 @@ function instance(limiter: RateLimiter, name: string, count: number, log: string
 }
 
 describe("shared resources", () => {
-  it("are kept for who waits for much, so that small takers do not pass it for ever", () => {
+  it("are kept for who waits for much, so that small takers do not pass it for ever", async () => {
     const log: string[] = [];
     const limiter = rateLimiter({ R: 2 });
     const small = instance(limiter, "small", 1, log);
@@ -28,13 +31,36 @@ describe("shared resources", () => {
     other.start();
     expect(log).toEqual(["small", "other"]);
     other.claim.give();
+    await called();
     // `other` has had a turn and `large` none: what is free is kept for it.
     other.start();
     expect(log).toEqual(["small", "other"]);
     small.claim.give();
+    await called();
     expect(log).toEqual(["small", "other", "large"]);
     large.claim.give();
+    await called();
     expect(log).toEqual(["small", "other", "large", "other"]);
+  });
+
+  it("are shared by who comes back after a rest, which does not run alone until it has caught up", async () => {
+    const log: string[] = [];
+    const limiter = rateLimiter({ R: 1 });
+    const [busy, rested] = [instance(limiter, "busy", 1, log), instance(limiter, "rested", 1, log)];
+    for (let turn = 0; turn < 100; turn++) {
+      busy.start();
+      busy.claim.give();
+    }
+    log.length = 0;
+    busy.start();
+    rested.start();
+    for (let turn = 0; turn < 10; turn++) {
+      const runs = log.at(-1) === "busy" ? busy : rested;
+      runs.claim.give();
+      runs.start();
+      await called();
+    }
+    expect(log.filter((name) => name === "rested").length).toBeLessThan(7);
   });
 
   it("that do not overlap do not wait for each other, and one that goes gives back what it holds", () => {
@@ -42,23 +68,23 @@ describe("shared resources", () => {
     const a = limiter.register("a", [{ name: "A", count: 1 }], 1);
     const b = limiter.register("b", [{ name: "B", count: 1 }], 1);
     const second = limiter.register("second", [{ name: "A", count: 1 }], 1);
-    let called = 0;
-    expect([a.take(() => undefined), b.take(() => undefined), second.take(() => void called++)]).toEqual([
+    let calls = 0;
+    expect([a.take(() => undefined), b.take(() => undefined), second.take(() => void calls++)]).toEqual([
       true,
       true,
       false,
     ]);
     a[Symbol.dispose]();
-    expect(called).toBe(1);
+    expect(calls).toBe(1);
     expect(second.take(() => undefined)).toBe(true);
     expect(() => limiter.register("greedy", [{ name: "A", count: 2 }], 1)).toThrow(
       expect.objectContaining({ reason: "invalid-configuration" }) as Error,
     );
   });
 
-  it("are never taken beyond what there is, and everybody who asks gets a turn", () => {
-    fc.assert(
-      fc.property(
+  it("are never taken beyond what there is, and everybody who asks gets a turn", async () => {
+    await fc.assert(
+      fc.asyncProperty(
         fc.array(
           fc.record({ count: fc.integer({ min: 0, max: 3 }), priority: fc.integer({ min: 1, max: 4 }) }),
           {
@@ -67,7 +93,7 @@ describe("shared resources", () => {
           },
         ),
         fc.array(fc.nat(), { maxLength: 200 }),
-        (needs, picks) => {
+        async (needs, picks) => {
           const limiter = rateLimiter({ R: 3 });
           const running = new Set<number>();
           const turns = needs.map(() => 0);
@@ -89,6 +115,7 @@ describe("shared resources", () => {
           for (const pick of picks) {
             const index = pick % needs.length;
             if (running.delete(index)) claims[index]?.give();
+            await called();
             start(index);
           }
           // When all that runs ends, again and again, nobody is left waiting.
@@ -98,6 +125,7 @@ describe("shared resources", () => {
               running.delete(index);
               claims[index]?.give();
             }
+            await called();
           }
           expect(Math.min(...turns)).toBeGreaterThan(0);
         },

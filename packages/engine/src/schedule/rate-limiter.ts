@@ -5,8 +5,9 @@ import { LongshoreError } from "@longshore/core";
  * processor bears at a time. Each instance says how much of which resource a run takes, and a run begins only when all of
  * it is there (Triton's rate limiter, `execution_count`).
  *
- * Whoever had the fewest turns, counted times its priority, is next. A run that waits for much is not passed by others
- * that take the same resources in small pieces: what it waits for is kept for it.
+ * Whoever had the fewest turns, counted times its priority, is next; who comes, or had nothing to run for a while, begins
+ * about where those are that it shares with, or it would run alone until it has caught up. A run that waits for much is not
+ * passed by others that take the same resources in small pieces: what it waits for is kept for it.
  */
 export interface RateLimiter {
   /** Throws `invalid-configuration` for more than there is. Dispose it when the instance goes. */
@@ -23,7 +24,7 @@ export interface ResourceNeed {
 export interface ResourceClaim extends Disposable {
   /** Takes what a run needs, or remembers to call `again` once it can be had. */
   take(again: () => void): boolean;
-  /** The run is over. */
+  /** The run is over. Who is next is called a moment later, so that whoever gave it back may ask for its next one, too. */
   give(): void;
 }
 
@@ -31,6 +32,7 @@ interface Claimer {
   readonly needs: readonly ResourceNeed[];
   readonly priority: number;
   turns: number;
+  holding: boolean;
   again: (() => void) | undefined;
 }
 
@@ -56,6 +58,13 @@ export function rateLimiter(totals: Readonly<Record<string, number>>): RateLimit
   const rank = ({ turns, priority }: Claimer): number => (turns + 1) * priority;
   const shares = (a: Claimer, b: Claimer): boolean =>
     a.needs.some(({ name }) => b.needs.some((other) => other.name === name));
+  /** No further behind than those have been that share with it and run or wait: what each had before its last turn. */
+  const catchUp = (own: Claimer): void => {
+    const ranks = [...claimers]
+      .filter((other) => other !== own && (other.holding || other.again) && shares(own, other))
+      .map((other) => rank(other) - other.priority);
+    if (ranks.length > 0) own.turns = Math.max(own.turns, Math.min(...ranks) / own.priority - 1);
+  };
   const change = (needs: readonly ResourceNeed[], sign: 1 | -1): void => {
     for (const { name, count } of needs) taken.set(name, (taken.get(name) ?? 0) + sign * count);
   };
@@ -85,20 +94,17 @@ export function rateLimiter(totals: Readonly<Record<string, number>>): RateLimit
           `${name} takes ${need.count} of resource ${need.name} for a run; there are ${totals[need.name]}`,
         );
       }
-      const own: Claimer = { needs, priority, turns: 0, again: undefined };
-      // Who comes late has had as many turns as those who are there, or it would run alone until it has caught up.
-      own.turns = Math.min(...[...claimers].map(({ turns }) => turns), Infinity);
-      if (own.turns === Infinity) own.turns = 0;
+      const own: Claimer = { needs, priority, turns: 0, holding: false, again: undefined };
       claimers.add(own);
-      let holding = false;
       const give = (): void => {
-        if (!holding) return;
-        holding = false;
+        if (!own.holding) return;
+        own.holding = false;
         change(needs, -1);
-        wake();
+        queueMicrotask(wake);
       };
       return {
         take(again) {
+          catchUp(own);
           const before = [...claimers].some(
             (other) => other !== own && other.again && shares(own, other) && rank(other) < rank(own),
           );
@@ -108,7 +114,7 @@ export function rateLimiter(totals: Readonly<Record<string, number>>): RateLimit
           }
           own.again = undefined;
           own.turns++;
-          holding = true;
+          own.holding = true;
           change(needs, 1);
           return true;
         },

@@ -335,6 +335,7 @@ export class GraphScheduler implements Scheduler {
     this.#running--;
     this.#idleSinceMs = clock.nowMs();
     core.give(this.#idleSinceMs);
+    on.giveBack();
     this.#charge(members, rows, tookMs - expectedMs);
     if (completed && inputMs !== undefined && begun) {
       this.#times.seen(rows, tookMs, this.#idleSinceMs, first.rowBytes, ranMs);
