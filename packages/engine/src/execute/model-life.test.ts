@@ -565,17 +565,20 @@ describe("shared resources", () => {
     await load(engineWith({ resources: {} }), "a");
   });
 
-  it("go round by priority, too, where each model has one instance, which is asked for again when its run ends", async () => {
-    limited("urgent", 1, "priority: 1", 1);
-    limited("patient", 1, "priority: 3", 1);
-    const engine = engineWith({ resources: { R: 1 } });
-    await load(engine, "urgent");
-    await load(engine, "patient");
-    const order: string[] = [];
-    const names = ["urgent", "patient"].flatMap((name) => Array.from({ length: 8 }, () => name));
-    await clock.finish(Promise.all(names.map((name) => start(engine, name).then(() => order.push(name)))));
-    expect(order.slice(0, 8).filter((name) => name === "urgent")).toHaveLength(6);
-  });
+  it.each([1, 4])(
+    "go round by priority on %d cores, too, where each model has one instance",
+    async (cores) => {
+      limited("urgent", 1, "priority: 1", 1);
+      limited("patient", 1, "priority: 3", 1);
+      const engine = engineWith({ resources: { R: 1 }, limits: { cores } });
+      await load(engine, "urgent");
+      await load(engine, "patient");
+      const order: string[] = [];
+      const names = ["urgent", "patient"].flatMap((name) => Array.from({ length: 8 }, () => name));
+      await clock.finish(Promise.all(names.map((name) => start(engine, name).then(() => order.push(name)))));
+      expect(order.slice(0, 8).filter((name) => name === "urgent")).toHaveLength(6);
+    },
+  );
 
   it("go round by priority, and who gives up keeps nobody waiting", async () => {
     limited("urgent", 1, "priority: 1");

@@ -53,7 +53,7 @@ export interface CoreClaim extends Disposable {
 export interface CoreRun {
   /** As whoever took it said. */
   readonly expectedMs: number;
-  /** Its run is over, or did not come about. Who is next is called a moment later, so that its own scheduler may ask, too. */
+  /** Its run is over. Who is next is called a moment later, so that its own scheduler may ask, too. */
   give(nowMs: number): void;
 }
 

@@ -49,6 +49,11 @@ export class Instance {
     return this.#claim?.take(again) ?? true;
   }
 
+  /** Gives back what was claimed for a run that did not come about. */
+  unclaim(): void {
+    this.#claim?.drop();
+  }
+
   /** Gives back what its run took of shared resources, once it has ended. */
   giveBack(): void {
     this.#claim?.give();

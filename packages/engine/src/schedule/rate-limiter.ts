@@ -26,6 +26,8 @@ export interface ResourceClaim extends Disposable {
   take(again: () => void): boolean;
   /** The run is over. Who is next is called a moment later, so that whoever gave it back may ask for its next one, too. */
   give(): void;
+  /** There was no run after all: it was no turn. */
+  drop(): void;
 }
 
 interface Claimer {
@@ -119,6 +121,10 @@ export function rateLimiter(totals: Readonly<Record<string, number>>): RateLimit
           return true;
         },
         give,
+        drop() {
+          own.turns--;
+          give();
+        },
         [Symbol.dispose]: () => {
           claimers.delete(own);
           give();

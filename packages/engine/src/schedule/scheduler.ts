@@ -277,12 +277,12 @@ export class GraphScheduler implements Scheduler {
 
   /** Starts a run where a core and an instance can be had. */
   #begins(idle: readonly Instance[], members: readonly Waiting[], first: Waiting): boolean {
-    const nowMs = this.#parts.clock.nowMs();
-    const core = this.#cores.take(first, this.#times.runMs(rowsIn(members), first.rowBytes) ?? 0, nowMs);
-    if (!core) return false;
+    // What models share comes first: who waits for that would have its place in the line for cores in vain.
     const on = idle.find((one) => one.claim(this.#again));
-    if (!on) {
-      core.give(nowMs);
+    const expectedMs = this.#times.runMs(rowsIn(members), first.rowBytes) ?? 0;
+    const core = on && this.#cores.take(first, expectedMs, this.#parts.clock.nowMs());
+    if (!core) {
+      on?.unclaim();
       return false;
     }
     for (const member of members) this.#room.leave(member);
