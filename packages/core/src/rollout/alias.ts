@@ -196,7 +196,8 @@ export async function changed(
   if (change.do === "start") {
     const { version, mode, weightRatio, by, limits } = change;
     const candidate = await resolve(model, version);
-    if (candidate.digest === stable.digest) read.refuse("version", "another than the stable one");
+    if (candidate.digest === stable.digest)
+      read.refuse("version", `one with other content than the stable version ${stable.version}`);
     const because = `${mode} of version ${version} for ${+(weightRatio * 100).toFixed(3)} %`;
     return { ...next, model, stable, trial: { candidate, mode, weightRatio, by, limits }, because };
   }

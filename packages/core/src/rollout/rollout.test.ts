@@ -100,6 +100,18 @@ describe("an alias", () => {
     await expect(change(0, { do: "set", model: "ocr", version: "2" })).rejects.toMatchObject({
       reason: "conflict",
     });
+    const same = {
+      do: "start",
+      version: "1",
+      mode: "canary",
+      weightRatio: 0.1,
+      by: "request",
+      limits,
+    } as const;
+    await expect(change(1, same)).rejects.toMatchObject({
+      reason: "invalid-input",
+      message: expect.stringContaining("other content than the stable version 1") as string,
+    });
     await start("canary", 0.1);
     await expect(change(1, { do: "promote" })).rejects.toMatchObject({ reason: "conflict" });
     const settled = await Promise.allSettled([change(2, { do: "promote" }), change(2, { do: "abort" })]);

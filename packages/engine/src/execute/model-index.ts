@@ -49,7 +49,9 @@ async function entriesOf(facts: IndexFacts, name: string): Promise<readonly Inde
   if (facts.unloading(name)) return [{ name, version: "", state: "unloading" }];
   if (!facts.isOn(name) && facts.problem(name, "") === undefined)
     return [{ name, version: "", state: "unloaded" }];
-  return [{ name, version: "", state: "unavailable", reason: problem ?? "it has no version folder" }];
+  return [
+    { name, version: "", state: "unavailable", reason: problem ?? "it has no version folder that is served" },
+  ];
 }
 
 function entryOf(

@@ -116,6 +116,12 @@ describe("versions", () => {
     if (other) await expect(start(engine, "m", other)).rejects.toMatchObject({ reason: "unknown-version" });
   });
 
+  it("that are there and that the policy does not serve are not said to be missing", async () => {
+    store.put("m/config.pbtxt", `backend: "onnxruntime" version_policy { specific { versions: [ 7 ] } }`);
+    const engine = engineWith();
+    expect(await states(engine)).toEqual({ "m/": "unavailable: it has no version folder that is served" });
+  });
+
   it("are found by labels, which follow a load", async () => {
     store.put("m/model.yaml", "versionLabels: { stable: 1, canary: 2 }");
     const engine = engineWith();
@@ -524,7 +530,12 @@ describe("memory for models", () => {
     expect(runtime.loads.filter((one) => one === "one:0..1")).toHaveLength(1);
     store.put("big/1/model.onnx", memoryFile("one"));
     store.put("big/model.yaml", "variants: [{ name: only, memoryBytes: 3000 }]");
-    await expect(start(engine, "big")).rejects.toMatchObject({ reason: "memory-limit" });
+    // There is no use in coming back.
+    await expect(start(engine, "big")).rejects.toMatchObject({
+      reason: "memory-limit",
+      message: expect.stringContaining("all models together may hold") as string,
+      retryAfterMs: undefined,
+    });
   });
 });
 

@@ -194,6 +194,13 @@ export function graphPool(parts: GraphPoolParts): GraphPool {
       going.add(entry);
       held -= entry.bytes;
     }
+    if (bytes > maxModelBytes) {
+      throw new LongshoreError(
+        "memory-limit",
+        "execute",
+        `model ${model} takes about ${bytes} bytes; all models together may hold ${maxModelBytes}`,
+      );
+    }
     if (held + bytes > maxModelBytes) {
       throw new LongshoreError(
         "memory-limit",

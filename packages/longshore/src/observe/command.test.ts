@@ -222,6 +222,10 @@ it("ends a client's connection when the server is not there, and refuses what it
   const refused = await observing("--in-front-of", "tcp://127.0.0.1:8443");
   expect(refused.lines[0]).toMatchObject({ error: { reason: "invalid-input" } });
   expect(await refused.end()).toBe(2);
+  // Where it is in front of is printed.
+  const secret = await observing("--in-front-of", "http://user:secret@127.0.0.1:8000");
+  expect(secret.lines[0]).toMatchObject({ error: { reason: "invalid-configuration" } });
+  expect(JSON.stringify(secret.lines)).not.toContain("secret");
   const held = createServer().listen(0, "127.0.0.1");
   await once(held, "listening");
   open.push({ close: () => held.close() });

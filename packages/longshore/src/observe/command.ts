@@ -1,4 +1,10 @@
-import { type Clock, housekeepingCall, LongshoreError, type ModelKnowledge } from "@longshore/core";
+import {
+  checkCredentialTarget,
+  type Clock,
+  housekeepingCall,
+  LongshoreError,
+  type ModelKnowledge,
+} from "@longshore/core";
 import { systemClock } from "@longshore/nodejs";
 import { platformCodecs } from "../compose/codecs.ts";
 import { openEngine } from "../compose/open-engine.ts";
@@ -38,6 +44,7 @@ function invalid(message: string): LongshoreError {
 /** Where bytes go. What is encrypted cannot be looked at, so TLS to the server begins here anew. */
 function targetOf(option: string, value: string, tls: RelayTarget["tls"]): RelayTarget {
   const url = URL.canParse(value) ? new URL(value) : undefined;
+  if (url) checkCredentialTarget(url, undefined);
   const secure = url?.protocol === "https:";
   if (!url || (!secure && url.protocol !== "http:") || url.pathname !== "/" || url.search !== "") {
     throw invalid(`--${option} wants http://host:port or https://host:port without a path, not '${value}'`);
