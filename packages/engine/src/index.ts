@@ -4,7 +4,7 @@
  * @module
  */
 export { createEngine, type Engine } from "./execute/engine.ts";
-export type { EngineLimits, EngineParts } from "./execute/engine-parts.ts";
+export type { EngineLimits, EngineParts, KeptAnswers } from "./execute/engine-parts.ts";
 export { usedModels, withVariant, type WrittenVariant } from "./configuration/index.ts";
 export * from "./lane/index.ts";
 export type { IndexEntry, ModelState } from "./execute/model-index.ts";

@@ -1,4 +1,13 @@
-import type { Clock, EndpointInfo, Observer, Random, TenantId } from "@longshore/core";
+import type {
+  Call,
+  Clock,
+  EndpointInfo,
+  InferenceRequest,
+  InferenceResponse,
+  Observer,
+  Random,
+  TenantId,
+} from "@longshore/core";
 import type { ModelSource, ModelStore, RepositoryParts } from "../repository/index.ts";
 import type { SealKey } from "../sequence/index.ts";
 import type { TransformSet } from "../transform/index.ts";
@@ -41,6 +50,19 @@ export interface EngineLimits {
   readonly maxModelBytes: number;
 }
 
+/** Keeps answers of models whose operators say that equal inputs have equal answers. */
+export interface KeptAnswers {
+  /**
+   * An answer to an equal request from memory, that of one under way, or that of `run`, in memory of the caller's. The call that
+   * `run` gets ends when nobody waits for its answer any more.
+   */
+  infer(
+    request: InferenceRequest,
+    call: Call,
+    run: (call: Call) => Promise<InferenceResponse>,
+  ): Promise<InferenceResponse>;
+}
+
 /** What an engine is made from. The parts stay their maker's: `close` does not close runtimes, lane or store. */
 export interface EngineParts {
   readonly info: EndpointInfo;
@@ -74,6 +96,8 @@ export interface EngineParts {
   readonly defaultMaxBatchSize?: number;
   /** What other places say that their models take and give; default: none is asked. */
   readonly elsewhere?: NonNullable<RepositoryParts["elsewhere"]>;
+  /** Asked before steps of pipelines run models whose answers are kept. Default: they run. */
+  readonly answers?: KeptAnswers;
   /** Seals exported state of sequences, so that it can come back through hands that may not make one up. */
   readonly stateKey?: SealKey;
 }

@@ -140,6 +140,7 @@ class EngineHere implements Engine {
         maxStateBytes: this.#limits.maxStateBytes,
       }),
       stateKey: parts.stateKey,
+      answers: parts.answers,
       speeds: speeds(clock),
       lane,
       transforms: parts.transforms,

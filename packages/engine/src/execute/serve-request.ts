@@ -8,6 +8,7 @@ import {
   type Observer,
   type Segment,
   type SequencePosition,
+  type StageTime,
   type Tensors,
   totalBytes,
 } from "@longshore/core";
@@ -17,9 +18,11 @@ import type { TransformSet } from "../transform/index.ts";
 import type { Place, SealKey, SequenceStore } from "../sequence/index.ts";
 import { readInputs } from "./check-inputs.ts";
 import { type Granted, type GrantParts, grantRequest, type Leases } from "./grant-request.ts";
+import type { KeptAnswers } from "./engine-parts.ts";
 import type { Lane } from "../lane/index.ts";
 import type { ModelLife } from "./model-life.ts";
 import {
+  type AskKept,
   type ElementBudget,
   type PipelineRoom,
   runSegment,
@@ -36,6 +39,7 @@ export interface ServeParts extends GrantParts {
   readonly life: ModelLife;
   readonly sequences: SequenceStore;
   readonly stateKey?: SealKey | undefined;
+  readonly answers?: KeptAnswers | undefined;
   readonly speeds: Speeds;
   readonly lane: Lane;
   readonly transforms: TransformSet;
@@ -134,7 +138,8 @@ async function runGranted(
       const step = { loaded, plan, segment: resolved, inputs, call, place, run: runs };
       result = await runInSequence(request, { sequences, stateKey, ...step });
     } else result = await runs(noTensors, sequence);
-    keeping(0);
+    // What was in memory says nothing of the time that runs take.
+    if (!anyKept(result)) keeping(0);
   } catch (thrown) {
     if (LongshoreError.is(thrown) && (thrown.reason === "evicted" || thrown.reason === "deadline-exceeded"))
       keeping(admission.predictedMs - admission.waitMs);
@@ -190,9 +195,28 @@ export function segmentRun(
     admission,
     state,
     position,
+    kept: askKept(parts, leases),
     call,
     elementsSeen: ({ step }, count) => parts.expectations.elementsSeen(step, count),
   };
+}
+
+/** How steps ask for answers that are kept. */
+function askKept(parts: ServeParts, leases: Leases): AskKept | undefined {
+  const { answers } = parts;
+  return (
+    answers &&
+    ((request, call, run) =>
+      answers.infer(request, call, async (own) => {
+        const { outputs, queueMs, runMs, busyMs } = await run(own);
+        const { segment } = request;
+        const stages: readonly StageTime[] = [
+          { stage: "queue", name: segment.model, tookMs: queueMs },
+          { stage: "run", name: segment.model, tookMs: runMs },
+        ];
+        return responseOf(parts, segment, { outputs, stages, busyMs }, leases);
+      }))
+  );
 }
 
 /** One answer, with what it took. */
@@ -237,15 +261,21 @@ function learn(
   plan: SegmentPlan,
   segment: Segment,
   bytes: number,
-  { stages, serviceMs }: SegmentResult,
+  result: SegmentResult,
   { profile }: LoadedVersion,
 ): void {
+  const { stages, serviceMs } = result;
   const transformMs = stages.reduce(
     (sum, { stage, tookMs }) => (stage === "transform" ? sum + tookMs : sum),
     0,
   );
   expectations.transformsSeen(plan, transformMs);
-  speeds.seen(segment, bytes, serviceMs, profile);
+  if (!anyKept(result)) speeds.seen(segment, bytes, serviceMs, profile);
+}
+
+/** Whether answers from memory took the place of any of its runs. */
+function anyKept({ stages }: Pick<SegmentResult, "stages">): boolean {
+  return stages.some(({ stage }) => stage === "cache");
 }
 
 /** How sure the answer is: the least of an output that is called `confidence`, where a model has one. */

@@ -1,4 +1,4 @@
-import type { Json, ModelPorts, PortSpec, SequenceState, Step, Variant } from "@longshore/core";
+import type { Digest, Json, ModelPorts, PortSpec, SequenceState, Step, Variant } from "@longshore/core";
 import type { TransformSet } from "../transform/index.ts";
 import { plainPort, shapesAgree } from "./complete.ts";
 import {
@@ -32,12 +32,21 @@ export function graphProgram(graph: GraphBody, variant: string, transforms: Tran
   const builder = programBuilder(graph.inputs, transforms, bad, true);
   builder.addModel(
     { id: graph.model, inputs: Object.fromEntries(graph.inputs.map(({ name }) => [name, name])) },
-    graph,
+    { graph },
   );
   return builder.build(
     variant,
     graph.outputs.map(({ name }) => ({ name, value: name })),
   );
+}
+
+/** A graph as pipelines take it whose answers are kept: not of one that keeps state, or is told of its place in a sequence. */
+export function keptProgram(program: Program, digest: Digest): Program {
+  const [step] = program.steps;
+  if (!program.bare || step?.kind !== "model") return program;
+  const { states, controls, sequence } = step.graph;
+  if (states.length > 0 || controls.length > 0 || sequence) return program;
+  return { ...program, steps: [{ ...step, kept: { digest, variant: program.variant } }] };
 }
 
 /** One variant of a pipeline as a program, nested pipelines inlined. Throws `invalid-configuration`. */
@@ -98,7 +107,7 @@ function addInner(
 ): ReadonlyMap<string, string> {
   const [only] = inner.steps;
   if (!inner.bare || only?.kind !== "model") return inlineProgram(builder, step, inner, bad);
-  builder.addModel(step, only.graph);
+  builder.addModel(step, only);
   return new Map();
 }
 

@@ -55,7 +55,7 @@ export function inlineProgram(
         ? {}
         : { declassifiesTo: one.declassifiesTo ?? declassifiesTo ?? "" }),
     };
-    if (one.kind === "model") builder.addModel(added, one.graph);
+    if (one.kind === "model") builder.addModel(added, one);
     else if (one.kind === "elsewhere") builder.addElsewhere(added, one);
     else builder.addTransform(added, one.chain);
     for (const { port, value } of one.outputs) {

@@ -3,7 +3,7 @@ import type { ChainStep } from "../lane/index.ts";
 import type { TransformSet } from "../transform/index.ts";
 import { shapesAgree } from "./complete.ts";
 import { someNames } from "../configuration/index.ts";
-import type { ElsewhereStep, GraphBody, Program, ProgramStep, ValueFacts } from "./program.ts";
+import type { ElsewhereStep, GraphBody, ModelStep, Program, ProgramStep, ValueFacts } from "./program.ts";
 
 /** A step to add, its values already called as they are in this program. */
 export interface NewStep {
@@ -23,7 +23,7 @@ export interface NewStep {
 export interface ProgramBuilder {
   readonly values: ReadonlyMap<string, ValueFacts>;
   addTransform(step: NewStep, chain: Pick<ChainStep, "transform" | "parameters">): void;
-  addModel(step: NewStep, graph: GraphBody): void;
+  addModel(step: NewStep, runs: Pick<ModelStep, "graph" | "kept">): void;
   addElsewhere(step: NewStep, there: Pick<ElsewhereStep, "model" | "version" | "ports">): void;
   build(variant: string, outputs: Program["outputs"]): Program;
 }
@@ -165,7 +165,7 @@ export function programBuilder(
         ...(several ? { answers: true } : {}),
       });
     },
-    addModel(step, graph) {
+    addModel(step, { graph, kept }) {
       checkStep(step);
       checkPorts(step, graph.model, graph.inputs);
       if (graph.states.length > 0 && steps.some(givesSeveral)) {
@@ -180,7 +180,13 @@ export function programBuilder(
           `runs model ${graph.model} for each element, but it keeps state between requests`,
         );
       }
-      steps.push({ ...step, kind: "model", outputs: add(step, graph.outputs, ofModel(step, graph)), graph });
+      steps.push({
+        ...step,
+        kind: "model",
+        outputs: add(step, graph.outputs, ofModel(step, graph)),
+        graph,
+        ...(kept ? { kept } : {}),
+      });
     },
     addElsewhere(step, { model, version, ports }) {
       checkStep(step);

@@ -5,6 +5,7 @@ import type {
   ModelPorts,
   PortSpec,
   Reveals,
+  Segment,
   TensorSpec,
 } from "@longshore/core";
 import type { ChainStep } from "../lane/index.ts";
@@ -89,6 +90,8 @@ export interface TransformStep extends StepBase {
 export interface ModelStep extends StepBase {
   readonly kind: "model";
   readonly graph: GraphBody;
+  /** What answers of its model are kept under, where equal inputs have equal answers (`responseCache`). */
+  readonly kept?: Pick<Segment, "digest" | "variant">;
 }
 
 /** A step that runs a model that only other places have. Nothing here runs it. */

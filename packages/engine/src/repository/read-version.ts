@@ -12,6 +12,7 @@ import type { TransformSet } from "../transform/index.ts";
 import {
   describeVariant,
   graphProgram,
+  keptProgram,
   pipelineOutputs,
   pipelineProgram,
   programStates,
@@ -190,6 +191,8 @@ export async function readVersion(
     ...made.flatMap((one) => one.unused.map((name) => `${one.description.name}: ${name}`)),
   ];
   const profile = await profileOf(store, folder, description);
+  if (config.responseCache)
+    for (const [name, program] of programs) programs.set(name, keptProgram(program, digest));
   return { description, programs, uses, versionsUsed, unused, ...profile };
 }
 

@@ -1,4 +1,5 @@
 export type { ModelAction } from "./actions.ts";
+export type { AskKept } from "./model-step.ts";
 export { type ElementBudget, elementBudget } from "./element-budget.ts";
 export { stateName } from "./wiring.ts";
 export { type PipelineRoom, pipelineRoom } from "./pipeline-room.ts";

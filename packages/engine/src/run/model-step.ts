@@ -5,6 +5,8 @@ import {
   eachInputs,
   endCut,
   fanOut,
+  type InferenceRequest,
+  type InferenceResponse,
   LongshoreError,
   renamed,
   type SequencePosition,
@@ -19,8 +21,20 @@ import type { ModelAction } from "./actions.ts";
 import { reshaped } from "./values.ts";
 import { type Wiring, wiringOf } from "./wiring.ts";
 
+/**
+ * An answer of the model of a step that was given before, of an equal one under way, or of `run`, in memory of the caller's.
+ * `run` gets the call of the run, which others may wait for when this one is gone.
+ */
+export type AskKept = (
+  request: InferenceRequest,
+  call: Call,
+  run: (call: Call) => Promise<RunOutcome>,
+) => Promise<InferenceResponse>;
+
 /** What a model step runs with. */
 export interface ModelStepParts {
+  /** Absent: nothing is kept. */
+  readonly kept: AskKept | undefined;
   readonly program: Program;
   readonly lease: GraphLease;
   readonly ticket: Ticket | undefined;
@@ -43,6 +57,13 @@ export interface ModelStepResult {
   /** Time of instances that it is charged for. */
   readonly busyMs: number;
   readonly runs: number;
+  /** Runs that answers from memory took the place of. */
+  readonly keptRuns: number;
+}
+
+/** A run, or what was asked for in its place. */
+interface StepOutcome extends RunOutcome {
+  readonly fromMemory?: true;
 }
 
 /** Runs a step's graph (or the part of it that the action names) once, or once for each element. */
@@ -60,7 +81,55 @@ async function runOnce(
   parts: ModelStepParts,
 ): Promise<ModelStepResult> {
   const wiring = wiringOf(parts.program, action, parts.lease);
-  return stepResult(action, wiring, await beginOnce(action, wiring, values, parts));
+  const ask = askFor(action, parts);
+  const run = (call: Call): Promise<RunOutcome> => beginOnce(action, wiring, values, { ...parts, call });
+  if (!ask) return stepResult(action, wiring, await run(parts.call));
+  const inputs = new Map<string, Tensor>();
+  for (const [port, value] of Object.entries(action.step.inputs)) {
+    const tensor = values.get(value);
+    if (!tensor) throw missing(action, port);
+    inputs.set(port, tensor);
+  }
+  return stepResult(action, wiring, await ask(inputs, wiring.fetches, parts.call, run));
+}
+
+type Ask = (
+  values: Tensors,
+  outputs: readonly string[],
+  call: Call,
+  run: (call: Call) => Promise<RunOutcome>,
+) => Promise<StepOutcome>;
+
+/**
+ * How to ask for the answers of a step's model that are kept; undefined where none are. A request to the model itself finds the
+ * same ones, so tensors have the names and shapes here that its callers see.
+ */
+function askFor(action: ModelAction, parts: ModelStepParts): Ask | undefined {
+  const { step, from, to } = action;
+  const { program, kept: ask, position, clock, ticket } = parts;
+  // Of a model that is asked for itself, whoever asks has looked.
+  if (!ask || !step.kept || program.bare || position || from !== startCut || to !== endCut) return undefined;
+  const { graph, kept } = step;
+  const segment = { model: graph.model, version: graph.version, ...kept, from, to };
+  return async (values, outputs, call, run) => {
+    const startedMs = clock.nowMs();
+    const inputs = new Map([...values].map(([port, tensor]) => [port, renamed(tensor, port)]));
+    let ran: RunOutcome | undefined;
+    const all = outputs.length === graph.outputs.length;
+    const response = await ask(
+      { segment, inputs, codecs: {}, ...(all ? {} : { outputs }) },
+      call,
+      async (own) => {
+        const outcome = await run(own);
+        ran = { ...outcome, outputs: allSeen(action, outcome.outputs) };
+        return ran;
+      },
+    );
+    if (ran) return { ...ran, outputs: response.outputs };
+    ticket?.expect(ticket.rows - 1);
+    const queueMs = clock.nowMs() - startedMs;
+    return { outputs: response.outputs, queueMs, runMs: 0, busyMs: 0, fromMemory: true };
+  };
 }
 
 /** Runs it once: what `stepResult` makes the step's result of. Throws where a value or a place in its sequence is missing. */
@@ -90,22 +159,24 @@ export function beginOnce(
 const nothing: Tensors = new Map();
 
 /** What a run gave, by the names that the plan knows it by. */
-export function stepResult(action: ModelAction, wiring: Wiring, outcome: RunOutcome): ModelStepResult {
-  const { outputs, queueMs, runMs, busyMs } = outcome;
+export function stepResult(action: ModelAction, wiring: Wiring, outcome: StepOutcome): ModelStepResult {
+  const { outputs, queueMs, runMs, busyMs, fromMemory } = outcome;
+  const keptRuns = fromMemory ? 1 : 0;
   const values = new Map<string, Tensor>();
   for (const { value, output, shape } of wiring.gives) {
     const tensor = output === undefined ? undefined : outputs.get(output);
     if (!tensor) throw missing(action, value);
     values.set(value, renamed(shape ? reshaped(tensor, shape) : tensor, value));
   }
-  if (wiring.states.length === 0) return { values, state: nothing, queueMs, runMs, busyMs, runs: 1 };
+  if (wiring.states.length === 0)
+    return { values, state: nothing, queueMs, runMs, busyMs, runs: 1, keptRuns };
   const state = new Map<string, Tensor>();
   for (const { output, name } of wiring.states) {
     const tensor = outputs.get(output);
     if (!tensor) throw missing(action, output);
     state.set(name, renamed(tensor, name));
   }
-  return { values, state, queueMs, runMs, busyMs, runs: 1 };
+  return { values, state, queueMs, runMs, busyMs, runs: 1, keptRuns };
 }
 
 async function runEach(
@@ -119,17 +190,25 @@ async function runEach(
   if (!parts.counted) ticket?.expect(elements.length);
   const startedMs = clock.nowMs();
   const ports = step.outputs.filter(({ value }) => action.gives.includes(value)).map(({ port }) => port);
-  const outcomes = await fanOut(elements.length, lease.scheduler.width, call, async (index, own) => {
-    const feeds = new Map<string, Tensor>();
-    for (const [name, tensor] of elements[index] ?? []) feeds.set(name, fed(action, tensor, name));
-    for (const control of step.graph.controls) {
-      feeds.set(control.input, controlTensor(step, control, parts.position));
-    }
-    return lease.scheduler.run(feeds, ports, own, ticket);
-  });
-  const runs = outcomes.map(
-    ({ outputs }) => new Map([...outputs].map(([name, tensor]) => [name, seen(action, tensor, name)])),
+  const ask = askFor(action, parts);
+  const outcomes = await fanOut(
+    elements.length,
+    lease.scheduler.width,
+    call,
+    (index, own): Promise<StepOutcome> => {
+      const element = elements[index] ?? nothing;
+      const run = (call: Call): Promise<RunOutcome> => {
+        const feeds = new Map<string, Tensor>();
+        for (const [name, tensor] of element) feeds.set(name, fed(action, tensor, name));
+        for (const control of step.graph.controls) {
+          feeds.set(control.input, controlTensor(step, control, parts.position));
+        }
+        return lease.scheduler.run(feeds, ports, call, ticket);
+      };
+      return ask ? ask(element, ports, own, run) : run(own);
+    },
   );
+  const runs = outcomes.map(({ outputs }) => allSeen(action, outputs));
   const specs = step.graph.outputs.filter(({ name }) => ports.includes(name));
   const made = new Map<string, Tensor>();
   for (const [port, tensor] of collected(runs, specs)) {
@@ -145,6 +224,7 @@ async function runEach(
     runMs: wallMs - queueMs,
     busyMs: outcomes.reduce((sum, { busyMs }) => sum + busyMs, 0),
     runs: elements.length,
+    keptRuns: outcomes.filter(({ fromMemory }) => fromMemory).length,
   };
 }
 
@@ -164,6 +244,11 @@ function fed(action: ModelAction, tensor: Tensor, name: string): Tensor {
 function seen(action: ModelAction, tensor: Tensor, name: string): Tensor {
   const shape = action.to === endCut ? action.step.graph.outputShapes[name] : undefined;
   return shape ? reshaped(tensor, shape) : tensor;
+}
+
+/** What it gives as callers of its model see it. */
+function allSeen(action: ModelAction, outputs: Tensors): Tensors {
+  return new Map([...outputs].map(([name, tensor]) => [name, seen(action, tensor, name)]));
 }
 
 function missing(action: ModelAction, name: string): LongshoreError {

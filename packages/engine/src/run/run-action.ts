@@ -13,7 +13,7 @@ import type { TransformSet } from "../transform/index.ts";
 import type { ChainAction, ModelAction } from "./actions.ts";
 import type { ElementBudget } from "./element-budget.ts";
 import type { Lane } from "../lane/index.ts";
-import { type ModelStepParts, type ModelStepResult, runModelStep } from "./model-step.ts";
+import { type AskKept, type ModelStepParts, type ModelStepResult, runModelStep } from "./model-step.ts";
 import type { SegmentPlan } from "./segment-plan.ts";
 import type { Values } from "./values.ts";
 
@@ -29,6 +29,7 @@ export interface SegmentRun {
   readonly elements: ElementBudget;
   readonly state: Tensors;
   readonly position: SequencePosition | undefined;
+  readonly kept: AskKept | undefined;
   readonly call: Call;
   readonly clock: Clock;
   readonly observer: Observer;
@@ -109,17 +110,23 @@ export async function runOneModel(
 /** What an action's model is run with. */
 export function stepParts(run: SegmentRun, action: ModelAction, counted: boolean): ModelStepParts {
   const lease = leaseOf(run, action);
-  const { plan, admission, call, clock, state, position } = run;
+  const { plan, admission, kept, call, clock, state, position } = run;
   const { program } = plan;
-  return { program, lease, ticket: admission.ticket(lease.scheduler), counted, call, clock, state, position };
+  const ticket = admission.ticket(lease.scheduler);
+  return { program, lease, ticket, counted, kept, call, clock, state, position };
 }
 
 /** Tells of the stages of a run. */
 export function noteRun(
-  { step: { id } }: ModelAction,
-  { queueMs, runMs }: ModelStepResult,
+  { step: { id, graph } }: ModelAction,
+  { queueMs, runMs, runs, keptRuns }: ModelStepResult,
   note: Running["note"],
 ): void {
+  if (keptRuns > 0) {
+    const all = keptRuns === runs;
+    note({ stage: "cache", name: graph.model, tookMs: all ? queueMs + runMs : 0 }, 0);
+    if (all) return;
+  }
   note({ stage: "queue", name: id, tookMs: queueMs }, runMs);
   note({ stage: "run", name: id, tookMs: runMs }, 0);
 }

@@ -79,6 +79,8 @@ export interface EngineOptions extends ModelLimits {
   /** What a second of work costs and draws here; default: free, 6 W, the middle of a server core's estimate. */
   readonly rates?: CostRates;
   readonly observer?: Observer;
+  /** Answers that are kept, for steps of pipelines; default: they run. */
+  readonly answers?: EngineParts["answers"];
   /** Loaded copies of a model that does not say how many; default 1. */
   readonly workers?: number;
   /** Cores that runs of all models share (see `EngineLimits`); default: those that this process may use. */
@@ -145,6 +147,7 @@ export function openEngine(options: EngineOptions): OpenedEngine {
     ...(options.weightOf ? { weightOf: options.weightOf } : {}),
     source: options.source?.(graphs.source) ?? graphs.source,
     ...(options.elsewhere ? { elsewhere: options.elsewhere } : {}),
+    ...(options.answers ? { answers: options.answers } : {}),
     runtimes,
     sandbox,
     transforms: platformTransforms(),

@@ -20,6 +20,8 @@ import {
 import { messageLimits } from "./message-limits.ts";
 import { quickSha256, sharedFolder, systemClock, systemRandom } from "@longshore/nodejs";
 import {
+  type AnswerCache,
+  answerCache,
   cachedEndpoint,
   createHandler,
   createLife,
@@ -115,6 +117,8 @@ export interface OnlineParts {
   readonly observer: Observer;
   readonly identity: OpenedIdentity | undefined;
   readonly report: (text: string) => void;
+  /** Answers that are kept, for what runs models as steps of others. */
+  readonly answers: AnswerCache;
 }
 
 /** What is put on the network. */
@@ -198,15 +202,15 @@ export async function putOnline<T extends Served>(
   });
   const observer = observers(telemetry.observer, options.observer ?? silentObserver);
   options.events?.passTo(observer);
-  const served = open({ id, tier, zone, clock, random, observer, identity, report });
-  const cached = cachedEndpoint(served.endpoint, {
+  const answers = answerCache({
     clock,
     observer,
     hash: quickSha256,
     maxBytes: options.cacheBytes ?? 64 * 2 ** 20,
     load,
   });
-  const once = onceEndpoint(cached, { clock, observer });
+  const served = open({ id, tier, zone, clock, random, observer, identity, report, answers });
+  const once = onceEndpoint(cachedEndpoint(served.endpoint, answers), { clock, observer });
   const rollouts = await openRollouts({
     clock,
     observer,

@@ -58,7 +58,7 @@ function limitsOf(options: ServeOptions): ModelLimits {
 
 /** The engine over the store, with the models that are wanted at the start. */
 function servedEngine(options: ServeOptions, parts: OnlineParts): Served & { readonly engine: Engine } {
-  const { id, tier, zone, clock, observer, identity, report } = parts;
+  const { id, tier, zone, clock, observer, identity, report, answers } = parts;
   let membership: Membership | undefined;
   const pull =
     options.pull &&
@@ -82,6 +82,7 @@ function servedEngine(options: ServeOptions, parts: OnlineParts): Served & { rea
     zone,
     observer,
     clock,
+    answers,
     rates: {
       microsPerSecond: options.microsPerSecond ?? 0,
       microsPerMegabyte: 0,

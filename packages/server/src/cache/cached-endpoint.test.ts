@@ -14,7 +14,7 @@ import {
   type Tensors,
 } from "@longshore/core";
 import { type DoubleModel, doubleDescription, doubleEndpoint, manualClock } from "@longshore/testkit";
-import { cachedEndpoint } from "./cached-endpoint.ts";
+import { answerCache, cachedEndpoint } from "./cached-endpoint.ts";
 
 const hash = (bytes: Uint8Array): string => `sha256:${createHash("sha256").update(bytes).digest("hex")}`;
 
@@ -51,12 +51,15 @@ async function world(
       run: change.run ?? run,
     },
   ]);
-  const endpoint = cachedEndpoint(double, {
-    clock,
-    observer: { record: (event) => void events.push(event) },
-    hash,
-    maxBytes: change.maxBytes ?? 1_000_000,
-  });
+  const endpoint = cachedEndpoint(
+    double,
+    answerCache({
+      clock,
+      observer: { record: (event) => void events.push(event) },
+      hash,
+      maxBytes: change.maxBytes ?? 1_000_000,
+    }),
+  );
   await endpoint.describe("double", undefined, housekeepingCall("describe"));
   const outcomes = (): unknown[] =>
     events.flatMap((one) => (one.kind === "cache-asked" ? [one.outcome] : []));
@@ -76,7 +79,7 @@ describe("answers from memory", () => {
     const knowledge = await double.describe("double", undefined, asker);
     const observer = { record: () => undefined };
     const inner = { ...double, known: () => knowledge };
-    const endpoint = cachedEndpoint(inner, { clock, observer, hash, maxBytes: 1_000_000 });
+    const endpoint = cachedEndpoint(inner, answerCache({ clock, observer, hash, maxBytes: 1_000_000 }));
     expect(other.known?.("double", undefined, asker)).toBeUndefined();
     expect(endpoint.known?.("double", undefined, asker)).toBe(knowledge);
     const before = double.asked.length;

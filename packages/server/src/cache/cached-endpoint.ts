@@ -19,7 +19,7 @@ import { entryBytes, fromMemory } from "./answer-copy.ts";
 import { answerStore } from "./answer-store.ts";
 import { singleFlight } from "./single-flight.ts";
 
-/** What a cache in front of an endpoint is made of. */
+/** What a cache of answers is made of. */
 export interface CacheParts {
   readonly clock: Clock;
   readonly observer: Observer;
@@ -39,31 +39,25 @@ async function readAll({ inputs }: InferenceRequest, call: Call): Promise<Tensor
   return read;
 }
 
-/**
- * Keeps answers of an endpoint, of models whose operator says that equal inputs have equal answers
- * (`ModelDescription.responseCache`), and runs equal requests that are under way at the same time once. Answers are kept
- * apart by tenant, rules, content of the model and inputs. Requests of a sequence, those that name no content, and those
- * for several answers pass through; failures are never kept.
- *
- * Which models are cached is learned from the descriptions that pass through here.
- */
-export function cachedEndpoint(inner: Endpoint, parts: CacheParts): Endpoint {
+/** Answers that are kept, and equal requests that are under way at the same time and run once. */
+export interface AnswerCache {
+  /**
+   * An answer from memory, that of an equal request under way, or that of `run`; the caller's, and an account that says which.
+   * Answers are kept apart by tenant, rules, content of the model and inputs; failures are never kept.
+   */
+  infer(
+    request: InferenceRequest,
+    call: Call,
+    run: (call: Call, inputs: Tensors) => Promise<InferenceResponse>,
+  ): Promise<InferenceResponse>;
+  clear(): void;
+}
+
+/** A cache for answers of all models of a place, whoever asks for them: its callers, or the steps of its pipelines. */
+export function answerCache(parts: CacheParts): AnswerCache {
   const { clock, observer, hash, maxBytes, load } = parts;
   const answers = answerStore<InferenceResponse>(maxBytes);
   const flights = singleFlight<InferenceResponse>(clock);
-  const cached = new Map<string, boolean>();
-
-  function learn(found: ModelKnowledge | undefined): void {
-    if (!found) return;
-    const { digest, responseCache = false } = found.description;
-    if (cached.get(digest) === responseCache) return;
-    cached.delete(digest);
-    cached.set(digest, responseCache);
-    for (const oldest of cached.keys()) {
-      if (cached.size <= maxModels) break;
-      cached.delete(oldest);
-    }
-  }
 
   function again(response: InferenceResponse, model: string, tookMs: number): InferenceResponse {
     const { account, outputs } = response;
@@ -92,7 +86,7 @@ export function cachedEndpoint(inner: Endpoint, parts: CacheParts): Endpoint {
     });
   }
 
-  async function infer(request: InferenceRequest, call: Call): Promise<InferenceResponse> {
+  const infer: AnswerCache["infer"] = async (request, call, run) => {
     const { segment } = request;
     const { model, version } = segment;
     const startedMs = clock.nowMs();
@@ -113,7 +107,7 @@ export function cachedEndpoint(inner: Endpoint, parts: CacheParts): Endpoint {
     const flight = `${key} ${request.leastAgreementRatio ?? ""}`;
     let keptMs = 0;
     const { value, joined, shared } = await flights.fly(flight, call, async (own) => {
-      const response = await inner.infer({ ...request, inputs }, own);
+      const response = await run(own, inputs);
       const answeredMs = clock.nowMs();
       keep(key, request, response);
       keptMs = clock.nowMs() - answeredMs;
@@ -126,6 +120,31 @@ export function cachedEndpoint(inner: Endpoint, parts: CacheParts): Endpoint {
     }
     asked("miss", lookMs + keptMs);
     return shared ? { ...value, outputs: copied(value.outputs) } : value;
+  };
+
+  return { infer, clear: () => answers.clear() };
+}
+
+/**
+ * Asks a cache before an endpoint, for models whose operator says that equal inputs have equal answers
+ * (`ModelDescription.responseCache`). Requests of a sequence, those that name no content, and those for several answers pass
+ * through.
+ *
+ * Which models are cached is learned from the descriptions that pass through here.
+ */
+export function cachedEndpoint(inner: Endpoint, answers: AnswerCache): Endpoint {
+  const cached = new Map<string, boolean>();
+
+  function learn(found: ModelKnowledge | undefined): void {
+    if (!found) return;
+    const { digest, responseCache = false } = found.description;
+    if (cached.get(digest) === responseCache) return;
+    cached.delete(digest);
+    cached.set(digest, responseCache);
+    for (const oldest of cached.keys()) {
+      if (cached.size <= maxModels) break;
+      cached.delete(oldest);
+    }
   }
 
   return {
@@ -144,7 +163,8 @@ export function cachedEndpoint(inner: Endpoint, parts: CacheParts): Endpoint {
     infer(request: InferenceRequest, call: Call, progress?: Progress) {
       const { digest } = request.segment;
       const takes = digest !== "" && !request.sequence && cached.get(digest) === true;
-      return takes ? infer(request, call) : inner.infer(request, call, progress);
+      if (!takes) return inner.infer(request, call, progress);
+      return answers.infer(request, call, (own, inputs) => inner.infer({ ...request, inputs }, own));
     },
     async close() {
       answers.clear();

@@ -264,6 +264,22 @@ export function createCounters(wallMs: () => number = () => 0): Counters {
     many("compute_output", 0);
   };
 
+  const cacheAsked = (event: LongshoreEvent & { kind: "cache-asked" }): void => {
+    const { callId, model, version, outcome, tookMs } = event;
+    const counters = countersOf(model, version);
+    counters.cached = true;
+    const { times } = counters;
+    if (outcome === "miss") return add(times.cache_miss, tookMs);
+    add(times.cache_hit, tookMs);
+    const asked = open.get(callId)?.counters.model;
+    if (asked === undefined || asked === model) return;
+    // For a step: a request that succeeded, and began what was asked for, as a run would have.
+    begins(callId, model);
+    counters.lastInferenceMs = Math.round(wallMs());
+    add(times.success, tookMs);
+    add(times.queue, 0);
+  };
+
   const ended = (event: Ended): void => {
     const counters = countersOf(event.model, event.version);
     const { outcome, stages, tookMs, answersTookMs } = event;
@@ -291,7 +307,8 @@ export function createCounters(wallMs: () => number = () => 0): Counters {
     }
     counters.lastInferenceMs = Math.round(wallMs());
     add(counters.times.success, tookMs);
-    if (stages.some(({ stage }) => stage === "cache")) return;
+    // Steps that were answered from memory are those of their models.
+    if (stages.some(({ stage, name }) => stage === "cache" && name === event.model)) return;
     // What was forwarded ran elsewhere, where no batch of ours tells of it.
     if (unrun) counters.executions += 1;
     counters.inferences += event.rows;
@@ -339,12 +356,8 @@ export function createCounters(wallMs: () => number = () => 0): Counters {
           }
           case "inference-ended":
             return ended(event);
-          case "cache-asked": {
-            const counters = countersOf(event.model, event.version);
-            counters.cached = true;
-            const { times } = counters;
-            return add(event.outcome === "miss" ? times.cache_miss : times.cache_hit, event.tookMs);
-          }
+          case "cache-asked":
+            return cacheAsked(event);
           case "exchange-ended":
             return void replies.set(event.status, (replies.get(event.status) ?? 0) + 1);
           default:
