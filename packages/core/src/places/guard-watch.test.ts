@@ -229,7 +229,27 @@ describe("guardWatch", () => {
     await clock.advance(165);
     expect(fired()).toBeUndefined();
     await clock.advance(10);
-    expect(fired()).toBe(220);
+    expect(fired()).toBe(219);
+  });
+
+  it("begins the run that is to keep a deadline so early that it is there before, and none here that would come after it", async () => {
+    const firedMs = async (backUpMs: number, waitMs?: () => number): Promise<number> => {
+      const [deadlineMs, latestMs] = [200, Math.max(0, 200 - backUpMs)];
+      const { clock, fired, watch } = watched({
+        drainMs: () => 4000,
+        deadlineMs,
+        latestMs,
+        backUpMs: () => backUpMs,
+        ...(waitMs ? { waitMs } : {}),
+      });
+      await clock.advance(200);
+      watch[Symbol.dispose]();
+      return fired() ?? Infinity;
+    };
+    expect(150 + (await firedMs(150, () => 0))).toBeLessThan(200);
+    expect(await firedMs(210, () => 0)).toBe(Infinity);
+    // Elsewhere it may be quicker than its mean, and keeps nobody here waiting.
+    expect(await firedMs(210)).toBeLessThan(200);
   });
 
   it("goes into debt only for a deadline that nothing else keeps", async () => {
@@ -240,7 +260,7 @@ describe("guardWatch", () => {
     expect(poor.clock.armed()).toBe(0);
     const bound = watched({ latestMs: 40, tokens: 0, deadlineMs: 200 });
     await bound.clock.advance(60);
-    expect(bound.fired()).toBe(40);
+    expect(bound.fired()).toBe(39);
   });
 
   it("takes a request for lost after a while, and sooner where the place failed others, whatever the budget has", async () => {
