@@ -1,7 +1,7 @@
 import { checkFresh, type EndpointId, LongshoreError, untilEnded } from "../base/index.ts";
 import type { InferenceResponse } from "../endpoint/index.ts";
 import { meanOf } from "../estimate/index.ts";
-import type { Leg, Plan } from "../plan/index.ts";
+import { isInfeasible, type Leg, type Plan } from "../plan/index.ts";
 import { arrived, type Held, standingOf } from "../parts/index.ts";
 import { decide, defaultPlans, sendsOn } from "./decide.ts";
 import { type Job, nobody } from "./job.ts";
@@ -40,7 +40,24 @@ export function runJob(loop: Loop, job: Job): Promise<Outcome> {
 
 /** Follows plans until one leads to an answer; the books of what they try hear how that ended. */
 function runPlans(loop: Loop, job: Job, without: ReadonlySet<EndpointId>, tally: Tally): Promise<Outcome> {
-  return bookTry(loop, job.call, tally, (planned) => followPlans(loop, job, without, tally, planned));
+  const { call } = job;
+  const answer = bookTry(loop, call, tally, (planned) => followPlans(loop, job, without, tally, planned));
+  if (call.deadlineMs === Infinity) return answer;
+  return answer.catch((thrown: unknown) => {
+    if (!call.abort.aborted) afterMiss(loop, job, without, tally);
+    throw thrown;
+  });
+}
+
+/**
+ * A request that nobody answers in time, or that is not even sent since nobody would, has the links tried as one that is answered: else
+ * what was believed of them would keep out those that follow.
+ */
+function afterMiss(loop: Loop, job: Job, without: ReadonlySet<EndpointId>, { plans }: Tally): void {
+  const { clock } = loop;
+  const plan = plans.at(-1) ?? loop.plan({ ...job, evenLate: true }, job.held, without, clock.nowMs());
+  loop.upkeep();
+  if (!isInfeasible(plan)) loop.tryLinks(job, plan);
 }
 
 /**

@@ -51,6 +51,29 @@ describe("replayOffloader", () => {
     expect(replayed.probeRatio).toBeLessThan(0.05);
   });
 
+  it("keeps deadlines of one and a half runs by runs here that begin in time", async () => {
+    const trace = syntheticTrace(linkShapes.stalling, 21, 60_000);
+    const { tookMs } = await replayOffloader({ ...steady, trace, lengthMs: 20_000 }, { deadlineMs: 450 });
+    expect(tookMs.filter((took) => !(took <= 450))).toEqual(new Float64Array(0));
+  });
+
+  it("hears of a link that is back where a deadline let no request be sent meanwhile", async () => {
+    const packets: number[] = [];
+    const passes = (ms: number, gapMs: number): void => {
+      const fromMs = packets.at(-1) ?? 0;
+      for (let atMs = gapMs; atMs <= ms; atMs += gapMs) packets.push(Math.round(fromMs + atMs));
+    };
+    passes(10_000, 1.5);
+    passes(10_000, 50);
+    passes(20_000, 1.5);
+    const trace = readMahimahi("comes back", `${packets.join("\n")}\n`);
+    const setting = { ...steady, trace, lengthMs: trace.lengthMs };
+    const { tookMs } = await replayOffloader(setting, { deadlineMs: 225 });
+    const missed = Array.from(tookMs, (took, index) => (took <= 225 ? [] : [index * 500])).flat();
+    expect(missed.filter((atMs) => atMs < 10_000)).toEqual([]);
+    expect(missed.filter((atMs) => atMs >= 20_000).length).toBeLessThanOrEqual(2);
+  });
+
   it("is the same every time, and has its row beside the others", async () => {
     const setting = { ...steady, trace: syntheticTrace(linkShapes.stalling, 21, 60_000), lengthMs: 60_000 };
     const first = await replayOffloader(setting);
