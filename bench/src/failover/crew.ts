@@ -1,3 +1,5 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type RunningPeer, startGateway } from "@longshore/conformance";
 import { fanOut, housekeepingCall, type LongshoreEvent } from "@longshore/core";
@@ -7,6 +9,7 @@ import { jumpingClock, type Victim } from "./faults.ts";
 import type { Fleet } from "./fleet.ts";
 import { meddler } from "./meddler.ts";
 import { smallDisk } from "./small-disk.ts";
+import { type Latest, latestLogged, latestSeen } from "./timeline.ts";
 
 /** Share of requests that gateways and client library also run at a second server. */
 const checkRatio = 0.05;
@@ -27,6 +30,8 @@ export interface Crew extends AsyncDisposable {
   readonly victims: readonly Victim[];
   /** When the client library put a place into quarantine, by `performance.now`. */
   readonly quarantinesMs: readonly number[];
+  /** Of the client library and of gateways: what the latest request waited for. */
+  readonly timelines: readonly (readonly [name: string, of: Latest])[];
   /** Golden inputs and comparisons so far, of gateways and client library. */
   checks(): Promise<{ readonly golden: number; readonly compared: number }>;
 }
@@ -46,13 +51,19 @@ export async function openCrew(fleet: Fleet, confirm: boolean): Promise<Crew> {
   const gateways: RunningPeer[] = [];
   const quarantinesMs: number[] = [];
   const own = { golden: 0, compared: 0 };
+  const seen = latestSeen();
+  const folder = mkdtempSync(join(tmpdir(), "longshore-bench-gateways-"));
+  const timelines: Crew["timelines"][number][] = [["offloader", seen]];
   const record = (event: LongshoreEvent): void => {
     if (event.kind === "place-quarantined") quarantinesMs.push(performance.now());
     if (event.kind === "answer-checked") own[event.against === "golden input" ? "golden" : "compared"]++;
+    seen.record(event);
   };
   for (let index = 0; index < 2; index++) {
-    const args = ["--golden", fleet.repository, "--check-ratio", String(checkRatio)];
-    gateways.push(await startGateway({ servers, args }));
+    const checks = ["--golden", fleet.repository, "--check-ratio", String(checkRatio)];
+    const errorsTo = join(folder, `gateway-${index}`);
+    gateways.push(await startGateway({ servers, args: [...checks, "--log-level", "verbose"], errorsTo }));
+    timelines.push([`gateway ${index + 1}`, latestLogged(errorsTo)]);
   }
   const addresses = gateways.map(({ http }) => http);
   const raw = rawClient(addresses, confirm);
@@ -73,6 +84,7 @@ export async function openCrew(fleet: Fleet, confirm: boolean): Promise<Crew> {
     offloader,
     victims: fleet.victims,
     quarantinesMs,
+    timelines,
     async checks() {
       let { golden, compared } = own;
       for (const gateway of addresses) {
@@ -87,6 +99,7 @@ export async function openCrew(fleet: Fleet, confirm: boolean): Promise<Crew> {
       raw[Symbol.dispose]();
       await offloader.close();
       await Promise.all(gateways.map((one) => one.close()));
+      rmSync(folder, { recursive: true, force: true });
     },
   };
 }
@@ -96,6 +109,8 @@ export async function openGatewayCrew(fleet: Fleet): Promise<Crew> {
   const servers = fleet.victims.map(({ before }) => before.address);
   const opened: AsyncDisposable[] = [];
   const victims: Victim[] = [];
+  const seen = latestSeen();
+  const timelines: Crew["timelines"][number][] = [["offloader", seen]];
   const close = async (): Promise<void> => {
     for (const one of opened.toReversed()) await one[Symbol.asyncDispose]();
   };
@@ -104,8 +119,10 @@ export async function openGatewayCrew(fleet: Fleet): Promise<Crew> {
     for (let index = 0; index < 2; index++) {
       const disk = smallDisk();
       if (disk) opened.push({ [Symbol.asyncDispose]: async () => disk[Symbol.dispose]() });
-      const logged = disk ? { args: ["--log-level", "verbose"], errorsTo: join(disk.folder, "log") } : {};
+      const errorsTo = disk ? join(disk.folder, "log") : undefined;
+      const logged = errorsTo === undefined ? {} : { args: ["--log-level", "verbose"], errorsTo };
       const gateway = await startGateway({ servers, env, ...logged });
+      if (errorsTo !== undefined) timelines.push([`gateway ${index + 1}`, latestLogged(errorsTo)]);
       opened.push({ [Symbol.asyncDispose]: () => gateway.close() });
       if (!gateway.pid) throw new Error("a gateway has no process");
       const before = await meddler(gateway.http);
@@ -114,6 +131,7 @@ export async function openGatewayCrew(fleet: Fleet): Promise<Crew> {
     }
     const offloader = await openOffloader({
       servers: victims.map(({ before }) => `http://${before.address}`),
+      observer: seen,
     });
     opened.push({ [Symbol.asyncDispose]: () => offloader.close() });
     const ask = ownClient(offloader);
@@ -123,6 +141,7 @@ export async function openGatewayCrew(fleet: Fleet): Promise<Crew> {
       offloader,
       victims,
       quarantinesMs: [],
+      timelines,
       checks: () => Promise.resolve({ golden: 0, compared: 0 }),
       [Symbol.asyncDispose]: close,
     };

@@ -14,6 +14,8 @@ const faultMs = 4000;
 const afterMs = 2000;
 /** Requests that come so soon after a fault find out about it. */
 const recoveryMs = 1000;
+/** What the latest request waited for is told where it took so long, in milliseconds. */
+const toldMs = 150;
 
 /** Sequences of the client library that go on through each fault. */
 const sequencesAtOnce = 4;
@@ -73,7 +75,7 @@ export function noCounts(): Counts {
 
 /** All that ask, through one fault of the server or gateway that was used most just before. */
 export async function roundOf(
-  { clients, offloader, victims, quarantinesMs, checks }: Crew,
+  { clients, offloader, victims, quarantinesMs, timelines, checks }: Crew,
   { name, confirm }: Round,
   seed: number,
   counts: Counts,
@@ -81,6 +83,7 @@ export async function roundOf(
 ): Promise<readonly Row[]> {
   const fault: Fault = faults[name] ?? gatewayFaults[name] ?? (() => () => undefined);
   const beganMs = performance.now();
+  for (const [, of] of timelines) of.latest();
   const checkedBefore = await checks();
   let over = false;
   const sequences = Array.from({ length: sequencesAtOnce }, (_, index) =>
@@ -92,12 +95,14 @@ export async function roundOf(
   using processors = loadMeter();
   let shares: readonly number[] = [];
   let victimRatio = 0;
+  let address = "";
   const once = (): (() => void) => {
     if (!began) {
       victimRatio = Math.max(0, ...shares);
       const victim = victims[shares.indexOf(victimRatio)] ?? victims[0];
       busy.beforeRatio = processors.read().busyRatio ?? NaN;
       undo = victim && fault(victim);
+      address = victim?.before.address ?? "";
     }
     began = true;
     return () => {
@@ -179,6 +184,14 @@ export async function roundOf(
     say(
       `  ${client.padEnd(29)} ${String(all.length).padStart(4)} requests: ${lost} lost, ${wrong} wrong, ${errors} errors; p50 before ${quantile(calm, 0.5).toFixed(1)} ms, p99 in the first second ${quantile(soon, 0.99).toFixed(0)} ms, worst ${worst.toFixed(0)} ms${example ? ` (${example.why.slice(0, 140)})` : ""}`,
     );
+  }
+  for (const [client, of] of timelines) {
+    const told = of.latest();
+    if (!told || told.tookMs < toldMs) continue;
+    const lines = told.lines.map((line) => line.replaceAll(address || "-", "THE FAULT"));
+    rows.push({ fault: name, client, confirm, latestMs: told.tookMs, waitedFor: lines.join("; ") });
+    say(`  the latest of ${client} took ${Math.round(told.tookMs)} ms:`);
+    for (const line of lines) say(`    ${line}`);
   }
   return rows;
 }

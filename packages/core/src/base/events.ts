@@ -3,6 +3,13 @@ import type { Stage } from "./error.ts";
 import type { Reason } from "./reasons.ts";
 
 /**
+ * Why an answer is not waited for alone any more. It is `late`: another place may be quicker. Or the request is taken to be lost: it
+ * takes far longer than expected (`overdue`), its place has answered nothing for too long (`silent`), lost another one that began no
+ * later (`mute`), or failed meanwhile (`failing`).
+ */
+export type Late = "late" | "overdue" | "silent" | "mute" | "failing";
+
+/**
  * Everything worth knowing that happens, as one closed union. Metrics, traces, logs, learning and the simulator's
  * invariants are all made from it. Events carry ids and plain figures only.
  */
@@ -38,6 +45,20 @@ export type LongshoreEvent =
       readonly leg: string;
       readonly endpoint: EndpointId;
       readonly trigger: "begin" | "done" | "failed" | "late" | "unsure";
+      readonly expectedMs: number;
+    }
+  | {
+      /** An answer is late, or taken to be lost: somebody else is asked, or would be if there were anybody, or the means. */
+      readonly kind: "leg-late";
+      readonly atMs: number;
+      readonly callId: string;
+      readonly leg: string;
+      readonly endpoint: EndpointId;
+      /** Since it began. */
+      readonly tookMs: number;
+      readonly because: Late;
+      /** Whether anything began for it. */
+      readonly begun: boolean;
     }
   | {
       readonly kind: "leg-ended";

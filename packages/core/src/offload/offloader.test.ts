@@ -410,6 +410,8 @@ describe("createOffloader", () => {
     // Alone the device takes 2 x 220 ms; the guard may add about as much as a remote run would have taken.
     expect(result.tookMs).toBeLessThan(900);
     expect(events.some((event) => event.kind === "leg-started" && event.trigger === "late")).toBe(true);
+    const late = { kind: "leg-late", endpoint: "edge", begun: true };
+    expect(events).toContainEqual(expect.objectContaining(late));
     expect(result.lostLegs.map((leg) => leg.endpoint)).toContain("edge");
     expect(result.because).toMatch(/^edge finishes in about .*; device answered instead of edge \(.+\)$/);
     edgeLink.restore();

@@ -22,10 +22,10 @@ import type { Loop } from "./loop.ts";
 import {
   final,
   guardAlone,
+  type GuardParts,
   type GuardTimes,
   type GuardWatch,
   guardWatch,
-  overloaded,
   type Place,
   placeFor,
 } from "../places/index.ts";
@@ -35,11 +35,13 @@ import {
   bookAnswer,
   bookBroken,
   bookLoss,
+  hadTooMuch,
   checkBelieved,
   progressOf,
   heard,
   recordBegin,
   recordEnd,
+  recordLate,
   type Running,
   tallyUnanswered,
   timesFor,
@@ -173,8 +175,14 @@ class Race {
     this.#guard(running, place, soon, guardAlone(leg, place, soon, call.deadlineMs - clock.nowMs()));
   }
 
+  #late(running: Running, because: Parameters<GuardParts["fire"]>[0]): boolean {
+    const begun = this.#instead(running, because !== "late");
+    recordLate(this.#loop, this.#job.call.id, running, because, begun);
+    return begun;
+  }
+
   /** Starts the back-up of a leg, or has another place asked where that would say nothing new. Tells whether it could. */
-  #late(leg: Leg, lost: boolean): boolean {
+  #instead({ leg, place }: Running, lost: boolean): boolean {
     const { beside } = this.#job;
     // A second run would wait for the same bytes, or has none.
     if (isWaiting(this.#job, this.#held) || isGone(this.#job, this.#held)) return false;
@@ -194,8 +202,7 @@ class Race {
       if (begun.some((one) => !this.#isHere(one))) retries.back();
       return this.#settled;
     }
-    const books = this.#running.get(leg.id)?.place?.books;
-    if (!lost && books) this.#tally.spent = [...(this.#tally.spent ?? []), books];
+    if (!lost && place) this.#tally.spent = [...(this.#tally.spent ?? []), place.books];
     this.#standing.givenUp.add(leg.id);
     return true;
   }
@@ -226,7 +233,7 @@ class Race {
       if (!still) running.beganMs ??= this.#loop.clock.nowMs();
       return still;
     };
-    const fire = (lost: boolean): boolean => this.#late(leg, lost);
+    const fire: GuardParts["fire"] = (because) => this.#late(running, because);
     const { clock } = this.#loop;
     const { call } = this.#job;
     const way = (): Running["way"] => running.way;
@@ -286,12 +293,8 @@ class Race {
     const { leg } = running;
     const { call } = this.#job;
     this.#over(running, error.reason, nowMs);
-    if (call.abort.aborted) {
-      this.#stop(abortError(call.abort, "execute"));
-      return;
-    }
-    if (nowMs >= call.deadlineMs) {
-      this.#stop(deadlinePassed(error));
+    if (call.abort.aborted || nowMs >= call.deadlineMs) {
+      this.#stop(call.abort.aborted ? abortError(call.abort, "execute") : deadlinePassed(error));
       return;
     }
     const outrun = bookBroken(this.#loop, running, error, nowMs);
@@ -318,8 +321,8 @@ class Race {
     const others = [...this.#running.values()];
     // One failure has one thing begun for it, at once where who is asked is known to fail.
     others.some(
-      ({ leg: other, place }) =>
-        (place?.health.failing === true && this.#late(other, true)) || this.#again(other.id),
+      (other) =>
+        (other.place?.health.failing === true && this.#late(other, "failing")) || this.#again(other.leg.id),
     );
     if (others.length > 0) return;
     for (const next of this.#standing.plan.legs) {
@@ -393,6 +396,3 @@ class Race {
     });
   }
 }
-
-/** Who had only too much to do may have less by now. */
-const hadTooMuch = ({ reason }: LongshoreError): boolean => reason === "busier" || overloaded.has(reason);

@@ -1,4 +1,4 @@
-import { LongshoreError } from "../base/index.ts";
+import { type Late, LongshoreError } from "../base/index.ts";
 import type { InferenceResponse, LoadReport, Progress } from "../endpoint/index.ts";
 import { exchangeMillijoules, meanOf, radios, type TransferNote } from "../estimate/index.ts";
 import { latestOf, type Leg, type Plan, type Trigger } from "../plan/index.ts";
@@ -11,6 +11,7 @@ import {
   type GuardTimes,
   lateAloneMs,
   type LocalRun,
+  overloaded,
   type Place,
   type RadioUse,
 } from "../places/index.ts";
@@ -85,10 +86,19 @@ export function beginLeg(
 export function recordBegin(
   { clock, parts }: Loop,
   callId: string,
-  { id, endpoint }: Leg,
+  { id: leg, endpoint, predicted }: Leg,
   trigger: Trigger["on"],
 ): void {
-  parts.observer.record({ kind: "leg-started", atMs: clock.nowMs(), callId, leg: id, endpoint, trigger });
+  const expectedMs = meanOf(predicted.completionMs);
+  parts.observer.record({
+    kind: "leg-started",
+    atMs: clock.nowMs(),
+    callId,
+    leg,
+    endpoint,
+    trigger,
+    expectedMs,
+  });
 }
 
 /** Writes down that a leg is over. */
@@ -108,6 +118,19 @@ export function recordEnd(
     tookMs: nowMs - startedMs,
     outcome,
   });
+}
+
+/** Writes down that a leg is late or lost, and whether anything began for it. */
+export function recordLate(
+  { clock, parts }: Loop,
+  callId: string,
+  { leg: { id: leg, endpoint }, startedMs }: Running,
+  because: Late,
+  begun: boolean,
+): void {
+  const atMs = clock.nowMs();
+  const tookMs = atMs - startedMs;
+  parts.observer.record({ kind: "leg-late", atMs, callId, leg, endpoint, tookMs, because, begun });
 }
 
 /** What an answered leg taught and used. */
@@ -202,6 +225,10 @@ export function progressOf(running: Running, acknowledged: Progress["acknowledge
     refused: (load) => void (running.refused = load),
   };
 }
+
+/** Who had only too much to do may have less by now. */
+export const hadTooMuch = ({ reason }: LongshoreError): boolean =>
+  reason === "busier" || overloaded.has(reason);
 
 /** The load of a place that did not take a leg because others had been quicker there; undefined where it does not say that. */
 function outrunBy(

@@ -98,10 +98,10 @@ function watched(change: {
     ...(change.usualMs === undefined ? {} : { usualMs: change.usualMs }),
     ...(change.waits ? { waits: change.waits } : {}),
     ...(wayMs ? { way: () => ({ remainingMs: () => certain(wayMs()) }) } : {}),
-    fire: (lost) => {
+    fire: (because) => {
       if (change.refuses?.() === true) return false;
       firedAtMs = clock.nowMs();
-      wasLost = lost;
+      wasLost = because !== "late";
       return true;
     },
   });

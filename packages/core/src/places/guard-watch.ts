@@ -1,4 +1,4 @@
-import type { Call, Clock } from "../base/index.ts";
+import type { Call, Clock, Late } from "../base/index.ts";
 import {
   acknowledgeStep,
   type Arrivals,
@@ -70,8 +70,8 @@ export interface GuardParts {
   readonly way?: () => Pick<TransferNote, "remainingMs"> | undefined;
   /** Whether the body is still on its way here: nothing is late as long as it is, and its time counts from then on. Default never. */
   readonly waits?: () => boolean;
-  /** Starts the back-up and tells whether it could: else it is asked again a little later. `lost`: it is a retry. */
-  readonly fire: (lost: boolean) => boolean;
+  /** Starts the back-up and tells whether it could: else it is asked again a little later. For what is not only late it is a retry. */
+  readonly fire: (because: Late) => boolean;
 }
 
 /**
@@ -268,29 +268,23 @@ class Watching implements GuardWatch {
     return nowMs - Math.max(this.#heardAtMs, this.#parts.place.answeredAtMs);
   }
 
-  /** Whether that is too long. */
-  #silent(nowMs: number): boolean {
-    return this.#silenceMs(nowMs) >= this.#silentMs;
-  }
-
-  /** Whether nothing is to be hoped for any more. */
-  #lost(nowMs: number): boolean {
+  /** Why nothing is to be hoped for any more; undefined while something is. */
+  #lost(nowMs: number): Exclude<Late, "late"> | undefined {
     const { place, aloneMs, times, hurries = true } = this.#parts;
     const { lostMs } = times;
     const passedMs = nowMs - this.#beganMs;
-    if (lostMs === Infinity) return false;
+    if (lostMs === Infinity) return undefined;
+    const silent = this.#silenceMs(nowMs) >= this.#silentMs ? "silent" : undefined;
+    const overdue = passedMs >= lostMs ? (silent ?? "overdue") : undefined;
     // While the body is on its way, silence is the link's: what a run here is worth meanwhile, the guard says where it has the means.
     const weighs = times.waitMs !== undefined && hurries && place.books.allows;
-    if (weighs && this.#arrivedMs === undefined && this.#tells()) return passedMs >= lostMs;
+    if (weighs && this.#arrivedMs === undefined && this.#tells()) return overdue;
     const { health } = place;
+    if (silent ?? overdue) return silent ?? overdue;
     const failed = health.failing && health.downAtMs >= this.#startedMs;
+    if (failed && passedMs >= this.#lateMs) return "failing";
     // Those that wait at a place which has gone mute make no queue.
-    return (
-      passedMs >= lostMs ||
-      (failed && passedMs >= this.#lateMs) ||
-      (place.mute && passedMs >= aloneMs) ||
-      this.#silent(nowMs)
-    );
+    return place.mute && passedMs >= aloneMs ? "mute" : undefined;
   }
 
   /** For so long nothing that may happen makes it lost; after that it is known within `recheckMs` when something does. */
@@ -317,9 +311,10 @@ class Watching implements GuardWatch {
       this.#look(recheckMs, nowMs);
       return;
     }
-    if (this.#lost(nowMs)) {
-      place.missed(this.#silent(nowMs) ? Infinity : this.#beganMs);
-      this.#over = fire(true);
+    const lost = this.#lost(nowMs);
+    if (lost) {
+      place.missed(lost === "silent" ? Infinity : this.#beganMs);
+      this.#over = fire(lost);
       if (!this.#over) this.#look(refusedMs, nowMs);
       return;
     }
@@ -344,7 +339,7 @@ class Watching implements GuardWatch {
       waitMs = books.allows && hurries && inTime ? this.#momentMs(localMs, leftMs, nowMs) : Infinity;
     }
     if (waitMs <= 0 && ((books.allows && hurries) || needed)) {
-      this.#over = fire(false);
+      this.#over = fire("late");
       if (this.#over) books.spend();
       else this.#look(refusedMs, nowMs);
       return;

@@ -131,10 +131,15 @@ const table: { readonly [Kind in LongshoreEvent["kind"]]: Mapping<Kind> } = {
     log.line("warning", "readmission", { endpoint, afterMs }),
   "invariance-tested": ({ model, passed }, { log }) => log.line("info", "invariance", { model, passed }),
   "plan-made": (event, { spans }) => spans.planMade(event),
-  "leg-started": () => undefined,
-  "leg-ended": (event, { spans, metrics }) => {
-    metrics.legs.add([event.endpoint, event.outcome]);
+  "leg-started": ({ callId: request, leg, endpoint, trigger, expectedMs }, { log }) =>
+    log.line("verbose", "leg", { request, leg, endpoint, trigger, expectedMs }),
+  "leg-late": ({ callId: request, leg, endpoint, because, tookMs, begun }, { log }) =>
+    log.line("verbose", "leg late", { request, leg, endpoint, because, tookMs, begun }),
+  "leg-ended": (event, { spans, metrics, log }) => {
+    const { callId: request, leg, endpoint, outcome, tookMs } = event;
+    metrics.legs.add([endpoint, outcome]);
     spans.legEnded(event);
+    log.line("verbose", "leg ended", { request, leg, endpoint, outcome, tookMs });
   },
   "request-sent": (event, { spans, metrics }) => {
     metrics.sent.add([event.endpoint, event.outcome]);

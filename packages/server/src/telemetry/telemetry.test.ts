@@ -498,6 +498,30 @@ describe("logs", () => {
         rows: 1,
       }),
     );
+    lines.length = 0;
+    const leg = { callId: "1", leg: "remote", endpoint: "edge" };
+    telemetry.observer.record({ kind: "leg-started", atMs: 0, ...leg, trigger: "begin", expectedMs: 9 });
+    telemetry.observer.record({
+      kind: "leg-late",
+      atMs: 50,
+      ...leg,
+      tookMs: 50,
+      because: "silent",
+      begun: true,
+    });
+    telemetry.observer.record({ kind: "leg-ended", atMs: 60, ...leg, tookMs: 60, outcome: "lost" });
+    const line = {
+      time: expect.any(String),
+      level: "verbose",
+      request: "1",
+      leg: "remote",
+      endpoint: "edge",
+    };
+    expect(lines).toEqual([
+      { ...line, event: "leg", trigger: "begin", expectedMs: 9 },
+      { ...line, event: "leg late", tookMs: 50, because: "silent", begun: true },
+      { ...line, event: "leg ended", tookMs: 60, outcome: "lost" },
+    ]);
     telemetry.log.change({ error: false, warning: false, info: false, verboseLevel: 0 });
     lines.length = 0;
     await send("/v2/models/nothing/infer", [1, 2]);

@@ -1,0 +1,108 @@
+import { readFileSync } from "node:fs";
+import type { LongshoreEvent, Observer } from "@longshore/core";
+
+/** What was done for one request, in lines that begin with the milliseconds since it came. */
+export interface Timeline {
+  readonly tookMs: number;
+  readonly lines: readonly string[];
+}
+
+/** Whoever can say what the latest of its requests waited for. */
+export interface Latest {
+  /** Of those since it was asked before; undefined where there were none. */
+  latest(): Timeline | undefined;
+}
+
+const model = "mean";
+
+type About<Kind extends LongshoreEvent["kind"]> = Omit<
+  LongshoreEvent & { readonly kind: Kind },
+  "kind" | "atMs" | "callId"
+>;
+
+const round = (ms: number): string => `${Math.round(ms)}`;
+const began = ({ leg, endpoint, trigger, expectedMs }: About<"leg-started">): string =>
+  `${leg} begins at ${endpoint} (${trigger}), ${round(expectedMs)} ms are expected`;
+const late = ({ leg, endpoint, because, tookMs, begun }: About<"leg-late">): string =>
+  `${leg} at ${endpoint} is ${because} after ${round(tookMs)} ms: ${begun ? "somebody else is asked" : "nobody else can be asked"}`;
+const ended = ({ leg, endpoint, outcome, tookMs }: About<"leg-ended">): string =>
+  `${leg} at ${endpoint} ends after ${round(tookMs)} ms: ${outcome}`;
+
+type Steps = (readonly [atMs: number, what: string])[];
+
+const timeline = (tookMs: number, beganMs: number, steps: Steps): Timeline => ({
+  tookMs,
+  lines: steps.map(([atMs, what]) => `${round(atMs - beganMs).padStart(5)} ${what}`),
+});
+
+/** Of a library in this process, from its events. */
+export function latestSeen(): Latest & Observer {
+  const under = new Map<string, Steps>();
+  let worst: Timeline | undefined;
+  return {
+    record(event) {
+      if (event.kind === "request-accepted") {
+        if (event.model === model) under.set(event.callId, []);
+      } else if (event.kind === "leg-started") under.get(event.callId)?.push([event.atMs, began(event)]);
+      else if (event.kind === "leg-late") under.get(event.callId)?.push([event.atMs, late(event)]);
+      else if (event.kind === "leg-ended") under.get(event.callId)?.push([event.atMs, ended(event)]);
+      else if (event.kind === "request-ended") {
+        const { callId, tookMs, atMs } = event;
+        const steps = under.get(callId);
+        if (steps && tookMs > (worst?.tookMs ?? 0)) worst = timeline(tookMs, atMs - tookMs, steps);
+        under.delete(callId);
+      }
+    },
+    latest() {
+      const told = worst;
+      worst = undefined;
+      return told;
+    },
+  };
+}
+
+/** A line of a log, as far as it is read here. */
+interface Line {
+  readonly time: string;
+  readonly event: string;
+  readonly request?: string;
+}
+
+/** Of a gateway in another process, from the verbose lines of its log. */
+export function latestLogged(path: string): Latest {
+  let read = 0;
+  return {
+    latest() {
+      const text = readFileSync(path, "utf8");
+      // What a full disk cut short is no line.
+      const lines = text
+        .slice(read)
+        .split("\n")
+        .filter((line) => line.startsWith("{") && line.endsWith("}"));
+      read = text.length;
+      const under = new Map<string, Steps>();
+      let worst: Timeline | undefined;
+      for (const one of lines) {
+        const line = JSON.parse(one) as Line & About<"leg-started"> & About<"leg-late"> & About<"leg-ended">;
+        const { event, request = "", tookMs } = line;
+        const atMs = Date.parse(line.time);
+        const add = (what: string): void => {
+          const steps = under.get(request) ?? [];
+          under.set(request, steps);
+          steps.push([atMs, what]);
+        };
+        if (event === "leg") add(began(line));
+        else if (event === "leg late") add(late(line));
+        else if (event === "leg ended") add(ended(line));
+        else if (event === "inference") {
+          const mine = (JSON.parse(one) as { readonly model: string }).model === model;
+          if (mine && tookMs > (worst?.tookMs ?? 0)) {
+            worst = timeline(tookMs, atMs - tookMs, under.get(request) ?? []);
+          }
+          under.delete(request);
+        }
+      }
+      return worst;
+    },
+  };
+}
