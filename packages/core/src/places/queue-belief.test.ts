@@ -50,6 +50,30 @@ it("does not take its own requests for those of others when their answers overta
   expect(queue.shared(20)).toBe(true);
 });
 
+it("does not take its own requests for those of others when an older report is read behind a newer one", () => {
+  const queue = queueBelief();
+  for (let count = 0; count < 3; count++) queue.sent(50, 0);
+  queue.ended(8);
+  queue.ended(9);
+  queue.reported(report(0, 1), 9, 0.5);
+  queue.ended(10);
+  // Written while the first two were still there.
+  queue.reported(report(0, 2), 10, 3);
+  expect(queue.shared(10)).toBe(false);
+});
+
+it("does not take a run that it gave up for that of another as long as it may go on", () => {
+  const queue = queueBelief();
+  queue.sent(50, 0);
+  queue.ended();
+  queue.reported(report(10, 1), 20, 0);
+  queue.reported(report(10, 1), 40, 0);
+  expect(queue.shared(40)).toBe(false);
+  queue.reported(report(0, 0), 60, 0);
+  queue.reported(report(10, 1), 80, 0);
+  expect(queue.shared(80)).toBe(true);
+});
+
 it("takes a request that is there when one of its own was answered for that of another", () => {
   for (const delayMs of [0, 2]) {
     for (const inFlight of [0, 1]) {

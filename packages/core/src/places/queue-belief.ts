@@ -90,6 +90,8 @@ export function queueBelief(counts = false): QueueBelief {
   const recent: { readonly atMs: number; readonly serviceMs: number }[] = [];
   /** When own requests were answered that reports written just before count all the same; the newest last. */
   const answered: number[] = [];
+  /** Own requests that nobody waits for any more, and that may still run there: as long as reports count more than what is ours. */
+  let givenUp = 0;
 
   /** What is still under way has not ended yet, however little of it was expected to be left. */
   const least = (): number => (ours > 0 && inFlight >= slots ? (residualRatio * serviceMs) / slots : 0);
@@ -139,7 +141,7 @@ export function queueBelief(counts = false): QueueBelief {
       if (answeredAtMs !== undefined) {
         answered.push(answeredAtMs);
         if (answered.length > 64) answered.shift();
-      }
+      } else givenUp += 1;
       if (ours > 0 || answeredAtMs === undefined) return;
       baseMs = Math.min(base(answeredAtMs), Math.max(0, reportedMs - (answeredAtMs - reportedAtMs)));
       atMs = answeredAtMs;
@@ -149,10 +151,11 @@ export function queueBelief(counts = false): QueueBelief {
       const counted = Math.max(0, ours - recent.length);
       const foreign = Math.max(0, load.inFlight - counted);
       // Answers overtake one another: the place may have counted one of ours whose answer was read before this report. It did
-      // not count the one with whose answer the report came.
-      while (answered[0] !== undefined && answered[0] < nowMs - delayMs) answered.shift();
-      const overtook = answered.length - (answered.at(-1) === nowMs ? 1 : 0);
-      if (load.inFlight > ours + overtook) foreignAtMs = nowMs;
+      // not count the one with whose answer the report came. All are kept: the next report may be older than this one.
+      let overtook = answered.at(-1) === nowMs ? -1 : 0;
+      for (let at = answered.length - 1; (answered[at] ?? -Infinity) >= nowMs - delayMs; at--) overtook += 1;
+      if (load.inFlight > ours + overtook + givenUp) foreignAtMs = nowMs;
+      givenUp = Math.min(givenUp, foreign);
       learnOthers(load.inFlight === 0 ? 0 : (load.queueMs * foreign) / load.inFlight, nowMs);
       ({ batch } = load);
       // A shared run that is about to end looks like an empty slot to all who are in it; one that is empty shows in the processor.
