@@ -9,6 +9,8 @@ export interface Upgrade {
   fresh(base: string): string;
   /** Rank of a value, where it is known. */
   rank(name: string): number | undefined;
+  /** Whether a node or an output of its graph takes a value. */
+  isRead(name: string): boolean;
   /** Stores a tensor beside the node and gives its name. */
   constant(tensor: TensorProto): string;
 }
@@ -89,7 +91,8 @@ const topK: Upgrading = (node, around) => {
 /** What is dropped while a network learns; it passes its input on when it runs. */
 const dropout: Upgrading = (node, around) => {
   if (around.from >= 12) return [node];
-  if ((node.output[1] ?? "") !== "") return "its mask is used";
+  const mask = node.output[1] ?? "";
+  if (mask !== "" && around.isRead(mask)) return "its mask is used";
   const [from = "", to = ""] = [node.input[0], node.output[0]];
   return [newNode("Identity", [from], to)];
 };

@@ -2,7 +2,7 @@ import { create } from "@bufbuild/protobuf";
 import { LongshoreError } from "@longshore/core";
 import { type GraphProto, type NodeProto } from "../onnx/index.ts";
 import { OperatorSetIdProtoSchema } from "../onnx/onnx_pb.ts";
-import { bodies, inferTypes } from "../shape/index.ts";
+import { bodies, inferTypes, usedNames } from "../shape/index.ts";
 import type { GraphEditor } from "./editor.ts";
 import { type Upgrade, upgrades } from "./opset-upgrades.ts";
 
@@ -44,7 +44,7 @@ export function raiseOpset(editor: GraphEditor): void {
   editor.changed();
 }
 
-function upgradeGraph(graph: GraphProto, around: Omit<Upgrade, "constant">): void {
+function upgradeGraph(graph: GraphProto, around: Omit<Upgrade, "constant" | "isRead">): void {
   const nodes: NodeProto[] = [];
   for (const node of graph.node) {
     for (const body of bodies(node)) upgradeGraph(body, around);
@@ -57,7 +57,10 @@ function upgradeGraph(graph: GraphProto, around: Omit<Upgrade, "constant">): voi
       graph.initializer.push(tensor);
       return tensor.name;
     };
-    const result = upgrade(node, { ...around, constant });
+    const isRead: Upgrade["isRead"] = (name) =>
+      graph.output.some((output) => output.name === name) ||
+      graph.node.some((other) => usedNames(other).includes(name));
+    const result = upgrade(node, { ...around, constant, isRead });
     if (typeof result === "string") {
       throw refusal(
         `node "${node.name || (node.output[0] ?? "")}" (${node.opType} of operator set ${around.from}) cannot be raised to ${quantisableOpset}: ${result}`,

@@ -89,6 +89,7 @@ const old: readonly OldNode[] = [
   { operator: "Upsample", opset: 9, attributes: { mode: { text: "linear" } }, floats: [1, 1, 2, 2] },
   { operator: "Resize", opset: 10, attributes: {}, floats: [1, 1, 2, 2] },
   { operator: "Dropout", opset: 10, attributes: {} },
+  { operator: "Dropout", opset: 9, attributes: {}, outputs: ["y", "mask"] },
 ];
 
 describe("raising the operator set", () => {
