@@ -115,6 +115,11 @@ describe("options about servers and identity", () => {
     [["serve", ".", "--port", "0", "--identity", "none.yaml"], "none.yaml"],
     [["doctor", "--at", "http://127.0.0.1:1", "--at-key", "none.key"], "none.key"],
     [
+      ["serve", ".", "--port", "0", "--state-key", "none.secret"],
+      "no such file or directory, open 'none.secret'",
+    ],
+    [["keys", "add", "--file", "none/keys.json", "--tenant", "acme"], "no such file or directory"],
+    [
       ["doctor", "--at", "http://127.0.0.1:1", "--at-cert", "a.pem"],
       "--at-cert and --at-cert-key go together",
     ],

@@ -37,6 +37,7 @@ async function change(
     // The new file is the lock too: who finds one there is not alone.
     await writeFile(next, "", { flag: "wx", mode: 0o600 });
   } catch (thrown) {
+    if (!(thrown instanceof Error && "code" in thrown && thrown.code === "EEXIST")) throw thrown;
     throw new LongshoreError(
       "invalid-configuration",
       "resolve",

@@ -40,7 +40,11 @@ const usageReasons = new Set([
 
 /** Says what failed in words, or as JSON, and picks the exit code. */
 export function reportFailure(error: unknown, json: boolean, io: CommandIo): ExitCode {
-  const known = LongshoreError.from(error, "execute", "the command");
+  // Which files a command uses is said by its options.
+  const known =
+    error instanceof Error && "code" in error && "path" in error
+      ? new LongshoreError("invalid-input", "resolve", error.message, { cause: error })
+      : LongshoreError.from(error, "execute", "the command");
   if (json) {
     io.out(
       JSON.stringify({
