@@ -148,6 +148,21 @@ describe("the door of an offloading endpoint", () => {
     expect(passes[0]?.open).toBe(false);
   });
 
+  it("asks the door here without the demand that the answer is confirmed, which it sees to itself", async () => {
+    const clock = virtualClock();
+    const confirmed: unknown[] = [];
+    const local = with_(place(clock, "here"), {
+      admit: (_segment, { rules }) => {
+        confirmed.push(rules.confirm);
+        return { [Symbol.dispose]: () => undefined };
+      },
+    });
+    const edge = offloading(clock, local);
+    await clock.runUntil(edge.infer(request, call()));
+    edge.admit!(segment, call({ rules: { ...call().rules, confirm: true } }))[Symbol.dispose]();
+    expect(confirmed).toEqual([undefined]);
+  });
+
   it("refuses what the door here refuses unless another place is left", async () => {
     const clock = virtualClock();
     let full = false;

@@ -1,4 +1,4 @@
-import { type Call, LongshoreError } from "../base/index.ts";
+import { LongshoreError } from "../base/index.ts";
 import { type Segment, startCut } from "../model/index.ts";
 import { type Infeasible, isInfeasible, noPlace, type Plan } from "../plan/index.ts";
 import type { Held } from "../parts/index.ts";
@@ -34,7 +34,6 @@ export function admitAtDoor(
   loop: Loop,
   job: Omit<Job, "held">,
   segment: Segment,
-  call: Call,
   leastAgreementRatio: number | undefined,
 ): Disposable {
   const { local, clock } = loop;
@@ -49,7 +48,7 @@ export function admitAtDoor(
     leg?.endpoint === local?.info.id && leg?.segment.to === job.to && leg.segment.variant === segment.variant;
   if (!local?.admit || !here) return open;
   try {
-    return local.admit(segment, call, leastAgreementRatio);
+    return local.admit(segment, job.call, leastAgreementRatio);
   } catch (thrown) {
     const elsewhere = loop.plan({ ...job, held }, held, new Set([local.info.id]), nowMs);
     if (isInfeasible(elsewhere)) throw thrown;

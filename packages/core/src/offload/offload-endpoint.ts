@@ -185,7 +185,7 @@ class LoopEndpoint implements OffloadEndpoint {
     const known = knowledge.known(segment.model, segment.version === "" ? undefined : segment.version);
     if (!known) return { [Symbol.dispose]: () => undefined };
     const job = this.#job(known, { segment }, call);
-    return admitAtDoor(this.#loop, job, segment, call, leastAgreementRatio);
+    return admitAtDoor(this.#loop, job, segment, leastAgreementRatio);
   }
 
   async *inferStream(request: InferenceRequest, call: Call): AsyncIterable<InferenceResponse> {

@@ -226,6 +226,7 @@ class EngineHere implements Engine {
     this.#admit(1);
     refuseRules(call, this.info);
     refusePast(call, this.#parts.clock);
+    refuseConfirmed(call);
     return this.#serve.doors.admit(segment, call, leastAgreementRatio);
   }
 

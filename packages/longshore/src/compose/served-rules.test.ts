@@ -86,6 +86,12 @@ describe("a server that only runs here", () => {
     expect((await ask(path, ";zones=")).status).toBe(403);
   });
 
+  it.each(paths)("refuses a request to %s that a second place must confirm, before the body", async (path) => {
+    const { status, said } = await ask(path, ";confirm=true");
+    expect(status).toBe(403);
+    expect(said).toContain("confirmed by a second place, and this one asks no other");
+  });
+
   it.each(["", ";zones=eu/de", ";zones=us,eu/de/store-7"])("answers what may: '%s'", async (zones) => {
     expect((await ask("simple/infer", zones, simple)).status).toBe(200);
     expect((await ask("accumulate_int32/infer", zones, sequence)).status).toBe(200);
@@ -93,6 +99,7 @@ describe("a server that only runs here", () => {
 
   it.each(["ModelInfer", "ModelStreamInfer"])("refuses it over gRPC, too: %s", async (method) => {
     expect(await askGrpc(method, ";zones=us")).toContain("zone rule: it processes in eu/de/store-7");
+    expect(await askGrpc(method, ";confirm=true")).toContain("confirmed by a second place");
     // Goes on to what else is wrong with it.
     expect(await askGrpc(method, ";zones=eu")).toMatch(/INPUT0/);
   });
