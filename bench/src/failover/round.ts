@@ -83,7 +83,6 @@ export async function roundOf(
 ): Promise<readonly Row[]> {
   const fault: Fault = faults[name] ?? gatewayFaults[name] ?? (() => () => undefined);
   const beganMs = performance.now();
-  for (const [, of] of timelines) of.latest();
   const checkedBefore = await checks();
   let over = false;
   const sequences = Array.from({ length: sequencesAtOnce }, (_, index) =>
@@ -101,6 +100,7 @@ export async function roundOf(
       victimRatio = Math.max(0, ...shares);
       const victim = victims[shares.indexOf(victimRatio)] ?? victims[0];
       busy.beforeRatio = processors.read().busyRatio ?? NaN;
+      for (const [, of] of timelines) of.begin();
       undo = victim && fault(victim);
       address = victim?.before.address ?? "";
     }

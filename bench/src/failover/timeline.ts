@@ -1,4 +1,4 @@
-import { readFileSync } from "node:fs";
+import { readFileSync, statSync } from "node:fs";
 import type { LongshoreEvent, Observer } from "@longshore/core";
 
 /** What was done for one request, in lines that begin with the milliseconds since it came. */
@@ -9,7 +9,9 @@ export interface Timeline {
 
 /** Whoever can say what the latest of its requests waited for. */
 export interface Latest {
-  /** Of those since it was asked before; undefined where there were none. */
+  /** What comes from now on counts. */
+  begin(): void;
+  /** Of those since then; undefined where there were none. */
   latest(): Timeline | undefined;
 }
 
@@ -53,11 +55,11 @@ export function latestSeen(): Latest & Observer {
         under.delete(callId);
       }
     },
-    latest() {
-      const told = worst;
+    begin() {
       worst = undefined;
-      return told;
+      under.clear();
     },
+    latest: () => worst,
   };
 }
 
@@ -70,16 +72,16 @@ interface Line {
 
 /** Of a gateway in another process, from the verbose lines of its log. */
 export function latestLogged(path: string): Latest {
-  let read = 0;
+  let from = 0;
   return {
+    begin: () => void (from = statSync(path).size),
     latest() {
-      const text = readFileSync(path, "utf8");
       // What a full disk cut short is no line.
-      const lines = text
-        .slice(read)
+      const lines = readFileSync(path)
+        .subarray(from)
+        .toString()
         .split("\n")
         .filter((line) => line.startsWith("{") && line.endsWith("}"));
-      read = text.length;
       const under = new Map<string, Steps>();
       let worst: Timeline | undefined;
       for (const one of lines) {
