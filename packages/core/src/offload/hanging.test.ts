@@ -214,6 +214,23 @@ describe.each(["hangs", "hangs in the body"] as const)("behind a gateway where a
     }
   });
 
+  it("and at once where much more is expected of what was asked in its place", async () => {
+    const clock = manualClock();
+    const [used, slow] = [server(clock, "a", 5), server(clock, "b", 60)];
+    const { ask } = await gatewayOf([used, slow], clock, false);
+    slow.state.runMs = 60;
+    for (let count = 0; count < 3; count++) {
+      used.state.fault = "breaks";
+      await ask();
+      used.state.fault = "none";
+      await clock.advance(60_000);
+    }
+    for (let count = 0; count < 15; count++) await ask();
+    slow.state.fault = fault;
+    Object.assign(used.state, { fault: "is busier", refusesMs: 150 });
+    expect(await ask()).toBeLessThan(165);
+  });
+
   it("and at once where what was asked in its place is known to hang", async () => {
     const clock = manualClock();
     const servers = [server(clock, "a", 5), server(clock, "b", 6)];

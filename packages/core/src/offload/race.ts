@@ -26,6 +26,7 @@ import {
   type GuardTimes,
   type GuardWatch,
   guardWatch,
+  isFarSlower,
   type Place,
   placeFor,
 } from "../places/index.ts";
@@ -91,7 +92,7 @@ class Race {
       this.#stop(abortError(call.abort, "plan"));
       return;
     }
-    this.#unheard = whenAborted(call.abort, this.#aborted);
+    this.#unheard = whenAborted(call.abort, () => this.#stop(abortError(call.abort, "execute")));
     if (call.deadlineMs < Infinity) {
       this.#deadline = this.#loop.clock.timer(call.deadlineMs - this.#loop.clock.nowMs(), () => {
         const under = [...this.#running.values()].map(({ leg }) => leg.endpoint).join(", ");
@@ -101,8 +102,6 @@ class Race {
     }
     for (const leg of beginning(this.#standing.plan.legs)) this.#start(leg, "begin");
   }
-
-  readonly #aborted = (): void => this.#stop(abortError(this.#job.call.abort, "execute"));
 
   #start(leg: Leg, on: Trigger["on"]): void {
     if (this.#settled || this.#standing.started.has(leg.id)) return;
@@ -319,17 +318,18 @@ class Race {
       return;
     }
     const others = [...this.#running.values()];
-    // One failure has one thing begun for it, at once where who is asked is known to fail.
+    // One failure has one thing begun for it, at once where who is asked is known to fail, or is far slower than who did not take it.
     others.some(
       (other) =>
-        (other.place?.health.failing === true && this.#late(other, "failing")) || this.#again(other.leg.id),
+        (other.place?.health.failing === true && this.#late(other, "failing")) ||
+        (hadTooMuch(error) && isFarSlower(other.leg, leg) && this.#late(other, "late")) ||
+        this.#again(other.leg.id),
     );
     if (others.length > 0) return;
     for (const next of this.#standing.plan.legs) {
       if (this.#standing.started.has(next.id) || !waitedFor(next, this.#standing)) continue;
       // What is asked there already says the same twice.
-      if (this.#job.beside?.taken().has(next.endpoint)) continue;
-      if (!this.#affords(next)) continue;
+      if (this.#job.beside?.taken().has(next.endpoint) === true || !this.#affords(next)) continue;
       this.#start(next, "failed");
       return;
     }

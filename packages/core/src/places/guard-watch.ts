@@ -99,6 +99,11 @@ export function elsewhereMs({ values }: Estimate): {
   };
 }
 
+/** Whether so much more is expected of a leg that somebody else would be asked beside it. */
+export function isFarSlower({ predicted }: Leg, than: Leg): boolean {
+  return meanOf(predicted.completionMs) > farOut * meanOf(than.predicted.completionMs);
+}
+
 /** Of a leg with a back-up: `here`, which keeps other work here waiting, or at another place. */
 export function guardFor(
   { clock, work, arrivals }: { readonly clock: Clock; readonly work: LocalWork; readonly arrivals: Arrivals },
