@@ -308,7 +308,10 @@ describe("a registry", () => {
       "acme",
     );
     const wide = request("c", { statement: { address: "http://h:1", zone: "eu" } });
-    await expect(registry.join(wide, "acme")).rejects.toMatchObject({ reason: "not-permitted" });
+    await expect(registry.join(wide, "acme")).rejects.toMatchObject({
+      reason: "not-permitted",
+      message: "c says that it processes in eu, which is not inside eu/de, where it is listed",
+    });
     const forged = { ...(await signed({ id: "d" })), body: testEntry({ id: "d", trust: "attested" }) };
     await expect(registry.join(request("d", { signed: forged }), "acme")).rejects.toMatchObject({
       reason: "not-permitted",

@@ -51,7 +51,7 @@ export function narrowed(
     throw new LongshoreError(
       "not-permitted",
       "identify",
-      `${id} says that it processes in ${told.zone}, which is not inside ${entry.zone} as its operator says`,
+      `${id} says that it processes in ${told.zone}, which is not inside ${entry.zone}, where it is listed`,
     );
   }
   const address = entry.address ?? told?.address;
