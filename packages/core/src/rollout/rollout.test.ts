@@ -10,10 +10,11 @@ import {
 import type { InferenceRequest } from "../endpoint/index.ts";
 import { float32Tensor, float32View, tensorsOf } from "../tensor/index.ts";
 import { alarm } from "./alarm.ts";
-import { type Alias, type AliasChange, defaultTrialLimits } from "./alias.ts";
+import { type Alias, type AliasChange, defaultTrialLimits, type Trial } from "./alias.ts";
 import { rolloutEndpoint } from "./rollout-endpoint.ts";
 import { type AliasShelf, openRollouts } from "./rollouts.ts";
 import { sideOf } from "./side.ts";
+import { trialWatch } from "./trial-watch.ts";
 
 const digestOf = (version: string): string => `sha256:${version.repeat(64)}`;
 const limits = defaultTrialLimits;
@@ -240,13 +241,31 @@ describe("a candidate", () => {
     slow.second.tookMs = 17;
     for (let count = 0; count < 300; count++) await slow.ask();
     expect(slow.rollouts.find("reader")?.because).toMatch(
-      /rolled back: it takes 17\.?0? ms, the stable version 10/,
+      /rolled back: (\d+) of \1 answers took more than 1\.5 times as long as the stable version's usually do, 10/,
     );
     const well = await place();
     await well.start("canary", 0.5);
     well.second.tookMs = 14;
     for (let count = 0; count < 500; count++) await well.ask();
     expect(well.rollouts.find("reader")?.trial).toBeDefined();
+  });
+
+  it("that is slow only while it is loaded and cold, or by less than a millisecond, is kept", () => {
+    const trial: Trial = {
+      candidate: { version: "2", digest: "b" },
+      mode: "shadow",
+      weightRatio: 1,
+      by: "request",
+      limits,
+    };
+    for (const coldMs of [1200, 1.2]) {
+      const watch = trialWatch(trial);
+      for (let count = 0; count < 300; count++) {
+        expect(watch.ended("stable", 0.5, false)).toBeUndefined();
+        const tookMs = count < limits.minSamples ? coldMs : 1.2;
+        expect(watch.ended("candidate", tookMs, false)).toBeUndefined();
+      }
+    }
   });
 });
 

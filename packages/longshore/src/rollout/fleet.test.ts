@@ -72,6 +72,6 @@ it("a canary that fails at the servers of a gateway is covered, and rolled back"
 it("a canary that takes long at the servers of a gateway is rolled back", async () => {
   await rollout("start", "reader", "--to", "3", "--weight", "0.5");
   const { versions, status } = await callers(3);
-  expect(status).toMatch(/rolled back: it takes [\d.]+ ms, the stable version [\d.]+ ms/);
+  expect(status).toMatch(/rolled back: \d+ of \d+ answers took more than/);
   expect([...versions].sort()).toEqual(["1", "3"]);
 });
