@@ -347,6 +347,38 @@ describe("a connection with plain requests", () => {
     expect(clock.armed()).toBe(0);
   });
 
+  it("answers a client that ends its half after the request, and ends", async () => {
+    let goOn = (): void => undefined;
+    const gate = new Promise<void>((resolve) => (goOn = resolve));
+    const aborted: boolean[] = [];
+    const clock = manualClock();
+    const listening = await on(
+      async ({ body }, call) => {
+        const text = new TextDecoder().decode(await readBody(body, { maxBytes: 1000 }));
+        await gate;
+        aborted.push(call.abort.aborted);
+        return reply(text);
+      },
+      { clock },
+    );
+    const socket = connect({ port: listening.port, host: "127.0.0.1", allowHalfOpen: true });
+    sockets.push(socket);
+    let heard = "";
+    socket.on("data", (chunk: Buffer) => (heard += chunk.toString("latin1")));
+    socket.end(post("one"));
+    const closed = once(socket, "end");
+    while (!heard.endsWith("\r\n\r\n") && !socket.readableEnded) await settle();
+    await clock.advance(5000);
+    goOn();
+    await closed;
+    socket.destroy();
+    expect(heard).toMatch(
+      /^HTTP\/1\.1 100 Continue\r\n\r\nHTTP\/1\.1 200 OK\r\n[^]*connection: close\r\n[^]*one$/i,
+    );
+    expect(aborted).toEqual([false]);
+    while (clock.armed() > 0) await settle();
+  });
+
   it("ends when it is idle for too long", async () => {
     const { socket, until } = await client(await on(echo().handler, { keepAliveMs: 50 }));
     const closed = once(socket, "close");

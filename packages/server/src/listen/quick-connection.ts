@@ -10,6 +10,7 @@ import {
 } from "@longshore/core";
 import { acknowledgement, type ExchangeParts, joinedBytes, talkative } from "./exchange.ts";
 import { directSocket, readBytes, type Reads } from "./direct-socket.ts";
+import { watchHalfClosed } from "./half-closed.ts";
 import { endPlainly } from "./not-served.ts";
 import { type QuickHead, QuickHeads } from "./quick-head.ts";
 import { alignedCopy, copied } from "./release.ts";
@@ -58,7 +59,7 @@ export class QuickConnection implements Reads {
   #arriving: ArrivingBody | undefined;
   /** What came behind the request under way. */
   #behind: Buffer | undefined;
-  /** Ends what takes too long to arrive. */
+  /** Ends what takes too long to arrive, and where nobody waits any more for what came. */
   #patience: Disposable | undefined;
   #patientMs = 0;
   /** Bytes of the body that are here and were not acknowledged yet; 0 once the reply begins. */
@@ -119,6 +120,7 @@ export class QuickConnection implements Reads {
   /** Says that nothing more comes; a client that does not end its half then has a while to read the last reply. */
   #end(): void {
     const socket = this.#socket;
+    this.#patience?.[Symbol.dispose]();
     socket.end(() => {
       if (!socket.destroyed) this.#destroyLater();
     });
@@ -143,8 +145,13 @@ export class QuickConnection implements Reads {
     else this.#wait(chunk);
   }
 
-  // Who says that nothing more comes has gone.
-  readonly #onEnd = (): void => void this.#socket.end();
+  /** Who says that nothing more comes has gone, or waits for the reply to what is here. */
+  readonly #onEnd = (): void => {
+    const waits = this.#busy && !this.#arriving && !this.#replying;
+    this.#closing ||= waits;
+    if (waits) this.#patience = watchHalfClosed(this.#socket, this.#parts.options.clock);
+    else this.#socket.end();
+  };
 
   readonly #onClose = (): void => {
     this.#patience?.[Symbol.dispose]();
@@ -165,10 +172,7 @@ export class QuickConnection implements Reads {
   #begin(chunk: Buffer): void {
     if (this.#socket.destroyed || this.#socket.writableEnded) return;
     const head = this.#heads.read(chunk);
-    if (!head) {
-      this.#handOver(chunk);
-      return;
-    }
+    if (!head) return this.#handOver(chunk);
     this.#busy = true;
     const first = chunk.subarray(head.text.length);
     if (first.byteLength >= head.bodyBytes) {
