@@ -42,8 +42,6 @@ export function decide(
   }
   made(loop, job, outcome, tally, nowMs);
   tally.charged = job.traffic?.charge(outcome, nowMs);
-  // Each request pays for some questions, however often it is planned.
-  if (tally.plans.length === 1) loop.askLoads(outcome);
   const first = firstOf(outcome);
   job.note?.({ kind: "planned", atMs: nowMs, ...(first ? { endpoint: first.endpoint } : {}) });
   return outcome;

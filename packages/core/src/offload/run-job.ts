@@ -88,9 +88,12 @@ async function followPlans(
       first = held = await arrived(held, held.arriving, job.call);
     }
     const single = onlyHere(loop, plan, job);
-    const end = single
-      ? await runHere(loop, now, held, plan, single, tally)
-      : await race(loop, now, held, standingOf(plan, exclude), tally);
+    const following = single
+      ? runHere(loop, now, held, plan, single, tally)
+      : race(loop, now, held, standingOf(plan, exclude), tally);
+    // Behind the request itself, which would wait for them to be written. Each pays for some, however often it is planned.
+    if (plans === 1) loop.askLoads(plan);
+    const end = await following;
     if (end.kind === "answered") {
       if (job.traffic && tally.charged) job.traffic.answered(tally.charged, tally.accounts);
       loop.upkeep();

@@ -28,6 +28,7 @@ export async function* streamJob(loop: Loop, job: Job): AsyncIterable<InferenceR
   let broke: LongshoreError | undefined;
   for (;;) {
     const plan = decide(loop, job, job.held, exclude, broke, tally);
+    if (tally.plans.length === 1) loop.askLoads(plan);
     const [leg] = beginning(plan.legs);
     if (!leg) throw new LongshoreError("internal", "plan", "a plan begins with nothing");
     let answered = false;
