@@ -141,19 +141,6 @@ export function readInferRequest(
 }
 
 /**
- * The work of reading a request in binary form of which only the JSON is here and `binaryBytes` are on their way: inputs have
- * `awaitedBytes` for what is. Throws as `readInferRequest`.
- */
-export function* inferHeadWork(
-  head: Uint8Array,
-  binaryBytes: number,
-  limits: WireLimits,
-): Generator<void, InferRequestMessage> {
-  const json = yield* takeHead(head, limits);
-  return yield* furtherInputs(workOf(json, { byteLength: binaryBytes }, limits));
-}
-
-/**
  * The same as `readInferRequest`, with a `pause` after each two milliseconds or so of reading JSON. With nothing to
  * pause for the message is there at once.
  */
@@ -169,6 +156,33 @@ export function readInferRequestInSteps(
   const request = inSteps(requestWork(body, headerLength, limits), pause);
   if (!(request instanceof Promise) && headerLength !== undefined) heads?.learn(body, headerLength, request);
   return request;
+}
+
+/**
+ * The same of a request in binary form of which only the JSON is here and `awaitedBytes` are on their way: inputs have
+ * `awaitedBytes` for what is.
+ */
+export function readInferHeadInSteps(
+  head: Uint8Array,
+  awaitedBytes: number,
+  limits: WireLimits,
+  pause: () => Promise<void>,
+  heads: KnownHeads,
+): InferRequestMessage | Promise<InferRequestMessage> {
+  const known = heads.find(head, head.byteLength, awaitedBytes);
+  if (known) return known;
+  const request = inSteps(headWork(head, awaitedBytes, limits), pause);
+  if (!(request instanceof Promise)) heads.learn(head, head.byteLength, request, awaitedBytes);
+  return request;
+}
+
+function* headWork(
+  head: Uint8Array,
+  awaitedBytes: number,
+  limits: WireLimits,
+): Generator<void, InferRequestMessage> {
+  const json = yield* takeHead(head, limits);
+  return yield* furtherInputs(workOf(json, { byteLength: awaitedBytes }, limits));
 }
 
 function* furtherInputs({ message, inputs }: RequestWork): Generator<void, InferRequestMessage> {

@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { LongshoreError } from "../base/index.ts";
 import { readInferReplyInSteps } from "./infer-reply.ts";
-import { readInferRequest } from "./infer-request.ts";
+import { readInferHeadInSteps, readInferRequest } from "./infer-request.ts";
 import { defaultWireLimits } from "./limits.ts";
 import { knownHeads, knownReplyHeads } from "./known-heads.ts";
 
@@ -70,6 +70,22 @@ describe("heads that are known", () => {
     expect(known.find(again.body, again.headerLength)?.inputs[0]?.bytes).toEqual(Uint8Array.of(3, 4));
     const longer = bodyOf(json, [3, 4, 5]);
     expect(known.find(longer.body, longer.headerLength)).toBeUndefined();
+  });
+
+  it("are found again for a body that is on its way, whether one was read whole before or not", async () => {
+    const json = `{"inputs":[${input("a", "INT8", 1)},${input("b", "UINT8", 2)}]}`;
+    const { body, headerLength } = bodyOf(json, [1, 2, 3]);
+    const head = body.subarray(0, headerLength);
+    const fresh = await readInferHeadInSteps(head, 3, defaultWireLimits, settle, knownHeads());
+    expect(fresh.inputs.map(({ awaitedBytes }) => awaitedBytes)).toEqual([1, 2]);
+    const known = knownHeads();
+    expect(await readInferHeadInSteps(head, 3, defaultWireLimits, settle, known)).toEqual(fresh);
+    expect(known.find(head, headerLength, 3)).toEqual(fresh);
+    expect(known.find(head, headerLength, 4)).toBeUndefined();
+    expect(known.find(body, headerLength)).toEqual(readInferRequest(body, headerLength));
+    const whole = knownHeads();
+    whole.learn(body, headerLength, readInferRequest(body, headerLength));
+    expect(whole.find(head, headerLength, 3)).toEqual(fresh);
   });
 
   it("are not remembered where texts have to be looked into, and only so many of them", () => {

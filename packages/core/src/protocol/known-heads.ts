@@ -12,10 +12,13 @@ import { codecOf, type WireTensor } from "./wire-tensor.ts";
  * another length is read as if nothing was known.
  */
 export interface KnownHeads<M = InferRequestMessage> {
-  /** The message of a body whose head is known; its tensors are views on `body`. */
-  find(body: Uint8Array, headerLength: number): M | undefined;
+  /**
+   * The message of a body whose head is known; its tensors are views on `body`. With `awaitedBytes`, `body` is the head alone and so
+   * many bytes are on their way: its tensors are awaited.
+   */
+  find(body: Uint8Array, headerLength: number, awaitedBytes?: number): M | undefined;
   /** Remembers the message that was read from a body, where the head decides all but the tensors' bytes. */
-  learn(body: Uint8Array, headerLength: number, message: M): void;
+  learn(body: Uint8Array, headerLength: number, message: M, awaitedBytes?: number): void;
 }
 
 /** Longer heads are rare, and reading them costs less than what they describe. */
@@ -54,6 +57,12 @@ function decided({ name, datatype, parameters, shared }: WireTensor): boolean {
   return !shared && elementBytes(datatype) > 0 && codecOf(parameters, name) === undefined;
 }
 
+const nothing = new Uint8Array(0);
+
+function bytesOf({ awaitedBytes, bytes }: WireTensor): number {
+  return awaitedBytes ?? bytes.byteLength;
+}
+
 /** What of a message its tensors are, and the same message with others. */
 interface Side<M> {
   of(message: M): readonly WireTensor[];
@@ -63,35 +72,37 @@ interface Side<M> {
 function heads<M>(side: Side<M>): KnownHeads<M> {
   const known = new Map<string, Known<M>>();
   return {
-    find(body, headerLength) {
+    find(body, headerLength, awaitedBytes) {
       const text = textOf(body, headerLength);
       const found = text === undefined ? undefined : known.get(text);
-      if (!found || body.byteLength - headerLength !== found.binaryBytes) return undefined;
+      if (!found || body.byteLength - headerLength + (awaitedBytes ?? 0) !== found.binaryBytes)
+        return undefined;
       const tensors: WireTensor[] = [];
       let offset = headerLength;
       for (const { name, datatype, shape, parameters, byteLength } of found.tensors) {
+        if (awaitedBytes !== undefined) {
+          tensors.push({ name, datatype, shape, parameters, bytes: nothing, awaitedBytes: byteLength });
+          continue;
+        }
         const bytes = body.subarray(offset, offset + byteLength);
         tensors.push({ name, datatype, shape, parameters, bytes });
         offset += byteLength;
       }
       return side.with(found.message, tensors);
     },
-    learn(body, headerLength, message) {
+    learn(body, headerLength, message, awaitedBytes = 0) {
       const all = side.of(message);
-      const binaryBytes = all.reduce((sum, { bytes }) => sum + bytes.byteLength, 0);
+      const binaryBytes = all.reduce((sum, tensor) => sum + bytesOf(tensor), 0);
       // Where these differ, tensors came as JSON.
-      if (binaryBytes !== body.byteLength - headerLength || !all.every(decided)) return;
+      if (binaryBytes !== body.byteLength - headerLength + awaitedBytes || !all.every(decided)) return;
       const text = textOf(body, headerLength);
       if (text === undefined) return;
       const [oldest] = known.keys();
       if (known.size >= mostHeads && oldest !== undefined) known.delete(oldest);
-      const tensors = all.map(({ name, datatype, shape, parameters, bytes }) => ({
-        name,
-        datatype,
-        shape,
-        parameters,
-        byteLength: bytes.byteLength,
-      }));
+      const tensors = all.map((tensor) => {
+        const { name, datatype, shape, parameters } = tensor;
+        return { name, datatype, shape, parameters, byteLength: bytesOf(tensor) };
+      });
       known.set(text, { tensors, message: side.with(message, []), binaryBytes });
     },
   };

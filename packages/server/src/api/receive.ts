@@ -11,8 +11,7 @@ import {
   LongshoreError,
   type ModelDescription,
   readBody,
-  inferHeadWork,
-  inSteps,
+  readInferHeadInSteps,
   readInferRequestInSteps,
   readParts,
   type Tensors,
@@ -216,10 +215,9 @@ async function receiveHead(
     },
   });
   try {
-    const message = await inSteps(
-      inferHeadWork(await kept.first(headerLength), length - headerLength, limits),
-      pause,
-    );
+    const head = await kept.first(headerLength);
+    const reading = readInferHeadInSteps(head, length - headerLength, limits, pause, heads);
+    const message = reading instanceof Promise ? await reading : reading;
     const read = (buffer: Uint8Array): InferRequestMessage | Promise<InferRequestMessage> =>
       readInferRequestInSteps(buffer, headerLength, limits, pause, heads);
     arriving = new Arriving(held, kept, maxKeptBytes, message, headerLength, read);
