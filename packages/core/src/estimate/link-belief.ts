@@ -42,6 +42,8 @@ const hintedRoundTripFactor = 6;
  */
 const farTripRatio = 2;
 const longerTrips = 4;
+/** So many exchanges are learned from at once where nobody asks meanwhile. */
+const mostExchanges = 64;
 const maxProbePackets = 64;
 /** A train is long enough for the rate that the link is believed not to exceed with this chance: one for the median never shows that it was too low. */
 const quickRatio = 0.85;
@@ -73,7 +75,18 @@ export function linkBelief(options: LinkBeliefOptions = {}): LinkBelief {
   /** Fastest exchange seen: what remains is the path itself. Unknown until an exchange or an acknowledgement. */
   let baseMs = Infinity;
 
+  /** What is learned from exchanges that were seen since somebody last asked: behind their answers, not before them. */
+  let exchanges: { readonly tookMs: number; readonly nowMs: number }[] = [];
+
   function at(nowMs: number): number {
+    const seen = exchanges;
+    if (seen.length > 0) {
+      exchanges = [];
+      for (const one of seen) learnTrip(one.tookMs, one.nowMs);
+    }
+    return latest(nowMs);
+  }
+  function latest(nowMs: number): number {
     if (nowMs > latestMs && nowMs < Infinity) latestMs = nowMs;
     return latestMs === -Infinity ? 0 : latestMs;
   }
@@ -93,6 +106,15 @@ export function linkBelief(options: LinkBeliefOptions = {}): LinkBelief {
   function pathOf(tookMs: number, bytes: number, now: number): number {
     const carryMs = sides.up.drainMs(bytes, now, false)[estimateSize / 2] ?? 0;
     return Math.max(base(), tookMs - carryMs);
+  }
+
+  function learnTrip(tookMs: number, now: number): void {
+    baseMs = Math.min(baseMs, tookMs);
+    const aroundMs = pathOf(tookMs, packetBytes, now);
+    const { values, origin } = roundTrips.estimate(now);
+    const late = origin !== "prior" && aroundMs > farTripRatio * (values[estimateSize - 1] ?? 0);
+    lateTrips = late ? lateTrips + 1 : 0;
+    if (!late || lateTrips >= longerTrips) roundTrips.seen(aroundMs, now);
   }
 
   function about(direction: Direction): Pick<Estimate, "observedAtMs" | "origin"> {
@@ -184,13 +206,8 @@ export function linkBelief(options: LinkBeliefOptions = {}): LinkBelief {
     },
     roundTripSeen(tookMs, nowMs) {
       if (!(tookMs >= 0) || tookMs === Infinity) return;
-      const now = at(nowMs);
-      baseMs = Math.min(baseMs, tookMs);
-      const aroundMs = pathOf(tookMs, packetBytes, now);
-      const { values, origin } = roundTrips.estimate(now);
-      const late = origin !== "prior" && aroundMs > farTripRatio * (values[estimateSize - 1] ?? 0);
-      lateTrips = late ? lateTrips + 1 : 0;
-      if (!late || lateTrips >= longerTrips) roundTrips.seen(aroundMs, now);
+      exchanges.push({ tookMs, nowMs: latest(nowMs) });
+      if (exchanges.length >= mostExchanges) at(nowMs);
     },
     probeBytes(direction, nowMs, dueInMs = Infinity) {
       const now = at(nowMs);
