@@ -48,8 +48,10 @@ function watched(change: {
   readonly latestMs?: number;
   readonly tokens?: number;
   readonly lostMs?: number;
-  /** Of a place that is proven then. */
+  /** Of a place that is proven then, unless it `failed`. */
   readonly usualMs?: number;
+  /** It was gone, and has answered nothing since. */
+  readonly failed?: boolean;
   /** Default 100 ms. */
   readonly backUpMs?: () => number;
   /** Of a back-up here, what of that is its queue. */
@@ -73,6 +75,7 @@ function watched(change: {
     debt: 0,
   });
   if (change.usualMs !== undefined) for (let count = 0; count < 5; count++) place.answered(-1);
+  if (change.failed) place.failed(new LongshoreError("unreachable", "transport", "made up"), -1);
   let firedAtMs: number | undefined;
   let wasLost: boolean | undefined;
   const own = change.elsewhere
@@ -435,6 +438,15 @@ describe("guardWatch", () => {
     await busy.clock.advance(141);
     expect(busy.fired()).toBeUndefined();
     busy.watch[Symbol.dispose]();
+  });
+
+  it("takes a place for silent that was gone and is asked again, too", async () => {
+    const back = watched({ tokens: 0, elsewhere: spread(300, 350), usualMs: 60, failed: true });
+    expect(back.place.proven).toBe(false);
+    await back.clock.advance(149);
+    expect(back.fired()).toBeUndefined();
+    await back.clock.advance(2);
+    expect([back.fired(), back.lost()]).toEqual([150, true]);
   });
 
   it("does not take a place for silent that has just taken some of the body, and does when it takes no more", async () => {

@@ -211,7 +211,9 @@ class Watching implements GuardWatch {
     this.#startedMs = this.#beganMs = this.#heardAtMs = parts.clock.nowMs();
     this.#plannedMs = parts.times.backUpMs();
     this.#lateMs = hardlyMore(leg.predicted.completionMs.values);
-    this.#silentMs = place.proven ? Math.max(leastLostMs, place.lateness.beyondMs(usualMs)) : Infinity;
+    // Who has just come may be cold; who failed and has answered nothing since is taken to be still gone.
+    const known = place.proven || place.health.failing;
+    this.#silentMs = known ? Math.max(leastLostMs, place.lateness.beyondMs(usualMs)) : Infinity;
     this.#think();
   }
 
