@@ -34,6 +34,7 @@ function gatewayFigures({ lost, wrong, doubled, lateMs, recoverMs }: Counts): Me
 
 async function run({ say, seed, args }: BenchContext): Promise<Measured> {
   const only = chosenOf(args, "only", [...Object.keys(faults), ...Object.keys(gatewayFaults)]);
+  const logs = args.includes("--logs");
   const random = seededRandom(seed);
   const rows: Row[] = [];
   const [ofServers, ofGateways] = [noCounts(), noCounts()];
@@ -43,7 +44,7 @@ async function run({ say, seed, args }: BenchContext): Promise<Measured> {
     const [first] = wanted;
     if (!first) continue;
     const gateways = first.name in gatewayFaults;
-    await using crew = await (gateways ? openGatewayCrew(fleet) : openCrew(fleet, first.confirm));
+    await using crew = await (gateways ? openGatewayCrew(fleet) : openCrew(fleet, first.confirm, logs));
     for (const round of wanted) {
       const startSeed = Math.floor(random.next() * 1e6);
       rows.push(...(await roundOf(crew, round, startSeed, gateways ? ofGateways : ofServers, say)));
@@ -78,7 +79,7 @@ export const bench: Bench = {
   name: "failover",
   about:
     "the most used of three servers fails in ten ways under load: raw clients behind two gateways, and the client library, with sequences; wrong values also where two servers must give each answer; and one of two gateways in seven ways, under the client library",
-  options: ["--only FAULT,..."],
+  options: ["--only FAULT,...", "--logs"],
   bars: {
     lost: { atMost: 0 },
     wrong: { atMost: 0 },

@@ -45,8 +45,11 @@ async function samplesOf(gateway: string, name: string): Promise<readonly (reado
     .map((line) => [line, Number(line.slice(line.lastIndexOf(" ")))]);
 }
 
-/** Two gateways with raw clients, and the client library. `confirm`: each answer is one that two servers gave. */
-export async function openCrew(fleet: Fleet, confirm: boolean): Promise<Crew> {
+/**
+ * Two gateways with raw clients, and the client library. `confirm`: each answer is one that two servers gave. `logs`: gateways tell of
+ * each request what it waited for, which takes time of the processors.
+ */
+export async function openCrew(fleet: Fleet, confirm: boolean, logs: boolean): Promise<Crew> {
   const servers = fleet.victims.map(({ before }) => before.address);
   const gateways: RunningPeer[] = [];
   const quarantinesMs: number[] = [];
@@ -62,8 +65,9 @@ export async function openCrew(fleet: Fleet, confirm: boolean): Promise<Crew> {
   for (let index = 0; index < 2; index++) {
     const checks = ["--golden", fleet.repository, "--check-ratio", String(checkRatio)];
     const errorsTo = join(folder, `gateway-${index}`);
-    gateways.push(await startGateway({ servers, args: [...checks, "--log-level", "verbose"], errorsTo }));
-    timelines.push([`gateway ${index + 1}`, latestLogged(errorsTo)]);
+    const logged = logs ? { args: [...checks, "--log-level", "verbose"], errorsTo } : { args: checks };
+    gateways.push(await startGateway({ servers, ...logged }));
+    if (logs) timelines.push([`gateway ${index + 1}`, latestLogged(errorsTo)]);
   }
   const addresses = gateways.map(({ http }) => http);
   const raw = rawClient(addresses, confirm);

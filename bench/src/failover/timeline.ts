@@ -64,10 +64,20 @@ export function latestSeen(): Latest & Observer {
 }
 
 /** A line of a log, as far as it is read here. */
-interface Line {
+interface Line extends About<"leg-started">, About<"leg-late">, About<"leg-ended"> {
   readonly time: string;
   readonly event: string;
   readonly request?: string;
+  readonly model?: string;
+}
+
+function lineOf(text: string): Line | undefined {
+  try {
+    return JSON.parse(text) as Line;
+  } catch {
+    // A full disk cut it short.
+    return undefined;
+  }
 }
 
 /** Of a gateway in another process, from the verbose lines of its log. */
@@ -76,16 +86,12 @@ export function latestLogged(path: string): Latest {
   return {
     begin: () => void (from = statSync(path).size),
     latest() {
-      // What a full disk cut short is no line.
-      const lines = readFileSync(path)
-        .subarray(from)
-        .toString()
-        .split("\n")
-        .filter((line) => line.startsWith("{") && line.endsWith("}"));
+      const lines = readFileSync(path).subarray(from).toString().split("\n");
       const under = new Map<string, Steps>();
       let worst: Timeline | undefined;
-      for (const one of lines) {
-        const line = JSON.parse(one) as Line & About<"leg-started"> & About<"leg-late"> & About<"leg-ended">;
+      for (const text of lines) {
+        const line = lineOf(text);
+        if (!line) continue;
         const { event, request = "", tookMs } = line;
         const atMs = Date.parse(line.time);
         const add = (what: string): void => {
@@ -97,8 +103,7 @@ export function latestLogged(path: string): Latest {
         else if (event === "leg late") add(late(line));
         else if (event === "leg ended") add(ended(line));
         else if (event === "inference") {
-          const mine = (JSON.parse(one) as { readonly model: string }).model === model;
-          if (mine && tookMs > (worst?.tookMs ?? 0)) {
+          if (line.model === model && tookMs > (worst?.tookMs ?? 0)) {
             worst = timeline(tookMs, atMs - tookMs, under.get(request) ?? []);
           }
           under.delete(request);
