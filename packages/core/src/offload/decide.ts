@@ -37,6 +37,11 @@ export function decide(
   if (isInfeasible(outcome) && job.beside?.onlyWell !== true)
     outcome = lastResort(loop, tried, held, exclude, nowMs) ?? outcome;
   if (isInfeasible(outcome)) {
+    if (outcome.filter === "deadline") {
+      // What is believed of the links would keep out those that follow, too: they are tried as if this one had been let in.
+      const late = fromWhere(loop, { ...job, evenLate: true }, held, exclude, nowMs);
+      if (!isInfeasible(late)) loop.tryLinks(job, late);
+    }
     // What the last place said is more use than that no other one is left.
     throw broke ?? (job.unjudged === true ? refusal(loop, outcome, nowMs) : noPlace(outcome));
   }

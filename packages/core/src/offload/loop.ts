@@ -62,7 +62,7 @@ export interface Loop {
   ): Plan | Infeasible;
   /** What was experienced is taken into the beliefs, soon and off the path of requests. */
   upkeep(): void;
-  /** Tries links that nobody tried for a while and that could pay, after a request that stayed here. */
+  /** Tries links that nobody tried for a while and that could pay, after a request that was answered or that none answers in time. */
   tryLinks(job: Job, plan: Plan): void;
   /** Asks who is next in line after a decision how busy it is. */
   askLoads(plan: Plan): void;

@@ -1,7 +1,7 @@
 import { checkFresh, type EndpointId, LongshoreError, untilEnded } from "../base/index.ts";
 import type { InferenceResponse } from "../endpoint/index.ts";
 import { meanOf } from "../estimate/index.ts";
-import { isInfeasible, type Leg, type Plan } from "../plan/index.ts";
+import type { Leg, Plan } from "../plan/index.ts";
 import { arrived, type Held, standingOf } from "../parts/index.ts";
 import { decide, defaultPlans, sendsOn } from "./decide.ts";
 import { type Job, nobody } from "./job.ts";
@@ -40,24 +40,7 @@ export function runJob(loop: Loop, job: Job): Promise<Outcome> {
 
 /** Follows plans until one leads to an answer; the books of what they try hear how that ended. */
 function runPlans(loop: Loop, job: Job, without: ReadonlySet<EndpointId>, tally: Tally): Promise<Outcome> {
-  const { call } = job;
-  const answer = bookTry(loop, call, tally, (planned) => followPlans(loop, job, without, tally, planned));
-  if (call.deadlineMs === Infinity) return answer;
-  return answer.catch((thrown: unknown) => {
-    if (!call.abort.aborted) afterMiss(loop, job, without, tally);
-    throw thrown;
-  });
-}
-
-/**
- * A request that nobody answers in time, or that is not even sent since nobody would, has the links tried as one that is answered: else
- * what was believed of them would keep out those that follow.
- */
-function afterMiss(loop: Loop, job: Job, without: ReadonlySet<EndpointId>, { plans }: Tally): void {
-  const { clock } = loop;
-  const plan = plans.at(-1) ?? loop.plan({ ...job, evenLate: true }, job.held, without, clock.nowMs());
-  loop.upkeep();
-  if (!isInfeasible(plan)) loop.tryLinks(job, plan);
+  return bookTry(loop, job.call, tally, (planned) => followPlans(loop, job, without, tally, planned));
 }
 
 /**
@@ -93,11 +76,17 @@ async function followPlans(
       : race(loop, now, held, standingOf(plan, exclude), tally);
     // Behind the request itself, which would wait for them to be written. Each pays for some, however often it is planned.
     if (plans === 1) loop.askLoads(plan);
-    const end = await following;
+    let end: RaceEnd;
+    try {
+      end = await following;
+    } catch (thrown) {
+      // The next request may be in time, and hears of the links that this one waited for.
+      if (LongshoreError.is(thrown) && thrown.reason === "deadline-exceeded") afterwards(loop, job, plan);
+      throw thrown;
+    }
     if (end.kind === "answered") {
       if (job.traffic && tally.charged) job.traffic.answered(tally.charged, tally.accounts);
-      loop.upkeep();
-      loop.tryLinks(job, plan);
+      afterwards(loop, job, plan);
       if (!job.confirm || loop.checks?.awaiting) witness(loop, now, held, end);
       // What heads here made for one reader only; state may share its memory, and so may what the request brought.
       const crossed = held.cut !== job.held.cut && !job.held.arriving && !sequence;
@@ -132,6 +121,12 @@ async function followPlans(
       exclude = new Set([...exclude].filter((id) => id !== resident));
     }
   }
+}
+
+/** What a request taught is written down, and links are tried for the next one. */
+function afterwards(loop: Loop, job: Job, plan: Plan): void {
+  loop.upkeep();
+  loop.tryLinks(job, plan);
 }
 
 /** The one leg of a plan that runs everything here in one go; then nothing has to be raced. */

@@ -166,8 +166,6 @@ const recheckMs = 20;
 const recheckHereMs = 10;
 /** Where a back-up could not start, it is asked again after so long: that takes a plan. */
 const refusedMs = 100;
-/** A timer may fire so much late, in milliseconds: what is to be in time for a deadline starts so much sooner. */
-const timerMs = 1;
 /** This process was held up where it looks later than it meant to by more than this: what came meanwhile is read first. */
 const heldUpMs = 5;
 /** Acknowledgements that come closer than this are taken together: asking a link takes a tenth of a millisecond. */
@@ -330,8 +328,7 @@ class Watching implements GuardWatch {
     const leftMs = call.deadlineMs - nowMs;
     const grownMs = leftMs < Infinity ? Math.max(0, localMs - this.#plannedMs) : 0;
     // For a deadline it is the moment that was planned.
-    const fromMs = leftMs < Infinity ? this.#startedMs - timerMs : this.#beganMs;
-    const dueMs = fromMs + times.latestMs - grownMs;
+    const dueMs = (leftMs < Infinity ? this.#startedMs : this.#beganMs) + times.latestMs - grownMs;
     const tooLate = nowMs >= dueMs;
     // What comes after the deadline is waited for by nobody, and would keep this place from the next request.
     const inTime = !times.waitMs || localMs <= leftMs;

@@ -269,9 +269,10 @@ describe("makePlan", () => {
     const slowestMs = quantileOf(completionMs, 1);
     const usualMs = quantileOf(completionMs, 0.8);
     expect(usualMs).toBeLessThan(0.95 * slowestMs);
-    expect(latestMs(2 * slowestMs)).toEqual([expect.closeTo(slowestMs, 6)]);
-    expect(latestMs(slowestMs + 1)).toEqual([expect.closeTo(slowestMs + 1 - usualMs, 6)]);
-    expect(latestMs(slowestMs - 1)).toEqual([expect.closeTo(slowestMs - 1 - usualMs, 6)]);
+    // A timer may be a millisecond late, and what comes as the deadline passes is late.
+    expect(latestMs(2 * slowestMs)).toEqual([expect.closeTo(slowestMs - 1, 6)]);
+    expect(latestMs(slowestMs + 1)).toEqual([expect.closeTo(slowestMs - usualMs, 6)]);
+    expect(latestMs(slowestMs - 1)).toEqual([expect.closeTo(slowestMs - 2 - usualMs, 6)]);
     expect(latestMs(usualMs - 1)).toEqual([Infinity]);
   });
 

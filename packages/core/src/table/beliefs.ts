@@ -188,6 +188,8 @@ export function hardlyMore(values: Float64Array): number {
 const carefulReading = readingOf(1);
 /** Within so much of what is left until the deadline, hardly any answer is there before a second run has begun. */
 const nearlyAtOnceRatio = 0.05;
+/** A timer may fire so much late, in milliseconds, and an answer that comes as the deadline passes is late. */
+const timerMs = 1;
 
 /**
  * When another run must start to keep a deadline in `remainingMs` by its slowest runs; where those take longer than there is, or
@@ -195,8 +197,9 @@ const nearlyAtOnceRatio = 0.05;
  * run for every request, and be there in time for next to none.
  */
 export function inTimeMs(remainingMs: number, values: Float64Array): number {
-  const carefulMs = remainingMs - judge(values, carefulReading);
+  const latestMs = remainingMs - timerMs;
+  const carefulMs = latestMs - judge(values, carefulReading);
   if (carefulMs > nearlyAtOnceRatio * remainingMs) return carefulMs;
-  const seldomMs = remainingMs - hardlyMore(values);
+  const seldomMs = latestMs - hardlyMore(values);
   return seldomMs >= 0 ? seldomMs : Infinity;
 }
