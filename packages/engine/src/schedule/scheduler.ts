@@ -239,8 +239,7 @@ export class GraphScheduler implements Scheduler {
       const nowMs = clock.nowMs();
       this.#room.refuseHopeless(nowMs);
       const idle = this.#instances.filter(({ state }) => state === "idle");
-      const [on] = idle;
-      if (!on) {
+      if (idle.length === 0) {
         this.#reopen();
         break;
       }
