@@ -86,11 +86,14 @@ describe("a server that only runs here", () => {
     expect((await ask(path, ";zones=")).status).toBe(403);
   });
 
-  it.each(paths)("refuses a request to %s that a second place must confirm, before the body", async (path) => {
-    const { status, said } = await ask(path, ";confirm=true");
-    expect(status).toBe(403);
-    expect(said).toContain("confirmed by a second place, and this one asks no other");
-  });
+  it.each(paths)(
+    "refuses a request to %s that a second place must confirm, before the body",
+    async (path) => {
+      const { status, said } = await ask(path, ";confirm=true");
+      expect(status).toBe(403);
+      expect(said).toContain("confirmed by a second place, and this one asks no other");
+    },
+  );
 
   it.each(["", ";zones=eu/de", ";zones=us,eu/de/store-7"])("answers what may: '%s'", async (zones) => {
     expect((await ask("simple/infer", zones, simple)).status).toBe(200);

@@ -1,4 +1,4 @@
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
@@ -24,6 +24,16 @@ beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "longshore-telemetry-"));
   await writeDouble(folder);
   await writeFile(join(folder, "double", "model.yaml"), "responseCache: true\n");
+  const port = (kind: string, name: string): string =>
+    `${kind} { name: "${name}" data_type: TYPE_FP32 dims: [ 1, 4 ] }`;
+  const step = (from: string, to: string): string =>
+    `step { model_name: "double" model_version: -1 input_map { key: "x" value: "${from}" } output_map { key: "y" value: "${to}" } }`;
+  await mkdir(join(folder, "fourfold", "1"), { recursive: true });
+  await writeFile(
+    join(folder, "fourfold", "config.pbtxt"),
+    `platform: "ensemble" ${port("input", "x")} ${port("output", "y")}
+     ensemble_scheduling { ${step("x", "middle")} ${step("middle", "y")} }`,
+  );
   collector = createServer((request, response) => {
     let text = "";
     request
@@ -92,6 +102,37 @@ describe("a server that tells what it does", () => {
     expect(lines.map((line) => (JSON.parse(line) as { readonly event: string }).event)).not.toContain(
       "failure",
     );
+  });
+
+  it("answers the steps of an ensemble from memory, with what those found who asked the model itself", async () => {
+    const server = await serve({ store: (await openModel(folder)).store, port: 0 });
+    const ask = async (model: string, data: readonly number[]) => {
+      const reply = await fetch(`${server.address}/v2/models/${model}/infer`, {
+        method: "POST",
+        headers: { "longshore-account": "timing" },
+        body: JSON.stringify({ inputs: [{ name: "x", datatype: "FP32", shape: [1, 4], data }] }),
+      });
+      const { outputs } = (await reply.json()) as { outputs: { data: number[] }[] };
+      return { data: outputs[0]?.data, timing: reply.headers.get("server-timing") };
+    };
+    await ask("double", [1, 2, 3, 4]);
+    const first = await ask("fourfold", [1, 2, 3, 4]);
+    expect(first.data).toEqual([4, 8, 12, 16]);
+    expect(first.timing).toMatch(/cache;dur=[\d.]+, queue;dur=[\d.]+, run;dur=[\d.]+$/);
+    const second = await ask("fourfold", [1, 2, 3, 4]);
+    expect(second.data).toEqual([4, 8, 12, 16]);
+    expect(second.timing).toMatch(/^cache;dur=[\d.]+(, cache;dur=[\d.]+)?$/);
+    const metrics = await (await fetch(`${server.address}/metrics`)).text();
+    for (const line of [
+      'nv_cache_num_hits_per_model{model="double",version="1"} 3',
+      'nv_cache_num_misses_per_model{model="double",version="1"} 2',
+      'nv_inference_count{model="double",version="1"} 2',
+      'nv_inference_request_success{model="double",version="1"} 5',
+      'nv_inference_count{model="fourfold",version="1"} 2',
+      'nv_inference_exec_count{model="fourfold",version="1"} 2',
+    ])
+      expect(metrics.split("\n")).toContain(line);
+    await server.close(1000);
   });
 
   it("refuses a collector's address that is none", async () => {
