@@ -379,6 +379,19 @@ describe("a connection with plain requests", () => {
     while (clock.armed() > 0) await settle();
   });
 
+  it("writes nothing behind a reply that a client has yet to read which ends its half", async () => {
+    const listening = await on(() => Promise.resolve(reply("A".repeat(16_000_000))));
+    const socket = connect({ port: listening.port, host: "127.0.0.1", allowHalfOpen: true });
+    sockets.push(socket);
+    socket.write(post("a"));
+    await once(socket, "readable");
+    socket.end();
+    await once(socket, "finish");
+    let heard = "";
+    for await (const chunk of socket) heard = `${heard.slice(-100)}${(chunk as Buffer).toString("latin1")}`;
+    expect(heard).toMatch(/A$/);
+  });
+
   it("ends when it is idle for too long", async () => {
     const { socket, until } = await client(await on(echo().handler, { keepAliveMs: 50 }));
     const closed = once(socket, "close");

@@ -259,7 +259,6 @@ export class QuickConnection implements Reads {
       this.#replying = true;
       if (coded.body.kind === "parts") this.#write(coded, coded.body, last);
       else await this.#stream(coded, coded.body, last);
-      this.#replying = false;
       if (last) this.#end();
     } catch {
       // A handler answers its own failures; what is left is a reply that broke off midway, which only a reset can tell.
@@ -295,6 +294,7 @@ export class QuickConnection implements Reads {
       return;
     }
     this.#busy = false;
+    this.#replying = false;
     const behind = this.#behind;
     this.#behind = undefined;
     if (behind) this.#begin(behind);
