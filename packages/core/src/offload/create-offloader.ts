@@ -71,6 +71,7 @@ class LoopOffloader implements Offloader {
       told.accepted(job.call.id);
       this.#refuseClosed();
       yield* this.#each(job, (thrown) => this.#anew(thrown, job, model, inputs, limits));
+      this.#used(model, limits.version, job.limits, true);
       told.ended("answered");
     } catch (thrown) {
       throw told.failed(thrown);
@@ -261,7 +262,7 @@ class LoopOffloader implements Offloader {
     const planned = planLimits(this.#loop, limits);
     checkAim(planned, call.deadlineMs);
     call.goal = travellingAim(planned);
-    this.#loop.knowledge.used(model, limits.version, this.#loop.clock.nowMs());
+    this.#used(model, limits.version, planned, false);
     return {
       known,
       held: {
@@ -301,10 +302,16 @@ class LoopOffloader implements Offloader {
         checkSingle(anew.known.description, "several (`answers`)");
         return runJob(this.#loop, anew);
       });
+      this.#used(model, limits.version, job.limits, true);
       return { result: resultOf(outcome, told.ended("answered")), outcome };
     } catch (thrown) {
       throw told.failed(thrown);
     }
+  }
+
+  #used(model: string, version: string | undefined, { objective }: Job["limits"], over: boolean): void {
+    const saving = objective === "energy";
+    if (saving || !over) this.#loop.knowledge.used(model, version, this.#loop.clock.nowMs(), saving, over);
   }
 
   /** The job with the content that has taken the place of the one it was planned with; throws `thrown` where none has. */

@@ -382,6 +382,75 @@ it("a place that says nothing is asked by no more questions at once the longer t
   expect(most).toBe(2);
 });
 
+it("a question that is not answered while a request is on its way there is not held against the place", async () => {
+  const clock = manualClock();
+  const [there, other] = [server(clock, "there", 9000), server(clock, "other", 20_000)];
+  let unanswered = 0;
+  const offers: Endpoint["offers"] = (_, { abort }) =>
+    sleep(clock, Infinity, abort).then(
+      () => [],
+      (thrown: unknown) => {
+        unanswered++;
+        throw thrown;
+      },
+    );
+  let silent = false;
+  const { parts } = finding([there, other], clock);
+  await using app = createOffloader({
+    ...parts,
+    dial: ({ id }) =>
+      id === "other" ? other : { ...there, offers: (...asked) => (silent ? offers : there.offers)(...asked) },
+    defaults: { dataClass: "internal" },
+  });
+  const ask = () => app.infer("twice", { x: Float32Array.of(3) });
+  await clock.finish(ask());
+  silent = true;
+  const first = ask();
+  while (unanswered === 0) await clock.advance(10);
+  const { where } = await clock.finish(ask());
+  expect(where).toBe("there");
+  expect((await first).where).toBe("there");
+});
+
+it("who saves energy asks no place that answers requests, others each minute, and never beside a request", async () => {
+  const clock = manualClock();
+  const [there, other] = [server(clock, "there", 5), server(clock, "other", 900)];
+  let [questions, underWay, beside] = [0, 0, 0];
+  const offers: Endpoint["offers"] = (...asked) => {
+    questions++;
+    beside += underWay;
+    return there.offers(...asked);
+  };
+  const infer: Endpoint["infer"] = (...asked) => {
+    underWay++;
+    return there.infer(...asked).finally(() => underWay--);
+  };
+  const { parts, list } = finding([there, other], clock);
+  list({ ...there.info });
+  await using app = createOffloader({
+    ...parts,
+    dial: ({ id }) => (id === "other" ? other : { ...there, offers, infer }),
+    defaults: { dataClass: "internal" },
+  });
+  const askedIn = async (seconds: number, objective: "energy" | "latency"): Promise<number> => {
+    questions = beside = 0;
+    for (let second = 0; second < seconds; second++) {
+      const { where } = await clock.finish(app.infer("twice", { x: Float32Array.of(3) }, { objective }));
+      expect(where).toBe("there");
+      await clock.advance(1000);
+    }
+    return questions;
+  };
+  expect(await askedIn(30, "latency")).toBeGreaterThanOrEqual(5);
+  expect(await askedIn(150, "energy")).toBe(0);
+  list(there.info, other.info);
+  await askedIn(1, "energy");
+  const asked = await askedIn(150, "energy");
+  expect(asked).toBeGreaterThanOrEqual(1);
+  expect(asked).toBeLessThanOrEqual(3);
+  expect(beside).toBe(0);
+});
+
 it("a result tells what was used by an exchange that broke", async () => {
   const clock = manualClock();
   const [here, there] = [server(clock, "here", 50), server(clock, "there", 5)];

@@ -18,10 +18,12 @@ import {
   knowModel,
   manyPlaces,
   nothingKnown,
+  type Place,
   type Places,
   type Ran,
   ranOf,
   replaced,
+  stillKnown,
   tooSlow,
   orNoVersion,
 } from "../places/index.ts";
@@ -34,8 +36,11 @@ export interface Knowledge extends Disposable {
   known(model: string, version: string | undefined): KnownModel | undefined;
   /** The same, undefined also while the first use of what is here waits for what other places say: further uses wait with it. */
   settled(model: string, version: string | undefined): KnownModel | undefined;
-  /** Notes the use of a model: its offers are kept fresh for a while. */
-  used(model: string, version: string | undefined, nowMs: number): void;
+  /**
+   * Notes the use of a model: its offers are kept fresh for a while. Where it is `saving` energy, no question is sent before it is `over`,
+   * nor to who answered lately: that keeps the radio up, and its answer may be in the way of another.
+   */
+  used(model: string, version: string | undefined, nowMs: number, saving?: boolean, over?: boolean): void;
   /**
    * What is known, after asking when nothing is. Throws `unknown-model` (`unknown-version`, where there is another one) when all
    * places said that they do not have it, and `unreachable` when one did not say, or there is none. `question`: another place asks what there is here, and nothing is to be run.
@@ -162,7 +167,7 @@ export function knowledgeOf(
     if (!place || closed) return;
     const again = nowhere(entry.known) && tooSlow(entry.unsaid.get(id));
     let of = entry.known && ranOf(entry.known.description);
-    const beganMs = clock.nowMs();
+    const [beganMs, behind] = [clock.nowMs(), place.underWay > 0];
     if (beganMs < places.pausedUntilMs(place, of) && !again && !due) return askWhenBack(id, entry, of);
     try {
       const before = entry.heard.get(id);
@@ -188,10 +193,11 @@ export function knowledgeOf(
       if (closed) return;
       const error = LongshoreError.from(thrown, "resolve", `asking ${id} what it offers`);
       entry.unsaid.set(id, error);
-      places.failed(place, of, error, clock.nowMs(), beganMs, true);
-      const { stage, reason, message } = error;
-      const [atMs, callId] = [clock.nowMs(), `ask-${id}`];
-      parts.observer.record({ kind: "failure", atMs, callId, stage, reason, message });
+      const [{ stage, reason, message }, atMs] = [error, clock.nowMs()];
+      parts.observer.record({ kind: "failure", atMs, callId: `ask-${id}`, stage, reason, message });
+      // Late behind a request that is watched: the next round asks again.
+      if (behind && reason === "no-answer") return;
+      places.failed(place, of, error, atMs, beganMs, true);
       askWhenBack(id, entry, of);
     } finally {
       place.linkTouched();
@@ -276,7 +282,7 @@ export function knowledgeOf(
       const nowMs = clock.nowMs();
       let inUse = false;
       for (const entry of entries.values()) {
-        if (nowMs - entry.usedAtMs > idleMs) continue;
+        if (entry.saving || nowMs - entry.usedAtMs > idleMs) continue;
         inUse = true;
         if (!entry.asking && nowMs - entry.askedAtMs >= roundMs()) void ask(entry, []);
       }
@@ -284,19 +290,9 @@ export function knowledgeOf(
     });
   }
 
-  /** What is known, unless every place that it was learned from is gone: then it is learned anew. */
-  function current(entry: AskedModel | undefined): KnownModel | undefined {
-    if (!entry?.known || entry.known.here) return entry?.known;
-    for (const [id, { endpoint, knowledge, offers }] of entry.heard) {
-      const holds = knowledge !== undefined || offers.length > 0;
-      if (holds && places.all.get(id)?.endpoint === endpoint) return entry.known;
-    }
-    return places.all.size > 0 ? undefined : entry.known;
-  }
-
   /** What is known, unless it is only what is here, and others have not yet had their moment. */
   function settled(entry: AskedModel | undefined): KnownModel | undefined {
-    const known = current(entry);
+    const known = stillKnown(entry, places.all);
     return entry && known?.here && clock.nowMs() < entry.newUntilMs ? undefined : known;
   }
 
@@ -310,19 +306,24 @@ export function knowledgeOf(
   };
 
   return {
-    known: (model, version) => current(entries.get(keyOf(model, version))),
+    known: (model, version) => stillKnown(entries.get(keyOf(model, version)), places.all),
     settled: (model, version) => settled(entries.get(keyOf(model, version))),
-    used(model, version, nowMs) {
+    used(model, version, nowMs, saving = false, over = false) {
       const entry = entries.get(keyOf(model, version));
       if (!entry) return;
       entry.usedAtMs = nowMs;
-      if (nowMs - entry.askedAtMs > roundMs() && !entry.asking && places.all.size > 0) void ask(entry, []);
+      entry.saving = saving;
+      if (saving !== over) return;
+      const dueMs = saving ? idleMs : roundMs();
+      const quiet = (place: Place): boolean => !saving || nowMs - place.answeredAtMs > dueMs;
+      const due = nowMs - entry.askedAtMs > dueMs && !entry.asking;
+      if (due && [...places.all.values()].some(quiet)) void ask(entry, []);
       if (!freshening) keepFresh();
     },
     async learn(model, version, call, question = false) {
       const entry = entryOf(model, version);
       entry.usedAtMs = clock.nowMs();
-      const now = question ? current(entry) : settled(entry);
+      const now = question ? stillKnown(entry, places.all) : settled(entry);
       if (now) return now;
       // A question of another offloader may be part of a circle of questions: it does not wait for answers that may wait
       // for it, and gets what is known after a moment.

@@ -1,5 +1,6 @@
 import type { EndpointId, LongshoreError } from "../base/index.ts";
 import type { Heard, KnownModel } from "./known-model.ts";
+import type { Place } from "./place.ts";
 
 /** A model that was asked for: who said what of it, and how the questions stand. */
 export interface AskedModel {
@@ -13,6 +14,8 @@ export interface AskedModel {
   local: Heard | undefined;
   known: KnownModel | undefined;
   usedAtMs: number;
+  /** Its last use was to save energy: nobody is asked between requests. */
+  saving: boolean;
   askedAtMs: number;
   asking: Promise<void> | undefined;
   /** What places said lately will be put together. */
@@ -34,10 +37,24 @@ export function askedModel(model: string, version: string | undefined, nowMs: nu
     local: undefined,
     known: undefined,
     usedAtMs: nowMs,
+    saving: false,
     askedAtMs: -Infinity,
     asking: undefined,
     digesting: undefined,
     localDone: undefined,
     newUntilMs: Infinity,
   };
+}
+
+/** What is known, unless every place that it was learned from is gone: then it is learned anew. */
+export function stillKnown(
+  entry: AskedModel | undefined,
+  places: ReadonlyMap<EndpointId, Pick<Place, "endpoint">>,
+): KnownModel | undefined {
+  if (!entry?.known || entry.known.here) return entry?.known;
+  for (const [id, { endpoint, knowledge, offers }] of entry.heard) {
+    const holds = knowledge !== undefined || offers.length > 0;
+    if (holds && places.get(id)?.endpoint === endpoint) return entry.known;
+  }
+  return places.size > 0 ? undefined : entry.known;
 }

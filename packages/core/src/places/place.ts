@@ -93,6 +93,8 @@ export interface Place {
   offered(queueMs: number, nowMs: number): void;
   /** See `PlaceHealth.failed`. */
   failed(error: LongshoreError, nowMs: number, asked?: boolean, beganMs?: number): void;
+  /** Requests from here under way there. */
+  readonly underWay: number;
   queueMs(nowMs: number): number;
   /** What a request there takes at any instant until something happens, roughly. */
   outlook(nowMs: number): Outlook;
@@ -228,6 +230,9 @@ export function followPlace(
       health.abandoned(error, nowMs, surely);
       returning ||= health.failing;
       touched = true;
+    },
+    get underWay() {
+      return queue.underWay;
     },
     queueMs: (nowMs) => queue.waitMs(nowMs),
     outlook(nowMs) {
