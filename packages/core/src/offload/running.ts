@@ -11,7 +11,6 @@ import {
   type GuardTimes,
   lateAloneMs,
   type LocalRun,
-  overloaded,
   type Place,
   type RadioUse,
 } from "../places/index.ts";
@@ -225,10 +224,6 @@ export function progressOf(running: Running, acknowledged: Progress["acknowledge
     refused: (load) => void (running.refused = load),
   };
 }
-
-/** Who had only too much to do may have less by now. */
-export const hadTooMuch = ({ reason }: LongshoreError): boolean =>
-  reason === "busier" || overloaded.has(reason);
 
 /** The load of a place that did not take a leg because others had been quicker there; undefined where it does not say that. */
 function outrunBy(

@@ -3,7 +3,8 @@ import { describe, expect, it } from "vitest";
 import { housekeepingCall, LongshoreError, seededRandom } from "../base/index.ts";
 import { arrivals, certain, type Estimate, estimateSize, type Link } from "../estimate/index.ts";
 import type { Leg } from "../plan/index.ts";
-import { elsewhereMs, guardAlone, guardFor, guardWatch, lateAloneMs } from "./guard-watch.ts";
+import { elsewhereMs, guardAlone, guardFor, lateAloneMs } from "./guard-times.ts";
+import { guardWatch } from "./guard-watch.ts";
 import { localWork } from "./local-work.ts";
 import { followPlace } from "./place.ts";
 

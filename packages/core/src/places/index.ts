@@ -2,6 +2,14 @@ export * from "./asked-model.ts";
 export { disowned, final } from "./disowned.ts";
 export * from "./place.ts";
 export * from "./place-health.ts";
+export {
+  elsewhereMs,
+  guardAlone,
+  guardFor,
+  type GuardTimes,
+  isFarSlower,
+  lateAloneMs,
+} from "./guard-times.ts";
 export * from "./guard-watch.ts";
 export { followPlaces, type Places } from "./places.ts";
 export { type Ran, ranOf } from "./run-failures.ts";

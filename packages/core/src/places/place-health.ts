@@ -70,6 +70,11 @@ export const overloaded: ReadonlySet<Reason> = new Set<Reason>([
   "memory-limit",
 ]);
 
+/** Whether it had only too much to do, and may have less by now. */
+export function hadTooMuch({ reason }: LongshoreError): boolean {
+  return reason === "busier" || overloaded.has(reason);
+}
+
 /**
  * Consecutive failures pause a place for a time that doubles, with jitter so that clients do not return together; after
  * the pause the next plan may try it, under its guard. A refusal for load pauses it for as long as it says.
