@@ -385,12 +385,12 @@ it("a place that says nothing is asked by no more questions at once the longer t
 it("a question that is not answered while a request is on its way there is not held against the place", async () => {
   const clock = manualClock();
   const [there, other] = [server(clock, "there", 9000), server(clock, "other", 20_000)];
-  let unanswered = 0;
+  const seen = { unanswered: 0 };
   const offers: Endpoint["offers"] = (_, { abort }) =>
     sleep(clock, Infinity, abort).then(
       () => [],
       (thrown: unknown) => {
-        unanswered++;
+        seen.unanswered++;
         throw thrown;
       },
     );
@@ -406,7 +406,7 @@ it("a question that is not answered while a request is on its way there is not h
   await clock.finish(ask());
   silent = true;
   const first = ask();
-  while (unanswered === 0) await clock.advance(10);
+  while (seen.unanswered === 0) await clock.advance(10);
   const { where } = await clock.finish(ask());
   expect(where).toBe("there");
   expect((await first).where).toBe("there");
