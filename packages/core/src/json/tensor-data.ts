@@ -227,14 +227,14 @@ const valuesInPiece = 2048;
 const bytesInPiece = 16_384;
 
 /**
- * The flat JSON array of a tensor, as text in pieces: 64-bit integers keep all their digits. Throws `invalid-input` for what
+ * The flat JSON array of a tensor, as text in pieces: 64-bit integers keep all their digits. Throws `unsupported` for what
  * JSON cannot carry: FP16, BF16, BYTES that are not UTF-8.
  */
 export function* dataPieces(tensor: Tensor): Generator<string> {
   const { name, datatype } = tensor.spec;
   const refuse = (why: string): LongshoreError =>
     new LongshoreError(
-      "invalid-input",
+      "unsupported",
       "encode",
       `${name}: ${why}, which JSON cannot carry; ask for binary data`,
     );
