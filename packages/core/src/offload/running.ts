@@ -88,35 +88,20 @@ export function recordBegin(
   { id: leg, endpoint, predicted }: Leg,
   trigger: Trigger["on"],
 ): void {
-  const expectedMs = meanOf(predicted.completionMs);
-  parts.observer.record({
-    kind: "leg-started",
-    atMs: clock.nowMs(),
-    callId,
-    leg,
-    endpoint,
-    trigger,
-    expectedMs,
-  });
+  const [atMs, expectedMs] = [clock.nowMs(), meanOf(predicted.completionMs)];
+  parts.observer.record({ kind: "leg-started", atMs, callId, leg, endpoint, trigger, expectedMs });
 }
 
 /** Writes down that a leg is over. */
 export function recordEnd(
-  loop: Loop,
+  { parts }: Loop,
   callId: string,
-  { leg, startedMs }: { readonly leg: Leg; readonly startedMs: number },
+  { leg: { id: leg, endpoint }, startedMs }: { readonly leg: Leg; readonly startedMs: number },
   outcome: "won" | "lost" | LongshoreError["reason"],
-  nowMs: number,
+  atMs: number,
 ): void {
-  loop.parts.observer.record({
-    kind: "leg-ended",
-    atMs: nowMs,
-    callId,
-    leg: leg.id,
-    endpoint: leg.endpoint,
-    tookMs: nowMs - startedMs,
-    outcome,
-  });
+  const tookMs = atMs - startedMs;
+  parts.observer.record({ kind: "leg-ended", atMs, callId, leg, endpoint, tookMs, outcome });
 }
 
 /** Writes down that a leg is late or lost, and whether anything began for it. */
