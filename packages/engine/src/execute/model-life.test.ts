@@ -35,9 +35,12 @@ const first = (feeds: Tensors): number => {
   const [tensor] = feeds.values();
   return tensor ? (float32View(tensor)[0] ?? 0) : 0;
 };
+/** Called when a run of `slow` ends. */
+let ranSlow: () => unknown = () => undefined;
 /** Gives its input plus a number, which tells the contents apart. */
 const plus = (by: number, runMs = 1) =>
   oneStage([fp32("x", -1, 1)], [fp32("y", -1, 1)], runMs, (feeds) => {
+    if (runMs === 100) ranSlow();
     if (first(feeds) === 666) throw new LongshoreError("run-failed", "execute", "planted");
     const rows = [...feeds.values()][0]?.spec.shape[0] ?? 1;
     return tensorsOf(float32Tensor("y", [rows, 1], new Float32Array(rows).fill(first(feeds) + by)));
@@ -590,6 +593,26 @@ describe("shared resources", () => {
       expect(order.slice(0, 8).filter((name) => name === "urgent")).toHaveLength(6);
     },
   );
+
+  it("are all there again after requests that come in whatever instant a run ends", async () => {
+    for (const name of ["a", "b"]) limited(name, 1, "", 1);
+    const engine = engineWith({ resources: { R: 2 } });
+    await load(engine, "a");
+    await load(engine, "b");
+    for (let turns = 0; turns < 60; turns++) {
+      const next = new Promise<InferenceResponse>((resolve) => {
+        ranSlow = async () => {
+          ranSlow = () => undefined;
+          for (let turn = 0; turn < turns; turn++) await Promise.resolve();
+          resolve(start(engine, "a"));
+        };
+      });
+      await clock.finish(Promise.all([start(engine, "a"), next]));
+      const began = clock.nowMs();
+      await clock.finish(Promise.all([start(engine, "a"), start(engine, "b")]));
+      expect([turns, clock.nowMs() - began]).toEqual([turns, 100]);
+    }
+  });
 
   it("go round by priority, and who gives up keeps nobody waiting", async () => {
     limited("urgent", 1, "priority: 1");

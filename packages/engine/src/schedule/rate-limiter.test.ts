@@ -63,6 +63,19 @@ describe("shared resources", () => {
     expect(log.filter((name) => name === "rested").length).toBeLessThan(7);
   });
 
+  it("are taken once by an instance that begins its next run before it gave back what the last one took", async () => {
+    const log: string[] = [];
+    const limiter = rateLimiter({ R: 2 });
+    const one = instance(limiter, "one", 1, log);
+    one.start();
+    one.start();
+    one.claim.give();
+    await called();
+    one.claim.give();
+    expect(log).toEqual(["one", "one"]);
+    expect(limiter.register("both", [{ name: "R", count: 2 }], 1).take(() => undefined)).toBe(true);
+  });
+
   it("that do not overlap do not wait for each other, and one that goes gives back what it holds", () => {
     const limiter = rateLimiter({ A: 1, B: 1 });
     const a = limiter.register("a", [{ name: "A", count: 1 }], 1);

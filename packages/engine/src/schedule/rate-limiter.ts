@@ -55,8 +55,9 @@ export function rateLimiter(totals: Readonly<Record<string, number>>): RateLimit
     return most;
   }
 
-  const fits = (needs: readonly ResourceNeed[]): boolean =>
-    needs.every(({ name, count }) => (taken.get(name) ?? 0) + count <= totalOf(name));
+  /** One that has not given back yet what its last run took has to wait for that. */
+  const fits = ({ needs, holding }: Claimer): boolean =>
+    !holding && needs.every(({ name, count }) => (taken.get(name) ?? 0) + count <= totalOf(name));
   const rank = ({ turns, priority }: Claimer): number => (turns + 1) * priority;
   const shares = (a: Claimer, b: Claimer): boolean =>
     a.needs.some(({ name }) => b.needs.some((other) => other.name === name));
@@ -76,7 +77,7 @@ export function rateLimiter(totals: Readonly<Record<string, number>>): RateLimit
     const waiting = [...claimers].filter(({ again }) => again).sort((a, b) => rank(a) - rank(b));
     const kept: Claimer[] = [];
     for (const one of waiting) {
-      if (kept.some((other) => shares(one, other)) || !fits(one.needs)) {
+      if (kept.some((other) => shares(one, other)) || !fits(one)) {
         kept.push(one);
         continue;
       }
@@ -110,7 +111,7 @@ export function rateLimiter(totals: Readonly<Record<string, number>>): RateLimit
           const before = [...claimers].some(
             (other) => other !== own && other.again && shares(own, other) && rank(other) < rank(own),
           );
-          if (before || !fits(needs)) {
+          if (before || !fits(own)) {
             own.again = again;
             return false;
           }
