@@ -189,7 +189,7 @@ export function followPlace(
     },
     legEnded(answeredAtMs) {
       happened();
-      queue.ended(answeredAtMs);
+      queue.ended(answeredAtMs ?? clock.nowMs(), answeredAtMs !== undefined);
       touched = true;
     },
     missed(beganMs) {

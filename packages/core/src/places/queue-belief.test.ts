@@ -15,7 +15,7 @@ it("lets a queue that only this place filled run dry in its own time", () => {
   queue.reported(report(150, 4), 50, 0);
   expect(queue.waitMs(50)).toBeCloseTo(150, 5);
   expect(queue.waitMs(100)).toBeCloseTo(100, 5);
-  for (let count = 0; count < 4; count++) queue.ended();
+  for (let count = 0; count < 4; count++) queue.ended(200, false);
   expect(queue.waitMs(250)).toBe(0);
 });
 
@@ -23,7 +23,7 @@ it("does not take a run for over because it has lasted as long as expected", () 
   const queue = queueBelief();
   queue.sent(50, 0);
   expect(queue.waitMs(80)).toBeCloseTo(0.4 * 50, 5);
-  queue.ended();
+  queue.ended(80, false);
   expect(queue.waitMs(80)).toBe(0);
 });
 
@@ -40,8 +40,8 @@ it("knows that others send there from requests in flight that are not ours", () 
 it("does not take its own requests for those of others when their answers overtake a report", () => {
   const queue = queueBelief();
   for (let count = 0; count < 3; count++) queue.sent(50, 0);
-  queue.ended(9);
-  queue.ended(9.5);
+  queue.ended(9, true);
+  queue.ended(9.5, true);
   // Written while the other two were still there, and read after their answers.
   queue.reported(report(0, 3), 10, 2);
   expect(queue.shared(10)).toBe(false);
@@ -53,10 +53,10 @@ it("does not take its own requests for those of others when their answers overta
 it("does not take its own requests for those of others when an older report is read behind a newer one", () => {
   const queue = queueBelief();
   for (let count = 0; count < 3; count++) queue.sent(50, 0);
-  queue.ended(8);
-  queue.ended(9);
+  queue.ended(8, true);
+  queue.ended(9, true);
   queue.reported(report(0, 1), 9, 0.5);
-  queue.ended(10);
+  queue.ended(10, true);
   // Written while the first two were still there.
   queue.reported(report(0, 2), 10, 3);
   expect(queue.shared(10)).toBe(false);
@@ -65,7 +65,7 @@ it("does not take its own requests for those of others when an older report is r
 it("does not take a run that it gave up for that of another as long as it may go on", () => {
   const queue = queueBelief();
   queue.sent(50, 0);
-  queue.ended();
+  queue.ended(10, false);
   queue.reported(report(10, 1), 20, 0);
   queue.reported(report(10, 1), 40, 0);
   expect(queue.shared(40)).toBe(false);
@@ -74,12 +74,20 @@ it("does not take a run that it gave up for that of another as long as it may go
   expect(queue.shared(80)).toBe(true);
 });
 
+it("sees others again once what it gave up has ended there, however many those are all the time", () => {
+  const queue = queueBelief();
+  for (let count = 0; count < 5; count++) queue.sent(50, 0);
+  for (let count = 0; count < 5; count++) queue.ended(20, false);
+  for (let atMs = 100; atMs <= 3000; atMs += 100) queue.reported(report(10, 3), atMs, 0);
+  expect(queue.shared(3000)).toBe(true);
+});
+
 it("takes a request that is there when one of its own was answered for that of another", () => {
   for (const delayMs of [0, 2]) {
     for (const inFlight of [0, 1]) {
       const queue = queueBelief();
       queue.sent(50, 0);
-      queue.ended(50);
+      queue.ended(50, true);
       queue.reported(report(50 * inFlight, inFlight), 50, delayMs);
       expect(queue.shared(50)).toBe(inFlight > 0);
     }
@@ -128,11 +136,11 @@ it("does not let own requests pile up that are answered one after another at a p
     const queue = queueBelief(true);
     queue.sent(50, 0);
     queue.reported(report(0, inFlight), 5, 5);
-    queue.ended(30);
+    queue.ended(30, true);
     for (let atMs = 30; atMs < 1000; atMs += 30) {
       expect(queue.waitMs(atMs)).toBe(0);
       queue.sent(50, atMs);
-      queue.ended(atMs + 30);
+      queue.ended(atMs + 30, true);
     }
   }
   const two = queueBelief(true);
@@ -146,7 +154,7 @@ it("waits for the one request that is under way at a place with one slot, for as
   for (const runMs of [20, 20, 200]) {
     queue.sent(runMs, 0);
     queue.reported(report(0, 0), 0, 0);
-    queue.ended(0);
+    queue.ended(0, true);
   }
   queue.sent(200, 1000);
   expect(queue.waitMs(1000)).toBeCloseTo(200, 5);
@@ -167,7 +175,7 @@ it("still waits for what was reported when the last of ours was answered", () =>
   const queue = queueBelief();
   queue.sent(50, 0);
   queue.reported(report(200, 4), 10, 5);
-  queue.ended(60);
+  queue.ended(60, true);
   expect(queue.waitMs(60)).toBeGreaterThanOrEqual(150);
 });
 

@@ -20,8 +20,8 @@ import type { LoadReport } from "../endpoint/index.ts";
 export interface QueueBelief {
   /** A request of ours left, which is expected to run for that long. */
   sent(serviceMs: number, nowMs: number): void;
-  /** One of ours is over; `answeredAtMs` where it was answered, so that nothing of it is left there. */
-  ended(answeredAtMs?: number): void;
+  /** One of ours is over; where it was answered nothing of it is left there. */
+  ended(nowMs: number, answered: boolean): void;
   /**
    * A place said how busy it is, in a message that was under way for `delayMs`. What came with an answer does not count the
    * request that it answers, which is told to be over at the same instant, before.
@@ -65,6 +65,9 @@ const leastMemoryMs = 5;
 const mostMemoryMs = 1500;
 /** What is left of a run that has lasted longer than expected, as a share of a run. */
 const residualRatio = 0.4;
+/** What was given up runs on for at most so many service times, or so many milliseconds. */
+const longServices = 10;
+const leastLongMs = 2000;
 /** A wait below this share of a service is none. */
 const noWaitRatio = 0.05;
 
@@ -90,8 +93,8 @@ export function queueBelief(counts = false): QueueBelief {
   const recent: { readonly atMs: number; readonly serviceMs: number }[] = [];
   /** When own requests were answered that reports written just before count all the same; the newest last. */
   const answered: number[] = [];
-  /** Own requests that nobody waits for any more, and that may still run there: as long as reports count more than what is ours. */
-  let givenUp = 0;
+  /** When own requests were given up that may still run there, as long as reports count more than what is ours; the newest last. */
+  const givenUp: number[] = [];
 
   /** What is still under way has not ended yet, however little of it was expected to be left. */
   const least = (): number => (ours > 0 && inFlight >= slots ? (residualRatio * serviceMs) / slots : 0);
@@ -135,16 +138,15 @@ export function queueBelief(counts = false): QueueBelief {
       if (recent.length > 64) recent.shift();
       add(runMs, nowMs);
     },
-    ended(answeredAtMs) {
+    ended(nowMs, wasAnswered) {
       ours = Math.max(0, ours - 1);
       inFlight = Math.max(0, inFlight - 1);
-      if (answeredAtMs !== undefined) {
-        answered.push(answeredAtMs);
-        if (answered.length > 64) answered.shift();
-      } else givenUp += 1;
-      if (ours > 0 || answeredAtMs === undefined) return;
-      baseMs = Math.min(base(answeredAtMs), Math.max(0, reportedMs - (answeredAtMs - reportedAtMs)));
-      atMs = answeredAtMs;
+      const such = wasAnswered ? answered : givenUp;
+      such.push(nowMs);
+      if (such.length > 64) such.shift();
+      if (ours > 0 || !wasAnswered) return;
+      baseMs = Math.min(base(nowMs), Math.max(0, reportedMs - (nowMs - reportedAtMs)));
+      atMs = nowMs;
     },
     reported(load, nowMs, delayMs) {
       while (recent[0] && recent[0].atMs < nowMs - delayMs) recent.shift();
@@ -154,8 +156,10 @@ export function queueBelief(counts = false): QueueBelief {
       // not count the one with whose answer the report came. All are kept: the next report may be older than this one.
       let overtook = answered.at(-1) === nowMs ? -1 : 0;
       for (let at = answered.length - 1; (answered[at] ?? -Infinity) >= nowMs - delayMs; at--) overtook += 1;
-      if (load.inFlight > ours + overtook + givenUp) foreignAtMs = nowMs;
-      givenUp = Math.min(givenUp, foreign);
+      const longMs = Math.max(leastLongMs, longServices * serviceMs);
+      while (givenUp[0] !== undefined && givenUp[0] < nowMs - longMs) givenUp.shift();
+      if (load.inFlight > ours + overtook + givenUp.length) foreignAtMs = nowMs;
+      if (givenUp.length > foreign) givenUp.splice(0, givenUp.length - foreign);
       learnOthers(load.inFlight === 0 ? 0 : (load.queueMs * foreign) / load.inFlight, nowMs);
       ({ batch } = load);
       // A shared run that is about to end looks like an empty slot to all who are in it; one that is empty shows in the processor.
