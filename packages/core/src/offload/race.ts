@@ -318,11 +318,12 @@ class Race {
       return;
     }
     const others = [...this.#running.values()];
+    const hurries = hadTooMuch(error) && !isThrifty(this.#job.limits.objective);
     // One failure has one thing begun for it, at once where who is asked is known to fail, or is far slower than who did not take it.
     others.some(
       (other) =>
         (other.place?.health.failing === true && this.#late(other, "failing")) ||
-        (hadTooMuch(error) && isFarSlower(other.leg, leg) && this.#late(other, "late")) ||
+        (hurries && isFarSlower(other.leg, leg) && this.#watches.get(other.leg.id)?.sooner() === true) ||
         this.#again(other.leg.id),
     );
     if (others.length > 0) return;

@@ -255,6 +255,17 @@ describe("guardWatch", () => {
     expect(await firedMs(210)).toBe(0);
   });
 
+  it("starts what is far sooner at once where there are the means, and pays for it", async () => {
+    const rich = watched({ tokens: 2 });
+    expect([rich.watch.sooner(), rich.fired(), rich.lost()]).toEqual([true, 0, false]);
+    expect(rich.watch.sooner()).toBe(false);
+    expect(rich.clock.armed()).toBe(0);
+    expect(rich.place.books.allows).toBe(false);
+    const poor = watched({ tokens: 0 });
+    expect([poor.watch.sooner(), poor.fired()]).toEqual([false, undefined]);
+    poor.watch[Symbol.dispose]();
+  });
+
   it("goes into debt only for a deadline that nothing else keeps", async () => {
     const poor = watched({ latestMs: 40, tokens: 0 });
     await poor.clock.advance(1000);

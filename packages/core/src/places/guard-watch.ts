@@ -20,6 +20,8 @@ export interface GuardWatch extends Disposable {
   acknowledged(bytes: number): void;
   /** What it started gave nothing: it may start something else, at once where the leg is still late or lost. Tells whether it did. */
   again(): boolean;
+  /** Starts something at once that is expected to be far sooner, where there are the means. Tells whether it did. */
+  sooner(): boolean;
 }
 
 /** What a watch needs. */
@@ -127,6 +129,14 @@ class Watching implements GuardWatch {
     this.#over = false;
     this.#think();
     return this.#over;
+  }
+
+  sooner(): boolean {
+    const { place, fire } = this.#parts;
+    if (this.#over || !place.books.allows || !fire("late")) return false;
+    place.books.spend();
+    this[Symbol.dispose]();
+    return true;
   }
 
   [Symbol.dispose](): void {
