@@ -18,7 +18,6 @@ import {
   knowModel,
   manyPlaces,
   nothingKnown,
-  type Place,
   type Places,
   type Ran,
   ranOf,
@@ -251,13 +250,12 @@ export function knowledgeOf(
   }
 
   /**
-   * Asks every place. Those that the question has been through are asked afterwards and not waited for: two that know each
+   * Asks places, by default all. Those that the question has been through are asked afterwards and not waited for: two that know each
    * other do not ask in circles.
    */
-  function ask(entry: AskedModel, path: readonly EndpointId[]): Promise<void> {
+  function ask(entry: AskedModel, path: Call["path"], ids = places.all.keys()): Promise<void> {
     entry.askedAtMs = clock.nowMs();
     entry.localDone = askLocal(entry, path);
-    const ids = places.all.keys();
     const askThem = async (): Promise<void> => {
       for (const id of ids) {
         if (!path.includes(id)) await askOther(id, entry, path);
@@ -315,9 +313,10 @@ export function knowledgeOf(
       entry.saving = saving;
       if (saving !== over) return;
       const dueMs = saving ? idleMs : roundMs();
-      const quiet = (place: Place): boolean => !saving || nowMs - place.answeredAtMs > dueMs;
       const due = nowMs - entry.askedAtMs > dueMs && !entry.asking;
-      if (due && [...places.all.values()].some(quiet)) void ask(entry, []);
+      const beforeMs = saving ? nowMs - dueMs : Infinity;
+      const quiet = due ? [...places.all].filter(([, place]) => place.answeredAtMs < beforeMs) : [];
+      if (quiet.length > 0) void ask(entry, [], quiet.map(([id]) => id).values());
       if (!freshening) keepFresh();
     },
     async learn(model, version, call, question = false) {
