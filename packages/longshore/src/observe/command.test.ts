@@ -226,6 +226,9 @@ it("ends a client's connection when the server is not there, and refuses what it
   const secret = await observing("--in-front-of", "http://user:secret@127.0.0.1:8000");
   expect(secret.lines[0]).toMatchObject({ error: { reason: "invalid-configuration" } });
   expect(JSON.stringify(secret.lines)).not.toContain("secret");
+  const unread = await observing("--in-front-of", "http://user:secret@127.0.0.1:99999");
+  expect(unread.lines[0]).toMatchObject({ error: { reason: "invalid-input" } });
+  expect(JSON.stringify(unread.lines)).not.toContain("secret");
   const held = createServer().listen(0, "127.0.0.1");
   await once(held, "listening");
   open.push({ close: () => held.close() });

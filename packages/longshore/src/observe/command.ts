@@ -47,7 +47,9 @@ function targetOf(option: string, value: string, tls: RelayTarget["tls"]): Relay
   if (url) checkCredentialTarget(url, undefined);
   const secure = url?.protocol === "https:";
   if (!url || (!secure && url.protocol !== "http:") || url.pathname !== "/" || url.search !== "") {
-    throw invalid(`--${option} wants http://host:port or https://host:port without a path, not '${value}'`);
+    // What was given may hold credentials, also where it cannot be read.
+    const given = value.includes("@") ? "" : `, not '${value}'`;
+    throw invalid(`--${option} wants http://host:port or https://host:port without a path or a user${given}`);
   }
   const host = url.hostname.replace(/^\[|\]$/g, "");
   if (secure) return { host, port: Number(url.port === "" ? 443 : url.port), tls: tls ?? {} };
