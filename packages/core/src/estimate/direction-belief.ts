@@ -30,6 +30,8 @@ export interface DirectionBelief {
   acknowledge(transfer: OpenTransfer, totalBytes: number, nowMs: number): void;
   /** `tookMs`: what the link needed for the whole of it, where no acknowledgement told. */
   end(transfer: OpenTransfer, nowMs: number, complete: boolean, tookMs?: number): void;
+  /** Something small was answered that was asked at `askedMs`: a silence is over, and what was given up before has passed. */
+  answered(askedMs: number, nowMs: number): void;
   /**
    * 16 quantiles of the time for `bytes` and those of their tail, in acknowledgement time from now; behind what is under way,
    * or as if nothing were. Read-only.
@@ -65,6 +67,8 @@ interface Clog {
   readonly packets: Float64Array;
   /** Transfers that are under way since before one was given up: its bytes may lie behind theirs. */
   before: readonly OpenTransfer[];
+  /** When the last of them was given up. */
+  givenUpMs: number;
 }
 
 /** A belief at the model's prior, or at another one. `clogBytes` is what a cancelled transfer may leave in buffers. */
@@ -84,6 +88,8 @@ export function directionBelief(model: LinkModel, clogBytes: number, prior?: Rat
   /** Times are what the model says times this: medians are kept half of the time on the link as it is. */
   let calibration = firstCalibration;
   let quietSinceMs = -Infinity;
+  /** Nothing of a transfer passed since silence was evidence. */
+  let silent = false;
   let usedMs = 0;
   let origin: Estimate["origin"] = "prior";
   let observedAtMs = -Infinity;
@@ -117,6 +123,7 @@ export function directionBelief(model: LinkModel, clogBytes: number, prior?: Rat
     const unseen = next();
     filter.observe(busyMs, packets, dispersion() + countError / Math.max(packets, 0.5), unseen);
     if (unseen && packets > 0) clogs = clogs.slice(1);
+    if (packets > 0 || busyMs > 0) silent = packets <= 0;
     busyMs = 0;
     packets = 0;
   }
@@ -150,14 +157,18 @@ export function directionBelief(model: LinkModel, clogBytes: number, prior?: Rat
   }
 
   /** One was given up: what it left lies behind all that is under way. */
-  function clog(bytes: number): void {
+  function clog(bytes: number, nowMs: number): void {
     const last = clogs.at(-1);
     const stuck = Math.min(bytes, clogBytes) / packetBytes;
     // Nothing came between, or there are too many to be told apart.
     const same = last && (last.before.length === open.length || clogs.length === mostClogs);
-    if (same)
+    if (same) {
       for (let rate = 0; rate < model.rates; rate++) last.packets[rate] = (last.packets[rate] ?? 0) + stuck;
-    else clogs = [...clogs, { packets: new Float64Array(model.rates).fill(stuck), before: open }];
+      last.givenUpMs = nowMs;
+    } else {
+      const unseen = new Float64Array(model.rates).fill(stuck);
+      clogs = [...clogs, { packets: unseen, before: open, givenUpMs: nowMs }];
+    }
     cache.clear();
   }
 
@@ -269,7 +280,8 @@ export function directionBelief(model: LinkModel, clogBytes: number, prior?: Rat
   function joinFree(): void {
     const free = clogs.filter(({ before }) => before.length === 0).length;
     const packets = free > 1 ? unseenIn(free) : undefined;
-    if (packets) clogs = [{ packets, before: [] }, ...clogs.slice(free)];
+    const givenUpMs = clogs[free - 1]?.givenUpMs ?? 0;
+    if (packets) clogs = [{ packets, before: [], givenUpMs }, ...clogs.slice(free)];
   }
 
   return {
@@ -315,12 +327,20 @@ export function directionBelief(model: LinkModel, clogBytes: number, prior?: Rat
         // One figure for the whole body: as good as one acknowledgement, whatever its size.
         const whole = transfer.bytes / packetBytes;
         filter.observe(Math.max(0.5, tookMs), whole, Math.max(1, whole / 2), undefined, true);
+        silent = false;
         origin = "measured";
         observedAtMs = Math.max(observedAtMs, nowMs);
       }
       if (complete || left <= 0) return;
       learn();
-      clog(left);
+      clog(left, nowMs);
+    },
+    answered(askedMs, nowMs) {
+      if (!silent && clogs.length === 0) return;
+      advance(nowMs);
+      learn();
+      clogs = clogs.filter(({ givenUpMs }) => givenUpMs >= askedMs);
+      filter.answered();
     },
     drainMs: (bytes, nowMs, queued) => completion((queued ? unacknowledged() : 0) + bytes, nowMs),
     remainingMs: (transfer, nowMs) => completion(unacknowledged(transfer), nowMs, transfer),
@@ -338,6 +358,7 @@ export function directionBelief(model: LinkModel, clogBytes: number, prior?: Rat
       burst = 1;
       busyMs = 0;
       packets = 0;
+      silent = false;
       // The silence until now was another network's.
       filterMs = NaN;
       markMs = NaN;

@@ -125,6 +125,31 @@ function tailFrom(
   return { tail };
 }
 
+/** Where a distribution of times is read. */
+const readRatios: readonly number[] = [
+  ...Array.from({ length: estimateSize }, (_, index) => (index + 0.5) / estimateSize),
+  ...tailRatios,
+];
+
+/** The values of an estimate and behind them those of its tail, where so much weight is `done` by each of the `times`. A fresh array. */
+export function quantilesOfTimes(times: Float64Array, done: Float64Array): Float64Array {
+  const values = new Float64Array(readRatios.length);
+  const last = times.length - 1;
+  const total = done[last] ?? 1;
+  let cell = 0;
+  for (let index = 0; index < readRatios.length; index++) {
+    const wanted = (readRatios[index] ?? 0) * total;
+    if (index === estimateSize) cell = 0;
+    while (cell < last && (done[cell] ?? 0) < wanted) cell++;
+    const highTime = times[cell] ?? 0;
+    const lowTime = cell > 0 ? (times[cell - 1] ?? 0) : 0;
+    const low = cell > 0 ? (done[cell - 1] ?? 0) : 0;
+    const high = done[cell] ?? 0;
+    values[index] = high > low ? lowTime + ((highTime - lowTime) * (wanted - low)) / (high - low) : highTime;
+  }
+  return values;
+}
+
 /** Weight of the belief at or below `bound`, with linear interpolation between values. */
 export function chanceBelow({ values }: { readonly values: ArrayLike<number> }, bound: number): number {
   if (bound < (values[0] ?? 0)) return 0;

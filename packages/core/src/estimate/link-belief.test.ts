@@ -152,6 +152,38 @@ describe("linkBelief", () => {
     expect(meanOf(note.remainingMs(nowMs + 180))).toBeLessThan(early);
   });
 
+  it("takes an answered question for the end of a silence, and what was given up before it to have passed", () => {
+    for (const bodies of [1, 8]) {
+      const { link, nowMs, usual } = accustomed();
+      let atMs = nowMs;
+      // Of the last bodies nothing was heard.
+      for (let body = 0; body < bodies; body++, atMs += 450)
+        link.sendStarted(12_000, "up", atMs).ended(atMs + 400, false);
+      const slowest = (): number => link.transferMs(12_000, "up", atMs).values.at(-1) ?? NaN;
+      const silent = slowest();
+      expect(silent).toBeGreaterThan(1500);
+      const medianMs = (): number => quantileOf(link.transferMs(100_000, "up", atMs), 0.5);
+      for (let question = 0; question < 4; question++) link.roundTripSeen(20, (atMs += 500));
+      expect(slowest()).toBeLessThan(silent / 4);
+      expect(medianMs()).toBeLessThan(1.5 * usual);
+      // Of the rate it says nothing: one as quick as the way leaves that where it was.
+      const before = medianMs();
+      for (let question = 0; question < 20; question++) link.roundTripSeen(20, (atMs += 10));
+      expect(medianMs()).toBeGreaterThan(0.9 * before);
+    }
+  });
+
+  it("takes a question that was asked before a body was given up to have passed in front of that", () => {
+    const leftMs = (askedBeforeMs: number): number => {
+      const { link, nowMs } = accustomed();
+      link.sendStarted(500_000, "up", nowMs).ended(nowMs + 1, false);
+      link.roundTripSeen(20, nowMs + 30, askedBeforeMs);
+      return meanOf(link.transferMs(20_000, "up", nowMs + 30));
+    };
+    // 64 kB at 2 Mbit/s take a quarter of a second.
+    expect(leftMs(100)).toBeGreaterThan(leftMs(0) + 100);
+  });
+
   it("counts what a cancelled body leaves behind, until it has drained", () => {
     const link = fresh();
     link.roundTripSeen(40, 0);

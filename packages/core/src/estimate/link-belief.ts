@@ -76,13 +76,17 @@ export function linkBelief(options: LinkBeliefOptions = {}): LinkBelief {
   let baseMs = Infinity;
 
   /** What is learned from exchanges that were seen since somebody last asked: behind their answers, not before them. */
-  let exchanges: { readonly tookMs: number; readonly nowMs: number }[] = [];
+  let exchanges: { readonly tookMs: number; readonly askedMs: number; readonly nowMs: number }[] = [];
 
   function at(nowMs: number): number {
     const seen = exchanges;
     if (seen.length > 0) {
       exchanges = [];
-      for (const one of seen) learnTrip(one.tookMs, one.nowMs);
+      for (const one of seen) {
+        learnTrip(one.tookMs, one.nowMs);
+        sides.up.answered(one.askedMs, one.nowMs);
+        sides.down.answered(one.askedMs, one.nowMs);
+      }
     }
     return latest(nowMs);
   }
@@ -204,9 +208,10 @@ export function linkBelief(options: LinkBeliefOptions = {}): LinkBelief {
         },
       };
     },
-    roundTripSeen(tookMs, nowMs) {
+    roundTripSeen(tookMs, nowMs, otherMs = 0) {
       if (!(tookMs >= 0) || tookMs === Infinity) return;
-      exchanges.push({ tookMs, nowMs: latest(nowMs) });
+      const seenMs = latest(nowMs);
+      exchanges.push({ tookMs, askedMs: seenMs - tookMs - Math.max(0, otherMs), nowMs: seenMs });
       if (exchanges.length >= mostExchanges) at(nowMs);
     },
     probeBytes(direction, nowMs, dueInMs = Infinity) {

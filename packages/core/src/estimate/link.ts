@@ -35,8 +35,11 @@ export interface LinkLearner extends Link {
     nowMs: number,
     progress?: "acknowledged" | "none",
   ): TransferNote;
-  /** From a tiny request until its reply began it took this long, server time subtracted. */
-  roundTripSeen(tookMs: number, nowMs: number): void;
+  /**
+   * From a tiny request until its reply began it took this long, besides `otherMs` (default 0) of the server's work. What passed
+   * there and back ends a silence; of the rate it tells nothing.
+   */
+  roundTripSeen(tookMs: number, nowMs: number, otherMs?: number): void;
   probeBytes(direction: Direction, nowMs: number, dueInMs?: number): number;
 }
 

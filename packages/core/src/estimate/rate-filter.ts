@@ -7,7 +7,7 @@
  * a cellular link does within a second or two, a line that changed its speed keeps the new one. Regimes are weighed by how
  * well each foretells what is seen. And the **law of its outages** (`outage-law.ts`).
  */
-import { estimateSize, tailRatios } from "./estimate.ts";
+import { quantilesOfTimes } from "./estimate.ts";
 import { outageLaw } from "./outage-law.ts";
 import { type LinkModel, normalise, priorOf, type RatePrior } from "./rate-model.ts";
 
@@ -27,6 +27,8 @@ export interface RateFilter {
    * silence could be seen.
    */
   observe(busyMs: number, packets: number, dispersion: number, ahead: PacketsAhead, whole?: boolean): void;
+  /** Something small was answered: no outage is under way. Of the rate that says nothing, nor of when the last outage ended. */
+  answered(): void;
   /**
    * 16 quantiles of the time for `packets` packets and what lies `ahead`, in milliseconds, and behind them those at
    * `tailRatios`. A fresh array.
@@ -54,12 +56,6 @@ const fewTicks = 24;
 const forgotten = 1e-7;
 /** States with less weight than this do not change a decision. */
 const negligible = 5e-4;
-
-/** Where a distribution is read. */
-const readRatios: readonly number[] = [
-  ...Array.from({ length: estimateSize }, (_, index) => (index + 0.5) / estimateSize),
-  ...tailRatios,
-];
 
 /** A filter that begins at a prior, by default the model's prior. */
 export function rateFilter(model: LinkModel, first?: RatePrior): RateFilter {
@@ -268,24 +264,6 @@ export function rateFilter(model: LinkModel, first?: RatePrior): RateFilter {
     }
   }
 
-  function quantiles(): Float64Array {
-    const values = new Float64Array(readRatios.length);
-    const total = density[cells - 1] ?? 1;
-    let cell = 0;
-    for (let index = 0; index < readRatios.length; index++) {
-      const wanted = (readRatios[index] ?? 0) * total;
-      if (index === estimateSize) cell = 0;
-      while (cell < cells - 1 && (density[cell] ?? 0) < wanted) cell++;
-      const highTime = table.times[cell] ?? 0;
-      const lowTime = cell > 0 ? (table.times[cell - 1] ?? 0) : 0;
-      const low = cell > 0 ? (density[cell - 1] ?? 0) : 0;
-      const high = density[cell] ?? 0;
-      values[index] =
-        high > low ? lowTime + ((highTime - lowTime) * (wanted - low)) / (high - low) : highTime;
-    }
-    return values;
-  }
-
   return {
     get version() {
       return version;
@@ -345,6 +323,13 @@ export function rateFilter(model: LinkModel, first?: RatePrior): RateFilter {
       if (packets > 0) remember();
       version += 1;
     },
+    answered() {
+      law.lookedAway();
+      for (let at = 0; at < weights.length; at++)
+        if (at % states >= rates) weights[at] = (weights[at] ?? 0) * passedInOutage;
+      normalise(weights);
+      version += 1;
+    },
     completionMs(packets, dispersion, ahead) {
       density.fill(0);
       const now = marginal();
@@ -375,7 +360,7 @@ export function rateFilter(model: LinkModel, first?: RatePrior): RateFilter {
         }
         if (mode > 0 && any) addDelayed(law.meanMs(mode));
       }
-      return quantiles();
+      return quantilesOfTimes(table.times, density);
     },
     onChance,
     packetsPerMs(ratio) {

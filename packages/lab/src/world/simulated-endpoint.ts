@@ -229,7 +229,8 @@ export function simulatedEndpoint(parts: SimulatedEndpointParts): SimulatedEndpo
       const nowMs = clock.nowMs();
       progress?.acknowledged(sentBytes - envelope.up);
       sent.answered(doneMs - landedMs);
-      if (sentBytes < tinyBytes) learner?.roundTripSeen(nowMs - doneMs + (arrivedMs - startedMs), nowMs);
+      if (sentBytes >= tinyBytes) return;
+      learner?.roundTripSeen(nowMs - doneMs + (arrivedMs - startedMs), nowMs, doneMs - arrivedMs);
     });
     const networkMs = clock.nowMs() - doneMs + (arrivedMs - startedMs);
     const megabytes = link ? (sentBytes + receivedBytes) / 1e6 : 0;

@@ -307,7 +307,7 @@ export async function exchange(
     const receivedBytes = bytes.byteLength;
     // A long reply begins as soon as a short one.
     if (own !== undefined && !probes && sentBytes < tinyBytes) {
-      link?.roundTripSeen(headMs - startedMs - own, headMs);
+      link?.roundTripSeen(headMs - startedMs - own, headMs, own);
     }
     const written = response.written ? ({ written: true } as const) : {};
     return { status, headers: told, bytes, receivedBytes, sentBytes, tookMs, serverMs: own, ...written };
