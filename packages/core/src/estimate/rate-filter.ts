@@ -27,7 +27,7 @@ export interface RateFilter {
    * silence could be seen.
    */
   observe(busyMs: number, packets: number, dispersion: number, ahead: PacketsAhead, whole?: boolean): void;
-  /** Something small was answered: no outage is under way. Of the rate that says nothing, nor of when the last outage ended. */
+  /** Something small was answered: an outage is over, at the rate that is believed behind it. When it ended that does not say. */
   answered(): void;
   /**
    * 16 quantiles of the time for `packets` packets and what lies `ahead`, in milliseconds, and behind them those at
@@ -325,9 +325,13 @@ export function rateFilter(model: LinkModel, first?: RatePrior): RateFilter {
     },
     answered() {
       law.lookedAway();
-      for (let at = 0; at < weights.length; at++)
-        if (at % states >= rates) weights[at] = (weights[at] ?? 0) * passedInOutage;
-      normalise(weights);
+      // Were its weight taken away instead, a silence that rates can explain, too, would leave those that are slow enough.
+      for (let at = 0; at < weights.length; at++) {
+        if (at % states < rates) continue;
+        const on = at - (at % states) + (at % rates);
+        weights[on] = (weights[on] ?? 0) + (weights[at] ?? 0);
+        weights[at] = 0;
+      }
       version += 1;
     },
     completionMs(packets, dispersion, ahead) {
