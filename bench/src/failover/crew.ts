@@ -55,7 +55,7 @@ export async function openCrew(fleet: Fleet, confirm: boolean, logs: boolean): P
   const quarantinesMs: number[] = [];
   const own = { golden: 0, compared: 0 };
   const seen = latestSeen();
-  const folder = mkdtempSync(join(tmpdir(), "longshore-bench-gateways-"));
+  const folder = logs ? mkdtempSync(join(tmpdir(), "longshore-bench-gateways-")) : undefined;
   const timelines: Crew["timelines"][number][] = [["offloader", seen]];
   const record = (event: LongshoreEvent): void => {
     if (event.kind === "place-quarantined") quarantinesMs.push(performance.now());
@@ -64,10 +64,11 @@ export async function openCrew(fleet: Fleet, confirm: boolean, logs: boolean): P
   };
   for (let index = 0; index < 2; index++) {
     const checks = ["--golden", fleet.repository, "--check-ratio", String(checkRatio)];
-    const errorsTo = join(folder, `gateway-${index}`);
-    const logged = logs ? { args: [...checks, "--log-level", "verbose"], errorsTo } : { args: checks };
+    const errorsTo = folder === undefined ? undefined : join(folder, `gateway-${index}`);
+    const logged =
+      errorsTo === undefined ? { args: checks } : { args: [...checks, "--log-level", "verbose"], errorsTo };
     gateways.push(await startGateway({ servers, ...logged }));
-    if (logs) timelines.push([`gateway ${index + 1}`, latestLogged(errorsTo)]);
+    if (errorsTo !== undefined) timelines.push([`gateway ${index + 1}`, latestLogged(errorsTo)]);
   }
   const addresses = gateways.map(({ http }) => http);
   const raw = rawClient(addresses, confirm);
@@ -103,7 +104,7 @@ export async function openCrew(fleet: Fleet, confirm: boolean, logs: boolean): P
       raw[Symbol.dispose]();
       await offloader.close();
       await Promise.all(gateways.map((one) => one.close()));
-      rmSync(folder, { recursive: true, force: true });
+      if (folder !== undefined) rmSync(folder, { recursive: true, force: true });
     },
   };
 }

@@ -188,7 +188,8 @@ export async function roundOf(
   for (const [client, of] of timelines) {
     const told = of.latest();
     if (!told || told.tookMs < toldMs) continue;
-    const lines = told.lines.map((line) => line.replaceAll(address || "-", "THE FAULT"));
+    const lines =
+      address === "" ? told.lines : told.lines.map((line) => line.replaceAll(address, "THE FAULT"));
     rows.push({ fault: name, client, confirm, latestMs: told.tookMs, waitedFor: lines.join("; ") });
     say(`  the latest of ${client} took ${Math.round(told.tookMs)} ms:`);
     for (const line of lines) say(`    ${line}`);

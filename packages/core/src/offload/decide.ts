@@ -37,7 +37,7 @@ export function decide(
   if (isInfeasible(outcome) && job.beside?.onlyWell !== true)
     outcome = lastResort(loop, tried, held, exclude, nowMs) ?? outcome;
   if (isInfeasible(outcome)) {
-    if (outcome.filter === "deadline") {
+    if (outcome.filter === "deadline" && loop.triesRefused(nowMs)) {
       // What is believed of the links would keep out those that follow, too: they are tried as if this one had been let in.
       const late = fromWhere(loop, { ...job, evenLate: true }, held, exclude, nowMs);
       if (!isInfeasible(late)) loop.tryLinks(job, late);

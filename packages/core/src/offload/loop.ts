@@ -64,6 +64,8 @@ export interface Loop {
   upkeep(): void;
   /** Tries links that nobody tried for a while and that could pay, after a request that was answered or that none answers in time. */
   tryLinks(job: Job, plan: Plan): void;
+  /** Whether links are tried after a request that is refused now, which takes a plan: see `LinkProbes`. */
+  triesRefused(nowMs: number): boolean;
   /** Asks who is next in line after a decision how busy it is. */
   askLoads(plan: Plan): void;
   /** Before the decision about a request: news that are worth waiting for, of places that others use, too. */
@@ -241,6 +243,7 @@ export function createLoop(given: OffloadParts): Loop {
       const dueAtMs = nowMs + rhythm.soonestMs(nowMs);
       probes.consider({ known, features: held.features, plan, dueAtMs }, nowMs);
     },
+    triesRefused: (nowMs) => probes.refused(nowMs),
     askLoads(plan) {
       if (!stopped && plan.objective !== "energy") loads.consider(plan, clock.nowMs());
     },

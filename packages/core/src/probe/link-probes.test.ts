@@ -81,6 +81,13 @@ it("finds out about the rates of links where all places are elsewhere, unless no
   expect(probed(600, 1000, "throughput")).toBe(3000);
 });
 
+it("lets only some of many refused requests have links considered", () => {
+  const clock = manualClock();
+  using probes = probesOf(clock, linkOf(5, 3000), []);
+  const instants = Array.from({ length: 100 }, (_none, index) => 10 * index);
+  expect(instants.filter((nowMs) => probes.refused(nowMs))).toEqual([0, 200, 400, 600, 800]);
+});
+
 it("does not wait for a pause where requests follow one another sooner than a train is back", () => {
   const clock = manualClock();
   let spare = 0;

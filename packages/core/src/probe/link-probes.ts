@@ -25,6 +25,8 @@ import { askProbe } from "./ask-probe.ts";
 /** Sends probes off the path of requests. Disposing gives up those under way. */
 export interface LinkProbes extends Disposable {
   consider(request: Considered, nowMs: number): void;
+  /** Whether a request that is refused is worth a plan to consider links by: no more often than a link is considered. */
+  refused(nowMs: number): boolean;
   /**
    * Places that were sent a train just now, for the request that is decided next; each once. Of many those that were asked first: each
    * takes one or two milliseconds to write down what is believed of its link, so the others are left to upkeep.
@@ -175,7 +177,14 @@ export function linkProbes(
     waiting.set(place, timer);
   }
 
+  let refusedAtMs = -Infinity;
+
   return {
+    refused(nowMs) {
+      if (nowMs - refusedAtMs < restMs) return false;
+      refusedAtMs = nowMs;
+      return true;
+    },
     news(nowMs) {
       if (asked.size === 0) return none;
       const fresh = [...asked].filter(([, atMs]) => nowMs - atMs < restMs).map(([place]) => place);
