@@ -2,12 +2,13 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { gateway } from "../src/compose/forwarding.ts";
 import { openModel } from "../src/compose/open-model.ts";
-import { serve } from "../src/compose/serve.ts";
+import { serve, type RunningServer } from "../src/compose/serve.ts";
 
 /** A gateway before two servers. */
 export interface Fleet {
   /** Of the gateway. */
   readonly address: string;
+  readonly servers: readonly RunningServer[];
   close(): Promise<void>;
 }
 
@@ -28,6 +29,7 @@ export async function openFleet(folder: string): Promise<Fleet> {
   });
   return {
     address: gate.address,
+    servers,
     async close() {
       for (const one of [gate, ...servers]) await one.close(0);
     },

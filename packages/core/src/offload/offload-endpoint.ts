@@ -22,7 +22,7 @@ import { accountOf } from "./account.ts";
 import { confirming } from "./call-for.ts";
 import { admitAtDoor, outlook } from "./door.ts";
 import type { Job } from "./job.ts";
-import { forwardedOffers, type KnownModel, splitOffers, undominated } from "../places/index.ts";
+import { forwardedOffers, type KnownModel, prepareAll, splitOffers, undominated } from "../places/index.ts";
 import { aroundOffers, arrived, type Held } from "../parts/index.ts";
 import type { Knowledge } from "./knowledge.ts";
 import { createLoop, type Loop } from "./loop.ts";
@@ -144,9 +144,8 @@ class LoopEndpoint implements OffloadEndpoint {
     return undominated([...own, ...quickestFirst]);
   }
 
-  /** Loads what runs here; whoever plans with the places behind asks them. */
   async prepare(segment: Segment, call: Call): Promise<void> {
-    await this.#loop.local?.prepare?.(segment, call);
+    await prepareAll(this.#loop, segment, call);
   }
 
   /** What the places have between them; the best state of each version. Places that do not answer are left out. */

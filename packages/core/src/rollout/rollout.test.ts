@@ -10,9 +10,9 @@ import {
 import type { InferenceRequest } from "../endpoint/index.ts";
 import { float32Tensor, float32View, tensorsOf } from "../tensor/index.ts";
 import { alarm } from "./alarm.ts";
-import { type Alias, type AliasChange, defaultTrialLimits, type Trial } from "./alias.ts";
+import { type Alias, type AliasChange, defaultTrialLimits, type Target, type Trial } from "./alias.ts";
 import { rolloutEndpoint } from "./rollout-endpoint.ts";
-import { type AliasShelf, openRollouts } from "./rollouts.ts";
+import { type AliasShelf, openRollouts, type RolloutParts } from "./rollouts.ts";
 import { sideOf } from "./side.ts";
 import { trialWatch } from "./trial-watch.ts";
 
@@ -20,7 +20,7 @@ const digestOf = (version: string): string => `sha256:${version.repeat(64)}`;
 const limits = defaultTrialLimits;
 
 /** An endpoint with two versions, the second of which may fail, answer otherwise, or take its time. */
-async function place(shelf?: AliasShelf) {
+async function place(shelf?: AliasShelf, prepare?: RolloutParts["prepare"]) {
   const clock = manualClock();
   const random = seededRandom(5);
   const events: LongshoreEvent[] = [];
@@ -55,7 +55,13 @@ async function place(shelf?: AliasShelf) {
     if (!found) throw new LongshoreError("unknown-version", "resolve", `no version ${version}`);
     return { version, digest: found.description.digest };
   };
-  const rollouts = await openRollouts({ clock, observer, resolve, ...(shelf ? { shelf } : {}) });
+  const rollouts = await openRollouts({
+    clock,
+    observer,
+    resolve,
+    ...(shelf ? { shelf } : {}),
+    ...(prepare ? { prepare } : {}),
+  });
   const endpoint = rolloutEndpoint(inner, { rollouts, clock, draw: () => random.next() });
   let count = 0;
   const ask = async (
@@ -176,6 +182,113 @@ describe("an alias", () => {
     await expect(ask({ segment: { ...segment, digest: "", version: "3" } })).rejects.toMatchObject({
       reason: "unknown-version",
     });
+  });
+});
+
+/** What loads versions: none is before `loaded` is called. */
+function loading() {
+  const asked: string[] = [];
+  let loaded = (): void => undefined;
+  let fail = (_thrown: unknown): void => undefined;
+  return {
+    asked,
+    prepare: (model: string, { version }: Target) => {
+      asked.push(`${model} ${version}`);
+      return new Promise<void>((resolve, reject) => {
+        loaded = resolve;
+        fail = reject;
+      });
+    },
+    loaded: () => loaded(),
+    fail: () => fail(new LongshoreError("invalid-model", "resolve", "it cannot be read")),
+  };
+}
+
+describe("a candidate that has to be loaded", () => {
+  const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
+  it("gets no request before it is, and is no candidate where it cannot be", async () => {
+    const loads = loading();
+    const { rollouts, start, change, ask } = await place(undefined, (model, target) =>
+      target.version === "1" ? Promise.resolve() : loads.prepare(model, target),
+    );
+    const starting = start("canary", 1);
+    await nextTurn();
+    expect(loads.asked).toEqual(["ocr 2"]);
+    expect(await ask()).toMatchObject({ version: "1" });
+    // Others need not wait for it.
+    await rollouts.change(
+      "other",
+      { revision: 0, change: { do: "set", model: "ocr", version: "1" } },
+      "admin",
+    );
+    loads.fail();
+    await expect(starting).rejects.toMatchObject({ reason: "invalid-model" });
+    expect(rollouts.find("reader")).toMatchObject({ revision: 1 });
+    const again = start("canary", 1);
+    await nextTurn();
+    loads.loaded();
+    await again;
+    expect(await ask()).toMatchObject({ version: "2" });
+    // It is loaded already.
+    await change(2, { do: "promote" });
+    expect(loads.asked).toEqual(["ocr 2", "ocr 2"]);
+  });
+
+  it("gives way to whoever changed the alias meanwhile", async () => {
+    const loads = loading();
+    const { rollouts, start, change } = await place(undefined, (model, target) =>
+      target.version === "1" ? Promise.resolve() : loads.prepare(model, target),
+    );
+    const starting = start("canary", 1);
+    await nextTurn();
+    await change(1, { do: "set", model: "ocr", version: "1" });
+    loads.loaded();
+    await expect(starting).rejects.toMatchObject({ reason: "conflict" });
+    expect(rollouts.find("reader")?.trial).toBeUndefined();
+  });
+
+  it("is asked nothing meanwhile where the operator or the file of a restart puts it on trial, and is tried if it cannot be", async () => {
+    const trial = {
+      candidate: { version: "2", digest: digestOf("2") },
+      mode: "canary",
+      by: "request",
+    } as const;
+    const stable = { version: "1", digest: digestOf("1") };
+    const alias = (name: string, revision: number): Alias => ({
+      schemaVersion: 1,
+      name,
+      revision,
+      model: "ocr",
+      stable,
+      trial: { ...trial, weightRatio: 1, limits },
+      because: "kept",
+    });
+    const loads = loading();
+    let kept: readonly Alias[] = [];
+    const shelf: AliasShelf = {
+      read: async () => [alias("kept", 4)],
+      write: async (aliases) => void (kept = aliases),
+    };
+    const { rollouts, ask, events } = await place(shelf, (model, target) =>
+      target.version === "1" ? Promise.resolve() : loads.prepare(model, target),
+    );
+    const segment = { version: "", digest: "", variant: "default", from: "start", to: "end" };
+    const asked = async (model: string) => (await ask({ segment: { ...segment, model } })).version;
+    expect(await asked("kept")).toBe("1");
+    // What is written down is the whole.
+    expect(kept.find(({ name }) => name === "kept")?.trial).toBeDefined();
+    loads.loaded();
+    await nextTurn();
+    expect(await asked("kept")).toBe("2");
+    rollouts.follow([alias("reader", 7)]);
+    expect(await asked("reader")).toBe("1");
+    loads.fail();
+    await nextTurn();
+    expect(await asked("reader")).toBe("2");
+    expect(events.flatMap((event) => (event.kind === "failure" ? [event.message] : []))).toEqual([
+      "it cannot be read",
+    ]);
   });
 });
 

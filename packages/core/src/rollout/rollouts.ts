@@ -29,11 +29,15 @@ export interface Rollouts {
   /** At once; undefined for what is no alias. */
   find(name: string): Alias | undefined;
   list(): readonly AliasReport[];
-  /** Changes one by comparing and setting. Throws `conflict`, `invalid-input`, and what resolving the version throws. */
+  /**
+   * Changes one by comparing and setting, once what it leads to is loaded. Throws `conflict`, `invalid-input`, and what resolving
+   * and loading the version throws.
+   */
   change(name: string, asked: AskedChange, by: TenantId): Promise<Alias | undefined>;
   /**
    * Takes the operator's aliases, all of them that hold now: they come before those of this place, and only the operator
-   * changes them. What was rolled back here stays so until the operator says something newer.
+   * changes them. What was rolled back here stays so until the operator says something newer. Candidates get requests once they
+   * are loaded, or could not be.
    */
   follow(operators: readonly Alias[]): void;
   /** A request of a side was answered (`undefined`) or failed. May roll back. */
@@ -48,6 +52,8 @@ export interface RolloutParts {
   readonly observer: Observer;
   /** What a version of a model consists of. Throws where there is no such version. */
   readonly resolve: (model: string, version: string) => Promise<Target>;
+  /** Has a version loaded wherever it is to be served. Throws where it cannot be. Default: nothing has to be loaded. */
+  readonly prepare?: (model: string, target: Target) => Promise<void>;
   /** Default: nowhere. */
   readonly shelf?: AliasShelf;
 }
@@ -82,19 +88,61 @@ function notOurs(name: string): LongshoreError {
 
 /** Reads what is kept. */
 export async function openRollouts(parts: RolloutParts): Promise<Rollouts> {
-  const { clock, observer, resolve, shelf } = parts;
+  const { clock, observer, resolve, prepare, shelf } = parts;
   const aliases = new Map<string, Alias>();
   const watches = new Map<string, TrialWatch>();
   /** Of the operator: the revision that was taken over, by name. */
   const followed = new Map<string, number>();
-  for (const alias of (await shelf?.read()) ?? []) take(alias);
+  /** What those lead to meanwhile whose candidates are being loaded: to the stable version alone. */
+  const waiting = new Map<string, Alias>();
+  for (const alias of (await shelf?.read()) ?? []) takeCold(alias);
   /** One change after another, so that what is compared is still so when it is set. */
   let last: Promise<unknown> = Promise.resolve();
 
   function take(alias: Alias): void {
+    waiting.delete(alias.name);
     aliases.set(alias.name, alias);
     if (alias.trial) watches.set(alias.name, trialWatch(alias.trial));
     else watches.delete(alias.name);
+  }
+
+  /** Takes one that was not prepared. */
+  function takeCold(alias: Alias): void {
+    take(alias);
+    const { trial, ...stable } = alias;
+    if (!trial || !prepare) return;
+    waiting.set(alias.name, stable);
+    void prepare(alias.model, trial.candidate)
+      .catch((thrown: unknown) => failed(alias.name, thrown, "loading a candidate"))
+      .finally(() => {
+        if (waiting.get(alias.name) === stable) waiting.delete(alias.name);
+      });
+  }
+
+  /** What a change leads to that the alias did not lead to before, loaded. */
+  async function prepared(before: Alias | undefined, { model, stable, trial }: Alias): Promise<void> {
+    const had = before?.model === model ? [before.stable, before.trial?.candidate] : [];
+    for (const target of trial ? [stable, trial.candidate] : [stable]) {
+      if (!had.some((one) => one?.digest === target.digest)) await prepare?.(model, target);
+    }
+  }
+
+  function forget(name: string): void {
+    aliases.delete(name);
+    watches.delete(name);
+    waiting.delete(name);
+  }
+
+  function failed(name: string, thrown: unknown, attempted: string): void {
+    const { reason, stage, message } = LongshoreError.from(thrown, "admission", attempted);
+    observer.record({
+      kind: "failure",
+      atMs: clock.nowMs(),
+      callId: `rollout-${name}`,
+      stage,
+      reason,
+      message,
+    });
   }
 
   /** Those that this place keeps itself. */
@@ -114,10 +162,7 @@ export async function openRollouts(parts: RolloutParts): Promise<Rollouts> {
     // Writing took its time, in which the operator may have taken the name.
     if (followed.has(name)) throw notOurs(name);
     if (alias) take(alias);
-    else {
-      aliases.delete(name);
-      watches.delete(name);
-    }
+    else forget(name);
   }
 
   function told(
@@ -153,52 +198,46 @@ export async function openRollouts(parts: RolloutParts): Promise<Rollouts> {
     // In force at once; whether it could be written down is another matter.
     take(next);
     told(next, next.name, next.revision, "rolled back", "");
-    void inTurn(() => shelf?.write(ownOf(aliases)) ?? Promise.resolve()).catch((thrown: unknown) => {
-      const { reason, stage, message } = LongshoreError.from(thrown, "admission", "writing aliases down");
-      observer.record({
-        kind: "failure",
-        atMs: clock.nowMs(),
-        callId: `rollout-${alias.name}`,
-        stage,
-        reason,
-        message,
-      });
-    });
+    void inTurn(() => shelf?.write(ownOf(aliases)) ?? Promise.resolve()).catch((thrown: unknown) =>
+      failed(alias.name, thrown, "writing aliases down"),
+    );
   }
 
   const watchOf = ({ name, revision }: Alias): TrialWatch | undefined =>
     aliases.get(name)?.revision === revision ? watches.get(name) : undefined;
 
   return {
-    find: (name) => aliases.get(name),
+    find: (name) => waiting.get(name) ?? aliases.get(name),
     list: () =>
       Array.from(aliases.values(), (alias) => ({ alias, figures: watches.get(alias.name)?.figures() })),
-    change: (name, asked, by) =>
-      inTurn(async () => {
+    async change(name, asked, by) {
+      if (followed.has(name)) throw notOurs(name);
+      const before = aliases.get(name);
+      const next = await changed(name, before, asked, resolve);
+      if (next) await prepared(before, next);
+      return inTurn(async () => {
         if (followed.has(name)) throw notOurs(name);
-        const before = aliases.get(name);
-        const next = await changed(name, before, asked, resolve);
-        // Resolving took its time, in which a candidate may have been given up.
+        // Loading took its time, in which somebody else may have changed it, or a candidate may have been given up.
         if (aliases.get(name) !== before)
           throw conflict(name, asked.revision, aliases.get(name)?.revision ?? 0);
         await put(name, next);
         told(next, name, asked.revision + 1, asked.change.do, by);
         return next;
-      }),
+      });
+    },
     follow(operators) {
       const names = new Set(operators.map(({ name }) => name));
       for (const alias of operators) {
         const { name, revision } = alias;
         if (revision <= (followed.get(name) ?? 0)) continue;
         followed.set(name, revision);
-        take(alias);
+        takeCold(alias);
         told(alias, name, revision, "followed", "");
       }
       for (const [name, revision] of followed) {
         if (names.has(name)) continue;
         followed.delete(name);
-        aliases.delete(name);
-        watches.delete(name);
+        forget(name);
         told(undefined, name, revision, "followed", "");
       }
     },

@@ -31,7 +31,7 @@ import {
 } from "@longshore/server";
 import { aliasFile } from "../rollout/alias-file.ts";
 import { followAliases } from "../rollout/follow-aliases.ts";
-import { targetOf } from "../rollout/target.ts";
+import { prepareTarget, targetOf } from "../rollout/target.ts";
 import { platformCodecs } from "./codecs.ts";
 import type { HeldEvents } from "./held-events.ts";
 import { joinAs, type JoinOptions, openJoin, placeName, reachable, serverName } from "./join.ts";
@@ -211,10 +211,12 @@ export async function putOnline<T extends Served>(
   });
   const served = open({ id, tier, zone, clock, random, observer, identity, report, answers });
   const once = onceEndpoint(cachedEndpoint(served.endpoint, answers), { clock, observer });
+  const closing = new AbortController();
   const rollouts = await openRollouts({
     clock,
     observer,
     resolve: (model, version) => targetOf(once, model, version),
+    prepare: (model, target) => prepareTarget(once, model, target, clock, closing.signal),
     ...(options.aliases === undefined ? {} : { shelf: aliasFile(options.aliases) }),
   });
   const following = served.directory && followAliases(served.directory, rollouts, report);
@@ -250,6 +252,7 @@ export async function putOnline<T extends Served>(
   const closeServed = async (): Promise<void> => {
     identity?.close();
     following?.[Symbol.dispose]();
+    closing.abort(new LongshoreError("shutting-down", "resolve", "the server is shutting down"));
     await endpoint.close();
     await served.close();
     await closeTelemetry();

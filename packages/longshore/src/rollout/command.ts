@@ -19,6 +19,7 @@ import { transportShown } from "../compose/server-tls.ts";
 import { type AtOptions, serversOf } from "../options/at-options.ts";
 import type { CommandIo, ExitCode } from "../options/io.ts";
 import { milliseconds, table } from "../options/io.ts";
+import { longestLoadMs } from "./target.ts";
 
 /** Where the aliases are. */
 export interface RolloutOptions extends AtOptions {
@@ -45,8 +46,8 @@ interface Report {
   readonly figures: TrialFigures | null;
 }
 
-/** A server may have to read a version of a model before it puts it on trial. */
-const mostChangeMs = 60_000;
+/** A server loads a version of a model before it leads to it; what it answers comes after that. */
+const mostChangeMs = longestLoadMs + 10_000;
 
 const sideFrom = read.fields({ requests: read.whole(), errors: read.whole(), meanMs: read.number() });
 const figuresFrom = read.fields({

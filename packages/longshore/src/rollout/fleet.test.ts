@@ -11,7 +11,7 @@ let address: string;
 let fleet: Fleet;
 const side = 512;
 
-/** Twice its input in three versions: the second fails for what is not in its table, the third takes long. */
+/** Twice its input in versions: the second fails for what is not in its table, the third takes long, the fourth cannot be run. */
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), "longshore-fleet-"));
   await writeVersion(folder, "table", "1", (build, x) => build.node("Add", [x, x], { outputs: ["y"] }));
@@ -29,6 +29,9 @@ beforeAll(async () => {
     const zero = build.node("ReduceMax", [product], { attributes: { keepdims: { int: 1 } } });
     return build.node("Add", [build.node("Add", [x, x]), zero], { outputs: ["y"] });
   });
+  await writeVersion(folder, "table", "4", (build, x) =>
+    build.node("NoSuchOperator", [x], { outputs: ["y"] }),
+  );
   fleet = await openFleet(folder);
   ({ address } = fleet);
 });
@@ -58,6 +61,22 @@ async function callers(
   }
   return { versions, status };
 }
+
+const loadedAt = (version: string): readonly boolean[] =>
+  fleet.servers.map(({ engine }) =>
+    engine.loaded!({ model: "table", version, digest: "", variant: "default", from: "start", to: "end" }),
+  );
+
+it("what an alias comes to lead to is loaded at all servers of a gateway before it does", async () => {
+  expect(loadedAt("1")).toEqual([false, false]);
+  await rollout("set", "early", "--model", "table", "--to", "1");
+  expect(loadedAt("1")).toEqual([true, true]);
+  expect(await rollout("start", "early", "--to", "2")).toContain("canary of version 2");
+  expect(loadedAt("2")).toEqual([true, true]);
+  // A model file that no runtime takes.
+  expect(await rollout("start", "early", "--to", "4")).toContain("could not be loaded");
+  expect(await rollout("status", "early")).toMatch(/early +2 +table 1/);
+});
 
 it("a canary that fails at the servers of a gateway is covered, and rolled back", async () => {
   expect(await rollout("set", "reader", "--model", "table", "--to", "1")).toContain("leads to table 1");

@@ -1,4 +1,12 @@
-import { type Endpoint, housekeepingCall, LongshoreError, type Target } from "@longshore/core";
+import {
+  type Clock,
+  type Endpoint,
+  endCut,
+  housekeepingCall,
+  LongshoreError,
+  startCut,
+  type Target,
+} from "@longshore/core";
 
 /** What a version of a model consists of here. Throws `unknown-version`. */
 export async function targetOf(endpoint: Endpoint, model: string, version: string): Promise<Target> {
@@ -9,4 +17,20 @@ export async function targetOf(endpoint: Endpoint, model: string, version: strin
     "resolve",
     `there is no version ${version} of model ${model} here`,
   );
+}
+
+/** A version that is not loaded after so many milliseconds counts as one that cannot be. */
+export const longestLoadMs = 300_000;
+
+/** Loads a version here and at the places behind. Throws what it fails with where it could be loaded nowhere. */
+export async function prepareTarget(
+  endpoint: Endpoint,
+  model: string,
+  target: Target,
+  clock: Clock,
+  abort: AbortSignal,
+): Promise<void> {
+  const call = { ...housekeepingCall("rollout", abort), deadlineMs: clock.nowMs() + longestLoadMs };
+  // Each place has the variants that it would be asked for.
+  await endpoint.prepare?.({ model, ...target, variant: "", from: startCut, to: endCut }, call);
 }

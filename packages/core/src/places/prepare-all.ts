@@ -1,0 +1,62 @@
+import { type Call, type Clock, fanOut, LongshoreError } from "../base/index.ts";
+import type { Endpoint } from "../endpoint/index.ts";
+import type { Segment } from "../model/index.ts";
+import { type KnownModel, placeFor } from "./known-model.ts";
+import type { Place } from "./place.ts";
+import type { Places } from "./places.ts";
+
+/** Places that are asked at a time. */
+const mostAtOnce = 16;
+
+/** Of an offloader. */
+interface Everywhere {
+  readonly local: Endpoint | undefined;
+  readonly places: Pick<Places, "all">;
+  readonly knowledge: {
+    learn(model: string, version: string | undefined, call: Call, question: boolean): Promise<KnownModel>;
+  };
+  readonly clock: Clock;
+}
+
+/**
+ * Has a segment loaded here; without a variant wherever a request for it may run: at each place that serves the model, too, in
+ * the variants that it offers. Who names one plans with the places behind, and asks them itself. Throws what the first place
+ * fails with where none could load it; of others requests find out.
+ */
+export async function prepareAll(
+  { local, places, knowledge, clock }: Everywhere,
+  segment: Segment,
+  call: Call,
+): Promise<void> {
+  if (segment.variant !== "") return local?.prepare?.(segment, call);
+  const known = await knowledge.learn(segment.model, segment.version, call, true);
+  const nowMs = clock.nowMs();
+  const others = [...known.offersBy.keys()].flatMap((id) => placeFor(id, known, places.all) ?? []);
+  const well = others.filter(({ health }) => health.unavailable(nowMs) === undefined);
+  const works = [
+    ...(local && known.here ? [(own: Call) => local.prepare?.(segment, own)] : []),
+    ...well.map((place) => (own: Call) => prepareAt(place, known, segment, own)),
+  ];
+  const failures: unknown[] = [];
+  await fanOut(works.length, mostAtOnce, call, async (at, own) => {
+    await works[at]?.(own)?.catch((thrown: unknown) => failures.push(thrown));
+  });
+  if (works.length === 0)
+    throw new LongshoreError("no-place", "resolve", `no place that has ${segment.model} is well`);
+  if (failures.length === works.length) throw failures[0];
+}
+
+async function prepareAt(
+  { endpoint }: Place,
+  { description, offersBy }: KnownModel,
+  segment: Segment,
+  call: Call,
+): Promise<void> {
+  const offered = (offersBy.get(endpoint.info.id) ?? [])
+    .map((offer) => offer.segment)
+    .filter(
+      ({ digest, from, to }) => digest === description.digest && from === segment.from && to === segment.to,
+    );
+  const variants = new Set(offered.map(({ variant }) => variant));
+  for (const variant of variants) await endpoint.prepare?.({ ...segment, variant }, call);
+}
