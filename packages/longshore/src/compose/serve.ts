@@ -111,7 +111,9 @@ function servedEngine(options: ServeOptions, parts: OnlineParts): Served & { rea
       await pull?.want(always, engine);
       // What is missing may be among what the directory says that this place is to serve.
       if (pull) join();
-      missing.complete.then(ready).catch((thrown: unknown) => report(textOf(thrown)));
+      Promise.all([missing.complete, pull?.have(always)])
+        .then(ready)
+        .catch((thrown: unknown) => report(textOf(thrown)));
     },
     ...(pull
       ? {

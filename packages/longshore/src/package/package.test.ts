@@ -123,9 +123,40 @@ it("a package that is not the operator's is not served, and said so", async () =
     },
     report: (text) => reports.push(text),
   });
-  expect(reports).toEqual([expect.stringContaining("not one of the operator's")]);
+  expect(reports).toEqual([expect.stringMatching(/not one of the operator's.*; tried again in 30 s/)]);
+  expect((await fetch(`${till.address}/v2/health/ready`)).status).not.toBe(200);
   expect((await fetch(`${till.address}/v2/models/double`)).status).toBe(404);
   await Promise.all([till.close(0), origin.close(0)]);
+});
+
+it("a server whose package cannot be had is not ready until it comes, and says that it tries", async () => {
+  await command("package", "sign", file("models/double"), "--key", file("operator.pem"));
+  const origin = await serve({ store: (await openModel(file("models"))).store, port: 0 });
+  const { port } = new URL(origin.address);
+  await origin.close(0);
+  const reports: string[] = [];
+  const till = await serve({
+    store: empty,
+    port: 0,
+    pull: {
+      from: origin.address,
+      into: file("late"),
+      operatorKeys: key.publicLine,
+      wanted: [{ model: "double" }],
+      againMs: 200,
+    },
+    report: (text) => reports.push(text),
+  });
+  const health = async (what: string): Promise<number> =>
+    (await fetch(`${till.address}/v2/health/${what}`)).status;
+  expect([await health("live"), await health("ready")]).toEqual([200, 503]);
+  await vi.waitFor(() => expect(reports.length).toBeGreaterThan(2), 60_000);
+  expect(await health("ready")).toBe(503);
+  expect(reports[0]).toMatch(/^package double: .*127\.0\.0\.1.*; tried again in 1 s$/);
+  const back = await serve({ store: (await openModel(file("models"))).store, port: Number(port) });
+  await vi.waitFor(async () => expect(await health("ready")).toBe(200), 60_000);
+  expect((await fetch(`${till.address}/v2/models/double/ready`)).status).toBe(200);
+  await Promise.all([till.close(0), back.close(0)]);
 });
 
 it("a pipeline that is signed with heads has none, and it is said where they are", async () => {

@@ -58,6 +58,8 @@ export interface Pull {
   readonly pending: ReadonlySet<string>;
   /** Fetches, loads and warms all of these, and lets go of what a call before wanted and this one does not. Never rejects. */
   want(references: readonly PackageReference[], engine: Engine): Promise<void>;
+  /** Resolves once each of these was fetched, loaded and warm. What is wanted is tried until it is. Never rejects. */
+  have(references: readonly PackageReference[]): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -115,6 +117,7 @@ export function openPull(
   const call = housekeepingCall("packages", control.signal);
   const held = new Map<string, FetchedPackage>();
   const pending = new Set<string>();
+  const waiting = new Set<() => void>();
   let timer: Disposable | undefined;
   let again = async (): Promise<void> => undefined;
   let working: Promise<void> = Promise.resolve();
@@ -139,6 +142,7 @@ export function openPull(
       put(fetched);
       await engine.load(model, undefined, call);
       held.set(name, fetched);
+      for (const look of waiting) look();
       before?.[Symbol.dispose]();
       report(`package ${fetched.digest}: ${model} is here${fetched.asNeeded ? "" : " and loaded"}`);
     } catch (thrown) {
@@ -199,12 +203,15 @@ export function openPull(
   async function turn(references: readonly PackageReference[], engine: Engine): Promise<void> {
     timer?.[Symbol.dispose]();
     let failed = false;
+    const soon = `tried again in ${Math.ceil(againMs / 1000)} s`;
     const attempt = async (name: string, work: () => Promise<void>): Promise<void> => {
       try {
         if (!control.signal.aborted) await work();
       } catch (thrown) {
+        if (control.signal.aborted) return;
         failed = true;
-        report(`package ${name}: ${LongshoreError.from(thrown, "resolve", "getting a package").message}`);
+        const { message } = LongshoreError.from(thrown, "resolve", "getting a package");
+        report(`package ${name}: ${message}; ${soon}`);
       }
     };
     for (const reference of references) await attempt(nameOf(reference), () => get(reference, engine));
@@ -225,6 +232,17 @@ export function openPull(
       again = () => (working = working.then(() => turn(references, engine)));
       return again();
     },
+    have: (references) =>
+      new Promise((resolve) => {
+        const names = references.map(nameOf);
+        const look = (): void => {
+          if (!names.every((name) => held.has(name))) return;
+          waiting.delete(look);
+          resolve();
+        };
+        waiting.add(look);
+        look();
+      }),
     async close() {
       timer?.[Symbol.dispose]();
       control.abort(new LongshoreError("shutting-down", "resolve", "the server is shutting down"));

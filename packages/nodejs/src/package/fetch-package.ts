@@ -20,6 +20,7 @@ import {
 } from "@longshore/core";
 import { sha256 } from "../store/index.ts";
 import type { PackageCache, WantedFile } from "./cache.ts";
+import { heardSource } from "./heard-source.ts";
 
 /** What fetching a package needs. */
 export interface FetchPackageParts {
@@ -86,11 +87,13 @@ async function fetchFile(
  * manifest says, `memory-limit` when it does not fit, and what the source throws when all tries failed.
  */
 export async function fetchPackage(
-  parts: FetchPackageParts,
+  given: FetchPackageParts,
   wanted: PackageReference,
   call: Call,
 ): Promise<FetchedPackage> {
-  const { source, cache, ring } = parts;
+  const { cache, ring } = given;
+  const source = heardSource(given.source, given.clock);
+  const parts = { ...given, source };
   const believed = await believeManifest(await source.manifest(wanted, call), {
     hash: sha256,
     ...(ring ? { ring } : {}),
