@@ -247,6 +247,7 @@ export function openPull(
       timer?.[Symbol.dispose]();
       control.abort(new LongshoreError("shutting-down", "resolve", "the server is shutting down"));
       await working;
+      for (const fetched of held.values()) fetched[Symbol.dispose]();
       await close();
     },
   };

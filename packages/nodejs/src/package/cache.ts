@@ -1,7 +1,7 @@
 import { createHash, type Hash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { type FileHandle, mkdir, open, readdir, readFile, rename, rm, stat, utimes } from "node:fs/promises";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import {
   abortError,
   type Call,
@@ -11,6 +11,7 @@ import {
   LongshoreError,
 } from "@longshore/core";
 import { sha256 } from "../store/index.ts";
+import { inUse } from "./in-use.ts";
 
 /** A file that is wanted, as a manifest that is believed names it. */
 export interface WantedFile {
@@ -38,7 +39,7 @@ export interface PackageCache {
    * `memory-limit` when there is no room, and what `open` throws.
    */
   fill(wanted: WantedFile, open: (fromByte: number) => Promise<FileBytes>, call: Call): Promise<void>;
-  /** These files are not evicted until it is disposed. */
+  /** These files are not evicted until it is disposed, by other processes on the same folder either. */
   pin(digests: readonly Digest[]): Disposable;
 }
 
@@ -54,6 +55,11 @@ function hexOf(digest: Digest): string {
 
 function codeOf(thrown: unknown): string {
   return thrown instanceof Error && "code" in thrown ? String(thrown.code) : "";
+}
+
+/** What another process has moved or thrown away is not there. */
+function unlessAbsent(thrown: unknown): undefined {
+  if (codeOf(thrown) !== "ENOENT") throw thrown;
 }
 
 async function sizeOf(path: string): Promise<number | undefined> {
@@ -104,7 +110,7 @@ async function openPart(path: string, most: number): Promise<Part> {
 
 /**
  * Opens the cache in a folder, which is made. What is used least recently makes room for what is new, but never what is
- * pinned; which that is comes from the times of the files, so that it outlives restarts.
+ * pinned; which that is comes from the times of the files, so that it outlives restarts. Several processes may share the folder.
  *
  * @param options `maxBytes` defaults to 10 GiB.
  */
@@ -115,7 +121,8 @@ export function packageCache(
   const { clock, maxBytes = 10 * 2 ** 30 } = options;
   const blobs = join(folder, "blobs");
   const parts = join(folder, "parts");
-  const pins = new Map<string, number>();
+  /** Pinned files and those under way, as paths within the folder. */
+  const uses = inUse(join(folder, "in-use"), clock);
   const filling = new Map<string, Promise<void>>();
   /** Names of files that were here when they were looked for last. */
   const seen = new Set<string>();
@@ -127,18 +134,13 @@ export function packageCache(
   /** Makes room for a file, and promises it. One at a time, so that two do not count on the same bytes. */
   function reserve(bytes: number): Promise<void> {
     const turn = making.then(async () => {
-      const kept: { readonly name: string; readonly bytes: number; readonly atMs: number }[] = [];
-      for (const name of await readdir(blobs)) {
-        const { size, mtimeMs } = await stat(join(blobs, name));
-        kept.push({ name, bytes: size, atMs: mtimeMs });
-      }
-      let used = promised + kept.reduce((sum, one) => sum + one.bytes, 0);
-      for (const one of kept.toSorted((a, b) => a.atMs - b.atMs)) {
+      const kept = [...(await filesIn("blobs")), ...(await filesIn("parts"))];
+      const others = await uses.others();
+      // Of what is under way here the whole is promised.
+      let used = promised + kept.reduce((sum, { name, size }) => sum + (isUnderWay(name) ? 0 : size), 0);
+      for (const { name, size } of kept.toSorted((a, b) => a.atMs - b.atMs)) {
         if (used + bytes <= maxBytes) break;
-        if (pins.has(one.name)) continue;
-        await rm(join(blobs, one.name), { force: true });
-        seen.delete(one.name);
-        used -= one.bytes;
+        if (!uses.uses(name) && !others.has(name) && (await evict(name))) used -= size;
       }
       if (used + bytes > maxBytes) {
         throw noRoom(
@@ -149,6 +151,33 @@ export function packageCache(
     });
     making = turn.catch(() => undefined);
     return turn;
+  }
+
+  const isUnderWay = (name: string): boolean => name.startsWith("parts/") && uses.uses(name);
+
+  async function filesIn(
+    within: "blobs" | "parts",
+  ): Promise<readonly { readonly name: string; readonly size: number; readonly atMs: number }[]> {
+    const files = [];
+    for (const file of await readdir(join(folder, within))) {
+      const found = await stat(join(folder, within, file)).catch(unlessAbsent);
+      if (found) files.push({ name: `${within}/${file}`, size: found.size, atMs: found.mtimeMs });
+    }
+    return files;
+  }
+
+  /** Throws a file away, unless somebody has come to use it meanwhile: who does so says so first, and then looks whether it is there. */
+  async function evict(name: string): Promise<boolean> {
+    const path = join(folder, name);
+    const going = join(parts, `${basename(name)}-${uses.id}`);
+    await rename(path, going).catch(unlessAbsent);
+    const wanted = uses.uses(name) || (await uses.others()).has(name);
+    if (wanted) await rename(going, path).catch(unlessAbsent);
+    else {
+      await rm(going, { force: true });
+      seen.delete(basename(name));
+    }
+    return !wanted;
   }
 
   function note(digest: Digest, isHere: boolean): boolean {
@@ -195,12 +224,15 @@ export function packageCache(
     from: (fromByte: number) => Promise<FileBytes>,
     call: Call,
   ): Promise<void> {
-    const path = join(parts, hexOf(wanted.digest));
     await mkdir(blobs, { recursive: true });
     await mkdir(parts, { recursive: true });
-    await reserve(wanted.bytes);
+    const name = await partFor(wanted.digest);
+    const path = join(folder, name);
     let part: Part | undefined;
+    let reserved = 0;
     try {
+      await reserve(wanted.bytes);
+      reserved = wanted.bytes;
       part = await openPart(path, wanted.bytes);
       if (part.bytes < wanted.bytes) await take(part, wanted, await from(part.bytes), call);
       const found = `sha256:${part.hash.digest("hex")}`;
@@ -222,8 +254,20 @@ export function packageCache(
       if (wrong) await rm(path, { force: true });
       throw error;
     } finally {
-      promised -= wanted.bytes;
+      promised -= reserved;
+      uses.leave(name);
     }
+  }
+
+  /** Where a file is written while it comes, for this process to use: what came before, unless another process goes on with that. */
+  async function partFor(digest: Digest): Promise<string> {
+    const name = `parts/${hexOf(digest)}`;
+    uses.use(name);
+    if (!(await uses.others()).has(name)) return name;
+    uses.leave(name);
+    const own = `${name}-${uses.id}`;
+    uses.use(own);
+    return own;
   }
 
   const cache: PackageCache = {
@@ -267,18 +311,13 @@ export function packageCache(
       return work;
     },
     pin(digests) {
-      const names = digests.map(hexOf);
-      for (const name of names) pins.set(name, (pins.get(name) ?? 0) + 1);
+      const names = digests.map((digest) => `blobs/${hexOf(digest)}`);
+      for (const name of names) uses.use(name);
       let held = true;
       return {
         [Symbol.dispose]() {
-          if (!held) return;
+          if (held) for (const name of names) uses.leave(name);
           held = false;
-          for (const name of names) {
-            const left = (pins.get(name) ?? 1) - 1;
-            if (left > 0) pins.set(name, left);
-            else pins.delete(name);
-          }
         },
       };
     },

@@ -1,0 +1,97 @@
+import { mkdirSync, renameSync, rmSync, utimesSync, writeFileSync } from "node:fs";
+import { readdir, readFile, rm, stat } from "node:fs/promises";
+import { join } from "node:path";
+import type { Clock } from "@longshore/core";
+
+/**
+ * What each process uses of a folder that several share. A process writes down what it uses, in a file of its own whose time it
+ * renews; a file that nobody renewed for a while is what a killed process left behind, and counts no more. Numbers of processes
+ * would tell sooner, but not across containers and machines that share a folder.
+ */
+export interface InUse {
+  /** Of this process alone, for names of files. */
+  readonly id: string;
+  /** Written down when this returns. */
+  use(name: string): void;
+  /** Once for each `use`. */
+  leave(name: string): void;
+  uses(name: string): boolean;
+  /** What other processes use now. */
+  others(): Promise<ReadonlySet<string>>;
+}
+
+/** How often the time is renewed, and after how long without that a process counts as gone, in milliseconds. */
+const renewMs = 20_000;
+const goneMs = 60_000;
+
+/** Starts with nothing in use. `folder` is made when something is. */
+export function inUse(folder: string, clock: Clock): InUse {
+  const id = crypto.randomUUID();
+  const own = join(folder, id);
+  const counts = new Map<string, number>();
+  let renewing: Disposable | undefined;
+
+  function write(): void {
+    try {
+      if (counts.size === 0) return rmSync(own, { force: true });
+      mkdirSync(folder, { recursive: true });
+      // Whole or not at all: others may read it now.
+      writeFileSync(`${own}.new`, [...counts.keys()].join("\n"), { mode: 0o600 });
+      renameSync(`${own}.new`, own);
+      touch();
+    } catch {
+      // A full disk, or one that can only be read: what is there can be used all the same, and others know nothing of it.
+    }
+  }
+
+  function touch(): void {
+    const seconds = clock.wallMs() / 1000;
+    utimesSync(own, seconds, seconds);
+  }
+
+  function renew(): void {
+    renewing?.[Symbol.dispose]();
+    renewing = counts.size === 0 ? undefined : clock.timer(renewMs, renew);
+    if (!renewing) return;
+    try {
+      touch();
+    } catch {
+      // Thrown away while this process stood still.
+      write();
+    }
+  }
+
+  function changed(): void {
+    write();
+    if (!renewing !== (counts.size === 0)) renew();
+  }
+
+  return {
+    id,
+    use(name) {
+      const count = counts.get(name) ?? 0;
+      counts.set(name, count + 1);
+      if (count === 0) changed();
+    },
+    leave(name) {
+      const count = counts.get(name) ?? 0;
+      if (count > 1) counts.set(name, count - 1);
+      else if (counts.delete(name)) changed();
+    },
+    uses: (name) => counts.has(name),
+    async others() {
+      const used = new Set<string>();
+      const processes = await readdir(folder).catch(() => []);
+      for (const one of processes) {
+        const path = join(folder, one);
+        // Another process may end, or write, at this moment.
+        const found = one === id ? undefined : await stat(path).catch(() => undefined);
+        if (!found) continue;
+        if (Math.abs(clock.wallMs() - found.mtimeMs) > goneMs)
+          await rm(path, { force: true }).catch(() => undefined);
+        else for (const name of (await readFile(path, "utf8").catch(() => "")).split("\n")) used.add(name);
+      }
+      return used;
+    },
+  };
+}

@@ -1,0 +1,134 @@
+import { spawn } from "node:child_process";
+import { createHash } from "node:crypto";
+import { once } from "node:events";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { manualClock } from "@longshore/testkit";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { type Clock, type FileBytes, housekeepingCall } from "@longshore/core";
+import { systemClock } from "../device/index.ts";
+import { packageCache, type WantedFile } from "./cache.ts";
+
+const call = housekeepingCall("test");
+let folder: string;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), "longshore-shared-"));
+});
+afterEach(() => rmSync(folder, { recursive: true }));
+
+/** A file of as many bytes, all of them the same. */
+function file(bytes: number, value: number): WantedFile & { open(fromByte: number): Promise<FileBytes> } {
+  const content = new Uint8Array(bytes).fill(value);
+  return {
+    digest: `sha256:${createHash("sha256").update(content).digest("hex")}`,
+    bytes,
+    open: async (fromByte) => ({
+      fromByte,
+      async *read() {
+        for (let at = fromByte; at < bytes; at += 100) yield content.subarray(at, Math.min(bytes, at + 100));
+      },
+    }),
+  };
+}
+const first = file(600, 1);
+const second = file(600, 2);
+
+/** What a process of its own has of the folder. */
+const opened = (clock: Clock = systemClock()) => packageCache(folder, { clock, maxBytes: 1000 });
+
+describe("a cache that several processes share", () => {
+  it("throws nothing away that another one uses, and does once that is over", async () => {
+    const [one, two] = [opened(), opened()];
+    const pin = one.pin([first.digest]);
+    await one.fill(first, first.open, call);
+    await expect(two.fill(second, second.open, call)).rejects.toMatchObject({
+      reason: "memory-limit",
+      message: expect.stringContaining("in use") as string,
+    });
+    expect(await one.read(first.digest)).toBeDefined();
+    pin[Symbol.dispose]();
+    await two.fill(second, second.open, call);
+    expect([await one.has(first.digest), await one.has(second.digest)]).toEqual([false, true]);
+    expect([...readdirSync(join(folder, "in-use")), ...readdirSync(join(folder, "parts"))]).toEqual([]);
+  });
+
+  it("is taken to be used for as long as somebody says so, and for a minute by who was killed", async () => {
+    const [clock, other] = [manualClock(), manualClock()];
+    const [one, two] = [opened(clock), opened(other)];
+    one.pin([first.digest]);
+    await one.fill(first, first.open, call);
+    for (let minute = 0; minute < 3; minute++) {
+      for (const each of [clock, other]) await each.advance(60_000);
+      await expect(two.fill(second, second.open, call)).rejects.toMatchObject({ reason: "memory-limit" });
+    }
+    // For the second alone time goes on: the first says nothing any more.
+    await other.advance(61_000);
+    await two.fill(second, second.open, call);
+    expect(readdirSync(join(folder, "in-use"))).toEqual([]);
+    // It had only been stopped, and goes on to say what it uses.
+    await clock.advance(61_000);
+    expect(readdirSync(join(folder, "in-use"))).toHaveLength(1);
+  });
+
+  it("has what a process was killed with free after a minute", async () => {
+    const entry = new URL("../../dist/index.js", import.meta.url).href;
+    const script = join(folder, "script.mjs");
+    writeFileSync(
+      script,
+      `import { packageCache, systemClock } from ${JSON.stringify(entry)};
+      const cache = packageCache(${JSON.stringify(folder)}, { clock: systemClock(), maxBytes: 1000 });
+      cache.pin([${JSON.stringify(first.digest)}]);
+      console.log("pinned");`,
+    );
+    await opened().fill(first, first.open, call);
+    const process_ = spawn(process.execPath, [script], { stdio: ["ignore", "pipe", "inherit"] });
+    await once(process_.stdout, "data");
+    await expect(opened().fill(second, second.open, call)).rejects.toMatchObject({ reason: "memory-limit" });
+    process_.kill("SIGKILL");
+    await once(process_, "exit");
+    const system = systemClock();
+    const later: Clock = { ...system, wallMs: () => system.wallMs() + 61_000 };
+    await opened(later).fill(second, second.open, call);
+    expect(existsSync(join(folder, "blobs", first.digest.slice("sha256:".length)))).toBe(false);
+  });
+
+  it("gets one file for two at the same time, whole", async () => {
+    const [one, two] = [opened(), opened()];
+    const steps: (() => void)[] = [];
+    /** Both are asked, and go on in turn. */
+    const slowly = async (fromByte: number): Promise<FileBytes> => ({
+      fromByte,
+      async *read() {
+        for await (const chunk of (await first.open(fromByte)).read()) {
+          await new Promise<void>((resolve) => steps.push(resolve));
+          yield chunk;
+        }
+      },
+    });
+    const work = { over: false };
+    const both = Promise.all([one.fill(first, slowly, call), two.fill(first, slowly, call)]).finally(
+      () => (work.over = true),
+    );
+    while (!work.over) {
+      steps.shift()?.();
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    await both;
+    expect(readFileSync(join(folder, "blobs", first.digest.slice("sha256:".length)))).toHaveLength(600);
+    expect(await two.read(first.digest)).toBeDefined();
+    expect(readdirSync(join(folder, "parts"))).toEqual([]);
+  });
+
+  it("counts what broke off, and throws it away where it is in the way", async () => {
+    const broken = async (fromByte: number): Promise<FileBytes> => ({
+      fromByte,
+      async *read() {
+        yield new Uint8Array(500).fill(1);
+      },
+    });
+    await expect(opened().fill(first, broken, call)).rejects.toMatchObject({ reason: "no-answer" });
+    await opened().fill(second, second.open, call);
+    expect(readdirSync(join(folder, "parts"))).toEqual([]);
+  });
+});
