@@ -26,7 +26,8 @@ type Decide = (world: OffloadWorld) => Decided;
 /**
  * Replays a simulation in equal worlds: under the real offloader, under the oracle, and under the plans that never change,
  * of which the device alone, the best coding at each place, and the best of all in hindsight are kept. Same simulation:
- * the same result, to the byte. Throws what the offloader throws when nothing may run anywhere.
+ * the same result, to the byte. Throws what the offloader throws when nothing may run anywhere, and what `progress` throws, which
+ * ends it between two replays.
  */
 export async function simulate(
   simulation: Simulation,

@@ -150,6 +150,23 @@ it("says what passed of a real server, and what offloading would have saved", as
   expect(names).toEqual(expect.arrayContaining(["longshore", "device", "edge", "server, as now"]));
 });
 
+it("names the models for whose replays there was no time", async () => {
+  const server = await serve({ store: (await openModel(folder)).store, port: 0 });
+  open.push(server);
+  const { address, lines, end } = await observing("--in-front-of", server.address, "--end-seconds", "0");
+  const data = Array.from({ length: 16 }, (_, index) => index);
+  const inputs = ["INPUT0", "INPUT1"].map((name) => ({ name, datatype: "INT32", shape: [1, 16], data }));
+  for (const model of ["simple", "unknown"]) {
+    const body = JSON.stringify({ inputs });
+    await (await fetch(`${address}/v2/models/${model}/infer`, { method: "POST", body })).arrayBuffer();
+  }
+  expect(await end()).toBe(0);
+  expect(lines.slice(1)).toMatchObject([
+    { observed: [{ model: "simple" }], unanswered: 1 },
+    { notReplayed: ["simple"] },
+  ]);
+});
+
 it("passes gRPC on, counts its bytes, and does not look inside", async () => {
   const server = await serve({ store: (await openModel(folder)).store, port: 0, grpcPort: 0 });
   open.push(server);

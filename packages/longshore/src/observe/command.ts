@@ -33,6 +33,8 @@ export interface ObserveCommandOptions extends LinkOptions, Omit<AtOptions, "at"
   readonly models?: string;
   readonly edgeSpeed: number;
   readonly everySeconds: number;
+  /** For what is replayed at the end. */
+  readonly endSeconds: number;
   readonly seed: number;
   readonly json: boolean;
 }
@@ -72,25 +74,6 @@ async function tlsOf(
 async function supposedOf(options: ObserveCommandOptions): Promise<Supposed> {
   const { deviceSpeed, edgeSpeed, roundTrip: roundTripMs, seed } = options;
   return { deviceSpeed, edgeSpeed, ...(await linksOf(options)), roundTripMs, seed };
-}
-
-/** What the packages of a folder say of models, by name. Those that it lacks are known by their times only. */
-async function knowledgeOf(
-  folder: string | undefined,
-  names: readonly string[],
-): Promise<ReadonlyMap<string, ModelKnowledge>> {
-  const found = new Map<string, ModelKnowledge>();
-  if (folder === undefined) return found;
-  const { engine, close } = openEngine({ store: (await openModel(folder)).store });
-  try {
-    for (const name of names) {
-      const knowledge = await engine.describe(name, undefined, housekeepingCall("observe"));
-      if (knowledge) found.set(name, knowledge);
-    }
-  } finally {
-    await close();
-  }
-  return found;
 }
 
 /** What is counted beside inferences. */
@@ -220,24 +203,53 @@ export async function observe(options: ObserveCommandOptions, io: CommandIo): Pr
   return 0;
 }
 
+/** The replays were not done in the time that they have. */
+class TimeIsUp extends Error {}
+
+/** Replays what passed, the models that were asked most first, for as long as there is time, and says which were left out. */
 async function tellWhatIf(
   options: ObserveCommandOptions,
   supposed: Supposed,
   seen: Observed,
   io: CommandIo,
 ): Promise<void> {
-  const models = seen.models();
-  const known = await knowledgeOf(
-    options.models,
-    models.map(({ model }) => model),
-  );
+  const { json, endSeconds } = options;
+  const clock = systemClock();
+  const untilMs = clock.nowMs() + endSeconds * 1000;
+  const progress = (text: string): void => {
+    if (clock.nowMs() >= untilMs) throw new TimeIsUp();
+    io.progress(text);
+  };
   const words = `had its clients been devices of ${supposed.deviceSpeed} x the server's speed behind ${supposed.up.name}, round trip ${supposed.roundTripMs} ms${
     supposed.edgeSpeed > 0 ? `, with an edge box of ${supposed.edgeSpeed} x its speed beside them` : ""
   }`;
-  for (const one of models) {
-    const codecs = [...platformCodecs().keys()];
-    const found = await whatIf(one, known.get(one.model), supposed, codecs, (text) => io.progress(text));
-    if (!found) continue;
-    io.out(options.json ? JSON.stringify(whatIfJson(found)) : whatIfText(found, words));
+  const codecs = [...platformCodecs().keys()];
+  const leftOut: string[] = [];
+  await using packages = await packagesOf(options.models);
+  for (const one of seen.models().toSorted((a, b) => b.rows.length - a.rows.length)) {
+    try {
+      progress(one.model);
+      const found = await whatIf(one, await packages.knowledge(one.model), supposed, codecs, progress);
+      if (found) io.out(json ? JSON.stringify(whatIfJson(found)) : whatIfText(found, words));
+    } catch (thrown) {
+      if (!(thrown instanceof TimeIsUp)) throw thrown;
+      if (one.rows.length > 0) leftOut.push(one.model);
+    }
   }
+  if (leftOut.length === 0) return;
+  if (json) io.out(JSON.stringify({ notReplayed: leftOut }));
+  else io.out(`not replayed in ${endSeconds} s (--end-seconds): ${leftOut.join(", ")}`);
+}
+
+/** What the packages of a folder say of models. Those that it lacks are known by their times only. */
+async function packagesOf(
+  folder: string | undefined,
+): Promise<AsyncDisposable & { knowledge(model: string): Promise<ModelKnowledge | undefined> }> {
+  if (folder === undefined)
+    return { knowledge: async () => undefined, [Symbol.asyncDispose]: async () => undefined };
+  const { engine, close } = openEngine({ store: (await openModel(folder)).store });
+  return {
+    knowledge: (model) => engine.describe(model, undefined, housekeepingCall("observe")),
+    [Symbol.asyncDispose]: close,
+  };
 }

@@ -34,6 +34,12 @@ export function defineObserve({ program, action, io }: Defining): void {
         0.5,
       )
       .option("--every-seconds <n>", "tell what passed so often", number("every-seconds", 1), 60)
+      .option(
+        "--end-seconds <n>",
+        "time for replaying what passed, at the end; models that are left over are named",
+        number("end-seconds", 0),
+        8,
+      )
       .option("--seed <n>", "seed of the simulation", number("seed", 0), 1)
       .option("--json", "print JSON lines", false)
       .action(action((options) => observe(options, io))),
