@@ -28,7 +28,7 @@ export {
   type SumTerm,
 } from "./goal/index.ts";
 export * from "./estimate/index.ts";
-export { parseFields } from "./json/index.ts";
+export { exactJson, type Parameters, parseFields } from "./json/index.ts";
 export * from "./model/index.ts";
 export * from "./offload/index.ts";
 export * from "./offloader/index.ts";

@@ -1,4 +1,5 @@
 import type { Call } from "../base/index.ts";
+import type { Parameters } from "../json/index.ts";
 import type { Tensor, TensorSpec } from "../tensor/index.ts";
 
 /** Name of a codec on the wire: `raw`, `fp16`, `int8`, `jpeg-85`... */
@@ -12,7 +13,7 @@ export interface Encoded {
   readonly spec: TensorSpec;
   readonly codec: CodecId;
   readonly bytes: Uint8Array;
-  readonly parameters: Readonly<Record<string, string | number | boolean>>;
+  readonly parameters: Parameters;
   /** Shapes of the elements of a ragged tensor, carried beside the bytes. */
   readonly rows?: Int32Array;
 }

@@ -1,6 +1,7 @@
 import type { Call, EndpointId, TrustLevel, ZoneId } from "../base/index.ts";
 import type { CodecId } from "../codec/index.ts";
 import type { Estimate, TransferNote } from "../estimate/index.ts";
+import type { Parameters } from "../json/index.ts";
 import type { Features, ModelDescription, Profile, Segment } from "../model/index.ts";
 import type { Tensor, Tensors, TensorSpec } from "../tensor/index.ts";
 import type { WireBody } from "./transport.ts";
@@ -180,7 +181,7 @@ export interface InferenceRequest {
    * Parameters of the request that the protocol gives no meaning to, for the steps that read them. Names come from
    * outside: read them as own properties.
    */
-  readonly parameters?: Readonly<Record<string, string | number | boolean>>;
+  readonly parameters?: Parameters;
   /**
    * The same request as it came: its JSON names these inputs, in their order, and asks for all outputs as binary data.
    * Given only to who `sendsOn`.

@@ -50,11 +50,14 @@ describe("a message", () => {
     }
   });
 
-  it("keeps the digits of whole numbers of 64 bits among its parameters, and of no other numbers", () => {
+  it("keeps all digits of whole numbers of 64 bits among its parameters, and of no other numbers", () => {
     const read = (number: string): unknown =>
       readInferRequest(encode(`{"parameters":{"p":${number}},"inputs":[]}`), undefined).parameters["p"];
-    expect(read("18446744073709551615")).toBe("18446744073709551615");
-    expect(read("9007199254740992")).toBe("9007199254740992");
+    expect(read("18446744073709551615")).toBe(2n ** 64n - 1n);
+    expect(read("9007199254740992")).toBe(2n ** 53n);
+    expect(read("-9007199254740993")).toBe(-(2n ** 53n) - 1n);
+    expect(read("-9223372036854775808")).toBe(-(2n ** 63n));
+    expect(read("-9223372036854775809")).toBe(-(2 ** 63));
     expect(read("9007199254740991")).toBe(9007199254740991);
     expect(read("18446744073709551616")).toBe(2 ** 64);
     expect(read("9007199254740993.0")).toBe(2 ** 53);

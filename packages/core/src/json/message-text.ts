@@ -5,7 +5,7 @@ import { isBlank, readText } from "./json-characters.ts";
 /**
  * Parses the JSON of a message with tensors. What `JSON.parse` gives, with four differences: the `data` of the entries of
  * `inputs` and `outputs` stays text (an `ArrayText`), which is read when datatype and shape are known; a parameter of the message
- * that is a whole number of 64 bits which JavaScript would round stays its digits; a key that comes
+ * that is a whole number of 64 bits which JavaScript would round is a `bigint`; a key that comes
  * twice is refused, since two readers of one message must not see two messages; and nesting is bounded, so that a message
  * of brackets cannot exhaust the stack. All but `data` is read at once and bounded for that: no message needs megabytes or
  * ten thousands of values besides. In a long message the ends of `data` are found in steps before.
@@ -33,8 +33,9 @@ const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 const number = /-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?/y;
 const ascii = new TextDecoder("latin1");
 const longestNumber = 400;
-/** As many digits as ids of sequences have, which are unsigned 64-bit numbers. */
-const wholeNumber = /^[1-9][0-9]{15,19}$/;
+/** As many digits as whole numbers beyond 2^53 and within 64 bits have. */
+const wholeNumber = /^-?[1-9][0-9]{15,19}$/;
+const leastSigned = -(2n ** 63n);
 const mostUnsigned = 2n ** 64n - 1n;
 
 /** What a slice of a message must not hold to be the text that it stands for. */
@@ -135,14 +136,13 @@ class MessageText {
     if (place === "message" && lists.has(key)) return this.#value("list");
     if (place === "message" && key === "parameters") return this.#value("parameters");
     if (place === "parameters") return this.#value("parameter");
-    if (place === "fields" && key === "parameters") return this.#value("fields");
-    if (place === "fields" && key === "sequence_id") return this.#value("parameter");
+    if (place === "fields") return this.#value(key === "parameters" ? "fields" : "parameter");
     if (place === "entry" && key === "data" && this.#skipBlanks() === 0x5b) return this.#data();
     return this.#value("elsewhere");
   }
 
   #array(place: Place): unknown[] {
-    const inner: Place = place === "list" ? "entry" : "elsewhere";
+    const inner: Place = place === "list" ? "entry" : place === "parameter" ? "parameter" : "elsewhere";
     const items: unknown[] = [];
     if (this.#skipBlanks() === 0x5d) {
       this.#at += 1;
@@ -190,7 +190,7 @@ class MessageText {
     return value;
   }
 
-  #number(exact: boolean): number | string {
+  #number(exact: boolean): number | bigint {
     // No number in a message outside of data is longer than this and still means something.
     const text = this.#ascii ?? ascii.decode(this.#bytes.subarray(this.#at, this.#at + longestNumber));
     number.lastIndex = this.#ascii === undefined ? 0 : this.#at;
@@ -199,7 +199,8 @@ class MessageText {
     this.#at += found.length;
     const value = Number(found);
     if (!exact || Number.isSafeInteger(value) || !wholeNumber.test(found)) return value;
-    return BigInt(found) > mostUnsigned ? value : found;
+    const whole = BigInt(found);
+    return whole < leastSigned || whole > mostUnsigned ? value : whole;
   }
 }
 
@@ -310,8 +311,8 @@ export function* messageWork(bytes: Uint8Array): Generator<void, unknown> {
 }
 
 /**
- * Parses a request whose fields are inputs and parameters by their names, or inside `parameters`: of numbers, only the id of a
- * sequence stays its digits. Throws as `messageWork`.
+ * Parses a request whose fields are inputs and parameters by their names, or inside `parameters`: the numbers of each, alone or in a
+ * list, keep all digits as those among a message's parameters do. Throws as `messageWork`.
  */
 export function parseFields(bytes: Uint8Array): unknown {
   return new MessageText(bytes, undefined).whole("fields");

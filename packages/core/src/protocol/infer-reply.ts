@@ -1,8 +1,9 @@
 import { inSteps } from "../base/index.ts";
+import { exactJson, type Parameters } from "../json/index.ts";
 import type { KnownHeads } from "./known-heads.ts";
 import type { WireLimits } from "./limits.ts";
 import { layOut, layOutInSteps, type Message, type MessageContent, takeApart, takeHead } from "./message.ts";
-import { type Parameters, readParameters } from "./parameters.ts";
+import { readParameters } from "./parameters.ts";
 import { own, text } from "./read-json.ts";
 import { readTensors, tensorsInSteps, type WireTensor } from "./wire-tensor.ts";
 
@@ -25,7 +26,7 @@ function contentOf(message: InferReplyMessage, binary: (output: WireTensor) => b
   }
   if (message.id !== undefined) fields.push(`"id":${JSON.stringify(message.id)}`);
   if (Object.keys(message.parameters).length > 0) {
-    fields.push(`"parameters":${JSON.stringify(message.parameters)}`);
+    fields.push(`"parameters":${exactJson(message.parameters)}`);
   }
   return { fields, list: "outputs", tensors: message.outputs, binary };
 }

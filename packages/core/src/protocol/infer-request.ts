@@ -1,8 +1,9 @@
 import { allSteps, inSteps, type Writable } from "../base/index.ts";
+import { exactJson, type Parameters } from "../json/index.ts";
 import type { KnownHeads } from "./known-heads.ts";
 import { type WireLimits, defaultWireLimits } from "./limits.ts";
 import { layOut, type Message, takeApart, takeHead } from "./message.ts";
-import { flagParameter, type Parameters, readParameters, wholeParameter } from "./parameters.ts";
+import { flagParameter, readParameters, wholeParameter } from "./parameters.ts";
 import { arrayAt, objectAt, own, refuse } from "./read-json.ts";
 import {
   readTensors,
@@ -40,9 +41,9 @@ export interface InferRequestMessage {
 export function writeInferRequest(message: InferRequestMessage, form: "binary" | "json"): Message {
   const fields: string[] = [];
   if (message.id !== undefined) fields.push(`"id":${JSON.stringify(message.id)}`);
-  const parameters: Record<string, string | number | boolean> = { ...message.parameters };
+  const parameters: Record<string, Parameters[string]> = { ...message.parameters };
   if (message.binaryOutputs) parameters["binary_data_output"] = true;
-  if (Object.keys(parameters).length > 0) fields.push(`"parameters":${JSON.stringify(parameters)}`);
+  if (Object.keys(parameters).length > 0) fields.push(`"parameters":${exactJson(parameters)}`);
   if (message.outputs) {
     const outputs = message.outputs.map(({ name, binary, classification }) => {
       const own: Record<string, number | boolean> = {};

@@ -1,8 +1,8 @@
 import { type Datatype, elementBytes } from "../tensor/index.ts";
+import type { Parameters } from "../json/index.ts";
 import type { InferReplyMessage } from "./infer-reply.ts";
 import type { InferRequestMessage } from "./infer-request.ts";
 import { accountParameter } from "./names.ts";
-import type { Parameters } from "./parameters.ts";
 import { codecOf, type WireTensor } from "./wire-tensor.ts";
 
 /**

@@ -79,7 +79,7 @@ describe("binary form", () => {
         (inputs, id) => {
           const request: InferRequestMessage = {
             ...(id === undefined ? {} : { id }),
-            parameters: { priority: 1, custom: "ä", flag: true },
+            parameters: { priority: 1, custom: "ä", flag: true, most: 2n ** 64n - 1n, least: -(2n ** 63n) },
             inputs,
             outputs: [{ name: "y", binary: true, classification: 3 }, { name: "z" }],
             binaryOutputs: true,
@@ -91,7 +91,12 @@ describe("binary form", () => {
             parameters: { ...request.parameters, binary_data_output: true },
           });
 
-          const reply = { modelName: "m", modelVersion: "3", parameters: { note: "x" }, outputs: inputs };
+          const reply = {
+            modelName: "m",
+            modelVersion: "3",
+            parameters: { note: "x", long: 2n ** 53n },
+            outputs: inputs,
+          };
           const answered = writeInferReply(reply, () => true);
           expect(readReply(join(answered), headerLengthOf(answered.headers))).toEqual(reply);
         },

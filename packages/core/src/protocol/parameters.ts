@@ -1,8 +1,6 @@
+import type { Parameters } from "../json/index.ts";
 import { objectAt, own, refuse } from "./read-json.ts";
 import type { WireLimits } from "./limits.ts";
-
-/** Parameters of a request, a reply or a tensor. Read them with `own`, since names come from outside. */
-export type Parameters = Readonly<Record<string, string | number | boolean>>;
 
 /** No parameters. */
 export const noParameters: Parameters = {};
@@ -23,6 +21,7 @@ export function readParameters(
     const item = (object as Readonly<Record<string, unknown>>)[key];
     const fits =
       typeof item === "boolean" ||
+      typeof item === "bigint" ||
       (typeof item === "number" && Number.isFinite(item)) ||
       (typeof item === "string" && item.length <= mostText);
     if (!fits || key.length > limits.maxNameLength) {

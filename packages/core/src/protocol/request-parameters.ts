@@ -1,5 +1,6 @@
 import type { Call } from "../base/index.ts";
-import { flagParameter, type Parameters } from "./parameters.ts";
+import type { Parameters } from "../json/index.ts";
+import { flagParameter } from "./parameters.ts";
 import { own, refuse } from "./read-json.ts";
 
 /**
@@ -36,7 +37,8 @@ function checkTritonParameters(parameters: Parameters): void {
 function figure(parameters: Parameters, key: string): number | undefined {
   const value = own(parameters, key);
   if (value === undefined) return undefined;
-  const number = typeof value === "string" && /^[0-9]{1,20}$/.test(value) ? Number(value) : value;
+  const digits = typeof value === "bigint" || (typeof value === "string" && /^[0-9]{1,20}$/.test(value));
+  const number = digits ? Number(value) : value;
   if (typeof number !== "number" || !(number >= 0) || !Number.isInteger(number)) {
     refuse(`parameters.${key}`, "a whole number of 0 or more");
   }

@@ -1,5 +1,14 @@
 import { LongshoreError } from "../base/index.ts";
-import { ArrayText, type DataWork, dataPieces, dataWork, named, newTurn } from "../json/index.ts";
+import {
+  ArrayText,
+  type DataWork,
+  dataPieces,
+  dataWork,
+  exactJson,
+  named,
+  newTurn,
+  type Parameters,
+} from "../json/index.ts";
 import {
   checkElements,
   type Datatype,
@@ -10,7 +19,7 @@ import {
 } from "../tensor/index.ts";
 import type { WireLimits } from "./limits.ts";
 import { own, refuse, objectAt, arrayAt } from "./read-json.ts";
-import { type Parameters, readParameters, wholeParameter, withoutParameters } from "./parameters.ts";
+import { readParameters, wholeParameter, withoutParameters } from "./parameters.ts";
 
 /**
  * A tensor as a message carries it: datatype and shape as the receiver shall see them, bytes as they travel. With the
@@ -253,7 +262,7 @@ export function* tensorEntry(tensor: WireTensor, binary: boolean, placed: boolea
     : binary
       ? { ...tensor.parameters, binary_data_size: awaitedBytes }
       : tensor.parameters;
-  const described = Object.keys(parameters).length === 0 ? "" : `,"parameters":${JSON.stringify(parameters)}`;
+  const described = Object.keys(parameters).length === 0 ? "" : `,"parameters":${exactJson(parameters)}`;
   yield `${JSON.stringify({ name, datatype, shape }).slice(0, -1)}${described}`;
   if (!binary && !shared) {
     yield ',"data":';

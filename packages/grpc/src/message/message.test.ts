@@ -73,6 +73,12 @@ describe("requests", () => {
     const parameter = fc.oneof(
       fc.boolean().map((value) => [{ case: "boolParam" as const, value }, value] as const),
       fc.maxSafeInteger().map((n) => [{ case: "int64Param" as const, value: BigInt(n) }, n] as const),
+      fc
+        .constantFrom(2n ** 53n, 2n ** 63n - 1n, -(2n ** 53n), -(2n ** 63n))
+        .map((value) => [{ case: "int64Param" as const, value }, value] as const),
+      fc
+        .constantFrom(2n ** 53n, 2n ** 64n - 1n)
+        .map((value) => [{ case: "uint64Param" as const, value }, value] as const),
       text.map((value) => [{ case: "stringParam" as const, value }, value] as const),
       fc
         .double({ noNaN: true, noDefaultInfinity: true })
@@ -321,11 +327,11 @@ describe("requests", () => {
         parameters: { sequence_id: { parameterChoice: { case: kind, value } } },
       }).message.parameters["sequence_id"];
     expect(id(7n)).toBe(7);
-    expect(id(2n ** 64n - 1n)).toBe("18446744073709551615");
+    expect(id(2n ** 64n - 1n)).toBe(2n ** 64n - 1n);
     // Triton's C++ client sends its unsigned ids as int64, and Triton reads them back.
     expect(id(7n, "int64Param")).toBe(7);
-    expect(id(-1n, "int64Param")).toBe("18446744073709551615");
-    expect(id(-(2n ** 63n), "int64Param")).toBe("9223372036854775808");
+    expect(id(-1n, "int64Param")).toBe(2n ** 64n - 1n);
+    expect(id(-(2n ** 63n), "int64Param")).toBe(2n ** 63n);
     const parameters = { p: { parameterChoice: { case: "int64Param" as const, value: -1n } } };
     expect(decoded({ ...input("UINT8", [0]), parameters }).message.parameters).toEqual({ p: -1 });
   });
@@ -351,7 +357,14 @@ describe("requests to others", () => {
   it("are read here as they were written", () => {
     const message = {
       id: "i",
-      parameters: { flag: true, ratio: 0.5 },
+      parameters: {
+        flag: true,
+        ratio: 0.5,
+        most: 2n ** 64n - 1n,
+        large: 2n ** 53n,
+        least: -(2n ** 63n),
+        one: -1,
+      },
       inputs: [
         { name: "x", datatype: "FP32" as const, shape: [2], parameters: {}, bytes: new Uint8Array(8) },
         {

@@ -5,18 +5,16 @@ import type { Writer } from "./writer.ts";
 /** The most parameters of one message or tensor; as over HTTP. */
 export const maxParameters = 256;
 
-function decimal(low: number, high: number, sign: boolean): string {
-  const value = (BigInt(high) << 32n) | BigInt(low);
-  return String(sign ? BigInt.asIntN(64, value) : value);
-}
-
-/** Whole numbers that JavaScript would round stay exact as text: ids of sequences are unsigned 64-bit numbers. */
-function whole(cursor: Cursor, sign: boolean): number | string {
+function whole(cursor: Cursor, sign: boolean): number | bigint {
   cursor.expect(wireTypes.varint);
   cursor.varint();
   const value = sign ? cursor.signed : cursor.unsigned;
-  return Number.isSafeInteger(value) ? value : decimal(cursor.low, cursor.high, sign);
+  if (Number.isSafeInteger(value)) return value;
+  const exact = (BigInt(cursor.high) << 32n) | BigInt(cursor.low);
+  return sign ? BigInt.asIntN(64, exact) : exact;
 }
+
+const mostSigned = 2n ** 63n - 1n;
 
 /**
  * One `InferParameter`; undefined when none of its choices is set.
@@ -28,8 +26,8 @@ function readValue(
   where: string,
   limits: WireLimits,
   unsigned: boolean,
-): string | number | boolean | undefined {
-  let value: string | number | boolean | undefined;
+): Parameters[string] | undefined {
+  let value: Parameters[string] | undefined;
   while (cursor.field()) {
     switch (cursor.number) {
       case 1:
@@ -61,7 +59,7 @@ function readValue(
 }
 
 /** Parameters as they are collected from the entries of a map field. */
-export type ParameterList = [string, string | number | boolean][];
+export type ParameterList = [string, Parameters[string]][];
 
 /** Reads one entry of a `map<string, InferParameter>`. */
 export function readParameter(cursor: Cursor, where: string, limits: WireLimits, into: ParameterList): void {
@@ -107,8 +105,8 @@ export function writeParameters(writer: Writer, number: number, parameters: Para
           const bytes = new TextEncoder().encode(value);
           writer.varint(bytes.byteLength);
           writer.bytes(bytes);
-        } else if (Number.isSafeInteger(value)) {
-          writer.tag(2, wireTypes.varint);
+        } else if (typeof value === "bigint" || Number.isSafeInteger(value)) {
+          writer.tag(typeof value === "bigint" && value > mostSigned ? 5 : 2, wireTypes.varint);
           writer.signed(value ?? 0);
         } else {
           writer.tag(4, wireTypes.eightBytes);

@@ -35,9 +35,9 @@ export class Writer {
     this.#bytes[this.at++] = rest;
   }
 
-  /** A whole number of either sign, as protobuf's int64. */
-  signed(value: number): void {
-    if (value >= 0) {
+  /** A whole number of either sign, as protobuf's int64, or of 64 bits without one, as its uint64. */
+  signed(value: number | bigint): void {
+    if (typeof value === "number" && value >= 0) {
       this.varint(value);
       return;
     }

@@ -15,6 +15,7 @@ import {
   rawCodec,
   readBody,
   seededRandom,
+  type Tensor,
   tensorsOf,
   textElements,
   type WireRequest,
@@ -63,6 +64,15 @@ const echo: DoubleModel = {
   run: (inputs) => tensorsOf(bytesTensor("text_output", textElements(inputs.get("text_input")!))),
 };
 
+const counting: DoubleModel = {
+  description: doubleDescription({
+    name: "counts",
+    inputs: [{ name: "counts", datatype: "INT64", shape: [-1] }],
+    outputs: [{ name: "text_output", datatype: "BYTES", shape: [-1] }],
+  }),
+  run: () => tensorsOf(bytesTensor("text_output", ["done"])),
+};
+
 /** Shared memory that is an array. */
 function arrayMemory(): SharedMemory & { readonly bytes: Uint8Array; readonly closed: string[] } {
   const bytes = new Uint8Array(64);
@@ -89,7 +99,7 @@ function arrayMemory(): SharedMemory & { readonly bytes: Uint8Array; readonly cl
 }
 
 function server(change: Partial<HandlerParts> = {}) {
-  const endpoint = doubleEndpoint([doubling, echo], { id: "server" });
+  const endpoint = doubleEndpoint([doubling, echo, counting], { id: "server" });
   const handler = createHandler({
     endpoint,
     codecs: codecSet(rawCodec),
@@ -464,6 +474,24 @@ describe("parameters of generate", () => {
     const twice = await ask("POST", "/v2/models/echo/generate", { text_input: "a", ...inside });
     expect(twice).toMatchObject({ status: 400, json: { reason: "invalid-input" } });
     expect(JSON.stringify(twice.json)).toContain("'parameters'");
+  });
+});
+
+describe("whole numbers of 64 bits in generate", () => {
+  it("keep all their digits, in inputs and in parameters", async () => {
+    const { ask, endpoint } = server();
+    const body = async (text: string): Promise<number> => {
+      const parts = [new TextEncoder().encode(text)];
+      return (await ask("POST", "/v2/models/counts/generate", undefined, { body: { kind: "parts", parts } }))
+        .status;
+    };
+    expect(await body('{"counts":[9007199254740993,-9223372036854775808],"top":9007199254740993}')).toBe(200);
+    const { inputs, parameters } = endpoint.asked.at(0)!.request;
+    const { bytes } = inputs.get("counts") as Tensor;
+    expect([...new BigInt64Array(bytes.slice().buffer)]).toEqual([2n ** 53n + 1n, -(2n ** 63n)]);
+    expect(parameters).toEqual({ top: 2n ** 53n + 1n });
+    for (const wrong of ['"top":[9007199254740993]', '"id":9007199254740993', '"top":{"a":9007199254740993}'])
+      expect(await body(`{"counts":1,${wrong}}`), wrong).toBe(400);
   });
 });
 

@@ -1,6 +1,7 @@
 import {
   bytesElements,
   encodedInSteps,
+  exactJson,
   type InferReplyMessage,
   jsonType,
   LongshoreError,
@@ -173,7 +174,7 @@ export async function generate(
       const object = read.objectAt(parseFields(bytes), "the request");
       const long = bytes.byteLength > atOnceBytes;
       if (long) await pause();
-      const json = encoder.encode(JSON.stringify(toInfer(object, description)));
+      const json = encoder.encode(exactJson(toInfer(object, description)));
       if (long) await pause();
       return readInferRequestInSteps(json, undefined, limits, pause);
     },

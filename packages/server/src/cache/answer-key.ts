@@ -1,4 +1,11 @@
-import type { Call, InferenceRequest, Rules, Tensor, Tensors } from "@longshore/core";
+import {
+  type Call,
+  exactJson,
+  type InferenceRequest,
+  type Rules,
+  type Tensor,
+  type Tensors,
+} from "@longshore/core";
 
 /** `sha256:<hex>` of bytes; at once or later, as suits their number. */
 export type Hash = (bytes: Uint8Array) => string | Promise<string>;
@@ -30,7 +37,7 @@ export async function answerKey(
   const tensors = [...inputs.values()].sort((a, b) => (a.spec.name < b.spec.name ? -1 : 1));
   const sorted = (object: object | undefined): unknown[] =>
     Object.entries(object ?? {}).sort(([a], [b]) => (a < b ? -1 : 1));
-  return JSON.stringify([
+  return exactJson([
     tenant,
     rulesKey(rules),
     [segment.model, segment.version, segment.digest, segment.variant, segment.from, segment.to],

@@ -111,6 +111,7 @@ describe("answers from memory", () => {
     ["whoever demands two places", {}, { rules: { ...housekeepingCall("c").rules, confirm: true } }],
     ["other outputs", { outputs: ["y"] }, {}],
     ["other parameters", { parameters: { beams: 4 } }, {}],
+    ["a parameter beyond 2^53", { parameters: { beams: 2n ** 53n + 1n } }, {}],
     ["another part", { segment: { ...request(inputs()).segment, to: "c1" } }, {}],
     ["another variant", { segment: { ...request(inputs()).segment, variant: "small" } }, {}],
   ];

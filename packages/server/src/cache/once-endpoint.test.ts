@@ -126,6 +126,7 @@ describe("a request with an idempotency key", () => {
     ["outputs", 1, { outputs: ["z"] }],
     ["a step", 1, { sequence: { id: "s", step: 3, end: false, wantState: false } }],
     ["parameters", 1, { parameters: { beams: 4 } }],
+    ["a parameter beyond 2^53", 1, { parameters: { beams: 2n ** 53n + 1n } }],
   ];
   it.each(others)("that comes with other %s is refused, not answered wrongly", async (_, value, request) => {
     const { clock, ask, double } = world();

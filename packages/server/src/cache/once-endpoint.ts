@@ -15,6 +15,7 @@ import {
   type Clock,
   copied,
   type Endpoint,
+  exactJson,
   fingerprint,
   type InferenceRequest,
   type InferenceResponse,
@@ -74,7 +75,7 @@ function questionOf(
     input.spec.shape,
     "read" in input ? input.byteLength : input.bytes.byteLength,
   ]);
-  const question = JSON.stringify([
+  const question = exactJson([
     [segment.version, segment.digest, segment.variant, segment.from, segment.to],
     outputs ?? null,
     sequence ? [sequence.id, sequence.step, sequence.end, sequence.wantState] : null,

@@ -1,5 +1,6 @@
 import { LongshoreError } from "../../base/index.ts";
-import { flagParameter, type Parameters, read, statePrefix, wholeParameter } from "../../protocol/index.ts";
+import type { Parameters } from "../../json/index.ts";
+import { flagParameter, read, statePrefix, wholeParameter } from "../../protocol/index.ts";
 import { renamed, type Tensor, type Tensors } from "../../tensor/index.ts";
 import { nextStep, type SequencePosition } from "../endpoint.ts";
 
@@ -59,7 +60,7 @@ export function readSequence(parameters: Parameters): ToldPosition | undefined {
   const named =
     typeof id === "string"
       ? read.text(256)(id, "sequence_id")
-      : typeof id === "number" && Number.isSafeInteger(id) && id > 0
+      : (typeof id === "bigint" || Number.isSafeInteger(id)) && (id as number | bigint) > 0
         ? String(id)
         : undefined;
   if (named === undefined) read.refuse("sequence_id", "text, or a whole number of 0 to 2^64 - 1");
