@@ -20,6 +20,8 @@ export interface OpenTransfer {
   acknowledged: number;
   /** Instant by which it was as likely done as not; NaN where nothing can be learned from that. */
   promisedAtMs: number;
+  /** Nothing was heard of it, and what was asked later is answered: something else than the link keeps it. */
+  overtaken: boolean;
 }
 
 /** What `linkBelief` keeps for each direction. */
@@ -30,7 +32,10 @@ export interface DirectionBelief {
   acknowledge(transfer: OpenTransfer, totalBytes: number, nowMs: number): void;
   /** `tookMs`: what the link needed for the whole of it, where no acknowledgement told. */
   end(transfer: OpenTransfer, nowMs: number, complete: boolean, tookMs?: number): void;
-  /** Something small was answered that was asked at `askedMs`: a silence is over, and what was given up before has passed. */
+  /**
+   * Something small was answered that was asked at `askedMs`: a silence is over, what was given up before has passed, and what was to
+   * be heard of before is overtaken.
+   */
   answered(askedMs: number, nowMs: number): void;
   /**
    * 16 quantiles of the time for `bytes` and those of their tail, in acknowledgement time from now; behind what is under way,
@@ -99,7 +104,8 @@ export function directionBelief(model: LinkModel, clogBytes: number, prior?: Rat
   /** When silence begins to be evidence. Less than a usual acknowledgement's worth of bytes may never cause one. */
   function busyFromMs(): number {
     let from = Infinity;
-    for (const { bytes, acknowledged, busyFromMs } of open) {
+    for (const { bytes, acknowledged, busyFromMs, overtaken } of open) {
+      if (overtaken) continue;
       if (bytes - acknowledged >= 0.5 * burst * packetBytes || burst < 2) from = Math.min(from, busyFromMs);
     }
     return from;
@@ -259,7 +265,7 @@ export function directionBelief(model: LinkModel, clogBytes: number, prior?: Rat
   function unacknowledged(until?: OpenTransfer): number {
     let bytes = 0;
     for (const transfer of open) {
-      bytes += transfer.bytes - transfer.acknowledged;
+      if (!transfer.overtaken || transfer === until) bytes += transfer.bytes - transfer.acknowledged;
       if (transfer === until) break;
     }
     return bytes;
@@ -295,7 +301,7 @@ export function directionBelief(model: LinkModel, clogBytes: number, prior?: Rat
       advance(nowMs);
       mark(nowMs);
       const promisedAtMs = promise(bytes, from, nowMs);
-      const transfer = { bytes, busyFromMs: from, acknowledged: 0, promisedAtMs };
+      const transfer = { bytes, busyFromMs: from, acknowledged: 0, promisedAtMs, overtaken: false };
       // Another array: the one before may say who was under way when one was given up.
       open = [...open, transfer];
       return transfer;
@@ -306,10 +312,14 @@ export function directionBelief(model: LinkModel, clogBytes: number, prior?: Rat
       advance(nowMs);
       mark(nowMs);
       const gained = (total - transfer.acknowledged) / packetBytes;
-      packets += gained;
-      const step = Math.min(64, gained) - burst;
-      burst += step * (step > 0 ? 0.3 : 0.1);
       transfer.acknowledged = total;
+      // When the link carried what was overtaken is not known.
+      if (!transfer.overtaken) {
+        packets += gained;
+        const step = Math.min(64, gained) - burst;
+        burst += step * (step > 0 ? 0.3 : 0.1);
+      }
+      transfer.overtaken = false;
       origin = "measured";
       observedAtMs = Math.max(observedAtMs, nowMs);
       if (total < transfer.bytes) return;
@@ -331,7 +341,7 @@ export function directionBelief(model: LinkModel, clogBytes: number, prior?: Rat
         origin = "measured";
         observedAtMs = Math.max(observedAtMs, nowMs);
       }
-      if (complete || left <= 0) return;
+      if (complete || left <= 0 || transfer.overtaken) return;
       learn();
       clog(left, nowMs);
     },
@@ -340,6 +350,11 @@ export function directionBelief(model: LinkModel, clogBytes: number, prior?: Rat
       advance(nowMs);
       learn();
       clogs = clogs.filter(({ givenUpMs }) => givenUpMs >= askedMs);
+      for (const one of open) {
+        if (one.acknowledged > 0 || one.busyFromMs >= askedMs) continue;
+        one.overtaken = true;
+        one.promisedAtMs = NaN;
+      }
       filter.answered();
     },
     drainMs: (bytes, nowMs, queued) => completion((queued ? unacknowledged() : 0) + bytes, nowMs),

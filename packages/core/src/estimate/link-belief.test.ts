@@ -165,6 +165,27 @@ describe("linkBelief", () => {
     expect(likely()).toBeLessThan(2 * usual);
   });
 
+  it("does not hold a body against the link of which nothing is heard though what was asked later is answered", () => {
+    const { link, nowMs } = accustomed();
+    let atMs = nowMs;
+    const likely = (): number => quantileOf(link.transferMs(12_000, "up", atMs), 0.8);
+    const usual = likely();
+    const stuck = link.sendStarted(12_000, "up", atMs);
+    for (const silentMs of [4000, 5000, 5000]) {
+      for (const endMs = atMs + silentMs; atMs < endMs; atMs += 100) {
+        if (silentMs > 4000) link.roundTripSeen(20, atMs);
+        // It may come now, or never.
+        if (silentMs > 4000) expect(meanOf(stuck.remainingMs(atMs))).toBeGreaterThan((atMs - nowMs) / 2);
+      }
+      if (silentMs === 4000) expect(likely()).toBeGreaterThan(20 * usual);
+      else expect(likely()).toBeLessThan(2 * usual);
+    }
+    // What comes late of it is not what the link carried just then.
+    for (let bytes = 6000; bytes <= 12_000; bytes += 1500, atMs += 6) stuck.progressed(bytes, atMs);
+    expect(likely()).toBeGreaterThan(usual / 2);
+    expect(likely()).toBeLessThan(2 * usual);
+  });
+
   it("learns nothing of the rate from questions that are answered", () => {
     const { link, nowMs } = accustomed();
     link.sendStarted(12_000, "up", nowMs).ended(nowMs + 400, false);

@@ -1,4 +1,4 @@
-import { changed, type Estimate, estimateSize } from "./estimate.ts";
+import { changed, type Estimate, estimateSize, left } from "./estimate.ts";
 import { type Direction, type LinkLearner, type TransferNote } from "./link.ts";
 import { directionBelief } from "./direction-belief.ts";
 import { type DurationBelief, durationBelief } from "./duration-belief.ts";
@@ -204,7 +204,8 @@ export function linkBelief(options: LinkBeliefOptions = {}): LinkBelief {
           }
           const waitMs = Math.max(0, firstMs - now) - delayMs / 2;
           const drained: Estimate = { ...split(side.remainingMs(transfer, now)), ...about(direction) };
-          return changed(drained, (value) => Math.max(0, value + waitMs));
+          const rest = changed(drained, (value) => Math.max(0, value + waitMs));
+          return transfer.overtaken ? left(rest, now - startMs) : rest;
         },
       };
     },
