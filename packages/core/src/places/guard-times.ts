@@ -1,7 +1,17 @@
 import type { Clock } from "../base/index.ts";
 import { type Arrivals, type Estimate, meanOf } from "../estimate/index.ts";
 import type { Leg } from "../plan/index.ts";
-import { hardlyMore, inTimeMs, judge, overdueMs, readingOf } from "../table/index.ts";
+import {
+  hardlyMore,
+  inTimeMs,
+  judge,
+  type LinkTable,
+  overdueMs,
+  readBetween,
+  readingOf,
+  sizeCount,
+  sizePosition,
+} from "../table/index.ts";
 import type { LocalWork } from "./local-work.ts";
 import type { Place } from "./place.ts";
 
@@ -124,7 +134,8 @@ export function lateAloneMs(place: Place, { travels, predicted }: Leg, nowMs: nu
   if (!travels) return hardlyMore(predicted.completionMs.values);
   const { upMs, thereMs, downMs, promisedMs } = travels;
   const waitMs = Math.max(0, meanOf(thereMs) - promisedMs * place.service.ratio(nowMs));
-  return wayWellMs(upMs) + hardlyMore(thereMs.values) + wayWellMs(downMs) - waitMs;
+  const wayMs = (wayWellMs(upMs) + wayWellMs(downMs)) * heardRatio(place, predicted.sentBytes);
+  return wayMs + hardlyMore(thereMs.values) - waitMs;
 }
 
 /** What a way may take beyond so many times its quick time is silence. */
@@ -135,4 +146,13 @@ const quick = readingOf(0.2);
 function wayWellMs({ values }: Estimate): number {
   const [atLeastMs, hardlyMoreMs] = [judge(values, quick), hardlyMore(values)];
   return hardlyMoreMs > spreadRatio * atLeastMs ? atLeastMs : hardlyMoreMs;
+}
+
+/** The share of what is believed of a way now that was believed when something was last heard over it: the rest is silence. */
+function heardRatio({ table, heardTable }: Place, bytes: number): number {
+  if (table === heardTable) return 1;
+  const { index, fraction } = sizePosition(bytes);
+  const quickMs = ({ up }: LinkTable): number => readBetween(up, sizeCount, index, fraction, quick);
+  const [nowMs, heardMs] = [quickMs(table), quickMs(heardTable)];
+  return heardMs < nowMs ? heardMs / nowMs : 1;
 }

@@ -527,6 +527,23 @@ describe("guardWatch", () => {
     watch[Symbol.dispose]();
   });
 
+  it("takes no silence of a link for time that an answer may need, however quick the least that is believed of it", () => {
+    let wayMs = spread(1, 3);
+    const link: Link = { transferMs: () => wayMs, roundTripMs: () => certain(1) };
+    const place = followPlace(doubleEndpoint([]), link, manualClock(), seededRandom(1), undefined);
+    const aloneMs = (): number =>
+      lateAloneMs(place, { ...leg, travels: { ...leg.travels!, upMs: wayMs, downMs: wayMs } }, 0);
+    const usualMs = aloneMs();
+    place.answered(10);
+    wayMs = spread(2, 6);
+    place.refreshLink(20);
+    // It has become slower since, and answers.
+    expect(aloneMs()).toBeCloseTo(10 + 2 * (usualMs - 10), 5);
+    wayMs = spread(800, 8000);
+    place.refreshLink(1020);
+    expect(aloneMs()).toBeLessThan(10 + 4 * (usualMs - 10));
+  });
+
   it("asks a third place for the deadline only as late as that allows, where there are no means or nobody hurries", () => {
     const { place, watch } = watched({});
     const poor = watched({ tokens: -10 });

@@ -70,6 +70,8 @@ export interface Place {
   readonly lateness: Lateness;
   /** The written-down belief about its link; another object whenever it was asked for again. */
   readonly table: LinkTable;
+  /** The last one for which something had been answered since the one before. */
+  readonly heardTable: LinkTable;
   /** A leg was sent there, which it promised to run in that time. */
   legBegan(promisedMs: number, nowMs: number): void;
   /** It is over; `answeredAtMs` where it was answered. */
@@ -149,6 +151,7 @@ export function followPlace(
   const books = tryBooks(hedges);
   const lateAnswers = lateness();
   let table = link ? linkTable(link, clock.nowMs()) : noLink;
+  let heardTable = table;
   let touched = false;
   let urgent = false;
   const queue = queueBelief(endpoint.loadEveryMs !== undefined);
@@ -178,6 +181,9 @@ export function followPlace(
     lateness: lateAnswers,
     get table() {
       return table;
+    },
+    get heardTable() {
+      return heardTable;
     },
     legBegan(promisedMs, nowMs) {
       happened();
@@ -267,7 +273,9 @@ export function followPlace(
     },
     refreshLink(nowMs) {
       if (!link) return;
+      const heard = answeredAtMs >= table.atMs;
       table = linkTable(link, nowMs);
+      if (heard) heardTable = table;
       touched = false;
       urgent = false;
       happened();
