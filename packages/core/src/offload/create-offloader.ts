@@ -71,7 +71,7 @@ class LoopOffloader implements Offloader {
       told.accepted(job.call.id);
       this.#refuseClosed();
       yield* this.#each(job, (thrown) => this.#anew(thrown, job, model, inputs, limits));
-      this.#used(model, limits.version, job.limits, true);
+      this.#used(model, limits.version, job.limits, "over");
       told.ended("answered");
     } catch (thrown) {
       throw told.failed(thrown);
@@ -262,7 +262,7 @@ class LoopOffloader implements Offloader {
     const planned = planLimits(this.#loop, limits);
     checkAim(planned, call.deadlineMs);
     call.goal = travellingAim(planned);
-    this.#used(model, limits.version, planned, false);
+    this.#used(model, limits.version, planned, "begins");
     return {
       known,
       held: {
@@ -302,16 +302,17 @@ class LoopOffloader implements Offloader {
         checkSingle(anew.known.description, "several (`answers`)");
         return runJob(this.#loop, anew);
       });
-      this.#used(model, limits.version, job.limits, true);
+      this.#used(model, limits.version, job.limits, "over");
       return { result: resultOf(outcome, told.ended("answered")), outcome };
     } catch (thrown) {
       throw told.failed(thrown);
     }
   }
 
-  #used(model: string, version: string | undefined, { objective }: Job["limits"], over: boolean): void {
-    const saving = objective === "energy";
-    if (saving || !over) this.#loop.knowledge.used(model, version, this.#loop.clock.nowMs(), saving, over);
+  #used(model: string, version: string | undefined, limits: Job["limits"], when: "begins" | "over"): void {
+    const { clock, knowledge } = this.#loop;
+    if (limits.objective === "energy") knowledge.used(model, version, clock.nowMs(), when);
+    else if (when === "begins") knowledge.used(model, version, clock.nowMs());
   }
 
   /** The job with the content that has taken the place of the one it was planned with; throws `thrown` where none has. */

@@ -36,10 +36,10 @@ export interface Knowledge extends Disposable {
   /** The same, undefined also while the first use of what is here waits for what other places say: further uses wait with it. */
   settled(model: string, version: string | undefined): KnownModel | undefined;
   /**
-   * Notes the use of a model: its offers are kept fresh for a while. Where it is `saving` energy, no question is sent before it is `over`,
-   * nor to who answered lately: that keeps the radio up, and its answer may be in the way of another.
+   * Notes the use of a model: its offers are kept fresh for a while. Who saves energy says when it begins and when it is over: no
+   * question is sent before that, nor to who answered lately, since that keeps the radio up, and its answer may be in the way of another.
    */
-  used(model: string, version: string | undefined, nowMs: number, saving?: boolean, over?: boolean): void;
+  used(model: string, version: string | undefined, nowMs: number, saving?: "begins" | "over"): void;
   /**
    * What is known, after asking when nothing is. Throws `unknown-model` (`unknown-version`, where there is another one) when all
    * places said that they do not have it, and `unreachable` when one did not say, or there is none. `question`: another place asks what there is here, and nothing is to be run.
@@ -306,12 +306,12 @@ export function knowledgeOf(
   return {
     known: (model, version) => stillKnown(entries.get(keyOf(model, version)), places.all),
     settled: (model, version) => settled(entries.get(keyOf(model, version))),
-    used(model, version, nowMs, saving = false, over = false) {
+    used(model, version, nowMs, saving) {
       const entry = entries.get(keyOf(model, version));
       if (!entry) return;
       entry.usedAtMs = nowMs;
-      entry.saving = saving;
-      if (saving !== over) return;
+      entry.saving = saving !== undefined;
+      if (saving === "begins") return;
       const dueMs = saving ? idleMs : roundMs();
       const due = nowMs - entry.askedAtMs > dueMs && !entry.asking;
       const beforeMs = saving ? nowMs - dueMs : Infinity;
