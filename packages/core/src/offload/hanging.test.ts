@@ -11,6 +11,7 @@ import {
   type Call,
   housekeepingCall,
   LongshoreError,
+  type LongshoreEvent,
   seededRandom,
   silentObserver,
   sleep,
@@ -307,6 +308,27 @@ describe("what is begun in place of a server that hangs", () => {
     await expect(ask()).rejects.toThrow(expect.objectContaining({ reason: "deadline-exceeded" }));
     const [, , refusedMs] = beganMs;
     expect(beganMs.filter((atMs) => atMs === refusedMs)).toHaveLength(2);
+  });
+
+  it("is looked for again where nobody is left, which is written down once for each reason", async () => {
+    const clock = manualClock();
+    const servers = ["a", "b"].map((id, at) => server(clock, id, 5 + at));
+    const { parts } = finding(servers, clock);
+    const inVain: string[] = [];
+    const record = (event: LongshoreEvent): void => {
+      if (event.kind === "leg-late" && !event.begun) inVain.push(`${event.leg} ${event.because}`);
+    };
+    await using app = createOffloader({
+      ...parts,
+      observer: { record },
+      defaults: { dataClass: "internal" },
+    });
+    const ask = () => clock.finish(app.infer("twice", { x: Float32Array.of(3) }, { deadlineMs: 5000 }));
+    for (let count = 0; count < 12; count++) await ask();
+    for (const { state } of servers) state.fault = "hangs";
+    await expect(ask()).rejects.toThrow(expect.objectContaining({ reason: "deadline-exceeded" }));
+    expect(inVain.length).toBeGreaterThan(0);
+    expect(new Set(inVain).size).toBe(inVain.length);
   });
 
   it("is told along with where it came from", async () => {

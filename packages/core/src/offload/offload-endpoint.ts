@@ -18,7 +18,6 @@ import { checkSingle, type Segment, segmentKey, startCut } from "../model/index.
 import { isInfeasible, noPlace } from "../plan/index.ts";
 import { type HeldSequences, heldSequences, stepFrom } from "../sequence/index.ts";
 import { copied, type Tensor, type Tensors } from "../tensor/index.ts";
-import { accountOf } from "./account.ts";
 import { confirming } from "./call-for.ts";
 import { admitAtDoor, outlook } from "./door.ts";
 import type { Job } from "./job.ts";
@@ -29,7 +28,7 @@ import { createLoop, type Loop } from "./loop.ts";
 import type { OffloadParts } from "./parts.ts";
 import { type Outcome, runJob } from "./run-job.ts";
 import { streamJob } from "./stream-job.ts";
-import { newTally } from "../stream/index.ts";
+import { accountOf, newTally } from "../stream/index.ts";
 
 /** What an offloading endpoint is made of besides an offloader's parts. */
 export interface OffloadEndpointParts extends OffloadParts {

@@ -44,6 +44,8 @@ export interface Running {
   readonly mostWaitMs: number | undefined;
   /** How busy its place was when it did not take it. */
   refused: LoadReport | undefined;
+  /** Why it was late when that was written down last. */
+  late: Late | undefined;
 }
 
 /** Books a leg that starts now: a slot here, or load and radio for elsewhere. */
@@ -74,6 +76,7 @@ export function beginLeg(
     way: undefined,
     mostWaitMs,
     refused: undefined,
+    late: undefined,
   };
   place?.legBegan(leg.travels?.promisedMs ?? expectedMs, nowMs);
   loop.places.touched();
@@ -104,16 +107,19 @@ export function recordEnd(
   parts.observer.record({ kind: "leg-ended", atMs, callId, leg, endpoint, tookMs, outcome });
 }
 
-/** Writes down that a leg is late or lost, and whether anything began for it. */
+/** Writes down that a leg is late or lost, and whether anything began for it: where nothing can begin, once for each reason. */
 export function recordLate(
   { clock, parts }: Loop,
   callId: string,
-  { leg: { id: leg, endpoint }, startedMs }: Running,
+  running: Running,
   because: Late,
   begun: boolean,
 ): void {
+  if (!begun && running.late === because) return;
+  running.late = because;
+  const { id: leg, endpoint } = running.leg;
   const atMs = clock.nowMs();
-  const tookMs = atMs - startedMs;
+  const tookMs = atMs - running.startedMs;
   parts.observer.record({ kind: "leg-late", atMs, callId, leg, endpoint, tookMs, because, begun });
 }
 

@@ -1,7 +1,7 @@
 import type { EndpointId } from "../base/index.ts";
 import type { Account, EndpointInfo } from "../endpoint/index.ts";
 import type { Segment } from "../model/index.ts";
-import type { Tally } from "../stream/index.ts";
+import type { Tally } from "./tally.ts";
 
 /** One account for all that happened behind a place; what ran elsewhere than `here` is listed in `forwarded`. */
 export function accountOf(
