@@ -534,10 +534,10 @@ describe("guardWatch", () => {
     const aloneMs = (): number =>
       lateAloneMs(place, { ...leg, travels: { ...leg.travels!, upMs: wayMs, downMs: wayMs } }, 0);
     const usualMs = aloneMs();
-    place.answered(10);
+    place.promised([], 10);
     wayMs = spread(2, 6);
     place.refreshLink(20);
-    // It has become slower since, and answers.
+    // It has become slower since, and answers questions.
     expect(aloneMs()).toBeCloseTo(10 + 2 * (usualMs - 10), 5);
     wayMs = spread(800, 8000);
     place.refreshLink(1020);

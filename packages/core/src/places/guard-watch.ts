@@ -178,13 +178,13 @@ class Watching implements GuardWatch {
     const { lostMs } = times;
     const passedMs = nowMs - this.#beganMs;
     if (lostMs === Infinity) return undefined;
-    const silent = this.#silenceMs(nowMs) >= this.#silentMs ? "silent" : undefined;
-    const overdue = passedMs >= lostMs ? (silent ?? "overdue") : undefined;
+    const overdue = passedMs >= lostMs;
     // While the body is on its way, silence is the link's: what a run here is worth meanwhile, the guard says where it has the means.
     const weighs = times.waitMs !== undefined && hurries && place.books.allows;
-    if (weighs && this.#arrivedMs === undefined && this.#tells()) return overdue;
+    if (!overdue && weighs && this.#arrivedMs === undefined && this.#tells()) return undefined;
+    if (this.#silenceMs(nowMs) >= this.#silentMs) return "silent";
+    if (overdue) return "overdue";
     const { health } = place;
-    if (silent ?? overdue) return silent ?? overdue;
     const failed = health.failing && health.downAtMs >= this.#startedMs;
     if (failed && passedMs >= this.#lateMs) return "failing";
     // Those that wait at a place which has gone mute make no queue.

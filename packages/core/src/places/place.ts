@@ -70,7 +70,7 @@ export interface Place {
   readonly lateness: Lateness;
   /** The written-down belief about its link; another object whenever it was asked for again. */
   readonly table: LinkTable;
-  /** The last one for which something had been answered since the one before. */
+  /** The last one before which, and after the one before that, something was heard of the place. */
   readonly heardTable: LinkTable;
   /** A leg was sent there, which it promised to run in that time. */
   legBegan(promisedMs: number, nowMs: number): void;
@@ -160,6 +160,8 @@ export function followPlace(
   /** Answers since it came or came back. */
   let answers = 0;
   let answeredAtMs = -Infinity;
+  /** When it last said what it offers. */
+  let saidAtMs = -Infinity;
   let mute = false;
   /** Requests in a row that it did not take. */
   let refused = 0;
@@ -216,7 +218,10 @@ export function followPlace(
     get mayTurnAway() {
       return refused < mostTurnedAway;
     },
-    promised: (offers, nowMs) => service.promised(growth(offers), nowMs, offers[0]?.segment.digest),
+    promised(offers, nowMs) {
+      saidAtMs = nowMs;
+      service.promised(growth(offers), nowMs, offers[0]?.segment.digest);
+    },
     offered(queueMs, nowMs) {
       happened();
       queue.offered(queueMs, nowMs);
@@ -273,7 +278,7 @@ export function followPlace(
     },
     refreshLink(nowMs) {
       if (!link) return;
-      const heard = answeredAtMs >= table.atMs;
+      const heard = Math.max(answeredAtMs, saidAtMs) >= table.atMs;
       table = linkTable(link, nowMs);
       if (heard) heardTable = table;
       touched = false;
