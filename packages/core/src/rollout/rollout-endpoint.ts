@@ -9,7 +9,7 @@ import {
   type Progress,
   through,
 } from "../endpoint/index.ts";
-import { endCut, startCut } from "../model/index.ts";
+import { endCut, type Segment, startCut } from "../model/index.ts";
 import { copied, type Tensor, type Tensors } from "../tensor/index.ts";
 import type { Alias, Target } from "./alias.ts";
 import type { Rollouts } from "./rollouts.ts";
@@ -28,6 +28,9 @@ export interface RolloutEndpointParts {
   readonly draw: () => number;
 }
 
+/** Sequences under way that are remembered. */
+const maxBegun = 10_000;
+
 /**
  * Puts aliases before an endpoint: a request for an alias becomes one for a version of its model, known by digest, so that
  * whatever parts it is run in are parts of the same. A candidate that fails is covered by the stable version. Shadows run
@@ -36,6 +39,8 @@ export interface RolloutEndpointParts {
 export function rolloutEndpoint(inner: Endpoint, parts: RolloutEndpointParts): Endpoint {
   const { rollouts, clock, maxShadows = 4, maxShadowBytes = 8 * 2 ** 20 } = parts;
   let shadows = 0;
+  /** By name, tenant and sequence; the one that was asked least recently first. */
+  const begun = new Map<string, Alias>();
 
   const targeted = (request: InferenceRequest, alias: Alias, target: Target): InferenceRequest => ({
     ...request,
@@ -62,6 +67,29 @@ export function rolloutEndpoint(inner: Endpoint, parts: RolloutEndpointParts): E
     );
   }
 
+  /**
+   * The alias as it was when the sequence of a request began, which goes on with the version that it began with: its state means
+   * nothing to another.
+   */
+  function atBegin(alias: Alias, { sequence }: InferenceRequest, { tenant }: Call): Alias {
+    if (!sequence) return alias;
+    const key = JSON.stringify([alias.name, tenant, sequence.id]);
+    const before = (sequence.step === 0 ? undefined : begun.get(key)) ?? alias;
+    begun.delete(key);
+    if (!sequence.end) begun.set(key, before);
+    const [oldest] = begun.size > maxBegun ? begun.keys() : [];
+    if (oldest !== undefined) begun.delete(oldest);
+    return before;
+  }
+
+  /** The request for the version of a side. What the door granted was for the stable version that the alias has now. */
+  function sided(request: InferenceRequest, alias: Alias, side: Side): InferenceRequest {
+    const target = side === "candidate" && alias.trial ? alias.trial.candidate : alias.stable;
+    const { pass, ...meant } = targeted(request, alias, target);
+    const granted = pass && rollouts.find(alias.name)?.stable.digest === target.digest;
+    return granted ? { ...meant, pass } : meant;
+  }
+
   async function run(
     alias: Alias,
     side: Side,
@@ -69,14 +97,10 @@ export function rolloutEndpoint(inner: Endpoint, parts: RolloutEndpointParts): E
     call: Call,
     progress?: Progress,
   ): Promise<InferenceResponse> {
-    const target = side === "candidate" && alias.trial ? alias.trial.candidate : alias.stable;
     const startedMs = clock.nowMs();
     let failed: Reason | undefined;
     try {
-      const meant = targeted(request, alias, target);
-      // What the door granted was for the stable version.
-      const { pass: _granted, ...other } = meant;
-      return await inner.infer(side === "candidate" ? other : meant, call, progress);
+      return await inner.infer(sided(request, alias, side), call, progress);
     } catch (thrown) {
       failed = LongshoreError.from(thrown, "execute", `running ${alias.name}`).reason;
       throw thrown;
@@ -86,11 +110,12 @@ export function rolloutEndpoint(inner: Endpoint, parts: RolloutEndpointParts): E
   }
 
   async function inferAlias(
-    alias: Alias,
+    now: Alias,
     request: InferenceRequest,
     call: Call,
     progress?: Progress,
   ): Promise<InferenceResponse> {
+    const alias = atBegin(now, request, call);
     const side = choose(alias, request, call);
     const shadowed = side === "stable" && wantsShadow(alias, request);
     const coverable = side === "candidate" && request.segment.digest === "" && !request.sequence;
@@ -114,6 +139,12 @@ export function rolloutEndpoint(inner: Endpoint, parts: RolloutEndpointParts): E
         throw thrown;
       return inner.infer(targeted(kept, alias, alias.stable), call);
     }
+  }
+
+  /** What an alias leads to by itself. */
+  function stable(segment: Segment): Segment {
+    const alias = rollouts.find(segment.model);
+    return alias ? { ...segment, model: alias.model, ...alias.stable } : segment;
   }
 
   async function describeAlias(
@@ -169,22 +200,19 @@ export function rolloutEndpoint(inner: Endpoint, parts: RolloutEndpointParts): E
     },
     ...(inner.admit
       ? {
-          admit(segment, call, leastAgreementRatio) {
-            const alias = rollouts.find(segment.model);
-            const meant = alias
-              ? { ...segment, model: alias.model, version: alias.stable.version, digest: alias.stable.digest }
-              : segment;
-            return inner.admit?.(meant, call, leastAgreementRatio) ?? { [Symbol.dispose]: () => undefined };
-          },
+          admit: (segment, call, leastAgreementRatio) =>
+            inner.admit?.(stable(segment), call, leastAgreementRatio) ?? {
+              [Symbol.dispose]: () => undefined,
+            },
         }
       : {}),
+    ...(inner.prepare ? { prepare: async (segment, call) => inner.prepare?.(stable(segment), call) } : {}),
     ...(inner.inferStream
       ? {
           async *inferStream(request, call) {
-            const alias = rollouts.find(request.segment.model);
-            const side = alias ? choose(alias, request, call) : "stable";
-            const target = side === "candidate" ? (alias?.trial?.candidate ?? alias?.stable) : alias?.stable;
-            const meant = alias && target ? targeted(request, alias, target) : request;
+            const now = rollouts.find(request.segment.model);
+            const alias = now && atBegin(now, request, call);
+            const meant = alias ? sided(request, alias, choose(alias, request, call)) : request;
             yield* inner.inferStream?.(meant, call) ?? [];
           },
         }

@@ -7,7 +7,7 @@ import {
   type LongshoreEvent,
   seededRandom,
 } from "../base/index.ts";
-import type { InferenceRequest } from "../endpoint/index.ts";
+import { type InferenceRequest, nextStep } from "../endpoint/index.ts";
 import { float32Tensor, float32View, tensorsOf } from "../tensor/index.ts";
 import { alarm } from "./alarm.ts";
 import { type Alias, type AliasChange, defaultTrialLimits, type Target, type Trial } from "./alias.ts";
@@ -312,6 +312,24 @@ describe("a candidate", () => {
     for (let step = 1; step < 6; step++)
       expect((await ask({ sequence: { ...sequence, step } })).version).toBe(first.version);
     expect(rollouts.find("reader")?.revision).toBe(2);
+  });
+
+  it("gets no sequence that has begun with another version, and keeps those of its own", async () => {
+    const { start, ask, change } = await place();
+    const at = (id: string, step: number, end = false) =>
+      ask({ sequence: { id, step, end, wantState: false } }).then(({ version }) => version);
+    expect(await at("old", 0)).toBe("1");
+    await start("canary", 1);
+    expect([await at("old", 1), await at("new", 0)]).toEqual(["1", "2"]);
+    await change(2, { do: "abort" });
+    await change(3, { do: "set", model: "ocr", version: "1" });
+    expect([await at("old", 2, true), await at("new", 1), await at("new", nextStep)]).toEqual([
+      "1",
+      "2",
+      "2",
+    ]);
+    // What begins anew begins with what the alias is now.
+    expect([await at("new", 0), await at("old", 0)]).toEqual(["1", "1"]);
   });
 
   it("keeps who has it when its share grows", () => {
