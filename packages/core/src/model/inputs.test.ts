@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { PortSpec } from "./model.ts";
 import { bytesTensor, float32Tensor, textElements } from "../tensor/index.ts";
-import { type Input, takeInputs } from "./inputs.ts";
+import { type Input, takeInputs, takeTensors } from "./inputs.ts";
 
 const port = (change: Partial<PortSpec> = {}): PortSpec => ({
   name: "x",
@@ -58,6 +58,15 @@ describe("takeInputs", () => {
         message: expect.stringContaining(`x ${spec.datatype} [${spec.shape.join(", ")}]`) as string,
       }) as Error,
     );
+  });
+
+  it.each([null, undefined, 7, "x", [new Float32Array(3)]])("refuses inputs without names: %s", (inputs) => {
+    for (const take_ of [
+      () => takeInputs("m", [port()], inputs as never),
+      () => takeTensors("m", inputs as never),
+    ])
+      expect(take_).toThrow(/inputs of m are given by their names/);
+    expect(() => takeTensors("m", { x: inputs as never })).toThrow(/give x as a tensor/);
   });
 
   it("lists the names that it takes when others came, or too many", () => {

@@ -32,6 +32,7 @@ export interface TakenInputs {
  * inputs and shapes that the model takes.
  */
 export function takeInputs(model: string, ports: readonly PortSpec[], inputs: Inputs): TakenInputs {
+  checkNamed(model, inputs);
   const tensors = new Map<string, Tensor>();
   let bytes = 0;
   let size: number | undefined;
@@ -49,16 +50,23 @@ export function takeInputs(model: string, ports: readonly PortSpec[], inputs: In
 
 /** Tensors as they are, for a model of which nobody says what it takes. Throws `invalid-input` for anything else. */
 export function takeTensors(model: string, inputs: Inputs): TakenInputs {
+  checkNamed(model, inputs);
   const tensors = new Map<string, Tensor>();
   let bytes = 0;
   for (const [name, input] of Object.entries(inputs)) {
-    if (typeof input === "string" || !("spec" in input)) {
+    if (typeof input !== "object" || input === null || !("spec" in input)) {
       throw invalid(`no server says what ${model} takes: give ${name} as a tensor, with datatype and shape`);
     }
     tensors.set(name, renamed(input, name));
     bytes += input.bytes.byteLength;
   }
   return { tensors, bytes, features: { bytes } };
+}
+
+/** Callers without types give what they like. */
+function checkNamed(model: string, inputs: unknown): void {
+  if (typeof inputs === "object" && inputs !== null && !Array.isArray(inputs)) return;
+  throw invalid(`the inputs of ${model} are given by their names, as an object; given: ${nameOf(inputs)}`);
 }
 
 /** Elements of a numeric input, characters of a text; an image's pixels are not known before it is decoded. */
