@@ -193,9 +193,17 @@ const schema: v.GenericSchema<ScenarioFile> = strict({
       radio: optional(one("lte", "3g", "wifi", "wired")),
     }),
   ),
-  endpoints: optional(v.pipe(v.array(endpoint), v.minLength(1), v.maxLength(simulationLimits.endpoints))),
+  endpoints: optional(
+    v.pipe(v.array(endpoint), v.minLength(1, "must name a place"), v.maxLength(simulationLimits.endpoints)),
+  ),
   traces: optional(v.pipe(v.array(source), v.maxLength(simulationLimits.traces))),
-  arrivals: optional(v.pipe(v.array(word), v.minLength(1), v.maxLength(simulationLimits.arrivals))),
+  arrivals: optional(
+    v.pipe(
+      v.array(word),
+      v.minLength(1, "must say when requests come"),
+      v.maxLength(simulationLimits.arrivals),
+    ),
+  ),
   stretch: optional(figure(0.001, 1000)),
   requests: optional(figure(1, simulationLimits.requests, true)),
   notCounted: optional(figure(0, 1000, true)),
@@ -220,6 +228,12 @@ export function checkScenario(value: unknown, what: string): ScenarioFile {
     const twice = ids.find((id, index) => id === "device" || ids.indexOf(id) !== index);
     if (twice !== undefined)
       throw refuse(what, `endpoints: two places are called ${twice} (the device is called device)`);
+    const here = result.output.endpoints?.find(({ zone }) => zone === "device");
+    if (here)
+      throw refuse(
+        what,
+        `endpoints: ${here.id} cannot be in zone device, which is the device's own: name another`,
+      );
     const { objective, minInTimeRatio, deadlineMs } = result.output;
     if (deadlineMs === undefined && (objective === "chance" || minInTimeRatio !== undefined)) {
       const which = objective === "chance" ? "objective chance" : "minInTimeRatio";

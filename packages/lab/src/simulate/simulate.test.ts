@@ -249,6 +249,8 @@ describe("scenarios", () => {
         /endpoints\.0\.tier must be one of edge, cloud, not "moon"/,
       ],
       ["model: m\nendpoints: [{ id: e }, { id: e }]", /two places are called e/],
+      ["model: m\nendpoints: []", /endpoints must name a place/],
+      ["model: m\nendpoints: [{ id: e, zone: device }]", /endpoints: e cannot be in zone device/],
       ["model: m\nsed: 1", /sed is an unknown key; known here: model, device/],
       ["model: m\nrequests: 1.5", /requests must be a whole number from 1 to 100000, not 1\.5/],
       ["model: { bytes: 1 }", /must be a model that has a profile, or a mapping with bytes/],
