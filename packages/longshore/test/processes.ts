@@ -26,10 +26,13 @@ export interface ServerProcess {
   readonly exited: Promise<number | null>;
 }
 
-/** `longshore` in a process of its own, once it listens. */
-export async function listening(...args: readonly string[]): Promise<ServerProcess> {
-  const silent = args.includes("--grpc-port") ? [] : ["--no-grpc-port"];
-  const child = spawn(process.execPath, [command, ...args, ...silent, "--json"]);
+/** `longshore` in a process of its own. */
+export function started(...args: readonly string[]): {
+  readonly child: ChildProcessWithoutNullStreams;
+  readonly notes: string[];
+  readonly exited: Promise<number | null>;
+} {
+  const child = spawn(process.execPath, [command, ...args]);
   running.add(child);
   const notes: string[] = [];
   createInterface({ input: child.stderr }).on("line", (line) => notes.push(line));
@@ -39,6 +42,13 @@ export async function listening(...args: readonly string[]): Promise<ServerProce
       resolve(code);
     });
   });
+  return { child, notes, exited };
+}
+
+/** The same, once it listens. */
+export async function listening(...args: readonly string[]): Promise<ServerProcess> {
+  const silent = args.includes("--grpc-port") ? [] : ["--no-grpc-port"];
+  const { child, notes, exited } = started(...args, ...silent, "--json");
   for await (const line of createInterface({ input: child.stdout })) {
     const event = JSON.parse(line) as { readonly listening?: string; readonly grpc?: string };
     if (event.listening === undefined) continue;

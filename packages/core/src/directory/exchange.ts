@@ -30,6 +30,7 @@ export async function askJson(
   const timer = clock.timer(mostMs, () =>
     control.abort(new LongshoreError("no-answer", "transport", `${name} did not answer within ${mostMs} ms`)),
   );
+  if (abort.aborted) stop();
   abort.addEventListener("abort", stop, { once: true });
   try {
     const parts = body === undefined ? [] : [new TextEncoder().encode(JSON.stringify(body))];

@@ -11,6 +11,7 @@ import {
   type OnlineCommandOptions,
   onlineServeOptions,
   serveUntilStopped,
+  startedOrStopped,
 } from "../options/online-options.ts";
 
 /** Options of `longshore gateway`. */
@@ -50,7 +51,7 @@ export async function gateway(options: GatewayCommandOptions, io: CommandIo): Pr
       "a gateway without --joins needs servers: give --at URL, repeated, or --directory",
     );
   }
-  const server = await startGateway({
+  const starting = startGateway({
     servers,
     dataClass: options.dataClass,
     maxKeptBytes: options.maxKept,
@@ -61,6 +62,8 @@ export async function gateway(options: GatewayCommandOptions, io: CommandIo): Pr
     ...(await onlineServeOptions(options, io)),
     allowManagement: options.allowManagement || options.managePort !== undefined,
   });
+  const server = await startedOrStopped(starting, io);
+  if (!server) return 0;
   const addresses = servers.map(({ address }) => address);
   await serveUntilStopped(
     server,

@@ -1,5 +1,7 @@
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { once } from "node:events";
 import { Agent, request } from "node:http";
+import { type AddressInfo, createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -7,7 +9,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { float32View } from "@longshore/core";
 import { graphBuilder, writeModel } from "@longshore/graph";
 import { writeDouble } from "../../test/models.ts";
-import { killAll, listening, type ServerProcess } from "../../test/processes.ts";
+import { killAll, listening, type ServerProcess, started } from "../../test/processes.ts";
 import { openOffloader } from "../compose/open-offloader.ts";
 
 let folder: string;
@@ -130,6 +132,31 @@ describe("a server that is told to stop", () => {
     expect(await server.exited).toBe(0);
     await stuck;
     agent.destroy();
+  });
+});
+
+describe("a command that waits for a server that says nothing", () => {
+  it.each([
+    ["serve", 0, ["--packages-from"], ["--package", "double", "--packages-into"]],
+    ["rollout", 1, ["status", "--at"], []],
+  ])("%s ends when it is told to stop", async (name, code, to, more) => {
+    const silent = createServer().listen(0, "127.0.0.1");
+    await once(silent, "listening");
+    // An address of TCP: the server listens on a port.
+    const { port } = silent.address() as AddressInfo;
+    const own = name === "serve" ? [folder, "--port", "0", "--no-grpc-port"] : [];
+    const into = more.length > 0 ? [...more, join(folder, "cache")] : [];
+    const { child, exited, notes } = started(name, ...own, ...to, `http://127.0.0.1:${port}`, ...into);
+    const [socket] = (await once(silent, "connection")) as [Socket];
+    // Who ends may leave without a word.
+    socket.on("error", () => undefined);
+    child.kill("SIGTERM");
+    expect([await exited, notes]).toEqual([
+      code,
+      [expect.stringMatching(/stopped before it had started|cancelled/) as string],
+    ]);
+    socket.destroy();
+    silent.close();
   });
 });
 

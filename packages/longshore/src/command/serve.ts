@@ -13,6 +13,7 @@ import {
   type OnlineCommandOptions,
   onlineServeOptions,
   serveUntilStopped,
+  startedOrStopped,
 } from "../options/online-options.ts";
 import { type PullCommandOptions, pullOptionsOf } from "../package/command.ts";
 import { type RepositoryOptions, repositoryServeOptions } from "../options/repository-options.ts";
@@ -53,7 +54,7 @@ export async function serve(
   const pull = await pullOptionsOf(options, { from: options.join, option: "--join" });
   // What is named is what this server is for, unless others run it or it waits for a load.
   const named = plain && options.modelControl === "none" ? opened.model : undefined;
-  const server = await startServer({
+  const starting = startServer({
     ...(pull ? { pull } : {}),
     ...(found ? { directory: found.directory, events: found.events } : {}),
     store: opened.store,
@@ -72,6 +73,8 @@ export async function serve(
       ? {}
       : { wrap: forwardingTo({ servers: behind, ...found }, { checks, ...confirmOf(options) }) }),
   });
+  const server = await startedOrStopped(starting, io);
+  if (!server) return 0;
   const models = await server.engine.index();
   const names = models.map(
     (entry) => `${entry.name} ${entry.version}${entry.reason ? ` (${entry.reason})` : ""}`,

@@ -102,6 +102,18 @@ function warnings(options: OnlineCommandOptions): readonly string[] {
   ];
 }
 
+/** The server once it has started; undefined where the command is told to stop before that: nobody is served yet. */
+export async function startedOrStopped<T extends Online>(
+  starting: Promise<T>,
+  io: CommandIo,
+): Promise<T | undefined> {
+  const started = await Promise.race([starting, stopped(io).then(() => undefined)]);
+  if (started) return started;
+  io.note("stopped before it had started");
+  void starting.then((late) => late.close(0)).catch(() => undefined);
+  return undefined;
+}
+
 /**
  * Says where a server listens and what it serves (`detail`, as JSON under `key`), serves until SIGINT or SIGTERM, then
  * drains.

@@ -5,7 +5,6 @@ import {
   askJson,
   type Json,
   LongshoreError,
-  neverAborted,
   read,
   type SideFigures,
   type StickyBy,
@@ -46,8 +45,9 @@ interface Report {
   readonly figures: TrialFigures | null;
 }
 
-/** A server loads a version of a model before it leads to it; what it answers comes after that. */
-const mostChangeMs = longestLoadMs + 10_000;
+/** What a server answers at once, and a change, before which it loads what the alias comes to lead to. */
+const mostAnswerMs = 10_000;
+const mostChangeMs = longestLoadMs + mostAnswerMs;
 
 const sideFrom = read.fields({ requests: read.whole(), errors: read.whole(), meanMs: read.number() });
 const figuresFrom = read.fields({
@@ -58,15 +58,20 @@ const figuresFrom = read.fields({
 });
 
 /** Asks the management of a server. Throws what it answers as an error. */
-async function ask(options: AtOptions, path: string, body?: Json): Promise<object> {
+async function ask(
+  options: AtOptions,
+  { stop }: Pick<CommandIo, "stop">,
+  path: string,
+  body?: Json,
+): Promise<object> {
   const [server] = await serversOf(options);
   if (!server) throw new LongshoreError("invalid-input", "resolve", "name the server with --at URL");
   const { address } = server;
   const clock = systemClock();
   const transport = httpTransport({ address, clock, ...transportShown(server) });
   try {
-    const parts = { transport, clock, name: address, mostMs: mostChangeMs };
-    return read.objectAt(await askJson(parts, path, body, neverAborted), "the reply");
+    const parts = { transport, clock, name: address, mostMs: body ? mostChangeMs : mostAnswerMs };
+    return read.objectAt(await askJson(parts, path, body, stop), "the reply");
   } finally {
     await transport.close();
   }
@@ -97,7 +102,7 @@ export async function rolloutStatus(
   options: RolloutOptions,
   io: CommandIo,
 ): Promise<ExitCode> {
-  const answer = await ask(options, name === undefined ? "/v2/rollouts" : pathOf(name));
+  const answer = await ask(options, io, name === undefined ? "/v2/rollouts" : pathOf(name));
   const reports =
     name === undefined
       ? read.list(reportFrom, 1024)(read.own(answer, "aliases"), "aliases")
@@ -131,9 +136,9 @@ export async function changeAlias(
   options: RolloutOptions,
   io: CommandIo,
 ): Promise<ExitCode> {
-  const revision = options.revision ?? (await revisionOf(name, options));
+  const revision = options.revision ?? (await revisionOf(name, options, io));
   // A change is plain data.
-  const answer = await ask(options, pathOf(name), { revision, change } as unknown as Json);
+  const answer = await ask(options, io, pathOf(name), { revision, change } as unknown as Json);
   const alias = read.own(answer, "alias");
   if (options.json) io.out(JSON.stringify(alias));
   else if (alias === null) io.out(`${name} is no alias any more`);
@@ -144,9 +149,9 @@ export async function changeAlias(
   return 0;
 }
 
-async function revisionOf(name: string, options: RolloutOptions): Promise<number> {
+async function revisionOf(name: string, options: RolloutOptions, io: CommandIo): Promise<number> {
   try {
-    return reportFrom(await ask(options, pathOf(name))).alias.revision;
+    return reportFrom(await ask(options, io, pathOf(name))).alias.revision;
   } catch (thrown) {
     if (LongshoreError.is(thrown) && thrown.reason === "unknown-model") return 0;
     throw thrown;
