@@ -166,20 +166,20 @@ function reasonsOf(findings: Findings): string {
 
 /** The constraint that the last survivors fell to, and a sentence that says so. */
 export function whyNone(explained: Explained): { readonly filter: FilterName; readonly because: string } {
-  const { findings, locals } = explained;
+  const { findings } = explained;
   const { request, view, model } = explained.question;
+  // Where nothing runs models, here is no way: others say why they are none.
+  const { info } = view.device;
+  const locals = info ? explained.locals : [];
   const count = findings.candidates + locals.length;
   if (count === 0) {
-    return {
-      filter: "unavailable",
-      because: `no place that is known offers ${request.model} from ${request.from} to ${request.to}`,
-    };
+    const because = `no place that is known offers ${request.model} from ${request.from} to ${request.to}`;
+    return { filter: "unavailable", because };
   }
   let last: { filter: FilterName; endpoint: string; detail: string } | undefined;
   for (const { obstacle } of locals) {
     if (!obstacle || (last && filterIndex(obstacle.filter) <= filterIndex(last.filter))) continue;
-    const endpoint = view.device.info?.id ?? view.self;
-    last = { filter: obstacle.filter, endpoint, detail: obstacle.detail };
+    last = { filter: obstacle.filter, endpoint: info?.id ?? view.self, detail: obstacle.detail };
   }
   const latest = Math.max(-1, ...findings.lost.used);
   if (latest > (last ? filterIndex(last.filter) : -1)) {

@@ -10,6 +10,19 @@ import { endpointTable, type EndpointView, linkTableOf, routeBlocks, routeTable 
 
 const seed = 77_001;
 
+it("a place where nothing runs models says of others why none of them may be asked", () => {
+  for (let draw = 1; draw <= 20; draw++) {
+    const random = seededRandom(draw);
+    const { view, places } = randomScene(random, planWorld(random), { endpoints: 3 });
+    const exclude = new Set(places.map((one) => one.view.info.id));
+    const gateway = { ...view, device: { ...view.device, info: undefined } };
+    const plan = makePlan({ ...randomRequest(random), exclude }, gateway, 0, random);
+    expect(isInfeasible(plan) && plan.because).toMatch(
+      /^(none of \d+ ways to run .* \((?!self)[^:]+: .*\)|no place that is known offers .*)$/,
+    );
+  }
+});
+
 describe("every leg of every plan", () => {
   it("keeps zones, trust, rights, data class, path, exclusions and codecs, back-ups included", () => {
     let legs = 0;
