@@ -3,7 +3,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
-import { type Account, type Endpoint, seededRandom } from "@longshore/core";
+import { type Endpoint, type Result, seededRandom } from "@longshore/core";
 import {
   allowedPlans,
   linkShapes,
@@ -13,7 +13,6 @@ import {
   readTwoColumns,
   type Simulation,
   type StageSums,
-  type StepTime,
   simulateOurs,
   simulatePlan,
   simulationOf,
@@ -27,7 +26,7 @@ import { type Bench, chosenOf, mean, type Measured, numberOf, quantile, type Row
 import { measureSamples, profilesOf, wholeRunMs } from "./measure-samples.ts";
 import { madeOnce } from "./reality/made-once.ts";
 import { type ExchangeCosts, replayReally, warmUp } from "./reality/replay.ts";
-import { atRest, servedSteps, stepsOf } from "./reality/served-steps.ts";
+import { asServed, atRest, type Served, stepsOf } from "./reality/served-steps.ts";
 import { slowDevice } from "./reality/slow-device.ts";
 import { type RealitySubject, realitySubjects } from "./reality/subjects.ts";
 
@@ -41,7 +40,7 @@ const mostCuts = 6;
 interface Known {
   readonly costs: ExchangeCosts;
   /** Of a pipeline, around the time of the replay. */
-  readonly steps?: readonly StepTime[];
+  readonly served?: Served;
 }
 
 interface Link {
@@ -138,8 +137,6 @@ function stageMeans(answers: readonly Answer[]): string {
     .join(", ");
 }
 
-const sumMs = (steps: readonly StepTime[]): number => steps.reduce((sum, { tookMs }) => sum + tookMs, 0);
-
 const off = (real: number, simulated: number): number => Math.abs(simulated / real - 1);
 
 export const bench: Bench = {
@@ -198,13 +195,13 @@ export const bench: Bench = {
         },
         { model: found.simulated, deviceSpeed: 1, links: () => link, arrivalsMs },
       );
-      const { costs, steps } = known ?? {};
-      const stepwise = steps
-        ? { cores: availableParallelism(), speed: wholeRunMs(found.simulated) / sumMs(steps) }
+      const { costs, served } = known ?? {};
+      const stepwise = served
+        ? { cores: availableParallelism(), speed: wholeRunMs(found.simulated) / served.wholeMs }
         : {};
       return {
         ...simulation,
-        model: { ...simulation.model, ...(steps ? { steps } : {}) },
+        model: { ...simulation.model, ...(served ? { steps: served.steps } : {}) },
         places: simulation.places.map((place) => ({ ...place, ...costs, ...stepwise })),
         inputs: Object.fromEntries(found.inputs[0] ?? new Map()),
       };
@@ -265,9 +262,9 @@ export const bench: Bench = {
         `  ${subject.model}: software adds ${quantile(costs.handlingMs, 0.5).toFixed(1)} ms to an exchange (p95 ${quantile(costs.handlingMs, 0.95).toFixed(1)}), ${costs.envelope.up} and ${costs.envelope.down} bytes travel around tensors`,
       );
       phase(`warming up over ${plans.length} plans`);
-      const rest = (): Promise<readonly Account[]> =>
+      const rest = (): Promise<readonly Result[]> =>
         stepsOf(unknown.model.description)
-          ? atRest(unknown, server, { plan: control, gapMs: subject.gapMs })
+          ? atRest(unknown, server, { variant: control.variant, gapMs: subject.gapMs })
           : Promise.resolve([]);
       const ways = [control, undefined].flatMap((plan) => chosen(subject).map((link) => ({ plan, link })));
       const count = numberOf(args, "seeds", subject.seeds);
@@ -292,13 +289,13 @@ export const bench: Bench = {
         );
         // How quick the machine is changes within minutes: what it was just before and just after is what the simulation goes by.
         const after = await rest();
-        const steps = await servedSteps(unknown, device, [...before, ...after]);
+        const told = await asServed(unknown, device, [...before, ...after]);
         before = after;
-        if (!steps) continue;
-        for (const one of now) one.known = { costs, steps };
-        const graphs = steps.filter(({ graph }) => graph !== undefined);
+        if (!told) continue;
+        for (const one of now) one.known = { costs, served: told };
+        const graphs = told.steps.filter(({ graph }) => graph !== undefined);
         say(
-          `  ${subject.model}: the server takes ${sumMs(steps).toFixed(0)} ms, the profile says ${wholeRunMs(unknown.model).toFixed(0)}; ${graphs.map(({ id, tookMs, runs }) => `${id} ${tookMs.toFixed(0)} (${runs})`).join(", ")}`,
+          `  ${subject.model}: the server takes ${told.wholeMs.toFixed(0)} ms, the profile says ${wholeRunMs(unknown.model).toFixed(0)}; ${graphs.map(({ id, tookMs, runs }) => `${id} ${tookMs.toFixed(0)} (${runs})`).join(", ")}`,
         );
       }
       const { loopDelayP50Ms, loopDelayP99Ms } = meter.read();

@@ -1,15 +1,18 @@
 import {
-  type Account,
   type Endpoint,
   housekeepingCall,
   type ModelDescription,
   radios,
+  type Result,
   silentObserver,
   sleep,
+  type StageTime,
+  startCut,
   type Step,
   type Tensor,
 } from "@longshore/core";
-import { type FixedPlan, followPlan, type Simulation, type StepTime, wholeSegment } from "@longshore/lab";
+import { elementsTogether } from "@longshore/engine";
+import { followPlan, type Simulation, type StepTime, wholeSegment } from "@longshore/lab";
 import { systemClock, systemRandom } from "@longshore/nodejs";
 import { dial, type Place, serverInfo } from "longshore/measure";
 import { mean } from "../harness.ts";
@@ -20,18 +23,26 @@ export function stepsOf({ variants }: ModelDescription): readonly Step[] | undef
   return body?.kind === "pipeline" ? body.steps : undefined;
 }
 
+/** A pipeline as a server that had nothing else to do worked it. */
+export interface Served {
+  /** What each step took, of a mean run. */
+  readonly steps: readonly StepTime[];
+  /** All that the server took, in milliseconds: what lies between steps, and what they waited for each other, too. */
+  readonly wholeMs: number;
+}
+
 /** Runs of which the mean is told. */
 const runsAtRest = 4;
 
 /**
- * What a server tells of some runs of a plan that leaves this device at once, while it has nothing else to do: one every `gapMs`, since
- * a processor that rested is slower than one that works without a break.
+ * Some runs of a whole pipeline at a server that has nothing else to do: one every `gapMs`, since a processor that rested is slower than
+ * one that works without a break. Inputs are sent as they are, so that nothing is decoded.
  */
 export async function atRest(
   { model, inputs }: Simulation,
   server: Place,
-  { plan, gapMs }: { readonly plan: FixedPlan; readonly gapMs: number },
-): Promise<readonly Account[]> {
+  { variant, gapMs }: { readonly variant: string; readonly gapMs: number },
+): Promise<readonly Result[]> {
   const clock = systemClock();
   const about = {
     address: `http://127.0.0.1:${server.port}`,
@@ -45,58 +56,70 @@ export async function atRest(
     device: place,
     place: () => place,
     segment: wholeSegment(model.description),
-    choose: () => plan,
+    choose: () => ({ variant, cut: startCut, place: about.id, codecs: {} }),
     activeWatts: 0,
     radio: radios.wired,
   });
-  const accounts: Account[] = [];
+  const results: Result[] = [];
   try {
     for (let run = 0; run < runsAtRest; run++) {
       await sleep(clock, gapMs);
-      accounts.push(...(await face.infer(model.description.name, inputs)).accounts);
+      results.push(await face.infer(model.description.name, inputs));
     }
   } finally {
     await place.close();
   }
-  return accounts;
+  return results;
 }
 
 /**
- * The steps of a pipeline as a server that had nothing else to do worked them: the mean time of each. For how many elements
- * a step runs is found with `engine`, on the inputs of the simulation. Undefined for a model of one graph.
+ * What a server told of its runs at rest. For how many elements a step runs is found with `engine`, on the inputs of the simulation, and
+ * how many of them it works on together as it reckons that. Undefined for a model of one graph.
  */
-export async function servedSteps(
+export async function asServed(
   { model: { description }, inputs }: Simulation,
   engine: Endpoint,
-  accounts: readonly Account[],
-): Promise<readonly StepTime[] | undefined> {
+  results: readonly Result[],
+): Promise<Served | undefined> {
   const all = stepsOf(description);
   if (!all) return undefined;
   const call = housekeepingCall("steps");
   const tensors = new Map(Object.entries(inputs as Readonly<Record<string, Tensor>>));
 
-  /** So many runs: what a step for each element made is joined along the first axis. */
-  async function runsOf({ id, run, forEach }: Step): Promise<number> {
-    if (!("model" in run) || forEach === undefined) return 1;
+  /** What a step for each element made is joined along the first axis. */
+  async function elementsOf({ id, forEach }: Step): Promise<number> {
+    if (forEach === undefined) return 1;
     const segment = { ...wholeSegment(description), to: id };
     const { outputs } = await engine.infer({ segment, inputs: tensors, codecs: {} }, call);
     for (const [name, { spec }] of outputs) if (name.startsWith(`${id}.`)) return spec.shape[0] ?? 1;
     return 1;
   }
 
+  let width = 1;
+  for (const { run, forEach } of all) {
+    if (!("model" in run) || forEach === undefined) continue;
+    const known = await engine.describe(run.model, run.version, call);
+    width = Math.max(width, known?.description.batching.maxBatchSize ?? 1);
+  }
+  const together = elementsTogether(width);
   const steps: StepTime[] = [];
   for (const step of all) {
-    const took = accounts.map(({ stages }) =>
-      stages
-        .filter(({ stage, name }) => name === step.id && (stage === "run" || stage === "transform"))
-        .reduce((sum, { tookMs }) => sum + tookMs, 0),
+    const took = results.map((result) =>
+      stageMs(result, ({ stage, name }) => name === step.id && (stage === "run" || stage === "transform")),
     );
     steps.push({
       id: step.id,
       graph: "model" in step.run ? step.run.model : undefined,
       tookMs: mean(took),
-      runs: await runsOf(step),
+      runs: await elementsOf(step),
+      ...(step.forEach === undefined ? {} : { together }),
     });
   }
-  return steps;
+  const whole = results.map((result) => result.tookMs - stageMs(result, ({ stage }) => stage === "network"));
+  return { steps, wholeMs: mean(whole) };
+}
+
+function stageMs({ accounts }: Result, counts: (stage: StageTime) => boolean): number {
+  const stages = accounts.flatMap((account) => account.stages).filter(counts);
+  return stages.reduce((sum, { tookMs }) => sum + tookMs, 0);
 }

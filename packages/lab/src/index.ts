@@ -11,4 +11,5 @@ export * from "./proxy/index.ts";
 export * from "./report/index.ts";
 export * from "./simulate/index.ts";
 export * from "./trace/index.ts";
+export { fifoSlots, type Slots, type StepWork } from "./work/index.ts";
 export * from "./world/index.ts";

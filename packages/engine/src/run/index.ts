@@ -4,6 +4,7 @@ export { type ElementBudget, elementBudget } from "./element-budget.ts";
 export { stateName } from "./wiring.ts";
 export { type PipelineRoom, pipelineRoom } from "./pipeline-room.ts";
 export type { SegmentRun } from "./run-action.ts";
+export { elementsTogether } from "./run-each.ts";
 export { runAnswers, runSegment, type SegmentResult } from "./run-segment.ts";
 export { cutAt } from "./crossing.ts";
 export { type PlanCache, planCache } from "./plan-cache.ts";

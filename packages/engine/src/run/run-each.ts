@@ -13,6 +13,11 @@ import { runValues } from "./values.ts";
 
 /** Elements that are worked on together: enough for the instances, and for a hop into a lane to pay. */
 const leastTogether = 8;
+/** Elements that are worked on together by models of which one has places for so many runs. */
+export function elementsTogether(width: number): number {
+  return Math.max(leastTogether, 2 * width);
+}
+
 /** Groups of elements of one request under way: while the models have one, the lane prepares the next. */
 const groupsUnderWay = 2;
 
@@ -33,8 +38,7 @@ export async function runEachAction(
   values.take([], drops);
   const count = taken.get(action.over)?.spec.shape[0] ?? 0;
   const models = modelActions(action.actions);
-  const width = Math.max(...models.map((one) => leaseOf(run, one).scheduler.width));
-  const together = Math.max(leastTogether, 2 * width);
+  const together = elementsTogether(Math.max(...models.map((one) => leaseOf(run, one).scheduler.width)));
   const groups = Math.max(1, Math.ceil(count / together));
   expect(run, action, count);
   const cut = groups === 1 ? () => taken : cutter(action, taken, together);

@@ -18,7 +18,7 @@ import {
   through,
   type ZoneId,
 } from "@longshore/core";
-import { fifoSlots } from "../world/service.ts";
+import { fifoSlots } from "../work/index.ts";
 import { batchGain, batchSlot, type FarmBatching } from "./batch-slot.ts";
 import { offersOf, type SimulatedModel, wholeSegment } from "../world/simulated-offers.ts";
 import { workOf } from "./farm-model.ts";

@@ -2,7 +2,6 @@ export * from "./fixed-plan.ts";
 export * from "./offload-world.ts";
 export * from "./plan-candidates.ts";
 export * from "./scenario.ts";
-export { fifoSlots, type Slots, type StepWork } from "./service.ts";
 export * from "./simulated-endpoint.ts";
 export { bucketOf, cutOf, drawnRunMs, segmentMs } from "./profile-times.ts";
 export { offersOf, type OfferTerms, type SimulatedModel, wholeSegment } from "./simulated-offers.ts";

@@ -21,11 +21,10 @@ import {
 } from "@longshore/core";
 import { emulatedLink, type EmulatedLink } from "../link/index.ts";
 import type { Trace } from "../trace/index.ts";
+import { fifoSlots, type Slots, stepSlots } from "../work/index.ts";
 import { type FixedPlan, followPlan } from "./fixed-plan.ts";
-import { fifoSlots, type Slots } from "./service.ts";
 import { envelopeBytes, simulatedEndpoint, type SimulatedEndpoint } from "./simulated-endpoint.ts";
 import { type SimulatedModel, wholeSegment } from "./simulated-offers.ts";
-import { stepSlots } from "./step-slots.ts";
 import { type VirtualClock, virtualClock } from "./virtual-clock.ts";
 import type { Envelope } from "./wire.ts";
 

@@ -12,9 +12,8 @@ import {
 import { placeInfo, toyModel } from "../fixtures/toy-model.ts";
 import { emulatedLink } from "../link/index.ts";
 import { constantTrace, poissonArrivals } from "../trace/index.ts";
-import { fifoSlots, runScenario, simulatedEndpoint, virtualClock } from "./index.ts";
-import { sharedProcessor } from "./shared-processor.ts";
-import { stepSlots } from "./step-slots.ts";
+import { fifoSlots, sharedProcessor, stepSlots } from "../work/index.ts";
+import { runScenario, simulatedEndpoint, virtualClock } from "./index.ts";
 
 const inputBytes = 1000;
 const hangsAtMs = 3000;

@@ -35,6 +35,14 @@ it("shares the time of a segment out between the steps between its cuts", () => 
   expect(within(steps, "c1", "end")).toEqual([["recognise", 1000, 4]]);
 });
 
+it("tells how many elements of a step are worked on together", () => {
+  const steps = [step("fit", undefined, 10), { ...step("read", "recognise", 60, 24), together: 16 }];
+  const model = { description: toy.description, steps };
+  expect(stepsWithin(model, bucket, { from: "fit", to: "end" })).toEqual([
+    { graph: "recognise", ratio: 1, runs: 24, together: 16 },
+  ]);
+});
+
 it("divides a step that is cut inside as the profile divides its head", () => {
   // 40 of 100 ms lie before the cut, of which the first step has 20: half of the second.
   const inside = bucket.cuts.map((one) =>

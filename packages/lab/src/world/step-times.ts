@@ -8,8 +8,8 @@ import {
   type Segment,
   startCut,
 } from "@longshore/core";
+import type { StepWork } from "../work/index.ts";
 import { cutOf } from "./profile-times.ts";
-import type { StepWork } from "./service.ts";
 import type { SimulatedModel } from "./simulated-offers.ts";
 
 /** A step of a pipeline, as it was measured in a run of the whole that nothing else disturbed. */
@@ -19,8 +19,10 @@ export interface StepTime {
   /** What it runs; undefined for a transform. */
   readonly graph: string | undefined;
   readonly tookMs: number;
-  /** Elements that its graph runs for, one by one; 1 for any other. */
+  /** Elements that it runs for, one by one; 1 for any other. */
   readonly runs: number;
+  /** Of those, how many are worked on together (see `StepWork`). */
+  readonly together?: number;
 }
 
 /** A model without known steps as work: one run. */
@@ -48,7 +50,12 @@ export function stepsWithin(
   if (totalMs <= 0) return whole;
   return parts
     .filter(({ partMs }) => partMs > 0)
-    .map(({ graph, runs, partMs }) => ({ graph, runs, ratio: partMs / totalMs }));
+    .map(({ graph, runs, together, partMs }) => ({
+      graph,
+      runs,
+      ratio: partMs / totalMs,
+      ...(together === undefined ? {} : { together }),
+    }));
 }
 
 /** Steps before a cut, and the share of the one that it lies inside of: what its head takes beyond the steps before. */

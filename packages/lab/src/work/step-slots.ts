@@ -2,11 +2,13 @@
  * A place that works pipelines as an engine does: the steps of several requests side by side. Each graph has one instance
  * with a queue of its own, all transforms have one thread, and no more graphs run at once than there are cores; transforms
  * come on top, and what is under way then shares the cores. A step that runs for each element asks for its graph anew for each, so that
- * two requests in the same step take turns. Within a queue it is first come, first served.
+ * two requests in the same step take turns, and one with two groups of elements under way takes two of three. Within a queue it is
+ * first come, first served.
  */
-import { abortError, type Call, type Clock, LongshoreError, whenAborted } from "@longshore/core";
+import { abortError, type Call, type Clock, fanOut, LongshoreError, whenAborted } from "@longshore/core";
 import type { Slots, StepWork } from "./service.ts";
 import { type SharedProcessor, sharedProcessor } from "./shared-processor.ts";
+import { aloneRatio, groupsUnderWay, stepPartsOf } from "./step-parts.ts";
 
 /** A run of a step that waits for its graph, or for the thread of the transforms. */
 interface Turn {
@@ -85,23 +87,25 @@ export function stepSlots(options: {
   }
 
   async function work(
-    serviceMs: number,
-    steps: readonly StepWork[],
+    parts: ReturnType<typeof stepPartsOf>,
+    wholeMs: number,
     call: Call,
     request: Inside,
   ): Promise<{ readonly queueMs: number; readonly serviceMs: number }> {
     const startedMs = clock.nowMs();
     let queueMs = 0;
-    for (const { graph, ratio, runs } of steps) {
-      const workMs = (ratio * serviceMs) / runs;
-      for (let index = 0; index < runs; index++) {
-        const waitedMs = await run(graph, workMs, call, () => {
-          request.begun = true;
-          if (graph !== undefined) addTo(request.leftMs, graph, -workMs);
-        });
-        // From the first run on a step is running, as an engine counts it.
-        if (index === 0) queueMs += waitedMs;
-      }
+    for (const groups of parts) {
+      await fanOut(groups.length, groupsUnderWay, call, async (index, own) => {
+        for (const { graph, ratio, first } of groups[index] ?? []) {
+          const workMs = ratio * wholeMs;
+          const waitedMs = await run(graph, workMs, own, () => {
+            request.begun = true;
+            if (graph !== undefined) addTo(request.leftMs, graph, -workMs);
+          });
+          // From the first run on a step is running, as an engine counts it; groups wait side by side.
+          if (first) queueMs += waitedMs / groups.length;
+        }
+      });
     }
     return { queueMs, serviceMs: clock.nowMs() - startedMs - queueMs };
   }
@@ -116,13 +120,15 @@ export function stepSlots(options: {
           `${waiting} requests wait already; the limit is ${maxQueue}`,
         );
       }
-      const drawnMs = serviceMs();
+      const parts = stepPartsOf(steps);
+      // Alone it takes the service time, whatever of its work goes on side by side.
+      const wholeMs = serviceMs() / aloneRatio(parts, cores);
       const leftMs = new Map<string, number>();
-      for (const { graph, ratio } of steps) if (graph !== undefined) addTo(leftMs, graph, ratio * drawnMs);
+      for (const { graph, ratio } of steps) if (graph !== undefined) addTo(leftMs, graph, ratio * wholeMs);
       const request: Inside = { leftMs, begun: false };
       inside.add(request);
       try {
-        return await work(drawnMs, steps, call, request);
+        return await work(parts, wholeMs, call, request);
       } finally {
         inside.delete(request);
       }

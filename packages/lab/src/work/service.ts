@@ -4,10 +4,15 @@ import { abortError, type Call, type Clock, LongshoreError, whenAborted } from "
 export interface StepWork {
   /** Undefined for a transform. */
   readonly graph: string | undefined;
-  /** 0..1 of the service time. */
+  /** 0..1 of the work of the request. */
   readonly ratio: number;
-  /** Runs that it consists of, one after the other. */
+  /** Elements that it runs for, one by one. */
   readonly runs: number;
+  /**
+   * Elements that are worked on together, by this step and those around it that say the same, while the next so many are worked on
+   * beside them. Undefined for a step that does all its runs before the next one begins.
+   */
+  readonly together?: number;
 }
 
 /** What works requests in the order of arrival: whole ones (`fifoSlots`), or their steps (`stepSlots`). */

@@ -9,16 +9,14 @@ import {
 import { placeInfo, toyModel } from "../fixtures/toy-model.ts";
 import { constantTrace } from "../trace/index.ts";
 import {
-  fifoSlots,
   offloadWorld,
   simulatedEndpoint,
   type SimulatedModel,
-  type Slots,
   virtualClock,
   type VirtualClock,
   wholeSegment,
-} from "./index.ts";
-import { stepSlots } from "./step-slots.ts";
+} from "../world/index.ts";
+import { fifoSlots, type Slots, stepSlots, type StepWork } from "./index.ts";
 
 const call = housekeepingCall("test");
 
@@ -76,11 +74,12 @@ describe("stepSlots", () => {
       [0, 100],
       [1, 200],
     ]);
-    // The second has the first graph from 40 to 70 ms; from then on both take turns in the other, where two of four elements are done.
+    // The second has the first graph from 40 to 70 ms; from then on both take turns in the other, where two of four elements are done
+    // and the third is asked for by then.
     const clock = virtualClock();
     const answers = await answeredAt(clock, stepSlots({ clock, cores: 2 }), arrivals);
     expect(answers).toEqual([
-      [0, 130],
+      [0, 115],
       [1, 160],
     ]);
   });
@@ -106,6 +105,46 @@ describe("stepSlots", () => {
     });
     await clock.runUntil(Promise.all(all));
     expect(ends).toEqual([60, 80]);
+  });
+
+  describe("with elements that are worked on together", () => {
+    const each = { runs: 4, together: 2 };
+    /** Crops, then a recogniser: 20 and 80 of 100, in two groups of two elements. */
+    const grouped = [
+      { graph: undefined, ratio: 0.2, ...each },
+      { graph: "recognise", ratio: 0.8, ...each },
+    ];
+    const recognised = [{ graph: "recognise", ratio: 1, runs: 4 }];
+
+    /** When requests that come at these instants, of 90 ms alone, are done. */
+    async function doneAt(
+      cores: number,
+      arrivals: readonly (readonly [atMs: number, steps: readonly StepWork[]])[],
+    ): Promise<readonly number[]> {
+      const clock = virtualClock();
+      const slots = stepSlots({ clock, cores });
+      const all = arrivals.map(async ([atMs, steps]) => {
+        await new Promise<void>((resolve) => clock.timer(atMs, resolve));
+        await slots.work(() => 90, call, undefined, steps);
+        return Math.round(10 * clock.nowMs()) / 10;
+      });
+      return clock.runUntil(Promise.all(all));
+    }
+
+    it("takes the service time alone, on one core and on several", async () => {
+      for (const cores of [1, 2]) expect(await doneAt(cores, [[0, grouped]])).toEqual([90]);
+    });
+
+    it("works a graph for two groups of a request in turns with another request's runs", async () => {
+      // The crops of a group take 10 ms, each element 20. The graph takes one of each group by 50 ms, then one of the other request's of
+      // 22.5, then again one of each group.
+      expect(
+        await doneAt(2, [
+          [0, grouped],
+          [25, recognised],
+        ]),
+      ).toEqual([112.5, 180]);
+    });
   });
 
   it("tells the wait for the graphs that a segment needs, in its offers, and counts what is still to come", async () => {
