@@ -1,3 +1,4 @@
+import type { ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import type { Clock } from "@longshore/core";
 
@@ -5,7 +6,8 @@ import type { Clock } from "@longshore/core";
  * A client that says that nothing more comes (FIN) has gone, or closed its sending half and waits for the answer: the system
  * tells no more of it. Who has gone resets the connection when something is written to it, so a reply is begun that may come
  * before any other and says nothing, "100 Continue". After a reset, writing fails, also of nothing; until then somebody may
- * be there.
+ * be there. Where nothing can be written that says nothing, in the middle of a reply, and to clients of HTTP/1.0, which know no interim
+ * replies, who has ended its half is taken for gone.
  */
 
 const interim = "HTTP/1.1 100 Continue\r\n\r\n";
@@ -25,4 +27,19 @@ export function watchHalfClosed(socket: Socket, clock: Clock): Disposable {
     });
   let timer = look();
   return { [Symbol.dispose]: () => timer[Symbol.dispose]() };
+}
+
+/** The same for a connection that Node.js's server reads, where that is told to allow half of one (`httpAllowHalfOpen`). */
+export function waitHalfClosed(socket: Socket, clock: Clock): void {
+  socket.once("end", () => {
+    // Node.js keeps the response under way there. By now it has ended a connection with none, or with half a request.
+    const { _httpMessage: response } = socket as Socket & { _httpMessage?: ServerResponse | null };
+    if (!response || !socket.writable) return;
+    if (response.headersSent || response.req.httpVersion === "1.0") {
+      socket.end();
+      return;
+    }
+    const watching = watchHalfClosed(socket, clock);
+    socket.once("close", () => watching[Symbol.dispose]());
+  });
 }

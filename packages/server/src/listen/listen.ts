@@ -6,9 +6,10 @@ import {
   type ServerResponse,
 } from "node:http";
 import { createServer as createSecureServer, type Server as SecureServer } from "node:https";
-import type { AddressInfo } from "node:net";
+import type { AddressInfo, Socket } from "node:net";
 import { type Handler, LongshoreError, releaser } from "@longshore/core";
 import { connectionEnds, type ExchangeParts, serveExchange } from "./exchange.ts";
+import { waitHalfClosed } from "./half-closed.ts";
 import { onClientError, onConnect, onExpectation, refuseHost } from "./not-served.ts";
 import { type CompleteOptions, completeOptions, type ListenOptions } from "./options.ts";
 import { createPeerReader } from "./peer.ts";
@@ -69,7 +70,7 @@ function makeServer(options: CompleteOptions): {
   };
   if (!options.tls) return { server: createServer(limits), secure: undefined };
   try {
-    const secure = createSecureServer({ ...limits, ...nodeTls(options.tls) });
+    const secure = createSecureServer({ ...limits, ...nodeTls(options.tls), allowHalfOpen: true });
     return { server: secure, secure };
   } catch (thrown) {
     throw tlsError(thrown);
@@ -113,6 +114,11 @@ export async function listen(handler: Handler, given: ListenOptions): Promise<Li
   server.on("checkExpectation", onExpectation);
   server.on("connect", onConnect);
   server.on("clientError", onClientError);
+  // In no documentation of Node.js, but in its code for long: a test tells when it is no more.
+  Object.assign(server, { httpAllowHalfOpen: true });
+  server.on(secure ? "secureConnection" : "connection", (socket: Socket) =>
+    waitHalfClosed(socket, options.clock),
+  );
   // What is encrypted stays with Node.js's server as a whole: deciphering costs more than it does.
   const quick = secure
     ? undefined
