@@ -226,6 +226,8 @@ describe("queue", () => {
     expect(
       outcomes.map((one) => (one.status === "rejected" ? (one.reason as LongshoreError).reason : "answered")),
     ).toEqual(["answered", "evicted", "evicted"]);
+    // Whoever comes back then does not wait.
+    expect(outcomes[2]).toMatchObject({ reason: { retryAfterMs: 1 } });
   });
 });
 

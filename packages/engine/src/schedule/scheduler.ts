@@ -73,7 +73,14 @@ export class GraphScheduler implements Scheduler {
     this.name = name;
     this.isolation = isolation;
     this.width = instances.length * Math.max(1, Math.min(8, batching.maxBatchSize));
-    this.#room = waitingRoom({ name, clock, times: this.#times, weightOf, changed: () => this.#pump() });
+    this.#room = waitingRoom({
+      name,
+      clock,
+      times: this.#times,
+      weightOf,
+      waitMs: (item) => forecast(item, this.#outlook(item.tenant)).waitMs,
+      changed: () => this.#pump(),
+    });
     this.#desk = ticketDesk({
       name,
       most: maxQueued + instances.length,

@@ -1,5 +1,5 @@
 import { type Clock, LongshoreError, type TenantId } from "@longshore/core";
-import { type FairQueue, fairQueue, type Flow } from "./fair-queue.ts";
+import { type FairQueue, fairQueue } from "./fair-queue.ts";
 import type { WaitingRules } from "./queue-policy.ts";
 import type { RunTimes } from "./run-times.ts";
 import type { Waiting } from "./waiting.ts";
@@ -26,11 +26,13 @@ export interface RoomParts {
   readonly clock: Clock;
   readonly times: RunTimes;
   readonly weightOf: (tenant: TenantId) => number;
+  /** How long one like it would wait if it came now, in milliseconds. */
+  readonly waitMs: (item: Waiting) => number;
   /** Called when time changed who waits or in which order. */
   readonly changed: () => void;
 }
 
-export function waitingRoom({ name, clock, times, weightOf, changed }: RoomParts): WaitingRoom {
+export function waitingRoom({ name, clock, times, weightOf, waitMs, changed }: RoomParts): WaitingRoom {
   const queue = fairQueue<Waiting>(weightOf);
   const byLevel = new Map<number, number>();
 
@@ -52,39 +54,42 @@ export function waitingRoom({ name, clock, times, weightOf, changed }: RoomParts
     }
   }
 
+  /** Refuses one that has left the queue; it may come back when one like it would wait no longer than it can. */
+  function evict(item: Waiting, why: string, longestMs: number): void {
+    const retryAfterMs = Math.max(1, Math.ceil(waitMs(item) - longestMs));
+    item.reject(new LongshoreError("evicted", "queue", why, { retryAfterMs }));
+  }
+
   function timedOut(item: Waiting): void {
     if (!leave(item)) return;
     if (item.rules.timeoutAction === "delay") {
       item.delayed = true;
       enter(item);
     } else {
-      item.reject(
-        new LongshoreError(
-          "evicted",
-          "queue",
-          `waited ${item.rules.timeoutMs} ms for ${name}, which is the longest that its queue allows`,
-        ),
-      );
+      const { timeoutMs } = item.rules;
+      const why = `waited ${timeoutMs} ms for ${name}, which is the longest that its queue allows`;
+      evict(item, why, timeoutMs);
     }
     changed();
   }
 
-  function hopeless({ deadlineMs, rows, rowBytes }: Waiting, nowMs: number): LongshoreError | undefined {
-    if (nowMs > deadlineMs) {
-      return new LongshoreError(
-        "deadline-exceeded",
-        "queue",
-        `the deadline passed while waiting for ${name}`,
-      );
-    }
+  /** What even the fastest run takes where that is too long, 0 where the deadline has passed; else undefined. */
+  function hopeless({ deadlineMs, rows, rowBytes }: Waiting, nowMs: number): number | undefined {
+    if (nowMs > deadlineMs) return 0;
     if (deadlineMs === Infinity) return undefined;
     const fastestMs = times.fastestMs(rows, nowMs, rowBytes);
-    if (fastestMs === undefined || nowMs + fastestMs <= deadlineMs) return undefined;
-    return new LongshoreError(
-      "evicted",
-      "queue",
-      `${name}: ${Math.ceil(deadlineMs - nowMs)} ms are left and the fastest run took ${Math.ceil(fastestMs)} ms`,
-    );
+    return fastestMs === undefined || nowMs + fastestMs <= deadlineMs ? undefined : fastestMs;
+  }
+
+  function refuse(item: Waiting, nowMs: number, fastestMs: number): void {
+    const leftMs = item.deadlineMs - nowMs;
+    if (leftMs < 0) {
+      const passed = `the deadline passed while waiting for ${name}`;
+      item.reject(new LongshoreError("deadline-exceeded", "queue", passed));
+      return;
+    }
+    const why = `${name}: ${Math.ceil(leftMs)} ms are left and the fastest run took ${Math.ceil(fastestMs)} ms`;
+    evict(item, why, item.deadlineMs - fastestMs - item.enqueuedMs);
   }
 
   return {
@@ -101,19 +106,18 @@ export function waitingRoom({ name, clock, times, weightOf, changed }: RoomParts
     enter,
     leave,
     evictOf(tenant, why) {
-      const flow: Flow<Waiting> = queue.flow(tenant);
-      const last = flow.items.at(-1);
+      const last = queue.flow(tenant).items.at(-1);
       if (!last || !leave(last)) return false;
-      last.reject(new LongshoreError("evicted", "queue", why, { retryAfterMs: Math.max(1, flow.workMs) }));
+      evict(last, why, 0);
       return true;
     },
     isHopeless: (item, nowMs) => hopeless(item, nowMs) !== undefined,
     refuseHopeless(nowMs) {
       for (let head = queue.head(); head; head = queue.head()) {
-        const problem = hopeless(head, nowMs);
-        if (!problem) return;
+        const fastestMs = hopeless(head, nowMs);
+        if (fastestMs === undefined) return;
         leave(head);
-        head.reject(problem);
+        refuse(head, nowMs, fastestMs);
       }
     },
     rejectAll(problem) {
