@@ -255,10 +255,12 @@ it("wrong uses of the options are refused with what to do", async () => {
       "is not encrypted, but 'https://h:1' is",
     ],
     [["directory", "list", "ftp://h"], "a directory is"],
+    [["directory", "list", ""], "a directory is"],
     [["directory", "list", "dns://localhost:53/store.example"], "give its address"],
     [["directory", "list", "dns://127.0.0.1:1/"], "no name of DNS"],
   ] as const) {
     const { code, notes } = await command(...args);
     expect([code, notes.includes(words) ? words : notes]).toEqual([2, words]);
   }
+  expect((await command("directory", "list", "ftp://user:secret@h")).notes).not.toContain("secret");
 });

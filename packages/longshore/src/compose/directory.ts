@@ -77,7 +77,7 @@ async function sourceOf(
   { from, credentials, tls, resolver }: DirectoryOptions,
   { clock, random }: DirectoryParts,
 ): Promise<RecordSource> {
-  if (!/^[a-z]+:/.test(from)) return fileSource(from, { clock });
+  if (from !== "" && !/^[a-z]+:/.test(from)) return fileSource(from, { clock });
   if (from.startsWith("dns:")) {
     const [, server, domain = from.slice(4)] = /^dns:\/\/([^/]+)\/(.+)$/.exec(from) ?? [];
     const asked = resolver ?? (server === undefined ? systemResolver() : resolverAt(server));
@@ -88,10 +88,12 @@ async function sourceOf(
     return natsDirectory(from, shown, { clock, random });
   }
   if (!/^https?:/.test(from)) {
+    // What was given may hold credentials.
+    const given = from.includes("@") ? "" : `, not '${from.slice(0, 60)}'`;
     throw new LongshoreError(
       "invalid-configuration",
       "resolve",
-      `a directory is a file, an http address, dns:DOMAIN or nats:HOST, not '${from.slice(0, 60)}'`,
+      `a directory is a file, an http address, dns:DOMAIN or nats:HOST${given}`,
     );
   }
   const transport = httpTransport({ address: from, clock, ...transportShown({ credentials, tls }) });
