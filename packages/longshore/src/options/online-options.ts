@@ -144,6 +144,6 @@ export async function serveUntilStopped(
     io.out(`${about.key}: ${about.text}`);
   }
   await stopped(io);
-  io.note("stopping: not ready any more, work under way is finished");
+  io.note("draining: new work is refused, work under way is finished");
   await server.close(options.drainSeconds * 1000, options.lingerSeconds * 1000);
 }
