@@ -178,12 +178,11 @@ class Watching implements GuardWatch {
     const { lostMs } = times;
     const passedMs = nowMs - this.#beganMs;
     if (lostMs === Infinity) return undefined;
-    const overdue = passedMs >= lostMs;
     // While the body is on its way, silence is the link's: what a run here is worth meanwhile, the guard says where it has the means.
     const weighs = times.waitMs !== undefined && hurries && place.books.allows;
-    if (!overdue && weighs && this.#arrivedMs === undefined && this.#tells()) return undefined;
+    if (weighs && this.#arrivedMs === undefined && this.#tells()) return undefined;
     if (this.#silenceMs(nowMs) >= this.#silentMs) return "silent";
-    if (overdue) return "overdue";
+    if (passedMs >= lostMs) return "overdue";
     const { health } = place;
     const failed = health.failing && health.downAtMs >= this.#startedMs;
     if (failed && passedMs >= this.#lateMs) return "failing";
