@@ -474,6 +474,29 @@ describe("linkBelief", () => {
     expect(slowest(14_000)).toBeGreaterThan(100);
   });
 
+  it("takes exchanges that wait for the next packets of a link whose packets come in bursts for no longer way", () => {
+    const link = fresh();
+    const random = seededRandom(5);
+    const burstMs = 60;
+    for (let seen = 0; seen < 8; seen++) link.roundTripSeen(20, seen);
+    for (let second = 1; second <= 60; second++) {
+      const startMs = 1000 * second + burstMs * random.next();
+      const note = link.sendStarted(20_000, "up", startMs);
+      // Six packets at once.
+      const firstMs = burstMs * Math.ceil(startMs / burstMs);
+      for (let packet = 1; packet <= 14; packet++)
+        note.progressed(
+          Math.min(20_000, packet * packetBytes),
+          firstMs + burstMs * Math.floor((packet - 1) / 6) + 20,
+        );
+      note.ended(firstMs + 2 * burstMs + 20, true);
+      const askedMs = startMs + 500;
+      const passedMs = burstMs * Math.ceil(askedMs / burstMs);
+      link.roundTripSeen(passedMs - askedMs + 20, passedMs + 20);
+    }
+    expect(meanOf(link.roundTripMs(61_000))).toBeLessThan(26);
+  });
+
   it("goes on believing in the longest trips of a way whose trips vary", () => {
     const link = linkBelief();
     const random = seededRandom(5);

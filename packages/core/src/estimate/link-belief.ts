@@ -42,6 +42,11 @@ const hintedRoundTripFactor = 6;
  */
 const farTripRatio = 2;
 const longerTrips = 4;
+/**
+ * What the link takes to carry an exchange counts as its own up to this of the 16 values, once it was seen to carry anything; before that up
+ * to the middle. Of packets that come in bursts half take longer than the median: as a longer way they would be believed in twice.
+ */
+const seldomMore = 13;
 /** So many exchanges are learned from at once where nobody asks meanwhile. */
 const mostExchanges = 64;
 const maxProbePackets = 64;
@@ -108,7 +113,8 @@ export function linkBelief(options: LinkBeliefOptions = {}): LinkBelief {
    * was slow for a while seems to be a long way off for as long as its exchanges are remembered.
    */
   function pathOf(tookMs: number, bytes: number, now: number): number {
-    const carryMs = sides.up.drainMs(bytes, now, false)[estimateSize / 2] ?? 0;
+    const known = sides.up.origin !== "prior";
+    const carryMs = sides.up.drainMs(bytes, now, false)[known ? seldomMore : estimateSize / 2] ?? 0;
     return Math.max(base(), tookMs - carryMs);
   }
 
