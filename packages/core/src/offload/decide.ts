@@ -40,7 +40,7 @@ export function decide(
     if (outcome.filter === "deadline" && loop.triesRefused(nowMs)) {
       // What is believed of the links would keep out those that follow, too: they are tried as if this one had been let in.
       const late = fromWhere(loop, { ...job, evenLate: true }, held, exclude, nowMs);
-      if (!isInfeasible(late)) loop.tryLinks(job, late);
+      if (!isInfeasible(late)) loop.tryLinks(job, late, tally);
     }
     // What the last place said is more use than that no other one is left.
     throw broke ?? (job.unjudged === true ? refusal(loop, outcome, nowMs) : noPlace(outcome));

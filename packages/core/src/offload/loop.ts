@@ -19,7 +19,7 @@ import { releaser } from "../tensor/index.ts";
 import { followPlaces, type Places, radioState, type RadioState } from "../places/index.ts";
 import { linkProbes, linkUpkeep, loadProbes } from "../probe/index.ts";
 import { type Held, withStepModels } from "../parts/index.ts";
-import { type Backlog, backlogOf } from "../stream/index.ts";
+import { type Backlog, backlogOf, type Tally } from "../stream/index.ts";
 import { type Job, nobody } from "./job.ts";
 import { type Knowledge, knowledgeOf } from "./knowledge.ts";
 import { type KnownModel, slownessHere } from "../places/index.ts";
@@ -63,7 +63,7 @@ export interface Loop {
   /** What was experienced is taken into the beliefs, soon and off the path of requests. */
   upkeep(): void;
   /** Tries links that nobody tried for a while and that could pay, after a request that was answered or that none answers in time. */
-  tryLinks(job: Job, plan: Plan): void;
+  tryLinks(job: Job, plan: Plan, tally: Tally): void;
   /** Whether links are tried after a request that is refused now, which takes a plan: see `LinkProbes`. */
   triesRefused(nowMs: number): boolean;
   /** Asks who is next in line after a decision how busy it is. */
@@ -236,12 +236,11 @@ export function createLoop(given: OffloadParts): Loop {
       return Object.assign(made, { directory });
     },
     upkeep: upkeep.news,
-    tryLinks(job, plan) {
+    tryLinks(job, plan, { lostLegs: lost }) {
       if (stopped || places.all.size === 0 || plan.objective === "energy") return;
       const nowMs = clock.nowMs();
-      const { known, held } = job;
       const dueAtMs = nowMs + rhythm.soonestMs(nowMs);
-      probes.consider({ known, features: held.features, plan, dueAtMs }, nowMs);
+      probes.consider({ known: job.known, features: job.held.features, plan, lost, dueAtMs }, nowMs);
     },
     triesRefused: (nowMs) => probes.refused(nowMs),
     askLoads(plan) {

@@ -81,12 +81,13 @@ async function followPlans(
       end = await following;
     } catch (thrown) {
       // The next request may be in time, and hears of the links that this one waited for.
-      if (LongshoreError.is(thrown) && thrown.reason === "deadline-exceeded") afterwards(loop, job, plan);
+      if (LongshoreError.is(thrown) && thrown.reason === "deadline-exceeded")
+        afterwards(loop, job, plan, tally);
       throw thrown;
     }
     if (end.kind === "answered") {
       if (job.traffic && tally.charged) job.traffic.answered(tally.charged, tally.accounts);
-      afterwards(loop, job, plan);
+      afterwards(loop, job, plan, tally);
       if (!job.confirm || loop.checks?.awaiting) witness(loop, now, held, end);
       // What heads here made for one reader only; state may share its memory, and so may what the request brought.
       const crossed = held.cut !== job.held.cut && !job.held.arriving && !sequence;
@@ -124,9 +125,9 @@ async function followPlans(
 }
 
 /** What a request taught is written down, and links are tried for the next one. */
-function afterwards(loop: Loop, job: Job, plan: Plan): void {
+function afterwards(loop: Loop, job: Job, plan: Plan, tally: Tally): void {
   loop.upkeep();
-  loop.tryLinks(job, plan);
+  loop.tryLinks(job, plan, tally);
 }
 
 /** The one leg of a plan that runs everything here in one go; then nothing has to be raced. */

@@ -34,7 +34,7 @@ function probesOf(clock: ManualClock, link: Link, looked: readonly Place[], loca
 function frame(dueAtMs = Infinity): Considered {
   const known = { here: false } as unknown as KnownModel;
   const plan = { objective: "throughput", legs: [] } as unknown as Plan;
-  return { known, features: { bytes: 1000 }, plan, dueAtMs };
+  return { known, features: { bytes: 1000 }, plan, lost: [], dueAtMs };
 }
 
 /** Bytes that a place is sent to find out about its link, of a request that is expected to take 100 ms there. */
@@ -121,6 +121,22 @@ it("tells the next decision once to which places a train was sent just before, o
   probes.consider(frame(), 0);
   expect(news(60)).toEqual(looked.slice(0, 4));
   expect(news(60)).toEqual([]);
+});
+
+it("tells the next decision of places where a request was given up just before, which may still be passing", () => {
+  const clock = manualClock();
+  const link = linkOf(50, 0);
+  const looked = ["a", "b"].map((id) => placeAt(clock, link, () => undefined, id));
+  using probes = probesOf(clock, link, looked);
+  const newsOf = (atMs: number, laterMs: number): readonly unknown[] => {
+    probes.consider({ ...frame(), lost: [{ endpoint: "b" }, { endpoint: "here" }] }, atMs);
+    return [...probes.news(atMs + laterMs)];
+  };
+  expect(newsOf(0, 60)).toEqual([looked[1]]);
+  // It has passed by then, and writing down takes time: not after each of many.
+  expect(newsOf(1000, 500)).toEqual([]);
+  expect(newsOf(2000, 10)).toEqual([looked[1]]);
+  expect(newsOf(2010, 10)).toEqual([]);
 });
 
 it("sends shorter trains to a link that was slow with one or lost it, until they are quick again", async () => {

@@ -28,8 +28,9 @@ export interface LinkProbes extends Disposable {
   /** Whether a request that is refused is worth a plan to consider links by: no more often than a link is considered. */
   refused(nowMs: number): boolean;
   /**
-   * Places that were sent a train just now, for the request that is decided next; each once. Of many those that were asked first: each
-   * takes one or two milliseconds to write down what is believed of its link, so the others are left to upkeep.
+   * Places of whose links more is known by the moment, for the request that is decided next, each once: a train is on its way there, or
+   * what a request left passes that was given up just now. Of many the first: each takes one or two milliseconds to write down what is
+   * believed of its link, so the others are left to upkeep.
    */
   news(nowMs: number): readonly Place[];
 }
@@ -40,6 +41,8 @@ export interface Considered {
   readonly features: Features;
   /** What was decided of this one. */
   readonly plan: Plan;
+  /** Legs of it that were given up, or failed. */
+  readonly lost: readonly { readonly endpoint: EndpointId }[];
   /** When the next one is expected; Infinity where nothing is known of their rhythm. */
   readonly dueAtMs: number;
 }
@@ -107,8 +110,8 @@ export function linkProbes(
   const underWay = new Map<Place, AbortController>();
   /** What is kept of a place goes with it. */
   const consideredMs = new WeakMap<Place, number>();
-  /** Places that were sent a train since the last decision, and when. */
-  const asked = new Map<Place, number>();
+  /** Places to whose links something happened since the last decision that goes on, and when. */
+  const changing = new Map<Place, number>();
   /**
    * The longest train for each place, Infinity unless one was slow or lost lately: a link that collapsed is believed to be in an outage at
    * first, behind which it is as quick as before, so that its belief alone would clog it with train after train.
@@ -126,7 +129,7 @@ export function linkProbes(
     const control = new AbortController();
     const sentMs = clock.nowMs();
     underWay.set(place, control);
-    asked.set(place, sentMs);
+    changing.set(place, sentMs);
     try {
       const late = `${id} did not take a probe in time`;
       await askProbe(clock, place, bytes, control, { callId: `probe-${id}`, mostMs: probeDeadlineMs, late });
@@ -186,9 +189,9 @@ export function linkProbes(
       return true;
     },
     news(nowMs) {
-      if (asked.size === 0) return none;
-      const fresh = [...asked].filter(([, atMs]) => nowMs - atMs < restMs).map(([place]) => place);
-      asked.clear();
+      if (changing.size === 0) return none;
+      const fresh = [...changing].filter(([, atMs]) => nowMs - atMs < restMs).map(([place]) => place);
+      changing.clear();
       return fresh.slice(0, mostNews);
     },
     consider(request, nowMs) {
@@ -208,6 +211,7 @@ export function linkProbes(
         const due = rhythm && (here === undefined || request.dueAtMs - nowMs > roundTripMs);
         const atMs = due ? Math.max(nowMs, request.dueAtMs - roundTripMs - aheadMs) : nowMs;
         if (atMs - (consideredMs.get(place) ?? -Infinity) < restMs) continue;
+        if (request.lost.some(({ endpoint }) => endpoint === id)) changing.set(place, nowMs);
         if (due) wait(place, link, request, atMs - nowMs);
         else {
           const more = probed(place, link, { ...request, dueAtMs: Infinity }, nowMs);
