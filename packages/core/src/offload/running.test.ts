@@ -67,6 +67,7 @@ function lossesAt() {
       way: undefined,
       mostWaitMs: undefined,
       refused: undefined,
+      late: undefined,
       ...change,
     };
     bookLoss(loop, running, "overtaken", newTally(), nowMs);

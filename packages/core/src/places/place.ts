@@ -70,7 +70,7 @@ export interface Place {
   readonly lateness: Lateness;
   /** The written-down belief about its link; another object whenever it was asked for again. */
   readonly table: LinkTable;
-  /** The last one before which, and after the one before that, something was heard of the place. */
+  /** The last one that was written down with something heard of the place since the one before. */
   readonly heardTable: LinkTable;
   /** A leg was sent there, which it promised to run in that time. */
   legBegan(promisedMs: number, nowMs: number): void;
