@@ -47,6 +47,27 @@ describe("localWork", () => {
     expect(work.queueMs(2200)).toBe(0);
   });
 
+  it("has runs that are kept back for earlier deadlines begin first where they would wait longer, the earliest first", () => {
+    const work = localWork(2);
+    const told: string[] = [];
+    const keep = (deadlineMs: number): Disposable =>
+      work.keepBack(deadlineMs, (longerMs) => {
+        told.push(`${deadlineMs}: ${longerMs}`);
+        if (deadlineMs === 700) work.begin(30, 0, deadlineMs);
+      });
+    const kept = [keep(900), keep(700), keep(800)];
+    // One slot is free behind it.
+    work.begin(100, 0, 850);
+    expect(told).toEqual([]);
+    work.begin(50, 0, 850);
+    expect(told).toEqual(["700: 50", "800: 50"]);
+    // 30 and 50 one after the other.
+    expect(work.queueMs(0)).toBe(80);
+    for (const one of kept) one[Symbol.dispose]();
+    work.begin(50, 0);
+    expect(told).toHaveLength(2);
+  });
+
   it("counts a run no more that was dropped before its turn came", () => {
     const work = localWork(1);
     work.begin(100, 0);

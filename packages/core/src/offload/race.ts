@@ -126,7 +126,7 @@ class Race {
     const bounded = on === "begin" && !waits && this.#tally.lostLegs.length === 0 && places.all.size > 1;
     const mostWaitMs = place && bounded ? mostWaitAt(place, leg, this.#held, clock.nowMs()) : undefined;
     const child = childCall(call, here ? {} : legCall(self, this.#job, leg, mostWaitMs), controllers);
-    const running = beginLeg(this.#loop, leg, place, child.cancel, waits, mostWaitMs);
+    const running = beginLeg(this.#loop, leg, place, child, waits, mostWaitMs);
     this.#job.beside?.begins(leg.endpoint);
     this.#running.set(leg.id, running);
     recordBegin(this.#loop, call.id, leg, on);

@@ -1,4 +1,4 @@
-import { type Late, LongshoreError } from "../base/index.ts";
+import { type childCall, type Late, LongshoreError } from "../base/index.ts";
 import type { InferenceResponse, LoadReport, Progress } from "../endpoint/index.ts";
 import { exchangeMillijoules, meanOf, radios, type TransferNote } from "../estimate/index.ts";
 import { latestOf, type Leg, type Plan, type Trigger } from "../plan/index.ts";
@@ -53,7 +53,7 @@ export function beginLeg(
   loop: Loop,
   leg: Leg,
   place: Place | undefined,
-  cancel: (reason: LongshoreError) => void,
+  { call, cancel }: Pick<ReturnType<typeof childCall>, "call" | "cancel">,
   waits = false,
   mostWaitMs?: number,
 ): Running {
@@ -67,7 +67,7 @@ export function beginLeg(
     place,
     aloneMs,
     usualMs: aloneMs + (place?.queueMs(nowMs) ?? 0),
-    work: place ? undefined : loop.work.begin(leg.holdsMs ?? expectedMs, nowMs),
+    work: place ? undefined : loop.work.begin(leg.holdsMs ?? expectedMs, nowMs, call.deadlineMs),
     exchange: place ? loop.radio.begun(nowMs) : undefined,
     waits,
     beganMs: waits ? undefined : nowMs,

@@ -74,7 +74,7 @@ async function* answersAt(loop: Loop, job: Job, leg: Leg): AsyncIterable<Inferen
     throw new LongshoreError("unreachable", "plan", `${leg.endpoint} is not known any more`);
   }
   const child = childCall(call, here ? {} : legCall(self, job, leg));
-  const running = beginLeg(loop, leg, place, child.cancel);
+  const running = beginLeg(loop, leg, place, child);
   recordBegin(loop, call.id, leg, "begin");
   note?.({ kind: "started", leg: leg.id, endpoint: leg.endpoint, atMs: clock.nowMs() });
   let outcome: Parameters<typeof recordEnd>[3] = "lost";

@@ -29,6 +29,8 @@ export interface GuardTimes {
   readonly backUpMs: () => number;
   /** Of a back-up here, what of that is its queue. Without it, nothing is late that has no deadline. */
   readonly waitMs?: () => number;
+  /** Of a back-up here: it is kept back for a deadline, see `LocalWork`. */
+  readonly keepBack?: LocalWork["keepBack"];
   /** What still has to run here after the leg, in milliseconds; 0 when it gives the answer. */
   readonly afterMs: number;
   /** Times from now until the next request, which would find this place occupied by the back-up; see `Arrivals`. */
@@ -99,6 +101,7 @@ export function guardFor(
     lostMs: latestMs === Infinity ? elsewhereMs(leg.predicted.completionMs).lostMs : Infinity,
     backUpMs: () => atPlanMs - queuedMs + work.queueMs(clock.nowMs()),
     waitMs: () => work.queueMs(clock.nowMs()),
+    keepBack: (deadlineMs, before) => work.keepBack(deadlineMs, before),
     untilNextMs: (nowMs) => (work.fills(nowMs) ? arrivals.untilNextMs(nowMs) : none),
     afterMs,
   };

@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { housekeepingCall, LongshoreError, seededRandom } from "../base/index.ts";
 import { arrivals, certain, type Estimate, estimateSize, type Link } from "../estimate/index.ts";
 import type { Leg } from "../plan/index.ts";
-import { elsewhereMs, guardAlone, guardFor, lateAloneMs } from "./guard-times.ts";
+import { elsewhereMs, guardAlone, guardFor, type GuardTimes, lateAloneMs } from "./guard-times.ts";
 import { guardWatch } from "./guard-watch.ts";
 import { localWork } from "./local-work.ts";
 import { followPlace } from "./place.ts";
@@ -57,6 +57,8 @@ function watched(change: {
   readonly backUpMs?: () => number;
   /** Of a back-up here, what of that is its queue. */
   readonly waitMs?: () => number;
+  readonly keepBack?: GuardTimes["keepBack"];
+  readonly hurries?: boolean;
   /** What is expected of a leg whose back-up is at another place. */
   readonly elsewhere?: Estimate;
   /** Whether the back-up cannot start now. */
@@ -91,6 +93,7 @@ function watched(change: {
       latestMs: change.latestMs ?? 10_000,
       backUpMs: change.backUpMs ?? (() => 100),
       ...(change.waitMs ? { waitMs: change.waitMs } : {}),
+      ...(change.keepBack ? { keepBack: change.keepBack } : {}),
       afterMs: 0,
       earliestMs: 0,
       lostMs: Infinity,
@@ -101,6 +104,7 @@ function watched(change: {
     call: { ...housekeepingCall("test"), deadlineMs: change.deadlineMs ?? Infinity },
     ...(change.usualMs === undefined ? {} : { usualMs: change.usualMs }),
     ...(change.waits ? { waits: change.waits } : {}),
+    ...(change.hurries === undefined ? {} : { hurries: change.hurries }),
     ...(wayMs ? { way: () => ({ remainingMs: () => certain(wayMs()) }) } : {}),
     fire: (because) => {
       if (change.refuses?.() === true) return false;
@@ -253,6 +257,54 @@ describe("guardWatch", () => {
     expect(await firedMs(210, () => 0)).toBe(Infinity);
     // Elsewhere it may be quicker than its mean, and keeps nobody here waiting.
     expect(await firedMs(210)).toBe(0);
+  });
+
+  it("begins no run here for a deadline that the answer keeps by all that is believed, where nobody hurries", async () => {
+    let wayMs = 60;
+    const saving = {
+      drainMs: () => wayMs,
+      wayMs: () => wayMs,
+      waitMs: () => 0,
+      deadlineMs: 200,
+      latestMs: 90,
+    } as const;
+    const { clock, fired, watch } = watched({ ...saving, hurries: false });
+    watch.acknowledged(20_000);
+    await clock.advance(95);
+    expect(fired()).toBeUndefined();
+    // The link falls silent again while a run here is still in time.
+    wayMs = 4000;
+    await clock.advance(6);
+    expect(fired()).toBe(100);
+    const gone = watched({ ...saving, hurries: false });
+    gone.watch.acknowledged(20_000);
+    await gone.clock.advance(95);
+    expect(gone.fired()).toBe(90);
+  });
+
+  it("begins before another run here that would make it late, and only then", async () => {
+    let wouldWait: (longerMs: number) => void = () => undefined;
+    let kept = false;
+    const { fired, watch } = watched({
+      drainMs: () => 4000,
+      deadlineMs: 400,
+      latestMs: 290,
+      tokens: 0,
+      waitMs: () => 0,
+      keepBack: (deadlineMs, before) => {
+        expect(deadlineMs).toBe(400);
+        kept = true;
+        wouldWait = before;
+        return { [Symbol.dispose]: () => void (kept = false) };
+      },
+    });
+    wouldWait(200);
+    expect(fired()).toBeUndefined();
+    wouldWait(300);
+    expect(fired()).toBe(0);
+    expect(kept).toBe(true);
+    watch[Symbol.dispose]();
+    expect(kept).toBe(false);
   });
 
   it("starts what is far sooner at once where there are the means, and pays for it", async () => {

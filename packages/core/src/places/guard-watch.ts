@@ -88,6 +88,7 @@ class Watching implements GuardWatch {
   readonly #lateMs: number;
   /** And for so long a place is not silent that is well. */
   readonly #silentMs: number;
+  readonly #keptBack: Disposable | undefined;
   #timer: Disposable | undefined;
   #heardBytes = 0;
   #thoughtMs = -Infinity;
@@ -103,6 +104,10 @@ class Watching implements GuardWatch {
     // Who has just come may be cold; who failed and has answered nothing since is taken to be still gone.
     const known = place.proven || place.health.failing;
     this.#silentMs = known ? Math.max(leastLostMs, place.lateness.beyondMs(usualMs)) : Infinity;
+    const { call, times } = parts;
+    if (call.deadlineMs < Infinity) {
+      this.#keptBack = times.keepBack?.(call.deadlineMs, (longerMs) => this.#think(longerMs));
+    }
     this.#think();
   }
 
@@ -141,6 +146,7 @@ class Watching implements GuardWatch {
 
   [Symbol.dispose](): void {
     this.#over = true;
+    this.#keptBack?.[Symbol.dispose]();
     this.#timer?.[Symbol.dispose]();
   }
 
@@ -157,6 +163,12 @@ class Watching implements GuardWatch {
     const wayMs = way?.remainingMs(nowMs) ?? (this.#heardBytes > 0 && place.link?.transferMs(0, "up", nowMs));
     if (!wayMs) return shift(left(expected, nowMs - this.#beganMs), times.afterMs);
     return sum(sum(wayMs, travels.thereMs), last);
+  }
+
+  /** Whether all that is believed of the answer is as soon as that. */
+  #comesWithin(leftMs: number, nowMs: number): boolean {
+    const { values } = this.#remaining(nowMs);
+    return (values[values.length - 1] ?? Infinity) <= leftMs;
   }
 
   /** Whether the link is asked how much of the body is there, so that it knows of its own silences. */
@@ -202,7 +214,8 @@ class Watching implements GuardWatch {
     return Math.min(dueMs, soonMs > 0 ? soonMs : recheckMs);
   }
 
-  #think(): void {
+  /** Another run is about to begin here that would make the back-up wait `longerMs` longer: this is the moment to begin before it. */
+  #think(longerMs = 0): void {
     const { clock, place, call, hurries = true, waits, fire, times } = this.#parts;
     this.#timer?.[Symbol.dispose]();
     this.#timer = undefined;
@@ -226,11 +239,13 @@ class Watching implements GuardWatch {
     const leftMs = call.deadlineMs - nowMs;
     const grownMs = leftMs < Infinity ? Math.max(0, localMs - this.#plannedMs) : 0;
     // For a deadline it is the moment that was planned.
-    const dueMs = (leftMs < Infinity ? this.#startedMs : this.#beganMs) + times.latestMs - grownMs;
+    const dueMs = (leftMs < Infinity ? this.#startedMs : this.#beganMs) + times.latestMs - grownMs - longerMs;
     const tooLate = nowMs >= dueMs;
     // What comes after the deadline is waited for by nobody, and would keep this place from the next request.
     const inTime = !times.waitMs || localMs <= leftMs;
-    const needed = tooLate && leftMs < Infinity && inTime;
+    // Who pays for no second run but for the deadline has none where the answer keeps it as surely.
+    const kept = !hurries && times.waitMs !== undefined && tooLate && this.#comesWithin(leftMs, nowMs);
+    const needed = tooLate && leftMs < Infinity && inTime && !kept;
     const earlyMs = times.earliestMs - (nowMs - this.#beganMs);
     let waitMs = 0;
     let restsMs = times.waitMs ? recheckHereMs : recheckMs;

@@ -3,8 +3,13 @@
  * one whose result was dropped keeps its slot until it would have ended. One that still waits for its turn then never runs.
  */
 export interface LocalWork {
-  /** A run that is expected to take `runMs` was handed over. Returns what to tell when its result came. */
-  begin(runMs: number, nowMs: number): LocalRun;
+  /**
+   * A run that is expected to take `runMs` is handed over. What is kept back for an earlier deadline and would be late behind it begins
+   * before. Returns what to tell when its result came.
+   */
+  begin(runMs: number, nowMs: number, deadlineMs?: number): LocalRun;
+  /** A run is kept back for a deadline; `before` is told by how much it would wait longer behind one that is about to begin. */
+  keepBack(deadlineMs: number, before: (longerMs: number) => void): Disposable;
   /** Expected wait of a run that begins now. */
   queueMs(nowMs: number): number;
   /** Whether one more run leaves no slot free, so that the next request would wait for it. */
@@ -32,6 +37,7 @@ export interface LocalRun {
  */
 export function localWork(slots: number): LocalWork {
   const runs = new Set<Run>();
+  const keptBack = new Set<{ readonly deadlineMs: number; readonly before: (longerMs: number) => void }>();
   const sweep = (nowMs: number): void => {
     // What tells nothing any more is taken to be over, past twice its expectation: it had begun when it was dropped.
     for (const run of runs) if (nowMs > run.droppedMs + 2 * run.runMs + 1000) runs.delete(run);
@@ -48,10 +54,23 @@ export function localWork(slots: number): LocalWork {
     }
     return Math.min(...free);
   };
+  const queueMs = (nowMs: number): number => {
+    if (runs.size < slots) return 0;
+    sweep(nowMs);
+    return Math.max(0, freeMs(nowMs) - nowMs);
+  };
   return {
-    begin(runMs, nowMs) {
+    begin(runMs, nowMs, deadlineMs = Infinity) {
       const run: Run = { runMs, handedMs: nowMs, droppedMs: Infinity };
       if (runs.size > 0) sweep(nowMs);
+      const urgent = [...keptBack].filter((one) => one.deadlineMs < deadlineMs);
+      for (const one of urgent.sort((a, b) => a.deadlineMs - b.deadlineMs)) {
+        const waitMs = queueMs(nowMs);
+        runs.add(run);
+        const longerMs = queueMs(nowMs) - waitMs;
+        runs.delete(run);
+        if (longerMs > 0 && keptBack.has(one)) one.before(longerMs);
+      }
       runs.add(run);
       return {
         ended: () => void runs.delete(run),
@@ -65,10 +84,11 @@ export function localWork(slots: number): LocalWork {
       if (runs.size + 1 >= slots) sweep(nowMs);
       return runs.size + 1 >= slots;
     },
-    queueMs(nowMs) {
-      if (runs.size < slots) return 0;
-      sweep(nowMs);
-      return Math.max(0, freeMs(nowMs) - nowMs);
+    keepBack(deadlineMs, before) {
+      const one = { deadlineMs, before };
+      keptBack.add(one);
+      return { [Symbol.dispose]: () => void keptBack.delete(one) };
     },
+    queueMs,
   };
 }
