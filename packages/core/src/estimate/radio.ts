@@ -52,6 +52,25 @@ export const radios: Readonly<Record<"lte" | "3g" | "wifi" | "wired", Radio>> = 
   },
 };
 
+/** Energy of moving bytes over the air, without the time it takes, in millijoules. */
+export function bytesMillijoules(radio: Radio, sentBytes: number, receivedBytes: number): number {
+  return (radio.upMillijoulesPerMegabit * sentBytes + radio.downMillijoulesPerMegabit * receivedBytes) * 8e-6;
+}
+
+/**
+ * Energy of the radio's time for one exchange, in millijoules: while bytes move, while the answer is awaited, and idle until
+ * the next exchange where it stays up for that. The first `sharedMs` are paid by those whose bytes go before its own.
+ */
+export function radioTimeMillijoules(
+  { radio, radioGapMs }: { readonly radio: Radio; readonly radioGapMs: number },
+  onAirMs: number,
+  awaitedMs: number,
+  sharedMs: number,
+): number {
+  const idleMs = Math.max(0, radioGapMs - onAirMs - awaitedMs);
+  return Math.max(0, onAirMs - sharedMs) * radio.baseWatts + (awaitedMs + idleMs) * radio.tailWatts;
+}
+
 /** Energy of this device for an exchange, estimated from its bytes and times. */
 export function exchangeMillijoules(
   radio: Radio,
@@ -61,7 +80,7 @@ export function exchangeMillijoules(
   awaitedMs: number,
 ): number {
   return (
-    (radio.upMillijoulesPerMegabit * sentBytes + radio.downMillijoulesPerMegabit * receivedBytes) * 8e-6 +
+    bytesMillijoules(radio, sentBytes, receivedBytes) +
     onAirMs * radio.baseWatts +
     awaitedMs * radio.tailWatts
   );

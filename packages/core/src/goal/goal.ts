@@ -90,6 +90,11 @@ function goalFrom(read: ReadObjective): Goal {
   return { kind: "sum", readings, weights, energyWeight, costWeight, deadlineAt, guarded, isPlain };
 }
 
+/** Whether energy or money alone counts: nothing runs twice then but for a deadline. */
+export function isSaving({ kind, guarded }: Goal): boolean {
+  return kind === "sum" && !guarded;
+}
+
 /** The same by the best case of everything: what is left to go by where nothing is expected in time. */
 export function hopeful(goal: Goal): Goal {
   const least = readingOf(0);

@@ -1,5 +1,5 @@
 export { checkAim, checkLimits, demands } from "./check-limits.ts";
-export { type Goal, goalOf, hopeful, type Scored, scoreOf, meanWeight } from "./goal.ts";
+export { type Goal, goalOf, hopeful, isSaving, type Scored, scoreOf, meanWeight } from "./goal.ts";
 export type { PlanLimits } from "./limits.ts";
 export {
   type Aim,

@@ -2,6 +2,7 @@ import { doubleEndpoint } from "@longshore/testkit";
 import { expect, it } from "vitest";
 import { type Clock, LongshoreError, seededRandom } from "../base/index.ts";
 import type { LoadReport } from "../endpoint/index.ts";
+import { certain, type Link } from "../estimate/index.ts";
 import { followPlace } from "./place.ts";
 
 const clock: Clock = { nowMs: () => 0, wallMs: () => 0, timer: () => ({ [Symbol.dispose]() {} }) };
@@ -46,6 +47,20 @@ it("tries a place that proves nothing at longer and longer intervals, and anew w
   expect(tries(22_100, 25_000)).toEqual([23_200]);
   for (let answer = 0; answer < 4; answer++) place.answered(25_000);
   expect(tries(25_000, 30_000)).toEqual([]);
+});
+
+it("has the radio up for what is on its way there, as long as nothing sent behind it would be there", () => {
+  const link: Link = {
+    transferMs: (bytes) => certain(700 + bytes / 1000),
+    roundTripMs: () => certain(20),
+  };
+  const place = followPlace(endpoint, link, clock, seededRandom(1), undefined);
+  const sharedMs = (): number => place.view(0).sharedMs;
+  expect(sharedMs()).toBe(0);
+  place.legBegan(200, 0);
+  expect(sharedMs()).toBe(700);
+  place.legEnded(10);
+  expect(sharedMs()).toBe(0);
 });
 
 it("is not mute while it gives one answer after another", () => {

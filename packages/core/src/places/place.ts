@@ -325,6 +325,8 @@ export function followPlace(
         queueMs: waitMs,
         serviceRatio: afresh ? tried(nowMs) : service.ratio(nowMs),
         penaltyMs: afresh ? 0 : health.penaltyMs(nowMs),
+        // When nothing would be there that is sent now, what was sent before is.
+        sharedMs: underWay > 0 ? (table.up[0] ?? 0) : 0,
         prices: books.prices,
       };
       if (unavailable !== undefined) view.unavailable = unavailable;

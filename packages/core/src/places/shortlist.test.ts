@@ -7,6 +7,7 @@ import type { KnownModel } from "./known-model.ts";
 import { followPlace, type Place } from "./place.ts";
 import { placeBoard } from "./board.ts";
 import { shortlist } from "./shortlist.ts";
+import { serviceRatioAt } from "../table/index.ts";
 
 const free: Rules = housekeepingCall("test").rules;
 
@@ -119,8 +120,8 @@ it("gives a drawn place that nothing is known of a chance now and then", () => {
   const { look } = fleet(200);
   let tried = 0;
   for (let at = 0; at < 2000; at++) {
-    const { loads } = look(10_000 + at);
-    for (let place = 0; place < loads.length / 3; place++) if ((loads[place * 3 + 1] ?? 1) < 1) tried++;
+    const table = look(10_000 + at);
+    for (let place = 0; place < table.count; place++) if (serviceRatioAt(table, place) < 1) tried++;
   }
   expect(tried).toBeGreaterThan(5);
   expect(tried).toBeLessThan(50);

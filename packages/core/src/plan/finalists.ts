@@ -13,7 +13,7 @@ import type { Choice } from "./choices.ts";
 import { type Options, partOf, reachedHere } from "./options.ts";
 import { randomTie } from "./pick/random-tie.ts";
 import type { FilterName } from "./plan.ts";
-import { meanWeight, scoreOf } from "../goal/index.ts";
+import { isSaving, meanWeight, scoreOf } from "../goal/index.ts";
 import {
   judgedBy,
   leastMs,
@@ -157,8 +157,8 @@ export function bestRoutes(
 
 /**
  * Prices the best routes whole and with the back-up that will guard them: a link that stalls now and then has a terrible
- * mean, which a local run that starts when it is late cuts off. Where latency is part of the goal, they compete by what is
- * left after that.
+ * mean, which a local run that starts when it is late cuts off. Where latency is part of the goal, or a deadline is to be kept,
+ * they compete by what is left after that.
  */
 export function remoteFinalists(
   question: Question,
@@ -171,6 +171,7 @@ export function remoteFinalists(
   const finalists: Finalist[] = [];
   const tieRatio = request.tieRatio ?? defaultTieRatio;
   const latencyWeight = goal.kind === "sum" ? goal.weights.reduce((sum, one) => sum + one, 0) : 0;
+  const guards = goal.guarded || (isSaving(goal) && question.remainingMs < Infinity);
   let best = Infinity;
   for (const route of bestRoutes(findings.bestScore, model.routes.count, finalistCount, tieRatio, random)) {
     const group = options.groups[findings.bestGroup[route] ?? -1];
@@ -178,7 +179,7 @@ export function remoteFinalists(
     const option = findings.bestOption[route] ?? 0;
     // Its best case is worse than what the best already promises: it can be a second place to turn to, no more.
     const hopeless =
-      !goal.guarded ||
+      !guards ||
       (best < Infinity &&
         latencyWeight * leastMs(question, options, group, option, route) > best * (1 + tieRatio));
     if (hopeless && finalists.length > 1) continue;
@@ -190,9 +191,9 @@ export function remoteFinalists(
       !hopeless && backUp && backUpAffordable(request, priced, backUp)
         ? guardedValues(question, priced, backUp, prices, emptyMs(view.endpoints, place))
         : unguarded(priced.values);
-    const score = goal.guarded ? guardedScore(question, priced, backUp, guarded) : priced.score;
+    const score = guards ? guardedScore(question, priced, backUp, guarded) : priced.score;
     if (score < best) best = score;
-    const staying = goal.guarded ? meanWeight(goal) * guarded.stayChargedMs : 0;
+    const staying = guards ? meanWeight(goal) * guarded.stayChargedMs : 0;
     finalists.push({ priced, backUp, guarded, score, staying });
   }
   return finalists;

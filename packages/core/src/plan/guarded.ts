@@ -1,5 +1,6 @@
 import { type Bet, estimateSize, guardPlan, type TryPrices, weighTry } from "../estimate/index.ts";
-import type { BackUp } from "./finalists.ts";
+import { isSaving } from "../goal/index.ts";
+import type { BackUp, LocalCandidate } from "./finalists.ts";
 import type { PricedRemote } from "./priced.ts";
 import type { Question } from "./question.ts";
 import { inTimeMs, meanValue } from "../table/index.ts";
@@ -24,8 +25,9 @@ export interface Guarded {
 /**
  * What a back-up that runs in the values of `backUp` makes of a completion: the remote answer when it comes before the guard, else the
  * first of the two. Where latency is made small, the try is weighed by the books of its place (`weighTry`); where the chance to be in time is, the
- * back-up starts in time for the deadline whatever it costs. Neither can start before the head here is done, so its `head` (what of the
- * completion is before that) is taken off first and added again. Slow is taken to come with slow, as everywhere in beliefs.
+ * back-up starts in time for the deadline whatever it costs, and where energy or money is, not before that. Neither can start before the
+ * head here is done, so its `head` (what of the completion is before that) is taken off first and added again. Slow is taken to come with
+ * slow, as everywhere in beliefs.
  */
 export function guardedValues(
   { scratch, view, goal, remainingMs }: Question,
@@ -48,12 +50,14 @@ export function guardedValues(
   const leftMs = remainingMs - headMs;
   const waits = Math.min(localMs, queueMs);
   const standing = { remoteMs, localMs, waitMs: waits, passedMs: 0, leftMs, untilNextMs };
-  const tried = goal.kind === "chance" ? undefined : weighTry(standing, prices, roundTripMs);
+  const saving = isSaving(goal);
+  const tried = saving || goal.kind === "chance" ? undefined : weighTry(standing, prices, roundTripMs);
   let waitMs: number;
   if (tried) ({ waitMs } = tried);
   else {
     const { extraRun } = prices;
-    const plan = extraRun < Infinity ? guardPlan({ remoteMs, localMs, extraRunPrice: extraRun }) : undefined;
+    const spare = !saving && extraRun < Infinity;
+    const plan = spare ? guardPlan({ remoteMs, localMs, extraRunPrice: extraRun }) : undefined;
     waitMs = Math.max(0, Math.min(plan?.waitMs ?? Infinity, inTimeMs(leftMs, backUp)));
   }
   let late = 0;
@@ -75,6 +79,21 @@ export function guardedValues(
     // The books go by the whole request.
     bet: tried && fromStart(tried.bet, headMs),
   };
+}
+
+/**
+ * Whether a run here keeps the deadline of whatever is tried elsewhere, which then need not be in time alone: where energy or money is made
+ * small. A share of cases in which a deadline is to be kept is meant without back-ups, and limits may leave no room for both runs.
+ */
+export function keepsDeadline(
+  { goal, request, remainingMs }: Question,
+  locals: readonly LocalCandidate[],
+): boolean {
+  const { minInTimeRatio, maxDeviceMillijoules, maxCostMicros } = request.limits;
+  const limited = (minInTimeRatio ?? maxDeviceMillijoules ?? maxCostMicros) !== undefined;
+  if (!isSaving(goal) || remainingMs === Infinity || limited) return false;
+  const able = locals.flatMap(({ backUp, priced }) => (backUp && priced ? [priced] : []));
+  return able.length > 0 && able.every(({ values }) => inTimeMs(remainingMs, values) < Infinity);
 }
 
 /** The same bet, counted from the start of what runs before the try. */

@@ -6,16 +6,9 @@ import { backUpAffordable, type BackUp, type Finalist } from "./finalists.ts";
 import type { Choice } from "./choices.ts";
 import { reachedHere } from "./options.ts";
 import type { Leg, LegId, Predicted, Trigger } from "./plan.ts";
-import { keptEstimate, localValues, type Priced, type PricedRemote } from "./priced.ts";
+import { keptEstimate, localMean, localValues, type Priced, type PricedRemote } from "./priced.ts";
 import type { Question } from "./question.ts";
-import {
-  extraRunPriceAt,
-  inTimeMs,
-  meanValue,
-  overdueMs,
-  segmentMeanMs,
-  serviceRatioAt,
-} from "../table/index.ts";
+import { extraRunPriceAt, inTimeMs, meanValue, overdueMs, serviceRatioAt } from "../table/index.ts";
 
 /**
  * Legs of a plan that runs something elsewhere: head here, remote, tail here, then what starts when the remote leg is
@@ -166,13 +159,9 @@ export function waitsFor({ starts }: Leg, { id }: Leg): boolean {
 
 /** The moment at which the back-up starts whatever the guard thinks: in time for the deadline. */
 function latestStartMs(question: Question, priced: PricedRemote, backUp: BackUp): number {
-  return inTimeMs(question.remainingMs - headMean(priced), backUp.values);
-}
-
-/** Mean of what runs here before the crossing leaves. */
-function headMean({ choice, group }: PricedRemote): number {
-  if (group.from <= choice.from) return 0;
-  return segmentMeanMs(choice.bucket, choice.from, group.from) * choice.slowness;
+  const { choice, group } = priced;
+  const headMs = group.from > choice.from ? localMean(choice, choice.from, group.from) : 0;
+  return inTimeMs(question.remainingMs - headMs, backUp.values);
 }
 
 /** What the place itself promised for the run, by the mean. */

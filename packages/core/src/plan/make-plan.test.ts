@@ -114,6 +114,7 @@ function referenceScore(
   const hurries =
     judge.chance ||
     (termsOf(limits.objective)?.some(([word]) => /^mean|^p\d/.test(word)) ?? limits.objective === "latency");
+  const saves = !hurries && /energy|cost/.test(limits.objective) && remaining < Infinity;
 
   let bestHere = Infinity;
   const backUps: {
@@ -164,6 +165,14 @@ function referenceScore(
       : one.agreementRatio;
   }
 
+  // A run here keeps the deadline of what is tried elsewhere.
+  const free = limits.maxDeviceMillijoules === undefined && limits.maxCostMicros === undefined;
+  const kept =
+    saves &&
+    free &&
+    limits.minInTimeRatio === undefined &&
+    backUps.length > 0 &&
+    backUps.every(({ whole }) => inTimeMs(remaining, whole.values) < Infinity);
   const routes = new Map<
     string,
     {
@@ -249,11 +258,11 @@ function referenceScore(
           (radio.upMillijoulesPerMegabit * sent * 8) / 1e6 +
           (radio.downMillijoulesPerMegabit * reply * 8) / 1e6 +
           device.radioWakeMillijoules +
-          (meanOf(up) + meanOf(down)) * radio.baseWatts +
+          Math.max(0, meanOf(up) + meanOf(down) - place.view.sharedMs) * radio.baseWatts +
           Math.max(device.radioGapMs - meanOf(up) - meanOf(down), meanOf(there)) * radio.tailWatts +
           meanOf(completion) * device.idleWatts;
         const cost = offer.costMicros + (info.rates.microsPerMegabyte * (sent + reply)) / 1e6;
-        if (!withinLimits(inTime(completion), energy, cost)) continue;
+        if (!withinLimits(kept ? 0 : inTime(completion), energy, cost)) continue;
         // What both ends have to do with the bytes of bodies.
         const handled = 1.3e-6 * (sent + reply);
         // What is decoded comes to lie in fresh memory there.
@@ -310,7 +319,7 @@ function referenceScore(
     let charged = 0;
     let stays = 0;
     const back = same ?? fallBack;
-    if (hurries && back) {
+    if ((hurries || saves) && back) {
       const cut = same?.bucket.cuts.find((c) => c.cut.id === one.from);
       const run = same && cut ? local(cut, same.bucket.cuts.at(-1)!, same.slow) : undefined;
       const rest = run ? sum(run, constant(device.queueMs)) : back.whole;
@@ -332,12 +341,10 @@ function referenceScore(
             0.2,
           );
         const tried = weighTry(standing, prices, quickMs("up") + quickMs("down"));
-        const cheapMs = judge.chance
-          ? Number.isFinite(price)
-            ? guardPlan(asked).waitMs
-            : Infinity
-          : tried.waitMs;
-        const lastMs = judge.chance ? inTimeMs(remaining - meanOf(head), rest.values) : Infinity;
+        const weighed = hurries && !judge.chance;
+        const spareMs = judge.chance && Number.isFinite(price) ? guardPlan(asked).waitMs : Infinity;
+        const cheapMs = weighed ? tried.waitMs : spareMs;
+        const lastMs = weighed ? Infinity : inTimeMs(remaining - meanOf(head), rest.values);
         const waitMs = Math.max(0, Math.min(cheapMs, lastMs));
         const guarded = {
           ...about,
@@ -359,8 +366,8 @@ function referenceScore(
         );
         const guardedMs = meanOf(guarded);
         const more = tried.expectedMs - (guardedMs - meanOf(head));
-        if (!judge.chance && Number.isFinite(more)) charged = meanWeight * Math.max(-guardedMs, more);
-        if (!judge.chance) stays = meanWeight * (tried.stayMs - meanOf(rest));
+        if (weighed && Number.isFinite(more)) charged = meanWeight * Math.max(-guardedMs, more);
+        if (weighed) stays = meanWeight * (tried.stayMs - meanOf(rest));
         value += charged;
       }
     }
@@ -492,9 +499,9 @@ describe("makePlan", () => {
           else if (request.limits.objective === "latency") expect(mine).toBeCloseTo(plain, 6);
           else if (request.limits.objective === "accuracy") expect(mine).toBe(Math.floor(best / 1e7));
           else {
-            // Latency breaks ties with a weight of 1e-6, without the back-up that the plan's own figure counts.
+            // Latency breaks ties with a weight of 1e-6. The plan's own figure is without what its back-up is expected to use.
             expect(plain - mine).toBeGreaterThan(-1e-6);
-            expect(plain - mine).toBeLessThan(0.1);
+            if (request.deadlineMs === Infinity) expect(plain - mine).toBeLessThan(0.1);
           }
         },
       ),
@@ -512,6 +519,7 @@ describe("makePlan", () => {
       "mean=1,energy=0.05",
       "p90=2",
       "mean=1,p99=0.5,cost=3",
+      "energy",
       "energy=1,cost=20",
     ];
     const counts = new Map(objectives.map((objective) => [objective, { judged: 0, remote: 0 }]));
@@ -538,7 +546,7 @@ describe("makePlan", () => {
         for (const { why } of outcome.lost) {
           if (why.kind !== "score") continue;
           // A millisecond is a millionth where it only decides between what is alike.
-          expect(why.bestScore, about).toBeCloseTo(best, objective === "energy=1,cost=20" ? 2 : 6);
+          expect(why.bestScore, about).toBeCloseTo(best, /^(energy|cost)/.test(objective) ? 2 : 6);
           count.judged++;
         }
       }

@@ -2,6 +2,7 @@ import type { Random, Writable } from "../base/index.ts";
 import { because, type Explained, whyNone } from "./explain.ts";
 import { localObstacle } from "./filter/local-place.ts";
 import { besideBest, choose, localCandidates, remoteFinalists } from "./finalists.ts";
+import { keepsDeadline } from "./guarded.ts";
 import { localLegs, remoteLegs } from "./legs.ts";
 import { choicesOf } from "./choices.ts";
 import { noOptions, optionsOf } from "./options.ts";
@@ -20,7 +21,7 @@ import type { View } from "./view.ts";
  * view, instant and draws give the same plan.
  *
  * The deadline is judged by the mean, by the percentile that is made small, or by the share of cases in which the request wants it
- * kept. When nothing keeps it so surely, the best chance counts instead; when nothing is expected to make it, the best case
+ * kept; where a run here keeps it, what is elsewhere need not, see `keepsDeadline`. When nothing keeps it so surely, the best chance counts instead; when nothing is expected to make it, the best case
  * of each candidate decides whether trying is worth it; only when not even that is in time is the answer Infeasible,
  * unless the request is to be tried all the same (`evenLate`) as long as there is time.
  *
@@ -75,7 +76,8 @@ function decide(question: Question, random: Random): Plan | Infeasible {
   // Where no other place serves the model, nothing is laid out for them.
   const served = model.routes.count > 0;
   const options = served ? optionsOf(question, choices, obstacle === undefined) : noOptions;
-  const findings = served ? scan(question, options) : noFindings(scratch);
+  const bounded = keepsDeadline(question, alone) ? { ...question, allowedMs: Infinity } : question;
+  const findings = served ? scan(bounded, options) : noFindings(scratch);
   const finalists = served ? remoteFinalists(question, options, findings, alone, random) : [];
   const locals = besideBest(alone, finalists);
   const explained: Explained = { question, options, findings, locals, finalists };

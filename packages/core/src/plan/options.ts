@@ -19,8 +19,7 @@ import {
   sizeIndex,
 } from "../table/index.ts";
 import type { Question } from "./question.ts";
-import type { Radio } from "../estimate/index.ts";
-import type { DeviceView } from "./view.ts";
+import { bytesMillijoules } from "../estimate/index.ts";
 
 /** Bytes of headers and tensor descriptions around a request and around a reply. */
 export const envelopeBytes = { up: 900, down: 500 } as const;
@@ -122,24 +121,6 @@ export const noOptions: Options = {
  * of a run of the same part here is charged for it.
  */
 const returnRatio = 0.02;
-
-/** Energy of moving bytes over the air, without the time it takes, in millijoules. */
-export function bytesMillijoules(radio: Radio, up: number, down: number): number {
-  return (radio.upMillijoulesPerMegabit * up + radio.downMillijoulesPerMegabit * down) * 8e-6;
-}
-
-/**
- * Energy of the radio's time for one exchange, in millijoules: while bytes move, while the answer is awaited, and idle until
- * the next exchange where it stays up for that.
- */
-export function radioTimeMillijoules(
-  { radio, radioGapMs }: DeviceView,
-  onAirMs: number,
-  awaitedMs: number,
-): number {
-  const idleMs = Math.max(0, radioGapMs - onAirMs - awaitedMs);
-  return onAirMs * radio.baseWatts + (awaitedMs + idleMs) * radio.tailWatts;
-}
 
 /** Prices what does not depend on the place. `localAllowed` is false where rules keep this place from taking part. */
 export function optionsOf(question: Question, choices: readonly Choice[], localAllowed: boolean): Options {

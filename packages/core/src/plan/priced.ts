@@ -1,6 +1,6 @@
 import type { Predicted } from "./plan.ts";
 import type { Choice } from "./choices.ts";
-import { type Group, type Options, radioTimeMillijoules } from "./options.ts";
+import type { Group, Options } from "./options.ts";
 import type { Question } from "./question.ts";
 import type { Stages } from "../goal/index.ts";
 import { type Goal, scoreOf } from "../goal/index.ts";
@@ -20,10 +20,11 @@ import {
   segmentMeanMs,
   segmentMs,
   serviceRatioAt,
+  sharedMsAt,
   sizeCount,
   waitMsAt,
 } from "../table/index.ts";
-import { type Estimate, estimateSize } from "../estimate/index.ts";
+import { type Estimate, estimateSize, radioTimeMillijoules } from "../estimate/index.ts";
 
 /** A candidate with its whole distribution. */
 export interface Priced {
@@ -127,7 +128,7 @@ export function priceRemote(
   const downMs = meanValue(down);
   const deviceMillijoules =
     (options.deviceMillijoules[option] ?? 0) +
-    radioTimeMillijoules(device, upMs + downMs, thereMs) +
+    radioTimeMillijoules(device, upMs + downMs, thereMs, sharedMsAt(endpoints, place)) +
     meanValue(values) * device.idleWatts;
   const sentBytes = options.sentBytes[option] ?? 0;
   const costMicros =
@@ -216,7 +217,8 @@ export function plainScore({ readings }: Goal, values: Float64Array): number {
   return judge(values, readings[0] ?? meanReading);
 }
 
-function localMean(choice: Choice, from: number, to: number): number {
+/** Mean of what runs here between two cuts, without the wait for the device. */
+export function localMean(choice: Choice, from: number, to: number): number {
   return segmentMeanMs(choice.bucket, from, to) * choice.slowness;
 }
 

@@ -2,7 +2,7 @@ import { type PlanWorld, planWorld, randomRequest, randomScene } from "@longshor
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { seededRandom, trustRank, zoneWithin } from "../base/index.ts";
-import { estimateSize, meanOf, quantileOf, radios } from "../estimate/index.ts";
+import { estimateSize, meanOf, quantileOf, type Radio, radios } from "../estimate/index.ts";
 import type { Objective } from "../goal/index.ts";
 import { isInfeasible, makePlan, type ModelView, type Plan, type PlanRequest, type View } from "./index.ts";
 import { type Policy, tablePolicy } from "../policy/index.ts";
@@ -136,7 +136,9 @@ const pricesOf = (extraRun: number): EndpointView["prices"] => ({
 
 /** One place over a constant link, and what it offers; everything can be worked out by hand. */
 function handView(change: {
-  readonly upMs?: (bytes: number) => number;
+  readonly upMs?: (bytes: number) => number | ArrayLike<number>;
+  readonly sharedMs?: number;
+  readonly radio?: Radio;
   readonly offers?: readonly (readonly [from: string, to: string, ms: number])[];
   readonly local?: number;
   readonly queueMs?: number;
@@ -162,6 +164,7 @@ function handView(change: {
     queueMs: 0,
     serviceRatio: 1,
     penaltyMs: 0,
+    sharedMs: change.sharedMs ?? 0,
     prices: pricesOf(change.extraRunPrice ?? 0.1),
   }));
   const endpoints = endpointTable(places);
@@ -210,7 +213,7 @@ function handView(change: {
       memoryBytes: Infinity,
       activeWatts: 2,
       idleWatts: 0,
-      radio: radios.wired,
+      radio: change.radio ?? radios.wired,
       radioWakeMillijoules: 0,
       radioGapMs: 0,
     },
@@ -328,13 +331,29 @@ describe("makePlan", () => {
     const link = linkTableOf((_, side) => (side === "up" ? values : 5));
     const [info] = stalls.view.endpoints.infos;
     const endpoints = endpointTable([
-      { info: the(info), link, queueMs: 0, serviceRatio: 1, penaltyMs: 0, prices: pricesOf(0.1) },
+      {
+        info: the(info),
+        link,
+        queueMs: 0,
+        serviceRatio: 1,
+        penaltyMs: 0,
+        sharedMs: 0,
+        prices: pricesOf(0.1),
+      },
     ]);
     const plan = planned({ ...stalls.view, endpoints });
     expect(plan.legs[0]?.endpoint).toBe("edge-0");
     expect(meanOf(plan.predicted.completionMs)).toBeLessThan(150);
     const unguarded = endpointTable([
-      { info: the(info), link, queueMs: 0, serviceRatio: 1, penaltyMs: 0, prices: pricesOf(Infinity) },
+      {
+        info: the(info),
+        link,
+        queueMs: 0,
+        serviceRatio: 1,
+        penaltyMs: 0,
+        sharedMs: 0,
+        prices: pricesOf(Infinity),
+      },
     ]);
     expect(planned({ ...stalls.view, endpoints: unguarded }).legs[0]?.endpoint).toBe("device");
   });
@@ -367,6 +386,7 @@ describe("makePlan", () => {
         queueMs: 0,
         serviceRatio: 1,
         penaltyMs: 0,
+        sharedMs: 0,
         prices: pricesOf(0.1),
       })),
     );
@@ -446,6 +466,44 @@ describe("makePlan", () => {
     const plan = planned(claimed);
     expect(plan.legs.every((leg) => leg.endpoint === "device")).toBe(true);
     expect(plan.lost.some((line) => line.why.kind === "filter" && line.why.filter === "zone")).toBe(true);
+  });
+
+  it("charges an exchange for the radio's time beyond what those before it take, where energy is made small", () => {
+    const limits = { ...request.limits, objective: "energy" } as const;
+    const millijoules = (sharedMs: number): number => {
+      const { view } = handView({ upMs: () => 5000, radio: radios.lte, sharedMs });
+      return planned(view, { limits, exclude: new Set(["device"]) }).predicted.deviceMillijoules;
+    };
+    expect(millijoules(0) - millijoules(4000)).toBeCloseTo(4000 * radios.lte.baseWatts, 6);
+    expect(millijoules(0) - millijoules(9000)).toBeCloseTo(5005 * radios.lte.baseWatts, 6);
+    const first = (sharedMs: number, local: number): string | undefined => {
+      const { view } = handView({ upMs: () => 5000, radio: radios.lte, local, sharedMs });
+      return planned(view, { limits }).legs[0]?.endpoint;
+    };
+    const { view } = handView({ upMs: () => 5000, local: 1 });
+    const hereOnce = planned(view, { limits: { ...limits, variant: "640" }, exclude: new Set(["edge-0"]) });
+    // Two thirds of what the whole exchange would take.
+    const local = (0.67 * millijoules(0)) / hereOnce.predicted.deviceMillijoules;
+    expect([first(0, local), first(4900, local)]).toEqual(["device", "edge-0"]);
+  });
+
+  it("tries what may take longer than the deadline where a run here keeps it, and energy is made small", () => {
+    const upMs = (): ArrayLike<number> =>
+      new Float64Array(estimateSize).fill(100).fill(1e6, estimateSize - 1);
+    const { view } = handView({ upMs, local: 20 });
+    const here = meanOf(planned(view, { exclude: new Set(["edge-0"]) }).predicted.completionMs);
+    const deadlineMs = 4 * here;
+    const limits = { ...request.limits, objective: "energy" } as const;
+    const plan = planned(view, { limits, deadlineMs });
+    expect(plan.legs.map(({ id }) => id)).toEqual(["remote", "local"]);
+    expect(meanOf(plan.predicted.completionMs)).toBeLessThan(deadlineMs);
+    // Limits that leave no room for it, too little time, or a share of cases in which the deadline is to be kept without it.
+    for (const more of [{ maxDeviceMillijoules: 1e9 }, { minInTimeRatio: 0.99 }]) {
+      const careful = planned(view, { limits: { ...limits, ...more }, deadlineMs });
+      expect(careful.legs[0]?.id).toBe("local");
+    }
+    const late = makePlan({ ...request, limits, deadlineMs: 0.5 * here }, view, 0, seededRandom(1));
+    expect("legs" in late && meanOf(late.predicted.completionMs)).toBeGreaterThan(here);
   });
 
   it("pauses at the fan-out when the number of items decides and is unknown", () => {

@@ -3,11 +3,12 @@ import { costRemoves } from "./filter/cost.ts";
 import { deadlineRemoves } from "./filter/deadline.ts";
 import { energyRemoves } from "./filter/energy.ts";
 import { filterIndex } from "./filter/order.ts";
-import { type Group, type Options, partOf, radioTimeMillijoules } from "./options.ts";
+import { type Group, type Options, partOf } from "./options.ts";
 import { lose, lostColumn, type LostTally, lostTally } from "./lost-tally.ts";
 import type { PlanScratch } from "./plan-scratch.ts";
 import { type Scored, scoreOf } from "../goal/index.ts";
 import { paceOf, stagesThere } from "./stages.ts";
+import { radioTimeMillijoules } from "../estimate/index.ts";
 import type { Question } from "./question.ts";
 import { loseOf, settleLosses, type Verdict, verdictOn, verdictsOf } from "./verdicts.ts";
 import {
@@ -16,6 +17,7 @@ import {
   readBetween,
   type Reading,
   serviceRatioAt,
+  sharedMsAt,
   sizeCount,
   waitMsAt,
 } from "../table/index.ts";
@@ -366,7 +368,7 @@ function energyOf(
     (options.decodeMeanMs[option] ?? 0) * (routes.slowness[route] ?? 1);
   return (
     (options.deviceMillijoules[option] ?? 0) +
-    radioTimeMillijoules(device, onAirMs, awaitedMs) +
+    radioTimeMillijoules(device, onAirMs, awaitedMs, sharedMsAt(endpoints, place)) +
     (onAirMs + awaitedMs + (options.fixedMeanMs[option] ?? 0)) * device.idleWatts
   );
 }

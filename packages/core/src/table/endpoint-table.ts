@@ -15,6 +15,8 @@ export interface EndpointView {
   readonly serviceRatio: number;
   /** Charged for recent failures, in milliseconds, decaying. */
   readonly penaltyMs: number;
+  /** For so long the radio is up for requests on their way there, whatever comes after them; 0 where none is. */
+  readonly sharedMs: number;
   /** Why nothing is sent there now, in words. */
   readonly unavailable?: string;
   /** Of a second run beside one sent there, and of late answers. */
@@ -42,8 +44,8 @@ export interface EndpointTable {
   readonly microsPerMegabyte: Float64Array;
 }
 
-/** Numbers of one place among `EndpointTable.loads`: wait, service ratio, four prices. */
-const loadSize = 6;
+/** Numbers of one place among `EndpointTable.loads`: wait, service ratio, four prices, time of the radio that others pay for. */
+const loadSize = 7;
 
 /** Expected wait there before a request runs, with what is charged for recent failures, in milliseconds. */
 export function waitMsAt(table: EndpointTable, place: number): number {
@@ -58,6 +60,11 @@ export function serviceRatioAt(table: EndpointTable, place: number): number {
 /** Price of a second run beside one sent there, in units of that run; Infinity for none. */
 export function extraRunPriceAt(table: EndpointTable, place: number): number {
   return table.loads[place * loadSize + 2] ?? Infinity;
+}
+
+/** For so long the radio is up for requests on their way there, whatever comes after them. */
+export function sharedMsAt(table: EndpointTable, place: number): number {
+  return table.loads[place * loadSize + 6] ?? 0;
 }
 
 const quick = readingOf(0.2);
@@ -181,6 +188,7 @@ function layOutLoads(views: readonly EndpointView[]): Float64Array {
     loads[at++] = view.prices.late;
     loads[at++] = view.prices.missed;
     loads[at++] = view.prices.surcharge;
+    loads[at++] = view.sharedMs;
   }
   return loads;
 }

@@ -22,6 +22,7 @@ export {
   extraRunPriceAt,
   pricesAt,
   serviceRatioAt,
+  sharedMsAt,
   waitMsAt,
   withAvailable,
   withFailing,
