@@ -68,3 +68,10 @@ it("quantize refuses an agreement that no variant reaches, and writes nothing", 
   expect(await runCommand(["quantize", model, "--samples", samples, ...options], io)).toBe(1);
   expect(await readFile(join(model, "model.yaml"), "utf8")).toBe(before);
 });
+
+it("quantize makes the folder of the file that it is to write", async () => {
+  const output = join(repository, "made", "half.onnx");
+  const options = ["--format", "fp16", "--samples", samples, "--agreement", "0", "--output", output];
+  expect(await runCommand(["quantize", join(repository, "anomaly"), ...options], io)).toBe(0);
+  expect((await readFile(output)).byteLength).toBeGreaterThan(1000);
+}, 120_000);

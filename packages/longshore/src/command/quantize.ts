@@ -145,6 +145,7 @@ async function write(
     }
     const path =
       output ?? join(dirname(argument), basename(file[0]).replace("model", basename(argument, ".onnx")));
+    await mkdir(dirname(path), { recursive: true });
     await writeFile(path, file[1]);
     io.note(`wrote ${path}`);
     return [path];

@@ -14,17 +14,17 @@ export interface Defining {
 /** For options that may be given several times. */
 export const collect = (value: string, before: readonly string[]): readonly string[] => [...before, value];
 
-/** Reads the number of an option, `least` or more. */
-export function number(name: string, least: number): (text: string) => number {
+/** Reads the number of an option, from `least` to `most`. */
+export function number(name: string, least: number, most: number = Infinity): (text: string) => number {
+  const range = most === Infinity ? `of ${least} or more` : `from ${least} to ${most}`;
   return (text) => {
     const value = Number(text);
-    if (!Number.isFinite(value) || value < least) {
+    if (!Number.isFinite(value) || value < least || value > most)
       throw new CommanderError(
         2,
         "longshore.option",
-        `error: --${name} wants a number of ${least} or more, not '${text}'`,
+        `error: --${name} wants a number ${range}, not '${text}'`,
       );
-    }
     return value;
   };
 }

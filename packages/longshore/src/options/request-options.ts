@@ -37,14 +37,14 @@ export function requestOptions(command: Command): Command {
     )
     .option("--deadline <ms>", "answer within, in milliseconds", number("deadline", 0))
     .option("--objective <what>", objectiveText, objective, "latency")
-    .option("--in-time <ratio>", inTimeText, number("in-time", 0))
+    .option("--in-time <ratio>", inTimeText, number("in-time", 0, 1))
     .option("--data-class <class>", "class of the input: public, internal, personal, restricted")
     .option("--zone <zone>", "allowed zone; repeat for several", collect, [])
     .option("--variant <name>", "variant of the model to use")
     .option(
       "--agreement <ratio>",
       "least agreement with the exact answer, 0..1 (default 0.995)",
-      number("agreement", 0),
+      number("agreement", 0, 1),
     )
     .option("--mean <r,g,b>", "for images into tensors: mean to subtract, after scaling to 0..1")
     .option("--std <r,g,b>", "for images into tensors: deviation to divide by")

@@ -56,7 +56,7 @@ export function defineRollout({ program, action, io }: Defining): void {
       .option(
         "--weight <ratio>",
         "share of requests, tenants or users that get it",
-        number("weight", 0),
+        number("weight", 0, 1),
         0.05,
       )
       .addOption(
@@ -79,7 +79,7 @@ export function defineRollout({ program, action, io }: Defining): void {
       .option(
         "--agreement <ratio>",
         "of a shadow: share of answers that must agree",
-        number("agreement", 0),
+        number("agreement", 0, 1),
         defaultTrialLimits.agreementRatio,
       )
       .option(
@@ -105,7 +105,7 @@ export function defineRollout({ program, action, io }: Defining): void {
       .requiredOption("--to <version>", "the version that it leads to")
       .option("--candidate <version>", "another version, on trial")
       .addOption(new Option("--mode <mode>", "how").choices(["canary", "ab", "shadow"]).default("canary"))
-      .option("--weight <ratio>", "share that gets the candidate", number("weight", 0), 0.05)
+      .option("--weight <ratio>", "share that gets the candidate", number("weight", 0, 1), 0.05)
       .addOption(
         new Option("--by <what>", "what keeps to one side")
           .choices(["request", "tenant", "user"])

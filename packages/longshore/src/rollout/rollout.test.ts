@@ -167,6 +167,8 @@ it("is managed by those who may, where management is on, and takes no model's na
     "no version 9",
   );
   expect((await rollout("promote", "reader", "--at", managed)).code).not.toBe(0);
+  const share = await rollout("start", "reader", "--to", "2", "--weight", "5", "--at", managed);
+  expect(share.said).toContain("--weight wants a number from 0 to 1, not '5'");
 });
 
 it("asks servers by their own authorities, and shows no key to who could be overheard", async () => {
