@@ -216,7 +216,8 @@ async function runEach(
     made.set(value, renamed(tensor, value));
   }
   const wallMs = clock.nowMs() - startedMs;
-  const queueMs = Math.min(wallMs, shortestWait(outcomes));
+  const ran = outcomes.filter(({ fromMemory }) => !fromMemory);
+  const queueMs = Math.min(wallMs, shortestWait(ran.length > 0 ? ran : outcomes));
   return {
     values: made,
     state: new Map(),
@@ -224,11 +225,11 @@ async function runEach(
     runMs: wallMs - queueMs,
     busyMs: outcomes.reduce((sum, { busyMs }) => sum + busyMs, 0),
     runs: elements.length,
-    keptRuns: outcomes.filter(({ fromMemory }) => fromMemory).length,
+    keptRuns: outcomes.length - ran.length,
   };
 }
 
-/** Until the first element ran, the step waited; from then on it was running. */
+/** Until the first of its elements ran, the step waited; from then on it was running. */
 function shortestWait(outcomes: readonly RunOutcome[]): number {
   return outcomes.reduce(
     (least, { queueMs }) => Math.min(least, queueMs),

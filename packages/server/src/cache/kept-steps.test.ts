@@ -108,7 +108,7 @@ pipeline:
     values: readonly number[],
     call: Partial<Call> = {},
     more: Partial<InferenceRequest> = {},
-  ): Promise<{ readonly y: Float32Array; readonly stages: readonly string[] }> => {
+  ): Promise<{ readonly y: Float32Array; readonly stages: readonly string[]; readonly waitedMs: number }> => {
     const shape = model === "each" ? [values.length / 2, 2] : [2];
     const segment = { model, version: "", digest: "", variant: "", from: "start", to: "end" };
     const inputs = tensorsOf(float32Tensor("x", shape, Float32Array.from(values)));
@@ -117,7 +117,11 @@ pipeline:
       { ...housekeepingCall(`call-${++calls}`), ...call },
     );
     const stages = account.stages.map(({ stage, name }) => `${stage} ${name}`);
-    return { y: float32View(outputs.get("y")!), stages: stages.filter((one) => !one.startsWith("load")) };
+    return {
+      y: float32View(outputs.get("y")!),
+      stages: stages.filter((one) => !one.startsWith("load")),
+      waitedMs: account.stages.reduce((sum, { stage, tookMs }) => sum + (stage === "queue" ? tookMs : 0), 0),
+    };
   };
   return { clock, engine, runs: runtime.runs, send, infer };
 }
@@ -151,6 +155,9 @@ describe("a step of a pipeline whose model's answers are kept", () => {
     expect(await counts("both")).toEqual([3, 3, 3, 3, 3, 0, 0]);
     expect(await counts("first")).toEqual([1, 1, 3, 3, 1, 2, 1]);
     expect(await counts("second")).toEqual([1, 1, 3, 3, 1, 2, 1]);
+    // Also where the model is asked for itself.
+    await clock.finish(send("/v2/models/first/infer", [1, 2]));
+    expect(await counts("first")).toEqual([1, 1, 4, 4, 1, 3, 1]);
   });
 
   it("shares its answers with other pipelines and with those who ask the model itself", async () => {
@@ -201,6 +208,19 @@ describe("a step of a pipeline whose model's answers are kept", () => {
     expect([...y]).toEqual([2, 4, 6, 8, 2, 4]);
     expect(runs).toHaveLength(2);
     expect((await infer("each", [3, 4, 1, 2])).stages).toEqual(["cache first"]);
+  });
+
+  it("waits as long as those of its elements that run", async () => {
+    const { clock, infer } = world();
+    await clock.finish(infer("each", [1, 2]));
+    await clock.finish(infer("first", [5, 6]));
+    const before = infer("first", [5, 6]);
+    await settle();
+    const each = infer("each", [1, 2, 3, 4]);
+    const { stages, waitedMs } = await clock.finish(each);
+    expect(stages).toEqual(["cache first", "queue row", "run row"]);
+    expect(waitedMs).toBe(10);
+    await before;
   });
 
   it("runs again for another tenant, under other rules, and in a sequence", async () => {

@@ -307,8 +307,11 @@ export function createCounters(wallMs: () => number = () => 0): Counters {
     }
     counters.lastInferenceMs = Math.round(wallMs());
     add(counters.times.success, tookMs);
-    // Steps that were answered from memory are those of their models.
-    if (stages.some(({ stage, name }) => stage === "cache" && name === event.model)) return;
+    // Steps that were answered from memory are those of their models. Triton's queues have those requests, too.
+    if (stages.some(({ stage, name }) => stage === "cache" && name === event.model)) {
+      add(counters.times.queue, 0);
+      return;
+    }
     // What was forwarded ran elsewhere, where no batch of ours tells of it.
     if (unrun) counters.executions += 1;
     counters.inferences += event.rows;
