@@ -4,7 +4,7 @@
  */
 export type Parameters = Readonly<Record<string, string | number | bigint | boolean>>;
 
-/** The JSON of plain data, as `JSON.stringify` writes it, and of a `bigint`, which that refuses, its digits. */
+/** The JSON of plain data without `undefined`, as `JSON.stringify` writes it, and of a `bigint`, which that refuses, its digits. */
 export function exactJson(value: unknown): string {
   if (typeof value === "bigint") return String(value);
   if (typeof value !== "object" || value === null) return JSON.stringify(value);

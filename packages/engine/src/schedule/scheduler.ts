@@ -73,14 +73,9 @@ export class GraphScheduler implements Scheduler {
     this.name = name;
     this.isolation = isolation;
     this.width = instances.length * Math.max(1, Math.min(8, batching.maxBatchSize));
-    this.#room = waitingRoom({
-      name,
-      clock,
-      times: this.#times,
-      weightOf,
-      waitMs: (item) => forecast(item, this.#outlook(item.tenant)).waitMs,
-      changed: () => this.#pump(),
-    });
+    const waitMs = (item: Waiting): number => forecast(item, this.#outlook(item.tenant)).waitMs;
+    const room = { name, clock, times: this.#times, weightOf, waitMs };
+    this.#room = waitingRoom({ ...room, changed: () => this.#pump() });
     this.#desk = ticketDesk({
       name,
       most: maxQueued + instances.length,
@@ -202,21 +197,19 @@ export class GraphScheduler implements Scheduler {
   };
 
   load(): LoadReport {
-    const nowMs = this.#parts.clock.nowMs();
+    const { clock, batching } = this.#parts;
+    const nowMs = clock.nowMs();
     const free =
       this.#room.queue.length + this.#desk.pending.size === 0 &&
       this.#instances.some(({ state }) => state === "idle") &&
       this.#cores.waitMs(nowMs) === 0;
-    const batch = this.#joins
-      ? this.#share.report(this.#times, this.#parts.batching.maxBatchSize)
-      : undefined;
+    const batch = this.#joins ? this.#share.report(this.#times, batching.maxBatchSize) : undefined;
     return loadReport(this.#instances, this.#running, free ? nowMs : this.#outlook(), batch);
   }
 
   drain(): Promise<void> {
     this.#draining = true;
-    this.#drained ??= this.#finish();
-    return this.#drained;
+    return (this.#drained ??= this.#finish());
   }
 
   async #finish(): Promise<void> {

@@ -60,7 +60,7 @@ export function readSequence(parameters: Parameters): ToldPosition | undefined {
   const named =
     typeof id === "string"
       ? read.text(256)(id, "sequence_id")
-      : (typeof id === "bigint" || Number.isSafeInteger(id)) && (id as number | bigint) > 0
+      : (typeof id === "bigint" || (typeof id === "number" && Number.isSafeInteger(id))) && id > 0
         ? String(id)
         : undefined;
   if (named === undefined) read.refuse("sequence_id", "text, or a whole number of 0 to 2^64 - 1");
