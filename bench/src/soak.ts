@@ -50,6 +50,7 @@ function rowOf(phase: string, index: number, sample: ProbeSample): Row {
     externalMb: sample.externalBytes / megabyte,
     loopP99Ms: sample.loopP99Ms,
     loopMaxMs: sample.loopMaxMs,
+    loopBusyMaxMs: sample.loopBusyMaxMs,
     handles: sample.handles,
   };
 }
@@ -151,6 +152,7 @@ async function steady(
       0.5,
     ),
     eventLoopMaxMs: Math.max(...settled.map(({ sample }) => sample.loopMaxMs)),
+    loopBusyMaxMs: Math.max(...settled.map(({ sample }) => sample.loopBusyMaxMs)),
     handles: Math.max(...settled.map(({ sample }) => sample.handles)),
   };
 }

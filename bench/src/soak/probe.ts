@@ -7,6 +7,7 @@
 import { monitorEventLoopDelay } from "node:perf_hooks";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
+import { busiestTurn } from "../load/busy-time.ts";
 
 /** What the probe is asked: how the server runs, or what it keeps when its main thread has collected. */
 export type ProbeQuestion = "running" | "kept";
@@ -19,6 +20,8 @@ export interface ProbeSample {
   /** Since the sample before. */
   readonly loopP99Ms: number;
   readonly loopMaxMs: number;
+  /** The most that the thread itself was at work in one turn. */
+  readonly loopBusyMaxMs: number;
   /** Sockets, timers, processes, threads and the like that keep the loop busy. */
   readonly handles: number;
   /** Time of processors that it has used, in milliseconds. */
@@ -31,11 +34,12 @@ if (process.send) {
   const delay = monitorEventLoopDelay({ resolution });
   const lateMs = (nanoseconds: number): number => Math.max(0, nanoseconds / 1e6 - resolution);
   delay.enable();
+  const busyMaxMs = busiestTurn();
   setFlagsFromString("--expose-gc");
   const collect = runInNewContext("gc") as () => void;
   process.on("message", (question: ProbeQuestion) => {
     // The pause of this collection is not the server's.
-    const late = { p99Ms: lateMs(delay.percentile(99)), maxMs: lateMs(delay.max) };
+    const late = { p99Ms: lateMs(delay.percentile(99)), maxMs: lateMs(delay.max), busyMaxMs: busyMaxMs() };
     if (question === "kept") collect();
     const { rss, heapUsed, external } = process.memoryUsage();
     const { user, system } = process.cpuUsage();
@@ -45,6 +49,7 @@ if (process.send) {
       externalBytes: external,
       loopP99Ms: late.p99Ms,
       loopMaxMs: late.maxMs,
+      loopBusyMaxMs: late.busyMaxMs,
       handles: process.getActiveResourcesInfo().length,
       processorMs: (user + system) / 1000,
     };
