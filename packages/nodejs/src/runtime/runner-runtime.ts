@@ -55,34 +55,37 @@ function exact(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
 /** What a caller may say of a load, with nothing left out. */
 type HowToLoad = Required<LoadOptions>;
 
-/** Starts a runner and loads the file into it. Nothing is left behind when that fails. */
+/**
+ * Starts a runner and loads the file into it. Nothing is left behind when that fails. The file is read only then: to start a process
+ * takes the calling thread the longer, the more memory this one holds.
+ */
 async function startRunner(
   parts: RunnerRuntimeParts,
   artifact: Artifact,
   { threads, fusions }: HowToLoad,
   call: Call,
 ): Promise<LoadedRunner> {
-  const bytes = exact(await artifact.bytes(call));
-  if (call.abort.aborted) throw abortError(call.abort, "execute");
   const client = new RunnerClient(parts.open);
   const { limit } = parts;
   const aborted = (): void => {
     client.kill(abortError(call.abort, "execute"));
   };
   call.abort.addEventListener("abort", aborted, { once: true });
-  const timer =
-    limit && Number.isFinite(limit.loadDeadlineMs)
-      ? limit.clock.timer(limit.loadDeadlineMs, () => {
-          client.kill(
-            new LongshoreError(
-              "run-deadline",
-              "execute",
-              `loading the model took longer than the limit of ${limit.loadDeadlineMs} ms and was ended`,
-            ),
-          );
-        })
-      : undefined;
+  let timer: Disposable | undefined;
   try {
+    const bytes = exact(await artifact.bytes(call));
+    if (call.abort.aborted) throw abortError(call.abort, "execute");
+    if (limit && Number.isFinite(limit.loadDeadlineMs)) {
+      timer = limit.clock.timer(limit.loadDeadlineMs, () => {
+        client.kill(
+          new LongshoreError(
+            "run-deadline",
+            "execute",
+            `loading the model took longer than the limit of ${limit.loadDeadlineMs} ms and was ended`,
+          ),
+        );
+      });
+    }
     const message = await client.exchange(
       {
         kind: "load",
