@@ -31,7 +31,7 @@ export async function startGenerator(): Promise<Generator> {
   };
 }
 
-/** How long an event loop was kept from turning. The probe itself looks every millisecond, which is in the figures. */
+/** How long an event loop was kept from turning, as a probe sees that looks every 5 ms. */
 export interface LoopDelay {
   readonly maxMs: number;
   readonly p99Ms: number;
