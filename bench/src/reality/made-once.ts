@@ -1,7 +1,7 @@
 import { type Endpoint, type InferenceResponse, through } from "@longshore/core";
 
-/** The response with tensors that may be handed out again and again: nobody may take them or give them back. */
-function kept(response: InferenceResponse): InferenceResponse {
+/** The response with tensors of its own, which whoever gets it may take or free. */
+function copied(response: InferenceResponse): InferenceResponse {
   const outputs = new Map(
     [...response.outputs].map(([name, { spec, bytes, rows }]) => [
       name,
@@ -12,8 +12,8 @@ function kept(response: InferenceResponse): InferenceResponse {
 }
 
 /**
- * An engine that runs each segment once and answers with what came of it from then on: for requests that all have the same inputs. A device
- * has processors of its own in reality; runs of one that stands for it here would take theirs from the server.
+ * An engine that runs each segment once and answers with copies of what came of it from then on: for requests that all have the same
+ * inputs. A device has processors of its own in reality; runs of one that stands for it here would take theirs from the server.
  */
 export function madeOnce(engine: Endpoint): Endpoint {
   const made = new Map<string, Promise<InferenceResponse>>();
@@ -24,10 +24,10 @@ export function madeOnce(engine: Endpoint): Endpoint {
       const key = JSON.stringify([model, variant, from, to]);
       // Whoever asks first may lose interest; the others do not.
       const response =
-        made.get(key) ?? engine.infer(request, { ...call, abort: new AbortController().signal }).then(kept);
+        made.get(key) ?? engine.infer(request, { ...call, abort: new AbortController().signal });
       made.set(key, response);
       response.catch(() => made.delete(key));
-      return response;
+      return response.then(copied);
     },
   };
 }
