@@ -229,6 +229,19 @@ describe("queue", () => {
     // Whoever comes back then does not wait.
     expect(outcomes[2]).toMatchObject({ reason: { retryAfterMs: 1 } });
   });
+
+  it("has what it evicts come back when one with as much time would wait no longer than it may", async () => {
+    const { clock, scheduler } = await bench(() => 10);
+    for (let seen = 0; seen < 3; seen++) await clock.finish(scheduler.run(feeds(0), ["y"], base));
+    const deadlines = [Infinity, 85, 85, 85, 85, 85, ...Array.from({ length: 8 }, () => 130)];
+    const all = deadlines.map((deadlineMs) => scheduler.run(feeds(1), ["y"], until(deadlineMs)));
+    const outcomes = await clock.finish(Promise.allSettled(all));
+    const { reason } = outcomes[5] as PromiseRejectedResult & { readonly reason: LongshoreError };
+    expect(reason.reason).toBe("evicted");
+    // At 80 ms eight are left that go before one with 55 ms, which may wait for 45. Of a run a little more is expected than it takes.
+    expect(reason.retryAfterMs).toBeGreaterThanOrEqual(35);
+    expect(reason.retryAfterMs).toBeLessThanOrEqual(40);
+  });
 });
 
 describe("admission", () => {

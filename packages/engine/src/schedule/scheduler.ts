@@ -73,9 +73,8 @@ export class GraphScheduler implements Scheduler {
     this.name = name;
     this.isolation = isolation;
     this.width = instances.length * Math.max(1, Math.min(8, batching.maxBatchSize));
-    const waitMs = (item: Waiting): number => forecast(item, this.#outlook(item.tenant)).waitMs;
-    const room = { name, clock, times: this.#times, weightOf, waitMs };
-    this.#room = waitingRoom({ ...room, changed: () => this.#pump() });
+    const room = { name, clock, times: this.#times, weightOf, changed: () => this.#pump() };
+    this.#room = waitingRoom({ ...room, waitMs: (one) => forecast(one, this.#outlook(one.tenant)).waitMs });
     this.#desk = ticketDesk({
       name,
       most: maxQueued + instances.length,

@@ -1,5 +1,6 @@
 import { type Clock, LongshoreError, type TenantId } from "@longshore/core";
 import { type FairQueue, fairQueue } from "./fair-queue.ts";
+import type { Prospect } from "./forecast.ts";
 import type { WaitingRules } from "./queue-policy.ts";
 import type { RunTimes } from "./run-times.ts";
 import type { Waiting } from "./waiting.ts";
@@ -26,8 +27,8 @@ export interface RoomParts {
   readonly clock: Clock;
   readonly times: RunTimes;
   readonly weightOf: (tenant: TenantId) => number;
-  /** How long one like it would wait if it came now, in milliseconds. */
-  readonly waitMs: (item: Waiting) => number;
+  /** How long a request would wait that came now, in milliseconds. */
+  readonly waitMs: (prospect: Prospect) => number;
   /** Called when time changed who waits or in which order. */
   readonly changed: () => void;
 }
@@ -56,7 +57,9 @@ export function waitingRoom({ name, clock, times, weightOf, waitMs, changed }: R
 
   /** Refuses one that has left the queue; it may come back when one like it would wait no longer than it can. */
   function evict(item: Waiting, why: string, longestMs: number): void {
-    const retryAfterMs = Math.max(1, Math.ceil(waitMs(item) - longestMs));
+    const { rows, tenant, level, enqueuedMs } = item;
+    const deadlineMs = clock.nowMs() + item.deadlineMs - enqueuedMs;
+    const retryAfterMs = Math.max(1, Math.ceil(waitMs({ rows, tenant, level, deadlineMs }) - longestMs));
     item.reject(new LongshoreError("evicted", "queue", why, { retryAfterMs }));
   }
 
