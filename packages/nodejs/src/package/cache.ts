@@ -255,18 +255,18 @@ export function packageCache(
       throw error;
     } finally {
       promised -= reserved;
-      uses.leave(name);
+      uses.leave([name]);
     }
   }
 
   /** Where a file is written while it comes, for this process to use: what came before, unless another process goes on with that. */
   async function partFor(digest: Digest): Promise<string> {
     const name = `parts/${hexOf(digest)}`;
-    uses.use(name);
+    uses.use([name]);
     if (!(await uses.others()).has(name)) return name;
-    uses.leave(name);
+    uses.leave([name]);
     const own = `${name}-${uses.id}`;
-    uses.use(own);
+    uses.use([own]);
     return own;
   }
 
@@ -312,11 +312,11 @@ export function packageCache(
     },
     pin(digests) {
       const names = digests.map((digest) => `blobs/${hexOf(digest)}`);
-      for (const name of names) uses.use(name);
+      uses.use(names);
       let held = true;
       return {
         [Symbol.dispose]() {
-          if (held) for (const name of names) uses.leave(name);
+          if (held) uses.leave(names);
           held = false;
         },
       };

@@ -1,4 +1,4 @@
-import { mkdirSync, renameSync, rmSync, utimesSync, writeFileSync } from "node:fs";
+import { mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { readdir, readFile, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { Clock } from "@longshore/core";
@@ -6,15 +6,16 @@ import type { Clock } from "@longshore/core";
 /**
  * What each process uses of a folder that several share. A process writes down what it uses, in a file of its own whose time it
  * renews; a file that nobody renewed for a while is what a killed process left behind, and counts no more. Numbers of processes
- * would tell sooner, but not across containers and machines that share a folder.
+ * would tell sooner, but not across containers and machines that share a folder. All times are those that the file system gives
+ * to what is written: clocks of two machines may differ.
  */
 export interface InUse {
   /** Of this process alone, for names of files. */
   readonly id: string;
   /** Written down when this returns. */
-  use(name: string): void;
+  use(names: readonly string[]): void;
   /** Once for each `use`. */
-  leave(name: string): void;
+  leave(names: readonly string[]): void;
   uses(name: string): boolean;
   /** What other processes use now. */
   others(): Promise<ReadonlySet<string>>;
@@ -36,29 +37,27 @@ export function inUse(folder: string, clock: Clock): InUse {
       if (counts.size === 0) return rmSync(own, { force: true });
       mkdirSync(folder, { recursive: true });
       // Whole or not at all: others may read it now.
-      writeFileSync(`${own}.new`, [...counts.keys()].join("\n"), { mode: 0o600 });
+      writeFileSync(`${own}.new`, ["", ...counts.keys()].join("\n"), { mode: 0o600 });
       renameSync(`${own}.new`, own);
-      touch();
     } catch {
       // A full disk, or one that can only be read: what is there can be used all the same, and others know nothing of it.
     }
   }
 
+  /** Renews the time, also on a full disk: the line break that is there is written once more. */
   function touch(): void {
-    const seconds = clock.wallMs() / 1000;
-    utimesSync(own, seconds, seconds);
+    try {
+      writeFileSync(own, "\n", { flag: "r+" });
+    } catch {
+      // Thrown away while this process stood still.
+      write();
+    }
   }
 
   function renew(): void {
     renewing?.[Symbol.dispose]();
     renewing = counts.size === 0 ? undefined : clock.timer(renewMs, renew);
-    if (!renewing) return;
-    try {
-      touch();
-    } catch {
-      // Thrown away while this process stood still.
-      write();
-    }
+    if (renewing) touch();
   }
 
   function changed(): void {
@@ -68,28 +67,35 @@ export function inUse(folder: string, clock: Clock): InUse {
 
   return {
     id,
-    use(name) {
-      const count = counts.get(name) ?? 0;
-      counts.set(name, count + 1);
-      if (count === 0) changed();
+    use(names) {
+      const before = counts.size;
+      for (const name of names) counts.set(name, (counts.get(name) ?? 0) + 1);
+      if (counts.size > before) changed();
     },
-    leave(name) {
-      const count = counts.get(name) ?? 0;
-      if (count > 1) counts.set(name, count - 1);
-      else if (counts.delete(name)) changed();
+    leave(names) {
+      const before = counts.size;
+      for (const name of names) {
+        const count = counts.get(name) ?? 0;
+        if (count > 1) counts.set(name, count - 1);
+        else counts.delete(name);
+      }
+      if (counts.size < before) changed();
     },
     uses: (name) => counts.has(name),
     async others() {
       const used = new Set<string>();
+      touch();
+      const { mtimeMs: nowMs } = await stat(own).catch(() => ({ mtimeMs: clock.wallMs() }));
       const processes = await readdir(folder).catch(() => []);
       for (const one of processes) {
+        if (one.startsWith(id)) continue;
         const path = join(folder, one);
-        // Another process may end, or write, at this moment.
-        const found = one === id ? undefined : await stat(path).catch(() => undefined);
+        // Another process may end, or write, at this moment. What is opened first has the time that it has now, over a network, too.
+        const text = await readFile(path, "utf8").catch(() => "");
+        const found = await stat(path).catch(() => undefined);
         if (!found) continue;
-        if (Math.abs(clock.wallMs() - found.mtimeMs) > goneMs)
-          await rm(path, { force: true }).catch(() => undefined);
-        else for (const name of (await readFile(path, "utf8").catch(() => "")).split("\n")) used.add(name);
+        if (Math.abs(nowMs - found.mtimeMs) > goneMs) await rm(path, { force: true }).catch(() => undefined);
+        else for (const name of text.split("\n")) used.add(name);
       }
       return used;
     },

@@ -1,7 +1,16 @@
 import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
 import { once } from "node:events";
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { manualClock } from "@longshore/testkit";
@@ -37,6 +46,15 @@ const second = file(600, 2);
 /** What a process of its own has of the folder. */
 const opened = (clock: Clock = systemClock()) => packageCache(folder, { clock, maxBytes: 1000 });
 
+/** As if for a minute and more nobody had written down what is used. */
+function minuteAgo(): void {
+  for (const one of readdirSync(join(folder, "in-use"))) {
+    const path = join(folder, "in-use", one);
+    const seconds = statSync(path).mtimeMs / 1000 - 61;
+    utimesSync(path, seconds, seconds);
+  }
+}
+
 describe("a cache that several processes share", () => {
   it("throws nothing away that another one uses, and does once that is over", async () => {
     const [one, two] = [opened(), opened()];
@@ -54,21 +72,33 @@ describe("a cache that several processes share", () => {
   });
 
   it("is taken to be used for as long as somebody says so, and for a minute by who was killed", async () => {
-    const [clock, other] = [manualClock(), manualClock()];
-    const [one, two] = [opened(clock), opened(other)];
+    const clock = manualClock();
+    const [one, two] = [opened(clock), opened()];
     one.pin([first.digest]);
     await one.fill(first, first.open, call);
     for (let minute = 0; minute < 3; minute++) {
-      for (const each of [clock, other]) await each.advance(60_000);
+      minuteAgo();
+      await clock.advance(20_000);
       await expect(two.fill(second, second.open, call)).rejects.toMatchObject({ reason: "memory-limit" });
     }
-    // For the second alone time goes on: the first says nothing any more.
-    await other.advance(61_000);
+    // The first says nothing any more.
+    minuteAgo();
     await two.fill(second, second.open, call);
     expect(readdirSync(join(folder, "in-use"))).toEqual([]);
     // It had only been stopped, and goes on to say what it uses.
-    await clock.advance(61_000);
+    await clock.advance(20_000);
     expect(readdirSync(join(folder, "in-use"))).toHaveLength(1);
+  });
+
+  it("is shared by machines whose clocks differ", async () => {
+    const system = systemClock();
+    const ahead: Clock = { ...system, wallMs: () => system.wallMs() + 300_000 };
+    const [one, two] = [opened(), opened(ahead)];
+    using _pin = one.pin([first.digest]);
+    await one.fill(first, first.open, call);
+    await expect(two.fill(second, second.open, call)).rejects.toMatchObject({ reason: "memory-limit" });
+    using _other = two.pin([first.digest]);
+    await expect(one.fill(second, second.open, call)).rejects.toMatchObject({ reason: "memory-limit" });
   });
 
   it("has what a process was killed with free after a minute", async () => {
@@ -87,9 +117,8 @@ describe("a cache that several processes share", () => {
     await expect(opened().fill(second, second.open, call)).rejects.toMatchObject({ reason: "memory-limit" });
     process_.kill("SIGKILL");
     await once(process_, "exit");
-    const system = systemClock();
-    const later: Clock = { ...system, wallMs: () => system.wallMs() + 61_000 };
-    await opened(later).fill(second, second.open, call);
+    minuteAgo();
+    await opened().fill(second, second.open, call);
     expect(existsSync(join(folder, "blobs", first.digest.slice("sha256:".length)))).toBe(false);
   });
 
