@@ -1,7 +1,14 @@
 import { simulatedEndpoint, type SimulatedModel, virtualClock, type VirtualClock } from "@longshore/lab";
 import { doubleDescription } from "@longshore/testkit";
 import { describe, expect, it } from "vitest";
-import { type Call, housekeepingCall, LongshoreError, seededRandom, silentObserver } from "../base/index.ts";
+import {
+  type Call,
+  housekeepingCall,
+  LongshoreError,
+  seededRandom,
+  silentObserver,
+  sleep,
+} from "../base/index.ts";
 import type { Endpoint, EndpointInfo, InferenceRequest, InferenceResponse } from "../endpoint/index.ts";
 import type { Profile } from "../model/index.ts";
 import { tablePolicy } from "../policy/index.ts";
@@ -318,6 +325,32 @@ describe("several answers through an offloading endpoint", () => {
     const clock = virtualClock();
     expect(await taken(clock, offloading(clock, place(clock, "here")), call())).toEqual([[1, []]]);
   });
+});
+
+it("a run here lets nothing before it that is kept back for a later deadline than its own", async () => {
+  const clock = virtualClock();
+  let hangs = false;
+  const cloud = place(clock, "cloud", {}, 4);
+  const edge = offloading(clock, place(clock, "here", {}, 1), [
+    with_(cloud, {
+      async infer(given, own) {
+        if (hangs) await sleep(clock, Infinity, own.abort);
+        return await cloud.infer(given, own);
+      },
+    }),
+  ]);
+  const saving = (deadlineMs: number): Call =>
+    call({ goal: "energy", deadlineMs: clock.nowMs() + deadlineMs });
+  const first = await clock.runUntil(edge.infer(request, saving(300)));
+  expect(first.account.forwarded.map(({ endpoint }) => endpoint)).toEqual(["cloud"]);
+  hangs = true;
+  const late = edge.infer(request, saving(300)).catch(() => "late");
+  await clock.runUntil(sleep(clock, 150));
+  // It takes 100 ms, and so does the run here that the other one has kept back.
+  const rules = { dataClass: "internal", leastTrust: "none", zones: ["device"] } as const;
+  const own = edge.infer(request, { ...saving(110), rules });
+  expect((await clock.runUntil(own)).account.endpoint).toBe("here");
+  await clock.runUntil(late);
 });
 
 describe("a request that is sent on while its body arrives", () => {

@@ -153,7 +153,8 @@ async function runHere(
   if (!local) throw new LongshoreError("no-place", "plan", "nothing runs models here");
   const { call, note, known } = job;
   const startedMs = clock.nowMs();
-  const run = work.begin(leg.holdsMs ?? meanOf(leg.predicted.completionMs), startedMs);
+  const expectedMs = leg.holdsMs ?? meanOf(leg.predicted.completionMs);
+  const run = work.begin(expectedMs, startedMs, call.deadlineMs);
   job.beside?.begins(leg.endpoint);
   recordBegin(loop, call.id, leg, "begin");
   note?.({ kind: "started", leg: leg.id, endpoint: leg.endpoint, atMs: startedMs });
