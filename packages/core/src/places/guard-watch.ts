@@ -88,7 +88,7 @@ class Watching implements GuardWatch {
   readonly #lateMs: number;
   /** And for so long a place is not silent that is well. */
   readonly #silentMs: number;
-  readonly #keptBack: Disposable | undefined;
+  #keptBack: Disposable | undefined;
   #timer: Disposable | undefined;
   #heardBytes = 0;
   #thoughtMs = -Infinity;
@@ -104,10 +104,7 @@ class Watching implements GuardWatch {
     // Who has just come may be cold; who failed and has answered nothing since is taken to be still gone.
     const known = place.proven || place.health.failing;
     this.#silentMs = known ? Math.max(leastLostMs, place.lateness.beyondMs(usualMs)) : Infinity;
-    const { call, times } = parts;
-    if (call.deadlineMs < Infinity) {
-      this.#keptBack = times.keepBack?.(call.deadlineMs, (longerMs) => this.#think(longerMs));
-    }
+    this.#keepBack();
     this.#think();
   }
 
@@ -132,6 +129,7 @@ class Watching implements GuardWatch {
   again(): boolean {
     if (!this.#over) return false;
     this.#over = false;
+    this.#keepBack();
     this.#think();
     return this.#over;
   }
@@ -148,6 +146,20 @@ class Watching implements GuardWatch {
     this.#over = true;
     this.#keptBack?.[Symbol.dispose]();
     this.#timer?.[Symbol.dispose]();
+  }
+
+  #keepBack(): void {
+    const { call, times } = this.#parts;
+    this.#keptBack?.[Symbol.dispose]();
+    if (call.deadlineMs === Infinity) return;
+    this.#keptBack = times.keepBack?.(call.deadlineMs, (longerMs) => this.#before(longerMs));
+  }
+
+  /** Tells whether something was started: then nothing is kept back any more. */
+  #fire(because: Late): boolean {
+    this.#over = this.#parts.fire(because);
+    if (this.#over) this.#keptBack?.[Symbol.dispose]();
+    return this.#over;
   }
 
   /** The remote completion from now, as believed now. */
@@ -214,9 +226,21 @@ class Watching implements GuardWatch {
     return Math.min(dueMs, soonMs > 0 ? soonMs : recheckMs);
   }
 
-  /** Another run is about to begin here that would make the back-up wait `longerMs` longer: this is the moment to begin before it. */
+  /** The last moment for a back-up that would take `localMs` now. For a deadline it is the one that was planned. */
+  #dueMs(localMs: number): number {
+    const { call, times } = this.#parts;
+    if (call.deadlineMs === Infinity) return this.#beganMs + times.latestMs;
+    return this.#startedMs + times.latestMs - Math.max(0, localMs - this.#plannedMs);
+  }
+
+  /** Another run is about to begin here that would make the back-up wait `longerMs` longer: this may be the moment to begin before it. */
+  #before(longerMs: number): void {
+    const { clock, times } = this.#parts;
+    if (clock.nowMs() >= this.#dueMs(times.backUpMs()) - longerMs) this.#think(longerMs);
+  }
+
   #think(longerMs = 0): void {
-    const { clock, place, call, hurries = true, waits, fire, times } = this.#parts;
+    const { clock, place, call, hurries = true, waits, times } = this.#parts;
     this.#timer?.[Symbol.dispose]();
     this.#timer = undefined;
     if (this.#over) return;
@@ -230,16 +254,13 @@ class Watching implements GuardWatch {
     const lost = this.#lost(nowMs);
     if (lost) {
       place.missed(lost === "silent" ? Infinity : this.#beganMs);
-      this.#over = fire(lost);
-      if (!this.#over) this.#look(refusedMs, nowMs);
+      if (!this.#fire(lost)) this.#look(refusedMs, nowMs);
       return;
     }
     const localMs = Math.max(0.1, this.#parts.times.backUpMs());
     const { books } = place;
     const leftMs = call.deadlineMs - nowMs;
-    const grownMs = leftMs < Infinity ? Math.max(0, localMs - this.#plannedMs) : 0;
-    // For a deadline it is the moment that was planned.
-    const dueMs = (leftMs < Infinity ? this.#startedMs : this.#beganMs) + times.latestMs - grownMs - longerMs;
+    const dueMs = this.#dueMs(localMs) - longerMs;
     const tooLate = nowMs >= dueMs;
     // What comes after the deadline is waited for by nobody, and would keep this place from the next request.
     const inTime = !times.waitMs || localMs <= leftMs;
@@ -256,8 +277,7 @@ class Watching implements GuardWatch {
       waitMs = books.allows && hurries && inTime ? this.#momentMs(localMs, leftMs, nowMs) : Infinity;
     }
     if (waitMs <= 0 && ((books.allows && hurries) || needed)) {
-      this.#over = fire("late");
-      if (this.#over) books.spend();
+      if (this.#fire("late")) books.spend();
       else this.#look(refusedMs, nowMs);
       return;
     }
