@@ -1,7 +1,7 @@
 import { doubleDescription, doubleEndpoint, doubleOffer, manualClock } from "@longshore/testkit";
 import { expect, it } from "vitest";
 import { housekeepingCall, LongshoreError, seededRandom, silentObserver } from "../base/index.ts";
-import type { Endpoint } from "../endpoint/index.ts";
+import type { Endpoint, EndpointInfo } from "../endpoint/index.ts";
 import { tablePolicy } from "../policy/index.ts";
 import { offloadEndpoint } from "./offload-endpoint.ts";
 
@@ -11,22 +11,27 @@ const segment = { model: "ocr", version: "1", digest: description.digest, from: 
 const call = housekeepingCall("test");
 
 /** A gateway before places that note what they are to load, each with the variants that it offers; all where it offers nothing yet. */
-function before(places: Readonly<Record<string, readonly string[]>>) {
+function before(
+  places: Readonly<Record<string, readonly string[]>>,
+  about: Readonly<Record<string, Partial<EndpointInfo>>> = {},
+) {
   const asked: string[] = [];
+  const paths: (readonly string[])[] = [];
   const failing = new Set<string>();
   const endpoints = Object.entries(places).map(([id, variants]): Endpoint => {
     const own = {
       ...description,
       variants: ["default", "int8"].map((name) => ({ ...variant, name })),
     };
-    const double = doubleEndpoint([], { id });
+    const double = doubleEndpoint([], { ...about[id], id });
     const offer = doubleOffer(own, double.info, 5);
     return {
       ...double,
       info: double.info,
       describe: async (model) => (model === "ocr" ? { description: own } : undefined),
       offers: async () => variants.map((name) => ({ ...offer, segment: { ...segment, variant: name } })),
-      async prepare(one) {
+      async prepare(one, { path }) {
+        paths.push(path);
         asked.push(`${id} ${one.variant}`);
         if (failing.has(id)) throw new LongshoreError("invalid-model", "resolve", `${id} cannot`);
       },
@@ -41,7 +46,7 @@ function before(places: Readonly<Record<string, readonly string[]>>) {
     random: seededRandom(1),
     observer: silentObserver,
   });
-  return { gateway, asked, failing };
+  return { gateway, asked, paths, failing };
 }
 
 it("a gateway has what is wanted in any variant loaded at every place that serves it, as each offers it", async () => {
@@ -65,6 +70,32 @@ it("a gateway has what is wanted in any variant loaded at every place that serve
   });
   await expect(gateway.prepare?.({ ...segment, model: "none", variant: "" }, call)).rejects.toMatchObject({
     reason: "unknown-model",
+  });
+  await gateway.close();
+});
+
+it("a gateway has nothing loaded where the rules let no request go, nor at who asks", async () => {
+  const places = {
+    one: ["default"],
+    far: ["default"],
+    loose: ["default"],
+    phone: ["default"],
+    back: ["default"],
+  };
+  const { gateway, asked, paths } = before(places, {
+    one: { zone: "eu/berlin", trust: "operated" },
+    far: { zone: "us", trust: "operated" },
+    loose: { zone: "eu", trust: "listed" },
+    phone: { zone: "device", trust: "operated" },
+    back: { zone: "eu", trust: "operated" },
+  });
+  const rules = { dataClass: "internal", leastTrust: "operated", zones: ["eu", "device"] } as const;
+  const asking = { ...call, rules, path: ["back"] };
+  await gateway.prepare?.({ ...segment, variant: "" }, asking);
+  expect([asked, paths]).toEqual([["one default"], [["back", "gateway"]]]);
+  const nowhere = { ...asking, rules: { ...rules, zones: ["asia"] } };
+  await expect(gateway.prepare?.({ ...segment, variant: "" }, nowhere)).rejects.toMatchObject({
+    reason: "no-place",
   });
   await gateway.close();
 });

@@ -1,6 +1,7 @@
-import { type Call, type Clock, fanOut, LongshoreError } from "../base/index.ts";
-import type { Endpoint } from "../endpoint/index.ts";
+import { type Call, type Clock, type EndpointId, fanOut, LongshoreError, ownCall } from "../base/index.ts";
+import type { Endpoint, EndpointInfo } from "../endpoint/index.ts";
 import type { Segment } from "../model/index.ts";
+import { brokenRule } from "../plan/index.ts";
 import { type KnownModel, placeFor } from "./known-model.ts";
 import type { Place } from "./place.ts";
 import type { Places } from "./places.ts";
@@ -10,6 +11,7 @@ const mostAtOnce = 16;
 
 /** Of an offloader. */
 interface Everywhere {
+  readonly self: EndpointId;
   readonly local: Endpoint | undefined;
   readonly places: Pick<Places, "all">;
   readonly knowledge: {
@@ -19,12 +21,12 @@ interface Everywhere {
 }
 
 /**
- * Has a segment loaded here; without a variant wherever a request for it may run: at each place that serves the model, too, in
- * the variants that it offers. Who names one plans with the places behind, and asks them itself. Throws what the first place
- * fails with where none could load it; of others requests find out.
+ * Has a segment loaded here; without a variant wherever a request under the rules of the call may run: at each place that serves the
+ * model, too, in the variants that it offers. Who names one plans with the places behind, and asks them itself. Throws what the first
+ * place fails with where none could load it; of others requests find out.
  */
 export async function prepareAll(
-  { local, places, knowledge, clock }: Everywhere,
+  { self, local, places, knowledge, clock }: Everywhere,
   segment: Segment,
   call: Call,
 ): Promise<void> {
@@ -32,18 +34,35 @@ export async function prepareAll(
   const known = await knowledge.learn(segment.model, segment.version, call, true);
   const nowMs = clock.nowMs();
   const others = [...known.offersBy.keys()].flatMap((id) => placeFor(id, known, places.all) ?? []);
-  const well = others.filter(({ health }) => health.unavailable(nowMs) === undefined);
+  const well = others.filter(
+    ({ health, endpoint: { info } }) =>
+      health.unavailable(nowMs) === undefined &&
+      !call.path.includes(info.id) &&
+      mayPrepare(info, call, false),
+  );
   const works = [
-    ...(local && known.here ? [(own: Call) => local.prepare?.(segment, own)] : []),
+    ...(local && known.here && mayPrepare(local.info, call, true)
+      ? [(own: Call) => local.prepare?.(segment, own)]
+      : []),
     ...well.map((place) => (own: Call) => prepareAt(place, known, segment, own)),
   ];
   const failures: unknown[] = [];
-  await fanOut(works.length, mostAtOnce, call, async (at, own) => {
+  const asking = Object.assign(ownCall(call), { path: [...call.path, self] });
+  await fanOut(works.length, mostAtOnce, asking, async (at, own) => {
     await works[at]?.(own)?.catch((thrown: unknown) => failures.push(thrown));
   });
   if (works.length === 0)
-    throw new LongshoreError("no-place", "resolve", `no place that has ${segment.model} is well`);
+    throw new LongshoreError(
+      "no-place",
+      "resolve",
+      `no place that has ${segment.model} is well and may run it`,
+    );
   if (failures.length === works.length) throw failures[0];
+}
+
+/** Whether the rules of a call let a place run what it asks for; `device` is the zone of nobody else's machine. */
+function mayPrepare({ id, zone, trust }: EndpointInfo, { rules }: Call, own: boolean): boolean {
+  return (own || zone !== "device") && brokenRule(rules, { id, zones: [zone], trust }) === undefined;
 }
 
 async function prepareAt(
