@@ -355,6 +355,8 @@ export function directionBelief(model: LinkModel, clogBytes: number, prior?: Rat
         one.overtaken = true;
         one.promisedAtMs = NaN;
       }
+      // Told once: what else is answered says no more of a silence that is over.
+      silent = busyFromMs() < nowMs;
       filter.answered();
     },
     drainMs: (bytes, nowMs, queued) => completion((queued ? unacknowledged() : 0) + bytes, nowMs),

@@ -1,0 +1,33 @@
+import { expect, it } from "vitest";
+import { directionBelief } from "./direction-belief.ts";
+import { linkModel } from "./rate-model.ts";
+
+it("believes nothing new with each answered question once a silence is over, until there is another", () => {
+  const side = directionBelief(linkModel(), 65_536);
+  const silence = (fromMs: number): void => {
+    const body = side.begin(20_000, fromMs, fromMs);
+    side.end(body, fromMs + 2000, false);
+  };
+  // Where nothing new is believed, the same figures are given again.
+  const changes = (askedMs: number): boolean => {
+    const before = side.drainMs(20_000, askedMs + 1, true);
+    side.answered(askedMs, askedMs + 1);
+    return side.drainMs(20_000, askedMs + 1, true) !== before;
+  };
+  silence(0);
+  expect([changes(2100), changes(2102), changes(2104)]).toEqual([true, false, false]);
+  silence(3000);
+  expect([changes(5100), changes(5102)]).toEqual([true, false]);
+});
+
+it("still takes a later answer for the end of the silence of a body that was on its way when the one before was asked", () => {
+  const side = directionBelief(linkModel(), 65_536);
+  side.begin(20_000, 0, 0);
+  side.begin(20_000, 1000, 1000);
+  const likelyMs = (atMs: number): number => side.drainMs(20_000, atMs, false)[12] ?? 0;
+  likelyMs(3000);
+  side.answered(500, 3000);
+  expect(side.backlogBytes()).toBe(20_000);
+  side.answered(1500, 3000);
+  expect(side.backlogBytes()).toBe(0);
+});
