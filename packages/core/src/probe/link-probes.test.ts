@@ -1,6 +1,6 @@
 import { type ManualClock, manualClock } from "@longshore/testkit";
 import { expect, it } from "vitest";
-import { LongshoreError, seededRandom } from "../base/index.ts";
+import { abortError, type Call, LongshoreError, seededRandom, whenAborted } from "../base/index.ts";
 import type { Endpoint } from "../endpoint/index.ts";
 import { certain, type Link } from "../estimate/index.ts";
 import type { Plan } from "../plan/index.ts";
@@ -155,4 +155,40 @@ it("sends shorter trains to a link that was slow with one or lost it, until they
     await clock.advance(30_000);
   }
   expect(sent).toEqual([64_000, 16_000, 2000, 8000, 32_000, 64_000]);
+});
+
+it("sends another train where one is stuck and other things are answered, once its link does not wait for it any more", async () => {
+  const clock = manualClock();
+  let spare = 3000;
+  const link: Link = { ...linkOf(50, 0), probeBytes: () => spare };
+  const events: string[] = [];
+  const probe = (_bytes: number, { abort }: Call): Promise<never> => {
+    events.push("sent");
+    return new Promise((_resolve, reject) => {
+      whenAborted(abort, () => {
+        events.push(abortError(abort, "transport").reason);
+        reject(abortError(abort, "transport"));
+      });
+    });
+  };
+  const endpoint = { info: { id: "a" }, probe } as unknown as Endpoint;
+  const place = followPlace(endpoint, link, clock, seededRandom(1), undefined);
+  using probes = probesOf(clock, link, [place]);
+  const later = async (answered: boolean): Promise<readonly string[]> => {
+    await clock.advance(1500);
+    if (answered) place.answered(clock.nowMs());
+    probes.consider(frame(), clock.nowMs());
+    await clock.advance(0);
+    return events.splice(0);
+  };
+  expect(await later(true)).toEqual(["sent"]);
+  expect(await later(false)).toEqual([]);
+  // Its link still has the first one to carry.
+  spare = 0;
+  expect(await later(true)).toEqual([]);
+  spare = 3000;
+  expect(await later(false)).toEqual(["no-answer", "sent"]);
+  // The second one is waited for like the first.
+  expect(await later(false)).toEqual([]);
+  expect(await later(true)).toEqual(["no-answer", "sent"]);
 });

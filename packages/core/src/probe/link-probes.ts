@@ -107,7 +107,7 @@ export function linkProbes(
 ): LinkProbes {
   const { clock } = parts;
   const here = parts.local?.info.id;
-  const underWay = new Map<Place, AbortController>();
+  const underWay = new Map<Place, { readonly control: AbortController; readonly sentMs: number }>();
   /** What is kept of a place goes with it. */
   const consideredMs = new WeakMap<Place, number>();
   /** Places to whose links something happened since the last decision that goes on, and when. */
@@ -124,11 +124,24 @@ export function linkProbes(
     limits.set(place, Math.max(leastBytes, Math.round(bytes)));
   }
 
+  /**
+   * Whether nothing but a train says how the link is. Where something else was answered long after it was sent, the link knows itself
+   * whether it still has it to carry.
+   */
+  function awaited(place: Place): boolean {
+    const train = underWay.get(place);
+    return train !== undefined && place.answeredAtMs <= train.sentMs + longProbeMs;
+  }
+
   async function send(place: Place, bytes: number): Promise<void> {
     const { id } = place.endpoint.info;
     const control = new AbortController();
     const sentMs = clock.nowMs();
-    underWay.set(place, control);
+    const train = { control, sentMs };
+    underWay
+      .get(place)
+      ?.control.abort(new LongshoreError("no-answer", "transport", `${id} answers other things`));
+    underWay.set(place, train);
     changing.set(place, sentMs);
     try {
       const late = `${id} did not take a probe in time`;
@@ -139,7 +152,7 @@ export function linkProbes(
       limit(place, bytes / 8);
       // What a failed probe says, the link has learned; whether the place is well is for requests and offers to find out.
     } finally {
-      underWay.delete(place);
+      if (underWay.get(place) === train) underWay.delete(place);
       place.linkTouched(true);
       places.touched();
       news();
@@ -150,7 +163,7 @@ export function linkProbes(
   function probed(place: Place, link: Link, request: Considered, nowMs: number): boolean {
     const { id } = place.endpoint.info;
     const { known, features, plan, dueAtMs } = request;
-    if (underWay.has(place) || place.health.unavailable(nowMs) !== undefined) return false;
+    if (awaited(place) || place.health.unavailable(nowMs) !== undefined) return false;
     // Frames that follow one another use places side by side: one that answers no sooner pays all the same.
     const sideBySide = plan.objective === "throughput";
     if (!couldPay(known, id, features, sideBySide ? undefined : meanOf(link.roundTripMs(nowMs))))
@@ -198,7 +211,7 @@ export function linkProbes(
       for (const place of places.looked) {
         const { id } = place.endpoint.info;
         const link = parts.links(id);
-        if (!link?.probeBytes || !place.endpoint.probe || underWay.has(place)) continue;
+        if (!link?.probeBytes || !place.endpoint.probe || awaited(place)) continue;
         // Where all places are elsewhere, and not side by side, only what the bytes of a request take there tells them apart.
         const apart = !request.known.here && request.plan.objective !== "throughput";
         if (apart && !rateMatters(place.table, request.plan)) continue;
@@ -221,7 +234,7 @@ export function linkProbes(
     },
     [Symbol.dispose]() {
       const closed = new LongshoreError("shutting-down", "transport", "the offloader was closed");
-      for (const control of underWay.values()) control.abort(closed);
+      for (const { control } of underWay.values()) control.abort(closed);
       for (const timer of waiting.values()) timer[Symbol.dispose]();
     },
   };
