@@ -206,7 +206,17 @@ export function rolloutEndpoint(inner: Endpoint, parts: RolloutEndpointParts): E
             },
         }
       : {}),
-    ...(inner.prepare ? { prepare: async (segment, call) => inner.prepare?.(stable(segment), call) } : {}),
+    ...(inner.prepare
+      ? {
+          async prepare(segment, call) {
+            const alias = rollouts.find(segment.model);
+            const candidate = alias?.trial?.candidate;
+            const planned = alias && candidate?.digest === segment.digest;
+            const meant = planned ? { ...segment, model: alias.model, ...candidate } : stable(segment);
+            await inner.prepare?.(meant, call);
+          },
+        }
+      : {}),
     ...(inner.inferStream
       ? {
           async *inferStream(request, call) {

@@ -8,6 +8,7 @@ import {
   seededRandom,
 } from "../base/index.ts";
 import { type InferenceRequest, nextStep } from "../endpoint/index.ts";
+import type { Segment } from "../model/index.ts";
 import { float32Tensor, float32View, tensorsOf } from "../tensor/index.ts";
 import { alarm } from "./alarm.ts";
 import { type Alias, type AliasChange, defaultTrialLimits, type Target, type Trial } from "./alias.ts";
@@ -100,6 +101,21 @@ describe("an alias", () => {
     const endpoint = rolloutEndpoint(known, { rollouts, clock, draw: () => 0 });
     expect(endpoint.known?.("ocr", undefined, asker)).toBe(knowledge);
     expect(endpoint.known?.("reader", undefined, asker)).toBeUndefined();
+  });
+
+  it("has the version loaded that is asked for, by content", async () => {
+    const { rollouts, clock, inner, start } = await place();
+    await start("canary", 0.1);
+    const loaded: string[] = [];
+    const prepare = async ({ model, version, digest }: Segment): Promise<void> =>
+      void loaded.push(`${model} ${version} ${digest}`);
+    const endpoint = rolloutEndpoint({ ...inner, prepare }, { rollouts, clock, draw: () => 0 });
+    for (const version of ["1", "2"]) {
+      const digest = digestOf(version);
+      const segment = { model: "reader", version, digest, variant: "default", from: "start", to: "end" };
+      await endpoint.prepare?.(segment, housekeepingCall("prepare"));
+    }
+    expect(loaded).toEqual([`ocr 1 ${digestOf("1")}`, `ocr 2 ${digestOf("2")}`]);
   });
 
   it("is changed only by who knows its revision, and every change is told", async () => {
