@@ -57,6 +57,14 @@ function codeOf(thrown: unknown): string {
   return thrown instanceof Error && "code" in thrown ? String(thrown.code) : "";
 }
 
+/** A file of the cache, as a path within its folder. */
+interface KeptFile {
+  readonly name: string;
+  readonly size: number;
+  /** When it was used last. */
+  readonly atMs: number;
+}
+
 /** What another process has moved or thrown away is not there. */
 function unlessAbsent(thrown: unknown): undefined {
   if (codeOf(thrown) !== "ENOENT") throw thrown;
@@ -155,10 +163,8 @@ export function packageCache(
 
   const isUnderWay = (name: string): boolean => name.startsWith("parts/") && uses.uses(name);
 
-  async function filesIn(
-    within: "blobs" | "parts",
-  ): Promise<readonly { readonly name: string; readonly size: number; readonly atMs: number }[]> {
-    const files = [];
+  async function filesIn(within: "blobs" | "parts"): Promise<readonly KeptFile[]> {
+    const files: KeptFile[] = [];
     for (const file of await readdir(join(folder, within))) {
       const found = await stat(join(folder, within, file)).catch(unlessAbsent);
       if (found) files.push({ name: `${within}/${file}`, size: found.size, atMs: found.mtimeMs });
