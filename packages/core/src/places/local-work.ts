@@ -23,6 +23,14 @@ interface Run {
   droppedMs: number;
 }
 
+/** The slot that is free first. */
+function soonest(free: Float64Array): number {
+  let first = 0;
+  for (let slot = 1; slot < free.length; slot++)
+    if ((free[slot] ?? Infinity) < (free[first] ?? Infinity)) first = slot;
+  return first;
+}
+
 /** One run under way. */
 export interface LocalRun {
   /** Its slot is free: the result (or the failure) came. */
@@ -47,30 +55,39 @@ export function localWork(slots: number): LocalWork {
     const free = new Float64Array(slots);
     for (const run of runs) {
       if (run === before) break;
-      const slot = free.indexOf(Math.min(...free));
+      const slot = soonest(free);
       const endsMs = Math.max(run.handedMs, free[slot] ?? 0) + run.runMs;
       // What is waited for and has not ended yet runs on.
       free[slot] = run.droppedMs < Infinity ? endsMs : Math.max(nowMs, endsMs);
     }
-    return Math.min(...free);
+    return free[soonest(free)] ?? 0;
   };
   const queueMs = (nowMs: number): number => {
     if (runs.size < slots) return 0;
     sweep(nowMs);
     return Math.max(0, freeMs(nowMs) - nowMs);
   };
+  /** By how much the next run would wait longer behind this one. */
+  const longerBehind = (run: Run, nowMs: number): number => {
+    const waitMs = queueMs(nowMs);
+    runs.add(run);
+    const longerMs = queueMs(nowMs) - waitMs;
+    runs.delete(run);
+    return longerMs;
+  };
+  let begun = 0;
   return {
     begin(runMs, nowMs, deadlineMs = Infinity) {
       const run: Run = { runMs, handedMs: nowMs, droppedMs: Infinity };
       if (runs.size > 0) sweep(nowMs);
-      const urgent = [...keptBack].filter((one) => one.deadlineMs < deadlineMs);
+      let longerMs = keptBack.size > 0 ? longerBehind(run, nowMs) : 0;
+      const urgent = longerMs > 0 ? [...keptBack].filter((one) => one.deadlineMs < deadlineMs) : [];
       for (const one of urgent.sort((a, b) => a.deadlineMs - b.deadlineMs)) {
-        const waitMs = queueMs(nowMs);
-        runs.add(run);
-        const longerMs = queueMs(nowMs) - waitMs;
-        runs.delete(run);
+        const before = begun;
         if (longerMs > 0 && keptBack.has(one)) one.before(longerMs);
+        if (begun > before) longerMs = longerBehind(run, nowMs);
       }
+      begun++;
       runs.add(run);
       return {
         ended: () => void runs.delete(run),
