@@ -1,3 +1,4 @@
+import { once } from "node:events";
 import { type ClientHttp2Session, connect as connectHttp2, constants } from "node:http2";
 import { connect as connectTcp } from "node:net";
 import { gzipSync } from "node:zlib";
@@ -210,6 +211,21 @@ describe("certificates", () => {
     expect((await failure(stranger.infer(doubling([1])))).code).toBe(codes.UNAVAILABLE);
     expect(() => listening.renew({ cert: "none", key: "none" })).toThrow("cannot be used");
     listening.renew(tls);
+  });
+
+  it("keep no server open for who came and began no handshake", { timeout: 30_000 }, async () => {
+    const { certificatePem, keyPem } = await ours.issue({ name: "server", hosts: ["localhost"] });
+    const handler: Handler = async () => ({ status: 200, headers: {}, body: emptyBody });
+    const tls = { cert: certificatePem, key: keyPem, handshakeTimeout: 3_600_000 };
+    const { port, close } = await listenOn(handler, { tls });
+    const silent = connectTcp(port).on("error", () => undefined);
+    await once(silent, "connect");
+    // Who comes later is accepted later.
+    const other = connectTcp(port).on("error", () => undefined);
+    other.write("no handshake");
+    await once(other, "close");
+    await close(0);
+    silent.destroy();
   });
 
   it("that cannot be used are said so", async () => {

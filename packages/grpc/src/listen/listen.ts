@@ -108,6 +108,12 @@ function createFraming(parts: SessionParts, connections: Set<Connection>): Frami
       ) => serve(new NodeStream(stream, headers, rawHeaders, options.peerOf(socket))),
     );
   });
+  // Node.js's server does not end those whose handshake is under way.
+  secure.on("connection", (socket: Socket) => {
+    const one = { close: () => undefined, destroy: () => socket.destroy() };
+    connections.add(one);
+    socket.once("close", () => connections.delete(one));
+  });
   // TLS handshakes that fail, and connections that speak no HTTP/2.
   secure.on("tlsClientError", (_error: Error, socket: Socket) => socket.destroy());
   secure.on("unknownProtocol", (socket: Socket) => socket.destroy());

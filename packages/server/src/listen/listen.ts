@@ -119,6 +119,12 @@ export async function listen(handler: Handler, given: ListenOptions): Promise<Li
   server.on(secure ? "secureConnection" : "connection", (socket: Socket) =>
     waitHalfClosed(socket, options.clock),
   );
+  /** Encrypted connections: Node.js's server does not end those whose handshake is under way. */
+  const encrypted = new Set<Socket>();
+  secure?.on("connection", (socket: Socket) => {
+    encrypted.add(socket);
+    socket.once("close", () => encrypted.delete(socket));
+  });
   // What is encrypted stays with Node.js's server as a whole: deciphering costs more than it does.
   const quick = secure
     ? undefined
@@ -136,6 +142,7 @@ export async function listen(handler: Handler, given: ListenOptions): Promise<Li
   const close = async (graceMs: number): Promise<void> => {
     const timer = options.clock.timer(graceMs, () => {
       server.closeAllConnections();
+      for (const socket of encrypted) socket.destroy();
       quick?.destroy();
     });
     await new Promise<void>((resolve) => {

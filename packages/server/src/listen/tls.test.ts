@@ -1,3 +1,4 @@
+import { once } from "node:events";
 import { connect as connectPlain } from "node:net";
 import { Agent, request as secureRequest, type RequestOptions } from "node:https";
 import { connect as connectTls, type TLSSocket } from "node:tls";
@@ -229,6 +230,19 @@ describe("an encrypted listener", () => {
     });
     expect(said).not.toContain("HTTP/1.1");
     expect((await get(port)).peer.encrypted).toBe(true);
+  });
+
+  // Node.js ends a handshake after ten seconds.
+  it("closes in time beside who came and began no handshake", { timeout: 9000 }, async () => {
+    const one = await echo({});
+    const silent = connectPlain(one.port, "127.0.0.1").on("error", () => undefined);
+    await once(silent, "connect");
+    // Who comes later is accepted later.
+    await get(one.port);
+    const closed = one.close(1000);
+    await clock.advance(1000);
+    await closed;
+    silent.destroy();
   });
 
   it("does not start with a key that is not the certificate's", async () => {
