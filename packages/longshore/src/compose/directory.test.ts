@@ -100,6 +100,25 @@ it("servers join a keeper over HTTP; an app that knows only the keeper uses them
   await registry.close();
 });
 
+it("a server that joined and is told to stop is not ready at once, and refuses new work while others hear of it", async () => {
+  const keeper = await gateway({
+    port: 0,
+    dataClass: "public",
+    joins: { admits: { zone: "eu", trust: "operated" } },
+  });
+  const member = await served({ join: { address: keeper.address } });
+  await vi.waitFor(
+    async () => expect((await fetch(`${keeper.address}/v2/models/double`)).status).toBe(200),
+    60_000,
+  );
+  const closing = member.close(60_000);
+  const ask = (path: string, method = "GET") => fetch(`${member.address}/v2/${path}`, { method });
+  const [ready, work] = await Promise.all([ask("health/ready"), ask("models/double/infer", "POST")]);
+  expect([ready.status, work.status, work.headers.get("retry-after")]).toEqual([503, 503, "1"]);
+  await closing;
+  await keeper.close(0);
+});
+
 it("a server without a model that it was started for joins once it is ready", async () => {
   const parts = { clock: systemClock(), random: systemRandom(), observer: { record: () => undefined } };
   const registry = openRegistry({ admits: { zone: "eu", trust: "operated" } }, parts);

@@ -284,14 +284,16 @@ export async function putOnline<T extends Served>(
     else ready();
     const after = (ms: number): Promise<void> => new Promise((resolve) => void clock.timer(ms, resolve));
     const close = async (graceMs: number, lingerMs: number): Promise<void> => {
+      const over = after(graceMs);
       served.stop?.();
-      if (membership) {
-        // Whoever was told of this place gets the time to hear that it goes, and is served meanwhile.
-        await membership[Symbol.asyncDispose]();
-        await after(Math.min(leaveNoticeMs, graceMs));
-      }
       listeners.drain();
-      await Promise.race([Promise.all([life.drain(), after(lingerMs)]), after(graceMs)]);
+      const drained = life.drain();
+      if (membership) {
+        // Whoever was told of this place gets the time to hear that it goes.
+        await membership[Symbol.asyncDispose]();
+        await Promise.race([after(leaveNoticeMs), over]);
+      }
+      await Promise.race([Promise.all([drained, after(lingerMs)]), over]);
       await listeners.close(Math.min(graceMs, 1000));
       await closeServed();
     };
