@@ -10,9 +10,10 @@ import {
 } from "@longshore/testkit";
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { pathToFileURL } from "node:url";
+import { fileURLToPath, pathToFileURL } from "node:url";
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
 import { builtFile } from "./built-file.ts";
 import { childRuntime } from "./child-runtime.ts";
@@ -209,6 +210,14 @@ describe.runIf(process.platform === "linux")("childRuntime", () => {
     expect(processes.length).toBe(1);
     program.kill("SIGKILL");
     await vi.waitFor(() => expect(processes.filter(isAlive)).toEqual([]), { timeout: 60_000 });
+  });
+
+  it("leaves no process behind when the program is gone before that has started", async () => {
+    const child = spawn(process.execPath, [fileURLToPath(builtFile("runtime-child.js"))], {
+      stdio: ["ignore", "ignore", "ignore", "ipc"],
+    });
+    child.disconnect();
+    expect(await once(child, "exit")).toEqual([null, "SIGKILL"]);
   });
 
   it("refuses limits that leave no room", () => {

@@ -26,4 +26,7 @@ worker.on("error", (thrown: Error & { code?: string }) => {
   // The last words, read by the other side: they tell a lack of memory from other ends.
   process.stderr.write(`${thrown.code ?? ""} ${thrown.message}\n`, () => process.exit(70));
 });
-process.on("disconnect", () => process.kill(process.pid, "SIGKILL"));
+const end = (): boolean => process.kill(process.pid, "SIGKILL");
+process.on("disconnect", end);
+// It may have gone while this file was loaded.
+if (!process.connected) end();
