@@ -87,7 +87,7 @@ function noRoom(message: string, cause?: unknown): LongshoreError {
 function fromDisk(thrown: unknown): unknown {
   if (LongshoreError.is(thrown)) return thrown;
   const code = codeOf(thrown);
-  return /^(ENOSPC|EDQUOT|EROFS|EACCES|EIO|EFBIG)$/.test(code)
+  return /^(ENOSPC|EDQUOT|EROFS|EACCES|EPERM|EIO|EFBIG)$/.test(code)
     ? noRoom(`the cache of packages cannot be written: ${code}`, thrown)
     : thrown;
 }
@@ -230,8 +230,11 @@ export function packageCache(
     from: (fromByte: number) => Promise<FileBytes>,
     call: Call,
   ): Promise<void> {
-    await mkdir(blobs, { recursive: true });
-    await mkdir(parts, { recursive: true });
+    try {
+      for (const one of [blobs, parts]) await mkdir(one, { recursive: true });
+    } catch (thrown) {
+      throw fromDisk(thrown);
+    }
     const name = await partFor(wanted.digest);
     const path = join(folder, name);
     let part: Part | undefined;

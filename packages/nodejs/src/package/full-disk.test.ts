@@ -84,6 +84,15 @@ describe.skipIf(!existsSync("/dev/full"))("a disk that is full", () => {
     expect(await cache.read(file.digest)).toEqual(bytes);
   });
 
+  it("is the same where no folder can be made, and the message names none", async () => {
+    const cache = packageCache("/sys/longshore", { clock });
+    const file = await wanted();
+    await expect(cache.fill(file, whole, call)).rejects.toMatchObject({
+      reason: "memory-limit",
+      message: expect.stringMatching(/cannot be written: E[A-Z]+$/) as string,
+    });
+  });
+
   it("leaves the old content of a file that was to be replaced, and nothing else", async () => {
     const state = join(folder, "state");
     mkdirSync(state);
