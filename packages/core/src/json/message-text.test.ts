@@ -61,9 +61,10 @@ describe("a message", () => {
     expect(read("9007199254740991")).toBe(9007199254740991);
     expect(read("18446744073709551616")).toBe(2 ** 64);
     expect(read("9007199254740993.0")).toBe(2 ** 53);
-    expect(parseMessage(encode('{"id":9007199254740993,"inputs":[{"shape":[9007199254740993]}]}'))).toEqual({
+    const entry = '{"shape":[9007199254740993],"parameters":{"p":9007199254740993}}';
+    expect(parseMessage(encode(`{"id":9007199254740993,"inputs":[${entry}]}`))).toEqual({
       id: 2 ** 53,
-      inputs: [{ shape: [2 ** 53] }],
+      inputs: [{ shape: [2 ** 53], parameters: { p: 2n ** 53n + 1n } }],
     });
   });
 

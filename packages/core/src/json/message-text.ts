@@ -5,7 +5,7 @@ import { isBlank, readText } from "./json-characters.ts";
 /**
  * Parses the JSON of a message with tensors. What `JSON.parse` gives, with four differences: the `data` of the entries of
  * `inputs` and `outputs` stays text (an `ArrayText`), which is read when datatype and shape are known; a parameter of the message
- * that is a whole number of 64 bits which JavaScript would round is a `bigint`; a key that comes
+ * or of such an entry that is a whole number of 64 bits which JavaScript would round is a `bigint`; a key that comes
  * twice is refused, since two readers of one message must not see two messages; and nesting is bounded, so that a message
  * of brackets cannot exhaust the stack. All but `data` is read at once and bounded for that: no message needs megabytes or
  * ten thousands of values besides. In a long message the ends of `data` are found in steps before.
@@ -134,7 +134,7 @@ class MessageText {
 
   #member(place: Place, key: string): unknown {
     if (place === "message" && lists.has(key)) return this.#value("list");
-    if (place === "message" && key === "parameters") return this.#value("parameters");
+    if ((place === "message" || place === "entry") && key === "parameters") return this.#value("parameters");
     if (place === "parameters") return this.#value("parameter");
     if (place === "fields") return this.#value(key === "parameters" ? "fields" : "parameter");
     if (place === "entry" && key === "data" && this.#skipBlanks() === 0x5b) return this.#data();
