@@ -60,9 +60,19 @@ export function inUse(folder: string, clock: Clock): InUse {
     if (renewing) touch();
   }
 
+  /** A process that ends without disposing of everything need not be waited for. */
+  function ended(): void {
+    counts.clear();
+    write();
+  }
+
   function changed(): void {
     write();
-    if (!renewing !== (counts.size === 0)) renew();
+    const used = counts.size > 0;
+    if (used === (renewing !== undefined)) return;
+    renew();
+    if (used) process.on("exit", ended);
+    else process.off("exit", ended);
   }
 
   return {

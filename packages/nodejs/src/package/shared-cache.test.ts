@@ -55,6 +55,20 @@ function minuteAgo(): void {
   }
 }
 
+/** A script in a process of its own, which has the cache with its first file pinned. */
+function pinning(script: string) {
+  const entry = new URL("../../dist/index.js", import.meta.url).href;
+  const path = join(folder, "script.mjs");
+  writeFileSync(
+    path,
+    `import { packageCache, systemClock } from ${JSON.stringify(entry)};
+    const cache = packageCache(${JSON.stringify(folder)}, { clock: systemClock(), maxBytes: 1000 });
+    cache.pin([${JSON.stringify(first.digest)}]);
+    ${script}`,
+  );
+  return spawn(process.execPath, [path], { stdio: ["ignore", "pipe", "inherit"] });
+}
+
 describe("a cache that several processes share", () => {
   it("throws nothing away that another one uses, and does once that is over", async () => {
     const [one, two] = [opened(), opened()];
@@ -102,17 +116,8 @@ describe("a cache that several processes share", () => {
   });
 
   it("has what a process was killed with free after a minute", async () => {
-    const entry = new URL("../../dist/index.js", import.meta.url).href;
-    const script = join(folder, "script.mjs");
-    writeFileSync(
-      script,
-      `import { packageCache, systemClock } from ${JSON.stringify(entry)};
-      const cache = packageCache(${JSON.stringify(folder)}, { clock: systemClock(), maxBytes: 1000 });
-      cache.pin([${JSON.stringify(first.digest)}]);
-      console.log("pinned");`,
-    );
     await opened().fill(first, first.open, call);
-    const process_ = spawn(process.execPath, [script], { stdio: ["ignore", "pipe", "inherit"] });
+    const process_ = pinning('console.log("pinned")');
     await once(process_.stdout, "data");
     await expect(opened().fill(second, second.open, call)).rejects.toMatchObject({ reason: "memory-limit" });
     process_.kill("SIGKILL");
@@ -120,6 +125,12 @@ describe("a cache that several processes share", () => {
     minuteAgo();
     await opened().fill(second, second.open, call);
     expect(existsSync(join(folder, "blobs", first.digest.slice("sha256:".length)))).toBe(false);
+  });
+
+  it("is free of what a process used that has ended", async () => {
+    const process_ = pinning("process.exit(0)");
+    await once(process_, "exit");
+    expect(readdirSync(join(folder, "in-use"))).toEqual([]);
   });
 
   it("gets one file for two at the same time, whole", async () => {
