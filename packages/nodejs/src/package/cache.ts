@@ -1,6 +1,17 @@
 import { createHash, type Hash } from "node:crypto";
 import { createReadStream } from "node:fs";
-import { type FileHandle, mkdir, open, readdir, readFile, rename, rm, stat, utimes } from "node:fs/promises";
+import {
+  copyFile,
+  type FileHandle,
+  mkdir,
+  open,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  stat,
+  utimes,
+} from "node:fs/promises";
 import { basename, join } from "node:path";
 import {
   abortError,
@@ -268,7 +279,7 @@ export function packageCache(
     }
   }
 
-  /** Where a file is written while it comes, for this process to use: what came before, unless another process goes on with that. */
+  /** Where a file is written while it comes, for this process to use: what came before, or a copy of it where another process goes on with that. */
   async function partFor(digest: Digest): Promise<string> {
     const name = `parts/${hexOf(digest)}`;
     uses.use([name]);
@@ -276,6 +287,8 @@ export function packageCache(
     uses.leave([name]);
     const own = `${name}-${uses.id}`;
     uses.use([own]);
+    // Whoever uses it may have been killed with most of it here. Without a copy all of it is fetched.
+    await copyFile(join(folder, name), join(folder, own)).catch(() => undefined);
     return own;
   }
 

@@ -160,6 +160,30 @@ describe("a cache that several processes share", () => {
     expect(readdirSync(join(folder, "parts"))).toEqual([]);
   });
 
+  it("goes on from a copy of what another one has in part, which may have been killed", async () => {
+    const [one, two] = [opened(), opened()];
+    let goOn = (): void => undefined;
+    const over = new Promise<void>((resolve) => (goOn = resolve));
+    let part = (): void => undefined;
+    const isHere = new Promise<void>((resolve) => (part = resolve));
+    const silent = async (fromByte: number): Promise<FileBytes> => ({
+      fromByte,
+      async *read() {
+        yield new Uint8Array(400).fill(1);
+        part();
+        await over;
+      },
+    });
+    const broken = expect(one.fill(first, silent, call)).rejects.toMatchObject({ reason: "no-answer" });
+    await isHere;
+    const from: number[] = [];
+    await two.fill(first, (fromByte) => (from.push(fromByte), first.open(fromByte)), call);
+    expect(from).toEqual([400]);
+    expect(await two.read(first.digest)).toBeDefined();
+    goOn();
+    await broken;
+  });
+
   it("counts what broke off, and throws it away where it is in the way", async () => {
     const broken = async (fromByte: number): Promise<FileBytes> => ({
       fromByte,
