@@ -279,7 +279,10 @@ export function packageCache(
     }
   }
 
-  /** Where a file is written while it comes, for this process to use: what came before, or a copy of it where another process goes on with that. */
+  /**
+   * Where a file is written while it comes, for this process to use: what came before, or a copy of it where another process goes
+   * on with that.
+   */
   async function partFor(digest: Digest): Promise<string> {
     const name = `parts/${hexOf(digest)}`;
     uses.use([name]);
