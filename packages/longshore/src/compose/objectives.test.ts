@@ -104,5 +104,5 @@ it("the command takes the same words, and says why of them", async () => {
   expect(speed.code).toBe(2);
   expect(speed.notes).toContain("--objective speed: 'speed' is none of mean, p1 to p99, energy and cost");
   const sure = await plan("--in-time", "99", "--deadline", "200");
-  expect(sure.notes).toContain("limits.minInTimeRatio must be a number above 0, and at most 1");
+  expect(sure.notes).toContain("--in-time wants a number from 0 to 1, not '99'");
 });
