@@ -22,7 +22,7 @@ async function run(...args: readonly string[]): Promise<{ code: ExitCode; out: s
     note: (text) => void notes.push(text),
     progress: () => undefined,
     environment: {},
-    stop: AbortSignal.abort(),
+    stop: new AbortController().signal,
   };
   return { code: await runCommand(args, io), out, notes };
 }
