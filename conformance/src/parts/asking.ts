@@ -1,3 +1,4 @@
+import { setTimeout as pause } from "node:timers/promises";
 import type { Result } from "longshore";
 import { run } from "../install/index.ts";
 import { command } from "../servers/index.ts";
@@ -10,11 +11,18 @@ export async function longshore(...args: readonly string[]): Promise<string> {
   return out;
 }
 
-/** How often a server has run a model. */
-export async function runsAt(address: string, model: string): Promise<number> {
-  const reply = await fetch(`http://${address}/v2/models/${model}/stats`);
-  const json = (await reply.json()) as { model_stats?: { inference_count: number }[] };
-  return json.model_stats?.[0]?.inference_count ?? NaN;
+/** So long Triton may take to count a run whose answer it has sent, in looks of 50 ms. */
+const mostLooks = 100;
+
+/** How often a server has run a model. Triton counts a run behind its answer, so it is asked again while it tells fewer than `expected`. */
+export async function runsAt(address: string, model: string, expected = 0): Promise<number> {
+  for (let look = 1; ; look++) {
+    const reply = await fetch(`http://${address}/v2/models/${model}/stats`);
+    const json = (await reply.json()) as { model_stats?: { inference_count: number }[] };
+    const runs = json.model_stats?.[0]?.inference_count ?? NaN;
+    if (!(runs < expected) || look >= mostLooks) return runs;
+    await pause(50);
+  }
 }
 
 /** Where the parts of a request ran, in words, whichever of its plans and legs ran them. */

@@ -114,7 +114,7 @@ async function linesThere({ folder, open }: Ground, peer: RunningPeer): Promise<
     const text = outputs.get("text");
     return text ? textElements(text) : [];
   });
-  const ran = await runsAt(peer.http, recogniser.name);
+  const ran = await runsAt(peer.http, recogniser.name, lines?.length);
   const same = JSON.stringify(lines) === JSON.stringify(read);
   const good = same && !yaml.includes(here) && (lines?.length ?? 0) > 1 && ran === lines?.length;
   return [good, `${legsOf(result)}; ${lines?.length} lines, ${ran} runs there`];
