@@ -11,5 +11,5 @@ export * from "./proxy/index.ts";
 export * from "./report/index.ts";
 export * from "./simulate/index.ts";
 export * from "./trace/index.ts";
-export { fifoSlots, type Slots, type StepWork } from "./work/index.ts";
+export { fifoSlots, type Slots, type StepWork } from "./slots/index.ts";
 export * from "./world/index.ts";

@@ -6,7 +6,14 @@ import { estimateSize, meanOf, quantileOf, type Radio, radios } from "../estimat
 import type { Objective } from "../goal/index.ts";
 import { isInfeasible, makePlan, type ModelView, type Plan, type PlanRequest, type View } from "./index.ts";
 import { type Policy, tablePolicy } from "../policy/index.ts";
-import { endpointTable, type EndpointView, linkTableOf, routeBlocks, routeTable } from "../table/index.ts";
+import {
+  type EndpointTable,
+  endpointTable,
+  type EndpointView,
+  linkTableOf,
+  routeBlocks,
+  routeTable,
+} from "../table/index.ts";
 
 const seed = 77_001;
 
@@ -330,32 +337,22 @@ describe("makePlan", () => {
     const values = Float64Array.from({ length: estimateSize }, (_, index) => (index < 14 ? 10 : 5000));
     const link = linkTableOf((_, side) => (side === "up" ? values : 5));
     const [info] = stalls.view.endpoints.infos;
-    const endpoints = endpointTable([
-      {
-        info: the(info),
-        link,
-        queueMs: 0,
-        serviceRatio: 1,
-        penaltyMs: 0,
-        sharedMs: 0,
-        prices: pricesOf(0.1),
-      },
-    ]);
-    const plan = planned({ ...stalls.view, endpoints });
+    const priced = (extraRun: number): EndpointTable =>
+      endpointTable([
+        {
+          info: the(info),
+          link,
+          queueMs: 0,
+          serviceRatio: 1,
+          penaltyMs: 0,
+          sharedMs: 0,
+          prices: pricesOf(extraRun),
+        },
+      ]);
+    const plan = planned({ ...stalls.view, endpoints: priced(0.1) });
     expect(plan.legs[0]?.endpoint).toBe("edge-0");
     expect(meanOf(plan.predicted.completionMs)).toBeLessThan(150);
-    const unguarded = endpointTable([
-      {
-        info: the(info),
-        link,
-        queueMs: 0,
-        serviceRatio: 1,
-        penaltyMs: 0,
-        sharedMs: 0,
-        prices: pricesOf(Infinity),
-      },
-    ]);
-    expect(planned({ ...stalls.view, endpoints: unguarded }).legs[0]?.endpoint).toBe("device");
+    expect(planned({ ...stalls.view, endpoints: priced(Infinity) }).legs[0]?.endpoint).toBe("device");
   });
 
   it("sends nothing that the sender may not have other places do, but to those that know no rights", () => {

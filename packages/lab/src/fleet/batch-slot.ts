@@ -1,5 +1,5 @@
 import { type BatchReport, type Call, type Clock, LongshoreError } from "@longshore/core";
-import type { Slots } from "../work/index.ts";
+import type { Slots } from "../slots/index.ts";
 
 /** How a server of a farm puts requests together. */
 export interface FarmBatching {

@@ -18,7 +18,7 @@ import {
   through,
   type ZoneId,
 } from "@longshore/core";
-import { fifoSlots } from "../work/index.ts";
+import { fifoSlots } from "../slots/index.ts";
 import { batchGain, batchSlot, type FarmBatching } from "./batch-slot.ts";
 import { offersOf, type SimulatedModel, wholeSegment } from "../world/simulated-offers.ts";
 import { workOf } from "./farm-model.ts";

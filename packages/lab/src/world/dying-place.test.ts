@@ -11,7 +11,7 @@ import {
 import { placeInfo, toyModel } from "../fixtures/toy-model.ts";
 import { emulatedLink } from "../link/index.ts";
 import { constantTrace, poissonArrivals } from "../trace/index.ts";
-import { fifoSlots } from "../work/index.ts";
+import { fifoSlots } from "../slots/index.ts";
 import { runScenario, simulatedEndpoint, virtualClock } from "./index.ts";
 
 const inputBytes = 1000;

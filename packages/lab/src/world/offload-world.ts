@@ -21,7 +21,7 @@ import {
 } from "@longshore/core";
 import { emulatedLink, type EmulatedLink } from "../link/index.ts";
 import type { Trace } from "../trace/index.ts";
-import { fifoSlots, type Slots, stepSlots } from "../work/index.ts";
+import { fifoSlots, type Slots, stepSlots } from "../slots/index.ts";
 import { type FixedPlan, followPlan } from "./fixed-plan.ts";
 import { envelopeBytes, simulatedEndpoint, type SimulatedEndpoint } from "./simulated-endpoint.ts";
 import { type SimulatedModel, wholeSegment } from "./simulated-offers.ts";

@@ -27,7 +27,7 @@ import {
   tinyBytes,
 } from "@longshore/core";
 import type { EmulatedLink } from "../link/index.ts";
-import { fifoSlots, type Slots } from "../work/index.ts";
+import { fifoSlots, type Slots } from "../slots/index.ts";
 import { type Envelope, questionBytes, wireOf } from "./wire.ts";
 import { blankTensors, bucketOf, codingOf, crossingWireBytes, cutOf, drawnRunMs } from "./profile-times.ts";
 import { offersOf, type OfferTerms, type SimulatedModel } from "./simulated-offers.ts";

@@ -8,7 +8,7 @@ import {
   type Segment,
   startCut,
 } from "@longshore/core";
-import type { StepWork } from "../work/index.ts";
+import type { StepWork } from "../slots/index.ts";
 import { cutOf } from "./profile-times.ts";
 import type { SimulatedModel } from "./simulated-offers.ts";
 
