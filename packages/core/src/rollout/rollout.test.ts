@@ -6,6 +6,7 @@ import {
   LongshoreError,
   type LongshoreEvent,
   seededRandom,
+  untilAborted,
 } from "../base/index.ts";
 import { type InferenceRequest, nextStep } from "../endpoint/index.ts";
 import type { Segment } from "../model/index.ts";
@@ -38,11 +39,9 @@ async function place(shelf?: AliasShelf, prepare?: RolloutParts["prepare"]) {
       const x = inputs.get("x");
       if (!x) throw new Error("x was expected");
       if (version === "2" && second.fails) throw new LongshoreError("run-failed", "execute", "broken");
-      if (version === "2" && second.tookMs > 0) {
-        await new Promise<void>((resolve) => void clock.timer(second.tookMs, resolve));
-      } else {
-        await new Promise<void>((resolve) => void clock.timer(10, resolve));
-      }
+      const tookMs = version === "2" && second.tookMs > 0 ? second.tookMs : 10;
+      const over = new Promise<void>((resolve) => void clock.timer(tookMs, resolve));
+      await untilAborted(over, call.abort, "execute");
       const value =
         (float32View(float32Tensor("x", [1], new Float32Array(x.bytes.slice().buffer)))[0] ?? 0) *
         (version === "2" ? second.factor : 1);
@@ -397,6 +396,26 @@ describe("a candidate", () => {
     expect(well.rollouts.find("reader")?.trial).toBeDefined();
   });
 
+  it("that callers wait for in vain is rolled back, and one that they wait for no longer than they may is kept", async () => {
+    const hungUp = new LongshoreError("cancelled", "transport", "the caller has gone");
+    const tried = async (tookMs: number, patienceMs: number) => {
+      const { start, second, clock, ask, rollouts } = await place();
+      await start("canary", 0.5);
+      second.tookMs = tookMs;
+      for (let count = 0; count < 200; count++) {
+        const control = new AbortController();
+        using _patience = clock.timer(patienceMs, () => control.abort(hungUp));
+        await ask({}, { abort: control.signal }).catch((thrown: unknown) => expect(thrown).toBe(hungUp));
+      }
+      return rollouts;
+    };
+    expect((await tried(1000, 100)).find("reader")?.because).toMatch(
+      /rolled back: (\d+) of \1 answers took more than 1\.5 times as long as the stable version's/,
+    );
+    const [kept] = (await tried(14, 12)).list();
+    expect(kept?.figures?.candidate.requests).toBe(0);
+  });
+
   it("that is slow only while it is loaded and cold, or by less than a millisecond, is kept", () => {
     const trial: Trial = {
       candidate: { version: "2", digest: "b" },
@@ -408,9 +427,9 @@ describe("a candidate", () => {
     for (const coldMs of [1200, 1.2]) {
       const watch = trialWatch(trial);
       for (let count = 0; count < 300; count++) {
-        expect(watch.ended("stable", 0.5, false)).toBeUndefined();
+        expect(watch.ended("stable", 0.5, "answered")).toBeUndefined();
         const tookMs = count < limits.minSamples ? coldMs : 1.2;
-        expect(watch.ended("candidate", tookMs, false)).toBeUndefined();
+        expect(watch.ended("candidate", tookMs, "answered")).toBeUndefined();
       }
     }
   });

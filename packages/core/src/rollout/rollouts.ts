@@ -242,8 +242,10 @@ export async function openRollouts(parts: RolloutParts): Promise<Rollouts> {
       }
     },
     ended(alias, side, tookMs, failed) {
-      if (failed !== undefined && !speaksAgainst(failed)) return;
-      const why = watchOf(alias)?.ended(side, tookMs, failed !== undefined);
+      const givenUp = failed === "cancelled";
+      if (failed !== undefined && !givenUp && !speaksAgainst(failed)) return;
+      const how = givenUp ? "given up" : failed === undefined ? "answered" : "failed";
+      const why = watchOf(alias)?.ended(side, tookMs, how);
       if (why !== undefined) giveUp(alias, why);
     },
     compared(alias, callId, different) {

@@ -18,10 +18,13 @@ export interface SideFigures {
   readonly meanMs: number;
 }
 
+/** How a request ended: `failed` with something that is not its caller's fault, `given up` by its caller, who had waited for so long. */
+export type Ended = "answered" | "failed" | "given up";
+
 /** Watches one candidate and says when it is to be given up, and why. */
 export interface TrialWatch {
-  /** A request of a side was answered, or failed with something that is not its caller's fault. */
-  ended(side: Side, tookMs: number, failed: boolean): string | undefined;
+  /** A request of a side is over. */
+  ended(side: Side, tookMs: number, how: Ended): string | undefined;
   /** A shadow's answer was compared. */
   compared(agreed: boolean): string | undefined;
   figures(): TrialFigures;
@@ -57,6 +60,10 @@ export function trialWatch({ mode, weightRatio, limits }: Trial): TrialWatch {
     return weighted / (weighted + 1 - weightRatio);
   };
 
+  /** What takes longer is slow; Infinity while nothing is known of the stable version. */
+  const slowMs = (): number =>
+    times.length < fewest ? Infinity : limits.latencyFactor * median(times) + slackMs;
+
   const verdict = (): string | undefined => {
     if (sides.candidate.requests < limits.minSamples) return undefined;
     const { stable, candidate } = sides;
@@ -72,10 +79,13 @@ export function trialWatch({ mode, weightRatio, limits }: Trial): TrialWatch {
   };
 
   return {
-    ended(side, tookMs, failed) {
+    ended(side, tookMs, how) {
       const one = sides[side];
+      const slow = side === "candidate" && tookMs > slowMs();
+      // Who gave up sooner says nothing of how long it would have taken.
+      if (how === "given up" && !slow) return undefined;
       one.requests++;
-      if (failed) {
+      if (how === "failed") {
         one.errors++;
         // Of a shadow each request has both sides; else the weight says how many requests each side gets.
         errors.seen(
@@ -89,7 +99,6 @@ export function trialWatch({ mode, weightRatio, limits }: Trial): TrialWatch {
           times.push(tookMs);
         } else if (one.requests > limits.minSamples && times.length >= fewest) {
           // The first ones load the version and run it cold.
-          const slow = tookMs > limits.latencyFactor * median(times) + slackMs;
           if (slow) slower++;
           latency.seen(slow, slowerRatio);
         }
