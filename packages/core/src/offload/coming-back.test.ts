@@ -1,6 +1,13 @@
 import { doubleDescription, doubleEndpoint, doubleInfo, doubleOffer, manualClock } from "@longshore/testkit";
 import { describe, expect, it } from "vitest";
-import { type Call, housekeepingCall, LongshoreError, seededRandom, silentObserver } from "../base/index.ts";
+import {
+  type Call,
+  housekeepingCall,
+  LongshoreError,
+  type Reason,
+  seededRandom,
+  silentObserver,
+} from "../base/index.ts";
 import type { Endpoint } from "../endpoint/index.ts";
 import { tablePolicy } from "../policy/index.ts";
 import { float32Tensor, float32View, tensorsOf } from "../tensor/index.ts";
@@ -22,7 +29,7 @@ const description = doubleDescription({
 function server(id: string) {
   const info = { ...doubleInfo, id, zone: "eu", state: "movable" as const };
   const sums = new Map<string, number>();
-  const state = { fault: undefined as "unreachable" | "shutting-down" | undefined, questions: 0, runs: 0 };
+  const state = { fault: undefined as Reason | undefined, questions: 0, runs: 0 };
   const check = (): void => {
     if (state.fault) throw new LongshoreError(state.fault, "transport", `${id} is not there`);
   };
@@ -148,5 +155,32 @@ describe("a server that was gone for long and is back", () => {
     await stepsFor(60_000);
     expect(b.state.questions - questions).toBeLessThan(62);
     expect(b.state.runs).toBe(runs);
+  });
+});
+
+describe("a server that does not know its gateway any more", () => {
+  it("gets no request while another one answers, is hardly asked, and is back when it does", async () => {
+    const { b, stepsFor } = scene();
+    await stepsFor(2000);
+    b.state.fault = "unauthenticated";
+    await stepsFor(5000);
+    const { questions, runs } = b.state;
+    await stepsFor(60_000);
+    expect(b.state.questions - questions).toBeLessThan(10);
+    expect(b.state.runs).toBe(runs);
+    b.state.fault = undefined;
+    await stepsFor(40_000);
+    expect(b.state.questions - questions).toBeGreaterThan(5);
+  });
+});
+
+describe("a server that does not say what it has", () => {
+  it("is asked no more often than each second, whatever its reason", async () => {
+    const { b, stepsFor } = scene();
+    await stepsFor(2000);
+    b.state.fault = "not-permitted";
+    const { questions } = b.state;
+    await stepsFor(20_000);
+    expect(b.state.questions - questions).toBeLessThan(25);
   });
 });

@@ -57,7 +57,7 @@ export interface Knowledge extends Disposable {
 const mostAtOnce = 1024;
 /** Very many places are asked so much more seldom that no more than this many are asked in a second. */
 const askedPerSecond = 200;
-/** Who is left alone is asked again after so many milliseconds, however long its pause: it is known soon to be back. */
+/** Who is left alone is asked after so many milliseconds, however long its pause, but for who counts each question as one more bad credential. */
 const askedBackMs = 1000;
 /** What very many places say is put together no more often than this, in milliseconds; seldomer the more they are. */
 const leastDigestMs = 50;
@@ -220,8 +220,9 @@ export function knowledgeOf(
     const nowMs = clock.nowMs();
     if (!place || closed || entry.due.has(id) || nowMs - entry.usedAtMs > idleMs) return;
     entry.due.add(id);
-    const backMs = places.pausedUntilMs(place, of) - nowMs;
-    later(Math.max(1, Math.min(backMs + 1, roundMs(askedBackMs))), () => {
+    const [backMs, soonMs] = [places.pausedUntilMs(place, of) - nowMs + 1, roundMs(askedBackMs)];
+    const waits = backMs > 0 && (backMs < soonMs || entry.unsaid.get(id)?.reason === "unauthenticated");
+    later(waits ? backMs : soonMs, () => {
       void askOther(id, entry, [], true).then(() => {
         entry.due.delete(id);
         if (entry.unsaid.has(id)) askWhenBack(id, entry, of);

@@ -41,7 +41,7 @@ export interface PlaceHealth {
   readonly pausedUntilMs: number;
   /** It failed, and has answered no request since. */
   readonly failing: boolean;
-  /** As far as is known nobody is there. */
+  /** As far as is known nobody is there, or nobody who lets this place in. */
   readonly absent: boolean;
   /** When it last failed; -Infinity for never. */
   readonly downAtMs: number;
@@ -52,11 +52,12 @@ export interface PlaceHealth {
   readonly distrusted: string | undefined;
 }
 
+/** Nothing else is to be had there either. */
+const shut: readonly Reason[] = ["unreachable", "shutting-down", "unauthenticated"];
 const down: ReadonlySet<Reason> = new Set<Reason>([
-  "unreachable",
+  ...shut,
   "no-answer",
   "bad-reply",
-  "shutting-down",
   "runtime-crashed",
   "run-failed",
   "run-deadline",
@@ -95,7 +96,7 @@ export function placeHealth(random: Random, options: HealthOptions = {}): PlaceH
   let distrusted: string | undefined;
   const decayed = (nowMs: number): number =>
     failures === 0 ? 0 : failures * 0.5 ** (Math.max(0, nowMs - noted) / halfLifeMs);
-  const isKnown = (reason: Reason): boolean => reason === "no-answer" || (absent && reason === "unreachable");
+  const isKnown = (reason: Reason): boolean => reason === "no-answer" || (absent && shut.includes(reason));
   const failed = (error: LongshoreError, nowMs: number, asked = false, beganMs = Infinity): void => {
     if (overloaded.has(error.reason)) {
       const pauseMs = Math.min(longestPauseMs, error.retryAfterMs ?? 100);
@@ -111,7 +112,7 @@ export function placeHealth(random: Random, options: HealthOptions = {}): PlaceH
     silent = (row === 0 || silent) && error.reason === "no-answer";
     row++;
     downAtMs = nowMs;
-    absent = error.reason === "unreachable" || error.reason === "shutting-down";
+    absent = shut.includes(error.reason);
     const pauseMs = Math.min(longestPauseMs, firstPauseMs * 2 ** Math.min(20, row - 1));
     pausedUntilMs = nowMs + (error.retryAfterMs ?? pauseMs * (0.75 + 0.5 * random.next()));
     why = `it failed ${row === 1 ? "just now" : `${row} times in a row`} (${error.reason})`;
