@@ -218,10 +218,10 @@ export class QuickConnection implements Reads {
     const { left } = arriving;
     const beyond = chunk.byteLength > left ? Buffer.from(chunk.subarray(left)) : undefined;
     const bytes = beyond ? chunk.subarray(0, left) : chunk;
-    if (this.#lingering) arriving.filled(bytes.byteLength);
+    if (memory !== this.#parts.memory) arriving.came(bytes, beyond ? bytes : memory);
+    else if (this.#lingering) arriving.filled(bytes.byteLength);
     // Drops, and where the request before was still being served, so that the read had begun before there was a body.
-    else if (memory === this.#parts.memory) arriving.came(copied(bytes));
-    else arriving.came(bytes, beyond ? bytes : memory);
+    else arriving.came(copied(bytes));
     if (beyond) this.#wait(beyond);
     this.#afterArrival(arriving);
   }

@@ -1,6 +1,10 @@
+import { once } from "node:events";
+import { connect } from "node:net";
 import { readBody, seededRandom, type WireResponse } from "@longshore/core";
 import { manualClock } from "@longshore/testkit";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
+import { on } from "../../test/on-port.ts";
+import { readBytes } from "./direct-socket.ts";
 import { listen } from "./listen.ts";
 import { alignedCopy } from "./release.ts";
 
@@ -28,6 +32,40 @@ describe("memory that nobody looks at any more", () => {
       await listening.close();
     }
     expect(replies.map(({ byteLength }) => byteLength)).toEqual([0, 0, 0]);
+  });
+
+  it("is that of a body as far as it was read before its refusal, and while that was written", async () => {
+    const { port } = await on(
+      async () => ({ status: 503, headers: {}, body: { kind: "parts", parts: [] } }),
+      {
+        lingerBytes: 2 ** 24,
+      },
+    );
+    const taken = vi.spyOn(Buffer, "allocUnsafeSlow");
+    const socket = connect(port, "127.0.0.1");
+    try {
+      const body = Buffer.alloc(16 * readBytes);
+      const request = Buffer.from(
+        `POST /a HTTP/1.1\r\nhost: x\r\ncontent-length: ${body.byteLength}\r\n\r\n`,
+      );
+      let heard = "";
+      const refused = new Promise<void>((resolve) => {
+        // The second is refused once all of the first is here.
+        socket.on("data", (chunk) => {
+          heard += chunk.toString("latin1");
+          if (heard.split("HTTP/1.1 503").length === 3) resolve();
+        });
+      });
+      socket.write(Buffer.concat([request, body, request]));
+      await refused;
+      const kept = taken.mock.results.map(({ value }) => (value as Buffer).byteLength);
+      expect(kept.length).toBeGreaterThan(0);
+      expect(Math.max(...kept)).toBe(0);
+    } finally {
+      taken.mockRestore();
+      socket.destroy();
+      await once(socket, "close");
+    }
   });
 });
 
