@@ -23,6 +23,8 @@ export interface NatsSourceOptions {
   readonly everyMs?: number;
   /** A copy of a bucket elsewhere that heard nothing from there for this long is out of touch, in milliseconds. Default 30,000. */
   readonly mirrorSilentMs?: number;
+  /** A bucket that was made so lately may not have all places again yet, in milliseconds. Default 60,000, in which those that joined renew. */
+  readonly settleMs?: number;
 }
 
 /** The first and the longest pause between connections, in milliseconds. */
@@ -99,12 +101,19 @@ class Leases implements Disposable {
   }
 }
 
-/** Tells all records that there are, then each change, until the connection is gone. */
-async function follow(places: KV, sink: RecordSink, leases: Leases, alive: () => boolean): Promise<void> {
-  const { values } = await places.status();
+/**
+ * Tells all records that there are, then each change, until the connection is gone; at once each by itself where `whole` is false: of
+ * what is missing in such a bucket nothing is known.
+ */
+async function follow(
+  places: KV,
+  whole: boolean,
+  sink: RecordSink,
+  leases: Leases,
+  alive: () => boolean,
+): Promise<void> {
   const first = new Map<string, unknown>();
-  let complete = values === 0;
-  if (complete) sink.all([]);
+  let complete = !whole;
   for await (const entry of await places.watch()) {
     if (!alive()) return;
     const lying = lyingIn(entry);
@@ -125,6 +134,7 @@ async function follow(places: KV, sink: RecordSink, leases: Leases, alive: () =>
 /**
  * A directory in a bucket of JetStream's key-value store, each record under the id of its place, as the operator published it or
  * its place joined (`natsJoin`). A connection that breaks is made anew, and everything read again: what happened meanwhile is caught up. The bucket must be there (`makePlaces`).
+ * One that was lost and made anew, or a copy that has not heard of the other, takes no place away before it can have all of them.
  */
 export function natsSource(options: NatsSourceOptions): RecordSource {
   const {
@@ -134,8 +144,12 @@ export function natsSource(options: NatsSourceOptions): RecordSource {
     random,
     everyMs = 2000,
     mirrorSilentMs = 30_000,
+    settleMs = 60_000,
   } = options;
   const name = `nats ${bucket}`;
+  /** Clocks that differ make a bucket settle for longer, or not at all. */
+  const isWhole = (info: StreamInfo): boolean =>
+    clock.wallMs() - Date.parse(info.created) >= settleMs && silenceOf(info) <= mirrorSilentMs;
   return {
     name,
     follow(sink) {
@@ -150,15 +164,24 @@ export function natsSource(options: NatsSourceOptions): RecordSource {
         try {
           if (signal.aborted) return;
           const places = await new Kvm(made).open(bucket);
-          const following = follow(places, sink, leases, () => !signal.aborted);
+          const tell = (info: StreamInfo): void => {
+            const silentMs = silenceOf(info);
+            leases.inTouch = silentMs <= mirrorSilentMs;
+            if (leases.inTouch) sink.confirmed();
+            else sink.failed(cutOff(name, silentMs));
+          };
+          const { values, streamInfo: begun } = await places.status();
+          const whole = isWhole(begun);
+          if (values === 0 && whole) sink.all([]);
+          else if (values === 0) tell(begun);
+          const following = follow(places, whole && values > 0, sink, leases, () => !signal.aborted);
           const beating = (async () => {
             for (;;) {
               await sleep(clock, everyMs, signal);
               const { streamInfo } = await places.status();
-              const silentMs = silenceOf(streamInfo);
-              leases.inTouch = silentMs <= mirrorSilentMs;
-              if (leases.inTouch) sink.confirmed();
-              else sink.failed(cutOff(name, silentMs));
+              tell(streamInfo);
+              // All of it is read again.
+              if (!whole && isWhole(streamInfo)) return;
             }
           })();
           const closed = made.closed().then((error) => {

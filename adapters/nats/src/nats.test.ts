@@ -10,6 +10,7 @@ import {
   type AliasEntry,
   createDirectory,
   type DirectoryEntry,
+  type DirectoryRecord,
   type LongshoreEvent,
   housekeepingCall,
   joinDirectory,
@@ -113,13 +114,21 @@ async function start(folder: string, name: string, more = "", port = "-1"): Prom
 
 const servers = (port: string): { readonly servers: string } => ({ servers: `127.0.0.1:${port}` });
 
-function directoryAt(port: string, change: object = {}): KeptDirectory {
+/** A place as the operator publishes it. */
+async function recordOf(id: string): Promise<DirectoryRecord> {
+  const body = testEntry({ id });
+  const signed = await sign("directory entry", JSON.parse(JSON.stringify(body)), operators.operator);
+  return { signed: { ...signed, body } };
+}
+
+function directoryAt(port: string, change: object = {}, more: object = {}): KeptDirectory {
   const source = natsSource({
     connection: servers(port),
     clock,
     random: seededRandom(1),
     everyMs: 50,
     mirrorSilentMs: 3000,
+    ...more,
   });
   return createDirectory({
     source,
@@ -130,6 +139,8 @@ function directoryAt(port: string, change: object = {}): KeptDirectory {
     ...change,
   });
 }
+
+const idsOf = (one?: KeptDirectory) => one?.snapshot().entries.map(({ id }) => id);
 
 it("a server that is not there is said to be so, and tried again until the directory is closed", async () => {
   const directory = directoryAt("1");
@@ -161,6 +172,23 @@ describe.runIf(there)("with a real nats-server", () => {
         await server.kill();
       },
     };
+  });
+
+  it("a bucket that was lost and made anew takes no place away before those that are there can be in it again", async () => {
+    const first = await start(newFolder(), "hub");
+    const before = await connect(servers(first.port));
+    await publishPlace(await makePlaces(before), await recordOf("one"));
+    const [patient, hasty] = [{}, { settleMs: 500 }].map((settle) => directoryAt(first.port, {}, settle));
+    for (const one of [patient, hasty]) await vi.waitFor(() => expect(idsOf(one)).toEqual(["one"]), 60_000);
+    await before.close();
+    await first.kill();
+    const second = await start(newFolder(), "hub", "", first.port);
+    const connection = await connect(servers(second.port));
+    await publishPlace(await makePlaces(connection), await recordOf("two"));
+    await vi.waitFor(() => expect(idsOf(patient)?.sort()).toEqual(["one", "two"]), 60_000);
+    await vi.waitFor(() => expect(idsOf(hasty)).toEqual(["two"]), 60_000);
+    for (const one of [patient, hasty]) await one?.[Symbol.asyncDispose]();
+    await connection.close();
   });
 
   it("aliases that the operator signed lie among the places, and come and go", async () => {
@@ -332,38 +360,24 @@ describe.runIf(there)("with a real nats-server", () => {
     const edge = await start(newFolder(), "edge", remote);
     const connection = await connect(servers(hub.port));
     const places = await makePlaces(connection);
-    const record = async (id: string) => {
-      const body = testEntry({ id });
-      return {
-        signed: {
-          ...(await sign("directory entry", JSON.parse(JSON.stringify(body)), operators.operator)),
-          body,
-        },
-      };
-    };
-    await publishPlace(places, await record("cloud"));
+    await publishPlace(places, await recordOf("cloud"));
     const local = await connect(servers(edge.port));
     await vi.waitFor(() => makePlaces(local, { mirror: { domain: "hub" } }), {
       timeout: 60_000,
       interval: 50,
     });
     const directory = directoryAt(edge.port);
-    const ids = (): readonly string[] =>
-      directory
-        .snapshot()
-        .entries.map(({ id }) => id)
-        .sort();
     const soon = { timeout: 60_000, interval: 20 };
-    await vi.waitFor(() => expect(ids()).toEqual(["cloud"]), soon);
-    await publishPlace(places, await record("till"));
-    await vi.waitFor(() => expect(ids()).toEqual(["cloud", "till"]), soon);
+    await vi.waitFor(() => expect(idsOf(directory)?.sort()).toEqual(["cloud"]), soon);
+    await publishPlace(places, await recordOf("till"));
+    await vi.waitFor(() => expect(idsOf(directory)?.sort()).toEqual(["cloud", "till"]), soon);
     // An app at the edge may also ask the hub itself, through the leaf node.
     const through = await new Kvm(jetstream(local, { domain: "hub" })).open(placesBucket);
     expect((await through.status()).values).toBe(2);
     await connection.close();
     await hub.kill();
     await vi.waitFor(() => expect(directory.snapshot().problem).toContain("uplink"), soon);
-    expect(ids()).toEqual(["cloud", "till"]);
+    expect(idsOf(directory)?.sort()).toEqual(["cloud", "till"]);
     // A restart of the app meanwhile finds the copy.
     const restarted = directoryAt(edge.port);
     await vi.waitFor(() => expect(restarted.snapshot().entries).toHaveLength(2), soon);
@@ -373,8 +387,8 @@ describe.runIf(there)("with a real nats-server", () => {
     const back = await connect(servers(again.port));
     const same = await makePlaces(back);
     await withdrawPlace(same, "till");
-    await publishPlace(same, await record("kiosk"));
-    await vi.waitFor(() => expect(ids()).toEqual(["cloud", "kiosk"]), soon);
+    await publishPlace(same, await recordOf("kiosk"));
+    await vi.waitFor(() => expect(idsOf(directory)?.sort()).toEqual(["cloud", "kiosk"]), soon);
     await vi.waitFor(() => expect(directory.snapshot().problem).toBeUndefined(), soon);
     await back.close();
     await directory[Symbol.asyncDispose]();
