@@ -46,7 +46,7 @@ export function decide(
     throw broke ?? (job.unjudged === true ? refusal(loop, outcome, nowMs) : noPlace(outcome));
   }
   made(loop, job, outcome, tally, nowMs);
-  tally.charged = job.traffic?.charge(outcome, nowMs);
+  tally.charged = job.traffic?.charge(outcome, nowMs, loop.work.queueMs(nowMs));
   const first = firstOf(outcome);
   job.note?.({ kind: "planned", atMs: nowMs, ...(first ? { endpoint: first.endpoint } : {}) });
   return outcome;

@@ -105,6 +105,16 @@ describe("backlogOf", () => {
     expect(backlog.load()).toBe(1);
   });
 
+  it("charges this device as what plans say where requests wait behind what no plan for throughput began", () => {
+    const backlog = backlogOf(1);
+    const here = plan({ deviceMs: 100 });
+    for (let frame = 0; frame < 20; frame++) {
+      // The first frame of a stream, or a request beside it.
+      backlog.answered(backlog.charge(here, frame * 10_000, 240), waited("device", 240));
+    }
+    expect(backlog.load()).toBe(1);
+  });
+
   it("learns how many a place runs at once from waits that were not there, and from those that were", () => {
     const backlog = backlogOf(1);
     for (let frame = 0; frame < 12; frame++) {

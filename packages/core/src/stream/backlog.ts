@@ -62,7 +62,8 @@ export interface Backlog {
   width(endpoint: EndpointId): number;
   /** Time that this device is kept busy for each millisecond that a plan says, 1 or more. */
   load(): number;
-  charge(plan: Plan, nowMs: number): Charged;
+  /** `queueMs`: what a run here waits for those before it, also those that nobody charged: first frames, other requests. */
+  charge(plan: Plan, nowMs: number, queueMs?: number): Charged;
   /** As the planner asks for it at an instant. */
   at(nowMs: number): Traffic;
   /** It goes another way from here: what it would have used of links and places is free again. `accounts`: what was done so far. */
@@ -141,14 +142,14 @@ export function backlogOf(slots: number): Backlog {
       width: backlog.width,
       load: backlog.load,
     }),
-    charge(plan, nowMs) {
+    charge(plan, nowMs, queueMs = 0) {
       const { stages, legs } = plan;
       const endpoint = legs.find((leg) => leg.id === "remote")?.endpoint;
       if (!stages) return { endpoint: undefined, waitMs: 0, hereWaitMs: 0, stages: nothing };
       older();
       const ownMs = (stages.deviceMs * load) / slots;
       deviceUsualMs += ownMs * grown;
-      const hereWaitMs = left(deviceFreeMs, nowMs);
+      const hereWaitMs = Math.max(left(deviceFreeMs, nowMs), queueMs);
       const deviceMs = hereWaitMs + ownMs;
       deviceFreeMs = nowMs + deviceMs;
       if (endpoint === undefined) return { endpoint, waitMs: 0, hereWaitMs, stages };
