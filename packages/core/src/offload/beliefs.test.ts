@@ -98,6 +98,20 @@ describe("placeHealth", () => {
     expect(health.penaltyMs(nowMs + 1e6)).toBe(0);
   });
 
+  it("charges questions that were not answered only until one is, and runs that failed beside them for longer", () => {
+    const questions = placeHealth(seededRandom(1));
+    questions.failed(error("no-answer"), 0, true);
+    expect(questions.penaltyMs(10)).toBeGreaterThan(100);
+    questions.reached();
+    expect(questions.penaltyMs(10)).toBe(0);
+    const [both, runs] = [placeHealth(seededRandom(1)), placeHealth(seededRandom(1))];
+    for (const one of [both, runs]) one.failed(error("run-failed"), 0);
+    both.failed(error("no-answer"), 1000, true);
+    expect(both.penaltyMs(1000)).toBeGreaterThan(runs.penaltyMs(1000));
+    both.reached();
+    expect(both.penaltyMs(1000)).toBeCloseTo(runs.penaltyMs(1000));
+  });
+
   it("waits as long as a busy place asks for, without holding it against it", () => {
     const health = placeHealth(seededRandom(1));
     health.failed(error("queue-full", 70), 0);

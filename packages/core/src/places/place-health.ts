@@ -18,7 +18,8 @@ export interface PlaceHealth {
   succeeded(nowMs: number): void;
   /**
    * It answered a question about itself: it is there, and answers questions. Whether it still runs anything is another matter,
-   * where it was a run that failed last.
+   * where it was a run that failed last. For questions that it left unanswered nothing is charged any more: nothing came over its
+   * link then, which knows itself when it is back.
    */
   reached(): void;
   /**
@@ -88,14 +89,17 @@ export function placeHealth(random: Random, options: HealthOptions = {}): PlaceH
   let absent = false;
   /** The last failure was of a run. */
   let ranBadly = false;
+  /** What is charged, between 0 and 1, and what of it for runs, as of the last failure or answer. */
   let failures = 0;
+  let ofRuns = 0;
   let noted = 0;
   let abandoned = 0;
   let silent = false;
   let downAtMs = -Infinity;
   let distrusted: string | undefined;
-  const decayed = (nowMs: number): number =>
-    failures === 0 ? 0 : failures * 0.5 ** (Math.max(0, nowMs - noted) / halfLifeMs);
+  const decayed = (share: number, nowMs: number): number =>
+    share === 0 ? 0 : share * 0.5 ** (Math.max(0, nowMs - noted) / halfLifeMs);
+  const worse = (share: number): number => share + (1 - share) * 0.5;
   const isKnown = (reason: Reason): boolean => reason === "no-answer" || (absent && shut.includes(reason));
   const failed = (error: LongshoreError, nowMs: number, asked = false, beganMs = Infinity): void => {
     if (overloaded.has(error.reason)) {
@@ -116,7 +120,8 @@ export function placeHealth(random: Random, options: HealthOptions = {}): PlaceH
     const pauseMs = Math.min(longestPauseMs, firstPauseMs * 2 ** Math.min(20, row - 1));
     pausedUntilMs = nowMs + (error.retryAfterMs ?? pauseMs * (0.75 + 0.5 * random.next()));
     why = `it failed ${row === 1 ? "just now" : `${row} times in a row`} (${error.reason})`;
-    failures = decayed(nowMs) + (1 - decayed(nowMs)) * 0.5;
+    failures = worse(decayed(failures, nowMs));
+    ofRuns = asked ? decayed(ofRuns, nowMs) : worse(decayed(ofRuns, nowMs));
     noted = nowMs;
   };
   return {
@@ -148,11 +153,13 @@ export function placeHealth(random: Random, options: HealthOptions = {}): PlaceH
       ranBadly = false;
       absent = false;
       pausedUntilMs = -Infinity;
-      failures = decayed(nowMs) * 0.8;
-      if (failures < 0.01) failures = 0;
+      ofRuns = decayed(ofRuns, nowMs) * 0.8;
+      if (ofRuns < 0.01) ofRuns = 0;
+      failures = ofRuns;
       noted = nowMs;
     },
     reached() {
+      failures = ofRuns;
       if (!absent && (ranBadly || row === 0)) return;
       row = 0;
       ranBadly = false;
@@ -169,6 +176,6 @@ export function placeHealth(random: Random, options: HealthOptions = {}): PlaceH
       return silent && row > 0 && distrusted === undefined;
     },
     unavailable: (nowMs) => distrusted ?? (nowMs < pausedUntilMs ? why : undefined),
-    penaltyMs: (nowMs) => penaltyMs * decayed(nowMs),
+    penaltyMs: (nowMs) => penaltyMs * decayed(failures, nowMs),
   };
 }

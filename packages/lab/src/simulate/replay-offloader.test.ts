@@ -74,6 +74,16 @@ describe("replayOffloader", () => {
     expect(missed.filter((atMs) => atMs >= 20_000).length).toBeLessThanOrEqual(2);
   });
 
+  it("sends again as soon as a link is back that kept questions unanswered", async () => {
+    const passing = (fromMs: number, toMs: number): number[] =>
+      Array.from({ length: toMs - fromMs }, (_none, ms) => fromMs + ms);
+    const packets = [...passing(0, 10_000), ...passing(19_000, 30_000)];
+    const trace = readMahimahi("falls silent", `${packets.join("\n")}\n`);
+    const { tookMs } = await replayOffloader({ ...steady, trace, requestBytes: 20_000, localMs: 100 });
+    const stayed = Array.from(tookMs, (took, index) => (took < 99 ? [] : [index * 500])).flat();
+    expect(stayed.filter((atMs) => atMs >= 20_000)).toEqual([]);
+  });
+
   it("is the same every time, and has its row beside the others", async () => {
     const setting = { ...steady, trace: syntheticTrace(linkShapes.stalling, 21, 60_000), lengthMs: 60_000 };
     const first = await replayOffloader(setting);
