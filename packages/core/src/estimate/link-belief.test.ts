@@ -534,4 +534,14 @@ describe("linkBelief", () => {
     expect(meanOf(link.transferMs(20, "down", nowMs))).toBeLessThan(35);
     expect(meanOf(link.transferMs(20_000, "down", nowMs))).toBeGreaterThan(400);
   });
+
+  it("takes small replies to come as exchanges do long after a large one was seen, too", () => {
+    const link = fresh();
+    for (let second = 0; second < 8; second++) link.roundTripSeen(4, 1000 * second);
+    const reply = link.sendStarted(20_000, "down", 9000);
+    reply.progressed(20_000, 9003);
+    reply.ended(9003, true);
+    for (let second = 10; second < 40; second++) link.roundTripSeen(4, 1000 * second);
+    expect(meanOf(link.transferMs(64, "down", 40_000))).toBeLessThan(3);
+  });
 });

@@ -143,7 +143,7 @@ export function linkBelief(options: LinkBeliefOptions = {}): LinkBelief {
       const told = hint?.downBitsPerSecond !== undefined && sides.up.origin === "prior";
       const like = unseen && !told ? sides.up : side;
       let alone = like.drainMs(size, now, false);
-      if (unseen && !told) {
+      if (direction === "down" && !(unseen && told)) {
         // What waits for the link has waited on the way there: the first packet of a reply comes as exchanges did.
         const first = like.drainMs(packetBytes, now, false);
         alone = alone.map((value, index) => Math.max(0, value - (first[index] ?? 0)));
