@@ -76,7 +76,9 @@ it("finds out about the rates of links where all places are elsewhere, unless no
   expect(probed(100_000, 1000)).toBe(3000);
   expect(probed(600, 1000)).toBe(0);
   // A link that may be that slow.
-  expect(probed(600, 20)).toBe(3000);
+  expect(probed(2000, 20)).toBe(3000);
+  // What is one packet takes as long as any question there.
+  expect(probed(1400, 20)).toBe(0);
   // Frames use places side by side.
   expect(probed(600, 1000, "throughput")).toBe(3000);
 });

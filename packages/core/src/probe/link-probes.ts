@@ -81,7 +81,8 @@ const seldomMore = readingOf(0.8);
 const probeDeadlineMs = 20_000;
 /** What took longer than this was too long a train for the link as it is now, where that was no outage; of those, few last so long. */
 const longProbeMs = 1000;
-const leastBytes = 1460;
+/** No train is shorter. */
+const packetBytes = 1460;
 /** For one request and the next, a link is not considered more often than this, in milliseconds. */
 const restMs = 200;
 /** The same after a link that is worth a train had none to spare. */
@@ -121,7 +122,7 @@ export function linkProbes(
   const waiting = new Map<Place, Disposable>();
 
   function limit(place: Place, bytes: number): void {
-    limits.set(place, Math.max(leastBytes, Math.round(bytes)));
+    limits.set(place, Math.max(packetBytes, Math.round(bytes)));
   }
 
   /**
@@ -242,11 +243,13 @@ export function linkProbes(
 
 /**
  * Whether it makes a difference what the rate of a link is, which is all that a train tells of it: what the bytes of a request
- * seldom take longer than is more than little of all that the request is expected to take.
+ * seldom take longer than is more than little of all that the request is expected to take. What fits into a packet travels as
+ * questions do, whose round trips are known.
  */
 function rateMatters({ up }: LinkTable, { legs, predicted }: Plan): boolean {
   const away = legs.find(({ travels }) => travels);
   if (!away) return true;
+  if (away.predicted.sentBytes <= packetBytes) return false;
   const { index, fraction } = sizePosition(away.predicted.sentBytes);
   const emptyMs = readBetween(up, sizeCount, 0, 0, seldomMore);
   const carryMs = readBetween(up, sizeCount, index, fraction, seldomMore) - emptyMs;
