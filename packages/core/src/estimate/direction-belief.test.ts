@@ -31,3 +31,21 @@ it("still takes a later answer for the end of the silence of a body that was on 
   side.answered(1500, 3000);
   expect(side.backlogBytes()).toBe(0);
 });
+
+it("believes the same, whenever it is asked, of a link over which nothing was sent", () => {
+  const side = directionBelief(linkModel(), 65_536);
+  const first = side.drainMs(1460, 0, false);
+  expect(side.drainMs(1460, 60_000, false)).toBe(first);
+});
+
+it("takes a link for no slower than something small was carried, and learns nothing from what was to be expected", () => {
+  const side = directionBelief(linkModel(), 65_536);
+  const times = (): Float64Array => side.drainMs(1460, 0, false);
+  const before = times();
+  side.within(400, 1);
+  const after = times();
+  expect(after[14]! / before[14]!).toBeLessThan(0.5);
+  side.within(400, 1);
+  side.within(400, 50);
+  expect(times()).toBe(after);
+});

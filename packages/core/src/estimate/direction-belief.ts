@@ -10,7 +10,7 @@
 import { type Estimate, estimateSize } from "./estimate.ts";
 import { dispersionMeter } from "./dispersion.ts";
 import { rateFilter } from "./rate-filter.ts";
-import { type LinkModel, packetBytes, type RatePrior } from "./rate-model.ts";
+import { chancesWithin, type LinkModel, packetBytes, type RatePrior } from "./rate-model.ts";
 
 /** A transfer that the link still owes. */
 export interface OpenTransfer {
@@ -32,6 +32,8 @@ export interface DirectionBelief {
   acknowledge(transfer: OpenTransfer, totalBytes: number, nowMs: number): void;
   /** `tookMs`: what the link needed for the whole of it, where no acknowledgement told. */
   end(transfer: OpenTransfer, nowMs: number, complete: boolean, tookMs?: number): void;
+  /** Something small took no longer than that: as long as nothing else was sent, all that is known. */
+  within(bytes: number, ms: number): void;
   /**
    * Something small was answered that was asked at `askedMs`: a silence is over, what was given up before has passed, and what was to
    * be heard of before is overtaken.
@@ -211,9 +213,12 @@ export function directionBelief(model: LinkModel, clogBytes: number, prior?: Rat
     }
   }
 
-  /** A reader of an idle link may see it a tenth of the idle time ago: it hardly changes, and reading stays cheap. */
+  /**
+   * A reader of an idle link may see it a tenth of the idle time ago: it hardly changes, and reading stays cheap. One over which nothing
+   * was sent does not change.
+   */
   function look(nowMs: number): void {
-    if (open.length === 0 && nowMs - filterMs < 0.1 * (filterMs - usedMs)) return;
+    if (open.length === 0 && !(nowMs - filterMs >= 0.1 * (filterMs - usedMs))) return;
     advance(nowMs);
   }
 
@@ -344,6 +349,9 @@ export function directionBelief(model: LinkModel, clogBytes: number, prior?: Rat
       if (complete || left <= 0 || transfer.overtaken) return;
       learn();
       clog(left, nowMs);
+    },
+    within(bytes, ms) {
+      if (Number.isNaN(filterMs)) filter.within(chancesWithin(model, bytes / packetBytes, ms));
     },
     answered(askedMs, nowMs) {
       if (!silent && clogs.length === 0) return;

@@ -1,5 +1,6 @@
 import { changed, type Estimate, estimateSize, left } from "./estimate.ts";
 import { type Direction, type LinkLearner, type TransferNote } from "./link.ts";
+import { probeHeadBytes } from "./acknowledge-step.ts";
 import { directionBelief } from "./direction-belief.ts";
 import { type DurationBelief, durationBelief } from "./duration-belief.ts";
 import { hintedRates, type LinkHint } from "./link-hint.ts";
@@ -120,6 +121,8 @@ export function linkBelief(options: LinkBeliefOptions = {}): LinkBelief {
 
   function learnTrip(tookMs: number, now: number): void {
     baseMs = Math.min(baseMs, tookMs);
+    // At least a head was carried meanwhile.
+    sides.up.within(probeHeadBytes, tookMs);
     const aroundMs = pathOf(tookMs, packetBytes, now);
     const { values, origin } = roundTrips.estimate(now);
     const late = origin !== "prior" && aroundMs > farTripRatio * (values[estimateSize - 1] ?? 0);

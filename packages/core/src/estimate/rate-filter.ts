@@ -9,7 +9,7 @@
  */
 import { quantilesOfTimes } from "./estimate.ts";
 import { outageLaw } from "./outage-law.ts";
-import { type LinkModel, normalise, priorOf, type RatePrior } from "./rate-model.ts";
+import { type LinkModel, normalise, priorOf, type RatePrior, tickRates } from "./rate-model.ts";
 
 /** Packets in front of ours, the same for all rates, or one figure for each rate. */
 export type PacketsAhead = Float64Array | undefined;
@@ -27,6 +27,11 @@ export interface RateFilter {
    * silence could be seen.
    */
   observe(busyMs: number, packets: number, dispersion: number, ahead: PacketsAhead, whole?: boolean): void;
+  /**
+   * Something was carried for which each rate has these chances of its being quick enough, while on. How quick it was at the most is
+   * all that is known: rates that could have carried more are as likely as before.
+   */
+  within(chances: Float64Array): void;
   /** Something small was answered: an outage is over, at the rate that is believed behind it. When it ended that does not say. */
   answered(): void;
   /**
@@ -50,6 +55,8 @@ const homeHalfLifeMs = 600_000;
 const floor = -30;
 /** Likelihood of a packet that passed in an outage mode: it can only have been at its edge. */
 const passedInOutage = Math.exp(-6);
+/** What was to be expected with this chance teaches nothing. */
+const foretoldRatio = 0.9;
 /** Up to so many ticks are taken one by one; beyond, in powers of two. */
 const fewTicks = 24;
 /** States with less weight than this pass none of it on; the heavy ones give them new weight in every step. */
@@ -91,28 +98,6 @@ export function rateFilter(model: LinkModel, first?: RatePrior): RateFilter {
     for (let at = 0; at < weights.length; at++) {
       const mode = Math.floor((at % states) / rates);
       weights[at] = ((model.modePrior[mode] ?? 0) * (home[at % rates] ?? 0)) / regimes;
-    }
-  }
-
-  /** A tick of all rates, in two sweeps instead of a matrix: jumps fall off by the same factor with each rate. */
-  function tickRates(): void {
-    const { move, jump, decay, spread } = model.tick;
-    const stay = 1 - jump;
-    for (let base = 0; base < weights.length; base += rates) {
-      const last = base + rates - 1;
-      let jumped = 0;
-      for (let at = base; at <= last; at++) {
-        const here = weights[at] ?? 0;
-        const before = at > base ? (weights[at - 1] ?? 0) : here;
-        const after = at < last ? (weights[at + 1] ?? 0) : here;
-        moved[at] = stay * (here + move * (before - 2 * here + after)) + jump * jumped;
-        jumped = decay * (jumped + here * (spread[at - base] ?? 0));
-      }
-      jumped = 0;
-      for (let at = last; at >= base; at--) {
-        moved[at] = (moved[at] ?? 0) + jump * jumped;
-        jumped = decay * (jumped + (weights[at] ?? 0) * (spread[at - base] ?? 0));
-      }
     }
   }
 
@@ -274,7 +259,7 @@ export function rateFilter(model: LinkModel, first?: RatePrior): RateFilter {
       law.pass(weights, ticks);
       const singles = left <= fewTicks ? left : 0;
       for (let tick = 0; tick < singles; tick++) {
-        tickRates();
+        tickRates(model, weights, moved);
         swap();
       }
       for (let power = 0, rest = left; rest > 0; power++, rest = Math.floor(rest / 2)) {
@@ -321,6 +306,18 @@ export function rateFilter(model: LinkModel, first?: RatePrior): RateFilter {
       }
       normalise(weights);
       if (packets > 0) remember();
+      version += 1;
+    },
+    within(chances) {
+      const now = marginal();
+      let foretold = 0;
+      for (let rate = 0; rate < rates; rate++) foretold += (now[rate] ?? 0) * (chances[rate] ?? 0);
+      if (foretold > foretoldRatio) return;
+      for (let at = 0; at < weights.length; at++) {
+        const chance = at % states < rates ? (chances[at % rates] ?? 0) : passedInOutage;
+        weights[at] = (weights[at] ?? 0) * chance;
+      }
+      normalise(weights);
       version += 1;
     },
     answered() {

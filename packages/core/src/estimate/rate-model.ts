@@ -194,6 +194,28 @@ function rateTick(parameters: LinkModelParameters, step: number): RateTick {
   };
 }
 
+/** Moves weights `[any, rate]` by one tick into `moved`, in two sweeps instead of a matrix: jumps fall off by the same factor with each rate. */
+export function tickRates({ rates, tick }: LinkModel, weights: Float64Array, moved: Float64Array): void {
+  const { move, jump, decay, spread } = tick;
+  const stay = 1 - jump;
+  for (let base = 0; base < weights.length; base += rates) {
+    const last = base + rates - 1;
+    let jumped = 0;
+    for (let at = base; at <= last; at++) {
+      const here = weights[at] ?? 0;
+      const before = at > base ? (weights[at - 1] ?? 0) : here;
+      const after = at < last ? (weights[at + 1] ?? 0) : here;
+      moved[at] = stay * (here + move * (before - 2 * here + after)) + jump * jumped;
+      jumped = decay * (jumped + here * (spread[at - base] ?? 0));
+    }
+    jumped = 0;
+    for (let at = last; at >= base; at--) {
+      moved[at] = (moved[at] ?? 0) + jump * jumped;
+      jumped = decay * (jumped + (weights[at] ?? 0) * (spread[at - base] ?? 0));
+    }
+  }
+}
+
 /** The tick as a matrix, to be raised to powers. */
 function rateStep({ move, jump, decay, spread }: RateTick, rates: number): Float64Array {
   const matrix = new Float64Array(rates * rates);
@@ -251,6 +273,8 @@ function powersOf(matrix: Float64Array, size: number): readonly Float64Array[] {
 }
 
 const futures = 240;
+/** No rate is ever quite impossible. */
+const leastChance = 1e-4;
 const shortestMs = 0.5;
 const longestMs = 1e6;
 const timeRatio = 1.15;
@@ -331,6 +355,24 @@ function outagesWithin(parameters: LinkModelParameters, seconds: number, random:
     }
   }
   return lostMs;
+}
+
+/** Chance, for each rate, that so many packets take no longer than that, beside the surest of them. */
+export function chancesWithin(
+  { rates, packetsPerMs, table }: LinkModel,
+  packets: number,
+  ms: number,
+): Float64Array {
+  const { times, cumulative, shortestMs, rowsPerRate } = table;
+  const found = times.findIndex((edge) => edge >= ms);
+  const cell = found < 0 ? times.length - 1 : found;
+  const rowStep = Math.log((packetsPerMs[1] ?? 1) / (packetsPerMs[0] ?? 1)) / rowsPerRate;
+  const chances = Float64Array.from({ length: rates }, (_, rate) => {
+    const row = Math.round(Math.log(packets / (packetsPerMs[rate] ?? 1) / shortestMs) / rowStep);
+    return cumulative[Math.min(table.rows - 1, Math.max(0, row)) * times.length + cell] ?? 0;
+  });
+  const surest = Math.max(leastChance, ...chances);
+  return chances.map((chance) => Math.max(leastChance, chance / surest));
 }
 
 /** Scales weights in place so that they sum to 1. */
