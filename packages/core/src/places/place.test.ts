@@ -101,3 +101,17 @@ it("counts all that was under way at a server when it went as one failure", () =
   broke(new LongshoreError("bad-reply", "decode", "it is wrong"), 990, 1600);
   expect([before, place.health.downAtMs]).toEqual([1501, 1600]);
 });
+
+it("writes down what is believed of its link when it has said something for the first time", () => {
+  let tookMs = 60;
+  const link: Link = { transferMs: () => certain(tookMs), roundTripMs: () => certain(2 * tookMs) };
+  const place = followPlace(endpoint, link, clock, seededRandom(1), undefined);
+  expect(place.table.up[0]).toBe(60);
+  tookMs = 1;
+  place.promised([], 5);
+  expect(place.table.up[0]).toBe(1);
+  // From then on that is done off the path of requests.
+  tookMs = 2;
+  place.promised([], 10);
+  expect(place.table.up[0]).toBe(1);
+});

@@ -173,6 +173,15 @@ export function followPlace(
     answers < provenAnswers && nowMs - sentAtMs > unprovenMs * 2 ** Math.min(mostDoubled, tries);
   const tried = (nowMs: number): number =>
     answers < provenAnswers ? unprovenRatio : Math.min(1, service.ratio(nowMs));
+  const refreshLink = (nowMs: number): void => {
+    if (!link) return;
+    const heard = Math.max(answeredAtMs, saidAtMs) >= table.atMs;
+    table = linkTable(link, nowMs);
+    if (heard) heardTable = table;
+    touched = false;
+    urgent = false;
+    happened();
+  };
   return {
     endpoint,
     link,
@@ -219,7 +228,10 @@ export function followPlace(
       return refused < mostTurnedAway;
     },
     promised(offers, nowMs) {
+      const first = saidAtMs === -Infinity;
       saidAtMs = nowMs;
+      // It tells of the way there, too: where some are known and others not yet, all requests would go to those.
+      if (first) refreshLink(nowMs);
       service.promised(growth(offers), nowMs, offers[0]?.segment.digest);
     },
     offered(queueMs, nowMs) {
@@ -276,15 +288,7 @@ export function followPlace(
       const age = nowMs - table.atMs;
       return link !== undefined && (urgent || age > linkAgeMs || (touched && age > linkRestMs));
     },
-    refreshLink(nowMs) {
-      if (!link) return;
-      const heard = Math.max(answeredAtMs, saidAtMs) >= table.atMs;
-      table = linkTable(link, nowMs);
-      if (heard) heardTable = table;
-      touched = false;
-      urgent = false;
-      happened();
-    },
+    refreshLink,
     startSlowly: slow.begin,
     answered(nowMs) {
       happened();
