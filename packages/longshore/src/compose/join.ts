@@ -139,3 +139,14 @@ export function joinAs(
     },
   };
 }
+
+/** How long places that read a directory may take to hear that one left, in milliseconds. */
+const leaveNoticeMs = 2500;
+
+/** Leaves a directory, and gives whoever was told of this place the time to hear that it goes; no longer than until `over`. */
+export async function leave(membership: AsyncDisposable, clock: Clock, over: Promise<void>): Promise<void> {
+  const heard = membership[Symbol.asyncDispose]().then(
+    () => new Promise<void>((resolve) => void clock.timer(leaveNoticeMs, resolve)),
+  );
+  await Promise.race([heard, over]);
+}

@@ -34,7 +34,7 @@ import { followAliases } from "../rollout/follow-aliases.ts";
 import { prepareTarget, targetOf } from "../rollout/target.ts";
 import { platformCodecs } from "./codecs.ts";
 import type { HeldEvents } from "./held-events.ts";
-import { joinAs, type JoinOptions, openJoin, placeName, reachable, serverName } from "./join.ts";
+import { joinAs, type JoinOptions, leave, openJoin, placeName, reachable, serverName } from "./join.ts";
 import { type OpenedIdentity, openIdentity } from "./identity.ts";
 import { hostsOf, isLoopbackHost, type ListenersOptions, openListeners } from "./listeners.ts";
 import { openTelemetry, type TelemetryOptions } from "./telemetry.ts";
@@ -148,9 +148,6 @@ export interface Served {
   /** After the endpoint was closed. */
   close(): Promise<void>;
 }
-
-/** How long places that read a directory may take to hear that one left, in milliseconds. */
-const leaveNoticeMs = 2500;
 
 /** Identity from its file. Refuses to be reachable by others while nobody is told apart. */
 async function identityOf(
@@ -288,11 +285,7 @@ export async function putOnline<T extends Served>(
       served.stop?.();
       listeners.drain();
       const drained = life.drain();
-      if (membership) {
-        // Whoever was told of this place gets the time to hear that it goes.
-        await membership[Symbol.asyncDispose]();
-        await Promise.race([after(leaveNoticeMs), over]);
-      }
+      if (membership) await leave(membership, clock, over);
       await Promise.race([Promise.all([drained, after(lingerMs)]), over]);
       await listeners.close(Math.min(graceMs, 1000));
       await closeServed();

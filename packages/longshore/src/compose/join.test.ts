@@ -1,0 +1,15 @@
+import { manualClock } from "@longshore/testkit";
+import { expect, it } from "vitest";
+import { leave } from "./join.ts";
+
+it("a server that is told to stop waits for a keeper that says nothing no longer than for what else keeps it", async () => {
+  const clock = manualClock();
+  const until = (ms: number): Promise<void> => new Promise((resolve) => void clock.timer(ms, resolve));
+  const silent = { [Symbol.asyncDispose]: () => until(5000) };
+  await clock.finish(leave(silent, clock, until(200)));
+  expect(clock.nowMs()).toBe(200);
+  // Whoever reads the list has the time to hear of it.
+  const quick = { [Symbol.asyncDispose]: () => until(50) };
+  await clock.finish(leave(quick, clock, until(30_000)));
+  expect(clock.nowMs()).toBe(200 + 50 + 2500);
+});
