@@ -231,7 +231,7 @@ export function createLoop(given: OffloadParts): Loop {
         // Nothing on the shortlist will do: something else might.
         made = makePlan(request, viewOf(places.table(known, nowMs)), nowMs, random, scratch);
       }
-      if (!parts.directory) return made;
+      if (!parts.directory || request.unexplained === true) return made;
       const { entries: _places, ...directory } = parts.directory.snapshot();
       return Object.assign(made, { directory });
     },

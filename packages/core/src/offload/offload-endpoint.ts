@@ -28,7 +28,7 @@ import { createLoop, type Loop } from "./loop.ts";
 import type { OffloadParts } from "./parts.ts";
 import { type Outcome, runJob } from "./run-job.ts";
 import { streamJob } from "./stream-job.ts";
-import { accountOf, newTally } from "../stream/index.ts";
+import { accountOf, answerOf, newTally } from "../stream/index.ts";
 
 /** What an offloading endpoint is made of besides an offloader's parts. */
 export interface OffloadEndpointParts extends OffloadParts {
@@ -371,9 +371,7 @@ class LoopEndpoint implements OffloadEndpoint {
   ): InferenceResponse {
     const { variant } = response.account.segment;
     const account = accountOf(this.info, this.#loop.local?.info.id, { ...segment, variant }, tally);
-    // That a leg's inputs were forgotten says nothing of those of the request.
-    const { forgotInputs: _forgot, ...rest } = response;
-    return Object.assign(rest, { account, load: this.#load(response, account.forwarded.length > 0) });
+    return answerOf(response, account, this.#load(response, account.forwarded.length > 0));
   }
 
   /** Its own load; the answering place's report speaks for this one only when that place is here. */

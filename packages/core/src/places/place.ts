@@ -1,4 +1,4 @@
-import type { Clock, EndpointId, LongshoreError, Random, Writable } from "../base/index.ts";
+import type { Clock, EndpointId, LongshoreError, Random } from "../base/index.ts";
 import type { Endpoint, LoadReport, Offer } from "../endpoint/index.ts";
 import {
   type HedgeBudgetOptions,
@@ -323,7 +323,7 @@ export function followPlace(
       }
       const { underWay, serviceMs } = queue;
       const waitMs = queue.waitMs(nowMs) + slow.chargeMs(underWay, serviceMs, nowMs);
-      const view: Writable<EndpointView> = {
+      return {
         info: endpoint.info,
         link: table,
         queueMs: waitMs,
@@ -332,9 +332,8 @@ export function followPlace(
         // When nothing would be there that is sent now, what was sent before is.
         sharedMs: underWay > 0 ? (table.up[0] ?? 0) : 0,
         prices: books.prices,
+        unavailable,
       };
-      if (unavailable !== undefined) view.unavailable = unavailable;
-      return view;
     },
   };
 }

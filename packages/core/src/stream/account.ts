@@ -1,5 +1,5 @@
-import type { EndpointId } from "../base/index.ts";
-import type { Account, EndpointInfo } from "../endpoint/index.ts";
+import type { EndpointId, Writable } from "../base/index.ts";
+import type { Account, EndpointInfo, InferenceResponse, LoadReport } from "../endpoint/index.ts";
 import type { Segment } from "../model/index.ts";
 import type { Tally } from "./tally.ts";
 
@@ -22,4 +22,21 @@ export function accountOf(
     costMicros,
     forwarded: accounts.filter(({ endpoint }) => endpoint !== here),
   };
+}
+
+/**
+ * An answer of a leg as that of the place which asked for it. That the leg's inputs were forgotten says nothing of those of the request.
+ * Assigned one by one, since this is done for every small answer.
+ */
+export function answerOf(
+  { outputs, confidenceRatio, state, stateSeal, wire }: InferenceResponse,
+  account: Account,
+  load: LoadReport,
+): InferenceResponse {
+  const answer: Writable<InferenceResponse> = { outputs, account, load };
+  if (wire) answer.wire = wire;
+  if (confidenceRatio !== undefined) answer.confidenceRatio = confidenceRatio;
+  if (state) answer.state = state;
+  if (stateSeal !== undefined) answer.stateSeal = stateSeal;
+  return answer;
 }

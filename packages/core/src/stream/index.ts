@@ -1,4 +1,4 @@
-export { accountOf } from "./account.ts";
+export { accountOf, answerOf } from "./account.ts";
 export * from "./backlog.ts";
 export { bookTry, type Planned } from "./book-try.ts";
 export * from "./frame-line.ts";

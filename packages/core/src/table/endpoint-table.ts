@@ -18,7 +18,7 @@ export interface EndpointView {
   /** For so long the radio is up for requests on their way there, whatever comes after them; 0 where none is. */
   readonly sharedMs: number;
   /** Why nothing is sent there now, in words. */
-  readonly unavailable?: string;
+  readonly unavailable?: string | undefined;
   /** Of a second run beside one sent there, and of late answers. */
   readonly prices: TryPrices;
 }
@@ -118,18 +118,27 @@ export function endpointTable(views: readonly EndpointView[]): EndpointTable {
 
 /** The same places and links under new loads: what changes with every reply is short. */
 export function withLoads(table: EndpointTable, views: readonly EndpointView[]): EndpointTable {
-  // Listed, since this is done for every request: spreading it takes several times as long.
-  const { count, infos, ids, tierBit, index, up, down, upTail, microsPerMegabyte } = table;
   const unavailable = views.map((view) => view.unavailable);
-  const loads = layOutLoads(views);
-  return { count, infos, ids, tierBit, index, unavailable, loads, up, down, upTail, microsPerMegabyte };
+  return reloaded(table, unavailable, layOutLoads(views));
 }
 
 /** The same with one place that may be tried, whatever speaks against it now. */
 export function withAvailable(table: EndpointTable, id: EndpointId): EndpointTable {
   const at = table.index.get(id);
   const unavailable = table.unavailable.map((why, place) => (place === at ? undefined : why));
-  return { ...table, unavailable };
+  return reloaded(table, unavailable, table.loads);
+}
+
+/**
+ * Listed, since this is done for every request: spreading it takes several times as long, and gives a table of another shape, for which
+ * engines compile all anew that reads tables.
+ */
+function reloaded(
+  { count, infos, ids, tierBit, index, up, down, upTail, microsPerMegabyte }: EndpointTable,
+  unavailable: EndpointTable["unavailable"],
+  loads: Float64Array,
+): EndpointTable {
+  return { count, infos, ids, tierBit, index, unavailable, loads, up, down, upTail, microsPerMegabyte };
 }
 
 /** What keeps a place back for a while from one kind of request, as others see nothing of it. */
@@ -151,7 +160,7 @@ export function withFailing(table: EndpointTable, failing: readonly Failing[]): 
     unavailable[at] ??= one.unavailable;
     loads[at * loadSize] = (loads[at * loadSize] ?? 0) + one.penaltyMs;
   }
-  return { ...table, unavailable, loads };
+  return reloaded(table, unavailable, loads);
 }
 
 function layOutTails(views: readonly EndpointView[]): Float64Array {
