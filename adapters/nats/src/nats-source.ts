@@ -102,32 +102,36 @@ class Leases implements Disposable {
 }
 
 /**
- * Tells all records that there are, then each change, until the connection is gone; at once each by itself where `whole` is false: of
- * what is missing in such a bucket nothing is known.
+ * Tells all records that there are, then each change, until the connection is gone. Of what is missing in a bucket that is not `whole`
+ * nothing is known.
  */
 async function follow(
   places: KV,
-  whole: boolean,
+  { values, whole }: { readonly values: number; readonly whole: boolean },
   sink: RecordSink,
   leases: Leases,
   alive: () => boolean,
 ): Promise<void> {
+  /** Undefined where a place has left. */
   const first = new Map<string, unknown>();
-  let complete = !whole;
+  let complete = values === 0;
+  const told = (key: string, record: unknown): void => {
+    if (record === undefined) sink.drop(idOf(key));
+    else sink.put(record);
+  };
   for await (const entry of await places.watch()) {
     if (!alive()) return;
     const lying = lyingIn(entry);
     leases.begin(entry.key, lying?.leaseMs);
     if (complete) {
-      if (lying) sink.put(lying.record);
-      else sink.drop(idOf(entry.key));
+      told(entry.key, lying?.record);
       continue;
     }
-    if (lying) first.set(entry.key, lying.record);
-    else first.delete(entry.key);
+    first.set(entry.key, lying?.record);
     // What comes before the last one that was waiting is how things are, not what happens.
     complete = entry.delta === 0;
-    if (complete) sink.all([...first.values()]);
+    if (complete && whole) sink.all([...first.values()].filter((record) => record !== undefined));
+    else if (complete) for (const [key, record] of first) told(key, record);
   }
 }
 
@@ -174,7 +178,7 @@ export function natsSource(options: NatsSourceOptions): RecordSource {
           const whole = isWhole(begun);
           if (values === 0 && whole) sink.all([]);
           else if (values === 0) tell(begun);
-          const following = follow(places, whole && values > 0, sink, leases, () => !signal.aborted);
+          const following = follow(places, { values, whole }, sink, leases, () => !signal.aborted);
           const beating = (async () => {
             for (;;) {
               await sleep(clock, everyMs, signal);
