@@ -29,7 +29,7 @@ export interface Forming {
   readonly idle: number;
   /** Since when an instance has been idle. */
   readonly idleSinceMs: number;
-  /** What had arrived when the first of them came has been looked at since. */
+  /** What had arrived when the last of them came has been looked at since. */
   readonly turnOver: boolean;
 }
 
@@ -58,7 +58,7 @@ export function formBatch<T extends Candidate>(head: T, waiting: Iterable<T>, fo
   else if (rows < maxBatchSize) {
     const untilMs = companyUntil(fitting, rows, forming);
     if (untilMs > nowMs) return { kind: "wait", untilMs };
-    if (worthFirstTurn(rows, head.rowBytes, forming)) return { kind: "wait", untilMs: nowMs };
+    if (worthFirstTurn(rows, head, forming)) return { kind: "wait", untilMs: nowMs };
   }
   let most = rows > head.rows ? Math.max(head.rows, times.worthwhileRows(rows, head.rowBytes)) : rows;
   const spareMs = earliestDeadline(fitting) - nowMs;
@@ -133,11 +133,14 @@ export function worthAnswering(
   return worthTurn(waiting, waiting + answered, rowBytes, times, batching);
 }
 
-/** The same when one came: others are hardly here when requests follow each other more slowly than runs. */
-function worthFirstTurn(rows: number, rowBytes: number, forming: Forming): boolean {
-  const { times, gapMs, turnOver, batching } = forming;
-  if (turnOver || !worthTurn(rows, rows + 1, rowBytes, times, batching)) return false;
-  return gapMs < (times.runMs(rows, rowBytes) ?? 0);
+/**
+ * The same when some came, as long as each turn brings more and the first has not waited for as long as a short run takes. Others
+ * are hardly here when requests follow each other more slowly than runs.
+ */
+function worthFirstTurn(rows: number, { rowBytes, enqueuedMs }: Candidate, forming: Forming): boolean {
+  const { times, nowMs, gapMs, turnOver, batching } = forming;
+  if (turnOver || nowMs - enqueuedMs >= shortRunMs) return false;
+  return worthTurn(rows, rows + 1, rowBytes, times, batching) && gapMs < (times.runMs(rows, rowBytes) ?? 0);
 }
 
 function earliestDeadline(items: readonly Candidate[]): number {

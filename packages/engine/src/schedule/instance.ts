@@ -136,3 +136,17 @@ export class Instance {
     this.#claim?.[Symbol.dispose]();
   }
 }
+
+/** Loads those again that have crashed; `failed` is told why when that leaves none that is loaded or loading. */
+export function reopenDead(
+  instances: readonly Instance[],
+  opened: () => void,
+  failed: (thrown: unknown) => void,
+): void {
+  for (const one of instances) {
+    if (one.state !== "dead") continue;
+    one.open().then(opened, (thrown: unknown) => {
+      if (instances.every(({ state }) => state === "dead")) failed(thrown);
+    });
+  }
+}

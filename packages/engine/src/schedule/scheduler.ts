@@ -21,7 +21,7 @@ import { type ArrivalPaces, arrivalPaces } from "./company.ts";
 import type { CoreClaim, CoreRun } from "./cores.ts";
 import { type Forecast, forecast, type Outlook, workOf } from "./forecast.ts";
 import { formNext, shortRunMs, worthAnswering } from "./form-batch.ts";
-import type { Instance } from "./instance.ts";
+import { type Instance, reopenDead } from "./instance.ts";
 import { loadReport } from "./load-report.ts";
 import { inOrder, type OrderGate, orderGate } from "./order-gate.ts";
 import type { Asker, Scheduler, SchedulerParts } from "./seam.ts";
@@ -60,8 +60,10 @@ export class GraphScheduler implements Scheduler {
   #draining = false;
   #drained: Promise<void> | undefined;
   #whenQuiet: (() => void) | undefined;
-  /** Armed while a request waits for company. */
-  #company: Disposable | undefined;
+  /** Armed while a request waits for company. Who comes within a `turn` of the event loop is looked at when that is over. */
+  #company: { readonly timer: Disposable; readonly turn: boolean } | undefined;
+  /** How many waited when the last of it was looked at. */
+  #looked = 0;
   /** Learned: an output does not follow the batch axis, so requests for this graph can never share a run. */
   #unjoinable = false;
 
@@ -102,8 +104,7 @@ export class GraphScheduler implements Scheduler {
   admit(rows: number, asker: Asker): Ticket {
     this.#refuseWhenDraining();
     const rowMs = this.#rowMs();
-    const rules = waitingRules(this.#parts.batching, asker.priority, undefined);
-    this.#room.checkPlace(rules, rowMs);
+    this.#room.checkPlace(waitingRules(this.#parts.batching, asker.priority, undefined), rowMs);
     return this.#desk.grant(rows, asker, rowMs);
   }
 
@@ -187,7 +188,7 @@ export class GraphScheduler implements Scheduler {
   readonly #enter = (item: Waiting): void => {
     if (this.#startsAtOnce(item)) return;
     this.#room.enter(item);
-    this.#pump(false);
+    if (!this.#company?.turn) this.#pump(false);
   };
 
   readonly #gone = (item: Waiting): void => {
@@ -232,7 +233,7 @@ export class GraphScheduler implements Scheduler {
   /** Gives work to idle instances for as long as there is both. Called whenever either may have changed. */
   #pump(turnOver = true): void {
     const { clock } = this.#parts;
-    this.#company?.[Symbol.dispose]();
+    this.#company?.timer[Symbol.dispose]();
     this.#company = undefined;
     while (this.#room.queue.length > 0) {
       const nowMs = clock.nowMs();
@@ -252,7 +253,8 @@ export class GraphScheduler implements Scheduler {
       });
       if (!formed) break;
       if (formed.kind === "wait") {
-        this.#company = clock.timer(formed.untilMs - nowMs, () => this.#pump());
+        const waitMs = formed.untilMs - nowMs;
+        this.#company = { timer: clock.timer(waitMs, this.#again), turn: waitMs === 0 };
         break;
       }
       const [first] = formed.members;
@@ -284,11 +286,17 @@ export class GraphScheduler implements Scheduler {
       return false;
     }
     for (const member of members) this.#room.leave(member);
+    this.#looked = this.#room.queue.length;
     void this.#start(on, core, members, first);
     return true;
   }
 
-  readonly #again = (): void => this.#pump();
+  /** Goes on after a wait. A turn of the event loop that brought some requests may not have brought all that are on their way. */
+  readonly #again = (): void => {
+    const before = this.#looked;
+    this.#looked = this.#room.queue.length;
+    this.#pump(this.#looked <= before);
+  };
 
   async #start(on: Instance, core: CoreRun, members: readonly Waiting[], first: Waiting): Promise<void> {
     const { clock, observer, batching, version } = this.#parts;
@@ -342,8 +350,8 @@ export class GraphScheduler implements Scheduler {
     const waiting = this.#draining || !this.#joins ? 0 : this.#room.queue.length;
     if (worthAnswering(waiting, rows, first.rowBytes, this.#times, batching)) {
       answer();
-      this.#company?.[Symbol.dispose]();
-      this.#company = clock.timer(0, () => this.#pump());
+      this.#company?.timer[Symbol.dispose]();
+      this.#company = { timer: clock.timer(0, this.#again), turn: true };
       return;
     }
     // The next run begins before the answers of this one are worked on, which would leave the instance idle.
@@ -383,16 +391,9 @@ export class GraphScheduler implements Scheduler {
 
   /** Crashed instances are loaded again when there is work; when none can be, the work fails with the reason. */
   #reopen(): void {
-    const failed = (problem: LongshoreError): void => {
-      if (this.#instances.some(({ state }) => state !== "dead")) return;
-      this.#room.rejectAll(problem);
+    reopenDead(this.#instances, this.#again, (thrown) => {
+      this.#room.rejectAll(LongshoreError.from(thrown, "queue", `loading ${this.name}`));
       this.#checkQuiet();
-    };
-    for (const one of this.#instances)
-      if (one.state === "dead")
-        one.open().then(
-          () => this.#pump(),
-          (thrown: unknown) => failed(LongshoreError.from(thrown, "queue", `loading ${this.name}`)),
-        );
+    });
   }
 }
