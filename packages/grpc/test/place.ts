@@ -16,7 +16,7 @@ import {
   textElements,
 } from "@longshore/core";
 import { systemClock } from "@longshore/nodejs";
-import { createHandler, createLife, type HandlerParts } from "@longshore/server";
+import { createHandler, createLife, directSocket, type HandlerParts } from "@longshore/server";
 import { doubleDescription, type DoubleModel, doubleEndpoint } from "@longshore/testkit";
 import { type GrpcListening, listenGrpc } from "../src/listen/index.ts";
 import type { GrpcListenOptions } from "../src/listen/index.ts";
@@ -95,6 +95,7 @@ export async function listenOn(
     random: seededRandom(1),
     port: 0,
     watchIntervalMs: 10,
+    directSocket,
     ...options,
   });
   open.push(one);

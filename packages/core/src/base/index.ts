@@ -7,6 +7,7 @@ export * from "./json.ts";
 export * from "./metrics-text.ts";
 export * from "./once.ts";
 export * from "./random.ts";
+export * from "./reads.ts";
 export * from "./reasons.ts";
 export * from "./until-ended.ts";
 export * from "./when-aborted.ts";

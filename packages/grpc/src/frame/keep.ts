@@ -3,7 +3,8 @@ const joinedBytes = 16_384;
 
 /**
  * Keeps a chunk behind others. Clients cut what they send as they like: short chunks are joined, so that a million of one
- * byte cost little more than their bytes, and one that is a small part of a large buffer does not hold all of it.
+ * byte cost little more than their bytes. One that is a small part of a large buffer is copied: it does not hold all of that,
+ * which may be read into again.
  */
 export function keep(chunks: Uint8Array[], chunk: Uint8Array): void {
   let last = chunk.byteLength * 4 < chunk.buffer.byteLength ? chunk.slice() : chunk;

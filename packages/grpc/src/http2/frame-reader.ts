@@ -6,7 +6,7 @@ export interface FrameTaker {
   frame(type: number, flag: number, stream: number, payload: Uint8Array): void;
   /** A frame of data begins. `length` is what windows count, of which `padding` is thrown away. */
   dataBegins(stream: number, length: number, padding: number): void;
-  /** Some of its data. */
+  /** Some of its data, lent for the call. */
   data(chunk: Uint8Array): void;
   dataEnds(last: boolean): void;
   /** The connection cannot be understood, for one of HTTP/2's codes. */
@@ -58,6 +58,7 @@ export class FrameReader {
     this.#behind = undefined;
   }
 
+  /** @param chunk Lent for the call. */
   take(chunk: Uint8Array): void {
     if (this.#stopped) return;
     let bytes = chunk;
@@ -75,7 +76,7 @@ export class FrameReader {
       if (next === at && data === this.#inData) break;
       at = next;
     }
-    if (!this.#stopped && at < bytes.byteLength) this.#behind = at === 0 ? bytes : bytes.subarray(at);
+    if (!this.#stopped && at < bytes.byteLength) this.#behind = bytes.slice(at);
   }
 
   /** Where frames begin; 0 while that cannot be told. */

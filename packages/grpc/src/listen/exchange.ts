@@ -1,4 +1,4 @@
-import { housekeepingCall, LongshoreError, ownCall, randomId } from "@longshore/core";
+import { housekeepingCall, LongshoreError, ownCall, randomId, type SpareControllers } from "@longshore/core";
 import { codes } from "../http2/index.ts";
 import { onePart, type Parts } from "../message/index.ts";
 import { type GrpcStatus, type ServerCall, type Service, statusOf } from "../service/index.ts";
@@ -21,6 +21,8 @@ export interface ExchangeParts {
   readonly options: CompleteOptions;
   readonly held: HeldBytes;
   readonly draining: AbortSignal;
+  /** Of calls that are over. */
+  readonly controllers: SpareControllers;
   /** For messages to arrive, and for replies to be read. */
   readonly arrival: Patience;
   readonly reading: Patience;
@@ -187,13 +189,13 @@ function refuse(stream: CallStream, status: number): void {
 
 /** Serves one call. Never rejects. */
 export async function serveExchange(
-  { service, options, held, draining, arrival, reading }: ExchangeParts,
+  { service, options, held, draining, controllers, arrival, reading }: ExchangeParts,
   stream: CallStream,
 ): Promise<void> {
   const { path, timeout, encoding, accepts, metadata } = stream.head;
   const refusal = refusalOf(stream.head);
   if (refusal !== undefined) return refuse(stream, refusal);
-  const abort = new AbortController();
+  const abort = controllers.take();
   const sender = createSender(stream, {
     reading,
     lingering: (over) => options.clock.timer(lingerMs, over),
@@ -273,5 +275,8 @@ export async function serveExchange(
     // What was refused before it was read has to end like all others.
     if (!frames && !answered) stream.listen(events);
     end(statusOf(LongshoreError.from(thrown, "transport", "taking the call")));
+  } finally {
+    // Answered or given up: nobody fires it from here on.
+    controllers.give(abort);
   }
 }

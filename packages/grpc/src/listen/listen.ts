@@ -8,13 +8,14 @@ import {
 } from "node:http2";
 import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
 import type { TlsOptions } from "node:tls";
-import { type Handler, LongshoreError, releaser } from "@longshore/core";
+import { type Handler, LongshoreError, releaser, SpareControllers } from "@longshore/core";
 import { createHeldBytes, createPatience } from "../frame/index.ts";
 import { createService } from "../service/index.ts";
 import type { CallStream } from "./call-stream.ts";
 import { serveExchange } from "./exchange.ts";
 import { NodeStream } from "./node-stream.ts";
 import { type CompleteOptions, completeOptions, type GrpcListenOptions } from "./options.ts";
+import { readBytes } from "./read-socket.ts";
 import { maxFrameBytes, maxHeaderFields, QuickSession, type SessionParts } from "./quick-session.ts";
 
 /** A handler that is served over gRPC. */
@@ -184,12 +185,13 @@ export async function listenGrpc(handler: Handler, given: GrpcListenOptions): Pr
     options,
     held: createHeldBytes(options.maxBufferedBytes),
     draining: drain.signal,
+    controllers: new SpareControllers(),
     arrival: createPatience(clock, options.requestTimeoutMs),
     reading: createPatience(clock, options.replyTimeoutMs),
   };
   const connections = new Set<Connection>();
   const serve = (stream: CallStream): void => void serveExchange(parts, stream);
-  const { server, secure } = createFraming({ options, serve }, connections);
+  const { server, secure } = createFraming({ options, serve, memory: new Uint8Array(readBytes) }, connections);
   server.maxConnections = options.maxConnections;
   await start(server, options.host, options.port);
   // A TCP server's address is never a string.

@@ -1,4 +1,4 @@
-import type { Clock, Peer, Random, Surface, WireLimits } from "@longshore/core";
+import type { Clock, Peer, Random, Reads, Surface, WireLimits } from "@longshore/core";
 import { defaultWireLimits } from "@longshore/core";
 import type { Socket } from "node:net";
 import type { TlsOptions } from "node:tls";
@@ -16,6 +16,11 @@ export interface GrpcListenOptions {
   readonly tls?: TlsOptions;
   /** What is known of a connection's other end. Default: its address, and whether it is this machine. */
   readonly peerOf?: (socket: Socket) => Peer;
+  /**
+   * A connection that was accepted, read where `Reads` says and without `data` (ADR 20); undefined where that cannot be done. Default:
+   * connections without TLS are read as Node.js does it.
+   */
+  readonly directSocket?: (accepted: Socket, reads: Reads) => Socket | undefined;
   /** Default: everything. */
   readonly surfaces?: readonly Surface[];
   /** `maxBodyBytes` is the limit of one message, inflated; up to 2 GiB less one byte. Default 64 MiB. */
@@ -68,6 +73,7 @@ export function completeOptions(options: GrpcListenOptions): CompleteOptions {
   return {
     host: "127.0.0.1",
     peerOf: plainPeer,
+    directSocket: () => undefined,
     maxBufferedBytes: 2 ** 30,
     maxHeaderBytes: 16_384,
     maxConnections: 1024,

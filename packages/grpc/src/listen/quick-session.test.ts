@@ -16,6 +16,7 @@ import {
 } from "../http2/index.ts";
 import { emptyBody, type Handler, numericTensor } from "@longshore/core";
 import { systemClock } from "@longshore/nodejs";
+import { directSocket } from "@longshore/server";
 import { manualClock } from "@longshore/testkit";
 import { closeAll, listenOn, place } from "../../test/place.ts";
 import { doubling, raw } from "../../test/client.ts";
@@ -63,6 +64,8 @@ interface Heard {
     readonly payload: Buffer;
   }[];
   send(text: string): void;
+  /** The same, and resolves when the system has it. */
+  sent(text: string): Promise<void>;
   /** Resolves when something was heard, or the connection has ended. */
   until(met: () => boolean): Promise<void>;
   /** Fields of all headers of a stream. */
@@ -124,6 +127,7 @@ function dial(address: string, first: string): Heard {
       return ended;
     },
     send: (text) => void socket.write(text, "latin1"),
+    sent: (text) => new Promise((resolve) => socket.write(text, "latin1", () => resolve())),
     async until(met) {
       const over = (): boolean => met() || ended;
       while (!over()) {
@@ -423,6 +427,34 @@ describe("connections that are framed here", () => {
     expect(codeOf(many, frameTypes.reset)).toBe(codes.refused);
   });
 
+  it("use the signals of calls that are answered again, and none that was fired", async () => {
+    const signals: AbortSignal[] = [];
+    let waits = (): void => undefined;
+    const waiting = new Promise<void>((resolve) => {
+      waits = resolve;
+    });
+    const reply = { modelName: "double", parameters: {}, outputs: [] };
+    const handler: Handler = (_request, { abort }) =>
+      new Promise((resolve, reject) => {
+        signals.push(abort);
+        if (signals.length !== 2) resolve({ status: 200, headers: {}, body: emptyBody, message: reply });
+        else abort.addEventListener("abort", () => reject(abort.reason as Error), { once: true });
+        if (signals.length === 2) waits();
+      });
+    const { address } = await listenOn(handler);
+    const call = (stream: number): string => headers(stream, request()) + data(stream, message([1]));
+    const heard = dial(address, hello + call(1));
+    await heard.until(done(heard, 1));
+    heard.send(call(3));
+    await waiting;
+    heard.send(numberFrame(frameTypes.reset, 3, codes.cancel) + call(5));
+    await heard.until(done(heard, 5));
+    expect(signals[1]).toBe(signals[0]);
+    expect(signals[1]?.aborted).toBe(true);
+    expect(signals[2]).not.toBe(signals[1]);
+    expect(signals[2]?.aborted).toBe(false);
+  });
+
   it("take trailers for the end of a call, and remember its headers for the next", async () => {
     const { address } = await place();
     // A literal that is to be remembered, and the index that it has from then on.
@@ -579,5 +611,64 @@ describe("connections that are framed here", () => {
     await clock.advance(3000);
     await heard.until(done(heard, 1));
     expect(codeOf(heard, frameTypes.reset)).toBe(codes.cancel);
+  });
+});
+
+describe("what comes over connections that are framed here", () => {
+  const doubled = (values: readonly number[]): Buffer => Buffer.from(raw(values.map((value) => value * 2)));
+  /** Of a client that takes long replies at once. */
+  const ample =
+    preface +
+    settingsFrame([[settings.initialWindowSize, 2 ** 20]]) +
+    numberFrame(frameTypes.window, 0, 2 ** 20);
+
+  it.each([
+    ["read into one memory", {}],
+    ["read by Node.js", { directSocket: () => undefined }],
+  ])("stays apart where it comes in pieces and is %s", async (_, options) => {
+    const { address } = await place(undefined, options);
+    // Short enough to be copied, and so long that pieces of it lie in memory of their own.
+    const calls = [3, 5000, 50_000].map((count, index) => {
+      const values = Array.from({ length: count }, (__, at) => at + index);
+      return { values, text: ample + headers(1, request()) + data(1, message(values)), heard: dial(address, "") };
+    });
+    const pieces = 7;
+    for (let piece = 0; piece < pieces; piece++) {
+      for (const { text, heard } of calls) {
+        const at = (part: number): number => Math.floor((text.length * part) / pieces);
+        await heard.sent(text.slice(at(piece), at(piece + 1)));
+      }
+    }
+    for (const { values, heard } of calls) {
+      await heard.until(done(heard, 1));
+      expect(heard.fields(1)).toMatchObject({ "grpc-status": "0" });
+      expect(heard.dataOf(1).includes(doubled(values))).toBe(true);
+    }
+  });
+
+  it("is read into one memory where it is short, and into memory of its own where it is long", async () => {
+    const seen = new Set<ArrayBufferLike>();
+    const { address } = await place(undefined, {
+      directSocket: (accepted, reads) =>
+        directSocket(accepted, {
+          memory() {
+            const memory = reads.memory();
+            seen.add(memory.buffer);
+            return memory;
+          },
+          came: (bytes) => reads.came(bytes),
+        }),
+    });
+    const call = headers(1, request()) + data(1, message([1, 2]));
+    for (const heard of [dial(address, ample + call), dial(address, ample + call)]) {
+      await heard.until(done(heard, 1));
+      expect(heard.dataOf(1).includes(doubled([1, 2]))).toBe(true);
+    }
+    expect(seen.size).toBe(1);
+    const values = Array.from({ length: 100_000 }, (_, at) => at);
+    const long = dial(address, ample + headers(1, request()) + data(1, message(values)));
+    await long.until(done(long, 1));
+    expect(long.dataOf(1).includes(doubled(values))).toBe(true);
+    expect(seen.size).toBeGreaterThan(1);
   });
 });

@@ -26,6 +26,7 @@ import type { CallStream } from "./call-stream.ts";
 import { HeadReader } from "./head-reader.ts";
 import type { CompleteOptions } from "./options.ts";
 import { QuickStream, type StreamOwner } from "./quick-stream.ts";
+import { readSocket } from "./read-socket.ts";
 import { SocketWriter } from "./socket-writer.ts";
 
 /*
@@ -54,6 +55,8 @@ const blockBytes = 65_536;
 /** What all connections of a listener share. */
 export interface SessionParts {
   readonly options: CompleteOptions;
+  /** What is short is read into, one connection's after another's: whoever keeps some of it copies it. */
+  readonly memory: Uint8Array;
   serve(stream: CallStream): void;
 }
 
@@ -93,33 +96,31 @@ export class QuickSession implements FrameTaker, StreamOwner {
   readonly #brokenOff = new BrokenOff();
 
   /** @param left Called when the connection is no more. */
-  constructor(socket: Socket, parts: SessionParts, left: () => void) {
+  constructor(accepted: Socket, parts: SessionParts, left: () => void) {
     const { options } = parts;
-    this.#socket = socket;
+    this.#socket = readSocket(accepted, options, parts.memory, this.#onData);
     this.#parts = parts;
     this.#left = left;
-    this.#peer = options.peerOf(socket);
+    this.#peer = options.peerOf(this.#socket);
     this.windowBytes = options.callWindowBytes;
     this.#window = Math.max(firstWindow, options.connectionWindowBytes);
     this.#resets = new Allowance(options.clock);
     this.#changes = new Allowance(options.clock);
-    const { maxHeaderBytes } = options;
-    const mostBlockBytes = Math.max(blockBytes, maxHeaderBytes);
+    const mostBlockBytes = Math.max(blockBytes, options.maxHeaderBytes);
     this.#blocks = new HeaderBlocks(mostBlockBytes);
     this.#reader = new FrameReader(this, {
       data: maxFrameBytes,
       others: mostBlockBytes + besideHeaders,
     });
-    this.#heads = new HeadReader({ bytes: maxHeaderBytes, fields: maxHeaderFields });
-    this.#writer = new SocketWriter(socket, options.clock, options.replyTimeoutMs, () => this.#pump());
-    socket.on("data", this.#onData).on("close", this.#onClose);
-    socket.on("error", () => socket.destroy());
+    this.#heads = new HeadReader({ bytes: options.maxHeaderBytes, fields: maxHeaderFields });
+    this.#writer = new SocketWriter(this.#socket, options.clock, options.replyTimeoutMs, () => this.#pump());
+    this.#socket.on("close", this.#onClose).on("error", () => this.destroy());
     this.send(
       settingsFrame([
         [settings.maxConcurrentStreams, options.maxConcurrentCalls],
         [settings.initialWindowSize, options.callWindowBytes],
         [settings.maxFrameSize, maxFrameBytes],
-        [settings.maxHeaderListSize, maxHeaderBytes],
+        [settings.maxHeaderListSize, options.maxHeaderBytes],
       ]),
     );
     if (this.#window > firstWindow) this.send(numberFrame(frameTypes.window, 0, this.#window - firstWindow));

@@ -7,7 +7,14 @@ import {
   type WireLimits,
 } from "@longshore/core";
 import { type GrpcListening, listenGrpc } from "@longshore/grpc";
-import { createPeerReader, listen, type Listening, type ListenTls, nodeTls } from "@longshore/server";
+import {
+  createPeerReader,
+  directSocket,
+  listen,
+  type Listening,
+  type ListenTls,
+  nodeTls,
+} from "@longshore/server";
 import { watchFiles } from "@longshore/nodejs";
 import { readText } from "./read-text.ts";
 
@@ -183,6 +190,7 @@ export async function openListeners(
       port: on,
       surfaces: dataSurfaces(options),
       peerOf: createPeerReader(() => clock.wallMs()),
+      directSocket,
       ...(tls ? { tls: nodeTls(tls) } : {}),
     });
   const openNext = async (): Promise<GrpcListening | undefined> => {

@@ -1,4 +1,5 @@
 import { Socket } from "node:net";
+import type { Reads } from "@longshore/core";
 
 /*
  * Node.js reads a connection into memory of 64 KiB that it takes for each read and cuts to what came, which is what a short
@@ -10,14 +11,6 @@ import { Socket } from "node:net";
 
 /** Memory of one read, where it is not for a body whose place is known. */
 export const readBytes = 65_536;
-
-/** Where a connection reads to. */
-export interface Reads {
-  /** Memory for the next read, at least a byte, which stays where it is until `came` or the end of the connection. */
-  memory(): Uint8Array;
-  /** So many bytes are in the memory that was asked for last. */
-  came(bytes: number): void;
-}
 
 interface Handle {
   readonly useUserBuffer?: unknown;

@@ -4,12 +4,13 @@ import {
   housekeepingCall,
   type Peer,
   randomId,
+  type Reads,
   type WireBody,
   type WireRequest,
   type WireResponse,
 } from "@longshore/core";
 import { acknowledgement, type ExchangeParts, joinedBytes, talkative } from "./exchange.ts";
-import { directSocket, readBytes, type Reads } from "./direct-socket.ts";
+import { directSocket, readBytes } from "./direct-socket.ts";
 import { watchHalfClosed } from "./half-closed.ts";
 import { endPlainly } from "./not-served.ts";
 import { type QuickHead, QuickHeads } from "./quick-head.ts";

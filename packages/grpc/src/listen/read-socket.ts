@@ -1,0 +1,50 @@
+import type { Socket } from "node:net";
+import type { Reads } from "@longshore/core";
+import type { CompleteOptions } from "./options.ts";
+
+/** Memory of one read. */
+export const readBytes = 65_536;
+
+/** What comes over one connection, told in memory that is lent for the call or, where it is much, in memory of its own. */
+class SharedReads implements Reads {
+  readonly #shared: Uint8Array;
+  readonly #take: (chunk: Uint8Array) => void;
+  #memory: Uint8Array;
+  /** The last read brought so much that who keeps it keeps it where it lies (see `keep`). */
+  #much = false;
+
+  constructor(shared: Uint8Array, take: (chunk: Uint8Array) => void) {
+    this.#shared = shared;
+    this.#memory = shared;
+    this.#take = take;
+  }
+
+  memory(): Uint8Array {
+    this.#memory = this.#much ? new Uint8Array(Buffer.allocUnsafeSlow(readBytes).buffer) : this.#shared;
+    return this.#memory;
+  }
+
+  came(bytes: number): void {
+    this.#much = bytes * 4 >= readBytes;
+    const chunk = this.#memory.subarray(0, bytes);
+    this.#take(this.#much && this.#memory === this.#shared ? chunk.slice() : chunk);
+  }
+}
+
+/**
+ * Reads a connection: what is short into `shared`, which all connections of a listener read into, so that `take` copies what it
+ * keeps of that. Returns the socket that the connection has from now on.
+ */
+export function readSocket(
+  accepted: Socket,
+  { directSocket }: Pick<CompleteOptions, "directSocket">,
+  shared: Uint8Array,
+  take: (chunk: Uint8Array) => void,
+): Socket {
+  const direct = directSocket(accepted, new SharedReads(shared, take));
+  if (direct) return direct.resume();
+  // Not as a buffer of Node.js, whose `slice` copies nothing.
+  return accepted.on("data", ({ buffer, byteOffset, byteLength }: Buffer) =>
+    take(new Uint8Array(buffer, byteOffset, byteLength)),
+  );
+}
