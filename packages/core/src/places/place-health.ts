@@ -18,8 +18,8 @@ export interface PlaceHealth {
   succeeded(nowMs: number): void;
   /**
    * It answered a question about itself: it is there, and answers questions. Whether it still runs anything is another matter,
-   * where it was a run that failed last. For questions that it left unanswered nothing is charged any more: nothing came over its
-   * link then, which knows itself when it is back.
+   * where it was a run that failed last. For questions that it left unanswered nothing is charged any more: where its link was
+   * silent, that knows itself when it is back.
    */
   reached(): void;
   /**
