@@ -1,9 +1,9 @@
 import type { EndpointId, LongshoreError } from "../base/index.ts";
 import { meanOf } from "../estimate/index.ts";
-import { startCut } from "../model/index.ts";
+import { segmentKey, startCut } from "../model/index.ts";
 import { overloaded } from "../places/index.ts";
 import { type Infeasible, isInfeasible, type Leg, noPlace, type Plan } from "../plan/index.ts";
-import type { Tally } from "../stream/index.ts";
+import { savedMs, type Tally } from "../stream/index.ts";
 import type { Held } from "../parts/index.ts";
 import { refusal } from "./door.ts";
 import type { Job } from "./job.ts";
@@ -113,7 +113,8 @@ function fromWhere(
 /**
  * The best plan; where it would have to fetch something, or load it here while the whole model is (of a frame: load it anywhere),
  * the best of those that need not, while what the best one needs is being fetched or loaded. From a crossing that is on its way,
- * nothing new is loaded: a frame that comes later may begin with it. When there is nothing else to go on with, the best one waits.
+ * nothing new is loaded: a frame that comes later may begin with it. What a frame need not wait for is loaded once that pays. When there
+ * is nothing else to go on with, the best one waits.
  */
 function planned(
   loop: Loop,
@@ -126,6 +127,7 @@ function planned(
   let best = loop.plan(job, held, exclude, nowMs, warmth.wanted);
   if (warmth.wanted && isInfeasible(best)) best = loop.plan(job, held, exclude, nowMs);
   const atStart = held.cut === job.held.cut;
+  if (atStart && job.frame) loop.payback.passed(job.known.description.name);
   const now = job.frame ? warmth.ready : atStart ? warmth.loaded : warmth.here;
   if (!now || isInfeasible(best)) return best;
   const begins = ({ starts }: Leg): boolean => starts.some(({ on }) => on === "begin" || on === "done");
@@ -139,7 +141,21 @@ function planned(
   if (cold.length === 0) return best;
   // Where a head is loaded here, what follows it elsewhere may be, too.
   const asked = job.frame ? cold : best.legs.filter((leg) => cold.includes(leg) || begins(leg));
-  if (atStart) for (const { endpoint, segment } of asked) warmth.prepare(endpoint, segment, job.call.tenant);
   const able = loop.plan(job, held, exclude, nowMs, now);
-  return isInfeasible(able) ? best : able;
+  const shared = atStart && job.frame && !isInfeasible(able);
+  const notYet = shared ? waits(loop, best.model, asked, savedMs(job.traffic, best, able, nowMs)) : undefined;
+  if (atStart && notYet === undefined)
+    for (const { endpoint, segment } of asked) warmth.prepare(endpoint, segment, job.call.tenant);
+  if (isInfeasible(able)) return best;
+  return notYet ? { ...able, because: `${able.because}; ${notYet}` } : able;
+}
+
+/** Why what the best plan of a frame needs is not loaded while another one will do: it costs what all frames share. */
+function waits(loop: Loop, model: string, asked: readonly Leg[], saved: number): string | undefined {
+  const { warmth, payback } = loop;
+  const busy = asked.find(({ endpoint }) => warmth.loads(endpoint));
+  if (busy) return `${busy.endpoint} is loading what may be better`;
+  const part = asked.map(({ endpoint, segment }) => `${segmentKey(segment)} at ${endpoint}`).join(" with ");
+  const loadMs = asked.reduce((sum, { endpoint, segment }) => sum + warmth.loadMs(endpoint, segment), 0);
+  return payback.notYet(model, part, saved, loadMs);
 }

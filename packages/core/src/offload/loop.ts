@@ -19,7 +19,7 @@ import { releaser } from "../tensor/index.ts";
 import { followPlaces, type Places, radioState, type RadioState } from "../places/index.ts";
 import { linkProbes, linkUpkeep, loadProbes } from "../probe/index.ts";
 import { type Held, withStepModels } from "../parts/index.ts";
-import { type Backlog, backlogOf, type Tally } from "../stream/index.ts";
+import { type Backlog, backlogOf, type Payback, payback, type Tally } from "../stream/index.ts";
 import { type Job, nobody } from "./job.ts";
 import { type Knowledge, knowledgeOf } from "./knowledge.ts";
 import { type KnownModel, slownessHere } from "../places/index.ts";
@@ -40,6 +40,8 @@ export interface Loop {
   readonly work: LocalWork;
   /** What plans for throughput have put on device, links and places. */
   readonly backlog: Backlog;
+  /** Which parts are worth loading for frames. */
+  readonly payback: Payback;
   /** Which parts are here, and loaded where; who need not wait does not wait for what is not. */
   readonly warmth: Warmth;
   /** When requests come to this offloader. */
@@ -165,6 +167,7 @@ export function createLoop(given: OffloadParts): Loop {
     ready: readiness(clock, places.all),
     work,
     backlog,
+    payback: payback(),
     warmth: warm,
     arrivals: rhythm,
     radio: radioNow,

@@ -36,6 +36,10 @@ export interface Warmth extends Disposable {
   readonly wanted: PartFilter | undefined;
   /** Has it loaded, and fetched before, unless it is or that is under way. */
   prepare(endpoint: EndpointId, segment: Segment, tenant: TenantId): void;
+  /** Whether a place loads something that it was asked to. */
+  loads(endpoint: EndpointId): boolean;
+  /** How long a place took on average to load a part of a content, in milliseconds; 0 where it never did. */
+  loadMs(endpoint: EndpointId, segment: Segment): number;
   /** It ran there, so it is loaded. */
   ran(endpoint: EndpointId, segment: Segment): void;
   /**
@@ -102,6 +106,9 @@ export function warmth(
   let fetching = false;
   /** This device has run some model whole, and can be asked to load parts. */
   let wholeHere = false;
+  /** By place: how many parts it loads; by content there: how many were loaded, and how long that took in all. */
+  const underWay = new Map<EndpointId, number>();
+  const took = new Map<string, { readonly count: number; readonly ms: number }>();
   /** What was found cold last, by place. */
   const cold = new Map<EndpointId, Cold>();
 
@@ -175,11 +182,23 @@ export function warmth(
         tenant,
         path: [self],
       };
+      const beganMs = clock.nowMs();
+      underWay.set(id, (underWay.get(id) ?? 0) + 1);
       const over = (state: Known): void => {
         if (absent) fetching = false;
+        const others = (underWay.get(id) ?? 1) - 1;
+        if (others > 0) underWay.set(id, others);
+        else underWay.delete(id);
         note(key, state);
       };
-      const prepared = (): void => over({ readyAtMs: clock.nowMs() });
+      const prepared = (): void => {
+        over({ readyAtMs: clock.nowMs() });
+        // Fetching it first keeps no core busy.
+        if (absent) return;
+        const { count, ms } = took.get(contentOf(id, segment)) ?? { count: 0, ms: 0 };
+        took.set(contentOf(id, segment), { count: count + 1, ms: ms + clock.nowMs() - beganMs });
+        dropOldest(took);
+      };
       endpoint.prepare(segment, call).then(prepared, (thrown: unknown) => {
         // One that cannot be loaded is told of by the request that wants it: it may run all the same, or say why not.
         over({ readyAtMs: clock.nowMs(), anyway: true });
@@ -189,6 +208,11 @@ export function warmth(
         const { stage, reason, message } = LongshoreError.from(thrown, "resolve", "fetching a part");
         observer.record({ kind: "failure", atMs, callId: call.id, stage, reason, message });
       });
+    },
+    loads: (id) => underWay.has(id),
+    loadMs(id, segment) {
+      const { count, ms } = took.get(contentOf(id, segment)) ?? { count: 1, ms: 0 };
+      return ms / count;
     },
     ran(id, segment) {
       if (!endpointOf(id)?.prepare) return;
@@ -212,6 +236,10 @@ export function warmth(
       closed.abort(new LongshoreError("shutting-down", "plan", "the offloader was closed"));
     },
   };
+}
+
+function contentOf(id: EndpointId, { model, digest }: Segment): string {
+  return `${id} ${model} ${digest}`;
 }
 
 /** Since when a part is loaded; -Infinity where it is not, as far as is known. */

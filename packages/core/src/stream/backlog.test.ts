@@ -115,6 +115,23 @@ describe("backlogOf", () => {
     expect(backlog.load()).toBe(1);
   });
 
+  it("says by how much all takes longer with one more request: least by way of what is idle", () => {
+    const backlog = backlogOf(1);
+    const here = plan({ deviceMs: 60 });
+    const split = plan({ deviceMs: 20, thereMs: 50 }, "edge");
+    expect(backlog.growsMs(here, 0)).toBeCloseTo(60, 6);
+    for (let frame = 0; frame < 8; frame++) backlog.charge(here, 0);
+    expect(backlog.growsMs(here, 0)).toBeCloseTo(60, 6);
+    expect(backlog.growsMs(split, 0)).toBeCloseTo(20, 1);
+    // Both are as busy then: what takes less of them together.
+    for (let frame = 0; frame < 60; frame++) {
+      backlog.charge(backlog.growsMs(here, 0) < backlog.growsMs(split, 0) ? here : split, 0);
+    }
+    const [byHere, bySplit] = [backlog.growsMs(here, 0), backlog.growsMs(split, 0)];
+    expect(Math.max(byHere, bySplit)).toBeLessThan(45);
+    expect(Math.min(byHere, bySplit)).toBeGreaterThan(30);
+  });
+
   it("learns how many a place runs at once from waits that were not there, and from those that were", () => {
     const backlog = backlogOf(1);
     for (let frame = 0; frame < 12; frame++) {

@@ -1,6 +1,6 @@
 import type { EndpointId } from "../base/index.ts";
 import type { Account } from "../endpoint/index.ts";
-import type { Stages } from "../goal/index.ts";
+import { paceScore, type Stages } from "../goal/index.ts";
 import type { Plan, Traffic } from "../plan/index.ts";
 
 /** Beyond this share of its run a wait means that a place was full, and below the other that it was not. */
@@ -62,6 +62,8 @@ export interface Backlog {
   width(endpoint: EndpointId): number;
   /** Time that this device is kept busy for each millisecond that a plan says, 1 or more. */
   load(): number;
+  /** By how much the norm behind `paceScore` grows with one more request of this plan, in milliseconds: of many requests it adds up. */
+  growsMs(plan: Plan, nowMs: number): number;
   /** `queueMs`: what a run here waits for those before it, also those that nobody charged: first frames, other requests. */
   charge(plan: Plan, nowMs: number, queueMs?: number): Charged;
   /** As the planner asks for it at an instant. */
@@ -84,6 +86,10 @@ function plus(one: Stages, other: Stages, factor: number): Stages {
 
 function queuedIn({ stages }: Account): number {
   return stages.reduce((sum, one) => sum + (one.stage === "queue" ? one.tookMs : 0), 0);
+}
+
+function elsewhere(legs: Plan["legs"]): EndpointId | undefined {
+  return legs.find((leg) => leg.id === "remote")?.endpoint;
 }
 
 /** An empty backlog for a device that runs `slots` at once. */
@@ -142,9 +148,23 @@ export function backlogOf(slots: number): Backlog {
       width: backlog.width,
       load: backlog.load,
     }),
+    growsMs({ stages = nothing, legs }, nowMs) {
+      const endpoint = elsewhere(legs);
+      let all = backlog.ahead(undefined, nowMs).deviceMs ** 4;
+      for (const id of places.keys()) {
+        const { upMs, thereMs, downMs } = backlog.ahead(id, nowMs);
+        all += upMs ** 4 + thereMs ** 4 + downMs ** 4;
+      }
+      const own = {
+        ...stages,
+        deviceMs: stages.deviceMs * load,
+        thereMs: endpoint === undefined ? 0 : stages.thereMs / backlog.width(endpoint),
+      };
+      return (all + paceScore(own, backlog.ahead(endpoint, nowMs)) ** 4) ** 0.25 - all ** 0.25;
+    },
     charge(plan, nowMs, queueMs = 0) {
       const { stages, legs } = plan;
-      const endpoint = legs.find((leg) => leg.id === "remote")?.endpoint;
+      const endpoint = elsewhere(legs);
       if (!stages) return { endpoint: undefined, waitMs: 0, hereWaitMs: 0, stages: nothing };
       older();
       const ownMs = (stages.deviceMs * load) / slots;

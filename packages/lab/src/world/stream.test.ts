@@ -56,6 +56,55 @@ async function rate(world: OffloadWorld, limits: StreamLimits = {}): Promise<num
   return (60 * 1000) / (world.clock.nowMs() - startedMs);
 }
 
+/** An inner cut: bytes that cross it, milliseconds before and after it. */
+type Inner = readonly [id: string, bytes: number, headMs: number, tailMs: number];
+
+/** Two places that are alike, and a model of 100 ms whose heavy input may not leave the device: what was read from it may, at these cuts. */
+function heavyWorld(inner: readonly Inner[], parts: Partial<OffloadWorldParts> = {}): OffloadWorld {
+  const [cheap] = model.profile.variants;
+  const bucket = cheap?.buckets[0];
+  const [start, within, end] = bucket?.cuts ?? [];
+  if (!cheap || !bucket || !start || !within || !end) throw new Error("the toy model has an inner cut");
+  const sized = (cut: CutProfile, [id, bytes, headMs, tailMs]: Inner): CutProfile => ({
+    ...cut,
+    cut: { ...cut.cut, id, crossing: cut.cut.crossing.map((one) => ({ ...one, shape: [1, bytes] })) },
+    headMs: [headMs],
+    tailMs: [tailMs],
+    codings: cut.codings.map((coding) => ({ ...coding, bytes })).slice(0, 1),
+  });
+  const cuts = [sized(start, ["start", heavyBytes, 0, 100]), ...inner.map((one) => sized(within, one)), end];
+  const upTo = { bytes: 2 * heavyBytes };
+  const typical = { bytes: heavyBytes };
+  const buckets = [{ ...bucket, upTo, typical, legalCuts: cuts.length, cuts }];
+  const heavy: SimulatedModel = {
+    description: {
+      ...model.description,
+      inputs: [{ name: "x", datatype: "UINT8", shape: [1, heavyBytes] }],
+      variants: model.description.variants.slice(0, 1),
+    },
+    profile: { ...model.profile, variants: [{ ...cheap, buckets }] },
+  };
+  const trace = constantTrace(1e9);
+  return offloadWorld({
+    models: [heavy],
+    seed: 5,
+    device: { speed: 1, info: placeInfo("device", "device") },
+    places: [{ info: placeInfo("edge", "edge"), speed: 1, up: trace, down: trace, delayMs: 1 }],
+    defaults: { dataClass: "public" },
+    policy: {
+      ignoresEndpoint: true,
+      decide: ({ zone, reveals }) =>
+        zone === "device" || reveals !== "input" ? { allow: true } : { allow: false, rule: "it stays" },
+    },
+    ...parts,
+  });
+}
+
+const heavyBytes = 2_000_000;
+const heavyInput = new Uint8Array(heavyBytes);
+const heavyFrames = (count: number): readonly Inputs[] =>
+  Array.from({ length: count }, () => ({ x: tensorOf("x", "UINT8", [1, heavyBytes], heavyInput) }));
+
 /** Frames a second of each plan of the toy model with all stages busy: the busiest stage decides. */
 function pipelinedRates(edgeSpeed: number, bitsPerSecond: number): readonly number[] {
   const sendMs = (bytes: number): number => (8000 * bytes) / bitsPerSecond;
@@ -79,64 +128,14 @@ describe("a stream over two places", () => {
   });
 
   it("finds out that a link is quick when the plan of its first belief sends it next to nothing", async () => {
-    // Heavy frames that stay here: only what lies behind an inner cut may leave, 800 kB of it, or 2 kB just before the end.
-    const [cheap] = model.profile.variants;
-    const bucket = cheap?.buckets[0];
-    if (!cheap || !bucket) throw new Error("the toy model has a bucket");
-    const sized = (cut: CutProfile, id: string, bytes: number, headMs: number): CutProfile => ({
-      ...cut,
-      cut: { ...cut.cut, id, crossing: cut.cut.crossing.map((one) => ({ ...one, shape: [1, bytes] })) },
-      headMs: [headMs],
-      tailMs: [100 - headMs],
-      codings: cut.codings.map((coding) => ({ ...coding, bytes })).slice(0, 1),
-    });
-    const [start, inner, end] = bucket.cuts;
-    if (!start || !inner || !end) throw new Error("the toy model has an inner cut");
-    const cuts = [
-      sized(start, "start", 2_000_000, 0),
-      sized(inner, "c1", 800_000, 40),
-      sized(inner, "c9", 2000, 97),
-      end,
-    ];
-    const upTo = { bytes: 4_000_000 };
-    const heavy: SimulatedModel = {
-      description: {
-        ...model.description,
-        inputs: [{ name: "x", datatype: "UINT8", shape: [1, 2_000_000] }],
-        variants: model.description.variants.slice(0, 1),
-      },
-      profile: {
-        ...model.profile,
-        variants: [
-          { ...cheap, buckets: [{ ...bucket, upTo, typical: { bytes: 2_000_000 }, legalCuts: 4, cuts }] },
-        ],
-      },
-    };
-    const trace = constantTrace(1e9);
-    const world = offloadWorld({
-      models: [heavy],
-      seed: 5,
-      device: { speed: 1, info: placeInfo("device", "device") },
-      places: [{ info: placeInfo("edge", "edge"), speed: 1, up: trace, down: trace, delayMs: 1 }],
-      defaults: { dataClass: "public" },
-      policy: {
-        ignoresEndpoint: true,
-        decide: ({ zone, reveals }) =>
-          zone === "device" || reveals !== "input" ? { allow: true } : { allow: false, rule: "it stays" },
-      },
-    });
-    const frame = { x: tensorOf("x", "UINT8", [1, 2_000_000], new Uint8Array(2_000_000)) };
-    await drain(
-      world,
-      Array.from({ length: 60 }, () => frame),
-      {},
-    );
+    // Only what lies behind an inner cut may leave, 800 kB of it, or 2 kB just before the end.
+    const world = heavyWorld([
+      ["c1", 800_000, 40, 60],
+      ["c9", 2000, 97, 3],
+    ]);
+    await drain(world, heavyFrames(60), {});
     const startedMs = world.clock.nowMs();
-    await drain(
-      world,
-      Array.from({ length: 60 }, () => frame),
-      {},
-    );
+    await drain(world, heavyFrames(60), {});
     // One place makes 10 frames a second, the better cut 16.7 with both busy.
     expect((60 * 1000) / (world.clock.nowMs() - startedMs)).toBeGreaterThan(14);
   });
@@ -203,6 +202,24 @@ describe("a stream over two places", () => {
     const where = results.map((one) => (one.kind === "answered" ? one.result.where : ""));
     expect(where.slice(-20)).toContain("edge");
     expect(loads.length).toBeGreaterThan(1);
+  });
+
+  it("loads no cut after another whose gain is less than what loading takes of a core that all frames share", async () => {
+    const { loads, wrap } = loadingParts(1500, 1);
+    const inner: readonly Inner[] = [
+      ["c1", 800_000, 10, 102],
+      ["c2", 800_000, 24, 92],
+      ["c3", 400_000, 36, 76],
+      ["c4", 200_000, 46, 68],
+      ["c5", 200_000, 64, 52],
+    ];
+    const world = heavyWorld(inner, { wrap, logSpread: 0.25 });
+    await drain(world, heavyFrames(300), {});
+    const startedMs = world.clock.nowMs();
+    await drain(world, heavyFrames(300), {});
+    // One place makes 10 a second.
+    expect((300 * 1000) / (world.clock.nowMs() - startedMs)).toBeGreaterThan(16);
+    expect(loads.filter((one) => one.startsWith("edge")).length).toBeLessThanOrEqual(2);
   });
 
   it("refuses frames once the offloader is closed", async () => {
