@@ -58,7 +58,8 @@ interface Decision {
  *
  * What is laid out before the clock starts is what the offloader lays out off the path of requests too: a model's
  * frontier once when its profile is learned, a place's offers when they are refreshed, a link when it learned something.
- * `loadsUs` is what it does for each decision besides. Each case has its own endpoints, links, offers, loads and request; each round its own profile.
+ * `loadsUs` is what it does for each decision besides. The first decision of a round comes after a pause, in which the processor's
+ * caches lost the code: of those there is a median of their own, too (`pausedUs`). Each case has its own endpoints, links, offers, loads and request; each round its own profile.
  */
 export const bench: Bench = {
   name: "plan",
@@ -95,23 +96,25 @@ export const bench: Bench = {
         const own = cases(perRound, endpoints);
         // Laying them out leaves garbage that is collected beside the decisions otherwise.
         await setTimeout(30);
-        for (const one of own) {
+        for (const [index, one] of own.entries()) {
           const decision = decide(one);
           // The first round of a size still compiles.
-          if (round > 0) rows.push({ endpoints, round, ...decision });
+          if (round > 0) rows.push({ endpoints, round, afterPause: index === 0, ...decision });
         }
       }
       const own = rows.filter((row) => row["endpoints"] === endpoints);
       const us = own.map((row) => Number(row["us"]));
+      const paused = own.filter((row) => row["afterPause"] === true).map((row) => Number(row["us"]));
       const alone = own.filter((row) => row["preempted"] === false).map((row) => Number(row["us"]));
       const [p50, p95, p99] = [quantile(us, 0.5), quantile(us, 0.95), quantile(us, 0.99)];
       const candidates = mean(own.map((row) => Number(row["candidates"])));
       context.say(
-        `${endpoints} endpoints: ${us.length} decisions over ${candidates.toFixed(0)} candidates each: p50 ${p50.toFixed(1)} us, p95 ${p95.toFixed(1)}, p99 ${p99.toFixed(1)}; the system took the processor away in ${us.length - alone.length} of them, p99 of the others ${quantile(alone, 0.99).toFixed(1)}`,
+        `${endpoints} endpoints: ${us.length} decisions over ${candidates.toFixed(0)} candidates each: p50 ${p50.toFixed(1)} us, p95 ${p95.toFixed(1)}, p99 ${p99.toFixed(1)}; the system took the processor away in ${us.length - alone.length} of them, p99 of the others ${quantile(alone, 0.99).toFixed(1)}; p50 of the first of each round, after a pause, ${quantile(paused, 0.5).toFixed(1)}`,
       );
       figures[`loadsUs${endpoints}`] = loadsUs(random, endpoints);
       figures[`p50Us${endpoints}`] = p50;
       figures[`p99Us${endpoints}`] = p99;
+      figures[`pausedUs${endpoints}`] = quantile(paused, 0.5);
     }
     return { figures, rows };
   },

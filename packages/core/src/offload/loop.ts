@@ -1,4 +1,4 @@
-import { type Clock, type EndpointId, SpareControllers, type Writable } from "../base/index.ts";
+import { type Clock, type EndpointId, SpareControllers } from "../base/index.ts";
 import type { Endpoint } from "../endpoint/index.ts";
 import { type Checks, createChecks, readiness } from "../check/index.ts";
 import { type Arrivals, arrivals, radios, type RetryBudget, retryBudget } from "../estimate/index.ts";
@@ -191,8 +191,8 @@ export function createLoop(given: OffloadParts): Loop {
       });
       const { usualItems } = known.usual;
       const { traffic } = job;
-      // Assigned one by one, since this is done for every small request.
-      const request: Writable<PlanRequest> = {
+      // Always of the same shape: code is made for it, and thrown away where a shape that nothing had for a while comes anew.
+      const request: PlanRequest = {
         model: name,
         from: held.cut,
         to: job.to,
@@ -216,13 +216,12 @@ export function createLoop(given: OffloadParts): Loop {
           resident: sequence.resident,
           carried: sequence.state !== undefined,
         },
+        tieRatio: loads.useful(nowMs) ? crowdedTieRatio : undefined,
+        evenLate: job.evenLate,
+        ready:
+          only &&
+          ((id = local?.info.id ?? self, part) => only(id, { model: name, version, digest, ...part })),
       };
-      if (loads.useful(nowMs)) request.tieRatio = crowdedTieRatio;
-      if (job.evenLate) request.evenLate = true;
-      if (only) {
-        request.ready = (id = local?.info.id ?? self, part) =>
-          only(id, { model: name, version, digest, ...part });
-      }
       // A train that was sent for this request may still be on its way: what it has told so far counts.
       for (const place of probes.news(nowMs)) places.refreshLink(place, nowMs);
       const also = job.proving ?? sequence?.resident;

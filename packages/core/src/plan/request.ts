@@ -56,7 +56,7 @@ export interface PlanRequest {
   /** Endpoints that failed for this very request. */
   readonly exclude: ReadonlySet<EndpointId>;
   /** Where nothing is believed to end before the deadline, what ends first is chosen all the same. Default false. */
-  readonly evenLate?: boolean;
+  readonly evenLate?: boolean | undefined;
   readonly sequence?: SequencePlace | undefined;
   readonly traffic?: Traffic | undefined;
   /**
@@ -72,5 +72,5 @@ export interface PlanRequest {
    * Places whose scores lie within this share of the best are drawn at random, so that many clients with the same view
    * do not all run to one place. Default 0.01.
    */
-  readonly tieRatio?: number;
+  readonly tieRatio?: number | undefined;
 }
