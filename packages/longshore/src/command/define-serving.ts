@@ -28,7 +28,7 @@ export function defineServing({ program, action, io }: Defining): void {
       .option("--queue <n>", "longest queue of a model", number("queue", 1), 256)
       .option(
         "--worker-niceness <n>",
-        "by how much workers let others have the cores before them (Linux)",
+        "by how much all other threads let the one that answers have the cores first (Linux)",
         number("worker-niceness", 0),
         5,
       )

@@ -1,4 +1,5 @@
 import { LongshoreError } from "@longshore/core";
+import { yieldToFirst } from "@longshore/nodejs";
 import { checksOf, confirmOf } from "../check/check-options.ts";
 import { goldenFrom } from "../check/golden-source.ts";
 import { portsAt } from "../compose/described-at.ts";
@@ -35,6 +36,7 @@ export async function serve(
   options: ServeCommandOptions,
   io: CommandIo,
 ): Promise<ExitCode> {
+  yieldToFirst({ niceness: options.workerNiceness });
   const opened = await openModel(repository);
   const behind = await serversBehind(options);
   // The operator's keys may be for packages alone.

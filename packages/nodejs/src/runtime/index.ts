@@ -6,4 +6,4 @@ export type { PassedOver } from "./runner-message.ts";
 export type { ProviderRuntime } from "./runner-runtime.ts";
 export type { ProviderSession } from "./runner-session.ts";
 export * from "./wasm-runtime.ts";
-export { type ThreadData, yieldAsTold } from "./yield-cores.ts";
+export { type ThreadData, yieldAsTold, yieldToFirst } from "./yield-cores.ts";

@@ -1,4 +1,4 @@
-import { readlinkSync } from "node:fs";
+import { readdirSync, readlinkSync } from "node:fs";
 import { getPriority, setPriority } from "node:os";
 
 /** The highest niceness there is: the smallest share of a contended core. */
@@ -32,4 +32,20 @@ export function yieldCores({ niceness }: ThreadData): void {
 export function yieldAsTold(data: unknown): void {
   const niceness: unknown = (data as Partial<ThreadData> | null | undefined)?.niceness;
   if (typeof niceness === "number") yieldCores({ niceness });
+}
+
+/**
+ * Lets the thread that answers, the first of the process, have the cores before all others that there are by now: those with which
+ * Node.js compiles, collects and reads files. One that yields as much already is left as it is.
+ */
+export function yieldToFirst({ niceness }: ThreadData): void {
+  if (niceness === 0 || process.platform !== "linux") return;
+  try {
+    const wanted = Math.min(nicest, getPriority(process.pid) + niceness);
+    for (const thread of readdirSync("/proc/self/task").map(Number)) {
+      if (thread !== process.pid && getPriority(thread) < wanted) setPriority(thread, wanted);
+    }
+  } catch {
+    // As above; or a thread has ended since it was listed.
+  }
 }
