@@ -1,5 +1,5 @@
 import type { Clock } from "../base/index.ts";
-import { type Arrivals, type Estimate, meanOf } from "../estimate/index.ts";
+import { type Arrivals, chanceBelow, type Estimate, meanOf } from "../estimate/index.ts";
 import type { Leg } from "../plan/index.ts";
 import {
   hardlyMore,
@@ -29,6 +29,8 @@ export interface GuardTimes {
   readonly backUpMs: () => number;
   /** Of a back-up here, what of that is its queue. Without it, nothing is late that has no deadline. */
   readonly waitMs?: () => number;
+  /** The chance that such a one would be later than that if it started now; see `waitMs`. */
+  readonly lateRatio?: (leftMs: number) => number;
   /** Of a back-up here: it is kept back for a deadline, see `LocalWork`. */
   readonly keepBack?: LocalWork["keepBack"];
   /** What still has to run here after the leg, in milliseconds; 0 when it gives the answer. */
@@ -94,13 +96,15 @@ export function guardFor(
     return { latestMs, earliestMs, lostMs, backUpMs: () => atPlanMs, untilNextMs: () => none, afterMs };
   }
   const queuedMs = work.queueMs(clock.nowMs());
+  const longerMs = (): number => work.queueMs(clock.nowMs()) - queuedMs;
   return {
     latestMs,
     earliestMs: 0,
     // Without a deadline, and without means, nothing else would ever start it.
     lostMs: latestMs === Infinity ? elsewhereMs(leg.predicted.completionMs).lostMs : Infinity,
-    backUpMs: () => atPlanMs - queuedMs + work.queueMs(clock.nowMs()),
+    backUpMs: () => atPlanMs + longerMs(),
     waitMs: () => work.queueMs(clock.nowMs()),
+    lateRatio: (leftMs) => 1 - chanceBelow(backUp.predicted.completionMs, leftMs - longerMs()),
     keepBack: (deadlineMs, before) => work.keepBack(deadlineMs, before),
     untilNextMs: (nowMs) => (work.fills(nowMs) ? arrivals.untilNextMs(nowMs) : none),
     afterMs,

@@ -57,6 +57,7 @@ function watched(change: {
   readonly backUpMs?: () => number;
   /** Of a back-up here, what of that is its queue. */
   readonly waitMs?: () => number;
+  readonly lateRatio?: GuardTimes["lateRatio"];
   readonly keepBack?: GuardTimes["keepBack"];
   readonly hurries?: boolean;
   /** What is expected of a leg whose back-up is at another place. */
@@ -93,6 +94,7 @@ function watched(change: {
       latestMs: change.latestMs ?? 10_000,
       backUpMs: change.backUpMs ?? (() => 100),
       ...(change.waitMs ? { waitMs: change.waitMs } : {}),
+      ...(change.lateRatio ? { lateRatio: change.lateRatio } : {}),
       ...(change.keepBack ? { keepBack: change.keepBack } : {}),
       afterMs: 0,
       earliestMs: 0,
@@ -280,6 +282,30 @@ describe("guardWatch", () => {
     gone.watch.acknowledged(20_000);
     await gone.clock.advance(95);
     expect(gone.fired()).toBe(90);
+  });
+
+  it("begins a run here for a deadline no sooner than the answer and a later run would both miss it, where nobody hurries", async () => {
+    const firedMs = async (lateRatio: (leftMs: number) => number): Promise<number> => {
+      const { clock, fired, watch } = watched({
+        drainMs: () => 30,
+        wayMs: () => 30,
+        waitMs: () => 0,
+        deadlineMs: 200,
+        latestMs: 80,
+        hurries: false,
+        lateRatio,
+        // One of sixteen comes after any deadline.
+        leg: { ...leg, travels: { ...leg.travels!, thereMs: usually(40, 4000) } },
+      });
+      watch.acknowledged(20_000);
+      await clock.advance(200);
+      watch[Symbol.dispose]();
+      return fired() ?? Infinity;
+    };
+    expect(await firedMs(() => 1)).toBe(80);
+    expect(await firedMs((leftMs) => (leftMs < 100 ? 1 : 0))).toBe(100);
+    // Most runs are in time, and most answers.
+    expect(await firedMs((leftMs) => (leftMs < 100 ? 0.3 : 0))).toBe(Infinity);
   });
 
   it("begins before another run here that would make it late, and only then", async () => {
@@ -596,6 +622,21 @@ describe("guardWatch", () => {
     wayMs = spread(800, 8000);
     place.refreshLink(1020);
     expect(aloneMs()).toBeLessThan(10 + 4 * (usualMs - 10));
+  });
+
+  it("knows how often a run here is late, behind what waits here by then", () => {
+    const work = localWork(1);
+    const before = work.begin(50, 0);
+    const run: Leg = {
+      ...leg,
+      predicted: { ...leg.predicted, completionMs: spread(150, 180) },
+    };
+    const loop = { clock: manualClock(), work, arrivals: arrivals() };
+    const { lateRatio } = guardFor(loop, leg, { backUp: run, here: true, tail: undefined, latestMs: 80 });
+    expect([lateRatio?.(149), lateRatio?.(180)]).toEqual([1, 0]);
+    expect(lateRatio?.(165)).toBeCloseTo(0.5, 5);
+    before.ended();
+    expect([lateRatio?.(99), lateRatio?.(130)]).toEqual([1, 0]);
   });
 
   it("asks a third place for the deadline only as late as that allows, where there are no means or nobody hurries", () => {

@@ -1,7 +1,9 @@
 import type { Call, Clock, Late } from "../base/index.ts";
 import {
   acknowledgeStep,
+  chanceBelow,
   type Estimate,
+  estimateSize,
   guardMoment,
   left,
   shift,
@@ -59,6 +61,8 @@ const recheckHereMs = 10;
 const refusedMs = 100;
 /** This process was held up where it looks later than it meant to by more than this: what came meanwhile is read first. */
 const heldUpMs = 5;
+/** A deadline counts as kept where it is missed no more often than a belief exceeds its last value. */
+const missRatio = 1 / (2 * estimateSize);
 /** Acknowledgements that come closer than this are taken together: asking a link takes a tenth of a millisecond. */
 const restMs = 5;
 
@@ -177,10 +181,14 @@ class Watching implements GuardWatch {
     return sum(sum(wayMs, travels.thereMs), last);
   }
 
-  /** Whether all that is believed of the answer is as soon as that. */
-  #comesWithin(leftMs: number, nowMs: number): boolean {
-    const { values } = this.#remaining(nowMs);
-    return (values[values.length - 1] ?? Infinity) <= leftMs;
+  /**
+   * Whether a deadline that is `leftMs` away is kept as surely without a run here that begins now: by the answer, or by the run if it begins
+   * at the next look and has `thenMs` then.
+   */
+  #keptUntilNext(leftMs: number, thenMs: number, nowMs: number): boolean {
+    const { lateRatio } = this.#parts.times;
+    const lateChance = 1 - chanceBelow(this.#remaining(nowMs), leftMs);
+    return lateChance * (lateRatio?.(thenMs) ?? 1) <= missRatio;
   }
 
   /** Whether the link is asked how much of the body is there, so that it knows of its own silences. */
@@ -265,7 +273,9 @@ class Watching implements GuardWatch {
     // What comes after the deadline is waited for by nobody, and would keep this place from the next request.
     const inTime = !times.waitMs || localMs <= leftMs;
     // Who pays for no second run but for the deadline has none where the answer keeps it as surely.
-    const kept = !hurries && times.waitMs !== undefined && tooLate && this.#comesWithin(leftMs, nowMs);
+    const thenMs = leftMs - longerMs - recheckHereMs;
+    const kept =
+      !hurries && times.waitMs !== undefined && tooLate && this.#keptUntilNext(leftMs, thenMs, nowMs);
     const needed = tooLate && leftMs < Infinity && inTime && !kept;
     const earlyMs = times.earliestMs - (nowMs - this.#beganMs);
     let waitMs = 0;
