@@ -48,4 +48,6 @@ it("takes a link for no slower than something small was carried, and learns noth
   side.within(400, 1);
   side.within(400, 50);
   expect(times()).toBe(after);
+  // Nothing ages what was not used, so outages are as likely as before: the longest time is that of one.
+  expect(after[15]! / before[15]!).toBeGreaterThan(0.3);
 });

@@ -313,10 +313,9 @@ export function rateFilter(model: LinkModel, first?: RatePrior): RateFilter {
       let foretold = 0;
       for (let rate = 0; rate < rates; rate++) foretold += (now[rate] ?? 0) * (chances[rate] ?? 0);
       if (foretold > foretoldRatio) return;
-      for (let at = 0; at < weights.length; at++) {
-        const chance = at % states < rates ? (chances[at % rates] ?? 0) : passedInOutage;
-        weights[at] = (weights[at] ?? 0) * chance;
-      }
+      // Outages stay as likely as before: what is not used is not aged, and whether it is on now says little of later.
+      for (let at = 0; at < weights.length; at++)
+        weights[at] = (weights[at] ?? 0) * (chances[at % rates] ?? 0);
       normalise(weights);
       version += 1;
     },
