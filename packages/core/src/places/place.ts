@@ -142,8 +142,8 @@ export function followPlace(
   clock: Clock,
   random: Random,
   hedges: HedgeBudgetOptions | undefined,
-  /** Told whenever something happened there. */
-  changed: (id: EndpointId) => void = () => undefined,
+  /** Told whenever something happened there, and whether what is believed of its `link` was written down anew. */
+  changed: (id: EndpointId, link: boolean) => void = () => undefined,
 ): Place {
   const health = placeHealth(random);
   const service = serviceRatio();
@@ -168,7 +168,7 @@ export function followPlace(
   /** Requests that were sent there to see what it takes, since the last answer. */
   let tries = 0;
   let sentAtMs = clock.nowMs();
-  const happened = (): void => changed(endpoint.info.id);
+  const happened = (ofLink = false): void => changed(endpoint.info.id, ofLink);
   const unproven = (nowMs: number): boolean =>
     answers < provenAnswers && nowMs - sentAtMs > unprovenMs * 2 ** Math.min(mostDoubled, tries);
   const tried = (nowMs: number): number =>
@@ -180,7 +180,7 @@ export function followPlace(
     if (heard) heardTable = table;
     touched = false;
     urgent = false;
-    happened();
+    happened(true);
   };
   return {
     endpoint,

@@ -1,7 +1,9 @@
 import { doubleEndpoint, manualClock } from "@longshore/testkit";
 import { expect, it } from "vitest";
 import { LongshoreError, type Reason, seededRandom, silentObserver } from "../base/index.ts";
+import { certain, type Link } from "../estimate/index.ts";
 import { disowned } from "./disowned.ts";
+import type { KnownModel } from "./known-model.ts";
 import { followPlaces } from "./places.ts";
 
 const ran = { model: "find", version: "1", digest: "sha256:1" };
@@ -39,4 +41,27 @@ it("takes no model away from a place for what another one says that it has not",
     new LongshoreError("unknown-version", "resolve", "made up", options);
   expect(disowned(missing(), false)).toBe(true);
   expect(disowned(missing({ endpoint: "device" }), true)).toBe(false);
+});
+
+it("has decisions read what is believed of the way to a place that has said something for the first time", () => {
+  let tookMs = 60;
+  const link: Link = { transferMs: () => certain(tookMs), roundTripMs: () => certain(2 * tookMs) };
+  const clock = manualClock();
+  const places = followPlaces(
+    {
+      endpoints: [doubleEndpoint([], { id: "there" })],
+      clock,
+      random: seededRandom(1),
+      observer: silentObserver,
+      links: () => link,
+    },
+    "device",
+  );
+  const description = { name: ran.model, version: ran.version, digest: ran.digest };
+  const known = { description, offersBy: new Map() } as unknown as KnownModel;
+  expect(places.table(known, 0).up[0]).toBe(60);
+  tookMs = 1;
+  places.all.get("there")!.promised([], 5);
+  places.touched();
+  expect(places.table(known, 5).up[0]).toBe(1);
 });

@@ -94,10 +94,14 @@ export function followPlaces(parts: PlacesParts, self: EndpointId): Places {
   /** The first places are there: those that come later come to where others are. */
   let begun = false;
   const runs = runFailures(all, random);
+  const changed = (id: EndpointId, link: boolean): void => {
+    linksChanged ||= link;
+    board.changed(id);
+  };
   const add = (endpoint: Endpoint): void => {
     const { id } = endpoint.info;
     if (id === self) return;
-    const place = followPlace(endpoint, links(id), clock, random, hedges, board.changed);
+    const place = followPlace(endpoint, links(id), clock, random, hedges, changed);
     if (begun && all.size > 0) place.startSlowly(clock.nowMs());
     all.set(id, place);
     board.add(place);
@@ -241,10 +245,7 @@ export function followPlaces(parts: PlacesParts, self: EndpointId): Places {
       places.refreshLink(stalest, nowMs);
       return stale > 1;
     },
-    refreshLink(place, nowMs) {
-      place.refreshLink(nowMs);
-      linksChanged = true;
-    },
+    refreshLink: (place, nowMs) => place.refreshLink(nowMs),
     async closeAll() {
       await Promise.all([...all.values()].map((place) => place.endpoint.close()));
       await Promise.all(closing);
