@@ -416,6 +416,24 @@ describe("a candidate", () => {
     expect(kept?.figures?.candidate.requests).toBe(0);
   });
 
+  it("is compared by what was answered, and not by what its callers alone did not wait for", () => {
+    const watch = trialWatch({
+      candidate: { version: "2", digest: "b" },
+      mode: "ab",
+      weightRatio: 0.5,
+      by: "request",
+      limits,
+    });
+    for (let count = 0; count < 50; count++) {
+      watch.ended("stable", 10, "answered");
+      watch.ended("stable", 100, "given up");
+      watch.ended("candidate", 10, "answered");
+      watch.ended("candidate", 100, "given up");
+    }
+    const { stable, candidate } = watch.figures();
+    expect(candidate).toEqual(stable);
+  });
+
   it("that is slow only while it is loaded and cold, or by less than a millisecond, is kept", () => {
     const trial: Trial = {
       candidate: { version: "2", digest: "b" },

@@ -82,8 +82,8 @@ export function trialWatch({ mode, weightRatio, limits }: Trial): TrialWatch {
     ended(side, tookMs, how) {
       const one = sides[side];
       const slow = side === "candidate" && tookMs > slowMs();
-      // Who gave up sooner says nothing of how long it would have taken.
-      if (how === "given up" && !slow) return undefined;
+      // Who gave up sooner says nothing of how long it would have taken, and figures of a comparison are of the same on both sides.
+      if (how === "given up" && (!slow || mode === "ab")) return undefined;
       one.requests++;
       if (how === "failed") {
         one.errors++;
