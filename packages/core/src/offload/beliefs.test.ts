@@ -112,6 +112,14 @@ describe("placeHealth", () => {
     expect(both.penaltyMs(1000)).toBeCloseTo(runs.penaltyMs(1000));
   });
 
+  it("leaves a place that lets nobody in alone for as long as it says, but not for ever", () => {
+    const health = placeHealth(seededRandom(1));
+    health.failed(error("unauthenticated", 7000), 0);
+    expect(health.pausedUntilMs).toBe(7000);
+    health.failed(error("unauthenticated", 86_400_000), 7000);
+    expect(health.pausedUntilMs).toBe(37_000);
+  });
+
   it("waits as long as a busy place asks for, without holding it against it", () => {
     const health = placeHealth(seededRandom(1));
     health.failed(error("queue-full", 70), 0);

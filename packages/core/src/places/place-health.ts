@@ -117,8 +117,9 @@ export function placeHealth(random: Random, options: HealthOptions = {}): PlaceH
     row++;
     downAtMs = nowMs;
     absent = shut.includes(error.reason);
-    const pauseMs = Math.min(longestPauseMs, firstPauseMs * 2 ** Math.min(20, row - 1));
-    pausedUntilMs = nowMs + (error.retryAfterMs ?? pauseMs * (0.75 + 0.5 * random.next()));
+    const pauseMs = Math.min(longestPauseMs, error.retryAfterMs ?? firstPauseMs * 2 ** Math.min(20, row - 1));
+    pausedUntilMs =
+      nowMs + (error.retryAfterMs === undefined ? pauseMs * (0.75 + 0.5 * random.next()) : pauseMs);
     why = `it failed ${row === 1 ? "just now" : `${row} times in a row`} (${error.reason})`;
     failures = worse(decayed(failures, nowMs));
     ofRuns = asked ? decayed(ofRuns, nowMs) : worse(decayed(ofRuns, nowMs));
