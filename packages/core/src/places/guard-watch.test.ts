@@ -285,7 +285,7 @@ describe("guardWatch", () => {
   });
 
   it("begins a run here for a deadline no sooner than the answer and a later run would both miss it, where nobody hurries", async () => {
-    const firedMs = async (lateRatio: (leftMs: number) => number): Promise<number> => {
+    const firedMs = async (lateRatio: (leftMs: number) => number, longMs = 4000): Promise<number> => {
       const { clock, fired, watch } = watched({
         drainMs: () => 30,
         wayMs: () => 30,
@@ -294,18 +294,20 @@ describe("guardWatch", () => {
         latestMs: 80,
         hurries: false,
         lateRatio,
-        // One of sixteen comes after any deadline.
-        leg: { ...leg, travels: { ...leg.travels!, thereMs: usually(40, 4000) } },
+        leg: { ...leg, travels: { ...leg.travels!, thereMs: usually(40, longMs) } },
       });
       watch.acknowledged(20_000);
       await clock.advance(200);
       watch[Symbol.dispose]();
       return fired() ?? Infinity;
     };
+    // One answer of sixteen comes after any deadline.
     expect(await firedMs(() => 1)).toBe(80);
     expect(await firedMs((leftMs) => (leftMs < 100 ? 1 : 0))).toBe(100);
-    // Most runs are in time, and most answers.
-    expect(await firedMs((leftMs) => (leftMs < 100 ? 0.3 : 0))).toBe(Infinity);
+    // Most runs are in time, and most answers: until no run begins any more, which is expected to take 100 ms.
+    expect(await firedMs(() => 0.3)).toBe(100);
+    // It comes as the deadline passes.
+    expect(await firedMs(() => 0.3, 60)).toBe(Infinity);
   });
 
   it("begins before another run here that would make it late, and only then", async () => {

@@ -183,12 +183,13 @@ class Watching implements GuardWatch {
 
   /**
    * Whether a deadline that is `leftMs` away is kept as surely without a run here that begins now: by the answer, or by the run if it begins
-   * at the next look and has `thenMs` then.
+   * at the next look and has `thenMs` then, where that is what it would take (`localMs`): else none begins.
    */
-  #keptUntilNext(leftMs: number, thenMs: number, nowMs: number): boolean {
+  #keptUntilNext(leftMs: number, thenMs: number, localMs: number, nowMs: number): boolean {
     const { lateRatio } = this.#parts.times;
     const lateChance = 1 - chanceBelow(this.#remaining(nowMs), leftMs);
-    return lateChance * (lateRatio?.(thenMs) ?? 1) <= missRatio;
+    const runLate = localMs <= thenMs ? (lateRatio?.(thenMs) ?? 1) : 1;
+    return lateChance * runLate <= missRatio;
   }
 
   /** Whether the link is asked how much of the body is there, so that it knows of its own silences. */
@@ -274,8 +275,8 @@ class Watching implements GuardWatch {
     const inTime = !times.waitMs || localMs <= leftMs;
     // Who pays for no second run but for the deadline has none where the answer keeps it as surely.
     const thenMs = leftMs - longerMs - recheckHereMs;
-    const kept =
-      !hurries && times.waitMs !== undefined && tooLate && this.#keptUntilNext(leftMs, thenMs, nowMs);
+    const saves = !hurries && times.waitMs !== undefined && tooLate;
+    const kept = saves && this.#keptUntilNext(leftMs, thenMs, localMs, nowMs);
     const needed = tooLate && leftMs < Infinity && inTime && !kept;
     const earlyMs = times.earliestMs - (nowMs - this.#beganMs);
     let waitMs = 0;
