@@ -4,6 +4,7 @@ import { LongshoreError, type Reason, seededRandom, silentObserver } from "../ba
 import { certain, type Link } from "../estimate/index.ts";
 import { disowned } from "./disowned.ts";
 import type { KnownModel } from "./known-model.ts";
+import { nothingKnown } from "./nothing-known.ts";
 import { followPlaces } from "./places.ts";
 
 const ran = { model: "find", version: "1", digest: "sha256:1" };
@@ -41,6 +42,30 @@ it("takes no model away from a place for what another one says that it has not",
     new LongshoreError("unknown-version", "resolve", "made up", options);
   expect(disowned(missing(), false)).toBe(true);
   expect(disowned(missing({ endpoint: "device" }), true)).toBe(false);
+});
+
+it("leaves a gateway that knows who asks alone no more than before when it is let in nowhere itself", () => {
+  const clock = manualClock();
+  const places = followPlaces(
+    {
+      endpoints: [doubleEndpoint([], { id: "gateway" })],
+      clock,
+      random: seededRandom(1),
+      observer: silentObserver,
+      links: () => undefined,
+    },
+    "device",
+  );
+  const place = places.all.get("gateway")!;
+  const refused = new LongshoreError("unauthenticated", "identify", "made up");
+  const unsaid = new Map([["behind", refused]]);
+  const questioned = { model: "find", version: undefined, heard: new Map(), unsaid };
+  const told = nothingKnown(questioned, { all: new Map([["behind", {}]]) }, ["device"], true);
+  expect(told.reason).toBe("unauthenticated");
+  places.failed(place, undefined, told, 0, 0, true);
+  expect(place.health.unavailable(1)).toBeUndefined();
+  places.failed(place, undefined, refused, 0, 0, true);
+  expect(place.health.unavailable(1)).toContain("unauthenticated");
 });
 
 it("has decisions read what is believed of the way to a place that has said something for the first time", () => {

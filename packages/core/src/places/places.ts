@@ -202,6 +202,8 @@ export function followPlaces(parts: PlacesParts, self: EndpointId): Places {
     },
     failed(place, of, error, nowMs, beganMs, asked) {
       if ((error.endpoint ?? place.endpoint.info.id) !== place.endpoint.info.id) return;
+      // It was not let in itself where it asked, as `nothingKnown` says, and knows who asked it.
+      if (error.reason === "unauthenticated" && error.stage === "resolve") return;
       if (of && runs.failed(of, place, error, nowMs)) return;
       place.failed(error, nowMs, asked, beganMs);
     },
