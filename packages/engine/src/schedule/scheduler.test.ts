@@ -29,6 +29,7 @@ import type { InferenceSession } from "../runtime/index.ts";
 import { coresOf } from "./cores.ts";
 import type { OpenSession } from "./instance.ts";
 import { type OpenParts, openScheduler } from "./open-scheduler.ts";
+import { rateLimiter } from "./rate-limiter.ts";
 import type { Asker, Scheduler } from "./seam.ts";
 
 const base = housekeepingCall("test");
@@ -127,6 +128,39 @@ describe("clients that ask again when they are answered", () => {
       (client) => client % 3,
     );
     expect(runs.filter((run) => run === "m 8").length).toBeGreaterThan(9);
+  });
+
+  it("are not waited for where what models share would go to another one meanwhile", async () => {
+    const limiter = rateLimiter({ R: 1 });
+    const [own, other] = ["m", "other"].map((name) => limiter.register(name, [{ name: "R", count: 1 }], 1));
+    const { clock, scheduler, runtime } = await bench((rows) => 0.3 + rows * 0.01, {
+      batching: { maxBatchSize: 16 },
+      claims: [own],
+    });
+    const ask = (): Promise<unknown> => scheduler.run(feeds(1), ["y"], base);
+    for (let asked = 0; asked < 8; asked++) await clock.finish(Promise.all([ask(), ask()]));
+    const turns: string[] = [];
+    const again = (): void => {
+      if (other?.take(again) === true) turns.push("other");
+    };
+    // Now it is the other's turn, which has more to run behind it.
+    for (let turn = 0; turn < 20; turn++) {
+      again();
+      other?.give();
+    }
+    again();
+    const first = ask();
+    // Until it is in line.
+    await clock.advance(0.01);
+    turns.length = 0;
+    const second = ask();
+    other?.give();
+    again();
+    await settle();
+    expect(turns).toEqual([]);
+    await clock.finish(Promise.all([first, second]));
+    expect(runtime.runs.at(-1)).toBe("m 2");
+    expect(turns).toEqual(["other"]);
   });
 
   it("are not waited for where a run is worth more than that", async () => {

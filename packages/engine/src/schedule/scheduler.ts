@@ -86,11 +86,8 @@ export class GraphScheduler implements Scheduler {
       returned: () => this.#checkQuiet(),
     });
     this.#gate = batching.preserveOrdering ? orderGate() : undefined;
-    this.#cores = parts.cores.join({
-      instances: instances.length,
-      waiting: () => this.#room.queue.waiting(),
-      again: () => this.#pump(),
-    });
+    const waiting = () => this.#room.queue.waiting();
+    this.#cores = parts.cores.join({ instances: instances.length, waiting, again: this.#again });
   }
 
   get open(): boolean {
@@ -254,7 +251,7 @@ export class GraphScheduler implements Scheduler {
       if (!formed) break;
       if (formed.kind === "wait") {
         const waitMs = formed.untilMs - nowMs;
-        this.#company = { timer: clock.timer(waitMs, this.#again), turn: waitMs === 0 };
+        this.#company = { timer: clock.timer(waitMs, this.#look), turn: waitMs === 0 };
         break;
       }
       const [first] = formed.members;
@@ -291,8 +288,11 @@ export class GraphScheduler implements Scheduler {
     return true;
   }
 
-  /** Goes on after a wait. A turn of the event loop that brought some requests may not have brought all that are on their way. */
-  readonly #again = (): void => {
+  /** What was waited for can be had, and goes to another one where it is not taken now. */
+  readonly #again = (): void => this.#pump();
+
+  /** Goes on after a wait for company. A turn of the event loop that brought some requests may not have brought all that are on their way. */
+  readonly #look = (): void => {
     const before = this.#looked;
     this.#looked = this.#room.queue.length;
     this.#pump(this.#looked <= before);
@@ -351,7 +351,7 @@ export class GraphScheduler implements Scheduler {
     if (worthAnswering(waiting, rows, first.rowBytes, this.#times, batching)) {
       answer();
       this.#company?.timer[Symbol.dispose]();
-      this.#company = { timer: clock.timer(0, this.#again), turn: true };
+      this.#company = { timer: clock.timer(0, this.#look), turn: true };
       return;
     }
     // The next run begins before the answers of this one are worked on, which would leave the instance idle.
