@@ -630,7 +630,11 @@ describe("what comes over connections that are framed here", () => {
     // Short enough to be copied, and so long that pieces of it lie in memory of their own.
     const calls = [3, 5000, 50_000].map((count, index) => {
       const values = Array.from({ length: count }, (__, at) => at + index);
-      return { values, text: ample + headers(1, request()) + data(1, message(values)), heard: dial(address, "") };
+      return {
+        values,
+        text: ample + headers(1, request()) + data(1, message(values)),
+        heard: dial(address, ""),
+      };
     });
     const pieces = 7;
     for (let piece = 0; piece < pieces; piece++) {
@@ -670,5 +674,32 @@ describe("what comes over connections that are framed here", () => {
     await long.until(done(long, 1));
     expect(long.dataOf(1).includes(doubled(values))).toBe(true);
     expect(seen.size).toBeGreaterThan(1);
+  });
+
+  it("leaves a connection that has nothing to tell for now no memory of its own", async () => {
+    const values = Array.from({ length: 100_000 }, (_, at) => at);
+    const call = Buffer.from(ample + headers(1, request()) + data(1, message(values)), "latin1");
+    const own: boolean[] = [];
+    const { address } = await place(undefined, {
+      directSocket(accepted, reads) {
+        const shared = reads.memory();
+        let memory = shared;
+        return accepted.once("data", () => {
+          // The last of them brings much, too.
+          const reading = Math.ceil(call.byteLength / Math.ceil(call.byteLength / memory.byteLength));
+          for (let at = 0; at < call.byteLength; at += reading) {
+            memory.set(call.subarray(at, at + reading));
+            reads.came(Math.min(reading, call.byteLength - at));
+            memory = reads.memory();
+            own.push(memory.buffer !== shared.buffer);
+          }
+        });
+      },
+    });
+    const heard = dial(address, "read");
+    await heard.until(done(heard, 1));
+    expect(heard.dataOf(1).includes(doubled(values))).toBe(true);
+    expect(own.slice(0, -1)).not.toContain(false);
+    expect(own.at(-1)).toBe(false);
   });
 });

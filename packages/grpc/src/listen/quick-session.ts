@@ -98,7 +98,7 @@ export class QuickSession implements FrameTaker, StreamOwner {
   /** @param left Called when the connection is no more. */
   constructor(accepted: Socket, parts: SessionParts, left: () => void) {
     const { options } = parts;
-    this.#socket = readSocket(accepted, options, parts.memory, this.#onData);
+    this.#socket = readSocket(accepted, options, parts.memory, this.#onData, this.#expects);
     this.#parts = parts;
     this.#left = left;
     this.#peer = options.peerOf(this.#socket);
@@ -108,10 +108,7 @@ export class QuickSession implements FrameTaker, StreamOwner {
     this.#changes = new Allowance(options.clock);
     const mostBlockBytes = Math.max(blockBytes, options.maxHeaderBytes);
     this.#blocks = new HeaderBlocks(mostBlockBytes);
-    this.#reader = new FrameReader(this, {
-      data: maxFrameBytes,
-      others: mostBlockBytes + besideHeaders,
-    });
+    this.#reader = new FrameReader(this, { data: maxFrameBytes, others: mostBlockBytes + besideHeaders });
     this.#heads = new HeadReader({ bytes: options.maxHeaderBytes, fields: maxHeaderFields });
     this.#writer = new SocketWriter(this.#socket, options.clock, options.replyTimeoutMs, () => this.#pump());
     this.#socket.on("close", this.#onClose).on("error", () => this.destroy());
@@ -146,6 +143,9 @@ export class QuickSession implements FrameTaker, StreamOwner {
     this.#reader.take(chunk);
     if (!this.#over) this.#writer.holdBack();
   };
+
+  /** Whether more of a call has yet to come. */
+  readonly #expects = (): boolean => [...this.#streams.values()].some(({ allHere }) => !allHere);
 
   readonly #onClose = (): void => {
     this.#over = true;

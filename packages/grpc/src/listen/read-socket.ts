@@ -9,18 +9,22 @@ export const readBytes = 65_536;
 class SharedReads implements Reads {
   readonly #shared: Uint8Array;
   readonly #take: (chunk: Uint8Array) => void;
+  readonly #expects: () => boolean;
   #memory: Uint8Array;
   /** The last read brought so much that who keeps it keeps it where it lies (see `keep`). */
   #much = false;
 
-  constructor(shared: Uint8Array, take: (chunk: Uint8Array) => void) {
+  constructor(shared: Uint8Array, take: (chunk: Uint8Array) => void, expects: () => boolean) {
     this.#shared = shared;
     this.#memory = shared;
     this.#take = take;
+    this.#expects = expects;
   }
 
   memory(): Uint8Array {
-    this.#memory = this.#much ? new Uint8Array(Buffer.allocUnsafeSlow(readBytes).buffer) : this.#shared;
+    // It stays with a connection for as long as that is idle.
+    const own = this.#much && this.#expects();
+    this.#memory = own ? new Uint8Array(Buffer.allocUnsafeSlow(readBytes).buffer) : this.#shared;
     return this.#memory;
   }
 
@@ -33,15 +37,16 @@ class SharedReads implements Reads {
 
 /**
  * Reads a connection: what is short into `shared`, which all connections of a listener read into, so that `take` copies what it
- * keeps of that. Returns the socket that the connection has from now on.
+ * keeps of that. What is long gets memory of its own as long as `expects` says that there is more. Returns the socket that the connection has from now on.
  */
 export function readSocket(
   accepted: Socket,
   { directSocket }: Pick<CompleteOptions, "directSocket">,
   shared: Uint8Array,
   take: (chunk: Uint8Array) => void,
+  expects: () => boolean,
 ): Socket {
-  const direct = directSocket(accepted, new SharedReads(shared, take));
+  const direct = directSocket(accepted, new SharedReads(shared, take, expects));
   if (direct) return direct.resume();
   // Not as a buffer of Node.js, whose `slice` copies nothing.
   return accepted.on("data", ({ buffer, byteOffset, byteLength }: Buffer) =>
