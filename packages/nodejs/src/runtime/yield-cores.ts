@@ -43,9 +43,17 @@ export function yieldToFirst({ niceness }: ThreadData): void {
   try {
     const wanted = Math.min(nicest, getPriority(process.pid) + niceness);
     for (const thread of readdirSync("/proc/self/task").map(Number)) {
-      if (thread !== process.pid && getPriority(thread) < wanted) setPriority(thread, wanted);
+      if (thread !== process.pid) yieldUpTo(wanted, thread);
     }
   } catch {
-    // As above; or a thread has ended since it was listed.
+    // As above.
+  }
+}
+
+function yieldUpTo(wanted: number, thread: number): void {
+  try {
+    if (getPriority(thread) < wanted) setPriority(thread, wanted);
+  } catch {
+    // It has ended since it was listed.
   }
 }
