@@ -191,7 +191,10 @@ export async function listenGrpc(handler: Handler, given: GrpcListenOptions): Pr
   };
   const connections = new Set<Connection>();
   const serve = (stream: CallStream): void => void serveExchange(parts, stream);
-  const { server, secure } = createFraming({ options, serve, memory: new Uint8Array(readBytes) }, connections);
+  const { server, secure } = createFraming(
+    { options, serve, memory: new Uint8Array(readBytes) },
+    connections,
+  );
   server.maxConnections = options.maxConnections;
   await start(server, options.host, options.port);
   // A TCP server's address is never a string.
