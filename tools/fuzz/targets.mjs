@@ -354,11 +354,9 @@ export const targets = {
     dictionary: ["\x00\x00\x00\x04\x01\x00\x00\x00\x00", "\x00\x00\x04\x03\x00\x00\x00\x00\x01\x00\x00\x00\x08", "\x00\x00\x04\x08\x00\x00\x00\x00\x00\x7f\xff\xff\xff", "\x00\x00\x08\x06\x00\x00\x00\x00\x00", "\x00\x00\x00\x09\x04\x00\x00\x00\x01", "\x82", "\xbe", "\x3f\xe1\x1f", "\x40\x01a\x01b", "\x00\x02te\x08trailers"], // prettier-ignore
     async open() {
       const { listenGrpc } = await built("grpc/dist/index.js");
-      const listening = await listenGrpc(handler(), {
-        clock: systemClock(),
-        random: systemRandom(),
-        port: 0,
-      });
+      const { directSocket } = await built("server/dist/index.js");
+      const parts = { clock: systemClock(), random: systemRandom(), directSocket };
+      const listening = await listenGrpc(handler(), { ...parts, port: 0 });
       return { run: (bytes) => onCalls(listening.port, bytes), close: () => listening.close(0) };
     },
   },
