@@ -90,7 +90,7 @@ class LoopOffloader implements Offloader {
       }
     } catch (thrown) {
       if (begun || !anew) throw thrown;
-      if (isReplaced(thrown)) this.#refuseClosed();
+      if (isReplaced(thrown, job.known)) this.#refuseClosed();
       yield* this.#each(await this.#track(anew(thrown)));
     }
   }
@@ -317,7 +317,7 @@ class LoopOffloader implements Offloader {
 
   /** The job with the content that has taken the place of the one it was planned with; throws `thrown` where none has. */
   async #anew(thrown: unknown, job: Job, model: string, inputs: Inputs, limits: Limits): Promise<Job> {
-    if (!isReplaced(thrown) || job.sequence) throw thrown;
+    if (!isReplaced(thrown, job.known) || job.sequence) throw thrown;
     const { knowledge } = this.#loop;
     const { digest } = job.known.description;
     await knowledge.renewed(model, limits.version, digest, job.call);
@@ -358,9 +358,10 @@ class LoopOffloader implements Offloader {
   }
 }
 
-/** Whether a place does not have the content that it was asked for. */
-const isReplaced = (thrown: unknown): boolean =>
-  LongshoreError.is(thrown) && thrown.reason === "unknown-version";
+/** Whether a place does not have the content that it was asked for, or none is left while another content is elsewhere. */
+const isReplaced = (thrown: unknown, { behind }: KnownModel): boolean =>
+  LongshoreError.is(thrown) &&
+  (thrown.reason === "unknown-version" || (behind && thrown.reason === "no-place"));
 
 /** The plan's sentence; where a back-up gave the answer, also instead of whom. */
 function becauseOf({ plan, leg, tally: { lostLegs } }: Outcome): string {

@@ -15,10 +15,10 @@ import {
   type AskedModel,
   type Heard,
   type KnownModel,
-  knowModel,
   manyPlaces,
   nothingKnown,
   type Places,
+  putTogether,
   type Ran,
   ranOf,
   replaced,
@@ -45,7 +45,10 @@ export interface Knowledge extends Disposable {
    * places said that they do not have it, and `unreachable` when one did not say, or there is none. `question`: another place asks what there is here, and nothing is to be run.
    */
   learn(model: string, version: string | undefined, call: Call, question?: boolean): Promise<KnownModel>;
-  /** Asks again, in one round for all who wait, until that digest is not what is known; no longer than the call lasts. */
+  /**
+   * Asks again, in one round for all who wait, until that digest is not what is known; no longer than the call lasts. Where
+   * another one is known elsewhere, it is looked whether what is here was replaced where it came from.
+   */
   renewed(model: string, version: string | undefined, digest: string, call: Call): Promise<void>;
   /** Asks every place again about every model in use. */
   refresh(): Promise<void>;
@@ -112,14 +115,7 @@ export function knowledgeOf(
     return made;
   }
 
-  function digestOf(entry: AskedModel): void {
-    for (const [id, { endpoint }] of entry.heard) {
-      // It is gone, or was dialled anew and may be another.
-      if (places.all.get(id)?.endpoint !== endpoint) entry.heard.delete(id);
-    }
-    const others = [...entry.heard.values()];
-    entry.known = knowModel(entry.local, others, entry.known, device, clock.nowMs());
-  }
+  const digestOf = (entry: AskedModel): void => putTogether(entry, places.all, device, clock.nowMs());
 
   /** What one place says; rejects when it does not answer within `patienceMs`. */
   async function askPlace(
@@ -367,11 +363,15 @@ export function knowledgeOf(
     async renewed(model, version, digest, call) {
       const entry = entries.get(keyOf(model, version));
       const stale = (): boolean => entry?.known?.description.digest === digest;
-      const wait = (round: Promise<void>): Promise<void> =>
-        within(round, call.deadlineMs - clock.nowMs(), call.abort);
+      const behind = (): boolean => stale() && entry?.known?.behind === true;
+      const wait = (done: Promise<void>, mostMs = Infinity): Promise<void> =>
+        within(done, Math.min(mostMs, call.deadlineMs - clock.nowMs()), call.abort);
       // The round under way may have begun before the content was replaced.
       if (entry?.asking && stale()) await wait(entry.asking);
-      if (entry && stale()) await wait(entry.asking ?? ask(entry, []));
+      if (entry && stale() && !behind()) await wait(entry.asking ?? ask(entry, []));
+      if (!entry || !parts.lookAgain || !behind()) return;
+      await wait(parts.lookAgain(), askMs);
+      await wait(askLocal(entry, []));
     },
     async refresh() {
       await Promise.all(

@@ -52,6 +52,8 @@ export interface OffloadParts {
   readonly id?: EndpointId;
   /** What runs things here. */
   readonly local?: Endpoint;
+  /** Looks whether models that it has from elsewhere were replaced there; at once where it did so a moment ago. Never rejects. */
+  readonly lookAgain?: () => Promise<void>;
   /** Other places. Closed with the offloader, like the local one. */
   readonly endpoints?: readonly Endpoint[];
   /** More places, which may come and go; `dial` makes an endpoint of each. */

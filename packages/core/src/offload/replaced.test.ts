@@ -29,7 +29,7 @@ function content(digit: string, change: Partial<ModelDescription> = {}): Simulat
     },
     headMs: [100 * index],
     tailMs: [100 - 100 * index],
-    headMemoryBytes: 0,
+    headMemoryBytes: 1000 * index,
     codings: [{ codecs: {}, bytes: 12, encodeMs: 0, decodeMs: 0, agreementRatio: 1, lossless: true }],
   }));
   const bucket = { upTo: { bytes: 1e9 }, typical: { bytes: 12 }, runs: 3, legalCuts: 2, cuts };
@@ -47,13 +47,12 @@ function content(digit: string, change: Partial<ModelDescription> = {}): Simulat
   };
 }
 
-/** An edge server that runs whatever content stands first in `models`, and says so of any other. */
-function edgeWith(first: SimulatedModel) {
-  const clock = virtualClock();
+/** A place that runs whatever content stands first in `models`, and says so of any other. */
+function edgeWith(first: SimulatedModel, tier: "device" | "edge" = "edge", clock = virtualClock()) {
   const random = seededRandom(2);
   const info: EndpointInfo = {
-    id: "edge",
-    tier: "edge",
+    id: tier,
+    tier,
     zone: "eu",
     trust: "operated",
     codecs: ["raw"],
@@ -190,6 +189,50 @@ describe("a model whose content was replaced at its server", () => {
     const late = offloader.infer("toy", inputs, { deadlineMs: 500 });
     await expect(clock.runUntil(late)).rejects.toMatchObject({ reason: "unknown-version" });
     expect(clock.nowMs() - beganMs).toBeLessThanOrEqual(500);
+  });
+});
+
+describe("a model that was replaced elsewhere before it was here", () => {
+  /** A device that has no memory for the model; what it has of it is replaced once it is looked where that came from. */
+  function deviceWith(look: (replace: () => void) => Promise<void>) {
+    const edge = edgeWith(content("3"));
+    const { clock, parts } = edge;
+    const here = edgeWith(content("3"), "device", clock);
+    let looks = 0;
+    const offloader = createOffloader({
+      ...parts,
+      local: here.endpoint,
+      lookAgain: () => (looks++, look(() => here.replace(content("4")))),
+      device: { memoryBytes: () => 999 },
+    });
+    return { ...edge, offloader, looks: () => looks };
+  }
+
+  it.each(["by what it offers", "by what it refuses"])("is looked for at once, known %s", async (how) => {
+    const { clock, offloader, looks, replace } = deviceWith(async (replaceHere) => replaceHere());
+    expect(yOf(await clock.runUntil(offloader.infer("toy", inputs)))).toBe(3);
+    expect(looks()).toBe(0);
+    replace(content("4"));
+    if (how === "by what it offers") await clock.runUntil(offloader.refresh());
+    for (let times = 0; times < 2; times++)
+      expect(yOf(await clock.runUntil(offloader.infer("toy", inputs)))).toBe(4);
+    expect(looks()).toBe(1);
+    await clock.runUntil(offloader.close());
+  });
+
+  it("is not waited for for longer than the call lasts, or than a place has to say what it offers", async () => {
+    const { clock, offloader, replace } = deviceWith(() => new Promise(() => undefined));
+    await clock.runUntil(offloader.infer("toy", inputs));
+    replace(content("4"));
+    for (const [limits, reason, waits] of [
+      [{ deadlineMs: 500 }, "unknown-version", 500],
+      [{}, "no-place", 3000],
+    ] as const) {
+      const beganMs = clock.nowMs();
+      await expect(clock.runUntil(offloader.infer("toy", inputs, limits))).rejects.toMatchObject({ reason });
+      expect(clock.nowMs() - beganMs).toBe(waits);
+    }
+    await clock.runUntil(offloader.close());
   });
 });
 

@@ -1,5 +1,6 @@
 import type { EndpointId, LongshoreError } from "../base/index.ts";
-import type { Heard, KnownModel } from "./known-model.ts";
+import type { DeviceSpeed } from "../estimate/index.ts";
+import { type Heard, type KnownModel, knowModel } from "./known-model.ts";
 import type { Place } from "./place.ts";
 
 /** A model that was asked for: who said what of it, and how the questions stand. */
@@ -44,6 +45,20 @@ export function askedModel(model: string, version: string | undefined, nowMs: nu
     localDone: undefined,
     newUntilMs: Infinity,
   };
+}
+
+/** Puts together what the places said that are still there. */
+export function putTogether(
+  entry: AskedModel,
+  places: ReadonlyMap<EndpointId, Pick<Place, "endpoint">>,
+  device: DeviceSpeed,
+  nowMs: number,
+): void {
+  for (const [id, { endpoint }] of entry.heard) {
+    // It is gone, or was dialled anew and may be another.
+    if (places.get(id)?.endpoint !== endpoint) entry.heard.delete(id);
+  }
+  entry.known = knowModel(entry.local, [...entry.heard.values()], entry.known, device, nowMs);
 }
 
 /** What is known, unless every place that it was learned from is gone: then it is learned anew. */

@@ -43,6 +43,8 @@ export interface KnownModel {
   /** Whether the place here has it, and whether it can run all of it. */
   readonly here: boolean;
   readonly whole: boolean;
+  /** Another place has another content of it than the one here, which may be out of date. */
+  readonly behind: boolean;
   /** The ways to run it elsewhere, and those of each place; laid out again only when the place said something new. */
   readonly blocks: readonly RouteBlock[];
   readonly blocksBy: ReadonlyMap<EndpointId, readonly RouteBlock[]>;
@@ -110,12 +112,17 @@ export function knowModel(
     blocks.push(...laid);
   }
   const here = local?.knowledge !== undefined && same(local);
+  const other = ({ knowledge }: Heard): boolean =>
+    knowledge !== undefined &&
+    knowledge.description.digest !== description.digest &&
+    !isForeignDigest(knowledge.description.digest);
   return {
     description,
     profile,
     table,
     here,
     whole: here && !needsOthers(description),
+    behind: here && others.some(other),
     blocks,
     blocksBy,
     laidOut,

@@ -113,6 +113,7 @@ export function openLocal(options: LocalOptions): OpenedOffloader {
   const memory = memoryMeter(clock);
   const offloader = createOffloader({
     local: engine,
+    ...(pull ? { lookAgain: () => pull.look() } : {}),
     ...dialAll(options, { clock, random, observer }),
     policy: options.policy ?? standardPolicy(),
     clock,

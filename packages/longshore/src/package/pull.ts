@@ -60,8 +60,13 @@ export interface Pull {
   want(references: readonly PackageReference[], engine: Engine): Promise<void>;
   /** Resolves once each of these was fetched, loaded and warm. What is wanted is tried until it is. Never rejects. */
   have(references: readonly PackageReference[]): Promise<void>;
+  /** Looks at what is wanted again, unless it did so a moment ago. Never rejects. */
+  look(): Promise<void>;
   close(): Promise<void>;
 }
+
+/** After a look that somebody asked for none is made for this long, in milliseconds: others may be ahead of their packages. */
+const lookPauseMs = 1000;
 
 /** The longest that a file may be, in bytes: as long as the whole of a package. */
 const maxFileBytes: number = 2 ** 40;
@@ -121,6 +126,8 @@ export function openPull(
   let timer: Disposable | undefined;
   let again = async (): Promise<void> => undefined;
   let working: Promise<void> = Promise.resolve();
+  let looking: Promise<void> | undefined;
+  let lookFromMs = -Infinity;
 
   async function get(reference: PackageReference, engine: Engine): Promise<void> {
     const name = nameOf(reference);
@@ -243,6 +250,14 @@ export function openPull(
         waiting.add(look);
         look();
       }),
+    look() {
+      if (!looking && clock.nowMs() < lookFromMs) return Promise.resolve();
+      looking ??= again().then(() => {
+        looking = undefined;
+        lookFromMs = clock.nowMs() + lookPauseMs;
+      });
+      return looking;
+    },
     async close() {
       timer?.[Symbol.dispose]();
       control.abort(new LongshoreError("shutting-down", "resolve", "the server is shutting down"));
