@@ -1,5 +1,6 @@
 export * from "./call.ts";
 export * from "./clock.ts";
+export * from "./drop-oldest.ts";
 export * from "./error.ts";
 export * from "./events.ts";
 export * from "./fan-out.ts";
@@ -7,7 +8,6 @@ export * from "./json.ts";
 export * from "./metrics-text.ts";
 export * from "./once.ts";
 export * from "./random.ts";
-export * from "./reads.ts";
 export * from "./reasons.ts";
 export * from "./until-ended.ts";
 export * from "./when-aborted.ts";

@@ -12,6 +12,7 @@
  */
 import {
   type Clock,
+  dropOldest,
   type EndpointId,
   housekeepingCall,
   LongshoreError,
@@ -152,10 +153,7 @@ export function createChecks(parts: CheckParts): Checks {
     })();
     goldens.set(key, found);
     // As many as models in use; the oldest goes.
-    for (const oldest of goldens.keys()) {
-      if (goldens.size <= 256) break;
-      goldens.delete(oldest);
-    }
+    dropOldest(goldens, 256);
     found.catch((thrown: unknown) => {
       goldens.delete(key);
       const { reason, stage, message } = LongshoreError.from(thrown, "resolve", `golden inputs of ${name}`);

@@ -1,4 +1,11 @@
-import { type Clock, type EndpointId, housekeepingCall, LongshoreError, waitAtMost } from "../base/index.ts";
+import {
+  type Clock,
+  dropOldest,
+  type EndpointId,
+  housekeepingCall,
+  LongshoreError,
+  waitAtMost,
+} from "../base/index.ts";
 import { neededPlaces } from "../parts/index.ts";
 import { type KnownModel, type Place, ranOf } from "../places/index.ts";
 
@@ -63,10 +70,7 @@ export function readiness(
     void now.ready.then(() => (now.untilMs = clock.nowMs() + holdsMs));
     found.delete(key);
     found.set(key, now);
-    for (const oldest of found.keys()) {
-      if (found.size <= maxModels) break;
-      found.delete(oldest);
-    }
+    dropOldest(found, maxModels);
     return now.ready;
   };
 }

@@ -1,4 +1,11 @@
-import { type Clock, type EndpointId, type Json, LongshoreError, type Observer } from "../base/index.ts";
+import {
+  type Clock,
+  dropOldest,
+  type EndpointId,
+  type Json,
+  LongshoreError,
+  type Observer,
+} from "../base/index.ts";
 import type { EndpointInfo } from "../endpoint/index.ts";
 import { read } from "../protocol/index.ts";
 import { aliasRecords, claimedAlias, isAliasId, type KeptAlias } from "./alias-records.ts";
@@ -243,10 +250,7 @@ export function createDirectory(parts: DirectoryParts): KeptDirectory {
       if (refusals.get(id) !== message) changed(id, "refused", 0, behindMs, message);
       refusals.delete(id);
       refusals.set(id, message);
-      for (const oldest of refusals.keys()) {
-        if (refusals.size <= 1024) break;
-        refusals.delete(oldest);
-      }
+      dropOldest(refusals, 1024);
       return undefined;
     }
   }

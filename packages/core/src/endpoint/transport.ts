@@ -24,6 +24,17 @@ export interface Peer {
   readonly certificate?: PeerCertificate;
 }
 
+/** Where a connection reads to. */
+export interface Reads {
+  /** Memory for the next read, at least a byte, which stays where it is until `came` or the end of the connection. */
+  memory(): Uint8Array;
+  /** So many bytes are in the memory that was asked for last. */
+  came(bytes: number): void;
+}
+
+/** Memory of one read, in bytes, where nobody knows how long it will be. */
+export const readMemoryBytes = 65_536;
+
 /**
  * What a listener serves: `data` is inference and what clients need around it, `manage` loading, unloading, settings and
  * registrations, `observe` metrics. Health is served everywhere.

@@ -16,6 +16,7 @@ export {
   type LinkModel,
   type LinkModelParameters,
   type OutageKind,
+  packetBytes,
 } from "./rate-model.ts";
 export * from "./radio.ts";
 export { type RetryBudget, retryBudget } from "./retry-budget.ts";

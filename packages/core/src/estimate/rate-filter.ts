@@ -85,7 +85,6 @@ export function rateFilter(model: LinkModel, first?: RatePrior): RateFilter {
   const stayPerTick = resetsPerSecond.map((perSecond) => Math.exp((-perSecond * tickMs) / 1000));
   const keepPerTick = Math.exp((-regimeChangesPerSecond * tickMs) / 1000);
   const logOn = new Float64Array(rates);
-  const rowStep = Math.log((model.packetsPerMs[1] ?? 1) / (model.packetsPerMs[0] ?? 1)) / table.rowsPerRate;
   const cells = table.times.length;
   /** Weight that is done by the end of each cell of the table. */
   const density = new Float64Array(cells);
@@ -337,7 +336,7 @@ export function rateFilter(model: LinkModel, first?: RatePrior): RateFilter {
       const homePerMs = homeRate();
       // The count of few packets is itself uncertain: two points of a normal spread of the log-rate (Gauss-Hermite).
       const spread = Math.min(1, Math.sqrt(dispersion / Math.max(1, packets)));
-      const side = spread > 0.12 ? spread / rowStep : 0;
+      const side = spread > 0.12 ? spread / table.rowStep : 0;
       for (let mode = 0; mode < modes; mode++) {
         const into = mode === 0 ? density : waiting;
         if (mode > 0) waiting.fill(0);
@@ -351,7 +350,7 @@ export function rateFilter(model: LinkModel, first?: RatePrior): RateFilter {
           const stays = work / perMs;
           // What takes longer than the rate usually lasts goes on at home.
           const nominalMs = stays <= lastsMs ? stays : lastsMs + (work - perMs * lastsMs) / homePerMs;
-          const row = Math.log(nominalMs / table.shortestMs) / rowStep;
+          const row = Math.log(nominalMs / table.shortestMs) / table.rowStep;
           if (side === 0) addRow(into, weight, row);
           else {
             addRow(into, weight / 2, row - side);

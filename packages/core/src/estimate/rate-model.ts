@@ -108,8 +108,8 @@ export interface RateTick {
 export interface CompletionTable {
   /** Right edges of the time cells, in milliseconds. */
   readonly times: Float64Array;
-  /** Rows per step of the rate grid, and number of rows. */
-  readonly rowsPerRate: number;
+  /** By how much the logarithm of the nominal duration grows with each row, and number of rows. */
+  readonly rowStep: number;
   readonly rows: number;
   /** Nominal duration of row 0, in milliseconds. */
   readonly shortestMs: number;
@@ -305,7 +305,7 @@ function completionTable(parameters: LinkModelParameters, step: number): Complet
     const first = cumulative.subarray(start, start + cells).findIndex((chance) => chance > 0);
     firstCell[row] = first < 0 ? cells : first;
   }
-  return { times, rowsPerRate, rows, shortestMs, cumulative, firstCell };
+  return { times, rowStep, rows, shortestMs, cumulative, firstCell };
 }
 
 /** A future of a link that begins on, at rate 1: when the work of each row (in milliseconds at rate 1) is done. */
@@ -363,13 +363,12 @@ export function chancesWithin(
   packets: number,
   ms: number,
 ): Float64Array {
-  const { times, cumulative, shortestMs, rowsPerRate } = table;
+  const { times, cumulative, rows, rowStep, shortestMs } = table;
   const found = times.findIndex((edge) => edge >= ms);
   const cell = found < 0 ? times.length - 1 : found;
-  const rowStep = Math.log((packetsPerMs[1] ?? 1) / (packetsPerMs[0] ?? 1)) / rowsPerRate;
   const chances = Float64Array.from({ length: rates }, (_, rate) => {
     const row = Math.round(Math.log(packets / (packetsPerMs[rate] ?? 1) / shortestMs) / rowStep);
-    return cumulative[Math.min(table.rows - 1, Math.max(0, row)) * times.length + cell] ?? 0;
+    return cumulative[Math.min(rows - 1, Math.max(0, row)) * times.length + cell] ?? 0;
   });
   const surest = Math.max(leastChance, ...chances);
   return chances.map((chance) => Math.max(leastChance, chance / surest));

@@ -29,6 +29,7 @@ export function decide(
   tally: Tally,
 ): Plan {
   const nowMs = loop.clock.nowMs();
+  if (job.frame && tally.plans.length === 0) loop.payback.passed(job.known.description.name);
   // What is planned anew does not stand in its own way.
   if (tally.charged) job.traffic?.release(tally.charged, tally.accounts);
   let outcome = fromWhere(loop, job, held, exclude, nowMs);
@@ -127,7 +128,6 @@ function planned(
   let best = loop.plan(job, held, exclude, nowMs, warmth.wanted);
   if (warmth.wanted && isInfeasible(best)) best = loop.plan(job, held, exclude, nowMs);
   const atStart = held.cut === job.held.cut;
-  if (atStart && job.frame) loop.payback.passed(job.known.description.name);
   const now = job.frame ? warmth.ready : atStart ? warmth.loaded : warmth.here;
   if (!now || isInfeasible(best)) return best;
   const begins = ({ starts }: Leg): boolean => starts.some(({ on }) => on === "begin" || on === "done");

@@ -178,7 +178,7 @@ export function knowledgeOf(
       // It may have gone meanwhile.
       if (places.all.get(id) !== place || closed) return;
       entry.heard.set(id, heard);
-      place.promised(heard.offers, clock.nowMs());
+      place.promised(heard.offers, clock.nowMs(), places.all.size <= manyPlaces);
       entry.unsaid.delete(id);
       place.health.reached();
       const [offer] = heard.offers;

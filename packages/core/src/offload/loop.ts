@@ -223,7 +223,7 @@ export function createLoop(given: OffloadParts): Loop {
           ((id = local?.info.id ?? self, part) => only(id, { model: name, version, digest, ...part })),
       };
       // A train that was sent for this request may still be on its way: what it has told so far counts.
-      for (const place of probes.news(nowMs)) places.refreshLink(place, nowMs);
+      for (const place of probes.news(nowMs)) place.refreshLink(nowMs);
       const also = job.proving ?? sequence?.resident;
       const { features, bytes } = held;
       const table = places.tableFor(known, { rules: call.rules, features, bytes, also }, nowMs);

@@ -616,7 +616,7 @@ describe("guardWatch", () => {
     const aloneMs = (): number =>
       lateAloneMs(place, { ...leg, travels: { ...leg.travels!, upMs: wayMs, downMs: wayMs } }, 0);
     const usualMs = aloneMs();
-    place.promised([], 10);
+    place.promised([], 10, true);
     wayMs = spread(2, 6);
     place.refreshLink(20);
     // It has become slower since, and answers questions.

@@ -108,10 +108,20 @@ it("writes down what is believed of its link when it has said something for the 
   const place = followPlace(endpoint, link, clock, seededRandom(1), undefined);
   expect(place.table.up[0]).toBe(60);
   tookMs = 1;
-  place.promised([], 5);
+  place.promised([], 5, true);
   expect(place.table.up[0]).toBe(1);
   // From then on that is done off the path of requests.
   tookMs = 2;
-  place.promised([], 10);
+  place.promised([], 10, true);
   expect(place.table.up[0]).toBe(1);
+});
+
+it("has that written down soon, and not before its first words are heard, where it is one of very many", () => {
+  const link: Link = { transferMs: () => certain(1), roundTripMs: () => certain(2) };
+  const place = followPlace(endpoint, link, clock, seededRandom(1), undefined);
+  const { table } = place;
+  expect(place.linkStale(5)).toBe(false);
+  place.promised([], 5, false);
+  expect(place.table).toBe(table);
+  expect(place.linkStale(5)).toBe(true);
 });

@@ -89,8 +89,11 @@ export interface Place {
   turnedAway(load: LoadReport, nowMs: number): void;
   /** Whether it may turn requests away: one that takes nothing any more is to fail. */
   readonly mayTurnAway: boolean;
-  /** It said what it takes now for what it offers. */
-  promised(offers: readonly Offer[], nowMs: number): void;
+  /**
+   * It said what it takes now for what it offers. The first time that tells of the way there, too, which is written down at once where places
+   * are `few`, and where they are very many when its turn comes.
+   */
+  promised(offers: readonly Offer[], nowMs: number, few: boolean): void;
   /** It said how long its queue is with an offer. */
   offered(queueMs: number, nowMs: number): void;
   /** See `PlaceHealth.failed`. */
@@ -227,11 +230,12 @@ export function followPlace(
     get mayTurnAway() {
       return refused < mostTurnedAway;
     },
-    promised(offers, nowMs) {
+    promised(offers, nowMs, few) {
       const first = saidAtMs === -Infinity;
       saidAtMs = nowMs;
-      // It tells of the way there, too: where some are known and others not yet, all requests would go to those.
-      if (first) refreshLink(nowMs);
+      // Where some are known and others not yet, all requests would go to those.
+      if (first && few) refreshLink(nowMs);
+      urgent ||= first && !few;
       service.promised(growth(offers), nowMs, offers[0]?.segment.digest);
     },
     offered(queueMs, nowMs) {

@@ -7,20 +7,25 @@ import type { KnownModel } from "./known-model.ts";
 import { nothingKnown } from "./nothing-known.ts";
 import { followPlaces } from "./places.ts";
 
+/** What a device knows of one other place. */
+function placesWith(id: string, link?: Link) {
+  const parts = {
+    endpoints: [doubleEndpoint([], { id })],
+    clock: manualClock(),
+    random: seededRandom(1),
+    observer: silentObserver,
+    links: () => link,
+  };
+  const places = followPlaces(parts, "device");
+  return { places, place: places.all.get(id)! };
+}
+
 const ran = { model: "find", version: "1", digest: "sha256:1" };
 
 it.each(["queue-full", "runtime-crashed", "internal"] as const)(
   "holds %s against who failed, and not against the place that was asked where that is another",
   (reason: Reason) => {
-    const parts = {
-      endpoints: [doubleEndpoint([], { id: "there" })],
-      clock: manualClock(),
-      random: seededRandom(1),
-      observer: silentObserver,
-      links: () => undefined,
-    };
-    const places = followPlaces(parts, "device");
-    const place = places.all.get("there")!;
+    const { places, place } = placesWith("there");
     const failed = (endpoint?: string): void => {
       const error = new LongshoreError(
         reason,
@@ -45,18 +50,7 @@ it("takes no model away from a place for what another one says that it has not",
 });
 
 it("leaves a gateway that knows who asks alone no more than before when it is let in nowhere itself", () => {
-  const clock = manualClock();
-  const places = followPlaces(
-    {
-      endpoints: [doubleEndpoint([], { id: "gateway" })],
-      clock,
-      random: seededRandom(1),
-      observer: silentObserver,
-      links: () => undefined,
-    },
-    "device",
-  );
-  const place = places.all.get("gateway")!;
+  const { places, place } = placesWith("gateway");
   const refused = new LongshoreError("unauthenticated", "identify", "made up");
   const unsaid = new Map([["behind", refused]]);
   const questioned = { model: "find", version: undefined, heard: new Map(), unsaid };
@@ -71,22 +65,12 @@ it("leaves a gateway that knows who asks alone no more than before when it is le
 it("has decisions read what is believed of the way to a place that has said something for the first time", () => {
   let tookMs = 60;
   const link: Link = { transferMs: () => certain(tookMs), roundTripMs: () => certain(2 * tookMs) };
-  const clock = manualClock();
-  const places = followPlaces(
-    {
-      endpoints: [doubleEndpoint([], { id: "there" })],
-      clock,
-      random: seededRandom(1),
-      observer: silentObserver,
-      links: () => link,
-    },
-    "device",
-  );
+  const { places, place } = placesWith("there", link);
   const description = { name: ran.model, version: ran.version, digest: ran.digest };
   const known = { description, offersBy: new Map() } as unknown as KnownModel;
   expect(places.table(known, 0).up[0]).toBe(60);
   tookMs = 1;
-  places.all.get("there")!.promised([], 5);
+  place.promised([], 5, true);
   places.touched();
   expect(places.table(known, 5).up[0]).toBe(1);
 });

@@ -67,8 +67,6 @@ export interface Places extends Disposable {
    * thought, so they are done one at a time and hardly ever on the path of a request.
    */
   refreshOneLink(nowMs: number): boolean;
-  /** The same of one that is known to. */
-  refreshLink(place: Place, nowMs: number): void;
   /** Whether `refreshOneLink` would change anything. */
   linksStale(nowMs: number): boolean;
   /** Endpoints that were dialled here. */
@@ -244,10 +242,9 @@ export function followPlaces(parts: PlacesParts, self: EndpointId): Places {
         if (!stalest || place.table.atMs < stalest.table.atMs) stalest = place;
       }
       if (!stalest) return false;
-      places.refreshLink(stalest, nowMs);
+      stalest.refreshLink(nowMs);
       return stale > 1;
     },
-    refreshLink: (place, nowMs) => place.refreshLink(nowMs),
     async closeAll() {
       await Promise.all([...all.values()].map((place) => place.endpoint.close()));
       await Promise.all(closing);

@@ -10,7 +10,7 @@
  * Invariant: of the places that would answer, at most half are left alone for the runs of one version. Where more of them
  * fail, the requests or the model are more likely at fault, and leaving all alone would turn some failures into nothing but failures.
  */
-import type { EndpointId, LongshoreError, Random, Reason } from "../base/index.ts";
+import { dropOldest, type EndpointId, type LongshoreError, type Random, type Reason } from "../base/index.ts";
 import type { ModelDescription, Segment } from "../model/index.ts";
 import { type EndpointTable, withFailing } from "../table/index.ts";
 import type { Place } from "./place.ts";
@@ -59,10 +59,7 @@ export function runFailures(places: ReadonlyMap<EndpointId, Place>, random: Rand
     if (known) return known;
     const fresh = new Map<EndpointId, PlaceHealth>();
     byVersion.set(keyOf(of), fresh);
-    for (const oldest of byVersion.keys()) {
-      if (byVersion.size <= maxVersions) break;
-      byVersion.delete(oldest);
-    }
+    dropOldest(byVersion, maxVersions);
     return fresh;
   }
 

@@ -1,5 +1,6 @@
 import {
   type Clock,
+  dropOldest,
   type EndpointId,
   housekeepingCall,
   LongshoreError,
@@ -53,13 +54,6 @@ export interface Warmth extends Disposable {
 /** Parts that are remembered, and places; the oldest goes, and is asked for once more. */
 const mostParts = 4096;
 
-function dropOldest(known: Map<string, unknown>): void {
-  if (known.size <= mostParts) return;
-  for (const oldest of known.keys()) {
-    known.delete(oldest);
-    return;
-  }
-}
 /** A place that has not loaded a part after so many milliseconds may have lost the question: frames find out. */
 const longestLoadMs = 300_000;
 /** What could not be fetched is not tried again before so many milliseconds are over. */
@@ -114,7 +108,7 @@ export function warmth(
 
   function note(key: string, state: Known): void {
     parts.set(key, state);
-    dropOldest(parts);
+    dropOldest(parts, mostParts);
   }
 
   const lacks = (id: EndpointId, segment: Segment): number => endpointOf(id)?.lacks?.(segment) ?? 0;
@@ -197,7 +191,7 @@ export function warmth(
         if (absent) return;
         const { count, ms } = took.get(contentOf(id, segment)) ?? { count: 0, ms: 0 };
         took.set(contentOf(id, segment), { count: count + 1, ms: ms + clock.nowMs() - beganMs });
-        dropOldest(took);
+        dropOldest(took, mostParts);
       };
       endpoint.prepare(segment, call).then(prepared, (thrown: unknown) => {
         // One that cannot be loaded is told of by the request that wants it: it may run all the same, or say why not.
@@ -229,7 +223,7 @@ export function warmth(
       if (parts.get(key) !== "loading") note(key, "cold");
       cold.delete(id);
       cold.set(id, { key, atMs: clock.nowMs(), answeredAtMs });
-      dropOldest(cold);
+      dropOldest(cold, mostParts);
       return true;
     },
     [Symbol.dispose]() {

@@ -7,7 +7,7 @@
  */
 import { type Clock, type EndpointId, LongshoreError } from "../base/index.ts";
 import type { Endpoint } from "../endpoint/index.ts";
-import { doubtOf, type Link, meanOf, shift } from "../estimate/index.ts";
+import { doubtOf, type Link, meanOf, packetBytes, shift } from "../estimate/index.ts";
 import { endCut, type Features } from "../model/index.ts";
 import type { Plan } from "../plan/index.ts";
 import {
@@ -81,8 +81,6 @@ const seldomMore = readingOf(0.8);
 const probeDeadlineMs = 20_000;
 /** What took longer than this was too long a train for the link as it is now, where that was no outage; of those, few last so long. */
 const longProbeMs = 1000;
-/** No train is shorter. */
-const packetBytes = 1460;
 /** For one request and the next, a link is not considered more often than this, in milliseconds. */
 const restMs = 200;
 /** The same after a link that is worth a train had none to spare. */
@@ -121,6 +119,7 @@ export function linkProbes(
   /** Links that will be considered before the next request. */
   const waiting = new Map<Place, Disposable>();
 
+  /** No train is shorter than a packet. */
   function limit(place: Place, bytes: number): void {
     limits.set(place, Math.max(packetBytes, Math.round(bytes)));
   }

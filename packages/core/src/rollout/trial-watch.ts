@@ -60,9 +60,9 @@ export function trialWatch({ mode, weightRatio, limits }: Trial): TrialWatch {
     return weighted / (weighted + 1 - weightRatio);
   };
 
-  /** What takes longer is slow; Infinity while nothing is known of the stable version. */
-  const slowMs = (): number =>
-    times.length < fewest ? Infinity : limits.latencyFactor * median(times) + slackMs;
+  /** Undefined while nothing is known of the stable version. */
+  const isSlow = (tookMs: number): boolean | undefined =>
+    times.length < fewest ? undefined : tookMs > limits.latencyFactor * median(times) + slackMs;
 
   const verdict = (): string | undefined => {
     if (sides.candidate.requests < limits.minSamples) return undefined;
@@ -81,9 +81,9 @@ export function trialWatch({ mode, weightRatio, limits }: Trial): TrialWatch {
   return {
     ended(side, tookMs, how) {
       const one = sides[side];
-      const slow = side === "candidate" && tookMs > slowMs();
       // Who gave up sooner says nothing of how long it would have taken, and figures of a comparison are of the same on both sides.
-      if (how === "given up" && (!slow || mode === "ab")) return undefined;
+      if (how === "given up" && (mode === "ab" || side === "stable" || isSlow(tookMs) !== true))
+        return undefined;
       one.requests++;
       if (how === "failed") {
         one.errors++;
@@ -97,10 +97,11 @@ export function trialWatch({ mode, weightRatio, limits }: Trial): TrialWatch {
         if (side === "stable") {
           if (times.length === remembered) times.shift();
           times.push(tookMs);
-        } else if (one.requests > limits.minSamples && times.length >= fewest) {
+        } else if (one.requests > limits.minSamples) {
           // The first ones load the version and run it cold.
+          const slow = isSlow(tookMs);
           if (slow) slower++;
-          latency.seen(slow, slowerRatio);
+          if (slow !== undefined) latency.seen(slow, slowerRatio);
         }
       }
       // Sides of a comparison are only counted.

@@ -1,3 +1,4 @@
+import { dropOldest } from "../base/index.ts";
 import { meanOf } from "../estimate/index.ts";
 import type { Plan } from "../plan/index.ts";
 import type { Backlog } from "./backlog.ts";
@@ -44,7 +45,7 @@ export function payback(): Payback {
   const bookOf = (model: string): Book => {
     const book = books.get(model) ?? { frames: 0, savings: new Map<string, Saving>() };
     books.set(model, book);
-    dropOldest(books);
+    dropOldest(books, mostKnown);
     return book;
   };
   return {
@@ -56,14 +57,10 @@ export function payback(): Payback {
       savings.delete(part);
       if (usualMs * paidWithin >= loadMs) return undefined;
       savings.set(part, { ms: usualMs, frame: frames });
-      dropOldest(savings);
+      dropOldest(savings, mostKnown);
       return `${part} would save ${usualMs.toFixed(1)} ms a frame and is not worth loading for about ${Math.round(loadMs)} ms`;
     },
   };
-}
-
-function dropOldest(known: Map<string, unknown>): void {
-  for (const oldest of known.keys()) if (known.size > mostKnown) known.delete(oldest);
 }
 
 /**

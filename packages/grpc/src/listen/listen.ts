@@ -8,14 +8,13 @@ import {
 } from "node:http2";
 import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
 import type { TlsOptions } from "node:tls";
-import { type Handler, LongshoreError, releaser, SpareControllers } from "@longshore/core";
+import { type Handler, LongshoreError, readMemoryBytes, releaser, SpareControllers } from "@longshore/core";
 import { createHeldBytes, createPatience } from "../frame/index.ts";
 import { createService } from "../service/index.ts";
 import type { CallStream } from "./call-stream.ts";
 import { serveExchange } from "./exchange.ts";
 import { NodeStream } from "./node-stream.ts";
 import { type CompleteOptions, completeOptions, type GrpcListenOptions } from "./options.ts";
-import { readBytes } from "./read-socket.ts";
 import { maxFrameBytes, maxHeaderFields, QuickSession, type SessionParts } from "./quick-session.ts";
 
 /** A handler that is served over gRPC. */
@@ -192,7 +191,7 @@ export async function listenGrpc(handler: Handler, given: GrpcListenOptions): Pr
   const connections = new Set<Connection>();
   const serve = (stream: CallStream): void => void serveExchange(parts, stream);
   const { server, secure } = createFraming(
-    { options, serve, memory: new Uint8Array(readBytes) },
+    { options, serve, memory: new Uint8Array(readMemoryBytes) },
     connections,
   );
   server.maxConnections = options.maxConnections;

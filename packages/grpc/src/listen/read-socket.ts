@@ -1,9 +1,6 @@
 import type { Socket } from "node:net";
-import type { Reads } from "@longshore/core";
+import { readMemoryBytes, type Reads } from "@longshore/core";
 import type { CompleteOptions } from "./options.ts";
-
-/** Memory of one read. */
-export const readBytes = 65_536;
 
 /** What comes over one connection, told in memory that is lent for the call or, where it is much, in memory of its own. */
 class SharedReads implements Reads {
@@ -24,12 +21,12 @@ class SharedReads implements Reads {
   memory(): Uint8Array {
     // It stays with a connection for as long as that is idle.
     const own = this.#much && this.#expects();
-    this.#memory = own ? new Uint8Array(Buffer.allocUnsafeSlow(readBytes).buffer) : this.#shared;
+    this.#memory = own ? new Uint8Array(Buffer.allocUnsafeSlow(readMemoryBytes).buffer) : this.#shared;
     return this.#memory;
   }
 
   came(bytes: number): void {
-    this.#much = bytes * 4 >= readBytes;
+    this.#much = bytes * 4 >= readMemoryBytes;
     const chunk = this.#memory.subarray(0, bytes);
     this.#take(this.#much && this.#memory === this.#shared ? chunk.slice() : chunk);
   }

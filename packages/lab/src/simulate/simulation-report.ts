@@ -8,7 +8,7 @@ import {
   type ReportTable,
   timelinePlot,
 } from "../report/index.ts";
-import { resampled, type Trace } from "../trace/index.ts";
+import { packetBytes, resampled, type Trace } from "../trace/index.ts";
 import type { Limits } from "@longshore/core";
 import { objectiveOf, timeOf } from "./figures.ts";
 import type { SimulatedWay } from "./simulation.ts";
@@ -138,7 +138,7 @@ function ratePoints(trace: Trace, untilMs: number): readonly [number, number][] 
   const points: [number, number][] = [];
   for (let atMs = 0; atMs < untilMs; atMs += stepMs) {
     const packets = steps.positionAt(atMs + stepMs) - steps.positionAt(atMs);
-    points.push([atMs / 1000, (packets * 1460 * 8) / stepMs / 1000]);
+    points.push([atMs / 1000, (packets * packetBytes * 8) / stepMs / 1000]);
   }
   return points;
 }

@@ -5,9 +5,9 @@
  * The common measure is the **position**: the number of packets that could have passed since the beginning. A sender that
  * stands at position p and sends n packets is done at `instantOf(p + n)`. Traces loop at their end.
  */
+import { packetBytes } from "@longshore/core";
 
-/** Payload bytes that one packet carries. */
-export const packetBytes = 1460;
+export { packetBytes };
 
 /** A link's capacity over time. Immutable; loops. */
 export interface Trace {

@@ -5,6 +5,7 @@ import {
   createRegistry,
   type Directory,
   type DirectoryEntry,
+  dropOldest,
   type Endpoint,
   type EndpointId,
   type EndpointInfo,
@@ -242,10 +243,7 @@ export function placeDialler(parts: PlaceParts, dialling: Dialling = () => ({}))
       const link = known ?? hintedLink(model, info.address ?? "", options.link, parts.linkHints);
       links.delete(info.id);
       links.set(info.id, link);
-      for (const oldest of links.keys()) {
-        if (links.size <= maxLinks) break;
-        links.delete(oldest);
-      }
+      dropOldest(links, maxLinks);
       return dial(info, { ...parts, link }, options);
     },
     link: (id) => links.get(id),

@@ -2,6 +2,7 @@ import {
   type Call,
   type Clock,
   copied,
+  dropOldest,
   type Endpoint,
   type InferenceRequest,
   type InferenceResponse,
@@ -141,10 +142,7 @@ export function cachedEndpoint(inner: Endpoint, answers: AnswerCache): Endpoint 
     if (cached.get(digest) === responseCache) return;
     cached.delete(digest);
     cached.set(digest, responseCache);
-    for (const oldest of cached.keys()) {
-      if (cached.size <= maxModels) break;
-      cached.delete(oldest);
-    }
+    dropOldest(cached, maxModels);
   }
 
   return {

@@ -1,4 +1,4 @@
-import { type Clock, LongshoreError } from "@longshore/core";
+import { type Clock, dropOldest, LongshoreError } from "@longshore/core";
 
 /** Counts what failed from where, and stops listening for a while to those who fail too often. */
 export interface Throttle {
@@ -49,11 +49,7 @@ export function createThrottle(clock: Clock, perMinute: number): Throttle {
       const left = Math.max(0, leftOf(buckets.get(source), nowMs) - 1);
       buckets.delete(source);
       buckets.set(source, { left, atMs: nowMs });
-      if (buckets.size <= maxSources) return;
-      for (const oldest of buckets.keys()) {
-        buckets.delete(oldest);
-        break;
-      }
+      dropOldest(buckets, maxSources);
     },
   };
 }

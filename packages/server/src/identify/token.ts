@@ -1,4 +1,4 @@
-import { type Clock, LongshoreError } from "@longshore/core";
+import { type Clock, dropOldest, LongshoreError } from "@longshore/core";
 import { decodeJwt, jwtVerify, type JWTPayload } from "jose";
 import * as v from "valibot";
 import { type ClaimMapping, grantOf, mappingEntries } from "./claims.ts";
@@ -179,11 +179,7 @@ class TokenMemory {
   keep(name: string, grant: Grant, expiresMs: number, generation: number): void {
     const untilMs = Math.min(expiresMs, this.#clock.wallMs() + rememberedMs);
     this.#known.set(name, { grant, untilMs, generation });
-    if (this.#known.size <= maxRemembered) return;
-    for (const oldest of this.#known.keys()) {
-      this.#known.delete(oldest);
-      break;
-    }
+    dropOldest(this.#known, maxRemembered);
   }
 }
 

@@ -9,9 +9,6 @@ import type { Reads } from "@longshore/core";
  * its handle, as Node.js does among the processes of a cluster. Where that cannot be done, connections are read as always.
  */
 
-/** Memory of one read, where it is not for a body whose place is known. */
-export const readBytes = 65_536;
-
 interface Handle {
   readonly useUserBuffer?: unknown;
 }

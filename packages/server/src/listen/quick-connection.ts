@@ -4,13 +4,14 @@ import {
   housekeepingCall,
   type Peer,
   randomId,
+  readMemoryBytes,
   type Reads,
   type WireBody,
   type WireRequest,
   type WireResponse,
 } from "@longshore/core";
 import { acknowledgement, type ExchangeParts, joinedBytes, talkative } from "./exchange.ts";
-import { directSocket, readBytes } from "./direct-socket.ts";
+import { directSocket } from "./direct-socket.ts";
 import { watchHalfClosed } from "./half-closed.ts";
 import { endPlainly } from "./not-served.ts";
 import { type QuickHead, QuickHeads } from "./quick-head.ts";
@@ -97,13 +98,13 @@ export class QuickConnection implements Reads {
     const room = arriving?.room;
     this.#inPlace = room !== undefined;
     const keeps = arriving !== undefined && this.#much && !this.#lingering;
-    this.#memory = room ?? (keeps ? Buffer.allocUnsafeSlow(readBytes) : this.#parts.memory);
+    this.#memory = room ?? (keeps ? Buffer.allocUnsafeSlow(readMemoryBytes) : this.#parts.memory);
     return this.#memory;
   }
 
   came(bytes: number): void {
     const memory = this.#memory;
-    this.#much = bytes > readBytes / 2;
+    this.#much = bytes > readMemoryBytes / 2;
     const chunk = Buffer.from(memory.buffer, memory.byteOffset, bytes);
     // Node.js's parser reads by itself; what it leaves goes the usual way.
     if (this.#handedOver) this.#socket.push(Buffer.from(chunk));

@@ -1,5 +1,5 @@
 import type { Socket } from "node:net";
-import { readBytes } from "./direct-socket.ts";
+import { readMemoryBytes } from "@longshore/core";
 import { QuickConnection, type QuickParts, type SharedParts } from "./quick-connection.ts";
 import { dateLine } from "./reply-head.ts";
 
@@ -15,7 +15,7 @@ export function quickConnections(parts: QuickParts): QuickConnections {
   const live = new Set<QuickConnection>();
   const shared: SharedParts = {
     ...parts,
-    memory: Buffer.allocUnsafeSlow(readBytes),
+    memory: Buffer.allocUnsafeSlow(readMemoryBytes),
     date: dateLine(parts.options.clock),
   };
   return {

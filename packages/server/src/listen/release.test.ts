@@ -1,10 +1,9 @@
 import { once } from "node:events";
 import { connect } from "node:net";
-import { readBody, seededRandom, type WireResponse } from "@longshore/core";
+import { readBody, readMemoryBytes, seededRandom, type WireResponse } from "@longshore/core";
 import { manualClock } from "@longshore/testkit";
 import { describe, expect, it, vi } from "vitest";
 import { on } from "../../test/on-port.ts";
-import { readBytes } from "./direct-socket.ts";
 import { listen } from "./listen.ts";
 import { alignedCopy } from "./release.ts";
 
@@ -46,7 +45,7 @@ describe("memory that nobody looks at any more", () => {
     try {
       const head = (length: number): string =>
         `POST /a HTTP/1.1\r\nhost: x\r\ncontent-length: ${length}\r\n\r\n`;
-      const body = Buffer.alloc(16 * readBytes);
+      const body = Buffer.alloc(16 * readMemoryBytes);
       let heard = "";
       const refused = new Promise<void>((resolve) => {
         // The second is refused once all of the first is here.

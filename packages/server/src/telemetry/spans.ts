@@ -1,4 +1,4 @@
-import { type LongshoreEvent, newSpanId, type Random, type TraceContext } from "@longshore/core";
+import { dropOldest, type LongshoreEvent, newSpanId, type Random, type TraceContext } from "@longshore/core";
 
 /** Another span that one belongs to without lying in it. */
 export interface SpanLink {
@@ -99,10 +99,7 @@ export function spanMaker(
     exchangeBegan({ callId, trace, parentSpanId, atMs, route, tenant }) {
       if (!trace?.sampled) return;
       // One whose reply nobody reads never ends.
-      for (const oldest of open.keys()) {
-        if (open.size < maxOpen) break;
-        open.delete(oldest);
-      }
+      dropOldest(open, maxOpen - 1);
       open.set(callId, {
         trace,
         parentSpanId,

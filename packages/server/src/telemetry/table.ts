@@ -1,4 +1,4 @@
-import { type LongshoreEvent, type Reason, reasons } from "@longshore/core";
+import { dropOldest, type LongshoreEvent, type Reason, reasons } from "@longshore/core";
 import type { Log } from "./log.ts";
 import { inferenceEnded, type Metrics } from "./metrics.ts";
 import type { SpanMaker } from "./spans.ts";
@@ -76,10 +76,7 @@ const table: { readonly [Kind in LongshoreEvent["kind"]]: Mapping<Kind> } = {
     // The engine tells of it, and the server that answers with it, too.
     if (sinks.told.get(callId) === reason) return;
     sinks.told.set(callId, reason);
-    for (const oldest of sinks.told.keys()) {
-      if (sinks.told.size <= maxTold) break;
-      sinks.told.delete(oldest);
-    }
+    dropOldest(sinks.told, maxTold);
     sinks.metrics.failures.add([reason, stage]);
     sinks.spans.failed(event);
     // What a caller did wrong is the caller's to read; what went wrong here is the operator's.

@@ -1,4 +1,4 @@
-import { type Call, checkCall, LongshoreError } from "../../base/index.ts";
+import { type Call, checkCall, dropOldest, LongshoreError } from "../../base/index.ts";
 import { certain, probeHeadBytes } from "../../estimate/index.ts";
 import { endCut, type Segment, startCut } from "../../model/index.ts";
 import {
@@ -362,10 +362,7 @@ class OipEndpoint implements Endpoint {
     const key = knownKey(model, knowledge.description.version);
     this.#known.delete(key);
     this.#known.set(key, knowledge);
-    for (const oldest of this.#known.keys()) {
-      if (this.#known.size <= maxKnown) break;
-      this.#known.delete(oldest);
-    }
+    dropOldest(this.#known, maxKnown);
   }
 
   #track<T>(work: Promise<T>): Promise<T> {
