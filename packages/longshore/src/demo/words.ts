@@ -48,17 +48,20 @@ export function figureWords(scene: Scene, rows: readonly Row[]): string {
   return scene.compares === "accuracy" ? `${(100 - figure).toFixed(1)} % right` : milliseconds(figure);
 }
 
-/** Where the requests of a scene ran, most first: `edge 4, device 2`. */
-export function places(rows: readonly Row[]): string {
+/** Where the requests of a scene ran and how many of them, most first. */
+function counted(rows: readonly Row[]): readonly (readonly [string, number])[] {
   const counts = new Map<string, number>();
-  for (const row of rows) {
-    const where = row.failed === undefined ? row.where : `failed: ${row.failed}`;
-    counts.set(where, (counts.get(where) ?? 0) + 1);
+  for (const { failed, where } of rows) {
+    const way = failed === undefined ? where : `failed: ${failed}`;
+    counts.set(way, (counts.get(way) ?? 0) + 1);
   }
-  return [...counts]
-    .sort((a, b) => b[1] - a[1])
-    .map(([where, count]) => (counts.size === 1 ? where : `${where} x${count}`))
-    .join("; ");
+  return [...counts].sort((a, b) => b[1] - a[1]);
+}
+
+/** The same in words: `edge x4; device x2`. */
+export function places(rows: readonly Row[]): string {
+  const all = counted(rows);
+  return all.map(([where, count]) => (all.length === 1 ? where : `${where} x${count}`)).join("; ");
 }
 
 /** The same without what else was tried and how crossings travelled, for narrow tables. */
@@ -68,10 +71,14 @@ export function placesInShort(rows: readonly Row[]): string {
   );
 }
 
-/** Why the place that answered most often was chosen, in the planner's words. */
+/** Why the requests went where most of them did, in the planner's words; why the first failed where most did. */
 export function mainReason(rows: readonly Row[]): string {
-  const main = places(rows).split(/ x\d|;/)[0];
-  return rows.find((row) => row.where === main)?.because ?? rows[0]?.failure ?? "";
+  const [main] = counted(rows)[0] ?? [];
+  return (
+    rows.find(({ failed, where }) => failed === undefined && where === main)?.because ??
+    rows[0]?.failure ??
+    ""
+  );
 }
 
 /** What came of a scene, in a sentence. */
