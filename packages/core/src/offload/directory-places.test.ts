@@ -1,6 +1,6 @@
 import { simulatedEndpoint, type SimulatedModel, virtualClock, type VirtualClock } from "@longshore/lab";
 import { expect, it } from "vitest";
-import { type LongshoreEvent, seededRandom, sleep } from "../base/index.ts";
+import { LongshoreError, type LongshoreEvent, seededRandom, sleep } from "../base/index.ts";
 import type { Directory } from "../directory/index.ts";
 import type { Endpoint, EndpointInfo } from "../endpoint/index.ts";
 import { isInfeasible } from "../plan/index.ts";
@@ -156,6 +156,17 @@ it("what says slowly what it has is waited for where all that a model was known 
   await clock.runUntil(offloader.infer("toy", { x }));
   list(info("slow"));
   expect((await clock.runUntil(offloader.infer("toy", { x }))).where).toBe("slow");
+});
+
+it("what has just come and says slowly what it has is waited for where all that a model was known from fail", async () => {
+  const clock = virtualClock();
+  const { offloader, list, dialled } = fleet(clock, info("a"));
+  await clock.runUntil(offloader.infer("toy", { x }));
+  dialled[0]!.endpoint.infer = () =>
+    Promise.reject(new LongshoreError("shutting-down", "execute", "a is going"));
+  list(info("a"), info("slow"));
+  const result = await clock.runUntil(offloader.infer("toy", { x }));
+  expect([result.where, result.tookMs > 900]).toEqual(["slow", true]);
 });
 
 it("a place that comes is asked about the models in use at once, and used when it is better", async () => {

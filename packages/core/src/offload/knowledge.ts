@@ -11,11 +11,14 @@ import type { Checks } from "../check/index.ts";
 import { deviceSpeed } from "../estimate/index.ts";
 import { endCut, startCut } from "../model/index.ts";
 import {
-  askedModel,
+  alsoComing,
   type AskedModel,
+  entryOf,
   type Heard,
+  keyOf,
   type KnownModel,
   manyPlaces,
+  newerOf,
   nothingKnown,
   type Places,
   putTogether,
@@ -50,6 +53,8 @@ export interface Knowledge extends Disposable {
    * another one is known elsewhere, it is looked whether what is here was replaced where it came from.
    */
   renewed(model: string, version: string | undefined, digest: string, call: Call): Promise<void>;
+  /** What is known of the same content by now, once places that have just come have said what they have of it; undefined when that is nothing else. */
+  newer(known: KnownModel, call: Call): Promise<KnownModel | undefined>;
   /** Asks every place again about every model in use. */
   refresh(): Promise<void>;
   /** A place refused that content: what it offered is forgotten, by whatever version it was asked for, until it is asked again. */
@@ -65,9 +70,6 @@ const askedBackMs = 1000;
 /** What very many places say is put together no more often than this, in milliseconds; seldomer the more they are. */
 const leastDigestMs = 50;
 const placesPerMs = 20;
-
-/** At most so many models are kept in mind; the one that was used least recently is forgotten. */
-const maxModels = 256;
 
 /** Starts with nothing known. */
 export function knowledgeOf(
@@ -98,22 +100,6 @@ export function knowledgeOf(
 
   const within = (done: Promise<void>, waitMs: number, abort: AbortSignal): Promise<void> =>
     waitAtMost(done, waitMs, abort, clock, "resolve");
-
-  const keyOf = (model: string, version: string | undefined): string =>
-    version === undefined ? model : `${model}/${version}`;
-
-  function entryOf(model: string, version: string | undefined): AskedModel {
-    const key = keyOf(model, version);
-    const found = entries.get(key);
-    if (found) return found;
-    const made = askedModel(model, version, clock.nowMs());
-    entries.set(key, made);
-    if (entries.size > maxModels) {
-      const [oldest] = [...entries].sort(([, a], [, b]) => a.usedAtMs - b.usedAtMs);
-      if (oldest) entries.delete(oldest[0]);
-    }
-    return made;
-  }
 
   const digestOf = (entry: AskedModel): void => putTogether(entry, places.all, device, clock.nowMs());
 
@@ -295,7 +281,7 @@ export function knowledgeOf(
   places.onAdded = (id) => {
     if (closed) return;
     for (const entry of entries.values()) {
-      if (clock.nowMs() - entry.usedAtMs <= idleMs) void askOther(id, entry, []);
+      if (clock.nowMs() - entry.usedAtMs <= idleMs) alsoComing(entry, askOther(id, entry, []));
     }
     keepFresh();
   };
@@ -317,7 +303,7 @@ export function knowledgeOf(
       if (!freshening) keepFresh();
     },
     async learn(model, version, call, question = false) {
-      const entry = entryOf(model, version);
+      const entry = entryOf(entries, model, version, clock.nowMs());
       entry.usedAtMs = clock.nowMs();
       const now = question ? stillKnown(entry, places.all) : settled(entry);
       if (now) return now;
@@ -373,6 +359,8 @@ export function knowledgeOf(
       await wait(parts.lookAgain(), askMs);
       await wait(askLocal(entry, []));
     },
+    newer: (known, call) =>
+      newerOf(entries.values(), known, (done) => within(done, call.deadlineMs - clock.nowMs(), call.abort)),
     async refresh() {
       await Promise.all(
         Array.from(entries.values(), async (entry) => {

@@ -60,11 +60,20 @@ async function followPlans(
   let first = held;
   let exclude = without;
   let broke: LongshoreError | undefined;
-  let sequence = job.sequence;
+  let { known, sequence } = job;
   // What was planned beside one of them does not count: what it led to is as good as what that one would have.
   for (let plans = 1; ; plans++) {
-    const now: Job = sequence === job.sequence ? job : { ...job, sequence };
-    const plan = decide(loop, now, held, exclude, broke, tally);
+    let now: Job = sequence === job.sequence && known === job.known ? job : { ...job, known, sequence };
+    let plan: Plan;
+    try {
+      plan = decide(loop, now, held, exclude, broke, tally);
+    } catch (thrown) {
+      const newer = broke && (await loop.knowledge.newer(known, job.call));
+      if (!newer) throw thrown;
+      known = newer;
+      now = { ...now, known };
+      plan = decide(loop, now, held, exclude, broke, tally);
+    }
     planned(plan, broke !== undefined);
     if (plan.from !== held.cut) held = first;
     if (held.arriving && !plan.legs.every((leg) => sendsOn(loop, held, job, leg))) {

@@ -25,10 +25,39 @@ export interface AskedModel {
   localDone: Promise<void> | undefined;
   /** Until when the first use of the model waits for the first round of questions. */
   newUntilMs: number;
+  /** The first questions to places that came when the model was in use, under way. */
+  readonly coming: Set<Promise<void>>;
+}
+
+/** At most so many models are kept in mind; the one that was used least recently is forgotten. */
+const maxModels = 256;
+
+/** What a model is found by among those that were asked for. */
+export function keyOf(model: string, version: string | undefined): string {
+  return version === undefined ? model : `${model}/${version}`;
+}
+
+/** The model among those that were asked for; one that was not is added. */
+export function entryOf(
+  entries: Map<string, AskedModel>,
+  model: string,
+  version: string | undefined,
+  nowMs: number,
+): AskedModel {
+  const key = keyOf(model, version);
+  const found = entries.get(key);
+  if (found) return found;
+  const made = askedModel(model, version, nowMs);
+  entries.set(key, made);
+  if (entries.size > maxModels) {
+    const [oldest] = [...entries].sort(([, a], [, b]) => a.usedAtMs - b.usedAtMs);
+    if (oldest) entries.delete(oldest[0]);
+  }
+  return made;
 }
 
 /** Nothing was heard yet. */
-export function askedModel(model: string, version: string | undefined, nowMs: number): AskedModel {
+function askedModel(model: string, version: string | undefined, nowMs: number): AskedModel {
   return {
     model,
     version,
@@ -44,6 +73,7 @@ export function askedModel(model: string, version: string | undefined, nowMs: nu
     digesting: undefined,
     localDone: undefined,
     newUntilMs: Infinity,
+    coming: new Set(),
   };
 }
 
@@ -72,4 +102,23 @@ export function stillKnown(
     if (holds && places.get(id)?.endpoint === endpoint) return entry.known;
   }
   return places.size > 0 ? undefined : entry.known;
+}
+
+/** Notes that a place which has just come is being asked. */
+export function alsoComing({ coming }: AskedModel, asked: Promise<void>): void {
+  coming.add(asked);
+  void asked.finally(() => coming.delete(asked));
+}
+
+/** What is known of the same content now, once those that have just come have said what they have; undefined when nothing else. */
+export async function newerOf(
+  entries: Iterable<AskedModel>,
+  known: KnownModel,
+  wait: (done: Promise<void>) => Promise<void>,
+): Promise<KnownModel | undefined> {
+  const same = (entry: AskedModel): boolean => entry.known?.description.digest === known.description.digest;
+  const asked = [...entries].filter(same);
+  const coming = asked.flatMap((entry) => [...entry.coming]);
+  await wait(Promise.all(coming).then(() => undefined));
+  return asked.find((entry) => entry.known !== known && same(entry))?.known;
 }
