@@ -1,4 +1,5 @@
 export * from "./call.ts";
+export * from "./chain.ts";
 export * from "./clock.ts";
 export * from "./drop-oldest.ts";
 export * from "./error.ts";
@@ -7,8 +8,10 @@ export * from "./fan-out.ts";
 export * from "./json.ts";
 export * from "./metrics-text.ts";
 export * from "./once.ts";
+export * from "./passing-map.ts";
 export * from "./random.ts";
 export * from "./reasons.ts";
+export * from "./under-way.ts";
 export * from "./until-ended.ts";
 export * from "./when-aborted.ts";
 export * from "./steps.ts";

@@ -1,9 +1,11 @@
+import { Chain } from "./chain.ts";
+
 /**
  * A signal that never fires, for calls that nobody can end. One for all: `whenAborted` keeps no listeners on it.
  */
 export const neverAborted: AbortSignal = new AbortController().signal;
 
-const listeners = new WeakMap<AbortSignal, Set<() => void>>();
+const listeners = new WeakMap<AbortSignal, Chain<() => void>>();
 
 /**
  * Calls `listener` once when `abort` fires. Returns how to take that back. However many wait for one signal, the signal
@@ -14,20 +16,21 @@ export function whenAborted(abort: AbortSignal, listener: () => void): () => voi
   if (abort === neverAborted) return nothing;
   let waiting = listeners.get(abort);
   if (!waiting) {
-    const all = new Set<() => void>();
+    const all = new Chain<() => void>();
     const tell = (): void => {
       listeners.delete(abort);
-      for (const one of all) one();
+      for (let one = all.first; one; one = all.first) {
+        all.remove(one);
+        one.value();
+      }
     };
     abort.addEventListener("abort", tell, { once: true });
     listeners.set(abort, all);
     waiting = all;
   }
   const all = waiting;
-  // A wrapper of its own: the same function may wait twice.
-  const entry = (): void => listener();
-  all.add(entry);
-  return () => void all.delete(entry);
+  const link = all.add(listener);
+  return () => void all.remove(link);
 }
 
 /** Whether nobody waits for it by `whenAborted`. */

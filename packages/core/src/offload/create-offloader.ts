@@ -5,6 +5,7 @@ import {
   ownCall,
   randomId,
   type Reason,
+  UnderWay,
 } from "../base/index.ts";
 import { declaredInputs, type InferenceResponse } from "../endpoint/index.ts";
 import { meanOf } from "../estimate/index.ts";
@@ -51,7 +52,7 @@ export function createOffloader(parts: OffloadParts): Offloader {
 
 class LoopOffloader implements Offloader {
   readonly #loop: Loop;
-  readonly #underWay = new Set<Promise<unknown>>();
+  readonly #underWay = new UnderWay();
   /** Answers that readers are in the midst of. */
   readonly #read = new Set<AsyncIterator<InferenceResponse>>();
   #closed: Promise<void> | undefined;
@@ -61,13 +62,15 @@ class LoopOffloader implements Offloader {
   }
 
   infer(model: string, inputs: Inputs, limits: Limits = {}): Promise<Result> {
-    return this.#track(this.#infer(model, inputs, limits, undefined).then(({ result }) => result));
+    return this.#underWay.track(this.#infer(model, inputs, limits, undefined).then(({ result }) => result));
   }
 
   async *answers(model: string, inputs: Inputs, limits: Limits = {}): AsyncIterable<Answer> {
     const told = this.#telling(model);
     try {
-      const { job } = await this.#track(Promise.resolve(this.#prepare(model, inputs, limits, undefined)));
+      const { job } = await this.#underWay.track(
+        Promise.resolve(this.#prepare(model, inputs, limits, undefined)),
+      );
       told.accepted(job.call.id);
       this.#refuseClosed();
       yield* this.#each(job, (thrown) => this.#anew(thrown, job, model, inputs, limits));
@@ -91,12 +94,12 @@ class LoopOffloader implements Offloader {
     } catch (thrown) {
       if (begun || !anew) throw thrown;
       if (isReplaced(thrown, job.known)) this.#refuseClosed();
-      yield* this.#each(await this.#track(anew(thrown)));
+      yield* this.#each(await this.#underWay.track(anew(thrown)));
     }
   }
 
   async *#single(job: Job): AsyncIterable<Answer> {
-    const { response, leg } = await this.#track(runJob(this.#loop, job));
+    const { response, leg } = await this.#underWay.track(runJob(this.#loop, job));
     yield { outputs: response.outputs, where: leg.endpoint };
   }
 
@@ -106,7 +109,7 @@ class LoopOffloader implements Offloader {
     this.#read.add(answers);
     try {
       for (;;) {
-        const one = await this.#track(answers.next());
+        const one = await this.#underWay.track(answers.next());
         // Closed meanwhile.
         if (!this.#read.has(answers)) this.#refuseClosed();
         if (one.done === true) return;
@@ -125,7 +128,7 @@ class LoopOffloader implements Offloader {
       id: line.id,
       next: (inputs, { end = false, ...own }: StepLimits = {}) =>
         line.next(end, async (step) => {
-          const { result, outcome } = await this.#track(
+          const { result, outcome } = await this.#underWay.track(
             this.#infer(model, inputs, { ...limits, ...own }, step),
           );
           const { state, stateSeal: seal } = outcome.response;
@@ -152,7 +155,9 @@ class LoopOffloader implements Offloader {
         const isFree = besideOthers && !limits.objective;
         const pace = isFree && planLimits(this.#loop, limits).objective === "latency";
         const asked: Limits = pace ? { ...own, objective: "throughput" } : own;
-        return this.#track(this.#infer(model, inputs, asked, undefined, true).then(({ result }) => result));
+        return this.#underWay.track(
+          this.#infer(model, inputs, asked, undefined, true).then(({ result }) => result),
+        );
       },
     });
   }
@@ -172,7 +177,7 @@ class LoopOffloader implements Offloader {
     const known = knowledge.known(model, undefined);
     if (!known) {
       // Asked for now, so that the next question has an answer.
-      void this.#track(
+      void this.#underWay.track(
         knowledge.learn(model, undefined, callFor(this.#loop, {}, undefined)).catch(() => undefined),
       );
       return "unavailable";
@@ -201,7 +206,7 @@ class LoopOffloader implements Offloader {
   }
 
   async #close(): Promise<void> {
-    await Promise.allSettled(this.#underWay);
+    await this.#underWay.over();
     const left = [...this.#read];
     this.#read.clear();
     await Promise.allSettled(left.map(async (answers) => answers.return?.()));
@@ -213,13 +218,6 @@ class LoopOffloader implements Offloader {
   /** State is worth fetching only where there is somewhere else to go with it. */
   #couldMove(): boolean {
     return this.#loop.places.all.size + (this.#loop.local ? 1 : 0) > 1;
-  }
-
-  #track<T>(work: Promise<T>): Promise<T> {
-    const over = (): void => void this.#underWay.delete(work);
-    this.#underWay.add(work);
-    work.then(over, over);
-    return work;
   }
 
   #refuseClosed(): void {

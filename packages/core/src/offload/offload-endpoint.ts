@@ -1,4 +1,4 @@
-import { type Call, checkFresh, LongshoreError, ownCall, type Writable } from "../base/index.ts";
+import { type Call, checkFresh, LongshoreError, ownCall, UnderWay, type Writable } from "../base/index.ts";
 import {
   type Endpoint,
   type EndpointInfo,
@@ -70,8 +70,7 @@ class LoopEndpoint implements OffloadEndpoint {
   readonly sendsOn = true;
   readonly #loop: Loop;
   readonly #sequences: HeldSequences = heldSequences();
-  readonly #underWay = new Set<Promise<unknown>>();
-  #inFlight = 0;
+  readonly #underWay = new UnderWay();
   #closed: Promise<void> | undefined;
 
   constructor(info: EndpointInfo, loop: Loop) {
@@ -164,15 +163,7 @@ class LoopEndpoint implements OffloadEndpoint {
   }
 
   infer(request: InferenceRequest, call: Call): Promise<InferenceResponse> {
-    const work = this.#infer(request, call);
-    const over = (): void => {
-      this.#underWay.delete(work);
-      this.#inFlight--;
-    };
-    this.#underWay.add(work);
-    this.#inFlight++;
-    work.then(over, over);
-    return work;
+    return this.#underWay.track(this.#infer(request, call));
   }
 
   /** See `Endpoint.admit`: refuses at once what no place is left for, and holds a place of the engine here where that is to run it. */
@@ -188,9 +179,7 @@ class LoopEndpoint implements OffloadEndpoint {
 
   async *inferStream(request: InferenceRequest, call: Call): AsyncIterable<InferenceResponse> {
     let resolve = (): void => undefined;
-    const promise = new Promise<void>((over) => (resolve = over));
-    this.#underWay.add(promise);
-    this.#inFlight++;
+    void this.#underWay.track(new Promise<void>((over) => (resolve = over)));
     try {
       const { known, job } = await this.#take(request, call);
       if (known.description.decoupled !== true) {
@@ -204,15 +193,13 @@ class LoopEndpoint implements OffloadEndpoint {
         yield this.#respond(request, { response, tally });
       }
     } finally {
-      this.#underWay.delete(promise);
-      this.#inFlight--;
       resolve();
     }
   }
 
   close(): Promise<void> {
     this.#closed ??= (async () => {
-      await Promise.allSettled(this.#underWay);
+      await this.#underWay.over();
       this.#loop.stop();
       await this.#loop.places.closeAll();
       await this.#loop.local?.close();
@@ -376,14 +363,14 @@ class LoopEndpoint implements OffloadEndpoint {
 
   /** Its own load; the answering place's report speaks for this one only when that place is here. */
   #load({ load }: InferenceResponse, forwarded: boolean): LoadReport {
-    if (load && !forwarded) return { ...load, inFlight: Math.max(load.inFlight, this.#inFlight) };
+    if (load && !forwarded) return { ...load, inFlight: Math.max(load.inFlight, this.#underWay.size) };
     return this.loadReport();
   }
 
   loadReport(): LoadReport {
     const { work, clock } = this.#loop;
     const nowMs = clock.nowMs();
-    return { atMs: nowMs, cpuRatio: 0, inFlight: this.#inFlight, queueMs: work.queueMs(nowMs) };
+    return { atMs: nowMs, cpuRatio: 0, inFlight: this.#underWay.size, queueMs: work.queueMs(nowMs) };
   }
 }
 

@@ -1,5 +1,6 @@
 import {
   type Call,
+  Chain,
   type Clock,
   type EndpointInfo,
   LongshoreError,
@@ -69,15 +70,10 @@ export function isShed(thrown: unknown): boolean {
 class KeptPass implements Pass {
   readonly variant: string;
   readonly grantedMs: number;
-  readonly #taken: (pass: KeptPass) => void;
+  readonly #taken: () => void;
   #left: Admission | undefined;
 
-  constructor(
-    variant: string,
-    admission: Admission | undefined,
-    grantedMs: number,
-    taken: (pass: KeptPass) => void,
-  ) {
+  constructor(variant: string, admission: Admission | undefined, grantedMs: number, taken: () => void) {
     this.variant = variant;
     this.grantedMs = grantedMs;
     this.#taken = taken;
@@ -87,7 +83,7 @@ class KeptPass implements Pass {
   take(): Admission | undefined {
     const left = this.#left;
     this.#left = undefined;
-    this.#taken(this);
+    this.#taken();
     return left;
   }
 
@@ -104,7 +100,7 @@ export function ownPass(pass: Disposable | undefined): Pass | undefined {
 export function doors(parts: DoorParts): Doors {
   const known = new Map<string, Door>();
   /** Passes that nobody has taken yet, the oldest first. */
-  const kept = new Set<KeptPass>();
+  const kept = new Chain<KeptPass>();
   /** The last that was asked for, which is the next as a rule: texts are put together and looked up for each request. */
   let last = { model: "", version: "", variant: "", from: "", to: "", key: "///.." };
   const keyOf = ({ model, version, from, to }: Segment, variant: string): string => {
@@ -130,8 +126,8 @@ export function doors(parts: DoorParts): Doors {
   }
 
   function passFor(variant: string, admission: Admission | undefined): KeptPass {
-    const pass = new KeptPass(variant, admission, parts.clock.nowMs(), (one) => kept.delete(one));
-    if (admission) kept.add(pass);
+    const pass = new KeptPass(variant, admission, parts.clock.nowMs(), () => link && kept.remove(link));
+    const link = admission && kept.add(pass);
     return pass;
   }
 
@@ -139,10 +135,8 @@ export function doors(parts: DoorParts): Doors {
   function lapse(): boolean {
     const beforeMs = parts.clock.nowMs() - keptMs;
     const size = kept.size;
-    for (const pass of kept) {
-      if (pass.grantedMs > beforeMs) break;
-      pass[Symbol.dispose]();
-    }
+    for (let link = kept.first; link && link.value.grantedMs <= beforeMs; link = kept.first)
+      link.value[Symbol.dispose]();
     return kept.size < size;
   }
 

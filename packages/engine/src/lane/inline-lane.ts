@@ -4,6 +4,7 @@ import {
   LongshoreError,
   type Tensor,
   type Tensors,
+  UnderWay,
   untilAborted,
 } from "@longshore/core";
 import type { TransformSet } from "../transform/index.ts";
@@ -28,7 +29,7 @@ function owned(results: Tensors, lent: Tensors): Tensors {
  */
 export function inlineLane(transforms: TransformSet, clock: Clock): Lane {
   const runner = chainRunner(transforms);
-  const running = new Set<Promise<unknown>>();
+  const running = new UnderWay();
   let closed = false;
   return {
     async run(chain, values, keep, call) {
@@ -38,18 +39,13 @@ export function inlineLane(transforms: TransformSet, clock: Clock): Lane {
         nowMs: () => clock.nowMs(),
         check: () => checkCall(call, clock, "execute"),
       });
-      running.add(work);
-      try {
-        const { values: results, tookMs } = await untilAborted(work, call.abort, "execute");
-        return { values: owned(results, values), tookMs };
-      } finally {
-        // the set only serves close(), which does not care how a chain ended
-        void work.catch(() => undefined).finally(() => running.delete(work));
-      }
+      const ended = untilAborted(running.track(work), call.abort, "execute");
+      const { values: results, tookMs } = await ended;
+      return { values: owned(results, values), tookMs };
     },
     async close() {
       closed = true;
-      await Promise.allSettled(running);
+      await running.over();
     },
   };
 }

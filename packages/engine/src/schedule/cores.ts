@@ -1,4 +1,4 @@
-import type { Clock, TenantId } from "@longshore/core";
+import { Chain, type Clock, type Chained, type TenantId } from "@longshore/core";
 import { type Due, fairQueue, type Flow } from "./fair-queue.ts";
 import { filledUntil } from "./forecast.ts";
 
@@ -84,8 +84,8 @@ interface Under {
 export function coresOf(count: number, weightOf: (tenant: TenantId) => number, clock: Clock): Cores {
   const users = new Set<User>();
   const queue = fairQueue<Entry>(weightOf);
-  const under = new Map<CoreRun, Under>();
-  let beside: CoreRun | undefined;
+  const under = new Chain<Under>();
+  let beside: Chained<Under> | undefined;
   let next: User | undefined;
   let seats = count;
   let idleSinceMs = 0;
@@ -98,7 +98,8 @@ export function coresOf(count: number, weightOf: (tenant: TenantId) => number, c
   /** Runs that keep others waiting. */
   function holding(nowMs: number): readonly Under[] {
     const all: Under[] = [];
-    for (const [run, one] of under) if (run !== beside && nowMs < one.longAtMs) all.push(one);
+    for (let run = under.first; run; run = run.after)
+      if (run !== beside && nowMs < run.value.longAtMs) all.push(run.value);
     return all;
   }
 
@@ -122,27 +123,26 @@ export function coresOf(count: number, weightOf: (tenant: TenantId) => number, c
   function short(expectedMs: number, nowMs: number): boolean {
     if (beside || !(expectedMs > 0)) return false;
     let firstMs = Infinity;
-    for (const { endMs } of under.values()) firstMs = Math.min(firstMs, endMs);
+    for (let run = under.first; run; run = run.after) firstMs = Math.min(firstMs, run.value.endMs);
     return expectedMs <= besideRatio * (firstMs - nowMs);
   }
 
   function begin(tenant: TenantId, expectedMs: number, nowMs: number, extra: boolean): CoreRun {
     queue.begin(tenant, expectedMs, under.size === 0 ? nowMs - idleSinceMs : 0);
-    const run: CoreRun = {
+    const run = under.add({
+      endMs: nowMs + expectedMs,
+      longAtMs: nowMs + Math.max(longMs, longRatio * expectedMs),
+    });
+    if (extra) beside = run;
+    return {
       expectedMs,
       give(atMs) {
-        if (!under.delete(run)) return;
+        if (!under.remove(run)) return;
         if (beside === run) beside = undefined;
         if (under.size === 0) idleSinceMs = atMs;
         if (queue.length > 0) queueMicrotask(() => wake(atMs));
       },
     };
-    under.set(run, {
-      endMs: nowMs + expectedMs,
-      longAtMs: nowMs + Math.max(longMs, longRatio * expectedMs),
-    });
-    if (extra) beside = run;
-    return run;
   }
 
   /** Calls those who are next for as long as there is a core, and one that can go beside. */

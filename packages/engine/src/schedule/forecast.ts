@@ -1,4 +1,4 @@
-import type { TenantId } from "@longshore/core";
+import type { Chain, TenantId } from "@longshore/core";
 import { type Due, type FairQueue, placeOf } from "./fair-queue.ts";
 import type { RunTimes } from "./run-times.ts";
 import type { Ticket } from "./tickets.ts";
@@ -23,7 +23,7 @@ export interface Forecast {
 /** What a forecast looks at. */
 export interface Outlook {
   readonly queue: FairQueue<Due & { readonly rows: number }>;
-  readonly pending: Iterable<Ticket>;
+  readonly pending: Pick<Chain<Ticket>, "first">;
   readonly times: RunTimes;
   /** How long each instance stays busy. */
   readonly freeMs: readonly number[];
@@ -64,7 +64,8 @@ function ahead(
     rows += items[index]?.rows ?? 0;
     if (place !== items.length) workMs += items[index]?.workMs ?? 0;
   }
-  for (const ticket of pending) {
+  for (let link = pending.first; link; link = link.after) {
+    const ticket = link.value;
     if (ticket.tenant !== tenant || ticket.deadlineMs > deadlineMs) continue;
     rows += ticket.rows;
     workMs += workOf(ticket.rows, times, ticket.rows);
@@ -92,7 +93,8 @@ interface Rival {
 function rivals({ tenant }: Prospect, ownMs: number, outlook: Outlook): readonly Rival[] {
   const { queue, pending, times, nowMs } = outlook;
   const granted = new Map<TenantId, number>();
-  for (const ticket of pending) {
+  for (let link = pending.first; link; link = link.after) {
+    const ticket = link.value;
     if (ticket.tenant === tenant) continue;
     const workMs = workOf(ticket.rows, times, ticket.rows);
     granted.set(ticket.tenant, (granted.get(ticket.tenant) ?? 0) + workMs);

@@ -40,7 +40,8 @@ export function loadReport(
     for (const item of flow.items) rows += item.rows;
     tenants.add(flow.tenant);
   }
-  for (const ticket of pending) {
+  for (let link = pending.first; link; link = link.after) {
+    const ticket = link.value;
     workMs += workOf(ticket.rows, times, Math.min(maxBatchSize, ticket.rows));
     rows += ticket.rows;
     tenants.add(ticket.tenant);

@@ -1,4 +1,4 @@
-import { type Call, LongshoreError, type TenantId } from "@longshore/core";
+import { type Call, Chain, type Chained, LongshoreError, PassingMap, type TenantId } from "@longshore/core";
 
 /** A place that admission has granted; work that is still to come counts as waiting. Dispose it when the request ends. */
 export interface Ticket extends Disposable {
@@ -14,7 +14,7 @@ export interface Ticket extends Disposable {
 export interface TicketDesk {
   readonly count: number;
   /** Those whose work is still to come. */
-  readonly pending: ReadonlySet<Ticket>;
+  readonly pending: Pick<Chain<Ticket>, "first" | "size">;
   /**
    * Throws `queue-full` with the time that one place takes to become free. When all places are taken and a tenant has more
    * than its share, `evict` is asked to make it give one up for a tenant that has less.
@@ -35,34 +35,23 @@ export interface DeskParts {
 
 /** At most `most` tickets at a time. */
 export function ticketDesk({ name, most, weightOf, evict, returned }: DeskParts): TicketDesk {
-  const open = new Set<Ticket>();
-  const pending = new Set<Ticket>();
-  const held = new Map<TenantId, number>();
+  let open = 0;
+  const pending = new Chain<Ticket>();
+  const held = new PassingMap<TenantId, number>();
 
-  /** The tenant with the most places for its weight, when that is more than the newcomer's would be with one more. */
-  function greedier(newcomer: TenantId): TenantId | undefined {
+  /** Takes a place from the tenant with the most for its weight, when that is more than the newcomer's would be with one more. */
+  function makeRoom(newcomer: TenantId): boolean {
     const share = (tenant: TenantId, more: number): number =>
       ((held.get(tenant) ?? 0) + more) / Math.max(1e-6, weightOf(tenant));
     let most: TenantId | undefined;
-    for (const tenant of held.keys()) if (!most || share(tenant, 0) > share(most, 0)) most = tenant;
-    return most !== undefined && most !== newcomer && share(most, 0) > share(newcomer, 1) ? most : undefined;
-  }
-
-  function makeRoom(newcomer: TenantId): boolean {
-    const tenant = greedier(newcomer);
-    return tenant !== undefined && evict(tenant);
+    for (const [tenant] of held.entries()) if (!most || share(tenant, 0) > share(most, 0)) most = tenant;
+    return most !== undefined && most !== newcomer && share(most, 0) > share(newcomer, 1) && evict(most);
   }
 
   const desk: Desk = {
-    holds: (ticket) => open.has(ticket),
-    waits(ticket, still) {
-      if (still) pending.add(ticket);
-      else pending.delete(ticket);
-    },
-    giveBack(ticket) {
-      if (!open.delete(ticket)) return;
-      pending.delete(ticket);
-      const { tenant } = ticket;
+    pending,
+    returned({ tenant }) {
+      open--;
       const fewer = (held.get(tenant) ?? 1) - 1;
       if (fewer > 0) held.set(tenant, fewer);
       else held.delete(tenant);
@@ -72,23 +61,22 @@ export function ticketDesk({ name, most, weightOf, evict, returned }: DeskParts)
 
   return {
     get count(): number {
-      return open.size;
+      return open;
     },
     pending,
     grant(rows, { tenant, deadlineMs }, rowMs) {
       // Whoever was made to leave gives its place back a moment later; until then there is one too many, and not more.
-      const full = open.size >= most && !(open.size === most && makeRoom(tenant));
+      const full = open >= most && !(open === most && makeRoom(tenant));
       if (full) {
         throw new LongshoreError(
           "queue-full",
           "admission",
-          `${open.size} requests for ${name} are under way; at most ${most} are taken`,
+          `${open} requests for ${name} are under way; at most ${most} are taken`,
           { retryAfterMs: Math.max(1, Math.ceil(rowMs)) },
         );
       }
       const ticket = new Place(tenant, deadlineMs, rows, desk);
-      open.add(ticket);
-      if (rows > 0) pending.add(ticket);
+      open++;
       held.set(tenant, (held.get(tenant) ?? 0) + 1);
       return ticket;
     },
@@ -97,10 +85,10 @@ export function ticketDesk({ name, most, weightOf, evict, returned }: DeskParts)
 
 /** What a ticket asks of the desk that granted it. */
 interface Desk {
-  holds(ticket: Ticket): boolean;
-  /** Work of that ticket is still to come, or all of it is here. */
-  waits(ticket: Ticket, still: boolean): void;
-  giveBack(ticket: Ticket): void;
+  /** Those whose work is still to come. */
+  readonly pending: Chain<Ticket>;
+  /** Called once for each. */
+  returned(ticket: Ticket): void;
 }
 
 class Place implements Ticket {
@@ -108,20 +96,35 @@ class Place implements Ticket {
   readonly deadlineMs: number;
   rows: number;
   readonly #desk: Desk;
+  #isOpen = true;
+  /** While its work is still to come. */
+  #link: Chained<Ticket> | undefined;
 
   constructor(tenant: TenantId, deadlineMs: number, rows: number, desk: Desk) {
     this.tenant = tenant;
     this.deadlineMs = deadlineMs;
     this.rows = rows;
     this.#desk = desk;
+    this.#link = rows > 0 ? desk.pending.add(this) : undefined;
   }
 
   expect(count: number): void {
     this.rows = Math.max(0, count);
-    this.#desk.waits(this, this.rows > 0 && this.#desk.holds(this));
+    this.#waits(this.rows > 0 && this.#isOpen);
+  }
+
+  #waits(still: boolean): void {
+    if (still) this.#link ??= this.#desk.pending.add(this);
+    else if (this.#link) {
+      this.#desk.pending.remove(this.#link);
+      this.#link = undefined;
+    }
   }
 
   [Symbol.dispose](): void {
-    this.#desk.giveBack(this);
+    if (!this.#isOpen) return;
+    this.#isOpen = false;
+    this.#waits(false);
+    this.#desk.returned(this);
   }
 }

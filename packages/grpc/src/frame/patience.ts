@@ -1,4 +1,4 @@
-import type { Clock } from "@longshore/core";
+import { Chain, type Clock } from "@longshore/core";
 
 /**
  * Time limits for what is waited for on a connection. Almost nothing that is waited for is ever late, so one timer looks
@@ -16,16 +16,15 @@ interface Wait {
 
 /** @param forMs How long anything is waited for. */
 export function createPatience(clock: Clock, forMs: number): Patience {
-  const waits = new Set<Wait>();
+  const waits = new Chain<Wait>();
   let looking = false;
   const look = (): void => {
     looking = false;
     const nowMs = clock.nowMs();
-    for (const wait of waits) {
-      // In the order in which they began, so the first that is not due ends it.
-      if (wait.dueMs > nowMs) break;
-      waits.delete(wait);
-      wait.late();
+    // In the order in which they began, so the first that is not due ends it.
+    for (let link = waits.first; link && link.value.dueMs <= nowMs; link = waits.first) {
+      waits.remove(link);
+      link.value.late();
     }
     if (waits.size > 0) start();
   };
@@ -36,10 +35,9 @@ export function createPatience(clock: Clock, forMs: number): Patience {
   };
   return {
     wait(late) {
-      const wait = { dueMs: clock.nowMs() + forMs, late };
-      waits.add(wait);
+      const link = waits.add({ dueMs: clock.nowMs() + forMs, late });
       start();
-      return { [Symbol.dispose]: () => void waits.delete(wait) };
+      return { [Symbol.dispose]: () => void waits.remove(link) };
     },
   };
 }

@@ -28,6 +28,7 @@ import type { CompleteOptions } from "./options.ts";
 import { QuickStream, type StreamOwner } from "./quick-stream.ts";
 import { readSocket } from "./read-socket.ts";
 import { SocketWriter } from "./socket-writer.ts";
+import { StreamList } from "./stream-list.ts";
 
 /*
  * Node.js frames HTTP/2 for everybody, in C++ with a stream of JavaScript for each call, and crosses between the two many
@@ -70,9 +71,9 @@ export class QuickSession implements FrameTaker, StreamOwner {
   readonly #reader: FrameReader;
   readonly #heads: HeadReader;
   readonly #writer: SocketWriter;
-  readonly #streams = new Map<number, QuickStream>();
+  readonly #streams = new StreamList();
   /** Those that have something to send and room in their windows, in their turn. */
-  readonly #ready = new Set<QuickStream>();
+  readonly #ready = new StreamList();
   /** The highest stream that the client has begun. */
   #newest = 0;
   #settled = false;
@@ -145,12 +146,12 @@ export class QuickSession implements FrameTaker, StreamOwner {
   };
 
   /** Whether more of a call has yet to come. */
-  readonly #expects = (): boolean => [...this.#streams.values()].some(({ allHere }) => !allHere);
+  readonly #expects = (): boolean => this.#streams.all.some(({ allHere }) => !allHere);
 
   readonly #onClose = (): void => {
     this.#over = true;
     this.#reader.stop();
-    for (const stream of this.#streams.values()) stream.close();
+    for (const stream of this.#streams.all) stream.close();
     this.#left();
   };
 
@@ -169,7 +170,7 @@ export class QuickSession implements FrameTaker, StreamOwner {
     if (this.#over) return;
     this.send(numberFrame(frameTypes.goAway, 0, this.#newest, code));
     this.#end();
-    for (const stream of this.#streams.values()) stream.close();
+    for (const stream of this.#streams.all) stream.close();
   }
 
   send(bytes: string | Uint8Array): void {
@@ -205,21 +206,21 @@ export class QuickSession implements FrameTaker, StreamOwner {
   breakOff(id: number, code: number): void {
     this.send(numberFrame(frameTypes.reset, id, code));
     this.#brokenOff.add(id);
-    this.#streams.get(id)?.close();
+    this.#streams.find(id)?.close();
   }
 
   forget(stream: QuickStream): void {
-    this.#streams.delete(stream.id);
-    this.#ready.delete(stream);
+    this.#streams.remove(stream);
+    this.#ready.remove(stream);
     if (this.#receiving === stream) this.#receiving = undefined;
     this.#endOnceIdle();
   }
 
   /** Lets streams send in turns, a frame each, until the client's windows or the socket are full. */
   #pump(): void {
-    for (const stream of this.#ready) {
-      if (this.#sendWindow <= 0 || !this.#writer.hasRoom) return;
-      this.#ready.delete(stream);
+    while (this.#sendWindow > 0 && this.#writer.hasRoom) {
+      const stream = this.#ready.take();
+      if (!stream) return;
       const sent = stream.sendSome(Math.min(this.#frameBytes, this.#sendWindow));
       this.#sendWindow -= sent;
       // One whose own window is used up comes again when that opens.
@@ -237,7 +238,7 @@ export class QuickSession implements FrameTaker, StreamOwner {
       this.#window += this.#received;
       this.#received = 0;
     }
-    const stream = this.#streams.get(id);
+    const stream = this.#streams.find(id);
     this.#receiving = stream;
     if (!stream) return this.#late(id);
     if (stream.allHere) this.#refuse(id, codes.streamClosed);
@@ -314,7 +315,7 @@ export class QuickSession implements FrameTaker, StreamOwner {
     if (read === "broken") return this.broken(codes.compression);
     if (id <= this.#newest) {
       // Trailers, of which calls have no use.
-      const stream = this.#streams.get(id);
+      const stream = this.#streams.find(id);
       if (!stream) return this.#late(id);
       if (stream.allHere) this.#refuse(id, codes.streamClosed);
       else if (!last || !stream.cameLast()) this.#refuse(id, codes.protocol);
@@ -327,8 +328,7 @@ export class QuickSession implements FrameTaker, StreamOwner {
       return this.#refuse(id, codes.refused);
     const { head, announced } = read;
     const stream = new QuickStream(this, id, head, this.#peer, this.#streamWindow, announced, last);
-    this.#streams.set(id, stream);
-    this.#parts.serve(stream);
+    this.#parts.serve(this.#streams.add(stream));
   }
 
   #settings(flag: number, id: number, payload: Uint8Array): void {
@@ -344,7 +344,7 @@ export class QuickSession implements FrameTaker, StreamOwner {
     for (let at = 0; at < payload.byteLength && !this.#over; at += 6)
       this.#setting(number16(payload, at), number32(payload, at + 2));
     const more = this.#streamWindow - before;
-    for (const stream of more === 0 ? [] : this.#streams.values())
+    for (const stream of more === 0 ? [] : this.#streams.all)
       if (!stream.widen(more)) return this.broken(codes.flowControl);
     this.send(frameHead(0, frameTypes.settings, flags.ack, 0));
   }
@@ -380,7 +380,7 @@ export class QuickSession implements FrameTaker, StreamOwner {
       return this.#pump();
     }
     if (this.#isIdle(id)) return this.broken(codes.protocol);
-    const stream = this.#streams.get(id);
+    const stream = this.#streams.find(id);
     if (!stream) return;
     if (more === 0) this.#refuse(id, codes.protocol);
     else if (!stream.widen(more)) this.#refuse(id, codes.flowControl);
@@ -389,7 +389,7 @@ export class QuickSession implements FrameTaker, StreamOwner {
   #reset(id: number, payload: Uint8Array): void {
     if (payload.byteLength !== 4) return this.broken(codes.frameSize);
     if (this.#isIdle(id)) return this.broken(codes.protocol);
-    this.#streams.get(id)?.close();
+    this.#streams.find(id)?.close();
     this.#countReset();
   }
 

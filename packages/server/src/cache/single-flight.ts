@@ -11,6 +11,7 @@ import {
   type Clock,
   LongshoreError,
   ownCall,
+  PassingMap,
   type Reason,
   SpareControllers,
   untilEnded,
@@ -51,7 +52,7 @@ const leadersOwn: readonly Reason[] = [
 
 /** Nothing under way. */
 export function singleFlight<T>(clock: Clock): SingleFlight<T> {
-  const flights = new Map<string, Flight<T>>();
+  const flights = new PassingMap<string, Flight<T>>();
   const spare = new SpareControllers();
 
   function begin(key: string, call: Call, run: (call: Call) => Promise<T>): Flight<T> {

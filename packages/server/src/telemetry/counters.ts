@@ -1,4 +1,4 @@
-import type { LongshoreEvent, Observer, Reason } from "@longshore/core";
+import { type LongshoreEvent, type Observer, PassingMap, type Reason } from "@longshore/core";
 
 /** How often, and how long in all, as Triton's statistics have it. */
 export interface CountAndTime {
@@ -163,7 +163,10 @@ export function createCounters(wallMs: () => number = () => 0): Counters {
   const memoryOf = new Map<string, number>();
   const replies = new Map<number, number>();
   /** Requests under way, whether their first run has yet to begin, and whether it was that of a step. */
-  const open = new Map<string, { readonly counters: ModelCounters; waits: boolean; inSteps: boolean }>();
+  const open = new PassingMap<
+    string,
+    { readonly counters: ModelCounters; waits: boolean; inSteps: boolean }
+  >();
   /** Batches of models inside pipelines, which nobody asked for themselves, with what their members waited in all. */
   const inner = new WeakMap<readonly string[], number>();
 

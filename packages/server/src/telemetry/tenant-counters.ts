@@ -1,4 +1,4 @@
-import type { Observer } from "@longshore/core";
+import { type Observer, PassingMap } from "@longshore/core";
 import { type Counters, createCounters } from "./counters.ts";
 
 /** Counters of each tenant's own requests: how much others ask is nobody's business. */
@@ -15,7 +15,7 @@ const maxOpen = 65_536;
 /** Counters by tenant, from the events of a server: which request is whose, its exchange says first. */
 export function createTenantCounters(wallMs: () => number): TenantCounters {
   const tenants = new Map<string, Counters>();
-  const openCalls = new Map<string, Counters>();
+  const openCalls = new PassingMap<string, Counters>();
   const of = (tenant: string): Counters => tenants.get(tenant) ?? createCounters(wallMs);
   const kept = (tenant: string): Counters => {
     const counters = of(tenant);

@@ -1,4 +1,4 @@
-import { type Call, checkCall, dropOldest, LongshoreError } from "../../base/index.ts";
+import { type Call, checkCall, dropOldest, LongshoreError, UnderWay } from "../../base/index.ts";
 import { certain, probeHeadBytes } from "../../estimate/index.ts";
 import { endCut, type Segment, startCut } from "../../model/index.ts";
 import {
@@ -59,7 +59,7 @@ class OipEndpoint implements Endpoint {
   readonly #parts: OipEndpointParts;
   readonly #known = new Map<string, ModelKnowledge>();
   readonly #heads = knownReplyHeads();
-  readonly #under = new Set<Promise<unknown>>();
+  readonly #under = new UnderWay();
   readonly #own = { underWay: 0, finished: 0 };
   /** What was read of the load on another occasion than being asked for it. */
   #loadSeen: LoadReport | undefined;
@@ -131,14 +131,10 @@ class OipEndpoint implements Endpoint {
     const work = asClient(this.#parts, request.segment.model, call, (own) =>
       this.#infer(request, own, progress),
     );
-    const over = (): void => {
+    return this.#under.track(work, () => {
       this.#own.underWay--;
       this.#own.finished++;
-      this.#under.delete(work);
-    };
-    this.#under.add(work);
-    work.then(over, over);
-    return work;
+    });
   }
 
   async prepare({ model, version, variant, digest, from, to }: Segment, call: Call): Promise<void> {
@@ -146,7 +142,7 @@ class OipEndpoint implements Endpoint {
     if (this.#closed || !this.info.offers || name === undefined) return;
     const path = segmentPath({ model: name, version, variant }, from, to, "prepare");
     const headers = digest === "" ? {} : { [digestHeader]: digest };
-    const reply = await this.#track(
+    const reply = await this.#under.track(
       exchange(this.#parts, { method: "POST", path, headers, body: emptyBody }, call),
     );
     if (reply.status !== 200) throw readWireError(reply.status, reply.headers, reply.bytes, this.info.id);
@@ -154,7 +150,7 @@ class OipEndpoint implements Endpoint {
 
   async models(call: Call): Promise<readonly ModelListing[]> {
     const request = { method: "POST", path: indexPath, headers: {}, body: emptyBody } as const;
-    const { status, headers, bytes } = await this.#track(exchange(this.#parts, request, call));
+    const { status, headers, bytes } = await this.#under.track(exchange(this.#parts, request, call));
     // A server of the plain protocol need not have an index.
     if (status === 404 || status === 405) return [];
     if (status !== 200) throw readWireError(status, headers, bytes, this.info.id);
@@ -164,19 +160,19 @@ class OipEndpoint implements Endpoint {
   async probe(bytes: number, call: Call): Promise<LoadReport | undefined> {
     if (this.#closed) return undefined;
     // A server without the extension would take bytes that mean nothing for a fault.
-    if (!this.info.offers) return bytes > 0 ? undefined : this.#track(this.#readLoad(call));
+    if (!this.info.offers) return bytes > 0 ? undefined : this.#under.track(this.#readLoad(call));
     // With its head it fills whole packets: a head beyond them would make a short train look like a slow link.
     const sent = bytes > 0 ? Math.max(1, Math.min(bytes, maxProbeBytes) - probeHeadBytes) : 0;
     const body = { kind: "parts", parts: [new Uint8Array(sent)] } as const;
     const request = { method: "POST", path: probePath, headers: {}, body } as const;
-    const reply = await this.#track(exchange(this.#parts, request, call));
+    const reply = await this.#under.track(exchange(this.#parts, request, call));
     if (reply.status !== 200) throw readWireError(reply.status, reply.headers, reply.bytes, this.info.id);
     return readLoadHeaders(reply.headers, this.#parts.clock.nowMs());
   }
 
   async close(): Promise<void> {
     this.#closed = true;
-    await Promise.allSettled(this.#under);
+    await this.#under.over();
     await this.#parts.transport.close();
     await this.#parts.streams?.close();
     await this.#parts.load?.close();
@@ -274,7 +270,7 @@ class OipEndpoint implements Endpoint {
     if (this.#closed) throw new LongshoreError("unreachable", "transport", `${info.id} was closed`);
     checkCall(call, clock, "transport");
     let ended = (): void => undefined;
-    void this.#track(new Promise<void>((resolve) => (ended = resolve)));
+    void this.#under.track(new Promise<void>((resolve) => (ended = resolve)));
     const { model, version } = request.segment;
     const expected = expectedOutputs(request.segment, this.#known.get(knownKey(model, version)));
     try {
@@ -317,7 +313,7 @@ class OipEndpoint implements Endpoint {
   async #ask(path: string, call: Call): Promise<Exchange> {
     if (this.#closed) throw new LongshoreError("unreachable", "transport", `${this.info.id} was closed`);
     const request = { method: "GET", path, headers: {}, body: emptyBody } as const;
-    return this.#track(exchange(this.#parts, request, call));
+    return this.#under.track(exchange(this.#parts, request, call));
   }
 
   /** The JSON behind a path; undefined where the server has nothing of that name. */
@@ -363,13 +359,6 @@ class OipEndpoint implements Endpoint {
     this.#known.delete(key);
     this.#known.set(key, knowledge);
     dropOldest(this.#known, maxKnown);
-  }
-
-  #track<T>(work: Promise<T>): Promise<T> {
-    const over = (): void => void this.#under.delete(work);
-    this.#under.add(work);
-    work.then(over, over);
-    return work;
   }
 }
 
