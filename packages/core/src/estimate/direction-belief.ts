@@ -100,7 +100,8 @@ export function directionBelief(model: LinkModel, clogBytes: number, prior?: Rat
   let usedMs = 0;
   let origin: Estimate["origin"] = "prior";
   let observedAtMs = -Infinity;
-  const cache = new Map<number, Float64Array>();
+  /** A new one each time: one that is emptied would keep all that was ever in it (see `Chain`). */
+  let cache = new Map<number, Float64Array>();
   let cacheVersion = -1;
 
   /** When silence begins to be evidence. Less than a usual acknowledgement's worth of bytes may never cause one. */
@@ -177,7 +178,7 @@ export function directionBelief(model: LinkModel, clogBytes: number, prior?: Rat
       const unseen = new Float64Array(model.rates).fill(stuck);
       clogs = [...clogs, { packets: unseen, before: open, givenUpMs: nowMs }];
     }
-    cache.clear();
+    cache = new Map();
   }
 
   /** Moves the filter to the last whole tick before `nowMs`. */
@@ -227,7 +228,7 @@ export function directionBelief(model: LinkModel, clogBytes: number, prior?: Rat
     look(nowMs);
     const inFront = transfer ? clogsBefore(transfer) : clogs.length;
     if (cacheVersion !== filter.version) {
-      cache.clear();
+      cache = new Map();
       cacheVersion = filter.version;
     }
     // Sizes within 2 % share an entry: the belief is nowhere near as sharp.
@@ -237,7 +238,7 @@ export function directionBelief(model: LinkModel, clogBytes: number, prior?: Rat
     if (!values) {
       values = filter.completionMs(Math.exp(size / 50), dispersion(), unseenIn(inFront));
       for (let index = 0; index < values.length; index++) values[index] = (values[index] ?? 0) * calibration;
-      if (cache.size >= cachedSizes) cache.clear();
+      if (cache.size >= cachedSizes) cache = new Map();
       cache.set(key, values);
     }
     return values;
@@ -388,7 +389,7 @@ export function directionBelief(model: LinkModel, clogBytes: number, prior?: Rat
       filterMs = NaN;
       markMs = NaN;
       quietSinceMs = -Infinity;
-      cache.clear();
+      cache = new Map();
       for (const transfer of open) transfer.promisedAtMs = NaN;
       origin = "prior";
       observedAtMs = -Infinity;

@@ -72,7 +72,7 @@ export function serviceRatio(halfLifeMs = 30_000): ServiceRatio {
       const before = left(nowMs);
       const { factor, atMs } = last.get(of) ?? { factor: 1, atMs: -Infinity };
       const promisedMs = sentAtMs < atMs ? madeMs * factor : madeMs;
-      grown.clear();
+      if (grown.size > 0) grown.clear();
       most = least = 0;
       // Differences below a millisecond say nothing about a place, and so do short runs about long ones.
       const away = Math.log((tookMs + 1) / (promisedMs + 1)) - before;

@@ -1,4 +1,5 @@
 import { LongshoreError } from "@longshore/core";
+import { keepYoung } from "@longshore/nodejs";
 import { checksOf, confirmOf } from "../check/check-options.ts";
 import type { ServerOptions } from "../compose/dial.ts";
 import { gateway as startGateway } from "../compose/forwarding.ts";
@@ -42,6 +43,7 @@ async function joinsOf(
 
 /** Puts a choice among servers on a port until SIGINT or SIGTERM, then drains. */
 export async function gateway(options: GatewayCommandOptions, io: CommandIo): Promise<ExitCode> {
+  keepYoung();
   const servers = await serversBehind(options);
   const found = options.directory === undefined ? undefined : await directoryOf(options);
   if (servers.length === 0 && !found && !options.joins) {

@@ -1,5 +1,5 @@
 import { LongshoreError } from "@longshore/core";
-import { yieldToFirst } from "@longshore/nodejs";
+import { keepYoung, yieldToFirst } from "@longshore/nodejs";
 import { checksOf, confirmOf } from "../check/check-options.ts";
 import { goldenFrom } from "../check/golden-source.ts";
 import { portsAt } from "../compose/described-at.ts";
@@ -36,6 +36,7 @@ export async function serve(
   options: ServeCommandOptions,
   io: CommandIo,
 ): Promise<ExitCode> {
+  keepYoung();
   yieldToFirst({ niceness: options.workerNiceness });
   const opened = await openModel(repository);
   const behind = await serversBehind(options);

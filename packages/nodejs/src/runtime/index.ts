@@ -6,4 +6,5 @@ export type { PassedOver } from "./runner-message.ts";
 export type { ProviderRuntime } from "./runner-runtime.ts";
 export type { ProviderSession } from "./runner-session.ts";
 export * from "./wasm-runtime.ts";
+export { keepYoung } from "./young-memory.ts";
 export { type ThreadData, yieldAsTold, yieldToFirst } from "./yield-cores.ts";
