@@ -38,6 +38,7 @@ export { portsUnlike, stepsAround } from "./parts/index.ts";
 export * from "./plan/index.ts";
 export * from "./policy/index.ts";
 export * from "./rollout/index.ts";
+export { unknownSequence } from "./sequence/index.ts";
 export * from "./protocol/index.ts";
 export {
   bucketFor,

@@ -16,7 +16,7 @@ import { meanOf } from "../estimate/index.ts";
 import { aimFrom, travellingAim } from "../goal/index.ts";
 import { checkSingle, type Segment, segmentKey, startCut } from "../model/index.ts";
 import { isInfeasible, noPlace } from "../plan/index.ts";
-import { type HeldSequences, heldSequences, stepFrom } from "../sequence/index.ts";
+import { type HeldSequences, heldSequences, stepFrom, unknownSequence } from "../sequence/index.ts";
 import { copied, type Tensor, type Tensors } from "../tensor/index.ts";
 import { confirming } from "./call-for.ts";
 import { admitAtDoor, outlook } from "./door.ts";
@@ -333,6 +333,8 @@ class LoopEndpoint implements OffloadEndpoint {
     const { sequence: kind } = job.known.description;
     const nowMs = this.#loop.clock.nowMs();
     using turn = await this.#sequences.enter(key, job.call, nowMs, kind?.maxIdleMs);
+    // No place behind this one is known to have its state.
+    if (!turn.held && !position.state && position.step !== 0) throw unknownSequence(model, position);
     const sequence = stepFrom(
       turn.held,
       position,

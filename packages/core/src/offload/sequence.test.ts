@@ -335,7 +335,8 @@ describe("sequences of clients that keep no state, behind a gateway", () => {
         if (there) there.fault = "none";
       }
       await expect(clock.finish(gateway.infer(asked(3), housekeepingCall("test")))).rejects.toMatchObject({
-        reason: "no-place",
+        reason: "sequence-unknown",
+        message: expect.stringContaining("must specify the START flag") as string,
       });
     },
   );

@@ -8,6 +8,7 @@ import {
   type SequencePosition,
   type Tensors,
   totalBytes,
+  unknownSequence,
 } from "@longshore/core";
 import { keyOf, type Place, sequenceLines } from "./line.ts";
 import { type SlotGroup, slots } from "./slots.ts";
@@ -158,7 +159,7 @@ export function sequenceStore(clock: Clock, limits: Partial<SequenceLimits> = {}
     const name = keyOf(key.tenant, key.model, key.digest, key.id);
     const known = entries.get(name);
     if (known) return known;
-    if (position.step > 0 && !position.state) throw unknown(key, position);
+    if (position.step > 0 && !position.state) throw unknownSequence(key.model, position);
     const retryAfterMs = dueMs === Infinity ? 1000 : Math.max(1, Math.ceil(dueMs - clock.nowMs()));
     const full = (what: string, reason: Reason = "rejected"): LongshoreError =>
       new LongshoreError(reason, "admission", what, { retryAfterMs });
@@ -342,16 +343,6 @@ function checkPosition({ id, step }: SequencePosition): void {
   );
 }
 
-function unknown({ model }: SequenceKey, { id, step }: SequencePosition): LongshoreError {
-  return new LongshoreError(
-    "sequence-unknown",
-    "admission",
-    step === nextStep
-      ? `inference request for sequence ${id} to model '${model}' must specify the START flag on the first request of the sequence: it never began here, ended, or idled too long`
-      : `sequence ${id} has no state here (it never began, ended, or idled too long); step ${step} needs it: begin with step 0 or send the state along`,
-  );
-}
-
 /** Decides what this request starts from. */
 function begin(
   entry: Entry,
@@ -368,7 +359,7 @@ function begin(
   if (carried) return { step, state: checkCarriedState(states, carried), remembered: undefined };
   if (position.step === 0) return { step, state: initialState(states), remembered: undefined };
   if (entry.state && step === entry.last + 1) return { step, state: entry.state, remembered: undefined };
-  if (!entry.state && entry.last >= 0) throw unknown(key, position);
+  if (!entry.state && entry.last >= 0) throw unknownSequence(key.model, position);
   throw new LongshoreError(
     "sequence-step",
     "admission",
