@@ -21,7 +21,7 @@ import {
   type WireRequest,
 } from "@longshore/core";
 import { type DoubleModel, doubleDescription, doubleEndpoint, manualClock } from "@longshore/testkit";
-import { createTelemetry } from "../telemetry/index.ts";
+import { createTelemetry, createTracing } from "../telemetry/index.ts";
 import { createHandler } from "./handler.ts";
 import type { HandlerParts } from "./parts.ts";
 import type { ModelOverride, ServedRepository } from "./repository.ts";
@@ -153,6 +153,30 @@ describe("logging and trace settings", () => {
     expect((await ask("POST", "/v2/trace/setting", { trace_rate: null })).json).toMatchObject({
       trace_rate: "1000",
     });
+  });
+
+  it("of traces follow all models' where a model has none of its own, as in Triton", async () => {
+    const { ask } = server();
+    const ofModel = "/v2/models/double/trace/setting";
+    await ask("POST", ofModel, { trace_rate: "9" });
+    await ask("POST", "/v2/trace/setting", { trace_rate: "3", trace_count: "7" });
+    const both = { trace_rate: "9", trace_count: "7" };
+    expect((await ask("GET", ofModel)).json).toMatchObject(both);
+    // Taking back what it does not have leaves what it has.
+    expect((await ask("POST", ofModel, { trace_count: null })).json).toMatchObject(both);
+  });
+
+  it("of traces go back to what the server was started with", async () => {
+    const random = seededRandom(1);
+    const tracing = createTracing(random, { level: "TIMESTAMPS", rate: 5 });
+    const { ask } = server({ telemetry: createTelemetry({ clock: manualClock(), random, tracing }) });
+    await ask("POST", "/v2/trace/setting", { trace_level: "OFF", trace_rate: "2", trace_count: "4" });
+    const back = await ask("POST", "/v2/trace/setting", {
+      trace_level: null,
+      trace_rate: null,
+      trace_count: null,
+    });
+    expect(back.json).toMatchObject({ trace_level: ["TIMESTAMPS"], trace_rate: "5", trace_count: "-1" });
   });
 
   const refused: readonly [string, unknown, string][] = [

@@ -4,9 +4,6 @@ import { findModel } from "./find-model.ts";
 import type { Api, Asked } from "./parts.ts";
 import { jsonReply, requestObject } from "./replies.ts";
 
-/** What Triton's traces begin with, and what null in a request goes back to. */
-const traceDefaults = { level: "OFF", rate: 1000, count: -1 } as const;
-
 /** Where logs and traces go is the operator's business alone. */
 function fixedSetting(what: string): LongshoreError {
   return new LongshoreError("not-permitted", "admission", `${what} cannot be changed over the network`);
@@ -105,7 +102,7 @@ function figureFrom(value: unknown, key: string, least: number): number {
   return figure;
 }
 
-/** `POST v2[/models/{m}]/trace/setting`: null takes a setting back to its default, or a model back to all models'. */
+/** `POST v2[/models/{m}]/trace/setting`: null takes a setting back to what it was at the start, or a model's to all models'. */
 export async function setTraceSettings(
   api: Api,
   { model }: { readonly model?: string },
@@ -119,22 +116,13 @@ export async function setTraceSettings(
     const value = read.own(object, fixed);
     if (value !== undefined && value !== null && value !== read.own(now, fixed)) throw fixedSetting(fixed);
   }
-  // A model whose settings are all taken back has none of its own any more.
-  const cleared = Object.keys(object).length > 0 && Object.values(object).every((value) => value === null);
-  if (model !== undefined && cleared) {
-    api.tracing.change(model, undefined);
-    return jsonReply(traceJson(api.tracing, model));
-  }
-  const back = model === undefined ? traceDefaults : api.tracing.settings();
   const level = read.own(object, "trace_level");
   const rate = read.own(object, "trace_rate");
   const count = read.own(object, "trace_count");
   api.tracing.change(model, {
-    ...(level === undefined ? {} : { level: level === null ? back.level : levelFrom(level) }),
-    ...(rate === undefined ? {} : { rate: rate === null ? back.rate : figureFrom(rate, "trace_rate", 0) }),
-    ...(count === undefined
-      ? {}
-      : { count: count === null ? back.count : figureFrom(count, "trace_count", -1) }),
+    ...(level === undefined ? {} : { level: level === null ? null : levelFrom(level) }),
+    ...(rate === undefined ? {} : { rate: rate === null ? null : figureFrom(rate, "trace_rate", 0) }),
+    ...(count === undefined ? {} : { count: count === null ? null : figureFrom(count, "trace_count", -1) }),
   });
   return jsonReply(traceJson(api.tracing, model));
 }

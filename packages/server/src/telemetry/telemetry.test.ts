@@ -193,6 +193,20 @@ describe("traces", () => {
     expect(some.telemetry.tracing.settings().count).toBe(0);
   });
 
+  it("are counted down for the model that has a count of its own, else for all", async () => {
+    const { clock, send, telemetry } = world({ level: "TIMESTAMPS", count: 5 });
+    const { tracing } = telemetry;
+    const counts = () => [tracing.settings("dense").count, tracing.settings().count];
+    tracing.change("dense", { rate: 1 });
+    await clock.finish(send("/v2/models/dense/infer", [1, 2]));
+    expect(counts()).toEqual([4, 4]);
+    tracing.change("dense", { count: 3 });
+    await clock.finish(send("/v2/models/dense/infer", [1, 2]));
+    expect(counts()).toEqual([2, 4]);
+    tracing.change("dense", { rate: null, count: null });
+    expect(tracing.settings("dense")).toEqual(tracing.settings());
+  });
+
   it("of a model follow the model's own settings", async () => {
     const { clock, send, spans, telemetry } = world({ level: "OFF" });
     telemetry.tracing.change("dense", { level: "TIMESTAMPS", rate: 1 });

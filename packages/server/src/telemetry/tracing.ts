@@ -10,6 +10,9 @@ export interface TraceSettings {
   readonly count: number;
 }
 
+/** A change of settings; null takes one back. */
+export type TraceChange = { readonly [Name in keyof TraceSettings]?: TraceSettings[Name] | null };
+
 /** The span of an exchange, and the sender's. */
 export interface Traced {
   /** What goes on with the request. */
@@ -21,10 +24,13 @@ export interface Traced {
 
 /** Decides which requests are traced. A sender that traces, or says that it does not, has decided for us. */
 export interface Tracing {
-  /** Of all models, or of one where it has its own. */
+  /** Of all models, or of one: its own, and those of all models where it has none. */
   settings(model?: string): TraceSettings;
-  /** Changes the settings of all models, or gives one model its own; `undefined` takes a model's own away again. */
-  change(model: string | undefined, change: Partial<TraceSettings> | undefined): void;
+  /**
+   * Changes the settings of all models, or gives one model its own. What is taken back is as it was at the start, or for a
+   * model as for all.
+   */
+  change(model: string | undefined, change: TraceChange): void;
   /** For a new exchange about `model`, with the context that came in. */
   begin(incoming: TraceContext | undefined, model: string | undefined): Traced;
 }
@@ -32,21 +38,39 @@ export interface Tracing {
 /** Models with settings of their own; more are not kept. */
 const maxModels = 1024;
 
+/** The settings after a change; what it takes back is as in `back`. */
+function changed<S extends Partial<TraceSettings>>(settings: S, change: TraceChange, back: S): S {
+  const entries = Object.entries({ ...settings, ...change }).filter(([, value]) => value !== null);
+  // A change has the type of what it changes, and where it says null `back` is looked at.
+  return { ...back, ...Object.fromEntries(entries) } as S;
+}
+
 /** @param initial Default: off, one in 1,000, no end. */
 export function createTracing(random: Random, initial: Partial<TraceSettings> = {}): Tracing {
-  let all: TraceSettings = { level: "OFF", rate: 1000, count: -1, ...initial };
-  const own = new Map<string, TraceSettings>();
-  const settings = (model?: string): TraceSettings => (model === undefined ? all : (own.get(model) ?? all));
+  const start: TraceSettings = { level: "OFF", rate: 1000, count: -1, ...initial };
+  let all = start;
+  const own = new Map<string, Partial<TraceSettings>>();
+  const ownOf = (model: string | undefined): Partial<TraceSettings> | undefined =>
+    model === undefined ? undefined : own.get(model);
 
-  function change(model: string | undefined, changed: Partial<TraceSettings> | undefined): void {
-    if (model === undefined) all = { ...all, ...changed };
-    else if (changed === undefined) own.delete(model);
-    else if (own.has(model) || own.size < maxModels) own.set(model, { ...settings(model), ...changed });
+  function settings(model?: string): TraceSettings {
+    const apart = ownOf(model);
+    return apart ? { ...all, ...apart } : all;
+  }
+
+  function change(model: string | undefined, change: TraceChange): void {
+    if (model === undefined) {
+      all = changed(all, change, start);
+      return;
+    }
+    const apart = changed(own.get(model) ?? {}, change, {});
+    if (Object.keys(apart).length === 0) own.delete(model);
+    else if (own.has(model) || own.size < maxModels) own.set(model, apart);
   }
 
   function chosen(model: string | undefined, { rate, count }: TraceSettings): boolean {
     if (count === 0 || rate < 1 || random.next() * rate >= 1) return false;
-    if (count > 0) change(model !== undefined && own.has(model) ? model : undefined, { count: count - 1 });
+    if (count > 0) change(ownOf(model)?.count === undefined ? undefined : model, { count: count - 1 });
     return true;
   }
 
