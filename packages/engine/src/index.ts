@@ -12,7 +12,6 @@ export * from "./runtime/index.ts";
 export type { ModelOverride } from "./repository/override.ts";
 export * from "./repository/source.ts";
 export { type RepositoryWatch, watchModels, type WatchParts } from "./repository/watch.ts";
-export { writtenConfig } from "./repository/written-config.ts";
 export { elementsTogether } from "./run/index.ts";
 export type { SealKey } from "./sequence/index.ts";
 export * from "./transform/index.ts";

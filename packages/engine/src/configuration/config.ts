@@ -41,6 +41,8 @@ export interface ModelConfig {
   readonly decoupled: boolean;
   /** Names of what was read and has no effect here, for the log. */
   readonly unused: readonly string[];
+  /** What is shown of it beside what is served, in the JSON of Triton's `ModelConfig`. */
+  readonly written: { readonly [field: string]: Json };
 }
 
 /** Loaded copies, on what, and what each of them needs while it runs. */
@@ -188,4 +190,5 @@ export const bareConfig: ModelConfig = {
   responseCache: false,
   decoupled: false,
   unused: [],
+  written: { version_policy: { all: {} } },
 };

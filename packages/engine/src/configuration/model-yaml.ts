@@ -1,10 +1,17 @@
 import * as v from "valibot";
 import { parseDocument } from "yaml";
 import { datatypes, type Json } from "@longshore/core";
-import { defaults, type ModelConfig, type StepConfig, type VariantConfig } from "./config.ts";
+import {
+  defaults,
+  type ModelConfig,
+  type StepConfig,
+  type VariantConfig,
+  type VersionPolicy,
+} from "./config.ts";
 import { batching, batchingOf, buckets } from "./batching-yaml.ts";
 import { instances, versionLabels, versions, warmUp } from "./life-yaml.ts";
 import { badConfiguration, isFileName, isVersionName } from "./names.ts";
+import { tritonPolicy } from "./triton-life.ts";
 import { count, defined, duration, shown, strict, word } from "./yaml-parts.ts";
 
 const ratio = v.pipe(v.number(), v.minValue(0), v.maxValue(1));
@@ -137,6 +144,7 @@ export function parseModelYaml(model: string, text: string): ModelConfig {
   if (pipeline && output.graph !== undefined) {
     throw badConfiguration(model, "model.yaml", "graph", "and pipeline cannot both be given");
   }
+  const policy: VersionPolicy = output.versions ?? { kind: "all", lazy: true };
   return {
     file: "model.yaml",
     ...(name === undefined ? {} : { name }),
@@ -168,13 +176,14 @@ export function parseModelYaml(model: string, text: string): ModelConfig {
       : {}),
     ...(pipeline ? { pipeline: defined({ ...pipeline, steps: pipeline.steps.map(stepConfig) }) } : {}),
     variants: output.variants?.map(variantConfig) ?? defaults.variants,
-    versions: output.versions ?? { kind: "all", lazy: true },
+    versions: policy,
     versionLabels: output.versionLabels ?? {},
     warmUps: output.warmUp ?? [],
     keepLoaded: output.keepLoaded ?? false,
     responseCache: output.responseCache ?? false,
     decoupled: false,
     unused: [],
+    written: { version_policy: tritonPolicy(policy) },
   };
 }
 

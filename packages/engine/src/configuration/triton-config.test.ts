@@ -61,6 +61,15 @@ describe("config.pbtxt", () => {
       versions: { kind: "specific", versions: ["1", "3"] },
     });
     expect(config.unused).toEqual(["optimization", "parameters session.intra_op.allow_spinning"]);
+    expect(config.written).toMatchObject({
+      optimization: {
+        execution_accelerators: {
+          gpu_execution_accelerator: [{ name: "tensorrt", parameters: { precision_mode: "FP16" } }],
+        },
+      },
+      parameters: { "session.intra_op.allow_spinning": { string_value: "0" } },
+      model_warmup: [{ inputs: { data_0: { data_type: "TYPE_FP32", dims: [3, 224, 224] } } }],
+    });
     const labelled = parseTritonConfig(
       "m",
       'parameters { key: "keep_loaded" value { string_value: "true" } } parameters { key: "version_label.stable" value { string_value: "1" } }',

@@ -3,7 +3,7 @@ import { type DeclaredPort, defaults, type ModelConfig, type PipelineConfig } fr
 import { badConfiguration, isFileName } from "./names.ts";
 import { parseTextProto, TextProtoError } from "./text-proto.ts";
 import { type Bad, datatypeOf } from "./triton-datatypes.ts";
-import { decodeTriton } from "./triton-schema.ts";
+import { decodeTriton, tritonJson } from "./triton-schema.ts";
 import { ensemblePipeline, type TritonEnsembleStep } from "./triton-ensemble.ts";
 import { dynamicBatching, type TritonDynamicBatching } from "./triton-queue.ts";
 import {
@@ -126,6 +126,7 @@ export function tritonModelConfig(model: string, fields: { readonly [field: stri
     responseCache: config.response_cache?.enable ?? false,
     decoupled: config.model_transaction_policy?.decoupled ?? false,
     unused: unusedSettings(fields, config.parameters ?? []),
+    written: tritonJson(fields),
   };
 }
 

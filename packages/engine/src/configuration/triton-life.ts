@@ -1,3 +1,4 @@
+import type { Json } from "@longshore/core";
 import type { InstanceConfig, VersionPolicy, WarmUpConfig } from "./config.ts";
 import { isFileName, isVersionName } from "./names.ts";
 import { type Bad, datatypeOf } from "./triton-datatypes.ts";
@@ -46,6 +47,13 @@ export interface TritonWarmUp {
 export interface TritonParameter {
   readonly key?: string;
   readonly value?: { readonly string_value?: string };
+}
+
+/** A policy in the JSON of Triton's. */
+export function tritonPolicy(policy: VersionPolicy): { readonly [choice: string]: Json } {
+  if (policy.kind === "all") return { all: {} };
+  if (policy.kind === "latest") return { latest: { num_versions: policy.count } };
+  return { specific: { versions: policy.versions.map(Number) } };
 }
 
 /** Which versions are served; Triton's default is the latest one. */

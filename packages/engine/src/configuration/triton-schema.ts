@@ -2,12 +2,11 @@ import type { Json } from "@longshore/core";
 import { type ProtoMessage, type ProtoScalar, TextProtoError } from "./text-proto.ts";
 
 /**
- * The fields of Triton's `ModelConfig` and what they hold. `aside` is a message that is accepted whole and kept without
- * being understood; `[]` repeats. A name that is not here is a misspelling and refused.
+ * The fields of Triton's `ModelConfig` and what they hold. A name that is not here is a misspelling and refused.
  *
  * Source: triton-inference-server/common, `protobuf/model_config.proto`.
  */
-type FieldType = "string" | "int" | "float" | "bool" | "enum" | "aside" | { readonly message: string };
+type FieldType = "string" | "int" | "float" | "bool" | "enum" | { readonly message: string };
 type Field = FieldType | { readonly list: FieldType };
 
 const list = (type: FieldType): Field => ({ list: type });
@@ -23,23 +22,23 @@ const messages: Readonly<Record<string, Readonly<Record<string, Field>>>> = {
     max_batch_size: "int",
     input: list(message("Input")),
     output: list(message("Output")),
-    batch_input: list("aside"),
-    batch_output: list("aside"),
-    optimization: "aside",
+    batch_input: list(message("BatchPort")),
+    batch_output: list(message("BatchPort")),
+    optimization: message("Optimization"),
     dynamic_batching: message("DynamicBatching"),
     sequence_batching: message("SequenceBatching"),
     ensemble_scheduling: message("Ensemble"),
     instance_group: list(message("InstanceGroup")),
     default_model_filename: "string",
-    cc_model_filenames: list("aside"),
-    metric_tags: list("aside"),
+    cc_model_filenames: list(message("Pair")),
+    metric_tags: list(message("Pair")),
     parameters: list(message("Parameter")),
     model_warmup: list(message("WarmUp")),
-    model_operations: "aside",
+    model_operations: message("Operations"),
     model_transaction_policy: message("TransactionPolicy"),
-    model_repository_agents: "aside",
+    model_repository_agents: message("RepositoryAgents"),
     response_cache: message("ResponseCache"),
-    model_metrics: "aside",
+    model_metrics: message("Metrics"),
   },
   VersionPolicy: { latest: message("Latest"), all: message("All"), specific: message("Specific") },
   Latest: { num_versions: "int" },
@@ -72,7 +71,7 @@ const messages: Readonly<Record<string, Readonly<Record<string, Field>>>> = {
     count: "int",
     rate_limiter: message("RateLimiter"),
     gpus: list("int"),
-    secondary_devices: list("aside"),
+    secondary_devices: list(message("SecondaryDevice")),
     profile: list("string"),
     passive: "bool",
     host_policy: "string",
@@ -156,6 +155,53 @@ const messages: Readonly<Record<string, Readonly<Record<string, Field>>>> = {
   Pair: { key: "string", value: "string" },
   TransactionPolicy: { decoupled: "bool" },
   ResponseCache: { enable: "bool" },
+  BatchPort: {
+    kind: "enum",
+    target_name: list("string"),
+    data_type: "enum",
+    source_input: list("string"),
+  },
+  SecondaryDevice: { kind: "enum", device_id: "int" },
+  Optimization: {
+    graph: message("GraphLevel"),
+    priority: "enum",
+    cuda: message("Cuda"),
+    execution_accelerators: message("Accelerators"),
+    input_pinned_memory: message("PinnedMemory"),
+    output_pinned_memory: message("PinnedMemory"),
+    gather_kernel_buffer_threshold: "int",
+    eager_batching: "bool",
+  },
+  GraphLevel: { level: "int" },
+  Cuda: {
+    graphs: "bool",
+    busy_wait_events: "bool",
+    graph_spec: list(message("GraphSpec")),
+    output_copy_stream: "bool",
+  },
+  GraphSpec: {
+    batch_size: "int",
+    input: list(message("GraphShapePair")),
+    graph_lower_bound: message("GraphLowerBound"),
+  },
+  GraphLowerBound: { batch_size: "int", input: list(message("GraphShapePair")) },
+  GraphShapePair: { key: "string", value: message("GraphShape") },
+  GraphShape: { dim: list("int") },
+  Accelerators: {
+    gpu_execution_accelerator: list(message("NamedParameters")),
+    cpu_execution_accelerator: list(message("NamedParameters")),
+  },
+  NamedParameters: { name: "string", parameters: list(message("Pair")) },
+  PinnedMemory: { enable: "bool" },
+  Operations: { op_library_filename: list("string") },
+  RepositoryAgents: { agents: list(message("NamedParameters")) },
+  Metrics: { metric_control: list(message("MetricControl")) },
+  MetricControl: {
+    metric_identifier: message("MetricIdentifier"),
+    histogram_options: message("HistogramOptions"),
+  },
+  MetricIdentifier: { family: "string" },
+  HistogramOptions: { buckets: list("float") },
 };
 
 /** A message as plain data: fields by name, repeated ones as arrays. Throws `TextProtoError` for what does not fit. */
@@ -181,7 +227,6 @@ export function decodeTriton(parsed: ProtoMessage, type = "ModelConfig"): { read
 }
 
 function decodeValue(value: ProtoMessage | ProtoScalar, type: FieldType, name: string, line: number): Json {
-  if (type === "aside") return asideValue(value);
   if (typeof type === "object") {
     if (value.kind !== "message")
       throw new TextProtoError(line, `${name} holds fields in braces, not ${value.text}`);
@@ -230,7 +275,33 @@ const maps: Readonly<Record<string, true>> = {
   WarmUpPair: true,
   Pair: true,
   LevelPolicy: true,
+  GraphShapePair: true,
 };
+
+/** Decoded fields as Protocol Buffers' JSON has them: an object where there is a map. */
+export function tritonJson(
+  decoded: { readonly [field: string]: Json },
+  type = "ModelConfig",
+): { readonly [field: string]: Json } {
+  const known = messages[type] ?? {};
+  return Object.fromEntries(
+    Object.entries(decoded).map(([name, value]) => [name, shown(value, known[name])]),
+  );
+}
+
+function shown(value: Json, field: Field | undefined): Json {
+  if (typeof field !== "object") return value;
+  if ("list" in field) {
+    // Decoding made a list of every repeated field.
+    const entries = (value as readonly Json[]).map((one) => shown(one, field.list));
+    if (typeof field.list !== "object" || !maps[field.list.message]) return entries;
+    // What is not written of an entry is empty.
+    const nothing = messages[field.list.message]?.["value"] === "string" ? "" : {};
+    const pairs = entries.filter(isObject).map(({ key = "", value: held = nothing }) => [String(key), held]);
+    return Object.fromEntries(pairs) as Json;
+  }
+  return isObject(value) ? tritonJson(value, field.message) : value;
+}
 
 /** The same from Protocol Buffers' JSON. Throws `TextProtoError` for what does not fit. */
 export function decodeTritonJson(
@@ -263,7 +334,6 @@ function listOf(value: Json, type: FieldType, name: string): readonly Json[] {
   if (Array.isArray(value)) return value;
   const map = typeof type === "object" && maps[type.message] === true;
   if (map && isObject(value)) return Object.entries(value).map(([key, one]) => ({ key, value: one }));
-  if (type === "aside" && isObject(value)) return [value];
   throw new TextProtoError(1, `${name} is a list`);
 }
 
@@ -272,7 +342,6 @@ function isObject(value: Json): value is { readonly [key: string]: Json } {
 }
 
 function jsonValue(value: Json, type: FieldType, name: string): Json {
-  if (type === "aside") return value;
   if (typeof type === "object") {
     if (isObject(value)) return decodeTritonJson(value, type.message);
     throw new TextProtoError(1, `${name} is an object`);
@@ -289,9 +358,4 @@ function jsonValue(value: Json, type: FieldType, name: string): Json {
   if (!fits)
     throw new TextProtoError(1, `${name} is ${JSON.stringify(value).slice(0, 60)}; expected ${type}`);
   return decodeValue({ kind: kinds[type], text }, type, name, 1);
-}
-
-function asideValue(value: ProtoMessage | ProtoScalar): Json {
-  if (value.kind !== "message") return value.text;
-  return value.fields.map((field): Json => ({ [field.name]: asideValue(field.value) }));
 }

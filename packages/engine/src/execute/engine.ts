@@ -68,6 +68,8 @@ export interface Engine extends Endpoint {
    * the models that it is made of.
    */
   unload(model: string, call: Call, dependents?: boolean): Promise<void>;
+  /** What is shown of the configuration that a version is served with, in the JSON of Triton's `ModelConfig`. */
+  written(model: string, version: string, call: Call): Promise<LoadedVersion["written"]>;
   /** All legal cuts of a variant in order, `start` and `end` included, with what crosses there. */
   cuts(
     model: string,
@@ -198,13 +200,11 @@ class EngineHere implements Engine {
 
   /** What nobody asked for yet - a version, or a segment of it - is read meanwhile. */
   #lacks(segment: Segment, lacks: NonNullable<ModelSource["lacks"]>): number {
-    let bytes = 0;
     const models = graphsOf(this.#serve, segment);
-    if (!models) return Infinity;
-    for (const { step, from, to } of models) {
-      if (!this.#pool.loaded(step.graph, from, to)) bytes += lacks(step.graph.file, from, to);
-    }
-    return bytes;
+    const missing = models?.filter(({ step, from, to }) => !this.#pool.loaded(step.graph, from, to));
+    return (
+      missing?.reduce((sum, { step, from, to }) => sum + lacks(step.graph.file, from, to), 0) ?? Infinity
+    );
   }
 
   loaded(segment: Segment): boolean {
@@ -339,6 +339,11 @@ class EngineHere implements Engine {
     return this.#serve.life.unload(model, call, dependents);
   }
 
+  async written(model: string, version: string, call: Call): Promise<LoadedVersion["written"]> {
+    using lease = await this.#serve.life.acquire(model, version, call);
+    return lease.loaded.written;
+  }
+
   async cuts(
     model: string,
     version: string | undefined,
@@ -380,8 +385,7 @@ class EngineHere implements Engine {
 
   async drain(): Promise<void> {
     this.#draining = true;
-    if (this.#inFlight === 0) return;
-    await new Promise<void>((resolve) => this.#quiet.push(resolve));
+    if (this.#inFlight > 0) await new Promise<void>((resolve) => this.#quiet.push(resolve));
   }
 
   close(): Promise<void> {

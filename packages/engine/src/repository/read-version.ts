@@ -34,6 +34,8 @@ export interface LoadedVersion {
   readonly profileIgnored?: string;
   /** Names of what its configuration says without effect here, those of the models that it is made of as well. */
   readonly unused: readonly string[];
+  /** What is shown of its configuration, in the JSON of Triton's `ModelConfig`. */
+  readonly written: ModelConfig["written"];
   /** Names of the models that it is made of, besides itself. */
   readonly uses: readonly string[];
   /** The versions of them, as `<model>/<version>`. */
@@ -193,7 +195,7 @@ export async function readVersion(
   const profile = await profileOf(store, folder, description);
   if (config.responseCache)
     for (const [name, program] of programs) programs.set(name, keptProgram(program, digest));
-  return { description, programs, uses, versionsUsed, unused, ...profile };
+  return { description, programs, uses, versionsUsed, unused, written: config.written, ...profile };
 }
 
 /** Why a variant could not be taken for the first one, which says for all how requests come; undefined where it can. */

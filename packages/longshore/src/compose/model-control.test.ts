@@ -115,6 +115,56 @@ describe("a server under explicit control", () => {
   });
 });
 
+describe("a model's configuration", () => {
+  it("is told as it was read, in Triton's JSON, whatever lies in the folder since", async () => {
+    const own = mkdtempSync(join(tmpdir(), "longshore-configuration-"));
+    const onnx = tritonModels()["identity_fp32/1/model.onnx"] ?? "";
+    const port = (kind: string, name: string): string =>
+      `${kind} { name: "${name}" data_type: TYPE_FP32 dims: -1 }`;
+    await writeModels(own, {
+      "tuned/1/model.onnx": onnx,
+      "tuned/config.pbtxt": `platform: "onnxruntime_onnx" max_batch_size: 8
+        ${port("input", "INPUT0")} ${port("output", "OUTPUT0")}
+        optimization { graph { level: 1 } eager_batching: true } metric_tags { key: "team" value: "till" }
+        model_warmup { name: "one" batch_size: 1 inputs { key: "INPUT0" value { data_type: TYPE_FP32 dims: 4 zero_data: true } } }`,
+      "chain/1/nothing.txt": "",
+      "chain/config.pbtxt": `platform: "ensemble" max_batch_size: 8 ${port("input", "A")} ${port("output", "B")}
+        ensemble_scheduling { step { model_name: "tuned" model_version: -1
+          input_map { key: "INPUT0" value: "A" } output_map { key: "OUTPUT0" value: "B" } } }`,
+      "bare/1/model.onnx": onnx,
+      "bare/3/model.onnx": onnx,
+    });
+    try {
+      await running({ store: folderStore(own) }, async (ask) => {
+        const tuned = await ask("/v2/models/tuned/config");
+        expect(tuned.body).toMatchObject({
+          version_policy: { latest: { num_versions: 1 } },
+          optimization: { priority: "PRIORITY_DEFAULT", graph: { level: 1 }, eager_batching: true },
+          metric_tags: { team: "till" },
+          model_warmup: [
+            { inputs: { INPUT0: { data_type: "TYPE_FP32", dims: [4], zero_data: true } }, batch_size: 1 },
+          ],
+        });
+        const { body: chain } = await ask("/v2/models/chain/config");
+        expect(chain).toMatchObject({
+          ensemble_scheduling: { step: [{ input_map: { INPUT0: "A" }, output_map: { OUTPUT0: "B" } }] },
+        });
+        const { body: bare } = await ask("/v2/models/bare/config");
+        expect(bare).toMatchObject({ version_policy: { all: {} } });
+        writeFileSync(join(own, "tuned/config.pbtxt"), "broken {");
+        expect(await ask("/v2/models/tuned/config")).toEqual(tuned);
+        const config = '{"maxBatchSize":"4","versionPolicy":{"specific":{"versions":["1"]}}}';
+        expect((await ask("/v2/repository/models/tuned/load", { parameters: { config } })).status).toBe(200);
+        const { body: loaded } = await ask("/v2/models/tuned/config");
+        expect(loaded).toMatchObject({ max_batch_size: 4, version_policy: { specific: { versions: [1] } } });
+        expect(loaded).not.toHaveProperty("maxBatchSize");
+      });
+    } finally {
+      rmSync(own, { recursive: true });
+    }
+  });
+});
+
 describe("a server that is to load models at the start", () => {
   it("does not start without one that cannot be loaded, and leaves its port", async () => {
     let port = 0;

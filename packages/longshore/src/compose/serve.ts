@@ -102,7 +102,7 @@ function servedEngine(options: ServeOptions, parts: OnlineParts): Served & { rea
     endpoint: options.wrap?.(engine, parts) ?? engine,
     ...(options.desk ? { desk: options.desk } : {}),
     ...(options.directory ? { directory: options.directory } : {}),
-    repository: servedRepository(engine, store, missing.settled),
+    repository: servedRepository(engine, missing.settled),
     packages: repositoryShelf(store),
     load: () => engine.loadReport(),
     // The port listens and says that it is not ready until what is wanted at the start is loaded and warm.

@@ -33,12 +33,8 @@ function listOf(value: Json | undefined): readonly Fields[] {
   return Array.isArray(value) ? (value as readonly Json[]).filter(isFields) : [];
 }
 
-/** Protobuf's text writes a map as entries of key and value; its JSON as an object. */
-function mapOf(value: Json | undefined): Fields {
-  if (isFields(value)) return value;
-  return Object.fromEntries(
-    listOf(value).flatMap(({ key, value: held }) => (typeof key === "string" ? [[key, held ?? null]] : [])),
-  );
+function fieldsOf(value: Json | undefined): Fields {
+  return isFields(value) ? value : {};
 }
 
 const plainInput: Fields = {
@@ -154,9 +150,9 @@ export function configurationOf(description: ModelDescription, written: Fields):
   const batched = batching.maxBatchSize > 0;
   const body = variants[0]?.body;
   const file = body?.kind === "graph" ? body.file : "";
-  const optimisation = written["optimization"];
   return {
     version_policy: { latest: { num_versions: 1 } },
+    runtime: "",
     batch_input: [],
     batch_output: [],
     cc_model_filenames: {},
@@ -168,11 +164,11 @@ export function configurationOf(description: ModelDescription, written: Fields):
     max_batch_size: batching.maxBatchSize,
     input: ports(inputs, batched, written["input"], plainInput),
     output: ports(outputs, batched, written["output"], plainOutput),
-    optimization: { ...plainOptimisation, ...(isFields(optimisation) ? optimisation : {}) },
+    optimization: { ...plainOptimisation, ...fieldsOf(written["optimization"]) },
     instance_group: instances(description, written["instance_group"]),
     default_model_filename: file,
-    metric_tags: mapOf(written["metric_tags"]),
-    parameters: { ...mapOf(written["parameters"]), longshore_digest: { string_value: digest } },
+    metric_tags: fieldsOf(written["metric_tags"]),
+    parameters: { ...fieldsOf(written["parameters"]), longshore_digest: { string_value: digest } },
     ...(description.decoupled ? { model_transaction_policy: { decoupled: true } } : {}),
     ...(description.responseCache ? { response_cache: { enable: true } } : {}),
     ...scheduling(description, written),

@@ -261,7 +261,7 @@ describe("model configuration", () => {
         max_batch_size: 99,
         input: [{ name: "x", format: "FORMAT_NCHW" }],
         optimization: { eager_batching: true },
-        parameters: [{ key: "k", value: { string_value: "v" } }],
+        parameters: { k: { string_value: "v" } },
         instance_group: [{ kind: "KIND_GPU", gpus: [0] }],
       }),
     };

@@ -25,7 +25,7 @@ export interface ServedRepository {
   load(model: string, version: string | undefined, call: Call, override?: ModelOverride): Promise<void>;
   /** @param dependents Whether the models that it is made of are unloaded, too, as far as nothing else is made of them. */
   unload(model: string, call: Call, dependents?: boolean): Promise<void>;
-  /** What the operator's configuration says, in the JSON of Triton's `ModelConfig`; undefined when there is none. */
+  /** What is shown of a version's configuration beside its description, in the JSON of Triton's `ModelConfig`. */
   configuration?(
     model: string,
     version: string,
