@@ -1,3 +1,4 @@
+import { settle } from "@longshore/testkit";
 import { describe, expect, it } from "vitest";
 import { type SharedMemory, type SharedObject, SharedRegions } from "./shared-memory.ts";
 
@@ -56,5 +57,51 @@ describe("regions that are registered at the same time", () => {
     const outcomes = await Promise.allSettled(many);
     expect(outcomes.filter(({ status }) => status === "rejected").length).toBe(1);
     expect(closed.length).toBe(1);
+  });
+});
+
+describe("regions that are registered while others are given up", () => {
+  /** Memory that closes its objects only when it is let. */
+  function lasting() {
+    const closing: (() => void)[] = [];
+    const memory: SharedMemory = {
+      open: () =>
+        Promise.resolve({
+          byteLength: 64,
+          read: () => Promise.resolve(),
+          write: () => Promise.resolve(),
+          close: () => new Promise<void>((resolve) => closing.push(resolve)),
+        }),
+    };
+    return { memory, closing, close: () => closing.splice(0).forEach((one) => one()) };
+  }
+  const names = (regions: SharedRegions): readonly string[] =>
+    regions.list("acme", undefined).map(({ name }) => name);
+
+  it("stay, also where each of those was the last one for a moment", async () => {
+    const { memory, closing, close } = lasting();
+    const regions = new SharedRegions(memory);
+    for (const name of ["a", "b"]) await regions.register("acme", name, "/k", 0, 64);
+    const first = regions.unregister("acme", "a");
+    const second = regions.unregister("acme", "b");
+    closing.shift()?.();
+    await first;
+    await regions.register("acme", "c", "/k", 0, 64);
+    close();
+    await second;
+    expect(names(regions)).toEqual(["c"]);
+  });
+
+  it("stay where all were given up", async () => {
+    const { memory, close } = lasting();
+    const regions = new SharedRegions(memory);
+    for (const name of ["a", "b"]) await regions.register("acme", name, "/k", 0, 64);
+    void regions.unregister("acme", undefined);
+    await regions.register("acme", "c", "/k", 0, 64);
+    for (let turn = 0; turn < 3; turn++) {
+      close();
+      await settle();
+    }
+    expect(names(regions)).toEqual(["c"]);
   });
 });

@@ -86,13 +86,15 @@ export class SharedRegions {
   /** Regions that are not there are no failure: clients tidy up before they begin. */
   async unregister(tenant: string, name: string | undefined): Promise<void> {
     const own = this.#regions.get(tenant);
-    for (const region of own?.values() ?? []) {
-      if (name !== undefined && region.name !== name) continue;
+    const going = [...(own?.values() ?? [])].filter((region) => name === undefined || region.name === name);
+    for (const region of going) {
       own?.delete(region.name);
       region.gone = true;
-      if (region.users === 0) await region.object.close();
     }
+    // Before anything is waited for: what is registered meanwhile stays.
     if (own?.size === 0) this.#regions.delete(tenant);
+    const idle = going.filter(({ users }) => users === 0);
+    await Promise.all(idle.map(({ object }) => object.close()));
   }
 
   /** The bytes of a part, copied: the client may write there at any time. */
