@@ -26,6 +26,21 @@ describe("keys of legs", () => {
     expect(legKey(housekeepingCall("k"), leg("start"))).toBe(keys[0]);
   });
 
+  it("tell tenants apart", () => {
+    const of = (tenant: string, key: string): string => legKey({ ...call(key), tenant }, leg("start"));
+    const keys = [of("acme", "k"), of("beta", "k"), of("beta", "acme~k"), of("acme", "beta~k")];
+    expect(new Set(keys).size).toBe(keys.length);
+  });
+
+  it("are no longer in a header than a key may be, however it is written", () => {
+    for (const key of ["\u{1f600}".repeat(42), " ".repeat(170), "%".repeat(500)]) {
+      let sent = key;
+      for (let hop = 0; hop < 16; hop++)
+        sent = legKey({ ...call(sent), tenant: "t".repeat(64) }, leg("start"));
+      expect(encodeURIComponent(sent).length).toBeLessThan(400);
+    }
+  });
+
   it("stay short over many places, and stay apart when they are shortened", () => {
     const place = (key: string): string => legKey(call(key), leg("start"));
     let [one, other] = [`a${"x".repeat(400)}`, `b${"x".repeat(400)}`];

@@ -7,17 +7,21 @@ const longest = 256;
 
 /**
  * The idempotency key of a leg. Legs of one request are requests of their own, with other parts and codings, and each
- * must run; the same leg that is sent to the same place again must not.
+ * must run; the same leg that is sent to the same place again must not. Where that place cannot tell the tenants of this one apart,
+ * their keys must not meet there; `~` is in no tenant's name.
  */
 export function legKey(call: Call, { segment, codecs, state }: Leg): string {
-  const { id, idempotencyKey = id } = call;
+  const { id, tenant, idempotencyKey = id } = call;
   const { variant, from, to } = segment;
-  const base = idempotencyKey.length <= longest ? idempotencyKey : idempotencyKey.slice(-longest);
-  // The whole key is in the mark, so that shortening makes no two keys the same. Lengths say where each word ends.
-  let what = word(idempotencyKey) + word(variant) + word(from) + word(to) + (state ?? "");
+  // All of it is in the mark, so that shortening makes no two keys the same. Lengths say where each word ends.
+  let what = word(tenant) + word(idempotencyKey) + word(variant) + word(from) + word(to) + (state ?? "");
   for (const name in codecs) what += `;${word(name)}${word(codecs[name] ?? "")}`;
-  return `${base}.${fingerprint(what, nothing) ?? ""}`;
+  return `${plain(tenant)}~${plain(idempotencyKey).slice(-longest)}.${fingerprint(what, nothing) ?? ""}`;
 }
 
 const nothing: Tensors = new Map();
 const word = (text: string): string => `${text.length}:${text}`;
+
+/** In characters that headers carry as they are: encoded there, a key would be longer than it may be. */
+const plain = (text: string): string =>
+  /^[\w.!~*'()-]*$/.test(text) ? text : encodeURIComponent(text).replaceAll("%", "~");

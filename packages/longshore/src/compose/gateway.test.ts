@@ -1,10 +1,11 @@
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
 import { writeModels } from "@longshore/testkit";
 import { gateway, type GatewayOptions } from "./forwarding.ts";
+import { keyStore } from "./key-store.ts";
 import { openModel } from "./open-model.ts";
 import { type RunningServer, serve } from "./serve.ts";
 
@@ -166,4 +167,32 @@ it("says so when no server answers", async () => {
   const reply = await infer(gate.address);
   expect(reply.status).toBe(502);
   expect(await reply.json()).toMatchObject({ reason: "unreachable" });
+});
+
+it("keeps idempotency keys of its tenants apart at a server that is not told of them", async () => {
+  const identity = join(folder, "identity.yaml");
+  await writeFile(identity, "keys: { file: keys.json }\n");
+  const store = keyStore(join(folder, "keys.json"), () => Date.now());
+  const keys: string[] = [];
+  for (const tenant of ["acme", "beta"]) keys.push((await store.add({ tenant, rights: ["infer"] })).text);
+  const gate = await before([await server("one")], { identity });
+  for (const size of [4, 100_000]) {
+    for (const [index, key] of keys.entries()) {
+      const values = new Float32Array(size).fill(index);
+      const parameters = { binary_data_size: values.byteLength };
+      const input = { name: "INPUT0", datatype: "FP32", shape: [1, size], parameters };
+      const json = JSON.stringify({ inputs: [input], parameters: { binary_data_output: true } });
+      const headers = {
+        authorization: `Bearer ${key}`,
+        "idempotency-key": `order ${size}`,
+        "inference-header-content-length": String(json.length),
+      };
+      const body = new Blob([json, values]);
+      const path = "/v2/models/identity_fp32/infer";
+      const reply = await fetch(`${gate.address}${path}`, { method: "POST", headers, body });
+      const bytes = Buffer.from(await reply.arrayBuffer());
+      expect(reply.status).toBe(200);
+      expect(bytes.readFloatLE(bytes.byteLength - 4)).toBe(index);
+    }
+  }
 });
