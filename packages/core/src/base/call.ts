@@ -78,6 +78,20 @@ export interface Rules {
   readonly confirm?: true;
 }
 
+/** The same rules, held to zones and a trust that are demanded besides. */
+export function narrowerRules(
+  rules: Rules,
+  { zones, leastTrust }: Partial<Pick<Rules, "zones" | "leastTrust">>,
+): Rules {
+  if (!zones && leastTrust === undefined) return rules;
+  const both = narrowerZones(rules.zones, zones);
+  return {
+    ...rules,
+    leastTrust: moreTrust(rules.leastTrust, leastTrust ?? "none"),
+    ...(both ? { zones: both } : {}),
+  };
+}
+
 /** W3C trace context. */
 export interface TraceContext {
   /** 32 hexadecimal digits. */

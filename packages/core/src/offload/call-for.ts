@@ -1,12 +1,12 @@
 import {
   type Call,
   type DataClass,
-  moreTrust,
-  narrowerZones,
+  narrowerRules,
   neverAborted,
   type OwnCall,
   ownCall,
   randomId,
+  type Rules,
 } from "../base/index.ts";
 import { type Objective, type PlanLimits, usualAgreementRatio } from "../goal/index.ts";
 import type { Job } from "./job.ts";
@@ -20,18 +20,18 @@ import type { Limits } from "../offloader/index.ts";
 export function callFor(loop: Loop, limits: Limits, modelClass: DataClass | undefined): OwnCall {
   const { defaults = {} } = loop.parts;
   const deadlineMs = limits.deadlineMs ?? defaults.deadlineMs;
-  const zones = narrowerZones(limits.zones, defaults.zones);
+  const rules: Rules = {
+    dataClass: limits.dataClass ?? modelClass ?? defaults.dataClass ?? "unknown",
+    leastTrust: limits.leastTrust ?? "none",
+    ...(limits.zones ? { zones: limits.zones } : {}),
+    ...(limits.confirm === true ? { confirm: true } : {}),
+  };
   const call: OwnCall = {
     id: randomId(loop.parts.random),
     abort: limits.abort ?? neverAborted,
     deadlineMs: deadlineMs === undefined ? Infinity : loop.clock.nowMs() + deadlineMs,
     tenant: defaults.tenant ?? "local",
-    rules: {
-      dataClass: limits.dataClass ?? modelClass ?? defaults.dataClass ?? "unknown",
-      leastTrust: moreTrust(limits.leastTrust ?? "none", defaults.leastTrust ?? "none"),
-      ...(zones ? { zones } : {}),
-      ...(limits.confirm === true ? { confirm: true } : {}),
-    },
+    rules: narrowerRules(rules, defaults),
     path: [],
   };
   if (limits.trace) call.trace = limits.trace;
@@ -39,14 +39,16 @@ export function callFor(loop: Loop, limits: Limits, modelClass: DataClass | unde
   return call;
 }
 
-/** Takes the demand that answers are confirmed from a call, or from the defaults, and keeps the other rules. */
+/** The call under the rules of this place, too; takes the demand that answers are confirmed from it, or from the defaults. */
 export function confirming(
-  { parts }: Loop,
+  { parts: { defaults = {} } }: Loop,
   call: Call,
   which: NonNullable<Job["confirm"]>,
 ): Pick<Job, "call" | "confirm"> {
-  if (call.rules.confirm !== true && parts.defaults?.confirm !== true) return { call };
-  const { confirm: _kept, ...rules } = call.rules;
+  const held = narrowerRules(call.rules, defaults);
+  if (held.confirm !== true && defaults.confirm !== true)
+    return { call: held === call.rules ? call : Object.assign(ownCall(call), { rules: held }) };
+  const { confirm: _kept, ...rules } = held;
   return { call: Object.assign(ownCall(call), { rules }), confirm: which };
 }
 

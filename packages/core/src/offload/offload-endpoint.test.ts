@@ -135,6 +135,35 @@ describe("offloadEndpoint", () => {
     ]);
   });
 
+  it.each([{ zones: ["eu"] }, { leastTrust: "operated" as const }])(
+    "holds what others ask of it to the rules of its own operator, too: %o",
+    async (defaults) => {
+      const clock = virtualClock();
+      const gateway = (zone: string, trust: EndpointInfo["trust"]): Endpoint => {
+        const inner = place(clock, "behind", zone, 1);
+        const endpoint = { ...inner, info: { ...inner.info, trust } };
+        return offloadEndpoint({
+          ...parts(clock),
+          info: info("gateway", "edge", "eu"),
+          endpoints: [endpoint],
+          defaults,
+        });
+      };
+      const run = (gate: Endpoint, rules: Partial<Call["rules"]> = {}) =>
+        clock.runUntil(gate.infer(request, call({ rules: { ...call().rules, ...rules } })));
+      for (const zones of [undefined, ["us"], ["eu", "us"]]) {
+        await expect(run(gateway("us", "listed"), zones && { zones })).rejects.toMatchObject({
+          reason: "policy-denied",
+        });
+      }
+      const inside = await run(gateway("eu/de", "operated"), { zones: ["eu", "us"] });
+      expect(inside.account.forwarded).toHaveLength(1);
+      await expect(run(gateway("eu/de", "operated"), { zones: ["us"] })).rejects.toMatchObject({
+        reason: "policy-denied",
+      });
+    },
+  );
+
   it("never offers or takes a way back to where the request has been", async () => {
     const clock = virtualClock();
     const asked: Call[] = [];
