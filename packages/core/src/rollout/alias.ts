@@ -172,6 +172,12 @@ export function conflict(name: string, meant: number, found: number): LongshoreE
   );
 }
 
+/** The error where a model, or this version of it, is not there. */
+export function noVersion(model: string, version: string): LongshoreError {
+  const what = `there is no version ${version} of model ${model} here`;
+  return new LongshoreError("unknown-version", "resolve", what);
+}
+
 /**
  * The alias after a change; undefined when it is removed. `resolve` gives what a version consists of. Throws `conflict` for
  * a revision that is not the alias's, and `invalid-input` for a change that makes no sense now.

@@ -7,6 +7,7 @@ export {
   type AskedChange,
   askedChangeFrom,
   defaultTrialLimits,
+  noVersion,
   type StickyBy,
   type Target,
   type Trial,

@@ -6,7 +6,15 @@ import {
   reasons,
   type TenantId,
 } from "../base/index.ts";
-import { type Alias, type AskedChange, changed, conflict, rolledBack, type Target } from "./alias.ts";
+import {
+  type Alias,
+  type AskedChange,
+  changed,
+  conflict,
+  noVersion,
+  rolledBack,
+  type Target,
+} from "./alias.ts";
 import type { Side } from "./side.ts";
 import { type TrialFigures, type TrialWatch, trialWatch } from "./trial-watch.ts";
 
@@ -32,8 +40,15 @@ export interface Rollouts {
   /**
    * Changes one by comparing and setting, once what it leads to is loaded. Throws `conflict`, `invalid-input`, and what resolving
    * and loading the version throws.
+   *
+   * @param sees Models that an alias can be set to; others are as if they were not there. Undefined: all.
    */
-  change(name: string, asked: AskedChange, by: TenantId): Promise<Alias | undefined>;
+  change(
+    name: string,
+    asked: AskedChange,
+    by: TenantId,
+    sees?: (model: string) => boolean,
+  ): Promise<Alias | undefined>;
   /**
    * Takes the operator's aliases, all of them that hold now: they come before those of this place, and only the operator
    * changes them. What was rolled back here stays so until the operator says something newer. Candidates get requests once they
@@ -210,10 +225,13 @@ export async function openRollouts(parts: RolloutParts): Promise<Rollouts> {
     find: (name) => waiting.get(name) ?? aliases.get(name),
     list: () =>
       Array.from(aliases.values(), (alias) => ({ alias, figures: watches.get(alias.name)?.figures() })),
-    async change(name, asked, by) {
+    async change(name, asked, by, sees) {
       if (followed.has(name)) throw notOurs(name);
       const before = aliases.get(name);
-      const next = await changed(name, before, asked, resolve);
+      const next = await changed(name, before, asked, (model, version) => {
+        if (asked.change.do === "set" && sees?.(model) === false) throw noVersion(model, version);
+        return resolve(model, version);
+      });
       if (next) await prepared(before, next);
       return inTurn(async () => {
         if (followed.has(name)) throw notOurs(name);

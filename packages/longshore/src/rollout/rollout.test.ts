@@ -6,6 +6,7 @@ import { onnxFile, writeModels } from "@longshore/testkit";
 import { writeCertificate } from "../../test/certificates.ts";
 import { command } from "../../test/command.ts";
 import { gateway } from "../compose/forwarding.ts";
+import { keyStore } from "../compose/key-store.ts";
 import { openModel } from "../compose/open-model.ts";
 import { serve, type ServeOptions } from "../compose/serve.ts";
 
@@ -169,6 +170,27 @@ it("is managed by those who may, where management is on, and takes no model's na
   expect((await rollout("promote", "reader", "--at", managed)).code).not.toBe(0);
   const share = await rollout("start", "reader", "--to", "2", "--weight", "5", "--at", managed);
   expect(share.said).toContain("--weight wants a number from 0 to 1, not '5'");
+});
+
+it("leads nobody to a model that they do not see, and tells them nothing of it", async () => {
+  await cp(join(folder, "simple"), join(folder, "secret"), { recursive: true });
+  const keys = join(folder, "keys.json");
+  const { text } = await keyStore(keys, Date.now).add({ tenant: "acme", rights: ["infer", "manage"] });
+  const identity = join(folder, "identity.yaml");
+  await writeFile(identity, `keys: { file: ${keys} }\ntenants: { acme: { models: ["our-*", simple] } }\n`);
+  const address = await server({ identity });
+  const set = async (model: string, revision = 0): Promise<readonly unknown[]> => {
+    const change = { do: "set", model, version: "1" };
+    const reply = await fetch(`${address}/v2/rollouts/our-reader`, {
+      method: "POST",
+      headers: { authorization: `Bearer ${text}` },
+      body: JSON.stringify({ revision, change }),
+    });
+    return [reply.status, (await reply.text()).replaceAll(model, "MODEL")];
+  };
+  for (const revision of [0, 3]) expect(await set("secret", revision)).toEqual(await set("absent", revision));
+  expect((await set("secret"))[0]).toBe(404);
+  expect((await set("simple"))[0]).toBe(200);
 });
 
 it("asks servers by their own authorities, and shows no key to who could be overheard", async () => {

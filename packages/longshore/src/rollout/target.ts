@@ -3,7 +3,7 @@ import {
   type Endpoint,
   endCut,
   housekeepingCall,
-  LongshoreError,
+  noVersion,
   startCut,
   type Target,
 } from "@longshore/core";
@@ -12,11 +12,7 @@ import {
 export async function targetOf(endpoint: Endpoint, model: string, version: string): Promise<Target> {
   const found = await endpoint.describe(model, version, housekeepingCall("rollout"));
   if (found?.description.version === version) return { version, digest: found.description.digest };
-  throw new LongshoreError(
-    "unknown-version",
-    "resolve",
-    `there is no version ${version} of model ${model} here`,
-  );
+  throw noVersion(model, version);
 }
 
 /** A version that is not loaded after so many milliseconds counts as one that cannot be. */

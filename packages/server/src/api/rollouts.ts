@@ -48,7 +48,8 @@ export async function rollouts(
         `${name} is the name of a model here, and cannot lead to another`,
       );
     }
-    const alias = await own.change(name, change, asked.identity.tenant);
+    const { tenant, sees } = asked.identity;
+    const alias = await own.change(name, change, tenant, sees);
     return jsonReply({ alias: alias ? aliasJson(alias) : null });
   }
   const report = seen(own, asked).find(({ alias }) => alias.name === route.model);
