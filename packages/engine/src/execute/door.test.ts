@@ -178,6 +178,19 @@ describe("admission at the door", () => {
     expect(knock(here, base)).not.toBe("queue-full");
   });
 
+  it("keeps no model from going for inputs that do not come, and judges them anew when they do", async () => {
+    const here = place();
+    const { clock, engine } = here;
+    for (let run = 0; run < 3; run++) await clock.finish(ask(here, base));
+    using pass = knock(here, base) as Disposable;
+    await clock.finish(engine.unload("m", base));
+    expect(here.runtime.open()).toBe(0);
+    await clock.finish(engine.load("m", undefined, base));
+    expect((await clock.finish(ask(here, base, { pass }))).account.segment.variant).toBe("exact");
+    using _pass = knock(here, base) as Disposable;
+    await clock.finish(engine.close());
+  });
+
   it("is closed while the engine drains, and for deadlines that have passed", async () => {
     const here = await learned();
     expect(knock(here, within(here, -1))).toBe("deadline-past");

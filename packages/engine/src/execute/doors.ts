@@ -8,7 +8,7 @@ import {
   type Segment,
 } from "@longshore/core";
 import type { LoadedVersion } from "../repository/index.ts";
-import { type Admission, admit, type Demand } from "../schedule/index.ts";
+import { type Admission, admit, type Demand, type Scheduler } from "../schedule/index.ts";
 import type { Expectations } from "./expectations.ts";
 import type { SegmentPlan } from "../run/index.ts";
 import { standIns } from "./variants.ts";
@@ -33,6 +33,8 @@ export interface Doors {
   remember(segment: Segment, variant: string, door: Door): void;
   /** See `Endpoint.admit`. */
   admit(segment: Segment, call: Call, leastAgreementRatio: number | undefined): Pass;
+  /** Takes back what is kept at a scheduler that ends: whose inputs are still to come is judged anew when they are there. */
+  ended(scheduler: Scheduler): void;
 }
 
 export interface DoorParts {
@@ -85,6 +87,10 @@ class KeptPass implements Pass {
     this.#left = undefined;
     this.#taken();
     return left;
+  }
+
+  isAt(scheduler: Scheduler): boolean {
+    return this.#left?.ticket(scheduler) !== undefined;
   }
 
   [Symbol.dispose](): void {
@@ -175,6 +181,9 @@ export function doors(parts: DoorParts): Doors {
         }
         throw thrown;
       }
+    },
+    ended(scheduler) {
+      for (const pass of kept) if (pass.isAt(scheduler)) pass[Symbol.dispose]();
     },
   };
 }

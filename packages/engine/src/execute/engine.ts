@@ -114,6 +114,7 @@ class EngineHere implements Engine {
       ...parts,
       limits: this.#limits,
       limiter: parts.resources && rateLimiter(parts.resources),
+      ending: (scheduler) => this.#serve.doors.ended(scheduler),
     });
     this.#inner = innerCuts(source);
     const lacks = source.lacks?.bind(source);

@@ -53,6 +53,8 @@ export interface GraphPoolParts {
   readonly limiter?: RateLimiter | undefined;
   /** Share of a tenant against others'. Default: all have 1. */
   readonly weightOf?: (tenant: TenantId) => number;
+  /** Told of each that ends, which waits for the places that are kept there. Nobody has a lease of it. */
+  readonly ending?: (scheduler: Scheduler) => void;
 }
 
 /** Loaded graphs with their schedulers. */
@@ -216,7 +218,9 @@ export function graphPool(parts: GraphPoolParts): GraphPool {
     if (entries.get(entry.key) === entry) entries.delete(entry.key);
     const gone = entry.ready.then(
       async ({ scheduler }) => {
-        await scheduler.drain();
+        const drained = scheduler.drain();
+        parts.ending?.(scheduler);
+        await drained;
         tell(entry, -entry.bytes);
       },
       // A failed load has nothing to release and was reported to who asked for it.
