@@ -3,6 +3,7 @@ import { createHash } from "node:crypto";
 import fc from "fast-check";
 import {
   type Call,
+  type Endpoint,
   float32Tensor,
   float32View,
   housekeepingCall,
@@ -13,7 +14,7 @@ import {
   tensorsOf,
   type Tensors,
 } from "@longshore/core";
-import { type DoubleModel, doubleDescription, doubleEndpoint, manualClock } from "@longshore/testkit";
+import { type DoubleModel, doubleDescription, doubleEndpoint, manualClock, settle } from "@longshore/testkit";
 import { answerCache, cachedEndpoint } from "./cached-endpoint.ts";
 
 const hash = (bytes: Uint8Array): string => `sha256:${createHash("sha256").update(bytes).digest("hex")}`;
@@ -263,6 +264,48 @@ describe("equal requests under way", () => {
     const all = await clock.finish(Promise.allSettled([ask(inputs(7)), ask(inputs(7)), ask(inputs(7))]));
     expect(all.map(({ status }) => status)).toEqual(["rejected", "fulfilled", "fulfilled"]);
     expect(double.asked).toHaveLength(2);
+  });
+
+  it("and answers in memory need no place: none is refused for want of one before its inputs are there", async () => {
+    const { double, clock } = await world();
+    const refusal = (reason: "rejected" | "queue-full" | "shutting-down"): LongshoreError =>
+      new LongshoreError(reason, "admission", "planted");
+    let places = 1;
+    const inner: Endpoint = {
+      ...double,
+      admit() {
+        if (places < 1) throw refusal(places < 0 ? "shutting-down" : "rejected");
+        places--;
+        let kept = true;
+        return { [Symbol.dispose]: () => void ((places += kept ? 1 : 0), (kept = false)) };
+      },
+    };
+    const observer = { record: () => undefined };
+    const endpoint = cachedEndpoint(inner, answerCache({ clock, observer, hash, maxBytes: 1_000_000 }));
+    const call = housekeepingCall("test");
+    const { segment } = request(inputs(1));
+    expect(() => (endpoint.admit?.(segment, call), endpoint.admit?.(segment, call))).toThrow("planted");
+    places = 1;
+    await endpoint.describe("double", undefined, call);
+    const ask = (pass = endpoint.admit?.(segment, call)) =>
+      endpoint.infer(request(inputs(1), pass ? { pass } : {}), call);
+    const first = ask();
+    await settle();
+    expect(places).toBe(0);
+    const second = ask();
+    await settle();
+    // One that came in time for a place gives it back when it has to wait for another's run.
+    places = 1;
+    const third = ask();
+    await settle();
+    expect(places).toBe(1);
+    expect((await clock.finish(Promise.all([first, second, third]))).map(values)).toEqual([[2], [2], [2]]);
+    places = 0;
+    expect(values(await ask())).toEqual([2]);
+    places = -1;
+    expect(() => endpoint.admit?.(segment, call)).toThrow(
+      expect.objectContaining({ reason: "shutting-down" }) as Error,
+    );
   });
 
   it("share a failure that is the request's", async () => {

@@ -6,10 +6,12 @@ import {
   type Endpoint,
   type InferenceRequest,
   type InferenceResponse,
+  LongshoreError,
   type LoadReport,
   type ModelKnowledge,
   type Observer,
   type Progress,
+  type Segment,
   type Tensor,
   type Tensors,
   through,
@@ -106,6 +108,8 @@ export function answerCache(parts: CacheParts): AnswerCache {
     }
     // Who takes a lesser variant must not decide for those who do not.
     const flight = `${key} ${request.leastAgreementRatio ?? ""}`;
+    // Who waits for another's run needs no place for one of its own.
+    if (flights.under(flight)) request.pass?.[Symbol.dispose]();
     let keptMs = 0;
     const { value, joined, shared } = await flights.fly(flight, call, async (own) => {
       const response = await run(own, inputs);
@@ -126,10 +130,18 @@ export function answerCache(parts: CacheParts): AnswerCache {
   return { infer, clear: () => answers.clear() };
 }
 
+/** A pass that keeps no place. */
+const noPlace: Disposable = { [Symbol.dispose]: () => undefined };
+
+/** Whether an error says that there is no time or no place for a run. */
+function isForRun(thrown: unknown): boolean {
+  return LongshoreError.is(thrown) && (thrown.reason === "rejected" || thrown.reason === "queue-full");
+}
+
 /**
  * Asks a cache before an endpoint, for models whose operator says that equal inputs have equal answers
  * (`ModelDescription.responseCache`). Requests of a sequence, those that name no content, and those for several answers pass
- * through.
+ * through. For want of time or a place none is refused before its inputs are there: its answer may be in memory, or on its way.
  *
  * Which models are cached is learned from the descriptions that pass through here.
  */
@@ -145,9 +157,21 @@ export function cachedEndpoint(inner: Endpoint, answers: AnswerCache): Endpoint 
     dropOldest(cached, maxModels);
   }
 
+  /** Of a model whose answers are kept only what has to be run needs a place, and whoever runs it judges that again. */
+  function admit(segment: Segment, judge: () => Disposable): Disposable {
+    try {
+      return judge();
+    } catch (thrown) {
+      if (cached.get(segment.digest) === true && isForRun(thrown)) return noPlace;
+      throw thrown;
+    }
+  }
+
+  const judge = inner.admit?.bind(inner);
   return {
     // Of `forgetsInputs`: answers are kept as copies, and who shares a run waits for it before the first of them is answered.
     ...through(inner),
+    ...(judge ? { admit: (segment, call, least) => admit(segment, () => judge(segment, call, least)) } : {}),
     async describe(model, version, call) {
       const found = await inner.describe(model, version, call);
       learn(found);

@@ -28,6 +28,8 @@ export interface Flown<T> {
 
 /** Runs under way, by key. */
 export interface SingleFlight<T> {
+  /** Whether one of that key is under way. */
+  under(key: string): boolean;
   /** `run` gets the call of the run: it ends when nobody waits any more. */
   fly(key: string, call: Call, run: (call: Call) => Promise<T>): Promise<Flown<T>>;
 }
@@ -70,6 +72,7 @@ export function singleFlight<T>(clock: Clock): SingleFlight<T> {
   }
 
   return {
+    under: (key) => flights.has(key),
     async fly(key, call, run) {
       for (;;) {
         const under = flights.get(key);
