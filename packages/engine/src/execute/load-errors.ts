@@ -17,3 +17,8 @@ export function failedLoad(model: string, thrown: unknown): LongshoreError {
     ...(error.retryAfterMs === undefined ? {} : { retryAfterMs: error.retryAfterMs }),
   });
 }
+
+/** What an error says, for the index. */
+export function textOf(thrown: unknown): string {
+  return thrown instanceof Error ? thrown.message : String(thrown);
+}

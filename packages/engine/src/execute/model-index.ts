@@ -1,3 +1,4 @@
+import { LongshoreError } from "@longshore/core";
 import type { LoadedVersion, ModelRepository } from "../repository/index.ts";
 
 /** `available` is read and loaded when it is first used; `unavailable` says why; `unloaded` waits for a `load`. */
@@ -23,6 +24,17 @@ export interface IndexFacts {
   problem(model: string, version: string): string | undefined;
   loading(model: string, version: string): boolean;
   unloading(model: string): boolean;
+}
+
+/** Whether the repository has a model of that name. */
+export async function isIn(repository: ModelRepository, model: string): Promise<boolean> {
+  try {
+    await repository.versions(model);
+    return true;
+  } catch (thrown) {
+    if (LongshoreError.is(thrown) && thrown.reason === "unknown-model") return false;
+    throw thrown;
+  }
 }
 
 /** Every version of every model, and what became of it. */

@@ -311,6 +311,80 @@ pipeline: { steps: [{ id: s, model: m, inputs: { x: x } }], outputs: { y: s.y } 
   });
 });
 
+describe("of what is asked for one model at a time, what was asked last comes", () => {
+  const warmed =
+    'max_batch_size: 4 model_warmup { name: "w" count: 5 batch_size: 1 inputs { key: "x" value { data_type: TYPE_FP32 dims: 1 zero_data: true } } }';
+
+  it("of two loads, also where the first takes longer", async () => {
+    store.put("m/2/model.onnx", memoryFile("slow"));
+    store.put("m/config.pbtxt", warmed);
+    const engine = engineWith({ explicit: true });
+    const before = engine.load("m", undefined, call);
+    await clock.advance(10);
+    store.put("m/2/model.onnx", memoryFile("three"));
+    await clock.finish(Promise.all([before, engine.load("m", undefined, call)]));
+    expect(await ask(engine, "m")).toBe(13);
+  });
+
+  it("of a load and an unload, which waits for none that was given up", async () => {
+    runtime = memoryRuntime({ models, clock, loadMs: 50 });
+    const engine = engineWith({ explicit: true });
+    const leave = new AbortController();
+    const loading = engine.load("m", undefined, call);
+    await clock.advance(10);
+    const second = engine.load("m", undefined, { ...call, abort: leave.signal });
+    leave.abort();
+    await expect(second).rejects.toMatchObject({ reason: "cancelled" });
+    await clock.finish(Promise.all([loading, engine.unload("m", call)]));
+    expect((await states(engine))["m/2"]).toBe("unloaded");
+    expect(runtime.open()).toBe(0);
+  });
+
+  it("of an unload and a load, which does not wait for requests under way", async () => {
+    store.put("m/2/model.onnx", memoryFile("slow"));
+    const engine = engineWith({ explicit: true });
+    await load(engine, "m");
+    const running = start(engine, "m");
+    await clock.advance(1);
+    const unloading = engine.unload("m", call);
+    await clock.finish(engine.load("m", undefined, call));
+    expect(clock.nowMs()).toBeLessThan(100);
+    expect((await states(engine))["m/2"]).toBe("ready");
+    await clock.finish(Promise.all([running, unloading]));
+    expect((await states(engine))["m/2"]).toBe("ready");
+  });
+
+  it("of a request that has the model read, and what is asked meanwhile", async () => {
+    let slow = true;
+    const { list } = store;
+    const slowly: MemoryStore = {
+      ...store,
+      async list(path) {
+        const entries = await list(path);
+        if (slow && path === "m/2") await new Promise<void>((resolve) => void clock.timer(100, resolve));
+        return entries;
+      },
+    };
+    const engine = engineWith({ store: slowly });
+    const refused = start(engine, "m");
+    await clock.advance(1);
+    await clock.finish(engine.unload("m", call));
+    await expect(clock.finish(refused)).rejects.toMatchObject({ reason: "unknown-model" });
+    expect((await states(engine))["m/2"]).toBe("unloaded");
+    expect(runtime.open()).toBe(0);
+    await load(engine, "m");
+    await clock.finish(engine.unload("m", call));
+    const other = engineWith({ store: slowly });
+    const early = start(other, "m");
+    await clock.advance(1);
+    slow = false;
+    store.put("m/config.pbtxt", "response_cache { enable: true }");
+    await clock.finish(other.load("m", undefined, call));
+    await clock.finish(early);
+    expect(other.known?.("m", undefined, call)?.description.responseCache).toBe(true);
+  });
+});
+
 describe("a pipeline under explicit control", () => {
   const pipeline = `inputs: [{ name: x, datatype: FP32, shape: [-1, 1] }]
 pipeline:

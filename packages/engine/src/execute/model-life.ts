@@ -19,9 +19,10 @@ import {
   type Renewal,
 } from "../repository/index.ts";
 import type { GraphPool } from "../schedule/index.ts";
+import { lines } from "../sequence/index.ts";
 import { type Held, LeaseOfHeld, type VersionLease } from "./held.ts";
-import { failedLoad, notLoaded } from "./load-errors.ts";
-import { type IndexEntry, indexOf, type ModelState } from "./model-index.ts";
+import { failedLoad, notLoaded, textOf } from "./load-errors.ts";
+import { type IndexEntry, indexOf, isIn, type ModelState } from "./model-index.ts";
 import { noteUnused } from "./note-unused.ts";
 
 /** Which versions of which models are served, and their coming and going. */
@@ -31,13 +32,14 @@ export interface ModelLife {
   /** What `acquire` would give at once; without a lease, so that it may be retired by the next turn of the event loop. */
   known(model: string, version: string | undefined): LoadedVersion | undefined;
   /**
-   * Reads a model anew and loads it beside what is served, then switches. What cannot be loaded leaves its predecessor
-   * in place, and is thrown after the rest has been switched.
+   * Reads a model anew and loads it beside what is served, then switches, after what was asked for this model before. What cannot
+   * be loaded leaves its predecessor in place, and is thrown after the rest has been switched.
    */
   load(model: string, version: string | undefined, call: Call, override?: ModelOverride): Promise<void>;
   /**
-   * Refuses new requests and waits for those under way; with `dependents` also for the models that it is made of, but for those
-   * that were loaded by name and those that another one is made of. Does nothing for a model that is not there.
+   * Refuses new requests, after what was asked for this model before, and waits for those under way; with `dependents` also for
+   * the models that it is made of, but for those that were loaded by name and those that another one is made of. Does nothing for
+   * a model that is not there.
    */
   unload(model: string, call: Call, dependents?: boolean): Promise<void>;
   index(): Promise<readonly IndexEntry[]>;
@@ -83,6 +85,15 @@ export function modelLife(parts: ModelLifeParts): ModelLife {
   const asked = new Set<string>();
   /** What each loaded model is made of, also while it waits to be read anew because one of those has been. */
   const usedBy = new Map<string, Set<string>>();
+
+  /** Loads and unloads of each model, so that the last one that was asked for is what comes of them. */
+  const changes = lines();
+
+  async function inTurn<T>(model: string, call: Call, work: () => Promise<T>): Promise<T> {
+    using place = changes.join(model);
+    await place.turn(call);
+    return await work();
+  }
 
   const isOn = (model: string): boolean => named.has(model) === explicit;
   const turn = (model: string, on: boolean): void =>
@@ -179,11 +190,15 @@ export function modelLife(parts: ModelLifeParts): ModelLife {
     try {
       // Reading serves everyone who asks meanwhile, so it does not end with the request that happened to be first.
       const loaded = await repository.load(model, version, housekeepingCall("load"));
+      if (!isOn(model)) throw notLoaded(model);
+      // It was loaded anew meanwhile, and what was read is served no more.
+      if ((await repository.load(model, version, housekeepingCall("load"))) !== loaded)
+        return await read(model, version);
       problems.delete(`${model}/${version}`);
       const known = ready.get(`${model}/${version}`);
       return known?.loaded === loaded ? known : serve(make(loaded));
     } catch (thrown) {
-      problems.set(`${model}/${version}`, textOf(thrown));
+      if (isOn(model)) problems.set(`${model}/${version}`, textOf(thrown));
       throw thrown;
     }
   }
@@ -205,16 +220,6 @@ export function modelLife(parts: ModelLifeParts): ModelLife {
       held = latest(model, wanted) ?? (await untilAborted(find(model, wanted), call.abort, "execute"));
     }
     return new LeaseOfHeld(held);
-  }
-
-  async function inRepository(model: string): Promise<boolean> {
-    try {
-      await repository.versions(model);
-      return true;
-    } catch (thrown) {
-      if (LongshoreError.is(thrown) && thrown.reason === "unknown-model") return false;
-      throw thrown;
-    }
   }
 
   async function warm(held: Held, call: Call): Promise<void> {
@@ -312,53 +317,66 @@ export function modelLife(parts: ModelLifeParts): ModelLife {
     return inner;
   }
 
+  async function load(
+    model: string,
+    version: string | undefined,
+    call: Call,
+    override: ModelOverride | undefined,
+  ): Promise<void> {
+    checkModelName(model);
+    let failed: ReadonlyMap<string, unknown>;
+    const under = new Set<string>();
+    loads.add(under);
+    try {
+      const renewal = await repository.renew(model, override);
+      const wanted = version === undefined ? renewal.versions : [await renewal.resolve(version)];
+      if (wanted.length === 0) await renewal.resolve(undefined);
+      for (const one of wanted) under.add(`${model}/${one}`);
+      const loaded = await loadAll(renewal, model, wanted, under, call);
+      failed = loaded.failed;
+      const kept = version === undefined ? [] : renewal.versions;
+      if (loaded.fresh.length > 0) switchTo(renewal, model, loaded.fresh, failed, kept);
+    } catch (thrown) {
+      if (!LongshoreError.is(thrown) || thrown.reason !== "unknown-model") {
+        problems.set(`${model}/`, textOf(thrown));
+      }
+      throw failedLoad(model, thrown);
+    } finally {
+      loads.delete(under);
+    }
+    for (const thrown of failed.values()) throw failedLoad(model, thrown);
+  }
+
+  /** From now on it is not served. @returns what goes once its last request is through */
+  async function turnOff(model: string, dependents: boolean): Promise<readonly Held[]> {
+    checkModelName(model);
+    const isServed = [...ready.values()].some(({ loaded }) => loaded.description.name === model);
+    // A model that nobody knows is not loaded, which is what was asked for (Triton says the same).
+    if (!isServed && !(await isIn(repository, model))) return [];
+    const models = new Set([model, ...(dependents ? onlyIn(model) : [])]);
+    const retired = [...ready.values()].filter(({ loaded }) => models.has(loaded.description.name));
+    for (const { loaded } of retired) unloading.add(loaded.description.name);
+    for (const name of models) {
+      turn(name, false);
+      asked.delete(name);
+      usedBy.delete(name);
+      forgetFound(name);
+      repository.forget(name);
+      for (const key of problems.keys()) if (key.startsWith(`${name}/`)) problems.delete(key);
+    }
+    for (const held of retired) retire(held);
+    return retired;
+  }
+
   return {
     known: (model, version) => latest(model, version)?.loaded,
     acquire: (model, version, call) =>
       leaseOf(latest(model, version)) ?? acquireLater(model, version || undefined, call),
-    async load(model, version, call, override) {
-      checkModelName(model);
-      let failed: ReadonlyMap<string, unknown>;
-      const under = new Set<string>();
-      loads.add(under);
-      try {
-        const renewal = await repository.renew(model, override);
-        const wanted = version === undefined ? renewal.versions : [await renewal.resolve(version)];
-        if (wanted.length === 0) await renewal.resolve(undefined);
-        for (const one of wanted) under.add(`${model}/${one}`);
-        const loaded = await loadAll(renewal, model, wanted, under, call);
-        failed = loaded.failed;
-        const kept = version === undefined ? [] : renewal.versions;
-        if (loaded.fresh.length > 0) switchTo(renewal, model, loaded.fresh, failed, kept);
-      } catch (thrown) {
-        if (!LongshoreError.is(thrown) || thrown.reason !== "unknown-model") {
-          problems.set(`${model}/`, textOf(thrown));
-        }
-        throw failedLoad(model, thrown);
-      } finally {
-        loads.delete(under);
-      }
-      for (const thrown of failed.values()) throw failedLoad(model, thrown);
-    },
+    load: (model, version, call, override) => inTurn(model, call, () => load(model, version, call, override)),
     async unload(model, call, dependents = false) {
-      checkModelName(model);
-      const isServed = [...ready.values()].some(({ loaded }) => loaded.description.name === model);
-      // A model that nobody knows is not loaded, which is what was asked for (Triton says the same).
-      if (!isServed && !(await inRepository(model))) return;
-      const models = new Set([model, ...(dependents ? onlyIn(model) : [])]);
-      const retired = [...ready.values()].filter(({ loaded }) => models.has(loaded.description.name));
-      for (const name of models) {
-        turn(name, false);
-        asked.delete(name);
-        usedBy.delete(name);
-        unloading.add(name);
-        forgetFound(name);
-        repository.forget(name);
-        for (const key of problems.keys()) if (key.startsWith(`${name}/`)) problems.delete(key);
-      }
-      for (const held of retired) retire(held);
+      const retired = await inTurn(model, call, () => turnOff(model, dependents));
       await untilAborted(Promise.all(retired.map((held) => held.gone)), call.abort, "execute").finally(() => {
-        for (const name of models) unloading.delete(name);
+        for (const { loaded } of retired) unloading.delete(loaded.description.name);
       });
     },
     index: () =>
@@ -373,13 +391,9 @@ export function modelLife(parts: ModelLifeParts): ModelLife {
           const key = `${model}/${version}`;
           return found.has(key) || [...loads].some((under) => under.has(key));
         },
-        unloading: (model) => unloading.has(model),
+        unloading: (model) => unloading.has(model) && !isOn(model),
       }),
     uses: repository.uses,
     held: () => [...ready.values()].map(({ loaded }) => loaded),
   };
-}
-
-function textOf(thrown: unknown): string {
-  return thrown instanceof Error ? thrown.message : String(thrown);
 }

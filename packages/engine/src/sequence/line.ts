@@ -1,23 +1,23 @@
 import { type Call, untilAborted } from "@longshore/core";
 
-/** A request's place behind those of its sequence that came before it. Dispose it when the request ends, however it ends. */
+/** A place behind those in the same line that came before, such as requests of one sequence. Dispose it when the work ends, however it ends. */
 export interface Place extends Disposable {
   /** Resolves when all that came before are through, and rejects when the call ends first; undefined where nobody is before. */
   turn(call: Call): Promise<void> | undefined;
 }
 
-/** Requests of one sequence in the order in which they came. */
-export interface SequenceLines {
-  /** Takes a place at once, so that nothing that happens before the run can change the order. */
-  join(tenant: string, model: string, id: string): Place;
+/** What is done one after another, in the order in which it came, where it has the same name. */
+export interface Lines {
+  /** Takes a place at once, so that nothing that happens before its turn can change the order. */
+  join(...name: readonly string[]): Place;
 }
 
-/** The last request of each sequence that is not through, by its key. */
+/** The last of each line that is not through, by its key. */
 type Lasts = Map<string, PlaceInLine>;
 
-export function sequenceLines(): SequenceLines {
+export function lines(): Lines {
   const lasts: Lasts = new Map();
-  return { join: (tenant, model, id) => new PlaceInLine(lasts, keyOf(tenant, model, id)) };
+  return { join: (...name) => new PlaceInLine(lasts, keyOf(...name)) };
 }
 
 /**

@@ -10,7 +10,7 @@ import {
   totalBytes,
   unknownSequence,
 } from "@longshore/core";
-import { keyOf, type Place, sequenceLines } from "./line.ts";
+import { keyOf, lines, type Place } from "./line.ts";
 import { type SlotGroup, slots } from "./slots.ts";
 import { apart, checkCarriedState, copied, type HeldState, initialState } from "./state.ts";
 
@@ -112,7 +112,7 @@ export function sequenceStore(clock: Clock, limits: Partial<SequenceLimits> = {}
   const { maxLive = 4096, maxLivePerTenant = 1024 } = limits;
   const { maxStateBytes = 256 * 2 ** 20, maxReplyBytes = 65_536 } = limits;
   const entries = new Map<string, Entry>();
-  const lines = sequenceLines();
+  const requests = lines();
   const places = slots();
   let stateBytes = 0;
   let sweeping: Disposable | undefined;
@@ -231,7 +231,7 @@ export function sequenceStore(clock: Clock, limits: Partial<SequenceLimits> = {}
 
   return {
     live,
-    join: (tenant, model, id) => lines.join(tenant, model, id),
+    join: (tenant, model, id) => requests.join(tenant, model, id),
     close() {
       sweeping?.[Symbol.dispose]();
       sweeping = undefined;
@@ -256,7 +256,7 @@ export function sequenceStore(clock: Clock, limits: Partial<SequenceLimits> = {}
     enter(request, call, given) {
       const { key, position } = request;
       checkPosition(position);
-      const place = given ?? lines.join(key.tenant, key.model, key.id);
+      const place = given ?? requests.join(key.tenant, key.model, key.id);
       const before = place.turn(call);
       return before || request.slots ? enterLater(request, call, place, before) : enterNow(request, place);
     },
