@@ -446,6 +446,37 @@ pipeline:
     expect((await states(engine))["m/2"]).toMatch(/^ready: newer content is not served/);
   });
 
+  it("is made of what is served of its models, also where something newer of them cannot be loaded", async () => {
+    store.put("m/config.pbtxt", 'backend: "onnxruntime" version_policy { all {} }');
+    const refusing: typeof runtime = {
+      ...runtime,
+      load: async (artifact, options, asked) => {
+        const session = await runtime.load(artifact, options, asked);
+        if (runtime.loads.at(-1)?.startsWith("slow"))
+          throw new LongshoreError("invalid-model", "resolve", "planted");
+        return session;
+      },
+    };
+    const engine = engineWith({ runtimes: [refusing] });
+    await load(engine, "p");
+    expect(await ask(engine, "p")).toBe(15);
+    const broken: readonly [string, string | Uint8Array][] = [
+      ["m/3/model.onnx", "no model"],
+      ["m/3/model.onnx", memoryFile("slow")],
+      ["m/2/model.onnx", "no model"],
+    ];
+    for (const [path, content] of broken) {
+      store.put(path, content);
+      await expect(load(engine, "m")).rejects.toMatchObject({ reason: "invalid-model" });
+      expect([await ask(engine, "m"), await ask(engine, "p")]).toEqual([12, 15]);
+    }
+    const other = engineWith({ runtimes: [refusing] });
+    store.remove("m/3/model.onnx");
+    expect([await ask(other, "p"), await ask(other, "m")]).toEqual([14, 11]);
+    store.remove("m/1/model.onnx");
+    await expect(start(engineWith(), "p")).rejects.toMatchObject({ reason: "invalid-model" });
+  });
+
   it("leaves nothing loaded when one of its models cannot be", async () => {
     let loads = 0;
     const broken: typeof runtime = {

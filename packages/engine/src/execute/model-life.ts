@@ -279,7 +279,7 @@ export function modelLife(parts: ModelLifeParts): ModelLife {
       const stays = isOn(model) && (failed.has(description.version) || kept.includes(description.version));
       if (uses.includes(model) || (own && !stays)) retire(one);
     }
-    renewal.adopt();
+    renewal.adopt(new Map(Array.from(failed.keys(), (one) => [one, ready.get(`${model}/${one}`)?.loaded])));
     if (failed.size === 0 && kept.length === 0) usedBy.delete(model);
     turn(model, true);
     asked.add(model);

@@ -45,8 +45,11 @@ export interface Renewal {
   /** As that of the repository. */
   resolve(version: string | undefined): Promise<string>;
   load(version: string, call: Call): Promise<LoadedVersion>;
-  /** From now on this is the model; those that use it are read anew next time. */
-  adopt(): void;
+  /**
+   * From now on this is the model; those that use it are read anew next time. Of versions that could not be loaded what is served
+   * instead, if anything, is what pipelines are made of.
+   */
+  adopt(instead: ReadonlyMap<string, LoadedVersion | undefined>): void;
 }
 
 /** One model as it was read at one time. */
@@ -57,6 +60,8 @@ interface Reading {
   /** As it was then: what is put into the folder later is no version yet. */
   versions: Promise<readonly string[]> | undefined;
   readonly loaded: Map<string, Promise<LoadedVersion>>;
+  /** Versions that could not be loaded. */
+  readonly broken: Set<string>;
 }
 
 export function modelRepository(parts: RepositoryParts): ModelRepository {
@@ -79,6 +84,7 @@ export function modelRepository(parts: RepositoryParts): ModelRepository {
       config: undefined,
       versions: undefined,
       loaded: new Map(),
+      broken: new Set(),
     };
     readings.set(model, known);
     return known;
@@ -168,13 +174,26 @@ export function modelRepository(parts: RepositoryParts): ModelRepository {
     return made;
   }
 
+  /** As what is asked of the model itself: without a version the newest that can be had. */
   async function innerVersion(
     model: string,
     version: string | undefined,
     call: Call,
   ): Promise<LoadedVersion> {
     const reading = readingOf(model);
-    return loadVersion(reading, await resolveIn(reading, version), call);
+    // Throws when there is none.
+    const first = await resolveIn(reading, version);
+    if (version !== undefined) return loadVersion(reading, first, call);
+    let problem: unknown;
+    const all = (await versionsOf(reading)).toReversed();
+    for (const one of all.sort((a, b) => Number(reading.broken.has(a)) - Number(reading.broken.has(b)))) {
+      try {
+        return await loadVersion(reading, one, call);
+      } catch (thrown) {
+        if (one === first) problem = thrown;
+      }
+    }
+    throw problem;
   }
 
   /** What was made of a model's earlier content is made anew when it is asked for. */
@@ -208,6 +227,7 @@ export function modelRepository(parts: RepositoryParts): ModelRepository {
         config: undefined,
         versions: undefined,
         loaded: new Map(),
+        broken: new Set(),
       };
       const versions = await versionsOf(reading);
       const { versions: policy } = await configOf(reading);
@@ -216,7 +236,11 @@ export function modelRepository(parts: RepositoryParts): ModelRepository {
         lazy: policy.kind === "all" && policy.lazy === true,
         resolve: (version) => resolveIn(reading, version),
         load: (version, call) => load(reading, version, call),
-        adopt() {
+        adopt(instead) {
+          for (const [version, served] of instead) {
+            if (served) reading.loaded.set(version, Promise.resolve(served));
+            else reading.broken.add(version);
+          }
           readings.set(model, reading);
           forgetUsers(model);
         },
