@@ -636,6 +636,14 @@ describe("memory for models", () => {
     expect(await ask(engine, "c")).toBe(13);
     expect(await ask(engine, "a")).toBe(11);
     expect(runtime.loads.filter((one) => one === "one:0..1")).toHaveLength(1);
+    // It is kept as its configuration says now, though its instances stay what they are.
+    store.put("c/model.yaml", yaml("keepLoaded: true"));
+    await load(engine, "c");
+    await expect(start(engine, "busy")).rejects.toMatchObject({ reason: "memory-limit" });
+    store.put("a/model.yaml", yaml());
+    await load(engine, "a");
+    expect(await ask(engine, "busy")).toBe(10);
+    expect(runtime.loads).toHaveLength(4);
     store.put("big/1/model.onnx", memoryFile("one"));
     store.put("big/model.yaml", "variants: [{ name: only, memoryBytes: 3000 }]");
     // There is no use in coming back.

@@ -82,12 +82,12 @@ export interface GraphPool {
 interface Entry {
   readonly key: string;
   readonly whole: boolean;
-  readonly keep: boolean;
   /** Of a part 0 until it has been cut, since only then is known what it takes. */
   bytes: number;
   readonly owners: Set<object>;
   readonly ready: Promise<Loaded>;
-  readonly graph: GraphBody;
+  /** As it is leased of late: whether it stays loaded may change without it. */
+  graph: GraphBody;
   loaded: Loaded | undefined;
   leases: number;
   usedAt: number;
@@ -138,7 +138,6 @@ export function graphPool(parts: GraphPoolParts): GraphPool {
     const entry: Entry = {
       key,
       whole,
-      keep: graph.keepLoaded,
       bytes,
       owners: new Set(),
       ready,
@@ -183,7 +182,7 @@ export function graphPool(parts: GraphPoolParts): GraphPool {
   ): readonly Promise<void>[] {
     const { maxGraphs, maxParts, maxModelBytes } = parts.limits;
     const idle = [...entries.values()]
-      .filter(({ leases, loaded, keep }) => leases === 0 && loaded && !keep)
+      .filter(({ leases, loaded, graph }) => leases === 0 && loaded && !graph.keepLoaded)
       .sort((a, b) => a.usedAt - b.usedAt);
     const same = [...entries.values()].filter((entry) => entry !== own && entry.whole === whole).length;
     const tooMany = Math.max(0, same - (whole ? maxGraphs : maxParts) + 1);
@@ -233,6 +232,7 @@ export function graphPool(parts: GraphPoolParts): GraphPool {
   return {
     lease(graph, from, to, owner, call, sandboxed = false) {
       const entry = entryFor(graph, from, to, sandboxed);
+      entry.graph = graph;
       entry.owners.add(owner);
       entry.usedAt = ++uses;
       entry.leases++;
