@@ -21,7 +21,8 @@ export interface IndexFacts {
   ready(model: string): readonly LoadedVersion[];
   /** Models of which versions are ready. */
   models(): readonly string[];
-  problem(model: string, version: string): string | undefined;
+  /** Why something is not served, or nothing newer, by `<model>/<version>`, and `<model>/` of the model itself. */
+  readonly problems: ReadonlyMap<string, string>;
   loading(model: string, version: string): boolean;
   unloading(model: string): boolean;
 }
@@ -49,17 +50,21 @@ async function entriesOf(facts: IndexFacts, name: string): Promise<readonly Inde
   const ready = facts.ready(name);
   const served = new Map(ready.map((loaded) => [loaded.description.version, loaded]));
   let versions: readonly string[] = [];
-  let problem = facts.problem(name, "");
+  let problem = facts.problems.get(`${name}/`);
   try {
     versions = await facts.repository.versions(name);
   } catch (thrown) {
     problem ??= thrown instanceof Error ? thrown.message : String(thrown);
   }
-  const all = [...new Set([...versions, ...served.keys()])];
+  // One that failed when it came is none of those that were read.
+  const failed = Array.from(facts.problems.keys(), (key) => key.split("/"))
+    .filter(([model, version]) => model === name && version !== "")
+    .map(([, version = ""]) => version);
+  const all = [...new Set([...versions, ...served.keys(), ...failed])];
   if (all.length > 0)
     return all.map((version) => entryOf(facts, name, version, served.get(version), problem));
   if (facts.unloading(name)) return [{ name, version: "", state: "unloading" }];
-  if (!facts.isOn(name) && facts.problem(name, "") === undefined)
+  if (!facts.isOn(name) && facts.problems.get(`${name}/`) === undefined)
     return [{ name, version: "", state: "unloaded" }];
   return [
     { name, version: "", state: "unavailable", reason: problem ?? "it has no version folder that is served" },
@@ -73,7 +78,7 @@ function entryOf(
   loaded: LoadedVersion | undefined,
   general: string | undefined,
 ): IndexEntry {
-  const problem = facts.problem(name, version) ?? general;
+  const problem = facts.problems.get(`${name}/${version}`) ?? general;
   if (facts.unloading(name)) return { name, version, state: "unloading" };
   if (loaded) {
     const newer = problem === undefined ? undefined : `newer content is not served: ${problem}`;

@@ -197,6 +197,21 @@ describe("versions", () => {
     expect(after["m/2"]).toMatch(/^ready: newer content is not served/);
   });
 
+  it("that are new and cannot be loaded stand in the index until a load finds them gone", async () => {
+    store.put("m/config.pbtxt", 'backend: "onnxruntime"');
+    const engine = engineWith();
+    await load(engine, "m");
+    store.put("m/3/model.onnx", "no model");
+    await expect(load(engine, "m")).rejects.toMatchObject({ reason: "invalid-model" });
+    expect(await states(engine)).toEqual({
+      "m/2": "ready",
+      "m/3": expect.stringMatching(/^unavailable: the file is not/) as string,
+    });
+    store.remove("m/3/model.onnx");
+    await load(engine, "m");
+    expect(await states(engine)).toEqual({ "m/2": "ready" });
+  });
+
   it("that came or went after the model was read wait for a load", async () => {
     const engine = engineWith();
     expect(await ask(engine, "m")).toBe(12);

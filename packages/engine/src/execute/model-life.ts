@@ -386,7 +386,7 @@ export function modelLife(parts: ModelLifeParts): ModelLife {
         ready: (model) =>
           [...ready.values()].flatMap(({ loaded }) => (loaded.description.name === model ? [loaded] : [])),
         models: () => [...new Set([...ready.values()].map(({ loaded }) => loaded.description.name))],
-        problem: (model, version) => problems.get(`${model}/${version}`),
+        problems,
         loading: (model, version) => {
           const key = `${model}/${version}`;
           return found.has(key) || [...loads].some((under) => under.has(key));
