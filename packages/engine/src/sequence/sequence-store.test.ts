@@ -288,6 +288,35 @@ describe("slots", () => {
     expect(done).toEqual(["b", "c"]);
   });
 
+  it("are not held by a sequence that has ended, also where its last step is asked for again", async () => {
+    const clock = manualClock();
+    const store = sequenceStore(clock);
+    await add(store, of("a", 0, true));
+    const place = store.join("t", "m", "a");
+    const reached = await store.reach(of("a", 0, true), call, place);
+    const turn = await store.enter(of("a", 0, true), call, place);
+    expect(turn.remembered).toBeDefined();
+    turn[Symbol.dispose]();
+    reached[Symbol.dispose]();
+    expect(await clock.finish(add(store, of("b", 0)))).toBe(1);
+    expect(clock.nowMs()).toBe(0);
+  });
+
+  it("and sequences that begin anew while what was ended by its size is still being left", async () => {
+    const store = sequenceStore(manualClock(), { maxStateBytes: 8 });
+    const place = store.join("t", "m", "a");
+    const reached = await store.reach(of("a", 0), call, place);
+    const turn = await store.enter(of("a", 0), call, place);
+    const big = tensorsOf(float32Tensor("s", [3], new Float32Array(3)));
+    expect(() => turn.commit({ outputs: new Map(), state: big })).toThrow(
+      expect.objectContaining({ reason: "memory-limit" }) as Error,
+    );
+    turn[Symbol.dispose]();
+    expect(await add(store, of("a", 0))).toBe(1);
+    reached[Symbol.dispose]();
+    expect(await add(store, of("a", 1))).toBe(3);
+  });
+
   it("are freed by idling, by who gives up, and at the end of the store", async () => {
     const clock = manualClock();
     const store = sequenceStore(clock);

@@ -130,14 +130,18 @@ export function sequenceStore(clock: Clock, limits: Partial<SequenceLimits> = {}
   function hold(entry: Entry, state: Tensors | undefined): void {
     stateBytes += (state ? totalBytes(state) : 0) - (entry.state ? totalBytes(entry.state) : 0);
     entry.state = state;
-    if (state) return;
+    if (!state) release(entry);
+  }
+
+  function release(entry: Entry): void {
     entry.slot?.[Symbol.dispose]();
     entry.slot = undefined;
   }
 
   function forget(entry: Entry): void {
     hold(entry, undefined);
-    entries.delete(entry.name);
+    // Of one that was ended by its size another may have begun since.
+    if (entries.get(entry.name) === entry) entries.delete(entry.name);
   }
 
   /** Ends what has idled too long, and sets the timer for the next that may. */
@@ -201,6 +205,8 @@ export function sequenceStore(clock: Clock, limits: Partial<SequenceLimits> = {}
     entry.users--;
     if (entry.users > 0) return;
     entry.expiresMs = clock.nowMs() + entry.maxIdleMs;
+    // What has ended, or did not begin, keeps nobody from a slot while its last answer is remembered.
+    if (!entry.state) release(entry);
     if (entry.last < 0 || (!entry.state && !entry.reply)) forget(entry);
     // A timer that fires early finds out when it should have; only one that would fire late is set anew.
     else if (entry.expiresMs < dueMs) sweep();
