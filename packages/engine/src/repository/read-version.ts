@@ -145,6 +145,7 @@ export async function readVersion(
   }
   const ports = graphPorts ?? { inputs: first.inputs, outputs: pipelineOutputs(model, config, first) };
   const states = programStates(first);
+  const keepsState = states.length > 0 || config.sequence !== undefined;
   const labels = await labelsOf(config, named);
   const models = new Map(
     [...inner.values()].map(({ description }) => [
@@ -168,8 +169,8 @@ export async function readVersion(
       count,
       ...(runtime === undefined ? {} : { runtime }),
     })),
-    ...(states.length > 0 || config.sequence
-      ? { sequence: { states, maxIdleMs: idleOf(config, first, inner) } }
+    ...(keepsState || [...programs.values()].some(isSequential)
+      ? { sequence: { states, maxIdleMs: idleOf(config, inner.values()) } }
       : {}),
     ...(config.decoupled || first.steps.some(givesSeveral) ? { decoupled: true } : {}),
     ...(config.responseCache ? { responseCache: true } : {}),
@@ -178,7 +179,7 @@ export async function readVersion(
     trusted: config.trusted,
   };
   const apart = [...programs.values()]
-    .filter((program) => description.sequence || programStates(program).length > 0)
+    .filter((program) => keepsState || programStates(program).length > 0)
     .map(stateApart)
     .find((why) => why !== undefined);
   if (apart !== undefined) throw badConfiguration(model, config.file, "sequence", apart);
@@ -288,17 +289,15 @@ function innerProgram(
   return program;
 }
 
+/** Whether a step of it is told of its place in a sequence. */
+function isSequential({ steps }: Program): boolean {
+  return steps.some((step) => step.kind === "model" && step.graph.sequence !== undefined);
+}
+
 /** A pipeline's sequence idles no longer than the least patient of its models allows. */
-function idleOf(config: ModelConfig, program: Program, inner: ReadonlyMap<string, LoadedVersion>): number {
+function idleOf(config: ModelConfig, inner: Iterable<LoadedVersion>): number {
   if (config.sequence) return config.sequence.maxIdleMs;
-  const stateful = new Set(
-    program.steps.flatMap((step) =>
-      step.kind === "model" && step.graph.states.length > 0 ? [step.graph.model] : [],
-    ),
-  );
-  const idles = [...inner.values()].flatMap(({ description: { name, sequence } }) =>
-    sequence && stateful.has(name) ? [sequence.maxIdleMs] : [],
-  );
+  const idles = Array.from(inner, ({ description: { sequence } }) => sequence?.maxIdleMs ?? Infinity);
   return Math.min(...idles, 86_400_000);
 }
 

@@ -27,6 +27,7 @@ const models: MemoryModels = {
     nothing,
   ),
   plain: oneStage([fp32("input", -1, 8)], [fp32("output", -1, 1)], 1, nothing),
+  told: oneStage([fp32("input", -1, 8), fp32("begins", -1, 1)], [fp32("output", -1, 1)], 1, nothing),
   fixed: oneStage([fp32("x", 1, 4)], [fp32("y", 1, 4)], 1, nothing),
 };
 
@@ -233,6 +234,36 @@ pipeline: { steps: [{ id: vad, model: vad, inputs: { input: samples } }], output
       maxIdleMs: 5000,
       states: [{ input: "vad:state", output: "vad:stateN" }],
     });
+  });
+
+  it("lets a pipeline's sequences idle as long as its models allow, also those in pipelines and those without state", async () => {
+    const files = {
+      ...graph(
+        "vad",
+        "sequence: { maxIdleMs: 5000, states: [{ input: state, output: stateN, datatype: FP32, shape: [2, 1, 4] }] }",
+      ),
+      ...graph(
+        "told",
+        "sequence: { maxIdleMs: 700, controls: [{ input: begins, kind: start, datatype: FP32 }] }",
+      ),
+      ...graph("plain"),
+    };
+    const pipe = (model: string, input: string, output: string): string => `
+inputs: [{ name: ${input}, datatype: FP32, shape: [1, 8] }]
+pipeline: { steps: [{ id: hear, model: ${model}, inputs: { ${input}: ${input} } }], outputs: { ${output}: hear.output } }
+`;
+    const idle = async (model: string): Promise<number | undefined> => {
+      const all = {
+        ...files,
+        "p/model.yaml": pipe(model, "input", "output"),
+        "outer/model.yaml": pipe("p", "input", "output"),
+      };
+      const of = async (name: string): Promise<number | undefined> =>
+        (await repository(all).load(name, undefined, call)).description.sequence?.maxIdleMs;
+      expect(await of("outer")).toBe(await of("p"));
+      return of("p");
+    };
+    expect([await idle("vad"), await idle("told"), await idle("plain")]).toEqual([5000, 700, undefined]);
   });
 
   it("refuses a variant that keeps state where the first does not, and the other way round", async () => {
