@@ -46,6 +46,17 @@ describe("how requests wait and share runs, in config.pbtxt", () => {
       "names level 3; there are 2",
     ],
     ["a negative size", "default_queue_policy { max_queue_size: -1 }", "0 or more is allowed"],
+    [
+      "a preferred size of nothing",
+      "preferred_batch_size: [ 4, 0 ]",
+      "holds 0; 1 to max_batch_size (8) is allowed",
+    ],
+    [
+      "a preferred size beyond the batch",
+      "preferred_batch_size: 16",
+      "holds 16; 1 to max_batch_size (8) is allowed",
+    ],
+    ["a negative delay", "max_queue_delay_microseconds: -5", "is -5; 0 or more is allowed"],
   ])("%s is refused", (_what, fields, message) => {
     expect(() => parseTritonConfig("m", dynamic(fields))).toThrow(
       expect.objectContaining({

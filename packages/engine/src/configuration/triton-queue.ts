@@ -70,6 +70,12 @@ export function dynamicBatching(dynamic: TritonDynamicBatching, maxBatchSize: nu
   const within: Bad = (path, problem) => bad(`dynamic_batching ${path}`, problem);
   const priorities = prioritiesOf(dynamic, within);
   const delay = dynamic.max_queue_delay_microseconds;
+  if (delay !== undefined && delay < 0)
+    throw within("max_queue_delay_microseconds", `is ${delay}; 0 or more is allowed`);
+  for (const size of dynamic.preferred_batch_size ?? []) {
+    if (size >= 1 && (maxBatchSize === 0 || size <= maxBatchSize)) continue;
+    throw within("preferred_batch_size", `holds ${size}; 1 to max_batch_size (${maxBatchSize}) is allowed`);
+  }
   return {
     maxBatchSize,
     ...(dynamic.preferred_batch_size ? { preferredSizes: dynamic.preferred_batch_size } : {}),
