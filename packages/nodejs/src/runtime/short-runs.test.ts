@@ -4,9 +4,10 @@ import {
   numericTensor,
   tensorsOf,
   type Tensors,
+  type TensorSpec,
   type Writable,
 } from "@longshore/core";
-import { artifactOf, identityModel, manualClock, onnxRuntimeContract } from "@longshore/testkit";
+import { artifactOf, identityModel, loopModel, manualClock, onnxRuntimeContract } from "@longshore/testkit";
 import { describe, expect, it } from "vitest";
 import { importOrt } from "./import-ort.ts";
 import { onnxRuntime } from "./onnx-runtime.ts";
@@ -49,10 +50,14 @@ function double(advance: (ms: number) => Promise<void>, tookMs: () => number) {
   return { session, runs: () => runs, released: () => released };
 }
 
-function scene(whileOpening?: (run: (times: number) => Promise<void>) => Promise<void>) {
+function scene(
+  whileOpening?: (run: (times: number) => Promise<void>) => Promise<void>,
+  specs: readonly TensorSpec[] = [],
+) {
   const clock = manualClock();
   const took = { worker: 0.2, here: 0.1 };
   const worker = double(clock.advance, () => took.worker);
+  worker.session.inputs = specs;
   const here = double(clock.advance, () => took.here);
   let opened = 0;
   const session = shortRunsHere(worker.session, {
@@ -140,6 +145,54 @@ describe("shortRunsHere", () => {
     expect(here.runs()).toBe(0);
     await run(5, 64);
     expect(here.runs()).toBe(5);
+  });
+
+  /** As `run`, with one whole number as the input. */
+  async function counted(session: ProviderSession, times: number, value: number): Promise<void> {
+    const feeds = tensorsOf(numericTensor("trips", "INT64", [], BigInt64Array.of(BigInt(value))));
+    for (let index = 0; index < times; index++) await session.run(feeds, [], call);
+  }
+
+  it("leaves counts that are larger than those that were short to the worker, until they have shown to be short, too", async () => {
+    const { session, worker, here } = scene(undefined, [{ name: "trips", datatype: "INT64", shape: [] }]);
+    await counted(session, 24, 10);
+    await counted(session, 5, 7);
+    expect([worker.runs(), here.runs()]).toEqual([24, 5]);
+    await counted(session, 1, 1_000_000);
+    await counted(session, 1, -1_000_000);
+    expect([worker.runs(), here.runs()]).toEqual([26, 5]);
+    await counted(session, 6, 1_000_000);
+    await counted(session, 5, 1_000_000);
+    expect([worker.runs(), here.runs()]).toEqual([32, 10]);
+  });
+
+  it("follows counts that grow little by little, as long as their runs are short", async () => {
+    const { session, took, worker, here } = scene(undefined, [
+      { name: "trips", datatype: "INT64", shape: [] },
+    ]);
+    await counted(session, 24, 10);
+    let value = 10;
+    for (; value < 10_000; value *= 2) await counted(session, 1, value);
+    expect(worker.runs()).toBe(24);
+    const before = here.runs();
+    took.here = 2;
+    await counted(session, 1, value);
+    took.here = 0.1;
+    await counted(session, 1, 2 * value);
+    expect([worker.runs(), here.runs()]).toEqual([25, before + 1]);
+  });
+
+  it("holds no thread with a loop whose trips the input says", async () => {
+    const runtime = onnxRuntime({ shortRunsHere: true });
+    const session = await runtime.load(await artifactOf(loopModel()), {}, call);
+    await counted(session, 60, 10);
+    // A million trips are a second and more: this thread goes on meanwhile.
+    let turns = 0;
+    const timer = setInterval(() => turns++, 5);
+    await counted(session, 1, 1_000_000);
+    clearInterval(timer);
+    expect(turns).toBeGreaterThan(5);
+    await runtime.close();
   });
 
   it("goes back to the worker when they are short no more, and tries again much later", async () => {

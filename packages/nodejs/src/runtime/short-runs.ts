@@ -1,4 +1,5 @@
 import { type Call, type Clock, LongshoreError, type Tensors, type TensorSpec } from "@longshore/core";
+import { countInputs, type Counts, countsOf, largerOf, within } from "./run-counts.ts";
 import type { PassedOver } from "./runner-message.ts";
 import type { ProviderSession } from "./runner-session.ts";
 import { pageBytes } from "./shared-page.ts";
@@ -28,8 +29,16 @@ const longCounts = 3;
 const trialGrowth = 10;
 /** So many runs on inputs that are larger than those here, and short all the same, bring them here, too. */
 const largerTrial = 8;
+/** Counts on the calling thread may be so many times those that were short: nothing there takes long at once. */
+const countsMayGrow = 2;
 /** The first runs of a session prepare its memory and say nothing. */
 const coldRuns = 3;
+
+/** What of the inputs may set how long a run takes. */
+interface RunSize {
+  readonly bytes: number;
+  readonly counts: Counts;
+}
 
 /** How a twin is made. */
 export interface ShortRunParts {
@@ -58,6 +67,10 @@ class ShortRuns implements ProviderSession {
   #hereBytes = 0;
   /** Bytes of the largest inputs that were run short. */
   #shownBytes = 0;
+  /** Likewise of counts, and what of them was run short on the calling thread, too. */
+  #hereCounts: Counts = [];
+  #shownCounts: Counts = [];
+  readonly #countInputs: readonly string[];
   #short = 0;
   #trial = firstTrial;
   #bucket = 0;
@@ -72,6 +85,7 @@ class ShortRuns implements ProviderSession {
     this.#parts = parts;
     this.inputs = worker.inputs;
     this.outputs = worker.outputs;
+    this.#countInputs = countInputs(worker.inputs);
     this.provider = worker.provider;
     this.passedOver = worker.passedOver;
   }
@@ -81,13 +95,17 @@ class ShortRuns implements ProviderSession {
   }
 
   run(feeds: Tensors, fetches: readonly string[], call: Call): Promise<Tensors> {
-    const bytes = bytesOfFeeds(feeds);
+    const size = { bytes: bytesOfFeeds(feeds), counts: countsOf(feeds, this.#countInputs) };
     // Only alone: what waits for this thread would wait for the run as well, and a worker could have it meanwhile.
     const alone = this.#underWay === 0;
-    const here = alone && bytes <= this.#hereBytes ? this.#here : undefined;
+    const here = alone && this.#mayBeHere(size) ? this.#here : undefined;
     this.#underWay++;
     this.#asked = here ?? this.#worker;
-    return this.#timed(this.#asked, { alone, bytes }, feeds, fetches, call);
+    return this.#timed(this.#asked, { alone, size }, feeds, fetches, call);
+  }
+
+  #mayBeHere({ bytes, counts }: RunSize): boolean {
+    return bytes <= this.#hereBytes && within(counts, this.#hereCounts, countsMayGrow);
   }
 
   idle(): Promise<void> {
@@ -108,7 +126,7 @@ class ShortRuns implements ProviderSession {
 
   async #timed(
     session: ProviderSession,
-    { alone, bytes }: { readonly alone: boolean; readonly bytes: number },
+    { alone, size }: { readonly alone: boolean; readonly size: RunSize },
     feeds: Tensors,
     fetches: readonly string[],
     call: Call,
@@ -120,38 +138,44 @@ class ShortRuns implements ProviderSession {
       this.ranMs = session.ranMs;
       // What other work of this thread, or of the worker's core, was done meanwhile is no time of the run.
       const ranMs = session.ranMs ?? clock.nowMs() - startedMs;
-      if (session !== this.#worker) this.#ranHere(ranMs);
-      else if (alone) this.#ranThere(ranMs, bytes);
+      if (session !== this.#worker) this.#ranHere(ranMs, size);
+      else if (alone) this.#ranThere(ranMs, size);
       return outputs;
     } finally {
       this.#underWay--;
     }
   }
 
-  #ranThere(ranMs: number, bytes: number): void {
+  #ranThere(ranMs: number, { bytes, counts }: RunSize): void {
     if (ranMs > shortMs || bytes > pageBytes) {
       this.#short = bytes > pageBytes ? 0 : Math.max(0, this.#short - longCounts);
-      if (this.#short === 0) this.#shownBytes = 0;
+      if (this.#short === 0) this.#forgetShown();
       return;
     }
-    if (bytes > this.#shownBytes) {
+    if (bytes > this.#shownBytes || !within(counts, this.#shownCounts)) {
       this.#short = 0;
-      this.#shownBytes = bytes;
+      this.#shownBytes = Math.max(bytes, this.#shownBytes);
+      this.#shownCounts = largerOf(counts, this.#shownCounts);
     }
     this.#short++;
     if (this.#here) {
-      if (this.#short >= largerTrial) this.#hereBytes = Math.max(this.#hereBytes, this.#shownBytes);
+      if (this.#short < largerTrial) return;
+      this.#hereBytes = Math.max(this.#hereBytes, this.#shownBytes);
+      this.#hereCounts = largerOf(this.#hereCounts, this.#shownCounts);
       return;
     }
     if (this.#short < this.#trial || this.#change || this.#released) return;
     // Loading blocks this thread, so runs meanwhile seem long: what was shown before counts.
-    this.#change = this.#open(this.#shownBytes).finally(() => {
+    this.#change = this.#open({ bytes: this.#shownBytes, counts: this.#shownCounts }).finally(() => {
       this.#change = undefined;
     });
   }
 
-  #ranHere(ranMs: number): void {
+  #ranHere(ranMs: number, { counts }: RunSize): void {
     this.#ranHereTimes++;
+    if (ranMs <= shortMs && !within(counts, this.#hereCounts)) {
+      this.#hereCounts = largerOf(counts, this.#hereCounts);
+    }
     if (this.#ranHereTimes <= coldRuns) return;
     this.#bucket = Math.max(0, this.#bucket + (ranMs > longMs ? longFills : -1));
     if (this.#bucket < bucketHolds || !this.#here) return;
@@ -162,14 +186,15 @@ class ShortRuns implements ProviderSession {
     void here.release().catch(() => undefined);
   }
 
-  async #open(bytes: number): Promise<void> {
+  async #open({ bytes, counts }: RunSize): Promise<void> {
     try {
       const here = await this.#parts.openHere();
       this.#bucket = 0;
       this.#ranHereTimes = 0;
       this.#hereBytes = bytes;
+      this.#hereCounts = counts;
       this.#short = 0;
-      this.#shownBytes = 0;
+      this.#forgetShown();
       this.#here = here;
     } catch (thrown) {
       // Then the worker keeps them: it runs the same file well.
@@ -181,7 +206,12 @@ class ShortRuns implements ProviderSession {
   #startOver(): void {
     this.#trial *= trialGrowth;
     this.#short = 0;
+    this.#forgetShown();
+  }
+
+  #forgetShown(): void {
     this.#shownBytes = 0;
+    this.#shownCounts = [];
   }
 }
 
