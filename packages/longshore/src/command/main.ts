@@ -1,12 +1,15 @@
 #!/usr/bin/env node
 /** The command: `longshore serve | infer | plan | profile | split | advise | doctor | demo | keys`. */
+import { setTimeout as after } from "node:timers/promises";
+import { allWritten, runningLines } from "./output.ts";
 import { runCommand } from "./run-command.ts";
 
 const stop = new AbortController();
 for (const name of ["SIGINT", "SIGTERM"] as const) process.on(name, () => stop.abort());
 
 // A log on a disk that is full, or a reader that has left, is no reason to stop serving.
-for (const stream of [process.stdout, process.stderr]) stream.on("error", () => undefined);
+const streams = [process.stdout, process.stderr];
+for (const stream of streams) stream.on("error", () => undefined);
 
 let open = false;
 const clear = (): void => {
@@ -23,6 +26,7 @@ const code = await runCommand(process.argv.slice(2), {
     clear();
     process.stderr.write(`${text}\n`);
   },
+  running: { out: runningLines(process.stdout), note: runningLines(process.stderr) },
   progress: (text) => {
     if (!process.stderr.isTTY) return;
     clear();
@@ -33,4 +37,11 @@ const code = await runCommand(process.argv.slice(2), {
   stop: stop.signal,
 });
 clear();
+/** Who is told to stop waits no longer than this for a reader. */
+const lastWordsMs = 1000;
+const toldToStop = new Promise((resolve) => {
+  if (stop.signal.aborted) resolve(undefined);
+  else stop.signal.addEventListener("abort", resolve, { once: true });
+});
+await Promise.race([Promise.all(streams.map(allWritten)), toldToStop.then(() => after(lastWordsMs))]);
 process.exit(code);

@@ -6,6 +6,11 @@ export interface CommandIo {
   out(text: string): void;
   /** Progress, notes and errors: what a person reads. */
   note(text: string): void;
+  /**
+   * Likewise of what a server writes for as long as it runs, log and events: lines for which their reader is too far behind are left out.
+   * Default: all are written.
+   */
+  readonly running?: Pick<CommandIo, "out" | "note">;
   /** Overwrites the current line on a terminal; elsewhere it prints nothing. */
   progress(text: string): void;
   readonly environment: Readonly<Record<string, string | undefined>>;

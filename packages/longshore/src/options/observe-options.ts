@@ -79,7 +79,7 @@ export function observeServeOptions(options: ObserveOptions, io: CommandIo): Par
   return {
     cacheBytes: cacheSize,
     telemetry: {
-      writeLog: (line) => io.note(line),
+      writeLog: (line) => (io.running ?? io).note(line),
       logLevel,
       traceRate,
       ...(otlp === undefined

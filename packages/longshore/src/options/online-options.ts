@@ -57,9 +57,10 @@ export function onlineOptions(command: Command, at: string): Command {
 
 /** What happens, as JSON for a program that started the server. */
 function printer(io: CommandIo): Observer {
+  const to = io.running ?? io;
   return {
     record(event) {
-      if (event.kind !== "stage-ended" && event.kind !== "bytes-acknowledged") io.out(JSON.stringify(event));
+      if (event.kind !== "stage-ended" && event.kind !== "bytes-acknowledged") to.out(JSON.stringify(event));
     },
   };
 }
