@@ -4,8 +4,24 @@ import { setTimeout as after } from "node:timers/promises";
 import { allWritten, runningLines } from "./output.ts";
 import { runCommand } from "./run-command.ts";
 
+/** As if nobody had listened for the signal: what ends a process also while native code runs, for which `exit` waits. */
+function endBy(signal: NodeJS.Signals): void {
+  process.removeAllListeners(signal);
+  process.kill(process.pid, signal);
+}
+
+/** npm passes on what the terminal has sent to all of its processes: a second signal so soon is the same one. */
+const sameSignalMs = 1000;
+
 const stop = new AbortController();
-for (const name of ["SIGINT", "SIGTERM"] as const) process.on(name, () => stop.abort());
+let stoppedMs = 0;
+for (const name of ["SIGINT", "SIGTERM"] as const) {
+  process.on(name, () => {
+    if (!stop.signal.aborted) stoppedMs = performance.now();
+    else if (performance.now() - stoppedMs > sameSignalMs) endBy(name);
+    stop.abort();
+  });
+}
 
 // A log on a disk that is full, or a reader that has left, is no reason to stop serving.
 const streams = [process.stdout, process.stderr];
@@ -35,6 +51,7 @@ const code = await runCommand(process.argv.slice(2), {
   },
   environment: process.env,
   stop: stop.signal,
+  end: () => endBy("SIGTERM"),
 });
 clear();
 /** Who is told to stop waits no longer than this for a reader. */

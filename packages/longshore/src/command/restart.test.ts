@@ -8,6 +8,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { float32View } from "@longshore/core";
 import { graphBuilder, writeModel } from "@longshore/graph";
+import { loopModel } from "@longshore/testkit";
 import { writeDouble } from "../../test/models.ts";
 import { killAll, listening, type ServerProcess, started } from "../../test/processes.ts";
 import { openOffloader } from "../compose/open-offloader.ts";
@@ -30,6 +31,8 @@ beforeAll(async () => {
     join(folder, "total", "model.yaml"),
     "sequence: { maxIdleMs: 60000, states: [{ input: s, output: next, datatype: FP32, shape: [1, 1] }] }\n",
   );
+  await mkdir(join(folder, "loop", "1"), { recursive: true });
+  await writeFile(join(folder, "loop", "1", "model.onnx"), loopModel());
   // A pipeline whose answer takes a while, to be under way when the signal comes.
   await mkdir(join(folder, "late"));
   await writeFile(
@@ -130,6 +133,39 @@ describe("a server that is told to stop", () => {
     while (!(await send(agent, server.address, "/metrics")).text.includes("longshore_load_in_flight 1"));
     server.stop();
     expect(await server.exited).toBe(0);
+    await stuck;
+    agent.destroy();
+  });
+
+  it("ends when its time is over, also in the middle of a run that nothing can end", async () => {
+    const server = await start("--drain-seconds", "0.2");
+    const agent = new Agent({ keepAlive: true });
+    const trips = { name: "trips", datatype: "INT64", shape: [], data: [1e12] };
+    const stuck = send(agent, server.address, "/v2/models/loop/infer", { inputs: [trips] }).catch(
+      (thrown: unknown) => thrown,
+    );
+    const runs = /^longshore_load_cpu_ratio (?!0$)/m;
+    while (!runs.test((await send(agent, server.address, "/metrics")).text));
+    server.stop();
+    // By the signal: no process exits with a code while native code runs in it.
+    expect(await server.exited).toBe(null);
+    await stuck;
+    agent.destroy();
+  });
+
+  it("ends at once when it is told again, and not by the same signal that came twice", async () => {
+    const server = await start("--drain-seconds", "120");
+    const agent = new Agent({ keepAlive: true });
+    const stuck = send(agent, server.address, "/v2/models/late/generate_stream", {
+      TEXT: ["first", "second"],
+      DELAY: [0, 50_000],
+    }).catch((thrown: unknown) => thrown);
+    while (!(await send(agent, server.address, "/metrics")).text.includes("longshore_load_in_flight 1"));
+    const toldMs = performance.now();
+    const again = setInterval(() => server.stop("SIGINT"), 50);
+    expect(await server.exited).toBe(null);
+    clearInterval(again);
+    expect(performance.now() - toldMs).toBeGreaterThan(1000);
     await stuck;
     agent.destroy();
   });

@@ -282,12 +282,13 @@ export async function putOnline<T extends Served>(
     const after = (ms: number): Promise<void> => new Promise((resolve) => void clock.timer(ms, resolve));
     const close = async (graceMs: number, lingerMs: number): Promise<void> => {
       const over = after(graceMs);
+      const endMs = clock.nowMs() + graceMs;
       served.stop?.();
       listeners.drain();
       const drained = life.drain();
       if (membership) await leave(membership, clock, over);
       await Promise.race([Promise.all([drained, after(lingerMs)]), over]);
-      await listeners.close(Math.min(graceMs, 1000));
+      await listeners.close(Math.max(0, Math.min(1000, endMs - clock.nowMs())));
       await closeServed();
     };
     const { address, grpcAddress, manageAddress, metricsAddress } = listeners;

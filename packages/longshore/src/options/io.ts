@@ -16,6 +16,8 @@ export interface CommandIo {
   readonly environment: Readonly<Record<string, string | undefined>>;
   /** Fires on SIGINT and SIGTERM. */
   readonly stop: AbortSignal;
+  /** Ends the process at once, whatever runs in it. Default: it is left to whoever runs the command. */
+  end?(): void;
 }
 
 /** When the command is to stop. */

@@ -1,5 +1,6 @@
 import type { Observer, Tier } from "@longshore/core";
 import { type Command, Option } from "commander";
+import { setTimeout as after } from "node:timers/promises";
 import { isLoopbackHost } from "../compose/listeners.ts";
 import type { Online, OnlineOptions } from "../compose/put-online.ts";
 import { type CheckCommandOptions, checkOptions } from "../check/check-options.ts";
@@ -115,6 +116,11 @@ export async function startedOrStopped<T extends Online>(
   return undefined;
 }
 
+/** How long a server may take to send its last spans and to let go of its models, when its time is over. */
+const lastWordsMs = 5000;
+/** Longer timers of Node.js are over at once. */
+const longestTimerMs = 2 ** 31 - 1;
+
 /**
  * Says where a server listens and what it serves (`detail`, as JSON under `key`), serves until SIGINT or SIGTERM, then
  * drains.
@@ -146,5 +152,12 @@ export async function serveUntilStopped(
   }
   await stopped(io);
   io.note("draining: new work is refused, work under way is finished");
-  await server.close(options.drainSeconds * 1000, options.lingerSeconds * 1000);
+  const limitMs = options.drainSeconds * 1000;
+  const closed = server.close(limitMs, options.lingerSeconds * 1000).then(() => true);
+  const late = after(Math.min(limitMs + lastWordsMs, longestTimerMs), false, { ref: false });
+  if (await Promise.race([closed, late])) return;
+  // A run, or a load, inside the runtime can be ended only with the process.
+  io.note("work is under way still that cannot be ended: the process ends with it");
+  io.end?.();
+  await closed;
 }
