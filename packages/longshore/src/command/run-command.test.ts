@@ -27,3 +27,9 @@ it("help lists the commands of all groups, and an unknown command is refused", a
   expect(await runCommand(["serv", "."], unknown.io)).toBe(2);
   expect(unknown.said.join("\n")).toContain("Did you mean serve?");
 });
+
+it("an empty text is no number of an option", async () => {
+  const { said, io } = listening();
+  expect(await runCommand(["serve", ".", "--drain-seconds", ""], io)).toBe(2);
+  expect(said).toContain("error: --drain-seconds wants a number of 0 or more, not ''");
+});

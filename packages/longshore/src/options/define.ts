@@ -18,7 +18,8 @@ export const collect = (value: string, before: readonly string[]): readonly stri
 export function number(name: string, least: number, most: number = Infinity): (text: string) => number {
   const range = most === Infinity ? `of ${least} or more` : `from ${least} to ${most}`;
   return (text) => {
-    const value = Number(text);
+    // What is empty, such as a variable that is not set, would be zero.
+    const value = text.trim() === "" ? NaN : Number(text);
     if (!Number.isFinite(value) || value < least || value > most)
       throw new CommanderError(
         2,
