@@ -2,7 +2,7 @@ import { type ModelProto, type NodeProto, tensorDims, tensorProto } from "../onn
 import { type Types, usedNames } from "../shape/index.ts";
 import { GraphEditor, isPlain, newNode } from "./editor.ts";
 import { floatTensor } from "./floats.ts";
-import type { Range } from "./ranges.ts";
+import { extremes, type Range } from "./ranges.ts";
 import { type Role, rolesOf } from "./roles.ts";
 import { type Anchors, type Scale, signedWeights, unsignedScale, widening } from "./scales.ts";
 
@@ -258,7 +258,7 @@ class Writer {
     if (known !== undefined) return known;
     const values = this.#editor.floats(name) ?? new Float32Array();
     const tensor = this.#editor.stored(name);
-    const { scale, zero } = unsignedScale({ least: Math.min(0, ...values), most: Math.max(0, ...values) });
+    const { scale, zero } = unsignedScale(extremes(values));
     const codes = Uint8Array.from(values, (value) =>
       Math.max(0, Math.min(255, Math.round(value / scale) + zero)),
     );

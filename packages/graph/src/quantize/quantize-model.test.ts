@@ -97,6 +97,21 @@ describe("quantizeModel", () => {
     expect(made.file.byteLength).toBeLessThan(0.5 * file.byteLength);
   });
 
+  it("quantises sums with a stored table of more values than a call has arguments", async () => {
+    const build = graphBuilder();
+    const x = build.input("x", "FP32", [1, 16, 128, 128]);
+    const table = build.weights("table", "FP32", [1, 16, 128, 128], drawn(16 * 128 * 128, 1));
+    const [w, v] = [2, 3].map((seed) =>
+      build.weights(`w${seed}`, "FP32", [16, 16, 1, 1], drawn(256, seed, 0.2)),
+    ) as [string, string];
+    const sum = build.node("Add", [build.node("Conv", [x, w]), table]);
+    build.output(build.node("Conv", [sum, v], { outputs: ["y"] }), "FP32", [1, 16, 128, 128]);
+    const inputs = [tensorsOf(float32Tensor("x", [1, 16, 128, 128], drawn(16 * 128 * 128, 4)))];
+    const file = writeModel(build.model({ name: "positions" }));
+    const made = await quantizeModel({ file, inputs, runtime, agreementRatio: 0.95 }, call);
+    expect(made.layers).toHaveLength(2);
+  });
+
   it("refuses a network without such weights, and no inputs", async () => {
     const build = graphBuilder();
     build.output(build.node("Relu", [build.input("x", "FP32", [4])], { outputs: ["y"] }), "FP32", [4]);

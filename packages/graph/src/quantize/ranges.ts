@@ -6,6 +6,16 @@ export interface Range {
   readonly most: number;
 }
 
+/** The range that holds all of the values. */
+export function extremes(values: Float32Array): Range {
+  let [least, most] = [0, 0];
+  for (const value of values) {
+    if (value < least) least = value;
+    if (value > most) most = value;
+  }
+  return { least, most };
+}
+
 /** How a range is chosen from what was seen. */
 export type Calibration =
   /** All of it. */
