@@ -15,6 +15,8 @@ interface Codes extends Scale {
 
 /** How far from a whole code the lower end of a gate may lie; what it is off scales everything that passes. */
 const gateTolerance = 0.02;
+/** The largest code of a bias: half of what 32 bits hold, so that the products that are added have room. */
+const mostBiasCode = 2 ** 30;
 /** How much coarser codes may become so that a gate can be cut out of them instead of being computed. */
 const mostWidening = 1.25;
 
@@ -107,7 +109,18 @@ class Writer {
     const tensor = this.#editor.stored(weightName);
     if (!source || !weights || !tensor) return false;
     const dims = tensorDims(tensor);
-    const { codes, scales } = signedWeights(weights, dims, axis);
+    const bias = withoutExcess(
+      this.#editor.floats(biasName),
+      weights,
+      axis === 0 && isPlain(node, "Conv") ? dims[0] : undefined,
+      source.excess,
+    );
+    const { codes, scales } = signedWeights(
+      weights,
+      dims,
+      axis,
+      bias?.map((value) => Math.abs(value) / (mostBiasCode * source.scale)),
+    );
     const base = this.#editor.fresh(`${weightName}-8bit`);
     const step = this.#store(floatTensor(`${base}-step`, [scales.length], scales));
     const zero = this.#store(
@@ -119,12 +132,6 @@ class Writer {
       newNode("DequantizeLinear", [base, step, zero], read, { attributes: { axis: { int: axis } } }),
     );
     const inputs = [this.#readOf(input), read];
-    const bias = withoutExcess(
-      this.#editor.floats(biasName),
-      weights,
-      axis === 0 && isPlain(node, "Conv") ? dims[0] : undefined,
-      source.excess,
-    );
     if (bias) inputs.push(this.#bias(base, bias, source.scale, scales));
     node.input = inputs;
     if (isPlain(node, "Conv")) return this.#coded(node);
@@ -139,10 +146,7 @@ class Writer {
       values,
       (_, at) => inputScale * (weightScales[weightScales.length === 1 ? 0 : at] ?? 1),
     );
-    const most = 2 ** 31 - 1;
-    const codes = Int32Array.from(values, (value, at) =>
-      Math.max(-most, Math.min(most, Math.round(value / (steps[at] ?? 1)))),
-    );
+    const codes = Int32Array.from(values, (value, at) => Math.round(value / (steps[at] ?? 1)));
     const stored = this.#store(tensorProto(`${base}-bias`, "INT32", [values.length], codes));
     const step = this.#store(floatTensor(`${base}-bias-step`, [values.length], steps));
     const zero = this.#store(

@@ -97,6 +97,21 @@ describe("quantizeModel", () => {
     expect(made.file.byteLength).toBeLessThan(0.5 * file.byteLength);
   });
 
+  it("keeps the bias of channels whose weights are next to nothing", async () => {
+    const build = graphBuilder();
+    const x = build.input("x", "FP32", [1, 4, 16, 16]);
+    const weights = drawn(8 * 4 * 9, 1, 0.2).map((value, at) => (at < 4 * 4 * 9 ? value * 1e-9 : value));
+    const bias = Float32Array.from({ length: 8 }, (_, channel) => (channel < 4 ? 1.5 : 0.1));
+    const [w, b] = [build.weights("w", "FP32", [8, 4, 3, 3], weights), build.weights("b", "FP32", [8], bias)];
+    const v = build.weights("v", "FP32", [4, 8, 3, 3], drawn(4 * 8 * 9, 2, 0.2));
+    const attributes = { pads: { ints: [1, 1, 1, 1] } };
+    const first = build.node("Relu", [build.node("Conv", [x, w, b], { attributes })]);
+    build.output(build.node("Conv", [first, v], { outputs: ["y"], attributes }), "FP32", [1, 4, 16, 16]);
+    const file = writeModel(build.model({ name: "dead channels" }));
+    const made = await quantizeModel({ file, inputs: pictures(4), runtime, agreementRatio: 0.97 }, call);
+    expect(made.leftOut).toEqual([]);
+  });
+
   it("quantises sums with a stored table of more values than a call has arguments", async () => {
     const build = graphBuilder();
     const x = build.input("x", "FP32", [1, 16, 128, 128]);

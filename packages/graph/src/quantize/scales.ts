@@ -41,11 +41,15 @@ export function widening(range: Range, anchors: Anchors): number {
   return wide / unsignedScale(range).scale;
 }
 
-/** Signed weights, one step for each channel along `axis`, zero at code 0. */
+/**
+ * Signed weights, one step for each channel along `axis`, zero at code 0. `leastScales` are the least steps of the channels: the
+ * bias of a channel whose weights are next to nothing (a dead one, its normalisation folded in) has codes in such steps, too.
+ */
 export function signedWeights(
   values: Float32Array,
   dims: readonly number[],
   axis: number,
+  leastScales: Float32Array = new Float32Array(),
 ): { readonly codes: Int8Array; readonly scales: Float32Array } {
   const channels = dims[axis] ?? 1;
   const inner = dims.slice(axis + 1).reduce((count, size) => count * size, 1);
@@ -55,7 +59,9 @@ export function signedWeights(
     const channel = channelOf(at);
     largest[channel] = Math.max(largest[channel] ?? 0, Math.abs(values[at] ?? 0));
   }
-  const scales = largest.map((most) => (most > 0 ? Math.max(leastScale, most / 127) : 1));
+  const scales = largest.map((most, channel) =>
+    Math.max(leastScales[channel] ?? 0, most > 0 ? Math.max(leastScale, most / 127) : 1),
+  );
   const codes = Int8Array.from(values, (value, at) =>
     Math.max(-127, Math.min(127, Math.round(value / (scales[channelOf(at)] ?? 1)))),
   );
