@@ -5,11 +5,13 @@ import {
   float32Tensor,
   float32View,
   fp16Codec,
+  type Handler,
   rawCodec,
   seededRandom,
   silentObserver,
   tensorsOf,
   textElements,
+  type Tensors,
 } from "@longshore/core";
 import { systemClock as nodeClock } from "@longshore/nodejs";
 import { createHandler, listen, type Listening } from "@longshore/server";
@@ -94,6 +96,9 @@ describe("remote client", () => {
       [{ x: Float32Array.of(1, 2, 3), z: "?" }, "invalid-input"],
       [{ x: "text" }, "invalid-input"],
       [{ x: Float32Array.of(1, 2) }, "invalid-input"],
+      [null as never, "invalid-input"],
+      [{ x: null as never }, "invalid-input"],
+      [{ x: { spec: 1 } as never }, "invalid-input"],
     ];
     for (const [inputs, reason] of refused) {
       await expect(client.infer("double", inputs)).rejects.toMatchObject({ reason });
@@ -129,4 +134,43 @@ describe("remote client", () => {
     });
     await client.close();
   });
+
+  it("keeps deadline and abort while it asks what a model takes", async () => {
+    const never = (): Promise<never> => new Promise(() => undefined);
+    const transport = { progress: "none", send: never, close: () => Promise.resolve() } as const;
+    const client = connect("http://127.0.0.1:1", { transport });
+    const x = Float32Array.of(1);
+    await expect(client.infer("double", { x }, { deadlineMs: 20 })).rejects.toMatchObject({
+      reason: "deadline-exceeded",
+    });
+    const abort = new AbortController();
+    const asked = client.infer("double", { x }, { abort: abort.signal });
+    abort.abort();
+    await expect(asked).rejects.toMatchObject({ reason: "cancelled" });
+  });
+
+  it.each([{}, { plain: true }])(
+    "goes on with the version that took a model's place (%o)",
+    async (options) => {
+      const clock = nodeClock();
+      const [first, second] = ["1", "2"].map((version) => {
+        const description = doubleDescription({ name: "version", version, digest: `sha256:${version}` });
+        const run = (): Tensors =>
+          tensorsOf(float32Tensor("y", [1, 3], new Float32Array(3).fill(Number(version))));
+        const endpoint = doubleEndpoint([{ description, run }]);
+        return createHandler({ endpoint, codecs: codecSet(rawCodec), clock, observer: silentObserver });
+      }) as [Handler, Handler];
+      let served = first;
+      listening = await listen((...asked) => served(...asked), { clock, random: seededRandom(1), port: 0 });
+      const client = connect(listening.address, options);
+      const answer = async (): Promise<number | undefined> => {
+        const { outputs } = await client.infer("version", { x: Float32Array.of(1, 2, 3) });
+        return float32View(outputs.get("y")!)[0];
+      };
+      expect(await answer()).toBe(1);
+      served = second;
+      expect(await answer()).toBe(2);
+      await client.close();
+    },
+  );
 });

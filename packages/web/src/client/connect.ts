@@ -1,5 +1,6 @@
 import {
   type Call,
+  checkCall,
   type CodecId,
   type CodecSet,
   type Clock,
@@ -14,10 +15,12 @@ import {
   oipEndpoint,
   type Random,
   randomId,
+  type Reason,
   type Rules,
   silentObserver,
   startCut,
   type Transport,
+  untilEnded,
 } from "@longshore/core";
 import { ensureDisposal, systemClock, systemRandom } from "../device/index.ts";
 import { fetchTransport } from "../http/index.ts";
@@ -57,7 +60,7 @@ export interface RemoteLimits {
 export interface RemoteClient {
   /** Throws LongshoreError. Inputs are what an app holds, or tensors; they are borrowed until the answer is here. */
   infer(model: string, inputs: Inputs, limits?: RemoteLimits): Promise<InferenceResponse>;
-  /** Throws `unknown-model`. Asked once per model and version, then remembered. */
+  /** Throws `unknown-model`. Asked once per model and version, then remembered until the server has another one. */
   describe(model: string, version?: string): Promise<ModelDescription>;
   close(): Promise<void>;
 }
@@ -76,6 +79,18 @@ function infoOf(address: string, plain: boolean, codecs: CodecSet): EndpointInfo
   };
 }
 
+/** What is answered where another version has taken the place of the one that was described, or has other inputs. */
+const otherThere: readonly Reason[] = [
+  "unknown-model",
+  "unknown-version",
+  "unknown-variant",
+  "invalid-input",
+];
+
+function keyOf(model: string, version: string | undefined): string {
+  return JSON.stringify([model, version]);
+}
+
 class Remote implements RemoteClient {
   readonly #endpoint: Endpoint;
   readonly #clock: Clock;
@@ -90,21 +105,23 @@ class Remote implements RemoteClient {
 
   async infer(model: string, inputs: Inputs, limits: RemoteLimits = {}): Promise<InferenceResponse> {
     const call = this.#call(limits);
-    const description = await this.describe(model, limits.version);
-    const variant = limits.variant ?? description.variants[0]?.name ?? "default";
-    const { version, digest } = description;
-    return this.#endpoint.infer(
-      {
-        segment: { model, version, digest, variant, from: startCut, to: endCut },
-        inputs: toTensors(inputs, description.inputs),
-        codecs: limits.codecs ?? {},
-      },
-      call,
-    );
+    checkCall(call, this.#clock, "resolve");
+    const asked = this.describe(model, limits.version);
+    const description = await untilEnded(asked, call, this.#clock, "resolve");
+    try {
+      return await this.#run(model, description, inputs, limits, call);
+    } catch (thrown) {
+      if (!LongshoreError.is(thrown) || !otherThere.includes(thrown.reason)) throw thrown;
+      const key = keyOf(model, limits.version);
+      if (this.#descriptions.get(key) === asked) this.#descriptions.delete(key);
+      const now = await untilEnded(this.describe(model, limits.version), call, this.#clock, "resolve");
+      if (now.version === description.version && now.digest === description.digest) throw thrown;
+      return this.#run(model, now, inputs, limits, call);
+    }
   }
 
   describe(model: string, version?: string): Promise<ModelDescription> {
-    const key = JSON.stringify([model, version]);
+    const key = keyOf(model, version);
     const known = this.#descriptions.get(key);
     if (known) return known;
     const asked = this.#ask(model, version);
@@ -116,6 +133,17 @@ class Remote implements RemoteClient {
 
   close(): Promise<void> {
     return this.#endpoint.close();
+  }
+
+  async #run(
+    model: string,
+    { version, digest, variants, inputs: ports }: ModelDescription,
+    inputs: Inputs,
+    { variant = variants[0]?.name ?? "default", codecs = {} }: RemoteLimits,
+    call: Call,
+  ): Promise<InferenceResponse> {
+    const segment = { model, version, digest, variant, from: startCut, to: endCut };
+    return this.#endpoint.infer({ segment, inputs: toTensors(inputs, ports), codecs }, call);
   }
 
   async #ask(model: string, version: string | undefined): Promise<ModelDescription> {

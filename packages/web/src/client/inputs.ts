@@ -23,12 +23,18 @@ function fitted(spec: PortSpec, count: number): readonly number[] {
   return spec.shape.map((size, axis) => (size !== -1 ? size : axis === last ? count / known : 1));
 }
 
+/** Callers without types give what they like. */
+function isTensor(value: Inputs[string]): value is Tensor {
+  const given = value as Partial<Tensor> | null | undefined;
+  return given?.bytes instanceof Uint8Array && Array.isArray(given.spec?.shape);
+}
+
 function toTensor(value: Inputs[string], spec: PortSpec): Tensor {
   const { name, datatype } = spec;
-  if (typeof value === "object" && "spec" in value) return renamed(value, name);
+  if (isTensor(value)) return renamed(value, name);
   if (datatype === "BYTES") {
-    if (value instanceof Float32Array) throw invalid(`${name} takes bytes or text, not numbers`);
     const elements = value instanceof Uint8Array || typeof value === "string" ? [value] : value;
+    if (!Array.isArray(elements)) throw invalid(`${name} takes bytes or text`);
     return bytesTensor(name, elements, fitted(spec, elements.length));
   }
   const numbers = value instanceof Float32Array ? datatype === "FP32" : value instanceof Uint8Array;
@@ -39,6 +45,8 @@ function toTensor(value: Inputs[string], spec: PortSpec): Tensor {
 
 /** What an app holds as the tensors that a model takes. Throws `invalid-input` or `body-mismatch`, naming the input. */
 export function toTensors(inputs: Inputs, ports: readonly PortSpec[]): Tensors {
+  if (typeof inputs !== "object" || inputs === null)
+    throw invalid("inputs are given by their names, as an object");
   const tensors = new Map<string, Tensor>();
   for (const [name, value] of Object.entries(inputs)) {
     const spec = ports.find((port) => port.name === name);
