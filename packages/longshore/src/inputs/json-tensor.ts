@@ -3,6 +3,7 @@ import {
   type Datatype,
   elementBytes,
   elementCount,
+  fromHalf,
   type Json,
   LongshoreError,
   shapeFits,
@@ -64,6 +65,22 @@ function numberOf(name: string, leaf: Leaf, datatype: Datatype): number {
   return number;
 }
 
+/** Why a number is none of a datatype, as the wire has it; undefined when it is one. */
+function misfit(datatype: Datatype, number: number): string | undefined {
+  if (datatype === "BOOL") return number === 0 || number === 1 ? undefined : "is neither 0 nor 1";
+  const bits = 8 * elementBytes(datatype);
+  if (!/^U?INT/.test(datatype)) {
+    const kept = datatype === "FP16" ? fromHalf(toHalf(number)) : bits === 32 ? Math.fround(number) : number;
+    return Number.isFinite(kept) ? undefined : "is beyond what that holds";
+  }
+  if (!Number.isInteger(number)) return "is not a whole number";
+  const [least, most] = datatype.startsWith("U")
+    ? [0, 2 ** bits - 1]
+    : [-(2 ** (bits - 1)), 2 ** (bits - 1) - 1];
+  if (number < least || number > most) return `is beyond its ${least} to ${most}`;
+  return Number.isSafeInteger(number) ? undefined : "may have lost digits: give .npy or raw bytes";
+}
+
 const writers: Partial<Record<Datatype, (view: DataView, at: number, value: number) => void>> = {
   BOOL: (view, at, value) => view.setUint8(at, value === 0 ? 0 : 1),
   UINT8: (view, at, value) => view.setUint8(at, value),
@@ -118,12 +135,9 @@ export function tensorFromJson(spec: TensorSpec, value: Json): Tensor {
   const view = new DataView(bytes.buffer);
   for (const [index, leaf] of leaves.entries()) {
     const number = numberOf(name, leaf, datatype);
-    if (/^U?INT/.test(datatype) && !Number.isSafeInteger(number)) {
-      throw new LongshoreError(
-        "invalid-input",
-        "decode",
-        `${name} is ${datatype}; ${number} is not a whole number`,
-      );
+    const unfit = misfit(datatype, number);
+    if (unfit !== undefined) {
+      throw new LongshoreError("invalid-input", "decode", `${name} is ${datatype}; ${number} ${unfit}`);
     }
     write(view, index * width, number);
   }

@@ -34,6 +34,21 @@ describe("inputs from files", () => {
     }
   });
 
+  it.each([
+    ["UINT8", "300", "x is UINT8; 300 is beyond its 0 to 255"],
+    ["UINT32", "-1", "x is UINT32; -1 is beyond its 0 to 4294967295"],
+    ["INT8", "-129", "x is INT8; -129 is beyond its -128 to 127"],
+    ["INT16", "0.5", "x is INT16; 0.5 is not a whole number"],
+    ["INT64", "9007199254740993", "may have lost digits"],
+    ["BOOL", "2", "x is BOOL; 2 is neither 0 nor 1"],
+    ["FP16", "70000", "x is FP16; 70000 is beyond what that holds"],
+    ["FP32", "1e39", "x is FP32; 1e+39 is beyond what that holds"],
+  ] as const)("are refused when a number is none of %s: %s", async (datatype, number, told) => {
+    const file = join(folder, "number.json");
+    await writeFile(file, `[${number}]`);
+    await expect(readInputs([file], [{ name: "x", datatype, shape: [-1] }], new Map())).rejects.toThrow(told);
+  });
+
   it("are refused when arrays nest without end", async () => {
     const file = join(folder, "deep.json");
     await writeFile(file, "[".repeat(20_000) + "]".repeat(20_000));
