@@ -23,8 +23,9 @@ export function completePorts(model: string, config: ModelConfig, signature: Mod
   const bad = (path: string, problem: string): Error => badConfiguration(model, config.file, path, problem);
   const states = config.sequence?.states ?? [];
   const controls = config.sequence?.controls ?? [];
-  const inputs = completed(config.inputs, signature.inputs, "input", bad);
-  const outputs = completed(config.outputs, signature.outputs, "output", bad);
+  const { openRanks } = signature;
+  const inputs = completed(config.inputs, signature.inputs, "input", bad, openRanks);
+  const outputs = completed(config.outputs, signature.outputs, "output", bad, openRanks);
   for (const state of states) checkState(state, signature, bad);
   for (const control of controls) checkControl(control, signature, bad);
   if (config.batching.maxBatchSize > 1) {
@@ -76,6 +77,7 @@ function completed(
   found: readonly TensorSpec[],
   kind: "input" | "output",
   bad: Bad,
+  openRanks: readonly string[] = [],
 ): readonly PortSpec[] {
   for (const port of declared) {
     const path = `${kind} ${JSON.stringify(port.name)}`;
@@ -84,7 +86,7 @@ function completed(
     if (spec.datatype !== port.datatype)
       throw bad(path, `is declared ${port.datatype}; the graph has ${spec.datatype}`);
     const own = port.graphShape ?? port.shape;
-    if (!shapesAgree(own, spec.shape)) {
+    if (!openRanks.includes(port.name) && !shapesAgree(own, spec.shape)) {
       throw bad(path, `is declared [${own.join(", ")}]; the graph has [${spec.shape.join(", ")}]`);
     }
   }

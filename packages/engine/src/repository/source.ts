@@ -5,6 +5,8 @@ import type { Artifact } from "../runtime/index.ts";
 export interface ModelSignature {
   readonly inputs: readonly TensorSpec[];
   readonly outputs: readonly TensorSpec[];
+  /** Names of those whose rank the file leaves open; their shapes read as []. Default none. */
+  readonly openRanks?: readonly string[];
   /** Bytes of weights: the base of memory estimates. */
   readonly weightBytes: number;
 }

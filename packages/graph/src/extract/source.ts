@@ -126,9 +126,14 @@ export function signatureOf(split: SplitGraph): ModelSignature {
     const datatype = type && carried(type);
     return type?.kind === "tensor" && datatype ? [{ name, datatype, shape: type.shape ?? [] }] : [];
   };
+  const openRanks = [...split.inputs, ...split.outputs].flatMap(({ name }) => {
+    const type = split.types.get(name);
+    return type?.kind === "tensor" && !type.shape ? [name] : [];
+  });
   return {
     inputs: split.inputs.flatMap((input) => spec(input.name)),
     outputs: split.outputs.flatMap((output) => spec(output.name)),
+    ...(openRanks.length > 0 ? { openRanks } : {}),
     weightBytes: weightBytes(split),
   };
 }

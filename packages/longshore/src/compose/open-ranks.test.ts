@@ -1,0 +1,50 @@
+import { float32Tensor, numericTensor, type Tensor } from "@longshore/core";
+import { graphBuilder, writeModel } from "@longshore/graph";
+import { memoryStore } from "@longshore/testkit";
+import { afterEach, describe, expect, it } from "vitest";
+import { openLocal } from "./open-offloader.ts";
+import { serve } from "./serve.ts";
+
+const open: { close(graceMs?: number): Promise<void> }[] = [];
+afterEach(async () => {
+  for (const one of open.splice(0).reverse()) await one.close(0);
+});
+
+/** Gives `x` the shape that another input says, so that nobody knows its rank before. */
+function shaped(): Uint8Array {
+  const build = graphBuilder();
+  const inner = build.node("Reshape", [build.input("x", "FP32"), build.input("shape", "INT64", ["rank"])]);
+  build.output(build.node("Neg", [inner], { outputs: ["y"] }), "FP32");
+  return writeModel(build.model({ name: "shaped" }));
+}
+
+const store = (inputs: string) =>
+  memoryStore({
+    "shaped/1/model.onnx": shaped(),
+    "shaped/model.yaml": `dataClass: public\n${inputs}`,
+  });
+const declared = "inputs: [{ name: x, datatype: FP32, shape: [-1, -1] }]";
+const shape = (...sizes: readonly number[]): Tensor =>
+  numericTensor("shape", "INT64", [sizes.length], BigInt64Array.from(sizes, BigInt));
+const x = float32Tensor("x", [2, 3], Float32Array.of(1, 2, 3, 4, 5, 6));
+
+describe("a model whose file leaves ranks open", () => {
+  it("takes what its configuration declares", async () => {
+    const place = openLocal({ store: store(declared) });
+    open.push(place);
+    const { outputs } = await place.offloader.infer("shaped", { x, shape: shape(3, 2) });
+    expect(outputs.get("y")?.spec.shape).toEqual([3, 2]);
+  });
+
+  it("answers elsewhere, too, in whatever shape comes", async () => {
+    const running = await serve({ store: store(declared), port: 0 });
+    open.push(running);
+    const place = openLocal({ servers: [running.address] });
+    open.push(place);
+    for (const sizes of [[6], [1, 2, 3]]) {
+      const limits = { dataClass: "public" } as const;
+      const { outputs } = await place.offloader.infer("shaped", { x, shape: shape(...sizes) }, limits);
+      expect(outputs.get("y")?.spec.shape).toEqual(sizes);
+    }
+  });
+});
