@@ -109,8 +109,10 @@ class Writer {
     const tensor = this.#editor.stored(weightName);
     if (!source || !weights || !tensor) return false;
     const dims = tensorDims(tensor);
+    const added = this.#editor.floats(biasName);
     const bias = withoutExcess(
-      this.#editor.floats(biasName),
+      // One value for all outputs would have to be in the steps of each.
+      added?.length === 1 ? new Float32Array(dims[axis] ?? 1).fill(added[0] ?? 0) : added,
       weights,
       axis === 0 && isPlain(node, "Conv") ? dims[0] : undefined,
       source.excess,

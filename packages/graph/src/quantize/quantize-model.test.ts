@@ -112,6 +112,29 @@ describe("quantizeModel", () => {
     expect(made.leftOut).toEqual([]);
   });
 
+  it.each([[[]], [[1]], [[1, 8]], [[16, 8]], [[16, 1]]])(
+    "adds what a product of matrices adds, in shape %j",
+    async (shape) => {
+      const build = graphBuilder();
+      const x = build.input("x", "FP32", [16, 32]);
+      // Outputs of different size, and so of different steps.
+      const values = drawn(256, 1, 0.2).map((value, at) => value * (1 + (at % 8)));
+      const hidden = build.node("Relu", [
+        build.node("MatMul", [x, build.weights("v", "FP32", [32, 32], drawn(1024, 5, 0.2))]),
+      ]);
+      const added = drawn(
+        shape.reduce((count: number, size) => count * size, 1),
+        2,
+      ).map((value) => value + 5);
+      const [w, c] = [build.weights("w", "FP32", [32, 8], values), build.weights("c", "FP32", shape, added)];
+      build.output(build.node("Gemm", [hidden, w, c], { outputs: ["y"] }), "FP32", [16, 8]);
+      const inputs = [3, 4].map((seed) => tensorsOf(float32Tensor("x", [16, 32], drawn(512, seed))));
+      const file = writeModel(build.model({ name: "added" }));
+      const made = await quantizeModel({ file, inputs, runtime, agreementRatio: 0.97 }, call);
+      expect(made.leftOut).toEqual([]);
+    },
+  );
+
   it("quantises sums with a stored table of more values than a call has arguments", async () => {
     const build = graphBuilder();
     const x = build.input("x", "FP32", [1, 16, 128, 128]);

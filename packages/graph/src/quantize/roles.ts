@@ -2,6 +2,7 @@ import { type NodeProto, tensorDims } from "../onnx/index.ts";
 import { TensorProto_DataType as Element } from "../onnx/onnx_pb.ts";
 import { knownCount, type Types, usedNames } from "../shape/index.ts";
 import { type GraphEditor, floatOf, intOf, isPlain, textOf } from "./editor.ts";
+import { trimmedDims } from "./floats.ts";
 import { scalarOf } from "./patterns.ts";
 
 /*
@@ -64,7 +65,10 @@ function weightAxis(editor: GraphEditor, node: NodeProto): number | undefined {
   if (node.opType === "MatMul") return 1;
   const plain =
     floatOf(node, "alpha", 1) === 1 && floatOf(node, "beta", 1) === 1 && intOf(node, "transA", 0) === 0;
-  return plain ? (intOf(node, "transB", 0) === 1 ? 0 : 1) : undefined;
+  const added = editor.stored(node.input[2] ?? "");
+  // What is added row by row is no bias.
+  if (!plain || (added && trimmedDims(added).length > 1)) return undefined;
+  return intOf(node, "transB", 0) === 1 ? 0 : 1;
 }
 
 /** What a node could be, apart from whether anybody wants its codes. */
