@@ -23,13 +23,23 @@ describe("withVariant", () => {
     }
   });
 
-  it("puts a variant in the place of one of the same name", () => {
-    const once = withVariant("a", "name: a\n", int8);
+  it("writes into a variant of the same name, and keeps what else is said of it", () => {
+    const once = withVariant("a", "name: a\n", int8).replace("name: int8,", "name: int8, tiers: [cloud],");
     const twice = withVariant("a", once, { ...int8, agreement: 0.5 });
     expect(parseModelYaml("a", twice).variants).toMatchObject([
       { name: "default" },
-      { name: "int8", agreementRatio: 0.5 },
+      { name: "int8", tiers: ["cloud"], agreementRatio: 0.5 },
     ]);
+  });
+
+  it("does not write over the first variant, whether it is written or not", () => {
+    for (const [text, name] of [
+      ["name: a\n", "default"],
+      [undefined, "default"],
+      ["variants: [{ name: small }]\n", "small"],
+    ] as const) {
+      expect(() => withVariant("a", text, { ...int8, name })).toThrow("give the new one another name");
+    }
   });
 
   it("refuses a text that is no configuration", () => {

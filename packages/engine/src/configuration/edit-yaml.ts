@@ -1,6 +1,7 @@
 import { Document, isSeq, parseDocument } from "yaml";
 import { parseModelYaml } from "./model-yaml.ts";
 import { defaults } from "./config.ts";
+import { badConfiguration } from "./names.ts";
 
 /** A variant to be written into a model.yaml. */
 export interface WrittenVariant {
@@ -15,9 +16,9 @@ export interface WrittenVariant {
 const digits = 1e4;
 
 /**
- * The text of a model.yaml with a variant added to it, or put in the place of one of the same name; what else is written
- * stays, comments included. A configuration without variants gets its default one first. Throws `invalid-configuration`
- * where the text is none.
+ * The text of a model.yaml with a variant added to it, or written into one of the same name; what else is written stays,
+ * comments included. A configuration without variants gets its default one first. Throws `invalid-configuration` where the
+ * text is none, and for the name of the first variant, which is what agreements of others are measured against.
  */
 export function withVariant(model: string, text: string | undefined, variant: WrittenVariant): string {
   const document = text === undefined ? new Document({ name: model }) : parseDocument(text);
@@ -36,7 +37,12 @@ export function withVariant(model: string, text: string | undefined, variant: Wr
     );
   }
   const at = variants.findIndex(({ name }) => name === variant.name);
-  document.setIn(["variants", at < 0 ? Math.max(1, variants.length) : at], flow(document, written));
+  if (at === 0) {
+    const why = `is ${JSON.stringify(variant.name)}, which other variants are measured against: give the new one another name`;
+    throw badConfiguration(model, "model.yaml", "variants[0].name", why);
+  }
+  if (at < 0) document.setIn(["variants", Math.max(1, variants.length)], flow(document, written));
+  else for (const [key, value] of Object.entries(written)) document.setIn(["variants", at, key], value);
   const result = document.toString({ lineWidth: 0 });
   parseModelYaml(model, result);
   return result;

@@ -172,6 +172,8 @@ class Maker {
 
   async #network(model: string, version: string, call: Call): Promise<void> {
     const { store, name, format, note } = this.#options;
+    // A name that cannot be written is told before anything is tried.
+    await addVariant(store, new Map(this.#files), model, { name });
     const artifact = await this.#engine.artifact(wholeModel(model), call);
     const file = await artifact.bytes(call);
     const path = `${model}/${version}/${variantFile(name)}`;
