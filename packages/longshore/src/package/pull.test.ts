@@ -1,15 +1,19 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { expect, it } from "vitest";
-import { LongshoreError, seededRandom } from "@longshore/core";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { LongshoreError, manifestDigest, type PackageManifest, seededRandom } from "@longshore/core";
 import { virtualClock } from "@longshore/lab";
-import { createEngine } from "@longshore/engine";
+import { createEngine, type Engine } from "@longshore/engine";
+import { sha256 } from "@longshore/nodejs";
 import { memoryEngineParts, memoryStore } from "@longshore/testkit";
-import { openPull } from "./pull.ts";
+import { openPull, type Pull } from "./pull.ts";
+
+let into: string;
+beforeEach(() => void (into = mkdtempSync(join(tmpdir(), "longshore-pull-"))));
+afterEach(() => rmSync(into, { recursive: true }));
 
 it("looks that are asked for at once are one, and the next is made no sooner than a second after it", async () => {
-  const into = mkdtempSync(join(tmpdir(), "longshore-pull-"));
   const clock = virtualClock();
   let asked = 0;
   const pull = openPull(
@@ -38,5 +42,92 @@ it("looks that are asked for at once are one, and the next is made no sooner tha
   expect(asked).toBe(3);
   await pull.close();
   await engine.close();
-  rmSync(into, { recursive: true });
+});
+
+describe("a package that is to take the place of another one", () => {
+  /** A package of the model `toy`. */
+  async function packageOf(text: string) {
+    const content = new TextEncoder().encode(text);
+    const file = { path: "1/model.onnx", bytes: content.byteLength, digest: await sha256(content) };
+    const manifest: PackageManifest = { schemaVersion: 1, model: "toy", files: [file] };
+    return { content, file, manifest, digest: await manifestDigest(manifest, sha256) };
+  }
+
+  /** A server that has the first of two packages; what of the second goes wrong is for a test to say. */
+  async function scene(maxBytes = 1000) {
+    const clock = virtualClock();
+    const [old, next] = [await packageOf("old"), await packageOf("next")];
+    const both = [old, next];
+    const state = { away: false, load: (): Promise<void> => Promise.resolve() };
+    const unloaded: string[] = [];
+    const pull: Pull = openPull(
+      {
+        from: "nowhere",
+        into,
+        maxBytes,
+        source: {
+          name: "nowhere",
+          async manifest(wanted) {
+            if (state.away) throw new LongshoreError("unreachable", "transport", "made up");
+            const found = both.find(({ digest }) => "digest" in wanted && digest === wanted.digest);
+            return new TextEncoder().encode(JSON.stringify({ body: found?.manifest }));
+          },
+          async file(_package, digest, fromByte) {
+            const found = both.find(({ file }) => file.digest === digest)!;
+            return {
+              fromByte,
+              async *read() {
+                yield found.content.subarray(fromByte);
+              },
+            };
+          },
+        },
+      },
+      { clock, random: seededRandom(1), report: () => undefined, changed: () => undefined },
+    );
+    // Of an engine it is only told what to load, and what not any more.
+    const engine = {
+      load: () => state.load(),
+      unload: async (model: string) => void unloaded.push(model),
+    } as unknown as Engine;
+    const want = ({ digest }: typeof old): Promise<void> => pull.want([{ digest }], engine);
+    await want(old);
+    expect(pull.store.packages.get("toy")?.digest).toBe(old.digest);
+    return { clock, pull, state, unloaded, want, old, next };
+  }
+
+  it("is loaded while that one is offered on", async () => {
+    const { pull, state, unloaded, want, next } = await scene();
+    const during: (readonly string[])[] = [];
+    state.load = async () => void during.push([...pull.pending]);
+    await want(next);
+    expect(during).toEqual([[]]);
+    expect([unloaded, pull.store.packages.get("toy")?.digest]).toEqual([[], next.digest]);
+    await pull.close();
+  });
+
+  it.each(["had", "loaded"])("leaves that one there where it cannot be %s, and until it is", async (what) => {
+    const { clock, pull, state, unloaded, want, old, next } = await scene();
+    if (what === "had") state.away = true;
+    else state.load = () => Promise.reject(new LongshoreError("invalid-model", "resolve", "made up"));
+    await want(next);
+    expect([unloaded, pull.store.packages.get("toy")?.digest]).toEqual([[], old.digest]);
+    state.away = false;
+    state.load = () => Promise.resolve();
+    const here = pull.have([{ digest: next.digest }]);
+    await clock.advance(30_000);
+    await here;
+    expect([unloaded, pull.store.packages.get("toy")?.digest]).toEqual([[], next.digest]);
+    await pull.close();
+  });
+
+  it("takes that one's room where there is none for both", async () => {
+    const { clock, pull, unloaded, want, next } = await scene(5);
+    await want(next);
+    expect(unloaded).toEqual(["toy"]);
+    const here = pull.have([{ digest: next.digest }]);
+    await clock.advance(30_000);
+    await here;
+    await pull.close();
+  });
 });

@@ -56,7 +56,10 @@ export interface Pull {
   readonly source: ((whole: ModelSource) => ModelSource) | undefined;
   /** Models that are being fetched or warmed up: not offered yet. */
   readonly pending: ReadonlySet<string>;
-  /** Fetches, loads and warms all of these, and lets go of what a call before wanted and this one does not. Never rejects. */
+  /**
+   * Fetches, loads and warms all of these, and lets go of what a call before wanted and this one does not, once all of these are
+   * here. Never rejects.
+   */
   want(references: readonly PackageReference[], engine: Engine): Promise<void>;
   /** Resolves once each of these was fetched, loaded and warm. What is wanted is tried until it is. Never rejects. */
   have(references: readonly PackageReference[]): Promise<void>;
@@ -123,6 +126,7 @@ export function openPull(
   const held = new Map<string, FetchedPackage>();
   const pending = new Set<string>();
   const waiting = new Set<() => void>();
+  let loading = false;
   let timer: Disposable | undefined;
   let again = async (): Promise<void> => undefined;
   let working: Promise<void> = Promise.resolve();
@@ -143,7 +147,10 @@ export function openPull(
       return;
     }
     const { model } = fetched.manifest;
-    pending.add(model);
+    const replaced = store.packages.get(model);
+    // What is here goes on until the new one has taken its place, and is offered as long.
+    if (!replaced) pending.add(model);
+    loading = true;
     try {
       await lookFor(fetched);
       put(fetched);
@@ -153,11 +160,12 @@ export function openPull(
       before?.[Symbol.dispose]();
       report(`package ${fetched.digest}: ${model} is here${fetched.asNeeded ? "" : " and loaded"}`);
     } catch (thrown) {
-      if (before) put(before);
+      if (replaced) store.put(replaced);
       else store.remove(model);
       fetched[Symbol.dispose]();
       throw thrown;
     } finally {
+      loading = false;
       pending.delete(model);
     }
     changed();
@@ -172,7 +180,7 @@ export function openPull(
   function current({ manifest: { model }, digest }: FetchedPackage, later: AsNeeded): AsNeeded {
     const check = async (): Promise<void> => {
       // While something is being loaded it may be the load that asks, for which the next look would wait, and it for that.
-      if (pending.size === 0) await again();
+      if (!loading) await again();
       if (store.packages.get(model)?.digest === digest) return;
       throw new LongshoreError(
         "unknown-version",
@@ -210,6 +218,7 @@ export function openPull(
   async function turn(references: readonly PackageReference[], engine: Engine): Promise<void> {
     timer?.[Symbol.dispose]();
     let failed = false;
+    let roomy = true;
     const soon = `tried again in ${Math.ceil(againMs / 1000)} s`;
     const attempt = async (name: string, work: () => Promise<void>): Promise<void> => {
       try {
@@ -217,14 +226,17 @@ export function openPull(
       } catch (thrown) {
         if (control.signal.aborted) return;
         failed = true;
-        const { message } = LongshoreError.from(thrown, "resolve", "getting a package");
+        const { message, reason } = LongshoreError.from(thrown, "resolve", "getting a package");
+        roomy &&= reason !== "memory-limit";
         report(`package ${name}: ${message}; ${soon}`);
       }
     };
     for (const reference of references) await attempt(nameOf(reference), () => get(reference, engine));
     const wanted = new Set(references.map(nameOf));
+    // What could not be had may be what takes the place of one of these, unless it is these that have its room.
+    const stays = failed && roomy;
     for (const [name, fetched] of held) {
-      if (!wanted.has(name)) await attempt(name, () => letGo(name, fetched, engine));
+      if (!wanted.has(name) && !stays) await attempt(name, () => letGo(name, fetched, engine));
     }
     if ((failed || asNeeded) && !control.signal.aborted) {
       timer = clock.timer(againMs, () => void again());
