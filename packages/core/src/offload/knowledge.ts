@@ -126,7 +126,8 @@ export function knowledgeOf(
       const { model, version } = entry;
       const ask = async (): Promise<Heard> => {
         const query = version === undefined ? { model } : { model, version };
-        let knowledge = known?.knowledge;
+        // Who makes no offers says only in describing it that it has another version by now.
+        let knowledge = endpoint.info.offers ? known?.knowledge : undefined;
         let offers = knowledge ? await endpoint.offers(query, call) : [];
         // What it offers is not what it described: another content has taken the place of that.
         if (!knowledge || replaced(knowledge, offers)) {
@@ -176,8 +177,9 @@ export function knowledgeOf(
       entry.unsaid.set(id, error);
       const [{ stage, reason, message }, atMs] = [error, clock.nowMs()];
       parts.observer.record({ kind: "failure", atMs, callId: `ask-${id}`, stage, reason, message });
-      // Late behind a request that is watched: the next round asks again.
-      if (behind && reason === "no-answer") return;
+      // Late behind a request that is watched, or that others sent to a server which answers in its turn: the next round asks again.
+      const turns = entry.heard.has(id) && !place.endpoint.info.offers;
+      if ((behind || turns) && reason === "no-answer") return;
       places.failed(place, of, error, atMs, beganMs, true);
       askWhenBack(id, entry, of);
     } finally {

@@ -63,6 +63,9 @@ function reasonOfStatus(status: number): Reason {
   return "bad-reply";
 }
 
+/** What Triton says with the status of load of a version that it has unloaded: whoever waits for it waits in vain. */
+const unloaded = /version \d+ is not at ready state/;
+
 function parsed(bytes: Uint8Array): object | undefined {
   try {
     const json = JSON.parse(new TextDecoder().decode(bytes)) as unknown;
@@ -91,6 +94,7 @@ export function readWireError(
   const stage = json && own(json, "stage");
   const said = json && (own(json, "error") ?? detailOf(own(json, "detail")));
   const message = typeof said === "string" ? said.slice(0, 500) : `HTTP status ${status}`;
+  const told = status === 503 && unloaded.test(message) ? "unknown-version" : reasonOfStatus(status);
   const exact = json && own(json, "retryAfterMs");
   const seconds = headers["retry-after"];
   const retryAfterMs =
@@ -100,7 +104,7 @@ export function readWireError(
         ? Number(seconds) * 1000
         : undefined;
   return new LongshoreError(
-    isReason(reason) ? reason : reasonOfStatus(status),
+    isReason(reason) ? reason : told,
     (stages as readonly unknown[]).includes(stage) ? (stage as Stage) : "transport",
     `${from} answered: ${message}`,
     retryAfterMs === undefined ? {} : { retryAfterMs },

@@ -175,3 +175,62 @@ it("leaves a server alone for the model whose runs fail there, and not for its o
   expect((await askedOf("n", 20))[at]).toBe(20);
   await expect(ask("m")).rejects.toThrow(/CUDA error|no connection/);
 });
+
+/** A Triton with versions of one model, which multiply by their numbers, of which one may be loaded and unloaded. */
+async function versioned(...loaded: string[]) {
+  const known = new Set(loaded);
+  const named = (name: string): object => ({ name, datatype: "FP32", shape: [-1, 3] });
+  const server = createServer((request, response) => {
+    const answer = (status: number, value: object): void =>
+      void response.writeHead(status).end(JSON.stringify(value));
+    const [, asked, rest] = /^\/v2\/models\/m(?:\/versions\/(\d+))?(\/infer)?$/.exec(request.url ?? "") ?? [];
+    const newest = loaded.toSorted((one, other) => Number(other) - Number(one))[0] ?? "";
+    const version = asked ?? newest;
+    if (rest === undefined && request.url !== "/v2/models/m") answer(404, { error: "not found" });
+    else if (!loaded.includes(version)) {
+      const why = known.has(version) ? `version ${version} is not at ready state` : "it is not found";
+      answer(known.has(version) ? 503 : 404, { error: `Request for unknown model: 'm' ${why}` });
+    } else if (rest === undefined) {
+      answer(200, { name: "m", versions: loaded, inputs: [named("x")], outputs: [named("y")] });
+    } else {
+      void bodyOf(request).then((text) => {
+        const { inputs } = JSON.parse(text) as { inputs: { data: number[] }[] };
+        const data = inputs[0]?.data.map((value) => Number(version) * value);
+        answer(200, { model_name: "m", outputs: [{ ...named("y"), shape: [1, 3], data }] });
+      });
+    }
+  });
+  const address = `http://127.0.0.1:${await listening(server)}`;
+  const offloader = await openOffloader({
+    servers: [{ address, kind: "json", trust: "operated", metrics: "none" }],
+    defaults: { dataClass: "public" },
+  });
+  open.push(offloader);
+  const first = async (): Promise<number | undefined> =>
+    float32View((await offloader.infer("m", x)).outputs.get("y")!)[0];
+  return {
+    offloader,
+    first,
+    load(version: string) {
+      loaded.push(version);
+      known.add(version);
+    },
+    unload: (version: string) => void loaded.splice(loaded.indexOf(version), 1),
+  };
+}
+
+it("goes on to the newest version that a server has loaded since", async () => {
+  const { offloader, first, load } = await versioned("1");
+  expect(await first()).toBe(1);
+  load("2");
+  await offloader.refresh();
+  expect(await first()).toBe(2);
+});
+
+it("asks a Triton anew what it has that has unloaded the version it was asked for", async () => {
+  const { first, load, unload } = await versioned("1");
+  expect(await first()).toBe(1);
+  load("2");
+  unload("1");
+  expect(await first()).toBe(2);
+});
