@@ -1,6 +1,6 @@
 export { checkAim, checkLimits, demands } from "./check-limits.ts";
 export { type Goal, goalOf, hopeful, isSaving, type Scored, scoreOf, meanWeight } from "./goal.ts";
-export type { PlanLimits } from "./limits.ts";
+export { limitsAt, type PlanLimits } from "./limits.ts";
 export {
   type Aim,
   aimFrom,

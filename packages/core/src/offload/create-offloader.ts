@@ -9,7 +9,7 @@ import {
 } from "../base/index.ts";
 import { declaredInputs, type InferenceResponse } from "../endpoint/index.ts";
 import { meanOf } from "../estimate/index.ts";
-import { checkAim, checkLimits, demands, travellingAim } from "../goal/index.ts";
+import { checkAim, checkLimits, demands, limitsAt, travellingAim } from "../goal/index.ts";
 import {
   checkSingle,
   checkVariant,
@@ -129,7 +129,7 @@ class LoopOffloader implements Offloader {
       next: (inputs, { end = false, ...own }: StepLimits = {}) =>
         line.next(end, async (step) => {
           const { result, outcome } = await this.#underWay.track(
-            this.#infer(model, inputs, { ...limits, ...own }, step),
+            this.#infer(model, inputs, { ...limitsAt(limits, step.step), ...own }, step),
           );
           const { state, stateSeal: seal } = outcome.response;
           return { result, endpoint: outcome.leg.endpoint, state, seal };
@@ -148,8 +148,8 @@ class LoopOffloader implements Offloader {
       frames,
       limits,
       clock: this.#loop.clock,
-      run: (inputs, { abort, deadlineMs, besideOthers }) => {
-        const { deadlineMs: _fromTheSource, keep: _keep, maxInFlight: _most, ...rest } = limits;
+      run: (inputs, { frame, abort, deadlineMs, besideOthers }) => {
+        const { keep: _keep, maxInFlight: _most, ...rest } = limitsAt(limits, frame);
         const own = { ...rest, abort, ...(deadlineMs === undefined ? {} : { deadlineMs }) };
         // A frame that is through before the next one comes is to be quick; once they overlap, all are to get on.
         const isFree = besideOthers && !limits.objective;

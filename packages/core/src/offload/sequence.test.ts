@@ -211,6 +211,27 @@ describe("sequences", () => {
     await expect(sequence.next(one)).rejects.toMatchObject({ reason: "sequence-unknown" });
   });
 
+  it("give each step a key of its own, since a key stands for one request, and the same one when it is asked for again", async () => {
+    const clock = manualClock();
+    const device = counter(info("device", "movable", "device"), 20);
+    const keys: (string | undefined)[] = [];
+    const watched: Endpoint = {
+      ...device,
+      infer(request, call) {
+        keys.push(call.idempotencyKey);
+        if (keys.length === 2) throw new LongshoreError("queue-full", "admission", "too many");
+        return device.infer(request, call);
+      },
+    };
+    const offloader = createOffloader({ ...parts(clock), local: watched, endpoints: [] });
+    const sequence = offloader.sequence("total", { idempotencyKey: "till-4" });
+    await clock.finish(sequence.next(one));
+    await expect(clock.finish(sequence.next(one))).rejects.toMatchObject({ reason: "queue-full" });
+    await clock.finish(sequence.next(one));
+    await clock.finish(sequence.next(one, { idempotencyKey: "the last" }));
+    expect(keys).toEqual(["till-4.0", "till-4.1", "till-4.1", "the last"]);
+  });
+
   it("never step twice: a step whose answer was lost is repeated elsewhere from the state before it", async () => {
     const clock = manualClock();
     const edge = counter(info("edge", "movable"), 1);

@@ -31,6 +31,7 @@ export interface Limits {
    */
   readonly confirm?: boolean;
   readonly abort?: AbortSignal;
+  /** Stands for one request; of a stream or a sequence each frame and step gets one of its own that is made of it. */
   readonly idempotencyKey?: string;
   /** The trace that this call belongs to; what servers do for it joins that trace. */
   readonly trace?: TraceContext;

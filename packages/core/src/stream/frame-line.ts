@@ -49,6 +49,7 @@ export interface FrameLineParts<F, R> {
 
 /** How one frame is run. */
 export interface FrameRun {
+  readonly frame: number;
   readonly abort: AbortSignal;
   readonly besideOthers: boolean;
   readonly deadlineMs: number | undefined;
@@ -226,7 +227,8 @@ class FrameLine<F, R> {
     this.#entries.push(entry);
     const besideOthers = this.#running > 0;
     this.#running++;
-    this.#parts.run(value, { abort: this.#controller.signal, besideOthers, deadlineMs: leftMs }).then(
+    const { signal: abort } = this.#controller;
+    this.#parts.run(value, { frame, abort, besideOthers, deadlineMs: leftMs }).then(
       (result) => this.#settled(entry, { kind: "answered", frame, result }),
       (thrown: unknown) => {
         const error = LongshoreError.from(thrown, "execute", `frame ${frame}`);

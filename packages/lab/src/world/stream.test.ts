@@ -222,6 +222,19 @@ describe("a stream over two places", () => {
     expect(loads.filter((one) => one.startsWith("edge")).length).toBeLessThanOrEqual(2);
   });
 
+  it("gives each frame a key of its own, since a key stands for one request", async () => {
+    const keys: (string | undefined)[] = [];
+    const world = store(20, 1e9, (endpoint) => ({
+      ...endpoint,
+      infer(request: InferenceRequest, call: Call, progress?: Progress) {
+        if (endpoint.info.id === "device") keys.push(call.idempotencyKey);
+        return endpoint.infer(request, call, progress);
+      },
+    }));
+    await drain(world, framesOf(3), { zones: ["device"], idempotencyKey: "day-7" });
+    expect(keys).toEqual(["day-7.0", "day-7.1", "day-7.2"]);
+  });
+
   it("refuses frames once the offloader is closed", async () => {
     const world = store(1, 50e6);
     await world.clock.runUntil(world.offloader.close());
