@@ -13,18 +13,22 @@ export class PassingMap<K, V extends object | number | string> {
     return this.#size;
   }
 
+  has(key: K): boolean {
+    return this.#table.get(key) !== undefined;
+  }
+
   get(key: K): V | undefined {
     return this.#table.get(key);
   }
 
   set(key: K, value: V): void {
-    if (this.#table.get(key) === undefined) this.#size++;
+    if (!this.has(key)) this.#size++;
     this.#table.set(key, value);
   }
 
   /** False where it was not there. */
   delete(key: K): boolean {
-    if (this.#table.get(key) === undefined) return false;
+    if (!this.has(key)) return false;
     this.#table.set(key, undefined);
     this.#size--;
     if (this.#table.size - this.#size > leastGone + 3 * this.#size) this.#table = new Map(this.entries());

@@ -183,7 +183,10 @@ export function doors(parts: DoorParts): Doors {
       }
     },
     ended(scheduler) {
-      for (const pass of kept) if (pass.isAt(scheduler)) pass[Symbol.dispose]();
+      for (let link = kept.first, next = link; link; link = next) {
+        next = link.after;
+        if (link.value.isAt(scheduler)) link.value[Symbol.dispose]();
+      }
     },
   };
 }
