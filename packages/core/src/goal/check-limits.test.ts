@@ -9,6 +9,14 @@ describe("checkLimits", () => {
       demands.ofCalls,
     );
     checkLimits({ minInTimeRatio: 0.95, variant: undefined }, demands.ofCalls);
+    checkLimits(
+      {
+        abort: new AbortController().signal,
+        progress: () => undefined,
+        trace: { traceId: "0".repeat(32), spanId: "0".repeat(16), sampled: true },
+      },
+      demands.ofCalls,
+    );
     checkLimits({ objective: "p95", keep: "latest", maxInFlight: 2 }, demands.ofStreams);
     checkLimits({ tenant: "till-4", saveEnergyBelowRatio: 0.2 }, demands.ofDefaults, true);
   });
@@ -30,6 +38,13 @@ describe("checkLimits", () => {
     [{ objective: "mean=0" }, "the weight of mean must be a number above 0"],
     [{ objective: "mean=1," }, "'' is none of mean"],
     [{ objective: ["energy"] }, "limits.objective must be words of what to make small"],
+    [{ abort: new AbortController() }, "limits.abort must be an AbortSignal, such as the signal of an"],
+    [{ abort: "now" }, "limits.abort must be an AbortSignal"],
+    [{ progress: "all" }, "limits.progress must be a function"],
+    [
+      { trace: `00-${"1".repeat(32)}-${"2".repeat(16)}-01` },
+      "limits.trace must be a mapping with traceId, spanId",
+    ],
     [{ maxInFlight: 0 }, "limits.maxInFlight must be a whole number of 1 or more"],
     [{ minInTimeRatio: 95 }, "limits.minInTimeRatio must be a number above 0, and at most 1"],
     [{ minInTimeRatio: "0.95" }, "limits.minInTimeRatio must be a number above 0, and at most 1"],

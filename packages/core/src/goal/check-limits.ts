@@ -8,7 +8,16 @@ type Wish = (value: unknown) => string | undefined;
 const text: Wish = (value) => (typeof value === "string" ? undefined : "a text");
 const flag: Wish = (value) => (typeof value === "boolean" ? undefined : "true or false");
 const number: Wish = (value) => (typeof value === "number" && value === value ? undefined : "a number");
-const anything: Wish = () => undefined;
+const task: Wish = (value) => (typeof value === "function" ? undefined : "a function");
+/** By what is used of it, since a polyfill or another realm has a class of its own. */
+const abortSignal: Wish = (value) =>
+  typeof value === "object" && value !== null && "aborted" in value && "addEventListener" in value
+    ? undefined
+    : "an AbortSignal, such as the signal of an AbortController";
+const traceContext: Wish = (value) =>
+  typeof value === "object" && value !== null && "traceId" in value && "spanId" in value
+    ? undefined
+    : "a mapping with traceId, spanId and sampled";
 
 /** By what is demanded, what each value has to be. */
 type Wishes<Key extends string> = Readonly<Record<Key, Wish>>;
@@ -38,10 +47,10 @@ const ofCalls: Wishes<OfCalls> = {
   minAccuracyRatio: number,
   variant: text,
   version: text,
-  abort: anything,
+  abort: abortSignal,
   idempotencyKey: text,
-  trace: anything,
-  progress: anything,
+  trace: traceContext,
+  progress: task,
 };
 
 /** What one call may demand, what a stream of frames may, and what an offloader may be opened with for calls that do not. */
