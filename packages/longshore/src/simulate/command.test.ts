@@ -78,10 +78,13 @@ describe("longshore simulate", () => {
     await import("node:fs/promises").then(({ mkdir }) => mkdir(traces));
     await writeFile(join(traces, "a.up"), "0\n10\n20\n");
     await writeFile(join(traces, "a.down"), "0\n5\n20\n");
+    await writeFile(join(traces, "tunnel.txt"), "0 6\n30 2\n");
+    await writeFile(join(traces, "README.txt"), "nothing\n");
     await writeFile(join(traces, "notes"), "nothing\n");
     const { code, said, noted } = await run(...plain, "--trace", traces);
     expect(code, noted).toBe(0);
-    expect(said.match(/every:500/g)).toHaveLength(1);
+    expect(said.match(/\S+, every:500/g)).toEqual(["a.up, every:500", "tunnel.txt, every:500"]);
+    expect(noted).not.toContain("README");
     expect(noted).toMatch(/left out: trace notes begins with "nothing"/);
     const drive = join(folder, "drive.yaml");
     await writeFile(join(folder, "drive.csv"), "at,up\n0,2000\n1,4000\n");

@@ -21,7 +21,7 @@ export interface LinkTraces {
 }
 
 /** Names that are never traces. */
-const notTraces = /^(?:\.|readme|licen[cs]e|copying)|\.(?:md|txt|json|ya?ml|html)$/i;
+const notTraces = /^(?:\.|readme|licen[cs]e|copying)|\.(?:md|json|ya?ml|html)$/i;
 
 async function kindOf(path: string): Promise<"file" | "folder" | undefined> {
   try {
