@@ -97,6 +97,8 @@ export interface OfferQuery {
 export interface Offer {
   readonly segment: Segment;
   readonly path: readonly EndpointId[];
+  /** How the first of the path calls itself, where it is known by another name here; see `byOwnNames`. Does not travel. */
+  readonly ownName?: EndpointId;
   /** Every zone that the request would be processed in. */
   readonly zones: readonly ZoneId[];
   /** The least trust along the path. */

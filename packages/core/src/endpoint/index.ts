@@ -1,6 +1,7 @@
 export * from "./answers.ts";
 export { ArrivingBody, type ArrivingBodyParts, brokenBody, waitingBytes } from "./arriving-body.ts";
 export { isArriving, untilRead } from "./arriving-answer.ts";
+export * from "./by-own-names.ts";
 export * from "./endpoint.ts";
 export * from "./inferred-offer.ts";
 export { type KeptBody, keptBody } from "./kept-body.ts";

@@ -13,6 +13,7 @@ import type { Endpoint, EndpointInfo, InferenceRequest, Offer } from "../endpoin
 import { meanOf } from "../estimate/index.ts";
 import type { CutProfile, ModelDescription, Profile } from "../model/index.ts";
 import { tablePolicy } from "../policy/index.ts";
+import { narrowed, offerJson, parseOffers } from "../endpoint/oip/offer-json.ts";
 import { tensorOf } from "../tensor/index.ts";
 import { undominated } from "../places/index.ts";
 import { createOffloader } from "./create-offloader.ts";
@@ -234,6 +235,52 @@ describe("offloadEndpoint", () => {
       a.it.offers({ model: "toy" }, call({ deadlineMs: clock.nowMs() + 10_000 })),
     );
     expect(nothing).toEqual([]);
+  });
+
+  it("finds the way back where two know each other by other names than their own", async () => {
+    const clock = virtualClock();
+    const cloud = place(clock, "cloud", "us", 20);
+    const asked: string[] = [];
+    const a: { it?: Endpoint } = {};
+    /** A place as it is seen over the network, where it is known by its address. */
+    const at = (address: string, it: () => Endpoint): Endpoint => ({
+      info: info(address, "edge", "eu"),
+      describe: (...given) => it().describe(...given),
+      async offers(query, { path: _unsaid, ...with_ }) {
+        const offers = await it().offers(query, { ...with_, path: [] });
+        return offers.map((offer) =>
+          narrowed(parseOffers([offerJson(offer, 0)], 0)[0]!, info(address, "edge", "eu")),
+        );
+      },
+      infer(given, with_, progress) {
+        asked.push(address);
+        return it().infer(given, with_, progress);
+      },
+      close: () => Promise.resolve(),
+    });
+    const b = offloadEndpoint({
+      ...parts(clock),
+      info: info("b", "edge", "eu"),
+      endpoints: [at("10.0.0.1:8000", () => a.it!), cloud],
+    });
+    a.it = offloadEndpoint({
+      ...parts(clock),
+      info: info("a", "edge", "eu"),
+      endpoints: [at("10.0.0.2:8000", () => b)],
+    });
+    const through = await clock.runUntil(a.it.infer(request, call({ path: ["camera"] })));
+    expect(through.account.forwarded.map(({ endpoint }) => endpoint)).toEqual(["b"]);
+    await clock.advance(6000);
+    const ways = async (of: Endpoint): Promise<readonly string[]> =>
+      (await clock.runUntil(of.offers({ model: "toy" }, call()))).map(({ path }) => path.join(" "));
+    expect(await ways(a.it)).toEqual(["a b cloud"]);
+    expect(await ways(b)).toEqual(["b cloud"]);
+    // Nothing is left but the way back, which nobody tries.
+    cloud.faults.down = true;
+    asked.length = 0;
+    const lost = clock.runUntil(b.infer(request, call({ path: ["camera", "a"] })));
+    await expect(lost).rejects.toMatchObject({ reason: "unreachable" });
+    expect(asked).toEqual([]);
   });
 
   it.each<[OffloadEndpointParts["defaults"], string | undefined, string | undefined]>([

@@ -1,5 +1,5 @@
 import { type EndpointId, leastTrust, trustRank } from "../base/index.ts";
-import type { EndpointInfo, Offer } from "../endpoint/index.ts";
+import { byOwnNames, type EndpointInfo, type Offer } from "../endpoint/index.ts";
 import { meanOf, shift, sum } from "../estimate/index.ts";
 import type { BucketTable } from "../table/index.ts";
 import { envelopeBytes } from "../plan/index.ts";
@@ -33,7 +33,7 @@ export function forwardedOffers(
   if (failingMs === Infinity || place.health.unavailable(nowMs) !== undefined) return [];
   const view = place.view(nowMs);
   const composed: Offer[] = [];
-  for (const offer of offers) {
+  for (const offer of offers.map(byOwnNames)) {
     if (offer.segment.digest !== known.description.digest || offer.expiresAtMs + graceMs < nowMs) continue;
     if (offer.path.some((one) => one === self.id || been.includes(one))) continue;
     const bytes = crossingBytes(known, offer);

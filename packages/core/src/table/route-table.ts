@@ -1,5 +1,5 @@
 import { type EndpointId, leastTrust, type TrustLevel, trustRank, type ZoneId } from "../base/index.ts";
-import type { EndpointInfo, Offer } from "../endpoint/index.ts";
+import { byOwnNames, type EndpointInfo, type Offer } from "../endpoint/index.ts";
 import { type Features, featuresWithin } from "../model/index.ts";
 import { type BucketTable, maskOf, type ModelTable, segmentMeanMs } from "./model-table.ts";
 import { beliefSize, valuesOf, writeBelief } from "./beliefs.ts";
@@ -8,6 +8,7 @@ import { estimateSize, meanOf } from "../estimate/index.ts";
 /** What one place offers for one model along one path, sorted into the buckets of the model's frontier. */
 export interface RouteBlock {
   readonly info: EndpointInfo;
+  /** By the names that places call themselves. */
   readonly path: readonly EndpointId[];
   readonly zones: readonly ZoneId[];
   readonly trust: TrustLevel;
@@ -115,7 +116,7 @@ export function routeBlocks(
     const laidOut: (OfferedNumbers | undefined)[][] = [];
     blocks.push({
       info,
-      path: first.path,
+      path: byOwnNames(first).path,
       zones: first.zones.includes(info.zone) ? first.zones : [info.zone, ...first.zones],
       trust: leastTrust(info.trust, first.trust),
       codecMask: maskOf(

@@ -1,4 +1,4 @@
-import { type EndpointId, leastTrust } from "../../base/index.ts";
+import { leastTrust } from "../../base/index.ts";
 import { type Estimate, estimateSize } from "../../estimate/index.ts";
 import { read, readFeatures, type Reader } from "../../protocol/index.ts";
 import type { EndpointInfo, Offer } from "../endpoint.ts";
@@ -62,7 +62,7 @@ const offer: Reader<OfferJson> = fields({
 
 /** An offer as JSON value, for the moment `nowMs` on the sender's clock. */
 export function offerJson(from: Offer, nowMs: number): OfferJson {
-  const { completionMs, expiresAtMs, ...rest } = from;
+  const { completionMs, expiresAtMs, ownName: _here, ...rest } = from;
   const age = nowMs - completionMs.observedAtMs;
   return {
     ...rest,
@@ -87,13 +87,14 @@ export function parseOffers(value: unknown, nowMs: number): readonly Offer[] {
 
 /**
  * An offer as the asker may believe it. The directory says where a server is and how far it is trusted; what the server
- * says of itself can only narrow that. The path begins with the name by which the asker knows the server.
+ * says of itself can only narrow that. The path begins with the name by which the asker knows the server; the other one is kept.
  */
 export function narrowed(told: Offer, info: EndpointInfo): Offer {
-  const further: readonly EndpointId[] = told.path.slice(1);
+  const [ownName = info.id, ...further] = told.path;
   return {
     ...told,
     path: [info.id, ...further],
+    ...(ownName === info.id ? {} : { ownName }),
     zones: [...new Set([info.zone, ...told.zones])],
     trust: leastTrust(info.trust, told.trust),
   };

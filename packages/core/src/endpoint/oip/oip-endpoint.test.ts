@@ -326,6 +326,7 @@ describe("endpoint over the protocol", () => {
     expect(told).toEqual({
       ...offer,
       path: ["edge", "cloud"],
+      ownName: "server",
       zones: ["eu/de", "eu/store-7", "us"],
       trust: "listed",
       completionMs: certain(12, { observedAtMs: 69_950, origin: "told" }),
