@@ -148,6 +148,7 @@ class LoopOffloader implements Offloader {
       frames,
       limits,
       clock: this.#loop.clock,
+      closed: () => this.#closed !== undefined,
       run: (inputs, { frame, abort, deadlineMs, besideOthers }) => {
         const { keep: _keep, maxInFlight: _most, ...rest } = limitsAt(limits, frame);
         const own = { ...rest, abort, ...(deadlineMs === undefined ? {} : { deadlineMs }) };

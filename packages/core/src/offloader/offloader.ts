@@ -118,8 +118,8 @@ export interface Offloader extends AsyncDisposable {
   sequence(model: string, limits?: Limits): Sequence;
   /**
    * Answers frames in their order, several under way at once over all places, planning each anew. A frame that fails is
-   * told and the stream goes on; throws when the source does, when it is aborted, and when the model is unknown. Leaving
-   * it ends what is under way.
+   * told and the stream goes on; throws when the source does, when it is aborted, when the model is unknown, and, after what is
+   * under way, when the offloader is closed. Leaving it ends what is under way.
    */
   stream(
     model: string,

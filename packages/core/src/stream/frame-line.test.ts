@@ -7,6 +7,7 @@ import { type FrameLimits, frameLine, type FrameLineParts, type FrameOutcome } f
 /** The frame as its own answer; only the stream is under test here. */
 const answer = (frame: number): string => String(frame);
 type FrameResult = FrameOutcome<string>;
+const closed = (): boolean => false;
 
 /** Frames that come `everyMs`, the first at once. */
 async function* camera(clock: VirtualClock, count: number, everyMs: number): AsyncGenerator<number> {
@@ -24,7 +25,7 @@ async function collect(
 ): Promise<readonly FrameResult[]> {
   const results: FrameResult[] = [];
   const work = (async () => {
-    for await (const result of frameLine({ frames, limits, clock, run })) results.push(result);
+    for await (const result of frameLine({ frames, limits, clock, run, closed })) results.push(result);
   })();
   await clock.runUntil(work);
   return results;
@@ -141,6 +142,7 @@ describe("frameLine", () => {
         frames: broken(),
         limits: {},
         clock,
+        closed,
         run: (frame) => sleep(clock, 10).then(() => answer(frame)),
       }))
         results.push(told(result));
@@ -149,10 +151,45 @@ describe("frameLine", () => {
     expect(results).toEqual(["0=0", "1=1"]);
   });
 
+  it("hands out what was under way before a frame that nobody will answer any more, begins no other, and closes the source", async () => {
+    const clock = virtualClock();
+    const results: string[] = [];
+    const begun: number[] = [];
+    let left = false;
+    async function* source(): AsyncGenerator<number> {
+      try {
+        yield* camera(clock, 100, 5);
+      } finally {
+        left = true;
+      }
+    }
+    const run: FrameLineParts<number, string>["run"] = async (frame) => {
+      begun.push(frame);
+      if (frame > 1) throw new LongshoreError("shutting-down", "resolve", "it was closed");
+      await sleep(clock, 50);
+      return answer(frame);
+    };
+    const work = (async () => {
+      const line = frameLine({ frames: source(), limits: {}, clock, run, closed: () => begun.length > 2 });
+      for await (const result of line) results.push(told(result));
+    })();
+    await expect(clock.runUntil(work)).rejects.toMatchObject({ reason: "shutting-down" });
+    await clock.advance(10);
+    expect([results, begun, left]).toEqual([["0=0", "1=1"], [0, 1, 2], true]);
+  });
+
+  it("goes on after a frame that a place which is shutting down did not take", async () => {
+    const results = await collect(virtualClock(), [0, 1, 2], {}, async (frame) => {
+      if (frame === 1) throw new LongshoreError("shutting-down", "admission", "the server is being stopped");
+      return answer(frame);
+    });
+    expect(results.map(told)).toEqual(["0=0", "1 shutting-down", "2=2"]);
+  });
+
   it("ends at once when it is aborted, when it is left, and when no frame can ever be answered", async () => {
     const clock = virtualClock();
     const ended: string[] = [];
-    let closed = 0;
+    let left = 0;
     const source = (): AsyncIterable<number> => ({
       async *[Symbol.asyncIterator]() {
         try {
@@ -161,7 +198,7 @@ describe("frameLine", () => {
             yield frame;
           }
         } finally {
-          closed++;
+          left++;
         }
       },
     });
@@ -173,23 +210,30 @@ describe("frameLine", () => {
       return answer(frame);
     };
     const controller = new AbortController();
-    const first = frameLine({ frames: source(), limits: { abort: controller.signal }, clock, run }).next();
+    const first = frameLine({
+      frames: source(),
+      limits: { abort: controller.signal },
+      clock,
+      run,
+      closed,
+    }).next();
     await clock.advance(35);
     controller.abort();
     await expect(clock.runUntil(first)).rejects.toMatchObject({ reason: "cancelled" });
     expect(ended).toEqual(["0", "1", "2"]);
 
-    const second = frameLine({ frames: source(), limits: {}, clock, run });
+    const second = frameLine({ frames: source(), limits: {}, clock, run, closed });
     await clock.runUntil(second.next());
     await clock.runUntil(second.return());
     await clock.advance(50);
     expect(ended.length).toBe(3 + 3);
-    expect(closed).toBe(2);
+    expect(left).toBe(2);
 
     const third = frameLine({
       frames: source(),
       limits: {},
       clock,
+      closed,
       run: () => Promise.reject(new LongshoreError("unknown-model", "resolve", "nobody knows it")),
     });
     await expect(clock.runUntil(third.next())).rejects.toMatchObject({ reason: "unknown-model" });
@@ -202,6 +246,7 @@ describe("frameLine", () => {
       frames: Array.from({ length: 100 }).keys(),
       limits: { maxInFlight: 3 },
       clock,
+      closed,
       run: async (frame) => {
         started++;
         await sleep(clock, 1);

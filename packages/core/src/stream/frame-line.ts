@@ -45,6 +45,8 @@ export interface FrameLineParts<F, R> {
    * Runs one frame. `besideOthers` says that others are under way; `deadlineMs` counts from now.
    */
   run(frame: F, how: FrameRun): Promise<R>;
+  /** Whether whoever runs them is shutting down. Others that are may be back, or not be needed, for the next frame. */
+  closed(): boolean;
 }
 
 /** How one frame is run. */
@@ -70,13 +72,8 @@ function begun<F>(frames: AsyncIterable<F> | Iterable<F>): AsyncIterator<F> | It
 /** Answers that wait for an earlier one take room too: so many windows may be full of them. */
 const heldWindows = 2;
 
-/** Errors that every further frame would meet as well: they end the stream. */
-const lasting: ReadonlySet<Reason> = new Set([
-  "unknown-model",
-  "unknown-version",
-  "unknown-variant",
-  "shutting-down",
-]);
+/** Errors that every further frame would meet as well: they end the stream once what came before was handed out. */
+const lasting: ReadonlySet<Reason> = new Set(["unknown-model", "unknown-version", "unknown-variant"]);
 
 /** What became of frames, in order; a frame under way has no result yet. */
 interface Entry<R> {
@@ -116,6 +113,8 @@ class FrameLine<F, R> {
   #waiting: Waiting<F> | undefined;
   #frames = 0;
   #running = 0;
+  /** A frame met a lasting error: none begins any more. */
+  #refused = false;
   #ended = false;
   /** What ends the stream once everything before it was handed out. */
   #broke: LongshoreError | undefined;
@@ -145,6 +144,7 @@ class FrameLine<F, R> {
       if (this.#controller.signal.aborted) throw abortError(this.#controller.signal, "plan");
       const [first] = this.#entries;
       if (first?.result) {
+        if (this.#isLast(first.result)) throw first.result.error;
         this.#entries.shift();
         this.#change();
         return first.result;
@@ -201,7 +201,8 @@ class FrameLine<F, R> {
   }
 
   #hasRoom(): boolean {
-    return this.#running < this.#mostRunning && this.#entries.length < heldWindows * this.#mostRunning;
+    const most = this.#mostRunning;
+    return !this.#refused && this.#running < most && this.#entries.length < heldWindows * most;
   }
 
   #came(value: F): void {
@@ -231,17 +232,26 @@ class FrameLine<F, R> {
     this.#parts.run(value, { frame, abort, besideOthers, deadlineMs: leftMs }).then(
       (result) => this.#settled(entry, { kind: "answered", frame, result }),
       (thrown: unknown) => {
-        const error = LongshoreError.from(thrown, "execute", `frame ${frame}`);
-        if (lasting.has(error.reason)) this.#stopNow(error);
-        this.#settled(entry, { kind: "failed", frame, error });
+        this.#settled(entry, {
+          kind: "failed",
+          frame,
+          error: LongshoreError.from(thrown, "execute", `frame ${frame}`),
+        });
       },
     );
   }
 
   #settled(entry: Entry<R>, result: FrameOutcome<R>): void {
     entry.result = result;
+    this.#refused ||= this.#isLast(result);
     this.#running--;
     this.#change();
+  }
+
+  #isLast(result: FrameOutcome<R>): result is Extract<FrameOutcome<R>, { kind: "failed" }> {
+    if (result.kind !== "failed") return false;
+    const { reason } = result.error;
+    return reason === "shutting-down" ? this.#parts.closed() : lasting.has(reason);
   }
 
   #drop(frame: number, why: "newer" | "late"): void {

@@ -235,6 +235,22 @@ describe("a stream over two places", () => {
     expect(keys).toEqual(["day-7.0", "day-7.1", "day-7.2"]);
   });
 
+  it("answers what is under way when the offloader is closed, then says so", async () => {
+    const world = store(1, 50e6);
+    const answered: number[] = [];
+    const work = (async () => {
+      for await (const { kind, frame } of world.offloader.stream("toy", framesOf(100), {}))
+        if (kind === "answered") answered.push(frame);
+    })();
+    const ended = expect(work).rejects.toMatchObject({ reason: "shutting-down" });
+    await world.clock.advance(1000);
+    const before = answered.length;
+    await world.clock.runUntil(world.offloader.close());
+    await world.clock.runUntil(ended);
+    // All that its window held.
+    expect(answered).toEqual(Array.from({ length: before + 4 }, (_none, at) => at));
+  });
+
   it("refuses frames once the offloader is closed", async () => {
     const world = store(1, 50e6);
     await world.clock.runUntil(world.offloader.close());
