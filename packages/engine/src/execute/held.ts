@@ -32,3 +32,8 @@ export class LeaseOfHeld extends Once implements VersionLease {
     this.owner = held;
   }
 }
+
+/** Whether a lane has something to do for it. */
+export function hasTransforms({ programs }: LoadedVersion): boolean {
+  return [...programs.values()].some(({ steps }) => steps.some(({ kind }) => kind === "transform"));
+}

@@ -492,6 +492,19 @@ pipeline:
     await expect(start(engineWith(), "p")).rejects.toMatchObject({ reason: "invalid-model" });
   });
 
+  it("is made of the newest content of its models, also where that was loaded while the pipeline was", async () => {
+    runtime = memoryRuntime({ models, clock, loadMs: 50 });
+    const engine = engineWith({ explicit: true });
+    const loading = engine.load("p", undefined, call);
+    await clock.advance(10);
+    store.put("m/3/model.onnx", memoryFile("three"));
+    await clock.finish(engine.load("m", undefined, call));
+    expect(clock.nowMs()).toBeLessThan(100);
+    await clock.finish(loading);
+    expect([await ask(engine, "m"), await ask(engine, "p")]).toEqual([13, 16]);
+    expect(runtime.open()).toBe(2);
+  });
+
   it("leaves nothing loaded when one of its models cannot be", async () => {
     let loads = 0;
     const broken: typeof runtime = {

@@ -20,7 +20,7 @@ import {
 } from "../repository/index.ts";
 import type { GraphPool } from "../schedule/index.ts";
 import { lines } from "../sequence/index.ts";
-import { type Held, LeaseOfHeld, type VersionLease } from "./held.ts";
+import { hasTransforms, type Held, LeaseOfHeld, type VersionLease } from "./held.ts";
 import { failedLoad, notLoaded, textOf } from "./load-errors.ts";
 import { type IndexEntry, indexOf, isIn, type ModelState } from "./model-index.ts";
 import { noteUnused } from "./note-unused.ts";
@@ -62,10 +62,6 @@ export interface ModelLifeParts {
   readonly lacks?: ModelSource["lacks"];
   /** The program that `load` warms: the default variant of this place. */
   readonly defaultProgram: (loaded: LoadedVersion) => Program | undefined;
-}
-
-function hasTransforms({ programs }: LoadedVersion): boolean {
-  return [...programs.values()].some(({ steps }) => steps.some(({ kind }) => kind === "transform"));
 }
 
 export function modelLife(parts: ModelLifeParts): ModelLife {
@@ -304,6 +300,8 @@ export function modelLife(parts: ModelLifeParts): ModelLife {
     if (!last) return;
     newest.set(model, last);
     found.set(`${model}/`, Promise.resolve(last));
+    // What a model of it was loaded anew beside is read again.
+    for (const held of fresh) if (!renewal.isCurrent(held.loaded)) retire(held);
   }
 
   /** The models that this one is made of and that nobody loaded by name nor has in use besides it. */

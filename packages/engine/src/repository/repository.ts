@@ -45,6 +45,8 @@ export interface Renewal {
   /** As that of the repository. */
   resolve(version: string | undefined): Promise<string>;
   load(version: string, call: Call): Promise<LoadedVersion>;
+  /** False once a model that it is made of was read anew since this renewal began. */
+  isCurrent(loaded: LoadedVersion): boolean;
   /**
    * From now on this is the model; those that use it are read anew next time. Of versions that could not be loaded what is served
    * instead, if anything, is what pipelines are made of.
@@ -67,6 +69,8 @@ interface Reading {
 export function modelRepository(parts: RepositoryParts): ModelRepository {
   const { store } = parts;
   const readings = new Map<string, Reading>();
+  /** How often each model was read anew, or forgotten. */
+  const changes = new Map<string, number>();
 
   const names = async (): Promise<readonly string[]> => {
     const entries = (await store.list("")) ?? [];
@@ -196,6 +200,11 @@ export function modelRepository(parts: RepositoryParts): ModelRepository {
     throw problem;
   }
 
+  function changed(model: string): void {
+    changes.set(model, (changes.get(model) ?? 0) + 1);
+    forgetUsers(model);
+  }
+
   /** What was made of a model's earlier content is made anew when it is asked for. */
   function forgetUsers(model: string): void {
     for (const { loaded } of readings.values()) {
@@ -229,6 +238,8 @@ export function modelRepository(parts: RepositoryParts): ModelRepository {
         loaded: new Map(),
         broken: new Set(),
       };
+      const before = new Map(changes);
+      const isSame = (name: string): boolean => changes.get(name) === before.get(name);
       const versions = await versionsOf(reading);
       const { versions: policy } = await configOf(reading);
       return {
@@ -236,19 +247,21 @@ export function modelRepository(parts: RepositoryParts): ModelRepository {
         lazy: policy.kind === "all" && policy.lazy === true,
         resolve: (version) => resolveIn(reading, version),
         load: (version, call) => load(reading, version, call),
+        isCurrent: ({ uses }) => uses.every(isSame),
         adopt(instead) {
           for (const [version, served] of instead) {
             if (served) reading.loaded.set(version, Promise.resolve(served));
             else reading.broken.add(version);
           }
           readings.set(model, reading);
-          forgetUsers(model);
+          changed(model);
+          for (const name of changes.keys()) if (name !== model && !isSame(name)) forgetUsers(name);
         },
       };
     },
     forget(model) {
       readings.delete(model);
-      forgetUsers(model);
+      changed(model);
     },
   };
 }
