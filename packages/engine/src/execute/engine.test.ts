@@ -1,5 +1,5 @@
 import { setMaxListeners } from "node:events";
-import { beforeEach, describe, expect, it } from "vitest";
+import { beforeEach, describe, expect, it, vi } from "vitest";
 import {
   type Call,
   childCall,
@@ -860,6 +860,15 @@ describe("coming and going", () => {
     expect((await engine.describe("pipe", undefined, base))?.description.digest).not.toBe(
       before?.description.digest,
     );
+  });
+
+  it("tells of one model in the index without a look at any other", async () => {
+    const engine = engineWith();
+    const all = await engine.index();
+    const list = vi.spyOn(store, "list");
+    expect(await engineWith().index("score")).toEqual(all.filter(({ name }) => name === "score"));
+    expect(list.mock.calls.length).toBeGreaterThan(0);
+    expect(new Set(list.mock.calls.map(([path]) => path.split("/")[0]))).toEqual(new Set(["score"]));
   });
 
   it("unloads after requests under way, refuses until the next load, and says so in the index", async () => {

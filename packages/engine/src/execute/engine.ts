@@ -53,8 +53,8 @@ import { programOf } from "./variants.ts";
  * of this place, and an empty digest whatever content is here.
  */
 export interface Engine extends Endpoint {
-  /** Every version in the store and what became of it. */
-  index(): Promise<readonly IndexEntry[]>;
+  /** Every version in the store, or of one model there, and what became of it. */
+  index(model?: string): Promise<readonly IndexEntry[]>;
   /** Models that the steps of this one name. Throws `unknown-model`, `invalid-configuration`. */
   uses(model: string): Promise<readonly string[]>;
   /**
@@ -324,8 +324,8 @@ class EngineHere implements Engine {
     );
   }
 
-  index(): Promise<readonly IndexEntry[]> {
-    return this.#serve.life.index();
+  index(model?: string): Promise<readonly IndexEntry[]> {
+    return this.#serve.life.index(model);
   }
 
   uses(model: string): Promise<readonly string[]> {

@@ -38,8 +38,9 @@ export async function isIn(repository: ModelRepository, model: string): Promise<
   }
 }
 
-/** Every version of every model, and what became of it. */
-export async function indexOf(facts: IndexFacts): Promise<readonly IndexEntry[]> {
+/** Every version of every model, or of `model`, and what became of it. For one, no other folder is looked at. */
+export async function indexOf(facts: IndexFacts, model?: string): Promise<readonly IndexEntry[]> {
+  if (model !== undefined) return entriesOf(facts, model);
   const names = [...new Set([...(await facts.repository.names()), ...facts.models()])].sort();
   const entries: IndexEntry[] = [];
   for (const name of names) entries.push(...(await entriesOf(facts, name)));

@@ -22,7 +22,7 @@ import type { GraphPool } from "../schedule/index.ts";
 import { lines } from "../sequence/index.ts";
 import { hasTransforms, type Held, LeaseOfHeld, type VersionLease } from "./held.ts";
 import { failedLoad, notLoaded, textOf } from "./load-errors.ts";
-import { type IndexEntry, indexOf, isIn, type ModelState } from "./model-index.ts";
+import { type IndexEntry, type IndexFacts, indexOf, isIn, type ModelState } from "./model-index.ts";
 import { noteUnused } from "./note-unused.ts";
 
 /** Which versions of which models are served, and their coming and going. */
@@ -42,7 +42,7 @@ export interface ModelLife {
    * a model that is not there.
    */
   unload(model: string, call: Call, dependents?: boolean): Promise<void>;
-  index(): Promise<readonly IndexEntry[]>;
+  index(model?: string): Promise<readonly IndexEntry[]>;
   /** As that of the repository. */
   uses(model: string): Promise<readonly string[]>;
   /** What is loaded now. */
@@ -366,6 +366,20 @@ export function modelLife(parts: ModelLifeParts): ModelLife {
     return retired;
   }
 
+  const facts: IndexFacts = {
+    repository,
+    isOn,
+    ready: (model) =>
+      [...ready.values()].flatMap(({ loaded }) => (loaded.description.name === model ? [loaded] : [])),
+    models: () => [...new Set([...ready.values()].map(({ loaded }) => loaded.description.name))],
+    problems,
+    loading: (model, version) => {
+      const key = `${model}/${version}`;
+      return found.has(key) || [...loads].some((under) => under.has(key));
+    },
+    unloading: (model) => unloading.has(model) && !isOn(model),
+  };
+
   return {
     known: (model, version) => latest(model, version)?.loaded,
     acquire: (model, version, call) =>
@@ -377,20 +391,7 @@ export function modelLife(parts: ModelLifeParts): ModelLife {
         for (const { loaded } of retired) unloading.delete(loaded.description.name);
       });
     },
-    index: () =>
-      indexOf({
-        repository,
-        isOn,
-        ready: (model) =>
-          [...ready.values()].flatMap(({ loaded }) => (loaded.description.name === model ? [loaded] : [])),
-        models: () => [...new Set([...ready.values()].map(({ loaded }) => loaded.description.name))],
-        problems,
-        loading: (model, version) => {
-          const key = `${model}/${version}`;
-          return found.has(key) || [...loads].some((under) => under.has(key));
-        },
-        unloading: (model) => unloading.has(model) && !isOn(model),
-      }),
+    index: (model) => indexOf(facts, model),
     uses: repository.uses,
     held: () => [...ready.values()].map(({ loaded }) => loaded),
   };

@@ -16,8 +16,8 @@ export function servedRepository(
   settled: (model: string) => Promise<void>,
 ): ServedRepository {
   return {
-    async index() {
-      const entries = await engine.index();
+    async index(_call, model) {
+      const entries = await engine.index(model);
       return entries.map(({ name, version, state, reason }) => ({
         name,
         version,

@@ -42,7 +42,7 @@ async function versionsOf(
   { name, version }: ModelDescription,
   asked: Asked,
 ): Promise<readonly string[]> {
-  const index = await api.repository?.index(asked.call);
+  const index = await api.repository?.index(asked.call, name);
   const versions = (index ?? []).filter((entry) => entry.name === name && entry.state === "READY");
   return versions.length > 0 ? versions.map((entry) => entry.version) : [version];
 }

@@ -20,7 +20,8 @@ import { doneReply, listReply, objectFrom, requestObject } from "./replies.ts";
 
 /** What the API needs of the models behind an endpoint, beyond running them. */
 export interface ServedRepository {
-  index(call: Call): Promise<readonly ModelListing[]>;
+  /** Of all models, or of one, of which it may also say that it is not there. */
+  index(call: Call, model?: string): Promise<readonly ModelListing[]>;
   /** @param override Takes the place of what the repository has of the model, until it is loaded again without one. */
   load(model: string, version: string | undefined, call: Call, override?: ModelOverride): Promise<void>;
   /** @param dependents Whether the models that it is made of are unloaded, too, as far as nothing else is made of them. */
