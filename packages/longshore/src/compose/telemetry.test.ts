@@ -137,7 +137,7 @@ describe("a server that tells what it does", () => {
 
   it("refuses a collector's address that is none", async () => {
     const { store } = await openModel(folder);
-    for (const otlp of ["collector", "ftp://127.0.0.1"]) {
+    for (const otlp of ["collector", "ftp://127.0.0.1", "http://me:secret@127.0.0.1"]) {
       await expect(serve({ store, port: 0, telemetry: { otlp } })).rejects.toMatchObject({
         reason: "invalid-configuration",
       });

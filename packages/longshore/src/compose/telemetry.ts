@@ -73,6 +73,13 @@ function collectorOf(text: string): { readonly address: string; readonly path: s
       `traces are sent over http or https, not over ${url.protocol}`,
     );
   }
+  if (url.username !== "" || url.password !== "") {
+    throw new LongshoreError(
+      "invalid-configuration",
+      "resolve",
+      "the collector's address has credentials in it: they come from OTEL_EXPORTER_OTLP_HEADERS",
+    );
+  }
   return { address: url.origin, path: url.pathname === "/" ? "/v1/traces" : url.pathname };
 }
 
