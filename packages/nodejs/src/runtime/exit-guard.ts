@@ -1,7 +1,10 @@
+import { isMainThread } from "node:worker_threads";
+
 /*
  * Ending the program while a worker is inside native code aborts it (SIGABRT, a core dump, exit status 134): the binding
  * throws into an environment that is already being torn down. An abort of a call must not wait, but the end of the
- * program can, so this waits there until the runs under way are over.
+ * program can, so this waits there until the runs under way are over. One that takes too long for that is ended with the
+ * process, by a signal: Node.js would wait for it, however long it takes, and abort then.
  */
 
 /** Keeps `process.exit` and an uncaught error from tearing down runs. */
@@ -10,14 +13,26 @@ export interface ExitGuard {
   watch(busy: Int32Array): Disposable;
 }
 
-/** How long the end of the program waits for one run before it gives up. */
+/** How long the end of the program waits for runs before it gives up. */
 const longestWaitMs = 10_000;
 
-/** The listener on the process is there only while something is watched, beside as many as were allowed without it. */
-export function exitGuard(): ExitGuard {
+/**
+ * The listener on the process is there only while something is watched, beside as many as were allowed without it.
+ *
+ * @param waitMs How long all runs together are waited for. Default 10 s.
+ */
+export function exitGuard(waitMs: number = longestWaitMs): ExitGuard {
   const watched = new Set<Int32Array>();
   const wait = (): void => {
-    for (const busy of watched) Atomics.wait(busy, 0, 1, longestWaitMs);
+    const untilMs = performance.now() + waitMs;
+    let over = true;
+    for (const busy of watched) {
+      const waited = Atomics.wait(busy, 0, 1, Math.max(0, untilMs - performance.now()));
+      if (waited === "timed-out") over = false;
+    }
+    if (over || !isMainThread) return;
+    process.removeAllListeners("SIGTERM");
+    process.kill(process.pid, "SIGTERM");
   };
   return {
     watch(busy) {
