@@ -1,8 +1,9 @@
 import { once } from "node:events";
 import { type IncomingMessage, request as httpRequest } from "node:http";
-import { type Observer, type Policy, standardPolicy } from "@longshore/core";
+import { type Directory, type Observer, type Policy, standardPolicy } from "@longshore/core";
 import { afterEach, expect, it } from "vitest";
 import { answer, before, closeAll, type Infer, readAll, upstream } from "../../test/upstream.ts";
+import { serverInfo } from "./dial.ts";
 
 afterEach(closeAll);
 
@@ -219,6 +220,46 @@ it("passes a long answer on while it is arriving, and breaks off where that does
     else expect((await reply).bytes.byteLength).toBeGreaterThan(4 * floats);
   }
 });
+
+it.each(["reads on", "leaves"])(
+  "passes a long answer on of a server that has left the directory meanwhile, while its client %s",
+  async (what) => {
+    const floats = 200_000;
+    let finish = (): void => undefined;
+    const address = await upstream(async (request, response) => {
+      await readAll(request);
+      response.write(answer(response, floats));
+      response.write(Buffer.alloc(2 * floats));
+      finish = () => void response.end(Buffer.alloc(2 * floats));
+    });
+    let entries = [serverInfo({ address, kind: "oip" })];
+    const watchers: (() => void)[] = [];
+    const directory: Directory = {
+      snapshot: () => ({ entries, ageMs: 0 }),
+      watch(watcher) {
+        watchers.push(watcher);
+        return { [Symbol.dispose]: () => undefined };
+      },
+    };
+    const gate = await before([], { directory });
+    const sent = body();
+    const { asked, reply } = post(gate.address, sent);
+    const early = once(asked, "response");
+    asked.end(Buffer.concat([sent.head, sent.tensor]));
+    await early;
+    entries = [];
+    for (const changed of watchers) changed();
+    if (what === "leaves") {
+      asked.destroy();
+      await expect(reply).rejects.toThrow("aborted");
+      // Nothing is waited for in vain.
+      await gate.close(0);
+      return;
+    }
+    finish();
+    expect((await reply).bytes.byteLength).toBeGreaterThan(4 * floats);
+  },
+);
 
 it("sends nothing of what its rules keep here, and says so before all of it has come", async () => {
   let asked = 0;

@@ -1,4 +1,4 @@
-import { abortError, type Call, childCall, LongshoreError } from "../../base/index.ts";
+import { abortError, type Call, childCall, LongshoreError, whenAborted } from "../../base/index.ts";
 import {
   acknowledgeStep,
   type LinkLearner,
@@ -29,6 +29,8 @@ export interface Exchange {
   readonly rest?: AsyncIterable<Uint8Array>;
   /** Where there is a rest: ends the exchange without it. */
   leave?(): void;
+  /** Where there is a rest: resolves when nothing of it is on its way any more. Never rejects. */
+  readonly over?: Promise<void>;
   /** Bytes of the body, all in all. */
   readonly receivedBytes: number;
   readonly sentBytes: number;
@@ -189,6 +191,21 @@ async function* counted(
   }
 }
 
+/** Waits for the end of a reply that is read on later: `end` is called at its own, or whoever was to read it has gone. */
+function untilOver({ abort }: Call, ended: () => void): { readonly over: Promise<void>; end(): void } {
+  let end = ended;
+  const over = new Promise<void>((resolve) => {
+    const unheard = whenAborted(abort, resolve);
+    end = () => {
+      unheard();
+      ended();
+      resolve();
+    };
+    if (abort.aborted) end();
+  });
+  return { over, end };
+}
+
 /** A body that tells of each chunk when it is handed over. */
 function passing(body: WireBody, handed: () => void): WireBody {
   if (body.kind !== "stream") return body;
@@ -292,14 +309,15 @@ export async function exchange(
       const note = link?.sendStarted(length, "down", headMs);
       const begun = await beginning(parts, response.body.read(), toldBytes);
       goesOn = true;
-      const rest = counted(parts, begun.rest, length, note, over, begun.bytes.byteLength);
+      const going = untilOver(until.call, over);
+      const rest = counted(parts, begun.rest, length, note, going.end, begun.bytes.byteLength);
       const tookMs = clock.nowMs() - startedMs;
       const leave = (): void => {
         void begun.leave();
-        over();
+        going.end();
       };
       const figures = { receivedBytes: length, sentBytes, tookMs, serverMs: own };
-      return { status, headers: told, bytes: begun.bytes, rest, leave, ...figures };
+      return { status, headers: told, bytes: begun.bytes, rest, leave, over: going.over, ...figures };
     }
     const received = receive(parts, response);
     const bytes = received instanceof Promise ? await received : received;

@@ -172,7 +172,8 @@ class OipEndpoint implements Endpoint {
 
   async close(): Promise<void> {
     this.#closed = true;
-    await this.#under.over();
+    // What is answered meanwhile may still be on its way.
+    while (this.#under.size > 0) await this.#under.over();
     await this.#parts.transport.close();
     await this.#parts.streams?.close();
     await this.#parts.load?.close();
@@ -245,7 +246,8 @@ class OipEndpoint implements Endpoint {
         request.segment.version,
       ),
     );
-    const { status, headers, bytes } = exchanged;
+    const { status, headers, bytes, over } = exchanged;
+    if (over) void this.#track(over);
     if (status !== 200) {
       const load = readLoadHeaders(headers, clock.nowMs());
       if (load) progress?.refused?.(load);
