@@ -27,7 +27,8 @@ import type { GoldenInputs, GoldenPair } from "./golden.ts";
 import type { CheckOptions } from "./options.ts";
 import { difference, toleranceFor } from "./same-answer.ts";
 import { sampling } from "./sampling.ts";
-import { type Standing, standingOf } from "./standing.ts";
+import type { Standing } from "./standing.ts";
+import { standingsOf } from "./standings.ts";
 
 /** What a place said to a question. */
 export interface Opinion {
@@ -113,33 +114,17 @@ export function createChecks(parts: CheckParts): Checks {
   const { clock, random, observer, places, options } = parts;
   const { sampleRatio = 0.01, burst = 8, maxBytes = 8 * 2 ** 20 } = options;
   const { goldenEveryMs = 600_000, patienceMs = 10_000 } = options;
-  const standings = new Map<EndpointId, Standing>();
   const goldens = new Map<string, Promise<GoldenInputs | undefined>>();
   let tokens = Math.min(1, burst);
   let underWay = 0;
   let closed = false;
   const controls = new Set<AbortController>();
   const samples = sampling(random);
-
-  function standing(place: Place): Standing {
-    const { id } = place.endpoint.info;
-    const known = standings.get(id);
-    if (known?.place === place) return known;
-    known?.[Symbol.dispose]();
-    const made = standingOf(place, {
-      ...parts,
-      unseen: () => samples.unseen(place),
-      retry: (one) => void retry(one),
-    });
-    standings.set(id, made);
-    for (const [other, { place: gone }] of standings) if (places.get(other) !== gone) forget(other);
-    return made;
-  }
-
-  function forget(id: EndpointId): void {
-    standings.get(id)?.[Symbol.dispose]();
-    standings.delete(id);
-  }
+  const standings = standingsOf({
+    ...parts,
+    unseen: (place) => samples.unseen(place),
+    retry: (one) => void retry(one),
+  });
 
   function goldenOf({ name, version, digest }: ModelDescription): Promise<GoldenInputs | undefined> {
     const key = JSON.stringify([name, version, digest]);
@@ -258,7 +243,7 @@ export function createChecks(parts: CheckParts): Checks {
     const place = one.here ? undefined : places.get(one.endpoint);
     if (!place) return;
     if (right) samples.right(place);
-    const known = standing(place);
+    const known = standings.of(place);
     if (known.quarantined) {
       known.judged(right);
       return;
@@ -279,7 +264,7 @@ export function createChecks(parts: CheckParts): Checks {
       return;
     }
     const without = new Set([first.endpoint, second.endpoint]);
-    const doubted = (): boolean => standings.get(second.endpoint)?.quarantined === true;
+    const doubted = (): boolean => standings.all.get(second.endpoint)?.quarantined === true;
     const asked = async (): Promise<Opinion | undefined> =>
       (await question.ask({ only: "here" })) ?? (await question.ask({ without }));
     const third = await asked().catch((thrown: unknown) => {
@@ -304,14 +289,14 @@ export function createChecks(parts: CheckParts): Checks {
     if (first && second) told(callId, model, first.endpoint, second.endpoint, "undecided");
     for (const { endpoint } of opinions) {
       const place = places.get(endpoint);
-      if (place) await prove(standing(place)).catch(() => undefined);
+      if (place) await prove(standings.of(place)).catch(() => undefined);
     }
   }
 
   const awaited = (): Standing | undefined =>
-    standings.size === 0
+    standings.all.size === 0
       ? undefined
-      : [...standings.values()].find((one) => one.quarantined && one.awaitsRequests);
+      : [...standings.all.values()].find((one) => one.quarantined && one.awaitsRequests);
 
   async function examine(question: Question): Promise<void> {
     const { answer } = question;
@@ -337,7 +322,7 @@ export function createChecks(parts: CheckParts): Checks {
       tokens = Math.min(burst, tokens + 2 * ratio);
       const place = places.get(answeredBy);
       if (closed || ratio <= 0 || bytes > maxBytes || tokens < 1 || underWay >= maxUnderWay) return false;
-      const suspect = standings.get(answeredBy)?.evidence.suspect === true;
+      const suspect = standings.all.get(answeredBy)?.evidence.suspect === true;
       if (!place || (!suspect && !samples.wants(place, ratio))) return false;
       tokens -= 1;
       return true;
@@ -363,7 +348,7 @@ export function createChecks(parts: CheckParts): Checks {
       return awaited() !== undefined;
     },
     async prove(place, description, offers, downAtMs = place.health.downAtMs) {
-      const one = standing(place);
+      const one = standings.of(place);
       const segment = wholeOf(description, offers);
       const key = JSON.stringify([description.name, description.version, description.digest]);
       const nowMs = clock.nowMs();
@@ -376,7 +361,7 @@ export function createChecks(parts: CheckParts): Checks {
     },
     [Symbol.dispose]() {
       closed = true;
-      for (const id of standings.keys()) forget(id);
+      standings.clear();
       for (const control of controls)
         control.abort(new LongshoreError("shutting-down", "execute", "the offloader was closed"));
     },

@@ -4,11 +4,16 @@ import type { Place } from "../places/index.ts";
 import { type Evidence, evidence } from "./evidence.ts";
 import type { CheckOptions } from "./options.ts";
 
+/** How an answer was found to be wrong, of which model, and why. */
+type Wrong = readonly [by: "golden input" | "agreement", model: string, because: string];
+
 /** How far the answers of one place are believed. */
 export interface Standing extends Disposable {
   readonly place: Place;
   readonly evidence: Evidence;
   readonly quarantined: boolean;
+  /** What it was quarantined for last. */
+  readonly wrong: Wrong | undefined;
   /** It has no golden inputs, and its pause is over: requests that another place answers are shown to it, too. */
   readonly awaitsRequests: boolean;
   /** The model that golden inputs are asked of. */
@@ -18,7 +23,7 @@ export interface Standing extends Disposable {
   /** Golden inputs that it was asked. */
   asked: number;
   /** Nothing is sent there any more but questions whose answer is known. */
-  quarantine(by: "golden input" | "agreement", model: string, because: string): void;
+  quarantine(...wrong: Wrong): void;
   /** One such question was answered. */
   judged(right: boolean): void;
   /** There was none to ask. */
@@ -44,6 +49,7 @@ export function standingOf(place: Place, parts: StandingParts): Standing {
   const endpoint: EndpointId = place.endpoint.info.id;
   const seen = evidence();
   let sinceMs: number | undefined;
+  let wrong: Wrong | undefined;
   let pauseMs = firstPauseMs;
   let row = 0;
   let waits = false;
@@ -71,14 +77,18 @@ export function standingOf(place: Place, parts: StandingParts): Standing {
     get quarantined() {
       return sinceMs !== undefined;
     },
+    get wrong() {
+      return wrong;
+    },
     get awaitsRequests() {
       return waits;
     },
     proof: undefined,
     provenMs: new Map(),
     asked: 0,
-    quarantine(by, model, because) {
+    quarantine(...found) {
       if (sinceMs !== undefined) return;
+      const [by, model, because] = (wrong = found);
       sinceMs = clock.nowMs();
       row = 0;
       pauseMs = firstPauseMs;

@@ -9,7 +9,7 @@ import {
 import { describe, expect, it } from "vitest";
 import { housekeepingCall, LongshoreError, type LongshoreEvent, seededRandom, sleep } from "../base/index.ts";
 import type { CheckOptions, GoldenInputs } from "../check/index.ts";
-import type { Endpoint, EndpointInfo } from "../endpoint/index.ts";
+import { type Endpoint, type EndpointInfo, through } from "../endpoint/index.ts";
 import { tablePolicy } from "../policy/index.ts";
 import { float32Tensor, float32View, give, isGiven, type Tensors, tensorsOf } from "../tensor/index.ts";
 import { createOffloader } from "./create-offloader.ts";
@@ -262,6 +262,50 @@ describe("answers that are wrong and plausible", () => {
     }
     expect(quarantines()).toEqual(["liar by agreement"]);
     expect(await ask(2)).toEqual({ y: 4, where: "device" });
+  });
+
+  it("keep a place out that comes back, or of which the directory says something else, until it is right", async () => {
+    const clock = manualClock();
+    const [bad, good] = [place("bad"), place("good", {}, 5)];
+    const { parts, events } = offloader(clock, [], { golden, sampleRatio: 0 });
+    let entries: readonly EndpointInfo[] = [bad.info, good.info];
+    let changed = (): void => undefined;
+    const made = createOffloader({
+      ...parts,
+      directory: {
+        snapshot: () => ({ entries, ageMs: 0 }),
+        watch(told) {
+          changed = told;
+          return { [Symbol.dispose]: () => undefined };
+        },
+      },
+      dial: (info) => ({
+        ...through(info.id === "bad" ? bad : good),
+        info,
+        close: () => Promise.resolve(),
+      }),
+    });
+    const where = async (): Promise<string> =>
+      (await clock.finish(made.infer("twice", { x: Float32Array.of(1) }))).where;
+    const list = async (...now: readonly EndpointInfo[]): Promise<void> => {
+      entries = now;
+      changed();
+      await clock.advance(500);
+    };
+    bad.state.lies = true;
+    expect(await where()).toBe("good");
+    // Asked a golden input at once it would give the right answer.
+    bad.state.lies = false;
+    await list({ ...bad.info, serves: [{ segment: { model: "twice" } }] }, good.info);
+    expect(await where()).toBe("good");
+    await list(good.info);
+    expect(await where()).toBe("good");
+    await list(bad.info, good.info);
+    expect(await where()).toBe("good");
+    // Three in a row end it.
+    await clock.advance(15_000);
+    expect(events.filter(({ kind }) => kind === "place-readmitted")).toHaveLength(1);
+    expect(await where()).toBe("bad");
   });
 
   it("of two places that nothing else can judge are told and nobody is blamed", async () => {
