@@ -382,6 +382,41 @@ describe("a registry", () => {
     expect(clock.armed()).toBe(0);
   });
 
+  it("gives those who could not be heard while its process stood still the time to come back", async () => {
+    const clock = manualClock();
+    let stoodUntilMs = 0;
+    const nowMs = (): number => Math.max(stoodUntilMs, clock.nowMs());
+    const registry = createRegistry({
+      clock: {
+        ...clock,
+        nowMs,
+        timer: (delayMs, fire) => clock.timer(nowMs() - clock.nowMs() + delayMs, fire),
+      },
+      instance: "i1",
+      codecs,
+      admits: { zone: "eu", trust: "listed" },
+      leaseMs: 1000,
+      graceMs: 2000,
+    });
+    const here = () =>
+      registry.list(undefined).records.map((record) => recordFrom(record, "it").signed.body.id);
+    await registry.join(request("a"), "acme");
+    await registry.join(request("b"), "acme");
+    await clock.advance(300);
+    // What is due while it stands still comes all at once when it goes on.
+    stoodUntilMs = 5300;
+    await clock.advance(5000);
+    expect(here()).toEqual(["a", "b"]);
+    await clock.advance(1500);
+    await registry.join(request("b"), "acme");
+    await clock.advance(600);
+    expect(here()).toEqual(["b"]);
+    await clock.advance(600);
+    expect(here()).toEqual([]);
+    registry[Symbol.dispose]();
+    expect(clock.armed()).toBe(0);
+  });
+
   it("gives those who were there before its restart the time of a lease to come back", async () => {
     const memory = testMemory();
     const open = (clock: ReturnType<typeof manualClock>, instance: string) => {

@@ -17,7 +17,7 @@ export interface RegistryParts extends RecordRules {
   readonly clock: Clock;
   /** Tells this registry from the one before a restart. */
   readonly instance: string;
-  /** A place that is silent for this long is gone, in milliseconds. Default 15,000. */
+  /** A place that is silent for this long is gone, in milliseconds. Default 15,000. Not while nobody could be heard here. */
   readonly leaseMs?: number;
   /**
    * The operator's word about places that bring no entry: at most this they can be. Undefined: none may join without one.
@@ -61,6 +61,8 @@ interface Member {
 const maxGone = 4096;
 /** How often a registry says that it is in touch with itself, in milliseconds. */
 const confirmMs = 2000;
+/** How often in a lease it looks whether this process stood still. */
+const looksPerLease = 8;
 const forever = { notBeforeMs: 0, notAfterMs: 253_402_300_799_999 };
 
 /** Starts without members. Their leases keep time by `clock`. */
@@ -84,6 +86,9 @@ export function createRegistry(parts: RegistryParts): Registry {
   let floor = 0;
   let sink: RecordSink | undefined;
   let confirming: Disposable | undefined;
+  const lookMs = leaseMs / looksPerLease;
+  let lookedAtMs = -Infinity;
+  let looking: Disposable | undefined;
 
   function refuse(message: string): never {
     throw new LongshoreError("not-permitted", "identify", message);
@@ -147,7 +152,31 @@ export function createRegistry(parts: RegistryParts): Registry {
     return member;
   }
 
-  const lease = (id: EndpointId): Disposable => clock.timer(leaseMs, () => remove(id));
+  const lease = (id: EndpointId, forMs = leaseMs): Disposable =>
+    clock.timer(forMs, () => {
+      if (!stoodStill()) remove(id);
+    });
+
+  /**
+   * Whether this process stood still (it was stopped, or its machine was): who renewed meanwhile was not heard, so all begin anew, with
+   * the time that they get after a restart.
+   */
+  function stoodStill(): boolean {
+    const nowMs = clock.nowMs();
+    const still = nowMs - lookedAtMs > 2 * lookMs;
+    lookedAtMs = nowMs;
+    if (!still) return false;
+    for (const [id, member] of members) {
+      member.lease[Symbol.dispose]();
+      member.lease = lease(id, Math.max(leaseMs, graceMs));
+    }
+    return true;
+  }
+
+  function look(): void {
+    stoodStill();
+    looking = members.size > 0 ? clock.timer(lookMs, look) : undefined;
+  }
 
   return {
     name: "embedded",
@@ -172,6 +201,10 @@ export function createRegistry(parts: RegistryParts): Registry {
       if (member && before === kept) member.lease = lease(id);
       else {
         members.set(id, { record, tenant, revision: ++revision, lease: lease(id) });
+        if (!looking) {
+          lookedAtMs = clock.nowMs();
+          looking = clock.timer(lookMs, look);
+        }
         gone.delete(id);
         sink?.put(record);
       }
@@ -224,6 +257,7 @@ export function createRegistry(parts: RegistryParts): Registry {
     },
     [Symbol.dispose]() {
       confirming?.[Symbol.dispose]();
+      looking?.[Symbol.dispose]();
       for (const { lease } of members.values()) lease[Symbol.dispose]();
       members.clear();
     },
