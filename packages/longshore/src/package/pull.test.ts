@@ -1,8 +1,14 @@
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { LongshoreError, manifestDigest, type PackageManifest, seededRandom } from "@longshore/core";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import {
+  LongshoreError,
+  manifestDigest,
+  type PackageManifest,
+  seededRandom,
+  untilAborted,
+} from "@longshore/core";
 import { virtualClock } from "@longshore/lab";
 import { createEngine, type Engine } from "@longshore/engine";
 import { sha256 } from "@longshore/nodejs";
@@ -58,7 +64,7 @@ describe("a package that is to take the place of another one", () => {
     const clock = virtualClock();
     const [old, next] = [await packageOf("old"), await packageOf("next")];
     const both = [old, next];
-    const state = { away: false, load: (): Promise<void> => Promise.resolve() };
+    const state = { away: false, hangs: false, load: (): Promise<void> => Promise.resolve() };
     const unloaded: string[] = [];
     const pull: Pull = openPull(
       {
@@ -72,11 +78,12 @@ describe("a package that is to take the place of another one", () => {
             const found = both.find(({ digest }) => "digest" in wanted && digest === wanted.digest);
             return new TextEncoder().encode(JSON.stringify({ body: found?.manifest }));
           },
-          async file(_package, digest, fromByte) {
+          async file(_package, digest, fromByte, call) {
             const found = both.find(({ file }) => file.digest === digest)!;
             return {
               fromByte,
               async *read() {
+                if (state.hangs) await untilAborted(new Promise(() => undefined), call.abort, "transport");
                 yield found.content.subarray(fromByte);
               },
             };
@@ -118,6 +125,16 @@ describe("a package that is to take the place of another one", () => {
     await clock.advance(30_000);
     await here;
     expect([unloaded, pull.store.packages.get("toy")?.digest]).toEqual([[], next.digest]);
+    await pull.close();
+  });
+
+  it("is not waited for where another is wanted by then, and that one stays until all is clear", async () => {
+    const { pull, state, unloaded, want, old, next } = await scene();
+    state.hangs = true;
+    const first = want(next);
+    await vi.waitFor(() => expect(readdirSync(join(into, "parts"))).toHaveLength(1));
+    await Promise.all([first, want(old)]);
+    expect([unloaded, pull.store.packages.get("toy")?.digest]).toEqual([[], old.digest]);
     await pull.close();
   });
 

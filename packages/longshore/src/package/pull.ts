@@ -1,4 +1,5 @@
 import {
+  childCall,
   type Clock,
   housekeepingCall,
   LongshoreError,
@@ -126,6 +127,8 @@ export function openPull(
   const held = new Map<string, FetchedPackage>();
   const pending = new Set<string>();
   const waiting = new Set<() => void>();
+  let latest: readonly PackageReference[] = [];
+  let fetching: { readonly name: string; cancel(reason: LongshoreError): void } | undefined;
   let loading = false;
   let timer: Disposable | undefined;
   let again = async (): Promise<void> => undefined;
@@ -137,11 +140,14 @@ export function openPull(
     const name = nameOf(reference);
     const before = held.get(name);
     if (before && !(asNeeded && "model" in reference)) return;
+    using child = childCall(call);
+    fetching = { name, cancel: child.cancel };
     const fetched = await fetchPackage(
       { ...parts, source, cache, asNeeded, ...(ring ? { ring } : {}) },
       reference,
-      call,
-    );
+      // What is got later of a package goes on under the call of all.
+      asNeeded ? call : child.call,
+    ).finally(() => (fetching = undefined));
     if (fetched.digest === before?.digest) {
       fetched[Symbol.dispose]();
       return;
@@ -224,14 +230,18 @@ export function openPull(
       try {
         if (!control.signal.aborted) await work();
       } catch (thrown) {
-        if (control.signal.aborted) return;
+        if (control.signal.aborted || references !== latest) return;
         failed = true;
         const { message, reason } = LongshoreError.from(thrown, "resolve", "getting a package");
         roomy &&= reason !== "memory-limit";
         report(`package ${name}: ${message}; ${soon}`);
       }
     };
-    for (const reference of references) await attempt(nameOf(reference), () => get(reference, engine));
+    for (const reference of references) {
+      // Where something else is wanted by now, the turn for that is next.
+      if (references === latest) await attempt(nameOf(reference), () => get(reference, engine));
+    }
+    if (references !== latest) return;
     const wanted = new Set(references.map(nameOf));
     // What could not be had may be what takes the place of one of these, unless it is these that have its room.
     const stays = failed && roomy;
@@ -248,6 +258,10 @@ export function openPull(
     source: asNeeded ? (whole) => partialSource(whole, store, cache) : undefined,
     pending,
     want(references, engine) {
+      latest = references;
+      if (fetching && !references.some((one) => nameOf(one) === fetching?.name)) {
+        fetching.cancel(new LongshoreError("cancelled", "resolve", "it is not wanted any more"));
+      }
       again = () => (working = working.then(() => turn(references, engine)));
       return again();
     },
