@@ -157,9 +157,14 @@ export function packageCache(
       const others = await uses.others();
       // Of what is under way here the whole is promised.
       let used = promised + kept.reduce((sum, { name, size }) => sum + (isUnderWay(name) ? 0 : size), 0);
-      for (const { name, size } of kept.toSorted((a, b) => a.atMs - b.atMs)) {
-        if (used + bytes <= maxBytes) break;
-        if (!uses.uses(name) && !others.has(name) && (await evict(name))) used -= size;
+      const loose = kept.filter(({ name }) => !uses.uses(name) && !others.has(name));
+      const mostFreed = loose.reduce((sum, { size }) => sum + size, 0);
+      // What would not make room all together is not thrown away for it.
+      if (used - mostFreed + bytes <= maxBytes) {
+        for (const { name, size } of loose.toSorted((a, b) => a.atMs - b.atMs)) {
+          if (used + bytes <= maxBytes) break;
+          if (await evict(name)) used -= size;
+        }
       }
       if (used + bytes > maxBytes) {
         throw noRoom(

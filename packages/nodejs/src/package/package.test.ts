@@ -239,6 +239,14 @@ describe("the cache", () => {
       true,
       true,
     ]);
+    {
+      using _two = cache.pin([c, d].map(digestOf));
+      const two = content(2000, 6);
+      // Without what may go there would be no room either: it stays.
+      await expect(cache.fill(wanted(two), from(two), call)).rejects.toMatchObject({
+        reason: "memory-limit",
+      });
+    }
     using _pin = cache.pin([a, c, d].map(digestOf));
     await expect(cache.fill(wanted(b), from(b), call)).rejects.toMatchObject({ reason: "memory-limit" });
     expect(await Promise.all([a, b, c, d].map((one) => cache.has(digestOf(one))))).toEqual([
