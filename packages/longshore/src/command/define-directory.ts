@@ -24,7 +24,7 @@ export function defineDirectory({ program, action, io }: Defining): void {
       .argument("<file>", "directory file (YAML or JSON)")
       .requiredOption("--key <file>", "the operator's private key")
       .option("--out <file>", "where to write the signed file; default: the file itself")
-      .option("--days <n>", "entries that state no end hold for so long", number("days", 0.001), 90)
+      .option("--days <n>", "entries that state no end hold for so long", number("days", 0.001, 1e6), 90)
       .option("--json", "print JSON", false)
       .action(action((file: string, options) => directorySign(file, options, io))),
     "longshore directory sign places.yaml --key operator.pem --out places.json",

@@ -273,6 +273,7 @@ it("wrong uses of the options are refused with what to do", async () => {
       ["gateway", "--at", "https://h:1", "--at-kind", "oip", "--at-grpc", "http://h:2"],
       "is not encrypted, but 'https://h:1' is",
     ],
+    [["directory", "sign", "places.yaml", "--key", "k", "--days", "1e7"], "from 0.001 to 1000000"],
     [["directory", "list", "ftp://h"], "a directory is"],
     [["directory", "list", ""], "a directory is"],
     [["directory", "list", "dns://localhost:53/store.example"], "give its address"],

@@ -116,7 +116,7 @@ export function defineRollout({ program, action, io }: Defining): void {
         "the revision that the change is meant for; default: the one in the file",
         number("revision", 0),
       )
-      .option("--days <n>", "for how long it holds", number("days", 0.001), 90)
+      .option("--days <n>", "for how long it holds", number("days", 0.001, 1e6), 90)
       .action(action((name: string, options) => signAlias(name, options, io))),
     "longshore rollout sign reader --file places.json --key operator.pem --model ocr --to 2 --at http://127.0.0.1:8000",
   );
