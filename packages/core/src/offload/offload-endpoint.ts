@@ -16,6 +16,7 @@ import { meanOf } from "../estimate/index.ts";
 import { aimFrom, travellingAim } from "../goal/index.ts";
 import { checkSingle, type Segment, segmentKey, startCut } from "../model/index.ts";
 import { isInfeasible, noPlace } from "../plan/index.ts";
+import { listModels } from "../probe/index.ts";
 import { type HeldSequences, heldSequences, stepFrom, unknownSequence } from "../sequence/index.ts";
 import { copied, type Tensor, type Tensors } from "../tensor/index.ts";
 import { confirming } from "./call-for.ts";
@@ -146,20 +147,8 @@ class LoopEndpoint implements OffloadEndpoint {
     await prepareAll(this.#loop, segment, call);
   }
 
-  /** What the places have between them; the best state of each version. Places that do not answer are left out. */
-  async models(call: Call): Promise<readonly ModelListing[]> {
-    const { local, places, clock } = this.#loop;
-    const others = [...places.all.values()].filter(
-      (place) => place.health.unavailable(clock.nowMs()) === undefined,
-    );
-    const endpoints = [...(local ? [local] : []), ...others.map((place) => place.endpoint)];
-    const told = await Promise.allSettled(endpoints.map(async (one) => (await one.models?.(call)) ?? []));
-    const best = new Map<string, ModelListing>();
-    for (const listing of told.flatMap((one) => (one.status === "fulfilled" ? one.value : []))) {
-      const key = JSON.stringify([listing.name, listing.version]);
-      if (best.get(key)?.state !== "READY") best.set(key, listing);
-    }
-    return [...best.values()];
+  models(call: Call): Promise<readonly ModelListing[]> {
+    return listModels(this.#loop, call);
   }
 
   infer(request: InferenceRequest, call: Call): Promise<InferenceResponse> {

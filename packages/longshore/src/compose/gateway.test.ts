@@ -1,9 +1,14 @@
+import { once } from "node:events";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
+import type { Directory, EndpointInfo } from "@longshore/core";
 import { writeModels } from "@longshore/testkit";
+import { serverInfo } from "./dial.ts";
 import { gateway, type GatewayOptions } from "./forwarding.ts";
 import { keyStore } from "./key-store.ts";
 import { openModel } from "./open-model.ts";
@@ -119,6 +124,36 @@ it("is told apart from its servers when nobody gave any of them a name", async (
   const gate = await gateway({ port: 0, dataClass: "internal", servers });
   open.push(gate);
   expect((await infer(gate.address)).status).toBe(200);
+});
+
+it("lists in time what its servers have, where one says nothing and where two gateways know each other", async () => {
+  let asked = 0;
+  const silent = createServer(({ url }) => void (asked += Number(url === "/v2/repository/index")));
+  silent.listen(0, "127.0.0.1");
+  await once(silent, "listening");
+  open.push({ close: async () => void silent.close().closeAllConnections() });
+  const { port } = silent.address() as AddressInfo;
+  let entries: readonly EndpointInfo[] = [];
+  const watchers: (() => void)[] = [];
+  const directory: Directory = {
+    snapshot: () => ({ entries, ageMs: 0 }),
+    watch(watcher) {
+      watchers.push(watcher);
+      return { [Symbol.dispose]: () => undefined };
+    },
+  };
+  const first = await before([], { id: "first", directory });
+  const { address } = await server("one");
+  const second = await before([], {
+    id: "second",
+    servers: [address, first.address, `http://127.0.0.1:${port}`],
+  });
+  entries = [serverInfo({ id: "second", address: second.address })];
+  for (const changed of watchers) changed();
+  const abort = AbortSignal.timeout(60_000);
+  const index = await fetch(`${first.address}/v2/repository/index`, { method: "POST", signal: abort });
+  expect(await index.json()).toContainEqual({ name: "simple", version: "1", state: "READY", reason: "" });
+  expect(asked).toBe(1);
 });
 
 it("takes servers of the plain protocol for copies of one model", async () => {

@@ -1,6 +1,7 @@
 import {
   bodyLength,
   type Call,
+  callFromHeaders,
   digestHeader,
   inSteps,
   type Json,
@@ -110,7 +111,9 @@ export async function repositoryIndex(api: Api, asked: Asked): Promise<WireRespo
   const object = await requestObject(asked);
   const ready = read.optional(read.flag)(read.own(object, "ready"), "ready") ?? false;
   const { repository, endpoint } = api;
-  const entries = (await (repository ? repository.index(asked.call) : endpoint.models?.(asked.call))) ?? [];
+  // Who asks may be a gateway, which another one behind this may ask in turn.
+  const call = callFromHeaders(asked.request.headers, asked.call, api.clock.nowMs(), api.unstatedRules);
+  const entries = (await (repository ? repository.index(call) : endpoint.models?.(call))) ?? [];
   const sees = asked.identity.sees ?? (() => true);
   const seen = entries.filter((entry) => sees(entry.name) && (!ready || entry.state === "READY"));
   const pause = (): Promise<void> => turnWhileWanted(api.clock, asked.call.abort, "encode");

@@ -149,7 +149,8 @@ class OipEndpoint implements Endpoint {
   }
 
   async models(call: Call): Promise<readonly ModelListing[]> {
-    const request = { method: "POST", path: indexPath, headers: {}, body: emptyBody } as const;
+    const told = this.info.offers ? callHeaders(call, this.#parts.clock.nowMs()) : {};
+    const request = { method: "POST", path: indexPath, headers: told, body: emptyBody } as const;
     const { status, headers, bytes } = await this.#under.track(exchange(this.#parts, request, call));
     // A server of the plain protocol need not have an index.
     if (status === 404 || status === 405) return [];
@@ -247,7 +248,7 @@ class OipEndpoint implements Endpoint {
       ),
     );
     const { status, headers, bytes, over } = exchanged;
-    if (over) void this.#track(over);
+    if (over) void this.#under.track(over);
     if (status !== 200) {
       const load = readLoadHeaders(headers, clock.nowMs());
       if (load) progress?.refused?.(load);
