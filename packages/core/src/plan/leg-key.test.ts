@@ -41,6 +41,12 @@ describe("keys of legs", () => {
     }
   });
 
+  it("tell versions apart, of which one may stand in for another at the same place", () => {
+    const { segment, ...rest } = leg("start");
+    const of = (change: object): string => legKey(call("k"), { ...rest, segment: { ...segment, ...change } });
+    expect(new Set([of({}), of({ version: "2" }), of({ digest: "sha256:2" })]).size).toBe(3);
+  });
+
   it("stay short over many places, and stay apart when they are shortened", () => {
     const place = (key: string): string => legKey(call(key), leg("start"));
     let [one, other] = [`a${"x".repeat(400)}`, `b${"x".repeat(400)}`];

@@ -6,15 +6,16 @@ import { fingerprint, type Tensors } from "../tensor/index.ts";
 const longest = 256;
 
 /**
- * The idempotency key of a leg. Legs of one request are requests of their own, with other parts and codings, and each
- * must run; the same leg that is sent to the same place again must not. Where that place cannot tell the tenants of this one apart,
+ * The idempotency key of a leg. Legs of one request are requests of their own, with other versions, parts and codings, and
+ * each must run; the same leg that is sent to the same place again must not. Where that place cannot tell the tenants of this one apart,
  * their keys must not meet there; `~` is in no tenant's name.
  */
 export function legKey(call: Call, { segment, codecs, state }: Leg): string {
   const { id, tenant, idempotencyKey = id } = call;
-  const { variant, from, to } = segment;
+  const { version, digest, variant, from, to } = segment;
   // All of it is in the mark, so that shortening makes no two keys the same. Lengths say where each word ends.
-  let what = word(tenant) + word(idempotencyKey) + word(variant) + word(from) + word(to) + (state ?? "");
+  let what = word(tenant) + word(idempotencyKey) + word(version) + word(digest) + word(variant);
+  what += word(from) + word(to) + (state ?? "");
   for (const name in codecs) what += `;${word(name)}${word(codecs[name] ?? "")}`;
   return `${plain(tenant)}~${plain(idempotencyKey).slice(-longest)}.${fingerprint(what, nothing) ?? ""}`;
 }

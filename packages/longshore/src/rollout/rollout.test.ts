@@ -1,4 +1,7 @@
 import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { createServer, request as ask } from "node:http";
+import { once } from "node:events";
+import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
@@ -128,6 +131,38 @@ it("keeps users to one side, through a gateway, too", async () => {
     }
   }
   expect(new Set(versions.values()).size).toBe(2);
+});
+
+/** Passes requests on, and answers as they come, but for those that `cut` names: they are run, and nobody hears of it. */
+async function cutting(address: string, cut: RegExp): Promise<string> {
+  const proxy = createServer((incoming, reply) => {
+    const { method, url: path = "", headers } = incoming;
+    const onward = ask(new URL(path, address), { method, headers }, (came) => {
+      if (cut.test(path)) came.on("end", () => reply.destroy()).resume();
+      else came.pipe(reply.writeHead(came.statusCode ?? 0, came.headers));
+    });
+    onward.on("error", () => reply.destroy());
+    incoming.pipe(onward);
+  }).listen(0, "127.0.0.1");
+  await once(proxy, "listening");
+  open.push({ close: async () => void proxy.close().closeAllConnections() });
+  return `http://127.0.0.1:${(proxy.address() as AddressInfo).port}`;
+}
+
+it("covers a candidate whose answers are lost on their way, where the same server has the stable version", async () => {
+  const behind = await cutting(await server(), /versions\/2\/.*infer/);
+  const gate = await gateway({
+    port: 0,
+    id: "gateway",
+    dataClass: "internal",
+    allowManagement: true,
+    servers: [{ address: behind }],
+  });
+  open.push(gate);
+  const at = ["--at", gate.address];
+  await rollout("set", "reader", "--model", "simple", "--to", "1", ...at);
+  await rollout("start", "reader", "--to", "2", "--weight", "1", ...at);
+  expect(await infer(gate.address)).toMatchObject({ status: 200, version: "1", last: 0 });
 });
 
 it("gives no caller a shadow's answer, and rolls back a shadow that answers otherwise", async () => {
