@@ -329,6 +329,8 @@ export interface ModelKnowledge {
   readonly profile?: Profile;
   /** The name is an alias: a request that states neither version nor digest may be led to another than the one described. */
   readonly alias?: true;
+  /** The model is told the ids of sequences as whole numbers, and its server refuses texts. */
+  readonly numbersSequences?: true;
 }
 
 /** One version of a model that a place has. */

@@ -1,6 +1,7 @@
 import type { ModelDescription } from "../../model/index.ts";
 import { read, type Reader } from "../../protocol/index.ts";
 import { datatypes, type TensorSpec } from "../../tensor/index.ts";
+import type { ModelKnowledge } from "../endpoint.ts";
 
 const { fields, flag, list, optional, text, whole, word } = read;
 
@@ -13,9 +14,14 @@ const versions: Reader<readonly string[] | undefined> = (value, where) =>
 
 const metadata = fields({ name, versions, inputs: list(port, 256), outputs: list(port, 256) });
 
+const control = fields({ kind: optional(name), data_type: optional(name) });
+
 const configuration = fields({
   max_batch_size: optional(whole(0, 65_536)),
   model_transaction_policy: optional(fields({ decoupled: optional(flag) })),
+  sequence_batching: optional(
+    fields({ control_input: optional(list(fields({ control: optional(list(control, 16)) }), 256)) }),
+  ),
 });
 
 type Ports = readonly TensorSpec[];
@@ -39,6 +45,12 @@ function signature(inputs: Ports, outputs: Ports): string {
   return fnv(`${side(inputs)}>${side(outputs)}`);
 }
 
+/** The id of a sequence for a model that is told a number, which is never 0: the number that it is, else a hash of 63 bits. */
+export function sequenceNumber(id: string): bigint {
+  const isNumber = /^[1-9][0-9]{0,19}$/.test(id) && BigInt(id) < 2n ** 64n;
+  return isNumber ? BigInt(id) : BigInt.asUintN(63, BigInt(`0x${fnv(id)}`)) | 1n;
+}
+
 /** The beginning of digests that only name a body. */
 const foreignPrefix = "foreign:";
 
@@ -58,21 +70,23 @@ export function sameSignature(one: ModelDescription, other: ModelDescription): b
 }
 
 /**
- * A description of a model on a server that speaks only the Open Inference Protocol, from its metadata and, where the
+ * What is known of a model on a server that speaks only the Open Inference Protocol, from its metadata and, where the
  * server has it, its configuration. Such a server tells no digest: what stands for it is name, version and signature, so
  * that servers which an operator names side by side count as copies of one model, as behind any other gateway, and no
  * body with a real digest is taken for theirs.
  */
-export function foreignDescription(
+export function foreignKnowledge(
   version: string | undefined,
   told: { readonly metadata: unknown; readonly configuration: unknown },
-): ModelDescription {
+): ModelKnowledge {
   const { name, versions, inputs, outputs } = metadata(told.metadata, "metadata");
   const config: ReturnType<typeof configuration> =
     told.configuration === undefined ? {} : configuration(told.configuration, "configuration");
   const newest = [...(versions ?? [])].sort((a, b) => Number(b) - Number(a))[0];
   const own = version ?? newest ?? "";
-  return {
+  const controls = config.sequence_batching?.control_input?.flatMap((input) => input.control ?? []) ?? [];
+  const toldId = controls.find(({ kind }) => kind === "CONTROL_SEQUENCE_CORRID");
+  const description: ModelDescription = {
     name,
     version: own,
     digest: `${foreignPrefix}${name}/${own}/${signature(inputs, outputs)}`,
@@ -85,4 +99,7 @@ export function foreignDescription(
     trusted: false,
     ...(config.model_transaction_policy?.decoupled ? { decoupled: true } : {}),
   };
+  return toldId && toldId.data_type !== "TYPE_STRING"
+    ? { description, numbersSequences: true }
+    : { description };
 }

@@ -37,7 +37,7 @@ import { inferPath, nameThere } from "./address.ts";
 import { indexPath, modelListings } from "./index-json.ts";
 import { asClient } from "./client-span.ts";
 import { badReply, type Exchange, exchange } from "./exchange.ts";
-import { foreignDescription } from "./foreign.ts";
+import { foreignKnowledge } from "./foreign.ts";
 import { narrowed, parseOffers } from "./offer-json.ts";
 import type { OipEndpointParts } from "./parts.ts";
 import { inferredOffer } from "../inferred-offer.ts";
@@ -254,8 +254,7 @@ class OipEndpoint implements Endpoint {
       if (load) progress?.refused?.(load);
       throw readWireError(status, headers, bytes, info.id);
     }
-    const { model, version } = request.segment;
-    const expected = expectedOutputs(request.segment, this.#known.get(knownKey(model, version)));
+    const expected = expectedOutputs(request.segment, this.#knows(request));
     try {
       const heads = this.#heads;
       const read = readResponse(this.#parts, request, exchanged, expected, stages, heads, call);
@@ -274,8 +273,7 @@ class OipEndpoint implements Endpoint {
     checkCall(call, clock, "transport");
     let ended = (): void => undefined;
     void this.#under.track(new Promise<void>((resolve) => (ended = resolve)));
-    const { model, version } = request.segment;
-    const expected = expectedOutputs(request.segment, this.#known.get(knownKey(model, version)));
+    const expected = expectedOutputs(request.segment, this.#knows(request));
     try {
       const heard = (load: LoadReport | undefined): void => void (this.#loadSeen = load ?? this.#loadSeen);
       const asked = { request, expected, heads: this.#heads, heard };
@@ -283,7 +281,7 @@ class OipEndpoint implements Endpoint {
         const path = inferPath(info, request.segment);
         const told = this.#headers(request, own, false);
         if (!info.offers) {
-          const message = await requestMessage(this.#parts, request, own);
+          const message = await requestMessage(this.#parts, request, this.#knows(request), own);
           const byteLength = message.inputs.reduce((sum, { bytes }) => sum + bytes.byteLength, 0);
           const incoming = { byteLength, stream: true, read: async () => message };
           return { method: "POST", path, headers: told, body: emptyBody, message: incoming };
@@ -298,7 +296,8 @@ class OipEndpoint implements Endpoint {
 
   async #message(request: InferenceRequest, call: Call): Promise<Encoded> {
     const { wire = "binary" } = this.#parts;
-    const { headers, parts } = writeInferRequest(await requestMessage(this.#parts, request, call), wire);
+    const message = await requestMessage(this.#parts, request, this.#knows(request), call);
+    const { headers, parts } = writeInferRequest(message, wire);
     return { headers, body: { kind: "parts", parts } };
   }
 
@@ -344,9 +343,7 @@ class OipEndpoint implements Endpoint {
     if (metadata === undefined) return undefined;
     // Servers other than Triton have no configuration to show, and say so in various ways.
     const configuration = await this.#get(`${path}/config`, call, (status) => status !== 200);
-    return this.#checked(() => ({
-      description: foreignDescription(version, { metadata, configuration }),
-    }));
+    return this.#checked(() => foreignKnowledge(version, { metadata, configuration }));
   }
 
   #checked<T>(parse: () => T): T {
@@ -355,6 +352,10 @@ class OipEndpoint implements Endpoint {
     } catch (thrown) {
       throw badReply(this.info.id, thrown);
     }
+  }
+
+  #knows({ segment: { model, version } }: InferenceRequest): ModelKnowledge | undefined {
+    return this.#known.get(knownKey(model, version));
   }
 
   #remember(model: string, knowledge: ModelKnowledge): void {

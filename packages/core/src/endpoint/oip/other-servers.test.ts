@@ -6,6 +6,7 @@ import { meanOf } from "../../estimate/index.ts";
 import type { InferReplyMessage } from "../../protocol/index.ts";
 import { float32Tensor, float32View, tensorsOf } from "../../tensor/index.ts";
 import type { Endpoint, InferenceRequest } from "../endpoint.ts";
+import { readBody } from "../read-body.ts";
 import { emptyBody, type Handler, type WireResponse } from "../transport.ts";
 import { declaredInputs } from "./foreign.ts";
 import { metricsLoad } from "./load-source.ts";
@@ -141,6 +142,48 @@ describe("endpoint before other people's servers", () => {
     ).rejects.toMatchObject({
       reason: "unreachable",
     });
+  });
+
+  it("tells ids of sequences as numbers where the model is told numbers, and as texts elsewhere", async () => {
+    const told: unknown[] = [];
+    const asks = async (data_type: string, id: string, tenant = "local"): Promise<void> => {
+      const control_input = [{ name: "ID", control: [{ kind: "CONTROL_SEQUENCE_CORRID", data_type }] }];
+      const sequence_batching = data_type === "" ? {} : { control_input };
+      const triton = connect(
+        async ({ path, body }) => {
+          if (path.endsWith("/config")) return reply({ sequence_batching });
+          if (!path.endsWith("/infer"))
+            return reply({ name: "any", versions: ["1"], inputs: [port("x")], outputs: [port("y")] });
+          const text = new TextDecoder().decode(await readBody(body, { maxBytes: 10_000 }));
+          // Digits as they came: numbers of JavaScript lose some.
+          told.push(/"sequence_id":("?[^",}]+"?)/.exec(text)?.[1]);
+          return reply({}, 503);
+        },
+        { wire: "json" },
+      );
+      await triton.describe("any", undefined, call);
+      const sequence = { id, step: 0, end: false, wantState: false };
+      const request = { ...asked, segment: { ...asked.segment, version: "1" }, sequence };
+      await expect(triton.infer(request, { ...call, tenant })).rejects.toThrow("503");
+    };
+    await asks("TYPE_UINT64", "1007");
+    await asks("TYPE_INT32", "18446744073709551615");
+    await asks("TYPE_STRING", "1007");
+    await asks("", "1007");
+    expect(told).toEqual(["1007", "18446744073709551615", '"1007"', '"1007"']);
+    // Of two tenants, of texts, and of what is no number for Triton.
+    for (const [id, tenant] of [
+      ["7", "acme"],
+      ["7", "beta"],
+      ["a"],
+      ["07"],
+      ["0"],
+      ["9".repeat(20)],
+    ] as const)
+      await asks("TYPE_UINT64", id, tenant);
+    const numbers = told.slice(4);
+    expect(numbers).toEqual(numbers.map(() => expect.stringMatching(/^[1-9][0-9]{10,18}$/) as string));
+    expect(new Set(numbers).size).toBe(numbers.length);
   });
 
   it("takes what comes of a server that does not say what its models take and give", async () => {

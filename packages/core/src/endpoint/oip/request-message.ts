@@ -7,7 +7,8 @@ import {
   scheduleParameters,
 } from "../../protocol/index.ts";
 import type { Tensor } from "../../tensor/index.ts";
-import type { InferenceRequest } from "../endpoint.ts";
+import type { InferenceRequest, ModelKnowledge } from "../endpoint.ts";
+import { sequenceNumber } from "./foreign.ts";
 import type { OipEndpointParts } from "./parts.ts";
 import { sequenceParameters, stateTensors } from "./sequence-parameters.ts";
 
@@ -24,6 +25,7 @@ function sequenceIdThere(id: string, { tenant }: Call, { forwardsTenants, info }
 export async function requestMessage(
   parts: OipEndpointParts,
   request: InferenceRequest,
+  known: Pick<ModelKnowledge, "numbersSequences"> | undefined,
   call: Call,
 ): Promise<InferRequestMessage> {
   const { codecs, info, wire = "binary" } = parts;
@@ -40,13 +42,15 @@ export async function requestMessage(
     );
   }
   const { sequence, outputs } = request;
+  const id = sequence && sequenceIdThere(sequence.id, call, parts);
   for (const tensor of stateTensors(sequence?.state)) inputs.set(tensor.spec.name, tensor);
   const packed = await packTensors(inputs, request.codecs, codecs, call);
   return {
     parameters: {
       ...customParameters(request.parameters ?? {}),
       ...scheduleParameters(call),
-      ...(sequence ? sequenceParameters({ ...sequence, id: sequenceIdThere(sequence.id, call, parts) }) : {}),
+      ...(sequence ? sequenceParameters(sequence) : {}),
+      ...(id === undefined ? {} : { sequence_id: known?.numbersSequences ? sequenceNumber(id) : id }),
     },
     inputs: packed,
     binaryOutputs: wire === "binary",
