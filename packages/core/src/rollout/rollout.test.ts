@@ -179,6 +179,34 @@ describe("an alias", () => {
     expect((await openRollouts({ ...parts, shelf })).find("reader")).toEqual(rollouts.find("reader"));
   });
 
+  it("is not changed by who meant a candidate that was given up while the change was written down", async () => {
+    let slow = false;
+    let written = (): void => undefined;
+    let kept: readonly Alias[] = [];
+    const shelf: AliasShelf = {
+      read: () => Promise.resolve([]),
+      async write(aliases) {
+        if (slow) await new Promise<void>((resolve) => (written = resolve));
+        kept = aliases;
+      },
+    };
+    const { rollouts, ask, change, start, second } = await place(shelf);
+    await start("canary", 0.5);
+    slow = true;
+    const promoting = change(2, { do: "promote" });
+    const refused = expect(promoting).rejects.toMatchObject({ reason: "conflict" });
+    // Until it is being written.
+    await new Promise((resolve) => setImmediate(resolve));
+    second.fails = true;
+    for (let count = 0; count < 200 && rollouts.find("reader")?.trial; count++) await ask();
+    slow = false;
+    written();
+    await refused;
+    expect(rollouts.find("reader")).toMatchObject({ revision: 3, stable: { version: "1" } });
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(kept).toMatchObject([{ revision: 3, stable: { version: "1" } }]);
+  });
+
   it("gives who holds a part of a version that very version, and nothing else under its name", async () => {
     const { start, ask } = await place();
     await start("canary", 0.5);

@@ -165,8 +165,14 @@ export async function openRollouts(parts: RolloutParts): Promise<Rollouts> {
     return [...all.values()].filter(({ name }) => !followed.has(name));
   }
 
+  /** Throws `conflict` where the alias is not the one any more that a change is meant for. */
+  function refuseStale(name: string, before: Alias | undefined): void {
+    const now = aliases.get(name);
+    if (now !== before) throw conflict(name, before?.revision ?? 0, now?.revision ?? 0);
+  }
+
   /** Written first: a change that cannot be kept is none. */
-  async function put(name: string, alias: Alias | undefined): Promise<void> {
+  async function put(name: string, before: Alias | undefined, alias: Alias | undefined): Promise<void> {
     const next = new Map(aliases);
     next.delete(name);
     if (alias) next.set(name, alias);
@@ -174,8 +180,9 @@ export async function openRollouts(parts: RolloutParts): Promise<Rollouts> {
       throw new LongshoreError("rejected", "admission", `this place keeps ${maxAliases} aliases at most`);
     }
     await shelf?.write(ownOf(next));
-    // Writing took its time, in which the operator may have taken the name.
+    // Writing took its time, in which the operator may have taken the name, or the candidate may have been given up.
     if (followed.has(name)) throw notOurs(name);
+    refuseStale(name, before);
     if (alias) take(alias);
     else forget(name);
   }
@@ -236,9 +243,8 @@ export async function openRollouts(parts: RolloutParts): Promise<Rollouts> {
       return inTurn(async () => {
         if (followed.has(name)) throw notOurs(name);
         // Loading took its time, in which somebody else may have changed it, or a candidate may have been given up.
-        if (aliases.get(name) !== before)
-          throw conflict(name, asked.revision, aliases.get(name)?.revision ?? 0);
-        await put(name, next);
+        refuseStale(name, before);
+        await put(name, before, next);
         told(next, name, asked.revision + 1, asked.change.do, by);
         return next;
       });
