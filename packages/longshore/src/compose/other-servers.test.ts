@@ -4,6 +4,7 @@ import type { AddressInfo } from "node:net";
 import { afterEach, expect, it } from "vitest";
 import { float32Tensor, float32View, type Inputs, isInfeasible } from "@longshore/core";
 import { kserveMetrics, mlserverMetrics, tritonMetrics } from "@longshore/testkit";
+import { gateway } from "./forwarding.ts";
 import { openOffloader } from "./open-offloader.ts";
 
 const open: { close(): unknown }[] = [];
@@ -183,10 +184,11 @@ async function versioned(...loaded: string[]) {
   const server = createServer((request, response) => {
     const answer = (status: number, value: object): void =>
       void response.writeHead(status).end(JSON.stringify(value));
-    const [, asked, rest] = /^\/v2\/models\/m(?:\/versions\/(\d+))?(\/infer)?$/.exec(request.url ?? "") ?? [];
+    const [of, asked, rest] =
+      /^\/v2\/models\/m(?:\/versions\/(\d+))?(\/infer)?$/.exec(request.url ?? "") ?? [];
     const newest = loaded.toSorted((one, other) => Number(other) - Number(one))[0] ?? "";
     const version = asked ?? newest;
-    if (rest === undefined && request.url !== "/v2/models/m") answer(404, { error: "not found" });
+    if (of === undefined) answer(404, { error: "not found" });
     else if (!loaded.includes(version)) {
       const why = known.has(version) ? `version ${version} is not at ready state` : "it is not found";
       answer(known.has(version) ? 503 : 404, { error: `Request for unknown model: 'm' ${why}` });
@@ -209,6 +211,7 @@ async function versioned(...loaded: string[]) {
   const first = async (): Promise<number | undefined> =>
     float32View((await offloader.infer("m", x)).outputs.get("y")!)[0];
   return {
+    address,
     offloader,
     first,
     load(version: string) {
@@ -233,4 +236,28 @@ it("asks a Triton anew what it has that has unloaded the version it was asked fo
   load("2");
   unload("1");
   expect(await first()).toBe(2);
+});
+
+it("answers at a gateway what names no version when the server has moved to another one", async () => {
+  const { address, load, unload } = await versioned("1");
+  const servers = [{ address, kind: "json", metrics: "none" }] as const;
+  const gate = await gateway({ port: 0, dataClass: "internal", servers });
+  open.push(gate);
+  const ask = async (version = ""): Promise<unknown> => {
+    const inputs = [{ name: "x", datatype: "FP32", shape: [1, 3], data: [1, 2, 3] }];
+    const path = `${gate.address}/v2/models/m${version}/infer`;
+    const reply = await fetch(path, { method: "POST", body: JSON.stringify({ inputs }) });
+    const { model_version, outputs } = (await reply.json()) as {
+      model_version?: string;
+      outputs?: { data: number[] }[];
+    };
+    return [reply.status, model_version, outputs?.[0]?.data[0]];
+  };
+  expect(await ask()).toEqual([200, "1", 1]);
+  load("2");
+  unload("1");
+  expect(await ask()).toEqual([200, "2", 2]);
+  // Who names a version gets no other one.
+  expect(await ask("/versions/1")).toEqual([503, undefined, undefined]);
+  expect(await ask("/versions/2")).toEqual([200, "2", 2]);
 });

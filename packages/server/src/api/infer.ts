@@ -7,6 +7,7 @@ import {
   digestHeader,
   endCut,
   type InferenceRequest,
+  type InferenceResponse,
   type InferRequestMessage,
   LongshoreError,
   ownCall,
@@ -160,6 +161,28 @@ function untilSent(reply: WireResponse, { abort }: Call, held: Disposable): Wire
 }
 
 /**
+ * The request for what has taken the place of the content that it was sent on for and that is nowhere any more; undefined where nothing
+ * has, or it named a version or content.
+ */
+async function requestAnew(
+  api: Api,
+  route: InferRoute,
+  asked: Asked,
+  { request, before, call }: { request: InferenceRequest; before: ModelKnowledge; call: Call },
+  thrown: unknown,
+): Promise<{ readonly request: InferenceRequest; readonly knowledge: ModelKnowledge } | undefined> {
+  if (route.version !== undefined || asked.request.headers[digestHeader] !== undefined) return undefined;
+  if (before.alias === true || request.sequence || !LongshoreError.is(thrown)) return undefined;
+  if (thrown.reason !== "unknown-version" && thrown.reason !== "unknown-model") return undefined;
+  const knowledge = await findModel(api, route.model, undefined, call);
+  if (knowledge.description.digest === before.description.digest) return undefined;
+  const segment = segmentOf(asked, route, knowledge);
+  checkInputs(segment, knowledge, request.inputs);
+  const { pass: _granted, ...rest } = request;
+  return { request: { ...rest, segment }, knowledge };
+}
+
+/**
  * `POST .../infer`. Everything that headers and path can tell is checked before the body is read: rights, drain,
  * deadline, rules, model, version, variant, digest, announced length.
  */
@@ -221,11 +244,21 @@ export async function infer(api: Api, route: InferRoute, asked: Asked): Promise<
     }
     const forgets = api.endpoint.forgetsInputs === true && !request.sequence;
     if (forgets) request.inputs = received.give(tensors);
-    const response = await api.endpoint.infer(request, scheduled);
+    let response: InferenceResponse;
+    let served = description;
+    try {
+      response = await api.endpoint.infer(request, scheduled);
+    } catch (thrown) {
+      const again = { request, before: knowledge, call: arrived };
+      const anew = arriving || forgets ? undefined : await requestAnew(api, route, asked, again, thrown);
+      if (!anew) throw thrown;
+      served = anew.knowledge.description;
+      response = await api.endpoint.infer(anew.request, scheduled);
+    }
     const answeredMs = api.clock.nowMs();
     if (forgets) received.recycle();
     const { version } = response.account.segment;
-    const answered = knowledge.alias === true && version !== "" ? { ...description, version } : description;
+    const answered = knowledge.alias === true && version !== "" ? { ...served, version } : served;
     // What was done before the body was asked for, reading a model not least, is no time of the link either.
     const ownMs = askedMs - startedMs;
     const hereMs = (received.completeMs ?? bodyMs) - ownMs;

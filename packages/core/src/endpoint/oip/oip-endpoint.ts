@@ -318,12 +318,14 @@ class OipEndpoint implements Endpoint {
     return this.#under.track(exchange(this.#parts, request, call));
   }
 
-  /** The JSON behind a path; undefined where the server has nothing of that name. */
+  /** The JSON behind a path; undefined where the server has nothing of that name, or has unloaded that version. */
   async #get(path: string, call: Call, absentIf: (status: number) => boolean = is404): Promise<unknown> {
     const { status, headers, bytes } = await this.#ask(path, call);
     if (absentIf(status)) return undefined;
-    if (status !== 200) throw readWireError(status, headers, bytes, this.info.id);
-    return this.#checked(() => parseJson(bytes, "the reply"));
+    if (status === 200) return this.#checked(() => parseJson(bytes, "the reply"));
+    const error = readWireError(status, headers, bytes, this.info.id);
+    if (error.reason === "unknown-version") return undefined;
+    throw error;
   }
 
   async #longshore(path: string, call: Call): Promise<ModelKnowledge | undefined> {
