@@ -576,6 +576,32 @@ describe("everything else", () => {
     });
   });
 
+  it("log why they failed where the handler does not know, and say no more than where that is", async () => {
+    const events: LongshoreEvent[] = [];
+    const repository = {
+      index: async () => [],
+      load: async () => undefined,
+      unload: async () => undefined,
+      configuration: async () => ({ runtime: { secret: 7 } }),
+    };
+    const observer = { record: (event: LongshoreEvent) => void events.push(event) };
+    const { ask } = await connected(undefined, { observer }, { repository });
+    const asked = ask("ModelConfig", proto.ModelConfigRequestSchema, proto.ModelConfigResponseSchema, {
+      name: "double",
+    });
+    await expect(asked).rejects.toMatchObject({
+      code: 13,
+      details: expect.stringMatching(/^the server failed; its log says why under call [0-9a-f]+$/) as string,
+    });
+    expect(events).toEqual([
+      expect.objectContaining({
+        kind: "failure",
+        reason: "internal",
+        message: expect.stringContaining("runtime") as string,
+      }),
+    ]);
+  });
+
   it("configuration, statistics and index", async () => {
     const telemetry = createTelemetry({ clock: systemClock(), random: seededRandom(1) });
     const { observer } = telemetry;

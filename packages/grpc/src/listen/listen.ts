@@ -167,12 +167,13 @@ function start(server: Server | Http2SecureServer, host: string, port: number): 
  */
 export async function listenGrpc(handler: Handler, given: GrpcListenOptions): Promise<GrpcListening> {
   const options = completeOptions(given);
-  const { clock, random, limits, maxStreamInFlight, watchIntervalMs } = options;
+  const { clock, random, observer, limits, maxStreamInFlight, watchIntervalMs } = options;
   const release = releaser();
   const service = createService({
     handler,
     clock,
     random,
+    observer,
     limits,
     release,
     maxStreamInFlight,

@@ -1,5 +1,5 @@
-import type { Clock, Peer, Random, Reads, Surface, WireLimits } from "@longshore/core";
-import { defaultWireLimits } from "@longshore/core";
+import type { Clock, Observer, Peer, Random, Reads, Surface, WireLimits } from "@longshore/core";
+import { defaultWireLimits, silentObserver } from "@longshore/core";
 import type { Socket } from "node:net";
 import type { TlsOptions } from "node:tls";
 
@@ -8,6 +8,8 @@ export interface GrpcListenOptions {
   readonly clock: Clock;
   /** For the ids of calls. */
   readonly random: Random;
+  /** Told of failures that the handler knows nothing of. Default: nobody is. */
+  readonly observer?: Observer;
   /** Default 127.0.0.1: a server is reachable from outside only when the operator says so. */
   readonly host?: string;
   /** 0 takes any free port. */
@@ -72,6 +74,7 @@ export function completeOptions(options: GrpcListenOptions): CompleteOptions {
   const limits = options.limits ?? defaultWireLimits;
   return {
     host: "127.0.0.1",
+    observer: silentObserver,
     peerOf: plainPeer,
     directSocket: () => undefined,
     maxBufferedBytes: 2 ** 30,

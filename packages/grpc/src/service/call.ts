@@ -3,6 +3,8 @@ import {
   type Clock,
   emptyBody,
   type Handler,
+  LongshoreError,
+  type Observer,
   type Peer,
   type Random,
   type Surface,
@@ -67,6 +69,7 @@ export interface ServerCall {
 export interface ServiceParts {
   readonly handler: Handler;
   readonly clock: Clock;
+  readonly observer: Observer;
   /** For the ids of calls inside streams. */
   readonly random: Random;
   readonly limits: WireLimits;
@@ -98,6 +101,24 @@ export function ask(
   if (message) asked.message = message;
   if (surfaces) asked.surfaces = surfaces;
   return handler(asked, call);
+}
+
+/**
+ * What a call that threw is told. What no rule of ours threw may hold paths or tensors: it is for the log, to which the call's id
+ * leads the operator. The handler has told of its own failures.
+ */
+export function failureOf(
+  { observer, clock }: ServiceParts,
+  thrown: unknown,
+  { id }: Call,
+  attempted: string,
+): LongshoreError {
+  const error = LongshoreError.from(thrown, "execute", attempted);
+  const { stage, reason, message } = error;
+  if (reason !== "internal") return error;
+  if (error !== thrown)
+    observer.record({ kind: "failure", atMs: clock.nowMs(), callId: id, stage, reason, message });
+  return new LongshoreError(reason, stage, `the server failed; its log says why under call ${id}`);
 }
 
 /** Refuses a call, before anything of it is looked at, whose sender may nothing here at all. */

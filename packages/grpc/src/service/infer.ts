@@ -20,7 +20,7 @@ import {
   inferRequestWork,
   orcaJson,
 } from "../message/index.ts";
-import { ask, type Frame, type ServerCall, type ServiceParts } from "./call.ts";
+import { ask, failureOf, type Frame, type ServerCall, type ServiceParts } from "./call.ts";
 import { beginningOf, inBinary } from "./in-binary.ts";
 import { errorOf, type GrpcStatus, ok, statusOf } from "./status.ts";
 
@@ -189,7 +189,7 @@ export async function modelInfer(parts: ServiceParts, served: ServerCall): Promi
     await served.send(encodeInferReply(message), metadataOf(response));
     return { ...ok, trailers };
   } catch (thrown) {
-    const status = statusOf(LongshoreError.from(thrown, "execute", "answering the request"));
+    const status = statusOf(failureOf(parts, thrown, served.call, "answering the request"));
     return { ...status, trailers: { ...trailers, ...status.trailers } };
   }
 }

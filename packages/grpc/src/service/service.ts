@@ -1,5 +1,5 @@
 import { LongshoreError } from "@longshore/core";
-import { demandSomebody, type ServerCall, type ServiceParts } from "./call.ts";
+import { demandSomebody, failureOf, type ServerCall, type ServiceParts } from "./call.ts";
 import { controlMethods, type Method } from "./control.ts";
 import { healthMethods } from "./health.ts";
 import { modelInfer } from "./infer.ts";
@@ -40,11 +40,7 @@ export function createService(parts: ServiceParts): Service {
       const method = methodOf(served.path) ?? noMethod;
       return await method(parts, served);
     } catch (thrown) {
-      const error = LongshoreError.from(thrown, "execute", "answering the call");
-      // What was thrown by no rule of ours may hold paths or tensors; the call's id leads the operator to it.
-      return error.reason === "internal"
-        ? { ...statusOf(error), message: `the server failed; its log says why under call ${served.call.id}` }
-        : statusOf(error);
+      return statusOf(failureOf(parts, thrown, served.call, "answering the call"));
     }
   };
 }

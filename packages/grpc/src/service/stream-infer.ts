@@ -10,7 +10,7 @@ import {
   type WireResponse,
 } from "@longshore/core";
 import { encodeInferReply, encodeStreamReply, peek } from "../message/index.ts";
-import { demandSomebody, type Frame, type ServerCall, type ServiceParts } from "./call.ts";
+import { demandSomebody, failureOf, type Frame, type ServerCall, type ServiceParts } from "./call.ts";
 import { askInfer, loadTrailers, messageOf } from "./infer.ts";
 import { type GrpcStatus, ok, statusOf } from "./status.ts";
 
@@ -82,7 +82,7 @@ function begin(
   const reply = askInfer(parts, served, frame, { stream: true, call, arrived })
     .catch((thrown: unknown) => {
       frame.skip();
-      return LongshoreError.from(thrown, "execute", "answering a request of the stream");
+      return failureOf(parts, thrown, call, "answering a request of the stream");
     })
     .finally(consume);
   return { reply, said: () => said, consumed, over: () => end() };
@@ -90,6 +90,7 @@ function begin(
 
 /** Writes what answers one request. */
 async function answer(
+  parts: ServiceParts,
   served: ServerCall,
   exchange: Exchange,
   reply: WireResponse | LongshoreError,
@@ -111,7 +112,7 @@ async function answer(
     if (emptyFinal) await served.send(encodeStreamReply(encodeInferReply(last, final)));
   } catch (thrown) {
     if (served.call.abort.aborted) throw abortError(served.call.abort, "transport");
-    const error = LongshoreError.from(thrown, "execute", "answering a request of the stream");
+    const error = failureOf(parts, thrown, served.call, "answering a request of the stream");
     if (served.headers[endOnErrorHeader] === "true") throw error;
     await served.send(encodeStreamReply(encodeInferReply(empty, final), error.message));
   }
@@ -151,7 +152,7 @@ export async function modelStreamInfer(parts: ServiceParts, served: ServerCall):
     return { ...status, trailers: { ...loadTrailers(told, toldAtMs, 1), ...status.trailers } };
   };
   const fail = (thrown: unknown): void => {
-    failed ??= LongshoreError.from(thrown, "transport", "answering the stream");
+    failed ??= failureOf(parts, thrown, served.call, "answering the stream");
     whole.cancel(failed);
   };
   const room = async (): Promise<void> => {
@@ -167,7 +168,7 @@ export async function modelStreamInfer(parts: ServiceParts, served: ServerCall):
         toldAtMs = parts.clock.nowMs();
         told = { headers: reply.headers };
       }
-      if (!failed) await answer(served, exchange, reply);
+      if (!failed) await answer(parts, served, exchange, reply);
     } catch (thrown) {
       fail(thrown);
     } finally {

@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it } from "vitest";
 import { createServer } from "node:net";
 import type { AddressInfo } from "node:net";
-import { defaultWireLimits, emptyBody, type Handler } from "@longshore/core";
+import { defaultWireLimits, emptyBody, type Handler, silentObserver } from "@longshore/core";
 import { systemClock, systemRandom } from "@longshore/nodejs";
 import { type Listeners, openListeners } from "./listeners.ts";
 
@@ -19,6 +19,7 @@ async function opened(port: number, notes: string[]): Promise<Listeners> {
     {
       clock: systemClock(),
       random: systemRandom(),
+      observer: silentObserver,
       limits: defaultWireLimits,
       maxBufferedBytes: 2 ** 30,
       report: (text) => notes.push(text),

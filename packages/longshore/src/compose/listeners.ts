@@ -2,6 +2,7 @@ import {
   type Clock,
   type Handler,
   LongshoreError,
+  type Observer,
   type Random,
   type Surface,
   type WireLimits,
@@ -55,6 +56,7 @@ export interface ListenersOptions {
 export interface ListenersParts {
   readonly clock: Clock;
   readonly random: Random;
+  readonly observer: Observer;
   /** Of the messages of gRPC; over HTTP the handler reads bodies itself. */
   readonly limits: WireLimits;
   /** Bytes of messages that may be on their way at one time. */
@@ -179,11 +181,12 @@ export async function openListeners(
     opened.push(one);
     return one;
   };
-  const { clock, random, limits, maxBufferedBytes } = parts;
+  const { clock, random, observer, limits, maxBufferedBytes } = parts;
   const openGrpc = (on: number): Promise<GrpcListening> =>
     listenGrpc(handler, {
       clock,
       random,
+      observer,
       limits,
       maxBufferedBytes,
       host,

@@ -259,6 +259,7 @@ export async function putOnline<T extends Served>(
     const listeners = await openListeners(handler, options, {
       clock,
       random,
+      observer,
       limits,
       maxBufferedBytes,
       report,
