@@ -75,6 +75,12 @@ describe("config.pbtxt", () => {
       'parameters { key: "keep_loaded" value { string_value: "true" } } parameters { key: "version_label.stable" value { string_value: "1" } }',
     );
     expect(labelled.unused).toEqual([]);
+    const told = {
+      priority: "PRIORITY_DEFAULT",
+      input_pinned_memory: { enable: false },
+      eager_batching: false,
+    };
+    expect(parseTritonJson("m", JSON.stringify({ optimization: told })).unused).toEqual([]);
   });
 
   it("takes Triton's defaults: the latest version, no batch axis, requests that do not share runs", () => {

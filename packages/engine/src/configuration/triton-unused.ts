@@ -50,7 +50,8 @@ const own: ReadonlySet<string> = new Set(["keep_loaded", "longshore_digest"]);
 
 /** Whether a field is more than empty, as what a server tells of a model has all of them. */
 function saysSomething(value: Json | undefined): boolean {
-  if (value === undefined || value === null || value === "" || value === false || value === 0) return false;
+  if (value === undefined || value === null || value === false || value === 0) return false;
+  if (value === "" || value === "PRIORITY_DEFAULT") return false;
   return typeof value !== "object" || Object.values(value).some(saysSomething);
 }
 
