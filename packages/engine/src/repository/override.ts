@@ -15,6 +15,8 @@ export interface ModelOverride {
   readonly config?: string;
   /** Files by `<version>/<name>`, instead of all files of the model. They need a `config`. */
   readonly files?: ReadonlyMap<string, Uint8Array>;
+  /** Models that it may be made of; others are as if they were not there. Default: all. */
+  readonly sees?: (model: string) => boolean;
 }
 
 /** Name under which a configuration from outside appears in the model's folder. */

@@ -54,6 +54,8 @@ export interface Renewal {
   adopt(instead: ReadonlyMap<string, LoadedVersion | undefined>): void;
 }
 
+const noneHere = "there is no such model here";
+
 /** One model as it was read at one time. */
 interface Reading {
   readonly model: string;
@@ -64,6 +66,8 @@ interface Reading {
   readonly loaded: Map<string, Promise<LoadedVersion>>;
   /** Versions that could not be loaded. */
   readonly broken: Set<string>;
+  /** What its configuration may name; undefined: every model. */
+  readonly sees?: ModelOverride["sees"];
 }
 
 export function modelRepository(parts: RepositoryParts): ModelRepository {
@@ -150,18 +154,19 @@ export function modelRepository(parts: RepositoryParts): ModelRepository {
       throw badConfiguration(model, "model.yaml", "pipeline", `is cyclic: ${[...path, model].join(" > ")}`);
     }
     const config = await configOf(reading);
+    const { sees } = reading;
     for (const inner of modelsNamed(config)) {
+      const bad = (why: string, cause?: unknown): Error =>
+        badConfiguration(model, config.file, "pipeline", `uses model ${inner}: ${why}`, cause);
+      if (sees?.(inner) === false) throw bad(noneHere);
       try {
         await refuseRings(readingOf(inner), [...path, model]);
       } catch (thrown) {
-        if (LongshoreError.is(thrown) && thrown.reason !== "unknown-model") throw thrown;
-        throw badConfiguration(
-          model,
-          config.file,
-          "pipeline",
-          `uses model ${inner}: ${thrown instanceof Error ? thrown.message : String(thrown)}`,
-          thrown,
-        );
+        const unknown = LongshoreError.is(thrown) && thrown.reason === "unknown-model";
+        if (LongshoreError.is(thrown) && !unknown) throw thrown;
+        // Who sees some models only is not told which others there are.
+        if (sees && unknown) throw bad(noneHere);
+        throw bad(thrown instanceof Error ? thrown.message : String(thrown), thrown);
       }
     }
   }
@@ -237,6 +242,7 @@ export function modelRepository(parts: RepositoryParts): ModelRepository {
         versions: undefined,
         loaded: new Map(),
         broken: new Set(),
+        ...(override?.sees ? { sees: override.sees } : {}),
       };
       const before = new Map(changes);
       const isSame = (name: string): boolean => changes.get(name) === before.get(name);

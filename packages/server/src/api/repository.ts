@@ -15,6 +15,7 @@ import {
   type WireResponse,
 } from "@longshore/core";
 import { liftFiles } from "../body/index.ts";
+import { unknownModel } from "./find-model.ts";
 import { fileReply, rangeStart } from "./package.ts";
 import type { Api, Asked } from "./parts.ts";
 import { doneReply, listReply, objectFrom, requestObject } from "./replies.ts";
@@ -51,6 +52,8 @@ export interface ModelOverride {
   readonly config: string;
   /** By path inside the model's folder: `1/model.onnx`; instead of all files that lie there. */
   readonly files?: ReadonlyMap<string, Uint8Array>;
+  /** Models that it may be made of; others are as if they were not there. Default: all. */
+  readonly sees?: (model: string) => boolean;
 }
 
 /** The most that a configuration in a request may say, in bytes. */
@@ -74,7 +77,12 @@ async function loadRequest({ clock, limits }: Api, { request, call }: Asked): Pr
 }
 
 /** The configuration and files in the parameters of a load; undefined when there are none. */
-function overrideFrom(api: Api, parameters: object, came: readonly Uint8Array[]): ModelOverride | undefined {
+function overrideFrom(
+  api: Api,
+  { identity }: Asked,
+  parameters: object,
+  came: readonly Uint8Array[],
+): ModelOverride | undefined {
   const written = read.own(parameters, "config");
   const isFile = (name: string): boolean => name.startsWith("file:");
   const names = Object.keys(parameters).filter(isFile);
@@ -95,7 +103,8 @@ function overrideFrom(api: Api, parameters: object, came: readonly Uint8Array[])
     return undefined;
   }
   const config = read.text(maxConfigBytes)(written, "config");
-  if (names.length === 0) return { config };
+  const sees = identity.sees ? { sees: identity.sees } : {};
+  if (names.length === 0) return { config, ...sees };
   const files = names.map((name): [string, Uint8Array] => {
     const path = name.slice("file:".length);
     if (!filePath.test(path)) read.refuse("file:", "followed by a version, '/' and the name of a file");
@@ -103,7 +112,7 @@ function overrideFrom(api: Api, parameters: object, came: readonly Uint8Array[])
     const bytes = typeof file === "string" ? came[Number(file)] : undefined;
     return [path, bytes ?? read.refuse("a file", "the bytes of a file in base64")];
   });
-  return { config, files: new Map(files) };
+  return { config, files: new Map(files), ...sees };
 }
 
 /** `POST v2/repository/index`: every version with its state and, where it cannot be used, why; only the ready ones if asked. */
@@ -145,7 +154,14 @@ export async function repositoryControl(
   const given = read.own(object, "parameters");
   const parameters = given === undefined ? {} : read.objectAt(given, "parameters");
   if (route.kind === "load") {
-    await api.repository.load(route.model, undefined, asked.call, overrideFrom(api, parameters, files));
+    const override = overrideFrom(api, asked, parameters, files);
+    try {
+      await api.repository.load(route.model, undefined, asked.call, override);
+    } catch (thrown) {
+      const unknown = LongshoreError.is(thrown) && thrown.reason === "unknown-model";
+      // Who sees some models only is not told which others there are.
+      throw unknown && asked.identity.sees ? unknownModel(route.model) : thrown;
+    }
   } else {
     const flag = read.own(parameters, "unload_dependents");
     const dependents = read.optional(read.flag)(flag, "unload_dependents") ?? false;

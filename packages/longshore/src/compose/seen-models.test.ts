@@ -1,0 +1,70 @@
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { writeModels } from "@longshore/testkit";
+import { keyStore } from "./key-store.ts";
+import { openModel } from "./open-model.ts";
+import { type RunningServer, serve } from "./serve.ts";
+
+let folder: string;
+let server: RunningServer;
+let key: string;
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "longshore-seen-"));
+  await writeModels(join(folder, "models"));
+  const keys = keyStore(join(folder, "keys.json"), Date.now);
+  key = (await keys.add({ tenant: "acme", rights: ["infer", "manage"] })).text;
+  const identity = join(folder, "identity.yaml");
+  await writeFile(identity, "keys: { file: keys.json }\ntenants: { acme: { models: ['our-*', simple] } }\n");
+  const { store } = await openModel(join(folder, "models"));
+  server = await serve({ store, port: 0, identity, allowManagement: true });
+});
+afterAll(async () => {
+  await server.close(0);
+  await rm(folder, { recursive: true, force: true });
+});
+
+async function load(model: string, parameters: object = {}) {
+  const reply = await fetch(`${server.address}/v2/repository/models/${model}/load`, {
+    method: "POST",
+    headers: { authorization: `Bearer ${key}` },
+    body: JSON.stringify({ parameters }),
+  });
+  return { status: reply.status, text: await reply.text() };
+}
+
+/** An ensemble around one model of sums. */
+const around = (model: string, type: string) => ({
+  config: JSON.stringify({
+    platform: "ensemble",
+    input: ["INPUT0", "INPUT1"].map((name) => ({ name, data_type: type, dims: [1, 16] })),
+    output: [{ name: "OUTPUT0", data_type: type, dims: [1, 16] }],
+    ensemble_scheduling: {
+      step: [
+        {
+          model_name: model,
+          model_version: -1,
+          input_map: { INPUT0: "INPUT0", INPUT1: "INPUT1" },
+          output_map: { OUTPUT0: "OUTPUT0" },
+        },
+      ],
+    },
+  }),
+});
+
+it("makes no ensemble of models that who loads it does not see", async () => {
+  expect((await load("our-sums", around("simple", "TYPE_INT32"))).status).toBe(200);
+  const hidden = await load("our-others", around("simple_int8", "TYPE_INT8"));
+  const absent = await load("our-others", around("absent", "TYPE_INT8"));
+  expect(hidden.status).toBeGreaterThanOrEqual(400);
+  expect({ ...hidden, text: hidden.text.replaceAll("simple_int8", "absent") }).toEqual(absent);
+  expect(absent.text).not.toContain("simple");
+});
+
+it("names no models that who asks for another one does not see", async () => {
+  const { status, text } = await load("our-absent");
+  expect(status).toBe(404);
+  expect(text).not.toContain("simple");
+});
