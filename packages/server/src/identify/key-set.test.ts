@@ -86,6 +86,23 @@ describe("a key set", () => {
     expect(await good(set, two)).toBe(true);
   });
 
+  it("stops believing the only key of an issuer that has withdrawn it, and says so", async () => {
+    const clock = manualClock();
+    const [one, two] = [await signer("1"), await signer("2")];
+    const { state, set } = turning(clock, [one.jwk]);
+    await good(set, one);
+    state.keys = [];
+    await clock.advance(600_001);
+    // Refreshed beside the request that noticed.
+    await good(set, one);
+    await settle();
+    await expect(good(set, one)).rejects.toMatchObject({ code: "ERR_JWKS_NO_MATCHING_KEY" });
+    expect(state.reports).toEqual(["a token issuer has no public key for signatures"]);
+    state.keys = [two.jwk];
+    await clock.advance(30_001);
+    await good(set, two);
+  });
+
   it("keeps the last known keys while the issuer is away, and not for ever", async () => {
     const clock = manualClock();
     const one = await signer("1");

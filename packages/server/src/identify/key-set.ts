@@ -41,7 +41,7 @@ function parse(bytes: Uint8Array): JSONWebKeySet {
   const keys: unknown = typeof json === "object" && json !== null && "keys" in json ? json.keys : undefined;
   if (!Array.isArray(keys) || keys.length > maxKeys) throw new TypeError("it is not a set of keys");
   const usable = keys.filter(isUsable);
-  if (usable.length === 0) throw new TypeError("it has no public key for signatures");
+  if (usable.length === 0 && keys.length > 0) throw new TypeError("it has no public key for signatures");
   return { keys: usable };
 }
 
@@ -106,6 +106,8 @@ class IssuerKeys implements KeySet {
   async #take(): Promise<void> {
     try {
       const set = parse(await this.#load());
+      // An issuer that withdrew its last key is not away: none of its tokens is good until it has another one.
+      if (set.keys.length === 0) this.#report("a token issuer has no public key for signatures");
       this.#keys = { find: createLocalJWKSet(set), atMs: this.#clock.nowMs() };
       this.generation += 1;
     } catch (thrown) {
