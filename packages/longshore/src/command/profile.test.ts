@@ -1,6 +1,7 @@
-import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { parseProfile, type Profile } from "@longshore/core";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import type { CommandIo } from "../options/io.ts";
 import { profile, type ProfileCommandOptions } from "./profile.ts";
@@ -16,15 +17,24 @@ pipeline:
   outputs: { all: turn.y }
 `;
 
+const variants = `
+inputs: [{ name: pairs, datatype: FP32, shape: [1, 2] }]
+pipeline:
+  steps: [{ id: soft, transform: softmax, inputs: { tensor: pairs } }]
+  outputs: { all: soft.tensor }
+variants: [{ name: plain }, { name: small }, { name: large }]
+`;
+
 let folder: string;
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "longshore-profile-"));
-  for (const [name, also] of [
-    ["plain", ""],
-    ["sequences", "sequence: { maxIdleMs: 60000 }"],
+  for (const [name, text] of [
+    ["plain", pipeline("")],
+    ["sequences", pipeline("sequence: { maxIdleMs: 60000 }")],
+    ["variants", variants],
   ] as const) {
     await mkdir(join(folder, "models", name, "1"), { recursive: true });
-    await writeFile(join(folder, "models", name, "model.yaml"), pipeline(also));
+    await writeFile(join(folder, "models", name, "model.yaml"), text);
     await writeFile(join(folder, "models", name, "1", "pipeline.txt"), "");
   }
   await mkdir(join(folder, "inputs"));
@@ -62,6 +72,18 @@ it("says what it left out, and what could be done about it", async () => {
   // Nobody listens there: nobody is asked either.
   const named = await profiled("sequences", { at: ["http://127.0.0.1:1"] });
   expect(named).toContain(`${left} pipelines in sequences are measured up to there`);
+});
+
+it("keeps what is known of other variants when it writes some, and measures the first one where nothing is", async () => {
+  const written = async (variant: string): Promise<Profile> => {
+    await profiled("variants", { variant: [variant], write: true });
+    const path = join(folder, "models", "variants", "1", "profile.json");
+    return parseProfile(JSON.parse(await readFile(path, "utf8")));
+  };
+  const names = ({ variants: all }: Profile): readonly string[] => all.map(({ variant }) => variant);
+  expect(names(await written("small"))).toEqual(["plain", "small"]);
+  expect(names(await written("large"))).toEqual(["plain", "small", "large"]);
+  expect(names(await written("small"))).toEqual(["plain", "small", "large"]);
 });
 
 it("refuses to count processor time where servers are measured", async () => {

@@ -5,12 +5,14 @@ import {
   housekeepingCall,
   LongshoreError,
   type ModelDescription,
+  type ModelKnowledge,
   type Profile,
   silentObserver,
   stepModels,
 } from "@longshore/core";
 import { systemClock, systemRandom } from "@longshore/nodejs";
 import { mean } from "../profile/measure-here.ts";
+import { withOthers } from "../profile/merge-profile.ts";
 import { measuredHere, measureModel, sampleTensors } from "../profile/measure.ts";
 import { portsAt } from "../compose/described-at.ts";
 import { dial, serverInfo } from "../compose/dial.ts";
@@ -68,6 +70,9 @@ export async function profile(
     if (!knowledge) throw new LongshoreError("unknown-model", "resolve", `there is no model ${opened.model}`);
     const { description } = knowledge;
     const samples = await sampleTensors(engine, description, options.samples, call);
+    const variants = options.variant && [
+      ...new Set([...(options.write ? unknownStandard(knowledge) : []), ...options.variant]),
+    ];
     const others = measuredHere(description, places) ? stepsOfOthers(description) : [];
     io.note(`measuring ${opened.model} with ${samples.length} inputs on ${options.runtime}, one thread`);
     const measured = await measureModel(
@@ -79,7 +84,7 @@ export async function profile(
         runtime: options.runtime,
         samples,
         ...(options.runs === undefined ? {} : { rounds: options.runs }),
-        ...(options.variant ? { variants: options.variant } : {}),
+        ...(variants ? { variants } : {}),
         progress: (note) => io.progress(`${note.variant}: ${note.measured} of ${note.chosen} cuts`),
       },
       call,
@@ -94,7 +99,8 @@ export async function profile(
       }
       const folder = join(opened.folder, measured.version);
       await mkdir(folder, { recursive: true });
-      await writeFile(join(folder, "profile.json"), `${JSON.stringify(measured, null, 1)}\n`);
+      const whole = withOthers(knowledge.profile, measured);
+      await writeFile(join(folder, "profile.json"), `${JSON.stringify(whole, null, 1)}\n`);
       io.note(`wrote ${join(folder, "profile.json")}`);
     }
     if (others.length > 0) {
@@ -111,6 +117,13 @@ export async function profile(
     for (const place of places) await place.close();
     await close();
   }
+}
+
+/** The first variant where nothing is known of it: a profile without it would leave requests only what agrees less. */
+function unknownStandard({ description, profile: known }: ModelKnowledge): readonly string[] {
+  const [standard] = description.variants;
+  if (!standard || known?.variants.some(({ variant }) => variant === standard.name)) return [];
+  return [standard.name];
 }
 
 /** Models of steps that are not here, by name, once each. */

@@ -50,3 +50,22 @@ export function mergeProfile(known: Profile | undefined, later: Profile, common:
     ],
   };
 }
+
+/**
+ * What was measured of some variants, with what is known of the others beside it. Their times are scaled by what a variant that
+ * both know takes now, where there is one.
+ */
+export function withOthers(known: Profile | undefined, measured: Profile): Profile {
+  if (!known) return measured;
+  const now = new Map(measured.variants.map((one) => [one.variant, one]));
+  const ratios = known.variants.map((one) => (wholeMs(now.get(one.variant)) ?? 0) / (wholeMs(one) ?? 0));
+  const ratio = ratios.find((one) => one > 0 && one < Infinity) ?? 1;
+  const names = new Set(known.variants.map((one) => one.variant));
+  return {
+    ...measured,
+    variants: [
+      ...known.variants.map((one) => now.get(one.variant) ?? scaled(one, ratio)),
+      ...measured.variants.filter((one) => !names.has(one.variant)),
+    ],
+  };
+}
