@@ -107,11 +107,11 @@ function checkTogether(options: SplitOptions): void {
 function named(sketches: readonly CutSketch[], id: string, cuts: CutTable): CutSketch {
   const found = sketches.find(({ cut }) => cut.id === id);
   if (found) return found;
-  throw new LongshoreError(
-    "unknown-cut",
-    "resolve",
-    `the model has no cut ${id}; it has c1 to c${cuts.sets.length} (those whose tensors cannot travel left out)`,
-  );
+  const inside =
+    cuts.sets.length > 0
+      ? `it has c1 to c${cuts.sets.length} (those whose tensors cannot travel left out)`
+      : "it runs whole or not at all";
+  throw new LongshoreError("unknown-cut", "resolve", `the model has no cut ${id} inside; ${inside}`);
 }
 
 /** What a sketch says, as plain figures. */
