@@ -73,6 +73,13 @@ describe("longshore simulate", () => {
     expect(noted).toContain("p95=1,energy=0.2 made small");
   });
 
+  it("writes no figure of answers where nothing can be answered", async () => {
+    const { code, said } = await run(...plain, "--trace", "3mbit", "--deadline", "5");
+    expect(code).toBe(0);
+    expect(said).toMatch(/^oracle .* 0 % +- +-$/m);
+    expect(said).not.toContain("NaN");
+  });
+
   it("replays a folder: pairs as one link, columns that are named, and says what it leaves out", async () => {
     const traces = join(folder, "traces");
     await import("node:fs/promises").then(({ mkdir }) => mkdir(traces));

@@ -12,8 +12,11 @@ export interface SimulateOptions extends ScenarioFlags {
   readonly html?: string;
 }
 
-const cell = (value: unknown): string =>
-  typeof value === "number" ? Number(value.toPrecision(value >= 100 ? 4 : 3)).toString() : String(value);
+/** What is a figure of nothing, such as the energy of answers where there were none, is a dash, as in the report. */
+function cell(value: unknown): string {
+  if (typeof value !== "number") return String(value);
+  return Number.isFinite(value) ? Number(value.toPrecision(value >= 100 ? 4 : 3)).toString() : "-";
+}
 
 /** A line of how the figures came about: the same for the same scenario, so that reports can be compared by byte. */
 function footer({ scenario, model, runs }: ScenarioResult): string {
