@@ -90,6 +90,13 @@ tenants: { acme: { models: [ocr, "team-*"] }, "*": { models: [] } }
       "order must name",
     ],
     ["an order that names one twice", "order: [keys, keys]\nkeys: { file: a }", "order must name"],
+    [
+      "an issuer of tokens that is named twice",
+      `tokens:
+  - { issuer: i, audience: one, keySet: k, tenant: a, rights: [infer] }
+  - { issuer: i, audience: two, keySet: k, tenant: b, rights: [infer] }`,
+      "tokens name the issuer 'i' twice",
+    ],
     ["an order of what is not there", "order: [keys, loopback]\nkeys: { file: a }", "order must name"],
     [
       "a tenant that is not listed",

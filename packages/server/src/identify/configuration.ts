@@ -88,6 +88,13 @@ export function parseIdentity(text: string): IdentityConfiguration {
   const { order: stated, ...rest } = checked(schema, value, "identity.yaml");
   const order = orderOf(stated, (name) => rest[name] !== undefined);
   if (order.length === 0) throw badConfiguration("identity.yaml names no mechanism, so nobody could get in");
+  const issuers = (rest.tokens ?? []).map(({ issuer }) => issuer);
+  const twice = issuers.find((one, at) => issuers.indexOf(one) !== at);
+  if (twice !== undefined) {
+    throw badConfiguration(
+      `identity.yaml: tokens name the issuer '${twice}' twice, and one line would not count`,
+    );
+  }
   if (rest.tenants) checkTenants(rest, new Set(Object.keys(rest.tenants)));
   return { ...rest, order };
 }
