@@ -14,8 +14,7 @@ export function legKey(call: Call, { segment, codecs, state }: Leg): string {
   const { id, tenant, idempotencyKey = id } = call;
   const { version, digest, variant, from, to } = segment;
   // All of it is in the mark, so that shortening makes no two keys the same. Lengths say where each word ends.
-  let what = word(tenant) + word(idempotencyKey) + word(version) + word(digest) + word(variant);
-  what += word(from) + word(to) + (state ?? "");
+  let what = [tenant, idempotencyKey, version, digest, variant, from, to].map(word).join("") + (state ?? "");
   for (const name in codecs) what += `;${word(name)}${word(codecs[name] ?? "")}`;
   return `${plain(tenant)}~${plain(idempotencyKey).slice(-longest)}.${fingerprint(what, nothing) ?? ""}`;
 }

@@ -10,7 +10,5 @@ export {
   isVersionName,
   someNames,
 } from "./names.ts";
-export { parseTextProto, TextProtoError } from "./text-proto.ts";
 export { parseTritonConfig } from "./triton-config.ts";
 export { parseTritonJson } from "./triton-json.ts";
-export { decodeTriton } from "./triton-schema.ts";

@@ -260,12 +260,11 @@ class EngineHere implements Engine {
 
   /** The call of a request that may run here, which ends at its deadline. */
   #begin(call: Call): ReturnType<typeof untilDeadline> {
-    const { clock } = this.#parts;
     this.#admit(0);
     refuseRules(call, this.info);
-    refusePast(call, clock);
+    refusePast(call, this.#parts.clock);
     refuseConfirmed(call);
-    return untilDeadline(call, clock);
+    return untilDeadline(call, this.#parts.clock);
   }
 
   async #decoupled({ model, version }: Segment, call: Call): Promise<boolean> {

@@ -66,8 +66,7 @@ export function ticketDesk({ name, most, weightOf, evict, returned }: DeskParts)
     pending,
     grant(rows, { tenant, deadlineMs }, rowMs) {
       // Whoever was made to leave gives its place back a moment later; until then there is one too many, and not more.
-      const full = open >= most && !(open === most && makeRoom(tenant));
-      if (full) {
+      if (open >= most && !(open === most && makeRoom(tenant))) {
         throw new LongshoreError(
           "queue-full",
           "admission",
@@ -75,19 +74,16 @@ export function ticketDesk({ name, most, weightOf, evict, returned }: DeskParts)
           { retryAfterMs: Math.max(1, Math.ceil(rowMs)) },
         );
       }
-      const ticket = new Place(tenant, deadlineMs, rows, desk);
       open++;
       held.set(tenant, (held.get(tenant) ?? 0) + 1);
-      return ticket;
+      return new Place(tenant, deadlineMs, rows, desk);
     },
   };
 }
 
 /** What a ticket asks of the desk that granted it. */
 interface Desk {
-  /** Those whose work is still to come. */
   readonly pending: Chain<Ticket>;
-  /** Called once for each. */
   returned(ticket: Ticket): void;
 }
 
