@@ -43,7 +43,8 @@ function option(args: string[], name: string): string | undefined {
 async function main(): Promise<number> {
   const args = process.argv.slice(2);
   const json = option(args, "json");
-  const dataOption = option(args, "data") ?? process.env["LONGSHORE_DATA"] ?? "../shared/data";
+  const named = option(args, "data");
+  const dataOption = named ?? process.env["LONGSHORE_DATA"] ?? "../shared/data";
   const seedOption = option(args, "seed");
   const seed = seedOption === undefined ? Math.floor(Date.now() % 2 ** 31) : Number(seedOption);
   const name = args.shift();
@@ -57,6 +58,9 @@ async function main(): Promise<number> {
   const bench = await load();
   refuseUnknown(bench, args);
   const data = existsSync(resolve(dataOption)) ? resolve(dataOption) : undefined;
+  // A folder that somebody names is wanted; the usual one need not be there.
+  if (!data && option(args, "data") !== undefined)
+    throw new Error(`there is no folder ${dataOption} (--data)`);
   const setup = setUp(seed);
   console.log(`${bench.name}: ${bench.about}`);
   console.log(

@@ -95,7 +95,7 @@ export const csvDialects: {
   gophersWalking: { rate: "throughput_mbps", bitsPerSecondPerUnit: 1e6 },
 };
 
-/** Rows of a CSV with a header (no quoting: recorded traces have none). Rows that share an instant are averaged. */
+/** Rows of a CSV with a header. Rows that share an instant are averaged. */
 export function readCsv(name: string, text: string, columns: CsvColumns): Trace {
   const entries = entryList(name);
   let rows = 0;
@@ -131,14 +131,36 @@ export function readNumbers(name: string, text: string): readonly number[] {
   return values;
 }
 
+/** What stands between the cells of a CSV: a tab, where there is none a semicolon, where its header has neither a comma. */
+export function separatorOf(header: string): string {
+  const plain = header.replaceAll(/"[^"]*"/g, "");
+  return ["\t", ";"].find((one) => plain.includes(one)) ?? ",";
+}
+
+/** Cells of a line, without the blanks around them. One that stands in quotes may hold separators, and quotes that are doubled. */
+export function cellsOf(line: string, separator: string): readonly string[] {
+  if (!line.includes('"')) return line.split(separator).map((cell) => cell.trim());
+  const cells: string[] = [];
+  for (let at = 0; at <= line.length; at++) {
+    const quoted = /^\s*"((?:[^"]|"")*)"\s*/.exec(line.slice(at));
+    const from = at + (quoted?.[0].length ?? 0);
+    const end = line.indexOf(separator, from);
+    at = end < 0 ? line.length : end;
+    cells.push((quoted ? (quoted[1] ?? "").replaceAll('""', '"') : "") + line.slice(from, at).trim());
+  }
+  return cells;
+}
+
 /** Rows of a CSV with a header as maps from column to cell, with the number of the line. */
 export function* csvRows(
   name: string,
   text: string,
 ): Generator<readonly [ReadonlyMap<string, string>, number]> {
   let header: readonly string[] | undefined;
+  let separator = ",";
   for (const [line, number] of linesOf(name, text)) {
-    const cells = line.split(",").map((cell) => cell.trim());
+    if (!header) separator = separatorOf(line);
+    const cells = cellsOf(line, separator);
     if (!header) {
       header = cells;
       if (new Set(header).size !== header.length) throw refuse(name, number, "a column name appears twice");

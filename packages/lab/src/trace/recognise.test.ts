@@ -51,6 +51,29 @@ describe("traces", () => {
     expect(() => traceOf("x", text)).toThrow(expect.objectContaining({ reason: "invalid-input" }) as Error);
   });
 
+  it("reads the cells of a CSV as spreadsheets and data frames write them", () => {
+    const rows = [
+      ["time", "uplink, mbps"],
+      ["0", "1"],
+      ["2", "3"],
+      ["4", "3"],
+    ];
+    const quoted = rows.map((row) => row.map((cell) => `"${cell}"`).join(", ")).join("\n");
+    const same = [rows.map((row) => row.join(";")), rows.map((row) => row.join("\t"))].map((one) =>
+      one.join("\n"),
+    );
+    for (const text of [quoted, ...same]) {
+      const { packets, lengthMs } = traceOf("phone", text);
+      expect([packets, lengthMs]).toEqual([
+        traceOf("phone", "0 1\n2 3\n4 3").packets,
+        traceOf("phone", "0 1\n2 3\n4 3").lengthMs,
+      ]);
+    }
+    expect(() => traceOf("phone", '"time","a ""quick"" one mbps"\n0,"1,5"')).toThrow(
+      'line 2: a "quick" one mbps should be a number, not "1,5"',
+    );
+  });
+
   it("says which of several rates it reads", () => {
     expect(traceOf("car", "seq,one_mbps,other_mbps\n0,1,2\n").name).toBe("car (one_mbps)");
     expect(traceOf("walk", "seq,one_mbps\n0,1\n").name).toBe("walk");

@@ -1,6 +1,14 @@
 /** Traces and rates in the forms that people have them in, recognised by what is in them. */
 import { LongshoreError, printable } from "@longshore/core";
-import { type CsvColumns, csvDialects, readCsv, readMahimahi, readTwoColumns } from "./read.ts";
+import {
+  cellsOf,
+  type CsvColumns,
+  csvDialects,
+  readCsv,
+  readMahimahi,
+  readTwoColumns,
+  separatorOf,
+} from "./read.ts";
 import type { Trace } from "./trace.ts";
 
 const units: Readonly<Record<string, number>> = { "": 1, k: 1e3, m: 1e6, g: 1e9 };
@@ -29,14 +37,13 @@ const mostSeconds = 1e11;
 /** The column of the instant in a header, if there is one. */
 function instantColumn(
   header: readonly string[],
-  firstRow: string,
+  firstRow: readonly string[],
 ): Pick<CsvColumns, "time" | "secondsPerUnit"> {
   for (const [index, time] of header.entries()) {
     const match = instants.exec(time);
     if (!match) continue;
     const unit = match.groups?.["unit"] ?? match.groups?.["alone"];
-    const milliseconds =
-      unit === undefined ? Number(firstRow.split(",")[index]) > mostSeconds : /^m/i.test(unit);
+    const milliseconds = unit === undefined ? Number(firstRow[index]) > mostSeconds : /^m/i.test(unit);
     return { time, secondsPerUnit: milliseconds ? 1e-3 : 1 };
   }
   return {};
@@ -56,7 +63,8 @@ export function traceOf(name: string, text: string, columns?: CsvColumns): Trace
     .filter((line) => line !== "" && !line.startsWith("#"));
   if (/^\d+$/.test(first)) return readMahimahi(name, text);
   if (/^-?[\d.]+(?:e[-+]?\d+)?[\s,]+-?[\d.]+(?:e[-+]?\d+)?$/i.test(first)) return readTwoColumns(name, text);
-  const header = first.split(",").map((column) => column.trim());
+  const separator = separatorOf(first);
+  const header = cellsOf(first, separator);
   const dialect = Object.values(csvDialects).find(
     ({ rate, time }) => header.includes(rate) && (time === undefined || header.includes(time)),
   );
@@ -66,7 +74,11 @@ export function traceOf(name: string, text: string, columns?: CsvColumns): Trace
     if (rate === undefined) continue;
     const several = header.filter((column) => /bps$/i.test(column)).length > 1;
     const named = several ? `${name} (${printable(rate)})` : name;
-    return readCsv(named, text, { rate, bitsPerSecondPerUnit, ...instantColumn(header, second) });
+    return readCsv(named, text, {
+      rate,
+      bitsPerSecondPerUnit,
+      ...instantColumn(header, cellsOf(second, separator)),
+    });
   }
   const what = first === "" ? "holds no line" : `begins with "${printable(first)}"`;
   throw new LongshoreError(
