@@ -3,6 +3,7 @@ import { keepYoung } from "@longshore/nodejs";
 import { checksOf, confirmOf } from "../check/check-options.ts";
 import type { ServerOptions } from "../compose/dial.ts";
 import { gateway as startGateway } from "../compose/forwarding.ts";
+import type { Online } from "../compose/put-online.ts";
 import type { RegistryOptions } from "../compose/directory.ts";
 import { readText } from "../compose/read-text.ts";
 import { type BehindOptions, serversBehind } from "../options/at-options.ts";
@@ -13,6 +14,7 @@ import {
   onlineServeOptions,
   serveUntilStopped,
   startedOrStopped,
+  type Told,
 } from "../options/online-options.ts";
 
 /** Options of `longshore gateway`. */
@@ -53,18 +55,20 @@ export async function gateway(options: GatewayCommandOptions, io: CommandIo): Pr
       "a gateway without --joins needs servers: give --at URL, repeated, or --directory",
     );
   }
-  const starting = startGateway({
-    servers,
-    dataClass: options.dataClass,
-    maxKeptBytes: options.maxKept,
-    checks: await checksOf(options),
-    ...confirmOf(options),
-    ...found,
-    ...(options.joins ? { joins: await joinsOf(options, found) } : {}),
-    ...(await onlineServeOptions(options, io)),
-    allowManagement: options.allowManagement || options.managePort !== undefined,
-  });
-  const server = await startedOrStopped(starting, io);
+  const start = async (listening: Told): Promise<Online> =>
+    startGateway({
+      listening,
+      servers,
+      dataClass: options.dataClass,
+      maxKeptBytes: options.maxKept,
+      checks: await checksOf(options),
+      ...confirmOf(options),
+      ...found,
+      ...(options.joins ? { joins: await joinsOf(options, found) } : {}),
+      ...(await onlineServeOptions(options, io)),
+      allowManagement: options.allowManagement || options.managePort !== undefined,
+    });
+  const server = await startedOrStopped(start, options, io);
   if (!server) return 0;
   const addresses = servers.map(({ address }) => address);
   await serveUntilStopped(

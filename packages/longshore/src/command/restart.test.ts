@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { cp, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { once } from "node:events";
 import { Agent, request } from "node:http";
 import { type AddressInfo, createServer, type Socket } from "node:net";
@@ -169,6 +169,39 @@ describe("a server that is told to stop", () => {
     await stuck;
     agent.destroy();
   });
+});
+
+it("a server that is told to stop while it loads models finishes what is under way at those that it has", async () => {
+  const starting = `${folder}-starting`;
+  await cp(join(folder, "late"), join(starting, "late"), { recursive: true });
+  for (const name of ["1", "warmup"]) await mkdir(join(starting, "slow", name), { recursive: true });
+  await writeFile(join(starting, "slow", "1", "model.onnx"), loopModel());
+  await writeFile(join(starting, "slow", "warmup", "trips"), new BigInt64Array([10n ** 12n]));
+  await writeFile(
+    join(starting, "slow", "model.yaml"),
+    "warmUp: [{ inputs: { trips: { datatype: INT64, shape: [], file: warmup/trips } } }]\n",
+  );
+  const free = createServer().listen(0, "127.0.0.1");
+  await once(free, "listening");
+  // An address of TCP: it listens on a port.
+  const { port } = free.address() as AddressInfo;
+  free.close();
+  const own = ["--port", `${port}`, "--no-grpc-port", "--drain-seconds", "120"];
+  const { child } = started("serve", starting, "--model-control", "poll", ...own);
+  const at = `http://127.0.0.1:${port}/v2`;
+  const status = (path: string): Promise<number> =>
+    fetch(`${at}${path}`).then(
+      (reply) => reply.status,
+      () => 0,
+    );
+  while ((await status("/models/late/ready")) !== 200) await sleep(5);
+  expect(await status("/health/ready")).toBe(503);
+  const body = JSON.stringify({ TEXT: ["first", "second"], DELAY: [0, 1500] });
+  // Its head comes with the first answer.
+  const late = await fetch(`${at}/models/late/generate_stream`, { method: "POST", body });
+  child.kill("SIGTERM");
+  expect((await late.text()).match(/data: .*"OUT":"(\w+)"/g)).toHaveLength(2);
+  await rm(starting, { recursive: true });
 });
 
 describe("a command that waits for a server that says nothing", () => {

@@ -6,7 +6,7 @@ import { portsAt } from "../compose/described-at.ts";
 import type { RuntimeName } from "../compose/open-engine.ts";
 import { openModel } from "../compose/open-model.ts";
 import { forwardingTo } from "../compose/forwarding.ts";
-import { serve as startServer } from "../compose/serve.ts";
+import { type RunningServer, serve as startServer } from "../compose/serve.ts";
 import { type BehindOptions, serversBehind } from "../options/at-options.ts";
 import { directoryOf } from "../options/directory-options.ts";
 import type { CommandIo, ExitCode } from "../options/io.ts";
@@ -15,6 +15,7 @@ import {
   onlineServeOptions,
   serveUntilStopped,
   startedOrStopped,
+  type Told,
 } from "../options/online-options.ts";
 import { type PullCommandOptions, pullOptionsOf } from "../package/command.ts";
 import { type RepositoryOptions, repositoryServeOptions } from "../options/repository-options.ts";
@@ -57,26 +58,28 @@ export async function serve(
   const pull = await pullOptionsOf(options, { from: options.join, option: "--join" });
   // What is named is what this server is for, unless others run it or it waits for a load.
   const named = plain && options.modelControl === "none" ? opened.model : undefined;
-  const starting = startServer({
-    ...(pull ? { pull } : {}),
-    ...(found ? { directory: found.directory, events: found.events } : {}),
-    store: opened.store,
-    runtime: options.runtime,
-    maxQueued: options.queue,
-    workerNiceness: options.workerNiceness,
-    allowManagement: options.allowManagement || options.managePort !== undefined,
-    ...(await onlineServeOptions(options, io)),
-    ...tritonServeOptions(options),
-    ...repositoryServeOptions(options),
-    ...(named === undefined ? {} : { loadModels: [named, ...options.loadModel] }),
-    ...(options.workers === undefined ? {} : { workers: options.workers }),
-    elsewhere: portsAt({ servers: behind, ...found }),
-    unstatedRules: { dataClass: options.dataClass, leastTrust: "none" },
-    ...(plain
-      ? {}
-      : { wrap: forwardingTo({ servers: behind, ...found }, { checks, ...confirmOf(options) }) }),
-  });
-  const server = await startedOrStopped(starting, io);
+  const start = async (listening: Told): Promise<RunningServer> =>
+    startServer({
+      listening,
+      ...(pull ? { pull } : {}),
+      ...(found ? { directory: found.directory, events: found.events } : {}),
+      store: opened.store,
+      runtime: options.runtime,
+      maxQueued: options.queue,
+      workerNiceness: options.workerNiceness,
+      allowManagement: options.allowManagement || options.managePort !== undefined,
+      ...(await onlineServeOptions(options, io)),
+      ...tritonServeOptions(options),
+      ...repositoryServeOptions(options),
+      ...(named === undefined ? {} : { loadModels: [named, ...options.loadModel] }),
+      ...(options.workers === undefined ? {} : { workers: options.workers }),
+      elsewhere: portsAt({ servers: behind, ...found }),
+      unstatedRules: { dataClass: options.dataClass, leastTrust: "none" },
+      ...(plain
+        ? {}
+        : { wrap: forwardingTo({ servers: behind, ...found }, { checks, ...confirmOf(options) }) }),
+    });
+  const server = await startedOrStopped(start, options, io);
   if (!server) return 0;
   const models = await server.engine.index();
   const names = models.map(

@@ -85,6 +85,11 @@ export interface OnlineOptions extends ListenersOptions {
   readonly unstatedRules?: Rules;
   /** A directory that this server joins when it is ready, and leaves before it drains. */
   readonly join?: JoinOptions;
+  /**
+   * Gets, once the ports listen, what refuses new work and resolves when what is under way is finished, or after so long: for who is told to
+   * stop while models are still being loaded.
+   */
+  readonly listening?: (drain: (graceMs: number) => Promise<void>) => void;
   /** The file where aliases are kept. Default: nowhere, so that they end with the server. */
   readonly aliases?: string;
 }
@@ -278,9 +283,13 @@ export async function putOnline<T extends Served>(
       life.ready();
       joinOnce();
     };
+    const after = (ms: number): Promise<void> => new Promise((resolve) => void clock.timer(ms, resolve));
+    options.listening?.(async (graceMs) => {
+      listeners.drain();
+      await Promise.race([life.drain(), after(graceMs)]);
+    });
     if (served.begin) await served.begin(ready, joinOnce);
     else ready();
-    const after = (ms: number): Promise<void> => new Promise((resolve) => void clock.timer(ms, resolve));
     const close = async (graceMs: number, lingerMs: number): Promise<void> => {
       const over = after(graceMs);
       const endMs = clock.nowMs() + graceMs;

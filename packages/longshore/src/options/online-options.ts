@@ -104,14 +104,24 @@ function warnings(options: OnlineCommandOptions): readonly string[] {
   ];
 }
 
-/** The server once it has started; undefined where the command is told to stop before that: nobody is served yet. */
+/** Who is told that the ports of a server listen. */
+export type Told = NonNullable<OnlineOptions["listening"]>;
+
+/**
+ * The server once it has started; undefined where the command is told to stop before that. Then whoever is served by what was loaded
+ * already gets their answers first.
+ */
 export async function startedOrStopped<T extends Online>(
-  starting: Promise<T>,
+  start: (listening: Told) => Promise<T>,
+  { drainSeconds }: Pick<OnlineCommandOptions, "drainSeconds">,
   io: CommandIo,
 ): Promise<T | undefined> {
+  let drain: (graceMs: number) => Promise<void> = () => Promise.resolve();
+  const starting = start((how) => void (drain = how));
   const started = await Promise.race([starting, stopped(io).then(() => undefined)]);
   if (started) return started;
   io.note("stopped before it had started");
+  await drain(drainSeconds * 1000);
   void starting.then((late) => late.close(0)).catch(() => undefined);
   return undefined;
 }
