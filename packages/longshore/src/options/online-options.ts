@@ -127,7 +127,7 @@ export async function startedOrStopped<T extends Online>(
 }
 
 /** How long a server may take to send its last spans and to let go of its models, when its time is over. */
-const lastWordsMs = 5000;
+const lastWordsMs = 10_000;
 /** Longer timers of Node.js are over at once. */
 const longestTimerMs = 2 ** 31 - 1;
 
