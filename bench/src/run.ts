@@ -59,8 +59,7 @@ async function main(): Promise<number> {
   refuseUnknown(bench, args);
   const data = existsSync(resolve(dataOption)) ? resolve(dataOption) : undefined;
   // A folder that somebody names is wanted; the usual one need not be there.
-  if (!data && option(args, "data") !== undefined)
-    throw new Error(`there is no folder ${dataOption} (--data)`);
+  if (!data && named !== undefined) throw new Error(`there is no folder ${named} (--data)`);
   const setup = setUp(seed);
   console.log(`${bench.name}: ${bench.about}`);
   console.log(
