@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { checkLimits, demands } from "./check-limits.ts";
+import { checkLimits, checkNamed, demands } from "./check-limits.ts";
 
 describe("checkLimits", () => {
   it("takes what can be kept", () => {
@@ -47,11 +47,24 @@ describe("checkLimits", () => {
     ],
     [{ maxInFlight: 0 }, "limits.maxInFlight must be a whole number of 1 or more"],
     [{ minInTimeRatio: 95 }, "limits.minInTimeRatio must be a number above 0, and at most 1"],
+    [{ minAgreementRatio: 2 }, "limits.minAgreementRatio must be a number from 0 to 1"],
+    [{ maxDeviceMillijoules: -1 }, "limits.maxDeviceMillijoules must be a number of 0 or more"],
     [{ minInTimeRatio: "0.95" }, "limits.minInTimeRatio must be a number above 0, and at most 1"],
   ])("refuses %o instead of passing it over", (limits, sentence) => {
     const refused = () => checkLimits<object>(limits, demands.ofStreams);
     expect(refused).toThrow(expect.objectContaining({ reason: "invalid-input" }));
     expect(refused).toThrow(sentence);
+  });
+
+  it.each([null, "latency"])("refuses %o in place of limits", (limits) => {
+    const refused = () => checkLimits<object>(limits as unknown as object, demands.ofCalls);
+    expect(refused).toThrow(expect.objectContaining({ reason: "invalid-input" }));
+    expect(refused).toThrow("limits must be a mapping");
+  });
+
+  it("refuses a model that is no name", () => {
+    expect(() => checkNamed(undefined)).toThrow("the model must be a text, its name");
+    checkNamed("detector");
   });
 
   it.each(["tenant", "saveEnergyBelowRatio", "keep", "maxInFlight"])(

@@ -8,6 +8,10 @@ type Wish = (value: unknown) => string | undefined;
 const text: Wish = (value) => (typeof value === "string" ? undefined : "a text");
 const flag: Wish = (value) => (typeof value === "boolean" ? undefined : "true or false");
 const number: Wish = (value) => (typeof value === "number" && value === value ? undefined : "a number");
+const ratio: Wish = (value) =>
+  typeof value === "number" && value >= 0 && value <= 1 ? undefined : "a number from 0 to 1";
+const amount: Wish = (value) =>
+  typeof value === "number" && value >= 0 ? undefined : "a number of 0 or more";
 const task: Wish = (value) => (typeof value === "function" ? undefined : "a function");
 /** By what is used of it, since a polyfill or another realm has a class of its own. */
 const abortSignal: Wish = (value) =>
@@ -31,7 +35,7 @@ const ofBoth: Wishes<OfBoth> = {
     if (typeof read !== "string") return undefined;
     return `words of what to make small, such as latency, p95 or mean=1,energy=0.2${read === "" ? "" : `: ${read}`}`;
   },
-  minAgreementRatio: number,
+  minAgreementRatio: ratio,
   zones: (value) =>
     Array.isArray(value) && value.every((zone) => typeof zone === "string") ? undefined : "a list of texts",
   dataClass: text,
@@ -42,9 +46,9 @@ const ofCalls: Wishes<OfCalls> = {
   ...ofBoth,
   minInTimeRatio: (value) =>
     typeof value === "number" && value > 0 && value <= 1 ? undefined : "a number above 0, and at most 1",
-  maxDeviceMillijoules: number,
-  maxCostMicros: number,
-  minAccuracyRatio: number,
+  maxDeviceMillijoules: amount,
+  maxCostMicros: amount,
+  minAccuracyRatio: ratio,
   variant: text,
   version: text,
   abort: abortSignal,
@@ -79,20 +83,27 @@ export function checkLimits<L extends object>(
   known: Wishes<string> & Readonly<Record<keyof NoInfer<L>, Wish>>,
   opening = false,
 ): void {
+  const what = opening ? "defaults" : "limits";
+  if (typeof limits !== "object" || limits === null) throw refused(`${what} must be a mapping`, opening);
   for (const [key, value] of Object.entries(limits)) {
     if (value === undefined) continue;
     const wish = Object.hasOwn(known, key) ? known[key] : undefined;
     const wanted = wish?.(value);
     if (wish && wanted === undefined) continue;
-    const what = opening ? "defaults" : "limits";
-    throw new LongshoreError(
-      opening ? "invalid-configuration" : "invalid-input",
-      "resolve",
-      wish
-        ? `${what}.${key} must be ${wanted}`
-        : `${what} have no ${key}; they have ${Object.keys(known).join(", ")}`,
-    );
+    const why = wish
+      ? `${what}.${key} must be ${wanted}`
+      : `${what} have no ${key}; they have ${Object.keys(known).join(", ")}`;
+    throw refused(why, opening);
   }
+}
+
+function refused(why: string, opening: boolean): LongshoreError {
+  return new LongshoreError(opening ? "invalid-configuration" : "invalid-input", "resolve", why);
+}
+
+/** Refuses a model that is no name: a caller in plain JavaScript has no compiler to say so. Throws `invalid-input`. */
+export function checkNamed(model: unknown): void {
+  if (typeof model !== "string") throw refused("the model must be a text, its name", false);
 }
 
 /** Refuses what is said of a deadline where there is none. Throws `invalid-input`. */

@@ -1,4 +1,4 @@
-export { checkAim, checkLimits, demands } from "./check-limits.ts";
+export { checkAim, checkLimits, checkNamed, demands } from "./check-limits.ts";
 export { type Goal, goalOf, hopeful, isSaving, type Scored, scoreOf, meanWeight } from "./goal.ts";
 export { limitsAt, type PlanLimits } from "./limits.ts";
 export {

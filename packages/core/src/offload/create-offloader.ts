@@ -9,7 +9,7 @@ import {
 } from "../base/index.ts";
 import { declaredInputs, type InferenceResponse } from "../endpoint/index.ts";
 import { meanOf } from "../estimate/index.ts";
-import { checkAim, checkLimits, demands, limitsAt, travellingAim } from "../goal/index.ts";
+import { checkAim, checkLimits, checkNamed, demands, limitsAt, travellingAim } from "../goal/index.ts";
 import {
   checkSingle,
   checkVariant,
@@ -234,6 +234,7 @@ class LoopOffloader implements Offloader {
   ): { readonly job: Job } | Promise<{ readonly job: Job }> {
     this.#refuseClosed();
     checkLimits(limits, demands.ofCalls);
+    checkNamed(model);
     const { knowledge, clock } = this.#loop;
     const known = knowledge.settled(model, limits.version);
     if (known) return { job: this.#job(known, model, inputs, limits, sequence) };
