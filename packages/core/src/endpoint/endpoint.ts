@@ -314,6 +314,8 @@ export interface Endpoint {
    * anything of it.
    */
   readonly sendsOn?: true;
+  /** The peer is told for which tenant each request is, and shares out what it has among tenants. */
+  readonly forwardsTenants?: true;
   /**
    * Nothing looks at the inputs of a request without a sequence any more once `infer` has answered it: their memory may be
    * used again. Absent where something may (a back-up that is still being sent); of failures it says nothing.

@@ -18,6 +18,7 @@ export function through(inner: Endpoint): Endpoint {
     ...(inner.probe ? { probe: inner.probe.bind(inner) } : {}),
     loadEveryMs: inner.loadEveryMs,
     ...(inner.sendsOn ? { sendsOn: inner.sendsOn } : {}),
+    ...(inner.forwardsTenants ? { forwardsTenants: inner.forwardsTenants } : {}),
     ...(inner.forgetsInputs ? { forgetsInputs: inner.forgetsInputs } : {}),
     close: inner.close.bind(inner),
   };

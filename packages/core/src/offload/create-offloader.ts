@@ -174,7 +174,7 @@ class LoopOffloader implements Offloader {
   }
 
   availability(model: string): Availability {
-    const { knowledge, places, clock } = this.#loop;
+    const { knowledge, places, clock, parts } = this.#loop;
     const known = knowledge.known(model, undefined);
     if (!known) {
       // Asked for now, so that the next question has an answer.
@@ -185,7 +185,7 @@ class LoopOffloader implements Offloader {
     }
     if (known.whole) return "available";
     const nowMs = clock.nowMs();
-    const failingMs = places.failingMs(known, nowMs);
+    const failingMs = places.failingMs(known, parts.defaults?.tenant ?? "local", nowMs);
     const answers = (id: EndpointId): boolean => {
       const place = places.all.get(id);
       return place !== undefined && place.health.unavailable(nowMs) === undefined && failingMs(id) < Infinity;

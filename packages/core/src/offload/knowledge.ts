@@ -180,7 +180,7 @@ export function knowledgeOf(
       // Late behind a request that is watched, or that others sent to a server which answers in its turn: the next round asks again.
       const turns = entry.heard.has(id) && !place.endpoint.info.offers;
       if ((behind || turns) && reason === "no-answer") return;
-      places.failed(place, of, error, atMs, beganMs, true);
+      places.failed(place, of, error, atMs, beganMs);
       askWhenBack(id, entry, of);
     } finally {
       place.linkTouched();

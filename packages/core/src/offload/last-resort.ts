@@ -22,7 +22,7 @@ export function lastResort(
     if (!health || nowMs >= health.pausedUntilMs || !job.known.offersBy.has(id)) return false;
     return health.silent || health.absent;
   });
-  const failingMs = asked.length > 0 ? places.failingMs(job.known, nowMs) : undefined;
+  const failingMs = asked.length > 0 ? places.failingMs(job.known, job.call.tenant, nowMs) : undefined;
   for (const proving of asked.filter((id) => failingMs?.(id) !== Infinity).slice(0, 4)) {
     for (const from of new Set([held, job.held])) {
       const plan = loop.plan({ ...job, proving }, from, exclude, nowMs);

@@ -226,12 +226,12 @@ export function createLoop(given: OffloadParts): Loop {
       for (const place of probes.news(nowMs)) place.refreshLink(nowMs);
       const also = job.proving ?? sequence?.resident;
       const { features, bytes } = held;
-      const table = places.tableFor(known, { rules: call.rules, features, bytes, also }, nowMs);
+      const table = places.tableFor(known, call.tenant, { rules: call.rules, features, bytes, also }, nowMs);
       const endpoints = job.proving === undefined ? table : withAvailable(table, job.proving);
       let made = makePlan(request, viewOf(endpoints), nowMs, random, scratch);
       if (isInfeasible(made) && job.proving === undefined && endpoints.count < places.all.size) {
         // Nothing on the shortlist will do: something else might.
-        made = makePlan(request, viewOf(places.table(known, nowMs)), nowMs, random, scratch);
+        made = makePlan(request, viewOf(places.table(known, call.tenant, nowMs)), nowMs, random, scratch);
       }
       if (!parts.directory || request.unexplained === true) return made;
       const { entries: _places, ...directory } = parts.directory.snapshot();

@@ -5,6 +5,7 @@ import {
   housekeepingCall,
   LongshoreError,
   neverAborted,
+  type Reason,
   seededRandom,
   silentObserver,
   sleep,
@@ -559,6 +560,66 @@ describe("where one place breaks and more is expected of the other than there is
     };
     await expect(clock.runUntil(ask(over(full, slow)))).rejects.toMatchObject({ reason: "queue-full" });
     expect(slow.counts.accepted).toBe(0);
+  });
+});
+
+describe("a place that refuses one tenant for load", () => {
+  /** A gateway over one that has no room for the tenant `flood` while it `refuses`, and is told who asks or not. */
+  function scene(told: boolean, reason: Reason = "queue-full") {
+    const clock = virtualClock();
+    const real = place(clock, "a", "eu", 10);
+    const over = { refuses: true };
+    const asked: string[] = [];
+    const full: Endpoint = {
+      ...real,
+      info: real.info,
+      ...(told ? { forwardsTenants: true } : {}),
+      infer: (request, { tenant, ...rest }, progress) => {
+        asked.push(tenant);
+        if (over.refuses && tenant === "flood")
+          throw new LongshoreError(reason, "admission", "made to be full", { retryAfterMs: 1000 });
+        return real.infer(request, { tenant, ...rest }, progress);
+      },
+    };
+    const gateway = offloadEndpoint({
+      ...parts(clock),
+      info: info("gateway", "edge", "eu"),
+      endpoints: [full],
+    });
+    const ask = (tenant: string): Promise<string> =>
+      clock.runUntil(
+        gateway.infer(request, call({ tenant })).then(
+          () => "answered",
+          (thrown: unknown) => `${LongshoreError.from(thrown, "plan", "").reason}: ${String(thrown)}`,
+        ),
+      );
+    const offers = async (tenant: string): Promise<number> =>
+      (await clock.runUntil(gateway.offers({ model: "toy" }, call({ tenant })))).length;
+    return { clock, over, asked, ask, offers };
+  }
+
+  it("is used by the others meanwhile where it is told who asks, and by that one when its pause is over", async () => {
+    const { clock, over, asked, ask, offers } = scene(true);
+    expect(await ask("flood")).toMatch(/^queue-full/);
+    expect(await ask("flood")).toMatch(/^no-place.*it refused for load \(queue-full\)/);
+    expect(await ask("other")).toBe("answered");
+    expect([await offers("flood"), await offers("other")]).toEqual([0, 1]);
+    // An answer for another one says nothing of its room for that one.
+    expect(await ask("flood")).toMatch(/^no-place/);
+    expect(asked).toEqual(["flood", "other"]);
+    over.refuses = false;
+    await clock.runUntil(sleep(clock, 1000, neverAborted));
+    expect(await ask("flood")).toBe("answered");
+  });
+
+  it.each([
+    [false, "queue-full"],
+    [true, "memory-limit"],
+  ] as const)("is used by nobody meanwhile (told who asks: %s) for %s", async (told, reason) => {
+    const { asked, ask } = scene(told, reason);
+    await ask("flood");
+    expect(await ask("other")).toContain(`it refused for load (${reason})`);
+    expect(asked).toEqual(["flood"]);
   });
 });
 

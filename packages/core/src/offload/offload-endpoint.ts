@@ -16,13 +16,13 @@ import { meanOf } from "../estimate/index.ts";
 import { aimFrom, travellingAim } from "../goal/index.ts";
 import { checkSingle, type Segment, segmentKey, startCut } from "../model/index.ts";
 import { isInfeasible, noPlace } from "../plan/index.ts";
-import { listModels } from "../probe/index.ts";
+import { listModels, prepareAll } from "../probe/index.ts";
 import { type HeldSequences, heldSequences, stepFrom, unknownSequence } from "../sequence/index.ts";
 import { copied, type Tensor, type Tensors } from "../tensor/index.ts";
 import { confirming } from "./call-for.ts";
 import { admitAtDoor, outlook } from "./door.ts";
 import type { Job } from "./job.ts";
-import { forwardedOffers, type KnownModel, prepareAll, splitOffers, undominated } from "../places/index.ts";
+import { forwardedOffers, type KnownModel, splitOffers, undominated } from "../places/index.ts";
 import { aroundOffers, arrived, type Held } from "../parts/index.ts";
 import type { Knowledge } from "./knowledge.ts";
 import { createLoop, type Loop } from "./loop.ts";
@@ -130,7 +130,7 @@ class LoopEndpoint implements OffloadEndpoint {
         });
       }
     }
-    const failingMs = places.failingMs(known, nowMs);
+    const failingMs = places.failingMs(known, call.tenant, nowMs);
     const forwarded = [...places.all].flatMap(([id, place]) =>
       forwardedOffers(this.info, place, known.offersBy.get(id) ?? [], known, call.path, nowMs, failingMs(id)),
     );

@@ -296,7 +296,7 @@ class Race {
       this.#stop(call.abort.aborted ? abortError(call.abort, "execute") : deadlinePassed(error));
       return;
     }
-    const outrun = bookBroken(this.#loop, running, error, nowMs);
+    const outrun = bookBroken(this.#loop, running, call.tenant, error, nowMs);
     if (hadTooMuch(error)) this.#job.beside?.refused(leg.endpoint);
     const { stage, reason, message } = error;
     this.#tally.lostLegs.push({ leg: leg.id, endpoint: leg.endpoint, why: `${reason}: ${message}` });

@@ -234,11 +234,17 @@ function heldAgainst(error: LongshoreError): LongshoreError {
 }
 
 /** Books a leg that broke; whether others were only quicker to its place, so that the plan is to be made anew. */
-export function bookBroken(loop: Loop, running: Running, error: LongshoreError, nowMs: number): boolean {
+export function bookBroken(
+  loop: Loop,
+  running: Running,
+  tenant: string,
+  error: LongshoreError,
+  nowMs: number,
+): boolean {
   const { place, leg, startedMs } = running;
   const load = outrunBy(running, error);
   if (load) place?.turnedAway(load, nowMs);
-  else if (place) loop.places.failed(place, leg.segment, heldAgainst(error), nowMs, startedMs);
+  else if (place) loop.places.failed(place, leg.segment, heldAgainst(error), nowMs, startedMs, tenant);
   loop.places.touched();
   return load !== undefined;
 }

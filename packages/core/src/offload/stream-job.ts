@@ -96,7 +96,7 @@ async function* answersAt(loop: Loop, job: Job, leg: Leg): AsyncIterable<Inferen
     const error = LongshoreError.from(thrown, "execute", `running ${leg.id} at ${leg.endpoint}`);
     outcome = error.reason;
     if (place && !call.abort.aborted)
-      places.failed(place, leg.segment, error, clock.nowMs(), running.startedMs);
+      places.failed(place, leg.segment, error, clock.nowMs(), running.startedMs, call.tenant);
     throw error;
   } finally {
     // A reader that left early holds nothing up any more.

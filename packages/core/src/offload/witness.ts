@@ -129,7 +129,7 @@ async function opinion(loop: Loop, job: Job, leg: Leg): Promise<Opinion | undefi
   } catch (thrown) {
     const error = LongshoreError.from(thrown, "execute", "running a check");
     // What is left alone is not left alone for longer because it was asked all the same.
-    if (place && !alone) places.failed(place, leg.segment, error, clock.nowMs(), nowMs);
+    if (place && !alone) places.failed(place, leg.segment, error, clock.nowMs(), nowMs, job.call.tenant);
     throw thrown;
   } finally {
     run?.ended();

@@ -21,5 +21,4 @@ export * from "./compose-offers.ts";
 export * from "./device.ts";
 export * from "./known-model.ts";
 export { nothingKnown, orNoVersion, tooSlow } from "./nothing-known.ts";
-export { prepareAll } from "./prepare-all.ts";
 export { type PartFilter, type Warmth, warmth } from "./warmth.ts";

@@ -33,7 +33,7 @@ it.each(["queue-full", "runtime-crashed", "internal"] as const)(
         "made up",
         endpoint === undefined ? {} : { endpoint },
       );
-      places.failed(place, ran, error, 0, 0);
+      places.failed(place, ran, error, 0, 0, "acme");
     };
     failed("device");
     expect([place.health.unavailable(1), places.pausedUntilMs(place, ran)]).toEqual([undefined, -Infinity]);
@@ -56,9 +56,9 @@ it("leaves a gateway that knows who asks alone no more than before when it is le
   const questioned = { model: "find", version: undefined, heard: new Map(), unsaid };
   const told = nothingKnown(questioned, { all: new Map([["behind", {}]]) }, ["device"], true);
   expect(told.reason).toBe("unauthenticated");
-  places.failed(place, undefined, told, 0, 0, true);
+  places.failed(place, undefined, told, 0, 0);
   expect(place.health.unavailable(1)).toBeUndefined();
-  places.failed(place, undefined, refused, 0, 0, true);
+  places.failed(place, undefined, refused, 0, 0);
   expect(place.health.unavailable(1)).toContain("unauthenticated");
 });
 
@@ -68,9 +68,9 @@ it("has decisions read what is believed of the way to a place that has said some
   const { places, place } = placesWith("there", link);
   const description = { name: ran.model, version: ran.version, digest: ran.digest };
   const known = { description, offersBy: new Map() } as unknown as KnownModel;
-  expect(places.table(known, 0).up[0]).toBe(60);
+  expect(places.table(known, "local", 0).up[0]).toBe(60);
   tookMs = 1;
   place.promised([], 5, true);
   places.touched();
-  expect(places.table(known, 5).up[0]).toBe(1);
+  expect(places.table(known, "local", 5).up[0]).toBe(1);
 });

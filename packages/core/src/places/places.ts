@@ -32,15 +32,15 @@ export interface Places extends Disposable {
   readonly all: ReadonlyMap<EndpointId, Place>;
   /** Counts changes of the set of places. */
   readonly changes: number;
-  /** What is charged for runs of the model that failed at a place, in milliseconds; Infinity where it is left alone for them. */
-  failingMs(known: KnownModel, nowMs: number): (id: EndpointId) => number;
+  /** Charged for runs of the model that failed at a place, in milliseconds; Infinity where it gets none of that tenant now. */
+  failingMs(known: KnownModel, tenant: string, nowMs: number): (id: EndpointId) => number;
   /** When a place may be asked about that version again: it has failed, or its runs there have. */
   pausedUntilMs(place: Place, of: Ran | undefined): number;
   /** When a place last failed, or runs of that version there; -Infinity for never. */
   downAtMs(place: Place, of: Ran): number;
   /**
-   * A run that began then failed there, or a question about itself (`asked`), on behalf of that version where one is known. Nothing is
-   * held against it where the error names another one.
+   * A run for that tenant that began then failed there, or a question about itself where none is said, on behalf of that version where one
+   * is known. Nothing is held against it where the error names another one.
    */
   failed(
     place: Place,
@@ -48,14 +48,14 @@ export interface Places extends Disposable {
     error: LongshoreError,
     nowMs: number,
     beganMs: number,
-    asked?: boolean,
+    tenant?: string,
   ): void;
   /** A run was answered there. */
   answered(place: Place, of: Ran, nowMs: number): void;
-  /** All places as a decision about the model reads them. Loads are as of now, links as they were last written down. */
-  table(known: KnownModel, nowMs: number): EndpointTable;
+  /** All places as a decision about the model for that tenant reads them. Loads are as of now, links as they were last written down. */
+  table(known: KnownModel, tenant: string, nowMs: number): EndpointTable;
   /** The places that a decision about the model looks at: all, or a few where they are very many. */
-  tableFor(known: KnownModel, sought: Sought, nowMs: number): EndpointTable;
+  tableFor(known: KnownModel, tenant: string, sought: Sought, nowMs: number): EndpointTable;
   /** Places that decisions look at these days: all, or those of the last shortlist. */
   readonly looked: Iterable<Place>;
   /** Who wants to know of places that come later. */
@@ -185,9 +185,9 @@ export function followPlaces(parts: PlacesParts, self: EndpointId): Places {
   }
   const places: Omit<Places, typeof Symbol.dispose> = {
     all,
-    failingMs(known, nowMs) {
+    failingMs(known, tenant, nowMs) {
       const of = ranOf(known.description);
-      const out = runs.out(of, known.offersBy, nowMs);
+      const out = runs.out(of, tenant, known.offersBy, nowMs);
       return (id) => (out.has(id) ? Infinity : (runs.at(of, id)?.penaltyMs(nowMs) ?? 0));
     },
     pausedUntilMs: ({ endpoint, health }, of) =>
@@ -198,29 +198,29 @@ export function followPlaces(parts: PlacesParts, self: EndpointId): Places {
     get changes() {
       return changes;
     },
-    failed(place, of, error, nowMs, beganMs, asked) {
+    failed(place, of, error, nowMs, beganMs, tenant) {
       if ((error.endpoint ?? place.endpoint.info.id) !== place.endpoint.info.id) return;
       // It was not let in itself where it asked, as `nothingKnown` says, and knows who asked it.
       if (error.reason === "unauthenticated" && error.stage === "resolve") return;
-      if (of && runs.failed(of, place, error, nowMs)) return;
-      place.failed(error, nowMs, asked, beganMs);
+      if (runs.failed(place, error, nowMs, of, tenant)) return;
+      place.failed(error, nowMs, tenant === undefined, beganMs);
     },
     answered(place, of, nowMs) {
       place.answered(nowMs);
       runs.answered(of, place.endpoint.info.id, nowMs);
     },
-    table(known, nowMs) {
+    table(known, tenant, nowMs) {
       const of = ranOf(known.description);
-      return runs.charged(laidOut(nowMs), of, runs.out(of, known.offersBy, nowMs), nowMs);
+      return runs.charged(laidOut(nowMs), of, runs.out(of, tenant, known.offersBy, nowMs), nowMs);
     },
-    tableFor(known, sought, nowMs) {
-      if (all.size <= manyPlaces) return places.table(known, nowMs);
+    tableFor(known, tenant, sought, nowMs) {
+      if (all.size <= manyPlaces) return places.table(known, tenant, nowMs);
       const kept = lists.get(known);
       // Who has come since is on the next, which is made when it is known what it offers.
       list = kept?.reuses === board.reuses ? kept.list : shortlist(known, board, random);
       if (list !== kept?.list) lists.set(known, { reuses: board.reuses, list });
       const of = ranOf(known.description);
-      const out = runs.out(of, known.offersBy, nowMs);
+      const out = runs.out(of, tenant, known.offersBy, nowMs);
       return runs.charged(list.table(sought, nowMs, out), of, out, nowMs);
     },
     get looked() {

@@ -10,22 +10,23 @@ const bad = { model: "table", version: "2", digest: "sha256:2" };
 const good = { model: "table", version: "1", digest: "sha256:1" };
 const error = (reason: Reason): LongshoreError => new LongshoreError(reason, "execute", "made up");
 
-function fleet(count: number) {
+function fleet(count: number, forwardsTenants?: true) {
   const all = new Map<string, Place>();
   for (let index = 0; index < count; index++) {
     const id = `place-${index}`;
     // As much of an endpoint as is looked at.
     const endpoint = {
       info: { id, tier: "edge", rates: { microsPerMegabyte: 0 } },
+      forwardsTenants,
     } as unknown as Endpoint;
     all.set(id, followPlace(endpoint, undefined, manualClock(), seededRandom(index), undefined));
   }
   const runs = runFailures(all, seededRandom(1));
   const fail = (id: string, reason: Reason, nowMs: number): boolean => {
     const place = all.get(id);
-    return place !== undefined && runs.failed(bad, place, error(reason), nowMs);
+    return place !== undefined && runs.failed(place, error(reason), nowMs, bad, "acme");
   };
-  const out = (nowMs: number): readonly string[] => [...runs.out(bad, all, nowMs).keys()];
+  const out = (nowMs: number): readonly string[] => [...runs.out(bad, "acme", all, nowMs).keys()];
   return { all, runs, fail, out };
 }
 
@@ -33,9 +34,9 @@ it("holds what a place tells of a run against that version there, and nothing ag
   const { all, runs, fail, out } = fleet(4);
   expect(fail("place-1", "run-failed", 0)).toBe(true);
   expect(out(1)).toEqual(["place-1"]);
-  expect(runs.out(good, all, 1).size).toBe(0);
+  expect(runs.out(good, "acme", all, 1).size).toBe(0);
   const table = endpointTable(Array.from(all.values(), (place) => place.view(1)));
-  const charged = runs.charged(table, bad, runs.out(bad, all, 1), 1);
+  const charged = runs.charged(table, bad, runs.out(bad, "acme", all, 1), 1);
   expect(charged.unavailable[1]).toContain("version 2 of table: it failed just now (run-failed)");
   expect(waitMsAt(charged, 1)).toBeGreaterThan(100);
   expect(charged.unavailable.filter(Boolean)).toHaveLength(1);
@@ -67,7 +68,7 @@ it("leaves at most half of the places alone that would answer, those that failed
   other.fail("place-0", "run-failed", 0);
   other.fail("place-1", "run-failed", 100);
   const among = new Map([...other.all].filter(([id]) => id !== "place-1"));
-  expect([...other.runs.out(bad, among, 101).keys()]).toEqual(["place-0"]);
+  expect([...other.runs.out(bad, "acme", among, 101).keys()]).toEqual(["place-0"]);
 });
 
 it("pauses for longer with each failure, tries again, and forgets what ran well since", () => {
@@ -91,4 +92,44 @@ it("forgets a place that is gone", () => {
   fail("place-1", "run-failed", 0);
   runs.forget("place-1");
   expect([out(1), runs.at(bad, "place-1")]).toEqual([[], undefined]);
+});
+
+it("holds a refusal for load against a place for who was refused only, where that is told who asks", () => {
+  const { all, runs } = fleet(3, true);
+  const refuse = (id: string, reason: Reason, tenant?: string, retryAfterMs = 70): boolean => {
+    const busy = new LongshoreError(reason, "admission", "made up", { retryAfterMs });
+    const place = all.get(id);
+    return place !== undefined && runs.failed(place, busy, 0, bad, tenant);
+  };
+  const out = (tenant: string, nowMs: number) => runs.out(bad, tenant, all, nowMs);
+  for (const reason of ["queue-full", "evicted", "rejected"] as const)
+    expect(refuse("place-1", reason, "flood")).toBe(true);
+  expect([...out("flood", 69)]).toEqual([["place-1", "it refused for load (rejected)"]]);
+  expect(out("acme", 69).size).toBe(0);
+  const table = endpointTable(Array.from(all.values(), (place) => place.view(1)));
+  expect(runs.charged(table, bad, out("acme", 1), 1)).toBe(table);
+  const charged = runs.charged(table, bad, out("flood", 1), 1);
+  expect(charged.unavailable).toEqual([undefined, "it refused for load (rejected)", undefined]);
+  expect(waitMsAt(charged, 1)).toBe(waitMsAt(table, 1));
+  expect(out("flood", 70).size).toBe(0);
+  // Nobody's, or everybody's.
+  expect([refuse("place-1", "queue-full"), refuse("place-1", "memory-limit", "flood")]).toEqual([
+    false,
+    false,
+  ]);
+  refuse("place-2", "queue-full", "flood");
+  runs.forget("place-2");
+  expect(out("flood", 1).size).toBe(0);
+  for (let other = 0; other <= 256; other++) refuse("place-0", "queue-full", `tenant-${other}`);
+  expect([out("tenant-0", 1).size, out("tenant-1", 1).size]).toEqual([0, 1]);
+});
+
+it("does not count a place that refuses a tenant among those that would answer it", () => {
+  const { all, runs, fail } = fleet(2, true);
+  fail("place-0", "run-failed", 0);
+  expect([...runs.out(bad, "flood", all, 1).keys()]).toEqual(["place-0"]);
+  const busy = new LongshoreError("queue-full", "admission", "made up", { retryAfterMs: 70 });
+  runs.failed(all.get("place-1")!, busy, 0, bad, "flood");
+  expect([...runs.out(bad, "flood", all, 1).keys()]).toEqual(["place-1"]);
+  expect([...runs.out(bad, "acme", all, 1).keys()]).toEqual(["place-0"]);
 });

@@ -7,6 +7,9 @@
  * charge fades as those of a place do. What a place does not say (it is unreachable, silent, or answers nonsense) is held
  * against all of it, at once.
  *
+ * A place that is told for which tenant a run is (`Endpoint.forwardsTenants`) keeps room for each: who floods it is refused while
+ * others are served. What it refuses for load pauses it for that tenant only.
+ *
  * Invariant: of the places that would answer, at most half are left alone for the runs of one version. Where more of them
  * fail, the requests or the model are more likely at fault, and leaving all alone would turn some failures into nothing but failures.
  */
@@ -24,54 +27,72 @@ export function ranOf({ name, version, digest }: ModelDescription): Ran {
   return { model: name, version, digest };
 }
 
-/** What is held against versions at places. */
+/** Places that are left alone, and why. */
+type Out = ReadonlyMap<EndpointId, string>;
+
+/** What is held at places against versions, and tenants. */
 export interface RunFailures {
-  /** Tells whether a failure is the version's own; then it is noted here, and nothing is to be held against the place. */
-  failed(of: Ran, place: Place, error: LongshoreError, nowMs: number): boolean;
+  /** Tells whether a failure is the version's own, or the tenant's; then it is noted here, and nothing is to be held against the place. */
+  failed(place: Place, error: LongshoreError, nowMs: number, of?: Ran, tenant?: string): boolean;
   /** It ran there. */
   answered(of: Ran, place: EndpointId, nowMs: number): void;
   /** How its runs fare there; undefined where none failed lately. */
   at(of: Ran, place: EndpointId): PlaceHealth | undefined;
-  /** Places where it is left alone now, and why, of those that may run it. Empty almost always. */
-  out(of: Ran, among: ReadonlyMap<EndpointId, unknown>, nowMs: number): ReadonlyMap<EndpointId, string>;
+  /** Places to which the tenant's requests for it are not sent now, of those that may run it. Empty almost always. */
+  out(of: Ran, tenant: string, among: ReadonlyMap<EndpointId, unknown>, nowMs: number): Out;
   /** The table as a decision about that version reads it. */
-  charged(table: EndpointTable, of: Ran, out: ReadonlyMap<EndpointId, string>, nowMs: number): EndpointTable;
+  charged(table: EndpointTable, of: Ran, out: Out, nowMs: number): EndpointTable;
   /** A place is gone. */
   forget(place: EndpointId): void;
 }
 
 /** Failures that a place tells of a run: whoever says so is there. */
 const ofRuns: ReadonlySet<Reason> = new Set<Reason>(["run-failed", "run-deadline", "runtime-crashed"]);
-/** Versions that fail somewhere at the same time; the oldest is forgotten first. */
-const maxVersions = 256;
+/** What a place that knows tenants refuses to one of them. It has memory for all, or for nobody. */
+const ofTenants: ReadonlySet<Reason> = new Set<Reason>(["queue-full", "evicted", "rejected"]);
+/** Versions that fail somewhere at the same time, or tenants that are refused; the oldest is forgotten first. */
+const maxKept = 256;
 
-const none: ReadonlyMap<EndpointId, string> = new Map();
+const none: Out = new Map();
+
+type Kept = Map<string, Map<EndpointId, PlaceHealth>>;
 
 /** Starts with nothing that failed. */
 export function runFailures(places: ReadonlyMap<EndpointId, Place>, random: Random): RunFailures {
-  const byVersion = new Map<string, Map<EndpointId, PlaceHealth>>();
+  const byVersion: Kept = new Map();
+  const byTenant: Kept = new Map();
   const keyOf = ({ model, version, digest }: Ran): string => JSON.stringify([model, version, digest]);
   const found = (of: Ran): Map<EndpointId, PlaceHealth> | undefined =>
     byVersion.size === 0 ? undefined : byVersion.get(keyOf(of));
 
-  function made(of: Ran): Map<EndpointId, PlaceHealth> {
-    const known = found(of);
-    if (known) return known;
-    const fresh = new Map<EndpointId, PlaceHealth>();
-    byVersion.set(keyOf(of), fresh);
-    dropOldest(byVersion, maxVersions);
-    return fresh;
+  function note(kept: Kept, key: string, id: EndpointId, error: LongshoreError, nowMs: number): true {
+    const byPlace = kept.get(key) ?? new Map<EndpointId, PlaceHealth>();
+    kept.set(key, byPlace);
+    dropOldest(kept, maxKept);
+    const health = byPlace.get(id) ?? placeHealth(random);
+    byPlace.set(id, health);
+    health.failed(error, nowMs);
+    return true;
+  }
+
+  function refusedTo(tenant: string, nowMs: number): Out {
+    const byPlace = byTenant.size === 0 ? undefined : byTenant.get(tenant);
+    if (!byPlace) return none;
+    const refused = new Map<EndpointId, string>();
+    for (const [id, health] of byPlace) {
+      const why = health.unavailable(nowMs);
+      if (why === undefined) byPlace.delete(id);
+      else refused.set(id, why);
+    }
+    if (byPlace.size === 0) byTenant.delete(tenant);
+    return refused;
   }
 
   return {
-    failed(of, place, error, nowMs) {
-      if (!ofRuns.has(error.reason)) return false;
-      const { id } = place.endpoint.info;
-      const byPlace = made(of);
-      const health = byPlace.get(id) ?? placeHealth(random);
-      byPlace.set(id, health);
-      health.failed(error, nowMs);
-      return true;
+    failed({ endpoint: { info, forwardsTenants } }, error, nowMs, of, tenant) {
+      if (of && ofRuns.has(error.reason)) return note(byVersion, keyOf(of), info.id, error, nowMs);
+      if (tenant === undefined || !forwardsTenants || !ofTenants.has(error.reason)) return false;
+      return note(byTenant, tenant, info.id, error, nowMs);
     },
     answered(of, place, nowMs) {
       const byPlace = found(of);
@@ -83,45 +104,46 @@ export function runFailures(places: ReadonlyMap<EndpointId, Place>, random: Rand
       if (byPlace.size === 0) byVersion.delete(keyOf(of));
     },
     at: (of, place) => found(of)?.get(place),
-    out(of, among, nowMs) {
+    out(of, tenant, among, nowMs) {
+      const refused = refusedTo(tenant, nowMs);
       const byPlace = found(of);
-      if (!byPlace) return none;
-      const paused = [...byPlace].filter(
-        ([id, health]) => among.has(id) && nowMs < health.pausedUntilMs && answers(places.get(id), nowMs),
-      );
-      if (paused.length === 0) return none;
+      if (!byPlace) return refused;
+      const answers = (id: EndpointId): boolean => {
+        const place = among.has(id) && !refused.has(id) ? places.get(id) : undefined;
+        return place !== undefined && place.health.unavailable(nowMs) === undefined;
+      };
+      const paused = [...byPlace].filter(([id, health]) => nowMs < health.pausedUntilMs && answers(id));
+      if (paused.length === 0) return refused;
       let answering = 0;
       for (const id of among.keys()) {
         // Half of them are as many as are left alone: the others need not be counted.
         if (answering >= 2 * paused.length) break;
-        if (answers(places.get(id), nowMs)) answering++;
+        if (answers(id)) answering++;
       }
       paused.sort(([, one], [, other]) => other.pausedUntilMs - one.pausedUntilMs);
       const most = Math.floor(answering / 2);
-      return new Map(paused.slice(0, most).map(([id, health]) => [id, whyOf(of, health, nowMs)]));
+      const out = new Map(refused);
+      for (const [id, health] of paused.slice(0, most)) out.set(id, whyOf(of, health, nowMs));
+      return out;
     },
     charged(table, of, out, nowMs) {
       const byPlace = found(of);
-      if (!byPlace) return table;
+      if (!byPlace && out.size === 0) return table;
       return withFailing(
         table,
-        [...byPlace].map(([id, health]) => ({
+        Array.from(new Set([...out.keys(), ...(byPlace?.keys() ?? [])]), (id) => ({
           id,
-          penaltyMs: health.penaltyMs(nowMs),
+          penaltyMs: byPlace?.get(id)?.penaltyMs(nowMs) ?? 0,
           unavailable: out.get(id),
         })),
       );
     },
     forget(place) {
-      for (const [key, byPlace] of byVersion) {
-        if (byPlace.delete(place) && byPlace.size === 0) byVersion.delete(key);
+      for (const kept of [byVersion, byTenant]) {
+        for (const [key, byPlace] of kept) if (byPlace.delete(place) && byPlace.size === 0) kept.delete(key);
       }
     },
   };
-}
-
-function answers(place: Place | undefined, nowMs: number): boolean {
-  return place !== undefined && place.health.unavailable(nowMs) === undefined;
 }
 
 function whyOf({ model, version }: Ran, health: PlaceHealth, nowMs: number): string {

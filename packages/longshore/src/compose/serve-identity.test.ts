@@ -41,6 +41,18 @@ function counting(): Uint8Array {
   return writeModel(build.model({ name: "counting" }));
 }
 
+/** Takes some tens of milliseconds: the largest number of a product of large matrices. */
+function long(): Uint8Array {
+  const build = graphBuilder();
+  const x = build.input("x", "FP32", [1, 4]);
+  const times = build.weights("times", "INT64", [2], BigInt64Array.of(512n, 128n));
+  const large = build.node("Tile", [x, times]);
+  let product = large;
+  for (let count = 0; count < 8; count++) product = build.node("MatMul", [product, large]);
+  build.output(build.node("ReduceMax", [product], { outputs: ["y"] }), "FP32", [1, 1]);
+  return writeModel(build.model({ name: "long" }));
+}
+
 const countingYaml = `
 sequence:
   maxIdleMs: 60000
@@ -390,6 +402,55 @@ describe("a server with identity", () => {
       await front.close(0);
     }
   });
+});
+
+it("a gateway that tells whose each request is serves one tenant while another has taken all that it gets there", async () => {
+  await mkdir(file("busy/long/1"), { recursive: true });
+  await writeFile(file("busy/long/1/model.onnx"), long());
+  await writeFile(file("busy/long/model.yaml"), "dataClass: public\n");
+  await writeFile(
+    file("two.yaml"),
+    `
+certificates:
+  - { uri: "spiffe://store.example/gateway", tenant: gateway, rights: [infer], speaksFor: [acme, flood] }
+keys: { file: keys.json }
+tenants: { acme: {}, flood: {}, gateway: {} }
+`,
+  );
+  const store = keyStore(file("keys.json"), () => Date.now());
+  const flood = await store.add({ tenant: "flood", rights: ["infer"] });
+  const identity = file("two.yaml");
+  const behind = await secured({
+    identity,
+    store: (await openModel(file("busy"))).store,
+    workers: 1,
+    maxQueued: 3,
+  });
+  const tls = {
+    authorities: authority.certificatePem,
+    certificate: gateway.certificatePem,
+    key: gateway.keyPem,
+  };
+  const front = await secured({
+    identity,
+    store: { list: async () => [], read: async () => undefined },
+    wrap: forwardingTo({ servers: [{ address: behind.address, forwardsTenants: true, tls }] }),
+  });
+  const infer = (key: string): Promise<Answer> => {
+    const shown = { key, headers: { "longshore-rules": "class=public;trust=none" } };
+    return ask(front.address, "POST", "/v2/models/long/infer", shown, inputs);
+  };
+  try {
+    expect(await infer(keyOf.acme)).toMatchObject({ status: 200 });
+    const crowd = Array.from({ length: 8 }, () => infer(flood.text));
+    const refused = crowd.map(async (one) => expect((await one).text).toContain("queue-full"));
+    await Promise.any(refused);
+    expect(await infer(keyOf.acme)).toMatchObject({ status: 200 });
+    await Promise.allSettled(refused);
+  } finally {
+    await front.close(0);
+    await behind.close(0);
+  }
 });
 
 describe("a server that others can reach", () => {

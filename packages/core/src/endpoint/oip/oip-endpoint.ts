@@ -56,6 +56,7 @@ const seenForMs = 1000;
 class OipEndpoint implements Endpoint {
   readonly info: EndpointInfo;
   readonly inferStream?: NonNullable<Endpoint["inferStream"]>;
+  readonly forwardsTenants?: true;
   readonly #parts: OipEndpointParts;
   readonly #known = new Map<string, ModelKnowledge>();
   readonly #heads = knownReplyHeads();
@@ -70,6 +71,7 @@ class OipEndpoint implements Endpoint {
   constructor(parts: OipEndpointParts) {
     this.info = parts.info;
     this.#parts = parts;
+    if (parts.info.offers && parts.forwardsTenants === true) this.forwardsTenants = true;
     // Over HTTP the plain protocol has no way to say that a request was answered several times.
     if (parts.info.offers || parts.streams)
       this.inferStream = (request, call) => this.#inferStream(request, call);
@@ -306,7 +308,7 @@ class OipEndpoint implements Endpoint {
     if (!this.info.offers) return traceHeaders(call);
     const { digest } = request.segment;
     const headers = callHeaders(call, this.#parts.clock.nowMs());
-    if (this.#parts.forwardsTenants === true) headers[tenantHeader] = call.tenant;
+    if (this.forwardsTenants) headers[tenantHeader] = call.tenant;
     if (digest !== "") headers[digestHeader] = digest;
     if (this.#parts.account !== false) headers[accountHeader] = asItCame ? "timing" : "1";
     return headers;

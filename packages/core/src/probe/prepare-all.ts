@@ -2,9 +2,7 @@ import { type Call, type Clock, type EndpointId, fanOut, LongshoreError, ownCall
 import type { Endpoint, EndpointInfo } from "../endpoint/index.ts";
 import type { Segment } from "../model/index.ts";
 import { brokenRule } from "../plan/index.ts";
-import { type KnownModel, placeFor } from "./known-model.ts";
-import type { Place } from "./place.ts";
-import type { Places } from "./places.ts";
+import { type KnownModel, type Place, placeFor, type Places } from "../places/index.ts";
 
 /** Places that are asked at a time. */
 const mostAtOnce = 16;
