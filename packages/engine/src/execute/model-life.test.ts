@@ -398,6 +398,27 @@ describe("of what is asked for one model at a time, what was asked last comes", 
     await clock.finish(early);
     expect(other.known?.("m", undefined, call)?.description.responseCache).toBe(true);
   });
+
+  it("of a request that has the model read, and what is asked in whatever instant it is through", async () => {
+    const [unloaded, stale]: number[][] = [[], []];
+    for (let turns = 0; turns < 80; turns++) {
+      const pass = async (): Promise<void> => {
+        for (let turn = 0; turn < turns; turn++) await Promise.resolve();
+      };
+      const engine = engineWith();
+      const early = engine.describe("m", undefined, call).catch(() => undefined);
+      await pass();
+      await clock.finish(Promise.all([early, engine.unload("m", call)]));
+      if ((await states(engine))["m/2"] !== "unloaded") unloaded?.push(turns);
+      const other = engineWith();
+      const config = '{"backend":"onnxruntime","response_cache":{"enable":true}}';
+      const loading = other.load("m", undefined, call, { config });
+      await pass();
+      await clock.finish(Promise.all([loading, other.describe("m", undefined, call)]));
+      if (!other.known?.("m", undefined, call)?.description.responseCache) stale?.push(turns);
+    }
+    expect([unloaded, stale]).toEqual([[], []]);
+  });
 });
 
 describe("a pipeline under explicit control", () => {

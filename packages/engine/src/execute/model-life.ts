@@ -81,9 +81,10 @@ export function modelLife(parts: ModelLifeParts): ModelLife {
   const asked = new Set<string>();
   /** What each loaded model is made of, also while it waits to be read anew because one of those has been. */
   const usedBy = new Map<string, Set<string>>();
-
   /** Loads and unloads of each model, so that the last one that was asked for is what comes of them. */
   const changes = lines();
+  /** How often any model was switched to, or turned off. */
+  let switches = 0;
 
   async function inTurn<T>(model: string, call: Call, work: () => Promise<T>): Promise<T> {
     using place = changes.join(model);
@@ -93,7 +94,7 @@ export function modelLife(parts: ModelLifeParts): ModelLife {
 
   const isOn = (model: string): boolean => named.has(model) === explicit;
   const turn = (model: string, on: boolean): void =>
-    void (on === explicit ? named.add(model) : named.delete(model));
+    void (switches++, on === explicit ? named.add(model) : named.delete(model));
   const note = (model: string, version: string, state: ModelState, cached = false): void =>
     observer.record({
       kind: "model-state",
@@ -124,9 +125,7 @@ export function modelLife(parts: ModelLifeParts): ModelLife {
     const before = ready.get(`${name}/${version}`);
     if (before) retire(before);
     ready.set(`${name}/${version}`, held);
-    const uses = usedBy.get(name) ?? new Set<string>();
-    for (const used of held.loaded.uses) uses.add(used);
-    usedBy.set(name, uses);
+    usedBy.set(name, new Set([...(usedBy.get(name) ?? []), ...held.loaded.uses]));
     noteUnused(held.loaded, parts);
     return held;
   }
@@ -187,9 +186,10 @@ export function modelLife(parts: ModelLifeParts): ModelLife {
       // Reading serves everyone who asks meanwhile, so it does not end with the request that happened to be first.
       const loaded = await repository.load(model, version, housekeepingCall("load"));
       if (!isOn(model)) throw notLoaded(model);
-      // It was loaded anew meanwhile, and what was read is served no more.
-      if ((await repository.load(model, version, housekeepingCall("load"))) !== loaded)
-        return await read(model, version);
+      const before = switches;
+      const still = (await repository.load(model, version, housekeepingCall("load"))) === loaded;
+      // It was loaded anew or unloaded meanwhile, and what was read is served no more.
+      if (!still || switches !== before) return await read(model, version);
       problems.delete(`${model}/${version}`);
       const known = ready.get(`${model}/${version}`);
       return known?.loaded === loaded ? known : serve(make(loaded));
