@@ -23,14 +23,15 @@ export interface WireErrorReply {
 
 const encoder = new TextEncoder();
 
-/**
- * The reply for an error. The message of an internal error stays here, since whatever threw it may have put paths into
- * it; the reader gets `callId` to ask the operator with.
- */
+/** All that is said of an internal error to who is not the operator: whatever threw it may have put paths or tensors into its message. */
+export function whereLogged(callId: string): string {
+  return `the server failed; its log says why under call ${callId}`;
+}
+
+/** The reply for an error. The message of an internal error stays here; the reader gets `callId` to ask the operator with. */
 export function writeWireError(error: LongshoreError, callId: string): WireErrorReply {
   const { reason, stage, retryAfterMs } = error;
-  const message =
-    reason === "internal" ? `the server failed; its log says why under call ${callId}` : error.message;
+  const message = reason === "internal" ? whereLogged(callId) : error.message;
   const wait = retryAfterMs === undefined ? {} : { retryAfterMs };
   return {
     status: reasons[reason].httpStatus,

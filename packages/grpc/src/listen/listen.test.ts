@@ -9,6 +9,7 @@ import {
   type LongshoreEvent,
   seededRandom,
   type Tensors,
+  whereLogged,
   type WireRequest,
 } from "@longshore/core";
 import { systemClock } from "@longshore/nodejs";
@@ -411,12 +412,12 @@ describe.each([
     });
 
     const several =
-      (answers: readonly InferReplyMessage[], fails = false): Handler =>
+      (answers: readonly InferReplyMessage[], fails: false | "run-failed" | "internal" = false): Handler =>
       async ({ message }) => {
         const { id = "" } = (await message?.read()) ?? {};
         async function* messages(): AsyncIterable<InferReplyMessage> {
           for (const answer of answers) yield { ...answer, id };
-          if (fails) throw new LongshoreError("run-failed", "execute", "it broke midway");
+          if (fails) throw new LongshoreError(fails, "execute", "it broke midway");
         }
         return { status: 200, headers: {}, body: emptyBody, messages: messages() };
       };
@@ -448,7 +449,7 @@ describe.each([
     });
 
     it("tell the failure of a decoupled model after its answers, and go on", async () => {
-      const { address } = await listenHere(several([answer], true));
+      const { address } = await listenHere(several([answer], "run-failed"));
       const client = dial(address);
       const open = client.stream();
       const all = gather(open);
@@ -460,6 +461,28 @@ describe.each([
       expect(messages.map(({ errorMessage }) => errorMessage).toSorted((a, b) => a.localeCompare(b))).toEqual(
         ["", "", "it broke midway", "it broke midway"],
       );
+    });
+
+    it("name the call under which the log says why one of their requests failed, whoever told of it", async () => {
+      const events: LongshoreEvent[] = [];
+      const observer = { record: (event: LongshoreEvent) => void events.push(event) };
+      const run = (): never => {
+        throw new TypeError("a path");
+      };
+      const { address } = await listenHere(several([], "internal"), { observer });
+      const { stream } = await connected([{ ...doubleModel, run }], { observer }, { observer });
+      for (const asked of [stream, dial(address).stream]) {
+        for (const headers of [undefined, metadata({ triton_grpc_error: "true" })]) {
+          const open = asked(headers);
+          const all = gather(open);
+          put(open, doubling([1]));
+          open.end();
+          const { messages, details } = await all;
+          const ids = events.splice(0).flatMap((event) => (event.kind === "failure" ? [event.callId] : []));
+          expect(ids).toHaveLength(1);
+          expect(headers ? details : messages[0]?.errorMessage).toBe(whereLogged(ids[0] ?? ""));
+        }
+      }
     });
 
     it("are needed for decoupled models: ModelInfer refuses them", async () => {

@@ -8,6 +8,7 @@ import {
   type Peer,
   type Random,
   type Surface,
+  whereLogged,
   type WireLimits,
   type WireRequest,
   type WireResponse,
@@ -105,7 +106,7 @@ export function ask(
 
 /**
  * What a call that threw is told. What no rule of ours threw may hold paths or tensors: it is for the log, to which the call's id
- * leads the operator. The handler has told of its own failures.
+ * leads the operator. The handler has told of its own failures, under the id that it was asked with.
  */
 export function failureOf(
   { observer, clock }: ServiceParts,
@@ -115,10 +116,10 @@ export function failureOf(
 ): LongshoreError {
   const error = LongshoreError.from(thrown, "execute", attempted);
   const { stage, reason, message } = error;
-  if (reason !== "internal") return error;
-  if (error !== thrown)
-    observer.record({ kind: "failure", atMs: clock.nowMs(), callId: id, stage, reason, message });
-  return new LongshoreError(reason, stage, `the server failed; its log says why under call ${id}`);
+  const logged = whereLogged(id);
+  if (reason !== "internal" || message === logged) return error;
+  observer.record({ kind: "failure", atMs: clock.nowMs(), callId: id, stage, reason, message });
+  return new LongshoreError(reason, stage, logged);
 }
 
 /** Refuses a call, before anything of it is looked at, whose sender may nothing here at all. */

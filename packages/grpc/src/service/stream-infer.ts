@@ -27,6 +27,8 @@ const endOnErrorHeader = "triton_grpc_error";
 
 /** One request of the stream. */
 interface Exchange {
+  /** As the handler knows it. */
+  readonly call: Call;
   /** The reply, or what went wrong. Never rejects. */
   readonly reply: Promise<WireResponse | LongshoreError>;
   /** What the request said, as far as it could be read. */
@@ -85,7 +87,7 @@ function begin(
       return failureOf(parts, thrown, call, "answering a request of the stream");
     })
     .finally(consume);
-  return { reply, said: () => said, consumed, over: () => end() };
+  return { call, reply, said: () => said, consumed, over: () => end() };
 }
 
 /** Writes what answers one request. */
@@ -112,7 +114,7 @@ async function answer(
     if (emptyFinal) await served.send(encodeStreamReply(encodeInferReply(last, final)));
   } catch (thrown) {
     if (served.call.abort.aborted) throw abortError(served.call.abort, "transport");
-    const error = failureOf(parts, thrown, served.call, "answering a request of the stream");
+    const error = failureOf(parts, thrown, exchange.call, "answering a request of the stream");
     if (served.headers[endOnErrorHeader] === "true") throw error;
     await served.send(encodeStreamReply(encodeInferReply(empty, final), error.message));
   }
@@ -151,8 +153,8 @@ export async function modelStreamInfer(parts: ServiceParts, served: ServerCall):
     if (parts.clock.nowMs() - toldAtMs >= newsMs) return status;
     return { ...status, trailers: { ...loadTrailers(told, toldAtMs, 1), ...status.trailers } };
   };
-  const fail = (thrown: unknown): void => {
-    failed ??= failureOf(parts, thrown, served.call, "answering the stream");
+  const fail = (thrown: unknown, call: Call): void => {
+    failed ??= failureOf(parts, thrown, call, "answering the stream");
     whole.cancel(failed);
   };
   const room = async (): Promise<void> => {
@@ -170,7 +172,7 @@ export async function modelStreamInfer(parts: ServiceParts, served: ServerCall):
       }
       if (!failed) await answer(parts, served, exchange, reply);
     } catch (thrown) {
-      fail(thrown);
+      fail(thrown, exchange.call);
     } finally {
       passed();
       exchange.over();
@@ -195,7 +197,7 @@ export async function modelStreamInfer(parts: ServiceParts, served: ServerCall):
       await room();
     }
   } catch (thrown) {
-    fail(thrown);
+    fail(thrown, served.call);
   }
   await Promise.all(open);
   if (failed) return behind(statusOf(failed));
