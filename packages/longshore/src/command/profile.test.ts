@@ -32,6 +32,7 @@ beforeAll(async () => {
     ["plain", pipeline("")],
     ["sequences", pipeline("sequence: { maxIdleMs: 60000 }")],
     ["variants", variants],
+    ["parted", `${pipeline("")}variants: [{ name: plain }, { name: small }, { name: large }]\n`],
   ] as const) {
     await mkdir(join(folder, "models", name, "1"), { recursive: true });
     await writeFile(join(folder, "models", name, "model.yaml"), text);
@@ -75,15 +76,17 @@ it("says what it left out, and what could be done about it", async () => {
 });
 
 it("keeps what is known of other variants when it writes some, and measures the first one where nothing is", async () => {
-  const written = async (variant: string): Promise<Profile> => {
-    await profiled("variants", { variant: [variant], write: true });
-    const path = join(folder, "models", "variants", "1", "profile.json");
+  const written = async (variant: string, model = "variants"): Promise<Profile> => {
+    await profiled(model, { variant: [variant], write: true });
+    const path = join(folder, "models", model, "1", "profile.json");
     return parseProfile(JSON.parse(await readFile(path, "utf8")));
   };
   const names = ({ variants: all }: Profile): readonly string[] => all.map(({ variant }) => variant);
   expect(names(await written("small"))).toEqual(["plain", "small"]);
   expect(names(await written("large"))).toEqual(["plain", "small", "large"]);
   expect(names(await written("small"))).toEqual(["plain", "small", "large"]);
+  // What is only assumed of others, because nobody measured them, is not known.
+  expect(names(await written("small", "parted"))).toEqual(["plain", "small"]);
 });
 
 it("refuses to count processor time where servers are measured", async () => {

@@ -5,7 +5,6 @@ import {
   housekeepingCall,
   LongshoreError,
   type ModelDescription,
-  type ModelKnowledge,
   type Profile,
   silentObserver,
   stepModels,
@@ -68,10 +67,12 @@ export async function profile(
     for (const server of servers) places.push(dial(serverInfo(server), parts, server));
     const knowledge = await engine.describe(opened.model, undefined, call);
     if (!knowledge) throw new LongshoreError("unknown-model", "resolve", `there is no model ${opened.model}`);
-    const { description } = knowledge;
+    const { description, profile: told } = knowledge;
+    // One that was only assumed, because nobody measured it, has no threads.
+    const known = told && told.measuredOn.threads > 0 ? told : undefined;
     const samples = await sampleTensors(engine, description, options.samples, call);
     const variants = options.variant && [
-      ...new Set([...(options.write ? unknownStandard(knowledge) : []), ...options.variant]),
+      ...new Set([...(options.write ? unknownStandard(description, known) : []), ...options.variant]),
     ];
     const others = measuredHere(description, places) ? stepsOfOthers(description) : [];
     io.note(`measuring ${opened.model} with ${samples.length} inputs on ${options.runtime}, one thread`);
@@ -99,7 +100,7 @@ export async function profile(
       }
       const folder = join(opened.folder, measured.version);
       await mkdir(folder, { recursive: true });
-      const whole = withOthers(knowledge.profile, measured);
+      const whole = withOthers(known, measured);
       await writeFile(join(folder, "profile.json"), `${JSON.stringify(whole, null, 1)}\n`);
       io.note(`wrote ${join(folder, "profile.json")}`);
     }
@@ -120,8 +121,10 @@ export async function profile(
 }
 
 /** The first variant where nothing is known of it: a profile without it would leave requests only what agrees less. */
-function unknownStandard({ description, profile: known }: ModelKnowledge): readonly string[] {
-  const [standard] = description.variants;
+function unknownStandard(
+  { variants: [standard] }: ModelDescription,
+  known: Profile | undefined,
+): readonly string[] {
   if (!standard || known?.variants.some(({ variant }) => variant === standard.name)) return [];
   return [standard.name];
 }
