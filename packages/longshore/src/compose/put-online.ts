@@ -275,7 +275,7 @@ export async function putOnline<T extends Served>(
     const { join } = options;
     const joining = join && { id, tier, zone, served, address: reachable(join, listeners.address) };
     const joinOnce = (): void => {
-      if (!joining || !keeper || membership || closed) return;
+      if (!joining || !keeper || membership || life.state === "draining") return;
       membership = joinAs(join, keeper, joining, { clock, random, observer });
       served.joined?.(membership);
     };
