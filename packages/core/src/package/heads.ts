@@ -33,6 +33,8 @@ export interface PackageGraph {
   readonly variant: string;
   readonly inputs: readonly TensorSpec[];
   readonly outputs: readonly TensorSpec[];
+  /** Names of those whose rank the file leaves open. Default none. */
+  readonly openRanks?: readonly string[];
   readonly weightBytes: number;
   /** In the order of the cuts. */
   readonly heads: readonly PackageHead[];
@@ -66,6 +68,7 @@ const headsFields = exactly({
       variant: name,
       inputs: specs,
       outputs: specs,
+      openRanks: read.optional(read.list(name, 2048)),
       weightBytes: bytes,
       heads: read.list(exactly({ cut: cutFrom, digest: digestFrom, bytes }), 4096),
     }),

@@ -1,10 +1,14 @@
-import { float32Tensor, numericTensor, type Tensor } from "@longshore/core";
-import { graphBuilder, writeModel } from "@longshore/graph";
+import { float32Tensor, housekeepingCall, numericTensor, readHeads, type Tensor } from "@longshore/core";
+import { graphBuilder, onnxSource, writeModel } from "@longshore/graph";
+import { type PackageCache, type PackageStore, sha256 } from "@longshore/nodejs";
 import { memoryStore } from "@longshore/testkit";
 import { afterEach, describe, expect, it } from "vitest";
+import { headsOf } from "../package/heads.ts";
+import { partialSource } from "../package/partial-source.ts";
 import { openLocal } from "./open-offloader.ts";
 import { serve } from "./serve.ts";
 
+const call = housekeepingCall("test");
 const open: { close(graceMs?: number): Promise<void> }[] = [];
 afterEach(async () => {
   for (const one of open.splice(0).reverse()) await one.close(0);
@@ -45,6 +49,23 @@ describe("a model whose file leaves ranks open", () => {
       const limits = { dataClass: "public" } as const;
       const { outputs } = await place.offloader.infer("shaped", { x, shape: shape(...sizes) }, limits);
       expect(outputs.get("y")?.spec.shape).toEqual(sizes);
+    }
+  });
+
+  it("says so in the list of a package, and where its package is fetched as needed", async () => {
+    const files = store(declared);
+    const list = await headsOf(files, "shaped");
+    const { graphs } = readHeads(new TextEncoder().encode(JSON.stringify(list)));
+    const content = shaped();
+    const digest = await sha256(content);
+    expect(graphs).toMatchObject([{ digest, openRanks: ["x", "y"] }]);
+    const file = { digest, byteLength: content.byteLength, bytes: () => Promise.resolve(content) };
+    const whole = onnxSource({ sha256 });
+    const stored = { asNeeded: { graphs }, manifest: { files: [] } };
+    for (const packages of [new Map(), new Map([["shaped", stored]])]) {
+      // Of the store it looks at the packages alone, and of the cache at nothing.
+      const source = partialSource(whole, { packages } as unknown as PackageStore, {} as PackageCache);
+      expect(await source.inspect(file, call)).toEqual(await whole.inspect(file, call));
     }
   });
 });

@@ -33,8 +33,10 @@ export function partialSource(inner: ModelSource, store: PackageStore, cache: Pa
 
   return {
     async inspect(file, call) {
-      const { inputs, outputs, weightBytes } = partOf(file)?.graph ?? (await inner.inspect(file, call));
-      return { inputs, outputs, weightBytes };
+      const part = partOf(file);
+      if (!part) return inner.inspect(file, call);
+      const { inputs, outputs, openRanks, weightBytes } = part.graph;
+      return { inputs, outputs, ...(openRanks ? { openRanks } : {}), weightBytes };
     },
     async cuts(file, call) {
       const part = partOf(file);
