@@ -65,9 +65,9 @@ export interface Engine extends Endpoint {
   load(model: string, version: string | undefined, call: Call, override?: ModelOverride): Promise<void>;
   /**
    * Refuses new requests for a model, waits for those under way, and frees it until the next `load`; with `dependents` also
-   * the models that it is made of.
+   * the models that it is made of, or those of them that may go.
    */
-  unload(model: string, call: Call, dependents?: boolean): Promise<void>;
+  unload(model: string, call: Call, dependents?: boolean | ((model: string) => boolean)): Promise<void>;
   /** What is shown of the configuration that a version is served with, in the JSON of Triton's `ModelConfig`. */
   written(model: string, version: string, call: Call): Promise<LoadedVersion["written"]>;
   /** All legal cuts of a variant in order, `start` and `end` included, with what crosses there. */
@@ -335,7 +335,7 @@ class EngineHere implements Engine {
     return this.#serve.life.load(model, version, call, override);
   }
 
-  unload(model: string, call: Call, dependents?: boolean): Promise<void> {
+  unload(model: string, call: Call, dependents?: boolean | ((model: string) => boolean)): Promise<void> {
     return this.#serve.life.unload(model, call, dependents);
   }
 

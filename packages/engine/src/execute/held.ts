@@ -17,6 +17,9 @@ export interface Held {
   leave(): void;
 }
 
+/** Whether models that another one is made of go with it, or which of them may. */
+export type Dependents = boolean | ((model: string) => boolean);
+
 /** A lease of it, with which the version goes where it is retired and this is the last one. */
 export class LeaseOfHeld extends Once implements VersionLease {
   readonly loaded: LoadedVersion;

@@ -20,7 +20,7 @@ import {
 } from "../repository/index.ts";
 import type { GraphPool } from "../schedule/index.ts";
 import { lines } from "../sequence/index.ts";
-import { hasTransforms, type Held, LeaseOfHeld, type VersionLease } from "./held.ts";
+import { type Dependents, hasTransforms, type Held, LeaseOfHeld, type VersionLease } from "./held.ts";
 import { failedLoad, notLoaded, textOf } from "./load-errors.ts";
 import { type IndexEntry, type IndexFacts, indexOf, isIn, type ModelState } from "./model-index.ts";
 import { noteUnused } from "./note-unused.ts";
@@ -41,7 +41,7 @@ export interface ModelLife {
    * the models that it is made of, but for those that were loaded by name and those that another one is made of. Does nothing for
    * a model that is not there.
    */
-  unload(model: string, call: Call, dependents?: boolean): Promise<void>;
+  unload(model: string, call: Call, dependents?: Dependents): Promise<void>;
   index(model?: string): Promise<readonly IndexEntry[]>;
   /** As that of the repository. */
   uses(model: string): Promise<readonly string[]>;
@@ -305,8 +305,9 @@ export function modelLife(parts: ModelLifeParts): ModelLife {
   }
 
   /** The models that this one is made of and that nobody loaded by name nor has in use besides it. */
-  function onlyIn(model: string): ReadonlySet<string> {
-    const inner = new Set([...(usedBy.get(model) ?? [])].filter((name) => !asked.has(name)));
+  function onlyIn(model: string, may: Exclude<Dependents, false>): ReadonlySet<string> {
+    const open = (name: string): boolean => !asked.has(name) && (may === true || may(name));
+    const inner = new Set([...(usedBy.get(model) ?? [])].filter(open));
     for (const [name, uses] of usedBy) {
       // What a model is made of includes what that is made of.
       if (name === model || inner.has(name)) continue;
@@ -346,12 +347,12 @@ export function modelLife(parts: ModelLifeParts): ModelLife {
   }
 
   /** From now on it is not served. @returns what goes once its last request is through */
-  async function turnOff(model: string, dependents: boolean): Promise<readonly Held[]> {
+  async function turnOff(model: string, dependents: Dependents): Promise<readonly Held[]> {
     checkModelName(model);
     const isServed = [...ready.values()].some(({ loaded }) => loaded.description.name === model);
     // A model that nobody knows is not loaded, which is what was asked for (Triton says the same).
     if (!isServed && !(await isIn(repository, model))) return [];
-    const models = new Set([model, ...(dependents ? onlyIn(model) : [])]);
+    const models = new Set([model, ...(dependents ? onlyIn(model, dependents) : [])]);
     const retired = [...ready.values()].filter(({ loaded }) => models.has(loaded.description.name));
     for (const { loaded } of retired) unloading.add(loaded.description.name);
     for (const name of models) {

@@ -2,7 +2,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { writeModels } from "@longshore/testkit";
+import { tritonModels, writeModels } from "@longshore/testkit";
 import { keyStore } from "./key-store.ts";
 import { openModel } from "./open-model.ts";
 import { type RunningServer, serve } from "./serve.ts";
@@ -10,14 +10,28 @@ import { type RunningServer, serve } from "./serve.ts";
 let folder: string;
 let server: RunningServer;
 let key: string;
+/** Of somebody who sees all models. */
+let other: string;
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "longshore-seen-"));
-  await writeModels(join(folder, "models"));
+  const port = (kind: string, name: string): string =>
+    `${kind} { name: "${name}" data_type: TYPE_INT8 dims: [ 1, 16 ] }`;
+  const map = (kind: string, name: string): string => `${kind} { key: "${name}" value: "${name}" }`;
+  await writeModels(join(folder, "models"), {
+    ...tritonModels(),
+    "our-pair/1/nothing.txt": "",
+    "our-pair/config.pbtxt": `platform: "ensemble"
+      ${port("input", "INPUT0")} ${port("input", "INPUT1")} ${port("output", "OUTPUT0")}
+      ensemble_scheduling { step { model_name: "simple_int8" model_version: -1
+        ${map("input_map", "INPUT0")} ${map("input_map", "INPUT1")} ${map("output_map", "OUTPUT0")} } }`,
+  });
   const keys = keyStore(join(folder, "keys.json"), Date.now);
   key = (await keys.add({ tenant: "acme", rights: ["infer", "manage"] })).text;
   const identity = join(folder, "identity.yaml");
-  await writeFile(identity, "keys: { file: keys.json }\ntenants: { acme: { models: ['our-*', simple] } }\n");
+  other = (await keys.add({ tenant: "other", rights: ["infer"] })).text;
+  const tenants = "tenants: { acme: { models: ['our-*', simple] }, other: {} }";
+  await writeFile(identity, `keys: { file: keys.json }\n${tenants}\n`);
   const { store } = await openModel(join(folder, "models"));
   server = await serve({ store, port: 0, identity, allowManagement: true });
 });
@@ -26,8 +40,8 @@ afterAll(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-async function load(model: string, parameters: object = {}) {
-  const reply = await fetch(`${server.address}/v2/repository/models/${model}/load`, {
+async function load(model: string, parameters: object = {}, what = "load") {
+  const reply = await fetch(`${server.address}/v2/repository/models/${model}/${what}`, {
     method: "POST",
     headers: { authorization: `Bearer ${key}` },
     body: JSON.stringify({ parameters }),
@@ -67,4 +81,14 @@ it("names no models that who asks for another one does not see", async () => {
   const { status, text } = await load("our-absent");
   expect(status).toBe(404);
   expect(text).not.toContain("simple");
+});
+
+it("unloads no models that who unloads what is made of them does not see", async () => {
+  const ready = async (model: string): Promise<number> => {
+    const headers = { authorization: `Bearer ${other}` };
+    return (await fetch(`${server.address}/v2/models/${model}/ready`, { headers })).status;
+  };
+  expect(await ready("our-pair")).toBe(200);
+  expect((await load("our-pair", { unload_dependents: true }, "unload")).status).toBe(200);
+  expect([await ready("our-pair"), await ready("simple_int8")]).toEqual([404, 200]);
 });

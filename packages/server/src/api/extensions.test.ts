@@ -293,7 +293,7 @@ describe("model configuration", () => {
 describe("loading with a configuration and files", () => {
   function open(modelUploads: boolean) {
     const loads: (ModelOverride | undefined)[] = [];
-    const unloads: (boolean | undefined)[] = [];
+    const unloads: Parameters<ServedRepository["unload"]>[2][] = [];
     const repository: ServedRepository = {
       index: async () => [],
       load: async (_model, _version, _call, override) => void loads.push(override),

@@ -26,8 +26,8 @@ export interface ServedRepository {
   index(call: Call, model?: string): Promise<readonly ModelListing[]>;
   /** @param override Takes the place of what the repository has of the model, until it is loaded again without one. */
   load(model: string, version: string | undefined, call: Call, override?: ModelOverride): Promise<void>;
-  /** @param dependents Whether the models that it is made of are unloaded, too, as far as nothing else is made of them. */
-  unload(model: string, call: Call, dependents?: boolean): Promise<void>;
+  /** @param dependents Whether the models that it is made of, or which of them, are unloaded, too, as far as nothing else is made of them. */
+  unload(model: string, call: Call, dependents?: boolean | ((model: string) => boolean)): Promise<void>;
   /** What is shown of a version's configuration beside its description, in the JSON of Triton's `ModelConfig`. */
   configuration?(
     model: string,
@@ -165,7 +165,8 @@ export async function repositoryControl(
   } else {
     const flag = read.own(parameters, "unload_dependents");
     const dependents = read.optional(read.flag)(flag, "unload_dependents") ?? false;
-    await api.repository.unload(route.model, asked.call, dependents);
+    // Others may use what this sender does not see.
+    await api.repository.unload(route.model, asked.call, dependents && (asked.identity.sees ?? true));
   }
   return doneReply;
 }
