@@ -29,20 +29,21 @@ export type LoadKeySet = () => Promise<Uint8Array>;
 /** The most keys of a set. */
 const maxKeys = 64;
 
-/** Only public keys that check signatures: an HMAC secret in a set would make every reader of it an issuer. */
-function isUsable(key: unknown): key is JWK {
+/** Only public keys: an HMAC secret in a set would make every reader of it an issuer. */
+function isPublic(key: unknown): key is JWK {
   if (typeof key !== "object" || key === null) return false;
-  const { kty, use } = key as { kty?: unknown; use?: unknown };
-  return (kty === "RSA" || kty === "EC" || kty === "OKP") && (use === undefined || use === "sig");
+  const { kty } = key as { kty?: unknown };
+  return kty === "RSA" || kty === "EC" || kty === "OKP";
 }
 
 function parse(bytes: Uint8Array): JSONWebKeySet {
   const json = parseJson(bytes, "the set of keys");
   const keys: unknown = typeof json === "object" && json !== null && "keys" in json ? json.keys : undefined;
   if (!Array.isArray(keys) || keys.length > maxKeys) throw new TypeError("it is not a set of keys");
-  const usable = keys.filter(isUsable);
-  if (usable.length === 0 && keys.length > 0) throw new TypeError("it has no public key for signatures");
-  return { keys: usable };
+  const open = keys.filter(isPublic);
+  if (open.length === 0 && keys.length > 0) throw new TypeError("it has no public key");
+  // Where all that is left is for encryption, the last one for signatures was withdrawn.
+  return { keys: open.filter(({ use }) => use === undefined || use === "sig") };
 }
 
 class IssuerKeys implements KeySet {
