@@ -186,6 +186,30 @@ describe("frameLine", () => {
     expect(results.map(told)).toEqual(["0=0", "1 shutting-down", "2=2"]);
   });
 
+  it("hands out what came after such a frame, too, where it is closed before that was taken", async () => {
+    const clock = virtualClock();
+    let over = false;
+    const run: FrameLineParts<number, string>["run"] = async (frame) => {
+      if (frame === 1) throw new LongshoreError("shutting-down", "admission", "the server is being stopped");
+      if (frame > 2) throw new LongshoreError("shutting-down", "resolve", "it was closed");
+      return answer(frame);
+    };
+    const line = frameLine({ frames: camera(clock, 4, 5), limits: {}, clock, run, closed: () => over });
+    const results: string[] = [];
+    const take = async (): Promise<void> => {
+      const { value } = await clock.runUntil(line.next());
+      if (value) results.push(told(value));
+    };
+    await take();
+    await clock.advance(12);
+    over = true;
+    await clock.advance(10);
+    await take();
+    await take();
+    await expect(take()).rejects.toMatchObject({ reason: "shutting-down" });
+    expect(results).toEqual(["0=0", "1 shutting-down", "2=2"]);
+  });
+
   it("ends at once when it is aborted, when it is left, and when no frame can ever be answered", async () => {
     const clock = virtualClock();
     const ended: string[] = [];

@@ -78,6 +78,8 @@ const lasting: ReadonlySet<Reason> = new Set(["unknown-model", "unknown-version"
 /** What became of frames, in order; a frame under way has no result yet. */
 interface Entry<R> {
   result: FrameOutcome<R> | undefined;
+  /** Of the last one: what ends the stream. */
+  broke?: LongshoreError | undefined;
 }
 
 interface Waiting<F> {
@@ -144,7 +146,7 @@ class FrameLine<F, R> {
       if (this.#controller.signal.aborted) throw abortError(this.#controller.signal, "plan");
       const [first] = this.#entries;
       if (first?.result) {
-        if (this.#isLast(first.result)) throw first.result.error;
+        if (first.broke) throw first.broke;
         this.#entries.shift();
         this.#change();
         return first.result;
@@ -243,15 +245,19 @@ class FrameLine<F, R> {
 
   #settled(entry: Entry<R>, result: FrameOutcome<R>): void {
     entry.result = result;
-    this.#refused ||= this.#isLast(result);
+    // As it is now: what a place refused that was going has not become the last because its asker is going, too, by now.
+    entry.broke = this.#lasting(result);
+    this.#refused ||= entry.broke !== undefined;
     this.#running--;
     this.#change();
   }
 
-  #isLast(result: FrameOutcome<R>): result is Extract<FrameOutcome<R>, { kind: "failed" }> {
-    if (result.kind !== "failed") return false;
+  /** The error of a frame that is the last. */
+  #lasting(result: FrameOutcome<R>): LongshoreError | undefined {
+    if (result.kind !== "failed") return undefined;
     const { reason } = result.error;
-    return reason === "shutting-down" ? this.#parts.closed() : lasting.has(reason);
+    const lasts = reason === "shutting-down" ? this.#parts.closed() : lasting.has(reason);
+    return lasts ? result.error : undefined;
   }
 
   #drop(frame: number, why: "newer" | "late"): void {
