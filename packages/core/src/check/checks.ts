@@ -21,7 +21,7 @@ import {
 } from "../base/index.ts";
 import { type Endpoint, isForeignDigest, type Offer } from "../endpoint/index.ts";
 import { endCut, type ModelDescription, type Segment, startCut } from "../model/index.ts";
-import type { Place } from "../places/index.ts";
+import { disowned, type Place } from "../places/index.ts";
 import type { Tensors } from "../tensor/index.ts";
 import type { GoldenInputs, GoldenPair } from "./golden.ts";
 import type { CheckOptions } from "./options.ts";
@@ -126,8 +126,9 @@ export function createChecks(parts: CheckParts): Checks {
     retry: (one) => void retry(one),
   });
 
-  function goldenOf({ name, version, digest }: ModelDescription): Promise<GoldenInputs | undefined> {
-    const key = JSON.stringify([name, version, digest]);
+  function goldenOf(description: ModelDescription): Promise<GoldenInputs | undefined> {
+    const { name, version, digest } = description;
+    const key = keyOf(description);
     const known = goldens.get(key);
     if (known) return known;
     const found = (async () => {
@@ -213,7 +214,8 @@ export function createChecks(parts: CheckParts): Checks {
       // Without golden inputs, requests that others answer are what it is judged by.
       if (right !== undefined) one.judged(right);
       else one.wait();
-    } catch {
+    } catch (thrown) {
+      one.proofGone = LongshoreError.is(thrown) && disowned(thrown, false);
       // It does not answer at all: that is no sign of being right.
       one.judged(false);
     }
@@ -350,10 +352,16 @@ export function createChecks(parts: CheckParts): Checks {
     async prove(place, description, offers, downAtMs = place.health.downAtMs) {
       const one = standings.of(place);
       const segment = wholeOf(description, offers);
-      const key = JSON.stringify([description.name, description.version, description.digest]);
+      const key = keyOf(description);
       const nowMs = clock.nowMs();
       const provenMs = one.provenMs.get(key) ?? -Infinity;
-      if (!segment || one.quarantined) return;
+      if (!segment) return;
+      if (one.quarantined) {
+        if (!one.proofGone || (one.proof && keyOf(one.proof.description) === key)) return;
+        one.proof = { description, segment };
+        one.proofGone = false;
+        return;
+      }
       if (nowMs - provenMs < goldenEveryMs && downAtMs <= provenMs) return;
       one.proof = { description, segment };
       if ((await prove(one)) === false) return;
@@ -366,6 +374,10 @@ export function createChecks(parts: CheckParts): Checks {
         control.abort(new LongshoreError("shutting-down", "execute", "the offloader was closed"));
     },
   };
+}
+
+function keyOf({ name, version, digest }: ModelDescription): string {
+  return JSON.stringify([name, version, digest]);
 }
 
 /** The whole model as a place serves it; places that make no offers of their own serve what they describe. */

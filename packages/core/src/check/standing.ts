@@ -18,6 +18,8 @@ export interface Standing extends Disposable {
   readonly awaitsRequests: boolean;
   /** The model that golden inputs are asked of. */
   proof: { readonly description: ModelDescription; readonly segment: Segment } | undefined;
+  /** That is not there any more: what it is next found to have is asked instead. */
+  proofGone: boolean;
   /** When it last answered one rightly, by model. */
   readonly provenMs: Map<string, number>;
   /** Golden inputs that it was asked. */
@@ -84,6 +86,7 @@ export function standingOf(place: Place, parts: StandingParts): Standing {
       return waits;
     },
     proof: undefined,
+    proofGone: false,
     provenMs: new Map(),
     asked: 0,
     quarantine(...found) {

@@ -308,6 +308,51 @@ describe("answers that are wrong and plausible", () => {
     expect(await where()).toBe("bad");
   });
 
+  it("let a place back that has put another content in place of the one that it was wrong about", async () => {
+    const clock = manualClock();
+    const bad = place("bad");
+    const next = { ...description, version: "2", digest: `sha256:${"5".repeat(64)}` };
+    const offers = [doubleOffer(next, bad.info, 1)];
+    const run = (inputs: Tensors): Tensors => one("y", valueOf(inputs, "x") * 2);
+    const second = doubleEndpoint([{ description: next, offers, run }], bad.info);
+    const mended: Endpoint = {
+      ...through(second),
+      async infer(request, call) {
+        if (request.segment.version === "2") return second.infer(request, call);
+        throw new LongshoreError("unknown-version", "resolve", "there is no such version any more");
+      },
+    };
+    const { parts, events } = offloader(clock, [], { golden, sampleRatio: 0 });
+    let [entries, now]: [readonly EndpointInfo[], Endpoint] = [[bad.info], bad];
+    let changed = (): void => undefined;
+    const made = createOffloader({
+      ...parts,
+      directory: {
+        snapshot: () => ({ entries, ageMs: 0 }),
+        watch(told) {
+          changed = told;
+          return { [Symbol.dispose]: () => undefined };
+        },
+      },
+      dial: (info) => ({ ...through(now), info, close: () => Promise.resolve() }),
+    });
+    const ask = async (): Promise<number> =>
+      valueOf((await clock.finish(made.infer("twice", { x: Float32Array.of(4) }))).outputs, "y");
+    bad.state.lies = true;
+    await expect(ask()).rejects.toThrow("quarantined");
+    now = mended;
+    entries = [{ ...bad.info, serves: [{ segment: { model: "twice", version: "2" } }] }];
+    changed();
+    await clock.advance(500);
+    await expect(ask()).rejects.toThrow("quarantined");
+    for (let count = 0; count < 24; count++) {
+      await clock.advance(5000);
+      await ask().catch(() => undefined);
+    }
+    expect(events.filter(({ kind }) => kind === "place-readmitted")).toHaveLength(1);
+    expect(await ask()).toBe(8);
+  });
+
   it("of two places that nothing else can judge are told and nobody is blamed", async () => {
     const clock = manualClock();
     const [liar, good] = [place("liar"), place("good", {}, 5)];
