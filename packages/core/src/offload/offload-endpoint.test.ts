@@ -166,6 +166,28 @@ describe("offloadEndpoint", () => {
     },
   );
 
+  it.each([{ zones: ["eu"] }, { leastTrust: "attested" as const }])(
+    "offers nobody what the rules of its own operator keep from them: %o",
+    async (defaults) => {
+      const clock = virtualClock();
+      const endpoint = place(clock, "behind", "us", 10);
+      const gate = offloadEndpoint({
+        ...parts(clock),
+        info: info("gateway", "edge", "eu"),
+        endpoints: [endpoint],
+        defaults,
+      });
+      const device = createOffloader({
+        ...parts(clock),
+        local: place(clock, "device", "device", 0.5),
+        endpoints: [gate],
+      });
+      const result = await clock.runUntil(device.infer("toy", { x }));
+      expect([result.where, result.tookMs]).toEqual(["device", 200]);
+      expect(await clock.runUntil(gate.offers({ model: "toy" }, call()))).toEqual([]);
+    },
+  );
+
   it("never offers or takes a way back to where the request has been", async () => {
     const clock = virtualClock();
     const asked: Call[] = [];

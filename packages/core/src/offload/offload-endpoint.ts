@@ -1,4 +1,14 @@
-import { type Call, checkFresh, LongshoreError, ownCall, UnderWay, type Writable } from "../base/index.ts";
+import {
+  type Call,
+  checkFresh,
+  leastTrust,
+  LongshoreError,
+  narrowerRules,
+  ownCall,
+  type Rules,
+  UnderWay,
+  type Writable,
+} from "../base/index.ts";
 import {
   type Endpoint,
   type EndpointInfo,
@@ -15,7 +25,7 @@ import {
 import { meanOf } from "../estimate/index.ts";
 import { aimFrom, travellingAim } from "../goal/index.ts";
 import { checkSingle, type Segment, segmentKey, startCut } from "../model/index.ts";
-import { isInfeasible, noPlace } from "../plan/index.ts";
+import { brokenRule, isInfeasible, noPlace } from "../plan/index.ts";
 import { listModels, prepareAll } from "../probe/index.ts";
 import { type HeldSequences, heldSequences, stepFrom, unknownSequence } from "../sequence/index.ts";
 import { copied, type Tensor, type Tensors } from "../tensor/index.ts";
@@ -116,9 +126,11 @@ class LoopEndpoint implements OffloadEndpoint {
     const { local, places, clock, work } = this.#loop;
     const nowMs = clock.nowMs();
     const own: Offer[] = [];
-    if (local && known.here) {
+    // Nobody is promised what is refused when it is asked for.
+    const here = local && this.#permits(local.info) ? local : undefined;
+    if (here && known.here) {
       const queueMs = work.queueMs(nowMs);
-      for (const offer of await local.offers(query, call)) {
+      for (const offer of await here.offers(query, call)) {
         own.push({
           ...offer,
           path: [this.info.id],
@@ -131,13 +143,14 @@ class LoopEndpoint implements OffloadEndpoint {
       }
     }
     const failingMs = places.failingMs(known, call.tenant, nowMs);
-    const forwarded = [...places.all].flatMap(([id, place]) =>
-      forwardedOffers(this.info, place, known.offersBy.get(id) ?? [], known, call.path, nowMs, failingMs(id)),
-    );
+    const forwarded = [...places.all].flatMap(([id, place]) => {
+      const offers = known.offersBy.get(id)?.filter((one) => this.#permits(place.endpoint.info, one)) ?? [];
+      return forwardedOffers(this.info, place, offers, known, call.path, nowMs, failingMs(id));
+    });
     // Of two by the same way, whoever asked keeps the first.
     const quickestFirst = [
       ...splitOffers(own, forwarded, known),
-      ...aroundOffers(this.info, known, forwarded, work.queueMs(nowMs)),
+      ...(here ? aroundOffers(this.info, known, forwarded, work.queueMs(nowMs)) : []),
       ...forwarded,
     ].sort((one, other) => meanOf(one.completionMs) - meanOf(other.completionMs));
     return undominated([...own, ...quickestFirst]);
@@ -194,6 +207,15 @@ class LoopEndpoint implements OffloadEndpoint {
       await this.#loop.local?.close();
     })();
     return this.#closed;
+  }
+
+  /** Whether the rules of this place let others' requests run there, by the way that an offer describes. */
+  #permits(
+    { id, zone, trust }: EndpointInfo,
+    way: Pick<Offer, "zones" | "trust"> = { zones: [], trust },
+  ): boolean {
+    const rules = narrowerRules(unruled, this.#loop.parts.defaults ?? {});
+    return !brokenRule(rules, { id, zones: [zone, ...way.zones], trust: leastTrust(trust, way.trust) });
   }
 
   /** At once where it is known, as it is for all but the first. */
@@ -366,6 +388,7 @@ class LoopEndpoint implements OffloadEndpoint {
 }
 
 const noTensors: Tensors = new Map<string, Tensor>();
+const unruled: Rules = { dataClass: "unknown", leastTrust: "none" };
 
 /** What others are told of a model: a profile that was only assumed is none. */
 function toldOf({ description, profile }: KnownModel): ModelKnowledge {
