@@ -41,6 +41,13 @@ describe("keys of legs", () => {
     }
   });
 
+  it("are made of whatever an app calls itself and its request", () => {
+    for (const text of ["t".repeat(600), "\ud800", "\u{1f600}".repeat(200)]) {
+      for (const asked of [call(text), { ...call("k"), tenant: text }])
+        expect(encodeURIComponent(legKey(asked, leg("start"))).length).toBeLessThan(400);
+    }
+  });
+
   it("tell versions apart, of which one may stand in for another at the same place", () => {
     const { segment, ...rest } = leg("start");
     const of = (change: object): string => legKey(call("k"), { ...rest, segment: { ...segment, ...change } });
