@@ -7,7 +7,14 @@ import {
   manualClock,
 } from "@longshore/testkit";
 import { describe, expect, it } from "vitest";
-import { housekeepingCall, LongshoreError, type LongshoreEvent, seededRandom, sleep } from "../base/index.ts";
+import {
+  type Call,
+  housekeepingCall,
+  LongshoreError,
+  type LongshoreEvent,
+  seededRandom,
+  sleep,
+} from "../base/index.ts";
 import type { CheckOptions, GoldenInputs } from "../check/index.ts";
 import { type Endpoint, type EndpointInfo, through } from "../endpoint/index.ts";
 import { tablePolicy } from "../policy/index.ts";
@@ -351,6 +358,32 @@ describe("answers that are wrong and plausible", () => {
     }
     expect(events.filter(({ kind }) => kind === "place-readmitted")).toHaveLength(1);
     expect(await ask()).toBe(8);
+  });
+
+  it("are left on their way where their place was found to lie before they began to arrive", async () => {
+    const clock = manualClock();
+    const bad = place("bad");
+    const calls: Call[] = [];
+    const far: Endpoint = {
+      ...through(bad),
+      async infer(request, call) {
+        const response = await bad.infer(request, call);
+        if (call.id.startsWith("golden")) return response;
+        calls.push(call);
+        await sleep(clock, 30_000);
+        const body = { kind: "stream", byteLength: 1e6, read: () => new ReadableStream() } as const;
+        return { ...response, outputs: new Map(), wire: { headers: {}, headerLength: 1, body } };
+      },
+    };
+    const { parts } = offloader(clock, [], { golden, sampleRatio: 0, goldenEveryMs: 10_000 });
+    const info = { ...doubleInfo, id: "gateway", zone: "eu" };
+    const gateway = offloadEndpoint({ ...parts, info, endpoints: [far] });
+    const asked = { segment, inputs: one("x", 1), codecs: {} };
+    const answered = gateway.infer(asked, { ...housekeepingCall("test") });
+    await clock.advance(500);
+    bad.state.lies = true;
+    await expect(clock.finish(answered)).rejects.toThrow("quarantined");
+    expect(calls.map(({ abort }) => abort.aborted)).toEqual([true]);
   });
 
   it("of two places that nothing else can judge are told and nobody is blamed", async () => {

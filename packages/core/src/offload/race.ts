@@ -248,17 +248,17 @@ class Race {
   }
 
   #ended(running: Running, response: InferenceResponse, wanted: readonly string[] | undefined): void {
-    const { leg, place } = running;
+    const [{ leg, place }, { known }] = [running, this.#job];
     running.work?.ended();
     if (this.#settled) return;
-    const { known } = this.#job;
     try {
       // Of an answer that is still arriving, its endpoint has looked at what there will be.
       if (!isArriving(response)) checkOutputs(known, leg.segment, response.outputs, wanted, leg.endpoint);
       checkBelieved(running);
     } catch (thrown) {
-      this.#broke(running, LongshoreError.from(thrown, "decode", `reading the answer of ${leg.endpoint}`));
-      return;
+      const error = LongshoreError.from(thrown, "decode", `reading the answer of ${leg.endpoint}`);
+      if (isArriving(response)) running.cancel(error);
+      return this.#broke(running, error);
     }
     const nowMs = this.#loop.clock.nowMs();
     this.#over(running, "won", nowMs);
