@@ -135,6 +135,15 @@ describe("remote client", () => {
     await client.close();
   });
 
+  it("says what is wrong with inputs also when the server is not there to be asked anew", async () => {
+    const { address } = await serve();
+    const client = connect(address);
+    await client.infer("double", { x: Float32Array.of(1, 2, 3) });
+    await listening?.close(0);
+    await expect(client.infer("double", { x: "text" })).rejects.toMatchObject({ reason: "invalid-input" });
+    await client.close();
+  });
+
   it("keeps deadline and abort while it asks what a model takes", async () => {
     const never = (): Promise<never> => new Promise(() => undefined);
     const transport = { progress: "none", send: never, close: () => Promise.resolve() } as const;

@@ -114,7 +114,11 @@ class Remote implements RemoteClient {
       if (!LongshoreError.is(thrown) || !otherThere.includes(thrown.reason)) throw thrown;
       const key = keyOf(model, limits.version);
       if (this.#descriptions.get(key) === asked) this.#descriptions.delete(key);
-      const now = await untilEnded(this.describe(model, limits.version), call, this.#clock, "resolve");
+      const again = this.describe(model, limits.version);
+      const now = await untilEnded(again, call, this.#clock, "resolve").catch(() => {
+        checkCall(call, this.#clock, "resolve");
+        throw thrown;
+      });
       if (now.version === description.version && now.digest === description.digest) throw thrown;
       return this.#run(model, now, inputs, limits, call);
     }
