@@ -379,6 +379,23 @@ describe.each([
       });
     });
 
+    it("give each request a key of its own, since a key stands for one request, and the same one in a stream that comes again", async () => {
+      const { stream, endpoint } = await connected();
+      for (let again = 0; again < 2; again++) {
+        const open = stream(metadata({ "idempotency-key": "night%204" }));
+        const all = gather(open);
+        for (let index = 0; index < 3; index++) put(open, doubling([index]));
+        open.end();
+        expect((await all).messages.map(({ inferResponse }) => valuesOf(inferResponse))).toEqual([
+          [0],
+          [2],
+          [4],
+        ]);
+      }
+      const keys = ["night 4.0", "night 4.1", "night 4.2"];
+      expect(endpoint.asked.map(({ call }) => call.idempotencyKey)).toEqual([...keys, ...keys]);
+    });
+
     it("end with the first error's own status for clients that ask for it", async () => {
       const { stream } = await connected();
       const open = stream(metadata({ triton_grpc_error: "true" }));

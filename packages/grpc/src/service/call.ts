@@ -66,6 +66,9 @@ export interface ServerCall {
   send(message: Parts, metadata?: Readonly<Record<string, string>>): Promise<void>;
 }
 
+/** Whose request it is, and what else its headers say. */
+export type Asking = Pick<ServerCall, "call" | "headers" | "peer" | "surfaces">;
+
 /** What the service is made of. */
 export interface ServiceParts {
   readonly handler: Handler;
@@ -85,7 +88,7 @@ export interface ServiceParts {
 /** Asks the handler on behalf of a call. */
 export function ask(
   { handler }: ServiceParts,
-  served: ServerCall,
+  served: Asking,
   request: Pick<WireRequest, "method" | "path" | "body" | "message">,
   call: Call = served.call,
 ): Promise<WireResponse> {

@@ -3,6 +3,7 @@ import {
   type Call,
   childCall,
   emptyFinalParameter,
+  idempotencyHeader,
   type InferReplyMessage,
   type InferRequestMessage,
   LongshoreError,
@@ -10,7 +11,14 @@ import {
   type WireResponse,
 } from "@longshore/core";
 import { encodeInferReply, encodeStreamReply, peek } from "../message/index.ts";
-import { demandSomebody, failureOf, type Frame, type ServerCall, type ServiceParts } from "./call.ts";
+import {
+  type Asking,
+  demandSomebody,
+  failureOf,
+  type Frame,
+  type ServerCall,
+  type ServiceParts,
+} from "./call.ts";
 import { askInfer, loadTrailers, messageOf } from "./infer.ts";
 import { type GrpcStatus, ok, statusOf } from "./status.ts";
 
@@ -58,9 +66,16 @@ function sequenceKey(model: string, { parameters }: InferRequestMessage): string
   return id === undefined || id === 0 || id === "" ? undefined : `${model}/${String(id)}`;
 }
 
+/** A key in the metadata stands for one request: each of a stream gets one of its own, the same when the stream comes again. */
+function ofRequest({ call, headers, peer, surfaces }: ServerCall, at: number): Asking {
+  const key = headers[idempotencyHeader];
+  const own = key === undefined ? headers : { ...headers, [idempotencyHeader]: `${key}.${at}` };
+  return { call, headers: own, peer, ...(surfaces ? { surfaces } : {}) };
+}
+
 function begin(
   parts: ServiceParts,
-  served: ServerCall,
+  served: Asking,
   frame: Frame,
   call: Call,
   turns: ReturnType<typeof createTurns>,
@@ -180,11 +195,11 @@ export async function modelStreamInfer(parts: ServiceParts, served: ServerCall):
   };
   const ends = [served.draining, whole.call.abort];
   try {
-    for (;;) {
+    for (let at = 0; ; at++) {
       const frame = await nextUnless(served, ends);
       if (!frame) break;
       const call = { ...whole.call, id: randomId(parts.random) };
-      const exchange = begin(parts, served, frame, call, turns);
+      const exchange = begin(parts, ofRequest(served, at), frame, call, turns);
       const before = inOrder;
       let passed = (): void => undefined;
       inOrder = new Promise<void>((resolve) => {
