@@ -56,6 +56,8 @@ export function standingOf(place: Place, parts: StandingParts): Standing {
   let row = 0;
   let waits = false;
   let timer: Disposable | undefined;
+  /** Nobody asks for it any more: what was under way then changes nothing. */
+  let left = false;
 
   const later = (): void => {
     timer?.[Symbol.dispose]();
@@ -90,7 +92,7 @@ export function standingOf(place: Place, parts: StandingParts): Standing {
     provenMs: new Map(),
     asked: 0,
     quarantine(...found) {
-      if (sinceMs !== undefined) return;
+      if (sinceMs !== undefined || left) return;
       const [by, model, because] = (wrong = found);
       sinceMs = clock.nowMs();
       row = 0;
@@ -109,7 +111,7 @@ export function standingOf(place: Place, parts: StandingParts): Standing {
       later();
     },
     judged(right) {
-      if (sinceMs === undefined) return;
+      if (sinceMs === undefined || left) return;
       if (right) {
         row++;
         // Right answers to requests come as requests do; golden inputs are known and fewer prove more.
@@ -125,7 +127,10 @@ export function standingOf(place: Place, parts: StandingParts): Standing {
     wait() {
       waits = sinceMs !== undefined;
     },
-    [Symbol.dispose]: () => timer?.[Symbol.dispose](),
+    [Symbol.dispose]() {
+      left = true;
+      timer?.[Symbol.dispose]();
+    },
   };
   return standing;
 }

@@ -14,6 +14,7 @@ import {
   type LongshoreEvent,
   seededRandom,
   sleep,
+  untilAborted,
 } from "../base/index.ts";
 import type { CheckOptions, GoldenInputs } from "../check/index.ts";
 import { type Endpoint, type EndpointInfo, through } from "../endpoint/index.ts";
@@ -313,6 +314,24 @@ describe("answers that are wrong and plausible", () => {
     await clock.advance(15_000);
     expect(events.filter(({ kind }) => kind === "place-readmitted")).toHaveLength(1);
     expect(await where()).toBe("bad");
+  });
+
+  it("leave nothing waiting that is asked a golden input when the offloader is closed", async () => {
+    const clock = manualClock();
+    const bad = place("bad");
+    const far: Endpoint = {
+      ...through(bad),
+      infer: (request, call) => untilAborted(bad.infer(request, call), call.abort, "execute"),
+    };
+    const { ask, offloader: made } = offloader(clock, [far], { golden, sampleRatio: 0 });
+    bad.state.lies = true;
+    await expect(ask(1)).rejects.toThrow("quarantined");
+    bad.state.hangs = true;
+    // It is asked again now, and does not answer.
+    await clock.advance(6000);
+    await clock.finish(made.close());
+    await clock.advance(1);
+    expect(clock.armed()).toBe(0);
   });
 
   it("let a place back that has put another content in place of the one that it was wrong about", async () => {
