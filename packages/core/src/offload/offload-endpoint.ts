@@ -1,14 +1,4 @@
-import {
-  type Call,
-  checkFresh,
-  leastTrust,
-  LongshoreError,
-  narrowerRules,
-  ownCall,
-  type Rules,
-  UnderWay,
-  type Writable,
-} from "../base/index.ts";
+import { type Call, checkFresh, LongshoreError, ownCall, UnderWay, type Writable } from "../base/index.ts";
 import {
   type Endpoint,
   type EndpointInfo,
@@ -25,14 +15,14 @@ import {
 import { meanOf } from "../estimate/index.ts";
 import { aimFrom, travellingAim } from "../goal/index.ts";
 import { checkSingle, type Segment, segmentKey, startCut } from "../model/index.ts";
-import { brokenRule, isInfeasible, noPlace } from "../plan/index.ts";
+import { isInfeasible, noPlace } from "../plan/index.ts";
 import { listModels, prepareAll } from "../probe/index.ts";
 import { type HeldSequences, heldSequences, stepFrom, unknownSequence } from "../sequence/index.ts";
 import { copied, type Tensor, type Tensors } from "../tensor/index.ts";
 import { confirming } from "./call-for.ts";
 import { admitAtDoor, outlook } from "./door.ts";
 import type { Job } from "./job.ts";
-import { forwardedOffers, type KnownModel, splitOffers, undominated } from "../places/index.ts";
+import { forwardedOffers, type KnownModel, permits, splitOffers, undominated } from "../places/index.ts";
 import { aroundOffers, arrived, type Held } from "../parts/index.ts";
 import type { Knowledge } from "./knowledge.ts";
 import { createLoop, type Loop } from "./loop.ts";
@@ -127,7 +117,8 @@ class LoopEndpoint implements OffloadEndpoint {
     const nowMs = clock.nowMs();
     const own: Offer[] = [];
     // Nobody is promised what is refused when it is asked for.
-    const here = local && this.#permits(local.info) ? local : undefined;
+    const { defaults } = this.#loop.parts;
+    const here = local && permits(defaults, local.info) ? local : undefined;
     if (here && known.here) {
       const queueMs = work.queueMs(nowMs);
       for (const offer of await here.offers(query, call)) {
@@ -144,7 +135,8 @@ class LoopEndpoint implements OffloadEndpoint {
     }
     const failingMs = places.failingMs(known, call.tenant, nowMs);
     const forwarded = [...places.all].flatMap(([id, place]) => {
-      const offers = known.offersBy.get(id)?.filter((one) => this.#permits(place.endpoint.info, one)) ?? [];
+      const offers =
+        known.offersBy.get(id)?.filter((one) => permits(defaults, place.endpoint.info, one)) ?? [];
       return forwardedOffers(this.info, place, offers, known, call.path, nowMs, failingMs(id));
     });
     // Of two by the same way, whoever asked keeps the first.
@@ -207,15 +199,6 @@ class LoopEndpoint implements OffloadEndpoint {
       await this.#loop.local?.close();
     })();
     return this.#closed;
-  }
-
-  /** Whether the rules of this place let others' requests run there, by the way that an offer describes. */
-  #permits(
-    { id, zone, trust }: EndpointInfo,
-    way: Pick<Offer, "zones" | "trust"> = { zones: [], trust },
-  ): boolean {
-    const rules = narrowerRules(unruled, this.#loop.parts.defaults ?? {});
-    return !brokenRule(rules, { id, zones: [zone, ...way.zones], trust: leastTrust(trust, way.trust) });
   }
 
   /** At once where it is known, as it is for all but the first. */
@@ -388,7 +371,6 @@ class LoopEndpoint implements OffloadEndpoint {
 }
 
 const noTensors: Tensors = new Map<string, Tensor>();
-const unruled: Rules = { dataClass: "unknown", leastTrust: "none" };
 
 /** What others are told of a model: a profile that was only assumed is none. */
 function toldOf({ description, profile }: KnownModel): ModelKnowledge {

@@ -17,6 +17,7 @@ export { manyPlaces } from "./shortlist.ts";
 export { serviceRatio } from "./service-ratio.ts";
 export { leftAlone } from "./left-alone.ts";
 export * from "./local-work.ts";
+export { permits } from "./permits.ts";
 export * from "./compose-offers.ts";
 export * from "./device.ts";
 export * from "./known-model.ts";
