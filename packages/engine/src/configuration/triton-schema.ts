@@ -297,7 +297,12 @@ function shown(value: Json, field: Field | undefined): Json {
     if (typeof field.list !== "object" || !maps[field.list.message]) return entries;
     // What is not written of an entry is empty.
     const nothing = messages[field.list.message]?.["value"] === "string" ? "" : {};
-    const pairs = entries.filter(isObject).map(({ key = "", value: held = nothing }) => [String(key), held]);
+    const pairs = entries
+      .filter(isObject)
+      .map(({ key = "", value: held = nothing }) => [
+        typeof key === "string" ? key : JSON.stringify(key),
+        held,
+      ]);
     return Object.fromEntries(pairs) as Json;
   }
   return isObject(value) ? tritonJson(value, field.message) : value;

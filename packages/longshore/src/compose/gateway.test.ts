@@ -131,7 +131,7 @@ it("lists in time what its servers have, where one says nothing and where two ga
   const silent = createServer(({ url }) => void (asked += Number(url === "/v2/repository/index")));
   silent.listen(0, "127.0.0.1");
   await once(silent, "listening");
-  open.push({ close: async () => void silent.close().closeAllConnections() });
+  open.push({ close: async () => silent.close().closeAllConnections() });
   const { port } = silent.address() as AddressInfo;
   let entries: readonly EndpointInfo[] = [];
   const watchers: (() => void)[] = [];

@@ -145,7 +145,7 @@ async function cutting(address: string, cut: RegExp): Promise<string> {
     incoming.pipe(onward);
   }).listen(0, "127.0.0.1");
   await once(proxy, "listening");
-  open.push({ close: async () => void proxy.close().closeAllConnections() });
+  open.push({ close: async () => proxy.close().closeAllConnections() });
   return `http://127.0.0.1:${(proxy.address() as AddressInfo).port}`;
 }
 

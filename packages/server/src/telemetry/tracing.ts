@@ -42,7 +42,7 @@ const maxModels = 1024;
 function changed<S extends Partial<TraceSettings>>(settings: S, change: TraceChange, back: S): S {
   const entries = Object.entries({ ...settings, ...change }).filter(([, value]) => value !== null);
   // A change has the type of what it changes, and where it says null `back` is looked at.
-  return { ...back, ...Object.fromEntries(entries) } as S;
+  return { ...back, ...Object.fromEntries(entries) };
 }
 
 /** @param initial Default: off, one in 1,000, no end. */
