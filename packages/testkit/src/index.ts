@@ -8,6 +8,7 @@ export * from "./double-endpoint.ts";
 export * from "./foreign-metrics.ts";
 export * from "./grpc-stream.ts";
 export * from "./lane-contract.ts";
+export * from "./listed-directory.ts";
 export * from "./manual-clock.ts";
 export * from "./memory-engine.ts";
 export * from "./memory-model.ts";

@@ -3,6 +3,7 @@ import {
   doubleEndpoint,
   doubleInfo,
   doubleOffer,
+  listedDirectory,
   type ManualClock,
   manualClock,
 } from "@longshore/testkit";
@@ -276,17 +277,10 @@ describe("answers that are wrong and plausible", () => {
     const clock = manualClock();
     const [bad, good] = [place("bad"), place("good", {}, 5)];
     const { parts, events } = offloader(clock, [], { golden, sampleRatio: 0 });
-    let entries: readonly EndpointInfo[] = [bad.info, good.info];
-    let changed = (): void => undefined;
+    const directory = listedDirectory([bad.info, good.info]);
     const made = createOffloader({
       ...parts,
-      directory: {
-        snapshot: () => ({ entries, ageMs: 0 }),
-        watch(told) {
-          changed = told;
-          return { [Symbol.dispose]: () => undefined };
-        },
-      },
+      directory,
       dial: (info) => ({
         ...through(info.id === "bad" ? bad : good),
         info,
@@ -296,8 +290,7 @@ describe("answers that are wrong and plausible", () => {
     const where = async (): Promise<string> =>
       (await clock.finish(made.infer("twice", { x: Float32Array.of(1) }))).where;
     const list = async (...now: readonly EndpointInfo[]): Promise<void> => {
-      entries = now;
-      changed();
+      directory.list(...now);
       await clock.advance(500);
     };
     bad.state.lies = true;
@@ -349,17 +342,11 @@ describe("answers that are wrong and plausible", () => {
       },
     };
     const { parts, events } = offloader(clock, [], { golden, sampleRatio: 0 });
-    let [entries, now]: [readonly EndpointInfo[], Endpoint] = [[bad.info], bad];
-    let changed = (): void => undefined;
+    let now: Endpoint = bad;
+    const directory = listedDirectory([bad.info]);
     const made = createOffloader({
       ...parts,
-      directory: {
-        snapshot: () => ({ entries, ageMs: 0 }),
-        watch(told) {
-          changed = told;
-          return { [Symbol.dispose]: () => undefined };
-        },
-      },
+      directory,
       dial: (info) => ({ ...through(now), info, close: () => Promise.resolve() }),
     });
     const ask = async (): Promise<number> =>
@@ -367,8 +354,7 @@ describe("answers that are wrong and plausible", () => {
     bad.state.lies = true;
     await expect(ask()).rejects.toThrow("quarantined");
     now = mended;
-    entries = [{ ...bad.info, serves: [{ segment: { model: "twice", version: "2" } }] }];
-    changed();
+    directory.list({ ...bad.info, serves: [{ segment: { model: "twice", version: "2" } }] });
     await clock.advance(500);
     await expect(ask()).rejects.toThrow("quarantined");
     for (let count = 0; count < 24; count++) {

@@ -1,7 +1,7 @@
 import { simulatedEndpoint, type SimulatedModel, virtualClock, type VirtualClock } from "@longshore/lab";
+import { listedDirectory } from "@longshore/testkit";
 import { expect, it } from "vitest";
 import { LongshoreError, type LongshoreEvent, seededRandom, sleep } from "../base/index.ts";
-import type { Directory } from "../directory/index.ts";
 import type { Endpoint, EndpointInfo } from "../endpoint/index.ts";
 import { isInfeasible } from "../plan/index.ts";
 import { tablePolicy } from "../policy/index.ts";
@@ -74,17 +74,9 @@ const info = (id: string, change: Partial<EndpointInfo> = {}): EndpointInfo => (
 
 /** A directory that a test changes, and what was dialled of it. */
 function fleet(clock: VirtualClock, ...first: readonly EndpointInfo[]) {
-  let entries = first;
-  let changed = (): void => undefined;
   const events: LongshoreEvent[] = [];
   const dialled: { readonly id: string; readonly endpoint: Endpoint; closed: boolean }[] = [];
-  const directory: Directory = {
-    snapshot: () => ({ entries, ageMs: 90_000, problem: "the source is away" }),
-    watch(told) {
-      changed = told;
-      return { [Symbol.dispose]: () => (changed = () => undefined) };
-    },
-  };
+  const directory = listedDirectory(first, { ageMs: 90_000, problem: "the source is away" });
   const offloader = createOffloader({
     directory,
     dial(entry) {
@@ -123,10 +115,7 @@ function fleet(clock: VirtualClock, ...first: readonly EndpointInfo[]) {
     offloader,
     dialled,
     events,
-    list(...now: readonly EndpointInfo[]) {
-      entries = now;
-      changed();
-    },
+    list: directory.list,
   };
 }
 

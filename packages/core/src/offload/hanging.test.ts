@@ -3,6 +3,7 @@ import {
   doubleEndpoint,
   doubleInfo,
   doubleOffer,
+  listedDirectory,
   type ManualClock,
   manualClock,
 } from "@longshore/testkit";
@@ -16,8 +17,7 @@ import {
   silentObserver,
   sleep,
 } from "../base/index.ts";
-import type { Directory } from "../directory/index.ts";
-import type { Endpoint, EndpointInfo } from "../endpoint/index.ts";
+import type { Endpoint } from "../endpoint/index.ts";
 import { radios } from "../estimate/index.ts";
 import { tablePolicy } from "../policy/index.ts";
 import { float32Tensor, float32View, type Tensor, type Tensors, tensorsOf } from "../tensor/index.ts";
@@ -72,19 +72,7 @@ type Server = ReturnType<typeof server>;
 
 /** What finds servers in a directory, which says something else of them from `list` on. */
 function finding(servers: readonly Server[], clock: ManualClock) {
-  let entries: readonly EndpointInfo[] = servers.map(({ info }) => info);
-  let changed = (): void => undefined;
-  const directory: Directory = {
-    snapshot: () => ({ entries, ageMs: 0 }),
-    watch(told) {
-      changed = told;
-      return { [Symbol.dispose]: () => undefined };
-    },
-  };
-  const list = (...now: readonly EndpointInfo[]): void => {
-    entries = now;
-    changed();
-  };
+  const directory = listedDirectory(servers.map(({ info }) => info));
   const parts: OffloadParts = {
     policy: tablePolicy({ internal: { leastTrust: "none" } }),
     clock,
@@ -95,7 +83,7 @@ function finding(servers: readonly Server[], clock: ManualClock) {
     dial: (info) => ({ ...servers.find((one) => one.info.id === info.id)!, info }),
     checks: { sampleRatio: 0 },
   };
-  return { parts, list };
+  return { parts, list: directory.list };
 }
 
 /** A gateway before servers, asked until all of them are known; and how long it takes from then on, at most 5 s. */

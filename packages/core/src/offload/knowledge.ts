@@ -11,7 +11,6 @@ import type { Checks } from "../check/index.ts";
 import { deviceSpeed } from "../estimate/index.ts";
 import { endCut, startCut } from "../model/index.ts";
 import {
-  alsoComing,
   type AskedModel,
   entryOf,
   type Heard,
@@ -283,7 +282,7 @@ export function knowledgeOf(
   places.onAdded = (id) => {
     if (closed) return;
     for (const entry of entries.values()) {
-      if (clock.nowMs() - entry.usedAtMs <= idleMs) alsoComing(entry, askOther(id, entry, []));
+      if (clock.nowMs() - entry.usedAtMs <= idleMs) void entry.coming.track(askOther(id, entry, []));
     }
     keepFresh();
   };

@@ -113,8 +113,7 @@ class Race {
       // No fault of the place: what was sent on is not here any more.
       const gone = `a second run at ${leg.endpoint} is not possible: the request was sent on once and is not kept here`;
       const last = [...this.#standing.failed.values()].at(-1)?.error;
-      this.#fail(leg, last ?? new LongshoreError("no-place", "execute", gone));
-      return;
+      return this.#fail(leg, last ?? new LongshoreError("no-place", "execute", gone));
     }
     const place = here ? undefined : placeFor(leg.endpoint, this.#job.known, places.all);
     const endpoint = here ? local : place?.endpoint;
@@ -248,7 +247,8 @@ class Race {
   }
 
   #ended(running: Running, response: InferenceResponse, wanted: readonly string[] | undefined): void {
-    const [{ leg, place }, { known }] = [running, this.#job];
+    const { leg, place } = running;
+    const { known } = this.#job;
     running.work?.ended();
     if (this.#settled) return;
     try {

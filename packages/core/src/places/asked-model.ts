@@ -1,4 +1,4 @@
-import type { EndpointId, LongshoreError } from "../base/index.ts";
+import { type EndpointId, type LongshoreError, UnderWay } from "../base/index.ts";
 import type { DeviceSpeed } from "../estimate/index.ts";
 import { type Heard, type KnownModel, knowModel } from "./known-model.ts";
 import type { Place } from "./place.ts";
@@ -26,7 +26,7 @@ export interface AskedModel {
   /** Until when the first use of the model waits for the first round of questions. */
   newUntilMs: number;
   /** The first questions to places that came when the model was in use, under way. */
-  readonly coming: Set<Promise<void>>;
+  readonly coming: UnderWay;
 }
 
 /** At most so many models are kept in mind; the one that was used least recently is forgotten. */
@@ -73,7 +73,7 @@ function askedModel(model: string, version: string | undefined, nowMs: number): 
     digesting: undefined,
     localDone: undefined,
     newUntilMs: Infinity,
-    coming: new Set(),
+    coming: new UnderWay(),
   };
 }
 
@@ -104,12 +104,6 @@ export function stillKnown(
   return places.size > 0 ? undefined : entry.known;
 }
 
-/** Notes that a place which has just come is being asked. */
-export function alsoComing({ coming }: AskedModel, asked: Promise<void>): void {
-  coming.add(asked);
-  void asked.finally(() => coming.delete(asked));
-}
-
 /** What is known of the same content now, once those that have just come have said what they have; undefined when nothing else. */
 export async function newerOf(
   entries: Iterable<AskedModel>,
@@ -118,7 +112,6 @@ export async function newerOf(
 ): Promise<KnownModel | undefined> {
   const same = (entry: AskedModel): boolean => entry.known?.description.digest === known.description.digest;
   const asked = [...entries].filter(same);
-  const coming = asked.flatMap((entry) => [...entry.coming]);
-  await wait(Promise.all(coming).then(() => undefined));
+  await wait(Promise.all(asked.map(({ coming }) => coming.over())).then(() => undefined));
   return asked.find((entry) => entry.known !== known && same(entry))?.known;
 }

@@ -1,4 +1,11 @@
-import { type Clock, type EndpointId, LongshoreError, type Observer, type Random } from "../base/index.ts";
+import {
+  type Clock,
+  type EndpointId,
+  LongshoreError,
+  type Observer,
+  type Random,
+  UnderWay,
+} from "../base/index.ts";
 import type { Directory } from "../directory/index.ts";
 import type { Endpoint, EndpointInfo } from "../endpoint/index.ts";
 import type { HedgeBudgetOptions, Link } from "../estimate/index.ts";
@@ -79,7 +86,7 @@ export function followPlaces(parts: PlacesParts, self: EndpointId): Places {
   const all = new Map<EndpointId, Place>();
   /** What the directory said of each place when it was dialled, or could not be. */
   const listed = new Map<EndpointId, EndpointInfo>();
-  const closing = new Set<Promise<void>>();
+  const closing = new UnderWay();
   const board = placeBoard();
   let changes = 0;
   let table: EndpointTable = endpointTable([]);
@@ -127,9 +134,7 @@ export function followPlaces(parts: PlacesParts, self: EndpointId): Places {
     runs.forget(id);
     changes++;
     if (!gone) return;
-    const closed = gone.endpoint.close().catch(() => undefined);
-    closing.add(closed);
-    void closed.then(() => closing.delete(closed));
+    void closing.track(gone.endpoint.close().catch(() => undefined));
   };
   const dialled = (entry: EndpointInfo): Endpoint | undefined => {
     try {
@@ -247,7 +252,7 @@ export function followPlaces(parts: PlacesParts, self: EndpointId): Places {
     },
     async closeAll() {
       await Promise.all([...all.values()].map((place) => place.endpoint.close()));
-      await Promise.all(closing);
+      await closing.over();
     },
   };
   readDirectory();

@@ -1,5 +1,6 @@
 import { LongshoreError } from "@longshore/core";
 import type { LoadedVersion, ModelRepository } from "../repository/index.ts";
+import { textOf } from "./load-errors.ts";
 
 /** `available` is read and loaded when it is first used; `unavailable` says why; `unloaded` waits for a `load`. */
 export type ModelState = "available" | "loading" | "ready" | "unloading" | "unloaded" | "unavailable";
@@ -40,14 +41,32 @@ export async function isIn(repository: ModelRepository, model: string): Promise<
 
 /** Every version of every model, or of `model`, and what became of it. For one, no other folder is looked at. */
 export async function indexOf(facts: IndexFacts, model?: string): Promise<readonly IndexEntry[]> {
-  if (model !== undefined) return entriesOf(facts, model);
+  const failed = failedOf(facts.problems);
+  if (model !== undefined) return entriesOf(facts, model, failed.get(model));
   const names = [...new Set([...(await facts.repository.names()), ...facts.models()])].sort();
   const entries: IndexEntry[] = [];
-  for (const name of names) entries.push(...(await entriesOf(facts, name)));
+  for (const name of names) entries.push(...(await entriesOf(facts, name, failed.get(name))));
   return entries;
 }
 
-async function entriesOf(facts: IndexFacts, name: string): Promise<readonly IndexEntry[]> {
+/** Versions that could not be loaded, by model: one that failed when it came is none of those that were read. */
+function failedOf(problems: IndexFacts["problems"]): ReadonlyMap<string, readonly string[]> {
+  const found = new Map<string, string[]>();
+  for (const key of problems.keys()) {
+    const [model = "", version = ""] = key.split("/");
+    if (version === "") continue;
+    const versions = found.get(model);
+    if (versions) versions.push(version);
+    else found.set(model, [version]);
+  }
+  return found;
+}
+
+async function entriesOf(
+  facts: IndexFacts,
+  name: string,
+  failed: readonly string[] = [],
+): Promise<readonly IndexEntry[]> {
   const ready = facts.ready(name);
   const served = new Map(ready.map((loaded) => [loaded.description.version, loaded]));
   let versions: readonly string[] = [];
@@ -55,12 +74,8 @@ async function entriesOf(facts: IndexFacts, name: string): Promise<readonly Inde
   try {
     versions = await facts.repository.versions(name);
   } catch (thrown) {
-    problem ??= thrown instanceof Error ? thrown.message : String(thrown);
+    problem ??= textOf(thrown);
   }
-  // One that failed when it came is none of those that were read.
-  const failed = Array.from(facts.problems.keys(), (key) => key.split("/"))
-    .filter(([model, version]) => model === name && version !== "")
-    .map(([, version = ""]) => version);
   const all = [...new Set([...versions, ...served.keys(), ...failed])];
   if (all.length > 0)
     return all.map((version) => entryOf(facts, name, version, served.get(version), problem));

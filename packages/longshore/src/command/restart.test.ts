@@ -80,20 +80,25 @@ const pauseMs = 5;
 
 const double = { inputs: [{ name: "x", datatype: "FP32", shape: [1, 4], data: [1, 2, 3, 4] }] };
 
+/** Asks for two answers, of which the second takes so long, until the first one is out; or both are. */
+async function answering(agent: Agent, { address }: ServerProcess, delayMs: number) {
+  const state = { isOver: false };
+  const body = { TEXT: ["first", "second"], DELAY: [0, delayMs] };
+  const late = send(agent, address, "/v2/models/late/generate_stream", body);
+  const over = (): void => void (state.isOver = true);
+  late.then(over, over);
+  const metrics = async (): Promise<string> => (await send(agent, address, "/metrics")).text;
+  while (!state.isOver && !(await metrics()).includes("longshore_load_in_flight 1"));
+  return { late, state };
+}
+
 describe("a server that is told to stop", () => {
   /** Stops a server while an answer is so long under way; undefined where that was over before all was asked of the server. */
   async function stopped(delayMs: number) {
     const server = await start("--drain-seconds", "120", "--linger-seconds", "0");
     const agent = new Agent({ keepAlive: true });
     expect((await send(agent, server.address, "/v2/health/ready")).status).toBe(200);
-    const state = { isOver: false };
-    const late = send(agent, server.address, "/v2/models/late/generate_stream", {
-      TEXT: ["first", "second"],
-      DELAY: [0, delayMs],
-    }).finally(() => (state.isOver = true));
-    // The first answer is out: the request is under way.
-    const metrics = async (): Promise<string> => (await send(agent, server.address, "/metrics")).text;
-    while (!state.isOver && !(await metrics()).includes("longshore_load_in_flight 1"));
+    const { late, state } = await answering(agent, server, delayMs);
     server.stop();
     const asked = async (): Promise<readonly Reply[]> => {
       let ready: Reply;
@@ -126,14 +131,10 @@ describe("a server that is told to stop", () => {
   it("exits with 0 when its time is over, whatever is under way", async () => {
     const server = await start("--drain-seconds", "0.2");
     const agent = new Agent({ keepAlive: true });
-    const stuck = send(agent, server.address, "/v2/models/late/generate_stream", {
-      TEXT: ["first", "second"],
-      DELAY: [0, 50_000],
-    }).catch((thrown: unknown) => thrown);
-    while (!(await send(agent, server.address, "/metrics")).text.includes("longshore_load_in_flight 1"));
+    const { late } = await answering(agent, server, 50_000);
     server.stop();
     expect(await server.exited).toBe(0);
-    await stuck;
+    await late.catch(() => undefined);
     agent.destroy();
   });
 
@@ -156,17 +157,13 @@ describe("a server that is told to stop", () => {
   it("ends at once when it is told again, and not by the same signal that came twice", async () => {
     const server = await start("--drain-seconds", "120");
     const agent = new Agent({ keepAlive: true });
-    const stuck = send(agent, server.address, "/v2/models/late/generate_stream", {
-      TEXT: ["first", "second"],
-      DELAY: [0, 50_000],
-    }).catch((thrown: unknown) => thrown);
-    while (!(await send(agent, server.address, "/metrics")).text.includes("longshore_load_in_flight 1"));
+    const { late } = await answering(agent, server, 50_000);
     const toldMs = performance.now();
     const again = setInterval(() => server.stop("SIGINT"), 50);
     expect(await server.exited).toBe(null);
     clearInterval(again);
     expect(performance.now() - toldMs).toBeGreaterThan(1000);
-    await stuck;
+    await late.catch(() => undefined);
     agent.destroy();
   });
 });

@@ -6,8 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
-import type { Directory, EndpointInfo } from "@longshore/core";
-import { writeModels } from "@longshore/testkit";
+import { listedDirectory, writeModels } from "@longshore/testkit";
 import { serverInfo } from "./dial.ts";
 import { gateway, type GatewayOptions } from "./forwarding.ts";
 import { keyStore } from "./key-store.ts";
@@ -133,23 +132,14 @@ it("lists in time what its servers have, where one says nothing and where two ga
   await once(silent, "listening");
   open.push({ close: async () => silent.close().closeAllConnections() });
   const { port } = silent.address() as AddressInfo;
-  let entries: readonly EndpointInfo[] = [];
-  const watchers: (() => void)[] = [];
-  const directory: Directory = {
-    snapshot: () => ({ entries, ageMs: 0 }),
-    watch(watcher) {
-      watchers.push(watcher);
-      return { [Symbol.dispose]: () => undefined };
-    },
-  };
+  const directory = listedDirectory([]);
   const first = await before([], { id: "first", directory });
   const { address } = await server("one");
   const second = await before([], {
     id: "second",
     servers: [address, first.address, `http://127.0.0.1:${port}`],
   });
-  entries = [serverInfo({ id: "second", address: second.address })];
-  for (const changed of watchers) changed();
+  directory.list(serverInfo({ id: "second", address: second.address }));
   const abort = AbortSignal.timeout(60_000);
   const index = await fetch(`${first.address}/v2/repository/index`, { method: "POST", signal: abort });
   expect(await index.json()).toContainEqual({ name: "simple", version: "1", state: "READY", reason: "" });

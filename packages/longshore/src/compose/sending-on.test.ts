@@ -1,6 +1,7 @@
 import { once } from "node:events";
 import { type IncomingMessage, request as httpRequest } from "node:http";
-import { type Directory, type Observer, type Policy, standardPolicy } from "@longshore/core";
+import { type Observer, type Policy, standardPolicy } from "@longshore/core";
+import { listedDirectory } from "@longshore/testkit";
 import { afterEach, expect, it } from "vitest";
 import { answer, before, closeAll, type Infer, readAll, upstream } from "../../test/upstream.ts";
 import { serverInfo } from "./dial.ts";
@@ -232,23 +233,14 @@ it.each(["reads on", "leaves"])(
       response.write(Buffer.alloc(2 * floats));
       finish = () => void response.end(Buffer.alloc(2 * floats));
     });
-    let entries = [serverInfo({ address, kind: "oip" })];
-    const watchers: (() => void)[] = [];
-    const directory: Directory = {
-      snapshot: () => ({ entries, ageMs: 0 }),
-      watch(watcher) {
-        watchers.push(watcher);
-        return { [Symbol.dispose]: () => undefined };
-      },
-    };
+    const directory = listedDirectory([serverInfo({ address, kind: "oip" })]);
     const gate = await before([], { directory });
     const sent = body();
     const { asked, reply } = post(gate.address, sent);
     const early = once(asked, "response");
     asked.end(Buffer.concat([sent.head, sent.tensor]));
     await early;
-    entries = [];
-    for (const changed of watchers) changed();
+    directory.list();
     if (what === "leaves") {
       asked.destroy();
       await expect(reply).rejects.toThrow("aborted");

@@ -3,7 +3,6 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
 import {
-  type Directory,
   type Endpoint,
   float32View,
   housekeepingCall,
@@ -19,7 +18,7 @@ import {
 } from "@longshore/core";
 import { graphBuilder, writeModel } from "@longshore/graph";
 import { layeredStore, systemClock, systemRandom } from "@longshore/nodejs";
-import { memoryStore, writeModels } from "@longshore/testkit";
+import { listedDirectory, memoryStore, writeModels } from "@longshore/testkit";
 import { stepsMissing } from "./described-at.ts";
 import { measureModel } from "../profile/measure.ts";
 import { dial, type ServerOptions, serverInfo } from "./dial.ts";
@@ -135,14 +134,10 @@ it.each(["oip", "longshore"] as const)(
 it("asks the places of a directory, too, what a model takes and gives", async () => {
   const there = await server("there");
   const [away, other] = [serverInfo({ address: "http://127.0.0.1:1", id: "away" }), { id: "other" }];
-  const entries = [
+  const directory = listedDirectory([
     { ...away, ...other, serves: [{ segment: { model: "another" } }] },
     serverInfo(named(there, "longshore", "there")),
-  ];
-  const directory: Directory = {
-    snapshot: () => ({ entries, ageMs: 0 }),
-    watch: () => ({ [Symbol.dispose]: () => undefined }),
-  };
+  ]);
   expect(all(await device(each("true"), [], { directory }).infer("find", pairs(1)))).toEqual([-0, -1]);
 });
 

@@ -108,16 +108,22 @@ it("leads requests by an alias, moves when its revision is known, and says who a
   expect((await infer(address)).status).toBe(404);
 });
 
-it("keeps users to one side, through a gateway, too", async () => {
-  const behind = await server();
-  const gate = await gateway({
+/** One server behind it, whose models it is asked to roll out. */
+async function gatewayBefore(address: string): ReturnType<typeof gateway> {
+  const servers = [{ address }];
+  const made = await gateway({
     port: 0,
     id: "gateway",
     dataClass: "internal",
     allowManagement: true,
-    servers: [{ address: behind }],
+    servers,
   });
-  open.push(gate);
+  open.push(made);
+  return made;
+}
+
+it("keeps users to one side, through a gateway, too", async () => {
+  const gate = await gatewayBefore(await server());
   const at = ["--at", gate.address];
   await rollout("set", "reader", "--model", "simple", "--to", "1", ...at);
   await rollout("start", "reader", "--to", "2", "--weight", "0.4", "--mode", "ab", "--by", "user", ...at);
@@ -150,15 +156,7 @@ async function cutting(address: string, cut: RegExp): Promise<string> {
 }
 
 it("covers a candidate whose answers are lost on their way, where the same server has the stable version", async () => {
-  const behind = await cutting(await server(), /versions\/2\/.*infer/);
-  const gate = await gateway({
-    port: 0,
-    id: "gateway",
-    dataClass: "internal",
-    allowManagement: true,
-    servers: [{ address: behind }],
-  });
-  open.push(gate);
+  const gate = await gatewayBefore(await cutting(await server(), /versions\/2\/.*infer/));
   const at = ["--at", gate.address];
   await rollout("set", "reader", "--model", "simple", "--to", "1", ...at);
   await rollout("start", "reader", "--to", "2", "--weight", "1", ...at);

@@ -1,4 +1,11 @@
-import { abortError, type Call, type Clock, housekeepingCall, LongshoreError } from "@longshore/core";
+import {
+  abortError,
+  type Call,
+  type Clock,
+  housekeepingCall,
+  LongshoreError,
+  UnderWay,
+} from "@longshore/core";
 import type { Artifact, LoadOptions, Runtime } from "@longshore/engine";
 import { failure, type LoadedRunner, RunnerClient } from "./runner-client.ts";
 import type { OpenLink } from "./runner-link.ts";
@@ -156,7 +163,7 @@ const mostBytesHere = 4 * 1024 * 1024;
 /** Makes a runtime from the way its runners are started. */
 export function runnerRuntime(parts: RunnerRuntimeParts): ProviderRuntime {
   const sessions = new Set<ProviderSession>();
-  const loading = new Set<Promise<unknown>>();
+  const loading = new UnderWay();
   let closed: Promise<void> | undefined;
 
   const open = async (artifact: Artifact, how: HowToLoad, call: Call): Promise<ProviderSession> => {
@@ -178,19 +185,13 @@ export function runnerRuntime(parts: RunnerRuntimeParts): ProviderRuntime {
       if (closed) throw new LongshoreError("shutting-down", "execute", `runtime ${parts.name} is closed`);
       if (call.abort.aborted) throw abortError(call.abort, "execute");
       const { threads = 1, fusions = true } = options;
-      const work = open(artifact, { threads: checkThreads(threads), fusions }, call);
-      const settled = work.then(
-        () => undefined,
-        () => undefined,
-      );
-      loading.add(settled);
-      void settled.then(() => loading.delete(settled));
+      const work = loading.track(open(artifact, { threads: checkThreads(threads), fusions }, call));
       // A release that fails here has nobody to tell; `close` waits for the same promise and tells.
       return orAborted(work, call, (session) => void session.release().catch(() => undefined));
     },
     close() {
       closed ??= (async () => {
-        await Promise.all(loading);
+        await loading.over();
         await Promise.all([...sessions].map((session) => session.release()));
         await parts.closeIdle?.();
       })();
