@@ -1,3 +1,4 @@
+export { Behind } from "./behind.ts";
 export * from "./call.ts";
 export * from "./chain.ts";
 export * from "./clock.ts";

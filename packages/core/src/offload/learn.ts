@@ -1,5 +1,5 @@
 import { LongshoreError } from "../base/index.ts";
-import type { Account, InferenceResponse } from "../endpoint/index.ts";
+import type { Account, LoadReport } from "../endpoint/index.ts";
 import { exchangeMillijoules, meanOf, radios } from "../estimate/index.ts";
 import type { Features } from "../model/index.ts";
 import type { Leg } from "../plan/index.ts";
@@ -53,15 +53,15 @@ export function learnRemote(
   loop: Loop,
   place: Place,
   leg: Leg,
-  response: InferenceResponse,
+  account: Account,
+  load: LoadReport | undefined,
   tookMs: number,
   nowMs: number,
 ): void {
   loop.places.answered(place, leg.segment, nowMs);
-  const { account } = response;
   const own = stageMs(account, "run", "transform");
   const network = stageMs(account, "network", "send");
-  if (response.load) place.reported(response.load, nowMs, network);
+  if (load) place.reported(load, nowMs, network);
   const others = network + stageMs(account, "load", "encode", "decode", "queue");
   const promisedMs = leg.travels?.promisedMs ?? 0;
   const servedMs =

@@ -1,4 +1,4 @@
-import { type Clock, type EndpointId, SpareControllers } from "../base/index.ts";
+import { Behind, type Clock, type EndpointId, SpareControllers } from "../base/index.ts";
 import type { Endpoint } from "../endpoint/index.ts";
 import { type Checks, createChecks, readiness } from "../check/index.ts";
 import { type Arrivals, arrivals, radios, type RetryBudget, retryBudget } from "../estimate/index.ts";
@@ -54,6 +54,8 @@ export interface Loop {
   readonly release: (bytes: Uint8Array) => void;
   /** Of the calls of legs. */
   readonly controllers: SpareControllers;
+  /** What answers teach, behind them: all that was taken in before the next decision. */
+  readonly behind: Behind<() => void>;
   /** Decides where `job` goes on from `held`; with `only` among those parts. */
   plan(
     job: Job,
@@ -109,6 +111,7 @@ export function createLoop(given: OffloadParts): Loop {
   const upkeep = linkUpkeep(clock, places);
   const probes = linkProbes(parts, places, upkeep.news);
   const loads = loadProbes(parts, places, parts.upkeep?.loadProbesPerRequest ?? 3);
+  const behind = new Behind<() => void>(clock, (work) => work());
   let views = 0;
   /** One request is asked for once, however often it is planned. */
   let lastCallId: string | undefined;
@@ -175,7 +178,9 @@ export function createLoop(given: OffloadParts): Loop {
     activeWatts,
     release: releaser(),
     controllers: new SpareControllers(),
+    behind,
     plan(job, held, exclude, nowMs, only) {
+      behind.settle();
       if (job.call.id !== lastCallId) radioNow.asked(nowMs);
       lastCallId = job.call.id;
       const { known, call, sequence } = job;
@@ -256,6 +261,7 @@ export function createLoop(given: OffloadParts): Loop {
       return isInfeasible(plan) ? undefined : loads.before(plan, nowMs);
     },
     stop() {
+      behind.settle();
       stopped = true;
       probes[Symbol.dispose]();
       loads[Symbol.dispose]();

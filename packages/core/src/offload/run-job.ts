@@ -135,8 +135,10 @@ async function followPlans(
 
 /** What a request taught is written down, and links are tried for the next one. */
 function afterwards(loop: Loop, job: Job, plan: Plan, tally: Tally): void {
-  loop.upkeep();
-  loop.tryLinks(job, plan, tally);
+  loop.behind.add(() => {
+    loop.upkeep();
+    loop.tryLinks(job, plan, tally);
+  });
 }
 
 /** The one leg of a plan that runs everything here in one go; then nothing has to be raced. */

@@ -136,15 +136,19 @@ export function bookAnswer(
   const { account } = response;
   const tookMs = waits ? account.stages.reduce((sum, stage) => sum + stage.tookMs, 0) : nowMs - startedMs;
   tally.accounts.push(account);
-  loop.warmth.ran(leg.endpoint, leg.segment);
   if (place) {
-    const silentMs = nowMs - Math.max(startedMs, place.answeredAtMs);
-    learnRemote(loop, place, leg, response, tookMs, nowMs);
-    if (!waits) place.lateness.answered(tookMs, usualMs, silentMs);
-    tallyRemote(loop, tally, response.account, exchange, tookMs, nowMs);
+    const { load } = response;
+    loop.behind.add(() => {
+      const silentMs = nowMs - Math.max(startedMs, place.answeredAtMs);
+      loop.warmth.ran(leg.endpoint, leg.segment);
+      learnRemote(loop, place, leg, account, load, tookMs, nowMs);
+      if (!waits) place.lateness.answered(tookMs, usualMs, silentMs);
+    });
+    tallyRemote(loop, tally, account, exchange, tookMs, nowMs);
   } else {
-    learnLocal(job.known, leg, response.account, held.features, nowMs);
-    tallyLocal(loop, tally, response.account);
+    loop.warmth.ran(leg.endpoint, leg.segment);
+    learnLocal(job.known, leg, account, held.features, nowMs);
+    tallyLocal(loop, tally, account);
   }
 }
 

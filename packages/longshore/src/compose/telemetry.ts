@@ -127,6 +127,7 @@ export function openTelemetry(
   let closed: Promise<void> | undefined;
   const close = async (): Promise<void> => {
     use[Symbol.dispose]();
+    telemetry.settle();
     await Promise.race([exporter?.close(), new Promise<void>((resolve) => clock.timer(1000, resolve))]);
     await transport?.close();
   };

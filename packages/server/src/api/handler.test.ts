@@ -674,7 +674,8 @@ describe("inference", () => {
         return { [Symbol.dispose]: () => clearImmediate(soon) };
       },
     };
-    const { handler } = server({ clock });
+    const telemetry = createTelemetry({ clock: manualClock(), random: seededRandom(1) });
+    const { handler } = server({ clock, telemetry });
     const data = Array.from({ length: 400_000 }, () => 1);
     const body = json({ inputs: [{ name: "x", datatype: "FP32", shape: [1, data.length], data }] });
     const asked = ask("POST", "/v2/models/double/infer", { body });

@@ -59,7 +59,7 @@ async function probed(asked: Asked): Promise<WireResponse> {
 /** Statistics of all requests for who may observe, of the sender's own tenant's for others; of models that it sees. */
 async function statistics(api: Api, route: Route & { kind: "stats" }, asked: Asked): Promise<WireResponse> {
   const { rights, tenant, sees } = asked.identity;
-  const counters = rights.has("observe") ? api.counters : api.telemetry.tenantCounters(tenant);
+  const counters = rights.has("observe") ? api.telemetry.counters : api.telemetry.tenantCounters(tenant);
   if (route.model === undefined) {
     const seen = counters.all().filter(({ model }) => sees?.(model) !== false);
     const pause = (): Promise<void> => turnWhileWanted(api.clock, asked.call.abort, "encode");

@@ -20,13 +20,7 @@ import {
 } from "@longshore/core";
 import { type Identify, type Identity, loopbackIdentity } from "../identify/index.ts";
 import { createLife, type Life } from "../life/index.ts";
-import {
-  type Counters,
-  createTelemetry,
-  type Log,
-  type Telemetry,
-  type Tracing,
-} from "../telemetry/index.ts";
+import { createTelemetry, type Log, type Telemetry, type Tracing } from "../telemetry/index.ts";
 import { type BodyPool, type Budget, createBodyPool, createBudget } from "../body/index.ts";
 import type { PackageShelf } from "./package.ts";
 import type { ServedRepository } from "./repository.ts";
@@ -100,7 +94,6 @@ export interface Api {
   readonly identify: Identify;
   readonly life: Life;
   readonly telemetry: Telemetry;
-  readonly counters: Counters;
   readonly log: Log;
   readonly tracing: Tracing;
   readonly load: (() => LoadReport) | undefined;
@@ -153,7 +146,6 @@ export function completeParts(parts: HandlerParts): Api {
     identify: parts.identify ?? loopbackIdentity(),
     life: parts.life ?? readyLife(),
     telemetry,
-    counters: telemetry.counters,
     log: telemetry.log,
     tracing: telemetry.tracing,
     load: parts.load,

@@ -65,8 +65,12 @@ interface BatchCounters {
 }
 
 /** Counts what the server does, from the events that its `observer` is given. */
-export interface Counters {
+export interface Counters extends CountersRead {
   readonly observer: Observer;
+}
+
+/** What was counted. */
+export interface CountersRead {
   /** Replies by HTTP status. */
   readonly replies: ReadonlyMap<number, number>;
   /** Of one version, or zeros when nothing was asked of it yet. */

@@ -1,7 +1,7 @@
-import type { Counters, ModelCounters } from "./counters.ts";
+import type { CountersRead, ModelCounters } from "./counters.ts";
 
 /** One version's entry of `GET v2/models/{m}/stats`, in the shape that Triton's clients read. */
-export function statisticsOf(one: ModelCounters, counters: Counters): object {
+export function statisticsOf(one: ModelCounters, counters: CountersRead): object {
   const batches = counters.batches(one.model, one.version);
   const bytes = counters.memoryBytes(one.model, one.version);
   return {

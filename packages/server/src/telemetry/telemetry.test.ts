@@ -126,15 +126,20 @@ pipeline:
     const reply = await send("/metrics", undefined, accept === undefined ? {} : { accept });
     return new TextDecoder().decode(await readBody(reply.body, { maxBytes: 1e6 }));
   };
-  return { clock, random, handler, engine, telemetry, spans, lines, send, page };
+  /** The spans so far. */
+  const told = (): readonly Span[] => {
+    telemetry.settle();
+    return spans;
+  };
+  return { clock, random, handler, engine, telemetry, told, lines, send, page };
 }
 
 describe("traces", () => {
   it("have a span for the exchange and each stage, under the sender's span", async () => {
-    const { clock, send, spans } = world();
+    const { clock, send, told } = world();
     const state = "vendor=opaque";
     await clock.finish(send("/v2/models/dense/infer", [1, 2], { traceparent, tracestate: state }));
-    const server = spans.find(({ kind }) => kind === "server")!;
+    const server = told().find(({ kind }) => kind === "server")!;
     expect(server).toMatchObject({
       traceId: "a".repeat(32),
       parentSpanId: "b".repeat(16),
@@ -146,7 +151,7 @@ describe("traces", () => {
         "http.response.status_code": 200,
       },
     });
-    const inside = spans.filter((span) => span !== server);
+    const inside = told().filter((span) => span !== server);
     expect(inside.map(({ name }) => name)).toEqual([
       "identify",
       "wait body",
@@ -161,18 +166,20 @@ describe("traces", () => {
       expect(span.startMs).toBeGreaterThanOrEqual(server.startMs);
       expect(span.endMs).toBeLessThanOrEqual(server.endMs);
     }
-    const run = spans.find(({ name }) => name === "run dense")!;
+    const run = told().find(({ name }) => name === "run dense")!;
     expect(run.endMs - run.startMs).toBe(10);
-    expect(new Set(spans.map(({ spanId }) => spanId)).size).toBe(spans.length);
+    expect(new Set(told().map(({ spanId }) => spanId)).size).toBe(told().length);
   });
 
   it("link a batch to all requests that shared it", async () => {
-    const { clock, send, spans } = world();
+    const { clock, send, told } = world();
     await clock.finish(
       Promise.all([1, 2, 3, 4].map((value) => send("/v2/models/dense/infer", [value, value]))),
     );
-    const servers = spans.filter(({ kind }) => kind === "server");
-    const shared = spans.filter(({ name }) => name === "batch dense").find(({ links }) => links.length > 1)!;
+    const servers = told().filter(({ kind }) => kind === "server");
+    const shared = told()
+      .filter(({ name }) => name === "batch dense")
+      .find(({ links }) => links.length > 1)!;
     expect(shared.attributes["longshore.batch.rows"]).toBe(shared.links.length);
     for (const link of shared.links) {
       expect(servers).toContainEqual(expect.objectContaining({ traceId: link.traceId, spanId: link.spanId }));
@@ -183,13 +190,13 @@ describe("traces", () => {
     const unsampled = `${traceparent.slice(0, -2)}00`;
     const decided = world();
     await decided.clock.finish(decided.send("/v2/models/dense/infer", [1, 2], { traceparent: unsampled }));
-    expect(decided.spans).toEqual([]);
+    expect(decided.told()).toEqual([]);
     const off = world({ level: "OFF" });
     await off.clock.finish(off.send("/v2/models/dense/infer", [1, 2], { traceparent }));
-    expect(off.spans).toEqual([]);
+    expect(off.told()).toEqual([]);
     const some = world({ level: "TIMESTAMPS", rate: 3, count: 5 });
     for (let index = 0; index < 60; index++) await some.send("/v2/health/live", undefined);
-    expect(some.spans.filter(({ kind }) => kind === "server")).toHaveLength(5);
+    expect(some.told().filter(({ kind }) => kind === "server")).toHaveLength(5);
     expect(some.telemetry.tracing.settings().count).toBe(0);
   });
 
@@ -208,19 +215,23 @@ describe("traces", () => {
   });
 
   it("of a model follow the model's own settings", async () => {
-    const { clock, send, spans, telemetry } = world({ level: "OFF" });
+    const { clock, send, told, telemetry } = world({ level: "OFF" });
     telemetry.tracing.change("dense", { level: "TIMESTAMPS", rate: 1 });
     await clock.finish(send("/v2/models/dense/infer", [1, 2]));
     await send("/v2", undefined);
-    expect(spans.filter(({ kind }) => kind === "server").map(({ name }) => name)).toEqual(["infer dense"]);
+    expect(
+      told()
+        .filter(({ kind }) => kind === "server")
+        .map(({ name }) => name),
+    ).toEqual(["infer dense"]);
   });
 
   it("mark what failed here, not what the sender did wrong", async () => {
-    const { clock, send, spans, engine } = world();
+    const { clock, send, told, engine } = world();
     await send("/v2/models/nothing/infer", [1, 2]);
     void engine.drain();
     await clock.finish(send("/v2/models/dense/infer", [1, 2]));
-    const [wrong, failed] = spans.filter(({ kind }) => kind === "server");
+    const [wrong, failed] = told().filter(({ kind }) => kind === "server");
     expect(wrong).toMatchObject({ attributes: { "error.type": "unknown-model" } });
     expect(wrong).not.toHaveProperty("failure");
     expect(failed).toMatchObject({ failure: "shutting-down" });
@@ -230,7 +241,7 @@ describe("traces", () => {
 describe("a request that is forwarded", () => {
   it("is one trace: the server behind lies inside the asking here, which lies inside the exchange", async () => {
     const behind = world();
-    const { clock, spans, random, telemetry } = behind;
+    const { clock, told, random, telemetry } = behind;
     const endpoint = oipEndpoint({
       info: { ...doubleInfo, id: "cloud" },
       transport: memoryTransport(behind.handler, { clock }),
@@ -268,8 +279,8 @@ describe("a request that is forwarded", () => {
       ),
     );
     expect(reply.status).toBe(200);
-    const client = spans.find(({ kind }) => kind === "client")!;
-    const servers = spans.filter(({ kind, name }) => kind === "server" && name === "infer dense");
+    const client = told().find(({ kind }) => kind === "client")!;
+    const servers = told().filter(({ kind, name }) => kind === "server" && name === "infer dense");
     const [inner, outer] = servers;
     expect(new Set([client, inner!, outer!].map(({ traceId }) => traceId))).toEqual(
       new Set(["a".repeat(32)]),
@@ -543,9 +554,39 @@ describe("logs", () => {
   });
 });
 
+describe("what every request tells", () => {
+  const ended = { kind: "exchange-ended", atMs: 0, callId: "1", status: 200, tookMs: 1 } as const;
+
+  it("is taken in when the loop comes to it, or somebody reads what is counted", async () => {
+    const clock = manualClock();
+    const telemetry = createTelemetry({ clock, random: seededRandom(1) });
+    const { replies } = telemetry.counters;
+    telemetry.observer.record(ended);
+    expect(replies.get(200)).toBeUndefined();
+    expect(telemetry.counters.replies.get(200)).toBe(1);
+    telemetry.observer.record(ended);
+    await clock.advance(0);
+    expect(replies.get(200)).toBe(2);
+    expect(clock.armed()).toBe(0);
+  });
+
+  it("is taken in before what an operator reads at once", () => {
+    const clock = manualClock();
+    const lines: string[] = [];
+    const log = createLog(clock, (line) => void lines.push(line), "info");
+    const telemetry = createTelemetry({ clock, random: seededRandom(1), log });
+    const { replies } = telemetry.counters;
+    telemetry.observer.record(ended);
+    const failure = { reason: "internal", stage: "execute", message: "broke" } as const;
+    telemetry.observer.record({ kind: "failure", atMs: 0, callId: "2", ...failure });
+    expect(lines).toHaveLength(1);
+    expect(replies.get(200)).toBe(1);
+  });
+});
+
 describe("answers in a stream", () => {
   it("are one exchange, and one inference with several answers", async () => {
-    const { clock, handler, spans, page } = world();
+    const { clock, handler, told, page } = world();
     const message = {
       byteLength: 100,
       stream: true,
@@ -575,7 +616,7 @@ describe("answers in a stream", () => {
         housekeepingCall("stream"),
       ),
     );
-    expect(spans.filter(({ kind }) => kind === "server")).toEqual([]);
+    expect(told().filter(({ kind }) => kind === "server")).toEqual([]);
     const ids: unknown[] = [];
     for await (const { id, outputs } of reply.messages!) ids.push([id, outputs[0]!.shape]);
     expect(ids).toEqual([
@@ -583,14 +624,14 @@ describe("answers in a stream", () => {
       ["7", [1, 2]],
       ["7", [1, 2]],
     ]);
-    expect(spans.filter(({ kind }) => kind === "server")).toMatchObject([{ name: "infer frames" }]);
+    expect(told().filter(({ kind }) => kind === "server")).toMatchObject([{ name: "infer frames" }]);
     expect(await page()).toContain('nv_inference_request_success{model="frames",version="1"} 1');
   });
 });
 
 describe("a reader that leaves", () => {
   it("before it read a streamed reply ends the exchange and the inference all the same", async () => {
-    const { clock, handler, engine, spans, page } = world();
+    const { clock, handler, engine, told, page } = world();
     const abort = new AbortController();
     const message = {
       byteLength: 100,
@@ -616,10 +657,10 @@ describe("a reader that leaves", () => {
         housekeepingCall("left", abort.signal),
       ),
     );
-    expect(spans.filter(({ kind }) => kind === "server")).toEqual([]);
+    expect(told().filter(({ kind }) => kind === "server")).toEqual([]);
     abort.abort();
     await clock.finish(engine.drain());
-    expect(spans.filter(({ kind }) => kind === "server")).toMatchObject([{ name: "infer frames" }]);
+    expect(told().filter(({ kind }) => kind === "server")).toMatchObject([{ name: "infer frames" }]);
     expect(await page()).toContain(
       'nv_inference_request_failure{model="frames",version="1",reason="CANCELED"} 1',
     );

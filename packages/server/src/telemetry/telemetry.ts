@@ -1,5 +1,13 @@
-import type { Clock, DirectorySnapshot, LoadReport, Observer, Random } from "@longshore/core";
-import { type Counters, createCounters } from "./counters.ts";
+import {
+  Behind,
+  type Clock,
+  type DirectorySnapshot,
+  type LoadReport,
+  type LongshoreEvent,
+  type Observer,
+  type Random,
+} from "@longshore/core";
+import { type CountersRead, createCounters } from "./counters.ts";
 import { createLog, type Log } from "./log.ts";
 import { createMetrics, type MachineUse, type Metrics } from "./metrics.ts";
 import { metricsForm, metricsTypes } from "./registry.ts";
@@ -23,19 +31,44 @@ export interface TelemetryParts {
   readonly directory?: () => DirectorySnapshot | undefined;
 }
 
-/** Metrics, traces and logs of one server, all made from the events that `observer` is given. */
+/**
+ * Metrics, traces and logs of one server, all made from the events that `observer` is given. What every request tells is taken in
+ * behind its answer, and before anybody reads what is counted.
+ */
 export interface Telemetry {
   readonly observer: Observer;
-  /** Of all tenants. */
-  readonly counters: Counters;
-  /** Of one tenant's own requests. */
-  tenantCounters(tenant: string): Counters;
+  /** Of all tenants, as of now. */
+  readonly counters: CountersRead;
+  /** Of one tenant's own requests, as of now. */
+  tenantCounters(tenant: string): CountersRead;
   readonly metrics: Metrics;
   readonly log: Log;
   readonly tracing: Tracing;
   /** The metrics of what a reader sees, in the form that an `accept` header asks for; `pieces` is work in steps. */
   metricsPage(accept: string | undefined, sees?: (model: string) => boolean): MetricsPage;
+  /** Takes in what was told so far: who ends has nothing left to tell. */
+  settle(): void;
 }
+
+/** Told with every request, and written to the log by nobody but who wants every detail. */
+const frequent: ReadonlySet<LongshoreEvent["kind"]> = new Set([
+  "exchange-began",
+  "exchange-ended",
+  "inference-began",
+  "inference-ended",
+  "stage-ended",
+  "batch-started",
+  "batch-run",
+  "batch-parted",
+  "cache-asked",
+  "plan-made",
+  "leg-started",
+  "leg-ended",
+  "request-sent",
+  "request-accepted",
+  "request-ended",
+  "bytes-acknowledged",
+]);
 
 /** A page of metrics that is still to be written, and its media type. */
 interface MetricsPage {
@@ -72,20 +105,37 @@ export function createTelemetry(parts: TelemetryParts): Telemetry {
   const tracing = parts.tracing ?? createTracing(random);
   const spans = spanMaker(random, wallOf(clock), parts.spans ?? (() => undefined));
   const sinks = { metrics, log, spans, wallMs, told: new Map() };
+  const take = (event: LongshoreEvent): void => {
+    counters.observer.record(event);
+    tenants.observer.record(event);
+    mapped(event, sinks);
+  };
+  const behind = new Behind(clock, take);
   return {
-    counters,
-    tenantCounters: (tenant) => tenants.of(tenant),
+    get counters() {
+      behind.settle();
+      return counters;
+    },
+    tenantCounters(tenant) {
+      behind.settle();
+      return tenants.of(tenant);
+    },
     metrics,
     log,
     tracing,
     observer: {
       record(event) {
-        counters.observer.record(event);
-        tenants.observer.record(event);
-        mapped(event, sinks);
+        if (frequent.has(event.kind) && !log.writes("verbose")) {
+          behind.add(event);
+          return;
+        }
+        behind.settle();
+        take(event);
       },
     },
+    settle: behind.settle,
     metricsPage(accept, sees) {
+      behind.settle();
       const form = metricsForm(accept);
       return { pieces: metrics.text(form, sees), type: metricsTypes[form] };
     },
