@@ -114,7 +114,7 @@ export interface Call {
   /** Endpoints the request has been through, so that it never comes back. */
   readonly path: readonly EndpointId[];
   readonly trace?: TraceContext;
-  readonly idempotencyKey?: string;
+  readonly idempotencyKey?: string | undefined;
   /** What the sender was permitted where the request came in; a place that it is forwarded to grants no more. */
   readonly rights?: readonly string[];
   /** Triton's schedule policy: 1 is the most urgent; undefined takes the model's default. */

@@ -49,6 +49,8 @@ export interface WireRequest {
   /** Lower-case names. */
   readonly headers: Readonly<Record<string, string>>;
   readonly body: WireBody;
+  /** To be done twice does no harm, though neither its method nor a key says so. Set by the sender. */
+  readonly repeatable?: boolean;
   /** The reply goes on for as long as its reader takes it: its bytes in all have no limit. Set by the sender. */
   readonly endless?: true;
   /** Takes the place of the body where a listener speaks another encoding of the protocol. */

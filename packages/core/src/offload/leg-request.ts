@@ -3,7 +3,6 @@ import type { Endpoint, InferenceRequest } from "../endpoint/index.ts";
 import { type Leg, legKey } from "../plan/index.ts";
 import { type Held, rulesFor, wantedBack } from "../parts/index.ts";
 import type { CutId } from "../model/index.ts";
-import type { Place } from "../places/index.ts";
 import { sequencePosition } from "../sequence/index.ts";
 import type { Job } from "./job.ts";
 
@@ -41,26 +40,10 @@ export function sentOn({ cut }: Held, to: CutId, { takes, segment }: Leg): boole
   return takes === "request" && segment.from === cut && segment.to === to;
 }
 
-/** Larger bodies are not sent to where they may not be taken, in bytes. */
-const mostRiskedBytes = 65_536;
-/** What a wait may be longer than believed, as a share of the run and in milliseconds, before another place is worth a second try. */
-const spareRatio = 0.2;
-const leastSpareMs = 2;
-
-/**
- * How long a leg may have to wait at its place for the plan to hold; undefined where only this place sends there, or where
- * finding out costs more than it can save.
- */
-export function mostWaitAt(place: Place, leg: Leg, { bytes }: Held, nowMs: number): number | undefined {
-  if (!place.shared(nowMs) || !place.mayTurnAway) return undefined;
-  if (bytes > mostRiskedBytes || leg.state === "resident") return undefined;
-  return place.queueMs(nowMs) + Math.max(leastSpareMs, spareRatio * (leg.travels?.promisedMs ?? 0));
-}
-
 /** What of the call is different for a leg elsewhere: it has been here, too, and carries what clings to its crossing. */
 export function legCall(
   self: EndpointId,
-  { call, known }: Job,
+  { call, known, sequence }: Job,
   leg: Leg,
   mostWaitMs?: number,
 ): Partial<Omit<Call, "abort">> {
@@ -69,6 +52,7 @@ export function legCall(
     // A server that this loop is the endpoint of has written it down already.
     path: call.path.at(-1) === self ? call.path : [...call.path, self],
     rules: rulesFor(call.rules, known, leg.segment),
-    idempotencyKey: legKey(call, leg),
+    // What keeps nothing may be done twice, which costs less than to remember the answer of each.
+    idempotencyKey: sequence || call.idempotencyKey !== undefined ? legKey(call, leg) : undefined,
   };
 }

@@ -137,6 +137,28 @@ describe("offloadEndpoint", () => {
     ]);
   });
 
+  it("asks others with a key only where the request came with one: what keeps nothing may be done twice", async () => {
+    const clock = virtualClock();
+    const keys: (string | undefined)[] = [];
+    const edge = place(clock, "edge", "eu", 1);
+    const watched: Endpoint = {
+      ...edge,
+      infer(asked, its, progress) {
+        keys.push(its.idempotencyKey);
+        return edge.infer(asked, its, progress);
+      },
+    };
+    const gateway = offloadEndpoint({
+      ...parts(clock),
+      info: info("gateway", "edge", "eu"),
+      endpoints: [watched],
+    });
+    await clock.runUntil(gateway.infer(request, call()));
+    for (let time = 0; time < 2; time++)
+      await clock.runUntil(gateway.infer(request, call({ idempotencyKey: "k" })));
+    expect(keys).toEqual([undefined, expect.stringMatching(/^local~k\./), keys[1]]);
+  });
+
   it.each([{ zones: ["eu"] }, { leastTrust: "operated" as const }])(
     "holds what others ask of it to the rules of its own operator, too: %o",
     async (defaults) => {

@@ -11,13 +11,14 @@ import {
   type Held,
   heldAt,
   inputsOf,
+  mostWaitAt,
   type Standing,
   waitedFor,
 } from "../parts/index.ts";
 import { further } from "./decide.ts";
 import { isGone, isWaiting, type Job } from "./job.ts";
 import { learnItems } from "./learn.ts";
-import { legCall, legRequest, mostWaitAt } from "./leg-request.ts";
+import { legCall, legRequest } from "./leg-request.ts";
 import type { Loop } from "./loop.ts";
 import {
   final,
@@ -345,8 +346,7 @@ class Race {
 
   /** A run beyond the first is free here, and elsewhere out of the budget of all requests. */
   #affords(leg: Leg): boolean {
-    const { retries, clock } = this.#loop;
-    return this.#isHere(leg) || retries.take(clock.nowMs());
+    return this.#isHere(leg) || this.#loop.retries.take(this.#loop.clock.nowMs());
   }
 
   #isHere({ endpoint }: Leg): boolean {

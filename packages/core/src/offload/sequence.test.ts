@@ -232,6 +232,24 @@ describe("sequences", () => {
     expect(keys).toEqual(["till-4.0", "till-4.1", "till-4.1", "the last"]);
   });
 
+  it("ask another place with a key for each step, though nobody gave one", async () => {
+    const clock = manualClock();
+    const edge = counter(info("edge", "movable"), 1);
+    const keys: (string | undefined)[] = [];
+    const watched: Endpoint = {
+      ...edge,
+      infer(request, call, progress) {
+        keys.push(call.idempotencyKey);
+        return edge.infer(request, call, progress);
+      },
+    };
+    const offloader = createOffloader({ ...parts(clock), endpoints: [watched] });
+    const sequence = offloader.sequence("total");
+    for (let step = 0; step < 3; step++) await clock.finish(sequence.next(one));
+    expect(new Set(keys).size).toBe(3);
+    expect(keys).not.toContain(undefined);
+  });
+
   it("never step twice: a step whose answer was lost is repeated elsewhere from the state before it", async () => {
     const clock = manualClock();
     const edge = counter(info("edge", "movable"), 1);

@@ -20,8 +20,8 @@ import {
 } from "@longshore/core";
 import { unreachable } from "./failure.ts";
 import { nodeExchange } from "./node-exchange.ts";
-import { requestHead } from "./plain-head.ts";
 import { PlainPool, type PlainPoolOptions } from "./plain-pool.ts";
+import { RequestHeads } from "./request-heads.ts";
 
 /** Where a transport leads, and what it tolerates on the way. */
 export interface HttpTransportOptions {
@@ -71,7 +71,7 @@ function plainPool(url: URL, options: Omit<PlainPoolOptions, "host" | "port">): 
 
 /**
  * A transport over HTTP/1.1 with kept connections. It retries one thing: what breaks on a kept connection before any answer, and
- * may be repeated (`GET`, or with an idempotency key), is sent once more on a fresh one, as HTTP clients do. Else a request that fails
+ * may be repeated (`GET`, with an idempotency key, or marked as `repeatable`), is sent once more on a fresh one, as HTTP clients do. Else a request that fails
  * with `unreachable` was most likely not seen by the server, one that fails with `no-answer` may have been; what to do then
  * is in the plan.
  * Acknowledgements arrive as interim responses (`102`). Ending a call closes its own connection and no other.
@@ -91,6 +91,7 @@ export function httpTransport(options: HttpTransportOptions): Transport {
   const parts = { clock, connectTimeoutMs, idleTimeoutMs, address: url.origin, maxBytes: maxReplyBytes };
   // Under TLS, deciphering costs more than reading does.
   const plain = secure ? undefined : plainPool(url, { ...parts, keepAliveMs, maxConnections, ...from });
+  const heads = new RequestHeads(url.host);
   let closed = false;
   const check = ({ abort }: Call): void => {
     if (closed) throw unreachable(url.origin, "the transport is closed");
@@ -116,11 +117,11 @@ export function httpTransport(options: HttpTransportOptions): Transport {
       const maxBytes = endless ? Infinity : maxReplyBytes;
       // What a reply to HEAD says of its length is of no body.
       if (plain?.odd === false && method !== "HEAD" && length !== undefined) {
-        const head = requestHead(method, path, url.host, headers, announced);
+        const head = heads.of(method, path, headers, announced);
         const sent = bodiless ? emptyBody : body;
         if (head !== undefined) {
           const bodyBytes = announced ?? 0;
-          const repeatable = method === "GET" || idempotencyHeader in headers;
+          const repeatable = request.repeatable === true || method === "GET" || idempotencyHeader in headers;
           return plain.send({ head, body: sent, bodyBytes, call, maxBytes, acknowledged, repeatable });
         }
       }

@@ -316,6 +316,8 @@ describe("a plain connection that was kept", () => {
     expect(await textOf(transport)).toBe("here");
     expect(await textOf(transport, keyed)).toBe("here");
     expect([came, connections]).toEqual([5, 3]);
+    expect(await textOf(transport, { ...post(bytes("x")), repeatable: true })).toBe("here");
+    expect([came, connections]).toEqual([7, 4]);
     // Nobody knows what it would do twice, or it is not here any more.
     await expect(transport.send(post(bytes("x")), call)).rejects.toMatchObject({ reason: "unreachable" });
     expect(await textOf(transport)).toBe("here");
@@ -329,7 +331,7 @@ describe("a plain connection that was kept", () => {
     await expect(transport.send({ ...keyed, body: gone }, call)).rejects.toMatchObject({
       reason: "unreachable",
     });
-    expect([came, connections]).toEqual([8, 4]);
+    expect([came, connections]).toEqual([10, 5]);
   });
 
   it("does so where there are as many connections as may be, too", async () => {

@@ -146,8 +146,9 @@ export class PlainConnection {
     }
     asked.sent = true;
     if (bodyBytes <= joinedBytes) {
-      const whole = Buffer.allocUnsafe(head.length + bodyBytes);
-      let offset = whole.write(head, "latin1");
+      const whole = Buffer.allocUnsafe(head.byteLength + bodyBytes);
+      whole.set(head);
+      let offset = head.byteLength;
       for (const part of body.parts) {
         whole.set(part, offset);
         offset += part.byteLength;
@@ -156,7 +157,7 @@ export class PlainConnection {
       return;
     }
     socket.cork();
-    socket.write(head, "latin1");
+    socket.write(head);
     for (const part of body.parts) socket.write(part);
     socket.uncork();
   }
@@ -178,7 +179,7 @@ export class PlainConnection {
         this.#goOn = resolve;
         if (begins) {
           socket.cork();
-          socket.write(head, "latin1");
+          socket.write(head);
         }
         socket.write(chunk, () => resolve());
         if (begins) socket.uncork();
@@ -190,7 +191,7 @@ export class PlainConnection {
       throw brokenBody(`a body of ${bodyBytes} bytes was announced, but ${bytes} came`);
     if (bytes > 0) return;
     asked.sent = true;
-    socket.write(head, "latin1");
+    socket.write(head);
   }
 
   readonly #onConnect = (): void => {

@@ -3,8 +3,8 @@ import type { PlainConnection } from "./plain-connection.ts";
 
 /** One request on a plain connection. */
 export interface PlainRequest {
-  /** Its head as it is written. */
-  readonly head: string;
+  /** Its head as it is written, to which nobody writes. */
+  readonly head: Uint8Array;
   readonly body: WireBody;
   /** What the head announces; 0 without a body. */
   readonly bodyBytes: number;

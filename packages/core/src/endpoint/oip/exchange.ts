@@ -288,8 +288,9 @@ export async function exchange(
   const over = (): void => until[Symbol.dispose]?.();
   let goesOn = false;
   try {
-    const { method, path, endless, message } = request;
-    const asked = endless || message ? { ...request, headers, body } : { method, path, headers, body };
+    const { method, path, endless, message, repeatable = false } = request;
+    const asked =
+      endless || message ? { ...request, headers, body } : { method, path, headers, body, repeatable };
     const response = await transport.send(asked, until.call, sending.acknowledged);
     const { status, headers: told } = response;
     const headMs = clock.nowMs();

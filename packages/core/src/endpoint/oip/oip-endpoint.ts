@@ -240,6 +240,8 @@ class OipEndpoint implements Endpoint {
         path,
         headers: Object.assign(this.#headers(request, call, form !== undefined), message.headers),
         body: message.body,
+        // Others may count steps of sequences that are not known as such here.
+        repeatable: info.offers && !request.sequence,
       },
       call,
       progress,

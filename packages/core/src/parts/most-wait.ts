@@ -1,0 +1,19 @@
+import type { Place } from "../places/index.ts";
+import type { Leg } from "../plan/index.ts";
+import type { Held } from "./held.ts";
+
+/** Larger bodies are not sent to where they may not be taken, in bytes. */
+const mostRiskedBytes = 65_536;
+/** What a wait may be longer than believed, as a share of the run and in milliseconds, before another place is worth a second try. */
+const spareRatio = 0.2;
+const leastSpareMs = 2;
+
+/**
+ * How long a leg may have to wait at its place for the plan to hold; undefined where only this place sends there, or where
+ * finding out costs more than it can save.
+ */
+export function mostWaitAt(place: Place, leg: Leg, { bytes }: Held, nowMs: number): number | undefined {
+  if (!place.shared(nowMs) || !place.mayTurnAway) return undefined;
+  if (bytes > mostRiskedBytes || leg.state === "resident") return undefined;
+  return place.queueMs(nowMs) + Math.max(leastSpareMs, spareRatio * (leg.travels?.promisedMs ?? 0));
+}
