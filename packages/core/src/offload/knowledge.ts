@@ -337,7 +337,9 @@ export function knowledgeOf(
         );
       }
       keepFresh();
-      if (entry.known) return entry.known;
+      // What was known of what all have said that they have no more is nothing to plan with.
+      const none = !entry.asking && stillKnown(entry, places.all) === undefined;
+      if (entry.known && !none) return entry.known;
       if (circular && entry.asking) {
         const why = `what there is of ${model} was not known ${firstWaitMs} ms after the question`;
         throw new LongshoreError("deadline-exceeded", "resolve", why);

@@ -1,7 +1,14 @@
 import { simulatedEndpoint, type SimulatedModel, virtualClock } from "@longshore/lab";
 import { doubleDescription } from "@longshore/testkit";
 import { describe, expect, it } from "vitest";
-import { housekeepingCall, LongshoreError, seededRandom, silentObserver } from "../base/index.ts";
+import {
+  housekeepingCall,
+  LongshoreError,
+  neverAborted,
+  seededRandom,
+  silentObserver,
+  sleep,
+} from "../base/index.ts";
 import type { Endpoint, EndpointInfo, InferenceRequest } from "../endpoint/index.ts";
 import type { ModelDescription } from "../model/index.ts";
 import { tablePolicy } from "../policy/index.ts";
@@ -270,6 +277,98 @@ describe("a refusal", () => {
     expect(await clock.runUntil(ask("careful"))).toBe(3);
     // Nothing had been forgotten that had to be asked for again.
     expect(offered).toHaveLength(1);
+    await clock.runUntil(gateway.close());
+  });
+});
+
+describe("what its servers have no more", () => {
+  const call = { ...housekeepingCall("test"), rules: { dataClass: "internal", leastTrust: "none" } as const };
+  const x = { spec: { name: "x", datatype: "UINT8", shape: [3] }, bytes: inputs.x } as const;
+  const first = content("3");
+  const named = (version: string): InferenceRequest => ({
+    segment: { model: "toy", version, digest: "", variant: "", from: "start", to: "end" },
+    inputs: new Map([["x", x]]),
+    codecs: {},
+  });
+
+  /** A gateway before one server that has some versions, or does not answer. */
+  function scene() {
+    const { clock, endpoint, parts } = edgeWith(first);
+    const has = new Set(["1", "2"]);
+    const at = { away: false };
+    const of = (version: string): SimulatedModel => ({
+      ...first,
+      description: { ...first.description, version },
+    });
+    const reach = (): void => {
+      if (at.away) throw new LongshoreError("unreachable", "transport", "nobody is there");
+    };
+    const server: Endpoint = {
+      ...endpoint,
+      async describe(_model, version = [...has].at(-1)) {
+        reach();
+        if (version === undefined || !has.has(version)) return undefined;
+        const { description, profile } = of(version);
+        return { description, profile: { ...profile, version } };
+      },
+      async offers({ model, version }, given) {
+        reach();
+        const offers =
+          version === undefined || has.has(version) ? await endpoint.offers({ model }, given) : [];
+        return offers.map((one) => ({
+          ...one,
+          segment: { ...one.segment, version: version ?? [...has].at(-1) ?? "" },
+        }));
+      },
+      async infer(request, given) {
+        reach();
+        const reason = has.size === 0 ? "unknown-model" : "unknown-version";
+        if (!has.has(request.segment.version))
+          throw new LongshoreError(reason, "resolve", "not here any more");
+        return endpoint.infer({ ...request, segment: { ...request.segment, version: "1" } }, given);
+      },
+    };
+    const gateway = offloadEndpoint({
+      ...parts,
+      endpoints: [server],
+      info: { ...endpoint.info, id: "gateway" },
+    });
+    const ask = (version: string): Promise<string> =>
+      clock.runUntil(
+        gateway.infer(named(version), call).then(
+          () => "answered",
+          (thrown: unknown) => LongshoreError.from(thrown, "plan", "").reason,
+        ),
+      );
+    return { clock, gateway, has, at, ask };
+  }
+
+  it.each(["1", "2", ""])(
+    "is not there for who asks for it either, however often: version %j",
+    async (version) => {
+      const { clock, gateway, has, ask } = scene();
+      expect(await ask(version)).toBe("answered");
+      has.clear();
+      has.add("3");
+      if (version === "") has.clear();
+      const gone = version === "" ? "unknown-model" : "unknown-version";
+      for (let times = 0; times < 3; times++) expect(await ask(version)).toBe(gone);
+      await clock.runUntil(sleep(clock, 20_000, neverAborted));
+      expect(await ask(version)).toBe(gone);
+      expect(await clock.runUntil(gateway.describe("toy", version || undefined, call))).toBeUndefined();
+      has.add("1").add("2");
+      expect(await ask(version)).toBe("answered");
+      await clock.runUntil(gateway.close());
+    },
+  );
+
+  it("may be there again where they do not say so", async () => {
+    const { clock, gateway, at, ask } = scene();
+    expect(await ask("1")).toBe("answered");
+    at.away = true;
+    for (let times = 0; times < 3; times++) expect(await ask("1")).toMatch(/unreachable|no-place/);
+    await clock.runUntil(sleep(clock, 20_000, neverAborted));
+    expect(await ask("1")).toMatch(/unreachable|no-place/);
     await clock.runUntil(gateway.close());
   });
 });

@@ -258,6 +258,6 @@ it("answers at a gateway what names no version when the server has moved to anot
   unload("1");
   expect(await ask()).toEqual([200, "2", 2]);
   // Who names a version gets no other one.
-  expect(await ask("/versions/1")).toEqual([503, undefined, undefined]);
+  expect(await ask("/versions/1")).toEqual([404, undefined, undefined]);
   expect(await ask("/versions/2")).toEqual([200, "2", 2]);
 });
