@@ -261,6 +261,13 @@ export type LongshoreEvent =
       readonly settings: string;
     }
   | {
+      /** A folder of the repository is no model for its name alone: nothing of it is served, and no request can name it. */
+      readonly kind: "folder-ignored";
+      readonly atMs: number;
+      readonly folder: string;
+      readonly because: string;
+    }
+  | {
       /** A directory took in, changed or lost a place, or did not believe what was said of one. */
       readonly kind: "directory-changed";
       readonly atMs: number;

@@ -8,6 +8,7 @@ export {
   isFileName,
   isModelName,
   isVersionName,
+  notModelName,
   someNames,
 } from "./names.ts";
 export { parseTritonConfig } from "./triton-config.ts";

@@ -6,12 +6,12 @@ const fileName = /^[A-Za-z0-9_][A-Za-z0-9_.@+-]{0,127}$/;
 
 /** Refuses what is no name of a model, so that no request can name a path. */
 export function checkModelName(name: string): void {
-  if (modelName.test(name)) return;
-  throw new LongshoreError(
-    "unknown-model",
-    "resolve",
-    `${JSON.stringify(name.slice(0, 128))} is not a model name: 1 to 128 letters, digits, ".", "_" and "-", not beginning with "." or "-"`,
-  );
+  if (!modelName.test(name)) throw new LongshoreError("unknown-model", "resolve", notModelName(name));
+}
+
+/** Says so of a name that no model can have. */
+export function notModelName(name: string): string {
+  return `${JSON.stringify(name.slice(0, 128))} is not a model name: 1 to 128 letters, digits, ".", "_" and "-", not beginning with "." or "-"`;
 }
 
 /** Tells whether a folder in the repository can be a model. */

@@ -968,6 +968,32 @@ describe("a watched repository", () => {
     await expect(start(engine, "n")).rejects.toMatchObject({ reason: "unknown-model" });
   });
 
+  it("tells of folders that cannot be models when they come", async () => {
+    const told: string[] = [];
+    const engine = engineWith({
+      observer: { record: (event) => void (event.kind === "folder-ignored" && told.push(event.folder)) },
+    });
+    using watch = await watchModels({
+      store,
+      clock,
+      intervalMs: 1000,
+      changed: (model) => engine.load(model, undefined, call),
+      removed: (model) => engine.unload(model, call),
+      failed: () => undefined,
+      ignored: () => engine.index(),
+    });
+    await watch.look();
+    expect(told).toEqual([]);
+    for (let times = 0; times < 2; times++) {
+      store.put("modèle/1/model.onnx", memoryFile("one"));
+      for (let looks = 0; looks < 3; looks++) await watch.look();
+      store.remove("modèle/1/model.onnx");
+      for (let looks = 0; looks < 3; looks++) await watch.look();
+      await engine.index();
+    }
+    expect(told).toEqual(["modèle", "modèle"]);
+  });
+
   it("is looked at by the clock until the watch ends", async () => {
     const changed: string[] = [];
     const watch = await watchModels({

@@ -4,6 +4,7 @@ import {
   LongshoreError,
   type ModelDescription,
   type ModelPorts,
+  type Observer,
   parseProfile,
   type Profile,
   turnWhileWanted,
@@ -49,6 +50,8 @@ export interface RepositoryParts {
   readonly transforms: TransformSet;
   readonly sha256: Hash;
   readonly clock: Clock;
+  /** Told of folders that are ignored. Default: nobody. */
+  readonly observer?: Observer;
   /** Instances of a model that does not say. Default 1. */
   readonly defaultInstances?: number;
   /** Whether copies that want a GPU may have a processor instead. Default false. */

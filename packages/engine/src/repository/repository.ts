@@ -2,11 +2,12 @@ import { type Call, LongshoreError } from "@longshore/core";
 import {
   badConfiguration,
   checkModelName,
-  isModelName,
+  notModelName,
   isVersionName,
   type ModelConfig,
   someNames,
 } from "../configuration/index.ts";
+import { modelFolders } from "./model-folders.ts";
 import { type ModelOverride, overridden } from "./override.ts";
 import { modelsNamed } from "./pipeline.ts";
 import { readConfig } from "./read-config.ts";
@@ -71,17 +72,26 @@ interface Reading {
 }
 
 export function modelRepository(parts: RepositoryParts): ModelRepository {
-  const { store } = parts;
+  const { store, clock, observer } = parts;
   const readings = new Map<string, Reading>();
   /** How often each model was read anew, or forgotten. */
   const changes = new Map<string, number>();
 
+  /** Folders that are no models for their names alone, of which the operator was told. */
+  let told: readonly string[] = [];
+
   const names = async (): Promise<readonly string[]> => {
-    const entries = (await store.list("")) ?? [];
-    return entries
-      .filter(({ name, directory }) => directory && isModelName(name))
-      .map(({ name }) => name)
-      .sort();
+    const { models, ignored } = await modelFolders(store);
+    const news = ignored.filter((folder) => !told.includes(folder));
+    told = ignored;
+    for (const folder of news)
+      observer?.record({
+        kind: "folder-ignored",
+        atMs: clock.nowMs(),
+        folder,
+        because: notModelName(folder),
+      });
+    return models;
   };
 
   function readingOf(model: string): Reading {

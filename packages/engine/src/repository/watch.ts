@@ -1,5 +1,5 @@
 import type { Clock } from "@longshore/core";
-import { isModelName } from "../configuration/index.ts";
+import { modelFolders } from "./model-folders.ts";
 import type { ModelStore } from "./source.ts";
 
 /** What a watch looks at and whom it tells. */
@@ -12,6 +12,8 @@ export interface WatchParts {
   readonly changed: (model: string) => Promise<void>;
   readonly removed: (model: string) => Promise<void>;
   readonly failed: (model: string, thrown: unknown) => void;
+  /** A folder came that is no model for its name alone; what it throws is given to `failed`. Default: nobody is told. */
+  readonly ignored?: () => Promise<unknown>;
 }
 
 /** A watch over a repository. Dispose it to end it. */
@@ -30,25 +32,28 @@ const mostFiles = 10_000;
  */
 export async function watchModels(parts: WatchParts): Promise<RepositoryWatch> {
   const { store, clock, intervalMs } = parts;
-  const known = await lookAt(store);
-  let before = known;
+  const first = await lookAt(store);
+  const known = first.models;
+  let before = first;
   let looking: Promise<void> | undefined;
   let timer: Disposable | undefined;
   let over = false;
 
   async function tell(): Promise<void> {
     const now = await lookAt(store);
-    for (const [model, print] of now) {
-      if (known.get(model) === print || before.get(model) !== print) continue;
+    for (const [model, print] of now.models) {
+      if (known.get(model) === print || before.models.get(model) !== print) continue;
       known.set(model, print);
       await parts.changed(model).catch((thrown: unknown) => parts.failed(model, thrown));
     }
     for (const model of known.keys()) {
-      if (now.has(model) || before.has(model)) continue;
+      if (now.models.has(model) || before.models.has(model)) continue;
       known.delete(model);
       await parts.removed(model).catch((thrown: unknown) => parts.failed(model, thrown));
     }
+    const isNew = now.ignored.some((folder) => !before.ignored.includes(folder));
     before = now;
+    if (isNew) await parts.ignored?.();
   }
 
   const look = (): Promise<void> => {
@@ -74,13 +79,18 @@ export async function watchModels(parts: WatchParts): Promise<RepositoryWatch> {
   };
 }
 
-/** Every model with a text that changes with its files. */
-async function lookAt(store: ModelStore): Promise<Map<string, string>> {
+/** What a look finds. */
+interface Seen {
+  /** Every model with a text that changes with its files. */
+  readonly models: Map<string, string>;
+  readonly ignored: readonly string[];
+}
+
+async function lookAt(store: ModelStore): Promise<Seen> {
+  const { models, ignored } = await modelFolders(store);
   const found = new Map<string, string>();
-  for (const { name, directory } of (await store.list("")) ?? []) {
-    if (directory && isModelName(name)) found.set(name, await printOf(store, name));
-  }
-  return found;
+  for (const name of models) found.set(name, await printOf(store, name));
+  return { models: found, ignored };
 }
 
 async function printOf(store: ModelStore, model: string): Promise<string> {

@@ -124,6 +124,8 @@ export async function controlModels(options: ModelControlOptions, parts: Control
             await engine.unload(model, call);
             await missing.settled(model);
           },
+          // Listing them tells of it.
+          ignored: () => engine.index(),
           failed: (model, thrown) => report(`${model || "the repository"}: ${textOf(thrown)}`),
         })
       : undefined;

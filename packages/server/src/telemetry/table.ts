@@ -95,6 +95,8 @@ const table: { readonly [Kind in LongshoreEvent["kind"]]: Mapping<Kind> } = {
   },
   "settings-unused": ({ model, version, settings }, { log }) =>
     log.line("warning", "configuration", { model, version, withoutEffect: settings }),
+  "folder-ignored": ({ folder, because }, { log }) =>
+    log.line("warning", "repository", { folder, ignored: because }),
   "cache-asked": ({ model, version, outcome }, { metrics }) => {
     if (outcome === "joined") metrics.cacheJoined.add([model, version]);
   },

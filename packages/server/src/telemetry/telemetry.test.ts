@@ -62,6 +62,8 @@ function world(settings: Partial<TraceSettings> = { level: "TIMESTAMPS", rate: 1
     store: memoryStore({
       "dense/1/model.onnx": memoryFile("dense"),
       "dense/model.yaml": "batching: { maxBatchSize: 8 }",
+      "dense (copy)/1/model.onnx": memoryFile("dense"),
+      ".git/1/model.onnx": memoryFile("dense"),
       "kept/1/model.onnx": memoryFile("dense"),
       "kept/model.yaml": "responseCache: true",
       "tuned/1/model.onnx": memoryFile("dense"),
@@ -506,6 +508,20 @@ describe("logs", () => {
         ...line,
         model: "both",
         withoutEffect: "metric_tags, tuned: optimization, tuned: parameters threads",
+      },
+    ]);
+  });
+
+  it("name a folder that cannot be a model, once", async () => {
+    const { lines, engine } = world();
+    for (let times = 0; times < 2; times++) await engine.index();
+    expect(lines).toEqual([
+      {
+        time: expect.any(String) as string,
+        level: "warning",
+        event: "repository",
+        folder: "dense (copy)",
+        ignored: expect.stringContaining('"dense (copy)" is not a model name') as string,
       },
     ]);
   });
