@@ -348,6 +348,10 @@ export type LongshoreEvent =
       readonly kind: "failure";
       readonly atMs: number;
       readonly callId: string;
+      /** Of requests whose sender is known. */
+      readonly tenant?: TenantId;
+      /** What it was to run, or was asked about. */
+      readonly model?: string;
       readonly stage: Stage;
       readonly reason: Reason;
       readonly message: string;

@@ -5,6 +5,7 @@ export * from "./clock.ts";
 export * from "./drop-oldest.ts";
 export * from "./error.ts";
 export * from "./events.ts";
+export * from "./failure-event.ts";
 export * from "./fan-out.ts";
 export * from "./json.ts";
 export * from "./metrics-text.ts";

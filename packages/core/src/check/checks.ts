@@ -15,6 +15,7 @@ import {
   dropOldest,
   type EndpointId,
   housekeepingCall,
+  failureEvent,
   LongshoreError,
   type Observer,
   type Random,
@@ -142,15 +143,8 @@ export function createChecks(parts: CheckParts): Checks {
     dropOldest(goldens, 256);
     found.catch((thrown: unknown) => {
       goldens.delete(key);
-      const { reason, stage, message } = LongshoreError.from(thrown, "resolve", `golden inputs of ${name}`);
-      observer.record({
-        kind: "failure",
-        atMs: clock.nowMs(),
-        callId: `golden-${name}`,
-        stage,
-        reason,
-        message,
-      });
+      const error = LongshoreError.from(thrown, "resolve", `golden inputs of ${name}`);
+      observer.record(failureEvent(error, { id: `golden-${name}`, model: name }, clock.nowMs()));
     });
     return found.catch(() => undefined);
   }

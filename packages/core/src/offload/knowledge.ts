@@ -1,6 +1,7 @@
 import {
   type Call,
   type EndpointId,
+  failureEvent,
   housekeepingCall,
   LongshoreError,
   untilAborted,
@@ -174,8 +175,8 @@ export function knowledgeOf(
       if (closed) return;
       const error = LongshoreError.from(thrown, "resolve", `asking ${id} what it offers`);
       entry.unsaid.set(id, error);
-      const [{ stage, reason, message }, atMs] = [error, clock.nowMs()];
-      parts.observer.record({ kind: "failure", atMs, callId: `ask-${id}`, stage, reason, message });
+      const [{ reason }, atMs] = [error, clock.nowMs()];
+      parts.observer.record(failureEvent(error, { id: `ask-${id}`, model: entry.model }, atMs));
       // Late behind a request that is watched, or that others sent to a server which answers in its turn: the next round asks again.
       const turns = entry.heard.has(id) && !place.endpoint.info.offers;
       if ((behind || turns) && reason === "no-answer") return;

@@ -4,6 +4,7 @@ import {
   type Call,
   housekeepingCall,
   LongshoreError,
+  type LongshoreEvent,
   neverAborted,
   type Reason,
   seededRandom,
@@ -493,6 +494,25 @@ it("answers soon although the place in use falls silent when its second runs are
   edge.faults.hang = true;
   const took = await clock.runUntil(Promise.all([timed(), timed(), timed()]));
   expect(Math.max(...took)).toBeLessThan(500);
+});
+
+it("tells whose request it was and of which model when a place fails it, or does not say what it has", async () => {
+  const clock = virtualClock();
+  const [broken, well] = [place(clock, "a", "eu", 10), place(clock, "b", "eu", 8)];
+  const events: LongshoreEvent[] = [];
+  const gateway = offloadEndpoint({
+    ...parts(clock),
+    observer: { record: (event) => void (event.kind === "failure" && events.push(event)) },
+    info: info("gateway", "edge", "eu"),
+    endpoints: [broken, well],
+  });
+  await clock.runUntil(timedAt(gateway, clock));
+  broken.faults.down = true;
+  await clock.runUntil(gateway.infer(request, call({ tenant: "acme" })));
+  await clock.runUntil(sleep(clock, 6000, neverAborted));
+  expect(events[0]).toMatchObject({ callId: "test", tenant: "acme", model: "toy", reason: "unreachable" });
+  expect(events[1]).toMatchObject({ callId: "ask-a", model: "toy", reason: "unreachable" });
+  expect(events[1]).not.toHaveProperty("tenant");
 });
 
 it("asks a place that was silent, or gone, when nothing else is left", async () => {

@@ -301,8 +301,8 @@ class Race {
     if (hadTooMuch(error)) this.#job.beside?.refused(leg.endpoint);
     const { stage, reason, message } = error;
     this.#tally.lostLegs.push({ leg: leg.id, endpoint: leg.endpoint, why: `${reason}: ${message}` });
-    const what = { atMs: nowMs, callId: call.id, stage, reason, message };
-    this.#loop.parts.observer.record({ kind: "failure", ...what });
+    const what = { atMs: nowMs, callId: call.id, tenant: call.tenant, stage, reason, message };
+    this.#loop.parts.observer.record({ kind: "failure", ...what, model: leg.segment.model });
     this.#note("failed", leg);
     if (outrun && this.#running.size === 0) {
       // Nothing failed: with what is known now the plan is made anew.

@@ -142,7 +142,7 @@ function withSteps(inner: Endpoint, local: Endpoint, { clock, observer }: StepMo
       const about = `${pipeline.name} ${step.id} ${run.model}`;
       if (said.get(about) !== message) {
         const when = { atMs: clock.nowMs(), callId: `ask-${info.id}`, stage: "resolve" } as const;
-        observer.record({ kind: "failure", ...when, reason: "unsupported", message });
+        observer.record({ kind: "failure", ...when, model: pipeline.name, reason: "unsupported", message });
       }
       said.set(about, message);
       return undefined;

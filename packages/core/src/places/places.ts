@@ -1,6 +1,7 @@
 import {
   type Clock,
   type EndpointId,
+  failureEvent,
   LongshoreError,
   type Observer,
   type Random,
@@ -141,15 +142,8 @@ export function followPlaces(parts: PlacesParts, self: EndpointId): Places {
       return dial?.(entry);
     } catch (thrown) {
       // One entry that cannot be used is no reason to lose the others.
-      const { reason, stage, message } = LongshoreError.from(thrown, "resolve", `dialling ${entry.id}`);
-      parts.observer.record({
-        kind: "failure",
-        atMs: clock.nowMs(),
-        callId: `dial-${entry.id}`,
-        stage,
-        reason,
-        message,
-      });
+      const error = LongshoreError.from(thrown, "resolve", `dialling ${entry.id}`);
+      parts.observer.record(failureEvent(error, { id: `dial-${entry.id}` }, clock.nowMs()));
       return undefined;
     }
   };

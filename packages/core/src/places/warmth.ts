@@ -3,6 +3,7 @@ import {
   dropOldest,
   type EndpointId,
   housekeepingCall,
+  failureEvent,
   LongshoreError,
   type Observer,
   type TenantId,
@@ -199,8 +200,9 @@ export function warmth(
         if (lacks(id, segment) === 0) return;
         const atMs = clock.nowMs();
         note(key, { failedUntilMs: atMs + againMs });
-        const { stage, reason, message } = LongshoreError.from(thrown, "resolve", "fetching a part");
-        observer.record({ kind: "failure", atMs, callId: call.id, stage, reason, message });
+        const error = LongshoreError.from(thrown, "resolve", "fetching a part");
+        const { id: callId, tenant } = call;
+        observer.record(failureEvent(error, { id: callId, tenant, model: segment.model }, atMs));
       });
     },
     loads: (id) => underWay.has(id),

@@ -1,5 +1,6 @@
 import {
   type Clock,
+  failureEvent,
   LongshoreError,
   type Observer,
   type Reason,
@@ -149,15 +150,8 @@ export async function openRollouts(parts: RolloutParts): Promise<Rollouts> {
   }
 
   function failed(name: string, thrown: unknown, attempted: string): void {
-    const { reason, stage, message } = LongshoreError.from(thrown, "admission", attempted);
-    observer.record({
-      kind: "failure",
-      atMs: clock.nowMs(),
-      callId: `rollout-${name}`,
-      stage,
-      reason,
-      message,
-    });
+    const error = LongshoreError.from(thrown, "admission", attempted);
+    observer.record(failureEvent(error, { id: `rollout-${name}`, model: name }, clock.nowMs()));
   }
 
   /** Those that this place keeps itself. */

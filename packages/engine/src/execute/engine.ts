@@ -7,6 +7,7 @@ import {
   endCut,
   type InferenceRequest,
   type InferenceResponse,
+  failureEvent,
   LongshoreError,
   type LoadReport,
   type ModelKnowledge,
@@ -273,11 +274,10 @@ class EngineHere implements Engine {
   }
 
   /** Tells of a failure and makes it one of ours. */
-  #failed(thrown: unknown, { segment }: InferenceRequest, call: Call): LongshoreError {
+  #failed(thrown: unknown, { segment }: InferenceRequest, { id, tenant }: Call): LongshoreError {
     const { clock, observer } = this.#parts;
     const error = LongshoreError.from(thrown, "execute", `running model ${segment.model}`);
-    const { reason, stage, message } = error;
-    observer.record({ kind: "failure", atMs: clock.nowMs(), callId: call.id, stage, reason, message });
+    observer.record(failureEvent(error, { id, tenant, model: segment.model }, clock.nowMs()));
     return error;
   }
 

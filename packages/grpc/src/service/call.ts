@@ -3,6 +3,7 @@ import {
   type Clock,
   emptyBody,
   type Handler,
+  failureEvent,
   LongshoreError,
   type Observer,
   type Peer,
@@ -121,7 +122,7 @@ export function failureOf(
   const { stage, reason, message } = error;
   const logged = whereLogged(id);
   if (reason !== "internal" || message === logged) return error;
-  observer.record({ kind: "failure", atMs: clock.nowMs(), callId: id, stage, reason, message });
+  observer.record(failureEvent(error, { id }, clock.nowMs()));
   return new LongshoreError(reason, stage, logged);
 }
 

@@ -315,6 +315,25 @@ describe("routes of the protocol", () => {
     },
   );
 
+  it("tells the operator whose request failed, where that is known, and of which model", async () => {
+    const rights = new Set(["infer"] as const);
+    const { text, events } = server({
+      identify({ headers: { authorization } }) {
+        if (authorization === "none") throw new LongshoreError("unauthenticated", "identify", "made up");
+        return { tenant: "acme", rights };
+      },
+    });
+    for (const authorization of ["key", "none"])
+      await text(ask("POST", "/v2/models/nothing/infer", { body: json(xJson), headers: { authorization } }));
+    await text(ask("GET", "/nothing"));
+    const told = { kind: "failure", atMs: 0, callId: call.id, message: expect.any(String) as string };
+    expect(events).toEqual([
+      { ...told, stage: "resolve", reason: "unknown-model", tenant: "acme", model: "nothing" },
+      { ...told, stage: "identify", reason: "unauthenticated" },
+      { ...told, stage: "admission", reason: "unknown-route", tenant: "acme" },
+    ]);
+  });
+
   it("keeps to itself what an internal error says", async () => {
     const broken: DoubleModel = {
       description: doubleDescription({ name: "broken" }),

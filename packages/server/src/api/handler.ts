@@ -4,6 +4,8 @@ import {
   type Call,
   emptyBody,
   inSteps,
+  type Failed,
+  failureEvent,
   type Handler,
   loadHeader,
   loadHeaders,
@@ -14,6 +16,7 @@ import {
   readBody,
   reasons,
   type Route,
+  type TenantId,
   tookHeader,
   type WireRequest,
   type WireResponse,
@@ -143,19 +146,18 @@ function answer(api: Api, route: Route, asked: Asked): WireResponse | Promise<Wi
   }
 }
 
-function failure(api: Api, thrown: unknown, call: Call, path: string): WireResponse {
+function failure(
+  api: Api,
+  thrown: unknown,
+  call: Call,
+  path: string,
+  about: Pick<Failed, "tenant" | "model">,
+): WireResponse {
   const error = call.abort.aborted
     ? abortError(call.abort, "transport")
     : LongshoreError.from(thrown, "execute", "answering the request");
-  const { reason, stage, message } = error;
-  api.observer.record({
-    kind: "failure",
-    atMs: api.clock.nowMs(),
-    callId: call.id,
-    stage,
-    reason,
-    message,
-  });
+  const { reason } = error;
+  api.observer.record(failureEvent(error, { ...about, id: call.id }, api.clock.nowMs()));
   const { status, headers, bytes } = writeWireError(error, call.id);
   const allow = reason === "wrong-method" ? { allow: allowedMethods(path) ?? "" } : {};
   return { status, headers: { ...headers, ...allow }, body: { kind: "parts", parts: [bytes] } };
@@ -195,6 +197,8 @@ export function createHandler(parts: HandlerParts): Handler {
     let call = base;
     let response: WireResponse;
     let begun = false;
+    let tenant: TenantId | undefined;
+    let model: string | undefined;
     const begin = (route?: Route): void => {
       call = events.begin(call, route);
       begun = true;
@@ -204,14 +208,16 @@ export function createHandler(parts: HandlerParts): Handler {
       const identity = known instanceof Promise ? await known : known;
       const own = ownCall(base);
       own.tenant = identity.tenant;
+      ({ tenant } = identity);
       own.rights = listed(identity.rights);
       call = own;
       const { route, query } = gate(identity, request);
       begin(route);
+      if ("model" in route) ({ model } = route);
       response = await answer(api, route, { request, query, identity, call, received });
     } catch (thrown) {
       if (!begun) begin();
-      response = failure(api, thrown, call, request.path);
+      response = failure(api, thrown, call, request.path, { tenant, model });
     }
     return told(api, request, events.end(response), startedMs);
   };

@@ -72,7 +72,7 @@ const table: { readonly [Kind in LongshoreEvent["kind"]]: Mapping<Kind> } = {
   "batch-parted": () => undefined,
   "graph-memory": () => undefined,
   failure: (event, sinks) => {
-    const { callId, reason, stage, message } = event;
+    const { callId, tenant, model, reason, stage, message } = event;
     // The engine tells of it, and the server that answers with it, too.
     if (sinks.told.get(callId) === reason) return;
     sinks.told.set(callId, reason);
@@ -83,6 +83,8 @@ const table: { readonly [Kind in LongshoreEvent["kind"]]: Mapping<Kind> } = {
     const level = reason === "internal" ? "error" : reasons[reason].httpStatus >= 500 ? "warning" : "info";
     sinks.log.line(level, "failure", {
       request: callId,
+      tenant,
+      model,
       reason,
       stage,
       message,

@@ -475,7 +475,7 @@ describe("metrics", () => {
 });
 
 describe("logs", () => {
-  it("say of each failure once which request, why and where, and nothing of inputs", async () => {
+  it("say of each failure once which request, whose and of which model, why and where, and nothing of inputs", async () => {
     const { clock, send, lines, engine } = world();
     await clock.finish(send("/v2/models/dense/infer", [31_337, 2]));
     void engine.drain();
@@ -486,6 +486,8 @@ describe("logs", () => {
         level: "warning",
         event: "failure",
         request: "call-2",
+        tenant: "local",
+        model: "dense",
         reason: "shutting-down",
         stage: "admission",
         message: expect.stringContaining("shutting down"),
