@@ -687,6 +687,28 @@ describe("a place that refuses one tenant for load", () => {
   });
 });
 
+it.each([{}, { zones: ["eu"] }, { leastTrust: "operated" as const }])(
+  "says why no other place takes a model, where none of it is here: rules %j",
+  async (rules) => {
+    const clock = virtualClock();
+    const real = place(clock, "a", "eu", 10);
+    const full = new LongshoreError("memory-limit", "admission", "made to be full", { retryAfterMs: 1000 });
+    const server: Endpoint = { ...real, info: real.info, infer: () => Promise.reject(full) };
+    const own: EndpointInfo = { ...info("edge", "edge", "us"), trust: "listed" };
+    const random = seededRandom(2);
+    const empty = simulatedEndpoint({ info: own, models: [], clock, random, speed: 1, logSpread: 0 });
+    const edge = offloadEndpoint({ ...parts(clock), local: empty, endpoints: [server] });
+    const { rules: usual } = call();
+    const ask = (): Promise<unknown> =>
+      clock.runUntil(edge.infer(request, call({ rules: { ...usual, ...rules } })));
+    await expect(ask()).rejects.toMatchObject({ reason: "memory-limit" });
+    await expect(ask()).rejects.toMatchObject({
+      reason: "no-place",
+      message: expect.stringContaining("(a: it refused for load (memory-limit))") as string,
+    });
+  },
+);
+
 describe("whether a model can be asked for", () => {
   const asking = (clock: VirtualClock, ...endpoints: Endpoint[]) => {
     const gateway = offloadEndpoint({ ...parts(clock), info: info("gateway", "edge", "eu"), endpoints });

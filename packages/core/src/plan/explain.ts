@@ -23,10 +23,9 @@ export interface Explained {
 
 /** Why the chosen place, in one sentence. */
 export function because(explained: Explained, chosen: Priced, values: Float64Array): string {
-  const { locals, finalists, findings } = explained;
-  const { view, model } = explained.question;
+  const { locals, finalists, findings, question } = explained;
+  const { view, model } = question;
   const best = bestLocal(locals);
-  const { question } = explained;
   if (!isRemote(chosen)) {
     const here = `this device finishes in about ${ms(meanValue(values))}`;
     const rival = finalists[0];
@@ -166,11 +165,12 @@ function reasonsOf(findings: Findings): string {
 
 /** The constraint that the last survivors fell to, and a sentence that says so. */
 export function whyNone(explained: Explained): { readonly filter: FilterName; readonly because: string } {
-  const { findings } = explained;
-  const { request, view, model } = explained.question;
-  // Where nothing runs models, here is no way: others say why they are none.
+  const { findings, question } = explained;
+  const { request, view, model } = question;
+  // Where nothing runs the model, here is no way: others, if any have it, say why they are none.
   const { info } = view.device;
-  const locals = info ? explained.locals : [];
+  const mayBe = ({ choice }: LocalCandidate): boolean => findings.candidates === 0 || choice.slowness > 0;
+  const locals = info ? explained.locals.filter(mayBe) : [];
   const count = findings.candidates + locals.length;
   if (count === 0) {
     const because = `no place that is known offers ${request.model} from ${request.from} to ${request.to}`;
