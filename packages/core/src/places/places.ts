@@ -190,7 +190,7 @@ export function followPlaces(parts: PlacesParts, self: EndpointId): Places {
       return (id) => (out.has(id) ? Infinity : (runs.at(of, id)?.penaltyMs(nowMs) ?? 0));
     },
     pausedUntilMs: ({ endpoint, health }, of) =>
-      Math.max(health.pausedUntilMs, (of && runs.at(of, endpoint.info.id)?.pausedUntilMs) ?? -Infinity),
+      Math.max(health.pausedUntilMs, of ? runs.pausedUntilMs(of, endpoint.info.id) : -Infinity),
     downAtMs: ({ endpoint, health }, of) =>
       Math.max(health.downAtMs, runs.at(of, endpoint.info.id)?.downAtMs ?? -Infinity),
     onAdded: () => undefined,

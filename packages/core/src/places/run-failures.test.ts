@@ -10,13 +10,13 @@ const bad = { model: "table", version: "2", digest: "sha256:2" };
 const good = { model: "table", version: "1", digest: "sha256:1" };
 const error = (reason: Reason): LongshoreError => new LongshoreError(reason, "execute", "made up");
 
-function fleet(count: number, forwardsTenants?: true) {
+function fleet(count: number, forwardsTenants?: true, offers = true) {
   const all = new Map<string, Place>();
   for (let index = 0; index < count; index++) {
     const id = `place-${index}`;
     // As much of an endpoint as is looked at.
     const endpoint = {
-      info: { id, tier: "edge", rates: { microsPerMegabyte: 0 } },
+      info: { id, tier: "edge", rates: { microsPerMegabyte: 0 }, offers },
       forwardsTenants,
     } as unknown as Endpoint;
     all.set(id, followPlace(endpoint, undefined, manualClock(), seededRandom(index), undefined));
@@ -122,6 +122,23 @@ it("holds a refusal for load against a place for who was refused only, where tha
   expect(out("flood", 1).size).toBe(0);
   for (let other = 0; other <= 256; other++) refuse("place-0", "queue-full", `tenant-${other}`);
   expect([out("tenant-0", 1).size, out("tenant-1", 1).size]).toEqual([0, 1]);
+});
+
+it("holds what a server that is not ours refuses for load against the model only that was asked for", () => {
+  const { all, runs } = fleet(1, undefined, false);
+  const busy = new LongshoreError("rejected", "transport", "not ready", { retryAfterMs: 70 });
+  const place = all.get("place-0")!;
+  expect(runs.failed(place, busy, 0, bad, "acme")).toBe(true);
+  // Alone, too: the others that have it are no better off where it is asked all the same.
+  expect([...runs.out(bad, "other", all, 69)]).toEqual([
+    ["place-0", "of version 2 of table: it refused for load (rejected)"],
+  ]);
+  expect([runs.pausedUntilMs(bad, "place-0"), runs.pausedUntilMs(good, "place-0")]).toEqual([70, -Infinity]);
+  expect(runs.out(good, "acme", all, 69).size).toBe(0);
+  expect(runs.out(bad, "acme", all, 70).size).toBe(0);
+  // A question about what nothing is known of.
+  expect(runs.failed(place, busy, 100)).toBe(true);
+  expect(runs.out(bad, "acme", all, 101).size).toBe(0);
 });
 
 it("does not count a place that refuses a tenant among those that would answer it", () => {

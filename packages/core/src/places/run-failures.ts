@@ -8,7 +8,8 @@
  * against all of it, at once.
  *
  * A place that is told for which tenant a run is (`Endpoint.forwardsTenants`) keeps room for each: who floods it is refused while
- * others are served. What it refuses for load pauses it for that tenant only.
+ * others are served. What it refuses for load pauses it for that tenant only. A server that is not ours speaks for one model: queues
+ * of Triton are a model's, and KServe's says so of one that is not ready. What that refuses pauses it for that version only.
  *
  * Invariant: of the places that would answer, at most half are left alone for the runs of one version. Where more of them
  * fail, the requests or the model are more likely at fault, and leaving all alone would turn some failures into nothing but failures.
@@ -17,7 +18,7 @@ import { dropOldest, type EndpointId, type LongshoreError, type Random, type Rea
 import type { ModelDescription, Segment } from "../model/index.ts";
 import { type EndpointTable, withFailing } from "../table/index.ts";
 import type { Place } from "./place.ts";
-import { type PlaceHealth, placeHealth } from "./place-health.ts";
+import { overloaded, type PlaceHealth, placeHealth } from "./place-health.ts";
 
 /** The version that was run. */
 export type Ran = Pick<Segment, "model" | "version" | "digest">;
@@ -32,10 +33,15 @@ type Out = ReadonlyMap<EndpointId, string>;
 
 /** What is held at places against versions, and tenants. */
 export interface RunFailures {
-  /** Tells whether a failure is the version's own, or the tenant's; then it is noted here, and nothing is to be held against the place. */
+  /**
+   * Tells whether a failure is the version's own, or the tenant's; then it is noted here, where the version is known, and nothing is to be
+   * held against the place.
+   */
   failed(place: Place, error: LongshoreError, nowMs: number, of?: Ran, tenant?: string): boolean;
   /** It ran there. */
   answered(of: Ran, place: EndpointId, nowMs: number): void;
+  /** Until when the version is left alone there, for all or for that tenant; -Infinity where it is not. */
+  pausedUntilMs(of: Ran, place: EndpointId, tenant?: string): number;
   /** How its runs fare there; undefined where none failed lately. */
   at(of: Ran, place: EndpointId): PlaceHealth | undefined;
   /** Places to which the tenant's requests for it are not sent now, of those that may run it. Empty almost always. */
@@ -60,7 +66,8 @@ type Kept = Map<string, Map<EndpointId, PlaceHealth>>;
 /** Starts with nothing that failed. */
 export function runFailures(places: ReadonlyMap<EndpointId, Place>, random: Random): RunFailures {
   const byVersion: Kept = new Map();
-  const byTenant: Kept = new Map();
+  /** What is refused for load, to tenants and to those who ask for versions. */
+  const refused: Kept = new Map();
   const keyOf = ({ model, version, digest }: Ran): string => JSON.stringify([model, version, digest]);
   const found = (of: Ran): Map<EndpointId, PlaceHealth> | undefined =>
     byVersion.size === 0 ? undefined : byVersion.get(keyOf(of));
@@ -75,24 +82,28 @@ export function runFailures(places: ReadonlyMap<EndpointId, Place>, random: Rand
     return true;
   }
 
-  function refusedTo(tenant: string, nowMs: number): Out {
-    const byPlace = byTenant.size === 0 ? undefined : byTenant.get(tenant);
-    if (!byPlace) return none;
-    const refused = new Map<EndpointId, string>();
-    for (const [id, health] of byPlace) {
-      const why = health.unavailable(nowMs);
-      if (why === undefined) byPlace.delete(id);
-      else refused.set(id, why);
+  function refusing(of: Ran, tenant: string, nowMs: number): Out {
+    if (refused.size === 0) return none;
+    const out = new Map<EndpointId, string>();
+    for (const key of [tenantKey(tenant), keyOf(of)]) {
+      const byPlace = refused.get(key);
+      for (const [id, health] of byPlace ?? []) {
+        const why = health.unavailable(nowMs);
+        if (why === undefined) byPlace?.delete(id);
+        else out.set(id, key === keyOf(of) ? whyOf(of, health, nowMs) : why);
+      }
+      if (byPlace?.size === 0) refused.delete(key);
     }
-    if (byPlace.size === 0) byTenant.delete(tenant);
-    return refused;
+    return out;
   }
 
   return {
     failed({ endpoint: { info, forwardsTenants } }, error, nowMs, of, tenant) {
       if (of && ofRuns.has(error.reason)) return note(byVersion, keyOf(of), info.id, error, nowMs);
+      if (!info.offers && overloaded.has(error.reason))
+        return of === undefined || note(refused, keyOf(of), info.id, error, nowMs);
       if (tenant === undefined || !forwardsTenants || !ofTenants.has(error.reason)) return false;
-      return note(byTenant, tenant, info.id, error, nowMs);
+      return note(refused, tenantKey(tenant), info.id, error, nowMs);
     },
     answered(of, place, nowMs) {
       const byPlace = found(of);
@@ -103,17 +114,23 @@ export function runFailures(places: ReadonlyMap<EndpointId, Place>, random: Rand
       byPlace.delete(place);
       if (byPlace.size === 0) byVersion.delete(keyOf(of));
     },
+    pausedUntilMs(of, place, tenant) {
+      const keys = tenant === undefined ? [keyOf(of)] : [keyOf(of), tenantKey(tenant)];
+      const refusals = keys.map((key) => refused.get(key)?.get(place));
+      const all = [found(of)?.get(place), ...refusals];
+      return Math.max(...all.map((health) => health?.pausedUntilMs ?? -Infinity));
+    },
     at: (of, place) => found(of)?.get(place),
     out(of, tenant, among, nowMs) {
-      const refused = refusedTo(tenant, nowMs);
+      const loaded = refusing(of, tenant, nowMs);
       const byPlace = found(of);
-      if (!byPlace) return refused;
+      if (!byPlace) return loaded;
       const answers = (id: EndpointId): boolean => {
-        const place = among.has(id) && !refused.has(id) ? places.get(id) : undefined;
+        const place = among.has(id) && !loaded.has(id) ? places.get(id) : undefined;
         return place !== undefined && place.health.unavailable(nowMs) === undefined;
       };
       const paused = [...byPlace].filter(([id, health]) => nowMs < health.pausedUntilMs && answers(id));
-      if (paused.length === 0) return refused;
+      if (paused.length === 0) return loaded;
       let answering = 0;
       for (const id of among.keys()) {
         // Half of them are as many as are left alone: the others need not be counted.
@@ -122,7 +139,7 @@ export function runFailures(places: ReadonlyMap<EndpointId, Place>, random: Rand
       }
       paused.sort(([, one], [, other]) => other.pausedUntilMs - one.pausedUntilMs);
       const most = Math.floor(answering / 2);
-      const out = new Map(refused);
+      const out = new Map(loaded);
       for (const [id, health] of paused.slice(0, most)) out.set(id, whyOf(of, health, nowMs));
       return out;
     },
@@ -139,11 +156,15 @@ export function runFailures(places: ReadonlyMap<EndpointId, Place>, random: Rand
       );
     },
     forget(place) {
-      for (const kept of [byVersion, byTenant]) {
+      for (const kept of [byVersion, refused]) {
         for (const [key, byPlace] of kept) if (byPlace.delete(place) && byPlace.size === 0) kept.delete(key);
       }
     },
   };
+}
+
+function tenantKey(tenant: string): string {
+  return JSON.stringify([tenant]);
 }
 
 function whyOf({ model, version }: Ran, health: PlaceHealth, nowMs: number): string {

@@ -24,6 +24,8 @@ interface Plain {
   asked: number;
   /** A model whose runs fail there. */
   broken?: string;
+  /** A model that is not ready there. */
+  unready?: string;
   /** Settles when its metrics were read. */
   readonly read: Promise<void>;
 }
@@ -59,6 +61,11 @@ async function plain(metrics: (() => string) | undefined): Promise<Plain> {
       if (name === place.broken) {
         request.resume();
         answer(500, json({ error: "CUDA error: an illegal memory access was encountered" }));
+        return;
+      }
+      if (name === place.unready) {
+        request.resume();
+        answer(503, json({ error: `Model with name ${name} is not ready.` }));
         return;
       }
       void bodyOf(request).then((text) => {
@@ -141,6 +148,24 @@ it("reads metrics from the port that is named", async () => {
   const { ask } = await over([place], `:${port}/stats/metrics`);
   await ask();
   await read;
+});
+
+it("leaves a server alone for the model that is not ready there, and not for its other one", async () => {
+  const place = await plain(undefined);
+  place.unready = "n";
+  const { ask, offloader } = await over([place]);
+  await ask();
+  const beganMs = performance.now();
+  await expect(ask("n")).rejects.toMatchObject({ reason: "rejected" });
+  await ask();
+  const nobody = ask("n").then(
+    () => "answered",
+    (thrown: unknown) => String(thrown),
+  );
+  // Where the machine was slow the pause may be over.
+  const told = (await nobody).includes("of version 1 of n: it refused for load (rejected)");
+  expect(told || performance.now() - beganMs > 100).toBe(true);
+  await offloader.close();
 });
 
 it("leaves a server alone for the model whose runs fail there, and not for its other one", async () => {
