@@ -2,9 +2,9 @@ import type { EndpointId, LongshoreError } from "../base/index.ts";
 import { meanOf } from "../estimate/index.ts";
 import { segmentKey, startCut } from "../model/index.ts";
 import { overloaded } from "../places/index.ts";
-import { type Infeasible, isInfeasible, type Leg, noPlace, type Plan } from "../plan/index.ts";
+import { type Infeasible, isInfeasible, type Leg, type Plan } from "../plan/index.ts";
 import { savedMs, type Tally } from "../stream/index.ts";
-import type { Held } from "../parts/index.ts";
+import { type Held, refused } from "../parts/index.ts";
 import { refusal } from "./door.ts";
 import type { Job } from "./job.ts";
 import { lastResort } from "./last-resort.ts";
@@ -44,7 +44,7 @@ export function decide(
       if (!isInfeasible(late)) loop.tryLinks(job, late, tally);
     }
     // What the last place said is more use than that no other one is left.
-    throw broke ?? (job.unjudged === true ? refusal(loop, outcome, nowMs) : noPlace(outcome));
+    throw broke ?? (job.unjudged === true ? refusal : refused)(loop, job, outcome, nowMs);
   }
   made(loop, job, outcome, tally, nowMs);
   tally.charged = job.traffic?.charge(outcome, nowMs, loop.work.queueMs(nowMs));

@@ -1,7 +1,7 @@
 import { LongshoreError } from "../base/index.ts";
 import { type Segment, startCut } from "../model/index.ts";
-import { type Infeasible, isInfeasible, noPlace, type Plan } from "../plan/index.ts";
-import type { Held } from "../parts/index.ts";
+import { type Infeasible, isInfeasible, type Plan } from "../plan/index.ts";
+import { type Asking, type Held, refused } from "../parts/index.ts";
 import { type Job, nobody } from "./job.ts";
 import { lastResort } from "./last-resort.ts";
 import type { Loop } from "./loop.ts";
@@ -9,10 +9,10 @@ import type { Loop } from "./loop.ts";
 /** Grants without keeping anything. */
 const open: Disposable = { [Symbol.dispose]: () => undefined };
 
-/** The error of `noPlace` for a request that was let in unjudged: one that only the time is too short for may come again. */
-export function refusal({ work }: Loop, plan: Infeasible, nowMs: number): LongshoreError {
-  if (plan.filter !== "deadline") return noPlace(plan);
-  const retryAfterMs = Math.max(1, Math.ceil(work.queueMs(nowMs)));
+/** The error for a request that was let in unjudged: one that only the time is too short for may come again. */
+export function refusal(loop: Loop, of: Asking, plan: Infeasible, nowMs: number): LongshoreError {
+  if (plan.filter !== "deadline") return refused(loop, of, plan, nowMs);
+  const retryAfterMs = Math.max(1, Math.ceil(loop.work.queueMs(nowMs)));
   return new LongshoreError("rejected", "admission", plan.because, { retryAfterMs });
 }
 
@@ -41,7 +41,7 @@ export function admitAtDoor(
   const held: Held = { cut: segment.from, variant, features: { bytes: 0 }, bytes: 0, tensors: new Map() };
   const nowMs = clock.nowMs();
   const plan = outlook(loop, { ...job, held }, nowMs);
-  if (isInfeasible(plan)) throw refusal(loop, plan, nowMs);
+  if (isInfeasible(plan)) throw refusal(loop, job, plan, nowMs);
   const [leg] = plan.legs;
   // A variant that the plan chose is nothing that a door here could know of the request.
   const here =

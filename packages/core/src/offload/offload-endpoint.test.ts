@@ -659,8 +659,29 @@ describe("a place that refuses one tenant for load", () => {
       );
     const offers = async (tenant: string): Promise<number> =>
       (await clock.runUntil(gateway.offers({ model: "toy" }, call({ tenant })))).length;
-    return { clock, over, asked, ask, offers };
+    return { clock, over, asked, ask, offers, gateway };
   }
+
+  it.each([true, false])(
+    "is asked again when it said, as the refused are told (told who asks: %s)",
+    async (told) => {
+      const { clock, ask, gateway } = scene(told);
+      await ask("flood");
+      await clock.runUntil(sleep(clock, 300, neverAborted));
+      const refusals: unknown[] = [];
+      const refuse = (thrown: unknown): void => void refusals.push(thrown);
+      const arriving = { spec: x.spec, byteLength: 1000, read: async () => x };
+      for (const inputs of [request.inputs, new Map([["x", arriving]])])
+        await clock.runUntil(gateway.infer({ ...request, inputs }, call({ tenant: "flood" })).catch(refuse));
+      try {
+        gateway.admit!(request.segment, call({ tenant: "flood" }));
+      } catch (thrown) {
+        refuse(thrown);
+      }
+      expect(refusals).toHaveLength(3);
+      for (const one of refusals) expect(one).toMatchObject({ reason: "no-place", retryAfterMs: 700 });
+    },
+  );
 
   it("is used by the others meanwhile where it is told who asks, and by that one when its pause is over", async () => {
     const { clock, over, asked, ask, offers } = scene(true);

@@ -15,7 +15,7 @@ import {
 import { meanOf } from "../estimate/index.ts";
 import { aimFrom, travellingAim } from "../goal/index.ts";
 import { checkSingle, type Segment, segmentKey, startCut } from "../model/index.ts";
-import { isInfeasible, noPlace } from "../plan/index.ts";
+import { isInfeasible } from "../plan/index.ts";
 import { listModels, prepareAll } from "../probe/index.ts";
 import { type HeldSequences, heldSequences, stepFrom, unknownSequence } from "../sequence/index.ts";
 import { copied, type Tensor, type Tensors } from "../tensor/index.ts";
@@ -23,7 +23,7 @@ import { confirming } from "./call-for.ts";
 import { admitAtDoor, outlook } from "./door.ts";
 import type { Job } from "./job.ts";
 import { forwardedOffers, type KnownModel, permits, splitOffers, undominated } from "../places/index.ts";
-import { aroundOffers, arrived, type Held } from "../parts/index.ts";
+import { aroundOffers, arrived, type Held, refused } from "../parts/index.ts";
 import type { Knowledge } from "./knowledge.ts";
 import { createLoop, type Loop } from "./loop.ts";
 import type { OffloadParts } from "./parts.ts";
@@ -287,8 +287,9 @@ class LoopEndpoint implements OffloadEndpoint {
     const early = { cut: segment.from, variant, features, bytes, tensors: noTensors, arriving: inputs };
     const job = { ...this.#job(known, request, call), held: early };
     if (request.wire && !job.confirm && known.description.decoupled !== true) return early;
-    const plan = outlook(this.#loop, job, this.#loop.clock.nowMs());
-    if (isInfeasible(plan)) throw noPlace(plan);
+    const nowMs = this.#loop.clock.nowMs();
+    const plan = outlook(this.#loop, job, nowMs);
+    if (isInfeasible(plan)) throw refused(this.#loop, job, plan, nowMs);
     return arrived(early, inputs, call);
   }
 

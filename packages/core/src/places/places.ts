@@ -42,8 +42,8 @@ export interface Places extends Disposable {
   readonly changes: number;
   /** Charged for runs of the model that failed at a place, in milliseconds; Infinity where it gets none of that tenant now. */
   failingMs(known: KnownModel, tenant: string, nowMs: number): (id: EndpointId) => number;
-  /** When a place may be asked about that version again: it has failed, or its runs there have. */
-  pausedUntilMs(place: Place, of: Ran | undefined): number;
+  /** When a place may be asked about that version again, or by that tenant: it has failed, or its runs there have, or it refused. */
+  pausedUntilMs(place: Place, of: Ran | undefined, tenant?: string): number;
   /** When a place last failed, or runs of that version there; -Infinity for never. */
   downAtMs(place: Place, of: Ran): number;
   /**
@@ -189,8 +189,8 @@ export function followPlaces(parts: PlacesParts, self: EndpointId): Places {
       const out = runs.out(of, tenant, known.offersBy, nowMs);
       return (id) => (out.has(id) ? Infinity : (runs.at(of, id)?.penaltyMs(nowMs) ?? 0));
     },
-    pausedUntilMs: ({ endpoint, health }, of) =>
-      Math.max(health.pausedUntilMs, of ? runs.pausedUntilMs(of, endpoint.info.id) : -Infinity),
+    pausedUntilMs: ({ endpoint, health }, of, tenant) =>
+      Math.max(health.pausedUntilMs, of ? runs.pausedUntilMs(of, endpoint.info.id, tenant) : -Infinity),
     downAtMs: ({ endpoint, health }, of) =>
       Math.max(health.downAtMs, runs.at(of, endpoint.info.id)?.downAtMs ?? -Infinity),
     onAdded: () => undefined,
