@@ -1,4 +1,4 @@
-import type { Call, EndpointId, TrustLevel, ZoneId } from "../base/index.ts";
+import type { Call, EndpointId, Json, TrustLevel, ZoneId } from "../base/index.ts";
 import type { CodecId } from "../codec/index.ts";
 import type { Estimate, TransferNote } from "../estimate/index.ts";
 import type { Parameters } from "../json/index.ts";
@@ -331,6 +331,8 @@ export interface ModelKnowledge {
   readonly profile?: Profile;
   /** The name is an alias: a request that states neither version nor digest may be led to another than the one described. */
   readonly alias?: true;
+  /** What a server that is not ours says of its configuration: Triton's `ModelConfig` as JSON. */
+  readonly configuration?: Readonly<Record<string, Json>>;
   /** The model is told the ids of sequences as whole numbers, and its server refuses texts. */
   readonly numbersSequences?: true;
 }

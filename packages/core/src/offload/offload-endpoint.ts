@@ -374,6 +374,7 @@ class LoopEndpoint implements OffloadEndpoint {
 const noTensors: Tensors = new Map<string, Tensor>();
 
 /** What others are told of a model: a profile that was only assumed is none. */
-function toldOf({ description, profile }: KnownModel): ModelKnowledge {
-  return profile.measuredOn.threads > 0 ? { description, profile } : { description };
+function toldOf({ description, configuration, profile }: KnownModel): ModelKnowledge {
+  const told = configuration ? { description, configuration } : { description };
+  return profile.measuredOn.threads > 0 ? { ...told, profile } : told;
 }

@@ -40,6 +40,8 @@ export interface KnownModel {
   readonly description: ModelDescription;
   readonly profile: Profile;
   readonly table: ModelTable;
+  /** As `ModelKnowledge` has it. */
+  readonly configuration: ModelKnowledge["configuration"];
   /** Whether the place here has it, and whether it can run all of it. */
   readonly here: boolean;
   readonly whole: boolean;
@@ -80,8 +82,9 @@ export function knowModel(
   nowMs: number,
 ): KnownModel | undefined {
   const all = local ? [local, ...others] : others;
-  const description = all.find((one) => one.knowledge)?.knowledge?.description ?? before?.description;
-  if (!description) return undefined;
+  const told = all.find((one) => one.knowledge)?.knowledge ?? before;
+  if (!told) return undefined;
+  const { description, configuration } = told;
   const same = (one: Heard): boolean => {
     const theirs = one.knowledge?.description;
     if (!theirs) return one.offers.some(({ segment }) => segment.digest === description.digest);
@@ -118,6 +121,7 @@ export function knowModel(
     !isForeignDigest(knowledge.description.digest);
   return {
     description,
+    configuration,
     profile,
     table,
     here,

@@ -177,8 +177,10 @@ export function configurationOf(description: ModelDescription, written: Fields):
 
 /** `GET v2/models/{m}[/versions/{v}]/config`. */
 export async function modelConfiguration(api: Api, route: ModelAddress, asked: Asked): Promise<WireResponse> {
-  const { description } = await findModel(api, route.model, route.version, asked.call);
+  const { description, configuration } = await findModel(api, route.model, route.version, asked.call);
   const { name, version } = description;
+  // A server that is not ours knows best what it serves.
+  if (configuration) return jsonReply({ ...configuration, name });
   const written = (await api.repository?.configuration?.(name, version, asked.call)) ?? {};
   return jsonReply(configurationOf(description, written));
 }

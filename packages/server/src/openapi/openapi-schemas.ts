@@ -233,6 +233,10 @@ export const schemas: Readonly<Record<string, Schema>> = {
     {
       schemaVersion: { const: 1 },
       description: { type: "object" },
+      configuration: {
+        type: "object",
+        description: "What a server behind this one says: Triton's ModelConfig",
+      },
       profile: { type: "object" },
       offers: list({ type: "object" }),
     },

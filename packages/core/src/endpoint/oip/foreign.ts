@@ -69,6 +69,16 @@ export function sameSignature(one: ModelDescription, other: ModelDescription): b
   return signature(one.inputs, one.outputs) === signature(other.inputs, other.outputs);
 }
 
+/** What is kept of a configuration, which may name any number of files and parameters: all of it, or nothing, in characters. */
+const maxConfigurationText = 262_144;
+
+/** A configuration that can be shown to others, from a place that is known to have some. */
+export function toldConfiguration(told: unknown): Pick<ModelKnowledge, "configuration"> {
+  if (told === undefined) return {};
+  const configuration = read.objectAt(told, "configuration") as NonNullable<ModelKnowledge["configuration"]>;
+  return JSON.stringify(configuration).length <= maxConfigurationText ? { configuration } : {};
+}
+
 /**
  * What is known of a model on a server that speaks only the Open Inference Protocol, from its metadata and, where the
  * server has it, its configuration. Such a server tells no digest: what stands for it is name, version and signature, so
@@ -99,7 +109,9 @@ export function foreignKnowledge(
     trusted: false,
     ...(config.model_transaction_policy?.decoupled ? { decoupled: true } : {}),
   };
-  return toldId && toldId.data_type !== "TYPE_STRING"
-    ? { description, numbersSequences: true }
-    : { description };
+  return {
+    description,
+    ...(toldId && toldId.data_type !== "TYPE_STRING" ? { numbersSequences: true } : {}),
+    ...toldConfiguration(told.configuration),
+  };
 }

@@ -37,7 +37,7 @@ import { inferPath, nameThere } from "./address.ts";
 import { indexPath, modelListings } from "./index-json.ts";
 import { asClient } from "./client-span.ts";
 import { badReply, type Exchange, exchange } from "./exchange.ts";
-import { foreignKnowledge } from "./foreign.ts";
+import { foreignKnowledge, toldConfiguration } from "./foreign.ts";
 import { narrowed, parseOffers } from "./offer-json.ts";
 import type { OipEndpointParts } from "./parts.ts";
 import { inferredOffer } from "../inferred-offer.ts";
@@ -340,7 +340,8 @@ class OipEndpoint implements Endpoint {
       read.word(1)(read.own(reply, "schemaVersion"), "schemaVersion");
       const description = parseDescription(read.own(reply, "description"));
       const profile = read.own(reply, "profile");
-      return profile === undefined ? { description } : { description, profile: parseProfile(profile) };
+      const told = toldConfiguration(read.own(reply, "configuration"));
+      return { ...told, description, ...(profile === undefined ? {} : { profile: parseProfile(profile) }) };
     });
   }
 
