@@ -173,6 +173,11 @@ export interface InferenceRequest {
   /** Names of the outputs that are wanted; undefined for all. */
   readonly outputs?: readonly string[];
   /**
+   * Of these outputs so many best classes are wanted, of a model whose server alone knows their labels. What names them gives BYTES, as
+   * Triton does; else the output itself comes.
+   */
+  readonly classes?: ReadonlyMap<string, number>;
+  /**
    * The caller named no variant, and takes one whose agreement is at least this when the segment's cannot make the
    * deadline. Undefined: the variant of the segment or none.
    */

@@ -29,7 +29,7 @@ export interface Beside {
 /** Parts of a request that the loop itself does not read. */
 export type AskedFor = Pick<
   InferenceRequest,
-  "outputs" | "parameters" | "leastAgreementRatio" | "pass" | "wire"
+  "outputs" | "classes" | "parameters" | "leastAgreementRatio" | "pass" | "wire"
 >;
 
 /** One request on its way through the loop, with everything converted and defaults filled in. */

@@ -11,7 +11,7 @@ import type { Job } from "./job.ts";
  * where the answer is made, and a pass counts for the very part that it was granted for, here.
  */
 export function legRequest(
-  { known, to, asked, sequence, held }: Job,
+  { known, to, asked, sequence, held, confirm }: Job,
   leg: Leg,
   inputs: InferenceRequest["inputs"],
   { info }: Endpoint,
@@ -19,7 +19,7 @@ export function legRequest(
 ): InferenceRequest {
   const { segment, codecs } = leg;
   const outputs = segment.to === to ? asked?.outputs : here ? undefined : wantedBack(known, segment);
-  const { parameters, leastAgreementRatio, pass, wire } = asked ?? {};
+  const { parameters, leastAgreementRatio, pass, wire, classes } = asked ?? {};
   const granted = here && pass && segment.from === held.cut && segment.to === to;
   // Assigned one by one, since this is done for every small request.
   const request: Writable<InferenceRequest> = {
@@ -28,6 +28,8 @@ export function legRequest(
     codecs,
   };
   if (outputs) request.outputs = outputs;
+  // Texts of figures that differ in the last place are no other opinion, so two opinions are on the figures.
+  if (classes && segment.to === to && !confirm) request.classes = classes;
   if (parameters) request.parameters = parameters;
   if (leastAgreementRatio !== undefined) request.leastAgreementRatio = leastAgreementRatio;
   if (granted) request.pass = pass;

@@ -254,7 +254,7 @@ class Race {
     if (this.#settled) return;
     try {
       // Of an answer that is still arriving, its endpoint has looked at what there will be.
-      if (!isArriving(response)) checkOutputs(known, leg.segment, response.outputs, wanted, leg.endpoint);
+      if (!isArriving(response)) checkOutputs(this.#job, leg.segment, response.outputs, wanted, leg.endpoint);
       checkBelieved(running);
     } catch (thrown) {
       const error = LongshoreError.from(thrown, "decode", `reading the answer of ${leg.endpoint}`);

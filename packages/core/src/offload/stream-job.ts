@@ -82,7 +82,7 @@ async function* answersAt(loop: Loop, job: Job, leg: Leg): AsyncIterable<Inferen
   try {
     const request = legRequest(job, leg, held.tensors, endpoint, here);
     for await (const response of endpoint.inferStream(request, child.call)) {
-      checkOutputs(known, leg.segment, response.outputs, request.outputs, leg.endpoint);
+      checkOutputs(job, leg.segment, response.outputs, request.outputs, leg.endpoint);
       const { load, account } = response;
       // How busy it is was said when the answers began, and comes with each of them.
       if (load && !heard) place?.reported(load, clock.nowMs(), stageMs(account, "network", "send"));

@@ -31,7 +31,7 @@ export function witness(
   if (!checks || leg.endpoint === local?.info.id) return;
   checks.gave(leg.endpoint);
   if (leg.takes !== "request") return;
-  if (job.sequence || job.known.description.decoupled === true) return;
+  if (job.sequence || job.asked?.classes || job.known.description.decoupled === true) return;
   if (isThrifty(job.limits.objective) || held.cut !== leg.segment.from) return;
   if (!checks.wants(leg.endpoint, held.bytes)) return;
   // What is passed on while it arrives is not here to be compared.

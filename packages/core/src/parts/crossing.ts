@@ -1,4 +1,5 @@
 import { type DataClass, type EndpointId, LongshoreError, type Rules } from "../base/index.ts";
+import type { InferenceRequest } from "../endpoint/index.ts";
 import { type CutId, endCut, type Segment, startCut, stepModels } from "../model/index.ts";
 import type { Tensor, Tensors, TensorSpec } from "../tensor/index.ts";
 import type { KnownModel } from "../places/index.ts";
@@ -82,7 +83,7 @@ export function wantedBack(known: KnownModel, segment: Segment): readonly string
 
 /** Throws `bad-reply` when outputs lack a name of the crossing, or have it in another datatype. */
 export function checkOutputs(
-  known: KnownModel,
+  { known, asked }: { readonly known: KnownModel; readonly asked?: Pick<InferenceRequest, "classes"> },
   segment: Segment,
   outputs: Tensors,
   wanted: readonly string[] | undefined,
@@ -94,6 +95,8 @@ export function checkOutputs(
     if (wanted && !wanted.includes(name)) continue;
     const given = outputs.get(name);
     if (given?.spec.datatype === datatype) continue;
+    // Its best classes.
+    if (given?.spec.datatype === "BYTES" && asked?.classes?.get(name)) continue;
     throw new LongshoreError(
       "bad-reply",
       "decode",

@@ -29,26 +29,60 @@ const configuration = {
   parameters: { hello: { string_value: "there" } },
 };
 
-/** A server that says of its one model what Triton says, as its clients see it. */
-async function triton(): Promise<string> {
+/** What a request wants of an output, as the servers get it. */
+interface Wanted {
+  readonly inputs: readonly { readonly data: readonly number[] }[];
+  readonly outputs?: readonly { readonly parameters?: { readonly classification?: number } }[];
+}
+
+const labels = ["cat", "dog", "fish"];
+
+async function bodyOf(request: IncomingMessage): Promise<Wanted> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of request as AsyncIterable<Buffer>) chunks.push(chunk);
+  return JSON.parse(Buffer.concat(chunks).toString()) as Wanted;
+}
+
+/** A server that says of its one model what Triton says, as its clients see it; or one that knows of no configurations and classes. */
+async function triton(is = true): Promise<{ readonly address: string; asked: Wanted[] }> {
+  const asked: Wanted[] = [];
   const server = createServer((request: IncomingMessage, response) => {
     const answer = (status: number, value: object): void =>
       void response.writeHead(status).end(JSON.stringify(value));
     const [of, rest] = /^\/v2\/models\/m(?:\/versions\/1)?(\/.*)?$/.exec(request.url ?? "") ?? [];
     if (of !== undefined && rest === undefined) answer(200, metadata);
-    else if (of !== undefined && rest === "/config") answer(200, configuration);
+    else if (of !== undefined && rest === "/config" && is) answer(200, configuration);
+    else if (of !== undefined && rest === "/infer")
+      void bodyOf(request).then((message) => {
+        asked.push(message);
+        const data = message.inputs[0]?.data ?? [];
+        const [{ parameters } = {}] = message.outputs ?? [];
+        const best = data.map((score, index) => `${score.toFixed(6)}:${index}:${labels[index]}`);
+        const count = is ? (parameters?.classification ?? 0) : 0;
+        const y =
+          count > 0
+            ? { datatype: "BYTES", shape: [1, count], data: best.sort().toReversed().slice(0, count) }
+            : { datatype: "FP32", shape: [1, 3], data };
+        answer(200, { model_name: "m", model_version: "1", outputs: [{ name: "y", ...y }] });
+      });
     else answer(404, { error: "not found" });
   });
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
   open.push({ close: () => server.closeAllConnections() }, server);
-  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  return { address: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, asked };
 }
 
-/** A gateway before the server, and another one before that. */
-async function gateways(): Promise<readonly string[]> {
-  const servers = [{ address: await triton(), kind: "json", metrics: "none" }] as const;
-  const near = await gateway({ port: 0, dataClass: "internal", servers, id: "near" });
+/** A gateway before servers, and another one before that. */
+async function gateways(...places: readonly { readonly address: string }[]): Promise<readonly string[]> {
+  const servers = places.map(({ address }) => ({ address, kind: "json", metrics: "none" }) as const);
+  const near = await gateway({
+    port: 0,
+    dataClass: "internal",
+    servers,
+    id: "near",
+    checks: { sampleRatio: 1 },
+  });
   open.push(near);
   const over = [{ address: near.address }];
   const far = await gateway({ port: 0, dataClass: "internal", servers: over, id: "far" });
@@ -57,8 +91,42 @@ async function gateways(): Promise<readonly string[]> {
 }
 
 it("shows the configuration of a model as the server that has it does", async () => {
-  for (const address of await gateways()) {
+  for (const address of await gateways(await triton())) {
     const reply = await fetch(`${address}/v2/models/m/config`);
     expect([reply.status, await reply.json()]).toEqual([200, configuration]);
   }
+});
+
+/** The answer to one that asks for classes of `y`, or for `y` itself. */
+async function ask(address: string, classification?: number): Promise<unknown> {
+  const inputs = [{ name: "x", datatype: "FP32", shape: [1, 3], data: [0.25, 0.5, 0.125] }];
+  const outputs = [{ name: "y", ...(classification ? { parameters: { classification } } : {}) }];
+  const reply = await fetch(`${address}/v2/models/m/infer`, {
+    method: "POST",
+    body: JSON.stringify({ inputs, outputs }),
+  });
+  const { outputs: given } = (await reply.json()) as { outputs?: { datatype: string; data: unknown[] }[] };
+  return [reply.status, given?.[0]?.datatype, given?.[0]?.data];
+}
+
+it("names classes as the server does that has their labels", async () => {
+  const place = await triton();
+  for (const address of await gateways(place)) {
+    expect(await ask(address, 2)).toEqual([200, "BYTES", ["0.500000:1:dog", "0.250000:0:cat"]]);
+    expect(await ask(address)).toEqual([200, "FP32", [0.25, 0.5, 0.125]]);
+  }
+});
+
+it("names them itself, without labels, where the server knows of no classes, and does not ask it for any", async () => {
+  const place = await triton(false);
+  for (const address of await gateways(place))
+    expect(await ask(address, 2)).toEqual([200, "BYTES", ["0.500000:1", "0.250000:0"]]);
+  expect(place.asked.map(({ outputs }) => outputs)).toEqual([[{ name: "y" }], [{ name: "y" }]]);
+});
+
+it("asks nobody else whether classes are right: texts of figures that differ in the last place are no other answer", async () => {
+  const places = [await triton(), await triton()];
+  const [address = ""] = await gateways(...places);
+  for (let round = 0; round < 10; round++) await ask(address, 1);
+  expect(places.flatMap(({ asked }) => asked)).toHaveLength(10);
 });

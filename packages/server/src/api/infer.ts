@@ -9,6 +9,7 @@ import {
   type InferenceRequest,
   type InferenceResponse,
   type InferRequestMessage,
+  isForeignDigest,
   LongshoreError,
   ownCall,
   type ModelKnowledge,
@@ -94,6 +95,15 @@ function sequenceOf(message: InferRequestMessage, state: Tensors | undefined): S
   return { ...told, ...(state ? { state } : {}) };
 }
 
+/** The best classes that are wanted of a model that a server has which is not ours: nobody here has its labels. */
+function classesOf(
+  outputs: NonNullable<InferRequestMessage["outputs"]>,
+  { description: { digest } }: ModelKnowledge,
+): InferenceRequest["classes"] {
+  if (!outputs.some(({ classification }) => classification) || !isForeignDigest(digest)) return undefined;
+  return new Map(outputs.map(({ name, classification = 0 }) => [name, classification]));
+}
+
 /** Parts that a request may have are assigned one by one: spreading them costs every small request more than they do. */
 function toRequest(
   message: InferRequestMessage,
@@ -107,7 +117,11 @@ function toRequest(
   const request: Writable<InferenceRequest> = { segment, inputs: plain, codecs: {} };
   const sequence = sequenceOf(message, state);
   if (sequence) request.sequence = sequence;
-  if (message.outputs) request.outputs = message.outputs.map((output) => output.name);
+  if (message.outputs) {
+    request.outputs = message.outputs.map((output) => output.name);
+    const classes = classesOf(message.outputs, knowledge);
+    if (classes) request.classes = classes;
+  }
   return request;
 }
 

@@ -34,9 +34,16 @@ function* wantedInSteps(
   for (const { name, classification } of outputs) {
     const tensor = response.outputs.get(name);
     if (!tensor) throw new LongshoreError("run-failed", "execute", `the run gave no output ${name}`);
+    const declared = description.outputs.find((output) => output.name === name);
+    // Its server has named its classes already.
+    const isNamed =
+      tensor.spec.datatype === "BYTES" && declared !== undefined && declared.datatype !== "BYTES";
     const labels = Object.hasOwn(description.labels, name) ? description.labels[name] : undefined;
     const batched = description.batching.maxBatchSize > 0;
-    wanted.set(name, classification ? yield* classify(tensor, classification, batched, labels) : tensor);
+    wanted.set(
+      name,
+      classification && !isNamed ? yield* classify(tensor, classification, batched, labels) : tensor,
+    );
   }
   return wanted;
 }

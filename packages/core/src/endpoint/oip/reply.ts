@@ -52,13 +52,16 @@ export function checkOutputs(
   came: Tensors,
   wanted: readonly string[] | undefined,
   expected: readonly TensorSpec[] | undefined,
+  classes?: InferenceRequest["classes"],
 ): Tensors {
   const outputs = new Map<string, Tensor>();
   const names = wanted ?? expected?.map((spec) => spec.name) ?? [...came.keys()];
   for (const name of names) {
     const tensor = came.get(name);
     if (!tensor) throw wrong(`the reply lacks the output ${name}`);
-    const spec = expected?.find((one) => one.name === name);
+    const declared = expected?.find((one) => one.name === name);
+    // Its best classes, with their labels.
+    const spec = classes?.get(name) && tensor.spec.datatype === "BYTES" ? undefined : declared;
     if (spec && spec.datatype !== tensor.spec.datatype) {
       throw wrong(`the output ${name} came as ${tensor.spec.datatype}; the model gives ${spec.datatype}`);
     }
@@ -165,7 +168,7 @@ function unpackedResponse(
   }
   if (request.sequence?.wantState && !state) throw wrong("the reply lacks the state that was asked for");
   const load = readLoadHeaders(exchanged.headers, parts.clock.nowMs());
-  const outputs = checkOutputs(plain, request.outputs, expected);
+  const outputs = checkOutputs(plain, request.outputs, expected, request.classes);
   // Assigned one by one, since this is done for every small request.
   const response: Writable<InferenceResponse> = {
     outputs: exchanged.rest ? noTensors : outputs,

@@ -1,9 +1,10 @@
-import { type Call, LongshoreError } from "../../base/index.ts";
+import { type Call, LongshoreError, type Writable } from "../../base/index.ts";
 import { segmentKey } from "../../model/index.ts";
 import {
   customParameters,
   type InferRequestMessage,
   packTensors,
+  type RequestedOutput,
   scheduleParameters,
 } from "../../protocol/index.ts";
 import type { Tensor } from "../../tensor/index.ts";
@@ -21,11 +22,18 @@ function sequenceIdThere(id: string, { tenant }: Call, { forwardsTenants, info }
   return tenant === "local" || told ? id : `${tenant}/${id}`;
 }
 
+function wantedOutput(name: string, binary: boolean, classification: number | undefined): RequestedOutput {
+  const wanted: Writable<RequestedOutput> = { name };
+  if (binary) wanted.binary = true;
+  if (classification) wanted.classification = classification;
+  return wanted;
+}
+
 /** The request as the protocol has it, whatever encoding it goes out in. Throws `unsupported` for codecs that the server does not take. */
 export async function requestMessage(
   parts: OipEndpointParts,
   request: InferenceRequest,
-  known: Pick<ModelKnowledge, "numbersSequences"> | undefined,
+  known: Pick<ModelKnowledge, "numbersSequences" | "configuration"> | undefined,
   call: Call,
 ): Promise<InferRequestMessage> {
   const { codecs, info, wire = "binary" } = parts;
@@ -41,7 +49,9 @@ export async function requestMessage(
       `${info.id} takes raw tensors only, but codecs were chosen for ${segmentKey(request.segment)}`,
     );
   }
-  const { sequence, outputs } = request;
+  const { sequence, outputs, classes } = request;
+  // Others may take a parameter that they do not know for a fault.
+  const named = info.offers || known?.configuration ? classes : undefined;
   const id = sequence && sequenceIdThere(sequence.id, call, parts);
   for (const tensor of stateTensors(sequence?.state)) inputs.set(tensor.spec.name, tensor);
   const packed = await packTensors(inputs, request.codecs, codecs, call);
@@ -55,7 +65,7 @@ export async function requestMessage(
     inputs: packed,
     binaryOutputs: wire === "binary",
     ...(outputs
-      ? { outputs: outputs.map((name) => (wire === "binary" ? { name, binary: true } : { name })) }
+      ? { outputs: outputs.map((name) => wantedOutput(name, wire === "binary", named?.get(name))) }
       : {}),
   };
 }
