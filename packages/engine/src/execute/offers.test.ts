@@ -139,6 +139,20 @@ describe("offers", () => {
     ]);
   });
 
+  it("promise as much of another version, or of a model of another name, with the same content, under its own name", async () => {
+    const made = world();
+    for (const version of ["m/2", "copy/1"]) made.store.put(`${version}/model.onnx`, memoryFile("m"));
+    await run(made);
+    for (const [model, version] of [
+      ["m", "1"],
+      ["m", "2"],
+      ["copy", "1"],
+    ] as const) {
+      const [{ segment } = {}] = await made.engine.offers({ model, version }, call);
+      expect(segment).toMatchObject({ model, version, from: "start", to: "end" });
+    }
+  });
+
   it("come from the profile, one for each tail and bucket, and say that nothing was measured here yet", async () => {
     const { engine } = await profiled();
     const offers = await engine.offers({ model: "m" }, call);

@@ -71,9 +71,9 @@ export async function makeOffers(
       }
       continue;
     }
-    for (const { segment, serviceMs } of parts.speeds.observed({ digest, variant: variant.name })) {
+    for (const { from, serviceMs } of parts.speeds.observed({ digest, variant: variant.name })) {
       const { accuracyRatio } = variant;
-      const offer = await offerOf(segment, serviceMs, anyFeatures, variant, accuracyRatio, parts).catch(
+      const offer = await offerOf(tail(from), serviceMs, anyFeatures, variant, accuracyRatio, parts).catch(
         unknownCut,
       );
       if (offer) offers.push(offer);

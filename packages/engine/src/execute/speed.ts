@@ -19,9 +19,9 @@ import {
   type Estimate,
 } from "@longshore/core";
 
-/** A segment that this place has run, and what it took without waiting. */
+/** A tail that this place has run, whatever the version was called that it belongs to, and what it took without waiting. */
 interface Observed {
-  readonly segment: Segment;
+  readonly from: CutId;
   readonly serviceMs: Estimate;
 }
 
@@ -157,7 +157,7 @@ export function speeds(clock: Clock): Speeds {
         .filter(({ segment }) => keyOf(segment) === key && segment.to === endCut)
         .map((seen) => {
           seen.later.flush();
-          return { segment: seen.segment, serviceMs: seen.belief.estimate(clock.nowMs()) };
+          return { from: seen.segment.from, serviceMs: seen.belief.estimate(clock.nowMs()) };
         });
     },
   };
