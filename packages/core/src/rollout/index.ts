@@ -18,6 +18,7 @@ export { rolloutEndpoint, type RolloutEndpointParts } from "./rollout-endpoint.t
 export {
   type AliasReport,
   type AliasShelf,
+  type KeptAliases,
   openRollouts,
   type RolloutParts,
   type Rollouts,

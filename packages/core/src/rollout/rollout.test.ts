@@ -14,12 +14,14 @@ import { float32Tensor, float32View, tensorsOf } from "../tensor/index.ts";
 import { alarm } from "./alarm.ts";
 import { type Alias, type AliasChange, defaultTrialLimits, type Target, type Trial } from "./alias.ts";
 import { rolloutEndpoint } from "./rollout-endpoint.ts";
-import { type AliasShelf, openRollouts, type RolloutParts } from "./rollouts.ts";
+import { type AliasShelf, type KeptAliases, openRollouts, type RolloutParts } from "./rollouts.ts";
 import { sideOf } from "./side.ts";
 import { trialWatch } from "./trial-watch.ts";
 
 const digestOf = (version: string): string => `sha256:${version.repeat(64)}`;
 const limits = defaultTrialLimits;
+const nothingKept: KeptAliases = { aliases: [], removedRevision: 0 };
+const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 /** An endpoint with two versions, the second of which may fail, answer otherwise, or take its time. */
 async function place(shelf?: AliasShelf, prepare?: RolloutParts["prepare"]) {
@@ -155,14 +157,50 @@ describe("an alias", () => {
     ).toEqual(["1 set admin", "2 start admin", "3 promote admin", "4 remove admin"]);
   });
 
+  it("that is set anew begins after all that were removed, also after a restart and while another is loaded", async () => {
+    let kept = nothingKept;
+    const shelf: AliasShelf = { read: async () => kept, write: async (all) => void (kept = all) };
+    let load: Promise<void> | undefined;
+    const { change, start, rollouts, events } = await place(shelf, () => load ?? Promise.resolve());
+    const set = { do: "set", model: "ocr", version: "2" } as const;
+    await start("canary", 0.1);
+    await change(2, { do: "remove" });
+    let loaded = (): void => undefined;
+    load = new Promise((resolve) => (loaded = resolve));
+    const slow = change(0, set);
+    // Until it is being loaded.
+    await nextTurn();
+    load = undefined;
+    expect(await change(0, set)).toMatchObject({ revision: 4 });
+    await change(4, { do: "remove" });
+    loaded();
+    expect(await slow).toMatchObject({ revision: 6 });
+    for (const revision of [1, 2, 4]) {
+      await expect(change(revision, { do: "remove" })).rejects.toMatchObject({ reason: "conflict" });
+    }
+    await change(6, { do: "remove" });
+    const told = events.flatMap((event) => (event.kind === "rollout-changed" ? [event.revision] : []));
+    expect(told).toEqual([1, 2, 3, 4, 5, 6, 7]);
+    const parts = {
+      clock: manualClock(),
+      observer: { record: () => undefined },
+      resolve: async () => ({ version: "2", digest: digestOf("2") }),
+    };
+    const again = await openRollouts({ ...parts, shelf });
+    expect(await again.change("reader", { revision: 0, change: set }, "admin")).toMatchObject({
+      revision: 8,
+    });
+    expect(rollouts.find("reader")).toBeUndefined();
+  });
+
   it("is what it was after a restart, and is not changed where that cannot be kept", async () => {
-    let kept: readonly Alias[] = [];
+    let kept = nothingKept;
     let full = false;
     const shelf: AliasShelf = {
       read: async () => kept,
-      async write(aliases) {
+      async write(all) {
         if (full) throw new LongshoreError("internal", "admission", "the disk is full");
-        kept = aliases;
+        kept = all;
       },
     };
     const { start, rollouts } = await place(shelf);
@@ -184,8 +222,8 @@ describe("an alias", () => {
     let written = (): void => undefined;
     let kept: readonly Alias[] = [];
     const shelf: AliasShelf = {
-      read: () => Promise.resolve([]),
-      async write(aliases) {
+      read: () => Promise.resolve(nothingKept),
+      async write({ aliases }) {
         if (slow) await new Promise<void>((resolve) => (written = resolve));
         kept = aliases;
       },
@@ -248,8 +286,6 @@ function loading() {
 }
 
 describe("a candidate that has to be loaded", () => {
-  const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
-
   it("gets no request before it is, and is no candidate where it cannot be", async () => {
     const loads = loading();
     const { rollouts, start, change, ask } = await place(undefined, (model, target) =>
@@ -310,8 +346,8 @@ describe("a candidate that has to be loaded", () => {
     const loads = loading();
     let kept: readonly Alias[] = [];
     const shelf: AliasShelf = {
-      read: async () => [alias("kept", 4)],
-      write: async (aliases) => void (kept = aliases),
+      read: async () => ({ ...nothingKept, aliases: [alias("kept", 4)] }),
+      write: async ({ aliases }) => void (kept = aliases),
     };
     const { rollouts, ask, events } = await place(shelf, (model, target) =>
       target.version === "1" ? Promise.resolve() : loads.prepare(model, target),
@@ -562,8 +598,8 @@ describe("aliases of the operator", () => {
   it("come before those of the place, are changed by nobody else, and are not kept here", async () => {
     const written: (readonly Alias[])[] = [];
     const shelf: AliasShelf = {
-      read: () => Promise.resolve([]),
-      write(aliases) {
+      read: () => Promise.resolve(nothingKept),
+      write({ aliases }) {
         written.push(aliases);
         return Promise.resolve();
       },
@@ -585,11 +621,23 @@ describe("aliases of the operator", () => {
     expect(rollouts.find("other")).toBeDefined();
   });
 
+  it("leave no revision behind that one of the place could come to have again", async () => {
+    const { rollouts, change } = await place();
+    const set = { do: "set", model: "ocr", version: "1" } as const;
+    for (let revision = 1; revision < 5; revision++) await change(revision, set);
+    rollouts.follow([operators(2, "2")]);
+    rollouts.follow([]);
+    expect(await change(0, set)).toMatchObject({ revision: 7 });
+    rollouts.follow([operators(9, "2")]);
+    rollouts.follow([]);
+    expect(await change(0, set)).toMatchObject({ revision: 11 });
+  });
+
   it("hold although the place was writing one of the same name down when they came", async () => {
     let slow = false;
     let written = (): void => undefined;
     const shelf: AliasShelf = {
-      read: () => Promise.resolve([]),
+      read: () => Promise.resolve(nothingKept),
       write: () => (slow ? new Promise((resolve) => (written = resolve)) : Promise.resolve()),
     };
     const { rollouts, change } = await place(shelf);

@@ -19,11 +19,18 @@ import {
 import type { Side } from "./side.ts";
 import { type TrialFigures, type TrialWatch, trialWatch } from "./trial-watch.ts";
 
+/** All aliases of a place, and how far those went that are gone. */
+export interface KeptAliases {
+  readonly aliases: readonly Alias[];
+  /** The highest revision of an alias that was removed; 0 where none was. One that is set anew begins after it. */
+  readonly removedRevision: number;
+}
+
 /** Where aliases are kept for after a restart. */
 export interface AliasShelf {
-  read(): Promise<readonly Alias[]>;
-  /** All of them; whole or not at all. */
-  write(aliases: readonly Alias[]): Promise<void>;
+  read(): Promise<KeptAliases>;
+  /** Whole or not at all. */
+  write(kept: KeptAliases): Promise<void>;
 }
 
 /** What is said of an alias. */
@@ -111,7 +118,10 @@ export async function openRollouts(parts: RolloutParts): Promise<Rollouts> {
   const followed = new Map<string, number>();
   /** What those lead to meanwhile whose candidates are being loaded: to the stable version alone. */
   const waiting = new Map<string, Alias>();
-  for (const alias of (await shelf?.read()) ?? []) takeCold(alias);
+  const kept = await shelf?.read();
+  /** As in `KeptAliases`: nobody's change that was meant for an alias that is gone fits another of its name. */
+  let removedRevision = kept?.removedRevision ?? 0;
+  for (const alias of kept?.aliases ?? []) takeCold(alias);
   /** One change after another, so that what is compared is still so when it is set. */
   let last: Promise<unknown> = Promise.resolve();
 
@@ -144,6 +154,7 @@ export async function openRollouts(parts: RolloutParts): Promise<Rollouts> {
   }
 
   function forget(name: string): void {
+    removedRevision = removedWith(aliases.get(name));
     aliases.delete(name);
     watches.delete(name);
     waiting.delete(name);
@@ -154,9 +165,17 @@ export async function openRollouts(parts: RolloutParts): Promise<Rollouts> {
     observer.record(failureEvent(error, { id: `rollout-${name}`, model: name }, clock.nowMs()));
   }
 
-  /** Those that this place keeps itself. */
-  function ownOf(all: ReadonlyMap<string, Alias>): readonly Alias[] {
-    return [...all.values()].filter(({ name }) => !followed.has(name));
+  /** `removedRevision` once an alias is gone: its removal is one change more. */
+  function removedWith(alias: Alias | undefined): number {
+    return alias ? Math.max(removedRevision, alias.revision + 1) : removedRevision;
+  }
+
+  /** What is kept: of the aliases those that are this place's own. */
+  function keptOf(all: ReadonlyMap<string, Alias>, removed = removedRevision): KeptAliases {
+    return {
+      aliases: [...all.values()].filter(({ name }) => !followed.has(name)),
+      removedRevision: removed,
+    };
   }
 
   /** Throws `conflict` where the alias is not the one any more that a change is meant for. */
@@ -173,7 +192,7 @@ export async function openRollouts(parts: RolloutParts): Promise<Rollouts> {
     if (next.size > maxAliases) {
       throw new LongshoreError("rejected", "admission", `this place keeps ${maxAliases} aliases at most`);
     }
-    await shelf?.write(ownOf(next));
+    await shelf?.write(keptOf(next, alias ? removedRevision : removedWith(before)));
     // Writing took its time, in which the operator may have taken the name, or the candidate may have been given up.
     if (followed.has(name)) throw notOurs(name);
     refuseStale(name, before);
@@ -214,7 +233,7 @@ export async function openRollouts(parts: RolloutParts): Promise<Rollouts> {
     // In force at once; whether it could be written down is another matter.
     take(next);
     told(next, next.name, next.revision, "rolled back", "");
-    void inTurn(() => shelf?.write(ownOf(aliases)) ?? Promise.resolve()).catch((thrown: unknown) =>
+    void inTurn(() => shelf?.write(keptOf(aliases)) ?? Promise.resolve()).catch((thrown: unknown) =>
       failed(alias.name, thrown, "writing aliases down"),
     );
   }
@@ -238,9 +257,10 @@ export async function openRollouts(parts: RolloutParts): Promise<Rollouts> {
         if (followed.has(name)) throw notOurs(name);
         // Loading took its time, in which somebody else may have changed it, or a candidate may have been given up.
         refuseStale(name, before);
-        await put(name, before, next);
-        told(next, name, asked.revision + 1, asked.change.do, by);
-        return next;
+        const set = next && !before ? { ...next, revision: removedRevision + 1 } : next;
+        await put(name, before, set);
+        told(set, name, asked.revision + 1, asked.change.do, by);
+        return set;
       });
     },
     follow(operators) {
@@ -248,6 +268,7 @@ export async function openRollouts(parts: RolloutParts): Promise<Rollouts> {
       for (const alias of operators) {
         const { name, revision } = alias;
         if (revision <= (followed.get(name) ?? 0)) continue;
+        if (!followed.has(name)) forget(name);
         followed.set(name, revision);
         takeCold(alias);
         told(alias, name, revision, "followed", "");

@@ -2,7 +2,11 @@ import { readFile } from "node:fs/promises";
 import { aliasFrom, aliasJson, type AliasShelf, LongshoreError, parseJson, read } from "@longshore/core";
 import { replaceFile } from "@longshore/nodejs";
 
-const fileFrom = read.fields({ schemaVersion: read.word(1), aliases: read.list(aliasFrom, 1024) });
+const fileFrom = read.fields({
+  schemaVersion: read.word(1),
+  aliases: read.list(aliasFrom, 1024),
+  removedRevision: read.optional(read.whole(0)),
+});
 
 /** Aliases in a file, which is replaced whole. One that is not there is empty. Throws `invalid-configuration`. */
 export function aliasFile(path: string): AliasShelf {
@@ -12,24 +16,24 @@ export function aliasFile(path: string): AliasShelf {
       try {
         bytes = await readFile(path);
       } catch (thrown) {
-        if (thrown instanceof Error && "code" in thrown && thrown.code === "ENOENT") return [];
+        if (thrown instanceof Error && "code" in thrown && thrown.code === "ENOENT")
+          return { aliases: [], removedRevision: 0 };
         throw new LongshoreError("invalid-configuration", "resolve", "the file of aliases cannot be read", {
           cause: thrown,
         });
       }
       try {
-        return fileFrom(parseJson(bytes, "the file of aliases"), "aliases").aliases;
+        const { aliases, removedRevision = 0 } = fileFrom(parseJson(bytes, "the file of aliases"), "aliases");
+        return { aliases, removedRevision };
       } catch (thrown) {
         const { message } = LongshoreError.from(thrown, "resolve", "reading aliases");
         throw new LongshoreError("invalid-configuration", "resolve", message, { cause: thrown });
       }
     },
-    async write(aliases) {
+    async write({ aliases, removedRevision }) {
+      const file = { schemaVersion: 1, aliases: aliases.map(aliasJson), removedRevision };
       try {
-        await replaceFile(
-          path,
-          `${JSON.stringify({ schemaVersion: 1, aliases: aliases.map(aliasJson) }, null, 1)}\n`,
-        );
+        await replaceFile(path, `${JSON.stringify(file, null, 1)}\n`);
       } catch (thrown) {
         const code =
           thrown instanceof Error && "code" in thrown ? String(thrown.code) : "it cannot be written";
