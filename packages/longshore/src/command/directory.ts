@@ -66,7 +66,8 @@ function newestOf(aliases: readonly SignedAlias[]): readonly SignedAlias[] {
 
 /**
  * Signs the entries of a file. One without an end holds for `--days` from now; each gets a serial after the one that is
- * signed in the file to write. The aliases of both files are in the one that is written.
+ * signed in the file to write, or, where there is none, after all that ever were: it may have been there before. The aliases
+ * of both files are in the one that is written.
  */
 export async function directorySign(file: string, options: SignOptions, io: CommandIo): Promise<ExitCode> {
   const signer = operatorSigner(await readText(options.key, "the operator's key"));
@@ -77,15 +78,20 @@ export async function directorySign(file: string, options: SignOptions, io: Comm
   const serials = new Map(signedBefore.map(({ body }) => [body.id, body.serial]));
   const entries: Signed<DirectoryEntry>[] = [];
   const drafts = await readDirectoryFile(file);
+  const fromSerial = Math.max(before.lastSerial, drafts.lastSerial);
+  const lastRevision = Math.max(before.lastRevision, drafts.lastRevision);
+  let lastSerial = fromSerial;
   for (const { body } of drafts.entries) {
     const notAfterMs =
       body.notAfterMs === endOfTimeMs ? Math.round(wallMs + options.days * dayMs) : body.notAfterMs;
-    const serial = Math.max(body.serial, (serials.get(body.id) ?? 0) + 1);
+    const serial = Math.max(body.serial, (serials.get(body.id) ?? fromSerial) + 1);
+    lastSerial = Math.max(lastSerial, serial);
     const entry: DirectoryEntry = { ...body, serial, notAfterMs };
     entries.push({ ...(await sign("directory entry", entryJson(entry), signer)), body: entry });
   }
   // Aliases have signatures of their own, which are not touched.
-  await writeDirectoryFile(out, { entries, aliases: newestOf([...before.aliases, ...drafts.aliases]) });
+  const aliases = newestOf([...before.aliases, ...drafts.aliases]);
+  await writeDirectoryFile(out, { entries, aliases, lastSerial, lastRevision });
   if (options.json)
     io.out(
       JSON.stringify({

@@ -216,6 +216,16 @@ entries:
       { id: "cloud", serial: 2 },
     ],
   });
+  // One that was taken out and comes back is believed by who saw it before.
+  await writeFile(file("list.yaml"), entries.replace(/^.*till-4[^]*2999-12-31\n/m, ""));
+  expect((await command(...sign)).code).toBe(0);
+  await writeFile(file("list.yaml"), entries);
+  expect(JSON.parse((await command(...sign, "--json")).out)).toMatchObject({
+    entries: [
+      { id: "till-4", serial: 4 },
+      { id: "cloud", serial: 4 },
+    ],
+  });
   const checked = (keys: string) =>
     command("directory", "check", file("list.json"), "--operator-keys", file(keys));
   expect((await checked("new.pub")).code).toBe(0);

@@ -19,6 +19,9 @@ export interface DirectoryFile {
   readonly entries: readonly Signed<DirectoryEntry>[];
   /** As they were signed: what they are is checked where they are believed. */
   readonly aliases: readonly SignedAlias[];
+  /** The highest ever signed into the file: what comes anew begins after it, since whoever saw a higher one refuses a lower. */
+  readonly lastSerial: number;
+  readonly lastRevision: number;
 }
 
 function isAlias(record: Json): record is { readonly alias: Json } {
@@ -28,7 +31,7 @@ function isAlias(record: Json): record is { readonly alias: Json } {
 /** Reads a directory file. Throws `invalid-configuration` with the first entry that is wrong. */
 export async function readDirectoryFile(file: string): Promise<DirectoryFile> {
   const what = basename(file);
-  const records = parseDirectoryFile(await readText(file, "the directory file"), what);
+  const { records, ...last } = parseDirectoryFile(await readText(file, "the directory file"), what);
   const aliases = records.flatMap((record) =>
     // Only aliases have the field, and who believes one reads it whole.
     isAlias(record) ? [record.alias as unknown as SignedAlias] : [],
@@ -45,18 +48,24 @@ export async function readDirectoryFile(file: string): Promise<DirectoryFile> {
         });
       }
     });
-  return { entries, aliases };
+  return { entries, aliases, ...last };
 }
 
 /** The same of a file that need not be there yet. */
 export async function directoryFileSoFar(file: string): Promise<DirectoryFile> {
-  return existsSync(file) ? readDirectoryFile(file) : { entries: [], aliases: [] };
+  return existsSync(file)
+    ? readDirectoryFile(file)
+    : { entries: [], aliases: [], lastSerial: 0, lastRevision: 0 };
 }
 
 /** Writes a directory file; whoever reads it meanwhile sees the one before or this one. */
-export async function writeDirectoryFile(file: string, { entries, aliases }: DirectoryFile): Promise<void> {
+export async function writeDirectoryFile(file: string, written: DirectoryFile): Promise<void> {
+  const { entries, aliases, ...last } = written;
   const kept = aliases.length === 0 ? {} : { aliases };
-  await replaceFile(file, `${JSON.stringify({ schemaVersion: 1, entries, ...kept }, undefined, 1)}\n`);
+  await replaceFile(
+    file,
+    `${JSON.stringify({ schemaVersion: 1, entries, ...kept, ...last }, undefined, 1)}\n`,
+  );
 }
 
 /** The one entry of a file. */

@@ -89,7 +89,7 @@ export async function signAlias(name: string, options: SignAliasOptions, io: Com
   const signer = operatorSigner(await readText(options.key, "the operator's key"));
   // Before the file is read: nothing is waited for between comparing and setting.
   const targets = await targetsOf(options);
-  const { entries, aliases } = await directoryFileSoFar(file);
+  const { aliases, ...rest } = await directoryFileSoFar(file);
   const found = aliases.find((one) => nameIn(one) === name);
   const before = found && aliasFrom(found.body.alias, `alias ${name}`);
   if (revision !== undefined && revision !== (before?.revision ?? 0)) {
@@ -99,7 +99,7 @@ export async function signAlias(name: string, options: SignAliasOptions, io: Com
       `alias ${name} is at revision ${before?.revision ?? 0} in the file, and the change was meant for revision ${revision}: look at it again`,
     );
   }
-  const alias = made(name, (before?.revision ?? 0) + 1, targets, options);
+  const alias = made(name, (before?.revision ?? rest.lastRevision) + 1, targets, options);
   const wallMs = Math.round(systemClock().wallMs());
   const body: AliasEntry = {
     schemaVersion: 1,
@@ -109,7 +109,11 @@ export async function signAlias(name: string, options: SignAliasOptions, io: Com
   };
   // An entry is plain data.
   const signed = { ...(await sign("alias entry", body as unknown as Json, signer)), body };
-  await writeDirectoryFile(file, { entries, aliases: [...aliases.filter((one) => one !== found), signed] });
+  await writeDirectoryFile(file, {
+    ...rest,
+    aliases: [...aliases.filter((one) => one !== found), signed],
+    lastRevision: Math.max(rest.lastRevision, alias.revision),
+  });
   if (options.json) io.out(JSON.stringify(alias));
   else
     io.out(

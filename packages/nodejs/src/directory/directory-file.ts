@@ -64,19 +64,33 @@ function writtenEntry(entry: unknown, what: string): object {
   return { ...defaults, ...instants(entry, what) };
 }
 
+/** What a directory file says. */
+export interface DirectoryText {
+  readonly records: readonly Json[];
+  /** The highest serial and revision that were ever signed into the file, also of what was taken out of it; 0 where it says none. */
+  readonly lastSerial: number;
+  readonly lastRevision: number;
+}
+
 /**
- * Records in the text of a directory file, YAML or JSON: `{schemaVersion: 1, entries: [...]}`, where each is either
+ * Reads the text of a directory file, YAML or JSON: `{schemaVersion: 1, entries: [...]}`, where each is either
  * `{body, signature}` as `longshore directory sign` writes it, or the fields of an entry, in which those that have an
- * obvious default may be missing; beside them a list `aliases` of what `longshore rollout sign` wrote. Throws
- * `invalid-configuration` when the text as a whole cannot be read; single entries are checked by the directory.
+ * obvious default may be missing; beside them a list `aliases` of what `longshore rollout sign` wrote, and `lastSerial` and
+ * `lastRevision`. Throws `invalid-configuration` when the text as a whole cannot be read; single entries are checked by the
+ * directory.
  */
-export function parseDirectoryFile(text: string, what: string): readonly Json[] {
+export function parseDirectoryFile(text: string, what: string): DirectoryText {
   const value = plain(text, what);
   if (!isObject(value) || value["schemaVersion"] !== 1 || !Array.isArray(value["entries"])) {
     throw bad(`${what} must have schemaVersion: 1 and a list called entries`);
   }
   const aliases: unknown = value["aliases"] ?? [];
   if (!Array.isArray(aliases)) throw bad(`${what}: aliases must be a list`);
+  const last = (field: "lastSerial" | "lastRevision"): number => {
+    const number = value[field] ?? 0;
+    if (typeof number === "number" && Number.isSafeInteger(number) && number >= 0) return number;
+    throw bad(`${what}: ${field} must be a whole number from 0`);
+  };
   const seen = new Set<unknown>();
   const places = value["entries"].map((entry: unknown, index): Json => {
     const where = `${what}: entries[${index}]`;
@@ -88,5 +102,9 @@ export function parseDirectoryFile(text: string, what: string): readonly Json[] 
     // What YAML and JSON give is JSON; readers of records refuse anything that they do not know.
     return { signed } as unknown as Json;
   });
-  return [...places, ...aliases.map((alias: unknown) => ({ alias }) as unknown as Json)];
+  return {
+    records: [...places, ...aliases.map((alias: unknown) => ({ alias }) as unknown as Json)],
+    lastSerial: last("lastSerial"),
+    lastRevision: last("lastRevision"),
+  };
 }

@@ -21,7 +21,7 @@ export function fileSource(path: string, { clock, everyMs = 2000 }: FileSourceOp
       let stopped = false;
       const read = async (): Promise<void> => {
         try {
-          const records = parseDirectoryFile(await readFile(path, "utf8"), name);
+          const { records } = parseDirectoryFile(await readFile(path, "utf8"), name);
           good = true;
           if (!stopped) sink.all(records);
         } catch (thrown) {
