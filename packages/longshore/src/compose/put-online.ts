@@ -212,17 +212,19 @@ export async function putOnline<T extends Served>(
     load,
   });
   const served = open({ id, tier, zone, clock, random, observer, identity, report, answers });
-  const once = onceEndpoint(cachedEndpoint(served.endpoint, answers), { clock, observer });
+  const cached = cachedEndpoint(served.endpoint, answers);
   const closing = new AbortController();
   const rollouts = await openRollouts({
     clock,
     observer,
-    resolve: (model, version) => targetOf(once, model, version),
-    prepare: (model, target) => prepareTarget(once, model, target, clock, closing.signal),
+    resolve: (model, version) => targetOf(cached, model, version),
+    prepare: (model, target) => prepareTarget(cached, model, target, clock, closing.signal),
     ...(options.aliases === undefined ? {} : { shelf: aliasFile(options.aliases) }),
   });
   const following = served.directory && followAliases(served.directory, rollouts, report);
-  const endpoint = rolloutEndpoint(once, { rollouts, clock, draw: () => random.next() });
+  const named = rolloutEndpoint(cached, { rollouts, clock, draw: () => random.next() });
+  // Before names lead anywhere: who asks again for one gets the answer that it had, wherever the name leads now.
+  const endpoint = onceEndpoint(named, { clock, observer });
   const { limits, maxBufferedBytes, maxKeptBytes } = messageLimits(
     options.maxBodyBytes,
     options.maxKeptBytes,

@@ -88,6 +88,27 @@ it("a canary that fails at the servers of a gateway is covered, and rolled back"
   expect((await callers(4)).versions).toEqual(new Set(["1"]));
 });
 
+it("who asks again with its idempotency key gets the answer that it had, wherever the alias leads", async () => {
+  await rollout("set", "again", "--model", "table", "--to", "1");
+  await rollout("start", "again", "--to", "2", "--weight", "1");
+  const ask = async (key: string, x: number): Promise<readonly unknown[]> => {
+    const data = [0, 1, 2, x];
+    const body = JSON.stringify({ inputs: [{ name: "x", datatype: "FP32", shape: [1, 4], data }] });
+    const headers = { "idempotency-key": key };
+    const reply = await fetch(`${address}/v2/models/again/infer`, { method: "POST", headers, body });
+    const json = (await reply.json()) as { model_version: string; outputs: { data: number[] }[] };
+    return [reply.status, json.model_version, json.outputs?.[0]?.data.at(-1)];
+  };
+  // The candidate failed, and the stable version answered.
+  expect(await ask("a", 9)).toEqual([200, "1", 18]);
+  expect(await ask("a", 9)).toEqual([200, "1", 18]);
+  expect(await ask("b", 3)).toEqual([200, "2", 6]);
+  await rollout("abort", "again");
+  expect(await ask("b", 3)).toEqual([200, "2", 6]);
+  expect((await ask("b", 2))[0]).toBe(400);
+  expect(await ask("c", 3)).toEqual([200, "1", 6]);
+});
+
 it("a canary that takes long at the servers of a gateway is rolled back", async () => {
   await rollout("start", "reader", "--to", "3", "--weight", "0.5");
   const { versions, status } = await callers(3);

@@ -130,8 +130,8 @@ export function answerCache(parts: CacheParts): AnswerCache {
   return { infer, clear: () => answers.clear() };
 }
 
-/** A pass that keeps no place. */
-const noPlace: Disposable = { [Symbol.dispose]: () => undefined };
+/** A pass that keeps no place: what comes of the request is given without a run, or judged again before one. */
+export const noPlace: Disposable = { [Symbol.dispose]: () => undefined };
 
 /** Whether an error says that there is no time or no place for a run. */
 function isForRun(thrown: unknown): boolean {

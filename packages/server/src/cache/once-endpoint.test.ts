@@ -81,6 +81,48 @@ describe("a request with an idempotency key", () => {
     expect(flight?.aborted).toBe(false);
   });
 
+  it("is not refused at the door while its answer is kept or on its way, and takes no place there", async () => {
+    const { clock, double } = world();
+    let full = false;
+    let places = 0;
+    const admit = (): Disposable => {
+      if (full) throw new LongshoreError("queue-full", "admission", "full");
+      places++;
+      return { [Symbol.dispose]: () => void places-- };
+    };
+    const once = onceEndpoint({ ...double, admit }, { clock, observer: { record: () => undefined } });
+    const call = (idempotencyKey: string): Call => ({ ...housekeepingCall("test"), idempotencyKey });
+    const enter = (asked: Call) => (): unknown => once.admit?.(segment, asked);
+    const inputs = tensorsOf(float32Tensor("x", [1, 1], Float32Array.of(1)));
+    const first = once.infer({ segment, inputs, codecs: {} }, call("a"));
+    enter(call("a"))();
+    expect(places).toBe(0);
+    enter(call("b"))();
+    expect(places).toBe(1);
+    full = true;
+    expect(enter(call("a"))).not.toThrow();
+    await clock.finish(first);
+    expect(enter(call("a"))).not.toThrow();
+    for (const other of [call("b"), { ...call("a"), tenant: "other" }, housekeepingCall("no key")])
+      expect(enter(other)).toThrow("full");
+    await clock.advance(120_001);
+    expect(enter(call("a"))).toThrow("full");
+  });
+
+  it("that comes again when its model has other content is run by that, and a step that is counted here not again", async () => {
+    const { clock, ask, double } = world();
+    const other = { segment: { ...segment, digest: `sha256:${"2".repeat(64)}` } };
+    const [before, after] = [ask(1, "a"), ask(1, "a", {}, other)];
+    expect(await clock.finish(Promise.all([before, after]))).toEqual([1, 2]);
+    expect([await ask(1, "a"), await ask(1, "a", {}, other)]).toEqual([1, 2]);
+    const sequence = { id: "s", step: nextStep, end: false, wantState: false };
+    expect(await clock.finish(ask(1, "step", {}, { sequence }))).toBe(3);
+    await expect(ask(1, "step", {}, { ...other, sequence })).rejects.toMatchObject({
+      reason: "sequence-step",
+    });
+    expect(double.asked).toHaveLength(3);
+  });
+
   it("that comes again while the first is under way waits for it", async () => {
     const { clock, ask, double } = world();
     expect(await clock.finish(Promise.all([ask(1, "a"), ask(1, "a"), ask(1, "a")]))).toEqual([1, 1, 1]);

@@ -6,7 +6,7 @@
  * the server) would be made twice, and the state be wrong from then on. So the answer of each request that came with a key
  * is kept for a while, and a request that comes with a key of one under way waits for that one.
  *
- * Invariant: for one key of one tenant at most one run is under way, and after it was answered, as long as the answer is
+ * Invariant: for one key of one tenant and one content at most one run is under way, and after it was answered, as long as the answer is
  * kept, none begins. What failed may be tried again: no answer was given. A step that only this server counts is not made again
  * either where its answer was too large to be kept, or had to go, as far as 16 MiB of memory for such steps go.
  */
@@ -31,6 +31,7 @@ import {
 import { entryBytes, fromMemory } from "./answer-copy.ts";
 import { rulesKey } from "./answer-key.ts";
 import { answerStore } from "./answer-store.ts";
+import { noPlace } from "./cached-endpoint.ts";
 import { singleFlight } from "./single-flight.ts";
 
 /** What keeping answers for a second asking is made of. */
@@ -76,7 +77,7 @@ function questionOf(
     "read" in input ? input.byteLength : input.bytes.byteLength,
   ]);
   const question = exactJson([
-    [segment.version, segment.digest, segment.variant, segment.from, segment.to],
+    [segment.variant, segment.from, segment.to],
     outputs ?? null,
     sequence ? [sequence.id, sequence.step, sequence.end, sequence.wantState] : null,
     parameters ?? null,
@@ -96,6 +97,16 @@ function otherQuestion({ model }: InferenceRequest["segment"]): LongshoreError {
   );
 }
 
+/** Of who asks by which key; of steps, which no other content of the model makes again either. */
+function stepKey({ model }: InferenceRequest["segment"], { tenant }: Call, idempotencyKey: string): string {
+  return JSON.stringify([tenant, model, idempotencyKey]);
+}
+
+/** The same by content: an answer of one that was replaced is none of what is asked now. */
+function keyOf(segment: InferenceRequest["segment"], call: Call, idempotencyKey: string): string {
+  return `${segment.version} ${segment.digest} ${stepKey(segment, call, idempotencyKey)}`;
+}
+
 /**
  * Whether a step would be made anew unseen: one without a number, and the first one. Others are known to the model's sequences by
  * their numbers, and who brings the state along may have the step made again from there.
@@ -113,10 +124,11 @@ function answerGone({ segment, sequence }: InferenceRequest): LongshoreError {
 }
 
 /**
- * Keeps answers of requests with an idempotency key, by tenant, model and key, so that one that is sent again gets the
+ * Keeps answers of requests with an idempotency key, by tenant, model, content and key, so that one that is sent again gets the
  * same answer without a run. A key that comes with another request is `invalid-input`, one of a step whose answer is not kept
  * `sequence-step`. Requests without a key, and those
- * for several answers, pass through; failures are not kept.
+ * for several answers, pass through; failures are not kept. At the door none is refused whose answer is kept or on its way: it
+ * takes no place.
  */
 export function onceEndpoint(inner: Endpoint, parts: OnceParts): Endpoint {
   const { clock, observer, maxBytes = 16 * 2 ** 20, maxAnswerBytes = 2 ** 20, keptMs = 120_000 } = parts;
@@ -126,17 +138,21 @@ export function onceEndpoint(inner: Endpoint, parts: OnceParts): Endpoint {
   /** What is asked of those under way, by key. */
   const under = new Map<string, string>();
 
-  function keep(key: string, asked: string, step: boolean, response: InferenceResponse): void {
+  function keep(key: string, asked: string, step: string | undefined, response: InferenceResponse): void {
     const { outputs, state } = response;
     const bytes = totalBytes(outputs) + (state ? totalBytes(state) : 0);
     const made = { asked, atMs: clock.nowMs() };
-    if (step) steps.put(key, made, asked.length + key.length + stepBytes);
+    if (step !== undefined) steps.put(step, made, asked.length + step.length + stepBytes);
     if (bytes > maxAnswerBytes) return;
     answers.put(key, { ...made, response: own(response) }, bytes + key.length + entryBytes);
   }
 
-  function again(response: InferenceResponse, request: InferenceRequest, call: Call): InferenceResponse {
-    const { model, version } = request.segment;
+  function isKept(made: Made | undefined): made is Made {
+    return made !== undefined && clock.nowMs() - made.atMs <= keptMs;
+  }
+
+  function again(response: InferenceResponse, call: Call): InferenceResponse {
+    const { model, version } = response.account.segment;
     observer.record({ kind: "request-repeated", atMs: clock.nowMs(), callId: call.id, model, version });
     return { ...own(response), account: fromMemory(response.account, model, 0) };
   }
@@ -147,34 +163,44 @@ export function onceEndpoint(inner: Endpoint, parts: OnceParts): Endpoint {
     idempotencyKey: string,
     progress: Progress | undefined,
   ): Promise<InferenceResponse> {
-    const key = JSON.stringify([call.tenant, request.segment.model, idempotencyKey]);
+    const key = keyOf(request.segment, call, idempotencyKey);
+    const step = isCountedHere(request) ? stepKey(request.segment, call, idempotencyKey) : undefined;
     const asked = questionOf(request, call);
     const fresh = <T extends Made>(made: T | undefined): T | undefined => {
-      if (!made || clock.nowMs() - made.atMs > keptMs) return undefined;
+      if (!isKept(made)) return undefined;
       if (made.asked !== asked) throw otherQuestion(request.segment);
       return made;
     };
     const found = fresh(answers.get(key));
-    if (found) return again(found.response, request, call);
-    if (isCountedHere(request) && fresh(steps.get(key))) throw answerGone(request);
+    if (found) return again(found.response, call);
+    if (step !== undefined && fresh(steps.get(step))) throw answerGone(request);
     if ((under.get(key) ?? asked) !== asked) throw otherQuestion(request.segment);
     const { value, joined, shared } = await flights.fly(key, call, async (flight) => {
       under.set(key, asked);
       try {
         const response = await inner.infer(request, flight, progress);
-        keep(key, asked, isCountedHere(request), response);
+        keep(key, asked, step, response);
         return response;
       } finally {
         under.delete(key);
       }
     });
-    if (joined) return again(value, request, call);
+    if (joined) return again(value, call);
     return shared ? own(value) : value;
   }
 
+  const judge = inner.admit?.bind(inner);
+  const admit: Endpoint["admit"] =
+    judge &&
+    ((segment, call, least) => {
+      const key = call.idempotencyKey === undefined ? undefined : keyOf(segment, call, call.idempotencyKey);
+      if (key !== undefined && (isKept(answers.get(key)) || flights.under(key))) return noPlace;
+      return judge(segment, call, least);
+    });
   return {
     ...through(inner),
     ...(inner.known ? { known: inner.known.bind(inner) } : {}),
+    ...(admit ? { admit } : {}),
     infer(request, call, progress) {
       const { idempotencyKey } = call;
       if (idempotencyKey === undefined) return inner.infer(request, call, progress);
