@@ -69,30 +69,43 @@ function cutOff(name: string, silentMs: number): LongshoreError {
 }
 
 /**
- * Leases of places that joined by themselves. One that ends while nothing can be heard is not the place's fault, and begins anew.
+ * Leases of places that joined by themselves. One that ends while nothing can be heard is not the place's fault, and begins anew. So
+ * does one of which there is a newer word than the last that was read: this process stood still, or the word is on its way.
  * They run from when they were read here, since clocks differ: who went before that is there for one lease more.
  */
 class Leases implements Disposable {
   readonly #clock: Clock;
+  readonly #newest: (key: string) => Promise<number | undefined>;
   readonly #ended: (key: string) => void;
   readonly #running = new Map<string, Disposable>();
   inTouch = true;
 
-  constructor(clock: Clock, ended: (key: string) => void) {
+  /** @param newest The revision of the last word that there is under a key. */
+  constructor(
+    clock: Clock,
+    newest: (key: string) => Promise<number | undefined>,
+    ended: (key: string) => void,
+  ) {
     this.#clock = clock;
+    this.#newest = newest;
     this.#ended = ended;
   }
 
-  begin(key: string, leaseMs: number | undefined): void {
+  /** With the word of this revision; an earlier one of the key ends. */
+  begin(key: string, leaseMs: number | undefined, revision: number): void {
     this.#running.get(key)?.[Symbol.dispose]();
     this.#running.delete(key);
     if (leaseMs === undefined) return;
-    const end = (): void => {
-      if (!this.inTouch) return this.begin(key, leaseMs);
+    const running = this.#clock.timer(leaseMs, () => void end());
+    this.#running.set(key, running);
+    const end = async (): Promise<void> => {
+      // One that cannot be asked for is not heard either.
+      const silent = this.inTouch && (await this.#newest(key).catch(() => undefined)) === revision;
+      if (this.#running.get(key) !== running) return;
+      if (!silent) return this.begin(key, leaseMs, revision);
       this.#running.delete(key);
       this.#ended(key);
     };
-    this.#running.set(key, this.#clock.timer(leaseMs, end));
   }
 
   [Symbol.dispose](): void {
@@ -122,7 +135,7 @@ async function follow(
   for await (const entry of await places.watch()) {
     if (!alive()) return;
     const lying = lyingIn(entry);
-    leases.begin(entry.key, lying?.leaseMs);
+    leases.begin(entry.key, lying?.leaseMs, entry.revision);
     if (complete) {
       told(entry.key, lying?.record);
       continue;
@@ -164,10 +177,12 @@ export function natsSource(options: NatsSourceOptions): RecordSource {
       async function session(): Promise<void> {
         const made = await connect({ timeout: 5000, ...connection, reconnect: false });
         open = made;
-        using leases = new Leases(clock, (key) => sink.drop(idOf(key)));
         try {
           if (signal.aborted) return;
           const places = await new Kvm(made).open(bucket);
+          const newest = async (key: string): Promise<number | undefined> =>
+            (await places.get(key))?.revision;
+          using leases = new Leases(clock, newest, (key) => sink.drop(idOf(key)));
           const tell = (info: StreamInfo): void => {
             const silentMs = silenceOf(info);
             leases.inTouch = silentMs <= mirrorSilentMs;

@@ -276,6 +276,44 @@ describe.runIf(there)("with a real nats-server", () => {
     await connection.close();
   });
 
+  it("takes no place away that renewed while its reader stood still for longer than a lease", async () => {
+    const server = await start(newFolder(), "hub");
+    const connection = await connect(servers(server.port));
+    const places = await makePlaces(connection);
+    const lying = { ...(await recordOf("till")), leaseMs: 1000 };
+    await places.put(keyOf("till"), JSON.stringify(lying));
+    const gone: string[] = [];
+    const observer = {
+      record: (event: LongshoreEvent) =>
+        void (event.kind === "directory-changed" && event.change === "removed" && gone.push(event.endpoint)),
+    };
+    const directory = directoryAt(server.port, { observer });
+    const soon = { timeout: 60_000, interval: 20 };
+    const renew = `
+      import { connect } from "@nats-io/transport-node";
+      import { Kvm } from "@nats-io/kv";
+      const places = await new Kvm(await connect(${JSON.stringify(servers(server.port))})).open("${placesBucket}");
+      for (;;) {
+        await places.put("${keyOf("till")}", ${JSON.stringify(JSON.stringify(lying))});
+        console.log("renewed");
+        await new Promise((resolve) => setTimeout(resolve, 100));
+      }`;
+    const renewing = spawn(process.execPath, ["--input-type=module", "-e", renew], {
+      cwd: import.meta.dirname,
+      stdio: ["ignore", "pipe", "inherit"],
+    });
+    running.add(renewing);
+    await new Promise((resolve) => renewing.stdout.once("data", resolve));
+    await vi.waitFor(() => expect(idsOf(directory)).toEqual(["till"]), soon);
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 3000);
+    await vi.waitFor(() => expect(directory.snapshot().ageMs).toBeLessThan(500), soon);
+    expect([gone, idsOf(directory)]).toEqual([[], ["till"]]);
+    renewing.kill("SIGKILL");
+    await vi.waitFor(() => expect(gone).toEqual(["till"]), soon);
+    await directory[Symbol.asyncDispose]();
+    await connection.close();
+  });
+
   it("of what lies there, a server that knows the operator's keys joins under the operator's word alone", async () => {
     const server = await start(newFolder(), "hub");
     const connection = await connect(servers(server.port));
