@@ -1,7 +1,5 @@
-import { bytesOf, float32View, type Tensor } from "../tensor/index.ts";
-import type { Encoded } from "./codec.ts";
+import { bytesOf } from "../tensor/index.ts";
 import { kernels, leastForKernels } from "./kernels/index.ts";
-import { checkedCount, decodedTensor, encodedAs, mismatch } from "./counts.ts";
 
 /**
  * What the codecs of 8 bits share: one pass for the range, one to quantise, a table of 256 values to go back. A tensor that
@@ -98,23 +96,6 @@ export function tabled(levels: Uint8Array, valueOf: (level: number) => number): 
   if (able) able.values(levels, table, out);
   else for (let index = 0; index < out.length; index++) out[index] = table[levels[index] as number] as number;
   return bytesOf(out);
-}
-
-/** The tensor as its own FP32 bytes, for what 8 bits cannot say. */
-export function plainly(codec: string, tensor: Tensor): Encoded {
-  return encodedAs(codec, tensor, bytesOf(float32View(tensor)), { plain: true });
-}
-
-/**
- * The tensor when it travelled plainly, after checking; undefined when it was quantised. Throws `body-mismatch` when the
- * spec is not FP32.
- */
-export function decodedPlain(encoded: Encoded): Tensor | undefined {
-  if (encoded.spec.datatype !== "FP32")
-    throw mismatch(encoded, `it makes FP32, not ${encoded.spec.datatype}`);
-  if (encoded.parameters["plain"] !== true) return undefined;
-  checkedCount(encoded, 4);
-  return decodedTensor(encoded, encoded.bytes);
 }
 
 /** The largest and smallest scale that FP32 values can ask for. */

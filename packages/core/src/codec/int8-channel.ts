@@ -1,7 +1,8 @@
 import { bytesOf, float32View, type Tensor, type TensorSpec } from "../tensor/index.ts";
 import type { Codec, Encoded } from "./codec.ts";
 import { decodedTensor, encodedAs, mismatch, statedCount } from "./counts.ts";
-import { type Affine, affineOf, decodedPlain, finiteRange, largest, plainly } from "./eight-bits.ts";
+import { type Affine, affineOf, finiteRange, largest } from "./eight-bits.ts";
+import { decodedPlain, plainly } from "./plain.ts";
 import { decodeLevels, encodeLevels } from "./entropy.ts";
 import type { LevelSource } from "./predict.ts";
 import { quantisedRunsSource } from "./quantised-source.ts";

@@ -2,16 +2,8 @@ import { float32View } from "../tensor/index.ts";
 import type { Codec } from "./codec.ts";
 import { checkedCount, decodedTensor, encodedAs, figure, mismatch } from "./counts.ts";
 import type { Encoded } from "./codec.ts";
-import {
-  type Affine,
-  affineOf,
-  decodedPlain,
-  finiteRange,
-  plainly,
-  quantised,
-  scaleLimits,
-  tabled,
-} from "./eight-bits.ts";
+import { type Affine, affineOf, finiteRange, quantised, scaleLimits, tabled } from "./eight-bits.ts";
+import { decodedPlain, plainly } from "./plain.ts";
 
 /**
  * Affine quantisation per tensor, value = (level - `zeroPoint`) * `scale` with levels -128..127 (Jacob et al., "Quantization

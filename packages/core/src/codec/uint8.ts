@@ -1,15 +1,8 @@
 import { float32View } from "../tensor/index.ts";
 import type { Codec } from "./codec.ts";
 import { checkedCount, decodedTensor, encodedAs, figure } from "./counts.ts";
-import {
-  decodedPlain,
-  finiteRange,
-  plainly,
-  quantised,
-  type Range,
-  scaleLimits,
-  tabled,
-} from "./eight-bits.ts";
+import { finiteRange, quantised, type Range, scaleLimits, tabled } from "./eight-bits.ts";
+import { decodedPlain, plainly } from "./plain.ts";
 
 /** value = level * scale + offset. */
 interface Grid {
