@@ -15,6 +15,8 @@ export const endCut = "end";
 export interface PortSpec extends TensorSpec {
   /** What BYTES (or samples) mean, so that inputs can be checked, converted and coded. */
   readonly media?: "image" | "audio" | "text";
+  /** Of an output whose rank nobody states: `shape` is [] and says nothing. Absent: with [] it is a scalar. */
+  readonly openRank?: boolean;
 }
 
 /** What a model takes and gives, under its own names. */

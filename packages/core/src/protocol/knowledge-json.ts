@@ -38,6 +38,7 @@ const port = fields({
   shape,
   ragged: optional(flag),
   media: optional(word("image", "audio", "text")),
+  openRank: optional(flag),
 });
 
 const ports = fields({

@@ -122,7 +122,8 @@ export function pipelineOutputs(model: string, config: ModelConfig, program: Pro
     const made = program.values.get(value)?.spec;
     const declared = config.outputs.find((output) => output.name === name);
     if (!made) throw bad(`output ${JSON.stringify(name)}`, "is made by no step");
-    if (!declared) return { ...made, name };
+    // Of what transforms make of values of open rank nothing is known, which reads as [], too.
+    if (!declared) return { ...made, name, ...(made.shape.length === 0 ? { openRank: true } : {}) };
     if (declared.datatype !== made.datatype || !shapesAgree(declared.shape, made.shape)) {
       throw bad(
         `output ${JSON.stringify(name)}`,

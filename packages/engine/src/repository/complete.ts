@@ -92,7 +92,8 @@ function completed(
   }
   return found.map((spec) => {
     const port = declared.find(({ name }) => name === spec.name);
-    return port ? plainPort(port) : spec;
+    if (port) return plainPort(port);
+    return kind === "output" && openRanks.includes(spec.name) ? { ...spec, openRank: true } : spec;
   });
 }
 

@@ -23,7 +23,8 @@ export async function versionDigest(parts: VersionParts, hash: Hash): Promise<Di
   const { config } = parts;
   const answers = {
     inputs: parts.inputs,
-    outputs: parts.outputs,
+    // What the file leaves open is in the file.
+    outputs: parts.outputs.map(({ openRank: _open, ...output }) => output),
     graph: config.pipeline ? undefined : config.graph,
     pipeline: config.pipeline && { steps: config.pipeline.steps, outputs: config.pipeline.outputs },
     variants: config.variants.map(({ name, parameters, models, graph }) => ({

@@ -1,4 +1,4 @@
-import type { ModelDescription } from "../../model/index.ts";
+import type { ModelDescription, PortSpec } from "../../model/index.ts";
 import { read, type Reader } from "../../protocol/index.ts";
 import { datatypes, type TensorSpec } from "../../tensor/index.ts";
 import type { ModelKnowledge } from "../endpoint.ts";
@@ -25,6 +25,11 @@ const configuration = fields({
 });
 
 type Ports = readonly TensorSpec[];
+
+/** What a server says of an output without sizes need not be that it is a scalar: some say that of what they do not know. */
+function openWhereEmpty(outputs: Ports): readonly PortSpec[] {
+  return outputs.map((output) => (output.shape.length === 0 ? { ...output, openRank: true } : output));
+}
 
 /** FNV-1a (Fowler, Noll, Vo) of 64 bits over UTF-8: tells signatures apart, and proves nothing. */
 function fnv(text: string): string {
@@ -101,7 +106,7 @@ export function foreignKnowledge(
     version: own,
     digest: `${foreignPrefix}${name}/${own}/${signature(inputs, outputs)}`,
     inputs,
-    outputs,
+    outputs: openWhereEmpty(outputs),
     variants: [{ name: "default", body: { kind: "graph", file: "" }, agreementRatio: 1 }],
     batching: { maxBatchSize: config.max_batch_size ?? 0 },
     instances: [],

@@ -524,6 +524,34 @@ describe("endpoint before a server that answers rubbish or lies", () => {
     await expect(edge.infer(request(), call)).rejects.toMatchObject({ reason: "bad-reply", retryable: true });
   });
 
+  it("takes a scalar for what is declared to be one, and any shape where nobody states the rank", async () => {
+    const scalar = { name: "y", datatype: "FP32", shape: [] } as const;
+    const gives = async (
+      outputs: readonly (typeof scalar & { readonly openRank?: boolean })[],
+      shape: number[],
+    ) => {
+      const { handler } = serve([
+        { ...doubling, description: doubleDescription({ name: "double", outputs }) },
+      ]);
+      const lie = reply([
+        y({ shape, bytes: new Uint8Array(4 * shape.reduce((all, size) => all * size, 1)) }),
+      ]);
+      const edge = connect((asked, base) =>
+        asked.method === "GET" ? handler(asked, base) : Promise.resolve(lie),
+      );
+      await edge.describe("double", undefined, call);
+      return (await edge.infer(request(), call)).outputs.get("y")?.spec.shape;
+    };
+    expect(await gives([scalar], [])).toEqual([]);
+    for (const shape of [[1], [2, 3]]) {
+      await expect(gives([scalar], shape)).rejects.toMatchObject({
+        reason: "bad-reply",
+        message: expect.stringContaining("the model gives []") as string,
+      });
+      expect(await gives([{ ...scalar, openRank: true }], shape)).toEqual(shape);
+    }
+  });
+
   it("makes rubbish in place of a description or of offers a bad reply", async () => {
     const rubbish = connect(async () => text("{}"));
     await expect(rubbish.describe("double", undefined, call)).rejects.toMatchObject({ reason: "bad-reply" });

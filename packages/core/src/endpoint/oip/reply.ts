@@ -1,5 +1,5 @@
 import { type Call, LongshoreError, turnWhileWanted, type Writable } from "../../base/index.ts";
-import { endCut, type Segment } from "../../model/index.ts";
+import { endCut, type PortSpec, type Segment } from "../../model/index.ts";
 import {
   accountParameter,
   defaultWireLimits,
@@ -12,7 +12,7 @@ import {
   readInferReplyInSteps,
   unpackTensors,
 } from "../../protocol/index.ts";
-import { shapeFits, type Tensor, type Tensors, type TensorSpec } from "../../tensor/index.ts";
+import { shapeFits, type Tensor, type Tensors } from "../../tensor/index.ts";
 import type { Account, InferenceRequest, InferenceResponse, ModelKnowledge, StageTime } from "../endpoint.ts";
 import { parseAccount } from "./account-json.ts";
 import type { Exchange } from "./exchange.ts";
@@ -25,7 +25,7 @@ import { sealParameter, splitState } from "./sequence-parameters.ts";
 export function expectedOutputs(
   segment: Segment,
   knowledge: ModelKnowledge | undefined,
-): readonly TensorSpec[] | undefined {
+): readonly PortSpec[] | undefined {
   if (!knowledge) return undefined;
   const { outputs } = knowledge.description;
   // Servers that run any code in Python need not say what it gives.
@@ -35,7 +35,12 @@ export function expectedOutputs(
     for (const bucket of variant.buckets) {
       const found = bucket.cuts.find(({ cut }) => cut.id === segment.to);
       // Sizes inside a crossing differ between buckets, so only names and datatypes bind.
-      if (found) return found.cut.crossing.map((spec) => ({ ...spec, shape: spec.shape.map(() => -1) }));
+      if (found)
+        return found.cut.crossing.map((spec) => ({
+          ...spec,
+          shape: spec.shape.map(() => -1),
+          openRank: spec.shape.length === 0,
+        }));
     }
   }
   return undefined;
@@ -51,7 +56,7 @@ function wrong(message: string): LongshoreError {
 export function checkOutputs(
   came: Tensors,
   wanted: readonly string[] | undefined,
-  expected: readonly TensorSpec[] | undefined,
+  expected: readonly PortSpec[] | undefined,
   classes?: InferenceRequest["classes"],
 ): Tensors {
   const outputs = new Map<string, Tensor>();
@@ -65,8 +70,8 @@ export function checkOutputs(
     if (spec && spec.datatype !== tensor.spec.datatype) {
       throw wrong(`the output ${name} came as ${tensor.spec.datatype}; the model gives ${spec.datatype}`);
     }
-    // Of a ragged tensor the declared -1 and the -1 that came mean the same; a file that leaves a rank open declares no sizes.
-    if (spec && !spec.ragged && spec.shape.length > 0 && !shapeFits(tensor.spec.shape, spec.shape)) {
+    // Of a ragged tensor the declared -1 and the -1 that came mean the same.
+    if (spec && !spec.ragged && !spec.openRank && !shapeFits(tensor.spec.shape, spec.shape)) {
       throw wrong(
         `the output ${name} came as [${tensor.spec.shape.join(", ")}]; the model gives [${spec.shape.join(", ")}]`,
       );
@@ -112,7 +117,7 @@ export function readResponse(
   parts: OipEndpointParts,
   request: InferenceRequest,
   exchanged: Exchange,
-  expected: readonly TensorSpec[] | undefined,
+  expected: readonly PortSpec[] | undefined,
   codingStages: readonly StageTime[],
   heads: KnownHeads<InferReplyMessage>,
   call: Call,
@@ -135,7 +140,7 @@ export function responseOf(
   request: InferenceRequest,
   exchanged: Exchange,
   message: InferReplyMessage,
-  expected: readonly TensorSpec[] | undefined,
+  expected: readonly PortSpec[] | undefined,
   codingStages: readonly StageTime[],
   call: Call,
 ): InferenceResponse | Promise<InferenceResponse> {
@@ -151,7 +156,7 @@ function unpackedResponse(
   exchanged: Exchange,
   message: InferReplyMessage,
   tensors: Tensors,
-  expected: readonly TensorSpec[] | undefined,
+  expected: readonly PortSpec[] | undefined,
   codingStages: readonly StageTime[],
 ): InferenceResponse {
   const headerLength = headerLengthOf(exchanged.headers);
