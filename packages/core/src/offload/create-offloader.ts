@@ -317,7 +317,8 @@ class LoopOffloader implements Offloader {
 
   /** The job with the content that has taken the place of the one it was planned with; throws `thrown` where none has. */
   async #anew(thrown: unknown, job: Job, model: string, inputs: Inputs, limits: Limits): Promise<Job> {
-    if (!isReplaced(thrown, job.known) || job.sequence) throw thrown;
+    // The state of a sequence that has begun means nothing to another content.
+    if (!isReplaced(thrown, job.known) || (job.sequence?.step ?? 0) > 0) throw thrown;
     const { knowledge } = this.#loop;
     const { digest } = job.known.description;
     await knowledge.renewed(model, limits.version, digest, job.call);

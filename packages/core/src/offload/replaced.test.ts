@@ -63,7 +63,7 @@ function edgeWith(first: SimulatedModel, tier: "device" | "edge" = "edge", clock
     zone: "eu",
     trust: "operated",
     codecs: ["raw"],
-    state: "none",
+    state: "resident",
     offers: true,
     rates: { microsPerSecond: 0, microsPerMegabyte: 0, activeWatts: 2 },
   };
@@ -111,6 +111,18 @@ describe("a model whose content was replaced at its server", () => {
     if (how === "by what it offers") await clock.runUntil(offloader.refresh());
     for (const version of [undefined, "1", undefined])
       expect(yOf(await clock.runUntil(offloader.infer("toy", inputs, version ? { version } : {})))).toBe(4);
+  });
+
+  it("lets a sequence begin, and goes on with none that began before", async () => {
+    const { clock, parts, replace } = edgeWith(content("3"));
+    await using offloader = createOffloader(parts);
+    const before = offloader.sequence("toy");
+    expect(yOf(await clock.runUntil(before.next(inputs)))).toBe(3);
+    replace(content("4"));
+    const after = offloader.sequence("toy");
+    for (let step = 0; step < 2; step++) expect(yOf(await clock.runUntil(after.next(inputs)))).toBe(4);
+    replace(content("5"));
+    await expect(clock.runUntil(after.next(inputs))).rejects.toMatchObject({ reason: "unknown-version" });
   });
 
   it("gets the inputs as the new content takes them", async () => {

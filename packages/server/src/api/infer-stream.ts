@@ -10,6 +10,7 @@ import {
   type InferRequestMessage,
   LongshoreError,
   type ModelDescription,
+  type ModelKnowledge,
   type WireRequest,
   type WireResponse,
 } from "@longshore/core";
@@ -17,6 +18,12 @@ import { framesOf } from "../body/index.ts";
 import type { InferenceEvents } from "../telemetry/index.ts";
 import type { Api, Asked } from "./parts.ts";
 import { inferReply } from "./respond.ts";
+
+/** A request for what has taken the place of what was asked, and what is known of that. */
+export interface Anew {
+  readonly request: InferenceRequest;
+  readonly knowledge: ModelKnowledge;
+}
 
 /** An inference that was let in and read, of a model that gives several answers. */
 export interface StreamedInference {
@@ -26,6 +33,8 @@ export interface StreamedInference {
   readonly call: Call;
   readonly bodyMs: number;
   readonly events: InferenceEvents;
+  /** What to ask instead where that is why nothing was answered. */
+  readonly anew: (thrown: unknown) => Promise<Anew | undefined>;
   /** Disposed of when the last answer is through, or nobody waits for one any more. */
   readonly held: Disposable;
 }
@@ -48,7 +57,10 @@ export async function inferAnswers(
   inference: StreamedInference,
 ): Promise<WireResponse> {
   const { request, call, events, held } = inference;
-  const answers = answersOf(api.endpoint, request, call)[Symbol.asyncIterator]();
+  let { description } = inference;
+  const begin = (asks: InferenceRequest): AsyncIterator<InferenceResponse> =>
+    answersOf(api.endpoint, asks, call)[Symbol.asyncIterator]();
+  let answers = begin(request);
   let over = false;
   const finish = (thrown?: unknown): void => {
     if (over) return;
@@ -65,9 +77,21 @@ export async function inferAnswers(
   };
   call.abort.addEventListener("abort", left, { once: true });
 
-  const next = async (): Promise<InferenceResponse | undefined> => {
+  const firstResult = async (): ReturnType<typeof answers.next> => {
     try {
-      const { done, value } = await answers.next();
+      return await answers.next();
+    } catch (thrown) {
+      const anew = over ? undefined : await inference.anew(thrown);
+      if (!anew || over) throw thrown;
+      description = anew.knowledge.description;
+      answers = begin(anew.request);
+      return answers.next();
+    }
+  };
+
+  const next = async (result = answers.next()): Promise<InferenceResponse | undefined> => {
+    try {
+      const { done, value } = await result;
       if (done !== true) return value;
       finish();
     } catch (thrown) {
@@ -78,7 +102,7 @@ export async function inferAnswers(
   };
 
   const written = async (response: InferenceResponse): Promise<WireResponse> => {
-    const { message, description, bodyMs } = inference;
+    const { message, bodyMs } = inference;
     const answeredMs = api.clock.nowMs();
     const reply = await inferReply(api, asked, message, description, response, call, bodyMs);
     events.stage("encode", "outputs", answeredMs);
@@ -86,7 +110,7 @@ export async function inferAnswers(
     return reply;
   };
 
-  const first = await next();
+  const first = await next(firstResult());
   async function* replies(): AsyncIterable<WireResponse> {
     try {
       for (let response = first; response; response = await next()) yield await written(response);

@@ -31,7 +31,7 @@ import { holdsCredential } from "../identify/index.ts";
 import { checkInputs } from "./check-inputs.ts";
 import { type InferenceEvents, inferenceEvents } from "../telemetry/index.ts";
 import { findModel, findVariant } from "./find-model.ts";
-import { inferAnswers, takesSeveral } from "./infer-stream.ts";
+import { type Anew, inferAnswers, takesSeveral } from "./infer-stream.ts";
 import type { Api, Asked } from "./parts.ts";
 import { type Received, receive } from "./receive.ts";
 import { checkJsonForms, checkRequested, inferReply } from "./respond.ts";
@@ -174,22 +174,36 @@ function untilSent(reply: WireResponse, { abort }: Call, held: Disposable): Wire
   return { ...reply, body: { ...body, read } };
 }
 
+/** A request that was asked, by whom, and what was known of its model. */
+interface AskedBefore {
+  readonly request: InferenceRequest;
+  readonly before: ModelKnowledge;
+  readonly call: Call;
+  /** Its inputs were given away. */
+  readonly given: boolean;
+}
+
 /**
- * The request for what has taken the place of the content that it was sent on for and that is nowhere any more; undefined where nothing
- * has, or it named a version or content.
+ * The request for what has taken the place of the content that it was meant for and that is nowhere any more; undefined where nothing
+ * has, it named that content, or its inputs cannot be had again.
  */
 async function requestAnew(
   api: Api,
   route: InferRoute,
   asked: Asked,
-  { request, before, call }: { request: InferenceRequest; before: ModelKnowledge; call: Call },
+  { request, before, call, given }: AskedBefore,
   thrown: unknown,
-): Promise<{ readonly request: InferenceRequest; readonly knowledge: ModelKnowledge } | undefined> {
-  if (route.version !== undefined || asked.request.headers[digestHeader] !== undefined) return undefined;
-  if (before.alias === true || request.sequence || !LongshoreError.is(thrown)) return undefined;
-  if (thrown.reason !== "unknown-version" && thrown.reason !== "unknown-model") return undefined;
-  const knowledge = await findModel(api, route.model, undefined, call);
-  if (knowledge.description.digest === before.description.digest) return undefined;
+): Promise<Anew | undefined> {
+  if (before.alias === true || asked.request.headers[digestHeader] !== undefined) return undefined;
+  if (!LongshoreError.is(thrown)) return undefined;
+  const { reason, stage } = thrown;
+  if (reason !== "unknown-version" && reason !== "unknown-model") return undefined;
+  // Before all is resolved nobody looks at inputs.
+  if ((given && stage !== "resolve") || request.wire?.again?.() === false) return undefined;
+  const find = async (): Promise<ModelKnowledge> => findModel(api, route.model, route.version, call);
+  // Where nothing is there now, the caller is told what the request failed for.
+  const knowledge = await find().catch(() => undefined);
+  if (!knowledge || knowledge.description.digest === before.description.digest) return undefined;
   const segment = segmentOf(asked, route, knowledge);
   checkInputs(segment, knowledge, request.inputs);
   const { pass: _granted, ...rest } = request;
@@ -254,7 +268,10 @@ export async function infer(api: Api, route: InferRoute, asked: Asked): Promise<
     if (severalTaken && description.decoupled === true) {
       streams = true;
       const several = { message, description, request, call: scheduled, bodyMs, events };
-      return await inferAnswers(api, asked, { ...several, held: held.handOver() });
+      const again = { request, before: knowledge, call: arrived, given: false };
+      const anew = (thrown: unknown): Promise<Anew | undefined> =>
+        requestAnew(api, route, asked, again, thrown);
+      return await inferAnswers(api, asked, { ...several, anew, held: held.handOver() });
     }
     const forgets = api.endpoint.forgetsInputs === true && !request.sequence;
     if (forgets) request.inputs = received.give(tensors);
@@ -263,8 +280,8 @@ export async function infer(api: Api, route: InferRoute, asked: Asked): Promise<
     try {
       response = await api.endpoint.infer(request, scheduled);
     } catch (thrown) {
-      const again = { request, before: knowledge, call: arrived };
-      const anew = arriving || forgets ? undefined : await requestAnew(api, route, asked, again, thrown);
+      const again = { request, before: knowledge, call: arrived, given: forgets };
+      const anew = await requestAnew(api, route, asked, again, thrown);
       if (!anew) throw thrown;
       served = anew.knowledge.description;
       response = await api.endpoint.infer(anew.request, scheduled);
