@@ -1,5 +1,11 @@
-import { type AliasEntry, aliasFrom, type DirectoryRecord, type Signed } from "@longshore/core";
-import { Kvm, type KV } from "@nats-io/kv";
+import {
+  type AliasEntry,
+  aliasFrom,
+  type DirectoryRecord,
+  LongshoreError,
+  type Signed,
+} from "@longshore/core";
+import { Kvm, type KV, type KvEntry } from "@nats-io/kv";
 import type { NatsConnection } from "@nats-io/transport-node";
 
 /** The bucket of places, where nobody names another. */
@@ -49,10 +55,35 @@ export async function withdrawPlace(places: KV, id: string): Promise<void> {
 /** Aliases lie among the places, under ids that no place can have. */
 const aliasKey = (name: string): string => keyOf(`alias ${name}`);
 
-/** Writes an alias that the operator signed, or a newer revision of it. Throws `invalid-input` for what is no alias. */
+/** The revision of the alias that lies there; 0 where there is none that can be read. */
+function revisionIn(entry: KvEntry | null): number {
+  if (entry?.operation !== "PUT") return 0;
+  try {
+    const { alias } = entry.json<{ readonly alias?: Partial<Signed<AliasEntry>> }>();
+    return aliasFrom(alias?.body?.alias, "the alias").revision;
+  } catch {
+    return 0;
+  }
+}
+
+/**
+ * Writes an alias that the operator signed, or a newer revision of it. Throws `invalid-input` for what is no alias, and `conflict`
+ * where a later revision lies there: who saw that believes nothing older, and who comes anew would.
+ */
 export async function publishAlias(places: KV, alias: Signed<AliasEntry>): Promise<void> {
-  const { name } = aliasFrom(alias.body.alias, "the alias");
-  await places.put(aliasKey(name), JSON.stringify({ alias }));
+  const { name, revision } = aliasFrom(alias.body.alias, "the alias");
+  const key = aliasKey(name);
+  const there = await places.get(key);
+  const found = revisionIn(there);
+  if (found > revision) {
+    throw new LongshoreError(
+      "conflict",
+      "admission",
+      `alias ${name} is at revision ${found} in the bucket, later than ${revision}: sign it again from there`,
+    );
+  }
+  // Whoever wrote there meanwhile may have had a later one.
+  await places.put(key, JSON.stringify({ alias }), { previousSeq: there?.revision ?? 0 });
 }
 
 /** Takes an alias out. */

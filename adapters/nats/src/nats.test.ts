@@ -207,6 +207,12 @@ describe.runIf(there)("with a real nats-server", () => {
     await vi.waitFor(() => expect(directory.aliases()).toMatchObject([{ revision: 1 }]), 60_000);
     await publishAlias(places, await signed(2));
     await vi.waitFor(() => expect(directory.aliases()).toMatchObject([{ revision: 2 }]), 60_000);
+    // Somebody who has an older file: readers that come anew would believe it.
+    await expect(publishAlias(places, await signed(1))).rejects.toMatchObject({ reason: "conflict" });
+    await publishAlias(places, await signed(2));
+    const late = directoryAt(server.port);
+    await vi.waitFor(() => expect(late.aliases()).toMatchObject([{ revision: 2 }]), 60_000);
+    await late[Symbol.asyncDispose]();
     await withdrawAlias(places, "reader");
     await vi.waitFor(() => expect(directory.aliases()).toEqual([]), 60_000);
     await directory[Symbol.asyncDispose]();
