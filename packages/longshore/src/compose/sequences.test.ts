@@ -91,3 +91,45 @@ describe.each(leavings)("when the server of a sequence %s", (_name, graceMs) => 
     }
   });
 });
+
+describe.each([
+  ["has no state", "simple_sequence", "longshore", [2, 2, 3]],
+  ["stays at a server that lets none go", model, "oip", [1, 3, 6]],
+] as const)("a sequence that %s", (_name, named, kind, sums) => {
+  it("is answered where there are several ways to go, in an app and behind gateways of gateways", async () => {
+    const gates = await Promise.all(
+      ["one", "two"].map(async (id) => {
+        const gate = await gateway({
+          port: 0,
+          id: `gateway-${id}`,
+          dataClass: "internal",
+          servers: [{ address: (await server(id)).address, kind }],
+        });
+        open.push(gate);
+        return gate.address;
+      }),
+    );
+    const outer = await gateway({
+      port: 0,
+      id: "outer",
+      dataClass: "internal",
+      servers: gates.map((address) => ({ address })),
+    });
+    open.push(outer);
+    await using offloader = await openOffloader({ servers: gates });
+    await using sequence = offloader.sequence(named, { dataClass: "internal" });
+    for (const [step, sum] of sums.entries()) {
+      const input = numericTensor("INPUT", "INT32", [1, 1], Int32Array.of(step + 1));
+      const result = await sequence.next({ INPUT: input }, { end: step === 2 });
+      expect(int32View(result.outputs.get("OUTPUT")!)[0]).toBe(sum);
+      const reply = await fetch(`${outer.address}/v2/models/${named}/infer`, {
+        method: "POST",
+        body: JSON.stringify({
+          parameters: { sequence_id: 7, sequence_start: step === 0, sequence_end: step === 2 },
+          inputs: [{ name: "INPUT", datatype: "INT32", shape: [1, 1], data: [step + 1] }],
+        }),
+      });
+      expect(await reply.json()).toMatchObject({ outputs: [{ name: "OUTPUT", data: [sum] }] });
+    }
+  });
+});
