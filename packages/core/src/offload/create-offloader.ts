@@ -123,7 +123,7 @@ class LoopOffloader implements Offloader {
   }
 
   sequence(model: string, limits: Limits = {}): Sequence {
-    const line = new StepLine(randomId(this.#loop.parts.random), () => this.#couldMove());
+    const line = new StepLine(randomId(this.#loop.parts.random), () => this.#loop.places.all.size > 0);
     return {
       id: line.id,
       next: (inputs, { end = false, ...own }: StepLimits = {}) =>
@@ -214,11 +214,6 @@ class LoopOffloader implements Offloader {
     this.#loop.stop();
     await this.#loop.places.closeAll();
     await this.#loop.local?.close();
-  }
-
-  /** State is worth fetching only where there is somewhere else to go with it. */
-  #couldMove(): boolean {
-    return this.#loop.places.all.size + (this.#loop.local ? 1 : 0) > 1;
   }
 
   #refuseClosed(): void {

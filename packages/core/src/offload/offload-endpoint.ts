@@ -330,11 +330,7 @@ class LoopEndpoint implements OffloadEndpoint {
     using turn = await this.#sequences.enter(key, job.call, nowMs, kind?.maxIdleMs);
     // No place behind this one is known to have its state.
     if (!turn.held && !position.state && position.step !== 0) throw unknownSequence(model, position);
-    const sequence = stepFrom(
-      turn.held,
-      position,
-      this.#loop.places.all.size + (this.#loop.local ? 1 : 0) > 1,
-    );
+    const sequence = stepFrom(turn.held, position, this.#loop.places.all.size > 0);
     const outcome = await runJob(this.#loop, { ...job, sequence });
     const { state, stateSeal, ...rest } = outcome.response;
     if (position.end) turn.forget();

@@ -380,6 +380,38 @@ describe("sequences of clients that keep no state, behind a gateway", () => {
     },
   );
 
+  it.each(["answer-lost", "forgets"] as const)(
+    "go on from the step before when the only place is %s, behind a gateway and in an app without a place of its own",
+    async (fault) => {
+      const clock = manualClock();
+      const place = counter(info("a", "movable"), 1);
+      const gateway = offloadEndpoint({
+        ...parts(clock),
+        info: info("gateway", "movable"),
+        endpoints: [place],
+      });
+      const behind = (step: number): Promise<InferenceResponse> => {
+        const sequence = { id: "7", step: step === 0 ? 0 : nextStep, end: step === 4, wantState: false };
+        const inputs = tensorsOf(float32Tensor("x", [1], Float32Array.of(1)));
+        return gateway.infer({ segment, inputs, codecs: {}, sequence }, housekeepingCall("test"));
+      };
+      const own = createOffloader({ ...parts(clock), endpoints: [place] }).sequence("total");
+      const inApp = (step: number): Promise<{ readonly outputs: Tensors }> =>
+        own.next(one, { end: step === 4 });
+      for (const next of [behind, inApp]) {
+        let answered = 0;
+        for (let step = 0; step < 5; step++) {
+          place.fault = step === 2 ? fault : "none";
+          const asked = clock.finish<{ readonly outputs: Tensors }>(next(step));
+          // What was lost with its answer was not done for who asks, and the next step goes on from the one before.
+          if (place.fault === "answer-lost")
+            await expect(asked).rejects.toMatchObject({ reason: "no-answer" });
+          else expect(total((await asked).outputs)).toBe(++answered);
+        }
+      }
+    },
+  );
+
   it("are done one at a time in the order in which they came, and wait no longer than their call", async () => {
     const clock = manualClock();
     const place = counter(info("a", "movable"), 1);
