@@ -1,4 +1,11 @@
-import { housekeepingCall, LongshoreError, ownCall, randomId, type SpareControllers } from "@longshore/core";
+import {
+  housekeepingCall,
+  LongshoreError,
+  ownCall,
+  randomId,
+  type SpareControllers,
+  type UnderWay,
+} from "@longshore/core";
 import { codes } from "../http2/index.ts";
 import { onePart, type Parts } from "../message/index.ts";
 import { type GrpcStatus, type ServerCall, type Service, statusOf } from "../service/index.ts";
@@ -26,6 +33,8 @@ export interface ExchangeParts {
   /** For messages to arrive, and for replies to be read. */
   readonly arrival: Patience;
   readonly reading: Patience;
+  /** Replies that were written and have not left yet. */
+  readonly sending: UnderWay;
 }
 
 /** So much of a reply may wait for a client without being watched: it lies in the kernel's buffers, which cost nobody anything. */
@@ -88,8 +97,7 @@ interface Sender {
 }
 
 /** How a call is answered. */
-interface SenderOptions {
-  readonly reading: Patience;
+interface SenderOptions extends Pick<ExchangeParts, "reading" | "sending"> {
   /** Calls back when a client has had time to notice that its call is over. */
   readonly lingering: (over: () => void) => Disposable;
   readonly compresses: boolean;
@@ -101,7 +109,10 @@ const plainHeaders = { "content-type": "application/grpc", "grpc-accept-encoding
 
 const ignored = (): void => undefined;
 
-function createSender(stream: CallStream, { reading, lingering, compresses, unary }: SenderOptions): Sender {
+function createSender(
+  stream: CallStream,
+  { reading, sending, lingering, compresses, unary }: SenderOptions,
+): Sender {
   let ended = false;
   let kept: { readonly message: Parts; readonly metadata: Readonly<Record<string, string>> } | undefined;
   let goOn = ignored;
@@ -170,6 +181,8 @@ function createSender(stream: CallStream, { reading, lingering, compresses, unar
         timers.push(lingering(() => stream.reset(codes.none)));
       }
       if (stream.unsentBytes > unwatchedBytes) timers.push(impatience(ignored));
+      if (stream.unsentBytes === 0) return;
+      void sending.track(new Promise<void>((resolve) => timers.push({ [Symbol.dispose]: resolve })));
     },
   };
 }
@@ -189,7 +202,7 @@ function refuse(stream: CallStream, status: number): void {
 
 /** Serves one call. Never rejects. */
 export async function serveExchange(
-  { service, options, held, draining, controllers, arrival, reading }: ExchangeParts,
+  { service, options, held, draining, controllers, arrival, reading, sending }: ExchangeParts,
   stream: CallStream,
 ): Promise<void> {
   const { path, timeout, encoding, accepts, metadata } = stream.head;
@@ -198,6 +211,7 @@ export async function serveExchange(
   const abort = controllers.take();
   const sender = createSender(stream, {
     reading,
+    sending,
     lingering: (over) => options.clock.timer(lingerMs, over),
     compresses: options.replyCompression === "gzip" && accepts.split(/\s*,\s*/).includes("gzip"),
     unary: !streaming.some((name) => path.endsWith(name)),

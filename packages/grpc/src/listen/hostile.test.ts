@@ -2,12 +2,15 @@ import { once } from "node:events";
 import { type ClientHttp2Session, connect as connectHttp2, constants } from "node:http2";
 import { connect as connectTcp } from "node:net";
 import { gzipSync } from "node:zlib";
+import { create, toBinary } from "@bufbuild/protobuf";
 import { credentials, status as codes } from "@grpc/grpc-js";
 import { afterEach, beforeAll, describe, expect, it } from "vitest";
 import { emptyBody, type Handler, type Peer } from "@longshore/core";
 import { createPeerReader, nodeTls } from "@longshore/server";
+import { grpcStream } from "@longshore/testkit";
 import { type TestAuthority, testAuthority } from "@longshore/testkit/certificates";
 import { connect, doubling, failure, valuesOf } from "../../test/client.ts";
+import { ModelInferRequestSchema } from "../proto/inference_pb.ts";
 import { closeAll, listenOn, place } from "../../test/place.ts";
 
 const sessions: ClientHttp2Session[] = [];
@@ -212,6 +215,37 @@ describe("certificates", () => {
     expect(() => listening.renew({ cert: "none", key: "none" })).toThrow("cannot be used");
     listening.renew(tls);
   });
+
+  it.each(["without", "with"])(
+    "whose reply is read slowly %s TLS: it is sent when all of it was read",
+    async (tls) => {
+      const { certificatePem, keyPem } = await ours.issue({ name: "server", hosts: ["localhost"] });
+      const { listening } = await place(
+        undefined,
+        tls === "with" ? { tls: { cert: certificatePem, key: keyPem } } : {},
+      );
+      const { address } = listening;
+      const session =
+        tls === "with"
+          ? connectHttp2(`https://${address}`, { ca: ours.certificatePem, servername: "localhost" })
+          : connectHttp2(`http://${address}`);
+      sessions.push(session);
+      const long = create(ModelInferRequestSchema, doubling(Array.from({ length: 2 ** 20 }, () => 1)));
+      const stream = grpcStream(session, "ModelInfer");
+      stream.end(framed(toBinary(ModelInferRequestSchema, long)));
+      await once(stream, "response");
+      listening.drain();
+      let isSent = false;
+      const sent = listening.sent().then(() => (isSent = true));
+      await new Promise((resolve) => session.ping(resolve));
+      expect(isSent).toBe(false);
+      let bytes = 0;
+      stream.on("data", (chunk: Uint8Array) => (bytes += chunk.byteLength));
+      await sent;
+      await once(stream, "close");
+      expect(bytes).toBeGreaterThan(2 ** 22);
+    },
+  );
 
   it("keep no server open for who came and began no handshake", { timeout: 30_000 }, async () => {
     const { certificatePem, keyPem } = await ours.issue({ name: "server", hosts: ["localhost"] });

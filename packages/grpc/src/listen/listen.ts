@@ -8,7 +8,14 @@ import {
 } from "node:http2";
 import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
 import type { TlsOptions } from "node:tls";
-import { type Handler, LongshoreError, readMemoryBytes, releaser, SpareControllers } from "@longshore/core";
+import {
+  type Handler,
+  LongshoreError,
+  readMemoryBytes,
+  releaser,
+  SpareControllers,
+  UnderWay,
+} from "@longshore/core";
 import { createHeldBytes, createPatience } from "../frame/index.ts";
 import { createService } from "../service/index.ts";
 import type { CallStream } from "./call-stream.ts";
@@ -32,6 +39,8 @@ export interface GrpcListening {
    * when they cannot be used, or where there is no TLS.
    */
   renew(tls: TlsOptions): void;
+  /** Resolves when the replies that were written by now have left, however slowly their clients read them. */
+  sent(): Promise<void>;
   /** Drains, lets calls under way finish for `graceMs` (default 10,000), then closes what is left. Idempotent. */
   close(graceMs?: number): Promise<void>;
 }
@@ -188,11 +197,12 @@ export async function listenGrpc(handler: Handler, given: GrpcListenOptions): Pr
     controllers: new SpareControllers(),
     arrival: createPatience(clock, options.requestTimeoutMs),
     reading: createPatience(clock, options.replyTimeoutMs),
+    sending: new UnderWay(),
   };
   const connections = new Set<Connection>();
   const serve = (stream: CallStream): void => void serveExchange(parts, stream);
   const { server, secure } = createFraming(
-    { options, serve, memory: new Uint8Array(readMemoryBytes) },
+    { options, serve, memory: new Uint8Array(readMemoryBytes), sending: parts.sending },
     connections,
   );
   server.maxConnections = options.maxConnections;
@@ -230,6 +240,11 @@ export async function listenGrpc(handler: Handler, given: GrpcListenOptions): Pr
       } catch (thrown) {
         throw tlsError(thrown);
       }
+    },
+    async sent() {
+      // An answer that is there is written within this turn of the event loop.
+      await new Promise<void>((resolve) => void clock.timer(0, resolve));
+      while (parts.sending.size > 0) await parts.sending.over();
     },
     close: (graceMs = 10_000) => (closing ??= close(graceMs)),
   };

@@ -27,7 +27,7 @@ import { HeadReader } from "./head-reader.ts";
 import type { CompleteOptions } from "./options.ts";
 import { QuickStream, type StreamOwner } from "./quick-stream.ts";
 import { readSocket } from "./read-socket.ts";
-import { SocketWriter } from "./socket-writer.ts";
+import { SocketWriter, type WriterParts } from "./socket-writer.ts";
 import { StreamList } from "./stream-list.ts";
 
 /*
@@ -54,7 +54,7 @@ const besideHeaders = 512;
 const blockBytes = 65_536;
 
 /** What all connections of a listener share. */
-export interface SessionParts {
+export interface SessionParts extends WriterParts {
   readonly options: CompleteOptions;
   /** What is short is read into, one connection's after another's: whoever keeps some of it copies it. */
   readonly memory: Uint8Array;
@@ -111,7 +111,7 @@ export class QuickSession implements FrameTaker, StreamOwner {
     this.#blocks = new HeaderBlocks(mostBlockBytes);
     this.#reader = new FrameReader(this, { data: maxFrameBytes, others: mostBlockBytes + besideHeaders });
     this.#heads = new HeadReader({ bytes: options.maxHeaderBytes, fields: maxHeaderFields });
-    this.#writer = new SocketWriter(this.#socket, options.clock, options.replyTimeoutMs, () => this.#pump());
+    this.#writer = new SocketWriter(this.#socket, parts, () => this.#pump());
     this.#socket.on("close", this.#onClose).on("error", () => this.destroy());
     this.send(
       settingsFrame([

@@ -1,5 +1,6 @@
 import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
+import { UnderWay } from "@longshore/core";
 import { systemClock } from "@longshore/nodejs";
 import { afterEach, expect, it } from "vitest";
 import { SocketWriter } from "./socket-writer.ts";
@@ -22,7 +23,11 @@ it("reads nothing more from a client that reads nothing, until it does", async (
   const all = new Promise<void>((resolve) => {
     drained = resolve;
   });
-  const writer = new SocketWriter(socket, systemClock(), 60_000, drained);
+  const writer = new SocketWriter(
+    socket,
+    { options: { clock: systemClock(), replyTimeoutMs: 60_000 }, sending: new UnderWay() },
+    drained,
+  );
   socket.resume();
   // More than the kernel keeps for both ends of a connection on this machine.
   writer.send(new Uint8Array(32 * 2 ** 20));

@@ -1,5 +1,5 @@
 import type { Socket } from "node:net";
-import type { Clock } from "@longshore/core";
+import type { Clock, UnderWay } from "@longshore/core";
 
 /** So much is copied together for one write; what is longer than `partBytes` goes out as it lies. */
 const joinedBytes = 65_536;
@@ -11,21 +11,29 @@ const mostBytes = 4 * 2 ** 20;
 /** How long a connection that has ended here waits for the client's end. */
 const lingerMs = 2000;
 
+/** What the writers of all connections share. */
+export interface WriterParts {
+  readonly options: {
+    readonly clock: Clock;
+    /** How long a client may go without reading anything of what waits for it, in milliseconds. */
+    readonly replyTimeoutMs: number;
+  };
+  /** Replies that were written and have not left yet. */
+  readonly sending: UnderWay;
+}
+
 /** Collects what is sent over a connection in one turn of the event loop, and writes it at once. */
 export class SocketWriter {
   readonly #socket: Socket;
-  readonly #clock: Clock;
-  readonly #patienceMs: number;
+  readonly #parts: WriterParts;
   #waiting: (string | Uint8Array)[] = [];
   #bytes = 0;
   /** The client is waited for. */
   #late = false;
 
-  /** @param patienceMs How long a client may go without reading anything of what waits for it. */
-  constructor(socket: Socket, clock: Clock, patienceMs: number, drained: () => void) {
+  constructor(socket: Socket, parts: WriterParts, drained: () => void) {
     this.#socket = socket;
-    this.#clock = clock;
-    this.#patienceMs = patienceMs;
+    this.#parts = parts;
     socket.on("timeout", () => socket.destroy());
     socket.on("drain", () => {
       this.#late = false;
@@ -56,12 +64,16 @@ export class SocketWriter {
     const socket = this.#socket;
     // What the client still sends does not count as its reading.
     socket.pause();
-    socket.setTimeout(this.#patienceMs);
+    const { options, sending } = this.#parts;
+    socket.setTimeout(options.replyTimeoutMs);
+    let left = (): void => undefined;
+    void sending.track(new Promise<void>((resolve) => (left = resolve)));
     socket.end(() => {
+      left();
       if (socket.destroyed) return;
       // Data that nobody has read would make a reset of the end, which can overtake what was sent.
       socket.resume();
-      const timer = this.#clock.timer(lingerMs, () => socket.destroy());
+      const timer = options.clock.timer(lingerMs, () => socket.destroy());
       socket.once("close", () => timer[Symbol.dispose]());
     });
   }
@@ -85,7 +97,7 @@ export class SocketWriter {
     else this.#writeParts(waiting);
     if (!socket.writableNeedDrain || this.#late) return;
     this.#late = true;
-    socket.setTimeout(this.#patienceMs);
+    socket.setTimeout(this.#parts.options.replyTimeoutMs);
   };
 
   #writeParts(waiting: readonly (string | Uint8Array)[]): void {

@@ -74,6 +74,8 @@ export interface Listeners {
   readonly metricsAddress: string | undefined;
   /** Tells clients to go elsewhere; ports still listen. */
   drain(): void;
+  /** Resolves when the replies that were written by now have left. */
+  sent(): Promise<void>;
   close(graceMs: number): Promise<void>;
 }
 
@@ -224,6 +226,9 @@ export async function openListeners(
       drain() {
         for (const one of opened) one.drain();
         grpc?.drain();
+      },
+      async sent() {
+        await Promise.all([...opened, ...(grpc ? [grpc] : [])].map((one) => one.sent()));
       },
       manageAddress: manage?.address,
       metricsAddress: metrics?.address,

@@ -299,7 +299,8 @@ export async function putOnline<T extends Served>(
       listeners.drain();
       const drained = life.drain();
       if (membership) await leave(membership, clock, over);
-      await Promise.race([Promise.all([drained, after(lingerMs)]), over]);
+      const sent = drained.then(() => listeners.sent());
+      await Promise.race([Promise.all([sent, after(lingerMs)]), over]);
       await listeners.close(Math.max(0, Math.min(1000, endMs - clock.nowMs())));
       await closeServed();
     };

@@ -6,6 +6,7 @@ import {
   LongshoreError,
   type Peer,
   randomId,
+  type UnderWay,
   type WireRequest,
   type WireResponse,
 } from "@longshore/core";
@@ -98,19 +99,24 @@ const ignored = (): void => undefined;
 async function write(
   response: ServerResponse,
   reply: WireResponse,
-  { options: { replyTimeoutMs }, leaving, release }: ExchangeParts,
+  { options: { replyTimeoutMs }, leaving, release, sending }: ExchangeParts,
 ): Promise<void> {
+  const end = (bytes?: Uint8Array): void => {
+    response.end(bytes);
+    if (response.writableFinished || response.destroyed) return;
+    void sending.track(new Promise((resolve) => response.once("close", resolve)));
+  };
   const { status, headers, body } = reply;
   // Tells the client not to use the connection again, so that nothing of it is under way when the port closes.
   if (leaving()) response.shouldKeepAlive = false;
   if (body.kind === "parts") {
     const length = body.parts.reduce((total, part) => total + part.byteLength, 0);
     response.writeHead(status, status === 204 ? headers : { ...headers, "content-length": length });
-    if (length <= joinedBytes) response.end(joined(body.parts, length));
+    if (length <= joinedBytes) end(joined(body.parts, length));
     else {
       response.cork();
       for (const part of body.parts) response.write(part);
-      response.end();
+      end();
       response.uncork();
       if (body.given) response.once("finish", () => body.parts.forEach(release));
     }
@@ -135,7 +141,7 @@ async function write(
     }
   }
   response.setTimeout(replyTimeoutMs);
-  response.end();
+  end();
 }
 
 /**
@@ -165,6 +171,8 @@ export interface ExchangeParts {
   readonly leaving: () => boolean;
   /** Frees memory that nobody looks at any more. */
   readonly release: (bytes: Uint8Array) => void;
+  /** Replies that were written and have not left yet. */
+  readonly sending: UnderWay;
 }
 
 /** Serves one request of a connection. Never rejects. */
@@ -174,7 +182,7 @@ export async function serveExchange(
   response: ServerResponse,
   expectsContinue: boolean,
 ): Promise<void> {
-  const { handler, options, peerOf, endOf, release } = parts;
+  const { handler, options, peerOf, endOf, release, sending } = parts;
   // Without a listener, a connection that breaks would end the process.
   request.on("error", ignored);
   response.on("error", ignored);
@@ -193,7 +201,8 @@ export async function serveExchange(
     const reply = await handler(asked, call, acknowledger(request, response));
     if (response.destroyed) return;
     const accepted = asked.headers["accept-encoding"];
-    const coded = accepted === undefined ? reply : await codedReply(reply, accepted, asked.path);
+    const coded =
+      accepted === undefined ? reply : await sending.track(codedReply(reply, accepted, asked.path));
     await write(response, coded, parts);
     if (!request.complete) linger(request, parts);
   } catch {

@@ -368,6 +368,27 @@ describe("a server on a port", () => {
     expect(heard).toMatch(/^HTTP\/1\.1 404[\s\S]*HTTP\/1\.1 200 OK/);
   });
 
+  it.each([
+    ["1.1", "the quick reader"],
+    ["1.0", "Node.js's"],
+  ])("has sent a reply to HTTP/%s, read by %s, when its client has it, however slowly", async (version) => {
+    const long = { kind: "parts", parts: [new Uint8Array(32 * 2 ** 20)] } as const;
+    const listening = await on(
+      async ({ path }) => ({ status: 200, headers: {}, body: path === "/long" ? long : emptyBody }),
+      { clock: systemClock() },
+    );
+    const slow = connect(listening.port, "127.0.0.1");
+    sockets.push(slow);
+    slow.write(`GET /long HTTP/${version}\r\nhost: localhost\r\n\r\n`);
+    await new Promise((resolve) => slow.once("readable", resolve));
+    let isSent = false;
+    const sent = listening.sent().then(() => (isSent = true));
+    await say(listening, ["GET /short HTTP/1.0\r\nhost: localhost\r\n\r\n"]);
+    expect(isSent).toBe(false);
+    slow.resume();
+    await sent;
+  });
+
   it("drains: readiness goes at once, new work is refused while the port still listens, old work finishes", async () => {
     const life = createLife();
     let release = (): void => undefined;

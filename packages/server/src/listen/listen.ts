@@ -7,7 +7,7 @@ import {
 } from "node:http";
 import { createServer as createSecureServer, type Server as SecureServer } from "node:https";
 import type { AddressInfo, Socket } from "node:net";
-import { type Handler, LongshoreError, releaser } from "@longshore/core";
+import { type Handler, LongshoreError, releaser, UnderWay } from "@longshore/core";
 import { connectionEnds, type ExchangeParts, serveExchange } from "./exchange.ts";
 import { waitHalfClosed } from "./half-closed.ts";
 import { onClientError, onConnect, onExpectation, refuseHost } from "./not-served.ts";
@@ -28,6 +28,8 @@ export interface Listening {
   renew(tls: ListenTls): void;
   /** Asks clients to leave: every reply from now on is the last on its connection. The port still listens. */
   drain(): void;
+  /** Resolves when the replies that were written by now have left, however slowly their clients read them. */
+  sent(): Promise<void>;
   /**
    * Stops accepting, lets requests under way finish for `graceMs` (default 10,000), then closes what is left.
    * Idempotent. Drain the server's `Life` first, so that balancers and clients have gone elsewhere.
@@ -103,6 +105,7 @@ export async function listen(handler: Handler, given: ListenOptions): Promise<Li
     endOf: connectionEnds(),
     leaving: () => leaving,
     release: releaser(),
+    sending: new UnderWay(),
   };
   server.maxConnections = options.maxConnections;
   const serve =
@@ -163,6 +166,11 @@ export async function listen(handler: Handler, given: ListenOptions): Promise<Li
     },
     drain() {
       leaving = true;
+    },
+    async sent() {
+      // An answer that is there is written within this turn of the event loop.
+      await new Promise<void>((resolve) => void options.clock.timer(0, resolve));
+      while (parts.sending.size > 0) await parts.sending.over();
     },
     close: (graceMs = 10_000) => (closing ??= close(graceMs)),
   };

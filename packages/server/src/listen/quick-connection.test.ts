@@ -1,7 +1,14 @@
 import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { afterEach, describe, expect, it } from "vitest";
-import { type Handler, readBody, seededRandom, type WireRequest, type WireResponse } from "@longshore/core";
+import {
+  type Handler,
+  readBody,
+  seededRandom,
+  UnderWay,
+  type WireRequest,
+  type WireResponse,
+} from "@longshore/core";
 import { manualClock, settle } from "@longshore/testkit";
 import { on } from "../../test/on-port.ts";
 import { connectionEnds } from "./exchange.ts";
@@ -88,6 +95,7 @@ async function bothEnds(handler: Handler): Promise<Client & { readonly served: S
     endOf: connectionEnds(),
     leaving: () => false,
     release: () => undefined,
+    sending: new UnderWay(),
     handOver: (socket) => socket.destroy(),
   });
   const server = createServer(quick.take).listen(0, "127.0.0.1");

@@ -15,7 +15,7 @@ import { directSocket } from "./direct-socket.ts";
 import { watchHalfClosed } from "./half-closed.ts";
 import { endPlainly } from "./not-served.ts";
 import { type QuickHead, QuickHeads } from "./quick-head.ts";
-import { alignedCopy, copied } from "./release.ts";
+import { alignedCopy, copied, whenLeft } from "./release.ts";
 import { codedReply } from "./reply-coding.ts";
 import { replyHead } from "./reply-head.ts";
 
@@ -237,16 +237,15 @@ export class QuickConnection implements Reads {
   }
 
   async #serve({ method, path, headers }: QuickHead, body: WireBody): Promise<void> {
-    const { handler, options } = this.#parts;
+    const { handler, options, sending } = this.#parts;
     const socket = this.#socket;
     const call = housekeepingCall(randomId(options.random), this.#ends);
     try {
       const { surfaces } = options;
-      const peer = this.#peer;
       // Two of a fixed shape: one that is spread into the other would be of another shape each time.
       const asked: WireRequest = surfaces
-        ? { method, path, headers, body, peer, surfaces }
-        : { method, path, headers, body, peer };
+        ? { method, path, headers, body, peer: this.#peer, surfaces }
+        : { method, path, headers, body, peer: this.#peer };
       let begun = false;
       const reply = await handler(asked, call, (bytes) => {
         if (!begun) this.#acknowledge(bytes);
@@ -254,13 +253,14 @@ export class QuickConnection implements Reads {
       begun = true;
       this.#untold = 0;
       const accepted = headers["accept-encoding"];
-      const coded = accepted === undefined ? reply : await codedReply(reply, accepted, path);
+      const coded = accepted === undefined ? reply : await sending.track(codedReply(reply, accepted, path));
       if (socket.destroyed || socket.writableEnded) return;
       // Tells the client not to use the connection again, so that nothing of it is under way when the port closes.
       const last = this.#closing || this.#parts.leaving();
       this.#replying = true;
       if (coded.body.kind === "parts") this.#write(coded, coded.body, last);
       else await this.#stream(coded, coded.body, last);
+      if (socket.writableLength > 0) void sending.track(whenLeft(socket));
       if (last) this.#end();
     } catch {
       // A handler answers its own failures; what is left is a reply that broke off midway, which only a reset can tell.

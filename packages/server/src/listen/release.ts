@@ -1,4 +1,13 @@
+import type { Socket } from "node:net";
 import { headerLengthHeader } from "@longshore/core";
+
+/** Resolves when all that was written to a connection has left, or the connection is no more. */
+export function whenLeft(socket: Socket): Promise<void> {
+  return new Promise((resolve) => {
+    if (socket.writableEnded) socket.once("close", () => resolve());
+    else socket.write("", () => resolve());
+  });
+}
 
 /** The same bytes in memory of their own, which can be freed. */
 export function copied(bytes: Uint8Array): Uint8Array {
