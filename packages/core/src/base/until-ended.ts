@@ -26,8 +26,12 @@ export function untilAborted<T>(work: Promise<T>, abort: AbortSignal, stage: Sta
 }
 
 /** `untilAborted` that rejects with `deadline-exceeded` when the call's deadline passes, too. */
-export function untilEnded<T>(work: Promise<T>, call: Call, clock: Clock, stage: Stage): Promise<T> {
-  const { abort, deadlineMs } = call;
+export function untilEnded<T>(
+  work: Promise<T>,
+  { abort, deadlineMs }: Pick<Call, "abort" | "deadlineMs">,
+  clock: Clock,
+  stage: Stage,
+): Promise<T> {
   if (deadlineMs === Infinity) return untilAborted(work, abort, stage);
   return new Promise((resolve, reject) => {
     const timer = clock.timer(deadlineMs - clock.nowMs(), () =>

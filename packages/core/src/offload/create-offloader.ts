@@ -2,6 +2,7 @@ import {
   checkFresh,
   type EndpointId,
   LongshoreError,
+  neverAborted,
   ownCall,
   randomId,
   type Reason,
@@ -123,17 +124,23 @@ class LoopOffloader implements Offloader {
   }
 
   sequence(model: string, limits: Limits = {}): Sequence {
-    const line = new StepLine(randomId(this.#loop.parts.random), () => this.#loop.places.all.size > 0);
+    const { parts, places, clock } = this.#loop;
+    const line = new StepLine(randomId(parts.random), clock, () => places.all.size > 0);
     return {
       id: line.id,
-      next: (inputs, { end = false, ...own }: StepLimits = {}) =>
-        line.next(end, async (step) => {
-          const { result, outcome } = await this.#underWay.track(
-            this.#infer(model, inputs, { ...limitsAt(limits, step.step), ...own }, step),
-          );
+      next: async (inputs, { end = false, ...own }: StepLimits = {}) => {
+        const all: Limits = { ...limits, ...own };
+        checkLimits(all, demands.ofCalls);
+        const { abort = neverAborted, deadlineMs = parts.defaults?.deadlineMs ?? Infinity } = all;
+        const until = { abort, deadlineMs: clock.nowMs() + deadlineMs };
+        return line.next(end, until, async (step) => {
+          const left = { deadlineMs: until.deadlineMs - clock.nowMs() };
+          const asked = this.#infer(model, inputs, { ...limitsAt(limits, step.step), ...own, ...left }, step);
+          const { result, outcome } = await this.#underWay.track(asked);
           const { state, stateSeal: seal } = outcome.response;
           return { result, endpoint: outcome.leg.endpoint, state, seal };
-        }),
+        });
+      },
       [Symbol.asyncDispose]: () => line.end(),
     };
   }

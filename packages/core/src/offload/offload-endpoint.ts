@@ -70,13 +70,14 @@ class LoopEndpoint implements OffloadEndpoint {
   readonly info: EndpointInfo;
   readonly sendsOn = true;
   readonly #loop: Loop;
-  readonly #sequences: HeldSequences = heldSequences();
+  readonly #sequences: HeldSequences;
   readonly #underWay = new UnderWay();
   #closed: Promise<void> | undefined;
 
   constructor(info: EndpointInfo, loop: Loop) {
     this.info = info;
     this.#loop = loop;
+    this.#sequences = heldSequences(loop.clock);
   }
 
   async describe(
@@ -326,8 +327,7 @@ class LoopEndpoint implements OffloadEndpoint {
     const { model } = request.segment;
     const key = JSON.stringify([job.call.tenant, model, job.known.description.digest, position.id]);
     const { sequence: kind } = job.known.description;
-    const nowMs = this.#loop.clock.nowMs();
-    using turn = await this.#sequences.enter(key, job.call, nowMs, kind?.maxIdleMs);
+    using turn = await this.#sequences.enter(key, job.call, kind?.maxIdleMs);
     // No place behind this one is known to have its state.
     if (!turn.held && !position.state && position.step !== 0) throw unknownSequence(model, position);
     const sequence = stepFrom(turn.held, position, this.#loop.places.all.size > 0);

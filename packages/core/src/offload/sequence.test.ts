@@ -412,6 +412,40 @@ describe("sequences of clients that keep no state, behind a gateway", () => {
     },
   );
 
+  it("have an error for a step by its deadline while the one before it is not over", async () => {
+    const clock = manualClock();
+    const place = counter(info("a", "movable"), 1);
+    let hangs = false;
+    const hanging: Endpoint = {
+      ...place,
+      infer: (request, call) => (hangs ? new Promise(() => undefined) : place.infer(request, call)),
+    };
+    const gateway = offloadEndpoint({
+      ...parts(clock),
+      info: info("gateway", "movable"),
+      endpoints: [hanging],
+    });
+    const step = (at: number, deadlineMs = Infinity): Promise<InferenceResponse> => {
+      const inputs = tensorsOf(float32Tensor("x", [1], Float32Array.of(1)));
+      const sequence = { id: "7", step: at, end: false, wantState: false };
+      const call = { ...housekeepingCall("test"), deadlineMs };
+      return gateway.infer({ segment, inputs, codecs: {}, sequence }, call);
+    };
+    await clock.finish(step(0));
+    const offloader = createOffloader({ ...parts(clock), endpoints: [hanging] });
+    const own = offloader.sequence("total");
+    await clock.finish(own.next(one));
+    hangs = true;
+    void step(nextStep);
+    void own.next(one);
+    const lateAtMs = clock.nowMs() + 200;
+    const late = [step(nextStep, lateAtMs), own.next(one, { deadlineMs: 200 })];
+    const ended = Promise.allSettled<unknown>(late);
+    await clock.advance(200);
+    for (const one of await ended)
+      expect(one).toMatchObject({ status: "rejected", reason: { reason: "deadline-exceeded" } });
+  });
+
   it("are done one at a time in the order in which they came, and wait no longer than their call", async () => {
     const clock = manualClock();
     const place = counter(info("a", "movable"), 1);

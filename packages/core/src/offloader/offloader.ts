@@ -101,6 +101,7 @@ export interface StepLimits extends Limits {
  */
 export interface Sequence extends AsyncDisposable {
   readonly id: string;
+  /** One step behind those that were asked for before. `deadlineMs` counts from here, the wait for them included. */
   next(inputs: Inputs, limits?: StepLimits): Promise<Result>;
 }
 

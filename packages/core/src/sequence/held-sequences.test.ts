@@ -1,3 +1,4 @@
+import { manualClock } from "@longshore/testkit";
 import { expect, it } from "vitest";
 import { housekeepingCall } from "../base/index.ts";
 import { numericTensor, tensorsOf } from "../tensor/index.ts";
@@ -12,19 +13,19 @@ const step = (bytes: number, at = 0) => ({
 });
 
 it("keeps no state above its bounds, and the steps all the same", async () => {
-  const held = heldSequences({ maxStateBytes: 10, maxAllBytes: 25 });
+  const held = heldSequences(manualClock(), { maxStateBytes: 10, maxAllBytes: 25 });
   for (const [key, bytes] of [
     ["large", 11],
     ["a", 10],
     ["b", 10],
     ["c", 10],
   ] as const) {
-    using turn = await held.enter(key, call, 0);
+    using turn = await held.enter(key, call);
     turn.keep(step(bytes));
   }
   const kept: (string | undefined)[] = [];
   for (const key of ["large", "a", "b", "c"]) {
-    using turn = await held.enter(key, call, 0);
+    using turn = await held.enter(key, call);
     expect(turn.held?.step).toBe(0);
     kept.push(turn.held?.state && key);
   }
@@ -32,9 +33,11 @@ it("keeps no state above its bounds, and the steps all the same", async () => {
 });
 
 it("refuses one sequence more than it keeps, until one ends or nobody has come for it for too long", async () => {
-  const held = heldSequences({ maxSequences: 2, maxTenantSequences: 2 });
+  const clock = manualClock();
+  const held = heldSequences(clock, { maxSequences: 2, maxTenantSequences: 2 });
   const enter = async (key: string, nowMs: number): Promise<boolean> => {
-    using turn = await held.enter(key, call, nowMs, 10_000);
+    await clock.advance(nowMs - clock.nowMs());
+    using turn = await held.enter(key, call, 10_000);
     const known = turn.held !== undefined;
     turn.keep(step(1));
     return known;
@@ -44,7 +47,8 @@ it("refuses one sequence more than it keeps, until one ends or nobody has come f
   await expect(enter("c", 1)).rejects.toMatchObject({ reason: "rejected", retryAfterMs: 1000 });
   expect([await enter("a", 5000), await enter("b", 6000)]).toEqual([true, true]);
   {
-    using turn = await held.enter("b", call, 7000, 10_000);
+    await clock.advance(1000);
+    using turn = await held.enter("b", call, 10_000);
     turn.forget();
   }
   expect(await enter("c", 7000)).toBe(false);
@@ -56,9 +60,11 @@ it("refuses one sequence more than it keeps, until one ends or nobody has come f
 });
 
 it("does not keep for ever what nobody says an idle time of", async () => {
-  const held = heldSequences({ maxSequences: 1, maxTenantSequences: 1 });
+  const clock = manualClock();
+  const held = heldSequences(clock, { maxSequences: 1, maxTenantSequences: 1 });
   const enter = async (key: string, nowMs: number): Promise<void> => {
-    using turn = await held.enter(key, call, nowMs);
+    await clock.advance(nowMs - clock.nowMs());
+    using turn = await held.enter(key, call);
     turn.keep(step(1));
   };
   await enter("a", 0);
@@ -67,9 +73,9 @@ it("does not keep for ever what nobody says an idle time of", async () => {
 });
 
 it("keeps room for others where one tenant has very many", async () => {
-  const held = heldSequences({ maxSequences: 4 });
+  const held = heldSequences(manualClock(), { maxSequences: 4 });
   const enter = async (tenant: string, key: string): Promise<void> => {
-    using turn = await held.enter(`${tenant} ${key}`, { ...call, tenant }, 0);
+    using turn = await held.enter(`${tenant} ${key}`, { ...call, tenant });
     turn.keep(step(1));
   };
   await enter("many", "a");

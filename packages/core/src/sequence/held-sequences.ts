@@ -4,7 +4,14 @@
  * counted, one is under way at a time, and where places let state travel, the copy that came with the last answer is kept:
  * whatever happens to a step, it can be done from there, at the same place or another, once.
  */
-import { type Call, type EndpointId, LongshoreError, type TenantId, untilAborted } from "../base/index.ts";
+import {
+  type Call,
+  type Clock,
+  type EndpointId,
+  LongshoreError,
+  type TenantId,
+  untilEnded,
+} from "../base/index.ts";
 import { type Tensors, totalBytes } from "../tensor/index.ts";
 
 /** The last step of a sequence that was answered. */
@@ -29,10 +36,10 @@ export interface SequenceTurn extends Disposable {
 /** Sequences under way. */
 export interface HeldSequences {
   /**
-   * Waits until the requests of the sequence that came before are over, or the call is. Throws `rejected` for one more than
-   * are kept; those that nothing came for in the `maxIdleMs` of their last request (default a minute) are not counted.
+   * Waits until the requests of the sequence that came before are over, or until the call ends or its deadline passes. Throws
+   * `rejected` for one more than are kept; those that nothing came for in the `maxIdleMs` of their last request (default a minute) are not counted.
    */
-  enter(key: string, call: Call, nowMs: number, maxIdleMs?: number): Promise<SequenceTurn>;
+  enter(key: string, call: Call, maxIdleMs?: number): Promise<SequenceTurn>;
 }
 
 /** Bounds of what is kept. */
@@ -64,12 +71,15 @@ const usualIdleMs = 60_000;
 const lookEveryMs = 1000;
 
 /** Starts with none. */
-export function heldSequences({
-  maxSequences = 100_000,
-  maxTenantSequences = Math.ceil(maxSequences / 2),
-  maxStateBytes = 2 ** 20,
-  maxAllBytes = 64 * 2 ** 20,
-}: HeldSequenceLimits = {}): HeldSequences {
+export function heldSequences(
+  clock: Clock,
+  {
+    maxSequences = 100_000,
+    maxTenantSequences = Math.ceil(maxSequences / 2),
+    maxStateBytes = 2 ** 20,
+    maxAllBytes = 64 * 2 ** 20,
+  }: HeldSequenceLimits = {},
+): HeldSequences {
   // In the order of their last use.
   const entries = new Map<string, Entry>();
   const byTenant = new Map<TenantId, number>();
@@ -127,8 +137,9 @@ export function heldSequences({
   }
 
   return {
-    async enter(key, call, nowMs, maxIdleMs = usualIdleMs) {
+    async enter(key, call, maxIdleMs = usualIdleMs) {
       const { tenant } = call;
+      const nowMs = clock.nowMs();
       if (!entries.has(key)) {
         makeRoom(tenant, nowMs);
         byTenant.set(tenant, 1 + (byTenant.get(tenant) ?? 0));
@@ -162,7 +173,7 @@ export function heldSequences({
         bound();
       };
       try {
-        await untilAborted(before, call.abort, "admission");
+        await untilEnded(before, call, clock, "admission");
       } catch (thrown) {
         leave();
         throw thrown;

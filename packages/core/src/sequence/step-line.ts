@@ -1,4 +1,4 @@
-import { type EndpointId, LongshoreError } from "../base/index.ts";
+import { type Call, type Clock, type EndpointId, LongshoreError, untilEnded } from "../base/index.ts";
 import type { Tensors } from "../tensor/index.ts";
 import type { HeldStep } from "./held-sequences.ts";
 
@@ -29,6 +29,7 @@ export interface StepAnswer<R> extends Omit<HeldStep, "step"> {
  */
 export class StepLine {
   readonly id: string;
+  readonly #clock: Clock;
   /** Whether the answers should bring the state. */
   readonly #wantState: () => boolean;
   #step = 0;
@@ -36,15 +37,25 @@ export class StepLine {
   #last: Promise<unknown> = Promise.resolve();
   #ended = false;
 
-  constructor(id: string, wantState: () => boolean) {
+  constructor(id: string, clock: Clock, wantState: () => boolean) {
     this.id = id;
+    this.#clock = clock;
     this.#wantState = wantState;
   }
 
-  /** Does one step when those before it are over. Throws `sequence-unknown` after the end, else what `run` throws. */
-  next<R>(end: boolean, run: (step: SequenceStep) => Promise<StepAnswer<R>>): Promise<R> {
-    const turn = this.#last.then(() => this.#next(end, run));
-    this.#last = turn.catch(() => undefined);
+  /**
+   * Does one step when those before it are over, for which it waits until its call ends or its deadline passes. Throws
+   * `sequence-unknown` after the end, else what `run` throws.
+   */
+  next<R>(
+    end: boolean,
+    until: Pick<Call, "abort" | "deadlineMs">,
+    run: (step: SequenceStep) => Promise<StepAnswer<R>>,
+  ): Promise<R> {
+    const before = this.#last;
+    const turn = untilEnded(before, until, this.#clock, "admission").then(() => this.#next(end, run));
+    // Also when this one gives up while it waits, those behind it wait for those before it.
+    this.#last = Promise.allSettled([before, turn]);
     return turn;
   }
 
