@@ -481,6 +481,23 @@ describe("generate", () => {
   });
 });
 
+it("looks for the model of generate within the deadline of its request", async () => {
+  const endpoint = doubleEndpoint([echo], { id: "server" });
+  const deadlines: number[] = [];
+  const { ask } = server({
+    endpoint: {
+      ...endpoint,
+      describe(model, version, call) {
+        deadlines.push(call.deadlineMs);
+        return endpoint.describe(model, version, call);
+      },
+    },
+  });
+  const headers = { "longshore-deadline": "700" };
+  await ask("POST", "/v2/models/echo/generate", { text_input: "a" }, { headers });
+  expect(new Set(deadlines)).toEqual(new Set([700]));
+});
+
 describe("parameters of generate", () => {
   it("may hold inputs, and the last of one name holds, as with Triton", async () => {
     const { ask, endpoint } = server();

@@ -18,7 +18,7 @@ import {
   writeWireError,
 } from "@longshore/core";
 import { findModel } from "./find-model.ts";
-import { infer } from "./infer.ts";
+import { arrivedCall, infer } from "./infer.ts";
 import type { Api, Asked } from "./parts.ts";
 
 /** The most that a body may say, in bytes: it is read at once, since its inputs stand among everything else. */
@@ -160,7 +160,7 @@ export async function generate(
   route: ModelAddress & { readonly kind: "generate" | "generate-stream" },
   asked: Asked,
 ): Promise<WireResponse> {
-  const { description } = await findModel(api, route.model, route.version, asked.call);
+  const { description } = await findModel(api, route.model, route.version, arrivedCall(api, asked));
   const output = textOutput(description);
   const stream = route.kind === "generate-stream";
   const { limits, clock } = api;

@@ -41,7 +41,7 @@ import { readShared } from "./shared-memory.ts";
 type InferRoute = Route & { kind: "infer" };
 
 /** The call as its headers state it. Refuses one that has been here before. */
-function arrivedCall(api: Api, asked: Asked): Call {
+export function arrivedCall(api: Api, asked: Asked): Call {
   const call = callFromHeaders(asked.request.headers, asked.call, api.clock.nowMs(), api.unstatedRules);
   const own = api.endpoint.info.id;
   if (call.path.includes(own)) {
