@@ -199,8 +199,8 @@ export function natsSource(options: NatsSourceOptions): RecordSource {
               await sleep(clock, everyMs, signal);
               const { streamInfo } = await places.status();
               tell(streamInfo);
-              // All of it is read again.
-              if (!whole && isWhole(streamInfo)) return;
+              // All of it is read again, also where it was deleted and made anew: what is watched is the one before, which says nothing more.
+              if (streamInfo.created !== begun.created || (!whole && isWhole(streamInfo))) return;
             }
           })();
           const closed = made.closed().then((error) => {

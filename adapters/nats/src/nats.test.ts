@@ -3,7 +3,7 @@ import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, describe, expect, it, vi } from "vitest";
-import { jetstream } from "@nats-io/jetstream";
+import { jetstream, jetstreamManager } from "@nats-io/jetstream";
 import { Kvm } from "@nats-io/kv";
 import { connect, type NatsConnection } from "@nats-io/transport-node";
 import {
@@ -188,6 +188,23 @@ describe.runIf(there)("with a real nats-server", () => {
     await vi.waitFor(() => expect(idsOf(patient)?.sort()).toEqual(["one", "two"]), 60_000);
     await vi.waitFor(() => expect(idsOf(hasty)).toEqual(["two"]), 60_000);
     for (const one of [patient, hasty]) await one?.[Symbol.asyncDispose]();
+    await connection.close();
+  });
+
+  it("a bucket that was deleted and made anew under a connection that stays is read again", async () => {
+    const server = await start(newFolder(), "hub");
+    const connection = await connect(servers(server.port));
+    let places = await makePlaces(connection);
+    for (const id of ["one", "two"]) await publishPlace(places, await recordOf(id));
+    const directory = directoryAt(server.port, {}, { settleMs: 0 });
+    await vi.waitFor(() => expect(idsOf(directory)?.sort()).toEqual(["one", "two"]), 60_000);
+    await jetstreamManager(connection).then(({ streams }) => streams.delete(`KV_${placesBucket}`));
+    places = await makePlaces(connection);
+    await publishPlace(places, await recordOf("three"));
+    await vi.waitFor(() => expect(idsOf(directory)).toEqual(["three"]), 20_000);
+    await publishPlace(places, await recordOf("four"));
+    await vi.waitFor(() => expect(idsOf(directory)?.sort()).toEqual(["four", "three"]), 20_000);
+    await directory[Symbol.asyncDispose]();
     await connection.close();
   });
 
