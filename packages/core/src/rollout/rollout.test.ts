@@ -44,6 +44,7 @@ async function place(shelf?: AliasShelf, prepare?: RolloutParts["prepare"]) {
       const tookMs = version === "2" && second.tookMs > 0 ? second.tookMs : 10;
       const over = new Promise<void>((resolve) => void clock.timer(tookMs, resolve));
       await untilAborted(over, call.abort, "execute");
+      if (clock.nowMs() > call.deadlineMs) throw new LongshoreError("deadline-exceeded", "execute", "late");
       const value =
         (float32View(float32Tensor("x", [1], new Float32Array(x.bytes.slice().buffer)))[0] ?? 0) *
         (version === "2" ? second.factor : 1);
@@ -535,6 +536,16 @@ describe("a shadow", () => {
       await clock.advance(20);
     }
     expect(rollouts.find("reader")?.because).toMatch(/answers differ from the stable version's/);
+  });
+
+  it("has as long as its caller gave the stable version, and not what that left", async () => {
+    const { start, ask, rollouts, clock } = await place();
+    await start("shadow", 1);
+    for (let count = 0; count < 60; count++) {
+      expect(await ask({}, { deadlineMs: clock.nowMs() + 15 })).toEqual({ version: "1", y: 3 });
+      await clock.advance(20);
+    }
+    expect(rollouts.list()[0]?.figures).toMatchObject({ candidate: { errors: 0 }, compared: 60, agreed: 60 });
   });
 
   it("is not given up before as many of its answers were seen as that takes, each counted once", async () => {
