@@ -673,6 +673,11 @@ describe("aliases of the operator", () => {
     });
     rollouts.follow([operators(1, "1", "2")]);
     expect(rollouts.find("reader")?.trial).toBeUndefined();
+    // The directory was away for so long that nothing of it held, or its bucket was made anew.
+    rollouts.follow([]);
+    rollouts.follow([operators(1, "1", "2")]);
+    expect(rollouts.find("reader")).toMatchObject({ stable: { version: "1" } });
+    expect(rollouts.find("reader")?.trial).toBeUndefined();
     rollouts.follow([operators(2, "1", "2")]);
     expect(rollouts.find("reader")?.trial).toBeDefined();
   });

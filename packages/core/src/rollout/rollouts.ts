@@ -1,5 +1,6 @@
 import {
   type Clock,
+  dropOldest,
   failureEvent,
   LongshoreError,
   type Observer,
@@ -116,6 +117,8 @@ export async function openRollouts(parts: RolloutParts): Promise<Rollouts> {
   const watches = new Map<string, TrialWatch>();
   /** Of the operator: the revision that was taken over, by name. */
   const followed = new Map<string, number>();
+  /** Those of them whose candidates were given up here, as they are since: so they come again where the directory was away. */
+  const settled = new Map<string, Alias>();
   /** What those lead to meanwhile whose candidates are being loaded: to the stable version alone. */
   const waiting = new Map<string, Alias>();
   const kept = await shelf?.read();
@@ -232,6 +235,8 @@ export async function openRollouts(parts: RolloutParts): Promise<Rollouts> {
     const next = rolledBack(alias, why);
     // In force at once; whether it could be written down is another matter.
     take(next);
+    if (followed.has(next.name)) settled.set(next.name, next);
+    dropOldest(settled, maxAliases);
     told(next, next.name, next.revision, "rolled back", "");
     void inTurn(() => shelf?.write(keptOf(aliases)) ?? Promise.resolve()).catch((thrown: unknown) =>
       failed(alias.name, thrown, "writing aliases down"),
@@ -270,8 +275,10 @@ export async function openRollouts(parts: RolloutParts): Promise<Rollouts> {
         if (revision <= (followed.get(name) ?? 0)) continue;
         if (!followed.has(name)) forget(name);
         followed.set(name, revision);
-        takeCold(alias);
-        told(alias, name, revision, "followed", "");
+        const before = settled.get(name);
+        const now = before && before.revision > revision ? before : alias;
+        takeCold(now);
+        told(now, name, now.revision, "followed", "");
       }
       for (const [name, revision] of followed) {
         if (names.has(name)) continue;
