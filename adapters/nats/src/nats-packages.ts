@@ -65,7 +65,9 @@ export async function publishPackage(
   const { body } = signedManifestFrom(parseJson(manifest, "the manifest"), "the manifest");
   for (const file of body.files) {
     const name = fileName(file.digest);
-    if ((await packages.info(name)) !== null) continue;
+    const there = await packages.info(name);
+    // What was taken out is still told of.
+    if (there && !there.deleted) continue;
     await packages.putBlob({ name }, await read(file.path));
   }
   await packages.putBlob({ name: manifestNameOf({ digest }) }, manifest);

@@ -411,6 +411,11 @@ describe.runIf(there)("with a real nats-server", () => {
     );
     const other = { ...parts, cache: packageCache(newFolder(), { clock }) };
     await expect(fetchPackage(other, { digest }, call)).rejects.toMatchObject({ reason: "bad-reply" });
+    // What was taken out is put in again.
+    await packages.delete(`file/${file!.digest}`);
+    await expect(fetchPackage(other, { digest }, call)).rejects.toMatchObject({ reason: "unknown-model" });
+    await publishPackage(packages, digest, bytes, async () => content);
+    expect((await fetchPackage(other, { digest }, call)).digest).toBe(digest);
     await connection.close();
   });
 
