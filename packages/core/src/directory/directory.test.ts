@@ -1,7 +1,13 @@
 import { directoryContract, manualClock, memoryTransport, testEntry, testMemory } from "@longshore/testkit";
 import { newOperatorKey, operatorRing, operatorSigner } from "@longshore/nodejs";
-import { describe, expect, it } from "vitest";
-import { type Json, LongshoreError, type LongshoreEvent, seededRandom } from "../base/index.ts";
+import { describe, expect, it, vi } from "vitest";
+import {
+  type Json,
+  LongshoreError,
+  type LongshoreEvent,
+  seededRandom,
+  silentObserver,
+} from "../base/index.ts";
 import type { Handler } from "../endpoint/index.ts";
 import { sign, type Signed } from "../signed/index.ts";
 import { createDirectory } from "./directory.ts";
@@ -11,6 +17,7 @@ import { memorySource } from "./memory-source.ts";
 import { narrowed } from "./narrow.ts";
 import { createRegistry, type Registry, type RegistryParts } from "./registry.ts";
 import { remoteSource } from "./remote-source.ts";
+import type { RecordSource } from "./source.ts";
 
 const key = newOperatorKey();
 const operator = operatorSigner(key.privatePem);
@@ -283,6 +290,22 @@ describe("a directory in time", () => {
     await directory[Symbol.asyncDispose]();
   });
 
+  it("takes no older entry of a place again whose newer one it cannot use", async () => {
+    const { clock, source, directory } = await opened();
+    const statement = { zone: "eu/de" };
+    const [first, second] = [await signed({ id: "a" }), await signed({ id: "a", serial: 2, zone: "us" })];
+    for (const [now, entries] of [
+      [first, 1],
+      [second, 0],
+      [first, 0],
+    ] as const) {
+      source.put({ signed: now, statement });
+      await clock.advance(10);
+      expect(directory.snapshot().entries).toHaveLength(entries);
+    }
+    await directory[Symbol.asyncDispose]();
+  });
+
   it("believes unsigned entries as listed at most where there are no keys", async () => {
     const { clock, source, directory } = await opened({ ring: undefined });
     source.put({ signed: { body: testEntry({ id: "a", trust: "attested" }) } });
@@ -330,6 +353,43 @@ describe("a registry", () => {
       ["a", "edge", "operated"],
       ["b", "cloud", "listed"],
     ]);
+    registry[Symbol.dispose]();
+  });
+
+  it("goes by the later of what a place brings and what its operator says elsewhere, also of one whose address nobody knew", async () => {
+    const source = memorySource("list");
+    const memory = testMemory();
+    const clock = manualClock(1000);
+    const open = (from: RecordSource) =>
+      createDirectory({ source: from, clock, codecs, ring, memory, observer: silentObserver });
+    const listed = open(source);
+    const { address: _its, ...body } = testEntry({ id: "a", serial: 2, trust: "listed" });
+    source.put({ signed: { ...(await sign("directory entry", entryJson(body), operator)), body } });
+    await vi.waitFor(() => expect(listed.wordOn("a")?.body).toEqual(body));
+    expect(listed.snapshot().entries).toEqual([]);
+    const { registry } = registryWith({ known: (id) => listed.wordOn(id) });
+    const trust = () =>
+      registry.list(undefined).records.map((one) => (one as DirectoryRecord).signed.body.trust);
+    await registry.join(request("a"), "acme");
+    expect(trust()).toEqual(["listed"]);
+    await registry.join(
+      request("a", { signed: await signed({ id: "a", serial: 1, trust: "operated" }) }),
+      "acme",
+    );
+    expect(trust()).toEqual(["listed"]);
+    await registry.join(
+      request("a", { signed: await signed({ id: "a", serial: 3, trust: "operated" }) }),
+      "acme",
+    );
+    expect(trust()).toEqual(["operated"]);
+    // After a restart without its source, and for no longer than it is to be.
+    await listed[Symbol.asyncDispose]();
+    const again = open({ name: "away", follow: () => ({ [Symbol.asyncDispose]: () => Promise.resolve() }) });
+    await again.ready;
+    expect(again.wordOn("a")?.body).toEqual(body);
+    await clock.advance(86_400_001);
+    expect(again.wordOn("a")).toBeUndefined();
+    await again[Symbol.asyncDispose]();
     registry[Symbol.dispose]();
   });
 

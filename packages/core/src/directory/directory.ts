@@ -8,8 +8,9 @@ import {
 } from "../base/index.ts";
 import type { EndpointInfo } from "../endpoint/index.ts";
 import { read } from "../protocol/index.ts";
+import type { Signed } from "../signed/index.ts";
 import { aliasRecords, claimedAlias, isAliasId, type KeptAlias } from "./alias-records.ts";
-import { claimedId, type DirectoryRecord } from "./entry.ts";
+import { claimedId, type DirectoryEntry } from "./entry.ts";
 import { type Kept, type RecordRules, recordsOf } from "./records.ts";
 import type { Directory, DirectorySnapshot } from "./seam.ts";
 import type { DirectoryMemory, RecordSink, RecordSource } from "./source.ts";
@@ -38,8 +39,8 @@ export interface KeptDirectory extends Directory, AsyncDisposable {
   /** Resolves when the source was read once, or could not be and what was kept is there. Never rejects. */
   readonly ready: Promise<void>;
   aliases(): readonly Json[];
-  /** What is believed, with signatures, to pass it on. */
-  records(): readonly DirectoryRecord[];
+  /** The operator's word about a place, in its time, also where it is not listed since nobody says where it is. Undefined: none. */
+  wordOn(id: EndpointId): Signed<DirectoryEntry> | undefined;
 }
 
 /** A day: longer than any outage that nobody looks at. */
@@ -227,7 +228,10 @@ export function createDirectory(parts: DirectoryParts): KeptDirectory {
         confirmedWallMs: Math.max(0, clock.wallMs() - ageMs()),
         // Records are plain data that came from JSON.
         records: [
-          ...Array.from(records.kept.values(), ({ record }) => record as unknown as Json),
+          ...Array.from(
+            records.words,
+            ([id, signed]) => (records.kept.get(id)?.record ?? { signed }) as unknown as Json,
+          ),
           ...Array.from(named.kept.values(), ({ raw }) => raw),
         ],
         serials: Object.fromEntries([...records.serials, ...named.revisions]),
@@ -300,7 +304,7 @@ export function createDirectory(parts: DirectoryParts): KeptDirectory {
           // A record that is not believed does not take away the one before, which was.
           there.add((await take(raw, behindMs)) ?? idIn(raw));
         }
-        for (const id of records.kept.keys()) if (!there.has(id)) records.drop(id);
+        for (const id of records.words.keys()) if (!there.has(id)) records.drop(id);
         for (const id of named.kept.keys()) if (!there.has(id)) named.drop(id);
         for (const id of refusals.keys()) if (!there.has(id)) refusals.delete(id);
         touched(behindMs);
@@ -362,7 +366,12 @@ export function createDirectory(parts: DirectoryParts): KeptDirectory {
     },
     aliases: () => Array.from(aliases.values(), ({ entry }) => entry.alias),
     aliasRecords: () => Array.from(aliases.values(), ({ raw }) => raw),
-    records: () => Array.from(shown.values(), ({ record }) => record),
+    wordOn(id) {
+      const signed = records.words.get(id);
+      const wallMs = clock.wallMs();
+      const holds = signed && wallMs >= signed.body.notBeforeMs && wallMs < signed.body.notAfterMs;
+      return holds && ageMs() < maxAgeMs ? signed : undefined;
+    },
     watch(changed) {
       const one = (): void => changed();
       watchers.add(one);

@@ -1,7 +1,7 @@
 import { LongshoreError, type EndpointId, type Json, type TrustLevel } from "../base/index.ts";
 import type { CodecId } from "../codec/index.ts";
 import type { EndpointInfo } from "../endpoint/index.ts";
-import { canonicalJson, checkSignature, type KeyRing } from "../signed/index.ts";
+import { canonicalJson, checkSignature, type KeyRing, type Signed } from "../signed/index.ts";
 import { type DirectoryEntry, type DirectoryRecord, entryJson, recordFrom } from "./entry.ts";
 import { narrowed } from "./narrow.ts";
 import { seenSerials } from "./seen-serials.ts";
@@ -36,6 +36,8 @@ export interface Kept {
 /** The records that are believed, by id, and the serials that were ever seen. */
 export interface Records {
   readonly kept: ReadonlyMap<EndpointId, Kept>;
+  /** The operator's words that are believed, those included about places that are not kept, since nobody says where they are. */
+  readonly words: ReadonlyMap<EndpointId, Signed<DirectoryEntry>>;
   /** Serials of signed entries, those of places that are gone included: they cannot come back with an older entry. */
   readonly serials: ReadonlyMap<EndpointId, number>;
   /** The record in `kept`. Throws `invalid-input`, `not-permitted`, `invalid-configuration` or `memory-limit`. */
@@ -52,7 +54,8 @@ function refusedEntry(id: EndpointId, why: string): LongshoreError {
 /** Starts without records. */
 export function recordsOf({ ring, unsignedTrust, codecs, maxRecords = 20_000 }: RecordRules): Records {
   const kept = new Map<EndpointId, Kept>();
-  const serials = seenSerials("serial", kept, 4 * maxRecords);
+  const words = new Map<EndpointId, Signed<DirectoryEntry>>();
+  const serials = seenSerials("serial", words, 4 * maxRecords);
   const mostUnsigned = unsignedTrust ?? (ring ? undefined : "listed");
 
   /** What the entry may claim at most. Throws when it is not believed. */
@@ -74,6 +77,7 @@ export function recordsOf({ ring, unsignedTrust, codecs, maxRecords = 20_000 }: 
 
   return {
     kept,
+    words,
     serials: serials.all,
     remember: serials.remember,
     async take(raw) {
@@ -89,7 +93,7 @@ export function recordsOf({ ring, unsignedTrust, codecs, maxRecords = 20_000 }: 
           `the record of ${id} is longer than ${maxRecordLength} characters`,
         );
       }
-      if (!before && kept.size >= maxRecords) {
+      if (!words.has(id) && words.size >= maxRecords) {
         throw new LongshoreError(
           "memory-limit",
           "resolve",
@@ -98,6 +102,9 @@ export function recordsOf({ ring, unsignedTrust, codecs, maxRecords = 20_000 }: 
       }
       const mostTrust = await proved(record, before);
       const entry = record.signed.body;
+      // Whatever becomes of the place: an older word cannot come back.
+      words.set(id, record.signed);
+      if (record.signed.signature && ring) serials.remember(id, serial);
       let info: EndpointInfo;
       try {
         info = narrowed(entry, record.statement, mostTrust, codecs);
@@ -111,9 +118,11 @@ export function recordsOf({ ring, unsignedTrust, codecs, maxRecords = 20_000 }: 
         before && canonicalJson(before.info as unknown as Json) === canonicalJson(info as unknown as Json);
       const now: Kept = { record, entry, info: same ? before.info : info, text };
       kept.set(id, now);
-      if (record.signed.signature && ring) serials.remember(id, serial);
       return now;
     },
-    drop: (id) => void kept.delete(id),
+    drop(id) {
+      kept.delete(id);
+      words.delete(id);
+    },
   };
 }

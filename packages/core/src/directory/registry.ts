@@ -24,7 +24,7 @@ export interface RegistryParts extends RecordRules {
    * Their tier is what they say unless it is stated.
    */
   readonly admits?: Pick<DirectoryEntry, "zone" | "trust"> & Partial<Pick<DirectoryEntry, "tier">>;
-  /** The operator's entry of a place that brings none, from elsewhere. Default: none. */
+  /** The operator's entry of a place from elsewhere; of this and what it brings the one with the later serial counts. Default: none. */
   readonly known?: (id: EndpointId) => Signed<DirectoryEntry> | undefined;
   /** Aliases that the operator signed, from elsewhere, to be passed on as they came. Default: none. */
   readonly aliases?: () => readonly Json[];
@@ -94,13 +94,14 @@ export function createRegistry(parts: RegistryParts): Registry {
     throw new LongshoreError("not-permitted", "identify", message);
   }
 
-  /** The operator's word about a place: what it brings, what is known here, or the general one. */
+  /** The operator's word about a place: what it brings or what is known here, whichever is later, or the general one. */
   function wordOn({ id, signed, tier }: JoinRequest): Signed<DirectoryEntry> {
-    const word = signed ?? parts.known?.(id);
-    if (word) {
-      if (word.body.id !== id) refuse(`the entry that ${id} brings is of another place`);
-      if (signed && (!ring || !signed.signature)) refuse(`the entry that ${id} brings is not proved here`);
-      return word;
+    const known = parts.known?.(id);
+    if (known && (!signed || signed.body.serial < known.body.serial)) return known;
+    if (signed) {
+      if (signed.body.id !== id) refuse(`the entry that ${id} brings is of another place`);
+      if (!ring || !signed.signature) refuse(`the entry that ${id} brings is not proved here`);
+      return signed;
     }
     if (!admits) refuse(`${id} brings no entry of the operator, and none is known here`);
     const { zone, trust } = admits;
@@ -191,8 +192,11 @@ export function createRegistry(parts: RegistryParts): Registry {
       const record: DirectoryRecord = { signed, statement };
       const before = records.kept.get(id);
       const kept = await records.take(record).catch((thrown: unknown) => {
-        // By its own word it is not where it is listed: until its lease is over it would get what may not go there.
-        if (!records.kept.has(id) && members.get(id)?.tenant === tenant) remove(id);
+        if (!records.kept.has(id)) {
+          records.drop(id);
+          // By its own word it is not where it is listed: until its lease is over it would get what may not go there.
+          if (members.get(id)?.tenant === tenant) remove(id);
+        }
         throw thrown;
       });
       // Another request may have come meanwhile.

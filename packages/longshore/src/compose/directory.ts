@@ -145,7 +145,7 @@ export async function openDirectory(
 export interface RegistryOptions extends Omit<DirectoryOptions, "from" | "resolver" | "credentials" | "tls"> {
   /** What places that bring no entry of the operator's can be at most. Default: none may join without one. */
   readonly admits?: Pick<DirectoryEntry, "zone" | "trust"> & Partial<Pick<DirectoryEntry, "tier">>;
-  /** Entries of places that bring none are looked up here. */
+  /** Where the operator's entries of places lie, too, for those that bring none, or an older one. */
   readonly entries?: KeptDirectory;
   /** Aliases that the operator signed into this directory are passed on to those who read the registry. Default: none are. */
   readonly passesOn?: Directory;
@@ -163,7 +163,6 @@ export interface OpenedRegistry {
 /** Opens the directory that lives in this process: that of a gateway. */
 export function openRegistry(options: RegistryOptions, parts: DirectoryParts): OpenedRegistry {
   const { admits, entries, passesOn, operatorKeys, leaseMs = 15_000 } = options;
-  const known = (id: EndpointId) => entries?.records().find(({ signed }) => signed.body.id === id)?.signed;
   const desk = createRegistry({
     clock: parts.clock,
     instance: randomBytes(8).toString("hex"),
@@ -172,7 +171,7 @@ export function openRegistry(options: RegistryOptions, parts: DirectoryParts): O
     remembered: options.keptIn !== undefined,
     ...(admits ? { admits } : {}),
     ...(operatorKeys === undefined ? {} : { ring: operatorRing(operatorKeys) }),
-    ...(entries ? { known } : {}),
+    ...(entries ? { known: (id: EndpointId) => entries.wordOn(id) } : {}),
     ...(passesOn ? { aliases: () => passesOn.aliasRecords?.() ?? [] } : {}),
   });
   // What is not signed was admitted here, under the operator's word.
