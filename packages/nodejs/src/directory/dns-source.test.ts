@@ -201,6 +201,41 @@ it("with encryption a place is dialled by its name, and an entry that names an a
   ]);
 });
 
+it("a name with several addresses keeps the one that was taken while it has it, in whatever order they come", async () => {
+  const changes: string[] = [];
+  let addresses = ["10.0.0.1", "10.0.0.2"];
+  let readings = 0;
+  const resolver = {
+    srv: async () => [{ name: "till.example", port: 8000 }],
+    txt: async () => [],
+    addresses: async () => {
+      readings++;
+      // As name servers do that spread clients over them.
+      return (addresses = addresses.toReversed());
+    },
+  };
+  const clock = systemClock();
+  await using directory = createDirectory({
+    source: dnsSource("store.example", { clock, random: seededRandom(1), resolver, everyMs: 1 }),
+    clock,
+    observer: {
+      record: (event) => void (event.kind === "directory-changed" && changes.push(event.change)),
+    },
+    codecs: ["raw"],
+  });
+  await directory.ready;
+  const [taken] = directory.snapshot().entries;
+  const from = readings;
+  await vi.waitFor(() => expect(readings).toBeGreaterThan(from + 5), 60_000);
+  expect(changes).toEqual(["added"]);
+  addresses = ["10.0.0.3"];
+  await vi.waitFor(
+    () => expect(directory.snapshot().entries[0]?.address).toBe("http://10.0.0.3:8000"),
+    60_000,
+  );
+  expect(taken?.address).toMatch(/10\.0\.0\.[12]/);
+});
+
 it("a name that DNS cannot have is refused", () => {
   const options = { clock: systemClock(), random: seededRandom(1), resolver: systemResolver() };
   for (const name of ["", "a b.example", `${"x".repeat(70)}.example`, "example"]) {

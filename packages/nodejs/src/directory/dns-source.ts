@@ -85,19 +85,40 @@ async function eachOf<T, R>(items: readonly T[], work: (item: T) => Promise<R>):
   return done;
 }
 
+interface DnsTarget {
+  readonly name: string;
+  readonly port: number;
+}
+
+/** What DNS says of a target. */
+interface DnsPlace {
+  readonly target: DnsTarget;
+  readonly entry: Json | undefined;
+  /** Of an address where it has one, else of its name. */
+  readonly host: string;
+}
+
+/** @param before The host as which it was known before: of several addresses that one stays, in whatever order they come. */
 async function placeAt(
-  { name, port }: { readonly name: string; readonly port: number },
+  target: DnsTarget,
+  before: string | undefined,
   encrypted: boolean,
   resolver: DnsResolver,
-): Promise<Json> {
+): Promise<DnsPlace> {
+  const { name } = target;
   const entry = await resolver.txt(`_longshore.${name}`).then(entryIn, (thrown: unknown) => {
     if (nothingThere.has(codeOf(thrown))) return undefined;
     throw thrown;
   });
   // A certificate is for the name; without one the address spares whoever dials another question.
-  const [address = name] = encrypted ? [] : await resolver.addresses(name);
-  const host = address.includes(":") ? `[${address}]` : address;
-  const told = { address: `${encrypted ? "https" : "http"}://${host}:${port}` };
+  const addresses = encrypted ? [] : await resolver.addresses(name);
+  const hosts = addresses.map((address) => (address.includes(":") ? `[${address}]` : address));
+  const [first = name] = hosts;
+  return { target, entry, host: hosts.find((host) => host === before) ?? first };
+}
+
+/** The record of a place. */
+function recordOf({ target: { name, port }, entry, host }: DnsPlace, encrypted: boolean): Json {
   const plain = {
     schemaVersion: 1,
     id: `${name}:${port}`,
@@ -108,6 +129,7 @@ async function placeAt(
     zone: "unknown",
     trust: "listed",
   };
+  const told = { address: `${encrypted ? "https" : "http"}://${host}:${port}` };
   return { signed: entry ?? { body: plain }, statement: told };
 }
 
@@ -121,16 +143,19 @@ export function dnsSource(domain: string, options: DnsSourceOptions): RecordSour
   const { clock, random, resolver, everyMs = 30_000 } = options;
   const service = serviceOf(domain);
   const encrypted = service.startsWith("_longshore-tls.");
+  let known: ReadonlyMap<string, string> = new Map();
   const read = async (): Promise<readonly Json[]> => {
     const targets = (await resolver.srv(service)).filter(({ name }) => name !== "" && name !== ".");
     if (targets.length > maxPlaces) {
       throw new LongshoreError("memory-limit", "resolve", `${service} has more than ${maxPlaces} places`);
     }
-    return eachOf(targets, (target) =>
-      placeAt(target, encrypted, resolver).catch((thrown: unknown) => {
+    const places = await eachOf(targets, (target) =>
+      placeAt(target, known.get(target.name), encrypted, resolver).catch((thrown: unknown) => {
         throw unreadable(target.name, thrown);
       }),
     );
+    known = new Map(places.map(({ target: { name }, host }) => [name, host]));
+    return places.map((place) => recordOf(place, encrypted));
   };
   return {
     name: `dns ${service}`,
