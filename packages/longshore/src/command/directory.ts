@@ -11,12 +11,7 @@ import {
   sign,
 } from "@longshore/core";
 import { endOfTimeMs, newOperatorKey, operatorRing, operatorSigner, systemClock } from "@longshore/nodejs";
-import {
-  directoryFileSoFar,
-  readDirectoryFile,
-  type SignedAlias,
-  writeDirectoryFile,
-} from "../compose/entry-file.ts";
+import { changeDirectoryFile, readDirectoryFile, type SignedAlias } from "../compose/entry-file.ts";
 import { readText } from "../compose/read-text.ts";
 import { type DirectoryCommandOptions, directoryOf } from "../options/directory-options.ts";
 import { type CommandIo, type ExitCode, table } from "../options/io.ts";
@@ -73,25 +68,26 @@ export async function directorySign(file: string, options: SignOptions, io: Comm
   const signer = operatorSigner(await readText(options.key, "the operator's key"));
   const wallMs = systemClock().wallMs();
   const out = options.out ?? file;
-  const before = await directoryFileSoFar(out);
-  const signedBefore = before.entries.filter(({ signature }) => signature !== undefined);
-  const serials = new Map(signedBefore.map(({ body }) => [body.id, body.serial]));
-  const entries: Signed<DirectoryEntry>[] = [];
-  const drafts = await readDirectoryFile(file);
-  const fromSerial = Math.max(before.lastSerial, drafts.lastSerial);
-  const lastRevision = Math.max(before.lastRevision, drafts.lastRevision);
-  let lastSerial = fromSerial;
-  for (const { body } of drafts.entries) {
-    const notAfterMs =
-      body.notAfterMs === endOfTimeMs ? Math.round(wallMs + options.days * dayMs) : body.notAfterMs;
-    const serial = Math.max(body.serial, (serials.get(body.id) ?? fromSerial) + 1);
-    lastSerial = Math.max(lastSerial, serial);
-    const entry: DirectoryEntry = { ...body, serial, notAfterMs };
-    entries.push({ ...(await sign("directory entry", entryJson(entry), signer)), body: entry });
-  }
-  // Aliases have signatures of their own, which are not touched.
-  const aliases = newestOf([...before.aliases, ...drafts.aliases]);
-  await writeDirectoryFile(out, { entries, aliases, lastSerial, lastRevision });
+  const entries = await changeDirectoryFile(out, async (before) => {
+    const signedBefore = before.entries.filter(({ signature }) => signature !== undefined);
+    const serials = new Map(signedBefore.map(({ body }) => [body.id, body.serial]));
+    const result: Signed<DirectoryEntry>[] = [];
+    const drafts = await readDirectoryFile(file);
+    const fromSerial = Math.max(before.lastSerial, drafts.lastSerial);
+    const lastRevision = Math.max(before.lastRevision, drafts.lastRevision);
+    let lastSerial = fromSerial;
+    for (const { body } of drafts.entries) {
+      const notAfterMs =
+        body.notAfterMs === endOfTimeMs ? Math.round(wallMs + options.days * dayMs) : body.notAfterMs;
+      const serial = Math.max(body.serial, (serials.get(body.id) ?? fromSerial) + 1);
+      lastSerial = Math.max(lastSerial, serial);
+      const entry: DirectoryEntry = { ...body, serial, notAfterMs };
+      result.push({ ...(await sign("directory entry", entryJson(entry), signer)), body: entry });
+    }
+    // Aliases have signatures of their own, which are not touched.
+    const aliases = newestOf([...before.aliases, ...drafts.aliases]);
+    return { now: { entries: result, aliases, lastSerial, lastRevision }, result };
+  });
   if (options.json)
     io.out(
       JSON.stringify({

@@ -1,4 +1,5 @@
 import { existsSync } from "node:fs";
+import { open, rm } from "node:fs/promises";
 import { basename } from "node:path";
 import {
   type AliasEntry,
@@ -7,8 +8,9 @@ import {
   LongshoreError,
   recordFrom,
   type Signed,
+  sleep,
 } from "@longshore/core";
-import { parseDirectoryFile, replaceFile } from "@longshore/nodejs";
+import { parseDirectoryFile, replaceFile, systemClock } from "@longshore/nodejs";
 import { readText } from "./read-text.ts";
 
 /** An alias of the operator's with its signature. */
@@ -51,21 +53,55 @@ export async function readDirectoryFile(file: string): Promise<DirectoryFile> {
   return { entries, aliases, ...last };
 }
 
-/** The same of a file that need not be there yet. */
-export async function directoryFileSoFar(file: string): Promise<DirectoryFile> {
-  return existsSync(file)
-    ? readDirectoryFile(file)
-    : { entries: [], aliases: [], lastSerial: 0, lastRevision: 0 };
+/** Another command that changes the same file is waited for so long, and looked for so often, in milliseconds. */
+const longestWaitMs = 10_000;
+const lookEveryMs = 20;
+
+/** Makes a file that is not there; false where it is. */
+async function made(file: string): Promise<boolean> {
+  try {
+    await (await open(file, "wx", 0o600)).close();
+    return true;
+  } catch (thrown) {
+    if (thrown instanceof Error && "code" in thrown && thrown.code === "EEXIST") return false;
+    throw thrown;
+  }
 }
 
-/** Writes a directory file; whoever reads it meanwhile sees the one before or this one. */
-export async function writeDirectoryFile(file: string, written: DirectoryFile): Promise<void> {
-  const { entries, aliases, ...last } = written;
-  const kept = aliases.length === 0 ? {} : { aliases };
-  await replaceFile(
-    file,
-    `${JSON.stringify({ schemaVersion: 1, entries, ...kept, ...last }, undefined, 1)}\n`,
-  );
+/**
+ * Changes a directory file, or makes it: whoever reads it meanwhile sees the one before or the new one. Of commands at the same time
+ * each changes what the one before wrote. Throws `conflict` where another one has not done so for long.
+ */
+export async function changeDirectoryFile<T>(
+  file: string,
+  change: (before: DirectoryFile) => Promise<{ readonly now: DirectoryFile; readonly result: T }>,
+): Promise<T> {
+  const clock = systemClock();
+  const lock = `${file}.lock`;
+  const untilMs = clock.nowMs() + longestWaitMs;
+  while (!(await made(lock))) {
+    if (clock.nowMs() >= untilMs) {
+      throw new LongshoreError(
+        "conflict",
+        "admission",
+        `${basename(file)} is being changed by another command: try again, or delete ${basename(lock)} if there is none`,
+      );
+    }
+    await sleep(clock, lookEveryMs);
+  }
+  try {
+    const before = existsSync(file)
+      ? await readDirectoryFile(file)
+      : { entries: [], aliases: [], lastSerial: 0, lastRevision: 0 };
+    const { now, result } = await change(before);
+    const { entries, aliases, ...last } = now;
+    const kept = aliases.length === 0 ? {} : { aliases };
+    const written = { schemaVersion: 1, entries, ...kept, ...last };
+    await replaceFile(file, `${JSON.stringify(written, undefined, 1)}\n`);
+    return result;
+  } finally {
+    await rm(lock, { force: true });
+  }
 }
 
 /** The one entry of a file. */

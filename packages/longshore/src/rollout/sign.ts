@@ -18,7 +18,7 @@ import { operatorSigner, systemClock, systemRandom } from "@longshore/nodejs";
 import { type AtOptions, serversOf } from "../options/at-options.ts";
 import type { CommandIo, ExitCode } from "../options/io.ts";
 import { dial, serverInfo } from "../compose/dial.ts";
-import { directoryFileSoFar, type SignedAlias, writeDirectoryFile } from "../compose/entry-file.ts";
+import { changeDirectoryFile, type SignedAlias } from "../compose/entry-file.ts";
 import { readText } from "../compose/read-text.ts";
 import { targetOf } from "./target.ts";
 
@@ -87,32 +87,31 @@ export async function signAlias(name: string, options: SignAliasOptions, io: Com
   aliasName(name);
   const { file, revision, days } = options;
   const signer = operatorSigner(await readText(options.key, "the operator's key"));
-  // Before the file is read: nothing is waited for between comparing and setting.
+  // Before the file is read: others who change it wait for this.
   const targets = await targetsOf(options);
-  const { aliases, ...rest } = await directoryFileSoFar(file);
-  const found = aliases.find((one) => nameIn(one) === name);
-  const before = found && aliasFrom(found.body.alias, `alias ${name}`);
-  if (revision !== undefined && revision !== (before?.revision ?? 0)) {
-    throw new LongshoreError(
-      "conflict",
-      "admission",
-      `alias ${name} is at revision ${before?.revision ?? 0} in the file, and the change was meant for revision ${revision}: look at it again`,
-    );
-  }
-  const alias = made(name, (before?.revision ?? rest.lastRevision) + 1, targets, options);
-  const wallMs = Math.round(systemClock().wallMs());
-  const body: AliasEntry = {
-    schemaVersion: 1,
-    notBeforeMs: 0,
-    notAfterMs: wallMs + Math.round(days * dayMs),
-    alias: aliasJson(alias),
-  };
-  // An entry is plain data.
-  const signed = { ...(await sign("alias entry", body as unknown as Json, signer)), body };
-  await writeDirectoryFile(file, {
-    ...rest,
-    aliases: [...aliases.filter((one) => one !== found), signed],
-    lastRevision: Math.max(rest.lastRevision, alias.revision),
+  const alias = await changeDirectoryFile(file, async ({ aliases, ...rest }) => {
+    const found = aliases.find((one) => nameIn(one) === name);
+    const before = found && aliasFrom(found.body.alias, `alias ${name}`);
+    if (revision !== undefined && revision !== (before?.revision ?? 0)) {
+      throw new LongshoreError(
+        "conflict",
+        "admission",
+        `alias ${name} is at revision ${before?.revision ?? 0} in the file, and the change was meant for revision ${revision}: look at it again`,
+      );
+    }
+    const result = made(name, (before?.revision ?? rest.lastRevision) + 1, targets, options);
+    const wallMs = Math.round(systemClock().wallMs());
+    const body: AliasEntry = {
+      schemaVersion: 1,
+      notBeforeMs: 0,
+      notAfterMs: wallMs + Math.round(days * dayMs),
+      alias: aliasJson(result),
+    };
+    // An entry is plain data.
+    const signed = { ...(await sign("alias entry", body as unknown as Json, signer)), body };
+    const others = aliases.filter((one) => one !== found);
+    const lastRevision = Math.max(rest.lastRevision, result.revision);
+    return { now: { ...rest, aliases: [...others, signed], lastRevision }, result };
   });
   if (options.json) io.out(JSON.stringify(alias));
   else

@@ -145,3 +145,20 @@ it("a gateway that keeps a directory passes names on to those who read it, and t
   await writeFile(file("places.json"), JSON.stringify({ schemaVersion: 1, entries: [] }));
   await vi.waitFor(async () => expect(await leadsTo(one)).toBe("status 404"), 60_000);
 });
+
+it("names that are signed into a file at the same time are all in it, and one of two for the same revision is refused", async () => {
+  const { store } = await openModel(file("models"));
+  const running = await serve({ store, port: 0 });
+  open.push(running);
+  const into = ["--file", file("places.json"), "--key", file("operator.pem"), "--model", "simple"];
+  const sign = (name: string, ...more: readonly string[]) =>
+    command("rollout", "sign", name, ...into, "--to", "1", "--at", running.address, ...more);
+  const names = ["a", "b", "c", "d", "e", "f"];
+  await Promise.all(names.map((name) => sign(name)));
+  const same = await Promise.all(names.map(() => sign("g", "--revision", "0")));
+  expect(same.filter(({ code }) => code === 0)).toHaveLength(1);
+  const written = JSON.parse(await readFile(file("places.json"), "utf8")) as {
+    readonly aliases: readonly { readonly body: { readonly alias: { readonly name: string } } }[];
+  };
+  expect(written.aliases.map(({ body }) => body.alias.name).sort()).toEqual([...names, "g"]);
+});
