@@ -139,7 +139,7 @@ describe("a directory in time", () => {
   const away = new LongshoreError("unreachable", "transport", "the source is away");
 
   it("lets entries begin and end by themselves", async () => {
-    const { clock, source, directory } = await opened();
+    const { clock, events, source, directory } = await opened();
     const startMs = clock.wallMs();
     source.put({
       signed: await signed({ id: "a", notBeforeMs: startMs + 10_000, notAfterMs: startMs + 30_000 }),
@@ -149,8 +149,21 @@ describe("a directory in time", () => {
     expect(directory.snapshot().entries).toHaveLength(0);
     await clock.advance(6000);
     expect(directory.snapshot().entries).toHaveLength(1);
+    expect(directory.snapshot().refused).toBeUndefined();
     await clock.advance(20_000);
     expect(directory.snapshot().entries).toHaveLength(0);
+    const over = `its time was over at ${new Date(startMs + 30_000).toISOString()}`;
+    expect(directory.snapshot().refused).toEqual({ count: 1, because: `a: ${over}` });
+    // Of one that was over before it came nothing else is heard.
+    source.put({ signed: await signed({ id: "b", notAfterMs: startMs + 30_000 }) });
+    await clock.advance(120_000);
+    expect(directory.snapshot().refused?.count).toBe(2);
+    const told = events.filter((event) => event.kind === "directory-changed" && event.change === "refused");
+    expect(told).toEqual([expect.objectContaining({ endpoint: "b", because: over })]);
+    source.put({ signed: await signed({ id: "a", serial: 2 }) });
+    source.put({ signed: await signed({ id: "b", serial: 2 }) });
+    await clock.advance(10);
+    expect(directory.snapshot().refused).toBeUndefined();
     await directory[Symbol.asyncDispose]();
     expect(clock.armed()).toBe(0);
   });

@@ -74,6 +74,8 @@ export function createDirectory(parts: DirectoryParts): KeptDirectory {
   const named = aliasRecords(parts.ring);
   const watchers = new Set<() => void>();
   const refusals = new Map<EndpointId, string>();
+  /** Entries and aliases whose time is over, and since when, for people: who signed them is to sign them again. */
+  let ended: ReadonlyMap<EndpointId, string> = new Map();
   let confirmedAtMs = -Infinity;
   let problem: string | undefined;
   let tooOld = false;
@@ -105,10 +107,9 @@ export function createDirectory(parts: DirectoryParts): KeptDirectory {
     behindMs: number,
     because: string,
   ): void {
-    const atMs = clock.nowMs();
     observer.record({
       kind: "directory-changed",
-      atMs,
+      atMs: clock.nowMs(),
       directory: source.name,
       endpoint: id,
       change,
@@ -134,21 +135,24 @@ export function createDirectory(parts: DirectoryParts): KeptDirectory {
   function inTime(): {
     readonly now: Shown;
     readonly names: ReadonlyMap<string, KeptAlias>;
+    readonly over: ReadonlyMap<EndpointId, string>;
     readonly nextMs: number;
   } {
     const wallMs = clock.wallMs();
+    const over = new Map<EndpointId, string>();
     const now = new Map<EndpointId, Kept>();
     const leftMs = maxAgeMs - ageMs();
     tooOld = records.kept.size + named.kept.size > 0 && leftMs <= 0;
     let nextMs = Math.min(lookEveryMs, leftMs > 0 ? leftMs : Infinity);
-    const holds = ({ notBeforeMs, notAfterMs }: Kept["entry"] | KeptAlias["entry"]): boolean => {
+    const holds = (id: EndpointId, { entry: { notBeforeMs, notAfterMs } }: Kept | KeptAlias): boolean => {
+      if (wallMs >= notAfterMs) over.set(id, `its time was over at ${new Date(notAfterMs).toISOString()}`);
       const edgeMs = wallMs < notBeforeMs ? notBeforeMs - wallMs : notAfterMs - wallMs;
       if (edgeMs > 0) nextMs = Math.min(nextMs, edgeMs);
       return !tooOld && wallMs >= notBeforeMs && wallMs < notAfterMs;
     };
-    for (const [id, one] of records.kept) if (holds(one.entry)) now.set(id, one);
-    const names = new Map([...named.kept].filter(([, one]) => holds(one.entry)));
-    return { now, names, nextMs };
+    for (const [id, one] of records.kept) if (holds(id, one)) now.set(id, one);
+    const names = new Map([...named.kept].filter(([id, one]) => holds(id, one)));
+    return { now, names, over, nextMs };
   }
 
   /** The same of aliases; whether anything is other than before. */
@@ -173,22 +177,23 @@ export function createDirectory(parts: DirectoryParts): KeptDirectory {
   /** Shows what holds now, and tells who watches if that is something else than before. */
   function show(behindMs: number): void {
     if (closed) return;
-    const latest = [...refusals].at(-1);
-    refused = latest && { count: refusals.size, because: `${latest[0]}: ${latest[1]}` };
     const wasTooOld = tooOld;
-    const { now, names, nextMs } = inTime();
+    const { now, names, over, nextMs } = inTime();
+    for (const [id, because] of over) {
+      // What held until now is told of as what is removed.
+      if (!ended.has(id) && !shown.has(id) && !aliases.has(id)) changed(id, "refused", 0, behindMs, because);
+    }
+    ended = over;
+    const wrong = new Map([...over, ...refusals]);
+    const latest = [...wrong].at(-1);
+    refused = latest && { count: wrong.size, because: `${latest[0]}: ${latest[1]}` };
     let differs = showAliases(names, behindMs);
     for (const [id, { entry, info }] of now) {
       const before = shown.get(id);
       if (before?.info === info) continue;
       differs = true;
-      changed(
-        id,
-        before ? "changed" : "added",
-        entry.serial,
-        behindMs,
-        before ? "its entry or its own word changed" : "its entry holds",
-      );
+      const because = before ? "its entry or its own word changed" : "its entry holds";
+      changed(id, before ? "changed" : "added", entry.serial, behindMs, because);
     }
     for (const [id, { entry }] of shown) {
       if (now.has(id)) continue;
