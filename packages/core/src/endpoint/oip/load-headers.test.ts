@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { loadHeader } from "../../protocol/index.ts";
+import { loadHeader, orcaHeader } from "../../protocol/index.ts";
 import { loadHeaders, readLoadHeaders } from "./load-headers.ts";
 
 describe("readLoadHeaders", () => {
@@ -36,5 +36,11 @@ describe("readLoadHeaders", () => {
       expect(readLoadHeaders({ [loadHeader]: text }, 5)).toEqual(idle);
     expect(readLoadHeaders({ [loadHeader]: "cpu=7;in-flight=0;queue-ms=0" }, 5)?.cpuRatio).toBe(1);
     expect(readLoadHeaders({}, 5)).toBeUndefined();
+    const orca = (text: string) => readLoadHeaders({ [orcaHeader]: `JSON ${text}` }, 5);
+    expect(orca('{"cpu_utilization":0.5,"named_metrics":{"in_flight":1e999,"queue_ms":1e999}}')).toEqual({
+      ...idle,
+      cpuRatio: 0.5,
+    });
+    expect(orca('{"named_metrics":{"in_flight":3,"queue_ms":1e12}}')?.queueMs).toBe(600_000);
   });
 });

@@ -36,6 +36,8 @@ function batchText(batch: LoadReport["batch"]): string {
 /** Requests of a run and shares of it that are believed: beyond them the one who says so would draw all requests to itself. */
 const mostRequests = 1024;
 const leastShareRatio = 0.001;
+/** So much of a queue is believed, in milliseconds: who says more is asked again after that, whether it was true or not. */
+export const mostQueueMs = 600_000;
 
 /** A report of figures, of which some may be missing or make no sense. */
 function reportOf(
@@ -46,7 +48,12 @@ function reportOf(
   requests = 0,
   shareRatio = 0,
 ): LoadReport {
-  const load = { atMs: nowMs, cpuRatio: Math.min(1, cpuRatio), inFlight, queueMs };
+  const load = {
+    atMs: nowMs,
+    cpuRatio: Math.min(1, cpuRatio),
+    inFlight,
+    queueMs: Math.min(mostQueueMs, queueMs),
+  };
   const told = requests >= 1 && requests <= mostRequests && shareRatio >= leastShareRatio && shareRatio <= 1;
   return told ? { ...load, batch: { requests, shareRatio } } : load;
 }
@@ -68,7 +75,7 @@ function pairs(text: string, separator: string): ReadonlyMap<string, number> {
 function orcaFigures(text: string): ReadonlyMap<string, number> {
   const found = new Map<string, number>();
   const walk = (value: unknown, prefix: string, depth: number): void => {
-    if (typeof value === "number" && value >= 0) found.set(prefix, value);
+    if (typeof value === "number" && Number.isFinite(value) && value >= 0) found.set(prefix, value);
     else if (typeof value === "object" && value !== null && depth > 0) {
       for (const [key, item] of Object.entries(value))
         walk(item, prefix ? `${prefix}.${key}` : key, depth - 1);

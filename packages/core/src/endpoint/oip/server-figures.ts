@@ -51,6 +51,8 @@ const meanings: ReadonlyMap<string, Meaning> = new Map<string, Meaning>([
   ["request_predict_seconds_sum", { part: "runMs", factor: 1000 }],
   ["request_postprocess_seconds_sum", { part: "runMs", factor: 1000 }],
 ]);
+/** A larger figure is none that anything was counted to; sums of these stay numbers. */
+const mostFigure = Number.MAX_SAFE_INTEGER;
 const wanted: ReadonlySet<string> = new Set(meanings.keys());
 
 /** Models beyond this are not followed. */
@@ -80,7 +82,7 @@ export function serverFigures(text: string): ServerFigures | undefined {
     // Not undefined: only samples of these names come.
     const { part, factor, only } = meanings.get(sample.name) as Meaning;
     if (only && sample.labels.get(only[0]) !== only[1]) continue;
-    const value = sample.value * factor;
+    const value = Math.min(mostFigure, Math.max(-mostFigure, sample.value * factor));
     if (part === "cpuRatio") cpuRatio = Math.min(1, Math.max(0, value));
     else if (part === "inFlight") inFlight = (inFlight ?? 0) + value;
     else {

@@ -144,6 +144,20 @@ describe("load between two readings", () => {
     expect(load.runMs("m4096", "1")).toBe(5);
   });
 
+  it("is no more than is believed of any queue, and a number, whatever is counted", () => {
+    const load = serverLoad();
+    const page = (count: number): ServerFigures =>
+      figures(
+        ["success", "failure"].map((end) => `nv_inference_request_${end}{model="m"} ${count}`).join("\n") +
+          `\nnv_inference_compute_infer_duration_us{model="m"} ${count}e300` +
+          `\nmodel_infer_request_duration_sum{model_name="m"} ${count}e307` +
+          `\nnv_inference_pending_request_count{model="m"} ${count}e307`,
+      );
+    load.seen(page(1), nobody, 0);
+    const { queueMs, inFlight } = load.seen(page(2), nobody, 1000);
+    expect([queueMs, Number.isFinite(inFlight)]).toEqual([600_000, true]);
+  });
+
   it("begins anew with a server that started anew", () => {
     const load = serverLoad();
     load.seen(figures(kserveMetrics({ finished: 1000, runSeconds: 50 })), nobody, 0);

@@ -14,6 +14,7 @@
  * itself waited in the queue.
  */
 import type { LoadReport } from "../endpoint.ts";
+import { mostQueueMs } from "./load-headers.ts";
 import { maxModels, type ModelFigures, type ServerFigures } from "./server-figures.ts";
 
 /** What follows from the readings of one server. */
@@ -125,7 +126,8 @@ export function serverLoad(): ServerLoad {
         inFlight = own.underWay + Math.max(others, meanMs > 0 ? waitedMs / meanMs : 0);
       }
       before = { ...figures, atMs: nowMs, own };
-      return { atMs: nowMs, cpuRatio: figures.cpuRatio ?? Math.min(1, running), inFlight, queueMs };
+      const cpuRatio = figures.cpuRatio ?? Math.min(1, running);
+      return { atMs: nowMs, cpuRatio, inFlight, queueMs: Math.min(mostQueueMs, queueMs) };
     },
   };
 }
