@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
@@ -136,6 +136,19 @@ describe("a package that is to take the place of another one", () => {
     await Promise.all([first, want(old)]);
     expect([unloaded, pull.store.packages.get("toy")?.digest]).toEqual([[], old.digest]);
     await pull.close();
+  });
+
+  it("has a file fetched again that is not as it was when it is read", async () => {
+    const { pull, old } = await scene();
+    const path = join(into, "blobs", old.file.digest.slice("sha256:".length));
+    const read = (): Promise<Uint8Array | undefined> => pull.store.read("toy/1/model.onnx");
+    for (const spoil of [() => writeFileSync(path, "odd"), () => rmSync(path)]) {
+      spoil();
+      expect(await read()).toEqual(old.content);
+    }
+    await pull.close();
+    rmSync(path);
+    await expect(read()).rejects.toThrow("shutting down");
   });
 
   it("takes that one's room where there is none for both", async () => {

@@ -3,6 +3,7 @@ import {
   type Clock,
   housekeepingCall,
   LongshoreError,
+  type PackageFile,
   type PackageReference,
   type PackageSource,
   type Random,
@@ -179,7 +180,8 @@ export function openPull(
 
   function put(fetched: FetchedPackage): void {
     const { asNeeded: later, ...one } = fetched;
-    store.put(later ? { ...one, asNeeded: current(fetched, later) } : one);
+    const again = (file: PackageFile): Promise<void> => fetched.refetch(file, call);
+    store.put({ ...one, again, ...(later ? { asNeeded: current(fetched, later) } : {}) });
   }
 
   /** What is got later is got of the package as it is then: one that was signed anew has taken its place. */

@@ -48,6 +48,8 @@ export interface AsNeeded {
 /** A package that is here, checked, and whole but for what was left out. Its files stay until it is disposed. */
 export interface FetchedPackage extends BelievedManifest, Disposable {
   readonly asNeeded?: AsNeeded;
+  /** Gets a file that is not here any more, or not as it was. */
+  refetch(file: PackageFile, call: Call): Promise<void>;
 }
 
 /** The first and the longest pause between tries, in milliseconds. */
@@ -128,6 +130,13 @@ export async function fetchPackage(
     return {
       ...believed,
       ...(graphs.length > 0 ? { asNeeded: laterOf(parts, believed, graphs, call) } : {}),
+      refetch: (file, later) =>
+        fetchFile(
+          hastily(parts),
+          file,
+          (fromByte) => source.file(digest, file.digest, fromByte, later),
+          later,
+        ),
       [Symbol.dispose]: () => pin[Symbol.dispose](),
     };
   } catch (thrown) {
@@ -151,8 +160,12 @@ async function graphsOf(
   return graphs.filter((graph) => files.some(({ path }) => path === graph.path));
 }
 
-/** Somebody waits for these: they are told soon that the source is away. */
+/** Somebody waits for what is got later: they are told soon that the source is away. */
 const laterTries = 3;
+
+function hastily(parts: FetchPackageParts): FetchPackageParts {
+  return { ...parts, tries: Math.min(laterTries, parts.tries ?? laterTries) };
+}
 
 function laterOf(
   parts: FetchPackageParts,
@@ -161,7 +174,7 @@ function laterOf(
   call: Call,
 ): AsNeeded {
   const { source } = parts;
-  const hasty = { ...parts, tries: Math.min(laterTries, parts.tries ?? laterTries) };
+  const hasty = hastily(parts);
   return {
     graphs,
     file: (file) =>

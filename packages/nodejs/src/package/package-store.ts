@@ -13,7 +13,11 @@ export interface PackageStore extends ModelStore {
 }
 
 /** A package whose files are here, but for those that are got when they are read. */
-export type Stored = BelievedManifest & Pick<FetchedPackage, "asNeeded">;
+export type Stored = BelievedManifest &
+  Pick<FetchedPackage, "asNeeded"> & {
+    /** Gets a file that is not here any more, or not as it was. Default: it is gone. */
+    readonly again?: (file: PackageFile) => Promise<void>;
+  };
 
 /** What a file is known as before it is read. Model files may be read otherwise than they lie there; of those only the list says. */
 function contentOf(
@@ -70,9 +74,9 @@ export function packageStore(cache: PackageCache): PackageStore {
       if (!file) return undefined;
       const bytes = await cache.read(file.digest);
       if (bytes) return bytes;
-      const { asNeeded } = packages.get(path.slice(0, path.indexOf("/"))) ?? {};
-      await asNeeded?.file(file);
-      const fetched = asNeeded && (await cache.read(file.digest));
+      const { asNeeded, again } = packages.get(path.slice(0, path.indexOf("/"))) ?? {};
+      await (asNeeded ? asNeeded.file(file) : again?.(file));
+      const fetched = await cache.read(file.digest);
       if (fetched) return fetched;
       throw new LongshoreError(
         "invalid-model",
