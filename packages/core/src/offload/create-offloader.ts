@@ -114,8 +114,7 @@ class LoopOffloader implements Offloader {
         // Closed meanwhile.
         if (!this.#read.has(answers)) this.#refuseClosed();
         if (one.done === true) return;
-        const { outputs, account } = one.value;
-        yield { outputs, where: account.endpoint };
+        yield { outputs: one.value.outputs, where: one.value.account.endpoint };
       }
     } finally {
       this.#read.delete(answers);

@@ -20,6 +20,7 @@ export * as read from "./read-json.ts";
 export * from "./request-parameters.ts";
 export * from "./route.ts";
 export { probePath, type RouteEntry, wireRoutes } from "./route-table.ts";
+export { maxModels, type ModelFigures, type ServerFigures, serverFigures } from "./server-figures.ts";
 export * from "./wire-error.ts";
 export {
   checkAwaited,

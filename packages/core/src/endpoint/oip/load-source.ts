@@ -2,7 +2,7 @@ import { type Call, childCall, type Clock, LongshoreError } from "../../base/ind
 import type { LoadReport } from "../endpoint.ts";
 import { readBody } from "../read-body.ts";
 import { emptyBody, type Transport } from "../transport.ts";
-import { type ModelFigures, serverFigures } from "./server-figures.ts";
+import { type ModelFigures, serverFigures } from "../../protocol/index.ts";
 import { type OwnRequests, serverLoad } from "./server-load.ts";
 
 /** Tells how busy a server is whose replies do not say. */

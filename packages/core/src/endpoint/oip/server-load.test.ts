@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { kserveMetrics, mlserverMetrics, tritonMetrics } from "@longshore/testkit";
 import { samplesOf } from "../../base/index.ts";
-import { type ModelFigures, serverFigures, type ServerFigures } from "./server-figures.ts";
+import { type ModelFigures, serverFigures, type ServerFigures } from "../../protocol/index.ts";
 import { serverLoad } from "./server-load.ts";
 import { statisticsFigures } from "./statistics.ts";
 

@@ -15,7 +15,7 @@
  */
 import type { LoadReport } from "../endpoint.ts";
 import { mostQueueMs } from "./load-headers.ts";
-import { maxModels, type ModelFigures, type ServerFigures } from "./server-figures.ts";
+import { maxModels, type ModelFigures, type ServerFigures } from "../../protocol/index.ts";
 
 /** What follows from the readings of one server. */
 export interface ServerLoad {

@@ -1,6 +1,5 @@
 import { LongshoreError } from "../../base/index.ts";
-import { read } from "../../protocol/index.ts";
-import type { ModelFigures } from "./server-figures.ts";
+import { type ModelFigures, read } from "../../protocol/index.ts";
 
 const { fields, list, number, optional, text } = read;
 

@@ -1,4 +1,4 @@
-import { type Sample, samplesOf } from "../../base/index.ts";
+import { type Sample, samplesOf } from "../base/index.ts";
 
 /** What a server has counted of one version of a model since it started. Times in milliseconds, added up over requests. */
 export interface ModelFigures {
