@@ -84,10 +84,10 @@ const info = (id: string, tier: EndpointInfo["tier"], zone: string): EndpointInf
   rates: { microsPerSecond: 0, microsPerMegabyte: 0, activeWatts: 2 },
 });
 
-function place(clock: VirtualClock, id: string, zone: string, speed: number) {
+function place(clock: VirtualClock, id: string, zone: string, speed: number, has = model) {
   return simulatedEndpoint({
     info: info(id, zone === "device" ? "device" : "edge", zone),
-    models: [model],
+    models: [has],
     clock,
     random: seededRandom(2),
     speed,
@@ -513,6 +513,27 @@ it("tells whose request it was and of which model when a place fails it, or does
   expect(events[0]).toMatchObject({ callId: "test", tenant: "acme", model: "toy", reason: "unreachable" });
   expect(events[1]).toMatchObject({ callId: "ask-a", model: "toy", reason: "unreachable" });
   expect(events[1]).not.toHaveProperty("tenant");
+});
+
+it("asks nobody who has the same content under another name, whose rules may be others", async () => {
+  const clock = virtualClock();
+  const named = { ...model, description: { ...description, name: "copy", dataClass: "public" } };
+  const copy = { ...named, profile: { ...profile, model: "copy" } };
+  const [own, other] = [place(clock, "a", "eu", 10), place(clock, "b", "us", 10, copy)];
+  const gateway = offloadEndpoint({
+    ...parts(clock),
+    policy: tablePolicy({ internal: { zones: ["eu"], leastTrust: "none" }, public: { leastTrust: "none" } }),
+    info: info("gateway", "edge", "eu"),
+    endpoints: [own, other],
+  });
+  const unclassed = call({ rules: { ...call().rules, dataClass: "public" } });
+  const ask = (name: string): Promise<unknown> =>
+    clock.runUntil(gateway.infer({ ...request, segment: { ...request.segment, model: name } }, unclassed));
+  await ask("copy");
+  await ask("toy");
+  own.faults.down = true;
+  await expect(ask("toy")).rejects.toMatchObject({ reason: "unreachable" });
+  expect(other.counts.accepted).toBe(1);
 });
 
 it("asks a place that was silent, or gone, when nothing else is left", async () => {

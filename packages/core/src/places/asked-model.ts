@@ -104,13 +104,18 @@ export function stillKnown(
   return places.size > 0 ? undefined : entry.known;
 }
 
-/** What is known of the same content now, once those that have just come have said what they have; undefined when nothing else. */
+/** What is known of the same version and content now, once those that have just come have said what they have; undefined when nothing else. */
 export async function newerOf(
   entries: Iterable<AskedModel>,
   known: KnownModel,
   wait: (done: Promise<void>) => Promise<void>,
 ): Promise<KnownModel | undefined> {
-  const same = (entry: AskedModel): boolean => entry.known?.description.digest === known.description.digest;
+  const { name, version, digest } = known.description;
+  // The same content under another name, or of another version, may be ruled by others.
+  const same = ({ known: one }: AskedModel): boolean =>
+    one?.description.name === name &&
+    one.description.version === version &&
+    one.description.digest === digest;
   const asked = [...entries].filter(same);
   await wait(Promise.all(asked.map(({ coming }) => coming.over())).then(() => undefined));
   return asked.find((entry) => entry.known !== known && same(entry))?.known;
