@@ -22,6 +22,7 @@ import {
   startCut,
   type Tensors,
   unpackTensors,
+  untilEnded,
   type WireBody,
   type WireResponse,
   type Writable,
@@ -149,6 +150,20 @@ function wholeMessage(received: Received): InferRequestMessage | Promise<InferRe
   return received.rest?.() ?? received.message;
 }
 
+/** What is arriving, unless the deadline passes before it is here: then it is given back as soon as nothing more of it comes. */
+async function inTime(receiving: Promise<Received>, call: Call, { clock }: Api): Promise<Received> {
+  if (call.deadlineMs === Infinity) return receiving;
+  try {
+    return await untilEnded(receiving, call, clock, "admission");
+  } catch (thrown) {
+    void receiving.then(
+      (late) => late[Symbol.dispose](),
+      () => undefined,
+    );
+    throw thrown;
+  }
+}
+
 /** The tensors of a message whose rest is read now. */
 async function tensorsOf(api: Api, received: Received, call: Call): Promise<Tensors> {
   const { inputs } = await wholeMessage(received);
@@ -238,11 +253,12 @@ export async function infer(api: Api, route: InferRoute, asked: Asked): Promise<
     const admitted = sentOn ? undefined : held.keep(api.endpoint.admit?.(segment, call, least));
     const askedMs = api.clock.nowMs();
     const receiving = receive(api, asked, description, sentOn);
-    const received = held.keep(receiving instanceof Promise ? await receiving : receiving);
+    const received = held.keep(receiving instanceof Promise ? await inTime(receiving, call, api) : receiving);
     const wire = sentOn ? formToSendOn(asked, received, call) : undefined;
     const pass = sentOn && !wire ? held.keep(api.endpoint.admit?.(segment, call, least)) : admitted;
     const reading = wire ? received.message : wholeMessage(received);
-    const whole = reading instanceof Promise ? await reading : reading;
+    const whole =
+      reading instanceof Promise ? await untilEnded(reading, call, api.clock, "admission") : reading;
     const sharing = readShared(api, asked, whole);
     const { message, held: shared } = sharing instanceof Promise ? await sharing : sharing;
     held.keep(shared);

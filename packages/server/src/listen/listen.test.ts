@@ -252,6 +252,18 @@ describe("a server on a port", () => {
     expect(await other).toMatch(/^HTTP\/1\.1 408/);
   });
 
+  it.each(["content-length: 4000", "content-length: 4000000", "transfer-encoding: chunked"])(
+    "says by the deadline that a body did not come in time (%s)",
+    async (length) => {
+      const listening = await on(api());
+      const head = post(`longshore-deadline: 100\r\n${length}\r\n`);
+      const some = length.startsWith("content") ? "[" : "1\r\n[\r\n";
+      const heard = await say(listening, [head, some], answered);
+      expect(heard).toMatch(/^HTTP\/1\.1 504/);
+      expect(heard).toContain('"reason":"deadline-exceeded"');
+    },
+  );
+
   it("waits with 100 Continue until admission has passed", async () => {
     const listening = await on(api());
     const expecting = `content-length: ${body.length}\r\nexpect: 100-continue\r\n`;
