@@ -1,6 +1,7 @@
 import { type Call, LongshoreError, type Reason } from "../base/index.ts";
 import { difference, toleranceFor } from "../check/index.ts";
 import {
+  answersOf,
   type Endpoint,
   type InferenceRequest,
   type InferenceResponse,
@@ -118,7 +119,7 @@ export function rolloutEndpoint(inner: Endpoint, parts: RolloutEndpointParts): E
     const alias = atBegin(now, request, call);
     const side = choose(alias, request, call);
     const shadowed = side === "stable" && wantsShadow(alias, request);
-    const coverable = side === "candidate" && request.segment.digest === "" && !request.sequence;
+    const coverable = isCoverable(side, request);
     // What is still arriving can be read once, and two runs need it. Inputs are the caller's again once it has its answer,
     // and may be gone with the first run.
     const read = shadowed || coverable ? await readAll(request, call) : undefined;
@@ -131,15 +132,72 @@ export function rolloutEndpoint(inner: Endpoint, parts: RolloutEndpointParts): E
       if (shadowed) shadow(alias, kept, { ...call, deadlineMs: clock.nowMs() + leftMs }, response);
       return response;
     } catch (thrown) {
-      const error = LongshoreError.from(thrown, "execute", `running ${alias.name}`);
-      if (
-        !coverable ||
-        !speaksAgainst(error.reason) ||
-        call.abort.aborted ||
-        clock.nowMs() >= call.deadlineMs
-      )
-        throw thrown;
+      if (!coverable || !isCovered(thrown, call)) throw thrown;
       return inner.infer(targeted(kept, alias, alias.stable), call);
+    }
+  }
+
+  /** Whether a request for a side could be done by the stable version instead. */
+  function isCoverable(side: Side, { segment, sequence }: InferenceRequest): boolean {
+    return side === "candidate" && segment.digest === "" && !sequence;
+  }
+
+  /** Whether what a candidate failed with is covered now. */
+  function isCovered(thrown: unknown, call: Call): boolean {
+    const { reason } = LongshoreError.from(thrown, "execute", "running a candidate");
+    return speaksAgainst(reason) && !call.abort.aborted && clock.nowMs() < call.deadlineMs;
+  }
+
+  const answers = (request: InferenceRequest, call: Call): AsyncIterable<InferenceResponse> =>
+    answersOf(inner, request, call);
+
+  /** The answers of a side. Its time is that to the first: how fast the others go is up to who reads them. */
+  async function* runStream(
+    alias: Alias,
+    side: Side,
+    request: InferenceRequest,
+    call: Call,
+  ): AsyncIterable<InferenceResponse> {
+    const startedMs = clock.nowMs();
+    let firstMs: number | undefined;
+    // So it stays where the caller leaves.
+    let failed: Reason | undefined = "cancelled";
+    try {
+      for await (const response of answers(sided(request, alias, side), call)) {
+        firstMs ??= clock.nowMs() - startedMs;
+        yield response;
+      }
+      failed = undefined;
+    } catch (thrown) {
+      failed = LongshoreError.from(thrown, "execute", `running ${alias.name}`).reason;
+      throw thrown;
+    } finally {
+      // Who leaves after an answer has not waited in vain.
+      const left = failed === "cancelled" && firstMs !== undefined;
+      rollouts.ended(alias, side, firstMs ?? clock.nowMs() - startedMs, left ? undefined : failed);
+    }
+  }
+
+  /** As `inferAlias`, without shadows; what has answered once is not covered any more. */
+  async function* streamAlias(
+    now: Alias,
+    request: InferenceRequest,
+    call: Call,
+  ): AsyncIterable<InferenceResponse> {
+    const alias = atBegin(now, request, call);
+    const side = choose(alias, request, call);
+    const read = isCoverable(side, request) ? await readAll(request, call) : undefined;
+    const held = read ? { ...request, inputs: read } : request;
+    const kept = read && { ...request, inputs: copied(read) };
+    let begun = false;
+    try {
+      for await (const response of runStream(alias, side, held, call)) {
+        begun = true;
+        yield response;
+      }
+    } catch (thrown) {
+      if (begun || !kept || !isCovered(thrown, call)) throw thrown;
+      yield* answers(targeted(kept, alias, alias.stable), call);
     }
   }
 
@@ -221,11 +279,9 @@ export function rolloutEndpoint(inner: Endpoint, parts: RolloutEndpointParts): E
       : {}),
     ...(inner.inferStream
       ? {
-          async *inferStream(request, call) {
-            const now = rollouts.find(request.segment.model);
-            const alias = now && atBegin(now, request, call);
-            const meant = alias ? sided(request, alias, choose(alias, request, call)) : request;
-            yield* inner.inferStream?.(meant, call) ?? [];
+          inferStream(request, call) {
+            const alias = rollouts.find(request.segment.model);
+            return alias ? streamAlias(alias, request, call) : answers(request, call);
           },
         }
       : {}),

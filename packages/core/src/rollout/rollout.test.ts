@@ -446,6 +446,50 @@ describe("a candidate", () => {
     ).toHaveLength(1);
   });
 
+  it("whose streams fail is covered before their first answer, and rolled back", async () => {
+    const { start, rollouts, inner, clock } = await place();
+    await start("canary", 0.3);
+    let answersFirst = 0;
+    const inferStream = async function* (request: InferenceRequest, call: Call) {
+      const response = await inner.infer(request, call);
+      for (let answer = 0; answer < answersFirst; answer++) yield response;
+      if (request.segment.version === "2") throw new LongshoreError("run-failed", "execute", "broken");
+      yield response;
+    };
+    const endpoint = rolloutEndpoint({ ...inner, inferStream }, { rollouts, clock, draw: () => 0 });
+    const segment = {
+      model: "reader",
+      version: "",
+      digest: "",
+      variant: "default",
+      from: "start",
+      to: "end",
+    };
+    const ask = async (count: number): Promise<readonly string[]> => {
+      const inputs = tensorsOf(float32Tensor("x", [1], Float32Array.of(3)));
+      const answers: string[] = [];
+      const asked = endpoint.inferStream?.(
+        { segment, inputs, codecs: {} },
+        housekeepingCall(`call-${count}`),
+      );
+      for await (const { account } of asked ?? []) answers.push(account.segment.version);
+      return answers;
+    };
+    for (let count = 0; count < 12; count++) expect(await clock.finish(ask(count))).toEqual(["1"]);
+    // What was begun cannot be covered.
+    answersFirst = 1;
+    const ends = new Set<string>();
+    for (let count = 12; rollouts.find("reader")?.trial && count < 400; count++) {
+      const end = ask(count).then(
+        (all) => all.join(),
+        () => "failed",
+      );
+      ends.add(await clock.finish(end));
+    }
+    expect(ends).toEqual(new Set(["1,1", "failed"]));
+    expect(rollouts.find("reader")?.because).toMatch(/rolled back: \d+ of \d+ requests failed/);
+  });
+
   it("that is slower than allowed is rolled back, and one that is not is kept", async () => {
     const slow = await place();
     await slow.start("canary", 0.5);
