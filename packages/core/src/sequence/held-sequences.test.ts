@@ -87,3 +87,25 @@ it("keeps room for others where one tenant has very many", async () => {
   await enter("few", "a");
   await enter("many", "b");
 });
+
+it("forgets a sequence that idled for too long since its last request was over", async () => {
+  const clock = manualClock();
+  const held = heldSequences(clock);
+  const enter = async (tookMs: number, maxIdleMs?: number): Promise<number | undefined> => {
+    using turn = await held.enter(maxIdleMs === undefined ? "any" : "a", call, maxIdleMs);
+    const known = turn.held?.step;
+    turn.keep(step(1, (known ?? -1) + 1));
+    await clock.advance(tookMs);
+    return known;
+  };
+  // However long a request takes, its sequence does not idle.
+  expect([await enter(0, 1000), await enter(5000, 1000)]).toEqual([undefined, 0]);
+  await clock.advance(999);
+  expect(await enter(0, 1000)).toBe(1);
+  await clock.advance(1000);
+  expect(await enter(0, 1000)).toBeUndefined();
+  // Where nobody says how long it may, its place knows.
+  await enter(0);
+  await clock.advance(600_000);
+  expect(await enter(0)).toBe(0);
+});

@@ -37,7 +37,8 @@ export interface SequenceTurn extends Disposable {
 export interface HeldSequences {
   /**
    * Waits until the requests of the sequence that came before are over, or until the call ends or its deadline passes. Throws
-   * `rejected` for one more than are kept; those that nothing came for in the `maxIdleMs` of their last request (default a minute) are not counted.
+   * `rejected` for one more than are kept. One that nothing came for in `maxIdleMs` since its last request is forgotten; where
+   * nobody says so much, only if there is no room for another one after a minute.
    */
   enter(key: string, call: Call, maxIdleMs?: number): Promise<SequenceTurn>;
 }
@@ -137,9 +138,12 @@ export function heldSequences(
   }
 
   return {
-    async enter(key, call, maxIdleMs = usualIdleMs) {
+    async enter(key, call, maxIdleMs) {
       const { tenant } = call;
       const nowMs = clock.nowMs();
+      const known = entries.get(key);
+      // Its place has forgotten it, too: what comes now is not to go on from a copy of long ago.
+      if (maxIdleMs !== undefined && known?.users === 0 && nowMs >= known.idleAtMs) forget(key, known);
       if (!entries.has(key)) {
         makeRoom(tenant, nowMs);
         byTenant.set(tenant, 1 + (byTenant.get(tenant) ?? 0));
@@ -152,7 +156,6 @@ export function heldSequences(
         users: 0,
         idleAtMs: Infinity,
       };
-      entry.idleAtMs = nowMs + maxIdleMs;
       entries.delete(key);
       entries.set(key, entry);
       entry.users++;
@@ -169,6 +172,7 @@ export function heldSequences(
         left = true;
         over();
         entry.users--;
+        entry.idleAtMs = clock.nowMs() + (maxIdleMs ?? usualIdleMs);
         if (entry.users === 0 && !entry.held && entries.get(key) === entry) forget(key, entry);
         bound();
       };
