@@ -58,7 +58,6 @@ export function learnRemote(
   tookMs: number,
   nowMs: number,
 ): void {
-  loop.places.answered(place, leg.segment, nowMs);
   const own = stageMs(account, "run", "transform");
   const network = stageMs(account, "network", "send");
   if (load) place.reported(load, nowMs, network);

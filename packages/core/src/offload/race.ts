@@ -39,6 +39,7 @@ import {
   bookBroken,
   bookLoss,
   checkBelieved,
+  endLeg,
   progressOf,
   heard,
   recordBegin,
@@ -297,12 +298,10 @@ class Race {
       this.#stop(call.abort.aborted ? abortError(call.abort, "execute") : deadlinePassed(error));
       return;
     }
-    const outrun = bookBroken(this.#loop, running, call.tenant, error, nowMs);
+    const outrun = bookBroken(this.#loop, running, call, error, nowMs);
     if (hadTooMuch(error)) this.#job.beside?.refused(leg.endpoint);
-    const { stage, reason, message } = error;
+    const { reason, message } = error;
     this.#tally.lostLegs.push({ leg: leg.id, endpoint: leg.endpoint, why: `${reason}: ${message}` });
-    const what = { atMs: nowMs, callId: call.id, tenant: call.tenant, stage, reason, message };
-    this.#loop.parts.observer.record({ kind: "failure", ...what, model: leg.segment.model });
     this.#note("failed", leg);
     if (outrun && this.#running.size === 0) {
       // Nothing failed: with what is known now the plan is made anew.
@@ -359,7 +358,7 @@ class Race {
     this.#running.delete(leg.id);
     this.#watches.get(leg.id)?.[Symbol.dispose]();
     this.#watches.delete(leg.id);
-    place?.legEnded(outcome === "won" ? nowMs : undefined);
+    endLeg(this.#loop, place, outcome === "won" ? nowMs : undefined);
     if (outcome !== "won") tallyUnanswered(this.#loop, running, this.#tally, nowMs);
     recordEnd(this.#loop, this.#job.call.id, running, outcome, nowMs);
   }

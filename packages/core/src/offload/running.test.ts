@@ -1,11 +1,13 @@
 import { doubleEndpoint, manualClock } from "@longshore/testkit";
 import { describe, expect, it, vi } from "vitest";
-import { LongshoreError, seededRandom } from "../base/index.ts";
+import { Behind, housekeepingCall, LongshoreError, seededRandom, silentObserver } from "../base/index.ts";
+import type { LoadReport } from "../endpoint/index.ts";
 import { certain, type Estimate, estimateSize } from "../estimate/index.ts";
-import { followPlace, lateAloneMs } from "../places/index.ts";
+import { followPlace, followPlaces, lateAloneMs } from "../places/index.ts";
 import type { Leg } from "../plan/index.ts";
 import type { Loop } from "./loop.ts";
-import { bookLoss, type Running } from "./running.ts";
+import type { Job } from "./job.ts";
+import { bookAnswer, bookBroken, bookLoss, endLeg, type Running } from "./running.ts";
 import { newTally } from "../stream/index.ts";
 
 const spread = (low: number, high: number): Estimate => ({
@@ -38,13 +40,15 @@ const madeUp = new LongshoreError("no-answer", "execute", "made up");
 
 /** A place where six legs are under way, and how one of them is lost: whether that counted against the place. */
 function lossesAt() {
-  const place = followPlace(doubleEndpoint([]), undefined, manualClock(), seededRandom(1), undefined);
+  const clock = manualClock();
+  const place = followPlace(doubleEndpoint([]), undefined, clock, seededRandom(1), undefined);
   for (let count = 0; count < 6; count++) place.legBegan(10, 0);
   const abandoned = vi.spyOn(place, "abandoned");
   const nothing = { used: () => undefined, touched: () => undefined };
   // What booking a loss needs of the loop.
   const loop = {
     places: nothing,
+    behind: new Behind<() => void>(clock, (work) => work()),
     radio: nothing,
     parts: {},
     warmth: { cold: () => false },
@@ -105,5 +109,62 @@ describe("a leg that lost", () => {
     const { place: other, lose: loseThere } = lossesAt();
     expect(loseThere(0, 5000, { ...arrived, beganMs: undefined })).toBe(false);
     expect(other.service.ratio(5000)).toBe(1);
+  });
+});
+
+describe("two legs that are over before the books of the first are written", () => {
+  function scene() {
+    const clock = manualClock();
+    const endpoint = doubleEndpoint([]);
+    const [random, links] = [seededRandom(1), (): undefined => undefined];
+    const places = followPlaces(
+      { endpoints: [endpoint], clock, random, observer: silentObserver, links },
+      "here",
+    );
+    const place = places.all.get(endpoint.info.id)!;
+    // What booking needs of the loop.
+    const loop = {
+      clock,
+      places,
+      behind: new Behind<() => void>(clock, (work) => work()),
+      parts: { observer: silentObserver },
+      warmth: { ran: () => undefined },
+      activeWatts: 0,
+    } as unknown as Loop;
+    const running = { leg, place, startedMs: 0, usualMs: 500, waits: false } as unknown as Running;
+    for (let count = 0; count < 2; count++) place.legBegan(10, 0);
+    const answered = (nowMs: number, load: Omit<LoadReport, "atMs" | "cpuRatio">): void => {
+      const response = {
+        account: { stages: [], forwarded: [] },
+        load: { ...load, atMs: nowMs, cpuRatio: 0 },
+      };
+      const [job, held, given] = [{}, {}, response] as unknown as [
+        Job,
+        Parameters<typeof bookAnswer>[2],
+        Parameters<typeof bookAnswer>[4],
+      ];
+      endLeg(loop, place, nowMs);
+      bookAnswer(loop, job, held, running, given, newTally(), nowMs);
+    };
+    return { clock, loop, place, running, answered };
+  }
+
+  it("leave a place alone that answered one and then broke the other", async () => {
+    const { clock, loop, place, running, answered } = scene();
+    answered(100, { inFlight: 1, queueMs: 0 });
+    endLeg(loop, place);
+    const gone = new LongshoreError("unreachable", "transport", "it is gone");
+    bookBroken(loop, running, housekeepingCall("test"), gone, 101);
+    await clock.advance(0);
+    expect(place.health.failing).toBe(true);
+    expect(place.answeredAtMs).toBe(100);
+  });
+
+  it("have nobody take what is ours for what others cause", async () => {
+    const { clock, place, answered } = scene();
+    answered(100, { inFlight: 1, queueMs: 40 });
+    answered(101, { inFlight: 0, queueMs: 0 });
+    await clock.advance(0);
+    expect(place.queueMs(5000)).toBe(0);
   });
 });

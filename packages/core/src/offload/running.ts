@@ -1,4 +1,4 @@
-import { type childCall, type Late, LongshoreError } from "../base/index.ts";
+import { type Call, type childCall, failureEvent, type Late, LongshoreError } from "../base/index.ts";
 import type { InferenceResponse, LoadReport, Progress } from "../endpoint/index.ts";
 import { exchangeMillijoules, meanOf, radios, type TransferNote } from "../estimate/index.ts";
 import { latestOf, type Leg, type Plan, type Trigger } from "../plan/index.ts";
@@ -57,6 +57,7 @@ export function beginLeg(
   waits = false,
   mostWaitMs?: number,
 ): Running {
+  loop.behind.settle();
   const nowMs = loop.clock.nowMs();
   const expectedMs = meanOf(leg.predicted.completionMs);
   const aloneMs = place ? lateAloneMs(place, leg, nowMs) : Infinity;
@@ -82,6 +83,12 @@ export function beginLeg(
   loop.places.touched();
   if (isLongSend(running)) loop.upkeep();
   return running;
+}
+
+/** Writes down that a leg elsewhere is over, behind what those before it taught: what a place says of its load counts who is under way. */
+export function endLeg(loop: Loop, place: Place | undefined, answeredAtMs?: number): void {
+  loop.behind.settle();
+  place?.legEnded(answeredAtMs);
 }
 
 /** Writes down that a leg began. */
@@ -123,7 +130,7 @@ export function recordLate(
   parts.observer.record({ kind: "leg-late", atMs, callId, leg, endpoint, tookMs, because, begun });
 }
 
-/** What an answered leg taught and used. */
+/** What an answered leg taught and used. That it was answered is known at once: failures and guards go by what was answered before. */
 export function bookAnswer(
   loop: Loop,
   job: Job,
@@ -136,17 +143,17 @@ export function bookAnswer(
   const { account } = response;
   const tookMs = waits ? account.stages.reduce((sum, stage) => sum + stage.tookMs, 0) : nowMs - startedMs;
   tally.accounts.push(account);
+  loop.warmth.ran(leg.endpoint, leg.segment);
   if (place) {
     const { load } = response;
+    const silentMs = nowMs - Math.max(startedMs, place.answeredAtMs);
+    loop.places.answered(place, leg.segment, nowMs);
     loop.behind.add(() => {
-      const silentMs = nowMs - Math.max(startedMs, place.answeredAtMs);
-      loop.warmth.ran(leg.endpoint, leg.segment);
       learnRemote(loop, place, leg, account, load, tookMs, nowMs);
       if (!waits) place.lateness.answered(tookMs, usualMs, silentMs);
     });
     tallyRemote(loop, tally, account, exchange, tookMs, nowMs);
   } else {
-    loop.warmth.ran(leg.endpoint, leg.segment);
     learnLocal(job.known, leg, account, held.features, nowMs);
     tallyLocal(loop, tally, account);
   }
@@ -165,7 +172,7 @@ export function bookLoss(loop: Loop, running: Running, why: string, tally: Tally
     tally.costMicros += leg.predicted.costMicros;
     return;
   }
-  place.legEnded();
+  endLeg(loop, place);
   if (beganMs !== undefined) {
     const arrived = bodyArrived(running);
     // What took some of the body lately is well, however long its link needs for the rest.
@@ -237,11 +244,11 @@ function heldAgainst(error: LongshoreError): LongshoreError {
   return new LongshoreError("bad-reply", error.stage, error.message, { cause: error });
 }
 
-/** Books a leg that broke; whether others were only quicker to its place, so that the plan is to be made anew. */
+/** Books and tells of a leg that broke; whether others were only quicker to its place, so that the plan is to be made anew. */
 export function bookBroken(
   loop: Loop,
   running: Running,
-  tenant: string,
+  { id, tenant }: Pick<Call, "id" | "tenant">,
   error: LongshoreError,
   nowMs: number,
 ): boolean {
@@ -250,6 +257,7 @@ export function bookBroken(
   if (load) place?.turnedAway(load, nowMs);
   else if (place) loop.places.failed(place, leg.segment, heldAgainst(error), nowMs, startedMs, tenant);
   loop.places.touched();
+  loop.parts.observer.record(failureEvent(error, { id, tenant, model: leg.segment.model }, nowMs));
   return load !== undefined;
 }
 

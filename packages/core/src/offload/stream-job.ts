@@ -9,7 +9,7 @@ import { legCall, legRequest } from "./leg-request.ts";
 import type { Loop } from "./loop.ts";
 import { decide, defaultPlans } from "./decide.ts";
 import { forgetRefused } from "./run-job.ts";
-import { beginLeg, recordBegin, recordEnd } from "./running.ts";
+import { beginLeg, endLeg, recordBegin, recordEnd } from "./running.ts";
 import { newTally } from "../stream/index.ts";
 
 /**
@@ -105,7 +105,7 @@ async function* answersAt(loop: Loop, job: Job, leg: Leg): AsyncIterable<Inferen
     child[Symbol.dispose]();
     running.work?.ended();
     running.exchange?.ended(clock.nowMs());
-    place?.legEnded();
+    endLeg(loop, place);
     recordEnd(loop, call.id, running, outcome, clock.nowMs());
     places.touched();
   }

@@ -10,6 +10,7 @@ import { type Job, nobody } from "./job.ts";
 import { legCall, legRequest } from "./leg-request.ts";
 import { leftAlone, placeFor } from "../places/index.ts";
 import type { Loop } from "./loop.ts";
+import { endLeg } from "./running.ts";
 
 /** How long a check may take at most and at least, in milliseconds, and how many times what is expected of it. */
 const longestMs = 30_000;
@@ -133,7 +134,7 @@ async function opinion(loop: Loop, job: Job, leg: Leg): Promise<Opinion | undefi
     throw thrown;
   } finally {
     run?.ended();
-    place?.legEnded(answeredAtMs);
+    endLeg(loop, place, answeredAtMs);
     places.touched();
   }
 }
