@@ -166,6 +166,7 @@ describe("a request with an idempotency key", () => {
     ["inputs", 2, {}],
     ["a part", 1, { segment: { ...segment, from: "c1" } }],
     ["outputs", 1, { outputs: ["z"] }],
+    ["classes", 1, { classes: new Map([["y", 2]]) }],
     ["a step", 1, { sequence: { id: "s", step: 3, end: false, wantState: false } }],
     ["parameters", 1, { parameters: { beams: 4 } }],
     ["a parameter beyond 2^53", 1, { parameters: { beams: 2n ** 53n + 1n } }],

@@ -67,7 +67,7 @@ interface Answered extends Made {
 
 /** What a request asks, its deadline and place in queues apart. */
 function questionOf(
-  { segment, outputs, sequence, parameters, inputs }: InferenceRequest,
+  { segment, outputs, classes, sequence, parameters, inputs }: InferenceRequest,
   call: Call,
 ): string {
   const specs = [...inputs.values()].map((input) => [
@@ -79,6 +79,7 @@ function questionOf(
   const question = exactJson([
     [segment.variant, segment.from, segment.to],
     outputs ?? null,
+    classes ? [...classes] : null,
     sequence ? [sequence.id, sequence.step, sequence.end, sequence.wantState] : null,
     parameters ?? null,
     rulesKey(call.rules),
