@@ -582,6 +582,18 @@ describe("a shadow", () => {
     expect(rollouts.find("reader")?.because).toMatch(/answers differ from the stable version's/);
   });
 
+  it("says nothing by its classes, whose texts tell figures apart that differ in the last place", async () => {
+    const { start, ask, second, rollouts, clock } = await place();
+    await start("shadow", 1);
+    second.factor = 1.2;
+    for (let count = 0; count < 40; count++) {
+      await ask({ classes: new Map([["y", 1]]) });
+      await clock.advance(20);
+    }
+    expect(rollouts.list()[0]?.figures).toMatchObject({ compared: 0 });
+    expect(rollouts.list()[0]?.figures?.candidate.requests).toBeGreaterThan(0);
+  });
+
   it("has as long as its caller gave the stable version, and not what that left", async () => {
     const { start, ask, rollouts, clock } = await place();
     await start("shadow", 1);
