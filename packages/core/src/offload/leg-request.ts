@@ -1,5 +1,5 @@
 import type { Call, EndpointId, Writable } from "../base/index.ts";
-import type { Endpoint, InferenceRequest } from "../endpoint/index.ts";
+import { type Endpoint, type InferenceRequest, isForeignDigest } from "../endpoint/index.ts";
 import { type Leg, legKey } from "../plan/index.ts";
 import { type Held, rulesFor, wantedBack } from "../parts/index.ts";
 import type { CutId } from "../model/index.ts";
@@ -49,12 +49,13 @@ export function legCall(
   leg: Leg,
   mostWaitMs?: number,
 ): Partial<Omit<Call, "abort">> {
+  // That may be done twice, which costs less than to remember the answer of each. Of what runs on servers that are not ours nobody knows.
+  const keepsNothing = !sequence && !isForeignDigest(leg.segment.digest);
   return {
     mostWaitMs,
     // A server that this loop is the endpoint of has written it down already.
     path: call.path.at(-1) === self ? call.path : [...call.path, self],
     rules: rulesFor(call.rules, known, leg.segment),
-    // What keeps nothing may be done twice, which costs less than to remember the answer of each.
-    idempotencyKey: sequence || call.idempotencyKey !== undefined ? legKey(call, leg) : undefined,
+    idempotencyKey: keepsNothing && call.idempotencyKey === undefined ? undefined : legKey(call, leg),
   };
 }

@@ -138,10 +138,10 @@ describe("offloadEndpoint", () => {
     ]);
   });
 
-  it("asks others with a key only where the request came with one: what keeps nothing may be done twice", async () => {
-    const clock = virtualClock();
+  /** A gateway before one place, and the keys that this is asked with. */
+  function keyed(clock: VirtualClock, has = model) {
     const keys: (string | undefined)[] = [];
-    const edge = place(clock, "edge", "eu", 1);
+    const edge = place(clock, "edge", "eu", 1, has);
     const watched: Endpoint = {
       ...edge,
       infer(asked, its, progress) {
@@ -154,10 +154,30 @@ describe("offloadEndpoint", () => {
       info: info("gateway", "edge", "eu"),
       endpoints: [watched],
     });
+    return { keys, gateway };
+  }
+
+  it("asks others with a key only where the request came with one: what keeps nothing may be done twice", async () => {
+    const clock = virtualClock();
+    const { keys, gateway } = keyed(clock);
     await clock.runUntil(gateway.infer(request, call()));
     for (let time = 0; time < 2; time++)
       await clock.runUntil(gateway.infer(request, call({ idempotencyKey: "k" })));
     expect(keys).toEqual([undefined, expect.stringMatching(/^local~k\./), keys[1]]);
+  });
+
+  it("asks them with a key of its own for what a server has that is not ours: nobody knows what that keeps", async () => {
+    const clock = virtualClock();
+    const digest = "foreign:toy/1/0";
+    const { keys, gateway } = keyed(clock, {
+      ...model,
+      description: { ...description, digest },
+      profile: { ...profile, digest },
+    });
+    const { segment } = request;
+    for (const id of ["a", "b"])
+      await clock.runUntil(gateway.infer({ ...request, segment: { ...segment, digest } }, call({ id })));
+    expect(keys).toEqual([expect.stringMatching(/^local~a\./), expect.stringMatching(/^local~b\./)]);
   });
 
   it.each([{ zones: ["eu"] }, { leastTrust: "operated" as const }])(

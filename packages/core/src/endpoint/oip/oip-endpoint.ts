@@ -37,7 +37,7 @@ import { inferPath, nameThere } from "./address.ts";
 import { indexPath, modelListings } from "./index-json.ts";
 import { asClient } from "./client-span.ts";
 import { badReply, type Exchange, exchange } from "./exchange.ts";
-import { foreignKnowledge, toldConfiguration } from "./foreign.ts";
+import { foreignKnowledge, isForeignDigest, toldConfiguration } from "./foreign.ts";
 import { narrowed, parseOffers } from "./offer-json.ts";
 import type { OipEndpointParts } from "./parts.ts";
 import { inferredOffer } from "../inferred-offer.ts";
@@ -240,8 +240,8 @@ class OipEndpoint implements Endpoint {
         path,
         headers: Object.assign(this.#headers(request, call, form !== undefined), message.headers),
         body: message.body,
-        // Others may count steps of sequences that are not known as such here.
-        repeatable: info.offers && !request.sequence,
+        // Others may count steps of sequences that are not known as such here, and those behind ours, too.
+        repeatable: info.offers && !request.sequence && !isForeignDigest(request.segment.digest),
       },
       call,
       progress,
