@@ -24,12 +24,12 @@ async function tensorKey({ spec, bytes, rows }: Tensor, hash: Hash): Promise<rea
 
 /**
  * What two requests must share to have the same answer: who asks and under which rules, the content of the model, the part
- * of it, the outputs and parameters, and every input. Inputs are told apart by their SHA-256, which nobody can make two of:
+ * of it, the outputs, classes and parameters, and every input. Inputs are told apart by their SHA-256, which nobody can make two of:
  * a shorter or faster hash would have to be compared with the inputs themselves, and so to keep them. It is JSON, so that
  * no two lists of parts read the same.
  */
 export async function answerKey(
-  { segment, codecs, outputs, parameters }: InferenceRequest,
+  { segment, codecs, outputs, classes, parameters }: InferenceRequest,
   inputs: Tensors,
   { tenant, rules }: Call,
   hash: Hash,
@@ -42,6 +42,7 @@ export async function answerKey(
     rulesKey(rules),
     [segment.model, segment.version, segment.digest, segment.variant, segment.from, segment.to],
     outputs ? [...outputs].sort() : null,
+    classes ? [...classes].sort() : null,
     sorted(parameters),
     sorted(codecs),
     await Promise.all(tensors.map((tensor) => tensorKey(tensor, hash))),

@@ -111,6 +111,7 @@ describe("answers from memory", () => {
     ["other rules", {}, { rules: { dataClass: "secret", leastTrust: "none" } }],
     ["whoever demands two places", {}, { rules: { ...housekeepingCall("c").rules, confirm: true } }],
     ["other outputs", { outputs: ["y"] }, {}],
+    ["classes", { classes: new Map([["y", 2]]) }, {}],
     ["other parameters", { parameters: { beams: 4 } }, {}],
     ["a parameter beyond 2^53", { parameters: { beams: 2n ** 53n + 1n } }, {}],
     ["another part", { segment: { ...request(inputs()).segment, to: "c1" } }, {}],
