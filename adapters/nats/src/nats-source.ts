@@ -75,19 +75,19 @@ function cutOff(name: string, silentMs: number): LongshoreError {
  */
 class Leases implements Disposable {
   readonly #clock: Clock;
-  readonly #newest: (key: string) => Promise<number | undefined>;
+  readonly #isRenewed: (key: string, revision: number) => Promise<boolean>;
   readonly #ended: (key: string) => void;
   readonly #running = new Map<string, Disposable>();
   inTouch = true;
 
-  /** @param newest The revision of the last word that there is under a key. */
+  /** @param isRenewed Whether there is a newer word under a key than that of the revision. */
   constructor(
     clock: Clock,
-    newest: (key: string) => Promise<number | undefined>,
+    isRenewed: (key: string, revision: number) => Promise<boolean>,
     ended: (key: string) => void,
   ) {
     this.#clock = clock;
-    this.#newest = newest;
+    this.#isRenewed = isRenewed;
     this.#ended = ended;
   }
 
@@ -100,7 +100,7 @@ class Leases implements Disposable {
     this.#running.set(key, running);
     const end = async (): Promise<void> => {
       // One that cannot be asked for is not heard either.
-      const silent = this.inTouch && (await this.#newest(key).catch(() => undefined)) === revision;
+      const silent = this.inTouch && !(await this.#isRenewed(key, revision).catch(() => true));
       if (this.#running.get(key) !== running) return;
       if (!silent) return this.begin(key, leaseMs, revision);
       this.#running.delete(key);
@@ -180,16 +180,20 @@ export function natsSource(options: NatsSourceOptions): RecordSource {
         try {
           if (signal.aborted) return;
           const places = await new Kvm(made).open(bucket);
-          const newest = async (key: string): Promise<number | undefined> =>
-            (await places.get(key))?.revision;
-          using leases = new Leases(clock, newest, (key) => sink.drop(idOf(key)));
+          const { values, streamInfo: begun } = await places.status();
+          const isRenewed = async (key: string, revision: number): Promise<boolean> => {
+            const last = await places.get(key);
+            if (last) return last.revision !== revision;
+            // It was cleaned out, unless the bucket is another one by now, all of which is read soon.
+            return (await places.status()).streamInfo.created !== begun.created;
+          };
+          using leases = new Leases(clock, isRenewed, (key) => sink.drop(idOf(key)));
           const tell = (info: StreamInfo): void => {
             const silentMs = silenceOf(info);
             leases.inTouch = silentMs <= mirrorSilentMs;
             if (leases.inTouch) sink.confirmed();
             else sink.failed(cutOff(name, silentMs));
           };
-          const { values, streamInfo: begun } = await places.status();
           const whole = isWhole(begun);
           if (values === 0 && whole) sink.all([]);
           else if (values === 0) tell(begun);

@@ -337,6 +337,20 @@ describe.runIf(there)("with a real nats-server", () => {
     await connection.close();
   });
 
+  it("a place whose record was cleaned out of the bucket goes when its lease is over", async () => {
+    const server = await start(newFolder(), "hub");
+    const connection = await connect(servers(server.port));
+    const places = await makePlaces(connection);
+    const lying = { ...(await recordOf("till")), leaseMs: 500 };
+    await places.put(keyOf("till"), JSON.stringify(lying));
+    const directory = directoryAt(server.port);
+    await vi.waitFor(() => expect(idsOf(directory)).toEqual(["till"]), 60_000);
+    await jetstreamManager(connection).then(({ streams }) => streams.purge(`KV_${placesBucket}`));
+    await vi.waitFor(() => expect(idsOf(directory)).toEqual([]), 10_000);
+    await directory[Symbol.asyncDispose]();
+    await connection.close();
+  });
+
   it("of what lies there, a server that knows the operator's keys joins under the operator's word alone", async () => {
     const server = await start(newFolder(), "hub");
     const connection = await connect(servers(server.port));
