@@ -1,10 +1,14 @@
 import {
+  type Alias,
   type AliasEntry,
   aliasFrom,
+  aliasJson,
+  canonicalJson,
   type DirectoryRecord,
   LongshoreError,
   type Signed,
 } from "@longshore/core";
+import { JetStreamApiCodes, JetStreamApiError } from "@nats-io/jetstream";
 import { Kvm, type KV, type KvEntry } from "@nats-io/kv";
 import type { NatsConnection } from "@nats-io/transport-node";
 
@@ -55,35 +59,43 @@ export async function withdrawPlace(places: KV, id: string): Promise<void> {
 /** Aliases lie among the places, under ids that no place can have. */
 const aliasKey = (name: string): string => keyOf(`alias ${name}`);
 
-/** The revision of the alias that lies there; 0 where there is none that can be read. */
-function revisionIn(entry: KvEntry | null): number {
-  if (entry?.operation !== "PUT") return 0;
+/** The alias that lies there; undefined where there is none that can be read. */
+function aliasIn(entry: KvEntry | null): Alias | undefined {
+  if (entry?.operation !== "PUT") return undefined;
   try {
     const { alias } = entry.json<{ readonly alias?: Partial<Signed<AliasEntry>> }>();
-    return aliasFrom(alias?.body?.alias, "the alias").revision;
+    return aliasFrom(alias?.body?.alias, "the alias");
   } catch {
-    return 0;
+    return undefined;
   }
+}
+
+function conflict(why: string): LongshoreError {
+  return new LongshoreError("conflict", "admission", `${why}: sign it again from there`);
 }
 
 /**
  * Writes an alias that the operator signed, or a newer revision of it. Throws `invalid-input` for what is no alias, and `conflict`
- * where a later revision lies there: who saw that believes nothing older, and who comes anew would.
+ * where a later revision lies there, or another alias of the same: who saw that believes no other, and who comes anew would.
  */
 export async function publishAlias(places: KV, alias: Signed<AliasEntry>): Promise<void> {
-  const { name, revision } = aliasFrom(alias.body.alias, "the alias");
+  const given = aliasFrom(alias.body.alias, "the alias");
+  const { name, revision } = given;
   const key = aliasKey(name);
   const there = await places.get(key);
-  const found = revisionIn(there);
-  if (found > revision) {
-    throw new LongshoreError(
-      "conflict",
-      "admission",
-      `alias ${name} is at revision ${found} in the bucket, later than ${revision}: sign it again from there`,
-    );
+  const found = aliasIn(there);
+  if (found && found.revision > revision)
+    throw conflict(`alias ${name} is at revision ${found.revision} in the bucket, later than ${revision}`);
+  if (found?.revision === revision && canonicalJson(aliasJson(found)) !== canonicalJson(aliasJson(given)))
+    throw conflict(`alias ${name} is another one in the bucket, at revision ${revision}, too`);
+  try {
+    await places.put(key, JSON.stringify({ alias }), { previousSeq: there?.revision ?? 0 });
+  } catch (thrown) {
+    // What they wrote may be a later one.
+    if (thrown instanceof JetStreamApiError && thrown.code === JetStreamApiCodes.StreamWrongLastSequence)
+      throw conflict(`somebody else wrote alias ${name} meanwhile`);
+    throw thrown;
   }
-  // Whoever wrote there meanwhile may have had a later one.
-  await places.put(key, JSON.stringify({ alias }), { previousSeq: there?.revision ?? 0 });
 }
 
 /** Takes an alias out. */

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { jetstream, jetstreamManager } from "@nats-io/jetstream";
-import { Kvm } from "@nats-io/kv";
+import { type KV, Kvm } from "@nats-io/kv";
 import { connect, type NatsConnection } from "@nats-io/transport-node";
 import {
   type AliasEntry,
@@ -214,8 +214,8 @@ describe.runIf(there)("with a real nats-server", () => {
     const places = await makePlaces(connection);
     const directory = directoryAt(server.port);
     const digest = `sha256:${"0".repeat(64)}`;
-    const signed = async (revision: number): Promise<Signed<AliasEntry>> => {
-      const stable = { version: String(revision), digest };
+    const signed = async (revision: number, version = String(revision)): Promise<Signed<AliasEntry>> => {
+      const stable = { version, digest };
       const alias = { schemaVersion: 1, name: "reader", revision, model: "ocr", stable, because: "signed" };
       const body = { schemaVersion: 1 as const, notBeforeMs: 0, notAfterMs: 253_402_300_799_999, alias };
       return { ...(await sign("alias entry", body, operators.operator)), body };
@@ -227,8 +227,18 @@ describe.runIf(there)("with a real nats-server", () => {
     // Somebody who has an older file: readers that come anew would believe it.
     await expect(publishAlias(places, await signed(1))).rejects.toMatchObject({ reason: "conflict" });
     await publishAlias(places, await signed(2));
+    // Two files were signed from the same revision.
+    await expect(publishAlias(places, await signed(2, "9"))).rejects.toMatchObject({ reason: "conflict" });
+    const slow = Object.assign(Object.create(places) as KV, {
+      async get(key: string) {
+        const found = await places.get(key);
+        await publishAlias(places, await signed(4));
+        return found;
+      },
+    });
+    await expect(publishAlias(slow, await signed(3))).rejects.toMatchObject({ reason: "conflict" });
     const late = directoryAt(server.port);
-    await vi.waitFor(() => expect(late.aliases()).toMatchObject([{ revision: 2 }]), 60_000);
+    await vi.waitFor(() => expect(late.aliases()).toMatchObject([{ revision: 4 }]), 60_000);
     await late[Symbol.asyncDispose]();
     await withdrawAlias(places, "reader");
     await vi.waitFor(() => expect(directory.aliases()).toEqual([]), 60_000);
