@@ -1,3 +1,5 @@
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { manualClock } from "@longshore/testkit";
 import { expect, it } from "vitest";
 import { LongshoreError, neverAborted } from "../base/index.ts";
@@ -74,4 +76,22 @@ it("lets a step give up while it waits for those before it, and those behind it 
   expect(ran).toEqual([]);
   answer();
   expect(await Promise.all([first, last])).toEqual([0, 1]);
+});
+
+it("keeps no results of steps that are over", async () => {
+  setFlagsFromString("--expose-gc");
+  const collect = runInNewContext("gc") as () => void;
+  const line = new StepLine("s", manualClock(), () => false);
+  const results: WeakRef<object>[] = [];
+  for (let step = 0; step < 10; step++) {
+    const answer = { endpoint: "there", state: undefined, seal: undefined };
+    results.push(
+      new WeakRef(await line.next(false, always, async () => ({ result: { outputs: step }, ...answer }))),
+    );
+  }
+  // What a turn looked at stays until it is over.
+  await new Promise((resolve) => setImmediate(resolve));
+  collect();
+  expect(results.slice(0, 8).filter((one) => one.deref() !== undefined)).toEqual([]);
+  await line.end();
 });

@@ -34,7 +34,7 @@ export class StepLine {
   readonly #wantState: () => boolean;
   #step = 0;
   #before: Omit<HeldStep, "step"> | undefined;
-  #last: Promise<unknown> = Promise.resolve();
+  #last: Promise<void> = Promise.resolve();
   #ended = false;
 
   constructor(id: string, clock: Clock, wantState: () => boolean) {
@@ -55,14 +55,14 @@ export class StepLine {
     const before = this.#last;
     const turn = untilEnded(before, until, this.#clock, "admission").then(() => this.#next(end, run));
     // Also when this one gives up while it waits, those behind it wait for those before it.
-    this.#last = Promise.allSettled([before, turn]);
+    this.#last = Promise.allSettled([before, turn]).then(() => undefined);
     return turn;
   }
 
   /** No step may follow; resolves when the last one is over. */
-  async end(): Promise<void> {
+  end(): Promise<void> {
     this.#ended = true;
-    await this.#last;
+    return this.#last;
   }
 
   async #next<R>(end: boolean, run: (step: SequenceStep) => Promise<StepAnswer<R>>): Promise<R> {
