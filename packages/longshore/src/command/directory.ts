@@ -60,26 +60,27 @@ function newestOf(aliases: readonly SignedAlias[]): readonly SignedAlias[] {
 }
 
 /**
- * Signs the entries of a file. One without an end holds for `--days` from now; each gets a serial after the one that is
- * signed in the file to write, or, where there is none, after all that ever were: it may have been there before. The aliases
- * of both files are in the one that is written.
+ * Signs the entries of a file. One without an end holds for `--days` from now; each gets a serial after all that ever were signed
+ * in the file to write: it may have been taken out and come back as it was long ago. The aliases of both files are in the one
+ * that is written.
  */
 export async function directorySign(file: string, options: SignOptions, io: CommandIo): Promise<ExitCode> {
   const signer = operatorSigner(await readText(options.key, "the operator's key"));
   const wallMs = systemClock().wallMs();
   const out = options.out ?? file;
   const entries = await changeDirectoryFile(out, async (before) => {
-    const signedBefore = before.entries.filter(({ signature }) => signature !== undefined);
-    const serials = new Map(signedBefore.map(({ body }) => [body.id, body.serial]));
     const result: Signed<DirectoryEntry>[] = [];
     const drafts = await readDirectoryFile(file);
-    const fromSerial = Math.max(before.lastSerial, drafts.lastSerial);
     const lastRevision = Math.max(before.lastRevision, drafts.lastRevision);
-    let lastSerial = fromSerial;
+    let lastSerial = Math.max(before.lastSerial, drafts.lastSerial);
+    for (const { body, signature } of before.entries) {
+      if (signature) lastSerial = Math.max(lastSerial, body.serial);
+    }
+    const nextSerial = lastSerial + 1;
     for (const { body } of drafts.entries) {
       const notAfterMs =
         body.notAfterMs === endOfTimeMs ? Math.round(wallMs + options.days * dayMs) : body.notAfterMs;
-      const serial = Math.max(body.serial, (serials.get(body.id) ?? fromSerial) + 1);
+      const serial = Math.max(body.serial, nextSerial);
       lastSerial = Math.max(lastSerial, serial);
       const entry: DirectoryEntry = { ...body, serial, notAfterMs };
       result.push({ ...(await sign("directory entry", entryJson(entry), signer)), body: entry });

@@ -226,6 +226,22 @@ entries:
       { id: "cloud", serial: 4 },
     ],
   });
+  // Also where it comes back as it was signed long ago.
+  const read = async (): Promise<{ entries: object[] }> =>
+    JSON.parse(await readFile(file("list.json"), "utf8")) as { entries: object[] };
+  const [old] = (await read()).entries;
+  const inPlace = ["directory", "sign", file("list.json"), "--key", file("new.pem"), "--json"];
+  await command(...inPlace);
+  const { entries: signed, ...rest } = await read();
+  await writeFile(file("list.json"), JSON.stringify({ ...rest, entries: signed.slice(1) }));
+  await command(...inPlace);
+  await writeFile(file("list.json"), JSON.stringify({ ...(await read()), entries: [old, signed[1]] }));
+  expect(JSON.parse((await command(...inPlace)).out)).toMatchObject({
+    entries: [
+      { id: "till-4", serial: 7 },
+      { id: "cloud", serial: 7 },
+    ],
+  });
   const checked = (keys: string) =>
     command("directory", "check", file("list.json"), "--operator-keys", file(keys));
   expect((await checked("new.pub")).code).toBe(0);
