@@ -380,6 +380,11 @@ describe("a registry", () => {
     source.put({ signed: { ...(await sign("directory entry", entryJson(body), operator)), body } });
     await vi.waitFor(() => expect(listed.wordOn("a")?.body).toEqual(body));
     expect(listed.snapshot().entries).toEqual([]);
+    // Of two that the operator gave one serial the first counts, as for places that are listed.
+    const other = { ...body, trust: "operated" as const };
+    source.put({ signed: { ...(await sign("directory entry", entryJson(other), operator)), body: other } });
+    await vi.waitFor(() => expect(listed.snapshot().refused?.because).toContain("same serial 2"));
+    expect(listed.wordOn("a")?.body).toEqual(body);
     const { registry } = registryWith({ known: (id) => listed.wordOn(id) });
     const trust = () =>
       registry.list(undefined).records.map((one) => (one as DirectoryRecord).signed.body.trust);

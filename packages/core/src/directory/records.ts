@@ -59,7 +59,7 @@ export function recordsOf({ ring, unsignedTrust, codecs, maxRecords = 20_000 }: 
   const mostUnsigned = unsignedTrust ?? (ring ? undefined : "listed");
 
   /** What the entry may claim at most. Throws when it is not believed. */
-  async function proved({ signed }: DirectoryRecord, before: Kept | undefined): Promise<TrustLevel> {
+  async function proved({ signed }: DirectoryRecord): Promise<TrustLevel> {
     const { body } = signed;
     const { id, serial } = body;
     if (!ring || !signed.signature) {
@@ -68,8 +68,9 @@ export function recordsOf({ ring, unsignedTrust, codecs, maxRecords = 20_000 }: 
       return mostUnsigned;
     }
     await checkSignature("directory entry", { body: entryJson(body), signature: signed.signature }, ring);
+    const before = words.get(id);
     const same = (): boolean =>
-      before === undefined || canonicalJson(entryJson(before.entry)) === canonicalJson(entryJson(body));
+      before === undefined || canonicalJson(entryJson(before.body)) === canonicalJson(entryJson(body));
     const why = serials.against(id, serial, same);
     if (why !== undefined) throw refusedEntry(id, why);
     return "attested";
@@ -100,7 +101,7 @@ export function recordsOf({ ring, unsignedTrust, codecs, maxRecords = 20_000 }: 
           `${id} is one more than the ${maxRecords} places that are kept`,
         );
       }
-      const mostTrust = await proved(record, before);
+      const mostTrust = await proved(record);
       const entry = record.signed.body;
       // Whatever becomes of the place: an older word cannot come back.
       words.set(id, record.signed);
