@@ -688,8 +688,10 @@ describe("aliases of the operator", () => {
     expect(rollouts.find("other")).toBeDefined();
   });
 
-  it("leave no revision behind that one of the place could come to have again", async () => {
-    const { rollouts, change } = await place();
+  it("leave no revision behind that one of the place could come to have again, nor one that was there before them", async () => {
+    let kept = nothingKept;
+    const shelf: AliasShelf = { read: async () => kept, write: async (all) => void (kept = all) };
+    const { rollouts, change } = await place(shelf);
     const set = { do: "set", model: "ocr", version: "1" } as const;
     for (let revision = 1; revision < 5; revision++) await change(revision, set);
     rollouts.follow([operators(2, "2")]);
@@ -698,6 +700,10 @@ describe("aliases of the operator", () => {
     rollouts.follow([operators(9, "2")]);
     rollouts.follow([]);
     expect(await change(0, set)).toMatchObject({ revision: 11 });
+    rollouts.follow([operators(20, "2")]);
+    rollouts.follow([]);
+    await nextTurn();
+    expect(kept).toEqual({ aliases: [], removedRevision: 21 });
   });
 
   it("hold although the place was writing one of the same name down when they came", async () => {

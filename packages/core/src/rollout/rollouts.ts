@@ -230,17 +230,21 @@ export async function openRollouts(parts: RolloutParts): Promise<Rollouts> {
     return turn;
   }
 
+  /** What is in force already: whether it can be written down is another matter. */
+  function writeDown(name: string): void {
+    void inTurn(() => shelf?.write(keptOf(aliases)) ?? Promise.resolve()).catch((thrown: unknown) =>
+      failed(name, thrown, "writing aliases down"),
+    );
+  }
+
   function giveUp(alias: Alias, why: string): void {
     if (aliases.get(alias.name)?.revision !== alias.revision) return;
     const next = rolledBack(alias, why);
-    // In force at once; whether it could be written down is another matter.
     take(next);
     if (followed.has(next.name)) settled.set(next.name, next);
     dropOldest(settled, maxAliases);
     told(next, next.name, next.revision, "rolled back", "");
-    void inTurn(() => shelf?.write(keptOf(aliases)) ?? Promise.resolve()).catch((thrown: unknown) =>
-      failed(alias.name, thrown, "writing aliases down"),
-    );
+    writeDown(next.name);
   }
 
   const watchOf = ({ name, revision }: Alias): TrialWatch | undefined =>
@@ -270,10 +274,14 @@ export async function openRollouts(parts: RolloutParts): Promise<Rollouts> {
     },
     follow(operators) {
       const names = new Set(operators.map(({ name }) => name));
+      let forgotten: string | undefined;
       for (const alias of operators) {
         const { name, revision } = alias;
         if (revision <= (followed.get(name) ?? 0)) continue;
-        if (!followed.has(name)) forget(name);
+        if (!followed.has(name) && aliases.has(name)) {
+          forget(name);
+          forgotten = name;
+        }
         followed.set(name, revision);
         const before = settled.get(name);
         const now = before && before.revision > revision ? before : alias;
@@ -284,8 +292,10 @@ export async function openRollouts(parts: RolloutParts): Promise<Rollouts> {
         if (names.has(name)) continue;
         followed.delete(name);
         forget(name);
+        forgotten = name;
         told(undefined, name, revision, "followed", "");
       }
+      if (forgotten !== undefined) writeDown(forgotten);
     },
     ended(alias, side, tookMs, failed) {
       const givenUp = failed === "cancelled";
