@@ -236,6 +236,59 @@ it("a name with several addresses keeps the one that was taken while it has it, 
   expect(taken?.address).toMatch(/10\.0\.0\.[12]/);
 });
 
+it("places on several ports of a host have an entry each, in whatever order they come", async () => {
+  const { address: _unset, ...behind } = testEntry({ id: "behind" });
+  const entryAt = (id: string, port: number, serial = 1): string =>
+    JSON.stringify({ body: testEntry({ id, serial, address: `http://till.example:${port}` }) });
+  let services = [8000, 8001, 8002].map((port) => ({ name: "till.example", port }));
+  let texts = [
+    [entryAt("b", 8001)],
+    [entryAt("a", 8000, 2)],
+    [entryAt("a", 8000)],
+    [JSON.stringify({ body: behind })],
+  ];
+  let readings = 0;
+  const resolver = {
+    srv: async () => (services = services.toReversed()),
+    txt: async () => (texts = [...texts.slice(1), ...texts.slice(0, 1)]),
+    addresses: async () => {
+      readings++;
+      return ["10.0.0.1"];
+    },
+  };
+  const changes: unknown[] = [];
+  const clock = systemClock();
+  await using directory = createDirectory({
+    source: dnsSource("store.example", { clock, random: seededRandom(1), resolver, everyMs: 1 }),
+    clock,
+    observer: {
+      record: (event) =>
+        void (
+          event.kind === "directory-changed" && changes.push([event.endpoint, event.change, event.serial])
+        ),
+    },
+    codecs: ["raw"],
+  });
+  await directory.ready;
+  const shown = (): unknown => directory.snapshot().entries.map(({ id, address }) => `${id} ${address}`);
+  const places = ["a http://till.example:8000", "b http://till.example:8001", "behind http://10.0.0.1:8002"];
+  expect(shown()).toEqual(places);
+  const from = readings;
+  await vi.waitFor(() => expect(readings).toBeGreaterThan(from + 8), 60_000);
+  expect(changes).toEqual([
+    ["a", "added", 2],
+    ["b", "added", 1],
+    ["behind", "added", 1],
+  ]);
+  // Two that name no port: which is where cannot be told.
+  texts = [...texts, [JSON.stringify({ body: { ...behind, id: "beside" } })]];
+  await vi.waitFor(
+    () => expect(shown()).toEqual([...places.slice(0, 2), "till.example:8002 http://10.0.0.1:8002"]),
+    60_000,
+  );
+  expect(directory.snapshot().refused?.because).toMatch(/nobody says where be(hind|side) is/);
+});
+
 it("a name that DNS cannot have is refused", () => {
   const options = { clock: systemClock(), random: seededRandom(1), resolver: systemResolver() };
   for (const name of ["", "a b.example", `${"x".repeat(70)}.example`, "example"]) {

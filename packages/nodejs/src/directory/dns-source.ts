@@ -62,18 +62,37 @@ function serviceOf(domain: string): string {
   throw new LongshoreError("invalid-configuration", "resolve", `'${domain.slice(0, 100)}' is no name of DNS`);
 }
 
-/** The operator's signed entry in one of the TXT records of a place; undefined where there is none. */
-function entryIn(records: readonly (readonly string[])[]): Json | undefined {
-  for (const strings of records) {
-    const text = strings.join("");
+/** What may be an operator's signed entry; a directory has not read it yet. */
+interface DnsEntry {
+  readonly signed: Json;
+  /** 0 where it has none. */
+  readonly serial: number;
+  /** The port that its own address names. */
+  readonly port: number | undefined;
+}
+
+function portOf(address: unknown): number | undefined {
+  if (typeof address !== "string" || !URL.canParse(address)) return undefined;
+  const { port, protocol } = new URL(address);
+  return port === "" ? (protocol === "https:" ? 443 : 80) : Number(port);
+}
+
+/** The entries in the TXT records of a host, in an order that is not the name server's; of one place the latest. */
+function entriesIn(records: readonly (readonly string[])[]): readonly DnsEntry[] {
+  const latest = new Map<string, DnsEntry>();
+  for (const text of records.map((strings) => strings.join("")).toSorted()) {
     if (!text.startsWith("{") || text.length > maxTextLength) continue;
     try {
-      return JSON.parse(text) as Json;
+      // JSON is JSON; of what it says of itself each part is checked.
+      const signed = JSON.parse(text) as Json & { readonly body?: { readonly [part: string]: unknown } };
+      const { id, serial, address } = signed.body ?? {};
+      const entry = { signed, serial: typeof serial === "number" ? serial : 0, port: portOf(address) };
+      if (entry.serial >= (latest.get(String(id))?.serial ?? 0)) latest.set(String(id), entry);
     } catch {
       // Something else's record.
     }
   }
-  return undefined;
+  return [...latest.values()];
 }
 
 /** Runs `work` over items, a few at a time, in their order. */
@@ -85,57 +104,84 @@ async function eachOf<T, R>(items: readonly T[], work: (item: T) => Promise<R>):
   return done;
 }
 
+/** A name that SRV records point to, and the ports that they name there. */
 interface DnsTarget {
   readonly name: string;
-  readonly port: number;
+  readonly ports: readonly number[];
+}
+
+function targetsOf(services: readonly { readonly name: string; readonly port: number }[]): DnsTarget[] {
+  const ports = new Map<string, Set<number>>();
+  for (const { name, port } of services) ports.set(name, (ports.get(name) ?? new Set()).add(port));
+  return Array.from(ports, ([name, some]) => ({ name, ports: [...some].toSorted((a, b) => a - b) }));
 }
 
 /** What DNS says of a target. */
-interface DnsPlace {
+interface DnsHost {
   readonly target: DnsTarget;
-  readonly entry: Json | undefined;
-  /** Of an address where it has one, else of its name. */
+  readonly entries: readonly DnsEntry[];
+  /** An address where it has one, else its name. */
   readonly host: string;
 }
 
 /** @param before The host as which it was known before: of several addresses that one stays, in whatever order they come. */
-async function placeAt(
+async function hostAt(
   target: DnsTarget,
   before: string | undefined,
   encrypted: boolean,
   resolver: DnsResolver,
-): Promise<DnsPlace> {
+): Promise<DnsHost> {
   const { name } = target;
-  const entry = await resolver.txt(`_longshore.${name}`).then(entryIn, (thrown: unknown) => {
-    if (nothingThere.has(codeOf(thrown))) return undefined;
+  const entries = await resolver.txt(`_longshore.${name}`).then(entriesIn, (thrown: unknown) => {
+    if (nothingThere.has(codeOf(thrown))) return [];
     throw thrown;
   });
   // A certificate is for the name; without one the address spares whoever dials another question.
   const addresses = encrypted ? [] : await resolver.addresses(name);
   const hosts = addresses.map((address) => (address.includes(":") ? `[${address}]` : address));
   const [first = name] = hosts;
-  return { target, entry, host: hosts.find((host) => host === before) ?? first };
+  return { target, entries, host: hosts.find((host) => host === before) ?? first };
 }
 
-/** The record of a place. */
-function recordOf({ target: { name, port }, entry, host }: DnsPlace, encrypted: boolean): Json {
-  const plain = {
-    schemaVersion: 1,
-    id: `${name}:${port}`,
-    serial: 1,
-    notBeforeMs: 0,
-    notAfterMs: 253_402_300_799_999,
-    tier: "edge",
-    zone: "unknown",
-    trust: "listed",
-  };
-  const told = { address: `${encrypted ? "https" : "http"}://${host}:${port}` };
-  return { signed: entry ?? { body: plain }, statement: told };
+/**
+ * The records of the places at a host. An entry is of the port that its address names. Of those that name none of the ports, one
+ * alone is of the lowest port that is left; which of several is where cannot be told, since records of DNS have no order.
+ */
+function recordsOf({ target: { name, ports }, entries, host }: DnsHost, encrypted: boolean): readonly Json[] {
+  const entryAt = new Map<number, DnsEntry>();
+  const others: DnsEntry[] = [];
+  for (const entry of entries) {
+    const port = ports.find((one) => one === entry.port && !entryAt.has(one));
+    if (port === undefined) others.push(entry);
+    else entryAt.set(port, entry);
+  }
+  const free = ports.find((port) => !entryAt.has(port));
+  const [other] = others;
+  if (free !== undefined && other && others.length === 1) {
+    entryAt.set(free, other);
+    others.pop();
+  }
+  const placed = ports.map((port): Json => {
+    const body = {
+      schemaVersion: 1,
+      id: `${name}:${port}`,
+      serial: 1,
+      notBeforeMs: 0,
+      notAfterMs: 253_402_300_799_999,
+      tier: "edge",
+      zone: "unknown",
+      trust: "listed",
+    };
+    const told = { address: `${encrypted ? "https" : "http"}://${host}:${port}` };
+    return { signed: entryAt.get(port)?.signed ?? { body }, statement: told };
+  });
+  return [...placed, ...others.map(({ signed }) => ({ signed }))];
 }
 
 /**
  * A directory in DNS: SRV records of `_longshore._tcp.DOMAIN` (`_longshore-tls._tcp` for https) say where places are, and a
- * TXT record of `_longshore.TARGET` holds the operator's entry as JSON. A place without one is `listed`, in no known zone.
+ * TXT record of `_longshore.TARGET` holds the operator's entry as JSON, one for each place there. A place without one is
+ * `listed`, in no known zone.
  * A name that is not there is taken for a failure, since resolvers that are cut off say that too; that there is no place is
  * said by the target `.` (RFC 2782).
  */
@@ -145,17 +191,17 @@ export function dnsSource(domain: string, options: DnsSourceOptions): RecordSour
   const encrypted = service.startsWith("_longshore-tls.");
   let known: ReadonlyMap<string, string> = new Map();
   const read = async (): Promise<readonly Json[]> => {
-    const targets = (await resolver.srv(service)).filter(({ name }) => name !== "" && name !== ".");
-    if (targets.length > maxPlaces) {
+    const services = (await resolver.srv(service)).filter(({ name }) => name !== "" && name !== ".");
+    if (services.length > maxPlaces) {
       throw new LongshoreError("memory-limit", "resolve", `${service} has more than ${maxPlaces} places`);
     }
-    const places = await eachOf(targets, (target) =>
-      placeAt(target, known.get(target.name), encrypted, resolver).catch((thrown: unknown) => {
+    const hosts = await eachOf(targetsOf(services), (target) =>
+      hostAt(target, known.get(target.name), encrypted, resolver).catch((thrown: unknown) => {
         throw unreadable(target.name, thrown);
       }),
     );
-    known = new Map(places.map(({ target: { name }, host }) => [name, host]));
-    return places.map((place) => recordOf(place, encrypted));
+    known = new Map(hosts.map(({ target: { name }, host }) => [name, host]));
+    return hosts.flatMap((host) => recordsOf(host, encrypted));
   };
   return {
     name: `dns ${service}`,
