@@ -4,11 +4,12 @@ import {
   aliasFrom,
   aliasJson,
   canonicalJson,
+  type DirectoryEntry,
   type DirectoryRecord,
   LongshoreError,
   type Signed,
+  signedEntryFrom,
 } from "@longshore/core";
-import { JetStreamApiCodes, JetStreamApiError } from "@nats-io/jetstream";
 import { Kvm, type KV, type KvEntry } from "@nats-io/kv";
 import type { NatsConnection } from "@nats-io/transport-node";
 
@@ -46,9 +47,64 @@ export async function makePlaces(
   });
 }
 
-/** Writes a place, or a newer word about it. */
+/** The operator's entry in a record of the bucket; undefined where there is none that can be read. */
+export function entryIn(entry: KvEntry | null): Signed<DirectoryEntry> | undefined {
+  if (entry?.operation !== "PUT") return undefined;
+  try {
+    const record = entry.json<{ readonly signed?: unknown }>();
+    return signedEntryFrom(record.signed, "the record");
+  } catch {
+    return undefined;
+  }
+}
+
+/** How often a word is written again that somebody else's came before. */
+const mostTries = 8;
+
+/**
+ * Writes over what was looked at only: whoever wrote there meanwhile may have had a later word. Servers that joined write their own
+ * record again and again, so that it is looked at anew.
+ *
+ * @param check Throws where what lies there must stay.
+ */
+async function putOver(
+  places: KV,
+  key: string,
+  value: unknown,
+  check: (there: KvEntry | null) => void,
+): Promise<void> {
+  for (let tries = 1; ; tries++) {
+    const there = await places.get(key);
+    check(there);
+    try {
+      await places.put(key, JSON.stringify(value), { previousSeq: there?.revision ?? 0 });
+      return;
+    } catch (thrown) {
+      const now = await places.get(key);
+      if (tries === mostTries || now?.revision === there?.revision) throw thrown;
+    }
+  }
+}
+
+function conflict(why: string): LongshoreError {
+  return new LongshoreError("conflict", "admission", `${why}: sign it again from there`);
+}
+
+/** @param later Such as `serial 5`. */
+function overtaken(what: string, later: string, given: number): LongshoreError {
+  return conflict(`${what} is at ${later} in the bucket, later than ${given}`);
+}
+
+/**
+ * Writes a place, or a newer word about it. Throws `conflict` where an entry with a later serial lies there: who saw that believes
+ * nothing older, and who comes anew would.
+ */
 export async function publishPlace(places: KV, record: DirectoryRecord): Promise<void> {
-  await places.put(keyOf(record.signed.body.id), JSON.stringify(record));
+  const { id, serial } = record.signed.body;
+  await putOver(places, keyOf(id), record, (there) => {
+    const found = entryIn(there)?.body.serial ?? 0;
+    if (found > serial) throw overtaken(id, `serial ${found}`, serial);
+  });
 }
 
 /** Takes a place out. */
@@ -70,10 +126,6 @@ function aliasIn(entry: KvEntry | null): Alias | undefined {
   }
 }
 
-function conflict(why: string): LongshoreError {
-  return new LongshoreError("conflict", "admission", `${why}: sign it again from there`);
-}
-
 /**
  * Writes an alias that the operator signed, or a newer revision of it. Throws `invalid-input` for what is no alias, and `conflict`
  * where a later revision lies there, or another alias of the same: who saw that believes no other, and who comes anew would.
@@ -81,21 +133,13 @@ function conflict(why: string): LongshoreError {
 export async function publishAlias(places: KV, alias: Signed<AliasEntry>): Promise<void> {
   const given = aliasFrom(alias.body.alias, "the alias");
   const { name, revision } = given;
-  const key = aliasKey(name);
-  const there = await places.get(key);
-  const found = aliasIn(there);
-  if (found && found.revision > revision)
-    throw conflict(`alias ${name} is at revision ${found.revision} in the bucket, later than ${revision}`);
-  if (found?.revision === revision && canonicalJson(aliasJson(found)) !== canonicalJson(aliasJson(given)))
-    throw conflict(`alias ${name} is another one in the bucket, at revision ${revision}, too`);
-  try {
-    await places.put(key, JSON.stringify({ alias }), { previousSeq: there?.revision ?? 0 });
-  } catch (thrown) {
-    // What they wrote may be a later one.
-    if (thrown instanceof JetStreamApiError && thrown.code === JetStreamApiCodes.StreamWrongLastSequence)
-      throw conflict(`somebody else wrote alias ${name} meanwhile`);
-    throw thrown;
-  }
+  await putOver(places, aliasKey(name), { alias }, (there) => {
+    const found = aliasIn(there);
+    if (!found || found.revision < revision) return;
+    if (found.revision > revision) throw overtaken(`alias ${name}`, `revision ${found.revision}`, revision);
+    if (canonicalJson(aliasJson(found)) !== canonicalJson(aliasJson(given)))
+      throw conflict(`alias ${name} is another one in the bucket, at revision ${revision}, too`);
+  });
 }
 
 /** Takes an alias out. */

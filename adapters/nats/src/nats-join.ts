@@ -13,15 +13,14 @@ import {
   readBody,
   type Signed,
   type DirectoryEntry,
-  signedEntryFrom,
   type Transport,
   untilAborted,
   type WireRequest,
 } from "@longshore/core";
 import { jetstream } from "@nats-io/jetstream";
-import { type KV, type KvEntry, Kvm } from "@nats-io/kv";
+import { type KV, Kvm } from "@nats-io/kv";
 import type { NatsConnection, NodeConnectionOptions } from "@nats-io/transport-node";
-import { keyOf, placesBucket } from "./bucket.ts";
+import { entryIn, keyOf, placesBucket } from "./bucket.ts";
 import { natsSession } from "./session.ts";
 
 /** Where a server joins. */
@@ -36,17 +35,6 @@ export interface NatsJoinOptions {
 }
 
 const maxJoinBytes = 2 ** 20;
-
-/** The operator's entry in a record of the bucket; undefined where there is none that can be read. */
-function entryIn(entry: KvEntry | null): Signed<DirectoryEntry> | undefined {
-  if (entry?.operation !== "PUT") return undefined;
-  try {
-    const record = entry.json<{ readonly signed?: unknown }>();
-    return signedEntryFrom(record.signed, "the record");
-  } catch {
-    return undefined;
-  }
-}
 
 /** The bucket itself where the one here is a copy: only what is written there counts, also for whoever reads the copy. */
 async function originOf(connection: NatsConnection, bucket: string): Promise<KV> {

@@ -208,6 +208,42 @@ describe.runIf(there)("with a real nats-server", () => {
     await connection.close();
   });
 
+  it("an entry that is older than the one in the bucket is not published over it, also while its server renews it", async () => {
+    const server = await start(newFolder(), "hub");
+    const connection = await connect(servers(server.port));
+    const places = await makePlaces(connection);
+    const entryOf = async (serial: number): Promise<DirectoryRecord> => {
+      const body = testEntry({ id: "till", serial });
+      const signed = await sign("directory entry", JSON.parse(JSON.stringify(body)), operators.operator);
+      return { signed: { ...signed, body } };
+    };
+    const key = keyOf("till");
+    await publishPlace(places, await entryOf(2));
+    await expect(publishPlace(places, await entryOf(1))).rejects.toMatchObject({
+      reason: "conflict",
+      message: "till is at serial 2 in the bucket, later than 1: sign it again from there",
+    });
+    expect((await places.get(key))?.json()).toMatchObject({ signed: { body: { serial: 2 } } });
+    await publishPlace(places, await entryOf(2));
+    await withdrawPlace(places, "till");
+    await publishPlace(places, await entryOf(1));
+    // Between the look and the writing its server renews what it said.
+    const renewed: KV = Object.create(places, {
+      get: {
+        async value(name: string) {
+          const there = await places.get(name);
+          if (renewals++ < 2) await places.put(name, there!.value);
+          return there;
+        },
+      },
+      put: { value: places.put.bind(places) },
+    }) as KV;
+    let renewals = 0;
+    await publishPlace(renewed, await entryOf(3));
+    expect((await places.get(key))?.json()).toMatchObject({ signed: { body: { serial: 3 } } });
+    await connection.close();
+  });
+
   it("aliases that the operator signed lie among the places, and come and go", async () => {
     const server = await start(newFolder(), "hub");
     const connection = await connect(servers(server.port));
