@@ -268,12 +268,12 @@ export type LongshoreEvent =
       readonly because: string;
     }
   | {
-      /** A directory took in, changed or lost a place, or did not believe what was said of one. */
+      /** A directory took in, changed or lost a place, awaits one that its operator speaks of to say where it is, or did not believe what was said of one. */
       readonly kind: "directory-changed";
       readonly atMs: number;
       readonly directory: string;
       readonly endpoint: EndpointId;
-      readonly change: "added" | "changed" | "removed" | "refused";
+      readonly change: "added" | "changed" | "removed" | "awaited" | "refused";
       /** Of the operator's entry; 0 where there is none. */
       readonly serial: number;
       /** How long the directory was out of touch when it learned of this: what happened meanwhile is caught up. */

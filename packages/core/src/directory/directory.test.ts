@@ -411,6 +411,35 @@ describe("a registry", () => {
     registry[Symbol.dispose]();
   });
 
+  it("awaits a place whose entry does not say where it is, which is nothing wrong, and says so once", async () => {
+    const source = memorySource("list");
+    const changes: unknown[] = [];
+    const record = (event: LongshoreEvent): void => {
+      if (event.kind === "directory-changed") changes.push([event.change, event.serial, event.because]);
+    };
+    await using directory = createDirectory({
+      source,
+      clock: manualClock(1000),
+      codecs,
+      ring,
+      observer: { record },
+    });
+    const { address: _its, ...body } = testEntry({ id: "a", serial: 2 });
+    const entry = { signed: { ...(await sign("directory entry", entryJson(body), operator)), body } };
+    for (let times = 0; times < 2; times++) source.put(entry);
+    source.put({ ...entry, statement: { address: "http://h:1" } });
+    await vi.waitFor(() => expect(directory.snapshot().entries).toHaveLength(1));
+    source.put(entry);
+    await vi.waitFor(() => expect(directory.snapshot().entries).toHaveLength(0));
+    expect(directory.snapshot().refused).toBeUndefined();
+    expect(changes).toEqual([
+      ["awaited", 2, "nobody says where a is"],
+      ["added", 2, "its entry holds"],
+      ["awaited", 2, "nobody says where a is"],
+      ["removed", 2, "it is not listed any more"],
+    ]);
+  });
+
   it("lists a place no longer that comes back outside of its zone, nor lets anybody else bring that about", async () => {
     const { registry } = registryWith({ admits: { zone: "eu", trust: "listed" } });
     const dropped: string[] = [];

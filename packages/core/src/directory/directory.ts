@@ -1,11 +1,4 @@
-import {
-  type Clock,
-  dropOldest,
-  type EndpointId,
-  type Json,
-  LongshoreError,
-  type Observer,
-} from "../base/index.ts";
+import { type Clock, type EndpointId, type Json, LongshoreError, type Observer } from "../base/index.ts";
 import type { EndpointInfo } from "../endpoint/index.ts";
 import { read } from "../protocol/index.ts";
 import type { Signed } from "../signed/index.ts";
@@ -14,6 +7,7 @@ import { claimedId, type DirectoryEntry } from "./entry.ts";
 import { type Kept, type RecordRules, recordsOf } from "./records.ts";
 import type { Directory, DirectorySnapshot } from "./seam.ts";
 import type { DirectoryMemory, RecordSink, RecordSource } from "./source.ts";
+import { unlistedRecords } from "./unlisted.ts";
 
 /*
  * A directory must not be a thing that everything stops for. The obvious answer, asking it for each request, makes it one.
@@ -73,7 +67,7 @@ export function createDirectory(parts: DirectoryParts): KeptDirectory {
   const records = recordsOf(parts);
   const named = aliasRecords(parts.ring);
   const watchers = new Set<() => void>();
-  const refusals = new Map<EndpointId, string>();
+  const unlisted = unlistedRecords();
   /** Entries and aliases whose time is over, and since when, for people: who signed them is to sign them again. */
   let ended: ReadonlyMap<EndpointId, string> = new Map();
   let confirmedAtMs = -Infinity;
@@ -102,7 +96,7 @@ export function createDirectory(parts: DirectoryParts): KeptDirectory {
 
   function changed(
     id: EndpointId,
-    change: "added" | "changed" | "removed" | "refused",
+    change: "added" | "changed" | "removed" | "awaited" | "refused",
     serial: number,
     behindMs: number,
     because: string,
@@ -184,7 +178,7 @@ export function createDirectory(parts: DirectoryParts): KeptDirectory {
       if (!ended.has(id) && !shown.has(id) && !aliases.has(id)) changed(id, "refused", 0, behindMs, because);
     }
     ended = over;
-    const wrong = new Map([...over, ...refusals]);
+    const wrong = new Map([...over, ...unlisted.refused]);
     const latest = [...wrong].at(-1);
     refused = latest && { count: wrong.size, because: `${latest[0]}: ${latest[1]}` };
     let differs = showAliases(names, behindMs);
@@ -251,15 +245,14 @@ export function createDirectory(parts: DirectoryParts): KeptDirectory {
     const id = idIn(raw);
     try {
       const taken = isAliasId(id) ? await named.take(raw) : (await records.take(raw)).info.id;
-      refusals.delete(taken);
+      unlisted.forget(taken);
       return taken;
     } catch (thrown) {
-      const { message } = LongshoreError.from(thrown, "identify", "reading a record");
-      // Once for each wrong word, not each time that it is read.
-      if (refusals.get(id) !== message) changed(id, "refused", 0, behindMs, message);
-      refusals.delete(id);
-      refusals.set(id, message);
-      dropOldest(refusals, 1024);
+      const error = LongshoreError.from(thrown, "identify", "reading a record");
+      const change = unlisted.note(id, error);
+      // An awaited place has an entry that is believed.
+      const serial = change === "awaited" ? (records.words.get(id)?.body.serial ?? 0) : 0;
+      if (change) changed(id, change, serial, behindMs, error.message);
       return undefined;
     }
   }
@@ -311,7 +304,7 @@ export function createDirectory(parts: DirectoryParts): KeptDirectory {
         }
         for (const id of records.words.keys()) if (!there.has(id)) records.drop(id);
         for (const id of named.kept.keys()) if (!there.has(id)) named.drop(id);
-        for (const id of refusals.keys()) if (!there.has(id)) refusals.delete(id);
+        unlisted.keep(there);
         touched(behindMs);
       }),
     put: (raw) =>
@@ -324,7 +317,7 @@ export function createDirectory(parts: DirectoryParts): KeptDirectory {
       then(() => {
         if (isAliasId(id)) named.drop(id);
         else records.drop(id);
-        refusals.delete(id);
+        unlisted.forget(id);
         touched(behind());
       }),
     confirmed: () => then(() => touched(behind())),

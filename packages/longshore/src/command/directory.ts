@@ -169,18 +169,21 @@ function row({
   ];
 }
 
-/** Lists the places of a directory as they would be used now, and what was not believed. */
+/** Lists the places of a directory as they would be used now, what is awaited, and what was not believed. */
 export async function directoryList(
   from: string,
   options: Omit<DirectoryCommandOptions, "directory"> & { readonly json: boolean },
   io: CommandIo,
 ): Promise<ExitCode> {
   const refused: (LongshoreEvent & { readonly kind: "directory-changed" })[] = [];
+  const awaited: string[] = [];
   const opened = await directoryOf({ ...options, directory: from });
   if (!opened) return 2;
   opened.events.passTo({
     record(event) {
-      if (event.kind === "directory-changed" && event.change === "refused") refused.push(event);
+      if (event.kind !== "directory-changed") return;
+      if (event.change === "refused") refused.push(event);
+      if (event.change === "awaited") awaited.push(event.endpoint);
     },
   });
   await using directory = opened.directory;
@@ -188,7 +191,13 @@ export async function directoryList(
   if (options.json) {
     const refusals = refused.map(({ endpoint, because }) => ({ id: endpoint, because }));
     io.out(
-      JSON.stringify({ entries, refused: refusals, ageMs: Number.isFinite(ageMs) ? ageMs : null, problem }),
+      JSON.stringify({
+        entries,
+        refused: refusals,
+        awaited,
+        ageMs: Number.isFinite(ageMs) ? ageMs : null,
+        problem,
+      }),
     );
   } else {
     io.out(
@@ -198,6 +207,7 @@ export async function directoryList(
       ),
     );
     for (const { endpoint, because } of refused) io.note(`not believed: ${endpoint}: ${because}`);
+    for (const id of awaited) io.note(`awaited: ${id}: its entry is believed, and nobody says where it is`);
     if (problem !== undefined) io.note(`not in touch: ${problem}`);
   }
   return problem === undefined ? 0 : 1;

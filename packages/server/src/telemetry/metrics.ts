@@ -232,7 +232,7 @@ export function createMetrics(parts: MetricsParts): Metrics {
     spans: counter("longshore_trace_spans_total", "Spans by what became of them", ["outcome"]),
     directoryChanges: counter(
       "longshore_directory_changes_total",
-      "Places that came, changed, went or were not believed",
+      "Places that came, changed, went, were not believed or did not say yet where they are",
       ["change"],
     ),
     rolloutChanges: counter("longshore_rollout_changes_total", "Changes of aliases", ["alias", "change"]),
