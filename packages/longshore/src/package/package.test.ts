@@ -56,7 +56,17 @@ it("a model is signed, fetched over HTTP from where it broke off, checked, and s
     "bytes 4-7/8",
     "two\n",
   ]);
-  expect((await fetch(`${files}/sha256:${"0".repeat(64)}`)).status).toBe(404);
+  const beyond = await fetch(`${files}/${labels.digest}`, { headers: { range: "bytes=8-" } });
+  expect([beyond.status, beyond.headers.get("content-range"), await beyond.json()]).toEqual([
+    416,
+    "bytes */8",
+    { error: "the file has 8 bytes, and 8 were left out", reason: "invalid-input", stage: "admission" },
+  ]);
+  const missing = await fetch(`${files}/sha256:${"0".repeat(64)}`);
+  expect([missing.status, await missing.json()]).toMatchObject([
+    404,
+    { error: `package ${digest} has no file 'sha256:${"0".repeat(64)}'` },
+  ]);
   expect((await fetch(`${origin.address}/v2/packages/${"x".repeat(20)}`)).status).toBe(404);
 
   // A gateway knows the operator's entry; a server that joins as that place is told what to serve, and gets it,

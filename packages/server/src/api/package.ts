@@ -6,6 +6,7 @@ import {
   type Route,
   type WireBody,
   type WireResponse,
+  writeWireError,
 } from "@longshore/core";
 import { unknownModel } from "./find-model.ts";
 import type { Api, Asked } from "./parts.ts";
@@ -67,15 +68,23 @@ export function rangeStart({ request }: Asked): number {
   return Number(from);
 }
 
-/** A file from some byte on. Throws `invalid-input` where it has no such byte. */
-export function fileReply(digest: string, bytes: number, fromByte: number, body: WireBody): WireResponse {
-  if (fromByte > 0 && fromByte >= bytes) {
-    throw new LongshoreError(
-      "invalid-input",
-      "admission",
-      `the file has ${bytes} bytes, and ${fromByte} were left out`,
-    );
-  }
+/** Where a file has no byte that a range begins at: its length is told (RFC 9110, 15.5.17). */
+function noSuchRange(bytes: number, fromByte: number, callId: string): WireResponse {
+  const what = `the file has ${bytes} bytes, and ${fromByte} were left out`;
+  const error = writeWireError(new LongshoreError("invalid-input", "admission", what), callId);
+  const headers = { ...error.headers, "content-range": `bytes */${bytes}` };
+  return { status: 416, headers, body: { kind: "parts", parts: [error.bytes] } };
+}
+
+/** A file from some byte on; 416 where it has no such byte. */
+export function fileReply(
+  digest: string,
+  bytes: number,
+  fromByte: number,
+  body: WireBody,
+  { id }: Call,
+): WireResponse {
+  if (fromByte > 0 && fromByte >= bytes) return noSuchRange(bytes, fromByte, id);
   const headers = { "content-type": binaryType, etag: `"${digest}"`, "accept-ranges": "bytes" };
   if (fromByte === 0) return { status: 200, headers, body };
   const range = { "content-range": `bytes ${fromByte}-${bytes - 1}/${bytes}` };
@@ -91,7 +100,11 @@ export async function packageFile(
   const found = await seen(api, route.package, asked);
   const from = rangeStart(asked);
   const file = await api.packages?.open(found, route.file, from, asked.call);
-  if (!file) throw unknownPackage();
+  if (!file) {
+    const what = `package ${found.digest} has no file '${route.file.slice(0, 100)}'`;
+    throw new LongshoreError("unknown-model", "resolve", what);
+  }
   const byteLength = Math.max(0, file.bytes - from);
-  return fileReply(route.file, file.bytes, from, { kind: "stream", byteLength, read: () => file.read() });
+  const body: WireBody = { kind: "stream", byteLength, read: () => file.read() };
+  return fileReply(route.file, file.bytes, from, body, asked.call);
 }

@@ -189,6 +189,6 @@ export async function modelHead(
   const { digest, bytes } = head;
   const from = rangeStart(asked);
   const body: WireBody = { kind: "parts", parts: [bytes.subarray(from)] };
-  const reply = fileReply(digest, bytes.byteLength, from, body);
+  const reply = fileReply(digest, bytes.byteLength, from, body, asked.call);
   return { ...reply, headers: { ...reply.headers, [digestHeader]: digest } };
 }
