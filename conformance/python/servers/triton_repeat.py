@@ -1,5 +1,5 @@
 """A decoupled model of Triton's Python backend: gives each number of IN as an answer of its own after its DELAY in milliseconds. A
-negative number is an error. What became of each request is noted in a file."""
+negative number is an error: -1 together with the end of the answers, others before it. What became of each request is noted in a file."""
 
 import json
 import threading
@@ -30,9 +30,10 @@ class TritonPythonModel:
                 time.sleep(0.01)
             if value < 0:
                 error = pb_utils.TritonError("a negative number", pb_utils.TritonError.INVALID_ARG)
-                sender.send(
-                    pb_utils.InferenceResponse(error=error), flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL
-                )
+                final = pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL
+                sender.send(pb_utils.InferenceResponse(error=error), flags=final if value == -1 else 0)
+                if value != -1:
+                    sender.send(flags=final)
                 self.note("failed")
                 return
             tensors = [

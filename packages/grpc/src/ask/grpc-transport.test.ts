@@ -156,7 +156,8 @@ it("sends the request as another decoder reads it, and gives all answers in thei
   expect(came?.outputs.map(({ name }) => name)).toEqual(["y"]);
   expect(came?.parameters["count"]?.parameterChoice).toEqual({ case: "int64Param", value: 3n });
   expect(told.get("traceparent")).toEqual(["00-t"]);
-  expect(told.get("triton_grpc_error")).toEqual(["true"]);
+  // Triton 2.51 crashes on errors of models that it is to tell so.
+  expect(told.get("triton_grpc_error")).toEqual([]);
 });
 
 it("gives no answer where the server gives none, and leaves out what only says that there are no more", async () => {
