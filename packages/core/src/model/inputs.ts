@@ -38,13 +38,14 @@ export function takeInputs(model: string, ports: readonly PortSpec[], inputs: In
   let size: number | undefined;
   for (const port of ports) {
     const input = inputs[port.name];
+    if (input === undefined && port.optional) continue;
     if (input === undefined) throw wrongNames(model, ports, inputs);
     const tensor = tensorFor(model, port, input);
     tensors.set(port.name, tensor);
     bytes += tensor.bytes.byteLength;
     size ??= sizeOf(port, tensor);
   }
-  if (Object.keys(inputs).length !== ports.length) throw wrongNames(model, ports, inputs);
+  if (Object.keys(inputs).length !== tensors.size) throw wrongNames(model, ports, inputs);
   return { tensors, bytes, features: size === undefined ? { bytes } : { bytes, size } };
 }
 
@@ -77,8 +78,9 @@ function sizeOf(port: PortSpec, tensor: Tensor): number | undefined {
   return port.media === "text" ? tensor.bytes.byteLength - 4 : undefined;
 }
 
-function describePort({ name, datatype, shape, media }: PortSpec): string {
-  return `${name} ${datatype} [${shape.join(", ")}]${media === undefined ? "" : ` (${media})`}`;
+function describePort({ name, datatype, shape, media, optional }: PortSpec): string {
+  const said = [...(media === undefined ? [] : [media]), ...(optional ? ["optional"] : [])].join(", ");
+  return `${name} ${datatype} [${shape.join(", ")}]${said && ` (${said})`}`;
 }
 
 function invalid(message: string): LongshoreError {

@@ -17,6 +17,8 @@ export interface PortSpec extends TensorSpec {
   readonly media?: "image" | "audio" | "text";
   /** Of an output whose rank nobody states: `shape` is [] and says nothing. Absent: with [] it is a scalar. */
   readonly openRank?: boolean;
+  /** A request may leave out this input, or an answer this output. Default false. */
+  readonly optional?: boolean;
 }
 
 /** What a model takes and gives, under its own names. */

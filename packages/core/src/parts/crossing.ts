@@ -1,7 +1,7 @@
 import { type DataClass, type EndpointId, LongshoreError, type Rules } from "../base/index.ts";
 import type { InferenceRequest } from "../endpoint/index.ts";
-import { type CutId, endCut, type Segment, startCut, stepModels } from "../model/index.ts";
-import type { Tensor, Tensors, TensorSpec } from "../tensor/index.ts";
+import { type CutId, endCut, type PortSpec, type Segment, startCut, stepModels } from "../model/index.ts";
+import type { Tensor, Tensors } from "../tensor/index.ts";
 import type { KnownModel } from "../places/index.ts";
 
 /** Whether no place is known that runs all of it, or a part of it for the one here. */
@@ -28,11 +28,7 @@ export function neededPlaces(known: KnownModel): readonly (readonly EndpointId[]
 }
 
 /** What crosses at a cut; undefined where no frontier that is known here has the cut. */
-export function crossingOf(
-  known: KnownModel,
-  variant: string,
-  cut: CutId,
-): readonly TensorSpec[] | undefined {
+export function crossingOf(known: KnownModel, variant: string, cut: CutId): readonly PortSpec[] | undefined {
   if (cut === startCut) return known.description.inputs;
   if (cut === endCut) return known.description.outputs;
   const table = known.table.variants.find((one) => one.name === variant);
@@ -56,8 +52,9 @@ export function gather(
   const [first] = sources;
   if (!specs) return first ?? new Map<string, Tensor>();
   const tensors = new Map<string, Tensor>();
-  for (const { name } of specs) {
+  for (const { name, optional } of specs) {
     const found = sources.find((source) => source?.has(name))?.get(name);
+    if (!found && optional) continue;
     if (!found) {
       throw new LongshoreError(
         "bad-reply",
@@ -91,10 +88,10 @@ export function checkOutputs(
 ): void {
   const specs = crossingOf(known, segment.variant, segment.to);
   if (!specs) return;
-  for (const { name, datatype } of specs) {
+  for (const { name, datatype, optional } of specs) {
     if (wanted && !wanted.includes(name)) continue;
     const given = outputs.get(name);
-    if (given?.spec.datatype === datatype) continue;
+    if (given ? given.spec.datatype === datatype : optional) continue;
     // Its best classes.
     if (given?.spec.datatype === "BYTES" && asked?.classes?.get(name)) continue;
     throw new LongshoreError(

@@ -39,6 +39,7 @@ const port = fields({
   ragged: optional(flag),
   media: optional(word("image", "audio", "text")),
   openRank: optional(flag),
+  optional: optional(flag),
 });
 
 const ports = fields({

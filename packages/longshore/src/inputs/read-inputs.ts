@@ -48,7 +48,7 @@ export async function readInputs(
     if (port === undefined) Object.assign(inputs, allFromJson(path, bytes, ports));
     else inputs[port.name] = await tensorFromFile(port, path, bytes, transforms, preparation);
   }
-  const missing = ports.filter((port) => !(port.name in inputs));
+  const missing = ports.filter((port) => !port.optional && !(port.name in inputs));
   if (missing.length > 0) {
     throw new LongshoreError(
       "invalid-input",

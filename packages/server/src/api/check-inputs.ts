@@ -3,6 +3,7 @@ import {
   type InferenceRequest,
   LongshoreError,
   type ModelKnowledge,
+  type PortSpec,
   type Segment,
   shapeFits,
   startCut,
@@ -17,7 +18,7 @@ function invalid(message: string): LongshoreError {
 function expectedInputs(
   segment: Segment,
   { description, profile }: ModelKnowledge,
-): readonly TensorSpec[] | undefined {
+): readonly PortSpec[] | undefined {
   if (segment.from === startCut) return declaredInputs(description);
   const variant = profile?.variants.find((one) => one.variant === segment.variant);
   for (const bucket of variant?.buckets ?? []) {
@@ -59,6 +60,7 @@ export function checkInputs(
   if (!expected) return;
   for (const spec of expected) {
     const tensor = inputs.get(spec.name);
+    if (!tensor && spec.optional) continue;
     if (!tensor) throw invalid(`the input ${spec.name} is missing`);
     if (tensor.spec.datatype !== spec.datatype) {
       throw invalid(`the input ${spec.name} is ${tensor.spec.datatype}; the model takes ${spec.datatype}`);

@@ -33,8 +33,9 @@ function* wantedInSteps(
   const wanted = new Map<string, Tensor>();
   for (const { name, classification } of outputs) {
     const tensor = response.outputs.get(name);
-    if (!tensor) throw new LongshoreError("run-failed", "execute", `the run gave no output ${name}`);
     const declared = description.outputs.find((output) => output.name === name);
+    if (!tensor && declared?.optional) continue;
+    if (!tensor) throw new LongshoreError("run-failed", "execute", `the run gave no output ${name}`);
     // Its server has named its classes already.
     const isNamed =
       tensor.spec.datatype === "BYTES" && declared !== undefined && declared.datatype !== "BYTES";

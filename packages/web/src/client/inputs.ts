@@ -57,6 +57,8 @@ export function toTensors(inputs: Inputs, ports: readonly PortSpec[]): Tensors {
     }
     tensors.set(name, toTensor(value, spec));
   }
-  for (const { name } of ports) if (!tensors.has(name)) throw invalid(`the input ${name} is missing`);
+  for (const { name, optional } of ports) {
+    if (!optional && !tensors.has(name)) throw invalid(`the input ${name} is missing`);
+  }
   return tensors;
 }

@@ -18,6 +18,7 @@ const control = fields({ kind: optional(name), data_type: optional(name) });
 
 const configuration = fields({
   max_batch_size: optional(whole(0, 65_536)),
+  input: optional(list(fields({ name, optional: optional(flag) }), 256)),
   model_transaction_policy: optional(fields({ decoupled: optional(flag) })),
   sequence_batching: optional(
     fields({ control_input: optional(list(fields({ control: optional(list(control, 16)) }), 256)) }),
@@ -26,9 +27,25 @@ const configuration = fields({
 
 type Ports = readonly TensorSpec[];
 
-/** What a server says of an output without sizes need not be that it is a scalar: some say that of what they do not know. */
-function openWhereEmpty(outputs: Ports): readonly PortSpec[] {
-  return outputs.map((output) => (output.shape.length === 0 ? { ...output, openRank: true } : output));
+/**
+ * Inputs that Triton lets a request leave out are told in its configuration only. A model that has some may leave out outputs
+ * that depend on them. What a server says of an output without sizes need not be that it is a scalar: some say that of what
+ * they do not know.
+ */
+function portsOf(
+  { inputs, outputs }: { readonly inputs: Ports; readonly outputs: Ports },
+  configured: readonly { readonly name: string; readonly optional?: boolean | undefined }[] = [],
+): { readonly inputs: readonly PortSpec[]; readonly outputs: readonly PortSpec[] } {
+  const left = new Set(configured.filter(({ optional }) => optional).map((input) => input.name));
+  const optional = { optional: true };
+  return {
+    inputs: inputs.map((input) => (left.has(input.name) ? { ...input, ...optional } : input)),
+    outputs: outputs.map((output) => ({
+      ...output,
+      ...(output.shape.length === 0 ? { openRank: true } : {}),
+      ...(left.size > 0 ? optional : {}),
+    })),
+  };
 }
 
 /** FNV-1a (Fowler, Noll, Vo) of 64 bits over UTF-8: tells signatures apart, and proves nothing. */
@@ -105,8 +122,7 @@ export function foreignKnowledge(
     name,
     version: own,
     digest: `${foreignPrefix}${name}/${own}/${signature(inputs, outputs)}`,
-    inputs,
-    outputs: openWhereEmpty(outputs),
+    ...portsOf({ inputs, outputs }, config.input),
     variants: [{ name: "default", body: { kind: "graph", file: "" }, agreementRatio: 1 }],
     batching: { maxBatchSize: config.max_batch_size ?? 0 },
     instances: [],

@@ -60,11 +60,16 @@ export function checkOutputs(
   classes?: InferenceRequest["classes"],
 ): Tensors {
   const outputs = new Map<string, Tensor>();
+  let leftOut = false;
   const names = wanted ?? expected?.map((spec) => spec.name) ?? [...came.keys()];
   for (const name of names) {
     const tensor = came.get(name);
-    if (!tensor) throw wrong(`the reply lacks the output ${name}`);
     const declared = expected?.find((one) => one.name === name);
+    if (!tensor && declared?.optional) {
+      leftOut = true;
+      continue;
+    }
+    if (!tensor) throw wrong(`the reply lacks the output ${name}`);
     // Its best classes, with their labels.
     const spec = classes?.get(name) && tensor.spec.datatype === "BYTES" ? undefined : declared;
     if (spec && spec.datatype !== tensor.spec.datatype) {
@@ -78,7 +83,7 @@ export function checkOutputs(
     }
     outputs.set(name, tensor);
   }
-  if (outputs.size === 0) throw wrong("the reply holds no outputs");
+  if (outputs.size === 0 && !leftOut) throw wrong("the reply holds no outputs");
   return outputs;
 }
 
