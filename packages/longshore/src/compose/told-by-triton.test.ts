@@ -97,6 +97,15 @@ it("shows the configuration of a model as the server that has it does", async ()
   }
 });
 
+it("says what runs a model in its server's own words, and nothing where that says nothing", async () => {
+  for (const is of [true, false]) {
+    for (const address of await gateways(await triton(is))) {
+      const reply = await fetch(`${address}/v2/models/m`);
+      expect(await reply.json()).toMatchObject({ name: "m", platform: is ? "python" : "" });
+    }
+  }
+});
+
 /** The answer to one that asks for classes of `y`, or for `y` itself. */
 async function ask(address: string, classification?: number): Promise<unknown> {
   const inputs = [{ name: "x", datatype: "FP32", shape: [1, 3], data: [0.25, 0.5, 0.125] }];

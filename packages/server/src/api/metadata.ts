@@ -1,4 +1,11 @@
-import type { ModelAddress, ModelDescription, PortSpec, WireResponse } from "@longshore/core";
+import {
+  isForeignDigest,
+  type ModelAddress,
+  type ModelDescription,
+  type ModelKnowledge,
+  type PortSpec,
+  type WireResponse,
+} from "@longshore/core";
 import { findModel } from "./find-model.ts";
 import type { Api, Asked } from "./parts.ts";
 import { jsonReply } from "./replies.ts";
@@ -37,6 +44,13 @@ export function platform(description: ModelDescription): string {
   return isPipeline(description) ? "longshore_pipeline" : "onnxruntime_onnx";
 }
 
+/** The same, of a server that is not ours in its own words: those of its metadata, as far as its configuration tells them. */
+function toldPlatform({ description, configuration }: ModelKnowledge): string {
+  if (!isForeignDigest(description.digest)) return platform(description);
+  const told = configuration?.["platform"] || configuration?.["backend"];
+  return typeof told === "string" ? told : "";
+}
+
 async function versionsOf(
   api: Api,
   { name, version }: ModelDescription,
@@ -49,13 +63,14 @@ async function versionsOf(
 
 /** `GET v2/models/{m}[/versions/{v}]`. */
 export async function modelMetadata(api: Api, route: ModelAddress, asked: Asked): Promise<WireResponse> {
-  const { description } = await findModel(api, route.model, route.version, asked.call);
+  const knowledge = await findModel(api, route.model, route.version, asked.call);
+  const { description } = knowledge;
   const ports = (list: readonly PortSpec[]): readonly object[] =>
     list.map(({ name, datatype, shape }) => ({ name, datatype, shape }));
   return jsonReply({
     name: description.name,
     versions: route.version === undefined ? await versionsOf(api, description, asked) : [description.version],
-    platform: platform(description),
+    platform: toldPlatform(knowledge),
     inputs: ports(description.inputs),
     outputs: ports(description.outputs),
   });
