@@ -45,7 +45,7 @@ export interface Trial {
 export interface Alias {
   readonly schemaVersion: 1;
   readonly name: string;
-  /** Each change is one more. The first is 1, or after those of aliases that were removed: no revision of a name comes twice. */
+  /** Higher with each change. The first is 1, or after those of aliases that were removed: no revision of a name comes twice. */
   readonly revision: number;
   readonly model: string;
   readonly stable: Target;

@@ -99,7 +99,9 @@ export async function signAlias(name: string, options: SignAliasOptions, io: Com
         `alias ${name} is at revision ${before?.revision ?? 0} in the file, and the change was meant for revision ${revision}: look at it again`,
       );
     }
-    const result = made(name, (before?.revision ?? rest.lastRevision) + 1, targets, options);
+    // What is there may have been put back as it was long ago.
+    const next = Math.max(before?.revision ?? 0, rest.lastRevision) + 1;
+    const result = made(name, next, targets, options);
     const wallMs = Math.round(systemClock().wallMs());
     const body: AliasEntry = {
       schemaVersion: 1,

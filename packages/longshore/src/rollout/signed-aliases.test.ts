@@ -68,6 +68,7 @@ it("one signed word moves a name at every server that reads the directory", asyn
   const alias = ["rollout", "sign", "reader", "--file", file("places.json"), "--key", file("operator.pem")];
   const sign = (...args: readonly string[]) => command(...alias, "--model", "simple", "--at", one, ...args);
   expect((await sign("--to", "1")).said).toContain("reader (revision 1) leads to simple 1");
+  const old = await readFile(file("places.json"), "utf8");
   for (const address of [one, two])
     await vi.waitFor(async () => expect(await leadsTo(address)).toBe("1"), 60_000);
   // Meant for what is no longer so.
@@ -121,6 +122,15 @@ it("one signed word moves a name at every server that reads the directory", asyn
     "reader (revision 3) leads to simple 1",
   );
   await vi.waitFor(async () => expect(await leadsTo(two)).toBe("1"), 60_000);
+  // Also where it is put back as it was signed long ago.
+  const { lastRevision } = JSON.parse(await readFile(file("places.json"), "utf8")) as {
+    lastRevision: number;
+  };
+  await writeFile(file("places.json"), JSON.stringify({ ...(JSON.parse(old) as object), lastRevision }));
+  expect((await sign("--to", "2", "--revision", "1")).said).toContain(
+    "reader (revision 4) leads to simple 2",
+  );
+  await vi.waitFor(async () => expect(await leadsTo(two)).toBe("2"), 60_000);
 });
 
 it("a gateway that keeps a directory passes names on to those who read it, and their going, too", async () => {
