@@ -83,7 +83,7 @@ function fleet(clock: VirtualClock, ...first: readonly EndpointInfo[]) {
       if (entry.id === "broken") throw new TypeError("not an address");
       const endpoint = simulatedEndpoint({
         info: entry,
-        models: [model],
+        models: entry.id === "other" ? [] : [model],
         clock,
         random: seededRandom(2),
         speed: entry.tier === "cloud" ? 4 : 1,
@@ -145,6 +145,20 @@ it("what says slowly what it has is waited for where all that a model was known 
   await clock.runUntil(offloader.infer("toy", { x }));
   list(info("slow"));
   expect((await clock.runUntil(offloader.infer("toy", { x }))).where).toBe("slow");
+});
+
+it("what those had who have left may come back with them: it is not unknown meanwhile", async () => {
+  const clock = virtualClock();
+  const [a, other] = [info("a"), info("other")];
+  const { offloader, list } = fleet(clock, a, other);
+  await clock.runUntil(offloader.infer("toy", { x }));
+  list(other);
+  for (let times = 0; times < 2; times++) {
+    await expect(clock.runUntil(offloader.infer("toy", { x }))).rejects.toMatchObject({ reason: "no-place" });
+    await clock.advance(20_000);
+  }
+  list(other, a);
+  expect((await clock.runUntil(offloader.infer("toy", { x }))).where).toBe("a");
 });
 
 it("what has just come and says slowly what it has is waited for where all that a model was known from fail", async () => {

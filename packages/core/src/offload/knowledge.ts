@@ -338,8 +338,8 @@ export function knowledgeOf(
         );
       }
       keepFresh();
-      // What was known of what all have said that they have no more is nothing to plan with.
-      const none = !entry.asking && stillKnown(entry, places.all) === undefined;
+      // What was known of what all have said that they have no more is nothing to plan with, unless who had it has left.
+      const none = !entry.asking && !entry.left && stillKnown(entry, places.all) === undefined;
       if (entry.known && !none) return entry.known;
       if (circular && entry.asking) {
         const why = `what there is of ${model} was not known ${firstWaitMs} ms after the question`;

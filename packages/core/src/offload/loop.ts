@@ -1,4 +1,11 @@
-import { Behind, type Clock, type EndpointId, SpareControllers } from "../base/index.ts";
+import {
+  Behind,
+  type Clock,
+  type EndpointId,
+  failureEvent,
+  LongshoreError,
+  SpareControllers,
+} from "../base/index.ts";
 import type { Endpoint } from "../endpoint/index.ts";
 import { type Checks, createChecks, readiness } from "../check/index.ts";
 import { type Arrivals, arrivals, radios, type RetryBudget, retryBudget } from "../estimate/index.ts";
@@ -111,7 +118,15 @@ export function createLoop(given: OffloadParts): Loop {
   const upkeep = linkUpkeep(clock, places);
   const probes = linkProbes(parts, places, upkeep.news);
   const loads = loadProbes(parts, places, parts.upkeep?.loadProbesPerRequest ?? 3);
-  const behind = new Behind<() => void>(clock, (work) => work());
+  const behind = new Behind<() => void>(clock, (work) => {
+    try {
+      work();
+    } catch (thrown) {
+      // Such as a link of the app's own, which is asked whether it is worth a try: nobody waits for that.
+      const error = LongshoreError.from(thrown, "plan", "learning from what was answered");
+      parts.observer.record(failureEvent(error, { id: "behind" }, clock.nowMs()));
+    }
+  });
   let views = 0;
   /** One request is asked for once, however often it is planned. */
   let lastCallId: string | undefined;

@@ -17,6 +17,8 @@ export interface AskedModel {
   usedAtMs: number;
   /** Its last use was to save energy: nobody is asked between requests. */
   saving: boolean;
+  /** A place that had it has left, and may come back with it. */
+  left: boolean;
   askedAtMs: number;
   asking: Promise<void> | undefined;
   /** What places said lately will be put together. */
@@ -68,6 +70,7 @@ function askedModel(model: string, version: string | undefined, nowMs: number): 
     known: undefined,
     usedAtMs: nowMs,
     saving: false,
+    left: false,
     askedAtMs: -Infinity,
     asking: undefined,
     digesting: undefined,
@@ -84,9 +87,11 @@ export function putTogether(
   device: DeviceSpeed,
   nowMs: number,
 ): void {
-  for (const [id, { endpoint }] of entry.heard) {
+  for (const [id, heard] of entry.heard) {
     // It is gone, or was dialled anew and may be another.
-    if (places.get(id)?.endpoint !== endpoint) entry.heard.delete(id);
+    if (places.get(id)?.endpoint === heard.endpoint) continue;
+    entry.left ||= holds(heard);
+    entry.heard.delete(id);
   }
   entry.known = knowModel(entry.local, [...entry.heard.values()], entry.known, device, nowMs);
 }
@@ -97,11 +102,14 @@ export function stillKnown(
   places: ReadonlyMap<EndpointId, Pick<Place, "endpoint">>,
 ): KnownModel | undefined {
   if (!entry?.known || entry.known.here) return entry?.known;
-  for (const [id, { endpoint, knowledge, offers }] of entry.heard) {
-    const holds = knowledge !== undefined || offers.length > 0;
-    if (holds && places.get(id)?.endpoint === endpoint) return entry.known;
+  for (const [id, heard] of entry.heard) {
+    if (holds(heard) && places.get(id)?.endpoint === heard.endpoint) return entry.known;
   }
   return places.size > 0 ? undefined : entry.known;
+}
+
+function holds({ knowledge, offers }: Heard): boolean {
+  return knowledge !== undefined || offers.length > 0;
 }
 
 /** What is known of the same version and content now, once those that have just come have said what they have; undefined when nothing else. */
