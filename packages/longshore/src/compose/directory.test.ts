@@ -9,6 +9,7 @@ import {
   float32View,
   type LongshoreEvent,
   sign,
+  silentObserver,
   type Tensor,
 } from "@longshore/core";
 import { newOperatorKey, operatorSigner, replaceFile, systemClock, systemRandom } from "@longshore/nodejs";
@@ -16,7 +17,8 @@ import { testEntry } from "@longshore/testkit";
 import { untilKnown } from "@longshore/testkit/until-known";
 import { command } from "../../test/command.ts";
 import { writeDouble } from "../../test/models.ts";
-import { openRegistry } from "./directory.ts";
+import { joinServeOptions } from "../options/join-options.ts";
+import { openDirectory, openRegistry } from "./directory.ts";
 import { gateway } from "./forwarding.ts";
 import { openModel } from "./open-model.ts";
 import { openOffloader } from "./open-offloader.ts";
@@ -98,6 +100,35 @@ it("servers join a keeper over HTTP; an app that knows only the keeper uses them
   await second.close(0);
   await keeper.close(0);
   await registry.close();
+});
+
+it("a server tells its keeper of an entry that is signed anew into its file, and of none that is not good", async () => {
+  const entryOf = async (serial: number, zone: string, id = "till"): Promise<string> => {
+    const { address: _its, ...body } = testEntry({ id, serial, zone });
+    const entries = [await sign("directory entry", entryJson(body), operator)];
+    return JSON.stringify({ schemaVersion: 1, entries });
+  };
+  await writeFile(file("till.json"), await entryOf(1, "eu"));
+  const gate = await gateway({ port: 0, dataClass: "public", joins: { operatorKeys: key.publicLine } });
+  const reports: string[] = [];
+  const options = { host: "127.0.0.1", join: gate.address, entry: file("till.json") };
+  const till = await served(await joinServeOptions(options, (text) => reports.push(text)));
+  const parts = { clock: systemClock(), random: systemRandom(), observer: silentObserver };
+  const directory = await openDirectory(gate.address, parts);
+  const serials = (): unknown => directory.wordOn("till")?.body.serial;
+  await vi.waitFor(() => expect(serials()).toBe(1), 60_000);
+  for (const [bad, why] of [
+    ["{", /is not good; the entry before holds on/],
+    [await entryOf(5, "eu", "other"), /is of other now; that of till holds on/],
+  ] as const) {
+    await replaceFile(file("till.json"), bad);
+    await vi.waitFor(() => expect(reports.at(-1)).toMatch(why), 60_000);
+  }
+  await replaceFile(file("till.json"), await entryOf(2, "eu/de"));
+  await vi.waitFor(() => expect(serials()).toBe(2), 60_000);
+  expect(reports.at(-1)).toBe("entry: the file changed and was read again (serial 2)");
+  await directory[Symbol.asyncDispose]();
+  await Promise.all([till.close(0), gate.close(0)]);
 });
 
 it("a server that joined and is told to stop is not ready at once, and refuses new work while others hear of it", async () => {

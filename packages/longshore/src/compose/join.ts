@@ -27,8 +27,8 @@ export interface JoinOptions {
   readonly address: string;
   /** How others reach this server. Default: where it listens, unless that is every address. */
   readonly advertise?: string;
-  /** The operator's entry, for a directory that does not have it. */
-  readonly entry?: Signed<DirectoryEntry>;
+  /** The operator's entry, for a directory that does not have it; a function is asked at each renewal. */
+  readonly entry?: Signed<DirectoryEntry> | (() => Promise<Signed<DirectoryEntry>>);
   /** Public keys of the operator, which entries in NATS must be signed with. A keeper checks them itself. */
   readonly operatorKeys?: string;
   /** What the keeper of the directory is shown. */
@@ -123,7 +123,7 @@ export function joinAs(
       return {
         tier,
         statement: { address, zone, ...(serves ? { serves } : {}) },
-        ...(entry ? { signed: entry } : {}),
+        ...(entry ? { signed: typeof entry === "function" ? await entry() : entry } : {}),
       };
     },
     answered(reply) {

@@ -1,4 +1,4 @@
-import { LongshoreError } from "@longshore/core";
+import { type DirectoryEntry, LongshoreError, type Signed } from "@longshore/core";
 import type { Command } from "commander";
 import { readEntry } from "../compose/entry-file.ts";
 import { readText } from "../compose/read-text.ts";
@@ -33,9 +33,42 @@ export function joinOptions(command: Command): Command {
     );
 }
 
+/**
+ * The entry of a file as it was last good, read each time. Only a later one of the same place replaces it: whoever saw a serial
+ * believes no earlier one.
+ */
+function latestEntry(
+  file: string,
+  first: Signed<DirectoryEntry>,
+  report: (text: string) => void,
+): () => Promise<Signed<DirectoryEntry>> {
+  let latest = first;
+  let told = "";
+  const tell = (text: string): void => {
+    if (text !== told) report(text);
+    told = text;
+  };
+  return async () => {
+    try {
+      const found = await readEntry(file);
+      const { id, serial } = found.body;
+      if (id !== latest.body.id) tell(`entry: the file is of ${id} now; that of ${latest.body.id} holds on`);
+      else if (serial > latest.body.serial) {
+        latest = found;
+        tell(`entry: the file changed and was read again (serial ${serial})`);
+      }
+    } catch (thrown) {
+      const { message } = LongshoreError.from(thrown, "resolve", "reading the entry again");
+      tell(`entry: the file is not good; the entry before holds on (${message})`);
+    }
+    return latest;
+  };
+}
+
 /** What they mean for a server. Throws `invalid-input` and `invalid-configuration`. */
 export async function joinServeOptions(
   options: JoinCommandOptions & { readonly host: string },
+  report: (text: string) => void,
 ): Promise<{ readonly join?: JoinOptions; readonly id?: string }> {
   const { join, joinKey, joinCa, advertise, entry, operatorKeys, id, host } = options;
   const named = id === undefined ? {} : { id };
@@ -72,7 +105,7 @@ export async function joinServeOptions(
         ...(joinCa === undefined ? {} : { atCa: joinCa }),
       })),
       ...(advertise === undefined ? {} : { advertise }),
-      ...(signed ? { entry: signed } : {}),
+      ...(entry !== undefined && signed ? { entry: latestEntry(entry, signed, report) } : {}),
       ...(keys === undefined ? {} : { operatorKeys: keys }),
     },
   };

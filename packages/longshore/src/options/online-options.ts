@@ -83,7 +83,7 @@ export async function onlineServeOptions(
     maxBodyBytes: options.maxBody,
     ...(options.aliases === undefined ? {} : { aliases: options.aliases }),
     report: (text) => io.note(text),
-    ...(await joinServeOptions(options)),
+    ...(await joinServeOptions(options, (text) => io.note(text))),
     ...identityServeOptions(options),
     ...observeServeOptions(options, io),
     ...(options.json ? { observer: printer(io) } : {}),
