@@ -43,6 +43,19 @@ describe("folderStore", () => {
     ]);
   });
 
+  it("lists folders whose names cannot be read, so that they can be told of, and reads nothing of them", async () => {
+    const odd = join(outside, "odd-names");
+    for (const name of ["ocr:2", "a\\b", "c\nd"]) mkdirSync(join(odd, "vad", name), { recursive: true });
+    for (const name of ["ocr:2", "a\\b", "c\nd"]) mkdirSync(join(odd, name));
+    writeFileSync(join(odd, "no:folder"), "x");
+    symlinkSync(outside, join(odd, "leads:out"));
+    const store = folderStore(odd);
+    const names = (await store.list(""))?.map(({ name }) => name).sort();
+    expect(names).toEqual(["a\\b", "c\nd", "ocr:2", "vad"]);
+    expect(await store.list("vad")).toEqual([]);
+    await expect(store.list("ocr:2")).rejects.toMatchObject({ reason: "not-permitted" });
+  });
+
   it("reads files, through links inside the folder too", async () => {
     const store = folderStore(root);
     expect(text(await store.read("vad/1/model.onnx"))).toBe("abc");

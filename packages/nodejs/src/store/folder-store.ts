@@ -155,20 +155,21 @@ export function folderStore(root: string, options: FolderStoreOptions = {}): Mod
     async list(path) {
       const real = await locate(path);
       if (real === undefined) return undefined;
-      const names = await readdir(real).catch((thrown: unknown) => {
+      const found = await readdir(real, { withFileTypes: true }).catch((thrown: unknown) => {
         if (isAbsent(thrown)) return undefined;
         throw thrown;
       });
-      if (!names) return undefined;
-      if (names.length > maxEntries) {
+      if (!found) return undefined;
+      if (found.length > maxEntries) {
         throw new LongshoreError(
           "invalid-configuration",
           "resolve",
-          `'${path}' has ${names.length} entries; at most ${maxEntries} are read`,
+          `'${path}' has ${found.length} entries; at most ${maxEntries} are read`,
         );
       }
       const entries: StoredEntry[] = [];
-      for (const name of names.filter(isPlain).sort()) {
+      const names = found.map(({ name }) => name).filter(isPlain);
+      for (const name of names.sort()) {
         const entry = await locate(path === "" ? name : `${path}/${name}`).catch((thrown: unknown) => {
           // A link that leads out is not part of the repository: it is not listed, and reading it says why.
           if (LongshoreError.is(thrown)) return undefined;
@@ -179,6 +180,12 @@ export function folderStore(root: string, options: FolderStoreOptions = {}): Mod
         else if (facts?.isFile()) {
           entries.push({ name, directory: false, bytes: facts.size, modifiedMs: facts.mtimeMs });
         }
+      }
+      if (path !== "") return entries;
+      // Folders that nothing can be read of are listed here all the same: whoever looks for models tells of them.
+      for (const one of found) {
+        if (one.isDirectory() && !isPlain(one.name))
+          entries.push({ name: one.name, directory: true, bytes: 0 });
       }
       return entries;
     },
