@@ -12,6 +12,9 @@ import {
   heldAt,
   inputsOf,
   mostWaitAt,
+  overtaken,
+  type RaceEnd,
+  type Settling,
   type Standing,
   waitedFor,
 } from "../parts/index.ts";
@@ -49,7 +52,6 @@ import {
   tallyUnanswered,
   timesFor,
 } from "./running.ts";
-import { overtaken, type RaceEnd, type Settling } from "./race-end.ts";
 import type { Tally } from "../stream/index.ts";
 
 /**
@@ -288,8 +290,8 @@ class Race {
 
   #broke(running: Running, error: LongshoreError): void {
     // A run here that was cancelled goes on until it ends: its slot is not free yet.
-    if (!this.#settled) running.work?.ended();
     if (this.#settled) return;
+    running.work?.ended();
     const nowMs = this.#loop.clock.nowMs();
     const { leg } = running;
     const { call } = this.#job;
@@ -335,12 +337,8 @@ class Race {
       return;
     }
     this.#settle("");
-    this.#settling.resolve({
-      kind: "failed",
-      error,
-      failed: [...this.#standing.failed.values()],
-      held: this.#held,
-    });
+    const failed = [...this.#standing.failed.values()];
+    this.#settling.resolve({ kind: "failed", error, failed, held: this.#held });
   }
 
   /** A run beyond the first is free here, and elsewhere out of the budget of all requests. */

@@ -1,9 +1,8 @@
 import { childCall, type EndpointId, LongshoreError } from "../base/index.ts";
 import { type Asking, confirmed, saidBy, type Wanted } from "../check/index.ts";
-import { arrived } from "../parts/index.ts";
+import { arrived, overtaken } from "../parts/index.ts";
 import { type Beside, type Job, nobody } from "./job.ts";
 import type { Loop } from "./loop.ts";
-import { overtaken } from "./race-end.ts";
 import { final } from "../places/index.ts";
 import type { Outcome } from "./run-job.ts";
 import { borrowed } from "../tensor/index.ts";

@@ -2,7 +2,7 @@ import { checkFresh, type EndpointId, LongshoreError, untilEnded } from "../base
 import type { InferenceResponse } from "../endpoint/index.ts";
 import { meanOf } from "../estimate/index.ts";
 import type { Leg, Plan } from "../plan/index.ts";
-import { arrived, type Held, standingOf } from "../parts/index.ts";
+import { arrived, type Held, type RaceEnd, standingOf } from "../parts/index.ts";
 import { decide, defaultPlans, sendsOn } from "./decide.ts";
 import { type Job, nobody } from "./job.ts";
 import { legRequest } from "./leg-request.ts";
@@ -12,7 +12,6 @@ import type { Loop } from "./loop.ts";
 import { race } from "./race.ts";
 import { runConfirmed } from "./run-confirmed.ts";
 import { recordBegin, recordEnd } from "./running.ts";
-import type { RaceEnd } from "./race-end.ts";
 import { bookTry, newTally, type Planned, type Tally } from "../stream/index.ts";
 import { releaseTensors } from "../tensor/index.ts";
 import { witness } from "./witness.ts";

@@ -42,7 +42,7 @@ export async function answerKey(
     rulesKey(rules),
     [segment.model, segment.version, segment.digest, segment.variant, segment.from, segment.to],
     outputs ? [...outputs].sort() : null,
-    classes ? [...classes].sort() : null,
+    classes ? [...classes].sort(([one], [other]) => (one < other ? -1 : 1)) : null,
     sorted(parameters),
     sorted(codecs),
     await Promise.all(tensors.map((tensor) => tensorKey(tensor, hash))),

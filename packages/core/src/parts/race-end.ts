@@ -1,6 +1,6 @@
 import type { EndpointId, LongshoreError } from "../base/index.ts";
 import type { InferenceResponse } from "../endpoint/index.ts";
-import type { Held } from "../parts/index.ts";
+import type { Held } from "./held.ts";
 import type { Leg, Plan } from "../plan/index.ts";
 
 /** How a plan ended. */
