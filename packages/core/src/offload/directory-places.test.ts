@@ -150,7 +150,7 @@ it("what says slowly what it has is waited for where all that a model was known 
 it("what those had who have left may come back with them: it is not unknown meanwhile", async () => {
   const clock = virtualClock();
   const [a, other] = [info("a"), info("other")];
-  const { offloader, list } = fleet(clock, a, other);
+  const { offloader, list, dialled } = fleet(clock, a, other);
   await clock.runUntil(offloader.infer("toy", { x }));
   list(other);
   for (let times = 0; times < 2; times++) {
@@ -159,6 +159,18 @@ it("what those had who have left may come back with them: it is not unknown mean
   }
   list(other, a);
   expect((await clock.runUntil(offloader.infer("toy", { x }))).where).toBe("a");
+  // It is there, and says itself that it has it no more.
+  const { endpoint } = dialled.at(-1)!;
+  endpoint.describe = () => Promise.resolve(undefined);
+  endpoint.offers = () => Promise.resolve([]);
+  endpoint.infer = () => Promise.reject(new LongshoreError("unknown-model", "resolve", "not here any more"));
+  await expect(clock.runUntil(offloader.infer("toy", { x }))).rejects.toMatchObject({
+    reason: "unknown-model",
+  });
+  await clock.advance(20_000);
+  await expect(clock.runUntil(offloader.infer("toy", { x }))).rejects.toMatchObject({
+    reason: "unknown-model",
+  });
 });
 
 it("what has just come and says slowly what it has is waited for where all that a model was known from fail", async () => {

@@ -17,7 +17,7 @@ export interface AskedModel {
   usedAtMs: number;
   /** Its last use was to save energy: nobody is asked between requests. */
   saving: boolean;
-  /** A place that had it has left, and may come back with it. */
+  /** The last place that had it has left, and may come back with it. */
   left: boolean;
   askedAtMs: number;
   asking: Promise<void> | undefined;
@@ -93,6 +93,7 @@ export function putTogether(
     entry.left ||= holds(heard);
     entry.heard.delete(id);
   }
+  if ([...entry.heard.values()].some(holds)) entry.left = false;
   entry.known = knowModel(entry.local, [...entry.heard.values()], entry.known, device, nowMs);
 }
 
