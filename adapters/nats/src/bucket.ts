@@ -73,8 +73,8 @@ async function putOver(
   value: unknown,
   check: (there: KvEntry | null) => void,
 ): Promise<void> {
+  let there = await places.get(key);
   for (let tries = 1; ; tries++) {
-    const there = await places.get(key);
     check(there);
     try {
       await places.put(key, JSON.stringify(value), { previousSeq: there?.revision ?? 0 });
@@ -82,6 +82,7 @@ async function putOver(
     } catch (thrown) {
       const now = await places.get(key);
       if (tries === mostTries || now?.revision === there?.revision) throw thrown;
+      there = now;
     }
   }
 }

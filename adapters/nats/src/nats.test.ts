@@ -115,8 +115,8 @@ async function start(folder: string, name: string, more = "", port = "-1"): Prom
 const servers = (port: string): { readonly servers: string } => ({ servers: `127.0.0.1:${port}` });
 
 /** A place as the operator publishes it. */
-async function recordOf(id: string): Promise<DirectoryRecord> {
-  const body = testEntry({ id });
+async function recordOf(id: string, serial = 1): Promise<DirectoryRecord> {
+  const body = testEntry({ id, serial });
   const signed = await sign("directory entry", JSON.parse(JSON.stringify(body)), operators.operator);
   return { signed: { ...signed, body } };
 }
@@ -212,21 +212,16 @@ describe.runIf(there)("with a real nats-server", () => {
     const server = await start(newFolder(), "hub");
     const connection = await connect(servers(server.port));
     const places = await makePlaces(connection);
-    const entryOf = async (serial: number): Promise<DirectoryRecord> => {
-      const body = testEntry({ id: "till", serial });
-      const signed = await sign("directory entry", JSON.parse(JSON.stringify(body)), operators.operator);
-      return { signed: { ...signed, body } };
-    };
     const key = keyOf("till");
-    await publishPlace(places, await entryOf(2));
-    await expect(publishPlace(places, await entryOf(1))).rejects.toMatchObject({
+    await publishPlace(places, await recordOf("till", 2));
+    await expect(publishPlace(places, await recordOf("till", 1))).rejects.toMatchObject({
       reason: "conflict",
       message: "till is at serial 2 in the bucket, later than 1: sign it again from there",
     });
     expect((await places.get(key))?.json()).toMatchObject({ signed: { body: { serial: 2 } } });
-    await publishPlace(places, await entryOf(2));
+    await publishPlace(places, await recordOf("till", 2));
     await withdrawPlace(places, "till");
-    await publishPlace(places, await entryOf(1));
+    await publishPlace(places, await recordOf("till", 1));
     // Between the look and the writing its server renews what it said.
     const renewed: KV = Object.create(places, {
       get: {
@@ -239,7 +234,7 @@ describe.runIf(there)("with a real nats-server", () => {
       put: { value: places.put.bind(places) },
     }) as KV;
     let renewals = 0;
-    await publishPlace(renewed, await entryOf(3));
+    await publishPlace(renewed, await recordOf("till", 3));
     expect((await places.get(key))?.json()).toMatchObject({ signed: { body: { serial: 3 } } });
     await connection.close();
   });

@@ -30,6 +30,7 @@ export function unlistedRecords(): Unlisted {
     note(id, { reason, message }) {
       const before = refused.get(id);
       refused.delete(id);
+      // Only `narrowed` says so, of an entry that is believed and has no address.
       if (reason === "invalid-configuration") {
         if (awaited.has(id)) return undefined;
         awaited.add(id);

@@ -116,6 +116,11 @@ function parts(clock: ManualClock) {
   return { policy, clock, random: seededRandom(3), observer: silentObserver, links: () => undefined };
 }
 
+/** A gateway that runs nothing itself. */
+function gatewayBefore(clock: ManualClock, ...endpoints: readonly Endpoint[]) {
+  return offloadEndpoint({ ...parts(clock), info: info("gateway", "movable"), endpoints });
+}
+
 const one = { x: Float32Array.of(1) };
 const total = (outputs: Tensors): number => the(float32View(outputs.get("total")!)[0]);
 
@@ -354,11 +359,7 @@ describe("sequences of clients that keep no state, behind a gateway", () => {
     async (fault, at) => {
       const clock = manualClock();
       const places = [counter(info("a", "movable"), 1), counter(info("b", "movable"), 1)];
-      const gateway = offloadEndpoint({
-        ...parts(clock),
-        info: info("gateway", "movable"),
-        endpoints: places,
-      });
+      const gateway = gatewayBefore(clock, ...places);
       const asked = (step: number): InferenceRequest => ({
         segment,
         inputs: tensorsOf(float32Tensor("x", [1], Float32Array.of(1))),
@@ -385,11 +386,7 @@ describe("sequences of clients that keep no state, behind a gateway", () => {
     async (fault) => {
       const clock = manualClock();
       const place = counter(info("a", "movable"), 1);
-      const gateway = offloadEndpoint({
-        ...parts(clock),
-        info: info("gateway", "movable"),
-        endpoints: [place],
-      });
+      const gateway = gatewayBefore(clock, place);
       const behind = (step: number): Promise<InferenceResponse> => {
         const sequence = { id: "7", step: step === 0 ? 0 : nextStep, end: step === 4, wantState: false };
         const inputs = tensorsOf(float32Tensor("x", [1], Float32Array.of(1)));
@@ -420,11 +417,7 @@ describe("sequences of clients that keep no state, behind a gateway", () => {
       ...place,
       infer: (request, call) => (hangs ? new Promise(() => undefined) : place.infer(request, call)),
     };
-    const gateway = offloadEndpoint({
-      ...parts(clock),
-      info: info("gateway", "movable"),
-      endpoints: [hanging],
-    });
+    const gateway = gatewayBefore(clock, hanging);
     const step = (at: number, deadlineMs = Infinity): Promise<InferenceResponse> => {
       const inputs = tensorsOf(float32Tensor("x", [1], Float32Array.of(1)));
       const sequence = { id: "7", step: at, end: false, wantState: false };
@@ -449,11 +442,7 @@ describe("sequences of clients that keep no state, behind a gateway", () => {
   it("are done one at a time in the order in which they came, and wait no longer than their call", async () => {
     const clock = manualClock();
     const place = counter(info("a", "movable"), 1);
-    const gateway = offloadEndpoint({
-      ...parts(clock),
-      info: info("gateway", "movable"),
-      endpoints: [place],
-    });
+    const gateway = gatewayBefore(clock, place);
     const step = (first: boolean, abort = new AbortController().signal) =>
       gateway.infer(
         {

@@ -56,7 +56,7 @@ function latestEntry(
       else if (serial > latest.body.serial) {
         latest = found;
         tell(`entry: the file changed and was read again (serial ${serial})`);
-      }
+      } else if (serial === latest.body.serial) told = "";
     } catch (thrown) {
       const { message } = LongshoreError.from(thrown, "resolve", "reading the entry again");
       tell(`entry: the file is not good; the entry before holds on (${message})`);

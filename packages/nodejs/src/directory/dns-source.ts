@@ -1,5 +1,6 @@
 import { Resolver } from "node:dns/promises";
 import { type Clock, type Json, LongshoreError, type Random, type RecordSource } from "@longshore/core";
+import { endOfTimeMs } from "./directory-file.ts";
 
 /** The questions that a directory asks DNS. Rejections carry the codes of `node:dns`. */
 export interface DnsResolver {
@@ -151,8 +152,8 @@ function recordsOf({ target: { name, ports }, entries, host }: DnsHost, encrypte
   const entryAt = new Map<number, DnsEntry>();
   const others: DnsEntry[] = [];
   for (const entry of entries) {
-    const port = ports.find((one) => one === entry.port && !entryAt.has(one));
-    if (port === undefined) others.push(entry);
+    const { port } = entry;
+    if (port === undefined || !ports.includes(port) || entryAt.has(port)) others.push(entry);
     else entryAt.set(port, entry);
   }
   const free = ports.find((port) => !entryAt.has(port));
@@ -167,7 +168,7 @@ function recordsOf({ target: { name, ports }, entries, host }: DnsHost, encrypte
       id: `${name}:${port}`,
       serial: 1,
       notBeforeMs: 0,
-      notAfterMs: 253_402_300_799_999,
+      notAfterMs: endOfTimeMs,
       tier: "edge",
       zone: "unknown",
       trust: "listed",
