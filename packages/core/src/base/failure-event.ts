@@ -11,7 +11,7 @@ export interface Failed {
 
 /** What an observer is told of a failure. */
 export function failureEvent(
-  { stage, reason, message }: LongshoreError,
+  { stage, reason, message }: Pick<LongshoreError, "stage" | "reason" | "message">,
   { id: callId, tenant, model }: Failed,
   atMs: number,
 ): LongshoreEvent {

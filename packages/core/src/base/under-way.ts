@@ -25,4 +25,9 @@ export class UnderWay {
     for (let link = this.#all.first; link; link = link.after) all.push(link.value);
     await Promise.allSettled(all);
   }
+
+  /** Resolves when nothing is under way, what began meanwhile included. */
+  async none(): Promise<void> {
+    while (this.size > 0) await this.over();
+  }
 }

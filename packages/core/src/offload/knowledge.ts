@@ -175,11 +175,11 @@ export function knowledgeOf(
       if (closed) return;
       const error = LongshoreError.from(thrown, "resolve", `asking ${id} what it offers`);
       entry.unsaid.set(id, error);
-      const [{ reason }, atMs] = [error, clock.nowMs()];
+      const atMs = clock.nowMs();
       parts.observer.record(failureEvent(error, { id: `ask-${id}`, model: entry.model }, atMs));
       // Late behind a request that is watched, or that others sent to a server which answers in its turn: the next round asks again.
       const turns = entry.heard.has(id) && !place.endpoint.info.offers;
-      if ((behind || turns) && reason === "no-answer") return;
+      if ((behind || turns) && error.reason === "no-answer") return;
       places.failed(place, of, error, atMs, beganMs);
       askWhenBack(id, entry, of);
     } finally {

@@ -85,7 +85,10 @@ async function* answersAt(loop: Loop, job: Job, leg: Leg): AsyncIterable<Inferen
       checkOutputs(job, leg.segment, response.outputs, request.outputs, leg.endpoint);
       const { load, account } = response;
       // How busy it is was said when the answers began, and comes with each of them.
-      if (load && !heard) place?.reported(load, clock.nowMs(), stageMs(account, "network", "send"));
+      if (load && !heard) {
+        loop.behind.settle();
+        place?.reported(load, clock.nowMs(), stageMs(account, "network", "send"));
+      }
       heard = true;
       place?.answering(clock.nowMs());
       yield response;

@@ -1,4 +1,4 @@
-import { type Call, type Clock, LongshoreError, type Observer } from "../base/index.ts";
+import { type Call, type Clock, failureEvent, LongshoreError, type Observer } from "../base/index.ts";
 import {
   answersOf,
   type Endpoint,
@@ -141,8 +141,8 @@ function withSteps(inner: Endpoint, local: Endpoint, { clock, observer }: StepMo
       // Places are asked every few seconds, and this is said once.
       const about = `${pipeline.name} ${step.id} ${run.model}`;
       if (said.get(about) !== message) {
-        const when = { atMs: clock.nowMs(), callId: `ask-${info.id}`, stage: "resolve" } as const;
-        observer.record({ kind: "failure", ...when, model: pipeline.name, reason: "unsupported", message });
+        const error = { stage: "resolve", reason: "unsupported", message } as const;
+        observer.record(failureEvent(error, { id: `ask-${info.id}`, model: pipeline.name }, clock.nowMs()));
       }
       said.set(about, message);
       return undefined;

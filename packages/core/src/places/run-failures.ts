@@ -85,12 +85,13 @@ export function runFailures(places: ReadonlyMap<EndpointId, Place>, random: Rand
   function refusing(of: Ran, tenant: string, nowMs: number): Out {
     if (refused.size === 0) return none;
     const out = new Map<EndpointId, string>();
-    for (const key of [tenantKey(tenant), keyOf(of)]) {
+    const version = keyOf(of);
+    for (const key of [tenantKey(tenant), version]) {
       const byPlace = refused.get(key);
       for (const [id, health] of byPlace ?? []) {
         const why = health.unavailable(nowMs);
         if (why === undefined) byPlace?.delete(id);
-        else out.set(id, key === keyOf(of) ? whyOf(of, health, nowMs) : why);
+        else out.set(id, key === version ? whyOf(of, health, nowMs) : why);
       }
       if (byPlace?.size === 0) refused.delete(key);
     }

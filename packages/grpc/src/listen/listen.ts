@@ -244,7 +244,7 @@ export async function listenGrpc(handler: Handler, given: GrpcListenOptions): Pr
     async sent() {
       // An answer that is there is written within this turn of the event loop.
       await new Promise<void>((resolve) => void clock.timer(0, resolve));
-      while (parts.sending.size > 0) await parts.sending.over();
+      await parts.sending.none();
     },
     close: (graceMs = 10_000) => (closing ??= close(graceMs)),
   };

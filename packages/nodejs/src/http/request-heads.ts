@@ -1,4 +1,4 @@
-import { dropOldest } from "@longshore/core";
+import { deadlineHeader, dropOldest, idempotencyHeader, traceHeader } from "@longshore/core";
 import { requestHead } from "./plain-head.ts";
 
 /** Paths whose last head is remembered; the one that was met first goes. */
@@ -37,6 +37,9 @@ export class RequestHeads {
       return before.bytes;
     const text = requestHead(method, path, this.#host, headers, bodyBytes);
     if (text === undefined) return undefined;
+    // None of these is the same twice.
+    if (deadlineHeader in headers || traceHeader in headers || idempotencyHeader in headers)
+      return Buffer.from(text, "latin1");
     // Memory of its own: a slice of the platform's would hold all of that.
     const bytes = Buffer.allocUnsafeSlow(text.length);
     bytes.write(text, "latin1");

@@ -484,11 +484,14 @@ describe("generate", () => {
 it("looks for the model of generate within the deadline of its request", async () => {
   const endpoint = doubleEndpoint([echo], { id: "server" });
   const deadlines: number[] = [];
+  let nowMs = 0;
   const { ask } = server({
+    clock: { ...manualClock(), nowMs: () => nowMs },
     endpoint: {
       ...endpoint,
       describe(model, version, call) {
         deadlines.push(call.deadlineMs);
+        nowMs += 100;
         return endpoint.describe(model, version, call);
       },
     },

@@ -160,7 +160,8 @@ export async function generate(
   route: ModelAddress & { readonly kind: "generate" | "generate-stream" },
   asked: Asked,
 ): Promise<WireResponse> {
-  const { description } = await findModel(api, route.model, route.version, arrivedCall(api, asked));
+  const arrived = arrivedCall(api, asked);
+  const { description } = await findModel(api, route.model, route.version, arrived);
   const output = textOutput(description);
   const stream = route.kind === "generate-stream";
   const { limits, clock } = api;
@@ -180,7 +181,7 @@ export async function generate(
     },
   };
   const request = { ...asked.request, message };
-  const response = await infer(api, { ...route, kind: "infer" }, { ...asked, request });
+  const response = await infer(api, { ...route, kind: "infer" }, { ...asked, request }, arrived);
   const answers = response.messages ?? (response.message && once(response.message));
   if (!answers) return response;
   if (stream) {

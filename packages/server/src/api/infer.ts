@@ -228,8 +228,10 @@ async function requestAnew(
 /**
  * `POST .../infer`. Everything that headers and path can tell is checked before the body is read: rights, drain,
  * deadline, rules, model, version, variant, digest, announced length.
+ *
+ * @param stated The call as its headers state it, where they were read already: its deadline counts from then.
  */
-export async function infer(api: Api, route: InferRoute, asked: Asked): Promise<WireResponse> {
+export async function infer(api: Api, route: InferRoute, asked: Asked, stated?: Call): Promise<WireResponse> {
   const startedMs = api.clock.nowMs();
   const held = new Holding();
   let events: InferenceEvents | undefined;
@@ -238,7 +240,7 @@ export async function infer(api: Api, route: InferRoute, asked: Asked): Promise<
   try {
     held.keep(api.life.enter());
     // What is asked about a model here has not been here yet: an offloader gives no answer to a question that comes back.
-    const arrived = arrivedCall(api, asked);
+    const arrived = stated ?? arrivedCall(api, asked);
     const finding = findModel(api, route.model, route.version, arrived);
     const knowledge = finding instanceof Promise ? await finding : finding;
     const call = ownCall(arrived);

@@ -33,6 +33,10 @@ function* wantedInSteps(
   const wanted = new Map<string, Tensor>();
   for (const { name, classification } of outputs) {
     const tensor = response.outputs.get(name);
+    if (tensor && !classification) {
+      wanted.set(name, tensor);
+      continue;
+    }
     const declared = description.outputs.find((output) => output.name === name);
     if (!tensor && declared?.optional) continue;
     if (!tensor) throw new LongshoreError("run-failed", "execute", `the run gave no output ${name}`);

@@ -170,7 +170,7 @@ export async function listen(handler: Handler, given: ListenOptions): Promise<Li
     async sent() {
       // An answer that is there is written within this turn of the event loop.
       await new Promise<void>((resolve) => void options.clock.timer(0, resolve));
-      while (parts.sending.size > 0) await parts.sending.over();
+      await parts.sending.none();
     },
     close: (graceMs = 10_000) => (closing ??= close(graceMs)),
   };

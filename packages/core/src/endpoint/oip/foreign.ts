@@ -97,6 +97,7 @@ const maxConfigurationText = 262_144;
 /** A configuration that can be shown to others, from a place that is known to have some. */
 export function toldConfiguration(told: unknown): Pick<ModelKnowledge, "configuration"> {
   if (told === undefined) return {};
+  // All that is told was read from JSON.
   const configuration = read.objectAt(told, "configuration") as NonNullable<ModelKnowledge["configuration"]>;
   return JSON.stringify(configuration).length <= maxConfigurationText ? { configuration } : {};
 }

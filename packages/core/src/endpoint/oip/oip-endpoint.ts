@@ -176,7 +176,7 @@ class OipEndpoint implements Endpoint {
   async close(): Promise<void> {
     this.#closed = true;
     // What is answered meanwhile may still be on its way.
-    while (this.#under.size > 0) await this.#under.over();
+    await this.#under.none();
     await this.#parts.transport.close();
     await this.#parts.streams?.close();
     await this.#parts.load?.close();
