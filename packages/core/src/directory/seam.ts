@@ -1,5 +1,7 @@
-import type { Json } from "../base/index.ts";
+import type { EndpointId, Json } from "../base/index.ts";
 import type { EndpointInfo } from "../endpoint/index.ts";
+import type { Signed } from "../signed/index.ts";
+import type { DirectoryEntry } from "./entry.ts";
 
 /** What a directory knows. */
 export interface DirectorySnapshot {
@@ -20,6 +22,11 @@ export interface Directory {
   aliases?(): readonly Json[];
   /** The records of these, as they came with their signatures, for those who read the directory here. Default: none. */
   aliasRecords?(): readonly Json[];
+  /**
+   * The operator's word about a place, in its time, also where it is not listed since nobody says where it is. Default: nothing is known
+   * of what was signed.
+   */
+  wordOn?(id: EndpointId): Signed<DirectoryEntry> | undefined;
   /** Calls `changed` after the entries or the names changed. */
   watch(changed: () => void): Disposable;
 }

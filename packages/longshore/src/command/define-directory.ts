@@ -1,6 +1,5 @@
 import { directoryCheck, directoryKey, directoryList, directorySign } from "./directory.ts";
 import { directoryOptions } from "../options/directory-options.ts";
-import { atOptions } from "../options/at-options.ts";
 import { type Defining, help, number } from "../options/define.ts";
 
 /** `longshore directory key|sign|check|list`. */
@@ -44,7 +43,7 @@ export function defineDirectory({ program, action, io }: Defining): void {
     .description("list places as they would be used now")
     .argument("<where>", "a file, or the address of a server that keeps a directory");
   help(
-    directoryOptions(atOptions(list), false)
+    directoryOptions(list, false)
       .option("--json", "print JSON", false)
       .action(action((from: string, options) => directoryList(from, options, io))),
     "longshore directory list http://127.0.0.1:8000 --operator-keys operator.pub",

@@ -12,15 +12,16 @@ import type { Runtime } from "@longshore/engine";
 import { graphBuilder, writeModel } from "@longshore/graph";
 import { deviceFacts, onnxRuntime, sha256, systemClock, systemRandom, wasmRuntime } from "@longshore/nodejs";
 import { dial, type DialOptions, serverInfo } from "../compose/dial.ts";
+import { diallingIn } from "../compose/directory.ts";
 import { platformTransforms } from "../compose/transforms.ts";
 import { sampleRepository } from "../compose/samples.ts";
-import { serversOf } from "../options/at-options.ts";
+import { type AtOptions, serversOf } from "../options/at-options.ts";
 import { type DirectoryCommandOptions, directoryOf } from "../options/directory-options.ts";
 import { byteCount, type CommandIo, type ExitCode, table } from "../options/io.ts";
 import { directoryLine } from "./print-result.ts";
 
 /** Options of `longshore doctor`. */
-export interface DoctorOptions extends DirectoryCommandOptions {
+export interface DoctorOptions extends DirectoryCommandOptions, AtOptions {
   readonly json: boolean;
 }
 
@@ -105,7 +106,8 @@ async function tryDirectory(options: DirectoryCommandOptions): Promise<readonly 
   await using directory = found.directory;
   const { entries, ...age } = directory.snapshot();
   const detail = `${entries.length} places; ${directoryLine(age)}`;
-  const places = entries.map((info) => look(info.id, () => tryPlace(info, found.dialling(info))));
+  const shown = diallingIn(directory, found.dialling);
+  const places = entries.map((info) => look(info.id, () => tryPlace(info, shown(info))));
   return [
     { what: "directory", ok: age.problem === undefined && age.refused === undefined, detail },
     ...(await Promise.all(places)),

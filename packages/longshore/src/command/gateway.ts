@@ -7,7 +7,7 @@ import type { Online } from "../compose/put-online.ts";
 import type { RegistryOptions } from "../compose/directory.ts";
 import { readText } from "../compose/read-text.ts";
 import { type BehindOptions, serversBehind } from "../options/at-options.ts";
-import { type CommandDirectory, directoryOf } from "../options/directory-options.ts";
+import { type CommandDirectory, diallingOf, directoryOf } from "../options/directory-options.ts";
 import type { CommandIo, ExitCode } from "../options/io.ts";
 import {
   type OnlineCommandOptions,
@@ -47,7 +47,8 @@ async function joinsOf(
 export async function gateway(options: GatewayCommandOptions, io: CommandIo): Promise<ExitCode> {
   keepYoung();
   const servers = await serversBehind(options);
-  const found = options.directory === undefined ? undefined : await directoryOf(options);
+  const found = await directoryOf(options, options.joins);
+  const dialling = found?.dialling ?? (await diallingOf(options));
   if (servers.length === 0 && !found && !options.joins) {
     throw new LongshoreError(
       "invalid-input",
@@ -64,6 +65,7 @@ export async function gateway(options: GatewayCommandOptions, io: CommandIo): Pr
       checks: await checksOf(options),
       ...confirmOf(options),
       ...found,
+      dialling,
       ...(options.joins ? { joins: await joinsOf(options, found) } : {}),
       ...(await onlineServeOptions(options, io)),
       allowManagement: options.allowManagement || options.managePort !== undefined,

@@ -83,7 +83,7 @@ export async function prepareRequest(
   io: CommandIo,
 ): Promise<PreparedRequest> {
   const call = housekeepingCall("command", io.stop);
-  const packages = await pullOptionsOf(options, { from: options.at[0], option: "--at" });
+  const packages = await pullOptionsOf(options, { from: options.at[0], option: "--at", connection: "at" });
   const opened = packages ? undefined : await openedHere(model, options);
   const name = opened ? opened.model : model;
   const remote = !packages && !opened;

@@ -41,11 +41,7 @@ export async function serve(
   yieldToFirst({ niceness: options.workerNiceness });
   const opened = await openModel(repository);
   const behind = await serversBehind(options);
-  // The operator's keys may be for packages alone.
-  const found =
-    options.directory === undefined && options.packagesInto !== undefined
-      ? undefined
-      : await directoryOf(options);
+  const found = await directoryOf(options);
   const plain = behind.length === 0 && !found;
   const checks = { golden: goldenFrom(opened.store), ...(await checksOf(options)) };
   if (options.confirm && plain) {
@@ -55,7 +51,7 @@ export async function serve(
       "--confirm needs other servers that answer, too: give --at URL, repeated, or --directory",
     );
   }
-  const pull = await pullOptionsOf(options, { from: options.join, option: "--join" });
+  const pull = await pullOptionsOf(options, { from: options.join, option: "--join", connection: "join" });
   // What is named is what this server is for, unless others run it or it waits for a load.
   const named = plain && options.modelControl === "none" ? opened.model : undefined;
   const start = async (listening: Told): Promise<RunningServer> =>

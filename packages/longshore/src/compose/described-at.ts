@@ -13,6 +13,7 @@ import type { EngineParts } from "@longshore/engine";
 import { systemClock, systemRandom } from "@longshore/nodejs";
 import { dial, type DialOptions, serverInfo, type ServerOptions } from "./dial.ts";
 import type { Reachable } from "./dial-all.ts";
+import { diallingIn } from "./directory.ts";
 
 /** A server that is asked. */
 interface Asked {
@@ -99,6 +100,7 @@ export function portsAt({
   directory,
   dialling,
 }: Reachable): NonNullable<EngineParts["elsewhere"]> {
+  const shown = diallingIn(directory, dialling);
   return async (model, version, call) => {
     const listed = directory?.snapshot().entries ?? [];
     const found = listed
@@ -106,7 +108,7 @@ export function portsAt({
         return address !== undefined && (serves?.some(({ segment }) => segment.model === model) ?? true);
       })
       .slice(0, mostAsked)
-      .map((info): Asked => ({ info, options: dialling?.(info) ?? {} }));
+      .map((info): Asked => ({ info, options: shown(info) }));
     try {
       const asked = [...servers.map(askedOf), ...found];
       const { inputs, outputs, decoupled } = await describedBy(asked, model, version, call);

@@ -7,7 +7,7 @@ import {
   type OffloadParts,
 } from "@longshore/core";
 import { dial, serverInfo, type ServerOptions } from "./dial.ts";
-import { type Dialling, placeDialler, type PlaceParts } from "./directory.ts";
+import { type Dialling, diallingIn, placeDialler, type PlaceParts } from "./directory.ts";
 import { hintedLink } from "./hinted-link.ts";
 
 /** Where requests may go besides here. */
@@ -35,7 +35,7 @@ export function dialAll(
     return dial(info, { ...parts, link }, options);
   });
   if (!directory) return { endpoints, links: (id) => links.get(id) };
-  const places = placeDialler(parts, dialling);
+  const places = placeDialler(parts, diallingIn(directory, dialling));
   return {
     endpoints,
     directory,

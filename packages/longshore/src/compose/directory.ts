@@ -18,6 +18,7 @@ import {
   type RecordSource,
   type Registry,
   remoteSource,
+  type Signed,
 } from "@longshore/core";
 import {
   type DnsResolver,
@@ -203,6 +204,11 @@ export function unionOf(first: Directory | undefined, second: Directory | undefi
         ...(because === undefined ? {} : { refused: { count, because } }),
       };
     },
+    wordOn(id) {
+      const listed = first.snapshot().entries.some((entry) => entry.id === id);
+      const others = listed ? undefined : second.wordOn?.(id);
+      return others ?? first.wordOn?.(id);
+    },
     aliases: () => [...(first.aliases?.() ?? []), ...(second.aliases?.() ?? [])],
     aliasRecords: () => [...(first.aliasRecords?.() ?? []), ...(second.aliasRecords?.() ?? [])],
     watch(changed) {
@@ -227,8 +233,16 @@ export interface PlaceDialler {
   link(id: EndpointId): LinkLearner | undefined;
 }
 
-/** What is shown to a place and what it is believed by. Default: nothing, and the platform's authorities. */
-export type Dialling = (info: EndpointInfo) => DialOptions;
+/**
+ * What is shown to a place and what it is believed by. Default: nothing, and the platform's authorities. `word` is the entry that the
+ * place is listed by: an address that its body does not name is what the place says of itself.
+ */
+export type Dialling = (info: EndpointInfo, word?: Signed<DirectoryEntry>) => DialOptions;
+
+/** The same for places of a directory, which knows what was signed of them. */
+export function diallingIn(directory: Directory | undefined, dialling: Dialling | undefined): Dialling {
+  return (info) => dialling?.(info, directory?.wordOn?.(info.id)) ?? {};
+}
 
 /** Makes a dialler. The tables of the beliefs are shared. */
 export function placeDialler(parts: PlaceParts, dialling: Dialling = () => ({})): PlaceDialler {

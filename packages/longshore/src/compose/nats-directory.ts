@@ -48,7 +48,7 @@ function placeOf(from: string): NatsPlace {
     throw new LongshoreError(
       "invalid-configuration",
       "resolve",
-      `what lies in NATS is at ${form}, without user and password: a token goes into the file of --at-key`,
+      `what lies in NATS is at ${form}, without user and password: a token goes into the file of --directory-key, --join-key or --packages-key`,
     );
   }
   return { servers, ...(bucket === undefined ? {} : { bucket }) };

@@ -16,13 +16,13 @@ import { figuresOf, type Observed, observed } from "./observed.ts";
 import { type Relay, relay, type RelayOptions, type RelayTarget } from "./relay.ts";
 import { figuresText, whatIfJson, whatIfText } from "./report.ts";
 import { type Supposed, whatIf } from "./what-if.ts";
-import { type AtOptions, shownOf } from "../options/at-options.ts";
+import { type ShownOptions, shownOf } from "../options/connection-options.ts";
 import { checkPort } from "../options/identity-options.ts";
 import { type CommandIo, type ExitCode, stopped } from "../options/io.ts";
 import { type LinkOptions, linksOf } from "../options/link-options.ts";
 
 /** Options of `longshore observe`. */
-export interface ObserveCommandOptions extends LinkOptions, Omit<AtOptions, "at" | "atKey"> {
+export interface ObserveCommandOptions extends LinkOptions, Omit<ShownOptions<"at">, "atKey"> {
   readonly inFrontOf: string;
   readonly host: string;
   readonly port: number;
@@ -65,7 +65,7 @@ async function tlsOf(
   const { tlsCert: certificate, tlsKey: key } = options;
   if ((certificate === undefined) !== (key === undefined))
     throw invalid("--tls-cert and --tls-key go together");
-  const { tls } = await shownOf(options);
+  const { tls } = await shownOf("at", options);
   const there = tls && transportTls(tls);
   if (certificate === undefined || key === undefined) return { there };
   return { tls: await readTls({ certificate, key }), there };

@@ -1,16 +1,11 @@
-import { readFile } from "node:fs/promises";
-import { LongshoreError } from "@longshore/core";
 import { type Command, Option } from "commander";
 import type { ServerOptions } from "../compose/dial.ts";
+import { connectionOptions, refuseUnused, type ShownOptions, shownOf } from "./connection-options.ts";
 
-/** Servers that a command talks to, and what it shows them. Files, since other users of a machine can read arguments. */
-export interface AtOptions {
+/** Servers that a command talks to, and what it shows them. */
+export interface AtOptions extends ShownOptions<"at"> {
   readonly at: readonly string[];
   readonly atKind?: NonNullable<ServerOptions["kind"]>;
-  readonly atKey?: string;
-  readonly atCa?: string;
-  readonly atCert?: string;
-  readonly atCertKey?: string;
 }
 
 /** Says what protocol the servers of `--at` speak. */
@@ -76,45 +71,19 @@ export async function serversBehind(options: BehindOptions): Promise<readonly Se
 
 /** Adds the options about credentials for the servers of `--at`. */
 export function atOptions(command: Command): Command {
-  return command
-    .option("--at-key <file>", "file with the API key or token that the servers of --at want")
-    .option("--at-ca <file>", "authorities (PEM) that sign the servers of --at; default: the system's")
-    .option("--at-cert <file>", "client certificate (PEM) for the servers of --at")
-    .option("--at-cert-key <file>", "key (PEM) of the client certificate");
+  return connectionOptions(command, "at", "the servers of --at");
 }
 
-async function text(file: string, option: string): Promise<string> {
-  try {
-    return (await readFile(file, "utf8")).trim();
-  } catch (thrown) {
-    const code = thrown instanceof Error && "code" in thrown ? String(thrown.code) : "it cannot be read";
-    throw new LongshoreError("invalid-input", "resolve", `${option} '${file}': ${code}`, { cause: thrown });
-  }
-}
-
-/** What servers are shown and believed by. */
-export async function shownOf(
-  options: Omit<AtOptions, "at" | "atKind">,
-): Promise<Pick<ServerOptions, "credentials" | "tls">> {
-  const { atKey, atCa, atCert, atCertKey } = options;
-  if ((atCert === undefined) !== (atCertKey === undefined)) {
-    throw new LongshoreError("invalid-input", "resolve", "--at-cert and --at-cert-key go together");
-  }
-  const bearer = atKey === undefined ? undefined : await text(atKey, "--at-key");
-  const tls = {
-    ...(atCa === undefined ? {} : { authorities: await text(atCa, "--at-ca") }),
-    ...(atCert === undefined ? {} : { certificate: await text(atCert, "--at-cert") }),
-    ...(atCertKey === undefined ? {} : { key: await text(atCertKey, "--at-cert-key") }),
-  };
-  return {
-    ...(bearer === undefined ? {} : { credentials: { bearer } }),
-    ...(Object.keys(tls).length === 0 ? {} : { tls }),
-  };
-}
-
-/** The servers with what they are shown. */
+/** The servers with what they are shown. Throws `invalid-input` for credentials without a server that they are for. */
 export async function serversOf(options: AtOptions): Promise<readonly ServerOptions[]> {
-  const shown = await shownOf(options);
+  if (options.at.length === 0) {
+    refuseUnused(
+      "at",
+      options,
+      "is for the servers of --at, and none is given: each other connection has such options of its own, as --directory-key and --packages-key",
+    );
+  }
+  const shown = await shownOf("at", options);
   const kind = options.atKind === undefined ? {} : { kind: options.atKind };
   return options.at.map((address) => ({ address, ...kind, ...shown }));
 }

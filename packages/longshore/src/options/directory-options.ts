@@ -5,11 +5,17 @@ import { type Dialling, openDirectory } from "../compose/directory.ts";
 import { type HeldEvents, heldEvents } from "../compose/held-events.ts";
 import { isNats } from "../compose/nats-directory.ts";
 import { readText } from "../compose/read-text.ts";
-import { type AtOptions, shownOf } from "./at-options.ts";
+import {
+  connectionOptions,
+  refuseUnused,
+  type Shown,
+  type ShownOptions,
+  shownOf,
+} from "./connection-options.ts";
 import { number } from "./define.ts";
 
 /** Where places are found besides those of `--at`. */
-export interface DirectoryCommandOptions extends AtOptions {
+export interface DirectoryCommandOptions extends ShownOptions<"directory" | "directory-servers"> {
   readonly directory?: string;
   /** Packages are signed with the operator's key, too. */
   readonly packagesInto?: string;
@@ -24,7 +30,13 @@ export interface DirectoryCommandOptions extends AtOptions {
 export function directoryOptions(command: Command, named = true): Command {
   const where =
     "more servers, which may come and go: a file, the address of a server that keeps a directory, dns:DOMAIN, dns://NAMESERVER/DOMAIN, or nats:HOST:PORT/BUCKET";
-  return (named ? command.option("--directory <where>", where) : command)
+  const asking = connectionOptions(
+    named ? command.option("--directory <where>", where) : command,
+    "directory",
+    "the directory server",
+  );
+  const forServers = "servers whose address the operator signed (--operator-keys)";
+  return (named ? connectionOptions(asking, "directory-servers", forServers) : asking)
     .option(
       "--operator-keys <file>",
       "public keys of the operator; then only entries that one of them signed are believed",
@@ -43,16 +55,55 @@ export function directoryOptions(command: Command, named = true): Command {
 /** A directory that a command opened. */
 export interface CommandDirectory {
   readonly directory: KeptDirectory;
+  /** What its servers are shown. */
   readonly dialling: Dialling;
   /** What it told of itself until somebody listens, and from then on. */
   readonly events: HeldEvents;
 }
 
-/** The directory that options name, once something is known of it; undefined when they name none. */
-export async function directoryOf(options: DirectoryCommandOptions): Promise<CommandDirectory | undefined> {
+/**
+ * What servers of a directory are shown: `--directory-servers-key` and its like, and only where the operator signed the address. A list
+ * that nobody signed leads anywhere, and a server that joins under an entry without an address says itself where it is.
+ */
+export async function diallingOf(options: DirectoryCommandOptions): Promise<Dialling> {
+  if (options.operatorKeys === undefined) {
+    refuseUnused(
+      "directory-servers",
+      options,
+      "needs --operator-keys: an address that the operator did not sign may lead anywhere",
+    );
+  }
+  const shown = await shownOf("directory-servers", options);
+  return ({ address }, word) =>
+    word?.signature !== undefined && word.body.address !== undefined && word.body.address === address
+      ? shown
+      : {};
+}
+
+/** What the directory server is shown. Throws `invalid-input` for credentials without a server that they are for. */
+async function shownToDirectory(from: string, options: DirectoryCommandOptions): Promise<Shown> {
+  if (!/^(https?|nats):/.test(from)) {
+    refuseUnused("directory", options, "is for a directory server at http, https or nats, which this is not");
+  }
+  return shownOf("directory", options);
+}
+
+/**
+ * The directory that options name, once something is known of it; undefined when they name none.
+ *
+ * @param joined Whether servers are found by joining this one, too. Default false.
+ */
+export async function directoryOf(
+  options: DirectoryCommandOptions,
+  joined = false,
+): Promise<CommandDirectory | undefined> {
   const { directory: from, operatorKeys, directoryKeep, directoryHours } = options;
   if (from === undefined) {
-    const isUsed = options.packagesInto !== undefined || (options.join !== undefined && isNats(options.join));
+    refuseUnused("directory", options, "goes with --directory");
+    if (!joined) refuseUnused("directory-servers", options, "goes with --directory");
+    // The operator's keys are for more than the directory.
+    const isUsed =
+      joined || options.packagesInto !== undefined || (options.join !== undefined && isNats(options.join));
     if ((operatorKeys === undefined || isUsed) && directoryKeep === undefined) return undefined;
     throw new LongshoreError(
       "invalid-input",
@@ -60,7 +111,8 @@ export async function directoryOf(options: DirectoryCommandOptions): Promise<Com
       "--operator-keys and --directory-keep go with --directory",
     );
   }
-  const shown = await shownOf(options);
+  const shown = await shownToDirectory(from, options);
+  const dialling = await diallingOf(options);
   const keys = operatorKeys === undefined ? undefined : await readText(operatorKeys, "the operator's keys");
   const events = heldEvents();
   const directory = await openDirectory(
@@ -74,6 +126,5 @@ export async function directoryOf(options: DirectoryCommandOptions): Promise<Com
     { clock: systemClock(), random: systemRandom(), observer: events },
   );
   await directory.ready;
-  // Credentials go to addresses that the operator signed, and not to whatever somebody wrote into a list.
-  return { directory, dialling: () => (keys === undefined ? {} : shown), events };
+  return { directory, dialling, events };
 }

@@ -3,13 +3,11 @@ import type { Command } from "commander";
 import { readEntry } from "../compose/entry-file.ts";
 import { readText } from "../compose/read-text.ts";
 import type { JoinOptions } from "../compose/join.ts";
-import { shownOf } from "./at-options.ts";
+import { connectionOptions, isShown, type ShownOptions, shownOf } from "./connection-options.ts";
 
 /** Options of `longshore serve` about the directory that it joins. */
-export interface JoinCommandOptions {
+export interface JoinCommandOptions extends ShownOptions<"join"> {
   readonly join?: string;
-  readonly joinKey?: string;
-  readonly joinCa?: string;
   readonly advertise?: string;
   readonly entry?: string;
   readonly operatorKeys?: string;
@@ -18,13 +16,11 @@ export interface JoinCommandOptions {
 
 /** Adds them. */
 export function joinOptions(command: Command): Command {
-  return command
-    .option(
-      "--join <url>",
-      "join the directory that this server keeps, or nats:HOST/BUCKET, so that others find this one",
-    )
-    .option("--join-key <file>", "file with the API key or token that the keeper of the directory wants")
-    .option("--join-ca <file>", "authorities (PEM) that sign the keeper of the directory")
+  const joining = command.option(
+    "--join <url>",
+    "join the directory that this server keeps, or nats:HOST/BUCKET, so that others find this one",
+  );
+  return connectionOptions(joining, "join", "the directory server of --join")
     .option("--advertise <url>", "how others reach this server; default: where it listens")
     .option("--entry <file>", "the operator's signed entry of this server (longshore directory sign)")
     .option(
@@ -70,14 +66,14 @@ export async function joinServeOptions(
   options: JoinCommandOptions & { readonly host: string },
   report: (text: string) => void,
 ): Promise<{ readonly join?: JoinOptions; readonly id?: string }> {
-  const { join, joinKey, joinCa, advertise, entry, operatorKeys, id, host } = options;
+  const { join, advertise, entry, operatorKeys, id, host } = options;
   const named = id === undefined ? {} : { id };
   if (join === undefined) {
-    if (advertise === undefined && entry === undefined && joinKey === undefined) return named;
+    if (advertise === undefined && entry === undefined && !isShown("join", options)) return named;
     throw new LongshoreError(
       "invalid-input",
       "resolve",
-      "--advertise, --entry and --join-key go with --join",
+      "--advertise, --entry, --join-key, --join-ca and --join-cert go with --join",
     );
   }
   if (advertise === undefined && (host === "0.0.0.0" || host === "::")) {
@@ -100,10 +96,7 @@ export async function joinServeOptions(
     ...(id === undefined && signed ? { id: signed.body.id } : named),
     join: {
       address: join,
-      ...(await shownOf({
-        ...(joinKey === undefined ? {} : { atKey: joinKey }),
-        ...(joinCa === undefined ? {} : { atCa: joinCa }),
-      })),
+      ...(await shownOf("join", options)),
       ...(advertise === undefined ? {} : { advertise }),
       ...(entry !== undefined && signed ? { entry: latestEntry(entry, signed, report) } : {}),
       ...(keys === undefined ? {} : { operatorKeys: keys }),

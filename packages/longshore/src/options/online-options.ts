@@ -4,7 +4,7 @@ import { setTimeout as after } from "node:timers/promises";
 import { isLoopbackHost } from "../compose/listeners.ts";
 import type { Online, OnlineOptions } from "../compose/put-online.ts";
 import { type CheckCommandOptions, checkOptions } from "../check/check-options.ts";
-import { atOptions } from "./at-options.ts";
+import { type AtOptions, atOptions } from "./at-options.ts";
 import { collect, number } from "./define.ts";
 import { type DirectoryCommandOptions, directoryOptions } from "./directory-options.ts";
 import {
@@ -19,7 +19,13 @@ import { type ObserveOptions, observeOptions, observeServeOptions } from "./obse
 
 /** Options of every command that puts something on the network. */
 export interface OnlineCommandOptions
-  extends DirectoryCommandOptions, JoinCommandOptions, IdentityOptions, ObserveOptions, CheckCommandOptions {
+  extends
+    AtOptions,
+    DirectoryCommandOptions,
+    JoinCommandOptions,
+    IdentityOptions,
+    ObserveOptions,
+    CheckCommandOptions {
   readonly host: string;
   readonly port: number;
   /** Undefined: the port after the first, when it is free; false: no gRPC. */

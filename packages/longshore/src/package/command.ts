@@ -25,7 +25,13 @@ import { hasHeads, headsOf } from "./heads.ts";
 import { checkPackage, manifestOf } from "./package-file.ts";
 import { packagesAt, type PullOptions } from "./pull.ts";
 import { readText } from "../compose/read-text.ts";
-import { type AtOptions, shownOf } from "../options/at-options.ts";
+import {
+  type Connection,
+  isShown,
+  refuseUnused,
+  type ShownOptions,
+  shownOf,
+} from "../options/connection-options.ts";
 import { byteCount, type CommandIo, type ExitCode } from "../options/io.ts";
 
 async function modelFolder(
@@ -96,7 +102,7 @@ export async function packageCheck(
 }
 
 /** Options of `longshore package fetch`. */
-export interface PackageFetchOptions extends Omit<AtOptions, "at"> {
+export interface PackageFetchOptions extends ShownOptions<"packages"> {
   readonly from: string;
   readonly into: string;
   readonly operatorKeys?: string;
@@ -113,7 +119,7 @@ export async function packageFetch(
 ): Promise<ExitCode> {
   const { from, into, operatorKeys, head } = options;
   const clock = systemClock();
-  const source = packagesAt(from, await shownOf(options), clock);
+  const source = packagesAt(from, await shownOf("packages", options), clock);
   const ring =
     operatorKeys === undefined
       ? undefined
@@ -158,7 +164,7 @@ async function fetchHead({ asNeeded, manifest }: FetchedPackage, to: string): Pr
 }
 
 /** Options about models that come from elsewhere. */
-export interface PullCommandOptions extends Omit<AtOptions, "at"> {
+export interface PullCommandOptions extends ShownOptions<"packages"> {
   readonly package: readonly string[];
   readonly packagesFrom?: string;
   readonly packagesInto?: string;
@@ -169,14 +175,16 @@ export interface PullCommandOptions extends Omit<AtOptions, "at"> {
 /**
  * What they mean: undefined when only the repository is used. Throws `invalid-input`.
  *
- * @param otherwise Where packages come from when no option says it, and the option that says this.
+ * @param otherwise Where packages come from when no option says it, the option that says this, and whose connection that is: the
+ *   server is the same, and so is what it is shown unless the options for packages say otherwise.
  */
 export async function pullOptionsOf(
-  options: PullCommandOptions,
-  otherwise: { readonly from: string | undefined; readonly option: string },
+  options: PullCommandOptions & ShownOptions<"at" | "join">,
+  otherwise: { readonly from: string | undefined; readonly option: string; readonly connection: Connection },
 ): Promise<PullOptions | undefined> {
   const { packagesInto, packagesFrom, packagesMax, operatorKeys } = options;
   if (packagesInto === undefined) {
+    refuseUnused("packages", options, "needs --packages-into");
     if (options.package.length === 0 && packagesFrom === undefined) return undefined;
     throw new LongshoreError(
       "invalid-input",
@@ -193,11 +201,12 @@ export async function pullOptionsOf(
     );
   }
   const keys = operatorKeys === undefined ? undefined : await readText(operatorKeys, "the operator's keys");
+  const own = packagesFrom !== undefined || isShown("packages", options);
   return {
     from,
     into: packagesInto,
     wanted: options.package.map(packageReference),
-    ...(await shownOf(options)),
+    ...(await shownOf(own ? "packages" : otherwise.connection, options)),
     ...(keys === undefined ? {} : { operatorKeys: keys }),
     ...(packagesMax === undefined ? {} : { maxBytes: packagesMax }),
   };

@@ -1,11 +1,11 @@
 import type { Command } from "commander";
-import { atOptions } from "../options/at-options.ts";
+import { connectionOptions } from "../options/connection-options.ts";
 import { collect, type Defining, help, number } from "../options/define.ts";
 import { packageCheck, packageFetch, packageSign } from "./command.ts";
 
 /** Adds the options about models that come from elsewhere: of `serve`, else of a device. */
 export function pullOptions(command: Command, serves = true): Command {
-  return command
+  const fetching = command
     .option(
       "--packages-into <folder>",
       serves
@@ -25,6 +25,7 @@ export function pullOptions(command: Command, serves = true): Command {
       [],
     )
     .option("--packages-max <bytes>", "most that they may take on disk", number("packages-max", 1));
+  return connectionOptions(fetching, "packages", "the server of --packages-from");
 }
 
 /** `longshore package sign|check|fetch`. */
@@ -56,7 +57,7 @@ export function definePackage({ program, action, io }: Defining): void {
     "longshore package check ./models/ocr --operator-keys operator.pub",
   );
   help(
-    atOptions(group.command("fetch"))
+    connectionOptions(group.command("fetch"), "packages", "the server of --from")
       .description("fetch a package into a cache, or the rest of it")
       .argument("<name>", "a model, or a digest")
       .requiredOption("--from <url>", "a server that gives it away")
