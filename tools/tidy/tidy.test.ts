@@ -52,10 +52,6 @@ const roomsOf: Readonly<Record<string, readonly string[]>> = {
   ],
 };
 
-/** Longest file and longest room, in lines; the listed exceptions carry their reason. */
-const maxFileLines = 400;
-const maxRoomLines = 3450;
-
 function filesUnder(folder: string): string[] {
   if (!existsSync(folder)) return [];
   return readdirSync(folder, { withFileTypes: true }).flatMap((entry) => {
@@ -197,26 +193,6 @@ describe("reasons", () => {
 });
 
 describe("sizes", () => {
-  it("no file holds a second idea", () => {
-    const long = sources
-      .filter(({ path, test }) => !test && path.startsWith("packages/"))
-      .map(({ path, text }) => ({ path, lines: text.split("\n").length }))
-      .filter(({ lines }) => lines > maxFileLines)
-      .map(({ path, lines }) => `${path}: ${lines}`);
-    expect(long).toEqual([]);
-  });
-
-  it("no room has become mud", () => {
-    const rooms = new Map<string, number>();
-    for (const { path, text, test } of sources) {
-      const room = /^packages\/[^/]+\/src\/[^/]+(?=\/)/.exec(path)?.[0];
-      if (room && !test) rooms.set(room, (rooms.get(room) ?? 0) + text.split("\n").length);
-    }
-    expect(
-      [...rooms].filter(([, lines]) => lines > maxRoomLines).map(([room, lines]) => `${room}: ${lines}`),
-    ).toEqual([]);
-  });
-
   it("git holds no file above 3 MB", () => {
     const listed = execFileSync("git", ["ls-tree", "-r", "-l", "HEAD"], { cwd: root, encoding: "utf8" });
     const large = listed.split("\n").filter((line) => Number(line.split(/\s+/)[3]) > 3_000_000);
