@@ -8,6 +8,12 @@ import { fileURLToPath } from "node:url";
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 
+/** Where a window of seeds begins: each commit looks at other ones, and the same commit at the same ones. */
+function firstSeed() {
+  const { stdout, status } = spawnSync("git", ["rev-parse", "HEAD"], { cwd: root, encoding: "utf8" });
+  return status === 0 ? Number.parseInt(stdout.slice(0, 6), 16) : 1;
+}
+
 /** What there is to check, and how many seconds each part may take at most. */
 const parts = [
   {
@@ -15,6 +21,12 @@ const parts = [
     about: "seeded fuzzing of everything that reads what others wrote",
     // The same inputs each time: a gate fails for what was changed. Without a seed it draws others.
     args: ["--expose-gc", "tools/fuzz/run.mjs", "--seconds", "8", "--seed", "1"],
+    mostSeconds: 900,
+  },
+  {
+    name: "faults",
+    about: "the whole system under the fault simulator, 300 seeds from a window that moves with the commit",
+    args: ["packages/fault-simulator/dist/command/main.js", "--seeds", "300", "--from", String(firstSeed())],
     mostSeconds: 900,
   },
   {

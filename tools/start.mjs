@@ -60,6 +60,10 @@ const tasks = {
     build();
     run(process.execPath, [join(root, "bench", "dist", "run.js"), ...rest], { cwd: process.cwd() });
   },
+  faults: () => {
+    build();
+    run(process.execPath, [join(root, "packages", "fault-simulator", "dist", "command", "main.js"), ...rest]);
+  },
   conformance: () => {
     build();
     run(process.execPath, [join(root, "conformance", "dist", "run.js"), ...rest]);

@@ -135,6 +135,17 @@ describe("rooms", () => {
       ).toEqual([]);
     }
   });
+
+  it("nothing depends on the fault simulator, which may depend on every package", () => {
+    const manifests = filesUnder(root).filter((path) => path.endsWith("/package.json"));
+    const wrong = manifests.filter((path) => {
+      if (path.includes("/fault-simulator/")) return false;
+      const manifest = JSON.parse(readFileSync(path, "utf8")) as Record<string, object | undefined>;
+      const all = { ...manifest["dependencies"], ...manifest["devDependencies"] };
+      return "@longshore/fault-simulator" in all;
+    });
+    expect(wrong).toEqual([]);
+  });
 });
 
 describe("banned calls", () => {

@@ -1,0 +1,97 @@
+import { describe, expect, it } from "vitest";
+import { gapOf } from "./known-gaps.ts";
+import { type Fault, planFrom } from "./plan.ts";
+import { runSeed } from "./run-seed.ts";
+import { shrink } from "./shrink.ts";
+import { drawFaults, drawWorld, machinesOf } from "./world-spec.ts";
+
+/** A fault that happens to nobody. */
+const fault = (kind: Fault["kind"], atMs: number): Fault => ({
+  kind,
+  machine: "server-1",
+  atMs,
+  forMs: 0,
+  amount: 0,
+  ratio: 1,
+});
+
+describe("the simulator", () => {
+  it("writes the same log for the same seed, byte for byte, and another one for another", async () => {
+    const [one, again, other] = [await runSeed(7), await runSeed(7), await runSeed(8)];
+    expect(one.run.log.lines.length).toBeGreaterThan(50);
+    expect(again.run.log.lines).toEqual(one.run.log.lines);
+    expect(other.run.log.digest()).not.toBe(one.run.log.digest());
+  });
+
+  it("finds nothing in its first seeds besides what is known", async () => {
+    for (let seed = 1; seed <= 12; seed++) {
+      const { violations } = await runSeed(seed);
+      expect(
+        violations.filter((one) => !gapOf(one)),
+        `seed ${seed}`,
+      ).toEqual([]);
+    }
+  });
+
+  it("draws the same requests whatever goes wrong", async () => {
+    const { run } = await runSeed(7, []);
+    const { run: usual } = await runSeed(7);
+    expect(run.faults).toEqual([]);
+    expect(run.spec).toEqual(usual.spec);
+  });
+});
+
+describe("a plan", () => {
+  const plan = (change: object): unknown => ({ schemaVersion: 1, seed: 3, faults: [], ...change });
+  const machines = new Set(machinesOf(drawWorld(3)));
+
+  it("is read as it is written", () => {
+    const faults = drawFaults(drawWorld(3));
+    expect(planFrom(plan({ faults }), machines)).toEqual({ schemaVersion: 1, seed: 3, faults });
+  });
+
+  it.each([
+    [
+      { faults: [{ ...fault("kill", 0), kind: "meteor" }] },
+      "plan.faults[0].kind must be one of kill, freeze",
+    ],
+    [{ faults: [{ ...fault("kill", 0), kind: "meteor" }] }, 'not "meteor"'],
+    [
+      { faults: [{ ...fault("kill", 0), machine: "server-99" }] },
+      "plan.faults[0].machine must be one of server-1",
+    ],
+    [{ faults: [{ ...fault("kill", -1) }] }, "plan.faults[0].atMs must be a number from 0"],
+    [{ faults: [{ ...fault("kill", 0), howLong: 3 }] }, "plan.faults[0].howLong must be absent"],
+    [{ faults: {} }, "plan.faults must be a list"],
+    [{ seed: 1.5 }, "plan.seed must be a whole number"],
+    [{ schemaVersion: 2 }, "plan.schemaVersion must be 1"],
+    [{ comment: "x" }, "plan.comment must be absent"],
+  ])("that is wrong is refused by what is wrong: %j", (change, message) => {
+    expect(() => planFrom(plan(change), machines)).toThrow(message);
+  });
+});
+
+describe("shrinking", () => {
+  it("leaves the faults that are needed, and halves their times", async () => {
+    const all = [
+      fault("kill", 1),
+      fault("freeze", 2),
+      fault("drain", 3),
+      fault("slow", 4),
+      fault("reset", 5),
+    ];
+    const long = all.map((one) => ({ ...one, forMs: 800 }));
+    const fewest = await shrink(long, async (some) => {
+      const kinds = some.map(({ kind }) => kind);
+      return kinds.includes("freeze") && kinds.includes("reset") && some.every(({ forMs }) => forMs >= 100);
+    });
+    expect(fewest).toEqual([
+      { ...fault("freeze", 2), forMs: 100 },
+      { ...fault("reset", 5), forMs: 100 },
+    ]);
+  });
+
+  it("leaves none where none is needed", async () => {
+    expect(await shrink([fault("kill", 1)], () => Promise.resolve(true))).toEqual([]);
+  });
+});

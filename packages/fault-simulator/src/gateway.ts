@@ -1,0 +1,62 @@
+import {
+  createDirectory,
+  createRegistry,
+  type EndpointInfo,
+  offloadEndpoint,
+  randomId,
+} from "@longshore/core";
+import type { Machine } from "./machine.ts";
+import { after, codecs, diallerOn, infoOf, observerOf, policy, served, type Surroundings } from "./parts.ts";
+import type { Started } from "./server.ts";
+import { everywhere, type WorldSpec } from "./world-spec.ts";
+
+/** Starts a gateway over servers that it knows by name or, without these, over those that join it. */
+export async function startGateway(
+  { name, zone }: Pick<NonNullable<WorldSpec["gateway"]>, "name" | "zone">,
+  machine: Machine,
+  surroundings: Surroundings,
+  servers: readonly EndpointInfo[] | undefined,
+): Promise<Started> {
+  const { clock, random } = machine;
+  const observer = observerOf(machine, surroundings);
+  const desk = servers
+    ? undefined
+    : createRegistry({
+        clock,
+        instance: randomId(random),
+        codecs: [...codecs.keys()],
+        leaseMs: 15_000,
+        admits: { zone: everywhere, trust: "operated" },
+      });
+  const directory =
+    desk &&
+    createDirectory({ source: desk, clock, observer, codecs: [...codecs.keys()], unsignedTrust: "attested" });
+  const dialler = diallerOn(machine, surroundings);
+  const offload = offloadEndpoint({
+    ...(servers ? { endpoints: servers.map((info) => dialler.dial(info)) } : {}),
+    ...(directory ? { directory, dial: (info) => dialler.dial(info) } : {}),
+    info: infoOf(name, { tier: "edge", zone, trust: "attested" }),
+    policy,
+    clock,
+    random,
+    observer,
+    links: (id) => dialler.link(id),
+    checks: {},
+  });
+  const { handler, life, endpoint } = await served(machine, surroundings, offload, {
+    load: () => offload.loadReport(),
+    ...(desk ? { directory: desk } : {}),
+  });
+  const port = surroundings.network.listen(machine, handler);
+  life.ready();
+  let closed: Promise<void> | undefined;
+  const close = async (graceMs: number): Promise<void> => {
+    await Promise.race([life.drain(), after(clock, graceMs)]);
+    await after(clock, 50);
+    port[Symbol.dispose]();
+    await endpoint.close();
+    await directory?.[Symbol.asyncDispose]();
+    desk?.[Symbol.dispose]();
+  };
+  return { inFlight: () => life.inFlight, close: (graceMs) => (closed ??= close(graceMs)) };
+}

@@ -1,0 +1,32 @@
+import type { Violation } from "./check.ts";
+
+/** A promise that is known not to hold yet, and that seeds meet too often to stop at. */
+export interface KnownGap {
+  readonly name: string;
+  readonly check: Violation["check"];
+  /** What its violations say. */
+  readonly text: RegExp;
+  /** What is missing, for people. */
+  readonly why: string;
+}
+
+/** Delete an entry with the change that mends it: seeds that meet it fail from then on. */
+export const knownGaps: readonly KnownGap[] = [
+  {
+    name: "first contact",
+    check: "liveness",
+    text: /no server is known yet that could have|no place knows|is not known|no server has/,
+    why: "A request that comes before the first offer of a server fails at once, however much time it has.",
+  },
+  {
+    name: "one try",
+    check: "liveness",
+    text: /failed with (?:unreachable|no-answer|shutting-down|deadline-exceeded|no-place|bad-reply)/,
+    why: "A request asks each server once: when that fails or is silent, it ends, or waits, with time left.",
+  },
+];
+
+/** The gap that a violation belongs to; undefined for what must not happen. */
+export function gapOf({ check, text }: Violation): KnownGap | undefined {
+  return knownGaps.find((gap) => gap.check === check && gap.text.test(text));
+}

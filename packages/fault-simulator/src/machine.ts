@@ -1,0 +1,104 @@
+import type { Clock, Random } from "@longshore/core";
+import type { VirtualClock } from "@longshore/lab";
+import { randomFor } from "./seeds.ts";
+
+/** What a simulated process may be doing. */
+export type MachineState = "running" | "frozen" | "dead";
+
+/**
+ * One life of a simulated process: a clock of its own over the time of the world. A restart is another machine of the same
+ * name. Nothing that belongs to a dead machine runs again; what is due while it is frozen runs when it thaws.
+ */
+export interface Machine {
+  readonly name: string;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly state: MachineState;
+  /** Timers that were set and neither fired nor cancelled. */
+  readonly armed: number;
+  /** Runs `work` for this machine: at once, after the thaw, or never. */
+  deliver(work: () => void): void;
+  freeze(): void;
+  thaw(): void;
+  kill(): void;
+  /** Moves what the machine takes for the time of day. */
+  jumpWall(byMs: number): void;
+  /** Called once when the machine dies; at once where it is dead. Dispose to forget. */
+  onDeath(told: () => void): Disposable;
+}
+
+/** A machine that starts now. `life` counts its starts, so that each life draws anew. */
+export function machine(world: VirtualClock, seed: number, name: string, life: number): Machine {
+  let state: MachineState = "running";
+  let wallOffsetMs = 0;
+  const timers = new Set<Disposable>();
+  const waiting: (() => void)[] = [];
+  const mourners = new Set<() => void>();
+
+  function deliver(work: () => void): void {
+    if (state === "running") work();
+    else if (state === "frozen") waiting.push(work);
+  }
+
+  return {
+    name,
+    random: randomFor(seed, `${name} ${life}`),
+    clock: {
+      nowMs: () => world.nowMs(),
+      wallMs: () => world.wallMs() + wallOffsetMs,
+      timer(delayMs, fire) {
+        let over = false;
+        const timer = world.timer(delayMs, () => {
+          deliver(() => {
+            if (over) return;
+            over = true;
+            timers.delete(timer);
+            fire();
+          });
+        });
+        timers.add(timer);
+        return {
+          [Symbol.dispose]() {
+            if (over) return;
+            over = true;
+            timers.delete(timer);
+            timer[Symbol.dispose]();
+          },
+        };
+      },
+    },
+    get state() {
+      return state;
+    },
+    get armed() {
+      return timers.size;
+    },
+    deliver,
+    freeze() {
+      if (state === "running") state = "frozen";
+    },
+    thaw() {
+      if (state !== "frozen") return;
+      state = "running";
+      // One after another, with all that follows from each before the next, as events come from an operating system.
+      for (const work of waiting.splice(0)) world.timer(0, () => deliver(work));
+    },
+    kill() {
+      if (state === "dead") return;
+      state = "dead";
+      for (const timer of timers) timer[Symbol.dispose]();
+      timers.clear();
+      waiting.length = 0;
+      for (const told of mourners) told();
+      mourners.clear();
+    },
+    jumpWall(byMs) {
+      wallOffsetMs += byMs;
+    },
+    onDeath(told) {
+      if (state === "dead") told();
+      else mourners.add(told);
+      return { [Symbol.dispose]: () => void mourners.delete(told) };
+    },
+  };
+}

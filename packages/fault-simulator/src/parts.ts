@@ -1,0 +1,212 @@
+/** What machines of all kinds are made of: the same parts as on a real platform, with the simulated network, clock and runtime. */
+import {
+  type Clock,
+  codecSet,
+  type CodecSet,
+  type Endpoint,
+  type EndpointInfo,
+  type Handler,
+  type LinkBelief,
+  linkBelief,
+  type LinkModel,
+  linkModel,
+  type LongshoreEvent,
+  type Observer,
+  observers,
+  oipEndpoint,
+  openRollouts,
+  type Policy,
+  rawCodec,
+  rolloutEndpoint,
+  type Rollouts,
+  tablePolicy,
+} from "@longshore/core";
+import { createEngine, type Engine, inlineLane } from "@longshore/engine";
+import {
+  allRights,
+  answerCache,
+  cachedEndpoint,
+  createHandler,
+  createLife,
+  createTelemetry,
+  type HandlerParts,
+  type Identity,
+  type Life,
+  onceEndpoint,
+} from "@longshore/server";
+import { memoryRuntime, memorySource, memoryStore, type MemoryStore, sha256Of } from "@longshore/testkit";
+import type { Machine } from "./machine.ts";
+import { type RowRun, simulatedModels } from "./models.ts";
+import type { Network } from "./network.ts";
+
+/** Only raw tensors: what is checked must be exact. */
+export const codecs: CodecSet = codecSet(rawCodec);
+
+/** Its tables never change, and take longer to make than a small world to run. */
+const sharedLinks: LinkModel = linkModel();
+
+/** As `standardPolicy`, without its own copy of the table. */
+export const policy: Policy = tablePolicy({
+  public: { leastTrust: "listed" },
+  internal: { leastTrust: "listed" },
+  personal: { leastTrust: "operated" },
+  restricted: { zones: ["device"], leastTrust: "none" },
+});
+
+/** What a machine needs besides itself. */
+export interface Surroundings {
+  readonly network: Network;
+  /** Told of every event of every machine. */
+  readonly event: (machine: string, event: LongshoreEvent) => void;
+  readonly ran: (run: RowRun) => void;
+  /** How many times slower than usual a machine runs models now. */
+  readonly slowness: (machine: string) => number;
+}
+
+/** Everybody is of one fleet, and may everything. */
+const fleet: Identity = { tenant: "fleet", rights: new Set(allRights) };
+
+/** The observer of a machine. */
+export function observerOf(machine: Machine, { event }: Surroundings): Observer {
+  return { record: (one) => event(machine.name, one) };
+}
+
+/** An engine over memory models. */
+export function engineOn(
+  machine: Machine,
+  surroundings: Surroundings,
+  info: EndpointInfo,
+  store: MemoryStore,
+  speed: number,
+  observer: Observer = observerOf(machine, surroundings),
+): Engine {
+  const { clock, random } = machine;
+  const models = simulatedModels(machine.name, speed, surroundings.ran);
+  const slowness = (): number => surroundings.slowness(machine.name);
+  return createEngine({
+    info,
+    store,
+    source: memorySource(models),
+    runtimes: [memoryRuntime({ models, clock, loadMs: 30, slowness })],
+    transforms: new Map(),
+    lane: inlineLane(new Map(), clock),
+    clock,
+    random,
+    observer,
+    sha256: sha256Of,
+    limits: { cores: 2 },
+  });
+}
+
+/** Dials servers from a machine, with a belief about the link to each. */
+export function diallerOn(
+  machine: Machine,
+  surroundings: Surroundings,
+): { dial(info: EndpointInfo): Endpoint; link(id: string): LinkBelief | undefined } {
+  const links = new Map<string, LinkBelief>();
+  const { clock, random } = machine;
+  return {
+    dial(info) {
+      const link = links.get(info.id) ?? linkBelief({ model: sharedLinks });
+      links.set(info.id, link);
+      return oipEndpoint({
+        info,
+        transport: surroundings.network.transport(machine, info.address ?? ""),
+        codecs,
+        clock,
+        random,
+        observer: observerOf(machine, surroundings),
+        link,
+      });
+    },
+    link: (id) => links.get(id),
+  };
+}
+
+/** What is put on the network: the same order of wrappers as `putOnline` has. */
+export interface Served {
+  readonly handler: Handler;
+  readonly life: Life;
+  /** Of all wrappers, the outermost. */
+  readonly endpoint: Endpoint;
+  readonly rollouts: Rollouts;
+}
+
+/** Puts an endpoint behind a handler. */
+export async function served(
+  machine: Machine,
+  surroundings: Surroundings,
+  inner: Endpoint,
+  rest: Pick<HandlerParts, "load" | "directory" | "repository" | "packages" | "unstatedRules">,
+): Promise<Served> {
+  const { clock, random } = machine;
+  const life = createLife();
+  const telemetry = createTelemetry({ clock, random, ...(rest.load ? { load: rest.load } : {}) });
+  const observer = observers(telemetry.observer, observerOf(machine, surroundings));
+  const answers = answerCache({
+    clock,
+    observer,
+    hash: sha256Of,
+    maxBytes: 2 ** 20,
+    ...(rest.load ? { load: rest.load } : {}),
+  });
+  const cached = cachedEndpoint(inner, answers);
+  const rollouts = await openRollouts({
+    clock,
+    observer,
+    resolve: async (model, version) => {
+      const call = { id: "rollout", abort: new AbortController().signal, deadlineMs: Infinity };
+      const found = await cached.describe(model, version, {
+        ...call,
+        tenant: "local",
+        rules: { dataClass: "public", leastTrust: "none" },
+        path: [],
+      });
+      return { version, digest: found?.description.digest ?? "" };
+    },
+    prepare: () => Promise.resolve(),
+  });
+  const named = rolloutEndpoint(cached, { rollouts, clock, draw: () => random.next() });
+  const endpoint = onceEndpoint(named, { clock, observer });
+  const handler = createHandler({
+    endpoint,
+    codecs,
+    clock,
+    observer,
+    life,
+    telemetry,
+    rollouts,
+    identify: () => fleet,
+    modelControl: true,
+    ...rest,
+  });
+  return { handler, life, endpoint, rollouts };
+}
+
+/** A fresh repository in memory. */
+export function repositoryOf(files: Readonly<Record<string, Uint8Array | string>>): MemoryStore {
+  return memoryStore(files);
+}
+
+/** What is said of a machine. */
+export function infoOf(
+  id: string,
+  { tier, zone, trust }: Pick<EndpointInfo, "tier" | "zone" | "trust">,
+): EndpointInfo {
+  return {
+    id,
+    tier,
+    zone,
+    trust,
+    address: `http://${id}`,
+    codecs: ["raw"],
+    state: "movable",
+    offers: true,
+    rates: { microsPerSecond: 0, microsPerMegabyte: 0, activeWatts: 6 },
+  };
+}
+
+/** Waits on a clock, for whom nothing ends it. */
+export function after(clock: Clock, ms: number): Promise<void> {
+  return new Promise((resolve) => void clock.timer(ms, resolve));
+}

@@ -1,0 +1,110 @@
+import { housekeepingCall, joinDirectory, type Membership, type Statement } from "@longshore/core";
+import type { Engine } from "@longshore/engine";
+import type { ServedRepository } from "@longshore/server";
+import type { Machine } from "./machine.ts";
+import { repositoryFiles } from "./models.ts";
+import { after, engineOn, infoOf, observerOf, repositoryOf, served, type Surroundings } from "./parts.ts";
+import type { ServerSpec } from "./world-spec.ts";
+
+/** A process of the system that is up. */
+export interface Started {
+  /** Requests that it took and has not answered. */
+  inFlight(): number;
+  /** Stops as a server does that is told to: refuses new work, finishes what is under way, leaves the directory. */
+  close(graceMs: number): Promise<void>;
+}
+
+/** The models of an engine, as a server gives them to its handler. */
+export function repositoryOn(engine: Engine): ServedRepository {
+  return {
+    async index(_call, model) {
+      const entries = await engine.index(model);
+      return entries.map(({ name, version, state, reason }) => ({
+        name,
+        version,
+        state: state === "ready" || state === "available" ? ("READY" as const) : ("UNAVAILABLE" as const),
+        reason: reason ?? "",
+      }));
+    },
+    load: (model, version, call, override) => engine.load(model, version, call, override),
+    unload: (model, call, dependents) => engine.unload(model, call, dependents),
+    configuration: (model, version, call) => engine.written(model, version, call),
+    async head({ model, version, variant, to }, call) {
+      const artifact = await engine.artifact(
+        { model, version, digest: "", variant, from: "start", to },
+        call,
+      );
+      return { digest: artifact.digest, bytes: await artifact.bytes(call) };
+    },
+  };
+}
+
+/** Starts a server: its port opens at once, and it is ready, and in the directory, when its models are loaded. */
+export async function startServer(
+  spec: ServerSpec,
+  machine: Machine,
+  surroundings: Surroundings,
+  directoryAt: string | undefined,
+): Promise<Started> {
+  const { clock, random } = machine;
+  const { network } = surroundings;
+  const info = infoOf(spec.name, spec);
+  const engine = engineOn(
+    machine,
+    surroundings,
+    info,
+    repositoryOf(repositoryFiles(spec.models, 1)),
+    spec.speed,
+  );
+  const repository = repositoryOn(engine);
+  const { handler, life, endpoint } = await served(machine, surroundings, engine, {
+    load: () => engine.loadReport(),
+    repository,
+  });
+  const port = network.listen(machine, handler);
+  let membership: Membership | undefined;
+  const joining = (): void => {
+    if (directoryAt === undefined || life.state === "draining") return;
+    membership = joinDirectory({
+      transport: network.transport(machine, directoryAt),
+      clock,
+      random,
+      observer: observerOf(machine, surroundings),
+      name: directoryAt,
+      id: spec.name,
+      request: async () => {
+        const models = (await repository.index(housekeepingCall("join"))).filter(
+          ({ state }) => state === "READY",
+        );
+        const serves = [...new Set(models.map(({ name }) => name))].map((model) => ({ segment: { model } }));
+        const statement: Statement = {
+          address: `http://${spec.name}`,
+          zone: spec.zone,
+          trust: spec.trust,
+          serves,
+        };
+        return { tier: spec.tier, statement };
+      },
+    });
+  };
+  const load = async (): Promise<void> => {
+    for (const model of spec.models) await engine.load(model, undefined, housekeepingCall("start"));
+    life.ready();
+    joining();
+  };
+  void load();
+  let closed: Promise<void> | undefined;
+  const close = async (graceMs: number): Promise<void> => {
+    const over = after(clock, graceMs);
+    const drained = life.drain();
+    if (membership) {
+      await Promise.race([membership[Symbol.asyncDispose]().then(() => after(clock, 2500)), over]);
+    }
+    await Promise.race([drained, over]);
+    // What is on its way to callers gets the time to leave.
+    await after(clock, 50);
+    port[Symbol.dispose]();
+    await endpoint.close();
+  };
+  return { inFlight: () => life.inFlight, close: (graceMs) => (closed ??= close(graceMs)) };
+}

@@ -1,0 +1,205 @@
+import type { Rules, Tier, TrustLevel } from "@longshore/core";
+import type { ModelName } from "./models.ts";
+import { type Fault, type FaultKind } from "./plan.ts";
+import { drawOne, drawWhole, randomFor } from "./seeds.ts";
+
+/** A machine that runs models and serves them. */
+export interface ServerSpec {
+  readonly name: string;
+  readonly tier: Tier;
+  readonly zone: string;
+  readonly trust: TrustLevel;
+  /** Runs take the time of a model over this. */
+  readonly speed: number;
+  readonly models: readonly ModelName[];
+}
+
+/** What an app asks. */
+export interface RequestSpec {
+  /** Counts from 1 over all apps; the input carries it. */
+  readonly tag: number;
+  readonly atMs: number;
+  readonly model: ModelName;
+  readonly values: readonly number[];
+  /** From when it is asked; Infinity for none. */
+  readonly deadlineMs: number;
+  readonly dataClass: string;
+  readonly zones: readonly string[] | undefined;
+  readonly leastTrust: TrustLevel;
+  readonly idempotencyKey: string | undefined;
+}
+
+/** Steps of one sequence, asked one after another. */
+export interface SequenceSpec {
+  readonly steps: readonly RequestSpec[];
+}
+
+/** How an app reaches servers. */
+export type Reach = "servers" | "gateway" | "directory";
+
+/** A machine on which an app asks. */
+export interface AppSpec {
+  readonly name: string;
+  /** What it can run by itself. */
+  readonly models: readonly ModelName[];
+  readonly reach: Reach;
+  readonly requests: readonly RequestSpec[];
+  readonly sequences: readonly SequenceSpec[];
+}
+
+/** A world before anything happens. */
+export interface WorldSpec {
+  readonly seed: number;
+  readonly servers: readonly ServerSpec[];
+  /** Servers join its directory, or it knows them by name. */
+  readonly gateway: { readonly name: string; readonly zone: string; readonly joined: boolean } | undefined;
+  readonly apps: readonly AppSpec[];
+  /** When the last request is asked. */
+  readonly untilMs: number;
+}
+
+const gatewayName = "gateway";
+
+/** The zone of everything; rules may be narrower. */
+export const everywhere = "earth";
+const zones = ["earth/eu/a", "earth/eu/b", "earth/us"] as const;
+
+/** Draws a world. */
+export function drawWorld(seed: number): WorldSpec {
+  const random = randomFor(seed, "world");
+  const untilMs = drawWhole(random, 8_000, 20_000);
+  const servers = Array.from({ length: drawWhole(random, 1, 3) }, (_, index): ServerSpec => ({
+    name: `server-${index + 1}`,
+    tier: random.next() < 0.6 ? "edge" : "cloud",
+    zone: drawOne(random, zones),
+    trust: random.next() < 0.75 ? "operated" : "listed",
+    speed: 1 + 3 * random.next(),
+    models: random.next() < 0.85 ? ["sum", "deep", "count"] : ["sum", "deep"],
+  }));
+  const gateway =
+    random.next() < 0.65
+      ? { name: gatewayName, zone: drawOne(random, zones), joined: random.next() < 0.6 }
+      : undefined;
+  const reaches: readonly Reach[] = !gateway
+    ? ["servers"]
+    : gateway.joined
+      ? ["gateway", "directory"]
+      : ["gateway", "servers"];
+  let tag = 0;
+  const apps = Array.from({ length: drawWhole(random, 1, 2) }, (_, index): AppSpec => {
+    const name = `app-${index + 1}`;
+    const own = randomFor(seed, `requests of ${name}`);
+    const meanGapMs = untilMs / drawWhole(own, 8, 24);
+    const ask = (atMs: number, model: ModelName): RequestSpec => ({
+      tag: ++tag,
+      atMs,
+      model,
+      values: [drawWhole(own, 1, 999), drawWhole(own, 1, 999), drawWhole(own, 1, 999)],
+      deadlineMs: drawOne(own, [400, 1500, 4000, 4000, 10_000, 20_000]),
+      dataClass: drawOne(own, ["public", "public", "internal", "personal", "restricted", "unheard-of"]),
+      zones: own.next() < 0.25 ? [drawOne(own, ["earth/eu", "earth/eu/a", "earth"])] : undefined,
+      leastTrust: own.next() < 0.15 ? "operated" : "none",
+      idempotencyKey: own.next() < 0.3 ? `${name}-${tag}` : undefined,
+    });
+    const requests: RequestSpec[] = [];
+    for (let atMs = 50 + own.next() * 500; atMs < untilMs; atMs += 2 * meanGapMs * own.next() ** 1.5) {
+      requests.push(ask(atMs, own.next() < 0.75 ? "sum" : "deep"));
+    }
+    const sequences = Array.from({ length: drawWhole(own, 0, 2) }, (): SequenceSpec => {
+      let atMs = own.next() * untilMs * 0.7;
+      return {
+        steps: Array.from({ length: drawWhole(own, 2, 6) }, () => {
+          atMs += own.next() * 1500;
+          return {
+            ...ask(atMs, "count"),
+            dataClass: "public",
+            zones: undefined,
+            leastTrust: "none" as const,
+          };
+        }),
+      };
+    });
+    return {
+      name,
+      models: random.next() < 0.35 ? ["sum", "deep", "count"] : [],
+      reach: reaches[Math.floor(random.next() * reaches.length)] ?? "servers",
+      requests,
+      sequences,
+    };
+  });
+  return { seed, servers, gateway, apps, untilMs };
+}
+
+/** Machines that a fault may happen to. */
+export function machinesOf({ servers, gateway }: WorldSpec): readonly [string, ...string[]] {
+  const [first, ...rest] = servers.map(({ name }) => name);
+  return [first ?? gatewayName, ...rest, ...(gateway ? [gateway.name] : [])];
+}
+
+const weights: readonly (readonly [FaultKind, number])[] = [
+  ["kill", 3],
+  ["freeze", 2],
+  ["drain", 2],
+  ["slow", 2],
+  ["wall-jump", 1],
+  ["partition", 2],
+  ["reset", 2],
+  ["lose-request", 2],
+  ["lose-reply", 2],
+  ["cut-request", 1],
+  ["cut-reply", 2],
+  ["double-request", 1],
+  ["late-reply", 1],
+];
+
+/** Draws what goes wrong in a world. */
+export function drawFaults(spec: WorldSpec): readonly Fault[] {
+  const random = randomFor(spec.seed, "faults");
+  const total = weights.reduce((sum, [, weight]) => sum + weight, 0);
+  return Array.from({ length: drawWhole(random, 1, 4) }, (): Fault => {
+    let at = random.next() * total;
+    const [kind] = weights.find(([, weight]) => (at -= weight) < 0) ?? ["kill" as const];
+    const machine = drawOne(random, machinesOf(spec));
+    const atMs = Math.round(random.next() * spec.untilMs * 0.9);
+    const forMs = Math.round(100 * 100 ** random.next());
+    const size = random.next();
+    const ratio = random.next() < 0.5 ? 1 : Math.round(10 + 60 * random.next()) / 100;
+    return { kind, machine, atMs, forMs, amount: amountOf(kind, size), ratio };
+  });
+}
+
+function amountOf(kind: FaultKind, size: number): number {
+  switch (kind) {
+    case "slow":
+      return Math.round(2 + 30 * size ** 2);
+    case "wall-jump":
+      return Math.round((size - 0.5) * 7_200_000);
+    case "late-reply":
+    case "double-request":
+      return Math.round(20 + 3000 * size ** 2);
+    default:
+      return 0;
+  }
+}
+
+/** Whether rules let a request be processed somewhere, under the standard policy. */
+export function permitted(
+  {
+    dataClass,
+    zones: asked,
+    leastTrust,
+  }: Pick<Rules, "dataClass" | "leastTrust"> & Pick<RequestSpec, "zones">,
+  { zone, trust }: Pick<ServerSpec, "zone" | "trust">,
+): boolean {
+  if (zone === "device") return true;
+  const order: readonly TrustLevel[] = ["none", "listed", "operated", "attested"];
+  const demanded: Readonly<Record<string, TrustLevel>> = {
+    public: "listed",
+    internal: "listed",
+    personal: "operated",
+  };
+  const byClass = demanded[dataClass];
+  if (byClass === undefined) return false;
+  if (order.indexOf(trust) < Math.max(order.indexOf(byClass), order.indexOf(leastTrust))) return false;
+  return !asked || asked.some((outer) => zone === outer || zone.startsWith(`${outer}/`));
+}

@@ -1,0 +1,347 @@
+import type { EndpointInfo, LongshoreEvent } from "@longshore/core";
+import { virtualClock, type VirtualClock } from "@longshore/lab";
+import { type Outcome, startApp, type StartedApp } from "./app.ts";
+import { type EventLog, eventLog } from "./event-log.ts";
+import { startGateway } from "./gateway.ts";
+import { type Machine, machine } from "./machine.ts";
+import type { RowRun } from "./models.ts";
+import { drawHarm, type Harm } from "./harm.ts";
+import { simulatedNetwork } from "./network.ts";
+import { infoOf, type Surroundings } from "./parts.ts";
+import { exchangeFaults, type Fault } from "./plan.ts";
+import { randomFor } from "./seeds.ts";
+import { type Started, startServer } from "./server.ts";
+import type { AppSpec, WorldSpec } from "./world-spec.ts";
+
+/** A time in which a machine was not whole. */
+export interface Disturbance {
+  readonly machine: string;
+  readonly fromMs: number;
+  /** Infinity while it lasts. */
+  untilMs: number;
+  readonly kind: Fault["kind"];
+}
+
+/** A run of a row, and when it began. */
+export interface TimedRun extends RowRun {
+  readonly atMs: number;
+}
+
+/** An event of a machine. */
+export interface MachineEvent {
+  readonly machine: string;
+  readonly event: LongshoreEvent;
+}
+
+/** Everything that is known of a world after its end. */
+export interface WorldRun {
+  readonly spec: WorldSpec;
+  readonly faults: readonly Fault[];
+  readonly outcomes: readonly Outcome[];
+  readonly runs: readonly TimedRun[];
+  readonly events: readonly MachineEvent[];
+  readonly disturbances: readonly Disturbance[];
+  /** What was still held after a long time without requests, in words; empty where nothing was. */
+  readonly leftOver: readonly string[];
+  readonly log: EventLog;
+  /** When the last request was to be answered. */
+  readonly endMs: number;
+}
+
+/**
+ * How long nothing is asked before it is looked whether anything is left, in milliseconds. Most worlds rest for a moment, since
+ * idle machines go on to ask each other; some so long that all that is kept for a while must have been let go of.
+ */
+const shortRestMs = 3000;
+const longRestMs = 130_000;
+/** One seed in so many rests for long. */
+const longRestEvery = 16;
+/** How long a machine has that is told to stop, in milliseconds. */
+const graceMs = 5000;
+
+/** One machine of a world over all of its lives. */
+interface Slot {
+  life: number;
+  machine: Machine;
+  /** Undefined while it starts, and while it is dead. */
+  started: Started | undefined;
+}
+
+/** Runs a world to its end. The same world and faults give the same run, byte for byte. */
+export async function runWorld(spec: WorldSpec, faults: readonly Fault[]): Promise<WorldRun> {
+  const clock = virtualClock();
+  const world = new World(clock, spec, faults);
+  return await world.run();
+}
+
+class World {
+  readonly #clock: VirtualClock;
+  readonly #spec: WorldSpec;
+  readonly #faults: readonly Fault[];
+  readonly #log: EventLog;
+  readonly #surroundings: Surroundings;
+  readonly #slots = new Map<string, Slot>();
+  readonly #slow = new Map<string, number>();
+  readonly #cut = new Set<string>();
+  readonly #harms: { readonly fault: Fault; readonly draw: () => Harm | undefined }[] = [];
+  readonly #outcomes: Outcome[] = [];
+  readonly #runs: TimedRun[] = [];
+  readonly #events: MachineEvent[] = [];
+  readonly #disturbances: Disturbance[] = [];
+  readonly #apps: { readonly name: string; readonly machine: Machine; readonly app: StartedApp }[] = [];
+  /** No machine is started any more. */
+  #closing = false;
+
+  constructor(clock: VirtualClock, spec: WorldSpec, faults: readonly Fault[]) {
+    this.#clock = clock;
+    this.#spec = spec;
+    this.#faults = faults;
+    this.#log = eventLog(clock);
+    const network = simulatedNetwork({
+      world: clock,
+      seed: spec.seed,
+      log: this.#log,
+      weather: {
+        cut: (from, to) => this.#cut.has(from) || this.#cut.has(to),
+        harm: (_from, to) => {
+          for (const { fault, draw } of this.#harms) if (fault.machine === to) return draw();
+          return undefined;
+        },
+      },
+    });
+    this.#surroundings = {
+      network,
+      event: (name, event) => {
+        this.#events.push({ machine: name, event });
+        if (event.kind === "failure")
+          this.#log.write(`${name} failure ${event.reason} ${event.stage} ${event.callId}: ${event.message}`);
+        if (event.kind === "leg-started")
+          this.#log.write(`${name} leg ${event.callId} ${event.leg} ${event.endpoint} ${event.trigger}`);
+        if (event.kind === "leg-late")
+          this.#log.write(`${name} late ${event.callId} ${event.leg} ${event.because} ${event.begun}`);
+        if (event.kind === "directory-changed")
+          this.#log.write(`${name} directory ${event.change} ${event.endpoint}`);
+      },
+      ran: (run) => {
+        this.#runs.push({ ...run, atMs: clock.nowMs() });
+        this.#log.write(`${run.machine} runs ${run.model} for ${run.tag}`);
+      },
+      slowness: (name) => this.#slow.get(name) ?? 1,
+    };
+  }
+
+  async run(): Promise<WorldRun> {
+    const { gateway, servers, apps, untilMs } = this.#spec;
+    const starts = [
+      ...(gateway ? [this.#start(gateway.name)] : []),
+      ...servers.map(({ name }) => this.#start(name)),
+      ...apps.map((app) => this.#startApp(app)),
+    ];
+    await this.#clock.runUntil(Promise.all(starts));
+    for (const [index, fault] of this.#faults.entries()) {
+      this.#clock.timer(Math.max(0, fault.atMs - this.#clock.nowMs()), () => this.#strike(fault, index));
+    }
+    const asked = this.#apps.map(({ app }) =>
+      app.run((outcome) => {
+        this.#outcomes.push(outcome);
+        const { request, reason, values, where, message } = outcome;
+        this.#log.write(
+          `${outcome.app} request ${request.tag} ${reason === undefined ? `${where} ${values?.join(" ")}` : `${reason} ${message}`}`,
+        );
+      }),
+    );
+    const longestMs = Math.max(
+      0,
+      ...apps.flatMap(({ requests, sequences }) =>
+        [...requests, ...sequences.flatMap(({ steps }) => steps)].map(({ deadlineMs }) => deadlineMs),
+      ),
+    );
+    const endMs = untilMs + longestMs;
+    const tooLate = new Promise<void>(
+      (resolve) => void this.#clock.timer(endMs + 1000 - this.#clock.nowMs(), resolve),
+    );
+    await this.#clock.runUntil(Promise.race([Promise.all(asked), tooLate]));
+    // Whatever is broken by then is mended first.
+    const mendedMs = Math.max(0, ...this.#faults.map(({ atMs, forMs }) => atMs + forMs + graceMs));
+    await this.#clock.advance(Math.max(0, mendedMs - this.#clock.nowMs()));
+    await this.#clock.advance(this.#spec.seed % longRestEvery === 0 ? longRestMs : shortRestMs);
+    const leftOver = this.#held();
+    await this.#close(leftOver);
+    return {
+      spec: this.#spec,
+      faults: this.#faults,
+      outcomes: this.#outcomes,
+      runs: this.#runs,
+      events: this.#events,
+      disturbances: this.#disturbances,
+      leftOver,
+      log: this.#log,
+      endMs,
+    };
+  }
+
+  /** What should have been let go of by now. */
+  #held(): string[] {
+    const leftOver: string[] = [];
+    for (const [name, { started }] of this.#slots) {
+      const inFlight = started?.inFlight() ?? 0;
+      if (inFlight > 0) leftOver.push(`${name} still counts ${inFlight} requests under way`);
+    }
+    return leftOver;
+  }
+
+  async #close(leftOver: string[]): Promise<void> {
+    this.#closing = true;
+    const closing = async (): Promise<void> => {
+      for (const { app } of this.#apps) await app.close();
+      for (const { name } of this.#spec.servers) await this.#slots.get(name)?.started?.close(graceMs);
+      const { gateway } = this.#spec;
+      if (gateway) await this.#slots.get(gateway.name)?.started?.close(graceMs);
+    };
+    let closed = false;
+    void closing().then(() => (closed = true));
+    await this.#clock.advance(60_000);
+    if (!closed) leftOver.push("closing did not come to an end within 60 s");
+    const machines = [
+      ...Array.from(this.#slots.values(), (slot) => slot.machine),
+      ...this.#apps.map((one) => one.machine),
+    ];
+    for (const { name, armed } of machines) {
+      if (armed > 0) leftOver.push(`${name} has ${armed} timers after it was closed`);
+    }
+  }
+
+  async #start(name: string): Promise<void> {
+    const { servers, gateway, seed } = this.#spec;
+    const life = (this.#slots.get(name)?.life ?? 0) + 1;
+    const fresh = machine(this.#clock, seed, name, life);
+    const slot: Slot = { life, machine: fresh, started: undefined };
+    this.#slots.set(name, slot);
+    this.#log.write(`${name} starts`);
+    const server = servers.find((one) => one.name === name);
+    const directoryAt = gateway?.joined ? `http://${gateway.name}` : undefined;
+    slot.started = server
+      ? await startServer(server, fresh, this.#surroundings, directoryAt)
+      : await startGateway(
+          gateway ?? { name, zone: "" },
+          fresh,
+          this.#surroundings,
+          gateway?.joined ? undefined : this.#listed(),
+        );
+  }
+
+  /** Servers as an operator lists them. */
+  #listed(): readonly EndpointInfo[] {
+    return this.#spec.servers.map((server) => infoOf(server.name, server));
+  }
+
+  async #startApp(app: AppSpec): Promise<void> {
+    const { gateway, seed } = this.#spec;
+    const own = machine(this.#clock, seed, app.name, 1);
+    const listed =
+      app.reach === "gateway" && gateway
+        ? [infoOf(gateway.name, { tier: "edge", zone: gateway.zone, trust: "attested" })]
+        : this.#listed();
+    const directoryAt = app.reach === "directory" && gateway ? `http://${gateway.name}` : undefined;
+    const started = await startApp(app, own, this.#surroundings, listed, directoryAt);
+    this.#apps.push({ name: app.name, machine: own, app: started });
+  }
+
+  #disturb(fault: Fault, untilMs = Infinity): Disturbance {
+    const disturbance: Disturbance = {
+      machine: fault.machine,
+      kind: fault.kind,
+      fromMs: this.#clock.nowMs(),
+      untilMs,
+    };
+    this.#disturbances.push(disturbance);
+    return disturbance;
+  }
+
+  #strike(fault: Fault, index: number): void {
+    const { kind, machine: name, forMs, amount, ratio } = fault;
+    const slot = this.#slots.get(name);
+    if (!slot || this.#closing) return;
+    this.#log.write(`fault ${kind} at ${name} for ${forMs} ms`);
+    const clock = this.#clock;
+    const own = slot.machine;
+    const later = (ms: number, work: () => void): void => void clock.timer(ms, work);
+    const over = (disturbance: Disturbance): void => {
+      disturbance.untilMs = clock.nowMs();
+      this.#log.write(`fault ${kind} at ${name} is over`);
+    };
+    if (exchangeFaults.has(kind)) {
+      const random = randomFor(this.#spec.seed, `fault ${index}`);
+      const hit = (): Harm | undefined =>
+        random.next() < ratio ? drawHarm(kind as Harm["kind"], random, amount) : undefined;
+      const harm = { fault, draw: hit };
+      this.#harms.push(harm);
+      const disturbance = this.#disturb(fault);
+      later(forMs, () => {
+        this.#harms.splice(this.#harms.indexOf(harm), 1);
+        over(disturbance);
+      });
+      return;
+    }
+    switch (kind) {
+      case "kill": {
+        if (own.state === "dead") return;
+        own.kill();
+        const disturbance = this.#disturb(fault);
+        later(forMs, () => this.#restart(name, slot, () => over(disturbance)));
+        return;
+      }
+      case "drain": {
+        const { started } = slot;
+        if (!started || own.state === "dead") return;
+        const disturbance = this.#disturb(fault);
+        const ended = started.close(graceMs).then(() => {
+          own.kill();
+          later(forMs, () => this.#restart(name, slot, () => over(disturbance)));
+        });
+        void ended;
+        return;
+      }
+      case "freeze": {
+        own.freeze();
+        const disturbance = this.#disturb(fault);
+        later(forMs, () => {
+          own.thaw();
+          over(disturbance);
+        });
+        return;
+      }
+      case "slow": {
+        this.#slow.set(name, amount);
+        const disturbance = this.#disturb(fault);
+        later(forMs, () => {
+          this.#slow.delete(name);
+          over(disturbance);
+        });
+        return;
+      }
+      case "partition": {
+        this.#cut.add(name);
+        const disturbance = this.#disturb(fault);
+        later(forMs, () => {
+          this.#cut.delete(name);
+          this.#surroundings.network.changed();
+          over(disturbance);
+        });
+        return;
+      }
+      case "wall-jump":
+        // It must disturb nobody.
+        own.jumpWall(amount);
+        return;
+      default:
+        return;
+    }
+  }
+
+  /** A dead machine begins its next life, unless another fault has begun it already. */
+  #restart(name: string, before: Slot, begun: () => void): void {
+    if (this.#closing || this.#slots.get(name) !== before) return begun();
+    void this.#start(name).then(begun);
+  }
+}
