@@ -15,7 +15,8 @@ export type Stage =
 const brandName = "LongshoreError";
 
 /**
- * The one error class. `code` and `retryable` follow from `reason` through the table in `reasons.ts`. The message says
+ * The one error class. `code` and `retryable` follow from `reason` through the table in `reasons.ts`, unless the error says when
+ * to try again: then the same request may succeed later, whatever the reason says in general. The message says
  * what was attempted, with which values and limits, and what the reader can do; never tensor content, credentials,
  * paths of the machine, or stacks.
  */
@@ -41,12 +42,14 @@ export class LongshoreError extends Error {
     this.endpoint = options.endpoint;
   }
 
+  /** A precondition that time restores is `UNAVAILABLE`: clients of gRPC do not retry `FAILED_PRECONDITION`. */
   get code(): Code {
-    return reasons[this.reason].code;
+    const { code } = reasons[this.reason];
+    return code === "FAILED_PRECONDITION" && this.retryAfterMs !== undefined ? "UNAVAILABLE" : code;
   }
 
   get retryable(): boolean {
-    return reasons[this.reason].retryable;
+    return this.retryAfterMs !== undefined || reasons[this.reason].retryable;
   }
 
   /** Survives two installed copies of this package, unlike `instanceof` on the class itself. */

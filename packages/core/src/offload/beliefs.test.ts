@@ -161,48 +161,62 @@ describe("placeHealth", () => {
   });
 });
 
-describe("a silent place", () => {
-  it("is one that nobody waited for twice without an answer between, until something else is known of it", () => {
+describe("a place that nobody waited for any longer", () => {
+  it("has failed when that happens twice without an answer between", () => {
     const health = placeHealth(seededRandom(1));
     health.abandoned(error("no-answer"), 0);
     expect(health.unavailable(1)).toBeUndefined();
-    expect(health.silent).toBe(false);
     health.succeeded(2);
     health.abandoned(error("no-answer"), 3);
     expect(health.unavailable(4)).toBeUndefined();
     health.abandoned(error("no-answer"), 5);
     expect(health.unavailable(6)).toContain("no-answer");
-    expect(health.silent).toBe(true);
-    // That a question is not answered either is more of the same.
-    health.failed(error("no-answer"), 7, true);
-    expect(health.silent).toBe(true);
-    health.failed(error("unreachable"), 8, true);
-    expect(health.silent).toBe(false);
-    // Later silence does not make a place better that failed.
-    health.abandoned(error("no-answer"), 9, true);
-    expect(health.silent).toBe(false);
-    health.succeeded(10);
-    health.abandoned(error("no-answer"), 11, true);
-    expect(health.silent).toBe(true);
-    health.failed(error("queue-full", 70), 12);
-    expect(health.silent).toBe(false);
+  });
+});
+
+describe("a place that is paused", () => {
+  const failures: readonly LongshoreError["reason"][] = [
+    "unreachable",
+    "no-answer",
+    "bad-reply",
+    "run-failed",
+    "internal",
+  ];
+
+  it("may be asked where nothing else is left, whatever the order of its failures", () => {
+    for (const first of failures) {
+      for (const second of failures) {
+        const health = placeHealth(seededRandom(1));
+        expect(health.mayBeAsked(0)).toBe(false);
+        health.failed(error(first), 0);
+        health.failed(error(second), 1);
+        expect(health.mayBeAsked(2)).toBe(true);
+        // Then it is no last resort any more.
+        expect(health.mayBeAsked(health.pausedUntilMs)).toBe(false);
+      }
+    }
   });
 
-  it("is also one that left a question or a check unanswered before", () => {
+  it("may not be asked before the time that it said itself when it refused for load", () => {
     const health = placeHealth(seededRandom(1));
-    health.failed(error("no-answer"), 0, true);
-    expect(health.silent).toBe(true);
-    health.abandoned(error("no-answer"), 1, true);
-    expect(health.silent).toBe(true);
-    health.failed(error("run-failed"), 2);
-    expect(health.silent).toBe(false);
+    health.failed(error("unreachable"), 0);
+    health.failed(error("queue-full", 70), 1);
+    expect(health.mayBeAsked(70)).toBe(false);
+    expect(health.mayBeAsked(71)).toBe(true);
+    // What was said before it failed anew is void.
+    health.failed(error("queue-full", 7000), 80);
+    health.failed(error("unreachable"), 81);
+    expect(health.mayBeAsked(82)).toBe(true);
+    const full = placeHealth(seededRandom(1));
+    full.failed(error("queue-full", 70), 0);
+    expect(full.mayBeAsked(1)).toBe(false);
   });
 
-  it("that is not believed either stays out", () => {
+  it("may not be asked where its answers are not believed", () => {
     const health = placeHealth(seededRandom(1));
-    health.abandoned(error("no-answer"), 0, true);
+    health.failed(error("no-answer"), 0);
     health.distrust("its answers are wrong");
-    expect(health.silent).toBe(false);
+    expect(health.mayBeAsked(1)).toBe(false);
   });
 });
 

@@ -4,10 +4,10 @@ import { segmentKey, startCut } from "../model/index.ts";
 import { overloaded } from "../places/index.ts";
 import { type Infeasible, isInfeasible, type Leg, type Plan } from "../plan/index.ts";
 import { savedMs, type Tally } from "../stream/index.ts";
-import { type Held, refused } from "../parts/index.ts";
+import type { Held } from "../parts/index.ts";
 import { refusal } from "./door.ts";
 import type { Job } from "./job.ts";
-import { lastResort } from "./last-resort.ts";
+import { lastResort, refusedNow } from "./last-resort.ts";
 import { sentOn } from "./leg-request.ts";
 import type { Loop } from "./loop.ts";
 
@@ -44,7 +44,7 @@ export function decide(
       if (!isInfeasible(late)) loop.tryLinks(job, late, tally);
     }
     // What the last place said is more use than that no other one is left.
-    throw broke ?? (job.unjudged === true ? refusal : refused)(loop, job, outcome, nowMs);
+    throw broke ?? (job.unjudged === true ? refusal : refusedNow)(loop, job, held, exclude, outcome, nowMs);
   }
   made(loop, job, outcome, tally, nowMs);
   tally.charged = job.traffic?.charge(outcome, nowMs, loop.work.queueMs(nowMs));

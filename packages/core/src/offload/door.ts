@@ -1,17 +1,18 @@
 import { LongshoreError } from "../base/index.ts";
 import { type Segment, startCut } from "../model/index.ts";
 import { type Infeasible, isInfeasible, type Plan } from "../plan/index.ts";
-import { type Asking, type Held, refused } from "../parts/index.ts";
+import type { Held } from "../parts/index.ts";
 import { type Job, nobody } from "./job.ts";
-import { lastResort } from "./last-resort.ts";
+import { lastResort, refusedNow } from "./last-resort.ts";
 import type { Loop } from "./loop.ts";
 
 /** Grants without keeping anything. */
 const open: Disposable = { [Symbol.dispose]: () => undefined };
 
 /** The error for a request that was let in unjudged: one that only the time is too short for may come again. */
-export function refusal(loop: Loop, of: Asking, plan: Infeasible, nowMs: number): LongshoreError {
-  if (plan.filter !== "deadline") return refused(loop, of, plan, nowMs);
+export function refusal(...refused: Parameters<typeof refusedNow>): LongshoreError {
+  const [loop, , , , plan, nowMs] = refused;
+  if (plan.filter !== "deadline") return refusedNow(...refused);
   const retryAfterMs = Math.max(1, Math.ceil(loop.work.queueMs(nowMs)));
   return new LongshoreError("rejected", "admission", plan.because, { retryAfterMs });
 }
@@ -41,7 +42,7 @@ export function admitAtDoor(
   const held: Held = { cut: segment.from, variant, features: { bytes: 0 }, bytes: 0, tensors: new Map() };
   const nowMs = clock.nowMs();
   const plan = outlook(loop, { ...job, held }, nowMs);
-  if (isInfeasible(plan)) throw refusal(loop, job, plan, nowMs);
+  if (isInfeasible(plan)) throw refusal(loop, { ...job, held }, held, nobody, plan, nowMs);
   const [leg] = plan.legs;
   // A variant that the plan chose is nothing that a door here could know of the request.
   const here =

@@ -1,13 +1,14 @@
-import type { EndpointId } from "../base/index.ts";
+import type { EndpointId, LongshoreError } from "../base/index.ts";
 import { leftAlone } from "../places/index.ts";
-import { isInfeasible, type Plan } from "../plan/index.ts";
-import type { Held } from "../parts/index.ts";
+import { type Infeasible, isInfeasible, type Plan } from "../plan/index.ts";
+import { type Held, pausesOf, refused } from "../parts/index.ts";
 import type { Job } from "./job.ts";
 import type { Loop } from "./loop.ts";
 
 /**
- * A plan at one of the four places that answered last of those that are left alone for their silence alone, or because they were gone,
- * for a request that nothing else can answer: where everything is slow, silence says little, and who is back says so by its answer.
+ * A plan at one of up to four endpoints that are paused for failures, the one that answered last first, for a request that nothing
+ * else can answer. It does not matter how they failed: a pause is a guess about when to ask again, and without another endpoint
+ * only a request finds out that it is too long.
  */
 export function lastResort(
   loop: Loop,
@@ -18,9 +19,7 @@ export function lastResort(
 ): Plan | undefined {
   const { places } = loop;
   const asked = leftAlone(places.all, exclude).filter((id) => {
-    const health = places.all.get(id)?.health;
-    if (!health || nowMs >= health.pausedUntilMs || !job.known.offersBy.has(id)) return false;
-    return health.silent || health.absent;
+    return job.known.offersBy.has(id) && places.all.get(id)?.health.mayBeAsked(nowMs) === true;
   });
   const failingMs = asked.length > 0 ? places.failingMs(job.known, job.call.tenant, nowMs) : undefined;
   for (const proving of asked.filter((id) => failingMs?.(id) !== Infinity).slice(0, 4)) {
@@ -30,4 +29,32 @@ export function lastResort(
     }
   }
   return undefined;
+}
+
+/** Pauses that are looked at for one refusal, where a plan is made for each. */
+const mostTried = 4;
+
+/**
+ * The error for a request that no endpoint is left for. Where one of those that are paused would take it, the error is retryable and says
+ * when the first pause is over, whatever kept the others out: of two servers one may be busy and the other in a forbidden zone.
+ */
+export function refusedNow(
+  loop: Loop,
+  job: Job,
+  held: Held,
+  exclude: ReadonlySet<EndpointId>,
+  plan: Infeasible,
+  nowMs: number,
+): LongshoreError {
+  const pauses = pausesOf(loop.places, job, nowMs).filter(({ id }) => !exclude.has(id));
+  const takes = ({ id }: { readonly id: EndpointId }): boolean =>
+    !isInfeasible(loop.plan({ ...job, proving: id }, held, exclude, nowMs));
+  // A deadline that is too short now is too short later, as far as is known.
+  const first =
+    plan.filter === "unavailable"
+      ? pauses[0]
+      : plan.filter === "deadline"
+        ? undefined
+        : pauses.slice(0, mostTried).find(takes);
+  return refused(plan, first?.leftMs);
 }

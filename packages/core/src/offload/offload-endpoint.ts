@@ -21,9 +21,10 @@ import { type HeldSequences, heldSequences, stepFrom, unknownSequence } from "..
 import { copied, type Tensor, type Tensors } from "../tensor/index.ts";
 import { confirming } from "./call-for.ts";
 import { admitAtDoor, outlook } from "./door.ts";
-import type { Job } from "./job.ts";
+import { type Job, nobody } from "./job.ts";
+import { refusedNow } from "./last-resort.ts";
 import { forwardedOffers, type KnownModel, permits, splitOffers, undominated } from "../places/index.ts";
-import { aroundOffers, arrived, type Held, refused } from "../parts/index.ts";
+import { aroundOffers, arrived, type Held } from "../parts/index.ts";
 import type { Knowledge } from "./knowledge.ts";
 import { createLoop, type Loop } from "./loop.ts";
 import type { OffloadParts } from "./parts.ts";
@@ -290,7 +291,7 @@ class LoopEndpoint implements OffloadEndpoint {
     if (request.wire && !job.confirm && known.description.decoupled !== true) return early;
     const nowMs = this.#loop.clock.nowMs();
     const plan = outlook(this.#loop, job, nowMs);
-    if (isInfeasible(plan)) throw refused(this.#loop, job, plan, nowMs);
+    if (isInfeasible(plan)) throw refusedNow(this.#loop, job, early, nobody, plan, nowMs);
     return arrived(early, inputs, call);
   }
 

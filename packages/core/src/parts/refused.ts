@@ -1,34 +1,33 @@
-import { type Call, LongshoreError } from "../base/index.ts";
+import { type Call, type EndpointId, LongshoreError } from "../base/index.ts";
 import { type KnownModel, type Places, ranOf } from "../places/index.ts";
 import { type Infeasible, noPlace } from "../plan/index.ts";
 
 /** Who asks for what. */
-export interface Asking {
+interface Asking {
   readonly known: KnownModel;
   readonly call: Call;
 }
 
-/**
- * The error of `noPlace`. Where all places that have the model are left alone for a while, it says when the first of them may be
- * asked again.
- */
-export function refused(
-  { places }: { readonly places: Places },
+/** Endpoints that have the model and are paused now, the first to be asked again first, with how long that takes in milliseconds. */
+export function pausesOf(
+  places: Places,
   { known, call }: Asking,
-  plan: Infeasible,
   nowMs: number,
-): LongshoreError {
-  const error = noPlace(plan);
-  if (plan.filter !== "unavailable") return error;
+): readonly { readonly id: EndpointId; readonly leftMs: number }[] {
   const of = ranOf(known.description);
-  let openMs = Infinity;
+  const paused: { readonly id: EndpointId; readonly leftMs: number }[] = [];
   for (const id of known.offersBy.keys()) {
     const place = places.all.get(id);
     if (!place || place.health.distrusted !== undefined) continue;
-    const untilMs = places.pausedUntilMs(place, of, call.tenant);
-    if (untilMs > nowMs) openMs = Math.min(openMs, untilMs);
+    const leftMs = places.pausedUntilMs(place, of, call.tenant) - nowMs;
+    if (leftMs > 0) paused.push({ id, leftMs: Math.ceil(leftMs) });
   }
-  if (openMs === Infinity) return error;
-  const { reason, stage, message } = error;
-  return new LongshoreError(reason, stage, message, { retryAfterMs: Math.ceil(openMs - nowMs) });
+  return paused.sort((one, other) => one.leftMs - other.leftMs);
+}
+
+/** The error of a decision without an endpoint. With `leftMs` there is one again after so many milliseconds: `no-place`, retryable. */
+export function refused(plan: Infeasible, leftMs: number | undefined): LongshoreError {
+  const error = noPlace(plan);
+  if (leftMs === undefined) return error;
+  return new LongshoreError("no-place", error.stage, error.message, { retryAfterMs: leftMs });
 }

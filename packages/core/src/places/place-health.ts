@@ -29,17 +29,21 @@ export interface PlaceHealth {
   failed(error: LongshoreError, nowMs: number, asked?: boolean, beganMs?: number): void;
   /**
    * Nobody waited for a run any longer, far beyond its time. Once that is a slow run, unless it is `surely` more; twice, without
-   * an answer between, the place is silent.
+   * an answer between, it is a failure.
    */
   abandoned(error: LongshoreError, nowMs: number, surely?: boolean): void;
-  /** It is left alone for its silence, and nothing else: where all is slow, it may be as well as any. */
-  readonly silent: boolean;
   /** Why nothing should be sent now; undefined when it may be tried. */
   unavailable(nowMs: number): string | undefined;
   /** Charged in plans for recent failures, so that a place that refuses fast does not look fast. */
   penaltyMs(nowMs: number): number;
   /** Instant from which it may be tried again; -Infinity when it may be now. */
   readonly pausedUntilMs: number;
+  /**
+   * It is paused for failures alone, and believed. A request that nothing else is left for may be sent there before the pause is
+   * over: the pause is this side's guess, and only a request can show that it is wrong. A server that refused for load said itself
+   * how long to stay away, which holds for all requests.
+   */
+  mayBeAsked(nowMs: number): boolean;
   /** It failed, and has answered no request since. */
   readonly failing: boolean;
   /** As far as is known nobody is there, or nobody who lets this place in. */
@@ -84,7 +88,9 @@ export function hadTooMuch({ reason }: LongshoreError): boolean {
 export function placeHealth(random: Random, options: HealthOptions = {}): PlaceHealth {
   const { firstPauseMs = 250, longestPauseMs = 30_000, penaltyMs = 400, halfLifeMs = 10_000 } = options;
   let row = 0;
-  let pausedUntilMs = -Infinity;
+  /** The pause for failures, and the one that it asked for when it refused for load. */
+  let failedUntilMs = -Infinity;
+  let refusedUntilMs = -Infinity;
   let why = "";
   let absent = false;
   /** The last failure was of a run. */
@@ -94,7 +100,6 @@ export function placeHealth(random: Random, options: HealthOptions = {}): PlaceH
   let ofRuns = 0;
   let noted = 0;
   let abandoned = 0;
-  let silent = false;
   let downAtMs = -Infinity;
   let distrusted: string | undefined;
   const decayed = (share: number, nowMs: number): number =>
@@ -104,31 +109,40 @@ export function placeHealth(random: Random, options: HealthOptions = {}): PlaceH
   const failed = (error: LongshoreError, nowMs: number, asked = false, beganMs = Infinity): void => {
     if (overloaded.has(error.reason)) {
       const pauseMs = Math.min(longestPauseMs, error.retryAfterMs ?? 100);
-      pausedUntilMs = Math.max(pausedUntilMs, nowMs + pauseMs);
+      refusedUntilMs = Math.max(refusedUntilMs, nowMs + pauseMs);
       why = `it refused for load (${error.reason})`;
-      silent = false;
       return;
     }
     if (!down.has(error.reason)) return;
     ranBadly = !asked;
     if (row > 0 && beganMs <= downAtMs && isKnown(error.reason)) return;
-    // Also where it was a question that it left unanswered first.
-    silent = (row === 0 || silent) && error.reason === "no-answer";
     row++;
     downAtMs = nowMs;
     absent = shut.includes(error.reason);
     const pauseMs = Math.min(longestPauseMs, error.retryAfterMs ?? firstPauseMs * 2 ** Math.min(20, row - 1));
-    pausedUntilMs =
+    // What it said of its load does not hold for what comes after a failure: a server that starts again has none.
+    refusedUntilMs = -Infinity;
+    failedUntilMs =
       nowMs + (error.retryAfterMs === undefined ? pauseMs * (0.75 + 0.5 * random.next()) : pauseMs);
     why = `it failed ${row === 1 ? "just now" : `${row} times in a row`} (${error.reason})`;
     failures = worse(decayed(failures, nowMs));
     ofRuns = asked ? decayed(ofRuns, nowMs) : worse(decayed(ofRuns, nowMs));
     noted = nowMs;
   };
+  const pausedUntilMs = (): number => Math.max(failedUntilMs, refusedUntilMs);
+  const reopen = (): void => {
+    row = 0;
+    ranBadly = false;
+    absent = false;
+    failedUntilMs = -Infinity;
+    refusedUntilMs = -Infinity;
+  };
   return {
     get pausedUntilMs() {
-      return pausedUntilMs;
+      return pausedUntilMs();
     },
+    mayBeAsked: (nowMs) =>
+      distrusted === undefined && row > 0 && nowMs < failedUntilMs && nowMs >= refusedUntilMs,
     get failing() {
       return row > 0;
     },
@@ -150,10 +164,7 @@ export function placeHealth(random: Random, options: HealthOptions = {}): PlaceH
     succeeded(nowMs) {
       abandoned = 0;
       if (row === 0 && failures === 0) return;
-      row = 0;
-      ranBadly = false;
-      absent = false;
-      pausedUntilMs = -Infinity;
+      reopen();
       ofRuns = decayed(ofRuns, nowMs) * 0.8;
       if (ofRuns < 0.01) ofRuns = 0;
       failures = ofRuns;
@@ -162,10 +173,7 @@ export function placeHealth(random: Random, options: HealthOptions = {}): PlaceH
     reached() {
       failures = ofRuns;
       if (!absent && (ranBadly || row === 0)) return;
-      row = 0;
-      ranBadly = false;
-      absent = false;
-      pausedUntilMs = -Infinity;
+      reopen();
     },
     failed,
     abandoned(error, nowMs, surely = false) {
@@ -173,10 +181,7 @@ export function placeHealth(random: Random, options: HealthOptions = {}): PlaceH
       if (abandoned < 2 && !surely) return;
       failed(error, nowMs);
     },
-    get silent() {
-      return silent && row > 0 && distrusted === undefined;
-    },
-    unavailable: (nowMs) => distrusted ?? (nowMs < pausedUntilMs ? why : undefined),
+    unavailable: (nowMs) => distrusted ?? (nowMs < pausedUntilMs() ? why : undefined),
     penaltyMs: (nowMs) => penaltyMs * decayed(failures, nowMs),
   };
 }

@@ -93,6 +93,8 @@ export function followPlaces(parts: PlacesParts, self: EndpointId): Places {
   let table: EndpointTable = endpointTable([]);
   let laidOutFor = -1;
   let loadsAtMs = -Infinity;
+  /** The first pause of those that the table was laid out with is over then. */
+  let opensAtMs = Infinity;
   let linksChanged = false;
   const lists = new WeakMap<KnownModel, { readonly reuses: number; readonly list: Shortlist }>();
   /** Of the model that was decided on last. */
@@ -169,11 +171,14 @@ export function followPlaces(parts: PlacesParts, self: EndpointId): Places {
   function laidOut(nowMs: number): EndpointTable {
     if (all.size === 0 && laidOutFor === changes) return table;
     const stale = laidOutFor !== changes || linksChanged;
-    if (!stale && nowMs - loadsAtMs < loadsHoldMs) return table;
+    if (!stale && nowMs - loadsAtMs < loadsHoldMs && nowMs < opensAtMs) return table;
     const back = letBack(all.values(), nowMs);
     const tried = toTry(nowMs);
     const views: EndpointView[] = [];
+    opensAtMs = Infinity;
     for (const place of all.values()) {
+      const { pausedUntilMs } = place.health;
+      if (pausedUntilMs > nowMs) opensAtMs = Math.min(opensAtMs, pausedUntilMs);
       views.push(place.view(nowMs, { anyway: back.has(place), afresh: place === tried }));
     }
     table = stale ? endpointTable(views) : withLoads(table, views);

@@ -1,12 +1,4 @@
-import {
-  type Code,
-  LongshoreError,
-  read,
-  readBody,
-  readWireError,
-  reasons,
-  type WireResponse,
-} from "@longshore/core";
+import { type Code, LongshoreError, read, readBody, readWireError, type WireResponse } from "@longshore/core";
 
 /** How a call over gRPC ends. */
 export interface GrpcStatus {
@@ -49,13 +41,13 @@ const reasonTrailer = "longshore-reason";
 const pushbackTrailer = "grpc-retry-pushback-ms";
 
 /**
- * The status of an error: code by the table of reasons, with the reason itself as a trailer and, where the refusing side
+ * The status of an error: code as the error has it, with the reason itself as a trailer and, where the refusing side
  * said so, when to come back.
  */
 export function statusOf(error: LongshoreError): GrpcStatus {
   const { reason, retryAfterMs, message } = error;
   return {
-    code: numbers[reasons[reason].code],
+    code: numbers[error.code],
     message,
     trailers: {
       [reasonTrailer]: reason,

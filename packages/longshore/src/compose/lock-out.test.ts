@@ -1,0 +1,95 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
+import { writeModels } from "@longshore/testkit";
+import { type FaultyRelay, faultyRelay } from "../../test/faulty-relay.ts";
+import { answer, before, closeAll, upstream } from "../../test/upstream.ts";
+import { gateway } from "./forwarding.ts";
+import { openModel } from "./open-model.ts";
+import { serve } from "./serve.ts";
+
+let folder: string;
+const open: { close(graceMs?: number): Promise<void> }[] = [];
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "longshore-lock-out-"));
+  await writeModels(folder);
+});
+afterEach(async () => {
+  await Promise.all(open.splice(0).map((one) => one.close(0)));
+  await closeAll();
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+async function relayed(id: string): Promise<FaultyRelay> {
+  const running = await serve({ store: (await openModel(folder)).store, port: 0, id });
+  const relay = await faultyRelay(Number(new URL(running.address).port));
+  open.push(relay, running);
+  return relay;
+}
+
+const rows = Array.from({ length: 16 }, (_, index) => index);
+const inputs = ["INPUT0", "INPUT1"].map((name) => ({ name, datatype: "INT32", shape: [1, 16], data: rows }));
+
+function ask(address: string): Promise<Response> {
+  const body = JSON.stringify({ inputs });
+  return fetch(`${address}/v2/models/simple/infer`, { method: "POST", body });
+}
+
+it.each([1, 2])(
+  "asks %i servers at once that are whole again after they refused connections and then closed them",
+  async (count) => {
+    const relays = await Promise.all(Array.from({ length: count }, (_, at) => relayed(`server-${at}`)));
+    const gate = await gateway({
+      port: 0,
+      id: "gateway",
+      dataClass: "internal",
+      servers: relays.map(({ address }) => address),
+    });
+    open.push(gate);
+    expect((await ask(gate.address)).status).toBe(200);
+    for (const state of ["refuses", "closes"] as const) {
+      await Promise.all(relays.map((relay) => relay.become(state)));
+      const before = relays.map(({ taken }) => taken);
+      for (let request = 0; request < 12; request++) {
+        const reply = await ask(gate.address);
+        const { reason } = (await reply.json()) as { reason: string };
+        expect([reply.status, reason]).toEqual(
+          state === "refuses" ? [502, "unreachable"] : [504, "no-answer"],
+        );
+      }
+      // None of these is left out because of how it failed.
+      if (state === "closes")
+        for (const [at, { taken }] of relays.entries()) expect(taken).toBeGreaterThan(before[at]!);
+    }
+    await Promise.all(relays.map((relay) => relay.become("passes")));
+    for (let request = 0; request < 10; request++) expect((await ask(gate.address)).status).toBe(200);
+  },
+);
+
+it("says when to come again while its only server refuses for load, and answers then", async () => {
+  let busy = true;
+  const address = await upstream((request, response) => {
+    request.resume();
+    if (busy) {
+      response.writeHead(503, { "retry-after": "1" }).end(JSON.stringify({ error: "busy" }));
+      return;
+    }
+    response.write(answer(response, 1));
+    response.end(Buffer.alloc(4));
+  });
+  const gate = await before([address]);
+  const sum = (): Promise<Response> =>
+    fetch(`${gate.address}/v2/models/sum/infer`, {
+      method: "POST",
+      body: JSON.stringify({ inputs: [{ name: "x", datatype: "FP32", shape: [1], data: [1] }] }),
+    });
+  expect((await sum()).status).toBe(503);
+  busy = false;
+  const refused = await sum();
+  expect(refused.status).toBe(503);
+  expect(refused.headers.get("retry-after")).toBe("1");
+  expect(await refused.json()).toMatchObject({ reason: "no-place", retryAfterMs: expect.any(Number) });
+  await expect.poll(async () => (await sum()).status, { timeout: 10_000, interval: 100 }).toBe(200);
+});
