@@ -1,3 +1,4 @@
+export * from "./compress/index.ts";
 export * from "./device/index.ts";
 export * from "./runtime/index.ts";
 export * from "./memory/index.ts";

@@ -3,6 +3,7 @@
  *
  * @module
  */
+export * from "./compressor-contract.ts";
 export * from "./directory-contract.ts";
 export * from "./double-endpoint.ts";
 export * from "./foreign-metrics.ts";

@@ -4,5 +4,6 @@
  * @module
  */
 export * from "./client/index.ts";
+export * from "./compress/index.ts";
 export * from "./device/index.ts";
 export * from "./http/index.ts";

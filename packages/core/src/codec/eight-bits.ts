@@ -1,5 +1,4 @@
 import { bytesOf } from "../tensor/index.ts";
-import { kernels, leastForKernels } from "./kernels/index.ts";
 
 /**
  * What the codecs of 8 bits share: one pass for the range, one to quantise, a table of 256 values to go back. A tensor that
@@ -26,14 +25,13 @@ function valueOfKey(key: number): number {
  */
 export function finiteRange(values: Float32Array): Range | undefined {
   if (values.length === 0) return { least: 0, most: 0 };
-  const able = values.length >= leastForKernels ? kernels() : undefined;
-  const [least, most] = able?.range(values) ?? keysOf(values);
+  const [least, most] = keysOf(values);
   if (least < leastKey || most > mostKey) return undefined;
   return { least: valueOfKey(least), most: valueOfKey(most) };
 }
 
 /** The least and the most key of one or more values. */
-export function keysOf(values: Float32Array): readonly [least: number, most: number] {
+function keysOf(values: Float32Array): readonly [least: number, most: number] {
   const bits = new Int32Array(values.buffer, values.byteOffset, values.length);
   const last = bits[bits.length - 1] as number;
   // two at a time, so that comparisons need not wait for each other
@@ -55,17 +53,36 @@ export function keysOf(values: Float32Array): readonly [least: number, most: num
   return [Math.min(least, otherLeast), Math.max(most, otherMost)];
 }
 
+/** Values `from..to`, and how they become levels. */
+export interface Quantising {
+  readonly from: number;
+  readonly to: number;
+  readonly factor: number;
+  readonly shift: number;
+  /** Bits of every level to turn over: 0x80 makes levels counted from -128 two's complement. */
+  readonly flip: number;
+}
+
 /**
- * Bytes of values * factor + shift, rounded; both chosen so that results lie in 0..255 but for rounding at the upper end, which is cut. `flip`
- * turns over bits of every byte: 0x80 makes levels counted from -128 two's complement.
+ * Sets `out`, from `from` to `to`, to values * factor + shift, rounded. Both are chosen so that results lie in 0..255, but for
+ * rounding at the upper end, which is cut.
  */
-export function quantised(values: Float32Array, factor: number, shift: number, flip: number): Uint8Array {
-  const out = new Uint8Array(values.length);
+export function quantiseInto(
+  out: Uint8Array,
+  values: Float32Array,
+  { from, to, factor, shift, flip }: Quantising,
+): void {
   const up = shift + 0.5;
-  for (let index = 0; index < values.length; index++) {
+  for (let index = from; index < to; index++) {
     const level = ((values[index] as number) * factor + up) | 0;
     out[index] = (level > 255 ? 255 : level) ^ flip;
   }
+}
+
+/** All values as levels; see `quantiseInto`. */
+export function quantised(values: Float32Array, factor: number, shift: number, flip: number): Uint8Array {
+  const out = new Uint8Array(values.length);
+  quantiseInto(out, values, { from: 0, to: values.length, factor, shift, flip });
   return out;
 }
 
@@ -92,9 +109,7 @@ export function tabled(levels: Uint8Array, valueOf: (level: number) => number): 
     Math.min(Math.max(valueOf(level), -largest), largest),
   );
   const out = new Float32Array(levels.length);
-  const able = levels.length >= leastForKernels ? kernels() : undefined;
-  if (able) able.values(levels, table, out);
-  else for (let index = 0; index < out.length; index++) out[index] = table[levels[index] as number] as number;
+  for (let index = 0; index < out.length; index++) out[index] = table[levels[index] as number] as number;
   return bytesOf(out);
 }
 

@@ -1,10 +1,11 @@
 export * from "./codec-set.ts";
 export * from "./codec.ts";
-export type { Breathe } from "./entropy.ts";
+export type { Compressor } from "./compressor.ts";
 export { fp16Codec } from "./fp16.ts";
-export { int8ChannelCodec, int8ChannelEntropyCodec } from "./int8-channel.ts";
-export { type EntropyOptions, int8EntropyCodec } from "./int8-entropy.ts";
+export { int8ChannelCodec, int8ChannelDeflateCodec } from "./int8-channel.ts";
+export { int8DeflateCodec } from "./int8-deflate.ts";
 export { int8Codec } from "./int8.ts";
+export type { DeflateOptions } from "./levels.ts";
 export { rawCodec } from "./raw.ts";
 export { uint8Codec } from "./uint8.ts";
 export { checkedCount, decodedTensor, encodedAs, mismatch, statedCount } from "./counts.ts";

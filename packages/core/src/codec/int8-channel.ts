@@ -1,12 +1,9 @@
 import { bytesOf, float32View, type Tensor, type TensorSpec } from "../tensor/index.ts";
 import type { Codec, Encoded } from "./codec.ts";
 import { decodedTensor, encodedAs, mismatch, statedCount } from "./counts.ts";
-import { type Affine, affineOf, finiteRange, largest } from "./eight-bits.ts";
+import { affineOf, finiteRange, largest, quantiseInto } from "./eight-bits.ts";
 import { decodedPlain, plainly } from "./plain.ts";
-import { decodeLevels, encodeLevels } from "./entropy.ts";
-import type { LevelSource } from "./predict.ts";
-import { quantisedRunsSource } from "./quantised-source.ts";
-import { decodableCount, type EntropyOptions } from "./int8-entropy.ts";
+import { type DeflateOptions, packLevels, unpackLevels } from "./levels.ts";
 
 /*
  * Levels with a scale and a zero level for each channel, the second axis (of [batch, channels, height, width] and of
@@ -51,14 +48,13 @@ function upperHalf(scale: number): number {
   return (new Uint32Array(Float32Array.of(scale).buffer)[0] as number) >>> 16;
 }
 
-/** What levels stand for, as it travels, and the levels to be made; undefined when a value is not finite. */
+/** What levels stand for, as it travels, and the levels; undefined when a value is not finite. */
 function quantisedChannels(
   values: Float32Array,
   { batch, channels, run }: Channels,
-): { readonly head: Uint8Array; readonly levels: LevelSource; readonly zero: number } | undefined {
+): { readonly head: Uint8Array; readonly levels: Uint8Array } | undefined {
   const head = new Uint8Array(channels * bytesPerChannel);
-  const affines: Affine[] = [];
-  const largestOf = new Float64Array(channels);
+  const levels = new Uint8Array(values.length);
   for (let channel = 0; channel < channels; channel++) {
     let [least, most] = [0, 0];
     for (let element = 0; element < batch; element++) {
@@ -74,11 +70,12 @@ function quantisedChannels(
     head[2 * channel] = half;
     head[2 * channel + 1] = half >> 8;
     head[2 * channels + channel] = zero;
-    affines.push({ scale, zero });
-    largestOf[channel] = most;
+    for (let element = 0; element < batch; element++) {
+      const from = (element * channels + channel) * run;
+      quantiseInto(levels, values, { from, to: from + run, factor: 1 / scale, shift: zero, flip: 0 });
+    }
   }
-  const levels = quantisedRunsSource(values, { run, affines, most: largestOf });
-  return { head, levels, zero: head[2 * channels] ?? 0 };
+  return { head, levels };
 }
 
 function valuesOf(encoded: Encoded, levels: Uint8Array): Tensor {
@@ -131,7 +128,7 @@ export const int8ChannelCodec: Codec = {
   async encode(tensor) {
     const quantised = quantisedChannels(float32View(tensor), channelsOf(tensor.spec));
     if (!quantised) return plainly("int8-channel", tensor);
-    return encodedAs("int8-channel", tensor, withHead(quantised.head, quantised.levels.all()), {});
+    return encodedAs("int8-channel", tensor, withHead(quantised.head, quantised.levels), {});
   },
   async decode(encoded) {
     const plain = decodedPlain(encoded);
@@ -145,9 +142,9 @@ export const int8ChannelCodec: Codec = {
   },
 };
 
-/** `int8-channel` whose levels are predicted and entropy coded as those of `int8-entropy`. */
-export function int8ChannelEntropyCodec({ maxBytes, breathe }: EntropyOptions = {}): Codec {
-  const id = "int8-channel-entropy";
+/** `int8-channel` whose levels are deflated as those of `int8-deflate`. */
+export function int8ChannelDeflateCodec(options: DeflateOptions): Codec {
+  const id = "int8-channel-deflate";
   return {
     id,
     lossless: false,
@@ -155,19 +152,13 @@ export function int8ChannelEntropyCodec({ maxBytes, breathe }: EntropyOptions = 
     async encode(tensor) {
       const quantised = quantisedChannels(float32View(tensor), channelsOf(tensor.spec));
       if (!quantised) return plainly(id, tensor);
-      const { head, levels, zero } = quantised;
-      const body = await encodeLevels(levels, zero, breathe);
-      return encodedAs(id, tensor, withHead(head, body), {});
+      const body = await packLevels(quantised.levels, options.compressor);
+      return encodedAs(id, tensor, withHead(quantised.head, body), {});
     },
     async decode(encoded) {
       const plain = decodedPlain(encoded);
       if (plain) return plain;
-      const head = headBytes(encoded);
-      const levels = new Uint8Array(decodableCount(encoded, head, maxBytes));
-      const zero = encoded.bytes[2 * (encoded.spec.shape[1] ?? 0)] ?? 0;
-      const fault = await decodeLevels(encoded.bytes.subarray(head), levels, zero, breathe);
-      if (fault !== undefined) throw mismatch(encoded, fault);
-      return valuesOf(encoded, levels);
+      return valuesOf(encoded, await unpackLevels(encoded, headBytes(encoded), options));
     },
   };
 }

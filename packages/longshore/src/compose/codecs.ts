@@ -1,17 +1,16 @@
-import { setImmediate as nextTurn } from "node:timers/promises";
 import {
   codecSet,
   type CodecSet,
   fp16Codec,
   int8ChannelCodec,
-  int8ChannelEntropyCodec,
+  int8ChannelDeflateCodec,
   int8Codec,
-  int8EntropyCodec,
+  int8DeflateCodec,
   rawCodec,
   uint8Codec,
 } from "@longshore/core";
 import type { QualityLadder } from "@longshore/graph";
-import { jpegCodec, webpCodec } from "@longshore/nodejs";
+import { jpegCodec, platformCompressor, webpCodec } from "@longshore/nodejs";
 
 /**
  * Qualities of JPEG and WebP that are offered, from the coarsest. Which of them a model bears is searched when it is profiled;
@@ -27,17 +26,17 @@ export function imageLadders(): readonly QualityLadder[] {
   ];
 }
 
-/** Every codec of this platform, by id. Large tensors let others have their turn while they are coded. */
+/** Every codec of this platform, by id. */
 export function platformCodecs(): CodecSet {
-  const breathe = (): Promise<void> => nextTurn();
+  const compressor = platformCompressor();
   return codecSet(
     rawCodec,
     uint8Codec,
     fp16Codec,
     int8Codec,
-    int8EntropyCodec({ breathe }),
+    int8DeflateCodec({ compressor }),
     int8ChannelCodec,
-    int8ChannelEntropyCodec({ breathe }),
+    int8ChannelDeflateCodec({ compressor }),
     ...imageLadders().flatMap(({ codecs }) => codecs),
   );
 }

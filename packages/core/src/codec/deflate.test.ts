@@ -1,113 +1,52 @@
+import { inflateRawSync } from "node:zlib";
+import { memoryCompressor } from "@longshore/testkit";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { gaussian, housekeepingCall, LongshoreError, seededRandom } from "../base/index.ts";
 import { float32Tensor, float32View } from "../tensor/index.ts";
-import { decodeLevels, encodeLevels } from "./entropy.ts";
-import { encodePrefix, lengthsFor } from "./huffman.ts";
 import {
   type Codec,
   type Encoded,
   int8ChannelCodec,
-  int8ChannelEntropyCodec,
+  int8ChannelDeflateCodec,
   int8Codec,
-  int8EntropyCodec,
+  int8DeflateCodec,
 } from "./index.ts";
-import { bitsOf } from "./predict.ts";
-import { quantisedSource } from "./quantised-source.ts";
-import { decodeSymbols, encodeSymbols, slack } from "./tans.ts";
 
-const call = housekeepingCall("entropy");
-const entropy = int8EntropyCodec();
-const channelEntropy = int8ChannelEntropyCodec();
-const codecs: readonly Codec[] = [entropy, int8ChannelCodec, channelEntropy];
+const call = housekeepingCall("deflate");
+const compressor = memoryCompressor();
+const deflate = int8DeflateCodec({ compressor });
+const channelDeflate = int8ChannelDeflateCodec({ compressor });
+const codecs: readonly Codec[] = [deflate, int8ChannelCodec, channelDeflate];
 
-async function back(levels: Uint8Array, zero: number): Promise<{ body: Uint8Array; out: Uint8Array }> {
-  const source = quantisedSource(Float32Array.from(levels), { least: 0, most: 255 }, { scale: 1, zero: 0 });
-  const body = await encodeLevels(source, zero);
-  const out = new Uint8Array(levels.length);
-  expect(await decodeLevels(body, out, zero)).toBeUndefined();
-  return { body, out };
-}
-
-/** Levels of many kinds: any, few values, slow waves, nearly all equal, across the border of two chunks. */
-const levelsOf = fc
-  .tuple(fc.integer(), fc.nat({ max: 4 }), fc.nat({ max: 400 }), fc.boolean())
-  .map(([seed, kind, size, large]) => {
-    const random = seededRandom(seed);
-    const count = large ? 65_536 + size * 3 : size;
-    return Uint8Array.from({ length: count }, (_, index) => {
-      const draw = random.next();
-      if (kind === 0) return draw * 256;
-      if (kind === 1) return draw * 3;
-      if (kind === 2) return 128 + 100 * Math.sin(index / 40) + 4 * draw;
-      if (kind === 3) return draw < 0.97 ? 7 : draw * 256;
-      return index < count / 2 ? 9 : draw * 256;
-    });
-  });
-
-describe("levels", () => {
-  it("come back as they were, whatever they are, and never longer", async () => {
-    await fc.assert(
-      fc.asyncProperty(levelsOf, fc.nat({ max: 255 }), async (levels, zero) => {
-        const { body, out } = await back(levels, zero);
-        expect(Buffer.compare(out, levels)).toBe(0);
-        expect(body.length).toBeLessThanOrEqual(levels.length);
-      }),
-      { numRuns: 150 },
+describe("int8 without a compressor that deflates", () => {
+  it("sends the levels as they are, which any other reads", async () => {
+    const plain = int8DeflateCodec({ compressor: { inflate: memoryCompressor().inflate } });
+    const values = Float32Array.from({ length: 600 }, (_, index) => Math.sin(index / 50));
+    const encoded = await plain.encode(float32Tensor("x", [600], values), call);
+    expect(encoded.bytes.byteLength).toBe(600);
+    const decoded = await deflate.decode(encoded, call);
+    expect(decoded).toEqual(
+      await int8Codec.decode(await int8Codec.encode(float32Tensor("x", [600], values), call), call),
     );
   });
+});
 
-  it("take a prefix code within 2 % of the least possible, or a table where that is better", async () => {
-    const random = seededRandom(5);
-    for (const [spreadOf, first] of [
-      [20, 2],
-      [0.3, 11],
-    ] as const) {
-      const levels = Uint8Array.from({ length: 40_000 }, () => Math.round(128 + spreadOf * gaussian(random)));
-      const histogram = new Uint32Array(256);
-      for (const level of levels) histogram[level]!++;
-      const { body } = await back(levels, 128);
-      expect(body[0]).toBe(0);
-      if (first === 2) expect(body[1]).toBe(2);
-      else expect(body[1]).toBeGreaterThan(4);
-      expect(body.length).toBeLessThan((bitsOf(histogram) / 8) * 1.02 + 120);
-    }
+describe("the body of deflated levels", () => {
+  it("is raw deflate of the differences between neighbours, the first from 0", async () => {
+    const values = Float32Array.from({ length: 256 }, (_, level) => level);
+    const { bytes, parameters } = await deflate.encode(float32Tensor("x", [256], values), call);
+    expect(parameters).toEqual({ scale: 1, zeroPoint: -128 });
+    expect([...inflateRawSync(bytes)]).toEqual([0, ...Array.from({ length: 255 }, () => 1)]);
   });
 
-  it("limits the codes of symbols that are very rare", () => {
-    const histogram = new Uint32Array(256);
-    for (let symbol = 0; symbol < 25; symbol++) histogram[symbol] = 2 ** symbol;
-    const { lengths } = lengthsFor(histogram);
-    expect(Math.max(...lengths)).toBeLessThanOrEqual(12);
-    const space = [...lengths].reduce((sum, length) => sum + (length > 0 ? 2 ** -length : 0), 0);
-    expect(space).toBe(1);
-    expect(encodePrefix(new Uint8Array(16), lengthsFor(histogram), new Uint8Array(400), 0)).toBe(-1);
-  });
-
-  it("have a table for any frequencies of two symbols or more", () => {
-    fc.assert(
-      fc.property(fc.array(fc.nat({ max: 255 }), { minLength: 2, maxLength: 3000 }), (list) => {
-        const symbols = Uint8Array.from([0, 255, ...list]);
-        const histogram = new Uint32Array(256);
-        for (const symbol of symbols) histogram[symbol]!++;
-        const out = new Uint8Array(symbols.length + slack);
-        const end = encodeSymbols(symbols, histogram, out, 0);
-        if (end < 0) return;
-        const decoded = new Uint8Array(symbols.length);
-        expect(decodeSymbols(out.subarray(0, end), 0, decoded)).toBe(end);
-        expect(decoded).toEqual(symbols);
-      }),
-    );
-  });
-
-  it("let others have their turn while a large tensor is coded", async () => {
-    let turns = 0;
-    const breathing = int8EntropyCodec({ breathe: () => Promise.resolve(void turns++) });
-    const values = Float32Array.from({ length: 600_000 }, (_, index) => Math.sin(index / 50));
-    const encoded = await breathing.encode(float32Tensor("x", [600_000], values), call);
-    expect(turns).toBe(2);
-    await breathing.decode(encoded, call);
-    expect(turns).toBe(4);
+  it("is the levels where deflating saves nothing", async () => {
+    const random = seededRandom(8);
+    const values = Float32Array.from({ length: 900 }, () => random.next());
+    const encoded = await deflate.encode(float32Tensor("x", [900], values), call);
+    expect(encoded.bytes.byteLength).toBe(900);
+    const fewValues = await deflate.encode(float32Tensor("x", [3], Float32Array.of(7, 7, 7)), call);
+    expect(fewValues.bytes.byteLength).toBe(3);
   });
 });
 
@@ -128,7 +67,7 @@ const tensors = fc
     return float32Tensor("x", [batch, channels, run], values);
   });
 
-describe("int8 by channel and under an entropy code", () => {
+describe("int8 by channel and deflated", () => {
   it("gives any tensor back, each channel to within half of a step of its own range", async () => {
     await fc.assert(
       fc.asyncProperty(fc.constantFrom(...codecs), tensors, async (codec, tensor) => {
@@ -146,7 +85,7 @@ describe("int8 by channel and under an entropy code", () => {
             return (Math.floor(index / run) * channels + channel) * run + (index % run);
           });
           const own = places.reduce((most, place) => Math.max(most, Math.abs(given[place]!)), 0);
-          const largest = codec === entropy ? whole : own;
+          const largest = codec === deflate ? whole : own;
           for (const place of places) {
             const error = Math.abs(got[place]! - given[place]!);
             // a step is at most twice the largest over 255; 1e-40 is below what 16 bits of a scale tell apart
@@ -160,10 +99,12 @@ describe("int8 by channel and under an entropy code", () => {
 
   it("says what int8 says", async () => {
     const random = seededRandom(11);
-    const values = Float32Array.from({ length: 70_000 }, () => Math.max(0, gaussian(random)));
+    const values = Float32Array.from({ length: 70_000 }, (_, index) =>
+      Math.max(0, Math.sin(index / 30) + 0.02 * gaussian(random)),
+    );
     const tensor = float32Tensor("x", [70_000], values);
-    const coded = await entropy.encode(tensor, call);
-    expect(await entropy.decode(coded, call)).toEqual(
+    const coded = await deflate.encode(tensor, call);
+    expect(await deflate.decode(coded, call)).toEqual(
       await int8Codec.decode(await int8Codec.encode(tensor, call), call),
     );
     expect(coded.bytes.length).toBeLessThan(70_000 * 0.6);
@@ -206,18 +147,18 @@ describe("int8 by channel and under an entropy code", () => {
   });
 
   it("refuses what would become larger than its limit, and more than its bytes can say", async () => {
-    const encoded = await entropy.encode(float32Tensor("x", [4], Float32Array.of(1, 2, 3, 4)), call);
-    await expect(int8EntropyCodec({ maxBytes: 15 }).decode(encoded, call)).rejects.toMatchObject({
+    const encoded = await deflate.encode(float32Tensor("x", [4], Float32Array.of(1, 2, 3, 4)), call);
+    await expect(int8DeflateCodec({ compressor, maxBytes: 15 }).decode(encoded, call)).rejects.toMatchObject({
       reason: "body-too-large",
     });
     const spec = { ...encoded.spec, shape: [60_000_000] };
-    await expect(entropy.decode({ ...encoded, spec }, call)).rejects.toMatchObject({
+    await expect(deflate.decode({ ...encoded, spec }, call)).rejects.toMatchObject({
       reason: "body-mismatch",
     });
   });
 
   it("takes tensors of three axes by channel, and no others", () => {
-    for (const codec of [int8ChannelCodec, channelEntropy]) {
+    for (const codec of [int8ChannelCodec, channelDeflate]) {
       expect(codec.accepts({ name: "x", datatype: "FP32", shape: [1, 4, 9] })).toBe(true);
       expect(codec.accepts({ name: "x", datatype: "FP32", shape: [4, 9] })).toBe(false);
       expect(codec.accepts({ name: "x", datatype: "INT64", shape: [1, 4, 9] })).toBe(false);

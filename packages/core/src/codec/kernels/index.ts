@@ -1,1 +1,0 @@
-export { chunkValues, type Kernels, kernels, leastForKernels } from "./kernels.ts";

@@ -1,0 +1,1 @@
+export { platformCompressor } from "./platform-compressor.ts";
