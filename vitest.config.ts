@@ -17,6 +17,9 @@ const built = {
   },
 } as const;
 
+// Some tests use ONNX Runtime directly. Its native build reports to its maker unless this is set before it loads.
+process.env["ORT_DISABLE_TELEMETRY"] ||= "1";
+
 export default defineConfig({
   plugins: [built],
   test: {

@@ -8,6 +8,8 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
+// Benches and tests also use ONNX Runtime directly. Its native build reports to its maker unless this is set before it loads.
+process.env["ORT_DISABLE_TELEMETRY"] ||= "1";
 const [, , task = "", ...rest] = process.argv;
 
 function run(command, args, options = {}) {

@@ -6,6 +6,7 @@ import { joinPieces, sendInPieces } from "./in-pieces.ts";
 import { watchMemory } from "./memory-watch.ts";
 import type { OpenLink } from "./runner-link.ts";
 import type { FromRunner } from "./runner-message.ts";
+import { telemetrySetting, telemetryVariable } from "./telemetry-off.ts";
 
 /** How sandbox processes are started. */
 export interface ChildLinkOptions {
@@ -30,9 +31,9 @@ const outOfMemory = /out of memory|OUT_OF_MEMORY|bad_alloc|allocation failed|can
 /** No core dumps, no files written, and so much private memory; then the program takes the shell's place. */
 const limitScript = 'ulimit -c 0; ulimit -f 0; ulimit -d "$1" || exit 71; shift; exec "$@"';
 
-/** Only what a dynamic linker and Node.js need: secrets of the environment stay outside. */
+/** Only what a dynamic linker and Node.js need, and the telemetry switch: secrets of the environment stay outside. */
 function sandboxEnvironment(): NodeJS.ProcessEnv {
-  const kept: NodeJS.ProcessEnv = {};
+  const kept: NodeJS.ProcessEnv = { [telemetryVariable]: telemetrySetting() };
   for (const name of ["PATH", "LD_LIBRARY_PATH", "LANG", "TZ", "SystemRoot"]) {
     const value = process.env[name];
     if (value !== undefined) kept[name] = value;

@@ -1,8 +1,12 @@
 import type { ImportOrt } from "./runner.ts";
+import { requireTelemetryOff } from "./telemetry-off.ts";
 
 /** Imports the chosen build when a worker first needs it: a worker that runs one never loads the other. */
 export const importOrt: ImportOrt = async (backend, threads) => {
-  if (backend === "native") return import("onnxruntime-node");
+  if (backend === "native") {
+    requireTelemetryOff();
+    return import("onnxruntime-node");
+  }
   const ort = await import("onnxruntime-web");
   // Its WebAssembly file lies beside it in the package; nothing is fetched. Set before the first session, once and for all.
   ort.env.wasm.numThreads = threads;

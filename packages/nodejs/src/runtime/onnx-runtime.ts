@@ -4,6 +4,7 @@ import { exitGuard } from "./exit-guard.ts";
 import { importOrt } from "./import-ort.ts";
 import { reusedLinks } from "./reused-links.ts";
 import { type ProviderRuntime, runnerRuntime } from "./runner-runtime.ts";
+import { disableTelemetry } from "./telemetry-off.ts";
 import { thisThreadLink } from "./this-thread-link.ts";
 import { workerLink } from "./worker-link.ts";
 
@@ -39,9 +40,13 @@ const keptWorkers = 2;
  *
  * A run cannot be cancelled: when a call ends, its promise rejects at once and the instance stays busy until the run is
  * over. A crash of native code takes the whole program along, so models that are not trusted belong into `childRuntime`.
- * Weights outside the file are never opened.
+ * Weights outside the file are never opened. In the main thread it sets the environment variable `ORT_DISABLE_TELEMETRY` to `1`
+ * unless it is set: the native build otherwise reports to its maker. In a worker thread loads fail with `unsupported` if the
+ * variable is missing, since only the main thread can set it.
  */
 export function onnxRuntime(options: OnnxRuntimeOptions = {}): ProviderRuntime {
+  // Before the first worker starts: it gets a copy of this thread's environment.
+  disableTelemetry();
   const { open, close } = reusedLinks(
     workerLink(options.workerUrl ?? builtFile("runtime-worker.js"), exitGuard(), options.niceness),
     keptWorkers,
