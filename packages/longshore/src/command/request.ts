@@ -102,6 +102,7 @@ export async function prepareRequest(
       ? {
           packages: {
             ...packages,
+            sourceFirst: true,
             wanted: [...(packages.wanted ?? []), packageReference(model)],
             report: (text: string) => io.note(text),
           },

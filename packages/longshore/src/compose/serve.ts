@@ -1,6 +1,6 @@
 import type { Directory, DirectoryDesk, Endpoint, JoinReply, Membership } from "@longshore/core";
 import type { Engine, ModelStore } from "@longshore/engine";
-import { layeredStore } from "@longshore/nodejs";
+import { layeredStore, toldPackages } from "@longshore/nodejs";
 import type { DirectoryParts } from "./directory.ts";
 import { controlModels, missingModels, type ModelControlOptions, textOf } from "./model-control.ts";
 import { type EngineOptions, type ModelLimits, openEngine, type RuntimeName } from "./open-engine.ts";
@@ -70,6 +70,7 @@ function servedEngine(options: ServeOptions, parts: OnlineParts): Served & { rea
         void missing.look();
       },
     });
+  const told = options.pull && toldPackages(options.pull.into, id, report);
   const store = pull ? layeredStore(options.store, pull.store) : options.store;
   const always = options.pull?.wanted ?? [];
   const { engine, close } = openEngine({
@@ -108,7 +109,9 @@ function servedEngine(options: ServeOptions, parts: OnlineParts): Served & { rea
     // The port listens and says that it is not ready until what is wanted at the start is loaded and warm.
     async begin(ready, join) {
       models = await controlModels(options, { engine, store: options.store, clock, missing, report });
-      await pull?.want(always, engine);
+      const before = ((await told?.load()) ?? []).map((digest) => ({ digest }));
+      await pull?.restore([...always, ...before], engine);
+      await pull?.want(always, engine, before);
       // What is missing may be among what the directory says that this place is to serve.
       if (pull) join();
       Promise.all([missing.complete, pull?.have(always)])
@@ -120,8 +123,10 @@ function servedEngine(options: ServeOptions, parts: OnlineParts): Served & { rea
           pending: pull.pending,
           joined: (one: Membership) => void (membership = one),
           // What the operator's entry says it is to serve, besides what it was started with.
-          answered: ({ packages }: JoinReply) =>
-            void pull.want([...always, ...packages.map((digest) => ({ digest }))], engine),
+          answered({ packages }: JoinReply) {
+            void told?.save(packages);
+            void pull.want([...always, ...packages.map((digest) => ({ digest }))], engine);
+          },
         }
       : {}),
     stop: () => models?.[Symbol.dispose](),

@@ -12,6 +12,7 @@ import {
 import {
   type FetchedPackage,
   fetchPackage,
+  keptManifests,
   operatorRing,
   operatorSigner,
   packageCache,
@@ -138,6 +139,8 @@ export async function packageFetch(
       housekeepingCall("package fetch", io.stop),
     );
     const { digest, manifest } = fetched;
+    const report = (text: string): void => io.note(text);
+    await keptManifests(into, { report, ...(ring ? { ring } : {}) }).keep(fetched);
     if (head !== undefined) await fetchHead(fetched, head);
     if (options.json) io.out(JSON.stringify({ digest, model: manifest.model, files: manifest.files.length }));
     else io.out(digest);

@@ -15,6 +15,8 @@ import {
   type FetchedPackage,
   fetchPackage,
   httpTransport,
+  keptManifests,
+  keptPackage,
   operatorRing,
   packageCache,
   packageStore,
@@ -47,6 +49,11 @@ export interface PullOptions {
    * Default false: packages are fetched whole, loaded and warmed before they are offered.
    */
   readonly asNeeded?: boolean;
+  /**
+   * Asks the source before what is kept of earlier starts is used: for a process that ends soon, and would never use what it got behind
+   * its start. Default false.
+   */
+  readonly sourceFirst?: boolean;
   /** What failed is tried again after this time, and what may have changed looked at, in milliseconds. Default half a minute. */
   readonly againMs?: number;
 }
@@ -59,10 +66,19 @@ export interface Pull {
   /** Models that are being fetched or warmed up: not offered yet. */
   readonly pending: ReadonlySet<string>;
   /**
-   * Fetches, loads and warms all of these, and lets go of what a call before wanted and this one does not, once all of these are
-   * here. Never rejects.
+   * Loads and warms those of these that were installed before and are here whole, without asking the source; it is asked soon
+   * whether there is a newer package of a model. For a start at which the source may be away. Never rejects.
    */
-  want(references: readonly PackageReference[], engine: Engine): Promise<void>;
+  restore(references: readonly PackageReference[], engine: Engine): Promise<void>;
+  /**
+   * Fetches, loads and warms all of these, and lets go of what a call before wanted and this one does not, once all of these are
+   * here. What was restored of `restored` stays, too. Never rejects.
+   */
+  want(
+    references: readonly PackageReference[],
+    engine: Engine,
+    restored?: readonly PackageReference[],
+  ): Promise<void>;
   /** Resolves once each of these was fetched, loaded and warm. What is wanted is tried until it is. Never rejects. */
   have(references: readonly PackageReference[]): Promise<void>;
   /** Looks at what is wanted again, unless it did so a moment ago. Never rejects. */
@@ -118,18 +134,24 @@ export function openPull(
   },
 ): Pull {
   const { clock, report, changed } = parts;
-  const { maxBytes, operatorKeys, asNeeded = false, againMs = 30_000 } = options;
+  const { maxBytes, operatorKeys, asNeeded = false, sourceFirst = false, againMs = 30_000 } = options;
   const cache = packageCache(options.into, { clock, ...(maxBytes === undefined ? {} : { maxBytes }) });
   const store = packageStore(cache);
   const { source, close } = sourceOf(options, clock);
   const ring = operatorKeys === undefined ? undefined : operatorRing(operatorKeys);
   const control = new AbortController();
   const call = housekeepingCall("packages", control.signal);
+  const manifests = keptManifests(options.into, { report, ...(ring ? { ring } : {}) });
   const held = new Map<string, FetchedPackage>();
+  /** Of those held, by the names of their models, as they were kept: the source was not asked yet whether there is a newer one. */
+  const unconfirmed = new Map<string, { told: string }>();
+  /** What was said of kept copies that cannot be loaded. */
+  const unusable = new Set<string>();
   const pending = new Set<string>();
   const waiting = new Set<() => void>();
   let latest: readonly PackageReference[] = [];
   let fetching: { readonly name: string; cancel(reason: LongshoreError): void } | undefined;
+  const fetchParts = { ...parts, source, cache, asNeeded, ...(ring ? { ring } : {}) };
   let loading = false;
   let timer: Disposable | undefined;
   let again = async (): Promise<void> => undefined;
@@ -140,19 +162,27 @@ export function openPull(
   async function get(reference: PackageReference, engine: Engine): Promise<void> {
     const name = nameOf(reference);
     const before = held.get(name);
-    if (before && !(asNeeded && "model" in reference)) return;
+    if (before && !unconfirmed.has(name) && !(asNeeded && "model" in reference)) return;
     using child = childCall(call);
     fetching = { name, cancel: child.cancel };
-    const fetched = await fetchPackage(
-      { ...parts, source, cache, asNeeded, ...(ring ? { ring } : {}) },
-      reference,
-      // What is got later of a package goes on under the call of all.
-      asNeeded ? call : child.call,
-    ).finally(() => (fetching = undefined));
-    if (fetched.digest === before?.digest) {
-      fetched[Symbol.dispose]();
-      return;
-    }
+    // What is got later of a package goes on under the call of all.
+    const fetched = await fetchPackage(fetchParts, reference, asNeeded ? call : child.call).finally(
+      () => (fetching = undefined),
+    );
+    if (fetched.digest === before?.digest) fetched[Symbol.dispose]();
+    else await install(name, fetched, engine);
+    unconfirmed.delete(name);
+    await manifests.keep(fetched);
+  }
+
+  /** Has the engine load a package that is here, in place of the one that the name led to before. */
+  async function install(
+    name: string,
+    fetched: FetchedPackage,
+    engine: Engine,
+    origin: "" | ", from the copy that was kept" = "",
+  ): Promise<void> {
+    const before = held.get(name);
     const { model } = fetched.manifest;
     const replaced = store.packages.get(model);
     // What is here goes on until the new one has taken its place, and is offered as long.
@@ -165,7 +195,7 @@ export function openPull(
       held.set(name, fetched);
       for (const look of waiting) look();
       before?.[Symbol.dispose]();
-      report(`package ${fetched.digest}: ${model} is here${fetched.asNeeded ? "" : " and loaded"}`);
+      report(`package ${fetched.digest}: ${model} is here${fetched.asNeeded ? "" : " and loaded"}${origin}`);
     } catch (thrown) {
       if (replaced) store.put(replaced);
       else store.remove(model);
@@ -176,6 +206,17 @@ export function openPull(
       pending.delete(model);
     }
     changed();
+  }
+
+  /** Loads a package that was installed before, if all of it is here. */
+  async function restoreOne(reference: PackageReference, engine: Engine): Promise<void> {
+    const name = nameOf(reference);
+    if (held.has(name)) return;
+    const believed = await manifests.find(reference);
+    const kept = believed && (await keptPackage(fetchParts, believed, call));
+    if (!kept) return;
+    await install(name, kept, engine, ", from the copy that was kept");
+    if ("model" in reference) unconfirmed.set(name, { told: "" });
   }
 
   function put(fetched: FetchedPackage): void {
@@ -213,6 +254,7 @@ export function openPull(
   async function letGo(name: string, fetched: FetchedPackage, engine: Engine): Promise<void> {
     const { model } = fetched.manifest;
     held.delete(name);
+    unconfirmed.delete(name);
     // Another package of the same model may have taken its place.
     if (store.packages.get(model)?.digest === fetched.digest) {
       changed();
@@ -223,9 +265,30 @@ export function openPull(
     fetched[Symbol.dispose]();
   }
 
-  async function turn(references: readonly PackageReference[], engine: Engine): Promise<void> {
+  /** The same for all of these. The source is asked for what cannot be loaded. */
+  async function restore(references: readonly PackageReference[], engine: Engine): Promise<void> {
+    for (const reference of references) {
+      try {
+        if (!control.signal.aborted) await restoreOne(reference, engine);
+      } catch (thrown) {
+        if (control.signal.aborted) return;
+        const { message } = LongshoreError.from(thrown, "resolve", "loading a package");
+        const line = `package ${nameOf(reference)}: the kept copy cannot be loaded (${message}); the source is asked for it`;
+        if (!unusable.has(line)) report(line);
+        unusable.add(line);
+      }
+    }
+  }
+
+  async function turn(
+    references: readonly PackageReference[],
+    engine: Engine,
+    stay: ReadonlySet<string>,
+    behind: boolean,
+  ): Promise<void> {
     timer?.[Symbol.dispose]();
     let failed = false;
+    let isLate = false;
     let roomy = true;
     const soon = `tried again in ${Math.ceil(againMs / 1000)} s`;
     const attempt = async (name: string, work: () => Promise<void>): Promise<void> => {
@@ -233,39 +296,63 @@ export function openPull(
         if (!control.signal.aborted) await work();
       } catch (thrown) {
         if (control.signal.aborted || references !== latest) return;
-        failed = true;
         const { message, reason } = LongshoreError.from(thrown, "resolve", "getting a package");
+        const kept = unconfirmed.get(name);
+        if (kept) {
+          isLate = true;
+          if (kept.told !== message) {
+            report(
+              `package ${name}: the kept copy is used; the source does not say whether it is the newest (${message})`,
+            );
+          }
+          kept.told = message;
+          return;
+        }
+        failed = true;
         roomy &&= reason !== "memory-limit";
         report(`package ${name}: ${message}; ${soon}`);
       }
     };
+    // What is here already waits for no source.
+    if (!sourceFirst) await restore(references, engine);
     for (const reference of references) {
+      if (!behind && unconfirmed.has(nameOf(reference))) continue;
       // Where something else is wanted by now, the turn for that is next.
       if (references === latest) await attempt(nameOf(reference), () => get(reference, engine));
     }
     if (references !== latest) return;
-    const wanted = new Set(references.map(nameOf));
+    if (sourceFirst) await restore(references, engine);
+    const wanted = new Set([...references.map(nameOf), ...stay]);
     // What could not be had may be what takes the place of one of these, unless it is these that have its room.
     const stays = failed && roomy;
     for (const [name, fetched] of held) {
       if (!wanted.has(name) && !stays) await attempt(name, () => letGo(name, fetched, engine));
     }
-    if ((failed || asNeeded) && !control.signal.aborted) {
-      timer = clock.timer(againMs, () => void again());
-    }
+    if (control.signal.aborted) return;
+    if (!behind && unconfirmed.size > 0) timer = clock.timer(0, () => void again());
+    else if (failed || isLate || asNeeded) timer = clock.timer(againMs, () => void again());
   }
 
   const pull: Pull = {
     store,
     source: asNeeded ? (whole) => partialSource(whole, store, cache) : undefined,
     pending,
-    want(references, engine) {
+    restore: (references, engine) => (working = working.then(() => restore(references, engine))),
+    want(references, engine, restored = []) {
       latest = references;
-      if (fetching && !references.some((one) => nameOf(one) === fetching?.name)) {
-        fetching.cancel(new LongshoreError("cancelled", "resolve", "it is not wanted any more"));
+      const under = fetching?.name;
+      if (under !== undefined) {
+        const isWanted = references.some((one) => nameOf(one) === under);
+        // A newer package of what is here can wait for what is not.
+        const canWait = unconfirmed.has(under) && references.some((one) => !held.has(nameOf(one)));
+        if (!isWanted || canWait)
+          fetching?.cancel(new LongshoreError("cancelled", "resolve", "others are wanted first"));
       }
-      again = () => (working = working.then(() => turn(references, engine)));
-      return again();
+      const stay = new Set(restored.map(nameOf));
+      const next = (behind: boolean): Promise<void> =>
+        (working = working.then(() => turn(references, engine, stay, behind)));
+      again = () => next(true);
+      return next(false);
     },
     have: (references) =>
       new Promise((resolve) => {

@@ -93,7 +93,7 @@ export async function fetchPackage(
   wanted: PackageReference,
   call: Call,
 ): Promise<FetchedPackage> {
-  const { cache, ring } = given;
+  const { ring } = given;
   const source = heardSource(given.source, given.clock);
   const parts = { ...given, source };
   const believed = await believeManifest(await source.manifest(wanted, call), {
@@ -101,7 +101,7 @@ export async function fetchPackage(
     ...(ring ? { ring } : {}),
     ...("digest" in wanted ? { digest: wanted.digest } : {}),
   });
-  const { manifest, digest } = believed;
+  const { manifest } = believed;
   if ("model" in wanted && manifest.model !== wanted.model) {
     throw new LongshoreError(
       "bad-reply",
@@ -109,12 +109,50 @@ export async function fetchPackage(
       `the package of ${manifest.model} came, and that of another model was asked for`,
     );
   }
+  return completed(parts, believed, call);
+}
+
+/**
+ * The package of a manifest that was kept, if all that `fetchPackage` would get is in the cache; else undefined. The source is asked
+ * for nothing now, and later only for what was left out or is not as it was.
+ */
+export async function keptPackage(
+  given: FetchPackageParts,
+  believed: BelievedManifest,
+  call: Call,
+): Promise<FetchedPackage | undefined> {
+  const { cache, asNeeded } = given;
+  const { files } = believed.manifest;
+  const areHere = async (wanted: readonly PackageFile[]): Promise<boolean> => {
+    for (const { digest } of wanted) if (!(await cache.has(digest))) return false;
+    return true;
+  };
+  const listed = files.filter(({ path }) => asNeeded === true && path === headsName);
+  if (!(await areHere(listed))) return undefined;
+  const graphs = listed.length === 0 ? [] : await graphsOf(believed.manifest, async () => undefined, cache);
+  if (!(await areHere(filesNow(believed.manifest, graphs)))) return undefined;
+  return completed({ ...given, source: heardSource(given.source, given.clock) }, believed, call);
+}
+
+/** The files that are there when a package is: all but model files of which the heads are listed, and what lies beside them. */
+function filesNow({ files }: PackageManifest, graphs: readonly PackageGraph[]): readonly PackageFile[] {
+  const later = new Set(graphs.flatMap(({ path, beside }) => [path, ...beside]));
+  const now = files.filter(({ path }) => !later.has(path));
+  return [...new Map(now.map((file) => [file.digest, file])).values()];
+}
+
+/** Gets what is not here yet of a package whose manifest is believed. */
+async function completed(
+  parts: FetchPackageParts,
+  believed: BelievedManifest,
+  call: Call,
+): Promise<FetchedPackage> {
+  const { cache, source } = parts;
+  const { manifest, digest } = believed;
   const get = (file: PackageFile): Promise<void> =>
     fetchFile(parts, file, (fromByte) => source.file(digest, file.digest, fromByte, call), call);
   const graphs = parts.asNeeded === true ? await graphsOf(manifest, get, cache) : [];
-  const later = new Set(graphs.flatMap(({ path, beside }) => [path, ...beside]));
-  const now = manifest.files.filter(({ path }) => !later.has(path));
-  const files = [...new Map(now.map((file) => [file.digest, file])).values()];
+  const files = filesNow(manifest, graphs);
   const total = files.reduce((sum, { bytes }) => sum + bytes, 0);
   if (total > cache.maxBytes) {
     throw new LongshoreError(

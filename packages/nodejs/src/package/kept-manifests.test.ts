@@ -1,0 +1,138 @@
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import {
+  believeManifest,
+  type BelievedManifest,
+  manifestJson,
+  type PackageManifest,
+  sign,
+} from "@longshore/core";
+import { newOperatorKey, operatorRing, operatorSigner } from "../directory/index.ts";
+import { sha256 } from "../store/index.ts";
+import { keptManifests } from "./kept-manifests.ts";
+import { toldPackages } from "./told-packages.ts";
+
+const key = newOperatorKey();
+const ring = operatorRing(key.publicLine);
+let folder: string;
+let reports: string[];
+const report = (text: string): void => void reports.push(text);
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), "longshore-kept-"));
+  reports = [];
+});
+afterEach(() => rmSync(folder, { recursive: true }));
+
+async function believed(model: string, bytes: number): Promise<BelievedManifest> {
+  const files = [{ path: "1/model.onnx", bytes, digest: `sha256:${"0".repeat(64)}` }];
+  const manifest: PackageManifest = { schemaVersion: 1, model, files };
+  const signed = await sign("package manifest", manifestJson(manifest), operatorSigner(key.privatePem));
+  return believeManifest(new TextEncoder().encode(JSON.stringify(signed)), { ring, hash: sha256 });
+}
+const kept = (keys = ring) => keptManifests(folder, { ring: keys, report });
+const only = (kind: string): string => join(folder, kind, readdirSync(join(folder, kind))[0]!);
+
+describe("manifests of what was installed", () => {
+  it("are found by digest and, the last one that was installed, by model", async () => {
+    const [first, second, other] = [
+      await believed("ocr", 1),
+      await believed("ocr", 2),
+      await believed("a", 3),
+    ];
+    for (const one of [first, second, other]) await kept().keep(one);
+    expect(await kept().find({ model: "ocr" })).toEqual(second);
+    expect(await kept().find({ digest: first.digest })).toEqual(first);
+    expect(await kept().find({ model: "none" })).toBeUndefined();
+    expect(await kept().find({ digest: "sha256:../../etc/passwd" })).toBeUndefined();
+    expect(reports).toEqual([]);
+  });
+
+  it("are believed by the keys of today, and without keys by their digest only", async () => {
+    const one = await believed("ocr", 1);
+    await kept().keep(one);
+    const without = keptManifests(folder, { report });
+    expect(await without.find({ digest: one.digest })).toEqual(one);
+    expect(await without.find({ model: "ocr" })).toBeUndefined();
+    const other = operatorRing(newOperatorKey().publicLine);
+    expect(await kept(other).find({ digest: one.digest })).toBeUndefined();
+    expect(reports).toEqual([
+      expect.stringMatching(/a manifest that was kept cannot be used .*not one of the operator's/),
+    ]);
+  });
+
+  it.each([
+    ["torn", '{"schemaVersion":1,"mod'],
+    [
+      "of another model",
+      JSON.stringify({ schemaVersion: 1, model: "vad", digest: `sha256:${"0".repeat(64)}` }),
+    ],
+    ["of a later version", JSON.stringify({ schemaVersion: 2, model: "ocr", digest: "" })],
+    ["long", "x".repeat(5000)],
+  ])(
+    "a record that is %s is told and set aside, and the manifests say what was installed",
+    async (_what, text) => {
+      const one = await believed("ocr", 1);
+      await kept().keep(one);
+      const path = only("installed");
+      writeFileSync(path, text);
+      const again = kept();
+      expect(await again.find({ model: "ocr" })).toEqual(one);
+      expect(reports).toEqual([
+        expect.stringMatching(/which package of ocr was installed cannot be used \(.+\)/),
+      ]);
+      await again.keep(one);
+      expect(readFileSync(`${path}.damaged`, "utf8")).toBe(text);
+      reports.length = 0;
+      expect(await kept().find({ model: "ocr" })).toEqual(one);
+      expect(reports).toEqual([]);
+    },
+  );
+
+  it("a manifest that is torn, or another one than its name says, costs no other anything", async () => {
+    const [one, other] = [await believed("ocr", 1), await believed("vad", 2)];
+    await kept().keep(one);
+    const path = only("manifests");
+    await kept().keep(other);
+    for (const text of ["{", JSON.stringify(other.signed), "x".repeat(5 * 2 ** 20)]) {
+      writeFileSync(path, text);
+      expect(await kept().find({ model: "ocr" })).toBeUndefined();
+      expect(await kept().find({ model: "vad" })).toEqual(other);
+    }
+    expect(reports).toHaveLength(3);
+    await kept().keep(one);
+    expect(await kept().find({ model: "ocr" })).toEqual(one);
+  });
+
+  it("that cannot be written fail nothing, and are told", async () => {
+    writeFileSync(join(folder, "manifests"), "a file where a folder should be");
+    await kept().keep(await believed("ocr", 1));
+    expect(reports).toEqual([
+      expect.stringMatching(/of ocr is here and cannot be remembered for a restart: \w+/),
+    ]);
+  });
+});
+
+describe("what a directory told a server to serve", () => {
+  const digests = [`sha256:${"1".repeat(64)}`];
+  it("is there after a restart, for this server only", async () => {
+    await toldPackages(folder, "till", report).save(digests);
+    expect(await toldPackages(folder, "till", report).load()).toEqual(digests);
+    expect(await toldPackages(folder, "other", report).load()).toEqual([]);
+    expect(reports).toEqual([]);
+  });
+
+  it("is nothing, and told, where its file is damaged or cannot be written", async () => {
+    await toldPackages(folder, "till", report).save(digests);
+    writeFileSync(only("told"), "{");
+    expect(await toldPackages(folder, "till", report).load()).toEqual([]);
+    rmSync(join(folder, "told"), { recursive: true });
+    mkdirSync(join(folder, "none"));
+    await toldPackages(join(folder, "none", "\0"), "till", report).save(digests);
+    expect(reports).toEqual([
+      expect.stringMatching(/told till to serve cannot be read; .*JSON/),
+      expect.stringMatching(/told till to serve cannot be kept for a restart/),
+    ]);
+  });
+});

@@ -1,0 +1,195 @@
+import { mkdir, readdir, readFile, rename, rm, stat } from "node:fs/promises";
+import { join } from "node:path";
+import {
+  believeManifest,
+  type BelievedManifest,
+  type Digest,
+  type KeyRing,
+  LongshoreError,
+  maxManifestBytes,
+  type PackageReference,
+  parseJson,
+  read,
+} from "@longshore/core";
+import { replaceFile } from "../file/index.ts";
+import { sha256 } from "../store/index.ts";
+
+/*
+ * The files of a package are no use without its signed manifest: a device that restarts while its source is away would have all bytes
+ * and no model. So the manifest of each installed package is kept beside the files, and believed again at each start, by its signature and
+ * digest. The folder is never trusted: a file in it that is damaged, or that somebody else wrote, is told, set aside when its place is needed, and costs no
+ * other package anything.
+ */
+
+/** Manifests of the packages that were installed from a cache. */
+export interface KeptManifests {
+  /** The manifest of a digest, or of the package of a model that was installed last. Undefined: none is kept, or none is believed. */
+  find(wanted: PackageReference): Promise<BelievedManifest | undefined>;
+  /** Keeps the manifest of a package that was installed. What cannot be written is told, and fails nothing. */
+  keep(installed: BelievedManifest): Promise<void>;
+}
+
+/** How manifests are kept and believed. */
+export interface KeptManifestsOptions {
+  /** The operator's keys. Without them only a manifest whose digest is asked for is believed. */
+  readonly ring?: KeyRing;
+  /** Gets a line for each file that cannot be used. */
+  readonly report: (text: string) => void;
+}
+
+/** Manifests that are kept. A device has dozens of packages; those that were kept longest go first. */
+const mostManifests = 1000;
+/** The longest file that says which package of a model was installed, in bytes. */
+const maxRecordBytes = 4096;
+
+/** Which package of a model was installed last. */
+interface Installed {
+  readonly model: string;
+  readonly digest: Digest;
+}
+
+const recordFrom = read.fields({
+  schemaVersion: read.word(1),
+  model: read.text(128),
+  digest: read.text(71),
+});
+
+function why(thrown: unknown): string {
+  if (LongshoreError.is(thrown)) return thrown.message;
+  return thrown instanceof Error && "code" in thrown ? String(thrown.code) : "it cannot be used";
+}
+
+/** The content of a file; undefined where it is not there. */
+async function contentOf(path: string, maxBytes: number): Promise<Uint8Array | undefined> {
+  try {
+    const { size } = await stat(path);
+    if (size > maxBytes) {
+      throw new LongshoreError(
+        "invalid-input",
+        "resolve",
+        `it has ${size} bytes, and at most ${maxBytes} are read`,
+      );
+    }
+    return await readFile(path);
+  } catch (thrown) {
+    if (thrown instanceof Error && "code" in thrown && thrown.code === "ENOENT") return undefined;
+    throw thrown;
+  }
+}
+
+const hexOf = (digest: Digest): string => digest.slice("sha256:".length);
+const digestShape = /^sha256:[0-9a-f]{64}$/;
+
+/** Opens what is kept in the folder of a cache, which is made when something is. */
+export function keptManifests(folder: string, { ring, report }: KeptManifestsOptions): KeptManifests {
+  const manifests = join(folder, "manifests");
+  const installed = join(folder, "installed");
+  const manifestAt = (digest: Digest): string => join(manifests, `${hexOf(digest)}.json`);
+  // By a hash: names of models differ where file systems see none, and some are names of devices.
+  const recordAt = async (model: string): Promise<string> =>
+    join(installed, `${hexOf(await sha256(new TextEncoder().encode(model)))}.json`);
+  const told = new Set<string>();
+
+  /** Says once of a file what is wrong with it. */
+  function tell(what: string, path: string, thrown: unknown, then: string): void {
+    if (told.has(path)) return;
+    told.add(path);
+    report(`packages: ${what} cannot be used (${why(thrown)}); ${then}: ${path.slice(folder.length + 1)}`);
+  }
+
+  async function manifestOf(digest: Digest): Promise<BelievedManifest | undefined> {
+    if (!digestShape.test(digest)) return undefined;
+    const path = manifestAt(digest);
+    try {
+      const bytes = await contentOf(path, maxManifestBytes);
+      return bytes && (await believeManifest(bytes, { digest, hash: sha256, ...(ring ? { ring } : {}) }));
+    } catch (thrown) {
+      tell("a manifest that was kept", path, thrown, "the source is asked for it again");
+      return undefined;
+    }
+  }
+
+  async function recordOf(model: string): Promise<Installed | undefined> {
+    const path = await recordAt(model);
+    try {
+      const bytes = await contentOf(path, maxRecordBytes);
+      if (!bytes) return undefined;
+      const { schemaVersion: _version, ...record } = recordFrom(parseJson(bytes, "it"), "it");
+      if (record.model === model && digestShape.test(record.digest)) return record;
+      throw new LongshoreError("invalid-input", "resolve", `it is not a record of ${model}`);
+    } catch (thrown) {
+      tell(
+        `what says which package of ${model} was installed`,
+        path,
+        thrown,
+        "the manifests that are kept say it",
+      );
+      return undefined;
+    }
+  }
+
+  /** The newest manifest of a model that is kept and believed, where its record does not say which. */
+  async function newestOf(model: string): Promise<BelievedManifest | undefined> {
+    const names = await readdir(manifests).catch(() => []);
+    const found: { readonly believed: BelievedManifest; readonly atMs: number }[] = [];
+    for (const name of names) {
+      const digest = `sha256:${name.replace(/\.json$/, "")}`;
+      const believed = await manifestOf(digest);
+      if (believed?.manifest.model !== model) continue;
+      const { mtimeMs } = await stat(manifestAt(digest)).catch(() => ({ mtimeMs: 0 }));
+      found.push({ believed, atMs: mtimeMs });
+    }
+    return found.toSorted((a, b) => b.atMs - a.atMs)[0]?.believed;
+  }
+
+  /** Replaces a file. One that is there and is none of these is set aside, so that nothing is lost. */
+  async function write(path: string, content: string, isOurs: boolean): Promise<void> {
+    if (!isOurs && told.has(path)) await rename(path, `${path}.damaged`).catch(() => undefined);
+    told.delete(path);
+    await replaceFile(path, content);
+  }
+
+  async function prune(keep: Digest): Promise<void> {
+    const names = await readdir(manifests);
+    if (names.length <= mostManifests) return;
+    const aged = await Promise.all(
+      names.map(async (name) => ({ name, atMs: (await stat(join(manifests, name))).mtimeMs })),
+    );
+    const oldest = aged
+      .filter(({ name }) => name !== `${hexOf(keep)}.json`)
+      .toSorted((a, b) => a.atMs - b.atMs);
+    for (const { name } of oldest.slice(0, names.length - mostManifests)) {
+      await rm(join(manifests, name), { force: true });
+    }
+  }
+
+  return {
+    async find(wanted) {
+      if ("digest" in wanted) return manifestOf(wanted.digest);
+      // Without keys of the operator nothing vouches for a package that is wanted by the name of its model.
+      if (!ring) return undefined;
+      const { model } = wanted;
+      const record = await recordOf(model);
+      const believed = record && (await manifestOf(record.digest));
+      if (believed?.manifest.model === model) return believed;
+      return newestOf(model);
+    },
+    async keep({ digest, manifest: { model }, signed }) {
+      try {
+        for (const one of [manifests, installed]) await mkdir(one, { recursive: true });
+        const known = await manifestOf(digest);
+        if (!known) await write(manifestAt(digest), JSON.stringify(signed), false);
+        const record = await recordOf(model);
+        if (record?.digest !== digest) {
+          const now = { schemaVersion: 1, model, digest };
+          await write(await recordAt(model), JSON.stringify(now), record !== undefined);
+        }
+        await prune(digest);
+      } catch (thrown) {
+        report(
+          `packages: ${digest} of ${model} is here and cannot be remembered for a restart: ${why(thrown)}`,
+        );
+      }
+    },
+  };
+}

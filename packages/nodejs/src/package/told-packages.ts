@@ -1,0 +1,83 @@
+import { mkdir, readdir, readFile, rm, stat } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { type Digest, LongshoreError, parseJson, read } from "@longshore/core";
+import { replaceFile } from "../file/index.ts";
+import { sha256 } from "../store/index.ts";
+
+/** What a directory told a server to serve last, for a start at which the directory is away. */
+export interface ToldPackages {
+  /** Nothing where nothing was told yet, or where it cannot be read. Never rejects. */
+  load(): Promise<readonly Digest[]>;
+  /** Writes down what changed. Never rejects. */
+  save(digests: readonly Digest[]): Promise<void>;
+}
+
+/** Servers without a name of their own are called otherwise at each start: files of these are not kept for ever. */
+const mostServers = 64;
+
+async function prune(folder: string): Promise<void> {
+  const names = await readdir(folder);
+  if (names.length <= mostServers) return;
+  const aged = await Promise.all(
+    names.map(async (name) => ({ name, atMs: (await stat(join(folder, name))).mtimeMs })),
+  );
+  for (const { name } of aged.toSorted((a, b) => b.atMs - a.atMs).slice(mostServers)) {
+    await rm(join(folder, name), { force: true });
+  }
+}
+
+const stateFrom = read.fields({
+  schemaVersion: read.word(1),
+  server: read.text(128),
+  digests: read.list(read.text(71), 256),
+});
+
+/**
+ * Keeps it in the folder of a cache, which several servers may share. Nothing in the file is trusted: what it names is believed by
+ * digest and signature as ever.
+ *
+ * @param report Gets a line where the file cannot be used.
+ */
+export function toldPackages(folder: string, server: string, report: (text: string) => void): ToldPackages {
+  let latest = "";
+  const path = async (): Promise<string> => {
+    const digest = await sha256(new TextEncoder().encode(server));
+    return join(folder, "told", `${digest.slice("sha256:".length)}.json`);
+  };
+  const failed = (what: string, thrown: unknown): void => {
+    const code =
+      thrown instanceof Error && "code" in thrown && !LongshoreError.is(thrown)
+        ? String(thrown.code)
+        : LongshoreError.from(thrown, "resolve", what).message;
+    report(`packages: what the directory told ${server} to serve cannot be ${what} (${code})`);
+  };
+  return {
+    async load() {
+      try {
+        const state = stateFrom(parseJson(await readFile(await path()), "it"), "it");
+        if (state.server !== server)
+          throw new LongshoreError("invalid-input", "resolve", "it is of another server");
+        latest = JSON.stringify(state.digests);
+        return state.digests.filter((digest) => /^sha256:[0-9a-f]{64}$/.test(digest));
+      } catch (thrown) {
+        if (!(thrown instanceof Error && "code" in thrown && thrown.code === "ENOENT")) {
+          failed("read; it waits until the directory tells it again", thrown);
+        }
+        return [];
+      }
+    },
+    async save(digests) {
+      const text = JSON.stringify(digests);
+      if (text === latest) return;
+      latest = text;
+      try {
+        const file = await path();
+        await mkdir(dirname(file), { recursive: true });
+        await replaceFile(file, JSON.stringify({ schemaVersion: 1, server, digests }));
+        await prune(dirname(file));
+      } catch (thrown) {
+        failed("kept for a restart", thrown);
+      }
+    },
+  };
+}
