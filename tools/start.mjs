@@ -70,6 +70,10 @@ const tasks = {
     build();
     run(process.execPath, [join(root, "conformance", "dist", "run.js"), ...rest]);
   },
+  reference: () => {
+    build();
+    run(process.execPath, [join(root, "tools", "reference", "write.mjs")]);
+  },
   fix: () => {
     run(bin("oxfmt"), ["--write", "."]);
     run(bin("oxlint"), ["--fix", "."]);

@@ -2,7 +2,7 @@ import * as v from "valibot";
 import type { BatchIsolation, Batching, PaddedAxis, PaddingBuckets, QueuePolicy } from "@longshore/core";
 import { defaults } from "./config.ts";
 import { badConfiguration } from "./names.ts";
-import { count, defined, duration, strict, word } from "./yaml-parts.ts";
+import { about, count, defined, duration, strict, word } from "./yaml-parts.ts";
 
 /** A queue's policy as written. */
 type WrittenPolicy = { readonly [K in keyof QueuePolicy]?: QueuePolicy[K] | undefined };
@@ -38,28 +38,45 @@ interface WrittenBuckets {
 }
 
 const queuePolicy: v.GenericSchema<WrittenPolicy> = strict({
-  timeoutAction: v.optional(v.picklist(["reject", "delay"])),
-  timeoutMs: v.optional(duration),
-  mayShorten: v.optional(v.boolean()),
-  maxQueued: v.optional(count(0, 1_000_000)),
+  timeoutAction: v.optional(
+    about(
+      "What happens to a request that waited too long. Default: `reject`.",
+      v.picklist(["reject", "delay"]),
+    ),
+  ),
+  timeoutMs: v.optional(about("Longest wait in the queue; 0 for no limit. Default: 0.", duration)),
+  mayShorten: v.optional(about("Whether a request may shorten its own wait. Default: `true`.", v.boolean())),
+  maxQueued: v.optional(about("Requests that may wait; 0 for no limit. Default: 0.", count(0, 1_000_000))),
 });
 
 const level = v.pipe(v.string(), v.regex(/^[1-9][0-9]{0,3}$/, "must be a level, such as 1"));
 
 /** The key `batching` of model.yaml. */
 export const batching: v.GenericSchema<WrittenBatching> = strict({
-  maxBatchSize: count(0, 4096),
-  preferredSizes: v.optional(v.array(count(1, 4096))),
-  maxQueueDelayMs: v.optional(duration),
-  preserveOrdering: v.optional(v.boolean()),
-  isolation: v.optional(v.picklist(["exclusive", "tenant", "shared"])),
-  queue: v.optional(queuePolicy),
+  maxBatchSize: about("Rows in one run.", count(0, 4096)),
+  preferredSizes: v.optional(about("Sizes that a wait aims at. Default: learned.", v.array(count(1, 4096)))),
+  maxQueueDelayMs: v.optional(
+    about("Longest wait for more rows; 0 never waits. Default: learned.", duration),
+  ),
+  preserveOrdering: v.optional(
+    about("Answers leave in the order of their requests. Default: `false`.", v.boolean()),
+  ),
+  isolation: v.optional(
+    about(
+      "Who may share a run: nobody, requests of one tenant, or all. Default: `tenant`.",
+      v.picklist(["exclusive", "tenant", "shared"]),
+    ),
+  ),
+  queue: v.optional(about("Queue policy.", queuePolicy)),
   priorities: v.optional(
-    strict({
-      levels: count(1, 1000),
-      defaultLevel: v.optional(count(1, 1000)),
-      policies: v.optional(v.record(level, queuePolicy)),
-    }),
+    about(
+      "Priority classes; 1 is the most urgent. Default: one class.",
+      strict({
+        levels: about("Number of classes.", count(1, 1000)),
+        defaultLevel: v.optional(about("Class of requests that name none. Default: 1.", count(1, 1000))),
+        policies: v.optional(about("Class to queue policy.", v.record(level, queuePolicy))),
+      }),
+    ),
   ),
 });
 
@@ -76,13 +93,21 @@ const axes = v.record(word, count(1, 15));
 
 /** The key `buckets` of model.yaml. */
 export const buckets: v.GenericSchema<WrittenBuckets> = strict({
-  rows: v.optional(rising),
+  rows: v.optional(about("Batch sizes.", rising)),
   axes: v.optional(
-    v.pipe(
-      v.array(
-        strict({ sizes: rising, inputs: axes, outputs: v.optional(axes), fill: v.optional(v.number()) }),
+    about(
+      "Axes and the sizes they are padded to.",
+      v.pipe(
+        v.array(
+          strict({
+            sizes: about("Sizes, rising.", rising),
+            inputs: about("Input to axis.", axes),
+            outputs: v.optional(about("Output to axis that is cut back. Default: none.", axes)),
+            fill: v.optional(about("Value of the padding. Default: 0.", v.number())),
+          }),
+        ),
+        v.maxLength(16),
       ),
-      v.maxLength(16),
     ),
   ),
 });

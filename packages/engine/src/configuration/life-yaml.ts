@@ -2,7 +2,7 @@ import * as v from "valibot";
 import { datatypes } from "@longshore/core";
 import type { InstanceConfig, VersionPolicy, WarmUpConfig } from "./config.ts";
 import { isFileName, isVersionName } from "./names.ts";
-import { count, strict, word } from "./yaml-parts.ts";
+import { about, count, strict, word } from "./yaml-parts.ts";
 
 /** Keys of model.yaml that say which versions are served, on what, and what is run before they are. */
 
@@ -40,13 +40,18 @@ export const versionLabels: v.GenericSchema<unknown, Record<string, string>> = v
 export const instances: v.GenericSchema<unknown, InstanceConfig[]> = v.array(
   v.pipe(
     strict({
-      count: count(1, 64),
-      runtime: v.optional(word),
-      kind: v.optional(v.picklist(["any", "cpu", "gpu"])),
+      count: about("Number of copies.", count(1, 64)),
+      runtime: v.optional(about("Name of a runtime. Default: the server's.", word)),
+      kind: v.optional(about("Processor. Default: `any`.", v.picklist(["any", "cpu", "gpu"]))),
       resources: v.optional(
-        v.array(strict({ name: word, count: count(0, 1_000_000), global: v.optional(v.boolean()) })),
+        about(
+          "What a run takes, with `--rate-limit`. Default: nothing.",
+          v.array(strict({ name: word, count: count(0, 1_000_000), global: v.optional(v.boolean()) })),
+        ),
       ),
-      priority: v.optional(count(1, 1_000_000)),
+      priority: v.optional(
+        about("Weight of its turns, with `--rate-limit`. Default: 1.", count(1, 1_000_000)),
+      ),
     }),
     v.transform(({ count: copies, runtime, kind, resources, priority }): InstanceConfig => ({
       count: copies,
@@ -64,15 +69,22 @@ export const warmUp: v.GenericSchema<unknown, WarmUpConfig[]> = v.pipe(
     v.pipe(
       strict({
         name: v.optional(word),
-        rows: v.optional(count(1, 4096)),
-        count: v.optional(count(1, 1000)),
+        rows: v.optional(about("Adds a batch axis of this size.", count(1, 4096))),
+        count: v.optional(about("Number of runs. Default: 1.", count(1, 1000))),
         inputs: v.record(
           word,
           strict({
             datatype: v.picklist(datatypes),
             shape: v.pipe(v.array(count(0, 2 ** 31 - 1)), v.maxLength(16)),
-            fill: v.optional(v.picklist(["zeros", "random"])),
-            file: v.optional(v.pipe(v.string(), v.check(isFileName, "must be a file in the model's folder"))),
+            fill: v.optional(
+              about("Content without a file. Default: `zeros`.", v.picklist(["zeros", "random"])),
+            ),
+            file: v.optional(
+              about(
+                "File in the model's folder.",
+                v.pipe(v.string(), v.check(isFileName, "must be a file in the model's folder")),
+              ),
+            ),
           }),
         ),
       }),

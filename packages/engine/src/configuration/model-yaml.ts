@@ -12,7 +12,7 @@ import { batching, batchingOf, buckets } from "./batching-yaml.ts";
 import { instances, versionLabels, versions, warmUp } from "./life-yaml.ts";
 import { badConfiguration, isFileName, isVersionName } from "./names.ts";
 import { tritonPolicy } from "./triton-life.ts";
-import { count, defined, duration, shown, strict, word } from "./yaml-parts.ts";
+import { about, count, defined, duration, shown, strict, word } from "./yaml-parts.ts";
 
 const ratio = v.pipe(v.number(), v.minValue(0), v.maxValue(1));
 const stepId = v.pipe(
@@ -34,97 +34,170 @@ const json = v.custom<Json>(
 const parameters = v.record(v.string(), json);
 
 const port = strict({
-  name: word,
-  datatype,
-  shape,
-  media: v.optional(v.picklist(["image", "audio", "text"])),
-  labels: v.optional(file),
+  name: about("Name in requests.", word),
+  datatype: about("Such as `FP32`, `INT64` or `BYTES`.", datatype),
+  shape: about("Sizes; -1 where one varies.", shape),
+  media: v.optional(about("Kind of media in a BYTES input.", v.picklist(["image", "audio", "text"]))),
+  labels: v.optional(about("File with one label per line.", file)),
 });
 
 const tensors = v.pipe(v.array(strict({ name: word, datatype, shape })), v.minLength(1), v.maxLength(256));
 
 const step = strict({
-  id: stepId,
-  transform: v.optional(word),
-  model: v.optional(word),
-  version: v.optional(version),
-  with: v.optional(parameters),
-  inputs: v.record(v.string(), word),
-  forEach: v.optional(word),
-  declassifiesTo: v.optional(word),
+  id: about("Name of the step; the cut behind it has this name.", stepId),
+  transform: v.optional(about("Name of a transform; a step has either this or `model`.", word)),
+  model: v.optional(about("Name of a model.", word)),
+  version: v.optional(about("Version of the model. Default: the newest.", version)),
+  with: v.optional(about("Parameters of the transform.", parameters)),
+  inputs: about("Port to pipeline input or `<step>.<port>`.", v.record(v.string(), word)),
+  forEach: v.optional(about("Value with a varying number of elements; the step runs once for each.", word)),
+  declassifiesTo: v.optional(about("Data class of what comes out. Default: the class of the input.", word)),
   elsewhere: v.optional(
-    v.union([
-      v.literal(true),
-      strict({ inputs: tensors, outputs: tensors, decoupled: v.optional(v.boolean()) }),
-    ]),
+    about(
+      "The model is at other servers only; `true` asks them for inputs and outputs.",
+      v.union([
+        v.literal(true),
+        strict({ inputs: tensors, outputs: tensors, decoupled: v.optional(v.boolean()) }),
+      ]),
+    ),
   ),
 });
 
 const variant = strict({
   name: variantName,
-  tiers: v.optional(v.array(v.picklist(["device", "edge", "cloud"]))),
-  with: v.optional(v.record(v.string(), parameters)),
-  models: v.optional(v.record(v.string(), word)),
-  graph: v.optional(file),
-  agreement: v.optional(ratio),
-  accuracy: v.optional(ratio),
-  memoryBytes: v.optional(count(0, Number.MAX_SAFE_INTEGER)),
+  tiers: v.optional(
+    about("Tiers that may run this variant. Default: all.", v.array(v.picklist(["device", "edge", "cloud"]))),
+  ),
+  with: v.optional(about("Step to parameters.", v.record(v.string(), parameters))),
+  models: v.optional(about("Step to model.", v.record(v.string(), word))),
+  graph: v.optional(about("File in the version folder.", file)),
+  agreement: v.optional(about("Share of answers equal to those of the first variant.", ratio)),
+  accuracy: v.optional(about("Share of right answers.", ratio)),
+  memoryBytes: v.optional(
+    about("Memory of one instance. Default: twice the file and 24 MiB.", count(0, Number.MAX_SAFE_INTEGER)),
+  ),
 });
 
 /** `values` are what the input holds for no and for yes. */
 const control = strict({
-  input: word,
-  kind: v.picklist(["start", "ready", "end", "correlation-id"]),
+  input: about("Name of the input.", word),
+  kind: about("What it tells.", v.picklist(["start", "ready", "end", "correlation-id"])),
   datatype,
-  values: v.optional(v.tuple([v.number(), v.number()])),
+  values: v.optional(
+    about("What the input holds for no and for yes. Default: `[0, 1]`.", v.tuple([v.number(), v.number()])),
+  ),
 });
 
 const schema = strict({
-  name: v.optional(word),
-  dataClass: v.optional(word),
-  trusted: v.optional(v.boolean()),
-  inputs: v.optional(v.pipe(v.array(port), v.maxLength(256))),
-  outputs: v.optional(v.pipe(v.array(port), v.maxLength(256))),
-  graph: v.optional(file),
-  batching: v.optional(batching),
-  buckets: v.optional(buckets),
-  instances: v.optional(instances),
-  versions: v.optional(versions),
-  versionLabels: v.optional(versionLabels),
-  warmUp: v.optional(warmUp),
-  keepLoaded: v.optional(v.boolean()),
-  responseCache: v.optional(v.boolean()),
+  name: v.optional(about("Must equal the folder's name.", word)),
+  dataClass: v.optional(
+    about("Data class of the inputs. Default: none, so the input stays on the device.", word),
+  ),
+  trusted: v.optional(
+    about(
+      "`false` runs the model in a child process with a memory cap and a deadline per run. Default: `true`.",
+      v.boolean(),
+    ),
+  ),
+  inputs: v.optional(
+    about(
+      "Inputs. Default: those of the ONNX file; inputs of unknown rank must be declared.",
+      v.pipe(v.array(port), v.maxLength(256)),
+    ),
+  ),
+  outputs: v.optional(
+    about("Outputs. Default: those of the ONNX file.", v.pipe(v.array(port), v.maxLength(256))),
+  ),
+  graph: v.optional(about("File in the version folder. Default: `model.onnx`.", file)),
+  batching: v.optional(about("How requests share a run. Default: no batching.", batching)),
+  buckets: v.optional(about("Sizes that inputs are padded up to. Default: no padding.", buckets)),
+  instances: v.optional(about("Loaded copies. Default: one, with the server's runtime.", instances)),
+  versions: v.optional(
+    about(
+      "Which version folders are served: `all`, `{ latest: n }` or `{ specific: [1, 3] }`. Default: all, the newest loaded first.",
+      versions,
+    ),
+  ),
+  versionLabels: v.optional(
+    about("Label to version, such as `{ stable: 3 }`. Default: none.", versionLabels),
+  ),
+  warmUp: v.optional(about("Runs before a version is served. Default: none.", warmUp)),
+  keepLoaded: v.optional(
+    about("`true` keeps the model in memory whatever else needs room. Default: `false`.", v.boolean()),
+  ),
+  responseCache: v.optional(
+    about(
+      "`true` says that equal inputs have equal answers, which may be cached. Default: `false`.",
+      v.boolean(),
+    ),
+  ),
   sequence: v.optional(
-    strict({
-      maxIdleMs: v.optional(duration),
-      states: v.optional(
-        v.pipe(
-          v.array(
-            strict({
-              input: word,
-              output: word,
-              datatype,
-              shape: v.array(count(0, 2 ** 31 - 1)),
-              initial: v.optional(file),
-            }),
-          ),
-          v.maxLength(64),
+    about(
+      "State that requests of a sequence share. Default: no state.",
+      strict({
+        maxIdleMs: v.optional(
+          about("A sequence without requests for this long ends. Default: 60,000.", duration),
         ),
-      ),
-      controls: v.optional(v.pipe(v.array(control), v.maxLength(4))),
-      required: v.optional(v.boolean()),
-      candidates: v.optional(count(1, 65_536)),
-    }),
+        states: v.optional(
+          about(
+            "Inputs of the graph that get an output of the request before.",
+            v.pipe(
+              v.array(
+                strict({
+                  input: word,
+                  output: word,
+                  datatype,
+                  shape: v.array(count(0, 2 ** 31 - 1)),
+                  initial: v.optional(about("File in `initial_state/`. Default: zeros.", file)),
+                }),
+              ),
+              v.maxLength(64),
+            ),
+          ),
+        ),
+        controls: v.optional(
+          about(
+            "Inputs that are told the position in the sequence.",
+            v.pipe(v.array(control), v.maxLength(4)),
+          ),
+        ),
+        required: v.optional(
+          about("`true` refuses requests without a sequence id. Default: `false`.", v.boolean()),
+        ),
+        candidates: v.optional(
+          about(
+            "Sequences at a time for each instance (Triton's `oldest`). Default: no bound.",
+            count(1, 65_536),
+          ),
+        ),
+      }),
+    ),
   ),
   pipeline: v.optional(
-    strict({
-      steps: v.pipe(v.array(step), v.minLength(1), v.maxLength(128)),
-      outputs: v.record(v.string(), word),
-      maxInFlight: v.optional(count(1, 65_536)),
-    }),
+    about(
+      "Steps instead of one graph.",
+      strict({
+        steps: about(
+          "Steps in order; each cut lies behind one.",
+          v.pipe(v.array(step), v.minLength(1), v.maxLength(128)),
+        ),
+        outputs: v.record(v.string(), word),
+        maxInFlight: v.optional(
+          about("Requests inside the pipeline at a time. Default: no bound.", count(1, 65_536)),
+        ),
+      }),
+    ),
   ),
-  variants: v.optional(v.pipe(v.array(variant), v.minLength(1), v.maxLength(32))),
+  variants: v.optional(
+    about(
+      "Other bodies or parameters of the version. Default: one, `default`.",
+      v.pipe(v.array(variant), v.minLength(1), v.maxLength(32)),
+    ),
+  ),
 });
+
+/** The keys of model.yaml, for the reference page that is made of them. */
+export const modelYamlSchema: v.GenericSchema = schema;
 
 /** Largest configuration that is read, in bytes, and how many aliases it may use: a few lines can stand for gigabytes. */
 const maxConfigBytes = 1 << 20;

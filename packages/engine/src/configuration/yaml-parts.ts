@@ -11,6 +11,14 @@ export function strict<Entries extends v.ObjectEntries>(
   );
 }
 
+/** A schema with the sentence that the reference page shows for it. */
+export function about<S extends v.GenericSchema>(
+  sentence: string,
+  schema: S,
+): v.SchemaWithPipe<readonly [S, v.DescriptionAction<v.InferOutput<S>, string>]> {
+  return v.pipe(schema, v.description(sentence));
+}
+
 /** A whole number. */
 export const count = (least: number, most: number): v.GenericSchema<number> =>
   v.pipe(v.number(), v.integer(), v.minValue(least), v.maxValue(most));

@@ -32,6 +32,26 @@ export const groups: readonly CommandGroup[] = [
   },
 ];
 
+/** The program with the commands of these groups; all of them are also the source of the reference page. */
+export async function defineProgram(
+  { io, action }: Omit<Defining, "program">,
+  chosen: readonly CommandGroup[] = groups,
+): Promise<Command> {
+  const program = new Command("longshore")
+    .description(
+      "Decides for every request where an inference runs - here, on an edge server, in a cloud, or split - and runs it there.",
+    )
+    .version("0.1.0")
+    .exitOverride()
+    .configureOutput({
+      writeOut: (text) => io.out(text.trimEnd()),
+      writeErr: (text) => io.note(text.trimEnd()),
+    });
+  for (const define of await Promise.all(chosen.map((group) => group.load())))
+    define({ program, io, action });
+  return program;
+}
+
 /** Parses the arguments, runs the command and gives the exit code: 0 done, 1 failed or "no", 2 wrong usage or input. */
 export async function runCommand(args: readonly string[], io: CommandIo): Promise<ExitCode> {
   let code: ExitCode = 0;
@@ -48,20 +68,8 @@ export async function runCommand(args: readonly string[], io: CommandIo): Promis
       }
     };
 
-  const program = new Command("longshore")
-    .description(
-      "Decides for every request where an inference runs - here, on an edge server, in a cloud, or split - and runs it there.",
-    )
-    .version("0.1.0")
-    .exitOverride()
-    .configureOutput({
-      writeOut: (text) => io.out(text.trimEnd()),
-      writeErr: (text) => io.note(text.trimEnd()),
-    });
-
   const own = groups.filter(({ commands }) => commands.includes(args[0] ?? ""));
-  const defined = await Promise.all((own.length > 0 ? own : groups).map((group) => group.load()));
-  for (const define of defined) define({ program, io, action });
+  const program = await defineProgram({ io, action }, own.length > 0 ? own : groups);
 
   try {
     await program.parseAsync([...args], { from: "user" });

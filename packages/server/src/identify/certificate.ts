@@ -3,7 +3,7 @@ import * as v from "valibot";
 import type { Grant, Mechanism } from "./grant.ts";
 import { refusal } from "./refusal.ts";
 import type { Right } from "./identity.ts";
-import { rightList, rightSet, strict, tenantName, uriPattern } from "./schema.ts";
+import { about, rightList, rightSet, strict, tenantName, uriPattern } from "./schema.ts";
 import { isSpiffeId, uriMatches } from "./uri-pattern.ts";
 
 /** What an operator says of clients with certificates. Exactly one of `uri` and `fingerprint` is there. */
@@ -21,13 +21,24 @@ export interface CertificateRule {
 /** A line of `certificates:` in `identity.yaml`. */
 export const certificateSchema: v.GenericSchema<CertificateRule> = v.pipe(
   strict({
-    uri: v.optional(uriPattern),
+    uri: v.optional(about("SPIFFE ID, or all below one with a trailing `/*`.", uriPattern)),
     fingerprint: v.optional(
-      v.pipe(v.string(), v.regex(/^[0-9a-f]{64}$/, "must be a SHA-256 in 64 lower-case hexadecimal digits")),
+      about(
+        "SHA-256 of the certificate; either this or `uri`.",
+        v.pipe(
+          v.string(),
+          v.regex(/^[0-9a-f]{64}$/, "must be a SHA-256 in 64 lower-case hexadecimal digits"),
+        ),
+      ),
     ),
     tenant: tenantName,
     rights: rightList,
-    speaksFor: v.optional(v.union([v.literal("*"), v.array(tenantName)])),
+    speaksFor: v.optional(
+      about(
+        "Tenants that the certificate may speak for. Default: none.",
+        v.union([v.literal("*"), v.array(tenantName)]),
+      ),
+    ),
   }),
   v.check(
     ({ uri, fingerprint }) => (uri === undefined) !== (fingerprint === undefined),

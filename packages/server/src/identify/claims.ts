@@ -3,7 +3,7 @@ import type { JWTPayload } from "jose";
 import * as v from "valibot";
 import type { Grant } from "./grant.ts";
 import { allRights, type Right } from "./identity.ts";
-import { rightList, rightSet, strict, tenantName, uriPattern, word } from "./schema.ts";
+import { about, rightList, rightSet, strict, tenantName, uriPattern, word } from "./schema.ts";
 import { isSpiffeId, uriMatches } from "./uri-pattern.ts";
 
 /** A claim by name, or by the path to it where claims lie inside others. Names are not split: many contain dots. */
@@ -35,11 +35,19 @@ export interface ClaimMapping {
 
 const claimPath = v.union([word, v.pipe(v.array(word), v.minLength(1), v.maxLength(8))]);
 
-const tenantSource: v.GenericSchema<TenantSource> = v.union([tenantName, strict({ claim: claimPath })]);
+const tenantSource: v.GenericSchema<TenantSource> = v.union([
+  tenantName,
+  strict({ claim: about("Name of the claim, or the path to it.", claimPath) }),
+]);
 
 const rightsSource: v.GenericSchema<RightsSource> = v.union([
   rightList,
-  strict({ claim: claimPath, grants: v.optional(v.record(word, rightList)) }),
+  strict({
+    claim: about("Name of the claim, or the path to it.", claimPath),
+    grants: v.optional(
+      about("Word of the claim to rights. Default: words are rights.", v.record(word, rightList)),
+    ),
+  }),
 ]);
 
 const subjectList = v.array(strict({ uri: uriPattern, tenant: tenantName, rights: rightList }));
@@ -50,9 +58,9 @@ export const mappingEntries: Readonly<{
   rights: v.GenericSchema<RightsSource | undefined>;
   subjects: v.GenericSchema<ClaimMapping["subjects"]>;
 }> = {
-  tenant: v.optional(tenantSource),
-  rights: v.optional(rightsSource),
-  subjects: v.optional(subjectList),
+  tenant: v.optional(about("Tenant of the sender: a name, or the claim that holds it.", tenantSource)),
+  rights: v.optional(about("Rights: a list, or the claim that holds them.", rightsSource)),
+  subjects: v.optional(about("SPIFFE IDs in `sub`; instead of `tenant` and `rights`.", subjectList)),
 };
 
 /** Own properties only: claims are named by whoever made the token. */

@@ -4,7 +4,7 @@ import { parseDocument } from "yaml";
 import { type CertificateRule, certificateSchema } from "./certificate.ts";
 import type { MechanismName } from "./grant.ts";
 import type { Right } from "./identity.ts";
-import { badConfiguration, checked, rightList, strict, tenantName, word } from "./schema.ts";
+import { about, badConfiguration, checked, rightList, strict, tenantName, word } from "./schema.ts";
 import { type TenantRules, tenantSchema } from "./tenants.ts";
 import { type IssuerRule, issuerSchema } from "./token.ts";
 
@@ -36,15 +36,41 @@ export interface IdentityConfiguration {
 const open = strict({ tenant: v.optional(tenantName), rights: rightList });
 
 const schema = strict({
-  order: v.optional(v.array(v.picklist(defaultOrder, `must be one of ${defaultOrder.join(", ")}`))),
-  certificates: v.optional(v.array(certificateSchema)),
-  tokens: v.optional(v.array(issuerSchema)),
-  keys: v.optional(strict({ file: word, pepper: v.optional(word) })),
-  loopback: v.optional(open),
-  anonymous: v.optional(open),
-  tenants: v.optional(v.record(v.union([v.literal("*"), tenantName]), tenantSchema)),
-  failuresPerMinute: v.optional(v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(100_000))),
+  order: v.optional(
+    about(
+      "Mechanisms, the first that fits names the sender. Default: certificates, tokens, keys, loopback, anonymous.",
+      v.array(v.picklist(defaultOrder, `must be one of ${defaultOrder.join(", ")}`)),
+    ),
+  ),
+  certificates: v.optional(about("Client certificates.", v.array(certificateSchema))),
+  tokens: v.optional(about("Token issuers.", v.array(issuerSchema))),
+  keys: v.optional(
+    about(
+      "API keys.",
+      strict({
+        file: about("File of `longshore keys add`.", word),
+        pepper: v.optional(about("File of the pepper. Default: `<file>.pepper`.", word)),
+      }),
+    ),
+  ),
+  loopback: v.optional(about("Programs on this machine. Default: no rights.", open)),
+  anonymous: v.optional(about("Senders without credentials. Default: no rights.", open)),
+  tenants: v.optional(
+    about(
+      'Tenant to rules; `"*"` for all others. Default: any tenant.',
+      v.record(v.union([v.literal("*"), tenantName]), tenantSchema),
+    ),
+  ),
+  failuresPerMinute: v.optional(
+    about(
+      "Bad credentials of one source before it must wait. Default: 30.",
+      v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(100_000)),
+    ),
+  ),
 });
+
+/** The keys of `identity.yaml`, for the reference page that is made of them. */
+export const identitySchema: v.GenericSchema = schema;
 
 /** The largest file that is read, in characters. */
 const maxLength = 1_000_000;
@@ -75,7 +101,7 @@ function orderOf(
 
 /**
  * Reads `identity.yaml`. Unknown keys are refused, so that a misspelt limit does not silently stay away. Throws
- * `invalid-configuration` with the path of what is wrong; the guide `docs/guides/identity.md` lists all keys.
+ * `invalid-configuration` with the path of what is wrong; `docs/reference/configuration.md` lists all keys.
  */
 export function parseIdentity(text: string): IdentityConfiguration {
   let value: unknown;

@@ -14,6 +14,14 @@ export function strict<Entries extends v.ObjectEntries>(
   );
 }
 
+/** A schema with the sentence that the reference page shows for it. */
+export function about<S extends v.GenericSchema>(
+  sentence: string,
+  schema: S,
+): v.SchemaWithPipe<readonly [S, v.DescriptionAction<v.InferOutput<S>, string>]> {
+  return v.pipe(schema, v.description(sentence));
+}
+
 /** Names that are tenants: they become labels of metrics and parts of keys, so they are plain and short. */
 export const tenantName: v.GenericSchema<string> = v.pipe(
   v.string(),

@@ -2,7 +2,7 @@ import { LongshoreError } from "@longshore/core";
 import * as v from "valibot";
 import type { Grant } from "./grant.ts";
 import type { Identity, Right } from "./identity.ts";
-import { rightList, strict, word } from "./schema.ts";
+import { about, rightList, strict, word } from "./schema.ts";
 
 /** A model by name, or by a trailing `*` all whose names begin so. */
 const modelPattern = v.pipe(word, v.regex(/^[^*]*\*?$/, "may have a '*' at its end only"));
@@ -19,9 +19,15 @@ export interface TenantRule {
 
 /** An entry of `tenants:` in `identity.yaml`. */
 export const tenantSchema: v.GenericSchema<TenantRule> = strict({
-  models: v.optional(v.array(modelPattern)),
-  rights: v.optional(rightList),
-  weight: v.optional(v.pipe(v.number(), v.minValue(0.001), v.maxValue(1000))),
+  models: v.optional(
+    about("Models that the tenant sees, by name or trailing `*`. Default: all.", v.array(modelPattern)),
+  ),
+  rights: v.optional(
+    about("The most that its members may do. Default: what their credentials say.", rightList),
+  ),
+  weight: v.optional(
+    about("Share of device time. Default: 1.", v.pipe(v.number(), v.minValue(0.001), v.maxValue(1000))),
+  ),
 });
 
 /** Tenants by name; `*` for those that are not named. */

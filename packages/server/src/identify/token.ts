@@ -5,7 +5,7 @@ import { type ClaimMapping, grantOf, mappingEntries } from "./claims.ts";
 import type { Grant } from "./grant.ts";
 import { createKeySet, type KeySet, type LoadKeySet } from "./key-set.ts";
 import { refusal } from "./refusal.ts";
-import { duration, strict, word } from "./schema.ts";
+import { about, duration, strict, word } from "./schema.ts";
 
 /**
  * Signatures that only the holder of a private key can make. `none` and the HMACs are not among them and cannot be
@@ -55,27 +55,39 @@ const keySetSource = v.union([
   word,
   strict({
     from: word,
-    refreshMs: v.optional(duration(1000)),
-    keepMs: v.optional(duration(1000)),
-    cooldownMs: v.optional(duration(100)),
+    refreshMs: v.optional(about("Time between reads. Default: 600,000, of a file 10,000.", duration(1000))),
+    keepMs: v.optional(
+      about("How long keys count while the issuer is away. Default: 86,400,000.", duration(1000)),
+    ),
+    cooldownMs: v.optional(
+      about("Least time between reads for an unknown key. Default: 30,000, of a file 1,000.", duration(100)),
+    ),
   }),
 ]);
 
 /** A line of `tokens:` in `identity.yaml`. */
 export const issuerSchema: v.GenericSchema<IssuerRule> = v.pipe(
   strict({
-    issuer: word,
-    audience: v.union([word, v.pipe(v.array(word), v.minLength(1))]),
-    keySet: keySetSource,
+    issuer: about("Exactly the token's `iss`.", word),
+    audience: about("One of these must be in `aud`.", v.union([word, v.pipe(v.array(word), v.minLength(1))])),
+    keySet: about("Address or file of the key set.", keySetSource),
     algorithms: v.optional(
-      v.pipe(
-        v.array(v.picklist(algorithms, `must be one of ${algorithms.join(", ")}`)),
-        v.minLength(1, "must name at least one"),
+      about(
+        "Accepted algorithms. Default: all.",
+        v.pipe(
+          v.array(v.picklist(algorithms, `must be one of ${algorithms.join(", ")}`)),
+          v.minLength(1, "must name at least one"),
+        ),
       ),
     ),
-    type: v.optional(word),
-    clockSkewMs: v.optional(v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(300_000))),
-    maxAgeMs: v.optional(duration(1000)),
+    type: v.optional(about("Required `typ`. Default: any.", word)),
+    clockSkewMs: v.optional(
+      about(
+        "Allowed difference of clocks. Default: 30,000.",
+        v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(300_000)),
+      ),
+    ),
+    maxAgeMs: v.optional(about("Longest time since `iat`. Default: none.", duration(1000))),
     ...mappingEntries,
   }),
   v.check(
