@@ -1,7 +1,6 @@
 import { readFileSync } from "node:fs";
 import { settle } from "@longshore/testkit";
 import { describe, expect, it } from "vitest";
-import { reasons } from "../base/index.ts";
 import { readInferReplyInSteps, writeInferReply } from "./infer-reply.ts";
 import { readInferRequest, writeInferRequest } from "./infer-request.ts";
 import { defaultWireLimits } from "./limits.ts";
@@ -56,20 +55,6 @@ describe("the protocol's page", () => {
     const { inputs, outputs } = readInferRequest(new TextEncoder().encode(first), undefined);
     expect(floats(inputs.at(0)!.bytes)).toEqual([1, 2, 3]);
     expect(outputs).toEqual([{ name: "y", binary: false }]);
-  });
-
-  it("lists every reason as the table in the code has it", () => {
-    const rows = [...page.matchAll(/^\| `([a-z-]+)` \| (\d+) \| ([A-Z_]+) \| (yes|no) \|$/gm)].map(
-      ([, reason, status, code, retryable]) => [reason, Number(status), code, retryable === "yes"],
-    );
-    expect(rows).toEqual(
-      Object.entries(reasons).map(([reason, { httpStatus, code, retryable }]) => [
-        reason,
-        httpStatus,
-        code,
-        retryable,
-      ]),
-    );
   });
 
   it("states the limits that the parser has", () => {
