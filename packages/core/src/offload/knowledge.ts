@@ -1,9 +1,11 @@
 import {
   type Call,
+  type Clock,
   type EndpointId,
   failureEvent,
   housekeepingCall,
   LongshoreError,
+  type Observer,
   untilAborted,
   waitAtMost,
 } from "../base/index.ts";
@@ -30,7 +32,34 @@ import {
   orNoVersion,
 } from "../places/index.ts";
 import { nowhere } from "../parts/index.ts";
-import type { OffloadParts } from "./parts.ts";
+
+/** How knowledge of places is kept. */
+export interface UpkeepOptions {
+  /** Offers of models in use are asked for again after this time, in milliseconds; default 5,000. */
+  readonly refreshMs?: number;
+  /** A model that nobody used for this long is not asked for any more, in milliseconds; default 60,000. */
+  readonly idleMs?: number;
+  /** What the first use of a model waits for other places to answer, when it is here, in milliseconds; default 300. */
+  readonly firstWaitMs?: number;
+  /**
+   * Places that others use, too, are asked how busy they are: so often for each request on the whole, before its decision where
+   * that hardly takes time, else after it; default 3.
+   */
+  readonly loadProbesPerRequest?: number;
+  /** A place that takes longer to say what it offers does not answer, in milliseconds; default 3,000. */
+  readonly askMs?: number;
+}
+
+/** What `knowledgeOf` uses. */
+export interface KnowledgeParts {
+  readonly clock: Clock;
+  readonly observer: Observer;
+  /** What runs models on this device. */
+  readonly local?: Endpoint;
+  /** Checks whether models that came from elsewhere were replaced there. Never rejects. */
+  readonly lookAgain?: () => Promise<void>;
+  readonly upkeep?: UpkeepOptions;
+}
 
 /** What this place knows of models: asked for off the path of requests, but for the first use of a model. */
 export interface Knowledge extends Disposable {
@@ -73,7 +102,7 @@ const placesPerMs = 20;
 
 /** Starts with nothing known. */
 export function knowledgeOf(
-  parts: OffloadParts,
+  parts: KnowledgeParts,
   places: Places,
   self: EndpointId,
   checks: Checks | undefined,

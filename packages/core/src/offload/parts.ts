@@ -6,6 +6,7 @@ import type { HedgeBudgetOptions, Link } from "../estimate/index.ts";
 import type { Objective } from "../goal/index.ts";
 import type { Policy } from "../policy/index.ts";
 import type { DeviceParts } from "../places/index.ts";
+import type { UpkeepOptions } from "./knowledge.ts";
 
 /** Rules and limits of calls that name none. */
 export interface OffloadDefaults {
@@ -27,23 +28,6 @@ export interface OffloadDefaults {
   readonly saveEnergyBelowRatio?: number;
   /** Default `local`. */
   readonly tenant?: string;
-}
-
-/** How knowledge of places is kept. */
-export interface UpkeepOptions {
-  /** Offers of models in use are asked for again after this time, in milliseconds; default 5,000. */
-  readonly refreshMs?: number;
-  /** A model that nobody used for this long is not asked for any more, in milliseconds; default 60,000. */
-  readonly idleMs?: number;
-  /** What the first use of a model waits for other places to answer, when it is here, in milliseconds; default 300. */
-  readonly firstWaitMs?: number;
-  /**
-   * Places that others use, too, are asked how busy they are: so often for each request on the whole, before its decision where
-   * that hardly takes time, else after it; default 3.
-   */
-  readonly loadProbesPerRequest?: number;
-  /** A place that takes longer to say what it offers does not answer, in milliseconds; default 3,000. */
-  readonly askMs?: number;
 }
 
 /** What an offloader is made of. */

@@ -1,6 +1,7 @@
 export * from "./asked-model.ts";
 export { disowned, final } from "./disowned.ts";
 export * from "./place.ts";
+export { placeFor } from "./place-for.ts";
 export * from "./place-health.ts";
 export {
   elsewhereMs,

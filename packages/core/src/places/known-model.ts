@@ -7,7 +7,6 @@ import {
   sameSignature,
   type SegmentPattern,
 } from "../endpoint/index.ts";
-import type { Place } from "./place.ts";
 import { type DeviceSpeed, meanOf, type SpeedBelief } from "../estimate/index.ts";
 import {
   endCut,
@@ -136,16 +135,6 @@ export function knowModel(
     usual: kept?.usual ?? { usualItems: undefined },
     servedAt: alike.map((one) => one.endpoint.info.id),
   };
-}
-
-/** The place of that name, as long as it is the one whose offers are known. */
-export function placeFor(
-  id: EndpointId,
-  { saidBy }: KnownModel,
-  all: ReadonlyMap<EndpointId, Place>,
-): Place | undefined {
-  const place = all.get(id);
-  return place?.endpoint === saidBy.get(id) ? place : undefined;
 }
 
 /** Whether a place offers nothing of what it described. */
