@@ -31,7 +31,7 @@ export default defineConfig({
     globalSetup: "tools/build-first.mjs",
     pool: "forks",
     maxWorkers: 2,
-    // Tests leave nothing behind, and to load the code anew for each file takes longer than most of them.
+    // Tests leave nothing behind, and to load the code again for each file takes longer than most of them.
     isolate: false,
     server: { deps: { external: [/\/dist\/.*\.js$/] } },
     include: [

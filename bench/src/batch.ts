@@ -47,7 +47,7 @@ interface Setting {
   readonly batching: Partial<Batching>;
 }
 
-interface Place {
+interface EndpointState {
   readonly setting: Setting;
   readonly subject: Subject;
   readonly engine: Engine;
@@ -88,7 +88,7 @@ const subjects = (seed: number): readonly Subject[] => [
   },
 ];
 
-async function open(subject: Subject, setting: Setting): Promise<Place> {
+async function open(subject: Subject, setting: Setting): Promise<EndpointState> {
   const runtime = onnxRuntime();
   const yaml = `batching: ${JSON.stringify(setting.batching)}\n`;
   const engine = benchEngine(
@@ -101,7 +101,7 @@ async function open(subject: Subject, setting: Setting): Promise<Place> {
   );
   const count = subject.row.reduce((product, size) => product * size, 1);
   const inputs = tensorsOf(float32Tensor("x", [1, ...subject.row], new Float32Array(count).fill(0.1)));
-  const place: Place = {
+  const endpoint: EndpointState = {
     setting,
     subject,
     engine,
@@ -114,22 +114,25 @@ async function open(subject: Subject, setting: Setting): Promise<Place> {
   // Compilers warm up, and what is learned is learned.
   for (const [index, factor] of [0.2, 0.5, 1, 1.5].entries()) {
     const perSecond = factor * subject.startPerSecond;
-    await trial(place, poissonArrivals(perSecond, Math.ceil(0.3 * perSecond), index));
+    await trial(endpoint, poissonArrivals(perSecond, Math.ceil(0.3 * perSecond), index));
   }
-  return place;
+  return endpoint;
 }
 
 const segment = { model: "m", version: "", digest: "", variant: "", from: startCut, to: endCut };
 
 /** Sends requests at those instants, whatever became of those before; gives the times to their answers. */
-async function trial({ engine, inputs }: Place, arrivals: readonly number[]): Promise<readonly number[]> {
+async function trial(
+  { engine, inputs }: EndpointState,
+  arrivals: readonly number[],
+): Promise<readonly number[]> {
   const startMs = performance.now();
   const times: number[] = [];
   const under: Promise<void>[] = [];
   const ask = async (atMs: number): Promise<void> => {
     const answered = await engine.infer({ segment, inputs, codecs: {} }, housekeepingCall("bench")).then(
       () => true,
-      // Far beyond what it can do, a place refuses; that is no answer in time.
+      // Far beyond what it can do, an endpoint refuses; that is no answer in time.
       () => false,
     );
     times.push(answered ? performance.now() - startMs - atMs : Infinity);
@@ -190,40 +193,40 @@ function recorded(data: string): Arrivals | undefined {
 
 /** 99th percentile of the times to answers of a trial, in milliseconds. */
 async function p99Of(
-  place: Place,
+  endpoint: EndpointState,
   arrivals: Arrivals,
   perSecond: number,
   seconds: number,
   seed: number,
 ): Promise<number> {
-  return quantile(await trial(place, arrivals(perSecond, seconds, seed)), 0.99);
+  return quantile(await trial(endpoint, arrivals(perSecond, seconds, seed)), 0.99);
 }
 
 /** What came of a sweep: to each setting the highest rate of the ladder that it held, a second; the best first. */
 interface Swept {
-  readonly place: Place;
+  readonly endpoint: EndpointState;
   readonly perSecond: number;
   readonly p99Ms: number;
 }
 
 /** All settings at a rate that grows until two are left that hold it, or fewer. */
 async function sweep(
-  places: readonly Place[],
+  endpoints: readonly EndpointState[],
   arrivals: Arrivals,
   from: number,
   seed: number,
 ): Promise<readonly Swept[]> {
-  const held = new Map<Place, Swept>();
-  let left = places;
+  const held = new Map<EndpointState, Swept>();
+  let left = endpoints;
   let perSecond = from;
-  const step = async (): Promise<readonly Place[]> => {
-    const holding: Place[] = [];
-    for (const place of left) {
-      let p99Ms = await p99Of(place, arrivals, perSecond, 0.4, seed);
-      if (p99Ms > place.subject.boundMs) p99Ms = await p99Of(place, arrivals, perSecond, 0.4, seed);
-      if (p99Ms > place.subject.boundMs) continue;
-      held.set(place, { place, perSecond, p99Ms });
-      holding.push(place);
+  const step = async (): Promise<readonly EndpointState[]> => {
+    const holding: EndpointState[] = [];
+    for (const endpoint of left) {
+      let p99Ms = await p99Of(endpoint, arrivals, perSecond, 0.4, seed);
+      if (p99Ms > endpoint.subject.boundMs) p99Ms = await p99Of(endpoint, arrivals, perSecond, 0.4, seed);
+      if (p99Ms > endpoint.subject.boundMs) continue;
+      held.set(endpoint, { endpoint, perSecond, p99Ms });
+      holding.push(endpoint);
     }
     return holding;
   };
@@ -240,16 +243,16 @@ async function sweep(
 
 /** The highest rate at which 99 of 100 answers are in time: doubled while it holds, then halved in on. */
 async function highest(
-  place: Place,
+  endpoint: EndpointState,
   arrivals: Arrivals,
   seconds: number,
   steps: number,
   from: number,
   seed: number,
 ): Promise<number> {
-  const { boundMs } = place.subject;
+  const { boundMs } = endpoint.subject;
   const inTime = async (perSecond: number): Promise<boolean> =>
-    (await p99Of(place, arrivals, perSecond, seconds, seed)) <= boundMs;
+    (await p99Of(endpoint, arrivals, perSecond, seconds, seed)) <= boundMs;
   // A hiccup of the machine is not the setting's fault, so a rate fails when it fails twice.
   const holds = async (perSecond: number): Promise<boolean> =>
     (await inTime(perSecond)) || (await inTime(perSecond));
@@ -262,7 +265,7 @@ async function highest(
     } while (await holds(high));
   } else {
     while (!(await holds(low))) {
-      if (low < 1) throw new Error(`${place.setting.name} answers not even one request a second in time`);
+      if (low < 1) throw new Error(`${endpoint.setting.name} answers not even one request a second in time`);
       high = low;
       low /= 1.5;
     }
@@ -282,44 +285,51 @@ async function compare(
 ): Promise<{ readonly rows: readonly Row[]; readonly ratios: readonly number[] }> {
   const { say, seed } = context;
   const rows: Row[] = [];
-  const all: Place[] = [];
+  const all: EndpointState[] = [];
   for (const setting of [adaptive, ...grid]) all.push(await open(subject, setting));
   const ratios: number[] = [];
   const rounds = numberOf(context.args, "rounds", 7);
   const ours = all[0];
   for (const [pattern, arrivals] of patterns) {
     const found = await sweep(all.slice(1), arrivals, subject.startPerSecond, seed);
-    for (const { place, perSecond, p99Ms } of found)
-      rows.push({ subject: subject.name, pattern, setting: place.setting.name, round: -1, perSecond, p99Ms });
+    for (const { endpoint, perSecond, p99Ms } of found)
+      rows.push({
+        subject: subject.name,
+        pattern,
+        setting: endpoint.setting.name,
+        round: -1,
+        perSecond,
+        p99Ms,
+      });
     // The two best of the sweep are measured again beside ours, in turn.
     const rivals = found.slice(0, 2);
     say(
-      `  ${subject.name}, ${pattern}: swept ${found.map((one) => `${one.place.setting.name} ${one.perSecond.toFixed(0)}/s`).join("; ")}`,
+      `  ${subject.name}, ${pattern}: swept ${found.map((one) => `${one.endpoint.setting.name} ${one.perSecond.toFixed(0)}/s`).join("; ")}`,
     );
     const start = rivals[0]?.perSecond ?? subject.startPerSecond;
-    const measured = new Map<Place, number[]>();
+    const measured = new Map<EndpointState, number[]>();
     for (let round = 0; round < rounds; round++) {
-      const contenders = [ours, ...rivals.map(({ place }) => place)].flatMap((place) =>
-        place ? [place] : [],
+      const contenders = [ours, ...rivals.map(({ endpoint }) => endpoint)].flatMap((endpoint) =>
+        endpoint ? [endpoint] : [],
       );
-      const rates = new Map<Place, number>();
-      for (const place of round % 2 === 0 ? contenders : contenders.toReversed()) {
-        const perSecond = await highest(place, arrivals, 0.6, 3, start, seed + 17 * round);
-        rates.set(place, perSecond);
-        measured.set(place, [...(measured.get(place) ?? []), perSecond]);
-        rows.push({ subject: subject.name, pattern, setting: place.setting.name, round, perSecond });
+      const rates = new Map<EndpointState, number>();
+      for (const endpoint of round % 2 === 0 ? contenders : contenders.toReversed()) {
+        const perSecond = await highest(endpoint, arrivals, 0.6, 3, start, seed + 17 * round);
+        rates.set(endpoint, perSecond);
+        measured.set(endpoint, [...(measured.get(endpoint) ?? []), perSecond]);
+        rows.push({ subject: subject.name, pattern, setting: endpoint.setting.name, round, perSecond });
       }
       say(
-        `  ${subject.name}, ${pattern}, round ${round}: ${contenders.map((place) => `${place.setting.name} ${(rates.get(place) ?? NaN).toFixed(0)}/s`).join(", ")}`,
+        `  ${subject.name}, ${pattern}, round ${round}: ${contenders.map((endpoint) => `${endpoint.setting.name} ${(rates.get(endpoint) ?? NaN).toFixed(0)}/s`).join(", ")}`,
       );
     }
     // The best setting is one setting, whichever was best over all rounds; ours is held against it round by round.
-    const theirs = rivals.map(({ place }) => measured.get(place) ?? []);
+    const theirs = rivals.map(({ endpoint }) => measured.get(endpoint) ?? []);
     const best = theirs.toSorted((a, b) => median(b) - median(a))[0] ?? [];
     const own = (ours && measured.get(ours)) ?? [];
     ratios.push(...own.map((perSecond, round) => perSecond / (best[round] ?? NaN)));
   }
-  for (const place of all) await place.close();
+  for (const endpoint of all) await endpoint.close();
   return { rows, ratios };
 }
 

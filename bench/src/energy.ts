@@ -27,7 +27,7 @@ import { wholeRunMs } from "./measure-samples.ts";
 const deviceWatts = 2;
 const deviceSpeed = 0.2;
 const requests = 150;
-/** Exchanges that pay for a radio of their own: seldom enough that every one wakes it. */
+/** Exchanges that pay for a radio of their own: rarely enough that every one wakes it. */
 const seldomMs = 60_000;
 
 interface Constants {
@@ -99,7 +99,7 @@ function settingsOf(data: string | undefined, seed: number): { settings: Setting
   const wifi = { up: home, down: home };
   // The samples whose packages hold a profile.
   const settings = ["ocr-frame", "anomaly", "ocr"].flatMap((model): Setting[] => {
-    // As dense as the device can keep up with, so that a radio may stay up; and seldom, by chance, so that it sleeps.
+    // As dense as the device can keep up with, so that a radio may stay up; and rarely, by chance, so that it sleeps.
     const busyMs = model === "anomaly" ? 500 : 3500;
     return [
       { model, radio: "lte", gapMs: busyMs, ...lte },
@@ -206,7 +206,7 @@ async function againstCloudOnly(
   const found: { upload: string; speedUp: number; energyRatio: number }[] = [];
   for (const upload of uploads[setting.model] ?? []) {
     const codecs: Readonly<Record<string, string>> = upload === "raw" ? {} : { [name]: upload };
-    const plan = { variant, cut: startCut, place: "cloud", codecs };
+    const plan = { variant, cut: startCut, endpoint: "cloud", codecs };
     const cloud = figures((await simulatePlan(alone, plan)).slice(simulation.notCounted));
     found.push({
       upload,

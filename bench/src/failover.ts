@@ -8,7 +8,7 @@ import { type Bench, type BenchContext, chosenOf, type Measured, type Row } from
 const serverCount = 3;
 
 /**
- * In this order. Each crew begins anew, since whoever lied stays in quarantine for longer than a round. The last fault
+ * In this order. Each crew begins again, since whoever lied stays in quarantine for longer than a round. The last fault
  * of gateways leaves one gateway less, the last of all one server.
  */
 const crews: readonly (readonly Round[])[] = [

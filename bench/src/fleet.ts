@@ -57,14 +57,14 @@ function troubleOf(run: DeviceRun): string {
   return failed.join(", ");
 }
 
-function directoryRow(places: number, how: string, figures: DirectoryFigures): Row {
+function directoryRow(endpoints: number, how: string, figures: DirectoryFigures): Row {
   const perSecond = directoryWords.map((word) => [word, 1000 / figures.processorMs[word]] as const);
   return {
-    places,
+    endpoints,
     how,
     ...Object.fromEntries(perSecond.map(([word, rate]) => [`${word}PerSecond`, rate])),
     seenMs: figures.seenMs,
-    bytesPerPlace: figures.bytesPerPlace ?? NaN,
+    bytesPerEndpoint: figures.bytesPerEndpoint ?? NaN,
   };
 }
 
@@ -138,18 +138,18 @@ async function run({ say, seed, args }: BenchContext): Promise<Measured> {
   };
   const bytesPerDevice = ((await held(many)) - (await held(few))) / (many - few);
   say(`${servedAt} servers before ${few} and ${many} devices: ${bytesPerDevice.toFixed(0)} B a device`);
-  const places = quick ? 1000 : 10_000;
-  say(`    directory of ${places} places in the process, then one over HTTP`);
-  const here = await directoryHere(places, quick ? 50 : 100, heapBytes);
+  const endpoints = quick ? 1000 : 10_000;
+  say(`    directory of ${endpoints} endpoints in the process, then one over HTTP`);
+  const here = await directoryHere(endpoints, quick ? 50 : 100, heapBytes);
   const sockets = await directoryOnSockets(quick ? 50 : onSockets, quick ? 50 : onSockets);
   for (const [count, how, figures] of [
-    [places, "in a gateway's process", here],
+    [endpoints, "in a gateway's process", here],
     [quick ? 50 : onSockets, "over HTTP", sockets],
   ] as const) {
     const row = directoryRow(count, how, figures);
     rows.push(row);
     say(
-      `directory of ${count} signed entries, ${how}: ${directoryWords.map((word) => `${(1000 / figures.processorMs[word]).toFixed(0)} ${word}s`).join(", ")} a second of processor time, seen after ${figures.seenMs.toFixed(1)} ms${figures.bytesPerPlace === undefined ? "" : `, ${figures.bytesPerPlace.toFixed(0)} B a place`}`,
+      `directory of ${count} signed entries, ${how}: ${directoryWords.map((word) => `${(1000 / figures.processorMs[word]).toFixed(0)} ${word}s`).join(", ")} a second of processor time, seen after ${figures.seenMs.toFixed(1)} ms${figures.bytesPerEndpoint === undefined ? "" : `, ${figures.bytesPerEndpoint.toFixed(0)} B an endpoint`}`,
     );
   }
   return {

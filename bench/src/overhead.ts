@@ -29,7 +29,7 @@ interface Plan {
 
 /** The first rounds warm caches and compilers up and are left out. */
 const warmUpRounds = 2;
-/** Everything is opened anew so often: where a session's memory happens to lie changes its times by some per cent. */
+/** Everything is opened again so often: where a session's memory happens to lie changes its times by some per cent. */
 const openings = 8;
 
 function plans(seed: number): readonly Plan[] {

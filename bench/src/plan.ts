@@ -19,12 +19,15 @@ interface Case {
 }
 
 /**
- * What the offloader does for each decision besides: writing down anew what is believed of every place's load. Median
+ * What the offloader does for each decision besides: writing down again what is believed of every endpoint's load. Median
  * over 50 views, in microseconds.
  */
 function loadsUs(random: Random, endpoints: number): number {
-  const { view, places } = randomScene(random, planWorld(random), { endpoints, variety: false });
-  const views = places.map((place) => place.view);
+  const { view, endpoints: endpointStates } = randomScene(random, planWorld(random), {
+    endpoints,
+    variety: false,
+  });
+  const views = endpointStates.map((endpoint) => endpoint.view);
   const took = Array.from({ length: 50 }, () => {
     const started = performance.now();
     withLoads(view.endpoints, views);
@@ -33,7 +36,7 @@ function loadsUs(random: Random, endpoints: number): number {
   return quantile(took, 0.5);
 }
 
-/** Lays out what places offer for each bucket, which stays for as long as their offers do. */
+/** Lays out what endpoints offer for each bucket, which stays for as long as their offers do. */
 function laidOut(view: View): View {
   for (const { table, routes } of view.models.values()) {
     for (const [variant, { buckets }] of table.variants.entries()) {
@@ -53,11 +56,11 @@ interface Decision {
 }
 
 /**
- * The time of one decision for an OCR pipeline: 2 variants x 7 cuts x up to 3 codings x places, every view and input
+ * The time of one decision for an OCR pipeline: 2 variants x 7 cuts x up to 3 codings x endpoints, every view and input
  * distinct, nothing memoised, the explanation included.
  *
  * What is laid out before the clock starts is what the offloader lays out off the path of requests too: a model's
- * frontier once when its profile is learned, a place's offers when they are refreshed, a link when it learned something.
+ * frontier once when its profile is learned, an endpoint's offers when they are refreshed, a link when it learned something.
  * `loadsUs` is what it does for each decision besides. The first decision of a round comes after a pause, in which the processor's
  * caches lost the code: of those there is a median of their own, too (`pausedUs`). Each case has its own endpoints, links, offers, loads and request; each round its own profile.
  */

@@ -12,11 +12,11 @@ import { slowdownFigures, slowdownRows } from "./slowdown-rows.ts";
 
 /** Runs of the new model after which a prediction is to be near. */
 const coldRuns = 5;
-/** More of its runs, beside which those of a place that knows the model go on telling what is true. */
+/** More of its runs, beside which those of an endpoint that knows the model go on telling what is true. */
 const laterRuns = 5;
 /** Runs that tell what is true beside each of them. */
 const besides = 2;
-/** What a place has run before: others' runs to know its speed, own ones to know a model. */
+/** What an endpoint has run before: others' runs to know its speed, own ones to know a model. */
 const knownRuns = 16;
 const rounds = 3;
 /** So many runs go by before the processor gets busy, while it is, and after. */

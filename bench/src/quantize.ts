@@ -49,13 +49,13 @@ async function byPython(
       model,
       input,
       threshold: textFrom,
-      async inputs(place) {
+      async inputs(endpoint) {
         const alternating = feeds.flatMap((one, at) => [one, held[at % held.length] ?? one]);
         const written: QuantiseInput[] = [];
         for (const [at, one] of alternating.entries()) {
           const tensor = one.get(input);
           if (!tensor) continue;
-          const path = join(place, `${at}.f32`);
+          const path = join(endpoint, `${at}.f32`);
           await writeFile(path, tensor.bytes);
           written.push({ file: path, shape: tensor.spec.shape });
         }

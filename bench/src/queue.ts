@@ -3,7 +3,7 @@ import { poissonArrivals } from "@longshore/lab";
 import { type Bench, chosenOf, type Measured, numberOf, quantile, type Row } from "./harness.ts";
 import { leastP99Ratio } from "./overload/strict-priority.ts";
 import { batching, costs } from "./queue/batching.ts";
-import { type Arrival, play, virtualPlace } from "./queue/place.ts";
+import { type Arrival, play, virtualEndpoint } from "./queue/endpoint.ts";
 
 /** What all tenants allow, and how long a round takes each of its two phases, in milliseconds. */
 const patientMs = 600;
@@ -16,7 +16,7 @@ async function tenants(
   rounds: number,
   seed: number,
 ): Promise<{ readonly ratio: number; readonly least: number; readonly worst: number }> {
-  const place = virtualPlace({ maxBatchSize: 0 }, () => runMs);
+  const endpoint = virtualEndpoint({ maxBatchSize: 0 }, () => runMs);
   const of = (tenant: string, perSecond: number, own: number): readonly Arrival[] =>
     poissonArrivals(perSecond, Math.ceil((perSecond * phaseMs * 1.3) / 1000), own)
       .filter((atMs) => atMs < phaseMs)
@@ -28,15 +28,15 @@ async function tenants(
   for (let round = 0; round < rounds; round++) {
     const light = of("light", 400 / runMs, seed + 2 * round);
     const heavy = of("heavy", 4000 / runMs, seed + 2 * round + 1);
-    const solo = (await play(place, light, patientMs)).get("light") ?? [];
+    const solo = (await play(endpoint, light, patientMs)).get("light") ?? [];
     const both = [...light, ...heavy].sort((a, b) => a.atMs - b.atMs);
-    const shared = (await play(place, both, patientMs)).get("light") ?? [];
+    const shared = (await play(endpoint, both, patientMs)).get("light") ?? [];
     alone.push(...solo);
     beside.push(...shared);
     arrivals.push(...light.map(({ atMs }) => round * 2 * phaseMs + atMs));
     worst = Math.max(worst, quantile(shared, 0.99) / quantile(solo, 0.99));
   }
-  await place.engine.close();
+  await endpoint.engine.close();
   return {
     ratio: quantile(beside, 0.99) / quantile(alone, 0.99),
     least: leastP99Ratio(arrivals, [runMs], [runMs], seed),

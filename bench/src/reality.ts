@@ -21,7 +21,7 @@ import {
 } from "@longshore/lab";
 import { folderStore, loadMeter, systemClock } from "@longshore/nodejs";
 import { sampleRepository } from "@longshore/samples";
-import { openEngine, profiledStore, startPlace } from "longshore/measure";
+import { openEngine, profiledStore, startEndpoint } from "longshore/measure";
 import { type Bench, chosenOf, mean, type Measured, numberOf, quantile, type Row } from "./harness.ts";
 import { measureSamples, profilesOf, wholeRunMs } from "./measure-samples.ts";
 import { madeOnce } from "./reality/made-once.ts";
@@ -169,7 +169,7 @@ export const bench: Bench = {
     const errors: { mean: number; p99: number }[] = [];
     const store = profiledStore(folderStore(sampleRepository()), profiles);
     const { engine, close } = openEngine({ store, tier: "device" });
-    const server = await startPlace(
+    const server = await startEndpoint(
       {
         id: "cloud",
         tier: "cloud",
@@ -202,7 +202,7 @@ export const bench: Bench = {
       return {
         ...simulation,
         model: { ...simulation.model, ...(served ? { steps: served.steps } : {}) },
-        places: simulation.places.map((place) => ({ ...place, ...costs, ...stepwise })),
+        endpoints: simulation.endpoints.map((endpoint) => ({ ...endpoint, ...costs, ...stepwise })),
         inputs: Object.fromEntries(found.inputs[0] ?? new Map()),
       };
     };

@@ -28,7 +28,7 @@ export function plansToCheck(
             .filter((one) => one.bytes <= worthBytesRatio * (codings[0]?.bytes ?? 0))
             .map(({ codecs, agreementRatio }) => ({
               agreementRatio,
-              candidate: { model, plan: { variant, cut: cut.id, place: "any", codecs }, chosen: false },
+              candidate: { model, plan: { variant, cut: cut.id, endpoint: "any", codecs }, chosen: false },
             })),
         ),
       ),

@@ -12,7 +12,7 @@ import {
   type SimulatedModel,
   syntheticTrace,
   type Trace,
-  type WorldPlace,
+  type WorldEndpoint,
 } from "@longshore/lab";
 import { platformCodecs } from "longshore/measure";
 
@@ -30,7 +30,7 @@ export interface Scene {
   readonly hereMs?: number;
   readonly limits: Limits & { readonly deadlineMs: number };
   readonly world: Omit<OffloadWorldParts, "models" | "seed">;
-  /** Places that a fixed plan may use. */
+  /** Endpoints that a fixed plan may use. */
   readonly allowed: readonly string[];
   /** `spanMs` is the time of all requests. */
   events?(world: OffloadWorld, spanMs: number): readonly ScenarioEvent[];
@@ -54,7 +54,7 @@ const deviceSpeed = 0.2;
 const edgeSpeed = 2;
 const device = { speed: deviceSpeed, info: info("camera", "device", "device", 2) };
 
-function edge(up: Trace, more: Partial<WorldPlace> = {}): WorldPlace {
+function edge(up: Trace, more: Partial<WorldEndpoint> = {}): WorldEndpoint {
   return {
     info: info("edge", "edge", "eu/de/store-7", 15),
     speed: edgeSpeed,
@@ -66,9 +66,9 @@ function edge(up: Trace, more: Partial<WorldPlace> = {}): WorldPlace {
   };
 }
 
-function cloud(up: Trace, more: Partial<WorldPlace> = {}): WorldPlace {
-  const place = { info: info("cloud", "cloud", "us/east", 40), speed: 2, instances: 8 };
-  return { ...place, up, down: up, delayMs: 25, jitterMs: 4, ...more };
+function cloud(up: Trace, more: Partial<WorldEndpoint> = {}): WorldEndpoint {
+  const endpointState = { info: info("cloud", "cloud", "us/east", 40), speed: 2, instances: 8 };
+  return { ...endpointState, up, down: up, delayMs: 25, jitterMs: 4, ...more };
 }
 
 /** All scenes with fresh links. `notRun` names what needs data that is not there. */
@@ -93,12 +93,12 @@ export function sceneList(
       ...usual,
       name: "offline",
       model: "ocr",
-      world: { device, places: [edge(link("wifi")), cloud(wan())] },
-      events: ({ places }) => [
+      world: { device, endpoints: [edge(link("wifi")), cloud(wan())] },
+      events: ({ endpoints }) => [
         {
           atMs: 0,
           what: "no network",
-          happen: () => places.forEach(({ endpoint }) => (endpoint.faults.down = true)),
+          happen: () => endpoints.forEach(({ endpoint }) => (endpoint.faults.down = true)),
         },
       ],
     },
@@ -106,48 +106,48 @@ export function sceneList(
       ...usual,
       name: "thin uplink, raw frames",
       model: "ocr-frame",
-      world: { device, places: [edge(link("thin"), { delayMs: 15 })] },
+      world: { device, endpoints: [edge(link("thin"), { delayMs: 15 })] },
       allowed: ["edge"],
     },
     {
       ...usual,
       name: "uplink with stalls",
       model: "ocr",
-      world: { device, places: [cloud(link("stalling"))] },
+      world: { device, endpoints: [cloud(link("stalling"))] },
       allowed: ["cloud"],
     },
     {
       ...usual,
       name: "good Wi-Fi",
       model: "ocr",
-      world: { device, places: [edge(link("wifi")), cloud(wan())] },
+      world: { device, endpoints: [edge(link("wifi")), cloud(wan())] },
     },
     {
       ...usual,
       name: "edge busy with forty cameras",
       model: "ocr",
-      world: { device, places: [edge(link("wifi"), { instances: 4 }), cloud(wan())] },
+      world: { device, endpoints: [edge(link("wifi"), { instances: 4 }), cloud(wan())] },
       others: fortyCameras,
     },
     {
       ...usual,
       name: "edge killed",
       model: "ocr",
-      world: { device, places: [edge(link("wifi")), cloud(wan())] },
-      events: ({ places }, spanMs) => [
-        { atMs: 0.4 * spanMs + 150, what: "edge killed", happen: () => down(places, "edge", true) },
-        { atMs: 0.7 * spanMs, what: "edge back", happen: () => down(places, "edge", false) },
+      world: { device, endpoints: [edge(link("wifi")), cloud(wan())] },
+      events: ({ endpoints }, spanMs) => [
+        { atMs: 0.4 * spanMs + 150, what: "edge killed", happen: () => down(endpoints, "edge", true) },
+        { atMs: 0.7 * spanMs, what: "edge back", happen: () => down(endpoints, "edge", false) },
       ],
     },
     {
       ...usual,
       name: "cloud link cut",
       model: "ocr",
-      world: { device, places: [cloud(wan())] },
+      world: { device, endpoints: [cloud(wan())] },
       allowed: ["cloud"],
-      events: ({ places }, spanMs) => [
-        { atMs: 0.4 * spanMs, what: "link cut", happen: () => places.get("cloud")?.link.cut() },
-        { atMs: 0.6 * spanMs, what: "link back", happen: () => places.get("cloud")?.link.restore() },
+      events: ({ endpoints }, spanMs) => [
+        { atMs: 0.4 * spanMs, what: "link cut", happen: () => endpoints.get("cloud")?.link.cut() },
+        { atMs: 0.6 * spanMs, what: "link back", happen: () => endpoints.get("cloud")?.link.restore() },
       ],
     },
     {
@@ -155,7 +155,7 @@ export function sceneList(
       name: "private camera",
       model: "ocr",
       limits: { ...limits, dataClass: "restricted" },
-      world: { device, places: [edge(link("wifi")), cloud(wan())] },
+      world: { device, endpoints: [edge(link("wifi")), cloud(wan())] },
       allowed: [],
     },
     {
@@ -164,7 +164,7 @@ export function sceneList(
       model: "ocr",
       objective: "accuracy",
       limits: { ...limits, objective: "accuracy", minAgreementRatio: 0.9 },
-      world: { device, places: [edge(link("wifi")), cloud(wan())] },
+      world: { device, endpoints: [edge(link("wifi")), cloud(wan())] },
     },
     {
       ...usual,
@@ -174,7 +174,7 @@ export function sceneList(
       limits: { ...limits, objective: "energy" },
       world: {
         device: { ...device, ...(radios["wifi"] ? { radio: radios["wifi"] } : {}) },
-        places: [edge(link("wifi")), cloud(wan())],
+        endpoints: [edge(link("wifi")), cloud(wan())],
       },
     },
     {
@@ -185,7 +185,7 @@ export function sceneList(
       hereMs: 500,
       world: {
         device,
-        places: [edge(constantTrace(1e6), { delayMs: 10, speed: 2 })],
+        endpoints: [edge(constantTrace(1e6), { delayMs: 10, speed: 2 })],
       },
       allowed: ["edge"],
     },
@@ -201,19 +201,19 @@ export function sceneList(
     ...usual,
     name: "recorded LTE uplink",
     model: "ocr",
-    world: { device, places: [real] },
+    world: { device, endpoints: [real] },
     allowed: ["cloud"],
   };
   return { scenes: [...scenes, scene], notRun: [] };
 }
 
-function down(places: OffloadWorld["places"], id: string, value: boolean): void {
-  const place = places.get(id);
-  if (place) place.endpoint.faults.down = value;
+function down(endpoints: OffloadWorld["endpoints"], id: string, value: boolean): void {
+  const endpointState = endpoints.get(id);
+  if (endpointState) endpointState.endpoint.faults.down = value;
 }
 
 /** Forty cameras that come over links of their own and keep the edge box's instances at 95 %, as a Poisson process. */
 function fortyCameras(world: OffloadWorld, model: SimulatedModel, seed: number, untilMs: number): void {
   const random = seededRandom(seed + 40);
-  crowd(world, model, { place: "edge", speed: edgeSpeed, instances: 4, busyRatio: 0.95, untilMs, random });
+  crowd(world, model, { endpoint: "edge", speed: edgeSpeed, instances: 4, busyRatio: 0.95, untilMs, random });
 }

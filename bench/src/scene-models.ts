@@ -85,7 +85,7 @@ export async function sceneModels(say: (line: string) => void): Promise<SceneMod
   return { engine, models, close };
 }
 
-/** Runs of the whole of a variant that nobody measured yet; its cuts stay out, which is all that a place needs that holds it whole. */
+/** Runs of the whole of a variant that nobody measured yet; its cuts stay out, which is all that an endpoint needs that holds it whole. */
 const wholeRuns = 3;
 
 /** The model with every variant that the profile leaves out, measured in one piece. */

@@ -30,7 +30,7 @@ import { sceneModels } from "./scene-models.ts";
 const requests = 125;
 /** Nothing is known of the world during these. */
 const leftOut = 5;
-/** Splits that are replayed for each place, the quickest on idle links first. */
+/** Splits that are replayed for each endpoint, the quickest on idle links first. */
 const splitsTried = 4;
 
 /** What became of all requests of a scene under one way of deciding. */
@@ -89,7 +89,7 @@ async function play(
   };
 }
 
-/** Fixed plans to compare with: each place with each coding of the whole, and the most promising splits. */
+/** Fixed plans to compare with: each endpoint with each coding of the whole, and the most promising splits. */
 function rivals(scene: Scene, model: SimulatedModel): readonly PlanCandidate[] {
   const found: PlanCandidate[] = [];
   for (const { name, tiers } of model.description.variants) {
@@ -98,11 +98,11 @@ function rivals(scene: Scene, model: SimulatedModel): readonly PlanCandidate[] {
     const bucket = bucketOf(model.profile, name, { bytes: 0 });
     const least = scene.limits.minAgreementRatio ?? 0.995;
     if ((model.description.variants.find((one) => one.name === name)?.agreementRatio ?? 1) < least) continue;
-    for (const { info, up, down, delayMs, speed = 1 } of scene.world.places) {
+    for (const { info, up, down, delayMs, speed = 1 } of scene.world.endpoints) {
       if (!scene.allowed.includes(info.id) || (tiers && !tiers.includes(info.tier))) continue;
       const prices = {
         deviceSpeed: scene.world.device.speed,
-        placeSpeed: speed,
+        endpointSpeed: speed,
         roundTripMs: 2 * delayMs,
         upBitsPerSecond: meanBitsPerSecond(up),
         downBitsPerSecond: meanBitsPerSecond(down),
@@ -162,13 +162,13 @@ async function judge(
   }
   fixed.sort((a, b) => a.outcome.score - b.outcome.score);
   const [any] = fixed;
-  const place = fixed.find(({ plan }) => plan.cut === startCut || plan.cut === endCut);
-  if (!any || !place) throw new Error(`${scene.name}: no fixed plan can run`);
-  const ratio = ours.score / place.outcome.score;
+  const endpoint = fixed.find(({ plan }) => plan.cut === startCut || plan.cut === endCut);
+  if (!any || !endpoint) throw new Error(`${scene.name}: no fixed plan can run`);
+  const ratio = ours.score / endpoint.outcome.score;
   const shares = counted(ours.plans.slice(leftOut));
   const took = ours.rows.slice(leftOut).map(({ tookMs }) => tookMs);
   say(
-    `  ${scene.name.padEnd(30)} ${short(ours.score).padStart(8)}  ${short(place.outcome.score).padStart(8)} ${planName(place.plan).padEnd(28)} ${ratio.toFixed(3)}  ${short(any.outcome.score).padStart(8)} ${planName(any.plan)}`,
+    `  ${scene.name.padEnd(30)} ${short(ours.score).padStart(8)}  ${short(endpoint.outcome.score).padStart(8)} ${planName(endpoint.plan).padEnd(28)} ${ratio.toFixed(3)}  ${short(any.outcome.score).padStart(8)} ${planName(any.plan)}`,
   );
   say(
     `    ${shares
@@ -207,8 +207,8 @@ async function judge(
       objective: scene.objective,
       seed,
       score: ours.score,
-      bestPlace: planName(place.plan),
-      bestPlaceScore: place.outcome.score,
+      bestEndpoint: planName(endpoint.plan),
+      bestEndpointScore: endpoint.outcome.score,
       bestFixed: planName(any.plan),
       bestFixedScore: any.outcome.score,
       ratio,
@@ -229,7 +229,7 @@ function counted(plans: readonly (FixedPlan | undefined)[]): readonly (readonly 
 
 export const bench: Bench = {
   name: "scenes",
-  about: "the demo's scenes on a virtual clock: the real offloader against the best place in hindsight",
+  about: "the demo's scenes on a virtual clock: the real offloader against the best endpoint in hindsight",
   options: ["--scene NAME,..."],
   bars: { worstRatioToBestFixed: { atMost: 1.1 }, lostRequests: { atMost: 0 }, wrongAnswers: { atMost: 0 } },
   async run({ seed, data, args, say }): Promise<Measured> {
@@ -243,7 +243,7 @@ export const bench: Bench = {
       const ratios: number[] = [];
       let lost = 0;
       say(
-        `  scene                              ours      best place                        ratio      best fixed plan`,
+        `  scene                              ours      best endpoint                        ratio      best fixed plan`,
       );
       for (const [index, scene] of scenes.entries()) {
         if (!only.includes(scene.name)) continue;
@@ -255,7 +255,7 @@ export const bench: Bench = {
         lost += judged.lost;
         const plans = chosen.get(scene.model) ?? new Map<string, FixedPlan>();
         for (const one of judged.plans)
-          plans.set(planName({ ...one, place: one.place === undefined ? "" : "any" }), one);
+          plans.set(planName({ ...one, endpoint: one.endpoint === undefined ? "" : "any" }), one);
         chosen.set(scene.model, plans);
       }
       const profiles = new Map(

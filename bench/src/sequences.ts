@@ -8,9 +8,9 @@ import { type Aftermath, type CrashRelay, crashRelay, type Moment } from "./sequ
 import { type Judge, judgeNames, judges } from "./sequences/judges.ts";
 
 const moments: readonly Moment[] = ["before it leaves", "after it left", "after it ran", "after the answer"];
-const aftermaths: readonly Aftermath[] = ["gone", "started anew", "back"];
-/** What makes a sequence move without a crash: its place is told to stop, the way there becomes slow, or another place becomes the quicker one. */
-const moves = ["drain", "mobility", "better place"] as const;
+const aftermaths: readonly Aftermath[] = ["gone", "started again", "back"];
+/** What makes a sequence move without a crash: its endpoint is told to stop, the way there becomes slow, or another endpoint becomes the quicker one. */
+const moves = ["drain", "mobility", "better endpoint"] as const;
 type Move = (typeof moves)[number];
 
 /** Frames before and after the one with the crash; the state of those before must be in those after. */
@@ -29,14 +29,14 @@ interface Counts {
   lost: number;
   /** Crashes or moves that were made. */
   made: number;
-  /** Sequences that were at another place in the end. */
+  /** Sequences that were at another endpoint in the end. */
   moved: number;
   why: string;
 }
 
 const noCounts = (): Counts => ({ frames: 0, wrong: 0, lost: 0, made: 0, moved: 0, why: "" });
 
-/** What happens to a sequence over two relays at one of its frames; `there` is the one before the place that has it. */
+/** What happens to a sequence over two relays at one of its frames; `there` is the one before the endpoint that has it. */
 interface Happening {
   readonly name: string;
   /** Before the first frame. */
@@ -73,7 +73,7 @@ function moving(move: Move): Happening {
   return {
     name: move,
     begin(relays) {
-      if (move === "better place") for (const relay of relays) relay.slow(true);
+      if (move === "better endpoint") for (const relay of relays) relay.slow(true);
     },
     before(there, relays, made) {
       made();
@@ -102,7 +102,7 @@ const alike = (one: readonly number[], other: readonly number[] | undefined): bo
   other?.length === one.length &&
   one.every((value, at) => Math.abs(value - (other[at] ?? NaN)) <= 1e-5 * Math.max(1, Math.abs(value)));
 
-/** Waits until both places are known, however busy this machine is: what is not known is nowhere to go to. */
+/** Waits until both endpoints are known, however busy this machine is: what is not known is nowhere to go to. */
 async function bothKnown(offloader: Offloader, judge: Judge, relays: readonly CrashRelay[]): Promise<void> {
   const frame = judge.frames[0] ?? {};
   for (let tries = 0; tries < 200; tries++) {
@@ -114,10 +114,10 @@ async function bothKnown(offloader: Offloader, judge: Judge, relays: readonly Cr
     await new Promise((resolve) => setTimeout(resolve, 50));
     await offloader.refresh();
   }
-  throw new Error(`both places of ${judge.model} were not known in time`);
+  throw new Error(`both endpoints of ${judge.model} were not known in time`);
 }
 
-/** One sequence over two places, to which something happens at frame `at`. */
+/** One sequence over two endpoints, to which something happens at frame `at`. */
 async function through(
   servers: readonly string[],
   judge: Judge,
@@ -138,7 +138,7 @@ async function through(
   await using sequence = offloader.sequence(judge.model, { dataClass: "internal", deadlineMs: 10_000 });
   const answers: (readonly number[])[] = [];
   let where = "";
-  let placeBefore = "";
+  let endpointBefore = "";
   const made = (): void => void counts.made++;
   const there = (): CrashRelay => relays.find(({ address }) => where.includes(address)) ?? one;
   const note = (index: number, what: string): void => {
@@ -148,7 +148,7 @@ async function through(
     const frame = judge.frames[index];
     if (!frame) break;
     if (index === range.at) {
-      placeBefore = where;
+      endpointBefore = where;
       happening.before(there(), relays, made);
     }
     counts.frames++;
@@ -170,7 +170,7 @@ async function through(
     }
     if (index === range.at) happening.after?.(there(), made);
   }
-  if (placeBefore !== "" && where !== placeBefore) counts.moved++;
+  if (endpointBefore !== "" && where !== endpointBefore) counts.moved++;
   return answers;
 }
 
@@ -263,7 +263,7 @@ async function run({ say, seed, args }: BenchContext): Promise<Measured> {
   };
 }
 
-/** Whether sequences go on rightly when their place crashes, whenever that is, or when there is a reason to move. */
+/** Whether sequences go on rightly when their endpoint crashes, whenever that is, or when there is a reason to move. */
 export const bench: Bench = {
   name: "sequences",
   about:

@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url";
 import {
   type RunningPeer,
   type ServedModel,
-  type ServerPlace,
+  type ServerEndpoint,
   type Spread,
   startKserve,
   startLitserve,
@@ -37,20 +37,20 @@ export interface Subjects extends AsyncDisposable {
 interface Contender {
   readonly name: string;
   readonly wires: readonly Wire[];
-  start(place: ServerPlace): Promise<RunningPeer>;
+  start(endpoint: ServerEndpoint): Promise<RunningPeer>;
 }
 
 function contenders(tritonBackend: string | undefined): readonly Contender[] {
   return [
     { name: "longshore", wires: ["http", "grpc"], start: startLongshore },
-    { name: "triton-python", wires: ["http", "grpc"], start: (place) => startTriton(place) },
+    { name: "triton-python", wires: ["http", "grpc"], start: (endpoint) => startTriton(endpoint) },
     ...(tritonBackend === undefined
       ? []
       : [
           {
             name: "triton-ort",
             wires: ["http", "grpc"] as const,
-            start: (place: ServerPlace) => startTriton(place, { onnxBackends: tritonBackend }),
+            start: (endpoint: ServerEndpoint) => startTriton(endpoint, { onnxBackends: tritonBackend }),
           },
         ]),
     { name: "mlserver", wires: ["json", "grpc"], start: startMlserver },

@@ -33,10 +33,10 @@ import {
   dial,
   type MeasuredModel,
   openEngine,
-  type Place,
+  type EndpointState,
   profiledStore,
   serverInfo,
-  startPlace,
+  startEndpoint,
 } from "longshore/measure";
 import { type BenchContext, median, quantile, type Row } from "./harness.ts";
 import { measurePublished, measureSamples, profilesOf } from "./measure-samples.ts";
@@ -106,7 +106,7 @@ const subjects: readonly Subject[] = [
 /** Models whose splits are chosen and run. */
 export const regretModels: readonly string[] = subjects.map(({ model }) => model);
 
-/** The plan of most of the last requests is the offloader's choice: before, it learned link, place and device. */
+/** The plan of most of the last requests is the offloader's choice: before, it learned link, endpoint and device. */
 const lastOnes = 4;
 /** Cuts that are measured inside a model at most. */
 const mostCuts = 10;
@@ -150,13 +150,13 @@ async function overLinks(
   const store = profiledStore(folderStore(repository), profiles);
   const device = openEngine({ store, tier: "device", runtime: "wasm" });
   const about = { id: "cloud", tier: "cloud", zone: "remote/cloud", microsPerSecond: 0 } as const;
-  const place = await startPlace({ ...about, repository, profiles }, new AbortController().signal);
+  const endpointState = await startEndpoint({ ...about, repository, profiles }, new AbortController().signal);
   try {
     for (const link of subject.links) {
-      rows.push(...(await overLink(subject, own, device.engine, place, link, say)));
+      rows.push(...(await overLink(subject, own, device.engine, endpointState, link, say)));
     }
   } finally {
-    await place.close();
+    await endpointState.close();
     await device.close();
   }
   return rows;
@@ -166,7 +166,7 @@ async function overLink(
   { learning, gapMs, rounds, mostRun }: Subject,
   { simulated: { description, profile }, inputs }: MeasuredModel,
   device: Endpoint,
-  place: Place,
+  endpointState: EndpointState,
   { bitsPerSecond, delayMs }: Link,
   say: (line: string) => void,
 ): Promise<readonly Row[]> {
@@ -176,7 +176,12 @@ async function overLink(
   const random = systemRandom();
   const link = linkBelief({ model: linkModel() });
   const trace = constantTrace(bitsPerSecond);
-  await using proxy = await linkProxy({ target: { port: place.port }, up: trace, down: trace, delayMs });
+  await using proxy = await linkProxy({
+    target: { port: endpointState.port },
+    up: trace,
+    down: trace,
+    delayMs,
+  });
   const address = `http://127.0.0.1:${proxy.port}`;
   const about = serverInfo({ address, id: "cloud", tier: "cloud", zone: "remote/cloud", trust: "operated" });
   const endpoint = dial(about, { clock, random, observer: silentObserver, link });
@@ -197,13 +202,13 @@ async function overLink(
     const bucket = profile.variants.find((one) => one.variant === variant)?.buckets[0];
     if (!bucket) throw new Error(`${name} has no profile of ${variant}`);
     const candidates = planCandidates(variant, bucket, ["cloud"]);
-    const here = candidates.find(({ plan }) => plan.place === undefined);
+    const here = candidates.find(({ plan }) => plan.endpoint === undefined);
     if (!here) throw new Error(`no plan runs ${name} here`);
     const run = async ({ plan }: PlanCandidate): Promise<number> => {
       const face = followPlan({
         clock,
         device,
-        place: () => endpoint,
+        endpoint: () => endpoint,
         segment: wholeSegment(description),
         choose: () => plan,
         activeWatts: 0,
@@ -217,7 +222,7 @@ async function overLink(
     const deviceSpeed = here.headMs / median(hereMs.slice(-rounds));
     const prices = {
       deviceSpeed,
-      placeSpeed: 1,
+      endpointSpeed: 1,
       upBitsPerSecond: bitsPerSecond,
       downBitsPerSecond: bitsPerSecond,
       roundTripMs: 2 * delayMs,
@@ -277,7 +282,7 @@ function mostOften(names: readonly string[]): string {
 const roundsOf = (row: Row): readonly number[] => String(row["roundsMs"]).split(" ").map(Number);
 
 /**
- * Who decided: the offloader by what it believes of link, places and device, or the planner who is told what they are and only
+ * Who decided: the offloader by what it believes of link, endpoints and device, or the planner who is told what they are and only
  * has the fitted model wrong.
  */
 type Decider = "chosen" | "planned";

@@ -50,7 +50,7 @@ interface Beginning {
   readonly ms: number;
 }
 /**
- * In the first turn one place loads its model; two load the parts of those splits that are tried as well, and learn link, places and
+ * In the first turn one endpoint loads its model; two load the parts of those splits that are tried as well, and learn link, endpoints and
  * speeds.
  */
 const cold: Readonly<Record<Way, Beginning>> = {
@@ -96,7 +96,7 @@ class Tap {
   }
 }
 
-/** What became of the frames of a turn, and how much of its core each place used meanwhile. */
+/** What became of the frames of a turn, and how much of its core each endpoint used meanwhile. */
 interface Played {
   readonly fps: number;
   readonly results: readonly FrameResult[];
@@ -185,7 +185,7 @@ function cutsOf(results: readonly FrameResult[]): string {
 
 const percent = (ratio: number): string => `${(100 * ratio).toFixed(0)} %`;
 
-/** Whether each place can have a core of its own; this process then has the first. */
+/** Whether each endpoint can have a core of its own; this process then has the first. */
 function pinned(): boolean {
   try {
     execFileSync("taskset", ["-acp", "0", String(process.pid)], { stdio: "ignore" });
@@ -298,17 +298,17 @@ function speedUp(rows: readonly Row[], model: string): number {
   );
 }
 
-/** Two places, each with one core: this process and a server in another, over sockets on this machine. */
+/** Two endpoints, each with one core: this process and a server in another, over sockets on this machine. */
 export const bench: Bench = {
   name: "stream",
-  about: "frames a second over two places against the better single one, split by rule and free",
+  about: "frames a second over two endpoints against the better single one, split by rule and free",
   options: ["--only MODEL,..."],
   bars: { streamSpeedUp: { atLeast: 1.4 } },
   async run(context): Promise<Measured> {
     const folder = mkdtempSync(join(tmpdir(), "longshore-stream-"));
     const only = chosenOf(context.args, "only", subjectNames) ?? subjectNames;
     const ownCores = pinned();
-    if (!ownCores) context.say("  taskset is not here: the two places share the cores of this machine");
+    if (!ownCores) context.say("  taskset is not here: the two endpoints share the cores of this machine");
     try {
       const subjects = [
         only.includes("resnet50") ? await network(context, folder) : undefined,

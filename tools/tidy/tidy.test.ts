@@ -28,7 +28,7 @@ const roomsOf: Readonly<Record<string, readonly string[]>> = {
     "goal",
     "policy",
     "plan",
-    "places",
+    "endpoints",
     "probe",
     "parts",
     "check",

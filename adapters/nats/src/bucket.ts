@@ -13,8 +13,8 @@ import {
 import { Kvm, type KV, type KvEntry } from "@nats-io/kv";
 import type { NatsConnection } from "@nats-io/transport-node";
 
-/** The bucket of places, where nobody names another. */
-export const placesBucket = "longshore-places";
+/** The bucket of endpoints, where nobody names another. */
+export const endpointsBucket = "longshore-endpoints";
 
 /** A bucket that copies another, over a leaf connection: an edge site goes on reading when its uplink is cut. */
 export interface MirrorOf {
@@ -34,12 +34,12 @@ export function idOf(key: string): string {
   return Buffer.from(key, "base64url").toString();
 }
 
-/** Makes the bucket of places where it is missing, as a copy of another where `mirror` says so. Only the newest record of a place is kept. */
-export async function makePlaces(
+/** Makes the bucket of endpoints where it is missing, as a copy of another where `mirror` says so. Only the newest record of an endpoint is kept. */
+export async function makeEndpoints(
   connection: NatsConnection,
   options: { readonly bucket?: string; readonly mirror?: MirrorOf; readonly replicas?: number } = {},
 ): Promise<KV> {
-  const { bucket = placesBucket, mirror, replicas = 1 } = options;
+  const { bucket = endpointsBucket, mirror, replicas = 1 } = options;
   return new Kvm(connection).create(bucket, {
     history: 1,
     replicas,
@@ -63,24 +63,24 @@ const mostTries = 8;
 
 /**
  * Writes over what was looked at only: whoever wrote there meanwhile may have had a later word. Servers that joined write their own
- * record again and again, so that it is looked at anew.
+ * record again and again, so that it is looked at again.
  *
  * @param check Throws where what lies there must stay.
  */
 async function putOver(
-  places: KV,
+  endpoints: KV,
   key: string,
   value: unknown,
   check: (there: KvEntry | null) => void,
 ): Promise<void> {
-  let there = await places.get(key);
+  let there = await endpoints.get(key);
   for (let tries = 1; ; tries++) {
     check(there);
     try {
-      await places.put(key, JSON.stringify(value), { previousSeq: there?.revision ?? 0 });
+      await endpoints.put(key, JSON.stringify(value), { previousSeq: there?.revision ?? 0 });
       return;
     } catch (thrown) {
-      const now = await places.get(key);
+      const now = await endpoints.get(key);
       if (tries === mostTries || now?.revision === there?.revision) throw thrown;
       there = now;
     }
@@ -97,23 +97,23 @@ function overtaken(what: string, later: string, given: number): LongshoreError {
 }
 
 /**
- * Writes a place, or a newer word about it. Throws `conflict` where an entry with a later serial lies there: who saw that believes
- * nothing older, and who comes anew would.
+ * Writes an endpoint, or a newer word about it. Throws `conflict` where an entry with a later serial lies there: who saw that believes
+ * nothing older, and who comes again would.
  */
-export async function publishPlace(places: KV, record: DirectoryRecord): Promise<void> {
+export async function publishEndpoint(endpoints: KV, record: DirectoryRecord): Promise<void> {
   const { id, serial } = record.signed.body;
-  await putOver(places, keyOf(id), record, (there) => {
+  await putOver(endpoints, keyOf(id), record, (there) => {
     const found = entryIn(there)?.body.serial ?? 0;
     if (found > serial) throw overtaken(id, `serial ${found}`, serial);
   });
 }
 
-/** Takes a place out. */
-export async function withdrawPlace(places: KV, id: string): Promise<void> {
-  await places.delete(keyOf(id));
+/** Takes an endpoint out. */
+export async function withdrawEndpoint(endpoints: KV, id: string): Promise<void> {
+  await endpoints.delete(keyOf(id));
 }
 
-/** Aliases lie among the places, under ids that no place can have. */
+/** Aliases lie among the endpoints, under ids that no endpoint can have. */
 const aliasKey = (name: string): string => keyOf(`alias ${name}`);
 
 /** The alias that lies there; undefined where there is none that can be read. */
@@ -129,12 +129,12 @@ function aliasIn(entry: KvEntry | null): Alias | undefined {
 
 /**
  * Writes an alias that the operator signed, or a newer revision of it. Throws `invalid-input` for what is no alias, and `conflict`
- * where a later revision lies there, or another alias of the same: who saw that believes no other, and who comes anew would.
+ * where a later revision lies there, or another alias of the same: who saw that believes no other, and who comes again would.
  */
-export async function publishAlias(places: KV, alias: Signed<AliasEntry>): Promise<void> {
+export async function publishAlias(endpoints: KV, alias: Signed<AliasEntry>): Promise<void> {
   const given = aliasFrom(alias.body.alias, "the alias");
   const { name, revision } = given;
-  await putOver(places, aliasKey(name), { alias }, (there) => {
+  await putOver(endpoints, aliasKey(name), { alias }, (there) => {
     const found = aliasIn(there);
     if (!found || found.revision < revision) return;
     if (found.revision > revision) throw overtaken(`alias ${name}`, `revision ${found.revision}`, revision);
@@ -144,6 +144,6 @@ export async function publishAlias(places: KV, alias: Signed<AliasEntry>): Promi
 }
 
 /** Takes an alias out. */
-export async function withdrawAlias(places: KV, name: string): Promise<void> {
-  await places.delete(aliasKey(name));
+export async function withdrawAlias(endpoints: KV, name: string): Promise<void> {
+  await endpoints.delete(aliasKey(name));
 }

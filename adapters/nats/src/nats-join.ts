@@ -20,13 +20,13 @@ import {
 import { jetstream } from "@nats-io/jetstream";
 import { type KV, Kvm } from "@nats-io/kv";
 import type { NatsConnection, NodeConnectionOptions } from "@nats-io/transport-node";
-import { entryIn, keyOf, placesBucket } from "./bucket.ts";
+import { entryIn, keyOf, endpointsBucket } from "./bucket.ts";
 import { natsSession } from "./session.ts";
 
 /** Where a server joins. */
 export interface NatsJoinOptions {
   readonly connection: NodeConnectionOptions;
-  /** Default `longshore-places`. */
+  /** Default `longshore-endpoints`. */
   readonly bucket?: string;
   /** Silence for this long is leaving, in milliseconds. Default a minute, longer than a copy elsewhere is cut off without noticing. */
   readonly leaseMs?: number;
@@ -38,21 +38,21 @@ const maxJoinBytes = 2 ** 20;
 
 /** The bucket itself where the one here is a copy: only what is written there counts, also for whoever reads the copy. */
 async function originOf(connection: NatsConnection, bucket: string): Promise<KV> {
-  const places = await new Kvm(connection).open(bucket);
-  const { mirror } = (await places.status()).streamInfo.config;
+  const endpoints = await new Kvm(connection).open(bucket);
+  const { mirror } = (await endpoints.status()).streamInfo.config;
   const [, domain] = /^\$JS\.([^.]+)\.API$/.exec(mirror?.external?.api ?? "") ?? [];
-  if (!mirror || domain === undefined) return places;
+  if (!mirror || domain === undefined) return endpoints;
   return new Kvm(jetstream(connection, { domain })).open(mirror.name.replace(/^KV_/, ""));
 }
 
 /**
- * The way of a server into a directory that nobody keeps but NATS: what `joinDirectory` would tell a keeper goes into the bucket,
+ * The way of a server into a directory that nobody keeps but NATS: what `joinDirectory` would tell a directory server goes into the bucket,
  * under the server's own key. Of the entry that it brings and the one that lies there, the operator's later word counts, so that
  * a new one can be published there while it runs. Its users need not be let near other keys than their own.
  */
 export function natsJoin({
   connection,
-  bucket = placesBucket,
+  bucket = endpointsBucket,
   leaseMs = 60_000,
   ring,
 }: NatsJoinOptions): Transport {
@@ -69,10 +69,10 @@ export function natsJoin({
     );
   }
 
-  async function join(places: KV, raw: unknown): Promise<JoinReply> {
+  async function join(endpoints: KV, raw: unknown): Promise<JoinReply> {
     const { id, statement, signed: brought } = joinRequestFrom(raw, "the request");
     const key = keyOf(id);
-    const there = await places.get(key);
+    const there = await endpoints.get(key);
     let signed: Signed<DirectoryEntry> | undefined;
     let why = "";
     for (const one of [brought, entryIn(there)]) {
@@ -90,17 +90,17 @@ export function natsJoin({
     }
     const record: DirectoryRecord = { signed, statement };
     // Whoever wrote there meanwhile may have been the operator: what they wrote is read first.
-    await places.put(key, JSON.stringify({ ...record, leaseMs }), { previousSeq: there?.revision ?? 0 });
+    await endpoints.put(key, JSON.stringify({ ...record, leaseMs }), { previousSeq: there?.revision ?? 0 });
     return { schemaVersion: 1, leaseMs, packages: signed.body.packages ?? [] };
   }
 
   /** The operator's word stays, for the next time. */
-  async function leave(places: KV, raw: unknown): Promise<Json> {
+  async function leave(endpoints: KV, raw: unknown): Promise<Json> {
     const { id } = leaveRequestFrom(raw, "the request");
-    const there = await places.get(keyOf(id));
+    const there = await endpoints.get(keyOf(id));
     const signed = entryIn(there);
     if (there && signed)
-      await places.put(keyOf(id), JSON.stringify({ signed, left: true }), { previousSeq: there.revision });
+      await endpoints.put(keyOf(id), JSON.stringify({ signed, left: true }), { previousSeq: there.revision });
     return {};
   }
 
@@ -109,8 +109,8 @@ export function natsJoin({
     async send({ path, body }: WireRequest, call: Call) {
       const raw = parseJson(await readBody(body, { maxBytes: maxJoinBytes }), "the request");
       const done = session.use(async (open): Promise<unknown> => {
-        const places = await originOf(open, bucket);
-        return path === "/v2/directory/leave" ? await leave(places, raw) : await join(places, raw);
+        const endpoints = await originOf(open, bucket);
+        return path === "/v2/directory/leave" ? await leave(endpoints, raw) : await join(endpoints, raw);
       });
       const bytes = new TextEncoder().encode(
         JSON.stringify(await untilAborted(done, call.abort, "transport")),

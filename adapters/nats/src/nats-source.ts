@@ -9,13 +9,13 @@ import {
 import type { StreamInfo } from "@nats-io/jetstream";
 import { type KV, type KvEntry, Kvm } from "@nats-io/kv";
 import { connect, type NatsConnection, type NodeConnectionOptions } from "@nats-io/transport-node";
-import { idOf, placesBucket } from "./bucket.ts";
+import { idOf, endpointsBucket } from "./bucket.ts";
 
 /** Where a directory lies in NATS. */
 export interface NatsSourceOptions {
   /** Servers, credentials and TLS; reconnecting is done here. */
   readonly connection: NodeConnectionOptions;
-  /** Default `longshore-places`. */
+  /** Default `longshore-endpoints`. */
   readonly bucket?: string;
   readonly clock: Clock;
   readonly random: Random;
@@ -23,7 +23,7 @@ export interface NatsSourceOptions {
   readonly everyMs?: number;
   /** A copy of a bucket elsewhere that heard nothing from there for this long is out of touch, in milliseconds. Default 30,000. */
   readonly mirrorSilentMs?: number;
-  /** A bucket that was made so lately may not have all places again yet, in milliseconds. Default 60,000, in which those that joined renew. */
+  /** A bucket that was made so lately may not have all endpoints again yet, in milliseconds. Default 60,000, in which those that joined renew. */
   readonly settleMs?: number;
 }
 
@@ -31,7 +31,7 @@ export interface NatsSourceOptions {
 const firstPauseMs = 200;
 const longestPauseMs = 30_000;
 
-/** What lies under a key: a record, and for how long it holds unless it is renewed; no record of a place that has left. */
+/** What lies under a key: a record, and for how long it holds unless it is renewed; no record of an endpoint that has left. */
 interface Lying {
   readonly record: unknown;
   readonly leaseMs?: number;
@@ -69,7 +69,7 @@ function cutOff(name: string, silentMs: number): LongshoreError {
 }
 
 /**
- * Leases of places that joined by themselves. One that ends while nothing can be heard is not the place's fault, and begins anew. So
+ * Leases of endpoints that joined by themselves. One that ends while nothing can be heard is not the endpoint's fault, and begins again. So
  * does one of which there is a newer word than the last that was read: this process stood still, or the word is on its way.
  * They run from when they were read here, since clocks differ: who went before that is there for one lease more.
  */
@@ -119,20 +119,20 @@ class Leases implements Disposable {
  * nothing is known.
  */
 async function follow(
-  places: KV,
+  endpoints: KV,
   { values, whole }: { readonly values: number; readonly whole: boolean },
   sink: RecordSink,
   leases: Leases,
   alive: () => boolean,
 ): Promise<void> {
-  /** Undefined where a place has left. */
+  /** Undefined where an endpoint has left. */
   const first = new Map<string, unknown>();
   let complete = values === 0;
   const told = (key: string, record: unknown): void => {
     if (record === undefined) sink.drop(idOf(key));
     else sink.put(record);
   };
-  for await (const entry of await places.watch()) {
+  for await (const entry of await endpoints.watch()) {
     if (!alive()) return;
     const lying = lyingIn(entry);
     leases.begin(entry.key, lying?.leaseMs, entry.revision);
@@ -149,14 +149,14 @@ async function follow(
 }
 
 /**
- * A directory in a bucket of JetStream's key-value store, each record under the id of its place, as the operator published it or
- * its place joined (`natsJoin`). A connection that breaks is made anew, and everything read again: what happened meanwhile is caught up. The bucket must be there (`makePlaces`).
- * One that was lost and made anew, or a copy that has not heard of the other, takes no place away before it can have all of them.
+ * A directory in a bucket of JetStream's key-value store, each record under the id of its endpoint, as the operator published it or
+ * its endpoint joined (`natsJoin`). A connection that breaks is made again, and everything read again: what happened meanwhile is caught up. The bucket must be there (`makeEndpoints`).
+ * One that was lost and made again, or a copy that has not heard of the other, takes no endpoint away before it can have all of them.
  */
 export function natsSource(options: NatsSourceOptions): RecordSource {
   const {
     connection,
-    bucket = placesBucket,
+    bucket = endpointsBucket,
     clock,
     random,
     everyMs = 2000,
@@ -179,13 +179,13 @@ export function natsSource(options: NatsSourceOptions): RecordSource {
         open = made;
         try {
           if (signal.aborted) return;
-          const places = await new Kvm(made).open(bucket);
-          const { values, streamInfo: begun } = await places.status();
+          const endpoints = await new Kvm(made).open(bucket);
+          const { values, streamInfo: begun } = await endpoints.status();
           const isRenewed = async (key: string, revision: number): Promise<boolean> => {
-            const last = await places.get(key);
+            const last = await endpoints.get(key);
             if (last) return last.revision !== revision;
             // It was cleaned out, unless the bucket is another one by now, all of which is read soon.
-            return (await places.status()).streamInfo.created !== begun.created;
+            return (await endpoints.status()).streamInfo.created !== begun.created;
           };
           using leases = new Leases(clock, isRenewed, (key) => sink.drop(idOf(key)));
           const tell = (info: StreamInfo): void => {
@@ -197,13 +197,13 @@ export function natsSource(options: NatsSourceOptions): RecordSource {
           const whole = isWhole(begun);
           if (values === 0 && whole) sink.all([]);
           else if (values === 0) tell(begun);
-          const following = follow(places, { values, whole }, sink, leases, () => !signal.aborted);
+          const following = follow(endpoints, { values, whole }, sink, leases, () => !signal.aborted);
           const beating = (async () => {
             for (;;) {
               await sleep(clock, everyMs, signal);
-              const { streamInfo } = await places.status();
+              const { streamInfo } = await endpoints.status();
               tell(streamInfo);
-              // All of it is read again, also where it was deleted and made anew: what is watched is the one before, which says nothing more.
+              // All of it is read again, also where it was deleted and made again: what is watched is the one before, which says nothing more.
               if (streamInfo.created !== begun.created || (!whole && isWhole(streamInfo))) return;
             }
           })();

@@ -36,12 +36,12 @@ import {
 import { directoryContract, testEntry, type TestOperators } from "@longshore/testkit";
 import {
   keyOf,
-  makePlaces,
-  placesBucket,
+  makeEndpoints,
+  endpointsBucket,
   publishAlias,
-  publishPlace,
+  publishEndpoint,
   withdrawAlias,
-  withdrawPlace,
+  withdrawEndpoint,
 } from "./bucket.ts";
 import { natsJoin } from "./nats-join.ts";
 import { makePackages, natsPackages, publishPackage } from "./nats-packages.ts";
@@ -114,7 +114,7 @@ async function start(folder: string, name: string, more = "", port = "-1"): Prom
 
 const servers = (port: string): { readonly servers: string } => ({ servers: `127.0.0.1:${port}` });
 
-/** A place as the operator publishes it. */
+/** An endpoint as the operator publishes it. */
 async function recordOf(id: string, serial = 1): Promise<DirectoryRecord> {
   const body = testEntry({ id, serial });
   const signed = await sign("directory entry", JSON.parse(JSON.stringify(body)), operators.operator);
@@ -145,7 +145,7 @@ const idsOf = (one?: KeptDirectory) => one?.snapshot().entries.map(({ id }) => i
 it("a server that is not there is said to be so, and tried again until the directory is closed", async () => {
   const directory = directoryAt("1");
   await directory.ready;
-  expect(directory.snapshot().problem).toContain(placesBucket);
+  expect(directory.snapshot().problem).toContain(endpointsBucket);
   await directory[Symbol.asyncDispose]();
 });
 
@@ -155,17 +155,17 @@ describe.runIf(there)("with a real nats-server", () => {
     let server = await start(folder, "hub");
     const { port } = server;
     let connection: NatsConnection = await connect(servers(port));
-    let places = await makePlaces(connection);
+    let endpoints = await makeEndpoints(connection);
     if (rules.away) await server.kill();
     return {
       directory: directoryAt(port, rules),
-      put: (record) => publishPlace(places, record),
-      drop: (id) => withdrawPlace(places, id),
+      put: (record) => publishEndpoint(endpoints, record),
+      drop: (id) => withdrawEndpoint(endpoints, id),
       fail: () => server.kill(),
       async mend() {
         server = await start(folder, "hub", "", port);
         connection = await connect(servers(port));
-        places = await makePlaces(connection);
+        endpoints = await makeEndpoints(connection);
       },
       close: async () => {
         await connection.close().catch(() => undefined);
@@ -174,35 +174,35 @@ describe.runIf(there)("with a real nats-server", () => {
     };
   });
 
-  it("a bucket that was lost and made anew takes no place away before those that are there can be in it again", async () => {
+  it("a bucket that was lost and made again takes no endpoint away before those that are there can be in it again", async () => {
     const first = await start(newFolder(), "hub");
     const before = await connect(servers(first.port));
-    await publishPlace(await makePlaces(before), await recordOf("one"));
+    await publishEndpoint(await makeEndpoints(before), await recordOf("one"));
     const [patient, hasty] = [{}, { settleMs: 500 }].map((settle) => directoryAt(first.port, {}, settle));
     for (const one of [patient, hasty]) await vi.waitFor(() => expect(idsOf(one)).toEqual(["one"]), 60_000);
     await before.close();
     await first.kill();
     const second = await start(newFolder(), "hub", "", first.port);
     const connection = await connect(servers(second.port));
-    await publishPlace(await makePlaces(connection), await recordOf("two"));
+    await publishEndpoint(await makeEndpoints(connection), await recordOf("two"));
     await vi.waitFor(() => expect(idsOf(patient)?.sort()).toEqual(["one", "two"]), 60_000);
     await vi.waitFor(() => expect(idsOf(hasty)).toEqual(["two"]), 60_000);
     for (const one of [patient, hasty]) await one?.[Symbol.asyncDispose]();
     await connection.close();
   });
 
-  it("a bucket that was deleted and made anew under a connection that stays is read again", async () => {
+  it("a bucket that was deleted and made again under a connection that stays is read again", async () => {
     const server = await start(newFolder(), "hub");
     const connection = await connect(servers(server.port));
-    let places = await makePlaces(connection);
-    for (const id of ["one", "two"]) await publishPlace(places, await recordOf(id));
+    let endpoints = await makeEndpoints(connection);
+    for (const id of ["one", "two"]) await publishEndpoint(endpoints, await recordOf(id));
     const directory = directoryAt(server.port, {}, { settleMs: 0 });
     await vi.waitFor(() => expect(idsOf(directory)?.sort()).toEqual(["one", "two"]), 60_000);
-    await jetstreamManager(connection).then(({ streams }) => streams.delete(`KV_${placesBucket}`));
-    places = await makePlaces(connection);
-    await publishPlace(places, await recordOf("three"));
+    await jetstreamManager(connection).then(({ streams }) => streams.delete(`KV_${endpointsBucket}`));
+    endpoints = await makeEndpoints(connection);
+    await publishEndpoint(endpoints, await recordOf("three"));
     await vi.waitFor(() => expect(idsOf(directory)).toEqual(["three"]), 20_000);
-    await publishPlace(places, await recordOf("four"));
+    await publishEndpoint(endpoints, await recordOf("four"));
     await vi.waitFor(() => expect(idsOf(directory)?.sort()).toEqual(["four", "three"]), 20_000);
     await directory[Symbol.asyncDispose]();
     await connection.close();
@@ -211,38 +211,38 @@ describe.runIf(there)("with a real nats-server", () => {
   it("an entry that is older than the one in the bucket is not published over it, also while its server renews it", async () => {
     const server = await start(newFolder(), "hub");
     const connection = await connect(servers(server.port));
-    const places = await makePlaces(connection);
+    const endpoints = await makeEndpoints(connection);
     const key = keyOf("till");
-    await publishPlace(places, await recordOf("till", 2));
-    await expect(publishPlace(places, await recordOf("till", 1))).rejects.toMatchObject({
+    await publishEndpoint(endpoints, await recordOf("till", 2));
+    await expect(publishEndpoint(endpoints, await recordOf("till", 1))).rejects.toMatchObject({
       reason: "conflict",
       message: "till is at serial 2 in the bucket, later than 1: sign it again from there",
     });
-    expect((await places.get(key))?.json()).toMatchObject({ signed: { body: { serial: 2 } } });
-    await publishPlace(places, await recordOf("till", 2));
-    await withdrawPlace(places, "till");
-    await publishPlace(places, await recordOf("till", 1));
+    expect((await endpoints.get(key))?.json()).toMatchObject({ signed: { body: { serial: 2 } } });
+    await publishEndpoint(endpoints, await recordOf("till", 2));
+    await withdrawEndpoint(endpoints, "till");
+    await publishEndpoint(endpoints, await recordOf("till", 1));
     // Between the look and the writing its server renews what it said.
-    const renewed: KV = Object.create(places, {
+    const renewed: KV = Object.create(endpoints, {
       get: {
         async value(name: string) {
-          const there = await places.get(name);
-          if (renewals++ < 2) await places.put(name, there!.value);
+          const there = await endpoints.get(name);
+          if (renewals++ < 2) await endpoints.put(name, there!.value);
           return there;
         },
       },
-      put: { value: places.put.bind(places) },
+      put: { value: endpoints.put.bind(endpoints) },
     }) as KV;
     let renewals = 0;
-    await publishPlace(renewed, await recordOf("till", 3));
-    expect((await places.get(key))?.json()).toMatchObject({ signed: { body: { serial: 3 } } });
+    await publishEndpoint(renewed, await recordOf("till", 3));
+    expect((await endpoints.get(key))?.json()).toMatchObject({ signed: { body: { serial: 3 } } });
     await connection.close();
   });
 
-  it("aliases that the operator signed lie among the places, and come and go", async () => {
+  it("aliases that the operator signed lie among the endpoints, and come and go", async () => {
     const server = await start(newFolder(), "hub");
     const connection = await connect(servers(server.port));
-    const places = await makePlaces(connection);
+    const endpoints = await makeEndpoints(connection);
     const directory = directoryAt(server.port);
     const digest = `sha256:${"0".repeat(64)}`;
     const signed = async (revision: number, version = String(revision)): Promise<Signed<AliasEntry>> => {
@@ -251,19 +251,19 @@ describe.runIf(there)("with a real nats-server", () => {
       const body = { schemaVersion: 1 as const, notBeforeMs: 0, notAfterMs: 253_402_300_799_999, alias };
       return { ...(await sign("alias entry", body, operators.operator)), body };
     };
-    await publishAlias(places, await signed(1));
+    await publishAlias(endpoints, await signed(1));
     await vi.waitFor(() => expect(directory.aliases()).toMatchObject([{ revision: 1 }]), 60_000);
-    await publishAlias(places, await signed(2));
+    await publishAlias(endpoints, await signed(2));
     await vi.waitFor(() => expect(directory.aliases()).toMatchObject([{ revision: 2 }]), 60_000);
-    // Somebody who has an older file: readers that come anew would believe it.
-    await expect(publishAlias(places, await signed(1))).rejects.toMatchObject({ reason: "conflict" });
-    await publishAlias(places, await signed(2));
+    // Somebody who has an older file: readers that come again would believe it.
+    await expect(publishAlias(endpoints, await signed(1))).rejects.toMatchObject({ reason: "conflict" });
+    await publishAlias(endpoints, await signed(2));
     // Two files were signed from the same revision.
-    await expect(publishAlias(places, await signed(2, "9"))).rejects.toMatchObject({ reason: "conflict" });
-    const slow = Object.assign(Object.create(places) as KV, {
+    await expect(publishAlias(endpoints, await signed(2, "9"))).rejects.toMatchObject({ reason: "conflict" });
+    const slow = Object.assign(Object.create(endpoints) as KV, {
       async get(key: string) {
-        const found = await places.get(key);
-        await publishAlias(places, await signed(4));
+        const found = await endpoints.get(key);
+        await publishAlias(endpoints, await signed(4));
         return found;
       },
     });
@@ -271,17 +271,17 @@ describe.runIf(there)("with a real nats-server", () => {
     const late = directoryAt(server.port);
     await vi.waitFor(() => expect(late.aliases()).toMatchObject([{ revision: 4 }]), 60_000);
     await late[Symbol.asyncDispose]();
-    await withdrawAlias(places, "reader");
+    await withdrawAlias(endpoints, "reader");
     await vi.waitFor(() => expect(directory.aliases()).toEqual([]), 60_000);
     await directory[Symbol.asyncDispose]();
     await connection.close();
     await server.kill();
   });
 
-  it("a server joins without a keeper, under the operator's word that lies there, stays by renewing, and is gone when it falls silent", async () => {
+  it("a server joins without a directory server, under the operator's word that lies there, stays by renewing, and is gone when it falls silent", async () => {
     const server = await start(newFolder(), "hub");
     const connection = await connect(servers(server.port));
-    const places = await makePlaces(connection);
+    const endpoints = await makeEndpoints(connection);
     const directory = directoryAt(server.port);
     const addresses = (): readonly (string | undefined)[] =>
       directory.snapshot().entries.map(({ address }) => address);
@@ -315,7 +315,7 @@ describe.runIf(there)("with a real nats-server", () => {
         ...(await sign("directory entry", JSON.parse(JSON.stringify(body)), operators.operator)),
         body,
       };
-      await publishPlace(places, { signed });
+      await publishEndpoint(endpoints, { signed });
     };
     await word(1);
     await vi.waitFor(() => expect(addresses()).toEqual(["http://10.0.0.9:8000"]), soon);
@@ -332,7 +332,7 @@ describe.runIf(there)("with a real nats-server", () => {
       body,
     };
     const statement = { address: "http://10.0.0.8:8000" };
-    await places.put(keyOf("kiosk"), JSON.stringify({ signed, statement, leaseMs: 1000 }));
+    await endpoints.put(keyOf("kiosk"), JSON.stringify({ signed, statement, leaseMs: 1000 }));
     await vi.waitFor(() => expect(addresses()).toEqual(["http://10.0.0.8:8000"]), soon);
     await vi.waitFor(() => expect(addresses()).toEqual([]), soon);
     await transport.close();
@@ -340,12 +340,12 @@ describe.runIf(there)("with a real nats-server", () => {
     await connection.close();
   });
 
-  it("takes no place away that renewed while its reader stood still for longer than a lease", async () => {
+  it("takes no endpoint away that renewed while its reader stood still for longer than a lease", async () => {
     const server = await start(newFolder(), "hub");
     const connection = await connect(servers(server.port));
-    const places = await makePlaces(connection);
+    const endpoints = await makeEndpoints(connection);
     const lying = { ...(await recordOf("till")), leaseMs: 1000 };
-    await places.put(keyOf("till"), JSON.stringify(lying));
+    await endpoints.put(keyOf("till"), JSON.stringify(lying));
     const gone: string[] = [];
     const observer = {
       record: (event: LongshoreEvent) =>
@@ -356,9 +356,9 @@ describe.runIf(there)("with a real nats-server", () => {
     const renew = `
       import { connect } from "@nats-io/transport-node";
       import { Kvm } from "@nats-io/kv";
-      const places = await new Kvm(await connect(${JSON.stringify(servers(server.port))})).open("${placesBucket}");
+      const endpoints = await new Kvm(await connect(${JSON.stringify(servers(server.port))})).open("${endpointsBucket}");
       for (;;) {
-        await places.put("${keyOf("till")}", ${JSON.stringify(JSON.stringify(lying))});
+        await endpoints.put("${keyOf("till")}", ${JSON.stringify(JSON.stringify(lying))});
         console.log("renewed");
         await new Promise((resolve) => setTimeout(resolve, 100));
       }`;
@@ -378,15 +378,15 @@ describe.runIf(there)("with a real nats-server", () => {
     await connection.close();
   });
 
-  it("a place whose record was cleaned out of the bucket goes when its lease is over", async () => {
+  it("an endpoint whose record was cleaned out of the bucket goes when its lease is over", async () => {
     const server = await start(newFolder(), "hub");
     const connection = await connect(servers(server.port));
-    const places = await makePlaces(connection);
+    const endpoints = await makeEndpoints(connection);
     const lying = { ...(await recordOf("till")), leaseMs: 500 };
-    await places.put(keyOf("till"), JSON.stringify(lying));
+    await endpoints.put(keyOf("till"), JSON.stringify(lying));
     const directory = directoryAt(server.port);
     await vi.waitFor(() => expect(idsOf(directory)).toEqual(["till"]), 60_000);
-    await jetstreamManager(connection).then(({ streams }) => streams.purge(`KV_${placesBucket}`));
+    await jetstreamManager(connection).then(({ streams }) => streams.purge(`KV_${endpointsBucket}`));
     await vi.waitFor(() => expect(idsOf(directory)).toEqual([]), 10_000);
     await directory[Symbol.asyncDispose]();
     await connection.close();
@@ -395,7 +395,7 @@ describe.runIf(there)("with a real nats-server", () => {
   it("of what lies there, a server that knows the operator's keys joins under the operator's word alone", async () => {
     const server = await start(newFolder(), "hub");
     const connection = await connect(servers(server.port));
-    const places = await makePlaces(connection);
+    const endpoints = await makeEndpoints(connection);
     const entryOf = async (serial: number, signer = operators.operator) => {
       const packages = [`sha256:${`${serial}`.repeat(64)}`];
       const { address: _its, ...body } = testEntry({ id: "till", serial, packages });
@@ -414,12 +414,12 @@ describe.runIf(there)("with a real nats-server", () => {
       const reply = await transport.send(asked, housekeepingCall("test"));
       return JSON.parse(new TextDecoder().decode(await readBody(reply.body, { maxBytes: 1e6 })));
     };
-    await publishPlace(places, { signed: await entryOf(8, operators.stranger) });
+    await publishEndpoint(endpoints, { signed: await entryOf(8, operators.stranger) });
     await expect(join()).rejects.toThrow("which is not one of the operator's");
     const [first, later] = [await entryOf(1), await entryOf(2)];
     expect(await join({ signed: first })).toMatchObject({ packages: first.body.packages });
-    expect((await places.get(keyOf("till")))?.json()).toMatchObject({ signed: { body: { serial: 1 } } });
-    await publishPlace(places, { signed: later });
+    expect((await endpoints.get(keyOf("till")))?.json()).toMatchObject({ signed: { body: { serial: 1 } } });
+    await publishEndpoint(endpoints, { signed: later });
     expect(await join({ signed: first })).toMatchObject({ packages: later.body.packages });
     await transport.close();
     await connection.close();
@@ -480,20 +480,20 @@ describe.runIf(there)("with a real nats-server", () => {
     const remote = `leafnodes { remotes: [{ url: "nats-leaf://127.0.0.1:${hub.leafPort}" }] }`;
     const edge = await start(newFolder(), "edge", remote);
     const connection = await connect(servers(hub.port));
-    const places = await makePlaces(connection);
-    await publishPlace(places, await recordOf("cloud"));
+    const endpoints = await makeEndpoints(connection);
+    await publishEndpoint(endpoints, await recordOf("cloud"));
     const local = await connect(servers(edge.port));
-    await vi.waitFor(() => makePlaces(local, { mirror: { domain: "hub" } }), {
+    await vi.waitFor(() => makeEndpoints(local, { mirror: { domain: "hub" } }), {
       timeout: 60_000,
       interval: 50,
     });
     const directory = directoryAt(edge.port);
     const soon = { timeout: 60_000, interval: 20 };
     await vi.waitFor(() => expect(idsOf(directory)?.sort()).toEqual(["cloud"]), soon);
-    await publishPlace(places, await recordOf("till"));
+    await publishEndpoint(endpoints, await recordOf("till"));
     await vi.waitFor(() => expect(idsOf(directory)?.sort()).toEqual(["cloud", "till"]), soon);
     // An app at the edge may also ask the hub itself, through the leaf node.
-    const through = await new Kvm(jetstream(local, { domain: "hub" })).open(placesBucket);
+    const through = await new Kvm(jetstream(local, { domain: "hub" })).open(endpointsBucket);
     expect((await through.status()).values).toBe(2);
     await connection.close();
     await hub.kill();
@@ -506,9 +506,9 @@ describe.runIf(there)("with a real nats-server", () => {
     // What happens at the hub before its leaves have found it again reaches them afterwards.
     const again = await start(folder, "hub", `leafnodes { listen: "127.0.0.1:${hub.leafPort}" }`, hub.port);
     const back = await connect(servers(again.port));
-    const same = await makePlaces(back);
-    await withdrawPlace(same, "till");
-    await publishPlace(same, await recordOf("kiosk"));
+    const same = await makeEndpoints(back);
+    await withdrawEndpoint(same, "till");
+    await publishEndpoint(same, await recordOf("kiosk"));
     await vi.waitFor(() => expect(idsOf(directory)?.sort()).toEqual(["cloud", "kiosk"]), soon);
     await vi.waitFor(() => expect(directory.snapshot().problem).toBeUndefined(), soon);
     await back.close();

@@ -1,7 +1,7 @@
 import { LongshoreError } from "@longshore/core";
 import { connect, type NatsConnection, type NodeConnectionOptions } from "@nats-io/transport-node";
 
-/** A connection that is made when it is needed, and anew when it broke: whoever uses it tries again by itself. */
+/** A connection that is made when it is needed, and again when it broke: whoever uses it tries again by itself. */
 export interface NatsSession {
   /** Throws `unreachable` where no connection comes about, and what `work` throws, as `no-answer` where it says nothing of its own. */
   use<T>(work: (connection: NatsConnection) => Promise<T>): Promise<T>;

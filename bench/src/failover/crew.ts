@@ -17,7 +17,7 @@ const checkRatio = 0.05;
 const warmUps = 2000;
 const warmUpsAtOnce = 8;
 
-/** Asks until what answers is compiled, and those who ask know the places. */
+/** Asks until what answers is compiled, and those who ask know the endpoints. */
 async function warmUp(ask: Ask): Promise<void> {
   await fanOut(warmUps, warmUpsAtOnce, housekeepingCall("warm-up"), () => follow(ask, 1, 0));
 }
@@ -28,7 +28,7 @@ export interface Crew extends AsyncDisposable {
   readonly offloader: Offloader;
   /** One of these something happens to. */
   readonly victims: readonly Victim[];
-  /** When the client library put a place into quarantine, by `performance.now`. */
+  /** When the client library put an endpoint into quarantine, by `performance.now`. */
   readonly quarantinesMs: readonly number[];
   /** Of the client library and of gateways: what the latest request waited for. */
   readonly timelines: readonly (readonly [name: string, of: Latest])[];
@@ -58,7 +58,7 @@ export async function openCrew(fleet: Fleet, confirm: boolean, logs: boolean): P
   const folder = logs ? mkdtempSync(join(tmpdir(), "longshore-bench-gateways-")) : undefined;
   const timelines: Crew["timelines"][number][] = [["offloader", seen]];
   const record = (event: LongshoreEvent): void => {
-    if (event.kind === "place-quarantined") quarantinesMs.push(performance.now());
+    if (event.kind === "endpoint-quarantined") quarantinesMs.push(performance.now());
     if (event.kind === "answer-checked") own[event.against === "golden input" ? "golden" : "compared"]++;
     seen.record(event);
   };

@@ -54,7 +54,7 @@ export interface Counts {
   /** Wrong values that were believed where nobody had them confirmed. */
   wrongUnconfirmed: number;
   doubled: number;
-  /** When the last of them was given, after the place began to lie. */
+  /** When the last of them was given, after the endpoint began to lie. */
   lastWrongMs: number;
   readonly lateMs: number[];
   readonly recoverMs: number[];

@@ -19,7 +19,7 @@ import { httpTransport, newOperatorKey, operatorSigner, systemClock, systemRando
 import { openRegistry } from "longshore";
 import { quantile } from "../harness.ts";
 
-/** What a place tells the directory. */
+/** What an endpoint tells the directory. */
 export const directoryWords = ["join", "renewal", "change", "leave"] as const;
 type Word = (typeof directoryWords)[number];
 
@@ -29,27 +29,27 @@ export interface DirectoryFigures {
   readonly processorMs: Readonly<Record<Word, number>>;
   /** From when one was sent until the directory showed it, or over HTTP was answered, in milliseconds by the clock: the median. */
   readonly seenMs: number;
-  /** Heap for each place that is in it; where it was measured. */
-  readonly bytesPerPlace?: number;
+  /** Heap for each endpoint that is in it; where it was measured. */
+  readonly bytesPerEndpoint?: number;
 }
 
 /** A directory, from outside. */
 interface Desk {
   join(request: JoinRequest): Promise<unknown>;
   leave(id: string): Promise<unknown>;
-  /** Resolves when it shows the place, or does not, with that statement. */
+  /** Resolves when it shows the endpoint, or does not, with that statement. */
   shows(id: string, there: boolean, state: Statement["state"]): Promise<void>;
   processorMs(): number;
 }
 
-/** Places whose entries the operator has signed. */
+/** Endpoints whose entries the operator has signed. */
 async function signedRequests(
-  places: number,
+  endpoints: number,
 ): Promise<{ readonly publicLine: string; readonly requests: readonly JoinRequest[] }> {
   const { privatePem, publicLine } = newOperatorKey();
   const signer = operatorSigner(privatePem);
   const requests: JoinRequest[] = [];
-  for (let index = 0; index < places; index++) {
+  for (let index = 0; index < endpoints; index++) {
     const body: DirectoryEntry = {
       schemaVersion: 1,
       id: `server-${index}`,
@@ -110,11 +110,11 @@ async function measured(
 
 /** The directory that lives in a gateway, asked within the process: checks, leases and what is shown, without HTTP. */
 export async function directoryHere(
-  places: number,
+  endpoints: number,
   each: number,
   heapBytes: () => number,
 ): Promise<DirectoryFigures> {
-  const { publicLine, requests } = await signedRequests(places);
+  const { publicLine, requests } = await signedRequests(endpoints);
   const before = heapBytes();
   const parts = { clock: systemClock(), random: systemRandom(), observer: silentObserver };
   const registry = openRegistry({ operatorKeys: publicLine, leaseMs: 3_600_000 }, parts);
@@ -141,16 +141,16 @@ export async function directoryHere(
       requests,
       each,
     );
-    return { ...figures, bytesPerPlace: (heapBytes() - before) / places };
+    return { ...figures, bytesPerEndpoint: (heapBytes() - before) / endpoints };
   } finally {
     await registry.close();
   }
 }
 
 /** The same over HTTP, with a gateway of its own: until a message is answered. */
-export async function directoryOnSockets(places: number, each: number): Promise<DirectoryFigures> {
+export async function directoryOnSockets(endpoints: number, each: number): Promise<DirectoryFigures> {
   const folder = mkdtempSync(join(tmpdir(), "longshore-fleet-"));
-  const { publicLine, requests } = await signedRequests(places);
+  const { publicLine, requests } = await signedRequests(endpoints);
   const keys = join(folder, "operator.pub");
   writeFileSync(keys, `${publicLine}\n`);
   const gateway = await startGateway({ servers: [], args: ["--operator-keys", keys] });

@@ -3,7 +3,16 @@ import { mean, quantile, type Row } from "../harness.ts";
 import type { PhaseResult, Stream } from "../load/messages.ts";
 import { type ThreadTimes, watchThreads } from "../load/thread-times.ts";
 import { leastP99Ratio } from "./strict-priority.ts";
-import { answered, deadlineMs, good, type Place, refusals, rowOf, stream, wayBackMs } from "./phase.ts";
+import {
+  answered,
+  deadlineMs,
+  good,
+  type EndpointState,
+  refusals,
+  rowOf,
+  stream,
+  wayBackMs,
+} from "./phase.ts";
 
 /** What tenants allow beside each other: long enough that the light one is hardly ever refused, and its times are whole. */
 const patientMs = 600;
@@ -15,7 +24,7 @@ const timed = { "longshore-account": "timing" };
 
 /** Seconds after a burst until a second's goodput is again what it was before. */
 export async function recovery(
-  place: Place,
+  endpoint: EndpointState,
   perSecond: number,
   seed: number,
   say: (row: Row) => void,
@@ -28,15 +37,15 @@ export async function recovery(
   const after = poissonArrivals(calm, Math.ceil(calm * 12), seed + 2)
     .map((atMs) => 12_000 + atMs)
     .filter((atMs) => atMs < 22_000);
-  const base = stream(place, "burst", 1, 1, seed);
-  const result = await place.generator.run(place.server.port, [
+  const base = stream(endpoint, "burst", 1, 1, seed);
+  const result = await endpoint.generator.run(endpoint.server.port, [
     { ...base, arrivals: [...before, ...burst, ...after] },
   ]);
   const [one] = result.streams;
   if (!one) return Infinity;
   say(
     rowOf(
-      { name: "burst 5x", result, loop: await place.server.loopDelay(), goodPerSecond: good(one) / 22 },
+      { name: "burst 5x", result, loop: await endpoint.server.loopDelay(), goodPerSecond: good(one) / 22 },
       0,
     ),
   );
@@ -55,7 +64,7 @@ export async function recovery(
 
 /** 99th percentiles of a light tenant alone, and beside one that sends ten times as much. */
 export async function tenants(
-  place: Place,
+  endpoint: EndpointState,
   perSecond: number,
   seconds: number,
   seed: number,
@@ -69,18 +78,18 @@ export async function tenants(
   readonly told: string;
 }> {
   const light = 0.4 * perSecond;
-  const own = stream(place, "light", light, seconds, seed, timed, patientMs);
-  const heavy = stream(place, "heavy", 10 * light, seconds, seed + 1, strangers, patientMs);
+  const own = stream(endpoint, "light", light, seconds, seed, timed, patientMs);
+  const heavy = stream(endpoint, "heavy", 10 * light, seconds, seed + 1, strangers, patientMs);
   const phase = async (...streams: readonly Stream[]): Promise<PhaseResult & { threads?: ThreadTimes }> => {
-    const watched = watchThreads(place.server.pid);
-    const result = await place.generator.run(place.server.port, streams);
+    const watched = watchThreads(endpoint.server.pid);
+    const result = await endpoint.generator.run(endpoint.server.port, streams);
     const threads = watched();
     return threads ? { ...result, threads } : result;
   };
   const alone = await phase(own);
-  await place.server.loopDelay();
+  await endpoint.server.loopDelay();
   const beside = await phase(own, heavy);
-  const loop = await place.server.loopDelay();
+  const loop = await endpoint.server.loopDelay();
   // A request without an answer took at least as long as it was allowed to.
   const times = (result: PhaseResult): readonly number[] =>
     (result.streams[0]?.statuses ?? []).map((status, index) =>
@@ -135,14 +144,14 @@ export async function tenants(
  * to hear so, as the 99th percentile. What was answered all the same took its time.
  */
 export async function expired(
-  place: Place,
+  endpoint: EndpointState,
   perSecond: number,
   seed: number,
   note: (row: Row) => void,
 ): Promise<{ readonly p50Ms: number; readonly p99Ms: number }> {
-  const busy = stream(place, "busy", perSecond, 6, seed);
-  const hopeless = stream(place, "hopeless", 40, 6, seed + 1, {}, 2 + wayBackMs);
-  const result = await place.generator.run(place.server.port, [busy, hopeless]);
+  const busy = stream(endpoint, "busy", perSecond, 6, seed);
+  const hopeless = stream(endpoint, "hopeless", 40, 6, seed + 1, {}, 2 + wayBackMs);
+  const result = await endpoint.generator.run(endpoint.server.port, [busy, hopeless]);
   const [, one] = result.streams;
   if (!one) return { p50Ms: NaN, p99Ms: NaN };
   const times = { p50Ms: quantile(one.serverMs, 0.5), p99Ms: quantile(one.serverMs, 0.99) };

@@ -11,7 +11,7 @@ export const deadlineMs = 120;
 export const wayBackMs = 5;
 
 /** A server, who asks it, and what a right answer is. */
-export interface Place {
+export interface EndpointState {
   readonly server: Pick<ServeProcess, "port" | "pid" | "loopDelay">;
   readonly generator: Generator;
   readonly expected: string;
@@ -20,7 +20,7 @@ export interface Place {
 }
 
 export function stream(
-  place: Place,
+  endpoint: EndpointState,
   name: string,
   perSecond: number,
   seconds: number,
@@ -32,10 +32,10 @@ export function stream(
   return {
     name,
     path: "/v2/models/small/infer",
-    ...place.asks(withinMs - wayBackMs, headers),
+    ...endpoint.asks(withinMs - wayBackMs, headers),
     arrivals: all.filter((atMs) => atMs < seconds * 1000),
     deadlineMs: withinMs,
-    expected: place.expected,
+    expected: endpoint.expected,
   };
 }
 
@@ -66,10 +66,10 @@ export function answered({ statuses, latencyMs }: StreamResult): readonly number
 }
 
 /** The most right answers a second in a ramp of loads: what the others are measured against. */
-export async function capacity(place: Place): Promise<number> {
+export async function capacity(endpoint: EndpointState): Promise<number> {
   let most = 0;
   for (const [round, perSecond] of [10, 20, 40, 60, 80, 120, 180, 270].entries()) {
-    const { goodPerSecond } = await open(place, "ramp", perSecond, 2, round);
+    const { goodPerSecond } = await open(endpoint, "ramp", perSecond, 2, round);
     if (perSecond > 2 * most && round > 3) break;
     most = Math.max(most, goodPerSecond);
   }
@@ -84,17 +84,22 @@ export interface Phase {
 }
 
 export async function open(
-  place: Place,
+  endpoint: EndpointState,
   name: string,
   perSecond: number,
   seconds: number,
   seed: number,
 ): Promise<Phase> {
-  const result = await place.generator.run(place.server.port, [
-    stream(place, name, perSecond, seconds, seed),
+  const result = await endpoint.generator.run(endpoint.server.port, [
+    stream(endpoint, name, perSecond, seconds, seed),
   ]);
   const [one] = result.streams;
-  return { name, result, loop: await place.server.loopDelay(), goodPerSecond: one ? good(one) / seconds : 0 };
+  return {
+    name,
+    result,
+    loop: await endpoint.server.loopDelay(),
+    goodPerSecond: one ? good(one) / seconds : 0,
+  };
 }
 
 export function rowOf(phase: Phase, round: number): Row {

@@ -1,7 +1,7 @@
 import { seededRandom } from "@longshore/core";
 import { poissonArrivals } from "@longshore/lab";
 import { median, quantile } from "../harness.ts";
-import { play, type VirtualPlace, virtualPlace } from "./place.ts";
+import { play, type VirtualEndpoint, virtualEndpoint } from "./endpoint.ts";
 
 /** A kind of model by what its runs take. */
 export interface RunCost {
@@ -37,10 +37,10 @@ const busyRuns = 10;
 const busyFactor = 2.5;
 const seconds = 0.5;
 
-function place({ runMs, rowMs }: RunCost, batching: object, seed: number): VirtualPlace {
+function endpoint({ runMs, rowMs }: RunCost, batching: object, seed: number): VirtualEndpoint {
   const random = seededRandom(seed);
   let busy = 0;
-  return virtualPlace(batching, (rows) => {
+  return virtualEndpoint(batching, (rows) => {
     const noise = Math.exp(0.12 * (random.next() + random.next() + random.next() - 1.5));
     if (busy > 0) busy--;
     else if (random.next() < 1 / busyOnce) busy = busyRuns;
@@ -50,7 +50,7 @@ function place({ runMs, rowMs }: RunCost, batching: object, seed: number): Virtu
 
 /** The highest rate, of what runs of the best size can do, at which 99 of 100 answers are in time, halved in on. */
 async function highest(cost: RunCost, batching: object, seed: number): Promise<number> {
-  const one = place(cost, batching, seed);
+  const one = endpoint(cost, batching, seed);
   const most = Math.max(
     1 / (cost.runMs + cost.rowMs),
     maxBatchSize / (cost.runMs + cost.rowMs * maxBatchSize),

@@ -23,7 +23,7 @@ import {
   wholeSegment,
 } from "@longshore/lab";
 import { systemClock, systemRandom } from "@longshore/nodejs";
-import { dial, type Place, serverInfo } from "longshore/measure";
+import { dial, type EndpointState, serverInfo } from "longshore/measure";
 
 /** One request over real sockets. */
 export interface RealRow extends ScenarioRow {
@@ -31,21 +31,21 @@ export interface RealRow extends ScenarioRow {
 }
 
 /**
- * Replays a simulation with one place over a TCP relay that follows its traces, to a real server and from a real device:
+ * Replays a simulation with one endpoint over a TCP relay that follows its traces, to a real server and from a real device:
  * under the real offloader, or under a plan that never changes. The traces begin with the relay, as they do with a
  * simulated world.
  */
 export async function replayReally(
   simulation: Simulation,
   device: Endpoint,
-  server: Place,
+  server: EndpointState,
   plan?: FixedPlan,
 ): Promise<readonly RealRow[]> {
-  const [place] = simulation.places;
-  if (!place) throw new Error("a simulation without a place");
+  const [endpointState] = simulation.endpoints;
+  if (!endpointState) throw new Error("a simulation without an endpoint");
   const clock = systemClock();
   const random = systemRandom();
-  const { up, down, delayMs, jitterMs = 0 } = place;
+  const { up, down, delayMs, jitterMs = 0 } = endpointState;
   const link = linkBelief({ model: linkModel() });
   const beganMs = clock.nowMs();
   const proxy = await linkProxy({
@@ -56,7 +56,7 @@ export async function replayReally(
     jitterMs,
     seed: simulation.seed,
   });
-  const { id, tier, zone, trust } = place.info;
+  const { id, tier, zone, trust } = endpointState.info;
   const about = serverInfo({ address: `http://127.0.0.1:${proxy.port}`, id, tier, zone, trust });
   const endpoint = dial(about, { clock, random, observer: silentObserver, link });
   const offloader = createOffloader({
@@ -73,7 +73,7 @@ export async function replayReally(
     ? followPlan({
         clock,
         device,
-        place: () => endpoint,
+        endpoint: () => endpoint,
         segment: wholeSegment(model.description),
         choose: () => plan,
         activeWatts: 0,
@@ -125,7 +125,7 @@ export interface ExchangeCosts {
 export async function warmUp(
   simulation: Simulation,
   device: Endpoint,
-  server: Place,
+  server: EndpointState,
   plans: readonly PlanCandidate[],
 ): Promise<ExchangeCosts> {
   const clock = systemClock();
@@ -149,7 +149,7 @@ export async function warmUp(
       const face = followPlan({
         clock,
         device,
-        place: () => endpoint,
+        endpoint: () => endpoint,
         segment: wholeSegment(model.description),
         choose: () => plan,
         activeWatts: 0,
@@ -159,7 +159,7 @@ export async function warmUp(
       const network = accounts.flatMap(({ stages }) => stages).find(({ stage }) => stage === "network");
       return network?.tookMs ?? NaN;
     };
-    const away = plans.filter(({ plan: { place } }) => place !== undefined);
+    const away = plans.filter(({ plan: { endpoint: endpointState } }) => endpointState !== undefined);
     const least = away.toSorted((a, b) => a.upBytes - b.upBytes)[0];
     if (!least) throw new Error("no plan leaves this device");
     const startedMs = clock.nowMs();

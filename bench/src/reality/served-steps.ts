@@ -14,7 +14,7 @@ import {
 import { elementsTogether } from "@longshore/engine";
 import { followPlan, type Simulation, type StepTime, wholeSegment } from "@longshore/lab";
 import { systemClock, systemRandom } from "@longshore/nodejs";
-import { dial, type Place, serverInfo } from "longshore/measure";
+import { dial, type EndpointState, serverInfo } from "longshore/measure";
 import { mean } from "../harness.ts";
 
 /** The steps of a pipeline; undefined for one graph. */
@@ -40,7 +40,7 @@ const runsAtRest = 4;
  */
 export async function atRest(
   { model, inputs }: Simulation,
-  server: Place,
+  server: EndpointState,
   { variant, gapMs }: { readonly variant: string; readonly gapMs: number },
 ): Promise<readonly Result[]> {
   const clock = systemClock();
@@ -50,13 +50,13 @@ export async function atRest(
     tier: "cloud",
     zone: "remote",
   } as const;
-  const place = dial(serverInfo(about), { clock, random: systemRandom(), observer: silentObserver });
+  const endpoint = dial(serverInfo(about), { clock, random: systemRandom(), observer: silentObserver });
   const face = followPlan({
     clock,
-    device: place,
-    place: () => place,
+    device: endpoint,
+    endpoint: () => endpoint,
     segment: wholeSegment(model.description),
-    choose: () => ({ variant, cut: startCut, place: about.id, codecs: {} }),
+    choose: () => ({ variant, cut: startCut, endpoint: about.id, codecs: {} }),
     activeWatts: 0,
     radio: radios.wired,
   });
@@ -67,7 +67,7 @@ export async function atRest(
       results.push(await face.infer(model.description.name, inputs));
     }
   } finally {
-    await place.close();
+    await endpoint.close();
   }
   return results;
 }

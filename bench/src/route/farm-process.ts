@@ -4,7 +4,7 @@
  * message, it says where they listen.
  */
 import { codecSet, rawCodec, silentObserver } from "@longshore/core";
-import { farmModel, farmPlace, type FarmRequest, type FarmServer } from "@longshore/lab";
+import { farmModel, farmEndpoint, type FarmRequest, type FarmServer } from "@longshore/lab";
 import { systemClock, systemRandom } from "@longshore/nodejs";
 import { createHandler, createLife, listen } from "@longshore/server";
 
@@ -22,16 +22,16 @@ async function open({ servers, requests }: FarmOrder): Promise<readonly string[]
   const model = farmModel(requests);
   return Promise.all(
     servers.map(async (server, index) => {
-      const place = farmPlace(server, index, model, clock);
+      const endpoint = farmEndpoint(server, index, model, clock);
       const life = createLife();
       life.ready();
       const handler = createHandler({
-        endpoint: place.endpoint,
+        endpoint: endpoint.endpoint,
         life,
         codecs: codecSet(rawCodec),
         clock,
         observer: silentObserver,
-        load: () => place.load(),
+        load: () => endpoint.load(),
       });
       const { address } = await listen(handler, { clock, random, port: 0 });
       return address;

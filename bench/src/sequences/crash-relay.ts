@@ -5,7 +5,7 @@ import type { AddressInfo, Socket } from "node:net";
 /** When a crash happens to a step. `none`: not to the next one. */
 export type Moment = "before it leaves" | "after it left" | "after it ran" | "after the answer";
 /** What is at the address afterwards: nothing, a server that remembers nothing, or the same one. */
-export type Aftermath = "gone" | "started anew" | "back";
+export type Aftermath = "gone" | "started again" | "back";
 
 /** How long an exchange takes longer over a way that has become slow, in milliseconds. */
 const slowMs = 250;
@@ -32,7 +32,7 @@ export async function crashRelay(target: string, fresh: string): Promise<CrashRe
     | { readonly moment: Moment; readonly aftermath: Aftermath; readonly crashes: () => void }
     | undefined;
   const crash = (aftermath: Aftermath): void => {
-    to = aftermath === "gone" ? undefined : aftermath === "started anew" ? fresh : to;
+    to = aftermath === "gone" ? undefined : aftermath === "started again" ? fresh : to;
     for (const socket of sockets) socket.destroy();
   };
   let isDraining = false;
@@ -52,7 +52,7 @@ export async function crashRelay(target: string, fresh: string): Promise<CrashRe
     }
     const [host = "", port = ""] = (to ?? "").split(":");
     const plan = asked.url?.endsWith("/infer") === true ? armed : undefined;
-    // One place crashes, whoever else was asked meanwhile.
+    // One endpoint crashes, whoever else was asked meanwhile.
     plan?.crashes();
     let fell = false;
     const fall = (): void => {

@@ -30,12 +30,12 @@ export async function debianTools(name: string, packages: readonly string[]): Pr
   const folder = await installed({
     name,
     contents: packages,
-    async make(place) {
-      const archives = join(place, "archives");
+    async make(endpoint) {
+      const archives = join(endpoint, "archives");
       await mkdir(archives);
       await download(packages, archives);
       for (const file of await readdir(archives)) {
-        if (file.endsWith(".deb")) await must("dpkg", ["-x", join(archives, file), place]);
+        if (file.endsWith(".deb")) await must("dpkg", ["-x", join(archives, file), endpoint]);
       }
     },
   });

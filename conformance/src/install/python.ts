@@ -36,9 +36,9 @@ export async function pythonTools(name: string, packages: readonly string[]): Pr
   const folder = await installed({
     name,
     contents: [version, ...packages],
-    async make(place) {
-      await must("python3", ["-m", "venv", place]);
-      await must(join(place, "bin", "python"), [
+    async make(endpoint) {
+      await must("python3", ["-m", "venv", endpoint]);
+      await must(join(endpoint, "bin", "python"), [
         "-m",
         "pip",
         "install",

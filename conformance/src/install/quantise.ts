@@ -46,20 +46,20 @@ export async function quantise(request: QuantiseRequest): Promise<Quantised> {
   const folder = await installed({
     name: "int8",
     contents: [tools.folder, await digest(model), await digest(script), input, `${threshold}`],
-    async make(place) {
-      const inputs = await request.inputs(place);
+    async make(endpoint) {
+      const inputs = await request.inputs(endpoint);
       const plan = {
         model,
         input,
         threshold,
-        prepared: join(place, "prepared.onnx"),
-        int8: join(place, "model.onnx"),
+        prepared: join(endpoint, "prepared.onnx"),
+        int8: join(endpoint, "model.onnx"),
         calibration: inputs.filter((_, index) => index % 2 === 0),
         heldOut: inputs.filter((_, index) => index % 2 === 1),
       };
-      await writeFile(join(place, "plan.json"), JSON.stringify(plan));
-      const printed = await must(tools.python, [script, join(place, "plan.json")]);
-      await writeFile(join(place, "agreement.json"), printed.trim().split("\n").at(-1) ?? "");
+      await writeFile(join(endpoint, "plan.json"), JSON.stringify(plan));
+      const printed = await must(tools.python, [script, join(endpoint, "plan.json")]);
+      await writeFile(join(endpoint, "agreement.json"), printed.trim().split("\n").at(-1) ?? "");
     },
   });
   const { agreement } = JSON.parse(await readFile(join(folder, "agreement.json"), "utf8")) as {

@@ -9,11 +9,11 @@ import { asked, inFolder, type Open, type Part, type PartContext } from "./part.
 
 const domain = "store.example";
 
-/** The zone in which these servers are places; records live for a second. */
+/** The zone in which these servers are endpoints; records live for a second. */
 function zone(servers: readonly RunningPeer[]): string {
   const lines = servers.flatMap(({ http }, at) => [
-    `_longshore._tcp SRV 0 0 ${http.split(":")[1]} place-${at}`,
-    `place-${at} A 127.0.0.1`,
+    `_longshore._tcp SRV 0 0 ${http.split(":")[1]} endpoint-${at}`,
+    `endpoint-${at} A 127.0.0.1`,
   ]);
   return [
     `$ORIGIN ${domain}.`,
@@ -36,7 +36,7 @@ function start({ path, env }: Program, folder: string, port: number): ChildProce
 
 async function configure(folder: string, text: string): Promise<void> {
   await writeFile(join(folder, "store.zone"), text);
-  const place = (name: string): string => JSON.stringify(join(folder, name));
+  const endpoint = (name: string): string => JSON.stringify(join(folder, name));
   await writeFile(
     join(folder, "nsd.conf"),
     [
@@ -46,9 +46,9 @@ async function configure(folder: string, text: string): Promise<void> {
       '  chroot: ""',
       '  database: ""',
       `  zonesdir: ${JSON.stringify(folder)}`,
-      `  pidfile: ${place("nsd.pid")}`,
-      `  xfrdfile: ${place("xfrd.state")}`,
-      `  zonelistfile: ${place("zone.list")}`,
+      `  pidfile: ${endpoint("nsd.pid")}`,
+      `  xfrdfile: ${endpoint("xfrd.state")}`,
+      `  zonelistfile: ${endpoint("zone.list")}`,
       "remote-control:",
       "  control-enable: no",
       "zone:",

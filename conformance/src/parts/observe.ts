@@ -9,7 +9,7 @@ import {
   freePort,
   type RunningPeer,
   type ServedModel,
-  type ServerPlace,
+  type ServerEndpoint,
   startKserve,
   startMlserver,
   startServerProcess,
@@ -21,11 +21,11 @@ import { eachAsked, type Part, type PartContext } from "./part.ts";
 interface Kind {
   readonly name: string;
   readonly binary: boolean;
-  start(place: ServerPlace): Promise<RunningPeer>;
+  start(endpoint: ServerEndpoint): Promise<RunningPeer>;
 }
 
 const kinds: readonly Kind[] = [
-  { name: "triton", binary: true, start: (place) => startTriton(place) },
+  { name: "triton", binary: true, start: (endpoint) => startTriton(endpoint) },
   { name: "kserve", binary: true, start: startKserve },
   { name: "mlserver", binary: false, start: startMlserver },
 ];

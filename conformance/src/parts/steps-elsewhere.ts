@@ -17,7 +17,7 @@ import {
   type RunningPeer,
   scripts,
   type ServedModel,
-  type ServerPlace,
+  type ServerEndpoint,
   startKserve,
   startMlserver,
   startTriton,
@@ -60,12 +60,12 @@ const recogniser: ServedModel = {
 
 async function started(
   { folder, open }: Ground,
-  start: (place: ServerPlace) => Promise<RunningPeer>,
+  start: (endpoint: ServerEndpoint) => Promise<RunningPeer>,
   ...models: readonly ServedModel[]
 ): Promise<RunningPeer> {
-  const place = join(folder, `server-${open.length}`);
-  await mkdir(place);
-  const peer = await start({ models, cores: [0, 1], spread: { copies: 1, threads: 1 }, folder: place });
+  const endpoint = join(folder, `server-${open.length}`);
+  await mkdir(endpoint);
+  const peer = await start({ models, cores: [0, 1], spread: { copies: 1, threads: 1 }, folder: endpoint });
   open.push(peer);
   return peer;
 }
@@ -188,7 +188,7 @@ pipeline:
   return [given.join() === values.join(), `answers ${given.join(", ")}`];
 }
 
-/** A sequence whose state a real Triton keeps, between two of them: all steps go to one, and it is not begun anew elsewhere. */
+/** A sequence whose state a real Triton keeps, between two of them: all steps go to one, and it is not begun again elsewhere. */
 async function sequenceThere({ folder, open }: Ground): Promise<Told> {
   await pythonModel(folder, "sum", "triton_sum.py", [
     "max_batch_size: 1",
@@ -216,7 +216,7 @@ pipeline:
   const offloader = await over(
     open,
     repository,
-    peers.map((peer, index) => ({ ...named(peer), id: `place-${index}` })),
+    peers.map((peer, index) => ({ ...named(peer), id: `endpoint-${index}` })),
   );
   const sequence = offloader.sequence("sums");
   const where = new Set<string>();
@@ -228,7 +228,7 @@ pipeline:
     if (sum) sums.push(...float32View(sum));
   };
   for (let step = 1; step <= 6; step++) await next(step);
-  await peers[where.has("place-0") ? 0 : 1]?.close();
+  await peers[where.has("endpoint-0") ? 0 : 1]?.close();
   const after = await next(7).then(
     () => "it went on without its state",
     (thrown: unknown) => (thrown instanceof Error ? thrown.message : String(thrown)),

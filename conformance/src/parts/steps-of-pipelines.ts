@@ -84,14 +84,14 @@ async function check(context: PartContext, folder: string, open: Open[]): Promis
   });
   const model = { file: detector, input: port("x", 3), output: port("sigmoid_0.tmp_0", 1), batch: 1 };
   const start = async (name: string): Promise<RunningPeer> => {
-    const place = join(folder, name);
-    await mkdir(place);
+    const endpoint = join(folder, name);
+    await mkdir(endpoint);
     const spread = { copies: 1, threads: 1 };
     const triton = await startTriton({
       models: [{ name: "text-map", ...model }],
       cores: [0, 1],
       spread,
-      folder: place,
+      folder: endpoint,
     });
     open.push(triton);
     return triton;
@@ -144,7 +144,7 @@ async function check(context: PartContext, folder: string, open: Open[]): Promis
     const text = await longshore("infer", argument, file, ...at, "--json");
     const { outputs } = JSON.parse(text) as { outputs: { boxes: { data: number[] } } };
     const plan = await longshore("plan", argument, file, ...at, "--explain");
-    const good = sameBoxes(outputs.boxes.data, right) && plan.includes("only other places have text-map");
+    const good = sameBoxes(outputs.boxes.data, right) && plan.includes("only other endpoints have text-map");
     told(shell, good, plan.split("\n")[0] ?? "");
   }
   const front = "a server of ours has the pipeline, and Triton behind it the detector";
@@ -173,7 +173,7 @@ async function check(context: PartContext, folder: string, open: Open[]): Promis
         },
       } satisfies Partial<OpenOptions>,
     ],
-    ["a version that Triton has not is no place", "later", {}],
+    ["a version that Triton has not is no endpoint", "later", {}],
   ] as const) {
     if (!asked(context, name)) continue;
     const before = await runs();

@@ -13,7 +13,7 @@ import { denseModel } from "../dense-models.ts";
 import {
   type RunningPeer,
   type ServedModel,
-  type ServerPlace,
+  type ServerEndpoint,
   startGateway,
   startMlserver,
   startTriton,
@@ -21,7 +21,7 @@ import {
 import { eachAsked, type Part, type PartContext } from "./part.ts";
 
 const kinds = [
-  { name: "triton", wire: "oip", start: (place: ServerPlace) => startTriton(place) },
+  { name: "triton", wire: "oip", start: (endpoint: ServerEndpoint) => startTriton(endpoint) },
   { name: "mlserver", wire: "json", start: startMlserver },
 ] as const;
 
@@ -122,7 +122,7 @@ async function check(
     await peer.close();
     const stopped = await answered(app);
     const gone = (one: typeof stopped): boolean =>
-      one instanceof LongshoreError && /^(unreachable|no-answer|no-place)$/.test(one.reason);
+      one instanceof LongshoreError && /^(unreachable|no-answer|no-endpoint)$/.test(one.reason);
     say("an offloader that used it says that it is gone", gone(stopped), told(stopped));
     const fresh = await answered(await offloader(peer));
     say("an offloader that never saw it says that nobody is there", gone(fresh), told(fresh));

@@ -4,5 +4,5 @@ export { startLitserve } from "./litserve.ts";
 export { command, type OwnServerOptions, startGateway, startLongshore, startOwn } from "./longshore.ts";
 export { startMlserver } from "./mlserver.ts";
 export { freePort, type ServerProcess, startServerProcess, usageOf } from "./process.ts";
-export type { RunningPeer, ServedModel, ServerPlace, Spread } from "./served-model.ts";
+export type { RunningPeer, ServedModel, ServerEndpoint, Spread } from "./served-model.ts";
 export { scripts, startTriton, startTritonPython, type TritonOptions } from "./triton.ts";

@@ -1,13 +1,13 @@
 import { join } from "node:path";
 import { kserve } from "../install/index.ts";
 import { freePort, startServerProcess } from "./process.ts";
-import type { RunningPeer, ServerPlace } from "./served-model.ts";
+import type { RunningPeer, ServerEndpoint } from "./served-model.ts";
 import { scripts } from "./triton.ts";
 
 /** Starts KServe's Python server. */
-export async function startKserve(place: ServerPlace): Promise<RunningPeer> {
+export async function startKserve(endpoint: ServerEndpoint): Promise<RunningPeer> {
   const tools = await kserve();
-  const { copies, threads } = place.spread;
+  const { copies, threads } = endpoint.spread;
   const [http, grpc] = [await freePort(), await freePort()];
   const started = await startServerProcess({
     command: tools.python,
@@ -17,12 +17,12 @@ export async function startKserve(place: ServerPlace): Promise<RunningPeer> {
       `--grpc_port=${grpc}`,
       `--workers=${copies}`,
       "--enable_latency_logging=false",
-      `--model-list=${JSON.stringify(place.models.map(({ name, file }) => ({ name, file, threads, spinning: threads > 1 ? "1" : "0" })))}`,
+      `--model-list=${JSON.stringify(endpoint.models.map(({ name, file }) => ({ name, file, threads, spinning: threads > 1 ? "1" : "0" })))}`,
     ],
-    cwd: place.folder,
-    cores: place.cores,
+    cwd: endpoint.folder,
+    cores: endpoint.cores,
     readyUrl: `http://127.0.0.1:${http}/v2/health/ready`,
-    // It imports much anew, which takes minutes beside other work.
+    // It imports much again, which takes minutes beside other work.
   });
   return {
     name: "kserve",

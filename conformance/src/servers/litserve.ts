@@ -1,15 +1,15 @@
 import { join } from "node:path";
 import { litserve } from "../install/index.ts";
 import { freePort, startServerProcess } from "./process.ts";
-import type { RunningPeer, ServerPlace } from "./served-model.ts";
+import type { RunningPeer, ServerEndpoint } from "./served-model.ts";
 import { scripts } from "./triton.ts";
 
-/** Starts LitServe for the first model of the place: it serves one. */
-export async function startLitserve(place: ServerPlace): Promise<RunningPeer> {
+/** Starts LitServe for the first model of the endpoint: it serves one. */
+export async function startLitserve(endpoint: ServerEndpoint): Promise<RunningPeer> {
   const tools = await litserve();
-  const [model] = place.models;
+  const [model] = endpoint.models;
   if (!model) throw new Error("LitServe needs a model");
-  const { copies, threads } = place.spread;
+  const { copies, threads } = endpoint.spread;
   const http = await freePort();
   const told = {
     file: model.file,
@@ -28,8 +28,8 @@ export async function startLitserve(place: ServerPlace): Promise<RunningPeer> {
       `--workers=${copies}`,
       `--model=${JSON.stringify(told)}`,
     ],
-    cwd: place.folder,
-    cores: place.cores,
+    cwd: endpoint.folder,
+    cores: endpoint.cores,
     readyUrl: `http://127.0.0.1:${http}/health`,
   });
   return {

@@ -2,7 +2,7 @@ import { cp, mkdir, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { freePort, startServerProcess } from "./process.ts";
-import type { RunningPeer, ServerPlace } from "./served-model.ts";
+import type { RunningPeer, ServerEndpoint } from "./served-model.ts";
 
 /** The built command of this repository. */
 export const command: string = join(
@@ -85,19 +85,19 @@ export async function startGateway(options: {
   };
 }
 
-/** Writes a repository of the place's models for our server, and starts it. */
-export async function startLongshore(place: ServerPlace): Promise<RunningPeer> {
-  for (const { name, file, batch } of place.models) {
-    const version = join(place.folder, name, "1");
+/** Writes a repository of the endpoint's models for our server, and starts it. */
+export async function startLongshore(endpoint: ServerEndpoint): Promise<RunningPeer> {
+  for (const { name, file, batch } of endpoint.models) {
+    const version = join(endpoint.folder, name, "1");
     await mkdir(version, { recursive: true });
     await cp(file, join(version, "model.onnx"));
     const lines = [`name: ${name}`, ...(batch > 1 ? [`batching: { maxBatchSize: ${batch} }`] : [])];
-    await writeFile(join(place.folder, name, "model.yaml"), `${lines.join("\n")}\n`);
+    await writeFile(join(endpoint.folder, name, "model.yaml"), `${lines.join("\n")}\n`);
   }
-  const { copies, threads } = place.spread;
+  const { copies, threads } = endpoint.spread;
   const own = await startOwn({
-    repository: place.folder,
-    cores: place.cores,
+    repository: endpoint.folder,
+    cores: endpoint.cores,
     args: ["--workers", `${copies}`],
   });
   return { ...own, settings: `${copies} worker(s) x ${threads} thread(s)` };

@@ -22,7 +22,7 @@ export interface Spread {
 }
 
 /** What a server is started with. */
-export interface ServerPlace {
+export interface ServerEndpoint {
   readonly models: readonly ServedModel[];
   /** Cores that all of its threads and processes are held to. */
   readonly cores: readonly number[];

@@ -126,7 +126,7 @@ const leastHalfMs = 700;
 /** What a server needs after its last trouble until it can answer, in milliseconds: starting and loading. */
 const settleMs = 300;
 /**
- * The same of servers that are found in a directory, where the keeper or the server was in trouble: until it joined again and
+ * The same of servers that are found in a directory, where the directory server or the server was in trouble: until it joined again and
  * readers heard of it. A lease, the longest pause between two tries, and a reader's turn.
  */
 const joinMs = 34_000;
@@ -187,7 +187,7 @@ function inTime({ outcomes }: WorldRun): Violation[] {
     }));
 }
 
-/** Second runs of a request that may come besides the share of all, at each place: a burst and a debt. */
+/** Second runs of a request that may come besides the share of all, at each endpoint: a burst and a debt. */
 const burst = 15;
 const hedgeRatio = 0.14;
 

@@ -15,13 +15,13 @@ export const knownGaps: readonly KnownGap[] = [
   {
     name: "first contact",
     check: "liveness",
-    text: /no server is known yet that could have|no place knows|is not known|no server has/,
+    text: /no server is known yet that could have|no endpoint knows|is not known|no server has/,
     why: "A request that comes before the first offer of a server fails at once, however much time it has.",
   },
   {
     name: "one try",
     check: "liveness",
-    text: /failed with (?:unreachable|no-answer|shutting-down|deadline-exceeded|no-place|bad-reply)/,
+    text: /failed with (?:unreachable|no-answer|shutting-down|deadline-exceeded|no-endpoint|bad-reply)/,
     why: "A request asks each server once: when that fails or is silent, it ends, or waits, with time left.",
   },
 ];

@@ -27,7 +27,7 @@ export interface Machine {
   onDeath(told: () => void): Disposable;
 }
 
-/** A machine that starts now. `life` counts its starts, so that each life draws anew. */
+/** A machine that starts now. `life` counts its starts, so that each life draws again. */
 export function machine(world: VirtualClock, seed: number, name: string, life: number): Machine {
   let state: MachineState = "running";
   let wallOffsetMs = 0;

@@ -130,7 +130,7 @@ export function directoryContract(
         event.kind === "directory-changed" && event.change === change ? [event.endpoint] : [],
       );
 
-    it("lists places with all that their operator says of them", async () => {
+    it("lists endpoints with all that their operator says of them", async () => {
       const { under, until } = await opened();
       await under.put(
         await record({
@@ -157,7 +157,7 @@ export function directoryContract(
       expect(under.directory.snapshot().problem).toBeUndefined();
     });
 
-    it("tells who watches of places that come, change and go, and keeps what did not change the same", async () => {
+    it("tells who watches of endpoints that come, change and go, and keeps what did not change the same", async () => {
       const { under, events, until } = await opened();
       await under.put(await record({ id: "a" }));
       await until(() => expect(ids(under)).toEqual(["a"]));
@@ -194,7 +194,7 @@ export function directoryContract(
       await until(() => expect(ids(under)).toEqual(["good"]));
     });
 
-    it("takes no entry that is older than one that was seen, also when the place was gone meanwhile", async () => {
+    it("takes no entry that is older than one that was seen, also when the endpoint was gone meanwhile", async () => {
       const { under, until } = await opened();
       const old = await record({ id: "a", serial: 4, zone: "eu/de/old" });
       await under.put(old);
@@ -214,7 +214,7 @@ export function directoryContract(
       await until(() => expect(ids(under)).toEqual(["b", "c"]));
     });
 
-    it("lists no place outside of its entry's time", async () => {
+    it("lists no endpoint outside of its entry's time", async () => {
       const { under, until } = await opened();
       await under.put(await record({ id: "over", notAfterMs: 1000 })).catch(() => undefined);
       await under
@@ -225,7 +225,7 @@ export function directoryContract(
     });
 
     if (carries.statements) {
-      it("lets a place narrow what its operator says, and never widen it", async () => {
+      it("lets an endpoint narrow what its operator says, and never widen it", async () => {
         const { under, until } = await opened();
         const serves = [{ segment: { model: "ocr" } }, { segment: { model: "vad", version: "1" } }];
         await under.put(

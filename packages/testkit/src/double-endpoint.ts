@@ -16,7 +16,7 @@ import {
   type Tensors,
 } from "@longshore/core";
 
-/** A place that the tests' doubles have unless they say otherwise. */
+/** An endpoint that the tests' doubles have unless they say otherwise. */
 export const doubleInfo: EndpointInfo = {
   id: "double",
   tier: "edge",

@@ -25,7 +25,7 @@ export interface RandomViewOptions {
   readonly endpoints: number;
   readonly local?: boolean;
   readonly policy?: Policy;
-  /** Some places forward, are down, or stand in other zones. Default true. */
+  /** Some endpoints forward, are down, or stand in other zones. Default true. */
   readonly variety?: boolean;
 }
 
@@ -50,8 +50,8 @@ function pick<T>(random: Random, from: readonly T[]): T {
   return one;
 }
 
-/** One other place with a link, a load and offers for parts of the model. */
-export function randomPlace(
+/** One other endpoint with a link, a load and offers for parts of the model. */
+export function randomEndpoint(
   random: Random,
   world: PlanWorld,
   id: string,
@@ -147,17 +147,17 @@ export function randomPlace(
 /** A view and the plain facts that it was laid out from. */
 export interface RandomScene {
   readonly view: View;
-  readonly places: readonly { readonly view: EndpointView; readonly offers: readonly Offer[] }[];
+  readonly endpoints: readonly { readonly view: EndpointView; readonly offers: readonly Offer[] }[];
 }
 
-/** A view of some random places. */
+/** A view of some random endpoints. */
 export function randomScene(random: Random, world: PlanWorld, options: RandomViewOptions): RandomScene {
   const variety = options.variety ?? true;
-  const places = Array.from({ length: options.endpoints }, (_, index) =>
-    randomPlace(random, world, `place-${index}`, variety),
+  const endpointStates = Array.from({ length: options.endpoints }, (_, index) =>
+    randomEndpoint(random, world, `endpoint-${index}`, variety),
   );
-  const endpoints = endpointTable(places.map((one) => one.view));
-  const blocks: RouteBlock[] = places.flatMap((one) => [
+  const endpoints = endpointTable(endpointStates.map((one) => one.view));
+  const blocks: RouteBlock[] = endpointStates.flatMap((one) => [
     ...routeBlocks(one.view.info, one.offers, world.table),
   ]);
   const slow = 0.5 + random.next() * 5;
@@ -197,7 +197,7 @@ export function randomScene(random: Random, world: PlanWorld, options: RandomVie
     models: new Map([["ocr", model]]),
     policy: options.policy ?? worldPolicy(),
   };
-  return { view, places };
+  return { view, endpoints: endpointStates };
 }
 
 /** A random request to such a view. */
@@ -229,7 +229,7 @@ export function randomRequest(random: Random, variety = true): PlanRequest {
     tenant: "shop",
     deadlineMs: chance(0.5) ? 20 + random.next() * 900 : Infinity,
     path: chance(0.2) ? ["far"] : [],
-    exclude: chance(0.2) ? new Set(["place-0"]) : new Set(),
+    exclude: chance(0.2) ? new Set(["endpoint-0"]) : new Set(),
     ...(chance(0.2) ? { rights: pick(random, [["infer"], ["segment:infer", "observe"], []]) } : {}),
     tieRatio: 0,
   };

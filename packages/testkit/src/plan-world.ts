@@ -10,7 +10,7 @@ import {
   type Step,
 } from "@longshore/core";
 
-/** A seeded world for planners: an OCR-like pipeline, places that offer parts of it, and requests. Figures are made up. */
+/** A seeded world for planners: an OCR-like pipeline, endpoints that offer parts of it, and requests. Figures are made up. */
 export interface PlanWorld {
   readonly description: ModelDescription;
   readonly profile: Profile;

@@ -1,14 +1,14 @@
 import type { Inputs, Limits, Offloader } from "@longshore/core";
 
 /**
- * Waits until an offloader knows what places have of a model: where something can answer already, a first request waits for the
+ * Waits until an offloader knows what endpoints have of a model: where something can answer already, a first request waits for the
  * others for a moment only. Throws after two minutes.
  */
 export async function untilKnown(
   offloader: Offloader,
   model: string,
   inputs: Inputs,
-  places: readonly string[],
+  endpoints: readonly string[],
   limits?: Limits,
 ): Promise<void> {
   for (let round = 0; round < 600; round++) {
@@ -16,8 +16,8 @@ export async function untilKnown(
     // One that has not answered yet is unavailable.
     const able = plan.lost.filter(({ why }) => why.kind !== "filter" || why.filter !== "unavailable");
     const named = new Set([...able, ...("legs" in plan ? plan.legs : [])].map(({ endpoint }) => endpoint));
-    if (places.every((id) => named.has(id))) return;
+    if (endpoints.every((id) => named.has(id))) return;
     await new Promise((resolve) => setTimeout(resolve, 200));
   }
-  throw new Error(`it is not known what ${places.join(" and ")} have of ${model}`);
+  throw new Error(`it is not known what ${endpoints.join(" and ")} have of ${model}`);
 }

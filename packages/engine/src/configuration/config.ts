@@ -48,7 +48,7 @@ export interface ModelConfig {
 /** Loaded copies, on what, and what each of them needs while it runs. */
 export interface InstanceConfig extends InstanceGroup {
   readonly kind: "any" | "cpu" | "gpu";
-  /** Of resources that models of this place share (Triton's rate limiter). */
+  /** Of resources that models of this endpoint share (Triton's rate limiter). */
   readonly resources: readonly { readonly name: string; readonly count: number }[];
   /** Its turn when resources are short: 1 as often as possible, 2 half as often, ... */
   readonly priority: number;
@@ -134,7 +134,7 @@ export interface StepConfig {
   readonly inputs: Readonly<Record<string, string>>;
   readonly forEach?: string;
   readonly declassifiesTo?: DataClass;
-  /** Only other places have the model; what it takes and gives there, or `true` where they are asked for that. */
+  /** Only other endpoints have the model; what it takes and gives there, or `true` where they are asked for that. */
   readonly elsewhere?: ModelPorts | true;
 }
 

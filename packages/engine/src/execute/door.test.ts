@@ -161,7 +161,7 @@ describe("admission at the door", () => {
     expect(knock(here, within(here, 150))).not.toBe("rejected");
   });
 
-  it("counts for nothing here what another place granted", async () => {
+  it("counts for nothing here what another endpoint granted", async () => {
     const [here, other] = [await learned(), await learned()];
     using pass = knock(other, within(other, 150)) as Disposable;
     const refused = ask(here, within(here, 50), { pass });
@@ -178,7 +178,7 @@ describe("admission at the door", () => {
     expect(knock(here, base)).not.toBe("queue-full");
   });
 
-  it("keeps no model from going for inputs that do not come, and judges them anew when they do", async () => {
+  it("keeps no model from going for inputs that do not come, and judges them again when they do", async () => {
     const here = place();
     const { clock, engine } = here;
     for (let run = 0; run < 3; run++) await clock.finish(ask(here, base));

@@ -33,7 +33,7 @@ export interface Doors {
   remember(segment: Segment, variant: string, door: Door): void;
   /** See `Endpoint.admit`. */
   admit(segment: Segment, call: Call, leastAgreementRatio: number | undefined): Pass;
-  /** Takes back what is kept at a scheduler that ends: whose inputs are still to come is judged anew when they are there. */
+  /** Takes back what is kept at a scheduler that ends: whose inputs are still to come is judged again when they are there. */
   ended(scheduler: Scheduler): void;
 }
 
@@ -98,7 +98,7 @@ class KeptPass implements Pass {
   }
 }
 
-/** A pass that was granted here; what another place granted counts for nothing. */
+/** A pass that was granted here; what another endpoint granted counts for nothing. */
 export function ownPass(pass: Disposable | undefined): Pass | undefined {
   return pass instanceof KeptPass ? pass : undefined;
 }

@@ -19,7 +19,7 @@ import type { EngineParts } from "./engine-parts.ts";
 const call = housekeepingCall("test");
 const ports = `{ inputs: [{ name: x, datatype: FP32, shape: [-1, 2] }], outputs: [{ name: y, datatype: FP32, shape: [-1, 2] }] }`;
 
-/** Two models of other places, with a transform of ours behind each. */
+/** Two models of other endpoints, with a transform of ours behind each. */
 const steps = (also = "", elsewhere = ports): string => `inputs: [{ name: a, datatype: FP32, shape: [-1, 2] }]
 pipeline:
   steps:
@@ -47,7 +47,7 @@ const part = (from: string, to: string): Segment => ({
   to,
 });
 
-it("describes steps of other places, and where the pipeline has to be cut for them", async () => {
+it("describes steps of other endpoints, and where the pipeline has to be cut for them", async () => {
   const knowledge = (await engineOf(steps()).describe("p", undefined, call))!;
   const { description, profile } = knowledge;
   expect(needsOthers(description)).toBe(true);
@@ -83,12 +83,12 @@ it("runs what lies between them, and nothing of them", async () => {
     ["soft", "two"],
   ] as const) {
     const asked = engine.infer({ segment: part(from, to), ...request }, call);
-    await expect(asked).rejects.toMatchObject({ reason: "no-place" });
+    await expect(asked).rejects.toMatchObject({ reason: "no-endpoint" });
   }
   expect(await engine.offers({ model: "p" }, call)).toEqual([]);
 });
 
-it("describes a step of other places for each element, in sequences, and with several answers", async () => {
+it("describes a step of other endpoints for each element, in sequences, and with several answers", async () => {
   const each = (yaml: string): Promise<ModelDescription> =>
     engineOf(yaml)
       .describe("p", undefined, call)
@@ -110,7 +110,7 @@ it("describes a step of other places for each element, in sequences, and with se
   expect(description.outputs).toMatchObject([{ ragged: true }, { ragged: true, shape: [-1, 2] }]);
 });
 
-it("names the steps of a nested pipeline, those of other places among them, by the step that runs it", async () => {
+it("names the steps of a nested pipeline, those of other endpoints among them, by the step that runs it", async () => {
   const outer = `inputs: [{ name: a, datatype: FP32, shape: [-1, 2] }]
 pipeline:
   steps: [{ id: in, model: p, inputs: { a: a } }]
@@ -134,7 +134,7 @@ pipeline:
   ]);
 });
 
-it("has another digest where other places say something else of the model", async () => {
+it("has another digest where other endpoints say something else of the model", async () => {
   const said = (size: number): Partial<EngineParts> => ({
     elsewhere: async (model, version) => {
       expect([model, version]).toEqual(["m", "7"]);
@@ -147,7 +147,7 @@ it("has another digest where other places say something else of the model", asyn
   expect(await digest(1)).toBe(await digest(1));
   expect(await digest(1)).not.toBe(await digest(-1));
   await expect(engineOf(steps("", "true")).describe("p", undefined, call)).rejects.toMatchObject({
-    reason: "no-place",
+    reason: "no-endpoint",
   });
 });
 
@@ -155,19 +155,19 @@ it.each([
   [
     "keeps state, as another step of the same model does",
     steps("sequence: { maxIdleMs: 1000 }").replace("model: n", "model: m"),
-    "steps one and two of one model of other places",
+    "steps one and two of one model of other endpoints",
   ],
   [
     "keeps state, as another step of the same model does in a further variant",
     steps(`sequence: { maxIdleMs: 1000 }
 variants: [{ name: full }, { name: lesser, models: { two: m }, agreement: 0.9 }]
 `),
-    "steps one and two of one model of other places",
+    "steps one and two of one model of other endpoints",
   ],
   [
     "keeps state, behind one that gives several answers",
     steps("sequence: { maxIdleMs: 1000 }", ports.replace(" }] }", " }], decoupled: true }")),
-    "asks the model of step two at another place once for each answer of step one",
+    "asks the model of step two at another endpoint once for each answer of step one",
   ],
   [
     "is a transform",
@@ -185,7 +185,7 @@ variants: [{ name: full }, { name: lesser, models: { two: m }, agreement: 0.9 }]
       .replace("flat.tensor", "flat.value"),
     "gives several answers, as step one does",
   ],
-])("refuses a step of other places that %s", async (_what, yaml, message) => {
+])("refuses a step of other endpoints that %s", async (_what, yaml, message) => {
   await expect(engineOf(yaml).describe("p", undefined, call)).rejects.toMatchObject({
     reason: "invalid-configuration",
     message: expect.stringContaining(message) as string,

@@ -94,7 +94,7 @@ export interface EngineParts {
   readonly gpuFallback?: boolean;
   /** Rows in one run of a graph that nothing is written of, where its first axes vary. Default 0: requests run one by one. */
   readonly defaultMaxBatchSize?: number;
-  /** What other places say that their models take and give; default: none is asked. */
+  /** What other endpoints say that their models take and give; default: none is asked. */
   readonly elsewhere?: NonNullable<RepositoryParts["elsewhere"]>;
   /** Asked before steps of pipelines run models whose answers are kept. Default: they run. */
   readonly answers?: KeptAnswers;

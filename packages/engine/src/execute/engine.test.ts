@@ -757,7 +757,7 @@ describe("sequences", () => {
     expect(runtime.runs).toHaveLength(2);
   });
 
-  it("move to another place with their state and give the same answers", async () => {
+  it("move to another endpoint with their state and give the same answers", async () => {
     const one = engineWith();
     const two = engineWith({ info: { ...device, id: "there" } });
     const first = await infer(one, step(0, 5, { wantState: true }));

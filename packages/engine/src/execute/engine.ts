@@ -51,7 +51,7 @@ import { programOf } from "./variants.ts";
 
 /**
  * Runs models and pipelines here. In a request's segment an empty version means the latest, an empty variant the default
- * of this place, and an empty digest whatever content is here.
+ * of this endpoint, and an empty digest whatever content is here.
  */
 export interface Engine extends Endpoint {
   /** Every version in the store, or of one model there, and what became of it. */
@@ -59,7 +59,7 @@ export interface Engine extends Endpoint {
   /** Models that the steps of this one name. Throws `unknown-model`, `invalid-configuration`. */
   uses(model: string): Promise<readonly string[]>;
   /**
-   * Reads a model anew and loads the instances of its default variant, then serves it instead of what was served before;
+   * Reads a model again and loads the instances of its default variant, then serves it instead of what was served before;
    * requests under way finish on the old one. Without a version: all that the model's policy serves. A version that cannot
    * be loaded leaves its predecessor in place and is thrown at the end.
    */
@@ -318,7 +318,7 @@ class EngineHere implements Engine {
     throw new LongshoreError(
       "queue-full",
       "admission",
-      `${maxInFlight} requests are under way, which is the most this place takes`,
+      `${maxInFlight} requests are under way, which is the most this endpoint takes`,
       { retryAfterMs: 1000 },
     );
   }

@@ -165,7 +165,7 @@ function grantOn(
   }
 }
 
-/** What a request needs of schedulers: how many elements it has is expected anew each time. */
+/** What a request needs of schedulers: how many elements it has is expected again each time. */
 function demandsOn(
   leases: ReadonlyMap<ModelAction, GraphLease>,
   { expectations }: GrantParts,

@@ -32,7 +32,7 @@ export interface ModelLife {
   /** What `acquire` would give at once; without a lease, so that it may be retired by the next turn of the event loop. */
   known(model: string, version: string | undefined): LoadedVersion | undefined;
   /**
-   * Reads a model anew and loads it beside what is served, then switches, after what was asked for this model before. What cannot
+   * Reads a model again and loads it beside what is served, then switches, after what was asked for this model before. What cannot
    * be loaded leaves its predecessor in place, and is thrown after the rest has been switched.
    */
   load(model: string, version: string | undefined, call: Call, override?: ModelOverride): Promise<void>;
@@ -60,7 +60,7 @@ export interface ModelLifeParts {
   readonly explicit: boolean;
   /** What is missing of a graph's file: it is not fetched to be warm. Default: all are here. */
   readonly lacks?: ModelSource["lacks"];
-  /** The program that `load` warms: the default variant of this place. */
+  /** The program that `load` warms: the default variant of this endpoint. */
   readonly defaultProgram: (loaded: LoadedVersion) => Program | undefined;
 }
 
@@ -79,7 +79,7 @@ export function modelLife(parts: ModelLifeParts): ModelLife {
   const loads = new Set<Set<string>>();
   /** Loaded by name: not for what is made of them alone. */
   const asked = new Set<string>();
-  /** What each loaded model is made of, also while it waits to be read anew because one of those has been. */
+  /** What each loaded model is made of, also while it waits to be read again because one of those has been. */
   const usedBy = new Map<string, Set<string>>();
   /** Loads and unloads of each model, so that the last one that was asked for is what comes of them. */
   const changes = lines();
@@ -188,7 +188,7 @@ export function modelLife(parts: ModelLifeParts): ModelLife {
       if (!isOn(model)) throw notLoaded(model);
       const before = switches;
       const still = (await repository.load(model, version, housekeepingCall("load"))) === loaded;
-      // It was loaded anew or unloaded meanwhile, and what was read is served no more.
+      // It was loaded again or unloaded meanwhile, and what was read is served no more.
       if (!still || switches !== before) return await read(model, version);
       problems.delete(`${model}/${version}`);
       const known = ready.get(`${model}/${version}`);
@@ -300,7 +300,7 @@ export function modelLife(parts: ModelLifeParts): ModelLife {
     if (!last) return;
     newest.set(model, last);
     found.set(`${model}/`, Promise.resolve(last));
-    // What a model of it was loaded anew beside is read again.
+    // What a model of it was loaded again beside is read again.
     for (const held of fresh) if (!renewal.isCurrent(held.loaded)) retire(held);
   }
 

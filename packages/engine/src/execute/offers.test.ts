@@ -168,7 +168,7 @@ describe("offers", () => {
     ).toEqual([80, 80]);
   });
 
-  it("scale the profile by how fast this place has shown itself to be", async () => {
+  it("scale the profile by how fast this endpoint has shown itself to be", async () => {
     const made = await profiled();
     for (let count = 0; count < 8; count++) await run(made);
     expect(means(await made.engine.offers({ model: "m" }, call))).toEqual([

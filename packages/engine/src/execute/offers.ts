@@ -37,7 +37,7 @@ export function servedHere({ tiers }: Variant, { tier }: EndpointInfo): boolean 
 }
 
 /**
- * A promise for every tail that can be a good choice: from the profile, scaled by how fast this place has shown itself
+ * A promise for every tail that can be a good choice: from the profile, scaled by how fast this endpoint has shown itself
  * to be; without a profile, for what was run here before, and for nothing until then.
  */
 export async function makeOffers(
@@ -84,10 +84,11 @@ export async function makeOffers(
 
 /**
  * A profile may name cuts that are none here: of a graph that is not here itself, those alone are known whose heads its
- * package lists. What leads to a model of other places is no offer of this one.
+ * package lists. What leads to a model of other endpoints is no offer of this one.
  */
 function unknownCut(thrown: unknown): undefined {
-  if (LongshoreError.is(thrown) && (thrown.reason === "unknown-cut" || thrown.reason === "no-place")) return;
+  if (LongshoreError.is(thrown) && (thrown.reason === "unknown-cut" || thrown.reason === "no-endpoint"))
+    return;
   throw thrown;
 }
 

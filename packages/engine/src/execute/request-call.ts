@@ -5,7 +5,7 @@ import {
   type Clock,
   type EndpointInfo,
   LongshoreError,
-  noPlace,
+  noEndpoint,
   type Stage,
 } from "@longshore/core";
 
@@ -20,25 +20,25 @@ export function refusePast({ deadlineMs }: Call, clock: Clock): void {
   );
 }
 
-/** Refuses a request whose answer another place is to confirm: nobody else is asked here. */
+/** Refuses a request whose answer another endpoint is to confirm: nobody else is asked here. */
 export function refuseConfirmed({ rules }: Call): void {
   if (rules.confirm !== true) return;
   throw new LongshoreError(
     "policy-denied",
     "admission",
-    "the request must have its answer confirmed by a second place, and this one asks no other: send it to a gateway, or without confirm=true among its rules",
+    "the request must have its answer confirmed by a second endpoint, and this one asks no other: send it to a gateway, or without confirm=true among its rules",
   );
 }
 
 /**
- * Refuses a request whose zones or trust this place does not have, whoever planned it. Its data class was judged by the
- * sender's policy, which knows what the sender's operator says of this place; there is none here.
+ * Refuses a request whose zones or trust this endpoint does not have, whoever planned it. Its data class was judged by the
+ * sender's policy, which knows what the sender's operator says of this endpoint; there is none here.
  */
 export function refuseRules({ rules }: Call, { id, zone, trust }: EndpointInfo): void {
   const broken = brokenRule(rules, { id, zones: [zone], trust });
   if (!broken) return;
   const { filter, detail } = broken;
-  throw noPlace({
+  throw noEndpoint({
     filter,
     because: `${id} must not run the request by its ${filter} rule: ${detail}`,
   });

@@ -286,7 +286,7 @@ function confidence(outputs: Tensors): Pick<InferenceResponse, "confidenceRatio"
   return { confidenceRatio: Math.max(0, least) };
 }
 
-/** How busy this place is for requests like this one. */
+/** How busy this endpoint is for requests like this one. */
 export function reportFor(
   { clock, inFlight }: Pick<ServeParts, "clock" | "inFlight">,
   schedulers: Iterable<Scheduler>,

@@ -19,13 +19,13 @@ import {
   type Estimate,
 } from "@longshore/core";
 
-/** A tail that this place has run, whatever the version was called that it belongs to, and what it took without waiting. */
+/** A tail that this endpoint has run, whatever the version was called that it belongs to, and what it took without waiting. */
 interface Observed {
   readonly from: CutId;
   readonly serviceMs: Estimate;
 }
 
-/** How fast this place is: against profiles where there are some, else as it was seen to be. */
+/** How fast this endpoint is: against profiles where there are some, else as it was seen to be. */
 export interface Speeds {
   /** A segment whose input crossing had so many bytes was served in that time, waiting left out. */
   seen(segment: Segment, bytes: number, serviceMs: number, profile: Profile | undefined): void;

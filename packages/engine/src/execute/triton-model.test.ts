@@ -42,7 +42,7 @@ const models: MemoryModels = {
     const rows = shape[0] ?? 0;
     return tensorsOf(float32Tensor("prob", [rows, 3, 1, 1], new Float32Array(rows * 3).fill(shape.length)));
   }),
-  // Triton's simple_sequence: adds up, and begins anew at START.
+  // Triton's simple_sequence: adds up, and begins again at START.
   accumulate: oneStage(
     [
       spec("INPUT", "INT32", -1, 1),

@@ -2,7 +2,7 @@ import { type EndpointInfo, LongshoreError, type Variant } from "@longshore/core
 import { type LoadedVersion, type Program, someNames } from "../repository/index.ts";
 import { servedHere } from "./offers.ts";
 
-/** The program of a variant; an empty name means the first that this place serves. Throws `unknown-variant`. */
+/** The program of a variant; an empty name means the first that this endpoint serves. Throws `unknown-variant`. */
 export function programOf(loaded: LoadedVersion, variant: string, info: EndpointInfo): Program {
   const { name, version, variants } = loaded.description;
   const wanted = variants.find((one) => (variant === "" || one.name === variant) && servedHere(one, info));

@@ -61,7 +61,7 @@ export function chainRunner(transforms: TransformSet): ChainRunner {
       throw new LongshoreError(
         "invalid-configuration",
         "execute",
-        `step ${step.id} names the transform ${step.transform}, which this place does not have`,
+        `step ${step.id} names the transform ${step.transform}, which this endpoint does not have`,
       );
     }
     const parameters = parametersOf(transform, step.parameters);

@@ -21,7 +21,7 @@ export interface PipelineParts {
   readonly files: NamedFiles;
   /** The program of another model's version (latest when undefined): the variant of that name, else its default. */
   readonly inner: (model: string, version: string | undefined, variant: string) => Program;
-  /** What the model of a step of other places takes and gives. */
+  /** What the model of a step of other endpoints takes and gives. */
   readonly portsOf: (step: StepConfig) => Promise<ModelPorts>;
 }
 

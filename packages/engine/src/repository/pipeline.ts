@@ -45,7 +45,7 @@ function makerOf(value: string): string {
   return dot < 0 ? "" : value.slice(0, dot);
 }
 
-/** Models of this place that a configuration names in any of its variants. */
+/** Models of this endpoint that a configuration names in any of its variants. */
 export function modelsNamed(config: ModelConfig): readonly string[] {
   const named = new Set<string>();
   const elsewhere = new Set<string>();

@@ -14,7 +14,7 @@ import type { HeldState } from "../sequence/index.ts";
 import type { ControlInput } from "../configuration/index.ts";
 import type { ModelSignature } from "./source.ts";
 
-/** Loaded copies, and what each needs of what models of this place share while it runs. */
+/** Loaded copies, and what each needs of what models of this endpoint share while it runs. */
 export interface GraphInstances extends InstanceGroup {
   readonly resources: readonly { readonly name: string; readonly count: number }[];
   readonly priority: number;
@@ -94,7 +94,7 @@ export interface ModelStep extends StepBase {
   readonly kept?: Pick<Segment, "digest" | "variant">;
 }
 
-/** A step that runs a model that only other places have. Nothing here runs it. */
+/** A step that runs a model that only other endpoints have. Nothing here runs it. */
 export interface ElsewhereStep extends StepBase {
   readonly kind: "elsewhere";
   readonly model: string;

@@ -58,7 +58,7 @@ export interface RepositoryParts {
   readonly gpuFallback?: boolean;
   /** Rows in one run of a model that says nothing of batches and whose inputs and outputs have an axis for them. Default 0. */
   readonly defaultMaxBatchSize?: number;
-  /** What other places say that a model takes and gives; undefined where none has it. Default: none is asked. */
+  /** What other endpoints say that a model takes and gives; undefined where none has it. Default: none is asked. */
   readonly elsewhere?: (
     model: string,
     version: string | undefined,
@@ -221,7 +221,7 @@ function stateApart({ steps }: Program): string | undefined {
     (step) => step.kind === "model" && (step.graph.states.length > 0 || step.graph.sequence),
   );
   if (own) {
-    const what = `keeps state in step ${own.id} here, while the model of step ${others[0]?.id} is at another place`;
+    const what = `keeps state in step ${own.id} here, while the model of step ${others[0]?.id} is at another endpoint`;
     return `${what}: what one of them lost the other could not go back to; make two models of it`;
   }
   const parted = steps.findIndex(givesSeveral);
@@ -230,13 +230,13 @@ function stateApart({ steps }: Program): string | undefined {
       ? undefined
       : steps.slice(parted + 1).find(({ kind, forEach }) => kind === "elsewhere" && forEach === undefined);
   if (repeated)
-    return `asks the model of step ${repeated.id} at another place once for each answer of step ${steps[parted]?.id}: all of them would be one step of the sequence`;
+    return `asks the model of step ${repeated.id} at another endpoint once for each answer of step ${steps[parted]?.id}: all of them would be one step of the sequence`;
   const asked = new Map<string, string>();
   for (const { id, model, forEach } of others) {
     const other = asked.get(model);
     // Elements of one request are no steps of a sequence.
     if (forEach === undefined && other !== undefined)
-      return `has steps ${other} and ${id} of one model of other places, which would take both for steps of the same sequence`;
+      return `has steps ${other} and ${id} of one model of other endpoints, which would take both for steps of the same sequence`;
     if (forEach === undefined) asked.set(model, id);
   }
   return undefined;
@@ -257,7 +257,7 @@ async function loadInner(
   }
 }
 
-/** What the model of a step takes and gives that only other places have: as written, else as they say. */
+/** What the model of a step takes and gives that only other endpoints have: as written, else as they say. */
 async function portsOf(
   { elsewhere }: RepositoryParts,
   { id, model = "", version, elsewhere: written }: StepConfig,
@@ -268,9 +268,9 @@ async function portsOf(
   const key = `elsewhere ${model}/${version ?? ""}`;
   const ports = asked.get(key) ?? (await elsewhere?.(model, version, call));
   if (!ports) {
-    const what = `no other place says what ${model} (step ${id}) takes and gives`;
+    const what = `no other endpoint says what ${model} (step ${id}) takes and gives`;
     throw new LongshoreError(
-      "no-place",
+      "no-endpoint",
       "resolve",
       `${what}: name one that has it, or write it down under elsewhere`,
     );

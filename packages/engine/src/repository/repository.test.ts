@@ -309,7 +309,7 @@ variants: [{ name: full }, { name: lesser, models: { hear: ${second} }, agreemen
     expect((await load("{")).profileIgnored).toContain("not readable");
   });
 
-  it("reads a model anew once it is told to forget it, and those that use it", async () => {
+  it("reads a model again once it is told to forget it, and those that use it", async () => {
     const store = memoryStore({
       ...graph("detect"),
       "classify/model.yaml": classify,

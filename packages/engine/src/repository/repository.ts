@@ -29,15 +29,15 @@ export interface ModelRepository {
   /** What `resolve` says. Throws `unknown-model`, `unknown-version`, `invalid-configuration`, `invalid-model`. */
   load(model: string, version: string | undefined, call: Call): Promise<LoadedVersion>;
   /**
-   * Reads a model anew beside what is remembered of it, which goes on to be served until the renewal is adopted.
+   * Reads a model again beside what is remembered of it, which goes on to be served until the renewal is adopted.
    * With an override, instead of what lies in the store.
    */
   renew(model: string, override?: ModelOverride): Promise<Renewal>;
-  /** Reads this model anew next time, and those that use it. */
+  /** Reads this model again next time, and those that use it. */
   forget(model: string): void;
 }
 
-/** A model read anew. */
+/** A model read again. */
 export interface Renewal {
   /** From old to new. */
   readonly versions: readonly string[];
@@ -46,10 +46,10 @@ export interface Renewal {
   /** As that of the repository. */
   resolve(version: string | undefined): Promise<string>;
   load(version: string, call: Call): Promise<LoadedVersion>;
-  /** False once a model that it is made of was read anew since this renewal began. */
+  /** False once a model that it is made of was read again since this renewal began. */
   isCurrent(loaded: LoadedVersion): boolean;
   /**
-   * From now on this is the model; those that use it are read anew next time. Of versions that could not be loaded what is served
+   * From now on this is the model; those that use it are read again next time. Of versions that could not be loaded what is served
    * instead, if anything, is what pipelines are made of.
    */
   adopt(instead: ReadonlyMap<string, LoadedVersion | undefined>): void;
@@ -74,7 +74,7 @@ interface Reading {
 export function modelRepository(parts: RepositoryParts): ModelRepository {
   const { store, clock, observer } = parts;
   const readings = new Map<string, Reading>();
-  /** How often each model was read anew, or forgotten. */
+  /** How often each model was read again, or forgotten. */
   const changes = new Map<string, number>();
 
   /** Folders that are no models for their names alone, of which the operator was told. */
@@ -220,7 +220,7 @@ export function modelRepository(parts: RepositoryParts): ModelRepository {
     forgetUsers(model);
   }
 
-  /** What was made of a model's earlier content is made anew when it is asked for. */
+  /** What was made of a model's earlier content is made again when it is asked for. */
   function forgetUsers(model: string): void {
     for (const { loaded } of readings.values()) {
       for (const [version, one] of loaded) {

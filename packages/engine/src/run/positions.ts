@@ -98,7 +98,7 @@ function endPosition(program: Program): Position {
   return { id: endCut, step: program.steps.length, rank: program.steps.length + 0.5 };
 }
 
-/** Those around steps whose models only other places have, in order: where such a pipeline has to be cut. */
+/** Those around steps whose models only other endpoints have, in order: where such a pipeline has to be cut. */
 export function aroundElsewhere(program: Program): readonly Position[] {
   const ranks = new Set([0, program.steps.length + 0.5]);
   for (const [at, { kind }] of program.steps.entries()) {

@@ -51,8 +51,8 @@ export async function planSegment(
   const { kept, needed } = neededParts(partsBetween(program, from, to), results);
   for (const { step } of kept) {
     if (step.kind !== "elsewhere") continue;
-    const what = `step ${step.id} runs model ${step.model}, which only other places have`;
-    throw new LongshoreError("no-place", "resolve", `${fromCut}..${toCut} cannot run here: ${what}`);
+    const what = `step ${step.id} runs model ${step.model}, which only other endpoints have`;
+    throw new LongshoreError("no-endpoint", "resolve", `${fromCut}..${toCut} cannot run here: ${what}`);
   }
   const keep = new Set(results.map(({ value }) => value));
   const actions = actionsOf(program, kept, [...keep]);

@@ -93,7 +93,7 @@ describe("who shares a run", () => {
         times.seen(2, 12, 0, 8);
       }
     }
-    // Five times, for two runs each that show it anew; the last of them is still to come.
+    // Five times, for two runs each that show it again; the last of them is still to come.
     expect(tried).toBe(9);
   });
 

@@ -365,7 +365,7 @@ function candidates(
     throw new LongshoreError(
       "unsupported",
       "execute",
-      `model ${graph.model} is not trusted, and this place has no sandbox to run it in`,
+      `model ${graph.model} is not trusted, and this endpoint has no sandbox to run it in`,
     );
   }
   const named = name === undefined ? runtimes : runtimes.filter((one) => one.name === name);

@@ -2,9 +2,9 @@ import { type Call, LongshoreError, nextStep, type SequencePosition, type Tensor
 import type { SequenceKey } from "./sequence-store.ts";
 
 /**
- * Exported state leaves this place and comes back through hands that are not ours. Two kinds of callers bring state: those
+ * Exported state leaves this endpoint and comes back through hands that are not ours. Two kinds of callers bring state: those
  * who may feed parts of models (`segment:infer`), to whom a state is one more tensor, and all others, who may only go on
- * from what this place gave them. What it gave is told by a seal: a keyed hash over tenant, model, content, sequence id,
+ * from what this endpoint gave them. What it gave is told by a seal: a keyed hash over tenant, model, content, sequence id,
  * step and the tensors. A seal that was made here and does not fit is refused for everybody; a seal of a key that is not
  * known here counts as none.
  */
@@ -68,7 +68,7 @@ async function checkCarried(
   throw new LongshoreError(
     "not-permitted",
     "admission",
-    "state without this place's seal is taken only from those who may run parts of models ('segment:infer'); send the seal that came with the state",
+    "state without this endpoint's seal is taken only from those who may run parts of models ('segment:infer'); send the seal that came with the state",
   );
 }
 

@@ -302,7 +302,7 @@ describe("slots", () => {
     expect(clock.nowMs()).toBe(0);
   });
 
-  it("and sequences that begin anew while what was ended by its size is still being left", async () => {
+  it("and sequences that begin again while what was ended by its size is still being left", async () => {
     const store = sequenceStore(manualClock(), { maxStateBytes: 8 });
     const place = store.join("t", "m", "a");
     const reached = await store.reach(of("a", 0), call, place);
@@ -383,7 +383,7 @@ describe("seals of exported state", () => {
     }
   });
 
-  it("are needed by who may not run parts of models; one of another place counts as none", async () => {
+  it("are needed by who may not run parts of models; one of another endpoint counts as none", async () => {
     const foreign = await sealState(sealKey("k2"), key, 3, stateOf(5));
     for (const seal of [undefined, foreign, "nonsense", "1.k1.3.00"]) {
       await expect(checkSeal(mine, key, back(stateOf(5), seal), caller)).rejects.toMatchObject({

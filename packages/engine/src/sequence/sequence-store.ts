@@ -167,15 +167,15 @@ export function sequenceStore(clock: Clock, limits: Partial<SequenceLimits> = {}
     const retryAfterMs = dueMs === Infinity ? 1000 : Math.max(1, Math.ceil(dueMs - clock.nowMs()));
     const full = (what: string, reason: Reason = "rejected"): LongshoreError =>
       new LongshoreError(reason, "admission", what, { retryAfterMs });
-    if (live() >= maxLive) throw full(`${maxLive} sequences are live, which is the most this place keeps`);
+    if (live() >= maxLive) throw full(`${maxLive} sequences are live, which is the most this endpoint keeps`);
     if (live(key.tenant) >= maxLivePerTenant) {
       throw full(
-        `${maxLivePerTenant} of your sequences are live, which is the most this place keeps for one`,
+        `${maxLivePerTenant} of your sequences are live, which is the most this endpoint keeps for one`,
         "tenant-limit",
       );
     }
     if (stateBytes >= maxStateBytes) {
-      throw full(`states of sequences fill the ${maxStateBytes} bytes that this place keeps for them`);
+      throw full(`states of sequences fill the ${maxStateBytes} bytes that this endpoint keeps for them`);
     }
     forgetReplies();
     const entry: Entry = {
@@ -208,7 +208,7 @@ export function sequenceStore(clock: Clock, limits: Partial<SequenceLimits> = {}
     // What has ended, or did not begin, keeps nobody from a slot while its last answer is remembered.
     if (!entry.state) release(entry);
     if (entry.last < 0 || (!entry.state && !entry.reply)) forget(entry);
-    // A timer that fires early finds out when it should have; only one that would fire late is set anew.
+    // A timer that fires early finds out when it should have; only one that would fire late is set again.
     else if (entry.expiresMs < dueMs) sweep();
   }
 

@@ -12,7 +12,7 @@ export interface ConnectionParts {
   readonly tls?: ConnectionOptions;
 }
 
-/** The one connection to a server, opened when it is first asked for and anew after it has ended. */
+/** The one connection to a server, opened when it is first asked for and again after it has ended. */
 export interface Connection {
   /** Rejects with `unreachable`, or with why `abort` was aborted. */
   open(abort: AbortSignal): Promise<ClientHttp2Session>;

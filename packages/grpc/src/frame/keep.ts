@@ -10,7 +10,7 @@ export function keep(chunks: Uint8Array[], chunk: Uint8Array): void {
   let last = chunk.byteLength * 4 < chunk.buffer.byteLength ? chunk.slice() : chunk;
   for (;;) {
     const before = chunks.at(-1);
-    // Only what is no longer: so each byte is copied seldom.
+    // Only what is no longer: so each byte is copied rarely.
     if (!before || before.byteLength > last.byteLength || 2 * last.byteLength > joinedBytes) break;
     chunks.pop();
     const joined = new Uint8Array(before.byteLength + last.byteLength);

@@ -11,7 +11,7 @@ import { grpcStream } from "@longshore/testkit";
 import { type TestAuthority, testAuthority } from "@longshore/testkit/certificates";
 import { connect, doubling, failure, valuesOf } from "../../test/client.ts";
 import { ModelInferRequestSchema } from "../proto/inference_pb.ts";
-import { closeAll, listenOn, place } from "../../test/place.ts";
+import { closeAll, listenOn, openServer } from "../../test/open-server.ts";
 
 const sessions: ClientHttp2Session[] = [];
 const clients: { close(): void }[] = [];
@@ -106,7 +106,7 @@ describe("hostile calls", () => {
     ["another content type", framed(named), { "content-type": "application/json" }, "HTTP 415"],
   ];
   it.each(cases)("%s gets a stable status", async (_what, body, headers, expected) => {
-    const { address } = await place();
+    const { address } = await openServer();
     const session = dial(address);
     expect(await send(session, body, headers)).toBe(expected);
     // The connection and the server live on.
@@ -127,7 +127,7 @@ describe("hostile calls", () => {
   });
 
   it("a message that does not come in time ends its call", async () => {
-    const { address } = await place(undefined, { requestTimeoutMs: 40 });
+    const { address } = await openServer(undefined, { requestTimeoutMs: 40 });
     const session = dial(address);
     const status = await new Promise<unknown>((resolve) => {
       const stream = session.request({
@@ -143,7 +143,7 @@ describe("hostile calls", () => {
   });
 
   it("headers above the limit, other protocols and resets in numbers leave the server well", async () => {
-    const { address } = await place();
+    const { address } = await openServer();
     const [host = "", port = ""] = address.split(":");
     const flooded = dial(address);
     const headers = Object.fromEntries(
@@ -220,7 +220,7 @@ describe("certificates", () => {
     "whose reply is read slowly %s TLS: it is sent when all of it was read",
     async (tls) => {
       const { certificatePem, keyPem } = await ours.issue({ name: "server", hosts: ["localhost"] });
-      const { listening } = await place(
+      const { listening } = await openServer(
         undefined,
         tls === "with" ? { tls: { cert: certificatePem, key: keyPem } } : {},
       );

@@ -18,7 +18,7 @@ import { doubleDescription, type DoubleModel } from "@longshore/testkit";
 import { testAuthority } from "@longshore/testkit/certificates";
 import { type ChannelCredentials, compressionAlgorithms, credentials, status as codes } from "@grpc/grpc-js";
 import { connect, doubling, failure, gather, metadata, put, raw, valuesOf } from "../../test/client.ts";
-import { closeAll, doubleModel, listenOn, mixedModel, place } from "../../test/place.ts";
+import { closeAll, doubleModel, listenOn, mixedModel, openServer } from "../../test/open-server.ts";
 import * as proto from "../proto/inference_pb.ts";
 import { HealthCheckRequestSchema, HealthCheckResponseSchema } from "../proto/health_pb.ts";
 
@@ -57,14 +57,14 @@ function dial(address: string) {
   return client;
 }
 
-const optionsOf = (options: Parameters<typeof place>[1]) =>
+const optionsOf = (options: Parameters<typeof openServer>[1]) =>
   wire.tls ? { ...options, tls: wire.tls } : options;
 
-const listenHere = (handler: Handler, options: Parameters<typeof place>[1] = {}) =>
+const listenHere = (handler: Handler, options: Parameters<typeof openServer>[1] = {}) =>
   listenOn(handler, optionsOf(options));
 
-async function connected(...[models, options, change]: Parameters<typeof place>) {
-  const opened = await place(models, optionsOf(options), change);
+async function connected(...[models, options, change]: Parameters<typeof openServer>) {
+  const opened = await openServer(models, optionsOf(options), change);
   return { ...opened, ...dial(opened.address) };
 }
 
@@ -271,7 +271,7 @@ describe.each([
       expect(error.metadata.get("grpc-retry-pushback-ms")).toEqual(["1000"]);
     });
 
-    it("tells the place how long a request may wait there, and the sender why it was not taken", async () => {
+    it("tells the endpoint how long a request may wait there, and the sender why it was not taken", async () => {
       const model: DoubleModel = {
         ...doubleModel,
         run(inputs, request, call) {
@@ -291,7 +291,7 @@ describe.each([
     it.each([compressionAlgorithms.gzip, compressionAlgorithms.deflate])(
       "takes messages compressed as %i, and compresses replies when told to",
       async (algorithm) => {
-        const { address } = await place(undefined, { replyCompression: "gzip" });
+        const { address } = await openServer(undefined, { replyCompression: "gzip" });
         const client = connect(address, undefined, { "grpc.default_compression_algorithm": algorithm });
         clients.push(client);
         const { message } = await client.infer(doubling([1, 2, 3]));

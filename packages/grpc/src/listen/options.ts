@@ -50,7 +50,7 @@ export interface GrpcListenOptions {
   readonly requestTimeoutMs?: number;
   /** Time without any progress of a reply that the client does not read, in milliseconds. Default 30,000. */
   readonly replyTimeoutMs?: number;
-  /** Whether replies are compressed for clients that take it. Default none: tensors seldom shrink. */
+  /** Whether replies are compressed for clients that take it. Default none: tensors rarely shrink. */
   readonly replyCompression?: "none" | "gzip";
   /** How often those who watch health are looked after, in milliseconds. Default 1,000. */
   readonly watchIntervalMs?: number;

@@ -18,7 +18,7 @@ import { emptyBody, type Handler, numericTensor } from "@longshore/core";
 import { systemClock } from "@longshore/nodejs";
 import { directSocket } from "@longshore/server";
 import { manualClock } from "@longshore/testkit";
-import { closeAll, listenOn, place } from "../../test/place.ts";
+import { closeAll, listenOn, openServer } from "../../test/open-server.ts";
 import { doubling, raw } from "../../test/client.ts";
 import { create, toBinary } from "@bufbuild/protobuf";
 import { ModelInferRequestSchema } from "../proto/inference_pb.ts";
@@ -159,7 +159,7 @@ const codeOf = (heard: Heard, type: number): number | undefined => {
 
 describe("connections that are framed here", () => {
   it("answer calls, with headers in pieces, padding and priority, too", async () => {
-    const { address } = await place();
+    const { address } = await openServer();
     const block = request();
     const heard = dial(address, hello + headers(1, block) + data(1, message([1, 2])));
     await heard.until(done(heard, 1));
@@ -180,7 +180,7 @@ describe("connections that are framed here", () => {
   });
 
   it("answer to settings and pings, and say nothing to what they do not know", async () => {
-    const { address } = await place();
+    const { address } = await openServer();
     const ping = `${frameHead(8, frameTypes.ping, 0, 0)}12345678`;
     const heard = dial(
       address,
@@ -197,7 +197,7 @@ describe("connections that are framed here", () => {
   });
 
   it("send no more than the windows of the stream and of the connection allow", async () => {
-    const { address } = await place();
+    const { address } = await openServer();
     const values = Array.from({ length: 30_000 }, (_, index) => index % 100);
     const small = preface + settingsFrame([[settings.initialWindowSize, 1000]]);
     const body = message(values);
@@ -342,7 +342,7 @@ describe("connections that are framed here", () => {
       codes.enhanceYourCalm,
     ],
   ])("end with %s", async (_what, text, code) => {
-    const { address } = await place();
+    const { address } = await openServer();
     const heard = dial(address, text);
     await heard.until(() => heard.ended);
     expect(codeOf(heard, frameTypes.goAway)).toBe(code);
@@ -361,7 +361,7 @@ describe("connections that are framed here", () => {
     ["a path that is none", request({ ":path": "no path" })],
     ["a length that is none", request({ "content-length": "+5" })],
   ])("reset a call with %s, and go on", async (_what, block) => {
-    const { address } = await place();
+    const { address } = await openServer();
     const heard = dial(address, hello + headers(1, block) + headers(3, request()) + data(3, message([1])));
     await heard.until(done(heard, 3));
     expect(heard.fields(3)).toMatchObject({ "grpc-status": "0" });
@@ -456,7 +456,7 @@ describe("connections that are framed here", () => {
   });
 
   it("take trailers for the end of a call, and remember its headers for the next", async () => {
-    const { address } = await place();
+    const { address } = await openServer();
     // A literal that is to be remembered, and the index that it has from then on.
     const added = `${request()}\x40\x01x\x01y`;
     const heard = dial(
@@ -473,7 +473,7 @@ describe("connections that are framed here", () => {
   });
 
   it("end when a client that says farewell has its answers", async () => {
-    const { address } = await place();
+    const { address } = await openServer();
     const farewell = numberFrame(frameTypes.goAway, 0, 0, 0);
     const heard = dial(address, hello + headers(1, request()) + farewell + data(1, message([1])));
     await heard.until(() => heard.ended);
@@ -481,7 +481,7 @@ describe("connections that are framed here", () => {
   });
 
   it("of clients that ask and do not read are given up", async () => {
-    const { address } = await place(undefined, { replyTimeoutMs: 50 });
+    const { address } = await openServer(undefined, { replyTimeoutMs: 50 });
     const [host = "", port = ""] = address.split(":");
     const socket = connectTcp(Number(port), host);
     sockets.push(socket);
@@ -501,7 +501,7 @@ describe("connections that are framed here", () => {
 
   it("that have ended keep nothing of what is sent on, and wait for its end for a while only", async () => {
     const clock = systemClock();
-    const { address } = await place(undefined, {
+    const { address } = await openServer(undefined, {
       clock: { ...clock, timer: (ms, due) => clock.timer(ms / 50, due) },
     });
     const [host = "", port = ""] = address.split(":");
@@ -552,7 +552,7 @@ describe("connections that are framed here", () => {
   });
 
   it("give back the windows of padding", async () => {
-    const { address } = await place(undefined, { callWindowBytes: 1000 });
+    const { address } = await openServer(undefined, { callWindowBytes: 1000 });
     const padding = data(1, `\xff${"\0".repeat(255)}`, flags.padded);
     const heard = dial(address, hello + one + padding.repeat(2));
     await heard.until(() =>
@@ -562,7 +562,7 @@ describe("connections that are framed here", () => {
   });
 
   it("let clients send as much as they may before they have heard of windows", async () => {
-    const { address } = await place(undefined, { callWindowBytes: 1000 });
+    const { address } = await openServer(undefined, { callWindowBytes: 1000 });
     const body = message(Array.from({ length: 4000 }, () => 1));
     const heard = dial(address, hello + one + data(1, body));
     await heard.until(done(heard, 1));
@@ -570,7 +570,7 @@ describe("connections that are framed here", () => {
   });
 
   it("take no offence at what comes behind a reset of theirs", async () => {
-    const { address } = await place();
+    const { address } = await openServer();
     const bad = headers(1, request({ te: "gzip" }), flags.endHeaders);
     const behind = data(1, "x", 0) + headers(1, "\x88", 5);
     const heard = dial(address, hello + bad + behind + headers(3, request()) + data(3, message([1])));
@@ -592,7 +592,7 @@ describe("connections that are framed here", () => {
 
   it("wait for a client as long as it goes on reading", async () => {
     const clock = manualClock();
-    const { address } = await place(undefined, { clock, replyTimeoutMs: 1000 });
+    const { address } = await openServer(undefined, { clock, replyTimeoutMs: 1000 });
     const values = Array.from({ length: 30_000 }, () => 1);
     const body = message(values);
     const none = preface + settingsFrame([[settings.initialWindowSize, 0]]);
@@ -626,7 +626,7 @@ describe("what comes over connections that are framed here", () => {
     ["read into one memory", {}],
     ["read by Node.js", { directSocket: () => undefined }],
   ])("stays apart where it comes in pieces and is %s", async (_, options) => {
-    const { address } = await place(undefined, options);
+    const { address } = await openServer(undefined, options);
     // Short enough to be copied, and so long that pieces of it lie in memory of their own.
     const calls = [3, 5000, 50_000].map((count, index) => {
       const values = Array.from({ length: count }, (__, at) => at + index);
@@ -652,7 +652,7 @@ describe("what comes over connections that are framed here", () => {
 
   it("is read into one memory where it is short, and into memory of its own where it is long", async () => {
     const seen = new Set<ArrayBufferLike>();
-    const { address } = await place(undefined, {
+    const { address } = await openServer(undefined, {
       directSocket: (accepted, reads) =>
         directSocket(accepted, {
           memory() {
@@ -680,7 +680,7 @@ describe("what comes over connections that are framed here", () => {
     const values = Array.from({ length: 100_000 }, (_, at) => at);
     const call = Buffer.from(ample + headers(1, request()) + data(1, message(values)), "latin1");
     const own: boolean[] = [];
-    const { address } = await place(undefined, {
+    const { address } = await openServer(undefined, {
       directSocket(accepted, reads) {
         const shared = reads.memory();
         let memory = shared;

@@ -22,7 +22,7 @@ export interface MessageTensor {
   readonly shape: readonly number[];
   readonly parameters: Parameters;
   readonly shared?: SharedPart;
-  /** Places of `InferTensorContents` in the message; several are one, as protobuf merges them. */
+  /** Endpoints of `InferTensorContents` in the message; several are one, as protobuf merges them. */
   readonly contents: readonly { readonly from: number; readonly to: number }[];
 }
 

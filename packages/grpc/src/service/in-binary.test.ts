@@ -10,7 +10,7 @@ import {
 } from "@longshore/core";
 import { grpcStream, manualClock } from "@longshore/testkit";
 import { encodeInferRequest } from "../message/index.ts";
-import { closeAll, listenOn } from "../../test/place.ts";
+import { closeAll, listenOn } from "../../test/open-server.ts";
 
 const sessions: ClientHttp2Session[] = [];
 afterEach(async () => {

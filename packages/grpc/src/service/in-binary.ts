@@ -3,7 +3,7 @@ import { type BinaryHead, binaryHead, type Peeked, peek, RawContents } from "../
 import type { ArrivingFrame, Frame, ServiceParts } from "./call.ts";
 
 /**
- * A unary request on its way to another place over HTTP: its JSON is written from the beginning of the message, and what comes
+ * A unary request on its way to another endpoint over HTTP: its JSON is written from the beginning of the message, and what comes
  * after that is passed on without its framing, while it arrives (ADR 19).
  */
 

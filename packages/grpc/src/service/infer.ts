@@ -97,7 +97,7 @@ export async function askInfer(
     await last();
     return whole.message;
   };
-  // What a sender does wrong ends its own call, and is no failure of the place that the request went on to.
+  // What a sender does wrong ends its own call, and is no failure of the endpoint that the request went on to.
   using passing = arriving && !decoded ? childCall(call) : undefined;
   const message: IncomingMessage = {
     byteLength,

@@ -150,7 +150,7 @@ async function nextUnless(served: ServerCall, ends: readonly AbortSignal[]): Pro
   }
 }
 
-/** A load report of a stream that is older tells nothing of how busy this place is. */
+/** A load report of a stream that is older tells nothing of how busy this endpoint is. */
 const newsMs = 1000;
 
 /** `ModelStreamInfer`. */
@@ -161,7 +161,7 @@ export async function modelStreamInfer(parts: ServiceParts, served: ServerCall):
   using whole = childCall(served.call);
   let inOrder: Promise<void> = Promise.resolve();
   let failed: LongshoreError | undefined;
-  /** How busy this place was when it began to answer the last request, which is over by now: told while that is news. */
+  /** How busy this endpoint was when it began to answer the last request, which is over by now: told while that is news. */
   let told: Pick<WireResponse, "headers"> = { headers: {} };
   let toldAtMs = -Infinity;
   const behind = (status: GrpcStatus): GrpcStatus => {

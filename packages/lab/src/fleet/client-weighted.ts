@@ -8,8 +8,8 @@ const updateMs = 1000;
  * Client-side weighted round robin (gRPC A58, Envoy): weights are requests a second over utilisation, from the load reports
  * on replies.
  */
-export const clientWeighted: PickerKind = ({ places, nowMs }) => {
-  const states = places.map(() => ({
+export const clientWeighted: PickerKind = ({ endpoints, nowMs }) => {
+  const states = endpoints.map(() => ({
     answered: 0,
     perSecond: 0,
     utilisation: 0,
@@ -33,7 +33,7 @@ export const clientWeighted: PickerKind = ({ places, nowMs }) => {
     const average = known.reduce((total, { weight }) => total + weight, 0) / Math.max(1, known.length);
     for (const state of states) if (state.weight === 0) state.weight = average > 0 ? average : 1;
   };
-  const next = smoothRobin(places.length, (index) => states[index]?.weight || 1);
+  const next = smoothRobin(endpoints.length, (index) => states[index]?.weight || 1);
   return {
     name: "client-side weighted round robin",
     pick() {

@@ -101,7 +101,7 @@ export async function liveDevices(
     if (under === 0 && waiting === 0) over();
   };
 
-  function place(): { zone: ZoneId; link: DeviceLink } {
+  function endpoint(): { zone: ZoneId; link: DeviceLink } {
     return { zone: siteZone(Math.floor(random.next() * crowd.sites)), link: drawn(deviceLinks, random) };
   }
 
@@ -109,7 +109,7 @@ export async function liveDevices(
     const model = drawn(crowd.models, random);
     const reachDrawn = random.next();
     const reach: Reach = reachDrawn < 0.2 ? "site" : reachDrawn < 0.7 ? "region" : "anywhere";
-    let { zone, link } = place();
+    let { zone, link } = endpoint();
     let sequence = 0;
     let step = 0;
 
@@ -136,7 +136,7 @@ export async function liveDevices(
       }
       if (draw < crowd.leaveRatio + crowd.moveRatio) {
         moves.moved++;
-        ({ zone, link } = place());
+        ({ zone, link } = endpoint());
       }
       later(exponential(random, model.gapMs));
     }

@@ -37,7 +37,7 @@ export interface FarmSequences {
    * Throws `sequence-unknown` for a step after one that was not here, and brings no state.
    */
   begin(position: SequencePosition): () => Pick<InferenceResponse, "outputs" | "state">;
-  /** It starts anew, without any. */
+  /** It starts again, without any. */
   forget(): void;
 }
 

@@ -46,7 +46,7 @@ export function capacityOf({ speed, slots, batching }: FarmServer): number {
 }
 
 /** A server with its insides. */
-export interface FarmPlace {
+export interface FarmEndpoint {
   readonly endpoint: Endpoint;
   readonly server: FarmServer;
   readonly inFlight: number;
@@ -68,7 +68,7 @@ const probeMs = 1;
 /** What a server was given to do, kept by somebody who knows everything. */
 interface SlotBook {
   give(workMs: number): void;
-  /** See `FarmPlace`. */
+  /** See `FarmEndpoint`. */
   finishMs(workMs: number): number;
 }
 
@@ -96,7 +96,7 @@ function slotBook({ speed, slots }: FarmServer, clock: Clock): SlotBook {
 export function watchedServer(
   server: FarmServer,
   clock: Clock,
-): { readonly reachedBy: (endpoint: Endpoint) => FarmPlace } {
+): { readonly reachedBy: (endpoint: Endpoint) => FarmEndpoint } {
   const book = slotBook(server, clock);
   let inFlight = 0;
   let runs = 0;
@@ -106,7 +106,7 @@ export function watchedServer(
     inFlight,
     queueMs: book.finishMs(0),
   });
-  const reachedBy = (endpoint: Endpoint): FarmPlace => ({
+  const reachedBy = (endpoint: Endpoint): FarmEndpoint => ({
     endpoint: {
       ...through(endpoint),
       async infer(request, ...rest) {
@@ -160,7 +160,7 @@ function meanWork({ profile }: SimulatedModel): ReadonlyMap<number, number> {
 }
 
 /** Puts a server on the farm, with one model or several that share its slots. */
-export function farmPlace(
+export function farmEndpoint(
   server: FarmServer,
   index: number,
   served: SimulatedModel | readonly SimulatedModel[],
@@ -169,7 +169,7 @@ export function farmPlace(
   wayMs = 0,
   /** The sequences that it has; shared by servers, their states travel in no time. */
   sequences: FarmSequences = farmSequences(),
-): FarmPlace {
+): FarmEndpoint {
   const { speed, promiseFactor = 1 } = server;
   const models = new Map(
     [served].flat().map((model) => [model.description.name, { model, means: meanWork(model) }]),

@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { poissonArrivals } from "../trace/index.ts";
 import { virtualClock } from "../world/index.ts";
 import { clientWeighted } from "./client-weighted.ts";
-import { farmPlace, watchedServer } from "./farm.ts";
+import { farmEndpoint, watchedServer } from "./farm.ts";
 import { farmModel, farmRequest } from "./farm-model.ts";
 import { joinAndLeave } from "./join-and-leave.ts";
 import { peakEwma } from "./peak-ewma.ts";
@@ -161,14 +161,14 @@ describe("a farm that is elsewhere", () => {
     const work = { workMs: 30, size: 1 };
     const model = farmModel([work]);
     const server = { speed: 2, slots: 2 };
-    const place = farmPlace(server, 0, model, clock);
-    const watched = watchedServer(server, clock).reachedBy(place.endpoint);
+    const endpoint = farmEndpoint(server, 0, model, clock);
+    const watched = watchedServer(server, clock).reachedBy(endpoint.endpoint);
     const all = [1, 2, 3].map(() =>
       watched.endpoint.infer(farmRequest(model, work), housekeepingCall("test")),
     );
     await clock.advance(5);
-    expect([watched.inFlight, watched.runs, watched.finishMs(30)]).toEqual([3, 3, place.finishMs(30)]);
-    expect(place.finishMs(30)).toBe(25);
+    expect([watched.inFlight, watched.runs, watched.finishMs(30)]).toEqual([3, 3, endpoint.finishMs(30)]);
+    expect(endpoint.finishMs(30)).toBe(25);
     await clock.runUntil(Promise.all(all));
     expect([watched.inFlight, watched.finishMs(30)]).toEqual([0, 15]);
   });

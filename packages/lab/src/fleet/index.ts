@@ -1,6 +1,6 @@
 export { clientWeighted } from "./client-weighted.ts";
 export type { FarmBatching } from "./batch-slot.ts";
-export { capacityOf, farmPlace, type FarmPlace, type FarmServer, watchedServer } from "./farm.ts";
+export { capacityOf, farmEndpoint, type FarmEndpoint, type FarmServer, watchedServer } from "./farm.ts";
 export { farmModel, type FarmRequest, farmRequest } from "./farm-model.ts";
 export { type DeviceCrowd } from "./devices.ts";
 export { joinAndLeave } from "./join-and-leave.ts";

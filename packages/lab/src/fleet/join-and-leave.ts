@@ -8,22 +8,22 @@ import {
   tablePolicy,
 } from "@longshore/core";
 import { virtualClock } from "../world/virtual-clock.ts";
-import { farmPlace } from "./farm.ts";
+import { farmEndpoint } from "./farm.ts";
 import { farmModel, farmRequest } from "./farm-model.ts";
 import { gatewayInfo } from "./run-fleet.ts";
 
 /**
- * Processor time that a router takes for one change of its directory, in milliseconds: of `servers` places one leaves and
+ * Processor time that a router takes for one change of its directory, in milliseconds: of `servers` endpoints one leaves and
  * another comes, `times` over, while one request after each keeps the model in use.
  */
 export async function joinAndLeave(servers: number, times: number): Promise<number> {
   const clock = virtualClock();
   const work = { workMs: 10, size: 1 };
   const model = farmModel([work]);
-  const place = (index: number) => farmPlace({ speed: 1, slots: 4 }, index, model, clock).endpoint;
+  const endpointState = (index: number) => farmEndpoint({ speed: 1, slots: 4 }, index, model, clock).endpoint;
   const endpoints = new Map(
     Array.from({ length: servers + times }, (_, index) => {
-      const endpoint = place(index);
+      const endpoint = endpointState(index);
       return [endpoint.info.id, endpoint] as const;
     }),
   );
@@ -39,7 +39,7 @@ export async function joinAndLeave(servers: number, times: number): Promise<numb
   };
   const router = offloadEndpoint({
     directory,
-    dial: ({ id }) => endpoints.get(id) ?? place(0),
+    dial: ({ id }) => endpoints.get(id) ?? endpointState(0),
     info: gatewayInfo(0),
     policy: tablePolicy({ public: { leastTrust: "none" } }),
     clock,

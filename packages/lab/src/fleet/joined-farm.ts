@@ -10,7 +10,7 @@ import {
   silentObserver,
   through,
 } from "@longshore/core";
-import type { FarmPlace } from "./farm.ts";
+import type { FarmEndpoint } from "./farm.ts";
 
 /** Messages that a directory was sent. */
 export interface DirectoryMessages {
@@ -34,7 +34,7 @@ export interface JoinedFarm extends AsyncDisposable {
 
 /** A farm before anybody has joined: the directory of a gateway, with nothing between it and the servers. */
 export function joinedFarm(
-  places: readonly FarmPlace[],
+  endpoints: readonly FarmEndpoint[],
   {
     clock,
     random,
@@ -56,13 +56,13 @@ export function joinedFarm(
     codecs: [],
     unsignedTrust: "attested",
   });
-  const indices = new Map(places.map(({ endpoint }, index) => [endpoint.info.id, index]));
+  const indices = new Map(endpoints.map(({ endpoint }, index) => [endpoint.info.id, index]));
   const here = new Set<number>();
   const renewing = new Map<number, Disposable>();
   const messages: DirectoryMessages = { joins: 0, renewals: 0, leaves: 0, silences: 0 };
 
   function infoOf(index: number): EndpointInfo {
-    const info = places[index]?.endpoint.info;
+    const info = endpoints[index]?.endpoint.info;
     if (!info) throw new LongshoreError("internal", "resolve", `the farm has no server ${index}`);
     return info;
   }
@@ -86,7 +86,7 @@ export function joinedFarm(
     messages,
     dial({ id }) {
       const index = indices.get(id);
-      const endpoint = places[index ?? -1]?.endpoint;
+      const endpoint = endpoints[index ?? -1]?.endpoint;
       if (index === undefined || !endpoint)
         throw new LongshoreError("internal", "resolve", `the farm has no ${id}`);
       // Who is gone takes nothing more; what it has is finished.

@@ -8,14 +8,14 @@ const decayMs = 10_000;
  * Peak EWMA (Finagle, linkerd): of two drawn servers the one with the smaller moving time times requests under way. A slower
  * answer counts at once, a faster one in the course of ten seconds.
  */
-export const peakEwma: PickerKind = ({ places, random, nowMs }) => {
-  const counts = inFlightCounts(places.length);
-  const times = places.map(() => ({ ms: defaultRttMs, atMs: nowMs() }));
+export const peakEwma: PickerKind = ({ endpoints, random, nowMs }) => {
+  const counts = inFlightCounts(endpoints.length);
+  const times = endpoints.map(() => ({ ms: defaultRttMs, atMs: nowMs() }));
   const cost = (index: number): number => (times[index]?.ms ?? 0) * ((counts.of[index] ?? 0) + 1);
   return {
     name: "peak EWMA (P2C)",
     pick() {
-      const [one, other] = twoOf(places.length, random);
+      const [one, other] = twoOf(endpoints.length, random);
       return cost(other) < cost(one) ? other : one;
     },
     sent: counts.sent,

@@ -1,9 +1,9 @@
 import type { LoadReport, Random } from "@longshore/core";
-import { capacityOf, type FarmPlace } from "./farm.ts";
+import { capacityOf, type FarmEndpoint } from "./farm.ts";
 
 /** What a balancer is given. It sees what its requests went through, and what servers say; only the oracle looks inside. */
 export interface PickerParts {
-  readonly places: readonly FarmPlace[];
+  readonly endpoints: readonly FarmEndpoint[];
   readonly random: Random;
   readonly nowMs: () => number;
 }
@@ -45,9 +45,9 @@ export function twoOf(count: number, random: Random): readonly [number, number] 
 }
 
 /** One after another, from a drawn start. */
-export const roundRobin: PickerKind = ({ places, random }) => {
-  let next = Math.floor(random.next() * places.length);
-  return { name: "round robin", pick: () => next++ % places.length, sent: nothing, answered: nothing };
+export const roundRobin: PickerKind = ({ endpoints, random }) => {
+  let next = Math.floor(random.next() * endpoints.length);
+  return { name: "round robin", pick: () => next++ % endpoints.length, sent: nothing, answered: nothing };
 };
 
 /** Smooth weighted round robin over weights that change: the largest credit goes, and pays what all gained. */
@@ -68,22 +68,22 @@ export function smoothRobin(count: number, weight: (index: number) => number): (
 }
 
 /** Smooth weighted round robin with weights that somebody set right: each server's true capacity. */
-export const weightedRoundRobin: PickerKind = ({ places, random }) => {
-  const pick = smoothRobin(places.length, (index) => {
-    const { server } = places[index] ?? {};
+export const weightedRoundRobin: PickerKind = ({ endpoints, random }) => {
+  const pick = smoothRobin(endpoints.length, (index) => {
+    const { server } = endpoints[index] ?? {};
     return server ? capacityOf(server) : 0;
   });
-  for (let skip = Math.floor(random.next() * places.length); skip > 0; skip--) pick();
+  for (let skip = Math.floor(random.next() * endpoints.length); skip > 0; skip--) pick();
   return { name: "weighted round robin", pick, sent: nothing, answered: nothing };
 };
 
 /** Envoy's least request: of two drawn servers the one with fewer requests of this gateway under way. */
-export const leastRequest: PickerKind = ({ places, random }) => {
-  const counts = inFlightCounts(places.length);
+export const leastRequest: PickerKind = ({ endpoints, random }) => {
+  const counts = inFlightCounts(endpoints.length);
   return {
     name: "least request (P2C)",
     pick() {
-      const [one, other] = twoOf(places.length, random);
+      const [one, other] = twoOf(endpoints.length, random);
       return (counts.of[other] ?? 0) < (counts.of[one] ?? 0) ? other : one;
     },
     sent: counts.sent,
@@ -92,7 +92,7 @@ export const leastRequest: PickerKind = ({ places, random }) => {
 };
 
 /** Reads the reports of all servers at the moment of choice, which no network allows; does not know how long the request runs. */
-export const freshReports: PickerKind = ({ places, random }) => {
+export const freshReports: PickerKind = ({ endpoints, random }) => {
   let meanMs = 0;
   let seen = 0;
   return {
@@ -104,8 +104,8 @@ export const freshReports: PickerKind = ({ places, random }) => {
       let best = 0;
       let bestMs = Infinity;
       let alike = 0;
-      for (const [index, place] of places.entries()) {
-        const finishMs = place.load().queueMs + expectedMs / place.server.speed;
+      for (const [index, endpoint] of endpoints.entries()) {
+        const finishMs = endpoint.load().queueMs + expectedMs / endpoint.server.speed;
         if (finishMs > bestMs) continue;
         alike = finishMs < bestMs ? 1 : alike + 1;
         if (finishMs < bestMs || random.next() * alike < 1) best = index;
@@ -119,14 +119,14 @@ export const freshReports: PickerKind = ({ places, random }) => {
 };
 
 /** Sees the queues of all servers and how long this request will run; not what comes next. */
-export const fleetOracle: PickerKind = ({ places, random }) => ({
+export const fleetOracle: PickerKind = ({ endpoints, random }) => ({
   name: "oracle",
   pick(workMs) {
     let best = 0;
     let bestMs = Infinity;
     let alike = 0;
-    for (const [index, place] of places.entries()) {
-      const finishMs = place.finishMs(workMs);
+    for (const [index, endpoint] of endpoints.entries()) {
+      const finishMs = endpoint.finishMs(workMs);
       if (finishMs > bestMs) continue;
       alike = finishMs < bestMs ? 1 : alike + 1;
       if (finishMs < bestMs || random.next() * alike < 1) best = index;

@@ -1,4 +1,4 @@
-import type { FarmPlace } from "./farm.ts";
+import type { FarmEndpoint } from "./farm.ts";
 import type { PickerKind } from "./picker.ts";
 
 /** The paper's settings as far as it gives them. */
@@ -21,7 +21,7 @@ interface Estimator {
   latencyMs(inFlight: number): number;
 }
 
-function estimator(place: FarmPlace): Estimator {
+function estimator(endpoint: FarmEndpoint): Estimator {
   const byCount = new Map<number, number>();
   return {
     seen(inFlight, tookMs) {
@@ -33,16 +33,16 @@ function estimator(place: FarmPlace): Estimator {
         const found = byCount.get(inFlight - away) ?? byCount.get(inFlight + away);
         if (found !== undefined) return found;
       }
-      return 30 / place.server.speed;
+      return 30 / endpoint.server.speed;
     },
   };
 }
 
-const estimators = new WeakMap<FarmPlace, Estimator>();
+const estimators = new WeakMap<FarmEndpoint, Estimator>();
 
-function estimatorOf(place: FarmPlace): Estimator {
-  const found = estimators.get(place) ?? estimator(place);
-  estimators.set(place, found);
+function estimatorOf(endpoint: FarmEndpoint): Estimator {
+  const found = estimators.get(endpoint) ?? estimator(endpoint);
+  estimators.set(endpoint, found);
   return found;
 }
 
@@ -51,19 +51,19 @@ function estimatorOf(place: FarmPlace): Estimator {
  * are asked for beside the path of requests and used again a few times; of those in the pool the servers that are hot, with
  * more in flight than most, are left alone, and of the cold ones the fastest is taken.
  */
-export const prequal: PickerKind = ({ places, random, nowMs }) => {
+export const prequal: PickerKind = ({ endpoints, random, nowMs }) => {
   let pool: Probe[] = [];
   let worstNext = false;
   const reuse = Math.max(
     1,
-    2 / ((1 - poolSize / Math.max(places.length, poolSize + 1)) * probesPerRequest - 1),
+    2 / ((1 - poolSize / Math.max(endpoints.length, poolSize + 1)) * probesPerRequest - 1),
   );
   const probe = (): void => {
-    const index = Math.floor(random.next() * places.length);
-    const place = places[index];
-    if (!place) return;
-    const { inFlight } = place;
-    const latencyMs = estimatorOf(place).latencyMs(inFlight);
+    const index = Math.floor(random.next() * endpoints.length);
+    const endpoint = endpoints[index];
+    if (!endpoint) return;
+    const { inFlight } = endpoint;
+    const latencyMs = estimatorOf(endpoint).latencyMs(inFlight);
     pool.push({ index, atMs: nowMs(), inFlight, latencyMs, uses: 0 });
     if (pool.length > poolSize) pool.shift();
   };
@@ -84,7 +84,7 @@ export const prequal: PickerKind = ({ places, random, nowMs }) => {
       const among = cold.length > 0 ? cold : pool;
       let chosen = among[0];
       for (const one of among) if (chosen && better(one, chosen)) chosen = one;
-      if (!chosen) return Math.floor(random.next() * places.length);
+      if (!chosen) return Math.floor(random.next() * endpoints.length);
       chosen.inFlight += 1;
       chosen.uses += 1;
       if (chosen.uses >= reuse) pool.splice(pool.indexOf(chosen), 1);
@@ -98,13 +98,13 @@ export const prequal: PickerKind = ({ places, random, nowMs }) => {
     },
     sent(index) {
       const list = started.get(index) ?? [];
-      list.push(places[index]?.inFlight ?? 0);
+      list.push(endpoints[index]?.inFlight ?? 0);
       started.set(index, list);
     },
     answered(index, tookMs) {
       const inFlight = started.get(index)?.shift() ?? 0;
-      const place = places[index];
-      if (place) estimatorOf(place).seen(inFlight, tookMs);
+      const endpoint = endpoints[index];
+      if (endpoint) estimatorOf(endpoint).seen(inFlight, tookMs);
     },
   };
 };

@@ -24,7 +24,7 @@ import {
   siteZone,
   zonesOf,
 } from "./devices.ts";
-import { farmPlace, type FarmPlace, type FarmServer } from "./farm.ts";
+import { farmEndpoint, type FarmEndpoint, type FarmServer } from "./farm.ts";
 import { farmModel, farmRequest, type FarmRequest } from "./farm-model.ts";
 import { farmSequences } from "./farm-sequences.ts";
 import { type DirectoryMessages, joinedFarm } from "./joined-farm.ts";
@@ -83,7 +83,7 @@ type Send = (device: Device, request: InferenceRequest, call: Call) => Promise<I
 
 /** Whoever is drawn, by their speeds, or where the request would be over first. Their sequences are all the servers'. */
 function plainRouter(
-  places: readonly FarmPlace[],
+  endpoints: readonly FarmEndpoint[],
   served: (index: number) => readonly string[],
   here: ReadonlySet<number>,
   random: Random,
@@ -95,12 +95,12 @@ function plainRouter(
     const key = `${model} ${zones?.join(" ") ?? "*"}`;
     const found = lists.get(key);
     if (found) return found;
-    const at = [...places.keys()].filter((index) => {
-      const zone = places[index]?.endpoint.info.zone ?? "";
+    const at = [...endpoints.keys()].filter((index) => {
+      const zone = endpoints[index]?.endpoint.info.zone ?? "";
       return served(index).includes(model) && (!zones || zoneWithin(zone, zones));
     });
     let speeds = 0;
-    const list = { at, upTo: at.map((index) => (speeds += places[index]?.server.speed ?? 0)) };
+    const list = { at, upTo: at.map((index) => (speeds += endpoints[index]?.server.speed ?? 0)) };
     lists.set(key, list);
     return list;
   };
@@ -116,23 +116,23 @@ function plainRouter(
   };
   return (device, request, call) => {
     const list = listFor(device.model, call.rules.zones);
-    let place: FarmPlace | undefined;
+    let endpoint: FarmEndpoint | undefined;
     if (workMs) {
       const work = workMs(request);
       const there = list.at.filter((index) => here.has(index));
       let bestMs = Infinity;
       for (const index of there) {
-        const finishMs = places[index]?.finishMs(work) ?? Infinity;
-        if (finishMs < bestMs) [place, bestMs] = [places[index], finishMs];
+        const finishMs = endpoints[index]?.finishMs(work) ?? Infinity;
+        if (finishMs < bestMs) [endpoint, bestMs] = [endpoints[index], finishMs];
       }
     } else {
-      for (let tries = 0; tries < 100 && !place; tries++) {
+      for (let tries = 0; tries < 100 && !endpoint; tries++) {
         const index = drawn(list);
-        if (index !== undefined && here.has(index)) place = places[index];
+        if (index !== undefined && here.has(index)) endpoint = endpoints[index];
       }
     }
-    if (!place) throw new LongshoreError("no-place", "plan", "nobody is left");
-    return place.endpoint.infer(request, call);
+    if (!endpoint) throw new LongshoreError("no-endpoint", "plan", "nobody is left");
+    return endpoint.endpoint.infer(request, call);
   };
 }
 
@@ -159,8 +159,8 @@ export async function runDevices(
   const servedBy = (index: number) => models.filter((_, at) => (index + at) % models.length !== 0);
   const shared = router === "ours" ? undefined : farmSequences();
   const sequences = servers.map(() => shared ?? farmSequences());
-  const places = servers.map((server, index) =>
-    farmPlace(
+  const endpoints = servers.map((server, index) =>
+    farmEndpoint(
       { ...server, zone: siteZone(index % crowd.sites) },
       index,
       servedBy(index),
@@ -169,14 +169,14 @@ export async function runDevices(
       sequences[index],
     ),
   );
-  await using farm = joinedFarm(places, { clock, random: seededRandom(seed + 1) });
+  await using farm = joinedFarm(endpoints, { clock, random: seededRandom(seed + 1) });
   const here = new Set<number>();
   const join = (index: number): Promise<void> => {
     here.add(index);
     if (!shared) sequences[index]?.forget();
     return farm.join(index);
   };
-  await clock.runUntil(Promise.all([...places.keys()].map(join)));
+  await clock.runUntil(Promise.all([...endpoints.keys()].map(join)));
 
   const heapBefore = heapBytes?.() ?? 0;
   const gateway =
@@ -196,7 +196,7 @@ export async function runDevices(
     servedBy(index).map(({ description }) => description.name);
   const workOf = new WeakMap<InferenceRequest, number>();
   const plain = plainRouter(
-    places,
+    endpoints,
     served,
     here,
     seededRandom(seed + 2),
@@ -208,7 +208,7 @@ export async function runDevices(
   const churn = seededRandom(seed + 3);
   const leaveNow = (): void => {
     if (clock.nowMs() > untilMs) return;
-    const index = Math.floor(churn.next() * places.length);
+    const index = Math.floor(churn.next() * endpoints.length);
     if (here.has(index) && here.size > 1) {
       here.delete(index);
       farm.leave(index, churn.next() < 0.5);

@@ -10,7 +10,7 @@ import {
   tablePolicy,
 } from "@longshore/core";
 import { virtualClock } from "../world/virtual-clock.ts";
-import { farmPlace, type FarmPlace, type FarmServer } from "./farm.ts";
+import { farmEndpoint, type FarmEndpoint, type FarmServer } from "./farm.ts";
 import { farmModel, farmRequest, type FarmRequest } from "./farm-model.ts";
 import type { SimulatedModel } from "../world/simulated-offers.ts";
 import type { PickerKind } from "./picker.ts";
@@ -53,20 +53,20 @@ export type FleetSend = (index: number, request: FarmRequest) => Promise<void>;
 /** A gateway that balances with a picker. */
 export function pickerGateway(
   kind: PickerKind,
-  places: readonly FarmPlace[],
+  endpoints: readonly FarmEndpoint[],
   seed: number,
   model: SimulatedModel,
   nowMs: () => number,
 ): FleetSend {
-  const picker = kind({ places, random: seededRandom(seed), nowMs });
+  const picker = kind({ endpoints, random: seededRandom(seed), nowMs });
   return async (_index, request) => {
     const at = picker.pick(request.workMs);
-    const place = places[at];
-    if (!place) throw new LongshoreError("internal", "plan", `${picker.name} picked no server`);
+    const endpointState = endpoints[at];
+    if (!endpointState) throw new LongshoreError("internal", "plan", `${picker.name} picked no server`);
     const startedMs = nowMs();
-    const answer = place.endpoint.infer(farmRequest(model, request), housekeepingCall("fleet"));
+    const answer = endpointState.endpoint.infer(farmRequest(model, request), housekeepingCall("fleet"));
     picker.sent(at);
-    const { load = place.load() } = await answer;
+    const { load = endpointState.load() } = await answer;
     picker.answered(at, nowMs() - startedMs, load);
   };
 }
@@ -148,14 +148,16 @@ export async function runFleet(
 ): Promise<FleetRun> {
   const clock = virtualClock();
   const model = farmModel(scene.requests);
-  const places = scene.servers.map((server, index) => farmPlace(server, index, model, clock, scene.wayMs));
+  const endpoints = scene.servers.map((server, index) =>
+    farmEndpoint(server, index, model, clock, scene.wayMs),
+  );
   const heapBefore = heapBytes?.() ?? 0;
   const closing: (() => Promise<void>)[] = [];
   const gateways = Array.from({ length: scene.gateways }, (_, number): FleetSend => {
     const seed = scene.seed * 1000 + number;
-    if (kind) return pickerGateway(kind, places, seed, model, clock.nowMs);
+    if (kind) return pickerGateway(kind, endpoints, seed, model, clock.nowMs);
     const gateway = offloadEndpoint({
-      endpoints: places.map(({ endpoint }) => endpoint),
+      endpoints: endpoints.map(({ endpoint }) => endpoint),
       info: gatewayInfo(number),
       policy: tablePolicy({ public: { leastTrust: "none" } }),
       clock,
@@ -176,11 +178,11 @@ export async function runFleet(
   await Promise.all(closing.map((close) => close()));
   return {
     ...(heldBytes === undefined ? {} : { heapBytes: heldBytes }),
-    asked: places.reduce((total, { asked }) => total + asked, 0),
+    asked: endpoints.reduce((total, { asked }) => total + asked, 0),
     tookMs,
-    runs: places.map(({ runs }) => runs),
-    probesPerRequest: places.reduce((total, { probes }) => total + probes, 0) / scene.arrivals.length,
-    refusedPerRequest: places.reduce((total, { refused }) => total + refused, 0) / scene.arrivals.length,
+    runs: endpoints.map(({ runs }) => runs),
+    probesPerRequest: endpoints.reduce((total, { probes }) => total + probes, 0) / scene.arrivals.length,
+    refusedPerRequest: endpoints.reduce((total, { refused }) => total + refused, 0) / scene.arrivals.length,
     realMsPerRequest: (user + system) / 1000 / scene.arrivals.length,
   };
 }

@@ -1,5 +1,5 @@
 /**
- * A link between two places on any Clock, virtual or real: each direction carries packets when its trace lets it, in the
+ * A link between two endpoints on any Clock, virtual or real: each direction carries packets when its trace lets it, in the
  * order in which they were handed over, and delivers them a one-way delay later. What waits shares packets, and
  * acknowledgements travel in packets of the other direction, as over the relay of `proxy/`.
  */
@@ -15,7 +15,7 @@ import { packetBytes, packetsOf, type Trace } from "../trace/index.ts";
 
 /** What makes a link. */
 export interface EmulatedLinkParts {
-  /** Capacity away from this place and towards it. */
+  /** Capacity away from this endpoint and towards it. */
   readonly up: Trace;
   readonly down: Trace;
   /** One-way delay in milliseconds, and the largest random addition to it. Order is kept. */

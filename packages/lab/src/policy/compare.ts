@@ -1,7 +1,7 @@
-/** Policies side by side on one setting, scored against the oracle, against staying local and against the best fixed place. */
+/** Policies side by side on one setting, scored against the oracle, against staying local and against the best fixed endpoint. */
 import type { ReplayPolicy } from "./policy.ts";
 import { uploadMs } from "../trace/index.ts";
-import { allLocal, allRemote } from "./fixed-places.ts";
+import { allLocal, allRemote } from "./fixed-endpoints.ts";
 import { oracle } from "./oracle.ts";
 import { arrivalsOf, replay, type ReplayResult, type ReplaySetting, resultOf } from "./replay.ts";
 

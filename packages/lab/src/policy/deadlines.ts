@@ -1,6 +1,6 @@
 /** Deadlines: how often an answer is later than a multiple of the run here, beside what the oracle could not keep either. */
 import type { LinkBeliefOptions } from "@longshore/core";
-import { allLocal } from "./fixed-places.ts";
+import { allLocal } from "./fixed-endpoints.ts";
 import { oracle } from "./oracle.ts";
 import { ours } from "./ours.ts";
 import { replay, type ReplayResult, type ReplaySetting } from "./replay.ts";

@@ -2,7 +2,7 @@ export * from "./blind-bound.ts";
 export * from "./compare.ts";
 export * from "./coverage.ts";
 export * from "./deadlines.ts";
-export * from "./fixed-places.ts";
+export * from "./fixed-endpoints.ts";
 export * from "./hedge-at.ts";
 export * from "./honest-sensor.ts";
 export * from "./lin-ucb.ts";

@@ -32,7 +32,7 @@ function quicker(request: RequestFacts, sight: Sight, packetsPerMs: number): Cho
 
 /**
  * Plugs in the rate of the last 100 ms, as Y. Kang et al., "Neurosurgeon" (ASPLOS 2017) and most after it plug in the
- * latest measurement. There are no layers to cut between here: what is left of it is the choice of the place.
+ * latest measurement. There are no layers to cut between here: what is left of it is the choice of the endpoint.
  */
 export function lastRate(): ReplayPolicy {
   return {

@@ -115,7 +115,7 @@ describe("replay", () => {
 });
 
 describe("policies of others", () => {
-  it("a bandit finds the better place from rewards, and tries the other now and then", () => {
+  it("a bandit finds the better endpoint from rewards, and tries the other now and then", () => {
     const sent = (requestBytes: number): number => replay({ ...steady, requestBytes }, linUcb()).remoteRatio;
     expect(sent(100_000)).toBeGreaterThan(0.9);
     expect(sent(600_000)).toBeLessThan(0.3);

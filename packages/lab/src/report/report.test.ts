@@ -94,16 +94,17 @@ describe("plots", () => {
       [0, 1],
       [10, 2],
     ] as const;
-    const placeOf = (html: string): string | undefined => /class="mark-name" ([^>]*)>/.exec(html)?.[1];
+    const endpointOf = (html: string): string | undefined => /class="mark-name" ([^>]*)>/.exec(html)?.[1];
     const down = (at: number): string | undefined =>
-      placeOf(cdfPlot([{ name: "a", values: [0, 10] }], { x: "ms", mark: { at, name: "deadline" } }).html);
+      endpointOf(cdfPlot([{ name: "a", values: [0, 10] }], { x: "ms", mark: { at, name: "deadline" } }).html);
     expect(down(1)).not.toContain("end");
     expect(down(10)).toContain("end");
     const across = (at: number): number =>
       Number(
         /y="([\d.]+)"/.exec(
-          placeOf(timelinePlot([{ name: "a", points }], { x: "s", mark: { at, name: "deadline" } }).html) ??
-            "",
+          endpointOf(
+            timelinePlot([{ name: "a", points }], { x: "s", mark: { at, name: "deadline" } }).html,
+          ) ?? "",
         )?.[1],
       );
     // The scale ends at the mark: above it is no room.

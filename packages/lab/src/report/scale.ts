@@ -29,12 +29,12 @@ export function axisScale(options: ScaleOptions): Scale {
   const wanted = Math.min(largest, options.max);
   const max =
     wanted - min > Math.max(smallestSpan, 1e-9 * Math.abs(min)) ? wanted : min + Math.max(1, Math.abs(min));
-  const place = logarithmic ? Math.log : (value: number): number => value;
-  const span = place(max) - place(min);
+  const endpoint = logarithmic ? Math.log : (value: number): number => value;
+  const span = endpoint(max) - endpoint(min);
   return {
     at(value) {
       const inside = Math.min(max, Math.max(min, value));
-      return fromPx + ((place(inside) - place(min)) / span) * (toPx - fromPx);
+      return fromPx + ((endpoint(inside) - endpoint(min)) / span) * (toPx - fromPx);
     },
     ticks: logarithmic ? logTicks(min, max, options.ticks) : roundTicks(min, max, options.ticks),
   };

@@ -1,16 +1,22 @@
 /** All plans that a request could keep to under the rules, and the few of them that are worth a replay of their own. */
 import { endCut, standardPolicy, startCut, zoneWithin } from "@longshore/core";
 import { meanBitsPerSecond } from "../trace/index.ts";
-import { bucketOf, expectedMs, type PlanCandidate, planCandidates, type WorldPlace } from "../world/index.ts";
+import {
+  bucketOf,
+  expectedMs,
+  type PlanCandidate,
+  planCandidates,
+  type WorldEndpoint,
+} from "../world/index.ts";
 import type { Simulation } from "./simulation.ts";
 
 const defaultAgreementRatio = 0.995;
 
-/** Places that the rules let the input go to. */
-function allowedPlaces({ places, limits }: Simulation): readonly WorldPlace[] {
+/** Endpoints that the rules let the input go to. */
+function allowedEndpoints({ endpoints, limits }: Simulation): readonly WorldEndpoint[] {
   const policy = standardPolicy();
   const { dataClass = "unknown", zones } = limits;
-  return places.filter(({ info }) => {
+  return endpoints.filter(({ info }) => {
     const facts = {
       dataClass,
       reveals: "input" as const,
@@ -33,7 +39,7 @@ export function allowedPlans(simulation: Simulation): readonly PlanCandidate[] {
       continue;
     const bucket = bucketOf(model.profile, name, { bytes: 0 });
     const atDevice = !tiers || tiers.includes("device");
-    for (const { info } of allowedPlaces(simulation)) {
+    for (const { info } of allowedEndpoints(simulation)) {
       if (tiers && !tiers.includes(info.tier)) continue;
       const away = planCandidates(name, bucket, [info.id], least).filter(({ plan }) => plan.cut !== endCut);
       // A variant that the device may not hold has no head there.
@@ -44,24 +50,24 @@ export function allowedPlans(simulation: Simulation): readonly PlanCandidate[] {
   return found;
 }
 
-/** Splits that are replayed for each place and variant, the quickest on idle links first. */
+/** Splits that are replayed for each endpoint and variant, the quickest on idle links first. */
 const splitsTried = 4;
 
-/** Of those, what is worth a replay: all of whole runs, and the most promising splits at each place. */
+/** Of those, what is worth a replay: all of whole runs, and the most promising splits at each endpoint. */
 export function fixedPlans(simulation: Simulation): readonly PlanCandidate[] {
   const candidates = allowedPlans(simulation);
   const whole = ({ plan }: PlanCandidate): boolean => plan.cut === startCut || plan.cut === endCut;
-  const splits = simulation.places.flatMap((place) => {
+  const splits = simulation.endpoints.flatMap((endpoint) => {
     const prices = {
       deviceSpeed: simulation.device.speed,
-      placeSpeed: place.speed ?? 1,
-      roundTripMs: 2 * place.delayMs,
-      upBitsPerSecond: meanBitsPerSecond(place.up),
-      downBitsPerSecond: meanBitsPerSecond(place.down),
+      endpointSpeed: endpoint.speed ?? 1,
+      roundTripMs: 2 * endpoint.delayMs,
+      upBitsPerSecond: meanBitsPerSecond(endpoint.up),
+      downBitsPerSecond: meanBitsPerSecond(endpoint.down),
     };
     return simulation.model.description.variants.flatMap(({ name }) =>
       candidates
-        .filter((one) => !whole(one) && one.plan.place === place.info.id && one.plan.variant === name)
+        .filter((one) => !whole(one) && one.plan.endpoint === endpoint.info.id && one.plan.variant === name)
         .sort((a, b) => expectedMs(a, prices) - expectedMs(b, prices))
         .slice(0, splitsTried),
     );

@@ -9,18 +9,18 @@ import {
 } from "../world/index.ts";
 import type { CrowdOptions } from "./simulation.ts";
 
-/** Requests of others, as a Poisson process over links of their own, that keep a share of a place's instances busy. */
+/** Requests of others, as a Poisson process over links of their own, that keep a share of an endpoint's instances busy. */
 export function crowd(world: OffloadWorld, model: SimulatedModel, options: CrowdOptions): void {
   const { speed, instances, busyRatio, untilMs, random } = options;
-  const place = world.places.get(options.place);
-  if (!place || busyRatio <= 0) return;
+  const endpoint = world.endpoints.get(options.endpoint);
+  if (!endpoint || busyRatio <= 0) return;
   const { clock } = world;
   const theirs = simulatedEndpoint({
-    info: place.endpoint.info,
+    info: endpoint.endpoint.info,
     models: [model],
     clock,
     random,
-    slots: place.slots,
+    slots: endpoint.slots,
     speed,
   });
   const segment = wholeSegment(model.description);

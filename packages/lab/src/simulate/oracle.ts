@@ -25,14 +25,14 @@ export function oracle(
   candidates: readonly PlanCandidate[],
 ): () => FixedPlan {
   const { clock } = world;
-  const { device, places, limits, model } = simulation;
+  const { device, endpoints, limits, model } = simulation;
   const { radio = radios.wired } = device;
   const watts = device.info.rates.activeWatts;
   const state = radioState(radio);
   let upUntilMs = -Infinity;
   const terms = termsOf(limits.objective);
   const tie = terms.every(({ of }) => of === "energy" || of === "cost") ? tieWeight : 0;
-  const about = new Map(places.map((place) => [place.info.id, place]));
+  const about = new Map(endpoints.map((endpoint) => [endpoint.info.id, endpoint]));
   const accuracy = new Map(
     model.description.variants.map(({ name, accuracyRatio }) => [name, accuracyRatio]),
   );
@@ -44,22 +44,22 @@ export function oracle(
     const headMs = plan.cut === startCut ? 0 : world.device.load().queueMs + parts.headMs / device.speed;
     const here = (parts.headMs / device.speed) * watts;
     if (plan.cut === endCut) return { doneMs: nowMs + headMs, millijoules: here, costMicros: 0, wrongRatio };
-    const place = about.get(plan.place ?? "");
-    const there = world.places.get(plan.place ?? "");
-    if (!place || !there)
+    const endpoint = about.get(plan.endpoint ?? "");
+    const there = world.endpoints.get(plan.endpoint ?? "");
+    if (!endpoint || !there)
       return { doneMs: Infinity, millijoules: Infinity, costMicros: Infinity, wrongRatio };
     const encodeMs = parts.encodeMs / device.speed;
     const sentMs = nowMs + headMs + encodeMs;
-    const { envelope = envelopeBytes, handlingMs = 0 } = place;
+    const { envelope = envelopeBytes, handlingMs = 0 } = endpoint;
     const upBytes = parts.upBytes + envelope.up;
     const downBytes = parts.downBytes + envelope.down;
     const handledMs = typeof handlingMs === "number" ? handlingMs : mean(handlingMs);
     const landedMs = there.link.arrivesMs(upBytes, "up", sentMs) + handledMs;
     const waitMs = Math.max(0, there.slots.waitMs() - (landedMs - nowMs));
-    const runMs = parts.tailMs / (place.speed ?? 1);
-    const servedMs = landedMs + parts.decodeMs / (place.speed ?? 1) + waitMs + runMs;
+    const runMs = parts.tailMs / (endpoint.speed ?? 1);
+    const servedMs = landedMs + parts.decodeMs / (endpoint.speed ?? 1) + waitMs + runMs;
     const doneMs = there.link.arrivesMs(downBytes, "down", servedMs);
-    const { rates } = place.info;
+    const { rates } = endpoint.info;
     // What is over before an exchange under way has its time of the radio for nothing.
     const sharedMs = Math.max(0, Math.min(doneMs, upUntilMs) - sentMs);
     const aloneRatio = sharedMs > 0 ? 1 - sharedMs / (doneMs - sentMs) : 1;
@@ -103,8 +103,8 @@ export function oracle(
       best = candidate;
       found = one;
     }
-    if (!best || !found) throw new LongshoreError("no-place", "plan", "no plan is allowed");
-    if (best.plan.place !== undefined && Number.isFinite(found.doneMs)) {
+    if (!best || !found) throw new LongshoreError("no-endpoint", "plan", "no plan is allowed");
+    if (best.plan.endpoint !== undefined && Number.isFinite(found.doneMs)) {
       state.used(found.doneMs);
       upUntilMs = Math.max(upUntilMs, found.doneMs);
     }

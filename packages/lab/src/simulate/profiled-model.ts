@@ -22,7 +22,7 @@ export interface PlainModel {
   /** Of the input as it is sent, and of the answer (default 1,000). */
   readonly bytes: number;
   readonly replyBytes?: number;
-  /** One run on the device, and at a place of speed 1. */
+  /** One run on the device, and at an endpoint of speed 1. */
   readonly localMs: number;
   readonly serverMs: number;
 }

@@ -27,12 +27,12 @@ describe("replayOffloader", () => {
     expect(sent.remoteRatio).toBeGreaterThan(0.95);
     const alone = replay(steady, allRemote());
     expect(sent.p50Ms / alone.p50Ms).toBeCloseTo(1, 1);
-    // The place is known from the first request on.
+    // The endpoint is known from the first request on.
     expect((sent.tookMs[0] ?? NaN) / (alone.tookMs[0] ?? NaN)).toBeCloseTo(1, 1);
     expect(sent.probeRatio).toBeLessThan(0.05);
     const slow = { ...steady, trace: constantTrace(1e6) };
     const stayed = await replayOffloader(slow);
-    // A place that is new is tried a few times.
+    // An endpoint that is new is tried a few times.
     expect(stayed.remoteRatio).toBeLessThan(0.15);
     expect(stayed.p50Ms).toBeCloseTo(replay(slow, allLocal()).p50Ms, 6);
   });

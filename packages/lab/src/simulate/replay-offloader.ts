@@ -20,7 +20,7 @@ const mostAtOnce = 1000;
 /** Answers are tiny, and come back over a link that is no obstacle. */
 const replyBytes = 20;
 const downBitsPerSecond = 1e9;
-/** All policies know the place and its round trip from the first request on: it is asked so long before, in the round before the first. */
+/** All policies know the endpoint and its round trip from the first request on: it is asked so long before, in the round before the first. */
 const aheadMs = 3000;
 
 const endpoint = (id: string, tier: EndpointInfo["tier"], zone: string): EndpointInfo => ({
@@ -48,7 +48,7 @@ export async function replayOffloader(setting: ReplaySetting, limits: Limits = {
   const world = offloadWorld({
     models: [model],
     device: { speed: deviceSpeed, info: endpoint("device", "device", "device") },
-    places: [
+    endpoints: [
       {
         info: endpoint("server", "edge", "eu"),
         instances: mostAtOnce,
@@ -71,8 +71,8 @@ export async function replayOffloader(setting: ReplaySetting, limits: Limits = {
       },
     }),
   });
-  const place = world.places.get("server");
-  if (place?.learner) meetRoundTrip(place.learner, roundTripMs, 0);
+  const endpointState = world.endpoints.get("server");
+  if (endpointState?.learner) meetRoundTrip(endpointState.learner, roundTripMs, 0);
   const arrivals = arrivalsOf(setting);
   const inputs = Object.fromEntries(typicalInputs(model));
   const ran: { here: boolean; there: boolean }[] = [];
@@ -96,7 +96,7 @@ export async function replayOffloader(setting: ReplaySetting, limits: Limits = {
   });
   const { offloader, clock } = world;
   const asks = (): void => void offloader.explain(model.description.name, inputs, { dataClass: "public" });
-  const events = [{ atMs: 0, what: "the place is asked", happen: asks }];
+  const events = [{ atMs: 0, what: "the endpoint is asked", happen: asks }];
   const rows = await runScenarioOn(clock, { offloader, requests, events });
   const tookMs = Float64Array.from(rows, (row) => (row.outcome === "answered" ? row.tookMs : Infinity));
   const count = Math.max(1, rows.length);

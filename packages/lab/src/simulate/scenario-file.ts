@@ -22,7 +22,7 @@ export type TraceSource =
 /** Bits per second of the units that a CSV may be in. */
 export const rateUnits = { bit: 1, kbit: 1e3, mbit: 1e6, gbit: 1e9 } as const;
 
-/** A place as written. */
+/** An endpoint as written. */
 export interface WrittenEndpoint {
   readonly id: string;
   readonly tier?: "edge" | "cloud" | undefined;
@@ -84,7 +84,7 @@ export interface ScenarioFile {
 /** The largest file that is read, in characters. */
 const maxLength = 1_000_000;
 
-/** Most requests of one replay, and most traces, arrivals and places: what a report can still show. */
+/** Most requests of one replay, and most traces, arrivals and endpoints: what a report can still show. */
 export const simulationLimits = { requests: 100_000, traces: 200, arrivals: 20, endpoints: 32 } as const;
 
 const shown = (value: unknown): string => JSON.stringify(value)?.slice(0, 60) ?? String(value);
@@ -194,7 +194,11 @@ const schema: v.GenericSchema<ScenarioFile> = strict({
     }),
   ),
   endpoints: optional(
-    v.pipe(v.array(endpoint), v.minLength(1, "must name a place"), v.maxLength(simulationLimits.endpoints)),
+    v.pipe(
+      v.array(endpoint),
+      v.minLength(1, "must name an endpoint"),
+      v.maxLength(simulationLimits.endpoints),
+    ),
   ),
   traces: optional(v.pipe(v.array(source), v.maxLength(simulationLimits.traces))),
   arrivals: optional(
@@ -227,7 +231,7 @@ export function checkScenario(value: unknown, what: string): ScenarioFile {
     const ids = (result.output.endpoints ?? []).map(({ id }) => id);
     const twice = ids.find((id, index) => id === "device" || ids.indexOf(id) !== index);
     if (twice !== undefined)
-      throw refuse(what, `endpoints: two places are called ${twice} (the device is called device)`);
+      throw refuse(what, `endpoints: two endpoints are called ${twice} (the device is called device)`);
     const here = result.output.endpoints?.find(({ zone }) => zone === "device");
     if (here)
       throw refuse(

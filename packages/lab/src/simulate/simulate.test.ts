@@ -1,7 +1,7 @@
 import { exchangeMillijoules, radios } from "@longshore/core";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { placeInfo, toyModel } from "../fixtures/toy-model.ts";
+import { endpointInfo, toyModel } from "../fixtures/toy-model.ts";
 import { constantTrace, linkShapes, steadyArrivals, syntheticTrace } from "../trace/index.ts";
 import {
   allowedPlans,
@@ -41,7 +41,7 @@ const wayOf = (ways: readonly SimulatedWay[], kind: SimulatedWay["kind"]): Simul
 describe("simulate", () => {
   it("replays to the byte, beside the oracle and plans that never change", async () => {
     const ways = await simulate(simulationWith());
-    expect(ways.map(({ kind }) => kind)).toEqual(["longshore", "oracle", "device", "place", "fixed"]);
+    expect(ways.map(({ kind }) => kind)).toEqual(["longshore", "oracle", "device", "endpoint", "fixed"]);
     expect(JSON.stringify(await simulate(simulationWith()))).toBe(JSON.stringify(ways));
     const [ours, oracle] = ways;
     expect(ours?.rows.every(({ outcome }) => outcome === "answered")).toBe(true);
@@ -56,14 +56,14 @@ describe("simulate", () => {
     expect(page.match(/<svg/g)?.length).toBeGreaterThanOrEqual(10);
   });
 
-  it("charges a missed deadline, and lets a crowd make a place slow", async () => {
+  it("charges a missed deadline, and lets a crowd make an endpoint slow", async () => {
     const late = await simulate(simulationWith({ deadlineMs: 300 }, 20));
     const here = wayOf(late, "device");
     expect(here.figures.missed).toBe(here.figures.counted);
     expect(here.figures.meanMs).toBeCloseTo(300, 0);
     const endpoints = [{ id: "edge", rtt: 4, instances: 1, crowd: 0.95 }];
-    const crowded = wayOf(await simulate(simulationWith({ endpoints })), "place");
-    const alone = wayOf(await simulate(simulationWith({ endpoints: [{ id: "edge", rtt: 4 }] })), "place");
+    const crowded = wayOf(await simulate(simulationWith({ endpoints })), "endpoint");
+    const alone = wayOf(await simulate(simulationWith({ endpoints: [{ id: "edge", rtt: 4 }] })), "endpoint");
     expect(crowded.figures.meanMs).toBeGreaterThan(alone.figures.meanMs + 5);
   });
 
@@ -94,7 +94,7 @@ describe("simulate", () => {
       ),
     );
     const radio = radios["3g"];
-    for (const { name, rows } of [wayOf(ways, "longshore"), wayOf(ways, "place")]) {
+    for (const { name, rows } of [wayOf(ways, "longshore"), wayOf(ways, "endpoint")]) {
       const sent = rows.filter(({ where, lostLegs }) => where === "cloud" && lostLegs === 0);
       expect(sent.length, name).toBeGreaterThan(25);
       const upMs = Math.max(...sent.map(({ atMs, tookMs }) => atMs + tookMs)) - sent[0]!.atMs;
@@ -189,30 +189,30 @@ describe("the words of what to make small", () => {
   });
 });
 
-it("keeps plans to places that the rules allow", () => {
+it("keeps plans to endpoints that the rules allow", () => {
   const toy = toyModel();
   const simulation = {
     ...simulationWith(),
     model: toy,
     inputs: {},
-    places: [placeInfo("edge", "edge"), placeInfo("cloud", "cloud")].map((info) => ({
+    endpoints: [endpointInfo("edge", "edge"), endpointInfo("cloud", "cloud")].map((info) => ({
       info,
       up: constantTrace(1e6),
       down: constantTrace(1e6),
       delayMs: 5,
     })),
   };
-  const placesOf = (limits: Simulation["limits"]): readonly string[] => [
-    ...new Set(allowedPlans({ ...simulation, limits }).map(({ plan }) => plan.place ?? "here")),
+  const endpointsOf = (limits: Simulation["limits"]): readonly string[] => [
+    ...new Set(allowedPlans({ ...simulation, limits }).map(({ plan }) => plan.endpoint ?? "here")),
   ];
-  expect(placesOf({ dataClass: "public" })).toEqual(["edge", "cloud", "here"]);
-  expect(placesOf({ dataClass: "public", zones: ["eu/edge"] })).toEqual(["edge", "here"]);
-  expect(placesOf({ dataClass: "restricted" })).toEqual(["here"]);
+  expect(endpointsOf({ dataClass: "public" })).toEqual(["edge", "cloud", "here"]);
+  expect(endpointsOf({ dataClass: "public", zones: ["eu/edge"] })).toEqual(["edge", "here"]);
+  expect(endpointsOf({ dataClass: "restricted" })).toEqual(["here"]);
   // The larger variant agrees less, and may be held by the cloud alone.
   const lax = allowedPlans({ ...simulation, limits: { dataClass: "public", minAgreementRatio: 0.98 } });
-  expect(lax.filter(({ plan }) => plan.variant === "large").every(({ plan }) => plan.place === "cloud")).toBe(
-    true,
-  );
+  expect(
+    lax.filter(({ plan }) => plan.variant === "large").every(({ plan }) => plan.endpoint === "cloud"),
+  ).toBe(true);
 });
 
 it("makes blank inputs of the profiled sizes where shapes vary", () => {
@@ -248,8 +248,8 @@ describe("scenarios", () => {
         "model: m\nendpoints: [{ id: e, tier: moon }]",
         /endpoints\.0\.tier must be one of edge, cloud, not "moon"/,
       ],
-      ["model: m\nendpoints: [{ id: e }, { id: e }]", /two places are called e/],
-      ["model: m\nendpoints: []", /endpoints must name a place/],
+      ["model: m\nendpoints: [{ id: e }, { id: e }]", /two endpoints are called e/],
+      ["model: m\nendpoints: []", /endpoints must name an endpoint/],
       ["model: m\nendpoints: [{ id: e, zone: device }]", /endpoints: e cannot be in zone device/],
       ["model: m\nsed: 1", /sed is an unknown key; known here: model, device/],
       ["model: m\nrequests: 1.5", /requests must be a whole number from 1 to 100000, not 1\.5/],

@@ -25,7 +25,7 @@ type Decide = (world: OffloadWorld) => Decided;
 
 /**
  * Replays a simulation in equal worlds: under the real offloader, under the oracle, and under the plans that never change,
- * of which the device alone, the best coding at each place, and the best of all in hindsight are kept. Same simulation:
+ * of which the device alone, the best coding at each endpoint, and the best of all in hindsight are kept. Same simulation:
  * the same result, to the byte. Throws what the offloader throws when nothing may run anywhere, and what `progress` throws, which
  * ends it between two replays.
  */
@@ -98,7 +98,7 @@ function ourWay({ offloader, device }: OffloadWorld): Decided {
   return { face: offloader, planOf: (_, result) => planOf(result, device.info.id) };
 }
 
-/** All here, all there in the best coding for each place, and the best of everything; each in hindsight. */
+/** All here, all there in the best coding for each endpoint, and the best of everything; each in hindsight. */
 function baselines(
   fixed: readonly { readonly plan: FixedPlan; readonly way: SimulatedWay }[],
   limits: Limits,
@@ -112,9 +112,9 @@ function baselines(
   const found: SimulatedWay[] = [];
   const here = sorted.find(({ plan }) => plan.cut === endCut);
   if (here) found.push({ ...here.way, name: "always the device", kind: "device" });
-  for (const place of new Set(fixed.flatMap(({ plan }) => plan.place ?? []))) {
-    const whole = sorted.find(({ plan }) => plan.cut === startCut && plan.place === place);
-    if (whole) found.push({ ...whole.way, name: `always ${place}`, kind: "place" });
+  for (const endpoint of new Set(fixed.flatMap(({ plan }) => plan.endpoint ?? []))) {
+    const whole = sorted.find(({ plan }) => plan.cut === startCut && plan.endpoint === endpoint);
+    if (whole) found.push({ ...whole.way, name: `always ${endpoint}`, kind: "endpoint" });
   }
   if (sorted[0]) found.push({ ...sorted[0].way, name: "best fixed plan", kind: "fixed" });
   return found;
@@ -125,12 +125,12 @@ async function play(
   learns: boolean,
   decide: Decide,
 ): Promise<readonly SimulatedRow[]> {
-  const { model, inputs, device, places, arrivalsMs, limits, seed } = simulation;
-  const world = offloadWorld({ models: [model], device, places, seed, learns });
+  const { model, inputs, device, endpoints, arrivalsMs, limits, seed } = simulation;
+  const world = offloadWorld({ models: [model], device, endpoints, seed, learns });
   const untilMs = arrivalsMs[arrivalsMs.length - 1] ?? 0;
-  for (const [index, { info, speed = 1, instances = 1, crowdRatio = 0 }] of places.entries()) {
+  for (const [index, { info, speed = 1, instances = 1, crowdRatio = 0 }] of endpoints.entries()) {
     const random = seededRandom(seed + 104_729 * (index + 1));
-    crowd(world, model, { place: info.id, speed, instances, busyRatio: crowdRatio, untilMs, random });
+    crowd(world, model, { endpoint: info.id, speed, instances, busyRatio: crowdRatio, untilMs, random });
   }
   const { face, planOf: planOfRequest } = decide(world);
   const plans: (FixedPlan | undefined)[] = [];
@@ -155,7 +155,7 @@ function simulatedRow(row: ScenarioRow, plan: FixedPlan | undefined): SimulatedR
     outcome: row.outcome,
     where: row.where,
     plan: plan ? planName(plan) : "",
-    away: plan?.place ?? "",
+    away: plan?.endpoint ?? "",
     because: row.because,
     tookMs: row.tookMs,
     stagesMs: row.stagesMs,

@@ -3,25 +3,25 @@ import type { Trace } from "../trace/index.ts";
 import type { SimulatedModel } from "../world/index.ts";
 import { typicalInputs } from "./profiled-model.ts";
 import type { ScenarioFile, WrittenEndpoint } from "./scenario-file.ts";
-import type { Simulation, SimulationPlace } from "./simulation.ts";
+import type { Simulation, SimulationEndpoint } from "./simulation.ts";
 
 /** What a scenario names, opened. */
 export interface ScenarioParts {
   readonly model: SimulatedModel;
   /** Of the device, where the scenario states it as times of the model. */
   readonly deviceSpeed: number;
-  /** The links of a place, by its position. */
-  readonly links: (place: number) => { readonly up: Trace; readonly down: Trace };
+  /** The links of an endpoint, by its position. */
+  readonly links: (endpoint: number) => { readonly up: Trace; readonly down: Trace };
   /** As many as the scenario wants, or fewer. */
   readonly arrivalsMs: readonly number[];
 }
 
-/** The one place of a scenario that names none. */
+/** The one endpoint of a scenario that names none. */
 export const usualEndpoint: WrittenEndpoint = { id: "cloud", tier: "cloud" };
 
 const defaults = { speed: 1, instances: 4, queue: 1000, crowd: 0, rtt: 50, jitter: 0, overhead: 3 } as const;
 /** Estimated draw of a phone's core and of a server while they run, in watts. */
-const watts = { device: 2, place: 20 } as const;
+const watts = { device: 2, endpoint: 20 } as const;
 
 /** The replay that a scenario describes. */
 export function simulationOf(scenario: ScenarioFile, parts: ScenarioParts): Simulation {
@@ -38,9 +38,9 @@ export function simulationOf(scenario: ScenarioFile, parts: ScenarioParts): Simu
     offers: true,
     rates: { microsPerSecond: 0, microsPerMegabyte: 0, activeWatts },
   });
-  const places = endpoints.map((written, index): SimulationPlace => {
+  const endpointStates = endpoints.map((written, index): SimulationEndpoint => {
     const { id, tier = "edge", zone = `remote/${id}` } = written;
-    const about = info(id, tier, zone, written.watts ?? watts.place);
+    const about = info(id, tier, zone, written.watts ?? watts.endpoint);
     const { microsPerSecond = 0, microsPerMegabyte = 0 } = written;
     return {
       ...links(index),
@@ -62,7 +62,7 @@ export function simulationOf(scenario: ScenarioFile, parts: ScenarioParts): Simu
       info: info("device", "device", "device", device.watts ?? watts.device),
       radio: radios[device.radio ?? "wifi"],
     },
-    places,
+    endpoints: endpointStates,
     arrivalsMs,
     limits: {
       // Nobody asked about rules unless a class is named: what is quickest, not what is allowed.
@@ -78,7 +78,7 @@ export function simulationOf(scenario: ScenarioFile, parts: ScenarioParts): Simu
   };
 }
 
-/** Every codec that the profile knows: places and device understand them all. */
+/** Every codec that the profile knows: endpoints and device understand them all. */
 function codecsOf({ profile }: SimulatedModel): readonly string[] {
   const found = new Set<string>();
   for (const { buckets } of profile.variants)

@@ -20,8 +20,8 @@ export interface SimulatedRun {
   readonly ways: readonly SimulatedWay[];
   readonly limits: Limits;
   readonly notCounted: number;
-  /** The links whose capacity the report draws, with the place that each leads to. */
-  readonly links: readonly { readonly place: string; readonly up: Trace }[];
+  /** The links whose capacity the report draws, with the endpoint that each leads to. */
+  readonly links: readonly { readonly endpoint: string; readonly up: Trace }[];
 }
 
 /** Further plans of a timeline are drawn as one. */
@@ -127,7 +127,11 @@ function regret({ ways, limits, notCounted }: SimulatedRun): Plot {
 function rates({ links, ways }: SimulatedRun): Plot {
   const lastMs = Math.max(...ways.flatMap(({ rows }) => rows.map(({ atMs, tookMs }) => atMs + tookMs)));
   return timelinePlot(
-    links.map(({ place, up }) => ({ name: `to ${place}`, points: ratePoints(up, lastMs), draw: "steps" })),
+    links.map(({ endpoint, up }) => ({
+      name: `to ${endpoint}`,
+      points: ratePoints(up, lastMs),
+      draw: "steps",
+    })),
     { x: "seconds", y: "uplink, Mbit/s" },
   );
 }
@@ -161,7 +165,7 @@ function section(run: SimulatedRun): ReportSection {
       waysTable(run),
       {
         kind: "text",
-        text: "The first column of figures is what is made small over the oracle's; away: another place had a part; extra: a leg ran in vain. Share of requests answered within a time:",
+        text: "The first column of figures is what is made small over the oracle's; away: another endpoint had a part; extra: a leg ran in vain. Share of requests answered within a time:",
       },
       cdfPlot(took, { x: "milliseconds", logarithmicX: true, ...mark }),
       { kind: "text", text: "What Longshore chose for each request, and how long it took." },
@@ -192,7 +196,7 @@ export function simulationReport(runs: readonly SimulatedRun[], footer: string):
   );
   return htmlReport({
     title: "Where each inference should have run",
-    lead: `${requests} requests in ${runs.length} ${runs.length === 1 ? "replay" : "replays"}, decided by the planner, beliefs and guards that run in production, on a virtual clock. Network, places and service times are simulated.`,
+    lead: `${requests} requests in ${runs.length} ${runs.length === 1 ? "replay" : "replays"}, decided by the planner, beliefs and guards that run in production, on a virtual clock. Network, endpoints and service times are simulated.`,
     sections: [{ title: "Beside the oracle", content: [bars] }, ...runs.map(section)],
     footer,
   });

@@ -1,19 +1,19 @@
 import type { Inputs, Limits, Random } from "@longshore/core";
-import type { SimulatedModel, StageSums, WorldDevice, WorldPlace } from "../world/index.ts";
+import type { SimulatedModel, StageSums, WorldDevice, WorldEndpoint } from "../world/index.ts";
 
-/** A place of a simulation: one behind a link, which other callers may keep busy. */
-export interface SimulationPlace extends WorldPlace {
+/** An endpoint of a simulation: one behind a link, which other callers may keep busy. */
+export interface SimulationEndpoint extends WorldEndpoint {
   /** Share of its instances that requests of others occupy, which come over links of their own; default 0. */
   readonly crowdRatio?: number;
 }
 
-/** One replay: a model, a device, places behind links, and requests. Plain data but for the traces. */
+/** One replay: a model, a device, endpoints behind links, and requests. Plain data but for the traces. */
 export interface Simulation {
   readonly model: SimulatedModel;
   /** Inputs of every request; see `typicalInputs`. */
   readonly inputs: Inputs;
   readonly device: WorldDevice;
-  readonly places: readonly SimulationPlace[];
+  readonly endpoints: readonly SimulationEndpoint[];
   /** Instants of the requests, in milliseconds from the beginning, in order. */
   readonly arrivalsMs: readonly number[];
   readonly limits: Limits;
@@ -32,7 +32,7 @@ export interface SimulatedRow {
   readonly where: string;
   /** The plan that the answer came by, in the words of `planName`. */
   readonly plan: string;
-  /** The other place that had a part in that plan; empty when there was none. */
+  /** The other endpoint that had a part in that plan; empty when there was none. */
   readonly away: string;
   readonly because: string;
   readonly tookMs: number;
@@ -62,7 +62,7 @@ export interface WayFigures {
   readonly meanMillijoules: number;
   readonly meanSentBytes: number;
   readonly meanCostMicros: number;
-  /** Share of the answers that another place had a part in, and of the requests of which a leg ran in vain. */
+  /** Share of the answers that another endpoint had a part in, and of the requests of which a leg ran in vain. */
   readonly awayRatio: number;
   readonly extraRatio: number;
   /** What the objective makes small, of all; the mean of times for `accuracy` and `throughput`. */
@@ -74,17 +74,17 @@ export interface WayFigures {
 /** A way to decide: ours, one plan for all requests, or the oracle. */
 export interface SimulatedWay {
   readonly name: string;
-  readonly kind: "longshore" | "oracle" | "device" | "place" | "fixed";
+  readonly kind: "longshore" | "oracle" | "device" | "endpoint" | "fixed";
   /** The plan that never changes. */
   readonly plan: string | undefined;
   readonly figures: WayFigures;
   readonly rows: readonly SimulatedRow[];
 }
 
-/** How a shared place is kept busy. */
+/** How a shared endpoint is kept busy. */
 export interface CrowdOptions {
-  readonly place: string;
-  /** As the place's own, so that the same run takes as long. */
+  readonly endpoint: string;
+  /** As the endpoint's own, so that the same run takes as long. */
   readonly speed: number;
   readonly instances: number;
   readonly busyRatio: number;

@@ -6,7 +6,7 @@ import {
   LongshoreError,
   seededRandom,
 } from "@longshore/core";
-import { placeInfo, toyModel } from "../fixtures/toy-model.ts";
+import { endpointInfo, toyModel } from "../fixtures/toy-model.ts";
 import { constantTrace } from "../trace/index.ts";
 import {
   offloadWorld,
@@ -30,8 +30,8 @@ const model: SimulatedModel = {
   ],
 };
 
-function place(clock: VirtualClock, slots: Slots, served = model) {
-  const info = placeInfo("cloud", "cloud");
+function endpoint(clock: VirtualClock, slots: Slots, served = model) {
+  const info = endpointInfo("cloud", "cloud");
   return simulatedEndpoint({ info, models: [served], clock, random: seededRandom(4), logSpread: 0, slots });
 }
 
@@ -45,7 +45,7 @@ async function answeredAt(
   slots: Slots,
   arrivals: readonly (readonly [atMs: number, request: InferenceRequest])[],
 ): Promise<readonly (readonly [index: number, atMs: number])[]> {
-  const there = place(clock, slots);
+  const there = endpoint(clock, slots);
   const answers: (readonly [number, number])[] = [];
   const each = arrivals.map(async ([atMs, asked], index) => {
     await new Promise<void>((resolve) => clock.timer(atMs, resolve));
@@ -149,7 +149,7 @@ describe("stepSlots", () => {
 
   it("tells the wait for the graphs that a segment needs, in its offers, and counts what is still to come", async () => {
     const clock = virtualClock();
-    const there = place(clock, stepSlots({ clock, cores: 2 }));
+    const there = endpoint(clock, stepSlots({ clock, cores: 2 }));
     const served = there.infer(request(), call);
     await clock.advance(25);
     const offers = await there.offers({ model: "toy" }, call);
@@ -183,15 +183,15 @@ describe("stepSlots", () => {
     expect([queueMs, serviceMs].map(Math.round)).toEqual([90, 50]);
   });
 
-  it("is what a place of a world has whose cores are told", async () => {
+  it("is what an endpoint of a world has whose cores are told", async () => {
     const trace = constantTrace(1e9);
-    const { clock, places } = offloadWorld({
+    const { clock, endpoints } = offloadWorld({
       models: [model],
       seed: 5,
-      device: { speed: 1, info: placeInfo("device", "device") },
-      places: [{ info: placeInfo("cloud", "cloud"), cores: 2, up: trace, down: trace, delayMs: 0 }],
+      device: { speed: 1, info: endpointInfo("device", "device") },
+      endpoints: [{ info: endpointInfo("cloud", "cloud"), cores: 2, up: trace, down: trace, delayMs: 0 }],
     });
-    const cloud = places.get("cloud")!;
+    const cloud = endpoints.get("cloud")!;
     await clock.runUntil(Promise.all([1, 2].map(() => cloud.endpoint.infer(request(), call))));
     expect(clock.nowMs()).toBeLessThan(180);
   });

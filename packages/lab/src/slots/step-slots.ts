@@ -1,7 +1,7 @@
 /**
- * A place that works pipelines as an engine does: the steps of several requests side by side. Each graph has one instance
+ * An endpoint that works pipelines as an engine does: the steps of several requests side by side. Each graph has one instance
  * with a queue of its own, all transforms have one thread, and no more graphs run at once than there are cores; transforms
- * come on top, and what is under way then shares the cores. A step that runs for each element asks for its graph anew for each, so that
+ * come on top, and what is under way then shares the cores. A step that runs for each element asks for its graph again for each, so that
  * two requests in the same step take turns, and one with two groups of elements under way takes two of three. Within a queue it is
  * first come, first served.
  */
@@ -28,8 +28,8 @@ interface Inside {
 const whole: readonly StepWork[] = [{ graph: "", ratio: 1, runs: 1 }];
 
 /**
- * Slots of a place with so many cores. `maxQueue` are the requests of which nothing has run yet; `processor` is what works them, where
- * it works for other places, too.
+ * Slots of an endpoint with so many cores. `maxQueue` are the requests of which nothing has run yet; `processor` is what works them, where
+ * it works for other endpoints, too.
  */
 export function stepSlots(options: {
   readonly clock: Clock;

@@ -48,7 +48,7 @@ const programs: Readonly<Record<string, (random: Random) => Program>> = {
   },
   /** Far too thin for anything: staying is right, and every try is a loss. */
   "slow-constant": () => () => 0.12 * megabit,
-  /** A line in the middle, where size and place decide. */
+  /** A line in the middle, where size and endpoint decide. */
   "middling-constant": () => () => 4 * megabit,
   /** Never a reason to stay. */
   "quick-constant": () => () => 300 * megabit,
@@ -130,7 +130,7 @@ export function familyTrace(family: string, seed: number, lengthMs = 180_000): T
   return wires.includes(family) ? rates : leavingAtRandom(rates, random);
 }
 
-/** A rate that holds for a time and is then drawn anew, in view of the last one. */
+/** A rate that holds for a time and is then drawn again, in view of the last one. */
 function holding(
   random: Random,
   next: (last: number) => { readonly bitsPerSecond: number; readonly forMs: number },

@@ -1,7 +1,7 @@
 import { expect, it } from "vitest";
 import { tensorOf } from "@longshore/core";
 import { loadingParts } from "../fixtures/loading-parts.ts";
-import { placeInfo, toyModel } from "../fixtures/toy-model.ts";
+import { endpointInfo, toyModel } from "../fixtures/toy-model.ts";
 import { constantTrace } from "../trace/index.ts";
 import { offloadWorld } from "./index.ts";
 
@@ -15,8 +15,8 @@ it("no request waits for a head to be loaded here where the whole model is, nor 
   const { clock, offloader } = offloadWorld({
     models: [toyModel()],
     seed: 5,
-    device: { speed: 1, info: placeInfo("device", "device") },
-    places: [{ info: placeInfo("edge", "edge"), speed: 10, up: trace, down: trace, delayMs: 5 }],
+    device: { speed: 1, info: endpointInfo("device", "device") },
+    endpoints: [{ info: endpointInfo("edge", "edge"), speed: 10, up: trace, down: trace, delayMs: 5 }],
     defaults: { dataClass: "public" },
     wrap,
   });

@@ -1,4 +1,4 @@
-/** Plans that never change, to compare a planner with: the same cut, place and codecs for every request. */
+/** Plans that never change, to compare a planner with: the same cut, endpoint and codecs for every request. */
 import {
   type Account,
   childCall,
@@ -23,8 +23,8 @@ export interface FixedPlan {
   readonly variant: string;
   /** Where the part here ends: `end` runs everything here, `start` nothing. */
   readonly cut: string;
-  /** Place of the rest; undefined when there is none. */
-  readonly place?: string;
+  /** Endpoint of the rest; undefined when there is none. */
+  readonly endpoint?: string;
   /** Where the part there ends and the rest runs here again; default `end`. */
   readonly back?: string;
   /** How the crossing travels, by tensor name; absent names travel raw. */
@@ -35,7 +35,7 @@ export interface FixedPlan {
 export interface FixedPlanParts {
   readonly clock: Clock;
   readonly device: Endpoint;
-  readonly place: (id: string) => Endpoint | undefined;
+  readonly endpoint: (id: string) => Endpoint | undefined;
   /** The whole of the model; the plan says in which variant. */
   readonly segment: Segment;
   /** The plan of the request that comes now. */
@@ -46,10 +46,14 @@ export interface FixedPlanParts {
 }
 
 /** A text for a plan: `here`, `edge jpeg-85`, `cut c3, then cloud raw`. */
-export function planName({ variant, cut, place, back = endCut, codecs }: FixedPlan): string {
+export function planName({ variant, cut, endpoint, back = endCut, codecs }: FixedPlan): string {
   const coded = [...new Set(Object.values(codecs))].join("+") || "raw";
   const how =
-    cut === endCut ? "here" : cut === startCut ? `${place} ${coded}` : `cut ${cut}, then ${place} ${coded}`;
+    cut === endCut
+      ? "here"
+      : cut === startCut
+        ? `${endpoint} ${coded}`
+        : `cut ${cut}, then ${endpoint} ${coded}`;
   const whole = back === endCut || cut === endCut ? how : `${how}, back at ${back}`;
   return variant === "" || variant === "default" ? whole : `${whole} (${variant})`;
 }
@@ -67,7 +71,7 @@ export function followPlan(parts: FixedPlanParts): Pick<Offloader, "infer"> {
     tensors: Tensors,
     call: ReturnType<typeof housekeepingCall>,
   ): Promise<Result> {
-    const place = plan.place === undefined ? undefined : parts.place(plan.place);
+    const endpoint = plan.endpoint === undefined ? undefined : parts.endpoint(plan.endpoint);
     const segment = { ...parts.segment, variant: plan.variant };
     const startedMs = clock.nowMs();
     const accounts: Account[] = [];
@@ -81,13 +85,13 @@ export function followPlan(parts: FixedPlanParts): Pick<Offloader, "infer"> {
       millijoules += stageMs(response.account, "run", "transform") * parts.activeWatts;
     }
     if (plan.cut !== endCut) {
-      if (!place)
-        throw new LongshoreError("no-place", "plan", `${planName(plan)} names no place that is here`);
+      if (!endpoint)
+        throw new LongshoreError("no-endpoint", "plan", `${planName(plan)} names no endpoint that is here`);
       const sentMs = clock.nowMs();
       const exchange = state.begun(sentMs);
       const tail = { ...segment, from: plan.cut, to: plan.back ?? endCut };
       let upMs = 0;
-      const response = await place
+      const response = await endpoint
         .infer({ segment: tail, inputs: outputs, codecs: plan.codecs }, call)
         .finally(() => (upMs = exchange.ended(clock.nowMs())));
       accounts.push(response.account);
@@ -107,7 +111,7 @@ export function followPlan(parts: FixedPlanParts): Pick<Offloader, "infer"> {
     const tookMs = clock.nowMs() - startedMs;
     return {
       outputs,
-      where: plan.cut === endCut ? device.info.id : (place?.info.id ?? ""),
+      where: plan.cut === endCut ? device.info.id : (endpoint?.info.id ?? ""),
       because: "this plan never changes",
       tookMs,
       predictedMs: NaN,

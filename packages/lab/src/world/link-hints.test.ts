@@ -1,13 +1,13 @@
 import { describe, expect, it } from "vitest";
 import { type LinkHint, tensorOf } from "@longshore/core";
-import { placeInfo, toyModel } from "../fixtures/toy-model.ts";
+import { endpointInfo, toyModel } from "../fixtures/toy-model.ts";
 import { constantTrace } from "../trace/index.ts";
 import { offloadWorld, type SimulatedModel } from "./index.ts";
 
 const bytes = 600_000;
 const x = tensorOf("x", "UINT8", [1, bytes], new Uint8Array(bytes));
 
-/** The toy model without a place to split it, or a codec: all of its 600 kB cross. */
+/** The toy model without an endpoint to split it, or a codec: all of its 600 kB cross. */
 function wholeModel(): SimulatedModel {
   const { description, profile } = toyModel(bytes);
   const variants = profile.variants.map((variant) => ({
@@ -29,10 +29,10 @@ async function decisions(bitsPerSecond: number, hint: LinkHint | undefined, requ
   const { clock, offloader } = offloadWorld({
     models: [wholeModel()],
     seed: 5,
-    device: { speed: 0.1, info: placeInfo("device", "device") },
-    places: [
+    device: { speed: 0.1, info: endpointInfo("device", "device") },
+    endpoints: [
       {
-        info: placeInfo("edge", "edge"),
+        info: endpointInfo("edge", "edge"),
         speed: 4,
         up: trace,
         down: trace,

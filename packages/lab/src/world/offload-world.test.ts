@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { endCut, tensorOf } from "@longshore/core";
-import { placeInfo, toyModel } from "../fixtures/toy-model.ts";
+import { endpointInfo, toyModel } from "../fixtures/toy-model.ts";
 import { constantTrace, rateTrace } from "../trace/index.ts";
 import {
   breakEvenBitsPerSecond,
@@ -21,8 +21,8 @@ function parts(deviceSpeed: number, bitsPerSecond: number): OffloadWorldParts {
   return {
     models: [model],
     seed: 5,
-    device: { speed: deviceSpeed, info: placeInfo("device", "device") },
-    places: [{ info: placeInfo("edge", "edge"), speed: 20, up: trace, down: trace, delayMs: 5 }],
+    device: { speed: deviceSpeed, info: endpointInfo("device", "device") },
+    endpoints: [{ info: endpointInfo("edge", "edge"), speed: 20, up: trace, down: trace, delayMs: 5 }],
     defaults: { dataClass: "public" },
   };
 }
@@ -42,7 +42,7 @@ describe("offloadWorld", () => {
     const about = parts(1, 100e6);
     const { clock, offloader } = offloadWorld({
       ...about,
-      places: about.places.map((place) => ({ ...place, up: trace, down: trace })),
+      endpoints: about.endpoints.map((endpoint) => ({ ...endpoint, up: trace, down: trace })),
     });
     const where: { readonly atMs: number; readonly id: string }[] = [];
     while (clock.nowMs() < 90_000) {
@@ -67,14 +67,14 @@ describe("offloadWorld", () => {
       expect(result.where).toBe("device");
       await world.clock.advance(500);
     }
-    expect(world.places.get("edge")?.link.carriedBytes.up).toBeLessThan(20_000);
+    expect(world.endpoints.get("edge")?.link.carriedBytes.up).toBeLessThan(20_000);
   });
 
   it("follows plans that never change, and takes the time that is expected of them", async () => {
     const about = parts(1, 8e6);
     const prices = {
       deviceSpeed: 1,
-      placeSpeed: 20,
+      endpointSpeed: 20,
       roundTripMs: 10,
       upBitsPerSecond: 8e6,
       downBitsPerSecond: 8e6,
@@ -99,7 +99,7 @@ describe("offloadWorld", () => {
 
   it("says above which rate a plan beats the device", () => {
     const [whole, half] = planCandidates("base", bucketOf(model.profile, "base", { bytes: 1 }), ["edge"]);
-    const prices = { deviceSpeed: 1, placeSpeed: 20, roundTripMs: 10, downOverUp: 1 };
+    const prices = { deviceSpeed: 1, endpointSpeed: 20, roundTripMs: 10, downOverUp: 1 };
     // 100 ms here, 5 ms there, 10 ms on the way: 85 ms are left for 100,000 bytes.
     expect(breakEvenBitsPerSecond(whole!, 100, prices)).toBeCloseTo((100_010 * 8000) / 85, -2);
     expect(breakEvenBitsPerSecond(half!, 100, prices)).toBeLessThan(

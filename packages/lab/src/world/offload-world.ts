@@ -1,5 +1,5 @@
 /**
- * A whole world on a virtual clock: one device, places behind emulated links, and the real offloader over them. Only
+ * A whole world on a virtual clock: one device, endpoints behind emulated links, and the real offloader over them. Only
  * service times and links are simulated; beliefs, plans, guards and fallbacks are the ones that run in production.
  */
 import {
@@ -37,15 +37,15 @@ export interface WorldDevice {
   readonly radio?: Radio;
 }
 
-/** A place behind a link. */
-export interface WorldPlace {
+/** An endpoint behind a link. */
+export interface WorldEndpoint {
   readonly info: EndpointInfo;
   /** Relative to the profile's machine; default 1. */
   readonly speed?: number;
   /** Requests that run at once; default 1. */
   readonly instances?: number;
   /**
-   * Cores of a place that works the steps of pipelines side by side, with one instance of each graph; in place of `instances`. Default:
+   * Cores of an endpoint that works the steps of pipelines side by side, with one instance of each graph; in place of `instances`. Default:
    * it works whole requests.
    */
   readonly cores?: number;
@@ -72,7 +72,7 @@ export interface WorldPlace {
 export interface OffloadWorldParts {
   readonly models: readonly SimulatedModel[];
   readonly device: WorldDevice;
-  readonly places: readonly WorldPlace[];
+  readonly endpoints: readonly WorldEndpoint[];
   readonly seed: number;
   /** Spread of service times; see `SimulatedEndpointParts`. */
   readonly logSpread?: number;
@@ -81,12 +81,12 @@ export interface OffloadWorldParts {
   readonly defaults?: OffloadDefaults;
   /** Whether beliefs about links are kept, which takes most of a world's thought; false for fixed plans. Default true. */
   readonly learns?: boolean;
-  /** What places are made of the simulated ones, the device among them; default: themselves. */
+  /** What endpoints are made of the simulated ones, the device among them; default: themselves. */
   readonly wrap?: (endpoint: SimulatedEndpoint, clock: VirtualClock) => SimulatedEndpoint;
 }
 
-/** One place of a world. */
-export interface WorldPlaceInside {
+/** One endpoint of a world. */
+export interface WorldEndpointInside {
   readonly endpoint: SimulatedEndpoint;
   readonly link: EmulatedLink;
   /** What is believed of its link; undefined in a world that does not learn. */
@@ -100,7 +100,7 @@ export interface OffloadWorld {
   readonly clock: VirtualClock;
   readonly random: Random;
   readonly device: SimulatedEndpoint;
-  readonly places: ReadonlyMap<string, WorldPlaceInside>;
+  readonly endpoints: ReadonlyMap<string, WorldEndpointInside>;
   readonly offloader: Offloader;
   /** The same world under a plan that never changes. Drive either this or the offloader. */
   fixed(model: SimulatedModel, plan: FixedPlan): Pick<Offloader, "infer">;
@@ -121,19 +121,20 @@ export function offloadWorld(parts: OffloadWorldParts): OffloadWorld {
     simulatedEndpoint({ info, models, clock, random: seededRandom(seed), speed, ...spread }),
     clock,
   );
-  const places = new Map<string, WorldPlaceInside>();
-  for (const [index, place] of parts.places.entries()) {
+  const endpoints = new Map<string, WorldEndpointInside>();
+  for (const [index, endpointState] of parts.endpoints.entries()) {
     const random = seededRandom(seed + 7919 * (index + 1));
-    const learner = model && linkBelief({ model, ...(place.hint ? { hint: place.hint } : {}) });
-    if (learner) links.set(place.info.id, learner);
-    const link = emulatedLink({ ...place, clock, random });
-    const { cores, instances = 1, maxQueue = 1000 } = place;
+    const learner =
+      model && linkBelief({ model, ...(endpointState.hint ? { hint: endpointState.hint } : {}) });
+    if (learner) links.set(endpointState.info.id, learner);
+    const link = emulatedLink({ ...endpointState, clock, random });
+    const { cores, instances = 1, maxQueue = 1000 } = endpointState;
     const slots =
       cores === undefined
         ? fifoSlots({ clock, count: instances, maxQueue })
         : stepSlots({ clock, cores, maxQueue });
     const endpoint = simulatedEndpoint({
-      info: place.info,
+      info: endpointState.info,
       models,
       clock,
       random,
@@ -141,18 +142,18 @@ export function offloadWorld(parts: OffloadWorldParts): OffloadWorld {
       ...(learner ? { learner } : {}),
       slots,
       callerSpeed: speed,
-      handlingMs: place.handlingMs ?? 0,
-      envelope: place.envelope ?? envelopeBytes,
-      speed: place.speed ?? 1,
+      handlingMs: endpointState.handlingMs ?? 0,
+      envelope: endpointState.envelope ?? envelopeBytes,
+      speed: endpointState.speed ?? 1,
       ...spread,
     });
-    places.set(place.info.id, { endpoint: wrap(endpoint, clock), link, learner, slots });
+    endpoints.set(endpointState.info.id, { endpoint: wrap(endpoint, clock), link, learner, slots });
   }
   const follow: OffloadWorld["follow"] = (simulated, choose) =>
     followPlan({
       clock,
       device,
-      place: (id) => places.get(id)?.endpoint,
+      endpoint: (id) => endpoints.get(id)?.endpoint,
       segment: wholeSegment(simulated.description),
       choose,
       activeWatts: info.rates.activeWatts,
@@ -161,7 +162,7 @@ export function offloadWorld(parts: OffloadWorldParts): OffloadWorld {
   const random = seededRandom(seed + 1);
   const offloader = createOffloader({
     local: device,
-    endpoints: [...places.values()].map(({ endpoint }) => endpoint),
+    endpoints: [...endpoints.values()].map(({ endpoint }) => endpoint),
     policy: parts.policy ?? standardPolicy(),
     clock,
     random,
@@ -174,7 +175,7 @@ export function offloadWorld(parts: OffloadWorldParts): OffloadWorld {
     clock,
     random,
     device,
-    places,
+    endpoints,
     offloader,
     fixed: (simulated, plan) => follow(simulated, () => plan),
     follow,

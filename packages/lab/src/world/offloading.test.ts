@@ -9,7 +9,7 @@ import {
   tablePolicy,
   tensorOf,
 } from "@longshore/core";
-import { placeInfo, toyModel } from "../fixtures/toy-model.ts";
+import { endpointInfo, toyModel } from "../fixtures/toy-model.ts";
 import { emulatedLink, type EmulatedLink } from "../link/index.ts";
 import { linkShapes, poissonArrivals, syntheticTrace } from "../trace/index.ts";
 import {
@@ -38,14 +38,14 @@ function storeWorld(seed: number): World {
   const learner: LinkLearner = linkBelief();
   const models = [toyModel()];
   const device = simulatedEndpoint({
-    info: placeInfo("device", "device"),
+    info: endpointInfo("device", "device"),
     models,
     clock,
     random,
     speed: 0.25,
   });
   const edge = simulatedEndpoint({
-    info: placeInfo("edge", "edge"),
+    info: endpointInfo("edge", "edge"),
     models,
     clock,
     random,

@@ -24,17 +24,17 @@ export interface PlanCandidate {
 /** Rates and speeds to price a candidate with. */
 export interface PlanPrices {
   readonly deviceSpeed: number;
-  readonly placeSpeed: number;
+  readonly endpointSpeed: number;
   readonly upBitsPerSecond: number;
   readonly downBitsPerSecond: number;
   readonly roundTripMs: number;
 }
 
-/** Every plan of a variant whose answers agree well enough: all here, and each cut in each coding at each place. */
+/** Every plan of a variant whose answers agree well enough: all here, and each cut in each coding at each endpoint. */
 export function planCandidates(
   variant: string,
   bucket: BucketProfile,
-  places: readonly string[],
+  endpoints: readonly string[],
   minAgreementRatio = 0.995,
 ): readonly PlanCandidate[] {
   const candidates: PlanCandidate[] = [];
@@ -47,7 +47,8 @@ export function planCandidates(
     }
     for (const coding of cut.codings) {
       if (coding.agreementRatio < minAgreementRatio) continue;
-      for (const place of places) candidates.push(candidate(variant, cut, coding, place, downBytes));
+      for (const endpointState of endpoints)
+        candidates.push(candidate(variant, cut, coding, endpointState, downBytes));
     }
   }
   return candidates;
@@ -57,11 +58,16 @@ function candidate(
   variant: string,
   { cut, headMs, tailMs }: CutProfile,
   coding: CodingProfile | undefined,
-  place: string | undefined,
+  endpointState: string | undefined,
   downBytes: number,
 ): PlanCandidate {
   return {
-    plan: { variant, cut: cut.id, codecs: coding?.codecs ?? {}, ...(place === undefined ? {} : { place }) },
+    plan: {
+      variant,
+      cut: cut.id,
+      codecs: coding?.codecs ?? {},
+      ...(endpointState === undefined ? {} : { endpoint: endpointState }),
+    },
     headMs: cut.id === startCut ? 0 : mean(headMs),
     encodeMs: coding?.encodeMs ?? 0,
     upBytes: coding?.bytes ?? 0,
@@ -72,13 +78,13 @@ function candidate(
   };
 }
 
-/** Time of a candidate on an idle link and an idle place, in milliseconds. */
+/** Time of a candidate on an idle link and an idle endpoint, in milliseconds. */
 export function expectedMs(one: PlanCandidate, prices: PlanPrices): number {
   const here = (one.headMs + one.encodeMs) / prices.deviceSpeed;
-  if (one.plan.place === undefined) return here;
+  if (one.plan.endpoint === undefined) return here;
   return (
     here +
-    (one.decodeMs + one.tailMs) / prices.placeSpeed +
+    (one.decodeMs + one.tailMs) / prices.endpointSpeed +
     prices.roundTripMs +
     (one.upBytes * 8000) / prices.upBitsPerSecond +
     (one.downBytes * 8000) / prices.downBitsPerSecond
@@ -101,8 +107,8 @@ export function breakEvenBitsPerSecond(
 }
 
 /**
- * The plan that an answered request ended on, in the words of fixed plans. A run here that takes what another place gave is
- * the end of that place's plan; a run here that won the race, or went on after a head here, is a run here.
+ * The plan that an answered request ended on, in the words of fixed plans. A run here that takes what another endpoint gave is
+ * the end of that endpoint's plan; a run here that won the race, or went on after a head here, is a run here.
  */
 export function planOf(result: Result, device: string): FixedPlan {
   const last = result.plans[result.plans.length - 1];
@@ -125,13 +131,13 @@ export function planOf(result: Result, device: string): FixedPlan {
   return {
     variant,
     cut: segment.from,
-    place: endpoint,
+    endpoint: endpoint,
     codecs,
     ...(segment.to === endCut ? {} : { back: segment.to }),
   };
 }
 
-/** Whether an account says that this place ran to the answer from there. */
+/** Whether an account says that this endpoint ran to the answer from there. */
 function answeredBy(result: Result, endpoint: string, from: string): boolean {
   return result.accounts.some(
     (one) => one.endpoint === endpoint && one.segment.from === from && one.segment.to === endCut,

@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
 import { tensorOf } from "@longshore/core";
-import { placeInfo, toyModel } from "../fixtures/toy-model.ts";
+import { endpointInfo, toyModel } from "../fixtures/toy-model.ts";
 import { constantTrace } from "../trace/index.ts";
 import { offloadWorld } from "./index.ts";
 
@@ -13,17 +13,17 @@ const x = tensorOf("x", "UINT8", [1, bytes], new Uint8Array(bytes));
  */
 async function oneAfterTheOther(bitsPerSecond: number, delayMs: number, requests: number) {
   const trace = constantTrace(bitsPerSecond);
-  const { clock, offloader, places } = offloadWorld({
+  const { clock, offloader, endpoints } = offloadWorld({
     models: [toyModel(bytes)],
     seed: 5,
-    device: { speed: 4, info: placeInfo("device", "device") },
-    places: [
-      { info: placeInfo("edge", "edge"), speed: 12, up: trace, down: trace, delayMs, handlingMs: 1.5 },
+    device: { speed: 4, info: endpointInfo("device", "device") },
+    endpoints: [
+      { info: endpointInfo("edge", "edge"), speed: 12, up: trace, down: trace, delayMs, handlingMs: 1.5 },
     ],
     defaults: { dataClass: "public" },
   });
   let besides = 0;
-  for (const { link } of places.values()) {
+  for (const { link } of endpoints.values()) {
     const carry = link.carry.bind(link);
     link.carry = (size, direction, options) => {
       // Crossings are of these sizes and 400 bytes.

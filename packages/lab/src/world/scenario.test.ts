@@ -24,7 +24,7 @@ it("starts every request at its instant, lets the world happen and loses no row"
   const infer = async (_model: string, _inputs: Inputs, limits?: Limits): Promise<Result> => {
     const startedMs = clock.nowMs();
     await sleep(clock, limits?.deadlineMs ?? 50);
-    if (cut) throw new LongshoreError("no-place", "plan", "nowhere to run");
+    if (cut) throw new LongshoreError("no-endpoint", "plan", "nowhere to run");
     const tookMs = clock.nowMs() - startedMs;
     return {
       outputs: new Map(),
@@ -49,7 +49,7 @@ it("starts every request at its instant, lets the world happen and loses no row"
   expect(rows.map(({ outcome, atMs, tookMs, right }) => ({ outcome, atMs, tookMs, right }))).toEqual([
     { outcome: "answered", atMs: 0, tookMs: 50, right: false },
     { outcome: "answered", atMs: 20, tookMs: 50, right: true },
-    { outcome: "no-place", atMs: 100, tookMs: 50, right: undefined },
+    { outcome: "no-endpoint", atMs: 100, tookMs: 50, right: undefined },
   ]);
   expect(rows.map(({ stagesMs }) => stagesMs)).toEqual([
     { network: 20, run: 7 },

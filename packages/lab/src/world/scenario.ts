@@ -25,7 +25,7 @@ export interface ScenarioRequest {
   readonly check?: (result: Result) => boolean;
 }
 
-/** Something that happens to the world: a link is cut, a place goes down, a limit changes. */
+/** Something that happens to the world: a link is cut, an endpoint goes down, a limit changes. */
 export interface ScenarioEvent {
   readonly atMs: number;
   readonly what: string;

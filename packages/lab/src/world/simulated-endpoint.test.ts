@@ -9,7 +9,7 @@ import {
   seededRandom,
   tensorOf,
 } from "@longshore/core";
-import { placeInfo, toyModel } from "../fixtures/toy-model.ts";
+import { endpointInfo, toyModel } from "../fixtures/toy-model.ts";
 import { emulatedLink } from "../link/index.ts";
 import { constantTrace } from "../trace/index.ts";
 import {
@@ -24,9 +24,9 @@ import {
 const call = housekeepingCall("test");
 const model = toyModel();
 
-function place(clock: VirtualClock, more: Partial<SimulatedEndpointParts> = {}) {
+function endpoint(clock: VirtualClock, more: Partial<SimulatedEndpointParts> = {}) {
   return simulatedEndpoint({
-    info: placeInfo("edge", "edge"),
+    info: endpointInfo("edge", "edge"),
     models: [model],
     clock,
     random: seededRandom(4),
@@ -53,7 +53,7 @@ function linkTo(clock: VirtualClock) {
 describe("simulatedEndpoint", () => {
   it("charges what the profile says of whole, head, tail and middle", async () => {
     const clock = virtualClock();
-    const edge = place(clock, { speed: 2 });
+    const edge = endpoint(clock, { speed: 2 });
     const took = async (from: string, to: string): Promise<number> => {
       const beganMs = clock.nowMs();
       const response = await clock.runUntil(edge.infer(request(from, to), call));
@@ -70,16 +70,16 @@ describe("simulatedEndpoint", () => {
 
   it("answers with the right names and shapes, or with what compute says", async () => {
     const clock = virtualClock();
-    const blank = await clock.runUntil(place(clock).infer(request(), call));
+    const blank = await clock.runUntil(endpoint(clock).infer(request(), call));
     expect(blank.outputs.get("scores")?.spec.shape).toEqual([1, 10]);
     const answer = new Map([["scores", tensorOf("scores", "UINT8", [1, 1], Uint8Array.of(7))]]);
-    const computing = place(clock, { models: [{ ...model, compute: () => answer }] });
+    const computing = endpoint(clock, { models: [{ ...model, compute: () => answer }] });
     expect((await clock.runUntil(computing.infer(request(), call))).outputs).toBe(answer);
   });
 
   it("runs one request an instance, in order of arrival, and tells its queue", async () => {
     const clock = virtualClock();
-    const edge = place(clock, { instances: 2, maxQueue: 3 });
+    const edge = endpoint(clock, { instances: 2, maxQueue: 3 });
     const ends: number[] = [];
     const all = Array.from({ length: 5 }, () =>
       edge.infer(request(), call).then((response) => {
@@ -96,9 +96,9 @@ describe("simulatedEndpoint", () => {
     expect(responses[4]?.account.stages[0]).toEqual({ stage: "queue", name: "toy", tookMs: 200 });
   });
 
-  it("keeps the slot of a cancelled run and frees the place of one that waits", async () => {
+  it("keeps the slot of a cancelled run and frees the endpoint of one that waits", async () => {
     const clock = virtualClock();
-    const edge = place(clock);
+    const edge = endpoint(clock);
     const running = childCall(call);
     const waiting = childCall(call);
     const gone = new LongshoreError("cancelled", "execute", "not wanted");
@@ -116,7 +116,7 @@ describe("simulatedEndpoint", () => {
   it("crosses its link, acknowledges, counts bytes and teaches the belief", async () => {
     const clock = virtualClock();
     const learner = linkBelief();
-    const edge = place(clock, { link: linkTo(clock), learner });
+    const edge = endpoint(clock, { link: linkTo(clock), learner });
     const acknowledged: number[] = [];
     const response = await clock.runUntil(
       edge.infer(request(), call, { acknowledged: (bytes) => acknowledged.push(bytes) }),
@@ -140,7 +140,7 @@ describe("simulatedEndpoint", () => {
     const clock = virtualClock();
     const learner = linkBelief();
     const told: number[] = [];
-    const edge = place(clock, {
+    const edge = endpoint(clock, {
       link: linkTo(clock),
       learner: {
         ...learner,
@@ -158,7 +158,7 @@ describe("simulatedEndpoint", () => {
 
   it("sends fewer bytes when the crossing travels coded", async () => {
     const clock = virtualClock();
-    const edge = place(clock, { link: linkTo(clock) });
+    const edge = endpoint(clock, { link: linkTo(clock) });
     const coded = { ...request("c1", "end", 20_000), codecs: { x: "half" } };
     const { account } = await clock.runUntil(edge.infer(coded, call));
     expect(account.sentBytes).toBe(10_000 + envelopeBytes.up);
@@ -166,9 +166,9 @@ describe("simulatedEndpoint", () => {
 
   it("offers whole, head and tail in each variant its tier may hold, and lies when told to", async () => {
     const clock = virtualClock();
-    const edge = place(clock);
+    const edge = endpoint(clock);
     const cloud = simulatedEndpoint({
-      info: placeInfo("cloud", "cloud"),
+      info: endpointInfo("cloud", "cloud"),
       models: [model],
       clock,
       random: seededRandom(1),
@@ -189,7 +189,7 @@ describe("simulatedEndpoint", () => {
   });
 
   it("describes what it serves", async () => {
-    const edge = place(virtualClock());
+    const edge = endpoint(virtualClock());
     expect((await edge.describe("toy", undefined, call))?.profile).toBe(model.profile);
     expect(await edge.describe("toy", "9", call)).toBeUndefined();
     await expect(
@@ -202,7 +202,7 @@ describe("simulatedEndpoint", () => {
 
   it("breaks what is under way when it goes down, and refuses until it is back", async () => {
     const clock = virtualClock();
-    const edge = place(clock);
+    const edge = endpoint(clock);
     const broken = edge.infer(request(), call);
     clock.timer(30, () => (edge.faults.down = true));
     await expect(clock.runUntil(broken)).rejects.toMatchObject({ reason: "no-answer" });
@@ -217,7 +217,7 @@ describe("simulatedEndpoint", () => {
 
   it("hangs, slows down, fails and answers rubbish when told to", async () => {
     const clock = virtualClock();
-    const edge = place(clock, { faults: { slowFactor: 3 } });
+    const edge = endpoint(clock, { faults: { slowFactor: 3 } });
     await clock.runUntil(edge.infer(request(), call));
     expect(clock.nowMs()).toBe(300);
     edge.faults.garbage = true;

@@ -1,5 +1,5 @@
 /**
- * A place that charges measured times instead of computing: requests cross an emulated link, wait for a slot, hold it for
+ * An endpoint that charges measured times instead of computing: requests cross an emulated link, wait for a slot, hold it for
  * what the profile says and come back. Faults can be switched on while it runs. It answers with blank tensors of the right
  * shapes, or with what `compute` says, so that right answers can be told from wrong ones.
  */
@@ -33,7 +33,7 @@ import { blankTensors, bucketOf, codingOf, crossingWireBytes, cutOf, drawnRunMs 
 import { offersOf, type OfferTerms, type SimulatedModel } from "./simulated-offers.ts";
 import { stepsWithin, wholeWork } from "./step-times.ts";
 
-/** What can be wrong with a place. All may change while it runs. */
+/** What can be wrong with an endpoint. All may change while it runs. */
 export interface Faults {
   /** Connections are refused, and what is under way breaks. */
   down: boolean;
@@ -49,7 +49,7 @@ export interface Faults {
   failRatio: number;
 }
 
-/** What a simulated place consists of. */
+/** What a simulated endpoint consists of. */
 export interface SimulatedEndpointParts {
   readonly info: EndpointInfo;
   readonly models: readonly SimulatedModel[];
@@ -70,7 +70,7 @@ export interface SimulatedEndpointParts {
   readonly maxQueue?: number;
   /** Spread of service times around the profile, as a standard deviation of the logarithm; default 0.05. */
   readonly logSpread?: number;
-  /** What lies between the caller and it; undefined for a place in the caller's own process. */
+  /** What lies between the caller and it; undefined for an endpoint in the caller's own process. */
   readonly link?: EmulatedLink;
   /**
    * What the software of both sides adds to an exchange, in milliseconds, beside coding and the run; of several values, as
@@ -84,7 +84,7 @@ export interface SimulatedEndpointParts {
   readonly faults?: Partial<Faults>;
 }
 
-/** A simulated place, and its switches. */
+/** A simulated endpoint, and its switches. */
 export interface SimulatedEndpoint extends Endpoint {
   readonly faults: Faults;
   load(): LoadReport;
@@ -98,12 +98,12 @@ export interface SimulatedEndpoint extends Endpoint {
  */
 export const envelopeBytes: Envelope = { up: 400, down: 1300 };
 
-/** Makes a place. Same parts, seed and calls: same answers at the same instants. */
+/** Makes an endpoint. Same parts, seed and calls: same answers at the same instants. */
 export function simulatedEndpoint(parts: SimulatedEndpointParts): SimulatedEndpoint {
   const { info, clock, random, speed = 1, instances = 1, logSpread, link, learner } = parts;
   const { callerSpeed = Infinity, handlingMs = 0, envelope = envelopeBytes } = parts;
   let down = parts.faults?.down ?? false;
-  /** Breaks what is under way when the place goes down. */
+  /** Breaks what is under way when the endpoint goes down. */
   const underWay = new Set<(error: LongshoreError) => void>();
   const faults: Faults = {
     hang: false,

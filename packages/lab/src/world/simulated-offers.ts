@@ -18,7 +18,7 @@ import {
 import { bucketOf, segmentMs } from "./profile-times.ts";
 import type { StepTime } from "./step-times.ts";
 
-/** A model that a simulated place serves. */
+/** A model that a simulated endpoint serves. */
 export interface SimulatedModel {
   readonly description: ModelDescription;
   readonly profile: Profile;
@@ -26,7 +26,7 @@ export interface SimulatedModel {
   readonly compute?: (request: InferenceRequest) => Tensors | Promise<Tensors>;
   /** Features of a request's input, for the profile's buckets; default: its bytes. */
   readonly featuresOf?: (request: InferenceRequest) => Features;
-  /** Of a pipeline, in order, for places that work them one by one; default: it runs whole. */
+  /** Of a pipeline, in order, for endpoints that work them one by one; default: it runs whole. */
   readonly steps?: readonly StepTime[];
 }
 
@@ -37,7 +37,7 @@ export function wholeSegment(description: ModelDescription, variant?: string): S
   return { model, version, digest, variant: chosen, from: startCut, to: endCut };
 }
 
-/** What a place promises at a moment. */
+/** What an endpoint promises at a moment. */
 export interface OfferTerms {
   readonly info: EndpointInfo;
   readonly nowMs: number;

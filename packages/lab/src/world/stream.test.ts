@@ -11,7 +11,7 @@ import {
   tensorOf,
 } from "@longshore/core";
 import { loadingParts } from "../fixtures/loading-parts.ts";
-import { placeInfo, toyModel } from "../fixtures/toy-model.ts";
+import { endpointInfo, toyModel } from "../fixtures/toy-model.ts";
 import { constantTrace } from "../trace/index.ts";
 import { type OffloadWorld, offloadWorld, type OffloadWorldParts, type SimulatedModel } from "./index.ts";
 
@@ -24,8 +24,8 @@ function store(edgeSpeed: number, bitsPerSecond: number, wrap?: OffloadWorldPart
   return offloadWorld({
     models: [model],
     seed: 5,
-    device: { speed: 1, info: placeInfo("device", "device") },
-    places: [{ info: placeInfo("edge", "edge"), speed: edgeSpeed, up: trace, down: trace, delayMs: 5 }],
+    device: { speed: 1, info: endpointInfo("device", "device") },
+    endpoints: [{ info: endpointInfo("edge", "edge"), speed: edgeSpeed, up: trace, down: trace, delayMs: 5 }],
     defaults: { dataClass: "public" },
     ...(wrap ? { wrap } : {}),
   });
@@ -46,7 +46,7 @@ async function drain(
 
 const framesOf = (count: number): readonly Inputs[] => Array.from({ length: count }, () => ({ x }));
 
-/** Frames a second once it runs: the first frames teach it the place and the link. */
+/** Frames a second once it runs: the first frames teach it the endpoint and the link. */
 async function rate(world: OffloadWorld, limits: StreamLimits = {}): Promise<number> {
   await drain(world, framesOf(40), limits);
   const startedMs = world.clock.nowMs();
@@ -59,7 +59,7 @@ async function rate(world: OffloadWorld, limits: StreamLimits = {}): Promise<num
 /** An inner cut: bytes that cross it, milliseconds before and after it. */
 type Inner = readonly [id: string, bytes: number, headMs: number, tailMs: number];
 
-/** Two places that are alike, and a model of 100 ms whose heavy input may not leave the device: what was read from it may, at these cuts. */
+/** Two endpoints that are alike, and a model of 100 ms whose heavy input may not leave the device: what was read from it may, at these cuts. */
 function heavyWorld(inner: readonly Inner[], parts: Partial<OffloadWorldParts> = {}): OffloadWorld {
   const [cheap] = model.profile.variants;
   const bucket = cheap?.buckets[0];
@@ -88,8 +88,8 @@ function heavyWorld(inner: readonly Inner[], parts: Partial<OffloadWorldParts> =
   return offloadWorld({
     models: [heavy],
     seed: 5,
-    device: { speed: 1, info: placeInfo("device", "device") },
-    places: [{ info: placeInfo("edge", "edge"), speed: 1, up: trace, down: trace, delayMs: 1 }],
+    device: { speed: 1, info: endpointInfo("device", "device") },
+    endpoints: [{ info: endpointInfo("edge", "edge"), speed: 1, up: trace, down: trace, delayMs: 1 }],
     defaults: { dataClass: "public" },
     policy: {
       ignoresEndpoint: true,
@@ -118,7 +118,7 @@ function pipelinedRates(edgeSpeed: number, bitsPerSecond: number): readonly numb
   return plans.map((stages) => 1000 / Math.max(...stages));
 }
 
-describe("a stream over two places", () => {
+describe("a stream over two endpoints", () => {
   it("keeps both busy where they are alike: far more frames a second than either alone", async () => {
     // 10 frames a second here; 10 there, behind a link that carries a frame in 16 ms.
     const both = await rate(store(1, 50e6));
@@ -136,11 +136,11 @@ describe("a stream over two places", () => {
     await drain(world, heavyFrames(60), {});
     const startedMs = world.clock.nowMs();
     await drain(world, heavyFrames(60), {});
-    // One place makes 10 frames a second, the better cut 16.7 with both busy.
+    // One endpoint makes 10 frames a second, the better cut 16.7 with both busy.
     expect((60 * 1000) / (world.clock.nowMs() - startedMs)).toBeGreaterThan(14);
   });
 
-  it("is about as fast as the best plan pipelined, or faster by mixing plans, whatever the link and the place", async () => {
+  it("is about as fast as the best plan pipelined, or faster by mixing plans, whatever the link and the endpoint", async () => {
     for (const megabits of [1, 4, 60]) {
       for (const speed of [0.5, 3]) {
         const best = Math.max(...pipelinedRates(speed, megabits * 1e6));
@@ -176,10 +176,10 @@ describe("a stream over two places", () => {
     expect(await rate(world)).toBeGreaterThan(12);
   });
 
-  it("follows when the place dies and when it comes back, without losing a frame", async () => {
+  it("follows when the endpoint dies and when it comes back, without losing a frame", async () => {
     const world = store(4, 50e6);
     await drain(world, framesOf(30), {});
-    const edge = world.places.get("edge")!.endpoint;
+    const edge = world.endpoints.get("edge")!.endpoint;
     edge.faults.down = true;
     const without = await drain(world, framesOf(30), {});
     expect(without.every(({ kind }) => kind === "answered")).toBe(true);
@@ -217,7 +217,7 @@ describe("a stream over two places", () => {
     await drain(world, heavyFrames(300), {});
     const startedMs = world.clock.nowMs();
     await drain(world, heavyFrames(300), {});
-    // One place makes 10 a second.
+    // One endpoint makes 10 a second.
     expect((300 * 1000) / (world.clock.nowMs() - startedMs)).toBeGreaterThan(16);
     expect(loads.filter((one) => one.startsWith("edge")).length).toBeLessThanOrEqual(2);
   });

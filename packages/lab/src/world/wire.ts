@@ -21,11 +21,11 @@ export const questionBytes = 400;
 
 /** A request that has arrived. Disposed without an answer, it was given up. */
 export interface Sent extends Disposable {
-  /** The reply begins; of the time since the request was there, so much was the place's. */
-  answered(placeMs: number): void;
+  /** The reply begins; of the time since the request was there, so much was the endpoint's. */
+  answered(endpointMs: number): void;
 }
 
-/** Both ways of one place's link. */
+/** Both ways of one endpoint's link. */
 export interface Wire {
   /** Resolves when the last byte has arrived there. */
   send(bytes: number, call: Call, progress?: Progress): Promise<Sent>;
@@ -62,8 +62,8 @@ export function wireOf(parts: {
       probes || bytes >= tinyBytes
         ? learner?.sendStarted(bytes, "up", clock.nowMs(), acknowledges ? "acknowledged" : "none")
         : undefined;
-    const end = (complete: boolean, placeMs = 0): void => {
-      note?.ended(clock.nowMs(), complete, placeMs);
+    const end = (complete: boolean, endpointMs = 0): void => {
+      note?.ended(clock.nowMs(), complete, endpointMs);
       note = undefined;
     };
     if (acknowledges && note) progress?.onItsWay?.(note);
@@ -80,7 +80,7 @@ export function wireOf(parts: {
       end(false);
       throw thrown;
     }
-    return { answered: (placeMs) => end(true, placeMs), [Symbol.dispose]: () => end(false) };
+    return { answered: (endpointMs) => end(true, endpointMs), [Symbol.dispose]: () => end(false) };
   };
 
   return {

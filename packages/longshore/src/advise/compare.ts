@@ -41,9 +41,9 @@ export interface AtRate {
   readonly score: Score;
 }
 
-/** Share of the answers to which another place contributed. */
+/** Share of the answers to which another endpoint contributed. */
 export function awayRatioOf(score: Score): number {
-  return score.plans.reduce((sum, { plan, ratio }) => sum + (plan.place === undefined ? 0 : ratio), 0);
+  return score.plans.reduce((sum, { plan, ratio }) => sum + (plan.endpoint === undefined ? 0 : ratio), 0);
 }
 
 /** Everything that the advice rests on. */
@@ -59,7 +59,7 @@ const deviceWatts = 2;
 const serverWatts = 20;
 const splitsTried = 6;
 
-function place(id: string, tier: Tier, zone: string, activeWatts: number): EndpointInfo {
+function endpoint(id: string, tier: Tier, zone: string, activeWatts: number): EndpointInfo {
   return {
     id,
     tier,
@@ -81,12 +81,12 @@ export function worldOf(model: SimulatedModel, { up, down, ...about }: Circumsta
     defaults: { dataClass: "public" },
     device: {
       speed: about.deviceSpeed,
-      info: place("device", "device", "device", deviceWatts),
+      info: endpoint("device", "device", "device", deviceWatts),
       radio: radios["wifi"] ?? radios["wired"],
     },
-    places: [
+    endpoints: [
       {
-        info: place("server", "cloud", "remote/server", serverWatts),
+        info: endpoint("server", "cloud", "remote/server", serverWatts),
         speed: about.serverSpeed,
         up,
         down,
@@ -112,14 +112,14 @@ export async function compare(
   const downBitsPerSecond = meanBitsPerSecond(about.down);
   const prices = {
     deviceSpeed: about.deviceSpeed,
-    placeSpeed: about.serverSpeed,
+    endpointSpeed: about.serverSpeed,
     roundTripMs: about.roundTripMs,
     upBitsPerSecond,
     downBitsPerSecond,
   };
   const cost = (one: PlanCandidate): number => expectedMs(one, prices);
   const here = candidates.filter(({ plan }) => plan.cut === endCut);
-  const away = candidates.filter(({ plan }) => plan.place !== undefined);
+  const away = candidates.filter(({ plan }) => plan.endpoint !== undefined);
   const whole = away.filter(({ plan }) => plan.cut === "start");
   const splits = away.filter(({ plan }) => plan.cut !== "start").sort((a, b) => cost(a) - cost(b));
   const tried = async (

@@ -144,7 +144,7 @@ function segmentTo(description: ModelDescription, to: string): InferenceRequest[
   return { model, version, digest, variant: defaultVariant(description), from: startCut, to };
 }
 
-/** What a simulated place answers: the tensors that the real engine gave for the same input up to the same cut. */
+/** What a simulated endpoint answers: the tensors that the real engine gave for the same input up to the same cut. */
 async function crossings(
   engine: Engine,
   description: ModelDescription,

@@ -101,7 +101,7 @@ function shares(plans: readonly FixedPlan[]): Score["plans"] {
     const key = JSON.stringify([
       plan.variant,
       plan.cut,
-      plan.place,
+      plan.endpoint,
       plan.back,
       Object.entries(plan.codecs).sort(([a], [b]) => (a < b ? -1 : 1)),
     ]);

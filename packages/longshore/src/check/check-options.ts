@@ -28,7 +28,7 @@ export function checkOptions(
     )
     .option(
       "--confirm",
-      "give only answers that two places gave alike, for every request: twice the work, and an error where no second one may have it",
+      "give only answers that two endpoints gave alike, for every request: twice the work, and an error where no second one may have it",
       false,
     );
 }

@@ -22,7 +22,7 @@ export interface GoldenCommandOptions {
   readonly json: boolean;
 }
 
-/** Runs a model here on a few inputs and keeps inputs and answers beside it, for other places to be judged by. */
+/** Runs a model here on a few inputs and keeps inputs and answers beside it, for other endpoints to be judged by. */
 export async function golden(model: string, options: GoldenCommandOptions, io: CommandIo): Promise<ExitCode> {
   const call = housekeepingCall("golden", io.stop);
   const opened = await openModel(model);

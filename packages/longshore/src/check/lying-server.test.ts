@@ -98,7 +98,9 @@ async function before(addresses: readonly string[], checks: CheckOptions, defaul
   });
   open.push(running);
   const quarantined = (): readonly string[] =>
-    events.flatMap((event) => (event.kind === "place-quarantined" ? [`${event.endpoint} ${event.by}`] : []));
+    events.flatMap((event) =>
+      event.kind === "endpoint-quarantined" ? [`${event.endpoint} ${event.by}`] : [],
+    );
   return { address: running.address, quarantined };
 }
 
@@ -162,6 +164,6 @@ it("is not believed alone by who must have answers confirmed, nor by a server th
   const alone = await before([lying.address], { sampleRatio: 0 }, { confirm: true });
   await expect(last(alone.address)).rejects.toThrow(/503 .*"reason":"unconfirmed"/);
   await expect(last(await server("two"), "class=internal;trust=none;confirm=true")).rejects.toThrow(
-    /403 .*confirmed by a second place/,
+    /403 .*confirmed by a second endpoint/,
   );
 });

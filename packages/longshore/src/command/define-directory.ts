@@ -6,7 +6,7 @@ import { type Defining, help, number } from "../options/define.ts";
 export function defineDirectory({ program, action, io }: Defining): void {
   const directory = program
     .command("directory")
-    .description("the operator's list of places: make a key, sign, check, list");
+    .description("the operator's list of endpoints: make a key, sign, check, list");
   help(
     directory
       .command("key")
@@ -26,7 +26,7 @@ export function defineDirectory({ program, action, io }: Defining): void {
       .option("--days <n>", "entries that state no end hold for so long", number("days", 0.001, 1e6), 90)
       .option("--json", "print JSON", false)
       .action(action((file: string, options) => directorySign(file, options, io))),
-    "longshore directory sign places.yaml --key operator.pem --out places.json",
+    "longshore directory sign endpoints.yaml --key operator.pem --out endpoints.json",
   );
   help(
     directory
@@ -36,11 +36,11 @@ export function defineDirectory({ program, action, io }: Defining): void {
       .requiredOption("--operator-keys <file>", "public keys of the operator")
       .option("--json", "print JSON", false)
       .action(action((file: string, options) => directoryCheck(file, options, io))),
-    "longshore directory check places.json --operator-keys operator.pub",
+    "longshore directory check endpoints.json --operator-keys operator.pub",
   );
   const list = directory
     .command("list")
-    .description("list places as they would be used now")
+    .description("list endpoints as they would be used now")
     .argument("<where>", "a file, or the address of a server that keeps a directory");
   help(
     directoryOptions(list, false)

@@ -49,14 +49,14 @@ export function defineModels({ program, action, io }: Defining): void {
     program
       .command("golden")
       .description(
-        "keep a few inputs with their right answers beside a model, for other places to be judged by",
+        "keep a few inputs with their right answers beside a model, for other endpoints to be judged by",
       )
       .argument("<model>", "as for infer")
       .option("--samples <folder>", "inputs to take; default: seeded random inputs")
       .option("--pairs <n>", "how many at most", number("pairs", 1), 4)
       .option(
         "--data-class <class>",
-        "class of these inputs: they go to every place that may have it",
+        "class of these inputs: they go to every endpoint that may have it",
         "public",
       )
       .option("--json", "print JSON", false)

@@ -46,7 +46,7 @@ export function defineServing({ program, action, io }: Defining): void {
     "longshore serve ./models --otlp http://127.0.0.1:4318 --trace-rate 100 --log-level warning",
     "longshore serve ./models --join http://10.0.0.2:8000 --advertise http://10.0.0.7:8000 --zone eu/de/store-7",
     "longshore serve ./models --join http://10.0.0.2:8000 --packages-into ./packages --operator-keys operator.pub",
-    "longshore serve ./models --directory places.yaml --operator-keys operator.pub",
+    "longshore serve ./models --directory endpoints.yaml --operator-keys operator.pub",
     "longshore serve ./pipelines --at http://triton:8000 --at-kind oip --data-class internal",
     "longshore serve ./models --host 0.0.0.0 --identity identity.yaml --tls-cert server.pem --tls-key server.key",
   );

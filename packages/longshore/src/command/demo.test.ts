@@ -37,9 +37,9 @@ const outcome: SceneOutcome = {
   links: ["cloud: 0.75 Mbit/s thin (synthetic, seed 7), 20 ms one way"],
   rows: [row, { ...row, index: 1, tookMs: 330 }],
   fixed: [
-    { place: "device", rows: [{ ...row, where: "device", tookMs: 900 }] },
-    { place: "edge", rows: [failed] },
-    { place: "cloud", rows: [{ ...row, where: "cloud", tookMs: 1500 }] },
+    { endpoint: "device", rows: [{ ...row, where: "device", tookMs: 900 }] },
+    { endpoint: "edge", rows: [failed] },
+    { endpoint: "cloud", rows: [{ ...row, where: "cloud", tookMs: 1500 }] },
   ],
   realCrowd: [],
 };
@@ -82,17 +82,17 @@ describe("demo", () => {
     expect(new Set(scenes.map(({ name }) => name)).size).toBe(scenes.length);
   });
 
-  it("tells of each request, and of the best single place", () => {
+  it("tells of each request, and of the best single endpoint", () => {
     const text = sceneText(outcome);
     expect(text).toContain(
       "1  receipt-1.jpg  device > cloud (at turn, jpeg-85)     300 ms  310 ms  43 kB  1.24 J e",
     );
     expect(text).toContain(
-      "Ran on device > cloud (at turn, jpeg-85): 320 ms; the best single place is device with 900 ms; no request was lost.",
+      "Ran on device > cloud (at turn, jpeg-85): 320 ms; the best single endpoint is device with 900 ms; no request was lost.",
     );
   });
 
-  it("compares with each place alone and says why one has no figure", () => {
+  it("compares with each endpoint alone and says why one has no figure", () => {
     expect(comparisonTable([outcome])).toMatch(
       /thin-uplink +320 ms +device > .* +900 ms +failed \(policy-denied\) +1\.50 s/,
     );

@@ -57,19 +57,19 @@ const age = (server: ServerProcess): Promise<number> => metric(server, "longshor
 
 const within = { timeout: 60_000, interval: 100 };
 
-/** A server that joins a keeper. */
-const member = (keeper: string, id: string): Promise<ServerProcess> =>
-  listening("serve", folder, "--port", "0", "--join", keeper, "--id", id);
-const keeper = (...more: readonly string[]): Promise<ServerProcess> =>
+/** A server that joins a directory server. */
+const member = (directoryServer: string, id: string): Promise<ServerProcess> =>
+  listening("serve", folder, "--port", "0", "--join", directoryServer, "--id", id);
+const directoryServer = (...more: readonly string[]): Promise<ServerProcess> =>
   listening("gateway", "--data-class", "internal", ...more);
 
 it(
-  "a keeper of the directory that hangs, dies and comes back empty is missed by nobody who read it, and all is caught up",
+  "a directory server of the directory that hangs, dies and comes back empty is missed by nobody who read it, and all is caught up",
   { timeout: 180_000 },
   async () => {
-    const first = await keeper("--port", "0");
+    const first = await directoryServer("--port", "0");
     const members = await Promise.all(["one", "two"].map((id) => member(first.address, id)));
-    const reader = await keeper("--port", "0", "--no-joins", "--directory", first.address);
+    const reader = await directoryServer("--port", "0", "--no-joins", "--directory", first.address);
     await expect.poll(() => ask(reader), within).toBe("right");
     await expect.poll(() => metric(reader, "longshore_directory_entries"), within).toBe(2);
     const { counts, wrong, end } = load(reader);
@@ -81,11 +81,11 @@ it(
     await expect.poll(() => age(reader), within).toBeGreaterThan(3);
     first.stop("SIGKILL");
     await first.exited;
-    // A place that goes while nobody keeps the list costs no request either.
+    // An endpoint that goes while nobody keeps the list costs no request either.
     members[0]!.stop();
     expect(await members[0]!.exited).toBe(0);
     await goesOn();
-    const second = await keeper("--port", new URL(first.address).port);
+    const second = await directoryServer("--port", new URL(first.address).port);
     // It begins with nothing, which must not be taken for news.
     await expect.poll(() => age(reader), within).toBeLessThan(2.5);
     await member(second.address, "three");
@@ -100,17 +100,25 @@ it(
 );
 
 it("what becomes of a directory is logged and counted by the gateway that reads it, also before it listens", async () => {
-  const file = join(folder, "places.yaml");
-  const places =
+  const file = join(folder, "endpoints.yaml");
+  const endpoints =
     "schemaVersion: 1\nentries: [{ id: one, address: http://127.0.0.1:1, tier: edge, zone: eu }]\n";
-  await writeFile(file, places);
-  const reader = await keeper("--port", "0", "--no-joins", "--directory", file, "--log-level", "info");
+  await writeFile(file, endpoints);
+  const reader = await directoryServer(
+    "--port",
+    "0",
+    "--no-joins",
+    "--directory",
+    file,
+    "--log-level",
+    "info",
+  );
   const said = (...words: readonly string[]): boolean =>
     reader.notes.some((line) => words.every((word) => line.includes(word)));
   const changes = await metric(reader, "longshore_directory_changes_total");
-  expect([changes, said('"directory":"file places.yaml"', '"one"', '"added"')]).toEqual([1, true]);
-  await writeFile(file, "not: [places");
-  await expect.poll(() => said("file places.yaml", "out of touch", "warning"), within).toBe(true);
-  await writeFile(file, places.replace("eu", "us"));
+  expect([changes, said('"directory":"file endpoints.yaml"', '"one"', '"added"')]).toEqual([1, true]);
+  await writeFile(file, "not: [endpoints");
+  await expect.poll(() => said("file endpoints.yaml", "out of touch", "warning"), within).toBe(true);
+  await writeFile(file, endpoints.replace("eu", "us"));
   await expect.poll(() => said('"one"', '"changed"', "behindMs"), within).toBe(true);
 });

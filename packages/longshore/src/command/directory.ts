@@ -133,7 +133,7 @@ export async function directoryCheck(
   else
     io.out(
       table(
-        ["", "place", "serial", "until", "problem"],
+        ["", "endpoint", "serial", "until", "problem"],
         rows.map(({ id, serial, until, problem }) => [
           problem === "" ? "ok" : "NO",
           id,
@@ -169,7 +169,7 @@ function row({
   ];
 }
 
-/** Lists the places of a directory as they would be used now, what is awaited, and what was not believed. */
+/** Lists the endpoints of a directory as they would be used now, what is awaited, and what was not believed. */
 export async function directoryList(
   from: string,
   options: Omit<DirectoryCommandOptions, "directory"> & { readonly json: boolean },
@@ -202,7 +202,7 @@ export async function directoryList(
   } else {
     io.out(
       table(
-        ["place", "tier", "zone", "trust", "address", "serves", "accelerator", "micros/s", "watts"],
+        ["endpoint", "tier", "zone", "trust", "address", "serves", "accelerator", "micros/s", "watts"],
         entries.map(row),
       ),
     );

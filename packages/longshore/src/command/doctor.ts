@@ -83,7 +83,7 @@ function freePort(): Promise<string> {
   });
 }
 
-async function tryPlace(info: EndpointInfo, options: DialOptions): Promise<string> {
+async function tryEndpoint(info: EndpointInfo, options: DialOptions): Promise<string> {
   const clock = systemClock();
   const parts = { clock, random: systemRandom(), observer: silentObserver };
   const endpoint = dial(info, parts, options);
@@ -105,12 +105,12 @@ async function tryDirectory(options: DirectoryCommandOptions): Promise<readonly 
   if (!found) return [];
   await using directory = found.directory;
   const { entries, ...age } = directory.snapshot();
-  const detail = `${entries.length} places; ${directoryLine(age)}`;
+  const detail = `${entries.length} endpoints; ${directoryLine(age)}`;
   const shown = diallingIn(directory, found.dialling);
-  const places = entries.map((info) => look(info.id, () => tryPlace(info, shown(info))));
+  const endpoints = entries.map((info) => look(info.id, () => tryEndpoint(info, shown(info))));
   return [
     { what: "directory", ok: age.problem === undefined && age.refused === undefined, detail },
-    ...(await Promise.all(places)),
+    ...(await Promise.all(endpoints)),
   ];
 }
 
@@ -144,7 +144,7 @@ export async function doctor(options: DoctorOptions, io: CommandIo): Promise<Exi
     ),
   ];
   for (const server of await serversOf(options)) {
-    findings.push(await look(server.address, () => tryPlace(serverInfo(server), server)));
+    findings.push(await look(server.address, () => tryEndpoint(serverInfo(server), server)));
   }
   findings.push(...(await tryDirectory(options)));
   if (options.json) io.out(JSON.stringify({ findings }));

@@ -35,7 +35,7 @@ async function joinsOf(
 ): Promise<RegistryOptions> {
   const keys = operatorKeys === undefined ? undefined : await readText(operatorKeys, "the operator's keys");
   return {
-    // With keys of the operator, places are what the operator signed and nothing else.
+    // With keys of the operator, endpoints are what the operator signed and nothing else.
     ...(keys === undefined ? { admits: { zone, trust } } : { operatorKeys: keys }),
     ...(found ? { entries: found.directory } : {}),
     ...(joinsKeep === undefined ? {} : { keptIn: joinsKeep }),

@@ -90,7 +90,7 @@ async function printAnswers(
   if (!options.json) io.out(`${count} answer${count === 1 ? "" : "s"}`);
 }
 
-/** Runs one inference where it is best and prints the answer and the account; with `several` all answers, each with its place. */
+/** Runs one inference where it is best and prints the answer and the account; with `several` all answers, each with its endpoint. */
 export async function infer(model: string, options: InferOptions, io: CommandIo): Promise<ExitCode> {
   const prepared = await prepareRequest(model, options, io);
   const limits: Limits = {

@@ -10,7 +10,7 @@ export interface PlanOptions extends RequestOptions {
   readonly explain: boolean;
 }
 
-/** Says where an inference would run, and why; runs nothing. Exit code 1 when no place is allowed or able. */
+/** Says where an inference would run, and why; runs nothing. Exit code 1 when no endpoint is allowed or able. */
 export async function plan(model: string, options: PlanOptions, io: CommandIo): Promise<ExitCode> {
   const prepared = await prepareRequest(model, options, io);
   try {
@@ -28,7 +28,7 @@ export async function plan(model: string, options: PlanOptions, io: CommandIo): 
             }),
       );
     } else if (isInfeasible(outcome)) {
-      io.out(`no place: ${outcome.because}`);
+      io.out(`no endpoint: ${outcome.because}`);
       if (outcome.directory) io.out(`directory: ${directoryLine(outcome.directory)}`);
       if (options.explain) io.out(lostTable(outcome.lost));
     } else io.out(planText(outcome, options.explain));

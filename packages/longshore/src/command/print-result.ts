@@ -71,7 +71,7 @@ export function legsLine(plan: Plan): string {
 }
 
 /**
- * How old the knowledge of places is: `in touch`, or `as of 95 s ago: file places.yaml cannot be read`; and what of it is not
+ * How old the knowledge of endpoints is: `in touch`, or `as of 95 s ago: file endpoints.yaml cannot be read`; and what of it is not
  * believed: `in touch; 2 entries are not believed, such as till-4: it is not signed by one of the operator's keys`.
  */
 export function directoryLine({ ageMs, problem, refused }: DirectoryAge): string {
@@ -99,7 +99,7 @@ export function planText(plan: Plan, explain: boolean): string {
 /** What lost and why, as a table. */
 export function lostTable(lost: readonly Lost[]): string {
   return table(
-    ["place", "variant", "cut", "codecs", "like it", "why"],
+    ["endpoint", "variant", "cut", "codecs", "like it", "why"],
     lost.map((line) => [
       line.endpoint,
       line.variant,
@@ -129,6 +129,6 @@ export function accountText(result: Result): string {
     `energy    ${(result.energy.millijoules / 1000).toFixed(3)} J here (${result.energy.label})`,
     ...result.lostLegs.map((leg) => `lost      ${leg.leg} on ${leg.endpoint}: ${leg.why}`),
     "",
-    table(["place", "stage", "what", "took"], stages),
+    table(["endpoint", "stage", "what", "took"], stages),
   ].join("\n");
 }

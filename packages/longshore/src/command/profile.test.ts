@@ -67,7 +67,7 @@ async function profiled(model: string, change: Partial<ProfileCommandOptions>): 
 }
 
 it("says what it left out, and what could be done about it", async () => {
-  const left = "left out negated (step turn), which only other places have, and what follows:";
+  const left = "left out negated (step turn), which only other endpoints have, and what follows:";
   const alone = await profiled("plain", {});
   expect(alone).toContain(`${left} name servers that have them (--at) to measure all of it`);
   // Nobody listens there: nobody is asked either.

@@ -62,9 +62,9 @@ export async function profile(
     elsewhere: portsAt({ servers }),
   });
   const parts = { clock: systemClock(), random: systemRandom(), observer: silentObserver };
-  const places: Endpoint[] = [];
+  const endpoints: Endpoint[] = [];
   try {
-    for (const server of servers) places.push(dial(serverInfo(server), parts, server));
+    for (const server of servers) endpoints.push(dial(serverInfo(server), parts, server));
     const knowledge = await engine.describe(opened.model, undefined, call);
     if (!knowledge) throw new LongshoreError("unknown-model", "resolve", `there is no model ${opened.model}`);
     const { description, profile: told } = knowledge;
@@ -74,12 +74,12 @@ export async function profile(
     const variants = options.variant && [
       ...new Set([...(options.write ? unknownStandard(description, known) : []), ...options.variant]),
     ];
-    const others = measuredHere(description, places) ? stepsOfOthers(description) : [];
+    const others = measuredHere(description, endpoints) ? stepsOfOthers(description) : [];
     io.note(`measuring ${opened.model} with ${samples.length} inputs on ${options.runtime}, one thread`);
     const measured = await measureModel(
       {
         engine,
-        places,
+        endpoints,
         clock,
         model: opened.model,
         runtime: options.runtime,
@@ -106,16 +106,16 @@ export async function profile(
     }
     if (others.length > 0) {
       const why =
-        places.length > 0
+        endpoints.length > 0
           ? "pipelines in sequences are measured up to there"
           : "name servers that have them (--at) to measure all of it";
-      io.note(`left out ${others.join(", ")}, which only other places have, and what follows: ${why}`);
+      io.note(`left out ${others.join(", ")}, which only other endpoints have, and what follows: ${why}`);
     }
     if (options.json) io.out(JSON.stringify(measured));
     else io.out(profileText(measured));
     return 0;
   } finally {
-    for (const place of places) await place.close();
+    for (const endpoint of endpoints) await endpoint.close();
     await close();
   }
 }

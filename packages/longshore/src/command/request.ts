@@ -96,7 +96,7 @@ export async function prepareRequest(
   }
   const servers = await serversOf(options);
   const found = await directoryOf(options);
-  const place: OpenedOffloader = openLocal({
+  const endpoint: OpenedOffloader = openLocal({
     ...(opened ? { store: opened.store } : {}),
     ...(packages
       ? {
@@ -113,14 +113,14 @@ export async function prepareRequest(
     ...found,
   });
   const close = async (): Promise<void> => {
-    await place.close();
+    await endpoint.close();
     await found?.directory[Symbol.asyncDispose]();
   };
   try {
-    await place.ready;
+    await endpoint.ready;
     const description = remote
       ? await describedAt(servers, name, undefined, call)
-      : (await place.engine.describe(name, undefined, call))?.description;
+      : (await endpoint.engine.describe(name, undefined, call))?.description;
     if (!description) throw new LongshoreError("unknown-model", "resolve", `there is no model ${name}`);
     if (opened) await noteLeftOutOf(opened, io);
     if (!remote) for (const line of await stepsMissing(description, servers, call)) io.note(line);
@@ -133,12 +133,12 @@ export async function prepareRequest(
       );
     }
     const inputs = guessed
-      ? Object.fromEntries((await guessedInputs(place.engine, description, [1], call))[0] ?? [])
+      ? Object.fromEntries((await guessedInputs(endpoint.engine, description, [1], call))[0] ?? [])
       : await readInputs(options.input, description.inputs, platformTransforms(), preparation(options));
     if (guessed)
       io.note("inputs: seeded random numbers that the model accepts; they say nothing about accuracy");
     return {
-      offloader: place.offloader,
+      offloader: endpoint.offloader,
       description,
       model: name,
       inputs,

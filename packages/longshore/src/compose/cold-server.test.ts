@@ -10,7 +10,7 @@ import {
   silentObserver,
   standardPolicy,
 } from "@longshore/core";
-import { farmModel, farmPlace, farmRequest } from "@longshore/lab";
+import { farmModel, farmEndpoint, farmRequest } from "@longshore/lab";
 import { systemClock, systemRandom } from "@longshore/nodejs";
 import { createHandler, createLife, listen } from "@longshore/server";
 import { dial, serverInfo } from "./dial.ts";
@@ -25,7 +25,7 @@ const model = farmModel([{ workMs: 1, size: 1 }]);
 
 /** A server whose runs wait until it has loaded, for which it needs `finish`. */
 async function coldServer() {
-  const { endpoint } = farmPlace({ speed: 1, slots: 4 }, 0, model, clock);
+  const { endpoint } = farmEndpoint({ speed: 1, slots: 4 }, 0, model, clock);
   let finish = (): void => undefined;
   const loaded = new Promise<void>((resolve) => (finish = resolve));
   const asked = { prepares: 0, runs: 0 };
@@ -53,7 +53,7 @@ async function coldServer() {
 it("a server that loads for longer than a run here takes is used as soon as it has, over sockets", async () => {
   const { address, asked, finish } = await coldServer();
   // 200 ms for what the server takes one for.
-  const { endpoint } = farmPlace({ speed: 0.005, slots: 4 }, 1, model, clock);
+  const { endpoint } = farmEndpoint({ speed: 0.005, slots: 4 }, 1, model, clock);
   const local: Endpoint = { ...endpoint, info: { ...endpoint.info, id: "device", tier: "device" } };
   const link = linkBelief({ model: linkModel() });
   const parts = { clock, random: seededRandom(1), observer: silentObserver };

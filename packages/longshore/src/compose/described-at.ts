@@ -88,7 +88,7 @@ async function saidBy(
   }
 }
 
-/** Places of a directory that are asked about one model: of many that may have it, few do not answer. */
+/** Endpoints of a directory that are asked about one model: of many that may have it, few do not answer. */
 const mostAsked = 16;
 
 /**
@@ -122,7 +122,7 @@ export function portsAt({
 }
 
 /**
- * Of each step whose model only other places have, why each of these servers is no place for it, in words for who wrote the pipeline:
+ * Of each step whose model only other endpoints have, why each of these servers is no endpoint for it, in words for who wrote the pipeline:
  * plans only leave such servers out.
  */
 export async function stepsMissing(

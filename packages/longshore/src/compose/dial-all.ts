@@ -7,7 +7,7 @@ import {
   type OffloadParts,
 } from "@longshore/core";
 import { dial, serverInfo, type ServerOptions } from "./dial.ts";
-import { type Dialling, diallingIn, placeDialler, type PlaceParts } from "./directory.ts";
+import { type Dialling, diallingIn, endpointDialler, type EndpointParts } from "./directory.ts";
 import { hintedLink } from "./hinted-link.ts";
 
 /** Where requests may go besides here. */
@@ -23,7 +23,7 @@ export interface Reachable {
  */
 export function dialAll(
   { servers = [], directory, dialling }: Reachable,
-  parts: PlaceParts,
+  parts: EndpointParts,
 ): Pick<OffloadParts, "endpoints" | "links" | "directory" | "dial"> {
   let model: LinkModel | undefined;
   const links = new Map<string, LinkLearner>();
@@ -35,11 +35,11 @@ export function dialAll(
     return dial(info, { ...parts, link }, options);
   });
   if (!directory) return { endpoints, links: (id) => links.get(id) };
-  const places = placeDialler(parts, diallingIn(directory, dialling));
+  const endpointStates = endpointDialler(parts, diallingIn(directory, dialling));
   return {
     endpoints,
     directory,
-    dial: (info) => places.dial(info),
-    links: (id) => links.get(id) ?? places.link(id),
+    dial: (info) => endpointStates.dial(info),
+    links: (id) => links.get(id) ?? endpointStates.link(id),
   };
 }

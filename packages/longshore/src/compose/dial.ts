@@ -20,7 +20,7 @@ import { platformCodecs } from "./codecs.ts";
 import { loadOf } from "./foreign-load.ts";
 import { type ServerTls, transportShown } from "./server-tls.ts";
 
-/** A server that an app or an operator names. What the operator says of a place is the widest it can be. */
+/** A server that an app or an operator names. What the operator says of an endpoint is the widest it can be. */
 export interface ServerOptions {
   /** `http://host:port`. */
   readonly address: string;
@@ -42,9 +42,9 @@ export interface ServerOptions {
   readonly microsPerSecond?: number;
   readonly microsPerMegabyte?: number;
   readonly activeWatts?: number;
-  /** What this place shows the server of itself; shown to no other. Default: nothing. */
+  /** What this endpoint shows the server of itself; shown to no other. Default: nothing. */
   readonly credentials?: Credentials;
-  /** For `https`: whose servers are believed, and this place's own certificate. Default: the platform's authorities. */
+  /** For `https`: whose servers are believed, and this endpoint's own certificate. Default: the platform's authorities. */
   readonly tls?: ServerTls;
   /**
    * Where a server of the plain protocol shows metrics, from which its load is read about once a second while it is used: an
@@ -59,8 +59,8 @@ export interface ServerOptions {
    */
   readonly grpc?: string;
   /**
-   * Tell the server for which tenant each request is, where it lets this place speak for its tenants. Default false:
-   * whatever is forwarded is this place's own there.
+   * Tell the server for which tenant each request is, where it lets this endpoint speak for its tenants. Default false:
+   * whatever is forwarded is this endpoint's own there.
    */
   readonly forwardsTenants?: boolean;
   /**

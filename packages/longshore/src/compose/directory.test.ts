@@ -33,7 +33,7 @@ const x: Tensor = float32Tensor("x", [1, 4], Float32Array.of(1, -2, 3, 4));
 const limits = { dataClass: "public" };
 
 beforeAll(async () => {
-  folder = mkdtempSync(join(tmpdir(), "longshore-places-"));
+  folder = mkdtempSync(join(tmpdir(), "longshore-endpoints-"));
   await writeDouble(file("models"));
   await writeFile(file("operator.pub"), `# who runs the store\n${key.publicLine}\n`);
   await writeFile(file("operator.pem"), key.privatePem);
@@ -45,7 +45,7 @@ async function served(change: Partial<ServeOptions> = {}): Promise<RunningServer
   return serve({ store, port: 0, zone: "eu/de", ...change });
 }
 
-it("servers join a keeper over HTTP; an app that knows only the keeper uses them while they come and go", async () => {
+it("servers join a directory server over HTTP; an app that knows only the directory server uses them while they come and go", async () => {
   const events: LongshoreEvent[] = [];
   const parts = {
     clock: systemClock(),
@@ -53,8 +53,13 @@ it("servers join a keeper over HTTP; an app that knows only the keeper uses them
     observer: { record: (event: LongshoreEvent) => void events.push(event) },
   };
   const registry = openRegistry({ admits: { zone: "eu", trust: "operated" } }, parts);
-  const keeper = await serve({ store: empty, port: 0, desk: registry.desk, directory: registry.directory });
-  const join = { address: keeper.address };
+  const directoryServer = await serve({
+    store: empty,
+    port: 0,
+    desk: registry.desk,
+    directory: registry.directory,
+  });
+  const join = { address: directoryServer.address };
   const first = await served({ id: "first", join });
   const ids = (): readonly string[] => registry.directory.snapshot().entries.map(({ id }) => id);
   await vi.waitFor(() => expect(ids()).toEqual(["first"]), 60_000);
@@ -65,7 +70,7 @@ it("servers join a keeper over HTTP; an app that knows only the keeper uses them
     serves: [{ segment: { model: "double" } }],
   });
 
-  const app = await openOffloader({ directory: { from: keeper.address } });
+  const app = await openOffloader({ directory: { from: directoryServer.address } });
   const answered = await app.infer("double", { x }, limits);
   expect([answered.where, ...float32View(answered.outputs.get("y") as Tensor)]).toEqual([
     "first",
@@ -92,17 +97,17 @@ it("servers join a keeper over HTTP; an app that knows only the keeper uses them
   await loaded;
   expect(where).toContain("second");
 
-  const page = await (await fetch(`${keeper.address}/metrics`)).text();
+  const page = await (await fetch(`${directoryServer.address}/metrics`)).text();
   expect(page).toMatch(/longshore_directory_entries 1\b/);
-  const { code, out } = await command("directory", "list", keeper.address);
+  const { code, out } = await command("directory", "list", directoryServer.address);
   expect([code, out.includes("second"), out.includes("first")]).toEqual([0, true, false]);
   await app.close();
   await second.close(0);
-  await keeper.close(0);
+  await directoryServer.close(0);
   await registry.close();
 });
 
-it("a server tells its keeper of an entry that is signed anew into its file, and of none that is not good", async () => {
+it("a server tells its directory server of an entry that is signed again into its file, and of none that is not good", async () => {
   const entryOf = async (serial: number, zone: string, id = "till"): Promise<string> => {
     const { address: _its, ...body } = testEntry({ id, serial, zone });
     const entries = [await sign("directory entry", entryJson(body), operator)];
@@ -132,14 +137,14 @@ it("a server tells its keeper of an entry that is signed anew into its file, and
 });
 
 it("a server that joined and is told to stop is not ready at once, and refuses new work while others hear of it", async () => {
-  const keeper = await gateway({
+  const directoryServer = await gateway({
     port: 0,
     dataClass: "public",
     joins: { admits: { zone: "eu", trust: "operated" } },
   });
-  const member = await served({ join: { address: keeper.address } });
+  const member = await served({ join: { address: directoryServer.address } });
   await vi.waitFor(
-    async () => expect((await fetch(`${keeper.address}/v2/models/double`)).status).toBe(200),
+    async () => expect((await fetch(`${directoryServer.address}/v2/models/double`)).status).toBe(200),
     60_000,
   );
   const closing = member.close(60_000);
@@ -147,15 +152,20 @@ it("a server that joined and is told to stop is not ready at once, and refuses n
   const [ready, work] = await Promise.all([ask("health/ready"), ask("models/double/infer", "POST")]);
   expect([ready.status, work.status, work.headers.get("retry-after")]).toEqual([503, 503, "1"]);
   await closing;
-  await keeper.close(0);
+  await directoryServer.close(0);
 });
 
 it("a server without a model that it was started for joins once it is ready", async () => {
   const parts = { clock: systemClock(), random: systemRandom(), observer: { record: () => undefined } };
   const registry = openRegistry({ admits: { zone: "eu", trust: "operated" } }, parts);
-  const keeper = await serve({ store: empty, port: 0, desk: registry.desk, directory: registry.directory });
+  const directoryServer = await serve({
+    store: empty,
+    port: 0,
+    desk: registry.desk,
+    directory: registry.directory,
+  });
   const ids = (): readonly string[] => registry.directory.snapshot().entries.map(({ id }) => id);
-  const join = { address: keeper.address };
+  const join = { address: directoryServer.address };
   const wanted = { loadModels: ["nobody"], exitOnError: false, allowManagement: true };
   const late = await served({ id: "late", join, ...wanted });
   const prompt = await served({ id: "prompt", join });
@@ -165,7 +175,7 @@ it("a server without a model that it was started for joins once it is ready", as
   await vi.waitFor(() => expect(ids()).toEqual(["prompt", "late"]), 60_000);
   await Promise.all([late.close(0), prompt.close(0)]);
   expect(ids()).toEqual([]);
-  await keeper.close(0);
+  await directoryServer.close(0);
 });
 
 it("a gateway that knows no server answers as soon as one joins it, and says so when it is gone", async () => {
@@ -188,9 +198,9 @@ it("a gateway that knows no server answers as soon as one joins it, and says so 
   await gate.close(0);
 });
 
-it("an app with a signed file uses the places in it, picks up changes, and outlives the file", async () => {
+it("an app with a signed file uses the endpoints in it, picks up changes, and outlives the file", async () => {
   const [a, b] = await Promise.all([served({ id: "a" }), served({ id: "b" })]);
-  const path = file("places.json");
+  const path = file("endpoints.json");
   const write = async (...entries: readonly Parameters<typeof testEntry>[0][]): Promise<void> => {
     const signed = await Promise.all(
       entries.map(async (change) => sign("directory entry", entryJson(testEntry(change)), operator)),
@@ -210,7 +220,7 @@ it("an app with a signed file uses the places in it, picks up changes, and outli
   await vi.waitFor(() => expect(events.some((event) => event.kind === "directory-state")).toBe(true), 60_000);
   expect(await where()).toBe("b");
   const plan = await app.explain("double", { x }, limits);
-  expect(plan.directory?.problem).toBe("file places.json is not valid JSON");
+  expect(plan.directory?.problem).toBe("file endpoints.json is not valid JSON");
   await app.close();
   expect(JSON.parse(await readFile(file("kept.json"), "utf8"))).toMatchObject({ serials: { a: 1, b: 2 } });
 
@@ -310,7 +320,7 @@ entries:
   expect([doubted.code, doubted.out]).toEqual([
     1,
     expect.stringMatching(
-      /NO +directory +0 places; in touch; 2 entries are not believed, such as \S+: this directory/,
+      /NO +directory +0 endpoints; in touch; 2 entries are not believed, such as \S+: this directory/,
     ),
   ]);
 });
@@ -330,7 +340,7 @@ it("wrong uses of the options are refused with what to do", async () => {
       ["gateway", "--at", "https://h:1", "--at-kind", "oip", "--at-grpc", "http://h:2"],
       "is not encrypted, but 'https://h:1' is",
     ],
-    [["directory", "sign", "places.yaml", "--key", "k", "--days", "1e7"], "from 0.001 to 1000000"],
+    [["directory", "sign", "endpoints.yaml", "--key", "k", "--days", "1e7"], "from 0.001 to 1000000"],
     [["directory", "list", "ftp://h"], "a directory is"],
     [["directory", "list", ""], "a directory is"],
     [["directory", "list", "dns://localhost:53/store.example"], "give its address"],

@@ -35,7 +35,7 @@ import { hintedLink, type LinkHints } from "./hinted-link.ts";
 import { isNats, natsDirectory } from "./nats-directory.ts";
 import { transportShown } from "./server-tls.ts";
 
-/** How places of a directory are found and believed. */
+/** How endpoints of a directory are found and believed. */
 export interface DirectoryOptions {
   /**
    * A file (YAML or JSON), `http://host:port` of a server that keeps a directory, `dns:DOMAIN` (SRV and TXT records;
@@ -142,11 +142,11 @@ export async function openDirectory(
   return keptOver(await sourceOf(said, parts), said, parts);
 }
 
-/** How places join this process. */
+/** How endpoints join this process. */
 export interface RegistryOptions extends Omit<DirectoryOptions, "from" | "resolver" | "credentials" | "tls"> {
-  /** What places that bring no entry of the operator's can be at most. Default: none may join without one. */
+  /** What endpoints that bring no entry of the operator's can be at most. Default: none may join without one. */
   readonly admits?: Pick<DirectoryEntry, "zone" | "trust"> & Partial<Pick<DirectoryEntry, "tier">>;
-  /** Where the operator's entries of places lie, too, for those that bring none, or an older one. */
+  /** Where the operator's entries of endpoints lie, too, for those that bring none, or an older one. */
   readonly entries?: KeptDirectory;
   /** Aliases that the operator signed into this directory are passed on to those who read the registry. Default: none are. */
   readonly passesOn?: Directory;
@@ -187,7 +187,7 @@ export function openRegistry(options: RegistryOptions, parts: DirectoryParts): O
   };
 }
 
-/** The places of both, those of the first where both have one; as old as the older. */
+/** The endpoints of both, those of the first where both have one; as old as the older. */
 export function unionOf(first: Directory | undefined, second: Directory | undefined): Directory | undefined {
   if (!first || !second) return first ?? second;
   return {
@@ -218,34 +218,34 @@ export function unionOf(first: Directory | undefined, second: Directory | undefi
   };
 }
 
-/** Beliefs about links that are kept for places that are gone and may come back. */
+/** Beliefs about links that are kept for endpoints that are gone and may come back. */
 const maxLinks = 20_000;
 
-/** What dialling places needs. */
-export interface PlaceParts extends DirectoryParts {
+/** What dialling endpoints needs. */
+export interface EndpointParts extends DirectoryParts {
   /** What is known of links before they are used. Default: what this machine's system tells. */
   readonly linkHints?: LinkHints;
 }
 
-/** Dials places as a directory names them, each with a belief about the link to it. */
-export interface PlaceDialler {
+/** Dials endpoints as a directory names them, each with a belief about the link to it. */
+export interface EndpointDialler {
   dial(info: EndpointInfo): Endpoint;
   link(id: EndpointId): LinkLearner | undefined;
 }
 
 /**
- * What is shown to a place and what it is believed by. Default: nothing, and the platform's authorities. `word` is the entry that the
- * place is listed by: an address that its body does not name is what the place says of itself.
+ * What is shown to an endpoint and what it is believed by. Default: nothing, and the platform's authorities. `word` is the entry that the
+ * endpoint is listed by: an address that its body does not name is what the endpoint says of itself.
  */
 export type Dialling = (info: EndpointInfo, word?: Signed<DirectoryEntry>) => DialOptions;
 
-/** The same for places of a directory, which knows what was signed of them. */
+/** The same for endpoints of a directory, which knows what was signed of them. */
 export function diallingIn(directory: Directory | undefined, dialling: Dialling | undefined): Dialling {
   return (info) => dialling?.(info, directory?.wordOn?.(info.id)) ?? {};
 }
 
 /** Makes a dialler. The tables of the beliefs are shared. */
-export function placeDialler(parts: PlaceParts, dialling: Dialling = () => ({})): PlaceDialler {
+export function endpointDialler(parts: EndpointParts, dialling: Dialling = () => ({})): EndpointDialler {
   let model: ReturnType<typeof linkModel> | undefined;
   const links = new Map<EndpointId, LinkLearner>();
   return {

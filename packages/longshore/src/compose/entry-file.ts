@@ -21,7 +21,7 @@ export interface DirectoryFile {
   readonly entries: readonly Signed<DirectoryEntry>[];
   /** As they were signed: what they are is checked where they are believed. */
   readonly aliases: readonly SignedAlias[];
-  /** The highest ever signed into the file: what comes anew begins after it, since whoever saw a higher one refuses a lower. */
+  /** The highest ever signed into the file: what comes again begins after it, since whoever saw a higher one refuses a lower. */
   readonly lastSerial: number;
   readonly lastRevision: number;
 }

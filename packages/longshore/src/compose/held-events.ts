@@ -5,7 +5,7 @@ export interface HeldEvents extends Observer {
   passTo(observer: Observer): void;
 }
 
-/** A directory of the most places that it keeps tells of each; more are not kept. */
+/** A directory of the most endpoints that it keeps tells of each; more are not kept. */
 const mostHeld = 32_768;
 
 /** Starts with nobody to tell. */

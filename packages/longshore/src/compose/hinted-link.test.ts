@@ -3,7 +3,7 @@ import { expect, it } from "vitest";
 import { type LinkHint, linkModel, meanOf, seededRandom, silentObserver } from "@longshore/core";
 import { systemClock } from "@longshore/nodejs";
 import { dialAll } from "./dial-all.ts";
-import { placeDialler, type PlaceParts } from "./directory.ts";
+import { endpointDialler, type EndpointParts } from "./directory.ts";
 import { serverInfo } from "./dial.ts";
 import { hintedLink } from "./hinted-link.ts";
 
@@ -14,7 +14,7 @@ const usualMs = meanOf(hintedLink(model, "http://a:1", false).transferMs(600_000
 /** Parts of a machine that tells of every link what is given, and keeps what it was asked for. */
 function machine(hint: LinkHint | undefined) {
   const asked: string[] = [];
-  const parts: PlaceParts = {
+  const parts: EndpointParts = {
     clock: systemClock(),
     random: seededRandom(1),
     observer: silentObserver,
@@ -47,17 +47,17 @@ it("begins beliefs about links of servers at what the machine tells, at what is 
   await Promise.all(endpoints.map((endpoint) => endpoint.close()));
 });
 
-it("asks once for a place of a directory that comes, goes and comes back, and not where something is said of it", async () => {
+it("asks once for an endpoint of a directory that comes, goes and comes back, and not where something is said of it", async () => {
   const { asked, parts } = machine(thin);
-  const places = placeDialler(parts, ({ id }) => (id === "said:1" ? { link: false } : {}));
+  const endpointStates = endpointDialler(parts, ({ id }) => (id === "said:1" ? { link: false } : {}));
   const told = serverInfo("http://told:1");
-  await places.dial(told).close();
+  await endpointStates.dial(told).close();
   await settled();
-  const link = places.link(told.id);
+  const link = endpointStates.link(told.id);
   expect(meanOf(link!.transferMs(600_000, "up", 0))).toBeGreaterThan(6000);
-  await places.dial(told).close();
-  await places.dial(serverInfo("http://said:1")).close();
-  expect(places.link(told.id)).toBe(link);
+  await endpointStates.dial(told).close();
+  await endpointStates.dial(serverInfo("http://said:1")).close();
+  expect(endpointStates.link(told.id)).toBe(link);
   expect(asked).toEqual(["http://told:1"]);
 });
 

@@ -109,7 +109,7 @@ class FileIdentity implements OpenedIdentity {
     this.#watch?.[Symbol.dispose]();
   }
 
-  /** Reads all anew, and changes nothing unless all of it is good. What did not change keeps what it has learned. */
+  /** Reads all again, and changes nothing unless all of it is good. What did not change keeps what it has learned. */
   async #load(): Promise<void> {
     const { clock, report } = this.#parts;
     const yaml = await readText(this.#file, "identity");

@@ -16,7 +16,7 @@ import {
 } from "@longshore/core";
 import { httpTransport, operatorRing } from "@longshore/nodejs";
 import type { ServerOptions } from "./dial.ts";
-import { isNats, natsKeeper } from "./nats-directory.ts";
+import { isNats, natsDirectoryServer } from "./nats-directory.ts";
 import { transportShown } from "./server-tls.ts";
 import type { DirectoryParts } from "./directory.ts";
 import type { Served } from "./put-online.ts";
@@ -29,9 +29,9 @@ export interface JoinOptions {
   readonly advertise?: string;
   /** The operator's entry, for a directory that does not have it; a function is asked at each renewal. */
   readonly entry?: Signed<DirectoryEntry> | (() => Promise<Signed<DirectoryEntry>>);
-  /** Public keys of the operator, which entries in NATS must be signed with. A keeper checks them itself. */
+  /** Public keys of the operator, which entries in NATS must be signed with. A directory server checks them itself. */
   readonly operatorKeys?: string;
-  /** What the keeper of the directory is shown. */
+  /** What the directory server of the directory is shown. */
   readonly credentials?: ServerOptions["credentials"];
   readonly tls?: ServerOptions["tls"];
   /** Told what the directory answered. */
@@ -52,7 +52,7 @@ interface Joining {
  * The name of a server in a directory, where the operator gives none: that of the machine, and the port, so that it is the
  * same after a restart. A port that is picked when it listens is not known yet, and chance stands for it.
  */
-export function placeName(random: Random, port = 8000): string {
+export function endpointName(random: Random, port = 8000): string {
   const last = port === 0 ? letters(random) : String(port);
   return `${hostname().replaceAll(/[^A-Za-z0-9._-]/g, "-")}-${last}`;
 }
@@ -89,7 +89,7 @@ async function served({ endpoint, repository, pending }: Joining["served"]): Pro
 }
 
 /**
- * How the keeper of a directory is reached; nothing is connected yet. Throws `invalid-configuration` for an address that is none
+ * How the directory server of a directory is reached; nothing is connected yet. Throws `invalid-configuration` for an address that is none
  * and for credentials that are not to be sent there.
  */
 export async function openJoin(
@@ -99,7 +99,7 @@ export async function openJoin(
   const shown = { ...(credentials ? { credentials } : {}), ...(tls ? { tls } : {}) };
   if (isNats(address)) {
     const keys = operatorKeys === undefined ? {} : { ring: operatorRing(operatorKeys) };
-    return natsKeeper(address, { ...shown, ...keys });
+    return natsDirectoryServer(address, { ...shown, ...keys });
   }
   return httpTransport({ address, clock, ...transportShown({ credentials, tls }) });
 }
@@ -140,10 +140,10 @@ export function joinAs(
   };
 }
 
-/** How long places that read a directory may take to hear that one left, in milliseconds. */
+/** How long endpoints that read a directory may take to hear that one left, in milliseconds. */
 const leaveNoticeMs = 2500;
 
-/** Leaves a directory, and gives whoever was told of this place the time to hear that it goes; no longer than until `over`. */
+/** Leaves a directory, and gives whoever was told of this endpoint the time to hear that it goes; no longer than until `over`. */
 export async function leave(membership: AsyncDisposable, clock: Clock, over: Promise<void>): Promise<void> {
   const heard = membership[Symbol.asyncDispose]().then(
     () => new Promise<void>((resolve) => void clock.timer(leaveNoticeMs, resolve)),

@@ -130,7 +130,7 @@ function besideGrpc(thrown: unknown, port: number): unknown {
   return new LongshoreError("port-taken", "resolve", `${thrown.message} (${hint})`, { cause: thrown });
 }
 
-/** Gives listeners their certificates anew when the files change. */
+/** Gives listeners their certificates again when the files change. */
 async function renewing(
   files: TlsFiles,
   listening: readonly Listening[],

@@ -90,6 +90,6 @@ it("says when to come again while its only server refuses for load, and answers 
   const refused = await sum();
   expect(refused.status).toBe(503);
   expect(refused.headers.get("retry-after")).toBe("1");
-  expect(await refused.json()).toMatchObject({ reason: "no-place", retryAfterMs: expect.any(Number) });
+  expect(await refused.json()).toMatchObject({ reason: "no-endpoint", retryAfterMs: expect.any(Number) });
   await expect.poll(async () => (await sum()).status, { timeout: 10_000, interval: 100 }).toBe(200);
 });

@@ -8,7 +8,7 @@ import {
   rawCodec,
   silentObserver,
 } from "@longshore/core";
-import { farmModel, farmPlace, type FarmPlace, farmRequest } from "@longshore/lab";
+import { farmModel, farmEndpoint, type FarmEndpoint, farmRequest } from "@longshore/lab";
 import { systemClock, systemRandom } from "@longshore/nodejs";
 import { createHandler, createLife, listen } from "@longshore/server";
 import { openOffloader } from "./open-offloader.ts";
@@ -21,7 +21,7 @@ afterEach(async () => {
 const clock = systemClock();
 const model = farmModel([{ workMs: 1, size: 1 }]);
 
-/** A place whose queue others fill: it says `told` with every reply, and what waits when a request comes is `waitingMs`. */
+/** An endpoint whose queue others fill: it says `told` with every reply, and what waits when a request comes is `waitingMs`. */
 class Busy {
   toldMs = 0;
   waitingMs = 0;
@@ -29,18 +29,18 @@ class Busy {
   inFlight = 3;
   answers = 0;
   readonly bounds: (number | undefined)[] = [];
-  readonly #place: FarmPlace;
+  readonly #endpoint: FarmEndpoint;
   readonly #always: boolean;
 
   constructor(speed: number, index: number, always = false) {
-    this.#place = farmPlace({ speed, slots: 1 }, index, model, clock);
+    this.#endpoint = farmEndpoint({ speed, slots: 1 }, index, model, clock);
     this.#always = always;
   }
 
   load = (): LoadReport => ({ atMs: 0, cpuRatio: 1, inFlight: this.inFlight, queueMs: this.toldMs });
 
   get endpoint(): Endpoint {
-    const { endpoint } = this.#place;
+    const { endpoint } = this.#endpoint;
     return {
       ...endpoint,
       infer: async (request, call) => {
@@ -73,8 +73,8 @@ class Busy {
   }
 }
 
-async function before(...places: readonly Busy[]): Promise<() => Promise<void>> {
-  const servers = await Promise.all(places.map((place) => place.address()));
+async function before(...endpoints: readonly Busy[]): Promise<() => Promise<void>> {
+  const servers = await Promise.all(endpoints.map((endpointState) => endpointState.address()));
   const offloader: Offloader = await openOffloader({ servers });
   open.push(offloader);
   const x = farmRequest(model, { workMs: 1, size: 1 }).inputs.get("x");

@@ -7,7 +7,7 @@ import { type DirectoryRecord, housekeepingCall, memorySource, silentObserver } 
 import { systemClock, systemRandom } from "@longshore/nodejs";
 import { testEntry } from "@longshore/testkit";
 import { openDirectory } from "./directory.ts";
-import { natsDirectory, natsKeeper, type NatsPackage, natsPackages } from "./nats-directory.ts";
+import { natsDirectory, natsDirectoryServer, type NatsPackage, natsPackages } from "./nats-directory.ts";
 
 const parts = { clock: systemClock(), random: systemRandom(), observer: silentObserver };
 
@@ -16,7 +16,7 @@ const none = (): never => {
 };
 const absent: NatsPackage = { natsSource: none, natsJoin: none, natsPackages: none };
 
-it("servers join, and get packages, by the same addresses as apps find places by, and nothing is connected before", async () => {
+it("servers join, and get packages, by the same addresses as apps find endpoints by, and nothing is connected before", async () => {
   const asked: unknown[] = [];
   const source = {
     name: "packages",
@@ -33,10 +33,10 @@ it("servers join, and get packages, by the same addresses as apps find places by
   const find = () => Promise.resolve(found);
   const ring = { keys: [], verify: () => Promise.resolve(false) };
   const shown = { credentials: { bearer: "t" }, ring };
-  expect(await natsKeeper("nats:a.example/places", shown, find)).toBe(transport);
+  expect(await natsDirectoryServer("nats:a.example/endpoints", shown, find)).toBe(transport);
   const packages = natsPackages("nats:a.example:4223", {}, find);
   await packages.close();
-  expect(asked).toEqual([{ connection: { servers: ["a.example"], token: "t" }, bucket: "places", ring }]);
+  expect(asked).toEqual([{ connection: { servers: ["a.example"], token: "t" }, bucket: "endpoints", ring }]);
   expect(await packages.manifest({ model: "ocr" }, housekeepingCall("test"))).toEqual(new Uint8Array([1]));
   await packages.close();
   expect(asked.slice(1)).toEqual([{ connection: { servers: ["a.example:4223"] } }, "closed"]);
@@ -54,11 +54,11 @@ describe("a directory in NATS", () => {
       },
     };
     const find = () => Promise.resolve({ ...absent, ...found });
-    await natsDirectory("nats:a.example,[::1]:4223/places", { credentials: { bearer: "t" } }, parts, find);
+    await natsDirectory("nats:a.example,[::1]:4223/endpoints", { credentials: { bearer: "t" } }, parts, find);
     const tls = { authorities: "CA", serverName: "inner.example" };
     const source = await natsDirectory("nats://nats.example:4222", { tls }, parts, find);
     expect(asked).toEqual([
-      { servers: ["a.example", "[::1]:4223"], token: "t", bucket: "places" },
+      { servers: ["a.example", "[::1]:4223"], token: "t", bucket: "endpoints" },
       { servers: ["nats.example:4222"], tls: { ca: "CA", servername: "inner.example" }, bucket: undefined },
     ]);
     expect(source.name).toBe("nats");
@@ -105,7 +105,7 @@ afterEach(() => {
 });
 
 describe.skipIf(!existsSync(program))("a directory in a real nats-server", () => {
-  it("tells its places to whoever names it", async () => {
+  it("tells its endpoints to whoever names it", async () => {
     const folder = mkdtempSync(join(tmpdir(), "longshore-nats-"));
     folders.push(folder);
     const child = spawn(program, ["-a", "127.0.0.1", "-p", "-1", "-js", "-sd", folder]);
@@ -117,15 +117,15 @@ describe.skipIf(!existsSync(program))("a directory in a real nats-server", () =>
     await vi.waitFor(() => expect(said).toContain("Server is ready"), 60_000);
     const port = /client connections on 127.0.0.1:(\d+)/.exec(said)?.[1] ?? "";
     const nats = (await import(["@longshore", "nats"].join("/"))) as {
-      makePlaces(connection: unknown, options: object): Promise<unknown>;
-      publishPlace(places: unknown, record: DirectoryRecord): Promise<void>;
+      makeEndpoints(connection: unknown, options: object): Promise<unknown>;
+      publishEndpoint(endpoints: unknown, record: DirectoryRecord): Promise<void>;
     };
     const transport = (await import(["@nats-io", "transport-node"].join("/"))) as {
       connect(options: object): Promise<{ close(): Promise<void> }>;
     };
     const connection = await transport.connect({ servers: `127.0.0.1:${port}` });
-    const places = await nats.makePlaces(connection, { bucket: "store" });
-    await nats.publishPlace(places, { signed: { body: testEntry({ id: "edge-1" }) } });
+    const endpoints = await nats.makeEndpoints(connection, { bucket: "store" });
+    await nats.publishEndpoint(endpoints, { signed: { body: testEntry({ id: "edge-1" }) } });
     await using directory = await openDirectory(`nats:127.0.0.1:${port}/store`, parts);
     await directory.ready;
     expect(directory.snapshot().entries.map(({ id }) => id)).toEqual(["edge-1"]);

@@ -30,14 +30,14 @@ export interface NatsPackage {
 }
 
 /** `nats:host:port`, several with commas between, and the bucket behind a slash. */
-interface NatsPlace {
+interface NatsEndpoint {
   readonly servers: readonly string[];
   readonly bucket?: string;
 }
 
 const form = "nats:HOST[:PORT][,HOST[:PORT]...][/BUCKET]";
 
-function placeOf(from: string): NatsPlace {
+function endpointOf(from: string): NatsEndpoint {
   const [, hosts = "", bucket] = /^nats:(?:\/\/)?([^/]*)(?:\/(.*))?$/.exec(from) ?? [];
   const servers = hosts.split(",");
   const named = servers.every((one) =>
@@ -111,7 +111,7 @@ async function natsAt(
   options: Pick<ServerOptions, "credentials" | "tls">,
   find: Find,
 ): Promise<{ readonly nats: NatsPackage; readonly at: NatsAt }> {
-  const { servers, bucket } = placeOf(from);
+  const { servers, bucket } = endpointOf(from);
   const connection = { servers, ...shown(options) };
   return {
     nats: await packageOf(find),
@@ -136,7 +136,7 @@ export async function natsDirectory(
 }
 
 /** The way of a server into such a directory, for `joinDirectory`. */
-export async function natsKeeper(
+export async function natsDirectoryServer(
   from: string,
   options: Pick<ServerOptions, "credentials" | "tls"> & { readonly ring?: KeyRing },
   find: Find = imported,
@@ -152,7 +152,7 @@ export function natsPackages(
   options: Pick<ServerOptions, "credentials" | "tls">,
   find: Find = imported,
 ): OpenPackages {
-  placeOf(from);
+  endpointOf(from);
   let open: Promise<OpenPackages> | undefined;
   const source = (): Promise<OpenPackages> =>
     (open ??= natsAt(from, options, find).then(({ nats, at }) => nats.natsPackages(at)));

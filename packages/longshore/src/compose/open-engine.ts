@@ -62,7 +62,7 @@ export interface EngineOptions extends ModelLimits {
   readonly store: ModelStore;
   /** Wraps what reads and cuts its model files, where not all of them are here. */
   readonly source?: (whole: ModelSource) => ModelSource;
-  /** What models of other places take and give that steps run; default: pipelines say so. */
+  /** What models of other endpoints take and give that steps run; default: pipelines say so. */
   readonly elsewhere?: EngineParts["elsewhere"];
   /** Default `device`. */
   readonly id?: EndpointId;

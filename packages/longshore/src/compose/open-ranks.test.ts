@@ -34,20 +34,20 @@ const x = float32Tensor("x", [2, 3], Float32Array.of(1, 2, 3, 4, 5, 6));
 
 describe("a model whose file leaves ranks open", () => {
   it("takes what its configuration declares", async () => {
-    const place = openLocal({ store: store(declared) });
-    open.push(place);
-    const { outputs } = await place.offloader.infer("shaped", { x, shape: shape(3, 2) });
+    const endpoint = openLocal({ store: store(declared) });
+    open.push(endpoint);
+    const { outputs } = await endpoint.offloader.infer("shaped", { x, shape: shape(3, 2) });
     expect(outputs.get("y")?.spec.shape).toEqual([3, 2]);
   });
 
   it("answers elsewhere, too, in whatever shape comes", async () => {
     const running = await serve({ store: store(declared), port: 0 });
     open.push(running);
-    const place = openLocal({ servers: [running.address] });
-    open.push(place);
+    const endpoint = openLocal({ servers: [running.address] });
+    open.push(endpoint);
     for (const sizes of [[6], [1, 2, 3]]) {
       const limits = { dataClass: "public" } as const;
-      const { outputs } = await place.offloader.infer("shaped", { x, shape: shape(...sizes) }, limits);
+      const { outputs } = await endpoint.offloader.infer("shaped", { x, shape: shape(...sizes) }, limits);
       expect(outputs.get("y")?.spec.shape).toEqual(sizes);
     }
   });

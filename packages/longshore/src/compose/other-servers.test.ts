@@ -57,13 +57,13 @@ async function plain(metrics: (() => string) | undefined): Promise<Plain> {
     if (name && rest === "") {
       answer(200, json({ name, versions: ["1"], inputs: ports("x"), outputs: ports("y") }));
     } else if (name && request.method === "POST" && rest === "/versions/1/infer") {
-      place.asked++;
-      if (name === place.broken) {
+      endpoint.asked++;
+      if (name === endpoint.broken) {
         request.resume();
         answer(500, json({ error: "CUDA error: an illegal memory access was encountered" }));
         return;
       }
-      if (name === place.unready) {
+      if (name === endpoint.unready) {
         request.resume();
         answer(503, json({ error: `Model with name ${name} is not ready.` }));
         return;
@@ -79,14 +79,14 @@ async function plain(metrics: (() => string) | undefined): Promise<Plain> {
     } else answer(404, json({ error: `nothing at ${request.url}` }));
   });
   const port = await listening(server);
-  const place: Plain = { address: `http://127.0.0.1:${port}`, port, asked: 0, read };
-  return place;
+  const endpoint: Plain = { address: `http://127.0.0.1:${port}`, port, asked: 0, read };
+  return endpoint;
 }
 
 const x: Inputs = { x: float32Tensor("x", [1, 3], Float32Array.of(1, 2, 3)) };
 
-async function over(places: readonly Plain[], metrics?: string) {
-  const servers = places.map(({ address }) => ({
+async function over(endpoints: readonly Plain[], metrics?: string) {
+  const servers = endpoints.map(({ address }) => ({
     address,
     kind: "json" as const,
     trust: "operated" as const,
@@ -107,14 +107,14 @@ it.each([
   ["Triton", () => tritonMetrics({ ...counts, waiting: 20_000 }), () => tritonMetrics(counts)],
   ["MLServer", () => mlserverMetrics({ ...counts, inFlight: 20_000 }), () => mlserverMetrics(counts)],
 ])("sends past a %s whose metrics say that many wait there", async (_name, busy, idle) => {
-  const places = [await plain(busy), await plain(idle)];
-  const { ask, offloader } = await over(places);
+  const endpoints = [await plain(busy), await plain(idle)];
+  const { ask, offloader } = await over(endpoints);
   await ask();
-  await Promise.all(places.map(({ read }) => read));
+  await Promise.all(endpoints.map(({ read }) => read));
   await offloader.refresh();
-  const before = places.map(({ asked }) => asked);
+  const before = endpoints.map(({ asked }) => asked);
   for (let round = 0; round < 20; round++) await ask();
-  expect(places.map(({ asked }, at) => asked - (before[at] ?? 0))).toEqual([0, 20]);
+  expect(endpoints.map(({ asked }, at) => asked - (before[at] ?? 0))).toEqual([0, 20]);
 });
 
 it("says what a run takes there of what a server has counted, before any was sent", async () => {
@@ -126,15 +126,15 @@ it("says what a run takes there of what a server has counted, before any was sen
 it("answers all the same where a server shows no metrics, or they are not wanted", async () => {
   const silent = await plain(undefined);
   await (await over([silent])).ask();
-  const place = await plain(() => {
+  const endpoint = await plain(() => {
     throw new Error("nobody is to read this");
   });
-  await (await over([place], "none")).ask();
-  await expect(over([place], "8002")).rejects.toMatchObject({ reason: "invalid-configuration" });
+  await (await over([endpoint], "none")).ask();
+  await expect(over([endpoint], "8002")).rejects.toMatchObject({ reason: "invalid-configuration" });
 });
 
 it("reads metrics from the port that is named", async () => {
-  const place = await plain(undefined);
+  const endpoint = await plain(undefined);
   let told = (): void => undefined;
   const read = new Promise<void>((resolve) => {
     told = resolve;
@@ -145,15 +145,15 @@ it("reads metrics from the port that is named", async () => {
       told();
     }),
   );
-  const { ask } = await over([place], `:${port}/stats/metrics`);
+  const { ask } = await over([endpoint], `:${port}/stats/metrics`);
   await ask();
   await read;
 });
 
 it("leaves a server alone for the model that is not ready there, and not for its other one", async () => {
-  const place = await plain(undefined);
-  place.unready = "n";
-  const { ask, offloader } = await over([place]);
+  const endpoint = await plain(undefined);
+  endpoint.unready = "n";
+  const { ask, offloader } = await over([endpoint]);
   await ask();
   const beganMs = performance.now();
   await expect(ask("n")).rejects.toMatchObject({ reason: "rejected" });
@@ -169,27 +169,27 @@ it("leaves a server alone for the model that is not ready there, and not for its
 });
 
 it("leaves a server alone for the model whose runs fail there, and not for its other one", async () => {
-  const places = [await plain(undefined), await plain(undefined)];
-  const { ask, offloader } = await over(places);
+  const endpoints = [await plain(undefined), await plain(undefined)];
+  const { ask, offloader } = await over(endpoints);
   const askedOf = async (model: string, count: number): Promise<readonly number[]> => {
-    const before = places.map(({ asked }) => asked);
+    const before = endpoints.map(({ asked }) => asked);
     for (let round = 0; round < count; round++) await ask(model);
-    return places.map(({ asked }, at) => asked - (before[at] ?? 0));
+    return endpoints.map(({ asked }, at) => asked - (before[at] ?? 0));
   };
   await ask("n");
   const used = await askedOf("m", 20);
   const at = used.indexOf(Math.max(...used));
-  const broken = places[at];
+  const broken = endpoints[at];
   if (!broken) throw new Error("one of them was asked");
   broken.broken = "m";
   // Each is answered; once it is known where it fails, it is hardly tried there, which is told while it is left alone.
-  const before = places.map(({ asked }) => asked);
+  const before = endpoints.map(({ asked }) => asked);
   const told: string[] = [];
   for (let round = 0; round < 20; round++) {
     await ask("m");
     told.push(JSON.stringify((await offloader.explain("m", x)).lost));
   }
-  const asked = places.map((place, index) => place.asked - (before[index] ?? 0));
+  const asked = endpoints.map((endpoint, index) => endpoint.asked - (before[index] ?? 0));
   // Less and less often: how often at all, a slow machine makes more.
   expect(asked[at]).toBeLessThan(10);
   expect(asked[1 - at]).toBe(20);
@@ -255,7 +255,7 @@ it("goes on to the newest version that a server has loaded since", async () => {
   expect(await first()).toBe(2);
 });
 
-it("asks a Triton anew what it has that has unloaded the version it was asked for", async () => {
+it("asks a Triton again what it has that has unloaded the version it was asked for", async () => {
   const { first, load, unload } = await versioned("1");
   expect(await first()).toBe(1);
   load("2");

@@ -34,7 +34,7 @@ import { followAliases } from "../rollout/follow-aliases.ts";
 import { prepareTarget, targetOf } from "../rollout/target.ts";
 import { platformCodecs } from "./codecs.ts";
 import type { HeldEvents } from "./held-events.ts";
-import { joinAs, type JoinOptions, leave, openJoin, placeName, reachable, serverName } from "./join.ts";
+import { joinAs, type JoinOptions, leave, openJoin, endpointName, reachable, serverName } from "./join.ts";
 import { type OpenedIdentity, openIdentity } from "./identity.ts";
 import { hostsOf, isLoopbackHost, type ListenersOptions, openListeners } from "./listeners.ts";
 import { openTelemetry, type TelemetryOptions } from "./telemetry.ts";
@@ -81,7 +81,7 @@ export interface OnlineOptions extends ListenersOptions {
    * requests at the same time still share a run.
    */
   readonly cacheBytes?: number;
-  /** Rules of requests that state none. Default: a data class that no policy knows, so they never leave this place. */
+  /** Rules of requests that state none. Default: a data class that no policy knows, so they never leave this endpoint. */
   readonly unstatedRules?: Rules;
   /** A directory that this server joins when it is ready, and leaves before it drains. */
   readonly join?: JoinOptions;
@@ -135,12 +135,12 @@ export interface Served {
   readonly packages?: PackageShelf;
   /** Models that are not to be offered yet. */
   readonly pending?: ReadonlySet<string>;
-  /** Told of the membership of a directory, and of each other answer of its keeper. */
+  /** Told of the membership of a directory, and of each other answer of its directory server. */
   joined?(membership: Membership): void;
   answered?(reply: JoinReply): void;
-  /** Places that join this server, for others to read. */
+  /** Endpoints that join this server, for others to read. */
   readonly desk?: DirectoryDesk;
-  /** What the metrics tell of which places there are. */
+  /** What the metrics tell of which endpoints there are. */
   readonly directory?: Directory;
   load(): LoadReport;
   /**
@@ -181,7 +181,7 @@ export async function putOnline<T extends Served>(
   const clock = systemClock();
   const random = systemRandom();
   const report = options.report ?? (() => undefined);
-  const keeper = options.join && (await openJoin(options.join, clock));
+  const directoryServer = options.join && (await openJoin(options.join, clock));
   const identity = await identityOf(options, { clock, report });
   const life = createLife();
   const { tier = "edge", zone = "local" } = options;
@@ -193,7 +193,8 @@ export async function putOnline<T extends Served>(
     );
   }
   const id =
-    options.id ?? (options.join ? placeName(random, options.port) : serverName(tier, random, options.port));
+    options.id ??
+    (options.join ? endpointName(random, options.port) : serverName(tier, random, options.port));
   const load = (): LoadReport => served.load();
   const { telemetry, close: closeTelemetry } = openTelemetry(options.telemetry ?? {}, {
     clock,
@@ -277,8 +278,8 @@ export async function putOnline<T extends Served>(
     const { join } = options;
     const joining = join && { id, tier, zone, served, address: reachable(join, listeners.address) };
     const joinOnce = (): void => {
-      if (!joining || !keeper || membership || life.state === "draining") return;
-      membership = joinAs(join, keeper, joining, { clock, random, observer });
+      if (!joining || !directoryServer || membership || life.state === "draining") return;
+      membership = joinAs(join, directoryServer, joining, { clock, random, observer });
       served.joined?.(membership);
     };
     const ready = (): void => {

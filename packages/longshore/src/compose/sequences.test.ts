@@ -44,17 +44,17 @@ describe.each(leavings)("when the server of a sequence %s", (_name, graceMs) => 
     await using sequence = offloader.sequence(model, { dataClass: "internal" });
     let sum = 0;
     let where = "";
-    const places = new Set<string>();
+    const endpoints = new Set<string>();
     for (let step = 0; step < steps; step++) {
       if (step === 4) await servers.find(({ address }) => address.endsWith(where))?.close(graceMs);
       sum += step + 1;
       const input = numericTensor("INPUT", "INT32", [1, 1], Int32Array.of(step + 1));
       const result = await sequence.next({ INPUT: input });
       where = result.where;
-      places.add(where);
+      endpoints.add(where);
       expect(int32View(result.outputs.get("OUTPUT")!)[0]).toBe(sum);
     }
-    expect(places.size).toBe(2);
+    expect(endpoints.size).toBe(2);
   });
 
   it("a sequence of a client that keeps no state goes on behind a gateway", async () => {

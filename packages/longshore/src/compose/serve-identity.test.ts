@@ -355,7 +355,7 @@ describe("a server with identity", () => {
     const nobody = await openOffloader({ servers: [{ address: server.address, tls }] });
     const x = float32Tensor("x", [1, 4], new Float32Array(4));
     await expect(nobody.infer("double", { x }, { dataClass: "public" })).rejects.toMatchObject({
-      reason: expect.stringMatching(/^(?:unauthenticated|unknown-model|no-place)$/),
+      reason: expect.stringMatching(/^(?:unauthenticated|unknown-model|no-endpoint)$/),
     });
   });
 

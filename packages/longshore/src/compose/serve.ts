@@ -22,13 +22,13 @@ export interface ServeOptions extends OnlineOptions, ModelControlOptions, ModelL
   readonly workerNiceness?: number;
   readonly activeWatts?: number;
   readonly microsPerSecond?: number;
-  /** Wraps what answers requests: an offloader over further places, a delay of a demonstration. Default: the engine alone. */
+  /** Wraps what answers requests: an offloader over further endpoints, a delay of a demonstration. Default: the engine alone. */
   readonly wrap?: (engine: Engine, parts: DirectoryParts) => Endpoint;
-  /** What models of those places take and give that steps run (see `portsAt`); default: pipelines say so. */
+  /** What models of those endpoints take and give that steps run (see `portsAt`); default: pipelines say so. */
   readonly elsewhere?: EngineOptions["elsewhere"];
-  /** Places that join this server over the network, for others to read. Default: none can. */
+  /** Endpoints that join this server over the network, for others to read. Default: none can. */
   readonly desk?: DirectoryDesk;
-  /** What the metrics tell of which places there are. */
+  /** What the metrics tell of which endpoints there are. */
   readonly directory?: Directory;
   /** Where models come from that are not in the store: what is wanted, and what the directory that it joins says. */
   readonly pull?: PullOptions;
@@ -112,7 +112,7 @@ function servedEngine(options: ServeOptions, parts: OnlineParts): Served & { rea
       const before = ((await told?.load()) ?? []).map((digest) => ({ digest }));
       await pull?.restore([...always, ...before], engine);
       await pull?.want(always, engine, before);
-      // What is missing may be among what the directory says that this place is to serve.
+      // What is missing may be among what the directory says that this endpoint is to serve.
       if (pull) join();
       Promise.all([missing.complete, pull?.have(always)])
         .then(ready)

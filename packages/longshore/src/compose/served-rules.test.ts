@@ -87,11 +87,11 @@ describe("a server that only runs here", () => {
   });
 
   it.each(paths)(
-    "refuses a request to %s that a second place must confirm, before the body",
+    "refuses a request to %s that a second endpoint must confirm, before the body",
     async (path) => {
       const { status, said } = await ask(path, ";confirm=true");
       expect(status).toBe(403);
-      expect(said).toContain("confirmed by a second place, and this one asks no other");
+      expect(said).toContain("confirmed by a second endpoint, and this one asks no other");
     },
   );
 
@@ -102,7 +102,7 @@ describe("a server that only runs here", () => {
 
   it.each(["ModelInfer", "ModelStreamInfer"])("refuses it over gRPC, too: %s", async (method) => {
     expect(await askGrpc(method, ";zones=us")).toContain("zone rule: it processes in eu/de/store-7");
-    expect(await askGrpc(method, ";confirm=true")).toContain("confirmed by a second place");
+    expect(await askGrpc(method, ";confirm=true")).toContain("confirmed by a second endpoint");
     // Goes on to what else is wrong with it.
     expect(await askGrpc(method, ";zones=eu")).toMatch(/INPUT0/);
   });

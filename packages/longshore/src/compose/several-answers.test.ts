@@ -64,7 +64,7 @@ async function server(id: string, record: Observer["record"] = () => undefined):
 type Kind = "longshore" | "oip";
 
 async function before(behind: readonly RunningServer[], kind: Kind, id = "gateway"): Promise<string> {
-  return beforePlaces(
+  return beforeEndpoints(
     behind.map(({ address, grpcAddress }) =>
       kind === "oip" ? { address, kind, grpc: `http://${grpcAddress}` } : { address },
     ),
@@ -72,7 +72,7 @@ async function before(behind: readonly RunningServer[], kind: Kind, id = "gatewa
   );
 }
 
-async function beforePlaces(servers: readonly ServerOptions[], id: string): Promise<string> {
+async function beforeEndpoints(servers: readonly ServerOptions[], id: string): Promise<string> {
   const running = await gateway({ port: 0, id, dataClass: "internal", servers });
   open.push(running);
   return running.address;
@@ -147,7 +147,7 @@ it("a server that says behind its answers over gRPC how busy it is, as ours does
 describe.each(["longshore", "oip"] as const)("behind a gateway, asked as %s", (kind) => {
   it("passes each answer on as it is made, through two gateways, and says where they were made", async () => {
     const behind = await before([await server("one")], kind, "behind");
-    const { inferStream } = client(await beforePlaces([{ address: behind }], "gateway"));
+    const { inferStream } = client(await beforeEndpoints([{ address: behind }], "gateway"));
     const seen: unknown[] = [];
     for await (const { outputs, account } of inferStream(asking(3, 2, []), call())) {
       seen.push([numericView(outputs.get("OUT")!)[0], numericView(outputs.get("IDX")!)[0]]);
@@ -332,7 +332,7 @@ describe("for an app", () => {
     }
   });
 
-  it("begin anew where another content has taken the place of the model", async () => {
+  it("begin again where another content has taken the place of the model", async () => {
     const edge = await server("edge");
     const { ask } = await app({ servers: [{ address: edge.address, id: "edge" }] });
     expect(await taken(ask(2, [0, 0]))).toHaveLength(2);

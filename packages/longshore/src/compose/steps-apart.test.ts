@@ -131,7 +131,7 @@ it.each(["oip", "longshore"] as const)(
   },
 );
 
-it("asks the places of a directory, too, what a model takes and gives", async () => {
+it("asks the endpoints of a directory, too, what a model takes and gives", async () => {
   const there = await server("there");
   const [away, other] = [serverInfo({ address: "http://127.0.0.1:1", id: "away" }), { id: "other" }];
   const directory = listedDirectory([
@@ -165,8 +165,8 @@ it.each(["oip", "longshore"] as const)(
   "goes on with a sequence where its state is, at servers of kind %s",
   async (kind) => {
     const servers = [await server("one"), await server("two")];
-    const places = servers.map((one, at) => named(one, kind, ["one", "two"][at]!));
-    const offloader = device(accumulated(), places);
+    const endpoints = servers.map((one, at) => named(one, kind, ["one", "two"][at]!));
+    const offloader = device(accumulated(), endpoints);
     const sequence = offloader.sequence("find");
     const where: string[] = [];
     let sum = 0;
@@ -200,7 +200,7 @@ it.each(["oip", "longshore"] as const)(
   },
 );
 
-it("starts no sequence at a place where what comes in may not go, though the model there is given less", async () => {
+it("starts no sequence at an endpoint where what comes in may not go, though the model there is given less", async () => {
   const there = await server("there");
   const policy: Policy = {
     decide: ({ zone, reveals }) =>
@@ -211,7 +211,7 @@ it("starts no sequence at a place where what comes in may not go, though the mod
   expect(await runs(there, "accumulate_int32")).toBe(0);
 });
 
-it("refuses a pipeline that keeps state here and asks another place", async () => {
+it("refuses a pipeline that keeps state here and asks another endpoint", async () => {
   const also = "- { id: own, model: accumulate_int32, inputs: { INPUT: INPUT } }";
   const yaml = accumulated(also).replace("level: level.tensor", "own: own.OUTPUT");
   const offloader = device("", [named(await server("there"), "oip", "there")], {
@@ -256,7 +256,7 @@ pipeline:
 );
 
 it.each(["oip", "longshore"] as const)(
-  "asks a model of a place of kind %s once for each answer that a step of ours makes",
+  "asks a model of an endpoint of kind %s once for each answer that a step of ours makes",
   async (kind) => {
     const yaml = `
 inputs: [{ name: pairs, datatype: FP32, shape: [-1, 2] }]
@@ -296,7 +296,7 @@ pipeline:
   outputs: { all: flat.tensor }
 `;
 
-async function profiled(places: readonly Endpoint[]): Promise<Profile> {
+async function profiled(endpoints: readonly Endpoint[]): Promise<Profile> {
   const { engine, close } = openEngine({
     store: memoryStore({ "find/model.yaml": around, "find/1/pipeline.txt": "" }),
   });
@@ -305,7 +305,7 @@ async function profiled(places: readonly Endpoint[]): Promise<Profile> {
   const clock = systemClock();
   const about = {
     engine,
-    places,
+    endpoints,
     clock,
     model: "find",
     runtime: "onnxruntime",
@@ -354,7 +354,7 @@ it("profiles what runs here before a model that nobody named has, and keeps what
   expect(soft!.codings[0]!.bytes).toBe(8);
 });
 
-it("says of each server why it is no place for a step", async () => {
+it("says of each server why it is no endpoint for a step", async () => {
   const there = await server("there");
   const why = async (yaml: string, address = there.address): Promise<readonly string[]> => {
     const store = memoryStore({ "find/model.yaml": yaml, "find/1/pipeline.txt": "" });

@@ -173,7 +173,7 @@ it("runs our transforms around a model that only a server of others has, under i
   );
   const plan = await offloader.explain("find", image);
   expect(isInfeasible(plan) ? plan.because : plan.because).toContain(id);
-  expect(JSON.stringify(plan.lost)).toContain("only other places have colours (step look)");
+  expect(JSON.stringify(plan.lost)).toContain("only other endpoints have colours (step look)");
 });
 
 it.each(["json", "longshore"] as const)("asks a server of kind %s for the model of a step", async (kind) => {
@@ -186,14 +186,14 @@ it("asks the servers what the model takes and gives where the pipeline does not 
   const yaml = pipeline({ elsewhere: "true" });
   expect((await labelled(device(yaml, [plain(there)]))).label).toBe("green");
   await expect(device(yaml, [plain(await server({}))]).infer("find", image)).rejects.toMatchObject({
-    reason: "no-place",
+    reason: "no-endpoint",
     message: expect.stringContaining(
-      "no other place says what colours (step look) takes and gives",
+      "no other endpoint says what colours (step look) takes and gives",
     ) as string,
   });
 });
 
-it("runs steps at several places, planning anew between them", async () => {
+it("runs steps at several endpoints, planning again between them", async () => {
   const [one, two] = [await server(), await server({ "inverse/1/model.onnx": inverse() })];
   const offloader = device(pipeline({ also: turned, scores: "turn.out" }), [plain(one), plain(two)]);
   const { label, small, result } = await labelled(offloader);
@@ -219,7 +219,7 @@ it("chooses among servers that have the model, and goes on with another one when
   await Promise.all(servers.map((one) => one.close(0)));
   // Or, where it was asked meanwhile what it has, that nobody is left.
   await expect(labelled(offloader)).rejects.toMatchObject({
-    reason: expect.stringMatching(/^(unreachable|no-place)$/) as string,
+    reason: expect.stringMatching(/^(unreachable|no-endpoint)$/) as string,
   });
   // Each is left alone for a moment after it could not be reached.
   const availability = async (): Promise<unknown> => {
@@ -232,7 +232,7 @@ it("chooses among servers that have the model, and goes on with another one when
 it.each([
   ["its tensors have other names", { "colours/1/model.onnx": inverse() }],
   ["there is no such model", { "inverse/1/model.onnx": inverse() }],
-])("finds no place at a server where %s", async (_why, models) => {
+])("finds no endpoint at a server where %s", async (_why, models) => {
   const said: string[] = [];
   const observer = {
     record: (event: { kind: string; message?: string }) =>
@@ -241,8 +241,8 @@ it.each([
   const there = await server(models);
   const offloader = device(pipeline(), [plain(there)], { observer });
   await expect(labelled(offloader)).rejects.toMatchObject({
-    reason: "no-place",
-    message: expect.stringContaining("only other places have colours (step look)") as string,
+    reason: "no-endpoint",
+    message: expect.stringContaining("only other endpoints have colours (step look)") as string,
   });
   const differs = "colours/1/model.onnx" in models;
   expect(said.join()).toContain(differs ? "it takes in FP32 [-1, 3] and gives out FP32 [-1, 3]" : "");
@@ -288,7 +288,7 @@ it("asks for the version that the step names, and where the operator says so und
   const second = device(pipeline({ version: 'version: "2"' }), [plain(both)]);
   expect((await labelled(second)).label).toBe("green");
   const first = device(pipeline({ version: 'version: "1"' }), [plain(both)]);
-  await expect(labelled(first)).rejects.toMatchObject({ reason: "no-place" });
+  await expect(labelled(first)).rejects.toMatchObject({ reason: "no-endpoint" });
   const other = await server({ "colours-v7/1/model.onnx": colours() });
   for (const segment of [{ model: "colours" }, { model: "find", from: "level", to: "look" }]) {
     const offloader = device(pipeline(), [plain(other, { serves: [{ segment, as: "colours-v7" }] })]);
@@ -342,7 +342,7 @@ it("runs a step here or, where the operator listed its model, at a server of oth
     const listed = device("", at(segment), change);
     await untilKnown(listed, "find", image, [new URL(there.address).port]);
     const before = await runs(there, "colours");
-    // What a busy machine makes late there, this place is quicker with.
+    // What a busy machine makes late there, this endpoint is quicker with.
     do expect((await labelled(listed)).label).toBe("green");
     while ((await runs(there, "colours")) === before);
   }
@@ -434,5 +434,5 @@ it("says what is missing where a server has the pipeline, and nobody the model",
   const { address } = await edge(undefined, coloursPorts);
   const reply = await fetch(`${address}/v2/models/find/infer`, { method: "POST", body });
   expect(reply.status).toBe(503);
-  expect(await reply.text()).toContain("step look runs model colours, which only other places have");
+  expect(await reply.text()).toContain("step look runs model colours, which only other endpoints have");
 });

@@ -120,7 +120,7 @@ function knownLink({ bitsPerSecond, delayMs }: Tiers, hop: 0 | 1): Link {
   };
 }
 
-const place = (id: string, tier: EndpointInfo["tier"], zone: string): EndpointInfo => ({
+const endpointState = (id: string, tier: EndpointInfo["tier"], zone: string): EndpointInfo => ({
   id,
   tier,
   zone,
@@ -162,10 +162,10 @@ function world(chain: Chain, tiers: Tiers, seed: number): World {
   };
   const simulated = (info: EndpointInfo, speed: number, more = {}) =>
     simulatedEndpoint({ info, models, clock, random, speed, logSpread: 0, ...more });
-  const cloud = simulated(place("cloud", "cloud", "us"), tiers.speeds[2], {
+  const cloud = simulated(endpointState("cloud", "cloud", "us"), tiers.speeds[2], {
     link: linkOf(1),
   });
-  const edge = simulated(place("edge", "edge", "eu/store"), tiers.speeds[1]);
+  const edge = simulated(endpointState("edge", "edge", "eu/store"), tiers.speeds[1]);
   const parts = { policy: standardPolicy(), clock, random, observer: silentObserver };
   const policy = tablePolicy({ internal: { leastTrust: "listed" } });
   const endpoint = offloadEndpoint({
@@ -189,10 +189,10 @@ function world(chain: Chain, tiers: Tiers, seed: number): World {
   const offloader = createOffloader({
     ...parts,
     policy,
-    local: simulated(place("device", "device", "device"), tiers.speeds[0]),
+    local: simulated(endpointState("device", "device", "device"), tiers.speeds[0]),
     endpoints: [
       oipEndpoint({
-        info: place("edge", "edge", "eu/store"),
+        info: endpointState("edge", "edge", "eu/store"),
         transport: emulatedTransport(
           (request, call) => handler({ ...request, peer }, call),
           linkOf(0),
@@ -216,7 +216,7 @@ function world(chain: Chain, tiers: Tiers, seed: number): World {
   };
 }
 
-/** The least mean time over all ways to place the chain on the three tiers, as the planner of graphs proves it. */
+/** The least mean time over all ways to endpoint the chain on the three tiers, as the planner of graphs proves it. */
 function optimumMs({ nodeMs, bytes }: Chain, tiers: Tiers): number {
   const count = nodeMs.length;
   const dag = {
@@ -273,7 +273,7 @@ async function meanMs({ ask, clock }: World, requests: number, limits?: Limits):
   return total / requests;
 }
 
-function placesOf(result: Result): readonly string[] {
+function endpointsOf(result: Result): readonly string[] {
   return result.accounts.flatMap((one) => [one.endpoint, ...one.forwarded.map(({ endpoint }) => endpoint)]);
 }
 
@@ -293,7 +293,7 @@ describe("offers over three tiers", () => {
       const ratio = (await meanMs(one, 3)) / optimumMs(chain, tiers);
       expect(ratio, `seed ${seed}`).toBeLessThan(1.05);
       const last = await one.ask();
-      if (placesOf(last).length > 1) inner++;
+      if (endpointsOf(last).length > 1) inner++;
     }
     expect(inner).toBeGreaterThan(worlds / 3);
   });
@@ -309,8 +309,8 @@ describe("offers over three tiers", () => {
       await one.clock.advance(6000);
       const free = await one.ask();
       const kept = await one.ask({ zones: ["eu"] });
-      expect(placesOf(kept)).not.toContain("cloud");
-      if (placesOf(free).includes("cloud")) without++;
+      expect(endpointsOf(kept)).not.toContain("cloud");
+      if (endpointsOf(free).includes("cloud")) without++;
       // A cloud that takes for ever is as good as none.
       const best = optimumMs(chain, { ...tiers, speeds: [tiers.speeds[0], tiers.speeds[1], 1e-6] });
       expect(kept.tookMs / best, `seed ${seed}`).toBeLessThan(1.05);
@@ -326,7 +326,7 @@ describe("offers over three tiers", () => {
     await one.clock.advance(6000);
     one.heard.length = 0;
     const startedMs = one.clock.nowMs();
-    expect(placesOf(await one.ask({ deadlineMs: 800 }))).toContain("cloud");
+    expect(endpointsOf(await one.ask({ deadlineMs: 800 }))).toContain("cloud");
     const [call] = one.heard;
     expect(call?.path).toEqual(["device", "edge"]);
     expect(call?.deadlineMs).toBeLessThanOrEqual(startedMs + 800);

@@ -74,8 +74,8 @@ async function triton(is = true): Promise<{ readonly address: string; asked: Wan
 }
 
 /** A gateway before servers, and another one before that. */
-async function gateways(...places: readonly { readonly address: string }[]): Promise<readonly string[]> {
-  const servers = places.map(({ address }) => ({ address, kind: "json", metrics: "none" }) as const);
+async function gateways(...endpoints: readonly { readonly address: string }[]): Promise<readonly string[]> {
+  const servers = endpoints.map(({ address }) => ({ address, kind: "json", metrics: "none" }) as const);
   const near = await gateway({
     port: 0,
     dataClass: "internal",
@@ -119,23 +119,23 @@ async function ask(address: string, classification?: number): Promise<unknown> {
 }
 
 it("names classes as the server does that has their labels", async () => {
-  const place = await triton();
-  for (const address of await gateways(place)) {
+  const endpoint = await triton();
+  for (const address of await gateways(endpoint)) {
     expect(await ask(address, 2)).toEqual([200, "BYTES", ["0.500000:1:dog", "0.250000:0:cat"]]);
     expect(await ask(address)).toEqual([200, "FP32", [0.25, 0.5, 0.125]]);
   }
 });
 
 it("names them itself, without labels, where the server knows of no classes, and does not ask it for any", async () => {
-  const place = await triton(false);
-  for (const address of await gateways(place))
+  const endpoint = await triton(false);
+  for (const address of await gateways(endpoint))
     expect(await ask(address, 2)).toEqual([200, "BYTES", ["0.500000:1", "0.250000:0"]]);
-  expect(place.asked.map(({ outputs }) => outputs)).toEqual([[{ name: "y" }], [{ name: "y" }]]);
+  expect(endpoint.asked.map(({ outputs }) => outputs)).toEqual([[{ name: "y" }], [{ name: "y" }]]);
 });
 
-it("asks nobody else whether classes are right: texts of figures that differ in the last place are no other answer", async () => {
-  const places = [await triton(), await triton()];
-  const [address = ""] = await gateways(...places);
+it("asks nobody else whether classes are right: texts of figures that differ in the last endpoint are no other answer", async () => {
+  const endpoints = [await triton(), await triton()];
+  const [address = ""] = await gateways(...endpoints);
   for (let round = 0; round < 10; round++) await ask(address, 1);
-  expect(places.flatMap(({ asked }) => asked)).toHaveLength(10);
+  expect(endpoints.flatMap(({ asked }) => asked)).toHaveLength(10);
 });

@@ -9,7 +9,7 @@ import {
 } from "@longshore/lab";
 import { byteCount, milliseconds } from "../options/io.ts";
 import { figureOf, type SceneOutcome } from "./run-scenes.ts";
-import { figureWords, joules, mainReason, places, placesInShort, sentence } from "./words.ts";
+import { figureWords, joules, mainReason, endpoints, endpointsInShort, sentence } from "./words.ts";
 
 const legend = ["ours", "always device", "always edge", "always cloud"] as const;
 
@@ -31,7 +31,7 @@ function bars(
       ),
     })),
     legend,
-    { x: `${title}, ${unit} (-: failed, not allowed, or no such place)` },
+    { x: `${title}, ${unit} (-: failed, not allowed, or no such endpoint)` },
   );
 }
 
@@ -42,7 +42,7 @@ function comparison(outcomes: readonly SceneOutcome[]): ReportTable {
     rows: outcomes.map(({ scene, rows, fixed }) => [
       scene.title,
       figureWords(scene, rows),
-      placesInShort(rows),
+      endpointsInShort(rows),
       ...fixed.map((run) => figureWords(scene, run.rows)),
       `${(100 * mean(rows.map((row) => row.rightRatio))).toFixed(1)} %`,
     ]),
@@ -90,7 +90,7 @@ function section(outcome: SceneOutcome): ReportSection {
   if (realCrowd.length > 0) {
     content.push({
       kind: "text",
-      text: `A real run at small scale, ${realCrowd.length} requests at once and nobody on the clock: ${places(realCrowd)}, mean ${milliseconds(mean(realCrowd.map((row) => row.tookMs)))}.`,
+      text: `A real run at small scale, ${realCrowd.length} requests at once and nobody on the clock: ${endpoints(realCrowd)}, mean ${milliseconds(mean(realCrowd.map((row) => row.tookMs)))}.`,
     });
   }
   return { title: scene.title, content };
@@ -111,7 +111,7 @@ export function demoHtml(outcomes: readonly SceneOutcome[], footer: string): str
     title: "One store: where should each inference run?",
     lead: `${outcomes.length} scenes, ${all} requests, ${lost === 0 ? "none" : lost} lost. All networks are emulated on this machine; servers, models and inputs are real.`,
     summary: comparison(outcomes),
-    sections: [{ title: "Ours beside each single place", content: plots }, ...outcomes.map(section)],
+    sections: [{ title: "Ours beside each single endpoint", content: plots }, ...outcomes.map(section)],
     footer,
   });
 }

@@ -25,7 +25,7 @@ export function demoJson(outcomes: readonly SceneOutcome[], setup: DemoSetup): u
       compares: scene.compares ?? "time",
       links,
       requests: rows.map(plain),
-      always: Object.fromEntries(fixed.map((run) => [run.place, run.rows.map(plain)])),
+      always: Object.fromEntries(fixed.map((run) => [run.endpoint, run.rows.map(plain)])),
       realCrowd: realCrowd.map(plain),
     })),
   };

@@ -22,8 +22,8 @@ import { openEngine, type OpenedEngine } from "../compose/open-engine.ts";
 import { type SampleFile, type SamplesPackage, samplesPackage } from "../compose/samples.ts";
 import { platformTransforms } from "../compose/transforms.ts";
 import { readInputs } from "../inputs/read-inputs.ts";
-import { type Place, startPlace } from "./place.ts";
-import type { PlaceSettings } from "./place-messages.ts";
+import { type EndpointState, startEndpoint } from "./endpoint.ts";
+import type { EndpointSettings } from "./endpoint-messages.ts";
 import { type Ready, voiceFrames } from "./play.ts";
 import { profiledStore } from "./profiled-store.ts";
 import type { Scene } from "./scenes.ts";
@@ -50,7 +50,7 @@ export interface StoreOptions {
 /** Models whose cuts matter in a scene: without a profile they are measured. The rest are learnt from their runs. */
 const profiledModels = new Set(["ocr-frame", "anomaly"]);
 
-/** Starts the device's engine, the edge box and the cloud, and runs every model once in each place. */
+/** Starts the device's engine, the edge box and the cloud, and runs every model once in each endpoint. */
 export async function openStore(options: StoreOptions): Promise<OpenedStore> {
   const { scenes, seed, trace, stop, progress } = options;
   const samples = await samplesPackage();
@@ -76,7 +76,7 @@ export async function openStore(options: StoreOptions): Promise<OpenedStore> {
       rates: { microsPerSecond: 0, microsPerMegabyte: 0, activeWatts: 4 },
     });
     opened.push(device);
-    const settings = (id: "edge" | "cloud"): PlaceSettings => ({
+    const settings = (id: "edge" | "cloud"): EndpointSettings => ({
       id,
       tier: id,
       zone: id === "edge" ? "eu/store-7" : "eu/region-1",
@@ -84,12 +84,12 @@ export async function openStore(options: StoreOptions): Promise<OpenedStore> {
       profiles,
       microsPerSecond: id === "edge" ? 0 : 30,
     });
-    const place = async (id: "edge" | "cloud"): Promise<Place> => {
-      const started = await startPlace(settings(id), stop);
+    const endpointState = async (id: "edge" | "cloud"): Promise<EndpointState> => {
+      const started = await startEndpoint(settings(id), stop);
       opened.push(started);
       return started;
     };
-    const [edge, cloud] = await Promise.all([place("edge"), place("cloud")]);
+    const [edge, cloud] = await Promise.all([endpointState("edge"), endpointState("cloud")]);
     const inputsOf = (scene: Scene): Promise<readonly Ready[]> => readyInputs(scene, device, files, stop);
     for (const scene of onePerModel(scenes)) {
       const [ready] = await inputsOf(scene);
@@ -101,9 +101,9 @@ export async function openStore(options: StoreOptions): Promise<OpenedStore> {
         await warm(device.engine, scene.model, ready, undefined, stop);
       };
       const there = async (): Promise<void> => {
-        await warmPlace(edge, scene.model, ready, undefined, stop);
-        await warmPlace(cloud, scene.model, ready, undefined, stop);
-        if (best) await warmPlace(cloud, scene.model, ready, "960", stop);
+        await warmEndpoint(edge, scene.model, ready, undefined, stop);
+        await warmEndpoint(cloud, scene.model, ready, undefined, stop);
+        if (best) await warmEndpoint(cloud, scene.model, ready, "960", stop);
       };
       // Two at a time: what a run takes is learnt from these, and two cores are the least that the demonstration is made for.
       await Promise.all([here(), there()]);
@@ -118,9 +118,9 @@ export async function openStore(options: StoreOptions): Promise<OpenedStore> {
       inputsOf,
       measured: Object.keys(profiles),
       async spareEdge(scene) {
-        const spare = await place("edge");
+        const spare = await endpointState("edge");
         const [ready] = await inputsOf(scene);
-        if (ready) await warmPlace(spare, scene.model, ready, undefined, stop);
+        if (ready) await warmEndpoint(spare, scene.model, ready, undefined, stop);
         return spare;
       },
       [Symbol.asyncDispose]: closeAll,
@@ -206,7 +206,7 @@ async function read(
   return { sound: tensorOf("sound", "FP32", [values.length], new Uint8Array(values.buffer)) };
 }
 
-/** Runs a model once in a place, past all links, so that it is loaded and its time is known there. */
+/** Runs a model once in an endpoint, past all links, so that it is loaded and its time is known there. */
 async function warm(
   endpoint: Endpoint,
   model: string,
@@ -237,18 +237,18 @@ async function warm(
   for (let run = 0; run < 2; run++) await endpoint.infer(request, call);
 }
 
-async function warmPlace(
-  place: Place,
+async function warmEndpoint(
+  endpointState: EndpointState,
   model: string,
   ready: Ready,
   variant: string | undefined,
   stop: AbortSignal,
 ): Promise<void> {
   const info = serverInfo({
-    address: place.address,
-    id: place.id,
-    tier: place.settings.tier,
-    zone: place.settings.zone,
+    address: endpointState.address,
+    id: endpointState.id,
+    tier: endpointState.settings.tier,
+    zone: endpointState.settings.zone,
   });
   const endpoint = dial(info, { clock: systemClock(), random: systemRandom(), observer: silentObserver });
   try {

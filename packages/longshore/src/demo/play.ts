@@ -73,8 +73,10 @@ export async function play(options: PlayOptions): Promise<readonly Row[]> {
     abort: stop,
     ...(choice === "any" || choice === "device" ? {} : { deadlineMs: fixedDeadlineMs }),
   };
-  if (world.places.length === 0) {
-    return [failedRow(0, "", "", 0, new LongshoreError("no-place", "plan", "this scene has no such place"))];
+  if (world.endpoints.length === 0) {
+    return [
+      failedRow(0, "", "", 0, new LongshoreError("no-endpoint", "plan", "this scene has no such endpoint")),
+    ];
   }
   if (scene.sequence) return playSequence(options, limits);
   await happen(options, -1, false);
@@ -88,7 +90,7 @@ export async function play(options: PlayOptions): Promise<readonly Row[]> {
     );
     const row = await playOne(options, index, limits);
     rows.push(row);
-    // A fixed place that failed once has lost: the rest would only take time.
+    // A fixed endpoint that failed once has lost: the rest would only take time.
     if (row.failed !== undefined && choice !== "any") break;
   }
   if (stop.aborted) throw new LongshoreError("cancelled", "execute", "the demonstration was stopped");
@@ -96,7 +98,7 @@ export async function play(options: PlayOptions): Promise<readonly Row[]> {
 }
 
 /**
- * Lets the offloader ask every place what it offers and run once, unrecorded, so that a scene begins with places that
+ * Lets the offloader ask every endpoint what it offers and run once, unrecorded, so that a scene begins with endpoints that
  * know each other. A device alone has nobody to meet.
  */
 async function meet(
@@ -104,15 +106,15 @@ async function meet(
   ready: Ready,
   limits: Limits,
 ): Promise<void> {
-  const { offloader, places } = world;
-  if (places.length === 1 && places[0] === "device") return;
+  const { offloader, endpoints } = world;
+  if (endpoints.length === 1 && endpoints[0] === "device") return;
   try {
     await offloader.explain(scene.model, ready.inputs, limits);
     await offloader.refresh();
-    // A place alone has been greeted, and there is nothing to choose.
+    // An endpoint alone has been greeted, and there is nothing to choose.
     if (choice === "any") await offloader.infer(scene.model, ready.inputs, limits);
   } catch (error) {
-    // A place that cannot be reached shows in the requests that are recorded.
+    // An endpoint that cannot be reached shows in the requests that are recorded.
     if (stop.aborted || !LongshoreError.is(error)) throw error;
   }
 }
@@ -204,7 +206,7 @@ export function voiceFrames(sound: Float32Array): readonly Readonly<Record<strin
   });
 }
 
-/** One row for each stretch of frames that ran in one place. */
+/** One row for each stretch of frames that ran in one endpoint. */
 async function playSequence(options: PlayOptions, limits: Limits): Promise<readonly Row[]> {
   const { scene, world, inputs, stop, progress } = options;
   const ready = inputs[0];

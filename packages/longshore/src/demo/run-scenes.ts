@@ -6,9 +6,9 @@ import { play, type Ready, type Row } from "./play.ts";
 import type { Scene } from "./scenes.ts";
 import { type Choice, linkLabels, openWorld } from "./world.ts";
 
-/** A run with one place only, for comparison. */
+/** A run with one endpoint only, for comparison. */
 export interface FixedRun {
-  readonly place: Exclude<Choice, "any">;
+  readonly endpoint: Exclude<Choice, "any">;
   readonly rows: readonly Row[];
 }
 
@@ -30,14 +30,14 @@ export interface RunOptions {
   readonly progress: (words: string) => void;
 }
 
-const fixedPlaces = ["device", "edge", "cloud"] as const;
+const fixedEndpoints = ["device", "edge", "cloud"] as const;
 /** Requests of each fixed run: something that happens does so by the second. */
 const fixedRequests = 2;
 /** Requests at a time in the real crowd. */
 const realCrowdSize = 4;
 
 /**
- * Plays a scene with all places, then with each place alone. What the same device does alone with the same inputs is the
+ * Plays a scene with all endpoints, then with each endpoint alone. What the same device does alone with the same inputs is the
  * same in every scene: it is played once and kept in `alone`.
  */
 export async function runScene(
@@ -53,12 +53,12 @@ export async function runScene(
   };
   const rows = await run("any", options.requests);
   const fixed: FixedRun[] = [];
-  for (const place of fixedPlaces) {
-    const key = place === "device" ? deviceKey(scene) : undefined;
+  for (const endpoint of fixedEndpoints) {
+    const key = endpoint === "device" ? deviceKey(scene) : undefined;
     const known = key === undefined ? undefined : alone.get(key);
-    const played = known ?? (await run(place, Math.min(fixedRequests, options.requests)));
+    const played = known ?? (await run(endpoint, Math.min(fixedRequests, options.requests)));
     if (key !== undefined) alone.set(key, played);
-    fixed.push({ place, rows: played });
+    fixed.push({ endpoint, rows: played });
   }
   const realCrowd = scene.crowd ? await playCrowd(scene, store, options) : [];
   return { scene, links: linkLabels(scene, store), rows, fixed, realCrowd };

@@ -1,6 +1,6 @@
 import type { DeviceParts, Limits } from "@longshore/core";
 import { radios } from "@longshore/core";
-import type { Crowd } from "./place-messages.ts";
+import type { Crowd } from "./endpoint-messages.ts";
 
 /** A link of a scene. Its rates come from a seeded generator (`shape`), or from the trace file that the caller names. */
 export interface LinkSetting {
@@ -197,7 +197,7 @@ export const scenes: readonly Scene[] = [
   },
   {
     name: "voice",
-    title: "Speech that changes its place",
+    title: "Speech that changes its endpoint",
     story:
       "A microphone on a battery hears frame by frame with a state that must not be lost; the wire to the edge box breaks at frame 30 and is back at frame 45.",
     model: "vad",

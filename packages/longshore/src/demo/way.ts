@@ -6,7 +6,7 @@ function contributed(result: Result): readonly Account[] {
   let at: string = startCut;
   for (const account of result.accounts) {
     if (account.segment.from !== at) continue;
-    // Two segments in a row at one place are one stay there.
+    // Two segments in a row at one endpoint are one stay there.
     if (way.at(-1)?.endpoint !== account.endpoint) way.push(account);
     at = account.segment.to;
     if (at === endCut) return way;
@@ -27,7 +27,7 @@ function codecsOf(result: Result, account: Account): readonly string[] {
   return leg ? [...new Set(Object.values(leg.codecs))].filter((codec) => codec !== "raw") : [];
 }
 
-/** What else was tried: places that failed, that were too late for their back-up, and back-ups that lost. */
+/** What else was tried: endpoints that failed, that were too late for their back-up, and back-ups that lost. */
 function besides(result: Result): string {
   const first = result.plans[0]?.legs[0]?.endpoint;
   const words = result.lostLegs.map(({ endpoint, why }) => {

@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
 import type { Row } from "./play.ts";
-import { mainReason, places } from "./words.ts";
+import { mainReason, endpoints } from "./words.ts";
 
 const row = (where: string, because: string, more: Partial<Row> = {}): Row => ({
   index: 0,
@@ -19,19 +19,19 @@ const row = (where: string, because: string, more: Partial<Row> = {}): Row => ({
   ...more,
 });
 
-it("says why requests went where most of them did, also where that was instead of another place", () => {
+it("says why requests went where most of them did, also where that was instead of another endpoint", () => {
   const rows = [
     row("edge", "the edge is near"),
     row("device; edge failed", "a"),
     row("device; edge failed", "b"),
   ];
-  expect(places(rows)).toBe("device; edge failed x2; edge x1");
+  expect(endpoints(rows)).toBe("device; edge failed x2; edge x1");
   expect(mainReason(rows)).toBe("a");
   expect(mainReason(rows.slice(0, 1))).toBe("the edge is near");
 });
 
 it("says why the first failed where none was answered", () => {
-  expect(mainReason([row("", "", { failed: "no-place", failure: "nobody is there" })])).toBe(
+  expect(mainReason([row("", "", { failed: "no-endpoint", failure: "nobody is there" })])).toBe(
     "nobody is there",
   );
   expect(mainReason([])).toBe("");

@@ -40,8 +40,8 @@ export function figureWords(scene: Scene, rows: readonly Row[]): string {
   const figure = figureOf(scene, rows);
   if (!Number.isFinite(figure)) {
     const row = rows.find(({ failed }) => failed !== undefined);
-    // A scene without that place is no failure of it.
-    if (row?.failed === "no-place" && row.input === "") return "-";
+    // A scene without that endpoint is no failure of it.
+    if (row?.failed === "no-endpoint" && row.input === "") return "-";
     return row ? `failed (${row.failed})` : "failed";
   }
   if (scene.compares === "energy") return joules(figure);
@@ -59,14 +59,14 @@ function counted(rows: readonly Row[]): readonly (readonly [string, number])[] {
 }
 
 /** The same in words: `edge x4; device x2`. */
-export function places(rows: readonly Row[]): string {
+export function endpoints(rows: readonly Row[]): string {
   const all = counted(rows);
   return all.map(([where, count]) => (all.length === 1 ? where : `${where} x${count}`)).join("; ");
 }
 
 /** The same without what else was tried and how crossings travelled, for narrow tables. */
-export function placesInShort(rows: readonly Row[]): string {
-  return places(
+export function endpointsInShort(rows: readonly Row[]): string {
+  return endpoints(
     rows.map((row) => ({ ...row, where: row.where.replace(/;.*$/, "").replaceAll(/ \([^)]*\)/g, "") })),
   );
 }
@@ -88,10 +88,10 @@ export function sentence(outcome: SceneOutcome): string {
   const best = [...fixed].sort((a, b) => figureOf(scene, a.rows) - figureOf(scene, b.rows))[0];
   const single =
     best && Number.isFinite(figureOf(scene, best.rows))
-      ? `the best single place is ${best.place} with ${figureWords(scene, best.rows)}`
-      : "no single place answers every request";
+      ? `the best single endpoint is ${best.endpoint} with ${figureWords(scene, best.rows)}`
+      : "no single endpoint answers every request";
   const answers = lost === 0 ? "no request was lost" : `${lost} of ${rows.length} requests were lost`;
-  return `Ran on ${places(rows)}: ${figureWords(scene, rows)}; ${single}; ${answers}.`;
+  return `Ran on ${endpoints(rows)}: ${figureWords(scene, rows)}; ${single}; ${answers}.`;
 }
 
 /** Everything about a scene. */
@@ -105,21 +105,21 @@ export function sceneText(outcome: SceneOutcome): string {
     `because    ${mainReason(rows)}`,
     ...(realCrowd.length > 0
       ? [
-          `really     ${realCrowd.length} requests at once, nobody on the clock: ${places(realCrowd)}, mean ${milliseconds(mean(realCrowd.map((row) => row.tookMs)))}`,
+          `really     ${realCrowd.length} requests at once, nobody on the clock: ${endpoints(realCrowd)}, mean ${milliseconds(mean(realCrowd.map((row) => row.tookMs)))}`,
         ]
       : []),
     `result     ${sentence(outcome)}`,
   ].join("\n");
 }
 
-/** The comparison of all scenes with each place alone. */
+/** The comparison of all scenes with each endpoint alone. */
 export function comparisonTable(outcomes: readonly SceneOutcome[]): string {
   return table(
     ["scene", "ours", "where", "always device", "always edge", "always cloud", "answers right"],
     outcomes.map(({ scene, rows, fixed }) => [
       scene.name,
       figureWords(scene, rows),
-      placesInShort(rows),
+      endpointsInShort(rows),
       ...fixed.map((run) => figureWords(scene, run.rows)),
       `${(100 * mean(rows.map((row) => row.rightRatio))).toFixed(1)} %`,
     ]),

@@ -21,20 +21,20 @@ import {
 import { systemClock, systemRandom } from "@longshore/nodejs";
 import { dial, serverInfo, type ServerOptions } from "../compose/dial.ts";
 import { greet, type Greeting } from "./greet.ts";
-import type { Place } from "./place.ts";
+import type { EndpointState } from "./endpoint.ts";
 import type { Happening, LinkSetting, Scene } from "./scenes.ts";
 import { slowDevice } from "./slow-device.ts";
 
 /** What all scenes share: opened once, so that models are loaded once. */
 export interface Store {
   readonly engine: Engine;
-  readonly edge: Place;
-  readonly cloud: Place;
+  readonly edge: EndpointState;
+  readonly cloud: EndpointState;
   readonly seed: number;
   /** An uplink that the caller named. */
   readonly trace: Trace | undefined;
   /** A fresh edge box, warm, for a scene that ends it. */
-  spareEdge(scene: Scene): Promise<Place>;
+  spareEdge(scene: Scene): Promise<EndpointState>;
 }
 
 /** Which places a run may use: all of them, or one. */
@@ -43,8 +43,8 @@ export type Choice = "any" | "device" | "edge" | "cloud";
 /** The links and the offloader of one run of one scene. */
 export interface World extends AsyncDisposable {
   readonly offloader: Offloader;
-  /** Places that the offloader knows. */
-  readonly places: readonly string[];
+  /** Endpoints that the offloader knows. */
+  readonly endpoints: readonly string[];
   apply(what: Happening["what"]): Promise<void>;
 }
 
@@ -69,7 +69,7 @@ function uplinkOf(setting: LinkSetting, store: Pick<Store, "seed" | "trace">): T
   return trace;
 }
 
-/** Downlinks of such lines are wider; they seldom matter here, because answers are small. */
+/** Downlinks of such lines are wider; they rarely matter here, because answers are small. */
 function downlinkOf(up: Trace): Trace {
   return up.origin === "recorded" ? constantTrace(20e6) : scaled(up, 4);
 }
@@ -78,7 +78,7 @@ const addresses = (port: number): string => `http://127.0.0.1:${port}`;
 
 /**
  * Builds the links of a scene, sends the greeting (if any) over each, and makes an offloader that may use the chosen
- * places. Dispose of it.
+ * endpoints. Dispose of it.
  */
 export async function openWorld(
   scene: Scene,
@@ -103,10 +103,10 @@ export async function openWorld(
     for (const to of ["edge", "cloud"] as const) {
       const setting = scene[to];
       if (!setting || (choice !== "any" && choice !== to)) continue;
-      const place = targets[to];
+      const endpointState = targets[to];
       const up = uplinkOf(setting, store);
       const proxy = await linkProxy({
-        target: { port: place.port },
+        target: { port: endpointState.port },
         up,
         down: downlinkOf(up),
         delayMs: setting.delayMs,
@@ -118,9 +118,9 @@ export async function openWorld(
         address: addresses(proxy.port),
         id: to,
         tier: to,
-        zone: place.settings.zone,
+        zone: endpointState.settings.zone,
         trust: to === "edge" ? "operated" : "listed",
-        microsPerSecond: place.settings.microsPerSecond,
+        microsPerSecond: endpointState.settings.microsPerSecond,
         activeWatts: 6,
       };
       const link = linkBelief({ model });
@@ -155,7 +155,7 @@ export async function openWorld(
   };
   return {
     offloader,
-    places: [...(hasDevice ? ["device"] : []), ...proxies.keys()],
+    endpoints: [...(hasDevice ? ["device"] : []), ...proxies.keys()],
     apply,
     async [Symbol.asyncDispose]() {
       // Links first: what still travels over a silent one would never end.

@@ -170,7 +170,7 @@ describe("the thread for model files", () => {
     await other.close();
   });
 
-  it("fails only the question that it died of, and answers the rest with a thread that is started anew", async () => {
+  it("fails only the question that it died of, and answers the rest with a thread that is started again", async () => {
     const other = graphThread(0, 32_768);
     // The thread dies of giving back memory that cannot be moved.
     const deadly = new Uint8Array(new SharedArrayBuffer(40_000));

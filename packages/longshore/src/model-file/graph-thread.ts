@@ -15,7 +15,7 @@ import { type MakeWhole, besideModel, outsideOf, wholeOf } from "./whole-models.
 
 /**
  * Files below this, with fewer nodes, are analysed at once: that takes some ten milliseconds, and to start a thread half a second of
- * processor time, during which a place that is asked for the first time seems slow.
+ * processor time, during which an endpoint that is asked for the first time seems slow.
  */
 const defaultSmallBytes = 2 * 2 ** 20;
 const smallNodes = 500;

@@ -43,7 +43,7 @@ function invalid(message: string): LongshoreError {
   return new LongshoreError("invalid-input", "resolve", message);
 }
 
-/** Where bytes go. What is encrypted cannot be looked at, so TLS to the server begins here anew. */
+/** Where bytes go. What is encrypted cannot be looked at, so TLS to the server begins here again. */
 function targetOf(option: string, value: string, tls: RelayTarget["tls"]): RelayTarget {
   const url = URL.canParse(value) ? new URL(value) : undefined;
   if (url) checkCredentialTarget(url, undefined);

@@ -65,7 +65,7 @@ function savedText(ways: readonly Told[]): string {
   if (!ours || !now) return "";
   const saved = 1 - ours.meanMs / now.meanMs;
   const times = `${milliseconds(ours.meanMs)} on the mean instead of ${milliseconds(now.meanMs)}`;
-  const at = `${percent(ours.awayRatio)} of the answers with a part of another place, ${byteCount(ours.meanSentBytes)} sent for each instead of ${byteCount(now.meanSentBytes)}`;
+  const at = `${percent(ours.awayRatio)} of the answers with a part of another endpoint, ${byteCount(ours.meanSentBytes)} sent for each instead of ${byteCount(now.meanSentBytes)}`;
   return saved >= 0.02
     ? `Offloading would have saved ${percent(saved)} of the time: ${times}; ${at}.`
     : `Offloading would have saved nothing to speak of: ${times}; ${at}.`;

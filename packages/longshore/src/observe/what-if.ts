@@ -9,7 +9,7 @@ import {
   simulatePlan,
   type SimulatedWay,
   type Simulation,
-  type SimulationPlace,
+  type SimulationEndpoint,
   type Trace,
   typicalInputs,
   type WayFigures,
@@ -88,7 +88,7 @@ function modelAsSeen(figures: ModelFigures): SimulatedModel {
   }).model;
 }
 
-function place(id: string, tier: Tier, codecs: readonly string[], activeWatts: number): EndpointInfo {
+function endpoint(id: string, tier: Tier, codecs: readonly string[], activeWatts: number): EndpointInfo {
   return {
     id,
     tier,
@@ -122,8 +122,8 @@ export async function whatIf(
   const othersPerMs = (figures.requestsPerSecond / 1000) * (1 - rows.length / seen.rows.length);
   const crowdRatio = Math.min(mostCrowdRatio, othersPerMs * figures.runMs);
   const { deviceSpeed, edgeSpeed, up, down, roundTripMs, seed } = supposed;
-  const server: SimulationPlace = {
-    info: place("server", "cloud", codecs, watts.server),
+  const server: SimulationEndpoint = {
+    info: endpoint("server", "cloud", codecs, watts.server),
     speed: serverSpeed,
     crowdRatio,
     up,
@@ -131,8 +131,8 @@ export async function whatIf(
     delayMs: roundTripMs / 2,
     jitterMs: roundTripMs / 20,
   };
-  const edge: SimulationPlace = {
-    info: place("edge", "edge", codecs, watts.edge),
+  const edge: SimulationEndpoint = {
+    info: endpoint("edge", "edge", codecs, watts.edge),
     speed: serverSpeed * edgeSpeed,
     up: constantTrace(edgeLink),
     down: constantTrace(edgeLink),
@@ -143,10 +143,10 @@ export async function whatIf(
     inputs: Object.fromEntries(typicalInputs(model)) as Readonly<Record<string, Tensor>>,
     device: {
       speed: serverSpeed * deviceSpeed,
-      info: place("device", "device", codecs, watts.device),
+      info: endpoint("device", "device", codecs, watts.device),
       radio: radios["wifi"],
     },
-    places: edgeSpeed > 0 ? [server, edge] : [server],
+    endpoints: edgeSpeed > 0 ? [server, edge] : [server],
     arrivalsMs: rows.map(({ atMs }) => atMs - firstMs),
     // The question is what is quickest, not what is allowed.
     limits: { dataClass: "public" },
@@ -165,15 +165,15 @@ export async function whatIf(
 /** Every request whole to the server, in the bytes and the time that were seen rather than those of the profile. */
 async function asSeen(
   simulation: Simulation,
-  server: SimulationPlace,
+  server: SimulationEndpoint,
   seen: ModelFigures,
   ways: readonly SimulatedWay[],
 ): Promise<WayFigures> {
   const model = modelAsSeen(seen);
   const inputs = Object.fromEntries(typicalInputs(model)) as Readonly<Record<string, Tensor>>;
   const rows = await simulatePlan(
-    { ...simulation, model, inputs, places: [{ ...server, speed: 1 }] },
-    { variant: "default", cut: startCut, place: server.info.id, codecs: {} },
+    { ...simulation, model, inputs, endpoints: [{ ...server, speed: 1 }] },
+    { variant: "default", cut: startCut, endpoint: server.info.id, codecs: {} },
   );
   const figures = wayFigures(rows.slice(simulation.notCounted), simulation.limits);
   const oracle = ways.find(({ kind }) => kind === "oracle")?.figures.objective ?? NaN;

@@ -78,7 +78,7 @@ async function listener(upstream?: string): Promise<Listener> {
   return { address: `http://127.0.0.1:${port}`, heard, shown };
 }
 
-/** Signs these places into a directory file. */
+/** Signs these endpoints into a directory file. */
 async function signedFile(
   name: string,
   ...entries: readonly Parameters<typeof testEntry>[0][]
@@ -94,7 +94,7 @@ const body = JSON.stringify({ inputs: [{ name: "x", datatype: "FP32", shape: [1,
 
 it("the key for the servers of --at is shown to no server of a signed directory", async () => {
   const [named, listed] = [await listener(), await listener()];
-  const places = await signedFile("places.json", { id: "listed", address: listed.address });
+  const endpoints = await signedFile("endpoints.json", { id: "listed", address: listed.address });
   const { out } = await command(
     "doctor",
     "--at",
@@ -102,7 +102,7 @@ it("the key for the servers of --at is shown to no server of a signed directory"
     "--at-key",
     file("at.key"),
     "--directory",
-    places,
+    endpoints,
     "--operator-keys",
     file("operator.pub"),
   );
@@ -118,10 +118,19 @@ it("each connection of a server shows its own credential, and no other", async (
     await listener(),
   ];
   const keys = ["--operator-keys", file("operator.pub")];
-  const keeper = await listening("gateway", "--port", "0", "--data-class", "public", ...keys);
-  const directory = await listener(keeper.address);
+  const directoryServer = await listening("gateway", "--port", "0", "--data-class", "public", ...keys);
+  const directory = await listener(directoryServer.address);
   const entry = await signedFile("entry.json", { id: "listed", address: listed.address, zone: "local" });
-  await listening("serve", file("models"), "--port", "0", "--join", keeper.address, "--entry", entry);
+  await listening(
+    "serve",
+    file("models"),
+    "--port",
+    "0",
+    "--join",
+    directoryServer.address,
+    "--entry",
+    entry,
+  );
   const server = await listening(
     "serve",
     file("models"),
@@ -211,15 +220,15 @@ it("packages that come from the server of --join, since none other is named, are
 
 it("a credential for a connection that there is not is refused, with the options that are meant", async () => {
   const models = file("models");
-  const places = await signedFile("unused.json");
+  const endpoints = await signedFile("unused.json");
   for (const [args, words] of [
     [["doctor", "--at-key", file("at.key")], "--at-key is for the servers of --at, and none is given"],
-    [["gateway", "--at-ca", "ca.pem", "--directory", places], "as --directory-key"],
+    [["gateway", "--at-ca", "ca.pem", "--directory", endpoints], "as --directory-key"],
     [["serve", models, "--directory-key", "k"], "--directory-key goes with --directory"],
     [["gateway", "--directory-servers-ca", "k"], "--directory-servers-ca needs --operator-keys"],
     [["serve", models, "--directory-servers-key", "k"], "--directory-servers-key goes with --directory"],
-    [["gateway", "--directory", places, "--directory-servers-key", "k"], "needs --operator-keys"],
-    [["gateway", "--directory", places, "--directory-ca", "k"], "at http, https or nats"],
+    [["gateway", "--directory", endpoints, "--directory-servers-key", "k"], "needs --operator-keys"],
+    [["gateway", "--directory", endpoints, "--directory-ca", "k"], "at http, https or nats"],
     [["serve", models, "--join-cert", "k"], "--join-cert go with --join"],
     [["serve", models, "--packages-key", "k"], "--packages-key needs --packages-into"],
     [["infer", join(models, "double"), "--packages-ca", "k"], "--packages-ca needs --packages-into"],

@@ -14,7 +14,7 @@ import {
 } from "./connection-options.ts";
 import { number } from "./define.ts";
 
-/** Where places are found besides those of `--at`. */
+/** Where endpoints are found besides those of `--at`. */
 export interface DirectoryCommandOptions extends ShownOptions<"directory" | "directory-servers"> {
   readonly directory?: string;
   /** Packages are signed with the operator's key, too. */

@@ -30,7 +30,7 @@ export function joinOptions(command: Command): Command {
 }
 
 /**
- * The entry of a file as it was last good, read each time. Only a later one of the same place replaces it: whoever saw a serial
+ * The entry of a file as it was last good, read each time. Only a later one of the same endpoint replaces it: whoever saw a serial
  * believes no earlier one.
  */
 function latestEntry(

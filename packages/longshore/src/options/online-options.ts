@@ -52,7 +52,9 @@ export function onlineOptions(command: Command, at: string): Command {
     )
     .option("--no-grpc-port", "no gRPC")
     .addOption(
-      new Option("--tier <tier>", "what this place is").choices(["device", "edge", "cloud"]).default("edge"),
+      new Option("--tier <tier>", "what this endpoint is")
+        .choices(["device", "edge", "cloud"])
+        .default("edge"),
     )
     .option("--zone <zone>", "where it processes, such as eu/de/store-7", "local")
     .option("--at <url>", at, collect, [])

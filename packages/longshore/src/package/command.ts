@@ -56,7 +56,7 @@ export async function packageSign(
   io: CommandIo,
 ): Promise<ExitCode> {
   const { store, model, folder } = await modelFolder(argument);
-  // One that has a list gets it anew: heads of other files would be of no use.
+  // One that has a list gets it again: heads of other files would be of no use.
   const listed = (await hasHeads(store, model)) || options.heads ? await headsOf(store, model) : undefined;
   if (listed) await replaceFile(join(folder, headsName), `${JSON.stringify(listed)}\n`);
   const signer = operatorSigner(await readText(options.key, "the operator's key"));

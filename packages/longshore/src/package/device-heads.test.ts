@@ -155,7 +155,7 @@ it("a head comes alone, and goes on where it broke off, by the bytes on the link
   link.mend();
   expect((await fetching).code).toBe(0);
   expect(blobs("counted")).toContain(headTo("c3").digest);
-  // The manifest and the small files come first; begun anew, the head alone would have come nearly twice.
+  // The manifest and the small files come first; begun again, the head alone would have come nearly twice.
   const { downBytes: down } = link;
   expect(down).toBeGreaterThan(head);
   expect(down).toBeLessThan(1.3 * head + 30_000);
@@ -174,7 +174,7 @@ const untilSplit = (app: Offloader): Promise<Result> =>
     { timeout: 60_000, interval: 50 },
   );
 
-it("a tail goes to another place when its own is gone; without any, the whole is fetched, and else the request is told why", async () => {
+it("a tail goes to another endpoint when its own is gone; without any, the whole is fetched, and else the request is told why", async () => {
   const [one, two, shelf] = await Promise.all([
     origin({ id: "one" }),
     origin({ id: "two" }),
@@ -209,7 +209,7 @@ it("a tail goes to another place when its own is gone; without any, the whole is
   // Its only server was where the package came from, too.
   await expect(poor.infer("anomaly", { readings }, exact)).rejects.toMatchObject({
     // The latter where it was asked meanwhile what it has.
-    reason: expect.stringMatching(/^(unreachable|no-place)$/) as string,
+    reason: expect.stringMatching(/^(unreachable|no-endpoint)$/) as string,
   });
   await Promise.all([app.close(), poor.close(), shelf.close(0)]);
 });
@@ -316,7 +316,7 @@ it("a device whose packages do not come starts all the same when servers answer,
   await server.close(0);
 });
 
-it("a head that was evicted goes on running where it is loaded, and is fetched again by a device that starts anew", async () => {
+it("a head that was evicted goes on running where it is loaded, and is fetched again by a device that starts again", async () => {
   const server = await origin();
   await using link = await slowLink(server);
   const servers = [`http://127.0.0.1:${link.port}`];
@@ -348,7 +348,7 @@ async function signAnew({ engine }: RunningServer, label: string): Promise<strin
   return digest;
 }
 
-it("head and tail are of one content: requests make a device follow a package that was signed anew", async () => {
+it("head and tail are of one content: requests make a device follow a package that was signed again", async () => {
   const server = await origin();
   await using link = await slowLink(server);
   const servers = [`http://127.0.0.1:${link.port}`];

@@ -76,7 +76,7 @@ async function besideOf(store: ModelStore, model: string, path: string): Promise
   return bytes ? outsideFiles(bytes).map((file) => posix.join(posix.dirname(path), file)) : [];
 }
 
-/** Whether a package says what its heads are, and so is to say it again when it is signed anew. */
+/** Whether a package says what its heads are, and so is to say it again when it is signed again. */
 export async function hasHeads(store: ModelStore, model: string): Promise<boolean> {
   return (await store.list(model))?.some(({ name }) => name === headsName) ?? false;
 }

@@ -53,7 +53,7 @@ async function natsServer(domain: string, more: string): Promise<{ port: string;
 }
 
 interface Store {
-  makePlaces(
+  makeEndpoints(
     connection: unknown,
     options?: object,
   ): Promise<{ get(key: string): Promise<{ string(): string }> }>;
@@ -65,7 +65,7 @@ interface Store {
     manifest: Uint8Array,
     read: (path: string) => Promise<Uint8Array>,
   ): Promise<void>;
-  publishPlace(places: unknown, record: DirectoryRecord): Promise<void>;
+  publishEndpoint(endpoints: unknown, record: DirectoryRecord): Promise<void>;
 }
 const installed = async <T>(...name: readonly string[]): Promise<T> => (await import(name.join("/"))) as T;
 
@@ -96,7 +96,7 @@ describe.skipIf(!existsSync(program))("a fleet that knows nothing but a real nat
         "transport-node",
       );
       const atHub = await connect({ servers: `127.0.0.1:${hub.port}` });
-      const places = await nats.makePlaces(atHub);
+      const endpoints = await nats.makeEndpoints(atHub);
       const packages = await nats.makePackages(atHub);
       const manifest = readFileSync(file("models/anomaly/package.json"));
       await nats.publishPackage(packages, digest, manifest, (path) =>
@@ -104,16 +104,16 @@ describe.skipIf(!existsSync(program))("a fleet that knows nothing but a real nat
       );
       const atEdge = await connect({ servers: `127.0.0.1:${edge.port}` });
       const mirror = { domain: "hub" };
-      await vi.waitFor(() => nats.makePlaces(atEdge, { mirror }), soon);
+      await vi.waitFor(() => nats.makeEndpoints(atEdge, { mirror }), soon);
       await vi.waitFor(() => nats.makePackages(atEdge, { mirror }), soon);
 
-      // What the operator says of the place lies in the bucket; the server brings nothing but its name.
+      // What the operator says of the endpoint lies in the bucket; the server brings nothing but its name.
       const { address: _joins, ...body } = testEntry({ id: "till", packages: [digest] });
       const entry = {
         ...(await sign("directory entry", entryJson(body), operatorSigner(key.privatePem))),
         body,
       };
-      await nats.publishPlace(places, { signed: entry });
+      await nats.publishEndpoint(endpoints, { signed: entry });
 
       const model = readFileSync(file("models/anomaly/1/model.onnx")).byteLength;
       await using link = await breakingRelay(Number(edge.port), Math.round(model / 2));
@@ -179,7 +179,7 @@ describe.skipIf(!existsSync(program))("a fleet that knows nothing but a real nat
         async () => expect(await metrics()).toMatch(/^longshore_directory_entries(\{.*\})? 0$/m),
         soon,
       );
-      expect((await places.get(nats.keyOf("till"))).string()).toContain('"left":true');
+      expect((await endpoints.get(nats.keyOf("till"))).string()).toContain('"left":true');
       await Promise.all([atHub.close(), atEdge.close()]);
     },
   );

@@ -122,7 +122,7 @@ it("a server that was told what to serve by its directory serves it after a rest
   await expect.poll(() => ask(again), within).toBe("[2,4,6,8]");
 });
 
-it("what was signed anew meanwhile takes the place of what was kept once the source is back", async () => {
+it("what was signed again meanwhile takes the place of what was kept once the source is back", async () => {
   const source = await origin();
   const port = Number(new URL(source.address).port);
   const reports: string[] = [];

@@ -69,7 +69,7 @@ it("a model is signed, fetched over HTTP from where it broke off, checked, and s
   ]);
   expect((await fetch(`${origin.address}/v2/packages/${"x".repeat(20)}`)).status).toBe(404);
 
-  // A gateway knows the operator's entry; a server that joins as that place is told what to serve, and gets it,
+  // A gateway knows the operator's entry; a server that joins as that endpoint is told what to serve, and gets it,
   // also where it was started for that, and is not ready without.
   const gate = await gateway({
     port: 0,

@@ -225,7 +225,7 @@ export function openPull(
     store.put({ ...one, again, ...(later ? { asNeeded: current(fetched, later) } : {}) });
   }
 
-  /** What is got later is got of the package as it is then: one that was signed anew has taken its place. */
+  /** What is got later is got of the package as it is then: one that was signed again has taken its place. */
   function current({ manifest: { model }, digest }: FetchedPackage, later: AsNeeded): AsNeeded {
     const check = async (): Promise<void> => {
       // While something is being loaded it may be the load that asks, for which the next look would wait, and it for that.
@@ -234,7 +234,7 @@ export function openPull(
       throw new LongshoreError(
         "unknown-version",
         "resolve",
-        `the package of ${model} was signed anew: ask again`,
+        `the package of ${model} was signed again: ask again`,
       );
     };
     return {

@@ -189,7 +189,8 @@ it("where nothing runs here, frames fail with what became of the server, and the
   await server.close(0);
   const lost = await player.until(({ kind }) => kind === "failed");
   expect(lost).toMatchObject({ error: { name: "LongshoreError" } });
-  if (lost.kind === "failed") expect(["unreachable", "no-answer", "no-place"]).toContain(lost.error.reason);
+  if (lost.kind === "failed")
+    expect(["unreachable", "no-answer", "no-endpoint"]).toContain(lost.error.reason);
   expect((await player.next()).kind).toBe("failed");
   await player.stop();
   expect(player.ended).toBe(true);

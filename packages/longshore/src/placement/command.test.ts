@@ -69,7 +69,7 @@ interface Report {
   readonly value: number;
   readonly exact: boolean;
   readonly bound: number;
-  readonly stages: readonly { readonly place: string; readonly nodes: number; readonly ms: number }[];
+  readonly stages: readonly { readonly endpoint: string; readonly nodes: number; readonly ms: number }[];
   readonly passages: readonly {
     readonly cut: string | null;
     readonly tensors: readonly { readonly name: string; readonly bytes: number }[];
@@ -79,7 +79,7 @@ interface Report {
   readonly deviceBytes: number;
   readonly p95Ms: number;
   readonly wholes: readonly {
-    readonly place: string;
+    readonly endpoint: string;
     readonly value: number;
     readonly breaks: readonly string[];
   }[];
@@ -178,12 +178,12 @@ function least(
 describe("longshore split --goal", () => {
   const goals = ["mean", "p95", "energy", "cost", "throughput", "chance", "mean=1,energy=0.2"];
   it.each(goals)("finds what trying every placement finds, on two and three tiers: %s", async (goal) => {
-    for (const [count, places] of [
+    for (const [count, endpoints] of [
       [2, two],
       [3, three],
     ] as const) {
       const report = await best(
-        ...places,
+        ...endpoints,
         "--goal",
         goal,
         ...(goal === "chance" ? ["--deadline", "70"] : []),
@@ -192,7 +192,7 @@ describe("longshore split --goal", () => {
       expect(report.exact).toBe(true);
       expect(report.bound).toBe(report.value);
       for (const [tier, whole] of report.wholes.entries()) {
-        expect(whole.place).toBe(["device", "edge", "cloud"][tier]);
+        expect(whole.endpoint).toBe(["device", "edge", "cloud"][tier]);
         expect(whole.value).toBeCloseTo(worth([tier, tier, tier], tier)[goal]!, 6);
         expect(whole.breaks).toEqual([]);
       }
@@ -240,8 +240,8 @@ describe("longshore split --goal", () => {
       { cut: "c1", tensors: [{ name: "squeezed", bytes: 40 }], bytes: 40 },
     ]);
     expect(report.stages).toMatchObject([
-      { place: "device", nodes: 1, ms: 120 },
-      { place: "edge", nodes: 2, ms: 35 },
+      { endpoint: "device", nodes: 1, ms: 120 },
+      { endpoint: "edge", nodes: 2, ms: 35 },
     ]);
     expect(report.wholes[1]?.breaks).toEqual(["keep"]);
     const written = await command("split", model, "--cut", "c1", "--out", join(folder, "parts"));
@@ -252,7 +252,7 @@ describe("longshore split --goal", () => {
     expect(text.out).toMatch(/edge +\S+ ms +does not keep --keep/);
   });
 
-  it("keeps tensors with their makers, and nodes, at the device or within a place", async () => {
+  it("keeps tensors with their makers, and nodes, at the device or within an endpoint", async () => {
     const at = async (...keep: readonly string[]): Promise<readonly number[]> =>
       (await best(...three, "--goal", "mean", ...keep.flatMap((name) => ["--keep", name]))).stages.map(
         ({ nodes }) => nodes,
@@ -304,7 +304,7 @@ describe("longshore split --goal", () => {
     expect(memory.code).toBe(1);
     expect(JSON.parse(memory.out)).toMatchObject({
       error: {
-        reason: "no-place",
+        reason: "no-endpoint",
         message: expect.stringContaining("--device-memory 100 (the least is 60 kB)") as string,
       },
     });
@@ -313,11 +313,11 @@ describe("longshore split --goal", () => {
   it("takes a recorded uplink: slow instants count in quantiles and chances", async () => {
     const trace = join(folder, "tunnel.txt");
     await writeFile(trace, "0 6\n30 2\n40 0\n43 6\n60 6\n");
-    const place = ["--device", "speed=0.01", "--endpoint", `edge,speed=2,rtt=10,up=${trace}`];
-    const mean = await best(...place, "--goal", "mean");
-    const late = await best(...place, "--goal", "p99");
+    const endpoint = ["--device", "speed=0.01", "--endpoint", `edge,speed=2,rtt=10,up=${trace}`];
+    const mean = await best(...endpoint, "--goal", "mean");
+    const late = await best(...endpoint, "--goal", "p99");
     expect(late.value).toBeGreaterThan(mean.value + 1000);
-    const chance = await best(...place, "--goal", "chance", "--deadline", "200");
+    const chance = await best(...endpoint, "--goal", "chance", "--deadline", "200");
     expect(chance.value).toBe(1 / 16);
   });
 
@@ -390,8 +390,8 @@ describe("longshore split --goal", () => {
   });
 
   it("plans a sample with its profile, and the same file without one, measured now", async () => {
-    const places = ["--device", "speed=0.02", "--endpoint", "edge,rtt=4,up=20mbit", "--goal", "mean"];
-    const known = await command("split", "anomaly", ...places, "--json");
+    const endpoints = ["--device", "speed=0.02", "--endpoint", "edge,rtt=4,up=20mbit", "--goal", "mean"];
+    const known = await command("split", "anomaly", ...endpoints, "--json");
     expect(known.code, known.said).toBe(0);
     const report = JSON.parse(known.out) as Report;
     expect(report.exact).toBe(true);
@@ -399,7 +399,7 @@ describe("longshore split --goal", () => {
     for (const { value } of report.wholes) expect(value).toBeGreaterThanOrEqual(report.value);
     const bare = join(folder, "bare.onnx");
     await copyFile(join(sampleRepository(), "anomaly", "1", "model.onnx"), bare);
-    const measured = await command("split", bare, ...places, "--json");
+    const measured = await command("split", bare, ...endpoints, "--json");
     expect(measured.code, measured.said).toBe(0);
     expect(measured.notes).toContain("measuring bare here");
     expect((JSON.parse(measured.out) as Report).exact).toBe(true);

@@ -14,13 +14,13 @@ import {
 import { goalOf, limitsOf, type NamedLimit } from "./goals.ts";
 import type { PlacementOptions } from "./options.ts";
 import { pinsOf } from "./pins.ts";
-import { deviceFacts, hopFacts, placesOf } from "./places.ts";
+import { deviceFacts, hopFacts, endpointsOf } from "./endpoints.ts";
 import { placementText, valueText } from "./print-placement.ts";
 import { timesOf } from "./profile-of.ts";
 
 /**
- * Finds the best placement of a graph on the device and one or two other places, proves it or says by how much it may not be
- * the best, and shows what all on one place would be. Exit code 1 when no placement keeps the limits.
+ * Finds the best placement of a graph on the device and one or two other endpoints, proves it or says by how much it may not be
+ * the best, and shows what all on one endpoint would be. Exit code 1 when no placement keeps the limits.
  */
 export async function findPlacement(
   opened: OpenedModel,
@@ -29,9 +29,9 @@ export async function findPlacement(
   options: PlacementOptions & { readonly goal: string; readonly json: boolean },
   io: CommandIo,
 ): Promise<ExitCode> {
-  const places = await placesOf(options);
+  const endpoints = await endpointsOf(options);
   const { split, table } = file.graph;
-  const { ids } = places;
+  const { ids } = endpoints;
   const call: Call = housekeepingCall("split", io.stop);
   // Before anything is measured: what is wrong with names and goals is said at once.
   pinsOf(
@@ -50,18 +50,18 @@ export async function findPlacement(
   );
   const chain = chainMeasures({
     dag: split.dag,
-    tiers: places.speeds.map((speed, tier) => ({
+    tiers: endpoints.speeds.map((speed, tier) => ({
       nodeMs: costs.nodeMs.map((ms) => ms / speed),
       spread: costs.spread,
-      microsPerSecond: places.microsPerSecond[tier] ?? 0,
+      microsPerSecond: endpoints.microsPerSecond[tier] ?? 0,
     })),
-    hops: hopFacts(places, totalBytes(inputs), answerBytes),
+    hops: hopFacts(endpoints, totalBytes(inputs), answerBytes),
     tensorBytes: costs.tensorBytes,
     nodeBytes: costs.nodeBytes,
-    ...deviceFacts(places),
+    ...deviceFacts(endpoints),
   });
   // What the radio takes for the answer is the same for every placement that leaves the device.
-  const answerMillijoules = places.radio.downMillijoulesPerMegabit * 8e-6 * answerBytes;
+  const answerMillijoules = endpoints.radio.downMillijoulesPerMegabit * 8e-6 * answerBytes;
   const energy = chain.deviceMillijoules;
   const measures = {
     ...chain,
@@ -81,7 +81,10 @@ export async function findPlacement(
   const answer = bestPlacement(question);
   if (!answer) throw impossible(question);
   const figures = placementFigures(answer, split, table, measures, costs.tensorBytes, ids);
-  const wholes = wholePlacements(question).map(({ tier, ...rest }) => ({ place: ids[tier] ?? "", ...rest }));
+  const wholes = wholePlacements(question).map(({ tier, ...rest }) => ({
+    endpoint: ids[tier] ?? "",
+    ...rest,
+  }));
   const report = {
     model: file.path,
     digest: profile.digest,
@@ -136,7 +139,7 @@ function impossible(question: PlacementQuestion): LongshoreError {
       .join(", ");
   const flags = question.limits.map(({ flag }) => `--${flag}`).join(" and ");
   return new LongshoreError(
-    "no-place",
+    "no-endpoint",
     "resolve",
     alone.length > 0
       ? `no placement keeps ${words(alone)}`

@@ -8,14 +8,14 @@ import {
 } from "@longshore/graph";
 import { quantile } from "./goals.ts";
 
-/** What runs at a place. */
+/** What runs at an endpoint. */
 interface Stage {
-  readonly place: string;
+  readonly endpoint: string;
   readonly nodes: number;
   readonly ms: number;
 }
 
-/** What is sent from one place to the next. */
+/** What is sent from one endpoint to the next. */
 interface Passage {
   readonly from: string;
   readonly to: string;
@@ -55,8 +55,8 @@ export function placementFigures(
   const late = quantile(measures.outcomesMs, 0.95, dag, ids.length);
   const busyMs = measures.stagesMs.map(of);
   return {
-    stages: ids.slice(0, reach + 1).map((place, tier) => ({
-      place,
+    stages: ids.slice(0, reach + 1).map((endpoint, tier) => ({
+      endpoint,
       nodes: placement.filter((one) => one === tier).length,
       ms: busyMs[2 * tier] ?? 0,
     })),

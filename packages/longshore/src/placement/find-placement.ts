@@ -23,7 +23,7 @@ export interface PlacementQuestion {
   readonly pins: Pins;
 }
 
-/** Everything at one place. */
+/** Everything at one endpoint. */
 export interface WholePlacement {
   readonly tier: number;
   readonly value: number;
@@ -42,7 +42,7 @@ export function bestPlacement({
   return planSplit({ dag, tiers, goal: goal.goal, limits, pins });
 }
 
-/** All on each place, the device first. */
+/** All on each endpoint, the device first. */
 export function wholePlacements(question: PlacementQuestion): readonly WholePlacement[] {
   const { dag, tiers, goal, limits, pins } = question;
   const kept = pinned(dag, tiers, pins);

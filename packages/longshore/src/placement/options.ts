@@ -21,18 +21,18 @@ export function placementOptions(command: Command): Command {
   return command
     .option(
       "--goal <what>",
-      "find the best placement on device and other places: mean, p95 (any quantile), chance (to keep --deadline), energy, cost, throughput, or a weighted sum: mean=1,energy=0.2",
+      "find the best placement on device and other endpoints: mean, p95 (any quantile), chance (to keep --deadline), energy, cost, throughput, or a weighted sum: mean=1,energy=0.2",
     )
     .option("--device <parts>", "as for simulate: speed=0.2,watts=2,radio=wifi; speed is beside the profile")
     .option(
       "--endpoint <parts>",
-      "a place, outwards from the device, one or two: ID,tier=edge,speed=2,rtt=10,overhead=3,up=5mbit|FILE,down=20mbit|FILE,microsPerSecond=20,microsPerMegabyte=1 (default: cloud, 50 ms away, 10mbit)",
+      "an endpoint, outwards from the device, one or two: ID,tier=edge,speed=2,rtt=10,overhead=3,up=5mbit|FILE,down=20mbit|FILE,microsPerSecond=20,microsPerMegabyte=1 (default: cloud, 50 ms away, 10mbit)",
       collect,
       [],
     )
     .option(
       "--keep <name>",
-      "a tensor or node that may not leave the device, or not go beyond a place (NAME=ID); repeat for several",
+      "a tensor or node that may not leave the device, or not go beyond an endpoint (NAME=ID); repeat for several",
       collect,
       [],
     )

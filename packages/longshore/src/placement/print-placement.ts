@@ -13,7 +13,7 @@ export interface PlacementReport extends PlacementFigures {
   readonly bound: number;
   readonly gapRatio: number;
   readonly wholes: readonly {
-    readonly place: string;
+    readonly endpoint: string;
     readonly value: number;
     readonly breaks: readonly string[];
   }[];
@@ -37,12 +37,12 @@ export function placementText(report: PlacementReport): string {
   const { stages, passages, wholes, unit, goal } = report;
   const value = (one: number): string =>
     goal === "throughput" ? `${(1000 / one).toPrecision(3)} a second` : valueText(one, unit);
-  const rows = stages.flatMap(({ place, nodes, ms }, tier) => {
+  const rows = stages.flatMap(({ endpoint, nodes, ms }, tier) => {
     const passage = passages[tier];
     const named = passage?.tensors.slice(0, mostNamed).map(({ name }) => name) ?? [];
     const more = (passage?.tensors.length ?? 0) - named.length;
     return [
-      [place, nodes === 1 ? "1 node" : `${nodes} nodes`, "", milliseconds(ms)],
+      [endpoint, nodes === 1 ? "1 node" : `${nodes} nodes`, "", milliseconds(ms)],
       ...(passage
         ? [
             [
@@ -58,12 +58,12 @@ export function placementText(report: PlacementReport): string {
   });
   return [
     `${report.model}, goal ${goal}: ${value(report.value)}, ${proofText(report, value)}`,
-    table(["place", "what", "bytes", "time"], rows),
+    table(["endpoint", "what", "bytes", "time"], rows),
     `mean ${milliseconds(report.meanMs)}, p95 ${milliseconds(report.p95Ms)}; device ${valueText(report.deviceMillijoules, "mJ")}, ${byteCount(report.deviceBytes)} of weights; ${valueText(report.costMicros, "millionths")}; busiest stage ${milliseconds(report.busiestMs)}`,
     table(
       ["all on", goal, ""],
-      wholes.map(({ place, value: whole, breaks }) => [
-        place,
+      wholes.map(({ endpoint, value: whole, breaks }) => [
+        endpoint,
         value(whole),
         breaks.length === 0 ? "" : `does not keep ${breaks.map((flag) => `--${flag}`).join(", ")}`,
       ]),

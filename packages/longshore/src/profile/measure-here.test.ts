@@ -34,15 +34,15 @@ async function measured(yaml: string, known?: Profile, at?: string, nowMs?: () =
   const { engine, close } = openEngine({ store });
   open.push({ close });
   const clock = systemClock();
-  const places =
+  const endpoints =
     at === undefined
       ? []
       : [dial(serverInfo(at), { clock, random: systemRandom(), observer: silentObserver })];
-  open.push(...places);
+  open.push(...endpoints);
   const samples = [new Map([["pairs", numericTensor("pairs", "FP32", [1, 2], Float32Array.of(1, 2))]])];
   const about = {
     engine,
-    places,
+    endpoints,
     clock: nowMs ? { ...clock, nowMs } : clock,
     model: "find",
     runtime: "onnxruntime",
@@ -95,7 +95,7 @@ it("scales what earlier cuts took to what was measured, and follows no figure be
   expect([turn!.head - soft!.head, end!.head - soft!.head].map(Math.round)).toEqual([2000, 3000]);
 });
 
-it("measures what runs here before a step in sequences, though a place for it is named", async () => {
+it("measures what runs here before a step in sequences, though an endpoint for it is named", async () => {
   const cuts = cutsOf(
     await measured(pipeline("sequence: { maxIdleMs: 60000 }"), undefined, "http://127.0.0.1:1"),
   );
@@ -114,7 +114,7 @@ pipeline:
   outputs: { y: each.value }
 `;
 
-it("measures all of a pipeline that answers several times, with the place that has its model", async () => {
+it("measures all of a pipeline that answers several times, with the endpoint that has its model", async () => {
   const store = memoryStore({ "negated/model.yaml": many, "negated/1/pipeline.txt": "" });
   let asked = 0;
   const observer = {
@@ -136,7 +136,7 @@ it("measures all of a pipeline that answers several times, with the place that h
   expect(soft!.tail).not.toBeCloseTo(55, 5);
 });
 
-it("measures a pipeline of this place that answers several times, which is cut nowhere", async () => {
+it("measures a pipeline of this endpoint that answers several times, which is cut nowhere", async () => {
   const cuts = cutsOf(
     await measured(many.replace("x, datatype", "pairs, datatype").replace("values: x", "values: pairs")),
   );

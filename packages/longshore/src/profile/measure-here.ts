@@ -25,7 +25,7 @@ const usualRounds = 5;
 type Run = (request: InferenceRequest, call: Call) => Promise<InferenceResponse>;
 
 /**
- * What can be measured of a pipeline with models that only others have, and that is not cut up between places: what runs here before
+ * What can be measured of a pipeline with models that only others have, and that is not cut up between endpoints: what runs here before
  * the first of them, and what crosses there. With `whole`, which runs all of it, what follows is measured, too, and divided among
  * the later steps as it was assumed; without, it keeps the times that were assumed.
  */

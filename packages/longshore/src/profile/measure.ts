@@ -41,7 +41,7 @@ import { platformTransforms } from "../compose/transforms.ts";
 export interface MeasureOptions {
   readonly engine: Engine;
   /** Who has the models of steps that are not here; what runs at them is measured with the way there. Default: nobody. */
-  readonly places?: readonly Endpoint[];
+  readonly endpoints?: readonly Endpoint[];
   readonly clock: Clock;
   readonly model: string;
   readonly runtime: string;
@@ -65,8 +65,8 @@ export function featuresOf(description: ModelDescription, inputs: Tensors): Feat
 }
 
 /** Whether only the head of a model is measured: nobody has the rest, or a sequence would have to begin for each run. */
-export function measuredHere(description: ModelDescription, places: readonly Endpoint[]): boolean {
-  return needsOthers(description) && (places.length === 0 || description.sequence !== undefined);
+export function measuredHere(description: ModelDescription, endpoints: readonly Endpoint[]): boolean {
+  return needsOthers(description) && (endpoints.length === 0 || description.sequence !== undefined);
 }
 
 /** Measures a model on an engine with all codecs of this platform and gives its profile. */
@@ -75,11 +75,11 @@ export async function measureModel(options: MeasureOptions, call: Call): Promise
   const knowledge = await engine.describe(model, undefined, call);
   if (!knowledge) throw new LongshoreError("unknown-model", "resolve", `there is no model ${model}`);
   const { description } = knowledge;
-  const { places = [] } = options;
-  const infer = stepsAround(engine, places, { clock: options.clock, observer: silentObserver });
+  const { endpoints = [] } = options;
+  const infer = stepsAround(engine, endpoints, { clock: options.clock, observer: silentObserver });
   // What answers several times runs whole, and is cut nowhere.
   const whole = description.decoupled === true;
-  if (measuredHere(description, places)) return measureHere(options, knowledge, undefined, call);
+  if (measuredHere(description, endpoints)) return measureHere(options, knowledge, undefined, call);
   if (whole && needsOthers(description)) return measureHere(options, knowledge, infer, call);
   const cuts: Engine["cuts"] = (...asked) => engine.cuts(...asked);
   const features = samples.map((sample) => featuresOf(description, sample));

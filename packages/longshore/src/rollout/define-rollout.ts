@@ -118,7 +118,7 @@ export function defineRollout({ program, action, io }: Defining): void {
       )
       .option("--days <n>", "for how long it holds", number("days", 0.001, 1e6), 90)
       .action(action((name: string, options) => signAlias(name, options, io))),
-    "longshore rollout sign reader --file places.json --key operator.pem --model ocr --to 2 --at http://127.0.0.1:8000",
+    "longshore rollout sign reader --file endpoints.json --key operator.pem --model ocr --to 2 --at http://127.0.0.1:8000",
   );
   for (const [name, what] of [
     ["promote", "make the candidate the stable version"],

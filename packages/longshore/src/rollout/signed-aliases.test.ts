@@ -35,7 +35,7 @@ afterEach(async () => {
 async function server(read?: DirectoryOptions, events: LongshoreEvent[] = []): Promise<string> {
   const parts = { clock: systemClock(), random: systemRandom(), observer: silentObserver };
   const operatorKeys = await readFile(file("operator.pub"), "utf8");
-  const directory = await openDirectory(read ?? { from: file("places.json"), operatorKeys }, parts);
+  const directory = await openDirectory(read ?? { from: file("endpoints.json"), operatorKeys }, parts);
   open.push({ close: async () => directory[Symbol.asyncDispose]() });
   await directory.ready;
   const { store } = await openModel(file("models"));
@@ -61,14 +61,22 @@ async function leadsTo(address: string): Promise<string> {
 }
 
 it("one signed word moves a name at every server that reads the directory", async () => {
-  await writeFile(file("places.json"), JSON.stringify({ schemaVersion: 1, entries: [] }));
+  await writeFile(file("endpoints.json"), JSON.stringify({ schemaVersion: 1, entries: [] }));
   const events: LongshoreEvent[] = [];
   const [one, two] = [await server(undefined, events), await server()];
   expect(await leadsTo(one)).toBe("status 404");
-  const alias = ["rollout", "sign", "reader", "--file", file("places.json"), "--key", file("operator.pem")];
+  const alias = [
+    "rollout",
+    "sign",
+    "reader",
+    "--file",
+    file("endpoints.json"),
+    "--key",
+    file("operator.pem"),
+  ];
   const sign = (...args: readonly string[]) => command(...alias, "--model", "simple", "--at", one, ...args);
   expect((await sign("--to", "1")).said).toContain("reader (revision 1) leads to simple 1");
-  const old = await readFile(file("places.json"), "utf8");
+  const old = await readFile(file("endpoints.json"), "utf8");
   for (const address of [one, two])
     await vi.waitFor(async () => expect(await leadsTo(address)).toBe("1"), 60_000);
   // Meant for what is no longer so.
@@ -83,39 +91,39 @@ it("one signed word moves a name at every server that reads the directory", asyn
   const refused = await command("rollout", "set", "reader", "--model", "simple", "--to", "1", "--at", one);
   expect([refused.code, refused.said]).toEqual([1, expect.stringContaining("is the operator's")]);
   // Somebody who has the file and not the key.
-  const text = await readFile(file("places.json"), "utf8");
+  const text = await readFile(file("endpoints.json"), "utf8");
   const forged = text.replace('"revision": 2', '"revision": 3').replace('"version": "2"', '"version": "1"');
   expect(forged).not.toBe(text);
-  await writeFile(file("places.json"), forged);
+  await writeFile(file("endpoints.json"), forged);
   const trial = await sign("--to", "7");
   expect([trial.code, trial.said]).toEqual([2, expect.stringContaining("no version 7")]);
   expect(await leadsTo(two)).toBe("2");
-  // Signing places leaves names as they are; a file without the name takes it away.
-  await writeFile(file("places.json"), text);
-  expect((await command("directory", "sign", file("places.json"), "--key", file("operator.pem"))).code).toBe(
-    0,
-  );
-  expect(JSON.parse(await readFile(file("places.json"), "utf8"))).toMatchObject({
+  // Signing endpoints leaves names as they are; a file without the name takes it away.
+  await writeFile(file("endpoints.json"), text);
+  expect(
+    (await command("directory", "sign", file("endpoints.json"), "--key", file("operator.pem"))).code,
+  ).toBe(0);
+  expect(JSON.parse(await readFile(file("endpoints.json"), "utf8"))).toMatchObject({
     aliases: [{ body: { alias: { revision: 2 } } }],
   });
-  // Also where places are written elsewhere and signed into that file.
-  await writeFile(file("places.yaml"), "schemaVersion: 1\nentries: []\n");
+  // Also where endpoints are written elsewhere and signed into that file.
+  await writeFile(file("endpoints.yaml"), "schemaVersion: 1\nentries: []\n");
   await command(
     "directory",
     "sign",
-    file("places.yaml"),
+    file("endpoints.yaml"),
     "--key",
     file("operator.pem"),
     "--out",
-    file("places.json"),
+    file("endpoints.json"),
   );
-  expect(JSON.parse(await readFile(file("places.json"), "utf8"))).toMatchObject({
+  expect(JSON.parse(await readFile(file("endpoints.json"), "utf8"))).toMatchObject({
     aliases: [{ body: { alias: { revision: 2 } } }],
   });
-  const { aliases: _, ...without } = JSON.parse(await readFile(file("places.json"), "utf8")) as {
+  const { aliases: _, ...without } = JSON.parse(await readFile(file("endpoints.json"), "utf8")) as {
     aliases: unknown;
   };
-  await writeFile(file("places.json"), JSON.stringify(without));
+  await writeFile(file("endpoints.json"), JSON.stringify(without));
   await vi.waitFor(async () => expect(await leadsTo(two)).toBe("status 404"), 60_000);
   // Whoever saw the name before believes it again, and nobody's change that was meant for it then fits.
   expect((await sign("--to", "1", "--revision", "0")).said).toContain(
@@ -123,10 +131,10 @@ it("one signed word moves a name at every server that reads the directory", asyn
   );
   await vi.waitFor(async () => expect(await leadsTo(two)).toBe("1"), 60_000);
   // Also where it is put back as it was signed long ago.
-  const { lastRevision } = JSON.parse(await readFile(file("places.json"), "utf8")) as {
+  const { lastRevision } = JSON.parse(await readFile(file("endpoints.json"), "utf8")) as {
     lastRevision: number;
   };
-  await writeFile(file("places.json"), JSON.stringify({ ...(JSON.parse(old) as object), lastRevision }));
+  await writeFile(file("endpoints.json"), JSON.stringify({ ...(JSON.parse(old) as object), lastRevision }));
   expect((await sign("--to", "2", "--revision", "1")).said).toContain(
     "reader (revision 4) leads to simple 2",
   );
@@ -134,25 +142,33 @@ it("one signed word moves a name at every server that reads the directory", asyn
 });
 
 it("a gateway that keeps a directory passes names on to those who read it, and their going, too", async () => {
-  await writeFile(file("places.json"), JSON.stringify({ schemaVersion: 1, entries: [] }));
+  await writeFile(file("endpoints.json"), JSON.stringify({ schemaVersion: 1, entries: [] }));
   const parts = { clock: systemClock(), random: systemRandom(), observer: silentObserver };
   const operatorKeys = await readFile(file("operator.pub"), "utf8");
-  const listed = await openDirectory({ from: file("places.json"), operatorKeys }, parts);
+  const listed = await openDirectory({ from: file("endpoints.json"), operatorKeys }, parts);
   open.push({ close: async () => listed[Symbol.asyncDispose]() });
   await listed.ready;
-  const keeper = await gateway({ port: 0, directory: listed, joins: { operatorKeys } });
-  open.push(keeper);
-  const one = await server({ from: keeper.address, operatorKeys });
-  const alias = ["rollout", "sign", "reader", "--file", file("places.json"), "--key", file("operator.pem")];
+  const directoryServer = await gateway({ port: 0, directory: listed, joins: { operatorKeys } });
+  open.push(directoryServer);
+  const one = await server({ from: directoryServer.address, operatorKeys });
+  const alias = [
+    "rollout",
+    "sign",
+    "reader",
+    "--file",
+    file("endpoints.json"),
+    "--key",
+    file("operator.pem"),
+  ];
   const signed = await command(...alias, "--model", "simple", "--at", one, "--to", "1");
   expect(signed.said).toContain("reader (revision 1) leads to simple 1");
   await vi.waitFor(async () => expect(await leadsTo(one)).toBe("1"), 60_000);
   await command(...alias, "--model", "simple", "--at", one, "--to", "2", "--revision", "1");
   await vi.waitFor(async () => expect(await leadsTo(one)).toBe("2"), 60_000);
   // Who reads it without the operator's keys believes no name of it.
-  const stranger = await server({ from: keeper.address });
+  const stranger = await server({ from: directoryServer.address });
   expect(await leadsTo(stranger)).toBe("status 404");
-  await writeFile(file("places.json"), JSON.stringify({ schemaVersion: 1, entries: [] }));
+  await writeFile(file("endpoints.json"), JSON.stringify({ schemaVersion: 1, entries: [] }));
   await vi.waitFor(async () => expect(await leadsTo(one)).toBe("status 404"), 60_000);
 });
 
@@ -160,14 +176,14 @@ it("names that are signed into a file at the same time are all in it, and one of
   const { store } = await openModel(file("models"));
   const running = await serve({ store, port: 0 });
   open.push(running);
-  const into = ["--file", file("places.json"), "--key", file("operator.pem"), "--model", "simple"];
+  const into = ["--file", file("endpoints.json"), "--key", file("operator.pem"), "--model", "simple"];
   const sign = (name: string, ...more: readonly string[]) =>
     command("rollout", "sign", name, ...into, "--to", "1", "--at", running.address, ...more);
   const names = ["a", "b", "c", "d", "e", "f"];
   await Promise.all(names.map((name) => sign(name)));
   const same = await Promise.all(names.map(() => sign("g", "--revision", "0")));
   expect(same.filter(({ code }) => code === 0)).toHaveLength(1);
-  const written = JSON.parse(await readFile(file("places.json"), "utf8")) as {
+  const written = JSON.parse(await readFile(file("endpoints.json"), "utf8")) as {
     readonly aliases: readonly { readonly body: { readonly alias: { readonly name: string } } }[];
   };
   expect(written.aliases.map(({ body }) => body.alias.name).sort()).toEqual([...names, "g"]);

@@ -124,7 +124,7 @@ it("head and tail are of one version while an alias is switched under load, and 
   }
   await Promise.all(work);
   await offloader.close();
-  // Who holds a head of what the alias leads to no more is told so, and asks anew.
+  // Who holds a head of what the alias leads to no more is told so, and asks again.
   const allowed = ["parts 1 6", "parts 2 35", "parts unknown-version", "whole 6", "whole 35"];
   expect([...counts.keys()].filter((said) => !allowed.includes(said))).toEqual([]);
   for (const said of allowed.filter((one) => !one.includes("unknown")))

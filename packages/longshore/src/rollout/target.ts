@@ -18,7 +18,7 @@ export async function targetOf(endpoint: Endpoint, model: string, version: strin
 /** A version that is not loaded after so many milliseconds counts as one that cannot be. */
 export const longestLoadMs = 300_000;
 
-/** Loads a version here and at the places behind. Throws what it fails with where it could be loaded nowhere. */
+/** Loads a version here and at the endpoints behind. Throws what it fails with where it could be loaded nowhere. */
 export async function prepareTarget(
   endpoint: Endpoint,
   model: string,
@@ -27,6 +27,6 @@ export async function prepareTarget(
   abort: AbortSignal,
 ): Promise<void> {
   const call = { ...housekeepingCall("rollout", abort), deadlineMs: clock.nowMs() + longestLoadMs };
-  // Each place has the variants that it would be asked for.
+  // Each endpoint has the variants that it would be asked for.
   await endpoint.prepare?.({ model, ...target, variant: "", from: startCut, to: endCut }, call);
 }

@@ -105,7 +105,7 @@ describe("longshore simulate", () => {
   it.each([
     [["--trace", "nowhere"], /nowhere is neither a rate nor a file or folder/],
     [["--trace", "tunnel.txt/.."], /neither a rate nor a file/],
-    [[], /the place cloud has no uplink/],
+    [[], /the endpoint cloud has no uplink/],
     [
       ["--trace", "5mbit", "--endpoint", "edge,speed=0"],
       /endpoints\.0\.speed must be a number from 0\.001 to 1000, not 0/,

@@ -32,8 +32,8 @@ function jsonOf({ scenario, model, runs }: ScenarioResult): string {
     runs: runs.map(({ name, ways, notCounted, links }) => ({
       name,
       notCounted,
-      links: links.map(({ place, up }) => ({
-        place,
+      links: links.map(({ endpoint, up }) => ({
+        endpoint,
         trace: up.name,
         origin: up.origin,
         lengthMs: up.lengthMs,

@@ -29,7 +29,7 @@ export function simulateOptions(command: Command): Command {
     .option("--stretch <factor>", "every gap between requests times this", number("stretch", 0))
     .option(
       "--endpoint <parts>",
-      "a place: ID,tier=edge,zone=eu/de,speed=2,instances=4,queue=1000,crowd=0.5,rtt=50,jitter=2,up=FILE,down=FILE; repeat for several (default: a cloud 50 ms away)",
+      "an endpoint: ID,tier=edge,zone=eu/de,speed=2,instances=4,queue=1000,crowd=0.5,rtt=50,jitter=2,up=FILE,down=FILE; repeat for several (default: a cloud 50 ms away)",
       collect,
       [],
     )

@@ -46,7 +46,7 @@ export async function runScenarioFile(scenario: ScenarioFile, notes: RunNotes): 
     throw new LongshoreError(
       "invalid-configuration",
       "resolve",
-      `the place ${lacking.id} has no uplink: name traces to replay (--trace FILE, a folder or a rate such as 5mbit), or give it one (--endpoint ${lacking.id},up=FILE)`,
+      `the endpoint ${lacking.id} has no uplink: name traces to replay (--trace FILE, a folder or a rate such as 5mbit), or give it one (--endpoint ${lacking.id},up=FILE)`,
     );
   }
   const traces: readonly (LinkTraces | undefined)[] = lacking ? replayed : [undefined];
@@ -55,9 +55,9 @@ export async function runScenarioFile(scenario: ScenarioFile, notes: RunNotes): 
     for (const source of arrivals) {
       const { seed = 1, stretch = 1 } = scenario;
       const { name, arrivalsMs } = await arrivalsFrom(source, requests, seed, stretch);
-      const links = (place: number): LinkTraces => {
-        const found = own[place] ?? trace;
-        if (!found) throw new LongshoreError("internal", "resolve", "a place without a link");
+      const links = (endpoint: number): LinkTraces => {
+        const found = own[endpoint] ?? trace;
+        if (!found) throw new LongshoreError("internal", "resolve", "an endpoint without a link");
         return found;
       };
       const simulation = simulationOf(scenario, { model, deviceSpeed, links, arrivalsMs });
@@ -70,7 +70,7 @@ export async function runScenarioFile(scenario: ScenarioFile, notes: RunNotes): 
         ways,
         limits: simulation.limits,
         notCounted: simulation.notCounted,
-        links: simulation.places.map(({ info, up }) => ({ place: info.id, up })),
+        links: simulation.endpoints.map(({ info, up }) => ({ endpoint: info.id, up })),
       });
     }
   }

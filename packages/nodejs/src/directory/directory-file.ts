@@ -92,7 +92,7 @@ export function parseDirectoryFile(text: string, what: string): DirectoryText {
     throw bad(`${what}: ${field} must be a whole number from 0`);
   };
   const seen = new Set<unknown>();
-  const places = value["entries"].map((entry: unknown, index): Json => {
+  const endpoints = value["entries"].map((entry: unknown, index): Json => {
     const where = `${what}: entries[${index}]`;
     const body = isObject(entry) && "body" in entry ? entry["body"] : entry;
     const id = isObject(body) ? body["id"] : undefined;
@@ -103,7 +103,7 @@ export function parseDirectoryFile(text: string, what: string): DirectoryText {
     return { signed } as unknown as Json;
   });
   return {
-    records: [...places, ...aliases.map((alias: unknown) => ({ alias }) as unknown as Json)],
+    records: [...endpoints, ...aliases.map((alias: unknown) => ({ alias }) as unknown as Json)],
     lastSerial: last("lastSerial"),
     lastRevision: last("lastRevision"),
   };

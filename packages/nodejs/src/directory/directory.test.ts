@@ -60,7 +60,7 @@ directoryContract(
   operators,
   async (rules) => {
     const folder = mkdtempSync(join(tmpdir(), "longshore-directory-"));
-    const path = join(folder, "places.json");
+    const path = join(folder, "endpoints.json");
     const held = new Map<string, DirectoryRecord>();
     let away = rules.away === true;
     const write = (_changed: void): Promise<void> =>

@@ -78,7 +78,7 @@ const operators: TestOperators = {
 };
 const service = "_longshore._tcp.store.example";
 
-/** A zone of places: one target for each. */
+/** A zone of endpoints: one target for each. */
 function written(records: Iterable<DirectoryRecord>): Zone {
   const zone: Zone = new Map();
   const targets: Buffer[] = [];
@@ -132,7 +132,7 @@ directoryContract(
 const sockets: Socket[] = [];
 afterEach(() => sockets.splice(0).forEach((socket) => socket.close()));
 
-it("places without an entry are listed where SRV and A records say, and a name that is gone changes nothing", async () => {
+it("endpoints without an entry are listed where SRV and A records say, and a name that is gone changes nothing", async () => {
   const zone: Zone = new Map();
   zone.set(`SRV ${service}`, [srv("till.example", 8010), srv("cloud.example", 443)]);
   zone.set("A till.example", [Buffer.from([127, 0, 0, 7])]);
@@ -177,7 +177,7 @@ it("places without an entry are listed where SRV and A records say, and a name t
   expect(directory.snapshot().problem).toBeUndefined();
 });
 
-it("with encryption a place is dialled by its name, and an entry that names an address keeps it", async () => {
+it("with encryption an endpoint is dialled by its name, and an entry that names an address keeps it", async () => {
   const zone: Zone = new Map();
   const tls = "_longshore-tls._tcp.store.example";
   const { address: _unset, ...body } = testEntry({ id: "named" });
@@ -236,7 +236,7 @@ it("a name with several addresses keeps the one that was taken while it has it, 
   expect(taken?.address).toMatch(/10\.0\.0\.[12]/);
 });
 
-it("places on several ports of a host have an entry each, in whatever order they come", async () => {
+it("endpoints on several ports of a host have an entry each, in whatever order they come", async () => {
   const { address: _unset, ...behind } = testEntry({ id: "behind" });
   const entryAt = (id: string, port: number, serial = 1): string =>
     JSON.stringify({ body: testEntry({ id, serial, address: `http://till.example:${port}` }) });
@@ -271,8 +271,12 @@ it("places on several ports of a host have an entry each, in whatever order they
   });
   await directory.ready;
   const shown = (): unknown => directory.snapshot().entries.map(({ id, address }) => `${id} ${address}`);
-  const places = ["a http://till.example:8000", "b http://till.example:8001", "behind http://10.0.0.1:8002"];
-  expect(shown()).toEqual(places);
+  const endpoints = [
+    "a http://till.example:8000",
+    "b http://till.example:8001",
+    "behind http://10.0.0.1:8002",
+  ];
+  expect(shown()).toEqual(endpoints);
   const from = readings;
   await vi.waitFor(() => expect(readings).toBeGreaterThan(from + 8), 60_000);
   expect(changes).toEqual([
@@ -283,7 +287,7 @@ it("places on several ports of a host have an entry each, in whatever order they
   // Two that name no port: which is where cannot be told.
   texts = [...texts, [JSON.stringify({ body: { ...behind, id: "beside" } })]];
   await vi.waitFor(
-    () => expect(shown()).toEqual([...places.slice(0, 2), "till.example:8002 http://10.0.0.1:8002"]),
+    () => expect(shown()).toEqual([...endpoints.slice(0, 2), "till.example:8002 http://10.0.0.1:8002"]),
     60_000,
   );
   expect(changes.slice(3, 5)).toEqual([

@@ -20,8 +20,8 @@ export interface DnsSourceOptions {
   readonly everyMs?: number;
 }
 
-/** Places that are read of one name; DNS is no database. */
-const maxPlaces = 1000;
+/** Endpoints that are read of one name; DNS is no database. */
+const maxEndpoints = 1000;
 /** Questions at one time. */
 const maxQuestions = 16;
 /** The longest TXT record that is taken for an entry, in characters. */
@@ -78,7 +78,7 @@ function portOf(address: unknown): number | undefined {
   return port === "" ? (protocol === "https:" ? 443 : 80) : Number(port);
 }
 
-/** The entries in the TXT records of a host, in an order that is not the name server's; of one place the latest. */
+/** The entries in the TXT records of a host, in an order that is not the name server's; of one endpoint the latest. */
 function entriesIn(records: readonly (readonly string[])[]): readonly DnsEntry[] {
   const latest = new Map<string, DnsEntry>();
   for (const text of records.map((strings) => strings.join("")).toSorted()) {
@@ -145,7 +145,7 @@ async function hostAt(
 }
 
 /**
- * The records of the places at a host. An entry is of the port that its address names. Of those that name none of the ports, one
+ * The records of the endpoints at a host. An entry is of the port that its address names. Of those that name none of the ports, one
  * alone is of the lowest port that is left; which of several is where cannot be told, since records of DNS have no order.
  */
 function recordsOf({ target: { name, ports }, entries, host }: DnsHost, encrypted: boolean): readonly Json[] {
@@ -180,10 +180,10 @@ function recordsOf({ target: { name, ports }, entries, host }: DnsHost, encrypte
 }
 
 /**
- * A directory in DNS: SRV records of `_longshore._tcp.DOMAIN` (`_longshore-tls._tcp` for https) say where places are, and a
- * TXT record of `_longshore.TARGET` holds the operator's entry as JSON, one for each place there. A place without one is
+ * A directory in DNS: SRV records of `_longshore._tcp.DOMAIN` (`_longshore-tls._tcp` for https) say where endpoints are, and a
+ * TXT record of `_longshore.TARGET` holds the operator's entry as JSON, one for each endpoint there. An endpoint without one is
  * `listed`, in no known zone.
- * A name that is not there is taken for a failure, since resolvers that are cut off say that too; that there is no place is
+ * A name that is not there is taken for a failure, since resolvers that are cut off say that too; that there is no endpoint is
  * said by the target `.` (RFC 2782).
  */
 export function dnsSource(domain: string, options: DnsSourceOptions): RecordSource {
@@ -193,8 +193,12 @@ export function dnsSource(domain: string, options: DnsSourceOptions): RecordSour
   let known: ReadonlyMap<string, string> = new Map();
   const read = async (): Promise<readonly Json[]> => {
     const services = (await resolver.srv(service)).filter(({ name }) => name !== "" && name !== ".");
-    if (services.length > maxPlaces) {
-      throw new LongshoreError("memory-limit", "resolve", `${service} has more than ${maxPlaces} places`);
+    if (services.length > maxEndpoints) {
+      throw new LongshoreError(
+        "memory-limit",
+        "resolve",
+        `${service} has more than ${maxEndpoints} endpoints`,
+      );
     }
     const hosts = await eachOf(targetsOf(services), (target) =>
       hostAt(target, known.get(target.name), encrypted, resolver).catch((thrown: unknown) => {

@@ -83,7 +83,7 @@ const kinds: readonly [string, (options: Omit<HttpTransportOptions, "clock" | "t
 ];
 
 describe.each(kinds)("credentials of %s", (_name, make) => {
-  it("are shown with each request, asked for anew where they change", async () => {
+  it("are shown with each request, asked for again where they change", async () => {
     const address = await plain();
     expect((await ask(make({ address, credentials: { bearer: secret } }))).authorization).toBe(
       `Bearer ${secret}`,

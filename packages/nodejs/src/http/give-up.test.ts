@@ -102,7 +102,7 @@ describe("a connection under TLS", () => {
     change: { readonly maxConnections?: number; readonly clock?: Clock } = {},
   ) {
     const authority = await testAuthority();
-    const { certificatePem, keyPem } = await authority.issue({ name: "place", addresses: ["127.0.0.1"] });
+    const { certificatePem, keyPem } = await authority.issue({ name: "endpoint", addresses: ["127.0.0.1"] });
     const held: (() => void)[] = [];
     const secure = createHttpsServer({ cert: certificatePem, key: keyPem }, (_request, response) => {
       held.push(() => response.end("well"));
@@ -117,14 +117,14 @@ describe("a connection under TLS", () => {
     });
     const options = {
       clock,
-      address: "https://place",
+      address: "https://endpoint",
       connectTimeoutMs: 5000,
       idleTimeoutMs: 60_000,
       maxBytes: 100,
     };
     const send = (abort = new AbortController().signal) =>
       nodeExchange(
-        () => request({ host: "place", port, agent }),
+        () => request({ host: "endpoint", port, agent }),
         { body: { kind: "parts", parts: [] } },
         { ...housekeepingCall("test"), abort },
         options,

@@ -34,7 +34,7 @@ interface Asked extends PlainRequest {
 const ignored = (): void => undefined;
 
 /*
- * Node.js's client writes and reads HTTP for everybody, as streams of events. What is asked of a place is one kind of
+ * Node.js's client writes and reads HTTP for everybody, as streams of events. What is asked of an endpoint is one kind of
  * message: a request of known length, whose reply says once how long it is. Writing that in one piece and reading it by its
  * letters costs a part of it (ADR 20). As soon as a reply is anything else, well-formed or not, its bytes are Node.js's from
  * its first one on (`handed-over.ts`).

@@ -35,7 +35,7 @@ const special: ReadonlySet<string> = new Set([
  * Reads the head of a reply, its empty line included. Undefined for whatever is not plain beyond doubt, well-formed or not:
  * each name once, one way to tell where the body ends, no other protocol. That is for a whole reader of HTTP to judge.
  *
- * @param before One that was read here: a line that it has at the same place is not looked into again.
+ * @param before One that was read here: a line that it has at the same endpoint is not looked into again.
  */
 export function plainHead(text: string, before?: PlainHead): PlainHead | undefined {
   const lines = text.slice(0, -4).split("\r\n");

@@ -13,8 +13,8 @@ interface Written {
 }
 
 /**
- * Heads of requests to one server, as they are written. What is asked of a place mostly has the head of the request before it with the
- * same path: to see that costs less than to look into it and to put it together anew.
+ * Heads of requests to one server, as they are written. What is asked of an endpoint mostly has the head of the request before it with the
+ * same path: to see that costs less than to look into it and to put it together again.
  */
 export class RequestHeads {
   readonly #host: string;

@@ -111,7 +111,7 @@ function outlines(text: string, x: number, y: number, size: number): string {
   }).join("");
 }
 
-/** Words at places, drawn on white. */
+/** Words at endpoints, drawn on white. */
 function page(
   width: number,
   height: number,

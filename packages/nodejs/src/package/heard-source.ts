@@ -7,7 +7,7 @@ import {
   type PackageSource,
 } from "@longshore/core";
 
-/** A source that sends nothing for so many milliseconds is asked anew, for what is missing. */
+/** A source that sends nothing for so many milliseconds is asked again, for what is missing. */
 const mostSilentMs = 30_000;
 
 /**

@@ -17,7 +17,7 @@ import { sha256 } from "../store/index.ts";
 /*
  * The files of a package are no use without its signed manifest: a device that restarts while its source is away would have all bytes
  * and no model. So the manifest of each installed package is kept beside the files, and believed again at each start, by its signature and
- * digest. The folder is never trusted: a file in it that is damaged, or that somebody else wrote, is told, set aside when its place is needed, and costs no
+ * digest. The folder is never trusted: a file in it that is damaged, or that somebody else wrote, is told, set aside when its endpoint is needed, and costs no
  * other package anything.
  */
 

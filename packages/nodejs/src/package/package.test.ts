@@ -132,7 +132,7 @@ describe("fetching a package", () => {
     expect(asked.map(({ fromByte }) => fromByte)).toEqual([0, 1500, 3000, 4500]);
   });
 
-  it("begins anew where only whole files can be had, and where what was here is of no use", async () => {
+  it("begins again where only whole files can be had, and where what was here is of no use", async () => {
     const { source, asked, manifest } = await packageOf(
       { "1/model.onnx": files["1/model.onnx"] },
       { noRanges: true },

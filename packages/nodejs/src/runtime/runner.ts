@@ -261,7 +261,7 @@ export function createRunner(importOrt: ImportOrt, reply: Reply): (message: ToRu
     if (!prepared) throw new Error("there is no run to repeat");
     const { outputs, ranMs } = await runOnce(loaded, prepared);
     const buffer = message.kind === "run" ? message.buffer : undefined;
-    const placed = loaded.outputPage?.place(outputs);
+    const placed = loaded.outputPage?.endpoint(outputs);
     if (placed?.same && !buffer) {
       answer({ kind: "same-outputs", ranMs }, []);
       return;

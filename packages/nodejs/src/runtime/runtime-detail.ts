@@ -9,7 +9,7 @@ const unsupportedType = /unsupported data type/i;
 const longest = 300;
 
 /**
- * What a runtime said, fit to be told: in one line, without places in its source, without names of files, bounded. Names
+ * What a runtime said, fit to be told: in one line, without endpoints in its source, without names of files, bounded. Names
  * of nodes and tensors stay, since they tell the reader what to look at.
  */
 export function runtimeDetail(thrown: unknown): string {

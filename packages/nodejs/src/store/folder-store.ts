@@ -24,7 +24,7 @@ function isPlain(segment: string): boolean {
   return !/[\\/:\u0000-\u001f]/.test(segment);
 }
 
-/** Something is missing there, or is not what its place says. */
+/** Something is missing there, or is not what its endpoint says. */
 function isAbsent(thrown: unknown): boolean {
   const { code } = thrown as NodeJS.ErrnoException;
   return code === "ENOENT" || code === "ENOTDIR" || code === "ELOOP";
@@ -122,7 +122,7 @@ export function folderStore(root: string, options: FolderStoreOptions = {}): Mod
       `'${path.slice(0, 100).replace(/[^\x20-\x7e]/g, "?")}' is not a path inside the repository`,
     );
 
-  /** The real place of a path; undefined when nothing is there. */
+  /** The real endpoint of a path; undefined when nothing is there. */
   const locate = async (path: string): Promise<string | undefined> => {
     const segments = path === "" ? [] : path.split("/");
     if (!segments.every(isPlain)) throw refused(path);

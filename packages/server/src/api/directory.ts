@@ -2,7 +2,7 @@ import { LongshoreError, type WireResponse } from "@longshore/core";
 import type { Api, Asked } from "./parts.ts";
 import { doneReply, jsonReply, requestObject } from "./replies.ts";
 
-/** The most that a place may say of itself, with its operator's entry. */
+/** The most that an endpoint may say of itself, with its operator's entry. */
 const maxJoinBytes = 2 ** 20;
 const maxJoinValues = 16_384;
 

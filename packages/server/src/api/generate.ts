@@ -23,7 +23,7 @@ import type { Api, Asked } from "./parts.ts";
 
 /** The most that a body may say, in bytes: it is read at once, since its inputs stand among everything else. */
 const maxGenerateBytes = 2 ** 20;
-/** What is longer is not read, written anew and read as a message in one turn. */
+/** What is longer is not read, written again and read as a message in one turn. */
 const atOnceBytes = 65_536;
 const mostParameters = 256;
 /** Bytes of text that are written at a time. */

@@ -39,7 +39,7 @@ function featuresOf(query: URLSearchParams): Features | undefined {
 }
 
 /**
- * `GET v2/models/{m}[/versions/{v}]/offers`: all that another place needs to plan with this one. `knowledge=0` leaves
+ * `GET v2/models/{m}[/versions/{v}]/offers`: all that another endpoint needs to plan with this one. `knowledge=0` leaves
  * out description and profile, `offers=0` the offers; `bytes`, `size` and `items` state the input's features.
  */
 export async function modelOffers(api: Api, route: ModelAddress, asked: Asked): Promise<WireResponse> {

@@ -56,7 +56,7 @@ export interface HandlerParts {
   readonly modelUploads?: boolean;
   /**
    * Rules for requests that state none. Default: a data class `unknown`, which no policy knows, so such requests never
-   * leave this place for another.
+   * leave this endpoint for another.
    */
   readonly unstatedRules?: Rules;
   readonly limits?: WireLimits;
@@ -66,14 +66,14 @@ export interface HandlerParts {
   readonly forwardHeaders?: RegExp;
   /** Packages of models, for those who fetch them. Default: none. */
   readonly packages?: PackageShelf;
-  /** Places that join this server, for others to read. Default: none can. */
+  /** Endpoints that join this server, for others to read. Default: none can. */
   readonly directory?: DirectoryDesk;
   /** Aliases of models. Default: none. `endpoint` must know them, too. */
   readonly rollouts?: Rollouts;
   /** Bytes of all bodies that are being read or run at one time. Default 1 GiB. */
   readonly maxBufferedBytes?: number;
   /**
-   * Bytes that are kept of a body which is sent on while it arrives, so that it can be sent to another place. Of a longer one,
+   * Bytes that are kept of a body which is sent on while it arrives, so that it can be sent to another endpoint. Of a longer one,
    * what was sent on is gone, and there is no second try. Default 16 MiB.
    */
   readonly maxKeptBytes?: number;

@@ -24,7 +24,7 @@ import { doneReply, listReply, objectFrom, requestObject } from "./replies.ts";
 export interface ServedRepository {
   /** Of all models, or of one, of which it may also say that it is not there. */
   index(call: Call, model?: string): Promise<readonly ModelListing[]>;
-  /** @param override Takes the place of what the repository has of the model, until it is loaded again without one. */
+  /** @param override Takes the endpoint of what the repository has of the model, until it is loaded again without one. */
   load(model: string, version: string | undefined, call: Call, override?: ModelOverride): Promise<void>;
   /** @param dependents Whether the models that it is made of, or which of them, are unloaded, too, as far as nothing else is made of them. */
   unload(model: string, call: Call, dependents?: boolean | ((model: string) => boolean)): Promise<void>;

@@ -24,7 +24,7 @@ import type { Received } from "./receive.ts";
 
 /**
  * Requests that an endpoint may send on as they came, without a look at their tensors, and answers that come back the same
- * way. What such a request says in its JSON must be what this place would say to the next one, since nobody writes it anew.
+ * way. What such a request says in its JSON must be what this endpoint would say to the next one, since nobody writes it again.
  */
 
 /** The most JSON before binary data for which a body is looked at while it arrives. */
@@ -53,7 +53,7 @@ function plainParameters({ parameters }: InferRequestMessage): boolean {
   return true;
 }
 
-/** Whether a message, besides what `mayBeSentOn` looks at, means for the next place what it means here. */
+/** Whether a message, besides what `mayBeSentOn` looks at, means for the next endpoint what it means here. */
 function meansTheSame(message: InferRequestMessage): boolean {
   const { inputs, outputs, binaryOutputs } = message;
   for (const { name, parameters, shared } of inputs) {

@@ -65,30 +65,30 @@ function isWorse(at: (index: number) => Value, a: number, b: number): boolean {
 
 /** Puts a class into a heap of `size`, whose root is the worst, in place of the root. */
 function sink(heap: number[], size: number, moved: number, at: (index: number) => Value): void {
-  let place = 0;
+  let endpoint = 0;
   for (;;) {
-    let child = 2 * place + 1;
+    let child = 2 * endpoint + 1;
     if (child >= size) break;
     if (child + 1 < size && isWorse(at, heap[child + 1] ?? 0, heap[child] ?? 0)) child++;
     const below = heap[child] ?? 0;
     if (!isWorse(at, below, moved)) break;
-    heap[place] = below;
-    place = child;
+    heap[endpoint] = below;
+    endpoint = child;
   }
-  heap[place] = moved;
+  heap[endpoint] = moved;
 }
 
 /** Adds a class to a heap. */
 function rise(heap: number[], moved: number, at: (index: number) => Value): void {
-  let place = heap.length;
-  while (place > 0) {
-    const parent = (place - 1) >> 1;
+  let endpoint = heap.length;
+  while (endpoint > 0) {
+    const parent = (endpoint - 1) >> 1;
     const above = heap[parent] ?? 0;
     if (!isWorse(at, moved, above)) break;
-    heap[place] = above;
-    place = parent;
+    heap[endpoint] = above;
+    endpoint = parent;
   }
-  heap[place] = moved;
+  heap[endpoint] = moved;
 }
 
 /** Indices of the largest values, largest first; equal values in their order. `step` says when it is time to yield. */

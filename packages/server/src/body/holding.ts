@@ -1,4 +1,4 @@
-/** What a request holds (its place, its memory) until it is over, wherever that is. Disposes in reverse order, once. */
+/** What a request holds (its endpoint, its memory) until it is over, wherever that is. Disposes in reverse order, once. */
 export class Holding implements Disposable {
   #held: Disposable[] = [];
 

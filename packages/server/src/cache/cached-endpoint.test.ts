@@ -109,7 +109,7 @@ describe("answers from memory", () => {
   const apart: readonly [string, Partial<InferenceRequest>, Partial<Call>][] = [
     ["another tenant", {}, { tenant: "other" }],
     ["other rules", {}, { rules: { dataClass: "secret", leastTrust: "none" } }],
-    ["whoever demands two places", {}, { rules: { ...housekeepingCall("c").rules, confirm: true } }],
+    ["whoever demands two endpoints", {}, { rules: { ...housekeepingCall("c").rules, confirm: true } }],
     ["other outputs", { outputs: ["y"] }, {}],
     ["classes", { classes: new Map([["y", 2]]) }, {}],
     ["other parameters", { parameters: { beams: 4 } }, {}],
@@ -267,18 +267,18 @@ describe("equal requests under way", () => {
     expect(double.asked).toHaveLength(2);
   });
 
-  it("and answers in memory need no place: none is refused for want of one before its inputs are there", async () => {
+  it("and answers in memory need no endpoint: none is refused for want of one before its inputs are there", async () => {
     const { double, clock } = await world();
     const refusal = (reason: "rejected" | "queue-full" | "shutting-down"): LongshoreError =>
       new LongshoreError(reason, "admission", "planted");
-    let places = 1;
+    let endpoints = 1;
     const inner: Endpoint = {
       ...double,
       admit() {
-        if (places < 1) throw refusal(places < 0 ? "shutting-down" : "rejected");
-        places--;
+        if (endpoints < 1) throw refusal(endpoints < 0 ? "shutting-down" : "rejected");
+        endpoints--;
         let kept = true;
-        return { [Symbol.dispose]: () => void ((places += kept ? 1 : 0), (kept = false)) };
+        return { [Symbol.dispose]: () => void ((endpoints += kept ? 1 : 0), (kept = false)) };
       },
     };
     const observer = { record: () => undefined };
@@ -286,24 +286,24 @@ describe("equal requests under way", () => {
     const call = housekeepingCall("test");
     const { segment } = request(inputs(1));
     expect(() => (endpoint.admit?.(segment, call), endpoint.admit?.(segment, call))).toThrow("planted");
-    places = 1;
+    endpoints = 1;
     await endpoint.describe("double", undefined, call);
     const ask = (pass = endpoint.admit?.(segment, call)) =>
       endpoint.infer(request(inputs(1), pass ? { pass } : {}), call);
     const first = ask();
     await settle();
-    expect(places).toBe(0);
+    expect(endpoints).toBe(0);
     const second = ask();
     await settle();
-    // One that came in time for a place gives it back when it has to wait for another's run.
-    places = 1;
+    // One that came in time for an endpoint gives it back when it has to wait for another's run.
+    endpoints = 1;
     const third = ask();
     await settle();
-    expect(places).toBe(1);
+    expect(endpoints).toBe(1);
     expect((await clock.finish(Promise.all([first, second, third]))).map(values)).toEqual([[2], [2], [2]]);
-    places = 0;
+    endpoints = 0;
     expect(values(await ask())).toEqual([2]);
-    places = -1;
+    endpoints = -1;
     expect(() => endpoint.admit?.(segment, call)).toThrow(
       expect.objectContaining({ reason: "shutting-down" }) as Error,
     );

@@ -29,7 +29,7 @@ export interface CacheParts {
   readonly hash: Hash;
   /** Memory for answers, in bytes; 0 keeps none, and equal requests under way still share a run. */
   readonly maxBytes: number;
-  /** How busy the place is now, for answers that it gives from memory. Default: as it was when the answer was made. */
+  /** How busy the endpoint is now, for answers that it gives from memory. Default: as it was when the answer was made. */
   readonly load?: () => LoadReport;
 }
 
@@ -56,7 +56,7 @@ export interface AnswerCache {
   clear(): void;
 }
 
-/** A cache for answers of all models of a place, whoever asks for them: its callers, or the steps of its pipelines. */
+/** A cache for answers of all models of an endpoint, whoever asks for them: its callers, or the steps of its pipelines. */
 export function answerCache(parts: CacheParts): AnswerCache {
   const { clock, observer, hash, maxBytes, load } = parts;
   const answers = answerStore<InferenceResponse>(maxBytes);
@@ -108,7 +108,7 @@ export function answerCache(parts: CacheParts): AnswerCache {
     }
     // Who takes a lesser variant must not decide for those who do not.
     const flight = `${key} ${request.leastAgreementRatio ?? ""}`;
-    // Who waits for another's run needs no place for one of its own.
+    // Who waits for another's run needs no endpoint for one of its own.
     if (flights.under(flight)) request.pass?.[Symbol.dispose]();
     let keptMs = 0;
     const { value, joined, shared } = await flights.fly(flight, call, async (own) => {
@@ -130,10 +130,10 @@ export function answerCache(parts: CacheParts): AnswerCache {
   return { infer, clear: () => answers.clear() };
 }
 
-/** A pass that keeps no place: what comes of the request is given without a run, or judged again before one. */
-export const noPlace: Disposable = { [Symbol.dispose]: () => undefined };
+/** A pass that keeps no endpoint: what comes of the request is given without a run, or judged again before one. */
+export const noEndpoint: Disposable = { [Symbol.dispose]: () => undefined };
 
-/** Whether an error says that there is no time or no place for a run. */
+/** Whether an error says that there is no time or no endpoint for a run. */
 function isForRun(thrown: unknown): boolean {
   return LongshoreError.is(thrown) && (thrown.reason === "rejected" || thrown.reason === "queue-full");
 }
@@ -141,7 +141,7 @@ function isForRun(thrown: unknown): boolean {
 /**
  * Asks a cache before an endpoint, for models whose operator says that equal inputs have equal answers
  * (`ModelDescription.responseCache`). Requests of a sequence, those that name no content, and those for several answers pass
- * through. For want of time or a place none is refused before its inputs are there: its answer may be in memory, or on its way.
+ * through. For want of time or an endpoint none is refused before its inputs are there: its answer may be in memory, or on its way.
  *
  * Which models are cached is learned from the descriptions that pass through here.
  */
@@ -157,12 +157,12 @@ export function cachedEndpoint(inner: Endpoint, answers: AnswerCache): Endpoint 
     dropOldest(cached, maxModels);
   }
 
-  /** Of a model whose answers are kept only what has to be run needs a place, and whoever runs it judges that again. */
+  /** Of a model whose answers are kept only what has to be run needs an endpoint, and whoever runs it judges that again. */
   function admit(segment: Segment, judge: () => Disposable): Disposable {
     try {
       return judge();
     } catch (thrown) {
-      if (cached.get(segment.digest) === true && isForRun(thrown)) return noPlace;
+      if (cached.get(segment.digest) === true && isForRun(thrown)) return noEndpoint;
       throw thrown;
     }
   }

@@ -18,7 +18,7 @@ import { onceEndpoint, type OnceParts } from "./once-endpoint.ts";
 const digest = `sha256:${"1".repeat(64)}`;
 const segment = { model: "double", version: "1", digest, variant: "default", from: "start", to: "end" };
 
-/** A place that counts: every run takes 10 ms, adds its input to the count, and answers with that. */
+/** An endpoint that counts: every run takes 10 ms, adds its input to the count, and answers with that. */
 function world(change: Partial<OnceParts> = {}, run?: DoubleModel["run"]) {
   const clock = manualClock();
   const events: LongshoreEvent[] = [];
@@ -81,14 +81,14 @@ describe("a request with an idempotency key", () => {
     expect(flight?.aborted).toBe(false);
   });
 
-  it("is not refused at the door while its answer is kept or on its way, and takes no place there", async () => {
+  it("is not refused at the door while its answer is kept or on its way, and takes no endpoint there", async () => {
     const { clock, double } = world();
     let full = false;
-    let places = 0;
+    let endpoints = 0;
     const admit = (): Disposable => {
       if (full) throw new LongshoreError("queue-full", "admission", "full");
-      places++;
-      return { [Symbol.dispose]: () => void places-- };
+      endpoints++;
+      return { [Symbol.dispose]: () => void endpoints-- };
     };
     const once = onceEndpoint({ ...double, admit }, { clock, observer: { record: () => undefined } });
     const call = (idempotencyKey: string): Call => ({ ...housekeepingCall("test"), idempotencyKey });
@@ -96,9 +96,9 @@ describe("a request with an idempotency key", () => {
     const inputs = tensorsOf(float32Tensor("x", [1, 1], Float32Array.of(1)));
     const first = once.infer({ segment, inputs, codecs: {} }, call("a"));
     enter(call("a"))();
-    expect(places).toBe(0);
+    expect(endpoints).toBe(0);
     enter(call("b"))();
-    expect(places).toBe(1);
+    expect(endpoints).toBe(1);
     full = true;
     expect(enter(call("a"))).not.toThrow();
     await clock.finish(first);

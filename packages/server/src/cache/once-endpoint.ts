@@ -31,7 +31,7 @@ import {
 import { entryBytes, fromMemory } from "./answer-copy.ts";
 import { rulesKey } from "./answer-key.ts";
 import { answerStore } from "./answer-store.ts";
-import { noPlace } from "./cached-endpoint.ts";
+import { noEndpoint } from "./cached-endpoint.ts";
 import { singleFlight } from "./single-flight.ts";
 
 /** What keeping answers for a second asking is made of. */
@@ -65,7 +65,7 @@ interface Answered extends Made {
   readonly response: InferenceResponse;
 }
 
-/** What a request asks, its deadline and place in queues apart. */
+/** What a request asks, its deadline and endpoint in queues apart. */
 function questionOf(
   { segment, outputs, classes, sequence, parameters, inputs }: InferenceRequest,
   call: Call,
@@ -109,7 +109,7 @@ function keyOf(segment: InferenceRequest["segment"], call: Call, idempotencyKey:
 }
 
 /**
- * Whether a step would be made anew unseen: one without a number, and the first one. Others are known to the model's sequences by
+ * Whether a step would be made again unseen: one without a number, and the first one. Others are known to the model's sequences by
  * their numbers, and who brings the state along may have the step made again from there.
  */
 function isCountedHere({ sequence }: InferenceRequest): boolean {
@@ -129,7 +129,7 @@ function answerGone({ segment, sequence }: InferenceRequest): LongshoreError {
  * same answer without a run. A key that comes with another request is `invalid-input`, one of a step whose answer is not kept
  * `sequence-step`. Requests without a key, and those
  * for several answers, pass through; failures are not kept. At the door none is refused whose answer is kept or on its way: it
- * takes no place.
+ * takes no endpoint.
  */
 export function onceEndpoint(inner: Endpoint, parts: OnceParts): Endpoint {
   const { clock, observer, maxBytes = 16 * 2 ** 20, maxAnswerBytes = 2 ** 20, keptMs = 120_000 } = parts;
@@ -195,7 +195,7 @@ export function onceEndpoint(inner: Endpoint, parts: OnceParts): Endpoint {
     judge &&
     ((segment, call, least) => {
       const key = call.idempotencyKey === undefined ? undefined : keyOf(segment, call, call.idempotencyKey);
-      if (key !== undefined && (isKept(answers.get(key)) || flights.under(key))) return noPlace;
+      if (key !== undefined && (isKept(answers.get(key)) || flights.under(key))) return noEndpoint;
       return judge(segment, call, least);
     });
   return {

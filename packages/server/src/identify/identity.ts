@@ -10,7 +10,7 @@ export type Right =
   | "head:read"
   /** Whole models as files. */
   | "model:read"
-  /** Which places there are. */
+  /** Which endpoints there are. */
   | "directory:read"
   /** Being one of them. */
   | "directory:join"

@@ -8,7 +8,7 @@ import { rightSet } from "./schema.ts";
 
 /** The keys of a server, which change while it runs. */
 export interface KeyRing {
-  /** Takes the place of all keys, told by their ids, at once: what is not among them is not valid from now on. */
+  /** Takes the endpoint of all keys, told by their ids, at once: what is not among them is not valid from now on. */
   replace(records: ReadonlyMap<string, KeyRecord>, hasher: KeyHasher): void;
   readonly identify: Mechanism;
 }

@@ -21,7 +21,7 @@ export function holdsCredential(name: string): boolean {
 
 /**
  * The credentials in the headers of a request. One of each kind at most: what came twice, or in a scheme that is not
- * understood, is not good, so that no two places on the way can read one request as two senders'.
+ * understood, is not good, so that no two endpoints on the way can read one request as two senders'.
  */
 export function shownCredentials({ headers }: WireRequest): ShownCredentials {
   const { authorization } = headers;

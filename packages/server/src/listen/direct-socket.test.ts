@@ -25,7 +25,7 @@ async function dial(port: number): Promise<Socket> {
 
 describe("a connection that reads where it is told to", () => {
   it("is what this Node.js makes of one that it has accepted, and is counted by its server as before", async () => {
-    const places = [new Uint8Array(3), new Uint8Array(5)];
+    const endpoints = [new Uint8Array(3), new Uint8Array(5)];
     const came: number[] = [];
     let asked = 0;
     const server = createServer().listen(0, "127.0.0.1");
@@ -35,7 +35,7 @@ describe("a connection that reads where it is told to", () => {
     const socket = await dial((server.address() as { port: number }).port);
     const [given] = (await accepted) as [Socket];
     const direct = directSocket(given, {
-      memory: () => places[asked++ % 2]!,
+      memory: () => endpoints[asked++ % 2]!,
       came: (bytes) => came.push(bytes),
     });
     if (!direct) throw new Error("this Node.js cannot do it any more");
@@ -45,7 +45,7 @@ describe("a connection that reads where it is told to", () => {
     socket.end();
     await ended;
     expect(came).toEqual([3, 5]);
-    expect(places.map((place) => Buffer.from(place).toString())).toEqual(["abc", "defgh"]);
+    expect(endpoints.map((endpoint) => Buffer.from(endpoint).toString())).toEqual(["abc", "defgh"]);
     direct.destroy();
     await once(direct, "close");
     const connections = await new Promise((resolve) => server.getConnections((_, count) => resolve(count)));
@@ -94,7 +94,7 @@ describe("bodies that are read to where they belong", () => {
   it.each([
     ["at once", 0],
     ["when some of them is here", 5],
-  ])("are whole when their place is named %s, with what comes behind them", async (_what, turns) => {
+  ])("are whole when their endpoint is named %s, with what comes behind them", async (_what, turns) => {
     const seen: boolean[] = [];
     const arrived: number[] = [];
     const socket = await serving(async ({ body }) => {

@@ -140,7 +140,7 @@ export class QuickConnection implements Reads {
 
   readonly #onData = (chunk: Buffer): void => this.#take(chunk, chunk);
 
-  /** Takes bytes that lie in memory which is used again, unless much of a body is arriving that has no place yet. */
+  /** Takes bytes that lie in memory which is used again, unless much of a body is arriving that has no endpoint yet. */
   #take(chunk: Buffer, memory: Uint8Array): void {
     if (!this.#busy) this.#begin(chunk);
     else if (this.#arriving) this.#arrive(this.#arriving, chunk, memory);

@@ -32,7 +32,7 @@ const special: ReadonlySet<string> = new Set([
  * Reads a head, its empty line included. Undefined for whatever is not plain beyond doubt, well-formed or not: each name
  * once, none that changes how the message is read, one `Host`, one length. That is for a whole reader of HTTP to judge.
  *
- * @param before One that was read here: a line that it has at the same place is not looked into again.
+ * @param before One that was read here: a line that it has at the same endpoint is not looked into again.
  */
 export function quickHead(text: string, before?: QuickHead): QuickHead | undefined {
   const lines = text.slice(0, -4).split("\r\n");

@@ -77,7 +77,7 @@ describe("a body that is kept", () => {
   });
 
   it.each(["-3", "1e400", "-Infinity", "0x", "7.5", "", "9".repeat(400)])(
-    "has a place of its own whatever is said of its JSON: '%s'",
+    "has an endpoint of its own whatever is said of its JSON: '%s'",
     (length) => {
       const headers = { "inference-header-content-length": length };
       const others = Array.from({ length: 20 }, () => alignedCopy(came, 10, headers));

@@ -17,7 +17,7 @@ export function copied(bytes: Uint8Array): Uint8Array {
 }
 
 /**
- * A short body in a place of its own, where what follows its JSON begins at a multiple of 8: who reads it needs no copy. Others may have
+ * A short body in an endpoint of its own, where what follows its JSON begins at a multiple of 8: who reads it needs no copy. Others may have
  * the memory around it, so that it cannot be moved.
  */
 export function alignedCopy(

@@ -217,7 +217,7 @@ export const schemas: Readonly<Record<string, Schema>> = {
       tier: { enum: ["device", "edge", "cloud"] },
       statement: {
         type: "object",
-        description: "What the place says of itself: address, zone, trust, serves",
+        description: "What the endpoint says of itself: address, zone, trust, serves",
       },
       signed: { type: "object", description: "The operator's entry with its signature" },
     },

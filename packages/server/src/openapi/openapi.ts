@@ -117,7 +117,7 @@ const operations: Readonly<Record<RouteEntry["kind"], Operation>> = {
     gives: json(ref("Nothing")),
   },
   offers: {
-    summary: "All that another place needs to plan with this one",
+    summary: "All that another endpoint needs to plan with this one",
     extension: "longshore",
     gives: json(ref("Offers")),
     query: { ...offers, knowledge: { enum: ["0", "1"] }, offers: { enum: ["0", "1"] } },
@@ -144,7 +144,7 @@ const operations: Readonly<Record<RouteEntry["kind"], Operation>> = {
     statuses: [206],
   },
   directory: {
-    summary: "Which places there are, or what changed of them",
+    summary: "Which endpoints there are, or what changed of them",
     extension: "longshore",
     gives: json(ref("DirectoryPage")),
     query: { since: { type: "string", maxLength: 128 } },

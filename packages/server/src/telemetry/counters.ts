@@ -39,12 +39,12 @@ export interface ModelCounters {
   /** Its answers are kept, as it said when it was loaded, or was asked. */
   cached: boolean;
   readonly failures: Map<FailureWord, number>;
-  /** Of models that give several answers: by the place of the answer. */
+  /** Of models that give several answers: by the endpoint of the answer. */
   readonly answers: Map<number, AnswerCounters>;
 }
 
 /**
- * Answers in one place of the order. A request that failed or was left counts where its next answer would have been, and one that
+ * Answers in one endpoint of the order. A request that failed or was left counts where its next answer would have been, and one that
  * gave all its answers has an empty one there: the end, which comes by itself.
  */
 type AnswerCounters = Readonly<Record<(typeof answerKinds)[number], CountAndTime>>;
@@ -141,17 +141,17 @@ export function failureWord(reason: Reason): FailureWord {
   return backend.includes(reason) ? "BACKEND" : "OTHER";
 }
 
-/** Places in the order of answers that are told apart. */
-const maxPlaces = 64;
+/** Endpoints in the order of answers that are told apart. */
+const maxEndpoints = 64;
 
-function answersIn({ answers }: ModelCounters, place: number): AnswerCounters {
+function answersIn({ answers }: ModelCounters, endpoint: number): AnswerCounters {
   const found =
-    answers.get(place) ??
+    answers.get(endpoint) ??
     (Object.fromEntries(answerKinds.map((kind) => [kind, zero()])) as Record<
       (typeof answerKinds)[number],
       CountAndTime
     >);
-  if (place < maxPlaces) answers.set(place, found);
+  if (endpoint < maxEndpoints) answers.set(endpoint, found);
   return found;
 }
 
@@ -290,18 +290,18 @@ export function createCounters(wallMs: () => number = () => 0): Counters {
   const ended = (event: Ended): void => {
     const counters = countersOf(event.model, event.version);
     const { outcome, stages, tookMs, answersTookMs } = event;
-    answersTookMs?.forEach((one, place) => {
-      const { compute_infer: made, compute_output: written, success } = answersIn(counters, place);
+    answersTookMs?.forEach((one, endpoint) => {
+      const { compute_infer: made, compute_output: written, success } = answersIn(counters, endpoint);
       add(made, one.tookMs - one.encodeMs);
       add(written, one.encodeMs);
       add(success, one.tookMs);
     });
     if (answersTookMs) {
       const passedMs = Math.max(0, tookMs - answersTookMs.reduce((sum, one) => sum + one.tookMs, 0));
-      const place = answersIn(counters, event.answers);
+      const endpoint = answersIn(counters, event.answers);
       const how = outcome === "answered" ? "empty_response" : outcome === "cancelled" ? "cancel" : "fail";
-      add(place[how], passedMs);
-      if (how !== "cancel") add(place.compute_infer, passedMs);
+      add(endpoint[how], passedMs);
+      if (how !== "cancel") add(endpoint.compute_infer, passedMs);
     }
     const { waits: unrun = false, inSteps = false } = open.get(event.callId) ?? {};
     open.delete(event.callId);

@@ -32,7 +32,7 @@ export interface MetricsParts {
   readonly counters: Counters;
   readonly load?: () => LoadReport;
   readonly machine?: () => MachineUse;
-  /** What is known of which places there are. */
+  /** What is known of which endpoints there are. */
   readonly directory?: () => DirectorySnapshot | undefined;
 }
 
@@ -221,7 +221,7 @@ export function createMetrics(parts: MetricsParts): Metrics {
       "Requests that came again with their idempotency key and got their answer without a run",
       model,
     ),
-    legs: counter("longshore_legs_total", "Legs of plans by place and outcome", ["endpoint", "outcome"]),
+    legs: counter("longshore_legs_total", "Legs of plans by endpoint and outcome", ["endpoint", "outcome"]),
     sent: counter("longshore_sent_requests_total", "Requests to other servers", ["endpoint", "outcome"]),
     sentSeconds: histogram(
       "longshore_sent_request_duration_seconds",
@@ -232,7 +232,7 @@ export function createMetrics(parts: MetricsParts): Metrics {
     spans: counter("longshore_trace_spans_total", "Spans by what became of them", ["outcome"]),
     directoryChanges: counter(
       "longshore_directory_changes_total",
-      "Places that came, changed, went, were not believed or did not say yet where they are",
+      "Endpoints that came, changed, went, were not believed or did not say yet where they are",
       ["change"],
     ),
     rolloutChanges: counter("longshore_rollout_changes_total", "Changes of aliases", ["alias", "change"]),
@@ -240,12 +240,12 @@ export function createMetrics(parts: MetricsParts): Metrics {
       "alias",
       "outcome",
     ]),
-    answerChecks: counter("longshore_answer_checks_total", "Answers of places that were checked", [
+    answerChecks: counter("longshore_answer_checks_total", "Answers of endpoints that were checked", [
       "endpoint",
       "by",
       "outcome",
     ]),
-    quarantines: counter("longshore_quarantines_total", "Places whose answers were no longer believed", [
+    quarantines: counter("longshore_quarantines_total", "Endpoints whose answers were no longer believed", [
       "endpoint",
       "by",
     ]),
@@ -272,7 +272,7 @@ export function createMetrics(parts: MetricsParts): Metrics {
       yield gauge("longshore_directory_age_seconds", "Time since the directory was last in touch", () => [
         [[], Math.min(directory.ageMs, 1e12) / 1000],
       ]);
-      yield gauge("longshore_directory_entries", "Places in the directory", () => [
+      yield gauge("longshore_directory_entries", "Endpoints in the directory", () => [
         [[], directory.entries.length],
       ]);
     }

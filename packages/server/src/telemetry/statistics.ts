@@ -11,7 +11,9 @@ export function statisticsOf(one: ModelCounters, counters: CountersRead): object
     inference_count: one.inferences,
     execution_count: one.executions,
     inference_stats: one.times,
-    response_stats: Object.fromEntries([...one.answers].map(([place, answers]) => [String(place), answers])),
+    response_stats: Object.fromEntries(
+      [...one.answers].map(([endpoint, answers]) => [String(endpoint), answers]),
+    ),
     batch_stats: batches.map(({ size, times }) => ({ batch_size: size, ...times })),
     memory_usage: bytes > 0 ? [{ type: "CPU", id: 0, byte_size: bytes }] : [],
   };

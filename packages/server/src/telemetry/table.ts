@@ -27,7 +27,7 @@ function traceId({ spans }: Sinks, callId: string): string | undefined {
 }
 
 /**
- * The one place that says what a metric, a span and a log line are made of: each is an event here. A kind of event that
+ * The one endpoint that says what a metric, a span and a log line are made of: each is an event here. A kind of event that
  * is added to the union does not compile until it has its line, be it an empty one.
  */
 const table: { readonly [Kind in LongshoreEvent["kind"]]: Mapping<Kind> } = {
@@ -124,11 +124,11 @@ const table: { readonly [Kind in LongshoreEvent["kind"]]: Mapping<Kind> } = {
     metrics.rolloutCompared.add([alias, agreed ? "agreed" : "differed"]),
   "answer-checked": ({ endpoint, against, outcome }, { metrics }) =>
     metrics.answerChecks.add([endpoint, against === "golden input" ? against : "agreement", outcome]),
-  "place-quarantined": ({ endpoint, model, by, because, unseen }, { metrics, log }) => {
+  "endpoint-quarantined": ({ endpoint, model, by, because, unseen }, { metrics, log }) => {
     metrics.quarantines.add([endpoint, by]);
     log.line("error", "quarantine", { endpoint, model, by, because, unseen });
   },
-  "place-readmitted": ({ endpoint, afterMs }, { log }) =>
+  "endpoint-readmitted": ({ endpoint, afterMs }, { log }) =>
     log.line("warning", "readmission", { endpoint, afterMs }),
   "invariance-tested": ({ model, passed }, { log }) => log.line("info", "invariance", { model, passed }),
   "plan-made": (event, { spans }) => spans.planMade(event),

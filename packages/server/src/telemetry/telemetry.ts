@@ -76,7 +76,7 @@ interface MetricsPage {
   readonly type: string;
 }
 
-/** The time of day comes in whole milliseconds, which is coarser than a span: beyond this the clock was set anew. */
+/** The time of day comes in whole milliseconds, which is coarser than a span: beyond this the clock was set again. */
 const jumpMs = 5;
 
 /** Turns instants of the clock into times of day that keep their distances. */

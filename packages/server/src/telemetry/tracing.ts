@@ -17,7 +17,7 @@ export type TraceChange = { readonly [Name in keyof TraceSettings]?: TraceSettin
 export interface Traced {
   /** What goes on with the request. */
   readonly trace?: TraceContext;
-  /** Whether `trace` is a span of this place, which it has to tell of. */
+  /** Whether `trace` is a span of this endpoint, which it has to tell of. */
   readonly recorded: boolean;
   readonly parentSpanId?: string;
 }

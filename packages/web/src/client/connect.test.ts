@@ -135,7 +135,7 @@ describe("remote client", () => {
     await client.close();
   });
 
-  it("says what is wrong with inputs also when the server is not there to be asked anew", async () => {
+  it("says what is wrong with inputs also when the server is not there to be asked again", async () => {
     const { address } = await serve();
     const client = connect(address);
     await client.infer("double", { x: Float32Array.of(1, 2, 3) });
@@ -159,7 +159,7 @@ describe("remote client", () => {
   });
 
   it.each([{}, { plain: true }])(
-    "goes on with the version that took a model's place (%o)",
+    "goes on with the version that took a model's endpoint (%o)",
     async (options) => {
       const clock = nodeClock();
       const [first, second] = ["1", "2"].map((version) => {

@@ -81,7 +81,7 @@ class Exchange {
     return this.#controller.signal;
   }
 
-  /** Something came: silence begins anew. */
+  /** Something came: silence begins again. */
   moved(): void {
     this.#timer?.[Symbol.dispose]();
     this.#timer = this.#clock.timer(this.#idleMs, () =>

@@ -1,0 +1,89 @@
+import { type Estimate, estimateOf, estimateSize } from "../../words/estimate/index.ts";
+
+/** How durations are remembered. */
+export interface DurationBeliefOptions {
+  /** Median believed in before anything was seen, in milliseconds. */
+  readonly priorMs: number;
+  /** The prior's outermost values lie about this factor above and below its median; default 4. */
+  readonly priorFactor?: number;
+  /** Samples kept; default 64. */
+  readonly capacity?: number;
+  /** Samples older than this count no more; default 10 minutes. */
+  readonly maxAgeMs?: number;
+}
+
+/** What is believed of a duration that is measured now and then: a round trip, a run, a wait. */
+export interface DurationBelief {
+  seen(tookMs: number, nowMs: number): void;
+  /** Measured once a sample is young enough, the prior again when all have grown old. Read-only, shared between calls. */
+  estimate(nowMs: number): Estimate;
+}
+
+/**
+ * The latest samples, bounded in number and age, as an Estimate. One or two samples do not make a distribution: while
+ * there are fewer than eight, the prior's shape, scaled to the samples' median, fills up.
+ */
+export function durationBelief(options: DurationBeliefOptions): DurationBelief {
+  const { priorMs, priorFactor = 4, capacity = 64, maxAgeMs = 600_000 } = options;
+  const tookMs: number[] = [];
+  const seenAtMs: number[] = [];
+  const prior = priorShape(priorMs, priorFactor, { observedAtMs: -Infinity, origin: "prior" });
+  let cached: Estimate = prior;
+  /** Beyond this instant it is made again; at once after a sample, but not before somebody asks: most samples nobody does. */
+  let freshUntilMs = Infinity;
+
+  function refresh(nowMs: number): void {
+    while (seenAtMs.length > 0 && nowMs - (seenAtMs[0] ?? 0) > maxAgeMs) forgetOldest();
+    const newest = seenAtMs[seenAtMs.length - 1];
+    freshUntilMs = (seenAtMs[0] ?? Infinity) + maxAgeMs;
+    if (newest === undefined) {
+      cached = prior;
+      return;
+    }
+    const about = { observedAtMs: newest, origin: "measured" as const };
+    const samples = [...tookMs];
+    if (samples.length < 8) {
+      const sorted = samples.toSorted((a, b) => a - b);
+      const median = sorted[Math.floor((sorted.length - 1) / 2)] ?? priorMs;
+      // Closer to the samples than the prior is, further than a certainty.
+      const filler = priorShape(median, Math.sqrt(priorFactor), about).values;
+      for (let index = 0; samples.length < 8; index++)
+        samples.push(filler[(index * 5 + 7) % estimateSize] ?? median);
+    }
+    cached = estimateOf(samples, about);
+  }
+
+  function forgetOldest(): void {
+    seenAtMs.shift();
+    tookMs.shift();
+  }
+
+  return {
+    seen(took, nowMs) {
+      if (!(took >= 0) || took === Infinity || !Number.isFinite(nowMs)) return;
+      tookMs.push(took);
+      seenAtMs.push(Math.max(nowMs, seenAtMs[seenAtMs.length - 1] ?? nowMs));
+      if (seenAtMs.length > capacity) forgetOldest();
+      freshUntilMs = -Infinity;
+    },
+    estimate(nowMs) {
+      if (nowMs > freshUntilMs) refresh(nowMs);
+      return cached;
+    },
+  };
+}
+
+/** A log-symmetric shape around a median whose outermost values lie about `factor` away. */
+function priorShape(
+  medianMs: number,
+  factor: number,
+  about: Pick<Estimate, "observedAtMs" | "origin">,
+): Estimate {
+  const values = Float64Array.from({ length: estimateSize }, (_, index) => {
+    const ratio = (index + 0.5) / estimateSize;
+    // The logistic quantile is close enough to a normal one and has a closed form.
+    const wide = Math.log((estimateSize - 0.5) / 0.5);
+    return medianMs * factor ** (Math.log(ratio / (1 - ratio)) / wide);
+  });
+  return { values, ...about };
+}

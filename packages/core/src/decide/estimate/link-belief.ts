@@ -1,0 +1,269 @@
+import { changed, type Estimate, estimateSize, left } from "../../words/estimate/index.ts";
+import type { Direction, LinkLearner, TransferNote } from "../../wire/transport/index.ts";
+import { probeHeadBytes } from "../../wire/transport/index.ts";
+import { directionBelief } from "./direction-belief.ts";
+import { type DurationBelief, durationBelief } from "./duration-belief.ts";
+import { hintedRates, type LinkHint } from "./link-hint.ts";
+import { probeBudget } from "./probe-budget.ts";
+import { type LinkModel, linkModel, packetBytes } from "./rate-model.ts";
+
+/** How a link is believed in before and while it is used. Everything has a default; one set serves all links. */
+export interface LinkBeliefOptions {
+  /** Tables of the model; build one with `linkModel()` and share it, each costs a few milliseconds. */
+  readonly model?: LinkModel;
+  /** What is known of the link before anything was sent. Default: nothing. */
+  readonly hint?: LinkHint;
+  /** What a cancelled transfer may leave behind in buffers; default 64 kB. */
+  readonly clogBytes?: number;
+  /** Idle time after which a probe train is worth its bytes; default 250 ms. */
+  readonly probeEveryMs?: number;
+  /** A train is sized to pass in this time at a rate that the link may well have; default 22 ms. */
+  readonly probeTrainMs?: number;
+  /** Share of the link that probes may take; default 0.04. */
+  readonly probeShareRatio?: number;
+}
+
+/** A belief about a link that can be told more than what was sent over it. */
+export interface LinkBelief extends LinkLearner {
+  /**
+   * What is now known of the link besides. Where something was measured, that stands; over another network than before
+   * (`otherNetwork`, default false) it is forgotten first. Undefined: nothing is known.
+   */
+  hinted(hint: LinkHint | undefined, otherNetwork?: boolean): void;
+}
+
+/** The round trip that is believed in before one was seen, in milliseconds. */
+const usualRoundTripMs = 60;
+/** Round trips believed in first are spread over this factor both ways, and over the other where they are those of a hint, which may be to elsewhere. */
+const roundTripFactor = 3;
+const hintedRoundTripFactor = 6;
+/**
+ * What takes so many times the longest trip that is believed in waited for the link, whose silences are believed in besides; so many in
+ * a row are a longer way. Without room above the longest, a way whose trips vary would lose its longest ones again and again.
+ */
+const farTripRatio = 2;
+const longerTrips = 4;
+/**
+ * What the link takes to carry an exchange counts as its own up to this of the 16 values, once it was seen to carry anything; before that up
+ * to the middle. Of packets that come in bursts half take longer than the median: as a longer way they would be believed in twice.
+ */
+const seldomMore = 13;
+/** So many exchanges are learned from at once where nobody asks meanwhile. */
+const mostExchanges = 64;
+const maxProbePackets = 64;
+/** A train is long enough for the rate that the link is believed not to exceed with this chance: one for the median never shows that it was too low. */
+const quickRatio = 0.85;
+/** Packets below which a train says little; a slow link saves up for so many. */
+const leastTrain = 3;
+/** A train for a request to come is sent so long before it would have to be, and not when the link was in use so lately. */
+const probeSlackMs = 15;
+const freshMs = 60;
+
+/**
+ * The belief about one link: a Bayes filter for each direction (`rate-filter.ts` says how) and a distribution of round
+ * trips. Before any evidence it is the wide prior and says so; without new evidence it ages back into it. Instants that
+ * go back are read as the latest seen; acknowledgements that repeat or shrink change nothing.
+ */
+export function linkBelief(options: LinkBeliefOptions = {}): LinkBelief {
+  const { clogBytes = 65_536, probeEveryMs = 250, probeTrainMs = 22, probeShareRatio = 0.04 } = options;
+  const model = options.model ?? linkModel();
+  let hint = options.hint;
+  const sides: Record<Direction, ReturnType<typeof directionBelief>> = {
+    up: directionBelief(model, clogBytes, hintedRates(model, hint, "up")),
+    down: directionBelief(model, clogBytes, hintedRates(model, hint, "down")),
+  };
+  const budgets = { up: probeBudget(probeShareRatio), down: probeBudget(probeShareRatio) };
+  let priorRoundTripMs = 0;
+  let roundTrips = firstRoundTrips();
+  /** Exchanges in a row that took far longer than any trip that is believed in. */
+  let lateTrips = 0;
+  let latestMs = -Infinity;
+  /** Fastest exchange seen: what remains is the path itself. Unknown until an exchange or an acknowledgement. */
+  let baseMs = Infinity;
+
+  /** What is learned from exchanges that were seen since somebody last asked: behind their answers, not before them. */
+  let exchanges: { readonly tookMs: number; readonly askedMs: number; readonly nowMs: number }[] = [];
+
+  function at(nowMs: number): number {
+    const seen = exchanges;
+    if (seen.length > 0) {
+      exchanges = [];
+      for (const one of seen) {
+        learnTrip(one.tookMs, one.nowMs);
+        sides.up.answered(one.askedMs, one.nowMs);
+        sides.down.answered(one.askedMs, one.nowMs);
+      }
+    }
+    return latest(nowMs);
+  }
+  function latest(nowMs: number): number {
+    if (nowMs > latestMs && nowMs < Infinity) latestMs = nowMs;
+    return latestMs === -Infinity ? 0 : latestMs;
+  }
+  function firstRoundTrips(): DurationBelief {
+    const told = hint?.roundTripMs ?? NaN;
+    const known = told > 0 && told < Infinity;
+    priorRoundTripMs = known ? told : usualRoundTripMs;
+    const priorFactor = known ? hintedRoundTripFactor : roundTripFactor;
+    return durationBelief({ priorMs: priorRoundTripMs, priorFactor });
+  }
+  const base = (): number => (baseMs === Infinity ? priorRoundTripMs : baseMs);
+
+  /**
+   * What of an exchange was the path: what the link takes to carry its bytes at its rate now is not. Without that, a link that
+   * was slow for a while seems to be a long way off for as long as its exchanges are remembered.
+   */
+  function pathOf(tookMs: number, bytes: number, now: number): number {
+    const known = sides.up.origin !== "prior";
+    const carryMs = sides.up.drainMs(bytes, now, false)[known ? seldomMore : estimateSize / 2] ?? 0;
+    return Math.max(base(), tookMs - carryMs);
+  }
+
+  function learnTrip(tookMs: number, now: number): void {
+    baseMs = Math.min(baseMs, tookMs);
+    // At least a head was carried meanwhile.
+    sides.up.within(probeHeadBytes, tookMs);
+    const aroundMs = pathOf(tookMs, packetBytes, now);
+    const { values, origin } = roundTrips.estimate(now);
+    const late = origin !== "prior" && aroundMs > farTripRatio * (values[estimateSize - 1] ?? 0);
+    lateTrips = late ? lateTrips + 1 : 0;
+    if (!late || lateTrips >= longerTrips) roundTrips.seen(aroundMs, now);
+  }
+
+  function about(direction: Direction): Pick<Estimate, "observedAtMs" | "origin"> {
+    const { origin, observedAtMs } = sides[direction];
+    return { origin, observedAtMs };
+  }
+
+  return {
+    transferMs(bytes, direction, nowMs) {
+      const now = at(nowMs);
+      const size = whole(bytes);
+      const side = sides[direction];
+      const trips = roundTrips.estimate(now).values;
+      // Of small replies nothing is learned: the way back is taken to be as fast as the way there until more is known.
+      const unseen = direction === "down" && side.origin === "prior";
+      const told = hint?.downBitsPerSecond !== undefined && sides.up.origin === "prior";
+      const like = unseen && !told ? sides.up : side;
+      let alone = like.drainMs(size, now, false);
+      if (direction === "down" && !(unseen && told)) {
+        // What waits for the link has waited on the way there: the first packet of a reply comes as exchanges did.
+        const first = like.drainMs(packetBytes, now, false);
+        alone = alone.map((value, index) => Math.max(0, value - (first[index] ?? 0)));
+      }
+      const idle = side.backlogBytes() === 0;
+      const queued = idle ? alone : side.drainMs(size, now, true);
+      const read = new Float64Array(alone.length);
+      for (let index = 0; index < read.length; index++) {
+        const oneWay = (trips[Math.min(index, estimateSize - 1)] ?? 0) / 2;
+        // With a backlog the acknowledgements of what already passed are still coming in: half a trip is done. But nothing
+        // is there sooner than on an idle link.
+        read[index] = Math.max(
+          (queued[index] ?? 0) - (idle ? -oneWay : base() / 2),
+          (alone[index] ?? 0) + oneWay,
+        );
+      }
+      const { values, tail } = split(read);
+      const { origin, observedAtMs } = side;
+      return { values, tail, observedAtMs, origin };
+    },
+    roundTripMs: (nowMs) => roundTrips.estimate(at(nowMs)),
+    sendStarted(bytes, direction, nowMs, progress = "acknowledged"): TransferNote {
+      const startMs = at(nowMs);
+      const side = sides[direction];
+      const wasIdle = side.backlogBytes() === 0;
+      const delayMs = direction === "up" ? base() : 0;
+      const firstMs = startMs + delayMs;
+      const busyFromMs = progress === "none" ? Infinity : firstMs;
+      const transfer = side.begin(Math.max(1, whole(bytes)), busyFromMs, startMs);
+      return {
+        progressed(totalBytes, progressMs) {
+          if (progress === "none") return;
+          const now = at(progressMs);
+          if (direction === "up" && totalBytes > transfer.acknowledged) {
+            // An acknowledgement that beats the believed round trip corrects it: a part of its time was the bytes'.
+            if (now - startMs < baseMs) {
+              const carryMs =
+                Math.min(transfer.bytes, totalBytes) / packetBytes / side.packetsPerMs(quickRatio, now);
+              const tookMs = now - startMs;
+              // Where the link is quicker now than believed, or its packets came in a lump, that would be nearly all of it: what
+              // was off by little is corrected by little.
+              baseMs = tookMs - Math.min(carryMs, tookMs / 2, baseMs - tookMs);
+            }
+            // The first one of a body that had the link to itself is an exchange; a late one tells of the rate.
+            if (transfer.acknowledged === 0 && wasIdle) {
+              const aroundMs = pathOf(now - startMs, Math.min(transfer.bytes, totalBytes), now);
+              if (aroundMs <= (roundTrips.estimate(now).values[estimateSize - 1] ?? 0))
+                roundTrips.seen(aroundMs, now);
+            }
+          }
+          side.acknowledge(transfer, totalBytes, now);
+        },
+        ended(endMs, complete, otherMs = 0) {
+          const now = at(endMs);
+          if (progress === "acknowledged") {
+            if (complete) side.acknowledge(transfer, transfer.bytes, now);
+            side.end(transfer, now, complete);
+          } else side.end(transfer, now, complete, Math.min(now, endMs) - firstMs - Math.max(0, otherMs));
+        },
+        remainingMs(askMs) {
+          const now = at(askMs);
+          if (transfer.acknowledged >= transfer.bytes) {
+            return { values: new Float64Array(estimateSize), ...about(direction) };
+          }
+          const waitMs = Math.max(0, firstMs - now) - delayMs / 2;
+          const drained: Estimate = { ...split(side.remainingMs(transfer, now)), ...about(direction) };
+          const rest = changed(drained, (value) => Math.max(0, value + waitMs));
+          return transfer.overtaken ? left(rest, now - startMs) : rest;
+        },
+      };
+    },
+    roundTripSeen(tookMs, nowMs, otherMs = 0) {
+      if (!(tookMs >= 0) || tookMs === Infinity) return;
+      const seenMs = latest(nowMs);
+      exchanges.push({ tookMs, askedMs: seenMs - tookMs - Math.max(0, otherMs), nowMs: seenMs });
+      if (exchanges.length >= mostExchanges) at(nowMs);
+    },
+    probeBytes(direction, nowMs, dueInMs = Infinity) {
+      const now = at(nowMs);
+      const side = sides[direction];
+      const perMs = side.packetsPerMs(0.5, now);
+      const budget = budgets[direction];
+      const affordable = budget.affordable(now, perMs);
+      if (affordable < 1 || side.backlogBytes() > 0) return 0;
+      const quickPerMs = side.packetsPerMs(quickRatio, now);
+      const wanted = Math.max(1, Math.min(maxProbePackets, Math.round(quickPerMs * probeTrainMs)));
+      const idleMs = now - side.idleSinceMs(now);
+      if (dueInMs < Infinity) {
+        const early = dueInMs > base() + probeTrainMs + probeSlackMs;
+        if (early || dueInMs < base() || idleMs < freshMs) return 0;
+      } else {
+        if (idleMs < probeEveryMs) return 0;
+        // A slow link saves up for a train that says something.
+        const most = Math.min(5000, Math.max(probeEveryMs, wanted / (perMs * probeShareRatio)));
+        if (affordable < Math.min(wanted, leastTrain) && idleMs < most) return 0;
+      }
+      const packets = Math.min(wanted, affordable);
+      budget.spend(packets);
+      return packets * packetBytes;
+    },
+    hinted(next, otherNetwork = false) {
+      const unseen = roundTrips.estimate(at(latestMs)).origin === "prior";
+      hint = next;
+      for (const direction of ["up", "down"] as const)
+        if (otherNetwork || sides[direction].origin === "prior")
+          sides[direction].restart(hintedRates(model, hint, direction));
+      if (otherNetwork) baseMs = Infinity;
+      if (otherNetwork || unseen) roundTrips = firstRoundTrips();
+    },
+  };
+}
+
+/** Sixteen values and their tail, as they were read together. */
+function split(read: Float64Array): Required<Pick<Estimate, "values" | "tail">> {
+  return { values: read.slice(0, estimateSize), tail: read.slice(estimateSize) };
+}
+
+function whole(bytes: number): number {
+  return bytes > 0 && bytes < Infinity ? bytes : 0;
+}

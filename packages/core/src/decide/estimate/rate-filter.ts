@@ -1,0 +1,382 @@
+/**
+ * The Bayes filter of one direction of one link: weights over (regime, mode, rate), moved on by the model's transitions of the rate and
+ * the link's own of the mode, and multiplied by the likelihood of what was acknowledged while the link was known to be busy.
+ *
+ * Three things are learned of each link besides its state. Its **home**, the rates it was seen to have: a belief that only
+ * knows a prior takes a link that stalled for a second to be slow for minutes. And its **regime**, how soon it goes home:
+ * a cellular link does within a second or two, a line that changed its speed keeps the new one. Regimes are weighed by how
+ * well each foretells what is seen. And the **law of its outages** (`outage-law.ts`).
+ */
+import { quantilesOfTimes } from "../../words/estimate/index.ts";
+import { outageLaw } from "./outage-law.ts";
+import { type LinkModel, normalise, priorOf, type RatePrior, tickRates } from "./rate-model.ts";
+
+/** Packets in front of ours, the same for all rates, or one figure for each rate. */
+export type PacketsAhead = Float64Array | undefined;
+
+/** A belief about a rate, and what follows for completion times. */
+export interface RateFilter {
+  /** Goes up with every change of the belief. */
+  readonly version: number;
+  /** Lets `ticks` ticks pass without evidence. */
+  pass(ticks: number): void;
+  /**
+   * Within the last `busyMs` of known work, `packets` were acknowledged. `ahead` are packets of which no
+   * acknowledgement will come, by rate; they pass first and are used up in place. `dispersion` is the variance of packet
+   * counts over their mean: what comes in bursts says less. `whole`: of a body of which nothing else was heard, so that no
+   * silence could be seen.
+   */
+  observe(busyMs: number, packets: number, dispersion: number, ahead: PacketsAhead, whole?: boolean): void;
+  /**
+   * Something was carried for which each rate has these chances of its being quick enough, while on. How quick it was at the most is
+   * all that is known: rates that could have carried more are as likely as before.
+   */
+  within(chances: Float64Array): void;
+  /** Something small was answered: an outage is over, at the rate that is believed behind it. When it ended that does not say. */
+  answered(): void;
+  /**
+   * 16 quantiles of the time for `packets` packets and what lies `ahead`, in milliseconds, and behind them those at
+   * `tailRatios`. A fresh array.
+   */
+  completionMs(packets: number, dispersion: number, ahead: PacketsAhead): Float64Array;
+  /** Chance that the link is on, given each rate; used to let unseen packets drain. */
+  onChance(rate: number): number;
+  /** Packets per millisecond while on that the link is believed not to exceed with chance `ratio`; 0.5 is the median. */
+  packetsPerMs(ratio: number): number;
+  /** Forgets all that was seen and begins at a prior, by default the model's. */
+  restart(first?: RatePrior): void;
+}
+
+/** How often a link's way of changing changes itself. */
+const regimeChangesPerSecond = 0.01;
+/** Idle time after which half of what was seen of a link is forgotten. */
+const homeHalfLifeMs = 600_000;
+/** Log-likelihood floor: nothing seen is ever quite impossible. */
+const floor = -30;
+/** Likelihood of a packet that passed in an outage mode: it can only have been at its edge. */
+const passedInOutage = Math.exp(-6);
+/** What was to be expected with this chance teaches nothing. */
+const foretoldRatio = 0.9;
+/** Up to so many ticks are taken one by one; beyond, in powers of two. */
+const fewTicks = 24;
+/** States with less weight than this pass none of it on; the heavy ones give them new weight in every step. */
+const forgotten = 1e-7;
+/** States with less weight than this do not change a decision. */
+const negligible = 5e-4;
+
+/** A filter that begins at a prior, by default the model's prior. */
+export function rateFilter(model: LinkModel, first?: RatePrior): RateFilter {
+  const { rates, modes, table } = model;
+  const { priorSightings, rememberedSightings, resetsPerSecond, tickMs } = model.parameters;
+  const states = modes * rates;
+  const regimes = resetsPerSecond.length;
+  /** Joint weights `[regime, mode, rate]`. */
+  let weights: Float64Array = new Float64Array(regimes * states);
+  let moved: Float64Array = new Float64Array(regimes * states);
+  /** Where the link is believed to return to before it has shown its own. */
+  let { home, lasting } = first ?? priorOf(model);
+  let version = 0;
+  /** Weights `[mode, rate]` over all regimes, as of `flatVersion`. */
+  const flat = new Float64Array(states);
+  let flatVersion = -1;
+  /** The rates that this link was seen to have: where it is believed to return to, the less known of it the more like the prior. */
+  const seen = new Float64Array(rates);
+  let seenTotal = 0;
+  const stayPerTick = resetsPerSecond.map((perSecond) => Math.exp((-perSecond * tickMs) / 1000));
+  const keepPerTick = Math.exp((-regimeChangesPerSecond * tickMs) / 1000);
+  const logOn = new Float64Array(rates);
+  const cells = table.times.length;
+  /** Weight that is done by the end of each cell of the table. */
+  const density = new Float64Array(cells);
+  /** The same of what waits for the end of an outage. */
+  const waiting = new Float64Array(cells);
+  let law = outageLaw(model);
+  begin();
+
+  function begin(): void {
+    for (let at = 0; at < weights.length; at++) {
+      const mode = Math.floor((at % states) / rates);
+      weights[at] = ((model.modePrior[mode] ?? 0) * (home[at % rates] ?? 0)) / regimes;
+    }
+  }
+
+  function multiplyRates(matrix: Float64Array): void {
+    moved.fill(0);
+    for (let base = 0; base < weights.length; base += rates) {
+      for (let from = 0; from < rates; from++) {
+        const weight = weights[base + from] ?? 0;
+        if (weight < forgotten) continue;
+        const row = from * rates;
+        for (let to = 0; to < rates; to++) {
+          moved[base + to] = (moved[base + to] ?? 0) + weight * (matrix[row + to] ?? 0);
+        }
+      }
+    }
+  }
+
+  function swap(): void {
+    [weights, moved] = [moved, weights];
+  }
+
+  function moveModes(matrix: Float64Array): void {
+    moved.fill(0);
+    for (let first = 0; first < weights.length; first += states) {
+      for (let to = 0; to < modes; to++) {
+        const there = first + to * rates;
+        for (let from = 0; from < modes; from++) {
+          const chance = matrix[from * modes + to] ?? 0;
+          // No outage turns into another within a tick.
+          if (chance === 0) continue;
+          const here = first + from * rates;
+          for (let rate = 0; rate < rates; rate++)
+            moved[there + rate] = (moved[there + rate] ?? 0) + (weights[here + rate] ?? 0) * chance;
+        }
+      }
+    }
+    swap();
+  }
+
+  /** Some of each mode's weight starts afresh from home, in each regime as often as that says; regimes change now and then. */
+  function goHome(ticks: number): void {
+    // A device that was idle for long may be somewhere else now.
+    if (ticks > 1) forget(0.5 ** ((ticks * tickMs) / homeHalfLifeMs));
+    const homeTotal = priorSightings + seenTotal;
+    for (let base = 0, layer = 0; base < weights.length; base += rates, layer++) {
+      const stay = (stayPerTick[Math.floor(layer / modes)] ?? 1) ** ticks;
+      let total = 0;
+      for (let rate = base; rate < base + rates; rate++) total += weights[rate] ?? 0;
+      const share = ((1 - stay) * total) / homeTotal;
+      for (let rate = 0; rate < rates; rate++) {
+        const usual = priorSightings * (home[rate] ?? 0) + (seen[rate] ?? 0);
+        weights[base + rate] = stay * (weights[base + rate] ?? 0) + share * usual;
+      }
+    }
+    const keep = keepPerTick ** ticks;
+    for (let state = 0; state < states; state++) {
+      let total = 0;
+      for (let at = state; at < weights.length; at += states) total += weights[at] ?? 0;
+      const share = ((1 - keep) * total) / regimes;
+      for (let at = state; at < weights.length; at += states) weights[at] = keep * (weights[at] ?? 0) + share;
+    }
+  }
+
+  /** The weights whatever the regime. */
+  function marginal(): Float64Array {
+    if (flatVersion === version) return flat;
+    flat.fill(0);
+    for (let first = 0; first < weights.length; first += states)
+      for (let state = 0; state < states; state++)
+        flat[state] = (flat[state] ?? 0) + (weights[first + state] ?? 0);
+    flatVersion = version;
+    return flat;
+  }
+
+  function forget(kept: number): void {
+    for (let rate = 0; rate < rates; rate++) seen[rate] = (seen[rate] ?? 0) * kept;
+    seenTotal *= kept;
+  }
+
+  /** What is believed now is how this link can be. */
+  function remember(): void {
+    if (seenTotal > rememberedSightings) forget(1 - 1 / rememberedSightings);
+    for (let base = 0; base < weights.length; base += rates)
+      for (let rate = 0; rate < rates; rate++) seen[rate] = (seen[rate] ?? 0) + (weights[base + rate] ?? 0);
+    seenTotal += 1;
+  }
+
+  /** How often the rate is believed to go home, in a second. */
+  function resetsNow(): number {
+    let mean = 0;
+    let all = 0;
+    for (let at = 0; at < weights.length; at++) {
+      const weight = weights[at] ?? 0;
+      mean += weight * (resetsPerSecond[Math.floor(at / states)] ?? 0);
+      all += weight;
+    }
+    return mean / all;
+  }
+
+  /** Packets per millisecond at home, on average. */
+  function homeRate(): number {
+    let sum = 0;
+    for (let rate = 0; rate < rates; rate++) {
+      const usual = priorSightings * (lasting[rate] ?? 0) + (seen[rate] ?? 0);
+      sum += usual * (model.packetsPerMs[rate] ?? 0);
+    }
+    return sum / (priorSightings + seenTotal);
+  }
+
+  function onChance(rate: number): number {
+    const now = marginal();
+    let total = 0;
+    for (let mode = 0; mode < modes; mode++) total += now[mode * rates + rate] ?? 0;
+    return total > 0 ? (now[rate] ?? 0) / total : (model.modePrior[0] ?? 0);
+  }
+
+  /** Adds weight times the row of the table for one nominal duration, between two rows linearly. */
+  function addRow(into: Float64Array, weight: number, row: number): void {
+    const clamped = Math.min(table.rows - 1.001, Math.max(0, row));
+    const low = Math.floor(clamped);
+    const high = clamped - low;
+    const first = low * cells;
+    const lowWeight = weight * (1 - high);
+    const highWeight = weight * high;
+    const { cumulative, firstCell } = table;
+    // A longer duration is done no sooner.
+    for (let cell = firstCell[low] ?? 0; cell < cells; cell++) {
+      into[cell] =
+        (into[cell] ?? 0) +
+        lowWeight * (cumulative[first + cell] ?? 0) +
+        highWeight * (cumulative[first + cells + cell] ?? 0);
+    }
+  }
+
+  /** Adds what waits for the end of an outage whose rest lasts `meanMs` on average: G' = (F - G) / mean, F straight in each cell. */
+  function addDelayed(meanMs: number): void {
+    let before = 0;
+    let beforeMs = 0;
+    let delayed = 0;
+    for (let cell = 0; cell < cells; cell++) {
+      const now = waiting[cell] ?? 0;
+      const nowMs = table.times[cell] ?? 0;
+      const spanMs = nowMs - beforeMs;
+      const lag = ((now - before) / spanMs) * meanMs;
+      delayed = now - lag + (delayed - before + lag) * Math.exp(-spanMs / meanMs);
+      density[cell] = (density[cell] ?? 0) + delayed;
+      before = now;
+      beforeMs = nowMs;
+    }
+  }
+
+  return {
+    get version() {
+      return version;
+    },
+    pass(ticks) {
+      const left = Math.min(ticks, 2 ** model.ratePowers.length - 1);
+      if (left <= 0) return;
+      law.pass(weights, ticks);
+      const singles = left <= fewTicks ? left : 0;
+      for (let tick = 0; tick < singles; tick++) {
+        tickRates(model, weights, moved);
+        swap();
+      }
+      for (let power = 0, rest = left; rest > 0; power++, rest = Math.floor(rest / 2)) {
+        const rateMatrix = model.ratePowers[power];
+        const modeMatrix = law.powers[power];
+        if (rest % 2 === 0 || !rateMatrix || !modeMatrix) continue;
+        if (left > fewTicks) {
+          multiplyRates(rateMatrix);
+          swap();
+        }
+        moveModes(modeMatrix);
+      }
+      goHome(ticks);
+      version += 1;
+    },
+    observe(busyMs, packets, dispersion, ahead, whole = false) {
+      if (busyMs <= 0 && packets <= 0) return;
+      let best = packets > 0 ? -Infinity : 0;
+      for (let rate = 0; rate < rates; rate++) {
+        const expected = (model.packetsPerMs[rate] ?? 0) * Math.max(busyMs, 0.1);
+        const hidden = ahead?.[rate] ?? 0;
+        // Packets ahead pass first: until they are through, silence is what this rate predicts.
+        const seen = packets > 0 ? packets + hidden : 0;
+        const visible = packets > 0 ? expected : Math.max(0, expected - hidden);
+        const on =
+          seen > 0
+            ? (seen * Math.log(expected / seen) + seen - expected) / dispersion
+            : -visible / dispersion;
+        logOn[rate] = Math.max(floor, on);
+        best = Math.max(best, logOn[rate] ?? floor);
+        if (ahead) ahead[rate] = packets > 0 ? 0 : Math.max(0, hidden - expected * onChance(rate));
+      }
+      if (whole) law.lookedAway();
+      else law.observed(weights, logOn, packets, busyMs);
+      const silent = Math.exp(-best);
+      for (let rate = 0; rate < rates; rate++) {
+        const on = Math.exp((logOn[rate] ?? floor) - best);
+        const out = packets > 0 ? on * passedInOutage : silent;
+        for (let first = rate; first < weights.length; first += states) {
+          weights[first] = (weights[first] ?? 0) * on;
+          for (let at = first + rates; at < first + states; at += rates)
+            weights[at] = (weights[at] ?? 0) * out;
+        }
+      }
+      normalise(weights);
+      if (packets > 0) remember();
+      version += 1;
+    },
+    within(chances) {
+      const now = marginal();
+      let foretold = 0;
+      for (let rate = 0; rate < rates; rate++) foretold += (now[rate] ?? 0) * (chances[rate] ?? 0);
+      if (foretold > foretoldRatio) return;
+      // Outages stay as likely as before: what is not used is not aged, and whether it is on now says little of later.
+      for (let at = 0; at < weights.length; at++)
+        weights[at] = (weights[at] ?? 0) * (chances[at % rates] ?? 0);
+      normalise(weights);
+      version += 1;
+    },
+    answered() {
+      law.lookedAway();
+      // Were its weight taken away instead, a silence that rates can explain, too, would leave those that are slow enough.
+      for (let at = 0; at < weights.length; at++) {
+        if (at % states < rates) continue;
+        const on = at - (at % states) + (at % rates);
+        weights[on] = (weights[on] ?? 0) + (weights[at] ?? 0);
+        weights[at] = 0;
+      }
+      version += 1;
+    },
+    completionMs(packets, dispersion, ahead) {
+      density.fill(0);
+      const now = marginal();
+      const lastsMs = 1000 / resetsNow();
+      const homePerMs = homeRate();
+      // The count of few packets is itself uncertain: two points of a normal spread of the log-rate (Gauss-Hermite).
+      const spread = Math.min(1, Math.sqrt(dispersion / Math.max(1, packets)));
+      const side = spread > 0.12 ? spread / table.rowStep : 0;
+      for (let mode = 0; mode < modes; mode++) {
+        const into = mode === 0 ? density : waiting;
+        if (mode > 0) waiting.fill(0);
+        let any = false;
+        for (let rate = 0; rate < rates; rate++) {
+          const weight = now[mode * rates + rate] ?? 0;
+          if (weight < negligible) continue;
+          any = true;
+          const work = Math.max(1e-3, packets + (ahead?.[rate] ?? 0));
+          const perMs = model.packetsPerMs[rate] ?? 1;
+          const stays = work / perMs;
+          // What takes longer than the rate usually lasts goes on at home.
+          const nominalMs = stays <= lastsMs ? stays : lastsMs + (work - perMs * lastsMs) / homePerMs;
+          const row = Math.log(nominalMs / table.shortestMs) / table.rowStep;
+          if (side === 0) addRow(into, weight, row);
+          else {
+            addRow(into, weight / 2, row - side);
+            addRow(into, weight / 2, row + side);
+          }
+        }
+        if (mode > 0 && any) addDelayed(law.meanMs(mode));
+      }
+      return quantilesOfTimes(table.times, density);
+    },
+    onChance,
+    packetsPerMs(ratio) {
+      const now = marginal();
+      let left = ratio;
+      for (let rate = 0; rate < rates; rate++) {
+        for (let mode = 0; mode < modes; mode++) left -= now[mode * rates + rate] ?? 0;
+        if (left <= 0) return model.packetsPerMs[rate] ?? 0;
+      }
+      return model.packetsPerMs[rates - 1] ?? 0;
+    },
+    restart(next) {
+      ({ home, lasting } = next ?? priorOf(model));
+      law = outageLaw(model);
+      forget(0);
+      begin();
+      version += 1;
+    },
+  };
+}

@@ -1,0 +1,236 @@
+import { type Estimate, estimateOf, estimateSize, meanOf, scale } from "../../words/estimate/index.ts";
+
+/** How an endpoint's speed is followed. */
+export interface SpeedBeliefOptions {
+  /** Runs remembered; default 32. */
+  readonly capacity?: number;
+  /** Ratio believed in before anything was seen, asked for again until then; default 1: as fast as the profile's machine. */
+  readonly prior?: () => number;
+  /** Spread of the prior: outermost values lie about this factor away; default 1.5. */
+  readonly priorFactor?: number;
+  /** Sum of log-deviations at which drift is called; default 1. A noisy endpoint has a larger one. */
+  readonly driftThreshold?: number;
+}
+
+/** Observed time over profiled time of one endpoint: above 1 it is slower than the profile's machine. */
+export interface SpeedBelief {
+  /**
+   * A run took `observedMs` where the profile says `profileMs`. Ignores what is not above 0, and runs that are brief beside
+   * others of late.
+   */
+  seen(observedMs: number, profileMs: number, nowMs: number): void;
+  /** Factor to multiply profiled times with, as a belief. Read-only, shared between calls. */
+  ratio(): Estimate;
+  /** Its mean. */
+  mean(): number;
+  /** Runs that were seen and count. */
+  readonly runs: number;
+  /** How often a lasting change of speed was noticed (heat, a busy processor): runs from before it are forgotten. */
+  readonly drifts: number;
+}
+
+/** A run is never believed to say more than this against the median: one page fault is no drift. */
+const largestDeviation = 0.4;
+/** Deviations up to this add nothing up, nor do those up to half of the usual spread. */
+const allowance = 0.08;
+/** The threshold is at least so many times the usual spread. */
+const thresholdSpreads = 4;
+
+/**
+ * So many runs in a row beyond the same fifth of those before, and further out where those are few, are a change, whatever the
+ * spread. Where nothing changed and runs vary by a twentieth, that happens once in about 2,300 runs.
+ */
+const apartRuns = 6;
+const apartShare = 5;
+
+/**
+ * From so many runs on, the belief is worked out again for every fourth only, or for one that lies further off than this:
+ * working out sorts. All of them are remembered, so that what changes slowly is followed as closely.
+ */
+const settledRuns = 64;
+const freshRuns = 4;
+const unusualRatio = 0.15;
+
+/**
+ * A run that should take less than this share of the longest of late says nothing: what comes on top of every run - a message
+ * to another thread, a moment without a core - is most of what it took over its profile, and would count as slowness of runs
+ * that are many times as long. Where only such runs come, the longest fades by this factor with each of them, and they count.
+ */
+const briefRatio = 0.25;
+const longestFades = 0.95;
+
+/**
+ * A device is rarely more times as fast as the machine of a profile: a profiled time that would need more is likely wrong, and
+ * makes no more other runs brief than this. Its own ratio counts like any other, since an accelerator may be as fast as that;
+ * alone it moves little.
+ */
+const fastest = 16;
+
+/** Runs in which a model may still be warming up, and how far above those after it a run lies that was not warm. */
+const warmingRuns = 12;
+const warmRatio = 1.3;
+
+/**
+ * The latest ratios as a belief, with a two-sided cumulative sum on their logarithm (E. S. Page, "Continuous Inspection
+ * Schemes", 1954): small steady deviations add up, and past the threshold everything before the sum began to grow is
+ * dropped, so that a lasting change is followed within a few runs while single outliers only widen the belief. How much is
+ * small follows from the spread of the runs before. That of a busy endpoint is so wide that its rest would hardly add up: the
+ * order of runs tells where their sizes do not.
+ */
+export function speedBelief(options: SpeedBeliefOptions = {}): SpeedBelief {
+  return new SpeedSeen(options);
+}
+
+/** The median of an estimate is the mean of these two of its values, its quartiles are near those. */
+const middle = estimateSize / 2;
+const lowQuartile = estimateSize / 4 - 1;
+const highQuartile = estimateSize - estimateSize / 4;
+/** Distance of the quartiles of a normal distribution, in standard deviations. */
+const quartilesApart = 1.35;
+
+class SpeedSeen implements SpeedBelief {
+  runs = 0;
+  drifts = 0;
+  readonly #capacity: number;
+  readonly #prior: () => number;
+  readonly #priorFactor: number;
+  readonly #driftThreshold: number;
+  #ratios: number[] = [];
+  /** Sums of deviations to either side, and how many runs ago each began to grow. */
+  #above = 0;
+  #aboveRuns = 0;
+  #below = 0;
+  #belowRuns = 0;
+  /** Profiled time of the longest run of late, faded. */
+  #longestMs = 0;
+  #atMs = -Infinity;
+  /** Worked out when somebody asks; undefined when there is enough new. */
+  #belief: Estimate | undefined;
+  /** Runs that it does not hold yet. */
+  #fresh = 0;
+  #believedPrior = NaN;
+  #mean: number | undefined;
+
+  constructor({ capacity = 32, prior = () => 1, priorFactor = 1.5, driftThreshold = 1 }: SpeedBeliefOptions) {
+    this.#capacity = capacity;
+    this.#prior = prior;
+    this.#priorFactor = priorFactor;
+    this.#driftThreshold = driftThreshold;
+  }
+
+  seen(observedMs: number, profileMs: number, nowMs: number): void {
+    const ratio = observedMs / profileMs;
+    if (!(ratio > 0) || ratio === Infinity || !(observedMs > 0)) return;
+    this.#longestMs = Math.max(Math.min(profileMs, fastest * observedMs), this.#longestMs * longestFades);
+    if (profileMs < briefRatio * this.#longestMs) return;
+    if (this.#ratios.length >= 4) this.#watch(ratio);
+    const usual = Math.abs(ratio / this.mean() - 1) <= unusualRatio;
+    this.#ratios.push(ratio);
+    this.runs++;
+    if (this.runs <= warmingRuns) this.#ratios.splice(0, coldRuns(this.#ratios));
+    if (this.#ratios.length > this.#capacity) this.#ratios.shift();
+    this.#atMs = nowMs;
+    this.#fresh++;
+    const changed = this.#compareLast();
+    if (usual && !changed && this.runs > settledRuns && this.#fresh < freshRuns) return;
+    this.#belief = undefined;
+    this.#mean = undefined;
+  }
+
+  ratio(): Estimate {
+    if (this.#ratios.length > 0) {
+      if (!this.#belief) {
+        this.#fresh = 0;
+        this.#belief = estimateOf(this.#ratios, { observedAtMs: this.#atMs, origin: "measured" });
+      }
+      return this.#belief;
+    }
+    const prior = this.#prior();
+    if (!this.#belief || prior !== this.#believedPrior) {
+      this.#believedPrior = prior;
+      this.#mean = undefined;
+      this.#belief = around(prior, this.#priorFactor);
+    }
+    return this.#belief;
+  }
+
+  mean(): number {
+    const belief = this.ratio();
+    this.#mean ??= meanOf(belief);
+    return this.#mean;
+  }
+
+  /** Adds up what the newest run deviates by, and forgets what was before a change. */
+  #watch(ratio: number): void {
+    const { values } = this.ratio();
+    const median = medianOf(values);
+    const spread = Math.log((values[highQuartile] ?? NaN) / (values[lowQuartile] ?? NaN)) / quartilesApart;
+    const raw = Math.log(ratio / median);
+    const deviation = Math.max(-largestDeviation, Math.min(largestDeviation, raw));
+    const allowed = Math.min(largestDeviation / 2, Math.max(allowance, spread / 2));
+    this.#above = Math.max(0, this.#above + deviation - allowed);
+    this.#below = Math.max(0, this.#below - deviation - allowed);
+    this.#aboveRuns = this.#above > 0 ? this.#aboveRuns + 1 : 0;
+    this.#belowRuns = this.#below > 0 ? this.#belowRuns + 1 : 0;
+    const threshold = Math.max(this.#driftThreshold, Math.min(2, thresholdSpreads * spread));
+    const since = this.#above > threshold ? this.#aboveRuns : this.#below > threshold ? this.#belowRuns : 0;
+    // The newest run itself is added afterwards.
+    if (since > 0) this.#drifted(since > 1 ? this.#ratios.slice(1 - since) : []);
+  }
+
+  /** Forgets what was before the last runs when all of them lie far to one side, and says whether they do. */
+  #compareLast(): boolean {
+    const { length } = this.#ratios;
+    if (length < 2 * apartRuns) return false;
+    // Nearly always they lie to both sides of the middle, which takes no sorting to see.
+    const median = this.#belief ? medianOf(this.#belief.values) : NaN;
+    let above = 0;
+    for (let index = length - apartRuns; index < length; index++)
+      if ((this.#ratios[index] ?? NaN) > median) above++;
+    if (above > 0 && above < apartRuns) return false;
+    const last = this.#ratios.slice(-apartRuns);
+    const before = this.#ratios.slice(0, -apartRuns).sort((a, b) => a - b);
+    const apart = Math.floor(before.length / apartShare) - 1;
+    const [low = NaN, high = NaN] = [before[apart], before[before.length - 1 - apart]];
+    if (!last.every((ratio) => ratio < low) && !last.every((ratio) => ratio > high)) return false;
+    this.#drifted(last);
+    return true;
+  }
+
+  /** Begins again with the runs since a change. */
+  #drifted(since: number[]): void {
+    this.drifts += 1;
+    this.#above = this.#below = 0;
+    this.#aboveRuns = this.#belowRuns = 0;
+    this.#ratios = since;
+    this.#fresh = freshRuns;
+  }
+}
+
+function medianOf(values: Float64Array): number {
+  return ((values[middle - 1] ?? NaN) + (values[middle] ?? NaN)) / 2;
+}
+
+/** A belief of which nothing was seen yet, with that mean. */
+function around(ratio: number, factor: number): Estimate {
+  const near = Math.sqrt(factor);
+  const wide = estimateOf([1 / factor, 1 / near, 1, near, factor], {
+    observedAtMs: -Infinity,
+    origin: "prior",
+  });
+  return scale(wide, ratio / meanOf(wide));
+}
+
+/**
+ * How many of the first runs were not warm yet: pages were loaded and code compiled, and all of them took much longer than
+ * what came after. One run is enough to tell that of the very first, two of more.
+ */
+function coldRuns(ratios: readonly number[]): number {
+  for (let cold = 1; cold < ratios.length; cold++) {
+    const after = ratios.slice(cold).sort((a, b) => a - b);
+    if (cold > 1 && after.length < 2) return 0;
+    const warm = warmRatio * (after[Math.floor((after.length - 1) / 2)] ?? NaN);
+    if (ratios.every((ratio, index) => index >= cold || ratio > warm)) return cold;
+  }
+  return 0;
+}

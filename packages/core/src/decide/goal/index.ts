@@ -1,0 +1,15 @@
+export { checkAim, checkLimits, checkNamed, demands } from "./check-limits.ts";
+export { type Goal, goalOf, hopeful, isSaving, meanWeight, type Scored, scoreOf } from "./goal.ts";
+export { limitsAt, type PlanLimits } from "./limits.ts";
+export {
+  aimFrom,
+  isObjective,
+  isThrifty,
+  type Objective,
+  readObjective,
+  type ReadObjective,
+  type SumTerm,
+  travellingAim,
+  usualAgreementRatio,
+} from "./objective.ts";
+export { paceScore, type Stages } from "./pace.ts";

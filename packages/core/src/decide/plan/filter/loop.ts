@@ -1,0 +1,16 @@
+import type { EndpointId } from "../../../words/base/index.ts";
+
+/** Removes ways that come back through this endpoint or through one that the request has been at. */
+export function loopRemoves(
+  route: readonly EndpointId[],
+  been: readonly EndpointId[],
+  self: EndpointId,
+): boolean {
+  for (const endpoint of route) if (endpoint === self || been.includes(endpoint)) return true;
+  return false;
+}
+
+/** The sentence for `lost`. */
+export function loopDetail(route: readonly EndpointId[]): string {
+  return `the way ${route.join(" > ")} leads back to where the request has been`;
+}

@@ -1,0 +1,11 @@
+import type { TrustLevel } from "../../../words/base/index.ts";
+
+/** Removes endpoints that are believed less than the rules demand. Ranks as of `trustRank`. */
+export function trustRemoves(rank: number, leastRank: number): boolean {
+  return rank < leastRank;
+}
+
+/** The sentence for `lost`. */
+export function trustDetail(trust: TrustLevel, least: TrustLevel): string {
+  return `it is trusted as ${trust}; the rules demand ${least}`;
+}

@@ -1,0 +1,26 @@
+import { type ZoneId, zoneWithin } from "../../../words/base/index.ts";
+
+/**
+ * Removes ways through a zone that the request may not enter. `device` is the zone of the caller's own machine: nothing
+ * else may claim it, so another endpoint that does is removed whatever the rules say.
+ */
+export function zoneRemoves(
+  zones: readonly ZoneId[],
+  allowed: readonly ZoneId[] | undefined,
+  own: boolean,
+): boolean {
+  for (const zone of zones) {
+    if (zone === "device") {
+      if (own) continue;
+      return true;
+    }
+    if (allowed && !zoneWithin(zone, allowed)) return true;
+  }
+  return zones.length === 0;
+}
+
+/** The sentence for `lost`. */
+export function zoneDetail(zones: readonly ZoneId[], allowed: readonly ZoneId[] | undefined): string {
+  if (zones.length === 0) return "nobody says in which zone it processes";
+  return `it processes in ${zones.join(", ")}; allowed: ${allowed?.join(", ") ?? "any but another's device"}`;
+}

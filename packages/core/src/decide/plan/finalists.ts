@@ -1,0 +1,311 @@
+import type { Random } from "../../words/base/index.ts";
+import type { LocalObstacle } from "./filter/local-endpoint.ts";
+import { accuracyDetail, accuracyRemoves } from "./filter/accuracy.ts";
+import { agreementDetail, agreementRemoves } from "./filter/agreement.ts";
+import { costDetail, costRemoves } from "./filter/cost.ts";
+import { deadlineDetail, deadlineRemoves } from "./filter/deadline.ts";
+import { energyDetail, energyRemoves } from "./filter/energy.ts";
+import { memoryDetail, memoryRemoves } from "./filter/memory.ts";
+import { tierDetail, tierRemoves } from "./filter/tier.ts";
+import { elsewhereDetail } from "./filter/unavailable.ts";
+import { type Guarded, guardedValues, unguarded } from "./guarded.ts";
+import type { Choice } from "./choices.ts";
+import { type Options, partOf, reachedHere } from "./options.ts";
+import { randomTie } from "./pick/random-tie.ts";
+import type { FilterName } from "./plan.ts";
+import { isSaving, meanWeight, scoreOf } from "../goal/index.ts";
+import {
+  judgedBy,
+  leastMs,
+  localValues,
+  plainScore,
+  priceLocal,
+  type Priced,
+  type PricedRemote,
+  priceRemote,
+} from "./priced.ts";
+import type { Question } from "./question.ts";
+import type { PlanRequest } from "./request.ts";
+import type { Findings } from "./scan.ts";
+import { emptyMs, judge, meanReading, meanValue, pricesAt, tierBit } from "../table/index.ts";
+
+/** Remote routes that are priced as whole distributions. */
+export const finalistCount = 5;
+
+/** Scores that lie within this share of the best count as equal. */
+const defaultTieRatio = 0.01;
+
+/** One way to do everything here, and what keeps it from being chosen. */
+export interface LocalCandidate {
+  readonly choice: Choice;
+  readonly priced: Priced | undefined;
+  readonly obstacle: LocalObstacle | undefined;
+  /** It could still serve as a back-up: only the deadline is against it. */
+  readonly backUp: boolean;
+}
+
+/** A remote finalist with the back-up that guards it. */
+export interface Finalist {
+  readonly priced: PricedRemote;
+  readonly backUp: BackUp | undefined;
+  readonly guarded: Guarded;
+  readonly score: number;
+  /** What is charged beside it for staying here, in its score's units. */
+  readonly staying: number;
+}
+
+/** What runs here when a remote run is late or fails. */
+export interface BackUp {
+  readonly choice: Choice;
+  /** The cut it starts from, and whether it takes what the head made here or the crossing that came with the request. */
+  readonly from: number;
+  readonly takes: "head" | "request";
+  readonly values: Float64Array;
+  /** What runs here before it can start; undefined when it can start at once. */
+  readonly head: Float64Array | undefined;
+  readonly deviceMillijoules: number;
+  readonly costMicros: number;
+}
+
+/** Every variant, whole and here. */
+export function localCandidates(
+  question: Question,
+  choices: readonly Choice[],
+  obstacle: LocalObstacle | undefined,
+): readonly LocalCandidate[] {
+  const { goal, remainingMs, allowedMs } = question;
+  const { limits, ready } = question.request;
+  const { info, memoryBytes } = question.view.device;
+  return choices.map((choice) => {
+    if (obstacle) return removed(choice, obstacle.filter, obstacle.detail);
+    if (!info || tierRemoves(choice.variant.tierMask, tierBit(info.tier))) {
+      return removed(choice, "tier", tierDetail(choice.variant.name, info?.tier ?? "device"));
+    }
+    if (Number.isNaN(choice.slowness)) {
+      return removed(choice, "unavailable", `variant ${choice.variant.name} is not here`);
+    }
+    if (reachedHere(choice, choice.from) < choice.to) {
+      return removed(
+        choice,
+        "unavailable",
+        elsewhereDetail(question.model.table.description, choice.variant.name),
+      );
+    }
+    if (memoryRemoves(choice.bucket.headMemoryBytes[choice.to] ?? 0, memoryBytes)) {
+      return removed(choice, "memory", memoryDetail(memoryBytes));
+    }
+    if (ready?.(undefined, partOf(choice, choice.from, choice.to)) === false) {
+      return removed(choice, "unavailable", `variant ${choice.variant.name} is not loaded here`);
+    }
+    if (agreementRemoves(choice.agreementRatio, limits))
+      return removed(choice, "agreement", agreementDetail(limits));
+    if (accuracyRemoves(choice.variant.accuracyRatio, limits))
+      return removed(choice, "accuracy", accuracyDetail(limits));
+    const priced = priceLocal(question, choice);
+    if (costRemoves(priced.costMicros, limits.maxCostMicros)) {
+      return removed(choice, "cost", costDetail(limits.maxCostMicros));
+    }
+    if (energyRemoves(priced.deviceMillijoules, limits.maxDeviceMillijoules)) {
+      return removed(choice, "energy", energyDetail(limits.maxDeviceMillijoules));
+    }
+    const latestMs = judge(priced.values, goal.readings[goal.deadlineAt] ?? meanReading);
+    if (deadlineRemoves(latestMs, allowedMs)) {
+      const detail = deadlineDetail(remainingMs, limits.minInTimeRatio);
+      const late = { filter: "deadline", detail } as const;
+      return { choice, priced, obstacle: late, backUp: true };
+    }
+    return { choice, priced, obstacle: undefined, backUp: true };
+  });
+}
+
+function removed(choice: Choice, filter: FilterName, detail: string): LocalCandidate {
+  return { choice, priced: undefined, obstacle: { filter, detail }, backUp: false };
+}
+
+/**
+ * The routes with the smallest scores, best first. Where more are alike than can be finalists, chance decides which of
+ * them are, so that many clients with the same view do not all know the same few.
+ */
+export function bestRoutes(
+  scores: ArrayLike<number>,
+  routes: number,
+  count: number,
+  tieRatio: number,
+  random: Random,
+): readonly number[] {
+  const best: number[] = [];
+  for (let route = 0; route < routes; route++) {
+    const score = scores[route] ?? Infinity;
+    if (score === Infinity) continue;
+    let at = best.length < count ? best.push(route) - 1 : count - 1;
+    if (best[at] !== route && score >= (scores[best[at] ?? -1] ?? Infinity)) continue;
+    for (; at > 0 && score < (scores[best[at - 1] ?? -1] ?? Infinity); at--) best[at] = best[at - 1] ?? -1;
+    best[at] = route;
+  }
+  const least = scores[best[0] ?? -1] ?? Infinity;
+  const tie = least + Math.abs(least) * tieRatio;
+  if (best.length < count || (scores[best[count - 1] ?? -1] ?? Infinity) > tie) return best;
+  const alike: number[] = [];
+  for (let route = 0; route < routes; route++) if ((scores[route] ?? Infinity) <= tie) alike.push(route);
+  if (alike.length === count) return best;
+  for (let index = 0; index < count; index++) {
+    const other = index + Math.floor(random.next() * (alike.length - index));
+    [alike[index], alike[other]] = [alike[other] ?? 0, alike[index] ?? 0];
+  }
+  return alike.slice(0, count);
+}
+
+/**
+ * Prices the best routes whole and with the back-up that will guard them: a link that stalls now and then has a terrible
+ * mean, which a local run that starts when it is late cuts off. Where latency is part of the goal, or a deadline is to be kept,
+ * they compete by what is left after that.
+ */
+export function remoteFinalists(
+  question: Question,
+  options: Options,
+  findings: Findings,
+  locals: readonly LocalCandidate[],
+  random: Random,
+): readonly Finalist[] {
+  const { request, view, model, goal } = question;
+  const finalists: Finalist[] = [];
+  const tieRatio = request.tieRatio ?? defaultTieRatio;
+  const latencyWeight = goal.kind === "sum" ? goal.weights.reduce((sum, one) => sum + one, 0) : 0;
+  const guards = goal.guarded || (isSaving(goal) && question.remainingMs < Infinity);
+  let best = Infinity;
+  for (const route of bestRoutes(findings.bestScore, model.routes.count, finalistCount, tieRatio, random)) {
+    const group = options.groups[findings.bestGroup[route] ?? -1];
+    if (!group) continue;
+    const option = findings.bestOption[route] ?? 0;
+    // Its best case is worse than what the best already promises: it can be a second endpoint to turn to, no more.
+    const hopeless =
+      !guards ||
+      (best < Infinity &&
+        latencyWeight * leastMs(question, options, group, option, route) > best * (1 + tieRatio));
+    if (hopeless && finalists.length > 1) continue;
+    const priced = priceRemote(question, options, group, option, route);
+    const backUp = backUpFor(question, priced, locals, finalists);
+    const endpoint = model.routes.endpoint[route] ?? -1;
+    const prices = pricesAt(view.endpoints, endpoint);
+    const guarded =
+      !hopeless && backUp && backUpAffordable(request, priced, backUp)
+        ? guardedValues(question, priced, backUp, prices, emptyMs(view.endpoints, endpoint))
+        : unguarded(priced.values);
+    const score = guards ? guardedScore(question, priced, backUp, guarded) : priced.score;
+    if (score < best) best = score;
+    const staying = guards ? meanWeight(goal) * guarded.stayChargedMs : 0;
+    finalists.push({ priced, backUp, guarded, score, staying });
+  }
+  return finalists;
+}
+
+/** The score of a candidate with its back-up, which takes its energy and money in the share of cases in which it runs. */
+function guardedScore(
+  { goal, remainingMs }: Question,
+  priced: PricedRemote,
+  backUp: BackUp | undefined,
+  { values, backUpRatio, chargedMs }: Guarded,
+): number {
+  const charged = meanWeight(goal) * chargedMs;
+  if (goal.isPlain) return charged + plainScore(goal, values);
+  return (
+    charged +
+    scoreOf(goal, judgedBy(goal, values), {
+      deviceMillijoules: priced.deviceMillijoules + backUpRatio * (backUp?.deviceMillijoules ?? 0),
+      costMicros: priced.costMicros + backUpRatio * (backUp?.costMicros ?? 0),
+      accuracyRatio: priced.accuracyRatio ?? NaN,
+      agreementRatio: priced.agreementRatio,
+      paceMs: 0,
+      remainingMs,
+    })
+  );
+}
+
+/** Whether both runs together stay inside the limits. */
+export function backUpAffordable(request: PlanRequest, priced: Priced, backUp: BackUp): boolean {
+  const { maxDeviceMillijoules, maxCostMicros } = request.limits;
+  return (
+    !energyRemoves(priced.deviceMillijoules + backUp.deviceMillijoules, maxDeviceMillijoules) &&
+    !costRemoves(priced.costMicros + backUp.costMicros, maxCostMicros)
+  );
+}
+
+/**
+ * The rest of the same variant, from the crossing that is here anyway; else another variant that may run here, whole. It
+ * keeps the same rules as everything else. What guards another finalist that leaves from the same cut guards this one.
+ */
+function backUpFor(
+  question: Question,
+  priced: PricedRemote,
+  locals: readonly LocalCandidate[],
+  finalists: readonly Finalist[],
+): BackUp | undefined {
+  const { group } = priced;
+  for (const one of finalists) {
+    if (one.priced.choice === priced.choice && one.priced.group.from === group.from) return one.backUp;
+  }
+  const same = locals.find((one) => one.choice === priced.choice && one.backUp);
+  const { device } = question.view;
+  if (same) {
+    const { choice } = same;
+    const values = localValues(question, choice, group.from, choice.to);
+    const runMs = meanValue(values) - device.queueMs;
+    const hasHead = group.from > choice.from;
+    return {
+      choice,
+      from: group.from,
+      takes: hasHead ? "head" : "request",
+      values,
+      head: hasHead ? localValues(question, choice, choice.from, group.from) : undefined,
+      deviceMillijoules: runMs * device.activeWatts,
+      costMicros: ((device.info?.rates.microsPerSecond ?? 0) / 1000) * runMs,
+    };
+  }
+  let best: Priced | undefined;
+  for (const one of locals) {
+    if (one.backUp && one.priced && (!best || one.priced.score < best.score)) best = one.priced;
+  }
+  if (!best) return undefined;
+  return {
+    choice: best.choice,
+    from: best.choice.from,
+    takes: "request",
+    values: best.values,
+    head: undefined,
+    deviceMillijoules: best.deviceMillijoules,
+    costMicros: best.costMicros,
+  };
+}
+
+/** Candidates here as they stand beside the best finalist: charged with the price of an answer that would be late. */
+export function besideBest(
+  locals: readonly LocalCandidate[],
+  finalists: readonly Finalist[],
+): readonly LocalCandidate[] {
+  let best: Finalist | undefined;
+  for (const one of finalists) if (!best || one.score < best.score) best = one;
+  const staying = best?.staying ?? 0;
+  if (staying === 0) return locals;
+  const charged = (one: Priced): Priced => ({ ...one, score: one.score + staying });
+  return locals.map((one) => (one.priced ? { ...one, priced: charged(one.priced) } : one));
+}
+
+/** The best of all: here when it is as good as any, else one of the best elsewhere, drawn. */
+export function choose(
+  request: PlanRequest,
+  locals: readonly LocalCandidate[],
+  finalists: readonly Finalist[],
+  random: Random,
+): { readonly local: Priced } | { readonly remote: Finalist } | undefined {
+  let local: Priced | undefined;
+  for (const one of locals) {
+    if (!one.obstacle && one.priced && (!local || one.priced.score < local.score)) local = one.priced;
+  }
+  let best = local?.score ?? Infinity;
+  for (const one of finalists) best = Math.min(best, one.score);
+  if (best === Infinity) return undefined;
+  const tie = best + Math.abs(best) * (request.tieRatio ?? defaultTieRatio);
+  if (local && local.score <= tie) return { local };
+  const remote = randomTie(finalists, tie, random);
+  return remote ? { remote } : undefined;
+}

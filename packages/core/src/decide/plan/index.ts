@@ -1,0 +1,24 @@
+export { brokenRule } from "./filter/local-endpoint.ts";
+export { zoneRemoves } from "./filter/zone.ts";
+export { legKey } from "./leg-key.ts";
+export { latestOf, waitsFor } from "./legs.ts";
+export { makePlan } from "./make-plan.ts";
+export { noEndpoint } from "./no-endpoint.ts";
+export { numbered } from "./numbered.ts";
+export { envelopeBytes } from "./options.ts";
+export { planScratch, type PlanScratch } from "./plan-scratch.ts";
+export {
+  type DirectoryAge,
+  type FilterName,
+  type Infeasible,
+  isInfeasible,
+  type Leg,
+  type LegId,
+  type Lost,
+  type Plan,
+  type Predicted,
+  type Travels,
+  type Trigger,
+} from "./plan.ts";
+export type { Part, PlannedSequence, PlanRequest, Traffic } from "./request.ts";
+export type { DeviceView, ModelView, View } from "./view.ts";

@@ -1,0 +1,277 @@
+import type { EndpointId, Writable } from "../../words/base/index.ts";
+import type { Bet } from "../estimate/index.ts";
+import type { CutId, Segment } from "../../words/model/index.ts";
+import { isThrifty } from "../goal/index.ts";
+import { backUpAffordable, type BackUp, type Finalist } from "./finalists.ts";
+import type { Choice } from "./choices.ts";
+import { reachedHere } from "./options.ts";
+import type { Leg, LegId, Predicted, Trigger } from "./plan.ts";
+import { keptEstimate, localMean, localValues, type Priced, type PricedRemote } from "./priced.ts";
+import type { Question } from "./question.ts";
+import { extraRunPriceAt, inTimeMs, meanValue, overdueMs, serviceRatioAt } from "../table/index.ts";
+
+/**
+ * Legs of a plan that runs something elsewhere: head here, remote, tail here, then what starts when the remote leg is
+ * late or fails. The back-up here starts from the crossing that is here already; another endpoint starts when it would be
+ * quicker than here. All of them passed the same filters.
+ */
+export function remoteLegs(
+  question: Question,
+  chosen: Finalist,
+  finalists: readonly Finalist[],
+): readonly Leg[] {
+  const { priced, backUp, guarded } = chosen;
+  const { request, view } = question;
+  const { group, choice } = priced;
+  const legs: Leg[] = [];
+  const hasHead = group.from > choice.from;
+  if (hasHead)
+    legs.push(localLeg(question, "head", choice, choice.from, group.from, "request", [{ on: "begin" }]));
+  const first: LegId | "request" = hasHead ? "head" : "request";
+  const starts: Trigger = hasHead ? { on: "done", leg: "head" } : { on: "begin" };
+  legs.push(remoteLeg(question, "remote", priced, first, [starts], "nothing", guarded.bet));
+  // Before the next step of others the plan is made again.
+  const tailTo = reachedHere(choice, group.to);
+  if (group.to < tailTo) {
+    const done: Trigger = { on: "done", leg: "remote" };
+    legs.push(localLeg(question, "tail", choice, group.to, tailTo, "remote", [done]));
+  }
+  const endpoint = endpointOf(question, priced);
+  const other = finalists.find(
+    (one) =>
+      endpointOf(question, one.priced) !== endpoint && startsFrom(one.priced, priced, !backUp) !== undefined,
+  );
+  const endpointState = question.model.routes.endpoint[priced.route] ?? -1;
+  // Without means for a second run, one that only the deadline calls for is still worth going into debt.
+  const broke = !Number.isFinite(extraRunPriceAt(view.endpoints, endpointState));
+  // Where all endpoints are to be kept busy, a second run takes what another request could use; who saves energy or money runs
+  // twice only where nothing else keeps the deadline.
+  const thrifty = isThrifty(request.limits.objective);
+  const spare = !broke && !thrifty && question.goal.kind !== "throughput";
+  const mayHedge = spare || question.remainingMs < Infinity;
+  const otherFirst =
+    other !== undefined && (!backUp || meanValue(other.priced.values) < meanValue(backUp.values));
+  if (backUp) {
+    const late: Trigger = {
+      on: "late",
+      leg: "remote",
+      latestMs: latestStartMs(question, priced, backUp),
+    };
+    const hedges = mayHedge && backUpAffordable(request, priced, backUp);
+    const failing = failed(otherFirst ? "other" : "remote");
+    legs.push(
+      localLeg(
+        question,
+        "local",
+        backUp.choice,
+        backUp.from,
+        backUp.choice.to,
+        backUp.takes === "head" ? first : "request",
+        hedges ? [late, failing] : [failing],
+        undefined,
+        hedges ? "hedge token" : "nothing",
+      ),
+    );
+  }
+  if (other) {
+    const takes = startsFrom(other.priced, priced, !backUp) === "head" ? first : "request";
+    const hedges = !backUp && !thrifty;
+    // Without means there is still what is lost there, and the deadline.
+    const patienceMs = broke ? Infinity : overdueMs(priced.values);
+    const latestMs = Math.min(patienceMs, inTimeMs(question.remainingMs, other.priced.values));
+    const late: Trigger = { on: "late", leg: "remote", latestMs };
+    const failing = failed(backUp && !otherFirst ? "local" : "remote");
+    const triggers = hedges ? [late, failing] : [failing];
+    legs.push(
+      remoteLeg(question, "other", other.priced, takes, triggers, hedges ? "hedge token" : "nothing"),
+    );
+  }
+  return legs;
+}
+
+/** Legs of a plan that runs everything here: in two parts when the middle is worth a second look, and another endpoint should this one fail. */
+export function localLegs(
+  question: Question,
+  priced: Priced,
+  finalists: readonly Finalist[],
+  pauseAt: CutId | undefined,
+): readonly Leg[] {
+  const { choice } = priced;
+  const pause = pauseAt === undefined ? undefined : choice.bucket.index.get(pauseAt);
+  const legs: Leg[] = [];
+  if (pause !== undefined && pause > choice.from && pause < choice.to) {
+    legs.push(
+      localLeg(question, "head", choice, choice.from, pause, "request", [{ on: "begin" }]),
+      localLeg(question, "local", choice, pause, choice.to, "head", [{ on: "done", leg: "head" }]),
+    );
+  } else {
+    const leg = localLeg(
+      question,
+      "local",
+      choice,
+      choice.from,
+      choice.to,
+      "request",
+      [{ on: "begin" }],
+      priced.values,
+    );
+    legs.push(leg);
+  }
+  const other = finalists.find((one) => startsFrom(one.priced, undefined) !== undefined);
+  if (other) {
+    legs.push(
+      remoteLeg(question, "other", other.priced, "request", [{ on: "failed", leg: "local" }], "nothing"),
+    );
+  }
+  return legs;
+}
+
+/**
+ * What another finalist could start from: the request's crossing, or the output of the same head. One that ends where the chosen
+ * one does stands by where nothing here does; the plan is made again when it is done.
+ */
+function startsFrom(
+  other: PricedRemote,
+  chosen: PricedRemote | undefined,
+  standsBy = false,
+): "request" | "head" | undefined {
+  const { group, choice } = other;
+  const alike = chosen?.choice === choice;
+  if (group.to < choice.to && !(standsBy && alike && chosen.group.to === group.to)) return undefined;
+  if (group.from === choice.from) return "request";
+  return alike && chosen.group.from === group.from ? "head" : undefined;
+}
+
+function failed(leg: LegId): Trigger {
+  return { on: "failed", leg };
+}
+
+/** When a back-up starts at the latest because a leg is late; undefined where it does not wait for that. */
+export function latestOf({ starts }: Leg, { id }: Leg): number | undefined {
+  for (const one of starts) if (one.on === "late" && one.leg === id) return one.latestMs;
+  return undefined;
+}
+
+/** Whether a back-up starts when a leg has failed. */
+export function waitsFor({ starts }: Leg, { id }: Leg): boolean {
+  return starts.some((one) => one.on === "failed" && one.leg === id);
+}
+
+/** The moment at which the back-up starts whatever the guard thinks: in time for the deadline. */
+function latestStartMs(question: Question, priced: PricedRemote, backUp: BackUp): number {
+  const { choice, group } = priced;
+  const headMs = group.from > choice.from ? localMean(choice, choice.from, group.from) : 0;
+  return inTimeMs(question.remainingMs - headMs, backUp.values);
+}
+
+/** What the endpoint itself promised for the run, by the mean. */
+function promisedMs({ view, model }: Question, { route, there, waitMs }: PricedRemote): number {
+  const ratio = serviceRatioAt(view.endpoints, model.routes.endpoint[route] ?? -1);
+  return (meanValue(there) - waitMs) / ratio;
+}
+
+function endpointOf({ view, model }: Question, priced: Priced): EndpointId {
+  return view.endpoints.ids[model.routes.endpoint[priced.route] ?? -1] ?? "";
+}
+
+function segmentOf({ model }: Question, choice: Choice, from: number, to: number): Segment {
+  const { description } = model.table;
+  return {
+    model: description.name,
+    version: description.version,
+    digest: description.digest,
+    variant: choice.variant.name,
+    from: choice.bucket.cuts[from]?.id ?? "start",
+    to: choice.bucket.cuts[to]?.id ?? "end",
+  };
+}
+
+function stateAt({ request }: Question, endpoint: EndpointId): Leg["state"] {
+  const { sequence } = request;
+  if (!sequence) return "none";
+  return sequence.step === 0 || sequence.resident === endpoint ? "resident" : "carried";
+}
+
+function localLeg(
+  question: Question,
+  id: LegId,
+  choice: Choice,
+  from: number,
+  to: number,
+  takes: Leg["takes"],
+  starts: readonly Trigger[],
+  known?: Float64Array,
+  spends: Leg["spends"] = "nothing",
+): Leg {
+  const { view } = question;
+  const { device } = view;
+  const values = known ?? localValues(question, choice, from, to);
+  const runMs = meanValue(values) - device.queueMs;
+  const endpoint = device.info?.id ?? view.self;
+  const predicted: Predicted = {
+    completionMs: keptEstimate(question, values),
+    deviceMillijoules: runMs * device.activeWatts,
+    costMicros: ((device.info?.rates.microsPerSecond ?? 0) / 1000) * runMs,
+    agreementRatio: choice.agreementRatio,
+    accuracyRatio: choice.variant.accuracyRatio,
+    sentBytes: 0,
+  };
+  return {
+    id,
+    segment: segmentOf(question, choice, from, to),
+    endpoint,
+    takes,
+    codecs: {},
+    state: stateAt(question, endpoint),
+    starts,
+    spends,
+    holdsMs: Math.max(0, runMs),
+    predicted,
+  };
+}
+
+function remoteLeg(
+  question: Question,
+  id: LegId,
+  priced: PricedRemote,
+  takes: Leg["takes"],
+  starts: readonly Trigger[],
+  spends: Leg["spends"],
+  bet?: Bet,
+): Leg {
+  const { view } = question;
+  const { choice, group, up, there, down } = priced;
+  const endpoint = endpointOf(question, priced);
+  const coding = choice.bucket.codings[priced.coding];
+  const values = question.scratch.beliefs.take();
+  for (let index = 0; index < values.length; index++) {
+    const moving = (up[index] ?? 0) + (down[index] ?? 0);
+    values[index] = moving + (there[index] ?? 0) + (priced.encoding[index] ?? 0);
+  }
+  const leg: Writable<Leg> = {
+    id,
+    segment: segmentOf(question, choice, group.from, group.to),
+    endpoint,
+    takes,
+    codecs: coding?.codecs ?? {},
+    state: stateAt(question, endpoint),
+    starts,
+    spends,
+    predicted: {
+      completionMs: keptEstimate(question, values),
+      deviceMillijoules: priced.deviceMillijoules - priced.localMs * view.device.activeWatts,
+      costMicros: priced.costMicros,
+      agreementRatio: priced.agreementRatio,
+      accuracyRatio: priced.accuracyRatio,
+      sentBytes: priced.sentBytes,
+    },
+    travels: {
+      upMs: keptEstimate(question, up),
+      thereMs: keptEstimate(question, there),
+      downMs: keptEstimate(question, down),
+      promisedMs: promisedMs(question, priced),
+    },
+  };
+  if (bet) leg.bet = bet;
+  return leg;
+}

@@ -1,0 +1,187 @@
+import type { Explained } from "./explain.ts";
+import { accuracyDetail } from "./filter/accuracy.ts";
+import { agreementDetail } from "./filter/agreement.ts";
+import { codecDetail } from "./filter/codec.ts";
+import { costDetail } from "./filter/cost.ts";
+import { deadlineDetail } from "./filter/deadline.ts";
+import { energyDetail } from "./filter/energy.ts";
+import { loopDetail } from "./filter/loop.ts";
+import { memoryDetail } from "./filter/memory.ts";
+import { filterIndex, filterOrder } from "./filter/order.ts";
+import { rightsDetail } from "./filter/rights.ts";
+import { stateDetail } from "./filter/state.ts";
+import { tierDetail } from "./filter/tier.ts";
+import { trustDetail } from "./filter/trust.ts";
+import { unavailableDetail } from "./filter/unavailable.ts";
+import { zoneDetail } from "./filter/zone.ts";
+import type { Finalist } from "./finalists.ts";
+import type { FilterName, Lost } from "./plan.ts";
+import type { Priced } from "./priced.ts";
+
+/** Lines of `lost` that get a sentence of their own; the rest are counted under the filter's general one. */
+const detailedLines = 24;
+
+/** What was not chosen: one line for each endpoint and reason, with the number of candidates that it stands for. */
+export function lostLines(
+  explained: Explained,
+  chosen: Priced | undefined,
+  bestScore: number,
+): readonly Lost[] {
+  const lost: Lost[] = [];
+  addLocal(lost, explained, chosen, bestScore);
+  addBeaten(lost, explained, chosen, bestScore);
+  addRemoved(lost, explained);
+  return lost;
+}
+
+/** What could have run here. */
+function addLocal(
+  lost: Lost[],
+  { question, locals }: Explained,
+  chosen: Priced | undefined,
+  bestScore: number,
+): void {
+  const { device, self } = question.view;
+  const endpoint = device.info?.id ?? self;
+  for (const { priced, obstacle, choice } of locals) {
+    if (priced !== undefined && priced === chosen) continue;
+    const why: Lost["why"] = obstacle
+      ? { kind: "filter", filter: obstacle.filter, detail: obstacle.detail }
+      : { kind: "score", score: priced?.score ?? Infinity, bestScore };
+    const cut = choice.bucket.cuts[choice.to]?.id ?? "end";
+    lost.push({ endpoint, variant: choice.variant.name, cut, codecs: noCodecs, why, count: 1 });
+  }
+}
+
+/** What no filter removed and something else beat: the best of each route stands for the others. */
+function addBeaten(
+  lost: Lost[],
+  { question, options, findings, finalists }: Explained,
+  chosen: Priced | undefined,
+  bestScore: number,
+): void {
+  const { view, model } = question;
+  const { count: routes, endpoint } = model.routes;
+  const { kept, bestGroup, bestOption, bestScore: scores } = findings;
+  const own = chosen?.route ?? -1;
+  for (let route = 0; route < routes; route++) {
+    const count = (kept[route] ?? 0) - (route === own ? 1 : 0);
+    if (count <= 0) continue;
+    const group = options.groups[bestGroup[route] ?? -1];
+    const coding = options.coding[bestOption[route] ?? -1] ?? -1;
+    const finalist = route === own ? undefined : finalistOf(finalists, route);
+    lost.push({
+      endpoint: view.endpoints.ids[endpoint[route] ?? -1] ?? "",
+      variant: group?.choice.variant.name ?? "",
+      cut: group?.choice.bucket.cuts[group.from]?.id ?? "",
+      codecs: group?.choice.bucket.codings[coding]?.codecs ?? noCodecs,
+      why: { kind: "score", score: finalist?.score ?? scores[route] ?? Infinity, bestScore },
+      count,
+    });
+  }
+}
+
+/** A finalist's own score counts its back-up; the others are known by the plain one. */
+function finalistOf(finalists: readonly Finalist[], route: number): Finalist | undefined {
+  for (const one of finalists) if (one.priced.route === route) return one;
+  return undefined;
+}
+
+/** What filters removed. Lines that say the same share what they say. */
+function addRemoved(lost: Lost[], explained: Explained): void {
+  const { question, options, findings } = explained;
+  const { view, model } = question;
+  const { count: routes, endpoint } = model.routes;
+  const { used, columns } = findings.lost;
+  const shared: (Lost["why"] | undefined)[] = [];
+  let own = 0;
+  for (let route = 0; route < routes; route++) {
+    for (const filter of used) {
+      const column = columns[filter];
+      const count = column?.count[route] ?? 0;
+      if (!column || count === 0) continue;
+      const name = filterOrder[filter] ?? "unavailable";
+      const told = general[name];
+      let why: Lost["why"];
+      if (told !== undefined && own++ < detailedLines) {
+        why = { kind: "filter", filter: name, detail: removedDetail(explained, name, route) };
+      } else {
+        why = shared[filter] ??= {
+          kind: "filter",
+          filter: name,
+          detail: told ?? removedDetail(explained, name, route),
+        };
+      }
+      const group = options.groups[column.group[route] ?? 0];
+      lost.push({
+        endpoint: view.endpoints.ids[endpoint[route] ?? -1] ?? "",
+        variant: group?.choice.variant.name ?? "",
+        cut: group?.choice.bucket.cuts[group.from]?.id ?? "",
+        codecs: group?.choice.bucket.codings[column.coding[route] ?? 0]?.codecs ?? noCodecs,
+        why,
+        count,
+      });
+    }
+  }
+}
+
+/** What is said of endpoints beyond the first few, where each has a sentence of its own. */
+const general: Readonly<Partial<Record<FilterName, string>>> = {
+  unavailable: "it does not answer, or failed for this request",
+  loop: "its way leads back to where the request has been",
+  tier: "the variant is not for its tier",
+  state: "the sequence cannot go on there",
+  codec: "it does not understand the codec",
+  zone: "its zone is not allowed",
+  trust: "it is trusted too little",
+  rights: "the sender may not run that elsewhere",
+  "data-class": "the policy keeps this data away",
+};
+
+/** Codecs of what travels raw. */
+export const noCodecs: Readonly<Record<string, string>> = {};
+
+/** Why a filter removed what a route offers, in a sentence. */
+export function removedDetail(explained: Explained, filter: FilterName, route: number): string {
+  const { options, findings } = explained;
+  const { request, view, model, remainingMs } = explained.question;
+  const endpointState = model.routes.endpoint[route] ?? -1;
+  const info = view.endpoints.infos[endpointState];
+  const column = findings.lost.columns[filterIndex(filter)];
+  const group = options.groups[column?.group[route] ?? -1];
+  const codecs = group?.choice.bucket.codings[column?.coding[route] ?? -1]?.codecs ?? noCodecs;
+  switch (filter) {
+    case "unavailable":
+      return unavailableDetail(view.endpoints.unavailable[endpointState]);
+    case "loop":
+      return loopDetail(model.routes.paths[route] ?? []);
+    case "tier":
+      return tierDetail(group?.choice.variant.name ?? "", info?.tier ?? "");
+    case "state":
+      return stateDetail(request.sequence, info?.state ?? "none");
+    case "codec":
+      return codecDetail(codecs);
+    case "zone":
+      return zoneDetail(model.routes.zones[route] ?? [], request.rules.zones);
+    case "trust":
+      return trustDetail(model.routes.trust[route] ?? "none", request.rules.leastTrust);
+    case "rights": {
+      const cuts = group?.choice.bucket.cuts;
+      return rightsDetail(cuts?.[group?.from ?? 0]?.id ?? "", cuts?.[group?.to ?? 0]?.id ?? "");
+    }
+    case "data-class":
+      return findings.lost.rules[route] ?? general[filter] ?? "";
+    case "memory":
+      return memoryDetail(view.device.memoryBytes);
+    case "agreement":
+      return agreementDetail(request.limits);
+    case "accuracy":
+      return accuracyDetail(request.limits);
+    case "cost":
+      return costDetail(request.limits.maxCostMicros);
+    case "energy":
+      return energyDetail(request.limits.maxDeviceMillijoules);
+    case "deadline":
+      return deadlineDetail(remainingMs, request.limits.minInTimeRatio);
+  }
+}

@@ -1,0 +1,135 @@
+import type { EndpointId } from "../../words/base/index.ts";
+import type { CodecId } from "../../words/codec/index.ts";
+import type { DirectorySnapshot } from "../../fleet/directory/index.ts";
+import type { Bet } from "../estimate/index.ts";
+import type { Estimate } from "../../words/estimate/index.ts";
+import type { CutId, Segment } from "../../words/model/index.ts";
+import type { Objective, Stages } from "../goal/index.ts";
+
+export type LegId = string;
+
+/**
+ * When a leg starts. Guard, hedge, fallback, cascade and forward are plans made of legs with triggers, not mechanisms of
+ * their own.
+ */
+export type Trigger =
+  | { readonly on: "begin" }
+  | { readonly on: "done"; readonly leg: LegId }
+  | { readonly on: "failed"; readonly leg: LegId }
+  /** The guard decides the moment from the estimate and the progress so far, at the latest `latestMs` after the leg began. */
+  | { readonly on: "late"; readonly leg: LegId; readonly latestMs: number }
+  | { readonly on: "unsure"; readonly leg: LegId; readonly belowRatio: number };
+
+/** What a plan, or one leg of it, is expected to take. */
+export interface Predicted {
+  readonly completionMs: Estimate;
+  readonly deviceMillijoules: number;
+  readonly costMicros: number;
+  readonly agreementRatio: number;
+  readonly accuracyRatio: number | undefined;
+  readonly sentBytes: number;
+}
+
+/** A segment on an endpoint that starts on a trigger. */
+export interface Leg {
+  readonly id: LegId;
+  readonly segment: Segment;
+  readonly endpoint: EndpointId;
+  /** Whose output it takes. */
+  readonly takes: LegId | "request";
+  /** How its inputs travel, by tensor name; absent names travel raw. */
+  readonly codecs: Readonly<Record<string, CodecId>>;
+  readonly state: "none" | "resident" | "carried";
+  /** Any of these starts it. */
+  readonly starts: readonly Trigger[];
+  readonly spends: "nothing" | "hedge token";
+  /** Of this leg alone, from its start. */
+  readonly predicted: Predicted;
+  /** Of a leg here: how long it keeps the device, without the wait for it, in milliseconds. */
+  readonly holdsMs?: number;
+  /** Of a leg elsewhere that a run here may follow: what was thought of trying it. */
+  readonly bet?: Bet;
+  /** Of a leg elsewhere: the way there, the wait and run there, the way back. What the guard watches. */
+  readonly travels?: Travels;
+}
+
+/** The parts of a leg elsewhere. */
+export interface Travels {
+  readonly upMs: Estimate;
+  /** Queue, penalty, decoding and run, corrected by what was observed. */
+  readonly thereMs: Estimate;
+  readonly downMs: Estimate;
+  /** Mean run time as the endpoint promised it. */
+  readonly promisedMs: number;
+}
+
+/** What was not chosen and why: a rule or limit that removed it, or the score by which it lost. */
+export interface Lost {
+  readonly endpoint: EndpointId;
+  readonly variant: string;
+  readonly cut: string;
+  readonly codecs: Readonly<Record<string, CodecId>>;
+  readonly why:
+    | { readonly kind: "filter"; readonly filter: FilterName; readonly detail: string }
+    | { readonly kind: "score"; readonly score: number; readonly bestScore: number };
+  /** How many similar candidates this line stands for. */
+  readonly count: number;
+}
+
+/** The rules and limits that remove candidates. */
+export type FilterName =
+  | "zone"
+  | "trust"
+  | "rights"
+  | "data-class"
+  | "deadline"
+  | "memory"
+  | "energy"
+  | "cost"
+  | "agreement"
+  | "accuracy"
+  | "tier"
+  | "state"
+  | "unavailable"
+  | "loop"
+  | "codec";
+
+/** How old the knowledge of which endpoints there are is, and what of it is not believed, where a directory says so. */
+export type DirectoryAge = Omit<DirectorySnapshot, "entries">;
+
+/** An immutable, explainable choice. */
+export interface Plan {
+  readonly schemaVersion: 1;
+  /** Number of the view it was made from. */
+  readonly view: number;
+  readonly model: string;
+  readonly variant: string;
+  /** The cut whose crossing it starts from: a later one than `start` when the plan was made again on the way. */
+  readonly from: CutId;
+  readonly objective: Objective;
+  /** In the order in which they would start. Together they produce the answer. */
+  readonly legs: readonly Leg[];
+  readonly predicted: Predicted;
+  /** What it keeps busy, where throughput is the objective. */
+  readonly stages?: Stages;
+  /** One sentence for people. */
+  readonly because: string;
+  readonly candidates: number;
+  readonly lost: readonly Lost[];
+  readonly directory?: DirectoryAge;
+}
+
+/** No endpoint is allowed or able: a value inside, thrown as `no-endpoint` or `policy-denied` at the face. */
+export interface Infeasible {
+  readonly infeasible: true;
+  /** The constraint that removed the last candidates. */
+  readonly filter: FilterName;
+  readonly because: string;
+  readonly lost: readonly Lost[];
+  readonly directory?: DirectoryAge;
+}
+
+/** Tells the two outcomes of planning apart. */
+export function isInfeasible(outcome: Plan | Infeasible): outcome is Infeasible {
+  return "infeasible" in outcome;
+}

@@ -1,0 +1,277 @@
+import type { Predicted } from "./plan.ts";
+import type { Choice } from "./choices.ts";
+import type { Group, Options } from "./options.ts";
+import type { Question } from "./question.ts";
+import type { Stages } from "../goal/index.ts";
+import { type Goal, scoreOf } from "../goal/index.ts";
+import { paceOf, stagesHere, stagesThere } from "./stages.ts";
+import {
+  addSpread,
+  copyBelief,
+  copyBetween,
+  copyTail,
+  addSegment,
+  judge,
+  meanReading,
+  meanValue,
+  readBelief,
+  readBetween,
+  readingOf,
+  segmentMeanMs,
+  segmentMs,
+  serviceRatioAt,
+  sharedMsAt,
+  sizeCount,
+  waitMsAt,
+} from "../table/index.ts";
+import { type Estimate, estimateSize } from "../../words/estimate/index.ts";
+import { radioTimeMillijoules } from "../estimate/index.ts";
+
+/** A candidate with its whole distribution. */
+export interface Priced {
+  /** Position in the route table; -1 when everything runs here. */
+  readonly route: number;
+  readonly choice: Choice;
+  /** What runs elsewhere; undefined when everything runs here. */
+  readonly group?: Group;
+  /** Position among the codings of the bucket; -1 when everything runs here. */
+  readonly coding: number;
+  /** Completion without any back-up: 16 values. */
+  readonly values: Float64Array;
+  readonly score: number;
+  readonly deviceMillijoules: number;
+  readonly costMicros: number;
+  readonly agreementRatio: number;
+  readonly accuracyRatio: number | undefined;
+  readonly sentBytes: number;
+  /** Where throughput is the objective. */
+  readonly stages: Stages | undefined;
+}
+
+/** One that runs something elsewhere. */
+export interface PricedRemote extends Priced {
+  readonly group: Group;
+  /** 16 values each. */
+  readonly encoding: Float64Array;
+  readonly up: Float64Array;
+  readonly there: Float64Array;
+  readonly down: Float64Array;
+  /** Of `values`: how long the way there takes at its slowest. */
+  readonly tail: Float64Array;
+  /** Means: what runs here before and behind it, encoding, and of `there` what is not the run (queue, penalty and decoding). */
+  readonly localMs: number;
+  readonly encodeMs: number;
+  readonly waitMs: number;
+}
+
+/** Whether a candidate runs something elsewhere. */
+export function isRemote(priced: Priced): priced is PricedRemote {
+  return priced.group !== undefined;
+}
+
+/** 16 values of what runs here between two cuts, after the wait that a run here has before it. */
+export function localValues(question: Question, choice: Choice, from: number, to: number): Float64Array {
+  const values = question.scratch.beliefs.take().fill(question.view.device.queueMs);
+  addSegment(values, choice.bucket, from, to, choice.slowness);
+  return values;
+}
+
+/** The whole distribution of one remote candidate, and everything else that a plan says of it. */
+export function priceRemote(
+  question: Question,
+  options: Options,
+  group: Group,
+  option: number,
+  route: number,
+): PricedRemote {
+  const { request, view, model, goal, scratch } = question;
+  const { device, endpoints } = view;
+  const { choice, cells } = group;
+  const endpoint = model.routes.endpoint[route] ?? 0;
+  const thereSlowness = model.routes.slowness[route] ?? 1;
+  const decodeMs = (options.decodeMeanMs[option] ?? 0) * thereSlowness;
+  const waitMs = waitMsAt(endpoints, endpoint) + decodeMs;
+  const head = choice.from < group.from ? localMean(choice, choice.from, group.from) : 0;
+  const tailMs = group.to < choice.to ? localMean(choice, group.to, choice.to) : 0;
+  const localQueueMs = group.waitMs;
+  const encodeMs = (options.fixedMeanMs[option] ?? 0) - head - tailMs - localQueueMs;
+  const slowness = Number.isNaN(choice.slowness) ? 1 : choice.slowness;
+  const serviceRow = route * cells.count + group.cell;
+  const up = scratch.beliefs.take();
+  const there = scratch.beliefs.take();
+  const down = scratch.beliefs.take();
+  const linkRows = endpoints.count * sizeCount;
+  const at = endpoint * sizeCount;
+  const upAt = at + (options.upIndex[option] ?? 0);
+  copyBetween(up, endpoints.up, linkRows, upAt, options.upFraction[option] ?? 0);
+  copyBetween(down, endpoints.down, linkRows, at + group.reply.index, group.reply.fraction);
+  const serviceRows = model.routes.count * cells.count;
+  copyBelief(there, cells.service, serviceRows, serviceRow, serviceRatioAt(endpoints, endpoint), waitMs);
+  const coding = options.coding[option] ?? -1;
+  const { encode, decode } = choice.bucket.coding;
+  const rows = choice.bucket.codings.length;
+  const scale = options.scale[option] ?? 1;
+  addSpread(there, decode, rows, coding, scale * thereSlowness);
+  const encoding = scratch.beliefs.take().fill(encodeMs);
+  addSpread(encoding, encode, rows, coding, scale * slowness);
+  const values = scratch.beliefs.take();
+  for (let index = 0; index < estimateSize; index++) {
+    const elsewhere = (up[index] ?? 0) + (there[index] ?? 0) + (down[index] ?? 0);
+    values[index] = localQueueMs + (encoding[index] ?? 0) + elsewhere;
+  }
+  addSegment(values, choice.bucket, choice.from, group.from, slowness);
+  addSegment(values, choice.bucket, group.to, choice.to, slowness);
+  const rest = (values[estimateSize - 1] ?? 0) - (up[estimateSize - 1] ?? 0);
+  const tail = scratch.tails.take();
+  copyTail(tail, endpoints, endpoint, options.upIndex[option] ?? 0, options.upFraction[option] ?? 0, rest);
+  const upMs = meanValue(up);
+  const thereMs = meanValue(there);
+  const downMs = meanValue(down);
+  const deviceMillijoules =
+    (options.deviceMillijoules[option] ?? 0) +
+    radioTimeMillijoules(device, upMs + downMs, thereMs, sharedMsAt(endpoints, endpoint)) +
+    meanValue(values) * device.idleWatts;
+  const sentBytes = options.sentBytes[option] ?? 0;
+  const costMicros =
+    (cells.costMicros[serviceRow] ?? 0) +
+    (options.costMicros[option] ?? 0) +
+    ((endpoints.microsPerMegabyte[endpoint] ?? 0) / 1e6) * (sentBytes + group.reply.bytes);
+  const accuracy = options.accuracyRatio[option] ?? NaN;
+  const agreementRatio = options.agreementRatio[option] ?? 0;
+  const paced = request.limits.objective === "throughput";
+  const stages = paced ? stagesThere(question, options, group, option, route) : undefined;
+  return {
+    route,
+    choice,
+    group,
+    up,
+    there,
+    down,
+    tail,
+    coding,
+    encoding,
+    values,
+    score: goal.isPlain
+      ? plainScore(goal, values)
+      : scoreOf(goal, judgedBy(goal, values), {
+          deviceMillijoules,
+          costMicros,
+          accuracyRatio: accuracy,
+          agreementRatio,
+          paceMs: stages ? paceOf(question, stages, endpoint) : 0,
+          remainingMs: question.remainingMs,
+        }),
+    stages,
+    deviceMillijoules,
+    costMicros,
+    agreementRatio,
+    accuracyRatio: Number.isNaN(accuracy) ? undefined : accuracy,
+    sentBytes,
+    localMs: head + tailMs,
+    encodeMs,
+    waitMs,
+  };
+}
+
+/** Reads the best case. */
+const leastReading = readingOf(0);
+
+/** No back-up, and no luck, makes a remote candidate quicker than this: its best case, or the best case of the rest here. */
+export function leastMs(
+  question: Question,
+  options: Options,
+  group: Group,
+  option: number,
+  route: number,
+): number {
+  const { view, model } = question;
+  const { endpoints, device } = view;
+  const { choice, cells } = group;
+  const { bucket } = choice;
+  const endpoint = model.routes.endpoint[route] ?? 0;
+  const slowness = Number.isNaN(choice.slowness) ? 1 : choice.slowness;
+  const serviceRow = route * cells.count + group.cell;
+  const service = readBelief(cells.service, model.routes.count * cells.count, serviceRow, leastReading);
+  const head = segmentMs(bucket, choice.from, group.from, leastReading) * slowness;
+  const rows = endpoints.count * sizeCount;
+  const at = endpoint * sizeCount;
+  const upAt = at + (options.upIndex[option] ?? 0);
+  const remote =
+    head +
+    readBetween(endpoints.up, rows, upAt, options.upFraction[option] ?? 0, leastReading) +
+    readBetween(endpoints.down, rows, at + group.reply.index, group.reply.fraction, leastReading) +
+    service * serviceRatioAt(endpoints, endpoint) +
+    waitMsAt(endpoints, endpoint) +
+    segmentMs(bucket, group.to, choice.to, leastReading) * slowness;
+  if (Number.isNaN(choice.slowness)) return choice.from === group.from ? 0 : remote;
+  const rest = segmentMs(bucket, group.from, choice.to, leastReading) * slowness + device.queueMs;
+  return Math.min(remote, head + rest);
+}
+
+/** 16 values by each reading of the goal. */
+export function judgedBy({ readings }: Goal, values: Float64Array): readonly number[] {
+  return readings.map((reading) => judge(values, reading));
+}
+
+/** The score of 16 values where their one reading is all that counts. */
+export function plainScore({ readings }: Goal, values: Float64Array): number {
+  return judge(values, readings[0] ?? meanReading);
+}
+
+/** Mean of what runs here between two cuts, without the wait for the device. */
+export function localMean(choice: Choice, from: number, to: number): number {
+  return segmentMeanMs(choice.bucket, from, to) * choice.slowness;
+}
+
+/** Everything here, from one cut to another. */
+export function priceLocal(question: Question, choice: Choice): Priced {
+  const { request, view, goal } = question;
+  const { device } = view;
+  const values = localValues(question, choice, choice.from, choice.to);
+  const runMs = localMean(choice, choice.from, choice.to);
+  const deviceMillijoules = runMs * device.activeWatts + (runMs + device.queueMs) * device.idleWatts;
+  const costMicros = ((device.info?.rates.microsPerSecond ?? 0) / 1000) * runMs;
+  const accuracy = choice.variant.accuracyRatio;
+  const stages = request.limits.objective === "throughput" ? stagesHere(choice) : undefined;
+  return {
+    route: -1,
+    choice,
+    coding: -1,
+    values,
+    score: goal.isPlain
+      ? plainScore(goal, values)
+      : scoreOf(goal, judgedBy(goal, values), {
+          deviceMillijoules,
+          costMicros,
+          accuracyRatio: accuracy ?? NaN,
+          agreementRatio: choice.agreementRatio,
+          paceMs: stages ? paceOf(question, stages, undefined) : 0,
+          remainingMs: question.remainingMs,
+        }),
+    stages,
+    deviceMillijoules,
+    costMicros,
+    agreementRatio: choice.agreementRatio,
+    accuracyRatio: accuracy,
+    sentBytes: 0,
+  };
+}
+
+/** What a plan says of itself, from the price of the whole and the completion with its back-up. */
+export function predictedOf(question: Question, priced: Priced, values: Float64Array): Predicted {
+  return {
+    completionMs: keptEstimate(question, values),
+    deviceMillijoules: priced.deviceMillijoules,
+    costMicros: priced.costMicros,
+    agreementRatio: priced.agreementRatio,
+    accuracyRatio: priced.accuracyRatio,
+    sentBytes: priced.sentBytes,
+  };
+}
+
+/** 16 values as an Estimate made when the view was. */
+export function keptEstimate({ scratch, view }: Question, values: Float64Array): Estimate {
+  const own = scratch.kept.take();
+  own.set(values);
+  return { values: own, observedAtMs: view.atMs, origin: "measured" };
+}

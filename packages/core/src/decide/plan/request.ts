@@ -1,0 +1,76 @@
+import type { DataClass, EndpointId, Rules, TenantId } from "../../words/base/index.ts";
+import type { CutId, Features } from "../../words/model/index.ts";
+import type { PlanLimits, Stages } from "../goal/index.ts";
+
+/** Where the state of a sequence is. */
+export interface PlannedSequence {
+  readonly step: number;
+  /** Endpoint that holds the state after the previous step; undefined at the first step, or when it is lost. */
+  readonly resident: EndpointId | undefined;
+  /** A copy of the state after the previous step is held here and can travel. */
+  readonly carried: boolean;
+}
+
+/** What is under way already, for the objective `throughput`. */
+export interface Traffic {
+  /** Work ahead of a request by way of an endpoint (undefined: that stays here), in milliseconds. */
+  ahead(endpoint: EndpointId | undefined): Stages;
+  /** Requests that an endpoint runs at once, 1 or more. */
+  width(endpoint: EndpointId): number;
+  /** Time that this device is kept busy for each millisecond of work here, 1 or more. */
+  load(): number;
+}
+
+/** What runs between two cuts of a variant. */
+export interface Part {
+  readonly variant: string;
+  readonly from: CutId;
+  readonly to: CutId;
+}
+
+/** One question to the planner. */
+export interface PlanRequest {
+  readonly model: string;
+  readonly version?: string;
+  /** The cut whose crossing is held here: `start`, or a later one when a plan is made again. */
+  readonly from: CutId;
+  readonly to: CutId;
+  /** Variant that the crossing belongs to, when it was made on the way; the others are out. */
+  readonly variant?: string | undefined;
+  readonly features: Features;
+  /** Stands in for figures that are not known yet, such as the usual number of items. */
+  readonly usual?: Partial<Features> | undefined;
+  /** Bytes of the crossing that is held, sent raw. */
+  readonly inputBytes: number;
+  readonly limits: PlanLimits;
+  readonly rules: Rules;
+  /** The model's own class, when the caller named another: an endpoint must be allowed both. */
+  readonly modelClass?: DataClass | undefined;
+  readonly tenant: TenantId;
+  /** What the sender may have other endpoints do; undefined: anything. */
+  readonly rights?: readonly string[] | undefined;
+  /** Instant on the Clock; Infinity for none. */
+  readonly deadlineMs: number;
+  /** Endpoints that it has been through. */
+  readonly path: readonly EndpointId[];
+  /** Endpoints that failed for this very request. */
+  readonly exclude: ReadonlySet<EndpointId>;
+  /** Where nothing is believed to end before the deadline, what ends first is chosen all the same. Default false. */
+  readonly evenLate?: boolean | undefined;
+  readonly sequence?: PlannedSequence | undefined;
+  readonly traffic?: Traffic | undefined;
+  /**
+   * Whether an endpoint (undefined: this one) could begin with a part at once; what would have to be loaded first is left out.
+   * Undefined: whatever is loaded.
+   */
+  readonly ready?: ((endpointState: EndpointId | undefined, part: Part) => boolean) | undefined;
+  /** Nobody reads why the endpoint was chosen: the plan does not say it. Default false. */
+  readonly unexplained?: boolean | undefined;
+  /** One endpoint runs all of it. Default false. */
+  readonly whole?: boolean | undefined;
+  /**
+   * Endpoints whose scores lie within this share of the best are drawn at random, so that many clients with the same view
+   * do not all run to one endpoint. Default 0.01.
+   */
+  readonly tieRatio?: number | undefined;
+}

@@ -1,0 +1,375 @@
+import { codecRemoves } from "./filter/codec.ts";
+import { costRemoves } from "./filter/cost.ts";
+import { deadlineRemoves } from "./filter/deadline.ts";
+import { energyRemoves } from "./filter/energy.ts";
+import { filterIndex } from "./filter/order.ts";
+import { type Group, type Options, partOf } from "./options.ts";
+import { lose, lostColumn, type LostTally, lostTally } from "./lost-tally.ts";
+import type { PlanScratch } from "./plan-scratch.ts";
+import { type Scored, scoreOf } from "../goal/index.ts";
+import { paceOf, stagesThere } from "./stages.ts";
+import { radioTimeMillijoules } from "../estimate/index.ts";
+import type { Question } from "./question.ts";
+import { loseOf, settleLosses, type Verdict, verdictOn, verdictsOf } from "./verdicts.ts";
+import {
+  meanReading,
+  readBelief,
+  readBetween,
+  type Reading,
+  serviceRatioAt,
+  sharedMsAt,
+  sizeCount,
+  waitMsAt,
+} from "../table/index.ts";
+
+/**
+ * Prices every remote candidate: each route with each option that it offers.
+ *
+ * The obvious way builds an object with a distribution for each candidate and sorts them: tens of microseconds each,
+ * seconds for a thousand endpoints. Here a candidate is a handful of numbers read in order from flat tables: one number
+ * stands for a distribution (the mean, or the quantile by which the request is judged), and because sums of beliefs are
+ * comonotone (see `Estimate`) the sum of the quantiles is the quantile of the sum, so nothing is approximated. Whole
+ * distributions are built only for the few finalists.
+ *
+ * A candidate's completion is: local head + encoding | link up | queue there, penalty, run (what the endpoint promised times
+ * what it was seen to take over what it promised), decoding there | link down | local tail. The crossing is paid once, as
+ * one body.
+ */
+export interface Findings {
+  /** For each route: the score of its best candidate (Infinity when none is left) and the option that it is. */
+  readonly bestScore: Float64Array;
+  readonly bestOption: Float64Array;
+  readonly bestGroup: Float64Array;
+  /** Candidates of each route that no filter removed, and in all. */
+  readonly kept: Float64Array;
+  readonly keptCount: number;
+  /** What filters removed. */
+  readonly lost: LostTally;
+  /** All candidates looked at. */
+  readonly candidates: number;
+}
+
+const none = new Float64Array(0);
+
+/** Where no endpoint takes part. */
+export function noFindings(scratch: PlanScratch): Findings {
+  return {
+    bestScore: none,
+    bestOption: none,
+    bestGroup: none,
+    kept: none,
+    keptCount: 0,
+    lost: lostTally(0, scratch),
+    candidates: 0,
+  };
+}
+
+const codec = filterIndex("codec");
+const agreement = filterIndex("agreement");
+const cost = filterIndex("cost");
+const energy = filterIndex("energy");
+const deadline = filterIndex("deadline");
+
+/** What a scan carries from group to group. */
+interface Scan {
+  readonly question: Question;
+  readonly options: Options;
+  readonly lost: LostTally;
+  /** Energy or money matters. */
+  readonly priced: boolean;
+  /** Times, for each reading of the goal. */
+  readonly lenses: readonly Lens[];
+  /** For each route, about the group at hand: its agreement. */
+  readonly offered: Float64Array;
+  /** The completion of one candidate by all readings. */
+  readonly latencies: Float64Array;
+  /** For each route, about the option at hand: money and energy, where they matter. */
+  readonly micros: Float64Array;
+  readonly millijoules: Float64Array;
+}
+
+/** What a scan reads of times by one number of each. */
+interface Lens {
+  readonly reading: Reading;
+  /** For each route, whatever runs there: the wait before it and the way back, by the size of the reply. */
+  readonly aroundMs: (Float64Array | undefined)[];
+  /** For each route, about the group at hand: time there and back, or NaN where it takes no part. */
+  readonly thereMs: Float64Array;
+  /** For each route, about the option at hand: completion, or NaN. */
+  readonly latencyMs: Float64Array;
+}
+
+/**
+ * Runs over all routes and options once: group by group and option by option, so that what an option or a group says is
+ * read once and the routes pass by in the order of memory.
+ */
+export function scan(question: Question, options: Options): Findings {
+  const { request, model, scratch, goal } = question;
+  const { maxDeviceMillijoules, maxCostMicros } = request.limits;
+  const { count } = model.routes;
+  const lost = lostTally(count, scratch);
+  const verdicts = verdictsOf(question, options, lost);
+  const state: Scan = {
+    question,
+    options,
+    lost,
+    priced:
+      goal.energyWeight > 0 ||
+      goal.costWeight > 0 ||
+      maxDeviceMillijoules !== undefined ||
+      maxCostMicros !== undefined,
+    lenses: goal.readings.map((reading) => ({
+      reading,
+      aroundMs: [],
+      thereMs: scratch.columns.take(count),
+      latencyMs: scratch.columns.take(count),
+    })),
+    offered: scratch.columns.take(count),
+    latencies: scratch.columns.take(goal.readings.length),
+    micros: scratch.columns.take(count),
+    millijoules: scratch.columns.take(count),
+  };
+  const findings = {
+    bestScore: scratch.columns.filled(count, Infinity),
+    bestOption: scratch.columns.filled(count, -1),
+    bestGroup: scratch.columns.filled(count, -1),
+    kept: scratch.columns.filled(count, 0),
+    keptCount: 0,
+    lost,
+    candidates: 0,
+  };
+  const { groups } = options;
+  for (let index = 0; index < groups.length; index++) {
+    const group = groups[index];
+    if (!group) continue;
+    const verdict = verdictOn(verdicts, group);
+    findings.candidates += group.size * loseOf(verdicts, verdict, group, index);
+    if (group.first === group.end) continue;
+    for (const lens of state.lenses) reachGroup(state, lens, group, verdict);
+    leaveOutUnready(state, group);
+    if (promisesLess(group)) readOffered(state, group);
+    for (let option = group.first; option < group.end; option++) {
+      findings.keptCount += priceOption(state, findings, group, index, option);
+    }
+  }
+  settleLosses(verdicts);
+  return findings;
+}
+
+/** What a group takes at each route there and back, whatever the option: NaN where it is not offered or is kept out. */
+function reachGroup({ question }: Scan, lens: Lens, group: Group, { filters }: Verdict): void {
+  const { reading, thereMs } = lens;
+  const { endpoints } = question.view;
+  const { count, endpoint } = question.model.routes;
+  const { cells, cell } = group;
+  const { service } = cells;
+  const rows = count * cells.count;
+  const aroundMs = aroundOf(question, lens, group);
+  for (let route = 0; route < count; route++) {
+    if ((filters[route] ?? -1) >= 0) {
+      thereMs[route] = NaN;
+      continue;
+    }
+    // Where it is not offered, each number of the row says so.
+    const serviceMs = readBelief(service, rows, route * cells.count + cell, reading);
+    const ratio = serviceRatioAt(endpoints, endpoint[route] ?? -1);
+    thereMs[route] = serviceMs * ratio + (aroundMs[route] ?? NaN);
+  }
+}
+
+/** Routes whose endpoint would have to load the group first take no part, where that matters. */
+function leaveOutUnready({ question, lenses }: Scan, { choice, from, to }: Group): void {
+  const { request, view, model } = question;
+  const { ready } = request;
+  if (!ready) return;
+  const part = partOf(choice, from, to);
+  const { count, endpoint } = model.routes;
+  for (let route = 0; route < count; route++) {
+    const id = view.endpoints.ids[endpoint[route] ?? -1];
+    if (id === undefined || !ready(id, part)) for (const { thereMs } of lenses) thereMs[route] = NaN;
+  }
+}
+
+/** For each route the wait there and the way back: read once for groups whose replies are alike. */
+function aroundOf(
+  { view, model, scratch }: Question,
+  { reading, aroundMs }: Lens,
+  { reply }: Group,
+): Float64Array {
+  const known = aroundMs[reply.at];
+  if (known) return known;
+  const { endpoints } = view;
+  const { count, endpoint } = model.routes;
+  const linkRows = endpoints.count * sizeCount;
+  const around = scratch.columns.take(count);
+  for (let route = 0; route < count; route++) {
+    const endpointState = endpoint[route] ?? -1;
+    const row = endpointState * sizeCount + reply.index;
+    around[route] =
+      waitMsAt(endpoints, endpointState) +
+      readBetween(endpoints.down, linkRows, row, reply.fraction, reading);
+  }
+  return (aroundMs[reply.at] = around);
+}
+
+/** An offer may promise less agreement than the variant states; never more. Mostly none does. */
+function promisesLess({ cells, choice }: Group): boolean {
+  return cells.leastAgreementRatio < choice.variant.agreementRatio;
+}
+
+function readOffered({ question, offered }: Scan, { cells, cell, choice }: Group): void {
+  const { count } = question.model.routes;
+  for (let route = 0; route < count; route++) {
+    const promised = cells.agreementRatio[route * cells.count + cell] ?? 0;
+    offered[route] = Math.min(1, promised / choice.variant.agreementRatio);
+  }
+}
+
+/**
+ * Prices one option at every route that may take its group: column by column, because a short loop over numbers is what
+ * the compiler makes the most of. Returns at how many routes no filter removed it.
+ */
+function priceOption(
+  state: Scan,
+  findings: Pick<Findings, "bestScore" | "bestOption" | "bestGroup" | "kept">,
+  group: Group,
+  index: number,
+  option: number,
+): number {
+  const { options, lost, lenses } = state;
+  const { goal, model, allowedMs } = state.question;
+  const { bestScore, bestOption, bestGroup, kept } = findings;
+  const { count, codecMask } = model.routes;
+  const needed = options.codecMask[option] ?? 0;
+  const limited = state.priced || promisesLess(group);
+  for (let index = 0; index < lenses.length; index++) readLatency(state, index, option);
+  const latencyMs = lenses[0]?.latencyMs ?? none;
+  const judgedMs = lenses[goal.deadlineAt]?.latencyMs ?? none;
+  if (state.priced) readCosts(state, group, option);
+  let survivors = 0;
+  for (let route = 0; route < count; route++) {
+    const latency = latencyMs[route] ?? NaN;
+    if (Number.isNaN(latency)) continue;
+    let filter = -1;
+    if (codecRemoves(needed, codecMask[route] ?? 0)) filter = codec;
+    else if (limited) filter = limitRemoving(state, group, option, route);
+    if (filter < 0 && deadlineRemoves(judgedMs[route] ?? NaN, allowedMs)) filter = deadline;
+    if (filter >= 0) {
+      lose(lostColumn(lost, filter), route, 1, index, options.coding[option] ?? 0);
+      continue;
+    }
+    survivors++;
+    kept[route] = (kept[route] ?? 0) + 1;
+    const score = goal.isPlain ? latency : scoreAt(state, group, option, route);
+    if (score >= (bestScore[route] ?? Infinity)) continue;
+    bestScore[route] = score;
+    bestOption[route] = option;
+    bestGroup[route] = index;
+  }
+  return survivors;
+}
+
+function readLatency({ question, options, lenses }: Scan, lens: number, option: number): void {
+  const { view, model } = question;
+  const { reading = meanReading, thereMs = none, latencyMs = none } = lenses[lens] ?? {};
+  const { up, count: endpointStates } = view.endpoints;
+  const { count, endpoint, slowness } = model.routes;
+  const rows = endpointStates * sizeCount;
+  const fixedMs = options.fixedMs[lens]?.[option] ?? NaN;
+  const upIndex = options.upIndex[option] ?? 0;
+  const upFraction = options.upFraction[option] ?? 0;
+  const decodeMs = options.decodeMs[lens]?.[option] ?? 0;
+  for (let route = 0; route < count; route++) {
+    const row = (endpoint[route] ?? -1) * sizeCount + upIndex;
+    const upMs = readBetween(up, rows, row, upFraction, reading);
+    latencyMs[route] = fixedMs + upMs + (thereMs[route] ?? NaN) + decodeMs * (slowness[route] ?? 1);
+  }
+}
+
+function readCosts({ question, options, micros, millijoules }: Scan, group: Group, option: number): void {
+  const { count, endpoint } = question.model.routes;
+  for (let route = 0; route < count; route++) {
+    const endpointState = endpoint[route] ?? -1;
+    micros[route] = costOf(question, options, group, route, endpointState, option);
+    millijoules[route] = energyOf(question, options, group, route, endpointState, option);
+  }
+}
+
+/** The filter that removes a candidate by a limit of the request other than the deadline, or -1. */
+function limitRemoving(state: Scan, group: Group, option: number, route: number): number {
+  const { minAgreementRatio = 0, maxCostMicros, maxDeviceMillijoules } = state.question.request.limits;
+  if (promisesLess(group) && agreedAt(state, group, option, route) < minAgreementRatio) return agreement;
+  if (!state.priced) return -1;
+  if (costRemoves(state.micros[route] ?? 0, maxCostMicros)) return cost;
+  return energyRemoves(state.millijoules[route] ?? 0, maxDeviceMillijoules) ? energy : -1;
+}
+
+function agreedAt({ options, offered }: Scan, group: Group, option: number, route: number): number {
+  return (options.agreementRatio[option] ?? 0) * (promisesLess(group) ? (offered[route] ?? 0) : 1);
+}
+
+function scoreAt(state: Scan, group: Group, option: number, route: number): number {
+  const { question, options, priced, lenses, latencies } = state;
+  const { goal, remainingMs } = question;
+  const endpointState = question.model.routes.endpoint[route] ?? -1;
+  for (let index = 0; index < lenses.length; index++)
+    latencies[index] = lenses[index]?.latencyMs[route] ?? NaN;
+  const paced = goal.kind === "throughput";
+  const scored: Scored = {
+    deviceMillijoules: priced ? (state.millijoules[route] ?? 0) : 0,
+    costMicros: priced ? (state.micros[route] ?? 0) : 0,
+    accuracyRatio: options.accuracyRatio[option] ?? NaN,
+    agreementRatio: agreedAt(state, group, option, route),
+    paceMs: paced ? paceOf(question, stagesThere(question, options, group, option, route), endpointState) : 0,
+    remainingMs,
+  };
+  return scoreOf(goal, latencies, scored);
+}
+
+/** Money for the run there, the local parts and the bytes both ways. */
+function costOf(
+  { view }: Question,
+  options: Options,
+  group: Group,
+  route: number,
+  endpointState: number,
+  option: number,
+): number {
+  const bytes = (options.sentBytes[option] ?? 0) + group.reply.bytes;
+  return (
+    (group.cells.costMicros[route * group.cells.count + group.cell] ?? 0) +
+    (options.costMicros[option] ?? 0) +
+    ((view.endpoints.microsPerMegabyte[endpointState] ?? 0) / 1e6) * bytes
+  );
+}
+
+/** Energy of this device, always by means: local parts, bytes, radio while it sends, waits and receives, idling. */
+function energyOf(
+  { view, model }: Question,
+  options: Options,
+  group: Group,
+  route: number,
+  endpointState: number,
+  option: number,
+): number {
+  const { endpoints, device } = view;
+  const { routes } = model;
+  const { cells, reply } = group;
+  const row = route * cells.count + group.cell;
+  const rows = endpoints.count * sizeCount;
+  const at = endpointState * sizeCount;
+  const upAt = at + (options.upIndex[option] ?? 0);
+  const onAirMs =
+    readBetween(endpoints.up, rows, upAt, options.upFraction[option] ?? 0, meanReading) +
+    readBetween(endpoints.down, rows, at + reply.index, reply.fraction, meanReading);
+  const awaitedMs =
+    waitMsAt(endpoints, endpointState) +
+    readBelief(cells.service, routes.count * cells.count, row, meanReading) *
+      serviceRatioAt(endpoints, endpointState) +
+    (options.decodeMeanMs[option] ?? 0) * (routes.slowness[route] ?? 1);
+  return (
+    (options.deviceMillijoules[option] ?? 0) +
+    radioTimeMillijoules(device, onAirMs, awaitedMs, sharedMsAt(endpoints, endpointState)) +
+    (onAirMs + awaitedMs + (options.fixedMeanMs[option] ?? 0)) * device.idleWatts
+  );
+}

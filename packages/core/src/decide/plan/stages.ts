@@ -1,0 +1,94 @@
+import type { EndpointId } from "../../words/base/index.ts";
+import {
+  meanReading,
+  readBelief,
+  readBetween,
+  readingOf,
+  segmentMeanMs,
+  serviceRatioAt,
+  sizeCount,
+  waitMsAt,
+} from "../table/index.ts";
+import type { Choice } from "./choices.ts";
+import type { Group, Options } from "./options.ts";
+import type { Question } from "./question.ts";
+import { paceScore, type Stages } from "../goal/index.ts";
+
+/** Links are judged by what they usually carry: the mean of a belief is made by stalls, which a stream sits out. */
+const usualReading = readingOf(0.5);
+
+/**
+ * Milliseconds that either end is busy with a byte of a body: out of the kernel, through HTTP, into tensors. It decides between
+ * cuts whose work is the same in sum and whose crossings differ by megabytes. (Body of 4.9 MB: 6 to 8 ms on a server's main
+ * thread.)
+ */
+const handlingMs = 1.3e-6;
+/**
+ * Milliseconds that a server is busy with a byte of what it decodes, beside decoding: fresh memory for each request, which is
+ * collected, where what comes as it lies is run out of the memory that it was read into. (3.2 MB: 5 ms of its collecting threads, and some of its main thread.)
+ */
+const decodedMs = 2.5e-6;
+
+/** What a candidate elsewhere usually keeps busy: work and bytes, without waits, delays of links and queues. */
+export function stagesThere(
+  { view, model }: Question,
+  options: Options,
+  group: Group,
+  option: number,
+  route: number,
+): Stages {
+  const { endpoints } = view;
+  const { choice, cells, reply } = group;
+  const endpoint = model.routes.endpoint[route] ?? 0;
+  const rows = endpoints.count * sizeCount;
+  const at = endpoint * sizeCount;
+  // What nothing would take is the delay of the link, which keeps nobody else waiting.
+  const moved = (beliefs: Float64Array, index: number, fraction: number): number =>
+    Math.max(
+      0,
+      readBetween(beliefs, rows, at + index, fraction, usualReading) -
+        readBelief(beliefs, rows, at, usualReading),
+    );
+  const row = route * cells.count + group.cell;
+  const handledMs = ((options.sentBytes[option] ?? 0) + reply.bytes) * handlingMs;
+  const isCoded = (options.codecMask[option] ?? 0) !== 0;
+  const freshMs = isCoded ? (choice.bucket.rawBytes[group.from] ?? 0) * decodedMs : 0;
+  const serviceMs = readBelief(cells.service, model.routes.count * cells.count, row, meanReading);
+  return {
+    deviceMs: (options.fixedMeanMs[option] ?? 0) - group.waitMs + handledMs * (choice.slowness || 1),
+    upMs: moved(endpoints.up, options.upIndex[option] ?? 0, options.upFraction[option] ?? 0),
+    thereMs:
+      serviceMs * serviceRatioAt(endpoints, endpoint) +
+      ((options.decodeMeanMs[option] ?? 0) + handledMs + freshMs) * (model.routes.slowness[route] ?? 1),
+    downMs: moved(endpoints.down, reply.index, reply.fraction),
+  };
+}
+
+/** What running everything here keeps busy. */
+export function stagesHere(choice: Choice): Stages {
+  const deviceMs = segmentMeanMs(choice.bucket, choice.from, choice.to) * choice.slowness;
+  return { deviceMs, upMs: 0, thereMs: 0, downMs: 0 };
+}
+
+/** Score of the objective `throughput`; `endpoint` is the position of the endpoint, undefined here. */
+export function paceOf({ request, view }: Question, stages: Stages, endpoint: number | undefined): number {
+  const { device, endpoints } = view;
+  const id: EndpointId | undefined = endpoint === undefined ? undefined : endpoints.ids[endpoint];
+  const ahead = request.traffic?.ahead(id) ?? nothing;
+  const width = id === undefined ? 1 : (request.traffic?.width(id) ?? 1);
+  const waitMs = endpoint === undefined ? 0 : waitMsAt(endpoints, endpoint);
+  return paceScore(
+    {
+      ...stages,
+      deviceMs: stages.deviceMs * (request.traffic?.load() ?? 1),
+      thereMs: stages.thereMs / width,
+    },
+    {
+      ...ahead,
+      deviceMs: Math.max(ahead.deviceMs, device.queueMs),
+      thereMs: Math.max(ahead.thereMs, waitMs / width),
+    },
+  );
+}
+
+const nothing: Stages = { deviceMs: 0, upMs: 0, thereMs: 0, downMs: 0 };

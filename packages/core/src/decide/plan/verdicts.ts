@@ -1,0 +1,154 @@
+import type { EndpointInfo } from "../../wire/endpoint/index.ts";
+import { meanReading, readBelief } from "../table/index.ts";
+import { filterIndex } from "./filter/order.ts";
+import { rightsRemove } from "./filter/rights.ts";
+import { tierRemoves } from "./filter/tier.ts";
+import { lose, lostColumn, type LostTally } from "./lost-tally.ts";
+import type { Group, Options } from "./options.ts";
+import { endpointRules, type EndpointRules } from "./endpoint-rules.ts";
+import type { Question } from "./question.ts";
+
+const tier = filterIndex("tier");
+const rightsFilter = filterIndex("rights");
+const dataClass = filterIndex("data-class");
+
+/** What keeps groups out of routes, whatever is promised there: asked once for groups that are alike in it. */
+export interface Verdict {
+  /** The variant and classes of the groups that it is on; -1 where it is on one alone. */
+  readonly alike: number;
+  /** For each route: the filter that keeps it out, or -1. */
+  readonly filters: Float64Array;
+  /** Some route is kept out. */
+  readonly keepsOut: boolean;
+  /** What such groups lose at every route that is kept out (`filter` -1) or is not. */
+  losses: readonly Loss[];
+}
+
+interface Loss {
+  readonly filter: number;
+  count: number;
+  /** One that was lost. */
+  readonly group: number;
+  readonly coding: number;
+}
+
+const none: readonly Loss[] = [];
+
+/** The verdicts of one decision. */
+export interface Verdicts {
+  readonly classSetCount: number;
+  readonly question: Question;
+  readonly rules: EndpointRules;
+  readonly lost: LostTally;
+  /** For each route: the filter that keeps its place or way out, or -1. */
+  readonly out: Float64Array;
+  readonly all: Verdict[];
+}
+
+/** Looks at every endpoint and way. */
+export function verdictsOf(question: Question, options: Options, lost: LostTally): Verdicts {
+  const { request, view, model, scratch } = question;
+  const { count, endpoint } = model.routes;
+  const rules = endpointRules(request, view, model, options);
+  const out = scratch.columns.take(count);
+  for (let route = 0; route < count; route++) out[route] = rules.removes(route, endpoint[route] ?? -1);
+  return { question, rules, lost, out, classSetCount: options.classSets.length, all: [] };
+}
+
+/** The verdict on a group: its variant's tiers, the rights to its segment, and what may be known of its crossing where. */
+export function verdictOn(verdicts: Verdicts, group: Group): Verdict {
+  const { question, rules, lost, out, all } = verdicts;
+  const { rights } = question.request;
+  // Rights are for segments, so with them no two groups are alike.
+  const alike = rights ? -1 : group.choice.position * verdicts.classSetCount + group.classSet;
+  if (!rights) for (const one of all) if (one.alike === alike) return one;
+  const { tierBit, infos } = question.view.endpoints;
+  const { count, endpoint } = question.model.routes;
+  const filters = question.scratch.columns.take(count);
+  let keepsOut = false;
+  for (let route = 0; route < count; route++) {
+    const endpointState = endpoint[route] ?? -1;
+    let filter = out[route] ?? -1;
+    if (filter < 0) {
+      if (tierRemoves(group.choice.variant.tierMask, tierBit[endpointState] ?? 0)) filter = tier;
+      else if (rights && lacksRight(rights, group, infos[endpointState])) filter = rightsFilter;
+      else {
+        const rule = rules.forbids(route, endpointState, group.classSet);
+        if (rule !== "") {
+          filter = dataClass;
+          lost.rules[route] = rule;
+        }
+      }
+    }
+    filters[route] = filter;
+    if (filter >= 0) keepsOut = true;
+  }
+  const verdict = { alike, filters, keepsOut, losses: none };
+  all.push(verdict);
+  return verdict;
+}
+
+function lacksRight(rights: readonly string[], group: Group, info: EndpointInfo | undefined): boolean {
+  const { cuts } = group.choice.bucket;
+  return rightsRemove(rights, cuts[group.from]?.id ?? "", cuts[group.to]?.id ?? "", info?.offers !== false);
+}
+
+/**
+ * Notes what is lost of a group whatever the option: all of it where it is kept out, the codings that nothing could make
+ * acceptable elsewhere. Returns the number of routes that offer the group.
+ */
+export function loseOf(verdicts: Verdicts, verdict: Verdict, group: Group, index: number): number {
+  const { cells, removed, size, firstCoding } = group;
+  const { count } = verdicts.question.model.routes;
+  if (!cells.complete) return loseWhereOffered(verdicts, verdict, group, index);
+  // All that are alike lose the same endpoints: once for all of them, when all are known.
+  if (verdict.keepsOut) gather(verdict, -1, size, index, firstCoding);
+  for (const one of removed) gather(verdict, one.filter, one.count, index, one.coding);
+  return count;
+}
+
+function gather(verdict: Verdict, filter: number, count: number, group: number, coding: number): void {
+  for (const loss of verdict.losses) {
+    if (loss.filter !== filter) continue;
+    loss.count += count;
+    return;
+  }
+  verdict.losses = [...verdict.losses, { filter, count, group, coding }];
+}
+
+function loseWhereOffered(
+  { question, lost }: Verdicts,
+  verdict: Verdict,
+  group: Group,
+  index: number,
+): number {
+  const { model } = question;
+  const { cells, cell, removed, size, firstCoding } = group;
+  const rows = model.routes.count * cells.count;
+  let offers = 0;
+  for (let route = 0; route < model.routes.count; route++) {
+    if (Number.isNaN(readBelief(cells.service, rows, route * cells.count + cell, meanReading))) continue;
+    offers++;
+    const filter = verdict.filters[route] ?? -1;
+    if (filter >= 0) {
+      lose(lostColumn(lost, filter), route, size, index, firstCoding);
+      continue;
+    }
+    for (const one of removed) lose(lostColumn(lost, one.filter), route, one.count, index, one.coding);
+  }
+  return offers;
+}
+
+/** Counts what was gathered, route by route. */
+export function settleLosses({ question, lost, all }: Verdicts): void {
+  const { count } = question.model.routes;
+  for (const { filters, losses } of all) {
+    for (const loss of losses) {
+      for (let route = 0; route < count; route++) {
+        const out = filters[route] ?? -1;
+        if (out >= 0 !== loss.filter < 0) continue;
+        lose(lostColumn(lost, Math.max(out, loss.filter)), route, loss.count, loss.group, loss.coding);
+      }
+    }
+  }
+}

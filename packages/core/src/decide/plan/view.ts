@@ -1,0 +1,48 @@
+import type { EndpointId } from "../../words/base/index.ts";
+import type { EndpointInfo } from "../../wire/endpoint/index.ts";
+import type { Radio } from "../estimate/index.ts";
+import type { Policy } from "../policy/index.ts";
+import type { EndpointTable, ModelTable, RouteTable } from "../table/index.ts";
+
+/** What is believed of this endpoint. */
+export interface DeviceView {
+  /** The endpoint that runs things here; undefined where nothing can. */
+  readonly info?: EndpointInfo | undefined;
+  /** Why nothing is started here now, in words. */
+  readonly unavailable?: string;
+  /** Expected wait of a run that is started now: what is already under way, dropped runs included. */
+  readonly queueMs: number;
+  /** Times from now until the next request, equally likely; see `Arrivals`. Default nothing is known. */
+  readonly untilNextMs?: Float64Array | undefined;
+  /** Memory that a model may take, in bytes; Infinity when nobody says. */
+  readonly memoryBytes: number;
+  /** Power of a run above idle, and of merely being on while an answer is awaited, in watts. */
+  readonly activeWatts: number;
+  readonly idleWatts: number;
+  readonly radio: Radio;
+  /** What an exchange is weighed with for promotion and tail, in millijoules; less when the radio is up anyway. */
+  readonly radioWakeMillijoules: number;
+  /** Time from one exchange to the next for which the radio is taken to stay up; 0 where each pays for its own waking. */
+  readonly radioGapMs: number;
+  readonly battery?: { readonly ratio: number; readonly charging: boolean } | undefined;
+}
+
+/** What is known of one model: its frontier, who offers it, how fast it is here. */
+export interface ModelView {
+  readonly table: ModelTable;
+  readonly routes: RouteTable;
+  /** Time here over time in the profile, for each bucket of each variant of the table; NaN where it cannot run here. */
+  readonly localSlowness: readonly (readonly number[])[];
+}
+
+/** The immutable snapshot that a decision reads. */
+export interface View {
+  readonly number: number;
+  readonly atMs: number;
+  /** Id of this endpoint: offers whose path comes through here are loops. */
+  readonly self: EndpointId;
+  readonly device: DeviceView;
+  readonly endpoints: EndpointTable;
+  readonly models: ReadonlyMap<string, ModelView>;
+  readonly policy: Policy;
+}

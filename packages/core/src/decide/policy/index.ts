@@ -1,0 +1,1 @@
+export { type DataClassRule, type Policy, type PolicyFacts, standardPolicy, tablePolicy } from "./policy.ts";

@@ -1,0 +1,87 @@
+import {
+  demandedRank,
+  type DataClass,
+  type EndpointId,
+  type TrustLevel,
+  trustRank,
+  type ZoneId,
+  zoneWithin,
+} from "../../words/base/index.ts";
+import type { Reveals } from "../../words/model/index.ts";
+
+/** What a policy is asked: may this data be processed there? */
+export interface PolicyFacts {
+  readonly dataClass: DataClass;
+  readonly reveals: Reveals;
+  readonly endpoint: EndpointId;
+  readonly zone: ZoneId;
+  readonly trust: TrustLevel;
+  readonly tenant: string;
+}
+
+/** Decides in microseconds and without waiting; anything unknown is denied. */
+export interface Policy {
+  /**
+   * Its decisions do not depend on which endpoint it is, only on zone and trust: it is then asked once for all endpoints that
+   * share them. Default false.
+   */
+  readonly ignoresEndpoint?: boolean;
+  decide(facts: PolicyFacts): { readonly allow: true } | { readonly allow: false; readonly rule: string };
+}
+
+/** Where one data class may go. */
+export interface DataClassRule {
+  /** Undefined: any zone. */
+  readonly zones?: readonly ZoneId[];
+  readonly leastTrust: TrustLevel;
+}
+
+/**
+ * The built-in policy: a table of data classes. A class that is not in the table, a misspelt word included, may be
+ * processed nowhere but on the caller's own machine (zone `device`), where the data is already: there the table asks
+ * nothing.
+ */
+export function tablePolicy(classes: Readonly<Record<DataClass, DataClassRule>>): Policy {
+  const table = new Map(Object.entries(classes));
+  return {
+    ignoresEndpoint: true,
+    decide({ dataClass, zone, trust }) {
+      if (zone === "device") return allowed;
+      const rule = table.get(dataClass);
+      if (!rule) {
+        return {
+          allow: false,
+          rule: `the policy does not know the data class ${dataClass}: such data stays on the device`,
+        };
+      }
+      if (rule.zones && !zoneWithin(zone, rule.zones)) {
+        return {
+          allow: false,
+          rule: `${dataClass} data stays in ${rule.zones.join(", ")}; ${zone} is outside`,
+        };
+      }
+      if (trustRank(trust) < demandedRank(rule.leastTrust)) {
+        return {
+          allow: false,
+          rule: `${dataClass} data goes only to endpoints trusted as ${rule.leastTrust}; this one is ${trust}`,
+        };
+      }
+      return allowed;
+    },
+  };
+}
+
+const allowed = { allow: true } as const;
+
+/**
+ * Public and internal data may go anywhere that the operator listed, personal data only to endpoints of the same operator,
+ * restricted data nowhere.
+ */
+export function standardPolicy(): Policy {
+  return tablePolicy({
+    public: { leastTrust: "listed" },
+    internal: { leastTrust: "listed" },
+    personal: { leastTrust: "operated" },
+    restricted: { zones: ["device"], leastTrust: "none" },
+  });
+}

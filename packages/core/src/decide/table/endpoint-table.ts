@@ -1,0 +1,218 @@
+import type { EndpointId } from "../../words/base/index.ts";
+import type { EndpointInfo } from "../../wire/endpoint/index.ts";
+import { type LinkTable, sizeCount } from "./link-table.ts";
+import { tierBit } from "./model-table.ts";
+import { beliefSize, readBetween, readingOf } from "./beliefs.ts";
+import { estimateSize, tailSize } from "../../words/estimate/index.ts";
+import type { TryPrices } from "../estimate/index.ts";
+
+/** What is believed of one other endpoint at the moment of a view. */
+export interface EndpointView {
+  readonly info: EndpointInfo;
+  readonly link: LinkTable;
+  /** Expected wait there before a request runs: its last report, plus what we sent since, less what time took away. */
+  readonly queueMs: number;
+  /** What its runs took over what it promised: promises are corrected by what was observed. 1 when nothing was seen. */
+  readonly serviceRatio: number;
+  /** Charged for recent failures, in milliseconds, decaying. */
+  readonly penaltyMs: number;
+  /** For so long the radio is up for requests on their way there, whatever comes after them; 0 where none is. */
+  readonly sharedMs: number;
+  /** Why nothing is sent there now, in words. */
+  readonly unavailable?: string | undefined;
+  /** Of a second run beside one sent there, and of late answers. */
+  readonly prices: TryPrices;
+}
+
+/**
+ * All other endpoints as flat arrays. The beliefs in links (see `beliefs.ts`) stand endpoint by endpoint, size by size in an endpoint,
+ * so that a scan over a thousand endpoints reads memory in order.
+ */
+export interface EndpointTable {
+  readonly count: number;
+  readonly infos: readonly EndpointInfo[];
+  readonly ids: readonly EndpointId[];
+  /** Bit of its tier, as of `tierBit`. */
+  readonly tierBit: Uint8Array;
+  readonly index: ReadonlyMap<EndpointId, number>;
+  readonly unavailable: readonly (string | undefined)[];
+  /** `[endpoint][load]`: read with `waitMsAt` and its like. */
+  readonly loads: Float64Array;
+  readonly up: Float64Array;
+  readonly down: Float64Array;
+  /** See `LinkTable`; read with `copyTail`. */
+  readonly upTail: Float64Array;
+  readonly microsPerMegabyte: Float64Array;
+}
+
+/** Numbers of one endpoint among `EndpointTable.loads`: wait, service ratio, four prices, time of the radio that others pay for. */
+const loadSize = 7;
+
+/** Expected wait there before a request runs, with what is charged for recent failures, in milliseconds. */
+export function waitMsAt(table: EndpointTable, endpoint: number): number {
+  return table.loads[endpoint * loadSize] ?? 0;
+}
+
+/** What its runs took over what it promised. */
+export function serviceRatioAt(table: EndpointTable, endpoint: number): number {
+  return table.loads[endpoint * loadSize + 1] ?? 1;
+}
+
+/** Price of a second run beside one sent there, in units of that run; Infinity for none. */
+export function extraRunPriceAt(table: EndpointTable, endpoint: number): number {
+  return table.loads[endpoint * loadSize + 2] ?? Infinity;
+}
+
+/** For so long the radio is up for requests on their way there, whatever comes after them. */
+export function sharedMsAt(table: EndpointTable, endpoint: number): number {
+  return table.loads[endpoint * loadSize + 6] ?? 0;
+}
+
+const quick = readingOf(0.2);
+
+/** What nothing takes to an endpoint and back while its link is quick. */
+export function emptyMs({ up, down, count }: EndpointTable, endpoint: number): number {
+  const rows = count * sizeCount;
+  const at = endpoint * sizeCount;
+  return readBetween(up, rows, at, 0, quick) + readBetween(down, rows, at, 0, quick);
+}
+
+/** All prices of an endpoint. */
+export function pricesAt(table: EndpointTable, endpoint: number): TryPrices {
+  const at = endpoint * loadSize + 2;
+  const { loads } = table;
+  return {
+    extraRun: loads[at] ?? Infinity,
+    late: loads[at + 1] ?? 0,
+    missed: loads[at + 2] ?? 0,
+    surcharge: loads[at + 3] ?? 0,
+  };
+}
+
+/** Lays out the views of some endpoints. */
+export function endpointTable(views: readonly EndpointView[]): EndpointTable {
+  const count = views.length;
+  const tierBits = new Uint8Array(count);
+  const index = new Map<EndpointId, number>();
+  const microsPerMegabyte = new Float64Array(count);
+  for (let endpoint = 0; endpoint < count; endpoint++) {
+    const info = views[endpoint]?.info;
+    if (!info) continue;
+    tierBits[endpoint] = tierBit(info.tier);
+    index.set(info.id, endpoint);
+    microsPerMegabyte[endpoint] = info.rates.microsPerMegabyte;
+  }
+  return {
+    count,
+    infos: views.map((view) => view.info),
+    ids: views.map((view) => view.info.id),
+    tierBit: tierBits,
+    index,
+    unavailable: views.map((view) => view.unavailable),
+    loads: layOutLoads(views),
+    up: layOut(views, "up"),
+    down: layOut(views, "down"),
+    upTail: layOutTails(views),
+    microsPerMegabyte,
+  };
+}
+
+/** The same endpoints and links under new loads: what changes with every reply is short. */
+export function withLoads(table: EndpointTable, views: readonly EndpointView[]): EndpointTable {
+  const unavailable = views.map((view) => view.unavailable);
+  return reloaded(table, unavailable, layOutLoads(views));
+}
+
+/** The same with one endpoint that may be tried, whatever speaks against it now. */
+export function withAvailable(table: EndpointTable, id: EndpointId): EndpointTable {
+  const at = table.index.get(id);
+  const unavailable = table.unavailable.map((why, endpoint) => (endpoint === at ? undefined : why));
+  return reloaded(table, unavailable, table.loads);
+}
+
+/**
+ * Listed, since this is done for every request: spreading it takes several times as long, and gives a table of another shape, for which
+ * engines compile all again that reads tables.
+ */
+function reloaded(
+  { count, infos, ids, tierBit, index, up, down, upTail, microsPerMegabyte }: EndpointTable,
+  unavailable: EndpointTable["unavailable"],
+  loads: Float64Array,
+): EndpointTable {
+  return { count, infos, ids, tierBit, index, unavailable, loads, up, down, upTail, microsPerMegabyte };
+}
+
+/** What keeps a place back for a while from one kind of request, as others see nothing of it. */
+export interface Failing {
+  readonly id: EndpointId;
+  /** Charged beside what is believed of it, in milliseconds. */
+  readonly penaltyMs: number;
+  /** Why nothing is sent there now; undefined where it may be tried. */
+  readonly unavailable: string | undefined;
+}
+
+/** The same with some endpoints charged, or left alone. */
+export function withFailing(table: EndpointTable, failing: readonly Failing[]): EndpointTable {
+  const unavailable = table.unavailable.slice();
+  const loads = table.loads.slice();
+  for (const one of failing) {
+    const at = table.index.get(one.id);
+    if (at === undefined) continue;
+    unavailable[at] ??= one.unavailable;
+    loads[at * loadSize] = (loads[at * loadSize] ?? 0) + one.penaltyMs;
+  }
+  return reloaded(table, unavailable, loads);
+}
+
+function layOutTails(views: readonly EndpointView[]): Float64Array {
+  const size = sizeCount * tailSize;
+  const tails = new Float64Array(views.length * size);
+  for (let endpoint = 0; endpoint < views.length; endpoint++)
+    tails.set(views[endpoint]?.link.upTail ?? [], endpoint * size);
+  return tails;
+}
+
+/** Makes `tail` that of the way to an endpoint and `restMs`, `fraction` of the way from one size to the next. */
+export function copyTail(
+  tail: Float64Array,
+  { upTail }: EndpointTable,
+  endpoint: number,
+  size: number,
+  fraction: number,
+  restMs: number,
+): void {
+  const from = (endpoint * sizeCount + size) * tailSize;
+  for (let at = 0; at < tailSize; at++) {
+    const low = upTail[from + at] ?? NaN;
+    tail[at] = restMs + low + fraction * ((upTail[from + tailSize + at] ?? NaN) - low);
+  }
+}
+
+/** One array for the loads of all endpoints: side by side, because a decision reads all of an endpoint's at once. */
+function layOutLoads(views: readonly EndpointView[]): Float64Array {
+  const loads = new Float64Array(views.length * loadSize);
+  let at = 0;
+  for (const view of views) {
+    loads[at++] = view.queueMs + view.penaltyMs;
+    loads[at++] = view.serviceRatio;
+    loads[at++] = view.prices.extraRun;
+    loads[at++] = view.prices.late;
+    loads[at++] = view.prices.missed;
+    loads[at++] = view.prices.surcharge;
+    loads[at++] = view.sharedMs;
+  }
+  return loads;
+}
+
+/** One array of beliefs for the links of all endpoints, `[endpoint][size]`. */
+function layOut(views: readonly EndpointView[], way: "up" | "down"): Float64Array {
+  const rows = views.length * sizeCount;
+  const all = new Float64Array(beliefSize * rows);
+  for (let endpoint = 0; endpoint < views.length; endpoint++) {
+    const one = views[endpoint]?.link[way];
+    if (!one) continue;
+    for (let size = 0; size < sizeCount; size++) all[endpoint * sizeCount + size] = one[size] ?? NaN;
+    all.set(one.subarray(sizeCount), rows + endpoint * sizeCount * estimateSize);
+  }
+  return all;
+}

@@ -1,0 +1,64 @@
+export {
+  addSpread,
+  copyBelief,
+  copyBetween,
+  hardlyMore,
+  inTimeMs,
+  judge,
+  meanReading,
+  meanValue,
+  overdueMs,
+  readBelief,
+  readBetween,
+  type Reading,
+  readingOf,
+} from "./beliefs.ts";
+export {
+  copyTail,
+  emptyMs,
+  endpointTable,
+  type EndpointTable,
+  type EndpointView,
+  extraRunPriceAt,
+  pricesAt,
+  serviceRatioAt,
+  sharedMsAt,
+  waitMsAt,
+  withAvailable,
+  withFailing,
+  withLoads,
+} from "./endpoint-table.ts";
+export { guessedProfile, inferredOffers } from "./inferred.ts";
+export {
+  linkTable,
+  type LinkTable,
+  linkTableOf,
+  metSize,
+  type MetSize,
+  sizeCount,
+  sizeFraction,
+  sizeIndex,
+  sizePosition,
+  transferSizes,
+} from "./link-table.ts";
+export {
+  addSegment,
+  bucketFor,
+  type BucketTable,
+  bucketWithCut,
+  modelTable,
+  type ModelTable,
+  segmentMeanMs,
+  segmentMs,
+  tierBit,
+  type VariantTable,
+} from "./model-table.ts";
+export { beliefRoom, type BeliefRoom, numberRoom, type NumberRoom } from "./number-room.ts";
+export {
+  type CellTable,
+  promisedMs,
+  type RouteBlock,
+  routeBlocks,
+  routeTable,
+  type RouteTable,
+} from "./route-table.ts";

@@ -1,0 +1,153 @@
+import {
+  type Endpoint,
+  inferredOffer,
+  type ModelKnowledge,
+  type Offer,
+  type SegmentPattern,
+} from "../../wire/endpoint/index.ts";
+import { certain, estimateOf, estimateSize, meanOf } from "../../words/estimate/index.ts";
+import {
+  type BucketProfile,
+  endCut,
+  type ModelDescription,
+  type Profile,
+  type Segment,
+  startCut,
+} from "../../words/model/index.ts";
+import { elementBytes } from "../../words/tensor/index.ts";
+
+/** Time of a whole run that is believed in when nobody measured or promised anything, in milliseconds. */
+const guessedMs = 50;
+
+/**
+ * A profile for a model that nobody measured: run whole, here or elsewhere, in the time that someone promised, else in a
+ * guess that the first runs correct.
+ */
+export function guessedProfile(description: ModelDescription, offers: readonly Offer[]): Profile {
+  const replyBytes = description.outputs.reduce((total, { datatype, shape }) => {
+    const elements = shape.reduce((count, size) => count * Math.max(1, size), 1);
+    return total + elements * Math.max(64, elementBytes(datatype));
+  }, 0);
+  return {
+    schemaVersion: 1,
+    model: description.name,
+    version: description.version,
+    digest: description.digest,
+    measuredOn: { runtime: "none", threads: 0, description: "guessed: nobody measured it" },
+    variants: description.variants.map((variant) => {
+      const promised = offers.find(
+        ({ segment }) =>
+          segment.variant === variant.name && segment.from === startCut && segment.to === endCut,
+      );
+      const values = promised?.completionMs.values.map((value) => Math.max(0.01, value - promised.queueMs));
+      const runMs = values ? [...values] : [guessedMs];
+      const bucket: BucketProfile = {
+        upTo: { bytes: Infinity },
+        typical: { bytes: 1 },
+        runs: 0,
+        legalCuts: 2,
+        cuts: [
+          {
+            cut: { id: startCut, crossing: description.inputs, reveals: "input" },
+            headMs: [0],
+            tailMs: runMs,
+            headMemoryBytes: 0,
+            // One byte stands for the input: what a request really brings scales it.
+            codings: [{ codecs: {}, bytes: 1, encodeMs: 0, decodeMs: 0, agreementRatio: 1, lossless: true }],
+          },
+          {
+            cut: { id: endCut, crossing: description.outputs, reveals: "answer" },
+            headMs: runMs,
+            tailMs: [0],
+            headMemoryBytes: variant.memoryBytes ?? 0,
+            codings: [
+              {
+                codecs: {},
+                bytes: replyBytes,
+                encodeMs: 0,
+                decodeMs: 0,
+                agreementRatio: 1,
+                lossless: true,
+              },
+            ],
+          },
+        ],
+      };
+      return { variant: variant.name, agreementRatio: variant.agreementRatio, buckets: [bucket] };
+    }),
+  };
+}
+
+/**
+ * Offers for an endpoint that makes none itself: a Triton, or a server that never ran the model yet. What it serves is
+ * inferred from the directory's patterns (else the whole model), what it takes from the profile; its own replies correct
+ * that.
+ *
+ * @param told What the server itself says that it takes, where it serves this model in one way.
+ */
+export function inferredOffers(
+  endpoint: Endpoint,
+  knowledge: ModelKnowledge,
+  profile: Profile,
+  nowMs: number,
+  told?: Offer,
+): readonly Offer[] {
+  const { info } = endpoint;
+  const { description } = knowledge;
+  const patterns: readonly SegmentPattern[] = info.serves?.map((one) => one.segment) ?? [
+    { model: description.name },
+  ];
+  const offers: Offer[] = [];
+  for (const pattern of patterns) {
+    if (pattern.model !== description.name) continue;
+    if (pattern.version !== undefined && pattern.version !== description.version) continue;
+    const from = pattern.from ?? startCut;
+    const to = pattern.to ?? endCut;
+    for (const variant of profile.variants) {
+      if (pattern.variant !== undefined && pattern.variant !== variant.variant) continue;
+      const stated = description.variants.find((one) => one.name === variant.variant);
+      for (const bucket of variant.buckets) {
+        const profiled = between(bucket, from, to);
+        if (!profiled) continue;
+        const values =
+          told && patterns.length === 1 ? scaledTo(profiled, meanOf(told.completionMs)) : profiled;
+        const segment: Segment = {
+          model: description.name,
+          version: description.version,
+          digest: description.digest,
+          variant: variant.variant,
+          from,
+          to,
+        };
+        const about = { observedAtMs: -Infinity, origin: "prior" } as const;
+        offers.push({
+          ...inferredOffer(info, segment, { values, ...about }, nowMs),
+          agreementRatio: stated?.agreementRatio ?? variant.agreementRatio,
+          upTo: bucket.upTo,
+        });
+      }
+    }
+  }
+  return offers;
+}
+
+/** The same spread around another mean. */
+function scaledTo(values: Float64Array, mean: number): Float64Array {
+  const before = values.reduce((total, value) => total + value, 0) / estimateSize;
+  return values.map((value) => (before > 0 ? (value * mean) / before : mean));
+}
+
+/** 16 values of a segment on the profile's machine; undefined where a cut is on no frontier. */
+function between(bucket: BucketProfile, from: string, to: string): Float64Array | undefined {
+  const about = { observedAtMs: -Infinity, origin: "prior" } as const;
+  const first = bucket.cuts.find((one) => one.cut.id === from);
+  const last = bucket.cuts.find((one) => one.cut.id === to);
+  if (!first || !last) return undefined;
+  const values = (stated: readonly number[]): Float64Array =>
+    stated.length === 0 ? certain(0).values : estimateOf(stated, about).values;
+  if (to === endCut) return values(first.tailMs);
+  const head = values(last.headMs);
+  if (from === startCut) return head;
+  const before = values(first.headMs);
+  return head.map((value, index) => Math.max(0, value - (before[index] ?? 0)));
+}

@@ -1,0 +1,332 @@
+import {
+  type EndpointId,
+  leastTrust,
+  type TrustLevel,
+  trustRank,
+  type ZoneId,
+} from "../../words/base/index.ts";
+import { byOwnNames, type EndpointInfo, type Offer } from "../../wire/endpoint/index.ts";
+import { type Features, featuresWithin } from "../../words/model/index.ts";
+import { type BucketTable, maskOf, type ModelTable, segmentMeanMs } from "./model-table.ts";
+import { beliefSize, valuesOf, writeBelief } from "./beliefs.ts";
+import { estimateSize, meanOf } from "../../words/estimate/index.ts";
+
+/** What one endpoint offers for one model along one path, sorted into the buckets of the model's frontier. */
+export interface RouteBlock {
+  readonly info: EndpointInfo;
+  /** By the names that endpoints call themselves. */
+  readonly path: readonly EndpointId[];
+  readonly zones: readonly ZoneId[];
+  readonly trust: TrustLevel;
+  readonly codecMask: number;
+  /** How much slower than the profile's machine it is, by its own longest offer; scales the decoding of crossings. */
+  readonly slowness: number;
+  /** `[variant][bucket]`, by key. */
+  readonly cells: readonly (readonly (readonly OfferedCell[])[])[];
+  /** The same as numbers side by side, laid out when they are first asked for. */
+  readonly numbers: (variant: number, bucket: number) => OfferedNumbers;
+}
+
+/** What is offered for one segment. */
+interface OfferedCell {
+  readonly key: number;
+  readonly offer: Offer;
+}
+
+/** Key, money, agreement, and the belief of run (and forward) time without the queue, cell by cell. */
+type OfferedNumbers = Float64Array;
+
+/** Numbers of one cell there. */
+const cellSize = 3 + beliefSize;
+
+/** Keys hold positions below this: as many cuts as a profile may have. */
+const keyBase = 4096;
+
+/** The key of a pair of cut positions. */
+function cellKey(from: number, to: number): number {
+  return from * keyBase + to;
+}
+
+function fromOf(key: number): number {
+  return Math.floor(key / keyBase);
+}
+
+function toOf(key: number): number {
+  return key % keyBase;
+}
+
+/** A segment by cut positions, and what each route takes for it. */
+export interface CellTable {
+  readonly count: number;
+  readonly from: Int32Array;
+  readonly to: Int32Array;
+  /** Beliefs of run (and forward) time without the queue, `[route][cell]`; NaN where it is not offered. */
+  readonly service: Float64Array;
+  /** `[route][cell]` */
+  readonly costMicros: Float64Array;
+  readonly agreementRatio: Float64Array;
+  /** The least of them that is offered: mostly what the variant states, and no decision has to look further. */
+  readonly leastAgreementRatio: number;
+  /** Every route offers every segment, as alike endpoints do: who takes one takes all, and need not be looked up. */
+  readonly complete: boolean;
+  /** Codings of all its segments together. */
+  readonly codingCount: number;
+}
+
+/** All routes for one model. */
+export interface RouteTable {
+  readonly count: number;
+  /** Position in the endpoint table. */
+  readonly endpoint: Int32Array;
+  readonly paths: readonly (readonly EndpointId[])[];
+  readonly zones: readonly (readonly ZoneId[])[];
+  /** Position of the route's zones among those that differ: rules are asked once for each. */
+  readonly zoneSet: Int32Array;
+  readonly zoneSets: readonly (readonly ZoneId[])[];
+  /** 1 where the way leads on to other endpoints. */
+  readonly forwards: Uint8Array;
+  readonly trust: readonly TrustLevel[];
+  readonly trustRank: Uint8Array;
+  readonly codecMask: Int32Array;
+  readonly slowness: Float64Array;
+  /** Laid out when they are first asked for: most decisions read one bucket. */
+  readonly cells: (variant: number, bucket: number) => CellTable | undefined;
+}
+
+/**
+ * Sorts the offers of one endpoint. An offer for another body (digest) of the same name is not for this model and is left
+ * out; so is one between cuts that are on no frontier. What an endpoint says of itself can only narrow what the directory
+ * says of it: trust is the lesser, zones are both, codecs are those in both.
+ */
+export function routeBlocks(
+  info: EndpointInfo,
+  offers: readonly Offer[],
+  model: ModelTable,
+): readonly RouteBlock[] {
+  const byPath = new Map<string, Offer[]>();
+  for (const offer of offers) {
+    const { segment } = offer;
+    if (segment.digest !== model.description.digest || segment.version !== model.description.version)
+      continue;
+    const key = `${offer.path.join(" ")}|${offer.trust}|${offer.zones.join(" ")}`;
+    const list = byPath.get(key);
+    if (list) list.push(offer);
+    else byPath.set(key, [offer]);
+  }
+  const blocks: RouteBlock[] = [];
+  for (const list of byPath.values()) {
+    const [first] = list;
+    if (!first) continue;
+    const codecs = new Set(first.codecs);
+    const cells = offeredCells(list, model);
+    const laidOut: (OfferedNumbers | undefined)[][] = [];
+    blocks.push({
+      info,
+      path: byOwnNames(first).path,
+      zones: first.zones.includes(info.zone) ? first.zones : [info.zone, ...first.zones],
+      trust: leastTrust(info.trust, first.trust),
+      codecMask: maskOf(
+        model.codecNames.filter((codec) => codecs.has(codec) && info.codecs.includes(codec)),
+        model.codecNames,
+      ),
+      slowness: slownessOf(list, model),
+      cells,
+      numbers(variant, bucket) {
+        const row = (laidOut[variant] ??= []);
+        return (row[bucket] ??= numbersOf(cells[variant]?.[bucket] ?? []));
+      },
+    });
+  }
+  return blocks;
+}
+
+function offeredCells(offers: readonly Offer[], model: ModelTable): RouteBlock["cells"] {
+  return model.variants.map((variant) => {
+    const own = offers.filter((offer) => offer.segment.variant === variant.name);
+    return variant.buckets.map((bucket) => {
+      const cells: OfferedCell[] = [];
+      for (const offer of own) {
+        const from = bucket.index.get(offer.segment.from);
+        const to = bucket.index.get(offer.segment.to);
+        if (from === undefined || to === undefined || from >= to) continue;
+        const key = cellKey(from, to);
+        const at = cells.findIndex((one) => one.key === key);
+        const rival = cells[at];
+        if (!rival) cells.push({ key, offer });
+        else if (better(offer.upTo, rival.offer.upTo, bucket.typical)) cells[at] = { key, offer };
+      }
+      return cells.sort((one, other) => one.key - other.key);
+    });
+  });
+}
+
+function numbersOf(cells: readonly OfferedCell[]): OfferedNumbers {
+  const numbers = new Float64Array(cellSize * cells.length);
+  let at = 0;
+  for (const { key, offer } of cells) {
+    numbers[at++] = key;
+    numbers[at++] = offer.costMicros;
+    numbers[at++] = offer.agreementRatio;
+    writeBelief(numbers.subarray(at, at + beliefSize), 1, 0, offer.completionMs.values, offer.queueMs);
+    at += beliefSize;
+  }
+  return numbers;
+}
+
+/** The tightest bucket that holds the features, else the widest. */
+function better(a: Features, b: Features, features: Features): boolean {
+  const holdsA = featuresWithin(features, a);
+  const holdsB = featuresWithin(features, b);
+  if (holdsA !== holdsB) return holdsA;
+  return holdsA === featuresWithin(a, b);
+}
+
+/** What an endpoint promises for the longest part of the first variant that it runs, without its queue; Infinity for nothing. */
+export function promisedMs(blocks: readonly RouteBlock[], bucket: number): number {
+  let widest = 0;
+  let leastMs = Infinity;
+  for (const { cells } of blocks) {
+    for (const { key, offer } of cells[0]?.[bucket] ?? []) {
+      const wide = toOf(key) - fromOf(key);
+      if (wide < widest) continue;
+      const runMs = meanOf(offer.completionMs) - offer.queueMs;
+      if (wide === widest && runMs >= leastMs) continue;
+      widest = wide;
+      leastMs = runMs;
+    }
+  }
+  return leastMs;
+}
+
+/** From the offer whose segment takes longest in the profile, which says most about speed. */
+function slownessOf(offers: readonly Offer[], model: ModelTable): number {
+  let longest = 0;
+  let slowness = 1;
+  for (const offer of offers) {
+    const bucket = model.variants.find((one) => one.name === offer.segment.variant)?.buckets[0];
+    const from = bucket?.index.get(offer.segment.from);
+    const to = bucket?.index.get(offer.segment.to);
+    if (!bucket || from === undefined || to === undefined) continue;
+    const measured = segmentMeanMs(bucket, from, to);
+    if (measured <= longest) continue;
+    longest = measured;
+    const promised =
+      offer.completionMs.values.reduce((total, value) => total + value, 0) / 16 - offer.queueMs;
+    slowness = Math.min(100, Math.max(0.01, promised / measured));
+  }
+  return slowness;
+}
+
+/** Lays out the routes of all endpoints. Endpoints that are not in `index` are left out. */
+export function routeTable(
+  blocks: readonly RouteBlock[],
+  model: ModelTable,
+  index: ReadonlyMap<EndpointId, number>,
+): RouteTable {
+  const routes = blocks.filter((block) => index.has(block.info.id));
+  const count = routes.length;
+  const laidOut: (CellTable | undefined)[][] = [];
+  const endpoint = new Int32Array(count);
+  const zoneSet = new Int32Array(count);
+  const zoneSets: (readonly ZoneId[])[] = [];
+  const forwards = new Uint8Array(count);
+  const trustRanks = new Uint8Array(count);
+  const codecMask = new Int32Array(count);
+  const slowness = new Float64Array(count);
+  for (let route = 0; route < count; route++) {
+    const block = routes[route];
+    if (!block) continue;
+    endpoint[route] = index.get(block.info.id) ?? -1;
+    zoneSet[route] = zoneSetOf(zoneSets, block.zones);
+    forwards[route] = block.path.length > 1 ? 1 : 0;
+    trustRanks[route] = trustRank(block.trust);
+    codecMask[route] = block.codecMask;
+    slowness[route] = block.slowness;
+  }
+  return {
+    count,
+    endpoint,
+    paths: routes.map((block) => block.path),
+    zones: routes.map((block) => block.zones),
+    zoneSet,
+    zoneSets,
+    forwards,
+    trust: routes.map((block) => block.trust),
+    trustRank: trustRanks,
+    codecMask,
+    slowness,
+    cells(variant, bucket) {
+      const frontier = model.variants[variant]?.buckets[bucket];
+      const row = (laidOut[variant] ??= []);
+      return (row[bucket] ??= frontier && cellTable(routes, frontier, variant, bucket));
+    },
+  };
+}
+
+/** Position of some zones among those met so far; few differ. */
+function zoneSetOf(sets: (readonly ZoneId[])[], zones: readonly ZoneId[]): number {
+  for (let at = 0; at < sets.length; at++) {
+    const one = sets[at];
+    if (one?.length === zones.length && one.every((zone, position) => zone === zones[position])) return at;
+  }
+  return sets.push(zones) - 1;
+}
+
+function cellTable(
+  routes: readonly RouteBlock[],
+  { firstCoding }: BucketTable,
+  variant: number,
+  bucket: number,
+): CellTable {
+  const offered = routes.map((route) => route.numbers(variant, bucket));
+  const keys = keysOf(offered);
+  const count = keys.length;
+  const rows = routes.length * count;
+  const service = new Float64Array(beliefSize * rows).fill(NaN);
+  const costMicros = new Float64Array(rows);
+  const agreementRatio = new Float64Array(rows);
+  let leastAgreementRatio = 1;
+  let promised = 0;
+  for (const [position, own] of offered.entries()) {
+    let column = 0;
+    for (let at = 0; at < own.length; at += cellSize) {
+      while (keys[column] !== own[at]) column++;
+      const row = position * count + column;
+      costMicros[row] = own[at + 1] ?? 0;
+      const agrees = own[at + 2] ?? 0;
+      agreementRatio[row] = agrees;
+      leastAgreementRatio = Math.min(leastAgreementRatio, agrees);
+      const meanMs = own[at + 3] ?? NaN;
+      service[row] = meanMs;
+      if (!Number.isNaN(meanMs)) promised++;
+      const to = valuesOf(rows, row);
+      for (let index = 0; index < estimateSize; index++) service[to + index] = own[at + 4 + index] ?? NaN;
+    }
+  }
+  const from = new Int32Array(count);
+  const to = new Int32Array(count);
+  let codingCount = 0;
+  for (let column = 0; column < count; column++) {
+    const cut = fromOf(keys[column] ?? 0);
+    from[column] = cut;
+    to[column] = toOf(keys[column] ?? 0);
+    codingCount += (firstCoding[cut + 1] ?? 0) - (firstCoding[cut] ?? 0);
+  }
+  const complete = promised === rows;
+  return { count, from, to, service, costMicros, agreementRatio, leastAgreementRatio, complete, codingCount };
+}
+
+/** What anybody offers, sorted; mostly all offer the same. */
+function keysOf(offered: readonly OfferedNumbers[]): readonly number[] {
+  const all: number[] = [];
+  for (const own of offered) {
+    let at = 0;
+    for (let cell = 0; cell < own.length; cell += cellSize) {
+      const key = own[cell] ?? Infinity;
+      while ((all[at] ?? Infinity) < key) at++;
+      if (all[at] !== key) all.splice(at, 0, key);
+      at++;
+    }
+  }
+  return all;
+}

@@ -1,0 +1,109 @@
+import { type Json, LongshoreError } from "../../words/base/index.ts";
+import { exactly, printable, read, type Reader } from "../../wire/protocol/index.ts";
+import { canonicalJson, checkSignature, type KeyRing, signatureFrom } from "../signed/index.ts";
+import { instant } from "./entry.ts";
+import { seenSerials } from "./seen-serials.ts";
+
+/** What the operator says of a name in front of models. The alias itself is read by who follows it. */
+export interface AliasEntry {
+  readonly schemaVersion: 1;
+  /** Milliseconds since the Unix epoch; it counts from the first until just before the second. */
+  readonly notBeforeMs: number;
+  readonly notAfterMs: number;
+  /** Its `name` and `revision` are read here: a revision that is older than one that was seen is refused. */
+  readonly alias: Json;
+}
+
+const entryFrom: Reader<AliasEntry> = exactly({
+  schemaVersion: read.word(1),
+  notBeforeMs: instant,
+  notAfterMs: instant,
+  alias: read.anyJson(8),
+});
+
+const recordFrom = exactly({
+  alias: exactly({ body: entryFrom, signature: read.optional(signatureFrom) }),
+});
+
+/** Names that are kept; more are refused. */
+const maxAliases = 1024;
+const maxRecordLength = 65_536;
+const prefix = "alias ";
+
+/** An alias that is believed. */
+export interface KeptAlias {
+  readonly raw: Json;
+  readonly entry: AliasEntry;
+  readonly text: string;
+  readonly revision: number;
+}
+
+/** The aliases of the operator that are believed, under ids that no endpoint can have. */
+export interface AliasRecords {
+  readonly kept: ReadonlyMap<string, KeptAlias>;
+  /** Revisions that were ever seen, by id. */
+  readonly revisions: ReadonlyMap<string, number>;
+  /** Throws `invalid-input`, `not-permitted` or `memory-limit`; gives the id otherwise. */
+  take(raw: unknown): Promise<string>;
+  drop(id: string): void;
+  /** Takes over a revision that was seen before a restart. */
+  remember(id: string, revision: number): void;
+}
+
+/** The id that a record of an alias claims; undefined for any other record. */
+export function claimedAlias(record: unknown): string | undefined {
+  const signed = typeof record === "object" && record !== null ? read.own(record, "alias") : undefined;
+  if (typeof signed !== "object" || signed === null) return undefined;
+  const body = read.own(signed, "body");
+  const alias = typeof body === "object" && body !== null ? read.own(body, "alias") : undefined;
+  const name = typeof alias === "object" && alias !== null ? read.own(alias, "name") : undefined;
+  return `${prefix}${typeof name === "string" ? printable(name) : "?"}`;
+}
+
+/** Whether an id is an alias's. */
+export function isAliasId(id: string): boolean {
+  return id.startsWith(prefix);
+}
+
+/** Starts without any. Where there are no keys of an operator, no alias is believed: a name leads every request somewhere. */
+export function aliasRecords(ring: KeyRing | undefined): AliasRecords {
+  const kept = new Map<string, KeptAlias>();
+  const revisions = seenSerials("revision", kept, 4 * maxAliases);
+  const refuse = (id: string, why: string): never => {
+    throw new LongshoreError("not-permitted", "identify", `${id} is not believed: ${why}`);
+  };
+  return {
+    kept,
+    revisions: revisions.all,
+    remember: revisions.remember,
+    drop: (id) => void kept.delete(id),
+    async take(raw) {
+      const { body, signature } = recordFrom(raw, "the record").alias;
+      const text = canonicalJson(raw as Json);
+      const alias = read.objectAt(body.alias, "the record.alias.body.alias");
+      const name = read.text(128)(read.own(alias, "name"), "the name of the alias");
+      const revision = read.whole(1)(read.own(alias, "revision"), "the revision of the alias");
+      const id = prefix + name;
+      if (kept.get(id)?.text === text) return id;
+      if (body.notAfterMs <= body.notBeforeMs) refuse(id, "its time ends before it begins");
+      if (text.length > maxRecordLength || (!kept.has(id) && kept.size >= maxAliases)) {
+        const limits = `${maxAliases} aliases of ${maxRecordLength} characters are kept at most`;
+        throw new LongshoreError("memory-limit", "resolve", `${id}: ${limits}`);
+      }
+      if (!ring) return refuse(id, "there are no keys of the operator here");
+      // Entries are plain data.
+      await checkSignature(
+        "alias entry",
+        { body: body as unknown as Json, ...(signature ? { signature } : {}) },
+        ring,
+      );
+      const before = kept.get(id);
+      const same = (): boolean => !before || canonicalJson(before.entry.alias) === canonicalJson(body.alias);
+      const why = revisions.against(id, revision, same);
+      if (why !== undefined) refuse(id, why);
+      kept.set(id, { raw: raw as Json, entry: body, text, revision });
+      revisions.remember(id, revision);
+      return id;
+    },
+  };
+}

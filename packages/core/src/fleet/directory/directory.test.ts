@@ -1,0 +1,729 @@
+import { directoryContract, manualClock, memoryTransport, testEntry, testMemory } from "@longshore/testkit";
+import { newOperatorKey, operatorRing, operatorSigner } from "@longshore/nodejs";
+import { describe, expect, it, vi } from "vitest";
+import {
+  type Json,
+  LongshoreError,
+  type LongshoreEvent,
+  seededRandom,
+  silentObserver,
+} from "../../words/base/index.ts";
+import type { Handler } from "../../wire/transport/index.ts";
+import { sign, type Signed } from "../signed/index.ts";
+import { createDirectory } from "./directory.ts";
+import { type DirectoryRecord, type DirectoryEntry, entryFrom, entryJson, recordFrom } from "./entry.ts";
+import { joinDirectory, type Membership } from "./join.ts";
+import { memorySource } from "./memory-source.ts";
+import { narrowed } from "./narrow.ts";
+import { createRegistry, type Registry, type RegistryParts } from "./registry.ts";
+import { remoteSource } from "./remote-source.ts";
+import type { RecordSource } from "./source.ts";
+
+const key = newOperatorKey();
+const operator = operatorSigner(key.privatePem);
+const ring = operatorRing(key.publicLine);
+const stranger = operatorSigner(newOperatorKey().privatePem);
+const codecs = ["raw"];
+const farMs = 253_402_300_799_999;
+
+async function signed(
+  change: Partial<DirectoryEntry> & Pick<DirectoryEntry, "id">,
+): Promise<Signed<DirectoryEntry>> {
+  const body = testEntry(change);
+  return { ...(await sign("directory entry", entryJson(body), operator)), body };
+}
+
+/** The HTTP face of a registry, without a server: what `server/api` does with a desk. */
+function deskHandler(desk: Registry, tenant = "acme"): Handler {
+  return async (request) => {
+    const reply = (status: number, value: unknown) => ({
+      status,
+      headers: {},
+      body: { kind: "parts" as const, parts: [new TextEncoder().encode(JSON.stringify(value))] },
+    });
+    const chunks: Uint8Array[] = [];
+    if (request.body.kind === "stream") for await (const chunk of request.body.read()) chunks.push(chunk);
+    const body = chunks.length === 0 ? {} : (JSON.parse(Buffer.concat(chunks).toString()) as unknown);
+    try {
+      if (request.path.endsWith("/join")) return reply(200, await desk.join(body, tenant));
+      if (request.path.endsWith("/leave")) return reply(200, desk.leave(body, tenant) ?? {});
+      return reply(200, desk.list(new URLSearchParams(request.path.split("?")[1]).get("since") ?? undefined));
+    } catch (thrown) {
+      const { reason, message } = thrown as LongshoreError;
+      return reply(403, { reason, error: message });
+    }
+  };
+}
+
+function registryWith(change: Partial<RegistryParts> = {}): {
+  clock: ReturnType<typeof manualClock>;
+  registry: Registry;
+} {
+  const clock = manualClock();
+  return { clock, registry: createRegistry({ clock, instance: "i1", codecs, ring, graceMs: 0, ...change }) };
+}
+
+directoryContract("embedded, read over the protocol", { operator, stranger, ring }, async (rules) => {
+  const clock = manualClock(1000);
+  const desk = createRegistry({ clock, instance: "i1", codecs, ring, leaseMs: 86_400_000, graceMs: 0 });
+  let away = rules.away === true;
+  const handler: Handler = async (...given) => {
+    if (away) throw new Error("the directory server of the directory is away");
+    return deskHandler(desk)(...given);
+  };
+  const transport = memoryTransport(handler, { clock });
+  return {
+    directory: createDirectory({
+      ...rules,
+      source: remoteSource({ transport, clock, random: seededRandom(1), name: "http://directory server" }),
+      clock,
+      codecs,
+    }),
+    put: ({ signed, statement }) =>
+      desk.join({ schemaVersion: 1, id: signed.body.id, signed, statement: statement ?? {} }, "acme"),
+    drop: async (id) => desk.leave({ id }, "acme"),
+    fail: async () => void (away = true),
+    mend: async () => void (away = false),
+    pass: () => clock.advance(3000),
+    close: async () => desk[Symbol.dispose](),
+  };
+});
+
+describe("entries", () => {
+  it("are refused with unknown fields, at every depth: what is not understood must not have been signed over", () => {
+    const entry = testEntry({ id: "a" });
+    expect(entryFrom(entry, "entry")).toEqual(entry);
+    const plain = { ...entry, kind: "oip", grpcAddress: "http://host:8001" } as const;
+    expect(narrowed(entryFrom(plain, "entry"), undefined, "listed", [])).toMatchObject({
+      grpcAddress: "http://host:8001",
+    });
+    for (const wrong of [
+      { ...entry, colour: "red" },
+      { ...entry, rates: { microsPerSecond: 1, microsPerMegabyte: 1, activeWatts: 1, discount: 1 } },
+      { ...entry, serves: [{ segment: { model: "m", region: "eu" } }] },
+      { ...entry, schemaVersion: 2 },
+      { ...entry, serial: 0 },
+      { ...entry, notAfterMs: 0 },
+      { ...entry, zone: "device" },
+      { ...entry, zone: "eu//de" },
+      { ...entry, zone: "../eu" },
+      { ...entry, id: "a/b" },
+      { ...entry, id: "a,b" },
+      { ...entry, address: "file:///etc/passwd" },
+      { ...entry, address: "http://user:word@host" },
+      { ...entry, packages: ["sha256:short"] },
+      { ...entry, grpcAddress: "http://host:8001" },
+      { ...entry, kind: "oip", grpcAddress: "http://host:8001/v2" },
+      { ...entry, kind: "oip", address: "https://host", grpcAddress: "http://host:8001" },
+    ]) {
+      expect(() => entryFrom(wrong, "entry")).toThrow(
+        expect.objectContaining({ reason: "invalid-input" }) as Error,
+      );
+    }
+    expect(() => recordFrom({ signed: { body: entry }, more: 1 }, "record")).toThrow(/unknown field 'more'/);
+  });
+});
+
+describe("a directory in time", () => {
+  const opened = async (change: object = {}) => {
+    const clock = manualClock();
+    const events: LongshoreEvent[] = [];
+    const source = memorySource("memory");
+    const observer = { record: (event: LongshoreEvent) => void events.push(event) };
+    // Real signatures are checked off the event loop, which this clock does not wait for.
+    const trusting = { keys: ring.keys, verify: () => Promise.resolve(true) };
+    const directory = createDirectory({ source, clock, observer, codecs, ring: trusting, ...change });
+    await directory.ready;
+    return { clock, events, source, directory };
+  };
+  const away = new LongshoreError("unreachable", "transport", "the source is away");
+
+  it("lets entries begin and end by themselves", async () => {
+    const { clock, events, source, directory } = await opened();
+    const startMs = clock.wallMs();
+    source.put({
+      signed: await signed({ id: "a", notBeforeMs: startMs + 10_000, notAfterMs: startMs + 30_000 }),
+    });
+    await clock.advance(5000);
+    source.confirm();
+    expect(directory.snapshot().entries).toHaveLength(0);
+    await clock.advance(6000);
+    expect(directory.snapshot().entries).toHaveLength(1);
+    expect(directory.snapshot().refused).toBeUndefined();
+    await clock.advance(20_000);
+    expect(directory.snapshot().entries).toHaveLength(0);
+    const over = `its time was over at ${new Date(startMs + 30_000).toISOString()}`;
+    expect(directory.snapshot().refused).toEqual({ count: 1, because: `a: ${over}` });
+    // Of one that was over before it came nothing else is heard.
+    source.put({ signed: await signed({ id: "b", notAfterMs: startMs + 30_000 }) });
+    await clock.advance(120_000);
+    expect(directory.snapshot().refused?.count).toBe(2);
+    const told = events.filter((event) => event.kind === "directory-changed" && event.change === "refused");
+    expect(told).toEqual([expect.objectContaining({ endpoint: "b", because: over })]);
+    source.put({ signed: await signed({ id: "a", serial: 2 }) });
+    source.put({ signed: await signed({ id: "b", serial: 2 }) });
+    await clock.advance(10);
+    expect(directory.snapshot().refused).toBeUndefined();
+    await directory[Symbol.asyncDispose]();
+    expect(clock.armed()).toBe(0);
+  });
+
+  it("shows together what its source says in one go, up to a bound, and all of it before the source is away", async () => {
+    const source = memorySource("memory");
+    const clock = manualClock();
+    await using directory = createDirectory({ source, clock, observer: { record: () => undefined }, codecs });
+    await directory.ready;
+    const shown: number[] = [];
+    using _ = directory.watch(() => void shown.push(directory.snapshot().entries.length));
+    for (let index = 0; index < 1000; index++)
+      source.put({ signed: { body: testEntry({ id: `p${index}`, trust: "listed" }) } });
+    source.fail(new LongshoreError("unreachable", "transport", "away"));
+    await expect.poll(() => directory.snapshot().problem).toBe("away");
+    expect(shown).toEqual([256, 512, 768, 1000]);
+    for (let index = 0; index < 999; index++) source.drop(`p${index}`);
+    source.put({ signed: { body: testEntry({ id: "last", trust: "listed" }) } });
+    await expect.poll(() => directory.snapshot().entries.map(({ id }) => id)).toEqual(["p999", "last"]);
+    expect(shown).toHaveLength(8);
+  });
+
+  it("lets go of entries that end where the wall clock jumps ahead, and takes them back where it is set right", async () => {
+    const own = manualClock();
+    let aheadMs = 0;
+    const { source, directory } = await opened({ clock: { ...own, wallMs: () => own.wallMs() + aheadMs } });
+    const startMs = own.wallMs();
+    const day = 86_400_000;
+    source.put({ signed: await signed({ id: "a", notBeforeMs: startMs - day, notAfterMs: startMs + day }) });
+    source.put({
+      signed: await signed({ id: "b", notBeforeMs: startMs - day, notAfterMs: startMs + 9 * day }),
+    });
+    await own.advance(10);
+    const ids = (): readonly string[] => directory.snapshot().entries.map(({ id }) => id);
+    expect(ids()).toEqual(["a", "b"]);
+    aheadMs = 3 * day;
+    await own.advance(60_000);
+    expect(ids()).toEqual(["b"]);
+    aheadMs = -3 * day;
+    await own.advance(60_000);
+    expect(ids()).toEqual([]);
+    aheadMs = 0;
+    await own.advance(60_000);
+    expect(ids()).toEqual(["a", "b"]);
+    // How long its source is away is told by a clock that does not jump.
+    expect(directory.snapshot().ageMs).toBeLessThan(200_000);
+    await directory[Symbol.asyncDispose]();
+  });
+
+  it("serves the last known state for as long as it may without its source, and then nothing", async () => {
+    const { clock, events, source, directory } = await opened({ maxAgeMs: 3_600_000 });
+    source.put({ signed: await signed({ id: "a" }) });
+    await clock.advance(10);
+    source.fail(away);
+    await clock.advance(3_500_000);
+    expect(directory.snapshot()).toMatchObject({ entries: [{ id: "a" }], problem: "the source is away" });
+    expect(directory.snapshot().ageMs).toBeGreaterThanOrEqual(3_500_000);
+    await clock.advance(200_000);
+    expect(directory.snapshot().entries).toEqual([]);
+    source.confirm();
+    await clock.advance(10);
+    expect(directory.snapshot().entries).toHaveLength(1);
+    const states = events.flatMap((event) => (event.kind === "directory-state" ? [event.state] : []));
+    expect(states).toEqual(["out of touch", "too old", "in touch"]);
+    const back = events.filter((event) => event.kind === "directory-changed").at(-1);
+    expect(back).toMatchObject({ change: "added", endpoint: "a", behindMs: 3_700_010 });
+    await directory[Symbol.asyncDispose]();
+  });
+
+  it("is as old after a restart as its source was away, and takes no older entry then either", async () => {
+    const memory = testMemory();
+    const first = await opened({ memory });
+    first.source.put({ signed: await signed({ id: "a", serial: 9, zone: "eu/new" }) });
+    await first.clock.advance(100);
+    first.source.drop("a");
+    first.source.put({ signed: await signed({ id: "b" }) });
+    await first.clock.advance(100);
+    await first.directory[Symbol.asyncDispose]();
+    const clock = manualClock(7_200_000);
+    const source = memorySource("memory");
+    const silent = { ...source, follow: () => ({ [Symbol.asyncDispose]: () => Promise.resolve() }) };
+    const observer = { record: () => undefined };
+    const restarted = createDirectory({ source: silent, clock, observer, codecs, ring, memory });
+    await restarted.ready;
+    expect(restarted.snapshot().entries.map(({ id }) => id)).toEqual(["b"]);
+    expect(restarted.snapshot().ageMs).toBeGreaterThan(7_100_000);
+    await restarted[Symbol.asyncDispose]();
+    const again = createDirectory({ source, clock, observer, codecs, ring, memory });
+    await again.ready;
+    source.put({ signed: await signed({ id: "a", serial: 8, zone: "eu/old" }) });
+    await clock.advance(100);
+    expect(again.snapshot().entries.map(({ id }) => id)).not.toContain("a");
+    await again[Symbol.asyncDispose]();
+  });
+
+  it("goes on when its memory cannot be read or written, and says so", async () => {
+    const memory = {
+      load: () => Promise.resolve({ schemaVersion: 1, confirmedWallMs: 1, records: "no list" }),
+      save: () => Promise.reject(new LongshoreError("invalid-configuration", "resolve", "ENOSPC")),
+    };
+    const { clock, events, source, directory } = await opened({ memory });
+    source.put({ signed: await signed({ id: "a" }) });
+    await clock.advance(2000);
+    expect(directory.snapshot().entries).toHaveLength(1);
+    const words = events.flatMap((event) =>
+      event.kind === "directory-state" && event.state === "not kept" ? [event.because] : [],
+    );
+    expect(words).toEqual([expect.stringContaining("records"), "ENOSPC"]);
+    await directory[Symbol.asyncDispose]();
+  });
+
+  it("keeps the record before when its successor is not believed, tells it once, and keeps no more than it may", async () => {
+    const { clock, events, source, directory } = await opened({ maxRecords: 2 });
+    source.put({ signed: await signed({ id: "a" }) });
+    const bad = { signed: { body: testEntry({ id: "a", serial: 2, zone: "us" }) } };
+    source.put(bad);
+    source.put(bad);
+    source.put({ signed: await signed({ id: "b" }) });
+    source.put({ signed: await signed({ id: "c" }) });
+    await clock.advance(10);
+    expect(directory.snapshot().entries.map(({ id, zone }) => [id, zone])).toEqual([
+      ["a", "eu/de"],
+      ["b", "eu/de"],
+    ]);
+    const refused = events.flatMap((event) =>
+      event.kind === "directory-changed" && event.change === "refused" ? [event.because] : [],
+    );
+    expect(refused).toEqual([expect.stringContaining("not signed"), expect.stringContaining("2 endpoints")]);
+    const latest = (id: string) => ({ because: expect.stringContaining(`${id}: `) as string });
+    expect(directory.snapshot().refused).toEqual({ count: 2, ...latest("c") });
+    source.drop("c");
+    await clock.advance(10);
+    expect(directory.snapshot().refused).toEqual({ count: 1, ...latest("a") });
+    source.put({ signed: await signed({ id: "a", serial: 3 }) });
+    await clock.advance(10);
+    expect(directory.snapshot().refused).toBeUndefined();
+    await directory[Symbol.asyncDispose]();
+  });
+
+  it("takes no older entry of an endpoint again whose newer one it cannot use", async () => {
+    const { clock, source, directory } = await opened();
+    const statement = { zone: "eu/de" };
+    const [first, second] = [await signed({ id: "a" }), await signed({ id: "a", serial: 2, zone: "us" })];
+    for (const [now, entries] of [
+      [first, 1],
+      [second, 0],
+      [first, 0],
+    ] as const) {
+      source.put({ signed: now, statement });
+      await clock.advance(10);
+      expect(directory.snapshot().entries).toHaveLength(entries);
+    }
+    await directory[Symbol.asyncDispose]();
+  });
+
+  it("believes unsigned entries as listed at most where there are no keys", async () => {
+    const { clock, source, directory } = await opened({ ring: undefined });
+    source.put({ signed: { body: testEntry({ id: "a", trust: "attested" }) } });
+    await clock.advance(10);
+    expect(directory.snapshot().entries[0]?.trust).toBe("listed");
+    await directory[Symbol.asyncDispose]();
+  });
+});
+
+describe("a registry", () => {
+  const request = (id: string, more: object = {}) => ({
+    schemaVersion: 1,
+    id,
+    statement: { address: "http://127.0.0.1:9" },
+    ...more,
+  });
+
+  it("lets in who brings the operator's entry, and others only as far as its own operator says", async () => {
+    const { registry } = registryWith({ admits: { zone: "eu/de", trust: "listed" } });
+    await registry.join(request("a", { signed: await signed({ id: "a", trust: "operated" }) }), "acme");
+    await registry.join(
+      request("b", { tier: "cloud", statement: { address: "http://h:1", zone: "eu/de/x" } }),
+      "acme",
+    );
+    const wide = request("c", { statement: { address: "http://h:1", zone: "eu" } });
+    await expect(registry.join(wide, "acme")).rejects.toMatchObject({
+      reason: "not-permitted",
+      message: "c says that it processes in eu, which is not inside eu/de, where it is listed",
+    });
+    const forged = { ...(await signed({ id: "d" })), body: testEntry({ id: "d", trust: "attested" }) };
+    await expect(registry.join(request("d", { signed: forged }), "acme")).rejects.toMatchObject({
+      reason: "not-permitted",
+    });
+    const unsigned = request("e", { signed: { body: testEntry({ id: "e" }) } });
+    await expect(registry.join(unsigned, "acme")).rejects.toMatchObject({ reason: "not-permitted" });
+    await expect(registry.join({ id: "f" }, "acme")).rejects.toMatchObject({ reason: "invalid-input" });
+    const strict = registryWith().registry;
+    await expect(strict.join(request("g"), "acme")).rejects.toMatchObject({ reason: "not-permitted" });
+    expect(
+      registry.list(undefined).records.map((record) => {
+        const { body } = (record as DirectoryRecord).signed;
+        return [body.id, body.tier, body.trust];
+      }),
+    ).toEqual([
+      ["a", "edge", "operated"],
+      ["b", "cloud", "listed"],
+    ]);
+    registry[Symbol.dispose]();
+  });
+
+  it("goes by the later of what an endpoint brings and what its operator says elsewhere, also of one whose address nobody knew", async () => {
+    const source = memorySource("list");
+    const memory = testMemory();
+    const clock = manualClock(1000);
+    const open = (from: RecordSource) =>
+      createDirectory({ source: from, clock, codecs, ring, memory, observer: silentObserver });
+    const listed = open(source);
+    const { address: _its, ...body } = testEntry({ id: "a", serial: 2, trust: "listed" });
+    source.put({ signed: { ...(await sign("directory entry", entryJson(body), operator)), body } });
+    await vi.waitFor(() => expect(listed.wordOn("a")?.body).toEqual(body));
+    expect(listed.snapshot().entries).toEqual([]);
+    // Of two that the operator gave one serial the first counts, as for endpoints that are listed.
+    const other = { ...body, trust: "operated" as const };
+    source.put({ signed: { ...(await sign("directory entry", entryJson(other), operator)), body: other } });
+    await vi.waitFor(() => expect(listed.snapshot().refused?.because).toContain("same serial 2"));
+    expect(listed.wordOn("a")?.body).toEqual(body);
+    const { registry } = registryWith({ known: (id) => listed.wordOn(id) });
+    const trust = () =>
+      registry.list(undefined).records.map((one) => (one as DirectoryRecord).signed.body.trust);
+    await registry.join(request("a"), "acme");
+    expect(trust()).toEqual(["listed"]);
+    await registry.join(
+      request("a", { signed: await signed({ id: "a", serial: 1, trust: "operated" }) }),
+      "acme",
+    );
+    expect(trust()).toEqual(["listed"]);
+    await registry.join(
+      request("a", { signed: await signed({ id: "a", serial: 3, trust: "operated" }) }),
+      "acme",
+    );
+    expect(trust()).toEqual(["operated"]);
+    // After a restart without its source, and for no longer than it is to be.
+    await listed[Symbol.asyncDispose]();
+    const again = open({ name: "away", follow: () => ({ [Symbol.asyncDispose]: () => Promise.resolve() }) });
+    await again.ready;
+    expect(again.wordOn("a")?.body).toEqual(body);
+    await clock.advance(86_400_001);
+    expect(again.wordOn("a")).toBeUndefined();
+    await again[Symbol.asyncDispose]();
+    registry[Symbol.dispose]();
+  });
+
+  it("awaits an endpoint whose entry does not say where it is, which is nothing wrong, and says so once", async () => {
+    const source = memorySource("list");
+    const changes: unknown[] = [];
+    const record = (event: LongshoreEvent): void => {
+      if (event.kind === "directory-changed") changes.push([event.change, event.serial, event.because]);
+    };
+    await using directory = createDirectory({
+      source,
+      clock: manualClock(1000),
+      codecs,
+      ring,
+      observer: { record },
+    });
+    const { address: _its, ...body } = testEntry({ id: "a", serial: 2 });
+    const entry = { signed: { ...(await sign("directory entry", entryJson(body), operator)), body } };
+    for (let times = 0; times < 2; times++) source.put(entry);
+    source.put({ ...entry, statement: { address: "http://h:1" } });
+    await vi.waitFor(() => expect(directory.snapshot().entries).toHaveLength(1));
+    source.put(entry);
+    await vi.waitFor(() => expect(directory.snapshot().entries).toHaveLength(0));
+    expect(directory.snapshot().refused).toBeUndefined();
+    expect(changes).toEqual([
+      ["awaited", 2, "nobody says where a is"],
+      ["added", 2, "its entry holds"],
+      ["awaited", 2, "nobody says where a is"],
+      ["removed", 2, "it is not listed any more"],
+    ]);
+  });
+
+  it("lists an endpoint no longer that comes back outside of its zone, nor lets anybody else bring that about", async () => {
+    const { registry } = registryWith({ admits: { zone: "eu", trust: "listed" } });
+    const dropped: string[] = [];
+    const nothing = (): void => undefined;
+    const drop = (id: string): void => void dropped.push(id);
+    registry.follow({ all: nothing, put: nothing, drop, confirmed: nothing, failed: nothing });
+    const inside = request("a", { statement: { address: "http://h:1", zone: "eu/de" } });
+    const outside = request("a", { statement: { address: "http://h:1", zone: "us" } });
+    await registry.join(inside, "acme");
+    await expect(registry.join(outside, "other")).rejects.toMatchObject({ reason: "not-permitted" });
+    expect(registry.list(undefined).records).toHaveLength(1);
+    await expect(registry.join(outside, "acme")).rejects.toMatchObject({ reason: "not-permitted" });
+    expect([registry.list(undefined).records, dropped]).toEqual([[], ["a"]]);
+    await registry.join(inside, "acme");
+    expect(registry.list(undefined).records).toHaveLength(1);
+    registry[Symbol.dispose]();
+  });
+
+  it("lets nobody take over or send away another's endpoint, nor one that the entry gives to somebody else", async () => {
+    const { registry } = registryWith({ admits: { zone: "eu", trust: "listed" } });
+    await registry.join(request("a"), "acme");
+    await expect(registry.join(request("a"), "other")).rejects.toMatchObject({ reason: "not-permitted" });
+    expect(() => registry.leave({ id: "a" }, "other")).toThrow(/somebody else/);
+    const owned = request("b", { signed: await signed({ id: "b", member: "acme" }) });
+    await expect(registry.join(owned, "other")).rejects.toMatchObject({ reason: "not-permitted" });
+    await registry.join(owned, "acme");
+    registry.leave({ id: "a" }, "acme");
+    expect(registry.list(undefined).records).toHaveLength(1);
+    registry[Symbol.dispose]();
+  });
+
+  it("forgets who is silent for a lease, and tells those who ask only what changed", async () => {
+    const { clock, registry } = registryWith({ admits: { zone: "eu", trust: "listed" }, leaseMs: 1000 });
+    await registry.join(request("a"), "acme");
+    await registry.join(request("b"), "acme");
+    const first = registry.list(undefined);
+    expect([first.full, first.records.length]).toEqual([true, 2]);
+    await clock.advance(900);
+    await registry.join(request("b"), "acme");
+    expect(registry.list(first.at)).toMatchObject({ full: false, records: [], gone: [] });
+    await clock.advance(900);
+    expect(registry.list(first.at)).toMatchObject({ full: false, records: [], gone: ["a"] });
+    expect(registry.list("another:1").full).toBe(true);
+    expect(registry.list("i1:999").full).toBe(true);
+    expect(registry.list("i1:-1").full).toBe(true);
+    registry[Symbol.dispose]();
+    expect(clock.armed()).toBe(0);
+  });
+
+  it("gives those who could not be heard while its process stood still the time to come back", async () => {
+    const clock = manualClock();
+    let stoodUntilMs = 0;
+    const nowMs = (): number => Math.max(stoodUntilMs, clock.nowMs());
+    const registry = createRegistry({
+      clock: {
+        ...clock,
+        nowMs,
+        timer: (delayMs, fire) => clock.timer(nowMs() - clock.nowMs() + delayMs, fire),
+      },
+      instance: "i1",
+      codecs,
+      admits: { zone: "eu", trust: "listed" },
+      leaseMs: 1000,
+      graceMs: 2000,
+    });
+    const here = () =>
+      registry.list(undefined).records.map((record) => recordFrom(record, "it").signed.body.id);
+    await registry.join(request("a"), "acme");
+    await registry.join(request("b"), "acme");
+    await clock.advance(300);
+    // What is due while it stands still comes all at once when it goes on.
+    stoodUntilMs = 5300;
+    await clock.advance(5000);
+    expect(here()).toEqual(["a", "b"]);
+    await clock.advance(1500);
+    await registry.join(request("b"), "acme");
+    await clock.advance(600);
+    expect(here()).toEqual(["b"]);
+    await clock.advance(600);
+    expect(here()).toEqual([]);
+    registry[Symbol.dispose]();
+    expect(clock.armed()).toBe(0);
+  });
+
+  it("gives those who were there before its restart the time of a lease to come back", async () => {
+    const memory = testMemory();
+    const open = (clock: ReturnType<typeof manualClock>, instance: string) => {
+      const registry = createRegistry({
+        clock,
+        instance,
+        codecs,
+        admits: { zone: "eu", trust: "listed" },
+        graceMs: 15_000,
+        remembered: true,
+      });
+      const observer = { record: () => undefined };
+      return {
+        registry,
+        directory: createDirectory({
+          source: registry,
+          clock,
+          observer,
+          codecs,
+          unsignedTrust: "attested",
+          memory,
+        }),
+      };
+    };
+    const clock = manualClock();
+    const before = open(clock, "i1");
+    await before.registry.join(request("a"), "acme");
+    await before.registry.join(request("b"), "acme");
+    await clock.advance(2000);
+    await before.directory[Symbol.asyncDispose]();
+    before.registry[Symbol.dispose]();
+    const after = open(clock, "i2");
+    await after.directory.ready;
+    await after.registry.join(request("b"), "acme");
+    await clock.advance(10_000);
+    const ids = () =>
+      after.directory
+        .snapshot()
+        .entries.map(({ id }) => id)
+        .sort();
+    expect(ids()).toEqual(["a", "b"]);
+    await after.registry.join(request("b"), "acme");
+    await clock.advance(6000);
+    expect(ids()).toEqual(["b"]);
+    await after.directory[Symbol.asyncDispose]();
+    after.registry[Symbol.dispose]();
+  });
+
+  it("comes back empty without anybody who reads it taking that for news, and tells who did not come back", async () => {
+    const admits = { zone: "eu", trust: "listed" } as const;
+    const clock = manualClock(1000);
+    const start = (instance: string): Registry => createRegistry({ clock, instance, codecs, admits });
+    let directoryServer: Registry | undefined = start("i1");
+    const handler: Handler = async (...given) => {
+      if (!directoryServer) throw new Error("away");
+      return deskHandler(directoryServer)(...given);
+    };
+    const transport = memoryTransport(handler, { clock });
+    const parts = { transport, clock, random: seededRandom(5), name: "http://directory server" };
+    const join = (id: string): Membership => {
+      const statement = { address: "http://127.0.0.1:9" };
+      return joinDirectory({
+        ...parts,
+        observer: { record: () => undefined },
+        id,
+        request: async () => ({ tier: "edge", statement }),
+      });
+    };
+    const members = ["a", "b", "c"].map(join);
+    await using directory = createDirectory({
+      source: remoteSource(parts),
+      clock,
+      observer: { record: () => undefined },
+      codecs,
+    });
+    const ids = (): readonly string[] =>
+      directory
+        .snapshot()
+        .entries.map(({ id }) => id)
+        .sort();
+    await clock.advance(3000);
+    expect(ids()).toEqual(["a", "b", "c"]);
+    // After an hour those who try to join again have made their pauses as long as they get.
+    directoryServer[Symbol.dispose]();
+    directoryServer = undefined;
+    await clock.advance(3_600_000);
+    await members[0]![Symbol.asyncDispose]();
+    expect(ids()).toEqual(["a", "b", "c"]);
+    directoryServer = start("i2");
+    for (let second = 0; second < 60; second++) {
+      await clock.advance(1000);
+      expect(ids()).toEqual(expect.arrayContaining(["b", "c"]));
+    }
+    expect(directory.snapshot().ageMs).toBeLessThan(3000);
+    expect(ids()).toEqual(["b", "c"]);
+    await members[1]![Symbol.asyncDispose]();
+    await clock.advance(3000);
+    expect(ids()).toEqual(["c"]);
+    await members[2]![Symbol.asyncDispose]();
+    directoryServer[Symbol.dispose]();
+  });
+
+  it("tells who left in the time in which nobody else counts as gone", async () => {
+    const { clock, registry } = registryWith({ admits: { zone: "eu", trust: "listed" }, graceMs: 30_000 });
+    await registry.join(request("a"), "acme");
+    const first = registry.list(undefined);
+    expect([first.full, first.records.length]).toEqual([false, 1]);
+    registry.leave({ id: "a" }, "acme");
+    expect(registry.list(first.at)).toMatchObject({ full: false, records: [], gone: ["a"] });
+    await clock.advance(30_000);
+    expect(registry.list(first.at)).toMatchObject({ full: true, records: [], gone: [] });
+    registry[Symbol.dispose]();
+  });
+});
+
+describe("joinDirectory", () => {
+  it("joins, stays, comes back after the directory server was away, and leaves", async () => {
+    const { clock, registry } = registryWith({ admits: { zone: "eu", trust: "listed" }, leaseMs: 3000 });
+    let away = true;
+    const handler: Handler = async (...given) => {
+      if (away) throw new Error("away");
+      return deskHandler(registry)(...given);
+    };
+    const events: LongshoreEvent[] = [];
+    const replies: unknown[] = [];
+    const membership = joinDirectory({
+      transport: memoryTransport(handler, { clock }),
+      clock,
+      random: seededRandom(3),
+      observer: { record: (event) => void events.push(event) },
+      name: "http://directory server",
+      id: "a",
+      request: async () => ({ tier: "edge", statement: { address: "http://127.0.0.1:9" } }),
+      answered: (reply) => replies.push(reply),
+    });
+    const there = (): number => registry.list(undefined).records.length;
+    await clock.advance(4000);
+    expect(there()).toBe(0);
+    away = false;
+    await clock.advance(8000);
+    expect(there()).toBe(1);
+    for (let turn = 0; turn < 10; turn++) {
+      await clock.advance(1000);
+      expect(there()).toBe(1);
+    }
+    away = true;
+    await clock.advance(4000);
+    expect(there()).toBe(0);
+    away = false;
+    await clock.advance(30_000);
+    expect(there()).toBe(1);
+    await membership[Symbol.asyncDispose]();
+    expect(there()).toBe(0);
+    const states = events.flatMap((event) => (event.kind === "directory-state" ? [event.state] : []));
+    expect(states).toEqual(["out of touch", "in touch", "out of touch", "in touch"]);
+    expect(replies).toEqual([{ schemaVersion: 1, leaseMs: 3000, packages: [] }]);
+    registry[Symbol.dispose]();
+    expect(clock.armed()).toBe(0);
+  });
+});
+
+it.each([
+  ["before it has heard that it joined", 0],
+  ["after it gave up hearing that it joined", 5001],
+])("an endpoint that closes %s is not there afterwards", async (_, waitedMs) => {
+  const { clock, registry } = registryWith({ admits: { zone: "eu", trust: "listed" }, leaseMs: 60_000 });
+  let tell = (): void => undefined;
+  const mayTell = new Promise<void>((resolve) => (tell = resolve));
+  const handler: Handler = async (request, ...rest) => {
+    const reply = await deskHandler(registry)(request, ...rest);
+    if (request.path.endsWith("/join")) await mayTell;
+    return reply;
+  };
+  const membership = joinDirectory({
+    transport: memoryTransport(handler, { clock }),
+    clock,
+    random: seededRandom(3),
+    observer: { record: () => undefined },
+    name: "http://directory server",
+    id: "a",
+    request: async () => ({ tier: "edge", statement: { address: "http://127.0.0.1:9" } }),
+  });
+  const there = (): number => registry.list(undefined).records.length;
+  await clock.advance(1);
+  expect(there()).toBe(1);
+  await clock.advance(waitedMs);
+  const closing = membership[Symbol.asyncDispose]();
+  tell();
+  await closing;
+  expect(there()).toBe(0);
+  registry[Symbol.dispose]();
+  expect(clock.armed()).toBe(0);
+});
+
+it("an entry's signature does not depend on the order of its fields, and does on everything else", async () => {
+  const one = await signed({ id: "a" });
+  const turned = Object.fromEntries(Object.entries(one.body).reverse()) as unknown as Json;
+  const other = await sign("directory entry", turned, operator);
+  expect(other.signature).toEqual(one.signature);
+  const manifest = await sign("package manifest", entryJson(one.body), operator);
+  expect(manifest.signature).not.toEqual(one.signature);
+  expect(one.body.notAfterMs).toBe(farMs);
+});

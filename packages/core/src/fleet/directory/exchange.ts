@@ -1,0 +1,53 @@
+import { type Clock, housekeepingCall, type Json, LongshoreError } from "../../words/base/index.ts";
+import { readBody, type Transport } from "../../wire/transport/index.ts";
+import { jsonType, parseJson, readWireError } from "../../wire/protocol/index.ts";
+
+/** The most bytes of a list of endpoints; 20,000 of them take about half. */
+const maxReplyBytes = 32 * 2 ** 20;
+
+/** What asking a server needs. */
+export interface AskParts {
+  readonly transport: Transport;
+  readonly clock: Clock;
+  /** For messages: who is asked. */
+  readonly name: string;
+  /** Who takes longer does not answer, in milliseconds; default 5,000. */
+  readonly mostMs?: number;
+}
+
+/**
+ * Asks a server one thing in JSON. Throws what the server said, or what the transport throws; `no-answer` after `mostMs`, and
+ * `cancelled` when `abort` fires.
+ */
+export async function askJson(
+  { transport, clock, name, mostMs = 5000 }: AskParts,
+  path: string,
+  body: Json | undefined,
+  abort: AbortSignal,
+): Promise<unknown> {
+  const control = new AbortController();
+  const stop = (): void => control.abort(abort.reason);
+  const timer = clock.timer(mostMs, () =>
+    control.abort(new LongshoreError("no-answer", "transport", `${name} did not answer within ${mostMs} ms`)),
+  );
+  if (abort.aborted) stop();
+  abort.addEventListener("abort", stop, { once: true });
+  try {
+    const parts = body === undefined ? [] : [new TextEncoder().encode(JSON.stringify(body))];
+    const reply = await transport.send(
+      {
+        method: body === undefined ? "GET" : "POST",
+        path,
+        headers: body === undefined ? {} : { "content-type": jsonType },
+        body: { kind: "parts", parts },
+      },
+      { ...housekeepingCall(`ask ${name}`, control.signal), deadlineMs: clock.nowMs() + mostMs },
+    );
+    const bytes = await readBody(reply.body, { maxBytes: maxReplyBytes });
+    if (reply.status !== 200) throw readWireError(reply.status, reply.headers, bytes, name);
+    return parseJson(bytes, `the reply of ${name}`);
+  } finally {
+    timer[Symbol.dispose]();
+    abort.removeEventListener("abort", stop);
+  }
+}

@@ -1,0 +1,41 @@
+import type { LongshoreError } from "../../words/base/index.ts";
+import type { DirectoryRecord } from "./entry.ts";
+import type { RecordSink, RecordSource } from "./source.ts";
+
+/** Records that this process holds, for programs that know their endpoints by themselves, and for tests. */
+export interface MemorySource extends RecordSource {
+  put(record: DirectoryRecord): void;
+  drop(id: string): void;
+  /** Says that nothing more can be learned for now; the next `put`, `drop` or `confirm` says that it can. */
+  fail(error: LongshoreError): void;
+  confirm(): void;
+}
+
+/** Starts with `records`. */
+export function memorySource(name: string, ...records: readonly DirectoryRecord[]): MemorySource {
+  const held = new Map(records.map((record) => [record.signed.body.id, record]));
+  let sink: RecordSink | undefined;
+  return {
+    name,
+    put(record) {
+      held.set(record.signed.body.id, record);
+      sink?.put(record);
+    },
+    drop(id) {
+      held.delete(id);
+      sink?.drop(id);
+    },
+    fail: (error) => sink?.failed(error),
+    confirm: () => sink?.confirmed(),
+    follow(told) {
+      sink = told;
+      told.all([...held.values()]);
+      return {
+        [Symbol.asyncDispose]: () => {
+          sink = undefined;
+          return Promise.resolve();
+        },
+      };
+    },
+  };
+}

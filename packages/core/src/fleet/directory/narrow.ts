@@ -1,0 +1,81 @@
+import { leastTrust, LongshoreError, type TrustLevel, zoneWithin } from "../../words/base/index.ts";
+import type { CodecId } from "../../words/codec/index.ts";
+import type { EndpointInfo, SegmentPattern } from "../../wire/endpoint/index.ts";
+import type { DirectoryEntry, Statement } from "./entry.ts";
+
+type Served = NonNullable<EndpointInfo["serves"]>[number];
+
+const stateOrder: readonly EndpointInfo["state"][] = ["none", "resident", "movable"];
+
+/** What both patterns match, or undefined. */
+function meet(a: SegmentPattern, b: SegmentPattern): SegmentPattern | undefined {
+  const met: Record<string, string> = {};
+  for (const part of ["model", "version", "variant", "from", "to"] as const) {
+    const [one, other] = [a[part], b[part]];
+    if (one !== undefined && other !== undefined && one !== other) return undefined;
+    const both = one ?? other;
+    if (both !== undefined) met[part] = both;
+  }
+  return { ...met, model: a.model };
+}
+
+/** What both lists serve. A list that is undefined serves everything. */
+function servedByBoth(entry: EndpointInfo["serves"], told: EndpointInfo["serves"]): EndpointInfo["serves"] {
+  if (!entry || !told) return entry ?? told;
+  return entry.flatMap((one) =>
+    told.flatMap((other): readonly Served[] => {
+      const segment = meet(one.segment, other.segment);
+      if (!segment) return [];
+      const as = one.as ?? other.as;
+      return [as === undefined ? { segment } : { segment, as }];
+    }),
+  );
+}
+
+/**
+ * What is known of an endpoint, of what its operator and itself say. The narrower word counts; an endpoint that says it is outside
+ * of its zone is not used at all, since neither word can then be believed. Prices and power are the operator's alone: a
+ * endpoint would be chosen for low ones. Throws `not-permitted` for a foreign zone and `invalid-configuration` without any
+ * address.
+ *
+ * @param mostTrust What an entry may claim at most, by how it was proved.
+ */
+export function narrowed(
+  entry: DirectoryEntry,
+  told: Statement | undefined,
+  mostTrust: TrustLevel,
+  codecs: readonly CodecId[],
+): EndpointInfo {
+  const { id, tier, accelerator, grpcAddress, kind = "longshore" } = entry;
+  if (told?.zone !== undefined && !zoneWithin(told.zone, [entry.zone])) {
+    throw new LongshoreError(
+      "not-permitted",
+      "identify",
+      `${id} says that it processes in ${told.zone}, which is not inside ${entry.zone}, where it is listed`,
+    );
+  }
+  const address = entry.address ?? told?.address;
+  if (address === undefined) {
+    throw new LongshoreError("invalid-configuration", "resolve", `nobody says where ${id} is`);
+  }
+  const ours = kind === "longshore";
+  const state = entry.state ?? (ours ? "movable" : "resident");
+  const toldState = told?.state ?? state;
+  const serves = servedByBoth(entry.serves, told?.serves);
+  const trust = leastTrust(entry.trust, mostTrust);
+  return {
+    id,
+    tier,
+    zone: told?.zone ?? entry.zone,
+    trust: told?.trust === undefined ? trust : leastTrust(trust, told.trust),
+    address,
+    ...(grpcAddress === undefined ? {} : { grpcAddress }),
+    ...(serves ? { serves } : {}),
+    codecs: ours ? codecs : [],
+    state: stateOrder.indexOf(toldState) < stateOrder.indexOf(state) ? toldState : state,
+    offers: ours,
+    rates: entry.rates ?? { microsPerSecond: 0, microsPerMegabyte: 0, activeWatts: 0 },
+    kind,
+    ...(accelerator ? { accelerator } : {}),
+  };
+}

@@ -1,0 +1,62 @@
+import { LongshoreError, type Random } from "../../words/base/index.ts";
+import { type AskParts, askJson } from "./exchange.ts";
+import { pageFrom } from "./join-json.ts";
+import type { RecordSource } from "./source.ts";
+
+/** What reading another server's directory needs. */
+export interface RemoteSourceParts extends AskParts {
+  readonly random: Random;
+  /** Between two questions, in milliseconds. Default 2,000. */
+  readonly everyMs?: number;
+}
+
+/** The longest pause after failures, in milliseconds. */
+const longestPauseMs = 30_000;
+
+/** The directory of a server (`GET v2/directory`), asked for what changed. */
+export function remoteSource(parts: RemoteSourceParts): RecordSource {
+  const { clock, random, name, everyMs = 2000 } = parts;
+  return {
+    name,
+    follow(sink) {
+      const control = new AbortController();
+      let timer: Disposable | undefined;
+      let at = "";
+      let pauseMs = everyMs;
+      const ask = async (): Promise<void> => {
+        try {
+          const query = at === "" ? "" : `?since=${encodeURIComponent(at)}`;
+          const page = pageFrom(
+            await askJson(parts, `/v2/directory${query}`, undefined, control.signal),
+            "the reply",
+          );
+          if (page.full) sink.all(page.records);
+          else {
+            for (const record of page.records) sink.put(record);
+            for (const id of page.gone) sink.drop(id);
+            sink.confirmed();
+          }
+          at = page.at;
+          pauseMs = everyMs;
+        } catch (thrown) {
+          if (control.signal.aborted) return;
+          sink.failed(LongshoreError.from(thrown, "transport", `reading the directory of ${name}`));
+          pauseMs = Math.min(longestPauseMs, 2 * pauseMs);
+        }
+        if (!control.signal.aborted) timer = clock.timer(pauseMs * (0.8 + 0.2 * random.next()), turn);
+      };
+      let asking: Promise<void> = Promise.resolve();
+      const turn = (): void => {
+        asking = ask();
+      };
+      turn();
+      return {
+        async [Symbol.asyncDispose]() {
+          timer?.[Symbol.dispose]();
+          control.abort(new LongshoreError("shutting-down", "transport", "the directory was closed"));
+          await asking;
+        },
+      };
+    },
+  };
+}

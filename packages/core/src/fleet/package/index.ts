@@ -1,0 +1,28 @@
+export {
+  headsFrom,
+  headsName,
+  type PackageGraph,
+  type PackageHead,
+  type PackageHeads,
+  readHeads,
+} from "./heads.ts";
+export {
+  type BelievedManifest,
+  believeManifest,
+  manifestDigest,
+  manifestFrom,
+  manifestJson,
+  manifestName,
+  type ManifestRules,
+  type PackageFile,
+  type PackageManifest,
+  signedManifestFrom,
+} from "./manifest.ts";
+export {
+  type FileBytes,
+  type HeadAddress,
+  maxManifestBytes,
+  type PackageReference,
+  type PackageSource,
+  remotePackages,
+} from "./source.ts";

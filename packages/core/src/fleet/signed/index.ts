@@ -1,0 +1,12 @@
+export { canonicalJson } from "./canonical.ts";
+export {
+  checkSignature,
+  type KeyRing,
+  sign,
+  type Signature,
+  signatureFrom,
+  type Signed,
+  signedMessage,
+  type SignedPurpose,
+  type Signer,
+} from "./signed.ts";

@@ -1,0 +1,90 @@
+import { doubleEndpoint, manualClock } from "@longshore/testkit";
+import { describe, expect, it } from "vitest";
+import { housekeepingCall, LongshoreError, seededRandom } from "../../words/base/index.ts";
+import { tries } from "../../decide/estimate/index.ts";
+import type { Plan } from "../../decide/plan/index.ts";
+import { followEndpoint } from "../endpoints/index.ts";
+import { bookTry, type Planned } from "./book-try.ts";
+import { newTally } from "./tally.ts";
+
+/** Sent to the endpoint, with a run of 100 ms here that may follow. */
+const sent = {
+  legs: [
+    { id: "remote", endpoint: "edge", starts: [], travels: {}, bet: undefined },
+    { id: "local", endpoint: "device", holdsMs: 100, starts: [{ on: "late", leg: "remote", latestMs: 9 }] },
+  ],
+} as unknown as Plan;
+
+function scene(deadlineMs = Infinity, tally = newTally()) {
+  const clock = manualClock();
+  const endpoint = followEndpoint(doubleEndpoint([]), undefined, clock, seededRandom(1), undefined);
+  // As much of an endpoint and of the endpoints as is asked.
+  const where = {
+    clock,
+    local: { info: { id: "device" } },
+    endpoints: { all: new Map([["edge", endpoint]]) },
+  } as unknown as Parameters<typeof bookTry>[0];
+  const call = { ...housekeepingCall("test"), deadlineMs };
+  const run = (answer: (planned: Planned) => Promise<unknown>): Promise<unknown> =>
+    bookTry(where, call, tally, answer).catch(() => undefined);
+  return { clock, run, prices: () => endpoint.books.prices };
+}
+
+describe("bookTry", () => {
+  it("tells the books of an answer that the deadline ended", async () => {
+    const { run, prices } = scene(150);
+    const before = prices().missed;
+    await run(async (planned) => {
+      planned(sent, false);
+      throw new LongshoreError("deadline-exceeded", "execute", "too late");
+    });
+    expect(prices().missed).toBeGreaterThan(before);
+  });
+
+  it("counts a request once and from its begin, however many plans it takes", async () => {
+    const { clock, run, prices } = scene();
+    const before = prices();
+    await run(async (planned) => {
+      planned(sent, false);
+      await clock.advance(120);
+      // The endpoint failed; the next plan is quick.
+      planned(sent, true);
+      await clock.advance(50);
+    });
+    const after = prices();
+    expect(after.late).toBeGreaterThan(before.late);
+    // One request without an extra run, not two.
+    const once = scene();
+    await once.run(async (planned) => planned(sent, false));
+    expect(after.extraRun).toBe(once.prices().extraRun);
+  });
+
+  it("says nothing of how long answers take where a request is given up", async () => {
+    const { run, prices } = scene(150);
+    const before = prices().missed;
+    await run(async (planned) => {
+      planned(sent, false);
+      throw new LongshoreError("cancelled", "execute", "not wanted");
+    });
+    expect(prices().missed).toBe(before);
+  });
+
+  it("tells of a second run the books that paid it", async () => {
+    const tally = newTally();
+    const [first, plain, other] = [scene(Infinity, tally), scene(), tries({ debt: 0 })];
+    const before = other.prices.extraRun;
+    other.spend();
+    other.spend();
+    expect(other.allows).toBe(false);
+    for (let count = 0; count < 8; count++) {
+      await first.run(async (planned) => {
+        planned(sent, false);
+        tally.spent = [other];
+      });
+      await plain.run(async (planned) => planned(sent, false));
+    }
+    expect(other.allows).toBe(true);
+    expect(other.prices.extraRun).toBeGreaterThan(before);
+    expect(first.prices()).toEqual(plain.prices());
+  });
+});

@@ -1,0 +1,388 @@
+/**
+ * Finding endpoints whose answers are wrong although they look right. Whoever believes every reply of the right shape is
+ * served by an endpoint with a broken accelerator, another body under the same name, or a lie, for as long as it is quick.
+ *
+ * Two things are known of an answer beforehand: what golden inputs give, and that endpoints which run the same body agree.
+ * So an endpoint is asked a golden input when it is first heard of, when it is back, and now and then; and a small share of
+ * requests is run at a second endpoint that may have them. Where two differ, a third opinion (the device here before any
+ * other) says who is wrong, or golden inputs do. Who is wrong is quarantined: nothing is sent there any more but golden
+ * inputs and, where there are none, requests that another endpoint answers; right answers in a row end it.
+ *
+ * Invariant: a check sees no endpoint that the request itself could not have gone to.
+ */
+import {
+  type Clock,
+  dropOldest,
+  type EndpointId,
+  housekeepingCall,
+  failureEvent,
+  LongshoreError,
+  type Observer,
+  type Random,
+} from "../../words/base/index.ts";
+import type { Endpoint, Offer } from "../../wire/endpoint/index.ts";
+import { isForeignDigest } from "../../wire/oip/index.ts";
+import { endCut, type ModelDescription, type Segment, startCut } from "../../words/model/index.ts";
+import { disowned, type EndpointState } from "../endpoints/index.ts";
+import type { Tensors } from "../../words/tensor/index.ts";
+import type { GoldenInputs, GoldenPair } from "./golden.ts";
+import type { CheckOptions } from "./options.ts";
+import { difference, toleranceFor } from "./same-answer.ts";
+import { sampling } from "./sampling.ts";
+import type { Standing } from "./standing.ts";
+import { standingsOf } from "./standings.ts";
+
+/** What an endpoint said to a question. */
+export interface Opinion {
+  readonly endpoint: EndpointId;
+  /** This very endpoint, which is believed. */
+  readonly here: boolean;
+  readonly outputs: Tensors;
+  /** How far its variant and codecs agree with the exact answer, by the profile. */
+  readonly agreementRatio: number;
+}
+
+/** Whose opinions they are about. */
+export interface Subject {
+  readonly callId: string;
+  readonly model: string;
+}
+
+/** A request that was answered, and the way to ask others. */
+export interface Question extends Subject {
+  readonly answer: Opinion;
+  /**
+   * Asks one more endpoint that may have the request: the endpoint here, the one named although nothing is sent there now, or
+   * the best that is not among `without`, of those that are left alone for failing the one that will be tried first. Undefined
+   * when there is none. Rejects when it does not answer.
+   */
+  ask(from: {
+    readonly without?: ReadonlySet<EndpointId>;
+    readonly only?: EndpointId | "here";
+  }): Promise<Opinion | undefined>;
+}
+
+/** Checks of one offloader. */
+export interface Checks extends Disposable {
+  /** An endpoint gave an answer, which may or may not be looked at. */
+  gave(endpoint: EndpointId): void;
+  /**
+   * Whether a request that this endpoint answered is to be checked, which spends a token; undefined: no. The caller then keeps
+   * a copy of the request for `examine`.
+   */
+  wants(answeredBy: EndpointId, bytes: number): boolean;
+  /** Compares an answer with other opinions and draws the consequences. Never rejects. */
+  examine(question: Question): Promise<void>;
+  /** Opinions were compared before one was given: `why` says how one differs from the right one, where it does. */
+  compared(
+    about: Subject,
+    right: Opinion,
+    others: readonly { readonly opinion: Opinion; readonly why: string | undefined }[],
+  ): void;
+  /** Opinions differ, and nobody can say who is right: golden inputs are asked. */
+  undecided(about: Subject, opinions: readonly Opinion[]): void;
+  /** An endpoint is in quarantine that only requests can bring back: worth showing it some whose answers were confirmed, too. */
+  readonly awaiting: boolean;
+  /**
+   * Asks an endpoint a golden input when that is due, as after it failed (`downAtMs`, with what its runs of the model did; default: the
+   * endpoint by itself); one that answers it wrongly is quarantined. Throws what the endpoint throws.
+   */
+  prove(
+    endpointState: EndpointState,
+    description: ModelDescription,
+    offers: readonly Offer[],
+    downAtMs?: number,
+  ): Promise<void>;
+}
+
+/** What checks are made of. */
+export interface CheckParts {
+  readonly options: CheckOptions;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly observer: Observer;
+  readonly endpoints: ReadonlyMap<EndpointId, EndpointState>;
+  /** The set of usable endpoints changed. */
+  changed(): void;
+}
+
+/** Checks under way at once. */
+const maxUnderWay = 2;
+/** Share of requests that an endpoint in quarantine is shown where no others are run twice: nothing else brings it back. */
+const leastAwaitedRatio = 0.01;
+
+/** Starts with everybody in good standing. */
+export function createChecks(parts: CheckParts): Checks {
+  const { clock, random, observer, endpoints, options } = parts;
+  const { sampleRatio = 0.01, burst = 8, maxBytes = 8 * 2 ** 20 } = options;
+  const { goldenEveryMs = 600_000, patienceMs = 10_000 } = options;
+  const goldens = new Map<string, Promise<GoldenInputs | undefined>>();
+  let tokens = Math.min(1, burst);
+  let underWay = 0;
+  let closed = false;
+  const controls = new Set<AbortController>();
+  const samples = sampling(random);
+  const standings = standingsOf({
+    ...parts,
+    unseen: (endpointState) => samples.unseen(endpointState),
+    retry: (one) => void retry(one),
+  });
+
+  function goldenOf(description: ModelDescription): Promise<GoldenInputs | undefined> {
+    const { name, version, digest } = description;
+    const key = keyOf(description);
+    const known = goldens.get(key);
+    if (known) return known;
+    const found = (async () => {
+      const golden = await options.golden?.(name, version);
+      if (!golden || golden.pairs.length === 0) return undefined;
+      // A foreign server does not say what it has under the name: that its answers are those of the name is the point.
+      return isForeignDigest(digest) || (golden.digest ?? digest) === digest ? golden : undefined;
+    })();
+    goldens.set(key, found);
+    // As many as models in use; the oldest goes.
+    dropOldest(goldens, 256);
+    found.catch((thrown: unknown) => {
+      goldens.delete(key);
+      const error = LongshoreError.from(thrown, "resolve", `golden inputs of ${name}`);
+      observer.record(failureEvent(error, { id: `golden-${name}`, model: name }, clock.nowMs()));
+    });
+    return found.catch(() => undefined);
+  }
+
+  /** One golden input, in turn. Throws when it is not answered, or not rightly. */
+  async function askGolden(
+    endpoint: Endpoint,
+    segment: Segment,
+    { dataClass }: GoldenInputs,
+    pair: GoldenPair,
+    agreementRatio: number,
+  ): Promise<string | undefined> {
+    const { id } = endpoint.info;
+    const control = new AbortController();
+    const timer = clock.timer(patienceMs, () =>
+      control.abort(new LongshoreError("no-answer", "execute", `${id} did not answer a golden input`)),
+    );
+    controls.add(control);
+    try {
+      const base = housekeepingCall(`golden-${id}`, control.signal);
+      const call = { ...base, deadlineMs: clock.nowMs() + patienceMs, rules: { ...base.rules, dataClass } };
+      const { outputs } = await endpoint.infer({ segment, inputs: pair.inputs, codecs: {} }, call);
+      return difference(pair.outputs, outputs, pair.tolerance ?? toleranceFor(agreementRatio));
+    } finally {
+      timer[Symbol.dispose]();
+      controls.delete(control);
+    }
+  }
+
+  /** True when a golden input was asked and answered rightly; undefined when there is none. */
+  async function prove(one: Standing): Promise<boolean | undefined> {
+    const { proof, endpoint: endpointState } = one;
+    if (!proof) return undefined;
+    const golden = await goldenOf(proof.description);
+    const pair = golden?.pairs[one.asked++ % golden.pairs.length];
+    if (!golden || !pair) return undefined;
+    const variant = proof.description.variants.find(({ name }) => name === proof.segment.variant);
+    const because = await askGolden(
+      endpointState.endpoint,
+      proof.segment,
+      golden,
+      pair,
+      variant?.agreementRatio ?? 1,
+    );
+    const { id } = endpointState.endpoint.info;
+    const outcome = because === undefined ? "agreed" : "wrong";
+    told(`golden-${id}`, proof.description.name, id, "golden input", outcome);
+    if (because === undefined) {
+      samples.right(endpointState);
+      return true;
+    }
+    const { name } = proof.description;
+    one.quarantine("golden input", name, `its answer to golden input ${pair.name} of ${name} ${because}`);
+    return false;
+  }
+
+  async function retry(one: Standing): Promise<void> {
+    if (closed) return;
+    try {
+      const right = await prove(one);
+      // Without golden inputs, requests that others answer are what it is judged by.
+      if (right !== undefined) one.judged(right);
+      else one.wait();
+    } catch (thrown) {
+      one.proofGone = LongshoreError.is(thrown) && disowned(thrown, false);
+      // It does not answer at all: that is no sign of being right.
+      one.judged(false);
+    }
+  }
+
+  function told(
+    callId: string,
+    model: string,
+    endpoint: EndpointId,
+    against: string,
+    outcome: "agreed" | "wrong" | "undecided",
+  ): void {
+    observer.record({
+      kind: "answer-checked",
+      atMs: clock.nowMs(),
+      callId,
+      model,
+      endpoint,
+      against,
+      outcome,
+    });
+  }
+
+  /** Books what an opinion turned out to be. */
+  function judge({ callId, model }: Subject, one: Opinion, right: boolean, against: Opinion, why = ""): void {
+    told(callId, model, one.endpoint, against.endpoint, right ? "agreed" : "wrong");
+    const endpointState = one.here ? undefined : endpoints.get(one.endpoint);
+    if (!endpointState) return;
+    if (right) samples.right(endpointState);
+    const known = standings.of(endpointState);
+    if (known.quarantined) {
+      known.judged(right);
+      return;
+    }
+    if (known.evidence.seen(right, one.agreementRatio * against.agreementRatio)) {
+      const what = `its answer of ${model} ${why} (${against.endpoint} says otherwise)`;
+      known.quarantine("agreement", model, what);
+    }
+  }
+
+  const apart = (one: Opinion, other: Opinion): string | undefined =>
+    difference(one.outputs, other.outputs, toleranceFor(one.agreementRatio * other.agreementRatio));
+
+  async function settle(question: Question, first: Opinion, second: Opinion, why: string): Promise<void> {
+    if (second.here || first.here) {
+      const [believed, other] = second.here ? [second, first] : [first, second];
+      judge(question, other, false, believed, why);
+      return;
+    }
+    const without = new Set([first.endpoint, second.endpoint]);
+    const doubted = (): boolean => standings.all.get(second.endpoint)?.quarantined === true;
+    const asked = async (): Promise<Opinion | undefined> =>
+      (await question.ask({ only: "here" })) ?? (await question.ask({ without }));
+    const third = await asked().catch((thrown: unknown) => {
+      // Who is in quarantine is not spared because the third does not answer.
+      if (!doubted()) throw thrown;
+      return undefined;
+    });
+    const firstWrong = third && apart(third, first);
+    const secondWrong = third && apart(third, second);
+    if (third && (firstWrong === undefined) !== (secondWrong === undefined)) {
+      judge(question, first, firstWrong === undefined, third, firstWrong);
+      judge(question, second, secondWrong === undefined, third, secondWrong);
+      return;
+    }
+    // Who is in quarantine is not believed when nobody says the same.
+    if (doubted()) judge(question, second, false, first, why);
+    else await undecided(question, [first, second]);
+  }
+
+  async function undecided({ callId, model }: Subject, opinions: readonly Opinion[]): Promise<void> {
+    const [first, second] = opinions;
+    if (first && second) told(callId, model, first.endpoint, second.endpoint, "undecided");
+    for (const { endpoint } of opinions) {
+      const endpointState = endpoints.get(endpoint);
+      if (endpointState) await prove(standings.of(endpointState)).catch(() => undefined);
+    }
+  }
+
+  const awaited = (): Standing | undefined =>
+    standings.all.size === 0
+      ? undefined
+      : [...standings.all.values()].find((one) => one.quarantined && one.awaitsRequests);
+
+  async function examine(question: Question): Promise<void> {
+    const { answer } = question;
+    const only = awaited()?.endpoint.endpoint.info.id;
+    const second = await question.ask(
+      only === undefined ? { without: new Set([answer.endpoint]) } : { only },
+    );
+    if (!second || closed) return;
+    const why = apart(second, answer);
+    if (why === undefined) {
+      judge(question, answer, true, second);
+      judge(question, second, true, answer);
+    } else await settle(question, answer, second, why);
+  }
+
+  return {
+    gave(endpoint) {
+      const endpointState = endpoints.get(endpoint);
+      if (endpointState) samples.gave(endpointState);
+    },
+    wants(answeredBy, bytes) {
+      const ratio = awaited() ? Math.max(sampleRatio, leastAwaitedRatio) : sampleRatio;
+      tokens = Math.min(burst, tokens + 2 * ratio);
+      const endpointState = endpoints.get(answeredBy);
+      if (closed || ratio <= 0 || bytes > maxBytes || tokens < 1 || underWay >= maxUnderWay) return false;
+      const suspect = standings.all.get(answeredBy)?.evidence.suspect === true;
+      if (!endpointState || (!suspect && !samples.wants(endpointState, ratio))) return false;
+      tokens -= 1;
+      return true;
+    },
+    async examine(question) {
+      underWay++;
+      try {
+        await examine(question);
+      } catch {
+        // Somebody did not answer, which its endpoint was told: nothing is known of who is right.
+      } finally {
+        underWay--;
+      }
+    },
+    compared(about, right, others) {
+      if (closed) return;
+      for (const { opinion, why } of others) judge(about, opinion, why === undefined, right, why);
+      const other = others.find(({ why }) => why === undefined);
+      if (other) judge(about, right, true, other.opinion);
+    },
+    undecided: (about, opinions) => void (closed || undecided(about, opinions)),
+    get awaiting() {
+      return awaited() !== undefined;
+    },
+    async prove(endpointState, description, offers, downAtMs = endpointState.health.downAtMs) {
+      const one = standings.of(endpointState);
+      const segment = wholeOf(description, offers);
+      const key = keyOf(description);
+      const nowMs = clock.nowMs();
+      const provenMs = one.provenMs.get(key) ?? -Infinity;
+      if (!segment) return;
+      if (one.quarantined) {
+        if (!one.proofGone || (one.proof && keyOf(one.proof.description) === key)) return;
+        one.proof = { description, segment };
+        one.proofGone = false;
+        return;
+      }
+      if (nowMs - provenMs < goldenEveryMs && downAtMs <= provenMs) return;
+      one.proof = { description, segment };
+      if ((await prove(one)) === false) return;
+      one.provenMs.set(key, clock.nowMs());
+    },
+    [Symbol.dispose]() {
+      closed = true;
+      standings.clear();
+      for (const control of controls)
+        control.abort(new LongshoreError("shutting-down", "execute", "the offloader was closed"));
+    },
+  };
+}
+
+function keyOf({ name, version, digest }: ModelDescription): string {
+  return JSON.stringify([name, version, digest]);
+}
+
+/** The whole model as an endpoint serves it; endpoints that make no offers of their own serve what they describe. */
+function wholeOf(
+  { name, version, digest, variants }: ModelDescription,
+  offers: readonly Offer[],
+): Segment | undefined {
+  const [first] = variants;
+  if (offers.length > 0) {
+    return offers.find(({ segment }) => segment.from === startCut && segment.to === endCut)?.segment;
+  }
+  return first && { model: name, version, digest, variant: first.name, from: startCut, to: endCut };
+}

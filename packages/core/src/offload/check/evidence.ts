@@ -1,0 +1,39 @@
+/**
+ * When disagreements are enough to say that an endpoint is wrong. Answers of variants and codecs that agree in 99 % of cases
+ * differ now and then although nobody is at fault, so one difference proves something only where none is expected.
+ *
+ * The evidence is a cumulative sum of log likelihood ratios (E. S. Page, "Continuous inspection schemes", 1954) between
+ * "differs as often as the profile says" and "differs far more often". It never goes below zero: a long good time does not
+ * earn an endpoint the right to lie.
+ */
+export interface Evidence {
+  /** More than nothing: something was seen that should be rare. */
+  readonly suspect: boolean;
+  /** An answer was judged; `agreementRatio` as the profile has it. Tells whether that is enough. */
+  seen(right: boolean, agreementRatio: number): boolean;
+  clear(): void;
+}
+
+/** Even where nothing differs by the profile, this share may, by rounding at an edge. */
+const leastStrayRatio = 1e-4;
+/** A thousand to one. */
+const enough: number = Math.log(1000);
+
+/** Nothing seen yet. */
+export function evidence(): Evidence {
+  let sum = 0;
+  return {
+    get suspect() {
+      return sum > 0;
+    },
+    seen(right, agreementRatio) {
+      const usual = Math.min(0.5, Math.max(leastStrayRatio, 1 - agreementRatio));
+      const wrong = Math.max(0.2, Math.min(0.9, 4 * usual));
+      sum = Math.max(0, sum + (right ? Math.log((1 - wrong) / (1 - usual)) : Math.log(wrong / usual)));
+      return sum >= enough;
+    },
+    clear() {
+      sum = 0;
+    },
+  };
+}

@@ -1,0 +1,7 @@
+export { type Checks, createChecks, type Opinion, type Question } from "./checks.ts";
+export { type Asking, confirmed, type Wanted } from "./confirmed.ts";
+export { goldenFile, type GoldenInputs, type GoldenPair, goldenText, parseGolden } from "./golden.ts";
+export type { CheckOptions } from "./options.ts";
+export { readiness } from "./readiness.ts";
+export { saidBy } from "./said.ts";
+export { difference, sameBody, type Tolerance, toleranceFor } from "./same-answer.ts";

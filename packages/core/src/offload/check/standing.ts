@@ -1,0 +1,141 @@
+import type { Clock, EndpointId, Observer } from "../../words/base/index.ts";
+import type { ModelDescription, Segment } from "../../words/model/index.ts";
+import type { EndpointState } from "../endpoints/index.ts";
+import { type Evidence, evidence } from "./evidence.ts";
+import type { CheckOptions } from "./options.ts";
+
+/** How an answer was found to be wrong, of which model, and why. */
+type Wrong = readonly [by: "golden input" | "agreement", model: string, because: string];
+
+/** How far the answers of one endpoint are believed. */
+export interface Standing extends Disposable {
+  readonly endpoint: EndpointState;
+  readonly evidence: Evidence;
+  readonly quarantined: boolean;
+  /** What it was quarantined for last. */
+  readonly wrong: Wrong | undefined;
+  /** It has no golden inputs, and its pause is over: requests that another endpoint answers are shown to it, too. */
+  readonly awaitsRequests: boolean;
+  /** The model that golden inputs are asked of. */
+  proof: { readonly description: ModelDescription; readonly segment: Segment } | undefined;
+  /** That is not there any more: what it is next found to have is asked instead. */
+  proofGone: boolean;
+  /** When it last answered one rightly, by model. */
+  readonly provenMs: Map<string, number>;
+  /** Golden inputs that it was asked. */
+  asked: number;
+  /** Nothing is sent there any more but questions whose answer is known. */
+  quarantine(...wrong: Wrong): void;
+  /** One such question was answered. */
+  judged(right: boolean): void;
+  /** There was none to ask. */
+  wait(): void;
+}
+
+/** What a standing needs. */
+export interface StandingParts {
+  readonly options: CheckOptions;
+  readonly clock: Clock;
+  readonly observer: Observer;
+  changed(): void;
+  /** Answers that it gave since it was last seen to be right. */
+  unseen(): number;
+  /** A pause is over: ask a golden input, if there is one. */
+  retry(standing: Standing): void;
+}
+
+/** Good, until something else is seen. */
+export function standingOf(endpointState: EndpointState, parts: StandingParts): Standing {
+  const { clock, observer, options, changed, unseen, retry } = parts;
+  const { firstPauseMs = 5000, longestPauseMs = 300_000 } = options;
+  const endpoint: EndpointId = endpointState.endpoint.info.id;
+  const seen = evidence();
+  let sinceMs: number | undefined;
+  let wrong: Wrong | undefined;
+  let pauseMs = firstPauseMs;
+  let row = 0;
+  let waits = false;
+  let timer: Disposable | undefined;
+  /** Nobody asks for it any more: what was under way then changes nothing. */
+  let left = false;
+
+  const later = (): void => {
+    timer?.[Symbol.dispose]();
+    timer = clock.timer(pauseMs, () => retry(standing));
+  };
+
+  const readmit = (): void => {
+    const nowMs = clock.nowMs();
+    timer?.[Symbol.dispose]();
+    endpointState.health.trust();
+    seen.clear();
+    observer.record({
+      kind: "endpoint-readmitted",
+      atMs: nowMs,
+      endpoint,
+      afterMs: nowMs - (sinceMs ?? nowMs),
+    });
+    sinceMs = undefined;
+    waits = false;
+    changed();
+  };
+
+  const standing: Standing = {
+    endpoint: endpointState,
+    evidence: seen,
+    get quarantined() {
+      return sinceMs !== undefined;
+    },
+    get wrong() {
+      return wrong;
+    },
+    get awaitsRequests() {
+      return waits;
+    },
+    proof: undefined,
+    proofGone: false,
+    provenMs: new Map(),
+    asked: 0,
+    quarantine(...found) {
+      if (sinceMs !== undefined || left) return;
+      const [by, model, because] = (wrong = found);
+      sinceMs = clock.nowMs();
+      row = 0;
+      pauseMs = firstPauseMs;
+      endpointState.health.distrust(`it is quarantined: ${because}`);
+      observer.record({
+        kind: "endpoint-quarantined",
+        atMs: sinceMs,
+        endpoint,
+        model,
+        by,
+        because,
+        unseen: unseen(),
+      });
+      changed();
+      later();
+    },
+    judged(right) {
+      if (sinceMs === undefined || left) return;
+      if (right) {
+        row++;
+        // Right answers to requests come as requests do; golden inputs are known and fewer prove more.
+        if (row >= (options.readmitAfter ?? (waits ? 10 : 3))) readmit();
+        else if (!waits) later();
+        return;
+      }
+      row = 0;
+      pauseMs = Math.min(longestPauseMs, 2 * pauseMs);
+      waits = false;
+      later();
+    },
+    wait() {
+      waits = sinceMs !== undefined;
+    },
+    [Symbol.dispose]() {
+      left = true;
+      timer?.[Symbol.dispose]();
+    },
+  };
+  return standing;
+}

@@ -1,0 +1,178 @@
+/**
+ * What is believed of all endpoints, as a few numbers each, for picking out the few that a decision looks at.
+ *
+ * Asking every endpoint again takes longer than everything else in a decision once there are thousands; looking only at drawn ones
+ * is quick, and misses the best, which shows in the slowest answers. But little happens between two decisions: a handful of
+ * endpoints were sent something or answered. So each endpoint has a row of numbers from which its wait can be told at any later
+ * instant; the rows of endpoints where something happened are written again, a few others in turn because beliefs age, and one
+ * pass over the rows, a few nanoseconds for each, finds the first. It begins with those that promise most, and ends where
+ * what is promised, at the best ratio that any endpoint has, is no better than what was found.
+ *
+ * Invariant: rows only say who is worth looking at. Decisions read the endpoints themselves.
+ */
+import type { EndpointId } from "../../words/base/index.ts";
+import type { EndpointState } from "./endpoint-state.ts";
+
+/** Numbers of a row; see `write`. */
+const rowSize = 9;
+/** All rows are written again in this time, in milliseconds, though nothing happened there: at each look so many at least and at most. */
+const agingMs = 5000;
+const leastAging = 4;
+const mostAging = 512;
+/** Rows of endpoints that are gone are used again together: once there are so many, and such a share of all. */
+const leastFree = 128;
+const freeRatio = 0.125;
+
+/** What a look is for. */
+export interface Look {
+  /** Rows that may be chosen; best those first that promise most. */
+  readonly rows: Int32Array;
+  /** What each promises to run the request, in milliseconds, and the least that any from there on does. */
+  readonly runMs: Float64Array;
+  readonly leastRunMs: Float64Array;
+  readonly bytes: number;
+  /** So many are wanted. */
+  readonly count: number;
+  /** Rows that may not be chosen now, whatever they promise; few. */
+  readonly skipped?: ReadonlySet<number | undefined> | undefined;
+}
+
+/** The rows of all endpoints. */
+export interface Board {
+  add(endpoint: EndpointState): void;
+  remove(id: EndpointId): void;
+  /** Counts how often rows became others': rows that were looked up before may be of endpoints elsewhere since. */
+  readonly reuses: number;
+  rowOf(id: EndpointId): number | undefined;
+  endpointAt(row: number): EndpointState | undefined;
+  /** Something happened at an endpoint. */
+  changed(id: EndpointId): void;
+  /** Those where the request would be over first, best first; fewer where not as many can be used. */
+  first(look: Look, nowMs: number): readonly EndpointState[];
+}
+
+/** A board without endpoints. */
+export function endpointBoard(): Board {
+  let endpoints: (EndpointState | undefined)[] = [];
+  let numbers = new Float64Array(0);
+  const rowById = new Map<EndpointId, number>();
+  /** Rows of endpoints that are gone: not to be used yet, as lists made before may have them, and to be used. */
+  let freed: number[] = [];
+  let free: number[] = [];
+  let reuses = 0;
+  const stale = new Set<number>();
+  let aging = 0;
+  let agedAtMs = 0;
+  /** No row has a smaller ratio: the least that was written since the last time round but one, and since the last. */
+  let leastRatio = 1;
+  let leastSince = 1;
+
+  function write(row: number, nowMs: number): void {
+    const endpoint = endpoints[row];
+    if (!endpoint) return;
+    const { queue, ratio, extraMs, perByteMs, openAtMs } = endpoint.outlook(nowMs);
+    const { emptyAtMs, leastMs, othersMs, reportedAtMs, memoryMs } = queue;
+    leastRatio = Math.min(leastRatio, ratio);
+    leastSince = Math.min(leastSince, ratio);
+    let at = row * rowSize;
+    numbers[at++] = openAtMs;
+    numbers[at++] = emptyAtMs;
+    numbers[at++] = leastMs;
+    numbers[at++] = ratio;
+    numbers[at++] = extraMs;
+    numbers[at++] = perByteMs;
+    numbers[at++] = othersMs;
+    numbers[at++] = reportedAtMs;
+    numbers[at++] = memoryMs;
+  }
+
+  function refresh(nowMs: number): void {
+    for (const row of stale) write(row, nowMs);
+    stale.clear();
+    const due = Math.ceil((endpoints.length * (nowMs - agedAtMs)) / agingMs);
+    agedAtMs = nowMs;
+    for (let count = Math.min(endpoints.length, mostAging, Math.max(leastAging, due)); count > 0; count--) {
+      if (++aging >= endpoints.length) {
+        aging = 0;
+        leastRatio = leastSince;
+        leastSince = Infinity;
+      }
+      write(aging, nowMs);
+    }
+  }
+
+  return {
+    add(endpoint) {
+      if (free.length === 0 && freed.length >= Math.max(leastFree, freeRatio * endpoints.length)) {
+        [free, freed] = [freed, free];
+        reuses++;
+      }
+      const row = free.pop() ?? endpoints.length;
+      endpoints[row] = endpoint;
+      rowById.set(endpoint.endpoint.info.id, row);
+      if (numbers.length < endpoints.length * rowSize) {
+        const wider = new Float64Array(2 * endpoints.length * rowSize);
+        wider.set(numbers);
+        numbers = wider;
+      }
+      stale.add(row);
+    },
+    remove(id) {
+      const row = rowById.get(id);
+      if (row === undefined) return;
+      rowById.delete(id);
+      stale.delete(row);
+      endpoints[row] = undefined;
+      numbers[row * rowSize] = Infinity;
+      freed.push(row);
+    },
+    get reuses() {
+      return reuses;
+    },
+    rowOf: (id) => rowById.get(id),
+    endpointAt: (row) => endpoints[row],
+    changed(id) {
+      const row = rowById.get(id);
+      if (row !== undefined) stale.add(row);
+    },
+    first({ rows, runMs, leastRunMs, bytes, count, skipped }, nowMs) {
+      refresh(nowMs);
+      const all = numbers;
+      const bestRows: number[] = [];
+      const bestMs: number[] = [];
+      let worstMs = Infinity;
+      for (let index = 0; index < rows.length; index++) {
+        if ((leastRunMs[index] ?? 0) * leastRatio >= worstMs) break;
+        const row = rows[index] ?? 0;
+        const at = row * rowSize;
+        if ((all[at] ?? 0) > nowMs) continue;
+        let endsMs =
+          Math.max(all[at + 2] ?? 0, (all[at + 1] ?? 0) - nowMs) +
+          (runMs[index] ?? 0) * (all[at + 3] ?? 1) +
+          (all[at + 4] ?? 0) +
+          bytes * (all[at + 5] ?? 0);
+        if (!(endsMs < worstMs)) continue;
+        const othersMs = all[at + 6] ?? 0;
+        if (othersMs > 0) {
+          endsMs += othersMs * (1 - Math.exp((nowMs - (all[at + 7] ?? 0)) / -(all[at + 8] ?? 1)));
+          if (!(endsMs < worstMs)) continue;
+        }
+        if (skipped?.has(row)) continue;
+        let slot = bestRows.length < count ? bestRows.length : count - 1;
+        for (; slot > 0 && endsMs < (bestMs[slot - 1] ?? Infinity); slot--) {
+          bestMs[slot] = bestMs[slot - 1] ?? 0;
+          bestRows[slot] = bestRows[slot - 1] ?? 0;
+        }
+        bestMs[slot] = endsMs;
+        bestRows[slot] = row;
+        if (bestRows.length === count) worstMs = bestMs[count - 1] ?? Infinity;
+      }
+      const found: EndpointState[] = [];
+      for (const row of bestRows) {
+        const endpoint = endpoints[row];
+        if (endpoint) found.push(endpoint);
+      }
+      return found;
+    },
+  };
+}

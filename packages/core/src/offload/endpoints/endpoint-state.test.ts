@@ -1,0 +1,129 @@
+import { doubleEndpoint } from "@longshore/testkit";
+import { expect, it } from "vitest";
+import { type Clock, LongshoreError, seededRandom } from "../../words/base/index.ts";
+import type { LoadReport } from "../../wire/endpoint/index.ts";
+import { certain } from "../../words/estimate/index.ts";
+import type { Link } from "../../wire/transport/index.ts";
+import { followEndpoint } from "./endpoint-state.ts";
+
+const clock: Clock = { nowMs: () => 0, wallMs: () => 0, timer: () => ({ [Symbol.dispose]() {} }) };
+const endpoint = doubleEndpoint([]);
+const report = (queueMs: number): LoadReport => ({ atMs: 0, cpuRatio: 1, inFlight: 4, queueMs });
+
+it("believes a fresh report of the queue, then what is usual for the endpoint, then that it has become idle", () => {
+  const endpointState = followEndpoint(endpoint, undefined, clock, seededRandom(1), undefined);
+  expect(endpointState.queueMs(0)).toBe(0);
+  for (let at = 0; at <= 60_000; at += 2000)
+    endpointState.reported(report(at % 4000 === 0 ? 900 : 300), at, 0);
+  expect(endpointState.queueMs(60_000)).toBeCloseTo(900, -1);
+  // Ten half-lives of the report later only what is usual is left, a little aged.
+  expect(endpointState.queueMs(70_000)).toBeGreaterThan(350);
+  expect(endpointState.queueMs(70_000)).toBeLessThan(700);
+  expect(endpointState.queueMs(600_000)).toBeLessThan(1);
+});
+
+it("takes the queue that an offer states into what is usual", () => {
+  const endpointState = followEndpoint(endpoint, undefined, clock, seededRandom(1), undefined);
+  for (let at = 0; at <= 100_000; at += 5000) endpointState.offered(500, at);
+  expect(endpointState.queueMs(100_000)).toBeGreaterThan(300);
+  expect(endpointState.queueMs(100_000)).toBeLessThanOrEqual(500);
+});
+
+it("tries an endpoint that proves nothing at longer and longer intervals, and again when it comes back", () => {
+  const endpointState = followEndpoint(endpoint, undefined, clock, seededRandom(1), undefined);
+  const tries = (fromMs: number, toMs: number): readonly number[] => {
+    const at: number[] = [];
+    for (let nowMs = fromMs; nowMs < toMs; nowMs += 100) {
+      if (!endpointState.untried(nowMs)) continue;
+      at.push(nowMs);
+      endpointState.legBegan(200, nowMs);
+      // Somebody else answered first.
+      endpointState.legEnded();
+    }
+    return at;
+  };
+  expect(tries(0, 20_000)).toEqual([1100, 3200, 7300, 15_400]);
+  endpointState.failed(new LongshoreError("unreachable", "transport", "it is gone"), 20_000);
+  expect(tries(20_000, 23_000)).toEqual([20_000, 22_100]);
+  endpointState.answered(22_100);
+  expect(tries(22_100, 25_000)).toEqual([23_200]);
+  for (let answer = 0; answer < 4; answer++) endpointState.answered(25_000);
+  expect(tries(25_000, 30_000)).toEqual([]);
+});
+
+it("has the radio up for what is on its way there, as long as nothing sent behind it would be there", () => {
+  const link: Link = {
+    transferMs: (bytes) => certain(700 + bytes / 1000),
+    roundTripMs: () => certain(20),
+  };
+  const endpointState = followEndpoint(endpoint, link, clock, seededRandom(1), undefined);
+  const sharedMs = (): number => endpointState.view(0).sharedMs;
+  expect(sharedMs()).toBe(0);
+  endpointState.legBegan(200, 0);
+  expect(sharedMs()).toBe(700);
+  endpointState.legEnded(10);
+  expect(sharedMs()).toBe(0);
+});
+
+it("is not mute while it gives one answer after another", () => {
+  const endpointState = followEndpoint(endpoint, undefined, clock, seededRandom(1), undefined);
+  endpointState.legBegan(10, 0);
+  endpointState.legBegan(10, 0);
+  endpointState.missed(0);
+  expect(endpointState.mute).toBe(true);
+  endpointState.answering(500);
+  expect(endpointState.mute).toBe(false);
+  endpointState.missed(400);
+  expect([endpointState.mute, endpointState.proven]).toEqual([false, false]);
+});
+
+it("counts all that was under way at a server when it went as one failure", () => {
+  const endpointState = followEndpoint(endpoint, undefined, clock, seededRandom(1), undefined);
+  const gone = new LongshoreError("unreachable", "transport", "it is gone");
+  const silent = new LongshoreError("no-answer", "execute", "it says nothing");
+  const broke = (error: LongshoreError, beganMs: number, nowMs: number): void =>
+    endpointState.failed(error, nowMs, false, beganMs);
+  // Questions about itself, too.
+  for (let model = 0; model < 8; model++) endpointState.failed(silent, 1000, true, 900);
+  for (let leg = 0; leg < 25; leg++) broke(silent, 900 + leg, 1000);
+  // It answers questions again, which says nothing about the runs that broke as well.
+  endpointState.health.reached();
+  expect(endpointState.health.failing).toBe(true);
+  expect(endpointState.health.pausedUntilMs).toBeLessThan(1400);
+  // That nobody is there is news once, and so is what began after it was known.
+  broke(gone, 950, 1001);
+  expect(endpointState.health.absent).toBe(true);
+  const pausedUntilMs = endpointState.health.pausedUntilMs;
+  for (const error of [gone, silent]) broke(error, 990, 1002);
+  expect(endpointState.health.pausedUntilMs).toBe(pausedUntilMs);
+  broke(gone, 1500, 1501);
+  expect(endpointState.health.pausedUntilMs).toBeGreaterThan(2000);
+  // A wrong answer is never the same failure.
+  const before = endpointState.health.downAtMs;
+  broke(new LongshoreError("bad-reply", "decode", "it is wrong"), 990, 1600);
+  expect([before, endpointState.health.downAtMs]).toEqual([1501, 1600]);
+});
+
+it("writes down what is believed of its link when it has said something for the first time", () => {
+  let tookMs = 60;
+  const link: Link = { transferMs: () => certain(tookMs), roundTripMs: () => certain(2 * tookMs) };
+  const endpointState = followEndpoint(endpoint, link, clock, seededRandom(1), undefined);
+  expect(endpointState.table.up[0]).toBe(60);
+  tookMs = 1;
+  endpointState.promised([], 5, true);
+  expect(endpointState.table.up[0]).toBe(1);
+  // From then on that is done off the path of requests.
+  tookMs = 2;
+  endpointState.promised([], 10, true);
+  expect(endpointState.table.up[0]).toBe(1);
+});
+
+it("has that written down soon, and not before its first words are heard, where it is one of very many", () => {
+  const link: Link = { transferMs: () => certain(1), roundTripMs: () => certain(2) };
+  const endpointState = followEndpoint(endpoint, link, clock, seededRandom(1), undefined);
+  const { table } = endpointState;
+  expect(endpointState.linkStale(5)).toBe(false);
+  endpointState.promised([], 5, false);
+  expect(endpointState.table).toBe(table);
+  expect(endpointState.linkStale(5)).toBe(true);
+});

@@ -1,0 +1,80 @@
+import { doubleEndpoint, manualClock } from "@longshore/testkit";
+import { expect, it } from "vitest";
+import { LongshoreError, type Reason, seededRandom, silentObserver } from "../../words/base/index.ts";
+import { certain } from "../../words/estimate/index.ts";
+import type { Link } from "../../wire/transport/index.ts";
+import { disowned } from "./disowned.ts";
+import type { KnownModel } from "../models/index.ts";
+import { nothingKnown } from "../knowledge/index.ts";
+import { followEndpoints } from "./endpoint-states.ts";
+
+/** What a device knows of one other endpoint. */
+function endpointsWith(id: string, link?: Link) {
+  const parts = {
+    endpoints: [doubleEndpoint([], { id })],
+    clock: manualClock(),
+    random: seededRandom(1),
+    observer: silentObserver,
+    links: () => link,
+  };
+  const endpoints = followEndpoints(parts, "device");
+  return { endpoints, endpoint: endpoints.all.get(id)! };
+}
+
+const ran = { model: "find", version: "1", digest: "sha256:1" };
+
+it.each(["queue-full", "runtime-crashed", "internal"] as const)(
+  "holds %s against who failed, and not against the endpoint that was asked where that is another",
+  (reason: Reason) => {
+    const { endpoints, endpoint: endpointState } = endpointsWith("there");
+    const failed = (endpoint?: string): void => {
+      const error = new LongshoreError(
+        reason,
+        "execute",
+        "made up",
+        endpoint === undefined ? {} : { endpoint },
+      );
+      endpoints.failed(endpointState, ran, error, 0, 0, "acme");
+    };
+    failed("device");
+    expect([endpointState.health.unavailable(1), endpoints.pausedUntilMs(endpointState, ran)]).toEqual([
+      undefined,
+      -Infinity,
+    ]);
+    failed();
+    expect(endpoints.pausedUntilMs(endpointState, ran)).toBeGreaterThan(1);
+  },
+);
+
+it("takes no model away from an endpoint for what another one says that it has not", () => {
+  const missing = (options = {}): LongshoreError =>
+    new LongshoreError("unknown-version", "resolve", "made up", options);
+  expect(disowned(missing(), false)).toBe(true);
+  expect(disowned(missing({ endpoint: "device" }), true)).toBe(false);
+});
+
+it("leaves a gateway that knows who asks alone no more than before when it is let in nowhere itself", () => {
+  const { endpoints, endpoint: endpointState } = endpointsWith("gateway");
+  const refused = new LongshoreError("unauthenticated", "identify", "made up");
+  const unsaid = new Map([["behind", refused]]);
+  const questioned = { model: "find", version: undefined, heard: new Map(), unsaid };
+  const told = nothingKnown(questioned, { all: new Map([["behind", {}]]) }, ["device"], true);
+  expect(told.reason).toBe("unauthenticated");
+  endpoints.failed(endpointState, undefined, told, 0, 0);
+  expect(endpointState.health.unavailable(1)).toBeUndefined();
+  endpoints.failed(endpointState, undefined, refused, 0, 0);
+  expect(endpointState.health.unavailable(1)).toContain("unauthenticated");
+});
+
+it("has decisions read what is believed of the way to an endpoint that has said something for the first time", () => {
+  let tookMs = 60;
+  const link: Link = { transferMs: () => certain(tookMs), roundTripMs: () => certain(2 * tookMs) };
+  const { endpoints, endpoint: endpointState } = endpointsWith("there", link);
+  const description = { name: ran.model, version: ran.version, digest: ran.digest };
+  const known = { description, offersBy: new Map() } as unknown as KnownModel;
+  expect(endpoints.table(known, "local", 0).up[0]).toBe(60);
+  tookMs = 1;
+  endpointState.promised([], 5, true);
+  endpoints.touched();
+  expect(endpoints.table(known, "local", 5).up[0]).toBe(1);
+});

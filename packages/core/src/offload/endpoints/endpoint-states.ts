@@ -1,0 +1,270 @@
+import {
+  type Clock,
+  type EndpointId,
+  failureEvent,
+  LongshoreError,
+  type Observer,
+  type Random,
+  UnderWay,
+} from "../../words/base/index.ts";
+import type { Directory } from "../../fleet/directory/index.ts";
+import type { Endpoint, EndpointInfo } from "../../wire/endpoint/index.ts";
+import type { HedgeBudgetOptions } from "../../decide/estimate/index.ts";
+import type { Link } from "../../wire/transport/index.ts";
+import { endpointTable, type EndpointTable, type EndpointView, withLoads } from "../../decide/table/index.ts";
+import { endpointBoard } from "./board.ts";
+import { letBack } from "./ejection-cap.ts";
+import type { KnownModel } from "../models/index.ts";
+import { followEndpoint, type EndpointState } from "./endpoint-state.ts";
+import { type Ran, ranOf, runFailures } from "./run-failures.ts";
+import { exploredRatio, manyEndpoints, type Shortlist, shortlist, type Sought } from "./shortlist.ts";
+
+/** Where endpoints come from, and what following them takes. */
+export interface EndpointsParts {
+  readonly endpoints?: readonly Endpoint[];
+  readonly directory?: Directory;
+  readonly dial?: (info: EndpointInfo) => Endpoint;
+  /** What runs models here. */
+  readonly local?: Endpoint;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly observer: Observer;
+  readonly links: (endpoint: EndpointId) => Link | undefined;
+  readonly hedges?: HedgeBudgetOptions;
+}
+
+/** For how long loads that were read for one decision serve the next, in milliseconds. */
+const loadsHoldMs = 5;
+
+/** All other endpoints: those that were given, and those of the directory. */
+export interface EndpointStates extends Disposable {
+  readonly all: ReadonlyMap<EndpointId, EndpointState>;
+  /** Counts changes of the set of endpoints. */
+  readonly changes: number;
+  /** Charged for runs of the model that failed at an endpoint, in milliseconds; Infinity where it gets none of that tenant now. */
+  failingMs(known: KnownModel, tenant: string, nowMs: number): (id: EndpointId) => number;
+  /** When an endpoint may be asked about that version again, or by that tenant: it has failed, or its runs there have, or it refused. */
+  pausedUntilMs(endpointState: EndpointState, of: Ran | undefined, tenant?: string): number;
+  /** When an endpoint last failed, or runs of that version there; -Infinity for never. */
+  downAtMs(endpointState: EndpointState, of: Ran): number;
+  /**
+   * A run for that tenant that began then failed there, or a question about itself where none is said, on behalf of that version where one
+   * is known. Nothing is held against it where the error names another one.
+   */
+  failed(
+    endpointState: EndpointState,
+    of: Ran | undefined,
+    error: LongshoreError,
+    nowMs: number,
+    beganMs: number,
+    tenant?: string,
+  ): void;
+  /** A run was answered there. */
+  answered(endpointState: EndpointState, of: Ran, nowMs: number): void;
+  /** All endpoints as a decision about the model for that tenant reads them. Loads are as of now, links as they were last written down. */
+  table(known: KnownModel, tenant: string, nowMs: number): EndpointTable;
+  /** The endpoints that a decision about the model looks at: all, or a few where they are very many. */
+  tableFor(known: KnownModel, tenant: string, sought: Sought, nowMs: number): EndpointTable;
+  /** Endpoints that decisions look at these days: all, or those of the last shortlist. */
+  readonly looked: Iterable<EndpointState>;
+  /** Who wants to know of endpoints that come later. */
+  onAdded: (id: EndpointId) => void;
+  /** Loads changed: the next table reads them again. */
+  touched(): void;
+  /**
+   * Writes down again what is believed of one link that needs it; tells whether more do. Each takes a few milliseconds of
+   * thought, so they are done one at a time and hardly ever on the path of a request.
+   */
+  refreshOneLink(nowMs: number): boolean;
+  /** Whether `refreshOneLink` would change anything. */
+  linksStale(nowMs: number): boolean;
+  /** Endpoints that were dialled here. */
+  closeAll(): Promise<void>;
+}
+
+/** Follows all endpoints. */
+export function followEndpoints(parts: EndpointsParts, self: EndpointId): EndpointStates {
+  const { clock, random, links, hedges, directory, dial, local } = parts;
+  const all = new Map<EndpointId, EndpointState>();
+  /** What the directory said of each endpoint when it was dialled, or could not be. */
+  const listed = new Map<EndpointId, EndpointInfo>();
+  const closing = new UnderWay();
+  const board = endpointBoard();
+  let changes = 0;
+  let table: EndpointTable = endpointTable([]);
+  let laidOutFor = -1;
+  let loadsAtMs = -Infinity;
+  /** The first pause of those that the table was laid out with is over then. */
+  let opensAtMs = Infinity;
+  let linksChanged = false;
+  const lists = new WeakMap<KnownModel, { readonly reuses: number; readonly list: Shortlist }>();
+  /** Of the model that was decided on last. */
+  let list: Shortlist | undefined;
+  /** The first endpoints are there: those that come later come to where others are. */
+  let begun = false;
+  const runs = runFailures(all, random);
+  const changed = (id: EndpointId, link: boolean): void => {
+    linksChanged ||= link;
+    board.changed(id);
+  };
+  const add = (endpoint: Endpoint): void => {
+    const { id } = endpoint.info;
+    if (id === self) return;
+    const endpointState = followEndpoint(endpoint, links(id), clock, random, hedges, changed);
+    if (begun && all.size > 0) endpointState.startSlowly(clock.nowMs());
+    all.set(id, endpointState);
+    board.add(endpointState);
+    changes++;
+  };
+  /**
+   * Now and then an endpoint that is avoided, for which another one is taken or this one here, gets a chance to show what it takes now,
+   * at the cost of one request.
+   */
+  const toTry = (nowMs: number): EndpointState | undefined => {
+    const avoided = [...all.values()].filter(
+      (endpointState) =>
+        endpointState.untried(nowMs) && endpointState.health.unavailable(nowMs) === undefined,
+    );
+    const instead = local !== undefined || avoided.length < all.size;
+    if (avoided.length === 0 || !instead || random.next() >= exploredRatio) return undefined;
+    return avoided[Math.floor(random.next() * avoided.length)];
+  };
+  for (const endpoint of parts.endpoints ?? []) add(endpoint);
+  /** Requests under way there go on; new ones find another endpoint, or the endpoint again. */
+  const forget = (id: EndpointId): void => {
+    const gone = all.get(id);
+    listed.delete(id);
+    all.delete(id);
+    board.remove(id);
+    runs.forget(id);
+    changes++;
+    if (!gone) return;
+    void closing.track(gone.endpoint.close().catch(() => undefined));
+  };
+  const dialled = (entry: EndpointInfo): Endpoint | undefined => {
+    try {
+      return dial?.(entry);
+    } catch (thrown) {
+      // One entry that cannot be used is no reason to lose the others.
+      const error = LongshoreError.from(thrown, "resolve", `dialling ${entry.id}`);
+      parts.observer.record(failureEvent(error, { id: `dial-${entry.id}` }, clock.nowMs()));
+      return undefined;
+    }
+  };
+  const readDirectory = (): void => {
+    if (!directory || !dial) return;
+    const { entries } = directory.snapshot();
+    const now = new Map(entries.map((entry) => [entry.id, entry]));
+    for (const [id, before] of listed) {
+      const entry = now.get(id);
+      if (!entry || !sameEntry(entry, before)) forget(id);
+      // The next comparison is with the object that is likely to come again.
+      else listed.set(id, entry);
+    }
+    for (const entry of now.values()) {
+      if (listed.has(entry.id) || all.has(entry.id) || entry.id === self) continue;
+      listed.set(entry.id, entry);
+      const endpoint = dialled(entry);
+      if (!endpoint) continue;
+      add(endpoint);
+      endpoints.onAdded(entry.id);
+    }
+  };
+  function laidOut(nowMs: number): EndpointTable {
+    if (all.size === 0 && laidOutFor === changes) return table;
+    const stale = laidOutFor !== changes || linksChanged;
+    if (!stale && nowMs - loadsAtMs < loadsHoldMs && nowMs < opensAtMs) return table;
+    const back = letBack(all.values(), nowMs);
+    const tried = toTry(nowMs);
+    const views: EndpointView[] = [];
+    opensAtMs = Infinity;
+    for (const endpointState of all.values()) {
+      const { pausedUntilMs } = endpointState.health;
+      if (pausedUntilMs > nowMs) opensAtMs = Math.min(opensAtMs, pausedUntilMs);
+      views.push(
+        endpointState.view(nowMs, { anyway: back.has(endpointState), afresh: endpointState === tried }),
+      );
+    }
+    table = stale ? endpointTable(views) : withLoads(table, views);
+    laidOutFor = changes;
+    linksChanged = false;
+    loadsAtMs = nowMs;
+    return table;
+  }
+  const endpoints: Omit<EndpointStates, typeof Symbol.dispose> = {
+    all,
+    failingMs(known, tenant, nowMs) {
+      const of = ranOf(known.description);
+      const out = runs.out(of, tenant, known.offersBy, nowMs);
+      return (id) => (out.has(id) ? Infinity : (runs.at(of, id)?.penaltyMs(nowMs) ?? 0));
+    },
+    pausedUntilMs: ({ endpoint, health }, of, tenant) =>
+      Math.max(health.pausedUntilMs, of ? runs.pausedUntilMs(of, endpoint.info.id, tenant) : -Infinity),
+    downAtMs: ({ endpoint, health }, of) =>
+      Math.max(health.downAtMs, runs.at(of, endpoint.info.id)?.downAtMs ?? -Infinity),
+    onAdded: () => undefined,
+    get changes() {
+      return changes;
+    },
+    failed(endpointState, of, error, nowMs, beganMs, tenant) {
+      if ((error.endpoint ?? endpointState.endpoint.info.id) !== endpointState.endpoint.info.id) return;
+      // It was not let in itself where it asked, as `nothingKnown` says, and knows who asked it.
+      if (error.reason === "unauthenticated" && error.stage === "resolve") return;
+      if (runs.failed(endpointState, error, nowMs, of, tenant)) return;
+      endpointState.failed(error, nowMs, tenant === undefined, beganMs);
+    },
+    answered(endpointState, of, nowMs) {
+      endpointState.answered(nowMs);
+      runs.answered(of, endpointState.endpoint.info.id, nowMs);
+    },
+    table(known, tenant, nowMs) {
+      const of = ranOf(known.description);
+      return runs.charged(laidOut(nowMs), of, runs.out(of, tenant, known.offersBy, nowMs), nowMs);
+    },
+    tableFor(known, tenant, sought, nowMs) {
+      if (all.size <= manyEndpoints) return endpoints.table(known, tenant, nowMs);
+      const kept = lists.get(known);
+      // Who has come since is on the next, which is made when it is known what it offers.
+      list = kept?.reuses === board.reuses ? kept.list : shortlist(known, board, random);
+      if (list !== kept?.list) lists.set(known, { reuses: board.reuses, list });
+      const of = ranOf(known.description);
+      const out = runs.out(of, tenant, known.offersBy, nowMs);
+      return runs.charged(list.table(sought, nowMs, out), of, out, nowMs);
+    },
+    get looked() {
+      return all.size > manyEndpoints && list ? list.looked : all.values();
+    },
+    touched() {
+      loadsAtMs = -Infinity;
+    },
+    linksStale(nowMs) {
+      for (const endpointState of endpoints.looked) if (endpointState.linkStale(nowMs)) return true;
+      return false;
+    },
+    refreshOneLink(nowMs) {
+      let stalest: EndpointState | undefined;
+      let stale = 0;
+      for (const endpointState of endpoints.looked) {
+        if (!endpointState.linkStale(nowMs)) continue;
+        stale++;
+        if (!stalest || endpointState.table.atMs < stalest.table.atMs) stalest = endpointState;
+      }
+      if (!stalest) return false;
+      stalest.refreshLink(nowMs);
+      return stale > 1;
+    },
+    async closeAll() {
+      await Promise.all([...all.values()].map((endpointState) => endpointState.endpoint.close()));
+      await closing.over();
+    },
+  };
+  readDirectory();
+  begun = true;
+  const watching = directory?.watch(readDirectory);
+  return Object.assign(endpoints, { [Symbol.dispose]: () => watching?.[Symbol.dispose]() });
+}
+
+/** Whether a directory says the same of an endpoint as before: it may have read all of them again for the sake of one. */
+function sameEntry(now: EndpointInfo, before: EndpointInfo): boolean {
+  return now === before || JSON.stringify(now) === JSON.stringify(before);
+}

@@ -1,0 +1,14 @@
+export { forwardedOffers, splitOffers, undominated } from "./compose-offers.ts";
+export { type Battery, type DeviceParts, radioState, type RadioState, type RadioUse } from "./device.ts";
+export { disowned, final } from "./disowned.ts";
+export { endpointFor } from "./endpoint-for.ts";
+export { endpointHealth, hadTooMuch, overloaded } from "./endpoint-health.ts";
+export { type EndpointState, followEndpoint } from "./endpoint-state.ts";
+export { type EndpointStates, followEndpoints } from "./endpoint-states.ts";
+export { leftAlone } from "./left-alone.ts";
+export { type LocalRun, localWork, type LocalWork } from "./local-work.ts";
+export { permits } from "./permits.ts";
+export { type Ran, ranOf } from "./run-failures.ts";
+export { serviceRatio } from "./service-ratio.ts";
+export { manyEndpoints } from "./shortlist.ts";
+export { type PartFilter, warmth, type Warmth } from "./warmth.ts";

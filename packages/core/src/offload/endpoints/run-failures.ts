@@ -1,0 +1,180 @@
+/**
+ * Where the runs of one version of a model fail. A broken file, a version that does not fit the accelerator, a bad canary:
+ * the server that says so is well, and its other models are as good there as before. Whoever holds that against the whole
+ * endpoint, as a proxy does that counts replies of 5xx, takes all of its models away for the fault of one.
+ *
+ * So a failure of which the endpoint itself says that it was a run's is held against that version there: its pause doubles and its
+ * charge fades as those of an endpoint do. What an endpoint does not say (it is unreachable, silent, or answers nonsense) is held
+ * against all of it, at once.
+ *
+ * An endpoint that is told for which tenant a run is (`Endpoint.forwardsTenants`) keeps room for each: who floods it is refused while
+ * others are served. What it refuses for load pauses it for that tenant only. A server that is not ours speaks for one model: queues
+ * of Triton are a model's, and KServe's says so of one that is not ready. What that refuses pauses it for that version only.
+ *
+ * Invariant: of the endpoints that would answer, at most half are left alone for the runs of one version. Where more of them
+ * fail, the requests or the model are more likely at fault, and leaving all alone would turn some failures into nothing but failures.
+ */
+import {
+  dropOldest,
+  type EndpointId,
+  type LongshoreError,
+  type Random,
+  type Reason,
+} from "../../words/base/index.ts";
+import type { ModelDescription, Segment } from "../../words/model/index.ts";
+import { type EndpointTable, withFailing } from "../../decide/table/index.ts";
+import type { EndpointState } from "./endpoint-state.ts";
+import { overloaded, type EndpointHealth, endpointHealth } from "./endpoint-health.ts";
+
+/** The version that was run. */
+export type Ran = Pick<Segment, "model" | "version" | "digest">;
+
+/** The version that is described. */
+export function ranOf({ name, version, digest }: ModelDescription): Ran {
+  return { model: name, version, digest };
+}
+
+/** Endpoints that are left alone, and why. */
+type Out = ReadonlyMap<EndpointId, string>;
+
+/** What is held at endpoints against versions, and tenants. */
+export interface RunFailures {
+  /**
+   * Tells whether a failure is the version's own, or the tenant's; then it is noted here, where the version is known, and nothing is to be
+   * held against the endpoint.
+   */
+  failed(endpoint: EndpointState, error: LongshoreError, nowMs: number, of?: Ran, tenant?: string): boolean;
+  /** It ran there. */
+  answered(of: Ran, endpoint: EndpointId, nowMs: number): void;
+  /** Until when the version is left alone there, for all or for that tenant; -Infinity where it is not. */
+  pausedUntilMs(of: Ran, endpoint: EndpointId, tenant?: string): number;
+  /** How its runs fare there; undefined where none failed lately. */
+  at(of: Ran, endpoint: EndpointId): EndpointHealth | undefined;
+  /** Endpoints to which the tenant's requests for it are not sent now, of those that may run it. Empty almost always. */
+  out(of: Ran, tenant: string, among: ReadonlyMap<EndpointId, unknown>, nowMs: number): Out;
+  /** The table as a decision about that version reads it. */
+  charged(table: EndpointTable, of: Ran, out: Out, nowMs: number): EndpointTable;
+  /** An endpoint is gone. */
+  forget(endpoint: EndpointId): void;
+}
+
+/** Failures that an endpoint tells of a run: whoever says so is there. */
+const ofRuns: ReadonlySet<Reason> = new Set<Reason>(["run-failed", "run-deadline", "runtime-crashed"]);
+/** What an endpoint that knows tenants refuses to one of them. It has memory for all, or for nobody. */
+const ofTenants: ReadonlySet<Reason> = new Set<Reason>(["queue-full", "evicted", "rejected"]);
+/** Versions that fail somewhere at the same time, or tenants that are refused; the oldest is forgotten first. */
+const maxKept = 256;
+
+const none: Out = new Map();
+
+type Kept = Map<string, Map<EndpointId, EndpointHealth>>;
+
+/** Starts with nothing that failed. */
+export function runFailures(endpoints: ReadonlyMap<EndpointId, EndpointState>, random: Random): RunFailures {
+  const byVersion: Kept = new Map();
+  /** What is refused for load, to tenants and to those who ask for versions. */
+  const refused: Kept = new Map();
+  const keyOf = ({ model, version, digest }: Ran): string => JSON.stringify([model, version, digest]);
+  const found = (of: Ran): Map<EndpointId, EndpointHealth> | undefined =>
+    byVersion.size === 0 ? undefined : byVersion.get(keyOf(of));
+
+  function note(kept: Kept, key: string, id: EndpointId, error: LongshoreError, nowMs: number): true {
+    const byEndpoint = kept.get(key) ?? new Map<EndpointId, EndpointHealth>();
+    kept.set(key, byEndpoint);
+    dropOldest(kept, maxKept);
+    const health = byEndpoint.get(id) ?? endpointHealth(random);
+    byEndpoint.set(id, health);
+    health.failed(error, nowMs);
+    return true;
+  }
+
+  function refusing(of: Ran, tenant: string, nowMs: number): Out {
+    if (refused.size === 0) return none;
+    const out = new Map<EndpointId, string>();
+    const version = keyOf(of);
+    for (const key of [tenantKey(tenant), version]) {
+      const byEndpoint = refused.get(key);
+      for (const [id, health] of byEndpoint ?? []) {
+        const why = health.unavailable(nowMs);
+        if (why === undefined) byEndpoint?.delete(id);
+        else out.set(id, key === version ? whyOf(of, health, nowMs) : why);
+      }
+      if (byEndpoint?.size === 0) refused.delete(key);
+    }
+    return out;
+  }
+
+  return {
+    failed({ endpoint: { info, forwardsTenants } }, error, nowMs, of, tenant) {
+      if (of && ofRuns.has(error.reason)) return note(byVersion, keyOf(of), info.id, error, nowMs);
+      if (!info.offers && overloaded.has(error.reason))
+        return of === undefined || note(refused, keyOf(of), info.id, error, nowMs);
+      if (tenant === undefined || !forwardsTenants || !ofTenants.has(error.reason)) return false;
+      return note(refused, tenantKey(tenant), info.id, error, nowMs);
+    },
+    answered(of, endpoint, nowMs) {
+      const byEndpoint = found(of);
+      const health = byEndpoint?.get(endpoint);
+      if (!byEndpoint || !health) return;
+      health.succeeded(nowMs);
+      if (health.penaltyMs(nowMs) > 0) return;
+      byEndpoint.delete(endpoint);
+      if (byEndpoint.size === 0) byVersion.delete(keyOf(of));
+    },
+    pausedUntilMs(of, endpoint, tenant) {
+      const keys = tenant === undefined ? [keyOf(of)] : [keyOf(of), tenantKey(tenant)];
+      const refusals = keys.map((key) => refused.get(key)?.get(endpoint));
+      const all = [found(of)?.get(endpoint), ...refusals];
+      return Math.max(...all.map((health) => health?.pausedUntilMs ?? -Infinity));
+    },
+    at: (of, endpoint) => found(of)?.get(endpoint),
+    out(of, tenant, among, nowMs) {
+      const loaded = refusing(of, tenant, nowMs);
+      const byEndpoint = found(of);
+      if (!byEndpoint) return loaded;
+      const answers = (id: EndpointId): boolean => {
+        const endpoint = among.has(id) && !loaded.has(id) ? endpoints.get(id) : undefined;
+        return endpoint !== undefined && endpoint.health.unavailable(nowMs) === undefined;
+      };
+      const paused = [...byEndpoint].filter(([id, health]) => nowMs < health.pausedUntilMs && answers(id));
+      if (paused.length === 0) return loaded;
+      let answering = 0;
+      for (const id of among.keys()) {
+        // Half of them are as many as are left alone: the others need not be counted.
+        if (answering >= 2 * paused.length) break;
+        if (answers(id)) answering++;
+      }
+      paused.sort(([, one], [, other]) => other.pausedUntilMs - one.pausedUntilMs);
+      const most = Math.floor(answering / 2);
+      const out = new Map(loaded);
+      for (const [id, health] of paused.slice(0, most)) out.set(id, whyOf(of, health, nowMs));
+      return out;
+    },
+    charged(table, of, out, nowMs) {
+      const byEndpoint = found(of);
+      if (!byEndpoint && out.size === 0) return table;
+      return withFailing(
+        table,
+        Array.from(new Set([...out.keys(), ...(byEndpoint?.keys() ?? [])]), (id) => ({
+          id,
+          penaltyMs: byEndpoint?.get(id)?.penaltyMs(nowMs) ?? 0,
+          unavailable: out.get(id),
+        })),
+      );
+    },
+    forget(endpoint) {
+      for (const kept of [byVersion, refused]) {
+        for (const [key, byEndpoint] of kept)
+          if (byEndpoint.delete(endpoint) && byEndpoint.size === 0) kept.delete(key);
+      }
+    },
+  };
+}
+
+function tenantKey(tenant: string): string {
+  return JSON.stringify([tenant]);
+}
+
+function whyOf({ model, version }: Ran, health: EndpointHealth, nowMs: number): string {
+  return `of version ${version} of ${model}: ${health.unavailable(nowMs) ?? ""}`;
+}

@@ -1,0 +1,152 @@
+import type { Offer } from "../../wire/endpoint/index.ts";
+import { meanOf } from "../../words/estimate/index.ts";
+
+/**
+ * What an endpoint's runs took over what it promised. Promises are corrected by what was observed: an endpoint that claims one
+ * millisecond and takes three hundred is charged three hundred after the first answer. The correction fades with time, so
+ * that an endpoint that was slow is tried again.
+ */
+export interface ServiceRatio {
+  /** A request that was sent at `sentAtMs` (now) under a promise took so long; `of` which content. */
+  seen(tookMs: number, promisedMs: number, nowMs: number, sentAtMs?: number, of?: string): void;
+  /** The endpoint promises again, so many times as long for the same as before; `of` which content, whose growth adds up. */
+  promised(factor: number, nowMs: number, of?: string): void;
+  /** Factor for promised times; 1 before anything was seen. */
+  ratio(nowMs: number): number;
+}
+
+/** How far promises are off, as a standard deviation of the logarithm: most are honest. */
+const promiseVariance = 0.25 ** 2;
+/** How much runs of one endpoint differ: what is taken before it is known, and the least that is believed in. */
+const firstVariance = 0.25 ** 2;
+const leastVariance = 0.1 ** 2;
+/** Runs that both are learned over in the long run. */
+const longRuns = 100;
+/** A deviation by more standard deviations than this says that something changed, not that inputs differ. */
+const outlying = 4;
+/** Page's test: how many standard deviations of drift in one direction are a change, beyond half of one for each run. */
+const drift = 8;
+/** What so many runs said is remembered for the whole half-life; what fewer said is forgotten sooner, and tried again. */
+const provenRuns = 20;
+
+/**
+ * A Kalman filter of one number, the logarithm of the factor, up to a factor of 1,000; half of it is forgotten in
+ * `halfLifeMs`. It begins with trust in the promise, learns how much runs differ, and begins again after one that lies far
+ * out or after a drift (E. S. Page 1954, "Continuous inspection schemes"). A plain moving average is either quick, and each
+ * large input sends the next requests elsewhere, or slow, and an endpoint that became slow is believed for long.
+ *
+ * An endpoint that learns from its own runs corrects its promises, too, by the same runs. Charged with both it would seem to
+ * take the square of what it takes over its first promise, and with few requests there nobody would find out.
+ */
+export function serviceRatio(halfLifeMs = 30_000): ServiceRatio {
+  let log = 0;
+  let noted = 0;
+  let runs = 0;
+  let doubt = promiseVariance;
+  let variance = firstVariance;
+  let up = 0;
+  let down = 0;
+  /**
+   * By how much the promises of each content have grown since the last run was seen, as a logarithm. An endpoint that slows grows all
+   * of them by the same, of which the most counts.
+   */
+  const grown = new Map<string, number>();
+  /** The most of them that is growth, and the least that is shrinking; 0 for none. */
+  let most = 0;
+  let least = 0;
+  /** By how many times those of each content grew last, and when. */
+  const last = new Map<string, { readonly factor: number; readonly atMs: number }>();
+  const faded = (nowMs: number): number => {
+    if (log === 0) return 0;
+    const halfMs = halfLifeMs * (log > 1 ? 1 : Math.min(1, Math.max(0.1, runs / provenRuns)));
+    return log * 0.5 ** (Math.max(0, nowMs - noted) / halfMs);
+  };
+  /** What a promise has taken in since of what was seen is not charged once more; what moved the other way is charged as before. */
+  const left = (nowMs: number): number => {
+    const log = faded(nowMs);
+    return log > 0 ? Math.max(0, log - most) : Math.min(0, log - least);
+  };
+  return {
+    seen(tookMs, madeMs, nowMs, sentAtMs = nowMs, of = "") {
+      if (!(tookMs > 0) || !(madeMs > 0)) return;
+      const before = left(nowMs);
+      const { factor, atMs } = last.get(of) ?? { factor: 1, atMs: -Infinity };
+      const promisedMs = sentAtMs < atMs ? madeMs * factor : madeMs;
+      if (grown.size > 0) grown.clear();
+      most = least = 0;
+      // Differences below a millisecond say nothing about an endpoint, and so do short runs about long ones.
+      const away = Math.log((tookMs + 1) / (promisedMs + 1)) - before;
+      const noise = 1 / (promisedMs + 1) ** 2;
+      const deviation = away / Math.sqrt(variance + noise);
+      up = Math.max(0, up + deviation - 0.5);
+      down = Math.max(0, down - deviation - 0.5);
+      const drifted = up > drift || down > drift;
+      const changed = Math.abs(deviation) > outlying || drifted;
+      if (changed) {
+        runs = 0;
+        doubt = promiseVariance;
+        // That runs differed much was the change, not least: with it they would say little for dozens of runs.
+        if (drifted) variance = firstVariance;
+        up = 0;
+        down = 0;
+      } else {
+        const seen = Math.max(0, away ** 2 - noise);
+        variance = Math.max(leastVariance, variance + (seen - variance) / Math.min(longRuns, runs + 4));
+      }
+      const gain = doubt / (doubt + variance + noise);
+      doubt = (1 - gain) * doubt + variance / longRuns ** 2;
+      runs++;
+      // What is far slower than promised is believed at the first sight; what is faster has to show it.
+      const weight = changed && away > 1 ? 0.7 : gain;
+      log = Math.max(-3, Math.min(6.9, before + weight * away));
+      noted = nowMs;
+    },
+    promised(factor, nowMs, of = "") {
+      if (!(factor > 0) || factor === 1) return;
+      grown.set(of, (grown.get(of) ?? 0) + Math.log(factor));
+      forgetFirst(grown);
+      most = Math.max(0, ...grown.values());
+      least = Math.min(0, ...grown.values());
+      last.delete(of);
+      last.set(of, { factor, atMs: nowMs });
+      forgetFirst(last);
+    },
+    ratio: (nowMs) => Math.exp(left(nowMs)),
+  };
+}
+
+/** Offers of one endpoint whose last promise is remembered, and contents whose last growth is; those that came first go. */
+const mostPromises = 1024;
+
+function forgetFirst(promises: Map<string, unknown>): void {
+  for (const key of promises.keys()) {
+    if (promises.size <= mostPromises) break;
+    promises.delete(key);
+  }
+}
+
+/**
+ * Tells, of each list of offers of one endpoint, how many times as long it says now that it takes for the same as it said last,
+ * without queues: the middle one of all it offers; 1 where it has not said anything of them before. A model and a version of
+ * it are asked about apart and offer the same runs, which grow once.
+ */
+export function promiseGrowth(): (offers: readonly Offer[]) => number {
+  const last = new Map<string, number>();
+  return (offers) => {
+    const factors: number[] = [];
+    for (const offer of offers) {
+      const key = keyOf(offer);
+      const factor = runMs(offer) / (last.get(key) ?? NaN);
+      if (factor > 0 && factor < Infinity) factors.push(factor);
+      last.delete(key);
+      last.set(key, runMs(offer));
+    }
+    forgetFirst(last);
+    factors.sort((a, b) => a - b);
+    return factors[Math.floor(factors.length / 2)] ?? 1;
+  };
+}
+
+const runMs = ({ completionMs, queueMs }: Offer): number => meanOf(completionMs) - queueMs;
+const keyOf = ({ segment, path, upTo }: Offer): string =>
+  JSON.stringify([segment.digest, segment.variant, segment.from, segment.to, path, upTo]);

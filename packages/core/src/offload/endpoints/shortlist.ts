@@ -1,0 +1,204 @@
+/**
+ * Which of very many copies a decision looks at: those where the request is expected to be over first, by the rough
+ * numbers of the board, and a few others, drawn.
+ *
+ * A decision prices an endpoint in about a microsecond and explains it in another, so looking at all of ten thousand is out of the
+ * question. Drawing a few dozen (Mitzenmacher 2001, "The power of two choices in randomized load balancing") is quick and
+ * nearly as good on the mean; the slowest answers show that the best one was not among them. The board finds it.
+ * Those drawn are there for what nobody believes any good: an endpoint of which too little is known, or that was slow once.
+ *
+ * What rules forbid is never looked at: the rows that are left are kept for each set of rules, what they promise for each size
+ * of input.
+ *
+ * Invariant: a decision over a shortlist keeps the same rules as one over all, and a request for which nothing on it is
+ * left is decided over all.
+ */
+import {
+  demandedRank,
+  type EndpointId,
+  type Random,
+  type Rules,
+  type TrustLevel,
+  trustRank,
+  type ZoneId,
+} from "../../words/base/index.ts";
+import type { Features } from "../../words/model/index.ts";
+import { zoneRemoves } from "../../decide/plan/index.ts";
+import { bucketFor, endpointTable, type EndpointTable, promisedMs } from "../../decide/table/index.ts";
+import type { Board, Look } from "./board.ts";
+import type { KnownModel } from "../models/index.ts";
+import type { EndpointState } from "./endpoint-state.ts";
+
+/** With more endpoints than this, decisions look at a shortlist. */
+export const manyEndpoints = 128;
+
+/** The best by the board, and drawn. */
+const bestCount = 10;
+const drawnCount = 2;
+/** Share of the decisions in which a drawn endpoint that is avoided, or unproven, gets a chance. */
+export const exploredRatio = 0.01;
+/**
+ * Sets of rules whose endpoints are kept, those used last: with so many endpoints in all for each endpoint of the model. A set counts
+ * for so many endpoints at least. A region and its sites are each a set.
+ */
+const keptRatio = 8;
+const leastWeight = 32;
+
+/** What a request is that a shortlist is for. */
+export interface Sought {
+  readonly rules: Rules;
+  readonly features: Features;
+  readonly bytes: number;
+  /** Where it would rather go on, and what is among the endpoints in any case. */
+  readonly also: EndpointId | undefined;
+}
+
+/** Endpoints of one zone that are trusted alike. */
+interface Neighbours {
+  readonly zone: ZoneId;
+  readonly trust: TrustLevel;
+  readonly at: number[];
+}
+
+/** All endpoints of a model, those that promise most first. */
+interface Ranked {
+  readonly rows: Int32Array;
+  readonly ids: readonly EndpointId[];
+  /** By zone and trust, where they stand. */
+  readonly neighbours: readonly Neighbours[];
+  /** What they promise, by bucket of the first variant. */
+  readonly promised: Map<number, Float64Array>;
+}
+
+/** The endpoints that one set of rules allows. */
+interface Allowed {
+  /** Where they stand among all, and their rows. */
+  readonly at: Int32Array;
+  readonly rows: Int32Array;
+  /** What they promise, by bucket of the first variant. */
+  readonly promised: Map<number, Pick<Look, "runMs" | "leastRunMs">>;
+}
+
+/** The shortlists of one model. */
+export interface Shortlist {
+  /** The endpoints that a decision looks at, as it reads them. Those `out` are left alone for this model. */
+  table(sought: Sought, nowMs: number, out?: ReadonlyMap<EndpointId, string>): EndpointTable;
+  /** The endpoints of the last table. */
+  readonly looked: readonly EndpointState[];
+}
+
+/** Shortlists among the endpoints that offer a model, as far as they are known. */
+export function shortlist(known: KnownModel, board: Board, random: Random): Shortlist {
+  const byRules = new Map<string, Allowed>();
+  let weight = 0;
+  let ranked: Ranked | undefined;
+  let looked: readonly EndpointState[] = [];
+
+  function allowedBy(all: Ranked, rules: Rules): Allowed {
+    const key = `${rules.zones?.join(" ") ?? "*"}|${rules.leastTrust}`;
+    const found = byRules.get(key);
+    if (found) {
+      byRules.delete(key);
+      byRules.set(key, found);
+      return found;
+    }
+    const at = allowedAt(all, rules);
+    const allowed: Allowed = { at, rows: at.map((index) => all.rows[index] ?? -1), promised: new Map() };
+    byRules.set(key, allowed);
+    weight += Math.max(leastWeight, at.length);
+    for (const [oldest, { rows }] of byRules) {
+      if (weight <= keptRatio * Math.max(manyEndpoints, all.rows.length) || oldest === key) break;
+      byRules.delete(oldest);
+      weight -= Math.max(leastWeight, rows.length);
+    }
+    return allowed;
+  }
+
+  function promisedTo(
+    all: Ranked,
+    { at, promised }: Allowed,
+    features: Features,
+  ): Pick<Look, "runMs" | "leastRunMs"> {
+    const [variant] = known.table.variants;
+    const bucket = variant ? bucketFor(variant, features) : 0;
+    const found = promised.get(bucket);
+    if (found) return found;
+    let each = all.promised.get(bucket);
+    if (!each) {
+      each = Float64Array.from(all.ids, (id) => promisedMs(known.blocksBy.get(id) ?? [], bucket));
+      all.promised.set(bucket, each);
+    }
+    const runMs = new Float64Array(at.length);
+    const leastRunMs = new Float64Array(at.length);
+    let least = Infinity;
+    for (let index = at.length - 1; index >= 0; index--) {
+      const ms = each[at[index] ?? 0] ?? 0;
+      runMs[index] = ms;
+      leastRunMs[index] = least = Math.min(least, ms);
+    }
+    const made = { runMs, leastRunMs };
+    promised.set(bucket, made);
+    return made;
+  }
+
+  return {
+    get looked() {
+      return looked;
+    },
+    table({ rules, features, bytes, also }, nowMs, out) {
+      ranked ??= rankedOf(known, board);
+      const allowed = allowedBy(ranked, rules);
+      const { rows } = allowed;
+      const promised = promisedTo(ranked, allowed, features);
+      const skipped = out && out.size > 0 ? new Set(Array.from(out.keys(), board.rowOf)) : undefined;
+      const chosen = new Set(board.first({ rows, ...promised, bytes, count: bestCount, skipped }, nowMs));
+      let tried: EndpointState | undefined;
+      for (let count = 0; count < drawnCount; count++) {
+        const endpoint = board.endpointAt(rows[Math.floor(random.next() * rows.length)] ?? -1);
+        if (!endpoint) continue;
+        chosen.add(endpoint);
+        if (endpoint.untried(nowMs)) tried = endpoint;
+      }
+      if (tried && random.next() >= exploredRatio) tried = undefined;
+      const wanted = also === undefined ? undefined : board.endpointAt(board.rowOf(also) ?? -1);
+      if (wanted) chosen.add(wanted);
+      looked = [...chosen];
+      return endpointTable(looked.map((endpoint) => endpoint.view(nowMs, { afresh: endpoint === tried })));
+    },
+  };
+}
+
+/** Endpoints that offer the model. */
+function rankedOf(known: KnownModel, board: Board): Ranked {
+  const found: { readonly row: number; readonly endpoint: EndpointState; readonly runMs: number }[] = [];
+  for (const [id, offers] of known.offersBy) {
+    const row = board.rowOf(id) ?? -1;
+    const endpoint = board.endpointAt(row);
+    if (endpoint && offers.length > 0)
+      found.push({ row, endpoint, runMs: promisedMs(known.blocksBy.get(id) ?? [], 0) });
+  }
+  found.sort((one, other) => one.runMs - other.runMs);
+  const neighbours = new Map<string, Neighbours>();
+  for (const [index, { endpoint }] of found.entries()) {
+    const { zone, trust } = endpoint.endpoint.info;
+    const key = `${trust} ${zone}`;
+    const same = neighbours.get(key);
+    if (same) same.at.push(index);
+    else neighbours.set(key, { zone, trust, at: [index] });
+  }
+  return {
+    rows: Int32Array.from(found, ({ row }) => row),
+    ids: found.map(({ endpoint }) => endpoint.endpoint.info.id),
+    neighbours: [...neighbours.values()],
+    promised: new Map(),
+  };
+}
+
+/** Where those stand that are in allowed zones and trusted enough, in order. */
+function allowedAt({ neighbours }: Ranked, { zones, leastTrust }: Rules): Int32Array {
+  const least = demandedRank(leastTrust);
+  const at = neighbours.flatMap((some) =>
+    zoneRemoves([some.zone], zones, false) === false && trustRank(some.trust) >= least ? some.at : [],
+  );
+  return Int32Array.from(at).sort();
+}

@@ -1,0 +1,2 @@
+export { createOffloader } from "./create-offloader.ts";
+export { offloadEndpoint, type OffloadEndpoint } from "./offload-endpoint.ts";

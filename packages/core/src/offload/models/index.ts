@@ -1,0 +1,1 @@
+export { type Heard, knowModel, type KnownModel, replaced, slownessHere } from "./known-model.ts";

@@ -1,0 +1,299 @@
+/**
+ * Finding out about links that nobody uses. Whoever decides by belief never learns what it does not try: a first belief
+ * that is too low, or a stall that is long over, would keep every request here for good. So for the request to come, an endpoint
+ * whose link could make it the quicker one at some rate is sent a short train of bytes that mean nothing: so that it is back
+ * just before, where requests have a rhythm, and only where the decision is in doubt. Endpoint and link say how many bytes and
+ * how often (`probeBytes`): a small share of the link, none while it is in use.
+ */
+import { type Clock, type EndpointId, LongshoreError } from "../../words/base/index.ts";
+import type { Endpoint } from "../../wire/endpoint/index.ts";
+import { doubtOf, packetBytes } from "../../decide/estimate/index.ts";
+import type { Link } from "../../wire/transport/index.ts";
+import { meanOf, shift } from "../../words/estimate/index.ts";
+import { endCut, type Features } from "../../words/model/index.ts";
+import type { Plan } from "../../decide/plan/index.ts";
+import {
+  bucketFor,
+  type LinkTable,
+  readBetween,
+  readingOf,
+  segmentMeanMs,
+  sizeCount,
+  sizePosition,
+} from "../../decide/table/index.ts";
+import { type KnownModel, slownessHere } from "../models/index.ts";
+import type { EndpointState } from "../endpoints/index.ts";
+import { askProbe } from "./ask-probe.ts";
+
+/** Sends probes off the path of requests. Disposing gives up those under way. */
+export interface LinkProbes extends Disposable {
+  consider(request: Considered, nowMs: number): void;
+  /** Whether a request that is refused is worth a plan to consider links by: no more often than a link is considered. */
+  refused(nowMs: number): boolean;
+  /**
+   * Endpoints of whose links more is known by the moment, for the request that is decided next, each once: a train is on its way there, or
+   * what a request left passes that was given up just now. Of many the first: each takes one or two milliseconds to write down what is
+   * believed of its link, so the others are left to upkeep.
+   */
+  news(nowMs: number): readonly EndpointState[];
+}
+
+/** A request, as the next one is expected to be. */
+export interface Considered {
+  readonly known: KnownModel;
+  readonly features: Features;
+  /** What was decided of this one. */
+  readonly plan: Plan;
+  /** Legs of it that were given up, or failed. */
+  readonly lost: readonly { readonly endpoint: EndpointId }[];
+  /** When the next one is expected; Infinity where nothing is known of their rhythm. */
+  readonly dueAtMs: number;
+}
+
+/** A leg elsewhere beside a run here. */
+interface Hope {
+  readonly endpoint: EndpointId;
+  readonly sentBytes: number;
+  /** There and back, without the way there: a mean, since a train tells nothing of it. */
+  readonly restMs: number;
+  readonly hereMs: number;
+}
+
+/** What a plan says of the endpoint that it tries, or that is next in line, beside a run at `here`. */
+function hopeOf({ legs }: Plan, here: EndpointId | undefined): Hope | undefined {
+  const away = legs.find(({ travels }) => travels);
+  if (!away?.travels) return undefined;
+  let hereMs = 0;
+  let tailMs = 0;
+  for (const leg of legs) {
+    if (leg.endpoint !== here || leg.id === away.takes) continue;
+    if (leg.takes === away.id) tailMs += leg.holdsMs ?? 0;
+    else hereMs += leg.holdsMs ?? 0;
+  }
+  if (hereMs === 0) return undefined;
+  const { thereMs, downMs } = away.travels;
+  const { sentBytes } = away.predicted;
+  return { endpoint: away.endpoint, sentBytes, restMs: meanOf(thereMs) + meanOf(downMs) + tailMs, hereMs };
+}
+
+/** An endpoint must be quicker by this much at the best to be worth trying. */
+const worthRatio = 0.95;
+/** How long the bytes of a request rarely take on a link longer than, as in `hardlyMore`. */
+const seldomMore = readingOf(0.8);
+/** A link that cannot pass a train in this time is not coming back soon. Given up earlier, a train says nothing of the end of an outage. */
+const probeDeadlineMs = 20_000;
+/** What took longer than this was too long a train for the link as it is now, where that was no outage; of those, few last so long. */
+const longProbeMs = 1000;
+/** For one request and the next, a link is not considered more often than this, in milliseconds. */
+const restMs = 200;
+/** The same after a link that is worth a train had none to spare. */
+const refusedMs = 40;
+/** Links that a decision waits for to be written down. */
+const mostNews = 4;
+const none: readonly EndpointState[] = [];
+/** For a request to come, a link is considered a round trip and so long before, and again while that lies ahead. */
+const aheadMs = 60;
+const againMs = 10;
+/** Doubt below which a probe is not worth its bytes: the next request is decided already. */
+const worthDoubt = 0.01;
+
+/** Starts with nothing under way. `news` is told when a probe is over, whatever it showed. */
+export function linkProbes(
+  parts: {
+    readonly clock: Clock;
+    readonly links: (endpoint: EndpointId) => Link | undefined;
+    readonly local?: Endpoint;
+  },
+  endpoints: { readonly looked: Iterable<EndpointState>; touched(): void },
+  news: () => void,
+): LinkProbes {
+  const { clock } = parts;
+  const here = parts.local?.info.id;
+  const underWay = new Map<EndpointState, { readonly control: AbortController; readonly sentMs: number }>();
+  /** What is kept of an endpoint goes with it. */
+  const consideredMs = new WeakMap<EndpointState, number>();
+  /** Endpoints to whose links something happened since the last decision that goes on, and when. */
+  const changing = new Map<EndpointState, number>();
+  /**
+   * The longest train for each endpoint, Infinity unless one was slow or lost lately: a link that collapsed is believed to be in an outage at
+   * first, behind which it is as quick as before, so that its belief alone would clog it with train after train.
+   */
+  const limits = new WeakMap<EndpointState, number>();
+  /** Links that will be considered before the next request. */
+  const waiting = new Map<EndpointState, Disposable>();
+
+  /** No train is shorter than a packet. */
+  function limit(endpointState: EndpointState, bytes: number): void {
+    limits.set(endpointState, Math.max(packetBytes, Math.round(bytes)));
+  }
+
+  /**
+   * Whether nothing but a train says how the link is. Where something else was answered long after it was sent, the link knows itself
+   * whether it still has it to carry.
+   */
+  function awaited(endpointState: EndpointState): boolean {
+    const train = underWay.get(endpointState);
+    return train !== undefined && endpointState.answeredAtMs <= train.sentMs + longProbeMs;
+  }
+
+  async function send(endpointState: EndpointState, bytes: number): Promise<void> {
+    const { id } = endpointState.endpoint.info;
+    const control = new AbortController();
+    const sentMs = clock.nowMs();
+    const train = { control, sentMs };
+    underWay
+      .get(endpointState)
+      ?.control.abort(new LongshoreError("no-answer", "transport", `${id} answers other things`));
+    underWay.set(endpointState, train);
+    changing.set(endpointState, sentMs);
+    try {
+      const late = `${id} did not take a probe in time`;
+      await askProbe(clock, endpointState, bytes, control, {
+        callId: `probe-${id}`,
+        mostMs: probeDeadlineMs,
+        late,
+      });
+      const quick = clock.nowMs() - sentMs <= longProbeMs;
+      limit(endpointState, quick ? 4 * Math.max(bytes, limits.get(endpointState) ?? Infinity) : bytes / 4);
+    } catch {
+      limit(endpointState, bytes / 8);
+      // What a failed probe says, the link has learned; whether the endpoint is well is for requests and offers to find out.
+    } finally {
+      if (underWay.get(endpointState) === train) underWay.delete(endpointState);
+      endpointState.linkTouched(true);
+      endpoints.touched();
+      news();
+    }
+  }
+
+  /** Sends a probe where it is worth its bytes; false where it is not worth asking again for this request. */
+  function probed(endpointState: EndpointState, link: Link, request: Considered, nowMs: number): boolean {
+    const { id } = endpointState.endpoint.info;
+    const { known, features, plan, dueAtMs } = request;
+    if (awaited(endpointState) || endpointState.health.unavailable(nowMs) !== undefined) return false;
+    // Frames that follow one another use endpoints side by side: one that answers no sooner pays all the same.
+    const sideBySide = plan.objective === "throughput";
+    if (!couldPay(known, id, features, sideBySide ? undefined : meanOf(link.roundTripMs(nowMs))))
+      return false;
+    const hope = sideBySide ? undefined : hopeOf(plan, here);
+    if (hope?.endpoint === id) {
+      const remoteMs = shift(link.transferMs(hope.sentBytes, "up", nowMs), hope.restMs);
+      if (doubtOf(remoteMs, hope.hereMs) < worthDoubt) return false;
+    }
+    const wanted = link.probeBytes?.("up", nowMs, dueAtMs - nowMs) ?? 0;
+    const bytes = Math.min(wanted, limits.get(endpointState) ?? Infinity);
+    if (bytes <= 0) return true;
+    void send(endpointState, bytes);
+    return false;
+  }
+
+  /** Considers a link shortly before the next request, and again until then. */
+  function wait(endpointState: EndpointState, link: Link, request: Considered, delayMs: number): void {
+    waiting.get(endpointState)?.[Symbol.dispose]();
+    const timer = clock.timer(delayMs, () => {
+      waiting.delete(endpointState);
+      const nowMs = clock.nowMs();
+      consideredMs.set(endpointState, nowMs);
+      const more = probed(endpointState, link, request, nowMs);
+      if (more && nowMs + againMs < request.dueAtMs) wait(endpointState, link, request, againMs);
+    });
+    waiting.set(endpointState, timer);
+  }
+
+  let refusedAtMs = -Infinity;
+
+  return {
+    refused(nowMs) {
+      if (nowMs - refusedAtMs < restMs) return false;
+      refusedAtMs = nowMs;
+      return true;
+    },
+    news(nowMs) {
+      if (changing.size === 0) return none;
+      const fresh = [...changing]
+        .filter(([, atMs]) => nowMs - atMs < restMs)
+        .map(([endpointState]) => endpointState);
+      changing.clear();
+      return fresh.slice(0, mostNews);
+    },
+    consider(request, nowMs) {
+      for (const endpointState of endpoints.looked) {
+        const { id } = endpointState.endpoint.info;
+        const link = parts.links(id);
+        if (!link?.probeBytes || !endpointState.endpoint.probe || awaited(endpointState)) continue;
+        // Where all endpoints are elsewhere, and not side by side, only what the bytes of a request take there tells them apart.
+        const apart = !request.known.here && request.plan.objective !== "throughput";
+        if (apart && !rateMatters(endpointState.table, request.plan)) continue;
+        const rhythm = request.dueAtMs < Infinity;
+        // Before the round trip is worked out: it will be no later than this.
+        const latestMs = rhythm ? Math.max(nowMs, request.dueAtMs) : nowMs;
+        if (latestMs - (consideredMs.get(endpointState) ?? -Infinity) < restMs) continue;
+        const roundTripMs = rhythm ? meanOf(link.roundTripMs(nowMs)) : 0;
+        // Where the next one follows here sooner than a train is back, it is for those after that one.
+        const due = rhythm && (here === undefined || request.dueAtMs - nowMs > roundTripMs);
+        const atMs = due ? Math.max(nowMs, request.dueAtMs - roundTripMs - aheadMs) : nowMs;
+        if (atMs - (consideredMs.get(endpointState) ?? -Infinity) < restMs) continue;
+        if (request.lost.some(({ endpoint }) => endpoint === id)) changing.set(endpointState, nowMs);
+        if (due) wait(endpointState, link, request, atMs - nowMs);
+        else {
+          const more = probed(endpointState, link, { ...request, dueAtMs: Infinity }, nowMs);
+          consideredMs.set(endpointState, more && here !== undefined ? nowMs - restMs + refusedMs : nowMs);
+        }
+      }
+    },
+    [Symbol.dispose]() {
+      const closed = new LongshoreError("shutting-down", "transport", "the offloader was closed");
+      for (const { control } of underWay.values()) control.abort(closed);
+      for (const timer of waiting.values()) timer[Symbol.dispose]();
+    },
+  };
+}
+
+/**
+ * Whether it makes a difference what the rate of a link is, which is all that a train tells of it: what the bytes of a request
+ * rarely take longer than is more than little of all that the request is expected to take. What fits into a packet travels as
+ * questions do, whose round trips are known.
+ */
+function rateMatters({ up }: LinkTable, { legs, predicted }: Plan): boolean {
+  const away = legs.find(({ travels }) => travels);
+  if (!away) return true;
+  if (away.predicted.sentBytes <= packetBytes) return false;
+  const { index, fraction } = sizePosition(away.predicted.sentBytes);
+  const emptyMs = readBetween(up, sizeCount, 0, 0, seldomMore);
+  const carryMs = readBetween(up, sizeCount, index, fraction, seldomMore) - emptyMs;
+  return carryMs > (1 - worthRatio) * meanOf(predicted.completionMs);
+}
+
+/**
+ * Whether some segment there, on a link that takes no time but its round trip, is quicker than all of it here; without a round
+ * trip, whether it takes a part of the work off this device that is worth it.
+ */
+function couldPay(
+  known: KnownModel,
+  endpointState: string,
+  features: Features,
+  roundTripMs: number | undefined,
+): boolean {
+  if (!known.here) return true;
+  const slowness = slownessHere(known);
+  for (const offer of known.offersBy.get(endpointState) ?? []) {
+    if (offer.segment.to !== endCut) continue;
+    const at = known.table.variants.findIndex(({ name }) => name === offer.segment.variant);
+    const variant = known.table.variants[at];
+    const position = variant ? bucketFor(variant, features) : -1;
+    const bucket = variant?.buckets[position];
+    const from = bucket?.index.get(offer.segment.from);
+    if (!bucket || from === undefined) continue;
+    const slow = slowness[at]?.[position] ?? NaN;
+    // A variant that cannot run here has nothing here to be compared with.
+    if (Number.isNaN(slow)) return true;
+    const hereMs = segmentMeanMs(bucket, 0, bucket.cuts.length - 1) * slow;
+    const headMs = segmentMeanMs(bucket, 0, from) * slow;
+    const thereMs = meanOf(offer.completionMs);
+    // Of whole requests some go there and some stay, however slow the endpoint is.
+    const paceMs = headMs === 0 ? 1 / (1 / hereMs + 1 / thereMs) : Math.max(headMs, thereMs);
+    const bestMs = roundTripMs === undefined ? paceMs : headMs + thereMs + roundTripMs;
+    if (bestMs < worthRatio * hereMs) return true;
+  }
+  return false;
+}

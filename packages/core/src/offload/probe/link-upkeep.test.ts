@@ -1,0 +1,41 @@
+import { manualClock } from "@longshore/testkit";
+import { expect, it } from "vitest";
+import { linkUpkeep } from "./link-upkeep.ts";
+import type { EndpointStates } from "../endpoints/index.ts";
+
+/** What asking links took in a second with news in every millisecond, when each asked takes so long. */
+async function askedIn(tookMs: number, more: boolean) {
+  const clock = manualClock();
+  /** What asking links has taken, which moves the clock without a timer. */
+  let askedMs = 0;
+  let asked = 0;
+  let firstMs = NaN;
+  const late = { ...clock, nowMs: () => clock.nowMs() + askedMs };
+  // As much of endpoints as is asked.
+  const endpoints = {
+    all: new Map([["a", undefined]]),
+    linksStale: () => true,
+    refreshOneLink(nowMs: number) {
+      if (asked++ === 0) firstMs = nowMs;
+      askedMs += tookMs;
+      return more;
+    },
+  } as unknown as EndpointStates;
+  using upkeep = linkUpkeep(late, endpoints);
+  for (let ms = 0; ms < 1000; ms++) {
+    upkeep.news();
+    await clock.advance(1);
+  }
+  return { firstMs, ratio: askedMs / late.nowMs() };
+}
+
+it.each([true, false])(
+  "leaves the processor to requests for most of the time, however many links have news (more at once: %s)",
+  async (more) => {
+    const { firstMs, ratio } = await askedIn(2, more);
+    // After the tick of the belief in which the news came.
+    expect(firstMs).toBe(11);
+    expect(ratio).toBeGreaterThan(0.03);
+    expect(ratio).toBeLessThan(0.06);
+  },
+);

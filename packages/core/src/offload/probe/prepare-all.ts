@@ -1,0 +1,87 @@
+import {
+  type Call,
+  type Clock,
+  type EndpointId,
+  fanOut,
+  LongshoreError,
+  ownCall,
+} from "../../words/base/index.ts";
+import type { Endpoint, EndpointInfo } from "../../wire/endpoint/index.ts";
+import type { Segment } from "../../words/model/index.ts";
+import { brokenRule } from "../../decide/plan/index.ts";
+import type { KnownModel } from "../models/index.ts";
+import { type EndpointState, endpointFor, type EndpointStates } from "../endpoints/index.ts";
+
+/** Endpoints that are asked at a time. */
+const mostAtOnce = 16;
+
+/** Of an offloader. */
+interface Everywhere {
+  readonly self: EndpointId;
+  readonly local: Endpoint | undefined;
+  readonly endpoints: Pick<EndpointStates, "all">;
+  readonly knowledge: {
+    learn(model: string, version: string | undefined, call: Call, question: boolean): Promise<KnownModel>;
+  };
+  readonly clock: Clock;
+}
+
+/**
+ * Has a segment loaded here; without a variant wherever a request under the rules of the call may run: at each endpoint that serves the
+ * model, too, in the variants that it offers. Who names one plans with the endpoints behind, and asks them itself. Throws what the first
+ * endpoint fails with where none could load it; of others requests find out.
+ */
+export async function prepareAll(
+  { self, local, endpoints, knowledge, clock }: Everywhere,
+  segment: Segment,
+  call: Call,
+): Promise<void> {
+  if (segment.variant !== "") return local?.prepare?.(segment, call);
+  const known = await knowledge.learn(segment.model, segment.version, call, true);
+  const nowMs = clock.nowMs();
+  const others = [...known.offersBy.keys()].flatMap((id) => endpointFor(id, known, endpoints.all) ?? []);
+  const well = others.filter(
+    ({ health, endpoint: { info } }) =>
+      health.unavailable(nowMs) === undefined &&
+      !call.path.includes(info.id) &&
+      mayPrepare(info, call, false),
+  );
+  const works = [
+    ...(local && known.here && mayPrepare(local.info, call, true)
+      ? [(own: Call) => local.prepare?.(segment, own)]
+      : []),
+    ...well.map((endpointState) => (own: Call) => prepareAt(endpointState, known, segment, own)),
+  ];
+  const failures: unknown[] = [];
+  const asking = Object.assign(ownCall(call), { path: [...call.path, self] });
+  await fanOut(works.length, mostAtOnce, asking, async (at, own) => {
+    await works[at]?.(own)?.catch((thrown: unknown) => failures.push(thrown));
+  });
+  if (works.length === 0)
+    throw new LongshoreError(
+      "no-endpoint",
+      "resolve",
+      `no endpoint that has ${segment.model} is well and may run it`,
+    );
+  if (failures.length === works.length) throw failures[0];
+}
+
+/** Whether the rules of a call let an endpoint run what it asks for; `device` is the zone of nobody else's machine. */
+function mayPrepare({ id, zone, trust }: EndpointInfo, { rules }: Call, own: boolean): boolean {
+  return (own || zone !== "device") && brokenRule(rules, { id, zones: [zone], trust }) === undefined;
+}
+
+async function prepareAt(
+  { endpoint }: EndpointState,
+  { description, offersBy }: KnownModel,
+  segment: Segment,
+  call: Call,
+): Promise<void> {
+  const offered = (offersBy.get(endpoint.info.id) ?? [])
+    .map((offer) => offer.segment)
+    .filter(
+      ({ digest, from, to }) => digest === description.digest && from === segment.from && to === segment.to,
+    );
+  const variants = new Set(offered.map(({ variant }) => variant));
+  for (const variant of variants) await endpoint.prepare?.({ ...segment, variant }, call);
+}

@@ -1,0 +1,75 @@
+import {
+  type Call,
+  type DataClass,
+  narrowerRules,
+  neverAborted,
+  type OwnCall,
+  ownCall,
+  randomId,
+  type Rules,
+} from "../../words/base/index.ts";
+import { type Objective, type PlanLimits, usualAgreementRatio } from "../../decide/goal/index.ts";
+import type { Job } from "./job.ts";
+import type { Loop } from "./loop.ts";
+import type { Limits } from "../offloader/index.ts";
+
+/**
+ * Who asks and under which rules, with the defaults of the endpoint filled in. A class that nobody names is `unknown`, which
+ * the built-in policy lets nowhere but on the device.
+ */
+export function callFor(loop: Loop, limits: Limits, modelClass: DataClass | undefined): OwnCall {
+  const { defaults = {} } = loop.parts;
+  const deadlineMs = limits.deadlineMs ?? defaults.deadlineMs;
+  const rules: Rules = {
+    dataClass: limits.dataClass ?? modelClass ?? defaults.dataClass ?? "unknown",
+    leastTrust: limits.leastTrust ?? "none",
+    ...(limits.zones ? { zones: limits.zones } : {}),
+    ...(limits.confirm === true ? { confirm: true } : {}),
+  };
+  const call: OwnCall = {
+    id: randomId(loop.parts.random),
+    abort: limits.abort ?? neverAborted,
+    deadlineMs: deadlineMs === undefined ? Infinity : loop.clock.nowMs() + deadlineMs,
+    tenant: defaults.tenant ?? "local",
+    rules: narrowerRules(rules, defaults),
+    path: [],
+  };
+  if (limits.trace) call.trace = limits.trace;
+  if (limits.idempotencyKey !== undefined) call.idempotencyKey = limits.idempotencyKey;
+  return call;
+}
+
+/** The call under the rules of this endpoint, too; takes the demand that answers are confirmed from it, or from the defaults. */
+export function confirming(
+  { parts: { defaults = {} } }: Loop,
+  call: Call,
+  which: NonNullable<Job["confirm"]>,
+): Pick<Job, "call" | "confirm"> {
+  const held = narrowerRules(call.rules, defaults);
+  if (held.confirm !== true && defaults.confirm !== true)
+    return { call: held === call.rules ? call : Object.assign(ownCall(call), { rules: held }) };
+  const { confirm: _kept, ...rules } = held;
+  return { call: Object.assign(ownCall(call), { rules }), confirm: which };
+}
+
+/** What a plan must keep, with the defaults of the endpoint filled in. */
+export function planLimits(loop: Loop, limits: Limits): PlanLimits {
+  const { defaults = {} } = loop.parts;
+  const { minInTimeRatio, maxDeviceMillijoules, maxCostMicros, minAccuracyRatio, variant } = limits;
+  return {
+    objective: limits.objective ?? sparing(loop) ?? defaults.objective ?? "latency",
+    minAgreementRatio: limits.minAgreementRatio ?? defaults.minAgreementRatio ?? usualAgreementRatio,
+    minInTimeRatio,
+    maxDeviceMillijoules,
+    maxCostMicros,
+    minAccuracyRatio,
+    variant,
+  };
+}
+
+/** With a battery that runs low, calls that do not care save energy. */
+function sparing(loop: Loop): Objective | undefined {
+  const battery = loop.parts.device?.battery?.();
+  const below = loop.parts.defaults?.saveEnergyBelowRatio ?? 0.15;
+  return battery && !battery.charging && battery.ratio < below ? "energy" : undefined;
+}

@@ -1,0 +1,58 @@
+import { LongshoreError } from "../../words/base/index.ts";
+import { type Segment, startCut } from "../../words/model/index.ts";
+import { type Infeasible, isInfeasible, type Plan } from "../../decide/plan/index.ts";
+import type { Held } from "../steps/index.ts";
+import { type Job, nobody } from "./job.ts";
+import { lastResort, refusedNow } from "./last-resort.ts";
+import type { Loop } from "./loop.ts";
+
+/** Grants without keeping anything. */
+const open: Disposable = { [Symbol.dispose]: () => undefined };
+
+/** The error for a request that was let in unjudged: one that only the time is too short for may come again. */
+export function refusal(...refused: Parameters<typeof refusedNow>): LongshoreError {
+  const [loop, , , , plan, nowMs] = refused;
+  if (plan.filter !== "deadline") return refusedNow(...refused);
+  const retryAfterMs = Math.max(1, Math.ceil(loop.work.queueMs(nowMs)));
+  return new LongshoreError("rejected", "admission", plan.because, { retryAfterMs });
+}
+
+/** What would be done with a request by what is known now; where nobody is well, at who is left alone. */
+export function outlook(loop: Loop, job: Job, nowMs: number): Plan | Infeasible {
+  const plan = loop.plan(job, job.held, nobody, nowMs);
+  return isInfeasible(plan) ? (lastResort(loop, job, job.held, nobody, nowMs) ?? plan) : plan;
+}
+
+/**
+ * Judges a request by what its headers tell. It is refused when no endpoint would be left for it even if it had no bytes to
+ * send: by rules, rights, health, or time. Where the plan is to run it here, this endpoint's own door is asked, and what it
+ * grants is kept; where that refuses, another endpoint may still be open. Nothing is known of a model that nobody asked for
+ * yet, so such a request is let in.
+ *
+ * Throws `rejected` with `retryAfterMs` when only the time is short, else what the plan or this endpoint's door says.
+ */
+export function admitAtDoor(
+  loop: Loop,
+  job: Omit<Job, "held">,
+  segment: Segment,
+  leastAgreementRatio: number | undefined,
+): Disposable {
+  const { local, clock } = loop;
+  const variant = segment.from === startCut || segment.variant === "" ? undefined : segment.variant;
+  const held: Held = { cut: segment.from, variant, features: { bytes: 0 }, bytes: 0, tensors: new Map() };
+  const nowMs = clock.nowMs();
+  const plan = outlook(loop, { ...job, held }, nowMs);
+  if (isInfeasible(plan)) throw refusal(loop, { ...job, held }, held, nobody, plan, nowMs);
+  const [leg] = plan.legs;
+  // A variant that the plan chose is nothing that a door here could know of the request.
+  const here =
+    leg?.endpoint === local?.info.id && leg?.segment.to === job.to && leg.segment.variant === segment.variant;
+  if (!local?.admit || !here) return open;
+  try {
+    return local.admit(segment, job.call, leastAgreementRatio);
+  } catch (thrown) {
+    const elsewhere = loop.plan({ ...job, held }, held, new Set([local.info.id]), nowMs);
+    if (isInfeasible(elsewhere)) throw thrown;
+    return open;
+  }
+}

@@ -1,0 +1,162 @@
+import { LongshoreError } from "../../words/base/index.ts";
+import type { Account, LoadReport } from "../../wire/endpoint/index.ts";
+import { exchangeMillijoules, radios } from "../../decide/estimate/index.ts";
+import { meanOf } from "../../words/estimate/index.ts";
+import type { Features } from "../../words/model/index.ts";
+import type { Leg } from "../../decide/plan/index.ts";
+import { bucketFor, segmentMeanMs } from "../../decide/table/index.ts";
+import { elsewhereMs } from "./guard-times.ts";
+import type { KnownModel } from "../models/index.ts";
+import type { EndpointState, RadioUse } from "../endpoints/index.ts";
+import type { Loop } from "./loop.ts";
+import type { Tally } from "../account/index.ts";
+
+/** Time of some stages of an account, in milliseconds. */
+export function stageMs(account: Account, ...stages: readonly string[]): number {
+  let total = 0;
+  for (const { stage, tookMs } of account.stages) if (stages.includes(stage)) total += tookMs;
+  return total;
+}
+
+/** What a run here took compared with the profile says how fast this device is. */
+export function learnLocal(
+  known: KnownModel,
+  leg: Leg,
+  account: Account,
+  features: Features,
+  nowMs: number,
+): void {
+  const position = known.table.variants.findIndex((one) => one.name === leg.segment.variant);
+  const variant = known.table.variants[position];
+  const { itemsCut } = known.table;
+  if (!variant) return;
+  const bucketPosition = bucketFor(variant, features);
+  const bucket = variant.buckets[bucketPosition];
+  const speed = known.speeds[position]?.[bucketPosition];
+  const from = bucket?.index.get(leg.segment.from);
+  const to = bucket?.index.get(leg.segment.to);
+  if (!bucket || !speed || from === undefined || to === undefined) return;
+  const fanOut = itemsCut === undefined ? undefined : bucket.index.get(itemsCut);
+  // How many items there were sets the time of what lies behind the fan-out: unknown, it says nothing about speed.
+  if (fanOut !== undefined && features.items === undefined && to > fanOut) return;
+  const profileMs = segmentMeanMs(bucket, from, to);
+  const tookMs = stageMs(account, "run", "transform");
+  speed.seen(tookMs, profileMs, nowMs);
+}
+
+/** The number of items that a crossing turned out to hold, for planning before it is known. */
+export function learnItems(known: KnownModel, { items }: Features): void {
+  if (items === undefined) return;
+  const before = known.usual.usualItems;
+  known.usual.usualItems = before === undefined ? items : before + 0.1 * (items - before);
+}
+
+/** What an answer from elsewhere says about the endpoint: its load, its honesty. */
+export function learnRemote(
+  loop: Loop,
+  endpoint: EndpointState,
+  leg: Leg,
+  account: Account,
+  load: LoadReport | undefined,
+  tookMs: number,
+  nowMs: number,
+): void {
+  const own = stageMs(account, "run", "transform");
+  const network = stageMs(account, "network", "send");
+  if (load) endpoint.reported(load, nowMs, network);
+  const others = network + stageMs(account, "load", "encode", "decode", "queue");
+  const promisedMs = leg.travels?.promisedMs ?? 0;
+  const servedMs =
+    account.forwarded.length === 0 && own > 0
+      ? own
+      : network > 0
+        ? tookMs - others
+        : untoldMs(leg, promisedMs * endpoint.service.ratio(nowMs), tookMs);
+  endpoint.service.seen(servedMs, promisedMs, nowMs, nowMs - tookMs, leg.segment.digest);
+  loop.endpoints.touched();
+}
+
+/**
+ * What an endpoint that says nothing of its time took for a run: what was expected of it, and all by which the answer came later
+ * or sooner than was expected of way, wait and run together.
+ */
+function untoldMs({ travels }: Leg, expectedMs: number, tookMs: number): number {
+  if (!travels) return 0;
+  const { upMs, thereMs, downMs } = travels;
+  return Math.max(0, expectedMs + tookMs - meanOf(upMs) - meanOf(thereMs) - meanOf(downMs));
+}
+
+/**
+ * A leg that was cancelled because another answered first says something too: it took at least this long. When the whole
+ * body had arrived, it is the endpoint that was slow; far beyond its promise it is taken to be silent, so that the next
+ * request does not fall for it. Unless it may have had to load what it was to run: the next one waits until it has.
+ */
+export function learnLost(
+  loop: Loop,
+  endpoint: EndpointState,
+  { leg, startedMs, aloneMs }: { readonly leg: Leg; readonly startedMs: number; readonly aloneMs: number },
+  tookMs: number,
+  servedMs: number | undefined,
+  nowMs: number,
+): void {
+  const expected = leg.predicted.completionMs;
+  const promisedMs = leg.travels?.promisedMs ?? 0;
+  // An unproven endpoint may have been tried as if it were quicker than it promises: it is no more silent than it said.
+  const leastMs = endpoint.proven ? 0 : promisedMs;
+  const slowest = Math.max(leastMs, expected.values[expected.values.length - 1] ?? Infinity);
+  const muted = endpoint.mute && tookMs >= aloneMs;
+  const slow = servedMs !== undefined && servedMs > promisedMs * endpoint.service.ratio(nowMs);
+  const beyond = tookMs > 2 * slowest;
+  const { lostMs, overdueMs } = elsewhereMs(expected);
+  // Who answered nothing else meanwhile is taken to be silent sooner, and who has lost one request has lost what waits behind it.
+  const heard = endpoint.answeredAtMs > nowMs - tookMs;
+  const givenUp = tookMs >= Math.max(leastMs, heard ? lostMs : overdueMs);
+  // What is given up for lost counts, too: the slowest that is believed may be seconds. Of all that one silence keeps waiting the first do.
+  const abandoned = startedMs > endpoint.health.downAtMs && (beyond || muted || givenUp);
+  loop.endpoints.touched();
+  if ((!slow && !abandoned) || loop.warmth.cold(endpoint, leg.segment, startedMs)) return;
+  // It took at least this long and nobody saw the end: what has lasted is about half of what lasts.
+  if (slow) endpoint.service.seen(2 * servedMs, promisedMs, nowMs, nowMs - tookMs, leg.segment.digest);
+  if (!abandoned) return;
+  const message = `${leg.endpoint} did not answer in ${Math.round(tookMs)} ms`;
+  const error = new LongshoreError("no-answer", "execute", message);
+  endpoint.abandoned(error, nowMs, beyond && tookMs > 4 * Math.max(leastMs, meanOf(expected)));
+}
+
+/** Adds what a run here used. */
+export function tallyLocal(loop: Loop, tally: Tally, account: Account): void {
+  const { energy } = account;
+  const busyMs = stageMs(account, "run", "transform");
+  if (energy.label === "measured") tally.millijoules += energy.millijoules;
+  else {
+    tally.measured = false;
+    tally.millijoules += busyMs * loop.activeWatts;
+  }
+  tally.costMicros += account.costMicros;
+}
+
+/** Adds what an answered exchange used. */
+export function tallyRemote(
+  loop: Loop,
+  tally: Tally,
+  account: Account,
+  exchange: RadioUse | undefined,
+  tookMs: number,
+  nowMs: number,
+): void {
+  tally.sentBytes += account.sentBytes;
+  tally.receivedBytes += account.receivedBytes;
+  const { radio = radios.wired, idleWatts = 0 } = loop.parts.device ?? {};
+  const onAirMs = Math.min(tookMs, stageMs(account, "network", "send"));
+  // Exchanges at the same time pay for the radio once, each for a part of that.
+  const upMs = exchange?.ended(nowMs) ?? 0;
+  const movedMs = tookMs > 0 ? (upMs * onAirMs) / tookMs : upMs;
+  const encodeMs = stageMs(account, "encode", "decode");
+  tally.millijoules +=
+    (exchange?.wakeMillijoules ?? 0) +
+    exchangeMillijoules(radio, account.sentBytes, account.receivedBytes, movedMs, upMs - movedMs) +
+    encodeMs * loop.activeWatts +
+    tookMs * idleWatts;
+  tally.measured = false;
+  tally.costMicros += account.costMicros;
+}

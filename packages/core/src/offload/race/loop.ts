@@ -1,0 +1,310 @@
+import {
+  Behind,
+  type Clock,
+  type EndpointId,
+  failureEvent,
+  LongshoreError,
+  SpareControllers,
+} from "../../words/base/index.ts";
+import type { Endpoint } from "../../wire/endpoint/index.ts";
+import { type Checks, createChecks, readiness } from "../check/index.ts";
+import {
+  type Arrivals,
+  arrivals,
+  radios,
+  type RetryBudget,
+  retryBudget,
+} from "../../decide/estimate/index.ts";
+import { checkLimits, demands } from "../../decide/goal/index.ts";
+import {
+  type DeviceView,
+  type Infeasible,
+  isInfeasible,
+  makePlan,
+  type ModelView,
+  type Plan,
+  type PlanRequest,
+  type View,
+  planScratch,
+} from "../../decide/plan/index.ts";
+import { type EndpointTable, routeTable, withAvailable } from "../../decide/table/index.ts";
+import { releaser } from "../../words/tensor/index.ts";
+import { followEndpoints, type EndpointStates, radioState, type RadioState } from "../endpoints/index.ts";
+import { linkProbes, linkUpkeep, loadProbes } from "../probe/index.ts";
+import { type Held, withStepModels } from "../steps/index.ts";
+import { type Backlog, backlogOf, type Payback, payback } from "../frames/index.ts";
+import type { Tally } from "../account/index.ts";
+import { type Job, nobody } from "./job.ts";
+import { type Knowledge, knowledgeOf } from "../knowledge/index.ts";
+import { type KnownModel, slownessHere } from "../models/index.ts";
+import { type LocalWork, localWork, type PartFilter, type Warmth, warmth } from "../endpoints/index.ts";
+import type { OffloadParts } from "./parts.ts";
+
+/** What all requests through one offloader share: beliefs about endpoints, models and this device. */
+export interface Loop {
+  readonly parts: OffloadParts;
+  readonly self: EndpointId;
+  readonly clock: Clock;
+  readonly local: Endpoint | undefined;
+  readonly endpoints: EndpointStates;
+  readonly knowledge: Knowledge;
+  /** Of answers; undefined where nobody asked for them. */
+  readonly checks: Checks | undefined;
+  readonly ready: ReturnType<typeof readiness>;
+  readonly work: LocalWork;
+  /** What plans for throughput have put on device, links and endpoints. */
+  readonly backlog: Backlog;
+  /** Which parts are worth loading for frames. */
+  readonly payback: Payback;
+  /** Which parts are here, and loaded where; who need not wait does not wait for what is not. */
+  readonly warmth: Warmth;
+  /** When requests come to this offloader. */
+  readonly arrivals: Arrivals;
+  readonly radio: RadioState;
+  /** What may run elsewhere beyond the first run of each request. */
+  readonly retries: RetryBudget;
+  readonly activeWatts: number;
+  /** Frees memory that is this loop's own and that nobody looks at any more. */
+  readonly release: (bytes: Uint8Array) => void;
+  /** Of the calls of legs. */
+  readonly controllers: SpareControllers;
+  /** What answers teach, behind them: all that was taken in before the next decision. */
+  readonly behind: Behind<() => void>;
+  /** Decides where `job` goes on from `held`; with `only` among those parts. */
+  plan(
+    job: Job,
+    held: Held,
+    exclude: ReadonlySet<EndpointId>,
+    nowMs: number,
+    only?: PartFilter,
+  ): Plan | Infeasible;
+  /** What was experienced is taken into the beliefs, soon and off the path of requests. */
+  upkeep(): void;
+  /** Tries links that nobody tried for a while and that could pay, after a request that was answered or that none answers in time. */
+  tryLinks(job: Job, plan: Plan, tally: Tally): void;
+  /** Whether links are tried after a request that is refused now, which takes a plan: see `LinkProbes`. */
+  triesRefused(nowMs: number): boolean;
+  /** Asks who is next in line after a decision how busy it is. */
+  askLoads(plan: Plan): void;
+  /** Before the decision about a request: news that are worth waiting for, of endpoints that others use, too. */
+  news(job: Job): Promise<void> | undefined;
+  /** Ends asking and watching; does not close endpoints. */
+  stop(): void;
+}
+
+/** Where others send at the same moment, endpoints are alike whose scores lie within this share of the best: so not all take the same. */
+const crowdedTieRatio = 0.05;
+
+/** Makes the loop of an offloader. */
+export function createLoop(given: OffloadParts): Loop {
+  const parts = withStepModels(given);
+  const { clock, local, random } = parts;
+  if (parts.defaults) checkLimits(parts.defaults, demands.ofDefaults, true);
+  const self = parts.id ?? local?.info.id ?? "offloader";
+  const endpointStates = followEndpoints(parts, self);
+  const checks =
+    parts.checks &&
+    createChecks({
+      clock,
+      random,
+      observer: parts.observer,
+      options: parts.checks,
+      endpoints: endpointStates.all,
+      changed: () => endpointStates.touched(),
+    });
+  const knowledge = knowledgeOf(parts, endpointStates, self, checks);
+  const { device = {} } = parts;
+  const work = localWork(device.slots ?? 1);
+  const backlog = backlogOf(device.slots ?? 1);
+  const warm = warmth(local, endpointStates, self, parts);
+  const radio = device.radio ?? radios.wired;
+  const radioNow = radioState(radio);
+  const rhythm = arrivals();
+  const rated = local?.info.rates.activeWatts ?? 0;
+  const activeWatts = device.activeWatts ?? (rated > 0 ? rated : 2);
+  const upkeep = linkUpkeep(clock, endpointStates);
+  const probes = linkProbes(parts, endpointStates, upkeep.news);
+  const loads = loadProbes(parts, endpointStates, parts.upkeep?.loadProbesPerRequest ?? 3);
+  const behind = new Behind<() => void>(clock, (work) => {
+    try {
+      work();
+    } catch (thrown) {
+      // Such as a link of the app's own, which is asked whether it is worth a try: nobody waits for that.
+      const error = LongshoreError.from(thrown, "plan", "learning from what was answered");
+      parts.observer.record(failureEvent(error, { id: "behind" }, clock.nowMs()));
+    }
+  });
+  let views = 0;
+  /** One request is asked for once, however often it is planned. */
+  let lastCallId: string | undefined;
+  const scratch = planScratch();
+  let stopped = false;
+  /** What was laid out for the endpoints of one table; the same endpoints stand under the same index. */
+  const routes = new WeakMap<
+    KnownModel,
+    { readonly index: EndpointTable["index"]; readonly view: ModelView }
+  >();
+
+  function modelView(known: KnownModel, endpoints: EndpointTable): ModelView {
+    const { index, ids } = endpoints;
+    const kept = routes.get(known);
+    if (kept?.index === index) {
+      const { table, routes: kinds } = kept.view;
+      return { table, routes: kinds, localSlowness: slownessHere(known) };
+    }
+    const view: ModelView = {
+      table: known.table,
+      routes: routeTable(
+        ids.length < endpointStates.all.size
+          ? ids.flatMap((id) => known.blocksBy.get(id) ?? [])
+          : known.blocks,
+        known.table,
+        index,
+      ),
+      localSlowness: slownessHere(known),
+    };
+    routes.set(known, { index, view });
+    return view;
+  }
+
+  function deviceView(nowMs: number): DeviceView {
+    const { wakeMillijoules, gapMs } = radioNow.price(nowMs);
+    return {
+      info: local?.info,
+      queueMs: work.queueMs(nowMs),
+      untilNextMs: work.fills(nowMs) ? rhythm.untilNextMs(nowMs) : undefined,
+      memoryBytes: device.memoryBytes?.() ?? Infinity,
+      activeWatts,
+      idleWatts: device.idleWatts ?? 0,
+      radio,
+      radioWakeMillijoules: wakeMillijoules,
+      radioGapMs: gapMs,
+      battery: device.battery?.(),
+    };
+  }
+
+  return {
+    parts,
+    self,
+    clock,
+    local,
+    endpoints: endpointStates,
+    knowledge,
+    checks,
+    ready: readiness(clock, endpointStates.all),
+    work,
+    backlog,
+    payback: payback(),
+    warmth: warm,
+    arrivals: rhythm,
+    radio: radioNow,
+    retries: retryBudget(),
+    activeWatts,
+    release: releaser(),
+    controllers: new SpareControllers(),
+    behind,
+    plan(job, held, exclude, nowMs, only) {
+      behind.settle();
+      if (job.call.id !== lastCallId) radioNow.asked(nowMs);
+      lastCallId = job.call.id;
+      const { known, call, sequence } = job;
+      const { name, version, digest, dataClass } = known.description;
+      const viewOf = (endpoints: EndpointTable): View => ({
+        number: ++views,
+        atMs: nowMs,
+        self,
+        device: deviceView(nowMs),
+        endpoints,
+        models: new Map([[name, modelView(known, endpoints)]]),
+        policy: parts.policy,
+      });
+      const { usualItems } = known.usual;
+      const { traffic } = job;
+      // Always of the same shape: code is made for it, and thrown away where a shape that nothing had for a while comes again.
+      const request: PlanRequest = {
+        model: name,
+        from: held.cut,
+        to: job.to,
+        variant: held.variant,
+        features: held.features,
+        usual: usualItems === undefined ? undefined : { items: usualItems },
+        inputBytes: held.bytes,
+        limits: job.limits,
+        rules: call.rules,
+        modelClass: dataClass === call.rules.dataClass ? undefined : dataClass,
+        tenant: call.tenant,
+        rights: call.rights,
+        deadlineMs: call.deadlineMs,
+        path: call.path,
+        traffic: traffic?.at(nowMs),
+        exclude,
+        unexplained: job.unexplained,
+        whole: job.whole,
+        sequence: sequence && {
+          step: sequence.step,
+          resident: sequence.resident,
+          carried: sequence.state !== undefined,
+        },
+        tieRatio: loads.useful(nowMs) ? crowdedTieRatio : undefined,
+        evenLate: job.evenLate,
+        ready:
+          only &&
+          ((id = local?.info.id ?? self, part) => only(id, { model: name, version, digest, ...part })),
+      };
+      // A train that was sent for this request may still be on its way: what it has told so far counts.
+      for (const endpoint of probes.news(nowMs)) endpoint.refreshLink(nowMs);
+      const also = job.proving ?? sequence?.resident;
+      const { features, bytes } = held;
+      const table = endpointStates.tableFor(
+        known,
+        call.tenant,
+        { rules: call.rules, features, bytes, also },
+        nowMs,
+      );
+      const endpoints = job.proving === undefined ? table : withAvailable(table, job.proving);
+      let made = makePlan(request, viewOf(endpoints), nowMs, random, scratch);
+      if (isInfeasible(made) && job.proving === undefined && endpoints.count < endpointStates.all.size) {
+        // Nothing on the shortlist will do: something else might.
+        made = makePlan(
+          request,
+          viewOf(endpointStates.table(known, call.tenant, nowMs)),
+          nowMs,
+          random,
+          scratch,
+        );
+      }
+      if (!parts.directory || request.unexplained === true) return made;
+      const { entries: _endpoints, ...directory } = parts.directory.snapshot();
+      return Object.assign(made, { directory });
+    },
+    upkeep: upkeep.news,
+    tryLinks(job, plan, { lostLegs: lost }) {
+      if (stopped || endpointStates.all.size === 0 || plan.objective === "energy") return;
+      const nowMs = clock.nowMs();
+      const dueAtMs = nowMs + rhythm.soonestMs(nowMs);
+      probes.consider({ known: job.known, features: job.held.features, plan, lost, dueAtMs }, nowMs);
+    },
+    triesRefused: (nowMs) => probes.refused(nowMs),
+    askLoads(plan) {
+      if (!stopped && plan.objective !== "energy") loads.consider(plan, clock.nowMs());
+    },
+    news(job) {
+      const nowMs = clock.nowMs();
+      if (stopped || job.frame || !loads.useful(nowMs) || job.limits.objective === "energy") return undefined;
+      if (job.sequence?.resident !== undefined) return undefined;
+      const plan = this.plan(job, job.held, nobody, nowMs);
+      return isInfeasible(plan) ? undefined : loads.before(plan, nowMs);
+    },
+    stop() {
+      behind.settle();
+      stopped = true;
+      probes[Symbol.dispose]();
+      loads[Symbol.dispose]();
+      warm[Symbol.dispose]();
+      upkeep[Symbol.dispose]();
+      endpointStates[Symbol.dispose]();
+      knowledge[Symbol.dispose]();
+      checks?.[Symbol.dispose]();
+    },
+  };
+}

@@ -1,0 +1,73 @@
+import type {
+  Clock,
+  DataClass,
+  EndpointId,
+  Observer,
+  Random,
+  TrustLevel,
+  ZoneId,
+} from "../../words/base/index.ts";
+import type { CheckOptions } from "../check/index.ts";
+import type { Directory } from "../../fleet/directory/index.ts";
+import type { Endpoint, EndpointInfo } from "../../wire/endpoint/index.ts";
+import type { HedgeBudgetOptions } from "../../decide/estimate/index.ts";
+import type { Link } from "../../wire/transport/index.ts";
+import type { Objective } from "../../decide/goal/index.ts";
+import type { Policy } from "../../decide/policy/index.ts";
+import type { DeviceParts } from "../endpoints/index.ts";
+import type { UpkeepOptions } from "../knowledge/index.ts";
+
+/** Rules and limits of calls that name none. */
+export interface OffloadDefaults {
+  /** Default `unknown`, which no policy lets off the device; the model's own class comes first. */
+  readonly dataClass?: DataClass;
+  /** Default `none`: the policy decides by data class. */
+  readonly leastTrust?: TrustLevel;
+  /** Default: any zone that the policy allows. */
+  readonly zones?: readonly ZoneId[];
+  /** Default `latency`. */
+  readonly objective?: Objective;
+  /** Default 0.995. */
+  readonly minAgreementRatio?: number;
+  /** See `Limits.confirm`; a caller cannot take it back. Default false. */
+  readonly confirm?: boolean;
+  /** From the start of a call, in milliseconds; default: none. */
+  readonly deadlineMs?: number;
+  /** Below this charge of a battery that is not charging, calls that name no objective save energy; default 0.15. */
+  readonly saveEnergyBelowRatio?: number;
+  /** Default `local`. */
+  readonly tenant?: string;
+}
+
+/** What an offloader is made of. */
+export interface OffloadParts {
+  /** Id of this endpoint among others; default: the local endpoint's, else `offloader`. */
+  readonly id?: EndpointId;
+  /** What runs things here. */
+  readonly local?: Endpoint;
+  /** Looks whether models that it has from elsewhere were replaced there; at once where it did so a moment ago. Never rejects. */
+  readonly lookAgain?: () => Promise<void>;
+  /** Other endpoints. Closed with the offloader, like the local one. */
+  readonly endpoints?: readonly Endpoint[];
+  /** More endpoints, which may come and go; `dial` makes an endpoint of each. */
+  readonly directory?: Directory;
+  readonly dial?: (info: EndpointInfo) => Endpoint;
+  readonly policy: Policy;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly observer: Observer;
+  /**
+   * The belief about the network to an endpoint. The endpoint itself tells it what it sends and receives; here it is only
+   * read. Undefined for endpoints in this process.
+   */
+  readonly links: (endpoint: EndpointId) => Link | undefined;
+  readonly device?: DeviceParts;
+  readonly defaults?: OffloadDefaults;
+  /** How extra runs are rationed, for each endpoint. */
+  readonly hedges?: HedgeBudgetOptions;
+  readonly upkeep?: UpkeepOptions;
+  /** How answers of other endpoints are checked. Default: not at all. */
+  readonly checks?: CheckOptions;
+  /** Plans that one request may make, the first included; default 6. */
+  readonly maxPlans?: number;
+}

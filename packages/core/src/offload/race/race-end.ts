@@ -1,0 +1,32 @@
+import type { EndpointId, LongshoreError } from "../../words/base/index.ts";
+import type { InferenceResponse } from "../../wire/endpoint/index.ts";
+import type { Held } from "../steps/index.ts";
+import type { Leg, Plan } from "../../decide/plan/index.ts";
+
+/** How a plan ended. */
+export type RaceEnd =
+  | {
+      readonly kind: "answered";
+      readonly leg: Leg;
+      readonly response: InferenceResponse;
+      /** With the legs of those that were made beside it. */
+      readonly plan: Plan;
+    }
+  /** A head here is done: what crosses is known now, and the plan is made again from there. */
+  | { readonly kind: "crossing"; readonly held: Held }
+  | {
+      readonly kind: "failed";
+      readonly error: LongshoreError;
+      readonly failed: readonly { readonly endpoint: EndpointId; readonly error: LongshoreError }[];
+      /** The crossing that is here. */
+      readonly held: Held;
+    };
+
+/** Who is told how it ended, once. */
+export interface Settling {
+  readonly resolve: (end: RaceEnd) => void;
+  readonly reject: (error: LongshoreError) => void;
+}
+
+/** Why a leg is lost that another one was quicker than. */
+export const overtaken = "another leg answered first";

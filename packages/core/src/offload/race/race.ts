@@ -1,0 +1,401 @@
+import {
+  abortError,
+  childCall,
+  deadlinePassed,
+  LongshoreError,
+  whenAborted,
+} from "../../words/base/index.ts";
+import { type InferenceResponse, isArriving, untilRead } from "../../wire/endpoint/index.ts";
+import { isThrifty } from "../../decide/goal/index.ts";
+import { latestOf, type Leg, type LegId, numbered, type Trigger } from "../../decide/plan/index.ts";
+import { backUpOf, beginning, endsPlan, type Standing, waitedFor } from "./standing.ts";
+import { checkOutputs, crossingAfter, type Held, heldAt, inputsOf } from "../steps/index.ts";
+import { mostWaitAt } from "./most-wait.ts";
+import { overtaken, type RaceEnd, type Settling } from "./race-end.ts";
+import { further } from "./decide.ts";
+import { isGone, isWaiting, type Job } from "./job.ts";
+import { learnItems } from "./learn.ts";
+import { legCall, legRequest } from "./leg-request.ts";
+import type { Loop } from "./loop.ts";
+import { final, hadTooMuch, type EndpointState, endpointFor } from "../endpoints/index.ts";
+import { guardAlone, type GuardTimes, isFarSlower } from "./guard-times.ts";
+import { type GuardParts, type GuardWatch, guardWatch } from "./guard-watch.ts";
+import type { ProgressNote } from "../offloader/index.ts";
+import {
+  beginLeg,
+  bookAnswer,
+  bookBroken,
+  bookLoss,
+  checkBelieved,
+  endLeg,
+  progressOf,
+  heard,
+  recordBegin,
+  recordEnd,
+  recordLate,
+  type Running,
+  tallyUnanswered,
+  timesFor,
+} from "./running.ts";
+import type { Tally } from "../account/index.ts";
+
+/**
+ * Follows one plan: starts legs on their triggers, takes the first answer, cancels the rest, and says what became of it.
+ * It settles exactly once, whatever the legs do afterwards.
+ *
+ * A leg that waits for another to fail does not start while a third one is still on its way to the answer; it starts when
+ * that has failed too, or is late. Every leg elsewhere is watched: where the plan has nobody else for one that is lost, because others
+ * were left alone when it was made, or fell silent or broke since, whoever is left by then is asked beside it.
+ */
+export function race(loop: Loop, job: Job, held: Held, standing: Standing, tally: Tally): Promise<RaceEnd> {
+  return new Promise((resolve, reject) =>
+    new Race(loop, job, held, standing, tally, { resolve, reject }).begin(),
+  );
+}
+
+class Race {
+  readonly #loop: Loop;
+  readonly #job: Job;
+  readonly #held: Held;
+  readonly #tally: Tally;
+  readonly #settling: Settling;
+  readonly #running = new Map<LegId, Running>();
+  readonly #standing: Standing;
+  readonly #watches = new Map<LegId, GuardWatch>();
+  #deadline: Disposable | undefined;
+  #unheard: (() => void) | undefined;
+  #settled = false;
+
+  constructor(loop: Loop, job: Job, held: Held, standing: Standing, tally: Tally, settling: Settling) {
+    this.#loop = loop;
+    this.#job = job;
+    this.#held = held;
+    this.#standing = standing;
+    this.#tally = tally;
+    this.#settling = settling;
+  }
+
+  begin(): void {
+    const { call } = this.#job;
+    if (call.abort.aborted) {
+      this.#stop(abortError(call.abort, "plan"));
+      return;
+    }
+    this.#unheard = whenAborted(call.abort, () => this.#stop(abortError(call.abort, "execute")));
+    if (call.deadlineMs < Infinity) {
+      this.#deadline = this.#loop.clock.timer(call.deadlineMs - this.#loop.clock.nowMs(), () => {
+        const under = [...this.#running.values()].map(({ leg }) => leg.endpoint).join(", ");
+        const what = `no answer of ${this.#standing.plan.model} came before the deadline; under way: ${under}`;
+        this.#stop(new LongshoreError("deadline-exceeded", "execute", what));
+      });
+    }
+    for (const leg of beginning(this.#standing.plan.legs)) this.#start(leg, "begin");
+  }
+
+  #start(leg: Leg, on: Trigger["on"]): void {
+    if (this.#settled || this.#standing.started.has(leg.id)) return;
+    this.#standing.started.add(leg.id);
+    const { clock, local, endpoints, self, controllers } = this.#loop;
+    const { call } = this.#job;
+    const here = this.#isHere(leg);
+    if (isGone(this.#job, this.#held)) {
+      // No fault of the endpoint: what was sent on is not here any more.
+      const gone = `a second run at ${leg.endpoint} is not possible: the request was sent on once and is not kept here`;
+      const last = [...this.#standing.failed.values()].at(-1)?.error;
+      return this.#fail(leg, last ?? new LongshoreError("no-endpoint", "execute", gone));
+    }
+    const endpointState = here ? undefined : endpointFor(leg.endpoint, this.#job.known, endpoints.all);
+    const endpoint = here ? local : endpointState?.endpoint;
+    if (!endpoint) {
+      this.#fail(leg, new LongshoreError("unreachable", "plan", `${leg.endpoint} is not known any more`));
+      return;
+    }
+    const waits = isWaiting(this.#job, this.#held);
+    const bounded = on === "begin" && !waits && this.#tally.lostLegs.length === 0 && endpoints.all.size > 1;
+    const mostWaitMs =
+      endpointState && bounded ? mostWaitAt(endpointState, leg, this.#held, clock.nowMs()) : undefined;
+    const child = childCall(call, here ? {} : legCall(self, this.#job, leg, mostWaitMs), controllers);
+    const running = beginLeg(this.#loop, leg, endpointState, child, waits, mostWaitMs);
+    this.#job.beside?.begins(leg.endpoint);
+    this.#running.set(leg.id, running);
+    recordBegin(this.#loop, call.id, leg, on);
+    this.#note("started", leg);
+    let run: Promise<InferenceResponse>;
+    let wanted: readonly string[] | undefined;
+    try {
+      const { plan, outputs } = this.#standing;
+      const inputs = inputsOf(leg, plan, outputs, this.#job.known, this.#held, local?.info.id);
+      const request = legRequest(this.#job, leg, inputs, endpoint, here);
+      wanted = request.outputs;
+      const progress = here ? undefined : progressOf(running, (bytes) => this.#heard(running, bytes));
+      run = endpoint.infer(request, child.call, progress);
+    } catch (thrown) {
+      run = Promise.reject(LongshoreError.from(thrown, "execute", `starting ${leg.id} at ${leg.endpoint}`));
+    }
+    run.then(
+      (response) => {
+        const given = untilRead(response, () => child[Symbol.dispose]());
+        this.#ended(running, given, wanted);
+      },
+      (thrown: unknown) => {
+        child[Symbol.dispose]();
+        this.#broke(running, LongshoreError.from(thrown, "execute", `running ${leg.id} at ${leg.endpoint}`));
+      },
+    );
+    this.#watch(running);
+  }
+
+  /** Arms the guards that wait for this leg to be late. */
+  #watch(running: Running): void {
+    const { leg, endpoint: endpointState } = running;
+    if (!endpointState || this.#settled || !this.#running.has(leg.id)) return;
+    const { local, endpoints, clock } = this.#loop;
+    const { beside, call, limits } = this.#job;
+    const hurries = !isThrifty(limits.objective);
+    const backUp = backUpOf(leg, this.#standing);
+    if (backUp) {
+      const times = timesFor(leg, backUp, this.#standing.plan, this.#loop);
+      this.#guard(running, endpointState, hurries && latestOf(backUp, leg) !== undefined, times);
+    }
+    if (this.#watches.has(leg.id) || (endpoints.all.size < 2 && !local)) return;
+    // The plan has no second run that is only quicker; two opinions are to come soon.
+    const soon = hurries && beside !== undefined;
+    this.#guard(
+      running,
+      endpointState,
+      soon,
+      guardAlone(leg, endpointState, soon, call.deadlineMs - clock.nowMs()),
+    );
+  }
+
+  #late(running: Running, because: Parameters<GuardParts["fire"]>[0]): boolean {
+    const begun = this.#instead(running, because !== "late");
+    recordLate(this.#loop, this.#job.call.id, running, because, begun);
+    return begun;
+  }
+
+  /** Starts the back-up of a leg, or has another endpoint asked where that would say nothing new. Tells whether it could. */
+  #instead({ leg, endpoint: endpointState }: Running, lost: boolean): boolean {
+    const { beside } = this.#job;
+    // A second run would wait for the same bytes, or has none.
+    if (isWaiting(this.#job, this.#held) || isGone(this.#job, this.#held)) return false;
+    const { retries, clock } = this.#loop;
+    const planned = backUpOf(leg, this.#standing);
+    const backUp = planned && beside?.taken().has(planned.endpoint) !== true ? planned : undefined;
+    if (backUp ? !this.#affords(backUp) : !retries.take(clock.nowMs())) return false;
+    const begun = backUp ? [backUp] : beside ? [] : this.#further(lost);
+    if (begun.length === 0 && beside?.late(lost, () => void this.#again(leg.id)) !== true) {
+      retries.back();
+      return false;
+    }
+    this.#note("late", leg);
+    for (const one of begun) this.#start(one, "late");
+    if (begun.length > 0 && !begun.some(({ id }) => this.#running.has(id))) {
+      // Nothing came of it: somebody else may be asked a little later, unless that was the end.
+      if (begun.some((one) => !this.#isHere(one))) retries.back();
+      return this.#settled;
+    }
+    if (!lost && endpointState) this.#tally.spent = [...(this.#tally.spent ?? []), endpointState.books];
+    this.#standing.givenUp.add(leg.id);
+    return true;
+  }
+
+  /** Legs at whoever is left, which begin beside those under way; none where nobody is. */
+  #further(lost: boolean): readonly Leg[] {
+    const without = new Set(this.#standing.exclude);
+    for (const { leg } of this.#running.values()) without.add(leg.endpoint);
+    for (const { endpoint, error } of this.#standing.failed.values()) {
+      if (!hadTooMuch(error)) without.add(endpoint);
+    }
+    const plan = further(this.#loop, this.#job, this.#held, without, this.#tally, lost);
+    if (!plan) return [];
+    const legs = numbered(plan.legs, this.#tally.plans.length);
+    this.#standing.plan = { ...this.#standing.plan, legs: [...this.#standing.plan.legs, ...legs] };
+    return beginning(legs);
+  }
+
+  /** What was begun in place of a leg gave nothing. Tells whether something else was begun. */
+  #again(id: LegId): boolean {
+    return !this.#settled && this.#watches.get(id)?.again() === true;
+  }
+
+  #guard(running: Running, endpointState: EndpointState, hurries: boolean, times: GuardTimes): void {
+    const { leg, aloneMs, usualMs } = running;
+    const waits = (): boolean => {
+      const still = isWaiting(this.#job, this.#held);
+      if (!still) running.beganMs ??= this.#loop.clock.nowMs();
+      return still;
+    };
+    const fire: GuardParts["fire"] = (because) => this.#late(running, because);
+    const { clock } = this.#loop;
+    const { call } = this.#job;
+    const way = (): Running["way"] => running.way;
+    const parts = {
+      clock,
+      endpoint: endpointState,
+      leg,
+      call,
+      hurries,
+      times,
+      aloneMs,
+      usualMs,
+      way,
+      waits,
+      fire,
+    };
+    this.#watches.set(leg.id, guardWatch(parts));
+  }
+
+  #heard(running: Running, bytes: number): void {
+    if (this.#settled || bytes <= running.heardBytes) return;
+    heard(this.#loop, running, bytes);
+    this.#note("sent", running.leg, bytes);
+    this.#watches.get(running.leg.id)?.acknowledged(bytes);
+  }
+
+  #ended(running: Running, response: InferenceResponse, wanted: readonly string[] | undefined): void {
+    const { leg, endpoint: endpointState } = running;
+    const { known } = this.#job;
+    running.work?.ended();
+    if (this.#settled) return;
+    try {
+      // Of an answer that is still arriving, its endpoint has looked at what there will be.
+      if (!isArriving(response)) checkOutputs(this.#job, leg.segment, response.outputs, wanted, leg.endpoint);
+      checkBelieved(running);
+    } catch (thrown) {
+      const error = LongshoreError.from(thrown, "decode", `reading the answer of ${leg.endpoint}`);
+      if (isArriving(response)) running.cancel(error);
+      return this.#broke(running, error);
+    }
+    const nowMs = this.#loop.clock.nowMs();
+    this.#over(running, "won", nowMs);
+    bookAnswer(this.#loop, this.#job, this.#held, running, response, this.#tally, nowMs);
+    if (leg.segment.to === this.#job.to) {
+      this.#note("answered", leg);
+      this.#settle(overtaken);
+      this.#settling.resolve({ kind: "answered", leg, response, plan: this.#standing.plan });
+      return;
+    }
+    this.#standing.outputs.set(leg.id, response.outputs);
+    if (endsPlan(leg, endpointState !== undefined, this.#standing, [...this.#running.values()])) {
+      const { outputs: given } = response;
+      const crossing = endpointState
+        ? crossingAfter(leg, given, this.#standing.outputs, known, this.#held)
+        : given;
+      const held = heldAt(leg, crossing, this.#held.features);
+      if (this.#held.features.items === undefined) learnItems(known, held.features);
+      this.#settle("");
+      this.#settling.resolve({ kind: "crossing", held });
+      return;
+    }
+    for (const next of this.#standing.plan.legs) {
+      if (next.starts.some((one) => one.on === "done" && one.leg === leg.id)) this.#start(next, "done");
+    }
+  }
+
+  #broke(running: Running, error: LongshoreError): void {
+    // A run here that was cancelled goes on until it ends: its slot is not free yet.
+    if (this.#settled) return;
+    running.work?.ended();
+    const nowMs = this.#loop.clock.nowMs();
+    const { leg } = running;
+    const { call } = this.#job;
+    this.#over(running, error.reason, nowMs);
+    if (call.abort.aborted || nowMs >= call.deadlineMs) {
+      this.#stop(call.abort.aborted ? abortError(call.abort, "execute") : deadlinePassed(error));
+      return;
+    }
+    const outrun = bookBroken(this.#loop, running, call, error, nowMs);
+    if (hadTooMuch(error)) this.#job.beside?.refused(leg.endpoint);
+    const { reason, message } = error;
+    this.#tally.lostLegs.push({ leg: leg.id, endpoint: leg.endpoint, why: `${reason}: ${message}` });
+    this.#note("failed", leg);
+    if (outrun && this.#running.size === 0) {
+      // Nothing failed: with what is known now the plan is made again.
+      this.#settle("");
+      this.#settling.resolve({ kind: "crossing", held: this.#held });
+    } else this.#fail(leg, error);
+  }
+
+  /** Goes on after a leg failed: with what waits for that, else with what is under way, and beside it where that is not well. */
+  #fail(leg: Leg, error: LongshoreError): void {
+    this.#standing.failed.set(leg.id, { endpoint: leg.endpoint, error });
+    if (final(error)) {
+      this.#stop(error);
+      return;
+    }
+    const others = [...this.#running.values()];
+    const hurries = hadTooMuch(error) && !isThrifty(this.#job.limits.objective);
+    // One failure has one thing begun for it, at once where who is asked is known to fail, or is far slower than who did not take it.
+    others.some(
+      (other) =>
+        (other.endpoint?.health.failing === true && this.#late(other, "failing")) ||
+        (hurries && isFarSlower(other.leg, leg) && this.#watches.get(other.leg.id)?.sooner() === true) ||
+        this.#again(other.leg.id),
+    );
+    if (others.length > 0) return;
+    for (const next of this.#standing.plan.legs) {
+      if (this.#standing.started.has(next.id) || !waitedFor(next, this.#standing)) continue;
+      // What is asked there already says the same twice.
+      if (this.#job.beside?.taken().has(next.endpoint) === true || !this.#affords(next)) continue;
+      this.#start(next, "failed");
+      return;
+    }
+    this.#settle("");
+    const failed = [...this.#standing.failed.values()];
+    this.#settling.resolve({ kind: "failed", error, failed, held: this.#held });
+  }
+
+  /** A run beyond the first is free here, and elsewhere out of the budget of all requests. */
+  #affords(leg: Leg): boolean {
+    return this.#isHere(leg) || this.#loop.retries.take(this.#loop.clock.nowMs());
+  }
+
+  #isHere({ endpoint }: Leg): boolean {
+    return endpoint === this.#loop.local?.info.id;
+  }
+
+  /** Bookkeeping for a leg that is over, however it ended. */
+  #over(running: Running, outcome: "won" | LongshoreError["reason"], nowMs: number): void {
+    const { leg, endpoint: endpointState } = running;
+    this.#running.delete(leg.id);
+    this.#watches.get(leg.id)?.[Symbol.dispose]();
+    this.#watches.delete(leg.id);
+    endLeg(this.#loop, endpointState, outcome === "won" ? nowMs : undefined);
+    if (outcome !== "won") tallyUnanswered(this.#loop, running, this.#tally, nowMs);
+    recordEnd(this.#loop, this.#job.call.id, running, outcome, nowMs);
+  }
+
+  #stop(error: LongshoreError): void {
+    if (this.#settled) return;
+    this.#settle(error.message);
+    this.#settling.reject(error);
+  }
+
+  /** Ends the race: guards, timers and losers. Losers here keep their slot and cost their energy all the same. */
+  #settle(why: string): void {
+    this.#settled = true;
+    const nowMs = this.#loop.clock.nowMs();
+    this.#unheard?.();
+    this.#deadline?.[Symbol.dispose]();
+    for (const watch of this.#watches.values()) watch[Symbol.dispose]();
+    for (const running of this.#running.values()) {
+      bookLoss(this.#loop, running, why, this.#tally, nowMs);
+      recordEnd(this.#loop, this.#job.call.id, running, "lost", nowMs);
+      running.work?.dropped(nowMs);
+      running.cancel(new LongshoreError("cancelled", "execute", why));
+    }
+    this.#running.clear();
+    this.#loop.endpoints.touched();
+  }
+
+  #note(kind: ProgressNote["kind"], leg: Leg, bytes?: number): void {
+    this.#job.note?.({
+      kind,
+      leg: leg.id,
+      endpoint: leg.endpoint,
+      atMs: this.#loop.clock.nowMs(),
+      ...(bytes === undefined ? {} : { bytes }),
+    });
+  }
+}

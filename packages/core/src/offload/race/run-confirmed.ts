@@ -1,0 +1,113 @@
+import { childCall, type EndpointId, LongshoreError } from "../../words/base/index.ts";
+import { type Asking, confirmed, saidBy, type Wanted } from "../check/index.ts";
+import { arrived } from "../steps/index.ts";
+import { overtaken } from "./race-end.ts";
+import { type Beside, type Job, nobody } from "./job.ts";
+import type { Loop } from "./loop.ts";
+import { final } from "../endpoints/index.ts";
+import type { Outcome } from "./run-job.ts";
+import { borrowed } from "../../words/tensor/index.ts";
+import { addTally, newTally, type Tally } from "../account/index.ts";
+
+/** That nobody confirmed an answer is said so long before the deadline, so that it is heard: this share of the time, at most this. */
+const replyRatio = 0.05;
+const mostReplyMs = 100;
+
+/** Answers a job somewhere besides `exclude`. Its first plan is in the tally when this returns. */
+type Run = (loop: Loop, job: Job, exclude: ReadonlySet<EndpointId>, tally: Tally) => Promise<Outcome>;
+
+/**
+ * Answers a job whose answer two endpoints must give. All of them are chosen under the rules of the request and run the same
+ * variant; its sender hears of the first one's progress.
+ */
+export async function runConfirmed(loop: Loop, job: Job, run: Run): Promise<Outcome> {
+  const { call, held } = job;
+  // Answers are compared, so they are read here, and so is what several endpoints are sent.
+  const { wire: _wire, ...asked } = job.asked ?? {};
+  const here = held.arriving ? await arrived(held, held.arriving, call) : held;
+  const tensors = new Map([...here.tensors].map(([name, tensor]) => [name, borrowed(tensor)]));
+  const own = { ...job, asked, held: { ...here, tensors } };
+  const believesHere = job.confirm === "elsewhere";
+  /** What is run here and believed takes nobody's endpoint. */
+  const believed = believesHere ? loop.local?.info.id : undefined;
+  const questions: { readonly tally: Tally; readonly mine: Set<EndpointId> }[] = [];
+  /** Who had only too much to do when it was asked last. */
+  const refused = new Set<EndpointId>();
+  let { limits } = own;
+  const ask = ({ without, late, beside }: Wanted): Asking<Outcome> => {
+    const child = childCall(call);
+    const tally = newTally();
+    const note = questions.length === 0 ? own.note : undefined;
+    const mine = new Set<EndpointId>();
+    const taken = (): ReadonlySet<EndpointId> =>
+      new Set(questions.flatMap((one) => (one.mine === mine ? [] : [...one.mine])));
+    const knows: Beside = {
+      taken,
+      begins(endpoint) {
+        refused.delete(endpoint);
+        if (endpoint !== believed) mine.add(endpoint);
+      },
+      refused(endpoint) {
+        refused.add(endpoint);
+        mine.delete(endpoint);
+      },
+      late,
+      onlyWell: beside === "late",
+    };
+    const now = { ...own, limits, note, call: child.call, beside: knows };
+    // Who is silent for one of the two would be for the third, and is asked where nobody else is left; a back-up that was not needed in the end is as good as before.
+    const lost = questions.flatMap(({ tally: { lostLegs } }) =>
+      lostLegs
+        .filter(({ leg, endpoint, why }) => !refused.has(endpoint) && (leg !== "other" || why !== overtaken))
+        .map(({ endpoint }) => endpoint),
+    );
+    const asked = [...without, ...(beside ? taken() : nobody)];
+    questions.push({ tally, mine });
+    let answer = run(loop, now, new Set([...asked, ...lost]), tally);
+    if (beside !== "late" && lost.length > 0 && tally.plans.length === 0) {
+      answer.catch(() => undefined);
+      answer = run(loop, now, new Set(asked), tally);
+    }
+    // One that found nobody began nothing, and may be asked again every moment.
+    if (tally.plans.length === 0) questions.pop();
+    // Whoever else was asked, and did not say it, may be asked again.
+    const only = (by: ReadonlySet<EndpointId>): void => mine.forEach((id) => by.has(id) || mine.delete(id));
+    const said = answer
+      .then((value) => ({ ...saidBy(value, loop.local?.info.id), value }))
+      .finally(() => child[Symbol.dispose]());
+    said.then(
+      ({ by }) => only(by),
+      () => only(nobody),
+    );
+    const [plan] = tally.plans;
+    const variant = plan?.legs[0]?.segment.variant;
+    if (variant !== undefined) limits = { ...limits, variant };
+    const starting = plan?.legs.filter(({ starts }) =>
+      starts.some(({ on }) => on === "begin" || on === "done"),
+    );
+    const first = new Set(starting?.map(({ endpoint }) => endpoint));
+    if (believed !== undefined) first.delete(believed);
+    const end = (): void =>
+      child.cancel(new LongshoreError("cancelled", "execute", "the answer was confirmed"));
+    return { first, said, begun: plan !== undefined, end };
+  };
+  const { name: model } = job.known.description;
+  const leftMs = call.deadlineMs - loop.clock.nowMs();
+  const { value, by } = await confirmed<Outcome>({
+    callId: call.id,
+    model,
+    checks: loop.checks,
+    believesHere,
+    ask,
+    nearlyOver: (tell) =>
+      leftMs < Infinity
+        ? loop.clock.timer(leftMs - Math.min(mostReplyMs, replyRatio * leftMs), tell)
+        : undefined,
+    final: (error) => final(error) || call.abort.aborted || loop.clock.nowMs() >= call.deadlineMs,
+  });
+  for (const { tally } of questions) if (tally !== value.tally) addTally(value.tally, tally);
+  if (by === undefined) return value;
+  // How sure it is, each endpoint says for itself.
+  const { confidenceRatio: _alone, ...response } = value.response;
+  return { ...value, response, confirmedBy: by };
+}

@@ -1,0 +1,211 @@
+import { checkFresh, type EndpointId, LongshoreError, untilEnded } from "../../words/base/index.ts";
+import type { InferenceResponse } from "../../wire/endpoint/index.ts";
+import { meanOf } from "../../words/estimate/index.ts";
+import type { Leg, Plan } from "../../decide/plan/index.ts";
+import { arrived, type Held } from "../steps/index.ts";
+import type { RaceEnd } from "./race-end.ts";
+import { standingOf } from "./standing.ts";
+import { decide, defaultPlans, sendsOn } from "./decide.ts";
+import { type Job, nobody } from "./job.ts";
+import { legRequest } from "./leg-request.ts";
+import { disowned, ranOf } from "../endpoints/index.ts";
+import { learnLocal, tallyLocal } from "./learn.ts";
+import type { Loop } from "./loop.ts";
+import { race } from "./race.ts";
+import { runConfirmed } from "./run-confirmed.ts";
+import { recordBegin, recordEnd } from "./running.ts";
+import { bookTry, newTally, type Planned, type Tally } from "../account/index.ts";
+import { releaseTensors } from "../../words/tensor/index.ts";
+import { witness } from "./witness.ts";
+
+/** How one request was answered. */
+export interface Outcome {
+  readonly response: InferenceResponse;
+  readonly leg: Leg;
+  readonly plan: Plan;
+  readonly tally: Tally;
+  /** Who gave the same answer, where that was demanded and it was not made here. */
+  readonly confirmedBy?: EndpointId;
+}
+
+/** Answers one request, by one endpoint or, where that is demanded, by two that say the same. */
+export function runJob(loop: Loop, job: Job): Promise<Outcome> {
+  const beganMs = loop.clock.nowMs();
+  checkFresh(job.call, beganMs);
+  loop.arrivals.seen(beganMs);
+  loop.retries.asked();
+  const run = (): Promise<Outcome> =>
+    job.confirm ? runConfirmed(loop, job, runPlans) : runPlans(loop, job, nobody, newTally());
+  return loop.news(job)?.then(run) ?? run();
+}
+
+/** Follows plans until one leads to an answer; the books of what they try hear how that ended. */
+function runPlans(loop: Loop, job: Job, without: ReadonlySet<EndpointId>, tally: Tally): Promise<Outcome> {
+  return bookTry(loop, job.call, tally, (planned) => followPlans(loop, job, without, tally, planned));
+}
+
+/**
+ * Plans, follows the plan, plans again where more is known (after a head here) or where a plan failed (from the furthest
+ * crossing that is here, without the endpoints that failed). Throws when no endpoint is left, with the error of the last one.
+ * Nothing is waited for before the first plan is in the tally.
+ */
+async function followPlans(
+  loop: Loop,
+  job: Job,
+  without: ReadonlySet<EndpointId>,
+  tally: Tally,
+  planned: Planned,
+): Promise<Outcome> {
+  const { maxPlans = defaultPlans } = loop.parts;
+  let { held } = job;
+  let first = held;
+  let exclude = without;
+  let broke: LongshoreError | undefined;
+  let { known, sequence } = job;
+  // What was planned beside one of them does not count: what it led to is as good as what that one would have.
+  for (let plans = 1; ; plans++) {
+    let now: Job = sequence === job.sequence && known === job.known ? job : { ...job, known, sequence };
+    let plan: Plan;
+    try {
+      plan = decide(loop, now, held, exclude, broke, tally);
+    } catch (thrown) {
+      const newer = broke && (await loop.knowledge.newer(known, job.call));
+      if (!newer) throw thrown;
+      known = newer;
+      now = { ...now, known };
+      plan = decide(loop, now, held, exclude, broke, tally);
+    }
+    planned(plan, broke !== undefined);
+    if (plan.from !== held.cut) held = first;
+    if (held.arriving && !plan.legs.every((leg) => sendsOn(loop, held, job, leg))) {
+      first = held = await arrived(held, held.arriving, job.call);
+    }
+    const single = onlyHere(loop, plan, job);
+    const following = single
+      ? runHere(loop, now, held, plan, single, tally)
+      : race(loop, now, held, standingOf(plan, exclude), tally);
+    // Behind the request itself, which would wait for them to be written. Each pays for some, however often it is planned.
+    if (plans === 1) loop.askLoads(plan);
+    let end: RaceEnd;
+    try {
+      end = await following;
+    } catch (thrown) {
+      // The next request may be in time, and hears of the links that this one waited for.
+      if (LongshoreError.is(thrown) && thrown.reason === "deadline-exceeded")
+        afterwards(loop, job, plan, tally);
+      throw thrown;
+    }
+    if (end.kind === "answered") {
+      if (job.traffic && tally.charged) job.traffic.answered(tally.charged, tally.accounts);
+      afterwards(loop, job, plan, tally);
+      if (!job.confirm || loop.checks?.awaiting) witness(loop, now, held, end);
+      // What heads here made for one reader only; state may share its memory, and so may what the request brought.
+      const crossed = held.cut !== job.held.cut && !job.held.arriving && !sequence;
+      const own = crossed && tally.lostLegs.length === 0 && end.leg.takes === "request";
+      if (own && end.response.forgotInputs) releaseTensors(held.tensors, job.held.tensors, loop.release);
+      return { response: end.response, leg: end.leg, plan: end.plan, tally };
+    }
+    if (plans >= maxPlans) {
+      throw end.kind === "failed"
+        ? end.error
+        : new LongshoreError("no-endpoint", "plan", `${tally.plans.length} plans did not lead to an answer`);
+    }
+    ({ held } = end);
+    const besides = job.beside?.taken() ?? nobody;
+    if (end.kind === "crossing") {
+      if (besides.size > 0) exclude = new Set([...exclude, ...besides]);
+      continue;
+    }
+    broke = end.error;
+    const spent = !loop.retries.take(loop.clock.nowMs());
+    // Without means for another run elsewhere, what is left is this endpoint.
+    exclude = new Set([
+      ...exclude,
+      ...besides,
+      ...(spent ? loop.endpoints.all.keys() : end.failed.map((one) => one.endpoint)),
+    ]);
+    forgetRefused(loop, now, end.failed);
+    if (sequence && (broke.reason === "sequence-unknown" || broke.reason === "sequence-step")) {
+      // The endpoint is well, but has not this state any more: with a copy it can go on, there or elsewhere.
+      const { resident } = sequence;
+      sequence = { ...sequence, resident: undefined };
+      exclude = new Set([...exclude].filter((id) => id !== resident));
+    }
+  }
+}
+
+/** What a request taught is written down, and links are tried for the next one. */
+function afterwards(loop: Loop, job: Job, plan: Plan, tally: Tally): void {
+  loop.behind.add(() => {
+    loop.upkeep();
+    loop.tryLinks(job, plan, tally);
+  });
+}
+
+/** The one leg of a plan that runs everything here in one go; then nothing has to be raced. */
+function onlyHere(loop: Loop, plan: Plan, job: Job): Leg | undefined {
+  const [leg] = plan.legs;
+  if (!leg || leg.endpoint !== loop.local?.info.id || leg.segment.to !== job.to) return undefined;
+  return leg;
+}
+
+/**
+ * The lean path: one leg, here. No race, no guard, no child call; the deadline and the abort of the call still end it at
+ * once, and its slot stays charged when they do.
+ */
+async function runHere(
+  loop: Loop,
+  job: Job,
+  held: Held,
+  plan: Plan,
+  leg: Leg,
+  tally: Tally,
+): Promise<RaceEnd> {
+  const { local, clock, work } = loop;
+  if (!local) throw new LongshoreError("no-endpoint", "plan", "nothing runs models here");
+  const { call, note, known } = job;
+  const startedMs = clock.nowMs();
+  const expectedMs = leg.holdsMs ?? meanOf(leg.predicted.completionMs);
+  const run = work.begin(expectedMs, startedMs, call.deadlineMs);
+  job.beside?.begins(leg.endpoint);
+  recordBegin(loop, call.id, leg, "begin");
+  note?.({ kind: "started", leg: leg.id, endpoint: leg.endpoint, atMs: startedMs });
+  try {
+    const answer = local.infer(legRequest(job, leg, held.tensors, local, true), call);
+    const response = await untilEnded(answer, call, clock, "execute");
+    run.ended();
+    const nowMs = clock.nowMs();
+    tally.accounts.push(response.account);
+    tallyLocal(loop, tally, response.account);
+    learnLocal(known, leg, response.account, held.features, nowMs);
+    loop.warmth.ran(leg.endpoint, leg.segment);
+    recordEnd(loop, call.id, { leg, startedMs }, "won", nowMs);
+    note?.({ kind: "answered", leg: leg.id, endpoint: leg.endpoint, atMs: nowMs });
+    return { kind: "answered", leg, response, plan };
+  } catch (thrown) {
+    const error = LongshoreError.from(thrown, "execute", `running ${plan.model} here`);
+    const nowMs = clock.nowMs();
+    recordEnd(loop, call.id, { leg, startedMs }, error.reason, nowMs);
+    if (call.abort.aborted || nowMs >= call.deadlineMs) {
+      run.dropped(nowMs);
+      throw error;
+    }
+    run.ended();
+    tally.lostLegs.push({ leg: leg.id, endpoint: leg.endpoint, why: `${error.reason}: ${error.message}` });
+    note?.({ kind: "failed", leg: leg.id, endpoint: leg.endpoint, atMs: nowMs });
+    if (error.reason === "invalid-input" || error.reason === "invalid-media") throw error;
+    return { kind: "failed", error, failed: [{ endpoint: leg.endpoint, error }], held };
+  }
+}
+
+/** Endpoints that do not serve what they offered are not asked for it again until they offer it again. */
+export function forgetRefused(
+  loop: Loop,
+  { call, known, whole }: Job,
+  failed: readonly { readonly endpoint: EndpointId; readonly error: LongshoreError }[],
+): void {
+  const own = whole !== true && call.tenant === (loop.parts.defaults?.tenant ?? "local");
+  for (const { endpoint, error } of failed) {
+    if (disowned(error, own)) loop.knowledge.refused(ranOf(known.description), endpoint);
+  }
+}

@@ -1,0 +1,116 @@
+import { abortError, childCall, type EndpointId, LongshoreError } from "../../words/base/index.ts";
+import type { Endpoint, InferenceResponse } from "../../wire/endpoint/index.ts";
+import type { Leg } from "../../decide/plan/index.ts";
+import { beginning } from "./standing.ts";
+import { checkOutputs } from "../steps/index.ts";
+import { final, endpointFor } from "../endpoints/index.ts";
+import type { Job } from "./job.ts";
+import { stageMs } from "./learn.ts";
+import { legCall, legRequest } from "./leg-request.ts";
+import type { Loop } from "./loop.ts";
+import { decide, defaultPlans } from "./decide.ts";
+import { forgetRefused } from "./run-job.ts";
+import { beginLeg, endLeg, recordBegin, recordEnd } from "./running.ts";
+import { newTally } from "../account/index.ts";
+
+/**
+ * Answers one request (`Job.whole`) any number of times, at one endpoint from begin to end. Until the first answer is there, an endpoint that
+ * fails is left for another one; after it nothing can be begun again, since nobody could tell which answers were given.
+ * Throws what the last endpoint threw, or why there is none.
+ */
+export async function* streamJob(loop: Loop, job: Job): AsyncIterable<InferenceResponse> {
+  const { maxPlans = defaultPlans } = loop.parts;
+  if (job.confirm) {
+    const what = `model ${job.known.description.name} gives several answers to a request, which nobody can confirm`;
+    throw new LongshoreError("unsupported", "plan", what);
+  }
+  const tally = newTally();
+  let exclude: ReadonlySet<EndpointId> = singleAnswerEndpoints(loop);
+  let broke: LongshoreError | undefined;
+  for (;;) {
+    const plan = decide(loop, job, job.held, exclude, broke, tally);
+    if (tally.plans.length === 1) loop.askLoads(plan);
+    const [leg] = beginning(plan.legs);
+    if (!leg) throw new LongshoreError("internal", "plan", "a plan begins with nothing");
+    let answered = false;
+    try {
+      for await (const response of answersAt(loop, job, leg)) {
+        answered = true;
+        yield response;
+      }
+      return;
+    } catch (thrown) {
+      const error = LongshoreError.from(thrown, "execute", `running ${plan.model} at ${leg.endpoint}`);
+      const { call } = job;
+      if (call.abort.aborted) throw abortError(call.abort, "execute");
+      if (answered || final(error) || tally.plans.length >= maxPlans) throw error;
+      forgetRefused(loop, job, [{ endpoint: leg.endpoint, error }]);
+      broke = error;
+      exclude = new Set([...exclude, leg.endpoint]);
+    }
+  }
+}
+
+/** Endpoints that give one answer to a request only. */
+function singleAnswerEndpoints({ local, endpoints }: Loop): ReadonlySet<EndpointId> {
+  const all = [...(local ? [local] : []), ...Array.from(endpoints.all.values(), ({ endpoint }) => endpoint)];
+  if (!all.some(({ inferStream }) => inferStream)) {
+    throw new LongshoreError(
+      "unsupported",
+      "plan",
+      "no endpoint that is known here gives several answers to a request (one of the plain protocol does where its gRPC is named)",
+    );
+  }
+  return new Set(all.filter(({ inferStream }) => !inferStream).map(({ info }) => info.id));
+}
+
+/** The answers of one leg, which holds its slot until the last one was taken. */
+async function* answersAt(loop: Loop, job: Job, leg: Leg): AsyncIterable<InferenceResponse> {
+  const { local, endpoints, clock, self } = loop;
+  const { call, known, held, note } = job;
+  const here = leg.endpoint === local?.info.id;
+  const endpointState = here ? undefined : endpointFor(leg.endpoint, known, endpoints.all);
+  const endpoint: Endpoint | undefined = here ? local : endpointState?.endpoint;
+  if (!endpoint?.inferStream) {
+    throw new LongshoreError("unreachable", "plan", `${leg.endpoint} is not known any more`);
+  }
+  const child = childCall(call, here ? {} : legCall(self, job, leg));
+  const running = beginLeg(loop, leg, endpointState, child);
+  recordBegin(loop, call.id, leg, "begin");
+  note?.({ kind: "started", leg: leg.id, endpoint: leg.endpoint, atMs: clock.nowMs() });
+  let outcome: Parameters<typeof recordEnd>[3] = "lost";
+  let heard = false;
+  try {
+    const request = legRequest(job, leg, held.tensors, endpoint, here);
+    for await (const response of endpoint.inferStream(request, child.call)) {
+      checkOutputs(job, leg.segment, response.outputs, request.outputs, leg.endpoint);
+      const { load, account } = response;
+      // How busy it is was said when the answers began, and comes with each of them.
+      if (load && !heard) {
+        loop.behind.settle();
+        endpointState?.reported(load, clock.nowMs(), stageMs(account, "network", "send"));
+      }
+      heard = true;
+      endpointState?.answering(clock.nowMs());
+      yield response;
+    }
+    outcome = "won";
+    if (endpointState) endpoints.answered(endpointState, leg.segment, clock.nowMs());
+  } catch (thrown) {
+    const error = LongshoreError.from(thrown, "execute", `running ${leg.id} at ${leg.endpoint}`);
+    outcome = error.reason;
+    if (endpointState && !call.abort.aborted)
+      endpoints.failed(endpointState, leg.segment, error, clock.nowMs(), running.startedMs, call.tenant);
+    throw error;
+  } finally {
+    // A reader that left early holds nothing up any more.
+    if (outcome === "lost")
+      child.cancel(new LongshoreError("cancelled", "execute", "the reader of the answers left"));
+    child[Symbol.dispose]();
+    running.work?.ended();
+    running.exchange?.ended(clock.nowMs());
+    endLeg(loop, endpointState);
+    recordEnd(loop, call.id, running, outcome, clock.nowMs());
+    endpoints.touched();
+  }
+}

@@ -1,0 +1,141 @@
+import { type EndpointId, LongshoreError, ownCall } from "../../words/base/index.ts";
+import type { Opinion, Question } from "../check/index.ts";
+import { type InferenceResponse, isArriving } from "../../wire/endpoint/index.ts";
+import { meanOf } from "../../words/estimate/index.ts";
+import { isThrifty } from "../../decide/goal/index.ts";
+import { isInfeasible, type Leg } from "../../decide/plan/index.ts";
+import { copied } from "../../words/tensor/index.ts";
+import { arrived, type Held } from "../steps/index.ts";
+import { type Job, nobody } from "./job.ts";
+import { legCall, legRequest } from "./leg-request.ts";
+import { leftAlone, endpointFor } from "../endpoints/index.ts";
+import type { Loop } from "./loop.ts";
+import { endLeg } from "./running.ts";
+
+/** How long a check may take at most and at least, in milliseconds, and how many times what is expected of it. */
+const longestMs = 30_000;
+const shortestMs = 1000;
+const patience = 20;
+
+/**
+ * Lets a share of answers be checked: runs the same part of the model once more, at an endpoint that the planner would have
+ * been allowed to choose, after the caller has its answer. Copies are made here and now, since inputs and answer are the
+ * caller's afterwards. Steps of sequences are not repeated, nor is anything whose sender counts energy or money.
+ */
+export function witness(
+  loop: Loop,
+  job: Job,
+  held: Held,
+  { leg, response }: { readonly leg: Leg; readonly response: InferenceResponse },
+): void {
+  const { checks, local } = loop;
+  if (!checks || leg.endpoint === local?.info.id) return;
+  checks.gave(leg.endpoint);
+  if (leg.takes !== "request") return;
+  if (job.sequence || job.asked?.classes || job.known.description.decoupled === true) return;
+  if (isThrifty(job.limits.objective) || held.cut !== leg.segment.from) return;
+  if (!checks.wants(leg.endpoint, held.bytes)) return;
+  // What is passed on while it arrives is not here to be compared.
+  if (isArriving(response)) return;
+  const { pass: _pass, wire: _wire, ...asked } = job.asked ?? {};
+  const again = async (): Promise<Job> => ({
+    known: job.known,
+    held: await own,
+    to: job.to,
+    limits: { ...job.limits, variant: leg.segment.variant },
+    call: job.call,
+    whole: true,
+    asked,
+  });
+  const own = held.arriving
+    ? arrived(held, held.arriving, job.call)
+    : Promise.resolve({ ...held, tensors: copied(held.tensors) });
+  // Who asks hears of it.
+  own.catch(() => undefined);
+  void checks.examine({
+    callId: job.call.id,
+    model: job.known.description.name,
+    answer: {
+      endpoint: leg.endpoint,
+      here: false,
+      outputs: copied(response.outputs),
+      agreementRatio: leg.predicted.agreementRatio,
+    },
+    ask: async (from) => ask(loop, await again(), from),
+  });
+}
+
+/** One more opinion, under the rules of the request. */
+async function ask(
+  loop: Loop,
+  job: Job,
+  { without, only }: Parameters<Question["ask"]>[0],
+): Promise<Opinion | undefined> {
+  const { clock, local, endpoints } = loop;
+  const here = local?.info.id;
+  if (only === "here" && (here === undefined || !job.known.here)) return undefined;
+  const wanted = only === "here" ? here : only;
+  const others = (wanted: EndpointId): ReadonlySet<EndpointId> =>
+    new Set([...endpoints.all.keys(), ...(here === undefined ? [] : [here])].filter((id) => id !== wanted));
+  const nowMs = clock.nowMs();
+  const control = new AbortController();
+  const { idempotencyKey: _done, priority: _urgency, ...call } = job.call;
+  const asked: Job = {
+    ...job,
+    call: { ...call, id: `${call.id}-check`, abort: control.signal, deadlineMs: nowMs + longestMs },
+  };
+  const at = (exclude: ReadonlySet<EndpointId>, proving?: EndpointId) => {
+    const now = proving === undefined ? asked : { ...asked, proving };
+    // Nothing is fetched only to check an answer.
+    const plan = loop.plan(now, now.held, exclude, nowMs, loop.warmth.here);
+    const leg = isInfeasible(plan) ? undefined : plan.legs[0];
+    return leg?.segment.to === job.to ? { job: now, leg } : undefined;
+  };
+  let ready =
+    wanted === undefined ? at(without ?? nobody) : at(others(wanted), only === "here" ? undefined : wanted);
+  if (!ready && wanted === undefined) {
+    // While two differ and the others are left alone, whoever lies would be believed. Nobody waits for a check.
+    for (const id of leftAlone(endpoints.all, without ?? nobody)) ready ??= at(others(id), id);
+  }
+  if (!ready) return undefined;
+  const { leg } = ready;
+  // Only so many checks are under way: at endpoints that are silent they would keep the others from being found out.
+  const waitMs = Math.min(longestMs, Math.max(shortestMs, patience * meanOf(leg.predicted.completionMs)));
+  const timer = clock.timer(waitMs, () =>
+    control.abort(new LongshoreError("no-answer", "execute", `${leg.endpoint} did not answer a check`)),
+  );
+  try {
+    return await opinion(loop, ready.job, leg);
+  } finally {
+    timer[Symbol.dispose]();
+  }
+}
+
+async function opinion(loop: Loop, job: Job, leg: Leg): Promise<Opinion | undefined> {
+  const { clock, local, endpoints, work, self } = loop;
+  const here = leg.endpoint === local?.info.id;
+  const endpointState = here ? undefined : endpointFor(leg.endpoint, job.known, endpoints.all);
+  const endpoint = here ? local : endpointState?.endpoint;
+  if (!endpoint) return undefined;
+  const nowMs = clock.nowMs();
+  const alone = endpointState?.health.unavailable(nowMs) !== undefined;
+  const run = here ? work.begin(leg.holdsMs ?? meanOf(leg.predicted.completionMs), nowMs) : undefined;
+  endpointState?.legBegan(leg.travels?.promisedMs ?? 0, nowMs);
+  let answeredAtMs: number | undefined;
+  try {
+    const call = here ? job.call : Object.assign(ownCall(job.call), legCall(self, job, leg));
+    const { outputs } = await endpoint.infer(legRequest(job, leg, job.held.tensors, endpoint, here), call);
+    answeredAtMs = clock.nowMs();
+    return { endpoint: leg.endpoint, here, outputs, agreementRatio: leg.predicted.agreementRatio };
+  } catch (thrown) {
+    const error = LongshoreError.from(thrown, "execute", "running a check");
+    // What is left alone is not left alone for longer because it was asked all the same.
+    if (endpointState && !alone)
+      endpoints.failed(endpointState, leg.segment, error, clock.nowMs(), nowMs, job.call.tenant);
+    throw thrown;
+  } finally {
+    run?.ended();
+    endLeg(loop, endpointState, answeredAtMs);
+    endpoints.touched();
+  }
+}

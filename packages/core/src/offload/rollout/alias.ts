@@ -1,0 +1,227 @@
+import { type Json, LongshoreError } from "../../words/base/index.ts";
+import { exactly, read, type Reader, shaped } from "../../wire/protocol/index.ts";
+
+/** A version that an alias leads to, by content: heads and tails of a request are always of the same. */
+export interface Target {
+  readonly version: string;
+  readonly digest: string;
+}
+
+/**
+ * How a candidate is tried. `canary` and `ab`: a share of the requests gets its answers; they differ in what is meant: a
+ * canary that fails is rolled back, sides of a comparison are kept as they are. `shadow`: a share is run on it after the
+ * caller has its answer, and only compared.
+ */
+export type TrialMode = "canary" | "ab" | "shadow";
+
+/** What keeps to one side of a rollout: each request for itself, or all of a tenant, a user (`longshore-user`) or a sequence. */
+export type StickyBy = "request" | "tenant" | "user";
+
+/** When a candidate is given up by itself. */
+export interface TrialLimits {
+  /** Its errors may be this many times those of the stable version, by share; default 1.5. */
+  readonly errorFactor: number;
+  /** Its typical time may be this many times that of the stable version; default 1.5. */
+  readonly latencyFactor: number;
+  /** Of a shadow: share of answers that agree with the stable version's; default 0.99. */
+  readonly agreementRatio: number;
+  /** Answers of the candidate before anything is decided; default 20. */
+  readonly minSamples: number;
+  /** Chance, over the whole of a rollout, that a candidate that keeps the limits is given up; default 0.003. */
+  readonly falseAlarmRatio: number;
+}
+
+/** A candidate on trial. */
+export interface Trial {
+  readonly candidate: Target;
+  readonly mode: TrialMode;
+  /** 0..1: share of requests, tenants or users. */
+  readonly weightRatio: number;
+  readonly by: StickyBy;
+  readonly limits: TrialLimits;
+}
+
+/** A name that leads to a version of a model. Changed only by comparing and setting its revision. */
+export interface Alias {
+  readonly schemaVersion: 1;
+  readonly name: string;
+  /** Higher with each change. The first is 1, or after those of aliases that were removed: no revision of a name comes twice. */
+  readonly revision: number;
+  readonly model: string;
+  readonly stable: Target;
+  readonly trial?: Trial;
+  /** Why it is as it is, for people. */
+  readonly because: string;
+}
+
+/** What `TrialLimits` are unless somebody says otherwise. */
+export const defaultTrialLimits: TrialLimits = {
+  errorFactor: 1.5,
+  latencyFactor: 1.5,
+  agreementRatio: 0.99,
+  minSamples: 20,
+  falseAlarmRatio: 0.003,
+};
+
+const nameFrom: Reader<string> = shaped(/^[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}$/, 128, "a name as models have");
+const versionFrom: Reader<string> = shaped(/^[0-9]{1,18}$/, 18, "a version: digits");
+
+const targetFrom: Reader<Target> = exactly({ version: versionFrom, digest: read.text(80) });
+
+const limitsFrom: Reader<TrialLimits> = (value, where) => ({
+  ...defaultTrialLimits,
+  ...exactly({
+    errorFactor: read.optional(read.number(1, 1000)),
+    latencyFactor: read.optional(read.number(1, 1000)),
+    agreementRatio: read.optional(read.number(0, 1)),
+    minSamples: read.optional(read.whole(1, 1_000_000)),
+    falseAlarmRatio: read.optional(read.number(1e-9, 0.5)),
+  })(value, where),
+});
+
+const trialFrom: Reader<Trial> = exactly({
+  candidate: targetFrom,
+  mode: read.word("canary", "ab", "shadow"),
+  weightRatio: read.number(0, 1),
+  by: read.word("request", "tenant", "user"),
+  limits: limitsFrom,
+});
+
+/** An alias out of a file. */
+export const aliasFrom: Reader<Alias> = exactly({
+  schemaVersion: read.word(1),
+  name: nameFrom,
+  revision: read.whole(1),
+  model: nameFrom,
+  stable: targetFrom,
+  trial: read.optional(trialFrom),
+  because: read.text(1000),
+});
+
+/** What somebody wants to be done with an alias. */
+export type AliasChange =
+  | { readonly do: "set"; readonly model: string; readonly version: string }
+  | {
+      readonly do: "start";
+      readonly version: string;
+      readonly mode: TrialMode;
+      readonly weightRatio: number;
+      readonly by: StickyBy;
+      readonly limits: TrialLimits;
+    }
+  | { readonly do: "promote" }
+  | { readonly do: "abort" }
+  | { readonly do: "remove" };
+
+/** A change with the revision that it is meant for: 0 where there is no such alias yet. */
+export interface AskedChange {
+  readonly revision: number;
+  readonly change: AliasChange;
+}
+
+const startFrom = exactly({
+  do: read.word("start"),
+  version: versionFrom,
+  mode: read.optional(read.word("canary", "ab", "shadow")),
+  weightRatio: read.optional(read.number(0, 1)),
+  by: read.optional(read.word("request", "tenant", "user")),
+  limits: read.optional(limitsFrom),
+});
+
+const changeFrom: Reader<AliasChange> = (value, where) => {
+  const kind = read.word(
+    "set",
+    "start",
+    "promote",
+    "abort",
+    "remove",
+  )(read.own(read.objectAt(value, where), "do"), `${where}.do`);
+  if (kind === "set")
+    return exactly({ do: read.word("set"), model: nameFrom, version: versionFrom })(value, where);
+  if (kind !== "start") return exactly({ do: read.word(kind) })(value, where);
+  const {
+    mode = "canary",
+    weightRatio = 0.05,
+    by = "request",
+    limits = defaultTrialLimits,
+    ...rest
+  } = startFrom(value, where);
+  return { ...rest, mode, weightRatio, by, limits };
+};
+
+/** A change as it comes over the network. */
+export const askedChangeFrom: Reader<AskedChange> = exactly({ revision: read.whole(0), change: changeFrom });
+
+/** An alias as JSON. */
+export function aliasJson(alias: Alias): Json {
+  // Aliases are plain data.
+  return alias as unknown as Json;
+}
+
+/** The name of an alias, checked. */
+export function aliasName(name: string): string {
+  return nameFrom(name, "the name of an alias");
+}
+
+/** The error of who acted on an alias as it is no longer. */
+export function conflict(name: string, meant: number, found: number): LongshoreError {
+  return new LongshoreError(
+    "conflict",
+    "admission",
+    `alias ${name} is at revision ${found}, and the change was meant for revision ${meant}: look at it again`,
+  );
+}
+
+/** The error where a model, or this version of it, is not there. */
+export function noVersion(model: string, version: string): LongshoreError {
+  const what = `there is no version ${version} of model ${model} here`;
+  return new LongshoreError("unknown-version", "resolve", what);
+}
+
+/**
+ * The alias after a change; undefined when it is removed. `resolve` gives what a version consists of. Throws `conflict` for
+ * a revision that is not the alias's, and `invalid-input` for a change that makes no sense now.
+ */
+export async function changed(
+  name: string,
+  before: Alias | undefined,
+  { revision, change }: AskedChange,
+  resolve: (model: string, version: string) => Promise<Target>,
+): Promise<Alias | undefined> {
+  const found = before?.revision ?? 0;
+  if (revision !== found) throw conflict(name, revision, found);
+  const next = { schemaVersion: 1, name, revision: found + 1 } as const;
+  if (change.do === "set") {
+    const stable = await resolve(change.model, change.version);
+    return { ...next, model: change.model, stable, because: `set to version ${change.version}` };
+  }
+  const missing = before ? undefined : "there is no such alias: set it first";
+  if (!before) throw new LongshoreError("invalid-input", "admission", `${name}: ${missing}`);
+  const { model, stable, trial } = before;
+  if (change.do === "remove") return undefined;
+  if (change.do === "start") {
+    const { version, mode, weightRatio, by, limits } = change;
+    const candidate = await resolve(model, version);
+    if (candidate.digest === stable.digest)
+      read.refuse("version", `one with other content than the stable version ${stable.version}`);
+    const because = `${mode} of version ${version} for ${+(weightRatio * 100).toFixed(3)} %`;
+    return { ...next, model, stable, trial: { candidate, mode, weightRatio, by, limits }, because };
+  }
+  if (!trial) {
+    throw new LongshoreError("invalid-input", "admission", `${name}: no candidate is on trial`);
+  }
+  if (change.do === "promote") {
+    return {
+      ...next,
+      model,
+      stable: trial.candidate,
+      because: `version ${trial.candidate.version} was promoted`,
+    };
+  }
+  return { ...next, model, stable, because: `the trial of version ${trial.candidate.version} was ended` };
+}
+
+/** The alias after its candidate was given up by itself. */
+export function rolledBack({ name, revision, model, stable }: Alias, why: string): Alias {
+  return { schemaVersion: 1, name, revision: revision + 1, model, stable, because: `rolled back: ${why}` };
+}

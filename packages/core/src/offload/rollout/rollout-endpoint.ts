@@ -1,0 +1,329 @@
+import { type Call, LongshoreError, type Reason } from "../../words/base/index.ts";
+import { difference, toleranceFor } from "../check/index.ts";
+import {
+  answersOf,
+  type Endpoint,
+  type InferenceRequest,
+  type InferenceResponse,
+  type ModelKnowledge,
+  type ModelListing,
+  type Progress,
+  through,
+} from "../../wire/endpoint/index.ts";
+import { endCut, type Segment, startCut } from "../../words/model/index.ts";
+import { copied, type Tensor, type Tensors } from "../../words/tensor/index.ts";
+import type { Alias, Target } from "./alias.ts";
+import type { Rollouts } from "./rollouts.ts";
+import { speaksAgainst } from "./rollouts.ts";
+import { type Side, sideOf } from "./side.ts";
+
+/** What an endpoint with aliases is made of. */
+export interface RolloutEndpointParts {
+  readonly rollouts: Rollouts;
+  readonly clock: { nowMs(): number };
+  /** Shadows under way at once; more requests are not shadowed. Default 4. */
+  readonly maxShadows?: number;
+  /** Requests with more input have no shadow, in bytes; default 8 MiB. */
+  readonly maxShadowBytes?: number;
+  /** A number in 0..1, for the share of requests that have a shadow. */
+  readonly draw: () => number;
+}
+
+/** Sequences under way that are remembered. */
+const maxBegun = 10_000;
+
+/**
+ * Puts aliases before an endpoint: a request for an alias becomes one for a version of its model, known by digest, so that
+ * whatever parts it is run in are parts of the same. A candidate that fails is covered by the stable version. Shadows run
+ * after the caller has its answer, as the same caller under the same rules, and nobody gets their answers.
+ */
+export function rolloutEndpoint(inner: Endpoint, parts: RolloutEndpointParts): Endpoint {
+  const { rollouts, clock, maxShadows = 4, maxShadowBytes = 8 * 2 ** 20 } = parts;
+  let shadows = 0;
+  /** By name, tenant and sequence; the one that was asked least recently first. */
+  const begun = new Map<string, Alias>();
+
+  const targeted = (request: InferenceRequest, alias: Alias, target: Target): InferenceRequest => ({
+    ...request,
+    segment: { ...request.segment, model: alias.model, version: target.version, digest: target.digest },
+  });
+
+  /** Whoever holds a part of a version already, or names a version, gets that one. */
+  function choose(alias: Alias, request: InferenceRequest, call: Call): Side {
+    const { digest, version } = request.segment;
+    const { stable, trial } = alias;
+    if (digest === "" && version === "") {
+      return sideOf(alias, call, request.sequence?.id);
+    }
+    const fits = (one: Target | undefined): boolean =>
+      one !== undefined &&
+      (digest === "" || one.digest === digest) &&
+      (version === "" || one.version === version);
+    if (fits(stable)) return "stable";
+    if (fits(trial?.candidate)) return "candidate";
+    throw new LongshoreError(
+      "unknown-version",
+      "resolve",
+      `alias ${alias.name} leads to version ${stable.version}${trial ? ` and ${trial.candidate.version}` : ""} of ${alias.model}, to no other content`,
+    );
+  }
+
+  /**
+   * The alias as it was when the sequence of a request began, which goes on with the version that it began with: its state means
+   * nothing to another.
+   */
+  function atBegin(alias: Alias, { sequence }: InferenceRequest, { tenant }: Call): Alias {
+    if (!sequence) return alias;
+    const key = JSON.stringify([alias.name, tenant, sequence.id]);
+    const before = (sequence.step === 0 ? undefined : begun.get(key)) ?? alias;
+    begun.delete(key);
+    if (!sequence.end) begun.set(key, before);
+    const [oldest] = begun.size > maxBegun ? begun.keys() : [];
+    if (oldest !== undefined) begun.delete(oldest);
+    return before;
+  }
+
+  /** The request for the version of a side. What the door granted was for the stable version that the alias has now. */
+  function sided(request: InferenceRequest, alias: Alias, side: Side): InferenceRequest {
+    const target = side === "candidate" && alias.trial ? alias.trial.candidate : alias.stable;
+    const { pass, ...meant } = targeted(request, alias, target);
+    const granted = pass && rollouts.find(alias.name)?.stable.digest === target.digest;
+    return granted ? { ...meant, pass } : meant;
+  }
+
+  async function run(
+    alias: Alias,
+    side: Side,
+    request: InferenceRequest,
+    call: Call,
+    progress?: Progress,
+  ): Promise<InferenceResponse> {
+    const startedMs = clock.nowMs();
+    let failed: Reason | undefined;
+    try {
+      return await inner.infer(sided(request, alias, side), call, progress);
+    } catch (thrown) {
+      failed = LongshoreError.from(thrown, "execute", `running ${alias.name}`).reason;
+      throw thrown;
+    } finally {
+      rollouts.ended(alias, side, clock.nowMs() - startedMs, failed);
+    }
+  }
+
+  async function inferAlias(
+    now: Alias,
+    request: InferenceRequest,
+    call: Call,
+    progress?: Progress,
+  ): Promise<InferenceResponse> {
+    const alias = atBegin(now, request, call);
+    const side = choose(alias, request, call);
+    const shadowed = side === "stable" && wantsShadow(alias, request);
+    const coverable = isCoverable(side, request);
+    // What is still arriving can be read once, and two runs need it. Inputs are the caller's again once it has its answer,
+    // and may be gone with the first run.
+    const read = shadowed || coverable ? await readAll(request, call) : undefined;
+    const held = read ? { ...request, inputs: read } : request;
+    const kept = read ? { ...request, inputs: copied(read) } : request;
+    const leftMs = call.deadlineMs - clock.nowMs();
+    try {
+      const response = await run(alias, side, held, call, progress);
+      // As long as the stable version had: with what that left of it, one that is as quick would be late.
+      if (shadowed) shadow(alias, kept, { ...call, deadlineMs: clock.nowMs() + leftMs }, response);
+      return response;
+    } catch (thrown) {
+      if (!coverable || !isCovered(thrown, call)) throw thrown;
+      return inner.infer(targeted(kept, alias, alias.stable), call);
+    }
+  }
+
+  /** Whether a request for a side could be done by the stable version instead. */
+  function isCoverable(side: Side, { segment, sequence }: InferenceRequest): boolean {
+    return side === "candidate" && segment.digest === "" && !sequence;
+  }
+
+  /** Whether what a candidate failed with is covered now. */
+  function isCovered(thrown: unknown, call: Call): boolean {
+    const { reason } = LongshoreError.from(thrown, "execute", "running a candidate");
+    return speaksAgainst(reason) && !call.abort.aborted && clock.nowMs() < call.deadlineMs;
+  }
+
+  const answers = (request: InferenceRequest, call: Call): AsyncIterable<InferenceResponse> =>
+    answersOf(inner, request, call);
+
+  /** The answers of a side. Its time is that to the first: how fast the others go is up to who reads them. */
+  async function* runStream(
+    alias: Alias,
+    side: Side,
+    request: InferenceRequest,
+    call: Call,
+  ): AsyncIterable<InferenceResponse> {
+    const startedMs = clock.nowMs();
+    let firstMs: number | undefined;
+    // So it stays where the caller leaves.
+    let failed: Reason | undefined = "cancelled";
+    try {
+      for await (const response of answers(sided(request, alias, side), call)) {
+        firstMs ??= clock.nowMs() - startedMs;
+        yield response;
+      }
+      failed = undefined;
+    } catch (thrown) {
+      failed = LongshoreError.from(thrown, "execute", `running ${alias.name}`).reason;
+      throw thrown;
+    } finally {
+      // Who leaves after an answer has not waited in vain.
+      const left = failed === "cancelled" && firstMs !== undefined;
+      rollouts.ended(alias, side, firstMs ?? clock.nowMs() - startedMs, left ? undefined : failed);
+    }
+  }
+
+  /** As `inferAlias`, without shadows; what has answered once is not covered any more. */
+  async function* streamAlias(
+    now: Alias,
+    request: InferenceRequest,
+    call: Call,
+  ): AsyncIterable<InferenceResponse> {
+    const alias = atBegin(now, request, call);
+    const side = choose(alias, request, call);
+    const read = isCoverable(side, request) ? await readAll(request, call) : undefined;
+    const held = read ? { ...request, inputs: read } : request;
+    const kept = read && { ...request, inputs: copied(read) };
+    let begun = false;
+    try {
+      for await (const response of runStream(alias, side, held, call)) {
+        begun = true;
+        yield response;
+      }
+    } catch (thrown) {
+      if (begun || !kept || !isCovered(thrown, call)) throw thrown;
+      yield* answers(targeted(kept, alias, alias.stable), call);
+    }
+  }
+
+  /** What an alias leads to by itself. */
+  function stable(segment: Segment): Segment {
+    const alias = rollouts.find(segment.model);
+    return alias ? { ...segment, model: alias.model, ...alias.stable } : segment;
+  }
+
+  async function describeAlias(
+    alias: Alias,
+    version: string | undefined,
+    call: Call,
+  ): Promise<ModelKnowledge | undefined> {
+    const wanted = version ?? alias.stable.version;
+    if (![alias.stable.version, alias.trial?.candidate.version].includes(wanted)) return undefined;
+    const found = await inner.describe(alias.model, wanted, call);
+    return found && { ...found, description: { ...found.description, name: alias.name }, alias: true };
+  }
+
+  function wantsShadow({ trial }: Alias, { sequence, inputs, segment }: InferenceRequest): boolean {
+    if (trial?.mode !== "shadow" || sequence || shadows >= maxShadows) return false;
+    if (segment.from !== startCut || segment.to !== endCut || segment.digest !== "") return false;
+    let bytes = 0;
+    for (const input of inputs.values()) bytes += "read" in input ? input.byteLength : input.bytes.byteLength;
+    return bytes <= maxShadowBytes && parts.draw() < trial.weightRatio;
+  }
+
+  /** Never rejects, and nobody waits for it. */
+  function shadow(
+    alias: Alias,
+    request: InferenceRequest,
+    call: Call,
+    { outputs, account }: InferenceResponse,
+  ): void {
+    const meant = copied(outputs);
+    const own = new AbortController();
+    const { idempotencyKey: _done, ...rest } = call;
+    const asked: Call = { ...rest, id: `${call.id}-shadow`, abort: own.signal };
+    const { pass: _granted, ...again } = request;
+    // A variant of the stable version may be none of the candidate.
+    const { variant } = request.segment;
+    shadows++;
+    void run(alias, "candidate", { ...again, segment: { ...again.segment, variant } }, asked)
+      .then((response) => {
+        // Texts of figures that differ in the last endpoint are no other answer.
+        if (request.classes) return;
+        const same = account.segment.variant === response.account.segment.variant ? 1 : 0.99;
+        rollouts.compared(alias, call.id, difference(meant, response.outputs, toleranceFor(same)));
+      })
+      .catch(() => undefined)
+      .finally(() => {
+        shadows--;
+      });
+  }
+
+  return {
+    ...through(inner),
+    infer(request, call, progress) {
+      const alias = rollouts.find(request.segment.model);
+      return alias ? inferAlias(alias, request, call, progress) : inner.infer(request, call, progress);
+    },
+    ...(inner.admit
+      ? {
+          admit: (segment, call, leastAgreementRatio) =>
+            inner.admit?.(stable(segment), call, leastAgreementRatio) ?? {
+              [Symbol.dispose]: () => undefined,
+            },
+        }
+      : {}),
+    ...(inner.prepare
+      ? {
+          async prepare(segment, call) {
+            const alias = rollouts.find(segment.model);
+            const candidate = alias?.trial?.candidate;
+            const planned = alias && candidate?.digest === segment.digest;
+            const meant = planned ? { ...segment, model: alias.model, ...candidate } : stable(segment);
+            await inner.prepare?.(meant, call);
+          },
+        }
+      : {}),
+    ...(inner.inferStream
+      ? {
+          inferStream(request, call) {
+            const alias = rollouts.find(request.segment.model);
+            return alias ? streamAlias(alias, request, call) : answers(request, call);
+          },
+        }
+      : {}),
+    describe(model, version, call) {
+      const alias = rollouts.find(model);
+      return alias ? describeAlias(alias, version, call) : inner.describe(model, version, call);
+    },
+    ...(inner.ready
+      ? {
+          async ready(model, version, call) {
+            const { model: meant, stable } = rollouts.find(model) ?? { model, stable: { version } };
+            return inner.ready?.(meant, version ?? stable.version, call) ?? true;
+          },
+        }
+      : {}),
+    known: (...asked) => (rollouts.find(asked[0]) ? undefined : inner.known?.(...asked)),
+    async offers(query, call) {
+      // Who plans by offers is told of the model itself: an alias may lead elsewhere with the next request.
+      return rollouts.find(query.model) ? [] : inner.offers(query, call);
+    },
+    async models(call) {
+      const known = (await inner.models?.(call)) ?? [];
+      const own = rollouts.list().map(({ alias }): ModelListing => {
+        const behind = known.find(
+          ({ name, version }) => name === alias.model && version === alias.stable.version,
+        );
+        return {
+          name: alias.name,
+          version: alias.stable.version,
+          state: behind?.state ?? "UNAVAILABLE",
+          reason: behind?.reason ?? "",
+        };
+      });
+      return [...known, ...own];
+    },
+  };
+}
+
+async function readAll({ inputs }: InferenceRequest, call: Call): Promise<Tensors> {
+  const tensors = new Map<string, Tensor>();
+  for (const [name, input] of inputs) tensors.set(name, "read" in input ? await input.read(call) : input);
+  return tensors;
+}

@@ -1,0 +1,5 @@
+export { heldSequences, type HeldSequences } from "./held-sequences.ts";
+export { sequencePosition } from "./sequence-position.ts";
+export { stepFrom } from "./step-from.ts";
+export { type SequenceStep, StepLine } from "./step-line.ts";
+export { unknownSequence } from "./unknown-sequence.ts";

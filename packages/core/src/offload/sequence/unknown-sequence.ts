@@ -1,0 +1,13 @@
+import { LongshoreError } from "../../words/base/index.ts";
+import { nextStep, type SequencePosition } from "../../wire/endpoint/index.ts";
+
+/** What is said to a step that needs a state which is not here. Clients of Triton look for its words. */
+export function unknownSequence(model: string, { id, step }: SequencePosition): LongshoreError {
+  return new LongshoreError(
+    "sequence-unknown",
+    "admission",
+    step === nextStep
+      ? `inference request for sequence ${id} to model '${model}' must specify the START flag on the first request of the sequence: it never began here, ended, or idled too long`
+      : `sequence ${id} has no state here (it never began, ended, or idled too long); step ${step} needs it: begin with step 0 or send the state along`,
+  );
+}

@@ -1,0 +1,74 @@
+import type { Call, EndpointId } from "../../words/base/index.ts";
+import type { InferenceRequest } from "../../wire/endpoint/index.ts";
+import type { CutId, Features } from "../../words/model/index.ts";
+import type { KnownModel } from "../models/index.ts";
+import type { Leg, LegId, Plan } from "../../decide/plan/index.ts";
+import { type Tensor, type Tensors, totalBytes } from "../../words/tensor/index.ts";
+import { gather } from "./crossing.ts";
+
+/** A crossing that is held here, ready to go on from. */
+export interface Held {
+  readonly cut: CutId;
+  /** The variant it belongs to; undefined at `start`, where all variants are open. */
+  readonly variant: string | undefined;
+  readonly tensors: Tensors;
+  /** What is still on its way, and then not among the tensors. */
+  readonly arriving?: InferenceRequest["inputs"];
+  readonly bytes: number;
+  readonly features: Features;
+}
+
+/** A crossing that a head here made, as the start of what comes next. Items are counted when it is ragged. */
+export function heldAt(leg: Leg, outputs: Tensors, before: Features): Held {
+  let items: number | undefined;
+  for (const { spec } of outputs.values()) if (spec.ragged === true) items ??= spec.shape[0];
+  return {
+    cut: leg.segment.to,
+    variant: leg.segment.variant,
+    tensors: outputs,
+    bytes: totalBytes(outputs),
+    features: items === undefined ? before : { ...before, items },
+  };
+}
+
+/** A crossing with what is still on its way read. */
+export async function arrived(
+  held: Held,
+  arriving: NonNullable<Held["arriving"]>,
+  call: Call,
+): Promise<Held> {
+  const tensors = new Map<string, Tensor>();
+  for (const [name, input] of arriving) {
+    tensors.set(name, "read" in input ? await input.read(call) : input);
+  }
+  const { arriving: _arriving, ...rest } = held;
+  return { ...rest, tensors, bytes: totalBytes(tensors) };
+}
+
+/** What a leg of a plan is given, where others of it gave `outputs`. */
+export function inputsOf(
+  leg: Leg,
+  { legs }: Plan,
+  outputs: ReadonlyMap<LegId, Tensors>,
+  known: KnownModel,
+  held: Held,
+  here: EndpointId | undefined,
+): InferenceRequest["inputs"] {
+  if (leg.takes === "request") return held.arriving ?? held.tensors;
+  const own = outputs.get(leg.takes);
+  const source = legs.find((one) => one.id === leg.takes);
+  const before = source && source.takes !== "request" ? outputs.get(source.takes) : undefined;
+  if (source?.endpoint === here) return own ?? held.tensors;
+  return gather(known, leg.segment, [own, before, held.tensors]);
+}
+
+/** All that crosses where a leg elsewhere ended: what it gave, and what was here before it left. */
+export function crossingAfter(
+  { segment, takes }: Leg,
+  given: Tensors,
+  outputs: ReadonlyMap<LegId, Tensors>,
+  known: KnownModel,
+  held: Held,
+): Tensors {
+  return gather(known, { ...segment, from: segment.to }, [given, outputs.get(takes), held.tensors]);
+}

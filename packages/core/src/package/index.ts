@@ -1,3 +1,0 @@
-export * from "./heads.ts";
-export * from "./manifest.ts";
-export * from "./source.ts";

@@ -1,2 +1,0 @@
-export { canonicalJson } from "./canonical.ts";
-export * from "./signed.ts";

@@ -1,0 +1,354 @@
+import type { Call, EndpointId, Json, TrustLevel, ZoneId } from "../../words/base/index.ts";
+import type { CodecId } from "../../words/codec/index.ts";
+import type { Estimate } from "../../words/estimate/index.ts";
+import type { TransferNote } from "../transport/index.ts";
+import type { Parameters } from "../../words/json/index.ts";
+import type { Features, ModelDescription, Profile, Segment } from "../../words/model/index.ts";
+import type { Tensor, Tensors, TensorSpec } from "../../words/tensor/index.ts";
+import type { WireBody } from "../transport/index.ts";
+
+/** Which kind of endpoint. */
+export type Tier = "device" | "edge" | "cloud";
+
+/** What a unit of work at an endpoint costs and draws; 0 where nobody says. */
+export interface CostRates {
+  /** Millionths of the currency unit for one second of run time, and for one megabyte in or out. */
+  readonly microsPerSecond: number;
+  readonly microsPerMegabyte: number;
+  /** Power while running, above idle, in watts. */
+  readonly activeWatts: number;
+}
+
+/** How to talk to an endpoint: our protocol, the plain Open Inference Protocol, or that without binary tensors. */
+export type EndpointKind = "longshore" | "oip" | "json";
+
+/** What an endpoint computes with, as its operator lists it. */
+export interface Accelerator {
+  /** Such as `cpu`, `cuda` or `coreml`. */
+  readonly kind: string;
+  /** Such as `L4`. */
+  readonly name?: string;
+  readonly count?: number;
+  readonly memoryBytes?: number;
+}
+
+/** A segment that an endpoint serves; undefined parts match anything. */
+export interface SegmentPattern {
+  readonly model: string;
+  readonly version?: string;
+  readonly variant?: string;
+  readonly from?: string;
+  readonly to?: string;
+}
+
+/** What is known of an endpoint beforehand, from the operator's directory. What an endpoint says of itself can only narrow it. */
+export interface EndpointInfo {
+  readonly id: EndpointId;
+  readonly tier: Tier;
+  readonly zone: ZoneId;
+  readonly trust: TrustLevel;
+  /** Base address for dialling; undefined for endpoints in this process. */
+  readonly address?: string;
+  /** Where a server of the plain protocol speaks gRPC, over which alone it answers a request several times. Default: nowhere. */
+  readonly grpcAddress?: string;
+  /** Undefined: whatever it offers. `as` is the model's name there (an exported tail may be a model of its own). */
+  readonly serves?: readonly { readonly segment: SegmentPattern; readonly as?: string }[];
+  readonly codecs: readonly CodecId[];
+  readonly state: "none" | "resident" | "movable";
+  /** Whether it answers `offers`; for others offers are inferred from profile and load. */
+  readonly offers: boolean;
+  readonly rates: CostRates;
+  /** Default `longshore` where it answers `offers`, else `oip`. */
+  readonly kind?: EndpointKind;
+  readonly accelerator?: Accelerator;
+}
+
+/** How busy an endpoint is, told on every reply (ORCA `endpoint-load-metrics`). */
+export interface LoadReport {
+  readonly atMs: number;
+  /** 0..1 of the processor. */
+  readonly cpuRatio: number;
+  /** Requests accepted and not finished. */
+  readonly inFlight: number;
+  /** Expected wait of a request that arrives now, before it runs. */
+  readonly queueMs: number;
+  /** Where requests share runs; absent where each has one of its own. */
+  readonly batch?: BatchReport;
+}
+
+/** How an endpoint puts requests together, as it did of late. */
+export interface BatchReport {
+  /** Requests that share a run, as one of them meets it: 1 or more. */
+  readonly requests: number;
+  /** By what one more request lengthens the queue of an instance, over what the run that it shares takes: 1 at most. */
+  readonly shareRatio: number;
+}
+
+/** What is asked for when offers are refreshed, off the hot path. */
+export interface OfferQuery {
+  readonly model: string;
+  readonly version?: string;
+  readonly features?: Features;
+}
+
+/**
+ * A promise (or, for foreign servers, an inference) for one segment **along one path**. Always a list: the fastest way
+ * through a zone is worthless to a request that must not go there.
+ */
+export interface Offer {
+  readonly segment: Segment;
+  readonly path: readonly EndpointId[];
+  /** How the first of the path calls itself, where it is known by another name here; see `byOwnNames`. Does not travel. */
+  readonly ownName?: EndpointId;
+  /** Every zone that the request would be processed in. */
+  readonly zones: readonly ZoneId[];
+  /** The least trust along the path. */
+  readonly trust: TrustLevel;
+  /** Queue and run and forward transfers, without the link from the asker. */
+  readonly completionMs: Estimate;
+  /** Of `completionMs`, the part that is the queue at the time of the offer. */
+  readonly queueMs: number;
+  readonly energyMillijoules: number;
+  readonly costMicros: number;
+  readonly agreementRatio: number;
+  readonly accuracyRatio?: number;
+  /** Bucket of input features that it holds for. */
+  readonly upTo: Features;
+  readonly codecs: readonly CodecId[];
+  readonly expiresAtMs: number;
+  readonly origin: "promised" | "inferred";
+}
+
+/** A tensor that is still arriving: planning and admission need only its spec. */
+export interface IncomingTensor {
+  readonly spec: TensorSpec;
+  readonly byteLength: number;
+  /** May be read more than once; every time the same tensor. */
+  read(call: Call): Promise<Tensor>;
+}
+
+/**
+ * A message as it travels over HTTP, its tensors as binary data and uncoded: what is given along with the tensors to who can
+ * send it on as it is.
+ */
+export interface WireForm {
+  /** Bytes of JSON before the binary data. */
+  readonly headerLength: number;
+  /** Of a request it can be read more than once while `again` says so; of a reply once. */
+  readonly body: WireBody;
+  /** Of a request: whether reading its body can begin (again) now. Default: yes. */
+  again?(): boolean;
+  /** Of a request: whether all of its body is here. Default: yes. */
+  complete?(): boolean;
+  /** Of a request: its sender takes an answer that is still arriving. Default false. */
+  readonly takesArriving?: true;
+}
+
+/**
+ * The step of a request whose sender does not count, as Triton's clients do not: whichever comes next in a sequence that
+ * has begun. Larger than any step that is counted.
+ */
+export const nextStep: number = Number.MAX_SAFE_INTEGER;
+
+/** Correlated requests with state. */
+export interface SequencePosition {
+  readonly id: string;
+  /** 0 for the first request; each next request has one more, or `nextStep`. A wrong step is refused. */
+  readonly step: number;
+  readonly end: boolean;
+  /** Carried state: the endpoint starts from this instead of its own copy. */
+  readonly state?: Tensors;
+  /** What came with that state when it was exported (`InferenceResponse.stateSeal`). */
+  readonly seal?: string;
+  /** Ask for the state after this step in the response. */
+  readonly wantState: boolean;
+}
+
+/** One run of a segment. Inputs are the crossing of `segment.from`, by name. */
+export interface InferenceRequest {
+  readonly segment: Segment;
+  readonly inputs: ReadonlyMap<string, Tensor | IncomingTensor>;
+  /** How to carry inputs to this endpoint, by tensor name; absent names travel raw. Local endpoints ignore it. */
+  readonly codecs: Readonly<Record<string, CodecId>>;
+  readonly sequence?: SequencePosition;
+  /** Names of the outputs that are wanted; undefined for all. */
+  readonly outputs?: readonly string[];
+  /**
+   * Of these outputs so many best classes are wanted, of a model whose server alone knows their labels. What names them gives BYTES, as
+   * Triton does; else the output itself comes.
+   */
+  readonly classes?: ReadonlyMap<string, number>;
+  /**
+   * The caller named no variant, and takes one whose agreement is at least this when the segment's cannot make the
+   * deadline. Undefined: the variant of the segment or none.
+   */
+  readonly leastAgreementRatio?: number;
+  /** What this endpoint's `admit` granted for the request. The caller of `admit` disposes it, whatever comes of it. */
+  readonly pass?: Disposable;
+  /**
+   * Parameters of the request that the protocol gives no meaning to, for the steps that read them. Names come from
+   * outside: read them as own properties.
+   */
+  readonly parameters?: Parameters;
+  /**
+   * The same request as it came: its JSON names these inputs, in their order, and asks for all outputs as binary data.
+   * Given only to who `sendsOn`.
+   */
+  readonly wire?: WireForm;
+}
+
+/** What happened, in plain figures. Times in milliseconds. */
+export interface StageTime {
+  readonly stage:
+    | "load"
+    | "queue"
+    | "transform"
+    | "run"
+    | "encode"
+    | "decode"
+    | "send"
+    | "wait"
+    | "network"
+    | "cache";
+  /** Step, model or codec. */
+  readonly name: string;
+  readonly tookMs: number;
+}
+
+/** The account of one leg: where, which body, and what it took. */
+export interface Account {
+  readonly endpoint: EndpointId;
+  readonly zone: ZoneId;
+  readonly segment: Segment;
+  readonly stages: readonly StageTime[];
+  readonly sentBytes: number;
+  readonly receivedBytes: number;
+  readonly energy: { readonly millijoules: number; readonly label: "measured" | "estimated" };
+  readonly costMicros: number;
+  /** Accounts of further legs behind it, when the endpoint forwarded. */
+  readonly forwarded: readonly Account[];
+}
+
+export interface InferenceResponse {
+  /** The crossing of `segment.to`, by name. The caller owns them. */
+  readonly outputs: Tensors;
+  readonly confidenceRatio?: number;
+  readonly account: Account;
+  /** Absent where the endpoint says nothing of it. */
+  readonly load?: LoadReport;
+  /** State after the step, when it was asked for. */
+  readonly state?: Tensors;
+  /**
+   * Proof that this endpoint made that state for this tenant, model, content and sequence: whoever may not feed parts of
+   * models brings it along to go on from the state.
+   */
+  readonly stateSeal?: string;
+  /**
+   * The same answer as it came from elsewhere, where the request had a wire form. Of one that is still arriving `outputs` is
+   * empty, and its body must be read or left early: until then it holds a connection.
+   */
+  readonly wire?: WireForm;
+  /** Nothing looks at the request's inputs any more: they may be freed. Absent where a body may still be written, say. */
+  readonly forgotInputs?: true;
+}
+
+/** Notes while a request is under way. */
+export interface Progress {
+  /** The peer acknowledged that many bytes of the body, in all. */
+  acknowledged(bytes: number): void;
+  /** The body is on its way over a link that is believed in, which will hear of it while it is: what is left of the way. */
+  onItsWay?(way: Pick<TransferNote, "remainingMs">): void;
+  /** The peer did not take the request, and told how busy it is. */
+  refused?(load: LoadReport): void;
+}
+
+/**
+ * **The seam.** The engine here, a server over the network, a Triton, a simulated endpoint and a whole offloader over
+ * several of them are all endpoints.
+ */
+export interface Endpoint {
+  readonly info: EndpointInfo;
+  /** What it knows of a model, or undefined when it does not serve it. */
+  describe(model: string, version: string | undefined, call: Call): Promise<ModelKnowledge | undefined>;
+  /** What `describe` would resolve with, where nothing has to be waited for. `through` leaves it out, as wrappers may change it. */
+  known?(model: string, version: string | undefined, call: Call): ModelKnowledge | undefined;
+  /** Whether it could take a request for a model that it has now, as it says itself when asked. Absent where it can whenever it is there. */
+  ready?(model: string, version: string | undefined, call: Call): Promise<boolean>;
+  /** Off the hot path; fills the view that decisions read. */
+  offers(query: OfferQuery, call: Call): Promise<readonly Offer[]>;
+  infer(request: InferenceRequest, call: Call, progress?: Progress): Promise<InferenceResponse>;
+  /**
+   * Runs a model that may give any number of answers to one request (`ModelDescription.decoupled`), each as soon as it is
+   * there. The next answer is worked on when the one before was taken, but for a few that are made ahead, so a reader that
+   * is slow holds the work back. To stop early, leave the loop or end the call. Absent where every request has one answer;
+   * `answersOf` takes both kinds. `infer` refuses a decoupled model with `unsupported`.
+   */
+  inferStream?(request: InferenceRequest, call: Call): AsyncIterable<InferenceResponse>;
+  /**
+   * Judges at the door, from what headers tell, before inputs are read: throws `rejected`, `queue-full` or
+   * `shutting-down` (with `retryAfterMs`) for a request that could not be done in time. At once: it waits for nothing, and
+   * grants where nothing is known yet. The pass keeps a place for the request; hand it on as `InferenceRequest.pass` and
+   * dispose it when the request is over. Absent where nobody can tell beforehand.
+   */
+  admit?(segment: Segment, call: Call, leastAgreementRatio?: number): Disposable;
+  /**
+   * Loads what a segment runs on, so that no request has to wait for that, and returns when it is there. An endpoint that has
+   * it already does nothing. Throws as `infer` does for what it does not serve. Absent where nobody can tell.
+   */
+  prepare?(segment: Segment, call: Call): Promise<void>;
+  /**
+   * Bytes of what a segment runs on that are not at this endpoint: `prepare` fetches them, or the first request, which waits for
+   * it. Infinity where that is not known yet. At once. Absent where all that it offers is there.
+   */
+  readonly lacks?: ((segment: Segment) => number) | undefined;
+  /** Whether it holds what a segment runs on loaded now: `prepare` would do nothing. At once. Absent where nobody can tell. */
+  loaded?(segment: Segment): boolean;
+  /** What it has, by name; off the path of requests. Absent where nobody can tell. */
+  models?(call: Call): Promise<readonly ModelListing[]>;
+  /**
+   * Sends that many bytes that mean nothing, so that the belief about the link learns from them, and tells what the reply
+   * says of the peer's load; none are sent to ask for that alone. Absent where the peer would not understand.
+   */
+  probe?(bytes: number, call: Call): Promise<LoadReport | undefined>;
+  /**
+   * Its replies say nothing of its load, and `probe(0)` reads it elsewhere: worth asking no sooner than so many milliseconds
+   * after the last time, while the endpoint is used. Absent where replies tell, or nobody can.
+   */
+  readonly loadEveryMs?: number | undefined;
+  /**
+   * It may send a request on in its wire form while it is still arriving: `infer` judges it, as `admit` does, before it reads
+   * anything of it.
+   */
+  readonly sendsOn?: true;
+  /** The peer is told for which tenant each request is, and shares out what it has among tenants. */
+  readonly forwardsTenants?: true;
+  /**
+   * Nothing looks at the inputs of a request without a sequence any more once `infer` has answered it: their memory may be
+   * used again. Absent where something may (a back-up that is still being sent); of failures it says nothing.
+   */
+  readonly forgetsInputs?: true;
+  /** Idempotent; waits for what is under way. */
+  close(): Promise<void>;
+}
+
+/** A description with the measured facts that go with it. */
+export interface ModelKnowledge {
+  readonly description: ModelDescription;
+  readonly profile?: Profile;
+  /** The name is an alias: a request that states neither version nor digest may be led to another than the one described. */
+  readonly alias?: true;
+  /** What a server that is not ours says of its configuration: Triton's `ModelConfig` as JSON. */
+  readonly configuration?: Readonly<Record<string, Json>>;
+  /** The model is told the ids of sequences as whole numbers, and its server refuses texts. */
+  readonly numbersSequences?: true;
+}
+
+/** One version of a model that an endpoint has. */
+export interface ModelListing {
+  readonly name: string;
+  readonly version: string;
+  /** As Triton says it. */
+  readonly state: "READY" | "LOADING" | "UNLOADING" | "UNAVAILABLE";
+  /** Why it cannot be used; empty when it can. */
+  readonly reason: string;
+}

@@ -1,0 +1,29 @@
+export { answersOf } from "./answers.ts";
+export { isArriving, untilRead } from "./arriving-answer.ts";
+export { byOwnNames } from "./by-own-names.ts";
+export {
+  type Accelerator,
+  type Account,
+  type BatchReport,
+  type CostRates,
+  type Endpoint,
+  type EndpointInfo,
+  type EndpointKind,
+  type IncomingTensor,
+  type InferenceRequest,
+  type InferenceResponse,
+  type LoadReport,
+  type ModelKnowledge,
+  type ModelListing,
+  nextStep,
+  type Offer,
+  type OfferQuery,
+  type Progress,
+  type SegmentPattern,
+  type SequencePosition,
+  type StageTime,
+  type Tier,
+  type WireForm,
+} from "./endpoint.ts";
+export { inferredOffer } from "./inferred-offer.ts";
+export { through } from "./through.ts";

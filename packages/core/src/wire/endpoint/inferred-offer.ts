@@ -1,0 +1,26 @@
+import { type Estimate, meanOf } from "../../words/estimate/index.ts";
+import type { Segment } from "../../words/model/index.ts";
+import type { EndpointInfo, Offer } from "./endpoint.ts";
+
+/** For how long it holds, in milliseconds: endpoints are asked again about as often. */
+const holdsMs = 5000;
+
+/** An offer of an endpoint that promises none itself, for a segment that is believed to run so long there. */
+export function inferredOffer(info: EndpointInfo, segment: Segment, tookMs: Estimate, nowMs: number): Offer {
+  const runMs = meanOf(tookMs);
+  return {
+    segment,
+    path: [info.id],
+    zones: [info.zone],
+    trust: info.trust,
+    completionMs: tookMs,
+    queueMs: 0,
+    energyMillijoules: info.rates.activeWatts * runMs,
+    costMicros: (info.rates.microsPerSecond / 1000) * runMs,
+    agreementRatio: 1,
+    upTo: { bytes: Infinity },
+    codecs: info.codecs,
+    expiresAtMs: nowMs + holdsMs,
+    origin: "inferred",
+  };
+}

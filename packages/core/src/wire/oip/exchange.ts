@@ -1,0 +1,340 @@
+import { abortError, type Call, childCall, LongshoreError, whenAborted } from "../../words/base/index.ts";
+import {
+  acknowledgeStep,
+  type LinkLearner,
+  probeHeadBytes,
+  probeStep,
+  tinyBytes,
+  type TransferNote,
+} from "../transport/index.ts";
+import {
+  acknowledgeHeader,
+  defaultWireLimits,
+  headerLengthOf,
+  orcaFormatHeader,
+  probePath,
+  tookHeader,
+} from "../protocol/index.ts";
+import type { Progress, WireForm } from "../endpoint/index.ts";
+import { bodyLength, readBody, readParts } from "../transport/index.ts";
+import type { WireBody, WireRequest, WireResponse } from "../transport/index.ts";
+import type { OipEndpointParts } from "./parts.ts";
+
+/** A whole exchange with a server. Times in milliseconds. */
+export interface Exchange {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
+  /** The body, or what of it is here when `rest` is still arriving. */
+  readonly bytes: Uint8Array;
+  readonly rest?: AsyncIterable<Uint8Array>;
+  /** Where there is a rest: ends the exchange without it. */
+  leave?(): void;
+  /** Where there is a rest: resolves when nothing of it is on its way any more. Never rejects. */
+  readonly over?: Promise<void>;
+  /** Bytes of the body, all in all. */
+  readonly receivedBytes: number;
+  readonly sentBytes: number;
+  /** Nothing looks at the body that was sent any more. */
+  readonly written?: true;
+  /** From handing over the request until the reply was here. */
+  readonly tookMs: number;
+  /** Of it, what the server says it took for itself; undefined when it says nothing. */
+  readonly serverMs: number | undefined;
+}
+
+/** Reads what a server says of its own time: a number that fits into the time that passed here. */
+function serverTime(headers: Readonly<Record<string, string>>, tookMs: number): number | undefined {
+  const value = headers[tookHeader];
+  if (value === undefined || !/^[0-9]{1,12}(\.[0-9]{1,9})?$/.test(value)) return undefined;
+  return Math.min(Number(value), tookMs);
+}
+
+/** Follows the upload of one body for the caller and for the belief about the link. */
+function upload(
+  parts: Pick<OipEndpointParts, "clock" | "observer" | "info"> & { readonly link?: LinkLearner | undefined },
+  call: Call,
+  bytes: number,
+  acknowledges: boolean,
+  /** Of a train that only measures the link: what of it stands in front of the body. Else 0, since nothing is known of it. */
+  headBytes: number,
+  progress: Progress | undefined,
+): { acknowledged(total: number): void; arrived(nowMs: number, serverMs: number): void; failed(): void } {
+  const { clock, link, observer, info } = parts;
+  let note: TransferNote | undefined =
+    bytes >= tinyBytes || headBytes > 0
+      ? link?.sendStarted(headBytes + bytes, "up", clock.nowMs(), acknowledges ? "acknowledged" : "none")
+      : undefined;
+  if (note && acknowledges) progress?.onItsWay?.(note);
+  let most = 0;
+  const seen = (total: number, nowMs: number): void => {
+    // Acknowledgements come from outside: they only ever grow, and never beyond what was sent.
+    if (!(total > most && total <= bytes)) return;
+    most = total;
+    // Without acknowledgements this moment is the reply's, and `ended` tells what of it was the server's work.
+    if (acknowledges) note?.progressed(headBytes + total, nowMs);
+    progress?.acknowledged(total);
+    observer.record({
+      kind: "bytes-acknowledged",
+      atMs: nowMs,
+      callId: call.id,
+      endpoint: info.id,
+      bytes: total,
+    });
+  };
+  const end = (nowMs: number, complete: boolean, otherMs: number): void => {
+    note?.ended(nowMs, complete, otherMs);
+    note = undefined;
+  };
+  return {
+    acknowledged(total) {
+      const nowMs = clock.nowMs();
+      seen(total, nowMs);
+      if (most === bytes) end(nowMs, true, 0);
+    },
+    arrived(nowMs, serverMs) {
+      if (bytes > 0) seen(bytes, nowMs);
+      end(nowMs, true, serverMs);
+    },
+    failed: () => end(clock.nowMs(), false, 0),
+  };
+}
+
+/** The body of a reply; at once where it is here, and so short that it tells nothing of the link. */
+function receive(parts: OipEndpointParts, response: WireResponse): Uint8Array | Promise<Uint8Array> {
+  const { body, headers } = response;
+  if (body.kind !== "parts" || (bodyLength(body) ?? 0) >= tinyBytes) return receiveAll(parts, response);
+  const { maxBodyBytes: maxBytes } = parts.limits ?? defaultWireLimits;
+  try {
+    return readParts(body, { maxBytes, headerLength: headerLengthOf(headers) ?? 0 });
+  } catch (thrown) {
+    throw badReply(parts.info.id, thrown);
+  }
+}
+
+async function receiveAll(parts: OipEndpointParts, response: WireResponse): Promise<Uint8Array> {
+  const { clock, link } = parts;
+  const limits = parts.limits ?? defaultWireLimits;
+  const length = bodyLength(response.body);
+  const note =
+    length !== undefined && length >= tinyBytes
+      ? link?.sendStarted(length, "down", clock.nowMs())
+      : undefined;
+  try {
+    const bytes = await readBody(response.body, {
+      maxBytes: limits.maxBodyBytes,
+      headerLength: headerLengthOf(response.headers) ?? 0,
+      arrived: (total) => note?.progressed(total, clock.nowMs()),
+    });
+    note?.ended(clock.nowMs(), true);
+    return bytes;
+  } catch (thrown) {
+    note?.ended(clock.nowMs(), false);
+    throw badReply(parts.info.id, thrown);
+  }
+}
+
+/** Longer replies are worth passing on before all of them is here. */
+const longBytes = 262_144;
+/** The JSON of a reply that is passed on has at most so many bytes. */
+const maxHeadBytes = 65_536;
+
+/** The beginning of a reply that is read on later: all of its JSON, and what came with it. */
+async function beginning(
+  parts: OipEndpointParts,
+  body: AsyncIterable<Uint8Array>,
+  headBytes: number,
+): Promise<{
+  readonly bytes: Uint8Array;
+  readonly rest: AsyncIterable<Uint8Array>;
+  leave(): Promise<unknown>;
+}> {
+  const chunks = body[Symbol.asyncIterator]();
+  const rest: AsyncIterable<Uint8Array> = { [Symbol.asyncIterator]: () => chunks };
+  let bytes: Uint8Array = new Uint8Array(0);
+  while (bytes.byteLength < headBytes) {
+    const { done, value } = await chunks.next();
+    if (done === true) throw badReply(parts.info.id, new Error("it ended within its JSON"));
+    if (bytes.byteLength === 0) bytes = value;
+    else {
+      const joined = new Uint8Array(bytes.byteLength + value.byteLength);
+      joined.set(bytes);
+      joined.set(value, bytes.byteLength);
+      bytes = joined;
+    }
+  }
+  const leave = async (): Promise<unknown> => chunks.return?.().catch(() => undefined);
+  return { bytes, rest, leave };
+}
+
+/** Tells when the last chunk was taken, or nobody takes any more; the chunks must be as many bytes as announced. */
+async function* counted(
+  parts: OipEndpointParts,
+  chunks: AsyncIterable<Uint8Array>,
+  bytes: number,
+  note: TransferNote | undefined,
+  over: () => void,
+  cameBefore: number,
+): AsyncIterable<Uint8Array> {
+  let came = cameBefore;
+  let complete = false;
+  try {
+    for await (const chunk of chunks) {
+      came += chunk.byteLength;
+      note?.progressed(came, parts.clock.nowMs());
+      yield chunk;
+    }
+    complete = came === bytes;
+    if (!complete) throw badReply(parts.info.id, new Error(`${came} bytes came of ${bytes}`));
+  } finally {
+    note?.ended(parts.clock.nowMs(), complete);
+    over();
+  }
+}
+
+/** Waits for the end of a reply that is read on later: `end` is called at its own, or whoever was to read it has gone. */
+function untilOver({ abort }: Call, ended: () => void): { readonly over: Promise<void>; end(): void } {
+  let end = ended;
+  const over = new Promise<void>((resolve) => {
+    const unheard = whenAborted(abort, resolve);
+    end = () => {
+      unheard();
+      ended();
+      resolve();
+    };
+    if (abort.aborted) end();
+  });
+  return { over, end };
+}
+
+/** A body that tells of each chunk when it is handed over. */
+function passing(body: WireBody, handed: () => void): WireBody {
+  if (body.kind !== "stream") return body;
+  async function* read(): AsyncIterable<Uint8Array> {
+    for await (const chunk of (body as WireBody & { readonly kind: "stream" }).read()) {
+      handed();
+      yield chunk;
+    }
+  }
+  return { kind: "stream", byteLength: body.byteLength, read };
+}
+
+/** Whatever is wrong with a reply is the server's fault: its reason becomes `bad-reply`, unless the call itself ended. */
+export function badReply(from: string, thrown: unknown): LongshoreError {
+  const error = LongshoreError.from(thrown, "transport", "reading the reply");
+  const ours = ["cancelled", "deadline-exceeded", "no-answer", "unreachable", "bad-reply"];
+  if (ours.includes(error.reason)) return error;
+  const message = `${from} sent a reply that makes no sense: ${error.message}`;
+  return new LongshoreError("bad-reply", error.stage, message, { cause: error });
+}
+
+/** The call, and one that ends with its deadline where it has one. Dispose it when the exchange is over. */
+export function withinDeadline(
+  { clock, info }: OipEndpointParts,
+  call: Call,
+  nowMs: number,
+): { readonly call: Call } & Partial<Disposable> {
+  if (call.deadlineMs === Infinity) return { call };
+  const child = childCall(call);
+  const message = `the deadline passed while waiting for ${info.id}`;
+  const late = (): void => child.cancel(new LongshoreError("deadline-exceeded", "transport", message));
+  const timer = clock.timer(call.deadlineMs - nowMs, late);
+  return {
+    call: child.call,
+    [Symbol.dispose]() {
+      timer[Symbol.dispose]();
+      child[Symbol.dispose]();
+    },
+  };
+}
+
+/**
+ * Sends a request and reads the whole reply, within the call's deadline. Tells the link what was seen on the way, and
+ * the caller which bytes the server has. Rejects with `unreachable`, `no-answer`, `bad-reply`, `deadline-exceeded` or
+ * the call's own error; any HTTP status is a result.
+ *
+ * @param form What the body is taken from. While it is still on its way here, nothing is learned from its pace, and time counts
+ *   from its last bytes. Where its sender takes it, the rest of a long reply is given while it is still arriving: to be read,
+ *   or left.
+ * @param usualMs What such a request usually takes the server itself, for those that do not say what it took: the rest is the
+ *   way's.
+ */
+export async function exchange(
+  parts: OipEndpointParts,
+  request: WireRequest,
+  call: Call,
+  progress?: Progress,
+  form?: WireForm,
+  usualMs = 0,
+): Promise<Exchange> {
+  const { clock, link, transport, info } = parts;
+  const sentBytes = bodyLength(request.body) ?? 0;
+  const probes = request.path === probePath && sentBytes > 0;
+  const step = parts.acknowledgeBytes ?? (probes ? probeStep(sentBytes) : acknowledgeStep(sentBytes));
+  const tells = info.offers && transport.progress === "acknowledged" && step > 0;
+  const acknowledges = tells && sentBytes > step;
+  const headers: Record<string, string> = { ...request.headers };
+  if (!info.offers) headers[orcaFormatHeader] = "json";
+  if (acknowledges) headers[acknowledgeHeader] = String(step);
+  Object.assign(headers, parts.headers);
+  let startedMs = clock.nowMs();
+  const waits = form?.complete?.() === false;
+  const body = waits ? passing(request.body, () => void (startedMs = clock.nowMs())) : request.body;
+  const until = withinDeadline(parts, call, startedMs);
+  const { abort } = until.call;
+  const learning = waits ? { ...parts, link: undefined } : parts;
+  // A train is answered as soon as it is there: the answer acknowledges the last of it, and silence before says something.
+  const headBytes = probes ? probeHeadBytes : 0;
+  const sending = upload(learning, call, sentBytes, acknowledges || (tells && probes), headBytes, progress);
+  const over = (): void => until[Symbol.dispose]?.();
+  let goesOn = false;
+  try {
+    const { method, path, endless, message, repeatable = false } = request;
+    const asked =
+      endless || message ? { ...request, headers, body } : { method, path, headers, body, repeatable };
+    const response = await transport.send(asked, until.call, sending.acknowledged);
+    const { status, headers: told } = response;
+    const headMs = clock.nowMs();
+    const own = serverTime(told, headMs - startedMs);
+    // A server that answers early has not read the rest: only a good answer says that all of the body arrived.
+    if (status === 200) sending.arrived(headMs, own ?? Math.min(usualMs, headMs - startedMs));
+    const length = bodyLength(response.body) ?? 0;
+    const toldBytes = headerLengthOf(told) ?? 0;
+    if (
+      form?.takesArriving &&
+      status === 200 &&
+      response.body.kind === "stream" &&
+      length > longBytes &&
+      toldBytes > 0 &&
+      toldBytes <= maxHeadBytes
+    ) {
+      const note = link?.sendStarted(length, "down", headMs);
+      const begun = await beginning(parts, response.body.read(), toldBytes);
+      goesOn = true;
+      const going = untilOver(until.call, over);
+      const rest = counted(parts, begun.rest, length, note, going.end, begun.bytes.byteLength);
+      const tookMs = clock.nowMs() - startedMs;
+      const leave = (): void => {
+        void begun.leave();
+        going.end();
+      };
+      const figures = { receivedBytes: length, sentBytes, tookMs, serverMs: own };
+      return { status, headers: told, bytes: begun.bytes, rest, leave, over: going.over, ...figures };
+    }
+    const received = receive(parts, response);
+    const bytes = received instanceof Promise ? await received : received;
+    const tookMs = clock.nowMs() - startedMs;
+    const receivedBytes = bytes.byteLength;
+    // A long reply begins as soon as a short one.
+    if (own !== undefined && !probes && sentBytes < tinyBytes) {
+      link?.roundTripSeen(headMs - startedMs - own, headMs, own);
+    }
+    const written = response.written ? ({ written: true } as const) : {};
+    return { status, headers: told, bytes, receivedBytes, sentBytes, tookMs, serverMs: own, ...written };
+  } catch (thrown) {
+    if (abort.aborted) throw abortError(abort, "transport");
+    throw LongshoreError.from(thrown, "transport", `asking ${info.id}`);
+  } finally {
+    sending.failed();
+    if (!goesOn) over();
+  }
+}

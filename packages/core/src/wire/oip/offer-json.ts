@@ -1,0 +1,101 @@
+import { leastTrust } from "../../words/base/index.ts";
+import { type Estimate, estimateSize } from "../../words/estimate/index.ts";
+import { read, readFeatures, type Reader } from "../protocol/index.ts";
+import type { EndpointInfo, Offer } from "../endpoint/index.ts";
+import { readSegment } from "./account-json.ts";
+
+const { fields, list, number, optional, text, word } = read;
+
+/**
+ * Offers as they travel. Instants become durations, since clocks differ: `expiresInMs`, and the age of the figures. An
+ * estimate is its 16 values.
+ */
+interface OfferJson {
+  readonly segment: Offer["segment"];
+  readonly path: readonly string[];
+  readonly zones: readonly string[];
+  readonly trust: Offer["trust"];
+  readonly completionMs: readonly number[];
+  readonly ageMs: number;
+  readonly queueMs: number;
+  readonly energyMillijoules: number;
+  readonly costMicros: number;
+  readonly agreementRatio: number;
+  readonly accuracyRatio?: number;
+  readonly upTo: Offer["upTo"];
+  readonly codecs: readonly string[];
+  readonly expiresInMs: number;
+  readonly origin: Offer["origin"];
+}
+
+/** The longest that any offer is believed, whatever it says of itself. */
+const maxExpiryMs = 600_000;
+
+const name = text(512);
+const positive = number(0);
+
+const estimate: Reader<readonly number[]> = (value, where) => {
+  const values = list(positive, estimateSize)(value, where);
+  if (values.length !== estimateSize || values.some((item, index) => item < (values[index - 1] ?? 0))) {
+    read.refuse(where, `${estimateSize} numbers in ascending order`);
+  }
+  return values;
+};
+
+const offer: Reader<OfferJson> = fields({
+  segment: readSegment,
+  path: list(name, 16),
+  zones: list(name, 64),
+  trust: word("none", "listed", "operated", "attested"),
+  completionMs: estimate,
+  ageMs: positive,
+  queueMs: positive,
+  energyMillijoules: positive,
+  costMicros: positive,
+  agreementRatio: number(0, 1),
+  accuracyRatio: optional(number(0, 1)),
+  upTo: readFeatures,
+  codecs: list(name, 64),
+  expiresInMs: positive,
+  origin: word("promised", "inferred"),
+});
+
+/** An offer as JSON value, for the moment `nowMs` on the sender's clock. */
+export function offerJson(from: Offer, nowMs: number): OfferJson {
+  const { completionMs, expiresAtMs, ownName: _here, ...rest } = from;
+  const age = nowMs - completionMs.observedAtMs;
+  return {
+    ...rest,
+    completionMs: [...completionMs.values],
+    // What was observed never, or on no clock, is as old as an offer can be.
+    ageMs: Number.isFinite(age) ? Math.max(0, age) : maxExpiryMs,
+    expiresInMs: Math.min(maxExpiryMs, Math.max(0, expiresAtMs - nowMs)),
+  };
+}
+
+/** Reads the offers that a server sent. Throws `invalid-input` naming the field. */
+export function parseOffers(value: unknown, nowMs: number): readonly Offer[] {
+  return list(offer, 1024)(value, "offers").map(({ ageMs, expiresInMs, completionMs, ...rest }) => {
+    const told: Estimate = {
+      values: Float64Array.from(completionMs),
+      observedAtMs: nowMs - ageMs,
+      origin: "told",
+    };
+    return { ...rest, completionMs: told, expiresAtMs: nowMs + Math.min(maxExpiryMs, expiresInMs) };
+  });
+}
+
+/**
+ * An offer as the asker may believe it. The directory says where a server is and how far it is trusted; what the server
+ * says of itself can only narrow that. The path begins with the name by which the asker knows the server; the other one is kept.
+ */
+export function narrowed(told: Offer, info: EndpointInfo): Offer {
+  const [ownName = info.id, ...further] = told.path;
+  return {
+    ...told,
+    path: [info.id, ...further],
+    ...(ownName === info.id ? {} : { ownName }),
+    zones: [...new Set([info.zone, ...told.zones])],
+    trust: leastTrust(info.trust, told.trust),
+  };
+}

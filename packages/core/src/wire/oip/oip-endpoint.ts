@@ -1,0 +1,397 @@
+import { type Call, checkCall, dropOldest, LongshoreError, UnderWay } from "../../words/base/index.ts";
+import { certain } from "../../words/estimate/index.ts";
+import { probeHeadBytes } from "../transport/index.ts";
+import { endCut, type Segment, startCut } from "../../words/model/index.ts";
+import {
+  accountHeader,
+  callHeaders,
+  digestHeader,
+  knownReplyHeads,
+  maxProbeBytes,
+  modelPath,
+  parseDescription,
+  parseJson,
+  parseProfile,
+  probePath,
+  read,
+  readWireError,
+  segmentPath,
+  tenantHeader,
+  traceHeaders,
+  writeInferRequest,
+} from "../protocol/index.ts";
+import type {
+  Endpoint,
+  EndpointInfo,
+  InferenceRequest,
+  InferenceResponse,
+  LoadReport,
+  ModelKnowledge,
+  ModelListing,
+  Offer,
+  OfferQuery,
+  Progress,
+  StageTime,
+} from "../endpoint/index.ts";
+import { emptyBody, type WireBody } from "../transport/index.ts";
+import { inferPath, nameThere } from "./address.ts";
+import { indexPath, modelListings } from "./index-json.ts";
+import { asClient } from "./client-span.ts";
+import { badReply, type Exchange, exchange } from "./exchange.ts";
+import { foreignKnowledge, isForeignDigest, toldConfiguration } from "./foreign.ts";
+import { narrowed, parseOffers } from "./offer-json.ts";
+import type { OipEndpointParts } from "./parts.ts";
+import { inferredOffer } from "../endpoint/index.ts";
+import { readLoadHeaders } from "./load-headers.ts";
+import { expectedOutputs, readResponse } from "./reply.ts";
+import { requestMessage } from "./request-message.ts";
+import { severalAnswers } from "./several.ts";
+import { toldStatistics } from "./statistics.ts";
+import { sendableWire, wireMessage } from "./wire.ts";
+
+/** The most models whose knowledge is kept to check replies by; the oldest goes first. */
+const maxKnown = 256;
+/** A load that was told on another occasion is not news for longer, in milliseconds. */
+const seenForMs = 1000;
+
+class OipEndpoint implements Endpoint {
+  readonly info: EndpointInfo;
+  readonly inferStream?: NonNullable<Endpoint["inferStream"]>;
+  readonly forwardsTenants?: true;
+  readonly #parts: OipEndpointParts;
+  readonly #known = new Map<string, ModelKnowledge>();
+  readonly #heads = knownReplyHeads();
+  readonly #under = new UnderWay();
+  readonly #own = { underWay: 0, finished: 0 };
+  /** What was read of the load on another occasion than being asked for it. */
+  #loadSeen: LoadReport | undefined;
+  /** Its replies say how busy it is. */
+  #tells = false;
+  #closed = false;
+
+  constructor(parts: OipEndpointParts) {
+    this.info = parts.info;
+    this.#parts = parts;
+    if (parts.info.offers && parts.forwardsTenants === true) this.forwardsTenants = true;
+    // Over HTTP the plain protocol has no way to say that a request was answered several times.
+    if (parts.info.offers || parts.streams)
+      this.inferStream = (request, call) => this.#inferStream(request, call);
+  }
+
+  async describe(
+    model: string,
+    version: string | undefined,
+    call: Call,
+  ): Promise<ModelKnowledge | undefined> {
+    const name = nameThere(this.info, model);
+    if (name === undefined) return undefined;
+    const path = modelPath(version === undefined ? { model: name } : { model: name, version });
+    const knowledge = this.info.offers
+      ? await this.#longshore(path, call)
+      : await this.#foreign(path, version, call);
+    if (!knowledge) return undefined;
+    const renamed = { ...knowledge, description: { ...knowledge.description, name: model } };
+    this.#remember(model, renamed);
+    return renamed;
+  }
+
+  async ready(model: string, version: string | undefined, call: Call): Promise<boolean> {
+    const name = nameThere(this.info, model);
+    if (name === undefined) return false;
+    // What has a name of its own there has versions of its own.
+    const named = version && name === model ? { model: name, version } : { model: name };
+    const path = `${modelPath(named)}/ready`;
+    return (await this.#ask(path, call)).status === 200;
+  }
+
+  get loadEveryMs(): number | undefined {
+    return this.#tells ? undefined : (this.#parts.load?.everyMs ?? (this.#loadSeen && 0));
+  }
+
+  async offers(query: OfferQuery, call: Call): Promise<readonly Offer[]> {
+    const name = nameThere(this.info, query.model);
+    if (name === undefined) return [];
+    if (!this.info.offers) return this.#toldOffers(query, name, call);
+    const { version, features } = query;
+    const path = modelPath(version === undefined ? { model: name } : { model: name, version });
+    const search = new URLSearchParams({ knowledge: "0" });
+    for (const [key, value] of Object.entries(features ?? {})) search.set(key, String(value));
+    const json = await this.#get(`${path}/offers?${search.toString()}`, call);
+    if (json === undefined) return [];
+    return this.#checked(() => {
+      const offers = parseOffers(
+        read.own(read.objectAt(json, "the reply"), "offers"),
+        this.#parts.clock.nowMs(),
+      );
+      return offers
+        .filter((offer) => offer.segment.model === query.model)
+        .map((offer) => narrowed(offer, this.info));
+    });
+  }
+
+  infer(request: InferenceRequest, call: Call, progress?: Progress): Promise<InferenceResponse> {
+    this.#own.underWay++;
+    const work = asClient(this.#parts, request.segment.model, call, (own) =>
+      this.#infer(request, own, progress),
+    );
+    return this.#under.track(work, () => {
+      this.#own.underWay--;
+      this.#own.finished++;
+    });
+  }
+
+  async prepare({ model, version, variant, digest, from, to }: Segment, call: Call): Promise<void> {
+    const name = nameThere(this.info, model);
+    if (this.#closed || !this.info.offers || name === undefined) return;
+    const path = segmentPath({ model: name, version, variant }, from, to, "prepare");
+    const headers = digest === "" ? {} : { [digestHeader]: digest };
+    const reply = await this.#under.track(
+      exchange(this.#parts, { method: "POST", path, headers, body: emptyBody }, call),
+    );
+    if (reply.status !== 200) throw readWireError(reply.status, reply.headers, reply.bytes, this.info.id);
+  }
+
+  async models(call: Call): Promise<readonly ModelListing[]> {
+    const told = this.info.offers ? callHeaders(call, this.#parts.clock.nowMs()) : {};
+    const request = { method: "POST", path: indexPath, headers: told, body: emptyBody } as const;
+    const { status, headers, bytes } = await this.#under.track(exchange(this.#parts, request, call));
+    // A server of the plain protocol need not have an index.
+    if (status === 404 || status === 405) return [];
+    if (status !== 200) throw readWireError(status, headers, bytes, this.info.id);
+    return this.#checked(() => modelListings(parseJson(bytes, "the reply")));
+  }
+
+  async probe(bytes: number, call: Call): Promise<LoadReport | undefined> {
+    if (this.#closed) return undefined;
+    // A server without the extension would take bytes that mean nothing for a fault.
+    if (!this.info.offers) return bytes > 0 ? undefined : this.#under.track(this.#readLoad(call));
+    // With its head it fills whole packets: a head beyond them would make a short train look like a slow link.
+    const sent = bytes > 0 ? Math.max(1, Math.min(bytes, maxProbeBytes) - probeHeadBytes) : 0;
+    const body = { kind: "parts", parts: [new Uint8Array(sent)] } as const;
+    const request = { method: "POST", path: probePath, headers: {}, body } as const;
+    const reply = await this.#under.track(exchange(this.#parts, request, call));
+    if (reply.status !== 200) throw readWireError(reply.status, reply.headers, reply.bytes, this.info.id);
+    return readLoadHeaders(reply.headers, this.#parts.clock.nowMs());
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    // What is answered meanwhile may still be on its way.
+    await this.#under.none();
+    await this.#parts.transport.close();
+    await this.#parts.streams?.close();
+    await this.#parts.load?.close();
+  }
+
+  async #readLoad(call: Call): Promise<LoadReport | undefined> {
+    const seen = this.#loadSeen;
+    this.#loadSeen = undefined;
+    const news = seen && this.#parts.clock.nowMs() - seen.atMs <= seenForMs ? seen : undefined;
+    return (await this.#parts.load?.read({ ...this.#own }, call)) ?? news;
+  }
+
+  /** What a server that promises nothing says of its runs so far, in its metrics or else in Triton's statistics. */
+  async #toldOffers({ model, version }: OfferQuery, name: string, call: Call): Promise<readonly Offer[]> {
+    const { load, clock } = this.#parts;
+    const known = [...this.#known.values()].findLast(
+      ({ description: one }) => one.name === model && (version === undefined || one.version === version),
+    );
+    if (!load || !known) return [];
+    const there = known.description.version;
+    if (load.runMs(name, there) === undefined) {
+      const seen = await this.#readLoad(call);
+      this.#loadSeen = seen ?? this.#loadSeen;
+    }
+    if (load.runMs(name, there) === undefined) {
+      const path = modelPath(version === undefined ? { model: name } : { model: name, version });
+      const get = (): Promise<unknown> => this.#get(`${path}/stats`, call, (status) => status !== 200);
+      load.counted(await toldStatistics(get));
+    }
+    const runMs = load.runMs(name, there);
+    if (runMs === undefined) return [];
+    const { digest, variants } = known.description;
+    const whole = { model, version: there, digest, from: startCut, to: endCut };
+    const segment = { ...whole, variant: variants[0]?.name ?? "default" };
+    const observedAtMs = clock.nowMs();
+    const tookMs = certain(runMs, { observedAtMs, origin: "told" });
+    return [inferredOffer(this.info, segment, tookMs, observedAtMs)];
+  }
+
+  async #infer(
+    request: InferenceRequest,
+    call: Call,
+    progress: Progress | undefined,
+  ): Promise<InferenceResponse> {
+    const { clock, info } = this.#parts;
+    if (this.#closed) throw new LongshoreError("unreachable", "transport", `${info.id} was closed`);
+    checkCall(call, clock, "transport");
+    const path = inferPath(info, request.segment);
+    const startedMs = clock.nowMs();
+    const form = sendableWire(this.#parts, request);
+    const message = form ? wireMessage(form) : await this.#message(request, call);
+    const encodedMs = clock.nowMs();
+    const stages: StageTime[] =
+      Object.keys(request.codecs).length > 0
+        ? [{ stage: "encode", name: info.id, tookMs: encodedMs - startedMs }]
+        : [];
+    const exchanged = await exchange(
+      this.#parts,
+      {
+        method: "POST",
+        path,
+        headers: Object.assign(this.#headers(request, call, form !== undefined), message.headers),
+        body: message.body,
+        // Others may count steps of sequences that are not known as such here, and those behind ours, too.
+        repeatable: info.offers && !request.sequence && !isForeignDigest(request.segment.digest),
+      },
+      call,
+      progress,
+      form,
+      this.#parts.load?.runMs(
+        nameThere(info, request.segment.model) ?? request.segment.model,
+        request.segment.version,
+      ),
+    );
+    const { status, headers, bytes, over } = exchanged;
+    if (over) void this.#under.track(over);
+    if (status !== 200) {
+      const load = readLoadHeaders(headers, clock.nowMs());
+      if (load) progress?.refused?.(load);
+      throw readWireError(status, headers, bytes, info.id);
+    }
+    const expected = expectedOutputs(request.segment, this.#knows(request));
+    try {
+      const heads = this.#heads;
+      const read = readResponse(this.#parts, request, exchanged, expected, stages, heads, call);
+      const response = read instanceof Promise ? await read : read;
+      this.#tells = response.load !== undefined;
+      return response;
+    } catch (thrown) {
+      exchanged.leave?.();
+      throw badReply(info.id, thrown);
+    }
+  }
+
+  async *#inferStream(request: InferenceRequest, call: Call): AsyncIterable<InferenceResponse> {
+    const { clock, info } = this.#parts;
+    if (this.#closed) throw new LongshoreError("unreachable", "transport", `${info.id} was closed`);
+    checkCall(call, clock, "transport");
+    let ended = (): void => undefined;
+    void this.#under.track(new Promise<void>((resolve) => (ended = resolve)));
+    const expected = expectedOutputs(request.segment, this.#knows(request));
+    try {
+      const heard = (load: LoadReport | undefined): void => void (this.#loadSeen = load ?? this.#loadSeen);
+      const asked = { request, expected, heads: this.#heads, heard };
+      yield* severalAnswers(this.#parts, asked, call, async (own) => {
+        const path = inferPath(info, request.segment);
+        const told = this.#headers(request, own, false);
+        if (!info.offers) {
+          const message = await requestMessage(this.#parts, request, this.#knows(request), own);
+          const byteLength = message.inputs.reduce((sum, { bytes }) => sum + bytes.byteLength, 0);
+          const incoming = { byteLength, stream: true, read: async () => message };
+          return { method: "POST", path, headers: told, body: emptyBody, message: incoming };
+        }
+        const { headers, body } = await this.#message(request, own);
+        return { method: "POST", path, headers: { ...headers, ...told }, body };
+      });
+    } finally {
+      ended();
+    }
+  }
+
+  async #message(request: InferenceRequest, call: Call): Promise<Encoded> {
+    const { wire = "binary" } = this.#parts;
+    const message = await requestMessage(this.#parts, request, this.#knows(request), call);
+    const { headers, parts } = writeInferRequest(message, wire);
+    return { headers, body: { kind: "parts", parts } };
+  }
+
+  /** What travels beside the body. Every server may understand the trace; the rest only those of the extension. */
+  #headers(request: InferenceRequest, call: Call, asItCame: boolean): Record<string, string> {
+    if (!this.info.offers) return traceHeaders(call);
+    const { digest } = request.segment;
+    const headers = callHeaders(call, this.#parts.clock.nowMs());
+    if (this.forwardsTenants) headers[tenantHeader] = call.tenant;
+    if (digest !== "") headers[digestHeader] = digest;
+    if (this.#parts.account !== false) headers[accountHeader] = asItCame ? "timing" : "1";
+    return headers;
+  }
+
+  async #ask(path: string, call: Call): Promise<Exchange> {
+    if (this.#closed) throw new LongshoreError("unreachable", "transport", `${this.info.id} was closed`);
+    const request = { method: "GET", path, headers: {}, body: emptyBody } as const;
+    return this.#under.track(exchange(this.#parts, request, call));
+  }
+
+  /** The JSON behind a path; undefined where the server has nothing of that name, or has unloaded that version. */
+  async #get(path: string, call: Call, absentIf: (status: number) => boolean = is404): Promise<unknown> {
+    const { status, headers, bytes } = await this.#ask(path, call);
+    if (absentIf(status)) return undefined;
+    if (status === 200) return this.#checked(() => parseJson(bytes, "the reply"));
+    const error = readWireError(status, headers, bytes, this.info.id);
+    if (error.reason === "unknown-version") return undefined;
+    throw error;
+  }
+
+  async #longshore(path: string, call: Call): Promise<ModelKnowledge | undefined> {
+    const json = await this.#get(`${path}/offers?offers=0`, call);
+    if (json === undefined) return undefined;
+    return this.#checked(() => {
+      const reply = read.objectAt(json, "the reply");
+      read.word(1)(read.own(reply, "schemaVersion"), "schemaVersion");
+      const description = parseDescription(read.own(reply, "description"));
+      const profile = read.own(reply, "profile");
+      const told = toldConfiguration(read.own(reply, "configuration"));
+      return { ...told, description, ...(profile === undefined ? {} : { profile: parseProfile(profile) }) };
+    });
+  }
+
+  async #foreign(path: string, version: string | undefined, call: Call): Promise<ModelKnowledge | undefined> {
+    const metadata = await this.#get(path, call);
+    if (metadata === undefined) return undefined;
+    // Servers other than Triton have no configuration to show, and say so in various ways.
+    const configuration = await this.#get(`${path}/config`, call, (status) => status !== 200);
+    return this.#checked(() => foreignKnowledge(version, { metadata, configuration }));
+  }
+
+  #checked<T>(parse: () => T): T {
+    try {
+      return parse();
+    } catch (thrown) {
+      throw badReply(this.info.id, thrown);
+    }
+  }
+
+  #knows({ segment: { model, version } }: InferenceRequest): ModelKnowledge | undefined {
+    return this.#known.get(knownKey(model, version));
+  }
+
+  #remember(model: string, knowledge: ModelKnowledge): void {
+    const key = knownKey(model, knowledge.description.version);
+    this.#known.delete(key);
+    this.#known.set(key, knowledge);
+    dropOldest(this.#known, maxKnown);
+  }
+}
+
+/** A body with the headers that describe it. */
+interface Encoded {
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: WireBody;
+}
+
+const is404 = (status: number): boolean => status === 404;
+
+function knownKey(model: string, version: string): string {
+  return `${model}/${version}`;
+}
+
+/**
+ * An endpoint over the network: any server of the Open Inference Protocol v2, with Longshore's extension (`info.offers`)
+ * or without. Inputs are sent in their codecs, part by part and never joined; replies are checked for shape, datatype
+ * and completeness where the model is known (`describe`). Fails with `unreachable`, `no-answer`, `bad-reply`, the
+ * deadline, or the reason that the server gave; never retries, since that is the plan's business.
+ */
+export function oipEndpoint(parts: OipEndpointParts): Endpoint {
+  return new OipEndpoint(parts);
+}

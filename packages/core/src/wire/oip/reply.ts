@@ -1,0 +1,199 @@
+import { type Call, LongshoreError, turnWhileWanted, type Writable } from "../../words/base/index.ts";
+import { endCut, type PortSpec, type Segment } from "../../words/model/index.ts";
+import {
+  accountParameter,
+  defaultWireLimits,
+  headerLengthOf,
+  type InferReplyMessage,
+  type KnownHeads,
+  parseJson,
+  read,
+  readInferReplyHead,
+  readInferReplyInSteps,
+  unpackTensors,
+} from "../protocol/index.ts";
+import { shapeFits, type Tensor, type Tensors } from "../../words/tensor/index.ts";
+import type {
+  Account,
+  InferenceRequest,
+  InferenceResponse,
+  ModelKnowledge,
+  StageTime,
+} from "../endpoint/index.ts";
+import { parseAccount } from "./account-json.ts";
+import type { Exchange } from "./exchange.ts";
+import { readLoadHeaders } from "./load-headers.ts";
+import { readServerTiming, wireReply } from "./wire.ts";
+import type { OipEndpointParts } from "./parts.ts";
+import { sealParameter, splitState } from "./sequence-parameters.ts";
+
+/** The tensors that a segment must give, as far as this endpoint knows the model. */
+export function expectedOutputs(
+  segment: Segment,
+  knowledge: ModelKnowledge | undefined,
+): readonly PortSpec[] | undefined {
+  if (!knowledge) return undefined;
+  const { outputs } = knowledge.description;
+  // Servers that run any code in Python need not say what it gives.
+  if (segment.to === endCut) return outputs.length === 0 ? undefined : outputs;
+  for (const variant of knowledge.profile?.variants ?? []) {
+    if (variant.variant !== segment.variant) continue;
+    for (const bucket of variant.buckets) {
+      const found = bucket.cuts.find(({ cut }) => cut.id === segment.to);
+      // Sizes inside a crossing differ between buckets, so only names and datatypes bind.
+      if (found)
+        return found.cut.crossing.map((spec) => ({
+          ...spec,
+          shape: spec.shape.map(() => -1),
+          openRank: spec.shape.length === 0,
+        }));
+    }
+  }
+  return undefined;
+}
+
+const noTensors: Tensors = new Map<string, Tensor>();
+
+function wrong(message: string): LongshoreError {
+  return new LongshoreError("bad-reply", "decode", message);
+}
+
+/** The wanted outputs among those that came, checked against what is known of the model. */
+export function checkOutputs(
+  came: Tensors,
+  wanted: readonly string[] | undefined,
+  expected: readonly PortSpec[] | undefined,
+  classes?: InferenceRequest["classes"],
+): Tensors {
+  const outputs = new Map<string, Tensor>();
+  let leftOut = false;
+  const names = wanted ?? expected?.map((spec) => spec.name) ?? [...came.keys()];
+  for (const name of names) {
+    const tensor = came.get(name);
+    const declared = expected?.find((one) => one.name === name);
+    if (!tensor && declared?.optional) {
+      leftOut = true;
+      continue;
+    }
+    if (!tensor) throw wrong(`the reply lacks the output ${name}`);
+    // Its best classes, with their labels.
+    const spec = classes?.get(name) && tensor.spec.datatype === "BYTES" ? undefined : declared;
+    if (spec && spec.datatype !== tensor.spec.datatype) {
+      throw wrong(`the output ${name} came as ${tensor.spec.datatype}; the model gives ${spec.datatype}`);
+    }
+    // Of a ragged tensor the declared -1 and the -1 that came mean the same.
+    if (spec && !spec.ragged && !spec.openRank && !shapeFits(tensor.spec.shape, spec.shape)) {
+      throw wrong(
+        `the output ${name} came as [${tensor.spec.shape.join(", ")}]; the model gives [${spec.shape.join(", ")}]`,
+      );
+    }
+    outputs.set(name, tensor);
+  }
+  if (outputs.size === 0 && !leftOut) throw wrong("the reply holds no outputs");
+  return outputs;
+}
+
+/** The account as this endpoint saw it: what the server tells of itself, the network's share, and the bytes counted here. */
+function accountOf(
+  parts: OipEndpointParts,
+  request: InferenceRequest,
+  told: Account | undefined,
+  exchanged: Exchange,
+  codingStages: readonly StageTime[],
+): Account {
+  const { info } = parts;
+  const { tookMs, serverMs, sentBytes, receivedBytes, headers } = exchanged;
+  const away: StageTime =
+    serverMs === undefined
+      ? { stage: "wait", name: info.id, tookMs }
+      : { stage: "network", name: info.id, tookMs: Math.max(0, tookMs - serverMs) };
+  return {
+    endpoint: info.id,
+    zone: info.zone,
+    segment: request.segment,
+    stages: [...codingStages, ...(told?.stages ?? readServerTiming(headers)), away],
+    sentBytes,
+    receivedBytes,
+    energy: told?.energy ?? { millijoules: 0, label: "estimated" },
+    costMicros: told?.costMicros ?? 0,
+    forwarded: told?.forwarded ?? [],
+  };
+}
+
+/**
+ * Makes the response of a reply with status 200. Throws `bad-reply` (or what `unpackTensors` throws, which the caller
+ * turns into that) for anything that does not fit the request.
+ */
+export function readResponse(
+  parts: OipEndpointParts,
+  request: InferenceRequest,
+  exchanged: Exchange,
+  expected: readonly PortSpec[] | undefined,
+  codingStages: readonly StageTime[],
+  heads: KnownHeads<InferReplyMessage>,
+  call: Call,
+): InferenceResponse | Promise<InferenceResponse> {
+  const { rest, bytes, headers, receivedBytes } = exchanged;
+  const limits = parts.limits ?? defaultWireLimits;
+  const headerLength = headerLengthOf(headers);
+  const pause = (): Promise<void> => turnWhileWanted(parts.clock, call.abort, "decode");
+  const came = rest
+    ? readInferReplyHead(bytes.subarray(0, headerLength), receivedBytes - (headerLength ?? 0), limits, pause)
+    : readInferReplyInSteps(bytes, headerLength, limits, pause, heads);
+  const made = (message: InferReplyMessage): InferenceResponse | Promise<InferenceResponse> =>
+    responseOf(parts, request, exchanged, message, expected, codingStages, call);
+  return came instanceof Promise ? came.then(made) : made(came);
+}
+
+/** The same of a reply that was read already, whatever encoding it came in. At once, unless tensors are to be decoded. */
+export function responseOf(
+  parts: OipEndpointParts,
+  request: InferenceRequest,
+  exchanged: Exchange,
+  message: InferReplyMessage,
+  expected: readonly PortSpec[] | undefined,
+  codingStages: readonly StageTime[],
+  call: Call,
+): InferenceResponse | Promise<InferenceResponse> {
+  const unpacked = unpackTensors(message.outputs, parts.codecs, parts.limits ?? defaultWireLimits, call);
+  const made = (tensors: Tensors): InferenceResponse =>
+    unpackedResponse(parts, request, exchanged, message, tensors, expected, codingStages);
+  return unpacked instanceof Promise ? unpacked.then(made) : made(unpacked);
+}
+
+function unpackedResponse(
+  parts: OipEndpointParts,
+  request: InferenceRequest,
+  exchanged: Exchange,
+  message: InferReplyMessage,
+  tensors: Tensors,
+  expected: readonly PortSpec[] | undefined,
+  codingStages: readonly StageTime[],
+): InferenceResponse {
+  const headerLength = headerLengthOf(exchanged.headers);
+  const { plain, state } = splitState(tensors);
+  const confidence = read.own(message.parameters, "longshore_confidence");
+  const seal = read.own(message.parameters, sealParameter);
+  const accountText = read.own(message.parameters, accountParameter);
+  const told =
+    typeof accountText === "string"
+      ? parseAccount(parseJson(new TextEncoder().encode(accountText), "the account"))
+      : undefined;
+  if (told && told.segment.digest !== request.segment.digest && request.segment.digest !== "") {
+    throw wrong("another body of the model answered than was asked");
+  }
+  const load = readLoadHeaders(exchanged.headers, parts.clock.nowMs());
+  const outputs = checkOutputs(plain, request.outputs, expected, request.classes);
+  // Assigned one by one, since this is done for every small request.
+  const response: Writable<InferenceResponse> = {
+    outputs: exchanged.rest ? noTensors : outputs,
+    account: accountOf(parts, request, told, exchanged, codingStages),
+  };
+  if (request.wire && headerLength) response.wire = wireReply(exchanged, headerLength);
+  if (load) response.load = load;
+  if (exchanged.written) response.forgotInputs = true;
+  if (typeof confidence === "number") response.confidenceRatio = Math.min(1, Math.max(0, confidence));
+  if (state) response.state = state;
+  if (typeof seal === "string") response.stateSeal = seal;
+  return response;
+}

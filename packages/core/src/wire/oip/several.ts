@@ -1,0 +1,130 @@
+import { abortError, type Call, childCall, LongshoreError } from "../../words/base/index.ts";
+import {
+  answersHeader,
+  answersType,
+  defaultWireLimits,
+  headerLengthHeader,
+  type InferReplyMessage,
+  type KnownHeads,
+  readAnswerFrames,
+  readWireError,
+} from "../protocol/index.ts";
+import type { TensorSpec } from "../../words/tensor/index.ts";
+import type { InferenceRequest, InferenceResponse, LoadReport } from "../endpoint/index.ts";
+import { bodyLength, readBody } from "../transport/index.ts";
+import type { WireRequest, WireResponse } from "../transport/index.ts";
+import { clientSpan } from "./client-span.ts";
+import { badReply, type Exchange, withinDeadline } from "./exchange.ts";
+import { readLoadHeaders } from "./load-headers.ts";
+import type { OipEndpointParts } from "./parts.ts";
+import { readResponse, responseOf } from "./reply.ts";
+
+const noBytes = new Uint8Array(0);
+
+async function failed(
+  { info, limits = defaultWireLimits }: OipEndpointParts,
+  response: WireResponse,
+): Promise<never> {
+  const { status, headers, body } = response;
+  throw readWireError(status, headers, await readBody(body, { maxBytes: limits.maxBodyBytes }), info.id);
+}
+
+/** What is asked, and what its answers are held against. */
+interface AskedSeveral {
+  readonly request: InferenceRequest;
+  readonly expected: readonly TensorSpec[] | undefined;
+  readonly heads: KnownHeads<InferReplyMessage>;
+  /** Told the load that the server says behind its answers, if any. */
+  heard(load: LoadReport | undefined): void;
+}
+
+/**
+ * Sends a request that may be answered any number of times, and gives each answer as it comes: the next is read when the one
+ * before was taken, so that a slow reader holds the server back. A model that gives one answer gives it as it always does. Who stops
+ * early ends the exchange. Fails as `exchange` does, and with what the server says of an answer that failed.
+ */
+export async function* severalAnswers(
+  parts: OipEndpointParts,
+  { request, expected, heads, heard }: AskedSeveral,
+  given: Call,
+  message: (call: Call) => Promise<WireRequest>,
+): AsyncIterable<InferenceResponse> {
+  const { clock, info } = parts;
+  // The plain protocol has several answers to a request over gRPC only.
+  const transport = info.offers ? parts.transport : (parts.streams ?? parts.transport);
+  const { maxBodyBytes } = parts.limits ?? defaultWireLimits;
+  const { call, tell } = clientSpan(parts, request.segment.model, given);
+  let outcome: Parameters<typeof tell>[0] = "answered";
+  const own = childCall(call);
+  const until = withinDeadline(parts, own.call, clock.nowMs());
+  const { abort } = until.call;
+  let sinceMs = clock.nowMs();
+  let sentBytes = 0;
+  let allBytes = 0;
+  const exchanged = (
+    headers: WireResponse["headers"],
+    bytes: Uint8Array,
+    receivedBytes = bytes.byteLength,
+  ): Exchange => {
+    const tookMs = clock.nowMs() - sinceMs;
+    return { status: 200, headers, bytes, receivedBytes, sentBytes, tookMs, serverMs: undefined };
+  };
+  const checked = async (
+    reading: () => InferenceResponse | Promise<InferenceResponse>,
+  ): Promise<InferenceResponse> => {
+    try {
+      return await reading();
+    } catch (thrown) {
+      throw badReply(info.id, thrown);
+    }
+  };
+  const read = (one: Exchange): Promise<InferenceResponse> =>
+    checked(() => readResponse(parts, request, one, expected, [], heads, call));
+  const answered = (): void => {
+    sinceMs = clock.nowMs();
+    sentBytes = 0;
+  };
+  try {
+    const asked = await message(until.call);
+    allBytes = sentBytes = asked.message?.byteLength ?? bodyLength(asked.body) ?? 0;
+    const several = info.offers ? { [answersHeader]: "several" } : {};
+    const headers = { ...asked.headers, ...several, ...parts.headers };
+    const response = await transport.send({ ...asked, headers, endless: true }, until.call);
+    if (response.status !== 200) await failed(parts, response);
+    const { headers: told, body, message: single, messages = single && [single] } = response;
+    if (messages) {
+      for await (const one of messages) {
+        const receivedBytes = one.outputs.reduce((sum, { bytes }) => sum + bytes.byteLength, 0);
+        const came = exchanged(told, noBytes, receivedBytes);
+        yield await checked(() => responseOf(parts, request, came, one, expected, [], call));
+        answered();
+      }
+      heard(readLoadHeaders(response.trailers?.() ?? {}, clock.nowMs()));
+      return;
+    }
+    if (told["content-type"] !== answersType || body.kind === "parts") {
+      const headerLength = Number(told[headerLengthHeader] ?? 0);
+      yield await read(exchanged(told, await readBody(body, { maxBytes: maxBodyBytes, headerLength })));
+      return;
+    }
+    for await (const frame of readAnswerFrames(body.read(), maxBodyBytes)) {
+      if (frame.kind === "error") throw readWireError(500, {}, frame.bytes, info.id);
+      const { headerLength, bytes } = frame;
+      yield await read(exchanged({ ...told, [headerLengthHeader]: String(headerLength) }, bytes));
+      answered();
+    }
+  } catch (thrown) {
+    const came = abort.aborted
+      ? abortError(abort, "transport")
+      : LongshoreError.from(thrown, "transport", `asking ${info.id}`);
+    const error = came.reason === "body-mismatch" ? badReply(info.id, came) : came;
+    outcome = error.reason;
+    throw error;
+  } finally {
+    tell(outcome, allBytes);
+    // What of the exchange is still under way when its reader leaves ends here.
+    own.cancel(new LongshoreError("cancelled", "transport", "nobody waits for more answers"));
+    until[Symbol.dispose]?.();
+    own[Symbol.dispose]();
+  }
+}

@@ -1,0 +1,95 @@
+export { type AnswerFrame, readAnswerFrames, writeAnswerFrame } from "./answer-frames.ts";
+export { callFromHeaders, callHeaders, traceFromHeaders, traceHeaders } from "./call-headers.ts";
+export { checkCredentialTarget, credentialHeaders, type Credentials } from "./credentials.ts";
+export { digestFrom, exactly, printable, shaped } from "./exactly.ts";
+export { type HeadLines, readHeadLines } from "./head-lines.ts";
+export {
+  type InferReplyMessage,
+  readInferReplyHead,
+  readInferReplyInSteps,
+  writeInferReply,
+  writeInferReplyInSteps,
+} from "./infer-reply.ts";
+export {
+  eachOnce,
+  type InferRequestMessage,
+  readInferHeadInSteps,
+  readInferRequest,
+  readInferRequestInSteps,
+  type RequestedOutput,
+  writeInferRequest,
+} from "./infer-request.ts";
+export { cutFrom, parseDescription, parseProfile, readFeatures, tensorSpecFrom } from "./knowledge-json.ts";
+export { knownHeads, type KnownHeads, knownReplyHeads } from "./known-heads.ts";
+export { defaultWireLimits, type WireLimits } from "./limits.ts";
+export { encodedInSteps, headerLengthOf, type Message } from "./message.ts";
+export {
+  accountHeader,
+  accountParameter,
+  acknowledgedHeader,
+  acknowledgeHeader,
+  agreementHeader,
+  answersHeader,
+  answersType,
+  binaryType,
+  deadlineHeader,
+  digestHeader,
+  goalHeader,
+  headerLengthHeader,
+  idempotencyHeader,
+  jsonType,
+  loadHeader,
+  mostWaitHeader,
+  orcaFormatHeader,
+  orcaHeader,
+  pathHeader,
+  rightsHeader,
+  rowsSuffix,
+  rulesHeader,
+  statePrefix,
+  tenantHeader,
+  tookHeader,
+  traceHeader,
+  traceStateHeader,
+} from "./names.ts";
+export { noHeaders } from "./no-headers.ts";
+export { packTensors, unpackTensors } from "./pack.ts";
+export {
+  flagParameter,
+  noParameters,
+  readParameters,
+  wholeParameter,
+  withoutParameters,
+} from "./parameters.ts";
+export { parseJson } from "./parse-json.ts";
+export * as read from "./read-json.ts";
+export type { Reader } from "./read-json.ts";
+export {
+  customParameters,
+  emptyFinalParameter,
+  readSchedule,
+  scheduleParameters,
+} from "./request-parameters.ts";
+export { probePath, type RouteEntry, wireRoutes } from "./route-table.ts";
+export {
+  allowedMethods,
+  maxProbeBytes,
+  type ModelAddress,
+  modelPath,
+  parseRoute,
+  type Route,
+  segmentPath,
+} from "./route.ts";
+export { maxModels, type ModelFigures, serverFigures, type ServerFigures } from "./server-figures.ts";
+export { readWireError, whereLogged, type WireErrorReply, writeWireError } from "./wire-error.ts";
+export {
+  checkAwaited,
+  checkLeast,
+  checkTensorBytes,
+  plainTensor,
+  type SharedPart,
+  sharedPartOf,
+  sharedPartParameters,
+  type WireTensor,
+} from "./wire-tensor.ts";
+export { writtenHeads, type WrittenHeads } from "./written-heads.ts";

@@ -1,0 +1,56 @@
+/** Headers and name conventions of the wire, in one endpoint. Header names are lower-case. */
+
+/** Bytes of the JSON that stands before the binary tensors; 0 for a raw request. */
+export const headerLengthHeader = "inference-header-content-length";
+/** Remaining time of the call, in milliseconds, when the sender began to send. */
+export const deadlineHeader = "longshore-deadline";
+/** The longest wait before its run that the sender believes in, in milliseconds: with a longer one the request is not taken. */
+export const mostWaitHeader = "longshore-most-wait";
+/** Zones, data class and least trust of the call. */
+export const rulesHeader = "longshore-rules";
+/** Endpoints that the call has been through. */
+export const pathHeader = "longshore-path";
+/** The digest of the model version that the sender planned with. */
+export const digestHeader = "longshore-digest";
+/**
+ * From 0 to 1: a variant that agrees at least so much with the one asked for may answer in its place when that cannot make
+ * the deadline.
+ */
+export const agreementHeader = "longshore-agreement";
+export const goalHeader = "longshore-goal";
+/** `1` asks for the account of what happened. */
+export const accountHeader = "longshore-account";
+/** The parameter of a reply that has it. */
+export const accountParameter = "longshore_account";
+/** `several`: the sender takes any number of answers to one request, as frames of one body. */
+export const answersHeader = "longshore-answers";
+/** Asks for interim responses each time that many more bytes of the body have arrived. */
+export const acknowledgeHeader = "longshore-acknowledge";
+/** In an interim 102 response: bytes of the body that have arrived, in all. */
+export const acknowledgedHeader = "longshore-acknowledged";
+/** Load of the server, on every reply. */
+export const loadHeader = "longshore-load";
+/** Milliseconds between the last byte of the body and the reply. */
+export const tookHeader = "longshore-took";
+/** The sender's key for requests that are the same request. */
+export const idempotencyHeader = "idempotency-key";
+/** The tenant that a request is for, from a server that may speak for others. */
+export const tenantHeader = "longshore-tenant";
+/** The most that a forwarded request may, as words with commas between: the rights of whoever it is forwarded for. */
+export const rightsHeader = "longshore-rights";
+/** W3C trace context. */
+export const traceHeader = "traceparent";
+export const traceStateHeader = "tracestate";
+/** ORCA load report, and the request for one. */
+export const orcaHeader = "endpoint-load-metrics";
+export const orcaFormatHeader = "endpoint-load-metrics-format";
+
+/** Inputs and outputs that carry the state of a sequence are called by this and the name of the state. */
+export const statePrefix = "longshore-state:";
+/** The companion of a ragged tensor is called by its name and this. */
+export const rowsSuffix = "~rows";
+
+/** Media types of bodies. */
+export const jsonType = "application/json";
+export const binaryType = "application/octet-stream";
+export const answersType = "application/vnd.longshore.answers";

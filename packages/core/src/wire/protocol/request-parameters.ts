@@ -1,0 +1,82 @@
+import type { Call } from "../../words/base/index.ts";
+import type { Parameters } from "../../words/json/index.ts";
+import { flagParameter } from "./parameters.ts";
+import { own, refuse } from "./read-json.ts";
+
+/**
+ * What the parameters of an inference request mean beside its tensors: Triton's schedule policy, and everything that the
+ * protocol gives no meaning to, which goes to the steps of the model (Triton's parameters extension).
+ */
+
+/** Parameters with a meaning, and beginnings of such; what is left is the model's. */
+const reserved: ReadonlySet<string> = new Set([
+  "sequence_id",
+  "sequence_start",
+  "sequence_end",
+  "priority",
+  "timeout",
+  "headers",
+  "binary_data_output",
+]);
+const reservedBeginnings: readonly string[] = ["triton_", "longshore_"];
+
+/** Whether a stream wants an answer without outputs that says that there are no more. */
+export const emptyFinalParameter = "triton_enable_empty_final_response";
+
+/** Refuses what begins as Triton's own parameters do and is none, which it does, too. */
+function checkTritonParameters(parameters: Parameters): void {
+  for (const key of Object.keys(parameters)) {
+    if (key.startsWith("triton_") && key !== emptyFinalParameter) {
+      refuse(`parameters.${key.slice(0, 64)}`, "called otherwise: what begins with triton_ is reserved");
+    }
+  }
+  flagParameter(parameters, emptyFinalParameter, "parameters");
+}
+
+/** A whole number of 0 or more, also as decimal text: JSON of some languages cannot hold 64 bits. */
+function figure(parameters: Parameters, key: string): number | undefined {
+  const value = own(parameters, key);
+  if (value === undefined) return undefined;
+  const digits = typeof value === "bigint" || (typeof value === "string" && /^[0-9]{1,20}$/.test(value));
+  const number = digits ? Number(value) : value;
+  if (typeof number !== "number" || !(number >= 0) || !Number.isInteger(number)) {
+    refuse(`parameters.${key}`, "a whole number of 0 or more");
+  }
+  return number;
+}
+
+/**
+ * The schedule policy: `priority` (0 takes the model's default) and `timeout` in microseconds (0 for none); and whose request it
+ * is, `longshore_user`. Refuses reserved names, too.
+ */
+export function readSchedule(parameters: Parameters): Pick<Call, "priority" | "queueTimeoutMs" | "user"> {
+  checkTritonParameters(parameters);
+  const user = own(parameters, "longshore_user");
+  if (user !== undefined && (typeof user !== "string" || user.length > 256)) {
+    refuse("parameters.longshore_user", "text of at most 256 characters");
+  }
+  const priority = figure(parameters, "priority");
+  const timeout = figure(parameters, "timeout");
+  return {
+    ...(priority ? { priority } : {}),
+    ...(timeout ? { queueTimeoutMs: timeout / 1000 } : {}),
+    ...(typeof user === "string" && user !== "" ? { user } : {}),
+  };
+}
+
+/** The schedule policy of a call as parameters. */
+export function scheduleParameters({ priority, queueTimeoutMs, user }: Call): Parameters {
+  return {
+    ...(priority ? { priority } : {}),
+    ...(queueTimeoutMs ? { timeout: Math.max(1, Math.round(queueTimeoutMs * 1000)) } : {}),
+    ...(user === undefined ? {} : { longshore_user: user }),
+  };
+}
+
+/** The parameters that the protocol gives no meaning to. */
+export function customParameters(parameters: Parameters): Parameters {
+  const own = Object.entries(parameters).filter(
+    ([key]) => !reserved.has(key) && !reservedBeginnings.some((beginning) => key.startsWith(beginning)),
+  );
+  return Object.fromEntries(own);
+}

@@ -1,0 +1,57 @@
+import type { Estimate } from "../../words/estimate/index.ts";
+
+/** Which way bytes travel, seen from this endpoint. */
+export type Direction = "up" | "down";
+
+/**
+ * What is believed of the network between this endpoint and an endpoint. Learned only from what this client sent, what the
+ * peer acknowledged, and probes it paid for; time in which nothing was under way teaches nothing.
+ */
+export interface Link {
+  /**
+   * Time from handing over `bytes` until the peer has them (or we have them), backlog included, one-way delay included.
+   */
+  transferMs(bytes: number, direction: Direction, nowMs: number): Estimate;
+  /** Time for the smallest request and reply there and back. */
+  roundTripMs(nowMs: number): Estimate;
+  /**
+   * Size in bytes of the probe train that would be worth sending now, or 0. With `dueInMs`, the time until somebody will
+   * want to know, a train is worth its bytes when it is back just before; without it, when nobody has tried the link for a
+   * while. Whoever asks sends what it is told, which counts as sent, and tells `sendStarted` like for any other body.
+   * Absent where probing makes no sense.
+   */
+  probeBytes?(direction: Direction, nowMs: number, dueInMs?: number): number;
+}
+
+/** What is told to a Link so that it can learn. All instants are on the local Clock. */
+export interface LinkLearner extends Link {
+  /**
+   * A body of `bytes` was handed to the transport. Returns its handle for the notes that follow. `progress` says whether
+   * acknowledgements will come while it is under way (default): with "none", silence says nothing.
+   */
+  sendStarted(
+    bytes: number,
+    direction: Direction,
+    nowMs: number,
+    progress?: "acknowledged" | "none",
+  ): TransferNote;
+  /**
+   * From a tiny request until its reply began it took this long, besides `otherMs` (default 0) of the server's work. What passed
+   * there and back ends a silence; of the rate it tells nothing.
+   */
+  roundTripSeen(tookMs: number, nowMs: number, otherMs?: number): void;
+  probeBytes(direction: Direction, nowMs: number, dueInMs?: number): number;
+}
+
+/** Notes on one transfer under way. */
+export interface TransferNote {
+  /** The peer acknowledged (or we received) that many bytes so far, in all. */
+  progressed(totalBytes: number, nowMs: number): void;
+  /**
+   * It is over: complete, or given up (what was under way may still clog the link). `otherMs` is what of the time went to
+   * the peer's work instead of the link; it matters only where no acknowledgements came. Default 0.
+   */
+  ended(nowMs: number, complete: boolean, otherMs?: number): void;
+  /** Time from `nowMs` until the peer has the rest of this body: what lies before it in the link and its own bytes. */
+  remainingMs(nowMs: number): Estimate;
+}

@@ -1,0 +1,140 @@
+import { allSteps, inSteps, LongshoreError, steppedCopy } from "../../words/base/index.ts";
+import type { WireBody } from "./transport.ts";
+
+/** How a body is read. */
+export interface BodyOptions {
+  /** More bytes than this are refused, before they are buffered. */
+  readonly maxBytes: number;
+  /** Bytes of JSON before the binary tensors: the buffer is laid out so that what follows is aligned to 8 bytes. */
+  readonly headerLength?: number;
+  /** Free bytes to leave before the body, for a prefix that the reader will add. */
+  readonly lead?: number;
+  /** Told the bytes that have arrived, in all, after each chunk. */
+  readonly arrived?: (bytes: number) => void;
+  /**
+   * Gives memory of exactly so many bytes for a body of known length. It may hold anything: all of it is written before
+   * anybody sees it. Default: fresh memory.
+   */
+  readonly memory?: (byteLength: number) => ArrayBuffer;
+  /** Between the steps in which a long body of unknown length is put together. Default: that is done at once. */
+  readonly pause?: () => Promise<void>;
+}
+
+function tooLarge(maxBytes: number): LongshoreError {
+  const message = `the body has more than the ${maxBytes} bytes that are allowed`;
+  return new LongshoreError("body-too-large", "transport", message);
+}
+
+/** What a body is that has not as many bytes as were announced. */
+export function mismatch(announced: number, came: number): LongshoreError {
+  const rest = came > announced ? "more came" : `${came} came`;
+  const message = `a body of ${announced} bytes was announced, but ${rest}`;
+  return new LongshoreError("body-mismatch", "transport", message);
+}
+
+/** A buffer in which byte `lead + headerLength` lies at a multiple of 8. */
+function aligned(
+  length: number,
+  { headerLength = 0, lead = 0, memory }: Pick<BodyOptions, "headerLength" | "lead" | "memory">,
+): Uint8Array {
+  const shift = (8 - ((lead + headerLength) % 8)) % 8;
+  if (!memory) return new Uint8Array(shift + lead + length).subarray(shift);
+  const all = new Uint8Array(memory(shift + lead + length));
+  // What no byte of the body will fill.
+  return all.fill(0, 0, shift + lead).subarray(shift);
+}
+
+/**
+ * The same as `readBody` of a body that is here, at once: without a copy, where it may be kept and lies as it should. Throws
+ * `body-too-large`.
+ */
+export function readParts(
+  { parts, own }: WireBody & { readonly kind: "parts" },
+  options: BodyOptions,
+): Uint8Array {
+  const length = parts.reduce((total, part) => total + part.byteLength, 0);
+  if (length > options.maxBytes) throw tooLarge(options.maxBytes);
+  const [only] = parts;
+  const { headerLength = 0, lead = 0, arrived } = options;
+  if (only && own && parts.length === 1 && lead === 0 && (only.byteOffset + headerLength) % 8 === 0) {
+    arrived?.(length);
+    return only;
+  }
+  const buffer = aligned(length, options);
+  let offset = 0;
+  for (const part of parts) {
+    buffer.set(part, lead + offset);
+    offset += part.byteLength;
+    arrived?.(offset);
+  }
+  return buffer;
+}
+
+async function readKnown(
+  body: WireBody & { readonly kind: "stream" },
+  length: number,
+  options: BodyOptions,
+): Promise<Uint8Array> {
+  const { lead = 0, arrived } = options;
+  let taken: Uint8Array | undefined;
+  const all = (): Uint8Array => (taken ??= aligned(length, options));
+  let offset = 0;
+  const take = (chunk: Uint8Array): void => {
+    if (offset + chunk.byteLength > length) throw mismatch(length, offset + chunk.byteLength);
+    all().set(chunk, lead + offset);
+    offset += chunk.byteLength;
+    arrived?.(offset);
+  };
+  if (body.into) await body.into(() => all().subarray(lead), arrived);
+  else if (body.each) await body.each(take);
+  else for await (const chunk of body.read()) take(chunk);
+  if (!body.into && offset !== length) throw mismatch(length, offset);
+  return all();
+}
+
+async function readUnknown(
+  body: WireBody & { readonly kind: "stream" },
+  options: BodyOptions,
+): Promise<Uint8Array> {
+  const chunks: Uint8Array[] = [];
+  let length = 0;
+  for await (const chunk of body.read()) {
+    length += chunk.byteLength;
+    if (length > options.maxBytes) throw tooLarge(options.maxBytes);
+    chunks.push(chunk);
+    options.arrived?.(length);
+  }
+  const { headerLength = 0, lead = 0, pause } = options;
+  const buffer = aligned(length, { headerLength, lead });
+  const work = join(buffer, lead, chunks);
+  if (pause) await inSteps(work, pause);
+  else allSteps(work);
+  return buffer;
+}
+
+function* join(buffer: Uint8Array, lead: number, chunks: readonly Uint8Array[]): Generator<void, void> {
+  const copy = steppedCopy();
+  let offset = lead;
+  for (const chunk of chunks) {
+    yield* copy(buffer, offset, chunk);
+    offset += chunk.byteLength;
+  }
+}
+
+/** The length that a body announces; undefined when nobody knows yet. */
+export function bodyLength(body: WireBody): number | undefined {
+  if (body.kind === "stream") return body.byteLength;
+  return body.parts.reduce((total, part) => total + part.byteLength, 0);
+}
+
+/**
+ * All bytes of a body in one buffer, `lead` free bytes before them: a new one, unless the body is its reader's own and lies as it
+ * should. Throws `body-too-large` before buffering more than allowed, `body-mismatch` when the announced length is not what
+ * came, and what the stream throws.
+ */
+export async function readBody(body: WireBody, options: BodyOptions): Promise<Uint8Array> {
+  if (body.kind === "parts") return readParts(body, options);
+  const length = bodyLength(body);
+  if (length !== undefined && length > options.maxBytes) throw tooLarge(options.maxBytes);
+  return length === undefined ? readUnknown(body, options) : readKnown(body, length, options);
+}

@@ -1,0 +1,157 @@
+import type { Call } from "../../words/base/index.ts";
+import type { InferReplyMessage, InferRequestMessage } from "../protocol/index.ts";
+
+/** The facts of a certificate that a client proved to hold the key of. */
+export interface PeerCertificate {
+  /** Signed by the authority that the listener was given, and in its time. One that is not names nobody. */
+  readonly verified: boolean;
+  /** SHA-256 of the certificate in DER, as 64 lower-case hexadecimal digits. */
+  readonly fingerprint: string;
+  /** The subject's distinguished name, for logs only. */
+  readonly subject: string;
+  /** URI names (SPIFFE) in the certificate's order, unparsed. */
+  readonly uris: readonly string[];
+}
+
+/** What a listener knows of a sender, beyond what the sender says of itself. */
+export interface Peer {
+  readonly address: string;
+  /** The sender runs on this machine. */
+  readonly loopback: boolean;
+  /** The connection is encrypted up to this process. Default false. */
+  readonly encrypted?: boolean;
+  /** Undefined when the client showed none. */
+  readonly certificate?: PeerCertificate;
+}
+
+/** Where a connection reads to. */
+export interface Reads {
+  /** Memory for the next read, at least a byte, which stays where it is until `came` or the end of the connection. */
+  memory(): Uint8Array;
+  /** So many bytes are in the memory that was asked for last. */
+  came(bytes: number): void;
+}
+
+/** Memory of one read, in bytes, where nobody knows how long it will be. */
+export const readMemoryBytes = 65_536;
+
+/**
+ * What a listener serves: `data` is inference and what clients need around it, `manage` loading, unloading, settings and
+ * registrations, `observe` metrics. Health is served everywhere.
+ */
+export type Surface = "data" | "manage" | "observe";
+
+/** An HTTP request in plain data, so that the protocol is written once and platforms only move bytes. */
+export interface WireRequest {
+  readonly method: "GET" | "POST" | "PUT" | "DELETE" | "HEAD" | "OPTIONS";
+  /** Path and query, beginning with `/`. */
+  readonly path: string;
+  /** Lower-case names. */
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: WireBody;
+  /** To be done twice does no harm, though neither its method nor a key says so. Set by the sender. */
+  readonly repeatable?: boolean;
+  /** The reply goes on for as long as its reader takes it: its bytes in all have no limit. Set by the sender. */
+  readonly endless?: true;
+  /** Takes the endpoint of the body where a listener speaks another encoding of the protocol. */
+  readonly message?: IncomingMessage;
+  /** Set where it is received, never by the sender. */
+  readonly peer?: Peer;
+  /** What the receiving listener serves; undefined for everything. Set where it is received. */
+  readonly surfaces?: readonly Surface[];
+}
+
+export interface WireResponse {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: WireBody;
+  /** All of the request was written before this came: nothing looks at the parts of its body any more. */
+  readonly written?: true;
+  /** The reply to an inference that came as a message, which the listener encodes; the body is then empty. */
+  readonly message?: InferReplyMessage;
+  /** The replies of a decoupled model, where the sender takes several; in the place of `message`. */
+  readonly messages?: AsyncIterable<InferReplyMessage>;
+  /** What the body lists, where it may be thousands: for who writes them in another encoding, and does not read the body. */
+  readonly entries?: Iterable<object>;
+  /** What was said behind the last of `messages`, as headers; nothing before that. */
+  trailers?(): Readonly<Record<string, string>>;
+}
+
+/**
+ * An inference request in another encoding than JSON and binary data (gRPC's). It is read only when what path and headers
+ * tell has been checked, so it may still be arriving.
+ */
+export interface IncomingMessage {
+  /** Bytes that it takes, known before they are here: limits and budgets count them. */
+  readonly byteLength: number;
+  /** The sender takes any number of replies to it. */
+  readonly stream: boolean;
+  /**
+   * Can be read once. The tensors may be views on one buffer, which nobody writes to afterwards. `memory` gives it: exactly
+   * so many bytes that may hold anything, since all of it is written before anybody sees it. Default: fresh memory, as also
+   * where the message comes compressed.
+   */
+  read(memory?: (byteLength: number) => ArrayBuffer): Promise<InferRequestMessage>;
+  /** The same in HTTP's binary form, while it arrives, to read instead; undefined where only the whole tells what it is. Made once. */
+  binary?(): { readonly headerLength: number; readonly body: ArrivingWire } | undefined;
+}
+
+/** A body of known length that is still arriving. */
+export type ArrivingWire = WireBody & { readonly kind: "stream"; readonly byteLength: number };
+
+/** A body: parts that are already here (sent one after another, never joined first), or a stream that is still arriving. */
+export type WireBody =
+  | {
+      readonly kind: "parts";
+      readonly parts: readonly Uint8Array[];
+      /** Nobody looks at the parts once they were sent, so that their memory may be freed at once. Default: somebody may. */
+      readonly given?: true;
+      /** Nobody else looks at the parts or writes to them, so that who reads them need not copy them. Default: somebody may. */
+      readonly own?: true;
+    }
+  | {
+      readonly kind: "stream";
+      readonly byteLength: number | undefined;
+      /** Who takes a chunk has done with it when the next one is asked for. */
+      read(): AsyncIterable<Uint8Array>;
+      /**
+       * Chunks of `read` are given away: who takes them may keep them, and frees the memory of each with this once nobody looks
+       * at it any more, or leaves it to the collector. Absent: they are lent.
+       */
+      free?(chunk: Uint8Array): void;
+      /**
+       * Instead of `read`, for who has room for all of it: hands over each chunk as it comes, without waiting in between. A
+       * chunk is the taker's only until it returns: its memory may be freed then.
+       * Resolves after the last one; rejects with what `read` throws, or with what `take` throws. Absent where `read` is as
+       * good.
+       */
+      each?(take: (chunk: Uint8Array) => void): Promise<void>;
+      /**
+       * The same for who can `take` memory of exactly `byteLength` bytes, once some are here, to be filled by the connection itself where
+       * that can be. `arrived` is told how many bytes are there, in all. Nobody else may look at the memory or move it before
+       * all of it is filled: a connection may write to it until then, also after a failure.
+       */
+      into?(take: () => Uint8Array, arrived?: (bytes: number) => void): Promise<void>;
+    };
+
+/** No body. */
+export const emptyBody: WireBody = { kind: "parts", parts: [] };
+
+/** Moves requests to one server. */
+export interface Transport {
+  /** Whether the peer's receipt of a long body becomes visible while it is sent. */
+  readonly progress: "acknowledged" | "none";
+  /**
+   * Rejects with `unreachable` when no connection comes about, `no-answer` when it breaks or stays silent, and with the
+   * call's own error when that ends first. Retries at most what may be repeated and found its kept connection closed.
+   */
+  send(request: WireRequest, call: Call, acknowledged?: (bytes: number) => void): Promise<WireResponse>;
+  close(): Promise<void>;
+}
+
+/** What a server is, without sockets: the memory transport calls it directly, `server/listen` puts it on a port. */
+export type Handler = (
+  request: WireRequest,
+  call: Call,
+  received?: (bytes: number) => void,
+) => Promise<WireResponse>;

@@ -1,0 +1,256 @@
+import type { Clock } from "./clock.ts";
+import { abortError, LongshoreError, type Stage } from "./error.ts";
+import { neverAborted, nobodyWaits, whenAborted } from "./when-aborted.ts";
+import type { Writable } from "./writable.ts";
+
+/** Name of an endpoint, unique among those an endpoint knows. */
+export type EndpointId = string;
+/** Whose request it is. */
+export type TenantId = string;
+/**
+ * Where something is processed, as a path from wide to narrow: `eu`, `eu/de`, `eu/de/store-7`. A rule that names a zone
+ * allows everything inside it. `device` is the zone of the caller's own machine and lies inside every other.
+ */
+export type ZoneId = string;
+/** A word of the operator's policy for how sensitive an input is. A word that the policy does not know is denied. */
+export type DataClass = string;
+/** How far an endpoint is believed: `none` < `listed` in the operator's directory < `operated` by the same operator < `attested`. */
+export type TrustLevel = "none" | "listed" | "operated" | "attested";
+
+const trustOrder: readonly TrustLevel[] = ["none", "listed", "operated", "attested"];
+
+/** Whether a word is a trust level. */
+export function isTrustLevel(word: unknown): word is TrustLevel {
+  return trustOrder.some((level) => level === word);
+}
+
+/** Position of a trust level in the order from `none` (0) to `attested` (3); a word that is no level counts as `none`. */
+export function trustRank(level: TrustLevel): number {
+  return Math.max(0, trustOrder.indexOf(level));
+}
+
+/** The same of a level that is demanded: a word that is no level demands more than any endpoint has. */
+export function demandedRank(level: TrustLevel): number {
+  const rank = trustOrder.indexOf(level);
+  return rank < 0 ? trustOrder.length : rank;
+}
+
+/** The higher of two demands. */
+export function moreTrust(a: TrustLevel, b: TrustLevel): TrustLevel {
+  return demandedRank(a) < demandedRank(b) ? b : a;
+}
+
+/** The less believed of two levels. */
+export function leastTrust(a: TrustLevel, b: TrustLevel): TrustLevel {
+  return trustRank(a) <= trustRank(b) ? a : b;
+}
+
+/** Tells whether `zone` lies inside one of `allowed`. */
+export function zoneWithin(zone: ZoneId, allowed: readonly ZoneId[]): boolean {
+  if (zone === "device") return true;
+  // Without building strings: a decision over a thousand endpoints asks thousands of times.
+  for (const outer of allowed) {
+    if (zone === outer || (zone.startsWith(outer) && zone[outer.length] === "/")) return true;
+  }
+  return false;
+}
+
+/** The zones that are asked for inside those that are allowed: rules only ever narrow. Undefined asks for, or allows, any. */
+export function narrowerZones(
+  asked: readonly ZoneId[] | undefined,
+  allowed: readonly ZoneId[] | undefined,
+): readonly ZoneId[] | undefined {
+  if (!asked || !allowed) return asked ?? allowed;
+  const inside = (zone: ZoneId, outer: ZoneId): boolean => zone === outer || zone.startsWith(`${outer}/`);
+  return [
+    ...asked.filter((zone) => allowed.some((outer) => inside(zone, outer))),
+    ...allowed.filter((zone) => asked.some((outer) => zone !== outer && inside(zone, outer))),
+  ];
+}
+
+/** Rules that travel with a request and hold on every path, retries and back-ups included. They only ever narrow. */
+export interface Rules {
+  /** Zones in which it may be processed; undefined allows any zone that the data class allows. */
+  readonly zones?: readonly ZoneId[];
+  readonly dataClass: DataClass;
+  readonly leastTrust: TrustLevel;
+  /** Nobody is given an answer that only one endpoint has said; who runs it alone refuses it. Default: one is believed. */
+  readonly confirm?: true;
+}
+
+/** The same rules, held to zones and a trust that are demanded besides. */
+export function narrowerRules(
+  rules: Rules,
+  { zones, leastTrust }: Partial<Pick<Rules, "zones" | "leastTrust">>,
+): Rules {
+  if (!zones && leastTrust === undefined) return rules;
+  const both = narrowerZones(rules.zones, zones);
+  return {
+    ...rules,
+    leastTrust: moreTrust(rules.leastTrust, leastTrust ?? "none"),
+    ...(both ? { zones: both } : {}),
+  };
+}
+
+/** W3C trace context. */
+export interface TraceContext {
+  /** 32 hexadecimal digits. */
+  readonly traceId: string;
+  /** 16 hexadecimal digits. */
+  readonly spanId: string;
+  readonly sampled: boolean;
+  /** `tracestate`: what other tracing systems want carried along, at most 512 characters, never read here. */
+  readonly state?: string;
+}
+
+/** What every operation carries, always last; it replaces loose signal, deadline and tenant parameters. */
+export interface Call {
+  readonly id: string;
+  readonly abort: AbortSignal;
+  /** Instant on the local Clock after which the answer is worthless; Infinity for none. Remaining time on the wire. */
+  readonly deadlineMs: number;
+  readonly tenant: TenantId;
+  readonly rules: Rules;
+  /** Endpoints the request has been through, so that it never comes back. */
+  readonly path: readonly EndpointId[];
+  readonly trace?: TraceContext;
+  readonly idempotencyKey?: string | undefined;
+  /** What the sender was permitted where the request came in; an endpoint that it is forwarded to grants no more. */
+  readonly rights?: readonly string[];
+  /** Triton's schedule policy: 1 is the most urgent; undefined takes the model's default. */
+  readonly priority?: number;
+  /**
+   * Triton's schedule policy: how long a queue may hold the request, in milliseconds, where the model lets callers say so.
+   * Unlike `deadlineMs` it is over when the run begins.
+   */
+  readonly queueTimeoutMs?: number;
+  /**
+   * How long the sender believes that the request has to wait at the endpoint that it is sent to, with some to spare, in
+   * milliseconds: an endpoint that has more waiting says so (`busier`) instead of taking it. Of one leg only.
+   */
+  readonly mostWaitMs?: number | undefined;
+  /** What whoever decides on the way is to make small, as `longshore-goal` says it; undefined: what is usual there. */
+  readonly goal?: string | undefined;
+  /** Which of the tenant's users asks, for rollouts that keep a user to one side. Nobody checks it. */
+  readonly user?: string;
+}
+
+/** A call for housekeeping that no caller's rules bind: loading, probing, profiling. */
+export function housekeepingCall(id: string, abort: AbortSignal = neverAborted): Call {
+  return {
+    id,
+    abort,
+    deadlineMs: Infinity,
+    tenant: "local",
+    rules: { dataClass: "public", leastTrust: "none" },
+    path: [],
+  };
+}
+
+/** A call that only its maker knows, and may still change. */
+export type OwnCall = Writable<Call>;
+
+/**
+ * The same call in an object of its own. Every request passes several; fields are assigned one by one, because engines give
+ * copies that are spread and then changed a hidden shape each, and whatever reads a field of theirs has to look for it.
+ */
+export function ownCall(call: Call): OwnCall {
+  const { id, abort, deadlineMs, tenant, rules, path } = call;
+  const own: OwnCall = { id, abort, deadlineMs, tenant, rules, path };
+  if (call.rights !== undefined) own.rights = call.rights;
+  if (call.trace !== undefined) own.trace = call.trace;
+  if (call.idempotencyKey !== undefined) own.idempotencyKey = call.idempotencyKey;
+  if (call.priority !== undefined) own.priority = call.priority;
+  if (call.queueTimeoutMs !== undefined) own.queueTimeoutMs = call.queueTimeoutMs;
+  if (call.mostWaitMs !== undefined) own.mostWaitMs = call.mostWaitMs;
+  if (call.goal !== undefined) own.goal = call.goal;
+  if (call.user !== undefined) own.user = call.user;
+  return own;
+}
+
+/** Throws when the call was cancelled or its deadline has passed. */
+export function checkCall(call: Call, clock: Clock, stage: Stage): void {
+  if (call.abort.aborted) throw abortError(call.abort, stage);
+  if (clock.nowMs() > call.deadlineMs) {
+    throw new LongshoreError("deadline-exceeded", stage, "the deadline passed before the work was done");
+  }
+}
+
+/** Throws for calls that ended before they began. */
+export function checkFresh(call: Call, nowMs: number): void {
+  if (call.abort.aborted) throw abortError(call.abort, "plan");
+  if (call.deadlineMs <= nowMs) {
+    throw new LongshoreError(
+      "deadline-past",
+      "plan",
+      `the deadline was ${Math.round(nowMs - call.deadlineMs)} ms ago when the call began`,
+    );
+  }
+}
+
+/**
+ * Controllers that were not fired and that nobody waits for any more, to be used for another call: platforms take longer to make
+ * one, and to look into a fresh one each time, than for most of what a small request needs. A signal says something only as
+ * long as the work goes on that it was made for; whoever listened to it stops when that is over, as on signals of connections.
+ */
+export class SpareControllers {
+  readonly #spare: AbortController[] = [];
+
+  take(): AbortController {
+    return this.#spare.pop() ?? new AbortController();
+  }
+
+  /** Its work is over. One that was fired, or that somebody still waits for, is not used again. */
+  give(controller: AbortController): void {
+    const { signal } = controller;
+    if (!signal.aborted && this.#spare.length < mostSpare && nobodyWaits(signal))
+      this.#spare.push(controller);
+  }
+}
+
+const mostSpare = 64;
+
+/**
+ * A call that ends when `parent` ends or when `abort` of the result is fired by its owner. Dispose it when the work is
+ * over, so that long-lived parents do not collect listeners.
+ *
+ * @param spare Where its controller comes from, and goes when the call is disposed: `cancel` does nothing from then on. Default:
+ *   a fresh one.
+ */
+export function childCall(
+  parent: Call,
+  change: Partial<Omit<Call, "abort">> = {},
+  spare?: SpareControllers,
+): ChildCall {
+  return new ChildCall(parent, change, spare);
+}
+
+/** A call within another. A class for the same reason as `Once`. */
+class ChildCall implements Disposable {
+  readonly call: Call;
+  readonly #spare: SpareControllers | undefined;
+  readonly #unfollow: (() => void) | undefined;
+  #controller: AbortController | undefined;
+
+  constructor(parent: Call, change: Partial<Omit<Call, "abort">>, spare: SpareControllers | undefined) {
+    const controller = spare?.take() ?? new AbortController();
+    this.#controller = controller;
+    this.#spare = spare;
+    const { abort } = parent;
+    if (abort.aborted) controller.abort(abort.reason);
+    else this.#unfollow = whenAborted(abort, () => this.#controller?.abort(abort.reason));
+    const call = Object.assign(ownCall(parent), change);
+    call.abort = controller.signal;
+    this.call = call;
+  }
+
+  readonly cancel = (reason: LongshoreError): void => this.#controller?.abort(reason);
+
+  [Symbol.dispose](): void {
+    this.#unfollow?.();
+    const controller = this.#controller;
+    if (!controller || !this.#spare) return;
+    this.#controller = undefined;
+    this.#spare.give(controller);
+  }
+}

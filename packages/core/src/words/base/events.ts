@@ -1,0 +1,378 @@
+import type { EndpointId, TenantId, TraceContext } from "./call.ts";
+import type { Stage } from "./error.ts";
+import type { Reason } from "./reasons.ts";
+
+/**
+ * Why an answer is not waited for alone any more. It is `late`: another endpoint may be quicker. Or the request is taken to be lost: it
+ * takes far longer than expected (`overdue`), its endpoint has answered nothing for too long (`silent`), lost another one that began no
+ * later (`mute`), or failed meanwhile (`failing`).
+ */
+export type Late = "late" | "overdue" | "silent" | "mute" | "failing";
+
+/**
+ * Everything worth knowing that happens, as one closed union. Metrics, traces, logs, learning and the simulator's
+ * invariants are all made from it. Events carry ids and plain figures only.
+ */
+export type LongshoreEvent =
+  | {
+      readonly kind: "request-accepted";
+      readonly atMs: number;
+      readonly callId: string;
+      readonly model: string;
+    }
+  | {
+      readonly kind: "request-ended";
+      readonly atMs: number;
+      readonly callId: string;
+      readonly model: string;
+      readonly tookMs: number;
+      readonly outcome: "answered" | Reason;
+    }
+  | {
+      readonly kind: "plan-made";
+      readonly atMs: number;
+      readonly callId: string;
+      readonly model: string;
+      readonly candidates: number;
+      readonly endpoint: EndpointId;
+      readonly cut: string;
+      readonly predictedMs: number;
+    }
+  | {
+      readonly kind: "leg-started";
+      readonly atMs: number;
+      readonly callId: string;
+      readonly leg: string;
+      readonly endpoint: EndpointId;
+      readonly trigger: "begin" | "done" | "failed" | "late" | "unsure";
+      readonly expectedMs: number;
+    }
+  | {
+      /** An answer is late, or taken to be lost: somebody else is asked, or would be if there were anybody, or the means. */
+      readonly kind: "leg-late";
+      readonly atMs: number;
+      readonly callId: string;
+      readonly leg: string;
+      readonly endpoint: EndpointId;
+      /** Since it began. */
+      readonly tookMs: number;
+      readonly because: Late;
+      /** Whether anything began for it. */
+      readonly begun: boolean;
+    }
+  | {
+      readonly kind: "leg-ended";
+      readonly atMs: number;
+      readonly callId: string;
+      readonly leg: string;
+      readonly endpoint: EndpointId;
+      readonly tookMs: number;
+      readonly outcome: "won" | "lost" | Reason;
+    }
+  | {
+      readonly kind: "bytes-acknowledged";
+      readonly atMs: number;
+      readonly callId: string;
+      readonly endpoint: EndpointId;
+      readonly bytes: number;
+    }
+  | {
+      readonly kind: "stage-ended";
+      readonly atMs: number;
+      readonly callId: string;
+      readonly stage:
+        | "identify"
+        | "cache"
+        | "queue"
+        | "transform"
+        | "run"
+        | "encode"
+        | "decode"
+        | "send"
+        | "wait";
+      readonly name: string;
+      readonly tookMs: number;
+    }
+  | {
+      /** A run begins; from now on its requests do not wait any more. */
+      readonly kind: "batch-started";
+      readonly atMs: number;
+      /** Of parts between inner cuts, with the cuts. */
+      readonly model: string;
+      /** Of whole models. */
+      readonly version?: string;
+      /** What its requests waited, all together. */
+      readonly queueMs?: number;
+      readonly size: number;
+      /** The very list that the run's end will carry, so that the two can be told to belong together. */
+      readonly callIds: readonly string[];
+    }
+  | {
+      readonly kind: "batch-run";
+      readonly atMs: number;
+      readonly model: string;
+      readonly version?: string;
+      readonly size: number;
+      readonly tookMs: number;
+      /** What of it making one input of those of all requests took; absent where nobody measured it. */
+      readonly inputMs?: number;
+      /** Requests that shared the run. */
+      readonly callIds?: readonly string[];
+    }
+  | {
+      /** Instances of a model, or of a part of it, were loaded, or are gone: then `bytes` is negative. */
+      readonly kind: "graph-memory";
+      readonly atMs: number;
+      readonly model: string;
+      readonly version: string;
+      /** What the memory budget counts for them. */
+      readonly bytes: number;
+    }
+  | {
+      /** After `batch-run`: each request of the run has its own part of the outputs, which had to be copied for that. */
+      readonly kind: "batch-parted";
+      readonly atMs: number;
+      readonly model: string;
+      readonly version?: string;
+      readonly size: number;
+      readonly tookMs: number;
+      readonly callIds?: readonly string[];
+    }
+  | {
+      /** A model that lets tenants share runs was tested for it: a row's answers must not depend on the rows beside it. */
+      readonly kind: "invariance-tested";
+      readonly atMs: number;
+      readonly model: string;
+      readonly passed: boolean;
+      /** Largest difference over what is allowed. */
+      readonly worstRatio: number;
+      readonly problem?: string;
+    }
+  | {
+      /** Something asks a server, whatever it asks. */
+      readonly kind: "exchange-began";
+      readonly atMs: number;
+      readonly callId: string;
+      /** The kind of route, not its path: a closed list of words. */
+      readonly route: string;
+      readonly tenant: TenantId;
+      /** The span of this exchange; undefined when nobody traces here. */
+      readonly trace?: TraceContext;
+      /** The sender's span. */
+      readonly parentSpanId?: string;
+    }
+  | {
+      /** An inference has found its model: from now on it counts for it. */
+      readonly kind: "inference-began";
+      readonly atMs: number;
+      readonly callId: string;
+      readonly model: string;
+      readonly version: string;
+    }
+  | {
+      readonly kind: "inference-ended";
+      readonly atMs: number;
+      readonly callId: string;
+      readonly tenant: TenantId;
+      readonly model: string;
+      readonly version: string;
+      readonly tookMs: number;
+      readonly outcome: "answered" | Reason;
+      /** Answers and rows, more than one of which a batched or decoupled request has; 0 when it failed. */
+      readonly answers: number;
+      readonly rows: number;
+      /**
+       * Of models that give several: from the answer before, or the beginning, to each of the first 64 answers, and what of that
+       * writing it took.
+       */
+      readonly answersTookMs?: readonly { readonly tookMs: number; readonly encodeMs: number }[];
+      readonly stages: readonly { readonly stage: string; readonly name: string; readonly tookMs: number }[];
+      readonly receivedBytes: number;
+      readonly sentBytes: number;
+      readonly millijoules: number;
+      readonly energyLabel: "measured" | "estimated";
+      /** Of requests that are traced. */
+      readonly traceId?: string;
+    }
+  | {
+      readonly kind: "exchange-ended";
+      readonly atMs: number;
+      readonly callId: string;
+      readonly tookMs: number;
+      /** HTTP's, also where another protocol carried it. */
+      readonly status: number;
+    }
+  | {
+      /** A client here asked a server elsewhere. */
+      readonly kind: "request-sent";
+      readonly atMs: number;
+      readonly callId: string;
+      readonly endpoint: EndpointId;
+      readonly model: string;
+      readonly tookMs: number;
+      readonly sentBytes: number;
+      readonly outcome: "answered" | Reason;
+      /** The span that travelled with it, and the one that it lies in. */
+      readonly trace?: TraceContext;
+      readonly parentSpanId?: string;
+    }
+  | {
+      /** `joined`: the same request was under way and its answer serves this one, too. */
+      readonly kind: "cache-asked";
+      readonly atMs: number;
+      readonly callId: string;
+      readonly model: string;
+      readonly version: string;
+      readonly outcome: "hit" | "joined" | "miss";
+      readonly tookMs: number;
+    }
+  | {
+      readonly kind: "cache-changed";
+      readonly atMs: number;
+      readonly entries: number;
+      readonly bytes: number;
+      /** That there is room for. */
+      readonly maxBytes: number;
+      readonly evicted: number;
+    }
+  | {
+      /** A request with the idempotency key of one that is under way or answered: it got the same answer without a run. */
+      readonly kind: "request-repeated";
+      readonly atMs: number;
+      readonly callId: string;
+      readonly model: string;
+      readonly version: string;
+    }
+  | {
+      readonly kind: "model-state";
+      readonly atMs: number;
+      readonly model: string;
+      readonly version: string;
+      readonly state: string;
+      /** Of one that is ready: its answers are kept. */
+      readonly cached?: boolean;
+    }
+  | {
+      /** A model that is served from now on says things in its configuration that have no effect here. */
+      readonly kind: "settings-unused";
+      readonly atMs: number;
+      readonly model: string;
+      readonly version: string;
+      readonly settings: string;
+    }
+  | {
+      /** A folder of the repository is no model for its name alone: nothing of it is served, and no request can name it. */
+      readonly kind: "folder-ignored";
+      readonly atMs: number;
+      readonly folder: string;
+      readonly because: string;
+    }
+  | {
+      /** A directory took in, changed or lost an endpoint, awaits one that its operator speaks of to say where it is, or did not believe what was said of one. */
+      readonly kind: "directory-changed";
+      readonly atMs: number;
+      readonly directory: string;
+      readonly endpoint: EndpointId;
+      readonly change: "added" | "changed" | "removed" | "awaited" | "refused";
+      /** Of the operator's entry; 0 where there is none. */
+      readonly serial: number;
+      /** How long the directory was out of touch when it learned of this: what happened meanwhile is caught up. */
+      readonly behindMs: number;
+      /** Why, for people. */
+      readonly because: string;
+    }
+  | {
+      /** A directory lost touch with its source, found it again, or went on without it for too long. */
+      readonly kind: "directory-state";
+      readonly atMs: number;
+      readonly directory: string;
+      readonly state: "in touch" | "out of touch" | "too old" | "not kept";
+      readonly ageMs: number;
+      readonly entries: number;
+      readonly because: string;
+    }
+  | {
+      /** An alias leads elsewhere, or a candidate was put on trial or given up: who did it and why. */
+      readonly kind: "rollout-changed";
+      readonly atMs: number;
+      readonly alias: string;
+      readonly revision: number;
+      readonly model: string;
+      readonly stable: string;
+      /** Version on trial; empty for none. */
+      readonly candidate: string;
+      readonly change: "set" | "start" | "promote" | "abort" | "remove" | "rolled back" | "followed";
+      /** Empty for what was done by itself. */
+      readonly by: TenantId;
+      readonly because: string;
+    }
+  | {
+      /** A shadow's answer was compared with the one that the caller got. */
+      readonly kind: "rollout-compared";
+      readonly atMs: number;
+      readonly callId: string;
+      readonly alias: string;
+      readonly agreed: boolean;
+    }
+  | {
+      /** An answer of an endpoint was compared with what is known or what another endpoint says. */
+      readonly kind: "answer-checked";
+      readonly atMs: number;
+      readonly callId: string;
+      readonly model: string;
+      readonly endpoint: EndpointId;
+      /** The other endpoint, or `golden input`. */
+      readonly against: string;
+      readonly outcome: "agreed" | "wrong" | "undecided";
+    }
+  | {
+      /** Answers of an endpoint are not believed any more: nothing is sent there but questions whose answer is known. */
+      readonly kind: "endpoint-quarantined";
+      readonly atMs: number;
+      readonly endpoint: EndpointId;
+      readonly model: string;
+      readonly by: "golden input" | "agreement";
+      /** For people, without any of the answer. */
+      readonly because: string;
+      /** Answers that it gave since it was last seen to be right, none of which is to be believed. */
+      readonly unseen: number;
+    }
+  | {
+      /** It answered rightly often enough to be believed again. */
+      readonly kind: "endpoint-readmitted";
+      readonly atMs: number;
+      readonly endpoint: EndpointId;
+      readonly afterMs: number;
+    }
+  | {
+      readonly kind: "failure";
+      readonly atMs: number;
+      readonly callId: string;
+      /** Of requests whose sender is known. */
+      readonly tenant?: TenantId;
+      /** What it was to run, or was asked about. */
+      readonly model?: string;
+      readonly stage: Stage;
+      readonly reason: Reason;
+      readonly message: string;
+    };
+
+/** Receives events. Must be quick and must not throw. */
+export interface Observer {
+  record(event: LongshoreEvent): void;
+}
+
+/** Records nothing. */
+export const silentObserver: Observer = { record: () => undefined };
+
+/** Passes each event to all of `observers` that record something. */
+export function observers(...all: readonly Observer[]): Observer {
+  const heard = all.filter((one) => one !== silentObserver);
+  const [first = silentObserver] = heard;
+  if (heard.length <= 1) return first;
+  return {
+    record(event) {
+      for (const one of heard) one.record(event);
+    },
+  };
+}

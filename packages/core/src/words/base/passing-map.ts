@@ -1,0 +1,42 @@
+/** So many keys that have gone stay in the table at least before it is made again. */
+const leastGone = 48;
+
+/**
+ * A map whose keys come and go all the time. What is in it lies in a `Map` that is left behind now and then, with what has gone: one that is
+ * deleted from every time keeps what has left it in memory (see `Chain`).
+ */
+export class PassingMap<K, V extends object | number | string> {
+  #table = new Map<K, V | undefined>();
+  #size = 0;
+
+  get size(): number {
+    return this.#size;
+  }
+
+  has(key: K): boolean {
+    return this.#table.get(key) !== undefined;
+  }
+
+  get(key: K): V | undefined {
+    return this.#table.get(key);
+  }
+
+  set(key: K, value: V): void {
+    if (!this.has(key)) this.#size++;
+    this.#table.set(key, value);
+  }
+
+  /** False where it was not there. */
+  delete(key: K): boolean {
+    if (!this.has(key)) return false;
+    this.#table.set(key, undefined);
+    this.#size--;
+    if (this.#table.size - this.#size > leastGone + 3 * this.#size) this.#table = new Map(this.entries());
+    return true;
+  }
+
+  /** What is there, in the order in which it came; what has gone and come again has its first place, until it is forgotten that it was there. */
+  *entries(): IterableIterator<[K, V]> {
+    for (const [key, value] of this.#table) if (value !== undefined) yield [key, value];
+  }
+}

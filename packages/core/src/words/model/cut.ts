@@ -1,0 +1,36 @@
+import type { TensorSpec } from "../tensor/index.ts";
+import { type CutId, type Digest, endCut, startCut } from "./model.ts";
+
+/** What the crossing tensors of a cut give away. Features can be inverted: for rules they count like the input. */
+export type Reveals = "input" | "features" | "answer";
+
+/**
+ * A legal endpoint to stop. `start` and `end` are cuts, a cut between pipeline steps is called by the step it follows, and
+ * a cut inside a step's graph `<step>.c<n>` (in a bare graph `c<n>`).
+ */
+export interface Cut {
+  readonly id: CutId;
+  /** Tensors alive there; a tensor that is used several times crosses once. */
+  readonly crossing: readonly TensorSpec[];
+  readonly reveals: Reveals;
+}
+
+/** What runs between two cuts, so that whole, head, tail and middle are one type. */
+export interface Segment {
+  readonly model: string;
+  readonly version: string;
+  readonly digest: Digest;
+  readonly variant: string;
+  readonly from: CutId;
+  readonly to: CutId;
+}
+
+/** The right that whoever sends a segment must have: a part of a model is another matter than the whole. */
+export function rightToRun(from: CutId, to: CutId): "infer" | "segment:infer" {
+  return from === startCut && to === endCut ? "infer" : "segment:infer";
+}
+
+/** A text for a segment, stable enough for keys and messages: `ocr/1/640:start..end`. */
+export function segmentKey(segment: Segment): string {
+  return `${segment.model}/${segment.version}/${segment.variant}:${segment.from}..${segment.to}`;
+}
