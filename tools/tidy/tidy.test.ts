@@ -10,33 +10,40 @@ import { reasons } from "@longshore/core";
 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), "../..");
 
-/** Rooms of core and engine, in the order in which they may import: only to the left. */
-const roomsOf: Readonly<Record<string, readonly string[]>> = {
+/** Modules of core (by layer) and engine, in the order in which they may import: only those above them in their list. */
+const modulesOf: Readonly<Record<string, readonly string[]>> = {
   core: [
-    "base",
-    "tensor",
-    "json",
-    "estimate",
-    "model",
-    "codec",
-    "protocol",
-    "signed",
-    "endpoint",
-    "directory",
-    "package",
-    "table",
-    "goal",
-    "policy",
-    "plan",
-    "endpoints",
-    "probe",
-    "parts",
-    "check",
-    "sequence",
-    "rollout",
-    "stream",
-    "offloader",
-    "offload",
+    "words/base",
+    "words/tensor",
+    "words/json",
+    "words/estimate",
+    "words/model",
+    "words/codec",
+    "wire/protocol",
+    "wire/transport",
+    "wire/endpoint",
+    "wire/oip",
+    "fleet/signed",
+    "fleet/directory",
+    "fleet/package",
+    "decide/estimate",
+    "decide/table",
+    "decide/goal",
+    "decide/policy",
+    "decide/plan",
+    "offload/models",
+    "offload/endpoints",
+    "offload/probe",
+    "offload/steps",
+    "offload/check",
+    "offload/knowledge",
+    "offload/sequence",
+    "offload/rollout",
+    "offload/frames",
+    "offload/account",
+    "offload/offloader",
+    "offload/race",
+    "offload/face",
   ],
   engine: [
     "geometry",
@@ -80,34 +87,48 @@ const imports = (text: string): string[] =>
     (match) => match[1] ?? "",
   );
 
-describe("rooms", () => {
-  it("the rooms of core and engine import to the left only", () => {
-    const wrong: string[] = [];
-    for (const { path, text, test } of sources) {
-      const [, name = "", room = ""] = /^packages\/([^/]+)\/src\/([^/]+)\//.exec(path) ?? [];
-      const rooms = roomsOf[name];
-      if (!rooms || test) continue;
-      if (!rooms.includes(room)) wrong.push(`${path} is in a room that has no place in the order`);
-      for (const target of imports(text)) {
-        const other = /^(?:\.\.\/)+([^/.]+)\//.exec(target)?.[1];
-        if (other && rooms.indexOf(other) > rooms.indexOf(room)) wrong.push(`${path} imports ${target}`);
-      }
-    }
-    expect(wrong).toEqual([]);
+/** The package and the module that hold a source file of core or engine; undefined for other files. */
+function moduleOf(path: string): { readonly order: readonly string[]; readonly name: string } | undefined {
+  const [, owner = "", inside = ""] = /^packages\/([^/]+)\/src\/(.+)$/.exec(path) ?? [];
+  const order = modulesOf[owner];
+  // The entry point of the package stands above all modules.
+  if (!order || !inside.includes("/")) return undefined;
+  const depth = owner === "core" ? 2 : 1;
+  return { order, name: inside.split("/").slice(0, depth).join("/") };
+}
+
+/** The source file that a relative import leads to, from the root of the repository. */
+const targetOf = (path: string, target: string): string =>
+  relative(root, resolve(root, dirname(path), target));
+
+describe("modules", () => {
+  const inModules = sources.flatMap(({ path, text, test }) => {
+    const own = test ? undefined : moduleOf(path);
+    return own ? [{ path, own, targets: imports(text).filter((target) => target.startsWith(".")) }] : [];
   });
 
-  it("rooms are entered by their door", () => {
-    const wrong = sources.flatMap(({ path, text, test }) => {
-      const [, name = "", room] = /^packages\/([^/]+)\/src\/([^/]+)\//.exec(path) ?? [];
-      const rooms = roomsOf[name];
-      if (!rooms || test) return [];
-      return imports(text)
+  it("import only modules above them in the order", () => {
+    const wrong = inModules.flatMap(({ path, own: { order, name }, targets }) => {
+      if (!order.includes(name)) return [`${path} is in a module that is not in the list of modules`];
+      return targets
         .filter((target) => {
-          const other = /^(?:\.\.\/)+([^/]+)\//.exec(target)?.[1] ?? "";
-          return other !== room && rooms.includes(other) && !target.endsWith("/index.ts");
+          const other = moduleOf(targetOf(path, target));
+          return other !== undefined && order.indexOf(other.name) > order.indexOf(name);
         })
         .map((target) => `${path} imports ${target}`);
     });
+    expect(wrong).toEqual([]);
+  });
+
+  it("are imported by their index.ts", () => {
+    const wrong = inModules.flatMap(({ path, own, targets }) =>
+      targets
+        .filter((target) => {
+          const other = moduleOf(targetOf(path, target));
+          return other !== undefined && other.name !== own.name && !target.endsWith("/index.ts");
+        })
+        .map((target) => `${path} imports ${target}`),
+    );
     expect(wrong).toEqual([]);
   });
 
@@ -212,7 +233,7 @@ describe("sizes", () => {
 });
 
 describe("dead files", () => {
-  it("every source file is reached from a door, an entry, or a worker's address", () => {
+  it("every source file is reached from an entry point or a worker's address", () => {
     const reached = new Set<string>();
     const known = new Set(sources.map(({ path }) => path));
     const entries = sources
