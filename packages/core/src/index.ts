@@ -369,6 +369,7 @@ export {
   byOwnNames,
   type CostRates,
   type Endpoint,
+  type EndpointCapabilities,
   type EndpointInfo,
   type EndpointKind,
   type IncomingTensor,

@@ -928,16 +928,16 @@ describe("coming and going", () => {
 
   it("has a part loaded before the first request for it", async () => {
     const engine = engineWith();
-    await clock.finish(engine.prepare!(whole("layered", { to: "c1" }), base));
+    await clock.finish(engine.capabilities.prepare(whole("layered", { to: "c1" }), base));
     expect(runtime.loads).toEqual(["layered:0..1"]);
     const response = await infer(engine, request(whole("layered", { to: "c1" }), twoRows()));
     expect(response.account.stages.map(({ stage }) => stage)).not.toContain("load");
     expect(runtime.loads).toHaveLength(1);
-    await expect(engine.prepare!(whole("layered", { to: "c99" }), base)).rejects.toMatchObject({
+    await expect(engine.capabilities.prepare(whole("layered", { to: "c99" }), base)).rejects.toMatchObject({
       reason: "unknown-cut",
     });
     await expect(
-      engine.prepare!({ ...whole("layered"), digest: `sha256:${"9".repeat(64)}` }, base),
+      engine.capabilities.prepare({ ...whole("layered"), digest: `sha256:${"9".repeat(64)}` }, base),
     ).rejects.toMatchObject({ reason: "unknown-version" });
   });
 

@@ -3,6 +3,7 @@ import {
   type Cut,
   type CutId,
   type Endpoint,
+  type EndpointCapabilities,
   type EndpointInfo,
   endCut,
   type InferenceRequest,
@@ -54,6 +55,8 @@ import { programOf } from "./variants.ts";
  * of this endpoint, and an empty digest whatever content is here.
  */
 export interface Engine extends Endpoint {
+  /** `lacks` is there if the model source can tell. */
+  readonly capabilities: EngineCapabilities;
   /** Every version in the store, or of one model there, and what became of it. */
   index(model?: string): Promise<readonly IndexEntry[]>;
   /** Models that the steps of this one name. Throws `unknown-model`, `invalid-configuration`. */
@@ -85,6 +88,12 @@ export interface Engine extends Endpoint {
   drain(): Promise<void>;
 }
 
+/** What every engine can do. */
+type EngineCapabilities = EndpointCapabilities &
+  Required<
+    Pick<EndpointCapabilities, "known" | "loaded" | "admit" | "prepare" | "inferStream" | "forgetsInputs">
+  >;
+
 /** Makes an engine. Nothing is read or loaded before it is asked for. */
 export function createEngine(parts: EngineParts): Engine {
   return new EngineHere(parts);
@@ -92,9 +101,7 @@ export function createEngine(parts: EngineParts): Engine {
 
 class EngineHere implements Engine {
   readonly info: EndpointInfo;
-  /** Runs have copied or moved their inputs when they begin, and results never share memory with them. */
-  readonly forgetsInputs = true;
-  readonly lacks: Endpoint["lacks"];
+  readonly capabilities: EngineCapabilities;
   readonly #parts: EngineParts;
   readonly #limits: EngineLimits;
   readonly #pool: GraphPool;
@@ -119,7 +126,16 @@ class EngineHere implements Engine {
     });
     this.#inner = innerCuts(source);
     const lacks = source.lacks?.bind(source);
-    this.lacks = lacks && ((segment) => this.#lacks(segment, lacks));
+    this.capabilities = {
+      known: (model, version) => this.#known(model, version),
+      loaded: (segment) => this.#loaded(segment),
+      admit: (segment, call, leastAgreementRatio) => this.#admitted(segment, call, leastAgreementRatio),
+      prepare: (segment, call) => this.#prepare(segment, call),
+      inferStream: (request, call) => this.#inferStream(request, call),
+      // Runs have copied or moved their inputs when they begin, and results never share memory with them.
+      forgetsInputs: true,
+      ...(lacks ? { lacks: (segment) => this.#lacks(segment, lacks) } : {}),
+    };
     const repository = modelRepository({ ...parts, defaultInstances: this.#limits.defaultInstances });
     const admission = { info, expectations: expectations(), clock, random };
     this.#serve = {
@@ -174,7 +190,7 @@ class EngineHere implements Engine {
     }
   }
 
-  known(model: string, version: string | undefined): ModelKnowledge | undefined {
+  #known(model: string, version: string | undefined): ModelKnowledge | undefined {
     const loaded = this.#serve.life.known(model, version);
     return loaded && this.#knowledgeOf(loaded);
   }
@@ -196,7 +212,7 @@ class EngineHere implements Engine {
       nowMs: this.#parts.clock.nowMs(),
       queueMs: (variant, from) => this.#queueMs(loaded, variant, from, call),
     });
-    const { lacks } = this;
+    const { lacks } = this.capabilities;
     return lacks ? offers.filter(({ segment }) => lacks(segment) === 0) : offers;
   }
 
@@ -209,7 +225,7 @@ class EngineHere implements Engine {
     );
   }
 
-  loaded(segment: Segment): boolean {
+  #loaded(segment: Segment): boolean {
     const models = graphsOf(this.#serve, segment);
     return models?.every(({ step, from, to }) => this.#pool.loaded(step.graph, from, to)) === true;
   }
@@ -224,7 +240,7 @@ class EngineHere implements Engine {
     return reportFor(this.#serve, new Set(schedulers)).queueMs;
   }
 
-  admit(segment: Segment, call: Call, leastAgreementRatio?: number): Disposable {
+  #admitted(segment: Segment, call: Call, leastAgreementRatio?: number): Disposable {
     this.#admit(1);
     refuseRules(call, this.info);
     refusePast(call, this.#parts.clock);
@@ -232,7 +248,7 @@ class EngineHere implements Engine {
     return this.#serve.doors.admit(segment, call, leastAgreementRatio);
   }
 
-  async prepare(segment: Segment, call: Call): Promise<void> {
+  async #prepare(segment: Segment, call: Call): Promise<void> {
     const { life, plans, pool } = this.#serve;
     this.#admit(0);
     using lease = await life.acquire(segment.model, segment.version, call);
@@ -243,7 +259,7 @@ class EngineHere implements Engine {
     (await leaseAll(pool, plan, owner, call))[Symbol.dispose]();
   }
 
-  async *inferStream(request: InferenceRequest, call: Call): AsyncIterable<InferenceResponse> {
+  async *#inferStream(request: InferenceRequest, call: Call): AsyncIterable<InferenceResponse> {
     if (!(await this.#decoupled(request.segment, call))) {
       yield await this.infer(request, call);
       return;

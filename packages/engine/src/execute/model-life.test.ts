@@ -154,15 +154,17 @@ describe("versions", () => {
 
   it("are known without waiting once they were read, for as long as they are served", async () => {
     const engine = engineWith();
-    expect(engine.known?.("m", undefined, call)).toBeUndefined();
+    expect(engine.capabilities?.known?.("m", undefined, call)).toBeUndefined();
     const described = await engine.describe("m", undefined, call);
-    expect(engine.known?.("m", undefined, call)).toBe(described);
-    expect(engine.known?.("m", "2", call)).toBe(described);
-    expect(engine.known?.("m", "1", call)).toBeUndefined();
+    expect(engine.capabilities?.known?.("m", undefined, call)).toBe(described);
+    expect(engine.capabilities?.known?.("m", "2", call)).toBe(described);
+    expect(engine.capabilities?.known?.("m", "1", call)).toBeUndefined();
     await clock.finish(engine.unload("m", call));
-    expect(engine.known?.("m", undefined, call)).toBeUndefined();
+    expect(engine.capabilities?.known?.("m", undefined, call)).toBeUndefined();
     await load(engine, "m");
-    expect(engine.known?.("m", undefined, call)).toBe(await engine.describe("m", undefined, call));
+    expect(engine.capabilities?.known?.("m", undefined, call)).toBe(
+      await engine.describe("m", undefined, call),
+    );
   });
 
   it("that are broken leave the place to the one before, and the index says why", async () => {
@@ -396,7 +398,7 @@ describe("of what is asked for one model at a time, what was asked last comes", 
     store.put("m/config.pbtxt", "response_cache { enable: true }");
     await clock.finish(other.load("m", undefined, call));
     await clock.finish(early);
-    expect(other.known?.("m", undefined, call)?.description.responseCache).toBe(true);
+    expect(other.capabilities?.known?.("m", undefined, call)?.description.responseCache).toBe(true);
   });
 
   it("of a request that has the model read, and what is asked in whatever instant it is through", async () => {
@@ -415,7 +417,7 @@ describe("of what is asked for one model at a time, what was asked last comes", 
       const loading = other.load("m", undefined, call, { config });
       await pass();
       await clock.finish(Promise.all([loading, other.describe("m", undefined, call)]));
-      if (!other.known?.("m", undefined, call)?.description.responseCache) stale?.push(turns);
+      if (!other.capabilities?.known?.("m", undefined, call)?.description.responseCache) stale?.push(turns);
     }
     expect([unloaded, stale]).toEqual([[], []]);
   });
@@ -648,7 +650,7 @@ describe("memory for models", () => {
     const engine = engineWith({ limits });
     const digest = (await engine.describe("a", "1", call))!.description.digest;
     const part = { model: "a", version: "1", digest, variant: "only", from: "start", to: "end" };
-    const isLoaded = (change = {}): boolean => engine.loaded!({ ...part, ...change });
+    const isLoaded = (change = {}): boolean => engine.capabilities.loaded({ ...part, ...change });
     expect(isLoaded()).toBe(false);
     await ask(engine, "a");
     expect([isLoaded(), isLoaded({ digest: `sha256:${"9".repeat(64)}` })]).toEqual([true, false]);

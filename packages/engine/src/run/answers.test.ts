@@ -105,7 +105,7 @@ function world(files: Record<string, string | Uint8Array> = {}) {
     codecs: {},
   });
   const stream = (model: string, inputs: Tensors, call: Call = base): AsyncIterator<InferenceResponse> =>
-    engine.inferStream!(request(model, inputs), call)[Symbol.asyncIterator]();
+    engine.capabilities.inferStream(request(model, inputs), call)[Symbol.asyncIterator]();
   return { clock, engine, request, stream, runs };
 }
 

@@ -248,12 +248,14 @@ export function farmEndpoint(
       if (wayMs > 0) await sleep(clock, wayMs, call.abort);
       return { ...done, ...step };
     },
-    async probe(_bytes, call) {
-      probes++;
-      await sleep(clock, probeMs / 2, call.abort);
-      const told = load();
-      await sleep(clock, probeMs / 2, call.abort);
-      return told;
+    capabilities: {
+      async probe(_bytes, call) {
+        probes++;
+        await sleep(clock, probeMs / 2, call.abort);
+        const told = load();
+        await sleep(clock, probeMs / 2, call.abort);
+        return told;
+      },
     },
     close: () => Promise.resolve(),
   };

@@ -99,7 +99,10 @@ export function joinedFarm(
         describe: async (...asked) => there().describe(...asked),
         offers: async (...asked) => there().offers(...asked),
         infer: async (...asked) => there().infer(...asked),
-        probe: async (...asked) => there().probe?.(...asked),
+        capabilities: {
+          ...endpoint.capabilities,
+          probe: async (...asked) => there().capabilities?.probe?.(...asked),
+        },
       };
     },
     join(index) {

@@ -65,9 +65,12 @@ export async function replayOffloader(setting: ReplaySetting, limits: Limits = {
     // Of what the link carried, nobody could tell them from uploads that were given up.
     wrap: (one) => ({
       ...one,
-      async probe(bytes, call) {
-        probedBytes += bytes;
-        return one.probe?.(bytes, call);
+      capabilities: {
+        ...one.capabilities,
+        async probe(bytes, call) {
+          probedBytes += bytes;
+          return one.capabilities?.probe?.(bytes, call);
+        },
       },
     }),
   });

@@ -303,11 +303,14 @@ export function simulatedEndpoint(parts: SimulatedEndpointParts): SimulatedEndpo
         underWay.delete(child.cancel);
       }
     },
-    async probe(bytes, call) {
-      if (!link) return;
-      refuseWhenDown();
-      using sent = await wire.probe(bytes, call);
-      await wire.reply(questionBytes, call, () => sent.answered(0));
+    capabilities: {
+      async probe(bytes, call) {
+        if (!link) return undefined;
+        refuseWhenDown();
+        using sent = await wire.probe(bytes, call);
+        await wire.reply(questionBytes, call, () => sent.answered(0));
+        return undefined;
+      },
     },
     close() {
       closed = true;

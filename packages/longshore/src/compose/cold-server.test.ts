@@ -31,9 +31,12 @@ async function coldServer() {
   const asked = { prepares: 0, runs: 0 };
   const cold: Endpoint = {
     ...endpoint,
-    prepare: () => {
-      asked.prepares++;
-      return loaded;
+    capabilities: {
+      ...endpoint.capabilities,
+      prepare: () => {
+        asked.prepares++;
+        return loaded;
+      },
     },
     infer: async (request, call) => {
       asked.runs++;

@@ -78,7 +78,7 @@ export function reachable({ advertise }: JoinOptions, address: string): string {
 /** The models that can be asked for now; undefined where nobody can tell. */
 async function served({ endpoint, repository, pending }: Joining["served"]): Promise<Statement["serves"]> {
   const call = housekeepingCall("join");
-  const listed = repository ? await repository.index(call) : await endpoint.models?.(call);
+  const listed = repository ? await repository.index(call) : await endpoint.capabilities?.models?.(call);
   const names = listed?.filter(({ state }) => state === "READY").map(({ name }) => name);
   return (
     names &&

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import {
   type Answer,
   type Endpoint,
+  type EndpointCapabilities,
   housekeepingCall,
   type InferenceRequest,
   type Inputs,
@@ -79,11 +80,11 @@ async function beforeEndpoints(servers: readonly ServerOptions[], id: string): P
 }
 
 /** A client of a server, over the same sockets as anybody's. */
-function client(address: string): Endpoint & Required<Pick<Endpoint, "inferStream">> {
+function client(address: string): Endpoint & Required<Pick<EndpointCapabilities, "inferStream">> {
   const parts = { clock: systemClock(), random: seededRandom(1), observer: silentObserver };
   const endpoint = dial(serverInfo({ address, kind: "longshore" }), parts);
   open.push(endpoint);
-  const { inferStream } = endpoint;
+  const { inferStream } = endpoint.capabilities ?? {};
   if (!inferStream) throw new Error("it gives no streams");
   return { ...endpoint, info: endpoint.info, inferStream } as ReturnType<typeof client>;
 }
@@ -133,15 +134,15 @@ it("a server that says behind its answers over gRPC how busy it is, as ours does
   const info = serverInfo({ address, kind: "oip", grpc: `http://${grpcAddress}` });
   const endpoint = dial(info, parts, options);
   open.push(endpoint);
-  expect(endpoint.loadEveryMs).toBeUndefined();
-  expect(await endpoint.probe?.(0, call())).toBeUndefined();
-  const answers = endpoint.inferStream?.(asking(2, 1, []), call()) ?? [];
+  expect(endpoint.capabilities?.loadEveryMs?.()).toBeUndefined();
+  expect(await endpoint.capabilities?.probe?.(0, call())).toBeUndefined();
+  const answers = endpoint.capabilities?.inferStream?.(asking(2, 1, []), call()) ?? [];
   for await (const one of answers) expect(one.load).toBeUndefined();
-  expect(endpoint.loadEveryMs).toBe(0);
-  const load = await endpoint.probe?.(0, call());
+  expect(endpoint.capabilities?.loadEveryMs?.()).toBe(0);
+  const load = await endpoint.capabilities?.probe?.(0, call());
   expect(load).toMatchObject({ cpuRatio: expect.any(Number), queueMs: expect.any(Number) });
   expect(load?.inFlight).toBe(0);
-  expect(await endpoint.probe?.(0, call())).toBeUndefined();
+  expect(await endpoint.capabilities?.probe?.(0, call())).toBeUndefined();
 });
 
 describe.each(["longshore", "oip"] as const)("behind a gateway, asked as %s", (kind) => {

@@ -64,7 +64,14 @@ async function callers(
 
 const loadedAt = (version: string): readonly boolean[] =>
   fleet.servers.map(({ engine }) =>
-    engine.loaded!({ model: "table", version, digest: "", variant: "default", from: "start", to: "end" }),
+    engine.capabilities!.loaded!({
+      model: "table",
+      version,
+      digest: "",
+      variant: "default",
+      from: "start",
+      to: "end",
+    }),
   );
 
 it("what an alias comes to lead to is loaded at all servers of a gateway before it does", async () => {

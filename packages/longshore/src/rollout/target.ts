@@ -28,5 +28,5 @@ export async function prepareTarget(
 ): Promise<void> {
   const call = { ...housekeepingCall("rollout", abort), deadlineMs: clock.nowMs() + longestLoadMs };
   // Each endpoint has the variants that it would be asked for.
-  await endpoint.prepare?.({ model, ...target, variant: "", from: startCut, to: endCut }, call);
+  await endpoint.capabilities?.prepare?.({ model, ...target, variant: "", from: startCut, to: endCut }, call);
 }

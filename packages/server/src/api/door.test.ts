@@ -23,7 +23,10 @@ function server(admit: (segment: Segment, least: number | undefined) => Disposab
     },
   ]);
   const handler = createHandler({
-    endpoint: { ...double, admit: (segment, _call, least) => admit(segment, least) },
+    endpoint: {
+      ...double,
+      capabilities: { ...double.capabilities, admit: (segment, _call, least) => admit(segment, least) },
+    },
     codecs: codecSet(rawCodec),
     clock: manualClock(),
     observer: silentObserver,

@@ -18,7 +18,9 @@ export function findModel(
   version: string | undefined,
   call: Call,
 ): ModelKnowledge | Promise<ModelKnowledge> {
-  return api.endpoint.known?.(model, version, call) ?? describedModel(api, model, version, call);
+  return (
+    api.endpoint.capabilities?.known?.(model, version, call) ?? describedModel(api, model, version, call)
+  );
 }
 
 async function describedModel(

@@ -252,12 +252,13 @@ export async function infer(api: Api, route: InferRoute, asked: Asked, stated?: 
     const severalTaken = takesSeveral(asked.request);
     const sentOn = knowledge.alias !== true && mayBeSentOn(api, asked, description);
     // What may be sent on is judged by who does it, when more of it is known.
-    const admitted = sentOn ? undefined : held.keep(api.endpoint.admit?.(segment, call, least));
+    const admitted = sentOn ? undefined : held.keep(api.endpoint.capabilities?.admit?.(segment, call, least));
     const askedMs = api.clock.nowMs();
     const receiving = receive(api, asked, description, sentOn);
     const received = held.keep(receiving instanceof Promise ? await inTime(receiving, call, api) : receiving);
     const wire = sentOn ? formToSendOn(asked, received, call) : undefined;
-    const pass = sentOn && !wire ? held.keep(api.endpoint.admit?.(segment, call, least)) : admitted;
+    const pass =
+      sentOn && !wire ? held.keep(api.endpoint.capabilities?.admit?.(segment, call, least)) : admitted;
     const reading = wire ? received.message : wholeMessage(received);
     const whole =
       reading instanceof Promise ? await untilEnded(reading, call, api.clock, "admission") : reading;
@@ -291,7 +292,7 @@ export async function infer(api: Api, route: InferRoute, asked: Asked, stated?: 
         requestAnew(api, route, asked, again, thrown);
       return await inferAnswers(api, asked, { ...several, anew, held: held.handOver() });
     }
-    const forgets = api.endpoint.forgetsInputs === true && !request.sequence;
+    const forgets = api.endpoint.capabilities?.forgetsInputs === true && !request.sequence;
     if (forgets) request.inputs = received.give(tensors);
     let response: InferenceResponse;
     let served = description;

@@ -80,7 +80,7 @@ export async function modelMetadata(api: Api, route: ModelAddress, asked: Asked)
 export async function modelReady(api: Api, route: ModelAddress, asked: Asked): Promise<WireResponse> {
   const { model, version } = route;
   const { description } = await findModel(api, model, version, asked.call);
-  const ready = (await api.endpoint.ready?.(model, version, asked.call)) ?? true;
+  const ready = (await api.endpoint.capabilities?.ready?.(model, version, asked.call)) ?? true;
   const reply = jsonReply({ name: description.name, ready });
   return ready ? reply : { ...reply, status: 503 };
 }

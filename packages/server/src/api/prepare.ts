@@ -17,6 +17,6 @@ export async function prepare(
   const { name, version, digest } = knowledge.description;
   const variant = findVariant(knowledge, route.variant).name;
   const { from, to } = route;
-  await api.endpoint.prepare?.({ model: name, version, digest, variant, from, to }, call);
+  await api.endpoint.capabilities?.prepare?.({ model: name, version, digest, variant, from, to }, call);
   return doneReply;
 }

@@ -59,7 +59,9 @@ function server(
   const double = doubleEndpoint([model]);
   const infer: Endpoint["infer"] = (request, call) =>
     double.infer(moves ? { ...request, inputs: moved(request.inputs) } : request, call);
-  const endpoint: Endpoint = forgets ? { ...double, infer, forgetsInputs: true } : double;
+  const endpoint: Endpoint = forgets
+    ? { ...double, infer, capabilities: { ...double.capabilities, forgetsInputs: true } }
+    : double;
   const handler = createHandler({
     endpoint,
     codecs: codecSet(rawCodec),

@@ -122,7 +122,7 @@ export async function repositoryIndex(api: Api, asked: Asked): Promise<WireRespo
   const { repository, endpoint } = api;
   // Who asks may be a gateway, which another one behind this may ask in turn.
   const call = callFromHeaders(asked.request.headers, asked.call, api.clock.nowMs(), api.unstatedRules);
-  const entries = (await (repository ? repository.index(call) : endpoint.models?.(call))) ?? [];
+  const entries = (await (repository ? repository.index(call) : endpoint.capabilities?.models?.(call))) ?? [];
   const sees = asked.identity.sees ?? (() => true);
   const seen = entries.filter((entry) => sees(entry.name) && (!ready || entry.state === "READY"));
   const pause = (): Promise<void> => turnWhileWanted(api.clock, asked.call.abort, "encode");

@@ -37,7 +37,7 @@ export function mayBeSentOn(
   model: ModelDescription,
 ): boolean {
   const { headers, body, message } = request;
-  if (endpoint.sendsOn !== true || forwardHeaders) return false;
+  if (endpoint.capabilities?.sendsOn !== true || forwardHeaders) return false;
   if (model.decoupled === true || model.responseCache === true) return false;
   const headBytes = (message ? message.binary?.()?.headerLength : headerLengthOf(headers)) ?? 0;
   if (headBytes === 0 || headBytes > mostHeadBytes) return false;

@@ -81,8 +81,8 @@ describe("answers from memory", () => {
     const observer = { record: () => undefined };
     const inner = { ...double, known: () => knowledge };
     const endpoint = cachedEndpoint(inner, answerCache({ clock, observer, hash, maxBytes: 1_000_000 }));
-    expect(other.known?.("double", undefined, asker)).toBeUndefined();
-    expect(endpoint.known?.("double", undefined, asker)).toBe(knowledge);
+    expect(other.capabilities?.known?.("double", undefined, asker)).toBeUndefined();
+    expect(endpoint.capabilities?.known?.("double", undefined, asker)).toBe(knowledge);
     const before = double.asked.length;
     for (let time = 0; time < 2; time++)
       await clock.finish(endpoint.infer(request(inputs(1)), housekeepingCall("test")));
@@ -274,21 +274,26 @@ describe("equal requests under way", () => {
     let endpoints = 1;
     const inner: Endpoint = {
       ...double,
-      admit() {
-        if (endpoints < 1) throw refusal(endpoints < 0 ? "shutting-down" : "rejected");
-        endpoints--;
-        let kept = true;
-        return { [Symbol.dispose]: () => void ((endpoints += kept ? 1 : 0), (kept = false)) };
+      capabilities: {
+        ...double.capabilities,
+        admit() {
+          if (endpoints < 1) throw refusal(endpoints < 0 ? "shutting-down" : "rejected");
+          endpoints--;
+          let kept = true;
+          return { [Symbol.dispose]: () => void ((endpoints += kept ? 1 : 0), (kept = false)) };
+        },
       },
     };
     const observer = { record: () => undefined };
     const endpoint = cachedEndpoint(inner, answerCache({ clock, observer, hash, maxBytes: 1_000_000 }));
     const call = housekeepingCall("test");
     const { segment } = request(inputs(1));
-    expect(() => (endpoint.admit?.(segment, call), endpoint.admit?.(segment, call))).toThrow("planted");
+    expect(
+      () => (endpoint.capabilities?.admit?.(segment, call), endpoint.capabilities?.admit?.(segment, call)),
+    ).toThrow("planted");
     endpoints = 1;
     await endpoint.describe("double", undefined, call);
-    const ask = (pass = endpoint.admit?.(segment, call)) =>
+    const ask = (pass = endpoint.capabilities?.admit?.(segment, call)) =>
       endpoint.infer(request(inputs(1), pass ? { pass } : {}), call);
     const first = ask();
     await settle();
@@ -304,7 +309,7 @@ describe("equal requests under way", () => {
     endpoints = 0;
     expect(values(await ask())).toEqual([2]);
     endpoints = -1;
-    expect(() => endpoint.admit?.(segment, call)).toThrow(
+    expect(() => endpoint.capabilities?.admit?.(segment, call)).toThrow(
       expect.objectContaining({ reason: "shutting-down" }) as Error,
     );
   });

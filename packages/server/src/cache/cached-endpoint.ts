@@ -167,18 +167,24 @@ export function cachedEndpoint(inner: Endpoint, answers: AnswerCache): Endpoint 
     }
   }
 
-  const judge = inner.admit?.bind(inner);
+  const { admit: judge, known } = inner.capabilities ?? {};
+  const passedOn = through(inner);
   return {
     // Of `forgetsInputs`: answers are kept as copies, and who shares a run waits for it before the first of them is answered.
-    ...through(inner),
-    ...(judge ? { admit: (segment, call, least) => admit(segment, () => judge(segment, call, least)) } : {}),
+    ...passedOn,
+    capabilities: {
+      ...passedOn.capabilities,
+      ...(judge
+        ? { admit: (segment, call, least) => admit(segment, () => judge(segment, call, least)) }
+        : {}),
+      known(model, version, call) {
+        const found = known?.(model, version, call);
+        learn(found);
+        return found;
+      },
+    },
     async describe(model, version, call) {
       const found = await inner.describe(model, version, call);
-      learn(found);
-      return found;
-    },
-    known(model, version, call) {
-      const found = inner.known?.(model, version, call);
       learn(found);
       return found;
     },

@@ -90,9 +90,12 @@ describe("a request with an idempotency key", () => {
       endpoints++;
       return { [Symbol.dispose]: () => void endpoints-- };
     };
-    const once = onceEndpoint({ ...double, admit }, { clock, observer: { record: () => undefined } });
+    const once = onceEndpoint(
+      { ...double, capabilities: { ...double.capabilities, admit } },
+      { clock, observer: { record: () => undefined } },
+    );
     const call = (idempotencyKey: string): Call => ({ ...housekeepingCall("test"), idempotencyKey });
-    const enter = (asked: Call) => (): unknown => once.admit?.(segment, asked);
+    const enter = (asked: Call) => (): unknown => once.capabilities?.admit?.(segment, asked);
     const inputs = tensorsOf(float32Tensor("x", [1, 1], Float32Array.of(1)));
     const first = once.infer({ segment, inputs, codecs: {} }, call("a"));
     enter(call("a"))();

@@ -15,6 +15,7 @@ import {
   type Clock,
   copied,
   type Endpoint,
+  type EndpointCapabilities,
   exactJson,
   fingerprint,
   type InferenceRequest,
@@ -190,8 +191,9 @@ export function onceEndpoint(inner: Endpoint, parts: OnceParts): Endpoint {
     return shared ? own(value) : value;
   }
 
-  const judge = inner.admit?.bind(inner);
-  const admit: Endpoint["admit"] =
+  const { admit: judge, known } = inner.capabilities ?? {};
+  const passedOn = through(inner);
+  const admit: EndpointCapabilities["admit"] =
     judge &&
     ((segment, call, least) => {
       const key = call.idempotencyKey === undefined ? undefined : keyOf(segment, call, call.idempotencyKey);
@@ -199,9 +201,8 @@ export function onceEndpoint(inner: Endpoint, parts: OnceParts): Endpoint {
       return judge(segment, call, least);
     });
   return {
-    ...through(inner),
-    ...(inner.known ? { known: inner.known.bind(inner) } : {}),
-    ...(admit ? { admit } : {}),
+    ...passedOn,
+    capabilities: { ...passedOn.capabilities, ...(known ? { known } : {}), ...(admit ? { admit } : {}) },
     infer(request, call, progress) {
       const { idempotencyKey } = call;
       if (idempotencyKey === undefined) return inner.infer(request, call, progress);

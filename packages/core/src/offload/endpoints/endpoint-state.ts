@@ -163,7 +163,7 @@ export function followEndpoint(
   let heardTable = table;
   let touched = false;
   let urgent = false;
-  const queue = queueBelief(endpoint.loadEveryMs !== undefined);
+  const queue = queueBelief(endpoint.capabilities?.loadEveryMs?.() !== undefined);
   const slow = slowStart();
   let returning = false;
   /** Answers since it came or came back. */

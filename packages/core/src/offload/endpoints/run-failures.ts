@@ -105,11 +105,12 @@ export function runFailures(endpoints: ReadonlyMap<EndpointId, EndpointState>, r
   }
 
   return {
-    failed({ endpoint: { info, forwardsTenants } }, error, nowMs, of, tenant) {
+    failed({ endpoint: { info, capabilities } }, error, nowMs, of, tenant) {
       if (of && ofRuns.has(error.reason)) return note(byVersion, keyOf(of), info.id, error, nowMs);
       if (!info.offers && overloaded.has(error.reason))
         return of === undefined || note(refused, keyOf(of), info.id, error, nowMs);
-      if (tenant === undefined || !forwardsTenants || !ofTenants.has(error.reason)) return false;
+      if (tenant === undefined || capabilities?.forwardsTenants !== true || !ofTenants.has(error.reason))
+        return false;
       return note(refused, tenantKey(tenant), info.id, error, nowMs);
     },
     answered(of, endpoint, nowMs) {

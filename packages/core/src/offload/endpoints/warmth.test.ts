@@ -20,11 +20,14 @@ it("does not wait for ever for an endpoint that was asked to load a part and say
   const local: Endpoint = {
     ...double,
     info: double.info,
-    loaded: () => false,
-    prepare: (_segment, call) =>
-      new Promise((_resolve, reject) => {
-        clock.timer(call.deadlineMs - clock.nowMs(), () => reject(new Error("too late")));
-      }),
+    capabilities: {
+      ...double.capabilities,
+      loaded: () => false,
+      prepare: (_segment, call) =>
+        new Promise((_resolve, reject) => {
+          clock.timer(call.deadlineMs - clock.nowMs(), () => reject(new Error("too late")));
+        }),
+    },
   };
   const { id } = local.info;
   const warm = warmth(local, { all: new Map() }, "device", { clock, observer: silentObserver });
@@ -44,10 +47,13 @@ it("does not take for loaded what this device has let go, and has it loaded agai
   const local: Endpoint = {
     ...double,
     info: double.info,
-    loaded: ({ to }) => held.has(to),
-    prepare: async ({ to }) => {
-      asked.push(to);
-      held.add(to);
+    capabilities: {
+      ...double.capabilities,
+      loaded: ({ to }) => held.has(to),
+      prepare: async ({ to }) => {
+        asked.push(to);
+        held.add(to);
+      },
     },
   };
   const { id } = local.info;

@@ -112,12 +112,13 @@ export function warmth(
     dropOldest(parts, mostParts);
   }
 
-  const lacks = (id: EndpointId, segment: Segment): number => endpointOf(id)?.lacks?.(segment) ?? 0;
+  const lacks = (id: EndpointId, segment: Segment): number =>
+    endpointOf(id)?.capabilities?.lacks?.(segment) ?? 0;
   /** This device says what it has let go, which may be any time: for another model, or since that was unloaded. */
   const isReady = (id: EndpointId, segment: Segment): boolean => {
     const known = parts.get(keyOf(id, segment));
     if (readyAtMs(known) === -Infinity) return false;
-    return id !== local?.info.id || isAnyway(known) || local.loaded?.(segment) !== false;
+    return id !== local?.info.id || isAnyway(known) || local.capabilities?.loaded?.(segment) !== false;
   };
   /** Whether an endpoint is still at what it was found to have to load. */
   function loads({ key, atMs }: Cold): boolean {
@@ -152,18 +153,18 @@ export function warmth(
 
   return {
     get here() {
-      return local?.lacks || anyLoads() ? here : undefined;
+      return local?.capabilities?.lacks || anyLoads() ? here : undefined;
     },
     get loaded() {
-      return local?.lacks || wholeHere || anyLoads() ? loaded : undefined;
+      return local?.capabilities?.lacks || wholeHere || anyLoads() ? loaded : undefined;
     },
-    wanted: local?.lacks ? wanted : undefined,
+    wanted: local?.capabilities?.lacks ? wanted : undefined,
     ready: (id, segment) =>
-      here(id, segment) && (endpointOf(id)?.prepare === undefined || isReady(id, segment)),
+      here(id, segment) && (endpointOf(id)?.capabilities?.prepare === undefined || isReady(id, segment)),
     prepare(id, segment, tenant) {
       const key = keyOf(id, segment);
       const endpoint = endpointOf(id);
-      if (!endpoint?.prepare) return;
+      if (!endpoint?.capabilities?.prepare) return;
       const known = parts.get(key);
       const absent = lacks(id, segment) > 0;
       if (known === "loading" || hasFailed(known, clock.nowMs())) return;
@@ -194,7 +195,7 @@ export function warmth(
         took.set(contentOf(id, segment), { count: count + 1, ms: ms + clock.nowMs() - beganMs });
         dropOldest(took, mostParts);
       };
-      endpoint.prepare(segment, call).then(prepared, (thrown: unknown) => {
+      endpoint.capabilities?.prepare(segment, call).then(prepared, (thrown: unknown) => {
         // One that cannot be loaded is told of by the request that wants it: it may run all the same, or say why not.
         over({ readyAtMs: clock.nowMs(), anyway: true });
         if (lacks(id, segment) === 0) return;
@@ -211,7 +212,7 @@ export function warmth(
       return ms / count;
     },
     ran(id, segment) {
-      if (!endpointOf(id)?.prepare) return;
+      if (!endpointOf(id)?.capabilities?.prepare) return;
       wholeHere ||= id === local?.info.id && segment.from === startCut && segment.to === endCut;
       note(keyOf(id, segment), { readyAtMs: clock.nowMs() });
     },
@@ -219,7 +220,7 @@ export function warmth(
       const { id } = endpoint.info;
       const key = keyOf(id, segment);
       // An endpoint that went and came back has nothing loaded.
-      if (!endpoint.prepare || readyAtMs(parts.get(key)) > health.downAtMs) return false;
+      if (!endpoint.capabilities?.prepare || readyAtMs(parts.get(key)) > health.downAtMs) return false;
       const before = cold.get(id);
       if (before?.answeredAtMs === answeredAtMs) return beganMs <= before.atMs;
       if (parts.get(key) !== "loading") note(key, "cold");

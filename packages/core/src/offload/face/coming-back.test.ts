@@ -99,7 +99,7 @@ function scene() {
     const took = Array.from({ length: 8 }, (_, id) => {
       const call = { ...housekeepingCall("c"), rules, deadlineMs: clock.nowMs() + 5000 };
       // As a server does that reads the body afterwards.
-      using _pass = gateway.admit?.(segment, call);
+      using _pass = gateway.capabilities?.admit?.(segment, call);
       return gateway.infer(
         {
           segment,

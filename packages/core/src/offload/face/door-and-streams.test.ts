@@ -141,18 +141,18 @@ describe("the door of an offloading endpoint", () => {
     const seen: (Disposable | undefined)[] = [];
     const inner = endpointState(clock, "here");
     const local = with_(inner, {
-      admit,
+      capabilities: { admit },
       infer: (given, own) => {
         seen.push(given.pass);
         return inner.infer(given, own);
       },
     });
     const edge = offloading(clock, local);
-    edge.admit!(segment, call())[Symbol.dispose]();
+    edge.capabilities!.admit!(segment, call())[Symbol.dispose]();
     expect(passes).toHaveLength(0);
     await clock.runUntil(edge.infer(request, call()));
     {
-      using pass = edge.admit!(segment, call());
+      using pass = edge.capabilities!.admit!(segment, call());
       expect(passes).toMatchObject([{ given: pass, open: true }]);
       await clock.runUntil(edge.infer({ ...request, pass, parameters: { beams: 4 } }, call()));
       expect(seen).toEqual([undefined, pass]);
@@ -164,31 +164,33 @@ describe("the door of an offloading endpoint", () => {
     const clock = virtualClock();
     const confirmed: unknown[] = [];
     const local = with_(endpointState(clock, "here"), {
-      admit: (_segment, { rules }) => {
-        confirmed.push(rules.confirm);
-        return { [Symbol.dispose]: () => undefined };
+      capabilities: {
+        admit: (_segment, { rules }) => {
+          confirmed.push(rules.confirm);
+          return { [Symbol.dispose]: () => undefined };
+        },
       },
     });
     const edge = offloading(clock, local);
     await clock.runUntil(edge.infer(request, call()));
-    edge.admit!(segment, call({ rules: { ...call().rules, confirm: true } }))[Symbol.dispose]();
+    edge.capabilities!.admit!(segment, call({ rules: { ...call().rules, confirm: true } }))[Symbol.dispose]();
     expect(confirmed).toEqual([undefined]);
   });
 
   it("refuses what the door here refuses unless another endpoint is left", async () => {
     const clock = virtualClock();
     let full = false;
-    const local = with_(endpointState(clock, "here"), { admit: doorOf(() => full).admit });
+    const local = with_(endpointState(clock, "here"), { capabilities: { admit: doorOf(() => full).admit } });
     const alone = offloading(clock, local);
     const edge = offloading(clock, local, [endpointState(clock, "cloud")]);
     for (const one of [alone, edge]) await clock.runUntil(one.infer(request, call()));
     full = true;
-    expect(() => alone.admit!(segment, call())).toThrow(
+    expect(() => alone.capabilities!.admit!(segment, call())).toThrow(
       expect.objectContaining({ retryAfterMs: 40 }) as Error,
     );
-    edge.admit!(segment, call())[Symbol.dispose]();
+    edge.capabilities!.admit!(segment, call())[Symbol.dispose]();
     const here = call({ rules: { dataClass: "internal", leastTrust: "none", zones: ["device"] } });
-    expect(() => edge.admit!(segment, here)).toThrow(
+    expect(() => edge.capabilities!.admit!(segment, here)).toThrow(
       expect.objectContaining({ reason: "rejected" }) as Error,
     );
   });
@@ -199,7 +201,9 @@ describe("the door of an offloading endpoint", () => {
     await clock.runUntil(gateway.infer(request, call()));
     const reasonOf = (change: Partial<Call>): unknown => {
       try {
-        gateway.admit!(segment, call({ deadlineMs: clock.nowMs() + 10_000, ...change }))[Symbol.dispose]();
+        gateway.capabilities!.admit!(segment, call({ deadlineMs: clock.nowMs() + 10_000, ...change }))[
+          Symbol.dispose
+        ]();
         return "granted";
       } catch (thrown) {
         return (thrown as LongshoreError).reason;
@@ -254,13 +258,13 @@ describe("several answers through an offloading endpoint", () => {
         over++;
       }
     }
-    return { endpoint: with_(inner, { inferStream }), asked, over: () => over };
+    return { endpoint: with_(inner, { capabilities: { inferStream } }), asked, over: () => over };
   }
 
   async function taken(clock: VirtualClock, edge: Endpoint, own: Call, most = Infinity): Promise<unknown[]> {
     const seen: unknown[] = [];
     const reading = (async () => {
-      for await (const { outputs, account } of edge.inferStream!(request, own)) {
+      for await (const { outputs, account } of edge.capabilities!.inferStream!(request, own)) {
         seen.push([Number(numericView(outputs.get("y")!)[0]), account.forwarded.map((one) => one.endpoint)]);
         if (seen.length >= most) break;
       }

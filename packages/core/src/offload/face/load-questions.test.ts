@@ -30,7 +30,7 @@ it("sends a request before it asks others how busy they are, since it would wait
       sent.push("request");
       return double.infer(request, call);
     };
-    return { ...double, infer, probe };
+    return { ...double, infer, capabilities: { ...double.capabilities, probe } };
   });
   const gateway = offloadEndpoint({
     policy: tablePolicy({ public: { leastTrust: "none" } }),

@@ -439,11 +439,13 @@ describe("the first use of a model", () => {
   it("lets it be told at once from then on, but not to a question that has been here", async () => {
     const clock = virtualClock();
     const gateway = gatewayOver(clock, endpointState(clock, "a", "eu", 1));
-    expect(gateway.known?.("toy", undefined, call())).toBeUndefined();
+    expect(gateway.capabilities?.known?.("toy", undefined, call())).toBeUndefined();
     const told = await clock.runUntil(gateway.describe("toy", undefined, call()));
     expect(told?.description.digest).toBe(description.digest);
-    expect(gateway.known?.("toy", undefined, call({ path: ["camera"] }))).toEqual(told);
-    expect(gateway.known?.("toy", undefined, call({ path: ["camera", "gateway"] }))).toBeUndefined();
+    expect(gateway.capabilities?.known?.("toy", undefined, call({ path: ["camera"] }))).toEqual(told);
+    expect(
+      gateway.capabilities?.known?.("toy", undefined, call({ path: ["camera", "gateway"] })),
+    ).toBeUndefined();
   });
 
   it("is answered although the only endpoint is too busy to say what it has at once", async () => {
@@ -719,7 +721,7 @@ describe("an endpoint that refuses one tenant for load", () => {
       for (const inputs of [request.inputs, new Map([["x", arriving]])])
         await clock.runUntil(gateway.infer({ ...request, inputs }, call({ tenant: "flood" })).catch(refuse));
       try {
-        gateway.admit!(request.segment, call({ tenant: "flood" }));
+        gateway.capabilities!.admit!(request.segment, call({ tenant: "flood" }));
       } catch (thrown) {
         refuse(thrown);
       }
@@ -780,7 +782,9 @@ describe("whether a model can be asked for", () => {
     const gateway = offloadEndpoint({ ...parts(clock), info: info("gateway", "edge", "eu"), endpoints });
     return async (times = 1): Promise<boolean[]> =>
       await clock.runUntil(
-        Promise.all(Array.from({ length: times }, () => gateway.ready!("toy", undefined, call()))),
+        Promise.all(
+          Array.from({ length: times }, () => gateway.capabilities!.ready!("toy", undefined, call())),
+        ),
       );
   };
 
@@ -792,9 +796,12 @@ describe("whether a model can be asked for", () => {
     const told: Endpoint = {
       ...one,
       info: one.info,
-      ready: async (model, version) => {
-        asked.push(`${model} ${version}`);
-        return is;
+      capabilities: {
+        ...one.capabilities,
+        ready: async (model, version) => {
+          asked.push(`${model} ${version}`);
+          return is;
+        },
       },
     };
     const ready = asking(clock, told);
@@ -814,9 +821,12 @@ describe("whether a model can be asked for", () => {
     const silent: Endpoint = {
       ...one,
       info: one.info,
-      ready: (_model, _version, { abort }) => {
-        ends = abort;
-        return new Promise(() => undefined);
+      capabilities: {
+        ...one.capabilities,
+        ready: (_model, _version, { abort }) => {
+          ends = abort;
+          return new Promise(() => undefined);
+        },
       },
     };
     const startedMs = clock.nowMs();

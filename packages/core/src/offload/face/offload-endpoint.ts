@@ -8,12 +8,12 @@ import {
 } from "../../words/base/index.ts";
 import {
   type Endpoint,
+  type EndpointCapabilities,
   type EndpointInfo,
   type InferenceRequest,
   type InferenceResponse,
   type LoadReport,
   type ModelKnowledge,
-  type ModelListing,
   nextStep,
   type Offer,
   type OfferQuery,
@@ -77,7 +77,15 @@ interface Taken {
 
 class LoopEndpoint implements OffloadEndpoint {
   readonly info: EndpointInfo;
-  readonly sendsOn = true;
+  readonly capabilities: EndpointCapabilities = {
+    sendsOn: true,
+    known: (model, version, call) => this.#knownNow(model, version, call),
+    ready: (model, version, call) => this.#ready(model, version, call),
+    prepare: (segment, call) => prepareAll(this.#loop, segment, call),
+    models: (call) => listModels(this.#loop, call),
+    admit: (segment, call, leastAgreementRatio) => this.#admit(segment, call, leastAgreementRatio),
+    inferStream: (request, call) => this.#inferStream(request, call),
+  };
   readonly #loop: Loop;
   readonly #sequences: HeldSequences;
   readonly #underWay = new UnderWay();
@@ -104,7 +112,7 @@ class LoopEndpoint implements OffloadEndpoint {
     }
   }
 
-  known(model: string, version: string | undefined, { path }: Call): ModelKnowledge | undefined {
+  #knownNow(model: string, version: string | undefined, { path }: Call): ModelKnowledge | undefined {
     if (path.includes(this.info.id)) return undefined;
     const { knowledge, clock } = this.#loop;
     const known = knowledge.known(model, version);
@@ -113,7 +121,7 @@ class LoopEndpoint implements OffloadEndpoint {
   }
 
   /** What runs here is ready whenever it is here; else any endpoint that has it. */
-  async ready(model: string, version: string | undefined, call: Call): Promise<boolean> {
+  async #ready(model: string, version: string | undefined, call: Call): Promise<boolean> {
     const known = await this.#known(model, version, call, true);
     return known.whole || this.#loop.ready(known);
   }
@@ -158,20 +166,12 @@ class LoopEndpoint implements OffloadEndpoint {
     return undominated([...own, ...quickestFirst]);
   }
 
-  async prepare(segment: Segment, call: Call): Promise<void> {
-    await prepareAll(this.#loop, segment, call);
-  }
-
-  models(call: Call): Promise<readonly ModelListing[]> {
-    return listModels(this.#loop, call);
-  }
-
   infer(request: InferenceRequest, call: Call): Promise<InferenceResponse> {
     return this.#underWay.track(this.#infer(request, call));
   }
 
   /** See `Endpoint.admit`: refuses at once what no endpoint is left for, and holds an endpoint of the engine here where that is to run it. */
-  admit(segment: Segment, call: Call, leastAgreementRatio?: number): Disposable {
+  #admit(segment: Segment, call: Call, leastAgreementRatio?: number): Disposable {
     this.#refuseClosed();
     const { knowledge, clock } = this.#loop;
     checkFresh(call, clock.nowMs());
@@ -181,7 +181,7 @@ class LoopEndpoint implements OffloadEndpoint {
     return admitAtDoor(this.#loop, job, segment, leastAgreementRatio);
   }
 
-  async *inferStream(request: InferenceRequest, call: Call): AsyncIterable<InferenceResponse> {
+  async *#inferStream(request: InferenceRequest, call: Call): AsyncIterable<InferenceResponse> {
     let resolve = (): void => undefined;
     void this.#underWay.track(new Promise<void>((over) => (resolve = over)));
     try {
@@ -236,7 +236,7 @@ class LoopEndpoint implements OffloadEndpoint {
   }
 
   async #judged(given: InferenceRequest, call: Call): Promise<InferenceResponse> {
-    using pass = this.admit(given.segment, call, given.leastAgreementRatio);
+    using pass = this.#admit(given.segment, call, given.leastAgreementRatio);
     return await this.#taken({ ...given, pass }, call);
   }
 

@@ -30,10 +30,13 @@ function before(
       info: double.info,
       describe: async (model) => (model === "ocr" ? { description: own } : undefined),
       offers: async () => variants.map((name) => ({ ...offer, segment: { ...segment, variant: name } })),
-      async prepare(one, { path }) {
-        paths.push(path);
-        asked.push(`${id} ${one.variant}`);
-        if (failing.has(id)) throw new LongshoreError("invalid-model", "resolve", `${id} cannot`);
+      capabilities: {
+        ...double.capabilities,
+        async prepare(one, { path }) {
+          paths.push(path);
+          asked.push(`${id} ${one.variant}`);
+          if (failing.has(id)) throw new LongshoreError("invalid-model", "resolve", `${id} cannot`);
+        },
       },
     };
   });
@@ -51,7 +54,7 @@ function before(
 
 it("a gateway has what is wanted in any variant loaded at every endpoint that serves it, as each offers it", async () => {
   const { gateway, asked, failing } = before({ one: ["default", "int8"], two: ["int8"], fresh: [] });
-  await gateway.prepare?.({ ...segment, variant: "" }, call);
+  await gateway.capabilities?.prepare?.({ ...segment, variant: "" }, call);
   expect(asked.splice(0).sort()).toEqual([
     "fresh default",
     "fresh int8",
@@ -60,15 +63,17 @@ it("a gateway has what is wanted in any variant loaded at every endpoint that se
     "two int8",
   ]);
   // Who names a variant plans with the endpoints itself.
-  await gateway.prepare?.({ ...segment, variant: "int8" }, call);
+  await gateway.capabilities?.prepare?.({ ...segment, variant: "int8" }, call);
   expect(asked).toEqual([]);
   failing.add("one");
-  await gateway.prepare?.({ ...segment, variant: "" }, call);
+  await gateway.capabilities?.prepare?.({ ...segment, variant: "" }, call);
   for (const id of ["two", "fresh"]) failing.add(id);
-  await expect(gateway.prepare?.({ ...segment, variant: "" }, call)).rejects.toMatchObject({
+  await expect(gateway.capabilities?.prepare?.({ ...segment, variant: "" }, call)).rejects.toMatchObject({
     reason: "invalid-model",
   });
-  await expect(gateway.prepare?.({ ...segment, model: "none", variant: "" }, call)).rejects.toMatchObject({
+  await expect(
+    gateway.capabilities?.prepare?.({ ...segment, model: "none", variant: "" }, call),
+  ).rejects.toMatchObject({
     reason: "unknown-model",
   });
   await gateway.close();
@@ -91,10 +96,10 @@ it("a gateway has nothing loaded where the rules let no request go, nor at who a
   });
   const rules = { dataClass: "internal", leastTrust: "operated", zones: ["eu", "device"] } as const;
   const asking = { ...call, rules, path: ["back"] };
-  await gateway.prepare?.({ ...segment, variant: "" }, asking);
+  await gateway.capabilities?.prepare?.({ ...segment, variant: "" }, asking);
   expect([asked, paths]).toEqual([["one default"], [["back", "gateway"]]]);
   const nowhere = { ...asking, rules: { ...rules, zones: ["asia"] } };
-  await expect(gateway.prepare?.({ ...segment, variant: "" }, nowhere)).rejects.toMatchObject({
+  await expect(gateway.capabilities?.prepare?.({ ...segment, variant: "" }, nowhere)).rejects.toMatchObject({
     reason: "no-endpoint",
   });
   await gateway.close();

@@ -9,7 +9,12 @@ import {
   silentObserver,
   sleep,
 } from "../../words/base/index.ts";
-import type { Endpoint, EndpointInfo, InferenceRequest } from "../../wire/endpoint/index.ts";
+import type {
+  Endpoint,
+  EndpointCapabilities,
+  EndpointInfo,
+  InferenceRequest,
+} from "../../wire/endpoint/index.ts";
 import type { ModelDescription } from "../../words/model/index.ts";
 import { tablePolicy } from "../../decide/policy/index.ts";
 import { numericTensor, tensorsOf } from "../../words/tensor/index.ts";
@@ -272,10 +277,14 @@ describe("a refusal", () => {
       };
       const { infer } = endpoint;
       endpoint.infer = async (request, given) => (refuse(given.tenant), infer(request, given));
-      endpoint.inferStream = async function* (request, given) {
-        refuse(given.tenant);
-        yield await infer(request, given);
+      const capabilities: EndpointCapabilities = {
+        ...endpoint.capabilities,
+        async *inferStream(request, given) {
+          refuse(given.tenant);
+          yield await infer(request, given);
+        },
       };
+      Object.assign(endpoint, { capabilities });
       const gateway = offloadEndpoint({ ...parts, info: { ...endpoint.info, id: "gateway" } });
       const { digest, version } = model.description;
       const segment = { model: "toy", version, digest, variant: "default", from: "start", to: "end" };
@@ -283,7 +292,8 @@ describe("a refusal", () => {
       const ask = async (tenant: string): Promise<unknown> => {
         const request = { segment, inputs: new Map([["x", x]]), codecs: {} };
         if (way === "infer") return yOf(await gateway.infer(request, call(tenant)));
-        for await (const answer of gateway.inferStream!(request, call(tenant))) return yOf(answer);
+        for await (const answer of gateway.capabilities!.inferStream!(request, call(tenant)))
+          return yOf(answer);
         return undefined;
       };
       expect(await clock.runUntil(ask("careful"))).toBe(3);

@@ -212,7 +212,7 @@ it("is ready where each of several models of others is", async () => {
   const edge = offloadEndpoint(parts);
   const ready = async (): Promise<boolean | undefined> => {
     await clock.advance(2000);
-    return clock.runUntil(edge.ready!("find", undefined, housekeepingCall("ready")));
+    return clock.runUntil(edge.capabilities!.ready!("find", undefined, housekeepingCall("ready")));
   };
   expect(await ready()).toBe(true);
   states["two"] = false;

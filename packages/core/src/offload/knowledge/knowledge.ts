@@ -247,7 +247,7 @@ export function knowledgeOf(
   /** Whether nothing of the model would have to be fetched to run it here. */
   function complete({ description, whole: all }: KnownModel): boolean {
     const whole = { ...ranOf(description), variant: "", from: startCut, to: endCut };
-    return all && (local?.lacks?.(whole) ?? 0) === 0;
+    return all && (local?.capabilities?.lacks?.(whole) ?? 0) === 0;
   }
 
   /**

@@ -16,7 +16,7 @@ export async function askProbe(
   const timer = clock.timer(mostMs, () => control.abort(new LongshoreError("no-answer", "transport", late)));
   try {
     const call = { ...housekeepingCall(callId, control.signal), deadlineMs: clock.nowMs() + mostMs };
-    return await endpoint.probe?.(bytes, call);
+    return await endpoint.capabilities?.probe?.(bytes, call);
   } finally {
     timer[Symbol.dispose]();
   }

@@ -220,7 +220,8 @@ export function linkProbes(
       for (const endpointState of endpoints.looked) {
         const { id } = endpointState.endpoint.info;
         const link = parts.links(id);
-        if (!link?.probeBytes || !endpointState.endpoint.probe || awaited(endpointState)) continue;
+        if (!link?.probeBytes || !endpointState.endpoint.capabilities?.probe || awaited(endpointState))
+          continue;
         // Where all endpoints are elsewhere, and not side by side, only what the bytes of a request take there tells them apart.
         const apart = !request.known.here && request.plan.objective !== "throughput";
         if (apart && !rateMatters(endpointState.table, request.plan)) continue;

@@ -30,7 +30,9 @@ export async function listModels(
   const deadlineMs = nowMs + Math.min(patienceMs, 0.8 * (call.deadlineMs - nowMs));
   const asking = Object.assign(ownCall(call), { deadlineMs, path: [...call.path, self] });
   const endpoints = [...(local ? [local] : []), ...well.map(({ endpoint }) => endpoint)];
-  const told = await Promise.allSettled(endpoints.map(async (one) => (await one.models?.(asking)) ?? []));
+  const told = await Promise.allSettled(
+    endpoints.map(async (one) => (await one.capabilities?.models?.(asking)) ?? []),
+  );
   const best = new Map<string, ModelListing>();
   for (const listing of told.flatMap((one) => (one.status === "fulfilled" ? one.value : []))) {
     const key = JSON.stringify([listing.name, listing.version]);

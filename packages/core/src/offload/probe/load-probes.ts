@@ -147,13 +147,17 @@ export function loadProbes(
 
   function answersProbes(endpointState: EndpointState): boolean {
     const { endpoint } = endpointState;
-    return endpoint.probe !== undefined && endpoint.loadEveryMs === undefined && !underWay.has(endpointState);
+    return (
+      endpoint.capabilities?.probe !== undefined &&
+      endpoint.capabilities?.loadEveryMs?.() === undefined &&
+      !underWay.has(endpointState)
+    );
   }
 
   /** Asks one that says nothing by itself, if its time has come. */
   function askSilent(id: EndpointId, nowMs: number): void {
     const endpointState = endpoints.all.get(id);
-    const everyMs = endpointState?.endpoint.loadEveryMs;
+    const everyMs = endpointState?.endpoint.capabilities?.loadEveryMs?.();
     if (!endpointState || everyMs === undefined || underWay.has(endpointState)) return;
     if (nowMs - (askedAtMs.get(endpointState) ?? -Infinity) < everyMs) return;
     askedAtMs.set(endpointState, nowMs);

@@ -36,7 +36,7 @@ export async function prepareAll(
   segment: Segment,
   call: Call,
 ): Promise<void> {
-  if (segment.variant !== "") return local?.prepare?.(segment, call);
+  if (segment.variant !== "") return local?.capabilities?.prepare?.(segment, call);
   const known = await knowledge.learn(segment.model, segment.version, call, true);
   const nowMs = clock.nowMs();
   const others = [...known.offersBy.keys()].flatMap((id) => endpointFor(id, known, endpoints.all) ?? []);
@@ -48,7 +48,7 @@ export async function prepareAll(
   );
   const works = [
     ...(local && known.here && mayPrepare(local.info, call, true)
-      ? [(own: Call) => local.prepare?.(segment, own)]
+      ? [(own: Call) => local.capabilities?.prepare?.(segment, own)]
       : []),
     ...well.map((endpointState) => (own: Call) => prepareAt(endpointState, known, segment, own)),
   ];
@@ -83,5 +83,5 @@ async function prepareAt(
       ({ digest, from, to }) => digest === description.digest && from === segment.from && to === segment.to,
     );
   const variants = new Set(offered.map(({ variant }) => variant));
-  for (const variant of variants) await endpoint.prepare?.({ ...segment, variant }, call);
+  for (const variant of variants) await endpoint.capabilities?.prepare?.({ ...segment, variant }, call);
 }

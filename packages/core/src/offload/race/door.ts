@@ -47,9 +47,9 @@ export function admitAtDoor(
   // A variant that the plan chose is nothing that a door here could know of the request.
   const here =
     leg?.endpoint === local?.info.id && leg?.segment.to === job.to && leg.segment.variant === segment.variant;
-  if (!local?.admit || !here) return open;
+  if (!local?.capabilities?.admit || !here) return open;
   try {
-    return local.admit(segment, job.call, leastAgreementRatio);
+    return local.capabilities?.admit(segment, job.call, leastAgreementRatio);
   } catch (thrown) {
     const elsewhere = loop.plan({ ...job, held }, held, new Set([local.info.id]), nowMs);
     if (isInfeasible(elsewhere)) throw thrown;

@@ -54,14 +54,14 @@ export async function* streamJob(loop: Loop, job: Job): AsyncIterable<InferenceR
 /** Endpoints that give one answer to a request only. */
 function singleAnswerEndpoints({ local, endpoints }: Loop): ReadonlySet<EndpointId> {
   const all = [...(local ? [local] : []), ...Array.from(endpoints.all.values(), ({ endpoint }) => endpoint)];
-  if (!all.some(({ inferStream }) => inferStream)) {
+  if (!all.some(({ capabilities }) => capabilities?.inferStream)) {
     throw new LongshoreError(
       "unsupported",
       "plan",
       "no endpoint that is known here gives several answers to a request (one of the plain protocol does where its gRPC is named)",
     );
   }
-  return new Set(all.filter(({ inferStream }) => !inferStream).map(({ info }) => info.id));
+  return new Set(all.filter(({ capabilities }) => !capabilities?.inferStream).map(({ info }) => info.id));
 }
 
 /** The answers of one leg, which holds its slot until the last one was taken. */
@@ -71,7 +71,8 @@ async function* answersAt(loop: Loop, job: Job, leg: Leg): AsyncIterable<Inferen
   const here = leg.endpoint === local?.info.id;
   const endpointState = here ? undefined : endpointFor(leg.endpoint, known, endpoints.all);
   const endpoint: Endpoint | undefined = here ? local : endpointState?.endpoint;
-  if (!endpoint?.inferStream) {
+  const inferStream = endpoint?.capabilities?.inferStream;
+  if (!endpoint || !inferStream) {
     throw new LongshoreError("unreachable", "plan", `${leg.endpoint} is not known any more`);
   }
   const child = childCall(call, here ? {} : legCall(self, job, leg));
@@ -82,7 +83,7 @@ async function* answersAt(loop: Loop, job: Job, leg: Leg): AsyncIterable<Inferen
   let heard = false;
   try {
     const request = legRequest(job, leg, held.tensors, endpoint, here);
-    for await (const response of endpoint.inferStream(request, child.call)) {
+    for await (const response of inferStream(request, child.call)) {
       checkOutputs(job, leg.segment, response.outputs, request.outputs, leg.endpoint);
       const { load, account } = response;
       // How busy it is was said when the answers began, and comes with each of them.

@@ -3,6 +3,7 @@ import { difference, toleranceFor } from "../check/index.ts";
 import {
   answersOf,
   type Endpoint,
+  type EndpointCapabilities,
   type InferenceRequest,
   type InferenceResponse,
   type ModelKnowledge,
@@ -254,32 +255,25 @@ export function rolloutEndpoint(inner: Endpoint, parts: RolloutEndpointParts): E
       });
   }
 
-  return {
-    ...through(inner),
-    infer(request, call, progress) {
-      const alias = rollouts.find(request.segment.model);
-      return alias ? inferAlias(alias, request, call, progress) : inner.infer(request, call, progress);
-    },
-    ...(inner.admit
-      ? {
-          admit: (segment, call, leastAgreementRatio) =>
-            inner.admit?.(stable(segment), call, leastAgreementRatio) ?? {
-              [Symbol.dispose]: () => undefined,
-            },
-        }
+  const passedOn = through(inner);
+  const { admit, prepare, inferStream, ready, known, models } = inner.capabilities ?? {};
+  const capabilities: EndpointCapabilities = {
+    ...passedOn.capabilities,
+    ...(admit
+      ? { admit: (segment, call, leastAgreementRatio) => admit(stable(segment), call, leastAgreementRatio) }
       : {}),
-    ...(inner.prepare
+    ...(prepare
       ? {
           async prepare(segment, call) {
             const alias = rollouts.find(segment.model);
             const candidate = alias?.trial?.candidate;
             const planned = alias && candidate?.digest === segment.digest;
             const meant = planned ? { ...segment, model: alias.model, ...candidate } : stable(segment);
-            await inner.prepare?.(meant, call);
+            await prepare(meant, call);
           },
         }
       : {}),
-    ...(inner.inferStream
+    ...(inferStream
       ? {
           inferStream(request, call) {
             const alias = rollouts.find(request.segment.model);
@@ -287,27 +281,19 @@ export function rolloutEndpoint(inner: Endpoint, parts: RolloutEndpointParts): E
           },
         }
       : {}),
-    describe(model, version, call) {
-      const alias = rollouts.find(model);
-      return alias ? describeAlias(alias, version, call) : inner.describe(model, version, call);
-    },
-    ...(inner.ready
+    ...(ready
       ? {
-          async ready(model, version, call) {
+          ready(model, version, call) {
             const { model: meant, stable } = rollouts.find(model) ?? { model, stable: { version } };
-            return inner.ready?.(meant, version ?? stable.version, call) ?? true;
+            return ready(meant, version ?? stable.version, call);
           },
         }
       : {}),
-    known: (...asked) => (rollouts.find(asked[0]) ? undefined : inner.known?.(...asked)),
-    async offers(query, call) {
-      // Who plans by offers is told of the model itself: an alias may lead elsewhere with the next request.
-      return rollouts.find(query.model) ? [] : inner.offers(query, call);
-    },
+    known: (...asked) => (rollouts.find(asked[0]) ? undefined : known?.(...asked)),
     async models(call) {
-      const known = (await inner.models?.(call)) ?? [];
+      const listed = (await models?.(call)) ?? [];
       const own = rollouts.list().map(({ alias }): ModelListing => {
-        const behind = known.find(
+        const behind = listed.find(
           ({ name, version }) => name === alias.model && version === alias.stable.version,
         );
         return {
@@ -317,7 +303,23 @@ export function rolloutEndpoint(inner: Endpoint, parts: RolloutEndpointParts): E
           reason: behind?.reason ?? "",
         };
       });
-      return [...known, ...own];
+      return [...listed, ...own];
+    },
+  };
+  return {
+    ...passedOn,
+    capabilities,
+    infer(request, call, progress) {
+      const alias = rollouts.find(request.segment.model);
+      return alias ? inferAlias(alias, request, call, progress) : inner.infer(request, call, progress);
+    },
+    describe(model, version, call) {
+      const alias = rollouts.find(model);
+      return alias ? describeAlias(alias, version, call) : inner.describe(model, version, call);
+    },
+    async offers(query, call) {
+      // An alias may lead elsewhere with the next request: a caller that plans by offers is told of the model itself.
+      return rollouts.find(query.model) ? [] : inner.offers(query, call);
     },
   };
 }

@@ -101,8 +101,8 @@ describe("an alias", () => {
     const knowledge = await inner.describe("ocr", undefined, asker);
     const known = { ...inner, known: () => knowledge };
     const endpoint = rolloutEndpoint(known, { rollouts, clock, draw: () => 0 });
-    expect(endpoint.known?.("ocr", undefined, asker)).toBe(knowledge);
-    expect(endpoint.known?.("reader", undefined, asker)).toBeUndefined();
+    expect(endpoint.capabilities?.known?.("ocr", undefined, asker)).toBe(knowledge);
+    expect(endpoint.capabilities?.known?.("reader", undefined, asker)).toBeUndefined();
   });
 
   it("has the version loaded that is asked for, by content", async () => {
@@ -111,11 +111,14 @@ describe("an alias", () => {
     const loaded: string[] = [];
     const prepare = async ({ model, version, digest }: Segment): Promise<void> =>
       void loaded.push(`${model} ${version} ${digest}`);
-    const endpoint = rolloutEndpoint({ ...inner, prepare }, { rollouts, clock, draw: () => 0 });
+    const endpoint = rolloutEndpoint(
+      { ...inner, capabilities: { ...inner.capabilities, prepare } },
+      { rollouts, clock, draw: () => 0 },
+    );
     for (const version of ["1", "2"]) {
       const digest = digestOf(version);
       const segment = { model: "reader", version, digest, variant: "default", from: "start", to: "end" };
-      await endpoint.prepare?.(segment, housekeepingCall("prepare"));
+      await endpoint.capabilities?.prepare?.(segment, housekeepingCall("prepare"));
     }
     expect(loaded).toEqual([`ocr 1 ${digestOf("1")}`, `ocr 2 ${digestOf("2")}`]);
   });
@@ -456,7 +459,10 @@ describe("a candidate", () => {
       if (request.segment.version === "2") throw new LongshoreError("run-failed", "execute", "broken");
       yield response;
     };
-    const endpoint = rolloutEndpoint({ ...inner, inferStream }, { rollouts, clock, draw: () => 0 });
+    const endpoint = rolloutEndpoint(
+      { ...inner, capabilities: { ...inner.capabilities, inferStream } },
+      { rollouts, clock, draw: () => 0 },
+    );
     const segment = {
       model: "reader",
       version: "",
@@ -468,7 +474,7 @@ describe("a candidate", () => {
     const ask = async (count: number): Promise<readonly string[]> => {
       const inputs = tensorsOf(float32Tensor("x", [1], Float32Array.of(3)));
       const answers: string[] = [];
-      const asked = endpoint.inferStream?.(
+      const asked = endpoint.capabilities?.inferStream?.(
         { segment, inputs, codecs: {} },
         housekeepingCall(`call-${count}`),
       );

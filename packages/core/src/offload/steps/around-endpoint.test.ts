@@ -82,9 +82,12 @@ it("gives each request of a step behind several answers a key of its own", async
   const { local, endpoint } = world(async () => tensorsOf(byte("before.value", 1)));
   const several: Endpoint = {
     ...local,
-    async *inferStream(asked, own) {
-      for (let nth = 0; nth < (asked.segment.from === "start" ? 3 : 1); nth++)
-        yield await local.infer(asked, own);
+    capabilities: {
+      ...local.capabilities,
+      async *inferStream(asked, own) {
+        for (let nth = 0; nth < (asked.segment.from === "start" ? 3 : 1); nth++)
+          yield await local.infer(asked, own);
+      },
     },
   };
   let answers = 0;

@@ -1,7 +1,7 @@
 import { doubleDescription, doubleEndpoint, type DoubleModel, manualClock } from "@longshore/testkit";
 import { expect, it } from "vitest";
 import { housekeepingCall, silentObserver } from "../../words/base/index.ts";
-import type { Endpoint, InferenceRequest } from "../../wire/endpoint/index.ts";
+import type { Endpoint, EndpointCapabilities, InferenceRequest } from "../../wire/endpoint/index.ts";
 import { numericTensor, tensorsOf } from "../../words/tensor/index.ts";
 import { withStepModels } from "./step-models.ts";
 
@@ -50,9 +50,12 @@ function world(models: DoubleModel[]) {
   });
   const has = there.describe;
   there.describe = async (model, version, own) => (model === "far" ? has(model, version, own) : undefined);
-  there.inferStream = async function* (request, own) {
-    yield await there.infer(request, own);
+  const capabilities: EndpointCapabilities = {
+    async *inferStream(request, own) {
+      yield await there.infer(request, own);
+    },
   };
+  Object.assign(there, { capabilities });
   const { endpoints } = withStepModels({
     local: doubleEndpoint(models, { id: "device" }),
     endpoints: [there as Endpoint],
@@ -72,7 +75,8 @@ function asked({ description: { name, digest } }: DoubleModel): InferenceRequest
 
 async function answers(endpoint: Endpoint, request: InferenceRequest): Promise<readonly string[]> {
   const names: string[] = [];
-  for await (const { outputs } of endpoint.inferStream!(request, call)) names.push(...outputs.keys());
+  for await (const { outputs } of endpoint.capabilities!.inferStream!(request, call))
+    names.push(...outputs.keys());
   return names;
 }
 

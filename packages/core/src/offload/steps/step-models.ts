@@ -8,6 +8,7 @@ import {
 import {
   answersOf,
   type Endpoint,
+  type EndpointCapabilities,
   type EndpointInfo,
   inferredOffer,
   type InferenceRequest,
@@ -294,11 +295,36 @@ function withSteps(inner: Endpoint, local: Endpoint, { clock, observer }: StepMo
     }));
   }
 
+  const passedOn = through(inner);
+  const { ready, prepare, inferStream } = inner.capabilities ?? {};
+  const capabilities: EndpointCapabilities = {
+    ...passedOn.capabilities,
+    ...(ready
+      ? {
+          async ready(model: string, version: string | undefined, call: Call) {
+            const isReady = async (name: string, at: string | undefined): Promise<boolean> =>
+              (await ready(name, at, call)) === true;
+            const named = stepsOf(model, version)?.there;
+            if (!named) return isReady(model, version);
+            const said = await Promise.all(named.map(({ there }) => isReady(there.model, there.version)));
+            return said.length > 0 && said.every(Boolean);
+          },
+        }
+      : {}),
+    ...(prepare
+      ? {
+          async prepare(segment: Segment, call: Call) {
+            const key = stepKey(segment);
+            const parts = wholes.get(key)?.there.map(({ there }) => there);
+            for (const part of parts ?? [steps.get(key)?.there ?? segment]) await prepare(part, call);
+          },
+        }
+      : {}),
+    ...(inferStream ? { inferStream: answersOfPart } : {}),
+  };
   return {
-    ...through(inner),
-    get loadEveryMs() {
-      return inner.loadEveryMs;
-    },
+    ...passedOn,
+    capabilities,
     async describe(model, version, call) {
       // Of a part that the operator listed, the server describes the part.
       const part = info.serves?.some(({ segment, as }) => {
@@ -326,27 +352,6 @@ function withSteps(inner: Endpoint, local: Endpoint, { clock, observer }: StepMo
         return wholeOffers(one, promises, profile);
       });
     },
-    ...(inner.ready
-      ? {
-          async ready(model: string, version: string | undefined, call: Call) {
-            const isReady = async (name: string, at: string | undefined): Promise<boolean> =>
-              (await inner.ready?.(name, at, call)) === true;
-            const named = stepsOf(model, version)?.there;
-            if (!named) return isReady(model, version);
-            const said = await Promise.all(named.map(({ there }) => isReady(there.model, there.version)));
-            return said.length > 0 && said.every(Boolean);
-          },
-        }
-      : {}),
-    ...(inner.prepare
-      ? {
-          async prepare(segment: Segment, call: Call) {
-            const key = stepKey(segment);
-            const parts = wholes.get(key)?.there.map(({ there }) => there);
-            for (const part of parts ?? [steps.get(key)?.there ?? segment]) await inner.prepare?.(part, call);
-          },
-        }
-      : {}),
     infer(request, call, progress) {
       const { segment } = request;
       const part = partOf(segment);
@@ -354,7 +359,6 @@ function withSteps(inner: Endpoint, local: Endpoint, { clock, observer }: StepMo
       if (sent) return inferPart(part, request, call, progress);
       return partAgain(segment, call).then((again) => inferPart(again, request, call, progress));
     },
-    ...(inner.inferStream ? { inferStream: answersOfPart } : {}),
   };
 }
 

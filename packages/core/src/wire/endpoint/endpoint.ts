@@ -264,71 +264,80 @@ export interface Progress {
 
 /**
  * **The seam.** The engine here, a server over the network, a Triton, a simulated endpoint and a whole offloader over
- * several of them are all endpoints.
+ * several of them are all endpoints. What only some of them can do is in `capabilities`.
  */
 export interface Endpoint {
   readonly info: EndpointInfo;
-  /** What it knows of a model, or undefined when it does not serve it. */
+  /** What the endpoint knows of a model, or undefined when it does not serve it. */
   describe(model: string, version: string | undefined, call: Call): Promise<ModelKnowledge | undefined>;
-  /** What `describe` would resolve with, where nothing has to be waited for. `through` leaves it out, as wrappers may change it. */
-  known?(model: string, version: string | undefined, call: Call): ModelKnowledge | undefined;
-  /** Whether it could take a request for a model that it has now, as it says itself when asked. Absent where it can whenever it is there. */
-  ready?(model: string, version: string | undefined, call: Call): Promise<boolean>;
   /** Off the hot path; fills the view that decisions read. */
   offers(query: OfferQuery, call: Call): Promise<readonly Offer[]>;
   infer(request: InferenceRequest, call: Call, progress?: Progress): Promise<InferenceResponse>;
-  /**
-   * Runs a model that may give any number of answers to one request (`ModelDescription.decoupled`), each as soon as it is
-   * there. The next answer is worked on when the one before was taken, but for a few that are made ahead, so a reader that
-   * is slow holds the work back. To stop early, leave the loop or end the call. Absent where every request has one answer;
-   * `answersOf` takes both kinds. `infer` refuses a decoupled model with `unsupported`.
-   */
-  inferStream?(request: InferenceRequest, call: Call): AsyncIterable<InferenceResponse>;
-  /**
-   * Judges at the door, from what headers tell, before inputs are read: throws `rejected`, `queue-full` or
-   * `shutting-down` (with `retryAfterMs`) for a request that could not be done in time. At once: it waits for nothing, and
-   * grants where nothing is known yet. The pass keeps a place for the request; hand it on as `InferenceRequest.pass` and
-   * dispose it when the request is over. Absent where nobody can tell beforehand.
-   */
-  admit?(segment: Segment, call: Call, leastAgreementRatio?: number): Disposable;
-  /**
-   * Loads what a segment runs on, so that no request has to wait for that, and returns when it is there. An endpoint that has
-   * it already does nothing. Throws as `infer` does for what it does not serve. Absent where nobody can tell.
-   */
-  prepare?(segment: Segment, call: Call): Promise<void>;
-  /**
-   * Bytes of what a segment runs on that are not at this endpoint: `prepare` fetches them, or the first request, which waits for
-   * it. Infinity where that is not known yet. At once. Absent where all that it offers is there.
-   */
-  readonly lacks?: ((segment: Segment) => number) | undefined;
-  /** Whether it holds what a segment runs on loaded now: `prepare` would do nothing. At once. Absent where nobody can tell. */
-  loaded?(segment: Segment): boolean;
-  /** What it has, by name; off the path of requests. Absent where nobody can tell. */
-  models?(call: Call): Promise<readonly ModelListing[]>;
-  /**
-   * Sends that many bytes that mean nothing, so that the belief about the link learns from them, and tells what the reply
-   * says of the peer's load; none are sent to ask for that alone. Absent where the peer would not understand.
-   */
-  probe?(bytes: number, call: Call): Promise<LoadReport | undefined>;
-  /**
-   * Its replies say nothing of its load, and `probe(0)` reads it elsewhere: worth asking no sooner than so many milliseconds
-   * after the last time, while the endpoint is used. Absent where replies tell, or nobody can.
-   */
-  readonly loadEveryMs?: number | undefined;
-  /**
-   * It may send a request on in its wire form while it is still arriving: `infer` judges it, as `admit` does, before it reads
-   * anything of it.
-   */
-  readonly sendsOn?: true;
-  /** The peer is told for which tenant each request is, and shares out what it has among tenants. */
-  readonly forwardsTenants?: true;
-  /**
-   * Nothing looks at the inputs of a request without a sequence any more once `infer` has answered it: their memory may be
-   * used again. Absent where something may (a back-up that is still being sent); of failures it says nothing.
-   */
-  readonly forgetsInputs?: true;
+  /** What it can do besides. Default: nothing. A wrapper passes them on with `through`. */
+  readonly capabilities?: EndpointCapabilities;
   /** Idempotent; waits for what is under way. */
   close(): Promise<void>;
+}
+
+/**
+ * What an endpoint can do besides `infer`. Each member is absent where the endpoint cannot do it, and each member says what its absence
+ * means. The functions do not use `this`.
+ */
+export interface EndpointCapabilities {
+  /** What `describe` would resolve with, where nothing has to be waited for. `through` leaves it out, as wrappers may change it. */
+  readonly known?: (model: string, version: string | undefined, call: Call) => ModelKnowledge | undefined;
+  /** Whether it could take a request for a model now, by its own word. Absent: it can whenever it is there. */
+  readonly ready?: (model: string, version: string | undefined, call: Call) => Promise<boolean>;
+  /**
+   * Runs a model that may give any number of answers to one request (`ModelDescription.decoupled`), each as soon as it is
+   * there. The next answer is computed when the one before was taken, except for a few that are made ahead, so a slow reader
+   * slows the work. To stop early, leave the loop or end the call. Absent where every request has one answer;
+   * `answersOf` takes both kinds. `infer` refuses a decoupled model with `unsupported`.
+   */
+  readonly inferStream?: (request: InferenceRequest, call: Call) => AsyncIterable<InferenceResponse>;
+  /**
+   * Decides on admission from headers alone, before inputs are read: throws `rejected`, `queue-full` or
+   * `shutting-down` (with `retryAfterMs`) for a request that could not be done in time. Synchronous: it waits for nothing, and
+   * grants where nothing is known yet. The pass reserves a slot for the request; hand it on as `InferenceRequest.pass` and
+   * dispose it when the request is over. Absent: it cannot tell beforehand.
+   */
+  readonly admit?: (segment: Segment, call: Call, leastAgreementRatio?: number) => Disposable;
+  /**
+   * Loads what a segment runs on, so that no request has to wait for that, and returns when it is loaded. Does nothing where it is
+   * loaded already. Throws as `infer` does for what it does not serve. Absent: it cannot load ahead.
+   */
+  readonly prepare?: (segment: Segment, call: Call) => Promise<void>;
+  /**
+   * Bytes of what a segment runs on that are not at this endpoint: `prepare` fetches them, or the first request, which waits for
+   * it. Infinity where that is not known yet. Synchronous. Absent: all that it offers is there.
+   */
+  readonly lacks?: (segment: Segment) => number;
+  /** Whether it has what a segment runs on loaded now: `prepare` would do nothing. Synchronous. Absent: it cannot tell. */
+  readonly loaded?: (segment: Segment) => boolean;
+  /** Its models, by name; off the path of requests. Absent: it cannot tell. */
+  readonly models?: (call: Call) => Promise<readonly ModelListing[]>;
+  /**
+   * Sends that many bytes without meaning, so that the belief about the link learns from them, and returns the load that the reply
+   * reports; with 0 bytes it only asks for the load. Absent: the peer would not understand.
+   */
+  readonly probe?: (bytes: number, call: Call) => Promise<LoadReport | undefined>;
+  /**
+   * Its replies do not report its load, and `probe(0)` reads it elsewhere: ask at most once in so many milliseconds, while the
+   * endpoint is used. Undefined or absent: replies report it, or nothing can.
+   */
+  readonly loadEveryMs?: () => number | undefined;
+  /**
+   * It may send a request on in its wire form while it is still arriving: `infer` decides on admission, as `admit` does, before it reads
+   * anything of it. Absent: give it whole requests.
+   */
+  readonly sendsOn?: true;
+  /** The peer is told the tenant of each request and shares its capacity among tenants. Absent: all requests count as one tenant's. */
+  readonly forwardsTenants?: true;
+  /**
+   * Nothing reads the inputs of a request without a sequence any more once `infer` has answered it: their memory may be
+   * reused. Absent: something may (a back-up that is still being sent). Failures say nothing about it.
+   */
+  readonly forgetsInputs?: true;
 }
 
 /** A description with the measured facts that go with it. */

@@ -7,6 +7,7 @@ export {
   type BatchReport,
   type CostRates,
   type Endpoint,
+  type EndpointCapabilities,
   type EndpointInfo,
   type EndpointKind,
   type IncomingTensor,

@@ -1,25 +1,18 @@
 import type { Endpoint } from "./endpoint.ts";
 
 /**
- * All that an endpoint has, to be spread into a wrapper that changes some of it. A wrapper that lists what it passes on
+ * All that an endpoint can do, to be spread into a wrapper that changes some of it. `known` and `lacks` and `loaded` are left out: a
+ * wrapper may change what they would tell, and a caller does without them. A wrapper that lists what it passes on
  * forgets what the seam gets later.
  */
 export function through(inner: Endpoint): Endpoint {
+  const { known: _known, lacks: _lacks, loaded: _loaded, ...capabilities } = inner.capabilities ?? {};
   return {
     info: inner.info,
     describe: inner.describe.bind(inner),
     offers: inner.offers.bind(inner),
     infer: inner.infer.bind(inner),
-    ...(inner.inferStream ? { inferStream: inner.inferStream.bind(inner) } : {}),
-    ...(inner.admit ? { admit: inner.admit.bind(inner) } : {}),
-    ...(inner.prepare ? { prepare: inner.prepare.bind(inner) } : {}),
-    ...(inner.ready ? { ready: inner.ready.bind(inner) } : {}),
-    ...(inner.models ? { models: inner.models.bind(inner) } : {}),
-    ...(inner.probe ? { probe: inner.probe.bind(inner) } : {}),
-    loadEveryMs: inner.loadEveryMs,
-    ...(inner.sendsOn ? { sendsOn: inner.sendsOn } : {}),
-    ...(inner.forwardsTenants ? { forwardsTenants: inner.forwardsTenants } : {}),
-    ...(inner.forgetsInputs ? { forgetsInputs: inner.forgetsInputs } : {}),
+    capabilities,
     close: inner.close.bind(inner),
   };
 }

@@ -100,9 +100,12 @@ describe("asking a server how busy it is", () => {
     const { double, clock } = serve();
     const load = () => ({ atMs: 0, cpuRatio: 0.5, inFlight: 3, queueMs: 41 });
     const handler = createHandler({ endpoint: double, codecs, clock, observer: silentObserver, load });
-    expect(await connect(handler, { clock }).probe?.(0, call)).toMatchObject({ inFlight: 3, queueMs: 41 });
+    expect(await connect(handler, { clock }).capabilities?.probe?.(0, call)).toMatchObject({
+      inFlight: 3,
+      queueMs: 41,
+    });
     const silent = createHandler({ endpoint: double, codecs, clock, observer: silentObserver });
-    expect(await connect(silent, { clock }).probe?.(0, call)).toBeUndefined();
+    expect(await connect(silent, { clock }).capabilities?.probe?.(0, call)).toBeUndefined();
   });
 });
 
@@ -119,24 +122,24 @@ describe("having a part loaded beforehand", () => {
     const endpoint = { ...through(double), prepare };
     const handler = createHandler({ endpoint, codecs, clock, observer: silentObserver });
     const edge = connect(handler, { clock });
-    await edge.prepare?.(part, call);
+    await edge.capabilities?.prepare?.(part, call);
     expect(asked).toEqual([part]);
-    await expect(edge.prepare?.({ ...part, from: "c2" }, call)).rejects.toMatchObject({
+    await expect(edge.capabilities?.prepare?.({ ...part, from: "c2" }, call)).rejects.toMatchObject({
       reason: "unknown-cut",
     });
-    await expect(edge.prepare?.({ ...part, digest: `sha256:${"9".repeat(64)}` }, call)).rejects.toMatchObject(
-      {
-        reason: "unknown-version",
-      },
-    );
+    await expect(
+      edge.capabilities?.prepare?.({ ...part, digest: `sha256:${"9".repeat(64)}` }, call),
+    ).rejects.toMatchObject({
+      reason: "unknown-version",
+    });
     expect(asked).toHaveLength(2);
   });
 
   it("is nothing to an endpoint that cannot tell, and never asked of a foreign one", async () => {
     const { handler, clock } = serve();
-    await connect(handler, { clock }).prepare?.(part, call);
+    await connect(handler, { clock }).capabilities?.prepare?.(part, call);
     const untouched: Handler = () => Promise.reject(new Error("the foreign server was asked"));
-    await connect(untouched, { clock }, { offers: false }).prepare?.(part, call);
+    await connect(untouched, { clock }, { offers: false }).capabilities?.prepare?.(part, call);
   });
 });
 
@@ -442,7 +445,7 @@ describe("endpoint over the protocol", () => {
     const read: number[] = [];
     const seen: Handler = (...asked) => (read.push(bodyLength(asked[0].body) ?? 0), handler(...asked));
     const measured = connect(seen, { link });
-    await measured.probe?.(2920, call);
+    await measured.capabilities?.probe?.(2920, call);
     expect([read, notes]).toEqual([[2520], ["up 2920", "up ended true after false"]]);
   });
 });

@@ -22,6 +22,7 @@ import {
 } from "../protocol/index.ts";
 import type {
   Endpoint,
+  EndpointCapabilities,
   EndpointInfo,
   InferenceRequest,
   InferenceResponse,
@@ -56,8 +57,7 @@ const seenForMs = 1000;
 
 class OipEndpoint implements Endpoint {
   readonly info: EndpointInfo;
-  readonly inferStream?: NonNullable<Endpoint["inferStream"]>;
-  readonly forwardsTenants?: true;
+  readonly capabilities: EndpointCapabilities;
   readonly #parts: OipEndpointParts;
   readonly #known = new Map<string, ModelKnowledge>();
   readonly #heads = knownReplyHeads();
@@ -72,10 +72,19 @@ class OipEndpoint implements Endpoint {
   constructor(parts: OipEndpointParts) {
     this.info = parts.info;
     this.#parts = parts;
-    if (parts.info.offers && parts.forwardsTenants === true) this.forwardsTenants = true;
-    // Over HTTP the plain protocol has no way to say that a request was answered several times.
-    if (parts.info.offers || parts.streams)
-      this.inferStream = (request, call) => this.#inferStream(request, call);
+    const { offers } = parts.info;
+    this.capabilities = {
+      ready: (model, version, call) => this.#ready(model, version, call),
+      loadEveryMs: () => (this.#tells ? undefined : (parts.load?.everyMs ?? (this.#loadSeen && 0))),
+      prepare: (segment, call) => this.#prepare(segment, call),
+      models: (call) => this.#models(call),
+      probe: (bytes, call) => this.#probe(bytes, call),
+      ...(offers && parts.forwardsTenants === true ? { forwardsTenants: true } : {}),
+      // Over HTTP the plain protocol has no way to say that a request was answered several times.
+      ...(offers || parts.streams
+        ? { inferStream: (request, call) => this.#inferStream(request, call) }
+        : {}),
+    };
   }
 
   async describe(
@@ -95,17 +104,13 @@ class OipEndpoint implements Endpoint {
     return renamed;
   }
 
-  async ready(model: string, version: string | undefined, call: Call): Promise<boolean> {
+  async #ready(model: string, version: string | undefined, call: Call): Promise<boolean> {
     const name = nameThere(this.info, model);
     if (name === undefined) return false;
     // What has a name of its own there has versions of its own.
     const named = version && name === model ? { model: name, version } : { model: name };
     const path = `${modelPath(named)}/ready`;
     return (await this.#ask(path, call)).status === 200;
-  }
-
-  get loadEveryMs(): number | undefined {
-    return this.#tells ? undefined : (this.#parts.load?.everyMs ?? (this.#loadSeen && 0));
   }
 
   async offers(query: OfferQuery, call: Call): Promise<readonly Offer[]> {
@@ -140,7 +145,7 @@ class OipEndpoint implements Endpoint {
     });
   }
 
-  async prepare({ model, version, variant, digest, from, to }: Segment, call: Call): Promise<void> {
+  async #prepare({ model, version, variant, digest, from, to }: Segment, call: Call): Promise<void> {
     const name = nameThere(this.info, model);
     if (this.#closed || !this.info.offers || name === undefined) return;
     const path = segmentPath({ model: name, version, variant }, from, to, "prepare");
@@ -151,7 +156,7 @@ class OipEndpoint implements Endpoint {
     if (reply.status !== 200) throw readWireError(reply.status, reply.headers, reply.bytes, this.info.id);
   }
 
-  async models(call: Call): Promise<readonly ModelListing[]> {
+  async #models(call: Call): Promise<readonly ModelListing[]> {
     const told = this.info.offers ? callHeaders(call, this.#parts.clock.nowMs()) : {};
     const request = { method: "POST", path: indexPath, headers: told, body: emptyBody } as const;
     const { status, headers, bytes } = await this.#under.track(exchange(this.#parts, request, call));
@@ -161,7 +166,7 @@ class OipEndpoint implements Endpoint {
     return this.#checked(() => modelListings(parseJson(bytes, "the reply")));
   }
 
-  async probe(bytes: number, call: Call): Promise<LoadReport | undefined> {
+  async #probe(bytes: number, call: Call): Promise<LoadReport | undefined> {
     if (this.#closed) return undefined;
     // A server without the extension would take bytes that mean nothing for a fault.
     if (!this.info.offers) return bytes > 0 ? undefined : this.#under.track(this.#readLoad(call));
@@ -311,7 +316,7 @@ class OipEndpoint implements Endpoint {
     if (!this.info.offers) return traceHeaders(call);
     const { digest } = request.segment;
     const headers = callHeaders(call, this.#parts.clock.nowMs());
-    if (this.forwardsTenants) headers[tenantHeader] = call.tenant;
+    if (this.capabilities.forwardsTenants) headers[tenantHeader] = call.tenant;
     if (digest !== "") headers[digestHeader] = digest;
     if (this.#parts.account !== false) headers[accountHeader] = asItCame ? "timing" : "1";
     return headers;
