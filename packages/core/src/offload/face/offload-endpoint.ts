@@ -1,11 +1,7 @@
-import {
-  type Call,
-  checkFresh,
-  LongshoreError,
-  ownCall,
-  UnderWay,
-  type Writable,
-} from "../../words/base/index.ts";
+import { type Call, checkFresh, LongshoreError } from "../../words/base/index.ts";
+import { meanOf } from "../../words/estimate/index.ts";
+import { checkSingle, type Segment } from "../../words/model/index.ts";
+import { copied } from "../../words/tensor/index.ts";
 import {
   type Endpoint,
   type EndpointCapabilities,
@@ -19,26 +15,23 @@ import {
   type OfferQuery,
   type SequencePosition,
 } from "../../wire/endpoint/index.ts";
-import { meanOf } from "../../words/estimate/index.ts";
-import { aimFrom, travellingAim } from "../../decide/goal/index.ts";
-import { checkSingle, type Segment, segmentKey, startCut } from "../../words/model/index.ts";
-import { isInfeasible } from "../../decide/plan/index.ts";
-import { listModels, prepareAll } from "../probe/index.ts";
-import { type HeldSequences, heldSequences, stepFrom, unknownSequence } from "../sequence/index.ts";
-import { copied, type Tensor, type Tensors } from "../../words/tensor/index.ts";
-import { confirming } from "../race/index.ts";
-import { admitAtDoor, outlook } from "../race/index.ts";
-import { type Job, nobody } from "../race/index.ts";
-import { refusedNow } from "../race/index.ts";
+import { accountOf, answerOf, newTally } from "../account/index.ts";
 import { forwardedOffers, permits, splitOffers, undominated } from "../endpoints/index.ts";
 import type { KnownModel } from "../models/index.ts";
-import { aroundOffers, arrived, type Held } from "../steps/index.ts";
-import type { Knowledge } from "../knowledge/index.ts";
-import { createLoop, type Loop } from "../race/index.ts";
-import type { OffloadParts } from "../race/index.ts";
-import { type Outcome, runJob } from "../race/index.ts";
-import { streamJob } from "../race/index.ts";
-import { accountOf, answerOf, newTally } from "../account/index.ts";
+import { listModels, prepareAll } from "../probe/index.ts";
+import {
+  admitAtDoor,
+  createLoop,
+  type Job,
+  type OffloadParts,
+  type Outcome,
+  runJob,
+  streamJob,
+} from "../race/index.ts";
+import { type HeldSequences, heldSequences, stepFrom, unknownSequence } from "../sequence/index.ts";
+import { aroundOffers } from "../steps/index.ts";
+import { endpointJob, jobWithout } from "./endpoint-job.ts";
+import { Requests } from "./requests.ts";
 
 /** What an offloading endpoint is made of besides an offloader's parts. */
 export interface OffloadEndpointParts extends OffloadParts {
@@ -66,35 +59,29 @@ export function offloadEndpoint(parts: OffloadEndpointParts): OffloadEndpoint {
       "an offloading endpoint without a local one needs `info`: its id, tier, zone and trust",
     );
   }
-  return new LoopEndpoint(info, createLoop({ ...parts, id: info.id }));
-}
-
-/** A request with what is known of its model. */
-interface Taken {
-  readonly known: KnownModel;
-  readonly job: Job;
+  return new LoopEndpoint(info, new Requests(createLoop({ ...parts, id: info.id }), info.id, "admission"));
 }
 
 class LoopEndpoint implements OffloadEndpoint {
   readonly info: EndpointInfo;
-  readonly capabilities: EndpointCapabilities = {
-    sendsOn: true,
-    known: (model, version, call) => this.#knownNow(model, version, call),
-    ready: (model, version, call) => this.#ready(model, version, call),
-    prepare: (segment, call) => prepareAll(this.#loop, segment, call),
-    models: (call) => listModels(this.#loop, call),
-    admit: (segment, call, leastAgreementRatio) => this.#admit(segment, call, leastAgreementRatio),
-    inferStream: (request, call) => this.#inferStream(request, call),
-  };
-  readonly #loop: Loop;
+  readonly capabilities: EndpointCapabilities;
+  readonly #requests: Requests;
   readonly #sequences: HeldSequences;
-  readonly #underWay = new UnderWay();
-  #closed: Promise<void> | undefined;
 
-  constructor(info: EndpointInfo, loop: Loop) {
+  constructor(info: EndpointInfo, requests: Requests) {
+    const { loop } = requests;
     this.info = info;
-    this.#loop = loop;
+    this.#requests = requests;
     this.#sequences = heldSequences(loop.clock);
+    this.capabilities = {
+      sendsOn: true,
+      known: (model, version, call) => this.#knownNow(model, version, call),
+      ready: (model, version, call) => this.#ready(model, version, call),
+      prepare: (segment, call) => prepareAll(loop, segment, call),
+      models: (call) => listModels(loop, call),
+      admit: (segment, call, leastAgreementRatio) => this.#admit(segment, call, leastAgreementRatio),
+      inferStream: (request, call) => this.#inferStream(request, call),
+    };
   }
 
   async describe(
@@ -105,7 +92,7 @@ class LoopEndpoint implements OffloadEndpoint {
     // A question that comes back to here is answered where it began.
     if (call.path.includes(this.info.id)) return undefined;
     try {
-      return toldOf(await this.#known(model, version, call, true));
+      return toldOf(await this.#requests.model(model, version, call, true));
     } catch (thrown) {
       if (LongshoreError.is(thrown) && thrown.reason === "unknown-model") return undefined;
       throw thrown;
@@ -114,7 +101,7 @@ class LoopEndpoint implements OffloadEndpoint {
 
   #knownNow(model: string, version: string | undefined, { path }: Call): ModelKnowledge | undefined {
     if (path.includes(this.info.id)) return undefined;
-    const { knowledge, clock } = this.#loop;
+    const { knowledge, clock } = this.#requests.loop;
     const known = knowledge.known(model, version);
     if (known) knowledge.used(model, version, clock.nowMs());
     return known && toldOf(known);
@@ -122,20 +109,20 @@ class LoopEndpoint implements OffloadEndpoint {
 
   /** What runs here is ready whenever it is here; else any endpoint that has it. */
   async #ready(model: string, version: string | undefined, call: Call): Promise<boolean> {
-    const known = await this.#known(model, version, call, true);
-    return known.whole || this.#loop.ready(known);
+    const known = await this.#requests.model(model, version, call, true);
+    return known.whole || this.#requests.loop.ready(known);
   }
 
   async offers(query: OfferQuery, call: Call): Promise<readonly Offer[]> {
     if (call.path.includes(this.info.id)) return [];
-    const asked = this.#known(query.model, query.version, call, true);
+    const asked = this.#requests.model(query.model, query.version, call, true);
     const known = asked instanceof Promise ? await asked.catch(() => undefined) : asked;
     if (!known) return [];
-    const { local, endpoints, clock, work } = this.#loop;
+    const { local, endpoints, clock, work } = this.#requests.loop;
     const nowMs = clock.nowMs();
     const own: Offer[] = [];
     // Nobody is promised what is refused when it is asked for.
-    const { defaults } = this.#loop.parts;
+    const { defaults } = this.#requests.loop.parts;
     const here = local && permits(defaults, local.info) ? local : undefined;
     if (here && known.here) {
       const queueMs = work.queueMs(nowMs);
@@ -167,32 +154,36 @@ class LoopEndpoint implements OffloadEndpoint {
   }
 
   infer(request: InferenceRequest, call: Call): Promise<InferenceResponse> {
-    return this.#underWay.track(this.#infer(request, call));
+    return this.#requests.track(this.#infer(request, call));
   }
 
-  /** See `Endpoint.admit`: refuses at once what no endpoint is left for, and holds an endpoint of the engine here where that is to run it. */
+  close(): Promise<void> {
+    return this.#requests.close();
+  }
+
+  /** Refuses at once what no endpoint is left for, and reserves a slot of the engine here if that is to run it. */
   #admit(segment: Segment, call: Call, leastAgreementRatio?: number): Disposable {
-    this.#refuseClosed();
-    const { knowledge, clock } = this.#loop;
+    this.#requests.refuseClosed();
+    const { knowledge, clock } = this.#requests.loop;
     checkFresh(call, clock.nowMs());
     const known = knowledge.known(segment.model, segment.version === "" ? undefined : segment.version);
     if (!known) return { [Symbol.dispose]: () => undefined };
-    const job = this.#job(known, { segment }, call);
-    return admitAtDoor(this.#loop, job, segment, leastAgreementRatio);
+    const job = jobWithout(this.#requests.loop, known, { segment }, call);
+    return admitAtDoor(this.#requests.loop, job, segment, leastAgreementRatio);
   }
 
   async *#inferStream(request: InferenceRequest, call: Call): AsyncIterable<InferenceResponse> {
     let resolve = (): void => undefined;
-    void this.#underWay.track(new Promise<void>((over) => (resolve = over)));
+    void this.#requests.track(new Promise<void>((over) => (resolve = over)));
     try {
-      const { known, job } = await this.#take(request, call);
-      if (known.description.decoupled !== true) {
+      const job = await this.#job(request, call);
+      if (job.known.description.decoupled !== true) {
         yield await this.#answer(request, job);
         return;
       }
       const { sequence } = request;
       const stepped = sequence ? { ...job, sequence: stepFrom(undefined, sequence, false) } : job;
-      for await (const response of streamJob(this.#loop, stepped)) {
+      for await (const response of streamJob(this.#requests.loop, stepped)) {
         const tally = { ...newTally(), accounts: [response.account] };
         yield this.#respond(request, { response, tally });
       }
@@ -201,134 +192,42 @@ class LoopEndpoint implements OffloadEndpoint {
     }
   }
 
-  close(): Promise<void> {
-    this.#closed ??= (async () => {
-      await this.#underWay.over();
-      this.#loop.stop();
-      await this.#loop.endpoints.closeAll();
-      await this.#loop.local?.close();
-    })();
-    return this.#closed;
-  }
-
-  /** At once where it is known, as it is for all but the first. */
-  #known(...asked: Parameters<Knowledge["learn"]>): KnownModel | Promise<KnownModel> {
-    const { knowledge, clock } = this.#loop;
-    const [model, version, , question] = asked;
-    const now = question ? knowledge.known(model, version) : knowledge.settled(model, version);
-    const used = (known: KnownModel): KnownModel => {
-      knowledge.used(model, version, clock.nowMs());
-      return known;
-    };
-    return now ? used(now) : knowledge.learn(...asked).then(used);
-  }
-
-  #refuseClosed(): void {
-    if (this.#closed) throw new LongshoreError("shutting-down", "admission", `${this.info.id} is closing`);
-  }
-
   /**
-   * A request that was let in unjudged because it can be sent on is judged here. Where nothing runs here there is no door to ask,
-   * and its plan tells all that could be told.
+   * A request that was let in before its admission was decided, because it can be sent on, is decided on here. Without an engine here there
+   * is nothing to ask, and the plan tells all that could be told.
    */
   #infer(request: InferenceRequest, call: Call): Promise<InferenceResponse> {
-    return request.wire && this.#loop.local ? this.#judged(request, call) : this.#taken(request, call);
+    return request.wire && this.#requests.loop.local
+      ? this.#admitted(request, call)
+      : this.#taken(request, call);
   }
 
-  async #judged(given: InferenceRequest, call: Call): Promise<InferenceResponse> {
+  async #admitted(given: InferenceRequest, call: Call): Promise<InferenceResponse> {
     using pass = this.#admit(given.segment, call, given.leastAgreementRatio);
     return await this.#taken({ ...given, pass }, call);
   }
 
   async #taken(request: InferenceRequest, call: Call): Promise<InferenceResponse> {
-    const taken = this.#take(request, call);
-    const { known, job } = taken instanceof Promise ? await taken : taken;
-    checkSingle(known.description, "a stream");
+    const taken = this.#job(request, call);
+    const job = taken instanceof Promise ? await taken : taken;
+    checkSingle(job.known.description, "a stream");
     return await this.#answer(request, job);
   }
 
   /** Resolves a request and reads what came with it, unless no endpoint may have it. */
-  #take(request: InferenceRequest, call: Call): Taken | Promise<Taken> {
-    this.#refuseClosed();
-    const { segment } = request;
-    checkFresh(call, this.#loop.clock.nowMs());
-    const version = segment.version === "" ? undefined : segment.version;
-    const known = this.#known(segment.model, version, call);
-    const take = (model: KnownModel): Taken | Promise<Taken> => this.#takeFor(model, request, call);
-    return known instanceof Promise ? known.then(take) : take(known);
-  }
-
-  #takeFor(known: KnownModel, request: InferenceRequest, call: Call): Taken | Promise<Taken> {
-    const { segment } = request;
-    const { digest } = known.description;
-    if (segment.digest !== "" && segment.digest !== digest) {
-      const what = `${segmentKey(segment)} here is ${digest}, not ${segment.digest.slice(0, 80)}`;
-      throw new LongshoreError("unknown-version", "resolve", what);
-    }
-    const held = this.#held(known, request, call);
-    const taken = (it: Held): Taken => ({
-      known,
-      job: Object.assign(this.#job(known, request, call), { held: it }),
-    });
-    return held instanceof Promise ? held.then(taken) : taken(held);
-  }
-
-  /**
-   * The crossing that came with the request. Bodies are read only when some endpoint is left that may take them, and not here
-   * where they may be sent on as they come.
-   */
-  #held(known: KnownModel, request: InferenceRequest, call: Call): Held | Promise<Held> {
-    const { segment, inputs } = request;
-    let bytes = 0;
-    let items: number | undefined;
-    let arriving = false;
-    for (const input of inputs.values()) {
-      bytes += "read" in input ? input.byteLength : input.bytes.byteLength;
-      if (input.spec.ragged === true) items ??= input.spec.shape[0];
-      arriving ||= "read" in input;
-    }
-    const variant = segment.from === startCut ? undefined : segment.variant;
-    const features = items === undefined ? { bytes } : { bytes, items };
-    if (!arriving) {
-      const tensors = new Map<string, Tensor>();
-      for (const [name, input] of inputs) if (!("read" in input)) tensors.set(name, input);
-      return { cut: segment.from, variant, features, bytes, tensors };
-    }
-    const early = { cut: segment.from, variant, features, bytes, tensors: noTensors, arriving: inputs };
-    const job = { ...this.#job(known, request, call), held: early };
-    if (request.wire && !job.confirm && known.description.decoupled !== true) return early;
-    const nowMs = this.#loop.clock.nowMs();
-    const plan = outlook(this.#loop, job, nowMs);
-    if (isInfeasible(plan)) throw refusedNow(this.#loop, job, early, nobody, plan, nowMs);
-    return arrived(early, inputs, call);
-  }
-
-  #job(
-    known: KnownModel,
-    request: Omit<InferenceRequest, "inputs" | "codecs">,
-    call: Call,
-  ): Omit<Job, "held"> {
-    const { variant, to } = request.segment;
-    const aim = aimFrom(call.goal, this.#loop.parts.defaults);
-    const goal = travellingAim(aim);
-    // Endpoints behind this one keep what is usual here, too.
-    const toldOn = goal === call.goal ? call : Object.assign(ownCall(call), { goal });
-    // An empty name leaves the choice to this endpoint.
-    const { objective, minInTimeRatio, minAgreementRatio } = aim;
-    const limits = variant === "" ? aim : { objective, minInTimeRatio, minAgreementRatio, variant };
-    // Assigned one by one, since this is done for every small request.
-    const job: Writable<Omit<Job, "held">> = Object.assign(
-      { known, to, asked: request, limits, unexplained: true as const },
-      confirming(this.#loop, toldOn, "everywhere"),
-    );
-    if (known.description.decoupled === true) job.whole = true;
-    if (request.wire && !this.#loop.local) job.unjudged = true;
-    return job;
+  #job(request: InferenceRequest, call: Call): Job | Promise<Job> {
+    const { loop } = this.#requests;
+    this.#requests.refuseClosed();
+    checkFresh(call, loop.clock.nowMs());
+    const { model, version } = request.segment;
+    const known = this.#requests.model(model, version === "" ? undefined : version, call);
+    const job = (it: KnownModel): Job | Promise<Job> => endpointJob(loop, it, request, call);
+    return known instanceof Promise ? known.then(job) : job(known);
   }
 
   async #answer(request: InferenceRequest, job: Job): Promise<InferenceResponse> {
     if (request.sequence) return this.#step(request, request.sequence, job);
-    return this.#respond(request, await runJob(this.#loop, job));
+    return this.#respond(request, await runJob(this.#requests.loop, job));
   }
 
   /** One step of a sequence: counted here, and done from the last state that was answered if its endpoint has lost it. */
@@ -339,8 +238,8 @@ class LoopEndpoint implements OffloadEndpoint {
     using turn = await this.#sequences.enter(key, job.call, kind?.maxIdleMs);
     // No endpoint behind this one is known to have its state.
     if (!turn.held && !position.state && position.step !== 0) throw unknownSequence(model, position);
-    const sequence = stepFrom(turn.held, position, this.#loop.endpoints.all.size > 0);
-    const outcome = await runJob(this.#loop, { ...job, sequence });
+    const sequence = stepFrom(turn.held, position, this.#requests.loop.endpoints.all.size > 0);
+    const outcome = await runJob(this.#requests.loop, { ...job, sequence });
     const { state, stateSeal, ...rest } = outcome.response;
     if (position.end) turn.forget();
     else if (sequence.step !== nextStep) {
@@ -359,24 +258,22 @@ class LoopEndpoint implements OffloadEndpoint {
     { response, tally }: Pick<Outcome, "response" | "tally">,
   ): InferenceResponse {
     const { variant } = response.account.segment;
-    const account = accountOf(this.info, this.#loop.local?.info.id, { ...segment, variant }, tally);
+    const account = accountOf(this.info, this.#requests.loop.local?.info.id, { ...segment, variant }, tally);
     return answerOf(response, account, this.#load(response, account.forwarded.length > 0));
   }
 
   /** Its own load; the answering endpoint's report speaks for this one only when that endpoint is here. */
   #load({ load }: InferenceResponse, forwarded: boolean): LoadReport {
-    if (load && !forwarded) return { ...load, inFlight: Math.max(load.inFlight, this.#underWay.size) };
+    if (load && !forwarded) return { ...load, inFlight: Math.max(load.inFlight, this.#requests.size) };
     return this.loadReport();
   }
 
   loadReport(): LoadReport {
-    const { work, clock } = this.#loop;
+    const { work, clock } = this.#requests.loop;
     const nowMs = clock.nowMs();
-    return { atMs: nowMs, cpuRatio: 0, inFlight: this.#underWay.size, queueMs: work.queueMs(nowMs) };
+    return { atMs: nowMs, cpuRatio: 0, inFlight: this.#requests.size, queueMs: work.queueMs(nowMs) };
   }
 }
-
-const noTensors: Tensors = new Map<string, Tensor>();
 
 /** What others are told of a model: a profile that was only assumed is none. */
 function toldOf({ description, configuration, profile }: KnownModel): ModelKnowledge {

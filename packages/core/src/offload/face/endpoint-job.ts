@@ -1,0 +1,87 @@
+import { type Call, LongshoreError, ownCall, type Writable } from "../../words/base/index.ts";
+import { segmentKey, startCut } from "../../words/model/index.ts";
+import type { Tensor, Tensors } from "../../words/tensor/index.ts";
+import type { InferenceRequest } from "../../wire/endpoint/index.ts";
+import { aimFrom, travellingAim } from "../../decide/goal/index.ts";
+import { isInfeasible } from "../../decide/plan/index.ts";
+import type { KnownModel } from "../models/index.ts";
+import { arrived, type Held } from "../steps/index.ts";
+import { confirming, type Job, type Loop, nobody, outlook, refusedNow } from "../race/index.ts";
+
+const noTensors: Tensors = new Map<string, Tensor>();
+
+/**
+ * The job of a request that another endpoint made, with the crossing that came with it. At once unless the crossing has to be read. Throws
+ * `unknown-version` if the request is for other content than is known, and what a plan is refused with if no endpoint may take it.
+ */
+export function endpointJob(
+  loop: Loop,
+  known: KnownModel,
+  request: InferenceRequest,
+  call: Call,
+): Job | Promise<Job> {
+  const { segment } = request;
+  const { digest } = known.description;
+  if (segment.digest !== "" && segment.digest !== digest) {
+    const what = `${segmentKey(segment)} here is ${digest}, not ${segment.digest.slice(0, 80)}`;
+    throw new LongshoreError("unknown-version", "resolve", what);
+  }
+  const held = heldBy(loop, known, request, call);
+  const withHeld = (it: Held): Job => Object.assign(jobWithout(loop, known, request, call), { held: it });
+  return held instanceof Promise ? held.then(withHeld) : withHeld(held);
+}
+
+/**
+ * The crossing that came with the request. Bodies are read only when some endpoint is left that may take them, and not here
+ * where they may be sent on as they come.
+ */
+function heldBy(loop: Loop, known: KnownModel, request: InferenceRequest, call: Call): Held | Promise<Held> {
+  const { segment, inputs } = request;
+  let bytes = 0;
+  let items: number | undefined;
+  let arriving = false;
+  for (const input of inputs.values()) {
+    bytes += "read" in input ? input.byteLength : input.bytes.byteLength;
+    if (input.spec.ragged === true) items ??= input.spec.shape[0];
+    arriving ||= "read" in input;
+  }
+  const variant = segment.from === startCut ? undefined : segment.variant;
+  const features = items === undefined ? { bytes } : { bytes, items };
+  if (!arriving) {
+    const tensors = new Map<string, Tensor>();
+    for (const [name, input] of inputs) if (!("read" in input)) tensors.set(name, input);
+    return { cut: segment.from, variant, features, bytes, tensors };
+  }
+  const early = { cut: segment.from, variant, features, bytes, tensors: noTensors, arriving: inputs };
+  const job = { ...jobWithout(loop, known, request, call), held: early };
+  if (request.wire && !job.confirm && known.description.decoupled !== true) return early;
+  const nowMs = loop.clock.nowMs();
+  const plan = outlook(loop, job, nowMs);
+  if (isInfeasible(plan)) throw refusedNow(loop, job, early, nobody, plan, nowMs);
+  return arrived(early, inputs, call);
+}
+
+/** The job of a request, without the crossing that came with it. */
+export function jobWithout(
+  loop: Loop,
+  known: KnownModel,
+  request: Omit<InferenceRequest, "inputs" | "codecs">,
+  call: Call,
+): Omit<Job, "held"> {
+  const { variant, to } = request.segment;
+  const aim = aimFrom(call.goal, loop.parts.defaults);
+  const goal = travellingAim(aim);
+  // Endpoints behind this one keep what is usual here, too.
+  const toldOn = goal === call.goal ? call : Object.assign(ownCall(call), { goal });
+  // An empty name leaves the choice to this endpoint.
+  const { objective, minInTimeRatio, minAgreementRatio } = aim;
+  const limits = variant === "" ? aim : { objective, minInTimeRatio, minAgreementRatio, variant };
+  // Assigned one by one, since this is done for every small request.
+  const job: Writable<Omit<Job, "held">> = Object.assign(
+    { known, to, asked: request, limits, unexplained: true as const },
+    confirming(loop, toldOn, "everywhere"),
+  );
+  if (known.description.decoupled === true) job.whole = true;
+  if (request.wire && !loop.local) job.unjudged = true;
+  return job;
+}

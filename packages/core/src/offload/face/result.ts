@@ -1,0 +1,38 @@
+import { meanOf } from "../../words/estimate/index.ts";
+import type { LostLeg } from "../account/index.ts";
+import type { Result } from "../offloader/index.ts";
+import type { Outcome } from "../race/index.ts";
+
+/** The plan's sentence. If a back-up gave the answer, it names the endpoint that should have given it. */
+function becauseOf({ plan, leg, tally: { lostLegs } }: Outcome): string {
+  const { because } = plan;
+  const [first] = plan.legs;
+  const isFirst = (one: LostLeg): boolean => one.leg === first?.id && one.endpoint === first.endpoint;
+  // A further plan begins of its own.
+  const stoodIn =
+    leg.starts.every(({ on }) => on === "failed" || on === "late") ||
+    (leg.id !== first?.id && lostLegs.some(isFirst));
+  const lost = stoodIn ? lostLegs.findLast(({ leg: id }) => id !== leg.id) : undefined;
+  return lost ? `${because}; ${leg.endpoint} answered instead of ${lost.endpoint} (${lost.why})` : because;
+}
+
+/** What an app is told of the outcome of its request, which took `tookMs`. */
+export function resultOf(outcome: Outcome, tookMs: number): Result {
+  const { response, leg, plan, tally, confirmedBy } = outcome;
+  const [first = plan] = tally.plans;
+  return {
+    outputs: response.outputs,
+    where: leg.endpoint,
+    ...(confirmedBy === undefined ? {} : { confirmedBy }),
+    because: becauseOf(outcome),
+    tookMs,
+    predictedMs: meanOf(first.predicted.completionMs),
+    plans: tally.plans,
+    accounts: tally.accounts,
+    lostLegs: tally.lostLegs,
+    sentBytes: tally.sentBytes,
+    receivedBytes: tally.receivedBytes,
+    energy: { millijoules: tally.millijoules, label: tally.measured ? "measured" : "estimated" },
+    costMicros: tally.costMicros,
+  };
+}
