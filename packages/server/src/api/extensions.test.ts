@@ -656,12 +656,14 @@ describe("statistics of models that give several answers", () => {
     let answers = 2;
     const endpoint = {
       ...double,
-      async *inferStream(request: InferenceRequest, call: Call) {
-        for (let answer = 0; answer < answers; answer++) {
-          await clock.advance(10);
-          yield await double.infer(request, call);
-        }
-        if (answers < 2) throw new LongshoreError("run-failed", "execute", "no more");
+      capabilities: {
+        async *inferStream(request: InferenceRequest, call: Call) {
+          for (let answer = 0; answer < answers; answer++) {
+            await clock.advance(10);
+            yield await double.infer(request, call);
+          }
+          if (answers < 2) throw new LongshoreError("run-failed", "execute", "no more");
+        },
       },
     };
     const { ask } = server({ endpoint, clock });

@@ -79,7 +79,7 @@ describe("answers from memory", () => {
     const asker = housekeepingCall("describe");
     const knowledge = await double.describe("double", undefined, asker);
     const observer = { record: () => undefined };
-    const inner = { ...double, known: () => knowledge };
+    const inner = { ...double, capabilities: { known: () => knowledge } };
     const endpoint = cachedEndpoint(inner, answerCache({ clock, observer, hash, maxBytes: 1_000_000 }));
     expect(other.capabilities?.known?.("double", undefined, asker)).toBeUndefined();
     expect(endpoint.capabilities?.known?.("double", undefined, asker)).toBe(knowledge);

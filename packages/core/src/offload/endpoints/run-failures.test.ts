@@ -17,7 +17,7 @@ function fleet(count: number, forwardsTenants?: true, offers = true) {
     // As much of an endpoint as is looked at.
     const endpoint = {
       info: { id, tier: "edge", rates: { microsPerMegabyte: 0 }, offers },
-      forwardsTenants,
+      capabilities: { forwardsTenants },
     } as unknown as Endpoint;
     all.set(id, followEndpoint(endpoint, undefined, manualClock(), seededRandom(index), undefined));
   }

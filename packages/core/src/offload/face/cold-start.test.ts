@@ -66,9 +66,12 @@ function world({ loadMs, prepares = true, speed = 1, everyMs = 250 }: WorldOptio
   const edge: Endpoint = Object.assign(server, {
     ...(prepares
       ? {
-          prepare: (_segment: Segment, _call: Call) => {
-            asked.prepares++;
-            return load();
+          capabilities: {
+            ...server.capabilities,
+            prepare: (_segment: Segment, _call: Call) => {
+              asked.prepares++;
+              return load();
+            },
           },
         }
       : {}),

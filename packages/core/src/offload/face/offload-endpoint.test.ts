@@ -616,7 +616,9 @@ it("asks no endpoint that was silent while what can be fetched here is left", as
   const silent = endpointState(clock, "a", "eu", 10);
   const gateway = offloadEndpoint({
     ...parts(clock),
-    local: Object.assign(endpointState(clock, "device", "device", 1), { lacks: () => 1000 }),
+    local: Object.assign(endpointState(clock, "device", "device", 1), {
+      capabilities: { lacks: () => 1000 },
+    }),
     endpoints: [silent],
   });
   const elsewhere = async (withinMs: number): Promise<readonly string[]> => {
@@ -684,7 +686,7 @@ describe("an endpoint that refuses one tenant for load", () => {
     const full: Endpoint = {
       ...real,
       info: real.info,
-      ...(told ? { forwardsTenants: true } : {}),
+      ...(told ? { capabilities: { ...real.capabilities, forwardsTenants: true } } : {}),
       infer: (request, { tenant, ...rest }, progress) => {
         asked.push(tenant);
         if (over.refuses && tenant === "flood")

@@ -197,7 +197,7 @@ it("is ready where each of several models of others is", async () => {
   const states: Record<string, boolean> = { one: true, two: true };
   const endpoint = (id: string, model: string): Endpoint =>
     Object.assign(doubleEndpoint([far({ name: model })], { id, kind: "oip", offers: false }), {
-      ready: async () => states[id] === true,
+      capabilities: { ready: async () => states[id] === true },
     });
   const parts = {
     local: doubleEndpoint([pipeline("find", "1", 1, elsewhere("near"))], { id: "edge" }),

@@ -28,7 +28,10 @@ function endpointAt(
   probe: (bytes: number) => unknown,
   id = "a",
 ): EndpointState {
-  const endpoint = { info: { id }, probe: async (bytes: number) => void (await probe(bytes)) };
+  const endpoint = {
+    info: { id },
+    capabilities: { probe: async (bytes: number) => void (await probe(bytes)) },
+  };
   return followEndpoint(endpoint as unknown as Endpoint, link, clock, seededRandom(1), undefined);
 }
 
@@ -185,7 +188,7 @@ it("sends another train where one is stuck and other things are answered, once i
       });
     });
   };
-  const endpoint = { info: { id: "a" }, probe } as unknown as Endpoint;
+  const endpoint = { info: { id: "a" }, capabilities: { probe } } as unknown as Endpoint;
   const endpointState = followEndpoint(endpoint, link, clock, seededRandom(1), undefined);
   using probes = probesOf(clock, link, [endpointState]);
   const later = async (answered: boolean): Promise<readonly string[]> => {

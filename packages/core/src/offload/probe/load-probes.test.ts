@@ -21,10 +21,12 @@ function crowd({ perRequest = 3, inFlight = 1 } = {}) {
     // As much of an endpoint as is asked.
     const endpoint = {
       info: { id },
-      async probe() {
-        asked.push(id);
-        await sleep(clock, probeMs);
-        return load();
+      capabilities: {
+        async probe() {
+          asked.push(id);
+          await sleep(clock, probeMs);
+          return load();
+        },
       },
     } as unknown as Endpoint;
     const endpointState = followEndpoint(endpoint, undefined, clock, seededRandom(1), undefined);

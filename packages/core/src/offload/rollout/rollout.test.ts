@@ -99,7 +99,7 @@ describe("an alias", () => {
     const { rollouts, clock, inner } = await endpointState();
     const asker = housekeepingCall("describe");
     const knowledge = await inner.describe("ocr", undefined, asker);
-    const known = { ...inner, known: () => knowledge };
+    const known = { ...inner, capabilities: { ...inner.capabilities, known: () => knowledge } };
     const endpoint = rolloutEndpoint(known, { rollouts, clock, draw: () => 0 });
     expect(endpoint.capabilities?.known?.("ocr", undefined, asker)).toBe(knowledge);
     expect(endpoint.capabilities?.known?.("reader", undefined, asker)).toBeUndefined();

@@ -119,7 +119,7 @@ describe("having a part loaded beforehand", () => {
       asked.push(segment);
       if (segment.from === "c2") throw new LongshoreError("unknown-cut", "resolve", "there is no c2");
     };
-    const endpoint = { ...through(double), prepare };
+    const endpoint = { ...through(double), capabilities: { prepare } };
     const handler = createHandler({ endpoint, codecs, clock, observer: silentObserver });
     const edge = connect(handler, { clock });
     await edge.capabilities?.prepare?.(part, call);
