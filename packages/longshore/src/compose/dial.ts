@@ -1,3 +1,4 @@
+import { crc32 } from "node:zlib";
 import {
   type Clock,
   type Credentials,
@@ -142,6 +143,7 @@ export function dial(info: EndpointInfo, parts: DialParts, options: DialOptions 
       ? {}
       : { streams: grpcTransport({ address: grpcAddress, clock: parts.clock, ...shown }) }),
     codecs: platformCodecs(),
+    crc32,
     clock: parts.clock,
     random: parts.random,
     observer: parts.observer,

@@ -1,3 +1,4 @@
+import { crc32 } from "node:zlib";
 import {
   type Clock,
   type Directory,
@@ -233,6 +234,7 @@ export async function putOnline<T extends Served>(
   const handler = createHandler({
     endpoint,
     codecs: platformCodecs(),
+    crc32,
     clock,
     observer,
     life,

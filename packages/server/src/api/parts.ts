@@ -2,6 +2,8 @@ import {
   type Call,
   type Clock,
   type CodecSet,
+  type Crc32,
+  createTableCrc32,
   defaultWireLimits,
   type DirectoryDesk,
   type Endpoint,
@@ -60,6 +62,8 @@ export interface HandlerParts {
    */
   readonly unstatedRules?: Rules;
   readonly limits?: WireLimits;
+  /** Computes checksums of bodies for clients that state or ask for them. Default: in TypeScript, `zlib.crc32` is faster. */
+  readonly crc32?: Crc32;
   /** What of this machine's shared memory clients on it may use. Default none. */
   readonly sharedMemory?: SharedMemory;
   /** Request headers, by lower-case name, that go to the steps of the model as parameters. Default none. */
@@ -101,6 +105,7 @@ export interface Api {
   readonly modelUploads: boolean;
   readonly unstatedRules: Rules;
   readonly limits: WireLimits;
+  readonly crc32: Crc32;
   readonly regions: SharedRegions;
   readonly forwardHeaders: RegExp | undefined;
   readonly packages: PackageShelf | undefined;
@@ -153,6 +158,7 @@ export function completeParts(parts: HandlerParts): Api {
     modelUploads: parts.modelUploads ?? false,
     unstatedRules: parts.unstatedRules ?? { dataClass: "unknown", leastTrust: "none" },
     limits: parts.limits ?? defaultWireLimits,
+    crc32: parts.crc32 ?? createTableCrc32(),
     regions: new SharedRegions(parts.sharedMemory),
     forwardHeaders: parts.forwardHeaders,
     packages: parts.packages,

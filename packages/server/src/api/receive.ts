@@ -1,5 +1,7 @@
 import {
   acknowledgeHeader,
+  type BodyCheck,
+  bodyCheck,
   bodyLength,
   type BodyOptions,
   give,
@@ -136,6 +138,7 @@ class Arriving implements Received {
     message: InferRequestMessage,
     headerLength: number,
     read: (buffer: Uint8Array) => InferRequestMessage | Promise<InferRequestMessage>,
+    check: BodyCheck | undefined,
   ) {
     this.#held = held;
     this.#kept = kept;
@@ -148,6 +151,7 @@ class Arriving implements Received {
       body: { kind: "stream", byteLength: kept.byteLength, read: () => kept.read() },
       again: () => kept.again,
       complete: () => kept.complete,
+      ...(check ? { crc32: check.crc32 } : {}),
     };
   }
 
@@ -191,6 +195,11 @@ function pauseOf({ clock }: Api, { call }: Asked): () => Promise<void> {
   return () => turnWhileWanted(clock, call.abort, "decode");
 }
 
+/** The check of a body that came over HTTP; undefined where its sender stated no checksum. */
+function checkOf({ crc32 }: Api, { request }: Asked): BodyCheck | undefined {
+  return request.message ? undefined : bodyCheck(request.headers, "the body of the request", crc32);
+}
+
 /** Reads the JSON of a message that may be sent on; the rest is kept as it comes. */
 async function receiveHead(
   api: Api,
@@ -206,8 +215,10 @@ async function receiveHead(
   const acknowledge = acknowledging(asked, length);
   const pause = pauseOf(api, asked);
   let arriving: Arriving | undefined;
+  const check = checkOf(api, asked);
   const kept = keptBody(body, length, {
     maxKeptBytes,
+    check,
     arrived(bytes) {
       held.grow(Math.min(length, maxKeptBytes + ahead, bytes + ahead));
       if (bytes === length && arriving) arriving.completeMs = api.clock.nowMs();
@@ -220,7 +231,7 @@ async function receiveHead(
     const message = reading instanceof Promise ? await reading : reading;
     const read = (buffer: Uint8Array): InferRequestMessage | Promise<InferRequestMessage> =>
       readInferRequestInSteps(buffer, headerLength, limits, pause, heads);
-    arriving = new Arriving(held, kept, maxKeptBytes, message, headerLength, read);
+    arriving = new Arriving(held, kept, maxKeptBytes, message, headerLength, read, check);
     return arriving;
   } catch (thrown) {
     kept[Symbol.dispose]();
@@ -257,11 +268,13 @@ export function receive(
   const most = Math.min(length ?? limits.maxBodyBytes, limits.maxBodyBytes);
   budget.check(length === undefined ? 0 : most);
   const held = budget.reserve(Math.min(most, ahead));
+  const check = checkOf(api, asked);
   const isPooled = length !== undefined && length >= worthKeepingBytes;
   /** Taken from the pool. */
   let kept: ArrayBuffer | undefined;
   const whole = (message: InferRequestMessage, buffer: Uint8Array): Received => {
-    const form = sentOn && headerLength ? { headerLength, body: partsOf(buffer) } : undefined;
+    const sum = check ? { crc32: check.crc32 } : {};
+    const form = sentOn && headerLength ? { headerLength, body: partsOf(buffer), ...sum } : undefined;
     return new Arrived(held, message, raw, bodies, kept, form);
   };
   const failed = (thrown: unknown): never => {
@@ -269,6 +282,8 @@ export function receive(
     throw thrown;
   };
   const parsed = (buffer: Uint8Array): Received | Promise<Received> => {
+    check?.add(input ? buffer.subarray(rawLead(input)) : buffer);
+    check?.finish();
     const reading = input
       ? rawRequest(buffer, input, description)
       : readInferRequestInSteps(buffer, headerLength, limits, pauseOf(api, asked), heads);

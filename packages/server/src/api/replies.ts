@@ -1,7 +1,34 @@
-import { encodedInSteps, jsonType, parseJson, read, readBody, type WireResponse } from "@longshore/core";
-import type { Asked } from "./parts.ts";
+import {
+  checksumHeader,
+  checksumText,
+  crc32Of,
+  encodedInSteps,
+  jsonType,
+  parseJson,
+  read,
+  readBody,
+  type WireBody,
+  type WireResponse,
+} from "@longshore/core";
+import type { Api, Asked } from "./parts.ts";
 
 const encoder = new TextEncoder();
+
+/**
+ * Adds the checksum of a reply's body to its headers if the request asked for it. `known` is what another server stated of the same
+ * bytes: of a body that is still arriving nothing else is known.
+ */
+export function stateChecksum(
+  { crc32 }: Api,
+  { request }: Asked,
+  headers: Record<string, string>,
+  body: WireBody,
+  known?: number,
+): void {
+  if (request.headers[checksumHeader] === undefined) return;
+  const value = known ?? (body.kind === "parts" ? crc32Of(body.parts, crc32) : undefined);
+  if (value !== undefined) headers[checksumHeader] = checksumText(value);
+}
 
 /** A JSON reply. */
 export function jsonReply(value: unknown, headers: Readonly<Record<string, string>> = {}): WireResponse {

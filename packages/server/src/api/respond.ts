@@ -22,6 +22,7 @@ import {
 import { binaryChoice, wantedOutputs } from "../body/index.ts";
 import { serverTiming, serverTimingHeader } from "../telemetry/index.ts";
 import type { Api, Asked } from "./parts.ts";
+import { stateChecksum } from "./replies.ts";
 import { writeShared } from "./shared-memory.ts";
 
 /** Refuses outputs that the model does not have, before it runs. */
@@ -99,5 +100,7 @@ export async function inferReply(
   const binary = binaryChoice(message);
   const writing = api.written.layOut(reply, binary, () => writeInferReplyInSteps(reply, binary, pause));
   const { headers, parts } = writing instanceof Promise ? await writing : writing;
-  return { status: 200, headers: Object.assign(told, headers), body: { kind: "parts", parts, given: true } };
+  const body = { kind: "parts", parts, given: true } as const;
+  stateChecksum(api, asked, told, body);
+  return { status: 200, headers: Object.assign(told, headers), body };
 }

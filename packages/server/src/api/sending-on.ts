@@ -21,6 +21,7 @@ import {
 } from "@longshore/core";
 import type { Api, Asked } from "./parts.ts";
 import type { Received } from "./receive.ts";
+import { stateChecksum } from "./replies.ts";
 
 /**
  * Requests that an endpoint may send on as they came, without a look at their tensors, and answers that come back the same
@@ -77,10 +78,7 @@ export function formToSendOn(asked: Asked, { message, form }: Received, call: Ca
   if (!form || !meansTheSame(message)) return undefined;
   // So is an answer that is kept for who asks again.
   if (call.idempotencyKey !== undefined || isAnsweredAnew(asked)) return form;
-  const { headerLength, body, again, complete } = form;
-  return again && complete
-    ? { headerLength, body, again, complete, takesArriving: true }
-    : { headerLength, body, takesArriving: true };
+  return { ...form, takesArriving: true };
 }
 
 /** Inputs that are still on their way; all are read when the first of them is. */
@@ -103,14 +101,15 @@ export function arrivingInputs(
 /** The reply in the form in which the answer came. `tookMs` is the time since the last byte of the request came. */
 export function replyAsItCame(
   api: Api,
-  { request }: Asked,
+  asked: Asked,
   { load }: InferenceResponse,
-  { headerLength, body }: WireForm,
+  { headerLength, body, crc32 }: WireForm,
   bodyMs: number,
 ): WireResponse {
-  const headers = load ? loadHeaders(load, request.headers) : {};
+  const headers = load ? loadHeaders(load, asked.request.headers) : {};
   headers[tookHeader] = Math.max(0, api.clock.nowMs() - bodyMs).toFixed(3);
   headers["content-type"] = binaryType;
   headers[headerLengthHeader] = String(headerLength);
+  stateChecksum(api, asked, headers, body, crc32);
   return { status: 200, headers, body };
 }

@@ -14,6 +14,7 @@ const exposed = [
   // Without it a page would take the length of what came compressed for that of what it reads.
   "content-encoding",
   "inference-header-content-length",
+  "longshore-crc32",
   "longshore-load",
   "longshore-took",
   "longshore-digest",

@@ -142,6 +142,8 @@ export interface WireForm {
   complete?(): boolean;
   /** Of a request: its sender takes an answer that is still arriving. Default false. */
   readonly takesArriving?: true;
+  /** CRC-32 of the whole body, as its sender stated it. */
+  readonly crc32?: number;
 }
 
 /**

@@ -9,6 +9,8 @@ import {
 } from "../transport/index.ts";
 import {
   acknowledgeHeader,
+  type BodyCheck,
+  bodyCheck,
   defaultWireLimits,
   headerLengthOf,
   orcaFormatHeader,
@@ -166,7 +168,10 @@ async function beginning(
   return { bytes, rest, leave };
 }
 
-/** Tells when the last chunk was taken, or nobody takes any more; the chunks must be as many bytes as announced. */
+/**
+ * Tells when the last chunk was taken, or nobody takes any more; the chunks must be as many bytes as announced. Nobody gets the last
+ * one of a reply that fails its check.
+ */
 async function* counted(
   parts: OipEndpointParts,
   chunks: AsyncIterable<Uint8Array>,
@@ -174,6 +179,7 @@ async function* counted(
   note: TransferNote | undefined,
   over: () => void,
   cameBefore: number,
+  check: BodyCheck | undefined,
 ): AsyncIterable<Uint8Array> {
   let came = cameBefore;
   let complete = false;
@@ -181,6 +187,8 @@ async function* counted(
     for await (const chunk of chunks) {
       came += chunk.byteLength;
       note?.progressed(came, parts.clock.nowMs());
+      check?.add(chunk);
+      if (came === bytes) check?.finish();
       yield chunk;
     }
     complete = came === bytes;
@@ -221,7 +229,14 @@ function passing(body: WireBody, handed: () => void): WireBody {
 /** Whatever is wrong with a reply is the server's fault: its reason becomes `bad-reply`, unless the call itself ended. */
 export function badReply(from: string, thrown: unknown): LongshoreError {
   const error = LongshoreError.from(thrown, "transport", "reading the reply");
-  const ours = ["cancelled", "deadline-exceeded", "no-answer", "unreachable", "bad-reply"];
+  const ours = [
+    "cancelled",
+    "deadline-exceeded",
+    "no-answer",
+    "unreachable",
+    "bad-reply",
+    "checksum-mismatch",
+  ];
   if (ours.includes(error.reason)) return error;
   const message = `${from} sent a reply that makes no sense: ${error.message}`;
   return new LongshoreError("bad-reply", error.stage, message, { cause: error });
@@ -297,6 +312,9 @@ export async function exchange(
     const own = serverTime(told, headMs - startedMs);
     // A server that answers early has not read the rest: only a good answer says that all of the body arrived.
     if (status === 200) sending.arrived(headMs, own ?? Math.min(usualMs, headMs - startedMs));
+    // Errors tell of themselves.
+    const check =
+      parts.crc32 && status === 200 ? bodyCheck(told, `the reply of ${info.id}`, parts.crc32) : undefined;
     const length = bodyLength(response.body) ?? 0;
     const toldBytes = headerLengthOf(told) ?? 0;
     if (
@@ -309,9 +327,11 @@ export async function exchange(
     ) {
       const note = link?.sendStarted(length, "down", headMs);
       const begun = await beginning(parts, response.body.read(), toldBytes);
+      check?.add(begun.bytes);
+      if (begun.bytes.byteLength === length) check?.finish();
       goesOn = true;
       const going = untilOver(until.call, over);
-      const rest = counted(parts, begun.rest, length, note, going.end, begun.bytes.byteLength);
+      const rest = counted(parts, begun.rest, length, note, going.end, begun.bytes.byteLength, check);
       const tookMs = clock.nowMs() - startedMs;
       const leave = (): void => {
         void begun.leave();
@@ -322,6 +342,8 @@ export async function exchange(
     }
     const received = receive(parts, response);
     const bytes = received instanceof Promise ? await received : received;
+    check?.add(bytes);
+    check?.finish();
     const tookMs = clock.nowMs() - startedMs;
     const receivedBytes = bytes.byteLength;
     // A long reply begins as soon as a short one.

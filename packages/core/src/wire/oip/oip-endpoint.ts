@@ -5,10 +5,14 @@ import { endCut, type Segment, startCut } from "../../words/model/index.ts";
 import {
   accountHeader,
   callHeaders,
+  checksumHeader,
+  checksumText,
+  crc32Of,
   digestHeader,
   knownReplyHeads,
   maxProbeBytes,
   modelPath,
+  noChecksum,
   parseDescription,
   parseJson,
   parseProfile,
@@ -244,7 +248,11 @@ class OipEndpoint implements Endpoint {
       {
         method: "POST",
         path,
-        headers: Object.assign(this.#headers(request, call, form !== undefined), message.headers),
+        headers: Object.assign(
+          this.#headers(request, call, form !== undefined),
+          message.headers,
+          this.#checksum(message.body, form?.crc32),
+        ),
         body: message.body,
         // Others may count steps of sequences that are not known as such here, and those behind ours, too.
         repeatable: info.offers && !request.sequence && !isForeignDigest(request.segment.digest),
@@ -297,7 +305,8 @@ class OipEndpoint implements Endpoint {
           return { method: "POST", path, headers: told, body: emptyBody, message: incoming };
         }
         const { headers, body } = await this.#message(request, own);
-        return { method: "POST", path, headers: { ...headers, ...told }, body };
+        const sum = this.#checksum(body, undefined);
+        return { method: "POST", path, headers: { ...headers, ...told, ...sum }, body };
       });
     } finally {
       ended();
@@ -320,6 +329,14 @@ class OipEndpoint implements Endpoint {
     if (digest !== "") headers[digestHeader] = digest;
     if (this.#parts.account !== false) headers[accountHeader] = asItCame ? "timing" : "1";
     return headers;
+  }
+
+  /** States the checksum of a body, and asks for that of the reply. `known` is what its own sender stated. */
+  #checksum(body: WireBody, known: number | undefined): Readonly<Record<string, string>> {
+    const { crc32, info } = this.#parts;
+    if (!crc32 || !info.offers) return {};
+    const value = known ?? (body.kind === "parts" ? crc32Of(body.parts, crc32) : undefined);
+    return { [checksumHeader]: value === undefined ? noChecksum : checksumText(value) };
   }
 
   async #ask(path: string, call: Call): Promise<Exchange> {

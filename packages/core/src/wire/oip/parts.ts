@@ -1,7 +1,7 @@
 import type { Clock, Observer, Random } from "../../words/base/index.ts";
 import type { CodecSet } from "../../words/codec/index.ts";
 import type { LinkLearner } from "../transport/index.ts";
-import type { WireLimits } from "../protocol/index.ts";
+import type { Crc32, WireLimits } from "../protocol/index.ts";
 import type { EndpointInfo } from "../endpoint/index.ts";
 import type { Transport } from "../transport/index.ts";
 import type { LoadSource } from "./load-source.ts";
@@ -32,6 +32,8 @@ export interface OipEndpointParts {
   readonly account?: boolean;
   /** Tells the load of a server without the extension. Owned. Default: nobody does, unless its replies say it. */
   readonly load?: LoadSource;
+  /** Computes checksums of bodies, for servers with the extension. Default: none are stated or asked for. */
+  readonly crc32?: Crc32;
   /** For replies. */
   readonly limits?: WireLimits;
   /**

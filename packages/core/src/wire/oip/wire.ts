@@ -1,5 +1,5 @@
 import type { InferenceRequest, StageTime, WireForm } from "../endpoint/index.ts";
-import { binaryType, headerLengthHeader } from "../protocol/index.ts";
+import { binaryType, checksumHeader, headerLengthHeader } from "../protocol/index.ts";
 import type { WireBody } from "../transport/index.ts";
 import { nameThere } from "./address.ts";
 import type { Exchange } from "./exchange.ts";
@@ -29,14 +29,16 @@ export function wireMessage({ headerLength, body }: WireForm): {
 }
 
 /** A reply in the form in which it came: all of it, or what is here and the rest as it comes. */
-export function wireReply({ bytes, rest, receivedBytes }: Exchange, headerLength: number): WireForm {
-  if (!rest) return { headerLength, body: { kind: "parts", parts: [bytes] } };
+export function wireReply({ bytes, rest, receivedBytes, headers }: Exchange, headerLength: number): WireForm {
+  const stated = headers[checksumHeader];
+  const sum = stated === undefined ? {} : { crc32: Number.parseInt(stated, 16) };
+  if (!rest) return { headerLength, body: { kind: "parts", parts: [bytes] }, ...sum };
   async function* all(): AsyncIterable<Uint8Array> {
     yield bytes;
     // Not null: narrowed above, which a function inside does not see.
     yield* rest as AsyncIterable<Uint8Array>;
   }
-  return { headerLength, body: { kind: "stream", byteLength: receivedBytes, read: all } };
+  return { headerLength, body: { kind: "stream", byteLength: receivedBytes, read: all }, ...sum };
 }
 
 /** The names of stages in W3C Server Timing, as our servers write it. */

@@ -1,5 +1,15 @@
 export { type AnswerFrame, readAnswerFrames, writeAnswerFrame } from "./answer-frames.ts";
 export { callFromHeaders, callHeaders, traceFromHeaders, traceHeaders } from "./call-headers.ts";
+export {
+  bodyCheck,
+  type BodyCheck,
+  checksumHeader,
+  checksumText,
+  type Crc32,
+  crc32Of,
+  createTableCrc32,
+  noChecksum,
+} from "./checksum.ts";
 export { checkCredentialTarget, credentialHeaders, type Credentials } from "./credentials.ts";
 export { digestFrom, exactly, printable, shaped } from "./exactly.ts";
 export { type HeadLines, readHeadLines } from "./head-lines.ts";

@@ -11,6 +11,7 @@
  * once and in order, or an error.
  */
 import { LongshoreError } from "../../words/base/index.ts";
+import type { BodyCheck } from "../protocol/index.ts";
 import { type BodyOptions, mismatch, readBody } from "./read-body.ts";
 import type { WireBody } from "./transport.ts";
 
@@ -32,11 +33,18 @@ export interface KeptBody extends Disposable {
 
 type StreamedBody = WireBody & { readonly kind: "stream" };
 
-/** A body of known length that is read from now on. `arrived` is told the bytes that are here, in all, after each chunk. */
+/**
+ * A body of known length that is read from now on. `arrived` is told the bytes that are here, in all, after each chunk. `check` sees
+ * each chunk, and no reader gets the last one if it fails: a damaged body is not passed on whole.
+ */
 export function keptBody(
   body: StreamedBody,
   byteLength: number,
-  parts: { readonly maxKeptBytes: number; readonly arrived?: (bytes: number) => void },
+  parts: {
+    readonly maxKeptBytes: number;
+    readonly arrived?: (bytes: number) => void;
+    readonly check?: BodyCheck | undefined;
+  },
 ): KeptBody {
   return new Kept(body, byteLength, parts);
 }
@@ -50,6 +58,7 @@ class Kept implements KeptBody {
   readonly byteLength: number;
   readonly #maxKeptBytes: number;
   readonly #arrived: ((bytes: number) => void) | undefined;
+  readonly #check: BodyCheck | undefined;
   #chunks: Uint8Array[] = [];
   /** Chunks and bytes before the first that is kept. */
   #droppedChunks = 0;
@@ -70,6 +79,7 @@ class Kept implements KeptBody {
     this.byteLength = byteLength;
     this.#maxKeptBytes = parts.maxKeptBytes;
     this.#arrived = parts.arrived;
+    this.#check = parts.check;
     this.#free = body.free?.bind(body);
     void this.#take(body);
   }
@@ -160,6 +170,8 @@ class Kept implements KeptBody {
         if (this.#failed) return;
         this.#bytes += chunk.byteLength;
         if (this.#bytes > this.byteLength) throw mismatch(this.byteLength, this.#bytes);
+        this.#check?.add(chunk);
+        if (this.#bytes === this.byteLength) this.#check?.finish();
         this.#arrived?.(this.#bytes);
         // Who lets chunks be freed gives them away; others may use their memory again.
         this.#chunks.push(this.#free ? chunk : chunk.slice());

@@ -18,6 +18,7 @@ export type Reason =
   | "invalid-media"
   | "body-mismatch"
   | "body-too-large"
+  | "checksum-mismatch"
   | "unknown-model"
   | "unknown-version"
   | "unknown-variant"
@@ -73,6 +74,8 @@ export const reasons: Readonly<Record<Reason, ReasonFacts>> = {
   "body-mismatch": { code: "INVALID_ARGUMENT", httpStatus: 400, retryable: false },
   /** The body, or a tensor in it, exceeds a limit of the server. */
   "body-too-large": { code: "RESOURCE_EXHAUSTED", httpStatus: 413, retryable: false },
+  /** The body was damaged on its way, in either direction: it does not match its checksum. Send it again. */
+  "checksum-mismatch": { code: "UNAVAILABLE", httpStatus: 400, retryable: true },
   /** No endpoint that may be asked has the model, or the sender may not see it. */
   "unknown-model": { code: "NOT_FOUND", httpStatus: 404, retryable: false },
   /** The model is known, this version or content is not. Ask again without a version or digest. */
