@@ -6,6 +6,7 @@ import {
   manifestDigest,
   manifestJson,
   manifestName,
+  type PackageManifest,
   type PackageReference,
   sign,
 } from "@longshore/core";
@@ -23,7 +24,7 @@ import {
 } from "@longshore/nodejs";
 import { openModel, type OpenedModel } from "../compose/open-model.ts";
 import { hasHeads, headsOf } from "./heads.ts";
-import { checkPackage, manifestOf } from "./package-file.ts";
+import { checkPackage, manifestOf, nextSerial } from "./package-file.ts";
 import { packagesAt, type PullOptions } from "./pull.ts";
 import { readText } from "../compose/read-text.ts";
 import {
@@ -52,24 +53,36 @@ export function packageReference(text: string): PackageReference {
 /** Writes the signed manifest beside the files of a model and prints the digest that names the package. */
 export async function packageSign(
   argument: string,
-  options: { readonly key: string; readonly heads: boolean; readonly json: boolean },
+  options: {
+    readonly key: string;
+    readonly heads: boolean;
+    readonly serial?: number;
+    readonly days?: number;
+    readonly json: boolean;
+  },
   io: CommandIo,
 ): Promise<ExitCode> {
   const { store, model, folder } = await modelFolder(argument);
+  const wallMs = systemClock().wallMs();
+  const serial = await nextSerial(store, model, wallMs, options.serial);
   // One that has a list gets it again: heads of other files would be of no use.
   const listed = (await hasHeads(store, model)) || options.heads ? await headsOf(store, model) : undefined;
   if (listed) await replaceFile(join(folder, headsName), `${JSON.stringify(listed)}\n`);
   const signer = operatorSigner(await readText(options.key, "the operator's key"));
-  const manifest = await manifestOf(store, model);
+  const end = options.days === undefined ? {} : { notAfterMs: Math.round(wallMs + options.days * dayMs) };
+  const manifest = await manifestOf(store, model, { serial, ...end });
   const digest = await manifestDigest(manifest, sha256);
   const signed = await sign("package manifest", manifestJson(manifest), signer);
   await replaceFile(join(folder, manifestName), `${JSON.stringify(signed, undefined, 1)}\n`);
   const bytes = manifest.files.reduce((sum, file) => sum + file.bytes, 0);
   if (options.json)
-    io.out(JSON.stringify({ digest, model, files: manifest.files.length, bytes, key: signer.key }));
+    io.out(
+      JSON.stringify({ digest, model, serial, ...end, files: manifest.files.length, bytes, key: signer.key }),
+    );
   else {
     io.out(digest);
     io.note(`${model}: ${manifest.files.length} files, ${byteCount(bytes)}, signed with key ${signer.key}`);
+    io.note(freshness(manifest));
     if (options.heads && !listed) {
       io.note(
         `no heads: ${model} is a pipeline, and each model of its steps lists its own in its own package`,
@@ -85,6 +98,14 @@ export async function packageSign(
   return 0;
 }
 
+/** The serial and the end of a package, for people. */
+function freshness({ serial, notAfterMs }: PackageManifest): string {
+  const end = notAfterMs === undefined ? "no end" : `used until ${new Date(notAfterMs).toISOString()}`;
+  return `${serial === undefined ? "no serial: sign it again" : `serial ${serial}`}; ${end}`;
+}
+
+const dayMs = 86_400_000;
+
 /** Says whether the files of a model are those that the operator signed. Exit code 1 when not. */
 export async function packageCheck(
   argument: string,
@@ -93,10 +114,17 @@ export async function packageCheck(
 ): Promise<ExitCode> {
   const { store, model } = await modelFolder(argument);
   const ring = operatorRing(await readText(options.operatorKeys, "the operator's keys"));
-  const { believed, wrong } = await checkPackage(store, model, ring);
-  if (options.json) io.out(JSON.stringify({ digest: believed.digest, model, wrong }));
-  else {
+  const checked = await checkPackage(store, model, ring);
+  const { believed } = checked;
+  const { serial, notAfterMs = Infinity } = believed.manifest;
+  const isOver = notAfterMs <= systemClock().wallMs();
+  const wrong = [...checked.wrong, ...(isOver ? ["its end has passed: sign it again"] : [])];
+  if (options.json) {
+    const { notAfterMs: end } = believed.manifest;
+    io.out(JSON.stringify({ digest: believed.digest, model, serial, notAfterMs: end, wrong }));
+  } else {
     io.out(believed.digest);
+    if (wrong.length === 0) io.note(freshness(believed.manifest));
     for (const one of wrong) io.note(one);
   }
   return wrong.length === 0 ? 0 : 1;
@@ -125,10 +153,13 @@ export async function packageFetch(
     operatorKeys === undefined
       ? undefined
       : operatorRing(await readText(operatorKeys, "the operator's keys"));
+  const report = (text: string): void => io.note(text);
+  const installed = keptManifests(into, { report, ...(ring ? { ring } : {}) });
   try {
     using fetched = await fetchPackage(
       {
         source,
+        installed,
         cache: packageCache(into, { clock }),
         clock,
         random: systemRandom(),
@@ -139,8 +170,7 @@ export async function packageFetch(
       housekeepingCall("package fetch", io.stop),
     );
     const { digest, manifest } = fetched;
-    const report = (text: string): void => io.note(text);
-    await keptManifests(into, { report, ...(ring ? { ring } : {}) }).keep(fetched);
+    await installed.keep(fetched);
     if (head !== undefined) await fetchHead(fetched, head);
     if (options.json) io.out(JSON.stringify({ digest, model: manifest.model, files: manifest.files.length }));
     else io.out(digest);

@@ -42,9 +42,20 @@ export function definePackage({ program, action, io }: Defining): void {
         "list the heads of its model files, so that devices can fetch one instead of the whole",
         false,
       )
+      .option(
+        "--serial <n>",
+        "number of this package, after all that were signed before; default: the time in seconds, or one more than package.json has",
+        number("serial", 1, Number.MAX_SAFE_INTEGER),
+      )
+      .option(
+        "--days <n>",
+        "the package is used for so long, and has to be signed again by then; default: without an end",
+        number("days", 0.001, 1e6),
+      )
       .option("--json", "print JSON", false)
       .action(action((model: string, options) => packageSign(model, options, io))),
     "longshore package sign ./models/ocr --key operator.pem",
+    "longshore package sign ./models/ocr --key operator.pem --days 90",
   );
   help(
     group

@@ -8,6 +8,9 @@ import {
   manifestName,
   type PackageFile,
   type PackageManifest,
+  packageSerial,
+  parseJson,
+  signedManifestFrom,
 } from "@longshore/core";
 import type { ModelStore } from "@longshore/engine";
 import { sha256 } from "@longshore/nodejs";
@@ -28,7 +31,11 @@ async function* filesOf(store: ModelStore, model: string, inner = ""): AsyncIter
 }
 
 /** What a model in a repository consists of now. Throws `unknown-model`, and `invalid-model` for names that cannot travel. */
-export async function manifestOf(store: ModelStore, model: string): Promise<PackageManifest> {
+export async function manifestOf(
+  store: ModelStore,
+  model: string,
+  { serial, notAfterMs }: Pick<PackageManifest, "notAfterMs"> & { readonly serial: number },
+): Promise<PackageManifest> {
   const files: PackageFile[] = [];
   for await (const file of filesOf(store, model)) files.push(file);
   if (files.length === 0) {
@@ -39,11 +46,43 @@ export async function manifestOf(store: ModelStore, model: string): Promise<Pack
     );
   }
   try {
-    return manifestFrom({ schemaVersion: 1, model, files }, "the package");
+    const end = notAfterMs === undefined ? {} : { notAfterMs };
+    return manifestFrom({ schemaVersion: 2, model, serial, ...end, files }, "the package");
   } catch (thrown) {
     const { message } = LongshoreError.from(thrown, "resolve", "listing a package");
     throw new LongshoreError("invalid-model", "resolve", message, { cause: thrown });
   }
+}
+
+/**
+ * The serial for a model that is signed now: the time in seconds, which goes up also where a folder is new each time, or one more than that of the
+ * package that it replaces. Throws `invalid-input` for a serial that is not after that one, and for a `package.json` that is no manifest.
+ */
+export async function nextSerial(
+  store: ModelStore,
+  model: string,
+  wallMs: number,
+  wanted?: number,
+): Promise<number> {
+  const bytes = await store.read(`${model}/${manifestName}`);
+  let before = 0;
+  try {
+    const signed = bytes && signedManifestFrom(parseJson(bytes, manifestName), manifestName);
+    before = signed ? packageSerial(signed.body) : 0;
+  } catch (thrown) {
+    const { message } = LongshoreError.from(thrown, "resolve", "reading the package before");
+    if (wanted === undefined) {
+      const what = `${model} has a ${manifestName} that is not the manifest of a package (${message}): move it away, or say which serial comes next with --serial`;
+      throw new LongshoreError("invalid-input", "resolve", what, { cause: thrown });
+    }
+  }
+  if (wanted === undefined) return Math.max(before + 1, Math.floor(wallMs / 1000), 1);
+  if (wanted > before) return wanted;
+  throw new LongshoreError(
+    "invalid-input",
+    "resolve",
+    `--serial ${wanted} is not after ${before}, which the package of ${model} has now: whoever installed that would refuse it`,
+  );
 }
 
 /** The signed manifest of a model, and which of its files are not as it says. */

@@ -119,6 +119,12 @@ function sourceOf(
   return { source, close: () => source.close() };
 }
 
+/** A package that is wanted by the name of its model is asked for again so long before its end, in milliseconds. */
+const renewBeforeMs = 3_600_000;
+const dayMs = 86_400_000;
+
+const endOf = ({ manifest }: FetchedPackage): number => manifest.notAfterMs ?? Infinity;
+
 function nameOf(reference: PackageReference): string {
   return "model" in reference ? reference.model : reference.digest;
 }
@@ -151,7 +157,7 @@ export function openPull(
   const waiting = new Set<() => void>();
   let latest: readonly PackageReference[] = [];
   let fetching: { readonly name: string; cancel(reason: LongshoreError): void } | undefined;
-  const fetchParts = { ...parts, source, cache, asNeeded, ...(ring ? { ring } : {}) };
+  const fetchParts = { ...parts, source, cache, asNeeded, installed: manifests, ...(ring ? { ring } : {}) };
   let loading = false;
   let timer: Disposable | undefined;
   let again = async (): Promise<void> => undefined;
@@ -251,7 +257,12 @@ export function openPull(
     for (const { digest } of [...manifest.files, ...heads]) await cache.has(digest);
   }
 
-  async function letGo(name: string, fetched: FetchedPackage, engine: Engine): Promise<void> {
+  async function letGo(
+    name: string,
+    fetched: FetchedPackage,
+    engine: Engine,
+    because = "is not wanted any more",
+  ): Promise<void> {
     const { model } = fetched.manifest;
     held.delete(name);
     unconfirmed.delete(name);
@@ -260,7 +271,7 @@ export function openPull(
       changed();
       await engine.unload(model, call);
       store.remove(model);
-      report(`package ${fetched.digest}: ${model} is not wanted any more`);
+      report(`package ${fetched.digest}: ${model} ${because}`);
     }
     fetched[Symbol.dispose]();
   }
@@ -302,7 +313,7 @@ export function openPull(
           isLate = true;
           if (kept.told !== message) {
             report(
-              `package ${name}: the kept copy is used; the source does not say whether it is the newest (${message})`,
+              `package ${name}: the kept copy goes on; asking the source for a newer one failed: ${message}`,
             );
           }
           kept.told = message;
@@ -315,7 +326,13 @@ export function openPull(
     };
     // What is here already waits for no source.
     if (!sourceFirst) await restore(references, engine);
+    const wallMs = clock.wallMs();
     for (const reference of references) {
+      // One that ends soon is to be replaced by one that was signed again.
+      const before = held.get(nameOf(reference));
+      if (before && "model" in reference && endOf(before) - wallMs <= renewBeforeMs) {
+        unconfirmed.set(nameOf(reference), unconfirmed.get(nameOf(reference)) ?? { told: "" });
+      }
       if (!behind && unconfirmed.has(nameOf(reference))) continue;
       // Where something else is wanted by now, the turn for that is next.
       if (references === latest) await attempt(nameOf(reference), () => get(reference, engine));
@@ -328,9 +345,36 @@ export function openPull(
     for (const [name, fetched] of held) {
       if (!wanted.has(name) && !stays) await attempt(name, () => letGo(name, fetched, engine));
     }
+    for (const [name, fetched] of held) {
+      const { notAfterMs = Infinity } = fetched.manifest;
+      if (notAfterMs > clock.wallMs()) continue;
+      const since = `is unloaded: its package could be used until ${new Date(notAfterMs).toISOString()}; sign it again`;
+      await attempt(name, () => letGo(name, fetched, engine, since));
+      isLate = true;
+    }
     if (control.signal.aborted) return;
     if (!behind && unconfirmed.size > 0) timer = clock.timer(0, () => void again());
-    else if (failed || isLate || asNeeded) timer = clock.timer(againMs, () => void again());
+    else {
+      const pauseMs = Math.min(failed || isLate || asNeeded ? againMs : Infinity, untilNextEnd());
+      if (pauseMs < Infinity) timer = clock.timer(pauseMs, () => void again());
+    }
+  }
+
+  /** How long nothing that is held ends, or is to be replaced since it ends soon, in milliseconds. */
+  function untilNextEnd(): number {
+    const wallMs = clock.wallMs();
+    let nextMs = Infinity;
+    for (const fetched of held.values()) {
+      const leftMs = endOf(fetched) - wallMs;
+      // The wall clock may jump, and longer timers are none.
+      if (leftMs < Infinity)
+        nextMs = Math.min(
+          nextMs,
+          leftMs > renewBeforeMs ? leftMs - renewBeforeMs : Math.min(leftMs, againMs),
+          dayMs,
+        );
+    }
+    return nextMs;
   }
 
   const pull: Pull = {

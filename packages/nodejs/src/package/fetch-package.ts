@@ -3,6 +3,7 @@ import {
   believeManifest,
   type Call,
   checkCall,
+  checkPackageEnd,
   type Clock,
   type FileBytes,
   headsName,
@@ -20,6 +21,7 @@ import {
 } from "@longshore/core";
 import { sha256 } from "../store/index.ts";
 import type { PackageCache, WantedFile } from "./cache.ts";
+import type { KeptManifests } from "./kept-manifests.ts";
 import { heardSource } from "./heard-source.ts";
 
 /** What fetching a package needs. */
@@ -30,6 +32,8 @@ export interface FetchPackageParts {
   readonly random: Random;
   /** The operator's keys. Without them only packages whose digest is given are believed. */
   readonly ring?: KeyRing;
+  /** What was installed before, of which no older package is fetched. Default: nothing is remembered. */
+  readonly installed?: KeptManifests;
   /** Tries of each file; a try goes on where the one before broke off. Default 8. */
   readonly tries?: number;
   /** Leaves out model files whose heads the package lists, and what lies beside them. Default false. */
@@ -85,7 +89,8 @@ async function fetchFile(
 
 /**
  * Fetches a package: the manifest, which must be believed, and each file that is not here yet, checked as it comes. Throws
- * `unknown-model`, `not-permitted` for a manifest that is not believed, `bad-reply` for content that is not what the
+ * `unknown-model`, `not-permitted` for a manifest that is not believed, `package-expired` from its end on, `package-outdated` and
+ * `conflict` for what is older than what was installed, or another package with its serial, `bad-reply` for content that is not what the
  * manifest says, `memory-limit` when it does not fit, and what the source throws when all tries failed.
  */
 export async function fetchPackage(
@@ -109,18 +114,27 @@ export async function fetchPackage(
       `the package of ${manifest.model} came, and that of another model was asked for`,
     );
   }
+  await admitted(parts, believed);
   return completed(parts, believed, call);
+}
+
+/** Throws `package-expired`, `package-outdated` or `conflict` for a package that may not be installed now. */
+async function admitted({ clock, installed }: FetchPackageParts, believed: BelievedManifest): Promise<void> {
+  checkPackageEnd(believed.manifest, clock.wallMs());
+  await installed?.check(believed);
 }
 
 /**
  * The package of a manifest that was kept, if all that `fetchPackage` would get is in the cache; else undefined. The source is asked
- * for nothing now, and later only for what was left out or is not as it was.
+ * for nothing now, and later only for what was left out or is not as it was. Throws as `fetchPackage` for a package that may not be
+ * installed now.
  */
 export async function keptPackage(
   given: FetchPackageParts,
   believed: BelievedManifest,
   call: Call,
 ): Promise<FetchedPackage | undefined> {
+  await admitted(given, believed);
   const { cache, asNeeded } = given;
   const { files } = believed.manifest;
   const areHere = async (wanted: readonly PackageFile[]): Promise<boolean> => {

@@ -25,11 +25,13 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(folder, { recursive: true }));
 
-async function believed(model: string, bytes: number): Promise<BelievedManifest> {
+async function believed(model: string, bytes: number, serial = 0, by = key): Promise<BelievedManifest> {
   const files = [{ path: "1/model.onnx", bytes, digest: `sha256:${"0".repeat(64)}` }];
-  const manifest: PackageManifest = { schemaVersion: 1, model, files };
-  const signed = await sign("package manifest", manifestJson(manifest), operatorSigner(key.privatePem));
-  return believeManifest(new TextEncoder().encode(JSON.stringify(signed)), { ring, hash: sha256 });
+  const manifest: PackageManifest =
+    serial === 0 ? { schemaVersion: 1, model, files } : { schemaVersion: 2, model, serial, files };
+  const signed = await sign("package manifest", manifestJson(manifest), operatorSigner(by.privatePem));
+  const rules = { ring: operatorRing(by.publicLine), hash: sha256 };
+  return believeManifest(new TextEncoder().encode(JSON.stringify(signed)), rules);
 }
 const kept = (keys = ring) => keptManifests(folder, { ring: keys, report });
 const only = (kind: string): string => join(folder, kind, readdirSync(join(folder, kind))[0]!);
@@ -111,6 +113,55 @@ describe("manifests of what was installed", () => {
     expect(reports).toEqual([
       expect.stringMatching(/of ocr is here and cannot be remembered for a restart: \w+/),
     ]);
+  });
+});
+
+describe("serials of what was installed", () => {
+  const [older, newer] = [(by = key) => believed("ocr", 1, 5, by), () => believed("ocr", 2, 6)];
+  const refused = { reason: "package-outdated" };
+
+  it("refuse what is older, after a restart and for each model by itself", async () => {
+    await kept().keep(await older());
+    await kept().keep(await newer());
+    await expect(kept().check(await older())).rejects.toMatchObject(refused);
+    await expect(kept().check(await believed("ocr", 3, 6))).rejects.toMatchObject({ reason: "conflict" });
+    await expect(kept().check(await believed("ocr", 3))).rejects.toMatchObject(refused);
+    await kept().check(await newer());
+    await kept().check(await believed("ocr", 3, 7));
+    await kept().check(await believed("vad", 1, 1));
+    await keptManifests(folder, { report }).check(await older());
+    expect(reports).toEqual([]);
+  });
+
+  it.each(["installed", "manifests"])(
+    "are known while one of their two files is there: without %s",
+    async (kind) => {
+      await kept().keep(await older());
+      await kept().keep(await newer());
+      rmSync(join(folder, kind), { recursive: true });
+      await expect(kept().check(await older())).rejects.toMatchObject(refused);
+    },
+  );
+
+  it("are not lowered by what another process installs later", async () => {
+    const [one, other] = [kept(), kept()];
+    await one.keep(await newer());
+    await other.keep(await older());
+    await expect(kept().check(await older())).rejects.toMatchObject(refused);
+    expect((await kept().find({ model: "ocr" }))?.manifest.serial).toBe(6);
+  });
+
+  it("count while they cannot be written down, and no longer than their key is the operator's", async () => {
+    writeFileSync(join(folder, "manifests"), "a file where a folder should be");
+    const full = kept();
+    await full.keep(await newer());
+    await expect(full.check(await older())).rejects.toMatchObject(refused);
+    rmSync(join(folder, "manifests"));
+    await kept().keep(await newer());
+    const next = newOperatorKey();
+    await kept(operatorRing(next.publicLine)).check(await older(next));
+    const both = operatorRing(`${key.publicLine}\n${next.publicLine}\n`);
+    await expect(kept(both).check(await older(next))).rejects.toMatchObject(refused);
   });
 });
 

@@ -2,11 +2,14 @@ import { mkdir, readdir, readFile, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import {
   believeManifest,
+  checkPackageSerial,
   type BelievedManifest,
   type Digest,
+  type InstalledPackage,
   type KeyRing,
   LongshoreError,
   maxManifestBytes,
+  packageSerial,
   type PackageReference,
   parseJson,
   read,
@@ -18,14 +21,20 @@ import { sha256 } from "../store/index.ts";
  * The files of a package are no use without its signed manifest: a device that restarts while its source is away would have all bytes
  * and no model. So the manifest of each installed package is kept beside the files, and believed again at each start, by its signature and
  * digest. The folder is never trusted: a file in it that is damaged, or that somebody else wrote, is told, set aside when its endpoint is needed, and costs no
- * other package anything.
+ * other package anything. The same folder remembers the highest serial of each model, so that no earlier package is put back; it is written
+ * down twice, in a record of the model and in the manifest that has it.
  */
 
 /** Manifests of the packages that were installed from a cache. */
 export interface KeptManifests {
   /** The manifest of a digest, or of the package of a model that was installed last. Undefined: none is kept, or none is believed. */
   find(wanted: PackageReference): Promise<BelievedManifest | undefined>;
-  /** Keeps the manifest of a package that was installed. What cannot be written is told, and fails nothing. */
+  /**
+   * Throws `package-outdated` for a package that is older than one of its model that was installed here, and `conflict` for another one with
+   * its serial. Without keys of the operator serials are not looked at.
+   */
+  check(wanted: BelievedManifest): Promise<void>;
+  /** Keeps the manifest of a package that was installed, and remembers its serial. What cannot be written is told, and fails nothing. */
   keep(installed: BelievedManifest): Promise<void>;
 }
 
@@ -42,16 +51,18 @@ const mostManifests = 1000;
 /** The longest file that says which package of a model was installed, in bytes. */
 const maxRecordBytes = 4096;
 
-/** Which package of a model was installed last. */
-interface Installed {
-  readonly model: string;
-  readonly digest: Digest;
+/** The package of a model that was installed last, as its record says. */
+interface Installed extends InstalledPackage {
+  /** The key that signed it: what a key signed that is not the operator's any more counts no longer. */
+  readonly key: string;
 }
 
 const recordFrom = read.fields({
   schemaVersion: read.word(1),
   model: read.text(128),
   digest: read.text(71),
+  serial: read.whole(0),
+  key: read.text(64),
 });
 
 function why(thrown: unknown): string {
@@ -89,6 +100,8 @@ export function keptManifests(folder: string, { ring, report }: KeptManifestsOpt
   const recordAt = async (model: string): Promise<string> =>
     join(installed, `${hexOf(await sha256(new TextEncoder().encode(model)))}.json`);
   const told = new Set<string>();
+  /** What was installed since this was opened, also where it could not be written down. */
+  const latest = new Map<string, InstalledPackage>();
 
   /** Says once of a file what is wrong with it. */
   function tell(what: string, path: string, thrown: unknown, then: string): void {
@@ -115,7 +128,9 @@ export function keptManifests(folder: string, { ring, report }: KeptManifestsOpt
       const bytes = await contentOf(path, maxRecordBytes);
       if (!bytes) return undefined;
       const { schemaVersion: _version, ...record } = recordFrom(parseJson(bytes, "it"), "it");
-      if (record.model === model && digestShape.test(record.digest)) return record;
+      if (record.model === model && digestShape.test(record.digest)) {
+        return ring?.keys.includes(record.key) === false ? undefined : record;
+      }
       throw new LongshoreError("invalid-input", "resolve", `it is not a record of ${model}`);
     } catch (thrown) {
       tell(
@@ -139,7 +154,18 @@ export function keptManifests(folder: string, { ring, report }: KeptManifestsOpt
       const { mtimeMs } = await stat(manifestAt(digest)).catch(() => ({ mtimeMs: 0 }));
       found.push({ believed, atMs: mtimeMs });
     }
-    return found.toSorted((a, b) => b.atMs - a.atMs)[0]?.believed;
+    const serialOf = ({ believed }: (typeof found)[number]): number => packageSerial(believed.manifest);
+    return found.toSorted((a, b) => serialOf(b) - serialOf(a) || b.atMs - a.atMs)[0]?.believed;
+  }
+
+  /** What was installed of a model, with the highest serial that anything here remembers. */
+  async function newestInstalled(model: string): Promise<InstalledPackage | undefined> {
+    const here = latest.get(model);
+    const record = await recordOf(model);
+    if (record) return here && here.serial > record.serial ? here : record;
+    if (here) return here;
+    const believed = await newestOf(model);
+    return believed && { serial: packageSerial(believed.manifest), digest: believed.digest };
   }
 
   /** Replaces a file. One that is there and is none of these is set aside, so that nothing is lost. */
@@ -174,18 +200,30 @@ export function keptManifests(folder: string, { ring, report }: KeptManifestsOpt
       if (believed?.manifest.model === model) return believed;
       return newestOf(model);
     },
-    async keep({ digest, manifest: { model }, signed }) {
+    async check(wanted) {
+      if (ring) checkPackageSerial(wanted, await newestInstalled(wanted.manifest.model));
+    },
+    async keep({ digest, manifest, signed }) {
+      const { model } = manifest;
+      const now: Installed = { serial: packageSerial(manifest), digest, key: signed.signature?.key ?? "" };
       try {
         for (const one of [manifests, installed]) await mkdir(one, { recursive: true });
         const known = await manifestOf(digest);
         if (!known) await write(manifestAt(digest), JSON.stringify(signed), false);
-        const record = await recordOf(model);
-        if (record?.digest !== digest) {
-          const now = { schemaVersion: 1, model, digest };
-          await write(await recordAt(model), JSON.stringify(now), record !== undefined);
+        // Whoever believes by digest alone says nothing of what others may install.
+        if (ring) {
+          const newest = await newestInstalled(model);
+          const isNewest = newest === undefined || now.serial >= newest.serial;
+          const record = await recordOf(model);
+          if (isNewest && record?.digest !== digest) {
+            const text = JSON.stringify({ schemaVersion: 1, model, ...now });
+            await write(await recordAt(model), text, record !== undefined);
+          }
+          if (isNewest) latest.set(model, now);
         }
         await prune(digest);
       } catch (thrown) {
+        if (ring && now.serial >= (latest.get(model)?.serial ?? 0)) latest.set(model, now);
         report(
           `packages: ${digest} of ${model} is here and cannot be remembered for a restart: ${why(thrown)}`,
         );

@@ -1,3 +1,4 @@
+export { checkPackageEnd, checkPackageSerial, type InstalledPackage, packageSerial } from "./freshness.ts";
 export {
   headsFrom,
   headsName,

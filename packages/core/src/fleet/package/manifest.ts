@@ -16,8 +16,13 @@ export interface PackageFile {
  * names the package.
  */
 export interface PackageManifest {
-  readonly schemaVersion: 1;
+  /** 1 has neither serial nor end. */
+  readonly schemaVersion: 1 | 2;
   readonly model: string;
+  /** Of schema version 2: 1 or more, higher in each package of the model than in those signed before. */
+  readonly serial?: number;
+  /** Of schema version 2: milliseconds since the Unix epoch from which on it is not used any more. Default: no end. */
+  readonly notAfterMs?: number;
   readonly files: readonly PackageFile[];
 }
 
@@ -46,15 +51,25 @@ const filesFrom = read.list(
   maxFiles,
 );
 
+/** The last instant of the year 9999. */
+const maxInstantMs = 253_402_300_799_999;
+
 const fieldsFrom = exactly({
-  schemaVersion: read.word(1),
+  schemaVersion: read.word(1, 2),
   model: shaped(/^[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}$/, 128, "the name of a model"),
+  serial: read.optional(read.whole(1)),
+  notAfterMs: read.optional(read.whole(0, maxInstantMs)),
   files: filesFrom,
 });
 
 /** Reads a manifest. Throws `invalid-input` for unknown fields, paths that lead elsewhere, and paths that differ in case only. */
 export const manifestFrom: Reader<PackageManifest> = (value, where) => {
   const manifest = fieldsFrom(value, where);
+  const { schemaVersion, serial, notAfterMs } = manifest;
+  if (schemaVersion === 2 && serial === undefined) read.refuse(`${where}.serial`, "a serial from 1 on");
+  if (schemaVersion === 1 && (serial ?? notAfterMs) !== undefined) {
+    read.refuse(`${where}.schemaVersion`, "2 for a manifest with a serial or an end");
+  }
   const seen = new Set<string>();
   let total = 0;
   for (const { path, bytes } of manifest.files) {

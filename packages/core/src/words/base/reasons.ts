@@ -31,6 +31,8 @@ export type Reason =
   | "invalid-configuration"
   | "port-taken"
   | "conflict"
+  | "package-outdated"
+  | "package-expired"
   | "unsupported"
   | "policy-denied"
   | "unauthenticated"
@@ -100,6 +102,10 @@ export const reasons: Readonly<Record<Reason, ReasonFacts>> = {
   "port-taken": { code: "FAILED_PRECONDITION", httpStatus: 500, retryable: false },
   /** Somebody else changed it first. Read it again and repeat the change. */
   conflict: { code: "FAILED_PRECONDITION", httpStatus: 409, retryable: false },
+  /** A later package of the model was installed here. To go back to this content, sign it again. */
+  "package-outdated": { code: "FAILED_PRECONDITION", httpStatus: 409, retryable: false },
+  /** The package was signed for use until a time that has passed. Sign it again. */
+  "package-expired": { code: "FAILED_PRECONDITION", httpStatus: 422, retryable: false },
   /** This server or endpoint cannot do that. */
   unsupported: { code: "UNIMPLEMENTED", httpStatus: 501, retryable: false },
   /** A rule forbids every endpoint: data class, zone or trust. The message names the rule. */
