@@ -46,10 +46,21 @@ export class FrameReader {
   #paddingLeft = 0;
   #last = false;
   #stopped = false;
+  #progress = 0;
 
   constructor(taker: FrameTaker, limits: FrameLimits) {
     this.#taker = taker;
     this.#limits = limits;
+  }
+
+  /** A frame, or the preface, has begun and not ended. */
+  get partial(): boolean {
+    return this.#inData || this.#behind !== undefined;
+  }
+
+  /** Grows with each frame that is complete, and with each piece of data. */
+  get progress(): number {
+    return this.#progress;
   }
 
   /** Nothing is told from now on. */
@@ -75,6 +86,7 @@ export class FrameReader {
       // An empty frame of data takes no bytes and is over.
       if (next === at && data === this.#inData) break;
       at = next;
+      this.#progress += 1;
     }
     if (!this.#stopped && at < bytes.byteLength) this.#behind = bytes.slice(at);
   }

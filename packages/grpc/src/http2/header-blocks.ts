@@ -19,6 +19,8 @@ export class HeaderBlocks {
   #last = false;
   #parts: Uint8Array[] = [];
   #bytes = 0;
+  /** How many blocks of several frames have begun: tells one from another. */
+  begun = 0;
 
   /** @param mostBytes Of a block as it comes. */
   constructor(mostBytes: number) {
@@ -39,6 +41,7 @@ export class HeaderBlocks {
     const bytes = payload.subarray(from, to);
     const last = (flag & flags.endStream) !== 0;
     if ((flag & flags.endHeaders) !== 0) return { stream, last, bytes };
+    this.begun += 1;
     this.#stream = stream;
     this.#last = last;
     this.#parts = [bytes.slice()];

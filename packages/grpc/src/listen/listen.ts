@@ -1,13 +1,6 @@
 import { randomBytes } from "node:crypto";
-import {
-  createSecureServer,
-  type Http2SecureServer,
-  type IncomingHttpHeaders,
-  type ServerHttp2Session,
-  type ServerHttp2Stream,
-} from "node:http2";
 import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
-import type { TlsOptions } from "node:tls";
+import { createServer as createSecureServer, type Server as TlsServer, type TlsOptions } from "node:tls";
 import {
   type Handler,
   LongshoreError,
@@ -20,9 +13,8 @@ import { createHeldBytes, createPatience } from "../frame/index.ts";
 import { createService } from "../service/index.ts";
 import type { CallStream } from "./call-stream.ts";
 import { serveExchange } from "./exchange.ts";
-import { NodeStream } from "./node-stream.ts";
-import { type CompleteOptions, completeOptions, type GrpcListenOptions } from "./options.ts";
-import { maxFrameBytes, maxHeaderFields, QuickSession, type SessionParts } from "./quick-session.ts";
+import { completeOptions, type GrpcListenOptions } from "./options.ts";
+import { QuickSession, type SessionParts } from "./quick-session.ts";
 
 /** A handler that is served over gRPC. */
 export interface GrpcListening {
@@ -45,30 +37,12 @@ export interface GrpcListening {
   close(graceMs?: number): Promise<void>;
 }
 
-/** Megabytes that HTTP/2 may hold of one connection: replies that clients are slow to read. */
-const sessionMegabytes = 1024;
-
 const socketOptions = {
   noDelay: true,
   // A client that vanished without a word is noticed in the end.
   keepAlive: true,
   keepAliveInitialDelay: 60_000,
 };
-
-function settingsOf(options: CompleteOptions): object {
-  return {
-    ...socketOptions,
-    maxSessionMemory: sessionMegabytes,
-    maxHeaderListPairs: maxHeaderFields,
-    settings: {
-      initialWindowSize: options.callWindowBytes,
-      maxConcurrentStreams: options.maxConcurrentCalls,
-      maxHeaderListSize: options.maxHeaderBytes,
-      maxFrameSize: maxFrameBytes,
-      enablePush: false,
-    },
-  };
-}
 
 /** A connection, whoever frames it. */
 interface Connection {
@@ -79,54 +53,44 @@ interface Connection {
 
 /** A server, and what becomes of its connections. */
 interface Framing {
-  readonly server: Server | Http2SecureServer;
-  readonly secure: Http2SecureServer | undefined;
+  readonly server: Server;
+  readonly secure: TlsServer | undefined;
 }
 
-/** Connections without TLS are framed here, those with TLS by Node.js: there deciphering costs more than framing. */
+/** Frames connections with TLS and without in the same way, so that the same limits hold for both. */
 function createFraming(parts: SessionParts, connections: Set<Connection>): Framing {
-  const { options, serve } = parts;
+  const { options } = parts;
   const { tls } = options;
-  if (!tls) {
-    const server = createServer(socketOptions, (socket) => {
-      const session = new QuickSession(socket, parts, () => connections.delete(session));
-      connections.add(session);
-    });
-    return { server, secure: undefined };
-  }
-  let secure: Http2SecureServer;
+  const begin = (socket: Socket, sessionParts: SessionParts): void => {
+    const session = new QuickSession(socket, sessionParts, () => connections.delete(session));
+    connections.add(session);
+  };
+  if (!tls)
+    return { server: createServer(socketOptions, (socket) => begin(socket, parts)), secure: undefined };
+  // A socket cannot be moved from under its deciphering.
+  const ciphered = { ...parts, options: { ...options, directSocket: () => undefined } };
+  let secure: TlsServer;
   try {
-    secure = createSecureServer({ ...settingsOf(options), ...tls });
+    secure = createSecureServer({
+      handshakeTimeout: options.headersTimeoutMs,
+      ...socketOptions,
+      ...tls,
+      ALPNProtocols: ["h2"],
+    });
   } catch (thrown) {
     throw tlsError(thrown);
   }
-  secure.on("session", (session: ServerHttp2Session) => {
-    connections.add(session);
-    session.on("close", () => connections.delete(session));
-    // Without a listener, a connection that breaks would end the process.
-    session.on("error", () => session.destroy());
-    session.setLocalWindowSize(options.connectionWindowBytes);
-    const { socket } = session;
-    session.on(
-      "stream",
-      (
-        stream: ServerHttp2Stream,
-        headers: IncomingHttpHeaders,
-        _flags: number,
-        rawHeaders: readonly string[],
-      ) => serve(new NodeStream(stream, headers, rawHeaders, options.peerOf(socket))),
-    );
+  secure.on("secureConnection", (socket) => {
+    if (socket.alpnProtocol === "h2") begin(socket, ciphered);
+    else socket.destroy();
   });
-  // Node.js's server does not end those whose handshake is under way.
+  // Node.js's server does not end connections whose handshake is under way.
   secure.on("connection", (socket: Socket) => {
     const one = { close: () => undefined, destroy: () => socket.destroy() };
     connections.add(one);
     socket.once("close", () => connections.delete(one));
   });
-  // TLS handshakes that fail, and connections that speak no HTTP/2.
   secure.on("tlsClientError", (_error: Error, socket: Socket) => socket.destroy());
-  secure.on("unknownProtocol", (socket: Socket) => socket.destroy());
-  secure.on("sessionError", () => undefined);
   return { server: secure, secure };
 }
 
@@ -159,7 +123,7 @@ function listenError(thrown: NodeJS.ErrnoException, host: string, port: number):
   );
 }
 
-function start(server: Server | Http2SecureServer, host: string, port: number): Promise<void> {
+function start(server: Server, host: string, port: number): Promise<void> {
   return new Promise((resolve, reject) => {
     const failed = (thrown: Error): void => reject(listenError(thrown, host, port));
     server.once("error", failed);
@@ -202,7 +166,14 @@ export async function listenGrpc(handler: Handler, given: GrpcListenOptions): Pr
   const connections = new Set<Connection>();
   const serve = (stream: CallStream): void => void serveExchange(parts, stream);
   const { server, secure } = createFraming(
-    { options, serve, memory: new Uint8Array(readMemoryBytes), sending: parts.sending },
+    {
+      options,
+      serve,
+      memory: new Uint8Array(readMemoryBytes),
+      sending: parts.sending,
+      opening: createPatience(clock, options.headersTimeoutMs),
+      idling: createPatience(clock, options.idleTimeoutMs),
+    },
     connections,
   );
   server.maxConnections = options.maxConnections;

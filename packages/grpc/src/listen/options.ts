@@ -48,6 +48,16 @@ export interface GrpcListenOptions {
    * 300,000.
    */
   readonly requestTimeoutMs?: number;
+  /**
+   * Time for a client to begin: for the TLS handshake, then for HTTP/2's preface and settings. Also the time for a frame other than
+   * data and for a block of headers to arrive once they have begun, in milliseconds. Default 10,000.
+   */
+  readonly headersTimeoutMs?: number;
+  /**
+   * How long a connection without calls is kept, in milliseconds; its client is told to go (GOAWAY) and connects again with its
+   * next call. Default 300,000.
+   */
+  readonly idleTimeoutMs?: number;
   /** Time without any progress of a reply that the client does not read, in milliseconds. Default 30,000. */
   readonly replyTimeoutMs?: number;
   /** Whether replies are compressed for clients that take it. Default none: tensors rarely shrink. */
@@ -85,6 +95,8 @@ export function completeOptions(options: GrpcListenOptions): CompleteOptions {
     callWindowBytes: 2 ** 20,
     connectionWindowBytes: 4 * 2 ** 20,
     requestTimeoutMs: 300_000,
+    headersTimeoutMs: 10_000,
+    idleTimeoutMs: 300_000,
     replyTimeoutMs: 30_000,
     replyCompression: "none",
     watchIntervalMs: 1000,

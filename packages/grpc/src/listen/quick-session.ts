@@ -11,12 +11,8 @@ import {
   frameTypes,
   HeaderBlocks,
   mostWindow,
-  noTable,
-  number16,
   number31,
-  number32,
   numberFrame,
-  plainFrameBytes,
   settings,
   settingsFrame,
 } from "../http2/index.ts";
@@ -24,9 +20,11 @@ import { Allowance } from "./allowance.ts";
 import { BrokenOff } from "./broken-off.ts";
 import type { CallStream } from "./call-stream.ts";
 import { HeadReader } from "./head-reader.ts";
+import { ClientSettings, maxFrameBytes } from "./client-settings.ts";
 import type { CompleteOptions } from "./options.ts";
 import { QuickStream, type StreamOwner } from "./quick-stream.ts";
 import { readSocket } from "./read-socket.ts";
+import { type SessionLimits, SessionTimes, type Timed } from "./session-times.ts";
 import { SocketWriter, type WriterParts } from "./socket-writer.ts";
 import { StreamList } from "./stream-list.ts";
 
@@ -41,10 +39,8 @@ import { StreamList } from "./stream-list.ts";
  * it does not read by what is taken from streams at one time, and by reading nothing more from it (`SocketWriter`).
  */
 
-/** The largest frame of data, in both directions: fewer, larger frames cost less. */
-export const maxFrameBytes: number = 2 ** 20;
 /** Fields of a call's headers. */
-export const maxHeaderFields = 128;
+const maxHeaderFields = 128;
 /** Padding and priority that a frame of headers may have besides. */
 const besideHeaders = 512;
 /**
@@ -54,7 +50,7 @@ const besideHeaders = 512;
 const blockBytes = 65_536;
 
 /** What all connections of a listener share. */
-export interface SessionParts extends WriterParts {
+export interface SessionParts extends WriterParts, SessionLimits {
   readonly options: CompleteOptions;
   /** What is short is read into, one connection's after another's: whoever keeps some of it copies it. */
   readonly memory: Uint8Array;
@@ -62,7 +58,7 @@ export interface SessionParts extends WriterParts {
 }
 
 /** A connection that is framed here. */
-export class QuickSession implements FrameTaker, StreamOwner {
+export class QuickSession implements FrameTaker, StreamOwner, Timed {
   readonly windowBytes: number;
   readonly #socket: Socket;
   readonly #parts: SessionParts;
@@ -88,13 +84,11 @@ export class QuickSession implements FrameTaker, StreamOwner {
   #window: number;
   #received = 0;
   #sendWindow = firstWindow;
-  #streamWindow = firstWindow;
-  #frameBytes = plainFrameBytes;
-  /** Stands before the next block of headers, where the client has asked for a smaller table. */
-  #tableSize = "";
+  readonly #client = new ClientSettings();
   readonly #resets: Allowance;
   readonly #changes: Allowance;
   readonly #brokenOff = new BrokenOff();
+  readonly #times: SessionTimes;
 
   /** @param left Called when the connection is no more. */
   constructor(accepted: Socket, parts: SessionParts, left: () => void) {
@@ -112,6 +106,7 @@ export class QuickSession implements FrameTaker, StreamOwner {
     this.#reader = new FrameReader(this, { data: maxFrameBytes, others: mostBlockBytes + besideHeaders });
     this.#heads = new HeadReader({ bytes: options.maxHeaderBytes, fields: maxHeaderFields });
     this.#writer = new SocketWriter(this.#socket, parts, () => this.#pump());
+    this.#times = new SessionTimes(this, parts);
     this.#socket.on("close", this.#onClose).on("error", () => this.destroy());
     this.send(
       settingsFrame([
@@ -142,15 +137,29 @@ export class QuickSession implements FrameTaker, StreamOwner {
 
   readonly #onData = (chunk: Uint8Array): void => {
     this.#reader.take(chunk);
-    if (!this.#over) this.#writer.holdBack();
+    if (this.#over) return;
+    this.#writer.holdBack();
+    this.#times.look();
   };
+
+  get partial(): boolean {
+    return this.#reader.partial || this.#blocks.open;
+  }
+
+  get progress(): number {
+    // A block of headers has one time for all its frames.
+    return this.#blocks.open ? -this.#blocks.begun : this.#reader.progress;
+  }
+
+  get heldBack(): boolean {
+    return this.#socket.isPaused();
+  }
 
   /** Whether more of a call has yet to come. */
   readonly #expects = (): boolean => this.#streams.all.some(({ allHere }) => !allHere);
 
   readonly #onClose = (): void => {
-    this.#over = true;
-    this.#reader.stop();
+    this.#stop();
     for (const stream of this.#streams.all) stream.close();
     this.#left();
   };
@@ -159,9 +168,14 @@ export class QuickSession implements FrameTaker, StreamOwner {
     if (this.#closing && this.#streams.size === 0 && !this.#over) this.#end();
   }
 
-  #end(): void {
+  #stop(): void {
     this.#over = true;
     this.#reader.stop();
+    this.#times.stop();
+  }
+
+  #end(): void {
+    this.#stop();
     this.#writer.end();
   }
 
@@ -178,15 +192,14 @@ export class QuickSession implements FrameTaker, StreamOwner {
   }
 
   sendHeaders(stream: number, given: string, last: boolean): void {
-    const block = this.#tableSize + given;
-    this.#tableSize = "";
+    const block = this.#client.takeTableSize() + given;
     const end = last ? flags.endStream : 0;
-    if (block.length <= this.#frameBytes) {
+    if (block.length <= this.#client.frameBytes) {
       this.send(frameHead(block.length, frameTypes.headers, end | flags.endHeaders, stream) + block);
       return;
     }
-    for (let at = 0; at < block.length; at += this.#frameBytes) {
-      const part = block.slice(at, at + this.#frameBytes);
+    for (let at = 0; at < block.length; at += this.#client.frameBytes) {
+      const part = block.slice(at, at + this.#client.frameBytes);
       const type = at === 0 ? frameTypes.headers : frameTypes.continuation;
       const done = at + part.length === block.length ? flags.endHeaders : 0;
       this.send(frameHead(part.length, type, (at === 0 ? end : 0) | done, stream) + part);
@@ -213,6 +226,7 @@ export class QuickSession implements FrameTaker, StreamOwner {
     this.#streams.remove(stream);
     this.#ready.remove(stream);
     if (this.#receiving === stream) this.#receiving = undefined;
+    if (this.#streams.size === 0) this.#times.idle();
     this.#endOnceIdle();
   }
 
@@ -221,7 +235,7 @@ export class QuickSession implements FrameTaker, StreamOwner {
     while (this.#sendWindow > 0 && this.#writer.hasRoom) {
       const stream = this.#ready.take();
       if (!stream) return;
-      const sent = stream.sendSome(Math.min(this.#frameBytes, this.#sendWindow));
+      const sent = stream.sendSome(Math.min(this.#client.frameBytes, this.#sendWindow));
       this.#sendWindow -= sent;
       // One whose own window is used up comes again when that opens.
       if (sent > 0 && stream.unsentBytes > 0) this.#ready.add(stream);
@@ -327,7 +341,8 @@ export class QuickSession implements FrameTaker, StreamOwner {
     if (this.#closing || this.#streams.size >= this.#parts.options.maxConcurrentCalls)
       return this.#refuse(id, codes.refused);
     const { head, announced } = read;
-    const stream = new QuickStream(this, id, head, this.#peer, this.#streamWindow, announced, last);
+    this.#times.busy();
+    const stream = new QuickStream(this, id, head, this.#peer, this.#client.streamWindow, announced, last);
     this.#parts.serve(this.#streams.add(stream));
   }
 
@@ -335,39 +350,19 @@ export class QuickSession implements FrameTaker, StreamOwner {
     if (id !== 0) return this.broken(codes.protocol);
     const ack = (flag & flags.ack) !== 0;
     if (ack ? payload.byteLength > 0 : payload.byteLength % 6 !== 0) return this.broken(codes.frameSize);
+    if (!this.#settled) this.#times.opened();
     this.#settled = true;
     this.#agreed ||= ack;
     if (ack) return;
     // Each of them goes over all calls.
     if (!this.#changes.spend()) return this.broken(codes.enhanceYourCalm);
-    const before = this.#streamWindow;
-    for (let at = 0; at < payload.byteLength && !this.#over; at += 6)
-      this.#setting(number16(payload, at), number32(payload, at + 2));
-    const more = this.#streamWindow - before;
+    const before = this.#client.streamWindow;
+    const wrong = this.#client.take(payload);
+    if (wrong !== undefined) return this.broken(wrong);
+    const more = this.#client.streamWindow - before;
     for (const stream of more === 0 ? [] : this.#streams.all)
       if (!stream.widen(more)) return this.broken(codes.flowControl);
     this.send(frameHead(0, frameTypes.settings, flags.ack, 0));
-  }
-
-  #setting(setting: number, value: number): void {
-    switch (setting) {
-      case settings.headerTableSize:
-        this.#tableSize = noTable;
-        return;
-      case settings.enablePush:
-        if (value > 1) this.broken(codes.protocol);
-        return;
-      case settings.initialWindowSize:
-        if (value > mostWindow) return this.broken(codes.flowControl);
-        this.#streamWindow = value;
-        return;
-      case settings.maxFrameSize:
-        if (value < plainFrameBytes || value >= 2 ** 24) return this.broken(codes.protocol);
-        // Larger ones would keep all else waiting.
-        this.#frameBytes = Math.min(value, maxFrameBytes);
-        return;
-      default:
-    }
   }
 
   #widen(id: number, payload: Uint8Array): void {

@@ -115,8 +115,8 @@ export async function listen(handler: Handler, given: ListenOptions): Promise<Li
   server.on("request", serve(false));
   server.on("checkContinue", serve(true));
   server.on("checkExpectation", onExpectation);
-  server.on("connect", onConnect);
-  server.on("clientError", onClientError);
+  server.on("connect", (_request, socket) => onConnect(options, socket));
+  server.on("clientError", (error, socket) => onClientError(options, error, socket));
   // In no documentation of Node.js, but in its code for long: a test tells when it is no more.
   Object.assign(server, { httpAllowHalfOpen: true });
   server.on(secure ? "secureConnection" : "connection", (socket: Socket) =>

@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Duplex } from "node:stream";
+import type { CompleteOptions } from "./options.ts";
 
 /** What never reaches the handler, since it is no request that HTTP allows: answered in the protocol's own form. */
 
@@ -15,13 +16,27 @@ function bodyOf(message: string, reason = "invalid-input"): string {
   return JSON.stringify({ error: message, reason, stage: "transport" });
 }
 
-/** Answers on a connection that nothing more is read from, and ends it. */
-export function endPlainly(socket: Duplex, status: number, message: string, reason?: string): void {
+/** How long a connection that has ended here waits for the client to end its half. */
+export type Linger = Pick<CompleteOptions, "clock" | "lingerMs">;
+
+/**
+ * Answers on a connection that nothing more is read from, and ends it. The client has `lingerMs` to read the answer and to end
+ * its half; then the connection is destroyed, because a half-closed connection still counts against the limit.
+ */
+export function endPlainly(
+  socket: Duplex,
+  { clock, lingerMs }: Linger,
+  status: number,
+  message: string,
+  reason?: string,
+): void {
   const body = bodyOf(message, reason);
   socket.end(
     `HTTP/1.1 ${status} ${phrases[status] ?? ""}\r\n` +
       `content-type: application/json\r\ncontent-length: ${body.length}\r\nconnection: close\r\n\r\n${body}`,
   );
+  const timer = clock.timer(lingerMs, () => socket.destroy());
+  socket.once("close", () => timer[Symbol.dispose]());
 }
 
 function refuse(response: ServerResponse, status: number, message: string): void {
@@ -39,7 +54,7 @@ function statusOf(code: string | undefined): readonly [number, string] {
 }
 
 /** Answers what is not even a request, and closes the connection. */
-export function onClientError(error: NodeJS.ErrnoException, socket: Duplex): void {
+export function onClientError(linger: Linger, error: NodeJS.ErrnoException, socket: Duplex): void {
   // Node.js keeps the response under way there; writing into the middle of one would be read as part of it.
   const { _httpMessage: response } = socket as Duplex & { _httpMessage?: ServerResponse | null };
   // Whoever did not get through the handshake could not read an answer.
@@ -49,7 +64,7 @@ export function onClientError(error: NodeJS.ErrnoException, socket: Duplex): voi
     socket.destroy();
     return;
   }
-  endPlainly(socket, ...statusOf(error.code));
+  endPlainly(socket, linger, ...statusOf(error.code));
 }
 
 /** Answers an `Expect` other than for `100-continue`. */
@@ -58,9 +73,9 @@ export function onExpectation(_request: IncomingMessage, response: ServerRespons
 }
 
 /** Answers who takes this server for a proxy. */
-export function onConnect(_request: IncomingMessage, socket: Duplex): void {
+export function onConnect(linger: Linger, socket: Duplex): void {
   socket.on("error", () => undefined);
-  endPlainly(socket, 405, "this server is no proxy", "wrong-method");
+  endPlainly(socket, linger, 405, "this server is no proxy", "wrong-method");
 }
 
 /**

@@ -197,8 +197,7 @@ export class QuickConnection implements Reads {
     if (first.byteLength > 0) arriving.came(copied(first));
     this.#patience = options.clock.timer(options.requestTimeoutMs, () => {
       if (this.#replying) this.#socket.destroy();
-      else endPlainly(this.#socket, 408, "the request took too long to arrive");
-      this.#socket.destroySoon();
+      else endPlainly(this.#socket, options, 408, "the request took too long to arrive");
     });
     void this.#serve(head, arriving.body);
   }
