@@ -6,7 +6,7 @@ const perSecond = 33;
 
 /**
  * How often a client of one connection may do what costs work for nothing: break off calls, or have them broken off, and
- * change its settings.
+ * change its settings, or send frames that are no part of a call.
  */
 export class Allowance {
   readonly #clock: Clock;
@@ -16,6 +16,11 @@ export class Allowance {
   constructor(clock: Clock) {
     this.#clock = clock;
     this.#atMs = clock.nowMs();
+  }
+
+  /** Gives back what was used: the client has done something of use. */
+  refill(): void {
+    this.#left = atOnce;
   }
 
   /** False when it is used up. */

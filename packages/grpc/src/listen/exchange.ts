@@ -1,4 +1,5 @@
 import {
+  type Admission,
   housekeepingCall,
   LongshoreError,
   ownCall,
@@ -37,11 +38,15 @@ export interface ExchangeParts {
   readonly sending: UnderWay;
 }
 
-/** So much of a reply may wait for a client without being watched: it lies in the kernel's buffers, which cost nobody anything. */
-const unwatchedBytes = 16_384;
-
 /** Methods that answer with any number of messages. */
 const streaming: readonly string[] = ["/ModelStreamInfer", "/Watch"];
+
+/** Health probes, which are answered over any connection. */
+const probes: readonly string[] = [
+  "/grpc.health.v1.Health/Check",
+  "/inference.GRPCInferenceService/ServerLive",
+  "/inference.GRPCInferenceService/ServerReady",
+];
 
 /** How long a client may go on sending into a call that is over. */
 const lingerMs = 2000;
@@ -180,7 +185,8 @@ function createSender(
         stream.resume();
         timers.push(lingering(() => stream.reset(codes.none)));
       }
-      if (stream.unsentBytes > unwatchedBytes) timers.push(impatience(ignored));
+      // Nothing waits unless the client's windows or the connection are full.
+      if (stream.unsentBytes > 0) timers.push(impatience(ignored));
       if (stream.unsentBytes === 0) return;
       void sending.track(new Promise<void>((resolve) => timers.push({ [Symbol.dispose]: resolve })));
     },
@@ -204,6 +210,7 @@ function refuse(stream: CallStream, status: number): void {
 export async function serveExchange(
   { service, options, held, draining, controllers, arrival, reading, sending }: ExchangeParts,
   stream: CallStream,
+  admission: Admission,
 ): Promise<void> {
   const { path, timeout, encoding, accepts, metadata } = stream.head;
   const refusal = refusalOf(stream.head);
@@ -247,6 +254,7 @@ export async function serveExchange(
     },
   };
   try {
+    if (admission.probesOnly && !probes.includes(path)) admission.demand();
     const remainingMs = timeoutMs(timeout);
     const call = ownCall(housekeepingCall(randomId(options.random), abort.signal));
     if (remainingMs !== Infinity) {

@@ -2,6 +2,8 @@ import { randomBytes } from "node:crypto";
 import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
 import { createServer as createSecureServer, type Server as TlsServer, type TlsOptions } from "node:tls";
 import {
+  type Admission,
+  createConnectionGuard,
   type Handler,
   LongshoreError,
   readMemoryBytes,
@@ -44,29 +46,58 @@ const socketOptions = {
   keepAliveInitialDelay: 60_000,
 };
 
-/** A connection, whoever frames it. */
-interface Connection {
-  /** Takes no more calls; the connection ends with the last of those under way. */
-  close(): void;
-  destroy(): void;
-}
-
 /** A server, and what becomes of its connections. */
 interface Framing {
   readonly server: Server;
   readonly secure: TlsServer | undefined;
 }
 
+/** The connections of a listener. */
+interface Connections {
+  /** Ends what is read from accepted connections, also during the TLS handshake. */
+  readonly destroys: Set<() => void>;
+  readonly sessions: Set<QuickSession>;
+}
+
+const nameOf = ({ remoteAddress, remotePort }: Socket): string => `${remoteAddress} ${remotePort}`;
+
 /** Frames connections with TLS and without in the same way, so that the same limits hold for both. */
-function createFraming(parts: SessionParts, connections: Set<Connection>): Framing {
+function createFraming(parts: SessionParts, { destroys, sessions }: Connections): Framing {
   const { options } = parts;
   const { tls } = options;
-  const begin = (socket: Socket, sessionParts: SessionParts): void => {
-    const session = new QuickSession(socket, sessionParts, () => connections.delete(session));
-    connections.add(session);
+  const guard = createConnectionGuard(options, options.clock);
+  /** Counts an accepted connection, and gives how to end it; undefined where it is one too many. */
+  const accept = (
+    accepted: Socket,
+  ): { readonly admission: Admission; movedTo(end: () => void): void } | undefined => {
+    let end = (): void => void accepted.destroy();
+    const destroy = (): void => end();
+    const admission = guard.admit(accepted.remoteAddress, destroy);
+    if (!admission) {
+      destroy();
+      return undefined;
+    }
+    destroys.add(destroy);
+    accepted.once("close", () => {
+      destroys.delete(destroy);
+      admission.left();
+    });
+    return { admission, movedTo: (how) => (end = how) };
   };
-  if (!tls)
-    return { server: createServer(socketOptions, (socket) => begin(socket, parts)), secure: undefined };
+  const begin = (socket: Socket, admission: Admission, sessionParts: SessionParts): QuickSession => {
+    const session = new QuickSession(socket, sessionParts, admission, () => sessions.delete(session));
+    sessions.add(session);
+    return session;
+  };
+  if (!tls) {
+    const server = createServer(socketOptions, (socket) => {
+      const accepted = accept(socket);
+      if (!accepted) return;
+      const session = begin(socket, accepted.admission, parts);
+      accepted.movedTo(() => session.destroy());
+    });
+    return { server, secure: undefined };
+  }
   // A socket cannot be moved from under its deciphering.
   const ciphered = { ...parts, options: { ...options, directSocket: () => undefined } };
   let secure: TlsServer;
@@ -80,15 +111,21 @@ function createFraming(parts: SessionParts, connections: Set<Connection>): Frami
   } catch (thrown) {
     throw tlsError(thrown);
   }
-  secure.on("secureConnection", (socket) => {
-    if (socket.alpnProtocol === "h2") begin(socket, ciphered);
-    else socket.destroy();
+  const byName = new Map<string, Admission>();
+  // Counted from the first byte of the handshake on.
+  secure.prependListener("connection", (socket: Socket) => {
+    const accepted = accept(socket);
+    if (!accepted) return;
+    const name = nameOf(socket);
+    byName.set(name, accepted.admission);
+    socket.once("close", () => {
+      if (byName.get(name) === accepted.admission) byName.delete(name);
+    });
   });
-  // Node.js's server does not end connections whose handshake is under way.
-  secure.on("connection", (socket: Socket) => {
-    const one = { close: () => undefined, destroy: () => socket.destroy() };
-    connections.add(one);
-    socket.once("close", () => connections.delete(one));
+  secure.on("secureConnection", (socket) => {
+    const admission = byName.get(nameOf(socket));
+    if (socket.alpnProtocol === "h2" && admission) begin(socket, admission, ciphered);
+    else socket.destroy();
   });
   secure.on("tlsClientError", (_error: Error, socket: Socket) => socket.destroy());
   return { server: secure, secure };
@@ -163,8 +200,9 @@ export async function listenGrpc(handler: Handler, given: GrpcListenOptions): Pr
     reading: createPatience(clock, options.replyTimeoutMs),
     sending: new UnderWay(),
   };
-  const connections = new Set<Connection>();
-  const serve = (stream: CallStream): void => void serveExchange(parts, stream);
+  const connections: Connections = { destroys: new Set(), sessions: new Set() };
+  const serve = (stream: CallStream, admission: Admission): void =>
+    void serveExchange(parts, stream, admission);
   const { server, secure } = createFraming(
     {
       options,
@@ -176,7 +214,6 @@ export async function listenGrpc(handler: Handler, given: GrpcListenOptions): Pr
     },
     connections,
   );
-  server.maxConnections = options.maxConnections;
   await start(server, options.host, options.port);
   // A TCP server's address is never a string.
   const { port } = server.address() as AddressInfo;
@@ -184,14 +221,14 @@ export async function listenGrpc(handler: Handler, given: GrpcListenOptions): Pr
   const beginDrain = (): void => {
     if (drain.signal.aborted) return;
     drain.abort();
-    for (const one of connections) one.close();
+    for (const one of connections.sessions) one.close();
   };
   let closing: Promise<void> | undefined;
   const close = async (graceMs: number): Promise<void> => {
     beginDrain();
-    for (const one of connections) one.close();
+    for (const one of connections.sessions) one.close();
     const timer = clock.timer(graceMs, () => {
-      for (const one of connections) one.destroy();
+      for (const destroy of connections.destroys) destroy();
     });
     await new Promise<void>((resolve) => {
       server.close(() => resolve());

@@ -1,5 +1,5 @@
 import type { Clock, Observer, Peer, Random, Reads, Surface, WireLimits } from "@longshore/core";
-import { defaultWireLimits, silentObserver } from "@longshore/core";
+import { defaultConnectionLimits, defaultWireLimits, silentObserver } from "@longshore/core";
 import type { Socket } from "node:net";
 import type { TlsOptions } from "node:tls";
 
@@ -31,8 +31,16 @@ export interface GrpcListenOptions {
   readonly maxBufferedBytes?: number;
   /** Bytes of all metadata of a call. Default 16,384. */
   readonly maxHeaderBytes?: number;
-  /** Connections at one time; more are closed at once. Default 1024. */
+  /** Connections that are served at one time. Default 1024. */
   readonly maxConnections?: number;
+  /** Of these, connections from one source address (an IPv6 /64 counts as one). Default half of `maxConnections`. */
+  readonly maxConnectionsPerAddress?: number;
+  /**
+   * Connections beyond these limits that are served `Health/Check`, `ServerLive` and `ServerReady` only, and how long one lives, in
+   * milliseconds. The oldest is destroyed for one more. Default 64 and 2,000: a probe takes milliseconds.
+   */
+  readonly probeConnections?: number;
+  readonly probeTimeoutMs?: number;
   /** Calls of one connection at one time. Default 1024. */
   readonly maxConcurrentCalls?: number;
   /** Requests of one stream that are worked on at one time; the client is held back beyond. Default 64. */
@@ -89,7 +97,10 @@ export function completeOptions(options: GrpcListenOptions): CompleteOptions {
     directSocket: () => undefined,
     maxBufferedBytes: 2 ** 30,
     maxHeaderBytes: 16_384,
-    maxConnections: 1024,
+    ...defaultConnectionLimits,
+    maxConnectionsPerAddress: Math.ceil(
+      (options.maxConnections ?? defaultConnectionLimits.maxConnections) / 2,
+    ),
     maxConcurrentCalls: 1024,
     maxStreamInFlight: 64,
     callWindowBytes: 2 ** 20,

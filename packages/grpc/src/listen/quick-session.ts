@@ -1,5 +1,5 @@
 import type { Socket } from "node:net";
-import type { Peer } from "@longshore/core";
+import type { Admission, Peer } from "@longshore/core";
 import {
   type Block,
   codes,
@@ -54,7 +54,7 @@ export interface SessionParts extends WriterParts, SessionLimits {
   readonly options: CompleteOptions;
   /** What is short is read into, one connection's after another's: whoever keeps some of it copies it. */
   readonly memory: Uint8Array;
-  serve(stream: CallStream): void;
+  serve(stream: CallStream, admission: Admission): void;
 }
 
 /** A connection that is framed here. */
@@ -62,6 +62,7 @@ export class QuickSession implements FrameTaker, StreamOwner, Timed {
   readonly windowBytes: number;
   readonly #socket: Socket;
   readonly #parts: SessionParts;
+  readonly #admission: Admission;
   readonly #peer: Peer;
   readonly #left: () => void;
   readonly #reader: FrameReader;
@@ -87,11 +88,14 @@ export class QuickSession implements FrameTaker, StreamOwner, Timed {
   readonly #client = new ClientSettings();
   readonly #resets: Allowance;
   readonly #changes: Allowance;
+  /** Frames that cost work and carry nothing, since data or a call came or data was sent. */
+  readonly #empty: Allowance;
   readonly #brokenOff = new BrokenOff();
   readonly #times: SessionTimes;
 
   /** @param left Called when the connection is no more. */
-  constructor(accepted: Socket, parts: SessionParts, left: () => void) {
+  constructor(accepted: Socket, parts: SessionParts, admission: Admission, left: () => void) {
+    this.#admission = admission;
     const { options } = parts;
     this.#socket = readSocket(accepted, options, parts.memory, this.#onData, this.#expects);
     this.#parts = parts;
@@ -101,6 +105,7 @@ export class QuickSession implements FrameTaker, StreamOwner, Timed {
     this.#window = Math.max(firstWindow, options.connectionWindowBytes);
     this.#resets = new Allowance(options.clock);
     this.#changes = new Allowance(options.clock);
+    this.#empty = new Allowance(options.clock);
     const mostBlockBytes = Math.max(blockBytes, options.maxHeaderBytes);
     this.#blocks = new HeaderBlocks(mostBlockBytes);
     this.#reader = new FrameReader(this, { data: maxFrameBytes, others: mostBlockBytes + besideHeaders });
@@ -237,6 +242,7 @@ export class QuickSession implements FrameTaker, StreamOwner, Timed {
       if (!stream) return;
       const sent = stream.sendSome(Math.min(this.#client.frameBytes, this.#sendWindow));
       this.#sendWindow -= sent;
+      if (sent > 0) this.#empty.refill();
       // One whose own window is used up comes again when that opens.
       if (sent > 0 && stream.unsentBytes > 0) this.#ready.add(stream);
     }
@@ -244,6 +250,8 @@ export class QuickSession implements FrameTaker, StreamOwner, Timed {
 
   dataBegins(id: number, length: number, padding: number): void {
     if (!this.#settled || this.#blocks.open || this.#isIdle(id)) return this.broken(codes.protocol);
+    if (length > padding) this.#empty.refill();
+    else if (!this.#empty.spend()) return this.broken(codes.enhanceYourCalm);
     this.#window -= length;
     if (this.#window < 0) return this.broken(codes.flowControl);
     this.#received += length;
@@ -289,6 +297,9 @@ export class QuickSession implements FrameTaker, StreamOwner, Timed {
   frame(type: number, flag: number, id: number, payload: Uint8Array): void {
     if (this.#blocks.open ? type !== frameTypes.continuation : !this.#settled && type !== frameTypes.settings)
       return this.broken(codes.protocol);
+    if (type === frameTypes.headers) this.#empty.refill();
+    else if (type !== frameTypes.continuation && !this.#empty.spend())
+      return this.broken(codes.enhanceYourCalm);
     switch (type) {
       case frameTypes.headers:
         return this.#begin(this.#blocks.begin(flag, id, payload));
@@ -343,7 +354,7 @@ export class QuickSession implements FrameTaker, StreamOwner, Timed {
     const { head, announced } = read;
     this.#times.busy();
     const stream = new QuickStream(this, id, head, this.#peer, this.#client.streamWindow, announced, last);
-    this.#parts.serve(this.#streams.add(stream));
+    this.#parts.serve(this.#streams.add(stream), this.#admission);
   }
 
   #settings(flag: number, id: number, payload: Uint8Array): void {

@@ -33,7 +33,7 @@ const headers = (type: number, part: string, flag = 0): string =>
   frameHead(part.length, type, flag, 1) + part;
 
 const handler: Handler = async () => ({ status: 200, headers: {}, body: emptyBody });
-const limits = { headersTimeoutMs: 1000, idleTimeoutMs: 4000, requestTimeoutMs: 60_000 };
+const limits = { headersTimeoutMs: 10_000, idleTimeoutMs: 40_000, requestTimeoutMs: 600_000 };
 
 /** Clients that send a text and then stand still; none of them ends its half by itself. */
 async function stalled(clock: ManualClock, encrypted: boolean, text: string, clients = 16) {
@@ -64,22 +64,22 @@ async function stalled(clock: ManualClock, encrypted: boolean, text: string, cli
 
 describe.each([false, true])("a connection (TLS: %s)", (encrypted) => {
   it.each([
-    ["sends nothing", "", 1000],
-    ["sends half a preface", preface.slice(0, 9), 1000],
-    ["sends no settings", preface, 1000],
-    ["sends half its settings", preface + settingsFrame([[4, 65_535]]).slice(0, 11), 1000],
-    ["sends half a frame's head", `${hello}\0\0`, 1000],
-    ["sends half a PING", hello + frameHead(8, frameTypes.ping, 0, 0) + "1234", 1000],
-    ["sends half the headers of a call", hello + headers(frameTypes.headers, block.slice(0, 20)), 1000],
+    ["sends nothing", "", 10_000],
+    ["sends half a preface", preface.slice(0, 9), 10_000],
+    ["sends no settings", preface, 10_000],
+    ["sends half its settings", preface + settingsFrame([[4, 65_535]]).slice(0, 11), 10_000],
+    ["sends half a frame's head", `${hello}\0\0`, 10_000],
+    ["sends half a PING", hello + frameHead(8, frameTypes.ping, 0, 0) + "1234", 10_000],
+    ["sends half the headers of a call", hello + headers(frameTypes.headers, block.slice(0, 20)), 10_000],
     [
       "stands still in a frame of data",
       hello +
         headers(frameTypes.headers, block, flags.endHeaders) +
         frameHead(1000, frameTypes.data, 0, 1) +
         "some",
-      1000,
+      10_000,
     ],
-    ["has no calls", hello, 4000],
+    ["has no calls", hello, 40_000],
   ])("that %s ends in time", async (_what, text, dueMs) => {
     const clock = manualClock();
     const all = await stalled(clock, encrypted, text);
@@ -99,7 +99,7 @@ describe.each([false, true])("a connection (TLS: %s)", (encrypted) => {
     const clock = manualClock();
     const [one] = await stalled(clock, encrypted, hello + headers(frameTypes.headers, "\x83"), 1);
     for (let turn = 0; turn < 5; turn++) {
-      await clock.advance(400);
+      await clock.advance(4000);
       one?.socket.write(headers(frameTypes.continuation, "\x83"), "latin1");
       for (let rest = 0; rest < 20; rest++) await settle();
     }
@@ -113,7 +113,7 @@ describe.each([false, true])("a connection (TLS: %s)", (encrypted) => {
     const [one] = await stalled(clock, encrypted, begin, 1);
     for (let rest = 0; rest < 50; rest++) await settle();
     for (let turn = 0; turn < 8; turn++) {
-      await clock.advance(400);
+      await clock.advance(4000);
       one?.socket.write("\0", "latin1");
       for (let rest = 0; rest < 20; rest++) await settle();
     }

@@ -29,8 +29,32 @@ export interface TlsFiles {
   readonly clientCertificates?: "required" | "optional";
 }
 
+/** What the connections of each port may take. Left out: the defaults of `listen` and `listenGrpc`. */
+export interface ConnectionOptions {
+  /** Connections that are served at one time. Default 1024. */
+  readonly maxConnections?: number;
+  /** Of these, connections from one source address (an IPv6 /64 counts as one). Default half of them. */
+  readonly maxConnectionsPerAddress?: number;
+  /** Connections beyond these limits that are served health probes only. Default 64. */
+  readonly probeConnections?: number;
+  /** Time for a TLS handshake, for the headers of a request, and for what begins a gRPC connection. Default 10,000 ms. */
+  readonly headersTimeoutMs?: number;
+  /** Time for a whole request to arrive. Default 300,000 ms. */
+  readonly requestTimeoutMs?: number;
+  /** Time without any byte of a body that is being read. Default 30,000 ms. */
+  readonly stallTimeoutMs?: number;
+  /** Time without any progress of a reply that the client does not read. Default 30,000 ms. */
+  readonly replyTimeoutMs?: number;
+  /** How long an HTTP connection without requests is kept. Default 30,000 ms. */
+  readonly keepAliveMs?: number;
+  /** How long a gRPC connection without calls is kept. Default 300,000 ms. */
+  readonly grpcIdleTimeoutMs?: number;
+}
+
 /** Where a server listens. */
 export interface ListenersOptions {
+  /** Default: see there. */
+  readonly connections?: ConnectionOptions;
   /** Default 127.0.0.1. */
   readonly host?: string;
   /** Default 8000; 0 takes a free one. */
@@ -165,6 +189,7 @@ export async function openListeners(
   parts: ListenersParts,
 ): Promise<Listeners> {
   const { host = defaultHost, port = 8000, manageHost = defaultHost, metricsHost = host } = options;
+  const { grpcIdleTimeoutMs, ...connections } = options.connections ?? {};
   const tls = options.tls && (await readTls(options.tls));
   const opened: Listening[] = [];
   let grpc: GrpcListening | undefined;
@@ -178,6 +203,7 @@ export async function openListeners(
       host: at,
       port: on,
       surfaces,
+      ...connections,
       ...(tls ? { tls } : {}),
     });
     opened.push(one);
@@ -196,6 +222,8 @@ export async function openListeners(
       surfaces: dataSurfaces(options),
       peerOf: createPeerReader(() => clock.wallMs()),
       directSocket,
+      ...connections,
+      ...(grpcIdleTimeoutMs === undefined ? {} : { idleTimeoutMs: grpcIdleTimeoutMs }),
       ...(tls ? { tls: nodeTls(tls) } : {}),
     });
   const openNext = async (): Promise<GrpcListening | undefined> => {

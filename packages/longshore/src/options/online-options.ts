@@ -15,6 +15,7 @@ import {
 } from "./identity-options.ts";
 import { type JoinCommandOptions, joinOptions, joinServeOptions } from "./join-options.ts";
 import { type CommandIo, stopped } from "./io.ts";
+import { type PortLimitOptions, portLimitOptions, portLimits } from "./port-limit-options.ts";
 import { type ObserveOptions, observeOptions, observeServeOptions } from "./observe-options.ts";
 
 /** Options of every command that puts something on the network. */
@@ -25,7 +26,8 @@ export interface OnlineCommandOptions
     JoinCommandOptions,
     IdentityOptions,
     ObserveOptions,
-    CheckCommandOptions {
+    CheckCommandOptions,
+    PortLimitOptions {
   readonly host: string;
   readonly port: number;
   /** Undefined: the port after the first, when it is free; false: no gRPC. */
@@ -42,6 +44,7 @@ export interface OnlineCommandOptions
 /** Adds them. `at` says what the servers of `--at` are for. */
 export function onlineOptions(command: Command, at: string): Command {
   identityOptions(command, (name) => number(name, 0));
+  portLimitOptions(command);
   return checkOptions(joinOptions(directoryOptions(atOptions(observeOptions(command, number)))), number)
     .option("--host <address>", "address to listen on", "127.0.0.1")
     .option("--port <port>", "port; 0 picks a free one", number("port", 0), 8000)
@@ -85,6 +88,7 @@ export async function onlineServeOptions(
   return {
     host: options.host,
     port: options.port,
+    connections: portLimits(options),
     ...(grpcPort === false ? {} : { grpcPort }),
     tier: options.tier,
     zone: options.zone,

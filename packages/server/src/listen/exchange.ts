@@ -11,6 +11,7 @@ import {
   type WireResponse,
 } from "@longshore/core";
 import type { Socket } from "node:net";
+import { type Admissions, beyondLimits } from "./admissions.ts";
 import type { CompleteOptions } from "./options.ts";
 import { codedReply } from "./reply-coding.ts";
 import { requestBody } from "./request-body.ts";
@@ -173,6 +174,7 @@ export interface ExchangeParts {
   readonly release: (bytes: Uint8Array) => void;
   /** Replies that were written and have not left yet. */
   readonly sending: UnderWay;
+  readonly admissions: Admissions;
 }
 
 /** Serves one request of a connection. Never rejects. */
@@ -198,7 +200,11 @@ export async function serveExchange(
   };
   const call = housekeepingCall(randomId(options.random), endOf(request.socket));
   try {
-    const reply = await handler(asked, call, acknowledger(request, response));
+    const admission = parts.admissions.of(request.socket);
+    const reply =
+      beyondLimits(admission, asked.path, call.id) ??
+      (await handler(asked, call, acknowledger(request, response)));
+    if (admission?.probesOnly) response.shouldKeepAlive = false;
     if (response.destroyed) return;
     const accepted = asked.headers["accept-encoding"];
     const coded =

@@ -448,8 +448,8 @@ describe("a server on a port", () => {
     ).rejects.toMatchObject({ code: "ECONNREFUSED" });
   });
 
-  it("closes more connections than it may have", async () => {
-    const listening = await on(api(), { maxConnections: 1 });
+  it("closes more connections than it may have when none are reserved for probes", async () => {
+    const listening = await on(api(), { maxConnections: 1, probeConnections: 0 });
     const first = connect(listening.port, "127.0.0.1");
     sockets.push(first);
     await new Promise<void>((resolve) => first.once("connect", () => resolve()));

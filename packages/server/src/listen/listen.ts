@@ -8,12 +8,14 @@ import {
 import { createServer as createSecureServer, type Server as SecureServer } from "node:https";
 import type { AddressInfo, Socket } from "node:net";
 import { type Handler, LongshoreError, releaser, UnderWay } from "@longshore/core";
+import { createAdmissions } from "./admissions.ts";
 import { connectionEnds, type ExchangeParts, serveExchange } from "./exchange.ts";
 import { waitHalfClosed } from "./half-closed.ts";
 import { onClientError, onConnect, onExpectation, refuseHost } from "./not-served.ts";
 import { type CompleteOptions, completeOptions, type ListenOptions } from "./options.ts";
 import { createPeerReader } from "./peer.ts";
 import { quickConnections } from "./quick-connections.ts";
+import { watchBetween, watchBody } from "./request-times.ts";
 import { type ListenTls, nodeTls, renewTls, tlsError } from "./tls.ts";
 
 /** A handler on a port. */
@@ -72,7 +74,12 @@ function makeServer(options: CompleteOptions): {
   };
   if (!options.tls) return { server: createServer(limits), secure: undefined };
   try {
-    const secure = createSecureServer({ ...limits, ...nodeTls(options.tls), allowHalfOpen: true });
+    const secure = createSecureServer({
+      ...limits,
+      ...nodeTls(options.tls),
+      handshakeTimeout: options.headersTimeoutMs,
+      allowHalfOpen: true,
+    });
     return { server: secure, secure };
   } catch (thrown) {
     throw tlsError(thrown);
@@ -106,12 +113,17 @@ export async function listen(handler: Handler, given: ListenOptions): Promise<Li
     leaving: () => leaving,
     release: releaser(),
     sending: new UnderWay(),
+    admissions: createAdmissions(options),
   };
-  server.maxConnections = options.maxConnections;
+  const { admissions } = parts;
+  const watch = watchBetween(options);
   const serve =
     (expectsContinue: boolean) =>
-    (request: IncomingMessage, response: ServerResponse): void =>
+    (request: IncomingMessage, response: ServerResponse): void => {
+      watch(request.socket, response);
+      watchBody(request, options);
       void (refuseHost(request, response) ?? serveExchange(parts, request, response, expectsContinue));
+    };
   server.on("request", serve(false));
   server.on("checkContinue", serve(true));
   server.on("checkExpectation", onExpectation);
@@ -122,12 +134,11 @@ export async function listen(handler: Handler, given: ListenOptions): Promise<Li
   server.on(secure ? "secureConnection" : "connection", (socket: Socket) =>
     waitHalfClosed(socket, options.clock),
   );
-  /** Encrypted connections: Node.js's server does not end those whose handshake is under way. */
-  const encrypted = new Set<Socket>();
-  secure?.on("connection", (socket: Socket) => {
-    encrypted.add(socket);
-    socket.once("close", () => encrypted.delete(socket));
-  });
+  if (secure) {
+    // Counted from the first byte of the handshake on.
+    secure.prependListener("connection", (socket: Socket) => admissions.accept(socket));
+    secure.prependListener("secureConnection", (socket: Socket) => admissions.deciphered(socket));
+  }
   // What is encrypted stays with Node.js's server as a whole: deciphering costs more than it does.
   const quick = secure
     ? undefined
@@ -136,7 +147,11 @@ export async function listen(handler: Handler, given: ListenOptions): Promise<Li
         handOver: (socket) => readByNode.forEach((one) => one.call(server, socket)),
       });
   const readByNode = quick ? server.listeners("connection") : [];
-  if (quick) server.removeAllListeners("connection").on("connection", quick.take);
+  if (quick)
+    server.removeAllListeners("connection").on("connection", (socket: Socket) => {
+      const admission = admissions.accept(socket);
+      if (admission) admissions.movedTo(socket, quick.take(socket, admission));
+    });
   await start(server, options.host, options.port);
   // A TCP server's address is never a string.
   const { port } = server.address() as AddressInfo;
@@ -145,8 +160,7 @@ export async function listen(handler: Handler, given: ListenOptions): Promise<Li
   const close = async (graceMs: number): Promise<void> => {
     const timer = options.clock.timer(graceMs, () => {
       server.closeAllConnections();
-      for (const socket of encrypted) socket.destroy();
-      quick?.destroy();
+      admissions.destroyAll();
     });
     await new Promise<void>((resolve) => {
       server.close(() => resolve());

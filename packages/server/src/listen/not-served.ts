@@ -67,6 +67,11 @@ export function onClientError(linger: Linger, error: NodeJS.ErrnoException, sock
   endPlainly(socket, linger, ...statusOf(error.code));
 }
 
+/** Answers a request that did not arrive in time, and closes the connection. */
+export function onTimeout(linger: Linger, socket: Duplex): void {
+  onClientError(linger, Object.assign(new Error("late"), { code: "ERR_HTTP_REQUEST_TIMEOUT" }), socket);
+}
+
 /** Answers an `Expect` other than for `100-continue`. */
 export function onExpectation(_request: IncomingMessage, response: ServerResponse): void {
   refuse(response, 417, "nothing but 100-continue can be expected here");

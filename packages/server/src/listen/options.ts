@@ -1,4 +1,4 @@
-import type { Clock, Random, Surface } from "@longshore/core";
+import { type Clock, defaultConnectionLimits, type Random, type Surface } from "@longshore/core";
 import type { ListenTls } from "./tls.ts";
 
 /** Where to listen, and what of a connection is tolerated. */
@@ -16,8 +16,16 @@ export interface ListenOptions {
   readonly surfaces?: readonly Surface[];
   /** Bytes of all headers of a request. Default 16,384. */
   readonly maxHeaderBytes?: number;
-  /** Connections at one time; more are closed at once. Default 1024. */
+  /** Connections that are served at one time. Default 1024: each may hold a body's memory and two buffers of the system. */
   readonly maxConnections?: number;
+  /** Of these, connections from one source address (an IPv6 /64 counts as one). Default half of `maxConnections`. */
+  readonly maxConnectionsPerAddress?: number;
+  /**
+   * Connections beyond these limits that are served `/v2/health/live` and `/v2/health/ready` only, and how long one lives, in
+   * milliseconds. The oldest is destroyed for one more. Default 64 and 2,000: a probe takes milliseconds.
+   */
+  readonly probeConnections?: number;
+  readonly probeTimeoutMs?: number;
   /** Chunks of a chunked body: each costs memory beside its bytes. Default 65,536. */
   readonly maxChunks?: number;
   /**
@@ -26,10 +34,15 @@ export interface ListenOptions {
    */
   readonly maxInflateRatio?: number;
   readonly inflateAllowance?: number;
-  /** Time for the headers of a request to arrive, in milliseconds. Default 10,000. */
+  /** Time for the TLS handshake, and then for the headers of a request to arrive, in milliseconds. Default 10,000. */
   readonly headersTimeoutMs?: number;
   /** Time for a whole request to arrive, in milliseconds. Default 300,000. */
   readonly requestTimeoutMs?: number;
+  /**
+   * Time without any byte of a body that is being read, in milliseconds. Default 30,000: uplinks stall for seconds, and a client
+   * that is slower than this is gone.
+   */
+  readonly stallTimeoutMs?: number;
   /** Time without any progress of a reply that the client does not read, in milliseconds. Default 30,000. */
   readonly replyTimeoutMs?: number;
   /** How long an idle connection is kept, in milliseconds. Default 30,000: longer than clients keep theirs. */
@@ -51,12 +64,16 @@ export function completeOptions(options: ListenOptions): CompleteOptions {
   return {
     host: "127.0.0.1",
     maxHeaderBytes: 16_384,
-    maxConnections: 1024,
+    ...defaultConnectionLimits,
+    maxConnectionsPerAddress: Math.ceil(
+      (options.maxConnections ?? defaultConnectionLimits.maxConnections) / 2,
+    ),
     maxChunks: 65_536,
     maxInflateRatio: 200,
     inflateAllowance: 8 * 2 ** 20,
     headersTimeoutMs: 10_000,
     requestTimeoutMs: 300_000,
+    stallTimeoutMs: 30_000,
     replyTimeoutMs: 30_000,
     keepAliveMs: 30_000,
     lingerBytes: 8 * 2 ** 20,

@@ -11,6 +11,7 @@ import {
 } from "@longshore/core";
 import { manualClock, settle } from "@longshore/testkit";
 import { on } from "../../test/on-port.ts";
+import { createAdmissions } from "./admissions.ts";
 import { connectionEnds } from "./exchange.ts";
 import type { Listening } from "./listen.ts";
 import { completeOptions } from "./options.ts";
@@ -85,9 +86,12 @@ function echo(): { readonly handler: Handler; readonly asked: WireRequest[] } {
 /** A client of such connections alone, with the server's end of its connection. */
 async function bothEnds(handler: Handler): Promise<Client & { readonly served: Socket }> {
   let served: Socket | undefined;
+  const options = completeOptions({ clock: manualClock(), random: seededRandom(1), port: 0 });
+  const admissions = createAdmissions(options);
   const quick = quickConnections({
     handler,
-    options: completeOptions({ clock: manualClock(), random: seededRandom(1), port: 0 }),
+    options,
+    admissions,
     peerOf: (socket) => {
       served = socket;
       return { address: "127.0.0.1", loopback: true };
@@ -98,7 +102,10 @@ async function bothEnds(handler: Handler): Promise<Client & { readonly served: S
     sending: new UnderWay(),
     handOver: (socket) => socket.destroy(),
   });
-  const server = createServer(quick.take).listen(0, "127.0.0.1");
+  const server = createServer((socket) => {
+    const admission = admissions.accept(socket);
+    if (admission) quick.take(socket, admission);
+  }).listen(0, "127.0.0.1");
   const accepted = once(server, "connection");
   await once(server, "listening");
   const { port } = server.address() as AddressInfo;

@@ -1,5 +1,6 @@
 import type { Socket } from "node:net";
 import {
+  type Admission,
   ArrivingBody,
   housekeepingCall,
   type Peer,
@@ -10,6 +11,7 @@ import {
   type WireRequest,
   type WireResponse,
 } from "@longshore/core";
+import { beyondLimits } from "./admissions.ts";
 import { acknowledgement, type ExchangeParts, joinedBytes, talkative } from "./exchange.ts";
 import { directSocket } from "./direct-socket.ts";
 import { watchHalfClosed } from "./half-closed.ts";
@@ -47,6 +49,7 @@ const ignored = (): void => undefined;
 export class QuickConnection implements Reads {
   readonly #socket: Socket;
   readonly #parts: SharedParts;
+  readonly #admission: Admission;
   /** The connection is no more, or Node.js's. */
   readonly #left: () => void;
   readonly #peer: Peer;
@@ -76,7 +79,8 @@ export class QuickConnection implements Reads {
   /** Looks after a connection whose request nobody wants any more. */
   #lingering: (() => void) | undefined;
 
-  constructor(accepted: Socket, parts: SharedParts, left: () => void) {
+  constructor(accepted: Socket, parts: SharedParts, admission: Admission, left: () => void) {
+    this.#admission = admission;
     this.#memory = parts.memory;
     this.#parts = parts;
     this.#heads = new QuickHeads(parts.options.maxHeaderBytes);
@@ -134,8 +138,9 @@ export class QuickConnection implements Reads {
     this.#patience = clock.timer(lingerMs, () => this.#socket.destroy());
   }
 
-  destroy(): void {
-    this.#socket.destroy();
+  /** What the connection is read from. */
+  get socket(): Socket {
+    return this.#socket;
   }
 
   readonly #onData = (chunk: Buffer): void => this.#take(chunk, chunk);
@@ -186,7 +191,7 @@ export class QuickConnection implements Reads {
       });
       return;
     }
-    const { options, release } = this.#parts;
+    const { release } = this.#parts;
     const arriving = new ArrivingBody({
       byteLength: head.bodyBytes,
       release,
@@ -195,11 +200,27 @@ export class QuickConnection implements Reads {
     });
     this.#arriving = arriving;
     if (first.byteLength > 0) arriving.came(copied(first));
-    this.#patience = options.clock.timer(options.requestTimeoutMs, () => {
-      if (this.#replying) this.#socket.destroy();
-      else endPlainly(this.#socket, options, 408, "the request took too long to arrive");
-    });
+    this.#awaitBody(arriving);
     void this.#serve(head, arriving.body);
+  }
+
+  /** Gives a body its time: all of it, and from one piece to the next as long as it is read. */
+  #awaitBody(arriving: ArrivingBody): void {
+    const { options } = this.#parts;
+    const { clock, requestTimeoutMs, stallTimeoutMs } = options;
+    const endMs = clock.nowMs() + requestTimeoutMs;
+    let { left } = arriving;
+    const look = (): void => {
+      const leftMs = endMs - clock.nowMs();
+      this.#patience = clock.timer(Math.min(stallTimeoutMs, leftMs), () => {
+        const goesOn = arriving.left < left || this.#socket.isPaused();
+        ({ left } = arriving);
+        if (goesOn && leftMs > stallTimeoutMs) look();
+        else if (this.#replying) this.#socket.destroy();
+        else endPlainly(this.#socket, options, 408, "the request took too long to arrive");
+      });
+    };
+    look();
   }
 
   #handOver(chunk: Buffer): void {
@@ -246,16 +267,18 @@ export class QuickConnection implements Reads {
         ? { method, path, headers, body, peer: this.#peer, surfaces }
         : { method, path, headers, body, peer: this.#peer };
       let begun = false;
-      const reply = await handler(asked, call, (bytes) => {
-        if (!begun) this.#acknowledge(bytes);
-      });
+      const reply =
+        beyondLimits(this.#admission, path, call.id) ??
+        (await handler(asked, call, (bytes) => {
+          if (!begun) this.#acknowledge(bytes);
+        }));
       begun = true;
       this.#untold = 0;
       const accepted = headers["accept-encoding"];
       const coded = accepted === undefined ? reply : await sending.track(codedReply(reply, accepted, path));
       if (socket.destroyed || socket.writableEnded) return;
       // Tells the client not to use the connection again, so that nothing of it is under way when the port closes.
-      const last = this.#closing || this.#parts.leaving();
+      const last = this.#closing || this.#parts.leaving() || this.#admission.probesOnly;
       this.#replying = true;
       if (coded.body.kind === "parts") this.#write(coded, coded.body, last);
       else await this.#stream(coded, coded.body, last);

@@ -1,14 +1,14 @@
 import type { Socket } from "node:net";
-import { readMemoryBytes } from "@longshore/core";
+import { type Admission, readMemoryBytes } from "@longshore/core";
 import { QuickConnection, type QuickParts, type SharedParts } from "./quick-connection.ts";
 import { dateLine } from "./reply-head.ts";
 
 /** The connections of a listener that are read here. */
 export interface QuickConnections {
-  take(socket: Socket): void;
+  /** Reads an accepted connection. Returns the socket that it has from now on. */
+  take(accepted: Socket, admission: Admission): Socket;
   /** Ends those that wait for a request; the others end with their reply. */
   close(): void;
-  destroy(): void;
 }
 
 export function quickConnections(parts: QuickParts): QuickConnections {
@@ -19,15 +19,13 @@ export function quickConnections(parts: QuickParts): QuickConnections {
     date: dateLine(parts.options.clock),
   };
   return {
-    take(socket) {
-      const one = new QuickConnection(socket, shared, () => live.delete(one));
+    take(accepted, admission) {
+      const one = new QuickConnection(accepted, shared, admission, () => live.delete(one));
       live.add(one);
+      return one.socket;
     },
     close() {
       for (const one of live) one.endOnceIdle();
-    },
-    destroy() {
-      for (const one of live) one.destroy();
     },
   };
 }
