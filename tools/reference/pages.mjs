@@ -140,10 +140,10 @@ function configuration() {
 }
 
 function errors() {
-  const source = readFileSync(join(root, "packages/core/src/base/reasons.ts"), "utf8");
+  const source = readFileSync(join(root, "packages/core/src/words/base/reasons.ts"), "utf8");
   const rows = Object.entries(reasons).map(([reason, { httpStatus, code, retryable }]) => {
     const about = new RegExp(`/\\*\\* ([^\\n]*?) \\*/\\n\\s*"?${reason}"?: \\{`).exec(source)?.[1];
-    if (!about) throw new Error(`packages/core/src/base/reasons.ts has no comment for ${reason}`);
+    if (!about) throw new Error(`packages/core/src/words/base/reasons.ts has no comment for ${reason}`);
     return [`\`${reason}\``, String(httpStatus), code, retryable ? "yes" : "no", about];
   });
   return [
