@@ -39,6 +39,7 @@ export default defineConfig({
       "adapters/*/src/**/*.test.ts",
       "samples/src/**/*.test.ts",
       "bench/src/**/*.test.ts",
+      "examples/**/*.test.ts",
       "tools/**/*.test.ts",
     ],
   },
