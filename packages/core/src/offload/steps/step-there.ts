@@ -48,11 +48,12 @@ export async function* stepAnswers(
   request: InferenceRequest,
   call: Call,
 ): AsyncIterable<InferenceResponse> {
-  if (!step.several || !inner.capabilities?.inferStream) {
+  const inferStream = inner.capabilities?.inferStream;
+  if (!step.several || !inferStream) {
     yield await runStep(inner, step, request, call);
     return;
   }
-  for await (const response of inner.capabilities?.inferStream(modelRequest(step, request), call)) {
+  for await (const response of inferStream(modelRequest(step, request), call)) {
     yield stepResponse(step, request, response, inner.info.id);
   }
 }
