@@ -678,4 +678,9 @@ export type {
   StreamLimits,
 } from "./offload/offloader/index.ts";
 export type { OffloadDefaults, OffloadParts } from "./offload/race/index.ts";
-export { createOffloader, offloadEndpoint, type OffloadEndpoint } from "./offload/face/index.ts";
+export {
+  createOffloader,
+  offloadEndpoint,
+  type OffloadEndpoint,
+  type RetryOptions,
+} from "./offload/face/index.ts";

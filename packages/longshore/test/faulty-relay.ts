@@ -1,8 +1,8 @@
 import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
 
-/** What a relay does with connections: passes them on, is not there, or takes each and closes it without a word. */
-export type RelayState = "passes" | "refuses" | "closes";
+/** What a relay does with connections: passes them on, is not there, takes each and closes it without a word, or holds it. */
+export type RelayState = "passes" | "refuses" | "closes" | "holds";
 
 /** A relay before a server, as a proxy or a tunnel that restarts. */
 export interface FaultyRelay {
@@ -26,6 +26,12 @@ export async function faultyRelay(target: number): Promise<FaultyRelay> {
       if (state === "closes") {
         client.on("error", () => undefined);
         client.resume().end();
+        return;
+      }
+      if (state === "holds") {
+        sockets.add(client);
+        client.on("error", () => undefined).on("close", () => sockets.delete(client));
+        client.resume();
         return;
       }
       const upstream = connect(target, "127.0.0.1");

@@ -6,7 +6,7 @@ import { gateway as startGateway } from "../compose/forwarding.ts";
 import type { Online } from "../compose/put-online.ts";
 import type { RegistryOptions } from "../compose/directory.ts";
 import { readText } from "../compose/read-text.ts";
-import { type BehindOptions, serversBehind } from "../options/at-options.ts";
+import { type BehindOptions, retryOf, serversBehind } from "../options/at-options.ts";
 import { type CommandDirectory, diallingOf, directoryOf } from "../options/directory-options.ts";
 import type { CommandIo, ExitCode } from "../options/io.ts";
 import {
@@ -64,6 +64,7 @@ export async function gateway(options: GatewayCommandOptions, io: CommandIo): Pr
       maxKeptBytes: options.maxKept,
       checks: await checksOf(options),
       ...confirmOf(options),
+      ...retryOf(options),
       ...found,
       dialling,
       ...(options.joins ? { joins: await joinsOf(options, found) } : {}),

@@ -7,7 +7,7 @@ import type { RuntimeName } from "../compose/open-engine.ts";
 import { openModel } from "../compose/open-model.ts";
 import { forwardingTo } from "../compose/forwarding.ts";
 import { type RunningServer, serve as startServer } from "../compose/serve.ts";
-import { type BehindOptions, serversBehind } from "../options/at-options.ts";
+import { type BehindOptions, retryOf, serversBehind } from "../options/at-options.ts";
 import { directoryOf } from "../options/directory-options.ts";
 import type { CommandIo, ExitCode } from "../options/io.ts";
 import {
@@ -73,7 +73,12 @@ export async function serve(
       unstatedRules: { dataClass: options.dataClass, leastTrust: "none" },
       ...(plain
         ? {}
-        : { wrap: forwardingTo({ servers: behind, ...found }, { checks, ...confirmOf(options) }) }),
+        : {
+            wrap: forwardingTo(
+              { servers: behind, ...found },
+              { checks, ...confirmOf(options), ...retryOf(options) },
+            ),
+          }),
     });
   const server = await startedOrStopped(start, options, io);
   if (!server) return 0;

@@ -6,6 +6,7 @@ import {
   type OffloadDefaults,
   type OffloadEndpoint,
   type Policy,
+  type RetryOptions,
   standardPolicy,
 } from "@longshore/core";
 import type { Engine } from "@longshore/engine";
@@ -24,6 +25,7 @@ function over(
     readonly policy?: Policy;
     readonly defaults?: OffloadDefaults;
     readonly checks?: CheckOptions;
+    readonly retry?: RetryOptions;
   },
 ): OffloadEndpoint {
   return offloadEndpoint({
@@ -37,7 +39,7 @@ function over(
 /** For `serve`: an engine that forwards to servers behind it what they do better, as one endpoint. */
 export function forwardingTo(
   reachable: Reachable,
-  rest: Pick<GatewayOptions, "checks" | "defaults"> = {},
+  rest: Pick<GatewayOptions, "checks" | "defaults" | "retry"> = {},
 ): (engine: Engine, parts: DirectoryParts) => OffloadEndpoint {
   return (local, { clock, random, observer }) =>
     over(reachable, { clock, random, observer }, { local, ...rest });
@@ -57,11 +59,13 @@ export interface GatewayOptions extends OnlineOptions, Reachable {
   readonly defaults?: OffloadDefaults;
   /** How answers of the servers are checked. Default: one request in a hundred is also run at a second server. */
   readonly checks?: CheckOptions;
+  /** How a request is sent again to servers that failed it. */
+  readonly retry?: RetryOptions;
 }
 
 function servedGateway(options: GatewayOptions, online: OnlineParts): Served & { endpoint: OffloadEndpoint } {
   const { id, tier, zone, clock, random, observer } = online;
-  const { policy, defaults, joins, checks = {} } = options;
+  const { policy, defaults, joins, checks = {}, retry } = options;
   const parts = { clock, random, observer };
   const { directory: passesOn } = options;
   const registry = joins && openRegistry({ ...joins, ...(passesOn ? { passesOn } : {}) }, parts);
@@ -80,6 +84,7 @@ function servedGateway(options: GatewayOptions, online: OnlineParts): Served & {
     checks,
     ...(policy ? { policy } : {}),
     ...(defaults ? { defaults } : {}),
+    ...(retry ? { retry } : {}),
   });
   return {
     endpoint,

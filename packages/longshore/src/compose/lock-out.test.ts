@@ -32,28 +32,32 @@ async function relayed(id: string): Promise<FaultyRelay> {
 const rows = Array.from({ length: 16 }, (_, index) => index);
 const inputs = ["INPUT0", "INPUT1"].map((name) => ({ name, datatype: "INT32", shape: [1, 16], data: rows }));
 
-function ask(address: string): Promise<Response> {
+function ask(address: string, deadlineMs?: number): Promise<Response> {
   const body = JSON.stringify({ inputs });
-  return fetch(`${address}/v2/models/simple/infer`, { method: "POST", body });
+  const headers = deadlineMs === undefined ? {} : { "longshore-deadline": `${deadlineMs}` };
+  return fetch(`${address}/v2/models/simple/infer`, { method: "POST", body, headers });
+}
+
+/** A gateway before relays, whose requests are sent again in so many rounds. */
+async function gatewayBefore(relays: readonly FaultyRelay[], mostRounds = 10): Promise<string> {
+  const servers = relays.map(({ address }) => address);
+  const retry = { mostRounds };
+  const gate = await gateway({ port: 0, id: "gateway", dataClass: "internal", servers, retry });
+  open.push(gate);
+  return gate.address;
 }
 
 it.each([1, 2])(
   "asks %i servers at once that are whole again after they refused connections and then closed them",
   async (count) => {
     const relays = await Promise.all(Array.from({ length: count }, (_, at) => relayed(`server-${at}`)));
-    const gate = await gateway({
-      port: 0,
-      id: "gateway",
-      dataClass: "internal",
-      servers: relays.map(({ address }) => address),
-    });
-    open.push(gate);
-    expect((await ask(gate.address)).status).toBe(200);
+    const gate = await gatewayBefore(relays, 0);
+    expect((await ask(gate)).status).toBe(200);
     for (const state of ["refuses", "closes"] as const) {
       await Promise.all(relays.map((relay) => relay.become(state)));
       const before = relays.map(({ taken }) => taken);
       for (let request = 0; request < 12; request++) {
-        const reply = await ask(gate.address);
+        const reply = await ask(gate);
         const { reason } = (await reply.json()) as { reason: string };
         expect([reply.status, reason]).toEqual(
           state === "refuses" ? [502, "unreachable"] : [504, "no-answer"],
@@ -64,7 +68,7 @@ it.each([1, 2])(
         for (const [at, { taken }] of relays.entries()) expect(taken).toBeGreaterThan(before[at]!);
     }
     await Promise.all(relays.map((relay) => relay.become("passes")));
-    for (let request = 0; request < 10; request++) expect((await ask(gate.address)).status).toBe(200);
+    for (let request = 0; request < 10; request++) expect((await ask(gate)).status).toBe(200);
   },
 );
 
@@ -92,4 +96,31 @@ it("says when to come again while its only server refuses for load, and answers 
   expect(refused.headers.get("retry-after")).toBe("1");
   expect(await refused.json()).toMatchObject({ reason: "no-endpoint", retryAfterMs: expect.any(Number) });
   await expect.poll(async () => (await sum()).status, { timeout: 10_000, interval: 100 }).toBe(200);
+});
+
+it("sends a request again to its only server after a reset, while its deadline leaves time", async () => {
+  const relay = await relayed("server");
+  const gate = await gatewayBefore([relay]);
+  expect((await ask(gate)).status).toBe(200);
+  await relay.become("closes");
+  const { taken } = relay;
+  const asked = ask(gate, 20_000);
+  await expect.poll(() => relay.taken, { timeout: 10_000, interval: 5 }).toBeGreaterThan(taken);
+  await relay.become("passes");
+  expect((await asked).status).toBe(200);
+});
+
+it("asks the one of two servers that failed a request again when the other one holds it", async () => {
+  const relays = [await relayed("one"), await relayed("two")] as const;
+  const gate = await gatewayBefore(relays);
+  for (let request = 0; request < 20; request++) expect((await ask(gate)).status).toBe(200);
+  await relays[0].become("holds");
+  await relays[1].become("closes");
+  const { taken } = relays[1];
+  const beganMs = performance.now();
+  const asked = ask(gate, 20_000);
+  await expect.poll(() => relays[1].taken, { timeout: 10_000, interval: 5 }).toBeGreaterThan(taken);
+  await relays[1].become("passes");
+  expect((await asked).status).toBe(200);
+  expect(performance.now() - beganMs).toBeLessThan(10_000);
 });

@@ -8,6 +8,7 @@ import {
   type OffloadDefaults,
   type Offloader,
   type Policy,
+  type RetryOptions,
   silentObserver,
   standardPolicy,
 } from "@longshore/core";
@@ -65,6 +66,8 @@ export interface OpenOptions {
    * offer them, and no request is run twice, since the second run may be this device's.
    */
   readonly checks?: CheckOptions;
+  /** How a request is sent again to servers that failed it. */
+  readonly retry?: RetryOptions;
 }
 
 /** The same with a store that is already open, for the command, the demonstration and tests. */
@@ -122,6 +125,7 @@ export function openLocal(options: LocalOptions): OpenedOffloader {
     device: { memoryBytes: () => memory().free, ...options.device },
     checks: { golden: goldenFrom(store), sampleRatio: 0, ...options.checks },
     ...(options.defaults ? { defaults: options.defaults } : {}),
+    ...(options.retry ? { retry: options.retry } : {}),
   });
   let closed: Promise<void> | undefined;
   const closeAll = async (): Promise<void> => {

@@ -1,6 +1,8 @@
+import type { RetryOptions } from "@longshore/core";
 import { type Command, Option } from "commander";
 import type { ServerOptions } from "../compose/dial.ts";
 import { connectionOptions, refuseUnused, type ShownOptions, shownOf } from "./connection-options.ts";
+import { number } from "./define.ts";
 
 /** Servers that a command talks to, and what it shows them. */
 export interface AtOptions extends ShownOptions<"at"> {
@@ -23,6 +25,8 @@ export interface BehindOptions extends AtOptions {
   readonly atMetrics?: string;
   readonly atGrpc?: string;
   readonly dataClass: string;
+  /** Rounds of retries of one request. */
+  readonly retries: number;
 }
 
 /** Adds these. */
@@ -47,7 +51,18 @@ export function behindOptions(command: Command): Command {
       "--data-class <class>",
       "data class of requests that state none: public, internal, personal; 'unknown' refuses them",
       "unknown",
+    )
+    .option(
+      "--retries <count>",
+      "rounds in which a request is sent again to servers that failed it, while its deadline leaves time; 0 for none",
+      number("retries", 0, 100),
+      10,
     );
+}
+
+/** How requests are sent again to the servers behind one of ours. */
+export function retryOf({ retries }: BehindOptions): { readonly retry: RetryOptions } {
+  return { retry: { mostRounds: retries } };
 }
 
 /** The servers behind one of ours, as these options describe them. */

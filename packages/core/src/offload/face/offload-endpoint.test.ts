@@ -660,7 +660,7 @@ describe("where one endpoint breaks and more is expected of the other than there
   it("asks it not where a rule forbids that", async () => {
     const { clock, well, slow, over, ask } = scene("us");
     clock.timer(5, () => void (well.faults.down = true));
-    await expect(clock.runUntil(ask(over(well, slow)))).rejects.toMatchObject({ reason: "no-answer" });
+    await expect(clock.runUntil(ask(over(well, slow)))).rejects.toMatchObject({ reason: "unreachable" });
     expect(slow.counts.accepted).toBe(0);
   });
 

@@ -67,7 +67,7 @@ export function further(
   lost: boolean,
 ): Plan | undefined {
   const { maxPlans = defaultPlans } = loop.parts;
-  if (tally.plans.length >= maxPlans) return undefined;
+  if (tally.plans.length >= maxPlans * (1 + (job.again?.rounds ?? 0))) return undefined;
   const nowMs = loop.clock.nowMs();
   let plan: Plan | Infeasible | undefined = planned(loop, job, held, without, nowMs);
   if (isInfeasible(plan) && lost) {

@@ -8,6 +8,7 @@ import type { Wanted } from "../check/index.ts";
 import type { Backlog } from "../frames/index.ts";
 import type { KnownModel } from "../models/index.ts";
 import type { ProgressNote } from "../offloader/index.ts";
+import type { Retries } from "../face/index.ts";
 
 /** No endpoint. */
 export const nobody: ReadonlySet<EndpointId> = new Set();
@@ -60,6 +61,8 @@ export interface Job {
   readonly proving?: EndpointId | undefined;
   /** Its endpoint broke: whoever is left is asked, however much is believed of it, as long as there is time. */
   readonly evenLate?: boolean;
+  /** Retries at endpoints that failed it; undefined where each is asked once. */
+  readonly again?: Retries | undefined;
   /** What of the request its legs carry on. */
   readonly asked?: AskedFor;
   /** Where its plan sees what others keep busy, and is seen: where throughput is the objective. */

@@ -39,6 +39,7 @@ import { type Knowledge, knowledgeOf } from "../knowledge/index.ts";
 import { type KnownModel, slownessHere } from "../models/index.ts";
 import { type LocalWork, localWork, type PartFilter, type Warmth, warmth } from "../endpoints/index.ts";
 import type { OffloadParts } from "./parts.ts";
+import type { Waiting } from "../face/index.ts";
 
 /** What all requests through one offloader share: beliefs about endpoints, models and this device. */
 export interface Loop {
@@ -63,6 +64,8 @@ export interface Loop {
   readonly radio: RadioState;
   /** What may run elsewhere beyond the first run of each request. */
   readonly retries: RetryBudget;
+  /** Requests that wait to be retried. */
+  readonly waiting: Waiting;
   readonly activeWatts: number;
   /** Frees memory that is this loop's own and that nobody looks at any more. */
   readonly release: (bytes: Uint8Array) => void;
@@ -199,6 +202,7 @@ export function createLoop(given: OffloadParts): Loop {
     arrivals: rhythm,
     radio: radioNow,
     retries: retryBudget(),
+    waiting: { count: 0 },
     activeWatts,
     release: releaser(),
     controllers: new SpareControllers(),

@@ -13,6 +13,7 @@ import type { Endpoint, EndpointInfo } from "../../wire/endpoint/index.ts";
 import type { HedgeBudgetOptions } from "../../decide/estimate/index.ts";
 import type { Link } from "../../wire/transport/index.ts";
 import type { Objective } from "../../decide/goal/index.ts";
+import type { RetryOptions } from "../face/index.ts";
 import type { Policy } from "../../decide/policy/index.ts";
 import type { DeviceParts } from "../endpoints/index.ts";
 import type { UpkeepOptions } from "../knowledge/index.ts";
@@ -68,6 +69,8 @@ export interface OffloadParts {
   readonly upkeep?: UpkeepOptions;
   /** How answers of other endpoints are checked. Default: not at all. */
   readonly checks?: CheckOptions;
-  /** Plans that one request may make, the first included; default 6. */
+  /** Plans that one request may make before it waits for a retry, the first included; default 6. */
   readonly maxPlans?: number;
+  /** How a request is sent again to endpoints that failed it. */
+  readonly retry?: RetryOptions;
 }

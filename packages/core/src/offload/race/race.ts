@@ -7,13 +7,20 @@ import {
 } from "../../words/base/index.ts";
 import { type InferenceResponse, isArriving, untilRead } from "../../wire/endpoint/index.ts";
 import { isThrifty } from "../../decide/goal/index.ts";
-import { latestOf, type Leg, type LegId, numbered, type Trigger } from "../../decide/plan/index.ts";
+import {
+  latestOf,
+  type Leg,
+  type LegId,
+  numbered,
+  type Plan,
+  type Trigger,
+} from "../../decide/plan/index.ts";
 import { backUpOf, beginning, endsPlan, type Standing, waitedFor } from "./standing.ts";
 import { checkOutputs, crossingAfter, type Held, heldAt, inputsOf } from "../steps/index.ts";
 import { mostWaitAt } from "./most-wait.ts";
 import { overtaken, type RaceEnd, type Settling } from "./race-end.ts";
 import { further } from "./decide.ts";
-import { isGone, isWaiting, type Job } from "./job.ts";
+import { isGone, isWaiting, type Job, nobody } from "./job.ts";
 import { learnItems } from "./learn.ts";
 import { legCall, legRequest } from "./leg-request.ts";
 import type { Loop } from "./loop.ts";
@@ -207,7 +214,16 @@ class Race {
     for (const { endpoint, error } of this.#standing.failed.values()) {
       if (!hadTooMuch(error)) without.add(endpoint);
     }
-    const plan = further(this.#loop, this.#job, this.#held, without, this.#tally, lost);
+    const asks = (): Plan | undefined =>
+      further(this.#loop, this.#job, this.#held, without, this.#tally, lost);
+    let plan = asks();
+    if (!plan && lost) {
+      // Nobody else is left: one that failed the request a while ago may be well by now.
+      const running = new Set(Array.from(this.#running.values(), ({ leg }) => leg.endpoint));
+      const again = this.#job.again?.begin() ?? nobody;
+      for (const id of again) if (!running.has(id)) without.delete(id);
+      if (again.size > 0) plan = asks();
+    }
     if (!plan) return [];
     const legs = numbered(plan.legs, this.#tally.plans.length);
     this.#standing.plan = { ...this.#standing.plan, legs: [...this.#standing.plan.legs, ...legs] };
@@ -320,6 +336,7 @@ class Race {
   /** Goes on after a leg failed: with what waits for that, else with what is under way, and beside it where that is not well. */
   #fail(leg: Leg, error: LongshoreError): void {
     this.#standing.failed.set(leg.id, { endpoint: leg.endpoint, error });
+    if (!this.#isHere(leg)) this.#job.again?.failed(leg.endpoint, error);
     if (final(error)) {
       this.#stop(error);
       return;

@@ -6,12 +6,13 @@ import { arrived, type Held } from "../steps/index.ts";
 import type { RaceEnd } from "./race-end.ts";
 import { standingOf } from "./standing.ts";
 import { decide, defaultPlans, sendsOn } from "./decide.ts";
-import { type Job, nobody } from "./job.ts";
+import { isGone, type Job, nobody } from "./job.ts";
 import { legRequest } from "./leg-request.ts";
 import { disowned, ranOf } from "../endpoints/index.ts";
 import { learnLocal, tallyLocal } from "./learn.ts";
 import type { Loop } from "./loop.ts";
 import { race } from "./race.ts";
+import { nextRound, retriesOf } from "../face/index.ts";
 import { runConfirmed } from "./run-confirmed.ts";
 import { recordBegin, recordEnd } from "./running.ts";
 import { bookTry, newTally, type Planned, type Tally } from "../account/index.ts";
@@ -57,23 +58,42 @@ async function followPlans(
   planned: Planned,
 ): Promise<Outcome> {
   const { maxPlans = defaultPlans } = loop.parts;
-  let { held } = job;
+  const again = retriesOf(loop, job);
+  const own = again ? { ...job, again } : job;
+  let { held } = own;
   let first = held;
   let exclude = without;
+  let failed = nobody;
   let broke: LongshoreError | undefined;
+  let renewed: LongshoreError | undefined;
+  /** Another run elsewhere is paid for. */
+  let paid = false;
   let { known, sequence } = job;
   // What was planned beside one of them does not count: what it led to is as good as what that one would have.
   for (let plans = 1; ; plans++) {
-    let now: Job = sequence === job.sequence && known === job.known ? job : { ...job, known, sequence };
+    const now: Job = sequence === job.sequence && known === job.known ? own : { ...own, known, sequence };
     let plan: Plan;
     try {
       plan = decide(loop, now, held, exclude, broke, tally);
     } catch (thrown) {
-      const newer = broke && (await loop.knowledge.newer(known, job.call));
-      if (!newer) throw thrown;
-      known = newer;
-      now = { ...now, known };
-      plan = decide(loop, now, held, exclude, broke, tally);
+      // Once for each failure: the same content is known by several names, none of which is the newest.
+      const newer = broke && broke !== renewed && (await loop.knowledge.newer(known, job.call));
+      renewed = broke;
+      const left =
+        broke && !newer && !isGone(now, held) ? await nextRound(loop, now, failed, paid) : undefined;
+      if (newer) {
+        known = newer;
+        plans--;
+      } else if (left) {
+        failed = left;
+        paid = true;
+        exclude = new Set([...without, ...failed]);
+        plans = 0;
+      } else {
+        if (paid) loop.retries.back();
+        throw thrown;
+      }
+      continue;
     }
     planned(plan, broke !== undefined);
     if (plan.from !== held.cut) held = first;
@@ -117,19 +137,17 @@ async function followPlans(
       continue;
     }
     broke = end.error;
-    const spent = !loop.retries.take(loop.clock.nowMs());
+    paid = loop.retries.take(loop.clock.nowMs());
+    failed = new Set([...failed, ...end.failed.map((one) => one.endpoint)]);
     // Without means for another run elsewhere, what is left is this endpoint.
-    exclude = new Set([
-      ...exclude,
-      ...besides,
-      ...(spent ? loop.endpoints.all.keys() : end.failed.map((one) => one.endpoint)),
-    ]);
+    exclude = new Set([...exclude, ...besides, ...(paid ? failed : loop.endpoints.all.keys())]);
     forgetRefused(loop, now, end.failed);
     if (sequence && (broke.reason === "sequence-unknown" || broke.reason === "sequence-step")) {
       // The endpoint is well, but has not this state any more: with a copy it can go on, there or elsewhere.
       const { resident } = sequence;
       sequence = { ...sequence, resident: undefined };
-      exclude = new Set([...exclude].filter((id) => id !== resident));
+      const stays = (id: EndpointId): boolean => id !== resident;
+      [exclude, failed] = [new Set([...exclude].filter(stays)), new Set([...failed].filter(stays))];
     }
   }
 }

@@ -1,14 +1,15 @@
 import { abortError, childCall, type EndpointId, LongshoreError } from "../../words/base/index.ts";
 import type { Endpoint, InferenceResponse } from "../../wire/endpoint/index.ts";
-import type { Leg } from "../../decide/plan/index.ts";
+import type { Leg, Plan } from "../../decide/plan/index.ts";
 import { beginning } from "./standing.ts";
 import { checkOutputs } from "../steps/index.ts";
 import { final, endpointFor } from "../endpoints/index.ts";
-import type { Job } from "./job.ts";
+import { type Job, nobody } from "./job.ts";
 import { stageMs } from "./learn.ts";
 import { legCall, legRequest } from "./leg-request.ts";
 import type { Loop } from "./loop.ts";
 import { decide, defaultPlans } from "./decide.ts";
+import { nextRound, retriesOf } from "../face/index.ts";
 import { forgetRefused } from "./run-job.ts";
 import { beginLeg, endLeg, recordBegin, recordEnd } from "./running.ts";
 import { newTally } from "../account/index.ts";
@@ -25,10 +26,20 @@ export async function* streamJob(loop: Loop, job: Job): AsyncIterable<InferenceR
     throw new LongshoreError("unsupported", "plan", what);
   }
   const tally = newTally();
-  let exclude: ReadonlySet<EndpointId> = singleAnswerEndpoints(loop);
+  const single = singleAnswerEndpoints(loop);
+  const again = retriesOf(loop, job);
+  let failed = nobody;
   let broke: LongshoreError | undefined;
   for (;;) {
-    const plan = decide(loop, job, job.held, exclude, broke, tally);
+    let plan: Plan;
+    try {
+      plan = decide(loop, job, job.held, new Set([...single, ...failed]), broke, tally);
+    } catch (thrown) {
+      const left = broke && (await nextRound(loop, { again }, failed, false));
+      if (!left) throw thrown;
+      failed = left;
+      continue;
+    }
     if (tally.plans.length === 1) loop.askLoads(plan);
     const [leg] = beginning(plan.legs);
     if (!leg) throw new LongshoreError("internal", "plan", "a plan begins with nothing");
@@ -43,10 +54,12 @@ export async function* streamJob(loop: Loop, job: Job): AsyncIterable<InferenceR
       const error = LongshoreError.from(thrown, "execute", `running ${plan.model} at ${leg.endpoint}`);
       const { call } = job;
       if (call.abort.aborted) throw abortError(call.abort, "execute");
-      if (answered || final(error) || tally.plans.length >= maxPlans) throw error;
+      if (answered || final(error) || tally.plans.length >= maxPlans * (1 + (again?.rounds ?? 0)))
+        throw error;
       forgetRefused(loop, job, [{ endpoint: leg.endpoint, error }]);
       broke = error;
-      exclude = new Set([...exclude, leg.endpoint]);
+      again?.failed(leg.endpoint, error);
+      failed = new Set([...failed, leg.endpoint]);
     }
   }
 }

@@ -1,0 +1,183 @@
+import {
+  abortError,
+  type Call,
+  type Clock,
+  type EndpointId,
+  type LongshoreError,
+  type Random,
+  sleep,
+} from "../../words/base/index.ts";
+import type { Reason } from "../../words/base/index.ts";
+import { isForeignDigest } from "../../wire/oip/index.ts";
+import type { Job } from "../race/index.ts";
+import type { Loop } from "../race/index.ts";
+
+/** How a request is sent again to endpoints that failed it before. */
+export interface RetryOptions {
+  /** Rounds of retries of one request; 0 switches them off. Default 10. */
+  readonly mostRounds?: number;
+  /** Pause before the first round, in milliseconds; twice as long before each further one. Default 50. */
+  readonly firstPauseMs?: number;
+  /** For so long a request without a deadline is retried, in milliseconds. Default 1,000. */
+  readonly withoutDeadlineMs?: number;
+  /** Requests that wait for a retry at the same time; beyond it a request fails at once. Default 256. */
+  readonly mostWaiting?: number;
+}
+
+/** Failures of the way to an endpoint, or of its process: another try may meet neither. What a run says of itself it would say again. */
+const passing: ReadonlySet<Reason> = new Set<Reason>([
+  "unreachable",
+  "no-answer",
+  "bad-reply",
+  "shutting-down",
+]);
+/** No pause is longer than this share of the time that is left: so some tries come late in it. */
+const mostPauseRatio = 1 / 3;
+/** Pauses are shortened by up to this share, so that requests which failed together do not come again together. */
+const jitterRatio = 0.25;
+/** Endpoints whose time comes within this share of a pause are part of the same round. */
+const roundRatio = 0.5;
+
+/** Requests of one offloader that wait for a retry. */
+export interface Waiting {
+  count: number;
+}
+
+/**
+ * Rounds of retries of one request. In a round each endpoint that failed the request in passing may be asked once more; before it
+ * there is a pause, which doubles. As the number of rounds grows with the logarithm of the time only, a server that is whole for the
+ * last half of the deadline is asked in that half.
+ */
+export class Retries {
+  readonly #options: Required<RetryOptions>;
+  readonly #clock: Clock;
+  readonly #random: Random;
+  readonly #call: Call;
+  readonly #waiting: Waiting;
+  readonly #endMs: number;
+  readonly #dueMs = new Map<EndpointId, number>();
+  #rounds = 0;
+
+  constructor(
+    parts: { readonly clock: Clock; readonly random: Random; readonly retry?: RetryOptions | undefined },
+    call: Call,
+    waiting: Waiting,
+  ) {
+    const {
+      mostRounds = 10,
+      firstPauseMs = 50,
+      withoutDeadlineMs = 1000,
+      mostWaiting = 256,
+    } = parts.retry ?? {};
+    this.#options = { mostRounds, firstPauseMs, withoutDeadlineMs, mostWaiting };
+    this.#clock = parts.clock;
+    this.#random = parts.random;
+    this.#call = call;
+    this.#waiting = waiting;
+    this.#endMs = Math.min(
+      call.deadlineMs,
+      parts.clock.nowMs() + (call.deadlineMs < Infinity ? Infinity : withoutDeadlineMs),
+    );
+  }
+
+  /** Rounds that have begun. */
+  get rounds(): number {
+    return this.#rounds;
+  }
+
+  /** An endpoint failed the request. */
+  failed(endpoint: EndpointId, { reason, retryAfterMs = 0 }: LongshoreError): void {
+    if (!passing.has(reason)) return;
+    const nowMs = this.#clock.nowMs();
+    this.#dueMs.set(endpoint, nowMs + Math.max(retryAfterMs, this.#pauseMs(nowMs)));
+  }
+
+  /** Begins the next round, unless its time has not come: the endpoints that may be asked again. */
+  begin(): ReadonlySet<EndpointId> {
+    const nowMs = this.#clock.nowMs();
+    const again = new Set<EndpointId>();
+    if (this.#rounds >= this.#options.mostRounds || this.#nextMs() > nowMs) return again;
+    const untilMs = nowMs + roundRatio * this.#pauseMs(nowMs);
+    for (const [endpoint, dueMs] of this.#dueMs) {
+      if (dueMs > untilMs) continue;
+      this.#dueMs.delete(endpoint);
+      again.add(endpoint);
+    }
+    this.#rounds++;
+    return again;
+  }
+
+  /**
+   * Waits until the next round may begin. Gives false where there is none in time, or too many requests wait already; throws what
+   * the call is aborted with.
+   */
+  async wait(): Promise<boolean> {
+    const atMs = this.#nextMs();
+    if (this.#rounds >= this.#options.mostRounds || atMs >= this.#endMs) return false;
+    if (this.#waiting.count >= this.#options.mostWaiting) return false;
+    this.#waiting.count++;
+    const { abort } = this.#call;
+    try {
+      await sleep(this.#clock, atMs - this.#clock.nowMs(), abort);
+      return true;
+    } catch {
+      throw abortError(abort, "plan");
+    } finally {
+      this.#waiting.count--;
+    }
+  }
+
+  /** There are no means for a round now: it is given up, and the next comes after a longer pause. */
+  putOff(): void {
+    this.#rounds++;
+    const nowMs = this.#clock.nowMs();
+    const pauseMs = this.#pauseMs(nowMs);
+    for (const [endpoint, dueMs] of this.#dueMs) this.#dueMs.set(endpoint, Math.max(dueMs, nowMs + pauseMs));
+  }
+
+  #nextMs(): number {
+    return Math.min(Infinity, ...this.#dueMs.values());
+  }
+
+  #pauseMs(nowMs: number): number {
+    const pauseMs = Math.min(
+      this.#options.firstPauseMs * 2 ** this.#rounds,
+      Math.max(this.#options.firstPauseMs, mostPauseRatio * (this.#endMs - nowMs)),
+    );
+    return pauseMs * (1 - jitterRatio * this.#random.next());
+  }
+}
+
+/** The retries of a request; undefined where each endpoint is asked once. */
+export function retriesOf({ parts, waiting }: Loop, job: Job): Retries | undefined {
+  return mayRetry(job) ? new Retries(parts, job.call, waiting) : undefined;
+}
+
+/**
+ * Whether a request may be sent to an endpoint that failed it. Opinions and frames are asked for again by others than this, and whether a
+ * server that is not ours has done a step of a sequence whose answer was lost, nobody knows.
+ */
+function mayRetry({ beside, frame, sequence, known }: Job): boolean {
+  return !beside && frame !== true && !(sequence && isForeignDigest(known.description.digest));
+}
+
+/**
+ * Waits until endpoints that failed the request may be asked again, and until there are means for that where it is not `paid`. Gives
+ * those that failed and may not; undefined where there is nothing to wait for.
+ */
+export async function nextRound(
+  loop: Loop,
+  { again }: Pick<Job, "again">,
+  failed: ReadonlySet<EndpointId>,
+  paid: boolean,
+): Promise<ReadonlySet<EndpointId> | undefined> {
+  while (again && (await again.wait())) {
+    if (!paid && !loop.retries.take(loop.clock.nowMs())) {
+      again.putOff();
+      continue;
+    }
+    const open = again.begin();
+    return new Set([...failed].filter((id) => !open.has(id)));
+  }
+  return undefined;
+}
