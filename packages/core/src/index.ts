@@ -677,10 +677,5 @@ export type {
   StepLimits,
   StreamLimits,
 } from "./offload/offloader/index.ts";
-export type { OffloadDefaults, OffloadParts } from "./offload/race/index.ts";
-export {
-  createOffloader,
-  offloadEndpoint,
-  type OffloadEndpoint,
-  type RetryOptions,
-} from "./offload/face/index.ts";
+export type { OffloadDefaults, OffloadParts, RetryOptions } from "./offload/race/index.ts";
+export { createOffloader, offloadEndpoint, type OffloadEndpoint } from "./offload/face/index.ts";

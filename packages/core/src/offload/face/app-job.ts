@@ -109,4 +109,6 @@ export async function renewedJob(loop: Loop, thrown: unknown, job: Job, request:
 /** Whether an endpoint does not have the content that was requested, or none is left while other content is elsewhere. */
 export const isReplaced = (thrown: unknown, { behind }: KnownModel): boolean =>
   LongshoreError.is(thrown) &&
-  (thrown.reason === "unknown-version" || (behind && thrown.reason === "no-endpoint"));
+  (thrown.reason === "unknown-version" ||
+    thrown.reason === "unknown-model" ||
+    (behind && thrown.reason === "no-endpoint"));

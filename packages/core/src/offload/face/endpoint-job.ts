@@ -6,7 +6,8 @@ import { aimFrom, travellingAim } from "../../decide/goal/index.ts";
 import { isInfeasible } from "../../decide/plan/index.ts";
 import type { KnownModel } from "../models/index.ts";
 import { arrived, type Held } from "../steps/index.ts";
-import { confirming, type Job, type Loop, nobody, outlook, refusedNow } from "../race/index.ts";
+import { isReplaced } from "./app-job.ts";
+import { confirming, isGone, type Job, type Loop, nobody, outlook, refusedNow } from "../race/index.ts";
 
 const noTensors: Tensors = new Map<string, Tensor>();
 
@@ -59,6 +60,30 @@ function heldBy(loop: Loop, known: KnownModel, request: InferenceRequest, call: 
   const plan = outlook(loop, job, nowMs);
   if (isInfeasible(plan)) throw refusedNow(loop, job, early, nobody, plan, nowMs);
   return arrived(early, inputs, call);
+}
+
+/**
+ * After `job` failed with `thrown`: the job of the same request with the content that there is now. A server may have unloaded the version
+ * that was planned with, or have another one by now, while another server has a version that fits. Throws `thrown` if there is none, if the
+ * request names its content, or if its body is not here any more.
+ */
+export async function renewedEndpointJob(
+  loop: Loop,
+  thrown: unknown,
+  job: Job,
+  request: InferenceRequest,
+  call: Call,
+): Promise<Job> {
+  const { segment, sequence } = request;
+  const { digest } = job.known.description;
+  const open = segment.digest === "" && segment.from === startCut && (sequence?.step ?? 0) === 0;
+  if (!isReplaced(thrown, job.known) || !open || isGone(job, job.held)) throw thrown;
+  const { knowledge } = loop;
+  const version = segment.version === "" ? undefined : segment.version;
+  await knowledge.renewed(segment.model, version, digest, call);
+  const known = await knowledge.learn(segment.model, version, call);
+  if (known.description.digest === digest) throw thrown;
+  return endpointJob(loop, known, request, call);
 }
 
 /** The job of a request, without the crossing that came with it. */

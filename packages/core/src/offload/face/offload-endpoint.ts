@@ -30,7 +30,7 @@ import {
 } from "../race/index.ts";
 import { type HeldSequences, heldSequences, stepFrom, unknownSequence } from "../sequence/index.ts";
 import { aroundOffers } from "../steps/index.ts";
-import { endpointJob, jobWithout } from "./endpoint-job.ts";
+import { endpointJob, jobWithout, renewedEndpointJob } from "./endpoint-job.ts";
 import { Requests } from "./requests.ts";
 
 /** What an offloading endpoint is made of besides an offloader's parts. */
@@ -211,7 +211,13 @@ class LoopEndpoint implements OffloadEndpoint {
     const taken = this.#job(request, call);
     const job = taken instanceof Promise ? await taken : taken;
     checkSingle(job.known.description, "a stream");
-    return await this.#answer(request, job);
+    try {
+      return await this.#answer(request, job);
+    } catch (thrown) {
+      const renewed = await renewedEndpointJob(this.#requests.loop, thrown, job, request, call);
+      checkSingle(renewed.known.description, "a stream");
+      return this.#answer(request, renewed);
+    }
   }
 
   /** Resolves a request and reads what came with it, unless no endpoint may have it. */

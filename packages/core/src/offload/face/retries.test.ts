@@ -13,7 +13,7 @@ import {
 import { tablePolicy } from "../../decide/policy/index.ts";
 import { float32Tensor, float32View, tensorsOf } from "../../words/tensor/index.ts";
 import { offloadEndpoint } from "./offload-endpoint.ts";
-import type { RetryOptions } from "./retries.ts";
+import type { RetryOptions } from "../race/index.ts";
 
 const description = doubleDescription({
   name: "same",

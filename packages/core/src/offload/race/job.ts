@@ -8,7 +8,7 @@ import type { Wanted } from "../check/index.ts";
 import type { Backlog } from "../frames/index.ts";
 import type { KnownModel } from "../models/index.ts";
 import type { ProgressNote } from "../offloader/index.ts";
-import type { Retries } from "../face/index.ts";
+import type { Retries } from "./retries.ts";
 
 /** No endpoint. */
 export const nobody: ReadonlySet<EndpointId> = new Set();

@@ -13,7 +13,7 @@ import type { Endpoint, EndpointInfo } from "../../wire/endpoint/index.ts";
 import type { HedgeBudgetOptions } from "../../decide/estimate/index.ts";
 import type { Link } from "../../wire/transport/index.ts";
 import type { Objective } from "../../decide/goal/index.ts";
-import type { RetryOptions } from "../face/index.ts";
+import type { RetryOptions } from "./retries.ts";
 import type { Policy } from "../../decide/policy/index.ts";
 import type { DeviceParts } from "../endpoints/index.ts";
 import type { UpkeepOptions } from "../knowledge/index.ts";

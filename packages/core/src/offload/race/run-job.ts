@@ -12,7 +12,7 @@ import { disowned, ranOf } from "../endpoints/index.ts";
 import { learnLocal, tallyLocal } from "./learn.ts";
 import type { Loop } from "./loop.ts";
 import { race } from "./race.ts";
-import { nextRound, retriesOf } from "../face/index.ts";
+import { nextRound, retriesOf } from "./retries.ts";
 import { runConfirmed } from "./run-confirmed.ts";
 import { recordBegin, recordEnd } from "./running.ts";
 import { bookTry, newTally, type Planned, type Tally } from "../account/index.ts";

@@ -9,7 +9,7 @@ import { stageMs } from "./learn.ts";
 import { legCall, legRequest } from "./leg-request.ts";
 import type { Loop } from "./loop.ts";
 import { decide, defaultPlans } from "./decide.ts";
-import { nextRound, retriesOf } from "../face/index.ts";
+import { nextRound, retriesOf } from "./retries.ts";
 import { forgetRefused } from "./run-job.ts";
 import { beginLeg, endLeg, recordBegin, recordEnd } from "./running.ts";
 import { newTally } from "../account/index.ts";

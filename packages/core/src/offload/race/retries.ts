@@ -9,8 +9,8 @@ import {
 } from "../../words/base/index.ts";
 import type { Reason } from "../../words/base/index.ts";
 import { isForeignDigest } from "../../wire/oip/index.ts";
-import type { Job } from "../race/index.ts";
-import type { Loop } from "../race/index.ts";
+import type { Job } from "./job.ts";
+import type { Loop } from "./loop.ts";
 
 /** How a request is sent again to endpoints that failed it before. */
 export interface RetryOptions {
