@@ -1,18 +1,33 @@
 /** `npm run faults`: runs seeds of the simulator, replays one, or shrinks what one breaks. */
+import { execFile } from "node:child_process";
 import { readFileSync } from "node:fs";
+import { availableParallelism } from "node:os";
+import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { LongshoreError } from "@longshore/core";
 import type { Violation } from "../check.ts";
 import { gapOf } from "../known-gaps.ts";
 import { type Fault, type FaultPlan, planFrom } from "../plan.ts";
+import { runPlanted } from "../run-planted.ts";
 import { runSeed, type SeedRun } from "../run-seed.ts";
 import { samePromise, shrink } from "../shrink.ts";
 import { drawFaults, drawWorld, machinesOf } from "../world-spec.ts";
 
-const usage = `usage: npm run faults -- [--seeds N] [--from S]   runs N seeds (default 300) from S (default 1)
+const usage = `usage: npm run faults -- [--seeds N] [--from S] [--jobs J]  runs N seeds (default 300) from S (default 1) in J processes (default 2)
        npm run faults -- --replay SEED           runs one seed twice, prints its log and what is wrong, with the fewest faults
        npm run faults -- --plan FILE             runs the world and the faults of a plan in JSON
+       npm run faults -- --planted [--only NAME,...] [--seeds N]  plants known bugs one by one and says what finds each
+       --json prints the result of seeds as JSON; --first, in one process, stops at the first seed that breaks something
 example: npm run faults -- --seeds 50 --from 1000`;
+
+/** What became of many seeds. */
+interface Summary {
+  seeds: number;
+  requests: number;
+  cpuMs: number;
+  readonly known: Record<string, number>;
+  readonly failed: string[];
+}
 
 function whole(text: string, name: string, least: number): number {
   const value = Number(text);
@@ -31,29 +46,101 @@ function describe({ kind, machine, atMs, forMs, amount, ratio }: Fault): string 
 const told = ({ check, tag, text }: Violation): string =>
   `${check}: ${tag === undefined ? "" : `request ${tag} `}${text}`;
 
-async function many(seeds: number, from: number): Promise<boolean> {
-  let failed = 0;
-  let requests = 0;
-  const known = new Map<string, number>();
+async function many(seeds: number, from: number, first: boolean): Promise<Summary> {
+  const summary: Summary = { seeds: 0, requests: 0, cpuMs: 0, known: {}, failed: [] };
   const cpu = process.cpuUsage();
   for (let seed = from; seed < from + seeds; seed++) {
     const { run, violations } = await runSeed(seed);
-    requests += run.outcomes.length;
+    summary.seeds += 1;
+    summary.requests += run.outcomes.length;
     for (const { name } of violations.flatMap((one) => gapOf(one) ?? []))
-      known.set(name, (known.get(name) ?? 0) + 1);
-    const [first, ...more] = violations.filter((one) => !gapOf(one));
-    if (!first) continue;
-    failed += 1;
-    console.log(`  failed  seed ${seed}: ${told(first)} (${more.length} more; --replay ${seed})`);
+      summary.known[name] = (summary.known[name] ?? 0) + 1;
+    const [worst, ...more] = violations.filter((one) => !gapOf(one));
+    if (!worst) continue;
+    summary.failed.push(`seed ${seed}: ${told(worst)} (${more.length} more; --replay ${seed})`);
+    if (first) break;
   }
   const { user, system } = process.cpuUsage(cpu);
-  const each = (user + system) / 1000 / seeds;
+  summary.cpuMs = (user + system) / 1000;
+  return summary;
+}
+
+/** The same in several processes, each with its share of the seeds. */
+async function manyApart(seeds: number, from: number, jobs: number): Promise<Summary> {
+  const size = Math.ceil(seeds / jobs);
+  const shares = Array.from({ length: jobs }, (_, job) => {
+    const count = Math.max(0, Math.min(size, seeds - job * size));
+    return count === 0 ? [] : [manyElsewhere(count, from + job * size)];
+  });
+  const all = await Promise.all(shares.flat());
+  const known: Summary["known"] = {};
+  for (const one of all)
+    for (const [name, count] of Object.entries(one.known)) known[name] = (known[name] ?? 0) + count;
+  const total = (of: (one: Summary) => number): number => all.reduce((sum, one) => sum + of(one), 0);
+  return {
+    seeds: total((one) => one.seeds),
+    requests: total((one) => one.requests),
+    cpuMs: total((one) => one.cpuMs),
+    known,
+    failed: all.flatMap((one) => one.failed),
+  };
+}
+
+function manyElsewhere(seeds: number, from: number): Promise<Summary> {
+  return new Promise((resolve, reject) => {
+    const args = [
+      fileURLToPath(import.meta.url),
+      "--seeds",
+      String(seeds),
+      "--from",
+      String(from),
+      "--json",
+      "--jobs",
+      "1",
+    ];
+    execFile(process.execPath, args, { maxBuffer: 2 ** 26 }, (error, stdout, stderr) => {
+      try {
+        resolve(JSON.parse(stdout) as Summary);
+      } catch {
+        reject(
+          new Error(
+            `seeds from ${from} ended without a word: ${error?.message ?? ""} ${stderr.slice(0, 2000)}`,
+          ),
+        );
+      }
+    });
+  });
+}
+
+function tell({ seeds, requests, cpuMs, known, failed }: Summary, from: number): boolean {
+  for (const one of failed) console.log(`  failed  ${one}`);
   console.log(
-    `${requests} requests in ${seeds} seeds from ${from}, ${each.toFixed(0)} ms of processor time each`,
+    `${requests} requests in ${seeds} seeds from ${from}, ${(cpuMs / seeds).toFixed(0)} ms of processor time each`,
   );
-  for (const [name, count] of known) console.log(`known gap "${name}": ${count} requests`);
-  console.log(`${seeds - failed} passed, ${failed} failed`);
-  return failed === 0;
+  for (const [name, count] of Object.entries(known)) console.log(`known gap "${name}": ${count} requests`);
+  console.log(`${seeds - failed.length} passed, ${failed.length} failed`);
+  return failed.length === 0;
+}
+
+/** The least share of planted bugs that must be found. */
+const leastFoundRatio = 0.87;
+
+async function planted(seeds: number, names: readonly string[] | undefined): Promise<boolean> {
+  const outcomes = await runPlanted({
+    seeds,
+    ...(names ? { names } : {}),
+    done: ({ bug, found, how }) =>
+      console.log(
+        `${found === undefined ? "NOT FOUND" : `found by ${found}`.replace("found by stale", "STALE")}  ${bug.name}: ${found === undefined ? bug.about : how}`,
+      ),
+  });
+  const found = outcomes.filter((one) => one.found === "simulator" || one.found === "tests");
+  const bySimulator = outcomes.filter((one) => one.found === "simulator").length;
+  const stale = outcomes.filter((one) => one.found === "stale").length;
+  console.log(
+    `${found.length} of ${outcomes.length} planted bugs found, ${bySimulator} of them by the simulator; ${stale} stale`,
+  );
+  return stale === 0 && found.length >= leastFoundRatio * outcomes.length;
 }
 
 async function replay(seed: number, faults: readonly Fault[]): Promise<boolean> {
@@ -99,10 +186,15 @@ function planIn(path: string): FaultPlan {
 async function main(): Promise<boolean> {
   const { values } = parseArgs({
     options: {
-      seeds: { type: "string", default: "300" },
+      seeds: { type: "string" },
       from: { type: "string", default: "1" },
       replay: { type: "string" },
       plan: { type: "string" },
+      planted: { type: "boolean", default: false },
+      only: { type: "string" },
+      jobs: { type: "string" },
+      first: { type: "boolean", default: false },
+      json: { type: "boolean", default: false },
       help: { type: "boolean", default: false },
     },
   });
@@ -118,7 +210,14 @@ async function main(): Promise<boolean> {
     const seed = whole(values.replay, "replay", 0);
     return await replay(seed, drawFaults(drawWorld(seed)));
   }
-  return await many(whole(values.seeds, "seeds", 1), whole(values.from, "from", 0));
+  if (values.planted) return await planted(whole(values.seeds ?? "60", "seeds", 1), values.only?.split(","));
+  const seeds = whole(values.seeds ?? "300", "seeds", 1);
+  const from = whole(values.from, "from", 0);
+  const jobs = Math.min(seeds, whole(values.jobs ?? String(Math.min(2, availableParallelism())), "jobs", 1));
+  const summary = jobs > 1 ? await manyApart(seeds, from, jobs) : await many(seeds, from, values.first);
+  if (!values.json) return tell(summary, from);
+  console.log(JSON.stringify(summary));
+  return summary.failed.length === 0;
 }
 
 try {

@@ -1,0 +1,178 @@
+import { spawn } from "node:child_process";
+import {
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { basename, join, relative } from "node:path";
+import { LongshoreError } from "@longshore/core";
+import { transformSync } from "esbuild";
+import { type PlantedBug, plantedBugs } from "./planted-bugs.ts";
+import { fileWith, repositoryRoot, sourceFiles } from "./source-files.ts";
+
+/** What became of a planted bug. */
+export interface PlantedOutcome {
+  readonly bug: PlantedBug;
+  /** `stale`: its text does not stand in exactly one file any more. */
+  readonly found: "simulator" | "tests" | "stale" | undefined;
+  /** What showed it, in a line. */
+  readonly how: string;
+}
+
+/** How bugs are looked for. */
+export interface PlantedOptions {
+  /** Seeds that the simulator runs for each; it stops at the first that breaks something. */
+  readonly seeds: number;
+  /** Of these names only; default all. */
+  readonly names?: readonly string[];
+  readonly done?: (outcome: PlantedOutcome) => void;
+}
+
+/** The longest that one command may take, in milliseconds: a bug may make something wait for ever. */
+const longestMs = 600_000;
+
+/**
+ * A copy of the built packages, in which files can be replaced without harm to anything else: `node_modules` leads to what is
+ * installed, but for the packages themselves.
+ */
+function sandbox(): { readonly folder: string } & Disposable {
+  const folder = mkdtempSync(join(tmpdir(), "longshore-planted-"));
+  const skipped = new Set(["node_modules", ".cache"]);
+  const filter = (path: string): boolean => !skipped.has(basename(path));
+  for (const part of ["packages", "tools", "package.json", "tsconfig.base.json", "tsconfig.json"])
+    cpSync(join(repositoryRoot, part), join(folder, part), { recursive: true, filter });
+  const link = (from: string, to: string): void => symlinkSync(from, to, "junction");
+  mkdirSync(join(folder, "node_modules", "@longshore"), { recursive: true });
+  const installed = join(repositoryRoot, "node_modules");
+  for (const name of readdirSync(installed)) {
+    if (name !== "@longshore" && name !== "longshore")
+      link(join(installed, name), join(folder, "node_modules", name));
+  }
+  const own = new Map<string, string>();
+  for (const name of readdirSync(join(folder, "packages"))) {
+    const manifest = JSON.parse(readFileSync(join(folder, "packages", name, "package.json"), "utf8")) as {
+      name: string;
+    };
+    own.set(manifest.name, join(folder, "packages", name));
+    try {
+      link(
+        join(repositoryRoot, "packages", name, "node_modules"),
+        join(folder, "packages", name, "node_modules"),
+      );
+    } catch {
+      // Most have none of their own.
+    }
+  }
+  for (const other of ["adapters", "samples", "conformance", "bench"])
+    link(join(repositoryRoot, other), join(folder, other));
+  for (const name of readdirSync(join(installed, "@longshore"))) {
+    const known = own.get(`@longshore/${name}`);
+    link(known ?? join(installed, "@longshore", name), join(folder, "node_modules", "@longshore", name));
+  }
+  const main = own.get("longshore");
+  if (main !== undefined) link(main, join(folder, "node_modules", "longshore"));
+  // What is built is built already, with the bug in it.
+  const config = readFileSync(join(repositoryRoot, "vitest.config.ts"), "utf8");
+  writeFileSync(join(folder, "vitest.config.ts"), config.replace(/^\s*globalSetup:.*$/m, ""));
+  return { folder, [Symbol.dispose]: () => rmSync(folder, { recursive: true, force: true }) };
+}
+
+/** Runs a command in the copy; resolves with what it said, and whether it ended well and in time. */
+function run(
+  folder: string,
+  args: readonly string[],
+): Promise<{ readonly ok: boolean; readonly output: string }> {
+  return new Promise((resolve) => {
+    const child = spawn(process.execPath, args, { cwd: folder, stdio: ["ignore", "pipe", "pipe"] });
+    const chunks: Buffer[] = [];
+    child.stdout.on("data", (chunk: Buffer) => chunks.push(chunk));
+    child.stderr.on("data", (chunk: Buffer) => chunks.push(chunk));
+    const timer = setTimeout(() => child.kill("SIGKILL"), longestMs);
+    child.on("close", (code) => {
+      clearTimeout(timer);
+      resolve({ ok: code === 0, output: Buffer.concat(chunks).toString("utf8") });
+    });
+  });
+}
+
+function firstLine(output: string, pattern: RegExp): string {
+  const plain = output.replaceAll(/\u001b\[[0-9;]*m/g, "");
+  const line = plain.split("\n").find((one) => pattern.test(one));
+  return (line ?? "it did not end, or broke").trim().slice(0, 160);
+}
+
+/** Plants one bug after the other and says what finds each. */
+export async function runPlanted({ seeds, names, done }: PlantedOptions): Promise<readonly PlantedOutcome[]> {
+  using copy = sandbox();
+  const { folder } = copy;
+  const { code, tests } = sourceFiles();
+  const outcomes: PlantedOutcome[] = [];
+
+  async function bySimulator(): Promise<string | undefined> {
+    const main = "packages/fault-simulator/dist/command/main.js";
+    const { ok, output } = await run(folder, [main, "--seeds", String(seeds), "--jobs", "1", "--first"]);
+    return ok ? undefined : firstLine(output, /failed {2}seed|Error/);
+  }
+
+  async function byTests(bug: Pick<PlantedBug, "tests">): Promise<string | undefined> {
+    const files = tests
+      .filter((path) => bug.tests.includes(basename(path)))
+      .map((path) => relative(repositoryRoot, path));
+    const { ok, output } = await run(folder, [
+      "node_modules/vitest/vitest.mjs",
+      "run",
+      "--bail",
+      "1",
+      ...files,
+    ]);
+    return ok ? undefined : firstLine(output, /FAIL|Error/);
+  }
+
+  async function look(bug: PlantedBug): Promise<PlantedOutcome> {
+    const file = fileWith(bug.search, code);
+    if (!file) return { bug, found: "stale", how: "its text does not stand in exactly one file" };
+    const planted = file.text.replace(bug.search, () => bug.replace);
+    const { code: script } = transformSync(planted, { loader: "ts", target: "es2023", format: "esm" });
+    const built = join(
+      folder,
+      relative(repositoryRoot, file.path).replace("/src/", "/dist/").replace(/\.ts$/, ".js"),
+    );
+    const before = readFileSync(built, "utf8");
+    writeFileSync(built, script.replaceAll(/(from\s*"\.{1,2}\/[^"]+)\.ts"/g, '$1.js"'));
+    try {
+      const ways = [
+        ["simulator", bySimulator],
+        ["tests", () => byTests(bug)],
+      ] as const;
+      for (const [found, look] of bug.testsFirst ? ways.toReversed() : ways) {
+        const how = await look();
+        if (how !== undefined) return { bug, found, how };
+      }
+      return { bug, found: undefined, how: "" };
+    } finally {
+      writeFileSync(built, before);
+    }
+  }
+
+  const chosen = plantedBugs.filter(({ name }) => !names || names.includes(name));
+  // Where something fails without a bug, nothing that fails with one says anything.
+  const broken = (await byTests({ tests: chosen.flatMap((bug) => bug.tests) })) ?? (await bySimulator());
+  if (broken !== undefined)
+    throw new LongshoreError(
+      "invalid-configuration",
+      "plan",
+      `without any planted bug, this fails: ${broken}`,
+    );
+  for (const bug of chosen) {
+    const outcome = await look(bug);
+    outcomes.push(outcome);
+    done?.(outcome);
+  }
+  return outcomes;
+}
