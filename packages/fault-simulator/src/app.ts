@@ -2,6 +2,7 @@ import {
   createDirectory,
   createOffloader,
   type EndpointInfo,
+  type KeyRing,
   float32Tensor,
   float32View,
   LongshoreError,
@@ -10,6 +11,7 @@ import {
   remoteSource,
   type Result,
 } from "@longshore/core";
+import { type Disk, memoryOn } from "./disk.ts";
 import type { Machine } from "./machine.ts";
 import { repositoryFiles } from "./models.ts";
 import {
@@ -52,7 +54,7 @@ export async function startApp(
   machine: Machine,
   surroundings: Surroundings,
   reachable: readonly EndpointInfo[],
-  directoryAt: string | undefined,
+  found: { readonly directoryAt: string; readonly ring?: KeyRing; readonly disk: Disk } | undefined,
 ): Promise<StartedApp> {
   const { clock, random } = machine;
   const observer = observerOf(machine, surroundings);
@@ -60,23 +62,23 @@ export async function startApp(
   const info = { ...infoOf(spec.name, { tier: "device", zone: "device", trust: "attested" }) };
   const local =
     spec.models.length > 0
-      ? engineOn(machine, surroundings, info, repositoryOf(repositoryFiles(spec.models, 1)), 0.5)
+      ? engineOn(machine, surroundings, info, repositoryOf(repositoryFiles(spec.models)), 0.5)
       : undefined;
   const directory =
-    directoryAt === undefined
-      ? undefined
-      : createDirectory({
-          source: remoteSource({
-            transport: surroundings.network.transport(machine, directoryAt),
-            clock,
-            random,
-            name: directoryAt,
-          }),
-          clock,
-          observer,
-          codecs: [...codecs.keys()],
-          unsignedTrust: "attested",
-        });
+    found &&
+    createDirectory({
+      source: remoteSource({
+        transport: surroundings.network.transport(machine, found.directoryAt),
+        clock,
+        random,
+        name: found.directoryAt,
+      }),
+      memory: memoryOn(found.disk, clock),
+      clock,
+      observer,
+      codecs: [...codecs.keys()],
+      ...(found.ring ? { ring: found.ring } : { unsignedTrust: "attested" as const }),
+    });
   const offloader = createOffloader({
     id: spec.name,
     ...(local ? { local } : {}),
@@ -158,5 +160,5 @@ function limitsOf({ deadlineMs, dataClass, zones, leastTrust, idempotencyKey }: 
 }
 
 function infer(offloader: Offloader, request: RequestSpec): Promise<Result> {
-  return offloader.infer(request.model, { x: inputOf(request) }, limitsOf(request));
+  return offloader.infer(request.alias ?? request.model, { x: inputOf(request) }, limitsOf(request));
 }

@@ -2,9 +2,11 @@ import {
   createDirectory,
   createRegistry,
   type EndpointInfo,
+  type KeyRing,
   offloadEndpoint,
   randomId,
 } from "@longshore/core";
+import { aliasesOn, type Disk, memoryOn } from "./disk.ts";
 import type { Machine } from "./machine.ts";
 import { after, codecs, diallerOn, infoOf, observerOf, policy, served, type Surroundings } from "./parts.ts";
 import type { Started } from "./server.ts";
@@ -16,6 +18,7 @@ export async function startGateway(
   machine: Machine,
   surroundings: Surroundings,
   servers: readonly EndpointInfo[] | undefined,
+  { disk, ring, leaseMs }: { readonly disk: Disk; readonly ring?: KeyRing; readonly leaseMs: number },
 ): Promise<Started> {
   const { clock, random } = machine;
   const observer = observerOf(machine, surroundings);
@@ -25,12 +28,20 @@ export async function startGateway(
         clock,
         instance: randomId(random),
         codecs: [...codecs.keys()],
-        leaseMs: 15_000,
-        admits: { zone: everywhere, trust: "operated" },
+        leaseMs,
+        remembered: true,
+        ...(ring ? { ring } : { admits: { zone: everywhere, trust: "operated" } }),
       });
   const directory =
     desk &&
-    createDirectory({ source: desk, clock, observer, codecs: [...codecs.keys()], unsignedTrust: "attested" });
+    createDirectory({
+      source: desk,
+      clock,
+      observer,
+      codecs: [...codecs.keys()],
+      memory: memoryOn(disk, clock),
+      ...(ring ? { ring } : { unsignedTrust: "attested" as const }),
+    });
   const dialler = diallerOn(machine, surroundings);
   const offload = offloadEndpoint({
     ...(servers ? { endpoints: servers.map((info) => dialler.dial(info)) } : {}),
@@ -43,8 +54,9 @@ export async function startGateway(
     links: (id) => dialler.link(id),
     checks: {},
   });
-  const { handler, life, endpoint } = await served(machine, surroundings, offload, {
+  const { handler, life, endpoint, rollouts } = await served(machine, surroundings, offload, {
     load: () => offload.loadReport(),
+    aliases: aliasesOn(disk, clock),
     ...(desk ? { directory: desk } : {}),
   });
   const port = surroundings.network.listen(machine, handler);
@@ -58,5 +70,5 @@ export async function startGateway(
     await directory?.[Symbol.asyncDispose]();
     desk?.[Symbol.dispose]();
   };
-  return { inFlight: () => life.inFlight, close: (graceMs) => (closed ??= close(graceMs)) };
+  return { inFlight: () => life.inFlight, rollouts, close: (graceMs) => (closed ??= close(graceMs)) };
 }

@@ -140,12 +140,12 @@ export type ModelName = "sum" | "deep" | "count";
 /** The files of models in a repository. */
 export function repositoryFiles(
   models: readonly ModelName[],
-  sumVersion: number,
+  sumVersions: readonly number[] = [1],
 ): Record<string, Uint8Array | string> {
   const files: Record<string, Uint8Array | string> = {};
   if (models.includes("sum")) {
     files["sum/model.yaml"] = "batching: { maxBatchSize: 4 }";
-    files[`sum/${sumVersion}/model.onnx`] = memoryFile(`sum-${sumVersion}`);
+    for (const version of sumVersions) files[`sum/${version}/model.onnx`] = memoryFile(`sum-${version}`);
   }
   if (models.includes("deep")) files["deep/1/model.onnx"] = memoryFile("deep");
   if (models.includes("count")) {

@@ -1,16 +1,20 @@
 /** What machines of all kinds are made of: the same parts as on a real platform, with the simulated network, clock and runtime. */
 import {
+  type AliasShelf,
   type Clock,
   codecSet,
   type CodecSet,
   type Endpoint,
   type EndpointInfo,
+  endCut,
   type Handler,
+  housekeepingCall,
   type LinkBelief,
   linkBelief,
   type LinkModel,
   linkModel,
   type LongshoreEvent,
+  noVersion,
   type Observer,
   observers,
   oipEndpoint,
@@ -19,9 +23,10 @@ import {
   rawCodec,
   rolloutEndpoint,
   type Rollouts,
+  startCut,
   tablePolicy,
 } from "@longshore/core";
-import { createEngine, type Engine, inlineLane } from "@longshore/engine";
+import { createEngine, type Engine, inlineLane, type ModelStore } from "@longshore/engine";
 import {
   allRights,
   answerCache,
@@ -59,6 +64,8 @@ export interface Surroundings {
   /** Told of every event of every machine. */
   readonly event: (machine: string, event: LongshoreEvent) => void;
   readonly ran: (run: RowRun) => void;
+  /** Told what else is worth a line of the log. */
+  readonly note: (machine: string, text: string) => void;
   /** How many times slower than usual a machine runs models now. */
   readonly slowness: (machine: string) => number;
 }
@@ -76,7 +83,7 @@ export function engineOn(
   machine: Machine,
   surroundings: Surroundings,
   info: EndpointInfo,
-  store: MemoryStore,
+  store: ModelStore,
   speed: number,
   observer: Observer = observerOf(machine, surroundings),
 ): Engine {
@@ -137,7 +144,10 @@ export async function served(
   machine: Machine,
   surroundings: Surroundings,
   inner: Endpoint,
-  rest: Pick<HandlerParts, "load" | "directory" | "repository" | "packages" | "unstatedRules">,
+  {
+    aliases,
+    ...rest
+  }: Pick<HandlerParts, "load" | "directory" | "repository" | "packages"> & { readonly aliases?: AliasShelf },
 ): Promise<Served> {
   const { clock, random } = machine;
   const life = createLife();
@@ -155,16 +165,15 @@ export async function served(
     clock,
     observer,
     resolve: async (model, version) => {
-      const call = { id: "rollout", abort: new AbortController().signal, deadlineMs: Infinity };
-      const found = await cached.describe(model, version, {
-        ...call,
-        tenant: "local",
-        rules: { dataClass: "public", leastTrust: "none" },
-        path: [],
-      });
-      return { version, digest: found?.description.digest ?? "" };
+      const found = await cached.describe(model, version, housekeepingCall("rollout"));
+      if (found?.description.version !== version) throw noVersion(model, version);
+      return { version, digest: found.description.digest };
     },
-    prepare: () => Promise.resolve(),
+    prepare: async (model, target) => {
+      const segment = { model, ...target, variant: "", from: startCut, to: endCut };
+      await cached.prepare?.(segment, { ...housekeepingCall("rollout"), deadlineMs: clock.nowMs() + 60_000 });
+    },
+    ...(aliases ? { shelf: aliases } : {}),
   });
   const named = rolloutEndpoint(cached, { rollouts, clock, draw: () => random.next() });
   const endpoint = onceEndpoint(named, { clock, observer });

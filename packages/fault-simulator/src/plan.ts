@@ -15,6 +15,16 @@ export const faultKinds = [
   "cut-reply",
   "double-request",
   "late-reply",
+  "flip-request",
+  "flip-reply",
+  "unheard-joins",
+  "unread-directory",
+  "power-cut",
+  "disk-full",
+  "unload",
+  "replace-model",
+  "swap-key",
+  "entry-ends",
 ] as const;
 
 /** The kind of a fault. */
@@ -29,6 +39,10 @@ export const exchangeFaults: ReadonlySet<FaultKind> = new Set<FaultKind>([
   "cut-reply",
   "double-request",
   "late-reply",
+  "flip-request",
+  "flip-reply",
+  "unheard-joins",
+  "unread-directory",
 ]);
 
 /** One thing that goes wrong for a while. */

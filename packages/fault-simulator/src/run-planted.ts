@@ -89,7 +89,11 @@ function run(
   args: readonly string[],
 ): Promise<{ readonly ok: boolean; readonly output: string }> {
   return new Promise((resolve) => {
-    const child = spawn(process.execPath, args, { cwd: folder, stdio: ["ignore", "pipe", "pipe"] });
+    const child = spawn(process.execPath, args, {
+      cwd: folder,
+      stdio: ["ignore", "pipe", "pipe"],
+      env: { ...process.env, NO_COLOR: "1" },
+    });
     const chunks: Buffer[] = [];
     child.stdout.on("data", (chunk: Buffer) => chunks.push(chunk));
     child.stderr.on("data", (chunk: Buffer) => chunks.push(chunk));
@@ -102,8 +106,7 @@ function run(
 }
 
 function firstLine(output: string, pattern: RegExp): string {
-  const plain = output.replaceAll(/\u001b\[[0-9;]*m/g, "");
-  const line = plain.split("\n").find((one) => pattern.test(one));
+  const line = output.split("\n").find((one) => pattern.test(one));
   return (line ?? "it did not end, or broke").trim().slice(0, 160);
 }
 

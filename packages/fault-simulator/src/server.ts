@@ -1,6 +1,15 @@
-import { housekeepingCall, joinDirectory, type Membership, type Statement } from "@longshore/core";
-import type { Engine } from "@longshore/engine";
+import {
+  type DirectoryEntry,
+  housekeepingCall,
+  joinDirectory,
+  type Membership,
+  type Rollouts,
+  type Signed,
+  type Statement,
+} from "@longshore/core";
+import type { Engine, ModelStore } from "@longshore/engine";
 import type { ServedRepository } from "@longshore/server";
+import { memoryFile } from "@longshore/testkit";
 import type { Machine } from "./machine.ts";
 import { repositoryFiles } from "./models.ts";
 import { after, engineOn, infoOf, observerOf, repositoryOf, served, type Surroundings } from "./parts.ts";
@@ -12,6 +21,28 @@ export interface Started {
   inFlight(): number;
   /** Stops as a server does that is told to: refuses new work, finishes what is under way, leaves the directory. */
   close(graceMs: number): Promise<void>;
+  /** Aliases, at a gateway. */
+  readonly rollouts?: Rollouts;
+  /** Models of a server. */
+  readonly models?: ServerModels;
+}
+
+/** What an operator does to the models of a server. */
+export interface ServerModels {
+  unload(model: string): Promise<void>;
+  load(model: string): Promise<void>;
+  /** Gives `sum` the content of its second version under the number of the first. Not where models come as packages. */
+  replaceSum(): Promise<void>;
+}
+
+/** How a server joins, and where its models come from. */
+export interface ServerSurroundings {
+  /** Undefined: it joins nothing. */
+  readonly directoryAt?: string;
+  readonly entry?: () => Promise<Signed<DirectoryEntry>>;
+  /** Undefined: they are in its own repository. */
+  readonly pulls?: () => Promise<ModelStore>;
+  readonly sumVersions: readonly number[];
 }
 
 /** The models of an engine, as a server gives them to its handler. */
@@ -44,18 +75,19 @@ export async function startServer(
   spec: ServerSpec,
   machine: Machine,
   surroundings: Surroundings,
-  directoryAt: string | undefined,
+  { directoryAt, entry, pulls, sumVersions }: ServerSurroundings,
 ): Promise<Started> {
   const { clock, random } = machine;
   const { network } = surroundings;
   const info = infoOf(spec.name, spec);
-  const engine = engineOn(
-    machine,
-    surroundings,
-    info,
-    repositoryOf(repositoryFiles(spec.models, 1)),
-    spec.speed,
-  );
+  const own = repositoryOf(pulls ? {} : repositoryFiles(spec.models, sumVersions));
+  let pulled: ModelStore | undefined;
+  // What is pulled takes the place of a repository that is empty.
+  const store: ModelStore = {
+    list: (path) => (pulled ?? own).list(path),
+    read: (path) => (pulled ?? own).read(path),
+  };
+  const engine = engineOn(machine, surroundings, info, store, spec.speed);
   const repository = repositoryOn(engine);
   const { handler, life, endpoint } = await served(machine, surroundings, engine, {
     load: () => engine.loadReport(),
@@ -83,16 +115,17 @@ export async function startServer(
           trust: spec.trust,
           serves,
         };
-        return { tier: spec.tier, statement };
+        return { tier: spec.tier, statement, ...(entry ? { signed: await entry() } : {}) };
       },
     });
   };
   const load = async (): Promise<void> => {
+    if (pulls) pulled = await pulls();
     for (const model of spec.models) await engine.load(model, undefined, housekeepingCall("start"));
     life.ready();
     joining();
   };
-  void load();
+  const loaded = load();
   let closed: Promise<void> | undefined;
   const close = async (graceMs: number): Promise<void> => {
     const over = after(clock, graceMs);
@@ -106,5 +139,19 @@ export async function startServer(
     port[Symbol.dispose]();
     await endpoint.close();
   };
-  return { inFlight: () => life.inFlight, close: (graceMs) => (closed ??= close(graceMs)) };
+  const change = housekeepingCall("operator");
+  return {
+    inFlight: () => life.inFlight,
+    close: (graceMs) => (closed ??= close(graceMs)),
+    models: {
+      unload: (model) => loaded.then(() => engine.unload(model, change)),
+      load: (model) => loaded.then(() => engine.load(model, undefined, change)),
+      replaceSum: async () => {
+        await loaded;
+        if (pulls) return;
+        own.put("sum/1/model.onnx", memoryFile("sum-2"));
+        await engine.load("sum", undefined, change);
+      },
+    },
+  };
 }

@@ -1,4 +1,4 @@
-import type { Rules, Tier, TrustLevel } from "@longshore/core";
+import type { Random, Rules, Tier, TrustLevel } from "@longshore/core";
 import type { ModelName } from "./models.ts";
 import { type Fault, type FaultKind } from "./plan.ts";
 import { drawOne, drawWhole, randomFor } from "./seeds.ts";
@@ -27,6 +27,8 @@ export interface RequestSpec {
   readonly zones: readonly string[] | undefined;
   readonly leastTrust: TrustLevel;
   readonly idempotencyKey: string | undefined;
+  /** The name that it asks for, where that leads to a version of the model. */
+  readonly alias?: string;
 }
 
 /** Steps of one sequence, asked one after another. */
@@ -47,12 +49,31 @@ export interface AppSpec {
   readonly sequences: readonly SequenceSpec[];
 }
 
+/** A machine that sends requests on. */
+export interface GatewaySpec {
+  readonly name: string;
+  readonly zone: string;
+  /** Servers join its directory; else it knows them by name. */
+  readonly joined: boolean;
+  /** The operator signs entries, and nothing else is believed. */
+  readonly signed: boolean;
+  readonly leaseMs: number;
+  /** An alias leads to versions of `sum`; a canary begins and ends at these times. */
+  readonly rollout:
+    | { readonly startMs: number; readonly endMs: number; readonly how: "promote" | "abort" }
+    | undefined;
+}
+
 /** A world before anything happens. */
 export interface WorldSpec {
   readonly seed: number;
   readonly servers: readonly ServerSpec[];
   /** Servers join its directory, or it knows them by name. */
-  readonly gateway: { readonly name: string; readonly zone: string; readonly joined: boolean } | undefined;
+  readonly gateway: GatewaySpec | undefined;
+  /** Servers get their models from there. */
+  readonly packages: string | undefined;
+  /** Versions of `sum` that servers have. */
+  readonly sumVersions: readonly number[];
   readonly apps: readonly AppSpec[];
   /** When the last request is asked. */
   readonly untilMs: number;
@@ -62,7 +83,24 @@ const gatewayName = "gateway";
 
 /** The zone of everything; rules may be narrower. */
 export const everywhere = "earth";
-const zones = ["earth/eu/a", "earth/eu/b", "earth/us"] as const;
+const zones = ["earth/eu/a", "earth/eu/b", "earth/us", "earth/europa"] as const;
+
+/** Mostly what may go somewhere; the last one no policy knows. */
+const dataClasses: readonly [string, ...string[]] = [
+  "public",
+  "public",
+  "public",
+  "public",
+  "internal",
+  "internal",
+  "personal",
+  "personal",
+  "restricted",
+  "unheard-of",
+];
+
+/** The name that a rollout goes by. */
+export const aliasName = "total";
 
 /** Draws a world. */
 export function drawWorld(seed: number): WorldSpec {
@@ -76,10 +114,8 @@ export function drawWorld(seed: number): WorldSpec {
     speed: 1 + 3 * random.next(),
     models: random.next() < 0.85 ? ["sum", "deep", "count"] : ["sum", "deep"],
   }));
-  const gateway =
-    random.next() < 0.65
-      ? { name: gatewayName, zone: drawOne(random, zones), joined: random.next() < 0.6 }
-      : undefined;
+  const gateway = random.next() < 0.65 ? drawGateway(random, untilMs) : undefined;
+  const packages = random.next() < 0.2 ? "packages" : undefined;
   const reaches: readonly Reach[] = !gateway
     ? ["servers"]
     : gateway.joined
@@ -96,14 +132,19 @@ export function drawWorld(seed: number): WorldSpec {
       model,
       values: [drawWhole(own, 1, 999), drawWhole(own, 1, 999), drawWhole(own, 1, 999)],
       deadlineMs: drawOne(own, [400, 1500, 4000, 4000, 10_000, 20_000]),
-      dataClass: drawOne(own, ["public", "public", "internal", "personal", "restricted", "unheard-of"]),
+      dataClass: drawOne(own, dataClasses),
       zones: own.next() < 0.25 ? [drawOne(own, ["earth/eu", "earth/eu/a", "earth"])] : undefined,
       leastTrust: own.next() < 0.15 ? "operated" : "none",
       idempotencyKey: own.next() < 0.3 ? `${name}-${tag}` : undefined,
     });
+    const reach = reaches[Math.floor(random.next() * reaches.length)] ?? "servers";
     const requests: RequestSpec[] = [];
     for (let atMs = 50 + own.next() * 500; atMs < untilMs; atMs += 2 * meanGapMs * own.next() ** 1.5) {
-      requests.push(ask(atMs, own.next() < 0.75 ? "sum" : "deep"));
+      const request = ask(atMs, own.next() < 0.75 ? "sum" : "deep");
+      const named = own.next() < 0.6 && request.model === "sum" && atMs > 1500;
+      requests.push(
+        named && gateway?.rollout && reach === "gateway" ? { ...request, alias: aliasName } : request,
+      );
     }
     const sequences = Array.from({ length: drawWhole(own, 0, 2) }, (): SequenceSpec => {
       let atMs = own.next() * untilMs * 0.7;
@@ -122,19 +163,47 @@ export function drawWorld(seed: number): WorldSpec {
     return {
       name,
       models: random.next() < 0.35 ? ["sum", "deep", "count"] : [],
-      reach: reaches[Math.floor(random.next() * reaches.length)] ?? "servers",
+      reach,
       requests,
       sequences,
     };
   });
-  return { seed, servers, gateway, apps, untilMs };
+  return { seed, servers, gateway, packages, sumVersions: gateway?.rollout ? [1, 2] : [1], apps, untilMs };
+}
+
+function drawGateway(random: Random, untilMs: number): GatewaySpec {
+  const joined = random.next() < 0.6;
+  const startMs = Math.round(1000 + random.next() * untilMs * 0.5);
+  return {
+    name: gatewayName,
+    zone: drawOne(random, zones),
+    joined,
+    signed: joined && random.next() < 0.5,
+    leaseMs: random.next() < 0.5 ? 3000 : 15_000,
+    rollout:
+      random.next() < 0.3
+        ? {
+            startMs,
+            endMs: Math.round(startMs + random.next() * untilMs * 0.5),
+            how: random.next() < 0.5 ? "promote" : "abort",
+          }
+        : undefined,
+  };
 }
 
 /** Machines that a fault may happen to. */
-export function machinesOf({ servers, gateway }: WorldSpec): readonly [string, ...string[]] {
+export function machinesOf({ servers, gateway, packages }: WorldSpec): readonly [string, ...string[]] {
   const [first, ...rest] = servers.map(({ name }) => name);
-  return [first ?? gatewayName, ...rest, ...(gateway ? [gateway.name] : [])];
+  return [
+    first ?? gatewayName,
+    ...rest,
+    ...(gateway ? [gateway.name] : []),
+    ...(packages === undefined ? [] : [packages]),
+  ];
 }
+
+/** Nothing sees a flipped bit yet where a connection is not encrypted. */
+const flipWeight = 0;
 
 const weights: readonly (readonly [FaultKind, number])[] = [
   ["kill", 3],
@@ -150,6 +219,16 @@ const weights: readonly (readonly [FaultKind, number])[] = [
   ["cut-reply", 2],
   ["double-request", 1],
   ["late-reply", 1],
+  ["flip-request", flipWeight],
+  ["flip-reply", flipWeight],
+  ["unheard-joins", 1],
+  ["unread-directory", 1],
+  ["power-cut", 2],
+  ["disk-full", 1],
+  ["unload", 1],
+  ["replace-model", 1],
+  ["swap-key", 1],
+  ["entry-ends", 1],
 ];
 
 /** Draws what goes wrong in a world. */
@@ -159,9 +238,11 @@ export function drawFaults(spec: WorldSpec): readonly Fault[] {
   return Array.from({ length: drawWhole(random, 1, 4) }, (): Fault => {
     let at = random.next() * total;
     const [kind] = weights.find(([, weight]) => (at -= weight) < 0) ?? ["kill" as const];
-    const machine = drawOne(random, machinesOf(spec));
+    const drawn = drawOne(random, machinesOf(spec));
+    const ofDirectory = kind === "unheard-joins" || kind === "unread-directory" || kind === "swap-key";
+    const machine = ofDirectory && spec.gateway ? spec.gateway.name : drawn;
     const atMs = Math.round(random.next() * spec.untilMs * 0.9);
-    const forMs = Math.round(100 * 100 ** random.next());
+    const forMs = Math.round((ofDirectory ? 500 : 100) * 100 ** random.next());
     const size = random.next();
     const ratio = random.next() < 0.5 ? 1 : Math.round(10 + 60 * random.next()) / 100;
     return { kind, machine, atMs, forMs, amount: amountOf(kind, size), ratio };

@@ -1,17 +1,27 @@
-import type { EndpointInfo, LongshoreEvent } from "@longshore/core";
+import {
+  defaultTrialLimits,
+  type EndpointInfo,
+  type LongshoreEvent,
+  type WireRequest,
+} from "@longshore/core";
+import type { ModelStore } from "@longshore/engine";
 import { virtualClock, type VirtualClock } from "@longshore/lab";
 import { type Outcome, startApp, type StartedApp } from "./app.ts";
+import { type Disk, emptyDisk } from "./disk.ts";
 import { type EventLog, eventLog } from "./event-log.ts";
 import { startGateway } from "./gateway.ts";
 import { type Machine, machine } from "./machine.ts";
-import type { RowRun } from "./models.ts";
+import { type ModelName, repositoryFiles, type RowRun } from "./models.ts";
+import { type SimulatedOperator, simulatedOperator } from "./operator.ts";
+import { packageDigests, pulledStore, startPackageHost } from "./package-host.ts";
 import { drawHarm, type Harm } from "./harm.ts";
 import { simulatedNetwork } from "./network.ts";
 import { infoOf, type Surroundings } from "./parts.ts";
 import { exchangeFaults, type Fault } from "./plan.ts";
 import { randomFor } from "./seeds.ts";
 import { type Started, startServer } from "./server.ts";
-import type { AppSpec, WorldSpec } from "./world-spec.ts";
+import { synchronousCrypto } from "./synchronous-crypto.ts";
+import { aliasName, type AppSpec, type WorldSpec } from "./world-spec.ts";
 
 /** A time in which a machine was not whole. */
 export interface Disturbance {
@@ -69,6 +79,7 @@ interface Slot {
 
 /** Runs a world to its end. The same world and faults give the same run, byte for byte. */
 export async function runWorld(spec: WorldSpec, faults: readonly Fault[]): Promise<WorldRun> {
+  using _synchronous = synchronousCrypto();
   const clock = virtualClock();
   const world = new World(clock, spec, faults);
   return await world.run();
@@ -88,6 +99,8 @@ class World {
   readonly #runs: TimedRun[] = [];
   readonly #events: MachineEvent[] = [];
   readonly #disturbances: Disturbance[] = [];
+  readonly #operator: SimulatedOperator = simulatedOperator();
+  readonly #disks = new Map<string, Disk>();
   readonly #apps: { readonly name: string; readonly machine: Machine; readonly app: StartedApp }[] = [];
   /** No machine is started any more. */
   #closing = false;
@@ -103,8 +116,9 @@ class World {
       log: this.#log,
       weather: {
         cut: (from, to) => this.#cut.has(from) || this.#cut.has(to),
-        harm: (_from, to) => {
-          for (const { fault, draw } of this.#harms) if (fault.machine === to) return draw();
+        harm: (_from, to, request) => {
+          for (const { fault, draw } of this.#harms)
+            if (fault.machine === to && concerns(fault, request)) return draw();
           return undefined;
         },
       },
@@ -122,6 +136,7 @@ class World {
         if (event.kind === "directory-changed")
           this.#log.write(`${name} directory ${event.change} ${event.endpoint}`);
       },
+      note: (name, text) => this.#log.write(`${name} ${text}`),
       ran: (run) => {
         this.#runs.push({ ...run, atMs: clock.nowMs() });
         this.#log.write(`${run.machine} runs ${run.model} for ${run.tag}`);
@@ -131,13 +146,15 @@ class World {
   }
 
   async run(): Promise<WorldRun> {
-    const { gateway, servers, apps, untilMs } = this.#spec;
+    const { gateway, servers, packages, apps, untilMs } = this.#spec;
     const starts = [
+      ...(packages === undefined ? [] : [this.#start(packages)]),
       ...(gateway ? [this.#start(gateway.name)] : []),
       ...servers.map(({ name }) => this.#start(name)),
       ...apps.map((app) => this.#startApp(app)),
     ];
     await this.#clock.runUntil(Promise.all(starts));
+    this.#rollOut();
     for (const [index, fault] of this.#faults.entries()) {
       this.#clock.timer(Math.max(0, fault.atMs - this.#clock.nowMs()), () => this.#strike(fault, index));
     }
@@ -180,6 +197,63 @@ class World {
     };
   }
 
+  #diskOf(name: string): Disk {
+    const disk = this.#disks.get(name) ?? emptyDisk();
+    this.#disks.set(name, disk);
+    return disk;
+  }
+
+  /** Sets the alias of the world, starts a canary and ends it: each as often as it takes. */
+  #rollOut(): void {
+    const { gateway } = this.#spec;
+    if (!gateway?.rollout) return;
+    const { startMs, endMs, how } = gateway.rollout;
+    const change = (atMs: number, asked: () => object, done: () => boolean): void => {
+      const turn = (): void => {
+        const rollouts = this.#slots.get(gateway.name)?.started?.rollouts;
+        if (this.#closing || done()) return;
+        const revision = rollouts?.find(aliasName)?.revision ?? 0;
+        const again = (): void => void this.#clock.timer(700, turn);
+        const own = this.#slots.get(gateway.name)?.machine;
+        // Nobody answers for a machine that dies: the operator asks again.
+        void own?.onDeath(again);
+        rollouts?.change(aliasName, { revision, change: asked() as never }, "operator").then(
+          () => this.#log.write(`${gateway.name} rollout ${JSON.stringify(asked())}`),
+          (thrown: unknown) => {
+            this.#log.write(`${gateway.name} rollout failed: ${String(thrown).slice(0, 120)}`);
+            again();
+          },
+        );
+        if (!rollouts) again();
+      };
+      this.#clock.timer(Math.max(0, atMs - this.#clock.nowMs()), turn);
+    };
+    const find = () => this.#slots.get(gateway.name)?.started?.rollouts?.find(aliasName);
+    change(
+      300,
+      () => ({ do: "set", model: "sum", version: "1" }),
+      () => find() !== undefined,
+    );
+    const start = {
+      do: "start",
+      version: "2",
+      mode: "canary",
+      weightRatio: 0.5,
+      by: "request",
+      limits: defaultTrialLimits,
+    };
+    change(
+      startMs,
+      () => start,
+      () => find()?.trial !== undefined || find()?.stable.version === "2",
+    );
+    change(
+      endMs,
+      () => ({ do: how }),
+      () => find() !== undefined && find()?.trial === undefined,
+    );
+  }
+
   /** What should have been let go of by now. */
   #held(): string[] {
     const leftOver: string[] = [];
@@ -195,7 +269,8 @@ class World {
     const closing = async (): Promise<void> => {
       for (const { app } of this.#apps) await app.close();
       for (const { name } of this.#spec.servers) await this.#slots.get(name)?.started?.close(graceMs);
-      const { gateway } = this.#spec;
+      const { gateway, packages } = this.#spec;
+      if (packages !== undefined) await this.#slots.get(packages)?.started?.close(graceMs);
       if (gateway) await this.#slots.get(gateway.name)?.started?.close(graceMs);
     };
     let closed = false;
@@ -212,22 +287,44 @@ class World {
   }
 
   async #start(name: string): Promise<void> {
-    const { servers, gateway, seed } = this.#spec;
+    const { servers, gateway, packages, sumVersions, seed } = this.#spec;
     const life = (this.#slots.get(name)?.life ?? 0) + 1;
     const fresh = machine(this.#clock, seed, name, life);
     const slot: Slot = { life, machine: fresh, started: undefined };
     this.#slots.set(name, slot);
     this.#log.write(`${name} starts`);
     const server = servers.find((one) => one.name === name);
-    const directoryAt = gateway?.joined ? `http://${gateway.name}` : undefined;
-    slot.started = server
-      ? await startServer(server, fresh, this.#surroundings, directoryAt)
-      : await startGateway(
-          gateway ?? { name, zone: "" },
-          fresh,
-          this.#surroundings,
-          gateway?.joined ? undefined : this.#listed(),
-        );
+    if (name === packages) {
+      slot.started = await startPackageHost(name, fresh, this.#surroundings, allModels, this.#packageFiles());
+    } else if (server) {
+      slot.started = await startServer(server, fresh, this.#surroundings, {
+        sumVersions,
+        ...(gateway?.joined ? { directoryAt: `http://${gateway.name}` } : {}),
+        ...(gateway?.signed ? { entry: () => this.#operator.entryOf(server) } : {}),
+        ...(packages === undefined ? {} : { pulls: () => this.#pull(fresh, packages, server.models) }),
+      });
+    } else if (gateway) {
+      slot.started = await startGateway(
+        gateway,
+        fresh,
+        this.#surroundings,
+        gateway.joined ? undefined : this.#listed(),
+        {
+          disk: this.#diskOf(name),
+          leaseMs: gateway.leaseMs,
+          ...(gateway.signed ? { ring: this.#operator.ring } : {}),
+        },
+      );
+    }
+  }
+
+  #packageFiles() {
+    return repositoryFiles(allModels, this.#spec.sumVersions);
+  }
+
+  async #pull(own: Machine, host: string, models: readonly ModelName[]): Promise<ModelStore> {
+    const wanted = await packageDigests(models, this.#packageFiles());
+    return pulledStore(own, this.#surroundings, host, wanted, this.#diskOf(own.name));
   }
 
   /** Servers as an operator lists them. */
@@ -242,8 +339,15 @@ class World {
       app.reach === "gateway" && gateway
         ? [infoOf(gateway.name, { tier: "edge", zone: gateway.zone, trust: "attested" })]
         : this.#listed();
-    const directoryAt = app.reach === "directory" && gateway ? `http://${gateway.name}` : undefined;
-    const started = await startApp(app, own, this.#surroundings, listed, directoryAt);
+    const found =
+      app.reach === "directory" && gateway
+        ? {
+            directoryAt: `http://${gateway.name}`,
+            disk: this.#diskOf(app.name),
+            ...(gateway.signed ? { ring: this.#operator.ring } : {}),
+          }
+        : undefined;
+    const started = await startApp(app, own, this.#surroundings, listed, found);
     this.#apps.push({ name: app.name, machine: own, app: started });
   }
 
@@ -273,7 +377,7 @@ class World {
     if (exchangeFaults.has(kind)) {
       const random = randomFor(this.#spec.seed, `fault ${index}`);
       const hit = (): Harm | undefined =>
-        random.next() < ratio ? drawHarm(kind as Harm["kind"], random, amount) : undefined;
+        random.next() < ratio ? drawHarm(harmOf(kind), random, amount) : undefined;
       const harm = { fault, draw: hit };
       this.#harms.push(harm);
       const disturbance = this.#disturb(fault);
@@ -330,6 +434,67 @@ class World {
         });
         return;
       }
+      case "power-cut": {
+        if (own.state === "dead") return;
+        // Nobody is told: what others send meets silence.
+        this.#cut.add(name);
+        own.kill();
+        const disturbance = this.#disturb(fault);
+        later(forMs, () => {
+          this.#cut.delete(name);
+          this.#surroundings.network.changed();
+          this.#restart(name, slot, () => over(disturbance));
+        });
+        return;
+      }
+      case "disk-full": {
+        const disk = this.#diskOf(name);
+        disk.full = true;
+        const disturbance = this.#disturb(fault);
+        later(forMs, () => {
+          disk.full = false;
+          over(disturbance);
+        });
+        return;
+      }
+      case "unload": {
+        const { models } = slot.started ?? {};
+        if (!models) return;
+        const disturbance = this.#disturb(fault);
+        void models.unload("sum");
+        later(forMs, () => {
+          const anew = this.#slots.get(name) !== slot;
+          if (anew || own.state === "dead") over(disturbance);
+          else void models.load("sum").then(() => over(disturbance));
+        });
+        return;
+      }
+      case "replace-model": {
+        // From then on servers have different contents under one name: which of them answers is not promised.
+        for (const server of this.#spec.servers) this.#disturb({ ...fault, machine: server.name });
+        void slot.started?.models?.replaceSum();
+        return;
+      }
+      case "swap-key": {
+        this.#operator.swapKey();
+        const disturbed = this.#spec.servers.map((server) =>
+          this.#disturb({ ...fault, machine: server.name }),
+        );
+        later(forMs, () => {
+          this.#operator.signAnew();
+          disturbed.forEach(over);
+        });
+        return;
+      }
+      case "entry-ends": {
+        this.#operator.endAt(name, clock.wallMs() + 100);
+        const disturbance = this.#disturb(fault);
+        later(forMs, () => {
+          this.#operator.endAt(name, Infinity);
+          over(disturbance);
+        });
+        return;
+      }
       case "wall-jump":
         // It must disturb nobody.
         own.jumpWall(amount);
@@ -344,4 +509,18 @@ class World {
     if (this.#closing || this.#slots.get(name) !== before) return begun();
     void this.#start(name).then(begun);
   }
+}
+
+const allModels: readonly ModelName[] = ["sum", "deep", "count"];
+
+/** Whether a fault is of exchanges like this one. */
+function concerns({ kind }: Fault, { method, path }: WireRequest): boolean {
+  if (kind === "unheard-joins") return method === "POST" && path.startsWith("/v2/directory");
+  if (kind === "unread-directory") return method === "GET" && path.startsWith("/v2/directory");
+  return true;
+}
+
+/** What a fault of exchanges does to one of them. */
+function harmOf(kind: Fault["kind"]): Harm["kind"] {
+  return kind === "unheard-joins" || kind === "unread-directory" ? "lose-request" : (kind as Harm["kind"]);
 }
