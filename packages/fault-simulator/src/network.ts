@@ -104,6 +104,7 @@ export function simulatedNetwork({ world, seed, weather, log }: NetworkParts): N
     let answered = false;
     let movedAtMs = world.nowMs();
     let replyBody: ByteStream | undefined;
+    let death: Disposable | undefined;
     let serverGone: ((error: LongshoreError) => void) | undefined;
     let port: Port | undefined;
     const end = (): void => {
@@ -113,7 +114,7 @@ export function simulatedNetwork({ world, seed, weather, log }: NetworkParts): N
       silence[Symbol.dispose]();
       connecting[Symbol.dispose]();
       unheard();
-      death[Symbol.dispose]();
+      death?.[Symbol.dispose]();
       port?.closing.delete(reset);
     };
     /** The exchange ends for the client with an error; the server hears that the connection is gone. */
@@ -157,7 +158,7 @@ export function simulatedNetwork({ world, seed, weather, log }: NetworkParts): N
     const onAbort = (): void => fail(abortError(call.abort, "transport"));
     call.abort.addEventListener("abort", onAbort, { once: true });
     const unheard = (): void => call.abort.removeEventListener("abort", onAbort);
-    const death = from.onDeath(() => {
+    death = from.onDeath(() => {
       const gone = serverGone;
       end();
       if (gone) carry(from.name, to, 0, () => gone(noAnswer("connection reset")));
