@@ -171,7 +171,7 @@ export async function served(
     },
     prepare: async (model, target) => {
       const segment = { model, ...target, variant: "", from: startCut, to: endCut };
-      await cached.prepare?.(segment, { ...housekeepingCall("rollout"), deadlineMs: clock.nowMs() + 60_000 });
+      await cached.capabilities?.prepare?.(segment, { ...housekeepingCall("rollout"), deadlineMs: clock.nowMs() + 60_000 });
     },
     ...(aliases ? { shelf: aliases } : {}),
   });

@@ -126,7 +126,7 @@ export const plantedBugs: readonly PlantedBug[] = [
     about: "A retry that could not begin is not given back to the budget.",
     search: "!== true) {\n      retries.back();\n      return false;",
     replace: "!== true) {\n      return false;",
-    tests: ["hanging.test.ts", "offloader.test.ts", "dying-place.test.ts"],
+    tests: ["hanging.test.ts", "offloader.test.ts", "dying-endpoint.test.ts"],
     testsFirst: true,
   },
   {
@@ -150,7 +150,7 @@ export const plantedBugs: readonly PlantedBug[] = [
     about: "A server that takes no request of thirty in a row is still asked for its longest wait.",
     search: "const mostTurnedAway = 3;",
     replace: "const mostTurnedAway = 30;",
-    tests: ["place.test.ts", "places.test.ts", "offloader.test.ts"],
+    tests: ["endpoint-state.test.ts", "endpoint-states.test.ts", "offloader.test.ts"],
     testsFirst: true,
   },
   // Servers that fail and come back.
@@ -159,7 +159,7 @@ export const plantedBugs: readonly PlantedBug[] = [
     about: "A server that answers stays paused until its pause is over, and counts its failures on.",
     search: "      if (row === 0 && failures === 0) return;\n      reopen();",
     replace: "      if (row === 0 && failures === 0) return;",
-    tests: ["place.test.ts", "places.test.ts", "coming-back.test.ts"],
+    tests: ["endpoint-state.test.ts", "endpoint-states.test.ts", "coming-back.test.ts"],
   },
   {
     name: "paused-to-the-end",
@@ -174,7 +174,7 @@ export const plantedBugs: readonly PlantedBug[] = [
     about: "The pause of a server that fails is not bounded.",
     search: "firstPauseMs * 2 ** Math.min(20, row - 1)",
     replace: "firstPauseMs * 4 ** Math.min(20, row + 3)",
-    tests: ["place.test.ts", "places.test.ts"],
+    tests: ["endpoint-state.test.ts", "endpoint-states.test.ts"],
     testsFirst: true,
   },
   {

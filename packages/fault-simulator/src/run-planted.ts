@@ -35,7 +35,7 @@ export interface PlantedOptions {
 }
 
 /** The longest that one command may take, in milliseconds: a bug may make something wait for ever. */
-const longestMs = 600_000;
+const longestMs = 300_000;
 
 /**
  * A copy of the built packages, in which files can be replaced without harm to anything else: `node_modules` leads to what is
