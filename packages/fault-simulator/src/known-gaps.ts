@@ -15,8 +15,20 @@ export const knownGaps: readonly KnownGap[] = [
   {
     name: "first contact",
     check: "liveness",
-    text: /no server is known yet that could have|no endpoint knows|is not known|no server has/,
-    why: "A request that comes before the first offer of a server fails at once, however much time it has.",
+    text: /no server is known yet that could have|failed with deadline-past/,
+    why: "A request that comes before the first offer of a server fails at once, however much time it has. The first use of a model waits for the slowest of all servers.",
+  },
+  {
+    name: "starting server says 404",
+    check: "liveness",
+    text: /failed with unknown-(?:model|version)/,
+    why: "A server that is still fetching its models says that it does not have them, not that it will.",
+  },
+  {
+    name: "denied while the permitted server is away",
+    check: "liveness",
+    text: /failed with policy-denied/,
+    why: "Where the only server that rules allow is not known yet, or away, the request fails with policy-denied (403), as if no server could ever take it.",
   },
   {
     name: "silent endpoint",

@@ -1,4 +1,5 @@
 /** What machines of all kinds are made of: the same parts as on a real platform, with the simulated network, clock and runtime. */
+import { crc32 } from "node:zlib";
 import {
   type AliasShelf,
   type Clock,
@@ -124,6 +125,7 @@ export function diallerOn(
         random,
         observer: observerOf(machine, surroundings),
         link,
+        crc32,
       });
     },
     link: (id) => links.get(id),
@@ -171,7 +173,10 @@ export async function served(
     },
     prepare: async (model, target) => {
       const segment = { model, ...target, variant: "", from: startCut, to: endCut };
-      await cached.capabilities?.prepare?.(segment, { ...housekeepingCall("rollout"), deadlineMs: clock.nowMs() + 60_000 });
+      await cached.capabilities?.prepare?.(segment, {
+        ...housekeepingCall("rollout"),
+        deadlineMs: clock.nowMs() + 60_000,
+      });
     },
     ...(aliases ? { shelf: aliases } : {}),
   });
@@ -187,6 +192,7 @@ export async function served(
     rollouts,
     identify: () => fleet,
     modelControl: true,
+    crc32,
     ...rest,
   });
   return { handler, life, endpoint, rollouts };

@@ -202,9 +202,6 @@ export function machinesOf({ servers, gateway, packages }: WorldSpec): readonly 
   ];
 }
 
-/** Nothing sees a flipped bit yet where a connection is not encrypted. */
-const flipWeight = 0;
-
 const weights: readonly (readonly [FaultKind, number])[] = [
   ["kill", 3],
   ["freeze", 2],
@@ -219,8 +216,8 @@ const weights: readonly (readonly [FaultKind, number])[] = [
   ["cut-reply", 2],
   ["double-request", 1],
   ["late-reply", 1],
-  ["flip-request", flipWeight],
-  ["flip-reply", flipWeight],
+  ["flip-request", 2],
+  ["flip-reply", 2],
   ["unheard-joins", 1],
   ["unread-directory", 1],
   ["power-cut", 2],
