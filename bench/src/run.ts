@@ -5,15 +5,11 @@ import { type Bench, refuseUnknown, setUp } from "./harness.ts";
 
 /** Loaded when asked for: a bench of the planner should not wait for a neural network. */
 const benches: Readonly<Record<string, () => Promise<Bench>>> = {
-  belief: async () => (await import("./belief.ts")).bench,
-  batch: async () => (await import("./batch.ts")).bench,
   codec: async () => (await import("./codec.ts")).bench,
   decide: async () => (await import("./decide.ts")).bench,
   failover: async () => (await import("./failover.ts")).bench,
   energy: async () => (await import("./energy.ts")).bench,
-  frontier: async () => (await import("./frontier.ts")).bench,
   gateway: async () => (await import("./gateway.ts")).bench,
-  profiles: async () => (await import("./profiles.ts")).bench,
   overload: async () => (await import("./overload.ts")).bench,
   plan: async () => (await import("./plan.ts")).bench,
   json: async () => (await import("./json.ts")).bench,
@@ -21,14 +17,10 @@ const benches: Readonly<Record<string, () => Promise<Bench>>> = {
   route: async () => (await import("./route.ts")).bench,
   fleet: async () => (await import("./fleet.ts")).bench,
   reality: async () => (await import("./reality.ts")).bench,
-  scenes: async () => (await import("./scenes.ts")).bench,
-  queue: async () => (await import("./queue.ts")).bench,
   quantize: async () => (await import("./quantize.ts")).bench,
-  sequences: async () => (await import("./sequences.ts")).bench,
   serve: async () => (await import("./serve.ts")).bench,
   size: async () => (await import("./size.ts")).bench,
   soak: async () => (await import("./soak.ts")).bench,
-  stream: async () => (await import("./stream.ts")).bench,
   split: async () => (await import("./split.ts")).bench,
 };
 
