@@ -518,8 +518,32 @@ describe("a registry", () => {
     await registry.join(request("b"), "acme");
     await clock.advance(600);
     expect(here()).toEqual(["b"]);
-    await clock.advance(600);
-    expect(here()).toEqual([]);
+    registry[Symbol.dispose]();
+    expect(clock.armed()).toBe(0);
+  });
+
+  it("keeps all whose leases lapse together, until another member is heard again", async () => {
+    const { clock, registry } = registryWith({ admits: { zone: "eu", trust: "listed" }, leaseMs: 1000 });
+    const here = () =>
+      registry.list(undefined).records.map((record) => recordFrom(record, "it").signed.body.id);
+    const ids = ["a", "b", "c"];
+    for (const id of ids) {
+      await registry.join(request(id), "acme");
+      await clock.advance(100);
+    }
+    // No member reaches the registry, which readers still do.
+    for (let leases = 0; leases < 10; leases++) {
+      await clock.advance(1000);
+      expect(here()).toEqual(ids);
+    }
+    // Two are back, and renew as members do.
+    for (let renewals = 0; renewals < 6; renewals++) {
+      for (const id of ["a", "b"]) await registry.join(request(id), "acme");
+      await clock.advance(300);
+    }
+    expect(here()).toEqual(["a", "b"]);
+    registry.leave({ id: "a" }, "acme");
+    expect(here()).toEqual(["b"]);
     registry[Symbol.dispose]();
     expect(clock.armed()).toBe(0);
   });
@@ -671,7 +695,8 @@ describe("joinDirectory", () => {
     }
     away = true;
     await clock.advance(4000);
-    expect(there()).toBe(0);
+    // It stays: nobody reaches the registry.
+    expect(there()).toBe(1);
     away = false;
     await clock.advance(30_000);
     expect(there()).toBe(1);

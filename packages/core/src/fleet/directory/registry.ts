@@ -69,6 +69,8 @@ const maxGone = 4096;
 const confirmMs = 2000;
 /** How often in a lease it looks whether this process stood still. */
 const looksPerLease = 8;
+/** A registry that no member renews at for this share of a lease is out of their reach. */
+const heardRatio = 0.5;
 const forever = { notBeforeMs: 0, notAfterMs: 253_402_300_799_999 };
 
 /** Starts without members. Their leases keep time by `clock`. */
@@ -95,6 +97,8 @@ export function createRegistry(parts: RegistryParts): Registry {
   const lookMs = leaseMs / looksPerLease;
   let lookedAtMs = -Infinity;
   let looking: Disposable | undefined;
+  /** When a member last joined or renewed. */
+  let heardAtMs = -Infinity;
 
   function refuse(message: string): never {
     throw new LongshoreError("not-permitted", "identify", message);
@@ -161,8 +165,19 @@ export function createRegistry(parts: RegistryParts): Registry {
 
   const lease = (id: EndpointId, forMs = leaseMs): Disposable =>
     clock.timer(forMs, () => {
-      if (!stoodStill()) remove(id);
+      if (stoodStill()) return;
+      const member = members.get(id);
+      if (member && nowHeardNobody()) member.lease = lease(id);
+      else remove(id);
     });
+
+  /**
+   * Whether nobody renewed for half a lease, though members do so several times in each: then it is this registry that is out of their
+   * reach, and a lease that ends says nothing about its member. Readers find out by themselves which endpoints answer.
+   */
+  function nowHeardNobody(): boolean {
+    return clock.nowMs() - heardAtMs > heardRatio * leaseMs;
+  }
 
   /**
    * Whether this process stood still (it was stopped, or its machine was): who renewed meanwhile was not heard, so all begin again, with
@@ -207,6 +222,7 @@ export function createRegistry(parts: RegistryParts): Registry {
       });
       // Another request may have come meanwhile.
       const member = own(id, tenant);
+      heardAtMs = clock.nowMs();
       member?.lease[Symbol.dispose]();
       if (member && before === kept) member.lease = lease(id);
       else {
