@@ -6,7 +6,6 @@ import {
   type Codec,
   endCut,
   fp16Codec,
-  housekeepingCall,
   int8ChannelCodec,
   int8ChannelDeflateCodec,
   int8Codec,
@@ -15,6 +14,7 @@ import {
   type Tensor,
   type Tensors,
 } from "@longshore/core";
+import { housekeepingCall } from "@longshore/core/internal";
 import type { Runtime } from "@longshore/engine";
 import {
   artifactOfModel,

@@ -1,7 +1,8 @@
 /** `bench energy`: what the device spends when energy is made small, with every constant also halved and doubled. */
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { parseProfile, type Radio, radios, startCut } from "@longshore/core";
+import { type Radio, startCut } from "@longshore/core";
+import { parseProfile, radios } from "@longshore/core/internal";
 import {
   linkShapes,
   poissonArrivals,

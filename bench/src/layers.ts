@@ -1,7 +1,8 @@
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { Worker } from "node:worker_threads";
-import { endCut, housekeepingCall, numericView, startCut, type Tensor, type Tensors } from "@longshore/core";
+import { endCut, numericView, startCut, type Tensor, type Tensors } from "@longshore/core";
+import { housekeepingCall } from "@longshore/core/internal";
 import type { Runtime } from "@longshore/engine";
 import { folderStore, onnxRuntime, sha256 } from "@longshore/nodejs";
 import { openOffloader } from "longshore";

@@ -1,7 +1,8 @@
 import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
-import { housekeepingCall, type Profile } from "@longshore/core";
+import type { Profile } from "@longshore/core";
+import { housekeepingCall } from "@longshore/core/internal";
 import { withSeededWeights } from "@longshore/graph";
 import type { SimulatedModel } from "@longshore/lab";
 import { folderStore, systemClock } from "@longshore/nodejs";

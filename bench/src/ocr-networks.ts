@@ -1,5 +1,6 @@
 import { readFile } from "node:fs/promises";
-import { bytesTensor, float32View, housekeepingCall, type Tensors } from "@longshore/core";
+import { bytesTensor, float32View, type Tensors } from "@longshore/core";
+import { housekeepingCall } from "@longshore/core/internal";
 import type { Agreement } from "@longshore/graph";
 import { onnxRuntime } from "@longshore/nodejs";
 import { sampleEngine, sampleInputs } from "@longshore/samples";

@@ -1,13 +1,5 @@
-import {
-  isInfeasible,
-  makePlan,
-  planScratch,
-  type PlanRequest,
-  type Random,
-  seededRandom,
-  type View,
-  withLoads,
-} from "@longshore/core";
+import { isInfeasible, type Random, seededRandom } from "@longshore/core";
+import { makePlan, planScratch, type PlanRequest, type View, withLoads } from "@longshore/core/internal";
 import { setTimeout } from "node:timers/promises";
 import { planWorld, randomRequest, randomScene } from "@longshore/testkit";
 import { type Bench, mean, type Measured, quantile, type Row } from "./harness.ts";

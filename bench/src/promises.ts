@@ -1,5 +1,6 @@
 /** Whether promised quantiles hold on traces, and what they are worth beside smoothed rates. */
-import { type LinkBeliefOptions, seededRandom } from "@longshore/core";
+import { seededRandom } from "@longshore/core";
+import type { LinkBeliefOptions } from "@longshore/core/internal";
 import {
   coverageInterval,
   coverageOf,

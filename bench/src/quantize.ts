@@ -1,7 +1,8 @@
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { housekeepingCall, seededRandom, type Tensors } from "@longshore/core";
+import { seededRandom, type Tensors } from "@longshore/core";
+import { housekeepingCall } from "@longshore/core/internal";
 import { quantise, type QuantiseInput, Unavailable } from "@longshore/conformance";
 import {
   type Agreement,

@@ -1,6 +1,6 @@
 import { existsSync } from "node:fs";
 import { readFile, writeFile } from "node:fs/promises";
-import { housekeepingCall } from "@longshore/core";
+import { housekeepingCall } from "@longshore/core/internal";
 import { graphAnswers, meanAgreement, quantizeModel, readModel } from "@longshore/graph";
 import { onnxRuntime } from "@longshore/nodejs";
 import { fedNetworks, pixelAgreement } from "./ocr-networks.ts";

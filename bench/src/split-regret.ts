@@ -8,14 +8,11 @@ import {
   type Inputs,
   linkBelief,
   linkModel,
-  meanOf,
-  radios,
   seededRandom,
   silentObserver,
-  sleep,
   standardPolicy,
-  through,
 } from "@longshore/core";
+import { meanOf, radios, sleep, through } from "@longshore/core/internal";
 import {
   constantTrace,
   expectedMs,

@@ -3,12 +3,12 @@ import {
   type Codec,
   endCut,
   fp16Codec,
-  housekeepingCall,
   int8Codec,
   startCut,
   type Tensors,
   uint8Codec,
 } from "@longshore/core";
+import { housekeepingCall } from "@longshore/core/internal";
 import type { InferenceSession, Runtime } from "@longshore/engine";
 import {
   artifactOfModel,

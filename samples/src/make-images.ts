@@ -5,7 +5,8 @@
  */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { gaussian, seededRandom } from "@longshore/core";
+import { seededRandom } from "@longshore/core";
+import { gaussian } from "@longshore/core/internal";
 import { page, receipt, shelf } from "./images/documents.ts";
 import { photographed, type Shot } from "./images/photograph.ts";
 import { realImages } from "./images/real.ts";

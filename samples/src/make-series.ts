@@ -4,7 +4,8 @@
  */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { bytesOf, gaussian, seededRandom } from "@longshore/core";
+import { seededRandom } from "@longshore/core";
+import { bytesOf, gaussian } from "@longshore/core/internal";
 import { channels, faultKinds, heldOutSeed, plant, plantSeed, windowSteps } from "./anomaly/series.ts";
 import { inputsFolder } from "./folders.ts";
 import { recommendationSizes } from "./recommendation.ts";

@@ -1,4 +1,4 @@
-import { housekeepingCall } from "@longshore/core";
+import { housekeepingCall } from "@longshore/core/internal";
 import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { createHash } from "node:crypto";
 import { tmpdir } from "node:os";

@@ -1,10 +1,5 @@
-import {
-  type Call,
-  housekeepingCall,
-  type SequencePosition,
-  silentObserver,
-  type Tensors,
-} from "@longshore/core";
+import { type Call, type SequencePosition, silentObserver, type Tensors } from "@longshore/core";
+import { housekeepingCall } from "@longshore/core/internal";
 import {
   createEngine,
   type Engine,

@@ -3,7 +3,17 @@ import { readFileSync } from "node:fs";
 import { connect } from "node:net";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { allSteps, codecSet, defaultWireLimits, fp16Codec, housekeepingCall, int8Codec, LongshoreError, rawCodec, readBody, readInferReplyInSteps, readInferRequest, reasons, wireRoutes } from "@longshore/core"; // prettier-ignore
+import {
+  codecSet,
+  defaultWireLimits,
+  fp16Codec,
+  int8Codec,
+  LongshoreError,
+  rawCodec,
+  readBody,
+  reasons,
+} from "@longshore/core";
+import { allSteps, housekeepingCall, readInferReplyInSteps, readInferRequest, wireRoutes } from "@longshore/core/internal"; // prettier-ignore
 import { onnxSource } from "@longshore/graph";
 import { sha256, systemClock, systemRandom } from "@longshore/nodejs";
 import { createHandler, listen } from "@longshore/server";

@@ -1,15 +1,12 @@
+import { type DirectoryEntry, type DirectoryRecord, LongshoreError, type Signed } from "@longshore/core";
 import {
   type Alias,
   type AliasEntry,
   aliasFrom,
   aliasJson,
   canonicalJson,
-  type DirectoryEntry,
-  type DirectoryRecord,
-  LongshoreError,
-  type Signed,
   signedEntryFrom,
-} from "@longshore/core";
+} from "@longshore/core/internal";
 import { Kvm, type KV, type KvEntry } from "@nats-io/kv";
 import type { NatsConnection } from "@nats-io/transport-node";
 

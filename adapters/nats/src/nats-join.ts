@@ -1,22 +1,24 @@
 import {
   type Call,
-  checkSignature,
   type DirectoryRecord,
-  entryJson,
   type Json,
-  type JoinReply,
   type KeyRing,
-  joinRequestFrom,
-  leaveRequestFrom,
   LongshoreError,
-  parseJson,
   readBody,
   type Signed,
   type DirectoryEntry,
   type Transport,
-  untilAborted,
   type WireRequest,
 } from "@longshore/core";
+import {
+  checkSignature,
+  entryJson,
+  type JoinReply,
+  joinRequestFrom,
+  leaveRequestFrom,
+  parseJson,
+  untilAborted,
+} from "@longshore/core/internal";
 import { jetstream } from "@nats-io/jetstream";
 import { type KV, Kvm } from "@nats-io/kv";
 import type { NatsConnection, NodeConnectionOptions } from "@nats-io/transport-node";

@@ -1,15 +1,13 @@
+import { type Call, type Digest, LongshoreError } from "@longshore/core";
 import {
-  type Call,
-  type Digest,
   type FileBytes,
-  LongshoreError,
   maxManifestBytes,
   type PackageReference,
   type PackageSource,
   signedManifestFrom,
   parseJson,
   untilAborted,
-} from "@longshore/core";
+} from "@longshore/core/internal";
 import { jetstream, jetstreamManager, type JetStreamClient, type JsMsg } from "@nats-io/jetstream";
 import { type ObjectInfo, Objm, type ObjectStore } from "@nats-io/obj";
 import type { NatsConnection, NodeConnectionOptions } from "@nats-io/transport-node";

@@ -1,11 +1,5 @@
-import {
-  type Clock,
-  LongshoreError,
-  type Random,
-  type RecordSink,
-  type RecordSource,
-  sleep,
-} from "@longshore/core";
+import { type Clock, LongshoreError, type Random, type RecordSink, type RecordSource } from "@longshore/core";
+import { sleep } from "@longshore/core/internal";
 import type { StreamInfo } from "@nats-io/jetstream";
 import { type KV, type KvEntry, Kvm } from "@nats-io/kv";
 import { connect, type NatsConnection, type NodeConnectionOptions } from "@nats-io/transport-node";

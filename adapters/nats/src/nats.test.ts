@@ -7,23 +7,25 @@ import { jetstream, jetstreamManager } from "@nats-io/jetstream";
 import { type KV, Kvm } from "@nats-io/kv";
 import { connect, type NatsConnection } from "@nats-io/transport-node";
 import {
-  type AliasEntry,
   createDirectory,
   type DirectoryEntry,
   type DirectoryRecord,
   type LongshoreEvent,
-  housekeepingCall,
-  joinDirectory,
-  type JoinReply,
   type KeptDirectory,
-  manifestDigest,
-  manifestJson,
-  type PackageManifest,
   readBody,
   seededRandom,
   type Signed,
-  sign,
 } from "@longshore/core";
+import {
+  type AliasEntry,
+  housekeepingCall,
+  joinDirectory,
+  type JoinReply,
+  manifestDigest,
+  manifestJson,
+  type PackageManifest,
+  sign,
+} from "@longshore/core/internal";
 import {
   fetchPackage,
   newOperatorKey,

@@ -1,4 +1,5 @@
-import { exponential, seededRandom } from "@longshore/core";
+import { seededRandom } from "@longshore/core";
+import { exponential } from "@longshore/core/internal";
 import { deviceModels, type DeviceScene } from "@longshore/lab";
 
 /** Ten devices for each server, which ask now and then: every 11 seconds on the mean, in sequences every four. */

@@ -5,16 +5,13 @@ import { startGateway, usageOf } from "@longshore/conformance";
 import {
   type Clock,
   type DirectoryEntry,
-  entryJson,
-  housekeepingCall,
-  type JoinRequest,
   type Json,
   LongshoreError,
   readBody,
-  sign,
   silentObserver,
   type Statement,
 } from "@longshore/core";
+import { entryJson, housekeepingCall, type JoinRequest, sign } from "@longshore/core/internal";
 import { httpTransport, newOperatorKey, operatorSigner, systemClock, systemRandom } from "@longshore/nodejs";
 import { openRegistry } from "longshore";
 import { quantile } from "../harness.ts";

@@ -5,7 +5,8 @@
  *
  * Arguments: folder of models, `text` or `parse`.
  */
-import { type Handler, headerLengthHeader, readBody, silentObserver } from "@longshore/core";
+import { type Handler, readBody, silentObserver } from "@longshore/core";
+import { headerLengthHeader } from "@longshore/core/internal";
 import { folderStore, systemClock, systemRandom } from "@longshore/nodejs";
 import { createHandler, createLife, listen } from "@longshore/server";
 import { openEngine, platformCodecs } from "longshore/measure";

@@ -1,4 +1,5 @@
-import { defaultWireLimits, readInferRequest, seededRandom, type WireLimits } from "@longshore/core";
+import { defaultWireLimits, seededRandom, type WireLimits } from "@longshore/core";
+import { readInferRequest } from "@longshore/core/internal";
 
 /** An image as a client writes it: how its values came to be text. */
 export interface JsonImage {

@@ -1,4 +1,5 @@
-import { type Endpoint, housekeepingCall, type InferenceRequest, releaser } from "@longshore/core";
+import type { Endpoint, InferenceRequest } from "@longshore/core";
+import { housekeepingCall, releaser } from "@longshore/core/internal";
 import { expect, it } from "vitest";
 import { madeOnce } from "./made-once.ts";
 

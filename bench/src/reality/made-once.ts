@@ -1,4 +1,5 @@
-import { type Endpoint, type InferenceResponse, through } from "@longshore/core";
+import type { Endpoint, InferenceResponse } from "@longshore/core";
+import { through } from "@longshore/core/internal";
 
 /** The response with tensors of its own, which whoever gets it may take or free. */
 function copied(response: InferenceResponse): InferenceResponse {

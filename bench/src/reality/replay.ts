@@ -1,13 +1,12 @@
 import {
   createOffloader,
   type Endpoint,
-  housekeepingCall,
   linkBelief,
   linkModel,
-  radios,
   silentObserver,
   standardPolicy,
 } from "@longshore/core";
+import { housekeepingCall, radios } from "@longshore/core/internal";
 import {
   constantTrace,
   type Envelope,

@@ -1,16 +1,14 @@
 import {
   type Endpoint,
-  housekeepingCall,
   type ModelDescription,
-  radios,
   type Result,
   silentObserver,
-  sleep,
   type StageTime,
   startCut,
   type Step,
   type Tensor,
 } from "@longshore/core";
+import { housekeepingCall, radios, sleep } from "@longshore/core/internal";
 import { elementsTogether } from "@longshore/engine";
 import { followPlan, type Simulation, type StepTime, wholeSegment } from "@longshore/lab";
 import { systemClock, systemRandom } from "@longshore/nodejs";

@@ -1,14 +1,5 @@
-import {
-  abortError,
-  type Call,
-  type Clock,
-  type Endpoint,
-  type InferenceRequest,
-  type InferenceResponse,
-  type Random,
-  sleep,
-  whenAborted,
-} from "@longshore/core";
+import type { Call, Clock, Endpoint, InferenceRequest, InferenceResponse, Random } from "@longshore/core";
+import { abortError, sleep, whenAborted } from "@longshore/core/internal";
 import { bucketOf, drawnRunMs, offersOf, type SimulatedModel } from "@longshore/lab";
 
 /**

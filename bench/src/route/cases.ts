@@ -1,4 +1,5 @@
-import { gaussian, type Random, seededRandom } from "@longshore/core";
+import { type Random, seededRandom } from "@longshore/core";
+import { gaussian } from "@longshore/core/internal";
 import {
   capacityOf,
   type FarmBatching,

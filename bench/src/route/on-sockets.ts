@@ -6,7 +6,6 @@ import {
   codecSet,
   type Endpoint,
   type EndpointInfo,
-  housekeepingCall,
   type InferenceRequest,
   oipEndpoint,
   rawCodec,
@@ -14,6 +13,7 @@ import {
   silentObserver,
   type Tensor,
 } from "@longshore/core";
+import { housekeepingCall } from "@longshore/core/internal";
 import {
   farmModel,
   farmRequest,

@@ -8,9 +8,9 @@ import {
   LongshoreError,
   type Offloader,
   type Reason,
-  remoteSource,
   type Result,
 } from "@longshore/core";
+import { remoteSource } from "@longshore/core/internal";
 import { type Disk, memoryOn } from "./disk.ts";
 import type { Machine } from "./machine.ts";
 import { repositoryFiles } from "./models.ts";

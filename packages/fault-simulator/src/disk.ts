@@ -1,12 +1,6 @@
 import { createHash } from "node:crypto";
-import {
-  type AliasShelf,
-  type Clock,
-  type DirectoryMemory,
-  type Json,
-  type KeptAliases,
-  LongshoreError,
-} from "@longshore/core";
+import { type Clock, type DirectoryMemory, type Json, LongshoreError } from "@longshore/core";
+import type { AliasShelf, KeptAliases } from "@longshore/core/internal";
 import type { PackageCache } from "@longshore/nodejs";
 import { after } from "./parts.ts";
 

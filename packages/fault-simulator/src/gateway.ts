@@ -1,11 +1,5 @@
-import {
-  createDirectory,
-  createRegistry,
-  type EndpointInfo,
-  type KeyRing,
-  offloadEndpoint,
-  randomId,
-} from "@longshore/core";
+import { createDirectory, type EndpointInfo, type KeyRing, offloadEndpoint } from "@longshore/core";
+import { createRegistry, randomId } from "@longshore/core/internal";
 import { aliasesOn, type Disk, memoryOn } from "./disk.ts";
 import type { Machine } from "./machine.ts";
 import { after, codecs, diallerOn, infoOf, observerOf, policy, served, type Surroundings } from "./parts.ts";

@@ -5,21 +5,23 @@
  * transport of Node.js, whose rules for a second try it follows.
  */
 import {
-  abortError,
-  bodyLength,
-  brokenBody,
   type Call,
   type Handler,
-  housekeepingCall,
-  idempotencyHeader,
   LongshoreError,
-  sleep,
   type Transport,
-  untilAborted,
   type WireBody,
   type WireRequest,
   type WireResponse,
 } from "@longshore/core";
+import {
+  abortError,
+  bodyLength,
+  brokenBody,
+  housekeepingCall,
+  idempotencyHeader,
+  sleep,
+  untilAborted,
+} from "@longshore/core/internal";
 import type { VirtualClock } from "@longshore/lab";
 import { type ByteStream, byteStream, drained, joined, pieces } from "./byte-stream.ts";
 import type { EventLog } from "./event-log.ts";

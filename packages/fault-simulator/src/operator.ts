@@ -1,12 +1,6 @@
 import { createHmac } from "node:crypto";
-import {
-  type DirectoryEntry,
-  entryJson,
-  type KeyRing,
-  sign,
-  type Signed,
-  type Signer,
-} from "@longshore/core";
+import type { DirectoryEntry, KeyRing, Signed } from "@longshore/core";
+import { entryJson, sign, type Signer } from "@longshore/core/internal";
 import type { ServerSpec } from "./world-spec.ts";
 
 /**

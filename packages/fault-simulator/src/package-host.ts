@@ -1,12 +1,12 @@
 import { createHash } from "node:crypto";
+import { LongshoreError } from "@longshore/core";
 import {
   housekeepingCall,
-  LongshoreError,
   manifestDigest,
   type PackageManifest,
   remotePackages,
   sleep,
-} from "@longshore/core";
+} from "@longshore/core/internal";
 import { fetchPackage, packageStore } from "@longshore/nodejs";
 import type { ModelStore } from "@longshore/engine";
 import type { PackageShelf, ShelvedPackage } from "@longshore/server";

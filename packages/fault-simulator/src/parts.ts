@@ -1,7 +1,6 @@
 /** What machines of all kinds are made of: the same parts as on a real platform, with the simulated network, clock and runtime. */
 import { crc32 } from "node:zlib";
 import {
-  type AliasShelf,
   type Clock,
   codecSet,
   type CodecSet,
@@ -9,24 +8,27 @@ import {
   type EndpointInfo,
   endCut,
   type Handler,
-  housekeepingCall,
   type LinkBelief,
   linkBelief,
   type LinkModel,
   linkModel,
   type LongshoreEvent,
-  noVersion,
   type Observer,
   observers,
   oipEndpoint,
-  openRollouts,
   type Policy,
   rawCodec,
-  rolloutEndpoint,
-  type Rollouts,
   startCut,
   tablePolicy,
 } from "@longshore/core";
+import {
+  type AliasShelf,
+  housekeepingCall,
+  noVersion,
+  openRollouts,
+  rolloutEndpoint,
+  type Rollouts,
+} from "@longshore/core/internal";
 import { createEngine, type Engine, inlineLane, type ModelStore } from "@longshore/engine";
 import {
   allRights,

@@ -1,12 +1,5 @@
-import {
-  type DirectoryEntry,
-  housekeepingCall,
-  joinDirectory,
-  type Membership,
-  type Rollouts,
-  type Signed,
-  type Statement,
-} from "@longshore/core";
+import type { DirectoryEntry, Signed, Statement } from "@longshore/core";
+import { housekeepingCall, joinDirectory, type Membership, type Rollouts } from "@longshore/core/internal";
 import type { Engine, ModelStore } from "@longshore/engine";
 import type { ServedRepository } from "@longshore/server";
 import { memoryFile } from "@longshore/testkit";

@@ -1,9 +1,5 @@
-import {
-  defaultTrialLimits,
-  type EndpointInfo,
-  type LongshoreEvent,
-  type WireRequest,
-} from "@longshore/core";
+import type { EndpointInfo, LongshoreEvent, WireRequest } from "@longshore/core";
+import { defaultTrialLimits } from "@longshore/core/internal";
 import type { ModelStore } from "@longshore/engine";
 import { virtualClock, type VirtualClock } from "@longshore/lab";
 import { type Outcome, startApp, type StartedApp } from "./app.ts";

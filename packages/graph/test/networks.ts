@@ -1,4 +1,5 @@
-import { float32Tensor, gaussian, seededRandom, type Tensors, tensorsOf } from "@longshore/core";
+import { float32Tensor, seededRandom, type Tensors, tensorsOf } from "@longshore/core";
+import { gaussian } from "@longshore/core/internal";
 import { graphBuilder, type GraphBuilder, tensorProto, type TensorProto, writeModel } from "../src/index.ts";
 
 /** Seeded values for weights and inputs. */

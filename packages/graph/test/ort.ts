@@ -1,15 +1,14 @@
 import {
   type Call,
   bytesTensor,
-  bytesOf,
   type Datatype,
-  housekeepingCall,
   type Tensor,
   tensorOf,
   type Tensors,
   type TensorSpec,
   textElements,
 } from "@longshore/core";
+import { bytesOf, housekeepingCall } from "@longshore/core/internal";
 import type { Artifact, InferenceSession, Runtime } from "@longshore/engine";
 import * as ort from "onnxruntime-node";
 import { sha256 } from "../src/index.ts";

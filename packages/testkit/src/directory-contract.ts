@@ -1,19 +1,17 @@
 import { afterEach, describe, expect, it, vi } from "vitest";
-import {
-  type DirectoryEntry,
-  type DirectoryMemory,
-  type DirectoryRecord,
-  entryJson,
-  type Json,
-  type KeptDirectory,
-  type KeyRing,
-  type LongshoreEvent,
-  type Observer,
-  type Signed,
-  type Signer,
-  sign,
-  type Statement,
+import type {
+  DirectoryEntry,
+  DirectoryMemory,
+  DirectoryRecord,
+  Json,
+  KeptDirectory,
+  KeyRing,
+  LongshoreEvent,
+  Observer,
+  Signed,
+  Statement,
 } from "@longshore/core";
+import { entryJson, type Signer, sign } from "@longshore/core/internal";
 
 /** A directory over a real source, with what a test does to the source. */
 export interface DirectoryUnderTest {

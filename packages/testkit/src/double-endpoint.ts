@@ -1,7 +1,6 @@
 import {
   type Account,
   type Call,
-  certain,
   type Endpoint,
   endCut,
   type EndpointInfo,
@@ -15,6 +14,7 @@ import {
   type Tensor,
   type Tensors,
 } from "@longshore/core";
+import { certain } from "@longshore/core/internal";
 
 /** An endpoint that the tests' doubles have unless they say otherwise. */
 export const doubleInfo: EndpointInfo = {

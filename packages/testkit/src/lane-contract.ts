@@ -1,16 +1,14 @@
 import {
   bytesTensor,
-  childCall,
   float32Tensor,
   float32View,
   give,
-  housekeepingCall,
-  joinElements,
   LongshoreError,
   numericTensor,
   tensorsOf,
   textElements,
 } from "@longshore/core";
+import { childCall, housekeepingCall, joinElements } from "@longshore/core/internal";
 import type { ChainStep, Lane } from "@longshore/engine";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 

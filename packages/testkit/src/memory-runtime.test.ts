@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { float32Tensor, housekeepingCall, tensorsOf } from "@longshore/core";
+import { float32Tensor, tensorsOf } from "@longshore/core";
+import { housekeepingCall } from "@longshore/core/internal";
 import { manualClock, settle } from "./manual-clock.ts";
 import { artifactOf, memoryFile, oneStage } from "./memory-model.ts";
 import { memoryRuntime } from "./memory-runtime.ts";

@@ -1,15 +1,5 @@
-import {
-  abortError,
-  checkCall,
-  type Clock,
-  LongshoreError,
-  renamed,
-  shapeFits,
-  sleep,
-  type Tensor,
-  type Tensors,
-  type TensorSpec,
-} from "@longshore/core";
+import { type Clock, LongshoreError, type Tensor, type Tensors, type TensorSpec } from "@longshore/core";
+import { abortError, checkCall, renamed, shapeFits, sleep } from "@longshore/core/internal";
 import type { InferenceSession, Runtime } from "@longshore/engine";
 import {
   aliveAfter,

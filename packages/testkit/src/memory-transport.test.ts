@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { housekeepingCall, readBody } from "@longshore/core";
+import { readBody } from "@longshore/core";
+import { housekeepingCall } from "@longshore/core/internal";
 import { manualClock, memoryTransport, transportContract } from "@longshore/testkit";
 
 transportContract("memory", async (handler) => ({

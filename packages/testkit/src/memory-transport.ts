@@ -1,19 +1,15 @@
 import {
-  abortError,
-  bodyLength,
   type Call,
   type Clock,
   type Handler,
-  housekeepingCall,
   LongshoreError,
   type Peer,
-  sleep,
   type Transport,
-  untilAborted,
   type WireBody,
   type WireRequest,
   type WireResponse,
 } from "@longshore/core";
+import { abortError, bodyLength, housekeepingCall, sleep, untilAborted } from "@longshore/core/internal";
 
 /** Where the memory transport sends, and how slowly. */
 export interface MemoryTransportOptions {

@@ -6,7 +6,6 @@ import {
   float32Tensor,
   float32View,
   give,
-  housekeepingCall,
   LongshoreError,
   numericTensor,
   type Tensor,
@@ -14,6 +13,7 @@ import {
   tensorOf,
   tensorsOf,
 } from "@longshore/core";
+import { housekeepingCall } from "@longshore/core/internal";
 import type { InferenceSession, Runtime } from "@longshore/engine";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { artifactOf } from "./memory-model.ts";

@@ -1,23 +1,25 @@
 import {
   type EndpointInfo,
-  type EndpointView,
-  endpointTable,
   type Estimate,
-  linkTableOf,
-  type ModelView,
   type Offer,
-  type PlanRequest,
   type Policy,
-  radios,
   type Random,
-  type RouteBlock,
-  routeBlocks,
-  routeTable,
   type Tier,
   type TrustLevel,
   tablePolicy,
-  type View,
 } from "@longshore/core";
+import {
+  type EndpointView,
+  endpointTable,
+  linkTableOf,
+  type ModelView,
+  type PlanRequest,
+  radios,
+  type RouteBlock,
+  routeBlocks,
+  routeTable,
+  type View,
+} from "@longshore/core/internal";
 import type { PlanWorld } from "./plan-world.ts";
 
 /** What varies between views. */

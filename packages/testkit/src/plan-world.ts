@@ -1,14 +1,13 @@
-import {
-  type CodingProfile,
-  type Cut,
-  type CutProfile,
-  type ModelDescription,
-  type ModelTable,
-  modelTable,
-  type Profile,
-  type Random,
-  type Step,
+import type {
+  CodingProfile,
+  Cut,
+  CutProfile,
+  ModelDescription,
+  Profile,
+  Random,
+  Step,
 } from "@longshore/core";
+import { type ModelTable, modelTable } from "@longshore/core/internal";
 
 /** A seeded world for planners: an OCR-like pipeline, endpoints that offer parts of it, and requests. Figures are made up. */
 export interface PlanWorld {

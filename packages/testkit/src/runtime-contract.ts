@@ -1,14 +1,13 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import {
-  childCall,
   float32Tensor,
   float32View,
-  housekeepingCall,
   LongshoreError,
   numericTensor,
   type Tensors,
   tensorsOf,
 } from "@longshore/core";
+import { childCall, housekeepingCall } from "@longshore/core/internal";
 import type { Artifact, Runtime } from "@longshore/engine";
 
 /** What a runtime brings to its contract test. */

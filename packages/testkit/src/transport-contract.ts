@@ -1,17 +1,15 @@
 import { afterEach, describe, expect, it } from "vitest";
 import {
-  bodyLength,
   type Call,
-  childCall,
   emptyBody,
   type Handler,
-  housekeepingCall,
   LongshoreError,
   readBody,
   type Transport,
   type WireBody,
   type WireRequest,
 } from "@longshore/core";
+import { bodyLength, childCall, housekeepingCall } from "@longshore/core/internal";
 
 /** A transport that leads to the handler of a test. */
 export interface TransportUnderTest {

@@ -1,4 +1,5 @@
-import { gaussian, type Random } from "@longshore/core";
+import type { Random } from "@longshore/core";
+import { gaussian } from "@longshore/core/internal";
 import { addProduct, transposed } from "./product.ts";
 
 /** A stretch of activations: `[steps, channels]`, a step's channels side by side. */

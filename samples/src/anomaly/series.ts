@@ -1,4 +1,5 @@
-import { gaussian, type Random, seededRandom } from "@longshore/core";
+import { type Random, seededRandom } from "@longshore/core";
+import { gaussian } from "@longshore/core/internal";
 
 /** Seeds of the sample: the plant whose sensors are read, what the detector was trained on, and what it is measured on. */
 export const plantSeed = 7;

@@ -1,4 +1,5 @@
-import { gaussian, seededRandom } from "@longshore/core";
+import { seededRandom } from "@longshore/core";
+import { gaussian } from "@longshore/core/internal";
 import sharp from "sharp";
 
 /** How a sheet is photographed: where its corners land, and what the camera does to it. */

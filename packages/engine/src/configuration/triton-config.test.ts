@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { housekeepingCall, type Tensors, type TensorSpec } from "@longshore/core";
+import type { Tensors, TensorSpec } from "@longshore/core";
+import { housekeepingCall } from "@longshore/core/internal";
 import {
   memoryFile,
   type MemoryModels,

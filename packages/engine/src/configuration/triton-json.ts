@@ -1,4 +1,5 @@
-import { type Json, parseJson, read } from "@longshore/core";
+import type { Json } from "@longshore/core";
+import { parseJson, read } from "@longshore/core/internal";
 import type { ModelConfig } from "./config.ts";
 import { badConfiguration } from "./names.ts";
 import { tritonModelConfig } from "./triton-config.ts";

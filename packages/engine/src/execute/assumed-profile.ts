@@ -1,13 +1,12 @@
 import {
   type BucketProfile,
   type CutProfile,
-  elementBytes,
   type ModelKnowledge,
-  needsOthers,
   type Profile,
   startCut,
   type TensorSpec,
 } from "@longshore/core";
+import { elementBytes, needsOthers } from "@longshore/core/internal";
 import type { LoadedVersion, Program, ProgramStep } from "../repository/index.ts";
 import { aroundElsewhere, cutAt, type Position } from "../run/index.ts";
 

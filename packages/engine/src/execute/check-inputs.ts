@@ -2,11 +2,11 @@ import {
   type Call,
   type InferenceRequest,
   LongshoreError,
-  shapeFits,
   type Tensor,
   type Tensors,
   type TensorSpec,
 } from "@longshore/core";
+import { shapeFits } from "@longshore/core/internal";
 import { someNames } from "../repository/index.ts";
 import type { SegmentPlan } from "../run/index.ts";
 

@@ -4,13 +4,13 @@ import {
   type Call,
   endCut,
   float32Tensor,
-  housekeepingCall,
   type InferenceResponse,
   type LongshoreError,
   type Segment,
   startCut,
   tensorsOf,
 } from "@longshore/core";
+import { housekeepingCall } from "@longshore/core/internal";
 import {
   manualClock,
   type ManualClock,

@@ -1,12 +1,12 @@
 import {
   type Call,
-  Chain,
   type Clock,
   type EndpointInfo,
   LongshoreError,
   type Random,
   type Segment,
 } from "@longshore/core";
+import { Chain } from "@longshore/core/internal";
 import type { LoadedVersion } from "../repository/index.ts";
 import { type Admission, admit, type Demand, type Scheduler } from "../schedule/index.ts";
 import type { Expectations } from "./expectations.ts";

@@ -1,15 +1,6 @@
 import { expect, it } from "vitest";
-import {
-  type ModelDescription,
-  endCut,
-  float32Tensor,
-  housekeepingCall,
-  modelTable,
-  needsOthers,
-  parseDescription,
-  type Segment,
-  startCut,
-} from "@longshore/core";
+import { type ModelDescription, endCut, float32Tensor, type Segment, startCut } from "@longshore/core";
+import { housekeepingCall, modelTable, needsOthers, parseDescription } from "@longshore/core/internal";
 import { manualClock, memoryEngineParts, memoryStore } from "@longshore/testkit";
 import { inlineLane } from "../lane/index.ts";
 import { pureTransforms, transformSet } from "../transform/index.ts";

@@ -2,23 +2,20 @@ import { setMaxListeners } from "node:events";
 import { beforeEach, describe, expect, it, vi } from "vitest";
 import {
   type Call,
-  childCall,
   type EndpointInfo,
   float32Tensor,
   float32View,
-  housekeepingCall,
   type InferenceRequest,
   type InferenceResponse,
-  joinElements,
   LongshoreError,
   type LongshoreEvent,
   type Segment,
-  splitElements,
   type Tensor,
   type Tensors,
   tensorsOf,
   type TensorSpec,
 } from "@longshore/core";
+import { childCall, housekeepingCall, joinElements, splitElements } from "@longshore/core/internal";
 import {
   manualClock,
   type ManualClock,

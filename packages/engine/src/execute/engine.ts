@@ -8,7 +8,6 @@ import {
   endCut,
   type InferenceRequest,
   type InferenceResponse,
-  failureEvent,
   LongshoreError,
   type LoadReport,
   type ModelKnowledge,
@@ -17,6 +16,7 @@ import {
   type Segment,
   startCut,
 } from "@longshore/core";
+import { failureEvent } from "@longshore/core/internal";
 import {
   type LoadedVersion,
   type ModelOverride,

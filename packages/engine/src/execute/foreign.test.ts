@@ -3,7 +3,6 @@ import {
   type Call,
   type CutProfile,
   float32Tensor,
-  housekeepingCall,
   type InferenceResponse,
   numericTensor,
   type Profile,
@@ -11,6 +10,7 @@ import {
   type TensorSpec,
   tensorsOf,
 } from "@longshore/core";
+import { housekeepingCall } from "@longshore/core/internal";
 import {
   manualClock,
   memoryFile,

@@ -1,15 +1,14 @@
 import {
   type Call,
-  elementBytes,
   endCut,
   type InferenceRequest,
-  isSideTensor,
   LongshoreError,
   numericView,
   type Profile,
   startCut,
   type TensorSpec,
 } from "@longshore/core";
+import { elementBytes, isSideTensor } from "@longshore/core/internal";
 import type { LoadedVersion } from "../repository/index.ts";
 import type { SegmentPlan } from "../run/index.ts";
 

@@ -1,11 +1,5 @@
-import {
-  type Call,
-  endCut,
-  housekeepingCall,
-  type InferenceRequest,
-  LongshoreError,
-  startCut,
-} from "@longshore/core";
+import { type Call, endCut, type InferenceRequest, LongshoreError, startCut } from "@longshore/core";
+import { housekeepingCall } from "@longshore/core/internal";
 import type { GraphBody, LoadedVersion, Program } from "../repository/index.ts";
 import type { Admission, Demand, GraphLease, GraphPool, Scheduler } from "../schedule/index.ts";
 import { checkInputs } from "./check-inputs.ts";

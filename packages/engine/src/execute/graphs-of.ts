@@ -1,4 +1,5 @@
-import { housekeepingCall, type Segment } from "@longshore/core";
+import type { Segment } from "@longshore/core";
+import { housekeepingCall } from "@longshore/core/internal";
 import type { SegmentPlan } from "../run/index.ts";
 import type { ServeParts } from "./serve-request.ts";
 import { programOf } from "./variants.ts";

@@ -1,4 +1,4 @@
-import { Once } from "@longshore/core";
+import { Once } from "@longshore/core/internal";
 import type { LoadedVersion } from "../repository/index.ts";
 
 /** A version that a request works with. Until it is disposed the version stays as it is, whatever is loaded meanwhile. */

@@ -1,10 +1,8 @@
 import { beforeEach, describe, expect, it } from "vitest";
 import {
   type Call,
-  childCall,
   float32Tensor,
   float32View,
-  housekeepingCall,
   type InferenceResponse,
   LongshoreError,
   type LongshoreEvent,
@@ -12,6 +10,7 @@ import {
   type TensorSpec,
   tensorsOf,
 } from "@longshore/core";
+import { childCall, housekeepingCall } from "@longshore/core/internal";
 import {
   manualClock,
   memoryFile,

@@ -1,13 +1,5 @@
-import {
-  type Call,
-  type Clock,
-  endCut,
-  housekeepingCall,
-  LongshoreError,
-  type Observer,
-  startCut,
-  untilAborted,
-} from "@longshore/core";
+import { type Call, type Clock, endCut, LongshoreError, type Observer, startCut } from "@longshore/core";
+import { housekeepingCall, untilAborted } from "@longshore/core/internal";
 import type { Lane } from "../lane/index.ts";
 import {
   checkModelName,

@@ -4,13 +4,12 @@ import {
   type CutProfile,
   type EndpointInfo,
   float32Tensor,
-  housekeepingCall,
-  meanOf,
   type Offer,
   type Profile,
   type TensorSpec,
   tensorsOf,
 } from "@longshore/core";
+import { housekeepingCall, meanOf } from "@longshore/core/internal";
 import {
   manualClock,
   type ManualClock,

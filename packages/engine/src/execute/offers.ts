@@ -1,20 +1,17 @@
 import {
   type BucketProfile,
-  certain,
   type CutId,
   endCut,
   type EndpointInfo,
   type Estimate,
-  estimateSize,
   type Features,
   LongshoreError,
-  meanOf,
   type Offer,
   type OfferQuery,
   type Segment,
-  sum,
   type Variant,
 } from "@longshore/core";
+import { certain, estimateSize, meanOf, sum } from "@longshore/core/internal";
 import type { LoadedVersion } from "../repository/index.ts";
 import { bucketsFor, profiledEstimate, type Speeds } from "./speed.ts";
 

@@ -5,7 +5,6 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import {
   float32Tensor,
   float32View,
-  housekeepingCall,
   type InferenceRequest,
   numericTensor,
   seededRandom,
@@ -13,6 +12,7 @@ import {
   type Tensors,
   tensorsOf,
 } from "@longshore/core";
+import { housekeepingCall } from "@longshore/core/internal";
 import { onnxSource } from "@longshore/graph";
 import { onnxRuntime, sha256, systemClock } from "@longshore/nodejs";
 import { memoryStore } from "@longshore/testkit";

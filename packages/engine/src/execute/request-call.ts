@@ -1,13 +1,5 @@
-import {
-  brokenRule,
-  type Call,
-  childCall,
-  type Clock,
-  type EndpointInfo,
-  LongshoreError,
-  noEndpoint,
-  type Stage,
-} from "@longshore/core";
+import { type Call, type Clock, type EndpointInfo, LongshoreError, type Stage } from "@longshore/core";
+import { brokenRule, childCall, noEndpoint } from "@longshore/core/internal";
 
 /** Throws `deadline-past` for a call whose deadline lay behind it before anything began. */
 export function refusePast({ deadlineMs }: Call, clock: Clock): void {

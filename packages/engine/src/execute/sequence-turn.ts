@@ -1,12 +1,5 @@
-import {
-  type Call,
-  fingerprint,
-  type InferenceRequest,
-  nextStep,
-  type Segment,
-  type SequencePosition,
-  type Tensors,
-} from "@longshore/core";
+import type { Call, InferenceRequest, Segment, SequencePosition, Tensors } from "@longshore/core";
+import { fingerprint, nextStep } from "@longshore/core/internal";
 import type { LoadedVersion } from "../repository/index.ts";
 import {
   checkSeal,

@@ -10,8 +10,8 @@ import {
   type SequencePosition,
   type StageTime,
   type Tensors,
-  totalBytes,
 } from "@longshore/core";
+import { totalBytes } from "@longshore/core/internal";
 import type { LoadedVersion } from "../repository/index.ts";
 import { leastBatch, type Scheduler } from "../schedule/index.ts";
 import type { TransformSet } from "../transform/index.ts";

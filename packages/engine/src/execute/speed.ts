@@ -2,22 +2,24 @@ import {
   type BucketProfile,
   type Clock,
   type CutId,
-  type DurationBelief,
-  durationBelief,
   endCut,
   type Features,
-  featuresWithin,
-  meanOf,
   type Profile,
   type Segment,
-  deviceSpeed,
-  referenceOf,
-  type SpeedBelief,
   startCut,
   type VariantProfile,
   estimateOf,
   type Estimate,
 } from "@longshore/core";
+import {
+  type DurationBelief,
+  durationBelief,
+  featuresWithin,
+  meanOf,
+  deviceSpeed,
+  referenceOf,
+  type SpeedBelief,
+} from "@longshore/core/internal";
 
 /** A tail that this endpoint has run, whatever the version was called that it belongs to, and what it took without waiting. */
 interface Observed {

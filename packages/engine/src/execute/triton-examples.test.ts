@@ -3,9 +3,7 @@ import {
   bytesTensor,
   float32Tensor,
   float32View,
-  housekeepingCall,
   int32View,
-  nextStep,
   numericTensor,
   seededRandom,
   type SequencePosition,
@@ -15,6 +13,7 @@ import {
   tensorsOf,
   textElements,
 } from "@longshore/core";
+import { housekeepingCall, nextStep } from "@longshore/core/internal";
 import { onnxSource } from "@longshore/graph";
 import { onnxRuntime, sha256, systemClock } from "@longshore/nodejs";
 import { memoryStore, tritonModels } from "@longshore/testkit";

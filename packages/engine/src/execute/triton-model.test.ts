@@ -2,7 +2,6 @@ import { describe, expect, it } from "vitest";
 import {
   float32Tensor,
   float32View,
-  housekeepingCall,
   type InferenceRequest,
   int32View,
   numericTensor,
@@ -11,6 +10,7 @@ import {
   type TensorSpec,
   tensorsOf,
 } from "@longshore/core";
+import { housekeepingCall } from "@longshore/core/internal";
 import {
   manualClock,
   memoryFile,

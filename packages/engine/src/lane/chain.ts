@@ -1,13 +1,5 @@
-import {
-  collected,
-  eachInputs,
-  LongshoreError,
-  portSpecs,
-  renamed,
-  stepInputs,
-  type Tensor,
-  type Tensors,
-} from "@longshore/core";
+import { LongshoreError, type Tensor, type Tensors } from "@longshore/core";
+import { collected, eachInputs, portSpecs, renamed, stepInputs } from "@longshore/core/internal";
 import type { Transform, TransformSet } from "../transform/index.ts";
 import type { ChainResult, ChainStep } from "./lane.ts";
 

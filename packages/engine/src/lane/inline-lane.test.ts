@@ -1,4 +1,5 @@
-import { housekeepingCall, joinElements, LongshoreError, tensorsOf } from "@longshore/core";
+import { LongshoreError, tensorsOf } from "@longshore/core";
+import { housekeepingCall, joinElements } from "@longshore/core/internal";
 import { laneContract, manualClock } from "@longshore/testkit";
 import { describe, expect, it } from "vitest";
 import { defineTransform, pureTransforms, transformSet } from "../transform/index.ts";

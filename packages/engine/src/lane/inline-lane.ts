@@ -1,12 +1,5 @@
-import {
-  checkCall,
-  type Clock,
-  LongshoreError,
-  type Tensor,
-  type Tensors,
-  UnderWay,
-  untilAborted,
-} from "@longshore/core";
+import { type Clock, LongshoreError, type Tensor, type Tensors } from "@longshore/core";
+import { checkCall, UnderWay, untilAborted } from "@longshore/core/internal";
 import type { TransformSet } from "../transform/index.ts";
 import { chainRunner } from "./chain.ts";
 import type { Lane } from "./lane.ts";

@@ -1,4 +1,5 @@
-import { type PortSpec, type SequenceState, shapeFits, type TensorSpec } from "@longshore/core";
+import type { PortSpec, SequenceState, TensorSpec } from "@longshore/core";
+import { shapeFits } from "@longshore/core/internal";
 import {
   badConfiguration,
   type ControlInput,

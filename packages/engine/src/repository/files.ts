@@ -1,4 +1,5 @@
-import { type Call, goldenFile, inSteps, type Json, LongshoreError } from "@longshore/core";
+import { type Call, type Json, LongshoreError } from "@longshore/core";
+import { goldenFile, inSteps } from "@longshore/core/internal";
 import type { Artifact } from "../runtime/index.ts";
 import { badConfiguration, isFileName } from "../configuration/index.ts";
 import { linesOf } from "./lines.ts";

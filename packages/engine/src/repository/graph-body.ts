@@ -1,4 +1,5 @@
-import { type Call, elementBytes, elementCount, LongshoreError, shapeFits } from "@longshore/core";
+import { type Call, LongshoreError } from "@longshore/core";
+import { elementBytes, elementCount, shapeFits } from "@longshore/core/internal";
 import type { HeldState } from "../sequence/index.ts";
 import { completeBatching, completePorts } from "./complete.ts";
 import {

@@ -1,5 +1,5 @@
 import fc from "fast-check";
-import { allSteps } from "@longshore/core";
+import { allSteps } from "@longshore/core/internal";
 import { describe, expect, it } from "vitest";
 import { linesOf } from "./lines.ts";
 

@@ -1,11 +1,5 @@
-import {
-  type Clock,
-  inSteps,
-  LongshoreError,
-  neverAborted,
-  steppedCopy,
-  turnWhileWanted,
-} from "@longshore/core";
+import { type Clock, LongshoreError } from "@longshore/core";
+import { inSteps, neverAborted, steppedCopy, turnWhileWanted } from "@longshore/core/internal";
 import { badConfiguration, isFileName } from "../configuration/index.ts";
 import type { ModelStore } from "./source.ts";
 

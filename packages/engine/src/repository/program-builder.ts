@@ -1,4 +1,5 @@
-import { LongshoreError, portSpecs, type PortSpec, type Reveals, type TensorSpec } from "@longshore/core";
+import { LongshoreError, type PortSpec, type Reveals, type TensorSpec } from "@longshore/core";
+import { portSpecs } from "@longshore/core/internal";
 import type { ChainStep } from "../lane/index.ts";
 import type { TransformSet } from "../transform/index.ts";
 import { shapesAgree } from "./complete.ts";

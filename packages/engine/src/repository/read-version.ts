@@ -5,10 +5,9 @@ import {
   type ModelDescription,
   type ModelPorts,
   type Observer,
-  parseProfile,
   type Profile,
-  turnWhileWanted,
 } from "@longshore/core";
+import { parseProfile, turnWhileWanted } from "@longshore/core/internal";
 import type { TransformSet } from "../transform/index.ts";
 import {
   describeVariant,

@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { housekeepingCall, type Tensors, type TensorSpec } from "@longshore/core";
+import type { Tensors, TensorSpec } from "@longshore/core";
+import { housekeepingCall } from "@longshore/core/internal";
 import {
   memoryFile,
   type MemoryModels,

@@ -1,12 +1,9 @@
 import { describe, expect, it } from "vitest";
 import {
-  answersOf,
   bytesTensor,
   type Call,
-  childCall,
   float32Tensor,
   float32View,
-  housekeepingCall,
   type InferenceRequest,
   type InferenceResponse,
   LongshoreError,
@@ -17,6 +14,7 @@ import {
   type Tensors,
   type TensorSpec,
 } from "@longshore/core";
+import { answersOf, childCall, housekeepingCall } from "@longshore/core/internal";
 import {
   doubleInfo,
   manualClock,

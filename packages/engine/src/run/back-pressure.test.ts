@@ -3,15 +3,13 @@ import { describe, expect, it } from "vitest";
 import {
   float32Tensor,
   float32View,
-  housekeepingCall,
   type InferenceResponse,
-  joinElements,
   seededRandom,
-  splitElements,
   tensorsOf,
   type Tensors,
   type TensorSpec,
 } from "@longshore/core";
+import { housekeepingCall, joinElements, splitElements } from "@longshore/core/internal";
 import {
   doubleInfo,
   manualClock,

@@ -1,4 +1,5 @@
-import { abortError, type Call, whenAborted } from "@longshore/core";
+import type { Call } from "@longshore/core";
+import { abortError, whenAborted } from "@longshore/core/internal";
 
 /**
  * How many elements of fan-outs are being worked on in a place at one time, over all requests: what lies between the steps

@@ -1,19 +1,16 @@
 import {
   type Call,
   type Clock,
-  collected,
-  eachInputs,
   endCut,
-  fanOut,
   type InferenceRequest,
   type InferenceResponse,
   LongshoreError,
-  renamed,
   type SequencePosition,
   startCut,
   type Tensor,
   type Tensors,
 } from "@longshore/core";
+import { collected, eachInputs, fanOut, renamed } from "@longshore/core/internal";
 import type { Program } from "../repository/index.ts";
 import type { GraphLease, RunOutcome, Ticket } from "../schedule/index.ts";
 import { checkSequenceStep, controlTensor } from "./control-inputs.ts";

@@ -1,4 +1,5 @@
-import { abortError, type Call, whenAborted } from "@longshore/core";
+import type { Call } from "@longshore/core";
+import { abortError, whenAborted } from "@longshore/core/internal";
 import type { Program } from "../repository/index.ts";
 import type { SegmentPlan } from "./segment-plan.ts";
 

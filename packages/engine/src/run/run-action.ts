@@ -1,13 +1,5 @@
-import {
-  type Call,
-  type Clock,
-  type Observer,
-  type SequencePosition,
-  type StageTime,
-  type Tensor,
-  type Tensors,
-  untilAborted,
-} from "@longshore/core";
+import type { Call, Clock, Observer, SequencePosition, StageTime, Tensor, Tensors } from "@longshore/core";
+import { untilAborted } from "@longshore/core/internal";
 import type { Admission, GraphLease } from "../schedule/index.ts";
 import type { TransformSet } from "../transform/index.ts";
 import type { ChainAction, ModelAction } from "./actions.ts";

@@ -1,11 +1,5 @@
-import {
-  fanOut,
-  joinElements,
-  type StageTime,
-  splitElements,
-  type Tensor,
-  type Tensors,
-} from "@longshore/core";
+import type { StageTime, Tensor, Tensors } from "@longshore/core";
+import { fanOut, joinElements, splitElements } from "@longshore/core/internal";
 import type { Scheduler } from "../schedule/index.ts";
 import { type EachAction, modelActions } from "./actions.ts";
 import { leaseOf, runChain, runModel, type Running, type SegmentRun } from "./run-action.ts";

@@ -1,12 +1,5 @@
-import {
-  checkCall,
-  renamed,
-  type StageTime,
-  stepInputs,
-  type Tensor,
-  type Tensors,
-  totalBytes,
-} from "@longshore/core";
+import type { StageTime, Tensor, Tensors } from "@longshore/core";
+import { checkCall, renamed, stepInputs, totalBytes } from "@longshore/core/internal";
 import type { Action, ModelAction } from "./actions.ts";
 import { beginOnce, stepResult } from "./model-step.ts";
 import { noteRun, runChain, runModel, type Running, type SegmentRun, stepParts } from "./run-action.ts";

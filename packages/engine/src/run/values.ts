@@ -1,4 +1,5 @@
-import { borrowed, elementCount, give, LongshoreError, type Tensor, type Tensors } from "@longshore/core";
+import { give, LongshoreError, type Tensor, type Tensors } from "@longshore/core";
+import { borrowed, elementCount } from "@longshore/core/internal";
 
 /**
  * The values of one run, by name. A value that is taken for the last time is given away, so that lanes and runtimes in

@@ -2,13 +2,12 @@ import {
   bytesTensor,
   float32Tensor,
   float32View,
-  housekeepingCall,
-  isGiven,
   tensorOf,
   tensorsOf,
   type Tensors,
   textElements,
 } from "@longshore/core";
+import { housekeepingCall, isGiven } from "@longshore/core/internal";
 import { manualClock } from "@longshore/testkit";
 import { describe, expect, it } from "vitest";
 import { paddedRows, runJoined } from "./batch.ts";

@@ -1,20 +1,22 @@
 import {
-  allSteps,
   type Batching,
   type Call,
   type Clock,
-  copiedAtOnce,
-  elementBytes,
-  elementOffsets,
   give,
-  inSteps,
   LongshoreError,
-  steppedCopy,
   type Tensor,
   type Tensors,
   type TensorSpec,
-  turnWhileWanted,
 } from "@longshore/core";
+import {
+  allSteps,
+  copiedAtOnce,
+  elementBytes,
+  elementOffsets,
+  inSteps,
+  steppedCopy,
+  turnWhileWanted,
+} from "@longshore/core/internal";
 
 /** Rows along axis 0 that all inputs of a request agree on; undefined when they do not, or have no such axis. */
 export function rowsOf(feeds: Tensors): number | undefined {

@@ -1,13 +1,13 @@
 import {
   bytesElements,
   bytesTensor,
-  elementBytes,
   LongshoreError,
   type PaddedAxis,
   type PaddingBuckets,
   type Tensor,
   type Tensors,
 } from "@longshore/core";
+import { elementBytes } from "@longshore/core/internal";
 
 /** Inputs brought to sizes of the model's buckets, and how outputs are cut back. */
 export interface Padded {

@@ -1,12 +1,6 @@
 import { describe, expect, it } from "vitest";
-import {
-  type Call,
-  float32Tensor,
-  housekeepingCall,
-  seededRandom,
-  silentObserver,
-  tensorsOf,
-} from "@longshore/core";
+import { type Call, float32Tensor, seededRandom, silentObserver, tensorsOf } from "@longshore/core";
+import { housekeepingCall } from "@longshore/core/internal";
 import { artifactOf, manualClock, memoryFile, memoryRuntime, oneStage, settle } from "@longshore/testkit";
 import { coresOf } from "./cores.ts";
 import { openScheduler } from "./open-scheduler.ts";

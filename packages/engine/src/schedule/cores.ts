@@ -1,4 +1,5 @@
-import { Chain, type Clock, type Chained, type TenantId } from "@longshore/core";
+import type { Clock, TenantId } from "@longshore/core";
+import { Chain, type Chained } from "@longshore/core/internal";
 import { type Due, fairQueue, type Flow } from "./fair-queue.ts";
 import { filledUntil } from "./forecast.ts";
 

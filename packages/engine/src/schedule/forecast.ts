@@ -1,4 +1,5 @@
-import type { Chain, TenantId } from "@longshore/core";
+import type { TenantId } from "@longshore/core";
+import type { Chain } from "@longshore/core/internal";
 import { type Due, type FairQueue, placeOf } from "./fair-queue.ts";
 import type { RunTimes } from "./run-times.ts";
 import type { Ticket } from "./tickets.ts";

@@ -3,15 +3,13 @@ import {
   type Clock,
   type CutId,
   endCut,
-  housekeepingCall,
   LongshoreError,
-  Once,
   type Observer,
   type Random,
   startCut,
   type TenantId,
-  untilAborted,
 } from "@longshore/core";
+import { housekeepingCall, Once, untilAborted } from "@longshore/core/internal";
 import { type GraphBody, type ModelSource, someNames } from "../repository/index.ts";
 import type { Artifact, LoadOptions, Runtime } from "../runtime/index.ts";
 import { type Cores, coresOf } from "./cores.ts";

@@ -1,4 +1,5 @@
-import { type Call, type Clock, housekeepingCall, LongshoreError } from "@longshore/core";
+import { type Call, type Clock, LongshoreError } from "@longshore/core";
+import { housekeepingCall } from "@longshore/core/internal";
 import type { InferenceSession } from "../runtime/index.ts";
 import type { ResourceClaim } from "./rate-limiter.ts";
 

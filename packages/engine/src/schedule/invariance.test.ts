@@ -1,5 +1,6 @@
 import { afterAll, describe, expect, it } from "vitest";
-import { housekeepingCall, type Random, seededRandom } from "@longshore/core";
+import { type Random, seededRandom } from "@longshore/core";
+import { housekeepingCall } from "@longshore/core/internal";
 import { graphBuilder, writeModel } from "@longshore/graph";
 import { onnxRuntime } from "@longshore/nodejs";
 import { artifactOf } from "@longshore/testkit";

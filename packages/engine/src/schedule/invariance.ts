@@ -4,9 +4,7 @@ import {
   bytesTensor,
   type Call,
   type Datatype,
-  elementBytes,
   float32View,
-  gaussian,
   LongshoreError,
   numericTensor,
   type Random,
@@ -14,6 +12,7 @@ import {
   type Tensors,
   type TensorSpec,
 } from "@longshore/core";
+import { elementBytes, gaussian } from "@longshore/core/internal";
 import { type InferenceSession, joinFeeds, splitOutputs } from "../runtime/index.ts";
 
 /** What came of the test of a graph. */

@@ -1,4 +1,5 @@
-import { type BatchIsolation, housekeepingCall, LongshoreError, type Random } from "@longshore/core";
+import { type BatchIsolation, LongshoreError, type Random } from "@longshore/core";
+import { housekeepingCall } from "@longshore/core/internal";
 import { Instance, type OpenSession } from "./instance.ts";
 import { testInvariance } from "./invariance.ts";
 import type { ResourceClaim } from "./rate-limiter.ts";

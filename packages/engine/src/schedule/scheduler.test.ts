@@ -4,16 +4,15 @@ import { describe, expect, it } from "vitest";
 import {
   type Batching,
   type Call,
-  childCall,
   float32Tensor,
   float32View,
-  housekeepingCall,
   LongshoreError,
   type LongshoreEvent,
   seededRandom,
   type Tensors,
   tensorsOf,
 } from "@longshore/core";
+import { childCall, housekeepingCall } from "@longshore/core/internal";
 import {
   artifactOf,
   manualClock,

@@ -1,12 +1,12 @@
 import {
   type BatchIsolation,
   type Call,
-  checkCall,
   LongshoreError,
   type LoadReport,
   type TenantId,
   type Tensors,
 } from "@longshore/core";
+import { checkCall } from "@longshore/core/internal";
 import {
   batchKey,
   followRows,

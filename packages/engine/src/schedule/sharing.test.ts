@@ -6,13 +6,13 @@ import {
   type Call,
   float32Tensor,
   float32View,
-  housekeepingCall,
   type LongshoreError,
   type LongshoreEvent,
   seededRandom,
   type Tensors,
   tensorsOf,
 } from "@longshore/core";
+import { housekeepingCall } from "@longshore/core/internal";
 import {
   artifactOf,
   manualClock,

@@ -1,4 +1,5 @@
-import { type Call, Chain, type Chained, LongshoreError, PassingMap, type TenantId } from "@longshore/core";
+import { type Call, LongshoreError, type TenantId } from "@longshore/core";
+import { Chain, type Chained, PassingMap } from "@longshore/core/internal";
 
 /** A place that admission has granted; work that is still to come counts as waiting. Dispose it when the request ends. */
 export interface Ticket extends Disposable {

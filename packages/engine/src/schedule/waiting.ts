@@ -1,15 +1,12 @@
+import { type Call, type Clock, LongshoreError, type Tensors } from "@longshore/core";
 import {
   abortError,
-  type Call,
-  type Clock,
   inSteps,
-  LongshoreError,
   neverAborted,
   ownCall,
-  type Tensors,
   turnWhileWanted,
   whenAborted,
-} from "@longshore/core";
+} from "@longshore/core/internal";
 import { rowsOut, rowsOutNow } from "../runtime/index.ts";
 import type { Candidate } from "./form-batch.ts";
 import type { WaitingRules } from "./queue-policy.ts";

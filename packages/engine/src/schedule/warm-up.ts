@@ -1,12 +1,5 @@
-import {
-  bytesTensor,
-  elementBytes,
-  elementCount,
-  housekeepingCall,
-  LongshoreError,
-  type Random,
-  type Tensor,
-} from "@longshore/core";
+import { bytesTensor, LongshoreError, type Random, type Tensor } from "@longshore/core";
+import { elementBytes, elementCount, housekeepingCall } from "@longshore/core/internal";
 import type { GraphBody, WarmUp } from "../repository/index.ts";
 import type { Scheduler } from "./seam.ts";
 

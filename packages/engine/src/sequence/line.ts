@@ -1,4 +1,5 @@
-import { type Call, untilAborted } from "@longshore/core";
+import type { Call } from "@longshore/core";
+import { untilAborted } from "@longshore/core/internal";
 
 /** A place behind those in the same line that came before, such as requests of one sequence. Dispose it when the work ends, however it ends. */
 export interface Place extends Disposable {

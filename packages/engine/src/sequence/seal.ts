@@ -1,4 +1,5 @@
-import { type Call, LongshoreError, nextStep, type SequencePosition, type Tensors } from "@longshore/core";
+import { type Call, LongshoreError, type SequencePosition, type Tensors } from "@longshore/core";
+import { nextStep } from "@longshore/core/internal";
 import type { SequenceKey } from "./sequence-store.ts";
 
 /**

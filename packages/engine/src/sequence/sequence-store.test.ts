@@ -2,16 +2,14 @@ import { createHmac } from "node:crypto";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import {
-  childCall,
   float32Tensor,
   float32View,
-  housekeepingCall,
   LongshoreError,
-  nextStep,
   type SequencePosition,
   type Tensors,
   tensorsOf,
 } from "@longshore/core";
+import { childCall, housekeepingCall, nextStep } from "@longshore/core/internal";
 import { manualClock, settle } from "@longshore/testkit";
 import { checkSeal, type SealKey, sealState } from "./seal.ts";
 import { type SequenceRequest, type SequenceStore, sequenceStore } from "./sequence-store.ts";

@@ -2,14 +2,11 @@ import {
   type Call,
   type Clock,
   LongshoreError,
-  nextStep,
-  Once,
   type Reason,
   type SequencePosition,
   type Tensors,
-  totalBytes,
-  unknownSequence,
 } from "@longshore/core";
+import { nextStep, Once, totalBytes, unknownSequence } from "@longshore/core/internal";
 import { keyOf, lines, type Place } from "./line.ts";
 import { type SlotGroup, slots } from "./slots.ts";
 import { apart, checkCarriedState, copied, type HeldState, initialState } from "./state.ts";

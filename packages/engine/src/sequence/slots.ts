@@ -1,4 +1,5 @@
-import { abortError, type Call, LongshoreError, whenAborted } from "@longshore/core";
+import { type Call, LongshoreError } from "@longshore/core";
+import { abortError, whenAborted } from "@longshore/core/internal";
 
 /** Which sequences of a model may run, and how many at a time (Triton's batch slots and candidate sequences). */
 export interface SlotGroup {

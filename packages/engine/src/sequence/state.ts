@@ -1,11 +1,5 @@
-import {
-  elementBytes,
-  elementCount,
-  LongshoreError,
-  type SequenceState,
-  type Tensor,
-  type Tensors,
-} from "@longshore/core";
+import { LongshoreError, type SequenceState, type Tensor, type Tensors } from "@longshore/core";
+import { elementBytes, elementCount } from "@longshore/core/internal";
 
 /** State of a graph with what it holds at the beginning, where that is not zeros (Triton's `data_file`). */
 export interface HeldState extends SequenceState {

@@ -1,13 +1,13 @@
 import {
   bytesElements,
   type Datatype,
-  elementCount,
   float32View,
   LongshoreError,
   type Tensor,
   type Tensors,
   type TensorSpec,
 } from "@longshore/core";
+import { elementCount } from "@longshore/core/internal";
 
 /** An error about what a transform was given. */
 export function inputError(transform: string, message: string): LongshoreError {

@@ -1,12 +1,6 @@
 import { create } from "@bufbuild/protobuf";
-import {
-  bytesOf,
-  bytesElements,
-  type Datatype,
-  elementCount,
-  maxElements,
-  type Tensor,
-} from "@longshore/core";
+import { bytesElements, type Datatype, type Tensor } from "@longshore/core";
+import { bytesOf, elementCount, maxElements } from "@longshore/core/internal";
 import { elementBits, elementTypeOf } from "./datatypes.ts";
 import { type TensorProto, TensorProto_DataType as Element, TensorProtoSchema } from "./onnx_pb.ts";
 

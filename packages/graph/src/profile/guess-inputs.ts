@@ -1,15 +1,13 @@
 import {
   bytesTensor,
   type Datatype,
-  elementCount,
-  gaussian,
   numericTensor,
   type Random,
   seededRandom,
   type Tensor,
   type Tensors,
-  toHalf,
 } from "@longshore/core";
+import { elementCount, gaussian, toHalf } from "@longshore/core/internal";
 import { type SplitGraph, specOf } from "../extract/index.ts";
 import type { ValueInfoProto } from "../onnx/index.ts";
 

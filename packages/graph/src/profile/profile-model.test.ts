@@ -3,15 +3,14 @@ import {
   float32Tensor,
   float32View,
   fp16Codec,
-  housekeepingCall,
   int8Codec,
-  parseProfile,
   seededRandom,
   silentObserver,
   type Tensor,
   type Tensors,
   tensorsOf,
 } from "@longshore/core";
+import { housekeepingCall, parseProfile } from "@longshore/core/internal";
 import { createEngine, type Engine, inlineLane, pureTransforms, transformSet } from "@longshore/engine";
 import { memoryStore } from "@longshore/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";

@@ -11,10 +11,10 @@ import {
   type Profile,
   type ProfileMachine,
   startCut,
-  stepModels,
   type Variant,
   type VariantProfile,
 } from "@longshore/core";
+import { stepModels } from "@longshore/core/internal";
 import { balanced, frontier, type SplitPoint } from "../partition/index.ts";
 import { type Agreement, tensorAgreement } from "./agreement.ts";
 import { chooseCuts, type GraphFinder, stepOf } from "./choose-cuts.ts";

@@ -1,5 +1,6 @@
 import { create } from "@bufbuild/protobuf";
-import { bytesOf, gaussian, type Random, seededRandom } from "@longshore/core";
+import { type Random, seededRandom } from "@longshore/core";
+import { bytesOf, gaussian } from "@longshore/core/internal";
 import {
   type NodeProto,
   readModel,

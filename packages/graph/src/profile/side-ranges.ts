@@ -1,4 +1,5 @@
-import { isSideTensor, numericView, type Tensors, type ValueRange } from "@longshore/core";
+import { numericView, type Tensors, type ValueRange } from "@longshore/core";
+import { isSideTensor } from "@longshore/core/internal";
 
 /** The range of each side tensor over some crossings of one cut, by name; undefined where there are none. */
 export function sideRanges(crossings: readonly Tensors[]): Readonly<Record<string, ValueRange>> | undefined {

@@ -1,5 +1,5 @@
 import { clone } from "@bufbuild/protobuf";
-import { toHalf } from "@longshore/core";
+import { toHalf } from "@longshore/core/internal";
 import {
   type GraphProto,
   type ModelProto,

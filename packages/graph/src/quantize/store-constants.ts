@@ -1,4 +1,5 @@
-import { type Call, elementBytes, LongshoreError } from "@longshore/core";
+import { type Call, LongshoreError } from "@longshore/core";
+import { elementBytes } from "@longshore/core/internal";
 import type { Runtime } from "@longshore/engine";
 import { datatypeOf, type NodeProto, tensorProtoOf, valueInfo } from "../onnx/index.ts";
 import { TensorProto_DataType as Element } from "../onnx/onnx_pb.ts";

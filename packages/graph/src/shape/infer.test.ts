@@ -1,4 +1,4 @@
-import { elementCount } from "@longshore/core";
+import { elementCount } from "@longshore/core/internal";
 import { describe, expect, it } from "vitest";
 import { present } from "../../test/present.ts";
 import { hasLight, light, realFiles } from "../../test/files.ts";

@@ -1,7 +1,8 @@
 import { type ClientHttp2Session, connect } from "node:http2";
 import { once } from "node:events";
 import type { ConnectionOptions } from "node:tls";
-import { abortError, type Clock, LongshoreError, untilAborted } from "@longshore/core";
+import { type Clock, LongshoreError } from "@longshore/core";
+import { abortError, untilAborted } from "@longshore/core/internal";
 
 /** How the one connection to a server comes about. */
 export interface ConnectionParts {

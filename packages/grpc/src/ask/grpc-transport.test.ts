@@ -4,18 +4,14 @@ import { createServer as createHttp2Server } from "node:http2";
 import { type AddressInfo, connect, createServer as createRelay, type Socket } from "node:net";
 import { create, fromBinary, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import { Metadata, Server, ServerCredentials, type ServerDuplexStream } from "@grpc/grpc-js";
+import { type Call, defaultWireLimits, emptyBody, LongshoreError, type Transport } from "@longshore/core";
 import {
-  type Call,
-  defaultWireLimits,
-  emptyBody,
   housekeepingCall,
   type InferReplyMessage,
   type InferRequestMessage,
-  LongshoreError,
   neverAborted,
   readLoadHeaders,
-  type Transport,
-} from "@longshore/core";
+} from "@longshore/core/internal";
 import { systemClock } from "@longshore/nodejs";
 import { manualClock, settle } from "@longshore/testkit";
 import { afterEach, expect, it } from "vitest";

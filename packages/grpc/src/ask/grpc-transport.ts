@@ -1,26 +1,28 @@
 import { type ClientHttp2Stream, constants, type IncomingHttpHeaders } from "node:http2";
 import type { ConnectionOptions } from "node:tls";
 import {
-  abortError,
   type Call,
-  checkCredentialTarget,
   type Clock,
-  credentialHeaders,
   type Credentials,
   defaultWireLimits,
   emptyBody,
-  inSteps,
-  type InferReplyMessage,
   LongshoreError,
-  parseRoute,
   readBody,
-  readWireError,
   type Transport,
-  turnWhileWanted,
   type WireLimits,
   type WireRequest,
   type WireResponse,
 } from "@longshore/core";
+import {
+  abortError,
+  checkCredentialTarget,
+  credentialHeaders,
+  inSteps,
+  type InferReplyMessage,
+  parseRoute,
+  readWireError,
+  turnWhileWanted,
+} from "@longshore/core/internal";
 import { createHeldBytes, createPatience, prefixOf } from "../frame/index.ts";
 import { encodeInferRequest, streamReplyWork } from "../message/index.ts";
 import { replyOf, saidBehind } from "../service/index.ts";

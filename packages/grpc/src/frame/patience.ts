@@ -1,4 +1,5 @@
-import { Chain, type Clock } from "@longshore/core";
+import type { Clock } from "@longshore/core";
+import { Chain } from "@longshore/core/internal";
 
 /**
  * Time limits for what is waited for on a connection. Almost nothing that is waited for is ever late, so one timer looks

@@ -1,4 +1,5 @@
-import { noHeaders, type Peer } from "@longshore/core";
+import type { Peer } from "@longshore/core";
+import { noHeaders } from "@longshore/core/internal";
 import type { Parts } from "../message/index.ts";
 
 /** What a client says before the messages of a call. */

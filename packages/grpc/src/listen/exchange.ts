@@ -1,12 +1,12 @@
+import { LongshoreError } from "@longshore/core";
 import {
   type Admission,
   housekeepingCall,
-  LongshoreError,
   ownCall,
   randomId,
   type SpareControllers,
   type UnderWay,
-} from "@longshore/core";
+} from "@longshore/core/internal";
 import { codes } from "../http2/index.ts";
 import { onePart, type Parts } from "../message/index.ts";
 import { type GrpcStatus, type ServerCall, type Service, statusOf } from "../service/index.ts";

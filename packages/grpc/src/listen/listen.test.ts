@@ -4,14 +4,13 @@ import { afterEach, beforeAll, describe, expect, it } from "vitest";
 import {
   emptyBody,
   type Handler,
-  type InferReplyMessage,
   LongshoreError,
   type LongshoreEvent,
   seededRandom,
   type Tensors,
-  whereLogged,
   type WireRequest,
 } from "@longshore/core";
+import { type InferReplyMessage, whereLogged } from "@longshore/core/internal";
 import { systemClock } from "@longshore/nodejs";
 import { createTelemetry } from "@longshore/server";
 import { doubleDescription, type DoubleModel } from "@longshore/testkit";

@@ -1,16 +1,15 @@
 import { randomBytes } from "node:crypto";
 import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
 import { createServer as createSecureServer, type Server as TlsServer, type TlsOptions } from "node:tls";
+import { type Handler, LongshoreError } from "@longshore/core";
 import {
   type Admission,
   createConnectionGuard,
-  type Handler,
-  LongshoreError,
   readMemoryBytes,
   releaser,
   SpareControllers,
   UnderWay,
-} from "@longshore/core";
+} from "@longshore/core/internal";
 import { createHeldBytes, createPatience } from "../frame/index.ts";
 import { createService } from "../service/index.ts";
 import type { CallStream } from "./call-stream.ts";

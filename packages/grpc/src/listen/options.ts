@@ -1,5 +1,7 @@
-import type { Clock, Observer, Peer, Random, Reads, Surface, WireLimits } from "@longshore/core";
-import { defaultConnectionLimits, defaultWireLimits, silentObserver } from "@longshore/core";
+import type { Clock, Observer, Peer, Random, Surface, WireLimits } from "@longshore/core";
+import type { Reads } from "@longshore/core/internal";
+import { defaultWireLimits, silentObserver } from "@longshore/core";
+import { defaultConnectionLimits } from "@longshore/core/internal";
 import type { Socket } from "node:net";
 import type { TlsOptions } from "node:tls";
 

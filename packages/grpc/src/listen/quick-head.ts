@@ -1,4 +1,4 @@
-import { noHeaders } from "@longshore/core";
+import { noHeaders } from "@longshore/core/internal";
 import type { HeaderField } from "../http2/index.ts";
 import { type CallHead, callHead } from "./call-stream.ts";
 

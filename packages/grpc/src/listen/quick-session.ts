@@ -1,5 +1,6 @@
 import type { Socket } from "node:net";
-import type { Admission, Peer } from "@longshore/core";
+import type { Peer } from "@longshore/core";
+import type { Admission } from "@longshore/core/internal";
 import {
   type Block,
   codes,

@@ -1,5 +1,5 @@
 import type { Socket } from "node:net";
-import { readMemoryBytes, type Reads } from "@longshore/core";
+import { readMemoryBytes, type Reads } from "@longshore/core/internal";
 import type { CompleteOptions } from "./options.ts";
 
 /** What comes over one connection, told in memory that is lent for the call or, where it is much, in memory of its own. */

@@ -1,6 +1,6 @@
 import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
-import { UnderWay } from "@longshore/core";
+import { UnderWay } from "@longshore/core/internal";
 import { systemClock } from "@longshore/nodejs";
 import { afterEach, expect, it } from "vitest";
 import { SocketWriter } from "./socket-writer.ts";

@@ -1,5 +1,6 @@
 import type { Socket } from "node:net";
-import type { Clock, UnderWay } from "@longshore/core";
+import type { Clock } from "@longshore/core";
+import type { UnderWay } from "@longshore/core/internal";
 
 /** So much is copied together for one write; what is longer than `partBytes` goes out as it lies. */
 const joinedBytes = 65_536;

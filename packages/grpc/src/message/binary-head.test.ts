@@ -1,14 +1,8 @@
 import { create, toBinary } from "@bufbuild/protobuf";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import {
-  allSteps,
-  bytesTensor,
-  defaultWireLimits,
-  type InferRequestMessage,
-  LongshoreError,
-  readInferRequest,
-} from "@longshore/core";
+import { bytesTensor, defaultWireLimits, LongshoreError } from "@longshore/core";
+import { allSteps, type InferRequestMessage, readInferRequest } from "@longshore/core/internal";
 import { ModelInferRequestSchema } from "../proto/inference_pb.ts";
 import type { InferInit } from "../../test/client.ts";
 import { binaryHead, inferRequestWork, peek, RawContents } from "./index.ts";

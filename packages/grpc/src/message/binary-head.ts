@@ -1,14 +1,13 @@
+import { LongshoreError, type WireLimits } from "@longshore/core";
 import {
   checkAwaited,
   elementBytes,
   elementCount,
   isDatatype,
   headerLengthOf,
-  LongshoreError,
-  type WireLimits,
   type WireTensor,
   writeInferRequest,
-} from "@longshore/core";
+} from "@longshore/core/internal";
 import { Cursor, wireTypes } from "./cursor.ts";
 import { RequestFields } from "./infer-request.ts";
 import { maxParameters } from "./parameters.ts";

@@ -1,4 +1,5 @@
-import type { InferReplyMessage, Parameters, WireLimits } from "@longshore/core";
+import type { Parameters, WireLimits } from "@longshore/core";
+import type { InferReplyMessage } from "@longshore/core/internal";
 import { Cursor, wireTypes } from "./cursor.ts";
 import { type ParameterList, parametersOf, readParameter, writeParameters } from "./parameters.ts";
 import { checkRoom, invalid, type MessageTensor, readTensor, toTensors } from "./read-tensors.ts";

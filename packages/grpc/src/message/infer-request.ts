@@ -1,12 +1,12 @@
+import type { WireLimits } from "@longshore/core";
 import {
   eachOnce,
   type InferRequestMessage,
   type RequestedOutput,
   sharedPartOf,
-  type WireLimits,
   wholeParameter,
   type WireTensor,
-} from "@longshore/core";
+} from "@longshore/core/internal";
 import { Cursor } from "./cursor.ts";
 import { rawField } from "./peek.ts";
 import { type ParameterList, parametersOf, readParameter, writeParameters } from "./parameters.ts";

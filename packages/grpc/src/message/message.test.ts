@@ -1,14 +1,8 @@
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import {
-  allSteps,
-  defaultWireLimits,
-  type InferReplyMessage,
-  LongshoreError,
-  type WireLimits,
-  type WireTensor,
-} from "@longshore/core";
+import { defaultWireLimits, LongshoreError, type WireLimits } from "@longshore/core";
+import { allSteps, type InferReplyMessage, type WireTensor } from "@longshore/core/internal";
 import {
   ModelInferRequestSchema,
   ModelInferResponseSchema,

@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { expect, it } from "vitest";
-import { type LongshoreError, orcaHeader, readLoadHeaders } from "@longshore/core";
+import type { LongshoreError } from "@longshore/core";
+import { orcaHeader, readLoadHeaders } from "@longshore/core/internal";
 import { encodeOrca, orcaJson } from "./index.ts";
 import { Writer } from "./writer.ts";
 

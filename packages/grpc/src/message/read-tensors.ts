@@ -1,16 +1,14 @@
+import { LongshoreError, type Parameters, type WireLimits } from "@longshore/core";
 import {
   checkLeast,
   checkTensorBytes,
   elementCount,
   isDatatype,
-  LongshoreError,
-  type Parameters,
   type SharedPart,
   sharedPartOf,
-  type WireLimits,
   type WireTensor,
   withoutParameters,
-} from "@longshore/core";
+} from "@longshore/core/internal";
 import { type Cursor, wireTypes } from "./cursor.ts";
 import { type ParameterList, parametersOf, readParameter } from "./parameters.ts";
 import { bytesFromContents } from "./typed-contents.ts";

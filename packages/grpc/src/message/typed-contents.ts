@@ -1,4 +1,5 @@
-import { type Datatype, elementBytes, LongshoreError } from "@longshore/core";
+import { type Datatype, LongshoreError } from "@longshore/core";
+import { elementBytes } from "@longshore/core/internal";
 import { Cursor, wireTypes } from "./cursor.ts";
 
 /** Which field of `InferTensorContents` carries which datatype. FP16 and BF16 travel raw only. */

@@ -1,4 +1,4 @@
-import { sharedPartParameters, type WireTensor } from "@longshore/core";
+import { sharedPartParameters, type WireTensor } from "@longshore/core/internal";
 import { wireTypes } from "./cursor.ts";
 import { writeParameters } from "./parameters.ts";
 import type { Writer } from "./writer.ts";

@@ -3,18 +3,16 @@ import {
   type Clock,
   emptyBody,
   type Handler,
-  failureEvent,
   LongshoreError,
   type Observer,
   type Peer,
   type Random,
   type Surface,
-  whereLogged,
   type WireLimits,
   type WireRequest,
   type WireResponse,
-  type Writable,
 } from "@longshore/core";
+import { failureEvent, whereLogged, type Writable } from "@longshore/core/internal";
 import type { Parts } from "../message/index.ts";
 import { errorOf } from "./status.ts";
 

@@ -9,13 +9,12 @@ import {
 import {
   emptyBody,
   LongshoreError,
-  modelPath,
   readBody,
   type Reason,
-  turnWhileWanted,
   type WireBody,
   type WireResponse,
 } from "@longshore/core";
+import { modelPath, turnWhileWanted } from "@longshore/core/internal";
 import { onePart, peek } from "../message/index.ts";
 import * as proto from "../proto/inference_pb.ts";
 import { ask, type Frame, type ServerCall, type ServiceParts } from "./call.ts";

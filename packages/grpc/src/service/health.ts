@@ -1,5 +1,6 @@
 import { create, toBinary } from "@bufbuild/protobuf";
-import { emptyBody, LongshoreError, sleep } from "@longshore/core";
+import { emptyBody, LongshoreError } from "@longshore/core";
+import { sleep } from "@longshore/core/internal";
 import { onePart, type Parts } from "../message/index.ts";
 import {
   HealthCheckRequestSchema,

@@ -1,4 +1,5 @@
-import { type IncomingMessage, LongshoreError, readParts } from "@longshore/core";
+import { LongshoreError } from "@longshore/core";
+import { type IncomingMessage, readParts } from "@longshore/core/internal";
 import { type BinaryHead, binaryHead, type Peeked, peek, RawContents } from "../message/index.ts";
 import type { ArrivingFrame, Frame, ServiceParts } from "./call.ts";
 

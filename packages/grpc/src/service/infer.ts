@@ -1,18 +1,15 @@
+import { type Call, emptyBody, LongshoreError, type WireResponse } from "@longshore/core";
 import {
-  type Call,
   childCall,
-  emptyBody,
   type IncomingMessage,
   inSteps,
-  LongshoreError,
   modelPath,
   type InferReplyMessage,
   type InferRequestMessage,
   turnWhileWanted,
   orcaHeader,
   readLoadHeaders,
-  type WireResponse,
-} from "@longshore/core";
+} from "@longshore/core/internal";
 import {
   type AddressedRequest,
   encodeInferReply,

@@ -1,5 +1,5 @@
 import type { JsonValue } from "@bufbuild/protobuf";
-import { read } from "@longshore/core";
+import { read } from "@longshore/core/internal";
 import type {
   LogSettingsRequest_SettingValue,
   ModelRepositoryParameter,

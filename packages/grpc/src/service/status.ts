@@ -1,4 +1,5 @@
-import { type Code, LongshoreError, read, readBody, readWireError, type WireResponse } from "@longshore/core";
+import { type Code, LongshoreError, readBody, type WireResponse } from "@longshore/core";
+import { read, readWireError } from "@longshore/core/internal";
 
 /** How a call over gRPC ends. */
 export interface GrpcStatus {

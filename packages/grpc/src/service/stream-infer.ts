@@ -1,15 +1,13 @@
+import { type Call, LongshoreError, type WireResponse } from "@longshore/core";
 import {
   abortError,
-  type Call,
   childCall,
   emptyFinalParameter,
   idempotencyHeader,
   type InferReplyMessage,
   type InferRequestMessage,
-  LongshoreError,
   randomId,
-  type WireResponse,
-} from "@longshore/core";
+} from "@longshore/core/internal";
 import { encodeInferReply, encodeStreamReply, peek } from "../message/index.ts";
 import {
   type Asking,

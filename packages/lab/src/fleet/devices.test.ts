@@ -1,4 +1,5 @@
-import { exponential, seededRandom } from "@longshore/core";
+import { seededRandom } from "@longshore/core";
+import { exponential } from "@longshore/core/internal";
 import { expect, it } from "vitest";
 import { virtualClock } from "../world/index.ts";
 import { type Device, type DeviceCrowd, liveDevices, siteZone, zonesOf } from "./devices.ts";

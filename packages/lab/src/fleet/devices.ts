@@ -1,4 +1,5 @@
-import { type Clock, exponential, type Random, type ZoneId } from "@longshore/core";
+import type { Clock, Random, ZoneId } from "@longshore/core";
+import { exponential } from "@longshore/core/internal";
 
 /** A way that devices are connected. */
 export interface DeviceLink {

@@ -1,11 +1,11 @@
 import {
-  estimateSize,
   type InferenceRequest,
   LongshoreError,
   type ModelDescription,
   type Profile,
   tensorOf,
 } from "@longshore/core";
+import { estimateSize } from "@longshore/core/internal";
 import { type SimulatedModel, wholeSegment } from "../world/simulated-offers.ts";
 import { farmState } from "./farm-sequences.ts";
 

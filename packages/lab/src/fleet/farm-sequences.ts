@@ -1,12 +1,12 @@
 import {
   type InferenceResponse,
   LongshoreError,
-  nextStep,
   type SequencePosition,
   type SequenceState,
   tensorOf,
   type Tensors,
 } from "@longshore/core";
+import { nextStep } from "@longshore/core/internal";
 
 /** What a model of the farm carries from step to step: as much as the network of a voice activity detector. */
 export const farmState: SequenceState = {

@@ -12,12 +12,11 @@ import {
   type LoadReport,
   LongshoreError,
   type Progress,
-  sleep,
   tensorOf,
   type Tensors,
-  through,
   type ZoneId,
 } from "@longshore/core";
+import { sleep, through } from "@longshore/core/internal";
 import { fifoSlots } from "../slots/index.ts";
 import { batchGain, batchSlot, type FarmBatching } from "./batch-slot.ts";
 import { offersOf, type SimulatedModel, wholeSegment } from "../world/simulated-offers.ts";

@@ -1,4 +1,5 @@
-import { housekeepingCall, seededRandom, sleep } from "@longshore/core";
+import { seededRandom } from "@longshore/core";
+import { housekeepingCall, sleep } from "@longshore/core/internal";
 import { describe, expect, it } from "vitest";
 import { poissonArrivals } from "../trace/index.ts";
 import { virtualClock } from "../world/index.ts";

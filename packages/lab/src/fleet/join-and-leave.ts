@@ -1,12 +1,12 @@
 import {
   type Directory,
   type EndpointInfo,
-  housekeepingCall,
   offloadEndpoint,
   seededRandom,
   silentObserver,
   tablePolicy,
 } from "@longshore/core";
+import { housekeepingCall } from "@longshore/core/internal";
 import { virtualClock } from "../world/virtual-clock.ts";
 import { farmEndpoint } from "./farm.ts";
 import { farmModel, farmRequest } from "./farm-model.ts";

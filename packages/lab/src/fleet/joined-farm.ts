@@ -1,15 +1,14 @@
 import {
   type Clock,
   createDirectory,
-  createRegistry,
   type Directory,
   type Endpoint,
   type EndpointInfo,
   LongshoreError,
   type Random,
   silentObserver,
-  through,
 } from "@longshore/core";
+import { createRegistry, through } from "@longshore/core/internal";
 import type { FarmEndpoint } from "./farm.ts";
 
 /** Messages that a directory was sent. */

@@ -1,20 +1,16 @@
 import {
   type Call,
-  exponential,
-  housekeepingCall,
   type InferenceRequest,
   type InferenceResponse,
   LongshoreError,
-  nextStep,
   offloadEndpoint,
   type Random,
   seededRandom,
   silentObserver,
-  sleep,
   tablePolicy,
   type ZoneId,
-  zoneWithin,
 } from "@longshore/core";
+import { exponential, housekeepingCall, nextStep, sleep, zoneWithin } from "@longshore/core/internal";
 import { virtualClock } from "../world/virtual-clock.ts";
 import {
   type Device,

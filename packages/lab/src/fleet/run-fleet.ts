@@ -2,13 +2,13 @@ import {
   type Call,
   type Clock,
   type EndpointInfo,
-  housekeepingCall,
   LongshoreError,
   offloadEndpoint,
   seededRandom,
   silentObserver,
   tablePolicy,
 } from "@longshore/core";
+import { housekeepingCall } from "@longshore/core/internal";
 import { virtualClock } from "../world/virtual-clock.ts";
 import { farmEndpoint, type FarmEndpoint, type FarmServer } from "./farm.ts";
 import { farmModel, farmRequest, type FarmRequest } from "./farm-model.ts";

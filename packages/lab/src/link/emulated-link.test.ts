@@ -1,13 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import {
-  acknowledgeHeader,
-  acknowledgeStep,
-  probeStep,
-  housekeepingCall,
-  LongshoreError,
-  seededRandom,
-} from "@longshore/core";
+import { LongshoreError, seededRandom } from "@longshore/core";
+import { acknowledgeHeader, acknowledgeStep, probeStep, housekeepingCall } from "@longshore/core/internal";
 import {
   constantTrace,
   linkShapes,

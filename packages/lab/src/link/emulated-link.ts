@@ -3,14 +3,8 @@
  * order in which they were handed over, and delivers them a one-way delay later. What waits shares packets, and
  * acknowledgements travel in packets of the other direction, as over the relay of `proxy/`.
  */
-import {
-  abortError,
-  acknowledgeStep,
-  type Clock,
-  type Direction,
-  LongshoreError,
-  type Random,
-} from "@longshore/core";
+import { type Clock, LongshoreError, type Random } from "@longshore/core";
+import { abortError, acknowledgeStep, type Direction } from "@longshore/core/internal";
 import { packetBytes, packetsOf, type Trace } from "../trace/index.ts";
 
 /** What makes a link. */

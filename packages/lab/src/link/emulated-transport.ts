@@ -1,6 +1,4 @@
 import {
-  abortError,
-  acknowledgeHeader,
   type Call,
   type Clock,
   type Handler,
@@ -10,6 +8,7 @@ import {
   type WireRequest,
   type WireResponse,
 } from "@longshore/core";
+import { abortError, acknowledgeHeader } from "@longshore/core/internal";
 import type { EmulatedLink } from "./emulated-link.ts";
 
 /** Bounds of a transport over an emulated link. */

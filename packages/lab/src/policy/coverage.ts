@@ -1,5 +1,6 @@
 /** Whether promises hold: predicted quantiles of the time of a send against what it took, beside figures of smoothed rates. */
-import { type LinkBeliefOptions, quantileOf, seededRandom } from "@longshore/core";
+import { seededRandom } from "@longshore/core";
+import { type LinkBeliefOptions, quantileOf } from "@longshore/core/internal";
 import type { Trace } from "../trace/index.ts";
 import { remote } from "./choices.ts";
 import { honestSensor } from "./honest-sensor.ts";

@@ -1,5 +1,5 @@
 /** Deadlines: how often an answer is later than a multiple of the run here, beside what the oracle could not keep either. */
-import type { LinkBeliefOptions } from "@longshore/core";
+import type { LinkBeliefOptions } from "@longshore/core/internal";
 import { allLocal } from "./fixed-endpoints.ts";
 import { oracle } from "./oracle.ts";
 import { ours } from "./ours.ts";

@@ -1,4 +1,4 @@
-import { quantileOf } from "@longshore/core";
+import { quantileOf } from "@longshore/core/internal";
 import { local, remote } from "./choices.ts";
 import { honestSensor, type HonestSensorOptions } from "./honest-sensor.ts";
 import type { ReplayPolicy } from "./policy.ts";

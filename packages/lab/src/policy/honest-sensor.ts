@@ -1,11 +1,5 @@
-import {
-  type Estimate,
-  linkBelief,
-  type LinkBeliefOptions,
-  type LinkLearner,
-  shift,
-  type TransferNote,
-} from "@longshore/core";
+import { type Estimate, linkBelief, type LinkLearner } from "@longshore/core";
+import { type LinkBeliefOptions, shift, type TransferNote } from "@longshore/core/internal";
 import type { ReplayPolicy, RequestFacts, Sight } from "./policy.ts";
 
 /** What a client can know of its link: the belief of core, told of nothing but its own uploads, acknowledgements and probes. */

@@ -1,15 +1,13 @@
+import type { Bet, Estimate, HedgeBudgetOptions } from "@longshore/core";
 import {
   arrivals,
-  type Bet,
   doubtOf,
-  type Estimate,
   guardMoment,
-  type HedgeBudgetOptions,
   tries,
   tryQuestion,
   type TryStanding,
   weighTry,
-} from "@longshore/core";
+} from "@longshore/core/internal";
 import { honestSensor, type HonestSensorOptions } from "./honest-sensor.ts";
 import { local } from "./choices.ts";
 import type { ReplayPolicy, RequestFacts, Sight } from "./policy.ts";

@@ -1,5 +1,6 @@
 import { type AddressInfo, createServer, type Server, Socket } from "node:net";
-import { type Direction, LongshoreError, seededRandom } from "@longshore/core";
+import { LongshoreError, seededRandom } from "@longshore/core";
+import type { Direction } from "@longshore/core/internal";
 import type { Trace } from "../trace/index.ts";
 import { linkLane, type LinkLane, type Sink } from "./link-lane.ts";
 

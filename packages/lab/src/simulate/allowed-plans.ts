@@ -1,5 +1,6 @@
 /** All plans that a request could keep to under the rules, and the few of them that are worth a replay of their own. */
-import { endCut, standardPolicy, startCut, zoneWithin } from "@longshore/core";
+import { endCut, standardPolicy, startCut } from "@longshore/core";
+import { zoneWithin } from "@longshore/core/internal";
 import { meanBitsPerSecond } from "../trace/index.ts";
 import {
   bucketOf,

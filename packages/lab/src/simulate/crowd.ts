@@ -1,4 +1,5 @@
-import { estimateOf, housekeepingCall, meanOf } from "@longshore/core";
+import { estimateOf } from "@longshore/core";
+import { housekeepingCall, meanOf } from "@longshore/core/internal";
 import {
   bucketOf,
   type OffloadWorld,

@@ -1,4 +1,5 @@
-import { type Limits, type Objective, readObjective, type SumTerm } from "@longshore/core";
+import type { Limits, Objective, SumTerm } from "@longshore/core";
+import { readObjective } from "@longshore/core/internal";
 import type { SimulatedRow, WayFigures } from "./simulation.ts";
 
 const times: readonly SumTerm[] = [{ of: "mean", weight: 1 }];

@@ -3,7 +3,8 @@
  * obeys the same queues as everybody, decides greedily for one request after the other, and takes services to last as long
  * as they do on average: a yardstick that no client can be, and no bound (a sequence of plans may beat the greedy one).
  */
-import { endCut, exchangeMillijoules, LongshoreError, radios, radioState, startCut } from "@longshore/core";
+import { endCut, LongshoreError, startCut } from "@longshore/core";
+import { exchangeMillijoules, radios, radioState } from "@longshore/core/internal";
 import { envelopeBytes, type FixedPlan, type OffloadWorld, type PlanCandidate } from "../world/index.ts";
 import { mean, termsOf } from "./figures.ts";
 import type { Simulation } from "./simulation.ts";

@@ -4,7 +4,6 @@
  */
 import {
   type CutProfile,
-  elementBytes,
   endCut,
   type ModelDescription,
   type Profile,
@@ -13,6 +12,7 @@ import {
   type Tensors,
   type TensorSpec,
 } from "@longshore/core";
+import { elementBytes } from "@longshore/core/internal";
 import { bucketOf, cutOf } from "../world/profile-times.ts";
 import type { SimulatedModel } from "../world/simulated-offers.ts";
 

@@ -3,7 +3,8 @@
  * the loop that apps have, with all that it learns, plans, guards and probes. What it is taken to send around a body counts as part
  * of it, so that uploads are of the same size for all policies; runs take what the rules say, and each packet leaves by itself.
  */
-import { type EndpointInfo, envelopeBytes, type Limits } from "@longshore/core";
+import type { EndpointInfo, Limits } from "@longshore/core";
+import { envelopeBytes } from "@longshore/core/internal";
 import {
   arrivalsOf,
   meetRoundTrip,

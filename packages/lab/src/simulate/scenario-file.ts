@@ -2,7 +2,8 @@
  * What a person writes down for a simulation: one schema for the YAML file and for what flags say, so that both are refused
  * in the same words, with path, value and allowed range.
  */
-import { isObjective, LongshoreError, type Objective, readObjective } from "@longshore/core";
+import { LongshoreError, type Objective } from "@longshore/core";
+import { isObjective, readObjective } from "@longshore/core/internal";
 import * as v from "valibot";
 import { parseDocument } from "yaml";
 

@@ -1,4 +1,4 @@
-import { exchangeMillijoules, radios } from "@longshore/core";
+import { exchangeMillijoules, radios } from "@longshore/core/internal";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { endpointInfo, toyModel } from "../fixtures/toy-model.ts";

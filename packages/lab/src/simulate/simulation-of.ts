@@ -1,4 +1,5 @@
-import { type EndpointInfo, radios, type Tensor, type Tier } from "@longshore/core";
+import type { EndpointInfo, Tensor, Tier } from "@longshore/core";
+import { radios } from "@longshore/core/internal";
 import type { Trace } from "../trace/index.ts";
 import type { SimulatedModel } from "../world/index.ts";
 import { typicalInputs } from "./profiled-model.ts";

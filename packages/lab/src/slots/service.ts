@@ -1,4 +1,5 @@
-import { abortError, type Call, type Clock, LongshoreError, whenAborted } from "@longshore/core";
+import { type Call, type Clock, LongshoreError } from "@longshore/core";
+import { abortError, whenAborted } from "@longshore/core/internal";
 
 /** A step of a request: what has to be free for it, and its share of the request's time. */
 export interface StepWork {

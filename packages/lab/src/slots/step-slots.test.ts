@@ -1,11 +1,6 @@
 import { describe, expect, it } from "vitest";
-import {
-  childCall,
-  housekeepingCall,
-  type InferenceRequest,
-  LongshoreError,
-  seededRandom,
-} from "@longshore/core";
+import { type InferenceRequest, LongshoreError, seededRandom } from "@longshore/core";
+import { childCall, housekeepingCall } from "@longshore/core/internal";
 import { endpointInfo, toyModel } from "../fixtures/toy-model.ts";
 import { constantTrace } from "../trace/index.ts";
 import {

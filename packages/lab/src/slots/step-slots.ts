@@ -5,7 +5,8 @@
  * two requests in the same step take turns, and one with two groups of elements under way takes two of three. Within a queue it is
  * first come, first served.
  */
-import { abortError, type Call, type Clock, fanOut, LongshoreError, whenAborted } from "@longshore/core";
+import { type Call, type Clock, LongshoreError } from "@longshore/core";
+import { abortError, fanOut, whenAborted } from "@longshore/core/internal";
 import type { Slots, StepWork } from "./service.ts";
 import { type SharedProcessor, sharedProcessor } from "./shared-processor.ts";
 import { aloneRatio, groupsUnderWay, stepPartsOf } from "./step-parts.ts";

@@ -1,5 +1,6 @@
 /** When requests come. All arrivals are instants in milliseconds from 0, in order. */
-import { exponential, LongshoreError, seededRandom } from "@longshore/core";
+import { LongshoreError, seededRandom } from "@longshore/core";
+import { exponential } from "@longshore/core/internal";
 import { csvRows, linesOf, secondsOf } from "./read.ts";
 
 /** One request every `gapMs`. */

@@ -2,7 +2,8 @@
  * Families of made-up links, for what recorded ones do not show: a way of deciding that was chosen on some networks is tried
  * on others. Each is a short program of rates; none copies a recorded link. Same family, seed and length: same trace.
  */
-import { exponential, type Random, seededRandom } from "@longshore/core";
+import { type Random, seededRandom } from "@longshore/core";
+import { exponential } from "@longshore/core/internal";
 import { leavingAtRandom, stepMs, wandering } from "./generate.ts";
 import { type RateEntry, rateTrace, type Trace } from "./trace.ts";
 

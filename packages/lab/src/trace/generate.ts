@@ -2,7 +2,8 @@
  * Made-up links, seeded and labelled synthetic: for tests, demos and first impressions. Their parameters copy the shape
  * of recorded links (rate, spread, length and frequency of stalls), not any one of them.
  */
-import { exponential, gaussian, type Random, seededRandom } from "@longshore/core";
+import { type Random, seededRandom } from "@longshore/core";
+import { exponential, gaussian } from "@longshore/core/internal";
 import { meanBitsPerSecond, packetTrace, type RateEntry, rateTrace, type Trace } from "./trace.ts";
 
 /** How a made-up link behaves. */

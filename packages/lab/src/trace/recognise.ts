@@ -1,5 +1,6 @@
 /** Traces and rates in the forms that people have them in, recognised by what is in them. */
-import { LongshoreError, printable } from "@longshore/core";
+import { LongshoreError } from "@longshore/core";
+import { printable } from "@longshore/core/internal";
 import {
   cellsOf,
   type CsvColumns,

@@ -5,7 +5,7 @@
  * The common measure is the **position**: the number of packets that could have passed since the beginning. A sender that
  * stands at position p and sends n packets is done at `instantOf(p + n)`. Traces loop at their end.
  */
-import { packetBytes } from "@longshore/core";
+import { packetBytes } from "@longshore/core/internal";
 
 export { packetBytes };
 

@@ -1,22 +1,19 @@
 /** Plans that never change, to compare a planner with: the same cut, endpoint and codecs for every request. */
 import {
   type Account,
-  childCall,
   type Clock,
   endCut,
   type Endpoint,
-  exchangeMillijoules,
-  housekeepingCall,
   LongshoreError,
   type Offloader,
   type Radio,
-  radioState,
   type Result,
   type Segment,
   startCut,
   type Tensor,
   type Tensors,
 } from "@longshore/core";
+import { childCall, exchangeMillijoules, housekeepingCall, radioState } from "@longshore/core/internal";
 
 /** Where and how every request runs. */
 export interface FixedPlan {

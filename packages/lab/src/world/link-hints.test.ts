@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { type LinkHint, tensorOf } from "@longshore/core";
+import { tensorOf } from "@longshore/core";
+import type { LinkHint } from "@longshore/core/internal";
 import { endpointInfo, toyModel } from "../fixtures/toy-model.ts";
 import { constantTrace } from "../trace/index.ts";
 import { offloadWorld, type SimulatedModel } from "./index.ts";

@@ -6,19 +6,18 @@ import {
   createOffloader,
   type EndpointInfo,
   linkBelief,
-  type LinkHint,
   type LinkLearner,
   linkModel,
   type OffloadDefaults,
   type Offloader,
   type Policy,
   type Radio,
-  radios,
   type Random,
   seededRandom,
   silentObserver,
   standardPolicy,
 } from "@longshore/core";
+import { type LinkHint, radios } from "@longshore/core/internal";
 import { emulatedLink, type EmulatedLink } from "../link/index.ts";
 import type { Trace } from "../trace/index.ts";
 import { fifoSlots, type Slots, stepSlots } from "../slots/index.ts";

@@ -3,11 +3,9 @@ import {
   type BucketProfile,
   type CodingProfile,
   type CutProfile,
-  elementBytes,
   endCut,
   estimateOf,
   type Features,
-  featuresWithin,
   LongshoreError,
   type Profile,
   type Random,
@@ -16,6 +14,7 @@ import {
   type Tensors,
   type TensorSpec,
 } from "@longshore/core";
+import { elementBytes, featuresWithin } from "@longshore/core/internal";
 
 /** The bucket of a variant that an input falls into; the largest where none reaches far enough. */
 export function bucketOf(profile: Profile, variant: string, features: Features): BucketProfile {

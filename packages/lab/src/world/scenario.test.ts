@@ -1,5 +1,6 @@
 import { expect, it } from "vitest";
-import { type Account, type Inputs, type Limits, LongshoreError, type Result, sleep } from "@longshore/core";
+import { type Account, type Inputs, type Limits, LongshoreError, type Result } from "@longshore/core";
+import { sleep } from "@longshore/core/internal";
 import { runScenarioOn, virtualClock } from "./index.ts";
 
 /** Of an exchange of 10 ms and a run. */

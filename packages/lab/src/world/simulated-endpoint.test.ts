@@ -1,14 +1,6 @@
 import { describe, expect, it } from "vitest";
-import {
-  childCall,
-  housekeepingCall,
-  type InferenceRequest,
-  linkBelief,
-  LongshoreError,
-  meanOf,
-  seededRandom,
-  tensorOf,
-} from "@longshore/core";
+import { type InferenceRequest, linkBelief, LongshoreError, seededRandom, tensorOf } from "@longshore/core";
+import { childCall, housekeepingCall, meanOf } from "@longshore/core/internal";
 import { endpointInfo, toyModel } from "../fixtures/toy-model.ts";
 import { emulatedLink } from "../link/index.ts";
 import { constantTrace } from "../trace/index.ts";

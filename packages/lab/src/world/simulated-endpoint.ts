@@ -5,8 +5,6 @@
  */
 import {
   type Call,
-  checkCall,
-  childCall,
   type Clock,
   type Endpoint,
   type EndpointInfo,
@@ -17,15 +15,12 @@ import {
   LongshoreError,
   type ModelKnowledge,
   type Offer,
-  offerJson,
   type OfferQuery,
   type Progress,
   type Random,
-  segmentKey,
-  sleep,
   type Tensors,
-  tinyBytes,
 } from "@longshore/core";
+import { checkCall, childCall, offerJson, segmentKey, sleep, tinyBytes } from "@longshore/core/internal";
 import type { EmulatedLink } from "../link/index.ts";
 import { fifoSlots, type Slots } from "../slots/index.ts";
 import { type Envelope, questionBytes, wireOf } from "./wire.ts";

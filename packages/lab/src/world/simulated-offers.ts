@@ -5,16 +5,14 @@ import {
   estimateOf,
   type Features,
   type InferenceRequest,
-  meanOf,
   type ModelDescription,
   type Offer,
   type Profile,
-  scale,
   type Segment,
-  shift,
   startCut,
   type Tensors,
 } from "@longshore/core";
+import { meanOf, scale, shift } from "@longshore/core/internal";
 import { bucketOf, segmentMs } from "./profile-times.ts";
 import type { StepTime } from "./step-times.ts";
 

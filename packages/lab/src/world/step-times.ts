@@ -1,13 +1,6 @@
 /** What runs inside a segment of a pipeline, and how its time is shared out. */
-import {
-  type BucketProfile,
-  type CutId,
-  endCut,
-  estimateOf,
-  meanOf,
-  type Segment,
-  startCut,
-} from "@longshore/core";
+import { type BucketProfile, type CutId, endCut, estimateOf, type Segment, startCut } from "@longshore/core";
+import { meanOf } from "@longshore/core/internal";
 import type { StepWork } from "../slots/index.ts";
 import { cutOf } from "./profile-times.ts";
 import type { SimulatedModel } from "./simulated-offers.ts";

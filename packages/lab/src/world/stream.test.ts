@@ -6,10 +6,10 @@ import {
   type InferenceRequest,
   type Inputs,
   type Progress,
-  sleep,
   type StreamLimits,
   tensorOf,
 } from "@longshore/core";
+import { sleep } from "@longshore/core/internal";
 import { loadingParts } from "../fixtures/loading-parts.ts";
 import { endpointInfo, toyModel } from "../fixtures/toy-model.ts";
 import { constantTrace } from "../trace/index.ts";

@@ -6,10 +6,10 @@ import {
   linkModel,
   seededRandom,
   silentObserver,
-  sleep,
   standardPolicy,
   tensorOf,
 } from "@longshore/core";
+import { sleep } from "@longshore/core/internal";
 import { endpointInfo, toyModel } from "../fixtures/toy-model.ts";
 import { type EmulatedLink, emulatedLink } from "../link/index.ts";
 import { constantTrace, poissonArrivals } from "../trace/index.ts";

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { sleep } from "@longshore/core";
+import { sleep } from "@longshore/core/internal";
 import { virtualClock } from "./virtual-clock.ts";
 
 describe("virtualClock", () => {

@@ -1,13 +1,6 @@
 /** How a request and its reply cross a link, and what the caller learns of the link from that: as in the protocol. */
-import {
-  acknowledgeStep,
-  type Call,
-  type Clock,
-  type LinkLearner,
-  probeStep,
-  type Progress,
-  tinyBytes,
-} from "@longshore/core";
+import type { Call, Clock, LinkLearner, Progress } from "@longshore/core";
+import { acknowledgeStep, probeStep, tinyBytes } from "@longshore/core/internal";
 import type { EmulatedLink } from "../link/index.ts";
 
 /** What travels around tensors, in bytes. */

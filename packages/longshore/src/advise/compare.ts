@@ -1,4 +1,5 @@
-import { endCut, type EndpointInfo, radios, type Tier } from "@longshore/core";
+import { endCut, type EndpointInfo, type Tier } from "@longshore/core";
+import { radios } from "@longshore/core/internal";
 import {
   breakEvenBitsPerSecond,
   bucketOf,

@@ -10,9 +10,9 @@ import {
   type Profile,
   startCut,
   type Tensors,
-  totalBytes,
   uint8Codec,
 } from "@longshore/core";
+import { totalBytes } from "@longshore/core/internal";
 import type { Engine } from "@longshore/engine";
 import type { SimulatedModel } from "@longshore/lab";
 import { jpegCodec } from "@longshore/nodejs";

@@ -1,4 +1,5 @@
-import { type CheckOptions, goldenFile, parseGolden } from "@longshore/core";
+import type { CheckOptions } from "@longshore/core";
+import { goldenFile, parseGolden } from "@longshore/core/internal";
 import type { ModelStore } from "@longshore/engine";
 
 /** Golden inputs that lie beside the models of a store: `<model>/<version>/golden.json`. */

@@ -1,14 +1,7 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import {
-  endCut,
-  goldenFile,
-  type GoldenPair,
-  goldenText,
-  housekeepingCall,
-  LongshoreError,
-  startCut,
-} from "@longshore/core";
+import { endCut, type GoldenPair, LongshoreError, startCut } from "@longshore/core";
+import { goldenFile, goldenText, housekeepingCall } from "@longshore/core/internal";
 import type { CommandIo, ExitCode } from "../options/io.ts";
 import { sampleTensors } from "../profile/measure.ts";
 import { openEngine } from "../compose/open-engine.ts";

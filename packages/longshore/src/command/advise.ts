@@ -1,4 +1,5 @@
-import { housekeepingCall, LongshoreError } from "@longshore/core";
+import { LongshoreError } from "@longshore/core";
+import { housekeepingCall } from "@longshore/core/internal";
 import { planName } from "@longshore/lab";
 import { systemClock } from "@longshore/nodejs";
 import { compare, type Comparison } from "../advise/compare.ts";

@@ -1,15 +1,12 @@
 import { writeFile } from "node:fs/promises";
 import {
-  aliasFrom,
-  checkSignature,
   type DirectoryEntry,
   type EndpointInfo,
-  entryJson,
   LongshoreError,
   type LongshoreEvent,
   type Signed,
-  sign,
 } from "@longshore/core";
+import { aliasFrom, checkSignature, entryJson, sign } from "@longshore/core/internal";
 import { endOfTimeMs, newOperatorKey, operatorRing, operatorSigner, systemClock } from "@longshore/nodejs";
 import { changeDirectoryFile, readDirectoryFile, type SignedAlias } from "../compose/entry-file.ts";
 import { readText } from "../compose/read-text.ts";

@@ -1,13 +1,13 @@
 import { createServer } from "node:net";
 import {
   type EndpointInfo,
-  housekeepingCall,
   LongshoreError,
   silentObserver,
   tensorsOf,
   float32Tensor,
   float32View,
 } from "@longshore/core";
+import { housekeepingCall } from "@longshore/core/internal";
 import type { Runtime } from "@longshore/engine";
 import { graphBuilder, writeModel } from "@longshore/graph";
 import { deviceFacts, onnxRuntime, sha256, systemClock, systemRandom, wasmRuntime } from "@longshore/nodejs";

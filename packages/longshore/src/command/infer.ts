@@ -1,6 +1,7 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { type Answer, type Limits, meanOf, type Result, type Tensor, textElements } from "@longshore/core";
+import { type Answer, type Limits, type Result, type Tensor, textElements } from "@longshore/core";
+import { meanOf } from "@longshore/core/internal";
 import { writeNpy } from "../inputs/npy.ts";
 import type { CommandIo, ExitCode } from "../options/io.ts";
 import { accountText, tensorJson, tensorLine } from "./print-result.ts";

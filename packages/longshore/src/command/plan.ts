@@ -1,4 +1,5 @@
-import { isInfeasible, meanOf } from "@longshore/core";
+import { isInfeasible } from "@longshore/core";
+import { meanOf } from "@longshore/core/internal";
 import type { CommandIo, ExitCode } from "../options/io.ts";
 import { directoryLine, lostTable, planText } from "./print-result.ts";
 import { prepareRequest } from "./request.ts";

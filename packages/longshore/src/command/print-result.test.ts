@@ -1,4 +1,5 @@
-import { bytesOf, type Leg, type Plan, type Result, tensorOf } from "@longshore/core";
+import { type Leg, type Plan, type Result, tensorOf } from "@longshore/core";
+import { bytesOf } from "@longshore/core/internal";
 import { expect, it } from "vitest";
 import { accountText, directoryLine, tensorJson, tensorLine } from "./print-result.ts";
 

@@ -3,14 +3,13 @@ import {
   type DirectoryAge,
   type Json,
   type Lost,
-  meanOf,
   numbersOf,
   type Plan,
-  quantileOf,
   type Result,
   type Tensor,
   textElements,
 } from "@longshore/core";
+import { meanOf, quantileOf } from "@longshore/core/internal";
 import { byteCount, milliseconds, table } from "../options/io.ts";
 
 /** How many values of an output are shown to a person. */

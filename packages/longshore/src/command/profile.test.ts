@@ -1,7 +1,8 @@
 import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { parseProfile, type Profile } from "@longshore/core";
+import type { Profile } from "@longshore/core";
+import { parseProfile } from "@longshore/core/internal";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import type { CommandIo } from "../options/io.ts";
 import { profile, type ProfileCommandOptions } from "./profile.ts";

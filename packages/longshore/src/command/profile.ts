@@ -2,13 +2,12 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import {
   type Endpoint,
-  housekeepingCall,
   LongshoreError,
   type ModelDescription,
   type Profile,
   silentObserver,
-  stepModels,
 } from "@longshore/core";
+import { housekeepingCall, stepModels } from "@longshore/core/internal";
 import { systemClock, systemRandom } from "@longshore/nodejs";
 import { mean } from "../profile/measure-here.ts";
 import { withOthers } from "../profile/merge-profile.ts";

@@ -1,7 +1,7 @@
 import { cp, mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { parseProfile } from "@longshore/core";
+import { parseProfile } from "@longshore/core/internal";
 import { sampleRepository } from "@longshore/samples";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { wholeMs } from "../profile/merge-profile.ts";

@@ -1,6 +1,7 @@
 import { mkdir, rename, writeFile } from "node:fs/promises";
 import { basename, dirname, extname, join } from "node:path";
-import { type Call, housekeepingCall, LongshoreError, type Profile, type Tensors } from "@longshore/core";
+import { type Call, LongshoreError, type Profile, type Tensors } from "@longshore/core";
+import { housekeepingCall } from "@longshore/core/internal";
 import type { ModelStore } from "@longshore/engine";
 import { systemClock } from "@longshore/nodejs";
 import { measureModel, sampleTensors } from "../profile/measure.ts";

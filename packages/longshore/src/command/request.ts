@@ -1,11 +1,11 @@
 import {
-  housekeepingCall,
   type Limits,
   LongshoreError,
   type ModelDescription,
   type Offloader,
   type Tensor,
 } from "@longshore/core";
+import { housekeepingCall } from "@longshore/core/internal";
 import { describedAt, stepsMissing } from "../compose/described-at.ts";
 import { guessedInputs } from "../profile/measure.ts";
 import { openLocal, type OpenedOffloader } from "../compose/open-offloader.ts";

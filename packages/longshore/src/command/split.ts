@@ -1,13 +1,7 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import {
-  endCut,
-  housekeepingCall,
-  LongshoreError,
-  type PortSpec,
-  startCut,
-  type Tensors,
-} from "@longshore/core";
+import { endCut, LongshoreError, type PortSpec, startCut, type Tensors } from "@longshore/core";
+import { housekeepingCall } from "@longshore/core/internal";
 import {
   type CutSketch,
   type CutTable,

@@ -1,6 +1,7 @@
 import { createServer, type Server } from "node:http";
 import { type AddressInfo } from "node:net";
-import { housekeepingCall, LongshoreError, type ModelDescription } from "@longshore/core";
+import { LongshoreError, type ModelDescription } from "@longshore/core";
+import { housekeepingCall } from "@longshore/core/internal";
 import { afterEach, expect, it, vi } from "vitest";
 import { describedAt, portsAt, stepsMissing } from "./described-at.ts";
 

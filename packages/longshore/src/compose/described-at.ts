@@ -1,14 +1,11 @@
 import {
   type Call,
-  childCall,
   type EndpointInfo,
   LongshoreError,
   type ModelDescription,
-  portsUnlike,
   silentObserver,
-  type StepModel,
-  stepModels,
 } from "@longshore/core";
+import { childCall, portsUnlike, type StepModel, stepModels } from "@longshore/core/internal";
 import type { EngineParts } from "@longshore/engine";
 import { systemClock, systemRandom } from "@longshore/nodejs";
 import { dial, type DialOptions, serverInfo, type ServerOptions } from "./dial.ts";

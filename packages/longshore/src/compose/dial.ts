@@ -4,7 +4,6 @@ import {
   type Credentials,
   type Endpoint,
   type EndpointInfo,
-  type LinkHint,
   type LinkLearner,
   LongshoreError,
   type Observer,
@@ -14,6 +13,7 @@ import {
   type TrustLevel,
   type ZoneId,
 } from "@longshore/core";
+import type { LinkHint } from "@longshore/core/internal";
 import { grpcTransport } from "@longshore/grpc";
 import { httpTransport } from "@longshore/nodejs";
 import { addressOn } from "./address-on.ts";

@@ -4,14 +4,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it, vi } from "vitest";
 import {
-  entryJson,
   float32Tensor,
   float32View,
   type LongshoreEvent,
-  sign,
   silentObserver,
   type Tensor,
 } from "@longshore/core";
+import { entryJson, sign } from "@longshore/core/internal";
 import { newOperatorKey, operatorSigner, replaceFile, systemClock, systemRandom } from "@longshore/nodejs";
 import { testEntry } from "@longshore/testkit";
 import { untilKnown } from "@longshore/testkit/until-known";

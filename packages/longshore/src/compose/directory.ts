@@ -2,10 +2,8 @@ import { randomBytes } from "node:crypto";
 import {
   type Clock,
   createDirectory,
-  createRegistry,
   type Directory,
   type DirectoryEntry,
-  dropOldest,
   type Endpoint,
   type EndpointId,
   type EndpointInfo,
@@ -16,10 +14,9 @@ import {
   type Observer,
   type Random,
   type RecordSource,
-  type Registry,
-  remoteSource,
   type Signed,
 } from "@longshore/core";
+import { createRegistry, dropOldest, type Registry, remoteSource } from "@longshore/core/internal";
 import {
   type DnsResolver,
   dnsSource,

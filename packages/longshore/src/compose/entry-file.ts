@@ -1,15 +1,8 @@
 import { existsSync } from "node:fs";
 import { open, rm } from "node:fs/promises";
 import { basename } from "node:path";
-import {
-  type AliasEntry,
-  type DirectoryEntry,
-  type Json,
-  LongshoreError,
-  recordFrom,
-  type Signed,
-  sleep,
-} from "@longshore/core";
+import { type DirectoryEntry, type Json, LongshoreError, type Signed } from "@longshore/core";
+import { type AliasEntry, recordFrom, sleep } from "@longshore/core/internal";
 import { parseDirectoryFile, replaceFile, systemClock } from "@longshore/nodejs";
 import { readText } from "./read-text.ts";
 

@@ -3,13 +3,13 @@ import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import {
   float32Tensor,
   float32View,
-  housekeepingCall,
   type InferenceResponse,
   LongshoreError,
   seededRandom,
   silentObserver,
   tensorsOf,
 } from "@longshore/core";
+import { housekeepingCall } from "@longshore/core/internal";
 import { graphBuilder, writeModel } from "@longshore/graph";
 import { systemClock, systemRandom } from "@longshore/nodejs";
 import { memoryStore } from "@longshore/testkit";

@@ -3,7 +3,7 @@ import { createServer } from "node:https";
 import type { AddressInfo } from "node:net";
 import type { TLSSocket } from "node:tls";
 import { afterEach, expect, it } from "vitest";
-import { housekeepingCall } from "@longshore/core";
+import { housekeepingCall } from "@longshore/core/internal";
 import { systemClock } from "@longshore/nodejs";
 import { tritonMetrics } from "@longshore/testkit";
 import { testAuthority } from "@longshore/testkit/certificates";

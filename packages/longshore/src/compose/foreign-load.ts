@@ -1,11 +1,5 @@
-import {
-  type Clock,
-  type Credentials,
-  type LoadSource,
-  LongshoreError,
-  metricsLoad,
-  type MetricsPage,
-} from "@longshore/core";
+import { type Clock, type Credentials, LongshoreError } from "@longshore/core";
+import { type LoadSource, metricsLoad, type MetricsPage } from "@longshore/core/internal";
 import { httpTransport } from "@longshore/nodejs";
 import { addressOn } from "./address-on.ts";
 import { type ServerTls, transportTls } from "./server-tls.ts";

@@ -6,9 +6,9 @@ import {
   type OffloadDefaults,
   type OffloadEndpoint,
   type Policy,
-  type RetryOptions,
   standardPolicy,
 } from "@longshore/core";
+import type { RetryOptions } from "@longshore/core/internal";
 import type { Engine } from "@longshore/engine";
 import { dialAll, type Reachable } from "./dial-all.ts";
 import { platformCodecs } from "./codecs.ts";

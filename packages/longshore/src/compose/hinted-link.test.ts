@@ -1,6 +1,7 @@
 import { setImmediate as settled } from "node:timers/promises";
 import { expect, it } from "vitest";
-import { type LinkHint, linkModel, meanOf, seededRandom, silentObserver } from "@longshore/core";
+import { linkModel, seededRandom, silentObserver } from "@longshore/core";
+import { type LinkHint, meanOf } from "@longshore/core/internal";
 import { systemClock } from "@longshore/nodejs";
 import { dialAll } from "./dial-all.ts";
 import { endpointDialler, type EndpointParts } from "./directory.ts";

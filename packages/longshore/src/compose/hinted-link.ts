@@ -1,4 +1,5 @@
-import { type LinkBelief, linkBelief, type LinkHint, type LinkModel } from "@longshore/core";
+import { type LinkBelief, linkBelief, type LinkModel } from "@longshore/core";
+import type { LinkHint } from "@longshore/core/internal";
 import { linkHint } from "@longshore/nodejs";
 
 /** What is known of the link to an address before it is used; where it rejects, nothing is. */

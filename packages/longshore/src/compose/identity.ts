@@ -1,7 +1,8 @@
 import { createHash } from "node:crypto";
 import { readFile, stat } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
-import { type Clock, inSteps, LongshoreError, turnWhileWanted } from "@longshore/core";
+import { type Clock, LongshoreError } from "@longshore/core";
+import { inSteps, turnWhileWanted } from "@longshore/core/internal";
 import {
   createIdentify,
   fetchKeySet,

@@ -2,18 +2,20 @@ import { hostname } from "node:os";
 import {
   type Clock,
   type DirectoryEntry,
-  housekeepingCall,
-  joinDirectory,
-  type JoinReply,
   LongshoreError,
-  type Membership,
   type Random,
-  randomId,
   type Signed,
   type Statement,
   type Tier,
   type Transport,
 } from "@longshore/core";
+import {
+  housekeepingCall,
+  joinDirectory,
+  type JoinReply,
+  type Membership,
+  randomId,
+} from "@longshore/core/internal";
 import { httpTransport, operatorRing } from "@longshore/nodejs";
 import type { ServerOptions } from "./dial.ts";
 import { isNats, natsDirectoryServer } from "./nats-directory.ts";

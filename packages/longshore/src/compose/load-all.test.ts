@@ -1,4 +1,5 @@
-import { type Call, housekeepingCall, LongshoreError, untilAborted } from "@longshore/core";
+import { type Call, LongshoreError } from "@longshore/core";
+import { housekeepingCall, untilAborted } from "@longshore/core/internal";
 import { createEngine } from "@longshore/engine";
 import {
   manualClock,

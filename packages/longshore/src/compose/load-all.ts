@@ -1,4 +1,5 @@
-import { type Call, fanOut, LongshoreError } from "@longshore/core";
+import { type Call, LongshoreError } from "@longshore/core";
+import { fanOut } from "@longshore/core/internal";
 import type { Engine } from "@longshore/engine";
 
 /** Where models are loaded, and who is told of those that cannot be. */

@@ -1,4 +1,5 @@
-import { type Clock, housekeepingCall, LongshoreError } from "@longshore/core";
+import { type Clock, LongshoreError } from "@longshore/core";
+import { housekeepingCall } from "@longshore/core/internal";
 import { type Engine, type ModelStore, type RepositoryWatch, watchModels } from "@longshore/engine";
 import { loadAll, type LoadParts } from "./load-all.ts";
 

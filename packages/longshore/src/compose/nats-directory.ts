@@ -2,11 +2,11 @@ import {
   type Clock,
   type KeyRing,
   LongshoreError,
-  type PackageSource,
   type Random,
   type RecordSource,
   type Transport,
 } from "@longshore/core";
+import type { PackageSource } from "@longshore/core/internal";
 import type { ServerOptions } from "./dial.ts";
 
 /** What of NATS is connected to, and as whom. */

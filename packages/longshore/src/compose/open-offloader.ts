@@ -8,10 +8,10 @@ import {
   type OffloadDefaults,
   type Offloader,
   type Policy,
-  type RetryOptions,
   silentObserver,
   standardPolicy,
 } from "@longshore/core";
+import type { RetryOptions } from "@longshore/core/internal";
 import type { Engine, ModelStore } from "@longshore/engine";
 import { layeredStore, memoryMeter, systemClock, systemRandom } from "@longshore/nodejs";
 import { openPull, type PullOptions } from "../package/pull.ts";

@@ -1,4 +1,5 @@
-import { float32Tensor, housekeepingCall, numericTensor, readHeads, type Tensor } from "@longshore/core";
+import { float32Tensor, numericTensor, type Tensor } from "@longshore/core";
+import { housekeepingCall, readHeads } from "@longshore/core/internal";
 import { graphBuilder, onnxSource, writeModel } from "@longshore/graph";
 import { type PackageCache, type PackageStore, sha256 } from "@longshore/nodejs";
 import { memoryStore } from "@longshore/testkit";

@@ -2,22 +2,24 @@ import { crc32 } from "node:zlib";
 import {
   type Clock,
   type Directory,
-  type DirectoryDesk,
   type Endpoint,
-  type JoinReply,
   type LoadReport,
   LongshoreError,
-  type Membership,
   type Observer,
   observers,
-  openRollouts,
   type Random,
-  rolloutEndpoint,
   type Rules,
   silentObserver,
   type Tier,
   type ZoneId,
 } from "@longshore/core";
+import {
+  type DirectoryDesk,
+  type JoinReply,
+  type Membership,
+  openRollouts,
+  rolloutEndpoint,
+} from "@longshore/core/internal";
 import { messageLimits } from "./message-limits.ts";
 import { quickSha256, sharedFolder, systemClock, systemRandom } from "@longshore/nodejs";
 import {

@@ -3,14 +3,8 @@ import { connect } from "node:http2";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import {
-  float32Tensor,
-  float32View,
-  housekeepingCall,
-  readBody,
-  standardPolicy,
-  wireRoutes,
-} from "@longshore/core";
+import { float32Tensor, float32View, readBody, standardPolicy } from "@longshore/core";
+import { housekeepingCall, wireRoutes } from "@longshore/core/internal";
 import { graphBuilder, writeModel } from "@longshore/graph";
 import { httpTransport, systemClock } from "@longshore/nodejs";
 import { grpcStream } from "@longshore/testkit";

@@ -1,4 +1,5 @@
-import type { Directory, DirectoryDesk, Endpoint, JoinReply, Membership } from "@longshore/core";
+import type { Directory, Endpoint } from "@longshore/core";
+import type { DirectoryDesk, JoinReply, Membership } from "@longshore/core/internal";
 import type { Engine, ModelStore } from "@longshore/engine";
 import { layeredStore, toldPackages } from "@longshore/nodejs";
 import type { DirectoryParts } from "./directory.ts";

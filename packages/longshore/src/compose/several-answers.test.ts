@@ -5,11 +5,9 @@ import {
   type Answer,
   type Endpoint,
   type EndpointCapabilities,
-  housekeepingCall,
   type InferenceRequest,
   type Inputs,
   type LongshoreError,
-  neverAborted,
   numericTensor,
   numericView,
   type Observer,
@@ -18,6 +16,7 @@ import {
   startCut,
   endCut,
 } from "@longshore/core";
+import { housekeepingCall, neverAborted } from "@longshore/core/internal";
 import { systemClock } from "@longshore/nodejs";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { dial, serverInfo, type ServerOptions } from "./dial.ts";

@@ -5,7 +5,6 @@ import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
 import {
   type Endpoint,
   float32View,
-  housekeepingCall,
   int32View,
   type Inputs,
   numericTensor,
@@ -16,6 +15,7 @@ import {
   silentObserver,
   type Tensor,
 } from "@longshore/core";
+import { housekeepingCall } from "@longshore/core/internal";
 import { graphBuilder, writeModel } from "@longshore/graph";
 import { layeredStore, systemClock, systemRandom } from "@longshore/nodejs";
 import { listedDirectory, memoryStore, writeModels } from "@longshore/testkit";

@@ -2,7 +2,6 @@ import { afterEach, expect, it } from "vitest";
 import {
   type CutProfile,
   float32View,
-  housekeepingCall,
   type Inputs,
   isInfeasible,
   type Limits,
@@ -14,6 +13,7 @@ import {
   tensorOf,
   textElements,
 } from "@longshore/core";
+import { housekeepingCall } from "@longshore/core/internal";
 import { graphBuilder, writeModel } from "@longshore/graph";
 import { systemClock } from "@longshore/nodejs";
 import { memoryStore, type MemoryStore } from "@longshore/testkit";

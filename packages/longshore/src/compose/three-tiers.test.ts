@@ -5,9 +5,7 @@ import {
   createOffloader,
   type CutProfile,
   type EndpointInfo,
-  certain,
   type Endpoint,
-  housekeepingCall,
   type Limits,
   type Link,
   type ModelDescription,
@@ -22,6 +20,7 @@ import {
   tablePolicy,
   tensorOf,
 } from "@longshore/core";
+import { certain, housekeepingCall } from "@longshore/core/internal";
 import { chainMeasures, measured, planSplit } from "@longshore/graph";
 import {
   constantTrace,

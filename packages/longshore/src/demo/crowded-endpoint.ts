@@ -2,14 +2,12 @@ import {
   type Call,
   type Clock,
   type Endpoint,
-  exponential,
-  housekeepingCall,
   type InferenceRequest,
   type LoadReport,
   type Offer,
   seededRandom,
-  shift,
 } from "@longshore/core";
+import { exponential, housekeepingCall, shift } from "@longshore/core/internal";
 import { fifoSlots, type Slots } from "@longshore/lab";
 import type { Crowd } from "./endpoint-messages.ts";
 

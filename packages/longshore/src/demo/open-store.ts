@@ -2,7 +2,6 @@ import { readFile } from "node:fs/promises";
 import {
   type Endpoint,
   fp16Codec,
-  housekeepingCall,
   type InferenceRequest,
   int8Codec,
   LongshoreError,
@@ -14,6 +13,7 @@ import {
   tensorOf,
   type Tensor,
 } from "@longshore/core";
+import { housekeepingCall } from "@longshore/core/internal";
 import type { Trace } from "@longshore/lab";
 import { folderStore, jpegCodec, systemClock, systemRandom } from "@longshore/nodejs";
 import { dial, serverInfo } from "../compose/dial.ts";

@@ -1,4 +1,4 @@
-import { housekeepingCall } from "@longshore/core";
+import { housekeepingCall } from "@longshore/core/internal";
 import { mean } from "@longshore/lab";
 import type { Greeting } from "./greet.ts";
 import type { OpenedStore } from "./open-store.ts";

@@ -1,5 +1,5 @@
 import type { DeviceParts, Limits } from "@longshore/core";
-import { radios } from "@longshore/core";
+import { radios } from "@longshore/core/internal";
 import type { Crowd } from "./endpoint-messages.ts";
 
 /** A link of a scene. Its rates come from a seeded generator (`shape`), or from the trace file that the caller names. */

@@ -1,4 +1,5 @@
-import { type Call, type Clock, type Endpoint, estimateSize, type Offer } from "@longshore/core";
+import type { Call, Clock, Endpoint, Offer } from "@longshore/core";
+import { estimateSize } from "@longshore/core/internal";
 
 /**
  * The engine of this machine as a device that takes `factor` times as long: after each run it waits for the difference,

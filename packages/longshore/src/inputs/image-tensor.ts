@@ -1,11 +1,5 @@
-import {
-  bytesTensor,
-  LongshoreError,
-  renamed,
-  type Tensor,
-  tensorsOf,
-  type TensorSpec,
-} from "@longshore/core";
+import { bytesTensor, LongshoreError, type Tensor, tensorsOf, type TensorSpec } from "@longshore/core";
+import { renamed } from "@longshore/core/internal";
 import type { TransformSet } from "@longshore/engine";
 
 /** How pixels become numbers for a model that wants a tensor: `(pixel * scale - mean) / std`, channel by channel. */

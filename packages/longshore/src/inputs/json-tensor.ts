@@ -1,17 +1,13 @@
 import {
   bytesTensor,
   type Datatype,
-  elementBytes,
-  elementCount,
-  fromHalf,
   type Json,
   LongshoreError,
-  shapeFits,
   type Tensor,
   tensorOf,
   type TensorSpec,
-  toHalf,
 } from "@longshore/core";
+import { elementBytes, elementCount, fromHalf, shapeFits, toHalf } from "@longshore/core/internal";
 
 type Leaf = string | number | boolean | null;
 

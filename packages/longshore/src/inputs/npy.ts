@@ -1,11 +1,5 @@
-import {
-  type Datatype,
-  elementBytes,
-  elementCount,
-  LongshoreError,
-  type Tensor,
-  tensorOf,
-} from "@longshore/core";
+import { type Datatype, LongshoreError, type Tensor, tensorOf } from "@longshore/core";
+import { elementBytes, elementCount } from "@longshore/core/internal";
 
 const datatypeOf: Readonly<Record<string, Datatype>> = {
   b1: "BOOL",

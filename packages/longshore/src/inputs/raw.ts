@@ -1,4 +1,5 @@
-import { elementBytes, LongshoreError, type Tensor, tensorOf, type TensorSpec } from "@longshore/core";
+import { LongshoreError, type Tensor, tensorOf, type TensorSpec } from "@longshore/core";
+import { elementBytes } from "@longshore/core/internal";
 import { resolveShape } from "./json-tensor.ts";
 
 /** A tensor from headerless little-endian bytes in the declared datatype; at most one size may be free. */

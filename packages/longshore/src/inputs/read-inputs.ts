@@ -1,14 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { basename, extname } from "node:path";
-import {
-  bytesTensor,
-  type Json,
-  LongshoreError,
-  type PortSpec,
-  renamed,
-  shapeFits,
-  type Tensor,
-} from "@longshore/core";
+import { bytesTensor, type Json, LongshoreError, type PortSpec, type Tensor } from "@longshore/core";
+import { renamed, shapeFits } from "@longshore/core/internal";
 import type { TransformSet } from "@longshore/engine";
 import { type ImagePreparation, plainPreparation, runTransform, tensorFromImage } from "./image-tensor.ts";
 import { resolveShape, tensorFromJson } from "./json-tensor.ts";

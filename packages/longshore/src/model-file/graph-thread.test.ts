@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
-import { housekeepingCall, LongshoreError } from "@longshore/core";
+import { LongshoreError } from "@longshore/core";
+import { housekeepingCall } from "@longshore/core/internal";
 import type { Artifact } from "@longshore/engine";
 import { graphBuilder, onnxSource, readModel, writeModel } from "@longshore/graph";
 import { afterAll, describe, expect, it } from "vitest";

@@ -1,5 +1,6 @@
 import { Worker } from "node:worker_threads";
-import { type Call, LongshoreError, untilAborted } from "@longshore/core";
+import { type Call, LongshoreError } from "@longshore/core";
+import { untilAborted } from "@longshore/core/internal";
 import type { Artifact, ModelSource } from "@longshore/engine";
 import { countNodes, onnxSource } from "@longshore/graph";
 import { builtFile, sha256, type ThreadData } from "@longshore/nodejs";

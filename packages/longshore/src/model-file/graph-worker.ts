@@ -5,7 +5,8 @@
  */
 import { createHash } from "node:crypto";
 import { parentPort, workerData } from "node:worker_threads";
-import { housekeepingCall, LongshoreError } from "@longshore/core";
+import { LongshoreError } from "@longshore/core";
+import { housekeepingCall } from "@longshore/core/internal";
 import type { Artifact } from "@longshore/engine";
 import { onnxSource } from "@longshore/graph";
 import type { ThreadData } from "@longshore/nodejs";

@@ -1,10 +1,5 @@
-import {
-  checkCredentialTarget,
-  type Clock,
-  housekeepingCall,
-  LongshoreError,
-  type ModelKnowledge,
-} from "@longshore/core";
+import { type Clock, LongshoreError, type ModelKnowledge } from "@longshore/core";
+import { checkCredentialTarget, housekeepingCall } from "@longshore/core/internal";
 import { systemClock } from "@longshore/nodejs";
 import { platformCodecs } from "../compose/codecs.ts";
 import { openEngine } from "../compose/open-engine.ts";

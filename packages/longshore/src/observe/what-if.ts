@@ -1,4 +1,5 @@
-import { type EndpointInfo, radios, startCut, type Tensor, type Tier } from "@longshore/core";
+import { type EndpointInfo, startCut, type Tensor, type Tier } from "@longshore/core";
+import { radios } from "@longshore/core/internal";
 import {
   constantTrace,
   mean,

@@ -1,4 +1,4 @@
-import type { RetryOptions } from "@longshore/core";
+import type { RetryOptions } from "@longshore/core/internal";
 import { type Command, Option } from "commander";
 import type { ServerOptions } from "../compose/dial.ts";
 import { connectionOptions, refuseUnused, type ShownOptions, shownOf } from "./connection-options.ts";

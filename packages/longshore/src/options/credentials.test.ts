@@ -5,7 +5,7 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
-import { entryJson, sign } from "@longshore/core";
+import { entryJson, sign } from "@longshore/core/internal";
 import { newOperatorKey, operatorSigner } from "@longshore/nodejs";
 import { testEntry } from "@longshore/testkit";
 import { command } from "../../test/command.ts";

@@ -1,4 +1,5 @@
-import { isObjective, type Objective, readObjective } from "@longshore/core";
+import type { Objective } from "@longshore/core";
+import { isObjective, readObjective } from "@longshore/core/internal";
 import { type Command, CommanderError, Option } from "commander";
 import { atKindOption, type AtOptions, atOptions } from "./at-options.ts";
 import { collect, number } from "./define.ts";

@@ -1,15 +1,15 @@
 import { join } from "node:path";
+import { LongshoreError } from "@longshore/core";
 import {
   headsName,
   housekeepingCall,
-  LongshoreError,
   manifestDigest,
   manifestJson,
   manifestName,
   type PackageManifest,
   type PackageReference,
   sign,
-} from "@longshore/core";
+} from "@longshore/core/internal";
 import {
   type FetchedPackage,
   fetchPackage,

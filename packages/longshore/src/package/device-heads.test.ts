@@ -6,17 +6,19 @@ import { afterAll, beforeAll, expect, it, vi } from "vitest";
 import {
   float32Tensor,
   float32View,
-  housekeepingCall,
   LongshoreError,
   type Offloader,
-  type PackageHeads,
-  type PackageSource,
-  readHeads,
-  remotePackages,
   type Result,
   seededRandom,
   type Tensor,
 } from "@longshore/core";
+import {
+  housekeepingCall,
+  type PackageHeads,
+  type PackageSource,
+  readHeads,
+  remotePackages,
+} from "@longshore/core/internal";
 import { constantTrace, linkProxy } from "@longshore/lab";
 import { httpTransport, newOperatorKey, systemClock } from "@longshore/nodejs";
 import { breakingRelay } from "../../test/breaking-relay.ts";

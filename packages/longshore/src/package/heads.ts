@@ -1,14 +1,6 @@
 import { posix } from "node:path";
-import {
-  endCut,
-  headsName,
-  housekeepingCall,
-  type ModelKnowledge,
-  type PackageGraph,
-  type PackageHeads,
-  type Segment,
-  startCut,
-} from "@longshore/core";
+import { endCut, type ModelKnowledge, type Segment, startCut } from "@longshore/core";
+import { headsName, housekeepingCall, type PackageGraph, type PackageHeads } from "@longshore/core/internal";
 import type { Artifact, Engine, ModelStore } from "@longshore/engine";
 import { onnxSource, outsideFiles } from "@longshore/graph";
 import { sha256 } from "@longshore/nodejs";

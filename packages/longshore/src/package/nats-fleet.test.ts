@@ -3,14 +3,8 @@ import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } 
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, describe, expect, it, vi } from "vitest";
-import {
-  type DirectoryRecord,
-  entryJson,
-  float32Tensor,
-  float32View,
-  sign,
-  type Tensor,
-} from "@longshore/core";
+import { type DirectoryRecord, float32Tensor, float32View, type Tensor } from "@longshore/core";
+import { entryJson, sign } from "@longshore/core/internal";
 import { newOperatorKey, operatorSigner } from "@longshore/nodejs";
 import { testEntry } from "@longshore/testkit";
 import { breakingRelay } from "../../test/breaking-relay.ts";

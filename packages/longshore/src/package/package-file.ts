@@ -1,9 +1,8 @@
 import { basename } from "node:path";
+import { type KeyRing, LongshoreError } from "@longshore/core";
 import {
   believeManifest,
   type BelievedManifest,
-  type KeyRing,
-  LongshoreError,
   manifestFrom,
   manifestName,
   type PackageFile,
@@ -11,7 +10,7 @@ import {
   packageSerial,
   parseJson,
   signedManifestFrom,
-} from "@longshore/core";
+} from "@longshore/core/internal";
 import type { ModelStore } from "@longshore/engine";
 import { sha256 } from "@longshore/nodejs";
 

@@ -1,4 +1,5 @@
-import { type Cut, LongshoreError, type PackageGraph, type PackageHead, startCut } from "@longshore/core";
+import { type Cut, LongshoreError, startCut } from "@longshore/core";
+import type { PackageGraph, PackageHead } from "@longshore/core/internal";
 import type { Artifact, ModelSource } from "@longshore/engine";
 import type { AsNeeded, PackageCache, PackageStore } from "@longshore/nodejs";
 

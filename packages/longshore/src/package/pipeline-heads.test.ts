@@ -3,14 +3,8 @@ import { writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it, vi } from "vitest";
-import {
-  float32View,
-  numericTensor,
-  readHeads,
-  type Result,
-  seededRandom,
-  type Tensor,
-} from "@longshore/core";
+import { float32View, numericTensor, type Result, seededRandom, type Tensor } from "@longshore/core";
+import { readHeads } from "@longshore/core/internal";
 import { constantTrace, linkProxy } from "@longshore/lab";
 import { newOperatorKey } from "@longshore/nodejs";
 import { command } from "../../test/command.ts";

@@ -2,13 +2,8 @@ import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import {
-  LongshoreError,
-  manifestDigest,
-  type PackageManifest,
-  seededRandom,
-  untilAborted,
-} from "@longshore/core";
+import { LongshoreError, seededRandom } from "@longshore/core";
+import { manifestDigest, type PackageManifest, untilAborted } from "@longshore/core/internal";
 import { virtualClock } from "@longshore/lab";
 import { createEngine, type Engine } from "@longshore/engine";
 import { sha256 } from "@longshore/nodejs";

@@ -1,14 +1,12 @@
+import { type Clock, LongshoreError, type Random } from "@longshore/core";
 import {
   childCall,
-  type Clock,
   housekeepingCall,
-  LongshoreError,
   type PackageFile,
   type PackageReference,
   type PackageSource,
-  type Random,
   remotePackages,
-} from "@longshore/core";
+} from "@longshore/core/internal";
 import type { Engine, ModelSource } from "@longshore/engine";
 import {
   type AsNeeded,

@@ -3,14 +3,8 @@ import { writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import {
-  LongshoreError,
-  manifestDigest,
-  manifestJson,
-  type PackageManifest,
-  seededRandom,
-  sign,
-} from "@longshore/core";
+import { LongshoreError, seededRandom } from "@longshore/core";
+import { manifestDigest, manifestJson, type PackageManifest, sign } from "@longshore/core/internal";
 import type { Engine } from "@longshore/engine";
 import { virtualClock } from "@longshore/lab";
 import { newOperatorKey, operatorSigner, sha256 } from "@longshore/nodejs";

@@ -1,13 +1,11 @@
+import { type Call, LongshoreError, type Signed } from "@longshore/core";
 import {
-  type Call,
-  LongshoreError,
   manifestDigest,
   manifestName,
   parseJson,
   signedManifestFrom,
-  type Signed,
   type PackageManifest,
-} from "@longshore/core";
+} from "@longshore/core/internal";
 import type { ModelStore } from "@longshore/engine";
 import { sha256 } from "@longshore/nodejs";
 import type { PackageShelf, ShelvedPackage } from "@longshore/server";

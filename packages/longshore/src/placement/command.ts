@@ -1,4 +1,5 @@
-import { type Call, housekeepingCall, LongshoreError, type Tensors, totalBytes } from "@longshore/core";
+import { type Call, LongshoreError, type Tensors } from "@longshore/core";
+import { housekeepingCall, totalBytes } from "@longshore/core/internal";
 import { chainMeasures, graphCosts, type SplitAnswer } from "@longshore/graph";
 import { byteCount, type CommandIo, type ExitCode } from "../options/io.ts";
 import type { OpenedFile } from "../compose/open-file.ts";

@@ -1,4 +1,5 @@
-import { LongshoreError, type Radio, radios } from "@longshore/core";
+import { LongshoreError, type Radio } from "@longshore/core";
+import { radios } from "@longshore/core/internal";
 import type { ChainFacts, HopFacts } from "@longshore/graph";
 import {
   checkScenario,

@@ -1,4 +1,5 @@
-import { LongshoreError, readObjective, type SumTerm } from "@longshore/core";
+import { LongshoreError, type SumTerm } from "@longshore/core";
+import { readObjective } from "@longshore/core/internal";
 import {
   type ChainMeasures,
   type Dag,

@@ -1,12 +1,12 @@
 import {
   type BucketProfile,
   type Call,
-  featuresWithin,
   LongshoreError,
   type ModelDescription,
   type Profile,
   type Tensors,
 } from "@longshore/core";
+import { featuresWithin } from "@longshore/core/internal";
 import type { Engine } from "@longshore/engine";
 import { systemClock } from "@longshore/nodejs";
 import { byteCount, type CommandIo } from "../options/io.ts";

@@ -1,4 +1,5 @@
-import { housekeepingCall, numericTensor, parseProfile, type Profile, silentObserver } from "@longshore/core";
+import { numericTensor, type Profile, silentObserver } from "@longshore/core";
+import { housekeepingCall, parseProfile } from "@longshore/core/internal";
 import { systemClock, systemRandom } from "@longshore/nodejs";
 import { memoryStore } from "@longshore/testkit";
 import { afterEach, expect, it } from "vitest";

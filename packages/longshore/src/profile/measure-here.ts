@@ -10,12 +10,10 @@ import {
   type Profile,
   type Segment,
   startCut,
-  type StepModel,
-  stepModels,
   type Tensors,
-  totalBytes,
   type VariantProfile,
 } from "@longshore/core";
+import { type StepModel, stepModels, totalBytes } from "@longshore/core/internal";
 import type { MeasureOptions } from "./measure.ts";
 
 /** Counted runs of each input, where nobody says. */

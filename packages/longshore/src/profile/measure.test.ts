@@ -1,12 +1,6 @@
 import { join } from "node:path";
-import {
-  fp16Codec,
-  housekeepingCall,
-  int8ChannelCodec,
-  int8Codec,
-  parseProfile,
-  type Profile,
-} from "@longshore/core";
+import { fp16Codec, int8ChannelCodec, int8Codec, type Profile } from "@longshore/core";
+import { housekeepingCall, parseProfile } from "@longshore/core/internal";
 import { systemClock } from "@longshore/nodejs";
 import { expect, it } from "vitest";
 import { profileText } from "../command/profile.ts";

@@ -4,21 +4,18 @@ import {
   type Call,
   type Clock,
   type Codec,
-  elementBytes,
   type Endpoint,
   endCut,
   type Features,
   LongshoreError,
   type ModelDescription,
-  needsOthers,
   type Profile,
   silentObserver,
   startCut,
-  stepsAround,
   type Tensors,
   textElements,
-  totalBytes,
 } from "@longshore/core";
+import { elementBytes, needsOthers, stepsAround, totalBytes } from "@longshore/core/internal";
 import type { Engine } from "@longshore/engine";
 import {
   type Agreement,

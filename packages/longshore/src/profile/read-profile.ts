@@ -1,5 +1,6 @@
 import { readFile } from "node:fs/promises";
-import { LongshoreError, parseProfile, type Profile } from "@longshore/core";
+import { LongshoreError, type Profile } from "@longshore/core";
+import { parseProfile } from "@longshore/core/internal";
 
 /** The profile in a file. Throws `invalid-input`, which names the file. */
 export async function readProfile(file: string): Promise<Profile> {

@@ -1,4 +1,5 @@
-import { float32Tensor, give, housekeepingCall, tensorsOf } from "@longshore/core";
+import { float32Tensor, give, tensorsOf } from "@longshore/core";
+import { housekeepingCall } from "@longshore/core/internal";
 import type { InferenceSession, Runtime } from "@longshore/engine";
 import { expect, it } from "vitest";
 import { recordingRuntime } from "./recording-runtime.ts";

@@ -1,4 +1,5 @@
-import { totalBytes, type Tensors } from "@longshore/core";
+import type { Tensors } from "@longshore/core";
+import { totalBytes } from "@longshore/core/internal";
 import type { InferenceSession, Runtime } from "@longshore/engine";
 
 /** Feeds of one graph that were kept, and how many there were. */

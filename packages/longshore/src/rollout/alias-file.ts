@@ -1,5 +1,6 @@
 import { readFile } from "node:fs/promises";
-import { aliasFrom, aliasJson, type AliasShelf, LongshoreError, parseJson, read } from "@longshore/core";
+import { LongshoreError } from "@longshore/core";
+import { aliasFrom, aliasJson, type AliasShelf, parseJson, read } from "@longshore/core/internal";
 import { replaceFile } from "@longshore/nodejs";
 
 const fileFrom = read.fields({

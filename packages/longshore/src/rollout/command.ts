@@ -1,10 +1,9 @@
+import { type Json, LongshoreError } from "@longshore/core";
 import {
   type Alias,
   aliasFrom,
   type AliasChange,
   askJson,
-  type Json,
-  LongshoreError,
   read,
   type SideFigures,
   type StickyBy,
@@ -12,7 +11,7 @@ import {
   type TrialLimits,
   type TrialMode,
   defaultTrialLimits,
-} from "@longshore/core";
+} from "@longshore/core/internal";
 import { httpTransport, systemClock } from "@longshore/nodejs";
 import { transportShown } from "../compose/server-tls.ts";
 import { type AtOptions, serversOf } from "../options/at-options.ts";

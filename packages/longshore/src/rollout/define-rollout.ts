@@ -1,4 +1,4 @@
-import { defaultTrialLimits } from "@longshore/core";
+import { defaultTrialLimits } from "@longshore/core/internal";
 import { type Command, Option } from "commander";
 import { atOptions } from "../options/at-options.ts";
 import { collect, type Defining, help, number } from "../options/define.ts";

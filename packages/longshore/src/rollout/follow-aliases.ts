@@ -1,4 +1,5 @@
-import { type Alias, aliasFrom, type Directory, LongshoreError, type Rollouts } from "@longshore/core";
+import { type Directory, LongshoreError } from "@longshore/core";
+import { type Alias, aliasFrom, type Rollouts } from "@longshore/core/internal";
 
 /** Lets the operator's aliases of a directory hold here, and what changes of them. Those that cannot be read are told of once. */
 export function followAliases(

@@ -1,3 +1,4 @@
+import { type Json, LongshoreError, silentObserver } from "@longshore/core";
 import {
   type Alias,
   aliasFrom,
@@ -5,15 +6,12 @@ import {
   type AliasEntry,
   aliasName,
   defaultTrialLimits,
-  type Json,
-  LongshoreError,
   read,
   sign,
-  silentObserver,
   type StickyBy,
   type Target,
   type TrialMode,
-} from "@longshore/core";
+} from "@longshore/core/internal";
 import { operatorSigner, systemClock, systemRandom } from "@longshore/nodejs";
 import { type AtOptions, serversOf } from "../options/at-options.ts";
 import type { CommandIo, ExitCode } from "../options/io.ts";

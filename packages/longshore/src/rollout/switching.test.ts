@@ -7,7 +7,6 @@ import {
   endCut,
   float32Tensor,
   float32View,
-  housekeepingCall,
   LongshoreError,
   seededRandom,
   silentObserver,
@@ -16,6 +15,7 @@ import {
   type Tensors,
   tensorsOf,
 } from "@longshore/core";
+import { housekeepingCall } from "@longshore/core/internal";
 import { systemClock } from "@longshore/nodejs";
 import { command } from "../../test/command.ts";
 import { openFleet } from "../../test/fleet.ts";

@@ -1,12 +1,5 @@
-import {
-  type Clock,
-  type Endpoint,
-  endCut,
-  housekeepingCall,
-  noVersion,
-  startCut,
-  type Target,
-} from "@longshore/core";
+import { type Clock, type Endpoint, endCut, startCut } from "@longshore/core";
+import { housekeepingCall, noVersion, type Target } from "@longshore/core/internal";
 
 /** What a version of a model consists of here. Throws `unknown-version`. */
 export async function targetOf(endpoint: Endpoint, model: string, version: string): Promise<Target> {

@@ -1,4 +1,5 @@
-import { housekeepingCall, LongshoreError } from "@longshore/core";
+import { LongshoreError } from "@longshore/core";
+import { housekeepingCall } from "@longshore/core/internal";
 import { plainModel, profiledModel, type ScenarioFile, type SimulatedModel } from "@longshore/lab";
 import { openEngine } from "../compose/open-engine.ts";
 import { openModel } from "../compose/open-model.ts";

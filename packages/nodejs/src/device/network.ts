@@ -1,4 +1,4 @@
-import type { LinkHint, LinkKind } from "@longshore/core";
+import type { LinkHint, LinkKind } from "@longshore/core/internal";
 import { networkInterfaces } from "node:os";
 import { isIPv4 } from "node:net";
 import { readNames, readNumber, readText } from "./sys-file.ts";

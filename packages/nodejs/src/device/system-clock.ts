@@ -1,4 +1,5 @@
-import { type Clock, Once } from "@longshore/core";
+import type { Clock } from "@longshore/core";
+import { Once } from "@longshore/core/internal";
 
 /** The longest delay that one timer of the platform takes, in milliseconds; a longer one fires at once there. */
 const longestTimerMs = 2 ** 31 - 1;

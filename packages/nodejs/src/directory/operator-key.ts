@@ -8,7 +8,8 @@ import {
   verify as verifyBytes,
 } from "node:crypto";
 import { promisify } from "node:util";
-import { type KeyRing, LongshoreError, type Signer } from "@longshore/core";
+import { type KeyRing, LongshoreError } from "@longshore/core";
+import type { Signer } from "@longshore/core/internal";
 
 const signOff = promisify<null, Uint8Array, KeyObject, Buffer>(signBytes);
 const verifyOff = promisify<null, Uint8Array, KeyObject, Uint8Array, boolean>(verifyBytes);

@@ -4,12 +4,12 @@ import { afterEach, beforeAll, describe, expect, it } from "vitest";
 import {
   emptyBody,
   type Handler,
-  housekeepingCall,
   readBody,
   seededRandom,
   type Transport,
   type WireRequest,
 } from "@longshore/core";
+import { housekeepingCall } from "@longshore/core/internal";
 import { listen } from "@longshore/server";
 import { type TestAuthority, testAuthority, type TestCertificate } from "@longshore/testkit/certificates";
 import { fetchTransport } from "@longshore/web";

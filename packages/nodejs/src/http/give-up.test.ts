@@ -9,7 +9,8 @@ import {
   type Socket,
 } from "node:net";
 import { afterEach, describe, expect, it } from "vitest";
-import { type Clock, housekeepingCall, type WireRequest } from "@longshore/core";
+import type { Clock, WireRequest } from "@longshore/core";
+import { housekeepingCall } from "@longshore/core/internal";
 import { manualClock } from "@longshore/testkit";
 import { testAuthority } from "@longshore/testkit/certificates";
 import { systemClock } from "../device/index.ts";

@@ -1,7 +1,8 @@
 import { createServer, type Server, type Socket } from "node:net";
 import type { AddressInfo } from "node:net";
 import { afterEach, describe, expect, it } from "vitest";
-import { housekeepingCall, readBody, seededRandom, type WireRequest } from "@longshore/core";
+import { readBody, seededRandom, type WireRequest } from "@longshore/core";
+import { housekeepingCall } from "@longshore/core/internal";
 import { listen } from "@longshore/server";
 import { manualClock, settle, transportContract } from "@longshore/testkit";
 import { systemClock } from "../device/index.ts";

@@ -3,21 +3,23 @@ import { Agent as HttpsAgent, request as httpsRequest } from "node:https";
 import type { ConnectionOptions } from "node:tls";
 import { urlToHttpOptions } from "node:url";
 import {
-  abortError,
-  bodyLength,
   type Call,
-  checkCredentialTarget,
   type Clock,
-  credentialHeaders,
   type Credentials,
   emptyBody,
-  idempotencyHeader,
   LongshoreError,
-  printable,
   type Transport,
   type WireRequest,
   type WireResponse,
 } from "@longshore/core";
+import {
+  abortError,
+  bodyLength,
+  checkCredentialTarget,
+  credentialHeaders,
+  idempotencyHeader,
+  printable,
+} from "@longshore/core/internal";
 import { unreachable } from "./failure.ts";
 import { nodeExchange } from "./node-exchange.ts";
 import { PlainPool, type PlainPoolOptions } from "./plain-pool.ts";

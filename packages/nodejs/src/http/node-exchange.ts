@@ -1,8 +1,6 @@
 import type { ClientRequest, IncomingMessage } from "node:http";
 import { TLSSocket } from "node:tls";
 import {
-  abortError,
-  acknowledgedHeader,
   type Call,
   type Clock,
   LongshoreError,
@@ -10,6 +8,7 @@ import {
   type WireRequest,
   type WireResponse,
 } from "@longshore/core";
+import { abortError, acknowledgedHeader } from "@longshore/core/internal";
 import { meaning, noAnswer, tooLong, unreachable } from "./failure.ts";
 import { giveUp } from "./give-up.ts";
 import { type Silence, watchSilence } from "./silence.ts";

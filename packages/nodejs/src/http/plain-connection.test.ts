@@ -1,14 +1,8 @@
 import { once } from "node:events";
 import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
 import { afterEach, describe, expect, it } from "vitest";
-import {
-  type Call,
-  housekeepingCall,
-  readBody,
-  type Transport,
-  type WireBody,
-  type WireRequest,
-} from "@longshore/core";
+import { type Call, readBody, type Transport, type WireBody, type WireRequest } from "@longshore/core";
+import { housekeepingCall } from "@longshore/core/internal";
 import { manualClock, settle } from "@longshore/testkit";
 import { systemClock } from "../device/index.ts";
 import { httpTransport, type HttpTransportOptions } from "./http-transport.ts";

@@ -1,14 +1,12 @@
 import type { Socket } from "node:net";
+import { LongshoreError, type WireBody, type WireResponse } from "@longshore/core";
 import {
   abortError,
   acknowledgedHeader,
   ArrivingBody,
   brokenBody,
-  LongshoreError,
-  type WireBody,
-  type WireResponse,
   whenAborted,
-} from "@longshore/core";
+} from "@longshore/core/internal";
 import { meaning, noAnswer, noHttp, tooLong, unreachable } from "./failure.ts";
 import { giveUp } from "./give-up.ts";
 import { handedOver } from "./handed-over.ts";

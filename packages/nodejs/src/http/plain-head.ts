@@ -1,4 +1,4 @@
-import { type HeadLines, readHeadLines } from "@longshore/core";
+import { type HeadLines, readHeadLines } from "@longshore/core/internal";
 
 /** The head of a reply that says nothing out of the ordinary. */
 export interface PlainHead extends HeadLines {

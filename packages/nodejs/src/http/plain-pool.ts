@@ -1,5 +1,6 @@
 import { connect } from "node:net";
-import { abortError, type Call, whenAborted, type WireResponse } from "@longshore/core";
+import type { Call, WireResponse } from "@longshore/core";
+import { abortError, whenAborted } from "@longshore/core/internal";
 import { unreachable } from "./failure.ts";
 import type { ExchangeOptions } from "./node-exchange.ts";
 import { PlainConnection } from "./plain-connection.ts";

@@ -1,4 +1,4 @@
-import { deadlineHeader, dropOldest, idempotencyHeader, traceHeader } from "@longshore/core";
+import { deadlineHeader, dropOldest, idempotencyHeader, traceHeader } from "@longshore/core/internal";
 import { requestHead } from "./plain-head.ts";
 
 /** Paths whose last head is remembered; the one that was met first goes. */

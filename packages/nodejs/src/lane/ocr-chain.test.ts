@@ -4,13 +4,11 @@ import {
   bytesTensor,
   float32Tensor,
   float32View,
-  housekeepingCall,
-  joinElements,
-  splitElements,
   type Tensor,
   type Tensors,
   textElements,
 } from "@longshore/core";
+import { housekeepingCall, joinElements, splitElements } from "@longshore/core/internal";
 import type { ChainStep, Lane } from "@longshore/engine";
 import * as ort from "onnxruntime-node";
 import { parse } from "opentype.js";

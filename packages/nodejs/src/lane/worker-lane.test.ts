@@ -3,16 +3,8 @@ import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
-import {
-  bytesTensor,
-  childCall,
-  float32Tensor,
-  give,
-  housekeepingCall,
-  LongshoreError,
-  tensorsOf,
-  textElements,
-} from "@longshore/core";
+import { bytesTensor, float32Tensor, give, LongshoreError, tensorsOf, textElements } from "@longshore/core";
+import { childCall, housekeepingCall } from "@longshore/core/internal";
 import type { ChainStep, Lane } from "@longshore/engine";
 import { laneContract, manualClock } from "@longshore/testkit";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";

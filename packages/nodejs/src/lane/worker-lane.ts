@@ -1,12 +1,5 @@
-import {
-  abortError,
-  type Call,
-  checkCall,
-  type Clock,
-  LongshoreError,
-  type Tensors,
-  whenAborted,
-} from "@longshore/core";
+import { type Call, type Clock, LongshoreError, type Tensors } from "@longshore/core";
+import { abortError, checkCall, whenAborted } from "@longshore/core/internal";
 import type { ChainResult, ChainStep, Lane } from "@longshore/engine";
 import { builtFile } from "../runtime/built-file.ts";
 import { checkNiceness } from "../runtime/check-niceness.ts";

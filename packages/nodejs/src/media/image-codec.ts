@@ -3,13 +3,10 @@ import {
   bytesTensor,
   type Codec,
   type Encoded,
-  encodedAs,
   LongshoreError,
-  mismatch,
-  splitElements,
-  statedCount,
   type Tensor,
 } from "@longshore/core";
+import { encodedAs, mismatch, splitElements, statedCount } from "@longshore/core/internal";
 import { imageFormat, openImage, openPixels, prepareSharp, written } from "./sharp-image.ts";
 
 /** The longest side that each format can hold. */

@@ -1,16 +1,13 @@
 import {
   bytesTensor,
   codecSet,
-  decodeCrossing,
-  encodeCrossing,
   float32Tensor,
-  housekeepingCall,
-  joinElements,
   numericTensor,
   rawCodec,
   type Tensor,
   tensorsOf,
 } from "@longshore/core";
+import { decodeCrossing, encodeCrossing, housekeepingCall, joinElements } from "@longshore/core/internal";
 import { type Transform, transformSet } from "@longshore/engine";
 import fc from "fast-check";
 import sharp, { type Sharp } from "sharp";

@@ -13,14 +13,8 @@ import {
   utimes,
 } from "node:fs/promises";
 import { basename, join } from "node:path";
-import {
-  abortError,
-  type Call,
-  type Clock,
-  type Digest,
-  type FileBytes,
-  LongshoreError,
-} from "@longshore/core";
+import { type Call, type Clock, type Digest, LongshoreError } from "@longshore/core";
+import { abortError, type FileBytes } from "@longshore/core/internal";
 import { sha256 } from "../store/index.ts";
 import { inUse } from "./in-use.ts";
 

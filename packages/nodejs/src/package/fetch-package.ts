@@ -1,24 +1,20 @@
+import { type Call, type Clock, type KeyRing, LongshoreError, type Random } from "@longshore/core";
 import {
   type BelievedManifest,
   believeManifest,
-  type Call,
   checkCall,
   checkPackageEnd,
-  type Clock,
   type FileBytes,
   headsName,
-  type KeyRing,
-  LongshoreError,
   type PackageFile,
   type PackageGraph,
   type PackageHead,
   type PackageManifest,
   type PackageReference,
   type PackageSource,
-  type Random,
   readHeads,
   sleep,
-} from "@longshore/core";
+} from "@longshore/core/internal";
 import { sha256 } from "../store/index.ts";
 import type { PackageCache, WantedFile } from "./cache.ts";
 import type { KeptManifests } from "./kept-manifests.ts";

@@ -13,7 +13,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { housekeepingCall } from "@longshore/core";
+import { housekeepingCall } from "@longshore/core/internal";
 import { systemClock } from "../device/index.ts";
 import { sha256 } from "../store/index.ts";
 import { packageCache, type WantedFile } from "./cache.ts";

@@ -1,6 +1,7 @@
 import { manualClock } from "@longshore/testkit";
 import { expect, it } from "vitest";
-import { abortError, type Call, housekeepingCall, type PackageSource } from "@longshore/core";
+import type { Call } from "@longshore/core";
+import { abortError, housekeepingCall, type PackageSource } from "@longshore/core/internal";
 import { heardSource } from "./heard-source.ts";
 
 const call = housekeepingCall("test");

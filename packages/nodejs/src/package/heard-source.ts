@@ -1,11 +1,5 @@
-import {
-  type Call,
-  childCall,
-  type Clock,
-  type FileBytes,
-  LongshoreError,
-  type PackageSource,
-} from "@longshore/core";
+import { type Call, type Clock, LongshoreError } from "@longshore/core";
+import { childCall, type FileBytes, type PackageSource } from "@longshore/core/internal";
 
 /** A source that sends nothing for so many milliseconds is asked again, for what is missing. */
 const mostSilentMs = 30_000;

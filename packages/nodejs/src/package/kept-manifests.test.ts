@@ -8,7 +8,7 @@ import {
   manifestJson,
   type PackageManifest,
   sign,
-} from "@longshore/core";
+} from "@longshore/core/internal";
 import { newOperatorKey, operatorRing, operatorSigner } from "../directory/index.ts";
 import { sha256 } from "../store/index.ts";
 import { keptManifests } from "./kept-manifests.ts";

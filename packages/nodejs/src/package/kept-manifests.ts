@@ -1,19 +1,17 @@
 import { mkdir, readdir, readFile, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
+import { type Digest, type KeyRing, LongshoreError } from "@longshore/core";
 import {
   believeManifest,
   checkPackageSerial,
   type BelievedManifest,
-  type Digest,
   type InstalledPackage,
-  type KeyRing,
-  LongshoreError,
   maxManifestBytes,
   packageSerial,
   type PackageReference,
   parseJson,
   read,
-} from "@longshore/core";
+} from "@longshore/core/internal";
 import { replaceFile } from "../file/index.ts";
 import { sha256 } from "../store/index.ts";
 

@@ -1,4 +1,5 @@
-import { type BelievedManifest, LongshoreError, manifestName, type PackageFile } from "@longshore/core";
+import { LongshoreError } from "@longshore/core";
+import { type BelievedManifest, manifestName, type PackageFile } from "@longshore/core/internal";
 import type { ModelStore, StoredEntry } from "@longshore/engine";
 import type { PackageCache } from "./cache.ts";
 import type { FetchedPackage } from "./fetch-package.ts";

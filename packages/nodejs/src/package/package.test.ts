@@ -4,19 +4,17 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { type Clock, LongshoreError, seededRandom } from "@longshore/core";
 import {
   type BelievedManifest,
-  type Clock,
   housekeepingCall,
-  LongshoreError,
   manifestDigest,
   manifestFrom,
   manifestJson,
   type PackageManifest,
   type PackageSource,
-  seededRandom,
   sign,
-} from "@longshore/core";
+} from "@longshore/core/internal";
 import { memoryStore } from "@longshore/testkit";
 import { newOperatorKey, operatorRing, operatorSigner } from "../directory/index.ts";
 import { sha256 } from "../store/index.ts";

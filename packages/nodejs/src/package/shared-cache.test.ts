@@ -15,7 +15,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { manualClock } from "@longshore/testkit";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { type Clock, type FileBytes, housekeepingCall } from "@longshore/core";
+import type { Clock } from "@longshore/core";
+import { type FileBytes, housekeepingCall } from "@longshore/core/internal";
 import { systemClock } from "../device/index.ts";
 import { packageCache, type WantedFile } from "./cache.ts";
 

@@ -1,6 +1,7 @@
 import { mkdir, readdir, readFile, rm, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { type Digest, LongshoreError, parseJson, read } from "@longshore/core";
+import { type Digest, LongshoreError } from "@longshore/core";
+import { parseJson, read } from "@longshore/core/internal";
 import { replaceFile } from "../file/index.ts";
 import { sha256 } from "../store/index.ts";
 

@@ -1,12 +1,12 @@
 import {
   float32Tensor,
   float32View,
-  housekeepingCall,
   numericTensor,
   seededRandom,
   type Tensors,
   tensorsOf,
 } from "@longshore/core";
+import { housekeepingCall } from "@longshore/core/internal";
 import type { LoadOptions, Runtime } from "@longshore/engine";
 import { artifactOf } from "@longshore/testkit";
 import { readFileSync } from "node:fs";

@@ -1,12 +1,5 @@
-import {
-  elementBytes,
-  elementCount,
-  LongshoreError,
-  shapeFits,
-  type Tensor,
-  type Tensors,
-  type TensorSpec,
-} from "@longshore/core";
+import { LongshoreError, type Tensor, type Tensors, type TensorSpec } from "@longshore/core";
+import { elementBytes, elementCount, shapeFits } from "@longshore/core/internal";
 
 function invalid(message: string): LongshoreError {
   return new LongshoreError("invalid-input", "execute", message);

@@ -1,4 +1,5 @@
-import { float32View, housekeepingCall, numericTensor, type Tensors, tensorsOf } from "@longshore/core";
+import { float32View, numericTensor, type Tensors, tensorsOf } from "@longshore/core";
+import { housekeepingCall } from "@longshore/core/internal";
 import type { Runtime } from "@longshore/engine";
 import {
   artifactOf,

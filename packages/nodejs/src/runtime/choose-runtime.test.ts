@@ -1,4 +1,5 @@
-import { housekeepingCall, LongshoreError } from "@longshore/core";
+import { LongshoreError } from "@longshore/core";
+import { housekeepingCall } from "@longshore/core/internal";
 import type { InferenceSession, Runtime } from "@longshore/engine";
 import { artifactOf } from "@longshore/testkit";
 import { describe, expect, it } from "vitest";

@@ -1,4 +1,5 @@
-import { abortError, LongshoreError } from "@longshore/core";
+import { LongshoreError } from "@longshore/core";
+import { abortError } from "@longshore/core/internal";
 import type { Runtime } from "@longshore/engine";
 
 /** A runtime that did not take a model, and why; the next one is tried. */

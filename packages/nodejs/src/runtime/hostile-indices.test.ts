@@ -1,11 +1,5 @@
-import {
-  float32View,
-  housekeepingCall,
-  LongshoreError,
-  numericTensor,
-  type Tensors,
-  tensorsOf,
-} from "@longshore/core";
+import { float32View, LongshoreError, numericTensor, type Tensors, tensorsOf } from "@longshore/core";
+import { housekeepingCall } from "@longshore/core/internal";
 import type { Runtime } from "@longshore/engine";
 import { artifactOf, type FixtureNode, type FixtureTensor, onnxFile } from "@longshore/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";

@@ -1,4 +1,5 @@
-import { housekeepingCall, numericTensor, tensorsOf } from "@longshore/core";
+import { numericTensor, tensorsOf } from "@longshore/core";
+import { housekeepingCall } from "@longshore/core/internal";
 import type { Runtime } from "@longshore/engine";
 import { artifactOf, onnxFile } from "@longshore/testkit";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";

@@ -1,11 +1,5 @@
-import {
-  float32Tensor,
-  float32View,
-  give,
-  housekeepingCall,
-  numericTensor,
-  tensorsOf,
-} from "@longshore/core";
+import { float32Tensor, float32View, give, numericTensor, tensorsOf } from "@longshore/core";
+import { housekeepingCall } from "@longshore/core/internal";
 import { artifactOf, identityModel, loopModel, onnxFile, onnxRuntimeContract } from "@longshore/testkit";
 import { spawn } from "node:child_process";
 import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";

@@ -1,4 +1,5 @@
-import { allSteps, inSteps, isGiven, steppedCopy, type Tensor, type Tensors } from "@longshore/core";
+import type { Tensor, Tensors } from "@longshore/core";
+import { allSteps, inSteps, isGiven, steppedCopy } from "@longshore/core/internal";
 import type { AgainMessage, FeedMessage, RunMessage } from "./runner-message.ts";
 import { aligned } from "./shared-page.ts";
 

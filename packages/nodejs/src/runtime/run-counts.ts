@@ -1,4 +1,5 @@
-import { elementBytes, numbersOf, type Tensors, type TensorSpec } from "@longshore/core";
+import { numbersOf, type Tensors, type TensorSpec } from "@longshore/core";
+import { elementBytes } from "@longshore/core/internal";
 
 /*
  * What a run takes may hang on values, whatever the bytes: the trips of a loop, the sizes of a shape, the branch of a condition.

@@ -1,13 +1,5 @@
-import {
-  childCall,
-  float32Tensor,
-  float32View,
-  give,
-  housekeepingCall,
-  LongshoreError,
-  type Tensor,
-  tensorsOf,
-} from "@longshore/core";
+import { float32Tensor, float32View, give, LongshoreError, type Tensor, tensorsOf } from "@longshore/core";
+import { childCall, housekeepingCall } from "@longshore/core/internal";
 import type { InferenceSession, Runtime } from "@longshore/engine";
 import { artifactOf, onnxFile } from "@longshore/testkit";
 import fc from "fast-check";

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { housekeepingCall } from "@longshore/core";
+import { housekeepingCall } from "@longshore/core/internal";
 import { manualClock } from "@longshore/testkit";
 import type { OpenLink } from "./runner-link.ts";
 import { runnerRuntime } from "./runner-runtime.ts";

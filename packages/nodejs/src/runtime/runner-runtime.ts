@@ -1,11 +1,5 @@
-import {
-  abortError,
-  type Call,
-  type Clock,
-  housekeepingCall,
-  LongshoreError,
-  UnderWay,
-} from "@longshore/core";
+import { type Call, type Clock, LongshoreError } from "@longshore/core";
+import { abortError, housekeepingCall, UnderWay } from "@longshore/core/internal";
 import type { Artifact, LoadOptions, Runtime } from "@longshore/engine";
 import { failure, type LoadedRunner, RunnerClient } from "./runner-client.ts";
 import type { OpenLink } from "./runner-link.ts";

@@ -1,12 +1,5 @@
-import {
-  abortError,
-  type Call,
-  type Clock,
-  LongshoreError,
-  type Tensors,
-  type TensorSpec,
-  whenAborted,
-} from "@longshore/core";
+import { type Call, type Clock, LongshoreError, type Tensors, type TensorSpec } from "@longshore/core";
+import { abortError, whenAborted } from "@longshore/core/internal";
 import type { InferenceSession } from "@longshore/engine";
 import { checkFeeds } from "./check-feeds.ts";
 import type { PackedFeeds } from "./pack-feeds.ts";

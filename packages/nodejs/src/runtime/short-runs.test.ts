@@ -1,12 +1,5 @@
-import {
-  float32Tensor,
-  housekeepingCall,
-  numericTensor,
-  tensorsOf,
-  type Tensors,
-  type TensorSpec,
-  type Writable,
-} from "@longshore/core";
+import { float32Tensor, numericTensor, tensorsOf, type Tensors, type TensorSpec } from "@longshore/core";
+import { housekeepingCall, type Writable } from "@longshore/core/internal";
 import { artifactOf, identityModel, loopModel, manualClock, onnxRuntimeContract } from "@longshore/testkit";
 import { describe, expect, it } from "vitest";
 import { importOrt } from "./import-ort.ts";

@@ -1,13 +1,5 @@
-import {
-  bytesOf,
-  checkElements,
-  elementBytes,
-  elementCount,
-  LongshoreError,
-  type Tensor,
-  type Tensors,
-  type TensorSpec,
-} from "@longshore/core";
+import { LongshoreError, type Tensor, type Tensors, type TensorSpec } from "@longshore/core";
+import { bytesOf, checkElements, elementBytes, elementCount } from "@longshore/core/internal";
 import { datatypeOf } from "./ort-types.ts";
 import type { OutputMessage } from "./runner-message.ts";
 

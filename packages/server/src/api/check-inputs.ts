@@ -1,14 +1,13 @@
 import {
-  declaredInputs,
   type InferenceRequest,
   LongshoreError,
   type ModelKnowledge,
   type PortSpec,
   type Segment,
-  shapeFits,
   startCut,
   type TensorSpec,
 } from "@longshore/core";
+import { declaredInputs, shapeFits } from "@longshore/core/internal";
 
 function invalid(message: string): LongshoreError {
   return new LongshoreError("invalid-input", "admission", message);

@@ -1,13 +1,13 @@
 import type {
   Datatype,
   Json,
-  ModelAddress,
   ModelDescription,
   PortSpec,
   Priorities,
   QueuePolicy,
   WireResponse,
 } from "@longshore/core";
+import type { ModelAddress } from "@longshore/core/internal";
 import { findModel } from "./find-model.ts";
 import { isPipeline, platform } from "./metadata.ts";
 import type { Api, Asked } from "./parts.ts";

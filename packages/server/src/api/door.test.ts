@@ -1,7 +1,6 @@
 import { describe, expect, it } from "vitest";
 import {
   codecSet,
-  housekeepingCall,
   LongshoreError,
   rawCodec,
   readBody,
@@ -10,6 +9,7 @@ import {
   tensorsOf,
   type WireRequest,
 } from "@longshore/core";
+import { housekeepingCall } from "@longshore/core/internal";
 import { doubleDescription, doubleEndpoint, manualClock } from "@longshore/testkit";
 import { createHandler } from "./handler.ts";
 

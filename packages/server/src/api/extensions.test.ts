@@ -7,7 +7,6 @@ import {
   emptyBody,
   float32Tensor,
   float32View,
-  housekeepingCall,
   type InferenceRequest,
   LongshoreError,
   type ModelListing,
@@ -20,6 +19,7 @@ import {
   textElements,
   type WireRequest,
 } from "@longshore/core";
+import { housekeepingCall } from "@longshore/core/internal";
 import { type DoubleModel, doubleDescription, doubleEndpoint, manualClock } from "@longshore/testkit";
 import { createTelemetry, createTracing } from "../telemetry/index.ts";
 import { createHandler } from "./handler.ts";

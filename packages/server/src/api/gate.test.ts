@@ -2,21 +2,19 @@ import { exportJWK, generateKeyPair, SignJWT } from "jose";
 import { beforeAll, describe, expect, it } from "vitest";
 import {
   codecSet,
-  createRegistry,
   emptyBody,
   float32Tensor,
   type Handler,
-  housekeepingCall,
   LongshoreError,
   type Peer,
   rawCodec,
   readBody,
-  wireRoutes,
   silentObserver,
   type Surface,
   tensorsOf,
   type WireRequest,
 } from "@longshore/core";
+import { createRegistry, housekeepingCall, wireRoutes } from "@longshore/core/internal";
 import { doubleDescription, doubleEndpoint, manualClock } from "@longshore/testkit";
 import {
   allRights,

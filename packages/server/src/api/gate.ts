@@ -1,13 +1,5 @@
-import {
-  endCut,
-  LongshoreError,
-  parseRoute,
-  rightToRun,
-  startCut,
-  type Route,
-  type Surface,
-  type WireRequest,
-} from "@longshore/core";
+import { endCut, LongshoreError, startCut, type Surface, type WireRequest } from "@longshore/core";
+import { parseRoute, rightToRun, type Route } from "@longshore/core/internal";
 import { demandRight, type Identity, type Right } from "../identify/index.ts";
 import { unknownModel } from "./find-model.ts";
 

@@ -1,22 +1,24 @@
 import {
   bytesElements,
+  LongshoreError,
+  type ModelDescription,
+  type PortSpec,
+  readBody,
+  type WireResponse,
+} from "@longshore/core";
+import {
   encodedInSteps,
   exactJson,
   type InferReplyMessage,
   jsonType,
-  LongshoreError,
   type ModelAddress,
-  type ModelDescription,
   parseFields,
   plainTensor,
-  type PortSpec,
   read,
-  readBody,
   readInferRequestInSteps,
   turnWhileWanted,
-  type WireResponse,
   writeWireError,
-} from "@longshore/core";
+} from "@longshore/core/internal";
 import { findModel } from "./find-model.ts";
 import { arrivedCall, infer } from "./infer.ts";
 import type { Api, Asked } from "./parts.ts";

@@ -8,24 +8,26 @@ import {
   float32Tensor,
   float32View,
   fp16Codec,
-  housekeepingCall,
   type LongshoreEvent,
   LongshoreError,
-  nextStep,
   numericTensor,
   type Peer,
   rawCodec,
   readBody,
-  readInferReplyInSteps,
   seededRandom,
-  headerLengthOf,
   tensorsOf,
   textElements,
   type WireBody,
   type WireRequest,
   type WireResponse,
-  writeInferRequest,
 } from "@longshore/core";
+import {
+  housekeepingCall,
+  nextStep,
+  readInferReplyInSteps,
+  headerLengthOf,
+  writeInferRequest,
+} from "@longshore/core/internal";
 import { type DoubleModel, doubleDescription, doubleEndpoint, manualClock, settle } from "@longshore/testkit";
 import { createLife } from "../life/index.ts";
 import { createTelemetry } from "../telemetry/index.ts";

@@ -1,28 +1,30 @@
 import {
-  abortError,
-  allowedMethods,
   type Call,
   emptyBody,
+  type Handler,
+  LongshoreError,
+  readBody,
+  reasons,
+  type TenantId,
+  type WireRequest,
+  type WireResponse,
+} from "@longshore/core";
+import {
+  abortError,
+  allowedMethods,
   inSteps,
   type Failed,
   failureEvent,
-  type Handler,
   loadHeader,
   loadHeaders,
-  LongshoreError,
   maxProbeBytes,
   ownCall,
   bodyLength,
-  readBody,
-  reasons,
   type Route,
-  type TenantId,
   tookHeader,
-  type WireRequest,
-  type WireResponse,
   writeWireError,
   turnWhileWanted,
-} from "@longshore/core";
+} from "@longshore/core/internal";
 import { exchangeEvents, statisticsOf } from "../telemetry/index.ts";
 import { directory } from "./directory.ts";
 import type { Right } from "../identify/index.ts";

@@ -1,19 +1,21 @@
 import {
-  answersHeader,
-  answersOf,
-  answersType,
   type Call,
   emptyBody,
   type InferenceRequest,
   type InferenceResponse,
-  type InferReplyMessage,
-  type InferRequestMessage,
   LongshoreError,
   type ModelDescription,
   type ModelKnowledge,
   type WireRequest,
   type WireResponse,
 } from "@longshore/core";
+import {
+  answersHeader,
+  answersOf,
+  answersType,
+  type InferReplyMessage,
+  type InferRequestMessage,
+} from "@longshore/core/internal";
 import { framesOf } from "../body/index.ts";
 import type { InferenceEvents } from "../telemetry/index.ts";
 import type { Api, Asked } from "./parts.ts";

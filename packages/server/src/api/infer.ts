@@ -1,32 +1,34 @@
 import {
-  agreementHeader,
   type Call,
+  endCut,
+  type InferenceRequest,
+  type InferenceResponse,
+  LongshoreError,
+  type ModelKnowledge,
+  type Segment,
+  type SequencePosition,
+  startCut,
+  type Tensors,
+  type WireBody,
+  type WireResponse,
+} from "@longshore/core";
+import {
+  agreementHeader,
   callFromHeaders,
   checkCall,
   customParameters,
   digestHeader,
-  endCut,
-  type InferenceRequest,
-  type InferenceResponse,
   type InferRequestMessage,
   isForeignDigest,
-  LongshoreError,
   ownCall,
-  type ModelKnowledge,
   readSchedule,
   readSequence,
   type Route,
-  type Segment,
-  type SequencePosition,
   splitState,
-  startCut,
-  type Tensors,
   unpackTensors,
   untilEnded,
-  type WireBody,
-  type WireResponse,
   type Writable,
-} from "@longshore/core";
+} from "@longshore/core/internal";
 import { Holding } from "../body/index.ts";
 import { holdsCredential } from "../identify/index.ts";
 import { checkInputs } from "./check-inputs.ts";

@@ -1,11 +1,5 @@
-import {
-  isForeignDigest,
-  type ModelAddress,
-  type ModelDescription,
-  type ModelKnowledge,
-  type PortSpec,
-  type WireResponse,
-} from "@longshore/core";
+import type { ModelDescription, ModelKnowledge, PortSpec, WireResponse } from "@longshore/core";
+import { isForeignDigest, type ModelAddress } from "@longshore/core/internal";
 import { findModel } from "./find-model.ts";
 import type { Api, Asked } from "./parts.ts";
 import { jsonReply } from "./replies.ts";

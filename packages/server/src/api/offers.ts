@@ -1,10 +1,5 @@
-import {
-  type Features,
-  LongshoreError,
-  type ModelAddress,
-  offerJson,
-  type WireResponse,
-} from "@longshore/core";
+import { type Features, LongshoreError, type WireResponse } from "@longshore/core";
+import { type ModelAddress, offerJson } from "@longshore/core/internal";
 import { findModel } from "./find-model.ts";
 import type { Api, Asked } from "./parts.ts";
 import { jsonReply } from "./replies.ts";

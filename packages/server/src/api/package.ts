@@ -1,13 +1,5 @@
-import {
-  binaryType,
-  type Call,
-  jsonType,
-  LongshoreError,
-  type Route,
-  type WireBody,
-  type WireResponse,
-  writeWireError,
-} from "@longshore/core";
+import { type Call, LongshoreError, type WireBody, type WireResponse } from "@longshore/core";
+import { binaryType, jsonType, type Route, writeWireError } from "@longshore/core/internal";
 import { unknownModel } from "./find-model.ts";
 import type { Api, Asked } from "./parts.ts";
 

@@ -2,24 +2,26 @@ import {
   type Call,
   type Clock,
   type CodecSet,
-  type Crc32,
-  createTableCrc32,
   defaultWireLimits,
-  type DirectoryDesk,
   type Endpoint,
-  type KnownHeads,
-  knownHeads,
   type LoadReport,
   type Observer,
   observers,
-  type Rollouts,
   type Rules,
   seededRandom,
   type WireLimits,
   type WireRequest,
+} from "@longshore/core";
+import {
+  type Crc32,
+  createTableCrc32,
+  type DirectoryDesk,
+  type KnownHeads,
+  knownHeads,
+  type Rollouts,
   type WrittenHeads,
   writtenHeads,
-} from "@longshore/core";
+} from "@longshore/core/internal";
 import { type Identify, type Identity, loopbackIdentity } from "../identify/index.ts";
 import { createLife, type Life } from "../life/index.ts";
 import { createTelemetry, type Log, type Telemetry, type Tracing } from "../telemetry/index.ts";

@@ -1,4 +1,5 @@
-import type { Route, WireResponse } from "@longshore/core";
+import type { WireResponse } from "@longshore/core";
+import type { Route } from "@longshore/core/internal";
 import { findModel, findVariant } from "./find-model.ts";
 import { checkPlannedDigest } from "./infer.ts";
 import type { Api, Asked } from "./parts.ts";

@@ -1,27 +1,29 @@
 import {
+  type BodyOptions,
+  give,
+  LongshoreError,
+  type ModelDescription,
+  readBody,
+  type Tensors,
+  type WireBody,
+  type WireForm,
+} from "@longshore/core";
+import {
   acknowledgeHeader,
   type BodyCheck,
   bodyCheck,
   bodyLength,
-  type BodyOptions,
-  give,
   headerLengthOf,
   type IncomingMessage,
   type InferRequestMessage,
   type KeptBody,
   keptBody,
-  LongshoreError,
-  type ModelDescription,
-  readBody,
   readInferHeadInSteps,
   readInferRequestInSteps,
   readParts,
-  type Tensors,
-  type WireBody,
-  type WireForm,
   turnWhileWanted,
   type Writable,
-} from "@longshore/core";
+} from "@longshore/core/internal";
 import { type BodyPool, type Held, rawInput, rawLead, rawRequest, worthKeepingBytes } from "../body/index.ts";
 import type { Api, Asked } from "./parts.ts";
 

@@ -3,15 +3,14 @@ import {
   type Endpoint,
   float32Tensor,
   float32View,
-  housekeepingCall,
   type InferenceRequest,
   rawCodec,
   silentObserver,
   type Tensor,
   tensorsOf,
   type WireRequest,
-  writeInferRequest,
 } from "@longshore/core";
+import { housekeepingCall, writeInferRequest } from "@longshore/core/internal";
 import { doubleDescription, type DoubleEndpoint, doubleEndpoint, manualClock } from "@longshore/testkit";
 import { describe, expect, it } from "vitest";
 import { createHandler } from "./handler.ts";

@@ -1,3 +1,4 @@
+import { readBody, type WireBody, type WireResponse } from "@longshore/core";
 import {
   checksumHeader,
   checksumText,
@@ -6,10 +7,7 @@ import {
   jsonType,
   parseJson,
   read,
-  readBody,
-  type WireBody,
-  type WireResponse,
-} from "@longshore/core";
+} from "@longshore/core/internal";
 import type { Api, Asked } from "./parts.ts";
 
 const encoder = new TextEncoder();

@@ -1,19 +1,21 @@
 import {
-  bodyLength,
   type Call,
-  callFromHeaders,
-  digestHeader,
-  inSteps,
   type Json,
   LongshoreError,
   type ModelListing,
-  read,
   readBody,
-  type Route,
-  turnWhileWanted,
   type WireBody,
   type WireResponse,
 } from "@longshore/core";
+import {
+  bodyLength,
+  callFromHeaders,
+  digestHeader,
+  inSteps,
+  read,
+  type Route,
+  turnWhileWanted,
+} from "@longshore/core/internal";
 import { liftFiles } from "../body/index.ts";
 import { unknownModel } from "./find-model.ts";
 import { fileReply, rangeStart } from "./package.ts";

@@ -1,24 +1,26 @@
 import {
-  accountHeader,
-  accountParameter,
   emptyBody,
   endCut,
   type InferenceResponse,
+  LongshoreError,
+  type ModelDescription,
+  type Segment,
+  type Call,
+  type WireResponse,
+} from "@longshore/core";
+import {
+  accountHeader,
+  accountParameter,
   type InferReplyMessage,
   type InferRequestMessage,
   loadHeaders,
-  LongshoreError,
-  type ModelDescription,
   packTensors,
-  type Segment,
   sealParameter,
   stateTensors,
   tookHeader,
-  type Call,
-  type WireResponse,
   writeInferReplyInSteps,
   turnWhileWanted,
-} from "@longshore/core";
+} from "@longshore/core/internal";
 import { binaryChoice, wantedOutputs } from "../body/index.ts";
 import { serverTiming, serverTimingHeader } from "../telemetry/index.ts";
 import type { Api, Asked } from "./parts.ts";

@@ -1,14 +1,12 @@
+import { type Json, LongshoreError, type WireResponse } from "@longshore/core";
 import {
   type AliasReport,
   aliasJson,
   aliasName,
   askedChangeFrom,
-  type Json,
-  LongshoreError,
   type Rollouts,
   type Route,
-  type WireResponse,
-} from "@longshore/core";
+} from "@longshore/core/internal";
 import { unknownModel } from "./find-model.ts";
 import type { Api, Asked } from "./parts.ts";
 import { jsonReply, requestObject } from "./replies.ts";

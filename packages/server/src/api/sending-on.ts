@@ -1,24 +1,26 @@
+import type {
+  Call,
+  InferenceRequest,
+  InferenceResponse,
+  IncomingTensor,
+  ModelDescription,
+  Tensors,
+  WireForm,
+  WireResponse,
+} from "@longshore/core";
 import {
   accountHeader,
   binaryType,
   bodyLength,
-  type Call,
   customParameters,
   headerLengthHeader,
   headerLengthOf,
-  type InferenceRequest,
-  type InferenceResponse,
   type InferRequestMessage,
-  type IncomingTensor,
   loadHeaders,
-  type ModelDescription,
   rowsSuffix,
   statePrefix,
-  type Tensors,
   tookHeader,
-  type WireForm,
-  type WireResponse,
-} from "@longshore/core";
+} from "@longshore/core/internal";
 import type { Api, Asked } from "./parts.ts";
 import type { Received } from "./receive.ts";
 import { stateChecksum } from "./replies.ts";

@@ -1,4 +1,5 @@
-import { LongshoreError, read, type WireResponse } from "@longshore/core";
+import { LongshoreError, type WireResponse } from "@longshore/core";
+import { read } from "@longshore/core/internal";
 import type { Log, Tracing } from "../telemetry/index.ts";
 import { findModel } from "./find-model.ts";
 import type { Api, Asked } from "./parts.ts";

@@ -1,13 +1,12 @@
+import { LongshoreError, type WireResponse } from "@longshore/core";
 import {
   checkTensorBytes,
   type InferRequestMessage,
-  LongshoreError,
   read,
   type Route,
   type SharedPart,
-  type WireResponse,
   type WireTensor,
-} from "@longshore/core";
+} from "@longshore/core/internal";
 import { fromThisMachine } from "../identify/index.ts";
 import type { Api, Asked } from "./parts.ts";
 import { doneReply, jsonReply, requestObject } from "./replies.ts";

@@ -1,11 +1,5 @@
-import {
-  type Call,
-  headerLengthOf,
-  LongshoreError,
-  type WireResponse,
-  writeAnswerFrame,
-  writeWireError,
-} from "@longshore/core";
+import { type Call, LongshoreError, type WireResponse } from "@longshore/core";
+import { headerLengthOf, writeAnswerFrame, writeWireError } from "@longshore/core/internal";
 
 /** Replies as frames of one body. A failure after the first is a frame, too: the status has gone out. */
 export async function* framesOf(

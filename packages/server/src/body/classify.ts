@@ -1,12 +1,5 @@
-import {
-  defaultWireLimits,
-  fromHalf,
-  LongshoreError,
-  numericView,
-  type Tensor,
-  tensorOf,
-  TextWriter,
-} from "@longshore/core";
+import { defaultWireLimits, LongshoreError, numericView, type Tensor, tensorOf } from "@longshore/core";
+import { fromHalf, TextWriter } from "@longshore/core/internal";
 
 /*
  * The classification extension over tensors of any size: a request may ask for the classes of thousands of rows, or for all

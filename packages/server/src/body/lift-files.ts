@@ -1,4 +1,5 @@
-import { LongshoreError, read } from "@longshore/core";
+import { LongshoreError } from "@longshore/core";
+import { read } from "@longshore/core/internal";
 
 /**
  * A request to load a model may bring its files along: tens of megabytes of base64 in one JSON text, which read at once would

@@ -1,10 +1,5 @@
-import {
-  elementBytes,
-  type InferRequestMessage,
-  LongshoreError,
-  type ModelDescription,
-  type PortSpec,
-} from "@longshore/core";
+import { LongshoreError, type ModelDescription, type PortSpec } from "@longshore/core";
+import { elementBytes, type InferRequestMessage } from "@longshore/core/internal";
 
 /** Bytes of the length prefix that a raw BYTES input gets. */
 const prefixBytes = 4;

@@ -1,14 +1,11 @@
+import { type InferenceResponse, LongshoreError, type ModelDescription, type Tensor } from "@longshore/core";
 import {
   inSteps,
-  type InferenceResponse,
   type InferRequestMessage,
-  LongshoreError,
-  type ModelDescription,
   rowsSuffix,
   statePrefix,
-  type Tensor,
   type WireTensor,
-} from "@longshore/core";
+} from "@longshore/core/internal";
 import { classify } from "./classify.ts";
 
 /**

@@ -1,11 +1,5 @@
-import {
-  type Call,
-  exactJson,
-  type InferenceRequest,
-  type Rules,
-  type Tensor,
-  type Tensors,
-} from "@longshore/core";
+import type { Call, InferenceRequest, Rules, Tensor, Tensors } from "@longshore/core";
+import { exactJson } from "@longshore/core/internal";
 
 /** `sha256:<hex>` of bytes; at once or later, as suits their number. */
 export type Hash = (bytes: Uint8Array) => string | Promise<string>;

@@ -6,14 +6,13 @@ import {
   type Endpoint,
   float32Tensor,
   float32View,
-  housekeepingCall,
   type InferenceRequest,
   LongshoreError,
   type LongshoreEvent,
-  sleep,
   tensorsOf,
   type Tensors,
 } from "@longshore/core";
+import { housekeepingCall, sleep } from "@longshore/core/internal";
 import { type DoubleModel, doubleDescription, doubleEndpoint, manualClock, settle } from "@longshore/testkit";
 import { answerCache, cachedEndpoint } from "./cached-endpoint.ts";
 

@@ -1,8 +1,6 @@
 import {
   type Call,
   type Clock,
-  copied,
-  dropOldest,
   type Endpoint,
   type InferenceRequest,
   type InferenceResponse,
@@ -14,9 +12,8 @@ import {
   type Segment,
   type Tensor,
   type Tensors,
-  through,
-  totalBytes,
 } from "@longshore/core";
+import { copied, dropOldest, through, totalBytes } from "@longshore/core/internal";
 import { answerKey, type Hash } from "./answer-key.ts";
 import { entryBytes, fromMemory } from "./answer-copy.ts";
 import { answerStore } from "./answer-store.ts";

@@ -6,7 +6,6 @@ import {
   emptyBody,
   float32Tensor,
   float32View,
-  housekeepingCall,
   type InferenceRequest,
   rawCodec,
   readBody,
@@ -14,6 +13,7 @@ import {
   tensorsOf,
   type TensorSpec,
 } from "@longshore/core";
+import { housekeepingCall } from "@longshore/core/internal";
 import { createEngine } from "@longshore/engine";
 import {
   manualClock,

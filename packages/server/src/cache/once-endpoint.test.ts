@@ -4,14 +4,12 @@ import {
   type Call,
   float32Tensor,
   float32View,
-  housekeepingCall,
   type InferenceRequest,
   LongshoreError,
   type LongshoreEvent,
-  nextStep,
-  sleep,
   tensorsOf,
 } from "@longshore/core";
+import { housekeepingCall, nextStep, sleep } from "@longshore/core/internal";
 import { type DoubleModel, doubleDescription, doubleEndpoint, manualClock } from "@longshore/testkit";
 import { onceEndpoint, type OnceParts } from "./once-endpoint.ts";
 

@@ -13,22 +13,24 @@
 import {
   type Call,
   type Clock,
-  copied,
   type Endpoint,
   type EndpointCapabilities,
-  exactJson,
-  fingerprint,
   type InferenceRequest,
   type InferenceResponse,
   LongshoreError,
-  nextStep,
   type Observer,
   type Progress,
   type Tensor,
+} from "@longshore/core";
+import {
+  copied,
+  exactJson,
+  fingerprint,
+  nextStep,
   through,
   totalBytes,
   type Writable,
-} from "@longshore/core";
+} from "@longshore/core/internal";
 import { entryBytes, fromMemory } from "./answer-copy.ts";
 import { rulesKey } from "./answer-key.ts";
 import { answerStore } from "./answer-store.ts";

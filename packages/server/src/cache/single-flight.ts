@@ -6,16 +6,8 @@
  * caller whose run failed for a reason that was the first caller's alone asks again, where one of those who are left
  * leads.
  */
-import {
-  type Call,
-  type Clock,
-  LongshoreError,
-  ownCall,
-  PassingMap,
-  type Reason,
-  SpareControllers,
-  untilEnded,
-} from "@longshore/core";
+import { type Call, type Clock, LongshoreError, type Reason } from "@longshore/core";
+import { ownCall, PassingMap, SpareControllers, untilEnded } from "@longshore/core/internal";
 
 /** Who answered a caller. */
 export interface Flown<T> {

@@ -1,4 +1,5 @@
-import { LongshoreError, rightsHeader, tenantHeader, type WireRequest } from "@longshore/core";
+import { LongshoreError, type WireRequest } from "@longshore/core";
+import { rightsHeader, tenantHeader } from "@longshore/core/internal";
 import type { Grant } from "./grant.ts";
 import { allRights, type Right } from "./identity.ts";
 import type { Tenants } from "./tenants.ts";

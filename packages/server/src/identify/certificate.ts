@@ -1,4 +1,5 @@
-import { LongshoreError, type PeerCertificate } from "@longshore/core";
+import { LongshoreError } from "@longshore/core";
+import type { PeerCertificate } from "@longshore/core/internal";
 import * as v from "valibot";
 import type { Grant, Mechanism } from "./grant.ts";
 import { refusal } from "./refusal.ts";

@@ -1,4 +1,4 @@
-import { allSteps } from "@longshore/core";
+import { allSteps } from "@longshore/core/internal";
 import { base64url } from "jose";
 import * as v from "valibot";
 import type { Right } from "./identity.ts";

@@ -1,4 +1,5 @@
-import { type Clock, LongshoreError, parseJson } from "@longshore/core";
+import { type Clock, LongshoreError } from "@longshore/core";
+import { parseJson } from "@longshore/core/internal";
 import { createLocalJWKSet, errors, type JSONWebKeySet, type JWK, type JWTVerifyGetKey } from "jose";
 
 /**

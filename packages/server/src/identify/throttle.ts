@@ -1,4 +1,5 @@
-import { type Clock, dropOldest, LongshoreError } from "@longshore/core";
+import { type Clock, LongshoreError } from "@longshore/core";
+import { dropOldest } from "@longshore/core/internal";
 
 /** Counts what failed from where, and stops listening for a while to those who fail too often. */
 export interface Throttle {

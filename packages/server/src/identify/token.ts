@@ -1,4 +1,5 @@
-import { type Clock, dropOldest, LongshoreError } from "@longshore/core";
+import { type Clock, LongshoreError } from "@longshore/core";
+import { dropOldest } from "@longshore/core/internal";
 import { decodeJwt, jwtVerify, type JWTPayload } from "jose";
 import * as v from "valibot";
 import { type ClaimMapping, grantOf, mappingEntries } from "./claims.ts";

@@ -1,4 +1,5 @@
-import { LongshoreError, Once } from "@longshore/core";
+import { LongshoreError } from "@longshore/core";
+import { Once } from "@longshore/core/internal";
 
 /** Where a server is in its life. */
 export type LifeState = "starting" | "ready" | "draining";

@@ -1,11 +1,6 @@
 import type { Socket } from "node:net";
-import {
-  type Admission,
-  createConnectionGuard,
-  LongshoreError,
-  type WireResponse,
-  writeWireError,
-} from "@longshore/core";
+import { LongshoreError, type WireResponse } from "@longshore/core";
+import { type Admission, createConnectionGuard, writeWireError } from "@longshore/core/internal";
 import type { CompleteOptions } from "./options.ts";
 
 /** The connections of a listener and whether they may be served. */

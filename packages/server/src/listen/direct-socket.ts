@@ -1,5 +1,5 @@
 import { Socket } from "node:net";
-import type { Reads } from "@longshore/core";
+import type { Reads } from "@longshore/core/internal";
 
 /*
  * Node.js reads a connection into memory of 64 KiB that it takes for each read and cuts to what came, which is what a short

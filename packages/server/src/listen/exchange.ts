@@ -1,15 +1,12 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import {
-  acknowledgedHeader,
   type Handler,
-  housekeepingCall,
   LongshoreError,
   type Peer,
-  randomId,
-  type UnderWay,
   type WireRequest,
   type WireResponse,
 } from "@longshore/core";
+import { acknowledgedHeader, housekeepingCall, randomId, type UnderWay } from "@longshore/core/internal";
 import type { Socket } from "node:net";
 import { type Admissions, beyondLimits } from "./admissions.ts";
 import type { CompleteOptions } from "./options.ts";

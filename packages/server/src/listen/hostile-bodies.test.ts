@@ -1,14 +1,6 @@
 import { describe, expect, it } from "vitest";
-import {
-  bytesTensor,
-  codecSet,
-  createRegistry,
-  rawCodec,
-  silentObserver,
-  tensorsOf,
-  textElements,
-  wireRoutes,
-} from "@longshore/core";
+import { bytesTensor, codecSet, rawCodec, silentObserver, tensorsOf, textElements } from "@longshore/core";
+import { createRegistry, wireRoutes } from "@longshore/core/internal";
 import { systemClock } from "@longshore/nodejs";
 import { doubleDescription, doubleEndpoint } from "@longshore/testkit";
 import { createHandler, type ModelOverride } from "../api/index.ts";

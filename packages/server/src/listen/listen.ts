@@ -7,7 +7,8 @@ import {
 } from "node:http";
 import { createServer as createSecureServer, type Server as SecureServer } from "node:https";
 import type { AddressInfo, Socket } from "node:net";
-import { type Handler, LongshoreError, releaser, UnderWay } from "@longshore/core";
+import { type Handler, LongshoreError } from "@longshore/core";
+import { releaser, UnderWay } from "@longshore/core/internal";
 import { createAdmissions } from "./admissions.ts";
 import { connectionEnds, type ExchangeParts, serveExchange } from "./exchange.ts";
 import { waitHalfClosed } from "./half-closed.ts";

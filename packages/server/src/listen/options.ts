@@ -1,4 +1,5 @@
-import { type Clock, defaultConnectionLimits, type Random, type Surface } from "@longshore/core";
+import type { Clock, Random, Surface } from "@longshore/core";
+import { defaultConnectionLimits } from "@longshore/core/internal";
 import type { ListenTls } from "./tls.ts";
 
 /** Where to listen, and what of a connection is tolerated. */

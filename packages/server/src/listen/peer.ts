@@ -1,7 +1,8 @@
 import { X509Certificate } from "node:crypto";
 import type { Socket } from "node:net";
 import { TLSSocket } from "node:tls";
-import type { Peer, PeerCertificate } from "@longshore/core";
+import type { Peer } from "@longshore/core";
+import type { PeerCertificate } from "@longshore/core/internal";
 
 /** One entry of a certificate's alternative names; Node.js quotes values that could be mistaken for several. */
 const altName = /(?:^|, )([A-Za-z ]+):("(?:[^"\\]|\\.)*"|[^,]*)/g;

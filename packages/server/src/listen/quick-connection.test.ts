@@ -1,14 +1,8 @@
 import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { afterEach, describe, expect, it } from "vitest";
-import {
-  type Handler,
-  readBody,
-  seededRandom,
-  UnderWay,
-  type WireRequest,
-  type WireResponse,
-} from "@longshore/core";
+import { type Handler, readBody, seededRandom, type WireRequest, type WireResponse } from "@longshore/core";
+import { UnderWay } from "@longshore/core/internal";
 import { manualClock, settle } from "@longshore/testkit";
 import { on } from "../../test/on-port.ts";
 import { createAdmissions } from "./admissions.ts";

@@ -1,16 +1,13 @@
 import type { Socket } from "node:net";
+import type { Peer, WireBody, WireRequest, WireResponse } from "@longshore/core";
 import {
   type Admission,
   ArrivingBody,
   housekeepingCall,
-  type Peer,
   randomId,
   readMemoryBytes,
   type Reads,
-  type WireBody,
-  type WireRequest,
-  type WireResponse,
-} from "@longshore/core";
+} from "@longshore/core/internal";
 import { beyondLimits } from "./admissions.ts";
 import { acknowledgement, type ExchangeParts, joinedBytes, talkative } from "./exchange.ts";
 import { directSocket } from "./direct-socket.ts";

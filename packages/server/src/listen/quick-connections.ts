@@ -1,5 +1,5 @@
 import type { Socket } from "node:net";
-import { type Admission, readMemoryBytes } from "@longshore/core";
+import { type Admission, readMemoryBytes } from "@longshore/core/internal";
 import { QuickConnection, type QuickParts, type SharedParts } from "./quick-connection.ts";
 import { dateLine } from "./reply-head.ts";
 

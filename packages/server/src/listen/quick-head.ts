@@ -1,4 +1,4 @@
-import { type HeadLines, readHeadLines } from "@longshore/core";
+import { type HeadLines, readHeadLines } from "@longshore/core/internal";
 
 /** The head of a request that says nothing out of the ordinary: HTTP/1.1, `POST` with a body of announced length or `GET` without. */
 export interface QuickHead extends HeadLines {

@@ -1,6 +1,7 @@
 import { once } from "node:events";
 import { connect } from "node:net";
-import { readBody, readMemoryBytes, seededRandom, type WireResponse } from "@longshore/core";
+import { readBody, seededRandom, type WireResponse } from "@longshore/core";
+import { readMemoryBytes } from "@longshore/core/internal";
 import { manualClock } from "@longshore/testkit";
 import { describe, expect, it, vi } from "vitest";
 import { on } from "../../test/on-port.ts";

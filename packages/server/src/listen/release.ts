@@ -1,5 +1,5 @@
 import type { Socket } from "node:net";
-import { headerLengthHeader } from "@longshore/core";
+import { headerLengthHeader } from "@longshore/core/internal";
 
 /** Resolves when all that was written to a connection has left, or the connection is no more. */
 export function whenLeft(socket: Socket): Promise<void> {

@@ -1,6 +1,7 @@
 import { promisify } from "node:util";
 import { deflate, deflateSync, gzip } from "node:zlib";
-import { jsonType, type WireResponse } from "@longshore/core";
+import type { WireResponse } from "@longshore/core";
+import { jsonType } from "@longshore/core/internal";
 
 /** Bodies below this travel as they are: their packets are sent either way. */
 const leastBytes = 1024;

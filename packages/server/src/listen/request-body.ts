@@ -1,7 +1,8 @@
 import type { IncomingMessage } from "node:http";
 import { pipeline, Readable, type Transform } from "node:stream";
 import { createGunzip, createInflate } from "node:zlib";
-import { brokenBody, emptyBody, LongshoreError, type WireBody, waitingBytes } from "@longshore/core";
+import { emptyBody, LongshoreError, type WireBody } from "@longshore/core";
+import { brokenBody, waitingBytes } from "@longshore/core/internal";
 import type { ListenOptions } from "./options.ts";
 
 type BodyLimits = Pick<Required<ListenOptions>, "maxChunks" | "maxInflateRatio" | "inflateAllowance">;

@@ -1,12 +1,9 @@
 import { describe, expect, it } from "vitest";
 import {
-  type Alias,
   bytesTensor,
   codecSet,
-  createRegistry,
   emptyBody,
   float32Tensor,
-  housekeepingCall,
   type Json,
   rawCodec,
   readBody,
@@ -14,8 +11,8 @@ import {
   textElements,
   type WireBody,
   type WireRequest,
-  wireRoutes,
 } from "@longshore/core";
+import { type Alias, createRegistry, housekeepingCall, wireRoutes } from "@longshore/core/internal";
 import { type DoubleModel, doubleDescription, doubleEndpoint, manualClock } from "@longshore/testkit";
 import { createHandler } from "../api/handler.ts";
 import { openApiDocument } from "./openapi.ts";

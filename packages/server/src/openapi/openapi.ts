@@ -1,11 +1,11 @@
+import type { Json } from "@longshore/core";
 import {
   binaryType,
   headerLengthHeader,
-  type Json,
   jsonType,
   type RouteEntry,
   wireRoutes,
-} from "@longshore/core";
+} from "@longshore/core/internal";
 import { ref, type Schema, schemas } from "./openapi-schemas.ts";
 
 /** What an operation takes and gives, beside what its path says. */

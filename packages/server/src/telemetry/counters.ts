@@ -1,4 +1,5 @@
-import { type LongshoreEvent, type Observer, PassingMap, type Reason } from "@longshore/core";
+import type { LongshoreEvent, Observer, Reason } from "@longshore/core";
+import { PassingMap } from "@longshore/core/internal";
 
 /** How often, and how long in all, as Triton's statistics have it. */
 export interface CountAndTime {

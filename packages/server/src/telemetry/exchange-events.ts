@@ -1,22 +1,24 @@
 import {
-  abortError,
-  bodyLength,
   type Call,
   type Clock,
-  traceFromHeaders,
   type InferenceRequest,
   type InferenceResponse,
   LongshoreError,
-  ownCall,
   type ModelDescription,
   type Observer,
-  type Route,
   type StageTime,
   type Tensors,
-  totalBytes,
   type WireRequest,
   type WireResponse,
 } from "@longshore/core";
+import {
+  abortError,
+  bodyLength,
+  traceFromHeaders,
+  ownCall,
+  type Route,
+  totalBytes,
+} from "@longshore/core/internal";
 import type { Telemetry } from "./telemetry.ts";
 
 /** What events are made with. */

@@ -4,15 +4,8 @@
  * Telemetry must not slow down what it tells of: spans go into a queue with an end, one request to the collector is
  * under way at a time, and what finds the queue full is dropped and counted.
  */
-import {
-  childCall,
-  type Clock,
-  housekeepingCall,
-  LongshoreError,
-  readBody,
-  sleep,
-  type Transport,
-} from "@longshore/core";
+import { type Clock, LongshoreError, readBody, type Transport } from "@longshore/core";
+import { childCall, housekeepingCall, sleep } from "@longshore/core/internal";
 import type { Span } from "./spans.ts";
 
 /** What an exporter is made of. */

@@ -1,4 +1,4 @@
-import { allSteps } from "@longshore/core";
+import { allSteps } from "@longshore/core/internal";
 import { describe, expect, it } from "vitest";
 import { counter, type Family, gauge, histogram, metricsText, type Sees } from "./registry.ts";
 

@@ -1,4 +1,5 @@
-import { dropOldest, type LongshoreEvent, newSpanId, type Random, type TraceContext } from "@longshore/core";
+import type { LongshoreEvent, Random, TraceContext } from "@longshore/core";
+import { dropOldest, newSpanId } from "@longshore/core/internal";
 
 /** Another span that one belongs to without lying in it. */
 export interface SpanLink {

@@ -1,4 +1,5 @@
-import { dropOldest, type LongshoreEvent, type Reason, reasons } from "@longshore/core";
+import { type LongshoreEvent, type Reason, reasons } from "@longshore/core";
+import { dropOldest } from "@longshore/core/internal";
 import type { Log } from "./log.ts";
 import { inferenceEnded, type Metrics } from "./metrics.ts";
 import type { SpanMaker } from "./spans.ts";

@@ -4,7 +4,6 @@ import {
   emptyBody,
   float32Tensor,
   oipEndpoint,
-  housekeepingCall,
   rawCodec,
   readBody,
   seededRandom,
@@ -14,6 +13,7 @@ import {
   type WireBody,
   type WireRequest,
 } from "@longshore/core";
+import { housekeepingCall } from "@longshore/core/internal";
 import { createEngine, inlineLane, pureTransforms, transformSet } from "@longshore/engine";
 import {
   doubleInfo,

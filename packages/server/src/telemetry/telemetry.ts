@@ -1,12 +1,5 @@
-import {
-  Behind,
-  type Clock,
-  type DirectorySnapshot,
-  type LoadReport,
-  type LongshoreEvent,
-  type Observer,
-  type Random,
-} from "@longshore/core";
+import type { Clock, DirectorySnapshot, LoadReport, LongshoreEvent, Observer, Random } from "@longshore/core";
+import { Behind } from "@longshore/core/internal";
 import { type CountersRead, createCounters } from "./counters.ts";
 import { createLog, type Log } from "./log.ts";
 import { createMetrics, type MachineUse, type Metrics } from "./metrics.ts";

@@ -1,4 +1,5 @@
-import { type Observer, PassingMap } from "@longshore/core";
+import type { Observer } from "@longshore/core";
+import { PassingMap } from "@longshore/core/internal";
 import { type Counters, createCounters } from "./counters.ts";
 
 /** Counters of each tenant's own requests: how much others ask is nobody's business. */

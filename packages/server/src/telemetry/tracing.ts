@@ -1,4 +1,5 @@
-import { newSpanId, newTraceId, type Random, type TraceContext } from "@longshore/core";
+import type { Random, TraceContext } from "@longshore/core";
+import { newSpanId, newTraceId } from "@longshore/core/internal";
 
 /** Which requests are traced, in the terms of Triton's trace extension. */
 export interface TraceSettings {

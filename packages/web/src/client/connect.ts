@@ -1,9 +1,7 @@
 import {
   type Call,
-  checkCall,
   type CodecId,
   type CodecSet,
-  createTableCrc32,
   type Clock,
   type Credentials,
   type Endpoint,
@@ -15,14 +13,13 @@ import {
   type ModelDescription,
   oipEndpoint,
   type Random,
-  randomId,
   type Reason,
   type Rules,
   silentObserver,
   startCut,
   type Transport,
-  untilEnded,
 } from "@longshore/core";
+import { checkCall, createTableCrc32, randomId, untilEnded } from "@longshore/core/internal";
 import { ensureDisposal, systemClock, systemRandom } from "../device/index.ts";
 import { fetchTransport } from "../http/index.ts";
 import { toTensors } from "./inputs.ts";

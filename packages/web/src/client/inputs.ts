@@ -1,15 +1,13 @@
 import {
-  bytesOf,
   bytesTensor,
-  elementBytes,
   type Inputs,
   LongshoreError,
   type PortSpec,
-  renamed,
   type Tensor,
   tensorOf,
   type Tensors,
 } from "@longshore/core";
+import { bytesOf, elementBytes, renamed } from "@longshore/core/internal";
 
 function invalid(message: string): LongshoreError {
   return new LongshoreError("invalid-input", "resolve", message);

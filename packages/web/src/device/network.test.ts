@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { linkBelief, linkModel, meanOf } from "@longshore/core";
+import { linkBelief, linkModel } from "@longshore/core";
+import { meanOf } from "@longshore/core/internal";
 import { followNetwork, linkHint, type NetworkConnection } from "./network.ts";
 
 /** A browser's connection that a test changes. */

@@ -1,4 +1,5 @@
-import type { LinkBelief, LinkHint, LinkKind } from "@longshore/core";
+import type { LinkBelief } from "@longshore/core";
+import type { LinkHint, LinkKind } from "@longshore/core/internal";
 
 /** What a browser tells of its network (Network Information API). Any of it may be missing; Firefox and Safari tell nothing of rates. */
 export interface NetworkConnection {

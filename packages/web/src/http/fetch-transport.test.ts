@@ -1,7 +1,8 @@
 import { createServer } from "node:net";
 import type { AddressInfo, Socket } from "node:net";
 import { describe, expect, it } from "vitest";
-import { emptyBody, housekeepingCall, readBody, seededRandom } from "@longshore/core";
+import { emptyBody, readBody, seededRandom } from "@longshore/core";
+import { housekeepingCall } from "@longshore/core/internal";
 import { systemClock as nodeClock } from "@longshore/nodejs";
 import { listen } from "@longshore/server";
 import { manualClock, settle, transportContract } from "@longshore/testkit";

@@ -1,9 +1,6 @@
 import {
-  abortError,
   type Call,
-  checkCredentialTarget,
   type Clock,
-  credentialHeaders,
   type Credentials,
   LongshoreError,
   type Transport,
@@ -11,6 +8,7 @@ import {
   type WireRequest,
   type WireResponse,
 } from "@longshore/core";
+import { abortError, checkCredentialTarget, credentialHeaders } from "@longshore/core/internal";
 
 /** Where a transport leads, and what it tolerates on the way. */
 export interface FetchTransportOptions {

@@ -1,2 +1,2 @@
 export { createOffloader } from "./create-offloader.ts";
-export { offloadEndpoint, type OffloadEndpoint } from "./offload-endpoint.ts";
+export { offloadEndpoint, type OffloadEndpoint, type OffloadEndpointParts } from "./offload-endpoint.ts";

@@ -2,12 +2,11 @@ import {
   LongshoreError,
   numericTensor,
   numericView,
-  sleep,
-  splitElements,
   type Tensor,
   type Tensors,
   tensorsOf,
 } from "@longshore/core";
+import { sleep, splitElements } from "@longshore/core/internal";
 import * as v from "valibot";
 import { defineTransform } from "../define.ts";
 import { parseParameters, whole } from "../parameters.ts";

@@ -1,4 +1,5 @@
-import { joinElements, tensorsOf } from "@longshore/core";
+import { tensorsOf } from "@longshore/core";
+import { joinElements } from "@longshore/core/internal";
 import * as v from "valibot";
 import { flag, maxSide, parseParameters, real, whole } from "../parameters.ts";
 import { type Pixels, pixelsAt, pixelsTensor } from "../pixels.ts";

@@ -1,11 +1,5 @@
-import {
-  float32Tensor,
-  float32View,
-  numericTensor,
-  splitElements,
-  type Tensor,
-  tensorsOf,
-} from "@longshore/core";
+import { float32Tensor, float32View, numericTensor, type Tensor, tensorsOf } from "@longshore/core";
+import { splitElements } from "@longshore/core/internal";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { Transform } from "../transform.ts";

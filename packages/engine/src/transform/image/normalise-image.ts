@@ -1,4 +1,5 @@
-import { numericTensor, tensorsOf, toHalf } from "@longshore/core";
+import { numericTensor, tensorsOf } from "@longshore/core";
+import { toHalf } from "@longshore/core/internal";
 import * as v from "valibot";
 import { oneOf, parseParameters, real } from "../parameters.ts";
 import { pixelsAt } from "../pixels.ts";

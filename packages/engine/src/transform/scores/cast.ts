@@ -1,12 +1,5 @@
-import {
-  type Datatype,
-  elementCount,
-  fromHalf,
-  numericTensor,
-  numericView,
-  tensorsOf,
-  toHalf,
-} from "@longshore/core";
+import { type Datatype, numericTensor, numericView, tensorsOf } from "@longshore/core";
+import { elementCount, fromHalf, toHalf } from "@longshore/core/internal";
 import * as v from "valibot";
 import { defineTransform } from "../define.ts";
 import { oneOf, parseParameters, real } from "../parameters.ts";

@@ -1,11 +1,5 @@
-import {
-  bytesTensor,
-  float32Tensor,
-  float32View,
-  joinElements,
-  tensorsOf,
-  textElements,
-} from "@longshore/core";
+import { bytesTensor, float32Tensor, float32View, tensorsOf, textElements } from "@longshore/core";
+import { joinElements } from "@longshore/core/internal";
 import { expect, test } from "vitest";
 import { flatten } from "./flatten.ts";
 

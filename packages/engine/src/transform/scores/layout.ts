@@ -1,11 +1,5 @@
-import {
-  elementBytes,
-  elementCount,
-  numericTensor,
-  numericView,
-  type TensorSpec,
-  tensorsOf,
-} from "@longshore/core";
+import { numericTensor, numericView, type TensorSpec, tensorsOf } from "@longshore/core";
+import { elementBytes, elementCount } from "@longshore/core/internal";
 import * as v from "valibot";
 import { defineTransform } from "../define.ts";
 import { parseParameters } from "../parameters.ts";

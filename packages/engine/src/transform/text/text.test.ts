@@ -3,11 +3,11 @@ import {
   float32Tensor,
   float32View,
   int64View,
-  joinElements,
   type Tensor,
   tensorsOf,
   textElements,
 } from "@longshore/core";
+import { joinElements } from "@longshore/core/internal";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { Transform } from "../transform.ts";
