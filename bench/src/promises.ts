@@ -1,5 +1,4 @@
 /** Whether promised quantiles hold on traces, and what they are worth beside smoothed rates. */
-import { seededRandom } from "@longshore/core";
 import type { LinkBeliefOptions } from "@longshore/core/internal";
 import {
   coverageInterval,
@@ -23,20 +22,6 @@ const secondsOf = (trace: Trace): number => Math.floor(trace.lengthMs / secondMs
 export const onTheBeat: SendTimes = (trace) => [
   Array.from({ length: secondsOf(trace) }, (_, second) => second * secondMs),
 ];
-
-/** Fewer sends are luck: a trace that is shorter is replayed in several rounds. */
-const leastSends = 400;
-
-/** Once within each second, at an instant that is drawn: no client knows when a recorder's second began. */
-export function drawnTimes(seed: number): SendTimes {
-  return (trace) => {
-    const seconds = secondsOf(trace);
-    return Array.from({ length: Math.ceil(leastSends / Math.max(1, seconds)) }, (_, round) => {
-      const random = seededRandom(seed + round);
-      return Array.from({ length: seconds }, (__, second) => (second + random.next()) * secondMs);
-    });
-  };
-}
 
 const inWords = ({ empty, queued }: RateFigures): string =>
   `${empty.toFixed(1)} ms, behind its backlog ${queued.toFixed(1)} ms`;

@@ -52,34 +52,6 @@ export function smallConvolution(seed: number, side = 112): Uint8Array {
   return writeModel(build.model({ name: "small-convolution" }));
 }
 
-/**
- * A dense network whose weights do not fit into a core's cache: [batch, width] to [batch, 16]. A run reads all weights,
- * for one row as for many, so batching gains several times.
- */
-export function dense(seed: number, width: number, layers: number): Uint8Array {
-  const random = seededRandom(seed);
-  const build = graphBuilder();
-  let value = build.input("x", "FP32", ["batch", width]);
-  for (let layer = 0; layer < layers; layer++) {
-    const weights = build.weights(
-      `w${layer}`,
-      "FP32",
-      [width, width],
-      noise(width * width, width, () => random.next()),
-    );
-    value = build.node("Relu", [build.node("MatMul", [value, weights])]);
-  }
-  const head = build.weights(
-    "head",
-    "FP32",
-    [width, 16],
-    noise(width * 16, width, () => random.next()),
-  );
-  build.node("MatMul", [value, head], { outputs: ["y"] });
-  build.output("y", "FP32", ["batch", 16]);
-  return writeModel(build.model({ name: "dense" }));
-}
-
 /** The mean of a row of any length: almost nothing to compute, an answer of four bytes. */
 export function meanOfRow(): Uint8Array {
   const build = graphBuilder();
