@@ -130,7 +130,25 @@ function keptOver(
   });
 }
 
-/** Opens the directory that options name. Throws `invalid-configuration`. Await `ready` before the first request. */
+/**
+ * Opens the directory that options name. Throws `invalid-configuration`. Await `ready` before the first request.
+ *
+ * @example
+ * ```ts
+ * import { writeFile } from "node:fs/promises";
+ * import { silentObserver } from "@longshore/core";
+ * import { systemClock, systemRandom } from "@longshore/nodejs";
+ * import { openDirectory } from "longshore";
+ *
+ * const entry = { id: "store-7", address: "http://10.0.0.5:8000", tier: "edge", zone: "eu/de/store-7", trust: "listed" };
+ * await writeFile("endpoints.json", JSON.stringify({ schemaVersion: 1, entries: [entry] }));
+ * const parts = { clock: systemClock(), random: systemRandom(), observer: silentObserver };
+ * const directory = await openDirectory("endpoints.json", parts);
+ * await directory.ready;
+ * console.log(directory.snapshot().entries.length); // 1
+ * await directory[Symbol.asyncDispose]();
+ * ```
+ */
 export async function openDirectory(
   options: string | DirectoryOptions,
   parts: DirectoryParts,
@@ -158,7 +176,24 @@ export interface OpenedRegistry {
   close(): Promise<void>;
 }
 
-/** Opens the directory that lives in this process: that of a gateway. */
+/**
+ * Opens the directory that lives in this process: that of a gateway.
+ *
+ * @example
+ * ```ts
+ * import { silentObserver } from "@longshore/core";
+ * import { systemClock, systemRandom } from "@longshore/nodejs";
+ * import { openModel, openRegistry, serve } from "longshore";
+ *
+ * const parts = { clock: systemClock(), random: systemRandom(), observer: silentObserver };
+ * const registry = openRegistry({ admits: { zone: "eu", trust: "listed" } }, parts);
+ * const { store } = await openModel("models");
+ * // Others join this server, and apps read from it who did.
+ * const server = await serve({ store, port: 0, desk: registry.desk });
+ * await server.close();
+ * await registry.close();
+ * ```
+ */
 export function openRegistry(options: RegistryOptions, parts: DirectoryParts): OpenedRegistry {
   const { admits, entries, passesOn, operatorKeys, leaseMs = 15_000 } = options;
   const desk = createRegistry({

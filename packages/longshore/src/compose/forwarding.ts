@@ -99,6 +99,16 @@ function servedGateway(options: GatewayOptions, online: OnlineParts): Served & {
  * A server that runs nothing itself: the Open Inference Protocol in, and for each request the server that answers it best
  * within its rules, with back-ups on others. What it says of its own trust is the most there is, since the servers behind
  * it narrow that. Throws as `putOnline`.
+ *
+ * @example
+ * ```ts
+ * import { gateway } from "longshore";
+ *
+ * const running = await gateway({ servers: ["http://127.0.0.1:8000"], port: 0, dataClass: "internal" });
+ * const ready = await fetch(`${running.address}/v2/health/live`);
+ * console.log(ready.status); // 200
+ * await running.close();
+ * ```
  */
 export async function gateway(options: GatewayOptions): Promise<Online> {
   const { dataClass } = options;

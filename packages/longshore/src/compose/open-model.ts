@@ -32,6 +32,14 @@ async function isModelFolder(path: string): Promise<boolean> {
 /**
  * Finds what `argument` names: an .onnx file, a model folder, a repository, `REPOSITORY/MODEL`, or the name of a sample
  * model when `@longshore/samples` is installed. Throws `unknown-model` saying where it looked.
+ *
+ * @example
+ * ```ts
+ * import { openModel } from "longshore";
+ *
+ * const { model } = await openModel("models/double");
+ * console.log(model); // double
+ * ```
  */
 export async function openModel(argument: string): Promise<OpenedModel> {
   const path = resolve(argument);

@@ -151,6 +151,17 @@ function within(promise: Promise<void>, ms: number, clock: Clock): Promise<void>
 /**
  * Opens an offloader for an app: models of this device, servers to consider, and the rules. Dispose of it (or call
  * `close`) when the app is done. Throws `unknown-model` when the repository is not there.
+ *
+ * @example
+ * ```ts
+ * import { float32View, openOffloader } from "longshore";
+ *
+ * const offloader = await openOffloader({ repository: "models", servers: ["http://127.0.0.1:8000"] });
+ * const result = await offloader.infer("double", { x: new Float32Array([3, 4]) }, { deadlineMs: 60_000 });
+ * const y = result.outputs.get("y");
+ * if (y) console.log([...float32View(y)].join(", ")); // 6, 8
+ * await offloader.close();
+ * ```
  */
 export async function openOffloader(options: OpenOptions): Promise<Offloader> {
   const store = options.repository === undefined ? undefined : (await openModel(options.repository)).store;

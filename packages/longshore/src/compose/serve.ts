@@ -138,7 +138,20 @@ function servedEngine(options: ServeOptions, parts: OnlineParts): Served & { rea
   };
 }
 
-/** Puts the models of a store on a port. Throws as `putOnline`. */
+/**
+ * Puts the models of a store on a port. Throws as `putOnline`.
+ *
+ * @example
+ * ```ts
+ * import { openModel, serve } from "longshore";
+ *
+ * const { store } = await openModel("models");
+ * const server = await serve({ store, port: 0, tier: "edge", zone: "eu/de/store-7" });
+ * const ready = await fetch(`${server.address}/v2/health/ready`);
+ * console.log(ready.status); // 200
+ * await server.close();
+ * ```
+ */
 export async function serve(options: ServeOptions): Promise<RunningServer> {
   const { served, ...online } = await putOnline(options, (parts) => servedEngine(options, parts));
   return { ...online, engine: served.engine };

@@ -30,7 +30,18 @@ interface Informed {
   readonly engine: Zlib;
 }
 
-/** Deflate of Node.js, in the thread pool but for small inputs. */
+/**
+ * Deflate of Node.js, in the thread pool but for small inputs.
+ *
+ * @example
+ * ```ts
+ * import { platformCompressor } from "@longshore/nodejs";
+ *
+ * const compressor = platformCompressor();
+ * const deflated = await compressor.deflate?.(new Uint8Array(1000));
+ * if (deflated) console.log((await compressor.inflate(deflated, 1000)).byteLength); // 1000
+ * ```
+ */
 export function platformCompressor(): Compressor {
   return {
     async deflate(bytes) {

@@ -40,6 +40,14 @@ function memoryBytes(): Memory {
 /**
  * Memory for who asks at every request: read again only when it is older than `maxAgeMs`, by default half a second, in
  * which a network is not loaded.
+ *
+ * @example
+ * ```ts
+ * import { memoryMeter, systemClock } from "@longshore/nodejs";
+ *
+ * const memory = memoryMeter(systemClock());
+ * console.log(memory().total > 0); // true
+ * ```
  */
 export function memoryMeter(
   clock: Clock,
@@ -61,6 +69,14 @@ export function memoryMeter(
 /**
  * Reads the facts. `sysClass` is where Linux shows its devices (`/sys/class`); elsewhere battery and temperature are
  * undefined.
+ *
+ * @example
+ * ```ts
+ * import { deviceFacts } from "@longshore/nodejs";
+ *
+ * const facts = await deviceFacts();
+ * console.log(facts.cores > 0); // true
+ * ```
  */
 export async function deviceFacts(sysClass: string = "/sys/class"): Promise<DeviceFacts> {
   const [battery, zones] = await Promise.all([readBattery(sysClass), readThermalZones(sysClass)]);

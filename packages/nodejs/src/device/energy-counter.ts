@@ -20,6 +20,15 @@ interface Domain {
  * Intel's and AMD's running average power limit counters (RAPL), which Linux shows in `/sys/class/powercap`: whole
  * sockets (`package-0`...), of which cores and memory controllers are parts and not counted again. Undefined where there
  * are none or only root may read them, which is the rule on distributions since 2020 (the counters leak secrets).
+ *
+ * @example
+ * ```ts
+ * import { energyCounter } from "@longshore/nodejs";
+ *
+ * // Undefined where there is no counter, or only root may read it.
+ * const counter = await energyCounter();
+ * if (counter) console.warn(await counter.readMillijoules());
+ * ```
  */
 export async function energyCounter(sysClass: string = "/sys/class"): Promise<EnergyCounter | undefined> {
   const folder = `${sysClass}/powercap`;

@@ -40,7 +40,17 @@ function delayMs(histogram: IntervalHistogram, percentile: number): number {
   return Math.max(0, histogram.percentile(percentile) / 1e6 - resolutionMs);
 }
 
-/** Starts to measure. `coreTimes` is where the totals come from; default the operating system. */
+/**
+ * Starts to measure. `coreTimes` is where the totals come from; default the operating system.
+ *
+ * @example
+ * ```ts
+ * import { loadMeter } from "@longshore/nodejs";
+ *
+ * const meter = loadMeter();
+ * console.log(typeof meter); // object
+ * ```
+ */
 export function loadMeter(coreTimes: () => CoreTimes = systemCoreTimes): LoadMeter {
   const histogram = monitorEventLoopDelay({ resolution: resolutionMs });
   histogram.enable();

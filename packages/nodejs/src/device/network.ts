@@ -80,6 +80,14 @@ function hostOf(address: string): string | undefined {
  * told, and no rate of this machine's own addresses is: a program there may forward over any link. The name of another host is
  * not looked up: it is taken to lie behind the default route. Undefined where nothing is known, as on other systems, where only
  * this machine's own addresses are. Never rejects.
+ *
+ * @example
+ * ```ts
+ * import { linkHint } from "@longshore/nodejs";
+ *
+ * const hint = await linkHint("http://127.0.0.1:8000");
+ * console.log(hint === undefined || typeof hint === "object"); // true
+ * ```
  */
 export async function linkHint(
   address: string,

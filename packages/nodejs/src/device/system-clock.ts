@@ -7,6 +7,15 @@ const longestTimerMs = 2 ** 31 - 1;
 /**
  * The machine's own time. Timers keep the program alive; dispose those that nobody waits for. A delay beyond 24 days is
  * waited for in parts, and one of `Infinity` never comes.
+ *
+ * @example
+ * ```ts
+ * import { systemClock } from "@longshore/nodejs";
+ *
+ * const clock = systemClock();
+ * const began = clock.nowMs();
+ * console.log(clock.nowMs() >= began); // true
+ * ```
  */
 export function systemClock(): Clock {
   return {

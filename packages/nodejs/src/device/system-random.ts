@@ -6,6 +6,14 @@ const batch = 256;
 
 /**
  * The operating system's randomness: for ids and tie-breaking in real use. Each draw has 53 bits.
+ *
+ * @example
+ * ```ts
+ * import { systemRandom } from "@longshore/nodejs";
+ *
+ * const drawn = systemRandom().next();
+ * console.log(drawn >= 0 && drawn < 1); // true
+ * ```
  */
 export function systemRandom(): Random {
   const words = new Uint32Array(batch * 2);

@@ -78,6 +78,14 @@ export interface DirectoryText {
  * obvious default may be missing; beside them a list `aliases` of what `longshore rollout sign` wrote, and `lastSerial` and
  * `lastRevision`. Throws `invalid-configuration` when the text as a whole cannot be read; single entries are checked by the
  * directory.
+ *
+ * @example
+ * ```ts
+ * import { parseDirectoryFile } from "@longshore/nodejs";
+ *
+ * const text = "schemaVersion: 1\nentries: [{ id: cloud, address: 'http://10.0.0.9:8000', tier: cloud }]";
+ * console.log(parseDirectoryFile(text, "endpoints.yaml").records.length); // 1
+ * ```
  */
 export function parseDirectoryFile(text: string, what: string): DirectoryText {
   const value = plain(text, what);

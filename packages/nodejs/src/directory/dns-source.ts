@@ -38,7 +38,18 @@ function unreadable(name: string, cause: unknown): LongshoreError {
   return new LongshoreError("unreachable", "resolve", `${name} cannot be read: ${codeOf(cause)}`, { cause });
 }
 
-/** Asks the machine's DNS servers, or others (`127.0.0.1:5353`). */
+/**
+ * Asks the machine's DNS servers, or others (`127.0.0.1:5353`).
+ *
+ * @example
+ * ```ts
+ * import { systemResolver } from "@longshore/nodejs";
+ *
+ * // The name server at this address instead of the machine's own.
+ * const resolver = systemResolver(["127.0.0.1:8600"]);
+ * console.log(typeof resolver.srv); // function
+ * ```
+ */
 export function systemResolver(servers?: readonly string[], timeoutMs = 2000): DnsResolver {
   const resolver = new Resolver({ timeout: timeoutMs, tries: 2 });
   if (servers) resolver.setServers(servers);
@@ -185,6 +196,14 @@ function recordsOf({ target: { name, ports }, entries, host }: DnsHost, encrypte
  * `listed`, in no known zone.
  * A name that is not there is taken for a failure, since resolvers that are cut off say that too; that there is no endpoint is
  * said by the target `.` (RFC 2782).
+ *
+ * @example
+ * ```ts
+ * import { dnsSource, systemClock, systemRandom, systemResolver } from "@longshore/nodejs";
+ *
+ * const source = dnsSource("store.example", { clock: systemClock(), random: systemRandom(), resolver: systemResolver() });
+ * console.log(source.name.includes("store.example")); // true
+ * ```
  */
 export function dnsSource(domain: string, options: DnsSourceOptions): RecordSource {
   const { clock, random, resolver, everyMs = 30_000 } = options;

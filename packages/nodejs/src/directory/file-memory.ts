@@ -9,7 +9,17 @@ function codeOf(thrown: unknown): string {
   return thrown instanceof Error && "code" in thrown ? String(thrown.code) : "it cannot be used";
 }
 
-/** Keeps the last known state of a directory in a file, which is replaced whole. */
+/**
+ * Keeps the last known state of a directory in a file, which is replaced whole.
+ *
+ * @example
+ * ```ts
+ * import { fileMemory } from "@longshore/nodejs";
+ *
+ * const memory = fileMemory("directory-state.json");
+ * console.log(await memory.load()); // undefined
+ * ```
+ */
 export function fileMemory(path: string): DirectoryMemory {
   const failed = (what: string, thrown: unknown): LongshoreError =>
     new LongshoreError(

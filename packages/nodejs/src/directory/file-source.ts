@@ -11,7 +11,17 @@ export interface FileSourceOptions {
   readonly everyMs?: number;
 }
 
-/** Records from a file. One that cannot be read, or makes no sense as a whole, leaves what was read before. */
+/**
+ * Records from a file. One that cannot be read, or makes no sense as a whole, leaves what was read before.
+ *
+ * @example
+ * ```ts
+ * import { fileSource, systemClock } from "@longshore/nodejs";
+ *
+ * const source = fileSource("endpoints.json", { clock: systemClock() });
+ * console.log(source.name); // file endpoints.json
+ * ```
+ */
 export function fileSource(path: string, { clock, everyMs = 2000 }: FileSourceOptions): RecordSource {
   const name = `file ${basename(path)}`;
   return {

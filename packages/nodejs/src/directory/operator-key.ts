@@ -29,7 +29,17 @@ function idOf(raw: Uint8Array): string {
   return createHash("sha256").update(raw).digest("hex").slice(0, 16);
 }
 
-/** A new key of an operator: the private one as PEM, the public one as the line that `operatorRing` reads. */
+/**
+ * A new key of an operator: the private one as PEM, the public one as the line that `operatorRing` reads.
+ *
+ * @example
+ * ```ts
+ * import { newOperatorKey } from "@longshore/nodejs";
+ *
+ * const { privatePem, publicLine } = newOperatorKey();
+ * console.log(publicLine.startsWith("ed25519:"), privatePem.includes("PRIVATE KEY")); // true true
+ * ```
+ */
 export function newOperatorKey(): {
   readonly id: string;
   readonly privatePem: string;
@@ -44,7 +54,17 @@ export function newOperatorKey(): {
   };
 }
 
-/** An operator's private key from its PEM. Throws `invalid-configuration` for anything but Ed25519. */
+/**
+ * An operator's private key from its PEM. Throws `invalid-configuration` for anything but Ed25519.
+ *
+ * @example
+ * ```ts
+ * import { newOperatorKey, operatorSigner } from "@longshore/nodejs";
+ *
+ * const signer = operatorSigner(newOperatorKey().privatePem);
+ * console.log(signer.key.length); // 16
+ * ```
+ */
 export function operatorSigner(pem: string): Signer {
   let key: KeyObject;
   try {
@@ -62,6 +82,14 @@ export function operatorSigner(pem: string): Signer {
 /**
  * The public keys that are believed: lines of `ed25519:<base64url of 32 bytes>`; blank lines and what follows a `#` are
  * left out. Several keys let an operator change from one to the next. Throws `invalid-configuration`.
+ *
+ * @example
+ * ```ts
+ * import { newOperatorKey, operatorRing } from "@longshore/nodejs";
+ *
+ * const ring = operatorRing(newOperatorKey().publicLine);
+ * console.log(typeof ring); // object
+ * ```
  */
 export function operatorRing(text: string): KeyRing {
   const keys = new Map<string, KeyObject>();

@@ -17,6 +17,15 @@ async function syncFolder(folder: string): Promise<void> {
 /**
  * Replaces a whole file, or makes it: whoever reads, also after a crash, finds the old content or the new. Only its owner can
  * read it. Rejects with the platform's error; then the old content is there, and nothing else is left.
+ *
+ * @example
+ * ```ts
+ * import { readFile } from "node:fs/promises";
+ * import { replaceFile } from "@longshore/nodejs";
+ *
+ * await replaceFile("state.json", "{}");
+ * console.log(await readFile("state.json", "utf8")); // {}
+ * ```
  */
 export async function replaceFile(path: string, content: string | Uint8Array): Promise<void> {
   const next = `${path}.${randomBytes(6).toString("hex")}.next`;

@@ -21,6 +21,14 @@ async function mark(path: string): Promise<string> {
  *
  * @param paths Asked each time: which files matter may change with what is in them.
  * @param unchanged Called when all of them are as they were.
+ *
+ * @example
+ * ```ts
+ * import { systemClock, watchFiles } from "@longshore/nodejs";
+ *
+ * const watching = await watchFiles(() => ["identity.yaml"], systemClock(), async () => console.warn("it changed"));
+ * watching[Symbol.dispose]();
+ * ```
  */
 export async function watchFiles(
   paths: () => readonly string[],

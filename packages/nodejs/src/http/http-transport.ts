@@ -77,6 +77,15 @@ function plainPool(url: URL, options: Omit<PlainPoolOptions, "host" | "port">): 
  * with `unreachable` was most likely not seen by the server, one that fails with `no-answer` may have been; what to do then
  * is in the plan.
  * Acknowledgements arrive as interim responses (`102`). Ending a call closes its own connection and no other.
+ *
+ * @example
+ * ```ts
+ * import { httpTransport, systemClock } from "@longshore/nodejs";
+ *
+ * const transport = httpTransport({ address: "http://127.0.0.1:8000", clock: systemClock() });
+ * console.log(transport.progress); // acknowledged
+ * await transport.close();
+ * ```
  */
 export function httpTransport(options: HttpTransportOptions): Transport {
   const url = baseOf(options.address);

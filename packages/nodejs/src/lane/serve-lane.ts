@@ -6,6 +6,18 @@ import { type EndMessage, type PackedStep, type RunMessage, send, unpack } from 
 /**
  * Makes a thread serve chains of the given transforms to the lane at the other end of `port`. A file that does this with
  * transforms of one's own is what `workerLane` takes as `workerUrl`.
+ *
+ * @example
+ * ```ts
+ * import { MessageChannel } from "node:worker_threads";
+ * import { transformSet } from "@longshore/engine";
+ * import { mediaTransforms, serveLane } from "@longshore/nodejs";
+ *
+ * // In the file that `workerLane` gets as `workerUrl`: parentPort instead of a channel.
+ * const { port1, port2 } = new MessageChannel();
+ * serveLane(port1, transformSet(...mediaTransforms()));
+ * port2.close();
+ * ```
  */
 export function serveLane(port: MessagePort, transforms: TransformSet): void {
   const runner = chainRunner(transforms);

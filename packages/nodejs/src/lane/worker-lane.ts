@@ -47,6 +47,14 @@ function checked({ workers, maxWaiting = 64 * workers }: WorkerLaneOptions): num
  * unless they were given; results move. Threads start when a chain needs them or `prepare` says that one soon will, so that
  * who has no transforms pays for none. A cancelled call rejects at once; its chain stops at the next step and only then is
  * the thread free. A thread that dies fails the chain it ran with `runtime-crashed` and is replaced when it is needed.
+ *
+ * @example
+ * ```ts
+ * import { workerLane } from "@longshore/nodejs";
+ *
+ * const lane = workerLane({ workers: 2 });
+ * await lane.close();
+ * ```
  */
 export function workerLane(options: WorkerLaneOptions): Lane {
   const maxWaiting = checked(options);

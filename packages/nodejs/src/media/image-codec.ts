@@ -130,12 +130,30 @@ function imageCodec(id: string, format: Format, quality: number, maxBytes: numbe
   };
 }
 
-/** Colour images as JPEG of the given quality (1 to 100), chroma halved. Id `jpeg-<quality>`. See `imageCodec` for limits. */
+/**
+ * Colour images as JPEG of the given quality (1 to 100), chroma halved. Id `jpeg-<quality>`. See `imageCodec` for limits.
+ *
+ * @example
+ * ```ts
+ * import { jpegCodec } from "@longshore/nodejs";
+ *
+ * console.log(jpegCodec(85).id); // jpeg-85
+ * ```
+ */
 export function jpegCodec(quality: number, options: { readonly maxBytes?: number } = {}): Codec {
   return imageCodec(`jpeg-${quality}`, "jpeg", quality, options.maxBytes ?? defaultMaxBytes);
 }
 
-/** Colour images as WebP of the given quality (1 to 100): smaller than JPEG and about four times slower. Id `webp-<quality>`. */
+/**
+ * Colour images as WebP of the given quality (1 to 100): smaller than JPEG and about four times slower. Id `webp-<quality>`.
+ *
+ * @example
+ * ```ts
+ * import { webpCodec } from "@longshore/nodejs";
+ *
+ * console.log(webpCodec(75).id); // webp-75
+ * ```
+ */
 export function webpCodec(quality: number, options: { readonly maxBytes?: number } = {}): Codec {
   return imageCodec(`webp-${quality}`, "webp", quality, options.maxBytes ?? defaultMaxBytes);
 }

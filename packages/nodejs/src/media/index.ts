@@ -5,7 +5,16 @@ import { prepareSharp } from "./sharp-image.ts";
 
 export { jpegCodec, webpCodec } from "./image-codec.ts";
 
-/** The transforms that need a platform's media decoders: `decode-image` and `encode-image`, by sharp. */
+/**
+ * The transforms that need a platform's media decoders: `decode-image` and `encode-image`, by sharp.
+ *
+ * @example
+ * ```ts
+ * import { mediaTransforms } from "@longshore/nodejs";
+ *
+ * console.log(mediaTransforms().map(({ name }) => name).sort().join(", ")); // decode-image, encode-image
+ * ```
+ */
 export function mediaTransforms(): readonly Transform<unknown>[] {
   prepareSharp();
   return [decodeImage, encodeImage];

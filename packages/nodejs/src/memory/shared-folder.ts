@@ -71,6 +71,14 @@ class OpenFile implements SharedFile {
  * @param prefix What a key must begin with, without the slash that POSIX puts before it. Anything of this user under it
  *   can be read and written by clients, so it should be theirs alone.
  * @param folder Where the system keeps shared memory. Default `/dev/shm`.
+ *
+ * @example
+ * ```ts
+ * import { sharedFolder } from "@longshore/nodejs";
+ *
+ * const folder = sharedFolder("longshore-");
+ * console.log(typeof folder.open); // function
+ * ```
  */
 export function sharedFolder(prefix: string, folder = "/dev/shm"): SharedFolder {
   return {

@@ -126,6 +126,14 @@ async function openPart(path: string, most: number): Promise<Part> {
  * pinned; which that is comes from the times of the files, so that it outlives restarts. Several processes may share the folder.
  *
  * @param options `maxBytes` defaults to 10 GiB.
+ *
+ * @example
+ * ```ts
+ * import { packageCache, systemClock } from "@longshore/nodejs";
+ *
+ * const cache = await packageCache("packages", { clock: systemClock(), maxBytes: 2 ** 30 });
+ * console.log(typeof cache); // object
+ * ```
  */
 export function packageCache(
   folder: string,

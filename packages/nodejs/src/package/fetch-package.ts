@@ -88,6 +88,29 @@ async function fetchFile(
  * `unknown-model`, `not-permitted` for a manifest that is not believed, `package-expired` from its end on, `package-outdated` and
  * `conflict` for what is older than what was installed, or another package with its serial, `bad-reply` for content that is not what the
  * manifest says, `memory-limit` when it does not fit, and what the source throws when all tries failed.
+ *
+ * @example
+ * ```ts
+ * import { housekeepingCall, LongshoreError, remotePackages } from "@longshore/core";
+ * import * as nodejs from "@longshore/nodejs";
+ *
+ * const clock = nodejs.systemClock();
+ * const transport = nodejs.httpTransport({ address: "http://127.0.0.1:8000", clock });
+ * const parts = {
+ *   source: remotePackages(transport, "edge"),
+ *   cache: nodejs.packageCache("packages", { clock }),
+ *   clock,
+ *   random: nodejs.systemRandom(),
+ *   ring: nodejs.operatorRing(nodejs.newOperatorKey().publicLine),
+ * };
+ * try {
+ *   await nodejs.fetchPackage(parts, { model: "double" }, housekeepingCall("fetch"));
+ * } catch (error) {
+ *   // This server's repository has no signed package of it.
+ *   if (LongshoreError.is(error)) console.log(error.reason); // unknown-model
+ * }
+ * await transport.close();
+ * ```
  */
 export async function fetchPackage(
   given: FetchPackageParts,
@@ -124,6 +147,21 @@ async function admitted({ clock, installed }: FetchPackageParts, believed: Belie
  * The package of a manifest that was kept, if all that `fetchPackage` would get is in the cache; else undefined. The source is asked
  * for nothing now, and later only for what was left out or is not as it was. Throws as `fetchPackage` for a package that may not be
  * installed now.
+ *
+ * @example
+ * ```ts
+ * import { housekeepingCall, remotePackages } from "@longshore/core";
+ * import * as nodejs from "@longshore/nodejs";
+ *
+ * const clock = nodejs.systemClock();
+ * const transport = nodejs.httpTransport({ address: "http://127.0.0.1:8000", clock });
+ * const cache = nodejs.packageCache("packages", { clock });
+ * const parts = { source: remotePackages(transport, "edge"), cache, clock, random: nodejs.systemRandom() };
+ * const believed = await nodejs.keptManifests("packages", { report: console.warn }).find({ model: "double" });
+ * const kept = believed && (await nodejs.keptPackage(parts, believed, housekeepingCall("start")));
+ * console.log(kept); // undefined
+ * await transport.close();
+ * ```
  */
 export async function keptPackage(
   given: FetchPackageParts,

@@ -89,7 +89,17 @@ async function contentOf(path: string, maxBytes: number): Promise<Uint8Array | u
 const hexOf = (digest: Digest): string => digest.slice("sha256:".length);
 const digestShape = /^sha256:[0-9a-f]{64}$/;
 
-/** Opens what is kept in the folder of a cache, which is made when something is. */
+/**
+ * Opens what is kept in the folder of a cache, which is made when something is.
+ *
+ * @example
+ * ```ts
+ * import { keptManifests } from "@longshore/nodejs";
+ *
+ * const kept = keptManifests("packages", { report: console.warn });
+ * console.log(await kept.find({ model: "ocr" })); // undefined
+ * ```
+ */
 export function keptManifests(folder: string, { ring, report }: KeptManifestsOptions): KeptManifests {
   const manifests = join(folder, "manifests");
   const installed = join(folder, "installed");

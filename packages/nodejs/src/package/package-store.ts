@@ -35,7 +35,17 @@ function markOf(digest: string): number {
   return Number.parseInt(digest.slice("sha256:".length, "sha256:".length + 12), 16);
 }
 
-/** Starts without models. */
+/**
+ * Starts without models.
+ *
+ * @example
+ * ```ts
+ * import { packageCache, packageStore, systemClock } from "@longshore/nodejs";
+ *
+ * const store = packageStore(await packageCache("packages", { clock: systemClock() }));
+ * console.log((await store.list(""))?.length ?? 0); // 0
+ * ```
+ */
 export function packageStore(cache: PackageCache): PackageStore {
   const packages = new Map<string, Stored>();
   const fileAt = (path: string): PackageFile | undefined => {
@@ -98,7 +108,18 @@ async function* once(bytes: Uint8Array): AsyncIterable<Uint8Array> {
   yield bytes;
 }
 
-/** Both stores as one; a model that is in the first is not looked for in the second. */
+/**
+ * Both stores as one; a model that is in the first is not looked for in the second.
+ *
+ * @example
+ * ```ts
+ * import { folderStore, layeredStore } from "@longshore/nodejs";
+ *
+ * // A model in `models` hides one of the same name behind it.
+ * const store = layeredStore(folderStore("models"), folderStore("."));
+ * console.log((await store.read("double/model.yaml")) !== undefined); // true
+ * ```
+ */
 export function layeredStore(first: ModelStore, second: ModelStore): ModelStore {
   const holder = async (path: string): Promise<ModelStore> => {
     const [model = ""] = path.split("/");

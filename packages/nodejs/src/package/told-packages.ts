@@ -38,6 +38,14 @@ const stateFrom = read.fields({
  * digest and signature as ever.
  *
  * @param report Gets a line where the file cannot be used.
+ *
+ * @example
+ * ```ts
+ * import { toldPackages } from "@longshore/nodejs";
+ *
+ * const told = toldPackages("packages", "till-4", console.warn);
+ * console.log((await told.load()).length); // 0
+ * ```
  */
 export function toldPackages(folder: string, server: string, report: (text: string) => void): ToldPackages {
   let latest = "";

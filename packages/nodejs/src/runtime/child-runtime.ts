@@ -55,6 +55,15 @@ function checkAtLeast(name: string, value: number, least: number): number {
  * takes over native code; for those run the whole server in a container.
  *
  * The model, inputs and outputs are copied through a pipe, in pieces: some milliseconds for a megabyte. `give` saves nothing.
+ *
+ * @example
+ * ```ts
+ * import { childRuntime } from "@longshore/nodejs";
+ *
+ * // For models that nobody vouches for: at most 512 MiB and 10 s for a run.
+ * const runtime = childRuntime({ memoryBytes: 512 * 2 ** 20, runDeadlineMs: 10_000 });
+ * await runtime.close();
+ * ```
  */
 export function childRuntime(options: ChildRuntimeOptions = {}): ProviderRuntime {
   const memoryBytes = checkAtLeast("memoryBytes", options.memoryBytes ?? 1024 ** 3, leastMemoryBytes);

@@ -12,6 +12,16 @@ export interface RuntimePassedOver {
  * Several runtimes as one: each model is loaded by the first that takes it (say native, then WebAssembly). `passedOver` is
  * told of each that did not. When none takes it, the last one's error is thrown, since the last is the most portable. A
  * call that ends is not a reason to try the next. Closing closes all. Throws `invalid-configuration` for none.
+ *
+ * @example
+ * ```ts
+ * import { chooseRuntime, onnxRuntime, wasmRuntime } from "@longshore/nodejs";
+ *
+ * // Native where that loads the model, else WebAssembly.
+ * const runtime = chooseRuntime([onnxRuntime(), wasmRuntime()], ({ runtime, why }) => console.warn(runtime, why.message));
+ * console.log(runtime.name.split(",").length); // 2
+ * await runtime.close();
+ * ```
  */
 export function chooseRuntime(
   runtimes: readonly Runtime[],

@@ -43,6 +43,15 @@ const keptWorkers = 2;
  * Weights outside the file are never opened. In the main thread it sets the environment variable `ORT_DISABLE_TELEMETRY` to `1`
  * unless it is set: the native build otherwise reports to its maker. In a worker thread loads fail with `unsupported` if the
  * variable is missing, since only the main thread can set it.
+ *
+ * @example
+ * ```ts
+ * import { onnxRuntime } from "@longshore/nodejs";
+ *
+ * const runtime = onnxRuntime();
+ * console.log(runtime.name); // onnxruntime
+ * await runtime.close();
+ * ```
  */
 export function onnxRuntime(options: OnnxRuntimeOptions = {}): ProviderRuntime {
   // Before the first worker starts: it gets a copy of this thread's environment.

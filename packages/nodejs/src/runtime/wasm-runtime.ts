@@ -16,6 +16,15 @@ export interface WasmRuntimeOptions {
  * ONNX Runtime's WebAssembly build, the one that browsers run, in Node.js: the same operators by other code, several times
  * slower than the native build. It is what a machine without native support falls back to, and a real weak device for
  * demo and tests. One session per worker thread; the WebAssembly file comes from the package, never from the network.
+ *
+ * @example
+ * ```ts
+ * import { wasmRuntime } from "@longshore/nodejs";
+ *
+ * const runtime = wasmRuntime();
+ * console.log(runtime.name); // wasm
+ * await runtime.close();
+ * ```
  */
 export function wasmRuntime(options: WasmRuntimeOptions = {}): ProviderRuntime {
   return runnerRuntime({

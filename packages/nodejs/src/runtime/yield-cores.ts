@@ -28,7 +28,18 @@ export function yieldCores({ niceness }: ThreadData): void {
   }
 }
 
-/** The same for what the calling thread was started with; a thread that somebody else started is left as it is. */
+/**
+ * The same for what the calling thread was started with; a thread that somebody else started is left as it is.
+ *
+ * @example
+ * ```ts
+ * import { workerData } from "node:worker_threads";
+ * import { yieldAsTold } from "@longshore/nodejs";
+ *
+ * // In a worker thread: as much as its maker said.
+ * yieldAsTold(workerData);
+ * ```
+ */
 export function yieldAsTold(data: unknown): void {
   const niceness: unknown = (data as Partial<ThreadData> | null | undefined)?.niceness;
   if (typeof niceness === "number") yieldCores({ niceness });
@@ -37,6 +48,14 @@ export function yieldAsTold(data: unknown): void {
 /**
  * Lets the thread that answers, the first of the process, have the cores before all others that there are by now: those with which
  * Node.js compiles, collects and reads files. One that yields as much already is left as it is.
+ *
+ * @example
+ * ```ts
+ * import { yieldToFirst } from "@longshore/nodejs";
+ *
+ * // All threads of this process but the first give way to it, on Linux.
+ * yieldToFirst({ niceness: 5 });
+ * ```
  */
 export function yieldToFirst({ niceness }: ThreadData): void {
   if (niceness === 0 || process.platform !== "linux") return;

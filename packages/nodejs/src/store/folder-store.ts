@@ -75,7 +75,17 @@ async function wholeOf({ file, size }: OpenedFile, path: string, maxFileBytes: n
   }
 }
 
-/** A model file that somebody named, wherever it lies; undefined when there is none. Throws `memory-limit`. */
+/**
+ * A model file that somebody named, wherever it lies; undefined when there is none. Throws `memory-limit`.
+ *
+ * @example
+ * ```ts
+ * import { readModelFile } from "@longshore/nodejs";
+ *
+ * const bytes = await readModelFile("models/double/1/model.onnx");
+ * console.log(bytes !== undefined, await readModelFile("nothing.onnx")); // true undefined
+ * ```
+ */
 export async function readModelFile(path: string): Promise<Uint8Array | undefined> {
   const opened = await openRegular(path);
   return opened && wholeOf(opened, basename(path), usualMaxFileBytes);
@@ -110,6 +120,15 @@ async function* streamed(
  *
  * A hard link cannot be told from the file that it is another name of, so whoever may create hard links in the folder may
  * make any file of the same file system readable that the program itself may read.
+ *
+ * @example
+ * ```ts
+ * import { folderStore } from "@longshore/nodejs";
+ *
+ * const store = folderStore("models");
+ * const models = await store.list("");
+ * console.log(models?.map(({ name }) => name).join()); // double
+ * ```
  */
 export function folderStore(root: string, options: FolderStoreOptions = {}): ModelStore {
   const maxFileBytes = options.maxFileBytes ?? usualMaxFileBytes;

@@ -4,7 +4,16 @@ import type { Digest } from "@longshore/core";
 /** Up to this many bytes the hop off the event loop and back costs more than the hash: 37 us for these, 79 with the hop. */
 const quickBytes = 65_536;
 
-/** The same, at once where that is quicker than going off the event loop. */
+/**
+ * The same, at once where that is quicker than going off the event loop.
+ *
+ * @example
+ * ```ts
+ * import { quickSha256 } from "@longshore/nodejs";
+ *
+ * console.log(await quickSha256(new Uint8Array())); // sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855
+ * ```
+ */
 export function quickSha256(bytes: Uint8Array): Digest | Promise<Digest> {
   if (bytes.byteLength > quickBytes) return sha256(bytes);
   return `sha256:${createHash("sha256").update(bytes).digest("hex")}`;
@@ -18,6 +27,13 @@ const sliceBytes = 2 ** 20;
 /**
  * `sha256:<hex>` of some bytes, computed off the event loop, or for large ones in slices: no more than some milliseconds at a
  * time. The bytes must not change meanwhile.
+ *
+ * @example
+ * ```ts
+ * import { sha256 } from "@longshore/nodejs";
+ *
+ * console.log(await sha256(new Uint8Array())); // sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855
+ * ```
  */
 export async function sha256(bytes: Uint8Array): Promise<Digest> {
   if (bytes.byteLength > copiedBytes) return slicedSha256(bytes);

@@ -4,6 +4,14 @@ import { createHash, createHmac } from "node:crypto";
 /**
  * A key that seals exported state of sequences, from a secret that servers share which go on with each other's sequences.
  * Its id tells secrets apart and gives nothing of them away.
+ *
+ * @example
+ * ```ts
+ * import { stateKey } from "@longshore/nodejs";
+ *
+ * const key = stateKey(new Uint8Array(32));
+ * console.log(key.id.length > 0); // true
+ * ```
  */
 export function stateKey(secret: Uint8Array): SealKey {
   // The id and the key itself are derived apart, so that neither is the other.

@@ -173,6 +173,16 @@ class Remote implements RemoteClient {
 /**
  * A client of one server, for pages that only ever run models there: no engine, no planner, a few kilobytes. Connects to
  * nothing yet; the first call does.
+ *
+ * @example
+ * ```ts
+ * import { connect } from "@longshore/web";
+ *
+ * const client = connect("http://127.0.0.1:8000");
+ * const { outputs } = await client.infer("double", { x: new Float32Array([3, 4]) });
+ * console.log(outputs.get("y")?.spec.shape.join("x")); // 1x2
+ * await client.close();
+ * ```
  */
 export function connect(address: string, options: ConnectOptions = {}): RemoteClient {
   ensureDisposal();

@@ -3,6 +3,14 @@ import type { Compressor } from "@longshore/core";
 /**
  * Deflate of browsers, which only inflates: `CompressionStream` has no choice of strategy and takes seven times as long
  * as zlib with run lengths, more than the smaller body saves on most links (ADR 21). Codecs then send plain levels.
+ *
+ * @example
+ * ```ts
+ * import { platformCompressor } from "@longshore/web";
+ *
+ * // Browsers inflate what servers deflate, and send plain levels themselves.
+ * console.log(platformCompressor().deflate === undefined); // true
+ * ```
  */
 export function platformCompressor(): Compressor {
   return {

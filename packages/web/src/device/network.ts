@@ -39,6 +39,15 @@ const classes: Readonly<Record<string, { readonly downlink: number; readonly rtt
 /**
  * What the browser tells of its network, as what is known of the link to any server; undefined where it tells nothing, or that
  * there is none. A rate at which it stops counting is the least that the link does.
+ *
+ * @example
+ * ```ts
+ * import { linkHint } from "@longshore/web";
+ *
+ * // Chromium tells 10 Mbit/s at most, so the real rate may be higher.
+ * const hint = linkHint({ onLine: true, connection: { type: "wifi", downlink: 5, rtt: 50 } });
+ * console.log(hint?.kind); // wifi
+ * ```
  */
 export function linkHint(browser: NetworkNavigator | undefined = globalThis.navigator): LinkHint | undefined {
   const connection = browser?.connection;
@@ -60,6 +69,14 @@ export function linkHint(browser: NetworkNavigator | undefined = globalThis.navi
  * Tells beliefs about links what the browser tells, now and whenever that changes; where it names another network, what was
  * learned of the one before is forgotten. Browsers that name none are believed to be on another one when the class of the
  * connection is another. Dispose of it when the links are not used any more.
+ *
+ * @example
+ * ```ts
+ * import { followNetwork } from "@longshore/web";
+ *
+ * const following = followNetwork([]);
+ * following[Symbol.dispose]();
+ * ```
  */
 export function followNetwork(
   given: Iterable<Pick<LinkBelief, "hinted">>,

@@ -3,7 +3,18 @@ import type { Clock } from "@longshore/core";
 /** The longest delay that one timer of a browser takes, in milliseconds; a longer one would fire at once. */
 const longestTimerMs = 2 ** 31 - 1;
 
-/** The browser's own time. A delay of `Infinity` never comes; one beyond 24 days is waited for in parts. */
+/**
+ * The browser's own time. A delay of `Infinity` never comes; one beyond 24 days is waited for in parts.
+ *
+ * @example
+ * ```ts
+ * import { systemClock } from "@longshore/web";
+ *
+ * const clock = systemClock();
+ * const began = clock.nowMs();
+ * console.log(clock.nowMs() >= began); // true
+ * ```
+ */
 export function systemClock(): Clock {
   return {
     nowMs: () => performance.now(),

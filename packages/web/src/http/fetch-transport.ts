@@ -157,6 +157,15 @@ function replyBody(response: Response, exchange: Exchange, maxBytes: number, add
 /**
  * A transport over `fetch`, for browsers and wherever else there is one. Browsers hide how an upload goes on and why a
  * connection failed, so there is no progress, and what broke before an answer counts as `unreachable`. Never retries.
+ *
+ * @example
+ * ```ts
+ * import { fetchTransport, systemClock } from "@longshore/web";
+ *
+ * const transport = fetchTransport({ address: "http://127.0.0.1:8000", clock: systemClock() });
+ * console.log(transport.progress); // none
+ * await transport.close();
+ * ```
  */
 export function fetchTransport(options: FetchTransportOptions): Transport {
   const { clock, idleTimeoutMs = 60_000, maxReplyBytes = 64 * 2 ** 20 } = options;

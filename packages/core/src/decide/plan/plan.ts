@@ -129,7 +129,19 @@ export interface Infeasible {
   readonly directory?: DirectoryAge;
 }
 
-/** Tells the two outcomes of planning apart. */
+/**
+ * Tells the two outcomes of planning apart.
+ *
+ * @example
+ * ```ts
+ * import { isInfeasible, openOffloader } from "longshore";
+ *
+ * const offloader = await openOffloader({ repository: "models" });
+ * const plan = await offloader.explain("double", { x: new Float32Array(2) });
+ * console.log(isInfeasible(plan) ? "nothing can run it" : plan.legs[0]?.endpoint); // device
+ * await offloader.close();
+ * ```
+ */
 export function isInfeasible(outcome: Plan | Infeasible): outcome is Infeasible {
   return "infeasible" in outcome;
 }

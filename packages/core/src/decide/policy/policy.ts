@@ -40,6 +40,16 @@ export interface DataClassRule {
  * The built-in policy: a table of data classes. A class that is not in the table, a misspelt word included, may be
  * processed nowhere but on the caller's own machine (zone `device`), where the data is already: there the table asks
  * nothing.
+ *
+ * @example
+ * ```ts
+ * import { openOffloader, tablePolicy } from "longshore";
+ *
+ * // Images of staff go to endpoints of this operator inside the EU; any class that is not here stays on the device.
+ * const policy = tablePolicy({ staff: { zones: ["eu"], leastTrust: "operated" } });
+ * const offloader = await openOffloader({ repository: "models", policy });
+ * await offloader.close();
+ * ```
  */
 export function tablePolicy(classes: Readonly<Record<DataClass, DataClassRule>>): Policy {
   const table = new Map(Object.entries(classes));
@@ -76,6 +86,15 @@ const allowed = { allow: true } as const;
 /**
  * Public and internal data may go anywhere that the operator listed, personal data only to endpoints of the same operator,
  * restricted data nowhere.
+ *
+ * @example
+ * ```ts
+ * import { openOffloader, standardPolicy } from "longshore";
+ *
+ * // The default, written out.
+ * const offloader = await openOffloader({ repository: "models", policy: standardPolicy() });
+ * await offloader.close();
+ * ```
  */
 export function standardPolicy(): Policy {
   return tablePolicy({

@@ -19,6 +19,19 @@ const brandName = "LongshoreError";
  * to try again: then the same request may succeed later, whatever the reason says in general. The message says
  * what was attempted, with which values and limits, and what the reader can do; never tensor content, credentials,
  * paths of the machine, or stacks.
+ *
+ * @example
+ * ```ts
+ * import { LongshoreError, openOffloader } from "longshore";
+ *
+ * const offloader = await openOffloader({ repository: "models" });
+ * try {
+ *   await offloader.infer("duble", { x: new Float32Array(2) });
+ * } catch (error) {
+ *   if (LongshoreError.is(error)) console.log(error.reason, error.retryable); // unknown-model false
+ * }
+ * await offloader.close();
+ * ```
  */
 export class LongshoreError extends Error {
   readonly reason: Reason;

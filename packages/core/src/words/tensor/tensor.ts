@@ -71,7 +71,17 @@ export function shapeFits(shape: readonly number[], declared: readonly number[])
   );
 }
 
-/** Makes a tensor and checks that bytes and shape agree. The bytes are not copied. */
+/**
+ * Makes a tensor and checks that bytes and shape agree. The bytes are not copied.
+ *
+ * @example
+ * ```ts
+ * import { tensorOf } from "longshore";
+ *
+ * const pixels = tensorOf("image", "UINT8", [1, 1, 3], new Uint8Array([255, 0, 0]));
+ * console.log(pixels.bytes.byteLength); // 3
+ * ```
+ */
 export function tensorOf(
   name: string,
   datatype: Datatype,

@@ -71,7 +71,18 @@ export function bytesElements(tensor: Tensor): readonly Uint8Array[] {
   return elements;
 }
 
-/** The elements of a BYTES tensor as text. */
+/**
+ * The elements of a BYTES tensor as text.
+ *
+ * @example
+ * ```ts
+ * import { tensorOf, textElements } from "longshore";
+ *
+ * // One text: its length as a little-endian number of 32 bits, then its bytes.
+ * const labels = tensorOf("labels", "BYTES", [1], new Uint8Array([2, 0, 0, 0, 104, 105]));
+ * console.log(textElements(labels)[0]); // hi
+ * ```
+ */
 export function textElements(tensor: Tensor): readonly string[] {
   return bytesElements(tensor).map((element) => decoder.decode(element));
 }

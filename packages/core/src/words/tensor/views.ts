@@ -33,7 +33,17 @@ function wrongDatatype(tensor: Tensor, wanted: string): LongshoreError {
   );
 }
 
-/** FP32 elements, shared with the tensor where alignment permits. */
+/**
+ * FP32 elements, shared with the tensor where alignment permits.
+ *
+ * @example
+ * ```ts
+ * import { float32Tensor, float32View } from "longshore";
+ *
+ * const tensor = float32Tensor("x", [1, 2], new Float32Array([3, 4]));
+ * console.log(float32View(tensor)[1]); // 4
+ * ```
+ */
 export function float32View(tensor: Tensor): Float32Array {
   if (tensor.spec.datatype !== "FP32") throw wrongDatatype(tensor, "FP32");
   return view(tensor.bytes, Float32Array, 4);
@@ -97,7 +107,17 @@ export function bytesOf(values: ArrayBufferView): Uint8Array {
   return new Uint8Array(values.buffer as ArrayBuffer, values.byteOffset, values.byteLength);
 }
 
-/** An FP32 tensor on the given values (not copied). */
+/**
+ * An FP32 tensor on the given values (not copied).
+ *
+ * @example
+ * ```ts
+ * import { float32Tensor } from "longshore";
+ *
+ * const tensor = float32Tensor("x", [1, 2], new Float32Array([3, 4]));
+ * console.log(tensor.spec.datatype, tensor.spec.shape.join("x")); // FP32 1x2
+ * ```
+ */
 export function float32Tensor(name: string, shape: readonly number[], values: Float32Array): Tensor {
   return tensorOf(name, "FP32", shape, bytesOf(values));
 }
