@@ -82,6 +82,13 @@ const sources = [
     test: path.endsWith(".test.ts"),
   }));
 
+/** Sources that modules and banned calls do not concern. */
+const others = ["adapters", "conformance", "tools", "examples"].flatMap((folder) =>
+  filesUnder(join(root, folder))
+    .filter((path) => /\.(?:ts|mjs)$/.test(path))
+    .map((path) => ({ path: relative(root, path), text: readFileSync(path, "utf8") })),
+);
+
 const imports = (text: string): string[] =>
   [...text.matchAll(/(?:^|\n)\s*(?:import|export)\b[^;"']*?from\s*["']([^"']+)["']/g)].map(
     (match) => match[1] ?? "",
@@ -166,6 +173,55 @@ describe("modules", () => {
       return "@longshore/fault-simulator" in all;
     });
     expect(wrong).toEqual([]);
+  });
+});
+
+describe("exports of core", () => {
+  /** Names that an entry point of core lists. */
+  const listed = (file: string): string[] => {
+    const text = readFileSync(join(root, "packages/core/src", file), "utf8").replaceAll(
+      /\/\*[\s\S]*?\*\//g,
+      "",
+    );
+    expect(text).not.toMatch(/export \*/);
+    return [...text.matchAll(/export (?:type )?\{([^}]*)\}/g)].flatMap(([, names = ""]) =>
+      names
+        .split(",")
+        .map((name) => name.trim().replace(/^type /, ""))
+        .filter((name) => name !== ""),
+    );
+  };
+  const open = listed("index.ts");
+  const internal = listed("internal.ts");
+
+  it("an app sees at most 200 names, each from one of the two entry points", () => {
+    expect(open.length).toBeLessThanOrEqual(200);
+    expect(internal.filter((name) => open.includes(name))).toEqual([]);
+  });
+
+  it("every internal name is used by another package", () => {
+    const used = new Set(
+      [...sources, ...others]
+        .flatMap(({ text }) => [...text.matchAll(/\{([^{}]*)\} from "@longshore\/core\/internal"/g)])
+        .flatMap(([, names = ""]) =>
+          names.split(",").map(
+            (name) =>
+              name
+                .trim()
+                .replace(/^type /, "")
+                .split(" ")[0],
+          ),
+        ),
+    );
+    expect(internal.filter((name) => !used.has(name))).toEqual([]);
+  });
+
+  it("pages and examples import nothing internal", () => {
+    const pages = filesUnder(root).filter((path) => /\.md$|^examples\//.test(relative(root, path)));
+    const wrong = pages.filter((path) =>
+      /from "@longshore\/core\/internal"/.test(readFileSync(path, "utf8")),
+    );
+    expect(wrong.map((path) => relative(root, path))).toEqual([]);
   });
 });
 

@@ -7,7 +7,6 @@ export {
   isThrifty,
   type Objective,
   readObjective,
-  type ReadObjective,
   type SumTerm,
   travellingAim,
   usualAgreementRatio,

@@ -6,7 +6,7 @@ export { makePlan } from "./make-plan.ts";
 export { noEndpoint } from "./no-endpoint.ts";
 export { numbered } from "./numbered.ts";
 export { envelopeBytes } from "./options.ts";
-export { planScratch, type PlanScratch } from "./plan-scratch.ts";
+export { planScratch } from "./plan-scratch.ts";
 export {
   type DirectoryAge,
   type FilterName,
@@ -20,5 +20,5 @@ export {
   type Travels,
   type Trigger,
 } from "./plan.ts";
-export type { Part, PlannedSequence, PlanRequest, Traffic } from "./request.ts";
+export type { PlanRequest, Traffic } from "./request.ts";
 export type { DeviceView, ModelView, View } from "./view.ts";

@@ -3,24 +3,16 @@ export { createDirectory, type DirectoryParts, type KeptDirectory } from "./dire
 export {
   type DirectoryEntry,
   type DirectoryRecord,
-  entryFrom,
   entryJson,
   recordFrom,
   signedEntryFrom,
   type Statement,
-  statementFrom,
 } from "./entry.ts";
 export { askJson } from "./exchange.ts";
-export {
-  type DirectoryPage,
-  type JoinReply,
-  type JoinRequest,
-  joinRequestFrom,
-  leaveRequestFrom,
-} from "./join-json.ts";
-export { joinDirectory, type JoinParts, type Membership } from "./join.ts";
+export { type JoinReply, type JoinRequest, joinRequestFrom, leaveRequestFrom } from "./join-json.ts";
+export { joinDirectory, type Membership } from "./join.ts";
 export { memorySource, type MemorySource } from "./memory-source.ts";
-export { createRegistry, type DirectoryDesk, type Registry, type RegistryParts } from "./registry.ts";
-export { remoteSource, type RemoteSourceParts } from "./remote-source.ts";
+export { createRegistry, type DirectoryDesk, type Registry } from "./registry.ts";
+export { remoteSource } from "./remote-source.ts";
 export type { Directory, DirectorySnapshot } from "./seam.ts";
 export type { DirectoryMemory, RecordSink, RecordSource } from "./source.ts";

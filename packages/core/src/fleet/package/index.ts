@@ -1,12 +1,5 @@
 export { checkPackageEnd, checkPackageSerial, type InstalledPackage, packageSerial } from "./freshness.ts";
-export {
-  headsFrom,
-  headsName,
-  type PackageGraph,
-  type PackageHead,
-  type PackageHeads,
-  readHeads,
-} from "./heads.ts";
+export { headsName, type PackageGraph, type PackageHead, type PackageHeads, readHeads } from "./heads.ts";
 export {
   type BelievedManifest,
   believeManifest,
@@ -14,14 +7,12 @@ export {
   manifestFrom,
   manifestJson,
   manifestName,
-  type ManifestRules,
   type PackageFile,
   type PackageManifest,
   signedManifestFrom,
 } from "./manifest.ts";
 export {
   type FileBytes,
-  type HeadAddress,
   maxManifestBytes,
   type PackageReference,
   type PackageSource,

@@ -6,7 +6,5 @@ export {
   type Signature,
   signatureFrom,
   type Signed,
-  signedMessage,
-  type SignedPurpose,
   type Signer,
 } from "./signed.ts";

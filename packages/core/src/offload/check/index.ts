@@ -4,4 +4,4 @@ export { goldenFile, type GoldenInputs, type GoldenPair, goldenText, parseGolden
 export type { CheckOptions } from "./options.ts";
 export { readiness } from "./readiness.ts";
 export { saidBy } from "./said.ts";
-export { difference, sameBody, type Tolerance, toleranceFor } from "./same-answer.ts";
+export { difference, type Tolerance, toleranceFor } from "./same-answer.ts";

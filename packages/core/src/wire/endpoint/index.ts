@@ -1,14 +1,7 @@
 export { answersOf } from "./answers.ts";
 export { isArriving, untilRead } from "./arriving-answer.ts";
 export { byOwnNames } from "./by-own-names.ts";
-export {
-  type Admission,
-  type ConnectionGuard,
-  type ConnectionLimits,
-  createConnectionGuard,
-  defaultConnectionLimits,
-  sourceOf,
-} from "./connection-guard.ts";
+export { type Admission, createConnectionGuard, defaultConnectionLimits } from "./connection-guard.ts";
 export {
   type Accelerator,
   type Account,

@@ -1,4 +1,4 @@
-export { type AnswerFrame, readAnswerFrames, writeAnswerFrame } from "./answer-frames.ts";
+export { readAnswerFrames, writeAnswerFrame } from "./answer-frames.ts";
 export { callFromHeaders, callHeaders, traceFromHeaders, traceHeaders } from "./call-headers.ts";
 export {
   bodyCheck,
@@ -32,7 +32,7 @@ export {
 export { cutFrom, parseDescription, parseProfile, readFeatures, tensorSpecFrom } from "./knowledge-json.ts";
 export { knownHeads, type KnownHeads, knownReplyHeads } from "./known-heads.ts";
 export { defaultWireLimits, type WireLimits } from "./limits.ts";
-export { encodedInSteps, headerLengthOf, type Message } from "./message.ts";
+export { encodedInSteps, headerLengthOf } from "./message.ts";
 export {
   accountHeader,
   accountParameter,
@@ -44,33 +44,22 @@ export {
   binaryType,
   deadlineHeader,
   digestHeader,
-  goalHeader,
   headerLengthHeader,
   idempotencyHeader,
   jsonType,
   loadHeader,
-  mostWaitHeader,
   orcaFormatHeader,
   orcaHeader,
-  pathHeader,
   rightsHeader,
   rowsSuffix,
-  rulesHeader,
   statePrefix,
   tenantHeader,
   tookHeader,
   traceHeader,
-  traceStateHeader,
 } from "./names.ts";
 export { noHeaders } from "./no-headers.ts";
 export { packTensors, unpackTensors } from "./pack.ts";
-export {
-  flagParameter,
-  noParameters,
-  readParameters,
-  wholeParameter,
-  withoutParameters,
-} from "./parameters.ts";
+export { flagParameter, wholeParameter, withoutParameters } from "./parameters.ts";
 export { parseJson } from "./parse-json.ts";
 export * as read from "./read-json.ts";
 export type { Reader } from "./read-json.ts";
@@ -91,7 +80,7 @@ export {
   segmentPath,
 } from "./route.ts";
 export { maxModels, type ModelFigures, serverFigures, type ServerFigures } from "./server-figures.ts";
-export { readWireError, whereLogged, type WireErrorReply, writeWireError } from "./wire-error.ts";
+export { readWireError, whereLogged, writeWireError } from "./wire-error.ts";
 export {
   checkAwaited,
   checkLeast,

@@ -1,10 +1,9 @@
 export { acknowledgeStep, probeHeadBytes, probeStep, tinyBytes } from "./acknowledge-step.ts";
-export { ArrivingBody, type ArrivingBodyParts, brokenBody, waitingBytes } from "./arriving-body.ts";
+export { ArrivingBody, brokenBody, waitingBytes } from "./arriving-body.ts";
 export { keptBody, type KeptBody } from "./kept-body.ts";
 export type { Direction, Link, LinkLearner, TransferNote } from "./link.ts";
 export { bodyLength, type BodyOptions, readBody, readParts } from "./read-body.ts";
 export {
-  type ArrivingWire,
   emptyBody,
   type Handler,
   type IncomingMessage,

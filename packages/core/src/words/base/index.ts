@@ -10,9 +10,7 @@ export {
   housekeepingCall,
   isTrustLevel,
   leastTrust,
-  moreTrust,
   narrowerRules,
-  narrowerZones,
   ownCall,
   type OwnCall,
   type Rules,
@@ -48,5 +46,5 @@ export { type Code, isReason, type Reason, type ReasonFacts, reasons } from "./r
 export { allSteps, copiedAtOnce, inSteps, steppedCopy, turnWhileWanted } from "./steps.ts";
 export { UnderWay } from "./under-way.ts";
 export { untilAborted, untilEnded, waitAtMost } from "./until-ended.ts";
-export { neverAborted, nobodyWaits, whenAborted } from "./when-aborted.ts";
+export { neverAborted, whenAborted } from "./when-aborted.ts";
 export type { Writable } from "./writable.ts";

@@ -1,8 +1,8 @@
 export { checkSingle, checkVariant } from "./check-asked.ts";
 export { type Cut, type Reveals, rightToRun, type Segment, segmentKey } from "./cut.ts";
 export { type Features, featuresWithin } from "./features.ts";
-export { collected, eachInputs, elementSpec, portSpecs, type RepeatedStep, stepInputs } from "./for-each.ts";
-export { type Input, type Inputs, takeInputs, type TakenInputs, takeTensors } from "./inputs.ts";
+export { collected, eachInputs, portSpecs, stepInputs } from "./for-each.ts";
+export { type Input, type Inputs, takeInputs, takeTensors } from "./inputs.ts";
 export {
   type Batching,
   type BatchIsolation,
@@ -26,7 +26,6 @@ export {
 export {
   type BucketProfile,
   type CodingProfile,
-  crossingBytes,
   type CutProfile,
   isSideTensor,
   type Profile,

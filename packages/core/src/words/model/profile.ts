@@ -103,11 +103,3 @@ export interface CodingProfile {
   readonly agreementRatio: number;
   readonly lossless: boolean;
 }
-
-/** Total declared bytes of a crossing whose sizes are all known. */
-export function crossingBytes(specs: readonly TensorSpec[], width: (spec: TensorSpec) => number): number {
-  return specs.reduce(
-    (total, spec) => total + spec.shape.reduce((count, size) => count * size, 1) * width(spec),
-    0,
-  );
-}
