@@ -30,6 +30,15 @@ function codeOf(thrown: unknown): string {
   return thrown instanceof Error && "code" in thrown ? String(thrown.code) : "connection lost";
 }
 
+/** Whether undici refused what came: malformed, a head that is too long, or a reply that nobody asked for. */
+function isNoHttp(code: string, thrown: unknown, headed: boolean): boolean {
+  if (!(thrown instanceof Error)) return false;
+  if (thrown.name === "HTTPParserError" || code === "UND_ERR_HEADERS_OVERFLOW") return true;
+  // A head with two lengths; behind a head, the body was cut.
+  if (code === "UND_ERR_RES_CONTENT_LENGTH_MISMATCH") return !headed;
+  return code === "UND_ERR_SOCKET" && thrown.message.startsWith("bad ");
+}
+
 /** Whether a TLS server said that it does not like this client's certificate (RFC 8446, 6.2); Node.js tells in two ways. */
 function isCertificateAlert(code: string, thrown: unknown): boolean {
   if (/^ERR_SSL_.*ALERT_(?:NO_|BAD_|UNSUPPORTED_)?(?:CERTIFICATE(?:_[A-Z]+)?|UNKNOWN_CA)$/.test(code))
@@ -41,11 +50,21 @@ function isCertificateAlert(code: string, thrown: unknown): boolean {
 export function meaning(
   thrown: unknown,
   address: string,
-  state: { readonly connected: boolean; readonly reused: boolean; readonly answered: boolean },
+  state: {
+    readonly connected: boolean;
+    readonly reused: boolean;
+    /** The first byte of an answer came. */
+    readonly answered: boolean;
+    /** The head of the reply came. */
+    readonly headed: boolean;
+  },
 ): LongshoreError {
   if (LongshoreError.is(thrown)) return thrown;
   const code = codeOf(thrown);
-  if (code.startsWith("HPE_")) return noHttp(address, code, thrown);
+  if (isNoHttp(code, thrown, state.headed)) return noHttp(address, code, thrown);
+  if (code === "UND_ERR_INVALID_ARG" || code === "UND_ERR_NOT_SUPPORTED") {
+    return LongshoreError.from(thrown, "transport", `writing a request to ${address}`);
+  }
   if (isCertificateAlert(code, thrown)) {
     return new LongshoreError(
       "unauthenticated",

@@ -1,5 +1,5 @@
 import { once } from "node:events";
-import { Agent, createServer as createHttpsServer, request } from "node:https";
+import { createServer as createHttpsServer } from "node:https";
 import {
   type AddressInfo,
   connect,
@@ -14,9 +14,9 @@ import { housekeepingCall } from "@longshore/core/internal";
 import { manualClock } from "@longshore/testkit";
 import { testAuthority } from "@longshore/testkit/certificates";
 import { systemClock } from "../device/index.ts";
+import { ConnectionPool } from "./connection-pool.ts";
 import { giveUp } from "./give-up.ts";
 import { httpTransport } from "./http-transport.ts";
-import { nodeExchange } from "./node-exchange.ts";
 
 const bodyBytes = 16_000_000;
 const post: WireRequest = {
@@ -28,8 +28,10 @@ const post: WireRequest = {
 
 const servers: Server[] = [];
 const sockets: Socket[] = [];
+const pools: ConnectionPool[] = [];
 
 afterEach(() => {
+  for (const pool of pools.splice(0)) pool.close();
   for (const socket of sockets.splice(0)) socket.destroy();
   for (const server of servers.splice(0)) server.close();
 });
@@ -110,28 +112,29 @@ describe("a connection under TLS", () => {
     });
     const port = await portOf(secure);
     const { maxConnections = 256, clock = systemClock() } = change;
-    const agent = new Agent({
-      ca: authority.certificatePem,
-      lookup,
-      keepAlive: true,
-      maxSockets: maxConnections,
-    });
-    const options = {
+    const pool = new ConnectionPool({
       clock,
-      address: "https://endpoint",
+      address: `https://endpoint:${port}`,
       connectTimeoutMs: 5000,
       idleTimeoutMs: 60_000,
-      maxBytes: 100,
-    };
+      keepAliveMs: 4000,
+      maxConnections,
+      connector: { ca: authority.certificatePem, lookup },
+    });
+    pools.push(pool);
     const send = (abort = new AbortController().signal) =>
-      nodeExchange(
-        () => request({ host: "endpoint", port, agent }),
-        { body: { kind: "parts", parts: [] } },
-        { ...housekeepingCall("test"), abort },
-        options,
-        undefined,
-      );
-    return { send, held, agent };
+      pool.send({
+        method: "GET",
+        path: "/",
+        headers: {},
+        body: { kind: "parts", parts: [] },
+        bodyBytes: 0,
+        call: { ...housekeepingCall("test"), abort },
+        maxBytes: 100,
+        acknowledged: undefined,
+        repeatable: true,
+      });
+    return { send, held };
   }
   const both: LookupFunction = (_name, _options, found) =>
     found(null, [
@@ -140,16 +143,15 @@ describe("a connection under TLS", () => {
     ]);
 
   it("is made to the second address of a name where the first refuses", async () => {
-    const { send, held, agent } = await asked(both);
+    const { send, held } = await asked(both);
     const sent = send();
     await expect.poll(() => held.length).toBe(1);
     held[0]!();
     expect((await sent).status).toBe(200);
-    agent.destroy();
   });
 
   it("that others use holds up no call that is given up", async () => {
-    const { send, held, agent } = await asked(both, { maxConnections: 1 });
+    const { send, held } = await asked(both, { maxConnections: 1 });
     const first = send();
     await expect.poll(() => held.length).toBe(1);
     const abort = new AbortController();
@@ -158,12 +160,11 @@ describe("a connection under TLS", () => {
     await expect(waiting).rejects.toMatchObject({ reason: "cancelled" });
     held[0]!();
     expect((await first).status).toBe(200);
-    agent.destroy();
   });
 
   it("is there for a request that waited for it, however long the answer takes", async () => {
     const clock = manualClock();
-    const { send, held, agent } = await asked(both, { maxConnections: 1, clock });
+    const { send, held } = await asked(both, { maxConnections: 1, clock });
     const first = send().then(
       async ({ body }) => body.kind === "stream" && (await body.each?.(() => undefined)),
     );
@@ -175,6 +176,5 @@ describe("a connection under TLS", () => {
     await clock.advance(6000);
     held[1]!();
     expect((await second).status).toBe(200);
-    agent.destroy();
   });
 });

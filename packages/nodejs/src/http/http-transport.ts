@@ -1,7 +1,4 @@
-import { Agent as HttpAgent, type ClientRequest, request as httpRequest } from "node:http";
-import { Agent as HttpsAgent, request as httpsRequest } from "node:https";
 import type { ConnectionOptions } from "node:tls";
-import { urlToHttpOptions } from "node:url";
 import {
   type Call,
   type Clock,
@@ -20,10 +17,8 @@ import {
   idempotencyHeader,
   printable,
 } from "@longshore/core/internal";
+import { ConnectionPool } from "./connection-pool.ts";
 import { unreachable } from "./failure.ts";
-import { nodeExchange } from "./node-exchange.ts";
-import { PlainPool, type PlainPoolOptions } from "./plain-pool.ts";
-import { RequestHeads } from "./request-heads.ts";
 
 /** Where a transport leads, and what it tolerates on the way. */
 export interface HttpTransportOptions {
@@ -36,10 +31,7 @@ export interface HttpTransportOptions {
   readonly idleTimeoutMs?: number;
   /** Default 64 MiB. */
   readonly maxReplyBytes?: number;
-  /**
-   * Connections at one time; further requests wait. Default 256. As many again for what is not plain (ADR 20) over
-   * `http`.
-   */
+  /** Connections at one time; further requests wait. Default 256. */
   readonly maxConnections?: number;
   /**
    * How long a free connection is kept, in milliseconds. Default 4,000: shorter than servers keep theirs (5,000 is
@@ -66,13 +58,8 @@ function baseOf(address: string): URL {
   );
 }
 
-function plainPool(url: URL, options: Omit<PlainPoolOptions, "host" | "port">): PlainPool {
-  const host = url.hostname.replace(/^\[|\]$/g, "");
-  return new PlainPool({ ...options, host, port: url.port === "" ? 80 : Number(url.port) });
-}
-
 /**
- * A transport over HTTP/1.1 with kept connections. It retries one thing: what breaks on a kept connection before any answer, and
+ * A transport over HTTP/1.1 with kept connections, on undici. It retries one thing: what breaks on a kept connection before any answer, and
  * may be repeated (`GET`, with an idempotency key, or marked as `repeatable`), is sent once more on a fresh one, as HTTP clients do. Else a request that fails
  * with `unreachable` was most likely not seen by the server, one that fails with `no-answer` may have been; what to do then
  * is in the plan.
@@ -90,22 +77,16 @@ function plainPool(url: URL, options: Omit<PlainPoolOptions, "host" | "port">): 
 export function httpTransport(options: HttpTransportOptions): Transport {
   const url = baseOf(options.address);
   checkCredentialTarget(url, options.credentials);
-  const secure = url.protocol === "https:";
   const { connectTimeoutMs = 5000, idleTimeoutMs = 60_000, maxReplyBytes = 64 * 2 ** 20 } = options;
-  const { keepAliveMs = 4000, maxConnections = 256, clock } = options;
-  const from = options.localAddress === undefined ? {} : { localAddress: options.localAddress };
-  const kept = { keepAlive: true, noDelay: true, timeout: keepAliveMs, maxSockets: maxConnections, ...from };
-  const agent = secure ? new HttpsAgent({ ...kept, ...options.tls }) : new HttpAgent(kept);
-  const make = secure ? httpsRequest : httpRequest;
-  const target = { ...urlToHttpOptions(url), agent };
+  const { keepAliveMs = 4000, maxConnections = 256, clock, localAddress, tls } = options;
   const basePath = url.pathname.replace(/\/+$/, "");
-  const parts = { clock, connectTimeoutMs, idleTimeoutMs, address: url.origin, maxBytes: maxReplyBytes };
-  // Under TLS, deciphering costs more than reading does.
-  const plain = secure ? undefined : plainPool(url, { ...parts, keepAliveMs, maxConnections, ...from });
-  const heads = new RequestHeads(url.host);
+  const address = url.origin;
+  const connector = { ...tls, ...(localAddress === undefined ? {} : { localAddress }) };
+  const limits = { clock, address, connectTimeoutMs, idleTimeoutMs };
+  const pool = new ConnectionPool({ ...limits, maxConnections, keepAliveMs, connector });
   let closed = false;
   const check = ({ abort }: Call): void => {
-    if (closed) throw unreachable(url.origin, "the transport is closed");
+    if (closed) throw unreachable(address, "the transport is closed");
     if (abort.aborted) throw abortError(abort, "transport");
   };
   return {
@@ -116,36 +97,27 @@ export function httpTransport(options: HttpTransportOptions): Transport {
       acknowledged?: (bytes: number) => void,
     ): Promise<WireResponse> {
       check(call);
-      const length = bodyLength(request.body);
-      const { method, body, endless } = request;
-      const path = `${basePath}${request.path}`;
+      const { method, endless } = request;
       const shown = options.credentials && (await credentialHeaders(options.credentials));
       // They may have taken their time.
       if (shown) check(call);
       const headers = shown ? { ...request.headers, ...shown } : request.headers;
-      const bodiless = method === "GET" || method === "HEAD";
-      const announced = bodiless ? undefined : length;
-      const maxBytes = endless ? Infinity : maxReplyBytes;
-      // What a reply to HEAD says of its length is of no body.
-      if (plain?.odd === false && method !== "HEAD" && length !== undefined) {
-        const head = heads.of(method, path, headers, announced);
-        const sent = bodiless ? emptyBody : body;
-        if (head !== undefined) {
-          const bodyBytes = announced ?? 0;
-          const repeatable = request.repeatable === true || method === "GET" || idempotencyHeader in headers;
-          return plain.send({ head, body: sent, bodyBytes, call, maxBytes, acknowledged, repeatable });
-        }
-      }
-      const start = (): ClientRequest => {
-        const size = announced === undefined ? {} : { "content-length": String(announced) };
-        return make({ ...target, method, path, headers: { ...headers, ...size } });
-      };
-      return nodeExchange(start, request, call, { ...parts, maxBytes }, acknowledged);
+      const body = method === "GET" || method === "HEAD" ? emptyBody : request.body;
+      return pool.send({
+        method,
+        path: `${basePath}${request.path}`,
+        headers,
+        body,
+        bodyBytes: bodyLength(body),
+        call,
+        maxBytes: endless ? Infinity : maxReplyBytes,
+        acknowledged,
+        repeatable: request.repeatable === true || method === "GET" || idempotencyHeader in headers,
+      });
     },
     async close(): Promise<void> {
       closed = true;
-      plain?.close();
-      agent.destroy();
+      pool.close();
     },
   };
 }

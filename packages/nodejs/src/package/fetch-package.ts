@@ -91,7 +91,8 @@ async function fetchFile(
  *
  * @example
  * ```ts
- * import { housekeepingCall, LongshoreError, remotePackages } from "@longshore/core";
+ * import { LongshoreError } from "@longshore/core";
+ * import { housekeepingCall, remotePackages } from "@longshore/core/internal";
  * import * as nodejs from "@longshore/nodejs";
  *
  * const clock = nodejs.systemClock();
@@ -150,7 +151,7 @@ async function admitted({ clock, installed }: FetchPackageParts, believed: Belie
  *
  * @example
  * ```ts
- * import { housekeepingCall, remotePackages } from "@longshore/core";
+ * import { housekeepingCall, remotePackages } from "@longshore/core/internal";
  * import * as nodejs from "@longshore/nodejs";
  *
  * const clock = nodejs.systemClock();

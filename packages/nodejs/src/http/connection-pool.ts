@@ -1,0 +1,110 @@
+import type { Call, WireResponse } from "@longshore/core";
+import { abortError, whenAborted } from "@longshore/core/internal";
+import { buildConnector } from "undici";
+import { Connection, type ConnectionParts } from "./connection.ts";
+import { Exchange, type ExchangeLimits, type Outgoing } from "./exchange.ts";
+import { unreachable } from "./failure.ts";
+
+/** Where the connections of a pool lead, and how many there are. */
+export interface ConnectionPoolOptions extends ExchangeLimits {
+  readonly maxConnections: number;
+  readonly keepAliveMs: number;
+  readonly connector: buildConnector.BuildOptions;
+}
+
+/** Kept connections to one server, the last used first, and requests that wait for one. */
+export class ConnectionPool {
+  readonly #options: ConnectionPoolOptions;
+  readonly #parts: ConnectionParts;
+  readonly #all = new Set<Connection>();
+  readonly #free: Connection[] = [];
+  /** Requests that wait for a connection to be free, or gone. */
+  readonly #waiting = new Set<() => void>();
+  #closed = false;
+
+  constructor(options: ConnectionPoolOptions) {
+    this.#options = options;
+    this.#parts = {
+      origin: options.address,
+      connector: buildConnector({ ...options.connector, timeout: 0 }),
+      keepAliveMs: options.keepAliveMs,
+      free: (connection) => {
+        this.#free.push(connection);
+        this.#next();
+      },
+      gone: (connection) => {
+        this.#all.delete(connection);
+        const at = this.#free.indexOf(connection);
+        if (at >= 0) this.#free.splice(at, 1);
+        this.#next();
+      },
+    };
+  }
+
+  /** As `Transport.send`. */
+  send(request: Outgoing): Promise<WireResponse> {
+    const connection = this.#take();
+    return connection ? this.#sendOn(connection, request) : this.#waitAndSend(request);
+  }
+
+  /** Ends all connections, used or not. Nobody waits for one any more. */
+  close(): void {
+    this.#closed = true;
+    for (const one of this.#all) one.end();
+    for (const goOn of this.#waiting) goOn();
+  }
+
+  #sendOn(connection: Connection, request: Outgoing): Promise<WireResponse> {
+    return new Promise((resolve, reject) => {
+      connection.begin(new Exchange(connection, request, this.#options, resolve, reject));
+    });
+  }
+
+  /** Undefined when there are too many. */
+  #take(): Connection | undefined {
+    const free = this.#free.pop();
+    if (free) return free;
+    if (this.#closed || this.#all.size >= this.#options.maxConnections) return undefined;
+    const made = new Connection(this.#parts);
+    this.#all.add(made);
+    return made;
+  }
+
+  async #waitAndSend(request: Outgoing): Promise<WireResponse> {
+    for (;;) {
+      await this.#turn(request.call);
+      if (this.#closed) throw unreachable(this.#options.address, "the transport is closed");
+      const connection = this.#take();
+      if (connection) return this.#sendOn(connection, request);
+    }
+  }
+
+  #next(): void {
+    const [first] = this.#waiting;
+    first?.();
+  }
+
+  #turn({ abort }: Call): Promise<void> {
+    const { clock, address, connectTimeoutMs } = this.#options;
+    return new Promise((resolve, reject) => {
+      const over = (): void => {
+        this.#waiting.delete(goOn);
+        unheard();
+        late[Symbol.dispose]();
+      };
+      const goOn = (): void => {
+        over();
+        resolve();
+      };
+      const unheard = whenAborted(abort, () => {
+        over();
+        reject(abortError(abort, "transport"));
+      });
+      const late = clock.timer(connectTimeoutMs, () => {
+        over();
+        reject(unreachable(address, `no connection after ${connectTimeoutMs} ms`));
+      });
+      this.#waiting.add(goOn);
+    });
+  }
+}

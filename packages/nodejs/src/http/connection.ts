@@ -1,0 +1,111 @@
+import type { Socket } from "node:net";
+import type { LongshoreError } from "@longshore/core";
+import { type buildConnector, Client } from "undici";
+import type { Exchange } from "./exchange.ts";
+
+/** What the owner of connections tells them, and is told of them. */
+export interface ConnectionParts {
+  readonly origin: string;
+  readonly connector: buildConnector.connector;
+  /** How long a connection waits for its next request, in milliseconds, unless the server says less. */
+  readonly keepAliveMs: number;
+  /** The connection can take the next exchange. */
+  free(connection: Connection): void;
+  /** The connection ended and takes no exchange any more. */
+  gone(connection: Connection): void;
+}
+
+/**
+ * One connection, for one exchange at a time: a client of undici that connects when it is used and whose socket is known here, since
+ * giving up an exchange resets its socket. All time limits but the idle one are the exchange's, on the injected clock.
+ */
+export class Connection {
+  readonly #client: Client;
+  readonly #parts: ConnectionParts;
+  #socket: Socket | undefined;
+  #exchange: Exchange | undefined;
+  #connected = false;
+  #used = false;
+  #broken: Error | undefined;
+  #over = false;
+
+  constructor(parts: ConnectionParts) {
+    this.#parts = parts;
+    this.#client = new Client(parts.origin, {
+      pipelining: 1,
+      connect: this.#connect,
+      keepAliveTimeout: parts.keepAliveMs,
+      keepAliveMaxTimeout: parts.keepAliveMs,
+      keepAliveTimeoutThreshold: 0,
+      headersTimeout: 0,
+      bodyTimeout: 0,
+    });
+    this.#client.on("disconnect", () => {
+      // An exchange that was not written yet goes on with a new socket.
+      if (!this.#exchange) this.end();
+    });
+  }
+
+  /** Undefined before the first connect. */
+  get socket(): Socket | undefined {
+    return this.#socket;
+  }
+
+  /** Whether the connection is made, under TLS with its handshake. */
+  get connected(): boolean {
+    return this.#connected;
+  }
+
+  /** Whether this socket has answered a request before. */
+  get used(): boolean {
+    return this.#used;
+  }
+
+  /**
+   * What broke the socket. Under TLS the server's alert comes first and the end of the connection after it, and undici tells of
+   * the last.
+   */
+  get broken(): Error | undefined {
+    return this.#broken;
+  }
+
+  /** Begins an exchange, or begins it once more after its socket broke. */
+  begin(exchange: Exchange): void {
+    this.#exchange = exchange;
+    this.#client.dispatch(exchange.options, exchange);
+  }
+
+  /** The exchange ended well. */
+  answered(): void {
+    this.#exchange = undefined;
+    this.#used = true;
+    this.#parts.free(this);
+  }
+
+  /** Ends the connection, and the exchange on it with `why`. */
+  end(why?: LongshoreError): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.#exchange = undefined;
+    // A socket that is still connecting is not undici's yet.
+    if (!this.#connected) this.#socket?.destroy();
+    this.#client.destroy(why ?? null).catch(() => undefined);
+    this.#parts.gone(this);
+  }
+
+  readonly #connect: buildConnector.connector = (options, done) => {
+    this.#connected = false;
+    this.#used = false;
+    this.#broken = undefined;
+    this.#exchange?.connecting();
+    // The connector gives its socket at once, which its type leaves out.
+    this.#socket = this.#parts.connector(options, (...result) => {
+      if (result[0] === null) {
+        this.#connected = true;
+        this.#exchange?.connected();
+      }
+      done(...result);
+    }) as unknown as Socket;
+    this.#socket.once("error", (thrown) => (this.#broken = thrown));
+  };
+}
