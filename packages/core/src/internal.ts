@@ -16,6 +16,7 @@ export {
   dropOldest,
   exponential,
   type Failed,
+  connectionWords,
   failureEvent,
   fanOut,
   gaussian,

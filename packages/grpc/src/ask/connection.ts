@@ -2,7 +2,7 @@ import { type ClientHttp2Session, connect } from "node:http2";
 import { once } from "node:events";
 import type { ConnectionOptions } from "node:tls";
 import { type Clock, LongshoreError } from "@longshore/core";
-import { abortError, untilAborted } from "@longshore/core/internal";
+import { abortError, connectionWords, untilAborted } from "@longshore/core/internal";
 
 /** How the one connection to a server comes about. */
 export interface ConnectionParts {
@@ -61,7 +61,7 @@ async function connected(
   } catch (thrown) {
     session.destroy();
     if (late) throw unreachable(url, `none came about within ${connectTimeoutMs} ms`);
-    throw LongshoreError.is(thrown) ? thrown : unreachable(url, codeOf(thrown), thrown);
+    throw LongshoreError.is(thrown) ? thrown : unreachable(url, connectionWords(codeOf(thrown)), thrown);
   }
   session.setLocalWindowSize(connectionWindowBytes);
 }

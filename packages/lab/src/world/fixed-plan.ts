@@ -112,6 +112,7 @@ export function followPlan(parts: FixedPlanParts): Pick<Offloader, "infer"> {
       because: "this plan never changes",
       tookMs,
       predictedMs: NaN,
+      predictedLabel: "assumed",
       plans: [],
       accounts,
       lostLegs: [],

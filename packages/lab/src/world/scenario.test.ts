@@ -33,6 +33,7 @@ it("starts every request at its instant, lets the world happen and loses no row"
       because: "it is there",
       tookMs,
       predictedMs: 45,
+      predictedLabel: "measured",
       plans: [],
       accounts: [account(4), account(3)],
       lostLegs: [],

@@ -50,6 +50,7 @@ export function resultJson(result: Result): unknown {
     because: result.because,
     tookMs: result.tookMs,
     predictedMs: result.predictedMs,
+    predictedLabel: result.predictedLabel,
     sentBytes: result.sentBytes,
     receivedBytes: result.receivedBytes,
     energy: result.energy,

@@ -42,6 +42,7 @@ it("says of every plan of a request where it ran", () => {
     because: "it is here",
     tookMs: 2,
     predictedMs: 1,
+    predictedLabel: "measured",
     sentBytes: 0,
     receivedBytes: 0,
     energy: { millijoules: 0, label: "estimated" },

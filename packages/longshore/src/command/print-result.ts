@@ -88,7 +88,7 @@ export function planText(plan: Plan, explain: boolean): string {
   const lines = [
     `where     ${legsLine(plan)}`,
     `because   ${plan.because}`,
-    `predicted ${milliseconds(meanOf(predicted.completionMs))} (half by ${milliseconds(quantileOf(predicted.completionMs, 0.5))}, 95 % by ${milliseconds(quantileOf(predicted.completionMs, 0.95))}), ${byteCount(predicted.sentBytes)} sent, ${(predicted.deviceMillijoules / 1000).toFixed(3)} J here (estimated), agreement ${predicted.agreementRatio.toFixed(4)}`,
+    `predicted ${milliseconds(meanOf(predicted.completionMs))}${predicted.completionMs.origin === "prior" ? ", assumed" : ""} (half by ${milliseconds(quantileOf(predicted.completionMs, 0.5))}, 95 % by ${milliseconds(quantileOf(predicted.completionMs, 0.95))}), ${byteCount(predicted.sentBytes)} sent, ${(predicted.deviceMillijoules / 1000).toFixed(3)} J here (estimated), agreement ${predicted.agreementRatio.toFixed(4)}`,
   ];
   if (plan.directory) lines.push(`directory ${directoryLine(plan.directory)}`);
   if (explain) lines.push("", `${plan.candidates} candidates; what lost, and why:`, lostTable(plan.lost));
@@ -122,7 +122,7 @@ export function accountText(result: Result): string {
   return [
     // A later plan goes on where an earlier one got to, or stands in for it.
     ...result.plans.map((plan, at) => `${at === 0 ? "where    " : "then     "} ${legsLine(plan)}`),
-    `answered  by ${result.where} in ${milliseconds(result.tookMs)} (predicted ${milliseconds(result.predictedMs)})`,
+    `answered  by ${result.where} in ${milliseconds(result.tookMs)} (predicted ${milliseconds(result.predictedMs)}${result.predictedLabel === "assumed" ? ", assumed" : ""})`,
     `because   ${result.because}`,
     `network   ${byteCount(result.sentBytes)} sent, ${byteCount(result.receivedBytes)} received`,
     `energy    ${(result.energy.millijoules / 1000).toFixed(3)} J here (${result.energy.label})`,

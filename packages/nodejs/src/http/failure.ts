@@ -1,4 +1,5 @@
 import { LongshoreError } from "@longshore/core";
+import { connectionWords } from "@longshore/core/internal";
 
 /** That it is certain, or likely enough, that the server never saw the request. */
 export function unreachable(address: string, detail: string, cause?: unknown): LongshoreError {
@@ -73,9 +74,9 @@ export function meaning(
       { cause: thrown },
     );
   }
-  if (!state.connected) return unreachable(address, code, thrown);
+  if (!state.connected) return unreachable(address, connectionWords(code), thrown);
   // A kept connection that breaks before the first byte of an answer was most likely closed by the server meanwhile.
   if (state.reused && !state.answered)
     return unreachable(address, `the kept connection was closed (${code})`, thrown);
-  return noAnswer(address, code, thrown);
+  return noAnswer(address, connectionWords(code), thrown);
 }

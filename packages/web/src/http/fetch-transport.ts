@@ -8,7 +8,12 @@ import {
   type WireRequest,
   type WireResponse,
 } from "@longshore/core";
-import { abortError, checkCredentialTarget, credentialHeaders } from "@longshore/core/internal";
+import {
+  abortError,
+  checkCredentialTarget,
+  connectionWords,
+  credentialHeaders,
+} from "@longshore/core/internal";
 
 /** Where a transport leads, and what it tolerates on the way. */
 export interface FetchTransportOptions {
@@ -38,7 +43,7 @@ function failure(thrown: unknown, address: string): LongshoreError {
     "transport",
     broken
       ? `${address} did not answer: ${code}`
-      : `no connection to ${address} ${code && `(${code})`}`.trim(),
+      : `no connection to ${address} ${code && `(${connectionWords(code)})`}`.trim(),
     { cause: thrown },
   );
 }

@@ -2,11 +2,11 @@ import { chanceBelow } from "../../words/estimate/index.ts";
 import { percent } from "./filter/deadline.ts";
 import { filterIndex, filterOrder } from "./filter/order.ts";
 import type { Finalist, LocalCandidate } from "./finalists.ts";
-import { noCodecs, removedDetail } from "./lost-lines.ts";
-import { countLost, firstLost } from "./lost-tally.ts";
+import { noCodecs } from "./lost-lines.ts";
+import { noOther, standing } from "./other-endpoints.ts";
 import type { Options } from "./options.ts";
 import type { FilterName } from "./plan.ts";
-import { isRemote, type Priced, type PricedRemote } from "./priced.ts";
+import { isRemote, linkIsAssumed, type Priced, type PricedRemote, runIsAssumed } from "./priced.ts";
 import type { Question } from "./question.ts";
 import { judge, meanValue, readingOf, serviceRatioAt, waitMsAt } from "../table/index.ts";
 import type { Findings } from "./scan.ts";
@@ -23,23 +23,21 @@ export interface Explained {
 
 /** Why the chosen endpoint, in one sentence. */
 export function because(explained: Explained, chosen: Priced, values: Float64Array): string {
-  const { locals, finalists, findings, question } = explained;
+  const { locals, finalists, question } = explained;
   const { view, model } = question;
   const best = bestLocal(locals);
   if (!isRemote(chosen)) {
-    const here = `this device finishes in about ${ms(meanValue(values))}`;
+    const here = `this device finishes in about ${ms(meanValue(values))}${mark(runIsAssumed(question, chosen))}`;
     const rival = finalists[0];
     const why = rival
-      ? `${nameOf(view, model, rival.priced)} would take ${ms(meanValue(rival.priced.values))} (${sending(rival.priced)})`
-      : findings.candidates > 0
-        ? `no other endpoint may or can take it (${reasonsOf(findings)})`
-        : "no other endpoint offers it";
+      ? `${nameOf(view, model, rival.priced)} would take ${ms(meanValue(rival.priced.values))} (${sending(question, rival.priced)})`
+      : noOther(explained);
     return `${here}${aim(question, chosen, values)}; ${why}`;
   }
-  const there = `${nameOf(view, model, chosen)} finishes in about ${ms(meanValue(values))} (${inParts(chosen)})`;
+  const there = `${nameOf(view, model, chosen)} finishes in about ${ms(meanValue(values))} (${inParts(question, chosen)})`;
   const instead =
     best?.priced && best.priced !== chosen
-      ? `here it would take ${ms(meanValue(best.priced.values))}${best.obstacle ? ", too long" : ""}${aimOther(question, best.priced)}`
+      ? `here it would take ${ms(meanValue(best.priced.values))}${mark(runIsAssumed(question, best.priced))}${best.obstacle ? ", too long" : ""}${aimOther(question, best.priced)}`
       : `here it cannot run: ${locals[0]?.obstacle?.detail ?? "nothing runs models at this endpoint"}`;
   return `${there}${aim(question, chosen, values)}; ${instead}${amongOthers(explained, chosen)}`;
 }
@@ -83,22 +81,28 @@ function nameOf(view: View, model: ModelView, priced: Priced): string {
 }
 
 /** "41 ms sending 96 kB after detect as jpeg-85, 38 ms running there". */
-function inParts(priced: PricedRemote): string {
+function inParts(question: Question, priced: PricedRemote): string {
   const { localMs, there, down } = priced;
   const downMs = meanValue(down);
   const here = localMs >= 0.5 ? `${ms(localMs)} here, ` : "";
   const back = downMs >= 0.5 ? `, ${ms(downMs)} back` : "";
-  return `${here}${sending(priced)}, ${ms(meanValue(there))} there${back}`;
+  return `${here}${sending(question, priced)}, ${ms(meanValue(there))} there${mark(runIsAssumed(question, priced))}${back}`;
 }
 
-function sending(priced: PricedRemote): string {
+/** Says of a figure that nobody has measured it. */
+function mark(assumed: boolean): string {
+  return assumed ? " (assumed, not measured yet)" : "";
+}
+
+function sending(question: Question, priced: PricedRemote): string {
   const { group, choice, up, encodeMs } = priced;
   const cut = choice.bucket.cuts[group.from]?.id ?? "start";
   const what = cut === "start" ? "input" : `what ${cut} gives`;
   const all = Object.values(choice.bucket.codings[priced.coding]?.codecs ?? noCodecs);
   const codecs = all.length > 1 ? [...new Set(all)] : all;
   const as = codecs.length > 0 ? ` as ${codecs.join(" and ")}` : "";
-  return `${ms(meanValue(up) + encodeMs)} sending ${bytes(priced.sentBytes)} of ${what}${as}`;
+  const assumed = mark(linkIsAssumed(question, priced));
+  return `${ms(meanValue(up) + encodeMs)} sending ${bytes(priced.sentBytes)} of ${what}${as}${assumed}`;
 }
 
 /** What of a candidate counts besides its usual time: its energy, its price, its chance. */
@@ -158,39 +162,27 @@ function bytes(count: number): string {
   return count < 1e6 ? `${amount(count / 1e3)} kB` : `${(count / 1e6).toFixed(1)} MB`;
 }
 
-function reasonsOf(findings: Findings): string {
-  const { lost } = findings;
-  return lost.used.map((filter) => `${filterOrder[filter] ?? ""}: ${countLost(lost, filter)}`).join(", ");
-}
-
 /** The constraint that the last survivors fell to, and a sentence that says so. */
 export function whyNone(explained: Explained): { readonly filter: FilterName; readonly because: string } {
   const { findings, question } = explained;
-  const { request, view, model } = question;
+  const { request, view } = question;
   // Where nothing runs the model, here is no way: others, if any have it, say why they are none.
   const { info } = view.device;
   const mayBe = ({ choice }: LocalCandidate): boolean => findings.candidates === 0 || choice.slowness > 0;
   const locals = info ? explained.locals.filter(mayBe) : [];
   const count = findings.candidates + locals.length;
   if (count === 0) {
-    const because = `no endpoint that is known offers ${request.model} from ${request.from} to ${request.to}`;
+    const why = standing(explained);
+    const because = `no known endpoint offers ${request.model} from ${request.from} to ${request.to}${why && ` (${why})`}`;
     return { filter: "unavailable", because };
   }
-  let last: { filter: FilterName; endpoint: string; detail: string } | undefined;
+  let own: LocalCandidate["obstacle"];
   for (const { obstacle } of locals) {
-    if (!obstacle || (last && filterIndex(obstacle.filter) <= filterIndex(last.filter))) continue;
-    last = { filter: obstacle.filter, endpoint: info?.id ?? view.self, detail: obstacle.detail };
+    if (obstacle && (!own || filterIndex(obstacle.filter) > filterIndex(own.filter))) own = obstacle;
   }
-  const latest = Math.max(-1, ...findings.lost.used);
-  if (latest > (last ? filterIndex(last.filter) : -1)) {
-    const filter = filterOrder[latest] ?? "unavailable";
-    const route = firstLost(findings.lost, latest);
-    const endpoint = view.endpoints.infos[model.routes.endpoint[route] ?? -1]?.id ?? "";
-    last = { filter, endpoint, detail: removedDetail(explained, filter, route) };
-  }
-  const filter = last?.filter ?? "unavailable";
-  return {
-    filter,
-    because: `none of ${count} ways to run ${request.model} is left; the last fell to the ${filter} filter (${last?.endpoint ?? ""}: ${last?.detail ?? ""})`,
-  };
+  const latest = Math.max(own ? filterIndex(own.filter) : -1, ...findings.lost.used);
+  const filter = filterOrder[latest] ?? "unavailable";
+  const here = own && { endpoint: info?.id ?? view.self, filter: own.filter, why: own.detail };
+  const why = standing(explained, here);
+  return { filter, because: `no endpoint may or can run ${request.model}${why && ` (${why})`}` };
 }

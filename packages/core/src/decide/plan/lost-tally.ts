@@ -46,18 +46,3 @@ export function lose(column: LostColumn, route: number, count: number, group: nu
   column.group[route] = group;
   column.coding[route] = coding;
 }
-
-/** How many candidates a filter removed. */
-export function countLost({ columns, routes }: LostTally, filter: number): number {
-  const column = columns[filter];
-  let total = 0;
-  for (let route = 0; route < routes; route++) total += column?.count[route] ?? 0;
-  return total;
-}
-
-/** The first route of which a filter removed something, or -1. */
-export function firstLost({ columns, routes }: LostTally, filter: number): number {
-  const column = columns[filter];
-  for (let route = 0; route < routes; route++) if ((column?.count[route] ?? 0) > 0) return route;
-  return -1;
-}

@@ -260,7 +260,7 @@ export function priceLocal(question: Question, choice: Choice): Priced {
 /** What a plan says of itself, from the price of the whole and the completion with its back-up. */
 export function predictedOf(question: Question, priced: Priced, values: Float64Array): Predicted {
   return {
-    completionMs: keptEstimate(question, values),
+    completionMs: keptEstimate(question, values, isAssumed(question, priced)),
     deviceMillijoules: priced.deviceMillijoules,
     costMicros: priced.costMicros,
     agreementRatio: priced.agreementRatio,
@@ -269,9 +269,28 @@ export function predictedOf(question: Question, priced: Priced, values: Float64A
   };
 }
 
-/** 16 values as an Estimate made when the view was. */
-export function keptEstimate({ scratch, view }: Question, values: Float64Array): Estimate {
+/** Whether the link of a remote candidate is not measured yet. */
+export function linkIsAssumed({ view, model }: Question, { route }: Priced): boolean {
+  return view.endpoints.assumedLink[model.routes.endpoint[route] ?? -1] === true;
+}
+
+/** Whether nobody has measured or promised what the run of a candidate takes where it would run. */
+export function runIsAssumed({ view, model }: Question, priced: Priced): boolean {
+  if (!isRemote(priced)) return model.assumedHere === true;
+  if (model.assumed !== true) return false;
+  const at = model.routes.endpoint[priced.route] ?? -1;
+  // A ratio of exactly 1: it has answered nothing yet.
+  return view.endpoints.infos[at]?.offers === false && serviceRatioAt(view.endpoints, at) === 1;
+}
+
+/** Whether a part of what is predicted is an assumption. */
+function isAssumed(question: Question, priced: Priced): boolean {
+  return runIsAssumed(question, priced) || (isRemote(priced) && linkIsAssumed(question, priced));
+}
+
+/** 16 values as an Estimate made when the view was; `assumed` where nothing that was measured or promised stands behind them. */
+export function keptEstimate({ scratch, view }: Question, values: Float64Array, assumed = false): Estimate {
   const own = scratch.kept.take();
   own.set(values);
-  return { values: own, observedAtMs: view.atMs, origin: "measured" };
+  return { values: own, observedAtMs: view.atMs, origin: assumed ? "prior" : "measured" };
 }

@@ -1,4 +1,4 @@
-import type { EndpointId } from "../../words/base/index.ts";
+import type { EndpointId, LongshoreError } from "../../words/base/index.ts";
 import type { EndpointInfo } from "../../wire/endpoint/index.ts";
 import type { Radio } from "../estimate/index.ts";
 import type { Policy } from "../policy/index.ts";
@@ -27,12 +27,26 @@ export interface DeviceView {
   readonly battery?: { readonly ratio: number; readonly charging: boolean } | undefined;
 }
 
+/** What the other endpoints said when they were asked about a model. Only explanations read it. */
+export interface Asked {
+  /** Why endpoints did not say what they have when they were last asked. */
+  readonly unsaid: ReadonlyMap<EndpointId, LongshoreError>;
+  /** Endpoints that said what they have; without `knowledge` they do not have the model. */
+  readonly heard: ReadonlyMap<EndpointId, { readonly knowledge: object | undefined }>;
+}
+
 /** What is known of one model: its frontier, who offers it, how fast it is here. */
 export interface ModelView {
   readonly table: ModelTable;
   readonly routes: RouteTable;
   /** Time here over time in the profile, for each bucket of each variant of the table; NaN where it cannot run here. */
   readonly localSlowness: readonly (readonly number[])[];
+  /** Nobody has measured the model: times in the table are assumptions. Default false. */
+  readonly assumed?: boolean;
+  /** The same, and it has not run here yet. Default false. */
+  readonly assumedHere?: boolean;
+  /** Default: nothing is said of endpoints that offer nothing. */
+  readonly asked?: Asked | undefined;
 }
 
 /** The immutable snapshot that a decision reads. */

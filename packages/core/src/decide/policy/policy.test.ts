@@ -40,6 +40,11 @@ describe("tablePolicy", () => {
     );
     expect(goes(policy, "typo", "eu/de", "attested")).toContain("does not know the data class typo");
   });
+
+  it("names the remedy where nobody stated a data class", () => {
+    const rule = goes(standardPolicy(), "unknown", "eu/de", "operated");
+    expect(rule).toMatch(/^the request has no data class.*dataClass in model\.yaml.*--data-class$/);
+  });
 });
 
 it("a policy with a misspelt level of trust lets nothing off the device", () => {

@@ -58,6 +58,7 @@ export function tablePolicy(classes: Readonly<Record<DataClass, DataClassRule>>)
     decide({ dataClass, zone, trust }) {
       if (zone === "device") return allowed;
       const rule = table.get(dataClass);
+      if (!rule && dataClass === unstatedClass) return noClass;
       if (!rule) {
         return {
           allow: false,
@@ -82,6 +83,14 @@ export function tablePolicy(classes: Readonly<Record<DataClass, DataClassRule>>)
 }
 
 const allowed = { allow: true } as const;
+
+/** The data class of a request when neither the caller nor the model states one. */
+const unstatedClass = "unknown";
+
+const noClass = {
+  allow: false,
+  rule: "the request has no data class, so its data stays on the device; set dataClass in model.yaml or in the call, or --data-class",
+} as const;
 
 /**
  * Public and internal data may go anywhere that the operator listed, personal data only to endpoints of the same operator,

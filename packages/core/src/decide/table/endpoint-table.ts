@@ -43,6 +43,8 @@ export interface EndpointTable {
   /** See `LinkTable`; read with `copyTail`. */
   readonly upTail: Float64Array;
   readonly microsPerMegabyte: Float64Array;
+  /** Nothing was observed on its link yet: `up` and `down` are assumptions. */
+  readonly assumedLink: readonly boolean[];
 }
 
 /** Numbers of one endpoint among `EndpointTable.loads`: wait, service ratio, four prices, time of the radio that others pay for. */
@@ -114,6 +116,7 @@ export function endpointTable(views: readonly EndpointView[]): EndpointTable {
     down: layOut(views, "down"),
     upTail: layOutTails(views),
     microsPerMegabyte,
+    assumedLink: views.map(({ link }) => link.origin === "prior"),
   };
 }
 
@@ -135,11 +138,24 @@ export function withAvailable(table: EndpointTable, id: EndpointId): EndpointTab
  * engines compile all again that reads tables.
  */
 function reloaded(
-  { count, infos, ids, tierBit, index, up, down, upTail, microsPerMegabyte }: EndpointTable,
+  { count, infos, ids, tierBit, index, up, down, upTail, microsPerMegabyte, assumedLink }: EndpointTable,
   unavailable: EndpointTable["unavailable"],
   loads: Float64Array,
 ): EndpointTable {
-  return { count, infos, ids, tierBit, index, unavailable, loads, up, down, upTail, microsPerMegabyte };
+  return {
+    count,
+    infos,
+    ids,
+    tierBit,
+    index,
+    unavailable,
+    loads,
+    up,
+    down,
+    upTail,
+    microsPerMegabyte,
+    assumedLink,
+  };
 }
 
 /** What keeps a place back for a while from one kind of request, as others see nothing of it. */

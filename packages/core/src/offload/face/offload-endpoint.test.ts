@@ -774,7 +774,7 @@ it.each([{}, { zones: ["eu"] }, { leastTrust: "operated" as const }])(
     await expect(ask()).rejects.toMatchObject({ reason: "memory-limit" });
     await expect(ask()).rejects.toMatchObject({
       reason: "no-endpoint",
-      message: expect.stringContaining("(a: it refused for load (memory-limit))") as string,
+      message: expect.stringContaining("a: it refused for load (memory-limit)") as string,
     });
   },
 );

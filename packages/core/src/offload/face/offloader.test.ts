@@ -17,7 +17,7 @@ import {
   seededRandom,
   type TrustLevel,
 } from "../../words/base/index.ts";
-import type { EndpointInfo, InferenceRequest } from "../../wire/endpoint/index.ts";
+import type { Endpoint, EndpointInfo, InferenceRequest } from "../../wire/endpoint/index.ts";
 import { linkBelief, linkModel } from "../../decide/estimate/index.ts";
 import type { LinkLearner } from "../../wire/transport/index.ts";
 import type { CutProfile, ModelDescription, Profile } from "../../words/model/index.ts";
@@ -296,8 +296,73 @@ describe("createOffloader", () => {
     const result = await clock.runUntil(offloader.infer("marks", { image: image(2) }));
     expect(result.where).toBe("device");
     expect(answerOf(result.outputs)).toBe(answerTo(image(2)));
-    expect(result.because).toMatch(/no other endpoint/);
+    expect(result.because).toMatch(/no other endpoint takes it \(edge: .*; cloud: .*\)$/);
+    expect(result.because).toContain("edge: edge refuses connections");
     expect(result.sentBytes).toBe(0);
+  });
+
+  it("says that it waits for the first offer of an endpoint that has not answered yet", async () => {
+    const { clock, offloader } = world({
+      edgeMbit: 0.001,
+      cloudMbit: 0.001,
+      parts: { upkeep: { firstWaitMs: 1 } },
+    });
+    const result = await clock.runUntil(offloader.infer("marks", { image: image(2) }));
+    expect(result.because).toMatch(
+      /no other endpoint takes it \(edge: waiting for its first offer; cloud: waiting for its first offer\)$/,
+    );
+  });
+
+  it("says which rule keeps a request here, once for each endpoint, in words", async () => {
+    const { clock, offloader } = world();
+    const result = await clock.runUntil(
+      offloader.infer("marks", { image: image(2) }, { dataClass: "restricted" }),
+    );
+    expect(result.because).toMatch(
+      /no other endpoint takes it \(edge: restricted data stays in device; eu\/store is outside; cloud: .*\)$/,
+    );
+  });
+
+  it("calls a time assumed that nobody has measured, until the model has run here", async () => {
+    const clock = virtualClock();
+    const models = [{ description, profile, compute, featuresOf: () => ({ bytes: 1 }) }];
+    const random = seededRandom(3);
+    const bare = simulatedEndpoint({
+      info: info("device", "device", "device"),
+      models,
+      clock,
+      random,
+      speed: 1,
+    });
+    const local: Endpoint = {
+      ...bare,
+      info: bare.info,
+      describe: async (...asked) => {
+        const told = await bare.describe(...asked);
+        return told && { description: told.description };
+      },
+      offers: () => Promise.resolve([]),
+      infer: (request, call) => bare.infer(request, call),
+      close: () => bare.close(),
+    };
+    const policy = tablePolicy({});
+    const offloader = createOffloader({
+      local,
+      policy,
+      clock,
+      random,
+      observer: { record: () => undefined },
+      links: () => undefined,
+    });
+    const ask = () => clock.runUntil(offloader.infer("marks", { image: image(2) }));
+    const first = await ask();
+    expect(first.because).toMatch(
+      /in about .* ms \(assumed, not measured yet\); no other endpoint is known$/,
+    );
+    expect(first.predictedLabel).toBe("assumed");
+    const second = await ask();
+    expect(second.because).not.toContain("assumed");
+    expect(second.predictedLabel).toBe("measured");
   });
 
   it("cuts behind the detector on a thin link, and plans again when it knows how many marks there are", async () => {

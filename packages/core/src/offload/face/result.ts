@@ -27,6 +27,7 @@ export function resultOf(outcome: Outcome, tookMs: number): Result {
     because: becauseOf(outcome),
     tookMs,
     predictedMs: meanOf(first.predicted.completionMs),
+    predictedLabel: first.predicted.completionMs.origin === "prior" ? "assumed" : "measured",
     plans: tally.plans,
     accounts: tally.accounts,
     lostLegs: tally.lostLegs,

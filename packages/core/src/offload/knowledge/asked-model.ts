@@ -94,7 +94,7 @@ export function putTogether(
     entry.heard.delete(id);
   }
   if ([...entry.heard.values()].some(holds)) entry.left = false;
-  entry.known = knowModel(entry.local, [...entry.heard.values()], entry.known, device, nowMs);
+  entry.known = knowModel(entry.local, [...entry.heard.values()], entry.known, device, nowMs, entry);
 }
 
 /** What is known, unless every endpoint that it was learned from is gone: then it is learned again. */

@@ -11,6 +11,7 @@ import {
   referenceOf,
   startCut,
 } from "../../words/model/index.ts";
+import type { Asked } from "../../decide/plan/index.ts";
 import {
   bucketFor,
   guessedProfile,
@@ -53,6 +54,8 @@ export interface KnownModel {
   readonly speeds: readonly (readonly SpeedBelief[])[];
   /** What its inputs usually turn out to be; kept like the speeds. */
   readonly usual: Usual;
+  /** How the questions to the other endpoints stand: live, and read by explanations alone. */
+  readonly asked?: Asked | undefined;
   /** Endpoints that serve it. */
   readonly servedAt: readonly string[];
 }
@@ -74,6 +77,7 @@ export function knowModel(
   before: KnownModel | undefined,
   device: DeviceSpeed,
   nowMs: number,
+  asked?: Asked,
 ): KnownModel | undefined {
   const all = local ? [local, ...others] : others;
   const told = all.find((one) => one.knowledge)?.knowledge ?? before;
@@ -128,6 +132,7 @@ export function knowModel(
     saidBy,
     speeds: kept?.speeds ?? speedsHere(local, table, profile, device),
     usual: kept?.usual ?? { usualItems: undefined },
+    asked,
     servedAt: alike.map((one) => one.endpoint.info.id),
   };
 }

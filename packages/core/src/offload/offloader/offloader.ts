@@ -58,6 +58,8 @@ export interface Result {
   readonly because: string;
   readonly tookMs: number;
   readonly predictedMs: number;
+  /** `assumed`: a part of `predictedMs` (the link or the run) was neither measured nor promised by a server. */
+  readonly predictedLabel: "measured" | "assumed";
   /** Every plan that was made for it, in order. */
   readonly plans: readonly Plan[];
   /** Accounts of the legs that contributed, then of those that lost. */

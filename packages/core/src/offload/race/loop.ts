@@ -148,12 +148,27 @@ export function createLoop(given: OffloadParts): Loop {
     { readonly index: EndpointTable["index"]; readonly view: ModelView }
   >();
 
+  /** What of a model's view changes with each run and answer. */
+  function beliefsOf(
+    known: KnownModel,
+  ): Required<Pick<ModelView, "localSlowness" | "asked" | "assumed" | "assumedHere">> {
+    const assumed = known.profile.measuredOn.threads === 0;
+    const unrun = (speeds: KnownModel["speeds"]): boolean =>
+      speeds.every((buckets) => buckets.every(({ runs }) => runs === 0));
+    return {
+      localSlowness: slownessHere(known),
+      asked: known.asked,
+      assumed,
+      assumedHere: assumed && unrun(known.speeds),
+    };
+  }
+
   function modelView(known: KnownModel, endpoints: EndpointTable): ModelView {
     const { index, ids } = endpoints;
     const kept = routes.get(known);
     if (kept?.index === index) {
       const { table, routes: kinds } = kept.view;
-      return { table, routes: kinds, localSlowness: slownessHere(known) };
+      return { table, routes: kinds, ...beliefsOf(known) };
     }
     const view: ModelView = {
       table: known.table,
@@ -164,7 +179,7 @@ export function createLoop(given: OffloadParts): Loop {
         known.table,
         index,
       ),
-      localSlowness: slownessHere(known),
+      ...beliefsOf(known),
     };
     routes.set(known, { index, view });
     return view;

@@ -27,6 +27,7 @@ export { type Clock, sleep } from "./clock.ts";
 export { dropOldest } from "./drop-oldest.ts";
 export { abortError, deadlinePassed, LongshoreError, type Stage } from "./error.ts";
 export { type Late, type LongshoreEvent, type Observer, observers, silentObserver } from "./events.ts";
+export { connectionWords } from "./connection-words.ts";
 export { type Failed, failureEvent } from "./failure-event.ts";
 export { fanOut } from "./fan-out.ts";
 export type { Json } from "./json.ts";

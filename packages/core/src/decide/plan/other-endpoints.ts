@@ -1,0 +1,85 @@
+import type { EndpointId } from "../../words/base/index.ts";
+import type { Explained } from "./explain.ts";
+import { filterIndex, filterOrder } from "./filter/order.ts";
+import { removedDetail } from "./lost-lines.ts";
+import type { FilterName } from "./plan.ts";
+
+/** Endpoints that a sentence names; the rest are counted. Keeps explanations and error messages short. */
+const mostNamed = 3;
+
+/** What stands against one endpoint. */
+interface Standing {
+  readonly endpoint: EndpointId;
+  /** Position of the filter that its last candidates fell to; -1 where it offers nothing. */
+  readonly filter: number;
+  readonly why: string;
+}
+
+/** That no other endpoint takes the request, with what was tried and why not. */
+export function noOther(explained: Explained): string {
+  const why = standing(explained);
+  return why === "" ? "no other endpoint is known" : `no other endpoint takes it (${why})`;
+}
+
+/** "edge: connection refused; cloud: waiting for its first offer"; empty where no other endpoint is known. `own` stands among them. */
+export function standing(
+  explained: Explained,
+  own?: { readonly endpoint: EndpointId; readonly filter: FilterName; readonly why: string },
+): string {
+  const { ids } = explained.question.view.endpoints;
+  const furthest = furthestFilters(explained);
+  const all: Standing[] = own ? [{ ...own, filter: filterIndex(own.filter) }] : [];
+  for (const [at, endpoint] of ids.entries()) {
+    const route = furthest.route[at] ?? -1;
+    const filter = furthest.filter[at] ?? -1;
+    all.push({ endpoint, filter, why: route < 0 ? "" : reasonOf(explained, endpoint, filter, route) });
+  }
+  // Those that came furthest come first: their limit is the one to change.
+  all.sort((one, other) => other.filter - one.filter);
+  const named = all.slice(0, mostNamed).map(({ endpoint, why }) => {
+    return `${endpoint}: ${why || withoutOffer(explained, endpoint)}`;
+  });
+  const more = all.length - named.length;
+  return [...named, ...(more > 0 ? [`and ${more} more`] : [])].join("; ");
+}
+
+/** For each endpoint, the last filter that removed something of it, with the route; -1 where there is none. */
+function furthestFilters({ question, findings }: Explained): {
+  readonly filter: readonly number[];
+  readonly route: readonly number[];
+} {
+  const { routes } = question.model;
+  const filter: number[] = [];
+  const firstRoute: number[] = [];
+  for (let route = 0; route < routes.count; route++) {
+    const at = routes.endpoint[route] ?? -1;
+    firstRoute[at] ??= route;
+    for (const used of findings.lost.used) {
+      if ((findings.lost.columns[used]?.count[route] ?? 0) === 0 || used <= (filter[at] ?? -1)) continue;
+      filter[at] = used;
+      firstRoute[at] = route;
+    }
+  }
+  return { filter, route: firstRoute };
+}
+
+function reasonOf(explained: Explained, endpoint: EndpointId, filter: number, route: number): string {
+  const name = filterOrder[filter];
+  // Nothing removed it, and nothing could be priced: it takes part once it has loaded the model.
+  if (name === undefined) return explained.question.request.ready ? "it has not loaded the model yet" : "";
+  const detail = removedDetail(explained, name, route);
+  if (name !== "unavailable") return detail;
+  const unsaid = explained.question.model.asked?.unsaid.get(endpoint);
+  return unsaid && !detail.includes(unsaid.message) ? `${detail}: ${unsaid.message}` : detail;
+}
+
+/** Why an endpoint offers nothing of the model. */
+function withoutOffer({ question }: Explained, endpoint: EndpointId): string {
+  const { asked } = question.model;
+  const unsaid = asked?.unsaid.get(endpoint);
+  if (unsaid) return unsaid.message;
+  const heard = asked?.heard.get(endpoint);
+  if (asked && !heard) return "waiting for its first offer";
+  if (heard && !heard.knowledge) return "it does not have this model";
+  return heard ? "it has another version or content of this model" : "it offers nothing of this model";
+}
