@@ -378,15 +378,18 @@ function candidates(
 /** Runtimes never fall back by themselves: one that cannot run this kind of model is passed over here, and only that. */
 function openOn(runtimes: readonly Runtime[], artifact: Artifact, options: LoadOptions): OpenSession {
   return async (call) => {
-    let problem: unknown;
+    const problems: LongshoreError[] = [];
     for (const runtime of runtimes) {
       try {
         return await runtime.load(artifact, options, call);
       } catch (thrown) {
         if (!LongshoreError.is(thrown) || thrown.reason !== "unsupported") throw thrown;
-        problem = thrown;
+        problems.push(thrown);
       }
     }
-    throw problem;
+    const [first] = problems;
+    if (first && problems.length === 1) throw first;
+    const why = problems.map(({ message }) => message).join("; ");
+    throw new LongshoreError("unsupported", "execute", why, { cause: first });
   };
 }

@@ -14,13 +14,21 @@ export function defineLab({ program, action, io }: Defining): void {
       atOptions(
         program
           .command("doctor")
-          .description("check runtimes, media, memory, ports and servers of this machine"),
+          .description(
+            "check runtimes, versions, optional parts, folders, ports and servers of this machine",
+          ),
       ),
     )
       .option("--at <url>", "a server to check; repeat for several", collect, [])
+      .option(
+        "--folder <path>",
+        "a folder of models, packages or data to check; repeat for several",
+        collect,
+        [],
+      )
       .option("--json", "print JSON", false)
       .action(action((options) => doctor(options, io))),
-    "longshore doctor --at http://127.0.0.1:8000",
+    "longshore doctor --at http://127.0.0.1:8000 --folder ./models",
   );
   help(
     simulateOptions(

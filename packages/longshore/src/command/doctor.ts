@@ -1,4 +1,9 @@
+import { constants } from "node:fs";
+import { access, mkdtemp, rmdir, stat, statfs } from "node:fs/promises";
 import { createServer } from "node:net";
+import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import {
   type EndpointInfo,
   LongshoreError,
@@ -10,7 +15,16 @@ import {
 import { housekeepingCall } from "@longshore/core/internal";
 import type { Runtime } from "@longshore/engine";
 import { graphBuilder, writeModel } from "@longshore/graph";
-import { deviceFacts, onnxRuntime, sha256, systemClock, systemRandom, wasmRuntime } from "@longshore/nodejs";
+import {
+  addWasm,
+  deviceFacts,
+  hasWasm,
+  onnxRuntime,
+  sha256,
+  systemClock,
+  systemRandom,
+  wasmRuntime,
+} from "@longshore/nodejs";
 import { dial, type DialOptions, serverInfo } from "../compose/dial.ts";
 import { diallingIn } from "../compose/directory.ts";
 import { platformTransforms } from "../compose/transforms.ts";
@@ -23,6 +37,8 @@ import { directoryLine } from "./print-result.ts";
 /** Options of `longshore doctor`. */
 export interface DoctorOptions extends DirectoryCommandOptions, AtOptions {
   readonly json: boolean;
+  /** Folders of models, packages or data that a server here would use. */
+  readonly folder: readonly string[];
 }
 
 interface Finding {
@@ -73,6 +89,59 @@ async function tryRuntime(runtime: Runtime): Promise<string> {
   }
 }
 
+/** Installed versions of the packages that do the work, found as this command finds them. */
+function versions(): string {
+  const require = createRequire(import.meta.url);
+  const parent = createRequire(require.resolve("@longshore/nodejs"));
+  const read = (name: string): string => {
+    try {
+      // A package whose manifest is not exported tells no version, and is there nevertheless.
+      return `${name} ${(parent(`${name}/package.json`) as { readonly version: string }).version}`;
+    } catch {
+      return `${name} (version not told)`;
+    }
+  };
+  return ["onnxruntime-node", "sharp", "undici"].map(read).join(", ");
+}
+
+async function tryWasm(): Promise<string> {
+  return hasWasm() ? tryRuntime(wasmRuntime()) : `optional, and not there: ${addWasm}`;
+}
+
+/** Whether temporary files can be made. */
+async function tryTemporary(): Promise<string> {
+  await rmdir(await mkdtemp(join(tmpdir(), "longshore-doctor-")));
+  return "files can be made in it";
+}
+
+/** Whether a folder can be used, by whom and how much room it has. */
+async function tryFolder(folder: string): Promise<string> {
+  const allowed = (mode: number): Promise<boolean> =>
+    access(folder, mode).then(
+      () => true,
+      () => false,
+    );
+  const found = await stat(folder).catch((thrown: NodeJS.ErrnoException) => {
+    throw new LongshoreError(
+      "invalid-configuration",
+      "resolve",
+      thrown.code === "ENOENT"
+        ? "there is no such folder; make it, or name another"
+        : `it cannot be looked at (${thrown.code ?? "no reason given"})`,
+    );
+  });
+  const fault = (why: string): LongshoreError => new LongshoreError("invalid-configuration", "resolve", why);
+  if (!found.isDirectory()) throw fault("it is a file; a folder is needed");
+  if (!(await allowed(constants.R_OK | constants.X_OK))) {
+    throw fault("this user cannot read it; give read and search permission (chmod u+rx)");
+  }
+  const { bavail, bsize } = await statfs(folder);
+  const writing = (await allowed(constants.W_OK))
+    ? "readable and writable"
+    : "readable, not writable (enough for models, not for a cache of packages)";
+  return `${writing}, mode ${(found.mode & 0o777).toString(8)}, ${byteCount(bavail * bsize)} free`;
+}
+
 function freePort(): Promise<string> {
   return new Promise((resolve, reject) => {
     const server = createServer();
@@ -114,13 +183,18 @@ async function tryDirectory(options: DirectoryCommandOptions): Promise<readonly 
   ];
 }
 
+function isNewEnough(version: string): boolean {
+  const [major = 0, minor = 0] = version.split(".").map(Number);
+  return major > 20 || (major === 20 && minor >= 19);
+}
+
 /** Examines what an inference here stands on, and says what to do about what is missing. */
 export async function doctor(options: DoctorOptions, io: CommandIo): Promise<ExitCode> {
   const facts = await deviceFacts();
   const findings: Finding[] = [
     {
       what: "Node.js",
-      ok: Number(process.versions.node.split(".")[0]) >= 20,
+      ok: isNewEnough(process.versions.node),
       detail: `${process.version} on ${facts.platform} ${facts.architecture} (20.19 or newer is needed)`,
     },
     {
@@ -129,13 +203,15 @@ export async function doctor(options: DoctorOptions, io: CommandIo): Promise<Exi
       detail: `${facts.cores} cores (${facts.processor ?? "name hidden"}), ${byteCount(facts.freeMemoryBytes)} free of ${byteCount(facts.totalMemoryBytes)}${facts.battery ? `, battery ${facts.battery.chargeRatio === undefined ? "" : `${(facts.battery.chargeRatio * 100).toFixed(0)} %`}${facts.battery.discharging ? " discharging" : ""}` : ", no battery"}`,
     },
     await look("onnxruntime", () => tryRuntime(onnxRuntime())),
-    await look("wasm", () => tryRuntime(wasmRuntime())),
+    await look("wasm", tryWasm),
+    await look("versions", () => Promise.resolve(versions())),
     await look("media", () =>
       Promise.resolve(
         `${["decode-image", "encode-image"].filter((name) => platformTransforms().has(name)).join(", ")} are there`,
       ),
     ),
     await look("network", freePort),
+    await look("temporary folder", tryTemporary),
     await look(
       "samples",
       async () =>
@@ -143,6 +219,7 @@ export async function doctor(options: DoctorOptions, io: CommandIo): Promise<Exi
         "not installed (npm install @longshore/samples); only the demo needs them",
     ),
   ];
+  for (const folder of options.folder) findings.push(await look(folder, () => tryFolder(folder)));
   for (const server of await serversOf(options)) {
     findings.push(await look(server.address, () => tryEndpoint(serverInfo(server), server)));
   }

@@ -113,6 +113,7 @@ function ownRuntimes({
   workerNiceness = 0,
 }: EngineOptions): readonly Runtime[] {
   const wasm = wasmRuntime();
+  // The WebAssembly runtime stays in the list where its package is missing: a model that names it is told how to add it.
   return runtime === "wasm" ? [wasm] : [onnxRuntime({ shortRunsHere, niceness: workerNiceness }), wasm];
 }
 

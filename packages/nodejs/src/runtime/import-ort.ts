@@ -1,3 +1,4 @@
+import { addWasm, hasWasm } from "./optional-parts.ts";
 import type { ImportOrt } from "./runner.ts";
 import { requireTelemetryOff } from "./telemetry-off.ts";
 
@@ -7,6 +8,7 @@ export const importOrt: ImportOrt = async (backend, threads) => {
     requireTelemetryOff();
     return import("onnxruntime-node");
   }
+  if (!hasWasm()) throw new Error(addWasm);
   const ort = await import("onnxruntime-web");
   // Its WebAssembly file lies beside it in the package; nothing is fetched. Set before the first session, once and for all.
   ort.env.wasm.numThreads = threads;

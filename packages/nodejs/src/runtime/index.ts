@@ -5,6 +5,7 @@ export * from "./onnx-runtime.ts";
 export type { PassedOver } from "./runner-message.ts";
 export type { ProviderRuntime } from "./runner-runtime.ts";
 export type { ProviderSession } from "./runner-session.ts";
+export { addWasm, hasWasm } from "./optional-parts.ts";
 export * from "./wasm-runtime.ts";
 export { keepYoung } from "./young-memory.ts";
 export { type ThreadData, yieldAsTold, yieldToFirst } from "./yield-cores.ts";
