@@ -18,6 +18,7 @@ const benches: Readonly<Record<string, () => Promise<Bench>>> = {
   fleet: async () => (await import("./fleet.ts")).bench,
   reality: async () => (await import("./reality.ts")).bench,
   quantize: async () => (await import("./quantize.ts")).bench,
+  listeners: async () => (await import("./listeners.ts")).bench,
   serve: async () => (await import("./serve.ts")).bench,
   size: async () => (await import("./size.ts")).bench,
   soak: async () => (await import("./soak.ts")).bench,
