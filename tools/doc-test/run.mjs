@@ -42,19 +42,18 @@ try {
     writeFileSync(join(build, `${one.package}-${one.name}.ts`), `${code}\nexport {};\n`);
   }
   const compilerOptions = {
-    ...{ composite: false, declaration: false, declarationMap: false, sourceMap: false },
-    ...{
-      isolatedDeclarations: false,
-      noEmitOnError: true,
-      types: ["node"],
-      typeRoots: [join(root, "node_modules/@types")],
-    },
-    ...{
-      lib: ["es2023", "esnext.disposable", "dom", "dom.iterable"],
-      customConditions: [],
-      outDir: "built",
-      rootDir: ".",
-    },
+    composite: false,
+    declaration: false,
+    declarationMap: false,
+    sourceMap: false,
+    isolatedDeclarations: false,
+    noEmitOnError: true,
+    types: ["node"],
+    typeRoots: [join(root, "node_modules/@types")],
+    lib: ["es2023", "esnext.disposable", "dom", "dom.iterable"],
+    customConditions: [],
+    outDir: "built",
+    rootDir: ".",
   };
   writeFileSync(
     join(build, "tsconfig.json"),
