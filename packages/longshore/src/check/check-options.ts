@@ -18,17 +18,17 @@ export function checkOptions(
   return command
     .option(
       "--check-ratio <ratio>",
-      "share of requests that are also run at a second server that may have them; 0 for none",
+      "share of requests that also run at a second server; 0 for none",
       number("check-ratio", 0),
       0.01,
     )
     .option(
       "--golden <folder>",
-      "repository whose models have golden.json (longshore golden): servers are asked, and those that answer wrongly kept out",
+      "repository with golden.json files (longshore golden); servers that answer them wrongly are quarantined",
     )
     .option(
       "--confirm",
-      "give only answers that two endpoints gave alike, for every request: twice the work, and an error where no second one may have it",
+      "return only answers that two endpoints gave; doubles the work, and fails if no second one is allowed",
       false,
     );
 }

@@ -12,7 +12,10 @@ export interface AtOptions extends ShownOptions<"at"> {
 
 /** Says what protocol the servers of `--at` speak. */
 export function atKindOption(): Option {
-  return new Option("--at-kind <kind>", "what the servers of --at are: oip for Triton, KServe and others")
+  return new Option(
+    "--at-kind <kind>",
+    "protocol of the servers of --at; oip for Triton and KServe, json for MLServer",
+  )
     .choices(["longshore", "oip", "json"])
     .default("longshore");
 }
@@ -34,19 +37,19 @@ export function behindOptions(command: Command): Command {
   return command
     .addOption(atKindOption())
     .addOption(
-      new Option("--at-trust <trust>", "how far the servers of --at are trusted")
+      new Option("--at-trust <trust>", "trust of the servers of --at")
         .choices(["listed", "operated", "attested"])
         .default("listed"),
     )
     .option(
       "--at-metrics <where>",
-      "where servers of kind oip or json show metrics: :8002, a URL, or none (default: /metrics there and two ports on)",
+      "metrics address of servers of kind oip or json: :8002, a URL, or none (default: /metrics there and two ports on)",
     )
     .option(
       "--at-grpc <where>",
-      "where servers of kind oip or json speak gRPC, for models that answer several times: :8001 or a URL (default: none)",
+      "gRPC address of servers of kind oip or json, for models with several answers: :8001 or a URL (default: none)",
     )
-    .option("--at-zone <zone>", "where the servers of --at process", "unknown")
+    .option("--at-zone <zone>", "zone of the servers of --at", "unknown")
     .option(
       "--data-class <class>",
       "data class of requests that state none: public, internal, personal; 'unknown' refuses them",
@@ -54,7 +57,7 @@ export function behindOptions(command: Command): Command {
     )
     .option(
       "--retries <count>",
-      "rounds in which a request is sent again to servers that failed it, while its deadline leaves time; 0 for none",
+      "retry rounds of a failed request within its deadline; 0 for none",
       number("retries", 0, 100),
       10,
     );

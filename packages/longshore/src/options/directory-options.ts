@@ -29,7 +29,7 @@ export interface DirectoryCommandOptions extends ShownOptions<"directory" | "dir
 /** Adds them; without `--directory` where an argument says it. */
 export function directoryOptions(command: Command, named = true): Command {
   const where =
-    "more servers, which may come and go: a file, the address of a server that keeps a directory, dns:DOMAIN, dns://NAMESERVER/DOMAIN, or nats:HOST:PORT/BUCKET";
+    "directory of more servers: a file, the address of a directory server, dns:DOMAIN, dns://NAMESERVER/DOMAIN, or nats:HOST:PORT/BUCKET";
   const asking = connectionOptions(
     named ? command.option("--directory <where>", where) : command,
     "directory",
@@ -39,15 +39,15 @@ export function directoryOptions(command: Command, named = true): Command {
   return (named ? connectionOptions(asking, "directory-servers", forServers) : asking)
     .option(
       "--operator-keys <file>",
-      "public keys of the operator; then only entries that one of them signed are believed",
+      "public keys of the operator; only entries signed with one of them are used",
     )
     .option(
       "--directory-keep <file>",
-      "keep the last known state of the directory there, for after a restart",
+      "keep the last known state of the directory in this file across restarts",
     )
     .option(
       "--directory-hours <n>",
-      "use what is known for so long when the directory is away (default 24)",
+      "hours to use the last known state while the directory is away (default 24)",
       number("directory-hours", 0),
     );
 }

@@ -19,27 +19,19 @@ export interface IdentityOptions {
 /** Adds them. `port` reads the number of a port. */
 export function identityOptions(command: Command, port: (name: string) => (text: string) => number): Command {
   return command
-    .option("--identity <file>", "identity.yaml: who may what (API keys, tokens, client certificates)")
-    .option("--insecure-no-identity", "listen on other addresses than loopback without identity", false)
+    .option("--identity <file>", "identity.yaml: who may do what (API keys, tokens, client certificates)")
+    .option("--insecure-no-identity", "allow addresses other than loopback without identity", false)
     .option("--tls-cert <file>", "certificate (PEM) of this server; read again when it changes")
     .option("--tls-key <file>", "key (PEM) of the certificate")
-    .option("--client-ca <file>", "authorities (PEM) that sign clients: asks them for certificates")
+    .option("--client-ca <file>", "authorities (PEM) that sign client certificates; turns them on")
     .addOption(
-      new Option("--client-cert <which>", "with --client-ca: whether clients must have one")
+      new Option("--client-cert <which>", "with --client-ca: whether clients must have a certificate")
         .choices(["required", "optional"])
         .default("required"),
     )
-    .option(
-      "--manage-port <port>",
-      "port of its own for management, which then is not on --port",
-      port("manage-port"),
-    )
+    .option("--manage-port <port>", "separate port for management", port("manage-port"))
     .option("--manage-host <address>", "address of the management port", "127.0.0.1")
-    .option(
-      "--metrics-port <port>",
-      "port of its own for metrics, which then are not on --port",
-      port("metrics-port"),
-    )
+    .option("--metrics-port <port>", "separate port for metrics", port("metrics-port"))
     .option("--metrics-host <address>", "address of the metrics port; default: --host");
 }
 

@@ -18,15 +18,12 @@ export interface JoinCommandOptions extends ShownOptions<"join"> {
 export function joinOptions(command: Command): Command {
   const joining = command.option(
     "--join <url>",
-    "join the directory that this server keeps, or nats:HOST/BUCKET, so that others find this one",
+    "join this directory server, or nats:HOST/BUCKET, so that others find this server",
   );
   return connectionOptions(joining, "join", "the directory server of --join")
-    .option("--advertise <url>", "how others reach this server; default: where it listens")
-    .option("--entry <file>", "the operator's signed entry of this server (longshore directory sign)")
-    .option(
-      "--id <name>",
-      "name of this server among others; default: with --join of the machine, and the port; else one of chance",
-    );
+    .option("--advertise <url>", "address at which others reach this server (default: where it listens)")
+    .option("--entry <file>", "signed entry of this server (longshore directory sign)")
+    .option("--id <name>", "server ID (default: host name and port with --join, otherwise random)");
 }
 
 /**

@@ -21,7 +21,7 @@ export function observeOptions(
 ): Command {
   return command
     .addOption(
-      new Option("--log-level <level>", "JSON lines on stderr: which are written")
+      new Option("--log-level <level>", "level of the JSON log on stderr")
         .choices(["none", "error", "warning", "info", "verbose"])
         .default("info"),
     )
@@ -31,25 +31,25 @@ export function observeOptions(
     )
     .option(
       "--trace-rate <n>",
-      "trace one in so many requests, of those whose sender has not decided",
+      "trace one in N requests whose sender did not decide",
       number("trace-rate", 1),
       1,
     )
     .option(
       "--cache-size <bytes>",
-      "memory for answers of models with a response cache; 0 for none",
+      "memory of the response cache; 0 turns it off",
       number("cache-size", 0),
       64 * 2 ** 20,
     )
     .option(
       "--drain-seconds <s>",
-      "longest wait for work under way at SIGTERM",
+      "longest wait for requests in flight after SIGTERM",
       number("drain-seconds", 0),
       30,
     )
     .option(
       "--linger-seconds <s>",
-      "how long ports listen at least after SIGTERM, so that balancers see readiness go first",
+      "least time that ports stay open after SIGTERM, so that balancers notice",
       number("linger-seconds", 0),
       1,
     );

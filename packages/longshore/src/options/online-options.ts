@@ -50,19 +50,19 @@ export function onlineOptions(command: Command, at: string): Command {
     .option("--port <port>", "port; 0 picks a free one", number("port", 0), 8000)
     .option(
       "--grpc-port <port>",
-      "port for gRPC; default: the one after --port, as Triton's 8001, if it is free; 0 picks a free one",
+      "port for gRPC (default: the one after --port if it is free); 0 picks a free one",
       number("grpc-port", 0),
     )
     .option("--no-grpc-port", "no gRPC")
     .addOption(
-      new Option("--tier <tier>", "what this endpoint is")
+      new Option("--tier <tier>", "tier of this endpoint")
         .choices(["device", "edge", "cloud"])
         .default("edge"),
     )
-    .option("--zone <zone>", "where it processes, such as eu/de/store-7", "local")
+    .option("--zone <zone>", "zone in which it processes, such as eu/de/store-7", "local")
     .option("--at <url>", at, collect, [])
-    .option("--at-tenants", "tell the servers of --at for which tenant each request is", false)
-    .option("--aliases <file>", "where aliases are kept (longshore rollout)")
+    .option("--at-tenants", "tell the servers of --at the tenant of each request", false)
+    .option("--aliases <file>", "file that keeps aliases (longshore rollout)")
     .option("--max-body <bytes>", "largest request body", number("max-body", 1), 64 * 2 ** 20)
     .option("--json", "print JSON lines", false);
 }

@@ -31,41 +31,44 @@ export function repositoryOptions(
 ): Command {
   return command
     .addOption(
-      new Option("--model-control <mode>", "who decides which models are served")
+      new Option(
+        "--model-control <mode>",
+        "which models are served: all on first use, all with changes, or those that are loaded",
+      )
         .choices(["none", "poll", "explicit"])
         .default("none"),
     )
-    .option("--poll-seconds <s>", "between two looks at the repository", number("poll-seconds", 0.1), 15)
-    .option("--load-model <name>", "load before the server is ready; repeat, or '*' for all", collect, [])
+    .option("--poll-seconds <s>", "seconds between reads of the repository", number("poll-seconds", 0.1), 15)
+    .option("--load-model <name>", "model to load at the start; repeat for several, '*' for all", collect, [])
     .option(
       "--no-exit-on-error",
-      "serve the rest, not ready, when a model to load at the start cannot be loaded",
+      "serve the other models if one cannot be loaded at the start; the server stays unready",
     )
     .addOption(
-      new Option("--rate-limit <mode>", "whether runs share the resources that models name")
+      new Option("--rate-limit <mode>", "make runs wait for the resources that models name")
         .choices(["off", "execution_count"])
         .default("off"),
     )
-    .option("--rate-limit-resource <name:count>", "how much there is of one; repeat for several", collect, [])
+    .option("--rate-limit-resource <name:count>", "amount of a resource; repeat for several", collect, [])
     .option(
       "--model-memory <bytes>",
-      "memory for loaded models; the least used go",
+      "memory of loaded models; the least recently used are unloaded",
       number("model-memory", 1),
     )
     .option(
       "--default-max-batch-size <n>",
-      "rows in one run of an ONNX file without configuration, where its first axes vary; Triton has 4",
+      "max_batch_size of an ONNX file without configuration; Triton has 4",
       number("default-max-batch-size", 0),
       0,
     )
-    .option("--gpu-fallback", "run models that want a GPU on processors", false)
-    .option("--sandbox-memory <bytes>", "memory of a model that is not trusted", number("sandbox-memory", 1))
-    .option("--sandbox-deadline <ms>", "longest run of such a model", number("sandbox-deadline", 1))
+    .option("--gpu-fallback", "run models that want a GPU on CPUs", false)
+    .option("--sandbox-memory <bytes>", "memory of an untrusted model", number("sandbox-memory", 1))
+    .option("--sandbox-deadline <ms>", "longest run of an untrusted model", number("sandbox-deadline", 1))
     .option("--max-sequences <n>", "live sequences", number("max-sequences", 1))
     .option("--max-tenant-sequences <n>", "live sequences of one tenant", number("max-tenant-sequences", 1))
     .option(
       "--state-key <file>",
-      "secret that seals exported state; the same for servers that share sequences",
+      "file with the secret that seals exported state; equal on servers that share sequences",
     );
 }
 

@@ -36,7 +36,7 @@ export function requestOptions(command: Command): Command {
         .choices(["onnxruntime", "wasm"])
         .default("onnxruntime"),
     )
-    .option("--deadline <ms>", "answer within, in milliseconds", number("deadline", 0))
+    .option("--deadline <ms>", "deadline in milliseconds", number("deadline", 0))
     .option("--objective <what>", objectiveText, objective, "latency")
     .option("--in-time <ratio>", inTimeText, number("in-time", 0, 1))
     .option("--data-class <class>", "class of the input: public, internal, personal, restricted")
@@ -44,14 +44,14 @@ export function requestOptions(command: Command): Command {
     .option("--variant <name>", "variant of the model to use")
     .option(
       "--agreement <ratio>",
-      "least agreement with the exact answer, 0..1 (default 0.995)",
+      "least agreement with the exact answer, 0 to 1 (default 0.995)",
       number("agreement", 0, 1),
     )
-    .option("--mean <r,g,b>", "for images into tensors: mean to subtract, after scaling to 0..1")
-    .option("--std <r,g,b>", "for images into tensors: deviation to divide by")
+    .option("--mean <r,g,b>", "image inputs: mean to subtract, after scaling to 0..1")
+    .option("--std <r,g,b>", "image inputs: deviation to divide by")
     .option(
       "--side <pixels>",
-      "for images into tensors: side where the model leaves it free (default 224)",
+      "image inputs: side if the model leaves it free (default 224)",
       number("side", 1),
     )
     .option("--json", "print JSON", false);

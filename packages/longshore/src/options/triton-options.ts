@@ -12,15 +12,12 @@ export interface TritonOptions {
 /** Adds them. */
 export function tritonOptions(command: Command): Command {
   return command
-    .option(
-      "--shared-memory <prefix>",
-      "let programs on this machine share memory under keys with this beginning; '/' for any",
-    )
+    .option("--shared-memory <prefix>", "allow shared memory under keys with this prefix; '/' for any")
     .option(
       "--forward-headers <pattern>",
-      "regular expression of request headers that go to the steps of models as parameters",
+      "regular expression of request headers that models get as parameters",
     )
-    .option("--model-uploads", "let a load bring the model's files along", false);
+    .option("--model-uploads", "allow loads that contain the model's files", false);
 }
 
 /** The longest pattern; it is matched against every header of every request. */
