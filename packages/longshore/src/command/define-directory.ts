@@ -6,12 +6,12 @@ import { type Defining, help, number } from "../options/define.ts";
 export function defineDirectory({ program, action, io }: Defining): void {
   const directory = program
     .command("directory")
-    .description("the operator's list of endpoints: make a key, sign, check, list");
+    .description("manage the operator's directory of endpoints: key, sign, check, list");
   help(
     directory
       .command("key")
-      .description("make a key of an operator; prints the public one")
-      .argument("<file>", "where the private key goes, which nobody else may have")
+      .description("make an operator's key pair; prints the public key")
+      .argument("<file>", "file for the private key; keep it secret")
       .option("--json", "print JSON", false)
       .action(action((file: string, options) => directoryKey(file, options, io))),
     "longshore directory key operator.pem > operator.pub",
@@ -23,7 +23,7 @@ export function defineDirectory({ program, action, io }: Defining): void {
       .argument("<file>", "directory file (YAML or JSON)")
       .requiredOption("--key <file>", "the operator's private key")
       .option("--out <file>", "where to write the signed file; default: the file itself")
-      .option("--days <n>", "entries that state no end hold for so long", number("days", 0.001, 1e6), 90)
+      .option("--days <n>", "validity in days of entries that state no end", number("days", 0.001, 1e6), 90)
       .option("--json", "print JSON", false)
       .action(action((file: string, options) => directorySign(file, options, io))),
     "longshore directory sign endpoints.yaml --key operator.pem --out endpoints.json",
@@ -31,7 +31,7 @@ export function defineDirectory({ program, action, io }: Defining): void {
   help(
     directory
       .command("check")
-      .description("say of each entry of a file whether it holds now")
+      .description("check each entry of a file")
       .argument("<file>", "directory file")
       .requiredOption("--operator-keys <file>", "public keys of the operator")
       .option("--json", "print JSON", false)
@@ -40,8 +40,8 @@ export function defineDirectory({ program, action, io }: Defining): void {
   );
   const list = directory
     .command("list")
-    .description("list endpoints as they would be used now")
-    .argument("<where>", "a file, or the address of a server that keeps a directory");
+    .description("list endpoints as they would be used")
+    .argument("<where>", "a file, or the address of a directory server");
   help(
     directoryOptions(list, false)
       .option("--json", "print JSON", false)

@@ -34,9 +34,7 @@ export function defineLab({ program, action, io }: Defining): void {
     simulateOptions(
       program
         .command("simulate")
-        .description(
-          "replay requests over recorded networks on a virtual clock, beside an oracle and plans that never change",
-        ),
+        .description("simulate requests over recorded networks, compared with an oracle and fixed plans"),
     ).action(
       action((file: string | undefined, options: SimulateOptions) => simulateCommand(file, options, io)),
     ),
@@ -53,13 +51,9 @@ export function defineLab({ program, action, io }: Defining): void {
       )
       .option("--scene <name>", "only this scene; repeat for several; 'list' names them", collect, [])
       .option("--trace <file>", "replay this uplink trace in the stalling scene")
-      .option(
-        "--requests <n>",
-        "requests in each scene; default: 6, or fewer where more show nothing new",
-        number("requests", 1),
-      )
+      .option("--requests <n>", "requests in each scene (default: at most 6)", number("requests", 1))
       .option("--seed <n>", "seed of the synthetic links", number("seed", 0), 7)
-      .option("--html <file>", "where to write the report", "longshore-demo.html")
+      .option("--html <file>", "file for the report", "longshore-demo.html")
       .option("--json", "print JSON", false)
       .action(action((options) => demo(options, io))),
     "longshore demo --scene stalls --trace uplink.trace",

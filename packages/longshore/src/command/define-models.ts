@@ -17,26 +17,13 @@ export function defineModels({ program, action, io }: Defining): void {
         .command("profile")
         .description("measure segments, codecs and memory of a model on this machine")
         .argument("<model>", "as for infer")
-        .option(
-          "--at <url>",
-          "server that has models of steps that are not here; repeat for several",
-          collect,
-          [] as string[],
-        )
+        .option("--at <url>", "server that has models of steps; repeat for several", collect, [] as string[])
         .addOption(atKindOption()),
     )
       .option("--samples <folder>", "inputs to measure with; default: seeded random inputs")
-      .option(
-        "--runs <n>",
-        "counted runs of each segment with each input; default: up to 5, fewer where a run is slow",
-        number("runs", 1),
-      )
+      .option("--runs <n>", "counted runs of each segment and input (default: up to 5)", number("runs", 1))
       .option("--variant <name...>", "only these variants; default: all")
-      .option(
-        "--processor-time",
-        "count the processor's time instead of the clock's, where other work runs beside",
-        false,
-      )
+      .option("--processor-time", "measure processor time instead of clock time, on a busy machine", false)
       .option("--write", "save profile.json beside the model", false)
       .addOption(
         new Option("--runtime <name>", "runtime").choices(["onnxruntime", "wasm"]).default("onnxruntime"),
@@ -48,15 +35,13 @@ export function defineModels({ program, action, io }: Defining): void {
   help(
     program
       .command("golden")
-      .description(
-        "keep a few inputs with their right answers beside a model, for other endpoints to be judged by",
-      )
+      .description("save inputs with their right answers beside a model, to check other endpoints")
       .argument("<model>", "as for infer")
-      .option("--samples <folder>", "inputs to take; default: seeded random inputs")
-      .option("--pairs <n>", "how many at most", number("pairs", 1), 4)
+      .option("--samples <folder>", "inputs to use (default: seeded random inputs)")
+      .option("--pairs <n>", "most pairs", number("pairs", 1), 4)
       .option(
         "--data-class <class>",
-        "class of these inputs: they go to every endpoint that may have it",
+        "data class of these inputs; they are sent to every endpoint that may have it",
         "public",
       )
       .option("--json", "print JSON", false)
@@ -66,31 +51,21 @@ export function defineModels({ program, action, io }: Defining): void {
   help(
     program
       .command("quantize")
-      .description(
-        "make a smaller variant of a model (8 bits, or weights of 16 bits), measured on real inputs",
-      )
+      .description("make a smaller variant of a model (8 bits, or 16-bit weights), measured on real inputs")
       .argument("<model>", "as for infer")
-      .option(
-        "--samples <folder>",
-        "real inputs; half show ranges, half judge (default: seeded random inputs)",
-      )
+      .option("--samples <folder>", "real inputs; half calibrate, half judge (default: seeded random inputs)")
       .addOption(
-        new Option("--format <format>", "what numbers become").choices(["int8", "fp16"]).default("int8"),
+        new Option("--format <format>", "format of the weights").choices(["int8", "fp16"]).default("int8"),
       )
       .option("--name <name>", "name of the variant (default: the format)")
       .option(
         "--agreement <ratio>",
-        "least agreement of the answers with the exact ones; layers are left out until it holds",
+        "least agreement with the exact answers; layers stay in FP32 until it holds",
         number("agreement", 0),
         0.995,
       )
-      .option("--output <file>", "write the network there and nothing else")
-      .option(
-        "--cuts <n>",
-        "cuts to measure for the profile; 0 measures the whole model",
-        number("cuts", 0),
-        0,
-      )
+      .option("--output <file>", "write only the network, to this file")
+      .option("--cuts <n>", "cuts to measure; 0 for the whole model only", number("cuts", 0), 0)
       .option("--json", "print JSON", false)
       .action(action((model: string, options) => quantize(model, options, io))),
     "longshore quantize ./models/ocr --samples ./receipts",
@@ -101,7 +76,7 @@ export function defineModels({ program, action, io }: Defining): void {
       program
         .command("split")
         .description(
-          "list the legal cuts of an ONNX model, write head and tail, verify that they equal the whole, or find the best placement for a goal",
+          "list the cuts of an ONNX model, write or verify head and tail, or find the best placement",
         )
         .argument("<model>", "an .onnx file, or as for infer")
         .option("--cut <id>", "cut to write or verify; default: all of the frontier")
@@ -125,7 +100,7 @@ export function defineModels({ program, action, io }: Defining): void {
     linkOptions(
       program
         .command("advise")
-        .description("should this model be offloaded, where, when, and what would it gain?")
+        .description("say whether offloading a model would pay, where, and how much")
         .argument("<model>", "as for infer")
         .option("--samples <folder>", "real inputs to measure with"),
       "this machine",
@@ -138,7 +113,7 @@ export function defineModels({ program, action, io }: Defining): void {
       )
       .option(
         "--every <ms>",
-        "a request every so many milliseconds; default: when the last has been answered",
+        "milliseconds between requests (default: the next after each answer)",
         number("every", 1),
       )
       .option("--deadline <ms>", "count answers after this as missed", number("deadline", 1))

@@ -9,13 +9,13 @@ export function defineRequests({ program, action, io }: Defining): void {
     requestOptions(
       program
         .command("infer")
-        .description("run one inference where it is best")
+        .description("run one inference on the best endpoint")
         .argument("<model>", "an .onnx file, a model folder, REPOSITORY/MODEL, or a sample's name"),
     )
       .argument("[files...]", "inputs: images, .wav, .txt, .json, .npy or raw bytes")
-      .option("--random", "seeded random inputs for what is not given", false)
-      .option("--several", "print each answer as it comes, of a model that gives any number of them", false)
-      .option("--save <folder>", "write outputs as .npy or .txt there")
+      .option("--random", "use seeded random inputs for missing ones", false)
+      .option("--several", "print each answer of a model that gives several", false)
+      .option("--save <folder>", "write outputs to this folder as .npy or .txt")
       .action(
         action((model: string, files: string[], options) =>
           infer(model, { ...options, input: [...options.input, ...files] }, io),
@@ -28,12 +28,12 @@ export function defineRequests({ program, action, io }: Defining): void {
     requestOptions(
       program
         .command("plan")
-        .description("say where an inference would run, and why")
+        .description("explain where an inference would run")
         .argument("<model>", "as for infer"),
     )
       .argument("[files...]", "inputs, as for infer")
-      .option("--explain", "list what lost and why", false)
-      .option("--random", "seeded random inputs for what is not given", false)
+      .option("--explain", "list the other candidates and why they lost", false)
+      .option("--random", "use seeded random inputs for missing ones", false)
       .action(
         action((model: string, files: string[], options) =>
           plan(model, { ...options, input: [...options.input, ...files] }, io),

@@ -12,13 +12,9 @@ import { tritonOptions } from "../options/triton-options.ts";
 export function defineServing({ program, action, io }: Defining): void {
   const served = program
     .command("serve")
-    .description(
-      "put the models of a repository on the network (Open Inference Protocol v2 over HTTP and gRPC)",
-    )
+    .description("serve models over the network (Open Inference Protocol v2, HTTP and gRPC)")
     .argument("<repository>", "folder of models (Triton layout), one model folder, or an .onnx file");
-  behindOptions(
-    onlineOptions(served, "a server behind this one that requests may be forwarded to; repeat for several"),
-  );
+  behindOptions(onlineOptions(served, "a server to forward requests to; repeat for several"));
   help(
     pullOptions(repositoryOptions(tritonOptions(served), number))
       .option("--workers <n>", "loaded copies of each model", number("workers", 1))
@@ -28,11 +24,11 @@ export function defineServing({ program, action, io }: Defining): void {
       .option("--queue <n>", "longest queue of a model", number("queue", 1), 256)
       .option(
         "--worker-niceness <n>",
-        "by how much all other threads let the one that answers have the cores first (Linux)",
+        "niceness of worker threads above the thread that answers (Linux)",
         number("worker-niceness", 0),
         5,
       )
-      .option("--allow-management", "let callers with the right to manage load and unload models", false)
+      .option("--allow-management", "allow callers with the right manage to load and unload models", false)
       .action(
         action(async (repository: string, options) =>
           (await import("./serve.ts")).serve(repository, options, io),
@@ -50,22 +46,20 @@ export function defineServing({ program, action, io }: Defining): void {
     "longshore serve ./pipelines --at http://triton:8000 --at-kind oip --data-class internal",
     "longshore serve ./models --host 0.0.0.0 --identity identity.yaml --tls-cert server.pem --tls-key server.key",
   );
-  const gated = program
-    .command("gateway")
-    .description("put a choice among servers on the network: each request goes where it is answered best");
+  const gated = program.command("gateway").description("run a gateway that balances requests across servers");
   help(
-    behindOptions(onlineOptions(gated, "a server that requests may go to; repeat for several"))
-      .option("--allow-management", "let callers with the right to manage change aliases", false)
-      .option("--no-joins", "let no server join (serve --join)")
+    behindOptions(onlineOptions(gated, "a server to balance across; repeat for several"))
+      .option("--allow-management", "allow callers with the right manage to change aliases", false)
+      .option("--no-joins", "refuse servers that join (serve --join)")
       .addOption(
-        new Option("--joins-trust <trust>", "how far servers that join without a signed entry are trusted")
+        new Option("--joins-trust <trust>", "trust of servers that join without a signed entry")
           .choices(["listed", "operated", "attested"])
           .default("listed"),
       )
-      .option("--joins-keep <file>", "keep the servers that joined there, for after a restart")
+      .option("--joins-keep <file>", "keep the servers that joined in this file across restarts")
       .option(
         "--max-kept <bytes>",
-        "of a body that is sent on while it arrives, how much is kept for a second try; longer ones have none",
+        "bytes of a forwarded body kept for a retry; longer bodies are not retried",
         number("max-kept", 0),
         defaultMaxKeptBytes,
       )
@@ -76,29 +70,29 @@ export function defineServing({ program, action, io }: Defining): void {
     "longshore gateway --port 9000 --at http://10.0.0.3:80 --at-kind oip --at-metrics :8002 --data-class internal",
   );
 
-  const keys = program.command("keys").description("API keys of a server: make, list, revoke");
+  const keys = program.command("keys").description("manage API keys of a server: add, list, revoke");
   const keysFile = (command: Command): Command =>
     command
       .requiredOption("--file <file>", "file of hashed keys, which identity.yaml names")
       .option("--pepper <file>", "secret that keys are hashed under (default: <file>.pepper)")
       .option("--json", "print JSON", false);
   help(
-    keysFile(keys.command("add").description("make a key and show it, this once"))
-      .requiredOption("--tenant <name>", "whose key it is")
+    keysFile(keys.command("add").description("make a key and print it once"))
+      .requiredOption("--tenant <name>", "tenant of the key")
       .option("--right <right>", `${allRights.join(", ")}; repeat for several (default: infer)`, collect, [])
       .option("--expires <when>", "90d, 12h, or a date (default: never)")
-      .option("--note <text>", "for people: who has it")
+      .option("--note <text>", "note, such as who has the key")
       .action(action((options) => keysAdd(options, io))),
     "longshore keys add --file keys.json --tenant acme --right infer --expires 90d > till-4.key",
   );
   help(
-    keysFile(keys.command("list").description("say what is known of the keys")).action(
+    keysFile(keys.command("list").description("list the keys")).action(
       action((options) => keysList(options, io)),
     ),
     "longshore keys list --file keys.json",
   );
   help(
-    keysFile(keys.command("revoke").description("make a key invalid, for good"))
+    keysFile(keys.command("revoke").description("revoke a key for good"))
       .argument("<key>", "its 16 digits, as 'list' shows them")
       .action(action((key: string, options) => keysRevoke(key, options, io))),
     "longshore keys revoke 0123456789abcdef --file keys.json",
