@@ -30,7 +30,7 @@ const rateStepMs = 1000;
 /** Points of a line over many requests. */
 const mostPoints = 400;
 
-const units: Readonly<Record<string, string>> = { energy: "mJ", cost: "millionths", chance: "late" };
+const units: Readonly<Record<string, string>> = { energy: "mJ", cost: "micros", chance: "late" };
 
 /** Of a sum with weights it is the sum. */
 function unitOf({ objective = "latency" }: Limits): string {
@@ -119,8 +119,7 @@ function regret({ ways, limits, notCounted }: SimulatedRun): Plot {
       }
       return { name, points, draw: "line" };
     });
-  const unit =
-    { ms: "s", mJ: "J", millionths: "thousandths", late: "thousands" }[unitOf(limits)] ?? "thousands";
+  const unit = { ms: "s", mJ: "J", micros: "thousandths", late: "thousands" }[unitOf(limits)] ?? "thousands";
   return timelinePlot(series, { x: "seconds", y: `lost to the oracle, ${unit}` });
 }
 

@@ -61,7 +61,7 @@ const goesTo = (id: string, limits: Limits): Promise<void> =>
 it("a gateway makes small what the app asks for, request by request", async () => {
   await goesTo("dear", {});
   await goesTo("cheap", { objective: "cost" });
-  // A request costs 5 millionths or 500: those are worth a millisecond together, then minutes.
+  // A request costs 5 micros or 500: those are worth a millisecond together, then minutes.
   await goesTo("dear", { objective: "mean=1,cost=0.001" });
   await goesTo("cheap", { objective: "mean=1,cost=1000" });
   // The cheapest of those that keep the deadline so surely; who is far never does.

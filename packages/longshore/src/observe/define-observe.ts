@@ -8,35 +8,30 @@ export function defineObserve({ program, action, io }: Defining): void {
     linkOptions(
       program
         .command("observe")
-        .description(
-          "stand in front of a server, pass every byte on as it is, and say what offloading would have saved",
-        )
+        .description("relay a server's traffic unchanged and report what offloading would have saved")
         .requiredOption("--in-front-of <url>", "the server, http://host:port or https://host:port")
         .option("--host <address>", "address to listen on", "127.0.0.1")
         .option("--port <port>", "port; 0 picks a free one", number("port", 0), 9000)
-        .option("--grpc-in-front-of <url>", "its port for gRPC, passed on uninspected")
+        .option("--grpc-in-front-of <url>", "gRPC address of the server; relayed without inspection")
         .option("--grpc-port <port>", "port for that (default: the one after --port)", number("grpc-port", 0))
-        .option(
-          "--tls-cert <file>",
-          "certificate (PEM) that clients are shown; without one they come without TLS",
-        )
+        .option("--tls-cert <file>", "certificate (PEM) for clients (default: no TLS)")
         .option("--tls-key <file>", "key (PEM) of the certificate")
         .option("--at-ca <file>", "authorities (PEM) that sign the server; default: the system's")
-        .option("--at-cert <file>", "client certificate (PEM) that the server is shown")
+        .option("--at-cert <file>", "client certificate (PEM) for the server")
         .option("--at-cert-key <file>", "key (PEM) of the client certificate")
-        .option("--models <folder>", "packages of its models, whose profiles say what parts would take"),
+        .option("--models <folder>", "repository whose profiles describe the server's models"),
       "the server",
     )
       .option(
         "--edge-speed <ratio>",
-        "speed of an edge box beside the devices relative to the server; 0 for none",
+        "speed of an edge box relative to the server; 0 for none",
         number("edge-speed", 0),
         0.5,
       )
-      .option("--every-seconds <n>", "tell what passed so often", number("every-seconds", 1), 60)
+      .option("--every-seconds <n>", "seconds between reports", number("every-seconds", 1), 60)
       .option(
         "--end-seconds <n>",
-        "time for replaying what passed, at the end; models that are left over are named",
+        "time for the replay at the end; models left over are named",
         number("end-seconds", 0),
         8,
       )

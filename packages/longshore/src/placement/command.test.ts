@@ -290,7 +290,7 @@ describe("longshore split --goal", () => {
     );
     expect(together.code).toBe(1);
     expect(together.notes).toMatch(/each limit can be kept, .* --deadline and --max-cost-micros together/);
-    expect(together.notes).toMatch(/--max-cost-micros 1 \(the least is 3\.\d+ millionths\)/);
+    expect(together.notes).toMatch(/--max-cost-micros 1 \(the least is 3\.\d+ micros\)/);
     const memory = await plan(
       ...two,
       "--goal",

@@ -14,7 +14,7 @@ import type { PlacementOptions } from "./options.ts";
 export interface NamedGoal {
   readonly name: string;
   readonly goal: Goal;
-  readonly unit: "ms" | "mJ" | "millionths" | "missRatio" | "weighted";
+  readonly unit: "ms" | "mJ" | "micros" | "missRatio" | "weighted";
 }
 
 /** A limit with the flag that set it. */
@@ -22,7 +22,7 @@ export interface NamedLimit extends Limit {
   readonly flag: string;
   /** Of a deadline, in what share of all cases it is to be kept; undefined in the mean. */
   readonly inTimeRatio?: number | undefined;
-  readonly unit: "ms" | "mJ" | "millionths" | "bytes";
+  readonly unit: "ms" | "mJ" | "micros" | "bytes";
 }
 
 /** Reads `--goal`. Throws `invalid-input` with what may stand there. */
@@ -57,7 +57,7 @@ export function goalOf(
   });
   const goal: Goal = { kind: "sum", of: weighted(terms, dag, tiers) };
   if (terms.length > 1 || name.includes("=")) return { name, goal, unit: "weighted" };
-  return { name, goal, unit: name === "energy" ? "mJ" : name === "cost" ? "millionths" : "ms" };
+  return { name, goal, unit: name === "energy" ? "mJ" : name === "cost" ? "micros" : "ms" };
 }
 
 /** What a term of a sum measures; undefined where there are no outcomes. */
@@ -121,7 +121,7 @@ export function limitsOf(
   return [
     ...inTime.map((one) => ({ ...one, inTimeRatio })),
     ...limit("max-energy-mj", "mJ", measures.deviceMillijoules, options.maxEnergyMj),
-    ...limit("max-cost-micros", "millionths", measures.costMicros, options.maxCostMicros),
+    ...limit("max-cost-micros", "micros", measures.costMicros, options.maxCostMicros),
     ...limit("device-memory", "bytes", measures.deviceBytes, options.deviceMemory),
   ];
 }

@@ -32,28 +32,20 @@ export function placementOptions(command: Command): Command {
     )
     .option(
       "--keep <name>",
-      "a tensor or node that may not leave the device, or not go beyond an endpoint (NAME=ID); repeat for several",
+      "tensor or node that may not leave the device, or go beyond an endpoint (NAME=ID); repeat for several",
       collect,
       [],
     )
-    .option(
-      "--deadline <ms>",
-      "the deadline of the goal chance; with other goals, what is to be kept",
-      number("deadline", 0),
-    )
+    .option("--deadline <ms>", "deadline; a limit except for the goal chance", number("deadline", 0))
     .option("--in-time <ratio>", inTimeText, number("in-time", 0))
+    .option("--max-energy-mj <mj>", "most energy of the device per request", number("max-energy-mj", 0))
     .option(
-      "--max-energy-mj <mj>",
-      "energy of the device for one request, at most",
-      number("max-energy-mj", 0),
+      "--max-cost-micros <n>",
+      "most cost per request, in micros (1e-6 of your currency)",
+      number("max-cost-micros", 0),
     )
-    .option("--max-cost-micros <n>", "millionths that one request may cost", number("max-cost-micros", 0))
-    .option(
-      "--device-memory <bytes>",
-      "weights that the device can hold, in bytes",
-      number("device-memory", 0),
-    )
-    .option("--profile <file>", "times from there; default: the model's profile.json, or measured now");
+    .option("--device-memory <bytes>", "most bytes of weights on the device", number("device-memory", 0))
+    .option("--profile <file>", "file with times (default: the model's profile.json, or measured now)");
 }
 
 /** The flags of these that were given, for a call that names no goal. */

@@ -59,7 +59,7 @@ export function placementText(report: PlacementReport): string {
   return [
     `${report.model}, goal ${goal}: ${value(report.value)}, ${proofText(report, value)}`,
     table(["endpoint", "what", "bytes", "time"], rows),
-    `mean ${milliseconds(report.meanMs)}, p95 ${milliseconds(report.p95Ms)}; device ${valueText(report.deviceMillijoules, "mJ")}, ${byteCount(report.deviceBytes)} of weights; ${valueText(report.costMicros, "millionths")}; busiest stage ${milliseconds(report.busiestMs)}`,
+    `mean ${milliseconds(report.meanMs)}, p95 ${milliseconds(report.p95Ms)}; device ${valueText(report.deviceMillijoules, "mJ")}, ${byteCount(report.deviceBytes)} of weights; ${valueText(report.costMicros, "micros")}; busiest stage ${milliseconds(report.busiestMs)}`,
     table(
       ["all on", goal, ""],
       wholes.map(({ endpoint, value: whole, breaks }) => [

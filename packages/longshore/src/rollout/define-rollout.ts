@@ -9,24 +9,24 @@ import { signAlias } from "./sign.ts";
 export function defineRollout({ program, action, io }: Defining): void {
   const rollout = program
     .command("rollout")
-    .description(
-      "names that lead to versions of models, and new versions on trial: canary, sides of a comparison, shadow",
-    );
+    .description("manage model aliases and staged rollouts (canary, A/B, shadow)");
   const at = (command: Command): Command =>
-    atOptions(
-      command.option("--at <url>", "the server or gateway (its port for management)", collect, []),
-    ).option("--json", "print JSON", false);
+    atOptions(command.option("--at <url>", "server or gateway (its management port)", collect, [])).option(
+      "--json",
+      "print JSON",
+      false,
+    );
   const changing = (command: Command): Command =>
     at(command).option(
       "--revision <n>",
-      "the revision that the change is meant for; default: the one it has now",
+      "revision that the change applies to (default: the current one)",
       number("revision", 0),
     );
   help(
     at(
       rollout
         .command("status")
-        .description("say where aliases lead, and how candidates do")
+        .description("show aliases and the figures of their candidates")
         .argument("[alias]", "default: all"),
     ).action(action((name: string | undefined, options) => rolloutStatus(name, options, io))),
     "longshore rollout status --at http://127.0.0.1:8000",
@@ -35,8 +35,8 @@ export function defineRollout({ program, action, io }: Defining): void {
     changing(
       rollout
         .command("set")
-        .description("let an alias lead to a version, at once")
-        .argument("<alias>", "its name"),
+        .description("point an alias at a version")
+        .argument("<alias>", "name of the alias"),
     )
       .requiredOption("--model <name>", "the model")
       .requiredOption("--to <version>", "its version")
@@ -49,36 +49,41 @@ export function defineRollout({ program, action, io }: Defining): void {
   );
   help(
     changing(
-      rollout.command("start").description("put another version on trial").argument("<alias>", "its name"),
+      rollout
+        .command("start")
+        .description("start a trial of another version")
+        .argument("<alias>", "name of the alias"),
     )
       .requiredOption("--to <version>", "the candidate")
-      .addOption(new Option("--mode <mode>", "how").choices(["canary", "ab", "shadow"]).default("canary"))
+      .addOption(
+        new Option("--mode <mode>", "kind of trial").choices(["canary", "ab", "shadow"]).default("canary"),
+      )
       .option(
         "--weight <ratio>",
-        "share of requests, tenants or users that get it",
+        "share of requests, tenants or users that get the candidate",
         number("weight", 0, 1),
         0.05,
       )
       .addOption(
-        new Option("--by <what>", "what keeps to one side")
+        new Option("--by <what>", "what stays on one side")
           .choices(["request", "tenant", "user"])
           .default("request"),
       )
       .option(
         "--error-factor <n>",
-        "errors it may have, as a multiple of the stable version's",
+        "allowed errors over the stable version's",
         number("error-factor", 1),
         defaultTrialLimits.errorFactor,
       )
       .option(
         "--latency-factor <n>",
-        "time it may take, as a multiple of the stable version's",
+        "allowed time over the stable version's",
         number("latency-factor", 1),
         defaultTrialLimits.latencyFactor,
       )
       .option(
         "--agreement <ratio>",
-        "of a shadow: share of answers that must agree",
+        "shadow: share of answers that must agree",
         number("agreement", 0, 1),
         defaultTrialLimits.agreementRatio,
       )
@@ -97,26 +102,28 @@ export function defineRollout({ program, action, io }: Defining): void {
       rollout
         .command("sign")
         .description("sign an alias into a directory file, for all servers and gateways that read it")
-        .argument("<alias>", "its name"),
+        .argument("<alias>", "name of the alias"),
     )
       .requiredOption("--file <file>", "the directory file")
       .requiredOption("--key <file>", "the operator's private key")
       .requiredOption("--model <name>", "the model")
-      .requiredOption("--to <version>", "the version that it leads to")
-      .option("--candidate <version>", "another version, on trial")
-      .addOption(new Option("--mode <mode>", "how").choices(["canary", "ab", "shadow"]).default("canary"))
+      .requiredOption("--to <version>", "version of the alias")
+      .option("--candidate <version>", "version to try")
+      .addOption(
+        new Option("--mode <mode>", "kind of trial").choices(["canary", "ab", "shadow"]).default("canary"),
+      )
       .option("--weight <ratio>", "share that gets the candidate", number("weight", 0, 1), 0.05)
       .addOption(
-        new Option("--by <what>", "what keeps to one side")
+        new Option("--by <what>", "what stays on one side")
           .choices(["request", "tenant", "user"])
           .default("request"),
       )
       .option(
         "--revision <n>",
-        "the revision that the change is meant for; default: the one in the file",
+        "revision that the change applies to (default: the one in the file)",
         number("revision", 0),
       )
-      .option("--days <n>", "for how long it holds", number("days", 0.001, 1e6), 90)
+      .option("--days <n>", "validity in days", number("days", 0.001, 1e6), 90)
       .action(action((name: string, options) => signAlias(name, options, io))),
     "longshore rollout sign reader --file endpoints.json --key operator.pem --model ocr --to 2 --at http://127.0.0.1:8000",
   );
@@ -126,7 +133,7 @@ export function defineRollout({ program, action, io }: Defining): void {
     ["remove", "forget the alias"],
   ] as const) {
     help(
-      changing(rollout.command(name).description(what).argument("<alias>", "its name")).action(
+      changing(rollout.command(name).description(what).argument("<alias>", "name of the alias")).action(
         action((alias: string, options) => changeAlias(alias, { do: name }, options, io)),
       ),
       `longshore rollout ${name} reader --at http://127.0.0.1:8000`,

@@ -134,7 +134,7 @@ function aimFigure({ goal, request, remainingMs }: Question, priced: Priced, val
       : `, in time in ${percent(chanceBelow({ values }, remainingMs))} of all cases`;
   }
   if (objective === "energy") return `${amount(deviceMillijoules)} mJ`;
-  if (objective === "cost") return `${amount(costMicros)} millionths`;
+  if (objective === "cost") return `${amount(costMicros)} micros`;
   if (objective === "accuracy" && accuracyRatio !== undefined) {
     return ` with variant ${choice.variant.name}, right in ${(accuracyRatio * 100).toFixed(1)} %`;
   }
@@ -145,7 +145,7 @@ function aimFigure({ goal, request, remainingMs }: Question, priced: Priced, val
     return `, ${percentile} % of the time within ${ms(judge(values, readingOf(Number(percentile) / 100)))}`;
   }
   const energy = goal.energyWeight > 0 ? `, ${amount(deviceMillijoules)} mJ` : "";
-  const money = goal.costWeight > 0 ? `, ${amount(costMicros)} millionths` : "";
+  const money = goal.costWeight > 0 ? `, ${amount(costMicros)} micros` : "";
   return `${energy}${money} (least of ${objective})`;
 }
 
