@@ -11,7 +11,7 @@ const page = readFileSync(new URL("../../../../../docs/protocol.md", import.meta
 /** The bytes of a hex dump in the page. */
 function dump(name: string): Uint8Array {
   const block = new RegExp(`\`\`\`hex ${name}\\n([\\s\\S]*?)\`\`\``).exec(page)?.[1] ?? "";
-  const words = block.split("\n").flatMap((line) => line.slice(6, 53).trim().split(/\s+/).filter(Boolean));
+  const words = block.split("\n").flatMap((line) => line.split("  ")[1]?.match(/../g) ?? []);
   return Uint8Array.from(words, (word) => Number.parseInt(word, 16));
 }
 
