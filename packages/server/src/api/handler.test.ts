@@ -626,7 +626,7 @@ describe("inference", () => {
       outputs: [{ name: "y", datatype: "FP32", shape }],
     });
     const double = doubleEndpoint([{ ...doubling, description }], { id: "server" });
-    const endpoint = { ...double, sendsOn: true as const };
+    const endpoint = { ...double, capabilities: { ...double.capabilities, sendsOn: true as const } };
     const message = writeInferRequest(
       {
         parameters: {},
