@@ -202,7 +202,10 @@ function withinBudget({ events, spec }: WorldRun): Violation[] {
   const planners = [...spec.apps.map(({ name }) => name), ...(spec.gateway ? [spec.gateway.name] : [])];
   return planners.flatMap((planner): Violation[] => {
     const own = events.filter(({ machine }) => machine === planner);
-    const late = own.filter(({ event }) => event.kind === "leg-started" && event.trigger === "late").length;
+    // What begins since a request is taken to be lost is a retry.
+    const late = own.filter(
+      ({ event }) => event.kind === "leg-late" && event.because === "late" && event.begun,
+    ).length;
     const begun = own.filter(({ event }) => event.kind === "leg-started" && event.trigger === "begin").length;
     const most = burst * spec.servers.length + hedgeRatio * begun;
     if (late <= most) return [];

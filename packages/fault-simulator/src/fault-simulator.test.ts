@@ -41,6 +41,28 @@ describe("the simulator", () => {
   });
 });
 
+/** Plans that broke something once, and what it was. */
+const fixedCases: readonly (readonly [string, number, readonly Fault[]])[] = [
+  [
+    "a reply whose checksum does not fit is asked for again",
+    42,
+    [{ kind: "flip-reply", machine: "server-1", atMs: 4020, forMs: 104, amount: 0, ratio: 1 }],
+  ],
+  [
+    "retries beside a silent server are not second runs",
+    62,
+    [
+      { kind: "lose-reply", machine: "server-2", atMs: 1467, forMs: 5842, amount: 0, ratio: 1 },
+      { kind: "kill", machine: "server-1", atMs: 5464, forMs: 3735, amount: 0, ratio: 1 },
+    ],
+  ],
+];
+
+it.each(fixedCases)("%s (seed %d)", async (_, seed, faults) => {
+  const { violations } = await runSeed(seed, faults);
+  expect(violations.filter((one) => !gapOf(one))).toEqual([]);
+});
+
 describe("a plan", () => {
   const plan = (change: object): unknown => ({ schemaVersion: 1, seed: 3, faults: [], ...change });
   const machines = new Set(machinesOf(drawWorld(3)));

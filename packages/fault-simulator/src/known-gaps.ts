@@ -21,7 +21,7 @@ export const knownGaps: readonly KnownGap[] = [
   {
     name: "starting server says 404",
     check: "liveness",
-    text: /failed with unknown-(?:model|version)/,
+    text: /failed with unknown-(?:model|version)|is not here, and no other endpoint answers/,
     why: "A server that is still fetching its models says that it does not have them, not that it will.",
   },
   {

@@ -84,7 +84,13 @@ function scene(count: number, options: { readonly retry?: RetryOptions } = {}) {
   return { clock, state, ask, start, warm };
 }
 
-const passing: readonly Reason[] = ["unreachable", "no-answer", "bad-reply", "shutting-down"];
+const passing: readonly Reason[] = [
+  "unreachable",
+  "no-answer",
+  "bad-reply",
+  "checksum-mismatch",
+  "shutting-down",
+];
 
 it.each(passing)(
   "sends a request to its only server again after %s, while its deadline leaves time",

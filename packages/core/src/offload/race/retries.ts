@@ -29,6 +29,7 @@ const passing: ReadonlySet<Reason> = new Set<Reason>([
   "unreachable",
   "no-answer",
   "bad-reply",
+  "checksum-mismatch",
   "shutting-down",
 ]);
 /** No pause is longer than this share of the time that is left: so some tries come late in it. */
