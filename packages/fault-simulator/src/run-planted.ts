@@ -32,8 +32,6 @@ export interface PlantedOptions {
   /** Of these names only; default all. */
   readonly names?: readonly string[];
   readonly done?: (outcome: PlantedOutcome) => void;
-  /** Told of each test file that fails without any bug, and is not run for that. */
-  readonly leftOut?: (path: string) => void;
 }
 
 const vitest = "node_modules/vitest/vitest.mjs";
@@ -115,12 +113,7 @@ function firstLine(output: string, pattern: RegExp): string {
 }
 
 /** Plants one bug after the other and says what finds each. */
-export async function runPlanted({
-  seeds,
-  names,
-  done,
-  leftOut,
-}: PlantedOptions): Promise<readonly PlantedOutcome[]> {
+export async function runPlanted({ seeds, names, done }: PlantedOptions): Promise<readonly PlantedOutcome[]> {
   using copy = sandbox();
   const { folder } = copy;
   const { code, tests } = sourceFiles();
@@ -132,33 +125,16 @@ export async function runPlanted({
     return ok ? undefined : firstLine(output, /failed {2}seed|Error/);
   }
 
-  /** Test files that fail without any bug: they say nothing. */
-  const broken = new Set<string>();
-
-  const filesOf = (bugs: readonly Pick<PlantedBug, "tests">[]): string[] => {
-    const wanted = new Set(bugs.flatMap((bug) => bug.tests));
-    const paths = tests.filter((path) => wanted.has(basename(path)));
-    return paths.map((path) => relative(repositoryRoot, path)).filter((path) => !broken.has(path));
-  };
-
-  async function byTests(bug: PlantedBug): Promise<string | undefined> {
-    const files = filesOf([bug]);
-    if (files.length === 0) return undefined;
+  async function byTests(bug: PlantedBug, restore: () => void): Promise<string | undefined> {
+    const paths = tests.filter((path) => bug.tests.includes(basename(path)));
+    const files = paths.map((path) => relative(repositoryRoot, path));
     const { ok, output } = await run(folder, [vitest, "run", "--bail", "1", ...files]);
-    return ok ? undefined : firstLine(output, /FAIL|Error/);
-  }
-
-  /** Where something fails without a bug, that it fails with one says nothing. */
-  async function checkWithout(bugs: readonly PlantedBug[]): Promise<void> {
-    const { output } = await run(folder, [vitest, "run", ...filesOf(bugs)]);
-    for (const [, path = ""] of output.matchAll(/FAIL\s+(\S+\.test\.ts)/g)) broken.add(path);
-    const how = await bySimulator();
-    if (how === undefined) return;
-    throw new LongshoreError(
-      "invalid-configuration",
-      "plan",
-      `the simulator finds something without any planted bug: ${how}`,
-    );
+    if (ok) return undefined;
+    // That a file fails says something only where it does not fail without the bug.
+    const failed = files.filter((path) => new RegExp(`FAIL\\s+${path.replaceAll(".", "\\.")}`).test(output));
+    restore();
+    const again = await run(folder, [vitest, "run", ...(failed.length > 0 ? failed : files)]);
+    return again.ok ? firstLine(output, /FAIL|Error/) : undefined;
   }
 
   async function look(bug: PlantedBug): Promise<PlantedOutcome> {
@@ -171,25 +147,31 @@ export async function runPlanted({
       relative(repositoryRoot, file.path).replace("/src/", "/dist/").replace(/\.ts$/, ".js"),
     );
     const before = readFileSync(built, "utf8");
-    writeFileSync(built, script.replaceAll(/(from\s*"\.{1,2}\/[^"]+)\.ts"/g, '$1.js"'));
+    const restore = (): void => writeFileSync(built, before);
+    const plant = (): void =>
+      writeFileSync(built, script.replaceAll(/(from\s*"\.{1,2}\/[^"]+)\.ts"/g, '$1.js"'));
     try {
       const ways = [
         ["simulator", bySimulator],
-        ["tests", () => byTests(bug)],
+        ["tests", () => byTests(bug, restore)],
       ] as const;
       for (const [found, look] of bug.testsFirst ? ways.toReversed() : ways) {
+        plant();
         const how = await look();
         if (how !== undefined) return { bug, found, how };
       }
       return { bug, found: undefined, how: "" };
     } finally {
-      writeFileSync(built, before);
+      restore();
     }
   }
 
   const chosen = plantedBugs.filter(({ name }) => !names || names.includes(name));
-  await checkWithout(chosen);
-  for (const path of broken) leftOut?.(path);
+  const broken = await bySimulator();
+  if (broken !== undefined) {
+    const why = `the simulator finds something without any planted bug: ${broken}`;
+    throw new LongshoreError("invalid-configuration", "plan", why);
+  }
   for (const bug of chosen) {
     const outcome = await look(bug);
     outcomes.push(outcome);

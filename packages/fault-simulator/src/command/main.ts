@@ -129,7 +129,6 @@ async function planted(seeds: number, names: readonly string[] | undefined): Pro
   const outcomes = await runPlanted({
     seeds,
     ...(names ? { names } : {}),
-    leftOut: (path) => console.log(`left out, since it fails without any planted bug: ${path}`),
     done: ({ bug, found, how }) =>
       console.log(
         `${found === undefined ? "NOT FOUND" : `found by ${found}`.replace("found by stale", "STALE")}  ${bug.name}: ${found === undefined ? bug.about : how}`,
