@@ -18,7 +18,7 @@ app.post("/receipts", async (request, reply) => {
   reply.raw.once("close", () => gone.abort());
   try {
     const image = new Uint8Array(request.body);
-    const result = await offloader.infer("ocr", { image }, { deadlineMs: 30_000, abort: gone.signal });
+    const result = await offloader.infer("ocr", { image }, { deadlineMs: 30_000, signal: gone.signal });
     return { lines: textElements(result.outputs.get("text")), where: result.where, because: result.because };
   } catch (error) {
     if (!LongshoreError.is(error)) throw error;

@@ -39,17 +39,21 @@ export {
   float32Tensor,
   float32View,
   give,
-  int32View,
-  int64View,
   numbersOf,
   numericTensor,
   numericView,
+  type OutputData,
+  type OutputJson,
+  type Outputs,
+  type OutputTensor,
   type Tensor,
   tensorOf,
   type Tensors,
   tensorsOf,
   type TensorSpec,
   textElements,
+  typedView,
+  type TypedViews,
 } from "./words/tensor/index.ts";
 export type { Parameters } from "./words/json/index.ts";
 export { type Estimate, estimateOf } from "./words/estimate/index.ts";
@@ -70,7 +74,7 @@ export {
   type InstanceGroup,
   type ModelDescription,
   type ModelPorts,
-  type PaddedAxis,
+  type NamedInputs,
   type PaddingBuckets,
   type PortSpec,
   type Priorities,
@@ -167,7 +171,7 @@ export {
   linkModel,
   type Radio,
 } from "./decide/estimate/index.ts";
-export type { Objective, SumTerm } from "./decide/goal/index.ts";
+export type { Objective, Only, SumTerm } from "./decide/goal/index.ts";
 export {
   type DataClassRule,
   type Policy,

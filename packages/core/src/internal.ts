@@ -50,10 +50,13 @@ export {
   elementOffsets,
   fingerprint,
   fromHalf,
+  int32View,
+  int64View,
   isDatatype,
   isGiven,
   joinElements,
   maxElements,
+  outputsOf,
   releaser,
   renamed,
   shapeFits,
@@ -69,11 +72,14 @@ export {
   eachInputs,
   featuresWithin,
   isSideTensor,
+  isSingleInput,
   needsOthers,
+  type PaddedAxis,
   portSpecs,
   referenceOf,
   rightToRun,
   segmentKey,
+  singlePort,
   stepInputs,
   type StepModel,
   stepModels,
@@ -221,6 +227,39 @@ export {
   signedEntryFrom,
 } from "./fleet/directory/index.ts";
 export {
+  arrivals,
+  deviceSpeed,
+  doubtOf,
+  type DurationBelief,
+  durationBelief,
+  exchangeMillijoules,
+  guardMoment,
+  type LinkBeliefOptions,
+  type LinkHint,
+  type LinkKind,
+  packetBytes,
+  radios,
+  type SpeedBelief,
+  tries,
+  tryQuestion,
+  type TryStanding,
+  weighTry,
+} from "./decide/estimate/index.ts";
+export { isObjective, readObjective } from "./decide/goal/index.ts";
+export {
+  brokenRule,
+  envelopeBytes,
+  makePlan,
+  type ModelView,
+  noEndpoint,
+  type PlanRequest,
+  planScratch,
+  type View,
+} from "./decide/plan/index.ts";
+export { radioState } from "./offload/endpoints/index.ts";
+export { goldenFile, goldenText, parseGolden } from "./offload/check/index.ts";
+export type { RetryOptions } from "./offload/race/index.ts";
+export {
   type BelievedManifest,
   believeManifest,
   checkPackageEnd,
@@ -246,25 +285,6 @@ export {
   signedManifestFrom,
 } from "./fleet/package/index.ts";
 export {
-  arrivals,
-  deviceSpeed,
-  doubtOf,
-  type DurationBelief,
-  durationBelief,
-  exchangeMillijoules,
-  guardMoment,
-  type LinkBeliefOptions,
-  type LinkHint,
-  type LinkKind,
-  packetBytes,
-  radios,
-  type SpeedBelief,
-  tries,
-  tryQuestion,
-  type TryStanding,
-  weighTry,
-} from "./decide/estimate/index.ts";
-export {
   endpointTable,
   type EndpointView,
   linkTableOf,
@@ -275,20 +295,7 @@ export {
   routeTable,
   withLoads,
 } from "./decide/table/index.ts";
-export { isObjective, readObjective } from "./decide/goal/index.ts";
-export {
-  brokenRule,
-  envelopeBytes,
-  makePlan,
-  type ModelView,
-  noEndpoint,
-  type PlanRequest,
-  planScratch,
-  type View,
-} from "./decide/plan/index.ts";
-export { radioState } from "./offload/endpoints/index.ts";
 export { portsUnlike, stepsAround } from "./offload/steps/index.ts";
-export { goldenFile, goldenText, parseGolden } from "./offload/check/index.ts";
 export { unknownSequence } from "./offload/sequence/index.ts";
 export {
   type Alias,
@@ -312,4 +319,3 @@ export {
   type TrialLimits,
   type TrialMode,
 } from "./offload/rollout/index.ts";
-export type { RetryOptions } from "./offload/race/index.ts";

@@ -6,7 +6,6 @@ import {
   float32Tensor,
   float32View,
   type Handler,
-  int32View,
   numericTensor,
   rawCodec,
   seededRandom,
@@ -15,6 +14,7 @@ import {
   tensorsOf,
   textElements,
 } from "@longshore/core";
+import { int32View } from "@longshore/core/internal";
 import { systemClock } from "@longshore/nodejs";
 import { createHandler, createLife, directSocket, type HandlerParts } from "@longshore/server";
 import { doubleDescription, type DoubleModel, doubleEndpoint } from "@longshore/testkit";

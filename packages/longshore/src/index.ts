@@ -12,6 +12,10 @@ export {
   type Inputs,
   isInfeasible,
   type Limits,
+  type NamedInputs,
+  type Only,
+  type Outputs,
+  type OutputTensor,
   LongshoreError,
   type OffloadDefaults,
   type Offloader,
@@ -27,6 +31,7 @@ export {
   type Tensors,
   float32Tensor,
   float32View,
+  typedView,
   tensorOf,
   textElements,
 } from "@longshore/core";

@@ -1,5 +1,6 @@
 import * as v from "valibot";
-import type { BatchIsolation, Batching, PaddedAxis, PaddingBuckets, QueuePolicy } from "@longshore/core";
+import type { BatchIsolation, Batching, PaddingBuckets, QueuePolicy } from "@longshore/core";
+import type { PaddedAxis } from "@longshore/core/internal";
 import { defaults } from "./config.ts";
 import { badConfiguration } from "./names.ts";
 import { about, count, defined, duration, strict, word } from "./yaml-parts.ts";

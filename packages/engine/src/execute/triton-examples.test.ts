@@ -3,7 +3,6 @@ import {
   bytesTensor,
   float32Tensor,
   float32View,
-  int32View,
   numericTensor,
   seededRandom,
   type SequencePosition,
@@ -13,6 +12,7 @@ import {
   tensorsOf,
   textElements,
 } from "@longshore/core";
+import { int32View } from "@longshore/core/internal";
 import { housekeepingCall, nextStep } from "@longshore/core/internal";
 import { onnxSource } from "@longshore/graph";
 import { onnxRuntime, sha256, systemClock } from "@longshore/nodejs";

@@ -3,13 +3,13 @@ import {
   float32Tensor,
   float32View,
   type InferenceRequest,
-  int32View,
   numericTensor,
   type Tensor,
   type Tensors,
   type TensorSpec,
   tensorsOf,
 } from "@longshore/core";
+import { int32View } from "@longshore/core/internal";
 import { housekeepingCall } from "@longshore/core/internal";
 import {
   manualClock,

@@ -2,11 +2,11 @@ import {
   bytesElements,
   bytesTensor,
   LongshoreError,
-  type PaddedAxis,
   type PaddingBuckets,
   type Tensor,
   type Tensors,
 } from "@longshore/core";
+import type { PaddedAxis } from "@longshore/core/internal";
 import { elementBytes } from "@longshore/core/internal";
 
 /** Inputs brought to sizes of the model's buckets, and how outputs are cut back. */

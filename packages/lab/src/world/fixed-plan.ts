@@ -13,7 +13,13 @@ import {
   type Tensor,
   type Tensors,
 } from "@longshore/core";
-import { childCall, exchangeMillijoules, housekeepingCall, radioState } from "@longshore/core/internal";
+import {
+  childCall,
+  exchangeMillijoules,
+  housekeepingCall,
+  radioState,
+  outputsOf,
+} from "@longshore/core/internal";
 
 /** Where and how every request runs. */
 export interface FixedPlan {
@@ -107,7 +113,7 @@ export function followPlan(parts: FixedPlanParts): Pick<Offloader, "infer"> {
       accounts.reduce((sum, one) => sum + of(one), 0);
     const tookMs = clock.nowMs() - startedMs;
     return {
-      outputs,
+      outputs: outputsOf(outputs),
       where: plan.cut === endCut ? device.info.id : (endpoint?.info.id ?? ""),
       because: "this plan never changes",
       tookMs,
@@ -137,7 +143,7 @@ export function followPlan(parts: FixedPlanParts): Pick<Offloader, "infer"> {
   return {
     async infer(model, inputs, limits = {}) {
       const { deadlineMs = Infinity } = limits;
-      using child = childCall(housekeepingCall(model, limits.abort));
+      using child = childCall(housekeepingCall(model, limits.signal));
       using timer = clock.timer(deadlineMs, () =>
         child.cancel(new LongshoreError("deadline-exceeded", "execute", "the deadline passed")),
       );

@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
 import { type Account, type Inputs, type Limits, LongshoreError, type Result } from "@longshore/core";
-import { sleep } from "@longshore/core/internal";
+import { sleep, outputsOf } from "@longshore/core/internal";
 import { runScenarioOn, virtualClock } from "./index.ts";
 
 /** Of an exchange of 10 ms and a run. */
@@ -28,7 +28,7 @@ it("starts every request at its instant, lets the world happen and loses no row"
     if (cut) throw new LongshoreError("no-endpoint", "plan", "nowhere to run");
     const tookMs = clock.nowMs() - startedMs;
     return {
-      outputs: new Map(),
+      outputs: outputsOf(new Map()),
       where: "edge",
       because: "it is there",
       tookMs,

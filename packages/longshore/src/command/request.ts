@@ -54,7 +54,7 @@ function preparation(options: RequestOptions): ImagePreparation {
 function limitsOf(options: RequestOptions, io: CommandIo): Limits {
   return {
     objective: options.objective,
-    abort: io.stop,
+    signal: io.stop,
     ...(options.deadline === undefined ? {} : { deadlineMs: options.deadline }),
     ...(options.inTime === undefined ? {} : { minInTimeRatio: options.inTime }),
     ...(options.dataClass === undefined ? {} : { dataClass: options.dataClass }),

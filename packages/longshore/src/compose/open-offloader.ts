@@ -3,6 +3,7 @@ import {
   type Clock,
   createOffloader,
   type DeviceParts,
+  LongshoreError,
   type Directory,
   type Observer,
   type OffloadDefaults,
@@ -137,6 +138,34 @@ export function openLocal(options: LocalOptions): OpenedOffloader {
   return { offloader, engine, ready, close: () => (closed ??= closeAll()) };
 }
 
+const known: Readonly<Record<keyof OpenOptions, true>> = {
+  repository: true,
+  packages: true,
+  servers: true,
+  directory: true,
+  dialling: true,
+  runtime: true,
+  defaults: true,
+  policy: true,
+  device: true,
+  observer: true,
+  checks: true,
+  retry: true,
+};
+
+/** Refuses options that do not exist: a rule that is misspelt would silently not hold. Throws `invalid-configuration`. */
+function checkOptions(options: unknown): void {
+  const refused = (why: string): LongshoreError =>
+    new LongshoreError("invalid-configuration", "resolve", `openOffloader ${why}`);
+  if (typeof options !== "object" || options === null) {
+    throw refused('takes an object with options, such as { repository: "./models" }');
+  }
+  for (const key of Object.keys(options)) {
+    if (!Object.hasOwn(known, key))
+      throw refused(`has no option '${key}'; it has ${Object.keys(known).join(", ")}`);
+  }
+}
+
 /** Waits for a promise that never rejects, but not for longer than so many milliseconds. */
 function within(promise: Promise<void>, ms: number, clock: Clock): Promise<void> {
   return new Promise((resolve) => {
@@ -150,7 +179,8 @@ function within(promise: Promise<void>, ms: number, clock: Clock): Promise<void>
 
 /**
  * Opens an offloader for an app: models of this device, servers to consider, and the rules. Dispose of it (or call
- * `close`) when the app is done. Throws `unknown-model` when the repository is not there.
+ * `close`) when the app is done. Throws `unknown-model` when the repository is not there, and `invalid-configuration` for an option that
+ * does not exist.
  *
  * @example
  * ```ts
@@ -164,6 +194,7 @@ function within(promise: Promise<void>, ms: number, clock: Clock): Promise<void>
  * ```
  */
 export async function openOffloader(options: OpenOptions): Promise<Offloader> {
+  checkOptions(options);
   const store = options.repository === undefined ? undefined : (await openModel(options.repository)).store;
   const { repository: _repository, directory: named, ...rest } = options;
   const parts = {
@@ -198,6 +229,7 @@ export async function openOffloader(options: OpenOptions): Promise<Offloader> {
     sequence: (model, limits) => offloader.sequence(model, limits),
     explain: (model, inputs, limits) => offloader.explain(model, inputs, limits),
     availability: (model) => offloader.availability(model),
+    prepare: (model, limits) => offloader.prepare(model, limits),
     refresh: () => offloader.refresh(),
     close,
     [Symbol.asyncDispose]: close,

@@ -5,7 +5,6 @@ import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
 import {
   type Endpoint,
   float32View,
-  int32View,
   type Inputs,
   numericTensor,
   type Offloader,
@@ -15,6 +14,7 @@ import {
   silentObserver,
   type Tensor,
 } from "@longshore/core";
+import { int32View } from "@longshore/core/internal";
 import { housekeepingCall } from "@longshore/core/internal";
 import { graphBuilder, writeModel } from "@longshore/graph";
 import { layeredStore, systemClock, systemRandom } from "@longshore/nodejs";

@@ -70,7 +70,7 @@ export async function play(options: PlayOptions): Promise<readonly Row[]> {
   const { scene, choice, world, stop } = options;
   const limits: Limits = {
     ...scene.limits,
-    abort: stop,
+    signal: stop,
     ...(choice === "any" || choice === "device" ? {} : { deadlineMs: fixedDeadlineMs }),
   };
   if (world.endpoints.length === 0) {
@@ -232,7 +232,7 @@ async function playSequence(options: PlayOptions, limits: Limits): Promise<reado
     const happened = (await happen(options, at, false)).join("; ");
     const startedMs = performance.now();
     try {
-      const result = await sequence.next(frame, { abort: stop });
+      const result = await sequence.next(frame, { signal: stop });
       if (isSpeech(result.outputs)) speech++;
       const row = answeredRow(at, `frames ${at}-${at}`, happened, result, "", 1);
       const last = rows.at(-1);

@@ -126,7 +126,7 @@ describe("remote client", () => {
     const abort = new AbortController();
     abort.abort();
     const x = Float32Array.of(1, 2, 3);
-    await expect(client.infer("double", { x }, { abort: abort.signal })).rejects.toMatchObject({
+    await expect(client.infer("double", { x }, { signal: abort.signal })).rejects.toMatchObject({
       reason: "cancelled",
     });
     await expect(client.infer("double", { x }, { deadlineMs: -1 })).rejects.toMatchObject({
@@ -153,7 +153,7 @@ describe("remote client", () => {
       reason: "deadline-exceeded",
     });
     const abort = new AbortController();
-    const asked = client.infer("double", { x }, { abort: abort.signal });
+    const asked = client.infer("double", { x }, { signal: abort.signal });
     abort.abort();
     await expect(asked).rejects.toMatchObject({ reason: "cancelled" });
   });

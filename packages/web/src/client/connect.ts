@@ -49,7 +49,8 @@ export interface RemoteLimits {
   readonly version?: string;
   readonly variant?: string;
   readonly rules?: Rules;
-  readonly abort?: AbortSignal;
+  /** Ends the call with `cancelled` when it fires. */
+  readonly signal?: AbortSignal;
   /** Codec for each input that shall not travel raw. */
   readonly codecs?: Readonly<Record<string, CodecId>>;
 }
@@ -158,10 +159,10 @@ class Remote implements RemoteClient {
     );
   }
 
-  #call({ deadlineMs, rules, abort }: RemoteLimits): Call {
+  #call({ deadlineMs, rules, signal }: RemoteLimits): Call {
     return {
       id: randomId(this.#random),
-      abort: abort ?? new AbortController().signal,
+      abort: signal ?? new AbortController().signal,
       deadlineMs: deadlineMs === undefined ? Infinity : this.#clock.nowMs() + deadlineMs,
       tenant: "local",
       rules: rules ?? { dataClass: "unknown", leastTrust: "none" },

@@ -1,13 +1,15 @@
 import {
   bytesTensor,
+  type Input,
   type Inputs,
   LongshoreError,
+  type NamedInputs,
   type PortSpec,
   type Tensor,
   tensorOf,
   type Tensors,
 } from "@longshore/core";
-import { bytesOf, elementBytes, renamed } from "@longshore/core/internal";
+import { bytesOf, elementBytes, isSingleInput, renamed, singlePort } from "@longshore/core/internal";
 
 function invalid(message: string): LongshoreError {
   return new LongshoreError("invalid-input", "resolve", message);
@@ -22,12 +24,12 @@ function fitted(spec: PortSpec, count: number): readonly number[] {
 }
 
 /** Callers without types give what they like. */
-function isTensor(value: Inputs[string]): value is Tensor {
+function isTensor(value: Input): value is Tensor {
   const given = value as Partial<Tensor> | null | undefined;
   return given?.bytes instanceof Uint8Array && Array.isArray(given.spec?.shape);
 }
 
-function toTensor(value: Inputs[string], spec: PortSpec): Tensor {
+function toTensor(value: Input, spec: PortSpec): Tensor {
   const { name, datatype } = spec;
   if (isTensor(value)) return renamed(value, name);
   if (datatype === "BYTES") {
@@ -41,10 +43,17 @@ function toTensor(value: Inputs[string], spec: PortSpec): Tensor {
   return tensorOf(name, datatype, fitted(spec, bytes.byteLength / elementBytes(datatype)), bytes);
 }
 
+function byName(inputs: Inputs, ports: readonly PortSpec[]): NamedInputs {
+  const single = isSingleInput(inputs);
+  if (!single && typeof inputs === "object" && inputs !== null) return inputs;
+  const port = single ? singlePort(ports) : undefined;
+  if (single && port) return { [port.name]: inputs };
+  throw invalid(`inputs are given by their names, as an object: ${ports.map(({ name }) => name).join(", ")}`);
+}
+
 /** What an app holds as the tensors that a model takes. Throws `invalid-input` or `body-mismatch`, naming the input. */
-export function toTensors(inputs: Inputs, ports: readonly PortSpec[]): Tensors {
-  if (typeof inputs !== "object" || inputs === null)
-    throw invalid("inputs are given by their names, as an object");
+export function toTensors(given: Inputs, ports: readonly PortSpec[]): Tensors {
+  const inputs = byName(given, ports);
   const tensors = new Map<string, Tensor>();
   for (const [name, value] of Object.entries(inputs)) {
     const spec = ports.find((port) => port.name === name);

@@ -11,7 +11,9 @@ describe("checkLimits", () => {
     checkLimits({ minInTimeRatio: 0.95, variant: undefined }, demands.ofCalls);
     checkLimits(
       {
-        abort: new AbortController().signal,
+        signal: new AbortController().signal,
+        only: "edge",
+        prefer: { endpoint: "store-7" },
         progress: () => undefined,
         trace: { traceId: "0".repeat(32), spanId: "0".repeat(16), sampled: true },
       },
@@ -38,8 +40,10 @@ describe("checkLimits", () => {
     [{ objective: "mean=0" }, "the weight of mean must be a number above 0"],
     [{ objective: "mean=1," }, "'' is none of mean"],
     [{ objective: ["energy"] }, "limits.objective must be words of what to make small"],
-    [{ abort: new AbortController() }, "limits.abort must be an AbortSignal, such as the signal of an"],
-    [{ abort: "now" }, "limits.abort must be an AbortSignal"],
+    [{ signal: new AbortController() }, "limits.signal must be an AbortSignal, such as the signal of an"],
+    [{ signal: "now" }, "limits.signal must be an AbortSignal"],
+    [{ only: "here" }, "limits.only must be device, edge or cloud, or { endpoint: ID }"],
+    [{ prefer: { tier: "edge" } }, "limits.prefer must be device, edge or cloud, or { endpoint: ID }"],
     [{ progress: "all" }, "limits.progress must be a function"],
     [
       { trace: `00-${"1".repeat(32)}-${"2".repeat(16)}-01` },
@@ -83,7 +87,9 @@ describe("checkLimits", () => {
     "variant",
     "version",
     "idempotencyKey",
-    "abort",
+    "signal",
+    "only",
+    "prefer",
   ])("refuses %s as a default, where nothing reads it", (key) => {
     const refused = () => checkLimits<object>({ [key]: 1 }, demands.ofDefaults, true);
     expect(refused).toThrow(

@@ -23,10 +23,19 @@ const traceContext: Wish = (value) =>
     ? undefined
     : "a mapping with traceId, spanId and sampled";
 
+/** A tier, or one endpoint by its id. */
+const selected: Wish = (value) => {
+  if (value === "device" || value === "edge" || value === "cloud") return undefined;
+  const named = typeof value === "object" && value !== null && Object.keys(value).join() === "endpoint";
+  return named && typeof (value as { endpoint: unknown }).endpoint === "string"
+    ? undefined
+    : "device, edge or cloud, or { endpoint: ID }";
+};
+
 /** By what is demanded, what each value has to be. */
 type Wishes<Key extends string> = Readonly<Record<Key, Wish>>;
 type OfBoth = keyof Rules | "deadlineMs" | "objective" | "minAgreementRatio";
-type OfCalls = OfBoth | keyof PlanLimits | "version" | "abort" | "idempotencyKey" | "trace" | "progress";
+type OfCalls = OfBoth | keyof PlanLimits | "version" | "signal" | "idempotencyKey" | "trace" | "progress";
 
 const ofBoth: Wishes<OfBoth> = {
   deadlineMs: number,
@@ -51,7 +60,9 @@ const ofCalls: Wishes<OfCalls> = {
   minAccuracyRatio: ratio,
   variant: text,
   version: text,
-  abort: abortSignal,
+  signal: abortSignal,
+  only: selected,
+  prefer: selected,
   idempotencyKey: text,
   trace: traceContext,
   progress: task,

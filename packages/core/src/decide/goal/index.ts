@@ -1,6 +1,6 @@
 export { checkAim, checkLimits, checkNamed, demands } from "./check-limits.ts";
 export { type Goal, goalOf, hopeful, isSaving, meanWeight, type Scored, scoreOf } from "./goal.ts";
-export { limitsAt, type PlanLimits } from "./limits.ts";
+export { isOnly, limitsAt, type Only, type PlanLimits } from "./limits.ts";
 export {
   aimFrom,
   isObjective,

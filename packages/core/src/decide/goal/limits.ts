@@ -1,4 +1,14 @@
+import type { EndpointId } from "../../words/base/index.ts";
+import type { EndpointInfo, Tier } from "../../wire/endpoint/index.ts";
 import type { Aim } from "./objective.ts";
+
+/** Which endpoints: those of a tier, or the one with an id. */
+export type Only = Tier | { readonly endpoint: EndpointId };
+
+/** Whether an endpoint is among those that are meant. */
+export function isOnly(only: Only, { id, tier }: Pick<EndpointInfo, "id" | "tier">): boolean {
+  return typeof only === "string" ? tier === only : id === only.endpoint;
+}
 
 /** What a decision must keep and what it should make small. Undefined limits nothing. */
 export interface PlanLimits extends Aim {
@@ -6,6 +16,10 @@ export interface PlanLimits extends Aim {
   readonly maxCostMicros?: number | undefined;
   readonly minAccuracyRatio?: number | undefined;
   readonly variant?: string | undefined;
+  /** One endpoint of these runs all of it. */
+  readonly only?: Only | undefined;
+  /** Others count only if none of these keeps everything else. */
+  readonly prefer?: Only | undefined;
 }
 
 /**

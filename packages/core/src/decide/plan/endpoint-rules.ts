@@ -1,16 +1,19 @@
 import { demandedRank, type EndpointId } from "../../words/base/index.ts";
 import { dataClassRule } from "./filter/data-class.ts";
 import { loopRemoves } from "./filter/loop.ts";
+import { onlyRemoves } from "./filter/only.ts";
 import { filterIndex } from "./filter/order.ts";
 import { stateRemoves } from "./filter/state.ts";
 import { trustRemoves } from "./filter/trust.ts";
 import { unavailableRemoves } from "./filter/unavailable.ts";
 import { zoneRemoves } from "./filter/zone.ts";
+import { isOnly } from "../goal/index.ts";
 import type { Options } from "./options.ts";
 import type { PlanRequest } from "./request.ts";
 import type { ModelView, View } from "./view.ts";
 
 const unavailable = filterIndex("unavailable");
+const onlyFilter = filterIndex("only");
 const loop = filterIndex("loop");
 const state = filterIndex("state");
 const zone = filterIndex("zone");
@@ -33,7 +36,8 @@ export function endpointRules(
 ): EndpointRules {
   const { routes } = model;
   const { endpoints, policy } = view;
-  const { path, exclude, sequence, rules } = request;
+  const { path, exclude, sequence, rules, limits } = request;
+  const { prefer } = limits;
   const leastRank = demandedRank(rules.leastTrust);
   const zoneRemoved = routes.zoneSets.map((zones) => zoneRemoves(zones, rules.zones, false));
   const own = endpoints.index.get(view.self) ?? -1;
@@ -48,6 +52,9 @@ export function endpointRules(
       if (down !== undefined || anyExcluded) {
         if (unavailableRemoves(down, idOf(endpoint), exclude)) return unavailable;
       }
+      const info = endpoints.infos[endpoint];
+      if (onlyRemoves(limits, info)) return onlyFilter;
+      if (prefer !== undefined && (info === undefined || !isOnly(prefer, info))) return onlyFilter;
       if (endpoint === own) return loop;
       if (anyPath || routes.forwards[route] === 1) {
         if (loopRemoves(routes.paths[route] ?? [], path, view.self)) return loop;

@@ -6,6 +6,7 @@ import { costDetail } from "./filter/cost.ts";
 import { deadlineDetail } from "./filter/deadline.ts";
 import { energyDetail } from "./filter/energy.ts";
 import { loopDetail } from "./filter/loop.ts";
+import { onlyDetail } from "./filter/only.ts";
 import { memoryDetail } from "./filter/memory.ts";
 import { filterIndex, filterOrder } from "./filter/order.ts";
 import { rightsDetail } from "./filter/rights.ts";
@@ -128,6 +129,7 @@ function addRemoved(lost: Lost[], explained: Explained): void {
 /** What is said of endpoints beyond the first few, where each has a sentence of its own. */
 const general: Readonly<Partial<Record<FilterName, string>>> = {
   unavailable: "it does not answer, or failed for this request",
+  only: "the request is for other endpoints",
   loop: "its way leads back to where the request has been",
   tier: "the variant is not for its tier",
   state: "the sequence cannot go on there",
@@ -153,6 +155,8 @@ export function removedDetail(explained: Explained, filter: FilterName, route: n
   switch (filter) {
     case "unavailable":
       return unavailableDetail(view.endpoints.unavailable[endpointState]);
+    case "only":
+      return onlyDetail(request.limits);
     case "loop":
       return loopDetail(model.routes.paths[route] ?? []);
     case "tier":

@@ -13,7 +13,7 @@ import { type PlanScratch, planScratch } from "./plan-scratch.ts";
 import type { PlanRequest } from "./request.ts";
 import { noFindings, scan } from "./scan.ts";
 import type { Question } from "./question.ts";
-import { type Goal, goalOf, hopeful } from "../goal/index.ts";
+import { type Goal, goalOf, hopeful, isOnly } from "../goal/index.ts";
 import type { View } from "./view.ts";
 
 /**
@@ -33,6 +33,23 @@ export function makePlan(
   nowMs: number,
   random: Random,
   scratch: PlanScratch = planScratch(),
+): Plan | Infeasible {
+  const { prefer } = request.limits;
+  if (prefer !== undefined) {
+    const preferred = makePlanFor(request, view, nowMs, random, scratch);
+    if (!("infeasible" in preferred)) return preferred;
+    const { prefer: _preferred, ...limits } = request.limits;
+    return makePlanFor({ ...request, limits }, view, nowMs, random, scratch);
+  }
+  return makePlanFor(request, view, nowMs, random, scratch);
+}
+
+function makePlanFor(
+  request: PlanRequest,
+  view: View,
+  nowMs: number,
+  random: Random,
+  scratch: PlanScratch,
 ): Plan | Infeasible {
   const model = view.models.get(request.model);
   const { version } = request;
@@ -81,7 +98,10 @@ function decide(question: Question, random: Random): Plan | Infeasible {
   const finalists = served ? remoteFinalists(question, options, findings, alone, random) : [];
   const locals = besideBest(alone, finalists);
   const explained: Explained = { question, options, findings, locals, finalists };
-  const chosen = choose(request, locals, finalists, random);
+  // This endpoint may stand by for those that are preferred, and is not chosen itself.
+  const { prefer } = request.limits;
+  const here = prefer !== undefined && !(view.device.info && isOnly(prefer, view.device.info)) ? [] : locals;
+  const chosen = choose(request, here, finalists, random);
   if (!chosen) {
     return { infeasible: true, ...whyNone(explained), lost: lostLines(explained, undefined, Infinity) };
   }

@@ -91,6 +91,7 @@ export type FilterName =
   | "tier"
   | "state"
   | "unavailable"
+  | "only"
   | "loop"
   | "codec";
 

@@ -38,6 +38,8 @@ export interface Warmth extends Disposable {
   readonly wanted: PartFilter | undefined;
   /** Has it loaded, and fetched before, unless it is or that is under way. */
   prepare(endpoint: EndpointId, segment: Segment, tenant: TenantId): void;
+  /** Whether an endpoint fetches it now, since `prepare` asked for that. */
+  fetches(endpoint: EndpointId, segment: Segment): boolean;
   /** Whether an endpoint loads something that it was asked to. */
   loads(endpoint: EndpointId): boolean;
   /** How long an endpoint took on average to load a part of a content, in milliseconds; 0 where it never did. */
@@ -206,6 +208,7 @@ export function warmth(
         observer.record(failureEvent(error, { id: callId, tenant, model: segment.model }, atMs));
       });
     },
+    fetches: (id, segment) => parts.get(keyOf(id, segment)) === "loading" && lacks(id, segment) > 0,
     loads: (id) => underWay.has(id),
     loadMs(id, segment) {
       const { count, ms } = took.get(contentOf(id, segment)) ?? { count: 1, ms: 0 };

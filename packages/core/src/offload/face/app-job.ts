@@ -74,6 +74,8 @@ function jobWith(
     sequence,
     note: limits.progress,
     ...(frame ? { frame } : {}),
+    // One endpoint that was named runs all of it: a part elsewhere would be somewhere else.
+    ...(limits.only === undefined ? {} : { whole: true }),
   };
 }
 

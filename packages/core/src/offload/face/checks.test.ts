@@ -629,7 +629,7 @@ describe("answers that are confirmed before they are given", () => {
     for (const { state } of crowd) state.hangs = true;
     const caller = new AbortController();
     const inputs = { x: Float32Array.of(1) };
-    const result = made.infer("twice", inputs, { ...confirm, abort: caller.signal }).catch(() => undefined);
+    const result = made.infer("twice", inputs, { ...confirm, signal: caller.signal }).catch(() => undefined);
     await clock.advance(1);
     expect(probes).toBeGreaterThan(before.probes);
     const asked = crowd.map((one, at) => one.asked.length - before.asked[at]!);

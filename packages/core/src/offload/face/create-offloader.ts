@@ -1,9 +1,17 @@
-import { type EndpointId, neverAborted, randomId } from "../../words/base/index.ts";
-import { checkSingle, type Inputs } from "../../words/model/index.ts";
-import { checkLimits, demands, limitsAt } from "../../decide/goal/index.ts";
+import { checkFresh, type EndpointId, neverAborted, randomId } from "../../words/base/index.ts";
+import {
+  checkSingle,
+  checkVariant,
+  endCut,
+  type Inputs,
+  type Segment,
+  startCut,
+} from "../../words/model/index.ts";
+import { checkLimits, checkNamed, demands, isOnly, limitsAt } from "../../decide/goal/index.ts";
 import { type Infeasible, isInfeasible, type Plan } from "../../decide/plan/index.ts";
 import type { PartFilter } from "../endpoints/index.ts";
 import { neededEndpoints } from "../steps/index.ts";
+import { prepareAll } from "../probe/index.ts";
 import { StepLine } from "../sequence/index.ts";
 import { frameLine } from "../frames/index.ts";
 import type {
@@ -29,6 +37,7 @@ import {
 import { appJob, type AppRequest, isReplaced, noteUse, renewedJob } from "./app-job.ts";
 import { requestEvents } from "./request-events.ts";
 import { Requests } from "./requests.ts";
+import { outputsOf } from "../../words/tensor/index.ts";
 import { resultOf } from "./result.ts";
 
 /**
@@ -42,6 +51,8 @@ export function createOffloader(parts: OffloadParts): Offloader {
 /** The face of an app on `Requests`: inputs, limits and results in the form that a person writes. */
 class AppOffloader implements Offloader {
   readonly #requests: Requests;
+  /** Models that `prepare` is at, and how many calls of it. */
+  readonly #preparing = new Map<string, number>();
 
   constructor(requests: Requests) {
     this.#requests = requests;
@@ -77,7 +88,7 @@ class AppOffloader implements Offloader {
       next: async (inputs, { end = false, ...own }: StepLimits = {}) => {
         const all: Limits = { ...limits, ...own };
         checkLimits(all, demands.ofCalls);
-        const { abort = neverAborted, deadlineMs = parts.defaults?.deadlineMs ?? Infinity } = all;
+        const { signal: abort = neverAborted, deadlineMs = parts.defaults?.deadlineMs ?? Infinity } = all;
         const until = { abort, deadlineMs: clock.nowMs() + deadlineMs };
         return line.next(end, until, async (sequence) => {
           const left = { deadlineMs: until.deadlineMs - clock.nowMs() };
@@ -106,7 +117,7 @@ class AppOffloader implements Offloader {
       closed: () => requests.closed,
       run: (inputs, { frame, abort, deadlineMs, besideOthers }) => {
         const { keep: _keep, maxInFlight: _most, ...rest } = limitsAt(limits, frame);
-        const own = { ...rest, abort, ...(deadlineMs === undefined ? {} : { deadlineMs }) };
+        const own = { ...rest, signal: abort, ...(deadlineMs === undefined ? {} : { deadlineMs }) };
         // A frame that is done before the next one comes is to be quick; once frames overlap, throughput counts.
         const isFree = besideOthers && !limits.objective;
         const pace = isFree && planLimits(requests.loop, limits).objective === "latency";
@@ -130,7 +141,7 @@ class AppOffloader implements Offloader {
 
   availability(model: string): Availability {
     const { loop } = this.#requests;
-    const { knowledge, endpoints, clock, parts } = loop;
+    const { knowledge, endpoints, clock, parts, local, warmth } = loop;
     const known = knowledge.known(model, undefined);
     if (!known) {
       // Learned now, so that the next question has an answer.
@@ -138,7 +149,19 @@ class AppOffloader implements Offloader {
       void this.#requests.track(learned.catch(() => undefined));
       return "unavailable";
     }
-    if (known.whole) return "available";
+    const { name, version, digest, variants } = known.description;
+    const part = (variant: string): Segment => ({
+      model: name,
+      version,
+      digest,
+      variant,
+      from: startCut,
+      to: endCut,
+    });
+    // One variant that is here will do.
+    const lacks = local?.capabilities?.lacks;
+    const absent = lacks !== undefined && variants.every((variant) => lacks(part(variant.name)) > 0);
+    if (known.whole && !absent) return "available";
     const nowMs = clock.nowMs();
     const failingMs = endpoints.failingMs(known, parts.defaults?.tenant ?? "local", nowMs);
     const answers = (id: EndpointId): boolean => {
@@ -147,7 +170,45 @@ class AppOffloader implements Offloader {
         endpoint !== undefined && endpoint.health.unavailable(nowMs) === undefined && failingMs(id) < Infinity
       );
     };
-    return neededEndpoints(known).every((ids) => ids.some(answers)) ? "available" : "unavailable";
+    const elsewhere = known.whole
+      ? [...known.offersBy.keys()].some(answers)
+      : neededEndpoints(known).every((ids) => ids.some(answers));
+    if (elsewhere) return "available";
+    if (!known.whole) return "unavailable";
+    const fetched =
+      this.#preparing.has(model) ||
+      (local !== undefined && variants.some((variant) => warmth.fetches(local.info.id, part(variant.name))));
+    return fetched ? "downloading" : "downloadable";
+  }
+
+  async prepare(model: string, limits: Limits = {}): Promise<void> {
+    this.#requests.refuseClosed();
+    checkLimits(limits, demands.ofCalls);
+    checkNamed(model);
+    const { loop } = this.#requests;
+    const first = callFor(loop, limits, undefined);
+    checkFresh(first, loop.clock.nowMs());
+    const work = async (): Promise<void> => {
+      const { description } = await loop.knowledge.learn(model, limits.version, first);
+      checkVariant(description, limits.variant);
+      const call = callFor(loop, limits, description.dataClass);
+      call.deadlineMs = first.deadlineMs;
+      const { name, version, digest } = description;
+      const segment = { model: name, version, digest, variant: "", from: startCut, to: endCut };
+      const { only, variant } = limits;
+      await prepareAll(loop, segment, call, {
+        ...(only === undefined ? {} : { allowed: (info) => isOnly(only, info) }),
+        ...(variant === undefined ? {} : { variant }),
+      });
+    };
+    this.#preparing.set(model, (this.#preparing.get(model) ?? 0) + 1);
+    try {
+      await this.#requests.track(work());
+    } finally {
+      const others = (this.#preparing.get(model) ?? 1) - 1;
+      if (others > 0) this.#preparing.set(model, others);
+      else this.#preparing.delete(model);
+    }
   }
 
   refresh(): Promise<void> {
@@ -205,12 +266,12 @@ class AppOffloader implements Offloader {
 
   async *#single(job: Job): AsyncIterable<Answer> {
     const { response, leg } = await this.#requests.run(job);
-    yield { outputs: response.outputs, where: leg.endpoint };
+    yield { outputs: outputsOf(response.outputs), where: leg.endpoint };
   }
 
   async *#several(job: Job): AsyncIterable<Answer> {
     for await (const { outputs, account } of this.#requests.answers(job)) {
-      yield { outputs, where: account.endpoint };
+      yield { outputs: outputsOf(outputs), where: account.endpoint };
     }
   }
 }

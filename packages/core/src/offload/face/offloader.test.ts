@@ -505,7 +505,7 @@ describe("createOffloader", () => {
       "no-endpoint",
     );
     const control = new AbortController();
-    const work = reasonOf(clock, offloader.infer("marks", { image: image(80) }, { abort: control.signal }));
+    const work = reasonOf(clock, offloader.infer("marks", { image: image(80) }, { signal: control.signal }));
     const at = clock.nowMs();
     control.abort();
     expect(await work).toBe("cancelled");

@@ -1,4 +1,5 @@
 import { meanOf } from "../../words/estimate/index.ts";
+import { outputsOf } from "../../words/tensor/index.ts";
 import type { LostLeg } from "../account/index.ts";
 import type { Result } from "../offloader/index.ts";
 import type { Outcome } from "../race/index.ts";
@@ -21,7 +22,7 @@ export function resultOf(outcome: Outcome, tookMs: number): Result {
   const { response, leg, plan, tally, confirmedBy } = outcome;
   const [first = plan] = tally.plans;
   return {
-    outputs: response.outputs,
+    outputs: outputsOf(response.outputs),
     where: leg.endpoint,
     ...(confirmedBy === undefined ? {} : { confirmedBy }),
     because: becauseOf(outcome),

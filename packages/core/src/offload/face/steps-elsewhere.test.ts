@@ -132,7 +132,7 @@ function worldOf(
     const hangs = new LongshoreError("cancelled", "execute", "nobody answers for a minute");
     using _timer = clock.timer(60_000, () => control.abort(hangs));
     const x = Uint8Array.from(values);
-    const { outputs } = await offloader.infer(name, { x }, { abort: control.signal });
+    const { outputs } = await offloader.infer(name, { x }, { signal: control.signal });
     return outputs.get("y")?.bytes[0];
   };
   const ask = (name: string, ...values: number[]): Promise<number | undefined> =>

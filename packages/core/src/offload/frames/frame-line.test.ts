@@ -236,7 +236,7 @@ describe("frameLine", () => {
     const controller = new AbortController();
     const first = frameLine({
       frames: source(),
-      limits: { abort: controller.signal },
+      limits: { signal: controller.signal },
       clock,
       run,
       closed,

@@ -20,7 +20,7 @@ export interface FrameLimits {
   readonly maxInFlight?: number;
   /** For each frame, from when the source gave it, in milliseconds. */
   readonly deadlineMs?: number;
-  readonly abort?: AbortSignal;
+  readonly signal?: AbortSignal;
 }
 
 /** What became of a frame, numbered from 0 as the source gave them; `count` frames dropped in a row are one line. */
@@ -129,7 +129,7 @@ class FrameLine<F, R> {
     this.#source = begun(frames);
     this.#mostRunning = Math.max(1, Math.floor(limits.maxInFlight ?? defaultMaxInFlight));
     this.#changed = this.#nextChange();
-    const abort = limits.abort;
+    const abort = limits.signal;
     this.#unheard = abort
       ? whenAborted(abort, () => this.#stopNow(abortError(abort, "plan")))
       : () => undefined;

@@ -1,10 +1,10 @@
 import type { DataClass, EndpointId, TraceContext, TrustLevel, ZoneId } from "../../words/base/index.ts";
 import type { Account } from "../../wire/endpoint/index.ts";
 import type { Inputs } from "../../words/model/index.ts";
-import type { Objective } from "../../decide/goal/index.ts";
+import type { Objective, Only } from "../../decide/goal/index.ts";
 import type { Infeasible, Plan } from "../../decide/plan/index.ts";
 import type { FrameLimits, FrameOutcome } from "../frames/index.ts";
-import type { Tensors } from "../../words/tensor/index.ts";
+import type { Outputs } from "../../words/tensor/index.ts";
 
 /** What the caller demands of one call. Everything is optional; undefined limits nothing. */
 export interface Limits {
@@ -19,6 +19,14 @@ export interface Limits {
   /** 0..1; default 0.995: lossy codecs and variants that agree less are not considered. */
   readonly minAgreementRatio?: number;
   readonly minAccuracyRatio?: number;
+  /**
+   * Run all of it at this tier or endpoint and nowhere else: no other endpoint is tried, not even as a back-up, and nothing is split.
+   * Rules still hold. Fails with `no-endpoint` if none of those can run it. It chooses the endpoint that gets the request; to bound
+   * where a gateway may forward it, use `zones`.
+   */
+  readonly only?: Only;
+  /** Run it at this tier or endpoint as long as one there can keep rules, limits and deadline; otherwise as if nothing was preferred. */
+  readonly prefer?: Only;
   readonly variant?: string;
   readonly version?: string;
   readonly zones?: readonly ZoneId[];
@@ -30,7 +38,8 @@ export interface Limits {
    * one is believed, if nobody's defaults say otherwise.
    */
   readonly confirm?: boolean;
-  readonly abort?: AbortSignal;
+  /** Ends the call with `cancelled` when it fires. */
+  readonly signal?: AbortSignal;
   /** Stands for one request; of a stream or a sequence each frame and step gets one of its own that is made of it. */
   readonly idempotencyKey?: string;
   /** The trace that this call belongs to; what servers do for it joins that trace. */
@@ -49,7 +58,7 @@ export interface ProgressNote {
 
 /** The answer and a plain account of how it came about. */
 export interface Result {
-  readonly outputs: Tensors;
+  readonly outputs: Outputs;
   /** Endpoint whose leg gave the answer. */
   readonly where: string;
   /** Endpoint that gave the same answer, where that was demanded and it was not this device that gave it. */
@@ -73,7 +82,7 @@ export interface Result {
 
 /** One of the answers to a request. */
 export interface Answer {
-  readonly outputs: Tensors;
+  readonly outputs: Outputs;
   /** Endpoint that gave it. */
   readonly where: EndpointId;
 }
@@ -84,7 +93,10 @@ export interface StreamLimits extends Limits, Pick<FrameLimits, "keep" | "maxInF
 /** What became of a frame. */
 export type FrameResult = FrameOutcome<Result>;
 
-/** Whether a model can be used now. */
+/**
+ * Whether a model can be used now: `available` runs without a download; `downloadable` runs here after its files are fetched, which the
+ * first request or `prepare` does; `downloading` is being fetched now; `unavailable` runs nowhere that is known and answers.
+ */
 export type Availability = "unavailable" | "downloadable" | "downloading" | "available";
 
 /** What is demanded of one step of a sequence. */
@@ -130,7 +142,26 @@ export interface Offloader extends AsyncDisposable {
     limits?: StreamLimits,
   ): AsyncIterable<FrameResult>;
   explain(model: string, inputs: Inputs, limits?: Limits): Promise<Plan | Infeasible>;
+  /**
+   * Whether a model can be used now. Asks no server; a model that was never used is looked up, so that a later call tells.
+   *
+   * @example
+   * ```ts
+   * if (offloader.availability("ocr") === "downloadable") await offloader.prepare("ocr");
+   * ```
+   */
   availability(model: string): Availability;
+  /**
+   * Fetches and loads a model ahead of its first request: on this device, and at each server that a request with these limits may use.
+   * Resolves once it is loaded; a server that fails is left to later requests. Throws what the first endpoint fails with if none could
+   * load it, and `no-endpoint` if no endpoint may.
+   *
+   * @example
+   * ```ts
+   * await offloader.prepare("ocr", { only: "device", deadlineMs: 60_000 });
+   * ```
+   */
+  prepare(model: string, limits?: Limits): Promise<void>;
   /** Refreshes offers and descriptions now, instead of waiting for the next round. */
   refresh(): Promise<void>;
   close(): Promise<void>;

@@ -26,6 +26,14 @@ interface Everywhere {
   readonly clock: Clock;
 }
 
+/** Where a segment is loaded. */
+interface PrepareWhere {
+  /** Endpoints that are asked; default: all. */
+  readonly allowed?: (info: EndpointInfo) => boolean;
+  /** The variant that is loaded; default: the first here, and at others each that they offer. */
+  readonly variant?: string;
+}
+
 /**
  * Has a segment loaded here; without a variant wherever a request under the rules of the call may run: at each endpoint that serves the
  * model, too, in the variants that it offers. Who names one plans with the endpoints behind, and asks them itself. Throws what the first
@@ -35,6 +43,7 @@ export async function prepareAll(
   { self, local, endpoints, knowledge, clock }: Everywhere,
   segment: Segment,
   call: Call,
+  { allowed = () => true, variant }: PrepareWhere = {},
 ): Promise<void> {
   if (segment.variant !== "") return local?.capabilities?.prepare?.(segment, call);
   const known = await knowledge.learn(segment.model, segment.version, call, true);
@@ -44,13 +53,14 @@ export async function prepareAll(
     ({ health, endpoint: { info } }) =>
       health.unavailable(nowMs) === undefined &&
       !call.path.includes(info.id) &&
+      allowed(info) &&
       mayPrepare(info, call, false),
   );
   const works = [
-    ...(local && known.here && mayPrepare(local.info, call, true)
-      ? [(own: Call) => local.capabilities?.prepare?.(segment, own)]
+    ...(local && known.here && allowed(local.info) && mayPrepare(local.info, call, true)
+      ? [(own: Call) => local.capabilities?.prepare?.({ ...segment, variant: variant ?? "" }, own)]
       : []),
-    ...well.map((endpointState) => (own: Call) => prepareAt(endpointState, known, segment, own)),
+    ...well.map((endpointState) => (own: Call) => prepareAt(endpointState, known, segment, own, variant)),
   ];
   const failures: unknown[] = [];
   const asking = Object.assign(ownCall(call), { path: [...call.path, self] });
@@ -76,11 +86,16 @@ async function prepareAt(
   { description, offersBy }: KnownModel,
   segment: Segment,
   call: Call,
+  only: string | undefined,
 ): Promise<void> {
   const offered = (offersBy.get(endpoint.info.id) ?? [])
     .map((offer) => offer.segment)
     .filter(
-      ({ digest, from, to }) => digest === description.digest && from === segment.from && to === segment.to,
+      ({ digest, from, to, variant }) =>
+        digest === description.digest &&
+        from === segment.from &&
+        to === segment.to &&
+        (only === undefined || variant === only),
     );
   const variants = new Set(offered.map(({ variant }) => variant));
   for (const variant of variants) await endpoint.capabilities?.prepare?.({ ...segment, variant }, call);

@@ -28,7 +28,7 @@ export function callFor(loop: Loop, limits: Limits, modelClass: DataClass | unde
   };
   const call: OwnCall = {
     id: randomId(loop.parts.random),
-    abort: limits.abort ?? neverAborted,
+    abort: limits.signal ?? neverAborted,
     deadlineMs: deadlineMs === undefined ? Infinity : loop.clock.nowMs() + deadlineMs,
     tenant: defaults.tenant ?? "local",
     rules: narrowerRules(rules, defaults),
@@ -55,7 +55,8 @@ export function confirming(
 /** What a plan must keep, with the defaults of the endpoint filled in. */
 export function planLimits(loop: Loop, limits: Limits): PlanLimits {
   const { defaults = {} } = loop.parts;
-  const { minInTimeRatio, maxDeviceMillijoules, maxCostMicros, minAccuracyRatio, variant } = limits;
+  const { minInTimeRatio, maxDeviceMillijoules, maxCostMicros, minAccuracyRatio, variant, only, prefer } =
+    limits;
   return {
     objective: limits.objective ?? sparing(loop) ?? defaults.objective ?? "latency",
     minAgreementRatio: limits.minAgreementRatio ?? defaults.minAgreementRatio ?? usualAgreementRatio,
@@ -64,6 +65,8 @@ export function planLimits(loop: Loop, limits: Limits): PlanLimits {
     maxCostMicros,
     minAccuracyRatio,
     variant,
+    ...(only === undefined ? {} : { only }),
+    ...(prefer === undefined ? {} : { prefer }),
   };
 }
 

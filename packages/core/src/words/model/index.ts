@@ -2,7 +2,15 @@ export { checkSingle, checkVariant } from "./check-asked.ts";
 export { type Cut, type Reveals, rightToRun, type Segment, segmentKey } from "./cut.ts";
 export { type Features, featuresWithin } from "./features.ts";
 export { collected, eachInputs, portSpecs, stepInputs } from "./for-each.ts";
-export { type Input, type Inputs, takeInputs, takeTensors } from "./inputs.ts";
+export {
+  type Input,
+  type Inputs,
+  isSingleInput,
+  type NamedInputs,
+  singlePort,
+  takeInputs,
+  takeTensors,
+} from "./inputs.ts";
 export {
   type Batching,
   type BatchIsolation,

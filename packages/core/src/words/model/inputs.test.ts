@@ -20,6 +20,18 @@ describe("takeInputs", () => {
     expect(take(port({ datatype: "UINT8", shape: [-1, 2] }), new Uint8Array(6))?.spec.shape).toEqual([3, 2]);
   });
 
+  it("takes the input itself for a model that needs one, under whatever name", () => {
+    const x = float32Tensor("other", [1, 3], new Float32Array(3));
+    expect(takeInputs("m", [port()], x).tensors.get("x")?.bytes).toBe(x.bytes);
+    expect(takeInputs("m", [port()], new Float32Array(3)).tensors.get("x")?.spec.shape).toEqual([1, 3]);
+    const ports = [port({ name: "mode", optional: true }), port()];
+    expect([...takeInputs("m", ports, x).tensors.keys()]).toEqual(["x"]);
+    expect([...takeTensors("m", x).tensors.keys()]).toEqual(["other"]);
+    expect(() => takeInputs("m", [port(), port({ name: "y" })], x)).toThrow(
+      "m takes x FP32 [-1, 3]; y FP32 [-1, 3]: give the inputs by their names, as an object",
+    );
+  });
+
   it("makes bytes and texts the elements of BYTES inputs, and counts what sets their cost", () => {
     const image = port({ datatype: "BYTES", shape: [1], media: "image" });
     const taken = takeInputs("m", [image], { x: new Uint8Array(100) });
@@ -61,11 +73,10 @@ describe("takeInputs", () => {
   });
 
   it.each([null, undefined, 7, "x", [new Float32Array(3)]])("refuses inputs without names: %s", (inputs) => {
-    for (const take_ of [
-      () => takeInputs("m", [port()], inputs as never),
-      () => takeTensors("m", inputs as never),
-    ])
-      expect(take_).toThrow(/inputs of m are given by their names/);
+    expect(() => takeInputs("m", [port()], inputs as never)).toThrow(
+      /inputs of m are given by|m takes x|m: x FP32/,
+    );
+    expect(() => takeTensors("m", inputs as never)).toThrow(/inputs of m are given by their names/);
     expect(() => takeTensors("m", { x: inputs as never })).toThrow(/give x as a tensor/);
   });
 

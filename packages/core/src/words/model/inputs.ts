@@ -17,7 +17,28 @@ import { tensorOf } from "../tensor/index.ts";
 export type Input = Tensor | Uint8Array | Float32Array | string | readonly string[];
 
 /** Inputs of a call by name. They are borrowed until the call is over. */
-export type Inputs = Readonly<Record<string, Input>>;
+export type NamedInputs = Readonly<Record<string, Input>>;
+
+/** Inputs of a call by name, or, for a model that needs a single one, that input itself. They are borrowed until the call is over. */
+export type Inputs = NamedInputs | Input;
+
+/** Whether inputs are one input, given without its name. */
+export function isSingleInput(inputs: Inputs): inputs is Input {
+  if (typeof inputs === "string" || Array.isArray(inputs) || ArrayBuffer.isView(inputs)) return true;
+  const { bytes, spec } = (inputs ?? {}) as {
+    readonly bytes?: unknown;
+    readonly spec?: Partial<Tensor["spec"]>;
+  };
+  return bytes instanceof Uint8Array && Array.isArray(spec?.shape);
+}
+
+/**
+ * The input that a model takes without a name: its only one, or the only one that is not optional. Undefined where there are several.
+ */
+export function singlePort(ports: readonly PortSpec[]): PortSpec | undefined {
+  const needed = ports.length === 1 ? ports : ports.filter(({ optional }) => optional !== true);
+  return needed.length === 1 ? needed[0] : undefined;
+}
 
 /** What a call brought: tensors by port name, their bytes, and what of them sets the cost. */
 export interface TakenInputs {
@@ -31,8 +52,8 @@ export interface TakenInputs {
  * any fixed-width type) with the one free size of the declared shape worked out. Throws `invalid-input`, naming the
  * inputs and shapes that the model takes.
  */
-export function takeInputs(model: string, ports: readonly PortSpec[], inputs: Inputs): TakenInputs {
-  checkNamed(model, inputs);
+export function takeInputs(model: string, ports: readonly PortSpec[], given: Inputs): TakenInputs {
+  const inputs = namedInputs(model, ports, given);
   const tensors = new Map<string, Tensor>();
   let bytes = 0;
   let size: number | undefined;
@@ -50,12 +71,13 @@ export function takeInputs(model: string, ports: readonly PortSpec[], inputs: In
 }
 
 /** Tensors as they are, for a model of which nobody says what it takes. Throws `invalid-input` for anything else. */
-export function takeTensors(model: string, inputs: Inputs): TakenInputs {
+export function takeTensors(model: string, given: Inputs): TakenInputs {
+  const inputs = isSingleInput(given) && isTensor(given) ? { [given.spec.name]: given } : given;
   checkNamed(model, inputs);
   const tensors = new Map<string, Tensor>();
   let bytes = 0;
   for (const [name, input] of Object.entries(inputs)) {
-    if (typeof input !== "object" || input === null || !("spec" in input)) {
+    if (!isTensor(input)) {
       throw invalid(`no server says what ${model} takes: give ${name} as a tensor, with datatype and shape`);
     }
     tensors.set(name, renamed(input, name));
@@ -64,9 +86,27 @@ export function takeTensors(model: string, inputs: Inputs): TakenInputs {
   return { tensors, bytes, features: { bytes } };
 }
 
+function isTensor(input: Input): input is Tensor {
+  return typeof input === "object" && input !== null && "spec" in input;
+}
+
+/** Inputs by name, whichever way they were given. */
+function namedInputs(model: string, ports: readonly PortSpec[], inputs: Inputs): NamedInputs {
+  if (!isSingleInput(inputs)) {
+    checkNamed(model, inputs);
+    return inputs;
+  }
+  const port = singlePort(ports);
+  if (port) return { [port.name]: inputs };
+  throw invalid(
+    `${model} takes ${ports.map(describePort).join("; ")}: give the inputs by their names, as an object`,
+  );
+}
+
 /** Callers without types give what they like. */
-function checkNamed(model: string, inputs: unknown): void {
-  if (typeof inputs === "object" && inputs !== null && !Array.isArray(inputs)) return;
+function checkNamed(model: string, inputs: unknown): asserts inputs is NamedInputs {
+  if (typeof inputs === "object" && inputs !== null && !Array.isArray(inputs) && !ArrayBuffer.isView(inputs))
+    return;
   throw invalid(`the inputs of ${model} are given by their names, as an object; given: ${nameOf(inputs)}`);
 }
 
@@ -87,7 +127,7 @@ function invalid(message: string): LongshoreError {
   return new LongshoreError("invalid-input", "resolve", message);
 }
 
-function wrongNames(model: string, ports: readonly PortSpec[], inputs: Inputs): LongshoreError {
+function wrongNames(model: string, ports: readonly PortSpec[], inputs: NamedInputs): LongshoreError {
   const given = Object.keys(inputs).join(", ") || "nothing";
   return invalid(`${model} takes ${ports.map(describePort).join("; ")}; given: ${given}`);
 }

@@ -2,6 +2,7 @@ export { type Datatype, datatypes, elementBytes, isDatatype } from "./datatype.t
 export { fingerprint } from "./fingerprint.ts";
 export { borrowed, give, isGiven } from "./give.ts";
 export { fromHalf, toHalf } from "./half.ts";
+export { type OutputData, type OutputJson, type Outputs, outputsOf, type OutputTensor } from "./outputs.ts";
 export { joinElements, splitElements } from "./ragged.ts";
 export { releaser, releaseTensors } from "./release.ts";
 export {
@@ -33,5 +34,8 @@ export {
   int64View,
   numbersOf,
   numericTensor,
+  type NumericView,
   numericView,
+  typedView,
+  type TypedViews,
 } from "./views.ts";

@@ -2,8 +2,10 @@ import { LongshoreError } from "../base/index.ts";
 import type { Datatype } from "./datatype.ts";
 import { fromHalf } from "./half.ts";
 import { type Tensor, tensorOf } from "./tensor.ts";
+import { bytesElements } from "./texts.ts";
 
-type View =
+/** A typed array of any datatype with numbers. */
+export type NumericView =
   | Uint8Array
   | Int8Array
   | Uint16Array
@@ -15,10 +17,10 @@ type View =
   | BigInt64Array
   | BigUint64Array;
 
-type ViewConstructor<V extends View> = new (buffer: ArrayBuffer, offset: number, length: number) => V;
+type ViewConstructor<V extends NumericView> = new (buffer: ArrayBuffer, offset: number, length: number) => V;
 
 /** A typed view on the bytes; copies only when the offset is not aligned for the element. */
-function view<V extends View>(bytes: Uint8Array, make: ViewConstructor<V>, width: number): V {
+function view<V extends NumericView>(bytes: Uint8Array, make: ViewConstructor<V>, width: number): V {
   // not slice(): the bytes may be a Node.js Buffer, whose slice shares the memory
   const aligned = bytes.byteOffset % width === 0 ? bytes : new Uint8Array(bytes);
   // Tensors are never backed by shared memory (runtimes refuse it), so the buffer is an ArrayBuffer.
@@ -62,7 +64,7 @@ export function int64View(tensor: Tensor): BigInt64Array {
 }
 
 /** The elements of any numeric tensor as a typed array; FP16 and BF16 come as their raw 16-bit patterns. */
-export function numericView(tensor: Tensor): View {
+export function numericView(tensor: Tensor): NumericView {
   switch (tensor.spec.datatype) {
     case "BOOL":
     case "UINT8":
@@ -90,6 +92,42 @@ export function numericView(tensor: Tensor): View {
     case "BYTES":
       throw wrongDatatype(tensor, "a numeric type");
   }
+}
+
+/** The view of each datatype. FP16 and BF16 are raw 16-bit patterns; BYTES are the bytes of each element. */
+export interface TypedViews {
+  readonly BOOL: Uint8Array;
+  readonly UINT8: Uint8Array;
+  readonly INT8: Int8Array;
+  readonly UINT16: Uint16Array;
+  readonly INT16: Int16Array;
+  readonly UINT32: Uint32Array;
+  readonly INT32: Int32Array;
+  readonly UINT64: BigUint64Array;
+  readonly INT64: BigInt64Array;
+  readonly FP16: Uint16Array;
+  readonly BF16: Uint16Array;
+  readonly FP32: Float32Array;
+  readonly FP64: Float64Array;
+  readonly BYTES: readonly Uint8Array[];
+}
+
+/**
+ * The elements of a tensor that must have this datatype, shared with the tensor where alignment permits. Throws `invalid-input` if the
+ * tensor has another datatype.
+ *
+ * @example
+ * ```ts
+ * import { tensorOf, typedView } from "longshore";
+ *
+ * const tensor = tensorOf("x", "INT8", [2], new Uint8Array([1, 255]));
+ * console.log(typedView(tensor, "INT8").join(", ")); // 1, -1
+ * ```
+ */
+export function typedView<D extends Datatype>(tensor: Tensor, datatype: D): TypedViews[D] {
+  if (tensor.spec.datatype !== datatype) throw wrongDatatype(tensor, datatype);
+  // Which view belongs to which datatype is stated by `TypedViews` and, in the same way, by `numericView`.
+  return (datatype === "BYTES" ? bytesElements(tensor) : numericView(tensor)) as TypedViews[D];
 }
 
 /** The elements of any numeric tensor as the numbers that they stand for: as `numericView`, with FP16 and BF16 widened. */

@@ -2,13 +2,12 @@ import {
   bytesTensor,
   float32Tensor,
   float32View,
-  int32View,
-  int64View,
   numericTensor,
   type Tensor,
   tensorsOf,
   textElements,
 } from "@longshore/core";
+import { int32View, int64View } from "@longshore/core/internal";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { Transform } from "../transform.ts";

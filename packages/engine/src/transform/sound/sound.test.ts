@@ -1,4 +1,5 @@
-import { bytesTensor, float32Tensor, float32View, int32View, type Tensor, tensorsOf } from "@longshore/core";
+import { bytesTensor, float32Tensor, float32View, type Tensor, tensorsOf } from "@longshore/core";
+import { int32View } from "@longshore/core/internal";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { decodeWav } from "./decode-wav.ts";

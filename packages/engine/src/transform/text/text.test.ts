@@ -2,11 +2,11 @@ import {
   bytesTensor,
   float32Tensor,
   float32View,
-  int64View,
   type Tensor,
   tensorsOf,
   textElements,
 } from "@longshore/core";
+import { int64View } from "@longshore/core/internal";
 import { joinElements } from "@longshore/core/internal";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";

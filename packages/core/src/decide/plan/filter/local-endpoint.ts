@@ -4,6 +4,7 @@ import type { PlanRequest } from "../request.ts";
 import type { View } from "../view.ts";
 import type { ClassSet } from "../options.ts";
 import { dataClassRule, type EndpointState } from "./data-class.ts";
+import { onlyDetail, onlyRemoves } from "./only.ts";
 import { stateDetail, stateRemoves } from "./state.ts";
 import { trustDetail, trustRemoves } from "./trust.ts";
 import { unavailableDetail, unavailableRemoves } from "./unavailable.ts";
@@ -32,6 +33,7 @@ export function localObstacle(request: PlanRequest, view: View, held: ClassSet):
   if (unavailableRemoves(unavailable, info.id, request.exclude)) {
     return { filter: "unavailable", detail: unavailableDetail(unavailable) };
   }
+  if (onlyRemoves(request.limits, info)) return { filter: "only", detail: onlyDetail(request.limits) };
   if (stateRemoves(request.sequence, info.id, info.state)) {
     return { filter: "state", detail: stateDetail(request.sequence, info.state) };
   }

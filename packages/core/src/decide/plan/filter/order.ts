@@ -6,6 +6,7 @@ import type { FilterName } from "../plan.ts";
  */
 export const filterOrder: readonly FilterName[] = [
   "unavailable",
+  "only",
   "loop",
   "tier",
   "state",
