@@ -20,7 +20,7 @@ export interface OpenTransfer {
   acknowledged: number;
   /** Instant by which it was as likely done as not; NaN where nothing can be learned from that. */
   promisedAtMs: number;
-  /** Nothing was heard of it, and what was asked later is answered: something else than the link keeps it. */
+  /** Nothing was heard of it, and what was asked later is answered, or broke: something else than the link keeps it. */
   overtaken: boolean;
 }
 
@@ -32,6 +32,11 @@ export interface DirectionBelief {
   acknowledge(transfer: OpenTransfer, totalBytes: number, nowMs: number): void;
   /** `tookMs`: what the link needed for the whole of it, where no acknowledgement told. */
   end(transfer: OpenTransfer, nowMs: number, complete: boolean, tookMs?: number): void;
+  /**
+   * Its connection was refused or closed: nothing of it is left on the way. Until something passes again, silence says nothing of the link, nor of
+   * what else is under way.
+   */
+  drop(transfer: OpenTransfer, nowMs: number): void;
   /** Something small took no longer than that: as long as nothing else was sent, all that is known. */
   within(bytes: number, ms: number): void;
   /**
@@ -97,6 +102,8 @@ export function directionBelief(model: LinkModel, clogBytes: number, prior?: Rat
   let quietSinceMs = -Infinity;
   /** Nothing of a transfer passed since silence was evidence. */
   let silent = false;
+  /** The last that was heard is that a connection was refused or closed: silence says nothing of the link until something passes. */
+  let broken = false;
   let usedMs = 0;
   let origin: Estimate["origin"] = "prior";
   let observedAtMs = -Infinity;
@@ -277,6 +284,12 @@ export function directionBelief(model: LinkModel, clogBytes: number, prior?: Rat
     return bytes;
   }
 
+  /** Something else than the link keeps it. */
+  function overtake(transfer: OpenTransfer): void {
+    transfer.overtaken = true;
+    transfer.promisedAtMs = NaN;
+  }
+
   function close(transfer: OpenTransfer): void {
     usedMs = markMs;
     open = open.filter((one) => one !== transfer);
@@ -306,8 +319,8 @@ export function directionBelief(model: LinkModel, clogBytes: number, prior?: Rat
     begin(bytes, from, nowMs) {
       advance(nowMs);
       mark(nowMs);
-      const promisedAtMs = promise(bytes, from, nowMs);
-      const transfer = { bytes, busyFromMs: from, acknowledged: 0, promisedAtMs, overtaken: false };
+      const promisedAtMs = broken ? NaN : promise(bytes, from, nowMs);
+      const transfer = { bytes, busyFromMs: from, acknowledged: 0, promisedAtMs, overtaken: broken };
       // Another array: the one before may say who was under way when one was given up.
       open = [...open, transfer];
       return transfer;
@@ -315,6 +328,7 @@ export function directionBelief(model: LinkModel, clogBytes: number, prior?: Rat
     acknowledge(transfer, totalBytes, nowMs) {
       const total = Math.min(transfer.bytes, totalBytes);
       if (!(total > transfer.acknowledged) || !open.includes(transfer)) return;
+      broken = false;
       advance(nowMs);
       mark(nowMs);
       const gained = (total - transfer.acknowledged) / packetBytes;
@@ -340,6 +354,7 @@ export function directionBelief(model: LinkModel, clogBytes: number, prior?: Rat
       judge(transfer, nowMs, false);
       close(transfer);
       if (complete && tookMs !== undefined) {
+        broken = false;
         // One figure for the whole body: as good as one acknowledgement, whatever its size.
         const whole = transfer.bytes / packetBytes;
         filter.observe(Math.max(0.5, tookMs), whole, Math.max(1, whole / 2), undefined, true);
@@ -351,18 +366,31 @@ export function directionBelief(model: LinkModel, clogBytes: number, prior?: Rat
       learn();
       clog(left, nowMs);
     },
+    drop(transfer, nowMs) {
+      if (!open.includes(transfer)) return;
+      advance(nowMs);
+      if (packets === 0) busyMs = 0;
+      markMs = Math.max(markMs, nowMs);
+      broken = true;
+      close(transfer);
+      for (const one of open) if (one.acknowledged === 0) overtake(one);
+      if (!silent) return;
+      // Somebody refused or closed it: the link is not silent.
+      silent = false;
+      filter.answered();
+    },
     within(bytes, ms) {
       if (Number.isNaN(filterMs)) filter.within(chancesWithin(model, bytes / packetBytes, ms));
     },
     answered(askedMs, nowMs) {
+      broken = false;
       if (!silent && clogs.length === 0) return;
       advance(nowMs);
       learn();
       clogs = clogs.filter(({ givenUpMs }) => givenUpMs >= askedMs);
       for (const one of open) {
         if (one.acknowledged > 0 || one.busyFromMs >= askedMs) continue;
-        one.overtaken = true;
-        one.promisedAtMs = NaN;
+        overtake(one);
       }
       // Told once: what else is answered says no more of a silence that is over.
       silent = busyFromMs() < nowMs;
@@ -385,6 +413,7 @@ export function directionBelief(model: LinkModel, clogBytes: number, prior?: Rat
       busyMs = 0;
       packets = 0;
       silent = false;
+      broken = false;
       // The silence until now was another network's.
       filterMs = NaN;
       markMs = NaN;

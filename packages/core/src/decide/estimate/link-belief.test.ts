@@ -545,3 +545,18 @@ describe("linkBelief", () => {
     expect(meanOf(link.transferMs(64, "down", 40_000))).toBeLessThan(3);
   });
 });
+
+it("learns nothing of its rate from connections that are refused or closed, however many and slow", () => {
+  const { link, nowMs, usual } = accustomed();
+  let atMs = nowMs;
+  for (let round = 0; round < 40; round++) {
+    const notes = Array.from({ length: 6 }, () => link.sendStarted(100_000, "up", atMs));
+    atMs += 100;
+    for (const note of notes) note.broke?.(atMs);
+  }
+  const after = meanOf(link.transferMs(100_000, "up", atMs));
+  expect(after).toBeLessThan(2 * usual);
+  // Once bodies pass again, it is learned from as before.
+  for (let body = 0; body < 8; body++) atMs = sendSteadily(link, 40_000, 0.5e6, atMs, 20) + 100;
+  expect(meanOf(link.transferMs(100_000, "up", atMs))).toBeGreaterThan(2 * usual);
+});

@@ -206,6 +206,9 @@ export function linkBelief(options: LinkBeliefOptions = {}): LinkBelief {
             side.end(transfer, now, complete);
           } else side.end(transfer, now, complete, Math.min(now, endMs) - firstMs - Math.max(0, otherMs));
         },
+        broke(endMs) {
+          side.drop(transfer, at(endMs));
+        },
         remainingMs(askMs) {
           const now = at(askMs);
           if (transfer.acknowledged >= transfer.bytes) {

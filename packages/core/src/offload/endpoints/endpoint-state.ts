@@ -48,6 +48,9 @@ const mostTurnedAway = 3;
 /** For a try an unproven endpoint is taken to need this share of what it promises. */
 const unprovenRatio = 0.02;
 
+/** For so long after a failure a predicted lateness is no reason not to try an endpoint, in milliseconds. */
+const doubtMs = 10_000;
+
 /** A body of this size, by position among `transferSizes`, tells what each byte takes. */
 const gaugeSize = 5;
 
@@ -78,8 +81,10 @@ export interface EndpointState {
   readonly table: LinkTable;
   /** The last one that was written down with something heard of the endpoint since the one before. */
   readonly heardTable: LinkTable;
-  /** A leg was sent there, which it promised to run in that time. */
-  legBegan(promisedMs: number, nowMs: number): void;
+  /** A leg was sent there, which it promised to run in that time. Gives what that added to its queue, in milliseconds. */
+  legBegan(promisedMs: number, nowMs: number): number;
+  /** A leg that was sent at `sentAtMs` and added `addedMs` to the queue was refused, or its connection closed: it is not there. */
+  legWithdrawn(sentAtMs: number, addedMs: number): void;
   /** It is over; `answeredAtMs` where it was answered. */
   legEnded(answeredAtMs?: number): void;
   /** A leg that began there then is taken to be lost; Infinity where that is since the endpoint has said nothing for too long. */
@@ -133,15 +138,20 @@ export interface EndpointState {
    * little so far.
    */
   untried(nowMs: number): boolean;
+  /** It failed lately, and what is charged or believed of it since may be too much: its first answers will tell. */
+  doubtful(nowMs: number): boolean;
   /** When it last answered a request; -Infinity for never. */
   readonly answeredAtMs: number;
   /** Requests have shown what its promises are worth. */
   readonly proven: boolean;
   /**
    * As decisions see it. `anyway`: too many pause at once, so this one does not. `afresh`: for once its promise is taken at
-   * its word, to see whether it holds now, or for less as long as it is unproven.
+   * its word, to see whether it holds now, or for less as long as it is unproven. `alone`: nothing else could take what a slow start keeps away.
    */
-  view(nowMs: number, as?: { readonly anyway?: boolean; readonly afresh?: boolean }): EndpointView;
+  view(
+    nowMs: number,
+    as?: { readonly anyway?: boolean; readonly afresh?: boolean; readonly alone?: boolean },
+  ): EndpointView;
 }
 
 /** Starts to follow an endpoint. */
@@ -210,7 +220,12 @@ export function followEndpoint(
       if (unproven(nowMs)) tries++;
       if (queue.underWay === 0) mute = false;
       sentAtMs = nowMs;
-      queue.sent(promisedMs * service.ratio(nowMs), nowMs);
+      touched = true;
+      return queue.sent(promisedMs * service.ratio(nowMs), nowMs);
+    },
+    legWithdrawn(sentAtMs, addedMs) {
+      happened();
+      queue.withdrawn(sentAtMs, addedMs, clock.nowMs());
       touched = true;
     },
     legEnded(answeredAtMs) {
@@ -313,6 +328,8 @@ export function followEndpoint(
       answeredAtMs = nowMs;
       mute = false;
     },
+    doubtful: (nowMs) =>
+      health.failing || nowMs - health.downAtMs < doubtMs || slow.chargeMs(1, 1, nowMs) > 0,
     get answeredAtMs() {
       return answeredAtMs;
     },
@@ -325,14 +342,14 @@ export function followEndpoint(
         nowMs - sentAtMs > untriedMs && (service.ratio(nowMs) > avoidedRatio || health.penaltyMs(nowMs) > 1)
       );
     },
-    view(nowMs, { anyway = false, afresh = false } = {}) {
+    view(nowMs, { anyway = false, afresh = false, alone = false } = {}) {
       const unavailable = anyway ? undefined : health.unavailable(nowMs);
       if (returning && unavailable === undefined) {
         returning = false;
         slow.begin(nowMs);
       }
       const { underWay, serviceMs } = queue;
-      const waitMs = queue.waitMs(nowMs) + slow.chargeMs(underWay, serviceMs, nowMs);
+      const waitMs = queue.waitMs(nowMs) + (alone ? 0 : slow.chargeMs(underWay, serviceMs, nowMs));
       return {
         info: endpoint.info,
         link: table,

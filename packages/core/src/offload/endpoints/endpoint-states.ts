@@ -176,13 +176,18 @@ export function followEndpoints(parts: EndpointsParts, self: EndpointId): Endpoi
     if (!stale && nowMs - loadsAtMs < loadsHoldMs && nowMs < opensAtMs) return table;
     const back = letBack(all.values(), nowMs);
     const tried = toTry(nowMs);
+    const alone = all.size === 1 && local === undefined;
     const views: EndpointView[] = [];
     opensAtMs = Infinity;
     for (const endpointState of all.values()) {
       const { pausedUntilMs } = endpointState.health;
       if (pausedUntilMs > nowMs) opensAtMs = Math.min(opensAtMs, pausedUntilMs);
       views.push(
-        endpointState.view(nowMs, { anyway: back.has(endpointState), afresh: endpointState === tried }),
+        endpointState.view(nowMs, {
+          anyway: back.has(endpointState),
+          afresh: endpointState === tried,
+          alone,
+        }),
       );
     }
     table = stale ? endpointTable(views) : withLoads(table, views);

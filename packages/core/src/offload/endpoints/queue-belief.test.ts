@@ -204,3 +204,16 @@ it("finds the slots of an endpoint where requests share runs", () => {
   queue.sent(40, 10);
   expect(queue.waitMs(10)).toBeCloseTo(40 / 3, 5);
 });
+
+it("gives back what a request added that its endpoint refused or lost, unless a report has counted since", () => {
+  const queue = queueBelief();
+  queue.sent(50, 0);
+  const before = queue.waitMs(0);
+  for (let count = 0; count < 30; count++) queue.withdrawn(0, queue.sent(50, 0), 0);
+  expect(queue.waitMs(0)).toBeCloseTo(before, 5);
+  expect(queue.underWay).toBe(1);
+  const addedMs = queue.sent(50, 10);
+  queue.reported(report(500, 10), 100, 0);
+  queue.withdrawn(10, addedMs, 100);
+  expect(queue.waitMs(100)).toBeCloseTo(500, 5);
+});

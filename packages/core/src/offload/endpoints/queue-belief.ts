@@ -18,8 +18,13 @@ import type { LoadReport } from "../../wire/endpoint/index.ts";
  * Invariant: right after a report the belief is the report, plus what was sent since it was written.
  */
 export interface QueueBelief {
-  /** A request of ours left, which is expected to run for that long. */
-  sent(serviceMs: number, nowMs: number): void;
+  /** A request of ours left, which is expected to run for that long. Gives what that added to the queue, in milliseconds. */
+  sent(serviceMs: number, nowMs: number): number;
+  /**
+   * The endpoint never took a request that was sent at `sentAtMs` and added `addedMs` to the queue, or dropped it when it closed the connection: what it
+   * added is given back, unless a report that came since has counted anew.
+   */
+  withdrawn(sentAtMs: number, addedMs: number, nowMs: number): void;
   /** One of ours is over; where it was answered nothing of it is left there. */
   ended(nowMs: number, answered: boolean): void;
   /**
@@ -113,12 +118,14 @@ export function queueBelief(counts = false): QueueBelief {
   /** Runs that so many requests are; while slots are free each begins one. */
   const runsOf = (requests: number): number =>
     batch ? Math.max(requests / batch.requests, Math.min(requests, slots)) : requests;
-  const add = (runMs: number, nowMs: number): void => {
+  const add = (runMs: number, nowMs: number): number => {
     inFlight += 1;
     const before = base(nowMs);
     const partMs = batch && before > 0 ? runMs * batch.shareRatio : runMs;
-    baseMs = before + (partMs / slots) * Math.min(1, Math.max(0, runsOf(inFlight) - slots + 1));
+    const addedMs = (partMs / slots) * Math.min(1, Math.max(0, runsOf(inFlight) - slots + 1));
+    baseMs = before + addedMs;
     atMs = nowMs;
+    return addedMs;
   };
   return {
     get reportedAtMs() {
@@ -136,7 +143,16 @@ export function queueBelief(counts = false): QueueBelief {
       ours += 1;
       recent.push({ atMs: nowMs, serviceMs: runMs });
       if (recent.length > 64) recent.shift();
-      add(runMs, nowMs);
+      return add(runMs, nowMs);
+    },
+    withdrawn(sentAtMs, addedMs, nowMs) {
+      ours = Math.max(0, ours - 1);
+      inFlight = Math.max(0, inFlight - 1);
+      const at = recent.findLastIndex((one) => one.atMs === sentAtMs);
+      if (at >= 0) recent.splice(at, 1);
+      else if (sentAtMs < reportedAtMs) return;
+      baseMs = Math.max(0, base(nowMs) - addedMs);
+      atMs = nowMs;
     },
     ended(nowMs, wasAnswered) {
       ours = Math.max(0, ours - 1);

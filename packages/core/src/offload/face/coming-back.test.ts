@@ -110,7 +110,9 @@ function scene() {
         call,
       );
     });
-    const answers = await clock.finish(Promise.all(took));
+    // One that fails leaves none of the others under way, which would take the same step beside the next try.
+    await clock.finish(Promise.allSettled(took));
+    const answers = await Promise.all(took);
     steps++;
     for (const { outputs } of answers) expect(float32View(outputs.get("total")!)[0]).toBe(steps);
   };

@@ -12,6 +12,7 @@ import {
 } from "../../words/base/index.ts";
 import { tablePolicy } from "../../decide/policy/index.ts";
 import { float32Tensor, float32View, tensorsOf } from "../../words/tensor/index.ts";
+import { type LinkBelief, linkBelief, linkModel } from "../../decide/estimate/index.ts";
 import { offloadEndpoint } from "./offload-endpoint.ts";
 import type { RetryOptions } from "../race/index.ts";
 
@@ -24,14 +25,21 @@ const description = doubleDescription({
 });
 
 /** A gateway over servers that answer in 5 ms. What `fault` gives for a run becomes of it: a reason, `hangs`, or undefined. */
-function scene(count: number, options: { readonly retry?: RetryOptions } = {}) {
+function scene(
+  count: number,
+  options: { readonly retry?: RetryOptions } = {},
+  learner?: (at: number) => LinkBelief,
+) {
   const clock = manualClock();
   const state = {
     fault: (_server: number, _run: number): Reason | "hangs" | undefined => undefined,
     runs: [] as number[],
   };
+  const learners = new Map<string, LinkBelief>();
   const servers = Array.from({ length: count }, (_, at) => {
     const info = { ...doubleInfo, id: `server-${at}`, zone: "eu" };
+    const link = learner?.(at);
+    if (link) learners.set(info.id, link);
     return doubleEndpoint(
       [
         {
@@ -39,9 +47,15 @@ function scene(count: number, options: { readonly retry?: RetryOptions } = {}) {
           offers: [doubleOffer(description, info, 5)],
           async run(inputs, _, { abort }) {
             const fault = state.fault(at, state.runs.push(at) - 1);
-            if (fault !== undefined && fault !== "hangs")
+            const note = link?.sendStarted(160_000, "up", clock.nowMs());
+            if (fault !== undefined && fault !== "hangs") {
+              // As where a machine is busy: a failure is heard of a little later.
+              if (link) await sleep(clock, 80, abort);
+              note?.broke?.(clock.nowMs());
               throw new LongshoreError(fault, "transport", "made up");
+            }
             await sleep(clock, fault === "hangs" ? Infinity : 5, abort);
+            note?.ended(clock.nowMs(), true);
             return { outputs: tensorsOf(float32Tensor("y", [1], float32View(inputs.get("x")!).slice())) };
           },
         },
@@ -54,7 +68,7 @@ function scene(count: number, options: { readonly retry?: RetryOptions } = {}) {
     clock,
     random: seededRandom(3),
     observer: silentObserver,
-    links: () => undefined,
+    links: (id) => learners.get(id),
     endpoints: servers,
     info: { ...doubleInfo, id: "gateway", zone: "eu" },
     ...options,
@@ -192,3 +206,29 @@ it("ends at once when its caller does not wait any longer", async () => {
   await clock.advance(20_000);
   expect(state.runs).toHaveLength(length);
 });
+
+it.each([1, 2])(
+  "loses none of many requests while %i servers refuse and then close connections, and answers at once when they are well",
+  async (count) => {
+    const model = linkModel();
+    const { clock, state, start, warm } = scene(count, {}, () => linkBelief({ model }));
+    await warm();
+    const brokeMs = clock.nowMs() + 1000;
+    state.fault = () => {
+      const sinceMs = clock.nowMs() - brokeMs;
+      return sinceMs < 0 || sinceMs >= 4000 ? undefined : sinceMs < 1000 ? "unreachable" : "no-answer";
+    };
+    const asked: { readonly atMs: number; readonly took: Promise<Reason | number> }[] = [];
+    for (let request = 0; request < 140; request++) {
+      asked.push({ atMs: clock.nowMs() - brokeMs, took: start(20_000) });
+      await clock.advance(50);
+    }
+    for (const { atMs, took: waits } of asked) {
+      const took = await clock.finish(waits);
+      expect(took).toBeTypeOf("number");
+      // At once where it came after the healing, and soon after the healing where it came before.
+      expect(Math.max(0, atMs - 4000) + (took as number)).toBeLessThan(atMs >= 4000 ? 3200 : 6000);
+      if (atMs >= 4100) expect(took).toBeLessThan(250);
+    }
+  },
+);

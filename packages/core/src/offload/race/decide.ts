@@ -8,7 +8,7 @@ import type { Tally } from "../account/index.ts";
 import type { Held } from "../steps/index.ts";
 import { refusal } from "./door.ts";
 import type { Job } from "./job.ts";
-import { lastResort, refusedNow } from "./last-resort.ts";
+import { lastResort, lateAtDoubtful, refusedNow } from "./last-resort.ts";
 import { sentOn } from "./leg-request.ts";
 import type { Loop } from "./loop.ts";
 
@@ -36,6 +36,7 @@ export function decide(
   let outcome = fromWhere(loop, job, held, exclude, nowMs);
   const tried = broke && !overloaded.has(broke.reason) ? { ...job, evenLate: true } : job;
   if (isInfeasible(outcome) && tried.evenLate) outcome = fromWhere(loop, tried, held, exclude, nowMs);
+  if (isInfeasible(outcome) && !broke) outcome = doubted(loop, job, held, exclude, outcome, nowMs);
   if (isInfeasible(outcome) && job.beside?.onlyWell !== true)
     outcome = lastResort(loop, tried, held, exclude, nowMs) ?? outcome;
   if (isInfeasible(outcome)) {
@@ -52,6 +53,22 @@ export function decide(
   const first = firstOf(outcome);
   job.note?.({ kind: "planned", atMs: nowMs, ...(first ? { endpoint: first.endpoint } : {}) });
   return outcome;
+}
+
+/**
+ * A plan for a request that is refused only because every endpoint is predicted to be late, at endpoints that failed lately: what is believed
+ * of them since may be wrong, and nothing but a request shows that they are well again. It comes out of the budget of retries.
+ */
+function doubted(
+  loop: Loop,
+  job: Job,
+  held: Held,
+  exclude: ReadonlySet<EndpointId>,
+  outcome: Infeasible,
+  nowMs: number,
+): Plan | Infeasible {
+  const late = lateAtDoubtful(loop, job, held, exclude, outcome, nowMs);
+  return late && loop.retries.take(nowMs) ? late : outcome;
 }
 
 /**

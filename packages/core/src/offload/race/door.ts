@@ -3,7 +3,7 @@ import { type Segment, startCut } from "../../words/model/index.ts";
 import { type Infeasible, isInfeasible, type Plan } from "../../decide/plan/index.ts";
 import type { Held } from "../steps/index.ts";
 import { type Job, nobody } from "./job.ts";
-import { lastResort, refusedNow } from "./last-resort.ts";
+import { lastResort, lateAtDoubtful, refusedNow } from "./last-resort.ts";
 import type { Loop } from "./loop.ts";
 
 /** Grants without keeping anything. */
@@ -20,7 +20,12 @@ export function refusal(...refused: Parameters<typeof refusedNow>): LongshoreErr
 /** What would be done with a request by what is known now; where nobody is well, at who is left alone. */
 export function outlook(loop: Loop, job: Job, nowMs: number): Plan | Infeasible {
   const plan = loop.plan(job, job.held, nobody, nowMs);
-  return isInfeasible(plan) ? (lastResort(loop, job, job.held, nobody, nowMs) ?? plan) : plan;
+  if (!isInfeasible(plan)) return plan;
+  return (
+    lateAtDoubtful(loop, job, job.held, nobody, plan, nowMs) ??
+    lastResort(loop, job, job.held, nobody, nowMs) ??
+    plan
+  );
 }
 
 /**

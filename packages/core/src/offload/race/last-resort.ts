@@ -25,9 +25,37 @@ export function lastResort(
   const failingMs = asked.length > 0 ? endpoints.failingMs(job.known, job.call.tenant, nowMs) : undefined;
   for (const proving of asked.filter((id) => failingMs?.(id) !== Infinity).slice(0, 4)) {
     for (const from of new Set([held, job.held])) {
-      const plan = loop.plan({ ...job, proving }, from, exclude, nowMs);
+      // It failed since its last answer: that it is expected to be late is no reason not to ask it.
+      const plan = loop.plan({ ...job, proving, evenLate: true }, from, exclude, nowMs);
       if (!isInfeasible(plan)) return plan;
     }
+  }
+  return undefined;
+}
+
+/**
+ * A plan at endpoints that failed lately, for a request that is refused only because all are predicted to be late; undefined where there
+ * is none. Whoever follows it pays for it out of the budget of retries.
+ */
+export function lateAtDoubtful(
+  loop: Loop,
+  job: Job,
+  held: Held,
+  exclude: ReadonlySet<EndpointId>,
+  { filter }: Infeasible,
+  nowMs: number,
+): Plan | undefined {
+  if (filter !== "deadline" || job.beside) return undefined;
+  const { all } = loop.endpoints;
+  const doubtful = (id: EndpointId): boolean => all.get(id)?.doubtful(nowMs) === true;
+  if (![...job.known.offersBy.keys()].some(doubtful)) return undefined;
+  const well = [...all.keys()].filter((id) => !doubtful(id));
+  // What this device takes is known: where it is too late, it is.
+  const here = loop.local ? [loop.local.info.id] : [];
+  const without = new Set([...exclude, ...well, ...here]);
+  for (const from of new Set([held, job.held])) {
+    const plan = loop.plan({ ...job, evenLate: true }, from, without, nowMs);
+    if (!isInfeasible(plan)) return plan;
   }
   return undefined;
 }

@@ -39,7 +39,7 @@ import { type Knowledge, knowledgeOf } from "../knowledge/index.ts";
 import { type KnownModel, slownessHere } from "../models/index.ts";
 import { type LocalWork, localWork, type PartFilter, type Warmth, warmth } from "../endpoints/index.ts";
 import type { OffloadParts } from "./parts.ts";
-import type { Waiting } from "./retries.ts";
+import { Waiting } from "./retries.ts";
 
 /** What all requests through one offloader share: beliefs about endpoints, models and this device. */
 export interface Loop {
@@ -217,7 +217,7 @@ export function createLoop(given: OffloadParts): Loop {
     arrivals: rhythm,
     radio: radioNow,
     retries: retryBudget(),
-    waiting: { count: 0 },
+    waiting: new Waiting(),
     activeWatts,
     release: releaser(),
     controllers: new SpareControllers(),

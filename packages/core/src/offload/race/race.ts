@@ -34,6 +34,7 @@ import {
   bookBroken,
   bookLoss,
   checkBelieved,
+  endFailedLeg,
   endLeg,
   progressOf,
   heard,
@@ -378,7 +379,8 @@ class Race {
     this.#running.delete(leg.id);
     this.#watches.get(leg.id)?.[Symbol.dispose]();
     this.#watches.delete(leg.id);
-    endLeg(this.#loop, endpointState, outcome === "won" ? nowMs : undefined);
+    if (outcome === "won") endLeg(this.#loop, endpointState, nowMs);
+    else endFailedLeg(this.#loop, running, outcome);
     if (outcome !== "won") tallyUnanswered(this.#loop, running, this.#tally, nowMs);
     recordEnd(this.#loop, this.#job.call.id, running, outcome, nowMs);
   }

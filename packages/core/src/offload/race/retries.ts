@@ -5,7 +5,7 @@ import {
   type EndpointId,
   type LongshoreError,
   type Random,
-  sleep,
+  whenAborted,
 } from "../../words/base/index.ts";
 import type { Reason } from "../../words/base/index.ts";
 import { isForeignDigest } from "../../wire/oip/index.ts";
@@ -39,9 +39,37 @@ const jitterRatio = 0.25;
 /** Endpoints whose time comes within this share of a pause are part of the same round. */
 const roundRatio = 0.5;
 
+/** An endpoint that answers wakes one waiting request in so many milliseconds on average, so that not all come at once. */
+const wakeEveryMs = 4;
+/** A request is woken so many times at most: at an endpoint that comes and goes it would use up its rounds. */
+const mostWoken = 5;
+
+/** A round of retries that begins. */
+export interface Round {
+  /** Endpoints that failed the request and may not be asked again yet. */
+  readonly without: ReadonlySet<EndpointId>;
+  /** It was taken out of the budget of retries. */
+  readonly paid: boolean;
+}
+
 /** Requests of one offloader that wait for a retry. */
-export interface Waiting {
-  count: number;
+export class Waiting {
+  readonly #wakes = new Set<(endpoint: EndpointId) => void>();
+
+  get count(): number {
+    return this.#wakes.size;
+  }
+
+  /** `wake` hears of endpoints that answer again, until what this gives is called. */
+  add(wake: (endpoint: EndpointId) => void): () => void {
+    this.#wakes.add(wake);
+    return () => void this.#wakes.delete(wake);
+  }
+
+  /** An endpoint has answered a request: those that it failed may be sent there again. */
+  answered(endpoint: EndpointId): void {
+    for (const wake of this.#wakes) wake(endpoint);
+  }
 }
 
 /**
@@ -58,6 +86,9 @@ export class Retries {
   readonly #endMs: number;
   readonly #dueMs = new Map<EndpointId, number>();
   #rounds = 0;
+  /** The next round comes sooner, because an endpoint answers; how often that was so. */
+  #sooner = false;
+  #woken = 0;
 
   constructor(
     parts: { readonly clock: Clock; readonly random: Random; readonly retry?: RetryOptions | undefined },
@@ -104,7 +135,8 @@ export class Retries {
       this.#dueMs.delete(endpoint);
       again.add(endpoint);
     }
-    this.#rounds++;
+    if (this.#sooner) this.#sooner = false;
+    else this.#rounds++;
     return again;
   }
 
@@ -116,21 +148,48 @@ export class Retries {
     const atMs = this.#nextMs();
     if (this.#rounds >= this.#options.mostRounds || atMs >= this.#endMs) return false;
     if (this.#waiting.count >= this.#options.mostWaiting) return false;
-    this.#waiting.count++;
-    const { abort } = this.#call;
-    try {
-      await sleep(this.#clock, atMs - this.#clock.nowMs(), abort);
-      return true;
-    } catch {
-      throw abortError(abort, "plan");
-    } finally {
-      this.#waiting.count--;
-    }
+    await this.#due();
+    return true;
   }
 
-  /** There are no means for a round now: it is given up, and the next comes after a longer pause. */
+  /** Resolves when the next round may begin: at its time, or soon after one of its endpoints has answered another request. */
+  #due(): Promise<void> {
+    const { abort } = this.#call;
+    return new Promise((resolve, reject) => {
+      const nowMs = (): number => this.#clock.nowMs();
+      const armed = (): Disposable =>
+        this.#clock.timer(Math.max(0, this.#nextMs() - nowMs()), () => end(resolve));
+      let timer: Disposable | undefined;
+      const asleep = this.#waiting.add((endpoint) => {
+        const dueMs = this.#dueMs.get(endpoint);
+        if (dueMs === undefined || this.#woken >= mostWoken) return;
+        const soonMs = nowMs() + this.#random.next() * wakeEveryMs * this.#waiting.count;
+        if (soonMs >= dueMs) return;
+        this.#dueMs.set(endpoint, soonMs);
+        this.#woken++;
+        this.#sooner = true;
+        timer?.[Symbol.dispose]();
+        timer = armed();
+      });
+      const unheard = whenAborted(abort, () => end(() => reject(abortError(abort, "plan"))));
+      const end = (settle: () => void): void => {
+        timer?.[Symbol.dispose]();
+        unheard();
+        asleep();
+        settle();
+      };
+      if (abort.aborted) end(() => reject(abortError(abort, "plan")));
+      else timer = armed();
+    });
+  }
+
+  /** The next round begins because an endpoint answers other requests. */
+  get sooner(): boolean {
+    return this.#sooner;
+  }
+
+  /** There are no means for a round now: it begins after another pause. */
   putOff(): void {
-    this.#rounds++;
     const nowMs = this.#clock.nowMs();
     const pauseMs = this.#pauseMs(nowMs);
     for (const [endpoint, dueMs] of this.#dueMs) this.#dueMs.set(endpoint, Math.max(dueMs, nowMs + pauseMs));
@@ -164,21 +223,24 @@ function mayRetry({ beside, frame, sequence, known }: Job): boolean {
 
 /**
  * Waits until endpoints that failed the request may be asked again, and until there are means for that where it is not `paid`. Gives
- * those that failed and may not; undefined where there is nothing to wait for.
+ * those that failed and may not, and whether the round is paid for; undefined where there is nothing to wait for. A round at an endpoint that
+ * answers others is free: it makes no outage worse, and what is retried after one is more than the budget earns in seconds.
  */
 export async function nextRound(
   loop: Loop,
   { again }: Pick<Job, "again">,
   failed: ReadonlySet<EndpointId>,
   paid: boolean,
-): Promise<ReadonlySet<EndpointId> | undefined> {
-  while (again && (await again.wait())) {
-    if (!paid && !loop.retries.take(loop.clock.nowMs())) {
+): Promise<Round | undefined> {
+  if (!again) return undefined;
+  while (await again.wait()) {
+    const pays = paid || (!again.sooner && loop.retries.take(loop.clock.nowMs()));
+    if (!pays && !again.sooner) {
       again.putOff();
       continue;
     }
     const open = again.begin();
-    return new Set([...failed].filter((id) => !open.has(id)));
+    return { without: new Set([...failed].filter((id) => !open.has(id))), paid: pays };
   }
   return undefined;
 }

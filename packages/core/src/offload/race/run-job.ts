@@ -12,7 +12,7 @@ import { disowned, ranOf } from "../endpoints/index.ts";
 import { learnLocal, tallyLocal } from "./learn.ts";
 import type { Loop } from "./loop.ts";
 import { race } from "./race.ts";
-import { nextRound, retriesOf } from "./retries.ts";
+import { nextRound, retriesOf, type Round } from "./retries.ts";
 import { runConfirmed } from "./run-confirmed.ts";
 import { recordBegin, recordEnd } from "./running.ts";
 import { bookTry, newTally, type Planned, type Tally } from "../account/index.ts";
@@ -79,14 +79,14 @@ async function followPlans(
       // Once for each failure: the same content is known by several names, none of which is the newest.
       const newer = broke && broke !== renewed && (await loop.knowledge.newer(known, job.call));
       renewed = broke;
-      const left =
+      const left: Round | undefined =
         broke && !newer && !isGone(now, held) ? await nextRound(loop, now, failed, paid) : undefined;
       if (newer) {
         known = newer;
         plans--;
       } else if (left) {
-        failed = left;
-        paid = true;
+        failed = left.without;
+        paid = left.paid;
         exclude = new Set([...without, ...failed]);
         plans = 0;
       } else {

@@ -15,6 +15,7 @@ import type { Leg } from "../../decide/plan/index.ts";
 import type { Loop } from "./loop.ts";
 import type { Job } from "./job.ts";
 import { bookAnswer, bookBroken, bookLoss, endLeg, type Running } from "./running.ts";
+import { Waiting } from "./retries.ts";
 import { newTally } from "../account/index.ts";
 
 const spread = (low: number, high: number): Estimate => ({
@@ -69,6 +70,7 @@ function lossesAt() {
       endpoint: endpointState,
       aloneMs: lateAloneMs(endpointState, leg, startedMs),
       usualMs: Infinity,
+      addedMs: 0,
       work: undefined,
       exchange: undefined,
       waits: false,
@@ -136,6 +138,7 @@ describe("two legs that are over before the books of the first are written", () 
       behind: new Behind<() => void>(clock, (work) => work()),
       parts: { observer: silentObserver },
       warmth: { ran: () => undefined },
+      waiting: new Waiting(),
       activeWatts: 0,
     } as unknown as Loop;
     const running = {

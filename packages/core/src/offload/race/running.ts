@@ -4,6 +4,7 @@ import {
   failureEvent,
   type Late,
   LongshoreError,
+  type Reason,
 } from "../../words/base/index.ts";
 import type { InferenceResponse, LoadReport, Progress } from "../../wire/endpoint/index.ts";
 import { exchangeMillijoules, radios } from "../../decide/estimate/index.ts";
@@ -30,6 +31,8 @@ export interface Running {
   readonly aloneMs: number;
   /** The same, and what waited at the endpoint when it started. */
   readonly usualMs: number;
+  /** What it added to the believed queue of its endpoint when it started, in milliseconds. */
+  readonly addedMs: number;
   /** Its slot at this endpoint. */
   readonly work: LocalRun | undefined;
   /** Its exchange over the radio of this device; undefined here. */
@@ -63,13 +66,16 @@ export function beginLeg(
   const nowMs = loop.clock.nowMs();
   const expectedMs = meanOf(leg.predicted.completionMs);
   const aloneMs = endpointState ? lateAloneMs(endpointState, leg, nowMs) : Infinity;
+  const usualMs = aloneMs + (endpointState?.queueMs(nowMs) ?? 0);
+  const addedMs = endpointState?.legBegan(leg.travels?.promisedMs ?? expectedMs, nowMs) ?? 0;
   const running: Running = {
     leg,
     startedMs: nowMs,
     cancel,
     endpoint: endpointState,
     aloneMs,
-    usualMs: aloneMs + (endpointState?.queueMs(nowMs) ?? 0),
+    usualMs,
+    addedMs,
     work: endpointState ? undefined : loop.work.begin(leg.holdsMs ?? expectedMs, nowMs, call.deadlineMs),
     exchange: endpointState ? loop.radio.begun(nowMs) : undefined,
     waits,
@@ -81,7 +87,6 @@ export function beginLeg(
     refused: undefined,
     late: undefined,
   };
-  endpointState?.legBegan(leg.travels?.promisedMs ?? expectedMs, nowMs);
   loop.endpoints.touched();
   if (isLongSend(running)) loop.upkeep();
   return running;
@@ -91,6 +96,20 @@ export function beginLeg(
 export function endLeg(loop: Loop, endpointState: EndpointState | undefined, answeredAtMs?: number): void {
   loop.behind.settle();
   endpointState?.legEnded(answeredAtMs);
+}
+
+/** Failures after which the request is not at the endpoint: it was refused, or went with its connection. */
+const withdrawing: ReadonlySet<Reason> = new Set<Reason>(["unreachable", "no-answer", "shutting-down"]);
+
+/** Writes down that a leg elsewhere failed. One that never came, or that its endpoint has lost, is taken out of the queue that is believed in. */
+export function endFailedLeg(
+  loop: Loop,
+  { endpoint: endpointState, startedMs, addedMs }: Running,
+  reason: Reason,
+): void {
+  if (!withdrawing.has(reason)) return endLeg(loop, endpointState);
+  loop.behind.settle();
+  endpointState?.legWithdrawn(startedMs, addedMs);
 }
 
 /** Writes down that a leg began. */
@@ -150,6 +169,7 @@ export function bookAnswer(
     const { load } = response;
     const silentMs = nowMs - Math.max(startedMs, endpointState.answeredAtMs);
     loop.endpoints.answered(endpointState, leg.segment, nowMs);
+    loop.waiting.answered(leg.endpoint);
     loop.behind.add(() => {
       learnRemote(loop, endpointState, leg, account, load, tookMs, nowMs);
       if (!waits) endpointState.lateness.answered(tookMs, usualMs, silentMs);

@@ -11,7 +11,7 @@ import type { Loop } from "./loop.ts";
 import { decide, defaultPlans } from "./decide.ts";
 import { nextRound, retriesOf } from "./retries.ts";
 import { forgetRefused } from "./run-job.ts";
-import { beginLeg, endLeg, recordBegin, recordEnd } from "./running.ts";
+import { beginLeg, endFailedLeg, endLeg, recordBegin, recordEnd } from "./running.ts";
 import { newTally } from "../account/index.ts";
 
 /**
@@ -37,7 +37,7 @@ export async function* streamJob(loop: Loop, job: Job): AsyncIterable<InferenceR
     } catch (thrown) {
       const left = broke && (await nextRound(loop, { again }, failed, false));
       if (!left) throw thrown;
-      failed = left;
+      failed = left.without;
       continue;
     }
     if (tally.plans.length === 1) loop.askLoads(plan);
@@ -123,7 +123,8 @@ async function* answersAt(loop: Loop, job: Job, leg: Leg): AsyncIterable<Inferen
     child[Symbol.dispose]();
     running.work?.ended();
     running.exchange?.ended(clock.nowMs());
-    endLeg(loop, endpointState);
+    if (outcome === "won" || outcome === "lost") endLeg(loop, endpointState);
+    else endFailedLeg(loop, running, outcome);
     recordEnd(loop, call.id, running, outcome, clock.nowMs());
     endpoints.touched();
   }

@@ -60,7 +60,12 @@ function upload(
   /** Of a train that only measures the link: what of it stands in front of the body. Else 0, since nothing is known of it. */
   headBytes: number,
   progress: Progress | undefined,
-): { acknowledged(total: number): void; arrived(nowMs: number, serverMs: number): void; failed(): void } {
+): {
+  acknowledged(total: number): void;
+  arrived(nowMs: number, serverMs: number): void;
+  failed(): void;
+  broke(): void;
+} {
   const { clock, link, observer, info } = parts;
   let note: TransferNote | undefined =
     bytes >= tinyBytes || headBytes > 0
@@ -98,6 +103,10 @@ function upload(
       end(nowMs, true, serverMs);
     },
     failed: () => end(clock.nowMs(), false, 0),
+    broke() {
+      note?.broke?.(clock.nowMs());
+      if (note?.broke) note = undefined;
+    },
   };
 }
 
@@ -224,6 +233,11 @@ function passing(body: WireBody, handed: () => void): WireBody {
     }
   }
   return { kind: "stream", byteLength: body.byteLength, read };
+}
+
+/** Whether the connection was refused or closed before a reply began. */
+function isBroken({ reason, stage }: LongshoreError): boolean {
+  return stage === "transport" && (reason === "unreachable" || reason === "no-answer");
 }
 
 /** Whatever is wrong with a reply is the server's fault: its reason becomes `bad-reply`, unless the call itself ended. */
@@ -354,7 +368,9 @@ export async function exchange(
     return { status, headers: told, bytes, receivedBytes, sentBytes, tookMs, serverMs: own, ...written };
   } catch (thrown) {
     if (abort.aborted) throw abortError(abort, "transport");
-    throw LongshoreError.from(thrown, "transport", `asking ${info.id}`);
+    const error = LongshoreError.from(thrown, "transport", `asking ${info.id}`);
+    if (isBroken(error)) sending.broke();
+    throw error;
   } finally {
     sending.failed();
     if (!goesOn) over();

@@ -52,6 +52,11 @@ export interface TransferNote {
    * the peer's work instead of the link; it matters only where no acknowledgements came. Default 0.
    */
   ended(nowMs: number, complete: boolean, otherMs?: number): void;
+  /**
+   * The peer refused or closed the connection without a byte of reply. That says nothing of the link's rate, and what was under way is gone with
+   * the connection. Default: as `ended`, not complete.
+   */
+  broke?(nowMs: number): void;
   /** Time from `nowMs` until the peer has the rest of this body: what lies before it in the link and its own bytes. */
   remainingMs(nowMs: number): Estimate;
 }
