@@ -21,4 +21,11 @@ describe("the budget of retries and second runs", () => {
     expect(spend(budget, 1000)).toBe(10);
     expect(spend(budget, 3_600_000)).toBe(100);
   });
+
+  it("has what was given back to take again", () => {
+    const budget = retryBudget();
+    spend(budget, 0);
+    budget.back();
+    expect(spend(budget, 0)).toBe(1);
+  });
 });

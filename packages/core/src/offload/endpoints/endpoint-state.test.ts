@@ -127,3 +127,15 @@ it("has that written down soon, and not before its first words are heard, where 
   expect(endpointState.table).toBe(table);
   expect(endpointState.linkStale(5)).toBe(true);
 });
+
+it("is not asked for its longest wait any more after it took none of three requests in a row", () => {
+  const endpointState = followEndpoint(endpoint, undefined, clock, seededRandom(1), undefined);
+  const mayAfter = (refusals: number): boolean => {
+    for (let refusal = 0; refusal < refusals; refusal++) endpointState.turnedAway(report(50), 0);
+    return endpointState.mayTurnAway;
+  };
+  expect(mayAfter(2)).toBe(true);
+  expect(mayAfter(1)).toBe(false);
+  endpointState.answered(0);
+  expect(endpointState.mayTurnAway).toBe(true);
+});
