@@ -908,6 +908,16 @@ describe("life", () => {
     life.ready();
     expect(life.state).toBe("draining");
   });
+
+  it("is not ready while it drains, so that balancers send it nothing more", async () => {
+    const life = createLife();
+    life.ready();
+    const { text } = server({ life });
+    expect((await text(ask("GET", "/v2/health/ready"))).status).toBe(200);
+    await life.drain();
+    expect((await text(ask("GET", "/v2/health/ready"))).status).toBe(503);
+    expect((await text(ask("GET", "/v2/health/live"))).status).toBe(200);
+  });
 });
 
 describe("ragged outputs", () => {
