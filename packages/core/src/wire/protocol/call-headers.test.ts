@@ -69,6 +69,11 @@ describe("call headers", () => {
   it("a deadline that has passed is past, one that is no number is invalid", () => {
     expect(reasonOf({ "longshore-deadline": "0" })).toBe("deadline-past");
     expect(reasonOf({ "longshore-deadline": "-12.5" })).toBe("deadline-past");
+    // As Python writes 0.1 + 0.2, and more decimals than a number keeps.
+    for (const value of ["0.30000000000000004", `12.${"3".repeat(60)}`]) {
+      expect(reasonOf({ "longshore-deadline": value }), value).toBe("accepted");
+      expect(reasonOf({ "longshore-most-wait": value }), value).toBe("accepted");
+    }
     for (const value of ["", "soon", "Infinity", "1e3", "0x10", "1".repeat(20)]) {
       expect(reasonOf({ "longshore-deadline": value }), value).toBe("invalid-input");
     }

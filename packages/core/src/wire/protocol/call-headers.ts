@@ -142,7 +142,7 @@ export function callFromHeaders(
   let { deadlineMs, path } = base;
   let rules = unstated;
   if (remaining !== undefined) {
-    if (!/^-?[0-9]{1,15}(\.[0-9]{1,9})?$/.test(remaining)) {
+    if (!/^-?[0-9]{1,15}(\.[0-9]+)?$/.test(remaining)) {
       throw invalid(deadlineHeader, "remaining time in milliseconds");
     }
     if (Number(remaining) <= 0) {
@@ -155,7 +155,7 @@ export function callFromHeaders(
     deadlineMs = Math.min(deadlineMs, nowMs + Number(remaining));
   }
   const mostWait = headers[mostWaitHeader];
-  if (mostWait !== undefined && !/^[0-9]{1,15}(\.[0-9]{1,9})?$/.test(mostWait)) {
+  if (mostWait !== undefined && !/^[0-9]{1,15}(\.[0-9]+)?$/.test(mostWait)) {
     throw invalid(mostWaitHeader, "a time in milliseconds");
   }
   if (headers[rulesHeader] !== undefined) rules = rulesFrom(headers[rulesHeader], unstated);
