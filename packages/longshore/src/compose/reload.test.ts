@@ -58,9 +58,9 @@ it("loses no request that names no version while one of two servers reloads, wha
     return reply.status === 200 ? "200" : `${reply.status} ${text}`;
   };
   const told: string[] = [];
-  let over = false;
+  const clientsStop = new AbortController();
   const clients = Array.from({ length: 3 }, async () => {
-    while (!over) told.push(await ask());
+    while (!clientsStop.signal.aborted) told.push(await ask());
   });
   const control = async (what: "load" | "unload"): Promise<void> => {
     const url = `${servers[0].address}/v2/repository/models/simple/${what}`;
@@ -78,7 +78,7 @@ it("loses no request that names no version while one of two servers reloads, wha
     await control("unload");
     await further(20);
   }
-  over = true;
+  clientsStop.abort();
   await Promise.all(clients);
   const counts = new Map<string, number>();
   for (const one of told) counts.set(one, (counts.get(one) ?? 0) + 1);

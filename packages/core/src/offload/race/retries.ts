@@ -233,7 +233,8 @@ export async function nextRound(
   paid: boolean,
 ): Promise<Round | undefined> {
   if (!again) return undefined;
-  while (await again.wait()) {
+  for (;;) {
+    if (!(await again.wait())) return undefined;
     const pays = paid || (!again.sooner && loop.retries.take(loop.clock.nowMs()));
     if (!pays && !again.sooner) {
       again.putOff();
@@ -242,5 +243,4 @@ export async function nextRound(
     const open = again.begin();
     return { without: new Set([...failed].filter((id) => !open.has(id))), paid: pays };
   }
-  return undefined;
 }

@@ -42,7 +42,6 @@ export {
   answersHeader,
   answersType,
   binaryType,
-  deadlineHeader,
   digestHeader,
   headerLengthHeader,
   idempotencyHeader,
@@ -55,7 +54,6 @@ export {
   statePrefix,
   tenantHeader,
   tookHeader,
-  traceHeader,
 } from "./names.ts";
 export { noHeaders } from "./no-headers.ts";
 export { packTensors, unpackTensors } from "./pack.ts";

@@ -34,7 +34,6 @@ export {
   int64View,
   numbersOf,
   numericTensor,
-  type NumericView,
   numericView,
   typedView,
   type TypedViews,
