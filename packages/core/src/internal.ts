@@ -88,6 +88,7 @@ export { decodeCrossing, encodeCrossing, encodedAs, mismatch, statedCount } from
 export {
   accountHeader,
   accountParameter,
+  becauseParameter,
   acknowledgedHeader,
   acknowledgeHeader,
   agreementHeader,

@@ -22,6 +22,7 @@ const facts: Readonly<Record<Route["kind"], RouteFacts>> = {
   config: { surface: "data", right: "infer" },
   stats: { surface: "data", right: "infer" },
   offers: { surface: "data", right: "infer" },
+  explain: { surface: "data", right: "infer" },
   infer: { surface: "data", right: "infer" },
   prepare: { surface: "data", right: "infer" },
   generate: { surface: "data", right: "infer" },

@@ -34,7 +34,7 @@ import { generate } from "./generate.ts";
 import { infer } from "./infer.ts";
 import { modelConfiguration } from "./configuration.ts";
 import { modelMetadata, modelReady, serverMetadata } from "./metadata.ts";
-import { modelOffers } from "./offers.ts";
+import { explain, modelOffers } from "./offers.ts";
 import { type Api, type Asked, completeParts, type HandlerParts } from "./parts.ts";
 import { prepare } from "./prepare.ts";
 import { packageFile, packageManifest } from "./package.ts";
@@ -99,6 +99,8 @@ function answer(api: Api, route: Route, asked: Asked): WireResponse | Promise<Wi
       return statistics(api, route, asked);
     case "offers":
       return modelOffers(api, route, asked);
+    case "explain":
+      return explain(api, route, asked);
     case "infer":
       return infer(api, route, asked);
     case "prepare":

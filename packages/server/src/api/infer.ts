@@ -13,6 +13,7 @@ import {
   type WireResponse,
 } from "@longshore/core";
 import {
+  accountHeader,
   agreementHeader,
   callFromHeaders,
   checkCall,
@@ -283,6 +284,7 @@ export async function infer(api: Api, route: InferRoute, asked: Asked, stated?: 
     else checkJsonForms(message, segment, description);
     const parameters = parametersOf(api, asked, message);
     if (parameters) request.parameters = parameters;
+    if (asked.request.headers[accountHeader] === "because") request.explained = true;
     if (pass) request.pass = pass;
     if (least !== undefined) request.leastAgreementRatio = least;
     const scheduled = isEmpty(message.parameters) ? call : { ...call, ...readSchedule(message.parameters) };

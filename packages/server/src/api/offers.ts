@@ -1,6 +1,7 @@
 import { type Features, LongshoreError, type WireResponse } from "@longshore/core";
 import { type ModelAddress, offerJson } from "@longshore/core/internal";
 import { findModel } from "./find-model.ts";
+import { arrivedCall } from "./infer.ts";
 import type { Api, Asked } from "./parts.ts";
 import { jsonReply } from "./replies.ts";
 
@@ -52,4 +53,21 @@ export async function modelOffers(api: Api, route: ModelAddress, asked: Asked): 
     ...(wanted.knowledge ? knowledge : {}),
     ...(wanted.offers ? { offers: offers.map((offer) => offerJson(offer, nowMs)) } : {}),
   });
+}
+
+/**
+ * `GET v2/models/{m}[/versions/{v}]/explain`: where a request would run under the rules in its headers, and why not elsewhere. `bytes`,
+ * `size` and `items` state the input's features. Throws `unsupported` where the server decides nothing.
+ */
+export async function explain(api: Api, route: ModelAddress, asked: Asked): Promise<WireResponse> {
+  const tell = api.endpoint.capabilities?.explain;
+  if (!tell) {
+    const why = "this server runs every request itself: there is nothing to explain";
+    throw new LongshoreError("unsupported", "plan", why);
+  }
+  const features = featuresOf(asked.query);
+  const call = arrivedCall(api, asked);
+  const { description } = await findModel(api, route.model, route.version, call);
+  const query = { model: description.name, version: description.version, ...(features ? { features } : {}) };
+  return jsonReply({ schemaVersion: 1, ...(await tell(query, call)) });
 }

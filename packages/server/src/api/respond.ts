@@ -11,6 +11,7 @@ import {
 import {
   accountHeader,
   accountParameter,
+  becauseParameter,
   type InferReplyMessage,
   type InferRequestMessage,
   loadHeaders,
@@ -86,6 +87,7 @@ export async function inferReply(
   if (confidenceRatio !== undefined) parameters["longshore_confidence"] = confidenceRatio;
   if (stateSeal !== undefined) parameters[sealParameter] = stateSeal;
   if (asksAccount) parameters[accountParameter] = JSON.stringify(response.account);
+  if (response.because !== undefined) parameters[becauseParameter] = response.because;
   const written = writeShared(api, asked, message, packed);
   const described = {
     modelName: description.name,

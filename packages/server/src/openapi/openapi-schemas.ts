@@ -229,6 +229,17 @@ export const schemas: Readonly<Record<string, Schema>> = {
     "packages",
   ]),
   LeaveRequest: object({ id: { type: "string", pattern: "^[A-Za-z0-9._-]{1,128}$" } }, ["id"]),
+  Explanation: object(
+    {
+      schemaVersion: { const: 1 },
+      legs: list({ type: "object" }),
+      predictedMs: { type: "number" },
+      predictedLabel: { enum: ["measured", "assumed"] },
+      because: text,
+      lost: list({ type: "object" }),
+    },
+    ["schemaVersion", "because", "lost"],
+  ),
   Offers: object(
     {
       schemaVersion: { const: 1 },

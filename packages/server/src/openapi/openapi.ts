@@ -122,6 +122,12 @@ const operations: Readonly<Record<RouteEntry["kind"], Operation>> = {
     gives: json(ref("Offers")),
     query: { ...offers, knowledge: { enum: ["0", "1"] }, offers: { enum: ["0", "1"] } },
   },
+  explain: {
+    summary: "Where a request would run, and why not elsewhere",
+    extension: "longshore",
+    gives: json(ref("Explanation")),
+    query: offers,
+  },
   prepare: {
     summary: "Loads what a part of a model runs on",
     extension: "longshore",

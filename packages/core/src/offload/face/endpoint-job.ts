@@ -103,9 +103,10 @@ export function jobWithout(
   const limits = variant === "" ? aim : { objective, minInTimeRatio, minAgreementRatio, variant };
   // Assigned one by one, since this is done for every small request.
   const job: Writable<Omit<Job, "held">> = Object.assign(
-    { known, to, asked: request, limits, unexplained: true as const },
+    { known, to, asked: request, limits },
     confirming(loop, toldOn, "everywhere"),
   );
+  if (request.explained !== true) job.unexplained = true;
   if (known.description.decoupled === true) job.whole = true;
   if (request.wire && !loop.local) job.unjudged = true;
   return job;

@@ -779,6 +779,31 @@ it.each([{}, { zones: ["eu"] }, { leastTrust: "operated" as const }])(
   },
 );
 
+it("explains where a request would run, and in the reply why it ran there when that was asked for", async () => {
+  const clock = virtualClock();
+  const gateway = offloadEndpoint({
+    ...parts(clock),
+    info: info("gateway", "edge", "eu"),
+    endpoints: [endpointState(clock, "a", "eu", 10), endpointState(clock, "b", "us", 1)],
+  });
+  const query = { model: "toy", features: { bytes: 100 } };
+  const { rules } = call();
+  const told = (zones?: string[]) => {
+    const ruled = call({ rules: { ...rules, ...(zones ? { zones } : {}) } });
+    return clock.runUntil(gateway.capabilities!.explain!(query, ruled));
+  };
+  const plan = await told(["eu"]);
+  expect(plan.legs?.[0]?.endpoint).toBe("a");
+  expect(plan.because).toMatch(/^a finishes in about/);
+  expect(plan.lost.some(({ endpoint, why }) => endpoint === "b" && why.startsWith("zone: "))).toBe(true);
+  const none = await told(["br"]);
+  expect(none.legs).toBeUndefined();
+  expect(none.because).toMatch(/^no endpoint may or can run toy \(a: it processes in eu; allowed: br; b: /);
+  const asked = await clock.runUntil(gateway.infer({ ...request, explained: true }, call()));
+  expect(asked.because).toMatch(/finishes in about/);
+  expect((await clock.runUntil(gateway.infer(request, call()))).because).toBeUndefined();
+});
+
 describe("whether a model can be asked for", () => {
   const asking = (clock: VirtualClock, ...endpoints: Endpoint[]) => {
     const gateway = offloadEndpoint({ ...parts(clock), info: info("gateway", "edge", "eu"), endpoints });

@@ -1,11 +1,12 @@
 import { type Call, checkFresh, LongshoreError } from "../../words/base/index.ts";
 import { meanOf } from "../../words/estimate/index.ts";
-import { checkSingle, type Segment } from "../../words/model/index.ts";
+import { checkSingle, endCut, type Segment, startCut } from "../../words/model/index.ts";
 import { copied } from "../../words/tensor/index.ts";
 import {
   type Endpoint,
   type EndpointCapabilities,
   type EndpointInfo,
+  type Explanation,
   type InferenceRequest,
   type InferenceResponse,
   type LoadReport,
@@ -25,11 +26,13 @@ import {
   type Job,
   type OffloadParts,
   type Outcome,
+  outlook,
   runJob,
   streamJob,
 } from "../race/index.ts";
 import { type HeldSequences, heldSequences, stepFrom, unknownSequence } from "../sequence/index.ts";
 import { aroundOffers } from "../steps/index.ts";
+import { explanationOf } from "./explanation-of.ts";
 import { endpointJob, jobWithout, renewedEndpointJob } from "./endpoint-job.ts";
 import { Requests } from "./requests.ts";
 
@@ -79,6 +82,7 @@ class LoopEndpoint implements OffloadEndpoint {
       ready: (model, version, call) => this.#ready(model, version, call),
       prepare: (segment, call) => prepareAll(loop, segment, call),
       models: (call) => listModels(loop, call),
+      explain: (query, call) => this.#explain(query, call),
       admit: (segment, call, leastAgreementRatio) => this.#admit(segment, call, leastAgreementRatio),
       inferStream: (request, call) => this.#inferStream(request, call),
     };
@@ -159,6 +163,24 @@ class LoopEndpoint implements OffloadEndpoint {
 
   close(): Promise<void> {
     return this.#requests.close();
+  }
+
+  async #explain({ model, version, features }: OfferQuery, call: Call): Promise<Explanation> {
+    const { loop } = this.#requests;
+    const known = await this.#requests.model(model, version, call);
+    const { description } = known;
+    const whole = { model, version: description.version, digest: description.digest };
+    const segment = { ...whole, variant: "", from: startCut, to: endCut };
+    const bytes = features?.bytes ?? 0;
+    const held = {
+      cut: startCut,
+      variant: undefined,
+      features: features ?? { bytes },
+      bytes,
+      tensors: new Map(),
+    };
+    const asked = jobWithout(loop, known, { segment, explained: true }, call);
+    return explanationOf(outlook(loop, { ...asked, held }, loop.clock.nowMs()));
   }
 
   /** Refuses at once what no endpoint is left for, and reserves a slot of the engine here if that is to run it. */
@@ -260,12 +282,14 @@ class LoopEndpoint implements OffloadEndpoint {
   }
 
   #respond(
-    { segment }: InferenceRequest,
+    { segment, explained }: InferenceRequest,
     { response, tally }: Pick<Outcome, "response" | "tally">,
   ): InferenceResponse {
     const { variant } = response.account.segment;
     const account = accountOf(this.info, this.#requests.loop.local?.info.id, { ...segment, variant }, tally);
-    return answerOf(response, account, this.#load(response, account.forwarded.length > 0));
+    const answer = answerOf(response, account, this.#load(response, account.forwarded.length > 0));
+    const because = explained && tally.plans.at(-1)?.because;
+    return because === undefined ? answer : { ...answer, because };
   }
 
   /** Its own load; the answering endpoint's report speaks for this one only when that endpoint is here. */

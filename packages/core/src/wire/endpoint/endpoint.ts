@@ -185,6 +185,8 @@ export interface InferenceRequest {
    * deadline. Undefined: the variant of the segment or none.
    */
   readonly leastAgreementRatio?: number;
+  /** The caller reads `because` of the answer: say why it ran where it did. Of this endpoint alone, never sent on. */
+  readonly explained?: true;
   /** What this endpoint's `admit` granted for the request. The caller of `admit` disposes it, whatever comes of it. */
   readonly pass?: Disposable;
   /**
@@ -250,8 +252,29 @@ export interface InferenceResponse {
    * empty, and its body must be read or left early: until then it holds a connection.
    */
   readonly wire?: WireForm;
+  /** Why it ran where it did, in one sentence; where the request asked for it and this endpoint decides. */
+  readonly because?: string;
   /** Nothing looks at the request's inputs any more: they may be freed. Absent where a body may still be written, say. */
   readonly forgotInputs?: true;
+}
+
+/** Where a request would run, and why not elsewhere. For people; nothing decides by it. */
+export interface Explanation {
+  /** Absent where no endpoint may or can take the request. */
+  readonly legs?: readonly { readonly endpoint: EndpointId; readonly segment: Segment }[];
+  /** Mean time until the answer, in milliseconds; `assumed` where a part of it was neither measured nor promised. */
+  readonly predictedMs?: number;
+  readonly predictedLabel?: "measured" | "assumed";
+  /** One sentence. */
+  readonly because: string;
+  /** What was not chosen; `count` is the number of similar candidates. */
+  readonly lost: readonly {
+    readonly endpoint: EndpointId;
+    readonly variant: string;
+    readonly cut: string;
+    readonly why: string;
+    readonly count: number;
+  }[];
 }
 
 /** Notes while a request is under way. */
@@ -316,6 +339,8 @@ export interface EndpointCapabilities {
   readonly lacks?: (segment: Segment) => number;
   /** Whether it has what a segment runs on loaded now: `prepare` would do nothing. Synchronous. Absent: it cannot tell. */
   readonly loaded?: (segment: Segment) => boolean;
+  /** Where a request with such inputs would run under the rules of the call, and why. Absent: it decides nothing. */
+  readonly explain?: (query: OfferQuery, call: Call) => Promise<Explanation>;
   /** Its models, by name; off the path of requests. Absent: it cannot tell. */
   readonly models?: (call: Call) => Promise<readonly ModelListing[]>;
   /**

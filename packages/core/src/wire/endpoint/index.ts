@@ -11,6 +11,7 @@ export {
   type EndpointCapabilities,
   type EndpointInfo,
   type EndpointKind,
+  type Explanation,
   type IncomingTensor,
   type InferenceRequest,
   type InferenceResponse,

@@ -36,6 +36,7 @@ export { encodedInSteps, headerLengthOf } from "./message.ts";
 export {
   accountHeader,
   accountParameter,
+  becauseParameter,
   acknowledgedHeader,
   acknowledgeHeader,
   agreementHeader,

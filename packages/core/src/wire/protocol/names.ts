@@ -18,10 +18,12 @@ export const digestHeader = "longshore-digest";
  */
 export const agreementHeader = "longshore-agreement";
 export const goalHeader = "longshore-goal";
-/** `1` asks for the account of what happened. */
+/** `1` asks for the account of what happened, `timing` for its times, `because` for why it ran where it did. */
 export const accountHeader = "longshore-account";
 /** The parameter of a reply that has it. */
 export const accountParameter = "longshore_account";
+/** The parameter of a reply that says why the request ran where it did. */
+export const becauseParameter = "longshore_because";
 /** `several`: the sender takes any number of answers to one request, as frames of one body. */
 export const answersHeader = "longshore-answers";
 /** Asks for interim responses each time that many more bytes of the body have arrived. */
