@@ -89,6 +89,7 @@ function servedGateway(options: GatewayOptions, online: OnlineParts): Served & {
   return {
     endpoint,
     load: () => endpoint.loadReport(),
+    available: () => endpoint.reaches(),
     ...(directory ? { directory } : {}),
     ...(registry ? { desk: registry.desk } : {}),
     close: async () => registry?.close(),

@@ -29,6 +29,7 @@ import {
   createHandler,
   createLife,
   onceEndpoint,
+  withCors,
   type PackageShelf,
   type ServedRepository,
 } from "@longshore/server";
@@ -74,6 +75,8 @@ export interface OnlineOptions extends ListenersOptions {
   readonly sharedMemoryPrefix?: string;
   /** Request headers, by lower-case name, that go to the steps of models as parameters. Default: none. */
   readonly forwardHeaders?: RegExp;
+  /** Origins of web pages that may use the server, or `*` for all. Default: none. */
+  readonly pages?: "*" | readonly string[];
   /** Told of everything, besides the telemetry. */
   readonly observer?: Observer;
   /** Of what was opened before, such as a directory: told as this server's own. */
@@ -143,6 +146,8 @@ export interface Served {
   answered?(reply: JoinReply): void;
   /** Endpoints that join this server, for others to read. */
   readonly desk?: DirectoryDesk;
+  /** Whether it can answer anything now. Default: it can. */
+  readonly available?: () => Promise<boolean>;
   /** What the metrics tell of which endpoints there are. */
   readonly directory?: Directory;
   load(): LoadReport;
@@ -233,7 +238,7 @@ export async function putOnline<T extends Served>(
     options.maxBodyBytes,
     options.maxKeptBytes,
   );
-  const handler = createHandler({
+  const answering = createHandler({
     endpoint,
     codecs: platformCodecs(),
     crc32,
@@ -252,12 +257,15 @@ export async function putOnline<T extends Served>(
     ...(options.forwardHeaders ? { forwardHeaders: options.forwardHeaders } : {}),
     ...(options.unstatedRules ? { unstatedRules: options.unstatedRules } : {}),
     ...(identity ? { identify: identity.identify } : {}),
+    ...(served.available ? { available: served.available } : {}),
     ...(served.packages ? { packages: served.packages } : {}),
     ...(served.desk ? { directory: served.desk } : {}),
     rollouts,
     limits,
     maxBufferedBytes,
   });
+  const { pages } = options;
+  const handler = pages ? withCors(answering, { origins: pages }) : answering;
   const closeServed = async (): Promise<void> => {
     identity?.close();
     following?.[Symbol.dispose]();

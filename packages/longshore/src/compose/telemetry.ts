@@ -27,6 +27,8 @@ export interface TelemetryOptions {
   readonly otlp?: string;
   /** Sent to the collector: credentials. Lower-case names. */
   readonly otlpHeaders?: Readonly<Record<string, string>>;
+  /** Added to what traces say of their source, such as `service.name`. */
+  readonly resource?: Readonly<Record<string, string>>;
   /** One in so many requests that bring no decision of their own is traced. Default 1: all. */
   readonly traceRate?: number;
 }
@@ -119,7 +121,7 @@ export function openTelemetry(
       transport,
       clock,
       path: collector.path,
-      resource,
+      resource: { ...resource, ...options.resource },
       ...(options.otlpHeaders ? { headers: options.otlpHeaders } : {}),
       counted: (outcome, spans) => telemetry.metrics.spans.add([outcome], spans),
     });

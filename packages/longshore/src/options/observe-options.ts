@@ -27,7 +27,7 @@ export function observeOptions(
     )
     .option(
       "--otlp <url>",
-      "send traces to this OpenTelemetry collector (OTLP over HTTP); credentials come from OTEL_EXPORTER_OTLP_HEADERS",
+      "send traces to this OpenTelemetry collector (OTLP over HTTP); credentials come from OTEL_EXPORTER_OTLP_HEADERS, the name from OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES",
     )
     .option(
       "--trace-rate <n>",
@@ -57,10 +57,22 @@ export function observeOptions(
 
 /** `name=value,name=value` with percent-encoded values, as OpenTelemetry has it. */
 function headersOf(text: string | undefined): Readonly<Record<string, string>> {
+  const pairs = Object.entries(pairsOf(text)).map(([name, value]) => [name.toLowerCase(), value]);
+  return Object.fromEntries(pairs) as Readonly<Record<string, string>>;
+}
+
+/** What traces say of their source: `OTEL_RESOURCE_ATTRIBUTES`, and `OTEL_SERVICE_NAME` before a name in those. */
+function resourceOf(environment: CommandIo["environment"]): Readonly<Record<string, string>> {
+  const name = environment["OTEL_SERVICE_NAME"];
+  const named = name === undefined || name === "" ? {} : { "service.name": name };
+  return { ...pairsOf(environment["OTEL_RESOURCE_ATTRIBUTES"]), ...named };
+}
+
+function pairsOf(text: string | undefined): Readonly<Record<string, string>> {
   const pairs = (text ?? "").split(",").flatMap((pair): [string, string][] => {
     const at = pair.indexOf("=");
     if (at <= 0) return [];
-    return [[pair.slice(0, at).trim().toLowerCase(), decoded(pair.slice(at + 1).trim())]];
+    return [[pair.slice(0, at).trim(), decoded(pair.slice(at + 1).trim())]];
   });
   return Object.fromEntries(pairs);
 }
@@ -82,6 +94,7 @@ export function observeServeOptions(options: ObserveOptions, io: CommandIo): Par
       writeLog: (line) => (io.running ?? io).note(line),
       logLevel,
       traceRate,
+      resource: resourceOf(io.environment),
       ...(otlp === undefined
         ? {}
         : { otlp, otlpHeaders: headersOf(io.environment["OTEL_EXPORTER_OTLP_HEADERS"]) }),

@@ -94,12 +94,18 @@ export async function onlineServeOptions(
     zone: options.zone,
     maxBodyBytes: options.maxBody,
     ...(options.aliases === undefined ? {} : { aliases: options.aliases }),
-    report: (text) => io.note(text),
-    ...(await joinServeOptions(options, (text) => io.note(text))),
+    report: logged(io),
+    ...(await joinServeOptions(options, logged(io))),
     ...identityServeOptions(options),
     ...observeServeOptions(options, io),
     ...(options.json ? { observer: printer(io) } : {}),
   };
+}
+
+/** Notes of a server as lines of its log, which holds nothing but JSON. */
+function logged(io: CommandIo): (text: string) => void {
+  return (message) =>
+    io.note(JSON.stringify({ time: new Date().toISOString(), level: "warning", event: "note", message }));
 }
 
 /** What an operator should have meant. */
@@ -108,10 +114,10 @@ function warnings(options: OnlineCommandOptions): readonly string[] {
   if (isLoopbackHost(host)) return [];
   return [
     ...(identity === undefined && insecureNoIdentity
-      ? ["warning: no identity: everybody who reaches this server may infer with its models"]
+      ? ["no identity: everybody who reaches this server may infer with its models"]
       : []),
     ...(identity !== undefined && tlsCert === undefined
-      ? ["warning: no TLS: credentials travel readable unless something before this server encrypts"]
+      ? ["no TLS: credentials travel readable unless something before this server encrypts"]
       : []),
   ];
 }
@@ -132,7 +138,7 @@ export async function startedOrStopped<T extends Online>(
   const starting = start((how) => void (drain = how));
   const started = await Promise.race([starting, stopped(io).then(() => undefined)]);
   if (started) return started;
-  io.note("stopped before it had started");
+  logged(io)("stopped before it had started");
   await drain(drainSeconds * 1000);
   void starting.then((late) => late.close(0)).catch(() => undefined);
   return undefined;
@@ -166,20 +172,20 @@ export async function serveUntilStopped(
     );
   else {
     io.out(`listening on ${address} as ${options.tier} in zone ${options.zone}`);
-    for (const warning of warnings(options)) io.note(warning);
+    for (const warning of warnings(options)) logged(io)(warning);
     if (grpcAddress !== undefined) io.out(`gRPC on ${grpcAddress}`);
     if (manageAddress !== undefined) io.out(`management on ${manageAddress}`);
     if (metricsAddress !== undefined) io.out(`metrics on ${metricsAddress}/metrics`);
     io.out(`${about.key}: ${about.text}`);
   }
   await stopped(io);
-  io.note("draining: new work is refused, work under way is finished");
+  logged(io)("draining: new work is refused, work under way is finished");
   const limitMs = options.drainSeconds * 1000;
   const closed = server.close(limitMs, options.lingerSeconds * 1000).then(() => true);
   const late = after(Math.min(limitMs + lastWordsMs, longestTimerMs), false, { ref: false });
   if (await Promise.race([closed, late])) return;
   // A run, or a load, inside the runtime can be ended only with the process.
-  io.note("work is under way still that cannot be ended: the process ends with it");
+  logged(io)("work is under way still that cannot be ended: the process ends with it");
   io.end?.();
   await closed;
 }

@@ -31,6 +31,7 @@ import {
 import { type DoubleModel, doubleDescription, doubleEndpoint, manualClock, settle } from "@longshore/testkit";
 import { createLife } from "../life/index.ts";
 import { createTelemetry } from "../telemetry/index.ts";
+import { loopbackIdentity } from "../identify/index.ts";
 import { withCors } from "../listen/cors.ts";
 import { createHandler } from "./handler.ts";
 import type { HandlerParts } from "./parts.ts";
@@ -885,12 +886,45 @@ describe("web pages", () => {
     expect(reply.status).toBe(200);
     for (const name of ["inference-header-content-length", "content-encoding"])
       expect(reply.headers["access-control-expose-headers"]).toContain(name);
+    expect(reply.headers["access-control-allow-credentials"]).toBeUndefined();
     const other = await cors({ ...infer, headers: { origin: "https://evil.example" } }, call);
     expect(other.headers["access-control-allow-origin"]).toBeUndefined();
+    expect([reply.headers["vary"], other.headers["vary"]]).toEqual(["origin", "origin"]);
+  });
+
+  it("get no marks on ports that are for management or metrics alone", async () => {
+    const { handler } = server();
+    const cors = withCors(handler, { origins: "*" });
+    const page = { headers: { origin }, surfaces: ["observe"] } as const;
+    const reply = await cors({ ...ask("GET", "/metrics"), ...page }, call);
+    expect(reply.headers["access-control-allow-origin"]).toBeUndefined();
+  });
+
+  it("of allowed origins have no rights of programs on this machine", async () => {
+    const { handler } = server({ identify: loopbackIdentity() });
+    const cors = withCors(handler, { origins: [origin] });
+    const index = ask("POST", "/v2/repository/index", { body: json({}) });
+    const peer = { address: "127.0.0.1", loopback: true };
+    expect((await cors({ ...index, peer, headers: { host: "127.0.0.1:8000" } }, call)).status).not.toBe(403);
+    expect((await cors({ ...index, peer, headers: { host: "127.0.0.1:8000", origin } }, call)).status).toBe(
+      403,
+    );
   });
 });
 
 describe("life", () => {
+  it("answers probes by the names that orchestrators use, and is not ready where nothing behind it answers", async () => {
+    let available = false;
+    const { handler } = server({ available: () => Promise.resolve(available) });
+    const statuses = async (): Promise<number[]> => {
+      const paths = ["/healthz", "/livez", "/readyz", "/v2/health/ready"];
+      return Promise.all(paths.map(async (path) => (await handler(ask("GET", path), call)).status));
+    };
+    expect(await statuses()).toEqual([200, 200, 503, 503]);
+    available = true;
+    expect(await statuses()).toEqual([200, 200, 200, 200]);
+  });
+
   it("drains: what was accepted finishes, new work is refused", async () => {
     const life = createLife();
     life.ready();

@@ -46,8 +46,10 @@ import { logSettings, setLogSettings, setTraceSettings, traceSettings } from "./
 import { acknowledging } from "./receive.ts";
 import { sharedMemory } from "./shared-memory.ts";
 
-function health(api: Api, kind: "live" | "ready"): WireResponse {
-  const well = kind === "live" || api.life.state === "ready";
+async function health(api: Api, kind: "live" | "ready"): Promise<WireResponse> {
+  const well =
+    kind === "live" ||
+    (api.life.state === "ready" && (api.available === undefined || (await api.available())));
   const reply = jsonReply(kind === "live" ? { live: true } : { ready: well });
   return well ? reply : { ...reply, status: reasons["shutting-down"].httpStatus };
 }

@@ -63,6 +63,8 @@ export interface HandlerParts {
    * leave this endpoint for another.
    */
   readonly unstatedRules?: Rules;
+  /** Whether what answers requests is there, besides `life`: without it the server is not ready. Default: it is. */
+  readonly available?: () => Promise<boolean>;
   readonly limits?: WireLimits;
   /** Computes checksums of bodies for clients that state or ask for them. Default: in TypeScript, `zlib.crc32` is faster. */
   readonly crc32?: Crc32;
@@ -106,6 +108,7 @@ export interface Api {
   readonly modelControl: boolean;
   readonly modelUploads: boolean;
   readonly unstatedRules: Rules;
+  readonly available: (() => Promise<boolean>) | undefined;
   readonly limits: WireLimits;
   readonly crc32: Crc32;
   readonly regions: SharedRegions;
@@ -159,6 +162,7 @@ export function completeParts(parts: HandlerParts): Api {
     modelControl: parts.modelControl ?? false,
     modelUploads: parts.modelUploads ?? false,
     unstatedRules: parts.unstatedRules ?? { dataClass: "unknown", leastTrust: "none" },
+    available: parts.available,
     limits: parts.limits ?? defaultWireLimits,
     crc32: parts.crc32 ?? createTableCrc32(),
     regions: new SharedRegions(parts.sharedMemory),

@@ -61,10 +61,18 @@ export function createAdmissions(options: CompleteOptions): Admissions {
   };
 }
 
+const probes: ReadonlySet<string> = new Set([
+  "/v2/health/live",
+  "/v2/health/ready",
+  "/healthz",
+  "/livez",
+  "/readyz",
+]);
+
 /** Health probes, which are answered over any connection. */
 export function isProbe(path: string): boolean {
   const [plain] = path.split("?", 1);
-  return plain === "/v2/health/live" || plain === "/v2/health/ready";
+  return probes.has(plain ?? "");
 }
 
 /** The reply to a request over a connection beyond the limits; undefined when it may be served. */

@@ -269,9 +269,9 @@ export function createMetrics(parts: MetricsParts): Metrics {
     }
     const directory = parts.directory?.();
     if (directory) {
-      yield gauge("longshore_directory_age_seconds", "Time since the directory was last in touch", () => [
-        [[], Math.min(directory.ageMs, 1e12) / 1000],
-      ]);
+      yield gauge("longshore_directory_age_seconds", "Time since the directory was last in touch", () =>
+        Number.isFinite(directory.ageMs) ? [[[], directory.ageMs / 1000]] : [],
+      );
       yield gauge("longshore_directory_entries", "Endpoints in the directory", () => [
         [[], directory.entries.length],
       ]);

@@ -115,7 +115,13 @@ const table: { readonly [Kind in LongshoreEvent["kind"]]: Mapping<Kind> } = {
   },
   "directory-state": ({ directory, state, ageMs, entries, because }, { log }) => {
     const level = state === "in touch" ? "info" : state === "too old" ? "error" : "warning";
-    log.line(level, "directory", { directory, state, ageMs: Math.min(ageMs, 1e12), entries, because });
+    log.line(level, "directory", {
+      directory,
+      state,
+      ageMs: Number.isFinite(ageMs) ? ageMs : undefined,
+      entries,
+      because,
+    });
   },
   "rollout-changed": ({ kind: _kind, atMs: _atMs, ...facts }, { metrics, log }) => {
     metrics.rolloutChanges.add([facts.alias, facts.change]);

@@ -1,3 +1,4 @@
+export { reachability } from "./reachability.ts";
 export { type Checks, createChecks, type Opinion, type Question } from "./checks.ts";
 export { type Asking, confirmed, type Wanted } from "./confirmed.ts";
 export { goldenFile, type GoldenInputs, type GoldenPair, goldenText, parseGolden } from "./golden.ts";

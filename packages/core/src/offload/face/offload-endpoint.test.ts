@@ -804,6 +804,34 @@ it("explains where a request would run, and in the reply why it ran there when t
   expect((await clock.runUntil(gateway.infer(request, call()))).because).toBeUndefined();
 });
 
+it("says whether any endpoint behind it answers, from one question a second", async () => {
+  const clock = virtualClock();
+  let asked = 0;
+  let fails: LongshoreError | undefined;
+  const real = endpointState(clock, "a", "eu", 10);
+  const models = (): Promise<[]> => {
+    asked++;
+    return fails ? Promise.reject(fails) : Promise.resolve([]);
+  };
+  const server: Endpoint = { ...real, info: real.info, capabilities: { models } };
+  const gateway = offloadEndpoint({
+    ...parts(clock),
+    info: info("gateway", "edge", "eu"),
+    endpoints: [server],
+  });
+  const reaches = (): Promise<boolean> => clock.runUntil(gateway.reaches());
+  expect([await reaches(), await reaches(), asked]).toEqual([true, true, 1]);
+  const later = (): Promise<void> => clock.runUntil(sleep(clock, 1001, neverAborted));
+  await later();
+  fails = new LongshoreError("unreachable", "transport", "made to be down");
+  expect(await reaches()).toBe(false);
+  await later();
+  fails = new LongshoreError("not-permitted", "identify", "made to refuse");
+  expect(await reaches()).toBe(true);
+  const none = offloadEndpoint({ ...parts(clock), info: info("gateway", "edge", "eu"), endpoints: [] });
+  expect(await clock.runUntil(none.reaches())).toBe(false);
+});
+
 describe("whether a model can be asked for", () => {
   const asking = (clock: VirtualClock, ...endpoints: Endpoint[]) => {
     const gateway = offloadEndpoint({ ...parts(clock), info: info("gateway", "edge", "eu"), endpoints });

@@ -46,6 +46,8 @@ export interface OffloadEndpointParts extends OffloadParts {
 export interface OffloadEndpoint extends Endpoint {
   /** How busy this endpoint is by itself: requests under way, and the queue of what runs here. */
   loadReport(): LoadReport;
+  /** Whether any endpoint behind it answers now: a gateway without one cannot do anything. */
+  reaches(): Promise<boolean>;
 }
 
 /**
@@ -296,6 +298,10 @@ class LoopEndpoint implements OffloadEndpoint {
   #load({ load }: InferenceResponse, forwarded: boolean): LoadReport {
     if (load && !forwarded) return { ...load, inFlight: Math.max(load.inFlight, this.#requests.size) };
     return this.loadReport();
+  }
+
+  reaches(): Promise<boolean> {
+    return this.#requests.loop.reaches();
   }
 
   loadReport(): LoadReport {

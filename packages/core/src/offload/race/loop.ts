@@ -7,7 +7,7 @@ import {
   SpareControllers,
 } from "../../words/base/index.ts";
 import type { Endpoint } from "../../wire/endpoint/index.ts";
-import { type Checks, createChecks, readiness } from "../check/index.ts";
+import { type Checks, createChecks, reachability, readiness } from "../check/index.ts";
 import {
   type Arrivals,
   arrivals,
@@ -52,6 +52,8 @@ export interface Loop {
   /** Of answers; undefined where nobody asked for them. */
   readonly checks: Checks | undefined;
   readonly ready: ReturnType<typeof readiness>;
+  /** Whether any other endpoint answers now. */
+  readonly reaches: ReturnType<typeof reachability>;
   readonly work: LocalWork;
   /** What plans for throughput have put on device, links and endpoints. */
   readonly backlog: Backlog;
@@ -210,6 +212,7 @@ export function createLoop(given: OffloadParts): Loop {
     knowledge,
     checks,
     ready: readiness(clock, endpointStates.all),
+    reaches: reachability(clock, endpointStates.all),
     work,
     backlog,
     payback: payback(),

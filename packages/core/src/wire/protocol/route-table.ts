@@ -51,6 +51,10 @@ export const wireRoutes: readonly RouteEntry[] = /* @__PURE__ */ ((): readonly R
   { kind: "server", method: "GET", path: "/v2/" },
   { kind: "live", method: "GET", path: "/v2/health/live" },
   { kind: "ready", method: "GET", path: "/v2/health/ready" },
+  // The names that Kubernetes and balancers use.
+  { kind: "live", method: "GET", path: "/healthz" },
+  { kind: "live", method: "GET", path: "/livez" },
+  { kind: "ready", method: "GET", path: "/readyz" },
   { kind: "stats", method: "GET", path: "/v2/models/stats" },
   ...onBoth("model", "GET", ""),
   ...onBoth("model-ready", "GET", "/ready"),
