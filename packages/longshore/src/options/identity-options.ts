@@ -6,6 +6,7 @@ import type { OnlineOptions } from "../compose/put-online.ts";
 export interface IdentityOptions {
   readonly identity?: string;
   readonly insecureNoIdentity: boolean;
+  readonly pages?: string;
   readonly tlsCert?: string;
   readonly tlsKey?: string;
   readonly clientCa?: string;
@@ -21,6 +22,10 @@ export function identityOptions(command: Command, port: (name: string) => (text:
   return command
     .option("--identity <file>", "identity.yaml: who may do what (API keys, tokens, client certificates)")
     .option("--insecure-no-identity", "allow addresses other than loopback without identity", false)
+    .option(
+      "--pages <origins>",
+      "origins of web pages that may use this server, such as https://app.example, comma-separated; * for all. A page has the rights of anonymous senders or of the credentials that it sends",
+    )
     .option("--tls-cert <file>", "certificate (PEM) of this server; read again when it changes")
     .option("--tls-key <file>", "key (PEM) of the certificate")
     .option("--client-ca <file>", "authorities (PEM) that sign client certificates; turns them on")
@@ -41,6 +46,18 @@ export function checkPort(port: number | undefined): void {
   throw new LongshoreError("invalid-input", "resolve", `port ${port} is not a whole number from 0 to 65535`);
 }
 
+/** Origins of pages. Throws `invalid-input` for what no browser sends as an origin. */
+function pagesOf(text: string): "*" | readonly string[] {
+  if (text === "*") return "*";
+  return text.split(",").map((part) => {
+    const origin = part.trim();
+    // No browser sends a pattern.
+    if (!origin.includes("*") && URL.canParse(origin) && new URL(origin).origin === origin) return origin;
+    const why = `--pages: '${origin.slice(0, 100)}' is not an origin such as https://app.example (scheme, host and port, no path)`;
+    throw new LongshoreError("invalid-input", "resolve", why);
+  });
+}
+
 /** What they mean for a server. */
 export function identityServeOptions(options: IdentityOptions): Partial<OnlineOptions> {
   const { identity, tlsCert, tlsKey, clientCa, managePort, metricsPort, metricsHost } = options;
@@ -56,6 +73,7 @@ export function identityServeOptions(options: IdentityOptions): Partial<OnlineOp
     insecureNoIdentity: options.insecureNoIdentity,
     manageHost: options.manageHost,
     ...(identity === undefined ? {} : { identity }),
+    ...(options.pages === undefined ? {} : { pages: pagesOf(options.pages) }),
     ...(managePort === undefined ? {} : { managePort }),
     ...(metricsPort === undefined ? {} : { metricsPort }),
     ...(metricsHost === undefined ? {} : { metricsHost }),

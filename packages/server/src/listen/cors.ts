@@ -26,20 +26,33 @@ function allowedFor(origin: string, { origins }: CorsOptions): boolean {
   return origins === "*" || origins.includes(origin);
 }
 
+function varying({ headers }: WireResponse): string {
+  return headers["vary"] === undefined ? "origin" : `${headers["vary"]}, origin`;
+}
+
 /**
  * A handler for web pages too: answers preflights and marks replies for the allowed origins. A page of another origin
- * gets no mark, so its browser shows it nothing.
+ * gets no mark, so its browser shows it nothing. Cookies are never asked for
+ * (`access-control-allow-credentials` is not sent), and a request of a page never counts as one of this machine (`fromThisMachine`).
  */
 export function withCors(handler: Handler, options: CorsOptions): Handler {
   return async (request, call, received) => {
     const { origin } = request.headers;
-    if (origin === undefined || !allowedFor(origin, options)) return handler(request, call, received);
-    const marks = { "access-control-allow-origin": origin, vary: "origin" };
+    const isOther = origin === undefined || !allowedFor(origin, options);
+    // Pages are for the data port: management and metrics on ports of their own stay closed to them.
+    if (request.surfaces && !request.surfaces.includes("data")) return handler(request, call, received);
+    if (isOther) {
+      const response = await handler(request, call, received);
+      // A cache must not give this reply to a page that is named.
+      return { ...response, headers: { ...response.headers, vary: varying(response) } };
+    }
+    const marks = { "access-control-allow-origin": origin };
     if (request.method === "OPTIONS" && request.headers["access-control-request-method"] !== undefined) {
       const preflight: WireResponse = {
         status: 204,
         headers: {
           ...marks,
+          vary: "origin",
           "access-control-allow-methods": "GET, POST",
           "access-control-allow-headers": request.headers["access-control-request-headers"] ?? "",
           "access-control-max-age": remembered,
@@ -54,7 +67,12 @@ export function withCors(handler: Handler, options: CorsOptions): Handler {
     const response = await handler(request, call, received);
     return {
       ...response,
-      headers: { ...response.headers, ...marks, "access-control-expose-headers": exposed },
+      headers: {
+        ...response.headers,
+        ...marks,
+        vary: varying(response),
+        "access-control-expose-headers": exposed,
+      },
     };
   };
 }
