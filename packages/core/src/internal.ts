@@ -60,6 +60,7 @@ export {
   releaser,
   renamed,
   shapeFits,
+  inputFits,
   splitElements,
   TextWriter,
   toHalf,

@@ -133,3 +133,7 @@ buckets:
     );
   });
 });
+
+it("refuses a second YAML document instead of leaving it out", () => {
+  expect(() => parseModelYaml("m", "name: m\n---\ndataClass: restricted\n")).toThrow(/multiple documents/);
+});

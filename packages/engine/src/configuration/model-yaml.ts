@@ -292,7 +292,8 @@ function parseYaml(model: string, text: string): unknown {
       prettyErrors: true,
       uniqueKeys: true,
       strict: true,
-      logLevel: "silent",
+      // Otherwise a second document is dropped without a word.
+      logLevel: "error",
     });
     const problem = document.errors[0];
     if (problem) throw problem;

@@ -6,7 +6,7 @@ import {
   type Tensors,
   type TensorSpec,
 } from "@longshore/core";
-import { shapeFits } from "@longshore/core/internal";
+import { inputFits } from "@longshore/core/internal";
 import { someNames } from "../repository/index.ts";
 import type { SegmentPlan } from "../run/index.ts";
 
@@ -39,7 +39,7 @@ export function checkInputs(plan: SegmentPlan, inputs: Inputs): void {
 /** A ragged value has sizes that differ between elements (-1); a plain list of equal elements is one, too. */
 function fits(given: TensorSpec, declared: TensorSpec): boolean {
   if (given.ragged && !declared.ragged) return false;
-  if (!declared.ragged) return shapeFits(given.shape, declared.shape);
+  if (!declared.ragged) return inputFits(given.shape, declared.shape);
   return (
     given.shape.length === declared.shape.length &&
     given.shape.every((size, axis) => {

@@ -20,7 +20,8 @@ export type CompletedPorts = Pick<
 };
 
 /** Completes and checks the configuration of a graph model. Throws `invalid-configuration`. */
-export function completePorts(model: string, config: ModelConfig, signature: ModelSignature): CompletedPorts {
+export function completePorts(model: string, given: ModelConfig, signature: ModelSignature): CompletedPorts {
+  const config = withScalars(given, signature);
   const bad = (path: string, problem: string): Error => badConfiguration(model, config.file, path, problem);
   const states = config.sequence?.states ?? [];
   const controls = config.sequence?.controls ?? [];
@@ -47,9 +48,31 @@ export function completePorts(model: string, config: ModelConfig, signature: Mod
     outputs: outputs.filter(({ name }) => !kept.has(name)),
     states,
     controls,
-    inputShapes: reshaped(config.inputs, ({ graphShape }) => graphShape),
+    inputShapes: {
+      ...scalars(signature),
+      ...reshaped(config.inputs, ({ graphShape }) => graphShape),
+    },
     outputShapes: reshaped(config.outputs, ({ graphShape, shape }) => (graphShape ? shape : undefined)),
   };
+}
+
+/** Triton has no shape without axes and declares `[1]` for the scalars of a graph: the same element under another shape. */
+function withScalars(config: ModelConfig, { inputs, outputs, openRanks = [] }: ModelSignature): ModelConfig {
+  const seen = (ports: readonly DeclaredPort[], found: readonly TensorSpec[]): readonly DeclaredPort[] =>
+    ports.map((port) => {
+      const spec = found.find(({ name }) => name === port.name);
+      const one = port.graphShape === undefined && port.shape.length === 1 && port.shape[0] === 1;
+      return one && spec?.shape.length === 0 && !openRanks.includes(port.name)
+        ? { ...port, graphShape: [] }
+        : port;
+    });
+  return { ...config, inputs: seen(config.inputs, inputs), outputs: seen(config.outputs, outputs) };
+}
+
+/** The graph gets its scalars without axes, in whatever shape of one element they came. */
+function scalars({ inputs, openRanks = [] }: ModelSignature): Readonly<Record<string, readonly number[]>> {
+  const found = inputs.filter(({ name, shape }) => shape.length === 0 && !openRanks.includes(name));
+  return Object.fromEntries(found.map(({ name }) => [name, []]));
 }
 
 /**

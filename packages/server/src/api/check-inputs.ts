@@ -7,7 +7,7 @@ import {
   startCut,
   type TensorSpec,
 } from "@longshore/core";
-import { declaredInputs, shapeFits } from "@longshore/core/internal";
+import { declaredInputs, inputFits } from "@longshore/core/internal";
 
 function invalid(message: string): LongshoreError {
   return new LongshoreError("invalid-input", "admission", message);
@@ -64,7 +64,7 @@ export function checkInputs(
     if (tensor.spec.datatype !== spec.datatype) {
       throw invalid(`the input ${spec.name} is ${tensor.spec.datatype}; the model takes ${spec.datatype}`);
     }
-    if (!spec.ragged && !shapeFits(tensor.spec.shape, spec.shape)) {
+    if (!spec.ragged && !inputFits(tensor.spec.shape, spec.shape)) {
       throw invalid(
         `the input ${spec.name} has shape [${tensor.spec.shape.join(", ")}]; the model takes [${spec.shape.join(", ")}]`,
       );

@@ -7,7 +7,7 @@ import {
   elementCount,
   float32Tensor,
   renamed,
-  shapeFits,
+  inputFits,
   type Tensor,
   type Tensors,
 } from "../tensor/index.ts";
@@ -171,7 +171,7 @@ function checkedTensor(model: string, port: PortSpec, tensor: Tensor): Tensor {
     );
   }
   const { spec, bytes, rows } = tensor;
-  if (spec.datatype !== port.datatype || !shapeFits(spec.shape, port.shape)) {
+  if (spec.datatype !== port.datatype || !inputFits(spec.shape, port.shape)) {
     throw invalid(`${model} takes ${describePort(port)}; given: ${spec.datatype} [${spec.shape.join(", ")}]`);
   }
   const width = elementBytes(spec.datatype);

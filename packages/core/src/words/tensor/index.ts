@@ -8,6 +8,7 @@ export { releaser, releaseTensors } from "./release.ts";
 export {
   copied,
   elementCount,
+  inputFits,
   maxElements,
   renamed,
   shapeFits,

@@ -71,6 +71,11 @@ export function shapeFits(shape: readonly number[], declared: readonly number[])
   );
 }
 
+/** Tells whether a given input fits: `shapeFits`, and one element in any number of axes, such as [1], where a scalar is declared. */
+export function inputFits(shape: readonly number[], declared: readonly number[]): boolean {
+  return shapeFits(shape, declared) || (declared.length === 0 && shape.every((size) => size === 1));
+}
+
 /**
  * Makes a tensor and checks that bytes and shape agree. The bytes are not copied.
  *
