@@ -1,11 +1,11 @@
 import {
+  type ArrivalRow,
   allLocal,
   barsPlot,
   cdfPlot,
   hedgeAt,
   htmlReport,
   oracle,
-  ours,
   type PolicyRow,
   replay,
   replayOffloader,
@@ -14,6 +14,7 @@ import {
   smoothedRate,
   type Trace,
 } from "@longshore/lab";
+import { meansVsOracle } from "./decide-arrivals.ts";
 
 const three = (value: number): string => value.toFixed(3);
 
@@ -78,6 +79,46 @@ export function ownTable(rows: readonly PolicyRow[]): ReportTable {
   };
 }
 
+/** Rows of arrivals by their kind. */
+export function arrivalTable(rows: readonly ArrivalRow[]): ReportTable {
+  const kinds = [...new Set(rows.map(({ arrivals }) => arrivals))];
+  return {
+    kind: "table",
+    columns: [
+      "arrivals",
+      "rows",
+      "mean/oracle",
+      "worst",
+      "bound/oracle",
+      "worst mean/local",
+      "worst p99/local",
+      "beyond local",
+      "second runs",
+      "in vain",
+      "probes",
+    ],
+    rows: kinds.map((name) => {
+      const own = rows.filter(({ arrivals }) => arrivals === name);
+      const { averageMeanVsOracle, worstMeanVsOracle } = meansVsOracle(own);
+      const most = (pick: (row: ArrivalRow) => number): number => Math.max(...own.map(pick));
+      const pays = own.filter(({ scored }) => scored);
+      return [
+        name,
+        `${pays.length}/${own.length}`,
+        three(averageMeanVsOracle),
+        three(worstMeanVsOracle),
+        three(pays.reduce((sum, row) => sum + row.lowerBoundVsOracle, 0) / Math.max(1, pays.length)),
+        three(most((row) => row.meanVsLocal)),
+        most((row) => row.p99VsLocal).toFixed(2),
+        most((row) => row.beyondLocal).toFixed(1),
+        three(most((row) => row.secondRunRatio)),
+        three(most((row) => row.inVainRatio)),
+        three(most((row) => row.probeRatio)),
+      ];
+    }),
+  };
+}
+
 /** Prints a table for people. */
 export function print(table: ReportTable, say: (line: string) => void): void {
   const lines = [table.columns, ...table.rows].map((row) => row.map(String));
@@ -104,7 +145,7 @@ export async function decidePage(
   };
   const results = shown
     ? [
-        ...[allLocal(), smoothedRate(), hedgeAt(0.5), ours(), oracle()].map((one) => replay(shown, one)),
+        ...[allLocal(), smoothedRate(), hedgeAt(0.5), oracle()].map((one) => replay(shown, one)),
         await replayOffloader(shown),
       ]
     : [];

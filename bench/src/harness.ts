@@ -73,21 +73,23 @@ export function chosenOf<T extends string>(
   return words && known.filter((one) => words.some((word) => one.startsWith(word)));
 }
 
+/** The commit of the checkout, or `unknown`. */
+export function commitOf(): string {
+  try {
+    return execFileSync("git", ["rev-parse", "--short", "HEAD"], { encoding: "utf8" }).trim();
+  } catch {
+    return "unknown";
+  }
+}
+
 /** Machine, versions and commit, so that a figure can be placed. */
 export function setUp(seed: number): Row {
-  const commit = ((): string => {
-    try {
-      return execFileSync("git", ["rev-parse", "--short", "HEAD"], { encoding: "utf8" }).trim();
-    } catch {
-      return "unknown";
-    }
-  })();
   return {
     processor: cpus()[0]?.model ?? "unknown",
     cores: cpus().length,
     memoryGiB: Math.round(totalmem() / 2 ** 30),
     node: process.version,
-    commit,
+    commit: commitOf(),
     seed,
   };
 }

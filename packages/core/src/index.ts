@@ -164,12 +164,14 @@ export {
 } from "./fleet/directory/index.ts";
 export {
   type Bet,
-  type HedgeBudgetOptions,
   type LinkBelief,
   linkBelief,
   type LinkModel,
   linkModel,
+  type Loss,
+  type LossOptions,
   type Radio,
+  type TryOptions,
 } from "./decide/estimate/index.ts";
 export type { Objective, Only, SumTerm } from "./decide/goal/index.ts";
 export {

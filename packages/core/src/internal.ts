@@ -229,23 +229,19 @@ export {
   signedEntryFrom,
 } from "./fleet/directory/index.ts";
 export {
-  arrivals,
+  deviceDemand,
   deviceSpeed,
-  doubtOf,
-  type DurationBelief,
   durationBelief,
+  type DurationBelief,
   exchangeMillijoules,
-  guardMoment,
   type LinkBeliefOptions,
   type LinkHint,
   type LinkKind,
+  lossFor,
+  lossOf,
   packetBytes,
   radios,
   type SpeedBelief,
-  tries,
-  tryQuestion,
-  type TryStanding,
-  weighTry,
 } from "./decide/estimate/index.ts";
 export { isObjective, readObjective } from "./decide/goal/index.ts";
 export {

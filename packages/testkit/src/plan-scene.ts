@@ -90,7 +90,7 @@ export function randomEndpoint(
     queueMs: random.next() < 0.5 ? 0 : random.next() * 200,
     serviceRatio: 0.7 + random.next() * 0.8,
     penaltyMs: random.next() < 0.9 ? 0 : random.next() * 100,
-    prices: { extraRun: random.next() < 0.2 ? Infinity : random.next(), late: 0, missed: 0, surcharge: 0 },
+    prices: { secondRun: random.next(), missed: 0 },
     sharedMs: random.next() < 0.5 ? 0 : random.next() * 200,
     ...(variety && random.next() < 0.1 ? { unavailable: "it does not answer" } : {}),
   };

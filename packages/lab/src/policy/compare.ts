@@ -18,6 +18,7 @@ export interface PolicyRow {
   readonly meanVsLocal: number;
   readonly p99VsLocal: number;
   readonly extraRatio: number;
+  readonly inVainRatio: number;
   readonly remoteRatio: number;
   readonly probeRatio: number;
   /** Whether offloading can pay here at all: the oracle's mean is below 0.997 of staying local. */
@@ -49,6 +50,7 @@ export function comparePolicies(
     meanVsLocal: result.meanMs / local.meanMs,
     p99VsLocal: result.p99Ms / local.p99Ms,
     extraRatio: result.extraRatio,
+    inVainRatio: result.inVainRatio,
     remoteRatio: result.remoteRatio,
     probeRatio: result.probeRatio,
     scored,
@@ -56,13 +58,13 @@ export function comparePolicies(
 }
 
 /** Each request as if it were alone in the world: the better of the run here and its upload on an empty link. No policy can reach it. */
-function lowerBound(setting: ReplaySetting, local: ReplayResult): ReplayResult {
+export function lowerBound(setting: ReplaySetting, local: ReplayResult): ReplayResult {
   const { trace, requestBytes, localMs, serverMs, roundTripMs } = setting;
   const arrivedMs = arrivalsOf(setting);
   const tookMs = local.tookMs.map((_, index) =>
     Math.min(localMs, uploadMs(trace, arrivedMs[index] ?? 0, requestBytes) + serverMs + roundTripMs),
   );
-  return resultOf("lower bound", tookMs, { extraRatio: 0, remoteRatio: 0, probeRatio: 0 });
+  return resultOf("lower bound", tookMs, { extraRatio: 0, inVainRatio: 0, remoteRatio: 0, probeRatio: 0 });
 }
 
 /** The worst and the average of one policy over many rows. */

@@ -1,3 +1,4 @@
+export * from "./arrival-row.ts";
 export * from "./blind-bound.ts";
 export * from "./compare.ts";
 export * from "./coverage.ts";
@@ -8,7 +9,6 @@ export * from "./honest-sensor.ts";
 export * from "./lin-ucb.ts";
 export * from "./oracle.ts";
 export * from "./ordered-fallback.ts";
-export * from "./ours.ts";
 export * from "./policy.ts";
 export { lastRate, meanCut, smoothedRate } from "./rate-plugs.ts";
 export * from "./replay.ts";

@@ -38,8 +38,6 @@ export interface Outcome {
 export interface ReplayPolicy {
   readonly name: string;
   arrived(request: RequestFacts, sight: Sight): Choice;
-  /** Each tick while the upload is under way and no back-up has started: the wait until the back-up, from now. */
-  review?(request: RequestFacts, sight: Sight): number;
   /** The upload of a request was handed over, acknowledged so far, or is over. Probes have ids below 0. */
   sent?(id: number, bytes: number, nowMs: number): void;
   acknowledged?(id: number, totalBytes: number, nowMs: number): void;

@@ -35,8 +35,9 @@ export interface ReplayResult {
   readonly p50Ms: number;
   readonly p95Ms: number;
   readonly p99Ms: number;
-  /** Share of requests that ran on both sides, and that were sent at all. */
+  /** Share of requests that ran on both sides, that did so and were answered from afar, and that were sent at all. */
   readonly extraRatio: number;
+  readonly inVainRatio: number;
   readonly remoteRatio: number;
   /** Share of the link's capacity that went to probes. */
   readonly probeRatio: number;
@@ -81,9 +82,10 @@ export function replay(setting: ReplaySetting, policy: ReplayPolicy): ReplayResu
   let probes = 0;
   let probePackets = 0;
   let extra = 0;
+  let inVain = 0;
   let remote = 0;
   let done = 0;
-  /** Before these instants no request ends, and no back-up starts that nobody reviews: no need to look at each. */
+  /** Before these instants no request ends, and no back-up starts: no need to look at each. */
   let nextEndMs = Infinity;
   let nextBackupMs = Infinity;
 
@@ -212,6 +214,8 @@ export function replay(setting: ReplaySetting, policy: ReplayPolicy): ReplayResu
       live.splice(index, 1);
       tookMs[request.id] = endMs - request.arrivedMs;
       done += 1;
+      if (request.upload && request.localFinishMs < Infinity && request.replyMs < request.localFinishMs)
+        inVain += 1;
       const { upload } = request;
       if (upload && endMs < request.replyMs - serverMs - 1e-9 && !upload.cancelled) {
         upload.cancelled = true;
@@ -242,13 +246,10 @@ export function replay(setting: ReplaySetting, policy: ReplayPolicy): ReplayResu
   }
 
   function startBackups(tickStartMs: number, endMs: number): void {
-    if (!policy.review && nextBackupMs >= endMs) return;
+    if (nextBackupMs >= endMs) return;
     nextBackupMs = Infinity;
     for (const request of live) {
       if (request.localQueued || !request.upload || request.replyMs < tickStartMs) continue;
-      if (policy.review && request.arrivedMs < tickStartMs) {
-        request.backupAtMs = tickStartMs + policy.review(request, sight(tickStartMs));
-      }
       if (request.backupAtMs < endMs && request.backupAtMs < request.replyMs) {
         queueLocal(request, Math.max(request.backupAtMs, request.arrivedMs));
       } else nextBackupMs = Math.min(nextBackupMs, request.backupAtMs);
@@ -285,6 +286,7 @@ export function replay(setting: ReplaySetting, policy: ReplayPolicy): ReplayResu
   }
   return resultOf(policy.name, tookMs, {
     extraRatio: extra / arrivals.length,
+    inVainRatio: inVain / arrivals.length,
     remoteRatio: remote / arrivals.length,
     probeRatio: probePackets / Math.max(1, (trace.packets * lengthMs) / trace.lengthMs),
   });
@@ -294,7 +296,7 @@ export function replay(setting: ReplaySetting, policy: ReplayPolicy): ReplayResu
 export function resultOf(
   policy: string,
   tookMs: Float64Array,
-  shares: Pick<ReplayResult, "extraRatio" | "remoteRatio" | "probeRatio">,
+  shares: Pick<ReplayResult, "extraRatio" | "inVainRatio" | "remoteRatio" | "probeRatio">,
 ): ReplayResult {
   const sorted = tookMs.toSorted();
   const at = (ratio: number): number =>

@@ -79,9 +79,9 @@ export async function replayOffloader(setting: ReplaySetting, limits: Limits = {
   if (endpointState?.learner) meetRoundTrip(endpointState.learner, roundTripMs, 0);
   const arrivals = arrivalsOf(setting);
   const inputs = Object.fromEntries(typicalInputs(model));
-  const ran: { here: boolean; there: boolean }[] = [];
+  const ran: { here: boolean; there: boolean; afar: boolean }[] = [];
   const requests = Array.from(arrivals, (atMs, index) => {
-    const both = { here: false, there: false };
+    const both = { here: false, there: false, afar: false };
     ran[index] = both;
     return {
       atMs: aheadMs + atMs,
@@ -91,6 +91,7 @@ export async function replayOffloader(setting: ReplaySetting, limits: Limits = {
         dataClass: "public",
         ...limits,
         progress: ({ kind, endpoint }: { readonly kind: string; readonly endpoint?: string }) => {
+          if (kind === "answered") both.afar = endpoint !== "device";
           if (kind !== "started") return;
           if (endpoint === "device") both.here = true;
           else both.there = true;
@@ -106,6 +107,7 @@ export async function replayOffloader(setting: ReplaySetting, limits: Limits = {
   const count = Math.max(1, rows.length);
   return resultOf("offloader", tookMs, {
     extraRatio: ran.filter(({ here, there }) => here && there).length / count,
+    inVainRatio: ran.filter(({ here, there, afar }) => here && there && afar).length / count,
     remoteRatio: ran.filter(({ there }) => there).length / count,
     probeRatio: probedBytes / Math.max(1, (trace.packets * packetBytes * lengthMs) / trace.lengthMs),
   });

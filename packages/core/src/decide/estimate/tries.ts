@@ -1,102 +1,102 @@
 /**
- * The books of trying one endpoint: what a second run beside it costs, what a late answer costs, and what tries in doubt cost
- * beyond what was expected of them. Who decides by them does so through `weighTry` and `tryQuestion`.
+ * Staying here against sending away, in one currency: expected loss in milliseconds (`loss.ts`), the price of what a run here keeps
+ * waiting (`device-price.ts`), and the price of second runs (`run-budget.ts`).
  */
+import { idleDevice, type DevicePrice } from "./device-price.ts";
 import type { Estimate } from "../../words/estimate/index.ts";
-import { guardedTry, type GuardedTry, type GuardQuestion, nextHereRatio } from "./guard.ts";
-import { hedgeBudget, type HedgeBudgetOptions } from "./hedge-budget.ts";
-import { tryLedger } from "./try-ledger.ts";
+import { type Loss, lossFor, lossOf, type LossOptions } from "./loss.ts";
+import { missedPrice } from "./missed-price.ts";
+import { runBudget, type RunBudgetOptions } from "./run-budget.ts";
+import { planSecondRun, type SecondRunQuestion } from "./second-run.ts";
 
-/** What is charged for now, in units of a local run. */
+/** How requests are weighed and second runs are rationed. */
+export interface TryOptions extends RunBudgetOptions, LossOptions {}
+
+/** What is charged for now, in units of a run here. */
 export interface TryPrices {
-  /** Of a run on both sides; Infinity while none may start. */
-  readonly extraRun: number;
-  /** Of an answer that is later than usual, and of one that is later than its call allows. */
-  readonly late: number;
+  /** Of a run beside a remote one. */
+  readonly secondRun: number;
+  /** Of an answer that is later than its call allows. */
   readonly missed: number;
-  /** For each unit of doubt (`doubtOf`); below 0 where tries gain. */
-  readonly surcharge: number;
+}
+
+/** Above this price, in runs, the budget is overdrawn by two runs and more. */
+const dearPrice = 3;
+
+/** Whether second runs are so dear that none begins at another server only because the first is overdue. */
+export function isDear({ secondRun }: TryPrices): boolean {
+  return secondRun > dearPrice;
 }
 
 /** A request that may run here or elsewhere, as it stands now. */
 export interface TryStanding {
   /** Until the remote answer. */
   readonly remoteMs: Estimate;
-  /** Until an answer from here if it started now, and what of that is the wait for its endpoint. */
+  /** Until an answer from here if it started now, and what of that is the wait for the device. */
   readonly localMs: number;
   readonly waitMs: number;
   /** Since the request came. */
   readonly passedMs: number;
   /** Until its deadline; Infinity without one. */
   readonly leftMs: number;
-  /** Times until the next request, equally likely; see `Arrivals`. */
-  readonly untilNextMs: Float64Array;
+  /** What a run here keeps waiting; default nothing. */
+  readonly device?: DevicePrice | undefined;
+  /** Of a request under way: as it was when it came. Default: by what a run here would take now. */
+  readonly loss?: Loss | undefined;
 }
 
-/** An answer without a deadline that takes longer than so many local runs is late. */
-const lateRatio = 1.3;
-/** Price of a run that may not start, in local runs. */
-const forbidden = 1e6;
-/** Share of the late price that counts when the endpoint is chosen; all of it counts once under way. */
-const startLateRatio = 0.7;
-/** After a round trip, acknowledgements of so long tell how a transfer goes. */
-const ackMs = 30;
-/** Local runs that a try counts for at most, however long it took. */
-const mostRuns = 3;
-/** A promised deadline is dear from the first request on: few answers may be late, so little is learned from late ones. */
-const deadlines = { lateTargetRatio: 0.002, initialLatePrice: 30, maxLatePrice: 60 };
-
-/** What a guard weighs about a request, at these prices; of an answer that is late, so much of the price counts. */
-export function tryQuestion(
-  standing: TryStanding,
-  prices: TryPrices,
-  lateShareRatio = 1,
-): GuardQuestion & { readonly latePrice: number; readonly lateAfterMs: number } {
-  const { remoteMs, localMs, waitMs, passedMs, leftMs, untilNextMs } = standing;
-  const runMs = localMs - waitMs;
-  const allowedMs = leftMs < Infinity ? leftMs + passedMs : lateRatio * runMs;
-  return {
-    remoteMs,
-    localMs,
-    extraRunPrice: Math.min(forbidden, prices.extraRun),
-    latePrice: lateShareRatio * (leftMs < Infinity ? prices.missed : prices.late),
-    lateAfterMs: allowedMs - passedMs,
-    next: { inMs: untilNextMs, hereRatio: nextHereRatio, slackMs: Math.max(0, allowedMs - runMs) },
-  };
-}
-
-/** What a try was thought of when it began: what the books compare with its end. */
+/** What a request was weighed by when it was sent: its guard goes on with it. */
 export interface Bet {
-  /** See `doubtOf`. */
-  readonly doubt: number;
-  /** In milliseconds, prices included. */
-  readonly expectedMs: number;
-  /** Prices in local runs. */
-  readonly extraRunPrice: number;
-  readonly latePrice: number;
+  readonly loss: Loss;
+  /** The chance that a run here was expected to begin beside it. */
+  readonly begins: number;
 }
 
 /** A try against staying here. */
-export interface WeighedTry extends GuardedTry {
-  /** What staying is expected to cost in milliseconds, prices included. */
+export interface WeighedTry {
+  /** When a second run would begin, from now; Infinity: never. */
+  readonly waitMs: number;
+  /** Expected loss of sending and of staying in milliseconds, prices included. */
+  readonly expectedMs: number;
   readonly stayMs: number;
   readonly bet: Bet;
 }
 
-/** Weighs beginning remotely against running here, where the round trip takes `roundTripMs`. */
-export function weighTry(standing: TryStanding, prices: TryPrices, roundTripMs: number): WeighedTry {
-  const asked = tryQuestion(standing, prices, startLateRatio);
-  const { extraRunPrice, latePrice, lateAfterMs } = asked;
-  const { surcharge } = prices;
-  const { waitMs, cost, doubt, expectedMs } = guardedTry(asked, { toldMs: roundTripMs + ackMs, surcharge });
-  const { localMs } = standing;
+/** What a second run is planned by: all of them are charged before the request is sent, those in vain once it is under way. */
+export function secondRunQuestion(
+  standing: TryStanding,
+  prices: TryPrices,
+  charged: SecondRunQuestion["charged"],
+  options: LossOptions = {},
+): SecondRunQuestion {
+  const { remoteMs, localMs, waitMs, passedMs, leftMs, device = idleDevice, loss } = standing;
+  const runMs = localMs - waitMs;
+  return {
+    remoteMs,
+    runMs,
+    freeMs: waitMs,
+    passedMs,
+    loss: loss ?? lossFor(passedMs + localMs, runMs, options),
+    price: prices.secondRun,
+    charged,
+    device,
+    missedMs: leftMs < Infinity ? prices.missed * runMs : 0,
+    deadlineMs: leftMs,
+  };
+}
+
+/** Weighs sending against running here. */
+export function weighTry(standing: TryStanding, prices: TryPrices, options: LossOptions = {}): WeighedTry {
+  const asked = secondRunQuestion(standing, prices, "all", options);
+  const { waitMs, cost, begins } = planSecondRun(asked);
+  const { localMs, passedMs } = standing;
+  const { loss, device, freeMs, missedMs = 0, deadlineMs = Infinity } = asked;
+  const ownMs = lossOf(loss, passedMs + localMs) - passedMs + (localMs > deadlineMs ? missedMs : 0);
   return {
     waitMs,
-    cost,
-    doubt,
-    expectedMs,
-    stayMs: localMs + (localMs > lateAfterMs ? latePrice * localMs : 0),
-    bet: { doubt, expectedMs, extraRunPrice, latePrice },
+    expectedMs: cost,
+    stayMs: ownMs + device.heldMs(localMs) - device.heldMs(freeMs),
+    bet: { loss, begins },
   };
 }
 
@@ -104,56 +104,31 @@ export function weighTry(standing: TryStanding, prices: TryPrices, roundTripMs: 
 export interface TryOutcome {
   /** Undefined where it failed or was given up, which says nothing of how long answers take. */
   readonly tookMs: number | undefined;
-  /** One run here. */
-  readonly runMs: number;
   /** From its beginning; Infinity without one. */
   readonly deadlineMs: number;
-  /** It ran on both sides. */
-  readonly extraRun: boolean;
-  /** Where it was sent: what was thought of that. */
-  readonly bet?: Bet | undefined;
 }
 
-/** See above. */
+/** The books of trying one endpoint. */
 export interface Tries {
-  readonly prices: TryPrices;
-  /** Whether an extra run may start at all. */
-  readonly allows: boolean;
-  /** Told when an extra run starts, before the request ends. */
-  spend(): void;
+  readonly options: LossOptions;
+  prices(nowMs: number): TryPrices;
+  /** A second run begins; what it costs is its chance to be in vain, 1 where that is not known. */
+  spend(inVainRatio: number, nowMs: number): void;
   /** Told once for each request that could have run twice, those that stayed included. */
-  ended(outcome: TryOutcome): void;
+  ended(outcome: TryOutcome, nowMs: number): void;
 }
 
 /** Books without entries. */
-export function tries(options: HedgeBudgetOptions = {}): Tries {
-  const budget = hedgeBudget(options);
-  const bound = hedgeBudget(deadlines);
-  const ledger = tryLedger();
+export function tries(options: TryOptions = {}): Tries {
+  const budget = runBudget(options);
+  const missed = missedPrice();
   return {
-    get prices() {
-      return {
-        extraRun: budget.allows ? budget.price : Infinity,
-        late: budget.latePrice,
-        missed: bound.latePrice,
-        surcharge: ledger.surcharge,
-      };
-    },
-    get allows() {
-      return budget.allows;
-    },
-    spend: budget.spend,
-    ended({ tookMs, runMs, deadlineMs, extraRun, bet }) {
-      const hasDeadline = deadlineMs < Infinity;
-      const isLate =
-        tookMs === undefined ? undefined : tookMs > (hasDeadline ? deadlineMs : lateRatio * runMs);
-      budget.note({ extraRun, late: isLate === undefined ? undefined : !hasDeadline && isLate });
-      if (hasDeadline) bound.note({ extraRun: false, late: isLate });
-      // What takes no time here is no measure of what tries cost.
-      if (tookMs === undefined || !bet || !(runMs > 0)) return;
-      const took = Math.min(mostRuns, tookMs / runMs);
-      const paid = took + (extraRun ? bet.extraRunPrice : 0) + (isLate ? bet.latePrice : 0);
-      ledger.note(bet.doubt, bet.expectedMs / runMs, paid);
+    options,
+    prices: (nowMs) => ({ secondRun: budget.price(nowMs), missed: missed.value }),
+    spend: (ratio, nowMs) => budget.spend(ratio, nowMs),
+    ended({ tookMs, deadlineMs }, nowMs) {
+      budget.earn(nowMs);
+      if (deadlineMs < Infinity && tookMs !== undefined) missed.note(tookMs > deadlineMs);
     },
   };
 }

@@ -27,7 +27,7 @@ import {
 import type { Question } from "./question.ts";
 import type { PlanRequest } from "./request.ts";
 import type { Findings } from "./scan.ts";
-import { emptyMs, judge, meanReading, meanValue, pricesAt, tierBit } from "../table/index.ts";
+import { judge, meanReading, meanValue, pricesAt, tierBit } from "../table/index.ts";
 
 /** Remote routes that are priced as whole distributions. */
 export const finalistCount = 5;
@@ -189,7 +189,7 @@ export function remoteFinalists(
     const prices = pricesAt(view.endpoints, endpoint);
     const guarded =
       !hopeless && backUp && backUpAffordable(request, priced, backUp)
-        ? guardedValues(question, priced, backUp, prices, emptyMs(view.endpoints, endpoint))
+        ? guardedValues(question, priced, backUp, prices)
         : unguarded(priced.values);
     const score = guards ? guardedScore(question, priced, backUp, guarded) : priced.score;
     if (score < best) best = score;

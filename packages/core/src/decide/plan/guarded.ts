@@ -1,4 +1,4 @@
-import { type Bet, guardPlan, type TryPrices, weighTry } from "../estimate/index.ts";
+import { type Bet, type TryPrices, weighTry } from "../estimate/index.ts";
 import { estimateSize } from "../../words/estimate/index.ts";
 import { isSaving } from "../goal/index.ts";
 import type { BackUp, LocalCandidate } from "./finalists.ts";
@@ -13,11 +13,10 @@ export interface Guarded {
   /** Share of all cases in which the back-up runs. */
   readonly backUpRatio: number;
   /**
-   * What is charged in milliseconds beyond the values for trying: prices and doubt. Below 0 where it is worth more to be told how
-   * it goes.
+   * What is charged in milliseconds beyond the values for trying: lateness, second runs, and what they keep waiting.
    */
   readonly chargedMs: number;
-  /** What a run here is charged beside it: the answer would be late. */
+  /** What a run here is charged beside it: it keeps others waiting. */
   readonly stayChargedMs: number;
   /** What the try is thought of now. */
   readonly bet: Bet | undefined;
@@ -35,7 +34,6 @@ export function guardedValues(
   { values: remote, tail: slowest }: Pick<PricedRemote, "values" | "tail">,
   { values: backUp, head }: BackUp,
   prices: TryPrices,
-  roundTripMs: number,
 ): Guarded {
   const headMs = head ? meanValue(head) : 0;
   const values = head ? scratch.beliefs.take() : remote;
@@ -47,20 +45,16 @@ export function guardedValues(
   const tail = head ? slowest.map((value) => value - (head[estimateSize - 1] ?? 0)) : slowest;
   const remoteMs = { values, tail, observedAtMs: view.atMs, origin: "measured" } as const;
   const localMs = meanValue(backUp);
-  const { queueMs, untilNextMs = nothing } = view.device;
+  const { queueMs, price, loss: lossOptions } = view.device;
   const leftMs = remainingMs - headMs;
   const waits = Math.min(localMs, queueMs);
-  const standing = { remoteMs, localMs, waitMs: waits, passedMs: 0, leftMs, untilNextMs };
+  const device = price?.(localMs - waits);
+  const standing = { remoteMs, localMs, waitMs: waits, passedMs: 0, leftMs, device };
   const saving = isSaving(goal);
-  const tried = saving || goal.kind === "chance" ? undefined : weighTry(standing, prices, roundTripMs);
-  let waitMs: number;
-  if (tried) ({ waitMs } = tried);
-  else {
-    const { extraRun } = prices;
-    const spare = !saving && extraRun < Infinity;
-    const plan = spare ? guardPlan({ remoteMs, localMs, extraRunPrice: extraRun }) : undefined;
-    waitMs = Math.max(0, Math.min(plan?.waitMs ?? Infinity, inTimeMs(leftMs, backUp)));
-  }
+  const weighed = saving ? undefined : weighTry(standing, prices, lossOptions);
+  const tried = goal.kind === "chance" ? undefined : weighed;
+  const waitMs =
+    tried?.waitMs ?? Math.max(0, Math.min(weighed?.waitMs ?? Infinity, inTimeMs(leftMs, backUp)));
   let late = 0;
   const guarded = scratch.beliefs.take();
   for (let index = 0; index < estimateSize; index++) {
@@ -100,11 +94,9 @@ export function keepsDeadline(
 /** The same bet, counted from the start of what runs before the try. */
 function fromStart(bet: Bet, headMs: number): Bet {
   if (headMs === 0) return bet;
-  const { doubt, expectedMs, extraRunPrice, latePrice } = bet;
-  return { doubt, expectedMs: headMs + expectedMs, extraRunPrice, latePrice };
+  const { loss, begins } = bet;
+  return { loss: { ...loss, lateAfterMs: headMs + loss.lateAfterMs }, begins };
 }
-
-const nothing = new Float64Array(0);
 
 /** A completion without a back-up. */
 export function unguarded(values: Float64Array): Guarded {

@@ -1,5 +1,5 @@
 import type { EndpointId, Writable } from "../../words/base/index.ts";
-import type { Bet } from "../estimate/index.ts";
+import { type Bet, isDear } from "../estimate/index.ts";
 import type { CutId, Segment } from "../../words/model/index.ts";
 import { isThrifty } from "../goal/index.ts";
 import { backUpAffordable, type BackUp, type Finalist } from "./finalists.ts";
@@ -8,7 +8,7 @@ import { reachedHere } from "./options.ts";
 import type { Leg, LegId, Predicted, Trigger } from "./plan.ts";
 import { keptEstimate, localMean, localValues, type Priced, type PricedRemote } from "./priced.ts";
 import type { Question } from "./question.ts";
-import { extraRunPriceAt, inTimeMs, meanValue, overdueMs, serviceRatioAt } from "../table/index.ts";
+import { inTimeMs, meanValue, overdueMs, pricesAt, serviceRatioAt } from "../table/index.ts";
 
 /**
  * Legs of a plan that runs something elsewhere: head here, remote, tail here, then what starts when the remote leg is
@@ -21,7 +21,7 @@ export function remoteLegs(
   finalists: readonly Finalist[],
 ): readonly Leg[] {
   const { priced, backUp, guarded } = chosen;
-  const { request, view } = question;
+  const { request } = question;
   const { group, choice } = priced;
   const legs: Leg[] = [];
   const hasHead = group.from > choice.from;
@@ -41,13 +41,10 @@ export function remoteLegs(
     (one) =>
       endpointOf(question, one.priced) !== endpoint && startsFrom(one.priced, priced, !backUp) !== undefined,
   );
-  const endpointState = question.model.routes.endpoint[priced.route] ?? -1;
-  // Without means for a second run, one that only the deadline calls for is still worth going into debt.
-  const broke = !Number.isFinite(extraRunPriceAt(view.endpoints, endpointState));
   // Where all endpoints are to be kept busy, a second run takes what another request could use; who saves energy or money runs
   // twice only where nothing else keeps the deadline.
   const thrifty = isThrifty(request.limits.objective);
-  const spare = !broke && !thrifty && question.goal.kind !== "throughput";
+  const spare = !thrifty && question.goal.kind !== "throughput";
   const mayHedge = spare || question.remainingMs < Infinity;
   const otherFirst =
     other !== undefined && (!backUp || meanValue(other.priced.values) < meanValue(backUp.values));
@@ -76,9 +73,12 @@ export function remoteLegs(
   if (other) {
     const takes = startsFrom(other.priced, priced, !backUp) === "head" ? first : "request";
     const hedges = !backUp && !thrifty;
-    // Without means there is still what is lost there, and the deadline.
-    const patienceMs = broke ? Infinity : overdueMs(priced.values);
-    const latestMs = Math.min(patienceMs, inTimeMs(question.remainingMs, other.priced.values));
+    const endpointState = question.model.routes.endpoint[priced.route] ?? -1;
+    const dear = isDear(pricesAt(question.view.endpoints, endpointState));
+    const latestMs = Math.min(
+      dear ? Infinity : overdueMs(priced.values),
+      inTimeMs(question.remainingMs, other.priced.values),
+    );
     const late: Trigger = { on: "late", leg: "remote", latestMs };
     const failing = failed(backUp && !otherFirst ? "local" : "remote");
     const triggers = hedges ? [late, failing] : [failing];

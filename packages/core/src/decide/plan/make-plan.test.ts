@@ -11,7 +11,7 @@ import {
   quantileOf,
   sum,
 } from "../../words/estimate/index.ts";
-import { guardPlan, weighTry } from "../estimate/index.ts";
+import { weighTry } from "../estimate/index.ts";
 import { type BucketProfile, type CutProfile, featuresWithin } from "../../words/model/index.ts";
 import type { Objective, Stages } from "../goal/index.ts";
 import { inTimeMs } from "../table/index.ts";
@@ -315,8 +315,7 @@ function referenceScore(
   for (const one of finalists) {
     const same = backUps.find((back) => back.variant === one.variant);
     const [fallBack] = backUps.toSorted((a, b) => a.score - b.score);
-    const { link, prices } = the(endpointStates[one.endpoint]).view;
-    const price = prices.extraRun;
+    const { prices } = the(endpointStates[one.endpoint]).view;
     let value = one.score;
     let charged = 0;
     let stays = 0;
@@ -332,19 +331,12 @@ function referenceScore(
             ? sum(local(the(same!.bucket.cuts[0]), cut!, same!.slow), constant(device.queueMs))
             : constant(0);
         const after = { ...about, values: one.completion.values.map((v, i) => v - the(head.values[i])) };
-        const asked = { remoteMs: after, localMs: meanOf(rest), extraRunPrice: price };
+        const asked = { remoteMs: after, localMs: meanOf(rest) };
         const leftMs = remaining - meanOf(head);
         const waits = Math.min(meanOf(rest), device.queueMs);
-        const untilNextMs = new Float64Array(0);
-        const standing = { ...asked, waitMs: waits, passedMs: 0, leftMs, untilNextMs };
-        const quickMs = (side: "up" | "down"): number =>
-          quantileOf(
-            { ...about, values: link[side].slice(transferSizes.length).subarray(0, estimateSize) },
-            0.2,
-          );
-        const tried = weighTry(standing, prices, quickMs("up") + quickMs("down"));
+        const tried = weighTry({ ...asked, waitMs: waits, passedMs: 0, leftMs }, prices);
         const weighed = hurries && !judge.chance;
-        const spareMs = judge.chance && Number.isFinite(price) ? guardPlan(asked).waitMs : Infinity;
+        const spareMs = judge.chance ? tried.waitMs : Infinity;
         const cheapMs = weighed ? tried.waitMs : spareMs;
         const lastMs = weighed ? Infinity : inTimeMs(remaining - meanOf(head), rest.values);
         const waitMs = Math.max(0, Math.min(cheapMs, lastMs));

@@ -141,12 +141,7 @@ function allowed(
   return policy.decide({ dataClass, reveals: "input", endpoint, zone, trust, tenant: request.tenant }).allow;
 }
 
-const pricesOf = (extraRun: number): EndpointView["prices"] => ({
-  extraRun,
-  late: 0,
-  missed: 0,
-  surcharge: 0,
-});
+const pricesOf = (secondRun: number): EndpointView["prices"] => ({ secondRun, missed: 0 });
 
 /** One endpoint over a constant link, and what it offers; everything can be worked out by hand. */
 function handView(change: {

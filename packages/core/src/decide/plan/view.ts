@@ -1,6 +1,6 @@
 import type { EndpointId, LongshoreError } from "../../words/base/index.ts";
 import type { EndpointInfo } from "../../wire/endpoint/index.ts";
-import type { Radio } from "../estimate/index.ts";
+import type { DevicePrice, LossOptions, Radio } from "../estimate/index.ts";
 import type { Policy } from "../policy/index.ts";
 import type { EndpointTable, ModelTable, RouteTable } from "../table/index.ts";
 
@@ -12,8 +12,10 @@ export interface DeviceView {
   readonly unavailable?: string;
   /** Expected wait of a run that is started now: what is already under way, dropped runs included. */
   readonly queueMs: number;
-  /** Times from now until the next request, equally likely; see `Arrivals`. Default nothing is known. */
-  readonly untilNextMs?: Float64Array | undefined;
+  /** What runs of so many milliseconds here keep waiting; default nothing. */
+  readonly price?: ((runMs: number) => DevicePrice) | undefined;
+  /** How lateness is weighed; defaults of `LossOptions`. */
+  readonly loss?: LossOptions | undefined;
   /** Memory that a model may take, in bytes; Infinity when nobody says. */
   readonly memoryBytes: number;
   /** Power of a run above idle, and of merely being on while an answer is awaited, in watts. */

@@ -2,7 +2,7 @@ import type { EndpointId } from "../../words/base/index.ts";
 import type { EndpointInfo } from "../../wire/endpoint/index.ts";
 import { type LinkTable, sizeCount } from "./link-table.ts";
 import { tierBit } from "./model-table.ts";
-import { beliefSize, readBetween, readingOf } from "./beliefs.ts";
+import { beliefSize } from "./beliefs.ts";
 import { estimateSize, tailSize } from "../../words/estimate/index.ts";
 import type { TryPrices } from "../estimate/index.ts";
 
@@ -20,7 +20,7 @@ export interface EndpointView {
   readonly sharedMs: number;
   /** Why nothing is sent there now, in words. */
   readonly unavailable?: string | undefined;
-  /** Of a second run beside one sent there, and of late answers. */
+  /** Of a second run beside one sent there, and of missed deadlines. */
   readonly prices: TryPrices;
 }
 
@@ -47,8 +47,8 @@ export interface EndpointTable {
   readonly assumedLink: readonly boolean[];
 }
 
-/** Numbers of one endpoint among `EndpointTable.loads`: wait, service ratio, four prices, time of the radio that others pay for. */
-const loadSize = 7;
+/** Numbers of one endpoint among `EndpointTable.loads`: wait, service ratio, two prices, time of the radio that others pay for. */
+const loadSize = 5;
 
 /** Expected wait there before a request runs, with what is charged for recent failures, in milliseconds. */
 export function waitMsAt(table: EndpointTable, endpoint: number): number {
@@ -60,23 +60,9 @@ export function serviceRatioAt(table: EndpointTable, endpoint: number): number {
   return table.loads[endpoint * loadSize + 1] ?? 1;
 }
 
-/** Price of a second run beside one sent there, in units of that run; Infinity for none. */
-export function extraRunPriceAt(table: EndpointTable, endpoint: number): number {
-  return table.loads[endpoint * loadSize + 2] ?? Infinity;
-}
-
 /** For so long the radio is up for requests on their way there, whatever comes after them. */
 export function sharedMsAt(table: EndpointTable, endpoint: number): number {
-  return table.loads[endpoint * loadSize + 6] ?? 0;
-}
-
-const quick = readingOf(0.2);
-
-/** What nothing takes to an endpoint and back while its link is quick. */
-export function emptyMs({ up, down, count }: EndpointTable, endpoint: number): number {
-  const rows = count * sizeCount;
-  const at = endpoint * sizeCount;
-  return readBetween(up, rows, at, 0, quick) + readBetween(down, rows, at, 0, quick);
+  return table.loads[endpoint * loadSize + 4] ?? 0;
 }
 
 /** All prices of an endpoint. */
@@ -84,10 +70,8 @@ export function pricesAt(table: EndpointTable, endpoint: number): TryPrices {
   const at = endpoint * loadSize + 2;
   const { loads } = table;
   return {
-    extraRun: loads[at] ?? Infinity,
-    late: loads[at + 1] ?? 0,
-    missed: loads[at + 2] ?? 0,
-    surcharge: loads[at + 3] ?? 0,
+    secondRun: loads[at] ?? 0,
+    missed: loads[at + 1] ?? 0,
   };
 }
 
@@ -211,10 +195,8 @@ function layOutLoads(views: readonly EndpointView[]): Float64Array {
   for (const view of views) {
     loads[at++] = view.queueMs + view.penaltyMs;
     loads[at++] = view.serviceRatio;
-    loads[at++] = view.prices.extraRun;
-    loads[at++] = view.prices.late;
+    loads[at++] = view.prices.secondRun;
     loads[at++] = view.prices.missed;
-    loads[at++] = view.prices.surcharge;
     loads[at++] = view.sharedMs;
   }
   return loads;

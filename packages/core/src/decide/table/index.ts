@@ -15,11 +15,9 @@ export {
 } from "./beliefs.ts";
 export {
   copyTail,
-  emptyMs,
   endpointTable,
   type EndpointTable,
   type EndpointView,
-  extraRunPriceAt,
   pricesAt,
   serviceRatioAt,
   sharedMsAt,

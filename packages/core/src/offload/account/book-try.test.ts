@@ -27,7 +27,7 @@ function scene(deadlineMs = Infinity, tally = newTally()) {
   const call = { ...housekeepingCall("test"), deadlineMs };
   const run = (answer: (planned: Planned) => Promise<unknown>): Promise<unknown> =>
     bookTry(where, call, tally, answer).catch(() => undefined);
-  return { clock, run, prices: () => endpoint.books.prices };
+  return { clock, run, prices: () => endpoint.books.prices(clock.nowMs()) };
 }
 
 describe("bookTry", () => {
@@ -52,11 +52,11 @@ describe("bookTry", () => {
       await clock.advance(50);
     });
     const after = prices();
-    expect(after.late).toBeGreaterThan(before.late);
+    expect(after.secondRun).toBeLessThan(before.secondRun);
     // One request without an extra run, not two.
     const once = scene();
     await once.run(async (planned) => planned(sent, false));
-    expect(after.extraRun).toBe(once.prices().extraRun);
+    expect(after.secondRun).toBeCloseTo(once.prices().secondRun, 9);
   });
 
   it("says nothing of how long answers take where a request is given up", async () => {
@@ -71,11 +71,9 @@ describe("bookTry", () => {
 
   it("tells of a second run the books that paid it", async () => {
     const tally = newTally();
-    const [first, plain, other] = [scene(Infinity, tally), scene(), tries({ debt: 0 })];
-    const before = other.prices.extraRun;
-    other.spend();
-    other.spend();
-    expect(other.allows).toBe(false);
+    const [first, plain, other] = [scene(Infinity, tally), scene(), tries()];
+    other.spend(1, 0);
+    const before = other.prices(0).secondRun;
     for (let count = 0; count < 8; count++) {
       await first.run(async (planned) => {
         planned(sent, false);
@@ -83,8 +81,8 @@ describe("bookTry", () => {
       });
       await plain.run(async (planned) => planned(sent, false));
     }
-    expect(other.allows).toBe(true);
-    expect(other.prices.extraRun).toBeGreaterThan(before);
+    // What it cost is earned back there.
+    expect(other.prices(0).secondRun).toBeLessThan(before);
     expect(first.prices()).toEqual(plain.prices());
   });
 });

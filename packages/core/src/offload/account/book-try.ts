@@ -1,6 +1,6 @@
 import { type Call, type Clock, LongshoreError } from "../../words/base/index.ts";
 import type { Endpoint } from "../../wire/endpoint/index.ts";
-import type { Bet, Tries } from "../../decide/estimate/index.ts";
+import type { DeviceDemand, Tries } from "../../decide/estimate/index.ts";
 import { latestOf, type Plan } from "../../decide/plan/index.ts";
 import type { EndpointStates } from "../endpoints/index.ts";
 import type { Tally } from "./tally.ts";
@@ -8,9 +8,6 @@ import type { Tally } from "./tally.ts";
 /** A request that could have run twice: what the books of an endpoint are told of it in the end. */
 interface Tried {
   readonly books: Tries;
-  /** One run here, from the request's begin. */
-  readonly runMs: number;
-  readonly bet: Bet | undefined;
 }
 
 /** Where requests run. */
@@ -18,10 +15,11 @@ interface Where {
   readonly clock: Clock;
   readonly local: Pick<Endpoint, "info"> | undefined;
   readonly endpoints: Pick<EndpointStates, "all">;
+  readonly arrivals?: Pick<DeviceDemand, "ended">;
 }
 
 /** A request whose answer says nothing of the endpoint. */
-const unanswered = { tookMs: undefined, runMs: Infinity, deadlineMs: Infinity };
+const unanswered = { tookMs: undefined, deadlineMs: Infinity };
 
 /** Told of each plan of a request, and whether it follows one that failed. */
 export type Planned = (plan: Plan, again: boolean) => void;
@@ -42,23 +40,17 @@ export async function bookTry<T>(
   const note = (tookMs: number | undefined): void => {
     const { spent = [] } = tally;
     tally.spent = undefined;
+    const nowMs = clock.nowMs();
+    where.arrivals?.ended(tally.ranHere);
     // A plan that was made beside the first is paid for where it went, and so is earned back there.
     for (const books of new Set(spent)) {
-      if (books !== tried?.books) books.ended({ ...unanswered, extraRun: true });
+      if (books !== tried?.books) books.ended(unanswered, nowMs);
     }
-    if (!tried) return;
-    const { books, runMs, bet } = tried;
-    books.ended({
-      tookMs,
-      runMs,
-      deadlineMs: deadlineMs - beganMs,
-      extraRun: spent.includes(books),
-      bet: tookMs === undefined ? undefined : bet,
-    });
+    tried?.books.ended({ tookMs, deadlineMs: deadlineMs - beganMs }, nowMs);
   };
   try {
     const outcome = await answer((plan, again) => {
-      if (!again) tried = triedBy(where, plan, clock.nowMs() - beganMs) ?? tried;
+      if (!again) tried = triedBy(where, plan) ?? tried;
     });
     note(clock.nowMs() - beganMs);
     return outcome;
@@ -71,19 +63,15 @@ export async function bookTry<T>(
 }
 
 /**
- * What is learned from by the books of an endpoint to which a plan, made `sinceMs` after the request came, sends it while another run could
- * follow, or that is next in line where it stays here. Undefined where it could not have run twice.
+ * The books of the endpoint to which a plan sends a request while another run could follow, or that is next in line where it stays
+ * here. Undefined where it could not have run twice.
  */
-function triedBy({ endpoints, local }: Where, { legs }: Plan, sinceMs: number): Tried | undefined {
+function triedBy({ endpoints, local }: Where, { legs }: Plan): Tried | undefined {
   const away = legs.find(({ travels }) => travels);
   const books = away && endpoints.all.get(away.endpoint)?.books;
   if (!books) return undefined;
   const here = legs.find(({ id, endpoint }) => id === "local" && endpoint === local?.info.id);
   const stayed = here !== undefined && here === legs[0];
   if (!stayed && !legs.some((leg) => latestOf(leg, away) !== undefined)) return undefined;
-  const head = legs.find(({ id }) => id === "head");
-  // Beside a back-up elsewhere, nothing says when an answer without a deadline is late.
-  const runMs = here ? sinceMs + (head?.holdsMs ?? 0) + (here.holdsMs ?? 0) : Infinity;
-  const bet = stayed ? undefined : away.bet;
-  return { books, runMs, bet: bet && { ...bet, expectedMs: sinceMs + bet.expectedMs } };
+  return { books };
 }

@@ -22,6 +22,8 @@ export interface Tally {
   millijoules: number;
   measured: boolean;
   costMicros: number;
+  /** Whether any of it ran on this device. */
+  ranHere: boolean;
   /** The books that second runs were paid from, which were started because the first was late, or raced. */
   spent: readonly Tries[] | undefined;
   /** Its share of the backlog, where throughput is the objective. */
@@ -38,6 +40,7 @@ export function addTally(tally: Tally, other: Tally): void {
   tally.millijoules += other.millijoules;
   tally.measured &&= other.measured;
   tally.costMicros += other.costMicros;
+  tally.ranHere ||= other.ranHere;
 }
 
 /** Nothing used yet. */
@@ -51,6 +54,7 @@ export function newTally(): Tally {
     millijoules: 0,
     measured: true,
     costMicros: 0,
+    ranHere: false,
     spent: undefined,
     charged: undefined,
   };

@@ -1,11 +1,11 @@
 import type { Clock, EndpointId, LongshoreError, Random } from "../../words/base/index.ts";
 import type { Endpoint, LoadReport, Offer } from "../../wire/endpoint/index.ts";
 import {
-  type HedgeBudgetOptions,
   type Lateness,
   lateness,
   tries as tryBooks,
   type Tries,
+  type TryOptions,
 } from "../../decide/estimate/index.ts";
 import type { Link } from "../../wire/transport/index.ts";
 import {
@@ -160,7 +160,7 @@ export function followEndpoint(
   link: Link | undefined,
   clock: Clock,
   random: Random,
-  hedges: HedgeBudgetOptions | undefined,
+  hedges: TryOptions | undefined,
   /** Told whenever something happened there, and whether what is believed of its `link` was written down again. */
   changed: (id: EndpointId, link: boolean) => void = () => undefined,
 ): EndpointState {
@@ -358,7 +358,7 @@ export function followEndpoint(
         penaltyMs: afresh ? 0 : health.penaltyMs(nowMs),
         // When nothing would be there that is sent now, what was sent before is.
         sharedMs: underWay > 0 ? (table.up[0] ?? 0) : 0,
-        prices: books.prices,
+        prices: books.prices(nowMs),
         unavailable,
       };
     },

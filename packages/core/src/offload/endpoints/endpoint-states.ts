@@ -9,8 +9,8 @@ import {
 } from "../../words/base/index.ts";
 import type { Directory } from "../../fleet/directory/index.ts";
 import type { Endpoint, EndpointInfo } from "../../wire/endpoint/index.ts";
-import type { HedgeBudgetOptions } from "../../decide/estimate/index.ts";
 import type { Link } from "../../wire/transport/index.ts";
+import type { TryOptions } from "../../decide/estimate/index.ts";
 import { endpointTable, type EndpointTable, type EndpointView, withLoads } from "../../decide/table/index.ts";
 import { endpointBoard } from "./board.ts";
 import { letBack } from "./ejection-cap.ts";
@@ -30,7 +30,7 @@ export interface EndpointsParts {
   readonly random: Random;
   readonly observer: Observer;
   readonly links: (endpoint: EndpointId) => Link | undefined;
-  readonly hedges?: HedgeBudgetOptions;
+  readonly hedges?: TryOptions;
 }
 
 /** For how long loads that were read for one decision serve the next, in milliseconds. */

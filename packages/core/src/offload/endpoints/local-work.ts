@@ -1,3 +1,5 @@
+import type { Clock } from "../../words/base/index.ts";
+
 /**
  * What runs at this endpoint, so that the wait of the next run is known before it is asked for. A run that has begun cannot be cancelled:
  * one whose result was dropped keeps its slot until it would have ended. One that still waits for its turn then never runs.
@@ -8,6 +10,17 @@ export interface LocalWork {
    * before. Returns what to tell when its result came.
    */
   begin(runMs: number, nowMs: number, deadlineMs?: number): LocalRun;
+  /**
+   * The same of a request's first run, which keeps its turn behind requests that came before it and were sent away: `LocalRun.turn`.
+   */
+  beginInTurn(runMs: number, nowMs: number, deadlineMs?: number): LocalRun;
+  /**
+   * A request that was sent away keeps its turn here. Whenever the device is free and the turn has come, `ask` is called, begins a run
+   * if that is best now, and tells whether it did.
+   */
+  standBy(ask: () => boolean): Disposable;
+  /** Until a run could begin that goes before those that wait for their turn; 0 while a slot is free. */
+  freeMs(nowMs: number): number;
   /** A run is kept back for a deadline; `before` is told by how much it would wait longer behind one that is about to begin. */
   keepBack(deadlineMs: number, before: (longerMs: number) => void): Disposable;
   /** Expected wait of a run that begins now. */
@@ -18,10 +31,15 @@ export interface LocalWork {
 
 interface Run {
   readonly runMs: number;
-  readonly handedMs: number;
+  handedMs: number;
+  /** It waits for its turn, and is not handed over yet. */
+  waits: boolean;
   /** Infinity as long as its result is waited for. */
   droppedMs: number;
 }
+
+/** A device that a dropped run holds is looked at again no sooner, in milliseconds. */
+const leastLookMs = 5;
 
 /** The slot that is free first. */
 function soonest(free: Float64Array): number {
@@ -33,6 +51,8 @@ function soonest(free: Float64Array): number {
 
 /** One run under way. */
 export interface LocalRun {
+  /** Its turn at the device; undefined where it may begin at once. */
+  readonly turn: Promise<void> | undefined;
   /** Its slot is free: the result (or the failure) came. */
   ended(): void;
   /** Nobody waits for its result any more: nothing more will be told of it. */
@@ -43,18 +63,25 @@ export interface LocalRun {
  * `slots` runs go on at once, in order of arrival. Each holds its slot for the time it was expected to take, less when it
  * ends earlier; a run that takes longer holds it until it ends.
  */
-export function localWork(slots: number): LocalWork {
+export function localWork(slots: number, clock?: Clock): LocalWork {
   const runs = new Set<Run>();
+  /** Who waits for a turn, in the order in which they came: requests that were sent away, and first runs behind them. */
+  let line: readonly (
+    | { readonly ask: () => boolean }
+    | { readonly run: Run; readonly release: () => void }
+  )[] = [];
+  let timer: Disposable | undefined;
   const keptBack = new Set<{ readonly deadlineMs: number; readonly before: (longerMs: number) => void }>();
   const sweep = (nowMs: number): void => {
     // What tells nothing any more is taken to be over, past twice its expectation: it had begun when it was dropped.
     for (const run of runs) if (nowMs > run.droppedMs + 2 * run.runMs + 1000) runs.delete(run);
   };
   /** When the slot is free that `run`, or after all of them the next, takes: each in turn takes the one that is free first. */
-  const freeMs = (nowMs: number, before?: Run): number => {
+  const freeMs = (nowMs: number, before?: Run, handedOnly = false): number => {
     const free = new Float64Array(slots);
     for (const run of runs) {
       if (run === before) break;
+      if (handedOnly && run.waits) continue;
       const slot = soonest(free);
       const endsMs = Math.max(run.handedMs, free[slot] ?? 0) + run.runMs;
       // What is waited for and has not ended yet runs on.
@@ -75,10 +102,83 @@ export function localWork(slots: number): LocalWork {
     runs.delete(run);
     return longerMs;
   };
+  /** Whether a slot is free: what was handed over and is waited for holds one until it ends, what was dropped until it would have. */
+  const hasFree = (nowMs: number): boolean => {
+    sweep(nowMs);
+    let held = 0;
+    const free = new Float64Array(slots);
+    for (const run of runs) {
+      if (run.waits) continue;
+      const slot = soonest(free);
+      free[slot] = Math.max(run.handedMs, free[slot] ?? 0) + run.runMs;
+      if (run.droppedMs === Infinity || (free[slot] ?? 0) > nowMs) held++;
+    }
+    return held < slots;
+  };
+  const untilFreeMs = (nowMs: number): number =>
+    hasFree(nowMs) ? 0 : Math.max(1, freeMs(nowMs, undefined, true) - nowMs);
+  /** The end of a dropped run is told by nobody: where one holds the device, it is looked at when it would have ended. */
+  const watchDropped = (): void => {
+    if (!clock || timer || !line.some((one) => "run" in one)) return;
+    if (![...runs].some(({ droppedMs }) => droppedMs < Infinity)) return;
+    timer = clock.timer(Math.max(leastLookMs, untilFreeMs(clock.nowMs())), walk);
+  };
+  /** Gives each its turn, first come first served, as long as the device is free. */
+  const walk = (): void => {
+    timer?.[Symbol.dispose]();
+    timer = undefined;
+    if (!clock || line.length === 0) return;
+    for (const one of line) {
+      if (!hasFree(clock.nowMs())) break;
+      if (!line.includes(one)) continue;
+      if ("ask" in one) one.ask();
+      else {
+        line = line.filter((other) => other !== one);
+        one.run.waits = false;
+        one.run.handedMs = clock.nowMs();
+        one.release();
+      }
+    }
+    watchDropped();
+  };
   let begun = 0;
   return {
+    beginInTurn(runMs, nowMs, deadlineMs) {
+      if (!clock || line.length === 0 || hasFree(nowMs)) return this.begin(runMs, nowMs, deadlineMs);
+      const run: Run = { runMs, handedMs: nowMs, waits: true, droppedMs: Infinity };
+      runs.add(run);
+      const turn = new Promise<void>((resolve) => {
+        line = [...line, { run, release: resolve }];
+      });
+      watchDropped();
+      const over = (): void => {
+        runs.delete(run);
+        line = line.filter((one) => !("run" in one && one.run === run));
+        walk();
+      };
+      return {
+        turn,
+        ended: over,
+        dropped(atMs) {
+          if (run.waits) return over();
+          run.droppedMs = atMs;
+          walk();
+        },
+      };
+    },
+    standBy(ask) {
+      const one = { ask };
+      line = [...line, one];
+      return {
+        [Symbol.dispose]() {
+          line = line.filter((other) => other !== one);
+          walk();
+        },
+      };
+    },
+    freeMs: untilFreeMs,
     begin(runMs, nowMs, deadlineMs = Infinity) {
-      const run: Run = { runMs, handedMs: nowMs, droppedMs: Infinity };
+      const run: Run = { runMs, handedMs: nowMs, waits: false, droppedMs: Infinity };
       if (runs.size > 0) sweep(nowMs);
       let longerMs = keptBack.size > 0 ? longerBehind(run, nowMs) : 0;
       const urgent = longerMs > 0 ? [...keptBack].filter((one) => one.deadlineMs < deadlineMs) : [];
@@ -90,10 +190,15 @@ export function localWork(slots: number): LocalWork {
       begun++;
       runs.add(run);
       return {
-        ended: () => void runs.delete(run),
+        turn: undefined,
+        ended() {
+          runs.delete(run);
+          walk();
+        },
         dropped(atMs) {
           if (freeMs(atMs, run) > atMs) runs.delete(run);
           run.droppedMs = atMs;
+          walk();
         },
       };
     },

@@ -513,7 +513,7 @@ it("answers soon although the endpoint in use falls silent when its second runs 
     ...parts(clock),
     info: info("gateway", "edge", "eu"),
     endpoints: [edge, endpointState(clock, "b", "eu", 8)],
-    hedges: { burst: 0, limitRatio: 0, debt: 0 },
+    hedges: { burst: 0, targetRatio: 0, initialPrice: 5 },
   });
   const timed = (): Promise<number> => timedAt(gateway, clock);
   for (let round = 0; round < 20; round++) await clock.runUntil(timed());

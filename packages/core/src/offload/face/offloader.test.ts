@@ -602,7 +602,7 @@ describe("createOffloader", () => {
     const { clock, offloader, edgeLink, events, cloud } = world({
       edgeMbit: 4,
       deviceSpeed: 0.5,
-      parts: { hedges: { burst: 2, limitRatio: 0.01 } },
+      parts: { hedges: { burst: 2, targetRatio: 0.01 } },
     });
     cloud.faults.down = true;
     await clock.runUntil(offloader.infer("marks", { image: image(9) }));

@@ -7,7 +7,7 @@
  */
 import { type Clock, type EndpointId, LongshoreError } from "../../words/base/index.ts";
 import type { Endpoint } from "../../wire/endpoint/index.ts";
-import { doubtOf, packetBytes } from "../../decide/estimate/index.ts";
+import { doubtOf, packetBytes, type ProbeDue } from "../../decide/estimate/index.ts";
 import type { Link } from "../../wire/transport/index.ts";
 import { meanOf, shift } from "../../words/estimate/index.ts";
 import { endCut, type Features } from "../../words/model/index.ts";
@@ -48,6 +48,8 @@ export interface Considered {
   readonly lost: readonly { readonly endpoint: EndpointId }[];
   /** When the next one is expected; Infinity where nothing is known of their rhythm. */
   readonly dueAtMs: number;
+  /** The same as it stands at an instant: see `Arrivals`. Default: requests have a rhythm. */
+  readonly due?: (nowMs: number) => ProbeDue;
 }
 
 /** A leg elsewhere beside a run here. */
@@ -94,6 +96,9 @@ const none: readonly EndpointState[] = [];
 /** For a request to come, a link is considered a round trip and so long before, and again while that lies ahead. */
 const aheadMs = 60;
 const againMs = 10;
+/** Where requests have no rhythm, a link is considered from so long before the soonest next one on, and again each so many milliseconds. */
+const roamAheadMs = 300;
+const roamAgainMs = 200;
 /** Doubt below which a probe is not worth its bytes: the next request is decided already. */
 const worthDoubt = 0.01;
 
@@ -200,6 +205,23 @@ export function linkProbes(
     waiting.set(endpointState, timer);
   }
 
+  /**
+   * Considers a link again and again until the next request, which may come at any time: what is known of it must not be old then. It
+   * ends where no request comes any more.
+   */
+  function roam(endpointState: EndpointState, link: Link, request: Considered, delayMs: number): void {
+    waiting.get(endpointState)?.[Symbol.dispose]();
+    const timer = clock.timer(delayMs, () => {
+      waiting.delete(endpointState);
+      const nowMs = clock.nowMs();
+      if (request.due?.(nowMs).expected !== true) return;
+      consideredMs.set(endpointState, nowMs);
+      probed(endpointState, link, { ...request, dueAtMs: Infinity }, nowMs);
+      roam(endpointState, link, request, roamAgainMs);
+    });
+    waiting.set(endpointState, timer);
+  }
+
   let refusedAtMs = -Infinity;
 
   return {
@@ -225,6 +247,18 @@ export function linkProbes(
         // Where all endpoints are elsewhere, and not side by side, only what the bytes of a request take there tells them apart.
         const apart = !request.known.here && request.plan.objective !== "throughput";
         if (apart && !rateMatters(endpointState.table, request.plan)) continue;
+        const next = here === undefined ? undefined : request.due?.(nowMs);
+        if (
+          next &&
+          next.soonestMs < Infinity &&
+          !next.rhythm &&
+          hopeOf(request.plan, here)?.endpoint === id
+        ) {
+          if (request.lost.some(({ endpoint }) => endpoint === id)) changing.set(endpointState, nowMs);
+          const untilMs = next.soonestMs - meanOf(link.roundTripMs(nowMs)) - roamAheadMs;
+          roam(endpointState, link, request, Math.max(roamAgainMs, untilMs));
+          continue;
+        }
         const rhythm = request.dueAtMs < Infinity;
         // Before the round trip is worked out: it will be no later than this.
         const latestMs = rhythm ? Math.max(nowMs, request.dueAtMs) : nowMs;

@@ -1,6 +1,12 @@
 import type { Clock } from "../../words/base/index.ts";
-import type { Arrivals } from "../../decide/estimate/index.ts";
 import { chanceBelow, type Estimate, meanOf } from "../../words/estimate/index.ts";
+import {
+  type DeviceDemand,
+  type DevicePrice,
+  idleDevice,
+  isDear,
+  type TryPrices,
+} from "../../decide/estimate/index.ts";
 import type { Leg } from "../../decide/plan/index.ts";
 import {
   hardlyMore,
@@ -36,8 +42,12 @@ export interface GuardTimes {
   readonly keepBack?: LocalWork["keepBack"];
   /** What still has to run here after the leg, in milliseconds; 0 when it gives the answer. */
   readonly afterMs: number;
-  /** Times from now until the next request, which would find this endpoint occupied by the back-up; see `Arrivals`. */
-  readonly untilNextMs: (nowMs: number) => Float64Array;
+  /** What back-ups here of so many milliseconds keep waiting. */
+  readonly device: (nowMs: number, runMs: number) => DevicePrice;
+  /** Until the device, or the turn of the request at it, is free for a back-up here; default 0. */
+  readonly freeMs?: (nowMs: number) => number;
+  /** Of a back-up here: its turn at the device, see `LocalWork`. */
+  readonly standBy?: LocalWork["standBy"];
   /**
    * After so many milliseconds the request is taken to be lost there, and as soon as it is later than expected where the endpoint has
    * failed others meanwhile: starting the back-up then is a retry and needs nothing of the budget of second runs, which may be
@@ -78,7 +88,11 @@ export function isFarSlower({ predicted }: Leg, than: Leg): boolean {
 
 /** Of a leg with a back-up: `here`, which keeps other work here waiting, or at another endpoint. */
 export function guardFor(
-  { clock, work, arrivals }: { readonly clock: Clock; readonly work: LocalWork; readonly arrivals: Arrivals },
+  {
+    clock,
+    work,
+    arrivals,
+  }: { readonly clock: Clock; readonly work: LocalWork; readonly arrivals: Pick<DeviceDemand, "price"> },
   leg: Leg,
   planned: {
     readonly backUp: Leg;
@@ -94,7 +108,7 @@ export function guardFor(
   const afterMs = tail ? meanOf(tail.predicted.completionMs) : 0;
   if (!here) {
     const { earliestMs, lostMs } = elsewhereMs(leg.predicted.completionMs);
-    return { latestMs, earliestMs, lostMs, backUpMs: () => atPlanMs, untilNextMs: () => none, afterMs };
+    return { latestMs, earliestMs, lostMs, backUpMs: () => atPlanMs, device: keepsNobody, afterMs };
   }
   const queuedMs = work.queueMs(clock.nowMs());
   const longerMs = (): number => work.queueMs(clock.nowMs()) - queuedMs;
@@ -107,35 +121,32 @@ export function guardFor(
     waitMs: () => work.queueMs(clock.nowMs()),
     lateRatio: (leftMs) => 1 - chanceBelow(backUp.predicted.completionMs, leftMs - longerMs()),
     keepBack: (deadlineMs, before) => work.keepBack(deadlineMs, before),
-    untilNextMs: (nowMs) => (work.fills(nowMs) ? arrivals.untilNextMs(nowMs) : none),
+    device: (nowMs, runMs) => (work.fills(nowMs) ? arrivals.price(nowMs, runMs) : idleDevice),
+    freeMs: (nowMs) => work.freeMs(nowMs),
+    standBy: (ask) => work.standBy(ask),
     afterMs,
   };
 }
 
 /**
- * Of a leg that has no back-up in its plan, where another endpoint may still be asked: it is taken to be as quick. Without means, and
- * where nobody hurries, it is asked in time for a deadline that is `remainingMs` away, and not because the leg is overdue.
+ * Of a leg that has no back-up in its plan, where another endpoint may still be asked: it is taken to be as quick. Where second runs are
+ * dear, and where nobody hurries, it is asked in time for a deadline that is `remainingMs` away, and not because the leg is overdue.
  */
-export function guardAlone(
-  leg: Leg,
-  { books }: EndpointState,
-  hurries: boolean,
-  remainingMs: number,
-): GuardTimes {
+export function guardAlone(leg: Leg, prices: TryPrices, hurries: boolean, remainingMs: number): GuardTimes {
   const { completionMs } = leg.predicted;
   const { earliestMs, lostMs } = elsewhereMs(completionMs);
-  const patienceMs = books.allows && hurries ? overdueMs(completionMs.values) : Infinity;
+  const patienceMs = hurries && !isDear(prices) ? overdueMs(completionMs.values) : Infinity;
   return {
     latestMs: Math.min(patienceMs, inTimeMs(remainingMs, completionMs.values)),
     earliestMs,
     lostMs,
     backUpMs: () => meanOf(completionMs),
-    untilNextMs: () => none,
+    device: keepsNobody,
     afterMs: 0,
   };
 }
 
-const none = new Float64Array(0);
+const keepsNobody = (): DevicePrice => idleDevice;
 
 /**
  * What a leg that begins now hardly ever takes while its link is well, less what it is expected to wait at its endpoint for those before it,

@@ -1,8 +1,8 @@
 import { doubleEndpoint, manualClock } from "@longshore/testkit";
 import { describe, expect, it } from "vitest";
 import { housekeepingCall, LongshoreError, seededRandom } from "../../words/base/index.ts";
-import { arrivals } from "../../decide/estimate/index.ts";
 import { certain, type Estimate, estimateSize } from "../../words/estimate/index.ts";
+import { deviceDemand, idleDevice } from "../../decide/estimate/index.ts";
 import type { Link } from "../../wire/transport/index.ts";
 import type { Leg } from "../../decide/plan/index.ts";
 import { elsewhereMs, guardAlone, guardFor, type GuardTimes, lateAloneMs } from "./guard-times.ts";
@@ -78,7 +78,6 @@ function watched(change: {
   };
   const endpoint = followEndpoint(doubleEndpoint([]), link, clock, seededRandom(1), {
     burst: change.tokens ?? 10,
-    debt: 0,
   });
   if (change.usualMs !== undefined) for (let count = 0; count < 5; count++) endpoint.answered(-1);
   if (change.failed) endpoint.failed(new LongshoreError("unreachable", "transport", "made up"), -1);
@@ -92,7 +91,7 @@ function watched(change: {
     endpoint,
     leg: own,
     times: {
-      untilNextMs: () => new Float64Array(0),
+      device: () => idleDevice,
       latestMs: change.latestMs ?? 10_000,
       backUpMs: change.backUpMs ?? (() => 100),
       ...(change.waitMs ? { waitMs: change.waitMs } : {}),
@@ -200,7 +199,7 @@ describe("guardWatch", () => {
         endpoint,
         leg,
         times: {
-          untilNextMs: () => new Float64Array(0),
+          device: () => idleDevice,
           latestMs: 10_000,
           earliestMs: 0,
           lostMs: 500,
@@ -219,20 +218,20 @@ describe("guardWatch", () => {
     silent[Symbol.dispose]();
   });
 
-  it("fires at the latest when it was told to, if the budget allows", async () => {
-    const { clock, fired, endpoint } = watched({ drainMs: () => 0, latestMs: 40 });
+  it("fires at the latest when it was told to, and pays for it", async () => {
+    const { clock, fired, endpoint } = watched({ drainMs: () => 0, latestMs: 40, waitMs: () => 0 });
     await clock.advance(39);
     expect(fired()).toBeUndefined();
     await clock.advance(2);
     expect(fired()).toBe(40);
-    expect(endpoint.books.allows).toBe(true);
+    expect(endpoint.books.prices(40).secondRun).toBeGreaterThan(0.3);
   });
 
   it("starts sooner for a deadline where more waits here than when it was planned", async () => {
     let backUpMs = 100;
     const { clock, fired } = watched({
       latestMs: 300,
-      tokens: 0,
+      hurries: false,
       deadlineMs: 400,
       backUpMs: () => backUpMs,
     });
@@ -319,7 +318,7 @@ describe("guardWatch", () => {
       drainMs: () => 4000,
       deadlineMs: 400,
       latestMs: 290,
-      tokens: 0,
+      tokens: 1,
       waitMs: () => 0,
       keepBack: (deadlineMs, before) => {
         expect(deadlineMs).toBe(400);
@@ -339,35 +338,33 @@ describe("guardWatch", () => {
     expect(kept).toBe(false);
   });
 
-  it("starts what is far sooner at once where there are the means, and pays for it", async () => {
-    const rich = watched({ tokens: 2 });
-    expect([rich.watch.sooner(), rich.fired(), rich.lost()]).toEqual([true, 0, false]);
-    expect(rich.watch.sooner()).toBe(false);
-    expect(rich.clock.armed()).toBe(0);
-    expect(rich.endpoint.books.allows).toBe(false);
-    const poor = watched({ tokens: 0 });
-    expect([poor.watch.sooner(), poor.fired()]).toEqual([false, undefined]);
-    poor.watch[Symbol.dispose]();
+  it("starts what is far sooner at once, and pays for it", () => {
+    const { watch, fired, lost, clock, endpoint } = watched({});
+    const before = endpoint.books.prices(0).secondRun;
+    expect([watch.sooner(), fired(), lost()]).toEqual([true, 0, false]);
+    expect(watch.sooner()).toBe(false);
+    expect(clock.armed()).toBe(0);
+    expect(endpoint.books.prices(0).secondRun).toBeGreaterThan(before);
   });
 
   it("goes into debt only for a deadline that nothing else keeps", async () => {
-    const poor = watched({ latestMs: 40, tokens: 0 });
+    const poor = watched({ latestMs: 40, hurries: false });
     await poor.clock.advance(1000);
     expect(poor.fired()).toBeUndefined();
     poor.watch[Symbol.dispose]();
     expect(poor.clock.armed()).toBe(0);
-    const bound = watched({ latestMs: 40, tokens: 0, deadlineMs: 200 });
+    const bound = watched({ latestMs: 40, hurries: false, deadlineMs: 200 });
     await bound.clock.advance(60);
     expect(bound.fired()).toBe(40);
   });
 
   it("takes a request for lost after a while, and sooner where the endpoint failed others, whatever the budget has", async () => {
-    const silent = watched({ tokens: 0, lostMs: 500 });
+    const silent = watched({ hurries: false, lostMs: 500 });
     await silent.clock.advance(499);
     expect(silent.fired()).toBeUndefined();
     await silent.clock.advance(20);
     expect([silent.fired(), silent.lost()]).toEqual([500, true]);
-    const failing = watched({ tokens: 0, lostMs: 500 });
+    const failing = watched({ hurries: false, lostMs: 500 });
     await failing.clock.advance(50);
     failing.endpoint.failed(new LongshoreError("no-answer", "execute", "made up"), failing.clock.nowMs());
     // Not as long as this one is not late itself.
@@ -375,7 +372,7 @@ describe("guardWatch", () => {
     expect(failing.fired()).toBeUndefined();
     await failing.clock.advance(25);
     expect([failing.fired(), failing.lost()]).toEqual([80, true]);
-    const other = watched({ tokens: 0 });
+    const other = watched({ hurries: false });
     other.endpoint.failed(new LongshoreError("no-answer", "execute", "made up"), 0);
     await other.clock.advance(1000);
     expect(other.fired()).toBeUndefined();
@@ -383,7 +380,7 @@ describe("guardWatch", () => {
   });
 
   it("tries a late request elsewhere soon after its endpoint failed others, however long it might take at worst", async () => {
-    const { clock, endpoint, fired, lost } = watched({ tokens: 0, elsewhere: usually(800, 10_000) });
+    const { clock, endpoint, fired, lost } = watched({ hurries: false, elsewhere: usually(800, 10_000) });
     await clock.advance(10);
     endpoint.failed(new LongshoreError("no-answer", "execute", "made up"), clock.nowMs());
     await clock.advance(20);
@@ -393,7 +390,7 @@ describe("guardWatch", () => {
     expect(lost()).toBe(true);
   });
 
-  it("starts a back-up here in time for 1.3 runs where no deadline says what is late", async () => {
+  it("starts a back-up here soon where the answer is likely to be late", async () => {
     const dear = {
       ...leg,
       predicted: { ...leg.predicted, completionMs: usually(90, 240) },
@@ -405,10 +402,7 @@ describe("guardWatch", () => {
       watch[Symbol.dispose]();
       return fired() ?? Infinity;
     };
-    expect(await firedMs({ waitMs: () => 0 })).toBeLessThanOrEqual(30);
-    // At another endpoint, and where the answer may take longer, it waits to see whether the answer comes.
-    expect(await firedMs({})).toBeGreaterThan(30);
-    expect(await firedMs({ waitMs: () => 0, deadlineMs: 300 })).toBeGreaterThan(30);
+    expect(await firedMs({ waitMs: () => 0 })).toBeLessThanOrEqual(40);
   });
 
   it("takes silence for evidence from the beginning where the endpoint tells what it has", async () => {
@@ -448,7 +442,7 @@ describe("guardWatch", () => {
   it("does not wait for ever at an endpoint that hangs where no deadline says when to start, nor without means", () => {
     const backUp = { ...leg, id: "local", travels: undefined, holdsMs: 100 } as unknown as Leg;
     const planned = { backUp, here: true, tail: undefined };
-    const loop = { clock: manualClock(), work: localWork(1), arrivals: arrivals() };
+    const loop = { clock: manualClock(), work: localWork(1), arrivals: deviceDemand() };
     const { lostMs } = elsewhereMs(leg.predicted.completionMs);
     expect(guardFor(loop, leg, { ...planned, latestMs: Infinity }).lostMs).toBe(lostMs);
     expect(guardFor(loop, leg, { ...planned, latestMs: 80 }).lostMs).toBe(Infinity);
@@ -457,18 +451,18 @@ describe("guardWatch", () => {
   it("charges a run here for the next request only where it takes the last slot", () => {
     const backUp = { ...leg, id: "local", travels: undefined, holdsMs: 100 } as unknown as Leg;
     const planned = { backUp, here: true, tail: undefined, latestMs: 80 };
-    const rhythm = arrivals();
+    const rhythm = deviceDemand();
     for (const atMs of [0, 500]) rhythm.seen(atMs);
     const nextOf = (slots: number): number => {
       const loop = { clock: manualClock(), work: localWork(slots), arrivals: rhythm };
-      return guardFor(loop, leg, planned).untilNextMs(500).length;
+      return guardFor(loop, leg, planned).device(500, 600).heldMs(600);
     };
-    expect([nextOf(1), nextOf(2)]).toEqual([1, 0]);
+    expect([nextOf(1) > 0, nextOf(2)]).toEqual([true, 0]);
   });
 
   it("asks again where the back-up could not start", async () => {
     let refuses = true;
-    const { clock, fired, lost } = watched({ lostMs: 300, tokens: 0, refuses: () => refuses });
+    const { clock, fired, lost } = watched({ lostMs: 300, hurries: false, refuses: () => refuses });
     await clock.advance(400);
     expect(fired()).toBeUndefined();
     refuses = false;
@@ -479,7 +473,7 @@ describe("guardWatch", () => {
     const paid = watched({ latestMs: 40, refuses: () => true });
     await paid.clock.advance(500);
     // What could not start costs nothing: one that is in debt costs more.
-    expect(paid.endpoint.books.prices.extraRun).toBe(0.3);
+    expect(paid.endpoint.books.prices(500).secondRun).toBe(0.3);
     paid.watch[Symbol.dispose]();
   });
 
@@ -491,14 +485,14 @@ describe("guardWatch", () => {
       predicted: { ...predicted, completionMs: spread(520, 560) },
       travels: { ...travels!, thereMs: certain(500) },
     };
-    const mute = watched({ tokens: 0, lostMs: 2000, leg: queued });
+    const mute = watched({ hurries: false, lostMs: 2000, leg: queued });
     mute.endpoint.legBegan(10, 0);
     mute.endpoint.missed(1);
     await mute.clock.advance(35);
     expect(mute.fired()).toBeUndefined();
     await mute.clock.advance(100);
     expect([mute.fired()! < 85, mute.lost(), mute.endpoint.mute]).toEqual([true, true, true]);
-    const alive = watched({ tokens: 0, lostMs: 2000, leg: queued });
+    const alive = watched({ hurries: false, lostMs: 2000, leg: queued });
     alive.endpoint.legBegan(10, 0);
     alive.endpoint.missed(1);
     await alive.clock.advance(20);
@@ -511,7 +505,7 @@ describe("guardWatch", () => {
   });
 
   it("notices soon that an endpoint has gone mute, also where no second run is near", async () => {
-    const { clock, endpoint, fired, lost } = watched({ tokens: 0, elsewhere: spread(900, 1000) });
+    const { clock, endpoint, fired, lost } = watched({ hurries: false, elsewhere: spread(900, 1000) });
     await clock.advance(1010);
     endpoint.legBegan(10, 0);
     endpoint.missed(1);
@@ -520,7 +514,7 @@ describe("guardWatch", () => {
   });
 
   it("takes an endpoint for silent that answers nothing for longer than its last answers took, whatever is expected of the way", async () => {
-    const expected = { tokens: 0, elsewhere: spread(900, 1000), usualMs: 60 };
+    const expected = { hurries: false, elsewhere: spread(900, 1000), usualMs: 60 };
     const silent = watched(expected);
     silent.endpoint.legBegan(10, 0);
     await silent.clock.advance(149);
@@ -536,7 +530,7 @@ describe("guardWatch", () => {
   });
 
   it("takes an endpoint for silent that was gone and is asked again, too", async () => {
-    const back = watched({ tokens: 0, elsewhere: spread(300, 350), usualMs: 60, failed: true });
+    const back = watched({ hurries: false, elsewhere: spread(300, 350), usualMs: 60, failed: true });
     expect(back.endpoint.proven).toBe(false);
     await back.clock.advance(149);
     expect(back.fired()).toBeUndefined();
@@ -545,7 +539,7 @@ describe("guardWatch", () => {
   });
 
   it("does not take an endpoint for silent that has just taken some of the body, and does when it takes no more", async () => {
-    const expected = { tokens: 0, elsewhere: spread(900, 1000), usualMs: 60 };
+    const expected = { hurries: false, elsewhere: spread(900, 1000), usualMs: 60 };
     const stalled = watched(expected);
     await stalled.clock.advance(140);
     stalled.watch.acknowledged(10_000);
@@ -563,9 +557,9 @@ describe("guardWatch", () => {
     expect([hung.fired(), hung.lost()]).toEqual([150, true]);
   });
 
-  it("leaves silence of a link that has the body to the guard of a run here, where that has the means", async () => {
-    const lostAt = async (tokens: number): Promise<readonly unknown[]> => {
-      const here = { tokens, waitMs: () => 0, lostMs: 1000, latestMs: Infinity, usualMs: 60 };
+  it("leaves silence of a link that has the body to the guard of a run here, where that may be paid to be quicker", async () => {
+    const lostAt = async (hurries: boolean): Promise<readonly unknown[]> => {
+      const here = { hurries, waitMs: () => 0, lostMs: 1000, latestMs: Infinity, usualMs: 60 };
       // The link is believed to be back soon, each time it is asked.
       const { clock, watch, fired, lost } = watched({ ...here, drainMs: () => 40 });
       watch.acknowledged(10_000);
@@ -573,15 +567,15 @@ describe("guardWatch", () => {
       watch[Symbol.dispose]();
       return [fired(), lost()];
     };
-    expect(await lostAt(10)).toEqual([undefined, undefined]);
+    expect(await lostAt(true)).toEqual([undefined, undefined]);
     // Looked at every 10 ms.
-    expect(await lostAt(0)).toEqual([150, true]);
+    expect(await lostAt(false)).toEqual([150, true]);
   });
 
   it("blames no endpoint for what a body takes that is still on its way here, and begins to when it is here", async () => {
     let waits = true;
     const { clock, endpoint, fired, lost } = watched({
-      tokens: 0,
+      hurries: false,
       elsewhere: spread(90, 100),
       usualMs: 60,
       waits: () => waits,
@@ -635,7 +629,7 @@ describe("guardWatch", () => {
       ...leg,
       predicted: { ...leg.predicted, completionMs: spread(150, 180) },
     };
-    const loop = { clock: manualClock(), work, arrivals: arrivals() };
+    const loop = { clock: manualClock(), work, arrivals: deviceDemand() };
     const { lateRatio } = guardFor(loop, leg, { backUp: run, here: true, tail: undefined, latestMs: 80 });
     expect([lateRatio?.(149), lateRatio?.(180)]).toEqual([1, 0]);
     expect(lateRatio?.(165)).toBeCloseTo(0.5, 5);
@@ -643,19 +637,19 @@ describe("guardWatch", () => {
     expect([lateRatio?.(99), lateRatio?.(130)]).toEqual([1, 0]);
   });
 
-  it("asks a third endpoint for the deadline only as late as that allows, where there are no means or nobody hurries", () => {
-    const { endpoint, watch } = watched({});
-    const poor = watched({ tokens: -10 });
+  it("asks a third endpoint for the deadline only as late as that allows, where second runs are dear or nobody hurries", () => {
     const { completionMs } = leg.predicted;
     const { overdueMs } = elsewhereMs(completionMs);
-    expect(guardAlone(leg, endpoint, true, 60_000).latestMs).toBeLessThanOrEqual(overdueMs);
-    expect(guardAlone(leg, endpoint, false, 60_000).latestMs).toBe(59_999 - 70);
-    expect(guardAlone(leg, poor.endpoint, true, 60_000).latestMs).toBe(59_999 - 70);
-    expect(guardAlone(leg, poor.endpoint, true, Infinity).latestMs).toBe(Infinity);
+    const [usual, dear] = [
+      { secondRun: 0.3, missed: 30 },
+      { secondRun: 4, missed: 30 },
+    ];
+    expect(guardAlone(leg, usual, true, 60_000).latestMs).toBeLessThanOrEqual(overdueMs);
+    expect(guardAlone(leg, usual, false, 60_000).latestMs).toBe(59_999 - 70);
+    expect(guardAlone(leg, dear, true, 60_000).latestMs).toBe(59_999 - 70);
+    expect(guardAlone(leg, dear, true, Infinity).latestMs).toBe(Infinity);
     // Where it could not keep it even if it began at once, it does not.
-    expect(guardAlone(leg, poor.endpoint, true, 20).latestMs).toBe(Infinity);
-    watch[Symbol.dispose]();
-    poor.watch[Symbol.dispose]();
+    expect(guardAlone(leg, dear, true, 20).latestMs).toBe(Infinity);
   });
 
   it("does not take what is unknown of a silent link for time that a request may need", () => {

@@ -1,7 +1,7 @@
 import type { Call, Clock, Late } from "../../words/base/index.ts";
 import { acknowledgeStep, type TransferNote } from "../../wire/transport/index.ts";
 import { chanceBelow, type Estimate, estimateSize, left, shift, sum } from "../../words/estimate/index.ts";
-import { guardMoment, tryQuestion } from "../../decide/estimate/index.ts";
+import { planSecondRun, type SecondRunPlan, secondRunQuestion } from "../../decide/estimate/index.ts";
 import type { Leg } from "../../decide/plan/index.ts";
 import { hardlyMore } from "../../decide/table/index.ts";
 import { type GuardTimes, leastLostMs } from "./guard-times.ts";
@@ -13,7 +13,7 @@ export interface GuardWatch extends Disposable {
   acknowledged(bytes: number): void;
   /** What it started gave nothing: it may start something else, at once where the leg is still late or lost. Tells whether it did. */
   again(): boolean;
-  /** Starts something at once that is expected to be far sooner, where there are the means. Tells whether it did. */
+  /** Starts something at once that is expected to be far sooner. Tells whether it did. */
   sooner(): boolean;
 }
 
@@ -54,6 +54,8 @@ const refusedMs = 100;
 const heldUpMs = 5;
 /** A deadline counts as kept where it is missed no more often than a belief exceeds its last value. */
 const missRatio = 1 / (2 * estimateSize);
+/** A second run spends at least this much of the budget: a chance that is believed small may be believed wrongly. */
+const leastSpent = 0.5;
 /** Acknowledgements that come closer than this are taken together: asking a link takes a tenth of a millisecond. */
 const restMs = 5;
 
@@ -62,8 +64,9 @@ const restMs = 5;
  * acknowledged the link's own belief says how long the rest takes; afterwards the endpoint is at work, and what is left is
  * its promised time less what has passed. Where no acknowledgements come, the time that passed is all there is to go by.
  *
- * An extra run is paid from the budget in the place's books. Without means the guard stays silent, except that a deadline which
- * only the back-up can keep is worth going into debt for.
+ * A second run is priced by the books of its endpoint; when it begins is one formula (`planSecondRun`), before the answer is late
+ * and after. One here begins when the device is idle or the turn of the request has come; a deadline that only the back-up can keep
+ * does not wait for that.
  */
 export function guardWatch(parts: GuardParts): GuardWatch {
   return new Watching(parts);
@@ -84,6 +87,7 @@ class Watching implements GuardWatch {
   /** And for so long an endpoint is not silent that is well. */
   readonly #silentMs: number;
   #keptBack: Disposable | undefined;
+  #turn: Disposable | undefined;
   #timer: Disposable | undefined;
   #heardBytes = 0;
   #thoughtMs = -Infinity;
@@ -101,6 +105,7 @@ class Watching implements GuardWatch {
     this.#silentMs = known ? Math.max(leastLostMs, endpoint.lateness.beyondMs(usualMs)) : Infinity;
     this.#keepBack();
     this.#think();
+    this.#keepTurn();
   }
 
   acknowledged(bytes: number): void {
@@ -126,13 +131,14 @@ class Watching implements GuardWatch {
     this.#over = false;
     this.#keepBack();
     this.#think();
+    this.#keepTurn();
     return this.#over;
   }
 
   sooner(): boolean {
-    const { endpoint, fire } = this.#parts;
-    if (this.#over || !endpoint.books.allows || !fire("late")) return false;
-    endpoint.books.spend();
+    const { clock, endpoint, fire } = this.#parts;
+    if (this.#over || !fire("late")) return false;
+    endpoint.books.spend(1, clock.nowMs());
     this[Symbol.dispose]();
     return true;
   }
@@ -140,7 +146,19 @@ class Watching implements GuardWatch {
   [Symbol.dispose](): void {
     this.#over = true;
     this.#keptBack?.[Symbol.dispose]();
+    this.#turn?.[Symbol.dispose]();
+    this.#turn = undefined;
     this.#timer?.[Symbol.dispose]();
+  }
+
+  /** Keeps the turn of the request at this device, for the run that may follow here. */
+  #keepTurn(): void {
+    const { times, hurries = true } = this.#parts;
+    if (this.#over || !hurries) return;
+    this.#turn ??= times.standBy?.(() => {
+      this.#think();
+      return this.#over;
+    });
   }
 
   #keepBack(): void {
@@ -153,7 +171,11 @@ class Watching implements GuardWatch {
   /** Tells whether something was started: then nothing is kept back any more. */
   #fire(because: Late): boolean {
     this.#over = this.#parts.fire(because);
-    if (this.#over) this.#keptBack?.[Symbol.dispose]();
+    if (this.#over) {
+      this.#keptBack?.[Symbol.dispose]();
+      this.#turn?.[Symbol.dispose]();
+      this.#turn = undefined;
+    }
     return this.#over;
   }
 
@@ -204,7 +226,7 @@ class Watching implements GuardWatch {
     const passedMs = nowMs - this.#beganMs;
     if (lostMs === Infinity) return undefined;
     // While the body is on its way, silence is the link's: what a run here is worth meanwhile, the guard says where it has the means.
-    const weighs = times.waitMs !== undefined && hurries && endpoint.books.allows;
+    const weighs = times.waitMs !== undefined && hurries;
     if (weighs && this.#arrivedMs === undefined && this.#tells()) return undefined;
     if (this.#silenceMs(nowMs) >= this.#silentMs) return "silent";
     if (passedMs >= lostMs) return "overdue";
@@ -272,15 +294,20 @@ class Watching implements GuardWatch {
     const needed = tooLate && leftMs < Infinity && inTime && !kept;
     const earlyMs = times.earliestMs - (nowMs - this.#beganMs);
     let waitMs = 0;
+    let spends = 1;
     let restsMs = times.waitMs ? recheckHereMs : recheckMs;
     if (earlyMs > 0 && !needed) {
       waitMs = earlyMs;
       restsMs = this.#untilLostMs(nowMs);
-    } else if (!tooLate || !inTime) {
-      waitMs = books.allows && hurries && inTime ? this.#momentMs(localMs, leftMs, nowMs) : Infinity;
+    } else if (!tooLate || !inTime || (times.waitMs === undefined && !needed)) {
+      // At another server even what is overdue has its price: where all are slow, each request would run twice.
+      const plan = hurries && inTime ? this.#plan(localMs, leftMs, nowMs) : undefined;
+      waitMs = plan?.waitMs ?? Infinity;
+      // Of a run at another server, all counts: it takes a slot from somebody.
+      if (plan && times.waitMs) spends = Math.max(leastSpent, plan.inVain, this.#parts.leg.bet?.begins ?? 0);
     }
-    if (waitMs <= 0 && ((books.allows && hurries) || needed)) {
-      if (this.#fire("late")) books.spend();
+    if (waitMs <= 0 && (hurries || needed)) {
+      if (this.#fire("late")) books.spend(spends, nowMs);
       else this.#look(refusedMs, nowMs);
       return;
     }
@@ -288,19 +315,26 @@ class Watching implements GuardWatch {
     this.#look(Math.max(1, Math.min(waitMs <= 0 ? recheckMs : waitMs, restsMs, untilLatest)), nowMs);
   }
 
-  /** How long the back-up, which would take `localMs`, is better not started. */
-  #momentMs(localMs: number, leftMs: number, nowMs: number): number {
-    const { endpoint, times } = this.#parts;
-    const { prices } = endpoint.books;
+  /** When the back-up, which would take `localMs` behind all that waits here, is best started. */
+  #plan(localMs: number, leftMs: number, nowMs: number): SecondRunPlan {
+    const { leg, endpoint, times } = this.#parts;
+    const { books } = endpoint;
+    const queueMs = Math.min(localMs, times.waitMs?.() ?? 0);
+    const runMs = Math.max(0.1, localMs - queueMs);
+    const freeMs = times.freeMs?.(nowMs) ?? queueMs;
+    // A back-up elsewhere is there to be quicker: nothing here says when an answer is late.
+    const loss = times.waitMs ? leg.bet?.loss : { lateAfterMs: Infinity, lateWeight: 0 };
     const standing = {
       remoteMs: this.#remaining(nowMs),
-      localMs,
-      waitMs: Math.min(localMs, times.waitMs?.() ?? 0),
+      localMs: freeMs + runMs,
+      waitMs: freeMs,
       passedMs: nowMs - this.#beganMs,
       leftMs,
-      untilNextMs: times.untilNextMs(nowMs),
+      device: times.device(nowMs, runMs),
+      loss,
     };
-    return guardMoment(tryQuestion(standing, times.waitMs ? prices : { ...prices, late: 0 }));
+    const charged = times.waitMs ? "in-vain" : "all";
+    return planSecondRun(secondRunQuestion(standing, books.prices(nowMs), charged, books.options));
   }
 
   /** The answer may be here, unread: who is late then is this process, and each back-up that starts for it makes it later. */

@@ -9,8 +9,9 @@ import {
 import type { Endpoint } from "../../wire/endpoint/index.ts";
 import { type Checks, createChecks, reachability, readiness } from "../check/index.ts";
 import {
-  type Arrivals,
-  arrivals,
+  type DeviceDemand,
+  deviceDemand,
+  type ProbeDue,
   radios,
   type RetryBudget,
   retryBudget,
@@ -61,8 +62,8 @@ export interface Loop {
   readonly payback: Payback;
   /** Which parts are here, and loaded where; who need not wait does not wait for what is not. */
   readonly warmth: Warmth;
-  /** When requests come to this offloader. */
-  readonly arrivals: Arrivals;
+  /** When requests come to this offloader, and which of them run here. */
+  readonly arrivals: DeviceDemand;
   readonly radio: RadioState;
   /** What may run elsewhere beyond the first run of each request. */
   readonly retries: RetryBudget;
@@ -119,12 +120,12 @@ export function createLoop(given: OffloadParts): Loop {
     });
   const knowledge = knowledgeOf(parts, endpointStates, self, checks);
   const { device = {} } = parts;
-  const work = localWork(device.slots ?? 1);
+  const work = localWork(device.slots ?? 1, clock);
   const backlog = backlogOf(device.slots ?? 1);
   const warm = warmth(local, endpointStates, self, parts);
   const radio = device.radio ?? radios.wired;
   const radioNow = radioState(radio);
-  const rhythm = arrivals();
+  const demand = deviceDemand();
   const rated = local?.info.rates.activeWatts ?? 0;
   const activeWatts = device.activeWatts ?? (rated > 0 ? rated : 2);
   const upkeep = linkUpkeep(clock, endpointStates);
@@ -192,7 +193,8 @@ export function createLoop(given: OffloadParts): Loop {
     return {
       info: local?.info,
       queueMs: work.queueMs(nowMs),
-      untilNextMs: work.fills(nowMs) ? rhythm.untilNextMs(nowMs) : undefined,
+      price: work.fills(nowMs) ? (runMs) => demand.price(nowMs, runMs) : undefined,
+      loss: parts.hedges,
       memoryBytes: device.memoryBytes?.() ?? Infinity,
       activeWatts,
       idleWatts: device.idleWatts ?? 0,
@@ -217,7 +219,7 @@ export function createLoop(given: OffloadParts): Loop {
     backlog,
     payback: payback(),
     warmth: warm,
-    arrivals: rhythm,
+    arrivals: demand,
     radio: radioNow,
     retries: retryBudget(),
     waiting: new Waiting(),
@@ -303,8 +305,9 @@ export function createLoop(given: OffloadParts): Loop {
     tryLinks(job, plan, { lostLegs: lost }) {
       if (stopped || endpointStates.all.size === 0 || plan.objective === "energy") return;
       const nowMs = clock.nowMs();
-      const dueAtMs = nowMs + rhythm.soonestMs(nowMs);
-      probes.consider({ known: job.known, features: job.held.features, plan, lost, dueAtMs }, nowMs);
+      const due = (atMs: number): ProbeDue => demand.probeDueMs(atMs);
+      const dueAtMs = nowMs + demand.soonestMs(nowMs);
+      probes.consider({ known: job.known, features: job.held.features, plan, lost, dueAtMs, due }, nowMs);
     },
     triesRefused: (nowMs) => probes.refused(nowMs),
     askLoads(plan) {

@@ -10,8 +10,8 @@ import type {
 import type { CheckOptions } from "../check/index.ts";
 import type { Directory } from "../../fleet/directory/index.ts";
 import type { Endpoint, EndpointInfo } from "../../wire/endpoint/index.ts";
-import type { HedgeBudgetOptions } from "../../decide/estimate/index.ts";
 import type { Link } from "../../wire/transport/index.ts";
+import type { TryOptions } from "../../decide/estimate/index.ts";
 import type { Objective } from "../../decide/goal/index.ts";
 import type { RetryOptions } from "./retries.ts";
 import type { Policy } from "../../decide/policy/index.ts";
@@ -64,8 +64,8 @@ export interface OffloadParts {
   readonly links: (endpoint: EndpointId) => Link | undefined;
   readonly device?: DeviceParts;
   readonly defaults?: OffloadDefaults;
-  /** How extra runs are rationed, for each endpoint. */
-  readonly hedges?: HedgeBudgetOptions;
+  /** How lateness is weighed and second runs are rationed, for each endpoint. */
+  readonly hedges?: TryOptions;
   readonly upkeep?: UpkeepOptions;
   /** How answers of other endpoints are checked. Default: not at all. */
   readonly checks?: CheckOptions;

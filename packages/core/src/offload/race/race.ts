@@ -123,7 +123,12 @@ class Race {
     const mostWaitMs =
       endpointState && bounded ? mostWaitAt(endpointState, leg, this.#held, clock.nowMs()) : undefined;
     const child = childCall(call, here ? {} : legCall(self, this.#job, leg, mostWaitMs), controllers);
-    const running = beginLeg(this.#loop, leg, endpointState, child, waits, mostWaitMs);
+    const running = beginLeg(this.#loop, leg, endpointState, child, {
+      waits,
+      mostWaitMs,
+      inTurn: on === "begin",
+    });
+    if (here) this.#tally.ranHere = true;
     this.#job.beside?.begins(leg.endpoint);
     this.#running.set(leg.id, running);
     recordBegin(this.#loop, call.id, leg, on);
@@ -136,7 +141,10 @@ class Race {
       const request = legRequest(this.#job, leg, inputs, endpoint, here);
       wanted = request.outputs;
       const progress = here ? undefined : progressOf(running, (bytes) => this.#heard(running, bytes));
-      run = endpoint.infer(request, child.call, progress);
+      const turn = running.work?.turn;
+      run = turn
+        ? turn.then(() => endpoint.infer(request, child.call, progress))
+        : endpoint.infer(request, child.call, progress);
     } catch (thrown) {
       run = Promise.reject(LongshoreError.from(thrown, "execute", `starting ${leg.id} at ${leg.endpoint}`));
     }
@@ -172,7 +180,7 @@ class Race {
       running,
       endpointState,
       soon,
-      guardAlone(leg, endpointState, soon, call.deadlineMs - clock.nowMs()),
+      guardAlone(leg, endpointState.books.prices(clock.nowMs()), soon, call.deadlineMs - clock.nowMs()),
     );
   }
 

@@ -184,12 +184,15 @@ async function runHere(
   const { call, note, known } = job;
   const startedMs = clock.nowMs();
   const expectedMs = leg.holdsMs ?? meanOf(leg.predicted.completionMs);
-  const run = work.begin(expectedMs, startedMs, call.deadlineMs);
+  const run = work.beginInTurn(expectedMs, startedMs, call.deadlineMs);
+  tally.ranHere = true;
   job.beside?.begins(leg.endpoint);
   recordBegin(loop, call.id, leg, "begin");
   note?.({ kind: "started", leg: leg.id, endpoint: leg.endpoint, atMs: startedMs });
   try {
-    const answer = local.infer(legRequest(job, leg, held.tensors, local, true), call);
+    const begin = (): Promise<InferenceResponse> =>
+      local.infer(legRequest(job, leg, held.tensors, local, true), call);
+    const answer = run.turn ? run.turn.then(begin) : begin();
     const response = await untilEnded(answer, call, clock, "execute");
     run.ended();
     const nowMs = clock.nowMs();

@@ -59,8 +59,16 @@ export function beginLeg(
   leg: Leg,
   endpointState: EndpointState | undefined,
   { call, cancel }: Pick<ReturnType<typeof childCall>, "call" | "cancel">,
-  waits = false,
-  mostWaitMs?: number,
+  {
+    waits = false,
+    mostWaitMs,
+    inTurn = false,
+  }: {
+    readonly waits?: boolean;
+    readonly mostWaitMs?: number | undefined;
+    /** A first run, which keeps its turn at this device. */
+    readonly inTurn?: boolean;
+  } = {},
 ): Running {
   loop.behind.settle();
   const nowMs = loop.clock.nowMs();
@@ -76,7 +84,9 @@ export function beginLeg(
     aloneMs,
     usualMs,
     addedMs,
-    work: endpointState ? undefined : loop.work.begin(leg.holdsMs ?? expectedMs, nowMs, call.deadlineMs),
+    work: endpointState
+      ? undefined
+      : loop.work[inTurn ? "beginInTurn" : "begin"](leg.holdsMs ?? expectedMs, nowMs, call.deadlineMs),
     exchange: endpointState ? loop.radio.begun(nowMs) : undefined,
     waits,
     beganMs: waits ? undefined : nowMs,
