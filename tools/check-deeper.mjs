@@ -24,6 +24,7 @@ const { stdout, status } = spawnSync(
     env: {
       ...process.env,
       LONGSHORE_RANDOM_GRAPHS: "2000",
+      LONGSHORE_COST_WORLDS: "20",
       LONGSHORE_WHOLE_FLEET: "1",
       LONGSHORE_LARGE_MESSAGES: "1",
     },

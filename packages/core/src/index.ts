@@ -142,6 +142,7 @@ export type {
   SegmentPattern,
   SequencePosition,
   StageTime,
+  StatedRates,
   Tier,
   WireForm,
 } from "./wire/endpoint/index.ts";

@@ -191,9 +191,13 @@ export {
 export {
   type Admission,
   answersOf,
+  checkRates,
   createConnectionGuard,
   defaultConnectionLimits,
+  moveMicros,
   nextStep,
+  ratesOf,
+  runMicros,
   through,
 } from "./wire/endpoint/index.ts";
 export {

@@ -11,7 +11,7 @@ import {
   type Segment,
   type Variant,
 } from "@longshore/core";
-import { certain, estimateSize, meanOf, sum } from "@longshore/core/internal";
+import { certain, estimateSize, meanOf, sum, runMicros } from "@longshore/core/internal";
 import type { LoadedVersion } from "../repository/index.ts";
 import { bucketsFor, profiledEstimate, type Speeds } from "./speed.ts";
 
@@ -124,7 +124,7 @@ async function offerOf(
     completionMs: sum(serviceMs, certain(queueMs, { observedAtMs: nowMs, origin: "measured" })),
     queueMs,
     energyMillijoules: meanMs * info.rates.activeWatts,
-    costMicros: (meanMs / 1000) * info.rates.microsPerSecond,
+    costMicros: runMicros(info.rates, meanMs, meanMs * info.rates.activeWatts),
     agreementRatio: variant.agreementRatio,
     ...(accuracyRatio === undefined ? {} : { accuracyRatio }),
     upTo,

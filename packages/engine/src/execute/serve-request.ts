@@ -11,7 +11,7 @@ import {
   type StageTime,
   type Tensors,
 } from "@longshore/core";
-import { totalBytes } from "@longshore/core/internal";
+import { totalBytes, runMicros } from "@longshore/core/internal";
 import type { LoadedVersion } from "../repository/index.ts";
 import { leastBatch, type Scheduler } from "../schedule/index.ts";
 import type { TransformSet } from "../transform/index.ts";
@@ -145,7 +145,7 @@ async function runGranted(
       keeping(admission.predictedMs - admission.waitMs);
     throw thrown;
   }
-  const response = responseOf(parts, resolved, result, leases);
+  const response = responseOf(parts, resolved, result, leases, call);
   if (!sequence) return response;
   return {
     ...response,
@@ -225,6 +225,7 @@ export function responseOf(
   segment: Segment,
   { outputs, stages, busyMs }: Pick<SegmentResult, "outputs" | "stages" | "busyMs">,
   { schedulers }: Leases,
+  { maxCostMicros = Infinity }: Pick<Call, "maxCostMicros"> = {},
 ): InferenceResponse {
   const { id, zone, rates } = parts.info;
   return {
@@ -239,7 +240,8 @@ export function responseOf(
       sentBytes: 0,
       receivedBytes: 0,
       energy: { millijoules: busyMs * rates.activeWatts, label: "estimated" },
-      costMicros: (busyMs / 1000) * rates.microsPerSecond,
+      // Who takes a request with a limit charges no more.
+      costMicros: Math.min(maxCostMicros, runMicros(rates, busyMs, busyMs * rates.activeWatts)),
       forwarded: [],
     },
     load: reportFor({ clock: parts.clock, inFlight: () => parts.inFlight() - 1 }, schedulers),

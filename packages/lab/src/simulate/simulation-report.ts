@@ -119,7 +119,8 @@ function regret({ ways, limits, notCounted }: SimulatedRun): Plot {
       }
       return { name, points, draw: "line" };
     });
-  const unit = { ms: "s", mJ: "J", micros: "thousandths", late: "thousands" }[unitOf(limits)] ?? "thousands";
+  const unit =
+    { ms: "s", mJ: "J", micros: "thousands of micros", late: "thousands" }[unitOf(limits)] ?? "thousands";
   return timelinePlot(series, { x: "seconds", y: `lost to the oracle, ${unit}` });
 }
 

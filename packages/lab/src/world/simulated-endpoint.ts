@@ -20,7 +20,16 @@ import {
   type Random,
   type Tensors,
 } from "@longshore/core";
-import { checkCall, childCall, offerJson, segmentKey, sleep, tinyBytes } from "@longshore/core/internal";
+import {
+  checkCall,
+  childCall,
+  offerJson,
+  segmentKey,
+  sleep,
+  tinyBytes,
+  moveMicros,
+  runMicros,
+} from "@longshore/core/internal";
 import type { EmulatedLink } from "../link/index.ts";
 import { fifoSlots, type Slots } from "../slots/index.ts";
 import { type Envelope, questionBytes, wireOf } from "./wire.ts";
@@ -228,7 +237,6 @@ export function simulatedEndpoint(parts: SimulatedEndpointParts): SimulatedEndpo
       learner?.roundTripSeen(nowMs - doneMs + (arrivedMs - startedMs), nowMs, doneMs - arrivedMs);
     });
     const networkMs = clock.nowMs() - doneMs + (arrivedMs - startedMs);
-    const megabytes = link ? (sentBytes + receivedBytes) / 1e6 : 0;
     return {
       outputs,
       account: {
@@ -245,8 +253,11 @@ export function simulatedEndpoint(parts: SimulatedEndpointParts): SimulatedEndpo
         sentBytes: link ? sentBytes : 0,
         receivedBytes: link ? receivedBytes : 0,
         energy: { millijoules: info.rates.activeWatts * serviceMs, label: "estimated" },
-        costMicros:
-          (info.rates.microsPerSecond * serviceMs) / 1000 + info.rates.microsPerMegabyte * megabytes,
+        costMicros: Math.min(
+          call.maxCostMicros ?? Infinity,
+          runMicros(info.rates, serviceMs, info.rates.activeWatts * serviceMs) +
+            (link ? moveMicros(info.rates, sentBytes, receivedBytes) : 0),
+        ),
         forwarded: [],
       },
       load: report,

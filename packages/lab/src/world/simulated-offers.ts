@@ -12,7 +12,7 @@ import {
   startCut,
   type Tensors,
 } from "@longshore/core";
-import { meanOf, scale, shift } from "@longshore/core/internal";
+import { meanOf, scale, shift, runMicros } from "@longshore/core/internal";
 import { bucketOf, segmentMs } from "./profile-times.ts";
 import type { StepTime } from "./step-times.ts";
 
@@ -85,7 +85,7 @@ export function offersOf(
           completionMs: shift(run, queueMs),
           queueMs,
           energyMillijoules: info.rates.activeWatts * runMs,
-          costMicros: (info.rates.microsPerSecond * runMs) / 1000,
+          costMicros: runMicros(info.rates, runMs, info.rates.activeWatts * runMs),
           agreementRatio: variant.agreementRatio,
           ...(variant.accuracyRatio === undefined ? {} : { accuracyRatio: variant.accuracyRatio }),
           upTo: bucket.upTo,

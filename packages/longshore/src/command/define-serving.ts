@@ -6,6 +6,7 @@ import { keysAdd, keysList, keysRevoke } from "./keys.ts";
 import { onlineOptions } from "../options/online-options.ts";
 import { repositoryOptions } from "../options/repository-options.ts";
 import { pullOptions } from "../package/define-package.ts";
+import { ownPriceOptions } from "../options/price-options.ts";
 import { tritonOptions } from "../options/triton-options.ts";
 
 /** `serve` and what belongs to it. */
@@ -16,7 +17,7 @@ export function defineServing({ program, action, io }: Defining): void {
     .argument("<repository>", "folder of models (Triton layout), one model folder, or an .onnx file");
   behindOptions(onlineOptions(served, "a server to forward requests to; repeat for several"));
   help(
-    pullOptions(repositoryOptions(tritonOptions(served), number))
+    ownPriceOptions(pullOptions(repositoryOptions(tritonOptions(served), number)), true)
       .option("--workers <n>", "loaded copies of each model", number("workers", 1))
       .addOption(
         new Option("--runtime <name>", "runtime").choices(["onnxruntime", "wasm"]).default("onnxruntime"),
@@ -48,7 +49,10 @@ export function defineServing({ program, action, io }: Defining): void {
   );
   const gated = program.command("gateway").description("run a gateway that balances requests across servers");
   help(
-    behindOptions(onlineOptions(gated, "a server to balance across; repeat for several"))
+    ownPriceOptions(
+      behindOptions(onlineOptions(gated, "a server to balance across; repeat for several")),
+      false,
+    )
       .option("--allow-management", "allow callers with the right manage to change aliases", false)
       .option("--no-joins", "refuse servers that join (serve --join)")
       .addOption(
@@ -67,6 +71,7 @@ export function defineServing({ program, action, io }: Defining): void {
     "longshore gateway --zone eu/de --data-class internal",
     "longshore gateway --at http://127.0.0.1:8010 --at http://127.0.0.1:8020 --data-class internal",
     "longshore gateway --port 9000 --at http://127.0.0.1:8000 --at-kind oip --data-class internal",
+    "longshore gateway --at http://a:8000 --at http://b:8000 --at-price http://a:8000,per-second=4000 --at-price per-second=900",
     "longshore gateway --port 9000 --at http://10.0.0.3:80 --at-kind oip --at-metrics :8002 --data-class internal",
   );
 

@@ -7,6 +7,7 @@ import type { Online } from "../compose/put-online.ts";
 import type { RegistryOptions } from "../compose/directory.ts";
 import { readText } from "../compose/read-text.ts";
 import { type BehindOptions, retryOf, serversBehind } from "../options/at-options.ts";
+import { type OwnPriceOptions, ownPricesOf } from "../options/price-options.ts";
 import { type CommandDirectory, diallingOf, directoryOf } from "../options/directory-options.ts";
 import type { CommandIo, ExitCode } from "../options/io.ts";
 import {
@@ -18,7 +19,7 @@ import {
 } from "../options/online-options.ts";
 
 /** Options of `longshore gateway`. */
-export interface GatewayCommandOptions extends OnlineCommandOptions, BehindOptions {
+export interface GatewayCommandOptions extends OnlineCommandOptions, BehindOptions, OwnPriceOptions {
   readonly allowManagement: boolean;
   /** False: no server may join. */
   readonly joins: boolean;
@@ -60,6 +61,7 @@ export async function gateway(options: GatewayCommandOptions, io: CommandIo): Pr
     startGateway({
       listening,
       servers,
+      prices: ownPricesOf(options),
       dataClass: options.dataClass,
       maxKeptBytes: options.maxKept,
       checks: await checksOf(options),

@@ -57,6 +57,7 @@ function limitsOf(options: RequestOptions, io: CommandIo): Limits {
     signal: io.stop,
     ...(options.deadline === undefined ? {} : { deadlineMs: options.deadline }),
     ...(options.inTime === undefined ? {} : { minInTimeRatio: options.inTime }),
+    ...(options.maxCostMicros === undefined ? {} : { maxCostMicros: options.maxCostMicros }),
     ...(options.dataClass === undefined ? {} : { dataClass: options.dataClass }),
     ...(options.zone.length === 0 ? {} : { zones: options.zone }),
     ...(options.variant === undefined ? {} : { variant: options.variant }),

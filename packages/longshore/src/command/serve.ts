@@ -8,6 +8,7 @@ import { openModel } from "../compose/open-model.ts";
 import { forwardingTo } from "../compose/forwarding.ts";
 import { type RunningServer, serve as startServer } from "../compose/serve.ts";
 import { type BehindOptions, retryOf, serversBehind } from "../options/at-options.ts";
+import { type OwnPriceOptions, ownPricesOf } from "../options/price-options.ts";
 import { directoryOf } from "../options/directory-options.ts";
 import type { CommandIo, ExitCode } from "../options/io.ts";
 import {
@@ -23,7 +24,13 @@ import { type TritonOptions, tritonServeOptions } from "../options/triton-option
 
 /** Options of `longshore serve`. */
 export interface ServeCommandOptions
-  extends OnlineCommandOptions, BehindOptions, PullCommandOptions, TritonOptions, RepositoryOptions {
+  extends
+    OnlineCommandOptions,
+    BehindOptions,
+    PullCommandOptions,
+    TritonOptions,
+    RepositoryOptions,
+    OwnPriceOptions {
   readonly workers?: number;
   readonly runtime: RuntimeName;
   readonly queue: number;
@@ -60,6 +67,7 @@ export async function serve(
       ...(pull ? { pull } : {}),
       ...(found ? { directory: found.directory, events: found.events } : {}),
       store: opened.store,
+      prices: ownPricesOf(options),
       runtime: options.runtime,
       maxQueued: options.queue,
       workerNiceness: options.workerNiceness,

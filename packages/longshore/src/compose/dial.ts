@@ -9,11 +9,12 @@ import {
   type Observer,
   oipEndpoint,
   type Random,
+  type StatedRates,
   type Tier,
   type TrustLevel,
   type ZoneId,
 } from "@longshore/core";
-import type { LinkHint } from "@longshore/core/internal";
+import { type LinkHint, ratesOf } from "@longshore/core/internal";
 import { grpcTransport } from "@longshore/grpc";
 import { httpTransport } from "@longshore/nodejs";
 import { addressOn } from "./address-on.ts";
@@ -21,8 +22,11 @@ import { platformCodecs } from "./codecs.ts";
 import { loadOf } from "./foreign-load.ts";
 import { type ServerTls, transportShown } from "./server-tls.ts";
 
-/** A server that an app or an operator names. What the operator says of an endpoint is the widest it can be. */
-export interface ServerOptions {
+/**
+ * A server that an app or an operator names. What the operator says of an endpoint is the widest it can be; the prices are the least that
+ * a request to it costs. Without any price its cost is unknown: within no `maxCostMicros`, and last where cost is minimised.
+ */
+export interface ServerOptions extends StatedRates {
   /** `http://host:port`. */
   readonly address: string;
   /** Default: the address without its scheme. */
@@ -40,9 +44,6 @@ export interface ServerOptions {
    * that is elsewhere, too, only where that is listed here.
    */
   readonly serves?: EndpointInfo["serves"];
-  readonly microsPerSecond?: number;
-  readonly microsPerMegabyte?: number;
-  readonly activeWatts?: number;
   /** What this endpoint shows the server of itself; shown to no other. Default: nothing. */
   readonly credentials?: Credentials;
   /** For `https`: whose servers are believed, and this endpoint's own certificate. Default: the platform's authorities. */
@@ -107,11 +108,7 @@ export function serverInfo(server: string | ServerOptions): EndpointInfo {
     state: (options.kind ?? "longshore") === "longshore" ? "movable" : "resident",
     offers: (options.kind ?? "longshore") === "longshore",
     kind: options.kind ?? "longshore",
-    rates: {
-      microsPerSecond: options.microsPerSecond ?? 0,
-      microsPerMegabyte: options.microsPerMegabyte ?? 0,
-      activeWatts: options.activeWatts ?? 0,
-    },
+    rates: ratesOf(options, `server ${options.address}`),
   };
 }
 

@@ -6,9 +6,10 @@ import {
   type OffloadDefaults,
   type OffloadEndpoint,
   type Policy,
+  type StatedRates,
   standardPolicy,
 } from "@longshore/core";
-import type { RetryOptions } from "@longshore/core/internal";
+import { ratesOf, type RetryOptions } from "@longshore/core/internal";
 import type { Engine } from "@longshore/engine";
 import { dialAll, type Reachable } from "./dial-all.ts";
 import { platformCodecs } from "./codecs.ts";
@@ -57,6 +58,8 @@ export interface GatewayOptions extends OnlineOptions, Reachable {
   /** Where each data class may go. Default `standardPolicy()`. */
   readonly policy?: Policy;
   readonly defaults?: OffloadDefaults;
+  /** What callers pay this gateway for a request, besides what the servers behind it cost. Default: nothing. */
+  readonly prices?: Pick<StatedRates, "microsPerRequest">;
   /** How answers of the servers are checked. Default: one request in a hundred is also run at a second server. */
   readonly checks?: CheckOptions;
   /** How a request is sent again to servers that failed it. */
@@ -65,7 +68,7 @@ export interface GatewayOptions extends OnlineOptions, Reachable {
 
 function servedGateway(options: GatewayOptions, online: OnlineParts): Served & { endpoint: OffloadEndpoint } {
   const { id, tier, zone, clock, random, observer } = online;
-  const { policy, defaults, joins, checks = {}, retry } = options;
+  const { policy, defaults, joins, checks = {}, prices = {}, retry } = options;
   const parts = { clock, random, observer };
   const { directory: passesOn } = options;
   const registry = joins && openRegistry({ ...joins, ...(passesOn ? { passesOn } : {}) }, parts);
@@ -79,7 +82,7 @@ function servedGateway(options: GatewayOptions, online: OnlineParts): Served & {
       codecs: [...platformCodecs().keys()],
       state: "movable",
       offers: true,
-      rates: { microsPerSecond: 0, microsPerMegabyte: 0, activeWatts: 0 },
+      rates: ratesOf(prices, "prices", true),
     },
     checks,
     ...(policy ? { policy } : {}),

@@ -1,11 +1,18 @@
-import type { Directory, Endpoint } from "@longshore/core";
-import type { DirectoryDesk, JoinReply, Membership } from "@longshore/core/internal";
+import type { Directory, Endpoint, StatedRates } from "@longshore/core";
+import { type DirectoryDesk, type JoinReply, type Membership, ratesOf } from "@longshore/core/internal";
 import type { Engine, ModelStore } from "@longshore/engine";
 import { layeredStore, toldPackages } from "@longshore/nodejs";
 import type { DirectoryParts } from "./directory.ts";
 import { controlModels, missingModels, type ModelControlOptions, textOf } from "./model-control.ts";
-import { type EngineOptions, type ModelLimits, openEngine, type RuntimeName } from "./open-engine.ts";
+import {
+  defaultRates,
+  type EngineOptions,
+  type ModelLimits,
+  openEngine,
+  type RuntimeName,
+} from "./open-engine.ts";
 import { type Online, type OnlineOptions, type OnlineParts, putOnline, type Served } from "./put-online.ts";
+import { chargedEndpoint } from "./charged-endpoint.ts";
 import { openPull, type PullOptions } from "../package/pull.ts";
 import { servedRepository } from "./served-repository.ts";
 import { repositoryShelf } from "../package/shelf.ts";
@@ -21,8 +28,8 @@ export interface ServeOptions extends OnlineOptions, ModelControlOptions, ModelL
    * 0 on a machine that other programs keep busy and of which this server is to get its full share (ADR 17).
    */
   readonly workerNiceness?: number;
-  readonly activeWatts?: number;
-  readonly microsPerSecond?: number;
+  /** What callers of this server pay for runs; default: nothing. */
+  readonly prices?: StatedRates;
   /** Wraps what answers requests: an offloader over further endpoints, a delay of a demonstration. Default: the engine alone. */
   readonly wrap?: (engine: Engine, parts: DirectoryParts) => Endpoint;
   /** What models of those endpoints take and give that steps run (see `portsAt`); default: pipelines say so. */
@@ -85,11 +92,7 @@ function servedEngine(options: ServeOptions, parts: OnlineParts): Served & { rea
     observer,
     clock,
     answers,
-    rates: {
-      microsPerSecond: options.microsPerSecond ?? 0,
-      microsPerMegabyte: 0,
-      activeWatts: options.activeWatts ?? 6,
-    },
+    rates: ratesOf(options.prices ?? {}, "prices", true, defaultRates.activeWatts),
     ...(options.runtime === undefined ? {} : { runtime: options.runtime }),
     ...(options.workers === undefined ? {} : { workers: options.workers, lanes: options.workers }),
     workerNiceness: options.workerNiceness ?? 5,
@@ -101,7 +104,7 @@ function servedEngine(options: ServeOptions, parts: OnlineParts): Served & { rea
   let models: Disposable | undefined;
   return {
     engine,
-    endpoint: options.wrap?.(engine, parts) ?? engine,
+    endpoint: options.wrap?.(engine, parts) ?? chargedEndpoint(engine, parts),
     ...(options.desk ? { desk: options.desk } : {}),
     ...(options.directory ? { directory: options.directory } : {}),
     repository: servedRepository(engine, missing.settled),

@@ -17,7 +17,7 @@ async function start(settings: EndpointSettings): Promise<void> {
     id: settings.id,
     tier: settings.tier,
     zone: settings.zone,
-    microsPerSecond: settings.microsPerSecond,
+    prices: { microsPerSecond: settings.microsPerSecond },
     wrap: (engine) => (endpoint = crowdedEndpoint(engine, systemClock())),
   });
   close = () => server.close(500);

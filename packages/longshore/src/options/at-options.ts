@@ -1,6 +1,7 @@
 import type { RetryOptions } from "@longshore/core/internal";
 import { type Command, Option } from "commander";
 import type { ServerOptions } from "../compose/dial.ts";
+import { atPricesOf } from "./price-options.ts";
 import { connectionOptions, refuseUnused, type ShownOptions, shownOf } from "./connection-options.ts";
 import { number } from "./define.ts";
 
@@ -8,6 +9,7 @@ import { number } from "./define.ts";
 export interface AtOptions extends ShownOptions<"at"> {
   readonly at: readonly string[];
   readonly atKind?: NonNullable<ServerOptions["kind"]>;
+  readonly atPrice?: readonly string[];
 }
 
 /** Says what protocol the servers of `--at` speak. */
@@ -103,5 +105,6 @@ export async function serversOf(options: AtOptions): Promise<readonly ServerOpti
   }
   const shown = await shownOf("at", options);
   const kind = options.atKind === undefined ? {} : { kind: options.atKind };
-  return options.at.map((address) => ({ address, ...kind, ...shown }));
+  const prices = atPricesOf(options.atPrice ?? [], options.at);
+  return options.at.map((address) => ({ address, ...kind, ...prices(address), ...shown }));
 }

@@ -6,6 +6,7 @@ import type { Online, OnlineOptions } from "../compose/put-online.ts";
 import { type CheckCommandOptions, checkOptions } from "../check/check-options.ts";
 import { type AtOptions, atOptions } from "./at-options.ts";
 import { collect, number } from "./define.ts";
+import { atPriceOption } from "./price-options.ts";
 import { type DirectoryCommandOptions, directoryOptions } from "./directory-options.ts";
 import {
   checkPort,
@@ -45,7 +46,10 @@ export interface OnlineCommandOptions
 export function onlineOptions(command: Command, at: string): Command {
   identityOptions(command, (name) => number(name, 0));
   portLimitOptions(command);
-  return checkOptions(joinOptions(directoryOptions(atOptions(observeOptions(command, number)))), number)
+  return checkOptions(
+    joinOptions(directoryOptions(atPriceOption(atOptions(observeOptions(command, number))))),
+    number,
+  )
     .option("--host <address>", "address to listen on", "127.0.0.1")
     .option("--port <port>", "port; 0 picks a free one", number("port", 0), 8000)
     .option(

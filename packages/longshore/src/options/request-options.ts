@@ -3,6 +3,7 @@ import { isObjective, readObjective } from "@longshore/core/internal";
 import { type Command, CommanderError, Option } from "commander";
 import { atKindOption, type AtOptions, atOptions } from "./at-options.ts";
 import { collect, number } from "./define.ts";
+import { atPriceOption } from "./price-options.ts";
 import { inTimeText, objectiveText } from "./objective-text.ts";
 import { pullOptions } from "../package/define-package.ts";
 import { type DirectoryCommandOptions, directoryOptions } from "./directory-options.ts";
@@ -15,6 +16,7 @@ export interface RequestOptions extends DirectoryCommandOptions, PullCommandOpti
   readonly deadline?: number;
   readonly objective: Objective;
   readonly inTime?: number;
+  readonly maxCostMicros?: number;
   readonly dataClass?: string;
   readonly zone: readonly string[];
   readonly variant?: string;
@@ -27,7 +29,7 @@ export interface RequestOptions extends DirectoryCommandOptions, PullCommandOpti
 
 /** Adds them. */
 export function requestOptions(command: Command): Command {
-  return pullOptions(directoryOptions(atOptions(command)), false)
+  return pullOptions(directoryOptions(atPriceOption(atOptions(command))), false)
     .option("-i, --input <name=file>", "an input; repeat for several", collect, [])
     .option("--at <url>", "a server to consider; repeat for several", collect, [])
     .addOption(atKindOption())
@@ -39,6 +41,11 @@ export function requestOptions(command: Command): Command {
     .option("--deadline <ms>", "deadline in milliseconds", number("deadline", 0))
     .option("--objective <what>", objectiveText, objective, "latency")
     .option("--in-time <ratio>", inTimeText, number("in-time", 0, 1))
+    .option(
+      "--max-cost-micros <n>",
+      "the most that the request may cost, in micros; a server without a known price is not used",
+      number("max-cost-micros", 0),
+    )
     .option("--data-class <class>", "class of the input: public, internal, personal, restricted")
     .option("--zone <zone>", "allowed zone; repeat for several", collect, [])
     .option("--variant <name>", "variant of the model to use")

@@ -155,6 +155,7 @@ export interface Metrics {
   readonly replyBytes: Histogram;
   readonly batchRows: Histogram;
   readonly joules: Counter;
+  readonly costMicros: Counter;
   readonly failures: Counter;
   readonly replies: Counter;
   readonly tenantRequests: Counter;
@@ -200,6 +201,11 @@ export function createMetrics(parts: MetricsParts): Metrics {
       ...model,
       "known",
     ]),
+    costMicros: counter(
+      "longshore_cost_micros_total",
+      "Cost of runs in micros, lost and extra runs included, by tenant, model and endpoint",
+      ["tenant", "model", "endpoint"],
+    ),
     failures: counter("longshore_failures_total", "Failures by reason and stage", ["reason", "stage"]),
     replies: counter("longshore_replies_total", "Replies by HTTP status", ["status"]),
     tenantRequests: counter("longshore_tenant_requests_total", "Inferences by tenant and outcome", [

@@ -154,6 +154,8 @@ const table: { readonly [Kind in LongshoreEvent["kind"]]: Mapping<Kind> } = {
     metrics.sentSeconds.observe([event.endpoint], event.tookMs / 1000);
     spans.requestSent(event);
   },
+  "cost-charged": ({ tenant, model, endpoint, micros }, { metrics }) =>
+    metrics.costMicros.add([tenant, model, endpoint], micros),
   "request-accepted": () => undefined,
   "request-ended": () => undefined,
   "bytes-acknowledged": () => undefined,

@@ -2,6 +2,7 @@ import type { Random } from "../../words/base/index.ts";
 import type { LocalObstacle } from "./filter/local-endpoint.ts";
 import { accuracyDetail, accuracyRemoves } from "./filter/accuracy.ts";
 import { agreementDetail, agreementRemoves } from "./filter/agreement.ts";
+import { localMicros, mostLocalMicros } from "./cost.ts";
 import { costDetail, costRemoves } from "./filter/cost.ts";
 import { deadlineDetail, deadlineRemoves } from "./filter/deadline.ts";
 import { energyDetail, energyRemoves } from "./filter/energy.ts";
@@ -65,6 +66,7 @@ export interface BackUp {
   readonly head: Float64Array | undefined;
   readonly deviceMillijoules: number;
   readonly costMicros: number;
+  readonly mostMicros: number;
 }
 
 /** Every variant, whole and here. */
@@ -102,7 +104,7 @@ export function localCandidates(
     if (accuracyRemoves(choice.variant.accuracyRatio, limits))
       return removed(choice, "accuracy", accuracyDetail(limits));
     const priced = priceLocal(question, choice);
-    if (costRemoves(priced.costMicros, limits.maxCostMicros)) {
+    if (costRemoves(priced.mostMicros, limits.maxCostMicros)) {
       return removed(choice, "cost", costDetail(limits.maxCostMicros));
     }
     if (energyRemoves(priced.deviceMillijoules, limits.maxDeviceMillijoules)) {
@@ -201,18 +203,19 @@ export function remoteFinalists(
 
 /** The score of a candidate with its back-up, which takes its energy and money in the share of cases in which it runs. */
 function guardedScore(
-  { goal, remainingMs }: Question,
+  { goal, remainingMs, model, unpricedMicros }: Question,
   priced: PricedRemote,
   backUp: BackUp | undefined,
   { values, backUpRatio, chargedMs }: Guarded,
 ): number {
   const charged = meanWeight(goal) * chargedMs;
   if (goal.isPlain) return charged + plainScore(goal, values);
+  const unpriced = model.routes.unpriced[priced.route] === 1 ? unpricedMicros : 0;
   return (
     charged +
     scoreOf(goal, judgedBy(goal, values), {
       deviceMillijoules: priced.deviceMillijoules + backUpRatio * (backUp?.deviceMillijoules ?? 0),
-      costMicros: priced.costMicros + backUpRatio * (backUp?.costMicros ?? 0),
+      costMicros: priced.costMicros + unpriced + backUpRatio * (backUp?.costMicros ?? 0),
       accuracyRatio: priced.accuracyRatio ?? NaN,
       agreementRatio: priced.agreementRatio,
       paceMs: 0,
@@ -226,7 +229,7 @@ export function backUpAffordable(request: PlanRequest, priced: Priced, backUp: B
   const { maxDeviceMillijoules, maxCostMicros } = request.limits;
   return (
     !energyRemoves(priced.deviceMillijoules + backUp.deviceMillijoules, maxDeviceMillijoules) &&
-    !costRemoves(priced.costMicros + backUp.costMicros, maxCostMicros)
+    !costRemoves(priced.mostMicros + backUp.mostMicros, maxCostMicros)
   );
 }
 
@@ -258,7 +261,8 @@ function backUpFor(
       values,
       head: hasHead ? localValues(question, choice, choice.from, group.from) : undefined,
       deviceMillijoules: runMs * device.activeWatts,
-      costMicros: ((device.info?.rates.microsPerSecond ?? 0) / 1000) * runMs,
+      costMicros: localMicros(device, runMs),
+      mostMicros: mostLocalMicros(device, choice, group.from, choice.to),
     };
   }
   let best: Priced | undefined;
@@ -274,6 +278,7 @@ function backUpFor(
     head: undefined,
     deviceMillijoules: best.deviceMillijoules,
     costMicros: best.costMicros,
+    mostMicros: best.mostMicros,
   };
 }
 

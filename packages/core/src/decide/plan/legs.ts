@@ -4,6 +4,7 @@ import type { CutId, Segment } from "../../words/model/index.ts";
 import { isThrifty } from "../goal/index.ts";
 import { backUpAffordable, type BackUp, type Finalist } from "./finalists.ts";
 import type { Choice } from "./choices.ts";
+import { localMicros, mostLocalMicros } from "./cost.ts";
 import { reachedHere } from "./options.ts";
 import type { Leg, LegId, Predicted, Trigger } from "./plan.ts";
 import { keptEstimate, localMean, localValues, type Priced, type PricedRemote } from "./priced.ts";
@@ -211,7 +212,8 @@ function localLeg(
   const predicted: Predicted = {
     completionMs: keptEstimate(question, values),
     deviceMillijoules: runMs * device.activeWatts,
-    costMicros: ((device.info?.rates.microsPerSecond ?? 0) / 1000) * runMs,
+    costMicros: localMicros(device, runMs),
+    mostMicros: mostLocalMicros(device, choice, from, to),
     agreementRatio: choice.agreementRatio,
     accuracyRatio: choice.variant.accuracyRatio,
     sentBytes: 0,
@@ -260,7 +262,8 @@ function remoteLeg(
     predicted: {
       completionMs: keptEstimate(question, values),
       deviceMillijoules: priced.deviceMillijoules - priced.localMs * view.device.activeWatts,
-      costMicros: priced.costMicros,
+      costMicros: priced.thereMicros,
+      mostMicros: priced.mostThereMicros,
       agreementRatio: priced.agreementRatio,
       accuracyRatio: priced.accuracyRatio,
       sentBytes: priced.sentBytes,

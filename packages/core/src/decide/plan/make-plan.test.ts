@@ -262,8 +262,14 @@ function referenceScore(
           Math.max(0, meanOf(up) + meanOf(down) - endpoint.view.sharedMs) * radio.baseWatts +
           Math.max(device.radioGapMs - meanOf(up) - meanOf(down), meanOf(there)) * radio.tailWatts +
           meanOf(completion) * device.idleWatts;
-        const cost = offer.costMicros + (info.rates.microsPerMegabyte * (sent + reply)) / 1e6;
-        if (!withinLimits(kept ? 0 : inTime(completion), energy, cost)) continue;
+        const slower = Math.max(1, endpoint.view.serviceRatio);
+        const cost = offer.costMicros * slower + (info.rates.microsPerMegabyte * (sent + reply)) / 1e6;
+        // The limit goes by the longest run, and by bodies that are larger than foreseen.
+        const longest = offer.completionMs.values.at(-1)! - offer.queueMs;
+        const spread = Math.max(1, longest / (meanOf(offer.completionMs) - offer.queueMs));
+        const movedMicros = (info.rates.microsPerMegabyte * (1.25 * (sent + reply) + 2 * 4096)) / 1e6;
+        const mostCost = offer.costMicros * spread * slower + movedMicros;
+        if (!withinLimits(kept ? 0 : inTime(completion), energy, mostCost)) continue;
         // What both ends have to do with the bytes of bodies.
         const handled = 1.3e-6 * (sent + reply);
         // What is decoded comes to lie in fresh memory there.

@@ -1,7 +1,8 @@
 import type { Random, Writable } from "../../words/base/index.ts";
 import { because, type Explained, whyNone } from "./explain.ts";
 import { localObstacle } from "./filter/local-endpoint.ts";
-import { besideBest, choose, localCandidates, remoteFinalists } from "./finalists.ts";
+import { unknownMicros } from "./cost.ts";
+import { besideBest, choose, type LocalCandidate, localCandidates, remoteFinalists } from "./finalists.ts";
 import { keepsDeadline } from "./guarded.ts";
 import { localLegs, remoteLegs } from "./legs.ts";
 import { choicesOf } from "./choices.ts";
@@ -65,6 +66,7 @@ function makePlanFor(
     goal,
     remainingMs,
     allowedMs,
+    unpricedMicros: 0,
     scratch,
   });
   const { objective, minInTimeRatio } = request.limits;
@@ -93,9 +95,10 @@ function decide(question: Question, random: Random): Plan | Infeasible {
   // Where no other endpoint serves the model, nothing is laid out for them.
   const served = model.routes.count > 0;
   const options = served ? optionsOf(question, choices, obstacle === undefined) : noOptions;
-  const bounded = keepsDeadline(question, alone) ? { ...question, allowedMs: Infinity } : question;
+  const charging = chargingUnpriced(question, alone);
+  const bounded = keepsDeadline(question, alone) ? { ...charging, allowedMs: Infinity } : charging;
   const findings = served ? scan(bounded, options) : noFindings(scratch);
-  const finalists = served ? remoteFinalists(question, options, findings, alone, random) : [];
+  const finalists = served ? remoteFinalists(charging, options, findings, alone, random) : [];
   const locals = besideBest(alone, finalists);
   const explained: Explained = { question, options, findings, locals, finalists };
   // This endpoint may stand by for those that are preferred, and is not chosen itself.
@@ -113,6 +116,17 @@ function decide(question: Question, random: Random): Plan | Infeasible {
   const { remote } = chosen;
   const legs = remoteLegs(question, remote, finalists);
   return planOf(explained, remote.priced, remote.guarded.values, remote.score, legs);
+}
+
+/** With an objective that counts cost, a candidate without a known price is chosen only where none has a price. */
+function chargingUnpriced(question: Question, locals: readonly LocalCandidate[]): Question {
+  const { goal, model, view } = question;
+  if (goal.costWeight === 0 || !model.routes.unpriced.includes(1)) return question;
+  const pricedHere =
+    view.device.info?.rates.unpriced !== true && locals.some(({ obstacle, priced }) => !obstacle && priced);
+  return pricedHere || model.routes.unpriced.includes(0)
+    ? { ...question, unpricedMicros: unknownMicros }
+    : question;
 }
 
 function planOf(

@@ -18,6 +18,7 @@ import {
   sizeFraction,
   sizeIndex,
 } from "../table/index.ts";
+import { localMicros } from "./cost.ts";
 import type { Question } from "./question.ts";
 import { bytesMillijoules } from "../estimate/index.ts";
 
@@ -244,7 +245,8 @@ function addGroup(
   const begin = bucket.firstCoding[from] ?? 0;
   const end = bucket.firstCoding[from + 1] ?? 0;
   let removed: readonly RemovedCodings[] = none;
-  const microsPerMs = (device.info?.rates.microsPerSecond ?? 0) / 1000;
+  const parts = (hasHead ? 1 : 0) + (hasTail ? 1 : 0);
+  const aroundMicros = parts > 0 ? localMicros(device, meanMs, parts) : 0;
   const { bytes, encode, decode, agreementRatio, codecMask } = bucket.coding;
   const rows = bucket.codings.length;
   for (let coding = begin; coding < end; coding++) {
@@ -272,7 +274,7 @@ function addGroup(
       (meanMs + encodeMs) * device.activeWatts +
       bytesMillijoules(device.radio, sentBytes, replyBytes) +
       device.radioWakeMillijoules;
-    options.costMicros[option] = meanMs * microsPerMs;
+    options.costMicros[option] = aroundMicros;
     options.scale[option] = scale;
     options.coding[option] = coding;
   }

@@ -25,6 +25,8 @@ export interface Predicted {
   readonly completionMs: Estimate;
   readonly deviceMillijoules: number;
   readonly costMicros: number;
+  /** The most that it may cost, in micros; Infinity where a price is not known. */
+  readonly mostMicros: number;
   readonly agreementRatio: number;
   readonly accuracyRatio: number | undefined;
   readonly sentBytes: number;

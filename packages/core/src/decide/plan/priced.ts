@@ -1,5 +1,6 @@
 import type { Predicted } from "./plan.ts";
 import type { Choice } from "./choices.ts";
+import { localMicros, mostLocalMicros, mostMicros, mostRemoteMicros, remoteMicros } from "./cost.ts";
 import type { Group, Options } from "./options.ts";
 import type { Question } from "./question.ts";
 import type { Stages } from "../goal/index.ts";
@@ -41,6 +42,8 @@ export interface Priced {
   readonly score: number;
   readonly deviceMillijoules: number;
   readonly costMicros: number;
+  /** The most that it may cost. */
+  readonly mostMicros: number;
   readonly agreementRatio: number;
   readonly accuracyRatio: number | undefined;
   readonly sentBytes: number;
@@ -62,6 +65,9 @@ export interface PricedRemote extends Priced {
   readonly localMs: number;
   readonly encodeMs: number;
   readonly waitMs: number;
+  /** Of the costs, what is spent elsewhere. */
+  readonly thereMicros: number;
+  readonly mostThereMicros: number;
 }
 
 /** Whether a candidate runs something elsewhere. */
@@ -132,10 +138,9 @@ export function priceRemote(
     radioTimeMillijoules(device, upMs + downMs, thereMs, sharedMsAt(endpoints, endpoint)) +
     meanValue(values) * device.idleWatts;
   const sentBytes = options.sentBytes[option] ?? 0;
-  const costMicros =
-    (cells.costMicros[serviceRow] ?? 0) +
-    (options.costMicros[option] ?? 0) +
-    ((endpoints.microsPerMegabyte[endpoint] ?? 0) / 1e6) * (sentBytes + group.reply.bytes);
+  const thereMicros = remoteMicros(question, options, group, option, route);
+  const costMicros = thereMicros + (options.costMicros[option] ?? 0);
+  const unpriced = model.routes.unpriced[route] === 1 ? question.unpricedMicros : 0;
   const accuracy = options.accuracyRatio[option] ?? NaN;
   const agreementRatio = options.agreementRatio[option] ?? 0;
   const paced = request.limits.objective === "throughput";
@@ -155,7 +160,7 @@ export function priceRemote(
       ? plainScore(goal, values)
       : scoreOf(goal, judgedBy(goal, values), {
           deviceMillijoules,
-          costMicros,
+          costMicros: costMicros + unpriced,
           accuracyRatio: accuracy,
           agreementRatio,
           paceMs: stages ? paceOf(question, stages, endpoint) : 0,
@@ -164,6 +169,9 @@ export function priceRemote(
     stages,
     deviceMillijoules,
     costMicros,
+    mostMicros: mostMicros(question, options, group, option, route),
+    thereMicros,
+    mostThereMicros: mostRemoteMicros(question, options, group, option, route),
     agreementRatio,
     accuracyRatio: Number.isNaN(accuracy) ? undefined : accuracy,
     sentBytes,
@@ -230,7 +238,7 @@ export function priceLocal(question: Question, choice: Choice): Priced {
   const values = localValues(question, choice, choice.from, choice.to);
   const runMs = localMean(choice, choice.from, choice.to);
   const deviceMillijoules = runMs * device.activeWatts + (runMs + device.queueMs) * device.idleWatts;
-  const costMicros = ((device.info?.rates.microsPerSecond ?? 0) / 1000) * runMs;
+  const costMicros = localMicros(device, runMs);
   const accuracy = choice.variant.accuracyRatio;
   const stages = request.limits.objective === "throughput" ? stagesHere(choice) : undefined;
   return {
@@ -251,6 +259,7 @@ export function priceLocal(question: Question, choice: Choice): Priced {
     stages,
     deviceMillijoules,
     costMicros,
+    mostMicros: mostLocalMicros(device, choice, choice.from, choice.to),
     agreementRatio: choice.agreementRatio,
     accuracyRatio: accuracy,
     sentBytes: 0,
@@ -263,6 +272,7 @@ export function predictedOf(question: Question, priced: Priced, values: Float64A
     completionMs: keptEstimate(question, values, isAssumed(question, priced)),
     deviceMillijoules: priced.deviceMillijoules,
     costMicros: priced.costMicros,
+    mostMicros: priced.mostMicros,
     agreementRatio: priced.agreementRatio,
     accuracyRatio: priced.accuracyRatio,
     sentBytes: priced.sentBytes,

@@ -14,5 +14,7 @@ export interface Question {
   readonly remainingMs: number;
   /** What is believed to take longer is left out: the same, or nothing is. */
   readonly allowedMs: number;
+  /** Charged, in micros, for a candidate without a known price: see `unknownMicros`. 0 where no candidate has one. */
+  readonly unpricedMicros: number;
   readonly scratch: PlanScratch;
 }

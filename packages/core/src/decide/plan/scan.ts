@@ -1,4 +1,5 @@
 import { codecRemoves } from "./filter/codec.ts";
+import { mostMicros, remoteMicros } from "./cost.ts";
 import { costRemoves } from "./filter/cost.ts";
 import { deadlineRemoves } from "./filter/deadline.ts";
 import { energyRemoves } from "./filter/energy.ts";
@@ -290,7 +291,7 @@ function readCosts({ question, options, micros, millijoules }: Scan, group: Grou
   const { count, endpoint } = question.model.routes;
   for (let route = 0; route < count; route++) {
     const endpointState = endpoint[route] ?? -1;
-    micros[route] = costOf(question, options, group, route, endpointState, option);
+    micros[route] = remoteMicros(question, options, group, option, route) + (options.costMicros[option] ?? 0);
     millijoules[route] = energyOf(question, options, group, route, endpointState, option);
   }
 }
@@ -300,7 +301,10 @@ function limitRemoving(state: Scan, group: Group, option: number, route: number)
   const { minAgreementRatio = 0, maxCostMicros, maxDeviceMillijoules } = state.question.request.limits;
   if (promisesLess(group) && agreedAt(state, group, option, route) < minAgreementRatio) return agreement;
   if (!state.priced) return -1;
-  if (costRemoves(state.micros[route] ?? 0, maxCostMicros)) return cost;
+  if (maxCostMicros !== undefined) {
+    const most = mostMicros(state.question, state.options, group, option, route);
+    if (costRemoves(most, maxCostMicros)) return cost;
+  }
   return energyRemoves(state.millijoules[route] ?? 0, maxDeviceMillijoules) ? energy : -1;
 }
 
@@ -315,32 +319,16 @@ function scoreAt(state: Scan, group: Group, option: number, route: number): numb
   for (let index = 0; index < lenses.length; index++)
     latencies[index] = lenses[index]?.latencyMs[route] ?? NaN;
   const paced = goal.kind === "throughput";
+  const unpriced = question.model.routes.unpriced[route] === 1 ? question.unpricedMicros : 0;
   const scored: Scored = {
     deviceMillijoules: priced ? (state.millijoules[route] ?? 0) : 0,
-    costMicros: priced ? (state.micros[route] ?? 0) : 0,
+    costMicros: priced ? (state.micros[route] ?? 0) + unpriced : 0,
     accuracyRatio: options.accuracyRatio[option] ?? NaN,
     agreementRatio: agreedAt(state, group, option, route),
     paceMs: paced ? paceOf(question, stagesThere(question, options, group, option, route), endpointState) : 0,
     remainingMs,
   };
   return scoreOf(goal, latencies, scored);
-}
-
-/** Money for the run there, the local parts and the bytes both ways. */
-function costOf(
-  { view }: Question,
-  options: Options,
-  group: Group,
-  route: number,
-  endpointState: number,
-  option: number,
-): number {
-  const bytes = (options.sentBytes[option] ?? 0) + group.reply.bytes;
-  return (
-    (group.cells.costMicros[route * group.cells.count + group.cell] ?? 0) +
-    (options.costMicros[option] ?? 0) +
-    ((view.endpoints.microsPerMegabyte[endpointState] ?? 0) / 1e6) * bytes
-  );
 }
 
 /** Energy of this device, always by means: local parts, bytes, radio while it sends, waits and receives, idling. */

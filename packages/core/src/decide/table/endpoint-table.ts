@@ -1,5 +1,5 @@
 import type { EndpointId } from "../../words/base/index.ts";
-import type { EndpointInfo } from "../../wire/endpoint/index.ts";
+import { type EndpointInfo, inMicros, outMicros } from "../../wire/endpoint/index.ts";
 import { type LinkTable, sizeCount } from "./link-table.ts";
 import { tierBit } from "./model-table.ts";
 import { beliefSize } from "./beliefs.ts";
@@ -42,7 +42,9 @@ export interface EndpointTable {
   readonly down: Float64Array;
   /** See `LinkTable`; read with `copyTail`. */
   readonly upTail: Float64Array;
-  readonly microsPerMegabyte: Float64Array;
+  /** Prices of one megabyte of requests and of replies. */
+  readonly inMicros: Float64Array;
+  readonly outMicros: Float64Array;
   /** Nothing was observed on its link yet: `up` and `down` are assumptions. */
   readonly assumedLink: readonly boolean[];
 }
@@ -80,13 +82,15 @@ export function endpointTable(views: readonly EndpointView[]): EndpointTable {
   const count = views.length;
   const tierBits = new Uint8Array(count);
   const index = new Map<EndpointId, number>();
-  const microsPerMegabyte = new Float64Array(count);
+  const inPrices = new Float64Array(count);
+  const outPrices = new Float64Array(count);
   for (let endpoint = 0; endpoint < count; endpoint++) {
     const info = views[endpoint]?.info;
     if (!info) continue;
     tierBits[endpoint] = tierBit(info.tier);
     index.set(info.id, endpoint);
-    microsPerMegabyte[endpoint] = info.rates.microsPerMegabyte;
+    inPrices[endpoint] = inMicros(info.rates);
+    outPrices[endpoint] = outMicros(info.rates);
   }
   return {
     count,
@@ -99,7 +103,8 @@ export function endpointTable(views: readonly EndpointView[]): EndpointTable {
     up: layOut(views, "up"),
     down: layOut(views, "down"),
     upTail: layOutTails(views),
-    microsPerMegabyte,
+    inMicros: inPrices,
+    outMicros: outPrices,
     assumedLink: views.map(({ link }) => link.origin === "prior"),
   };
 }
@@ -122,7 +127,19 @@ export function withAvailable(table: EndpointTable, id: EndpointId): EndpointTab
  * engines compile all again that reads tables.
  */
 function reloaded(
-  { count, infos, ids, tierBit, index, up, down, upTail, microsPerMegabyte, assumedLink }: EndpointTable,
+  {
+    count,
+    infos,
+    ids,
+    tierBit,
+    index,
+    up,
+    down,
+    upTail,
+    inMicros: ins,
+    outMicros: outs,
+    assumedLink,
+  }: EndpointTable,
   unavailable: EndpointTable["unavailable"],
   loads: Float64Array,
 ): EndpointTable {
@@ -137,7 +154,8 @@ function reloaded(
     up,
     down,
     upTail,
-    microsPerMegabyte,
+    inMicros: ins,
+    outMicros: outs,
     assumedLink,
   };
 }

@@ -5,7 +5,13 @@ import {
   trustRank,
   type ZoneId,
 } from "../../words/base/index.ts";
-import { byOwnNames, type EndpointInfo, type Offer } from "../../wire/endpoint/index.ts";
+import {
+  byOwnNames,
+  type EndpointInfo,
+  type Offer,
+  mostMicrosOf,
+  runMicros,
+} from "../../wire/endpoint/index.ts";
 import { type Features, featuresWithin } from "../../words/model/index.ts";
 import { type BucketTable, maskOf, type ModelTable, segmentMeanMs } from "./model-table.ts";
 import { beliefSize, valuesOf, writeBelief } from "./beliefs.ts";
@@ -21,6 +27,8 @@ export interface RouteBlock {
   readonly codecMask: number;
   /** How much slower than the profile's machine it is, by its own longest offer; scales the decoding of crossings. */
   readonly slowness: number;
+  /** No price is known of it: see `CostRates.unpriced`. */
+  readonly unpriced: boolean;
   /** `[variant][bucket]`, by key. */
   readonly cells: readonly (readonly (readonly OfferedCell[])[])[];
   /** The same as numbers side by side, laid out when they are first asked for. */
@@ -33,11 +41,11 @@ interface OfferedCell {
   readonly offer: Offer;
 }
 
-/** Key, money, agreement, and the belief of run (and forward) time without the queue, cell by cell. */
+/** Key; price, its part that does not grow with time, and its highest value; agreement; and the belief of run (and forward) time without the queue, cell by cell. */
 type OfferedNumbers = Float64Array;
 
 /** Numbers of one cell there. */
-const cellSize = 3 + beliefSize;
+const cellSize = 5 + beliefSize;
 
 /** Keys hold positions below this: as many cuts as a profile may have. */
 const keyBase = 4096;
@@ -62,8 +70,11 @@ export interface CellTable {
   readonly to: Int32Array;
   /** Beliefs of run (and forward) time without the queue, `[route][cell]`; NaN where it is not offered. */
   readonly service: Float64Array;
-  /** `[route][cell]` */
+  /** `[route][cell]`: the expected price, and its part that does not grow with time. */
   readonly costMicros: Float64Array;
+  readonly fixedMicros: Float64Array;
+  /** `[route][cell]`: the most that it may cost. */
+  readonly mostMicros: Float64Array;
   readonly agreementRatio: Float64Array;
   /** The least of them that is offered: mostly what the variant states, and no decision has to look further. */
   readonly leastAgreementRatio: number;
@@ -85,6 +96,8 @@ export interface RouteTable {
   readonly zoneSets: readonly (readonly ZoneId[])[];
   /** 1 where the way leads on to other endpoints. */
   readonly forwards: Uint8Array;
+  /** 1 where no price is known. */
+  readonly unpriced: Uint8Array;
   readonly trust: readonly TrustLevel[];
   readonly trustRank: Uint8Array;
   readonly codecMask: Int32Array;
@@ -108,7 +121,7 @@ export function routeBlocks(
     const { segment } = offer;
     if (segment.digest !== model.description.digest || segment.version !== model.description.version)
       continue;
-    const key = `${offer.path.join(" ")}|${offer.trust}|${offer.zones.join(" ")}`;
+    const key = `${offer.path.join(" ")}|${offer.trust}|${offer.zones.join(" ")}|${offer.unpriced ?? false}`;
     const list = byPath.get(key);
     if (list) list.push(offer);
     else byPath.set(key, [offer]);
@@ -130,10 +143,11 @@ export function routeBlocks(
         model.codecNames,
       ),
       slowness: slownessOf(list, model),
+      unpriced: info.rates.unpriced === true || first.unpriced === true,
       cells,
       numbers(variant, bucket) {
         const row = (laidOut[variant] ??= []);
-        return (row[bucket] ??= numbersOf(cells[variant]?.[bucket] ?? []));
+        return (row[bucket] ??= numbersOf(cells[variant]?.[bucket] ?? [], info));
       },
     });
   }
@@ -160,12 +174,15 @@ function offeredCells(offers: readonly Offer[], model: ModelTable): RouteBlock["
   });
 }
 
-function numbersOf(cells: readonly OfferedCell[]): OfferedNumbers {
+function numbersOf(cells: readonly OfferedCell[], { rates }: EndpointInfo): OfferedNumbers {
   const numbers = new Float64Array(cellSize * cells.length);
   let at = 0;
   for (const { key, offer } of cells) {
     numbers[at++] = key;
-    numbers[at++] = offer.costMicros;
+    const { costMicros } = offer;
+    numbers[at++] = costMicros;
+    numbers[at++] = Math.min(costMicros, runMicros(rates, 0, 0));
+    numbers[at++] = mostMicrosOf(offer);
     numbers[at++] = offer.agreementRatio;
     writeBelief(numbers.subarray(at, at + beliefSize), 1, 0, offer.completionMs.values, offer.queueMs);
     at += beliefSize;
@@ -230,6 +247,7 @@ export function routeTable(
   const zoneSet = new Int32Array(count);
   const zoneSets: (readonly ZoneId[])[] = [];
   const forwards = new Uint8Array(count);
+  const unpriced = new Uint8Array(count);
   const trustRanks = new Uint8Array(count);
   const codecMask = new Int32Array(count);
   const slowness = new Float64Array(count);
@@ -239,6 +257,7 @@ export function routeTable(
     endpoint[route] = index.get(block.info.id) ?? -1;
     zoneSet[route] = zoneSetOf(zoneSets, block.zones);
     forwards[route] = block.path.length > 1 ? 1 : 0;
+    unpriced[route] = block.unpriced ? 1 : 0;
     trustRanks[route] = trustRank(block.trust);
     codecMask[route] = block.codecMask;
     slowness[route] = block.slowness;
@@ -251,6 +270,7 @@ export function routeTable(
     zoneSet,
     zoneSets,
     forwards,
+    unpriced,
     trust: routes.map((block) => block.trust),
     trustRank: trustRanks,
     codecMask,
@@ -284,6 +304,8 @@ function cellTable(
   const rows = routes.length * count;
   const service = new Float64Array(beliefSize * rows).fill(NaN);
   const costMicros = new Float64Array(rows);
+  const fixedMicros = new Float64Array(rows);
+  const mostMicros = new Float64Array(rows);
   const agreementRatio = new Float64Array(rows);
   let leastAgreementRatio = 1;
   let promised = 0;
@@ -293,14 +315,16 @@ function cellTable(
       while (keys[column] !== own[at]) column++;
       const row = position * count + column;
       costMicros[row] = own[at + 1] ?? 0;
-      const agrees = own[at + 2] ?? 0;
+      fixedMicros[row] = own[at + 2] ?? 0;
+      mostMicros[row] = own[at + 3] ?? Infinity;
+      const agrees = own[at + 4] ?? 0;
       agreementRatio[row] = agrees;
       leastAgreementRatio = Math.min(leastAgreementRatio, agrees);
-      const meanMs = own[at + 3] ?? NaN;
+      const meanMs = own[at + 5] ?? NaN;
       service[row] = meanMs;
       if (!Number.isNaN(meanMs)) promised++;
       const to = valuesOf(rows, row);
-      for (let index = 0; index < estimateSize; index++) service[to + index] = own[at + 4 + index] ?? NaN;
+      for (let index = 0; index < estimateSize; index++) service[to + index] = own[at + 6 + index] ?? NaN;
     }
   }
   const from = new Int32Array(count);
@@ -313,7 +337,19 @@ function cellTable(
     codingCount += (firstCoding[cut + 1] ?? 0) - (firstCoding[cut] ?? 0);
   }
   const complete = promised === rows;
-  return { count, from, to, service, costMicros, agreementRatio, leastAgreementRatio, complete, codingCount };
+  return {
+    count,
+    from,
+    to,
+    service,
+    costMicros,
+    fixedMicros,
+    mostMicros,
+    agreementRatio,
+    leastAgreementRatio,
+    complete,
+    codingCount,
+  };
 }
 
 /** What anybody offers, sorted; mostly all offer the same. */

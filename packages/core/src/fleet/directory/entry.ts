@@ -1,5 +1,11 @@
 import type { EndpointId, Json, TenantId, TrustLevel, ZoneId } from "../../words/base/index.ts";
-import type { Accelerator, CostRates, EndpointInfo, EndpointKind, Tier } from "../../wire/endpoint/index.ts";
+import type {
+  Accelerator,
+  EndpointInfo,
+  EndpointKind,
+  StatedRates,
+  Tier,
+} from "../../wire/endpoint/index.ts";
 import { digestFrom, exactly, printable, read, type Reader, shaped } from "../../wire/protocol/index.ts";
 import { type Signed, signatureFrom } from "../signed/index.ts";
 
@@ -31,7 +37,8 @@ export interface DirectoryEntry {
   /** Default `movable`; foreign servers `resident`. */
   readonly state?: EndpointInfo["state"];
   readonly accelerator?: Accelerator;
-  readonly rates?: CostRates;
+  /** The prices that requests to it cost at least, and its power. Undefined: no price is known, see `CostRates.unpriced`. */
+  readonly rates?: StatedRates;
   /** Who may join as this endpoint; undefined for whoever may join. */
   readonly member?: TenantId;
   /** Digests of the package manifests that the endpoint is to serve. */
@@ -73,6 +80,7 @@ const state = word("none", "resident", "movable");
 /** Until the year 9999. */
 export const instant: Reader<number> = whole(0, 253_402_300_799_999);
 const name = text(256);
+const price = number(0);
 
 /** A base address without credentials, query or fragment, so that it can be shown and extended. */
 const address: Reader<string> = (value, where) => {
@@ -128,7 +136,15 @@ const entryFields = exactly({
     }),
   ),
   rates: optional(
-    exactly({ microsPerSecond: number(0), microsPerMegabyte: number(0), activeWatts: number(0) }),
+    exactly({
+      microsPerSecond: optional(price),
+      microsPerRequest: optional(price),
+      microsPerMegabyte: optional(price),
+      microsPerMegabyteIn: optional(price),
+      microsPerMegabyteOut: optional(price),
+      microsPerJoule: optional(price),
+      activeWatts: optional(price),
+    }),
   ),
   member: optional(name),
   packages: optional(list(digestFrom, 256)),

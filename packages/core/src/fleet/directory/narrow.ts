@@ -1,6 +1,6 @@
 import { leastTrust, LongshoreError, type TrustLevel, zoneWithin } from "../../words/base/index.ts";
 import type { CodecId } from "../../words/codec/index.ts";
-import type { EndpointInfo, SegmentPattern } from "../../wire/endpoint/index.ts";
+import { type EndpointInfo, ratesOf, type SegmentPattern } from "../../wire/endpoint/index.ts";
 import type { DirectoryEntry, Statement } from "./entry.ts";
 
 type Served = NonNullable<EndpointInfo["serves"]>[number];
@@ -74,7 +74,7 @@ export function narrowed(
     codecs: ours ? codecs : [],
     state: stateOrder.indexOf(toldState) < stateOrder.indexOf(state) ? toldState : state,
     offers: ours,
-    rates: entry.rates ?? { microsPerSecond: 0, microsPerMegabyte: 0, activeWatts: 0 },
+    rates: ratesOf(entry.rates ?? {}, `${id}.rates`),
     kind,
     ...(accelerator ? { accelerator } : {}),
   };

@@ -1,5 +1,12 @@
 import { type EndpointId, leastTrust, trustRank } from "../../words/base/index.ts";
-import { byOwnNames, type EndpointInfo, type Offer } from "../../wire/endpoint/index.ts";
+import {
+  byOwnNames,
+  type EndpointInfo,
+  mostMicrosOf,
+  mostMoveMicros,
+  moveMicros,
+  type Offer,
+} from "../../wire/endpoint/index.ts";
 import { meanOf, shift, sum } from "../../words/estimate/index.ts";
 import type { BucketTable } from "../../decide/table/index.ts";
 import { envelopeBytes } from "../../decide/plan/index.ts";
@@ -14,6 +21,9 @@ const leastAgreement = 0.995;
  * different beats leave no gap. After that the endpoint may be anything, and nobody is promised it.
  */
 const graceMs = 5000;
+
+/** What is believed to cost most when a request comes may be more than when it was offered, by this at most. */
+const grownRatio = 1.25;
 
 /**
  * What this endpoint promises by passing a request on: another endpoint's offer, plus the way there and back and what is believed
@@ -37,6 +47,10 @@ export function forwardedOffers(
     if (offer.segment.digest !== known.description.digest || offer.expiresAtMs + graceMs < nowMs) continue;
     if (offer.path.some((one) => one === self.id || been.includes(one))) continue;
     const bytes = crossingBytes(known, offer);
+    const { rates } = endpoint.endpoint.info;
+    const movedMicros = moveMicros(rates, bytes.up + envelopeBytes.up, bytes.down + envelopeBytes.down);
+    const mostMoved = mostMoveMicros(rates, bytes.up + envelopeBytes.up, bytes.down + envelopeBytes.down);
+    const fee = self.rates.microsPerRequest ?? 0;
     const travel = endpoint.link
       ? sum(
           endpoint.link.transferMs(bytes.up + envelopeBytes.up, "up", nowMs),
@@ -56,8 +70,9 @@ export function forwardedOffers(
       trust: leastTrust(self.trust, leastTrust(endpoint.endpoint.info.trust, offer.trust)),
       completionMs: travel ? sum(corrected, travel) : corrected,
       queueMs: waitMs,
-      costMicros:
-        offer.costMicros + (endpoint.endpoint.info.rates.microsPerMegabyte * (bytes.up + bytes.down)) / 1e6,
+      costMicros: offer.costMicros + movedMicros + fee,
+      mostMicros: grownRatio * (mostMicrosOf(offer) * Math.max(1, view.serviceRatio) + mostMoved) + fee,
+      ...(rates.unpriced === true || offer.unpriced === true ? { unpriced: true as const } : {}),
       // The asker's codecs end here; the next hop gets codecs of its own.
       codecs: self.codecs,
       expiresAtMs: Math.min(offer.expiresAtMs, nowMs + 5000),
@@ -124,6 +139,7 @@ function joined(before: Offer, after: Offer, rest: Offer): Offer {
     energyMillijoules:
       Math.max(0, before.energyMillijoules - after.energyMillijoules) + rest.energyMillijoules,
     costMicros: Math.max(0, before.costMicros - after.costMicros) + rest.costMicros,
+    mostMicros: mostMicrosOf(before) + mostMicrosOf(rest),
     expiresAtMs: Math.min(before.expiresAtMs, rest.expiresAtMs),
   };
 }
@@ -178,7 +194,8 @@ function beats(rival: Offer, rivalAt: number, offer: Offer, at: number): boolean
   const theirs = meanOf(rival.completionMs);
   if (theirs > mine || trustRank(rival.trust) < trustRank(offer.trust)) return false;
   if (!rival.zones.every((zone) => offer.zones.includes(zone))) return false;
-  if (rival.costMicros > offer.costMicros) return false;
+  if (rival.costMicros > offer.costMicros || (rival.unpriced === true && offer.unpriced !== true))
+    return false;
   const alike =
     theirs === mine &&
     rival.trust === offer.trust &&

@@ -100,7 +100,9 @@ export function jobWithout(
   const toldOn = goal === call.goal ? call : Object.assign(ownCall(call), { goal });
   // An empty name leaves the choice to this endpoint.
   const { objective, minInTimeRatio, minAgreementRatio } = aim;
-  const limits = variant === "" ? aim : { objective, minInTimeRatio, minAgreementRatio, variant };
+  const chosen = variant === "" ? aim : { objective, minInTimeRatio, minAgreementRatio, variant };
+  const { maxCostMicros } = call;
+  const limits = maxCostMicros === undefined ? chosen : { ...chosen, maxCostMicros };
   // Assigned one by one, since this is done for every small request.
   const job: Writable<Omit<Job, "held">> = Object.assign(
     { known, to, asked: request, limits },

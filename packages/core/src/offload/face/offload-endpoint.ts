@@ -1,4 +1,4 @@
-import { type Call, checkFresh, LongshoreError } from "../../words/base/index.ts";
+import { type Call, checkFresh, LongshoreError, ownCall } from "../../words/base/index.ts";
 import { meanOf } from "../../words/estimate/index.ts";
 import { checkSingle, endCut, type Segment, startCut } from "../../words/model/index.ts";
 import { copied } from "../../words/tensor/index.ts";
@@ -16,7 +16,7 @@ import {
   type OfferQuery,
   type SequencePosition,
 } from "../../wire/endpoint/index.ts";
-import { accountOf, answerOf, newTally } from "../account/index.ts";
+import { accountOf, answerOf, newTally, type Tally } from "../account/index.ts";
 import { forwardedOffers, permits, splitOffers, undominated } from "../endpoints/index.ts";
 import type { KnownModel } from "../models/index.ts";
 import { listModels, prepareAll } from "../probe/index.ts";
@@ -192,7 +192,7 @@ class LoopEndpoint implements OffloadEndpoint {
     checkFresh(call, clock.nowMs());
     const known = knowledge.known(segment.model, segment.version === "" ? undefined : segment.version);
     if (!known) return { [Symbol.dispose]: () => undefined };
-    const job = jobWithout(this.#requests.loop, known, { segment }, call);
+    const job = jobWithout(this.#requests.loop, known, { segment }, this.#lessFee(call));
     return admitAtDoor(this.#requests.loop, job, segment, leastAgreementRatio);
   }
 
@@ -208,8 +208,9 @@ class LoopEndpoint implements OffloadEndpoint {
       const { sequence } = request;
       const stepped = sequence ? { ...job, sequence: stepFrom(undefined, sequence, false) } : job;
       for await (const response of streamJob(this.#requests.loop, stepped)) {
-        const tally = { ...newTally(), accounts: [response.account] };
-        yield this.#respond(request, { response, tally });
+        const { account } = response;
+        const tally = { ...newTally(), accounts: [account], costMicros: account.costMicros };
+        yield this.#respond(request, { response, tally }, job.call);
       }
     } finally {
       resolve();
@@ -245,7 +246,8 @@ class LoopEndpoint implements OffloadEndpoint {
   }
 
   /** Resolves a request and reads what came with it, unless no endpoint may have it. */
-  #job(request: InferenceRequest, call: Call): Job | Promise<Job> {
+  #job(request: InferenceRequest, asked: Call): Job | Promise<Job> {
+    const call = this.#lessFee(asked);
     const { loop } = this.#requests;
     this.#requests.refuseClosed();
     checkFresh(call, loop.clock.nowMs());
@@ -257,7 +259,7 @@ class LoopEndpoint implements OffloadEndpoint {
 
   async #answer(request: InferenceRequest, job: Job): Promise<InferenceResponse> {
     if (request.sequence) return this.#step(request, request.sequence, job);
-    return this.#respond(request, await runJob(this.#requests.loop, job));
+    return this.#respond(request, await runJob(this.#requests.loop, job), job.call);
   }
 
   /** One step of a sequence: counted here, and done from the last state that was answered if its endpoint has lost it. */
@@ -280,18 +282,45 @@ class LoopEndpoint implements OffloadEndpoint {
         seal: stateSeal,
       });
     }
-    return this.#respond(request, position.wantState ? outcome : { ...outcome, response: rest });
+    return this.#respond(request, position.wantState ? outcome : { ...outcome, response: rest }, job.call);
   }
 
   #respond(
     { segment, explained }: InferenceRequest,
     { response, tally }: Pick<Outcome, "response" | "tally">,
+    { id: callId, tenant }: Call,
   ): InferenceResponse {
     const { variant } = response.account.segment;
-    const account = accountOf(this.info, this.#requests.loop.local?.info.id, { ...segment, variant }, tally);
+    const { local, parts, clock } = this.#requests.loop;
+    const own = accountOf(this.info, local?.info.id, { ...segment, variant }, tally);
+    const micros = this.#feeMicros(tally);
+    const account = micros > 0 ? { ...own, costMicros: own.costMicros + micros } : own;
+    if (micros > 0) {
+      const [endpoint, model, atMs] = [this.info.id, segment.model, clock.nowMs()];
+      parts.observer.record({ kind: "cost-charged", atMs, callId, tenant, model, endpoint, micros });
+    }
     const answer = answerOf(response, account, this.#load(response, account.forwarded.length > 0));
     const because = explained && tally.plans.at(-1)?.because;
     return because === undefined ? answer : { ...answer, because };
+  }
+
+  /** The call with what its limit on cost leaves after the price of this endpoint. */
+  #lessFee(call: Call): Call {
+    const fee = this.info.rates.microsPerRequest ?? 0;
+    const { maxCostMicros } = call;
+    if (maxCostMicros === undefined || fee === 0) return call;
+    if (fee > maxCostMicros) {
+      const what = `a request to ${this.info.id} costs ${fee} micros; the request may cost ${maxCostMicros}`;
+      throw new LongshoreError("no-endpoint", "admission", what);
+    }
+    return Object.assign(ownCall(call), { maxCostMicros: maxCostMicros - fee });
+  }
+
+  /** What this endpoint asks for a request that it forwarded; of one that ran here the engine asks it. */
+  #feeMicros({ accounts }: Pick<Tally, "accounts">): number {
+    const { local } = this.#requests.loop;
+    const ranHere = accounts.some(({ endpoint }) => endpoint === local?.info.id);
+    return ranHere ? 0 : (this.info.rates.microsPerRequest ?? 0);
   }
 
   /** Its own load; the answering endpoint's report speaks for this one only when that endpoint is here. */

@@ -1,5 +1,12 @@
 import type { EndpointId } from "../../words/base/index.ts";
-import type { Endpoint, ModelKnowledge, Offer, SegmentPattern } from "../../wire/endpoint/index.ts";
+import {
+  type Endpoint,
+  type EndpointInfo,
+  type ModelKnowledge,
+  type Offer,
+  pricedOffers,
+  type SegmentPattern,
+} from "../../wire/endpoint/index.ts";
 import { isForeignDigest, sameSignature } from "../../wire/oip/index.ts";
 import type { DeviceSpeed, SpeedBelief } from "../../decide/estimate/index.ts";
 import { meanOf } from "../../words/estimate/index.ts";
@@ -80,9 +87,9 @@ export function knowModel(
   asked?: Asked,
 ): KnownModel | undefined {
   const all = local ? [local, ...others] : others;
-  const told = all.find((one) => one.knowledge)?.knowledge ?? before;
-  if (!told) return undefined;
-  const { description, configuration } = told;
+  const meant = all.find((one) => one.knowledge)?.knowledge ?? before;
+  if (!meant) return undefined;
+  const { description, configuration } = meant;
   const same = (one: Heard): boolean => {
     const theirs = one.knowledge?.description;
     if (!theirs) return one.offers.some(({ segment }) => segment.digest === description.digest);
@@ -96,15 +103,18 @@ export function knowModel(
   const saidBy = new Map<EndpointId, Endpoint>();
   const blocks: RouteBlock[] = [];
   const blocksBy = new Map<EndpointId, readonly RouteBlock[]>();
+  const infos = new Map(others.map(({ endpoint: { info } }) => [info.id, info]));
+  const infoOf = (id: EndpointId): EndpointInfo | undefined => infos.get(id);
   const laidOut = kept?.laidOut ?? new WeakMap<Heard, readonly RouteBlock[]>();
   for (const one of alike) {
     if (one === local) continue;
     // What a server counted under another digest tells how long it takes, and not what it is.
     const own = one.offers.filter(({ segment }) => segment.digest === description.digest);
-    const offers =
+    const told =
       own.length > 0 || (one.offers.length > 0 && one.endpoint.info.offers)
         ? one.offers
         : inferredOffers(one.endpoint, { description, profile }, profile, nowMs, one.offers[0]);
+    const offers = pricedOffers(told, one.endpoint.info, infoOf);
     offersBy.set(one.endpoint.info.id, offers);
     saidBy.set(one.endpoint.info.id, one.endpoint);
     const laid = laidOut.get(one) ?? routeBlocks(one.endpoint.info, offers, table);

@@ -30,6 +30,7 @@ const leg: Leg = {
     completionMs: spread(30, 70),
     deviceMillijoules: 0,
     costMicros: 0,
+    mostMicros: 0,
     agreementRatio: 1,
     accuracyRatio: undefined,
     sentBytes: 100_000,

@@ -4,6 +4,7 @@ import type { CutId } from "../../words/model/index.ts";
 import type { PlanLimits } from "../../decide/goal/index.ts";
 import type { Held } from "../steps/index.ts";
 import type { SequenceStep } from "../sequence/index.ts";
+import type { Purse } from "../account/index.ts";
 import type { Wanted } from "../check/index.ts";
 import type { Backlog } from "../frames/index.ts";
 import type { KnownModel } from "../models/index.ts";
@@ -39,6 +40,8 @@ export interface Job {
   readonly held: Held;
   readonly to: CutId;
   readonly limits: PlanLimits;
+  /** What is left of `limits.maxCostMicros`, for all plans and legs of the request; undefined without a limit. */
+  readonly purse?: Purse | undefined;
   readonly call: Call;
   /**
    * Two endpoints must give its answer: `elsewhere`, unless it is made here; `everywhere`, also then. Only this endpoint sees to that:

@@ -132,7 +132,6 @@ export function tallyLocal(loop: Loop, tally: Tally, account: Account): void {
     tally.measured = false;
     tally.millijoules += busyMs * loop.activeWatts;
   }
-  tally.costMicros += account.costMicros;
 }
 
 /** Adds what an answered exchange used. */
@@ -158,5 +157,4 @@ export function tallyRemote(
     encodeMs * loop.activeWatts +
     tookMs * idleWatts;
   tally.measured = false;
-  tally.costMicros += account.costMicros;
 }

@@ -253,7 +253,7 @@ export function createLoop(given: OffloadParts): Loop {
         features: held.features,
         usual: usualItems === undefined ? undefined : { items: usualItems },
         inputBytes: held.bytes,
-        limits: job.limits,
+        limits: job.purse ? { ...job.limits, maxCostMicros: job.purse.leftMicros } : job.limits,
         rules: call.rules,
         modelClass: dataClass === call.rules.dataClass ? undefined : dataClass,
         tenant: call.tenant,

@@ -24,6 +24,7 @@ import { isGone, isWaiting, type Job, nobody } from "./job.ts";
 import { learnItems } from "./learn.ts";
 import { legCall, legRequest } from "./leg-request.ts";
 import type { Loop } from "./loop.ts";
+import { affordableMs, affords, charge, holdFor, lostMicros, tooDear } from "./charge.ts";
 import { final, hadTooMuch, type EndpointState, endpointFor } from "../endpoints/index.ts";
 import { guardAlone, type GuardTimes, isFarSlower } from "./guard-times.ts";
 import { type GuardParts, type GuardWatch, guardWatch } from "./guard-watch.ts";
@@ -118,17 +119,34 @@ class Race {
       this.#fail(leg, new LongshoreError("unreachable", "plan", `${leg.endpoint} is not known any more`));
       return;
     }
+    if (!affords(this.#job, leg)) {
+      return this.#fail(leg, tooDear(this.#job, leg));
+    }
+    const hold = holdFor(this.#job, leg);
     const waits = isWaiting(this.#job, this.#held);
     const bounded = on === "begin" && !waits && this.#tally.lostLegs.length === 0 && endpoints.all.size > 1;
     const mostWaitMs =
       endpointState && bounded ? mostWaitAt(endpointState, leg, this.#held, clock.nowMs()) : undefined;
-    const child = childCall(call, here ? {} : legCall(self, this.#job, leg, mostWaitMs), controllers);
+    const child = childCall(
+      call,
+      {
+        ...(here ? {} : legCall(self, this.#job, leg, mostWaitMs)),
+        ...(hold ? { maxCostMicros: hold.mostMicros } : {}),
+      },
+      controllers,
+    );
     const running = beginLeg(this.#loop, leg, endpointState, child, {
       waits,
       mostWaitMs,
       inTurn: on === "begin",
+      hold,
     });
     if (here) this.#tally.ranHere = true;
+    const lastMs = hold && endpointState ? affordableMs(endpoint, hold, leg) : Infinity;
+    if (lastMs < Infinity) {
+      const error = tooDear(this.#job, leg);
+      running.ends = clock.timer(lastMs, () => running.cancel(error));
+    }
     this.#job.beside?.begins(leg.endpoint);
     this.#running.set(leg.id, running);
     recordBegin(this.#loop, call.id, leg, on);
@@ -326,6 +344,7 @@ class Race {
     const { leg } = running;
     const { call } = this.#job;
     this.#over(running, error.reason, nowMs);
+    charge(this.#loop, this.#job, leg.endpoint, lostMicros(running, nowMs, error), running.hold, this.#tally);
     if (call.abort.aborted || nowMs >= call.deadlineMs) {
       this.#stop(call.abort.aborted ? abortError(call.abort, "execute") : deadlinePassed(error));
       return;
@@ -374,6 +393,7 @@ class Race {
 
   /** A run beyond the first is free here, and elsewhere out of the budget of all requests. */
   #affords(leg: Leg): boolean {
+    if (!affords(this.#job, leg)) return false;
     return this.#isHere(leg) || this.#loop.retries.take(this.#loop.clock.nowMs());
   }
 
@@ -385,6 +405,7 @@ class Race {
   #over(running: Running, outcome: "won" | LongshoreError["reason"], nowMs: number): void {
     const { leg, endpoint: endpointState } = running;
     this.#running.delete(leg.id);
+    running.ends?.[Symbol.dispose]();
     this.#watches.get(leg.id)?.[Symbol.dispose]();
     this.#watches.delete(leg.id);
     if (outcome === "won") endLeg(this.#loop, endpointState, nowMs);
@@ -407,8 +428,9 @@ class Race {
     this.#deadline?.[Symbol.dispose]();
     for (const watch of this.#watches.values()) watch[Symbol.dispose]();
     for (const running of this.#running.values()) {
-      bookLoss(this.#loop, running, why, this.#tally, nowMs);
+      bookLoss(this.#loop, this.#job, running, why, this.#tally, nowMs);
       recordEnd(this.#loop, this.#job.call.id, running, "lost", nowMs);
+      running.ends?.[Symbol.dispose]();
       running.work?.dropped(nowMs);
       running.cancel(new LongshoreError("cancelled", "execute", why));
     }

@@ -1,4 +1,4 @@
-import { checkFresh, type EndpointId, LongshoreError, untilEnded } from "../../words/base/index.ts";
+import { checkFresh, type EndpointId, LongshoreError, ownCall, untilEnded } from "../../words/base/index.ts";
 import type { InferenceResponse } from "../../wire/endpoint/index.ts";
 import { meanOf } from "../../words/estimate/index.ts";
 import type { Leg, Plan } from "../../decide/plan/index.ts";
@@ -14,8 +14,9 @@ import type { Loop } from "./loop.ts";
 import { race } from "./race.ts";
 import { nextRound, retriesOf, type Round } from "./retries.ts";
 import { runConfirmed } from "./run-confirmed.ts";
+import { affords, charge, holdFor, neverRan, tooDear } from "./charge.ts";
 import { recordBegin, recordEnd } from "./running.ts";
-import { bookTry, newTally, type Planned, type Tally } from "../account/index.ts";
+import { bookTry, newTally, type Planned, Purse, type Tally } from "../account/index.ts";
 import { releaseTensors } from "../../words/tensor/index.ts";
 import { witness } from "./witness.ts";
 
@@ -30,7 +31,8 @@ export interface Outcome {
 }
 
 /** Answers one request, by one endpoint or, where that is demanded, by two that say the same. */
-export function runJob(loop: Loop, job: Job): Promise<Outcome> {
+export function runJob(loop: Loop, given: Job): Promise<Outcome> {
+  const job = withPurse(given);
   const beganMs = loop.clock.nowMs();
   checkFresh(job.call, beganMs);
   loop.arrivals.seen(beganMs);
@@ -38,6 +40,12 @@ export function runJob(loop: Loop, job: Job): Promise<Outcome> {
   const run = (): Promise<Outcome> =>
     job.confirm ? runConfirmed(loop, job, runPlans) : runPlans(loop, job, nobody, newTally());
   return loop.news(job)?.then(run) ?? run();
+}
+
+/** The job with what its limit on cost leaves to all of its runs. */
+export function withPurse(job: Job): Job {
+  const { maxCostMicros } = job.limits;
+  return maxCostMicros === undefined || job.purse ? job : { ...job, purse: new Purse(maxCostMicros) };
 }
 
 /** Follows plans until one leads to an answer; the books of what they try hear how that ended. */
@@ -183,6 +191,8 @@ async function runHere(
   if (!local) throw new LongshoreError("no-endpoint", "plan", "nothing runs models here");
   const { call, note, known } = job;
   const startedMs = clock.nowMs();
+  if (!affords(job, leg)) throw tooDear(job, leg);
+  const hold = holdFor(job, leg);
   const expectedMs = leg.holdsMs ?? meanOf(leg.predicted.completionMs);
   const run = work.beginInTurn(expectedMs, startedMs, call.deadlineMs);
   tally.ranHere = true;
@@ -190,14 +200,16 @@ async function runHere(
   recordBegin(loop, call.id, leg, "begin");
   note?.({ kind: "started", leg: leg.id, endpoint: leg.endpoint, atMs: startedMs });
   try {
+    const own = hold ? Object.assign(ownCall(call), { maxCostMicros: hold.mostMicros }) : call;
     const begin = (): Promise<InferenceResponse> =>
-      local.infer(legRequest(job, leg, held.tensors, local, true), call);
+      local.infer(legRequest(job, leg, held.tensors, local, true), own);
     const answer = run.turn ? run.turn.then(begin) : begin();
     const response = await untilEnded(answer, call, clock, "execute");
     run.ended();
     const nowMs = clock.nowMs();
     tally.accounts.push(response.account);
     tallyLocal(loop, tally, response.account);
+    charge(loop, job, leg.endpoint, response.account.costMicros, hold, tally);
     learnLocal(known, leg, response.account, held.features, nowMs);
     loop.warmth.ran(leg.endpoint, leg.segment);
     recordEnd(loop, call.id, { leg, startedMs }, "won", nowMs);
@@ -207,6 +219,8 @@ async function runHere(
     const error = LongshoreError.from(thrown, "execute", `running ${plan.model} here`);
     const nowMs = clock.nowMs();
     recordEnd(loop, call.id, { leg, startedMs }, error.reason, nowMs);
+    // A run that was given up goes on, and costs what it was to cost.
+    charge(loop, job, leg.endpoint, neverRan(error) ? 0 : leg.predicted.costMicros, hold, tally);
     if (call.abort.aborted || nowMs >= call.deadlineMs) {
       run.dropped(nowMs);
       throw error;

@@ -37,6 +37,7 @@ const leg: Leg = {
     completionMs: spread(520, 560),
     deviceMillijoules: 0,
     costMicros: 0,
+    mostMicros: 0,
     agreementRatio: 1,
     accuracyRatio: undefined,
     sentBytes: 100_000,
@@ -61,6 +62,8 @@ function lossesAt() {
     parts: {},
     warmth: { cold: () => false },
   } as unknown as Loop;
+  // Nothing here has a price.
+  const job = {} as unknown as Job;
   const lose = (startedMs: number, nowMs: number, change: Partial<Running> = {}): boolean => {
     const before = abandoned.mock.calls.length;
     const running: Running = {
@@ -72,6 +75,8 @@ function lossesAt() {
       usualMs: Infinity,
       addedMs: 0,
       work: undefined,
+      ends: undefined,
+      hold: undefined,
       exchange: undefined,
       waits: false,
       beganMs: startedMs,
@@ -83,7 +88,7 @@ function lossesAt() {
       late: undefined,
       ...change,
     };
-    bookLoss(loop, running, "overtaken", newTally(), nowMs);
+    bookLoss(loop, job, running, "overtaken", newTally(), nowMs);
     return abandoned.mock.calls.length > before;
   };
   return { endpoint: endpointState, lose };
@@ -151,7 +156,7 @@ describe("two legs that are over before the books of the first are written", () 
     for (let count = 0; count < 2; count++) endpointState.legBegan(10, 0);
     const answered = (nowMs: number, load: Omit<LoadReport, "atMs" | "cpuRatio">): void => {
       const response = {
-        account: { stages: [], forwarded: [] },
+        account: { stages: [], forwarded: [], costMicros: 0 },
         load: { ...load, atMs: nowMs, cpuRatio: 0 },
       };
       const [job, held, given] = [{}, {}, response] as unknown as [

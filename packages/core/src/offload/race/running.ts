@@ -18,7 +18,8 @@ import type { Loop } from "./loop.ts";
 import { guardFor, type GuardTimes, lateAloneMs } from "./guard-times.ts";
 import type { LocalRun, EndpointState, RadioUse } from "../endpoints/index.ts";
 import { longSendMs } from "../probe/index.ts";
-import type { Tally } from "../account/index.ts";
+import type { Hold, Tally } from "../account/index.ts";
+import { charge, lostMicros } from "./charge.ts";
 
 /** A leg under way: what it was expected to take, and what was heard of it. */
 export interface Running {
@@ -35,6 +36,10 @@ export interface Running {
   readonly addedMs: number;
   /** Its slot at this endpoint. */
   readonly work: LocalRun | undefined;
+  /** Ends it when it has spent that, at an endpoint that knows no limits. */
+  ends: Disposable | undefined;
+  /** What it may spend, where the request has a limit. */
+  readonly hold: Hold | undefined;
   /** Its exchange over the radio of this device; undefined here. */
   readonly exchange: RadioUse | undefined;
   /** It began while its body was still on its way here: how long it takes is its sender's doing, too. */
@@ -63,11 +68,14 @@ export function beginLeg(
     waits = false,
     mostWaitMs,
     inTurn = false,
+    hold,
   }: {
     readonly waits?: boolean;
     readonly mostWaitMs?: number | undefined;
     /** A first run, which keeps its turn at this device. */
     readonly inTurn?: boolean;
+    /** What the leg may spend, where the request has a limit. */
+    readonly hold?: Hold | undefined;
   } = {},
 ): Running {
   loop.behind.settle();
@@ -87,6 +95,8 @@ export function beginLeg(
     work: endpointState
       ? undefined
       : loop.work[inTurn ? "beginInTurn" : "begin"](leg.holdsMs ?? expectedMs, nowMs, call.deadlineMs),
+    ends: undefined,
+    hold,
     exchange: endpointState ? loop.radio.begun(nowMs) : undefined,
     waits,
     beganMs: waits ? undefined : nowMs,
@@ -166,7 +176,7 @@ export function bookAnswer(
   loop: Loop,
   job: Job,
   held: Held,
-  { leg, endpoint: endpointState, startedMs, usualMs, exchange, waits }: Running,
+  { leg, endpoint: endpointState, startedMs, usualMs, exchange, waits, hold }: Running,
   response: InferenceResponse,
   tally: Tally,
   nowMs: number,
@@ -174,6 +184,7 @@ export function bookAnswer(
   const { account } = response;
   const tookMs = waits ? account.stages.reduce((sum, stage) => sum + stage.tookMs, 0) : nowMs - startedMs;
   tally.accounts.push(account);
+  charge(loop, job, leg.endpoint, account.costMicros, hold, tally);
   loop.warmth.ran(leg.endpoint, leg.segment);
   if (endpointState) {
     const { load } = response;
@@ -195,13 +206,20 @@ export function bookAnswer(
  * What a leg that lost taught and used. A run here goes on although nobody waits for it: it keeps its slot and costs its
  * energy all the same. An exchange cost what was heard of it.
  */
-export function bookLoss(loop: Loop, running: Running, why: string, tally: Tally, nowMs: number): void {
+export function bookLoss(
+  loop: Loop,
+  job: Job,
+  running: Running,
+  why: string,
+  tally: Tally,
+  nowMs: number,
+): void {
   const { leg, endpoint: endpointState, beganMs, heardAtMs } = running;
+  charge(loop, job, leg.endpoint, lostMicros(running, nowMs), running.hold, tally);
   tally.lostLegs.push({ leg: leg.id, endpoint: leg.endpoint, why });
   tally.measured = false;
   if (!endpointState) {
     tally.millijoules += leg.predicted.deviceMillijoules;
-    tally.costMicros += leg.predicted.costMicros;
     return;
   }
   endLeg(loop, endpointState);

@@ -9,17 +9,19 @@ import { stageMs } from "./learn.ts";
 import { legCall, legRequest } from "./leg-request.ts";
 import type { Loop } from "./loop.ts";
 import { decide, defaultPlans } from "./decide.ts";
+import { affords, charge, holdFor, tooDear } from "./charge.ts";
 import { nextRound, retriesOf } from "./retries.ts";
-import { forgetRefused } from "./run-job.ts";
+import { forgetRefused, withPurse } from "./run-job.ts";
 import { beginLeg, endFailedLeg, endLeg, recordBegin, recordEnd } from "./running.ts";
-import { newTally } from "../account/index.ts";
+import { newTally, type Tally } from "../account/index.ts";
 
 /**
  * Answers one request (`Job.whole`) any number of times, at one endpoint from begin to end. Until the first answer is there, an endpoint that
  * fails is left for another one; after it nothing can be begun again, since nobody could tell which answers were given.
  * Throws what the last endpoint threw, or why there is none.
  */
-export async function* streamJob(loop: Loop, job: Job): AsyncIterable<InferenceResponse> {
+export async function* streamJob(loop: Loop, given: Job): AsyncIterable<InferenceResponse> {
+  const job = withPurse(given);
   const { maxPlans = defaultPlans } = loop.parts;
   if (job.confirm) {
     const what = `model ${job.known.description.name} gives several answers to a request, which nobody can confirm`;
@@ -45,7 +47,7 @@ export async function* streamJob(loop: Loop, job: Job): AsyncIterable<InferenceR
     if (!leg) throw new LongshoreError("internal", "plan", "a plan begins with nothing");
     let answered = false;
     try {
-      for await (const response of answersAt(loop, job, leg)) {
+      for await (const response of answersAt(loop, job, leg, tally)) {
         answered = true;
         yield response;
       }
@@ -78,7 +80,7 @@ function singleAnswerEndpoints({ local, endpoints }: Loop): ReadonlySet<Endpoint
 }
 
 /** The answers of one leg, which holds its slot until the last one was taken. */
-async function* answersAt(loop: Loop, job: Job, leg: Leg): AsyncIterable<InferenceResponse> {
+async function* answersAt(loop: Loop, job: Job, leg: Leg, tally: Tally): AsyncIterable<InferenceResponse> {
   const { local, endpoints, clock, self } = loop;
   const { call, known, held, note } = job;
   const here = leg.endpoint === local?.info.id;
@@ -88,7 +90,13 @@ async function* answersAt(loop: Loop, job: Job, leg: Leg): AsyncIterable<Inferen
   if (!endpoint || !inferStream) {
     throw new LongshoreError("unreachable", "plan", `${leg.endpoint} is not known any more`);
   }
-  const child = childCall(call, here ? {} : legCall(self, job, leg));
+  if (!affords(job, leg)) throw tooDear(job, leg);
+  const hold = holdFor(job, leg);
+  let spentMicros = 0;
+  const child = childCall(call, {
+    ...(here ? {} : legCall(self, job, leg)),
+    ...(hold ? { maxCostMicros: hold.mostMicros } : {}),
+  });
   const running = beginLeg(loop, leg, endpointState, child);
   recordBegin(loop, call.id, leg, "begin");
   note?.({ kind: "started", leg: leg.id, endpoint: leg.endpoint, atMs: clock.nowMs() });
@@ -105,6 +113,8 @@ async function* answersAt(loop: Loop, job: Job, leg: Leg): AsyncIterable<Inferen
         endpointState?.reported(load, clock.nowMs(), stageMs(account, "network", "send"));
       }
       heard = true;
+      spentMicros += account.costMicros;
+      if (hold && spentMicros > hold.mostMicros) throw tooDear(job, leg);
       endpointState?.answering(clock.nowMs());
       yield response;
     }
@@ -121,6 +131,7 @@ async function* answersAt(loop: Loop, job: Job, leg: Leg): AsyncIterable<Inferen
     if (outcome === "lost")
       child.cancel(new LongshoreError("cancelled", "execute", "the reader of the answers left"));
     child[Symbol.dispose]();
+    charge(loop, job, leg.endpoint, spentMicros, hold, tally);
     running.work?.ended();
     running.exchange?.ended(clock.nowMs());
     if (outcome === "won" || outcome === "lost") endLeg(loop, endpointState);

@@ -10,7 +10,9 @@ import { type Job, nobody } from "./job.ts";
 import { legCall, legRequest } from "./leg-request.ts";
 import { leftAlone, endpointFor } from "../endpoints/index.ts";
 import type { Loop } from "./loop.ts";
+import { charge } from "./charge.ts";
 import { endLeg } from "./running.ts";
+import { newTally } from "../account/index.ts";
 
 /** How long a check may take at most and at least, in milliseconds, and how many times what is expected of it. */
 const longestMs = 30_000;
@@ -33,7 +35,7 @@ export function witness(
   checks.gave(leg.endpoint);
   if (leg.takes !== "request") return;
   if (job.sequence || job.asked?.classes || job.known.description.decoupled === true) return;
-  if (isThrifty(job.limits.objective) || held.cut !== leg.segment.from) return;
+  if (job.purse || isThrifty(job.limits.objective) || held.cut !== leg.segment.from) return;
   if (!checks.wants(leg.endpoint, held.bytes)) return;
   // What is passed on while it arrives is not here to be compared.
   if (isArriving(response)) return;
@@ -124,7 +126,11 @@ async function opinion(loop: Loop, job: Job, leg: Leg): Promise<Opinion | undefi
   let answeredAtMs: number | undefined;
   try {
     const call = here ? job.call : Object.assign(ownCall(job.call), legCall(self, job, leg));
-    const { outputs } = await endpoint.infer(legRequest(job, leg, job.held.tensors, endpoint, here), call);
+    const { outputs, account } = await endpoint.infer(
+      legRequest(job, leg, job.held.tensors, endpoint, here),
+      call,
+    );
+    charge(loop, job, leg.endpoint, account.costMicros, undefined, newTally());
     answeredAtMs = clock.nowMs();
     return { endpoint: leg.endpoint, here, outputs, agreementRatio: leg.predicted.agreementRatio };
   } catch (thrown) {

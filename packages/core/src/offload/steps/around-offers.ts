@@ -1,5 +1,5 @@
 import { leastTrust } from "../../words/base/index.ts";
-import type { EndpointInfo, Offer } from "../../wire/endpoint/index.ts";
+import { type EndpointInfo, mostMicrosOf, type Offer, runMicros } from "../../wire/endpoint/index.ts";
 import { meanOf, shift, sum } from "../../words/estimate/index.ts";
 import { endCut, type Segment, stepModels } from "../../words/model/index.ts";
 import type { KnownModel } from "../models/index.ts";
@@ -93,6 +93,8 @@ export function joinedOffers(parts: readonly (Offer | undefined)[]): Offer | und
           queueMs: whole.queueMs + part.queueMs,
           energyMillijoules: whole.energyMillijoules + part.energyMillijoules,
           costMicros: whole.costMicros + part.costMicros,
+          mostMicros: mostMicrosOf(whole) + mostMicrosOf(part),
+          ...(whole.unpriced === true || part.unpriced === true ? { unpriced: true as const } : {}),
           expiresAtMs: Math.min(whole.expiresAtMs, part.expiresAtMs),
         }
       : part;
@@ -112,13 +114,16 @@ function joined(
   const whole = joinedOffers(parts);
   if (!whole) return undefined;
   const { rates } = self;
+  // Each forwarded part has the price of a request in it.
+  const aroundMicros = runMicros(rates, runMs, rates.activeWatts * runMs) - runMicros(rates, 0, 0);
   return {
     ...whole,
     segment,
     completionMs: shift(whole.completionMs, runMs + queueMs),
     queueMs: whole.queueMs + queueMs,
     energyMillijoules: whole.energyMillijoules + rates.activeWatts * runMs,
-    costMicros: whole.costMicros + (rates.microsPerSecond / 1000) * runMs,
+    costMicros: whole.costMicros + aroundMicros,
+    mostMicros: mostMicrosOf(whole) + 4 * aroundMicros,
     upTo: bucket.upTo,
     codecs: self.codecs,
   };

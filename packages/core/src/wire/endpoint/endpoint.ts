@@ -10,11 +10,28 @@ import type { WireBody } from "../transport/index.ts";
 /** Which kind of endpoint. */
 export type Tier = "device" | "edge" | "cloud";
 
-/** What a unit of work at an endpoint costs and draws; 0 where nobody says. */
+/**
+ * The operator's prices of an endpoint, and the power that it draws. Prices are in micros: 1e-6 of the operator's currency. Each is finite
+ * and 0 or more (`checkRates`). Priced work costs at least this, whatever the endpoint claims.
+ */
 export interface CostRates {
-  /** Millionths of the currency unit for one second of run time, and for one megabyte in or out. */
+  /** One second of run time. */
   readonly microsPerSecond: number;
+  /** One megabyte (1e6 bytes) in either direction. `microsPerMegabyteIn` and `microsPerMegabyteOut` override it for one direction. */
   readonly microsPerMegabyte: number;
+  /** One megabyte of requests to the endpoint. Default: `microsPerMegabyte`. */
+  readonly microsPerMegabyteIn?: number;
+  /** One megabyte of replies from the endpoint. Default: `microsPerMegabyte`. */
+  readonly microsPerMegabyteOut?: number;
+  /** One request, whether it runs at the endpoint or is forwarded by it. Default 0. */
+  readonly microsPerRequest?: number;
+  /** One joule of the endpoint's energy. Default 0. */
+  readonly microsPerJoule?: number;
+  /**
+   * Nobody stated a price. An unknown price is within no `maxCostMicros`, and an objective with cost takes the endpoint only if
+   * no priced one will do. A stated price of 0 is a price.
+   */
+  readonly unpriced?: true;
   /** Power while running, above idle, in watts. */
   readonly activeWatts: number;
 }
@@ -109,7 +126,12 @@ export interface Offer {
   /** Of `completionMs`, the part that is the queue at the time of the offer. */
   readonly queueMs: number;
   readonly energyMillijoules: number;
+  /** Expected price in micros: of the whole path, without the bytes to its first endpoint. */
   readonly costMicros: number;
+  /** The most that it may cost, if the endpoint tells; default: `costMicros` over the longest run that is believed. */
+  readonly mostMicros?: number;
+  /** An endpoint of the path has no stated price, see `CostRates.unpriced`. */
+  readonly unpriced?: true;
   readonly agreementRatio: number;
   readonly accuracyRatio?: number;
   /** Bucket of input features that it holds for. */
@@ -228,6 +250,7 @@ export interface Account {
   readonly sentBytes: number;
   readonly receivedBytes: number;
   readonly energy: { readonly millijoules: number; readonly label: "measured" | "estimated" };
+  /** What was spent in micros: lost and extra runs, forwards and bytes included. */
   readonly costMicros: number;
   /** Accounts of further legs behind it, when the endpoint forwarded. */
   readonly forwarded: readonly Account[];

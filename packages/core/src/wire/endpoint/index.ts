@@ -29,4 +29,16 @@ export {
   type WireForm,
 } from "./endpoint.ts";
 export { inferredOffer } from "./inferred-offer.ts";
+export {
+  checkRates,
+  inMicros,
+  mostMicrosOf,
+  mostMoveMicros,
+  moveMicros,
+  outMicros,
+  pricedOffers,
+  ratesOf,
+  runMicros,
+  type StatedRates,
+} from "./price.ts";
 export { through } from "./through.ts";

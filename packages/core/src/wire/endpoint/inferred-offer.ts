@@ -1,6 +1,7 @@
 import { type Estimate, meanOf } from "../../words/estimate/index.ts";
 import type { Segment } from "../../words/model/index.ts";
 import type { EndpointInfo, Offer } from "./endpoint.ts";
+import { runMicros } from "./price.ts";
 
 /** For how long it holds, in milliseconds: endpoints are asked again about as often. */
 const holdsMs = 5000;
@@ -16,7 +17,7 @@ export function inferredOffer(info: EndpointInfo, segment: Segment, tookMs: Esti
     completionMs: tookMs,
     queueMs: 0,
     energyMillijoules: info.rates.activeWatts * runMs,
-    costMicros: (info.rates.microsPerSecond / 1000) * runMs,
+    costMicros: runMicros(info.rates, runMs, info.rates.activeWatts * runMs),
     agreementRatio: 1,
     upTo: { bytes: Infinity },
     codecs: info.codecs,

@@ -20,6 +20,8 @@ interface OfferJson {
   readonly queueMs: number;
   readonly energyMillijoules: number;
   readonly costMicros: number;
+  readonly mostMicros?: number;
+  readonly unpriced?: boolean;
   readonly agreementRatio: number;
   readonly accuracyRatio?: number;
   readonly upTo: Offer["upTo"];
@@ -52,6 +54,8 @@ const offer: Reader<OfferJson> = fields({
   queueMs: positive,
   energyMillijoules: positive,
   costMicros: positive,
+  mostMicros: optional(positive),
+  unpriced: optional(read.flag),
   agreementRatio: number(0, 1),
   accuracyRatio: optional(number(0, 1)),
   upTo: readFeatures,
@@ -75,13 +79,14 @@ export function offerJson(from: Offer, nowMs: number): OfferJson {
 
 /** Reads the offers that a server sent. Throws `invalid-input` naming the field. */
 export function parseOffers(value: unknown, nowMs: number): readonly Offer[] {
-  return list(offer, 1024)(value, "offers").map(({ ageMs, expiresInMs, completionMs, ...rest }) => {
+  return list(offer, 1024)(value, "offers").map(({ ageMs, expiresInMs, completionMs, unpriced, ...rest }) => {
     const told: Estimate = {
       values: Float64Array.from(completionMs),
       observedAtMs: nowMs - ageMs,
       origin: "told",
     };
-    return { ...rest, completionMs: told, expiresAtMs: nowMs + Math.min(maxExpiryMs, expiresInMs) };
+    const expiresAtMs = nowMs + Math.min(maxExpiryMs, expiresInMs);
+    return { ...rest, ...(unpriced === true ? { unpriced } : {}), completionMs: told, expiresAtMs };
   });
 }
 

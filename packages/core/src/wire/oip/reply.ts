@@ -13,12 +13,15 @@ import {
   unpackTensors,
 } from "../protocol/index.ts";
 import { shapeFits, type Tensor, type Tensors } from "../../words/tensor/index.ts";
-import type {
-  Account,
-  InferenceRequest,
-  InferenceResponse,
-  ModelKnowledge,
-  StageTime,
+import {
+  type Account,
+  type EndpointInfo,
+  type InferenceRequest,
+  type InferenceResponse,
+  type ModelKnowledge,
+  moveMicros,
+  runMicros,
+  type StageTime,
 } from "../endpoint/index.ts";
 import { parseAccount } from "./account-json.ts";
 import type { Exchange } from "./exchange.ts";
@@ -115,9 +118,34 @@ function accountOf(
     sentBytes,
     receivedBytes,
     energy: told?.energy ?? { millijoules: 0, label: "estimated" },
-    costMicros: told?.costMicros ?? 0,
+    costMicros: costOf(info, told, exchanged),
     forwarded: told?.forwarded ?? [],
   };
+}
+
+/**
+ * What the exchange cost by the operator's prices of the server; what the server claims can only raise it. A server that tells no
+ * times is paid for as long as it took to answer.
+ */
+function costOf(
+  { rates }: EndpointInfo,
+  told: Account | undefined,
+  { headers, tookMs, serverMs, sentBytes, receivedBytes }: Exchange,
+): number {
+  const stages = told?.stages ?? readServerTiming(headers);
+  let runMs = 0;
+  for (const { stage, tookMs: lasted } of stages)
+    if (stage === "run" || stage === "transform") runMs += lasted;
+  if (runMs === 0) {
+    runMs = serverMs ?? tookMs;
+    for (const { stage, tookMs: lasted } of stages)
+      if (stage === "queue") runMs = Math.max(0, runMs - lasted);
+  }
+  const energy = Math.max(told?.energy.millijoules ?? 0, rates.activeWatts * runMs);
+  return (
+    Math.max(told?.costMicros ?? 0, runMicros(rates, runMs, energy)) +
+    moveMicros(rates, sentBytes, receivedBytes)
+  );
 }
 
 /**

@@ -9,6 +9,7 @@ import {
 import {
   deadlineHeader,
   goalHeader,
+  maxCostHeader,
   idempotencyHeader,
   mostWaitHeader,
   pathHeader,
@@ -104,6 +105,7 @@ export function callHeaders(call: Call, nowMs: number): Record<string, string> {
     headers[deadlineHeader] = String(Math.round((call.deadlineMs - nowMs) * 1000) / 1000);
   }
   if (call.mostWaitMs !== undefined) headers[mostWaitHeader] = call.mostWaitMs.toFixed(3);
+  if (call.maxCostMicros !== undefined) headers[maxCostHeader] = String(call.maxCostMicros);
   if (call.goal !== undefined) headers[goalHeader] = call.goal;
   if (call.rights) headers[rightsHeader] = call.rights.join(",");
   if (call.path.length > 0) headers[pathHeader] = call.path.map(encodeURIComponent).join(",");
@@ -158,6 +160,10 @@ export function callFromHeaders(
   if (mostWait !== undefined && !/^[0-9]{1,15}(\.[0-9]+)?$/.test(mostWait)) {
     throw invalid(mostWaitHeader, "a time in milliseconds");
   }
+  const maxCost = headers[maxCostHeader];
+  if (maxCost !== undefined && !/^[0-9]{1,18}(\.[0-9]{1,20})?(e-?[0-9]{1,3})?$/.test(maxCost)) {
+    throw invalid(maxCostHeader, "an amount in micros, 0 or more");
+  }
   if (headers[rulesHeader] !== undefined) rules = rulesFrom(headers[rulesHeader], unstated);
   const through = headers[pathHeader];
   if (through !== undefined) {
@@ -178,6 +184,7 @@ export function callFromHeaders(
   call.path = path;
   if (trace) call.trace = trace;
   if (mostWait !== undefined) call.mostWaitMs = Number(mostWait);
+  if (maxCost !== undefined) call.maxCostMicros = Math.min(base.maxCostMicros ?? Infinity, Number(maxCost));
   if (headers[goalHeader] !== undefined) call.goal = headers[goalHeader];
   if (key !== undefined) call.idempotencyKey = decoded(key, idempotencyHeader);
   return call;

@@ -17,6 +17,8 @@ export const digestHeader = "longshore-digest";
  * the deadline.
  */
 export const agreementHeader = "longshore-agreement";
+/** The most that the request may cost, in micros. */
+export const maxCostHeader = "longshore-max-cost";
 export const goalHeader = "longshore-goal";
 /** `1` asks for the account of what happened, `timing` for its times, `because` for why it ran where it did. */
 export const accountHeader = "longshore-account";

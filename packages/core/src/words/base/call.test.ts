@@ -42,6 +42,7 @@ describe("own calls", () => {
     priority: 2,
     queueTimeoutMs: 7,
     mostWaitMs: 3,
+    maxCostMicros: 9,
     goal: "cost",
     user: "u",
   };

@@ -129,6 +129,11 @@ export interface Call {
    * milliseconds: an endpoint that has more waiting says so (`busier`) instead of taking it. Of one leg only.
    */
   readonly mostWaitMs?: number | undefined;
+  /**
+   * The most that the request may cost, in micros, retries and second runs included. An endpoint that takes the request charges no more.
+   * Undefined: no limit.
+   */
+  readonly maxCostMicros?: number | undefined;
   /** What whoever decides on the way is to make small, as `longshore-goal` says it; undefined: what is usual there. */
   readonly goal?: string | undefined;
   /** Which of the tenant's users asks, for rollouts that keep a user to one side. Nobody checks it. */
@@ -163,6 +168,7 @@ export function ownCall(call: Call): OwnCall {
   if (call.priority !== undefined) own.priority = call.priority;
   if (call.queueTimeoutMs !== undefined) own.queueTimeoutMs = call.queueTimeoutMs;
   if (call.mostWaitMs !== undefined) own.mostWaitMs = call.mostWaitMs;
+  if (call.maxCostMicros !== undefined) own.maxCostMicros = call.maxCostMicros;
   if (call.goal !== undefined) own.goal = call.goal;
   if (call.user !== undefined) own.user = call.user;
   return own;

@@ -70,6 +70,16 @@ export type LongshoreEvent =
       readonly outcome: "won" | "lost" | Reason;
     }
   | {
+      /** A run was paid for, whether its answer was used or not. */
+      readonly kind: "cost-charged";
+      readonly atMs: number;
+      readonly callId: string;
+      readonly tenant: TenantId;
+      readonly model: string;
+      readonly endpoint: EndpointId;
+      readonly micros: number;
+    }
+  | {
       readonly kind: "bytes-acknowledged";
       readonly atMs: number;
       readonly callId: string;

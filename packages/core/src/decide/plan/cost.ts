@@ -1,0 +1,97 @@
+import { mostMoveMicros, runMicros } from "../../wire/endpoint/index.ts";
+import { segmentMs, readingOf, serviceRatioAt } from "../table/index.ts";
+import type { Choice } from "./choices.ts";
+import type { Group, Options } from "./options.ts";
+import type { Question } from "./question.ts";
+import type { DeviceView } from "./view.ts";
+
+/**
+ * What a candidate is expected to cost, and the most that it may cost, in micros. The most goes by the longest run that is believed
+ * and leaves room for bodies that are larger than foreseen. While a request with a limit runs, each leg holds its most out of
+ * what is left (`Purse`), so the sum of all legs stays within the limit.
+ */
+
+/**
+ * Added to the score of a candidate without a known price, in micros, where another candidate has one: an objective with cost
+ * takes it last.
+ */
+export const unknownMicros = 1e12;
+
+/** The expected cost of the run elsewhere and of its bytes, without local parts. */
+export function remoteMicros(
+  { view, model }: Question,
+  options: Options,
+  { cells, cell, reply }: Group,
+  option: number,
+  route: number,
+): number {
+  const { endpoints } = view;
+  const endpoint = model.routes.endpoint[route] ?? -1;
+  const row = route * cells.count + cell;
+  const fixed = cells.fixedMicros[row] ?? 0;
+  // A promise that is broken costs more; one that is more than kept costs what the operator stated.
+  const ratio = Math.max(1, serviceRatioAt(endpoints, endpoint));
+  const run = fixed + ((cells.costMicros[row] ?? 0) - fixed) * ratio;
+  const sent = (endpoints.inMicros[endpoint] ?? 0) * (options.sentBytes[option] ?? 0);
+  return run + (sent + (endpoints.outMicros[endpoint] ?? 0) * reply.bytes) / 1e6;
+}
+
+/** The most that the run elsewhere and its bytes may cost; Infinity where no price is known. */
+export function mostRemoteMicros(
+  { view, model }: Question,
+  options: Options,
+  { cells, cell, reply }: Group,
+  option: number,
+  route: number,
+): number {
+  const { endpoints } = view;
+  const { routes } = model;
+  if (routes.unpriced[route] === 1) return Infinity;
+  const endpoint = routes.endpoint[route] ?? -1;
+  const row = route * cells.count + cell;
+  const fixed = cells.fixedMicros[row] ?? 0;
+  const ratio = Math.max(1, serviceRatioAt(endpoints, endpoint));
+  const rates = endpoints.infos[endpoint]?.rates;
+  const moved = rates ? mostMoveMicros(rates, options.sentBytes[option] ?? 0, reply.bytes) : 0;
+  const grown = (cells.mostMicros[row] ?? Infinity) - fixed;
+  return fixed + (grown > 0 ? grown * ratio : 0) + moved;
+}
+
+/** The cost of runs on this device, in so many parts, together `runMs` long. */
+export function localMicros(
+  { info, activeWatts }: Pick<DeviceView, "info" | "activeWatts">,
+  runMs: number,
+  parts = 1,
+): number {
+  if (!info) return 0;
+  return (
+    runMicros(info.rates, runMs, runMs * Math.max(activeWatts, info.rates.activeWatts)) +
+    (parts - 1) * (info.rates.microsPerRequest ?? 0)
+  );
+}
+
+const longestReading = readingOf(1);
+
+/** The most that a run on this device may cost; Infinity where no price is known. */
+export function mostLocalMicros(device: DeviceView, choice: Choice, from: number, to: number): number {
+  if (device.info?.rates.unpriced === true) return Infinity;
+  const slowness = Number.isNaN(choice.slowness) ? 1 : choice.slowness;
+  return from < to ? localMicros(device, segmentMs(choice.bucket, from, to, longestReading) * slowness) : 0;
+}
+
+/** The most of everything that a candidate runs: head and tail here, the rest elsewhere. */
+export function mostMicros(
+  question: Question,
+  options: Options,
+  group: Group,
+  option: number,
+  route: number,
+): number {
+  const { choice, from, to } = group;
+  const { device } = question.view;
+  return (
+    mostRemoteMicros(question, options, group, option, route) +
+    mostLocalMicros(device, choice, choice.from, from) +
+    mostLocalMicros(device, choice, to, choice.to)
+  );
+}

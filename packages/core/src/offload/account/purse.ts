@@ -1,0 +1,51 @@
+/**
+ * What one request may still spend under its `maxCostMicros`. A leg holds the most that it may cost before it starts, and pays what it
+ * did cost when it is over: what was spent and what is held are together never more than the limit, whichever legs, plans,
+ * confirmations and retries the request has. Nothing is held that is not known: an endpoint without a price gets no hold.
+ */
+export class Purse {
+  readonly limitMicros: number;
+  #spentMicros = 0;
+  #heldMicros = 0;
+
+  constructor(limitMicros: number) {
+    this.limitMicros = limitMicros;
+  }
+
+  /** What may still be held. */
+  get leftMicros(): number {
+    return Math.max(0, this.limitMicros - this.#spentMicros - this.#heldMicros);
+  }
+
+  /** Whether a leg that may cost `mostMicros` may start. */
+  affords(mostMicros: number): boolean {
+    // Sums of parts that were planned together differ in their last digits.
+    return mostMicros <= this.leftMicros + this.limitMicros * 1e-12;
+  }
+
+  /** Sets `mostMicros` aside. Undefined where there is less. */
+  hold(mostMicros: number): Hold | undefined {
+    if (!this.affords(mostMicros)) return undefined;
+    const held = Math.min(mostMicros, this.leftMicros);
+    this.#heldMicros += held;
+    let open = true;
+    return {
+      mostMicros: held,
+      pay: (micros) => {
+        if (!open) return 0;
+        open = false;
+        const paid = Math.min(micros, held);
+        this.#heldMicros -= held;
+        this.#spentMicros += paid;
+        return paid;
+      },
+    };
+  }
+}
+
+/** What one leg may spend. */
+export interface Hold {
+  readonly mostMicros: number;
+  /** Ends the hold, and returns what is charged: `micros`, at most what was held. A second call charges nothing. */
+  pay(micros: number): number;
+}
