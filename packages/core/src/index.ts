@@ -142,7 +142,6 @@ export type {
   SegmentPattern,
   SequencePosition,
   StageTime,
-  StatedRates,
   Tier,
   WireForm,
 } from "./wire/endpoint/index.ts";

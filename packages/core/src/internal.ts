@@ -198,6 +198,7 @@ export {
   nextStep,
   ratesOf,
   runMicros,
+  type StatedRates,
   through,
 } from "./wire/endpoint/index.ts";
 export {

@@ -9,11 +9,11 @@ import {
   type Observer,
   oipEndpoint,
   type Random,
-  type StatedRates,
   type Tier,
   type TrustLevel,
   type ZoneId,
 } from "@longshore/core";
+import type { StatedRates } from "@longshore/core/internal";
 import { type LinkHint, ratesOf } from "@longshore/core/internal";
 import { grpcTransport } from "@longshore/grpc";
 import { httpTransport } from "@longshore/nodejs";

@@ -6,9 +6,9 @@ import {
   type OffloadDefaults,
   type OffloadEndpoint,
   type Policy,
-  type StatedRates,
   standardPolicy,
 } from "@longshore/core";
+import type { StatedRates } from "@longshore/core/internal";
 import { ratesOf, type RetryOptions } from "@longshore/core/internal";
 import type { Engine } from "@longshore/engine";
 import { dialAll, type Reachable } from "./dial-all.ts";

@@ -1,4 +1,5 @@
-import type { Directory, Endpoint, StatedRates } from "@longshore/core";
+import type { Directory, Endpoint } from "@longshore/core";
+import type { StatedRates } from "@longshore/core/internal";
 import { type DirectoryDesk, type JoinReply, type Membership, ratesOf } from "@longshore/core/internal";
 import type { Engine, ModelStore } from "@longshore/engine";
 import { layeredStore, toldPackages } from "@longshore/nodejs";

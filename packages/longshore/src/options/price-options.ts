@@ -1,4 +1,5 @@
-import { LongshoreError, type StatedRates } from "@longshore/core";
+import { LongshoreError } from "@longshore/core";
+import type { StatedRates } from "@longshore/core/internal";
 import { checkRates } from "@longshore/core/internal";
 import type { Command } from "commander";
 import { collect, number } from "./define.ts";
