@@ -1,4 +1,4 @@
-export { arrivals, type Arrivals, type ProbeDue } from "./arrivals.ts";
+export type { ProbeDue } from "./arrivals.ts";
 export { deviceDemand, type DeviceDemand } from "./device-demand.ts";
 export { type DevicePrice, idleDevice } from "./device-price.ts";
 export { deviceSpeed, type DeviceSpeed } from "./device-speed.ts";
@@ -21,6 +21,5 @@ export {
   type Tries,
   type TryOptions,
   type TryPrices,
-  type TryStanding,
   weighTry,
 } from "./tries.ts";
