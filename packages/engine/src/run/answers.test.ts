@@ -81,8 +81,8 @@ function world(files: Record<string, string | Uint8Array> = {}) {
     info: doubleInfo,
     store: memoryStore({
       "double/1/model.onnx": memoryFile("double"),
-      "directory server/1/model.onnx": memoryFile("directory server"),
-      "directory server/model.yaml":
+      "keeper/1/model.onnx": memoryFile("keeper"),
+      "keeper/model.yaml":
         "sequence: { states: [{ input: state, output: next, datatype: FP32, shape: [1, 2] }] }",
       "repeat_int32/model.yaml": repeatModel,
       "frames/model.yaml": framesModel,
@@ -224,7 +224,7 @@ inputs: [{ name: x, datatype: FP32, shape: [1, 2] }]
 pipeline:
   steps:
     - { id: a, transform: repeat, inputs: { values: x } }
-    - { id: k, model: directory server, inputs: { x: a.value } }
+    - { id: k, model: keeper, inputs: { x: a.value } }
   outputs: { y: k.y }
 `;
     const { engine } = world({

@@ -66,8 +66,13 @@ it.each([1, 2])(
     );
     await clock.runUntil(offloader.close());
     expect(endpoints[0]!.counts.failed).toBeGreaterThan(2);
-    // Nobody begins where it is believed to be too late; whoever began is answered.
-    expect(new Set(rows.map(({ outcome }) => outcome))).toEqual(new Set(["answered", "no-endpoint"]));
+    // No request begins at a server in good health that is believed to be too late; one that failed lately is tried all the same.
+    const known = new Set<string>(["answered", "no-endpoint"]);
+    const lost = rows.filter(({ outcome }) => !known.has(outcome));
+    expect(lost.every(({ outcome }) => outcome === "no-answer" || outcome === "deadline-exceeded")).toBe(
+      true,
+    );
+    expect(lost.length).toBeLessThan(0.01 * rows.length);
     expect(Math.max(...rows.map(({ tookMs }) => tookMs))).toBeLessThan(deadlineMs);
     // A hundred that are saved, a fifth of the requests and ten a second.
     expect(legs).toBeLessThan(arrivals.length * 1.2 + 160);

@@ -31,29 +31,29 @@ async function server(id: string): Promise<string> {
   return running.address;
 }
 
-/** Stands before a server and, while it lies, makes the last number of each answer one more. */
+/**
+ * Stands before a server and, while it lies, makes the last number of each answer one more. It is no damaged wire: no checksum is asked of the
+ * server, so none tells of the change.
+ */
 async function liar(
   target: string,
 ): Promise<{ readonly address: string; lies: boolean; readonly answers: number }> {
   const state = { address: "", lies: true, answers: 0 };
   const relay = createServer((asked, reply) => {
-    const onward = request(
-      new URL(asked.url ?? "/", target),
-      { method: asked.method, headers: asked.headers },
-      (answer) => {
-        const chunks: Buffer[] = [];
-        answer
-          .on("data", (chunk: Buffer) => chunks.push(chunk))
-          .on("end", () => {
-            const body = Buffer.concat(chunks);
-            const answers = asked.url?.endsWith("/infer") === true && body.length > 4;
-            if (answers) state.answers++;
-            const changes = state.lies && answers;
-            if (changes) body.writeInt32LE(body.readInt32LE(body.length - 4) + 1, body.length - 4);
-            reply.writeHead(answer.statusCode ?? 502, answer.headers).end(body);
-          });
-      },
-    );
+    const { "longshore-crc32": _checksum, ...headers } = asked.headers;
+    const onward = request(new URL(asked.url ?? "/", target), { method: asked.method, headers }, (answer) => {
+      const chunks: Buffer[] = [];
+      answer
+        .on("data", (chunk: Buffer) => chunks.push(chunk))
+        .on("end", () => {
+          const body = Buffer.concat(chunks);
+          const answers = asked.url?.endsWith("/infer") === true && body.length > 4;
+          if (answers) state.answers++;
+          const changes = state.lies && answers;
+          if (changes) body.writeInt32LE(body.readInt32LE(body.length - 4) + 1, body.length - 4);
+          reply.writeHead(answer.statusCode ?? 502, answer.headers).end(body);
+        });
+    });
     onward.on("error", () => reply.destroy());
     asked.pipe(onward);
   });

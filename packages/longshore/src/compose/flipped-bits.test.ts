@@ -185,6 +185,7 @@ it.each(["before", "behind"])(
       kind: "longshore",
     });
     expect(wrong).toBe(0);
-    expect([...reasons.keys()]).toContain("checksum-mismatch");
+    // The gateway sends a request again whose body was damaged behind it; what was damaged before it is told to its client.
+    if (!behind) expect([...reasons.keys()]).toContain("checksum-mismatch");
   },
 );

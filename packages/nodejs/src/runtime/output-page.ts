@@ -4,14 +4,14 @@ import { aligned } from "./shared-page.ts";
 /** Outputs that lie in the shared page. */
 export interface PlacedOutputs {
   readonly outputs: readonly OutputMessage[];
-  /** Whether they have the names, types, shapes and endpoints of the run before. */
+  /** Whether they have the names, types, shapes and places of the run before. */
   readonly same: boolean;
 }
 
 /** Puts the outputs of one session's runs into the shared page. */
 export interface OutputPage {
   /** Undefined when they do not fit it, text among them included. */
-  endpoint(outputs: readonly OutputMessage[]): PlacedOutputs | undefined;
+  place(outputs: readonly OutputMessage[]): PlacedOutputs | undefined;
 }
 
 function sameAs(last: readonly OutputMessage[], outputs: readonly OutputMessage[]): boolean {
@@ -33,7 +33,7 @@ function sameAs(last: readonly OutputMessage[], outputs: readonly OutputMessage[
 export function outputPage(page: Uint8Array): OutputPage {
   let last: readonly OutputMessage[] | undefined;
   return {
-    endpoint(outputs) {
+    place(outputs) {
       let size = 0;
       for (const { data, type } of outputs) {
         // Texts are not as long as those before them, though they are as many.
@@ -45,16 +45,16 @@ export function outputPage(page: Uint8Array): OutputPage {
         return undefined;
       }
       let offset = 0;
-      const endpoints = outputs.map(({ data }) => {
+      const places = outputs.map(({ data }) => {
         // The sum above is finite, so all are views.
         const { buffer, byteOffset, byteLength } = data as ArrayBufferView;
         page.set(new Uint8Array(buffer, byteOffset, byteLength), offset);
-        const endpoint = { offset, byteLength };
+        const place = { offset, byteLength };
         offset = aligned(offset + byteLength);
-        return endpoint;
+        return place;
       });
       if (last && sameAs(last, outputs)) return { outputs: last, same: true };
-      last = outputs.map((output, index) => ({ ...output, data: endpoints[index] ?? output.data }));
+      last = outputs.map((output, index) => ({ ...output, data: places[index] ?? output.data }));
       return { outputs: last, same: false };
     },
   };

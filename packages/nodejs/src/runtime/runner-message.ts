@@ -18,6 +18,8 @@ export interface LoadMessage {
   readonly fusions: boolean;
   /** More bytes of outputs than this are not sent back. */
   readonly maxOutputBytes: number;
+  /** The memory of the process is capped: set by the process that runs untrusted models. */
+  readonly capped?: true;
   /** Memory that both sides have for small tensors, where threads can share memory (see shared-page). */
   readonly shared?: SharedArrayBuffer;
 }

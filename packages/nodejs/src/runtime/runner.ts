@@ -44,6 +44,8 @@ function sessionOptions(message: LoadMessage, provider: string): InferenceSessio
     ...(message.fusions ? {} : { graphOptimizationLevel: "disabled" }),
     // Everything that matters comes back as an exception; the log would go to the host program's stderr.
     logSeverityLevel: 4,
+    // Below a cap on memory the arena must not take what is left: after a request that fails it tries ever smaller regions.
+    ...(message.capped ? { enableCpuMemArena: false } : {}),
     extra: {
       session: {
         // Threads that wait must not burn cores that other sessions need.
@@ -261,7 +263,7 @@ export function createRunner(importOrt: ImportOrt, reply: Reply): (message: ToRu
     if (!prepared) throw new Error("there is no run to repeat");
     const { outputs, ranMs } = await runOnce(loaded, prepared);
     const buffer = message.kind === "run" ? message.buffer : undefined;
-    const placed = loaded.outputPage?.endpoint(outputs);
+    const placed = loaded.outputPage?.place(outputs);
     if (placed?.same && !buffer) {
       answer({ kind: "same-outputs", ranMs }, []);
       return;

@@ -14,7 +14,8 @@ const worker = new Worker(new URL("./runtime-worker.js", import.meta.url));
 const take = joinPieces(Infinity, (message) => {
   // Who started this process is believed.
   const asked = message as ToRunner;
-  worker.postMessage(asked, [...buffersOf(asked)]);
+  const told: ToRunner = asked.kind === "load" ? { ...asked, capped: true } : asked;
+  worker.postMessage(told, [...buffersOf(told)]);
 });
 process.on("message", take);
 worker.on("message", ({ ...answer }: FromRunner) => {

@@ -20,8 +20,8 @@ export interface TryPrices {
   readonly missed: number;
 }
 
-/** Above this price, in runs, the budget is overdrawn by two runs and more. */
-const dearPrice = 3;
+/** Above this price, in runs, the budget is overdrawn by a run and more. */
+const dearPrice = 1.8;
 
 /** Whether second runs are so dear that none begins at another server only because the first is overdue. */
 export function isDear({ secondRun }: TryPrices): boolean {

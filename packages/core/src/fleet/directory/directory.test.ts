@@ -75,7 +75,7 @@ directoryContract("embedded, read over the protocol", { operator, stranger, ring
   return {
     directory: createDirectory({
       ...rules,
-      source: remoteSource({ transport, clock, random: seededRandom(1), name: "http://directory server" }),
+      source: remoteSource({ transport, clock, random: seededRandom(1), name: "http://directory" }),
       clock,
       codecs,
     }),
@@ -606,7 +606,7 @@ describe("a registry", () => {
       return deskHandler(directoryServer)(...given);
     };
     const transport = memoryTransport(handler, { clock });
-    const parts = { transport, clock, random: seededRandom(5), name: "http://directory server" };
+    const parts = { transport, clock, random: seededRandom(5), name: "http://directory" };
     const join = (id: string): Membership => {
       const statement = { address: "http://127.0.0.1:9" };
       return joinDirectory({
@@ -678,7 +678,7 @@ describe("joinDirectory", () => {
       clock,
       random: seededRandom(3),
       observer: { record: (event) => void events.push(event) },
-      name: "http://directory server",
+      name: "http://directory",
       id: "a",
       request: async () => ({ tier: "edge", statement: { address: "http://127.0.0.1:9" } }),
       answered: (reply) => replies.push(reply),
@@ -727,7 +727,7 @@ it.each([
     clock,
     random: seededRandom(3),
     observer: { record: () => undefined },
-    name: "http://directory server",
+    name: "http://directory",
     id: "a",
     request: async () => ({ tier: "edge", statement: { address: "http://127.0.0.1:9" } }),
   });

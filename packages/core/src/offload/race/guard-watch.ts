@@ -1,7 +1,7 @@
 import type { Call, Clock, Late } from "../../words/base/index.ts";
 import { acknowledgeStep, type TransferNote } from "../../wire/transport/index.ts";
 import { chanceBelow, type Estimate, estimateSize, left, shift, sum } from "../../words/estimate/index.ts";
-import { planSecondRun, type SecondRunPlan, secondRunQuestion } from "../../decide/estimate/index.ts";
+import { isDear, planSecondRun, type SecondRunPlan, secondRunQuestion } from "../../decide/estimate/index.ts";
 import type { Leg } from "../../decide/plan/index.ts";
 import { hardlyMore } from "../../decide/table/index.ts";
 import { type GuardTimes, leastLostMs } from "./guard-times.ts";
@@ -294,13 +294,14 @@ class Watching implements GuardWatch {
     const needed = tooLate && leftMs < Infinity && inTime && !kept;
     const earlyMs = times.earliestMs - (nowMs - this.#beganMs);
     let waitMs = 0;
+    const dear = times.waitMs === undefined && isDear(books.prices(nowMs));
     let spends = 1;
     let restsMs = times.waitMs ? recheckHereMs : recheckMs;
     if (earlyMs > 0 && !needed) {
       waitMs = earlyMs;
       restsMs = this.#untilLostMs(nowMs);
-    } else if (!tooLate || !inTime || (times.waitMs === undefined && !needed)) {
-      // At another server even what is overdue has its price: where all are slow, each request would run twice.
+    } else if (!tooLate || !inTime || (dear && !needed)) {
+      // With the budget overdrawn, even an overdue leg has its price at another server: where all are slow, each request would run twice.
       const plan = hurries && inTime ? this.#plan(localMs, leftMs, nowMs) : undefined;
       waitMs = plan?.waitMs ?? Infinity;
       // Of a run at another server, all counts: it takes a slot from somebody.
