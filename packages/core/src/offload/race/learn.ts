@@ -114,7 +114,12 @@ export function learnLost(
   // What is given up for lost counts, too: the slowest that is believed may be seconds. Of all that one silence keeps waiting the first do.
   const abandoned = startedMs > endpoint.health.downAtMs && (beyond || muted || givenUp);
   loop.endpoints.touched();
-  if ((!slow && !abandoned) || loop.warmth.cold(endpoint, leg.segment, startedMs)) return;
+  if (!slow && !abandoned) return;
+  if (loop.warmth.cold(endpoint, leg.segment, startedMs)) {
+    // Asked when it is loaded, so that it comes back: among equal endpoints no plan would ever be the first to wait for this one.
+    loop.warmth.prepare(leg.endpoint, leg.segment, loop.parts.defaults?.tenant ?? "local");
+    return;
+  }
   // It took at least this long and nobody saw the end: what has lasted is about half of what lasts.
   if (slow) endpoint.service.seen(2 * servedMs, promisedMs, nowMs, nowMs - tookMs, leg.segment.digest);
   if (!abandoned) return;

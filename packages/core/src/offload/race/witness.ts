@@ -86,15 +86,20 @@ async function ask(
     ...job,
     call: { ...call, id: `${call.id}-check`, abort: control.signal, deadlineMs: nowMs + longestMs },
   };
-  const at = (exclude: ReadonlySet<EndpointId>, proving?: EndpointId) => {
+  // Nothing is fetched only to check an answer.
+  const present = loop.warmth.here;
+  const at = (exclude: ReadonlySet<EndpointId>, proving?: EndpointId, only = present) => {
     const now = proving === undefined ? asked : { ...asked, proving };
-    // Nothing is fetched only to check an answer.
-    const plan = loop.plan(now, now.held, exclude, nowMs, loop.warmth.here);
+    const plan = loop.plan(now, now.held, exclude, nowMs, only);
     const leg = isInfeasible(plan) ? undefined : plan.legs[0];
     return leg?.segment.to === job.to ? { job: now, leg } : undefined;
   };
   let ready =
     wanted === undefined ? at(without ?? nobody) : at(others(wanted), only === "here" ? undefined : wanted);
+  if (!ready && wanted === undefined && present) {
+    // An endpoint that was found cold is loading the model for a request that it was sent: it can answer a check, too.
+    ready = at(without ?? nobody, undefined, (id, part) => id !== here || present(id, part));
+  }
   if (!ready && wanted === undefined) {
     // While two differ and the others are left alone, whoever lies would be believed. Nobody waits for a check.
     for (const id of leftAlone(endpoints.all, without ?? nobody)) ready ??= at(others(id), id);
