@@ -28,7 +28,7 @@ export interface ArrivalKind {
 
 /** Requests of a row. */
 const requests = 600;
-/** What the files are for. */
+/** Purpose of each arrival file. */
 const fileLocalMs = 400;
 
 /** Kinds of arrivals, with the files of `data/arrivals` and the recorded bursts where they are there. */
@@ -122,7 +122,7 @@ export async function arrivalRows(
 
 const busiest = 0.8;
 
-/** What is aimed at over these rows, names with a prefix. Of the draws of a row its median counts. */
+/** Aims over these rows, names with a prefix. Of the draws of a row the median counts. */
 export function arrivalFigures(
   rows: readonly ArrivalRow[],
   kinds: readonly ArrivalKind[],

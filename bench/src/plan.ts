@@ -11,7 +11,7 @@ interface Case {
 }
 
 /**
- * What the offloader does for each decision besides: writing down again what is believed of every endpoint's load. Median
+ * Time that the offloader takes for each decision besides the plan: writing down the believed load of every endpoint. Median
  * over 50 views, in microseconds.
  */
 function loadsUs(random: Random, endpoints: number): number {

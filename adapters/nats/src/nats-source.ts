@@ -25,7 +25,7 @@ export interface NatsSourceOptions {
 const firstPauseMs = 200;
 const longestPauseMs = 30_000;
 
-/** What lies under a key: a record, and for how long it holds unless it is renewed; no record of an endpoint that has left. */
+/** The value under a key: a record and how long it is valid without renewal. An endpoint that has left has no record. */
 interface Lying {
   readonly record: unknown;
   readonly leaseMs?: number;

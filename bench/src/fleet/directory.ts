@@ -16,7 +16,7 @@ import { httpTransport, newOperatorKey, operatorSigner, systemClock, systemRando
 import { openRegistry } from "longshore";
 import { quantile } from "../harness.ts";
 
-/** What an endpoint tells the directory. */
+/** The kinds of message from an endpoint to the directory. */
 export const directoryWords = ["join", "renewal", "change", "leave"] as const;
 type Word = (typeof directoryWords)[number];
 
