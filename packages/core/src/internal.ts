@@ -194,6 +194,7 @@ export {
   checkRates,
   createConnectionGuard,
   defaultConnectionLimits,
+  type Explanation,
   moveMicros,
   nextStep,
   ratesOf,

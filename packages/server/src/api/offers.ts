@@ -1,6 +1,14 @@
-import { type Features, LongshoreError, type WireResponse } from "@longshore/core";
-import { type ModelAddress, offerJson } from "@longshore/core/internal";
-import { findModel } from "./find-model.ts";
+import {
+  type Endpoint,
+  endCut,
+  type Features,
+  LongshoreError,
+  type ModelKnowledge,
+  startCut,
+  type WireResponse,
+} from "@longshore/core";
+import { type Explanation, type ModelAddress, offerJson } from "@longshore/core/internal";
+import { findModel, findVariant } from "./find-model.ts";
 import { arrivedCall } from "./infer.ts";
 import type { Api, Asked } from "./parts.ts";
 import { jsonReply } from "./replies.ts";
@@ -55,19 +63,26 @@ export async function modelOffers(api: Api, route: ModelAddress, asked: Asked): 
   });
 }
 
+/** The explanation of a server that runs every request itself: there is one leg, and nothing was compared. */
+function ownExplanation({ info }: Endpoint, knowledge: ModelKnowledge): Explanation {
+  const { name: model, version, digest } = knowledge.description;
+  const variant = findVariant(knowledge, undefined).name;
+  const segment = { model, version, digest, variant, from: startCut, to: endCut };
+  const because = "this server runs every request itself, so no other endpoint was compared";
+  return { legs: [{ endpoint: info.id, segment }], because, lost: [] };
+}
+
 /**
  * `GET v2/models/{m}[/versions/{v}]/explain`: where a request would run under the rules in its headers, and why not elsewhere. `bytes`,
- * `size` and `items` state the input's features. Throws `unsupported` where the server decides nothing.
+ * `size` and `items` state the input's features. A server that runs every request itself names itself.
  */
 export async function explain(api: Api, route: ModelAddress, asked: Asked): Promise<WireResponse> {
-  const tell = api.endpoint.capabilities?.explain;
-  if (!tell) {
-    const why = "this server runs every request itself: there is nothing to explain";
-    throw new LongshoreError("unsupported", "plan", why);
-  }
   const features = featuresOf(asked.query);
   const call = arrivedCall(api, asked);
-  const { description } = await findModel(api, route.model, route.version, call);
+  const found = await findModel(api, route.model, route.version, call);
+  const { description } = found;
+  const tell = api.endpoint.capabilities?.explain;
+  if (!tell) return jsonReply({ schemaVersion: 1, ...ownExplanation(api.endpoint, found) });
   const query = { model: description.name, version: description.version, ...(features ? { features } : {}) };
   return jsonReply({ schemaVersion: 1, ...(await tell(query, call)) });
 }

@@ -204,13 +204,8 @@ describe("the OpenAPI document", () => {
         ...(bytes ? { body: { kind: "parts", parts: [bytes] } } : {}),
       });
       const operation = at(document["paths"], path, method.toLowerCase());
-      // There is no CUDA memory, so no region of it has a status. This server plans nothing, so it has nothing to explain.
-      const status =
-        fixed?.["memory"] === "cuda" && path.includes("{region}")
-          ? [404, 200]
-          : path.endsWith("/explain")
-            ? [501]
-            : [200];
+      // There is no CUDA memory, so no region of it has a status.
+      const status = fixed?.["memory"] === "cuda" && path.includes("{region}") ? [404, 200] : [200];
       expect(status, reply.text).toContain(reply.status);
       const range = reply.status === 200 ? "200" : `${reply.status.toString()[0]}XX`;
       const type = (reply.headers["content-type"] ?? "").split(";")[0] ?? "";
@@ -225,6 +220,24 @@ describe("the OpenAPI document", () => {
       expect(options).toMatchObject({ status: 204, headers: { allow: wrong.headers["allow"] } });
     },
   );
+
+  it("explains that a server without others behind it runs each request itself", async () => {
+    const { status, text } = await server()({ method: "GET", path: "/v2/models/plain/explain" });
+    expect(status).toBe(200);
+    expect(JSON.parse(text)).toEqual({
+      schemaVersion: 1,
+      legs: [
+        {
+          endpoint: "server",
+          segment: expect.objectContaining({ model: "plain", from: "start", to: "end" }),
+        },
+      ],
+      because: "this server runs every request itself, so no other endpoint was compared",
+      lost: [],
+    });
+    const wrong = await server()({ method: "GET", path: "/v2/models/plain/explain?bytes=many" });
+    expect(wrong.status).toBe(400);
+  });
 
   it("tells of regions and models that are not there, and of models that are not for generate", async () => {
     const ask = server();
