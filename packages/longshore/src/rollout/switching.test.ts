@@ -109,12 +109,18 @@ it("head and tail are of one version while an alias is switched under load, and 
   const whole = async (): Promise<string> =>
     String(first((await offloader.infer("reader", { x })).outputs, "y"));
   const work = [inParts, inParts, whole, whole].map((ask) => loop(ask === whole ? "whole" : "parts", ask));
-  const asked = (): number => [...counts.values()].reduce((sum, one) => sum + one, 0);
+  const answers = { "1": 6, "2": 35 } as const;
+  /** Answers of the version: those in parts, or those of the whole, whichever are fewer. */
+  const answered = (version: "1" | "2"): number => {
+    const value = answers[version];
+    return Math.min(counts.get(`parts ${version} ${value}`) ?? 0, counts.get(`whole ${value}`) ?? 0);
+  };
   try {
     for (let turn = 0; turn < 12; turn++) {
-      const before = asked();
-      await expect.poll(asked, { timeout: 60_000 }).toBeGreaterThan(before + 12);
-      const to = turn % 2 === 0 ? "2" : "1";
+      const [now, to] = turn % 2 === 0 ? (["1", "2"] as const) : (["2", "1"] as const);
+      // Both kinds of callers get answers of the leading version before it changes, however slow the machine is.
+      const before = answered(now);
+      await expect.poll(() => answered(now), { timeout: 60_000 }).toBeGreaterThan(before + 2);
       expect(await rollout(alone, "set", "reader", "--model", "table", "--to", to)).toContain(
         `leads to table ${to}`,
       );
@@ -124,11 +130,9 @@ it("head and tail are of one version while an alias is switched under load, and 
   }
   await Promise.all(work);
   await offloader.close();
-  // Who holds a head of what the alias leads to no more is told so, and asks again.
+  // A caller whose head the alias no longer leads to is told so, and asks again.
   const allowed = ["parts 1 6", "parts 2 35", "parts unknown-version", "whole 6", "whole 35"];
   expect([...counts.keys()].filter((said) => !allowed.includes(said))).toEqual([]);
-  for (const said of allowed.filter((one) => !one.includes("unknown")))
-    expect(counts.get(said)).toBeGreaterThan(0);
 });
 
 it("a canary that fails under load from several callers is covered for each of them, and rolled back", async () => {
