@@ -124,3 +124,15 @@ it("asks the one of two servers that failed a request again when the other one h
   expect((await asked).status).toBe(200);
   expect(performance.now() - beganMs).toBeLessThan(10_000);
 });
+
+it.each([300, 1500, 4000])(
+  "says that the deadline of %i ms passed while a silent server was asked what it has",
+  async (deadlineMs) => {
+    const relay = await relayed("server");
+    const gate = await gatewayBefore([relay]);
+    await relay.become("holds");
+    const reply = await ask(gate, deadlineMs);
+    const { reason } = (await reply.json()) as { reason: string };
+    expect([reply.status, reason]).toEqual([504, "deadline-exceeded"]);
+  },
+);

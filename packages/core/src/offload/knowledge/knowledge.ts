@@ -82,6 +82,8 @@ const mostAtOnce = 1024;
 const askedPerSecond = 200;
 /** Who is left alone is asked after so many milliseconds, however long its pause, but for who counts each question as one more bad credential. */
 const askedBackMs = 1000;
+/** A timer of the platform may fire so much too early, in milliseconds: a wait that ended then ended at the deadline. */
+const earlyMs = 2;
 /** What very many endpoints say is put together no more often than this, in milliseconds; less often the more they are. */
 const leastDigestMs = 50;
 const endpointsPerMs = 20;
@@ -348,7 +350,7 @@ export function knowledgeOf(
           await within(entry.asking ?? ask(entry, call.path), leftMs(), call.abort);
         }
       }
-      if (!entry.known && leftMs() <= 0) {
+      if (!entry.known && leftMs() < earlyMs) {
         throw new LongshoreError(
           "deadline-exceeded",
           "resolve",
