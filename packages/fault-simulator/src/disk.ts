@@ -21,7 +21,7 @@ export function emptyDisk(): Disk {
 const syncMs = 8;
 
 function noRoom(): LongshoreError {
-  return new LongshoreError("memory-limit", "resolve", "the disk is full");
+  return new LongshoreError("disk-full", "resolve", "the disk is full");
 }
 
 /** Replaces a file as a whole: a machine that loses power before it is done has the file from before. */

@@ -1,6 +1,7 @@
 import { existsSync } from "node:fs";
 import { readFile, rename, rm, writeFile } from "node:fs/promises";
 import { LongshoreError } from "@longshore/core";
+import { diskError } from "@longshore/nodejs";
 import { type KeyRecord, newApiKey, parseKeyFile, type Right, writeKeyFile } from "@longshore/server";
 import { keyHasher, makePepper, readPepper } from "./pepper.ts";
 
@@ -37,7 +38,8 @@ async function change(
     // The new file is the lock too: who finds one there is not alone.
     await writeFile(next, "", { flag: "wx", mode: 0o600 });
   } catch (thrown) {
-    if (!(thrown instanceof Error && "code" in thrown && thrown.code === "EEXIST")) throw thrown;
+    if (!(thrown instanceof Error && "code" in thrown && thrown.code === "EEXIST"))
+      throw diskError(thrown, `the key file '${file}'`);
     throw new LongshoreError(
       "invalid-configuration",
       "resolve",
@@ -50,7 +52,7 @@ async function change(
     await rename(next, file);
   } catch (thrown) {
     await rm(next, { force: true });
-    throw thrown;
+    throw diskError(thrown, `the key file '${file}'`);
   }
 }
 

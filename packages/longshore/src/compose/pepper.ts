@@ -1,6 +1,7 @@
 import { createHmac, randomBytes } from "node:crypto";
 import { readFile, writeFile } from "node:fs/promises";
 import { LongshoreError } from "@longshore/core";
+import { diskError } from "@longshore/nodejs";
 import type { KeyHasher } from "@longshore/server";
 
 /** Bytes of a pepper: as many as its hash gives. */
@@ -36,6 +37,8 @@ export async function makePepper(file: string): Promise<void> {
   try {
     await writeFile(file, `${randomBytes(pepperBytes).toString("base64url")}\n`, { flag: "wx", mode: 0o600 });
   } catch (thrown) {
+    const error = diskError(thrown, `the pepper '${file}'`);
+    if (LongshoreError.is(error)) throw error;
     throw new LongshoreError("invalid-configuration", "resolve", `the pepper '${file}' cannot be made`, {
       cause: thrown,
     });

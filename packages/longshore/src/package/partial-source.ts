@@ -58,7 +58,7 @@ export function partialSource(inner: ModelSource, store: PackageStore, cache: Pa
           const fetched = await cache.read(digest);
           if (fetched) return fetched;
           throw new LongshoreError(
-            "memory-limit",
+            "disk-full",
             "resolve",
             `the head to ${to} was thrown away before it was loaded`,
           );

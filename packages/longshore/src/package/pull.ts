@@ -19,6 +19,7 @@ import {
   packageCache,
   packageStore,
   type PackageStore,
+  isOfDisk,
 } from "@longshore/nodejs";
 import type { ServerOptions } from "../compose/dial.ts";
 import { isNats, natsPackages, type OpenPackages } from "../compose/nats-directory.ts";
@@ -318,7 +319,7 @@ export function openPull(
           return;
         }
         failed = true;
-        roomy &&= reason !== "memory-limit";
+        roomy &&= !isOfDisk({ reason });
         report(`package ${name}: ${message}; ${soon}`);
       }
     };

@@ -36,6 +36,10 @@ export function aliasFile(path: string): AliasShelf {
       try {
         await replaceFile(path, `${JSON.stringify(file, null, 1)}\n`);
       } catch (thrown) {
+        if (LongshoreError.is(thrown))
+          throw new LongshoreError(thrown.reason, "admission", `${thrown.message}; nothing was changed`, {
+            cause: thrown,
+          });
         const code =
           thrown instanceof Error && "code" in thrown ? String(thrown.code) : "it cannot be written";
         throw new LongshoreError(

@@ -41,7 +41,7 @@ export function fileMemory(path: string): DirectoryMemory {
     },
     async save(state) {
       await replaceFile(path, JSON.stringify(state)).catch((thrown: unknown) => {
-        throw failed("kept in", thrown);
+        throw LongshoreError.is(thrown) ? thrown : failed("kept in", thrown);
       });
     },
   };

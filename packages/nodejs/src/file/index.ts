@@ -1,2 +1,3 @@
+export { diskError, isOfDisk } from "./disk-error.ts";
 export { replaceFile } from "./replace-file.ts";
 export { watchFiles } from "./watch-files.ts";

@@ -1,6 +1,7 @@
 import { open, rename, rm } from "node:fs/promises";
-import { dirname } from "node:path";
+import { basename, dirname } from "node:path";
 import { randomBytes } from "node:crypto";
+import { diskError } from "./disk-error.ts";
 
 /** Makes what was done in a folder last, where the platform can: not every file system opens folders. */
 async function syncFolder(folder: string): Promise<void> {
@@ -16,7 +17,7 @@ async function syncFolder(folder: string): Promise<void> {
 
 /**
  * Replaces a whole file, or makes it: whoever reads, also after a crash, finds the old content or the new. Only its owner can
- * read it. Rejects with the platform's error; then the old content is there, and nothing else is left.
+ * read it. Throws `disk-full` and `disk-failed`, else the platform's error; then the old content is there, and nothing else is left.
  *
  * @example
  * ```ts
@@ -40,7 +41,7 @@ export async function replaceFile(path: string, content: string | Uint8Array): P
     await rename(next, path);
   } catch (thrown) {
     await rm(next, { force: true });
-    throw thrown;
+    throw diskError(thrown, `the file ${basename(path)}`);
   }
   await syncFolder(dirname(path));
 }

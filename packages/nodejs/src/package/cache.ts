@@ -15,6 +15,7 @@ import {
 import { basename, join } from "node:path";
 import { type Call, type Clock, type Digest, LongshoreError } from "@longshore/core";
 import { abortError, type FileBytes } from "@longshore/core/internal";
+import { diskError, isOfDisk } from "../file/index.ts";
 import { sha256 } from "../store/index.ts";
 import { inUse } from "./in-use.ts";
 
@@ -41,7 +42,7 @@ export interface PackageCache {
   /**
    * Gets a file that is not here, or the rest of it: `open` is asked for what is missing. It is here when this resolves,
    * and only with exactly its content. Throws `bad-reply` for other content, `no-answer` for less of it, which is kept,
-   * `memory-limit` when there is no room, and what `open` throws.
+   * `disk-full` when there is no room, `disk-failed` when the disk cannot be written, and what `open` throws.
    */
   fill(wanted: WantedFile, open: (fromByte: number) => Promise<FileBytes>, call: Call): Promise<void>;
   /** These files are not evicted until it is disposed, by other processes on the same folder either. */
@@ -84,17 +85,9 @@ async function sizeOf(path: string): Promise<number | undefined> {
   }
 }
 
-function noRoom(message: string, cause?: unknown): LongshoreError {
-  return new LongshoreError("memory-limit", "resolve", message, { cause });
-}
-
 /** What a full or broken disk means: it is this machine's trouble, and another may have room. */
 function fromDisk(thrown: unknown): unknown {
-  if (LongshoreError.is(thrown)) return thrown;
-  const code = codeOf(thrown);
-  return /^(ENOSPC|EDQUOT|EROFS|EACCES|EPERM|EIO|EFBIG)$/.test(code)
-    ? noRoom(`the cache of packages cannot be written: ${code}`, thrown)
-    : thrown;
+  return diskError(thrown, "the cache of packages");
 }
 
 /** A file under way, with what is here of it hashed. */
@@ -169,7 +162,9 @@ export function packageCache(
         }
       }
       if (used + bytes > maxBytes) {
-        throw noRoom(
+        throw new LongshoreError(
+          "disk-full",
+          "resolve",
           `a file of ${bytes} bytes has no room in a cache of ${maxBytes}: the rest of it is in use`,
         );
       }
@@ -276,8 +271,7 @@ export function packageCache(
       await part?.file.close();
       const error = fromDisk(thrown);
       // What broke off is gone on with; what is wrong, or fills the disk, is not worth keeping.
-      const wrong =
-        LongshoreError.is(error) && (error.reason === "bad-reply" || error.reason === "memory-limit");
+      const wrong = LongshoreError.is(error) && (error.reason === "bad-reply" || isOfDisk(error));
       if (wrong) await rm(path, { force: true });
       throw error;
     } finally {

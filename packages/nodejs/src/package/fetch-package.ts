@@ -15,6 +15,7 @@ import {
   readHeads,
   sleep,
 } from "@longshore/core/internal";
+import { isOfDisk } from "../file/index.ts";
 import { sha256 } from "../store/index.ts";
 import type { PackageCache, WantedFile } from "./cache.ts";
 import type { KeptManifests } from "./kept-manifests.ts";
@@ -74,7 +75,7 @@ async function fetchFile(
       const error = LongshoreError.from(thrown, "transport", `fetching ${wanted.path}`);
       if (error.reason === "bad-reply") wrong++;
       // Once it may be what was here before that was wrong; a second time it is the source.
-      const lost = !error.retryable || error.reason === "memory-limit" || wrong > 1;
+      const lost = !error.retryable || isOfDisk(error) || wrong > 1;
       if (lost || tried >= tries || call.abort.aborted) throw error;
       await sleep(clock, Math.max(pauseMs * (0.5 + random.next()), error.retryAfterMs ?? 0), call.abort);
       checkCall(call, clock, "transport");
@@ -87,7 +88,7 @@ async function fetchFile(
  * Fetches a package: the manifest, which must be believed, and each file that is not here yet, checked as it comes. Throws
  * `unknown-model`, `not-permitted` for a manifest that is not believed, `package-expired` from its end on, `package-outdated` and
  * `conflict` for what is older than what was installed, or another package with its serial, `bad-reply` for content that is not what the
- * manifest says, `memory-limit` when it does not fit, and what the source throws when all tries failed.
+ * manifest says, `disk-full` when it does not fit, and what the source throws when all tries failed.
  *
  * @example
  * ```ts
@@ -205,7 +206,7 @@ async function completed(
   const total = files.reduce((sum, { bytes }) => sum + bytes, 0);
   if (total > cache.maxBytes) {
     throw new LongshoreError(
-      "memory-limit",
+      "disk-full",
       "resolve",
       `the package of ${manifest.model} has ${total} bytes, and the cache holds ${cache.maxBytes}`,
     );

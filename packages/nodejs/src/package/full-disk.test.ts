@@ -55,7 +55,7 @@ describe.skipIf(!existsSync("/dev/full"))("a disk that is full", () => {
     // A device of the system that has no room for anything.
     symlinkSync("/dev/full", join(parts, file.digest.slice(7)));
     await expect(cache.fill(file, whole, call)).rejects.toMatchObject({
-      reason: "memory-limit",
+      reason: "disk-full",
       message: expect.stringContaining("ENOSPC") as string,
     });
     expect(await cache.has(file.digest)).toBe(false);
@@ -76,7 +76,7 @@ describe.skipIf(!existsSync("/dev/full"))("a disk that is full", () => {
       const error = await cache.fill(file, open, call).then(() => undefined, (thrown) => thrown);
       console.log(JSON.stringify({ reason: error?.reason, message: error?.message, has: await cache.has(file.digest) }));
     `);
-    expect(said).toMatchObject({ reason: "memory-limit", has: false });
+    expect(said).toMatchObject({ reason: "disk-full", has: false });
     expect(said["message"]).toContain("cannot be written");
     expect(readdirSync(join(endpoint, "parts"))).toEqual([]);
     const cache = packageCache(endpoint, { clock });
@@ -88,7 +88,7 @@ describe.skipIf(!existsSync("/dev/full"))("a disk that is full", () => {
     const cache = packageCache("/sys/longshore", { clock });
     const file = await wanted();
     await expect(cache.fill(file, whole, call)).rejects.toMatchObject({
-      reason: "memory-limit",
+      reason: "disk-failed",
       message: expect.stringMatching(/cannot be written: E[A-Z]+$/) as string,
     });
   });
@@ -100,9 +100,12 @@ describe.skipIf(!existsSync("/dev/full"))("a disk that is full", () => {
     const said = await cramped(`
       const path = ${JSON.stringify(join(state, "aliases.json"))};
       const error = await nodejs.replaceFile(path, "x".repeat(200_000)).then(() => undefined, (thrown) => thrown);
-      console.log(JSON.stringify({ code: error?.code }));
+      console.log(JSON.stringify({ reason: error?.reason, message: error?.message }));
     `);
-    expect(said).toEqual({ code: "EFBIG" });
+    expect(said).toEqual({
+      reason: "disk-full",
+      message: "the file aliases.json cannot be written: the disk is full (EFBIG)",
+    });
     expect(readdirSync(state)).toEqual(["aliases.json"]);
     expect(readFileSync(join(state, "aliases.json"), "utf8")).toBe("old");
   });

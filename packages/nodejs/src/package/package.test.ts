@@ -242,11 +242,11 @@ describe("the cache", () => {
       const two = content(2000, 6);
       // Without what may go there would be no room either: it stays.
       await expect(cache.fill(wanted(two), from(two), call)).rejects.toMatchObject({
-        reason: "memory-limit",
+        reason: "disk-full",
       });
     }
     using _pin = cache.pin([a, c, d].map(digestOf));
-    await expect(cache.fill(wanted(b), from(b), call)).rejects.toMatchObject({ reason: "memory-limit" });
+    await expect(cache.fill(wanted(b), from(b), call)).rejects.toMatchObject({ reason: "disk-full" });
     expect(await Promise.all([a, b, c, d].map((one) => cache.has(digestOf(one))))).toEqual([
       true,
       false,
@@ -255,7 +255,7 @@ describe("the cache", () => {
     ]);
     const large = content(4000, 5);
     await expect(cache.fill(wanted(large), from(large), call)).rejects.toMatchObject({
-      reason: "memory-limit",
+      reason: "disk-full",
     });
   });
 
@@ -291,7 +291,7 @@ describe("the cache", () => {
         throw Object.assign(new Error("no space left on device"), { code: "ENOSPC" });
       },
     });
-    await expect(cache.fill(wanted(other), failing, call)).rejects.toMatchObject({ reason: "memory-limit" });
+    await expect(cache.fill(wanted(other), failing, call)).rejects.toMatchObject({ reason: "disk-full" });
     expect(readdirSync(join(folder, "cache", "parts"))).toEqual([]);
     expect(statSync(join(folder, "cache", "blobs", digestOf(bytes).slice(7))).mode & 0o077).toBe(0);
     expect(readFileSync(join(folder, "cache", "blobs", digestOf(bytes).slice(7))).byteLength).toBe(100);

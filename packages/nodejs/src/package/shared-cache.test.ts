@@ -76,7 +76,7 @@ describe("a cache that several processes share", () => {
     const pin = one.pin([first.digest]);
     await one.fill(first, first.open, call);
     await expect(two.fill(second, second.open, call)).rejects.toMatchObject({
-      reason: "memory-limit",
+      reason: "disk-full",
       message: expect.stringContaining("in use") as string,
     });
     expect(await one.read(first.digest)).toBeDefined();
@@ -94,7 +94,7 @@ describe("a cache that several processes share", () => {
     for (let minute = 0; minute < 3; minute++) {
       minuteAgo();
       await clock.advance(20_000);
-      await expect(two.fill(second, second.open, call)).rejects.toMatchObject({ reason: "memory-limit" });
+      await expect(two.fill(second, second.open, call)).rejects.toMatchObject({ reason: "disk-full" });
     }
     // The first says nothing any more.
     minuteAgo();
@@ -111,16 +111,16 @@ describe("a cache that several processes share", () => {
     const [one, two] = [opened(), opened(ahead)];
     using _pin = one.pin([first.digest]);
     await one.fill(first, first.open, call);
-    await expect(two.fill(second, second.open, call)).rejects.toMatchObject({ reason: "memory-limit" });
+    await expect(two.fill(second, second.open, call)).rejects.toMatchObject({ reason: "disk-full" });
     using _other = two.pin([first.digest]);
-    await expect(one.fill(second, second.open, call)).rejects.toMatchObject({ reason: "memory-limit" });
+    await expect(one.fill(second, second.open, call)).rejects.toMatchObject({ reason: "disk-full" });
   });
 
   it("has what a process was killed with free after a minute", async () => {
     await opened().fill(first, first.open, call);
     const process_ = pinning('console.log("pinned")');
     await once(process_.stdout, "data");
-    await expect(opened().fill(second, second.open, call)).rejects.toMatchObject({ reason: "memory-limit" });
+    await expect(opened().fill(second, second.open, call)).rejects.toMatchObject({ reason: "disk-full" });
     process_.kill("SIGKILL");
     await once(process_, "exit");
     minuteAgo();

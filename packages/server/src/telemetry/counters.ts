@@ -133,7 +133,14 @@ const rejected: readonly Reason[] = [
   "deadline-past",
   "deadline-exceeded",
 ];
-const backend: readonly Reason[] = ["run-failed", "run-deadline", "runtime-crashed", "memory-limit"];
+const backend: readonly Reason[] = [
+  "run-failed",
+  "run-deadline",
+  "runtime-crashed",
+  "memory-limit",
+  "disk-full",
+  "disk-failed",
+];
 
 /** Triton's word for a reason. */
 export function failureWord(reason: Reason): FailureWord {

@@ -74,6 +74,8 @@ export const overloaded: ReadonlySet<Reason> = new Set<Reason>([
   "rejected",
   "evicted",
   "memory-limit",
+  "disk-full",
+  "disk-failed",
 ]);
 
 /** Whether it had only too much to do, and may have less by now. */

@@ -45,6 +45,8 @@ export type Reason =
   | "tenant-limit"
   | "shutting-down"
   | "memory-limit"
+  | "disk-full"
+  | "disk-failed"
   | "deadline-exceeded"
   | "cancelled"
   | "unreachable"
@@ -128,8 +130,12 @@ export const reasons: Readonly<Record<Reason, ReasonFacts>> = {
   evicted: { code: "UNAVAILABLE", httpStatus: 503, retryable: true },
   /** The server is stopping and takes no new requests. */
   "shutting-down": { code: "UNAVAILABLE", httpStatus: 503, retryable: true },
-  /** There is not enough memory or disk for the model or package. */
+  /** There is not enough memory for the model. */
   "memory-limit": { code: "RESOURCE_EXHAUSTED", httpStatus: 503, retryable: true },
+  /** The disk, or the part of it that may be used, has no room. The message names what could not be kept. */
+  "disk-full": { code: "RESOURCE_EXHAUSTED", httpStatus: 507, retryable: true },
+  /** The disk cannot be written: it is read-only, permission is missing, or it is broken. */
+  "disk-failed": { code: "INTERNAL", httpStatus: 500, retryable: true },
   /** The deadline passed before the answer was there. */
   "deadline-exceeded": { code: "DEADLINE_EXCEEDED", httpStatus: 504, retryable: false },
   /** The caller cancelled the request. */
