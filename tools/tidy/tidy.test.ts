@@ -20,6 +20,7 @@ const modulesOf: Readonly<Record<string, readonly string[]>> = {
     "words/model",
     "words/codec",
     "wire/protocol",
+    "wire/body",
     "wire/transport",
     "wire/endpoint",
     "wire/oip",

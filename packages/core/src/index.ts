@@ -107,17 +107,14 @@ export {
   uint8Codec,
 } from "./words/codec/index.ts";
 export { type Credentials, defaultWireLimits, type WireLimits } from "./wire/protocol/index.ts";
+export { type BodyOptions, emptyBody, readBody, type WireBody } from "./wire/body/index.ts";
 export {
-  type BodyOptions,
-  emptyBody,
   type Handler,
   type Link,
   type LinkLearner,
   type Peer,
-  readBody,
   type Surface,
   type Transport,
-  type WireBody,
   type WireRequest,
   type WireResponse,
 } from "./wire/transport/index.ts";

@@ -171,22 +171,31 @@ export {
   writtenHeads,
 } from "./wire/protocol/index.ts";
 export {
-  acknowledgeStep,
   ArrivingBody,
   bodyLength,
+  bodyOf,
   brokenBody,
-  type Direction,
-  type IncomingMessage,
+  canBegin,
+  chunksOf,
   type KeptBody,
   keptBody,
+  readParts,
+  type StreamBody,
+  waitingBytes,
+  watched,
+  watchedChunks,
+  type WholeBody,
+} from "./wire/body/index.ts";
+export {
+  acknowledgeStep,
+  type Direction,
+  type IncomingMessage,
   type PeerCertificate,
   probeStep,
   readMemoryBytes,
-  readParts,
   type Reads,
   tinyBytes,
   type TransferNote,
-  waitingBytes,
 } from "./wire/transport/index.ts";
 export {
   type Admission,

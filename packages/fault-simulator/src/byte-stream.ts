@@ -1,4 +1,5 @@
 import type { LongshoreError, WireBody } from "@longshore/core";
+import { chunksOf } from "@longshore/core/internal";
 
 /** Chunks on their way from a connection to whoever reads them. */
 export interface ByteStream {
@@ -57,8 +58,7 @@ const chunkBytes = 16_384;
 
 /** A body in pieces that cross at once. */
 export async function* pieces(body: WireBody): AsyncIterable<Uint8Array> {
-  const parts = body.kind === "parts" ? body.parts : body.read();
-  for await (const part of parts) {
+  for await (const part of chunksOf(body)) {
     for (let offset = 0; offset < part.byteLength; offset += chunkBytes) {
       yield part.subarray(offset, offset + chunkBytes);
     }

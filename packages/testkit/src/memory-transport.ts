@@ -9,7 +9,14 @@ import {
   type WireRequest,
   type WireResponse,
 } from "@longshore/core";
-import { abortError, bodyLength, housekeepingCall, sleep, untilAborted } from "@longshore/core/internal";
+import {
+  abortError,
+  bodyLength,
+  chunksOf,
+  housekeepingCall,
+  sleep,
+  untilAborted,
+} from "@longshore/core/internal";
 
 /** Where the memory transport sends, and how slowly. */
 export interface MemoryTransportOptions {
@@ -30,8 +37,7 @@ async function* chunked(
   abort: AbortSignal,
 ): AsyncIterable<Uint8Array> {
   const size = options.chunkBytes ?? 65_536;
-  const parts = body.kind === "parts" ? body.parts : body.read();
-  for await (const part of parts) {
+  for await (const part of chunksOf(body)) {
     for (let offset = 0; offset < part.byteLength; offset += size) {
       if (abort.aborted) throw abortError(abort, "transport");
       const chunk = part.subarray(offset, offset + size);

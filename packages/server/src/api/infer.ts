@@ -9,13 +9,13 @@ import {
   type SequencePosition,
   startCut,
   type Tensors,
-  type WireBody,
   type WireResponse,
 } from "@longshore/core";
 import {
   accountHeader,
   agreementHeader,
   callFromHeaders,
+  canBegin,
   checkCall,
   customParameters,
   digestHeader,
@@ -28,6 +28,7 @@ import {
   splitState,
   unpackTensors,
   untilEnded,
+  watched,
   type Writable,
 } from "@longshore/core/internal";
 import { Holding } from "../body/index.ts";
@@ -182,14 +183,7 @@ function untilSent(reply: WireResponse, { abort }: Call, held: Disposable): Wire
     held[Symbol.dispose]();
   };
   abort.addEventListener("abort", over, { once: true });
-  async function* read(): AsyncIterable<Uint8Array> {
-    try {
-      yield* (body as WireBody & { readonly kind: "stream" }).read();
-    } finally {
-      over();
-    }
-  }
-  return { ...reply, body: { ...body, read } };
+  return { ...reply, body: watched(body, { over }) };
 }
 
 /** A request that was asked, by whom, and what was known of its model. */
@@ -217,7 +211,7 @@ async function requestAnew(
   const { reason, stage } = thrown;
   if (reason !== "unknown-version" && reason !== "unknown-model") return undefined;
   // Before all is resolved nobody looks at inputs.
-  if ((given && stage !== "resolve") || request.wire?.again?.() === false) return undefined;
+  if ((given && stage !== "resolve") || (request.wire && !canBegin(request.wire.body))) return undefined;
   const find = async (): Promise<ModelKnowledge> => findModel(api, route.model, route.version, call);
   // Where nothing is there now, the caller is told what the request failed for.
   const knowledge = await find().catch(() => undefined);

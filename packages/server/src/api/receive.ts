@@ -5,7 +5,6 @@ import {
   type ModelDescription,
   readBody,
   type Tensors,
-  type WireBody,
   type WireForm,
 } from "@longshore/core";
 import {
@@ -13,6 +12,7 @@ import {
   type BodyCheck,
   bodyCheck,
   bodyLength,
+  bodyOf,
   headerLengthOf,
   type IncomingMessage,
   type InferRequestMessage,
@@ -21,6 +21,7 @@ import {
   readInferHeadInSteps,
   readInferRequestInSteps,
   readParts,
+  type StreamBody,
   turnWhileWanted,
   type Writable,
 } from "@longshore/core/internal";
@@ -35,8 +36,6 @@ const ahead = 262_144;
 
 /** Shorter bodies are read before anything is done with them: as a rule they are here already. */
 const atOnceBytes = 65_536;
-
-const partsOf = (bytes: Uint8Array): WireBody => ({ kind: "parts", parts: [bytes] });
 
 function tooLarge(maxBytes: number): LongshoreError {
   const message = `the body has more than the ${maxBytes} bytes that are allowed`;
@@ -150,9 +149,7 @@ class Arriving implements Received {
     this.message = message;
     this.form = {
       headerLength,
-      body: { kind: "stream", byteLength: kept.byteLength, read: () => kept.read() },
-      again: () => kept.again,
-      complete: () => kept.complete,
+      body: kept,
       ...(check ? { crc32: check.crc32 } : {}),
     };
   }
@@ -206,7 +203,7 @@ function checkOf({ crc32 }: Api, { request }: Asked): BodyCheck | undefined {
 async function receiveHead(
   api: Api,
   asked: Asked,
-  body: WireBody & { readonly kind: "stream" },
+  body: StreamBody,
   length: number,
   headerLength: number,
 ): Promise<Received> {
@@ -276,7 +273,7 @@ export function receive(
   let kept: ArrayBuffer | undefined;
   const whole = (message: InferRequestMessage, buffer: Uint8Array): Received => {
     const sum = check ? { crc32: check.crc32 } : {};
-    const form = sentOn && headerLength ? { headerLength, body: partsOf(buffer), ...sum } : undefined;
+    const form = sentOn && headerLength ? { headerLength, body: bodyOf(buffer), ...sum } : undefined;
     return new Arrived(held, message, raw, bodies, kept, form);
   };
   const failed = (thrown: unknown): never => {

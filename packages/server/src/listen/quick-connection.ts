@@ -7,6 +7,8 @@ import {
   randomId,
   readMemoryBytes,
   type Reads,
+  type StreamBody,
+  type WholeBody,
 } from "@longshore/core/internal";
 import { beyondLimits } from "./admissions.ts";
 import { acknowledgement, type ExchangeParts, joinedBytes, talkative } from "./exchange.ts";
@@ -346,7 +348,7 @@ export class QuickConnection implements Reads {
     return replyHead(reply, length + this.#parts.date(), last ? undefined : this.#parts.options.keepAliveMs);
   }
 
-  #write(reply: WireResponse, body: WireBody & { readonly kind: "parts" }, last: boolean): void {
+  #write(reply: WireResponse, body: WholeBody, last: boolean): void {
     const { options, release } = this.#parts;
     const socket = this.#socket;
     const length = body.parts.reduce((total, part) => total + part.byteLength, 0);
@@ -380,11 +382,7 @@ export class QuickConnection implements Reads {
     this.#socket.setTimeout(ms);
   }
 
-  async #stream(
-    reply: WireResponse,
-    body: WireBody & { readonly kind: "stream" },
-    last: boolean,
-  ): Promise<void> {
+  async #stream(reply: WireResponse, body: StreamBody, last: boolean): Promise<void> {
     const socket = this.#socket;
     const { byteLength } = body;
     const chunked = byteLength === undefined;

@@ -18,6 +18,8 @@ import {
   ownCall,
   type Route,
   totalBytes,
+  watched,
+  watchedChunks,
 } from "@longshore/core/internal";
 import type { Telemetry } from "./telemetry.ts";
 
@@ -36,16 +38,7 @@ export interface ExchangeEvents {
   end(response: WireResponse): WireResponse;
 }
 
-/** The same, and `end` when all was read or nobody reads any more. */
-async function* untilOver<T>(all: AsyncIterable<T>, end: () => void): AsyncIterable<T> {
-  try {
-    yield* all;
-  } finally {
-    end();
-  }
-}
-
-/** The same of what is there as a list already. */
+/** Entries of a list, after which `end` is called, also when their reader leaves. */
 function* untilListed<T>(all: Iterable<T>, end: () => void): Iterable<T> {
   try {
     yield* all;
@@ -113,11 +106,12 @@ class EventsOfExchange implements ExchangeEvents {
     };
     // A sender that has left may never read what is streamed to it.
     if (abort?.aborted !== true) abort?.addEventListener("abort", ended, { once: true });
-    if (messages) return { ...response, messages: untilOver(messages, ended) };
+    const watch = { over: ended };
+    if (messages) return { ...response, messages: watchedChunks(messages, watch) };
     if (body.kind !== "stream") return response;
     return {
       ...response,
-      body: { ...body, read: () => untilOver(body.read(), ended) },
+      body: watched(body, watch),
       // Who writes the reply in another form reads these in place of the body.
       ...(entries ? { entries: untilListed(entries, ended) } : {}),
     };

@@ -1,5 +1,6 @@
 import { type Clock, housekeepingCall, type Json, LongshoreError } from "../../words/base/index.ts";
-import { readBody, type Transport } from "../../wire/transport/index.ts";
+import { readBody } from "../../wire/body/index.ts";
+import { type Transport } from "../../wire/transport/index.ts";
 import { jsonType, parseJson, readWireError } from "../../wire/protocol/index.ts";
 
 /** The most bytes of a list of endpoints; 20,000 of them take about half. */

@@ -1,5 +1,6 @@
 import { type Call, LongshoreError } from "../../words/base/index.ts";
-import { readBody, type Transport } from "../../wire/transport/index.ts";
+import { chunksOf, readBody } from "../../wire/body/index.ts";
+import { type Transport } from "../../wire/transport/index.ts";
 import type { CutId } from "../../words/model/index.ts";
 import { modelPath, readWireError } from "../../wire/protocol/index.ts";
 
@@ -53,10 +54,7 @@ export function remotePackages(transport: Transport, name: string): PackageSourc
     if (start !== 0 && start !== fromByte) {
       throw new LongshoreError("bad-reply", "decode", `${name} sent another range than was asked for`);
     }
-    return {
-      fromByte: start,
-      read: body.kind === "stream" ? () => body.read() : () => fromParts(body.parts),
-    };
+    return { fromByte: start, read: () => chunksOf(body) };
   };
   return {
     name,
@@ -79,8 +77,4 @@ export function remotePackages(transport: Transport, name: string): PackageSourc
     head: ({ to, ...address }, fromByte, call) =>
       content(`${modelPath(address)}/head/${encodeURIComponent(to)}`, fromByte, call),
   };
-}
-
-async function* fromParts(parts: readonly Uint8Array[]): AsyncIterable<Uint8Array> {
-  yield* parts;
 }

@@ -1,4 +1,5 @@
 import type { Call, EndpointId } from "../../words/base/index.ts";
+import { canBegin, isUnderWay } from "../../wire/body/index.ts";
 import type { InferenceRequest } from "../../wire/endpoint/index.ts";
 import type { CutId } from "../../words/model/index.ts";
 import type { PlanLimits } from "../../decide/goal/index.ts";
@@ -74,10 +75,10 @@ export interface Job {
 
 /** Whether what was sent to this endpoint is still on its way here. */
 export function isWaiting({ asked }: Job, { arriving }: Held): boolean {
-  return arriving !== undefined && asked?.wire?.complete?.() === false;
+  return arriving !== undefined && asked?.wire !== undefined && isUnderWay(asked.wire.body);
 }
 
 /** Whether what was sent on cannot be sent anywhere else: it is not kept here. */
 export function isGone({ asked }: Job, { arriving }: Held): boolean {
-  return arriving !== undefined && asked?.wire?.again?.() === false;
+  return arriving !== undefined && asked?.wire !== undefined && !canBegin(asked.wire.body);
 }

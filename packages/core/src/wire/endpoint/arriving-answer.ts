@@ -1,3 +1,4 @@
+import { watched } from "../body/index.ts";
 import type { InferenceResponse } from "./endpoint.ts";
 
 /** Whether an answer is still on its way: then `outputs` is empty. */
@@ -12,13 +13,5 @@ export function untilRead(response: InferenceResponse, end: () => void): Inferen
     end();
     return response;
   }
-  const { body } = wire;
-  async function* read(): AsyncIterable<Uint8Array> {
-    try {
-      yield* body.read();
-    } finally {
-      end();
-    }
-  }
-  return { ...response, wire: { ...wire, body: { ...body, read } } };
+  return { ...response, wire: { ...wire, body: watched(wire.body, { over: end }) } };
 }

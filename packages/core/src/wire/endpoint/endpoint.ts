@@ -5,7 +5,7 @@ import type { TransferNote } from "../transport/index.ts";
 import type { Parameters } from "../../words/json/index.ts";
 import type { Features, ModelDescription, Profile, Segment } from "../../words/model/index.ts";
 import type { Tensor, Tensors, TensorSpec } from "../../words/tensor/index.ts";
-import type { WireBody } from "../transport/index.ts";
+import type { WireBody } from "../body/index.ts";
 
 /** Which kind of endpoint. */
 export type Tier = "device" | "edge" | "cloud";
@@ -156,12 +156,8 @@ export interface IncomingTensor {
 export interface WireForm {
   /** Bytes of JSON before the binary data. */
   readonly headerLength: number;
-  /** Of a request it can be read more than once while `again` says so; of a reply once. */
+  /** Of a request it is here or kept, and can be read more than once while `canBegin` says so; of a reply once. */
   readonly body: WireBody;
-  /** Of a request: whether reading its body can begin (again) now. Default: yes. */
-  again?(): boolean;
-  /** Of a request: whether all of its body is here. Default: yes. */
-  complete?(): boolean;
   /** Of a request: its sender takes an answer that is still arriving. Default false. */
   readonly takesArriving?: true;
   /** CRC-32 of the whole body, as its sender stated it. */

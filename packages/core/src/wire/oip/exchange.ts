@@ -18,8 +18,8 @@ import {
   tookHeader,
 } from "../protocol/index.ts";
 import type { Progress, WireForm } from "../endpoint/index.ts";
-import { bodyLength, readBody, readParts } from "../transport/index.ts";
-import type { WireBody, WireRequest, WireResponse } from "../transport/index.ts";
+import { bodyLength, isUnderWay, readBody, readParts, watched, watchedChunks } from "../body/index.ts";
+import type { WireRequest, WireResponse } from "../transport/index.ts";
 import type { OipEndpointParts } from "./parts.ts";
 
 /** A whole exchange with a server. Times in milliseconds. */
@@ -178,10 +178,10 @@ async function beginning(
 }
 
 /**
- * Tells when the last chunk was taken, or nobody takes any more; the chunks must be as many bytes as announced. Nobody gets the last
- * one of a reply that fails its check.
+ * The rest of a reply, which is to have so many `bytes` in all, `cameBefore` among them. It tells the belief about the link of each chunk, and calls
+ * `over` when nobody reads it any more. Nobody gets the last chunk of a reply that fails its check.
  */
-async function* counted(
+function restOf(
   parts: OipEndpointParts,
   chunks: AsyncIterable<Uint8Array>,
   bytes: number,
@@ -192,20 +192,22 @@ async function* counted(
 ): AsyncIterable<Uint8Array> {
   let came = cameBefore;
   let complete = false;
-  try {
-    for await (const chunk of chunks) {
+  return watchedChunks(chunks, {
+    chunk(chunk) {
       came += chunk.byteLength;
       note?.progressed(came, parts.clock.nowMs());
       check?.add(chunk);
       if (came === bytes) check?.finish();
-      yield chunk;
-    }
-    complete = came === bytes;
-    if (!complete) throw badReply(parts.info.id, new Error(`${came} bytes came of ${bytes}`));
-  } finally {
-    note?.ended(parts.clock.nowMs(), complete);
-    over();
-  }
+    },
+    complete() {
+      complete = came === bytes;
+      if (!complete) throw badReply(parts.info.id, new Error(`${came} bytes came of ${bytes}`));
+    },
+    over() {
+      note?.ended(parts.clock.nowMs(), complete);
+      over();
+    },
+  });
 }
 
 /** Waits for the end of a reply that is read on later: `end` is called at its own, or whoever was to read it has gone. */
@@ -221,18 +223,6 @@ function untilOver({ abort }: Call, ended: () => void): { readonly over: Promise
     if (abort.aborted) end();
   });
   return { over, end };
-}
-
-/** A body that tells of each chunk when it is handed over. */
-function passing(body: WireBody, handed: () => void): WireBody {
-  if (body.kind !== "stream") return body;
-  async function* read(): AsyncIterable<Uint8Array> {
-    for await (const chunk of (body as WireBody & { readonly kind: "stream" }).read()) {
-      handed();
-      yield chunk;
-    }
-  }
-  return { kind: "stream", byteLength: body.byteLength, read };
 }
 
 /** Whether the connection was refused or closed before a reply began. */
@@ -306,8 +296,11 @@ export async function exchange(
   if (acknowledges) headers[acknowledgeHeader] = String(step);
   Object.assign(headers, parts.headers);
   let startedMs = clock.nowMs();
-  const waits = form?.complete?.() === false;
-  const body = waits ? passing(request.body, () => void (startedMs = clock.nowMs())) : request.body;
+  const waits = form !== undefined && isUnderWay(form.body);
+  const body =
+    waits && request.body.kind === "stream"
+      ? watched(request.body, { chunk: () => void (startedMs = clock.nowMs()) })
+      : request.body;
   const until = withinDeadline(parts, call, startedMs);
   const { abort } = until.call;
   const learning = waits ? { ...parts, link: undefined } : parts;
@@ -345,7 +338,7 @@ export async function exchange(
       if (begun.bytes.byteLength === length) check?.finish();
       goesOn = true;
       const going = untilOver(until.call, over);
-      const rest = counted(parts, begun.rest, length, note, going.end, begun.bytes.byteLength, check);
+      const rest = restOf(parts, begun.rest, length, note, going.end, begun.bytes.byteLength, check);
       const tookMs = clock.nowMs() - startedMs;
       const leave = (): void => {
         void begun.leave();

@@ -1,7 +1,8 @@
 import { type Call, childCall, type Clock, LongshoreError } from "../../words/base/index.ts";
 import type { LoadReport } from "../endpoint/index.ts";
-import { readBody } from "../transport/index.ts";
-import { emptyBody, type Transport } from "../transport/index.ts";
+import { readBody } from "../body/index.ts";
+import { emptyBody } from "../body/index.ts";
+import { type Transport } from "../transport/index.ts";
 import { type ModelFigures, serverFigures } from "../protocol/index.ts";
 import { type OwnRequests, serverLoad } from "./server-load.ts";
 

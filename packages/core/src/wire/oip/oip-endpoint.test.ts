@@ -29,7 +29,7 @@ import {
   tensorsOf,
 } from "../../words/tensor/index.ts";
 import type { EndpointInfo, InferenceRequest, Offer } from "../endpoint/index.ts";
-import { bodyLength, readBody } from "../transport/index.ts";
+import { bodyLength, readBody } from "../body/index.ts";
 import { through } from "../endpoint/index.ts";
 import type { Handler, WireRequest, WireResponse } from "../transport/index.ts";
 import { oipEndpoint } from "./oip-endpoint.ts";

@@ -38,7 +38,7 @@ import type {
   Progress,
   StageTime,
 } from "../endpoint/index.ts";
-import { emptyBody, type WireBody } from "../transport/index.ts";
+import { emptyBody, type WireBody } from "../body/index.ts";
 import { inferPath, nameThere } from "./address.ts";
 import { indexPath, modelListings } from "./index-json.ts";
 import { asClient } from "./client-span.ts";

@@ -11,7 +11,7 @@ import {
 } from "../protocol/index.ts";
 import type { TensorSpec } from "../../words/tensor/index.ts";
 import type { InferenceRequest, InferenceResponse, LoadReport } from "../endpoint/index.ts";
-import { bodyLength, readBody } from "../transport/index.ts";
+import { bodyLength, readBody } from "../body/index.ts";
 import type { WireRequest, WireResponse } from "../transport/index.ts";
 import { clientSpan } from "./client-span.ts";
 import { badReply, type Exchange, withinDeadline } from "./exchange.ts";

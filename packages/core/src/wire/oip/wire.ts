@@ -1,6 +1,6 @@
 import type { InferenceRequest, StageTime, WireForm } from "../endpoint/index.ts";
 import { binaryType, checksumHeader, headerLengthHeader } from "../protocol/index.ts";
-import type { WireBody } from "../transport/index.ts";
+import type { WireBody } from "../body/index.ts";
 import { nameThere } from "./address.ts";
 import type { Exchange } from "./exchange.ts";
 import type { OipEndpointParts } from "./parts.ts";

@@ -1,4 +1,5 @@
 import type { Call } from "../../words/base/index.ts";
+import type { StreamBody, WireBody } from "../body/index.ts";
 import type { InferReplyMessage, InferRequestMessage } from "../protocol/index.ts";
 
 /** The facts of a certificate that a client proved to hold the key of. */
@@ -93,49 +94,10 @@ export interface IncomingMessage {
    */
   read(memory?: (byteLength: number) => ArrayBuffer): Promise<InferRequestMessage>;
   /** The same in HTTP's binary form, while it arrives, to read instead; undefined where only the whole tells what it is. Made once. */
-  binary?(): { readonly headerLength: number; readonly body: ArrivingWire } | undefined;
+  binary?():
+    | { readonly headerLength: number; readonly body: StreamBody & { readonly byteLength: number } }
+    | undefined;
 }
-
-/** A body of known length that is still arriving. */
-export type ArrivingWire = WireBody & { readonly kind: "stream"; readonly byteLength: number };
-
-/** A body: parts that are already here (sent one after another, never joined first), or a stream that is still arriving. */
-export type WireBody =
-  | {
-      readonly kind: "parts";
-      readonly parts: readonly Uint8Array[];
-      /** Nobody looks at the parts once they were sent, so that their memory may be freed at once. Default: somebody may. */
-      readonly given?: true;
-      /** Nobody else looks at the parts or writes to them, so that who reads them need not copy them. Default: somebody may. */
-      readonly own?: true;
-    }
-  | {
-      readonly kind: "stream";
-      readonly byteLength: number | undefined;
-      /** Who takes a chunk has done with it when the next one is asked for. */
-      read(): AsyncIterable<Uint8Array>;
-      /**
-       * Chunks of `read` are given away: who takes them may keep them, and frees the memory of each with this once nobody looks
-       * at it any more, or leaves it to the collector. Absent: they are lent.
-       */
-      free?(chunk: Uint8Array): void;
-      /**
-       * Instead of `read`, for who has room for all of it: hands over each chunk as it comes, without waiting in between. A
-       * chunk is the taker's only until it returns: its memory may be freed then.
-       * Resolves after the last one; rejects with what `read` throws, or with what `take` throws. Absent where `read` is as
-       * good.
-       */
-      each?(take: (chunk: Uint8Array) => void): Promise<void>;
-      /**
-       * The same for who can `take` memory of exactly `byteLength` bytes, once some are here, to be filled by the connection itself where
-       * that can be. `arrived` is told how many bytes are there, in all. Nobody else may look at the memory or move it before
-       * all of it is filled: a connection may write to it until then, also after a failure.
-       */
-      into?(take: () => Uint8Array, arrived?: (bytes: number) => void): Promise<void>;
-    };
-
-/** No body. */
-export const emptyBody: WireBody = { kind: "parts", parts: [] };
 
 /** Moves requests to one server. */
 export interface Transport {

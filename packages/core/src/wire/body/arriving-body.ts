@@ -1,5 +1,5 @@
 import { LongshoreError } from "../../words/base/index.ts";
-import type { WireBody } from "./transport.ts";
+import type { StreamBody } from "./body.ts";
 
 /** Bytes that may wait between a connection and the reader of a body before the connection is to pause. */
 export const waitingBytes = 262_144;
@@ -48,7 +48,7 @@ interface Filling {
 
 /** A body whose chunks a connection hands in as they come, each before the next. It has one reader. */
 export class ArrivingBody {
-  readonly body: WireBody & { readonly kind: "stream" };
+  readonly body: StreamBody;
   readonly #parts: ArrivingBodyParts;
   readonly #waiting: Chunk[] = [];
   #waitingBytes = 0;

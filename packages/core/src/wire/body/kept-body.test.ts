@@ -2,9 +2,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { LongshoreError } from "../../words/base/index.ts";
 import { keptBody } from "./kept-body.ts";
-import type { WireBody } from "./transport.ts";
-
-type Streamed = WireBody & { readonly kind: "stream" };
+import type { StreamBody } from "./body.ts";
 
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
@@ -12,11 +10,11 @@ const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve)
 function source(
   pieces: readonly Uint8Array[],
   end?: Error,
-): { body: Streamed; asked: () => number; freed: Uint8Array[] } {
+): { body: StreamBody; asked: () => number; freed: Uint8Array[] } {
   let asked = 0;
   const freed: Uint8Array[] = [];
   const total = pieces.reduce((sum, piece) => sum + piece.byteLength, 0);
-  const body: Streamed = {
+  const body: StreamBody = {
     kind: "stream",
     byteLength: total,
     free: (chunk) => void freed.push(chunk),

@@ -13,10 +13,10 @@
 import { LongshoreError } from "../../words/base/index.ts";
 import type { BodyCheck } from "../protocol/index.ts";
 import { type BodyOptions, mismatch, readBody } from "./read-body.ts";
-import type { WireBody } from "./transport.ts";
+import type { StreamBody } from "./body.ts";
 
 /** What of a body on its way can be asked. Dispose it when nobody reads it any more: then its sender is not read on. */
-export interface KeptBody extends Disposable {
+export interface KeptBody extends StreamBody, Disposable {
   /** As it was announced. */
   readonly byteLength: number;
   /** Whether a reader can begin now. */
@@ -31,14 +31,12 @@ export interface KeptBody extends Disposable {
   whole(options: BodyOptions): Promise<Uint8Array>;
 }
 
-type StreamedBody = WireBody & { readonly kind: "stream" };
-
 /**
  * A body of known length that is read from now on. `arrived` is told the bytes that are here, in all, after each chunk. `check` sees
  * each chunk, and no reader gets the last one if it fails: a damaged body is not passed on whole.
  */
 export function keptBody(
-  body: StreamedBody,
+  body: StreamBody,
   byteLength: number,
   parts: {
     readonly maxKeptBytes: number;
@@ -55,6 +53,7 @@ interface Reader {
 }
 
 class Kept implements KeptBody {
+  readonly kind = "stream";
   readonly byteLength: number;
   readonly #maxKeptBytes: number;
   readonly #arrived: ((bytes: number) => void) | undefined;
@@ -75,7 +74,7 @@ class Kept implements KeptBody {
   #waiting: (() => void)[] = [];
   #whole: Promise<Uint8Array> | undefined;
 
-  constructor(body: StreamedBody, byteLength: number, parts: Parameters<typeof keptBody>[2]) {
+  constructor(body: StreamBody, byteLength: number, parts: Parameters<typeof keptBody>[2]) {
     this.byteLength = byteLength;
     this.#maxKeptBytes = parts.maxKeptBytes;
     this.#arrived = parts.arrived;
@@ -143,7 +142,7 @@ class Kept implements KeptBody {
   }
 
   whole(options: BodyOptions): Promise<Uint8Array> {
-    const body: WireBody = { kind: "stream", byteLength: this.byteLength, read: () => this.read() };
+    const body: StreamBody = { kind: "stream", byteLength: this.byteLength, read: () => this.read() };
     this.#whole ??= readBody(body, options);
     return this.#whole;
   }
@@ -164,7 +163,7 @@ class Kept implements KeptBody {
     if (this.#failed) throw this.#failed;
   }
 
-  async #take(body: StreamedBody): Promise<void> {
+  async #take(body: StreamBody): Promise<void> {
     try {
       for await (const chunk of body.read()) {
         if (this.#failed) return;

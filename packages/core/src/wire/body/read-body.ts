@@ -1,5 +1,5 @@
 import { allSteps, inSteps, LongshoreError, steppedCopy } from "../../words/base/index.ts";
-import type { WireBody } from "./transport.ts";
+import { bodyLength, type StreamBody, type WholeBody, type WireBody } from "./body.ts";
 
 /** How a body is read. */
 export interface BodyOptions {
@@ -48,10 +48,7 @@ function aligned(
  * The same as `readBody` of a body that is here, at once: without a copy, where it may be kept and lies as it should. Throws
  * `body-too-large`.
  */
-export function readParts(
-  { parts, own }: WireBody & { readonly kind: "parts" },
-  options: BodyOptions,
-): Uint8Array {
+export function readParts({ parts, own }: WholeBody, options: BodyOptions): Uint8Array {
   const length = parts.reduce((total, part) => total + part.byteLength, 0);
   if (length > options.maxBytes) throw tooLarge(options.maxBytes);
   const [only] = parts;
@@ -70,11 +67,7 @@ export function readParts(
   return buffer;
 }
 
-async function readKnown(
-  body: WireBody & { readonly kind: "stream" },
-  length: number,
-  options: BodyOptions,
-): Promise<Uint8Array> {
+async function readKnown(body: StreamBody, length: number, options: BodyOptions): Promise<Uint8Array> {
   const { lead = 0, arrived } = options;
   let taken: Uint8Array | undefined;
   const all = (): Uint8Array => (taken ??= aligned(length, options));
@@ -92,10 +85,7 @@ async function readKnown(
   return all();
 }
 
-async function readUnknown(
-  body: WireBody & { readonly kind: "stream" },
-  options: BodyOptions,
-): Promise<Uint8Array> {
+async function readUnknown(body: StreamBody, options: BodyOptions): Promise<Uint8Array> {
   const chunks: Uint8Array[] = [];
   let length = 0;
   for await (const chunk of body.read()) {
@@ -119,12 +109,6 @@ function* join(buffer: Uint8Array, lead: number, chunks: readonly Uint8Array[]):
     yield* copy(buffer, offset, chunk);
     offset += chunk.byteLength;
   }
-}
-
-/** The length that a body announces; undefined when nobody knows yet. */
-export function bodyLength(body: WireBody): number | undefined {
-  if (body.kind === "stream") return body.byteLength;
-  return body.parts.reduce((total, part) => total + part.byteLength, 0);
 }
 
 /**
