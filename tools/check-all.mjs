@@ -37,6 +37,13 @@ const parts = [
     mostSeconds: 2700,
   },
   {
+    name: "tarballs",
+    about:
+      "every published package packed, installed into an empty strict TypeScript project, and released as a dry run",
+    args: ["tools/check-tarballs.mjs"],
+    mostSeconds: 900,
+  },
+  {
     name: "conformance",
     about: "real clients against a real server; what cannot be installed is skipped",
     args: ["conformance/dist/run.js"],

@@ -1,16 +1,10 @@
 /** publint over every published package: what is built must be importable as its package.json says. */
-import { readdirSync, readFileSync } from "node:fs";
-import { dirname, join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { publint } from "publint";
 import { formatMessage } from "publint/utils";
+import { publishedPackages } from "./published.mjs";
 
-const root = dirname(dirname(fileURLToPath(import.meta.url)));
 let failed = 0;
-for (const name of readdirSync(join(root, "packages"))) {
-  const folder = join(root, "packages", name);
-  const manifest = JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
-  if (manifest.private) continue;
+for (const { folder, manifest } of publishedPackages()) {
   const { messages } = await publint({ pkgDir: folder, strict: true, pack: false });
   for (const message of messages) console.error(`${manifest.name}: ${formatMessage(message, manifest)}`);
   failed += messages.length;

@@ -74,6 +74,10 @@ const tasks = {
     build();
     run(process.execPath, [join(root, "tools", "reference", "write.mjs")]);
   },
+  tarballs: () => {
+    build();
+    run(process.execPath, [join(root, "tools", "pack.mjs"), ...rest]);
+  },
   fix: () => {
     run(bin("oxfmt"), ["--write", "."]);
     run(bin("oxlint"), ["--fix", "."]);

@@ -1,3 +1,4 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 /**
  * Words, beliefs, decisions and wire of Longshore: what device, edge, cloud and gateway share. Uses web-platform globals
  * only; clock, randomness, sockets and disk are handed in.

@@ -1,3 +1,4 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 /**
  * Parts that the packages of this repository share. Not for apps: names here change without notice, in any version.
  *
