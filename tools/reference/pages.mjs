@@ -10,6 +10,8 @@ import { modelYamlSchema } from "../../packages/engine/dist/configuration/model-
 import { identitySchema } from "../../packages/server/dist/identify/configuration.js";
 import { createCounters } from "../../packages/server/dist/telemetry/counters.js";
 import { createMetrics } from "../../packages/server/dist/telemetry/metrics.js";
+import { schemaText } from "../../packages/longshore/dist/command/config.js";
+import { servingCommand } from "../../packages/longshore/dist/command/serving-command.js";
 import { defineProgram } from "../../packages/longshore/dist/command/run-command.js";
 import { reasons } from "../../packages/core/dist/index.js";
 
@@ -72,20 +74,23 @@ function commandText(command, path) {
 }
 
 function sentence(text) {
+  if (text === "") return "";
   const first = text.charAt(0).toUpperCase() + text.slice(1);
   return /[.?!]$/.test(first) ? first : `${first}.`;
 }
 
+const nothing = () => undefined;
+const silent = {
+  out: nothing,
+  note: nothing,
+  progress: nothing,
+  environment: {},
+  stop: new AbortController().signal,
+};
+
 async function commandLine() {
-  const nothing = () => undefined;
   const program = await defineProgram({
-    io: {
-      out: nothing,
-      note: nothing,
-      progress: nothing,
-      environment: {},
-      stop: new AbortController().signal,
-    },
+    io: silent,
     action: () => async () => undefined,
   });
   const commands = program.commands.filter((one) => one.name() !== "help");
@@ -116,6 +121,42 @@ function keyTable(schema) {
   );
 }
 
+/** What a value of a JSON Schema may be, in a few words. */
+function typeOf(schema) {
+  if (schema.anyOf) return schema.anyOf.map(typeOf).join(", or ");
+  if (schema.const !== undefined) return `\`${schema.const}\``;
+  if (schema.enum) return schema.enum.map((one) => `\`${one}\``).join(", ");
+  if (schema.type === "boolean") return "`true` or `false`";
+  if (schema.type === "array") return `list of ${schema.items.type === "object" ? "mappings" : "texts"}`;
+  if (schema.type === "object") return "mapping";
+  if (schema.type === "string") return schema.format === "path" ? "file or folder" : "text";
+  const { minimum, maximum, title } = schema;
+  const range =
+    maximum === undefined
+      ? minimum === undefined
+        ? ""
+        : `, at least ${minimum}`
+      : `, ${minimum} to ${maximum}`;
+  return `${schema.type === "integer" ? "whole number" : "number"}${title ? ` of ${title}` : ""}${range}`;
+}
+
+function jsonRows(schema, prefix) {
+  const rows = [];
+  const keys = Object.entries(schema.properties ?? {});
+  if (schema.additionalProperties) keys.push(["<name>", schema.additionalProperties]);
+  for (const [key, inner] of keys) {
+    const path = `${prefix}${prefix ? "." : ""}${key}`;
+    const usual =
+      inner.default === undefined || inner.default === false ? "" : ` Default: \`${inner.default}\`.`;
+    const required = schema.required?.includes(key) ? " (required)" : "";
+    rows.push([`\`${path}\``, `${typeOf(inner)}${required}`, `${sentence(inner.description ?? "")}${usual}`]);
+    const deeper = inner.type === "array" ? inner.items : inner;
+    if (deeper.type === "object")
+      rows.push(...jsonRows(deeper, `${path}${inner.type === "array" ? "[]" : ""}`));
+  }
+  return rows;
+}
+
 function configuration() {
   return [
     "# Configuration files",
@@ -123,6 +164,12 @@ function configuration() {
     made,
     "",
     "`[]` stands for each entry of a list, `<name>` for each key of a mapping. An unknown key is refused with its path.",
+    "",
+    "## longshore.yaml",
+    "",
+    "Options of `longshore serve`, `longshore gateway` and `openOffloader` in one file ([guide](../guides/configure.md)).",
+    "",
+    table(["key", "value", "meaning"], jsonRows(JSON.parse(schemaText(servingCommand("serve", silent))), "")),
     "",
     "## model.yaml",
     "",
@@ -245,6 +292,7 @@ function metricsPage() {
 /** All generated pages, by their path in the repository. */
 export async function referencePages() {
   return {
+    "packages/longshore/longshore.schema.json": `${schemaText(servingCommand("serve", silent))}\n`,
     "docs/reference/command-line.md": await commandLine(),
     "docs/reference/configuration.md": configuration(),
     "docs/reference/errors.md": errors(),

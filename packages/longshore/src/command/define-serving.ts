@@ -2,6 +2,7 @@ import { allRights, defaultMaxKeptBytes } from "@longshore/server";
 import { type Command, Option } from "commander";
 import { behindOptions } from "../options/at-options.ts";
 import { collect, type Defining, help, number } from "../options/define.ts";
+import { groupHelp } from "../configuration/help-groups.ts";
 import { keysAdd, keysList, keysRevoke } from "./keys.ts";
 import { onlineOptions } from "../options/online-options.ts";
 import { repositoryOptions } from "../options/repository-options.ts";
@@ -14,7 +15,10 @@ export function defineServing({ program, action, io }: Defining): void {
   const served = program
     .command("serve")
     .description("serve models over the network (Open Inference Protocol v2, HTTP and gRPC)")
-    .argument("<repository>", "folder of models (Triton layout), one model folder, or an .onnx file");
+    .argument(
+      "[repository]",
+      "folder of models (Triton layout), one model folder, or an .onnx file (default: models.repository of --config)",
+    );
   behindOptions(onlineOptions(served, "a server to forward requests to; repeat for several"));
   help(
     ownPriceOptions(pullOptions(repositoryOptions(tritonOptions(served), number)), true)
@@ -31,10 +35,11 @@ export function defineServing({ program, action, io }: Defining): void {
       )
       .option("--allow-management", "allow callers with the right manage to load and unload models", false)
       .action(
-        action(async (repository: string, options) =>
-          (await import("./serve.ts")).serve(repository, options, io),
+        action(async (_repository: string | undefined, _options: object, command: Command) =>
+          (await import("./serve.ts")).serve(command, io),
         ),
       ),
+    "longshore serve --config longshore.yaml",
     "longshore serve ./models --port 8000 --tier edge --zone eu/de/store-7",
     "longshore serve detector.onnx --port 0 --no-grpc-port",
     "longshore serve ./models --model-control explicit --load-model ocr --allow-management",
@@ -67,13 +72,20 @@ export function defineServing({ program, action, io }: Defining): void {
         number("max-kept", 0),
         defaultMaxKeptBytes,
       )
-      .action(action(async (options) => (await import("./gateway.ts")).gateway(options, io))),
+      .action(
+        action(async (_options: object, command: Command) =>
+          (await import("./gateway.ts")).gateway(command, io),
+        ),
+      ),
+    "longshore gateway --config longshore.yaml",
     "longshore gateway --zone eu/de --data-class internal",
     "longshore gateway --at http://127.0.0.1:8010 --at http://127.0.0.1:8020 --data-class internal",
     "longshore gateway --port 9000 --at http://127.0.0.1:8000 --at-kind oip --data-class internal",
     "longshore gateway --at http://a:8000 --at http://b:8000 --at-price http://a:8000,per-second=4000 --at-price per-second=900",
     "longshore gateway --port 9000 --at http://10.0.0.3:80 --at-kind oip --at-metrics :8002 --data-class internal",
   );
+  groupHelp(served);
+  groupHelp(gated);
 
   const keys = program.command("keys").description("manage API keys of a server: add, list, revoke");
   const keysFile = (command: Command): Command =>

@@ -1,4 +1,5 @@
 import { LongshoreError } from "@longshore/core";
+import type { Command } from "commander";
 import { keepYoung } from "@longshore/nodejs";
 import { checksOf, confirmOf } from "../check/check-options.ts";
 import type { ServerOptions } from "../compose/dial.ts";
@@ -17,6 +18,7 @@ import {
   startedOrStopped,
   type Told,
 } from "../options/online-options.ts";
+import { servingSettings } from "./serving-settings.ts";
 
 /** Options of `longshore gateway`. */
 export interface GatewayCommandOptions extends OnlineCommandOptions, BehindOptions, OwnPriceOptions {
@@ -45,7 +47,10 @@ async function joinsOf(
 }
 
 /** Puts a choice among servers on a port until SIGINT or SIGTERM, then drains. */
-export async function gateway(options: GatewayCommandOptions, io: CommandIo): Promise<ExitCode> {
+export async function gateway(command: Command, io: CommandIo): Promise<ExitCode> {
+  using live = await servingSettings(command, io);
+  // The parsers and the schema of the options have checked what these say.
+  const options = live.now().options as unknown as GatewayCommandOptions;
   keepYoung();
   const servers = await serversBehind(options);
   const found = await directoryOf(options, options.joins);
@@ -70,7 +75,7 @@ export async function gateway(options: GatewayCommandOptions, io: CommandIo): Pr
       ...found,
       dialling,
       ...(options.joins ? { joins: await joinsOf(options, found) } : {}),
-      ...(await onlineServeOptions(options, io)),
+      ...(await onlineServeOptions(options, io, live)),
       allowManagement: options.allowManagement || options.managePort !== undefined,
     });
   const server = await startedOrStopped(start, options, io);

@@ -108,7 +108,10 @@ describe("options about servers and identity", () => {
   it.each([
     [["serve", ".", "--tls-cert", "a"], "--tls-cert and --tls-key go together"],
     [["serve", ".", "--client-ca", "a"], "--client-ca needs --tls-cert"],
-    [["serve", ".", "--manage-port", "70000"], "port 70000"],
+    [
+      ["serve", ".", "--manage-port", "70000"],
+      "--manage-port wants a whole number from 0 to 65535, not '70000'",
+    ],
     [["serve", ".", "--default-max-batch-size", "1.5"], "a whole number up to 4096"],
     [["serve", ".", "--default-max-batch-size", "5000"], "a whole number up to 4096"],
     [["serve", ".", "--host", "0.0.0.0", "--port", "0"], "--insecure-no-identity"],

@@ -51,6 +51,10 @@ const code = await runCommand(process.argv.slice(2), {
   },
   environment: process.env,
   stop: stop.signal,
+  onReload(listener) {
+    process.on("SIGHUP", listener);
+    return { [Symbol.dispose]: () => void process.off("SIGHUP", listener) };
+  },
   end: () => endBy("SIGTERM"),
 });
 clear();

@@ -1,4 +1,5 @@
 import { LongshoreError } from "@longshore/core";
+import type { Command } from "commander";
 import { keepYoung, yieldToFirst } from "@longshore/nodejs";
 import { checksOf, confirmOf } from "../check/check-options.ts";
 import { goldenFrom } from "../check/golden-source.ts";
@@ -21,6 +22,7 @@ import {
 import { type PullCommandOptions, pullOptionsOf } from "../package/command.ts";
 import { type RepositoryOptions, repositoryServeOptions } from "../options/repository-options.ts";
 import { type TritonOptions, tritonServeOptions } from "../options/triton-options.ts";
+import { servingSettings } from "./serving-settings.ts";
 
 /** Options of `longshore serve`. */
 export interface ServeCommandOptions
@@ -31,6 +33,7 @@ export interface ServeCommandOptions
     TritonOptions,
     RepositoryOptions,
     OwnPriceOptions {
+  readonly repository?: string;
   readonly workers?: number;
   readonly runtime: RuntimeName;
   readonly queue: number;
@@ -39,11 +42,15 @@ export interface ServeCommandOptions
 }
 
 /** Puts the models of a repository on a port until SIGINT or SIGTERM, then drains. */
-export async function serve(
-  repository: string,
-  options: ServeCommandOptions,
-  io: CommandIo,
-): Promise<ExitCode> {
+export async function serve(command: Command, io: CommandIo): Promise<ExitCode> {
+  using live = await servingSettings(command, io);
+  // The parsers and the schema of the options have checked what these say.
+  const options = live.now().options as unknown as ServeCommandOptions;
+  const { repository } = options;
+  if (repository === undefined) {
+    const why = "no models: name a repository (longshore serve ./models), or models.repository in --config";
+    throw new LongshoreError("invalid-input", "resolve", why);
+  }
   keepYoung();
   yieldToFirst({ niceness: options.workerNiceness });
   const opened = await openModel(repository);
@@ -72,7 +79,7 @@ export async function serve(
       maxQueued: options.queue,
       workerNiceness: options.workerNiceness,
       allowManagement: options.allowManagement || options.managePort !== undefined,
-      ...(await onlineServeOptions(options, io)),
+      ...(await onlineServeOptions(options, io, live)),
       ...tritonServeOptions(options),
       ...repositoryServeOptions(options),
       ...(named === undefined ? {} : { loadModels: [named, ...options.loadModel] }),

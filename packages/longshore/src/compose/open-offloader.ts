@@ -37,6 +37,11 @@ export interface DevicePackages extends Omit<PullOptions, "asNeeded"> {
 
 /** What an app says when it opens an offloader. Everything is optional, but one of `repository` and `servers` is needed. */
 export interface OpenOptions {
+  /**
+   * `longshore.yaml`, which says what the other options do not: models, endpoints with prices and credentials, directory, packages, policy.
+   * Options here override `LONGSHORE_*` variables, which override the file. Default: no file, and no variables.
+   */
+  readonly configFile?: string;
   /** Models that this device can run: a repository, a model folder, an .onnx file, or a sample's name. */
   readonly repository?: string;
   /**
@@ -72,7 +77,7 @@ export interface OpenOptions {
 }
 
 /** The same with a store that is already open, for the command, the demonstration and tests. */
-export interface LocalOptions extends Omit<OpenOptions, "repository" | "directory"> {
+export interface LocalOptions extends Omit<OpenOptions, "configFile" | "repository" | "directory"> {
   readonly directory?: Directory;
   readonly store?: ModelStore;
   /** Loaded copies of each model here; default 1. */
@@ -151,6 +156,7 @@ const known: Readonly<Record<keyof OpenOptions, true>> = {
   observer: true,
   checks: true,
   retry: true,
+  configFile: true,
 };
 
 /** Refuses options that do not exist: a rule that is misspelt would silently not hold. Throws `invalid-configuration`. */
@@ -164,6 +170,16 @@ function checkOptions(options: unknown): void {
     if (!Object.hasOwn(known, key))
       throw refused(`has no option '${key}'; it has ${Object.keys(known).join(", ")}`);
   }
+}
+
+/** The options with what the configuration file adds. */
+async function withFile({ configFile, ...options }: OpenOptions): Promise<OpenOptions> {
+  if (configFile === undefined) return options;
+  // Most apps have no file, and its schema comes from the command's options.
+  const { appOptions } = await import("../configuration/app-options.ts");
+  const ofFile = await appOptions(configFile, process.env);
+  const defaults = { ...ofFile.defaults, ...options.defaults };
+  return { ...ofFile, ...options, defaults };
 }
 
 /** Waits for a promise that never rejects, but not for longer than so many milliseconds. */
@@ -193,8 +209,9 @@ function within(promise: Promise<void>, ms: number, clock: Clock): Promise<void>
  * await offloader.close();
  * ```
  */
-export async function openOffloader(options: OpenOptions): Promise<Offloader> {
-  checkOptions(options);
+export async function openOffloader(given: OpenOptions): Promise<Offloader> {
+  checkOptions(given);
+  const options = await withFile(given);
   const store = options.repository === undefined ? undefined : (await openModel(options.repository)).store;
   const { repository: _repository, directory: named, ...rest } = options;
   const parts = {
@@ -202,10 +219,10 @@ export async function openOffloader(options: OpenOptions): Promise<Offloader> {
     random: systemRandom(),
     observer: options.observer ?? silentObserver,
   };
-  const given = named !== undefined && isDirectory(named) ? named : undefined;
+  const opened = named !== undefined && isDirectory(named) ? named : undefined;
   const own = named === undefined || isDirectory(named) ? undefined : await openDirectory(named, parts);
   await own?.ready;
-  const directory = own ?? given;
+  const directory = own ?? opened;
   const {
     offloader,
     ready,

@@ -13,6 +13,7 @@ import {
   type LogLevel,
   type MachineUse,
   otlpExporter,
+  settingsFor,
   type SpanExporter,
   type Telemetry,
 } from "@longshore/server";
@@ -31,6 +32,14 @@ export interface TelemetryOptions {
   readonly resource?: Readonly<Record<string, string>>;
   /** One in so many requests that bring no decision of their own is traced. Default 1: all. */
   readonly traceRate?: number;
+  /** Called once with what changes level and rate later. Default: they stay as they are. */
+  readonly follow?: (apply: (change: TelemetryChange) => void) => void;
+}
+
+/** What of telemetry can change while a server runs. */
+export interface TelemetryChange {
+  readonly logLevel: LogLevel | "none";
+  readonly traceRate: number;
 }
 
 /** Telemetry with what it stands on. */
@@ -126,6 +135,10 @@ export function openTelemetry(
       counted: (outcome, spans) => telemetry.metrics.spans.add([outcome], spans),
     });
   }
+  options.follow?.(({ logLevel, traceRate }) => {
+    telemetry.log.change(settingsFor(logLevel));
+    telemetry.tracing.change(undefined, { rate: traceRate });
+  });
   let closed: Promise<void> | undefined;
   const close = async (): Promise<void> => {
     use[Symbol.dispose]();

@@ -12,7 +12,6 @@ import { type Relay, relay, type RelayOptions, type RelayTarget } from "./relay.
 import { figuresText, whatIfJson, whatIfText } from "./report.ts";
 import { type Supposed, whatIf } from "./what-if.ts";
 import { type ShownOptions, shownOf } from "../options/connection-options.ts";
-import { checkPort } from "../options/identity-options.ts";
 import { type CommandIo, type ExitCode, stopped } from "../options/io.ts";
 import { type LinkOptions, linksOf } from "../options/link-options.ts";
 
@@ -129,7 +128,9 @@ function grpcOf(
 ): Pick<RelayOptions, "port" | "target"> | undefined {
   const { grpcInFrontOf, port, grpcPort = port === 0 ? 0 : port + 1 } = options;
   if (grpcInFrontOf === undefined) return undefined;
-  checkPort(grpcPort);
+  if (grpcPort > 65_535) {
+    throw new LongshoreError("invalid-input", "resolve", "no port comes after 65535: give --grpc-port");
+  }
   return { port: grpcPort, target: targetOf("grpc-in-front-of", grpcInFrontOf, tls) };
 }
 
@@ -142,7 +143,6 @@ const mostReasons = 100;
  */
 export async function observe(options: ObserveCommandOptions, io: CommandIo): Promise<ExitCode> {
   const { host, port, json, everySeconds } = options;
-  checkPort(port);
   const { tls, there } = await tlsOf(options);
   const target = targetOf("in-front-of", options.inFrontOf, there);
   const grpcAt = grpcOf(options, there);

@@ -1,4 +1,4 @@
-import { type Defining, help, number } from "../options/define.ts";
+import { type Defining, help, number, port } from "../options/define.ts";
 import { linkOptions } from "../options/link-options.ts";
 import { observe } from "./command.ts";
 
@@ -11,9 +11,9 @@ export function defineObserve({ program, action, io }: Defining): void {
         .description("relay a server's traffic unchanged and report what offloading would have saved")
         .requiredOption("--in-front-of <url>", "the server, http://host:port or https://host:port")
         .option("--host <address>", "address to listen on", "127.0.0.1")
-        .option("--port <port>", "port; 0 picks a free one", number("port", 0), 9000)
+        .option("--port <port>", "port; 0 picks a free one", port("port"), 9000)
         .option("--grpc-in-front-of <url>", "gRPC address of the server; relayed without inspection")
-        .option("--grpc-port <port>", "port for that (default: the one after --port)", number("grpc-port", 0))
+        .option("--grpc-port <port>", "port for that (default: the one after --port)", port("grpc-port"))
         .option("--tls-cert <file>", "certificate (PEM) for clients (default: no TLS)")
         .option("--tls-key <file>", "key (PEM) of the certificate")
         .option("--at-ca <file>", "authorities (PEM) that sign the server; default: the system's")

@@ -1,6 +1,7 @@
 import type { RetryOptions } from "@longshore/core/internal";
 import { type Command, Option } from "commander";
 import type { ServerOptions } from "../compose/dial.ts";
+import { type FileEndpoint, serversOfFile } from "../configuration/file-endpoints.ts";
 import { atPricesOf } from "./price-options.ts";
 import { connectionOptions, refuseUnused, type ShownOptions, shownOf } from "./connection-options.ts";
 import { number } from "./define.ts";
@@ -32,6 +33,8 @@ export interface BehindOptions extends AtOptions {
   readonly dataClass: string;
   /** Rounds of retries of one request. */
   readonly retries: number;
+  /** Those of the configuration file, which say all about themselves; only without `--at`. */
+  readonly endpoints?: readonly FileEndpoint[];
 }
 
 /** Adds these. */
@@ -79,6 +82,7 @@ export async function serversBehind(options: BehindOptions): Promise<readonly Se
     atMetrics: metrics,
     atGrpc: grpc,
   } = options;
+  if (options.endpoints) return serversOfFile(options.endpoints);
   return (await serversOf(options)).map((one) => ({
     ...one,
     trust,

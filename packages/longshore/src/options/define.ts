@@ -14,20 +14,38 @@ export interface Defining {
 /** For options that may be given several times. */
 export const collect = (value: string, before: readonly string[]): readonly string[] => [...before, value];
 
-/** Reads the number of an option, from `least` to `most`. */
-export function number(name: string, least: number, most: number = Infinity): (text: string) => number {
+/** Reads the number of an option, and tells its range, of which the schema of the configuration file is made. */
+export interface NumberReader {
+  (text: string): number;
+  readonly least: number;
+  readonly most: number;
+  readonly whole: boolean;
+}
+
+function reader(name: string, least: number, most: number, whole: boolean): NumberReader {
   const range = most === Infinity ? `of ${least} or more` : `from ${least} to ${most}`;
-  return (text) => {
+  const read = (text: string): number => {
     // What is empty, such as a variable that is not set, would be zero.
     const value = text.trim() === "" ? NaN : Number(text);
-    if (!Number.isFinite(value) || value < least || value > most)
+    if (!Number.isFinite(value) || value < least || value > most || (whole && !Number.isInteger(value)))
       throw new CommanderError(
         2,
         "longshore.option",
-        `error: --${name} wants a number ${range}, not '${text}'`,
+        `error: --${name} wants a ${whole ? "whole " : ""}number ${range}, not '${text}'`,
       );
     return value;
   };
+  return Object.assign(read, { least, most, whole });
+}
+
+/** Reads the number of an option, from `least` to `most`. */
+export function number(name: string, least: number, most: number = Infinity): NumberReader {
+  return reader(name, least, most, false);
+}
+
+/** Reads the number of a port. */
+export function port(name: string): NumberReader {
+  return reader(name, 0, 65_535, true);
 }
 
 /** Adds examples to the help of a command. */

@@ -1,7 +1,7 @@
 import { type KeptDirectory, LongshoreError } from "@longshore/core";
 import { systemClock, systemRandom } from "@longshore/nodejs";
 import type { Command } from "commander";
-import { type Dialling, openDirectory } from "../compose/directory.ts";
+import { type Dialling, type DirectoryOptions, openDirectory } from "../compose/directory.ts";
 import { type HeldEvents, heldEvents } from "../compose/held-events.ts";
 import { isNats } from "../compose/nats-directory.ts";
 import { readText } from "../compose/read-text.ts";
@@ -88,6 +88,23 @@ async function shownToDirectory(from: string, options: DirectoryCommandOptions):
   return shownOf("directory", options);
 }
 
+/** How a directory is opened, as options say. */
+export async function sourceOptionsOf(
+  from: string,
+  options: DirectoryCommandOptions,
+): Promise<DirectoryOptions> {
+  const { operatorKeys, directoryKeep, directoryHours } = options;
+  const shown = await shownToDirectory(from, options);
+  const keys = operatorKeys === undefined ? undefined : await readText(operatorKeys, "the operator's keys");
+  return {
+    from,
+    ...shown,
+    ...(keys === undefined ? {} : { operatorKeys: keys }),
+    ...(directoryKeep === undefined ? {} : { keptIn: directoryKeep }),
+    ...(directoryHours === undefined ? {} : { maxAgeMs: directoryHours * 3_600_000 }),
+  };
+}
+
 /**
  * The directory that options name, once something is known of it; undefined when they name none.
  *
@@ -97,7 +114,7 @@ export async function directoryOf(
   options: DirectoryCommandOptions,
   joined = false,
 ): Promise<CommandDirectory | undefined> {
-  const { directory: from, operatorKeys, directoryKeep, directoryHours } = options;
+  const { directory: from, operatorKeys, directoryKeep } = options;
   if (from === undefined) {
     refuseUnused("directory", options, "goes with --directory");
     if (!joined) refuseUnused("directory-servers", options, "goes with --directory");
@@ -111,20 +128,13 @@ export async function directoryOf(
       "--operator-keys and --directory-keep go with --directory",
     );
   }
-  const shown = await shownToDirectory(from, options);
   const dialling = await diallingOf(options);
-  const keys = operatorKeys === undefined ? undefined : await readText(operatorKeys, "the operator's keys");
   const events = heldEvents();
-  const directory = await openDirectory(
-    {
-      from,
-      ...shown,
-      ...(keys === undefined ? {} : { operatorKeys: keys }),
-      ...(directoryKeep === undefined ? {} : { keptIn: directoryKeep }),
-      ...(directoryHours === undefined ? {} : { maxAgeMs: directoryHours * 3_600_000 }),
-    },
-    { clock: systemClock(), random: systemRandom(), observer: events },
-  );
+  const directory = await openDirectory(await sourceOptionsOf(from, options), {
+    clock: systemClock(),
+    random: systemRandom(),
+    observer: events,
+  });
   await directory.ready;
   return { directory, dialling, events };
 }

@@ -1,6 +1,7 @@
 import { LongshoreError } from "@longshore/core";
 import { type Command, Option } from "commander";
 import type { OnlineOptions } from "../compose/put-online.ts";
+import { port } from "./define.ts";
 
 /** Options of `longshore serve` about who may reach what. */
 export interface IdentityOptions {
@@ -18,7 +19,7 @@ export interface IdentityOptions {
 }
 
 /** Adds them. `port` reads the number of a port. */
-export function identityOptions(command: Command, port: (name: string) => (text: string) => number): Command {
+export function identityOptions(command: Command): Command {
   return command
     .option("--identity <file>", "identity.yaml: who may do what (API keys, tokens, client certificates)")
     .option("--insecure-no-identity", "allow addresses other than loopback without identity", false)
@@ -40,12 +41,6 @@ export function identityOptions(command: Command, port: (name: string) => (text:
     .option("--metrics-host <address>", "address of the metrics port; default: --host");
 }
 
-/** A port as a whole number. Throws `invalid-input`. */
-export function checkPort(port: number | undefined): void {
-  if (port === undefined || (Number.isInteger(port) && port <= 65_535)) return;
-  throw new LongshoreError("invalid-input", "resolve", `port ${port} is not a whole number from 0 to 65535`);
-}
-
 /** Origins of pages. Throws `invalid-input` for what no browser sends as an origin. */
 function pagesOf(text: string): "*" | readonly string[] {
   if (text === "*") return "*";
@@ -61,8 +56,6 @@ function pagesOf(text: string): "*" | readonly string[] {
 /** What they mean for a server. */
 export function identityServeOptions(options: IdentityOptions): Partial<OnlineOptions> {
   const { identity, tlsCert, tlsKey, clientCa, managePort, metricsPort, metricsHost } = options;
-  checkPort(managePort);
-  checkPort(metricsPort);
   if ((tlsCert === undefined) !== (tlsKey === undefined)) {
     throw new LongshoreError("invalid-input", "resolve", "--tls-cert and --tls-key go together");
   }

@@ -16,6 +16,8 @@ export interface CommandIo {
   readonly environment: Readonly<Record<string, string | undefined>>;
   /** Fires on SIGINT and SIGTERM. */
   readonly stop: AbortSignal;
+  /** Calls `listener` on SIGHUP, which then does not end the process, until it is disposed of. Default: nothing comes. */
+  onReload?(listener: () => void): Disposable;
   /** Ends the process at once, whatever runs in it. Default: it is left to whoever runs the command. */
   end?(): void;
 }

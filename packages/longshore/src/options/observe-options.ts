@@ -2,6 +2,8 @@ import type { Command } from "commander";
 import { Option } from "commander";
 import type { OnlineOptions } from "../compose/put-online.ts";
 import type { TelemetryOptions } from "../compose/telemetry.ts";
+import type { LiveSettings } from "../configuration/live.ts";
+import type { Settled } from "../configuration/settle.ts";
 import type { CommandIo } from "./io.ts";
 
 /** Options of `longshore serve` about what it tells, what it remembers, and how it ends. */
@@ -85,8 +87,19 @@ function decoded(text: string): string {
   }
 }
 
+/** What of them changes while a server runs. */
+function liveOf({ options }: Settled): Pick<ObserveOptions, "logLevel" | "traceRate"> {
+  // The schema of the options has checked what these say.
+  const { logLevel, traceRate } = options as unknown as ObserveOptions;
+  return { logLevel, traceRate };
+}
+
 /** What they mean for a server. */
-export function observeServeOptions(options: ObserveOptions, io: CommandIo): Partial<OnlineOptions> {
+export function observeServeOptions(
+  options: ObserveOptions,
+  io: CommandIo,
+  live?: LiveSettings,
+): Partial<OnlineOptions> {
   const { logLevel, otlp, traceRate, cacheSize } = options;
   return {
     cacheBytes: cacheSize,
@@ -95,6 +108,7 @@ export function observeServeOptions(options: ObserveOptions, io: CommandIo): Par
       logLevel,
       traceRate,
       resource: resourceOf(io.environment),
+      ...(live ? { follow: (apply) => live.follow((settled) => apply(liveOf(settled))) } : {}),
       ...(otlp === undefined
         ? {}
         : { otlp, otlpHeaders: headersOf(io.environment["OTEL_EXPORTER_OTLP_HEADERS"]) }),

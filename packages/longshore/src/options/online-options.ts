@@ -1,19 +1,15 @@
-import type { Observer, Tier } from "@longshore/core";
+import { LongshoreError, type Observer, type Tier } from "@longshore/core";
 import { type Command, Option } from "commander";
 import { setTimeout as after } from "node:timers/promises";
 import { isLoopbackHost } from "../compose/listeners.ts";
 import type { Online, OnlineOptions } from "../compose/put-online.ts";
 import { type CheckCommandOptions, checkOptions } from "../check/check-options.ts";
+import type { LiveSettings } from "../configuration/live.ts";
 import { type AtOptions, atOptions } from "./at-options.ts";
-import { collect, number } from "./define.ts";
+import { collect, number, port } from "./define.ts";
 import { atPriceOption } from "./price-options.ts";
 import { type DirectoryCommandOptions, directoryOptions } from "./directory-options.ts";
-import {
-  checkPort,
-  type IdentityOptions,
-  identityOptions,
-  identityServeOptions,
-} from "./identity-options.ts";
+import { type IdentityOptions, identityOptions, identityServeOptions } from "./identity-options.ts";
 import { type JoinCommandOptions, joinOptions, joinServeOptions } from "./join-options.ts";
 import { type CommandIo, stopped } from "./io.ts";
 import { type PortLimitOptions, portLimitOptions, portLimits } from "./port-limit-options.ts";
@@ -44,18 +40,22 @@ export interface OnlineCommandOptions
 
 /** Adds them. `at` says what the servers of `--at` are for. */
 export function onlineOptions(command: Command, at: string): Command {
-  identityOptions(command, (name) => number(name, 0));
+  identityOptions(command);
   portLimitOptions(command);
   return checkOptions(
     joinOptions(directoryOptions(atPriceOption(atOptions(observeOptions(command, number))))),
     number,
   )
+    .option(
+      "--config <file>",
+      "longshore.yaml: all of these options in one file; flags and LONGSHORE_* variables override it",
+    )
     .option("--host <address>", "address to listen on", "127.0.0.1")
-    .option("--port <port>", "port; 0 picks a free one", number("port", 0), 8000)
+    .option("--port <port>", "port; 0 picks a free one", port("port"), 8000)
     .option(
       "--grpc-port <port>",
       "port for gRPC (default: the one after --port if it is free); 0 picks a free one",
-      number("grpc-port", 0),
+      port("grpc-port"),
     )
     .option("--no-grpc-port", "no gRPC")
     .addOption(
@@ -81,14 +81,36 @@ function printer(io: CommandIo): Observer {
   };
 }
 
+/** Whether two addresses of listeners overlap: a wildcard takes the port of all. */
+function overlap(a: string, b: string): boolean {
+  return a === b || [a, b].some((host) => host === "0.0.0.0" || host === "::");
+}
+
+/** Throws `invalid-configuration` for two listeners on one port. */
+function checkPorts(options: OnlineCommandOptions): void {
+  const { host, port: data, grpcPort, manageHost, managePort, metricsHost = host, metricsPort } = options;
+  const listeners = [
+    { name: "--port", host, on: data },
+    { name: "--grpc-port", host, on: grpcPort },
+    { name: "--manage-port", host: manageHost, on: managePort },
+    { name: "--metrics-port", host: metricsHost, on: metricsPort },
+  ].filter(({ on }) => typeof on === "number" && on !== 0);
+  for (const [at, one] of listeners.entries()) {
+    const other = listeners.slice(0, at).find(({ on, host: its }) => on === one.on && overlap(its, one.host));
+    if (!other) continue;
+    const why = `${other.name} and ${one.name} are both ${String(one.on)} on ${one.host}; each listener needs a port of its own`;
+    throw new LongshoreError("invalid-configuration", "resolve", why);
+  }
+}
+
 /** What they mean for a server. */
 export async function onlineServeOptions(
   options: OnlineCommandOptions,
   io: CommandIo,
+  live?: LiveSettings,
 ): Promise<OnlineOptions> {
-  checkPort(options.port);
   const { grpcPort = "next" } = options;
-  if (typeof grpcPort === "number") checkPort(grpcPort);
+  checkPorts(options);
   return {
     host: options.host,
     port: options.port,
@@ -101,13 +123,13 @@ export async function onlineServeOptions(
     report: logged(io),
     ...(await joinServeOptions(options, logged(io))),
     ...identityServeOptions(options),
-    ...observeServeOptions(options, io),
+    ...observeServeOptions(options, io, live),
     ...(options.json ? { observer: printer(io) } : {}),
   };
 }
 
 /** Notes of a server as lines of its log, which holds nothing but JSON. */
-function logged(io: CommandIo): (text: string) => void {
+export function logged(io: CommandIo): (text: string) => void {
   return (message) =>
     io.note(JSON.stringify({ time: new Date().toISOString(), level: "warning", event: "note", message }));
 }

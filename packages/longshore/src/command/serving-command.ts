@@ -1,0 +1,16 @@
+import { Command } from "commander";
+import type { CommandIo } from "../options/io.ts";
+import { defineServing } from "./define-serving.ts";
+
+/** `serve` or `gateway` for whoever reads its options: nothing is run. */
+export function servingCommand(name: "serve" | "gateway", io: CommandIo): Command {
+  const program = new Command("longshore").exitOverride();
+  program.configureOutput({
+    writeOut: (text) => io.out(text.trimEnd()),
+    writeErr: (text) => io.note(text.trimEnd()),
+  });
+  defineServing({ program, io, action: () => async () => undefined });
+  const found = program.commands.find((one) => one.name() === name);
+  if (!found) throw new TypeError(`there is no command ${name}`);
+  return found;
+}

@@ -1,0 +1,42 @@
+import type { Command } from "commander";
+import { systemClock } from "@longshore/nodejs";
+import { parseIdentity } from "@longshore/server";
+import { readText } from "../compose/read-text.ts";
+import { type WatchedSettings, watchSettings } from "../configuration/live.ts";
+import { type Settled, settle } from "../configuration/settle.ts";
+import { serversBehind } from "../options/at-options.ts";
+import { type Connection, shownOf } from "../options/connection-options.ts";
+import type { CommandIo } from "../options/io.ts";
+import { logged, onlineServeOptions } from "../options/online-options.ts";
+import { repositoryServeOptions } from "../options/repository-options.ts";
+import { tritonServeOptions } from "../options/triton-options.ts";
+import type { GatewayCommandOptions } from "./gateway.ts";
+import type { ServeCommandOptions } from "./serve.ts";
+
+/** Everything that a server of these settings would refuse before it listens. Throws `invalid-configuration` and `invalid-input`. */
+export async function checkSettings(command: Command, { options }: Settled, io: CommandIo): Promise<void> {
+  // The parsers and the schema of the options have checked what these say.
+  const online = options as unknown as GatewayCommandOptions;
+  await onlineServeOptions(online, io);
+  await serversBehind(online);
+  const connections: readonly Connection[] = ["directory", "directory-servers", "join", "packages"];
+  for (const connection of connections) await shownOf(connection, online);
+  if (online.identity !== undefined) parseIdentity(await readText(online.identity, "identity"));
+  if (online.tlsCert !== undefined) await readText(online.tlsCert, "the certificate");
+  if (command.name() !== "serve") return;
+  const serving = options as unknown as ServeCommandOptions;
+  tritonServeOptions(serving);
+  repositoryServeOptions(serving);
+}
+
+/** What a serving command runs with: flags, environment and file, followed while it runs. */
+export async function servingSettings(command: Command, io: CommandIo): Promise<WatchedSettings> {
+  const settled = await settle(command, io.environment);
+  return watchSettings(command, settled, {
+    clock: systemClock(),
+    environment: io.environment,
+    report: logged(io),
+    check: (next) => checkSettings(command, next, io),
+    ...(io.onReload ? { onReload: (listener) => io.onReload?.(listener) ?? { [Symbol.dispose]() {} } } : {}),
+  });
+}

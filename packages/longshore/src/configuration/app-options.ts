@@ -1,0 +1,54 @@
+import { servingCommand } from "../command/serving-command.ts";
+import type { OpenOptions } from "../compose/open-offloader.ts";
+import { type BehindOptions, retryOf, serversBehind } from "../options/at-options.ts";
+import { type DirectoryCommandOptions, diallingOf, sourceOptionsOf } from "../options/directory-options.ts";
+import { type PullCommandOptions, pullOptionsOf } from "../package/command.ts";
+import { type Environment, settle } from "./settle.ts";
+
+const silent = {
+  out: () => undefined,
+  note: () => undefined,
+  progress: () => undefined,
+  environment: {},
+  stop: new AbortController().signal,
+};
+
+/**
+ * What `longshore.yaml` and the environment mean for an app: its models, endpoints, directory, packages and policy. Listeners, identity and
+ * telemetry are those of servers. Throws `invalid-configuration` and `invalid-input`.
+ */
+export async function appOptions(file: string, environment: Environment): Promise<Partial<OpenOptions>> {
+  const command = servingCommand("serve", silent);
+  command.parseOptions(["--config", file]);
+  const { options: settled, settings } = await settle(command, environment);
+  const options = settled as unknown as BehindOptions & DirectoryCommandOptions & PullCommandOptions;
+  // Defaults of a server are not those of an app.
+  const said = new Map(
+    settings
+      .filter(({ origin }) => origin === "file" || origin === "environment")
+      .map(({ path, value }) => [path, value]),
+  );
+  const repository = said.get("models.repository") as string | undefined;
+  const runtime = said.get("models.runtime") as OpenOptions["runtime"] | undefined;
+  const dataClass = said.get("policy.dataClass") as string | undefined;
+  const servers = await serversBehind(options);
+  const packages = await pullOptionsOf(options, {
+    from: servers[0]?.address,
+    option: "endpoints",
+    connection: "at",
+  });
+  return {
+    ...(repository === undefined ? {} : { repository }),
+    ...(runtime === undefined ? {} : { runtime }),
+    ...(dataClass === undefined ? {} : { defaults: { dataClass } }),
+    ...(servers.length === 0 ? {} : { servers }),
+    ...(options.directory === undefined
+      ? {}
+      : {
+          directory: await sourceOptionsOf(options.directory, options),
+          dialling: await diallingOf(options),
+        }),
+    ...(packages ? { packages } : {}),
+    ...(said.has("forwarding.retries") ? retryOf(options) : {}),
+  };
+}

@@ -1,0 +1,187 @@
+import type { Command } from "commander";
+import { LongshoreError } from "@longshore/core";
+import { readText } from "../compose/read-text.ts";
+import { type ConfigurationFile, parseConfiguration } from "./configuration-file.ts";
+import { fileSchema } from "./file-schema.ts";
+import { optionSchema } from "./option-schema.ts";
+import { type ObjectSchema, problemOf, type Schema } from "./schema.ts";
+import { endpointOptions, sections } from "./settings.ts";
+
+/** Where the value of a setting comes from. */
+export type Origin = "flag" | "environment" | "file" | "default" | "unset";
+
+/** A setting with its effective value. */
+export interface Setting {
+  /** In the file: `listeners.port`. */
+  readonly path: string;
+  readonly value: unknown;
+  readonly origin: Origin;
+  /** The flag, the variable, or the file with its line. */
+  readonly where: string;
+  /** False: the command has no such option, and the value of the file means nothing to it. */
+  readonly isUsed: boolean;
+}
+
+/** What flags, environment, file and defaults come to. */
+export interface Settled {
+  /** Options of the command, by attribute. */
+  readonly options: Readonly<Record<string, unknown>>;
+  readonly settings: readonly Setting[];
+  /** Undefined without `--config`. */
+  readonly file: ConfigurationFile | undefined;
+}
+
+/** The environment as programs get it. */
+export type Environment = Readonly<Record<string, string | undefined>>;
+
+const repositoryPath = "models.repository";
+const repositorySchema: Schema = { type: "string", minLength: 1 };
+
+/** The name of the variable of an option. */
+export function variableOf(attribute: string): string {
+  return `LONGSHORE_${attribute.replaceAll(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()}`;
+}
+
+/** A variable as the value that a schema describes; what does not fit stays text, and is refused by the schema. */
+function valueOf(text: string, schema: Schema): unknown {
+  if ("anyOf" in schema) {
+    const found = schema.anyOf.map((one) => ({ one, value: valueOf(text, one) }));
+    return found.find(({ one, value }) => !problemOf(one, value, []))?.value ?? text;
+  }
+  if ("const" in schema) return text === "false" ? false : text;
+  switch (schema.type) {
+    case "boolean":
+      return text === "true" || text === "1" ? true : text === "false" || text === "0" ? false : text;
+    case "number":
+    case "integer":
+      return text.trim() === "" ? text : Number.isNaN(Number(text)) ? text : Number(text);
+    case "array":
+      return text.split(/\s+/).filter((part) => part !== "");
+    default:
+      return text;
+  }
+}
+
+/**
+ * The variable of an option; undefined when it is not set. Kubernetes sets `LONGSHORE_PORT=tcp://10.0.0.1:8000` and the like in every pod
+ * where a service has the name `longshore`: such a value is no setting.
+ */
+function fromEnvironment(environment: Environment, attribute: string, schema: Schema): unknown {
+  const name = variableOf(attribute);
+  const text = environment[name];
+  if (text === undefined || /^(tcp|udp|sctp):\/\//.test(text)) return undefined;
+  const value = valueOf(text, schema);
+  const problem = problemOf(schema, value, [name]);
+  if (problem) {
+    throw new LongshoreError("invalid-configuration", "resolve", `the variable ${name} ${problem.message}`);
+  }
+  return value;
+}
+
+/** The commands whose options the file describes. */
+function servingCommands(command: Command): readonly Command[] {
+  const siblings = command.parent?.commands ?? [command];
+  return siblings.filter((one) => one.name() === "serve" || one.name() === "gateway");
+}
+
+/** The schema of the file, of a command beside `serve` and `gateway`. */
+export function schemaFor(command: Command): ObjectSchema {
+  return fileSchema(servingCommands(command));
+}
+
+/** `--at-...` of flags and variables mean nothing to endpoints of the file, which say all of this themselves. */
+function refuseMixed(command: Command, environment: Environment, file: ConfigurationFile): void {
+  const stray = endpointOptions.find(
+    (attribute) =>
+      attribute !== "at" &&
+      (command.getOptionValueSource(attribute) === "cli" || environment[variableOf(attribute)] !== undefined),
+  );
+  if (stray === undefined) return;
+  const flag = command.options.find((option) => option.attributeName() === stray)?.long ?? stray;
+  const why = `${flag} is for the servers of --at, but the endpoints are those of ${file.where("endpoints")}: say it there, or give --at`;
+  throw new LongshoreError("invalid-configuration", "resolve", why);
+}
+
+/**
+ * Flags over the environment over the file over defaults, for a command that was parsed. Changes nothing at the command, so that a file
+ * that changed can be settled anew. Throws `invalid-configuration` with path and value of what is wrong.
+ */
+export async function settle(command: Command, environment: Environment): Promise<Settled> {
+  const commands = servingCommands(command);
+  const options: Record<string, unknown> = { ...command.opts() };
+  const named = (options["config"] as string | undefined) ?? (environment["LONGSHORE_CONFIG"] || undefined);
+  const file =
+    named === undefined
+      ? undefined
+      : parseConfiguration(await readText(named, "the configuration file"), named, fileSchema(commands));
+  const settings: Setting[] = [];
+  const note = (setting: Omit<Setting, "isUsed">, isUsed = true): void =>
+    void settings.push({ ...setting, isUsed });
+
+  const flagOf = (attribute: string): string =>
+    command.options.find((option) => option.attributeName() === attribute)?.long ?? attribute;
+  const settleOne = (attribute: string, path: readonly [string, string] | undefined): void => {
+    const schema = optionSchema([command], attribute);
+    const inFile = path && file?.at(...path);
+    const text = path ? path.join(".") : attribute;
+    if (!schema) {
+      if (file && path && inFile !== undefined)
+        note({ path: text, value: inFile, origin: "file", where: file.where(...path) }, false);
+      return;
+    }
+    if (command.getOptionValueSource(attribute) === "cli") {
+      note({ path: text, value: options[attribute], origin: "flag", where: flagOf(attribute) });
+      return;
+    }
+    const inEnvironment = fromEnvironment(environment, attribute, schema);
+    if (inEnvironment !== undefined) {
+      options[attribute] = inEnvironment;
+      note({ path: text, value: inEnvironment, origin: "environment", where: variableOf(attribute) });
+    } else if (file && path && inFile !== undefined) {
+      options[attribute] = inFile;
+      note({ path: text, value: inFile, origin: "file", where: file.where(...path) });
+    } else {
+      const value = options[attribute];
+      note({ path: text, value, origin: value === undefined ? "unset" : "default", where: "" });
+    }
+  };
+  for (const [section, { options: keys }] of Object.entries(sections)) {
+    for (const [key, attribute] of Object.entries(keys)) settleOne(attribute, [section, key]);
+  }
+  settleRepository();
+  for (const attribute of endpointOptions) settleOne(attribute, undefined);
+  settleEndpoints();
+  return { options, settings, file };
+
+  function settleRepository(): void {
+    const isUsed = command.registeredArguments.some((one) => one.name() === "repository");
+    const argument = command.args[0];
+    const inEnvironment = isUsed ? fromEnvironment(environment, "repository", repositorySchema) : undefined;
+    const inFile = file?.at("models", "repository");
+    const path = repositoryPath;
+    if (isUsed && argument !== undefined)
+      note({ path, value: argument, origin: "flag", where: "<repository>" });
+    else if (inEnvironment !== undefined)
+      note({ path, value: inEnvironment, origin: "environment", where: "LONGSHORE_REPOSITORY" });
+    else if (file && inFile !== undefined)
+      note({ path, value: inFile, origin: "file", where: file.where("models", "repository") }, isUsed);
+    else if (isUsed) note({ path, value: undefined, origin: "unset", where: "" });
+    const value = settings.at(-1);
+    if (isUsed && value?.path === path) options["repository"] = value.value;
+  }
+
+  function settleEndpoints(): void {
+    const endpoints = file?.at("endpoints");
+    if (!file || endpoints === undefined) return;
+    const at = settings.find(({ path }) => path === "at");
+    const isOverridden = at?.origin === "flag" || at?.origin === "environment";
+    if (!isOverridden) {
+      refuseMixed(command, environment, file);
+      options["endpoints"] = endpoints;
+    }
+    note(
+      { path: "endpoints", value: endpoints, origin: "file", where: file.where("endpoints") },
+      !isOverridden,
+    );
+  }
+}
