@@ -140,9 +140,9 @@ export const plantedBugs: readonly PlantedBug[] = [
   {
     name: "second-runs-are-free",
     about: "Second runs are not taken out of their budget.",
-    search: "tokens = Math.max(-debt, tokens - 1);",
-    replace: "tokens = Math.max(-debt, tokens);",
-    tests: ["hedge-budget.test.ts"],
+    search: "tokens -= ratio;",
+    replace: "tokens -= 0;",
+    tests: ["run-budget.test.ts"],
     testsFirst: true,
   },
   {
@@ -344,8 +344,8 @@ export const plantedBugs: readonly PlantedBug[] = [
   {
     name: "drained-and-ready",
     about: "A server that is shutting down says that it is ready.",
-    search: 'const well = kind === "live" || api.life.state === "ready";',
-    replace: 'const well = kind === "live" || api.life.state !== "starting";',
+    search: '(life.state === "ready" && (available === undefined',
+    replace: '(life.state !== "starting" && (available === undefined',
     tests: ["handler.test.ts"],
     testsFirst: true,
   },

@@ -181,6 +181,6 @@ export async function modelConfiguration(api: Api, route: ModelAddress, asked: A
   const { name, version } = description;
   // A server that is not ours knows best what it serves.
   if (configuration) return jsonReply({ ...configuration, name });
-  const written = (await api.repository?.configuration?.(name, version, asked.call)) ?? {};
+  const written = (await api.models.repository?.configuration?.(name, version, asked.call)) ?? {};
   return jsonReply(configurationOf(description, written));
 }

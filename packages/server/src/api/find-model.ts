@@ -13,7 +13,7 @@ export function unknownModel(model: string): LongshoreError {
 
 /** What the endpoint knows of a model, at once where it waits for nothing. Throws `unknown-model` or `unknown-version`. */
 export function findModel(
-  api: Api,
+  api: Pick<Api, "endpoint">,
   model: string,
   version: string | undefined,
   call: Call,
@@ -24,7 +24,7 @@ export function findModel(
 }
 
 async function describedModel(
-  api: Api,
+  api: Pick<Api, "endpoint">,
   model: string,
   version: string | undefined,
   call: Call,

@@ -20,7 +20,7 @@ import {
   writeWireError,
 } from "@longshore/core/internal";
 import { findModel } from "./find-model.ts";
-import { arrivedCall, infer } from "./infer.ts";
+import { arrivedCall, infer } from "./infer/index.ts";
 import type { Api, Asked } from "./parts.ts";
 
 /** The most that a body may say, in bytes: it is read at once, since its inputs stand among everything else. */
@@ -166,7 +166,10 @@ export async function generate(
   const { description } = await findModel(api, route.model, route.version, arrived);
   const output = textOutput(description);
   const stream = route.kind === "generate-stream";
-  const { limits, clock } = api;
+  const {
+    clock,
+    bodies: { limits },
+  } = api;
   const maxBytes = Math.min(maxGenerateBytes, limits.maxJsonBytes);
   const pause = (): Promise<void> => turnWhileWanted(clock, asked.call.abort, "decode");
   const message = {

@@ -31,11 +31,11 @@ import type { Right } from "../identify/index.ts";
 import { createGate } from "./gate.ts";
 import { findModel } from "./find-model.ts";
 import { generate } from "./generate.ts";
-import { infer } from "./infer.ts";
+import { infer } from "./infer/index.ts";
 import { modelConfiguration } from "./configuration.ts";
 import { modelMetadata, modelReady, serverMetadata } from "./metadata.ts";
 import { explain, modelOffers } from "./offers.ts";
-import { type Api, type Asked, completeParts, type HandlerParts } from "./parts.ts";
+import { type Api, type Asked, completeParts, type HandlerParts, type Health } from "./parts.ts";
 import { prepare } from "./prepare.ts";
 import { packageFile, packageManifest } from "./package.ts";
 import { jsonReply, listReply, textReply } from "./replies.ts";
@@ -43,13 +43,12 @@ import { openApiDocument } from "../openapi/index.ts";
 import { rollouts } from "./rollouts.ts";
 import { modelHead, repositoryControl, repositoryIndex } from "./repository.ts";
 import { logSettings, setLogSettings, setTraceSettings, traceSettings } from "./settings.ts";
-import { acknowledging } from "./receive.ts";
+import { acknowledging } from "./acknowledging.ts";
 import { sharedMemory } from "./shared-memory.ts";
 
-async function health(api: Api, kind: "live" | "ready"): Promise<WireResponse> {
+async function health({ life, available }: Health, kind: "live" | "ready"): Promise<WireResponse> {
   const well =
-    kind === "live" ||
-    (api.life.state === "ready" && (api.available === undefined || (await api.available())));
+    kind === "live" || (life.state === "ready" && (available === undefined || (await available())));
   const reply = jsonReply(kind === "live" ? { live: true } : { ready: well });
   return well ? reply : { ...reply, status: reasons["shutting-down"].httpStatus };
 }
@@ -78,7 +77,10 @@ async function statistics(api: Api, route: Route & { kind: "stats" }, asked: Ask
 }
 
 /** `GET metrics`: OpenMetrics for who asks for it, Prometheus' older text for others; of models that the sender sees. */
-async function metrics({ telemetry, clock }: Api, { request, identity, call }: Asked): Promise<WireResponse> {
+async function metrics(
+  { telemetry, clock }: Pick<Api, "telemetry" | "clock">,
+  { request, identity, call }: Asked,
+): Promise<WireResponse> {
   const { pieces, type } = telemetry.metricsPage(request.headers["accept"], identity.sees);
   const parts = await inSteps(pieces, () => turnWhileWanted(clock, call.abort, "encode"));
   return { status: 200, headers: { "content-type": type }, body: { kind: "parts", parts } };
@@ -88,7 +90,7 @@ function answer(api: Api, route: Route, asked: Asked): WireResponse | Promise<Wi
   switch (route.kind) {
     case "live":
     case "ready":
-      return health(api, route.kind);
+      return health(api.health, route.kind);
     case "server":
       return serverMetadata(api);
     case "model":
@@ -130,7 +132,7 @@ function answer(api: Api, route: Route, asked: Asked): WireResponse | Promise<Wi
     case "shared-unregister":
       return sharedMemory(api, route, asked);
     case "openapi":
-      return jsonReply(openApiDocument(api.name, api.version));
+      return jsonReply(openApiDocument(api.about.name, api.about.version));
     case "options":
       return { status: 204, headers: { allow: route.allow }, body: emptyBody };
     case "package":
@@ -173,7 +175,7 @@ function failure(
 function told(api: Api, request: WireRequest, response: WireResponse, startedMs: number): WireResponse {
   const { headers } = response;
   if (headers[loadHeader] !== undefined && headers[tookHeader] !== undefined) return response;
-  const load = api.load?.();
+  const load = api.health.load?.();
   const own: Record<string, string> = load ? loadHeaders(load, request.headers) : {};
   own[tookHeader] = Math.max(0, api.clock.nowMs() - startedMs).toFixed(3);
   return { ...response, headers: Object.assign(own, headers) };
@@ -210,7 +212,7 @@ export function createHandler(parts: HandlerParts): Handler {
       begun = true;
     };
     try {
-      const known = api.identify(request);
+      const known = api.access.identify(request);
       const identity = known instanceof Promise ? await known : known;
       const own = ownCall(base);
       own.tenant = identity.tenant;

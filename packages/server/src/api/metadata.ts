@@ -23,9 +23,13 @@ const extensions: readonly string[] = [
 ];
 
 /** `GET v2`. */
-export function serverMetadata(api: Api): WireResponse {
-  const shared = api.regions.enabled ? ["system_shared_memory"] : [];
-  return jsonReply({ name: api.name, version: api.version, extensions: [...extensions, ...shared] });
+export function serverMetadata(api: Pick<Api, "about" | "tensors">): WireResponse {
+  const shared = api.tensors.regions.enabled ? ["system_shared_memory"] : [];
+  return jsonReply({
+    name: api.about.name,
+    version: api.about.version,
+    extensions: [...extensions, ...shared],
+  });
 }
 
 /** Whether it is made of steps. */
@@ -50,7 +54,7 @@ async function versionsOf(
   { name, version }: ModelDescription,
   asked: Asked,
 ): Promise<readonly string[]> {
-  const index = await api.repository?.index(asked.call, name);
+  const index = await api.models.repository?.index(asked.call, name);
   const versions = (index ?? []).filter((entry) => entry.name === name && entry.state === "READY");
   return versions.length > 0 ? versions.map((entry) => entry.version) : [version];
 }

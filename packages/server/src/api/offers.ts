@@ -9,7 +9,7 @@ import {
 } from "@longshore/core";
 import { type Explanation, type ModelAddress, offerJson } from "@longshore/core/internal";
 import { findModel, findVariant } from "./find-model.ts";
-import { arrivedCall } from "./infer.ts";
+import { arrivedCall } from "./infer/index.ts";
 import type { Api, Asked } from "./parts.ts";
 import { jsonReply } from "./replies.ts";
 

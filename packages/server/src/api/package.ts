@@ -30,7 +30,7 @@ function unknownPackage(): LongshoreError {
 
 /** The package of a digest, if the sender may see its model. */
 async function seen(api: Api, digest: string, { identity, call }: Asked): Promise<ShelvedPackage> {
-  const found = await api.packages?.ofDigest(digest, call);
+  const found = await api.models.packages?.ofDigest(digest, call);
   if (!found || identity.sees?.(found.model) === false) throw unknownPackage();
   return found;
 }
@@ -45,7 +45,7 @@ export async function packageManifest(
   const found =
     model === undefined
       ? await seen(api, digest ?? "", asked)
-      : await api.packages?.ofModel(model, asked.call);
+      : await api.models.packages?.ofModel(model, asked.call);
   if (!found) throw unknownModel(model ?? "");
   return {
     status: 200,
@@ -91,7 +91,7 @@ export async function packageFile(
 ): Promise<WireResponse> {
   const found = await seen(api, route.package, asked);
   const from = rangeStart(asked);
-  const file = await api.packages?.open(found, route.file, from, asked.call);
+  const file = await api.models.packages?.open(found, route.file, from, asked.call);
   if (!file) {
     const what = `package ${found.digest} has no file '${route.file.slice(0, 100)}'`;
     throw new LongshoreError("unknown-model", "resolve", what);

@@ -24,7 +24,7 @@ import {
 } from "@longshore/core/internal";
 import { type Identify, type Identity, loopbackIdentity } from "../identify/index.ts";
 import { createLife, type Life } from "../life/index.ts";
-import { createTelemetry, type Log, type Telemetry, type Tracing } from "../telemetry/index.ts";
+import { createTelemetry, type Telemetry } from "../telemetry/index.ts";
 import { type BodyPool, type Budget, createBodyPool, createBudget } from "../body/index.ts";
 import type { PackageShelf } from "./package.ts";
 import type { ServedRepository } from "./repository.ts";
@@ -92,37 +92,63 @@ export interface HandlerParts {
   readonly version?: string;
 }
 
-/** The parts with their defaults filled in. */
-export interface Api {
-  readonly endpoint: Endpoint;
-  readonly codecs: CodecSet;
-  readonly clock: Clock;
-  readonly observer: Observer;
-  readonly repository: ServedRepository | undefined;
+/** Which requests are let in, and what of them is passed on. */
+export interface Access {
   readonly identify: Identify;
-  readonly life: Life;
-  readonly telemetry: Telemetry;
-  readonly log: Log;
-  readonly tracing: Tracing;
-  readonly load: (() => LoadReport) | undefined;
-  readonly modelControl: boolean;
-  readonly modelUploads: boolean;
   readonly unstatedRules: Rules;
+  readonly forwardHeaders: RegExp | undefined;
+}
+
+/** Whether the server is well, and how busy. */
+export interface Health {
+  readonly life: Life;
   readonly available: (() => Promise<boolean>) | undefined;
+  readonly load: (() => LoadReport) | undefined;
+}
+
+/** How bodies are read and written, and in which memory. */
+export interface Bodies {
   readonly limits: WireLimits;
   readonly crc32: Crc32;
-  readonly regions: SharedRegions;
-  readonly forwardHeaders: RegExp | undefined;
-  readonly packages: PackageShelf | undefined;
-  readonly directory: DirectoryDesk | undefined;
-  readonly rollouts: Rollouts | undefined;
   readonly budget: Budget;
+  readonly pool: BodyPool;
   readonly maxKeptBytes: number;
-  readonly bodies: BodyPool;
+  /** JSON before tensors that was read, and written, before. */
   readonly heads: KnownHeads;
   readonly written: WrittenHeads;
-  readonly name: string;
-  readonly version: string;
+}
+
+/** What tensors are made of. */
+export interface TensorSources {
+  readonly codecs: CodecSet;
+  readonly regions: SharedRegions;
+}
+
+/** Files of models, and what may be done with them over the network. */
+export interface Models {
+  readonly repository: ServedRepository | undefined;
+  readonly packages: PackageShelf | undefined;
+  readonly rollouts: Rollouts | undefined;
+  /** Loading and unloading are permitted. */
+  readonly control: boolean;
+  /** A request to load may bring files along. */
+  readonly uploads: boolean;
+}
+
+/** The parts with their defaults filled in, in groups: what changes together stands together. */
+export interface Api {
+  readonly endpoint: Endpoint;
+  readonly clock: Clock;
+  readonly observer: Observer;
+  readonly telemetry: Telemetry;
+  readonly access: Access;
+  readonly health: Health;
+  readonly bodies: Bodies;
+  readonly tensors: TensorSources;
+  readonly models: Models;
+  readonly directory: DirectoryDesk | undefined;
+  /** What `GET v2` says. */
+  readonly about: { readonly name: string; readonly version: string };
 }
 
 /** One request on its way through the API. */
@@ -149,33 +175,33 @@ export function completeParts(parts: HandlerParts): Api {
   const telemetry = parts.telemetry ?? own();
   return {
     endpoint: parts.endpoint,
-    codecs: parts.codecs,
-    clock: parts.clock,
+    clock,
     observer: parts.telemetry ? parts.observer : observers(telemetry.observer, parts.observer),
-    repository: parts.repository,
-    identify: parts.identify ?? loopbackIdentity(),
-    life: parts.life ?? readyLife(),
     telemetry,
-    log: telemetry.log,
-    tracing: telemetry.tracing,
-    load: parts.load,
-    modelControl: parts.modelControl ?? false,
-    modelUploads: parts.modelUploads ?? false,
-    unstatedRules: parts.unstatedRules ?? { dataClass: "unknown", leastTrust: "none" },
-    available: parts.available,
-    limits: parts.limits ?? defaultWireLimits,
-    crc32: parts.crc32 ?? createTableCrc32(),
-    regions: new SharedRegions(parts.sharedMemory),
-    forwardHeaders: parts.forwardHeaders,
-    packages: parts.packages,
+    access: {
+      identify: parts.identify ?? loopbackIdentity(),
+      unstatedRules: parts.unstatedRules ?? { dataClass: "unknown", leastTrust: "none" },
+      forwardHeaders: parts.forwardHeaders,
+    },
+    health: { life: parts.life ?? readyLife(), available: parts.available, load },
+    bodies: {
+      limits: parts.limits ?? defaultWireLimits,
+      crc32: parts.crc32 ?? createTableCrc32(),
+      budget: createBudget(parts.maxBufferedBytes ?? 2 ** 30),
+      pool: createBodyPool(parts.maxSpareBytes ?? 64 * 2 ** 20),
+      maxKeptBytes: parts.maxKeptBytes ?? defaultMaxKeptBytes,
+      heads: knownHeads(),
+      written: writtenHeads(),
+    },
+    tensors: { codecs: parts.codecs, regions: new SharedRegions(parts.sharedMemory) },
+    models: {
+      repository: parts.repository,
+      packages: parts.packages,
+      rollouts: parts.rollouts,
+      control: parts.modelControl ?? false,
+      uploads: parts.modelUploads ?? false,
+    },
     directory: parts.directory,
-    rollouts: parts.rollouts,
-    budget: createBudget(parts.maxBufferedBytes ?? 2 ** 30),
-    maxKeptBytes: parts.maxKeptBytes ?? defaultMaxKeptBytes,
-    bodies: createBodyPool(parts.maxSpareBytes ?? 64 * 2 ** 20),
-    heads: knownHeads(),
-    written: writtenHeads(),
-    name: parts.name ?? "longshore",
-    version: parts.version ?? "0.1.0",
+    about: { name: parts.name ?? "longshore", version: parts.version ?? "0.1.0" },
   };
 }

@@ -1,7 +1,7 @@
 import type { WireResponse } from "@longshore/core";
 import type { Route } from "@longshore/core/internal";
 import { findModel, findVariant } from "./find-model.ts";
-import { checkPlannedDigest } from "./infer.ts";
+import { checkPlannedDigest } from "./infer/index.ts";
 import type { Api, Asked } from "./parts.ts";
 import { doneReply } from "./replies.ts";
 
@@ -11,7 +11,7 @@ export async function prepare(
   route: Route & { kind: "prepare" },
   asked: Asked,
 ): Promise<WireResponse> {
-  using _entered = api.life.enter();
+  using _entered = api.health.life.enter();
   const { call } = asked;
   const knowledge = await findModel(api, route.model, route.version, call);
   checkPlannedDigest(asked, knowledge);

@@ -17,7 +17,7 @@ const encoder = new TextEncoder();
  * bytes: of a body that is still arriving nothing else is known.
  */
 export function stateChecksum(
-  { crc32 }: Api,
+  { bodies: { crc32 } }: Pick<Api, "bodies">,
   { request }: Asked,
   headers: Record<string, string>,
   body: WireBody,

@@ -71,7 +71,10 @@ interface ControlRequest {
   readonly files: readonly Uint8Array[];
 }
 
-async function loadRequest({ clock, limits }: Api, { request, call }: Asked): Promise<ControlRequest> {
+async function loadRequest(
+  { clock, bodies: { limits } }: Api,
+  { request, call }: Asked,
+): Promise<ControlRequest> {
   const pause = (): Promise<void> => turnWhileWanted(clock, call.abort, "decode");
   const body = await readBody(request.body, { maxBytes: limits.maxBodyBytes, pause });
   const { json, files } = await inSteps(liftFiles(body, maxJsonBytes), pause);
@@ -93,7 +96,7 @@ function overrideFrom(
   if (unknown !== undefined) {
     read.refuse(`parameters.${unknown.slice(0, 64)}`, "config, or file: with a version and a name");
   }
-  if (names.length > 0 && !api.modelUploads) {
+  if (names.length > 0 && !api.models.uploads) {
     throw new LongshoreError(
       "not-permitted",
       "admission",
@@ -121,9 +124,17 @@ function overrideFrom(
 export async function repositoryIndex(api: Api, asked: Asked): Promise<WireResponse> {
   const object = await requestObject(asked);
   const ready = read.optional(read.flag)(read.own(object, "ready"), "ready") ?? false;
-  const { repository, endpoint } = api;
+  const {
+    endpoint,
+    models: { repository },
+  } = api;
   // Who asks may be a gateway, which another one behind this may ask in turn.
-  const call = callFromHeaders(asked.request.headers, asked.call, api.clock.nowMs(), api.unstatedRules);
+  const call = callFromHeaders(
+    asked.request.headers,
+    asked.call,
+    api.clock.nowMs(),
+    api.access.unstatedRules,
+  );
   const entries = (await (repository ? repository.index(call) : endpoint.capabilities?.models?.(call))) ?? [];
   const sees = asked.identity.sees ?? (() => true);
   const seen = entries.filter((entry) => sees(entry.name) && (!ready || entry.state === "READY"));
@@ -140,16 +151,16 @@ export async function repositoryControl(
   route: Route & { kind: "load" | "unload" },
   asked: Asked,
 ): Promise<WireResponse> {
-  if (!api.modelControl || !api.repository) {
+  if (!api.models.control || !api.models.repository) {
     throw new LongshoreError(
       "not-permitted",
       "admission",
       "loading and unloading is switched off on this server",
     );
   }
-  const uploads = api.modelUploads && route.kind === "load";
-  const maxBytes = uploads ? api.limits.maxBodyBytes : maxConfigBytes;
-  using _held = api.budget.reserve(bodyLength(asked.request.body) ?? maxBytes);
+  const uploads = api.models.uploads && route.kind === "load";
+  const maxBytes = uploads ? api.bodies.limits.maxBodyBytes : maxConfigBytes;
+  using _held = api.bodies.budget.reserve(bodyLength(asked.request.body) ?? maxBytes);
   const { object, files } = uploads
     ? await loadRequest(api, asked)
     : { object: await requestObject(asked, maxBytes), files: [] };
@@ -158,7 +169,7 @@ export async function repositoryControl(
   if (route.kind === "load") {
     const override = overrideFrom(api, asked, parameters, files);
     try {
-      await api.repository.load(route.model, undefined, asked.call, override);
+      await api.models.repository.load(route.model, undefined, asked.call, override);
     } catch (thrown) {
       const unknown = LongshoreError.is(thrown) && thrown.reason === "unknown-model";
       // Who sees some models only is not told which others there are.
@@ -168,7 +179,7 @@ export async function repositoryControl(
     const flag = read.own(parameters, "unload_dependents");
     const dependents = read.optional(read.flag)(flag, "unload_dependents") ?? false;
     // Others may use what this sender does not see.
-    await api.repository.unload(route.model, asked.call, dependents && (asked.identity.sees ?? true));
+    await api.models.repository.unload(route.model, asked.call, dependents && (asked.identity.sees ?? true));
   }
   return doneReply;
 }
@@ -180,7 +191,7 @@ export async function modelHead(
   asked: Asked,
 ): Promise<WireResponse> {
   const { model, version, variant, to } = route;
-  const head = await api.repository?.head?.({ model, version, variant, to }, asked.call);
+  const head = await api.models.repository?.head?.({ model, version, variant, to }, asked.call);
   if (!head) {
     throw new LongshoreError(
       "unknown-cut",

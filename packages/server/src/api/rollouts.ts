@@ -25,11 +25,11 @@ export async function rollouts(
   route: Route & { kind: "rollouts" | "rollout" | "rollout-change" },
   asked: Asked,
 ): Promise<WireResponse> {
-  const own = api.rollouts;
+  const own = api.models.rollouts;
   if (!own) throw new LongshoreError("unknown-route", "admission", "this server has no aliases");
   if (route.kind === "rollouts") return jsonReply({ aliases: seen(own, asked).map(reportJson) });
   if (route.kind === "rollout-change") {
-    if (!api.modelControl) {
+    if (!api.models.control) {
       throw new LongshoreError(
         "not-permitted",
         "admission",

@@ -29,12 +29,15 @@ function logJson(log: Log): object {
 }
 
 /** `GET v2/logging`. */
-export function logSettings({ log }: Api): WireResponse {
+export function logSettings({ telemetry: { log } }: Pick<Api, "telemetry">): WireResponse {
   return jsonReply(logJson(log));
 }
 
 /** `POST v2/logging`: changes what is named, and answers with all. */
-export async function setLogSettings({ log }: Api, asked: Asked): Promise<WireResponse> {
+export async function setLogSettings(
+  { telemetry: { log } }: Pick<Api, "telemetry">,
+  asked: Asked,
+): Promise<WireResponse> {
   const object = await requestObject(asked);
   refuseUnknown(object, Object.keys(logJson(log)));
   for (const fixed of ["log_file", "log_format"] as const) {
@@ -79,7 +82,7 @@ export async function traceSettings(
   asked: Asked,
 ): Promise<WireResponse> {
   await checkModel(api, model, asked);
-  return jsonReply(traceJson(api.tracing, model));
+  return jsonReply(traceJson(api.telemetry.tracing, model));
 }
 
 function levelFrom(value: unknown): "OFF" | "TIMESTAMPS" {
@@ -111,7 +114,7 @@ export async function setTraceSettings(
 ): Promise<WireResponse> {
   await checkModel(api, model, asked);
   const object = await requestObject(asked);
-  const now = traceJson(api.tracing, model);
+  const now = traceJson(api.telemetry.tracing, model);
   refuseUnknown(object, Object.keys(now));
   for (const fixed of ["trace_file", "log_frequency", "trace_mode"] as const) {
     const value = read.own(object, fixed);
@@ -120,10 +123,10 @@ export async function setTraceSettings(
   const level = read.own(object, "trace_level");
   const rate = read.own(object, "trace_rate");
   const count = read.own(object, "trace_count");
-  api.tracing.change(model, {
+  api.telemetry.tracing.change(model, {
     ...(level === undefined ? {} : { level: level === null ? null : levelFrom(level) }),
     ...(rate === undefined ? {} : { rate: rate === null ? null : figureFrom(rate, "trace_rate", 0) }),
     ...(count === undefined ? {} : { count: count === null ? null : figureFrom(count, "trace_count", -1) }),
   });
-  return jsonReply(traceJson(api.tracing, model));
+  return jsonReply(traceJson(api.telemetry.tracing, model));
 }

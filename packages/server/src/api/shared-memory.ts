@@ -166,7 +166,7 @@ function demandThisMachine({ request }: Asked): void {
 /** `v2/{system,cuda}sharedmemory[/region/{region}]/{status,register,unregister}`. */
 export async function sharedMemory(api: Api, route: SharedRoute, asked: Asked): Promise<WireResponse> {
   const { tenant } = asked.identity;
-  const regions = route.memory === "system" ? api.regions : noRegions;
+  const regions = route.memory === "system" ? api.tensors.regions : noRegions;
   if (route.kind === "shared-status") {
     return jsonReply(
       regions.list(tenant, route.region).map(({ name, key, offset, byteSize }) => ({
@@ -235,13 +235,13 @@ async function readParts(
 ): Promise<SharedInputs> {
   demandThisMachine(asked);
   const { tenant } = asked.identity;
-  for (const part of [...parts, ...wanted]) api.regions.check(tenant, part);
-  const held = api.budget.reserve(parts.reduce((total, part) => total + part.byteSize, 0));
+  for (const part of [...parts, ...wanted]) api.tensors.regions.check(tenant, part);
+  const held = api.bodies.budget.reserve(parts.reduce((total, part) => total + part.byteSize, 0));
   try {
     const inputs: WireTensor[] = [];
     for (const { shared, ...tensor } of message.inputs) {
-      const whole = shared ? { ...tensor, bytes: await api.regions.read(tenant, shared) } : tensor;
-      if (shared) checkTensorBytes(whole, api.limits);
+      const whole = shared ? { ...tensor, bytes: await api.tensors.regions.read(tenant, shared) } : tensor;
+      if (shared) checkTensorBytes(whole, api.bodies.limits);
       inputs.push(whole);
     }
     return { message: { ...message, inputs }, held };
@@ -275,7 +275,7 @@ async function writeParts(
       written.push(output);
       continue;
     }
-    await api.regions.write(asked.identity.tenant, part, output.bytes);
+    await api.tensors.regions.write(asked.identity.tenant, part, output.bytes);
     const shared = { ...part, byteSize: output.bytes.byteLength };
     written.push({ ...output, bytes: new Uint8Array(0), shared });
   }

@@ -1,19 +1,19 @@
 import {
   emptyBody,
-  endCut,
   type InferenceResponse,
-  LongshoreError,
   type ModelDescription,
-  type Segment,
   type Call,
+  type WireForm,
   type WireResponse,
 } from "@longshore/core";
 import {
   accountHeader,
   accountParameter,
+  binaryType,
   becauseParameter,
   type InferReplyMessage,
   type InferRequestMessage,
+  headerLengthHeader,
   loadHeaders,
   packTensors,
   sealParameter,
@@ -21,45 +21,17 @@ import {
   tookHeader,
   writeInferReplyInSteps,
   turnWhileWanted,
+  watched,
 } from "@longshore/core/internal";
-import { binaryChoice, wantedOutputs } from "../body/index.ts";
-import { serverTiming, serverTimingHeader } from "../telemetry/index.ts";
-import type { Api, Asked } from "./parts.ts";
-import { stateChecksum } from "./replies.ts";
-import { writeShared } from "./shared-memory.ts";
-
-/** Refuses outputs that the model does not have, before it runs. */
-export function checkRequested(
-  message: InferRequestMessage,
-  segment: Segment,
-  description: ModelDescription,
-): void {
-  if (segment.to !== endCut) return;
-  for (const { name } of message.outputs ?? []) {
-    if (!description.outputs.some((output) => output.name === name)) {
-      throw new LongshoreError("invalid-input", "admission", `the model has no output ${name}`);
-    }
-  }
-}
-
-/** Refuses outputs that are asked for as JSON and have no such form, before the model runs. */
-export function checkJsonForms(
-  message: InferRequestMessage,
-  { to }: Segment,
-  description: ModelDescription,
-): void {
-  if (to !== endCut) return;
-  for (const { name, datatype } of description.outputs) {
-    if (datatype !== "FP16" && datatype !== "BF16") continue;
-    const asked = message.outputs ? message.outputs.find((output) => output.name === name) : { name };
-    if (!asked || asked.shared || asked.classification || binaryChoice(message)(asked)) continue;
-    throw new LongshoreError(
-      "invalid-input",
-      "admission",
-      `output ${name} is ${datatype}, which has no JSON form; ask for it as binary data`,
-    );
-  }
-}
+import { binaryChoice, wantedOutputs } from "../../body/index.ts";
+import { serverTiming, serverTimingHeader } from "../../telemetry/index.ts";
+import type { Api, Asked } from "../parts.ts";
+import { stateChecksum } from "../replies.ts";
+import { writeShared } from "../shared-memory.ts";
+import type { Inference } from "./inference.ts";
+import { isAnsweredAnew } from "./plan.ts";
+import type { Question } from "./request.ts";
+import type { Answer } from "./run.ts";
 
 const noCodecs: Parameters<typeof packTensors>[1] = {};
 
@@ -78,7 +50,7 @@ export async function inferReply(
   const outputs = wanted instanceof Promise ? await wanted : wanted;
   const state = stateTensors(response.state).map((tensor) => [tensor.spec.name, tensor] as const);
   const all = state.length === 0 ? outputs : new Map([...outputs, ...state]);
-  const packing = packTensors(all, noCodecs, api.codecs, call);
+  const packing = packTensors(all, noCodecs, api.tensors.codecs, call);
   const packed = packing instanceof Promise ? await packing : packing;
   const asksAccount = asked.request.headers[accountHeader] === "1";
   const { confidenceRatio, stateSeal } = response;
@@ -102,9 +74,60 @@ export async function inferReply(
   if (asksTimes) told[serverTimingHeader] = serverTiming(response.account.stages);
   if (asked.request.message) return { status: 200, headers: told, body: emptyBody, message: reply };
   const binary = binaryChoice(message);
-  const writing = api.written.layOut(reply, binary, () => writeInferReplyInSteps(reply, binary, pause));
+  const writing = api.bodies.written.layOut(reply, binary, () =>
+    writeInferReplyInSteps(reply, binary, pause),
+  );
   const { headers, parts } = writing instanceof Promise ? await writing : writing;
   const body = { kind: "parts", parts, given: true } as const;
   stateChecksum(api, asked, told, body);
   return { status: 200, headers: Object.assign(told, headers), body };
+}
+
+/** The reply in the form in which the answer came. `tookMs` is the time since the last byte of the request came. */
+function replyAsItCame(
+  api: Api,
+  asked: Asked,
+  { load }: InferenceResponse,
+  { headerLength, body, crc32 }: WireForm,
+  bodyMs: number,
+): WireResponse {
+  const headers = load ? loadHeaders(load, asked.request.headers) : {};
+  headers[tookHeader] = Math.max(0, api.clock.nowMs() - bodyMs).toFixed(3);
+  headers["content-type"] = binaryType;
+  headers[headerLengthHeader] = String(headerLength);
+  stateChecksum(api, asked, headers, body, crc32);
+  return { status: 200, headers, body };
+}
+
+/** The same reply; what is held is given back when all of it was sent, or nobody reads it any more. */
+export function untilSent(reply: WireResponse, { abort }: Call, held: Disposable): WireResponse {
+  const { body } = reply;
+  if (body.kind !== "stream") return reply;
+  const over = (): void => {
+    abort.removeEventListener("abort", over);
+    held[Symbol.dispose]();
+  };
+  abort.addEventListener("abort", over, { once: true });
+  return { ...reply, body: watched(body, { over }) };
+}
+
+/** The fourth step: the reply, in the form in which the answer came where the request was sent on, or written here. */
+export async function reply(
+  { api, asked, head, events, startedMs, askedMs }: Inference,
+  { message, request, received, bodyMs }: Question,
+  { response, description }: Answer,
+): Promise<WireResponse> {
+  const answeredMs = api.clock.nowMs();
+  const { version } = response.account.segment;
+  const answered =
+    head.knowledge.alias === true && version !== "" ? { ...description, version } : description;
+  // What was done before the body was asked for, reading a model not least, is no time of the link either.
+  const sinceMs = (received.completeMs ?? bodyMs) - (askedMs - startedMs);
+  const came = request.wire && !isAnsweredAnew(asked) ? response.wire : undefined;
+  const written = came
+    ? replyAsItCame(api, asked, response, came, sinceMs)
+    : await inferReply(api, asked, message, answered, response, head.call, sinceMs);
+  events.stage("encode", "outputs", answeredMs);
+  events.answer(response, written);
+  return written;
 }

@@ -8,7 +8,6 @@ import {
   type WireForm,
 } from "@longshore/core";
 import {
-  acknowledgeHeader,
   type BodyCheck,
   bodyCheck,
   bodyLength,
@@ -25,11 +24,19 @@ import {
   turnWhileWanted,
   type Writable,
 } from "@longshore/core/internal";
-import { type BodyPool, type Held, rawInput, rawLead, rawRequest, worthKeepingBytes } from "../body/index.ts";
-import type { Api, Asked } from "./parts.ts";
+import {
+  type BodyPool,
+  type Held,
+  rawInput,
+  rawLead,
+  rawRequest,
+  worthKeepingBytes,
+} from "../../body/index.ts";
+import { acknowledging } from "../acknowledging.ts";
+import type { Api, Asked } from "../parts.ts";
 
-/** The smallest step in which bodies are acknowledged, less than a packet: a sender cannot make the server talk more than listen. */
-const leastStep = 1000;
+/** What of the API reads bodies. */
+type Reading = Pick<Api, "clock" | "bodies">;
 
 /** Bytes that are held for a body beyond those that have come. */
 const ahead = 262_144;
@@ -40,26 +47,6 @@ const atOnceBytes = 65_536;
 function tooLarge(maxBytes: number): LongshoreError {
   const message = `the body has more than the ${maxBytes} bytes that are allowed`;
   return new LongshoreError("body-too-large", "transport", message);
-}
-
-/** Acknowledges each further `step` bytes, and the last byte. */
-export function acknowledging(
-  asked: Asked,
-  length: number | undefined,
-): ((bytes: number) => void) | undefined {
-  const { received, request } = asked;
-  const value = request.headers[acknowledgeHeader];
-  if (value === undefined || !received) return undefined;
-  if (!/^[0-9]{1,12}$/.test(value)) {
-    throw new LongshoreError("invalid-input", "admission", `${acknowledgeHeader} must be a number of bytes`);
-  }
-  const step = Math.max(leastStep, Number(value));
-  let told = 0;
-  return (bytes) => {
-    if (bytes - told < step && bytes !== length) return;
-    told = bytes;
-    received(bytes);
-  };
 }
 
 /** A message and the memory that its body takes; dispose it when nothing looks at the inputs any more. */
@@ -85,14 +72,14 @@ class Arrived implements Received {
   readonly form?: WireForm;
   readonly #held: Held;
   readonly #memory: ArrayBufferLike | undefined;
-  readonly #bodies: BodyPool;
+  readonly #pool: BodyPool;
 
   /** @param memory Taken from the pool, to come back there. */
   constructor(
     held: Held,
     message: InferRequestMessage,
     raw: boolean,
-    bodies: BodyPool,
+    pool: BodyPool,
     memory?: ArrayBufferLike,
     form?: WireForm,
   ) {
@@ -100,7 +87,7 @@ class Arrived implements Received {
     this.#held = held;
     this.message = message;
     this.raw = raw;
-    this.#bodies = bodies;
+    this.#pool = pool;
     this.#memory = memory;
   }
 
@@ -108,11 +95,11 @@ class Arrived implements Received {
     const [only] = inputs;
     // Of several inputs in one buffer none can be moved by itself.
     if (!only || inputs.size > 1 || only[1].bytes.buffer !== this.#memory) return inputs;
-    return new Map([[only[0], give(only[1], this.#bodies.give)]]);
+    return new Map([[only[0], give(only[1], this.#pool.give)]]);
   }
 
   recycle(): void {
-    if (this.#memory) this.#bodies.give(this.#memory);
+    if (this.#memory) this.#pool.give(this.#memory);
   }
 
   [Symbol.dispose](): void {
@@ -176,13 +163,16 @@ class Arriving implements Received {
 }
 
 /** A message that its listener parses; the listener has its own limit on the length. */
-async function receiveMessage({ budget, bodies }: Api, message: IncomingMessage): Promise<Received> {
+async function receiveMessage(
+  { bodies: { budget, pool } }: Reading,
+  message: IncomingMessage,
+): Promise<Received> {
   const held = budget.reserve(message.byteLength);
   try {
     let memory: ArrayBuffer | undefined;
-    const take = (byteLength: number): ArrayBuffer => (memory = bodies.take(byteLength));
+    const take = (byteLength: number): ArrayBuffer => (memory = pool.take(byteLength));
     const read = await message.read(message.byteLength < worthKeepingBytes ? undefined : take);
-    return new Arrived(held, read, false, bodies, memory);
+    return new Arrived(held, read, false, pool, memory);
   } catch (thrown) {
     held[Symbol.dispose]();
     throw thrown;
@@ -190,24 +180,24 @@ async function receiveMessage({ budget, bodies }: Api, message: IncomingMessage)
 }
 
 /** A pause in reading a request, after which nothing goes on for a sender that has left. */
-function pauseOf({ clock }: Api, { call }: Asked): () => Promise<void> {
+function pauseOf({ clock }: Reading, { call }: Asked): () => Promise<void> {
   return () => turnWhileWanted(clock, call.abort, "decode");
 }
 
 /** The check of a body that came over HTTP; undefined where its sender stated no checksum. */
-function checkOf({ crc32 }: Api, { request }: Asked): BodyCheck | undefined {
+function checkOf({ bodies: { crc32 } }: Reading, { request }: Asked): BodyCheck | undefined {
   return request.message ? undefined : bodyCheck(request.headers, "the body of the request", crc32);
 }
 
 /** Reads the JSON of a message that may be sent on; the rest is kept as it comes. */
 async function receiveHead(
-  api: Api,
+  api: Reading,
   asked: Asked,
   body: StreamBody,
   length: number,
   headerLength: number,
 ): Promise<Received> {
-  const { limits, budget, heads, maxKeptBytes } = api;
+  const { limits, budget, heads, maxKeptBytes } = api.bodies;
   if (length > limits.maxBodyBytes) throw tooLarge(limits.maxBodyBytes);
   budget.check(Math.min(length, maxKeptBytes + ahead));
   const held = budget.reserve(Math.min(length, ahead));
@@ -244,13 +234,13 @@ async function receiveHead(
  * sent on, only its JSON. At once where all of it is here and short.
  */
 export function receive(
-  api: Api,
+  api: Reading,
   asked: Asked,
   description: ModelDescription,
   sentOn: boolean,
 ): Received | Promise<Received> {
   const { request } = asked;
-  const { limits, budget, bodies, heads } = api;
+  const { limits, budget, pool, heads } = api.bodies;
   const { message, body } = request;
   const binary = sentOn ? message?.binary?.() : undefined;
   if (binary) return receiveHead(api, asked, binary.body, binary.body.byteLength, binary.headerLength);
@@ -274,7 +264,7 @@ export function receive(
   const whole = (message: InferRequestMessage, buffer: Uint8Array): Received => {
     const sum = check ? { crc32: check.crc32 } : {};
     const form = sentOn && headerLength ? { headerLength, body: bodyOf(buffer), ...sum } : undefined;
-    return new Arrived(held, message, raw, bodies, kept, form);
+    return new Arrived(held, message, raw, pool, kept, form);
   };
   const failed = (thrown: unknown): never => {
     held[Symbol.dispose]();
@@ -302,7 +292,7 @@ export function receive(
       lead,
       arrived,
     };
-    if (isPooled) reads.memory = (byteLength) => (kept = bodies.take(byteLength));
+    if (isPooled) reads.memory = (byteLength) => (kept = pool.take(byteLength));
     else reads.pause = pauseOf(api, asked);
     const received =
       body.kind === "parts" ? parsed(readParts(body, reads)) : readBody(body, reads).then(parsed);

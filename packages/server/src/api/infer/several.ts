@@ -1,65 +1,27 @@
 import {
-  type Call,
   emptyBody,
   type InferenceRequest,
   type InferenceResponse,
   LongshoreError,
-  type ModelDescription,
-  type ModelKnowledge,
-  type WireRequest,
   type WireResponse,
 } from "@longshore/core";
-import {
-  answersHeader,
-  answersOf,
-  answersType,
-  type InferReplyMessage,
-  type InferRequestMessage,
-} from "@longshore/core/internal";
-import { framesOf } from "../body/index.ts";
-import type { InferenceEvents } from "../telemetry/index.ts";
-import type { Api, Asked } from "./parts.ts";
-import { inferReply } from "./respond.ts";
-
-/** A request for what has taken the place of what was asked, and what is known of that. */
-export interface Anew {
-  readonly request: InferenceRequest;
-  readonly knowledge: ModelKnowledge;
-}
-
-/** An inference that was let in and read, of a model that gives several answers. */
-export interface StreamedInference {
-  readonly message: InferRequestMessage;
-  readonly description: ModelDescription;
-  readonly request: InferenceRequest;
-  readonly call: Call;
-  readonly bodyMs: number;
-  readonly events: InferenceEvents;
-  /** What to ask instead where that is why nothing was answered. */
-  readonly anew: (thrown: unknown) => Promise<Anew | undefined>;
-  /** Disposed of when the last answer is through, or nobody waits for one any more. */
-  readonly held: Disposable;
-}
-
-/** Whether the sender takes any number of answers. Over HTTP it says so in a header. */
-export function takesSeveral({ message, headers }: WireRequest): boolean {
-  if (message) return message.stream;
-  const value = headers[answersHeader];
-  if (value === undefined || value === "several") return value !== undefined;
-  throw new LongshoreError("invalid-input", "admission", `${answersHeader} can only be 'several'`);
-}
+import { answersOf, answersType, type InferReplyMessage } from "@longshore/core/internal";
+import { framesOf } from "../../body/index.ts";
+import type { Inference } from "./inference.ts";
+import { inferReply } from "./reply.ts";
+import type { Question } from "./request.ts";
+import { requestAnew } from "./run.ts";
 
 /**
  * The reply with the answers as they come. It begins with the first of them, so that what fails before it has a status of
  * its own; the next is worked on when the one before was taken.
  */
-export async function inferAnswers(
-  api: Api,
-  asked: Asked,
-  inference: StreamedInference,
-): Promise<WireResponse> {
-  const { request, call, events, held } = inference;
-  let { description } = inference;
+export async function replySeveral(inference: Inference, question: Question): Promise<WireResponse> {
+  const { api, asked, events } = inference;
+  const { message, request, call, bodyMs } = question;
+  let { description } = inference.head.knowledge;
+  // Given back when the last answer is through, or nobody waits for one any more.
+  const held = inference.held.handOver();
   const begin = (asks: InferenceRequest): AsyncIterator<InferenceResponse> =>
     answersOf(api.endpoint, asks, call)[Symbol.asyncIterator]();
   let answers = begin(request);
@@ -83,7 +45,7 @@ export async function inferAnswers(
     try {
       return await answers.next();
     } catch (thrown) {
-      const anew = over ? undefined : await inference.anew(thrown);
+      const anew = over ? undefined : await requestAnew(inference, request, false, thrown);
       if (!anew || over) throw thrown;
       description = anew.knowledge.description;
       answers = begin(anew.request);
@@ -104,7 +66,6 @@ export async function inferAnswers(
   };
 
   const written = async (response: InferenceResponse): Promise<WireResponse> => {
-    const { message, bodyMs } = inference;
     const answeredMs = api.clock.nowMs();
     const reply = await inferReply(api, asked, message, description, response, call, bodyMs);
     events.stage("encode", "outputs", answeredMs);

@@ -1,0 +1,2 @@
+export { infer } from "./infer.ts";
+export { arrivedCall, checkPlannedDigest } from "./parse.ts";

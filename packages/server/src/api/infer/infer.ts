@@ -1,0 +1,52 @@
+import type { Call, WireResponse } from "@longshore/core";
+import { Holding } from "../../body/index.ts";
+import { type InferenceEvents, inferenceEvents } from "../../telemetry/index.ts";
+import type { Api, Asked } from "../parts.ts";
+import { type InferRoute, parseHead } from "./parse.ts";
+import { planHead } from "./plan.ts";
+import { reply, untilSent } from "./reply.ts";
+import { readQuestion } from "./request.ts";
+import { run } from "./run.ts";
+import { replySeveral } from "./several.ts";
+
+/**
+ * `POST .../infer`, over HTTP and gRPC: parse, plan, run or forward, reply.
+ *
+ * Everything that path and headers can tell is checked before the body is read: rights, drain, deadline, rules, model, version, variant,
+ * digest, announced length. What is held for the request (memory, its slot) is given back when it is over, or when its reply was sent.
+ *
+ * @param stated The call as its headers state it, where they were read already: its deadline counts from then.
+ */
+export async function infer(api: Api, route: InferRoute, asked: Asked, stated?: Call): Promise<WireResponse> {
+  const startedMs = api.clock.nowMs();
+  const held = new Holding();
+  let events: InferenceEvents | undefined;
+  // Answers that go on after this tell of their own end.
+  let goesOn = false;
+  try {
+    held.keep(api.health.life.enter());
+    const parsed = parseHead(api, route, asked, stated);
+    const head = parsed instanceof Promise ? await parsed : parsed;
+    events = inferenceEvents(api, asked.request, head.knowledge.description, head.call, startedMs);
+
+    const plan = planHead(api, route, asked, head, held);
+    const askedMs = api.clock.nowMs();
+    const inference = { api, route, asked, head, plan, events, held, startedMs, askedMs };
+    const question = await readQuestion(inference);
+
+    if (plan.several && head.knowledge.description.decoupled === true) {
+      goesOn = true;
+      return await replySeveral(inference, question);
+    }
+    const answer = await run(inference, question);
+    const written = await reply(inference, question, answer);
+    events.answered();
+    goesOn = written.body.kind === "stream";
+    return goesOn ? untilSent(written, head.call, held.handOver()) : written;
+  } catch (thrown) {
+    if (!goesOn) events?.failed(thrown);
+    throw thrown;
+  } finally {
+    held[Symbol.dispose]();
+  }
+}

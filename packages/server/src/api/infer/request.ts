@@ -1,0 +1,192 @@
+import {
+  type Call,
+  type InferenceRequest,
+  type IncomingTensor,
+  LongshoreError,
+  type ModelKnowledge,
+  type Segment,
+  type SequencePosition,
+  type Tensors,
+} from "@longshore/core";
+import {
+  accountHeader,
+  checkCall,
+  customParameters,
+  type InferRequestMessage,
+  isForeignDigest,
+  readSchedule,
+  readSequence,
+  splitState,
+  unpackTensors,
+  untilEnded,
+  type Writable,
+} from "@longshore/core/internal";
+import { holdsCredential } from "../../identify/index.ts";
+import type { Api, Asked } from "../parts.ts";
+import { readShared } from "../shared-memory.ts";
+import { checkInputs } from "./check-inputs.ts";
+import { checkJsonForms, checkRequested } from "./check-outputs.ts";
+import type { Inference } from "./inference.ts";
+import { admit, planMessage } from "./plan.ts";
+import { type Received, receive } from "./receive.ts";
+
+/** An inference that was read as far as it has to be before it is run or sent on. */
+export interface Question {
+  readonly message: InferRequestMessage;
+  readonly request: Writable<InferenceRequest>;
+  /** With the schedule that the message asks for. */
+  readonly call: Call;
+  /** What came of the body, and the memory that it takes. */
+  readonly received: Received;
+  /** The inputs as they were unpacked; none where they are still arriving. */
+  readonly tensors: Tensors;
+  /** When as much of the body was read. */
+  readonly bodyMs: number;
+}
+
+function sequenceOf(message: InferRequestMessage, state: Tensors | undefined): SequencePosition | undefined {
+  const told = readSequence(message.parameters);
+  if (!told) {
+    if (state) throw new LongshoreError("invalid-input", "decode", "state came without a sequence_id");
+    return undefined;
+  }
+  return { ...told, ...(state ? { state } : {}) };
+}
+
+/** The best classes that are wanted of a model that a server has which is not ours: nobody here has its labels. */
+function classesOf(
+  outputs: NonNullable<InferRequestMessage["outputs"]>,
+  { description: { digest } }: ModelKnowledge,
+): InferenceRequest["classes"] {
+  if (!outputs.some(({ classification }) => classification) || !isForeignDigest(digest)) return undefined;
+  return new Map(outputs.map(({ name, classification = 0 }) => [name, classification]));
+}
+
+/** Parts that a request may have are assigned one by one: spreading them costs every small request more than they do. */
+function toRequest(
+  message: InferRequestMessage,
+  segment: Segment,
+  knowledge: ModelKnowledge,
+  plain: InferenceRequest["inputs"],
+  state: Tensors | undefined,
+): Writable<InferenceRequest> {
+  checkInputs(segment, knowledge, plain);
+  checkRequested(message, segment, knowledge.description);
+  const request: Writable<InferenceRequest> = { segment, inputs: plain, codecs: {} };
+  const sequence = sequenceOf(message, state);
+  if (sequence) request.sequence = sequence;
+  if (message.outputs) {
+    request.outputs = message.outputs.map((output) => output.name);
+    const classes = classesOf(message.outputs, knowledge);
+    if (classes) request.classes = classes;
+  }
+  return request;
+}
+
+/** What of the request is for the steps of the model: parameters without a meaning here, and headers that are passed on. */
+function parametersOf(
+  { access: { forwardHeaders } }: Api,
+  { request }: Asked,
+  message: InferRequestMessage,
+): InferenceRequest["parameters"] {
+  if (!forwardHeaders && isEmpty(message.parameters)) return undefined;
+  const forwarded = forwardHeaders
+    ? Object.entries(request.headers).filter(([name]) => forwardHeaders.test(name) && !holdsCredential(name))
+    : [];
+  const parameters = { ...Object.fromEntries(forwarded), ...customParameters(message.parameters) };
+  return isEmpty(parameters) ? undefined : parameters;
+}
+
+function isEmpty(object: object): boolean {
+  return Object.keys(object).length === 0;
+}
+
+/** Inputs that are still on their way; all are read when the first of them is. */
+export function arrivingInputs(
+  { inputs }: InferRequestMessage,
+  tensors: () => Promise<Tensors>,
+): InferenceRequest["inputs"] {
+  const arriving = new Map<string, IncomingTensor>();
+  for (const { name, datatype, shape, bytes, awaitedBytes } of inputs) {
+    arriving.set(name, {
+      spec: { name, datatype, shape },
+      byteLength: awaitedBytes ?? bytes.byteLength,
+      // Every input of the message was made into a tensor under its own name.
+      read: async () => (await tensors()).get(name) as Awaited<ReturnType<IncomingTensor["read"]>>,
+    });
+  }
+  return arriving;
+}
+
+const noTensors: Tensors = new Map();
+
+function wholeMessage(received: Received): InferRequestMessage | Promise<InferRequestMessage> {
+  return received.rest?.() ?? received.message;
+}
+
+/** What is arriving, unless the deadline passes before it is here: then it is given back as soon as nothing more of it comes. */
+async function inTime(receiving: Promise<Received>, call: Call, { clock }: Api): Promise<Received> {
+  if (call.deadlineMs === Infinity) return receiving;
+  try {
+    return await untilEnded(receiving, call, clock, "admission");
+  } catch (thrown) {
+    void receiving.then(
+      (late) => late[Symbol.dispose](),
+      () => undefined,
+    );
+    throw thrown;
+  }
+}
+
+/** Unpacks the tensors of a message. */
+function unpack(
+  { tensors: { codecs }, bodies: { limits } }: Api,
+  { inputs }: InferRequestMessage,
+  call: Call,
+): Tensors | Promise<Tensors> {
+  return unpackTensors(inputs, codecs, limits, call);
+}
+
+/**
+ * The rest of the first two steps: reads the body, or only its JSON where the request can be sent on, decides which of the two it is, and
+ * makes the endpoint's request of it.
+ */
+export async function readQuestion(inference: Inference): Promise<Question> {
+  const { api, asked, head, plan, events, held, askedMs } = inference;
+  const { call, knowledge, segment } = head;
+  const { leastAgreementRatio } = plan;
+  const receiving = receive(api, asked, knowledge.description, plan.sentOn);
+  const received = held.keep(receiving instanceof Promise ? await inTime(receiving, call, api) : receiving);
+  const wire = plan.sentOn ? planMessage(asked, received, call) : undefined;
+  const pass = plan.sentOn && !wire ? admit(api, head, leastAgreementRatio, held) : plan.pass;
+  const reading = wire ? received.message : wholeMessage(received);
+  const whole =
+    reading instanceof Promise ? await untilEnded(reading, call, api.clock, "admission") : reading;
+  const sharing = readShared(api, asked, whole);
+  const { message, held: shared } = sharing instanceof Promise ? await sharing : sharing;
+  held.keep(shared);
+  const bodyMs = api.clock.nowMs();
+  events.stage("wait", "body", askedMs);
+  checkCall(call, api.clock, "admission");
+
+  const arriving =
+    wire && received.rest ? async () => unpack(api, await wholeMessage(received), call) : undefined;
+  const unpacked = arriving ? noTensors : unpack(api, message, call);
+  const tensors = unpacked instanceof Promise ? await unpacked : unpacked;
+  const { plain, state } = arriving
+    ? { plain: arrivingInputs(message, arriving), state: undefined }
+    : splitState(tensors);
+  events.inputs(plain, state);
+  events.stage("decode", "inputs", bodyMs);
+
+  const request = toRequest(message, segment, knowledge, plain, state);
+  if (wire) request.wire = wire;
+  else checkJsonForms(message, segment, knowledge.description);
+  const parameters = parametersOf(api, asked, message);
+  if (parameters) request.parameters = parameters;
+  if (asked.request.headers[accountHeader] === "because") request.explained = true;
+  if (pass) request.pass = pass;
+  if (leastAgreementRatio !== undefined) request.leastAgreementRatio = leastAgreementRatio;
+  const scheduled = isEmpty(message.parameters) ? call : { ...call, ...readSchedule(message.parameters) };
+  return { message, request, call: scheduled, received, tensors, bodyMs };
+}

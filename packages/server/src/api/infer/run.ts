@@ -1,0 +1,73 @@
+import {
+  type InferenceRequest,
+  type InferenceResponse,
+  LongshoreError,
+  type ModelDescription,
+  type ModelKnowledge,
+} from "@longshore/core";
+import { canBegin, digestHeader } from "@longshore/core/internal";
+import { findModel } from "../find-model.ts";
+import { checkInputs } from "./check-inputs.ts";
+import type { Inference } from "./inference.ts";
+import { segmentOf } from "./parse.ts";
+import type { Question } from "./request.ts";
+
+/** What an endpoint answered, and the content that it was asked of. */
+export interface Answer {
+  readonly response: InferenceResponse;
+  readonly description: ModelDescription;
+}
+
+/** A request for what has taken the place of what was asked, and what is known of that. */
+interface Anew {
+  readonly request: InferenceRequest;
+  readonly knowledge: ModelKnowledge;
+}
+
+/**
+ * The request for what has taken the place of the content that it was meant for and that is nowhere any more; undefined where nothing
+ * has, it named that content, or its inputs cannot be had again.
+ *
+ * @param given Its inputs were given away.
+ */
+export async function requestAnew(
+  { api, route, asked, head: { arrived, knowledge: before } }: Inference,
+  request: InferenceRequest,
+  given: boolean,
+  thrown: unknown,
+): Promise<Anew | undefined> {
+  if (before.alias === true || asked.request.headers[digestHeader] !== undefined) return undefined;
+  if (!LongshoreError.is(thrown)) return undefined;
+  const { reason, stage } = thrown;
+  if (reason !== "unknown-version" && reason !== "unknown-model") return undefined;
+  // Before all is resolved nobody looks at inputs.
+  if ((given && stage !== "resolve") || (request.wire && !canBegin(request.wire.body))) return undefined;
+  const find = async (): Promise<ModelKnowledge> => findModel(api, route.model, route.version, arrived);
+  // Where nothing is there now, the caller is told what the request failed for.
+  const knowledge = await find().catch(() => undefined);
+  if (!knowledge || knowledge.description.digest === before.description.digest) return undefined;
+  const segment = segmentOf(asked, route, knowledge);
+  checkInputs(segment, knowledge, request.inputs);
+  const { pass: _granted, ...rest } = request;
+  return { request: { ...rest, segment }, knowledge };
+}
+
+/** The third step: the endpoint runs the request or sends it on; once more where the content was replaced meanwhile. */
+export async function run(inference: Inference, question: Question): Promise<Answer> {
+  const { api, head } = inference;
+  const { request, call, received, tensors } = question;
+  const { description } = head.knowledge;
+  const forgets = api.endpoint.capabilities?.forgetsInputs === true && !request.sequence;
+  if (forgets) request.inputs = received.give(tensors);
+  let answer: Answer;
+  try {
+    answer = { response: await api.endpoint.infer(request, call), description };
+  } catch (thrown) {
+    const anew = await requestAnew(inference, request, forgets, thrown);
+    if (!anew) throw thrown;
+    const response = await api.endpoint.infer(anew.request, call);
+    answer = { response, description: anew.knowledge.description };
+  }
+  if (forgets) received.recycle();
+  return answer;
+}
