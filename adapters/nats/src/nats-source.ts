@@ -21,8 +21,9 @@ export interface NatsSourceOptions {
   readonly settleMs?: number;
 }
 
-/** The first and the longest pause between connections, in milliseconds. */
+/** The first pause between connections, in milliseconds. */
 const firstPauseMs = 200;
+/** The longest pause between connections, in milliseconds. */
 const longestPauseMs = 30_000;
 
 /** The value under a key: a record and how long it is valid without renewal. An endpoint that has left has no record. */

@@ -193,8 +193,9 @@ function inTime({ outcomes }: WorldRun): Violation[] {
     }));
 }
 
-/** Second runs of a request that may come besides the share of all, at each endpoint: a burst and a debt. */
+/** Second runs that each endpoint may have beyond the share: a burst and a debt. */
 const burst = 15;
+/** The share of all requests that may have a second run. */
 const hedgeRatio = 0.14;
 
 /** Second runs stay within the budget of whoever plans. */

@@ -59,9 +59,11 @@ export interface NetworkParts {
 
 /** What a head is taken to have, in bytes. */
 const headBytes = 400;
-/** As the HTTP transport has them, in milliseconds. */
+/** Time to connect, as in the HTTP transport, in milliseconds. */
 const connectTimeoutMs = 5000;
+/** Time without a byte before a connection counts as dead, in milliseconds. */
 const idleTimeoutMs = 60_000;
+/** How long an unused connection is kept, in milliseconds. */
 const keepAliveMs = 4000;
 interface Port {
   readonly machine: Machine;

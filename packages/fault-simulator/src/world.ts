@@ -54,11 +54,9 @@ export interface WorldRun {
   readonly endMs: number;
 }
 
-/**
- * How long nothing is asked before it is looked whether anything is left, in milliseconds. Most worlds rest for a moment, since
- * idle machines go on to ask each other; some so long that all that is kept for a while must have been let go of.
- */
+/** How long a world rests before the check that nothing is left, in milliseconds. Idle machines go on to poll each other. */
 const shortRestMs = 3000;
+/** A rest that outlasts everything that is kept for a while. Some worlds rest this long. */
 const longRestMs = 130_000;
 /** One seed in so many rests for long. */
 const longRestEvery = 16;

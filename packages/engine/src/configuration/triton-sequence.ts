@@ -45,8 +45,9 @@ interface TritonState {
   }[];
 }
 
-/** Triton's own defaults: a sequence idles for a second, and an instance has 1024 candidates. */
+/** Triton's default: a sequence may idle for a second. */
 const defaultIdleMs = 1000;
+/** Triton's default: an instance has 1024 candidate sequences. */
 const defaultCandidates = 1024;
 
 /** Reads `sequence_batching`. Throws `invalid-configuration`. */

@@ -1,5 +1,6 @@
-/** Bytes that are read and split before something else gets its turn, and the rest of a line: a millisecond or less. */
+/** Bytes that are split before other work gets a turn: a millisecond or less. */
 const splitAtOnce = 2 ** 16;
+/** The code of a newline in UTF-8. */
 const newline = 10;
 
 /** Lines of UTF-8 without the newline at its end, in steps. */

@@ -16,8 +16,9 @@ export interface ModelOverride {
 /** Name under which a configuration from outside appears in the model's folder. */
 export const overrideFile = "config.json";
 
-/** The most that files from outside may hold: they stay in memory for as long as the model is served. */
+/** The most bytes of files from outside, which stay in memory while the model is served. */
 const mostBytes = 2 ** 30;
+/** The most files from outside. */
 const mostFiles = 100;
 
 /** The model's files may be hundreds of megabytes: others have their turn while they are copied. */

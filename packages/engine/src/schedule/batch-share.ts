@@ -9,8 +9,9 @@ export interface BatchShare {
   report(times: RunTimes, maxBatchSize: number): BatchReport | undefined;
 }
 
-/** Weight of one request, and of a run at most. */
+/** Weight of one request in the average. */
 const learning = 0.05;
+/** The greatest weight of one run in the average. */
 const mostLearning = 0.5;
 
 /** Nothing has run yet. */

@@ -71,8 +71,9 @@ interface User {
 /** A run goes beside others when it takes at most this share of what is left of the first of them to end. */
 const besideRatio = 0.25;
 
-/** A run that has taken so many times what was expected, and so long, keeps nobody waiting any more. */
+/** A run that has taken this many times its expected time delays others no longer. */
 const longRatio = 10;
+/** The least time before that, in milliseconds. */
 const longMs = 2000;
 
 /** A run under way. */

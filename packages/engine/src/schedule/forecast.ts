@@ -115,8 +115,9 @@ function rivals({ tenant }: Prospect, ownMs: number, outlook: Outlook): readonly
   return all;
 }
 
-/** Rounds in which a wait and what comes during it are brought together, and what is near enough. */
+/** The most rounds: a longer wait lets more requests arrive, and they lengthen the wait. */
 const mostRounds = 8;
+/** The rounds end when a wait grows by less than this, in milliseconds. */
 const nearMs = 0.5;
 
 /** The wait behind some work and behind other tenants, of whom the more comes the longer it takes. */

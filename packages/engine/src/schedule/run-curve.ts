@@ -21,11 +21,13 @@ const remembered = 16;
 const leastGainRatio = 0.03;
 /** So much longer for each row is a loss, and no noise. */
 const clearLossRatio = 1.02;
-/** How often a size is passed over before it is tried again: at first, and at most. */
+/** How often a size is passed over before its first new trial. */
 const firstPatience = 32;
+/** How often a size is passed over at most before a new trial. */
 const mostPatience = 8192;
-/** Runs of such a trial: what was remembered before must not outvote them. It ends when so many more of them lost than won. */
+/** Runs of a trial, so that older measurements do not outvote it. */
 const trialRuns = 6;
+/** A trial ends early when its losses exceed its wins by this number. */
 const trialLosses = 2;
 
 /** Rows up to 1, 2, 4, 8, ... are classes 0, 1, 2, 3, ... */

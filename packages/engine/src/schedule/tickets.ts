@@ -1,36 +1,36 @@
 import { type Call, LongshoreError, type TenantId } from "@longshore/core";
 import { Chain, type Chained, PassingMap } from "@longshore/core/internal";
 
-/** A place that admission has granted; work that is still to come counts as waiting. Dispose it when the request ends. */
+/** Admission of one request. Work that has not arrived yet counts as waiting. Dispose it when the request ends. */
 export interface Ticket extends Disposable {
   readonly tenant: TenantId;
   readonly deadlineMs: number;
-  /** Rows still to come. */
+  /** Rows that have not arrived yet. */
   readonly rows: number;
-  /** Says how many rows are really to come, once it is known. */
+  /** Corrects the number of rows to come, once it is known. */
   expect(rows: number): void;
 }
 
 /** All tickets of one scheduler. */
 export interface TicketDesk {
   readonly count: number;
-  /** Those whose work is still to come. */
+  /** Tickets whose work has not arrived yet. */
   readonly pending: Pick<Chain<Ticket>, "first" | "size">;
   /**
-   * Throws `queue-full` with the time that one place takes to become free. When all places are taken and a tenant has more
-   * than its share, `evict` is asked to make it give one up for a tenant that has less.
+   * Throws `queue-full` with the time until one ticket returns. If all tickets are out and one tenant has more than its share, `evict`
+   * takes one from it for a tenant with less.
    */
   grant(rows: number, call: Pick<Call, "tenant" | "deadlineMs">, rowMs: number): Ticket;
 }
 
-/** How a desk decides who has more than their share. */
+/** What a desk needs to compare the shares of tenants. */
 export interface DeskParts {
   readonly name: string;
   readonly most: number;
   readonly weightOf: (tenant: TenantId) => number;
-  /** Makes a request of that tenant leave the queue; false when none of it waits there. */
+  /** Removes a request of that tenant from the queue; false if none waits there. */
   readonly evict: (tenant: TenantId) => boolean;
-  /** Called when a ticket comes back. */
+  /** Called when a ticket is disposed. */
   readonly returned: () => void;
 }
 
@@ -40,7 +40,7 @@ export function ticketDesk({ name, most, weightOf, evict, returned }: DeskParts)
   const pending = new Chain<Ticket>();
   const held = new PassingMap<TenantId, number>();
 
-  /** Takes a place from the tenant with the most for its weight, when that is more than the newcomer's would be with one more. */
+  /** Takes a ticket from the tenant with the most for its weight, if the newcomer would have less even with one more. */
   function makeRoom(newcomer: TenantId): boolean {
     const share = (tenant: TenantId, more: number): number =>
       ((held.get(tenant) ?? 0) + more) / Math.max(1e-6, weightOf(tenant));
@@ -66,7 +66,7 @@ export function ticketDesk({ name, most, weightOf, evict, returned }: DeskParts)
     },
     pending,
     grant(rows, { tenant, deadlineMs }, rowMs) {
-      // Whoever was made to leave gives its place back a moment later; until then there is one too many, and not more.
+      // An evicted request returns its ticket a moment later. Until then there is one ticket too many, and never two.
       if (open >= most && !(open === most && makeRoom(tenant))) {
         throw new LongshoreError(
           "queue-full",
@@ -77,24 +77,26 @@ export function ticketDesk({ name, most, weightOf, evict, returned }: DeskParts)
       }
       open++;
       held.set(tenant, (held.get(tenant) ?? 0) + 1);
-      return new Place(tenant, deadlineMs, rows, desk);
+      return new GrantedTicket(tenant, deadlineMs, rows, desk);
     },
   };
 }
 
-/** What a ticket asks of the desk that granted it. */
+/** What a ticket needs of the desk that granted it. */
 interface Desk {
+  /** Tickets whose work has not arrived yet. */
   readonly pending: Chain<Ticket>;
+  /** Called once for each ticket. */
   returned(ticket: Ticket): void;
 }
 
-class Place implements Ticket {
+class GrantedTicket implements Ticket {
   readonly tenant: TenantId;
   readonly deadlineMs: number;
   rows: number;
   readonly #desk: Desk;
   #isOpen = true;
-  /** While its work is still to come. */
+  /** Its link in `pending`, while its work has not arrived. */
   #link: Chained<Ticket> | undefined;
 
   constructor(tenant: TenantId, deadlineMs: number, rows: number, desk: Desk) {

@@ -1,7 +1,8 @@
 import type { Placement } from "./measure.ts";
 
-/** Positions looked at in each round. */
+/** Positions tried in each round. */
 const looks = 12;
+/** Rounds; each searches around the best position of the one before. */
 const rounds = 3;
 
 /**

@@ -39,8 +39,9 @@ export interface MeasuredCuts {
 
 /** Cuts measured together: few enough that their sessions are loaded at once. */
 const groupSize = 6;
-/** Time that the counted runs of one cut are worth, where nobody said how many: a slow model has many cuts. */
+/** Time for the counted runs of one cut, where the caller gives no number: a slow model has many cuts. */
 const worthMs = 2000;
+/** The most rounds in that time. */
 const mostRounds = 5;
 /** Fewer runs than this tell nothing of the spread. */
 const leastRuns = 5;

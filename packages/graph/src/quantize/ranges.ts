@@ -46,8 +46,9 @@ function percentile(values: Float64Array, counts: Float64Array, keptRatio: numbe
   };
 }
 
-/** Steps by which an end of the range is moved in. */
+/** Factor by which one step moves an end of the range inwards. */
 const shrink = 0.96;
+/** The most steps at one end. */
 const mostSteps = 60;
 
 /**

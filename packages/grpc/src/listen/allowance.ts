@@ -1,7 +1,8 @@
 import type { Clock } from "@longshore/core";
 
-/** How often at once, and how much more often each second. */
+/** Events that one connection may cause at once. */
 const atOnce = 1000;
+/** Events that it may cause each second beyond that. */
 const perSecond = 33;
 
 /**

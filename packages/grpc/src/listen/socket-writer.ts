@@ -2,8 +2,9 @@ import type { Socket } from "node:net";
 import type { Clock } from "@longshore/core";
 import type { UnderWay } from "@longshore/core/internal";
 
-/** So much is copied together for one write; what is longer than `partBytes` goes out as it lies. */
+/** Size of the buffer in which short parts are joined for one write. */
 const joinedBytes = 65_536;
+/** Parts longer than this are written without a copy. */
 const partBytes = 8192;
 /** Unsent bytes of a connection beyond which nothing more is taken from streams. */
 const fullBytes = 2 ** 20;

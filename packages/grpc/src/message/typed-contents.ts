@@ -18,8 +18,9 @@ const fieldOf: Readonly<Partial<Record<Datatype, number>>> = {
   BYTES: 8,
 };
 
-/** What the fields before 6 hold as varints. */
+/** The first field whose values have a fixed size. The fields before it hold varints. */
 const firstFixed = 6;
+/** The field of byte strings. */
 const bytesField = 8;
 
 function invalid(name: string, why: string): LongshoreError {

@@ -1,7 +1,8 @@
 import { type PickerKind, smoothRobin } from "./picker.ts";
 
-/** gRPC's defaults (A58): how long a new server counts like the average, and how often weights are made, in milliseconds. */
+/** gRPC's default (A58): how long a new server has the average weight, in milliseconds. */
 const blackoutMs = 10_000;
+/** gRPC's default: interval between weight updates, in milliseconds. */
 const updateMs = 1000;
 
 /**

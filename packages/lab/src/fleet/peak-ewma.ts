@@ -1,7 +1,8 @@
 import { inFlightCounts, type PickerKind, twoOf } from "./picker.ts";
 
-/** Linkerd's defaults: the first guess and the decay, in milliseconds. */
+/** Linkerd's default: the first guess of a latency, in milliseconds. */
 const defaultRttMs = 30;
+/** Linkerd's default: the decay time of the average, in milliseconds. */
 const decayMs = 10_000;
 
 /**

@@ -1,10 +1,13 @@
 import type { FarmEndpoint } from "./farm.ts";
 import type { PickerKind } from "./picker.ts";
 
-/** The paper's settings as far as it gives them. */
+/** Probes kept in the pool (setting of the paper). */
 const poolSize = 16;
+/** Probes sent for each request (setting of the paper). */
 const probesPerRequest = 3;
+/** Age at which a probe is dropped, in milliseconds (setting of the paper). */
 const probeAgeMs = 1000;
+/** A server with more requests in flight than this quantile counts as hot (setting of the paper). */
 const hotQuantile = 0.84;
 
 interface Probe {

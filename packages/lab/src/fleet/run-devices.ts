@@ -71,8 +71,9 @@ export interface DeviceRun {
 /** Names of the models of a device scene; the last is run in sequences. */
 export const deviceModels: readonly [string, string, string] = ["detect", "read", "listen"];
 
-/** An input of a device, in bytes, for its way to the router. */
+/** Size of an input on its way from a device to the router, in bytes. */
 const inputBytes = 20_000;
+/** Tenants among which the devices are divided. */
 const tenants = 50;
 
 type Send = (device: Device, request: InferenceRequest, call: Call) => Promise<InferenceResponse>;

@@ -12,8 +12,9 @@ export interface OwnRate {
   readonly notes: Required<Pick<ReplayPolicy, "sent" | "acknowledged" | "sendEnded">>;
 }
 
-/** A second in which neither a packet came nor so much work was waited for says nothing yet: the next one goes on with it. */
+/** A second without packets and with less work than this says nothing. It is joined to the next. */
 const leastWorkMs = 100;
+/** Milliseconds in a second. */
 const secondMs = 1000;
 
 /**

@@ -24,8 +24,9 @@ export interface SimulatedRun {
   readonly links: readonly { readonly endpoint: string; readonly up: Trace }[];
 }
 
-/** Further plans of a timeline are drawn as one. */
+/** The most plans drawn separately in a timeline. The others are drawn as one. */
 const mostPlans = 7;
+/** The shortest step of a plotted rate, in milliseconds. */
 const rateStepMs = 1000;
 /** Points of a line over many requests. */
 const mostPoints = 400;

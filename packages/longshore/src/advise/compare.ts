@@ -55,9 +55,11 @@ export interface Comparison {
   readonly rates: readonly AtRate[];
 }
 
-/** Estimated draw of a weak device and of a server while they run, in watts. */
+/** Estimated power of a weak device while it runs, in watts. */
 const deviceWatts = 2;
+/** Estimated power of a server while it runs, in watts. */
 const serverWatts = 20;
+/** The most splits that are simulated. */
 const splitsTried = 6;
 
 function endpoint(id: string, tier: Tier, zone: string, activeWatts: number): EndpointInfo {

@@ -46,8 +46,9 @@ export async function readDirectoryFile(file: string): Promise<DirectoryFile> {
   return { entries, aliases, ...last };
 }
 
-/** Another command that changes the same file is waited for so long, and looked for so often, in milliseconds. */
+/** How long to wait for another command that changes the same file, in milliseconds. */
 const longestWaitMs = 10_000;
+/** Interval between checks during the wait, in milliseconds. */
 const lookEveryMs = 20;
 
 /** Makes a file that is not there; false where it is. */

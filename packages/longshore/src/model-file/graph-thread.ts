@@ -15,10 +15,11 @@ import { type MakeWhole, besideModel, outsideOf, wholeOf } from "./whole-models.
  */
 
 /**
- * Files below this, with fewer nodes, are analysed at once: that takes some ten milliseconds, and to start a thread half a second of
- * processor time, during which an endpoint that is asked for the first time seems slow.
+ * Smaller files with few nodes are analysed on this thread. That takes some ten milliseconds; starting a thread takes half a second of
+ * processor time, during which a new endpoint seems slow.
  */
 const defaultSmallBytes = 2 * 2 ** 20;
+/** Graphs with fewer nodes are analysed on this thread. */
 const smallNodes = 500;
 
 /** Files below the number of bytes of which it is remembered whether they have few nodes; the oldest goes. */

@@ -56,8 +56,9 @@ export interface Observed {
   readonly unanswered: number;
 }
 
-/** Rows beyond this push out the oldest; models beyond this push out one that never answered, or are counted among the others. */
+/** The most rows. A new row replaces the oldest. */
 const maxRows = 10_000;
+/** The most models. A new model replaces one that never answered, or else is counted with the others. */
 const maxModels = 256;
 /** So many requests that met no other tell what a run takes. */
 const leastAlone = 5;

@@ -118,8 +118,9 @@ function sourceOf(
   return { source, close: () => source.close() };
 }
 
-/** A package that is wanted by the name of its model is asked for again so long before its end, in milliseconds. */
+/** A package wanted by name is checked again this long before it expires, in milliseconds. */
 const renewBeforeMs = 3_600_000;
+/** A day, in milliseconds. */
 const dayMs = 86_400_000;
 
 const endOf = ({ manifest }: FetchedPackage): number => manifest.notAfterMs ?? Infinity;

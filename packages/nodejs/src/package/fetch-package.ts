@@ -53,8 +53,9 @@ export interface FetchedPackage extends BelievedManifest, Disposable {
   refetch(file: PackageFile, call: Call): Promise<void>;
 }
 
-/** The first and the longest pause between tries, in milliseconds. */
+/** The first pause between tries, in milliseconds. */
 const firstPauseMs = 200;
+/** The longest pause between tries, in milliseconds. */
 const longestPauseMs = 10_000;
 
 /** Gets one file, in several tries. `open` is asked for what is missing of it. */

@@ -21,8 +21,9 @@ export interface InUse {
   others(): Promise<ReadonlySet<string>>;
 }
 
-/** How often the time is renewed, and after how long without that a process counts as gone, in milliseconds. */
+/** How often a process renews its mark, in milliseconds. */
 const renewMs = 20_000;
+/** A process whose mark is older than this counts as gone, in milliseconds. */
 const goneMs = 60_000;
 
 /** Starts with nothing in use. `folder` is made when something is. */

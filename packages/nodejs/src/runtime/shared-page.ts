@@ -5,8 +5,9 @@
  * does one thing at a time, the page needs no locks. Inputs that are larger travel in a buffer, outputs in their own.
  */
 
-/** Inputs, and outputs, of one run that fit the page together, in bytes. */
+/** The most bytes of the inputs, and of the outputs, of a run that uses the page. */
 export const pageBytes = 32_768;
+/** Bytes of the header before them. */
 const headerBytes = 64;
 
 /** Tensors begin at multiples of this, which fits every element type. */

@@ -13,19 +13,20 @@ import { pageBytes } from "./shared-page.ts";
 
 /** Runs that take longer inside the runtime than this are not short. */
 const shortMs = 0.75;
-/**
- * On the calling thread a run that takes longer than this is a long one. Each fills a bucket that every other run drains a
- * little, so that single pauses (the collector, another program) do not matter but one long run in five does.
- */
+/** A run on the calling thread that takes longer than this is long, in milliseconds. */
 const longMs = 0.75;
-const longFills = 4;
-const bucketHolds = 40;
 /**
- * So many more short runs than long ones, which count threefold, show that they are short; ten times as many, each time that
- * it turned out otherwise. A worker that shares its core is now and then made to wait in the middle of a short run.
+ * How much a long run fills the bucket. Every other run drains it by one, so that single pauses (the collector, another program) do not
+ * matter and one long run in five does.
  */
+const longFills = 4;
+/** The bucket is full at this level, and runs go to a worker. */
+const bucketHolds = 40;
+/** Short runs in a worker, beyond the long ones, that bring a model back to the calling thread. */
 const firstTrial = 24;
+/** Short runs that one long run outweighs. A worker that shares its core sometimes waits in the middle of a short run. */
 const longCounts = 3;
+/** Factor by which the trial grows each time that the runs turned out to be long. */
 const trialGrowth = 10;
 /** So many runs on inputs that are larger than those here, and short all the same, bring them here, too. */
 const largerTrial = 8;

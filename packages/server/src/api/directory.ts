@@ -2,8 +2,9 @@ import { LongshoreError, type WireResponse } from "@longshore/core";
 import type { Api, Asked } from "./parts.ts";
 import { doneReply, jsonReply, requestObject } from "./replies.ts";
 
-/** The most that an endpoint may say of itself, with its operator's entry. */
+/** The most bytes of an endpoint's description of itself, with its operator's entry. */
 const maxJoinBytes = 2 ** 20;
+/** The most JSON values of such a description. */
 const maxJoinValues = 16_384;
 
 /** `GET v2/directory`, `POST v2/directory/join` and `/leave`, where this server keeps a directory. */

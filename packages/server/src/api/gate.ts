@@ -81,8 +81,9 @@ export function createGate(): (identity: Identity, request: WireRequest) => Pars
 
 type Parsed = ReturnType<typeof parseRoute>;
 
-/** Paths that are remembered, and the longest of them: clients ask for few, again and again. */
+/** Paths whose rights are remembered: clients use few paths, again and again. */
 const mostPaths = 256;
+/** Longer paths are not remembered. */
 const longestPath = 256;
 
 /** `parseRoute` that remembers what inferences were asked for by. */

@@ -25,8 +25,9 @@ import type { Api, Asked } from "./parts.ts";
 
 /** The most that a body may say, in bytes: it is read at once, since its inputs stand among everything else. */
 const maxGenerateBytes = 2 ** 20;
-/** What is longer is not read, written again and read as a message in one turn. */
+/** A longer request is parsed in steps, so that it does not hold the event loop. */
 const atOnceBytes = 65_536;
+/** The most parameters of one request. */
 const mostParameters = 256;
 /** Bytes of text that are written at a time. */
 const bytesInPiece = 16_384;

@@ -3,8 +3,9 @@ import { base64url } from "jose";
 /** Marks a text as one of our keys, for the eye and for scanners of leaked secrets. */
 const prefix = "lsk";
 
-/** Characters of a key's public part, and bytes of its secret: 256 bits, beyond any guessing. */
+/** Characters of a key's public part. */
 const idBytes = 8;
+/** Bytes of a key's secret: 256 bits, beyond any guessing. */
 const secretBytes = 32;
 
 const shape = /^lsk_([0-9a-f]{16})_([A-Za-z0-9_-]{43})$/;

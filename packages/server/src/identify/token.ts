@@ -156,8 +156,9 @@ async function claimsOf(token: string, { rules, keys }: Issuer, clock: Clock): P
   return payload;
 }
 
-/** Good tokens are remembered for so long, so that a signature is not checked for every request of one sender. */
+/** How long a good token is remembered, so that a signature is not checked for every request of one sender. */
 const rememberedMs = 60_000;
+/** The most tokens that are remembered. */
 const maxRemembered = 4096;
 
 interface Remembered {

@@ -11,8 +11,9 @@ import type { Clock } from "@longshore/core";
  */
 
 const interim = "HTTP/1.1 100 Continue\r\n\r\n";
-/** From the first look to the next, in milliseconds; then twice as long each time, up to the longest. */
+/** Time between the first two checks, in milliseconds. Each later interval is twice as long. */
 const firstMs = 5;
+/** The longest interval between two checks, in milliseconds. */
 const longestMs = 1000;
 
 /** Has a connection whose client has ended its half break when nobody is there any more, until it is disposed of. */

@@ -9,9 +9,11 @@ const leastBytes = 1024;
 /** Bodies above this travel as they are: compressing them would hold two copies for long. */
 const mostBytes = 64 * 2 ** 20;
 
-/** Of a body from this on a piece is tried first: tensors of noise, which most are, only grow. */
+/** Bodies of at least this size are compressed only if a sample shrinks: most tensors are noise, and noise grows. */
 const triedBytes = 65_536;
+/** Size of the sample, from the middle of the largest part. */
 const pieceBytes = 16_384;
+/** Compress if the sample shrinks below this share of its size. */
 const worthRatio = 0.9;
 
 /** Where inferences are answered, see `wireRoutes`. */

@@ -9,8 +9,9 @@ export interface TenantCounters {
   of(tenant: string): Counters;
 }
 
-/** The most tenants that are counted apart, and the most requests that are followed. */
+/** The most tenants that are counted separately. */
 const maxTenants = 4096;
+/** The most requests that are followed at a time. */
 const maxOpen = 65_536;
 
 /** Counters by tenant, from the events of a server: which request is whose, its exchange says first. */

@@ -19,8 +19,9 @@ export interface NetworkNavigator {
   readonly connection?: NetworkConnection;
 }
 
-/** Chromium rounds rates to multiples of 0.025 Mbit/s and tells no more than 10; round trips to multiples of 25 ms. */
+/** The highest rate that Chromium reports, in Mbit/s. It rounds rates to multiples of 0.025. */
 const mostDownlink = 10;
+/** The shortest round trip that is believed, since Chromium rounds to multiples of 25 ms. */
 const leastRoundTripMs = 10;
 
 const kinds: Readonly<Record<string, LinkKind>> = {

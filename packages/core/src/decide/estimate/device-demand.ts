@@ -11,8 +11,9 @@ export interface DeviceDemand extends Arrivals {
   price(nowMs: number, runMs: number): DevicePrice;
 }
 
-/** Requests that the share is learned from, about; and what it is taken for before any. */
+/** Requests over which the share is averaged. */
 const remembered = 20;
+/** The share before the first request. */
 const firstRatio = 0.8;
 /** Run times that differ by less share a table. */
 const alikeRatio = 0.05;

@@ -16,8 +16,9 @@ export interface DevicePrice {
   heldMs(endMs: number): number;
 }
 
-/** Points of the table of V, half a run apart: beyond, it goes on straight. */
+/** Points in the table of V. Beyond the last, V is a straight line. */
 const points = 25;
+/** Points per run. */
 const stepsPerRun = 2;
 /** Arrivals ahead. */
 const sweeps = 12;

@@ -64,9 +64,11 @@ export interface DirectionBelief {
 const cachedSizes = 64;
 /** Endpoints in the order of bytes at which some were given up that are told apart. */
 const mostClogs = 4;
-/** By how much one kept or broken promise moves the calibration, as a logarithm; and how far it may go. */
+/** How far one kept or broken promise moves the calibration, as a logarithm. */
 const calibrationStep = 0.02;
+/** The calibration at the start. */
 const firstCalibration = 0.9;
+/** How far the calibration may go. */
 const calibrationLimits = { least: 0.6, most: 1.6 };
 /** Variance of a count besides the link's own, in squared packets: at both ends it is off by a part of a packet. */
 const countError = 0.5;

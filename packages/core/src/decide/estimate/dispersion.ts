@@ -6,14 +6,17 @@ export interface DispersionMeter {
   readonly dispersion: number;
 }
 
-/** Share of what is known that one more pair replaces, and how many pairs the beginning counts for. */
+/** Share of the belief that one more pair replaces. */
 const weight = 0.03;
+/** Pairs that the first belief counts for. */
 const priorPairs = 10;
-/** One pair shows at most this; no link is taken to be more even than that. */
+/** The most that one pair can show. */
 const most = 30;
+/** No link is believed to be more even than this. */
 const least = 0.1;
-/** Ticks are joined until about so many packets come in a span: of one packet and none nothing is to be seen. */
+/** Ticks are joined until about this many packets fall in a span: spans of one packet or none show nothing. */
 const spanPackets = 4;
+/** The most ticks of a span. */
 const mostTicks = 5;
 /** Next to so many packets an empty span is an outage, no matter of bursts. */
 const surely = 2 * spanPackets;

@@ -9,12 +9,15 @@ export interface Lateness {
   beyondMs(usualMs: number): number;
 }
 
-/** Answers that are looked back on, and how many it takes to go by them instead of by what is taken before. */
+/** Answers that are remembered. */
 const lookedBack = 32;
+/** Answers needed before they replace the first assumption. */
 const leastAnswers = 8;
+/** The assumption before: late after this many usual times. */
 const firstRatio = 2;
-/** None is late before its usual time; answers that took longer than this many times of it say nothing of the next. */
+/** No answer is late before its usual time. */
 const leastRatio = 1;
+/** Answers that took longer than this many usual times say nothing of the next. */
 const mostRatio = 4;
 /** Beyond the latest by this much. */
 const marginRatio = 1.25;

@@ -34,29 +34,33 @@ export interface LinkBelief extends LinkLearner {
 
 /** The round trip that is believed in before one was seen, in milliseconds. */
 const usualRoundTripMs = 60;
-/** Round trips believed in first are spread over this factor both ways, and over the other where they are those of a hint, which may be to elsewhere. */
+/** Spread of the first belief in a round trip: this factor both ways. */
 const roundTripFactor = 3;
+/** The same for a round trip from a hint, which may be the one to another host. */
 const hintedRoundTripFactor = 6;
 /**
- * What takes so many times the longest trip that is believed in waited for the link, whose silences are believed in besides; so many in
- * a row are a longer way. Without room above the longest, a way whose trips vary would lose its longest ones again and again.
+ * A trip of more than this many times the longest believed one waited for the link, whose silences are believed separately. Without a
+ * margin above the longest, a path with varying trips would lose its longest ones again and again.
  */
 const farTripRatio = 2;
+/** After this many such trips in a row the path itself is longer. */
 const longerTrips = 4;
 /**
  * What the link takes to carry an exchange counts as its own up to this of the 16 values, once it was seen to carry anything; before that up
  * to the middle. Of packets that come in bursts half take longer than the median: as a longer way they would be believed in twice.
  */
 const seldomMore = 13;
-/** So many exchanges are learned from at once where nobody asks meanwhile. */
+/** Exchanges that are learned from at once if nothing reads the belief meanwhile. */
 const mostExchanges = 64;
+/** The most packets of a probe train. */
 const maxProbePackets = 64;
 /** A train is long enough for the rate that the link is believed not to exceed with this chance: one for the median never shows that it was too low. */
 const quickRatio = 0.85;
 /** Packets below which a train says little; a slow link saves up for so many. */
 const leastTrain = 3;
-/** A train for a request to come is sent so long before it would have to be, and not when the link was in use so lately. */
+/** A train for a coming request is sent this long before the last useful moment, in milliseconds. */
 const probeSlackMs = 15;
+/** No train is sent if the link was used within this time, in milliseconds. */
 const freshMs = 60;
 
 /**

@@ -26,8 +26,9 @@ export interface LinkHint {
 
 /** Rates up that follow from rates down: cable, DSL and mobile networks give most of what they have to the way down. */
 const upShareRatio = 1 / 4;
-/** Spread of the log-rate around a figure that was told, and around one that follows from the other direction's. */
+/** Spread of the log-rate around a stated figure. */
 const toldLogSpread = 0.9;
+/** Spread of the log-rate around a figure that follows from the other direction's. */
 const impliedLogSpread = 1.2;
 /**
  * How much of the usual prior stays: as much as is just seen in sixteen quantile values, so that probes are worth their bytes

@@ -1,7 +1,10 @@
-/** How the price of a missed deadline follows what is missed. */
+/** Share of missed deadlines at which the price stays the same. */
 const targetRatio = 0.002;
+/** How far one missed deadline moves the price. */
 const step = 2;
+/** The price at the start. */
 const initialPrice = 30;
+/** The highest price. */
 const maxPrice = 60;
 
 /** The price of an answer after its deadline, in runs here. */

@@ -28,8 +28,9 @@ export interface OutageLaw {
   lookedAway(): void;
 }
 
-/** Outages of each kind that the model counts for, in number and in length. */
+/** Outages that the model counts for, in the rate of each kind. */
 const priorOutages = 4;
+/** Outages that the model counts for, in the length of each kind. */
 const priorLengths = 8;
 /** What a link remembers of its own at most: so many outages, and the time in which the model expects so many. */
 const remembered = { outages: 200, expected: 10 * priorOutages };

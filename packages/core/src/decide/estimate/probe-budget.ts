@@ -6,8 +6,9 @@ export interface ProbeBudget {
   spend(packets: number): void;
 }
 
-/** Time for which an unused share is kept, and packets that are kept however slow the link. */
+/** Time for which an unused share is kept, in milliseconds. */
 const keptMs = 10_000;
+/** Packets that are kept however slow the link is. */
 const leastKept = 2;
 
 /** An empty budget: its first packets have to be waited for. */

@@ -8,9 +8,11 @@ export interface RetryBudget {
   back(): void;
 }
 
-/** Earned by each request, and by each second; at most so many are saved, and so many are there at the start. */
+/** Retries earned by each request. */
 const perRequest = 0.2;
+/** Retries earned in each second. */
 const perSecond = 10;
+/** The most retries that are saved; also the number at the start. */
 const mostSaved = 100;
 
 /**

@@ -37,26 +37,29 @@ const allowance = 0.08;
 const thresholdSpreads = 4;
 
 /**
- * So many runs in a row beyond the same fifth of those before, and further out where those are few, are a change, whatever the
- * spread. Where nothing changed and runs vary by a twentieth, that happens once in about 2,300 runs.
+ * This many runs in a row beyond the same fifth of those before are a change, whatever the spread. Where nothing changed and runs vary by
+ * a twentieth, that happens once in about 2,300 runs.
  */
 const apartRuns = 6;
+/** The share that such runs lie beyond, as its reciprocal: a fifth. */
 const apartShare = 5;
 
 /**
- * From so many runs on, the belief is worked out again for every fourth only, or for one that lies further off than this:
- * working out sorts. All of them are remembered, so that what changes slowly is followed as closely.
+ * From this many runs on, the belief is computed for every fourth run only, since computing it sorts. All runs are remembered, so that
+ * slow changes are followed as closely.
  */
 const settledRuns = 64;
+/** Runs between two computations after that. */
 const freshRuns = 4;
+/** A run that differs by more than this share is computed at once. */
 const unusualRatio = 0.15;
 
 /**
- * A run that should take less than this share of the longest of late says nothing: what comes on top of every run - a message
- * to another thread, a moment without a core - is most of what it took over its profile, and would count as slowness of runs
- * that are many times as long. Where only such runs come, the longest fades by this factor with each of them, and they count.
+ * A run that should take less than this share of the longest recent one is ignored. Most of what it took beyond its profile comes with
+ * every run (a message to another thread, a moment without a core) and would count as slowness of much longer runs.
  */
 const briefRatio = 0.25;
+/** Factor by which the longest fades with each run, so that short runs count where only such runs come. */
 const longestFades = 0.95;
 
 /**
@@ -66,8 +69,9 @@ const longestFades = 0.95;
  */
 const fastest = 16;
 
-/** Runs in which a model may still be warming up, and how far above those after it a run lies that was not warm. */
+/** Runs in which a model may still be warming up. */
 const warmingRuns = 12;
+/** A run that was not warm lies this factor above those after it. */
 const warmRatio = 1.3;
 
 /**

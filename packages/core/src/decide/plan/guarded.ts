@@ -6,28 +6,27 @@ import type { PricedRemote } from "./priced.ts";
 import type { Question } from "./question.ts";
 import { inTimeMs, meanValue } from "../table/index.ts";
 
-/** What a back-up makes of a remote candidate. */
+/** A remote candidate with its back-up. */
 export interface Guarded {
   /** Completion with the back-up: 16 values. */
   readonly values: Float64Array;
   /** Share of all cases in which the back-up runs. */
   readonly backUpRatio: number;
-  /**
-   * What is charged in milliseconds beyond the values for trying: lateness, second runs, and what they keep waiting.
-   */
+  /** Charge beyond the values for the remote try, in milliseconds: lateness, second runs, and the requests that they delay. */
   readonly chargedMs: number;
-  /** What a run here is charged beside it: it keeps others waiting. */
+  /** Charge of a local run instead, in milliseconds: it delays other requests. */
   readonly stayChargedMs: number;
-  /** What the try is thought of now. */
+  /** The loss that is expected of the try, for the guard; undefined without one. */
   readonly bet: Bet | undefined;
 }
 
 /**
- * What a back-up that runs in the values of `backUp` makes of a completion: the remote answer when it comes before the guard, else the
- * first of the two. Where latency is made small, the try is weighed by the books of its endpoint (`weighTry`); where the chance to be in time is, the
- * back-up starts in time for the deadline whatever it costs, and where energy or money is, not before that. Neither can start before the
- * head here is done, so its `head` (what of the completion is before that) is taken off first and added again. Slow is taken to come with
- * slow, as everywhere in beliefs.
+ * The completion of a remote candidate with a back-up: the remote answer if it arrives before the guard, otherwise the first of the two.
+ *
+ * The objective decides when the back-up starts. For latency, `weighTry` weighs the try by the record of its endpoint. For the chance to meet
+ * the deadline, the back-up starts in time for it, whatever it costs. For energy or cost it starts no earlier than that. Neither run can start before
+ * the local head is done, so `head`, its share of the completion, is subtracted first and added again. A slow head comes with a slow rest,
+ * as everywhere in beliefs.
  */
 export function guardedValues(
   { scratch, view, goal, remainingMs }: Question,
@@ -68,17 +67,17 @@ export function guardedValues(
   return {
     values: guarded,
     backUpRatio: late / estimateSize,
-    // No try costs less than nothing.
+    // A try never costs less than nothing.
     chargedMs: Number.isFinite(chargedMs) ? Math.max(-expectedMs, chargedMs) : 0,
     stayChargedMs: tried ? tried.stayMs - localMs : 0,
-    // The books go by the whole request.
+    // The record of the endpoint counts whole requests.
     bet: tried && fromStart(tried.bet, headMs),
   };
 }
 
 /**
- * Whether a run here keeps the deadline of whatever is tried elsewhere, which then need not be in time alone: where energy or money is made
- * small. A share of cases in which a deadline is to be kept is meant without back-ups, and limits may leave no room for both runs.
+ * Whether a local back-up can keep the deadline of any remote try, so that the try need not meet it alone. Only where the objective is energy
+ * or cost. A required share of met deadlines counts without back-ups, and limits on energy or cost may not allow both runs.
  */
 export function keepsDeadline(
   { goal, request, remainingMs }: Question,
@@ -91,7 +90,7 @@ export function keepsDeadline(
   return able.length > 0 && able.every(({ values }) => inTimeMs(remainingMs, values) < Infinity);
 }
 
-/** The same bet, counted from the start of what runs before the try. */
+/** The same bet, counted from the start of the request instead of the start of the try. */
 function fromStart(bet: Bet, headMs: number): Bet {
   if (headMs === 0) return bet;
   const { loss, begins } = bet;

@@ -25,69 +25,88 @@ import { bytesMillijoules } from "../estimate/index.ts";
 /** Bytes of headers and tensor descriptions around a request and around a reply. */
 export const envelopeBytes = { up: 900, down: 500 } as const;
 
-/** What a crossing gives away, for rules: the classes that cling to it (undefined: the input's own) and what it reveals. */
+/** What rules need to know of a crossing. */
 export interface ClassSet {
+  /** Classes of the data in it; undefined for the class of the input. */
   readonly classes: readonly (DataClass | undefined)[];
+  /** What it reveals of the input. */
   readonly reveals: Reveals;
 }
 
-/** Codings of one group that one filter removed whatever the endpoint. */
+/** Codings of one group that one filter removed for every endpoint. */
 interface RemovedCodings {
+  /** Position in the order of filters. */
   readonly filter: number;
+  /** How many the filter removed. */
   count: number;
-  /** One of them, among the codings of the bucket. */
+  /** The first of them, among the codings of the bucket. */
   readonly coding: number;
 }
 
-/** What may be done elsewhere with one segment of one variant, whoever does it. */
+/** One segment of one variant that another endpoint may run, with its codings. */
 export interface Group {
   readonly choice: Choice;
   readonly cells: CellTable;
-  /** Column in the cell table, and its cuts. */
+  /** Column in the cell table. */
   readonly cell: number;
+  /** Position of the cut where the segment begins. */
   readonly from: number;
+  /** Position of the cut where it ends. */
   readonly to: number;
-  /** What comes back. */
+  /** Size of the reply. */
   readonly reply: MetSize;
   /** Position of the crossing's classes among `Options.classSets`. */
   readonly classSet: number;
-  /** What passes here without work: the queue before each local part, and what a return may meet. */
+  /** Waiting time on this device: its queue before each local part, and the expected wait of a returning result. */
   readonly waitMs: number;
-  /** Its options are `first..end`. */
+  /** Its first option. */
   readonly first: number;
+  /** The option after its last. */
   readonly end: number;
+  /** Its codings that are not among the options, one entry for each filter. */
   readonly removed: readonly RemovedCodings[];
-  /** Codings in all, and the first of them in the bucket. */
+  /** Number of its codings, removed ones included. */
   readonly size: number;
+  /** Its first coding, among the codings of the bucket. */
   readonly firstCoding: number;
 }
 
 /**
- * Everything of a remote candidate that does not depend on the endpoint: local parts, bytes, codec. Plain arrays of
- * numbers, because the scan reads each of them once for each endpoint; codings that no endpoint could make acceptable are not
- * among them.
+ * Everything of a remote candidate that does not depend on the endpoint: local parts, bytes, codec. The scan reads each number once for each
+ * endpoint, so they are plain arrays, one element per option. Codings that no endpoint could make acceptable are left out.
  */
 export interface Options {
   readonly groups: Group[];
   readonly classSets: ClassSet[];
+  /** The sizes of replies that differ. */
   readonly replies: MetSize[];
+  /** Number of options. */
   count: number;
-  /** Local head, encoding, local tail, and the group's `waitMs`: by each reading of the goal, and by the mean (one column where that is a reading). */
+  /** Local head, encoding, local tail and the group's `waitMs`, for each reading of the goal. */
   readonly fixedMs: readonly Float64Array[];
+  /** The same by the mean. It is one of `fixedMs` if the mean is a reading of the goal. */
   readonly fixedMeanMs: Float64Array;
+  /** Where `sentBytes` lies among the sizes of a link's table: `SizePosition.index`. */
   readonly upIndex: Float64Array;
+  /** The same: `SizePosition.fraction`. */
   readonly upFraction: Float64Array;
+  /** Bytes of the request, envelope and sequence state included. */
   readonly sentBytes: Float64Array;
+  /** The bit of the codec. */
   readonly codecMask: Float64Array;
-  /** By each reading, and by the mean; at the speed of the profile's machine. */
+  /** Time to decode at the speed of the profile's machine, for each reading of the goal. */
   readonly decodeMs: readonly Float64Array[];
+  /** The same by the mean. */
   readonly decodeMeanMs: Float64Array;
+  /** Agreement with the unencoded model, variant included. */
   readonly agreementRatio: Float64Array;
+  /** Accuracy that is left; NaN if the variant states none. */
   readonly accuracyRatio: Float64Array;
   /** Energy of the local parts and of moving the bytes, without the time on air. */
   readonly deviceMillijoules: Float64Array;
+  /** Cost of the local parts. */
   readonly costMicros: Float64Array;
-  /** What times of codings are scaled by to the size of the crossing. */
+  /** Factor from the crossing of the profile to this one, for times and sizes. */
   readonly scale: Float64Array;
   /** Position among the codings of the bucket. */
   readonly coding: Float64Array;
@@ -95,7 +114,7 @@ export interface Options {
 
 const noNumbers = new Float64Array(0);
 
-/** Where no endpoint takes part. */
+/** The options where no other endpoint takes part. */
 export const noOptions: Options = {
   groups: [],
   classSets: [],
@@ -118,12 +137,12 @@ export const noOptions: Options = {
 };
 
 /**
- * What comes back to this endpoint may find it at work on the back-up that started meanwhile, or on another request: so much
- * of a run of the same part here is charged for it.
+ * Share of a local run that is charged for the return of a result: the device may be at work on the back-up that started
+ * meanwhile, or on another request.
  */
 const returnRatio = 0.02;
 
-/** Prices what does not depend on the endpoint. `localAllowed` is false where rules keep this endpoint from taking part. */
+/** Prices everything that does not depend on the endpoint. `localAllowed` is false if rules forbid this device to take part. */
 export function optionsOf(question: Question, choices: readonly Choice[], localAllowed: boolean): Options {
   const { request, model, scratch, goal } = question;
   let most = 0;
@@ -163,7 +182,7 @@ export function optionsOf(question: Question, choices: readonly Choice[], localA
       const to = cells.to[cell] ?? 0;
       if (from < choice.from || to > choice.to) continue;
       if (from > choice.from || to < choice.to) {
-        // A step of a sequence runs whole in one endpoint: its state is nowhere else.
+        // A step of a sequence runs whole at one endpoint, since no other endpoint has its state.
         if (!localAllowed || Number.isNaN(choice.slowness) || request.sequence || request.whole === true)
           continue;
         if (to < choice.to && choice.bucket.returns[to] !== 1) continue;
@@ -177,7 +196,7 @@ export function optionsOf(question: Question, choices: readonly Choice[], localA
   return options;
 }
 
-/** Whether what this endpoint would run before and behind a segment is loaded. */
+/** Whether the parts that this device would run before and after a segment are loaded. */
 function readyHere({ ready }: PlanRequest, choice: Choice, from: number, to: number): boolean {
   if (!ready) return true;
   return (
@@ -186,14 +205,14 @@ function readyHere({ ready }: PlanRequest, choice: Choice, from: number, to: num
   );
 }
 
-/** How far this endpoint gets from a cut: to the end of the request, or to a step whose model only others have. */
+/** How far this device can run from a cut: to the end of the request, or to a step whose model only other endpoints have. */
 export function reachedHere({ bucket, to }: Pick<Choice, "bucket" | "to">, from: number): number {
   return Math.min(to, bucket.reach[from] ?? to);
 }
 
 /**
- * For each cut, 1 where somebody has each model of others that is still to be run from there, so that none is run in vain. From the
- * last one backwards, since many ways may lead to each.
+ * For each cut, 1 if some endpoint has each model that this device lacks and that must still run after the cut; otherwise the work before it
+ * would be lost. Computed from the last cut backwards, since many paths may lead to each.
  */
 export function leadingOn(
   choice: Pick<Choice, "bucket" | "to">,
@@ -211,7 +230,7 @@ export function leadingOn(
   return leads;
 }
 
-/** What of a choice lies between two positions. */
+/** The part of a choice between two cuts. */
 export function partOf({ bucket, variant }: Choice, from: number, to: number): Part {
   const { cuts } = bucket;
   return { variant: variant.name, from: cuts[from]?.id ?? "", to: cuts[to]?.id ?? "" };
@@ -300,7 +319,7 @@ function addGroup(
   }
 }
 
-/** Times of a group's options by a reading that is not the mean, which is read already. */
+/** Fills in the times of a group's options for a reading other than the mean. */
 function readTimes(options: Options, reading: Reading, index: number, group: Group, slowness: number): void {
   const fixedMs = options.fixedMs[index];
   const decodeMs = options.decodeMs[index];
@@ -317,7 +336,7 @@ function readTimes(options: Options, reading: Reading, index: number, group: Gro
   }
 }
 
-/** What runs before and behind a segment, before scaling to this endpoint's speed. */
+/** Time of what runs before and after a segment, at the speed of the profile's machine. */
 function aroundMs(bucket: BucketTable, choice: Choice, from: number, to: number, reading: Reading): number {
   return segmentMs(bucket, choice.from, from, reading) + segmentMs(bucket, to, choice.to, reading);
 }
@@ -327,6 +346,7 @@ const memoryFilter = filterIndex("memory");
 const agreementFilter = filterIndex("agreement");
 const accuracyFilter = filterIndex("accuracy");
 
+/** Counts a coding under the filter that removed it. Returns the same list, or a longer one. */
 function countRemoved(
   removed: readonly RemovedCodings[],
   filter: number,
@@ -341,20 +361,20 @@ function countRemoved(
   return removed === none ? [one] : [...removed, one];
 }
 
-/** The filter that removes a coding whatever the endpoint, or -1. */
+/** The filter that removes a coding for every endpoint, or -1. */
 function removedBy(memory: boolean, agreement: number, accuracy: number, request: PlanRequest): number {
   if (memory) return memoryFilter;
   if (agreementRemoves(agreement, request.limits)) return agreementFilter;
   return accuracyRemoves(accuracy, request.limits) ? accuracyFilter : -1;
 }
 
-/** The crossing that is held has a known size: what the profile says of its codings is scaled to it. */
+/** Factor from the crossing of the profile to the input at hand, whose size is known. */
 function inputScale(request: PlanRequest, bucket: BucketTable, from: number): number {
   const raw = bucket.rawBytes[from] ?? 0;
   return raw > 0 ? request.inputBytes / raw : 1;
 }
 
-/** Position of the set among those met so far; few differ, mostly none. */
+/** Position of the set among those seen so far. Few differ. */
 function classSetOf(sets: ClassSet[], bucket: BucketTable, cut: number): number {
   const classes = bucket.classes[cut] ?? [undefined];
   const reveals = bucket.cuts[cut]?.reveals ?? "input";

@@ -11,16 +11,19 @@ export const transferSizes: readonly number[] = [
 export const sizeCount: number = transferSizes.length;
 
 /**
- * What is believed of one link at one moment, as `sizeCount` beliefs for each direction. Made off the hot path
- * from a `Link`, which may think for a while.
+ * The belief about one link at one moment: `sizeCount` estimates for each direction. A `Link` may compute for a while, so the table
+ * is made off the hot path.
  */
 export interface LinkTable {
+  /** Times to send, one belief for each size. */
   readonly up: Float64Array;
+  /** Times to receive, one belief for each size. */
   readonly down: Float64Array;
-  /** Of the way up, the tail of each size; its last value where none is known. */
+  /** Tail of each time to send; its last value if no tail is known. */
   readonly upTail: Float64Array;
-  /** Instant of the view of the link. */
+  /** When the belief was made. */
   readonly atMs: number;
+  /** What the times to send rest on. */
   readonly origin: Estimate["origin"];
 }
 
@@ -41,7 +44,7 @@ export function linkTable(link: Link, nowMs: number): LinkTable {
   return { up, down, upTail, atMs: nowMs, origin };
 }
 
-/** A table that says the same whatever the time: for in-process endpoints and tests. */
+/** A table that does not change with time, for in-process endpoints and tests. */
 export function linkTableOf(
   transferMs: (bytes: number, direction: "up" | "down") => ArrayLike<number> | number,
   atMs = 0,
@@ -55,9 +58,11 @@ export function linkTableOf(
   return linkTable({ transferMs: estimate, roundTripMs: () => estimate(0, "up") }, atMs);
 }
 
-/** Where `bytes` lies between two sizes. Beyond the last it goes on in a straight line. */
+/** Where a size lies between two of `transferSizes`. Beyond the last, the belief continues in a straight line. */
 export interface SizePosition {
+  /** Position of the lower of the two. */
   readonly index: number;
+  /** Distance from it, as a share of the distance between the two; above 1 beyond the last. */
   readonly fraction: number;
 }
 
@@ -67,7 +72,7 @@ export function sizePosition(bytes: number): SizePosition {
   return { index, fraction: sizeFraction(bytes, index) };
 }
 
-/** `SizePosition.index` of `bytes`, by itself: whoever looks for very many keeps numbers, not objects. */
+/** `SizePosition.index` of `bytes` without an object, for tables of many sizes. */
 export function sizeIndex(bytes: number): number {
   let index = 0;
   while (index < sizeCount - 2 && bytes > (transferSizes[index + 1] ?? Infinity)) index++;
@@ -81,14 +86,14 @@ export function sizeFraction(bytes: number, index: number): number {
   return (bytes - low) / (high - low);
 }
 
-/** One of some sizes that differ. */
+/** A size in a list of distinct sizes. */
 export interface MetSize extends SizePosition {
   readonly bytes: number;
-  /** Among them. */
+  /** Position in that list. */
   readonly at: number;
 }
 
-/** The size of `bytes` among those met so far: few differ, and mostly it is the last one again. */
+/** Finds a size in the list, or adds it. Few sizes differ, and most often the last one comes again. */
 export function metSize(sizes: MetSize[], bytes: number): MetSize {
   for (let at = sizes.length - 1; at >= 0; at--) {
     const one = sizes[at];

@@ -25,9 +25,11 @@ const recordFrom = exactly({
   alias: exactly({ body: entryFrom, signature: read.optional(signatureFrom) }),
 });
 
-/** Names that are kept; more are refused. */
+/** The most names that are kept. More are refused. */
 const maxAliases = 1024;
+/** The most characters of a record. */
 const maxRecordLength = 65_536;
+/** What the ids of alias records begin with. */
 const prefix = "alias ";
 
 /** An alias that is believed. */

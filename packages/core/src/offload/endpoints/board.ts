@@ -15,12 +15,15 @@ import type { EndpointState } from "./endpoint-state.ts";
 
 /** Numbers of a row; see `write`. */
 const rowSize = 9;
-/** All rows are written again in this time, in milliseconds, though nothing happened there: at each look so many at least and at most. */
+/** Every row is rewritten within this time, in milliseconds, even if nothing happened there. */
 const agingMs = 5000;
+/** The fewest rows rewritten at a look. */
 const leastAging = 4;
+/** The most rows rewritten at a look. */
 const mostAging = 512;
-/** Rows of endpoints that are gone are used again together: once there are so many, and such a share of all. */
+/** Rows of removed endpoints are reused together, once there are this many. */
 const leastFree = 128;
+/** They are reused once they are this share of all rows, too. */
 const freeRatio = 0.125;
 
 /** What a look is for. */

@@ -1,7 +1,8 @@
 import type { EndpointState } from "./endpoint-state.ts";
 
-/** Of so many endpoints or more that answer, at most this share is left alone for its failures. */
+/** The cap holds from this many answering endpoints on. */
 const fewest = 3;
+/** At most this share of the answering endpoints is paused for failures. */
 const mostRatio = 0.5;
 
 /**

@@ -37,11 +37,11 @@ const avoidedRatio = 1.5;
  */
 const provenAnswers = 5;
 /**
- * An unproven endpoint that was left alone for this long may be tried, in milliseconds; for twice as long after each try in a row
- * whose answer nobody waited for, so many times at most. Where an endpoint is as slow as it says, others answer first, and it
- * would never prove anything.
+ * An unproven endpoint may be tried after this pause, in milliseconds. The pause doubles after each try in a row whose answer came too
+ * late: where an endpoint is as slow as it says, others answer first, and it would never prove anything.
  */
 const unprovenMs = 1000;
+/** How often the pause doubles at most. */
 const mostDoubled = 10;
 /** Who took none of so many requests in a row is taken at its word no longer. */
 const mostTurnedAway = 3;

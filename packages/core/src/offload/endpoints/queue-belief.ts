@@ -64,14 +64,17 @@ const usualHalfLifeMs = 30_000;
 const sharedForMs = 120_000;
 /** Weight of one report in what others usually cause. */
 const usualWeight = 0.2;
-/** In about so many service times a queue has forgotten how it was; at least and at most that many milliseconds. */
+/** Service times after which a queue has forgotten its state. */
 const memoryServices = 0.5;
+/** The shortest memory, in milliseconds. */
 const leastMemoryMs = 5;
+/** The longest memory, in milliseconds. */
 const mostMemoryMs = 1500;
 /** What is left of a run that has lasted longer than expected, as a share of a run. */
 const residualRatio = 0.4;
-/** What was given up runs on for at most so many service times, or so many milliseconds. */
+/** An abandoned request occupies its endpoint for at most this many service times. */
 const longServices = 10;
+/** The least such limit, in milliseconds. */
 const leastLongMs = 2000;
 /** A wait below this share of a service is none. */
 const noWaitRatio = 0.05;

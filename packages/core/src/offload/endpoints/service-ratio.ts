@@ -17,8 +17,9 @@ export interface ServiceRatio {
 
 /** How far promises are off, as a standard deviation of the logarithm: most are honest. */
 const promiseVariance = 0.25 ** 2;
-/** How much runs of one endpoint differ: what is taken before it is known, and the least that is believed in. */
+/** Variance of runs at one endpoint before it is known. */
 const firstVariance = 0.25 ** 2;
+/** The least variance that is believed. */
 const leastVariance = 0.1 ** 2;
 /** Runs that both are learned over in the long run. */
 const longRuns = 100;

@@ -32,16 +32,18 @@ import type { EndpointState } from "./endpoint-state.ts";
 /** With more endpoints than this, decisions look at a shortlist. */
 export const manyEndpoints = 128;
 
-/** The best by the board, and drawn. */
+/** Endpoints chosen as the best by the board. */
 const bestCount = 10;
+/** Endpoints chosen at random. */
 const drawnCount = 2;
 /** Share of the decisions in which a drawn endpoint that is avoided, or unproven, gets a chance. */
 export const exploredRatio = 0.01;
 /**
- * Sets of rules whose endpoints are kept, those used last: with so many endpoints in all for each endpoint of the model. A set counts
- * for so many endpoints at least. A region and its sites are each a set.
+ * Shortlists of recently used sets of rules are kept while they have at most this many rows for each endpoint. A region and its sites are
+ * each a set.
  */
 const keptRatio = 8;
+/** A set counts for at least this many rows. */
 const leastWeight = 32;
 
 /** What a request is that a shortlist is for. */

@@ -3,18 +3,19 @@ import type { Account } from "../../wire/endpoint/index.ts";
 import { paceScore, type Stages } from "../../decide/goal/index.ts";
 import type { Plan, Traffic } from "../../decide/plan/index.ts";
 
-/** Beyond this share of its run a wait means that an endpoint was full, and below the other that it was not. */
+/** A wait beyond this share of its run means that the endpoint was full. */
 const fullRatio = 0.5;
+/** A wait below this share of its run means that the endpoint was not full. */
 const idleRatio = 0.1;
-/** An endpoint that surprised is taken to run more (or fewer) at once by this factor, up to a limit. */
+/** Factor by which the believed width of an endpoint changes after a surprise. */
 const widthStep = 1.25;
+/** The largest believed width. */
 const mostWidth = 64;
-/**
- * This device is taken to be kept busy longer than was said by this factor, up to a limit, and back again; by the smaller one
- * where a request found it free.
- */
+/** Factor by which the believed load of this device grows or shrinks. */
 const loadStep = 1.05;
+/** Factor by which it shrinks where a request found the device free. */
 const idleStep = 1.02;
+/** The largest believed load. */
 const mostLoad = 4;
 /** Each charge counts this much in what is usual, and what is usual stands for so many requests ahead of the next one. */
 const usualWeight = 1 / 16;

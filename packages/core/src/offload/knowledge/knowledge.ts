@@ -84,8 +84,9 @@ const askedPerSecond = 200;
 const askedBackMs = 1000;
 /** A timer of the platform may fire so much too early, in milliseconds: a wait that ended then ended at the deadline. */
 const earlyMs = 2;
-/** What very many endpoints say is put together no more often than this, in milliseconds; less often the more they are. */
+/** The least interval at which the statements of all endpoints are merged, in milliseconds. */
 const leastDigestMs = 50;
+/** Endpoints per millisecond of interval: with more endpoints they are merged less often. */
 const endpointsPerMs = 20;
 
 /** Starts with nothing known. */

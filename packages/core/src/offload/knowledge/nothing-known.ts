@@ -1,23 +1,25 @@
 import { type EndpointId, LongshoreError } from "../../words/base/index.ts";
 import type { ModelDescription } from "../../words/model/index.ts";
 
-/** What was asked about a model, and who said what. */
+/** The state of the question which endpoint has a model. */
 interface Questioned {
   readonly model: string;
   readonly version: string | undefined;
+  /** Endpoints that answered. */
   readonly heard: ReadonlyMap<EndpointId, unknown>;
-  /** Why endpoints did not say what they have. */
+  /** Errors of endpoints that did not answer. */
   readonly unsaid: ReadonlyMap<EndpointId, LongshoreError>;
 }
 
-/** Whether it was only time that an endpoint wanted. */
+/** Whether an endpoint failed to answer only because time ran out. */
 export function tooSlow(error: LongshoreError | undefined): boolean {
   return error?.reason === "no-answer" || error?.reason === "deadline-exceeded";
 }
 
 /**
- * The error where nothing is known of a model: because nobody has it, or because somebody did not say, or would not, or nobody
- * is there who could. `path` is where the question has been; `runsHere` whether this endpoint has models of its own.
+ * The error if no endpoint is known to have a model. It tells apart: no endpoint has it, an endpoint did not answer, an endpoint refused to
+ * answer, and no endpoint is known. `path` lists the endpoints that the question came through. `runsHere` says whether this endpoint has models
+ * of its own.
  */
 export function nothingKnown(
   { model, version, heard, unsaid }: Questioned,
@@ -27,12 +29,12 @@ export function nothingKnown(
 ): LongshoreError {
   const named = version === undefined ? model : `${model} version ${version}`;
   const ids = [...endpoints.all.keys()];
-  // Endpoints that are about to join, or a directory that was not read yet, may have it: nobody has said no.
+  // An endpoint that has not joined yet, or a directory that was not read yet, may have the model.
   if (!runsHere && ids.length === 0) {
     const why = `no server is known yet that could have ${named}`;
     return new LongshoreError("unreachable", "resolve", why);
   }
-  // Those that ask are not asked back, and do not ask for what they have.
+  // Endpoints on the path are not asked back: they do not ask for models that they have.
   const silent = ids.filter((id) => !heard.has(id) && !path.includes(id));
   for (const id of silent) {
     const error = unsaid.get(id);
@@ -53,7 +55,7 @@ export function nothingKnown(
   );
 }
 
-/** The error of `nothingKnown`, or that a version is not there where `learn` finds another one. */
+/** The error of `nothingKnown`, or `unknown-version` if `learn` finds another version of the model. */
 export async function orNoVersion(
   nothing: LongshoreError,
   version: string | undefined,

@@ -93,11 +93,13 @@ const refusedMs = 40;
 /** Links that a decision waits for to be written down. */
 const mostNews = 4;
 const none: readonly EndpointState[] = [];
-/** For a request to come, a link is considered a round trip and so long before, and again while that lies ahead. */
+/** A link is considered a round trip and this long before a coming request, in milliseconds. */
 const aheadMs = 60;
+/** Interval at which it is considered again until the request is due, in milliseconds. */
 const againMs = 10;
-/** Where requests have no rhythm, a link is considered from so long before the soonest next one on, and again each so many milliseconds. */
+/** Where requests have no rhythm, a link is considered from this long before the earliest next one, in milliseconds. */
 const roamAheadMs = 300;
+/** Interval at which it is considered again, in milliseconds. */
 const roamAgainMs = 200;
 /** Doubt below which a probe is not worth its bytes: the next request is decided already. */
 const worthDoubt = 0.01;

@@ -7,11 +7,9 @@ export interface LinkUpkeep extends Disposable {
   news(): void;
 }
 
-/**
- * Pause before the next link is asked for its belief, which keeps the event loop for a millisecond or more: at least so many
- * milliseconds, and so many times what asking the last one took, so that requests have the processor before their beliefs.
- */
+/** The least pause before the next link computes its belief, in milliseconds. Computing holds the event loop for a millisecond or more. */
 const delayMs = 1;
+/** The pause is at least this many times what the last computation took, so that requests come first. */
 const restRatio = 20;
 /** A belief takes in what happened tick by tick: asked before the tick of the last acknowledgement is over, it does not know of it. */
 const settleMs = 11;

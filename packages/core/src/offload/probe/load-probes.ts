@@ -41,8 +41,9 @@ export interface Asked {
   touched(): void;
 }
 
-/** An endpoint is asked again no sooner than this share of a run there, and this many milliseconds, after it said something. */
+/** The least pause before an endpoint is polled again, as a share of a run there. */
 const restRatio = 0.1;
+/** The least pause before an endpoint is polled again, in milliseconds. */
 const leastRestMs = 2;
 /** After decisions no more are sent than so many for each request: gateways that all know the same run to the same endpoint. */
 const mostAfter = 1;
@@ -50,8 +51,9 @@ const mostAfter = 1;
 const mostSaved = 8;
 /** Only endpoints whose score is within this factor of the best might be next. */
 const contendingRatio = 3;
-/** So many endpoints are asked before a decision, as long as asking takes at most this share of what the request is expected to. */
+/** The most endpoints polled before a decision. */
 const askedBefore = 3;
+/** Polling takes at most this share of the expected time of the request. */
 const worthRatio = 0.1;
 /** Only those whose score is within this factor of the best. */
 const rivalRatio = 1.5;

@@ -61,8 +61,9 @@ export interface GuardTimes {
  * others wait, too, are not helped by asking twice.
  */
 const farOut = 2;
-/** After so many times what it hardly ever takes, and at least so many milliseconds, a request is taken to be lost where it is. */
+/** A request counts as lost after this many times its longest likely duration. */
 const lostOut = 4;
+/** The shortest time after which a request counts as lost, in milliseconds. */
 export const leastLostMs = 100;
 
 /**

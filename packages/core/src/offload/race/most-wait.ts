@@ -4,8 +4,9 @@ import type { Held } from "../steps/index.ts";
 
 /** Larger bodies are not sent to where they may not be taken, in bytes. */
 const mostRiskedBytes = 65_536;
-/** What a wait may be longer than believed, as a share of the run and in milliseconds, before another endpoint is worth a second try. */
+/** A wait may exceed the belief by this share of the run before a retry elsewhere pays. */
 const spareRatio = 0.2;
+/** The least such excess, in milliseconds. */
 const leastSpareMs = 2;
 
 /**

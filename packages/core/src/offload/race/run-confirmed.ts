@@ -9,8 +9,9 @@ import type { Outcome } from "./run-job.ts";
 import { borrowed } from "../../words/tensor/index.ts";
 import { addTally, newTally, type Tally } from "../account/index.ts";
 
-/** That nobody confirmed an answer is said so long before the deadline, so that it is heard: this share of the time, at most this. */
+/** A missing confirmation is reported this share of the remaining time before the deadline, so that the report arrives. */
 const replyRatio = 0.05;
+/** The most time before the deadline, in milliseconds. */
 const mostReplyMs = 100;
 
 /** Answers a job somewhere besides `exclude`. Its first plan is in the tally when this returns. */

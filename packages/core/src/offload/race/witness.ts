@@ -14,9 +14,11 @@ import { charge } from "./charge.ts";
 import { endLeg } from "./running.ts";
 import { newTally } from "../account/index.ts";
 
-/** How long a check may take at most and at least, in milliseconds, and how many times what is expected of it. */
+/** The longest time that a check may take, in milliseconds. */
 const longestMs = 30_000;
+/** The shortest limit of a check, in milliseconds. */
 const shortestMs = 1000;
+/** The limit as a multiple of the expected time of the check. */
 const patience = 20;
 
 /**

@@ -5,8 +5,9 @@ import type { StreamBody } from "./body.ts";
 export const waitingBytes = 262_144;
 /** Memory for all of a longer body is taken when so much of it is here: to announce megabytes costs a sender nothing. */
 const firstBytes = 65_536;
-/** Chunks up to this are gathered while they wait, so much in one memory: each by itself takes hundreds of bytes, were it one. */
+/** Chunks of at most this size are copied together while they wait: a separate chunk takes hundreds of bytes more. */
 const dropBytes = 512;
+/** Size of a buffer for such chunks. */
 const gatheredBytes = 4096;
 
 /** That a body did not come as it was announced. */

@@ -80,8 +80,9 @@ export function moveMicros(rates: CostRates, sentBytes: number, receivedBytes: n
   return (inMicros(rates) * sentBytes + outMicros(rates) * receivedBytes) / 1e6;
 }
 
-/** A body may be this much larger than foreseen, and by so many bytes of headers. */
+/** A body may be this factor larger than predicted. */
 const bodyRatio = 1.25;
+/** Bytes of headers beside a body. */
 const bodyBytes = 4096;
 
 /** The most that bytes may cost of which so many are foreseen. */

@@ -33,8 +33,9 @@ function batchText(batch: LoadReport["batch"]): string {
     : "";
 }
 
-/** Requests of a run and shares of it that are believed: beyond them the one who says so would draw all requests to itself. */
+/** The most requests of a run that are believed. A server that claims more would attract all requests. */
 const mostRequests = 1024;
+/** The smallest share of a run that is believed, for the same reason. */
 const leastShareRatio = 0.001;
 /** So much of a queue is believed, in milliseconds: who says more is asked again after that, whether it was true or not. */
 export const mostQueueMs = 600_000;

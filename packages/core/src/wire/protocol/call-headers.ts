@@ -23,8 +23,9 @@ type Headers = Readonly<Record<string, string>>;
 
 /** The most endpoints that a call may have been through, and the most zones that its rules may name. */
 const maxPath = 16;
-/** Characters of an idempotency key, encoded. */
+/** The most characters of an encoded idempotency key. */
 const maxKeyLength = 512;
+/** The most zones in one header. */
 const maxZones = 64;
 
 function invalid(header: string, wanted: string): LongshoreError {

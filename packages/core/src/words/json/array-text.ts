@@ -32,10 +32,11 @@ const inverses: Float64Array = Float64Array.from({ length: 24 }, (_, power) => N
 const exactMost = 2 ** 53;
 const nineteenDigits = 1e19;
 
-// Bytes that are read at once: between two values, where deep nesting takes less; of a number, of which FP64 has none with more
-// digits; and of a text, where others are read in pieces.
+/** The most bytes between two values; they are read at once. Even deep nesting takes less. */
 const mostBetween = 4096;
+/** The most bytes of a number; they are read at once. No FP64 value has more digits. */
 const mostDigits = 1100;
+/** Longer strings are read in pieces. */
 const shortText = 4096;
 /** A number that JavaScript's own readers read takes as long as so many others, and one more for each two characters. */
 const numbersInSlow = 8;

@@ -16,8 +16,9 @@ export const maxDepth = 32;
 
 /** Values in a message outside of `data`: 256 inputs and outputs with their shapes and parameters have half as many. */
 const maxValues = 8192;
-/** Bytes of them and between them, and of a message that is read at once. */
+/** The most bytes of a message besides its tensor data. */
 const maxBesideBytes = 2 ** 20;
+/** Bytes of a message that are read in one turn. */
 const atOnceBytes = 65_536;
 
 const lists: ReadonlySet<string> = new Set(["inputs", "outputs"]);
@@ -204,8 +205,9 @@ class MessageText {
   }
 }
 
-/** Bytes in which an end is looked for before something else gets its turn, and as how many a leap counts. */
+/** Bytes that are searched for an end before other work gets a turn. */
 const searchedAtOnce = 262_144;
+/** Bytes that one leap counts as. */
 const leap = 32;
 
 /**
