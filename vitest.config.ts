@@ -20,6 +20,9 @@ const built = {
 // Some tests use ONNX Runtime directly. Its native build reports to its maker unless this is set before it loads.
 process.env["ORT_DISABLE_TELEMETRY"] ||= "1";
 
+// Servers that tests start keep what they measure here, and not in the cache of whoever runs the tests.
+process.env["XDG_CACHE_HOME"] = resolve("node_modules/.cache/tests");
+
 export default defineConfig({
   plugins: [built],
   test: {

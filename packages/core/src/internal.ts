@@ -271,7 +271,7 @@ export {
   type View,
 } from "./decide/plan/index.ts";
 export { radioState } from "./offload/endpoints/index.ts";
-export { goldenFile, goldenText, parseGolden } from "./offload/check/index.ts";
+export { difference, goldenFile, goldenText, parseGolden } from "./offload/check/index.ts";
 export type { RetryOptions } from "./offload/race/index.ts";
 export {
   type BelievedManifest,

@@ -13,5 +13,6 @@ export type { ModelOverride } from "./repository/override.ts";
 export * from "./repository/source.ts";
 export { type RepositoryWatch, watchModels, type WatchParts } from "./repository/watch.ts";
 export { elementsTogether } from "./run/index.ts";
+export { type BatchVerdict, type BatchVerdicts, parseVerdict } from "./schedule/index.ts";
 export type { SealKey } from "./sequence/index.ts";
 export * from "./transform/index.ts";

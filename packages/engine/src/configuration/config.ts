@@ -23,6 +23,8 @@ export interface ModelConfig {
   readonly batching: Batching;
   /** Whether requests of several callers may share a run. */
   readonly joinsRequests: boolean;
+  /** The operator wrote that they may not, also where that is safe and pays. */
+  readonly forbidsJoining: boolean;
   readonly instances: readonly InstanceConfig[];
   readonly sequence?: SequenceConfig;
   readonly pipeline?: PipelineConfig;
@@ -181,6 +183,7 @@ export const bareConfig: ModelConfig = {
   graph: defaults.graph,
   batching: defaults.batching,
   joinsRequests: false,
+  forbidsJoining: false,
   instances: [],
   variants: defaults.variants,
   versions: { kind: "all", lazy: true },

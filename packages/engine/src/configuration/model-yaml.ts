@@ -109,7 +109,12 @@ const schema = strict({
     about("Outputs. Default: those of the ONNX file.", v.pipe(v.array(port), v.maxLength(256))),
   ),
   graph: v.optional(about("File in the version folder. Default: `model.onnx`.", file)),
-  batching: v.optional(about("How requests share a run. Default: no batching.", batching)),
+  batching: v.optional(
+    about(
+      "How requests share a run; `maxBatchSize: 0` forbids it. Default: learned (`--batching`).",
+      batching,
+    ),
+  ),
   buckets: v.optional(about("Sizes that inputs are padded up to. Default: no padding.", buckets)),
   instances: v.optional(about("Loaded copies. Default: one, with the server's runtime.", instances)),
   versions: v.optional(
@@ -228,6 +233,7 @@ export function parseModelYaml(model: string, text: string): ModelConfig {
     graph: output.graph ?? defaults.graph,
     batching: batchingOf(model, output.batching, output.buckets),
     joinsRequests: output.batching !== undefined,
+    forbidsJoining: output.batching !== undefined,
     instances: output.instances ?? [],
     ...(sequence
       ? {

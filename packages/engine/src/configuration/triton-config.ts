@@ -113,6 +113,8 @@ export function tritonModelConfig(model: string, fields: { readonly [field: stri
         : { maxBatchSize },
     // Triton joins requests only when it is told to; a batch axis alone lets one request bring several rows.
     joinsRequests: config.dynamic_batching !== undefined || config.sequence_batching !== undefined,
+    // Left out it says nothing; a written 0 or 1 says that a run has one request.
+    forbidsJoining: config.max_batch_size !== undefined && config.max_batch_size < 2,
     instances: instancesOf(config.instance_group ?? [], bad),
     ...(config.sequence_batching
       ? { sequence: tritonSequence(config.sequence_batching, maxBatchSize, bad) }

@@ -9,6 +9,7 @@ import type {
   TenantId,
 } from "@longshore/core";
 import type { ModelSource, ModelStore, RepositoryParts } from "../repository/index.ts";
+import type { BatchVerdicts } from "../schedule/index.ts";
 import type { SealKey } from "../sequence/index.ts";
 import type { TransformSet } from "../transform/index.ts";
 import type { Lane } from "../lane/index.ts";
@@ -94,6 +95,11 @@ export interface EngineParts {
   readonly gpuFallback?: boolean;
   /** Rows in one run of a graph that nothing is written of, where its first axes vary. Default 0: requests run one by one. */
   readonly defaultMaxBatchSize?: number;
+  /**
+   * Joins requests for graphs whose configuration does not ask for it, where trial runs show that it is safe and pays; verdicts
+   * are kept between starts where there is something to keep them in. Default: requests run one by one.
+   */
+  readonly unaskedBatching?: { readonly verdicts?: BatchVerdicts };
   /** What other endpoints say that their models take and give; default: none is asked. */
   readonly elsewhere?: NonNullable<RepositoryParts["elsewhere"]>;
   /** Asked before steps of pipelines run models whose answers are kept. Default: they run. */

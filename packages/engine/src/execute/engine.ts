@@ -36,7 +36,7 @@ import {
 import { doors } from "./doors.ts";
 import { defaultLimits, type EngineLimits, type EngineParts } from "./engine-parts.ts";
 import { expectations } from "./expectations.ts";
-import { type GraphPool, graphPool, leastBatch, rateLimiter } from "../schedule/index.ts";
+import { type GraphPool, graphPool, leastBatch, rateLimiter, unaskedBatching } from "../schedule/index.ts";
 import type { IndexEntry } from "./model-index.ts";
 import { modelLife } from "./model-life.ts";
 import { makeOffers, servedHere } from "./offers.ts";
@@ -122,6 +122,7 @@ class EngineHere implements Engine {
       ...parts,
       limits: this.#limits,
       limiter: parts.resources && rateLimiter(parts.resources),
+      unasked: parts.unaskedBatching && unaskedBatching({ ...parts, ...parts.unaskedBatching }),
       ending: (scheduler) => this.#serve.doors.ended(scheduler),
     });
     this.#inner = innerCuts(source);

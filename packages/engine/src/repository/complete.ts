@@ -90,6 +90,29 @@ export function completeBatching(
   return free ? { ...batching, maxBatchSize: most } : batching;
 }
 
+/** Most rows of runs that nobody asked to be joined. */
+const mostUnaskedRows = 64;
+
+/**
+ * How many rows a run may have where the configuration says nothing of joining requests: every input and output begins with a
+ * size that varies, no state is kept, and no operator makes rows depend on each other. `max_batch_size: 0` and
+ * `batching: { maxBatchSize: 0 }` forbid it.
+ */
+export function joinableRows(
+  config: ModelConfig,
+  { inputs, outputs, inputShapes, outputShapes, states, controls }: CompletedPorts,
+  signature: ModelSignature,
+): number {
+  const { sequence, decoupled, joinsRequests, batching, forbidsJoining } = config;
+  const special = [sequence, ...states, ...controls, ...Object.keys({ ...inputShapes, ...outputShapes })];
+  if (forbidsJoining || joinsRequests || decoupled || special.some((one) => one !== undefined)) return 0;
+  if (batching.buckets || (signature.openRanks ?? []).length + (signature.rowSharing ?? []).length > 0)
+    return 0;
+  const all = [...inputs, ...outputs, ...signature.inputs, ...signature.outputs];
+  if (inputs.length === 0 || !all.every(({ shape }) => shape[0] === -1)) return 0;
+  return Math.min(mostUnaskedRows, batching.maxBatchSize > 0 ? batching.maxBatchSize : mostUnaskedRows);
+}
+
 type Bad = (path: string, problem: string) => Error;
 
 function names(specs: readonly TensorSpec[]): string {

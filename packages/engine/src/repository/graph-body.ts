@@ -1,7 +1,7 @@
 import { type Call, LongshoreError } from "@longshore/core";
 import { elementBytes, elementCount, shapeFits } from "@longshore/core/internal";
 import type { HeldState } from "../sequence/index.ts";
-import { completeBatching, completePorts } from "./complete.ts";
+import { completeBatching, completePorts, joinableRows } from "./complete.ts";
 import {
   badConfiguration,
   type InstanceConfig,
@@ -43,15 +43,17 @@ export async function graphBody(
   const batching = completeBatching(config, signature, parts.defaultMaxBatchSize);
   const instances = instancesOf(model, config, parts);
   const ports = completePorts(model, config, signature);
+  const joined =
+    config.joinsRequests || batching !== config.batching
+      ? batching
+      : { ...batching, maxBatchSize: Math.min(1, batching.maxBatchSize) };
   return {
     model,
     version,
     file: artifact,
     signature,
-    batching:
-      config.joinsRequests || batching !== config.batching
-        ? batching
-        : { ...batching, maxBatchSize: Math.min(1, batching.maxBatchSize) },
+    batching: joined,
+    joinableRows: joined.maxBatchSize > 1 ? 0 : joinableRows(config, ports, signature),
     instances,
     warmUps: await Promise.all(config.warmUps.map((written) => warmUpOf(written, signature, named, bad))),
     keepLoaded: config.keepLoaded,

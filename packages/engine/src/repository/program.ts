@@ -47,6 +47,8 @@ export interface GraphBody {
   readonly signature: ModelSignature;
   /** `maxBatchSize` of at most 1 when requests may not share a run. */
   readonly batching: Batching;
+  /** Most rows that a run may have once the graph has shown that joining requests is safe and pays; 0: never. */
+  readonly joinableRows: number;
   readonly instances: readonly GraphInstances[];
   /** Runs before it is served, on each instance. */
   readonly warmUps: readonly WarmUp[];

@@ -7,6 +7,8 @@ export interface ModelSignature {
   readonly outputs: readonly TensorSpec[];
   /** Names of those whose rank the file leaves open; their shapes read as []. Default none. */
   readonly openRanks?: readonly string[];
+  /** Operators that make the rows of a batch depend on each other, as dynamic quantisation does. Default none. */
+  readonly rowSharing?: readonly string[];
   /** Bytes of weights: the base of memory estimates. */
   readonly weightBytes: number;
 }

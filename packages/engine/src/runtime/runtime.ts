@@ -38,6 +38,8 @@ export interface Runtime {
 export interface InferenceSession {
   readonly inputs: readonly TensorSpec[];
   readonly outputs: readonly TensorSpec[];
+  /** The runtime with its version and provider, as in `native 1.23.0 cpu`. Absent: facts measured on it are not kept. */
+  readonly build?: string;
   /**
    * Feeds are borrowed (copied) unless given. Outputs belong to the caller. Inputs are checked against the declared
    * datatype and shape before the runtime sees them: `invalid-input`. With no `fetches`, all outputs.

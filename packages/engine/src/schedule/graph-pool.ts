@@ -17,6 +17,7 @@ import type { OpenSession } from "./instance.ts";
 import { type OpenParts, openScheduler } from "./open-scheduler.ts";
 import type { RateLimiter, ResourceClaim } from "./rate-limiter.ts";
 import type { Scheduler } from "./seam.ts";
+import type { UnaskedBatching } from "./unasked.ts";
 import { warmUp } from "./warm-up.ts";
 
 /** A loaded graph, or part of one, for as long as a request needs it. */
@@ -51,6 +52,8 @@ export interface GraphPoolParts {
   readonly limiter?: RateLimiter | undefined;
   /** Share of a tenant against others'. Default: all have 1. */
   readonly weightOf?: (tenant: TenantId) => number;
+  /** Joins requests where nobody asked for it. Default: they run one by one. */
+  readonly unasked?: UnaskedBatching | undefined;
   /** Told of each that ends, which waits for the places that are kept there. Nobody has a lease of it. */
   readonly ending?: (scheduler: Scheduler) => void;
 }
@@ -322,6 +325,7 @@ async function loadGraph(
       throw thrown;
     }
   }
+  if (whole && graph.joinableRows > 1) parts.unasked?.begin(graph, scheduler);
   return {
     scheduler,
     inputs: signature.inputs.map(({ name }) => name),

@@ -5,3 +5,5 @@ export type { Scheduler } from "./seam.ts";
 export type { Ticket } from "./tickets.ts";
 export type { RunOutcome } from "./waiting.ts";
 export { rateLimiter } from "./rate-limiter.ts";
+export { unaskedBatching } from "./unasked.ts";
+export { type BatchVerdict, type BatchVerdicts, parseVerdict } from "./verdict.ts";

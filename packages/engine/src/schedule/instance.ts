@@ -45,6 +45,10 @@ export class Instance {
     this.#freeSinceMs = clock.nowMs();
   }
 
+  get build(): string | undefined {
+    return this.#session?.build;
+  }
+
   /** Takes what a run needs of shared resources, or remembers to call `again` once it can be had. */
   claim(again: () => void): boolean {
     return this.#claim?.take(again) ?? true;

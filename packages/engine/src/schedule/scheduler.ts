@@ -1,4 +1,5 @@
 import {
+  type Batching,
   type BatchIsolation,
   type Call,
   LongshoreError,
@@ -16,6 +17,7 @@ import {
   rowsOf,
   runJoined,
 } from "../runtime/index.ts";
+import type { TriedRun } from "./batch-trial.ts";
 import { batchShare } from "./batch-share.ts";
 import { type ArrivalPaces, arrivalPaces } from "./company.ts";
 import type { CoreClaim, CoreRun } from "./cores.ts";
@@ -26,7 +28,9 @@ import { loadReport } from "./load-report.ts";
 import { inOrder, type OrderGate, orderGate } from "./order-gate.ts";
 import type { Asker, Scheduler, SchedulerParts } from "./seam.ts";
 import { waitingRules } from "./queue-policy.ts";
+import type { RowSamples } from "./row-samples.ts";
 import { runTimes, type RunTimes } from "./run-times.ts";
+import { TrialTurns } from "./trial-turns.ts";
 import { type Ticket, type TicketDesk, ticketDesk } from "./tickets.ts";
 import {
   type Arrived,
@@ -43,7 +47,6 @@ import { type WaitingRoom, waitingRoom } from "./waiting-room.ts";
 /** A scheduler over loaded instances. */
 export class GraphScheduler implements Scheduler {
   readonly name: string;
-  readonly width: number;
   readonly instances: number;
   readonly isolation: BatchIsolation;
   readonly #parts: SchedulerParts;
@@ -64,6 +67,9 @@ export class GraphScheduler implements Scheduler {
   #company: { readonly timer: Disposable; readonly turn: boolean } | undefined;
   /** How many waited when the last of it was looked at. */
   #looked = 0;
+  #batching: Batching;
+  #samples: RowSamples | undefined;
+  readonly #trials: TrialTurns;
   /** Learned: an output does not follow the batch axis, so requests for this graph can never share a run. */
   #unjoinable = false;
 
@@ -74,7 +80,7 @@ export class GraphScheduler implements Scheduler {
     this.instances = instances.length;
     this.name = name;
     this.isolation = isolation;
-    this.width = instances.length * Math.max(1, Math.min(8, batching.maxBatchSize));
+    this.#batching = batching;
     const room = { name, clock, times: this.#times, weightOf, changed: () => this.#pump() };
     this.#room = waitingRoom({ ...room, waitMs: (one) => forecast(one, this.#outlook(one.tenant)).waitMs });
     this.#desk = ticketDesk({
@@ -88,6 +94,34 @@ export class GraphScheduler implements Scheduler {
     this.#gate = batching.preserveOrdering ? orderGate() : undefined;
     const waiting = () => this.#room.queue.waiting();
     this.#cores = parts.cores.join({ instances: instances.length, waiting, again: this.#again });
+    this.#trials = new TrialTurns({
+      name,
+      clock,
+      instances,
+      cores: this.#cores,
+      times: this.#times,
+      again: this.#again,
+    });
+  }
+
+  get width(): number {
+    return this.instances * Math.max(1, Math.min(8, this.#batching.maxBatchSize));
+  }
+
+  get build(): string | undefined {
+    return this.#instances[0]?.build;
+  }
+
+  joinUpTo(rows: number): void {
+    this.#batching = { ...this.#batching, maxBatchSize: rows };
+  }
+
+  sample(samples: RowSamples): void {
+    this.#samples = samples;
+  }
+
+  tryOut(feeds: Tensors): Promise<TriedRun> {
+    return this.#trials.tryOut(feeds);
   }
 
   get open(): boolean {
@@ -95,23 +129,23 @@ export class GraphScheduler implements Scheduler {
   }
 
   get #joins(): boolean {
-    return this.#parts.batching.maxBatchSize > 1 && !this.#unjoinable && this.isolation !== "exclusive";
+    return this.#batching.maxBatchSize > 1 && !this.#unjoinable && this.isolation !== "exclusive";
   }
 
   admit(rows: number, asker: Asker): Ticket {
     this.#refuseWhenDraining();
     const rowMs = this.#rowMs();
-    this.#room.checkPlace(waitingRules(this.#parts.batching, asker.priority, undefined), rowMs);
+    this.#room.checkPlace(waitingRules(this.#batching, asker.priority, undefined), rowMs);
     return this.#desk.grant(rows, asker, rowMs);
   }
 
   /** Time in which a place becomes free, for those who are told to come back. */
   #rowMs(): number {
-    return Math.max(1, Math.ceil(workOf(1, this.#times, this.#parts.batching.maxBatchSize)));
+    return Math.max(1, Math.ceil(workOf(1, this.#times, this.#batching.maxBatchSize)));
   }
 
   expected(rows: number, { tenant, deadlineMs, priority }: Asker): Forecast {
-    const { level } = waitingRules(this.#parts.batching, priority, undefined);
+    const { level } = waitingRules(this.#batching, priority, undefined);
     return forecast({ rows, tenant, deadlineMs, level }, this.#outlook(tenant));
   }
 
@@ -128,7 +162,7 @@ export class GraphScheduler implements Scheduler {
       pending: this.#desk.pending,
       times: this.#times,
       freeMs: this.#instances.map((one) => Math.max(coreMs, one.remainingMs(nowMs))),
-      maxBatchSize: this.#joins ? this.#parts.batching.maxBatchSize : 1,
+      maxBatchSize: this.#joins ? this.#batching.maxBatchSize : 1,
       nowMs,
     };
   }
@@ -147,12 +181,14 @@ export class GraphScheduler implements Scheduler {
     call: Call,
     ticket: Ticket | undefined,
   ): Promise<RunOutcome> {
-    const { clock, batching } = this.#parts;
+    const { clock } = this.#parts;
+    const batching = this.#batching;
     if (!ticket) this.#refuseWhenDraining();
     checkCall(call, clock, "queue");
     const rules = waitingRules(batching, call.priority, call.queueTimeoutMs);
     // Also where a place was kept: when that was, its class may not have been known, and others may have come since.
     this.#room.checkPlace(rules, this.#rowMs());
+    if (this.#samples && !this.#samples.offer(feeds, call.tenant)) this.#samples = undefined;
     const padded = padAxes(feeds, batching.buckets);
     // Without batching a request is one run, whatever its first axis means.
     const rows = batching.maxBatchSize > 1 ? Math.max(1, rowsOf(padded.feeds) ?? 1) : 1;
@@ -194,7 +230,8 @@ export class GraphScheduler implements Scheduler {
   };
 
   load(): LoadReport {
-    const { clock, batching } = this.#parts;
+    const { clock } = this.#parts;
+    const batching = this.#batching;
     const nowMs = clock.nowMs();
     const free =
       this.#room.queue.length + this.#desk.pending.size === 0 &&
@@ -206,6 +243,7 @@ export class GraphScheduler implements Scheduler {
 
   drain(): Promise<void> {
     this.#draining = true;
+    this.#trials.end();
     return (this.#drained ??= this.#finish());
   }
 
@@ -224,7 +262,8 @@ export class GraphScheduler implements Scheduler {
   }
 
   #checkQuiet(): void {
-    if (this.#running === 0 && this.#room.queue.length === 0 && this.#desk.count === 0) this.#whenQuiet?.();
+    const busy = this.#running + this.#room.queue.length + this.#desk.count > 0 || this.#trials.running;
+    if (!busy) this.#whenQuiet?.();
   }
 
   /** Gives work to idle instances for as long as there is both. Called whenever either may have changed. */
@@ -232,6 +271,7 @@ export class GraphScheduler implements Scheduler {
     const { clock } = this.#parts;
     this.#company?.timer[Symbol.dispose]();
     this.#company = undefined;
+    this.#trials.start(this.#room.queue.length > 0);
     while (this.#room.queue.length > 0) {
       const nowMs = clock.nowMs();
       this.#room.refuseHopeless(nowMs);
@@ -241,7 +281,7 @@ export class GraphScheduler implements Scheduler {
         break;
       }
       const formed = formNext(this.#room.queue.waiting(), this.isolation === "shared", this.#paces, {
-        batching: this.#parts.batching,
+        batching: this.#batching,
         times: this.#times,
         nowMs,
         idle: idle.length,
@@ -262,14 +302,23 @@ export class GraphScheduler implements Scheduler {
   }
 
   /**
-   * Starts what needs not wait: it shares no run, nobody is before it and an instance is idle. The queue would come to the
-   * same, and costs a third of all that is done here for a request.
+   * Starts what needs not wait: it shares no run or company is too far away, nobody is before it and an instance is idle. The
+   * queue would come to the same, and costs a third of all that is done here for a request.
    */
   #startsAtOnce(item: Waiting): boolean {
-    if (this.#joins || this.#room.queue.length > 0 || this.#draining) return false;
+    if (this.#room.queue.length > 0 || this.#draining || (this.#joins && this.#mayWait(item))) return false;
     if (this.#room.isHopeless(item, item.enqueuedMs)) return false;
     const one = this.#instances.find(({ state }) => state === "idle");
     return one !== undefined && this.#begins([one], [item], item);
+  }
+
+  /** Whether waiting for another request may pay: where requests are further apart than runs are long, it never does. */
+  #mayWait({ call, rows, rowBytes, enqueuedMs }: Waiting): boolean {
+    const { maxQueueDelayMs, preferredSizes } = this.#batching;
+    if (maxQueueDelayMs !== undefined || preferredSizes) return true;
+    const runMs = this.#times.runMs(rows, rowBytes);
+    const sharers = this.isolation === "shared" ? "" : call.tenant;
+    return runMs === undefined || this.#paces.of(sharers).gapMs(enqueuedMs) < runMs;
   }
 
   /** Starts a run where a core and an instance can be had. */
@@ -299,7 +348,8 @@ export class GraphScheduler implements Scheduler {
   };
 
   async #start(on: Instance, core: CoreRun, members: readonly Waiting[], first: Waiting): Promise<void> {
-    const { clock, observer, batching, version } = this.#parts;
+    const { clock, observer, version } = this.#parts;
+    const batching = this.#batching;
     const rows = rowsIn(members);
     // What has no rows, or not the same of all inputs, is run as it is: its answer could not be told from padding.
     const ran = this.#unjoinable || !rowsOf(first.feeds) ? rows : paddedRows(rows, batching);
@@ -311,6 +361,7 @@ export class GraphScheduler implements Scheduler {
     const parted = (tookMs: number): void =>
       observer.record({ kind: "batch-parted", atMs: clock.nowMs(), ...batch, tookMs });
     this.#running++;
+    this.#trials.disturbed();
     this.#share.began(members.length, rows);
     this.#room.queue.begin(first.tenant, expectedMs, on.restedMs(startedMs));
     this.#charge(members, rows, expectedMs);

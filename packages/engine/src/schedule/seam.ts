@@ -8,8 +8,10 @@ import type {
   TenantId,
   Tensors,
 } from "@longshore/core";
+import type { TriedRun } from "./batch-trial.ts";
 import type { Cores } from "./cores.ts";
 import type { Forecast } from "./forecast.ts";
+import type { RowSamples } from "./row-samples.ts";
 import type { Ticket } from "./tickets.ts";
 import type { RunOutcome } from "./waiting.ts";
 
@@ -40,6 +42,17 @@ export interface Scheduler {
    */
   run(feeds: Tensors, fetches: readonly string[], call: Call, ticket?: Ticket): Promise<RunOutcome>;
   load(): LoadReport;
+  /** The runtime, its version and its provider, where the runtime says so. */
+  readonly build: string | undefined;
+  /** From now on requests of one tenant may share runs of up to so many rows. */
+  joinUpTo(rows: number): void;
+  /** Shows the inputs of requests until no more are wanted. */
+  sample(samples: RowSamples): void;
+  /**
+   * Runs feeds that measure the graph, one run at a time: when nothing waits, or, where such a run is short, now and then
+   * between requests. Rejects with `shutting-down` once it drains.
+   */
+  tryOut(feeds: Tensors): Promise<TriedRun>;
   /** Refuses new work, finishes what was accepted, and releases the instances. Idempotent. */
   drain(): Promise<void>;
 }

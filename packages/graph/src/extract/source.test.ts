@@ -32,6 +32,17 @@ describe("onnxSource", () => {
     });
   });
 
+  it("names operators that make the rows of a batch depend on each other", async () => {
+    const build = graphBuilder();
+    const x = build.input("x", "FP32", ["n", 2]);
+    build.node("DynamicQuantizeLinear", [x], { outputs: ["q", "scale", "zero"] });
+    build.output(build.node("Cast", ["q"], { attributes: { to: { int: 1 } } }), "FP32", ["n", 2]);
+    const file = artifactOf(writeModel(build.model({ name: "dynamic" })));
+    expect(await onnxSource().inspect(file, call)).toMatchObject({ rowSharing: ["DynamicQuantizeLinear"] });
+    const plain = artifactOf(present(realFiles["ocr orient"])());
+    expect((await onnxSource().inspect(plain, call)).rowSharing).toBeUndefined();
+  });
+
   it("reads a file once for many questions, and again when it was forgotten", async () => {
     const [first, second] = [
       artifactOf(present(realFiles["ocr orient"])()),

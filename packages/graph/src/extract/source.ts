@@ -14,6 +14,7 @@ import { bodies, knownBytes, type Types } from "../shape/index.ts";
 import { type CutTable, cutTable, defaultListLimit, type ListedSets, listSets, unusableCut } from "./cuts.ts";
 import { extractSegment } from "./extract-segment.ts";
 import { sha256 as plainSha256 } from "./sha256.ts";
+import { rowSharing } from "./shared-rows.ts";
 import { carried, type SplitGraph, splitGraph } from "./split-graph.ts";
 
 /** What `onnxSource` may be given. */
@@ -130,10 +131,12 @@ export function signatureOf(split: SplitGraph): ModelSignature {
     const type = split.types.get(name);
     return type?.kind === "tensor" && !type.shape ? [name] : [];
   });
+  const sharing = rowSharing(split.model);
   return {
     inputs: split.inputs.flatMap((input) => spec(input.name)),
     outputs: split.outputs.flatMap((output) => spec(output.name)),
     ...(openRanks.length > 0 ? { openRanks } : {}),
+    ...(sharing.length > 0 ? { rowSharing: sharing } : {}),
     weightBytes: weightBytes(split),
   };
 }

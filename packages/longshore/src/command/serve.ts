@@ -81,7 +81,7 @@ export async function serve(command: Command, io: CommandIo): Promise<ExitCode> 
       allowManagement: options.allowManagement || options.managePort !== undefined,
       ...(await onlineServeOptions(options, io, live)),
       ...tritonServeOptions(options),
-      ...repositoryServeOptions(options),
+      ...repositoryServeOptions(options, io.environment),
       ...(named === undefined ? {} : { loadModels: [named, ...options.loadModel] }),
       ...(options.workers === undefined ? {} : { workers: options.workers }),
       elsewhere: portsAt({ servers: behind, ...found }),

@@ -26,7 +26,7 @@ export async function checkSettings(command: Command, { options }: Settled, io: 
   if (command.name() !== "serve") return;
   const serving = options as unknown as ServeCommandOptions;
   tritonServeOptions(serving);
-  repositoryServeOptions(serving);
+  repositoryServeOptions(serving, io.environment);
 }
 
 /** What a serving command runs with: flags, environment and file, followed while it runs. */

@@ -24,13 +24,18 @@ import {
   stateKey,
   systemClock,
   systemRandom,
+  verdictFolder,
   wasmRuntime,
   workerLane,
 } from "@longshore/nodejs";
+import { join } from "node:path";
 import { platformCodecs } from "./codecs.ts";
 import { platformTransforms } from "./transforms.ts";
 import { graphThread } from "../model-file/graph-thread.ts";
 import { wholeModels } from "../model-file/whole-models.ts";
+
+/** Whether requests share runs where a model's configuration says nothing of it: where that is safe and pays, or never. */
+export type BatchingMode = "auto" | "off";
 
 /** Which of the installed runtimes is tried first. */
 export type RuntimeName = "onnxruntime" | "wasm";
@@ -51,6 +56,10 @@ export interface ModelLimits {
   readonly gpuFallback?: boolean;
   /** Rows in one run of a graph that nothing is written of, where its first axes vary. Default 0: requests run one by one. */
   readonly defaultMaxBatchSize?: number;
+  /** Requests share runs where nothing is written of it. Default `off`; of a server `auto`. */
+  readonly batching?: BatchingMode;
+  /** Folder for what is measured once and used at the next start. Default: nothing is kept. */
+  readonly cacheFolder?: string;
   /** Secret that seals exported state of sequences. Default: states are exported without a seal. */
   readonly stateSecret?: Uint8Array;
 }
@@ -160,6 +169,14 @@ export function openEngine(options: EngineOptions): OpenedEngine {
     explicit: options.explicit ?? false,
     gpuFallback: options.gpuFallback ?? false,
     defaultMaxBatchSize: options.defaultMaxBatchSize ?? 0,
+    ...(options.batching === "auto"
+      ? {
+          unaskedBatching:
+            options.cacheFolder === undefined
+              ? {}
+              : { verdicts: verdictFolder(join(options.cacheFolder, "batching")) },
+        }
+      : {}),
     ...(resources ? { resources } : {}),
     ...(stateSecret ? { stateKey: stateKey(stateSecret) } : {}),
     limits: {

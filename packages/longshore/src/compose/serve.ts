@@ -55,6 +55,8 @@ function limitsOf(options: ServeOptions): ModelLimits {
   return {
     gpuFallback,
     defaultMaxBatchSize: options.defaultMaxBatchSize ?? 0,
+    batching: options.batching ?? "auto",
+    ...(options.cacheFolder === undefined ? {} : { cacheFolder: options.cacheFolder }),
     stateSecret: stateSecret ?? crypto.getRandomValues(new Uint8Array(32)),
     ...(maxModelBytes === undefined ? {} : { maxModelBytes }),
     ...(sandboxMemoryBytes === undefined ? {} : { sandboxMemoryBytes }),

@@ -1,7 +1,9 @@
 import { LongshoreError } from "@longshore/core";
 import { type Command, Option } from "commander";
 import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import type { ModelControl } from "../compose/model-control.ts";
+import type { BatchingMode } from "../compose/open-engine.ts";
 import type { ServeOptions } from "../compose/serve.ts";
 
 /** Options of `longshore serve` about which models are served, and with what. */
@@ -15,6 +17,9 @@ export interface RepositoryOptions {
   readonly modelMemory?: number;
   readonly gpuFallback: boolean;
   readonly defaultMaxBatchSize: number;
+  readonly batching: BatchingMode;
+  /** Undefined: beside other programs' caches of this user; false: none. */
+  readonly cacheDir?: string | false;
   readonly sandboxMemory?: number;
   readonly sandboxDeadline?: number;
   readonly maxSequences?: number;
@@ -61,6 +66,19 @@ export function repositoryOptions(
       number("default-max-batch-size", 0),
       0,
     )
+    .addOption(
+      new Option(
+        "--batching <mode>",
+        "batch models that say nothing of it: where trial runs show equal answers and a gain, or never",
+      )
+        .choices(["auto", "off"])
+        .default("auto"),
+    )
+    .option(
+      "--cache-dir <folder>",
+      "folder for measured verdicts and compiled code (default: longshore in $XDG_CACHE_HOME or ~/.cache)",
+    )
+    .option("--no-cache-dir", "keep nothing between starts")
     .option("--gpu-fallback", "run models that want a GPU on CPUs", false)
     .option("--sandbox-memory <bytes>", "memory of an untrusted model", number("sandbox-memory", 1))
     .option("--sandbox-deadline <ms>", "longest run of an untrusted model", number("sandbox-deadline", 1))
@@ -102,8 +120,24 @@ function secretOf(file: string): Uint8Array {
 /** As of `max_batch_size` in a configuration. */
 const mostRows = 4096;
 
+/** The folder of `--cache-dir`, where there is one; `environment` tells the user's. */
+export function cacheFolderOf(
+  { cacheDir }: Pick<RepositoryOptions, "cacheDir">,
+  environment: Readonly<Record<string, string | undefined>>,
+): string | undefined {
+  if (cacheDir === false) return undefined;
+  if (cacheDir !== undefined) return cacheDir;
+  const { XDG_CACHE_HOME: named, HOME: home, LOCALAPPDATA: local } = environment;
+  const base = named || local || (home ? join(home, ".cache") : undefined);
+  return base === undefined ? undefined : join(base, "longshore");
+}
+
 /** What they mean for a server. */
-export function repositoryServeOptions(options: RepositoryOptions): Partial<ServeOptions> {
+export function repositoryServeOptions(
+  options: RepositoryOptions,
+  environment: Readonly<Record<string, string | undefined>>,
+): Partial<ServeOptions> {
+  const cacheFolder = cacheFolderOf(options, environment);
   const { modelMemory, sandboxMemory, sandboxDeadline, maxSequences, maxTenantSequences, stateKey } = options;
   if (options.rateLimit === "off" && options.rateLimitResource.length > 0) {
     throw new LongshoreError(
@@ -127,6 +161,8 @@ export function repositoryServeOptions(options: RepositoryOptions): Partial<Serv
     exitOnError: options.exitOnError,
     gpuFallback: options.gpuFallback,
     defaultMaxBatchSize,
+    batching: options.batching,
+    ...(cacheFolder === undefined ? {} : { cacheFolder }),
     ...(options.rateLimit === "off" ? {} : { resources: resourcesOf(options) }),
     ...(modelMemory === undefined ? {} : { maxModelBytes: modelMemory }),
     ...(sandboxMemory === undefined ? {} : { sandboxMemoryBytes: sandboxMemory }),

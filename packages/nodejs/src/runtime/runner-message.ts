@@ -78,6 +78,8 @@ export interface LoadedMessage {
   readonly outputs: readonly TensorSpec[];
   readonly provider: string;
   readonly passedOver: readonly PassedOver[];
+  /** Version of the runtime. */
+  readonly runtimeVersion: string;
 }
 
 /** A part of the shared page. */

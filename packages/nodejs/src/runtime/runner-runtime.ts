@@ -146,7 +146,13 @@ function withShortRuns(
     async openHere() {
       const twin = { ...parts, open: here.open, providers: [worker.provider] };
       const first = await startRunner(twin, artifact, how, housekeepingCall("twin"));
-      return new RunnerSession({ first, restart: undefined, limit: undefined, released: () => undefined });
+      return new RunnerSession({
+        backend: parts.backend,
+        first,
+        restart: undefined,
+        limit: undefined,
+        released: () => undefined,
+      });
     },
   });
 }
@@ -163,6 +169,7 @@ export function runnerRuntime(parts: RunnerRuntimeParts): ProviderRuntime {
   const open = async (artifact: Artifact, how: HowToLoad, call: Call): Promise<ProviderSession> => {
     const start = (call: Call): Promise<LoadedRunner> => startRunner(parts, artifact, how, call);
     const worker = new RunnerSession({
+      backend: parts.backend,
       first: await start(call),
       restart: parts.restarts ? start : undefined,
       limit: parts.limit,

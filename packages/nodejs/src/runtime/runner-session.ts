@@ -4,7 +4,7 @@ import type { InferenceSession } from "@longshore/engine";
 import { checkFeeds } from "./check-feeds.ts";
 import type { PackedFeeds } from "./pack-feeds.ts";
 import { failure, type LoadedRunner, type RunnerClient } from "./runner-client.ts";
-import type { FromRunner, LoadedMessage, OutputMessage, PassedOver } from "./runner-message.ts";
+import type { Backend, FromRunner, LoadedMessage, OutputMessage, PassedOver } from "./runner-message.ts";
 import { unpackOutputs } from "./unpack-outputs.ts";
 
 /** A session that also tells which execution provider runs it, and which were tried before and why they were not taken. */
@@ -21,6 +21,7 @@ export interface RunLimit {
 
 /** What a session is made of. */
 export interface RunnerSessionParts {
+  readonly backend: Backend;
   readonly first: LoadedRunner;
   /** Starts another runner after one has died; undefined where a session ends with its runner. */
   readonly restart: ((call: Call) => Promise<LoadedRunner>) | undefined;
@@ -47,6 +48,7 @@ export class RunnerSession implements ProviderSession {
   readonly outputs: readonly TensorSpec[];
   readonly provider: string;
   readonly passedOver: readonly PassedOver[];
+  readonly build?: string;
   ranMs: number | undefined;
   begun = false;
   readonly #parts: RunnerSessionParts;
@@ -65,6 +67,10 @@ export class RunnerSession implements ProviderSession {
     this.outputs = loaded.outputs;
     this.provider = loaded.provider;
     this.passedOver = loaded.passedOver;
+    // A process that runs somebody's model may say anything, or nothing.
+    const version: unknown = loaded.runtimeVersion;
+    if (typeof version === "string" && version.length < 100)
+      this.build = `${parts.backend} ${version} ${loaded.provider}`;
     this.#outputNames = loaded.outputs.map(({ name }) => name);
     this.#client = parts.first.client;
     this.#parts = parts;

@@ -28,6 +28,9 @@ export interface Ort {
     create(bytes: Uint8Array, options: InferenceSession.SessionOptions): Promise<InferenceSession>;
   };
   readonly Tensor: typeof Tensor;
+  readonly env?: {
+    readonly versions: { readonly common?: string; readonly node?: string; readonly web?: string };
+  };
 }
 
 /** Loads a build of ONNX Runtime. */
@@ -254,7 +257,9 @@ export function createRunner(importOrt: ImportOrt, reply: Reply): (message: ToRu
       mirror: new ArrayBuffer(page ? pageBytes : 0),
       outputPage: page && outputPage(page.outputs),
     };
-    answer({ kind: "loaded", inputs, outputs, provider, passedOver }, []);
+    const { node, web, common } = ort.env?.versions ?? {};
+    const runtimeVersion = (message.backend === "native" ? node : web) ?? common ?? "";
+    answer({ kind: "loaded", inputs, outputs, provider, passedOver, runtimeVersion }, []);
   };
 
   const run = async (message: RunMessage | AgainMessage): Promise<void> => {

@@ -58,6 +58,7 @@ class ShortRuns implements ProviderSession {
   readonly outputs: readonly TensorSpec[];
   readonly provider: string;
   readonly passedOver: readonly PassedOver[];
+  readonly build?: string;
   ranMs: number | undefined;
   readonly #worker: ProviderSession;
   readonly #parts: ShortRunParts;
@@ -89,6 +90,7 @@ class ShortRuns implements ProviderSession {
     this.#countInputs = countInputs(worker.inputs);
     this.provider = worker.provider;
     this.passedOver = worker.passedOver;
+    if (worker.build !== undefined) this.build = worker.build;
   }
 
   get begun(): boolean {

@@ -138,6 +138,8 @@ const table: { readonly [Kind in LongshoreEvent["kind"]]: Mapping<Kind> } = {
   "endpoint-readmitted": ({ endpoint, afterMs }, { log }) =>
     log.line("warning", "readmission", { endpoint, afterMs }),
   "invariance-tested": ({ model, passed }, { log }) => log.line("info", "invariance", { model, passed }),
+  "batching-decided": ({ model, maxRows, because, kept }, { log }) =>
+    log.line("info", "batching", { model, maxRows, because, kept }),
   "plan-made": (event, { spans }) => spans.planMade(event),
   "leg-started": ({ callId: request, leg, endpoint, trigger, expectedMs }, { log }) =>
     log.line("verbose", "leg", { request, leg, endpoint, trigger, expectedMs }),

@@ -159,6 +159,17 @@ export type LongshoreEvent =
       readonly problem?: string;
     }
   | {
+      /** Whether requests for a model share runs although its configuration does not say so. */
+      readonly kind: "batching-decided";
+      readonly atMs: number;
+      readonly model: string;
+      /** Most rows of a run; 1: requests run one by one. */
+      readonly maxRows: number;
+      readonly because: string;
+      /** The verdict is of an earlier start. */
+      readonly kept: boolean;
+    }
+  | {
       /** Something asks a server, whatever it asks. */
       readonly kind: "exchange-began";
       readonly atMs: number;
