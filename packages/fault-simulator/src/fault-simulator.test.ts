@@ -56,6 +56,12 @@ const fixedCases: readonly (readonly [string, number, readonly Fault[]])[] = [
       { kind: "kill", machine: "server-1", atMs: 5464, forMs: 3735, amount: 0, ratio: 1 },
     ],
   ],
+  ["requests that come before the first server of the directory wait for it", 69, []],
+  [
+    "a request whose replies were lost is sent to the same silent gateway again",
+    11,
+    [{ kind: "lose-reply", machine: "gateway", atMs: 5902, forMs: 5280, amount: 0, ratio: 1 }],
+  ],
 ];
 
 it.each(fixedCases)("%s (seed %d)", async (_, seed, faults) => {

@@ -13,12 +13,6 @@ export interface KnownGap {
 /** Delete an entry with the change that mends it: seeds that meet it fail from then on. */
 export const knownGaps: readonly KnownGap[] = [
   {
-    name: "first contact",
-    check: "liveness",
-    text: /no server is known yet that could have|failed with deadline-past/,
-    why: "A request that comes before the first offer of a server fails at once, however much time it has. The first use of a model waits for the slowest of all servers.",
-  },
-  {
     name: "starting server says 404",
     check: "liveness",
     text: /failed with unknown-(?:model|version)|is not here, and no other endpoint answers/,
@@ -29,12 +23,6 @@ export const knownGaps: readonly KnownGap[] = [
     check: "liveness",
     text: /failed with policy-denied/,
     why: "Where the only server that rules allow is not known yet, or away, the request fails with policy-denied (403), as if no server could ever take it.",
-  },
-  {
-    name: "silent endpoint",
-    check: "liveness",
-    text: /failed with deadline-exceeded/,
-    why: "A request whose only endpoint says nothing is not sent there again while the first try is under way.",
   },
 ];
 

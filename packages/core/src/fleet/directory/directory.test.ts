@@ -89,6 +89,27 @@ directoryContract("embedded, read over the protocol", { operator, stranger, ring
   };
 });
 
+it("a directory that names nobody yet is asked again soon, and less often the longer that lasts", async () => {
+  const clock = manualClock();
+  const askedMs: number[] = [];
+  const desk = createRegistry({ clock, instance: "i1", codecs, ring, graceMs: 0 });
+  const handler: Handler = (...given) => {
+    askedMs.push(clock.nowMs());
+    return deskHandler(desk)(...given);
+  };
+  const transport = memoryTransport(handler, { clock });
+  await using directory = createDirectory({
+    source: remoteSource({ transport, clock, random: { next: () => 1 }, name: "http://directory" }),
+    clock,
+    observer: { record: () => undefined },
+    codecs,
+  });
+  await directory.ready;
+  await clock.advance(8000);
+  expect(askedMs).toEqual([0, 200, 600, 1400, 3000, 5000, 7000]);
+  desk[Symbol.dispose]();
+});
+
 describe("entries", () => {
   it("are refused with unknown fields, at every depth: what is not understood must not have been signed over", () => {
     const entry = testEntry({ id: "a" });

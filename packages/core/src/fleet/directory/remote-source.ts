@@ -6,9 +6,12 @@ import type { RecordSource } from "./source.ts";
 /** What reading another server's directory needs. */
 export interface RemoteSourceParts extends AskParts {
   readonly random: Random;
-  /** Between two questions, in milliseconds. Default 2,000. */
+  /** Between two questions, in milliseconds; less while the directory has never named an endpoint. Default 2,000. */
   readonly everyMs?: number;
 }
+
+/** The first pause while the directory has never named an endpoint, in milliseconds; doubled with each question. */
+const emptyPauseMs = 200;
 
 /** The longest pause after failures, in milliseconds. */
 const longestPauseMs = 30_000;
@@ -23,6 +26,7 @@ export function remoteSource(parts: RemoteSourceParts): RecordSource {
       let timer: Disposable | undefined;
       let at = "";
       let pauseMs = everyMs;
+      let emptyMs = Math.min(emptyPauseMs, everyMs);
       const ask = async (): Promise<void> => {
         try {
           const query = at === "" ? "" : `?since=${encodeURIComponent(at)}`;
@@ -37,11 +41,14 @@ export function remoteSource(parts: RemoteSourceParts): RecordSource {
             sink.confirmed();
           }
           at = page.at;
-          pauseMs = everyMs;
+          // A directory server that has just started hears of its servers soon, and requests wait for them.
+          if (page.records.length > 0) emptyMs = everyMs;
+          pauseMs = emptyMs;
+          emptyMs = Math.min(everyMs, 2 * emptyMs);
         } catch (thrown) {
           if (control.signal.aborted) return;
           sink.failed(LongshoreError.from(thrown, "transport", `reading the directory of ${name}`));
-          pauseMs = Math.min(longestPauseMs, 2 * pauseMs);
+          pauseMs = Math.min(longestPauseMs, Math.max(everyMs, 2 * pauseMs));
         }
         if (!control.signal.aborted) timer = clock.timer(pauseMs * (0.8 + 0.2 * random.next()), turn);
       };

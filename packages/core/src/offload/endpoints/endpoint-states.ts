@@ -39,6 +39,8 @@ const loadsHoldMs = 5;
 /** All other endpoints: those that were given, and those of the directory. */
 export interface EndpointStates extends Disposable {
   readonly all: ReadonlyMap<EndpointId, EndpointState>;
+  /** Whether endpoints may come: there is a directory to name them. */
+  readonly mayGrow: boolean;
   /** Counts changes of the set of endpoints. */
   readonly changes: number;
   /** Charged for runs of the model that failed at an endpoint, in milliseconds; Infinity where it gets none of that tenant now. */
@@ -198,6 +200,7 @@ export function followEndpoints(parts: EndpointsParts, self: EndpointId): Endpoi
   }
   const endpoints: Omit<EndpointStates, typeof Symbol.dispose> = {
     all,
+    mayGrow: directory !== undefined && dial !== undefined,
     failingMs(known, tenant, nowMs) {
       const of = ranOf(known.description);
       const out = runs.out(of, tenant, known.offersBy, nowMs);

@@ -268,7 +268,11 @@ describe("what is begun in place of a server that hangs", () => {
     // Listed again, where the rules of the request let nothing go.
     clock.timer(6, () => list(used.info, { ...other.info, zone: "us" }));
     await expect(ask()).rejects.toThrow(expect.objectContaining({ reason: "deadline-exceeded" }));
-    expect(asked()).toEqual([1, 0]);
+    // The silent one gets it again, in case only the first try was lost.
+    const [again = 0, elsewhere] = asked();
+    expect(elsewhere).toBe(0);
+    expect(again).toBeGreaterThan(1);
+    expect(again).toBeLessThan(9);
   });
 
   it("is sent to a third endpoint where the back-up has left the directory meanwhile", async () => {

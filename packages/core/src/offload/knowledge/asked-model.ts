@@ -25,10 +25,46 @@ export interface AskedModel {
   digesting: Disposable | undefined;
   /** The endpoint here answered the round of questions under way. */
   localDone: Promise<void> | undefined;
-  /** Until when the first use of the model waits for the first round of questions. */
+  /**
+   * Until when requests wait for other endpoints although the model can be run already. Infinity while nothing is known that can run it, -Infinity
+   * once the first round of questions is over.
+   */
   newUntilMs: number;
+  /** Wakes requests that wait for what endpoints say. */
+  readonly news: News;
   /** The first questions to endpoints that came when the model was in use, under way. */
   readonly coming: UnderWay;
+}
+
+/** Lets requests wait for the next thing that is heard of a model. */
+export class News {
+  readonly #wakes = new Set<() => void>();
+
+  /** Requests that wait. */
+  get waiting(): number {
+    return this.#wakes.size;
+  }
+
+  /** Wakes all requests that wait. */
+  tell(): void {
+    const wakes = [...this.#wakes];
+    this.#wakes.clear();
+    for (const wake of wakes) wake();
+  }
+
+  /** Gives `wait` a promise of the next news, and forgets it when `wait` is over. */
+  async next(wait: (heard: Promise<void>) => Promise<void>): Promise<void> {
+    let wake: (() => void) | undefined;
+    const heard = new Promise<void>((resolve) => {
+      wake = resolve;
+      this.#wakes.add(resolve);
+    });
+    try {
+      await wait(heard);
+    } finally {
+      if (wake) this.#wakes.delete(wake);
+    }
+  }
 }
 
 /** At most so many models are kept in mind; the one that was used least recently is forgotten. */
@@ -76,6 +112,7 @@ function askedModel(model: string, version: string | undefined, nowMs: number): 
     digesting: undefined,
     localDone: undefined,
     newUntilMs: Infinity,
+    news: new News(),
     coming: new UnderWay(),
   };
 }

@@ -14,7 +14,7 @@ import type { Checks } from "../check/index.ts";
 import { deviceSpeed } from "../../decide/estimate/index.ts";
 import { endCut, startCut } from "../../words/model/index.ts";
 import { type AskedModel, entryOf, keyOf, newerOf, putTogether, stillKnown } from "./asked-model.ts";
-import { type Heard, type KnownModel, replaced } from "../models/index.ts";
+import { type Heard, type KnownModel, quickestMs, replaced } from "../models/index.ts";
 import { manyEndpoints, type EndpointStates, type Ran, ranOf } from "../endpoints/index.ts";
 import { nothingKnown, tooSlow, orNoVersion } from "./nothing-known.ts";
 import { nowhere } from "../steps/index.ts";
@@ -25,8 +25,10 @@ export interface UpkeepOptions {
   readonly refreshMs?: number;
   /** A model that nobody used for this long is not asked for any more, in milliseconds; default 60,000. */
   readonly idleMs?: number;
-  /** What the first use of a model waits for other endpoints to answer, when it is here, in milliseconds; default 300. */
+  /** How long the first use of a model waits for further endpoints once one is known that can run it, in milliseconds; default 300. */
   readonly firstWaitMs?: number;
+  /** How long the first use of a model waits for the first endpoint that can run it, in milliseconds; default 10,000, at most the deadline. */
+  readonly firstOfferMs?: number;
   /**
    * Endpoints that others use, too, are asked how busy they are: so often for each request on the whole, before its decision where
    * that hardly takes time, else after it; default 3.
@@ -51,7 +53,7 @@ export interface KnowledgeParts {
 export interface Knowledge extends Disposable {
   /** What is known now; undefined before the first use and for models that no endpoint knows. */
   known(model: string, version: string | undefined): KnownModel | undefined;
-  /** The same, undefined also while the first use of what is here waits for what other endpoints say: further uses wait with it. */
+  /** The same; undefined also while the first use waits for what further endpoints say, so that other uses wait with it. */
   settled(model: string, version: string | undefined): KnownModel | undefined;
   /**
    * Notes the use of a model: its offers are kept fresh for a while. Who saves energy says when it begins and when it is over: no
@@ -59,8 +61,9 @@ export interface Knowledge extends Disposable {
    */
   used(model: string, version: string | undefined, nowMs: number, saving?: "begins" | "over"): void;
   /**
-   * What is known, after asking when nothing is. Throws `unknown-model` (`unknown-version`, where there is another one) when all
-   * endpoints said that they do not have it, and `unreachable` when one did not say, or there is none. `question`: another endpoint asks what there is here, and nothing is to be run.
+   * What is known, after asking when nothing is. Waits for the first endpoint that can run the model, and a moment for the others. Throws
+   * `unknown-model` (`unknown-version`, where there is another one) when all endpoints said that they do not have it, and `unreachable`
+   * when one did not say in time, or there is none. `question`: another endpoint asks what there is here, and nothing is to be run.
    */
   learn(model: string, version: string | undefined, call: Call, question?: boolean): Promise<KnownModel>;
   /**
@@ -68,6 +71,11 @@ export interface Knowledge extends Disposable {
    * another one is known elsewhere, it is looked whether what is here was replaced where it came from.
    */
   renewed(model: string, version: string | undefined, digest: string, call: Call): Promise<void>;
+  /**
+   * For a request that no endpoint known by now may answer: what is known of the same content once more endpoints have answered the first
+   * questions about it. Undefined when none is left that might.
+   */
+  more(known: KnownModel, call: Call): Promise<KnownModel | undefined>;
   /** What is known of the same content by now, once endpoints that have just come have said what they have of it; undefined when that is nothing else. */
   newer(known: KnownModel, call: Call): Promise<KnownModel | undefined>;
   /** Asks every endpoint again about every model in use. */
@@ -97,7 +105,13 @@ export function knowledgeOf(
   checks: Checks | undefined,
 ): Knowledge {
   const { clock, local } = parts;
-  const { refreshMs = 5000, idleMs = 60_000, firstWaitMs = 300, askMs = 3000 } = parts.upkeep ?? {};
+  const {
+    refreshMs = 5000,
+    idleMs = 60_000,
+    firstWaitMs = 300,
+    firstOfferMs = 10_000,
+    askMs = 3000,
+  } = parts.upkeep ?? {};
   const entries = new Map<string, AskedModel>();
   const device = deviceSpeed();
   const roundMs = (leastMs = refreshMs): number =>
@@ -119,7 +133,12 @@ export function knowledgeOf(
   const within = (done: Promise<void>, waitMs: number, abort: AbortSignal): Promise<void> =>
     waitAtMost(done, waitMs, abort, clock, "resolve");
 
-  const digestOf = (entry: AskedModel): void => putTogether(entry, endpoints.all, device, clock.nowMs());
+  const digestOf = (entry: AskedModel): void => {
+    const nowMs = clock.nowMs();
+    putTogether(entry, endpoints.all, device, nowMs);
+    if (runsNow(entry)) entry.newUntilMs = Math.min(entry.newUntilMs, nowMs + firstWaitMs);
+    entry.news.tell();
+  };
 
   /** What one endpoint says; rejects when it does not answer within `patienceMs`. */
   async function askEndpoint(
@@ -241,10 +260,6 @@ export function knowledgeOf(
     if (heard.knowledge && heard.knowledge === entry.local?.knowledge) return;
     entry.local = heard;
     digestOf(entry);
-    // With all of the model here, others get a moment to say what they offer; else they are what is waited for.
-    if (entry.known && complete(entry.known)) {
-      entry.newUntilMs = Math.min(entry.newUntilMs, clock.nowMs() + firstWaitMs);
-    }
   }
 
   /** Whether nothing of the model would have to be fetched to run it here. */
@@ -253,12 +268,57 @@ export function knowledgeOf(
     return all && (local?.capabilities?.lacks?.(whole) ?? 0) === 0;
   }
 
+  /** Whether an endpoint is known that can run the model without fetching any of it here first. */
+  function runsNow(entry: AskedModel): boolean {
+    const known = stillKnown(entry, endpoints.all);
+    return known !== undefined && (complete(known) || known.blocks.length > 0);
+  }
+
+  /**
+   * Waits for the round of questions under way: until it is over, or the moment for further endpoints is. Leaves the request twice the
+   * time that the quickest way known by then takes.
+   */
+  async function heardOf(
+    entry: AskedModel,
+    round: Promise<void>,
+    { deadlineMs, abort }: Call,
+  ): Promise<void> {
+    while (entry.asking === round) {
+      const waits = entry.newUntilMs < Infinity && entry.known ? 2 * quickestMs(entry.known) : 0;
+      const leftMs = Math.min(entry.newUntilMs, deadlineMs - waits) - clock.nowMs();
+      if (leftMs <= 0) return;
+      await entry.news.next((heard) => within(Promise.race([round, heard]), leftMs, abort));
+    }
+  }
+
+  /** Waits until an endpoint is known that can run the model, or all have said that they cannot; at most `mostMs`. */
+  async function firstOffer(
+    entry: AskedModel,
+    { deadlineMs, abort, path }: Call,
+    mostMs: number,
+  ): Promise<void> {
+    const untilMs = Math.min(clock.nowMs() + mostMs, deadlineMs);
+    for (;;) {
+      const leftMs = untilMs - clock.nowMs();
+      if (leftMs <= 0 || closed || runsNow(entry) || !mayCome(entry, path)) return;
+      entry.usedAtMs = clock.nowMs();
+      await entry.news.next((heard) => within(heard, leftMs, abort));
+    }
+  }
+
+  /** Whether an endpoint that runs the model may still come: one has not said, or the directory has named none yet. */
+  function mayCome(entry: AskedModel, path: Call["path"]): boolean {
+    if (endpoints.all.size === 0) return endpoints.mayGrow;
+    return nothingKnown(entry, endpoints, path, local !== undefined).reason === "unreachable";
+  }
+
   /**
    * Asks endpoints, by default all. Those that the question has been through are asked afterwards and not waited for: two that know each
    * other do not ask in circles.
    */
   function ask(entry: AskedModel, path: Call["path"], ids = endpoints.all.keys()): Promise<void> {
     entry.askedAtMs = clock.nowMs();
+    if (stillKnown(entry, endpoints.all) === undefined) entry.newUntilMs = Infinity;
     entry.localDone = askLocal(entry, path);
     const askThem = async (): Promise<void> => {
       for (const id of ids) {
@@ -292,10 +352,10 @@ export function knowledgeOf(
     });
   }
 
-  /** What is known, unless it is only what is here, and others have not yet had their moment. */
+  /** What is known, unless endpoints have not yet had their moment to say what they offer. */
   function settled(entry: AskedModel | undefined): KnownModel | undefined {
     const known = stillKnown(entry, endpoints.all);
-    return entry && known?.here && clock.nowMs() < entry.newUntilMs ? undefined : known;
+    return entry && clock.nowMs() < entry.newUntilMs ? undefined : known;
   }
 
   /** An endpoint that comes is asked about what is in use, so that it is used before the next round of questions. */
@@ -327,7 +387,8 @@ export function knowledgeOf(
     },
     async learn(model, version, call, question = false) {
       const entry = entryOf(entries, model, version, clock.nowMs());
-      entry.usedAtMs = clock.nowMs();
+      const beganMs = clock.nowMs();
+      entry.usedAtMs = beganMs;
       const now = question ? stillKnown(entry, endpoints.all) : settled(entry);
       if (now) return now;
       // A question of another offloader may be part of a circle of questions: it does not wait for answers that may wait
@@ -342,21 +403,20 @@ export function knowledgeOf(
         failure = thrown;
       });
       if (endpoints.all.size > 0) {
-        const newMs = entry.newUntilMs - clock.nowMs();
-        const momentMs = newMs > 0 ? Math.min(firstWaitMs, newMs) : firstWaitMs;
-        const patienceMs = (entry.known && complete(entry.known)) || circular ? momentMs : Infinity;
-        await within(round, Math.min(patienceMs, leftMs()), call.abort);
+        if (circular) await within(round, Math.min(firstWaitMs, leftMs()), call.abort);
+        else await heardOf(entry, round, call);
         // An endpoint that is very busy when it is first asked is given a second time: nobody else has the model.
         if (nowhere(entry.known) && !circular && leftMs() > 0 && [...entry.unsaid.values()].some(tooSlow)) {
-          await within(entry.asking ?? ask(entry, call.path), leftMs(), call.abort);
+          await heardOf(entry, entry.asking ?? ask(entry, call.path), call);
         }
       }
+      if (!circular && nowhere(entry.known)) {
+        await firstOffer(entry, call, question ? firstWaitMs : beganMs + firstOfferMs - clock.nowMs());
+      }
       if (!entry.known && leftMs() < earlyMs) {
-        throw new LongshoreError(
-          "deadline-exceeded",
-          "resolve",
-          `the deadline passed before any endpoint described ${model}`,
-        );
+        const { message } = nothingKnown(entry, endpoints, call.path, local !== undefined);
+        const why = `the deadline passed before any endpoint described ${model}: ${message}`;
+        throw new LongshoreError("deadline-exceeded", "resolve", why);
       }
       keepFresh();
       // What was known of what all have said that they have no more is nothing to plan with, unless who had it has left.
@@ -366,7 +426,8 @@ export function knowledgeOf(
         const why = `what there is of ${model} was not known ${firstWaitMs} ms after the question`;
         throw new LongshoreError("deadline-exceeded", "resolve", why);
       }
-      entries.delete(keyOf(model, version));
+      // Other requests may have more time, and wait for it.
+      if (entry.news.waiting === 0) entries.delete(keyOf(model, version));
       if (failure !== undefined) throw failure;
       const error = nothingKnown(entry, endpoints, call.path, local !== undefined);
       throw question ? error : await orNoVersion(error, version, () => this.learn(model, undefined, call));
@@ -383,6 +444,22 @@ export function knowledgeOf(
       if (!entry || !parts.lookAgain || !behind()) return;
       await wait(parts.lookAgain(), askMs);
       await wait(askLocal(entry, []));
+    },
+    async more(known, call) {
+      const { name, version, digest } = known.description;
+      const same = ({ description: of }: KnownModel): boolean =>
+        of.name === name && of.version === version && of.digest === digest;
+      for (const entry of entries.values()) {
+        const { asking: round, known: now } = entry;
+        if (!now || !same(now) || entry.newUntilMs === -Infinity || !round) continue;
+        if (now === known) {
+          const wait = (heard: Promise<void>): Promise<void> =>
+            within(Promise.race([round, heard]), call.deadlineMs - clock.nowMs(), call.abort);
+          await entry.news.next(wait);
+        }
+        if (entry.known && entry.known !== known && same(entry.known)) return entry.known;
+      }
+      return undefined;
     },
     newer: (known, call) =>
       newerOf(entries.values(), known, (done) => within(done, call.deadlineMs - clock.nowMs(), call.abort)),
@@ -405,6 +482,7 @@ export function knowledgeOf(
       closed = true;
       const error = new LongshoreError("shutting-down", "resolve", "the offloader was closed");
       for (const control of asking) control.abort(error);
+      for (const entry of entries.values()) entry.news.tell();
       for (const timer of timers) timer[Symbol.dispose]();
       timers.clear();
     },

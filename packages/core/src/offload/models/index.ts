@@ -1,1 +1,1 @@
-export { type Heard, knowModel, type KnownModel, replaced, slownessHere } from "./known-model.ts";
+export { type Heard, knowModel, type KnownModel, quickestMs, replaced, slownessHere } from "./known-model.ts";

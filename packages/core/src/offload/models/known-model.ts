@@ -209,3 +209,18 @@ function speedsHere(
 export function slownessHere(known: KnownModel): readonly (readonly number[])[] {
   return known.speeds.map((buckets) => buckets.map((speed) => (known.here ? speed.mean() : NaN)));
 }
+
+/** What the quickest way to run all of it is expected to take, in milliseconds, without the transfer; Infinity where there is none. */
+export function quickestMs(known: KnownModel): number {
+  const here = known.whole ? slownessHere(known) : [];
+  const hereMs = known.table.variants.flatMap(({ buckets }, variant) =>
+    buckets.map(
+      (bucket, index) =>
+        segmentMeanMs(bucket, 0, bucket.cuts.length - 1) * (here[variant]?.[index] ?? Infinity),
+    ),
+  );
+  const offers = [...known.offersBy.values()].flat();
+  const whole = offers.filter(({ segment: { from, to } }) => from === startCut && to === endCut);
+  const all = [...hereMs, ...whole.map(({ completionMs }) => meanOf(completionMs))];
+  return Math.min(Infinity, ...all.filter((ms) => ms >= 0));
+}

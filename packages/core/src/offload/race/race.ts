@@ -47,6 +47,7 @@ import {
   timesFor,
 } from "./running.ts";
 import type { Tally } from "../account/index.ts";
+import { isPassing } from "./retries.ts";
 
 /**
  * Follows one plan: starts legs on their triggers, takes the first answer, cancels the rest, and says what became of it.
@@ -191,7 +192,8 @@ class Race {
       const times = timesFor(leg, backUp, this.#standing.plan, this.#loop);
       this.#guard(running, endpointState, hurries && latestOf(backUp, leg) !== undefined, times);
     }
-    if (this.#watches.has(leg.id) || (endpoints.all.size < 2 && !local)) return;
+    const alone = endpoints.all.size < 2 && !local;
+    if (this.#watches.has(leg.id) || (alone && !this.#job.again)) return;
     // The plan has no second run that is only quicker; two opinions are to come soon.
     const soon = hurries && beside !== undefined;
     this.#guard(
@@ -203,6 +205,7 @@ class Race {
   }
 
   #late(running: Running, because: Parameters<GuardParts["fire"]>[0]): boolean {
+    if (because === "silent") this.#job.again?.silent(running.leg.endpoint);
     const begun = this.#instead(running, because !== "late");
     recordLate(this.#loop, this.#job.call.id, running, because, begun);
     return begun;
@@ -245,10 +248,9 @@ class Race {
       further(this.#loop, this.#job, this.#held, without, this.#tally, lost);
     let plan = asks();
     if (!plan && lost) {
-      // Nobody else is left: one that failed the request a while ago may be well by now.
-      const running = new Set(Array.from(this.#running.values(), ({ leg }) => leg.endpoint));
+      // No other endpoint is left. One that failed the request a while ago may be well by now, and at a silent one this try may be lost.
       const again = this.#job.again?.begin() ?? nobody;
-      for (const id of again) if (!running.has(id)) without.delete(id);
+      for (const id of again) without.delete(id);
       if (again.size > 0) plan = asks();
     }
     if (!plan) return [];
@@ -338,7 +340,7 @@ class Race {
 
   #broke(running: Running, error: LongshoreError): void {
     // A run here that was cancelled goes on until it ends: its slot is not free yet.
-    if (this.#settled) return;
+    if (this.#settled || !this.#running.has(running.leg.id)) return;
     running.work?.ended();
     const nowMs = this.#loop.clock.nowMs();
     const { leg } = running;
@@ -364,6 +366,8 @@ class Race {
   /** Goes on after a leg failed: with what waits for that, else with what is under way, and beside it where that is not well. */
   #fail(leg: Leg, error: LongshoreError): void {
     this.#standing.failed.set(leg.id, { endpoint: leg.endpoint, error });
+    if (!isPassing(error)) this.#dropEarlier(leg, error);
+    if (this.#settled) return;
     if (!this.#isHere(leg)) this.#job.again?.failed(leg.endpoint, error);
     if (final(error)) {
       this.#stop(error);
@@ -389,6 +393,15 @@ class Race {
     this.#settle("");
     const failed = [...this.#standing.failed.values()];
     this.#settling.resolve({ kind: "failed", error, failed, held: this.#held });
+  }
+
+  /** What an endpoint says to a later try holds for the earlier ones, to which it was silent: their answers are not waited for. */
+  #dropEarlier(leg: Leg, error: LongshoreError): void {
+    for (const earlier of this.#running.values()) {
+      if (earlier.leg.endpoint !== leg.endpoint || !this.#standing.givenUp.has(earlier.leg.id)) continue;
+      earlier.cancel(error);
+      this.#broke(earlier, error);
+    }
   }
 
   /** A run beyond the first is free here, and elsewhere out of the budget of all requests. */

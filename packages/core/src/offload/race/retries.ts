@@ -32,10 +32,18 @@ const passing: ReadonlySet<Reason> = new Set<Reason>([
   "checksum-mismatch",
   "shutting-down",
 ]);
+
+/** Whether an error is of the way to an endpoint, or of its process, and not what the endpoint says of the request. */
+export function isPassing({ reason }: LongshoreError): boolean {
+  return passing.has(reason);
+}
+
 /** No pause is longer than this share of the time that is left: so some tries come late in it. */
 const mostPauseRatio = 1 / 3;
 /** Pauses are shortened by up to this share, so that requests which failed together do not come again together. */
 const jitterRatio = 0.25;
+/** The pause before a silent endpoint is sent a request again, as a multiple of that after a failure. */
+const silentPauses = 4;
 /** Endpoints whose time comes within this share of a pause are part of the same round. */
 const roundRatio = 0.5;
 
@@ -124,6 +132,13 @@ export class Retries {
     this.#dueMs.set(endpoint, nowMs + Math.max(retryAfterMs, this.#pauseMs(nowMs)));
   }
 
+  /** An endpoint is silent while the request is under way there: it may be sent there once more in a round. */
+  silent(endpoint: EndpointId): void {
+    const nowMs = this.#clock.nowMs();
+    // That it was silent took a while already, and it may only be slow.
+    if (!this.#dueMs.has(endpoint)) this.#dueMs.set(endpoint, nowMs + this.#pauseMs(nowMs, silentPauses));
+  }
+
   /** Begins the next round, unless its time has not come: the endpoints that may be asked again. */
   begin(): ReadonlySet<EndpointId> {
     const nowMs = this.#clock.nowMs();
@@ -199,9 +214,9 @@ export class Retries {
     return Math.min(Infinity, ...this.#dueMs.values());
   }
 
-  #pauseMs(nowMs: number): number {
+  #pauseMs(nowMs: number, times = 1): number {
     const pauseMs = Math.min(
-      this.#options.firstPauseMs * 2 ** this.#rounds,
+      times * this.#options.firstPauseMs * 2 ** this.#rounds,
       Math.max(this.#options.firstPauseMs, mostPauseRatio * (this.#endMs - nowMs)),
     );
     return pauseMs * (1 - jitterRatio * this.#random.next());

@@ -85,7 +85,9 @@ async function followPlans(
       plan = decide(loop, now, held, exclude, broke, tally);
     } catch (thrown) {
       // Once for each failure: the same content is known by several names, none of which is the newest.
-      const newer = broke && broke !== renewed && (await loop.knowledge.newer(known, job.call));
+      const newer = broke
+        ? broke !== renewed && (await loop.knowledge.newer(known, job.call))
+        : await loop.knowledge.more(known, job.call);
       renewed = broke;
       const left: Round | undefined =
         broke && !newer && !isGone(now, held) ? await nextRound(loop, now, failed, paid) : undefined;
