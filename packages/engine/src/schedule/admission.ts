@@ -2,38 +2,38 @@ import { type Call, LongshoreError, type Random } from "@longshore/core";
 import type { Scheduler } from "./seam.ts";
 import type { Ticket } from "./tickets.ts";
 
-/** What one request will ask of one scheduler. */
+/** What one request needs of one scheduler. */
 export interface Demand {
   readonly scheduler: Scheduler;
-  /** Runs that are expected: 1, or the elements of a fan-out as far as they are known. */
+  /** Expected runs: 1, or the number of elements of a fan-out as far as it is known. */
   readonly runs: number;
 }
 
-/** What is asked of a place, besides its schedulers. */
+/** What one request needs of the engine, besides its schedulers. */
 export interface Request {
   readonly demands: readonly Demand[];
   /** Time that it will spend outside the schedulers. */
   readonly otherMs: number;
-  /** How much later than foreseen requests like it are done that had to wait. */
+  /** How much later than predicted similar requests end that had to wait. */
   readonly slackMs: number;
 }
 
-/** Places granted for one request. Dispose when it ends, however it ends. */
+/** Queue positions granted to one request. Dispose it when the request ends, in whatever way. */
 export interface Admission extends Disposable {
   ticket(scheduler: Scheduler): Ticket | undefined;
-  /** What it was foreseen to take from then on, waiting included; what nobody asked for without a deadline. */
+  /** Predicted time from then on, waiting included. 0 for requests without a deadline, which need no prediction. */
   readonly predictedMs: number;
-  /** Of it, waiting. */
+  /** The part of it spent waiting. */
   readonly waitMs: number;
 }
 
 /**
- * Decides once, at the door, for all that a request will need: a request that would miss its deadline is refused before
- * it costs anything, and one that got in is not refused half-way for want of a place in a queue. Nothing is refused by
- * figures that are few or old while nobody waits: one request has to try.
+ * Decides once, before any work, about everything that a request needs. A request that would miss its deadline is refused before it costs
+ * anything. An admitted request is not refused later for lack of a queue position. Figures that are few or old refuse nothing while no
+ * request waits: one request has to try.
  *
- * Throws `busier` where the sender set a longest wait, `rejected` (with `retryAfterMs`, spread a little so that the refused do not all return together), `queue-full`
- * or `shutting-down`.
+ * Throws `busier` if the sender's longest wait is exceeded, `rejected` (with `retryAfterMs`, spread a little so that refused requests do
+ * not all return together), `queue-full` or `shutting-down`.
  */
 export function admit(request: Request, call: Call, nowMs: number, random: Random): Admission {
   const { demands, otherMs, slackMs } = request;
@@ -41,7 +41,7 @@ export function admit(request: Request, call: Call, nowMs: number, random: Rando
   let workMs = otherMs;
   let waitMs = 0;
   let known = true;
-  // Nothing is too late for a request without a deadline, so nobody asks what it will meet.
+  // Without a deadline nothing is too late, so no forecast is needed.
   const bounded = call.deadlineMs !== Infinity;
   for (const { scheduler, runs } of bounded ? demands : []) {
     const one = scheduler.expected(1, call);
@@ -62,7 +62,7 @@ export function admit(request: Request, call: Call, nowMs: number, random: Rando
     );
   }
   const tickets = new Map<Scheduler, Ticket>();
-  const admission = new Places(tickets, predictedMs, waitMs);
+  const admission = new GrantedTickets(tickets, predictedMs, waitMs);
   try {
     for (const { scheduler, runs } of demands) {
       const granted = tickets.get(scheduler);
@@ -76,7 +76,7 @@ export function admit(request: Request, call: Call, nowMs: number, random: Rando
   return admission;
 }
 
-/** Throws `busier` where more waits than the sender believed; by what is told with every reply, which that belief is made of. */
+/** Throws `busier` if the queue is longer than the sender allows. It uses the load of replies, from which the sender made its belief. */
 function checkWait(demands: readonly Demand[], mostMs: number): void {
   let waitMs = 0;
   for (const scheduler of new Set(demands.map((one) => one.scheduler))) waitMs += scheduler.load().queueMs;
@@ -89,7 +89,7 @@ function checkWait(demands: readonly Demand[], mostMs: number): void {
   );
 }
 
-class Places implements Admission {
+class GrantedTickets implements Admission {
   readonly predictedMs: number;
   readonly waitMs: number;
   readonly #tickets: ReadonlyMap<Scheduler, Ticket>;

@@ -1,11 +1,11 @@
 import type { BatchReport } from "@longshore/core";
 import type { RunTimes } from "./run-times.ts";
 
-/** How requests were put together of late. */
+/** How requests were batched recently. */
 export interface BatchShare {
-  /** A run of so many requests with so many rows in all began. */
+  /** Records the start of a run with this many requests and rows. */
   began(requests: number, rows: number): void;
-  /** Undefined before the first run, and while nobody knows what runs take. */
+  /** Undefined before the first run, and while run times are unknown. */
   report(times: RunTimes, maxBatchSize: number): BatchReport | undefined;
 }
 

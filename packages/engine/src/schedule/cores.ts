@@ -4,20 +4,19 @@ import { type Due, fairQueue, type Flow } from "./fair-queue.ts";
 import { filledUntil } from "./forecast.ts";
 
 /*
- * Who runs next when graphs outnumber cores.
+ * Which run is next when there are more graphs than cores.
  *
- * Each loaded graph has a scheduler of its own. If every one of them starts what it has, the parts of a split model, the
- * steps of a pipeline and models side by side all run at once and share the cores by time slices: each run takes twice as
- * long as it should, none is done earlier, and everything that is learned from run times - forecasts, batches, what this
- * place promises - is learned from runs that were disturbed. So the cores have one owner: as many runs are under way as
- * there are cores, and the next one is chosen over all graphs as one graph's queue chooses (`FairQueue`).
+ * Each loaded graph has its own scheduler. If each started its runs at once, the parts of a split model, the steps of a pipeline
+ * and models side by side would share the cores by time slices. Each run would take twice as long, none would end earlier, and everything
+ * learned from run times (forecasts, batches, promises) would come from disturbed runs. So the cores have one owner: there are as
+ * many runs as cores, and the next one is chosen over all graphs as the queue of one graph chooses (`FairQueue`).
  *
- * A run cannot be interrupted, so a short one must not wait for a long one: what would be over long before any core is free
- * goes beside, one at a time, and the operating system slices for it. It costs those that run little. For the same reason a run
- * that takes far longer than it should, or never ends, keeps nobody waiting any more: others begin beside it.
+ * A run cannot be interrupted, so a short one must not wait for a long one. A run that would end long before any core is free
+ * starts beside the others, one at a time, and the operating system shares the cores; other runs are delayed little. For the same
+ * reason a run that takes far longer than expected, or never ends, delays no other run: others begin beside it.
  */
 
-/** The cores of a place, shared by the runs of all its graphs. */
+/** The cores of an engine, shared by the runs of all its graphs. */
 export interface Cores {
   /** Dispose the claim when the scheduler goes. */
   join(user: CoreUser): CoreClaim;
@@ -25,36 +24,36 @@ export interface Cores {
 
 /** A scheduler, as its cores know it. */
 export interface CoreUser {
-  /** Loaded copies: so many runs at once are allowed in any case, since somebody asked for them. */
+  /** Number of loaded instances. This many runs at once are always allowed, since the configuration asks for them. */
   readonly instances: number;
   /** Work that it has waiting, by tenant. */
   waiting(): readonly Pick<Flow<Due>, "tenant" | "workMs">[];
-  /** Starts what it can: a core is free, and it is its turn. */
+  /** Called when a core is free and this scheduler is next. */
   again(): void;
 }
 
-/** What one scheduler has to do with the cores. */
+/** The share of one scheduler in the cores. */
 export interface CoreClaim extends Disposable {
   /** The next position of arrival, over all graphs. */
   order(): number;
-  /** A core for a run that this request begins; undefined: `again` is called once it is next. */
+  /** Takes a core for a run that begins with this request. Returns undefined if none is free; `again` is called when it is next. */
   take(first: Due, expectedMs: number, nowMs: number): CoreRun | undefined;
   /** A request of that tenant was refused for want of time (see `FairQueue`). */
   turnedAway(tenant: TenantId): void;
   /** Adds time of a core that a tenant had. */
   charge(tenant: TenantId, ms: number, nowMs: number): void;
   /**
-   * How long a run that comes now has to wait for a core, in milliseconds, behind what waits for other graphs: for a tenant by
-   * what is served before it, else behind all of it.
+   * How long a new run waits for a core, in milliseconds, behind the waiting runs of other graphs. With a tenant, only what is served
+   * before that tenant counts.
    */
   waitMs(nowMs: number, tenant?: TenantId): number;
 }
 
 /** A core that is taken. */
 export interface CoreRun {
-  /** As whoever took it said. */
+  /** As stated when the core was taken. */
   readonly expectedMs: number;
-  /** Its run is over. Who is next is called a moment later, so that its own scheduler may ask, too. */
+  /** Ends the run. The next scheduler is called a moment later, so that the one that gives can take again. */
   give(nowMs: number): void;
 }
 
@@ -68,10 +67,10 @@ interface User {
   entry: Entry | undefined;
 }
 
-/** A run goes beside others when it takes at most this share of what is left of the first of them to end. */
+/** A run may start beside others if it takes at most this share of the time left to the first of them to end. */
 const besideRatio = 0.25;
 
-/** A run that has taken this many times its expected time delays others no longer. */
+/** A run that has taken this many times its expected time no longer delays others. */
 const longRatio = 10;
 /** The least time before that, in milliseconds. */
 const longMs = 2000;
@@ -82,7 +81,7 @@ interface Under {
   readonly longAtMs: number;
 }
 
-/** @param count Runs at a time, 1 or more; @param weightOf share of a tenant against others' (1). */
+/** @param count Runs at a time, 1 or more; @param weightOf share of a tenant relative to others (1). */
 export function coresOf(count: number, weightOf: (tenant: TenantId) => number, clock: Clock): Cores {
   const users = new Set<User>();
   const queue = fairQueue<Entry>(weightOf);
@@ -93,11 +92,11 @@ export function coresOf(count: number, weightOf: (tenant: TenantId) => number, c
   let idleSinceMs = 0;
   let arrivals = 0;
 
-  /** Armed while somebody waits: when the first of those that run has taken too long. */
+  /** Set while a scheduler waits: fires when the first of the running runs has taken too long. */
   let patience: Disposable | undefined;
   let patientUntilMs = Infinity;
 
-  /** Runs that keep others waiting. */
+  /** The runs that delay others. */
   function holding(nowMs: number): readonly Under[] {
     const all: Under[] = [];
     for (let run = under.first; run; run = run.after)
@@ -147,7 +146,7 @@ export function coresOf(count: number, weightOf: (tenant: TenantId) => number, c
     };
   }
 
-  /** Calls those who are next for as long as there is a core, and one that can go beside. */
+  /** Calls the next schedulers while a core is free and a run fits beside the others. */
   function wake(nowMs: number): void {
     while (free(nowMs) > 0) {
       const head = queue.head();
@@ -166,7 +165,7 @@ export function coresOf(count: number, weightOf: (tenant: TenantId) => number, c
   function beginPatience(nowMs: number): void {
     if (queue.length === 0) return;
     const firstMs = Math.min(...holding(nowMs).map(({ longAtMs }) => longAtMs));
-    // Runs that began since may be too long sooner than those before.
+    // Runs that began since may become too long sooner than those before.
     if (firstMs >= patientUntilMs) return;
     endPatience();
     patientUntilMs = firstMs;

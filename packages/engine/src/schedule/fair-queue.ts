@@ -1,11 +1,11 @@
 import type { TenantId } from "@longshore/core";
 
-/** What the order of a queue depends on. */
+/** What the position in a queue depends on. */
 export interface Due {
   readonly tenant: TenantId;
   /** Class of urgency: 1 comes first. */
   readonly level: number;
-  /** It has waited longer than its policy allows, and stands behind all of its class that have not. */
+  /** Whether it has waited longer than its policy allows. Then it goes behind all of its class that have not. */
   readonly delayed: boolean;
   readonly deadlineMs: number;
   /** Position of arrival: equals are served in it. */
@@ -14,7 +14,7 @@ export interface Due {
   readonly workMs: number;
 }
 
-/** The requests of one tenant, and what it has had. */
+/** The requests of one tenant, and the device time it has had. */
 export interface Flow<T extends Due> {
   readonly tenant: TenantId;
   readonly weight: number;
@@ -27,25 +27,27 @@ export interface Flow<T extends Due> {
 }
 
 /**
- * Who is served next: between tenants, whoever has had the least device time for its weight; inside a tenant, the lowest
- * class, and in it the earliest deadline. Classes are a tenant's own matter, so that nobody gets ahead of others by calling
- * everything urgent.
+ * Decides which request is served next. Between tenants: the one with the least device time for its weight. Inside a tenant: the lowest
+ * class, and in it the earliest deadline. Classes hold inside a tenant only, so that no tenant gets ahead of others by calling everything
+ * urgent.
  *
- * Start-time fair queueing (P. Goyal, H. M. Vin, H. Cheng, 1996) with measured times in the place of packet lengths, as the
- * virtual token counter has it (Y. Sheng et al., "Fairness in Serving Large Language Models", 2024): a run is charged as
- * expected when it begins and corrected when it ends. A tenant that comes back is lifted to near where the others are: it
- * may have saved up a burst of a few runs and no more; who has more waiting than that forfeits it, and what is turned away
- * for want of time counts against it, or a flood would be served beside those who keep to their share; until that shows,
- * who has saved up and has less waiting comes first. Without any, one that uses little of its share would wait twice as long
- * for a few requests that happen to come together as it does alone.
- * Time in which an instance rests moves virtual time on as well: otherwise a tenant that was alone for long would have saved
- * nothing, however little it used, and whoever comes then would be served first with all that newcomers are given. Inside a
- * tenant: earliest deadline first (C. L. Liu, J. W. Layland, 1973).
+ * Start-time fair queueing (P. Goyal, H. M. Vin, H. Cheng, 1996) with measured times in place of packet lengths, as in the virtual token
+ * counter (Y. Sheng et al., "Fairness in Serving Large Language Models", 2024): a run is charged its expected time when it begins and
+ * corrected when it ends.
+ *
+ * Departures. A tenant that returns starts near the others, with credit for a burst of a few runs. Without credit, a tenant that uses
+ * little of its share would wait twice as long for a few simultaneous requests as it does alone. A tenant with more waiting work than its
+ * credit forfeits it, and requests refused for lack of time count as such work; otherwise a flood would be served beside tenants that keep
+ * to their share. Until that shows, the tenant with credit and less waiting work comes first. Idle time of an instance advances virtual
+ * time as well; otherwise a tenant that was alone for long would have no credit, however little it used, and newcomers would be served
+ * before it.
+ *
+ * Inside a tenant: earliest deadline first (C. L. Liu, J. W. Layland, 1973).
  */
 export interface FairQueue<T extends Due> {
   readonly length: number;
   push(item: T): void;
-  /** One more run of that tenant was refused because what waits, some of its own among it, leaves no time for it. */
+  /** Counts a refused run of a tenant: the waiting work, some of it its own, leaves no time for it. */
   turnedAway(tenant: TenantId): void;
   remove(item: T): boolean;
   head(): T | undefined;
@@ -54,26 +56,23 @@ export interface FairQueue<T extends Due> {
   /** All tenants that are remembered. */
   flows(): Iterable<Flow<T>>;
   flow(tenant: TenantId): Flow<T>;
-  /**
-   * A run begins whose first request is of that tenant: virtual time moves on to where it began, and by what its instance
-   * has rested before.
-   */
+  /** Begins a run whose first request is of that tenant. Advances virtual time to its start, and by the idle time of its instance. */
   begin(tenant: TenantId, expectedMs: number, restedMs: number): void;
-  /** Adds device time: the expected time when a run begins, the difference to the measured one when it has ended. */
+  /** Adds device time: the expected time when a run begins, the difference from the measured time when it ends. */
   charge(tenant: TenantId, ms: number, nowMs: number): void;
-  /** Device time that a tenant has had of late, in milliseconds of an instance for each millisecond. */
+  /** Recent device time of a tenant, in milliseconds of an instance per millisecond. */
   paceOf(tenant: TenantId, nowMs: number): number;
-  /** Where a tenant that comes now would begin. */
+  /** Virtual start time of a request of that tenant that arrives now. */
   startOf(tenant: TenantId): number;
 }
 
 /** Runs that a tenant may have saved up while it used less than its share: one that sends 0.4 of the load used up 24 at times. */
 const burstRuns = 36;
-/** Weight of the newest run in what is thought to be the length of one. */
+/** Weight of the newest run in the average length of a run. */
 const learning = 0.1;
 /** Tenants without waiting requests that are remembered. */
 const mostIdle = 256;
-/** How fast what a tenant had is forgotten in its pace: by e in so many milliseconds. */
+/** Time constant of a tenant's pace: its past decays by e in this many milliseconds. */
 const paceMs = 1000;
 
 interface OwnFlow<T extends Due> extends Flow<T> {
@@ -96,7 +95,7 @@ function before(a: Due, b: Due): boolean {
   return a.order < b.order;
 }
 
-/** Where an item stands or would stand: the number of items that come before it. */
+/** Position of an item in the queue: the number of items before it. */
 export function placeOf(items: readonly Due[], item: Due): number {
   let low = 0;
   let high = items.length;
@@ -109,15 +108,15 @@ export function placeOf(items: readonly Due[], item: Due): number {
   return low;
 }
 
-/** @param weightOf Share of a tenant against others' (1); more than 0. */
+/** @param weightOf Share of a tenant relative to others (1); more than 0. */
 export function fairQueue<T extends Due>(weightOf: (tenant: TenantId) => number): FairQueue<T> {
   const flows = new Map<TenantId, OwnFlow<T>>();
   let length = 0;
-  /** Where the tenant that was served last began: the virtual time. */
+  /** Virtual time: the start time of the tenant served last. */
   let now = 0;
   let runMs = 0;
 
-  /** Where a tenant of that weight begins that has had nothing for long. */
+  /** Earliest start time of a tenant of that weight after a long rest. */
   const earliest = (weight: number): number => now - (burstRuns * runMs) / weight;
 
   function flowOf(tenant: TenantId): OwnFlow<T> {
@@ -147,7 +146,7 @@ export function fairQueue<T extends Due>(weightOf: (tenant: TenantId) => number)
     }
   }
 
-  /** Where a tenant stands. Of two that have saved up, the one with less waiting comes first: a burst, and no flood. */
+  /** Order of a tenant. Of two with credit, the one with less waiting work comes first: this allows a burst and stops a flood. */
   const standing = ({ served, weight, workMs }: OwnFlow<T>): number =>
     served < now ? Math.min(now, served + workMs / weight) : served;
 
@@ -168,7 +167,7 @@ export function fairQueue<T extends Due>(weightOf: (tenant: TenantId) => number)
       if (flow.items.length === 0) flow.served = Math.max(flow.served, earliest(flow.weight));
       flow.items.splice(placeOf(flow.items, item), 0, item);
       flow.workMs += item.workMs;
-      // More than anybody may save up is no burst.
+      // Work beyond the greatest credit is not a burst.
       if (flow.workMs > burstRuns * runMs) flow.served = Math.max(flow.served, now);
       length++;
     },
@@ -201,7 +200,7 @@ export function fairQueue<T extends Due>(weightOf: (tenant: TenantId) => number)
       now = Math.max(now, served);
       runMs += (expectedMs - runMs) * learning;
       if (restedMs <= 0) return;
-      // More than anybody may save up makes no difference.
+      // Idle time beyond the greatest credit makes no difference.
       now += Math.min(restedMs, burstRuns * runMs) / weight;
       for (const flow of flows.values()) flow.served = Math.max(flow.served, earliest(flow.weight));
     },

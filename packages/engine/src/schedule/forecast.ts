@@ -12,7 +12,7 @@ export interface Prospect {
   readonly deadlineMs: number;
 }
 
-/** What it would meet. */
+/** The predicted wait and run of a request. */
 export interface Forecast {
   readonly waitMs: number;
   /** Undefined until runs were seen. */
@@ -21,7 +21,7 @@ export interface Forecast {
   readonly known: boolean;
 }
 
-/** What a forecast looks at. */
+/** The state of the scheduler that a forecast uses. */
 export interface Outlook {
   readonly queue: FairQueue<Due & { readonly rows: number }>;
   readonly pending: Pick<Chain<Ticket>, "first">;
@@ -34,16 +34,16 @@ export interface Outlook {
 }
 
 /**
- * What a request would meet that came now: the work of its own tenant that is served before it, and of other tenants as
- * much as fair queueing serves until its turn, of what waits and of what comes meanwhile at the pace of late. Rows that would
- * share its run do not stand before it.
+ * Predicts what a request that arrives now would meet: the work of its own tenant that is served before it, and the work of other tenants
+ * that fair queueing serves before it. The latter includes waiting work and new work at the recent pace. Rows that would share its run do
+ * not count as work before it.
  */
 export function forecast(prospect: Prospect, outlook: Outlook): Forecast {
   const { times, maxBatchSize, nowMs, freeMs } = outlook;
   const own = ahead(prospect, outlook);
   const cap = Math.min(maxBatchSize, own.rows + prospect.rows);
   const joined = prospect.rows >= cap ? 1 : times.joinedRows(cap);
-  // The last rows before it run with it.
+  // The last rows before it run together with it.
   const beside = joined > prospect.rows ? Math.min(joined - prospect.rows, own.rows % joined) : 0;
   const ownMs = own.rows > 0 ? own.workMs * (1 - beside / own.rows) : 0;
   return {
@@ -74,17 +74,17 @@ function ahead(
   return { rows, workMs };
 }
 
-/** Time of an instance for so many rows when up to `together` of them share a run; 0 while nothing is known. */
+/** Time of an instance for this many rows if up to `together` of them share a run. 0 while no run was measured. */
 export function workOf(rows: number, times: RunTimes, together: number, rowBytes?: number): number {
   const joined = times.joinedRows(Math.max(1, together), rowBytes);
   return ((times.runMs(joined, rowBytes) ?? 0) / joined) * rows;
 }
 
-/** Another tenant, as far as fair queueing serves it before somebody's turn. */
+/** The work of another tenant that fair queueing serves before the request. */
 interface Rival {
-  /** Work that waits, or was granted a place. */
+  /** Waiting and admitted work. */
   readonly waitingMs: number;
-  /** What comes meanwhile, in milliseconds of an instance for each millisecond. */
+  /** New work, in milliseconds of an instance per millisecond. */
   readonly pace: number;
   /** More than this is served later. */
   readonly mostMs: number;
@@ -100,7 +100,7 @@ function rivals({ tenant }: Prospect, ownMs: number, outlook: Outlook): readonly
     const workMs = workOf(ticket.rows, times, ticket.rows);
     granted.set(ticket.tenant, (granted.get(ticket.tenant) ?? 0) + workMs);
   }
-  // Who was not served before is one of them, too.
+  // A tenant without work so far counts, too.
   for (const other of granted.keys()) queue.flow(other);
   const untilServed = queue.startOf(tenant) + ownMs / queue.flow(tenant).weight;
   const all: Rival[] = [];
@@ -120,7 +120,7 @@ const mostRounds = 8;
 /** The rounds end when a wait grows by less than this, in milliseconds. */
 const nearMs = 0.5;
 
-/** The wait behind some work and behind other tenants, of whom the more comes the longer it takes. */
+/** The wait behind some work and behind other tenants. The longer it takes, the more of their work arrives. */
 function waitBehind(freeMs: readonly number[], ownMs: number, others: readonly Rival[]): number {
   let waitMs = filledUntil(freeMs, ownMs);
   if (others.length === 0) return waitMs;

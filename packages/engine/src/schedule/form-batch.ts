@@ -6,43 +6,43 @@ import type { RunTimes } from "./run-times.ts";
 /** What matters of a waiting request when runs are shared. */
 export interface Candidate extends Due {
   readonly rows: number;
-  /** Bytes of one row, which tell how long it runs. */
+  /** Bytes of one row, from which its run time is estimated. */
   readonly rowBytes: number;
   /** Equal keys may share a run; undefined runs alone. */
   readonly batchKey: string | undefined;
   readonly enqueuedMs: number;
 }
 
-/** Who runs now, or until when it is worth waiting for company. */
+/** The requests that run now, or how long to wait for more. */
 export type Formed<T> =
   | { readonly kind: "run"; readonly members: readonly T[] }
   | { readonly kind: "wait"; readonly untilMs: number };
 
-/** What a batch is formed by, besides who waits. */
+/** What forming a batch depends on, besides the waiting requests. */
 export interface Forming {
   readonly batching: Batching;
   readonly times: RunTimes;
   readonly nowMs: number;
   /** Expected time until the next request that could join. */
   readonly gapMs: number;
-  /** Idle instances: while there is another, a newcomer waits for nobody. */
+  /** Number of idle instances. While there are two, a new request does not wait. */
   readonly idle: number;
   /** Since when an instance has been idle. */
   readonly idleSinceMs: number;
-  /** What had arrived when the last of them came has been looked at since. */
+  /** Whether everything that arrived up to the last request was considered since. */
   readonly turnOver: boolean;
 }
 
 /**
- * Chooses who shares a run with the first, from all that wait in the order of service. Never more rows than were measured
- * to pay, than the model takes, or than let the most urgent member finish in time. Waiting for company is learned (see
- * `worthwhileWaitMs`), or as the model says (`maxQueueDelayMs`, towards a preferred size), and always only while the most
- * urgent can spare the time.
+ * Chooses which waiting requests share a run with the first, in the order of service. The batch never has more rows than were measured to
+ * pay, than the model takes, or than let the most urgent member meet its deadline. How long to wait for more requests is learned
+ * (`worthwhileWaitMs`) or set by the model (`maxQueueDelayMs`, towards a preferred size), and limited to the time that the most urgent
+ * member can spare.
  */
 export function formBatch<T extends Candidate>(head: T, waiting: Iterable<T>, forming: Forming): Formed<T> {
   const { batching, times, nowMs } = forming;
   const { maxBatchSize, preferredSizes = [] } = batching;
-  // A request that brings more rows than are joined shares with nobody; it is one run all the same.
+  // A request with more rows than are joined runs alone, as one run.
   const alone = maxBatchSize <= 1 || head.batchKey === undefined || head.rows >= maxBatchSize;
   if (alone) return { kind: "run", members: [head] };
   const fitting: T[] = [];
@@ -74,8 +74,8 @@ export function formBatch<T extends Candidate>(head: T, waiting: Iterable<T>, fo
 }
 
 /**
- * Who runs next of those that wait, by tenant in the order of service. A tenant that waits for company of its own does not keep
- * others from running; where they share runs, everybody is company.
+ * Chooses the next run among the waiting requests, by tenant in the order of service. A tenant that waits to fill its own batch does not
+ * delay others. Where tenants share runs, all requests may fill it.
  */
 export function formNext<T extends Candidate>(
   flows: readonly Flow<T>[],
@@ -90,7 +90,7 @@ export function formNext<T extends Candidate>(
     const [head] = items;
     if (!head) continue;
     const gapMs = flows.length > 1 && !shared ? Infinity : paces.of(shared ? "" : tenant).gapMs(nowMs);
-    // Listed, since this is done for every small request: what is spread is of another shape each time.
+    // Written out, because this runs for every small request: a spread makes objects of another shape each time.
     const all: Forming = { batching, times, nowMs, gapMs, idle, idleSinceMs, turnOver };
     const formed = formBatch(head, shared ? everybody : items, all);
     if (formed.kind === "run") return formed;
@@ -103,8 +103,8 @@ export function formNext<T extends Candidate>(
 export const shortRunMs = 1;
 
 /**
- * Whether requests that are here already, or on their way from clients that were answered just now, should be waited for
- * until what came has been looked at: a short run is then sent off once for all of them and not first for some.
+ * Whether to wait for one turn of the event loop, so that requests that have arrived, or are on their way from clients that were just
+ * answered, share one short run.
  */
 function worthTurn(
   rows: number,
@@ -119,8 +119,8 @@ function worthTurn(
 }
 
 /**
- * Whether those that wait should let the `answered` of a run ask again first. A short run is worth so little of an instance's
- * time that two groups of requests, each of which runs while the other is answered, cost more than one of all.
+ * Whether waiting requests should let the clients of the `answered` run send again first. For short runs, two groups of requests that
+ * alternate cost more than one group of all.
  */
 export function worthAnswering(
   waiting: number,
@@ -134,8 +134,8 @@ export function worthAnswering(
 }
 
 /**
- * The same when some came, as long as each turn brings more and the first has not waited for as long as a short run takes. Others
- * are hardly here when requests follow each other more slowly than runs.
+ * The same while requests still arrive: as long as each turn brings more and the first has waited less than a short run takes. If requests
+ * arrive more slowly than runs end, waiting gains little.
  */
 function worthFirstTurn(rows: number, { rowBytes, enqueuedMs }: Candidate, forming: Forming): boolean {
   const { times, nowMs, gapMs, turnOver, batching } = forming;
@@ -162,7 +162,7 @@ function companyUntil(fitting: readonly Candidate[], rows: number, forming: Form
   if (maxQueueDelayMs === undefined) {
     const waitMs = forming.idle > 1 ? 0 : worthwhileWaitMs(rows, times, head.rowBytes, forming.gapMs);
     if (waitMs === 0) return nowMs;
-    // However requests trickle in, the first has waited for no longer than a run takes.
+    // Even if requests trickle in, the first waits no longer than one run takes.
     untilMs = Math.min(nowMs + waitMs, Math.max(oldestMs, forming.idleSinceMs) + runMs(rows));
   } else {
     target = Math.min(maxBatchSize, ...preferredSizes.filter((size) => size > rows));

@@ -20,7 +20,7 @@ import type { Scheduler } from "./seam.ts";
 import type { UnaskedBatching } from "./unasked.ts";
 import { warmUp } from "./warm-up.ts";
 
-/** A loaded graph, or part of one, for as long as a request needs it. */
+/** A loaded graph, or a loaded part of one, held while a request needs it. */
 export interface GraphLease extends Disposable {
   readonly scheduler: Scheduler;
   /** Tensors that it takes and gives, as its file calls them. */
@@ -35,7 +35,7 @@ interface GraphPoolLimits {
   readonly maxQueued: number;
   /** Bytes that loaded graphs may hold by their estimates. */
   readonly maxModelBytes: number;
-  /** Cores that runs share, and what a run takes of them. */
+  /** The cores that runs share, and the number that one run uses. */
   readonly cores: number;
   readonly threads: number;
 }
@@ -50,19 +50,19 @@ export interface GraphPoolParts {
   readonly observer: Observer;
   /** Shared resources that runs take; undefined: instances need nothing of each other. */
   readonly limiter?: RateLimiter | undefined;
-  /** Share of a tenant against others'. Default: all have 1. */
+  /** Share of a tenant relative to others. Default: 1 for all. */
   readonly weightOf?: (tenant: TenantId) => number;
   /** Joins requests where nobody asked for it. Default: they run one by one. */
   readonly unasked?: UnaskedBatching | undefined;
-  /** Told of each that ends, which waits for the places that are kept there. Nobody has a lease of it. */
+  /** Called with each scheduler that ends and waits for reserved positions. It has no leases. */
   readonly ending?: (scheduler: Scheduler) => void;
 }
 
 /** Loaded graphs with their schedulers. */
 export interface GraphPool {
   /**
-   * Loads on first use; all who ask at the same time share the load. `owner` keeps it from being forgotten. `sandboxed`
-   * runs it in the sandbox whoever vouches for the model. Throws `memory-limit` when there is no room for it.
+   * Loads the graph on first use. Concurrent callers share the load. `owner` keeps it from being evicted. `sandboxed` runs it in the
+   * sandbox, even if the model is trusted. Throws `memory-limit` when memory does not suffice.
    */
   lease(
     graph: GraphBody,
@@ -83,11 +83,11 @@ export interface GraphPool {
 interface Entry {
   readonly key: string;
   readonly whole: boolean;
-  /** Of a part 0 until it has been cut, since only then is known what it takes. */
+  /** 0 for a part until it is cut, since its size is unknown before. */
   bytes: number;
   readonly owners: Set<object>;
   readonly ready: Promise<Loaded>;
-  /** As it is leased of late: whether it stays loaded may change without it. */
+  /** As of the latest lease. Whether the model stays loaded may change while the entry remains. */
   graph: GraphBody;
   loaded: Loaded | undefined;
   leases: number;
@@ -158,7 +158,7 @@ export function graphPool(parts: GraphPoolParts): GraphPool {
     return entry;
   }
 
-  /** What a part takes is known once it has been cut, which takes no memory that lasts. */
+  /** The memory of a part is known once it is cut. Cutting takes no lasting memory. */
   async function loadPart(graph: GraphBody, from: CutId, to: CutId, own: () => Entry): Promise<Loaded> {
     const artifact = await parts.source.extract(graph.file, from, to, housekeepingCall("load"));
     const entry = own();
@@ -170,10 +170,10 @@ export function graphPool(parts: GraphPoolParts): GraphPool {
   }
 
   /**
-   * Evicts the least recently used idle ones; when all are in use there is one too many until one is not. Of memory there
-   * is never too much: throws `memory-limit`.
+   * Evicts the least recently used idle entries. If all are in use, one entry too many is allowed until one is idle. Memory is never
+   * exceeded: throws `memory-limit`.
    *
-   * @param own For which room is made, where it is among the entries already.
+   * @param own The entry that needs the memory, if it is in the pool already.
    */
   function makeRoom(
     model: string,
@@ -223,7 +223,7 @@ export function graphPool(parts: GraphPoolParts): GraphPool {
         await drained;
         tell(entry, -entry.bytes);
       },
-      // A failed load has nothing to release and was reported to who asked for it.
+      // A failed load has nothing to release, and its caller has the error.
       () => undefined,
     );
     closing.add(gone);
@@ -267,10 +267,10 @@ export function graphPool(parts: GraphPoolParts): GraphPool {
   };
 }
 
-/** Keys of whole graphs: worked out once, because every request asks. */
+/** Keys of whole graphs, cached because every request needs one. */
 const wholeKeys = new WeakMap<GraphBody, string>();
 
-/** Equal keys, the same instances: content, what of it, and how it is loaded and scheduled. */
+/** The key of an entry. It covers everything that decides which instances fit: content, part, loading and scheduling. */
 function keyOf(graph: GraphBody, from: CutId, to: CutId, sandboxed: boolean): string {
   let whole = wholeKeys.get(graph);
   if (whole === undefined) {
@@ -284,9 +284,8 @@ function keyOf(graph: GraphBody, from: CutId, to: CutId, sandboxed: boolean): st
 }
 
 /**
- * Memory that the instances of a graph, or of a part of it, hold, by what the operator says of one of the whole (a part takes
- * its share), else by an estimate: its file twice (the weights, and what the runtime makes of them) and 24 MiB for the
- * runtime's own.
+ * Memory of the instances of a graph, or of a part. The operator's figure for a whole instance counts, for a part in proportion. Without
+ * one the estimate is twice the file (weights, and what the runtime derives from them) and 24 MiB for the runtime.
  */
 function memoryOf({ file, instances, memoryBytes }: GraphBody, { byteLength }: Artifact): number {
   const count = instances.reduce((sum, group) => sum + group.count, 0);
@@ -333,7 +332,7 @@ async function loadGraph(
   };
 }
 
-/** How each instance is loaded - on the runtime that it names, or on the first that can - and what its runs take. */
+/** How to load each instance (on the runtime it names, or on the first that can), and which resources its runs use. */
 function opensFor(
   parts: GraphPoolParts,
   graph: GraphBody,

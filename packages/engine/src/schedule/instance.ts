@@ -6,11 +6,11 @@ import type { ResourceClaim } from "./rate-limiter.ts";
 /** Loads one session; the call ends when the scheduler does. */
 export type OpenSession = (call: Call) => Promise<InferenceSession>;
 
-/** What a run took: seen from here, and inside the runtime where that measures it. In milliseconds. */
+/** How long a run took: measured here, and inside the runtime if the runtime measures it. In milliseconds. */
 export interface Took {
   readonly tookMs: number;
   readonly ranMs: number;
-  /** False where it was given up before it reached the runtime: the times are none of a run. */
+  /** False if the run was abandoned before it reached the runtime. Its times are then not those of a run. */
   readonly begun: boolean;
 }
 
@@ -22,8 +22,8 @@ export interface Running<T> {
 }
 
 /**
- * One loaded copy of a graph. It is busy until its run has really ended, also when nobody waits for the result any more:
- * a run cannot be cancelled, and pretending otherwise would promise time that is not there.
+ * One loaded copy of a graph. It is busy until its run has really ended, even if the result is no longer needed: a run cannot be cancelled,
+ * and to pretend otherwise would promise time that is not there.
  */
 export class Instance {
   state: "idle" | "busy" | "opening" | "dead" | "released" = "dead";
@@ -31,7 +31,7 @@ export class Instance {
   #opening: Promise<void> | undefined;
   #startedMs = 0;
   #expectedMs = 0;
-  /** When it was loaded or its last run ended. */
+  /** When it was loaded, or when its last run ended. */
   #freeSinceMs: number;
   readonly #load: OpenSession;
   readonly #clock: Clock;
@@ -49,17 +49,17 @@ export class Instance {
     return this.#session?.build;
   }
 
-  /** Takes what a run needs of shared resources, or remembers to call `again` once it can be had. */
+  /** Takes the shared resources that a run needs, or calls `again` once they are free. */
   claim(again: () => void): boolean {
     return this.#claim?.take(again) ?? true;
   }
 
-  /** Gives back what was claimed for a run that did not come about. */
+  /** Returns what was claimed for a run that did not begin. */
   unclaim(): void {
     this.#claim?.drop();
   }
 
-  /** Gives back what its run took of shared resources, once it has ended. */
+  /** Returns the shared resources of a run that has ended. */
   giveBack(): void {
     this.#claim?.give();
   }
@@ -96,7 +96,7 @@ export class Instance {
     try {
       await session.idle();
     } catch {
-      // What went wrong is told to whoever waits for the result.
+      // The error reaches the caller of the run.
     }
     const { ranMs, begun = true } = session;
     if (LongshoreError.is(thrown) && thrown.reason === "runtime-crashed") {
@@ -142,7 +142,7 @@ export class Instance {
   }
 }
 
-/** Loads those again that have crashed; `failed` is told why when that leaves none that is loaded or loading. */
+/** Reloads crashed instances. Calls `failed` with the reason if no instance is loaded or loading afterwards. */
 export function reopenDead(
   instances: readonly Instance[],
   opened: () => void,

@@ -2,7 +2,7 @@ import type { BatchReport, LoadReport, TenantId } from "@longshore/core";
 import { filledUntil, type Outlook, workOf } from "./forecast.ts";
 import type { Instance } from "./instance.ts";
 
-/** Of a request that meets several of them: the least that they put together. Nothing where one of them does not. */
+/** For a request that passes several graphs: the smallest batches that any of them forms. Empty if one of them forms none. */
 export function leastBatch(loads: readonly LoadReport[]): Pick<LoadReport, "batch"> {
   let least = loads[0]?.batch;
   for (const { batch } of loads) {
@@ -16,8 +16,8 @@ export function leastBatch(loads: readonly LoadReport[]): Pick<LoadReport, "batc
 }
 
 /**
- * How busy instances are with so many requests under way, and how long a request waits that comes now. In the place of the
- * outlook, an instant says that an instance is idle then and nothing waits or is still to come.
+ * How busy the instances are with the requests under way, and how long a new request waits. An instant in place of the outlook says that an
+ * instance is idle then and that nothing waits or was admitted.
  */
 export function loadReport(
   instances: readonly Instance[],
@@ -46,7 +46,7 @@ export function loadReport(
     rows += ticket.rows;
     tenants.add(ticket.tenant);
   }
-  // Those whose run it shares do not stand before it; of several tenants nobody knows whose it will be.
+  // Rows that share its run do not count as work before it. With several tenants it is unknown whose run it will be.
   const joined = tenants.size === 1 ? times.joinedRows(Math.min(maxBatchSize, rows + 1)) : 1;
   if (joined > 1) workMs *= 1 - (rows % joined) / rows;
   return {

@@ -1,11 +1,11 @@
 import type { Call } from "@longshore/core";
 
 /**
- * Lets results out in the order in which their requests came (Triton's `preserve_ordering`): one that is there early waits
- * for those before it. Failures keep the order too.
+ * Releases results in the order in which their requests came (Triton's `preserve_ordering`). An early result waits for those before it.
+ * Failures keep the order, too.
  */
 export interface OrderGate {
-  /** Takes a place in the order; call it with what is to be done when the result is there. */
+  /** Takes a position in the order. Call the returned function with what to do when the result is ready. */
   enter(): (leave: () => void) => void;
 }
 
@@ -24,7 +24,7 @@ export function orderGate(): OrderGate {
   };
 }
 
-/** The same outcome, not before those of the requests that came before; who gives up is let go at once. */
+/** The same outcome, but not before those of earlier requests. An aborted call ends at once. */
 export function inOrder<T>(outcome: Promise<T>, gate: OrderGate, { abort }: Call): Promise<T> {
   const leave = gate.enter();
   return new Promise((resolve, reject) => {

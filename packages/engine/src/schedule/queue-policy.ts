@@ -1,21 +1,20 @@
 import type { Batching, QueuePolicy } from "@longshore/core";
 
-/** What holds for one request while it waits. */
+/** The rules for one waiting request. */
 export interface WaitingRules {
   readonly level: number;
   /** The longest wait, in milliseconds; 0 for any. */
   readonly timeoutMs: number;
   readonly timeoutAction: QueuePolicy["timeoutAction"];
-  /** Requests of its class that may wait; 0 for as many as the place takes. */
+  /** The most waiting requests of its class; 0 for as many as the engine takes. */
   readonly maxQueued: number;
 }
 
 const noPolicy: QueuePolicy = { timeoutAction: "reject", timeoutMs: 0, mayShorten: true, maxQueued: 0 };
 
 /**
- * The rules for a request that asks for a class and a longest wait, as Triton has them: a class that there is not is the
- * default one, and a wait can be asked for only where the policy allows it, and only a shorter one. Where no policy is
- * written, a request may say how long it wants to wait.
+ * The rules for a request that names a class and a longest wait, as in Triton. An unknown class means the default class. A wait is used
+ * only if the policy allows it and only if it is shorter. Without a policy, a request may choose its wait.
  */
 export function waitingRules(
   { priorities, queue }: Pick<Batching, "priorities" | "queue">,

@@ -1,13 +1,13 @@
 import { LongshoreError } from "@longshore/core";
 
 /**
- * Models of one place can share things that are neither queues nor memory: a licence, a bus, the number of runs that a
- * processor bears at a time. Each instance says how much of which resource a run takes, and a run begins only when all of
- * it is there (Triton's rate limiter, `execution_count`).
+ * Models of one engine can share resources that are neither queues nor memory: a licence, a bus, the number of runs that a processor bears
+ * at a time. Each instance states how much of each resource a run takes. A run begins when all of it is free (Triton's rate limiter,
+ * `execution_count`).
  *
- * Whoever had the fewest turns, counted times its priority, is next; who comes, or had nothing to run for a while, begins
- * about where those are that it shares with, or it would run alone until it has caught up. A run that waits for much is not
- * passed by others that take the same resources in small pieces: what it waits for is kept for it.
+ * The instance with the fewest turns, counted times its priority, is next. A new instance, or one without work for a while, starts near the
+ * instances that it shares with; otherwise it would run alone until it had caught up. A run that needs much is not overtaken by runs that
+ * take the same resources in small pieces: what it needs is reserved for it.
  */
 export interface RateLimiter {
   /** Throws `invalid-configuration` for more than there is. Dispose it when the instance goes. */
@@ -22,11 +22,11 @@ export interface ResourceNeed {
 
 /** The claim of one instance on shared resources. */
 export interface ResourceClaim extends Disposable {
-  /** Takes what a run needs, or remembers to call `again` once it can be had. */
+  /** Takes what a run needs, or calls `again` once it is free. */
   take(again: () => void): boolean;
-  /** The run is over. Who is next is called a moment later, so that whoever gave it back may ask for its next one, too. */
+  /** Ends the run. The next is called a moment later, so that this one can take again first. */
   give(): void;
-  /** There was no run after all: it was no turn. */
+  /** Ends without a run: it does not count as a turn. */
   drop(): void;
 }
 
@@ -55,13 +55,13 @@ export function rateLimiter(totals: Readonly<Record<string, number>>): RateLimit
     return most;
   }
 
-  /** One that has not given back yet what its last run took has to wait for that. */
+  /** An instance whose last run has not given back its resources has to wait for that. */
   const fits = ({ needs, holding }: Claimer): boolean =>
     !holding && needs.every(({ name, count }) => (taken.get(name) ?? 0) + count <= totalOf(name));
   const rank = ({ turns, priority }: Claimer): number => (turns + 1) * priority;
   const shares = (a: Claimer, b: Claimer): boolean =>
     a.needs.some(({ name }) => b.needs.some((other) => other.name === name));
-  /** No further behind than those have been that share with it and run or wait: what each had before its last turn. */
+  /** Raises the turns of an instance to those of the instances that it shares with and that run or wait. */
   const catchUp = (own: Claimer): void => {
     const ranks = [...claimers]
       .filter((other) => other !== own && (other.holding || other.again) && shares(own, other))
@@ -72,7 +72,7 @@ export function rateLimiter(totals: Readonly<Record<string, number>>): RateLimit
     for (const { name, count } of needs) taken.set(name, (taken.get(name) ?? 0) + sign * count);
   };
 
-  /** Calls those who wait, the first in turn first, until one of them has to wait on. */
+  /** Calls the waiting instances in order, until one has to keep waiting. */
   function wake(): void {
     const waiting = [...claimers].filter(({ again }) => again).sort((a, b) => rank(a) - rank(b));
     const kept: Claimer[] = [];

@@ -1,13 +1,14 @@
 /**
- * The time of a run over the number of rows, for inputs of one kind, from the recent runs of 1, 2, up to 4, up to 8, ... rows.
- * Whether batching pays is judged by the faster quarter of them, because runs that met a busy moment of the machine say nothing
- * about that, and such a moment can be longer than half of what is remembered of the size that met it; what is foreseen are
- * means, with straight lines between them, because busy moments do come.
+ * Run time as a function of the number of rows, for inputs of one shape, from the recent runs of 1, 2, up to 4, up to 8, ... rows.
+ *
+ * Whether batching pays is judged by the faster quarter of the runs. Runs in a busy moment of the machine say nothing about batching, and
+ * such a moment can cover more than half of the runs kept for a size. Forecasts use means, with straight lines between them, because busy
+ * moments do occur.
  */
 export interface RunCurve {
   seen(rows: number, tookMs: number): void;
   runMs(rows: number): number | undefined;
-  /** The fastest of the recent runs of that class of sizes, for so many rows; undefined below `enough` runs. */
+  /** The fastest recent run of that class of sizes; undefined with fewer than `enough` runs. */
   fastestMs(rows: number, enough: number): number | undefined;
   /** See `RunTimes`. */
   worthwhileRows(rows: number, enough: number): number;
@@ -17,9 +18,9 @@ export interface RunCurve {
 
 /** Recent runs that a figure is made of. */
 const remembered = 16;
-/** A larger batch must save at least so much of the time for each row, or it only makes its first requests wait. */
+/** A larger batch must save at least this share of the time per row; otherwise it only delays its first requests. */
 const leastGainRatio = 0.03;
-/** So much longer for each row is a loss, and no noise. */
+/** This factor of time per row is a loss, not noise. */
 const clearLossRatio = 1.02;
 /** How often a size is passed over before its first new trial. */
 const firstPatience = 32;
@@ -75,7 +76,7 @@ class SizeTimes {
     this.#sum += value;
   }
 
-  /** Time for each row that a quarter of the runs keep to. */
+  /** Time per row that a quarter of the runs do not exceed. */
   get rowMs(): number {
     return this.#sorted[(this.#kept - 1) >> 2] ?? 0;
   }
@@ -85,12 +86,12 @@ class SizeTimes {
     return (this.#sum / this.#kept) * this.meanRows;
   }
 
-  /** It is the one that runs: should it lose again, that is soon looked at. */
+  /** Marks this size as the one in use, so that a new loss is noticed soon. */
   chosen(): void {
     this.#patience = firstPatience;
   }
 
-  /** Tells whether it should be tried now instead of a size that takes `rivalRowMs` for each row. */
+  /** Whether to try this size now instead of one that takes `rivalRowMs` per row. */
   tries(rivalRowMs: number): boolean {
     if (this.#trial > 0) {
       const newest = this.#recent[(this.count - 1) % remembered] as number;
@@ -136,7 +137,7 @@ export function runCurve(): RunCurve {
     return below.meanMs + Math.max(0, slope) * (rows - below.meanRows);
   }
 
-  /** The smallest class, up to one, whose time for each row is next to the least that was measured. */
+  /** The smallest class, up to one, whose time per row is close to the least measured. */
   function best(upTo: number, enough: number): number {
     let least = Infinity;
     for (let index = 0; index <= upTo; index++) {

@@ -1,46 +1,46 @@
 import { runCurve, type RunCurve } from "./run-curve.ts";
 
 /**
- * What one loaded graph's runs have taken, as the scheduler sees it and where they ran, by the size of a row and by the number of rows that shared a run. Batching is
- * decided from these figures and never from the belief that it helps: on a processor a convolutional network is slower per
- * row in a batch, while a small perceptron gains several times.
+ * Times of the runs of one loaded graph, by bytes per row and number of rows: as seen by the scheduler, and inside the runtime. Batching
+ * follows these measurements, never the assumption that it helps: on a processor a convolutional network is slower per row in a batch,
+ * while a small perceptron gains several times.
  *
- * `rowBytes` tells shapes apart: bytes of one row's inputs. Undefined: the kind that was seen last.
+ * `rowBytes` tells shapes apart: bytes of one row's inputs. Undefined means the shape seen last.
  */
 export interface RunTimes {
   /**
-   * `tookMs` from sending a run off until its end was noticed, `ranMs` of it inside the runtime. The first grows with
-   * whatever else the sending thread has to do, the answers of a large batch included: forecasts need it, but whether
-   * batching pays can only be told by the second. Default: the same.
+   * Records a run. `tookMs` lasts from sending it until its end was noticed, `ranMs` is the part inside the runtime (default: the same).
+   * The first includes other work of the sending thread, such as the answers of a large batch. Forecasts need the first; whether batching
+   * pays shows in the second.
    */
   seen(rows: number, tookMs: number, nowMs: number, rowBytes?: number, ranMs?: number): void;
-  /** Expected time of a run of so many rows; undefined until a run was seen. */
+  /** Expected time of a run of this many rows; undefined before the first run. */
   runMs(rows: number, rowBytes?: number): number | undefined;
   /** The same, of the part inside the runtime. */
   ranMs(rows: number, rowBytes?: number): number | undefined;
   /**
-   * The fastest of the recent runs of so many rows, once there are several and one was a moment ago: what even this cannot
-   * make is hopeless. Older figures are no proof, because machines change.
+   * The fastest recent run of this many rows, once there are several and one is recent. A request that even this run makes late is
+   * hopeless. Older figures prove nothing, because machines change.
    */
   fastestMs(rows: number, nowMs: number, rowBytes?: number): number | undefined;
   /**
-   * The most rows, up to `rows`, that should share a run: the fewest whose time for each row is next to the least. Sizes
-   * that take longer are tried again now and then, because machines change.
+   * The most rows, up to `rows`, that should share a run: the smallest size whose time per row is close to the least. Slower sizes are
+   * tried again from time to time, because machines change.
    */
   worthwhileRows(rows: number, rowBytes?: number): number;
   /** The same for forecasts: without the trials. */
   joinedRows(rows: number, rowBytes?: number): number;
-  /** Whether `more` rows together take less time for each than `rows` do, or nobody knows. */
+  /** Whether `more` rows together take less time per row than `rows`, or this is unknown. */
   pays(rows: number, more: number, rowBytes?: number): boolean;
   /** Whether figures are from a moment ago, and of enough runs to refuse work by. */
   known(nowMs: number): boolean;
 }
 
-/** Kinds of shapes whose times are remembered; the one that was used longest ago goes. */
+/** Shapes whose times are kept. The least recently used one is dropped. */
 const mostKinds = 24;
-/** Runs after which a figure is believed. */
+/** Runs needed before a figure is used. */
 const enough = 3;
-/** After so long without a run, nothing is refused for what runs took. */
+/** Without a run for this long, run times refuse nothing, in milliseconds. */
 const staleMs = 1000;
 
 /** Sizes within a factor of about 1.4 are one kind. */

@@ -63,14 +63,17 @@ export class GraphScheduler implements Scheduler {
   #draining = false;
   #drained: Promise<void> | undefined;
   #whenQuiet: (() => void) | undefined;
-  /** Armed while a request waits for company. Who comes within a `turn` of the event loop is looked at when that is over. */
+  /**
+   * Set while a request waits to share a run. With `turn`, the requests that arrive within this turn of the event loop are considered when
+   * it ends.
+   */
   #company: { readonly timer: Disposable; readonly turn: boolean } | undefined;
-  /** How many waited when the last of it was looked at. */
+  /** Length of the queue when it was last considered. */
   #looked = 0;
   #batching: Batching;
   #samples: RowSamples | undefined;
   readonly #trials: TrialTurns;
-  /** Learned: an output does not follow the batch axis, so requests for this graph can never share a run. */
+  /** Set once an output turned out not to follow the batch axis: requests for this graph can then never share a run. */
   #unjoinable = false;
 
   constructor(parts: SchedulerParts, instances: readonly Instance[], isolation: BatchIsolation) {
@@ -139,7 +142,7 @@ export class GraphScheduler implements Scheduler {
     return this.#desk.grant(rows, asker, rowMs);
   }
 
-  /** Time in which a place becomes free, for those who are told to come back. */
+  /** Time until a queue position becomes free, in milliseconds, for the retry hint of refusals. */
   #rowMs(): number {
     return Math.max(1, Math.ceil(workOf(1, this.#times, this.#batching.maxBatchSize)));
   }
@@ -186,11 +189,11 @@ export class GraphScheduler implements Scheduler {
     if (!ticket) this.#refuseWhenDraining();
     checkCall(call, clock, "queue");
     const rules = waitingRules(batching, call.priority, call.queueTimeoutMs);
-    // Also where a place was kept: when that was, its class may not have been known, and others may have come since.
+    // Also with a reserved position: its class may not have been known then, and others may have arrived since.
     this.#room.checkPlace(rules, this.#rowMs());
     if (this.#samples && !this.#samples.offer(feeds, call.tenant)) this.#samples = undefined;
     const padded = padAxes(feeds, batching.buckets);
-    // Without batching a request is one run, whatever its first axis means.
+    // Without batching each request is one run, whatever its first axis means.
     const rows = batching.maxBatchSize > 1 ? Math.max(1, rowsOf(padded.feeds) ?? 1) : 1;
     ticket?.expect(ticket.rows - rows);
     const rowBytes = rowBytesOf(padded.feeds, rows);
@@ -266,7 +269,7 @@ export class GraphScheduler implements Scheduler {
     if (!busy) this.#whenQuiet?.();
   }
 
-  /** Gives work to idle instances for as long as there is both. Called whenever either may have changed. */
+  /** Starts runs while there are waiting requests and idle instances. Called when either may have changed. */
   #pump(turnOver = true): void {
     const { clock } = this.#parts;
     this.#company?.timer[Symbol.dispose]();
@@ -295,7 +298,7 @@ export class GraphScheduler implements Scheduler {
         break;
       }
       const [first] = formed.members;
-      // Cores or something else that models share are used up; whoever gives them back calls.
+      // The cores or another shared resource are used up. Their release calls this method again.
       if (!first || !this.#begins(idle, formed.members, first)) break;
     }
     this.#checkQuiet();
@@ -321,9 +324,9 @@ export class GraphScheduler implements Scheduler {
     return runMs === undefined || this.#paces.of(sharers).gapMs(enqueuedMs) < runMs;
   }
 
-  /** Starts a run where a core and an instance can be had. */
+  /** Starts a run if a core and an instance are free. */
   #begins(idle: readonly Instance[], members: readonly Waiting[], first: Waiting): boolean {
-    // What models share comes first: who waits for that would have its place in the line for cores in vain.
+    // Shared resources come first: a run that waits for them must not hold a position in the queue for cores.
     const on = idle.find((one) => one.claim(this.#again));
     const expectedMs = this.#times.runMs(rowsIn(members), first.rowBytes) ?? 0;
     const core = on && this.#cores.take(first, expectedMs, this.#parts.clock.nowMs());
@@ -337,7 +340,7 @@ export class GraphScheduler implements Scheduler {
     return true;
   }
 
-  /** What was waited for can be had, and goes to another one where it is not taken now. */
+  /** Called when an awaited resource is free. If no run takes it now, another scheduler gets it. */
   readonly #again = (): void => this.#pump();
 
   /** Goes on after a wait for company. A turn of the event loop that brought some requests may not have brought all that are on their way. */
@@ -351,7 +354,7 @@ export class GraphScheduler implements Scheduler {
     const { clock, observer, version } = this.#parts;
     const batching = this.#batching;
     const rows = rowsIn(members);
-    // What has no rows, or not the same of all inputs, is run as it is: its answer could not be told from padding.
+    // A request without rows, or with different row counts, runs unpadded: padding could not be told from its answer.
     const ran = this.#unjoinable || !rowsOf(first.feeds) ? rows : paddedRows(rows, batching);
     const startedMs = clock.nowMs();
     const { expectedMs } = core;
@@ -382,7 +385,7 @@ export class GraphScheduler implements Scheduler {
       answer = this.#answerFor(members, await result, { rows: ran, startedMs, parted });
     } catch (thrown) {
       const error = LongshoreError.from(thrown, "execute", `running ${this.name}`);
-      // A run that nobody waits for any more ends as it would have, once it has begun: its time still teaches.
+      // An abandoned run still ends, and its time is still measured.
       completed = error.reason === "cancelled" || error.reason === "deadline-exceeded";
       if (members.length > 1 && error.reason !== "runtime-crashed") this.#runAlone(members);
       else for (const member of members) member.reject(error);
@@ -405,7 +408,7 @@ export class GraphScheduler implements Scheduler {
       this.#company = { timer: clock.timer(0, this.#look), turn: true };
       return;
     }
-    // The next run begins before the answers of this one are worked on, which would leave the instance idle.
+    // The next run begins before the answers of this one are processed, so that the instance does not idle.
     this.#pump();
     answer();
   }
@@ -419,7 +422,7 @@ export class GraphScheduler implements Scheduler {
     }
   }
 
-  /** What hands each member its part of the outputs; when they cannot be taken apart, the members run once more, alone. */
+  /** Returns a function that gives each member its part of the outputs. If the outputs cannot be divided, each member runs again alone. */
   #answerFor(members: readonly Waiting[], outputs: Tensors, ran: Omit<Ran, "runMs">): () => void {
     const runMs = this.#parts.clock.nowMs() - ran.startedMs;
     const alone = members.length === 1 && ran.rows === rowsIn(members);
@@ -431,7 +434,7 @@ export class GraphScheduler implements Scheduler {
     return () => handOut(members, outputs, { ...ran, runMs }, this.#parts.clock);
   }
 
-  /** One bad request must not fail its company: each member runs once more, alone. */
+  /** Runs each member alone, so that one bad request does not fail the others. */
   #runAlone(members: readonly Waiting[]): void {
     for (const member of members) {
       this.#room.leave(member);

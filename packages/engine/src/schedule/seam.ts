@@ -15,7 +15,7 @@ import type { RowSamples } from "./row-samples.ts";
 import type { Ticket } from "./tickets.ts";
 import type { RunOutcome } from "./waiting.ts";
 
-/** Whose request it is, and when it is due: what of a call the order depends on. */
+/** The fields of a call that the order of service depends on. */
 export type Asker = Pick<Call, "tenant" | "deadlineMs" | "priority">;
 
 /** One owner of one loaded graph's instances: admission, queue, batching, running. */
@@ -24,21 +24,21 @@ export interface Scheduler {
   /** How many requests of one caller can be under way at the same time to good effect. */
   readonly width: number;
   readonly instances: number;
-  /** Who shares runs: what the model says, or `tenant` where it failed the test that `shared` asks for. */
+  /** Which requests may share a run: as the model says, or `tenant` if the graph failed the test that `shared` requires. */
   readonly isolation: BatchIsolation;
   /** False once it is being unloaded. */
   readonly open: boolean;
-  /** Grants a place. Throws `queue-full` or `shutting-down`. */
+  /** Grants a queue position. Throws `queue-full` or `shutting-down`. */
   admit(rows: number, asker: Asker): Ticket;
   /** What work of that asker would meet that comes now. */
   expected(rows: number, asker: Asker): Forecast;
-  /** Work of that asker was refused by what was expected, so nothing of it will come. */
+  /** Reports that work of this tenant was refused by its forecast, so it will not come. */
   turnedAway(asker: Asker): void;
   /**
-   * Waits for an instance, runs, and gives the outputs, which are the caller's. Rejects as soon as the call ends; the
-   * instance stays busy until the run does. `evicted` when it was admitted and cannot make its deadline any more, has
-   * waited for longer than its queue allows, or holds a place of which another tenant has none. The call must end at its
-   * deadline; the scheduler sets no timers for that.
+   * Waits for an instance, runs, and returns the outputs, which belong to the caller. Rejects when the call ends; the instance stays busy
+   * until the run ends. Rejects with `evicted` if an admitted request can no longer meet its deadline, has waited longer than its queue
+   * allows, or holds a position that a tenant without one needs. The caller ends the call at its deadline; the scheduler sets no timer for
+   * that.
    */
   run(feeds: Tensors, fetches: readonly string[], call: Call, ticket?: Ticket): Promise<RunOutcome>;
   load(): LoadReport;
@@ -53,22 +53,22 @@ export interface Scheduler {
    * between requests. Rejects with `shutting-down` once it drains.
    */
   tryOut(feeds: Tensors): Promise<TriedRun>;
-  /** Refuses new work, finishes what was accepted, and releases the instances. Idempotent. */
+  /** Refuses new work, finishes accepted work, and releases the instances. Idempotent. */
   drain(): Promise<void>;
 }
 
-/** What a scheduler is made of, besides its instances. */
+/** What a scheduler needs, besides its instances. */
 export interface SchedulerParts {
-  /** What is scheduled, for events and messages: model and cuts, no file names. */
+  /** Name of what is scheduled, for events and messages: model and cuts, no file names. */
   readonly name: string;
   /** Of a whole model, for events. */
   readonly version?: string;
   readonly batching: Batching;
-  /** Requests that may wait besides those that run. */
+  /** The most requests that may wait, without those that run. */
   readonly maxQueued: number;
-  /** Share of a tenant against others'. Default: all have 1. */
+  /** Share of a tenant relative to others. Default: 1 for all. */
   readonly weightOf?: (tenant: TenantId) => number;
-  /** Shared by all schedulers of a place. */
+  /** Shared by all schedulers of an engine. */
   readonly cores: Cores;
   readonly clock: Clock;
   readonly observer: Observer;

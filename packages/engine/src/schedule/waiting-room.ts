@@ -5,23 +5,23 @@ import type { WaitingRules } from "./queue-policy.ts";
 import type { RunTimes } from "./run-times.ts";
 import type { Waiting } from "./waiting.ts";
 
-/** The queue of one scheduler with the rules of its model's classes: limits, timeouts and what follows from them. */
+/** The queue of one scheduler, with the rules of the model's classes: limits, timeouts and what follows from them. */
 export interface WaitingRoom {
   readonly queue: FairQueue<Waiting>;
-  /** Throws `queue-full` when the class has no place left. */
+  /** Throws `queue-full` if the queue of the class is full. */
   checkPlace(rules: WaitingRules, retryAfterMs: number): void;
   enter(item: Waiting): void;
   leave(item: Waiting): boolean;
-  /** Makes the last in the order of a tenant leave, with `evicted`; false when none waits. */
+  /** Removes the last waiting request of a tenant with `evicted`. Returns false if none waits. */
   evictOf(tenant: TenantId, why: string): boolean;
   /** Whether it cannot be done in time, so that it is refused instead of served. */
   isHopeless(item: Waiting, nowMs: number): boolean;
-  /** Refuses the next to be served for as long as it cannot be done in time. */
+  /** Refuses requests at the head of the queue that cannot be done in time. */
   refuseHopeless(nowMs: number): void;
   rejectAll(problem: LongshoreError): void;
 }
 
-/** What a room needs of its scheduler. */
+/** What a queue needs of its scheduler. */
 export interface RoomParts {
   readonly name: string;
   readonly clock: Clock;
@@ -29,7 +29,7 @@ export interface RoomParts {
   readonly weightOf: (tenant: TenantId) => number;
   /** How long a request would wait that came now, in milliseconds. */
   readonly waitMs: (prospect: Prospect) => number;
-  /** Called when time changed who waits or in which order. */
+  /** Called when time changed the queue or its order. */
   readonly changed: () => void;
 }
 
@@ -76,7 +76,7 @@ export function waitingRoom({ name, clock, times, weightOf, waitMs, changed }: R
     changed();
   }
 
-  /** What even the fastest run takes where that is too long, 0 where the deadline has passed; else undefined. */
+  /** The fastest run's time if even that is too long, 0 if the deadline has passed, otherwise undefined. */
   function hopeless({ deadlineMs, rows, rowBytes }: Waiting, nowMs: number): number | undefined {
     if (nowMs > deadlineMs) return 0;
     if (deadlineMs === Infinity) return undefined;

@@ -11,7 +11,7 @@ import { rowsOut, rowsOutNow } from "../runtime/index.ts";
 import type { Candidate } from "./form-batch.ts";
 import type { WaitingRules } from "./queue-policy.ts";
 
-/** What a run gave and took. */
+/** The result and the times of a run. */
 export interface RunOutcome {
   readonly outputs: Tensors;
   readonly queueMs: number;
@@ -20,7 +20,7 @@ export interface RunOutcome {
   readonly busyMs: number;
 }
 
-/** What the scheduler knows of a request when it comes. */
+/** A request as it arrives at the scheduler. */
 export interface Arrived extends Omit<Candidate, "delayed" | "batchKey"> {
   readonly batchKey: string | undefined;
   /** Padded. */
@@ -47,10 +47,7 @@ export interface Waiting extends Omit<Arrived, "batchKey"> {
   reject(error: LongshoreError): void;
 }
 
-/**
- * The outcome of a request that `begin` runs or puts into a queue. `gaveUp` is called when the call ends before the outcome
- * is there.
- */
+/** The outcome of a request that `begin` runs or queues. `gaveUp` is called if the call ends first. */
 export function outcomeOf(
   arrived: Arrived,
   begin: (item: Waiting) => void,
@@ -63,7 +60,7 @@ export function outcomeOf(
   });
 }
 
-/** A class, because every request makes one: copying so many fields out of another object is slow. */
+/** A class, because every request makes one: copying this many fields from another object is slow. */
 class WaitingHere implements Waiting {
   readonly tenant: string;
   readonly level: number;
@@ -155,7 +152,7 @@ export function joinedCall(
     member.left = () => {
       interested--;
       if (interested > 0) return;
-      controller.abort(new LongshoreError("cancelled", "execute", "nobody waits for the run any more"));
+      controller.abort(new LongshoreError("cancelled", "execute", "the call of this run has ended"));
     };
   }
   call.abort = controller.signal;
@@ -176,7 +173,7 @@ export interface Ran {
   readonly parted: (tookMs: number) => void;
 }
 
-/** Hands each member of a run its part of the outputs, which have as many rows as ran; in steps where they are large. */
+/** Gives each member of a run its part of the outputs, whose rows are those of the run. Large outputs are copied in steps. */
 export function handOut(members: readonly Waiting[], outputs: Tensors, ran: Ran, clock: Clock): void {
   const total = rowsIn(members);
   const whole = members.length === 1 && ran.rows === total;
@@ -197,7 +194,7 @@ export function handOut(members: readonly Waiting[], outputs: Tensors, ran: Ran,
     }
     let row = 0;
     for (const member of members) {
-      // Nothing is copied for who has left.
+      // Nothing is copied for a member that has left.
       if (!member.settled) handTo(member, now(row, member.rows), total, ran);
       row += member.rows;
     }
@@ -235,5 +232,5 @@ export function rowsIn(members: readonly Waiting[]): number {
 }
 
 function nothing(): void {
-  // A request alone hears of its own end.
+  // Each request learns of its own end only.
 }
