@@ -17,6 +17,7 @@ const benches: Readonly<Record<string, () => Promise<Bench>>> = {
   route: async () => (await import("./route.ts")).bench,
   fleet: async () => (await import("./fleet.ts")).bench,
   reality: async () => (await import("./reality.ts")).bench,
+  providers: async () => (await import("./providers.ts")).bench,
   quantize: async () => (await import("./quantize.ts")).bench,
   listeners: async () => (await import("./listeners.ts")).bench,
   serve: async () => (await import("./serve.ts")).bench,

@@ -14,6 +14,7 @@ export {
   perfAnalyzer,
   quantiser,
   schemathesis,
+  softwareGpu,
   tritonClient,
   tritonServer,
   type Program,

@@ -61,6 +61,17 @@ export function loadGenerators(): Promise<DebianTools> {
   ]);
 }
 
+/**
+ * A graphics driver that computes on the processor (SwiftShader), with the loader that finds it: `env` makes WebGPU work on a machine without a
+ * graphics processor.
+ */
+export async function softwareGpu(): Promise<{ readonly env: Readonly<Record<string, string>> }> {
+  const { folder, env } = await debianTools("software-gpu", ["chromium-common", "libvulkan1"]);
+  return {
+    env: { ...env, VK_ICD_FILENAMES: join(folder, "usr", "lib", "chromium", "vk_swiftshader_icd.json") },
+  };
+}
+
 /** NATS with JetStream, for the adapter's tests. */
 export async function natsServer(): Promise<string> {
   const { folder } = await debianTools("nats", ["nats-server"]);

@@ -271,7 +271,14 @@ export {
   type View,
 } from "./decide/plan/index.ts";
 export { radioState } from "./offload/endpoints/index.ts";
-export { difference, goldenFile, goldenText, parseGolden } from "./offload/check/index.ts";
+export {
+  difference,
+  goldenFile,
+  goldenText,
+  parseGolden,
+  sameBody,
+  similarBody,
+} from "./offload/check/index.ts";
 export type { RetryOptions } from "./offload/race/index.ts";
 export {
   type BelievedManifest,

@@ -26,6 +26,8 @@ export interface ModelConfig {
   /** The operator wrote that they may not, also where that is safe and pays. */
   readonly forbidsJoining: boolean;
   readonly instances: readonly InstanceConfig[];
+  /** Execution providers to try, in this order. Undefined: those of the server. */
+  readonly providers?: readonly string[];
   readonly sequence?: SequenceConfig;
   readonly pipeline?: PipelineConfig;
   /** At least one; the first is the default. */

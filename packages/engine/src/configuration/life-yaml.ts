@@ -1,6 +1,7 @@
 import * as v from "valibot";
 import { datatypes } from "@longshore/core";
 import type { InstanceConfig, VersionPolicy, WarmUpConfig } from "./config.ts";
+import { providerName } from "../runtime/index.ts";
 import { isFileName, isVersionName } from "./names.ts";
 import { about, count, strict, word } from "./yaml-parts.ts";
 
@@ -61,6 +62,15 @@ export const instances: v.GenericSchema<unknown, InstanceConfig[]> = v.array(
       ...(runtime === undefined ? {} : { runtime }),
     })),
   ),
+);
+
+/** The key `providers`. */
+export const providers: v.GenericSchema<unknown, string[]> = v.pipe(
+  v.array(
+    v.pipe(v.string(), v.regex(providerName, "must be the name of an execution provider, such as cuda")),
+  ),
+  v.minLength(1),
+  v.maxLength(8),
 );
 
 /** The key `warmUp`. */

@@ -9,7 +9,7 @@ import {
   type VersionPolicy,
 } from "./config.ts";
 import { batching, batchingOf, buckets } from "./batching-yaml.ts";
-import { instances, versionLabels, versions, warmUp } from "./life-yaml.ts";
+import { instances, providers, versionLabels, versions, warmUp } from "./life-yaml.ts";
 import { badConfiguration, isFileName, isVersionName } from "./names.ts";
 import { tritonPolicy } from "./triton-life.ts";
 import { about, count, defined, duration, shown, strict, word } from "./yaml-parts.ts";
@@ -117,6 +117,12 @@ const schema = strict({
   ),
   buckets: v.optional(about("Sizes that inputs are padded up to. Default: no padding.", buckets)),
   instances: v.optional(about("Loaded copies. Default: one, with the server's runtime.", instances)),
+  providers: v.optional(
+    about(
+      "Execution providers to try, in this order, such as `[cuda, cpu]`. Default: those of the server (`--providers`).",
+      providers,
+    ),
+  ),
   versions: v.optional(
     about(
       "Which version folders are served: `all`, `{ latest: n }` or `{ specific: [1, 3] }`. Default: all, the newest loaded first.",
@@ -235,6 +241,7 @@ export function parseModelYaml(model: string, text: string): ModelConfig {
     joinsRequests: output.batching !== undefined,
     forbidsJoining: output.batching !== undefined,
     instances: output.instances ?? [],
+    ...(output.providers ? { providers: output.providers } : {}),
     ...(sequence
       ? {
           sequence: {

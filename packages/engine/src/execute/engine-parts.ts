@@ -14,6 +14,7 @@ import type { SealKey } from "../sequence/index.ts";
 import type { TransformSet } from "../transform/index.ts";
 import type { Lane } from "../lane/index.ts";
 import type { Runtime } from "../runtime/index.ts";
+import type { GoldenSamples } from "../schedule/index.ts";
 
 /** Bounds of what an engine keeps and takes. */
 export interface EngineLimits {
@@ -93,6 +94,8 @@ export interface EngineParts {
   readonly explicit?: boolean;
   /** Whether copies of a model that want a GPU may have a processor instead. Default false. */
   readonly gpuFallback?: boolean;
+  /** Inputs on which execution providers are compared with the processor before they run a model. Default: random ones. */
+  readonly samples?: GoldenSamples;
   /** Rows in one run of a graph that nothing is written of, where its first axes vary. Default 0: requests run one by one. */
   readonly defaultMaxBatchSize?: number;
   /**

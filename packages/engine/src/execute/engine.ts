@@ -41,7 +41,7 @@ import type { IndexEntry } from "./model-index.ts";
 import { modelLife } from "./model-life.ts";
 import { makeOffers, servedHere } from "./offers.ts";
 import { refuseConfirmed, refusePast, refuseRules, untilDeadline } from "./request-call.ts";
-import type { Artifact } from "../runtime/index.ts";
+import { type Artifact, onProcessor } from "../runtime/index.ts";
 import { serveAnswers } from "./serve-answers.ts";
 import { knowledgeOf } from "./assumed-profile.ts";
 import { leaseAll } from "./grant-request.ts";
@@ -137,7 +137,13 @@ class EngineHere implements Engine {
       forgetsInputs: true,
       ...(lacks ? { lacks: (segment) => this.#lacks(segment, lacks) } : {}),
     };
-    const repository = modelRepository({ ...parts, defaultInstances: this.#limits.defaultInstances });
+    const repository = modelRepository({
+      ...parts,
+      defaultInstances: this.#limits.defaultInstances,
+      accelerators: parts.runtimes.flatMap(({ providers = [] }) =>
+        providers.filter((one) => !onProcessor(one)),
+      ),
+    });
     const admission = { info, expectations: expectations(), clock, random };
     this.#serve = {
       ...admission,

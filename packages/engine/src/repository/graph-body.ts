@@ -1,5 +1,6 @@
 import { type Call, LongshoreError } from "@longshore/core";
 import { elementBytes, elementCount, shapeFits } from "@longshore/core/internal";
+import { onProcessor } from "../runtime/index.ts";
 import type { HeldState } from "../sequence/index.ts";
 import { completeBatching, completePorts, joinableRows } from "./complete.ts";
 import {
@@ -55,6 +56,7 @@ export async function graphBody(
     batching: joined,
     joinableRows: joined.maxBatchSize > 1 ? 0 : joinableRows(config, ports, signature),
     instances,
+    ...(config.providers ? { providers: config.providers } : {}),
     warmUps: await Promise.all(config.warmUps.map((written) => warmUpOf(written, signature, named, bad))),
     keepLoaded: config.keepLoaded,
     ...(memoryBytes === undefined ? {} : { memoryBytes }),
@@ -100,15 +102,16 @@ async function heldState(
 export function instancesOf(
   model: string,
   config: ModelConfig,
-  { defaultInstances = 1, gpuFallback = false }: RepositoryParts,
+  { defaultInstances = 1, gpuFallback = false, accelerators = [] }: RepositoryParts,
 ): readonly InstanceConfig[] {
   const groups = config.instances;
-  if (groups.some(({ kind }) => kind === "gpu") && !gpuFallback) {
+  const gpus = config.providers?.filter((one) => !onProcessor(one)) ?? accelerators;
+  if (groups.some(({ kind }) => kind === "gpu") && gpus.length === 0 && !gpuFallback) {
     throw badConfiguration(
       model,
       config.file,
       "instances",
-      "want a GPU, and no runtime here uses one; write another kind, or allow processors instead (--gpu-fallback)",
+      "want a GPU, and no execution provider for one is configured; name one (--providers cuda,cpu), write another kind, or allow processors instead (--gpu-fallback)",
     );
   }
   return groups.length > 0 ? groups : [{ count: defaultInstances, kind: "any", resources: [], priority: 1 }];

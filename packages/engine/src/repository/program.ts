@@ -16,6 +16,8 @@ import type { ModelSignature } from "./source.ts";
 
 /** Loaded copies, and what each needs of what models of this endpoint share while it runs. */
 export interface GraphInstances extends InstanceGroup {
+  /** The processor or a GPU; `any` is the first execution provider that takes the model. */
+  readonly kind: "any" | "cpu" | "gpu";
   readonly resources: readonly { readonly name: string; readonly count: number }[];
   readonly priority: number;
 }
@@ -50,6 +52,8 @@ export interface GraphBody {
   /** Most rows that a run may have once the graph has shown that joining requests is safe and pays; 0: never. */
   readonly joinableRows: number;
   readonly instances: readonly GraphInstances[];
+  /** Execution providers to try, in this order. Undefined: those of the runtime. */
+  readonly providers?: readonly string[];
   /** Runs before it is served, on each instance. */
   readonly warmUps: readonly WarmUp[];
   /** Stays loaded whatever else needs room. */

@@ -55,6 +55,8 @@ export interface RepositoryParts {
   readonly defaultInstances?: number;
   /** Whether copies that want a GPU may have a processor instead. Default false. */
   readonly gpuFallback?: boolean;
+  /** Execution providers of the runtimes here that use an accelerator. Default: none. */
+  readonly accelerators?: readonly string[];
   /** Rows in one run of a model that says nothing of batches and whose inputs and outputs have an axis for them. Default 0. */
   readonly defaultMaxBatchSize?: number;
   /** What other endpoints say that a model takes and gives; undefined where none has it. Default: none is asked. */

@@ -7,6 +7,7 @@ import type { ElementBudget } from "./element-budget.ts";
 import type { Lane } from "../lane/index.ts";
 import { type AskKept, type ModelStepParts, type ModelStepResult, runModelStep } from "./model-step.ts";
 import type { SegmentPlan } from "./segment-plan.ts";
+import { onProcessor } from "../runtime/index.ts";
 import type { Values } from "./values.ts";
 
 /** What a segment runs with. */
@@ -94,7 +95,7 @@ export async function runOneModel(
   counted = false,
 ): Promise<ModelStepResult> {
   const result = await runModelStep(action, taken, stepParts(run, action, counted));
-  noteRun(action, result, note);
+  noteRun(action, result, leaseOf(run, action), note);
   if (action.step.forEach !== undefined && !counted) run.elementsSeen(action, result.runs);
   return result;
 }
@@ -112,6 +113,7 @@ export function stepParts(run: SegmentRun, action: ModelAction, counted: boolean
 export function noteRun(
   { step: { id, graph } }: ModelAction,
   { queueMs, runMs, runs, keptRuns }: ModelStepResult,
+  { scheduler: { provider } }: Pick<GraphLease, "scheduler">,
   note: Running["note"],
 ): void {
   if (keptRuns > 0) {
@@ -120,7 +122,12 @@ export function noteRun(
     if (all) return;
   }
   note({ stage: "queue", name: id, tookMs: queueMs }, runMs);
-  note({ stage: "run", name: id, tookMs: runMs }, 0);
+  note(
+    provider === undefined || onProcessor(provider)
+      ? { stage: "run", name: id, tookMs: runMs }
+      : { stage: "run", name: id, tookMs: runMs, provider },
+    0,
+  );
 }
 
 /** The loaded model of an action. The engine leases every action of a plan before it runs one. */

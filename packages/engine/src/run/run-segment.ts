@@ -98,7 +98,7 @@ async function runGraph(run: SegmentRun, action: ModelAction): Promise<SegmentRe
   const result = stepResult(action, wiring, outcome);
   const { values, state, busyMs, runMs } = result;
   const stages: StageTime[] = [];
-  noteRun(action, result, noteInto(run, stages));
+  noteRun(action, result, parts.lease, noteInto(run, stages));
   const outputs = ownedResults(plan, inputs, { get: (name) => values.get(name) ?? inputs.get(name) });
   return { outputs, state, stages, busyMs, serviceMs: runMs, peakBytes: totalBytes(values) };
 }

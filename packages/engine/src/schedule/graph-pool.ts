@@ -10,12 +10,13 @@ import {
   type TenantId,
 } from "@longshore/core";
 import { housekeepingCall, Once, untilAborted } from "@longshore/core/internal";
-import { type GraphBody, type ModelSource, someNames } from "../repository/index.ts";
-import type { Artifact, LoadOptions, Runtime } from "../runtime/index.ts";
+import type { GraphBody, ModelSource } from "../repository/index.ts";
+import type { Artifact, Runtime } from "../runtime/index.ts";
 import { type Cores, coresOf } from "./cores.ts";
-import type { OpenSession } from "./instance.ts";
-import { type OpenParts, openScheduler } from "./open-scheduler.ts";
-import type { RateLimiter, ResourceClaim } from "./rate-limiter.ts";
+import { opensFor } from "./open-instances.ts";
+import { openScheduler } from "./open-scheduler.ts";
+import { type GoldenSamples, type ProviderTrials, providerTrials } from "./provider-trials.ts";
+import type { RateLimiter } from "./rate-limiter.ts";
 import type { Scheduler } from "./seam.ts";
 import type { UnaskedBatching } from "./unasked.ts";
 import { warmUp } from "./warm-up.ts";
@@ -44,6 +45,10 @@ export interface GraphPoolParts {
   readonly source: ModelSource;
   readonly runtimes: readonly Runtime[];
   readonly sandbox?: Runtime;
+  /** Whether instances that want a GPU may have the processor instead. Default false. */
+  readonly gpuFallback?: boolean;
+  /** Inputs on which execution providers are compared with the processor. Default: random ones. */
+  readonly samples?: GoldenSamples;
   readonly limits: GraphPoolLimits;
   readonly clock: Clock;
   readonly random: Random;
@@ -118,6 +123,7 @@ export function graphPool(parts: GraphPoolParts): GraphPool {
   const closing = new Set<Promise<void>>();
   const { limits, weightOf = () => 1 } = parts;
   const cores = coresOf(Math.max(1, Math.floor(limits.cores / limits.threads)), weightOf, parts.clock);
+  const trials = providerTrials(parts.random, parts.samples);
   let uses = 0;
 
   function tell({ graph: { model, version } }: Entry, bytes: number): void {
@@ -134,7 +140,7 @@ export function graphPool(parts: GraphPoolParts): GraphPool {
     const body = sandboxed ? { ...graph, trusted: false } : graph;
     // Memory is free only once what held it is gone.
     const ready = whole
-      ? Promise.all(evicted).then(() => loadGraph(parts, cores, body, from, to, graph.file))
+      ? Promise.all(evicted).then(() => loadGraph(parts, trials, cores, body, from, to, graph.file))
       : loadPart(body, from, to, () => entry);
     const entry: Entry = {
       key,
@@ -166,7 +172,7 @@ export function graphPool(parts: GraphPoolParts): GraphPool {
     const evicted = makeRoom(graph.model, false, bytes, entry);
     entry.bytes = bytes;
     await Promise.all(evicted);
-    return loadGraph(parts, cores, graph, from, to, artifact);
+    return loadGraph(parts, trials, cores, graph, from, to, artifact);
   }
 
   /**
@@ -275,7 +281,7 @@ function keyOf(graph: GraphBody, from: CutId, to: CutId, sandboxed: boolean): st
   let whole = wholeKeys.get(graph);
   if (whole === undefined) {
     const { model, version, file, batching, instances, trusted, warmUps } = graph;
-    const how = JSON.stringify([batching, instances, trusted, warmUps.length]);
+    const how = JSON.stringify([batching, instances, graph.providers, trusted, warmUps.length]);
     whole = `${model}/${version}/${file.digest}:${how}`;
     wholeKeys.set(graph, whole);
   }
@@ -295,6 +301,7 @@ function memoryOf({ file, instances, memoryBytes }: GraphBody, { byteLength }: A
 
 async function loadGraph(
   parts: GraphPoolParts,
+  trials: ProviderTrials,
   cores: Cores,
   graph: GraphBody,
   from: CutId,
@@ -307,7 +314,7 @@ async function loadGraph(
   const scheduler = await openScheduler({
     name: whole ? graph.model : `${graph.model}:${from}..${to}`,
     ...(whole ? { version: graph.version } : {}),
-    ...opensFor(parts, graph, artifact),
+    ...opensFor(parts, trials, graph, artifact),
     batching: graph.batching,
     cores,
     maxQueued: parts.limits.maxQueued,
@@ -329,70 +336,5 @@ async function loadGraph(
     scheduler,
     inputs: signature.inputs.map(({ name }) => name),
     outputs: signature.outputs.map(({ name }) => name),
-  };
-}
-
-/** How to load each instance (on the runtime it names, or on the first that can), and which resources its runs use. */
-function opensFor(
-  parts: GraphPoolParts,
-  graph: GraphBody,
-  artifact: Artifact,
-): Pick<OpenParts, "opens" | "claims"> {
-  const opens: OpenSession[] = [];
-  const claims: (ResourceClaim | undefined)[] = [];
-  try {
-    for (const { count, runtime, resources, priority } of graph.instances) {
-      const open = openOn(candidates(parts, graph, runtime), artifact, { threads: parts.limits.threads });
-      for (let index = 0; index < count; index++) {
-        opens.push(open);
-        const limited = resources.length > 0;
-        claims.push(limited ? parts.limiter?.register(graph.model, resources, priority) : undefined);
-      }
-    }
-  } catch (thrown) {
-    for (const claim of claims) claim?.[Symbol.dispose]();
-    throw thrown;
-  }
-  return { opens, claims };
-}
-
-function candidates(
-  { runtimes, sandbox }: GraphPoolParts,
-  graph: GraphBody,
-  name?: string,
-): readonly Runtime[] {
-  if (!graph.trusted) {
-    if (sandbox) return [sandbox];
-    throw new LongshoreError(
-      "unsupported",
-      "execute",
-      `model ${graph.model} is not trusted, and this endpoint has no sandbox to run it in`,
-    );
-  }
-  const named = name === undefined ? runtimes : runtimes.filter((one) => one.name === name);
-  if (named.length > 0) return named;
-  throw new LongshoreError(
-    "invalid-configuration",
-    "execute",
-    `model ${graph.model} wants the runtime ${name ?? "at all"}; there are ${someNames(runtimes.map((one) => one.name))}`,
-  );
-}
-
-/** Runtimes never fall back by themselves: one that cannot run this kind of model is passed over here, and only that. */
-function openOn(runtimes: readonly Runtime[], artifact: Artifact, options: LoadOptions): OpenSession {
-  return async (call) => {
-    const problems: LongshoreError[] = [];
-    for (const runtime of runtimes) {
-      try {
-        return await runtime.load(artifact, options, call);
-      } catch (thrown) {
-        if (!LongshoreError.is(thrown) || thrown.reason !== "unsupported") throw thrown;
-        problems.push(thrown);
-      }
-    }
-    const [first] = problems;
-    if (first && problems.length === 1) throw first;
-    const why = problems.map(({ message }) => message).join("; ");
-    throw new LongshoreError("unsupported", "execute", why, { cause: first });
   };
 }

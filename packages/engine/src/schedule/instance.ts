@@ -64,6 +64,11 @@ export class Instance {
     this.#claim?.give();
   }
 
+  /** The execution provider of its session, where the runtime tells. */
+  get provider(): string | undefined {
+    return this.#session?.provider;
+  }
+
   /** How much longer its run should take. */
   remainingMs(nowMs: number): number {
     return this.state === "busy" ? Math.max(0, this.#startedMs + this.#expectedMs - nowMs) : 0;

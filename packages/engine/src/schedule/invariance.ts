@@ -28,7 +28,7 @@ export interface InvarianceResult {
 const absolute = 1e-5;
 const relative = 1e-4;
 /** Sizes that are tried for axes that vary: networks want multiples of their strides. */
-const sizesToTry = [16, 32, 64, 8, 1];
+export const sizesToTry: readonly number[] = [16, 32, 64, 8, 1];
 /** Neighbours far from the row's own range, which is what shifts a scale that the whole batch shares. */
 const loudness = [1, 100, 1, 0.01, 30, 1, 1000];
 
@@ -132,7 +132,8 @@ function randomRow(
   return row;
 }
 
-function randomTensor(
+/** Random content: numbers around 0 for floats, 0 or 1 for whole numbers, one letter for each text. */
+export function randomTensor(
   name: string,
   datatype: Datatype,
   shape: readonly number[],

@@ -73,6 +73,7 @@ export class GraphScheduler implements Scheduler {
   #batching: Batching;
   #samples: RowSamples | undefined;
   readonly #trials: TrialTurns;
+  #provider: string | undefined;
   /** Set once an output turned out not to follow the batch axis: requests for this graph can then never share a run. */
   #unjoinable = false;
 
@@ -84,6 +85,7 @@ export class GraphScheduler implements Scheduler {
     this.name = name;
     this.isolation = isolation;
     this.#batching = batching;
+    this.#provider = providersOf(instances);
     const room = { name, clock, times: this.#times, weightOf, changed: () => this.#pump() };
     this.#room = waitingRoom({ ...room, waitMs: (one) => forecast(one, this.#outlook(one.tenant)).waitMs });
     this.#desk = ticketDesk({
@@ -129,6 +131,10 @@ export class GraphScheduler implements Scheduler {
 
   get open(): boolean {
     return !this.#draining;
+  }
+
+  get provider(): string | undefined {
+    return this.#provider;
   }
 
   get #joins(): boolean {
@@ -445,9 +451,19 @@ export class GraphScheduler implements Scheduler {
 
   /** Crashed instances are loaded again when there is work; when none can be, the work fails with the reason. */
   #reopen(): void {
-    reopenDead(this.#instances, this.#again, (thrown) => {
+    const opened = (): void => {
+      this.#provider = providersOf(this.#instances);
+      this.#again();
+    };
+    reopenDead(this.#instances, opened, (thrown) => {
       this.#room.rejectAll(LongshoreError.from(thrown, "queue", `loading ${this.name}`));
       this.#checkQuiet();
     });
   }
+}
+
+/** The execution providers of some instances, with `+` between several. */
+function providersOf(instances: readonly Instance[]): string | undefined {
+  const names = new Set(instances.flatMap(({ provider }) => provider ?? []));
+  return names.size === 0 ? undefined : [...names].join("+");
 }

@@ -26,6 +26,8 @@ export interface Scheduler {
   readonly instances: number;
   /** Which requests may share a run: as the model says, or `tenant` if the graph failed the test that `shared` requires. */
   readonly isolation: BatchIsolation;
+  /** Execution providers of its instances, with `+` between several. Undefined where the runtime does not tell. */
+  readonly provider: string | undefined;
   /** False once it is being unloaded. */
   readonly open: boolean;
   /** Grants a queue position. Throws `queue-full` or `shutting-down`. */

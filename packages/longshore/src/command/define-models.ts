@@ -8,6 +8,7 @@ import { placementOptions } from "../placement/options.ts";
 import { profile } from "./profile.ts";
 import { quantize } from "./quantize.ts";
 import { split } from "./split.ts";
+import { providersOption } from "../options/provider-options.ts";
 
 /** What is done with one model: `profile`, `golden`, `quantize`, `split`, `advise`. */
 export function defineModels({ program, action, io }: Defining): void {
@@ -28,6 +29,7 @@ export function defineModels({ program, action, io }: Defining): void {
       .addOption(
         new Option("--runtime <name>", "runtime").choices(["onnxruntime", "wasm"]).default("onnxruntime"),
       )
+      .addOption(providersOption())
       .option("--json", "print JSON", false)
       .action(action((model: string, options) => profile(model, options, io))),
     "longshore profile ocr --samples ./receipts --write",

@@ -9,6 +9,7 @@ import { repositoryOptions } from "../options/repository-options.ts";
 import { pullOptions } from "../package/define-package.ts";
 import { ownPriceOptions } from "../options/price-options.ts";
 import { tritonOptions } from "../options/triton-options.ts";
+import { providersOption } from "../options/provider-options.ts";
 
 /** `serve` and what belongs to it. */
 export function defineServing({ program, action, io }: Defining): void {
@@ -26,6 +27,7 @@ export function defineServing({ program, action, io }: Defining): void {
       .addOption(
         new Option("--runtime <name>", "runtime").choices(["onnxruntime", "wasm"]).default("onnxruntime"),
       )
+      .addOption(providersOption())
       .option("--queue <n>", "longest queue of a model", number("queue", 1), 256)
       .option(
         "--worker-niceness <n>",

@@ -29,6 +29,7 @@ it("tells versions, the optional runtime and folders that can be used", async ()
   const { code, found } = await findings(folder);
   const of = (what: string) => found.find((one) => one.what === what);
   expect(of("versions")?.detail).toMatch(/onnxruntime-node \d+\.\d+\.\d+.*undici 7\./);
+  if (process.platform === "linux") expect(of("provider cuda")).toMatchObject({ ok: true });
   expect(of("wasm")?.detail).toMatch(/loads and runs/);
   expect(of("temporary folder")?.ok).toBe(true);
   expect(of(folder)).toMatchObject({

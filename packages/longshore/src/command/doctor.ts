@@ -4,23 +4,15 @@ import { createServer } from "node:net";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import {
-  type EndpointInfo,
-  LongshoreError,
-  silentObserver,
-  tensorsOf,
-  float32Tensor,
-  float32View,
-} from "@longshore/core";
+import { type EndpointInfo, LongshoreError, silentObserver } from "@longshore/core";
 import { housekeepingCall } from "@longshore/core/internal";
 import type { Runtime } from "@longshore/engine";
-import { graphBuilder, writeModel } from "@longshore/graph";
 import {
   addWasm,
   deviceFacts,
   hasWasm,
   onnxRuntime,
-  sha256,
+  softwareAdapter,
   systemClock,
   systemRandom,
   wasmRuntime,
@@ -28,6 +20,7 @@ import {
 import { dial, type DialOptions, serverInfo } from "../compose/dial.ts";
 import { diallingIn } from "../compose/directory.ts";
 import { platformTransforms } from "../compose/transforms.ts";
+import { tryProvider, tryRuntime } from "../compose/try-runtime.ts";
 import { sampleRepository } from "../compose/samples.ts";
 import { type AtOptions, serversOf } from "../options/at-options.ts";
 import { type DirectoryCommandOptions, directoryOf } from "../options/directory-options.ts";
@@ -55,37 +48,32 @@ async function look(what: string, examine: () => Promise<string>): Promise<Findi
   }
 }
 
-/** Runs y = x + x, built here, so that nothing but the runtime is examined. */
-async function tryRuntime(runtime: Runtime): Promise<string> {
-  const call = housekeepingCall("doctor");
-  const clock = systemClock();
+/** What a runtime says of itself after its first answer. */
+async function answers(runtime: Runtime): Promise<string> {
+  return answered(await tryRuntime(runtime));
+}
+
+function answered(tookMs: number): string {
+  return `loads and runs (${tookMs.toFixed(0)} ms for the first answer)`;
+}
+
+/** Execution providers that the native build may have on a platform, besides the processor. */
+const accelerators: Readonly<Record<string, readonly string[]>> = {
+  linux: ["cuda", "tensorrt", "webgpu"],
+  darwin: ["coreml", "webgpu"],
+  win32: ["dml", "cuda", "webgpu"],
+};
+
+/** Whether an accelerator can be used. None is needed, so this is never a fault. */
+async function lookAtProvider(name: string): Promise<Finding> {
+  const what = `provider ${name}`;
   try {
-    const build = graphBuilder();
-    const x = build.input("x", "FP32", [1, 2]);
-    build.output(build.node("Add", [x, x], { outputs: ["y"] }), "FP32", [1, 2]);
-    const bytes = writeModel(build.model({ name: "doctor" }));
-    const startedMs = clock.nowMs();
-    const session = await runtime.load(
-      {
-        digest: await sha256(bytes),
-        byteLength: bytes.byteLength,
-        bytes: () => Promise.resolve(bytes.slice()),
-      },
-      {},
-      call,
-    );
-    const outputs = await session.run(
-      tensorsOf(float32Tensor("x", [1, 2], Float32Array.of(1, 2))),
-      ["y"],
-      call,
-    );
-    const y = outputs.get("y");
-    await session.release();
-    if (!y || float32View(y).join() !== "2,4")
-      throw new LongshoreError("run-failed", "execute", "1 + 1 is not 2 here");
-    return `loads and runs (${(clock.nowMs() - startedMs).toFixed(0)} ms for the first answer)`;
-  } finally {
-    await runtime.close();
+    const software = name === "webgpu" ? softwareAdapter() : undefined;
+    const note = software === undefined ? "" : `; ${software}`;
+    return { what, ok: true, detail: `${answered(await tryProvider(name))}${note}` };
+  } catch (thrown) {
+    const { message } = LongshoreError.from(thrown, "execute", what);
+    return { what, ok: true, detail: `optional, and not usable: ${message.slice(0, 160)}` };
   }
 }
 
@@ -105,7 +93,7 @@ function versions(): string {
 }
 
 async function tryWasm(): Promise<string> {
-  return hasWasm() ? tryRuntime(wasmRuntime()) : `optional, and not there: ${addWasm}`;
+  return hasWasm() ? answers(wasmRuntime()) : `optional, and not there: ${addWasm}`;
 }
 
 /** Whether temporary files can be made. */
@@ -202,7 +190,8 @@ export async function doctor(options: DoctorOptions, io: CommandIo): Promise<Exi
       ok: true,
       detail: `${facts.cores} cores (${facts.processor ?? "name hidden"}), ${byteCount(facts.freeMemoryBytes)} free of ${byteCount(facts.totalMemoryBytes)}${facts.battery ? `, battery ${facts.battery.chargeRatio === undefined ? "" : `${(facts.battery.chargeRatio * 100).toFixed(0)} %`}${facts.battery.discharging ? " discharging" : ""}` : ", no battery"}`,
     },
-    await look("onnxruntime", () => tryRuntime(onnxRuntime())),
+    await look("onnxruntime", () => answers(onnxRuntime())),
+    ...(await Promise.all((accelerators[process.platform] ?? []).map(lookAtProvider))),
     await look("wasm", tryWasm),
     await look("versions", () => Promise.resolve(versions())),
     await look("media", () =>

@@ -28,6 +28,7 @@ export interface ProfileCommandOptions extends AtOptions {
   readonly processorTime: boolean;
   readonly write: boolean;
   readonly runtime: RuntimeName;
+  readonly providers?: readonly string[];
   readonly json: boolean;
 }
 
@@ -57,6 +58,7 @@ export async function profile(
   const { engine, close } = openEngine({
     store: opened.store,
     runtime: options.runtime,
+    ...(options.providers ? { providers: options.providers } : {}),
     tier: "cloud",
     elsewhere: portsAt({ servers }),
   });
@@ -74,14 +76,15 @@ export async function profile(
       ...new Set([...(options.write ? unknownStandard(description, known) : []), ...options.variant]),
     ];
     const others = measuredHere(description, endpoints) ? stepsOfOthers(description) : [];
-    io.note(`measuring ${opened.model} with ${samples.length} inputs on ${options.runtime}, one thread`);
+    const runtime = options.providers ? `${options.runtime} ${options.providers.join("+")}` : options.runtime;
+    io.note(`measuring ${opened.model} with ${samples.length} inputs on ${runtime}, one thread`);
     const measured = await measureModel(
       {
         engine,
         endpoints,
         clock,
         model: opened.model,
-        runtime: options.runtime,
+        runtime,
         samples,
         ...(options.runs === undefined ? {} : { rounds: options.runs }),
         ...(variants ? { variants } : {}),

@@ -6,6 +6,7 @@ import {
   type Tensor,
 } from "@longshore/core";
 import { housekeepingCall } from "@longshore/core/internal";
+import { usableProviders } from "../compose/device-engines.ts";
 import { describedAt, stepsMissing } from "../compose/described-at.ts";
 import { guessedInputs } from "../profile/measure.ts";
 import { openLocal, type OpenedOffloader } from "../compose/open-offloader.ts";
@@ -110,6 +111,13 @@ export async function prepareRequest(
         }
       : {}),
     runtime: options.runtime,
+    ...(options.providers
+      ? {
+          providers: await usableProviders(options.providers, (provider, why) =>
+            io.note(`execution provider ${provider} is not used: ${why}`),
+          ),
+        }
+      : {}),
     servers,
     ...found,
   });

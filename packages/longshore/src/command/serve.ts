@@ -36,6 +36,7 @@ export interface ServeCommandOptions
   readonly repository?: string;
   readonly workers?: number;
   readonly runtime: RuntimeName;
+  readonly providers?: readonly string[];
   readonly queue: number;
   readonly workerNiceness: number;
   readonly allowManagement: boolean;
@@ -76,6 +77,7 @@ export async function serve(command: Command, io: CommandIo): Promise<ExitCode> 
       store: opened.store,
       prices: ownPricesOf(options),
       runtime: options.runtime,
+      ...(options.providers ? { providers: options.providers } : {}),
       maxQueued: options.queue,
       workerNiceness: options.workerNiceness,
       allowManagement: options.allowManagement || options.managePort !== undefined,

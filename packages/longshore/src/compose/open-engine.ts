@@ -1,7 +1,9 @@
 import { availableParallelism } from "node:os";
 import {
   type Clock,
+  type Accelerator,
   type EndpointId,
+  LongshoreError,
   type CostRates,
   type Observer,
   silentObserver,
@@ -11,6 +13,7 @@ import {
 } from "@longshore/core";
 import {
   createEngine,
+  onProcessor,
   type Engine,
   type EngineParts,
   type ModelSource,
@@ -29,6 +32,7 @@ import {
   workerLane,
 } from "@longshore/nodejs";
 import { join } from "node:path";
+import { goldenFrom } from "../check/golden-source.ts";
 import { platformCodecs } from "./codecs.ts";
 import { platformTransforms } from "./transforms.ts";
 import { graphThread } from "../model-file/graph-thread.ts";
@@ -75,12 +79,18 @@ export interface EngineOptions extends ModelLimits {
   readonly elsewhere?: EngineParts["elsewhere"];
   /** Default `device`. */
   readonly id?: EndpointId;
+  /** What it computes with, where that is not the processor. */
+  readonly accelerator?: Accelerator;
+  /** Whether it is another processor of the device whose data it gets; see `EndpointInfo.sameDevice`. */
+  readonly sameDevice?: true;
   /** Default `device`. */
   readonly tier?: Tier;
   /** Default `device`, which lies inside every zone. */
   readonly zone?: ZoneId;
   /** Default `onnxruntime`. */
   readonly runtime?: RuntimeName;
+  /** Execution providers to try for each model, in this order. Default `["cpu"]`. */
+  readonly providers?: readonly string[];
   /** Used instead of this machine's, in this order, and closed with the engine. */
   readonly runtimes?: readonly Runtime[];
   /** Worker threads for transforms; default 1. */
@@ -109,6 +119,12 @@ export interface EngineOptions extends ModelLimits {
 /** An estimate of one core of a desktop or edge processor, for labelling results until something is measured. */
 export const defaultRates: CostRates = { microsPerSecond: 0, microsPerMegabyte: 0, activeWatts: 6 };
 
+/** Golden inputs that lie beside the models of a store. */
+function samplesFrom(store: ModelStore): NonNullable<EngineParts["samples"]> {
+  const golden = goldenFrom(store);
+  return async (model, version) => ((await golden(model, version))?.pairs ?? []).map(({ inputs }) => inputs);
+}
+
 /** An engine with what it stands on. */
 export interface OpenedEngine {
   readonly engine: Engine;
@@ -118,12 +134,25 @@ export interface OpenedEngine {
 
 function ownRuntimes({
   runtime,
+  providers,
   shortRunsHere = false,
   workerNiceness = 0,
 }: EngineOptions): readonly Runtime[] {
+  if (runtime === "wasm" && providers) {
+    const why =
+      "the runtime wasm has one execution provider, its own: leave out the providers, or the runtime";
+    throw new LongshoreError("invalid-configuration", "resolve", why);
+  }
   const wasm = wasmRuntime();
   // The WebAssembly runtime stays in the list where its package is missing: a model that names it is told how to add it.
-  return runtime === "wasm" ? [wasm] : [onnxRuntime({ shortRunsHere, niceness: workerNiceness }), wasm];
+  if (runtime === "wasm") return [wasm];
+  const native = onnxRuntime({
+    shortRunsHere,
+    niceness: workerNiceness,
+    ...(providers ? { providers } : {}),
+  });
+  // Who names only accelerators does not want a processor instead.
+  return providers && !providers.some(onProcessor) ? [native] : [native, wasm];
 }
 
 /**
@@ -152,6 +181,8 @@ export function openEngine(options: EngineOptions): OpenedEngine {
       state: "movable",
       offers: true,
       rates: options.rates ?? defaultRates,
+      ...(options.accelerator ? { accelerator: options.accelerator } : {}),
+      ...(options.sameDevice ? { sameDevice: true } : {}),
     },
     store: wholeModels(options.store, graphs.makeWhole),
     ...(options.weightOf ? { weightOf: options.weightOf } : {}),
@@ -166,6 +197,7 @@ export function openEngine(options: EngineOptions): OpenedEngine {
     random: systemRandom(),
     observer: options.observer ?? silentObserver,
     sha256,
+    samples: samplesFrom(options.store),
     explicit: options.explicit ?? false,
     gpuFallback: options.gpuFallback ?? false,
     defaultMaxBatchSize: options.defaultMaxBatchSize ?? 0,

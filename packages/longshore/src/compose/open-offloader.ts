@@ -21,7 +21,8 @@ import { portsAt } from "./described-at.ts";
 import type { ServerOptions } from "./dial.ts";
 import { dialAll } from "./dial-all.ts";
 import { type Dialling, type DirectoryOptions, isDirectory, openDirectory } from "./directory.ts";
-import { openEngine, type RuntimeName } from "./open-engine.ts";
+import { openDeviceEngines, usableProviders } from "./device-engines.ts";
+import type { RuntimeName } from "./open-engine.ts";
 import { openModel } from "./open-model.ts";
 
 /** Models that a device gets from elsewhere, as far as it needs them. */
@@ -60,6 +61,12 @@ export interface OpenOptions {
   readonly dialling?: Dialling;
   /** Runtime of this device. Default `onnxruntime`. */
   readonly runtime?: RuntimeName;
+  /**
+   * Execution providers of this device, such as `["cuda", "cpu"]`. Accelerators beside the processor are an endpoint of their own
+   * (`device-cuda`), so that each request goes where it is over sooner; those that do not work here are left out, which `observer` is told.
+   * Default `["cpu"]`.
+   */
+  readonly providers?: readonly string[];
   /** Rules and limits of calls that name none. */
   readonly defaults?: OffloadDefaults;
   /** Where each data class may go. Default `standardPolicy()`. */
@@ -107,7 +114,7 @@ export function openLocal(options: LocalOptions): OpenedOffloader {
       { clock, random, report: options.packages.report ?? (() => undefined), changed: () => undefined },
     );
   const store = pull ? layeredStore(own, pull.store) : own;
-  const { engine, close } = openEngine({
+  const { engine, others, close } = openDeviceEngines({
     store,
     clock,
     observer,
@@ -117,13 +124,16 @@ export function openLocal(options: LocalOptions): OpenedOffloader {
     ...(pull?.source ? { source: pull.source } : {}),
     ...(options.id === undefined ? {} : { id: options.id }),
     ...(options.runtime === undefined ? {} : { runtime: options.runtime }),
+    ...(options.providers === undefined ? {} : { providers: options.providers }),
     ...(options.workers === undefined ? {} : { workers: options.workers }),
   });
   const memory = memoryMeter(clock);
+  const dialled = dialAll(options, { clock, random, observer });
   const offloader = createOffloader({
     local: engine,
     ...(pull ? { lookAgain: () => pull.look() } : {}),
-    ...dialAll(options, { clock, random, observer }),
+    ...dialled,
+    endpoints: [...others, ...(dialled.endpoints ?? [])],
     policy: options.policy ?? standardPolicy(),
     clock,
     random,
@@ -150,6 +160,7 @@ const known: Readonly<Record<keyof OpenOptions, true>> = {
   directory: true,
   dialling: true,
   runtime: true,
+  providers: true,
   defaults: true,
   policy: true,
   device: true,
@@ -223,12 +234,24 @@ export async function openOffloader(given: OpenOptions): Promise<Offloader> {
   const own = named === undefined || isDirectory(named) ? undefined : await openDirectory(named, parts);
   await own?.ready;
   const directory = own ?? opened;
+  const passedOver = (provider: string, why: string): void => {
+    const atMs = parts.clock.nowMs();
+    parts.observer.record({
+      kind: "provider-tried",
+      atMs,
+      runtime: "onnxruntime",
+      provider,
+      taken: false,
+      why,
+    });
+  };
   const {
     offloader,
     ready,
     close: closeLocal,
   } = openLocal({
     ...rest,
+    ...(rest.providers ? { providers: await usableProviders(rest.providers, passedOver) } : {}),
     ...(store ? { store } : {}),
     ...(directory ? { directory } : {}),
   });

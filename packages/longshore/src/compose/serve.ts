@@ -22,6 +22,8 @@ import { repositoryShelf } from "../package/shelf.ts";
 export interface ServeOptions extends OnlineOptions, ModelControlOptions, ModelLimits {
   readonly store: ModelStore;
   readonly runtime?: RuntimeName;
+  /** Execution providers to try for each model, in this order. Default `["cpu"]`. */
+  readonly providers?: readonly string[];
   readonly workers?: number;
   readonly maxQueued?: number;
   /**
@@ -97,6 +99,7 @@ function servedEngine(options: ServeOptions, parts: OnlineParts): Served & { rea
     answers,
     rates: ratesOf(options.prices ?? {}, "prices", true, defaultRates.activeWatts),
     ...(options.runtime === undefined ? {} : { runtime: options.runtime }),
+    ...(options.providers === undefined ? {} : { providers: options.providers }),
     ...(options.workers === undefined ? {} : { workers: options.workers, lanes: options.workers }),
     workerNiceness: options.workerNiceness ?? 5,
     shortRunsHere: true,

@@ -8,11 +8,13 @@ import { inTimeText, objectiveText } from "./objective-text.ts";
 import { pullOptions } from "../package/define-package.ts";
 import { type DirectoryCommandOptions, directoryOptions } from "./directory-options.ts";
 import type { PullCommandOptions } from "../package/command.ts";
+import { providersOption } from "./provider-options.ts";
 
 /** What `--input`, `--at` and the like say, shared by the commands that run or plan an inference. */
 export interface RequestOptions extends DirectoryCommandOptions, PullCommandOptions, AtOptions {
   readonly input: readonly string[];
   readonly runtime: "onnxruntime" | "wasm";
+  readonly providers?: readonly string[];
   readonly deadline?: number;
   readonly objective: Objective;
   readonly inTime?: number;
@@ -38,6 +40,7 @@ export function requestOptions(command: Command): Command {
         .choices(["onnxruntime", "wasm"])
         .default("onnxruntime"),
     )
+    .addOption(providersOption())
     .option("--deadline <ms>", "deadline in milliseconds", number("deadline", 0))
     .option("--objective <what>", objectiveText, objective, "latency")
     .option("--in-time <ratio>", inTimeText, number("in-time", 0, 1))

@@ -3,5 +3,6 @@ export { type DeviceFacts, deviceFacts, type Memory, memoryMeter } from "./devic
 export * from "./energy-counter.ts";
 export * from "./load-meter.ts";
 export { linkHint, type NetworkFolders } from "./network.ts";
+export * from "./software-adapter.ts";
 export * from "./system-clock.ts";
 export * from "./system-random.ts";

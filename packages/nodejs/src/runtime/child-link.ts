@@ -18,6 +18,8 @@ export interface ChildLinkOptions {
   /** Where a POSIX shell is, to set kernel limits before Node.js starts; undefined to do without. */
   readonly shell: string | undefined;
   readonly clock: Clock;
+  /** Further variables of the environment that the process gets. */
+  readonly keptVariables: readonly string[];
 }
 
 /** How often memory is looked at while something runs. */
@@ -31,17 +33,17 @@ const outOfMemory = /out of memory|OUT_OF_MEMORY|bad_alloc|allocation failed|can
 /** No core dumps, no files written, and so much private memory; then the program takes the shell's endpoint. */
 const limitScript = 'ulimit -c 0; ulimit -f 0; ulimit -d "$1" || exit 71; shift; exec "$@"';
 
-/** Only what a dynamic linker and Node.js need, and the telemetry switch: secrets of the environment stay outside. */
-function sandboxEnvironment(): NodeJS.ProcessEnv {
+/** Only what a dynamic linker, Node.js and drivers need, and the telemetry switch: secrets of the environment stay outside. */
+function sandboxEnvironment(variables: readonly string[]): NodeJS.ProcessEnv {
   const kept: NodeJS.ProcessEnv = { [telemetryVariable]: telemetrySetting() };
-  for (const name of ["PATH", "LD_LIBRARY_PATH", "LANG", "TZ", "SystemRoot"]) {
+  for (const name of ["PATH", "LD_LIBRARY_PATH", "LANG", "TZ", "SystemRoot", ...variables]) {
     const value = process.env[name];
     if (value !== undefined) kept[name] = value;
   }
   return kept;
 }
 
-function start({ url, memoryBytes, shell }: ChildLinkOptions): ChildProcess {
+function start({ url, memoryBytes, shell, keptVariables }: ChildLinkOptions): ChildProcess {
   const program = [process.execPath, `--max-old-space-size=${heapMegabytes}`, fileURLToPath(url)];
   const kilobytes = Math.floor(memoryBytes / 1024);
   const command =
@@ -52,7 +54,7 @@ function start({ url, memoryBytes, shell }: ChildLinkOptions): ChildProcess {
   return spawn(file, args, {
     stdio: ["ignore", "ignore", "pipe", "ipc"],
     serialization: "advanced",
-    env: sandboxEnvironment(),
+    env: sandboxEnvironment(keptVariables),
     windowsHide: true,
   });
 }

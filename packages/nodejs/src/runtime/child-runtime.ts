@@ -29,6 +29,10 @@ export interface ChildRuntimeOptions {
    * leaves only the watch on memory.
    */
   readonly shell?: string | undefined;
+  /** Execution providers, tried one after another for each model. Default `["cpu"]`. */
+  readonly providers?: readonly string[];
+  /** Further variables of the environment that the process gets, such as those that name drivers. Default: none. */
+  readonly keptVariables?: readonly string[];
 }
 
 const leastMemoryBytes = 256 * 1024 * 1024;
@@ -74,8 +78,15 @@ export function childRuntime(options: ChildRuntimeOptions = {}): ProviderRuntime
   const runtime = runnerRuntime({
     name: options.name ?? "sandbox",
     backend: "native",
-    providers: ["cpu"],
-    open: childLink({ url, memoryBytes, maxOutputBytes, shell, clock }),
+    providers: options.providers ?? ["cpu"],
+    open: childLink({
+      url,
+      memoryBytes,
+      maxOutputBytes,
+      shell,
+      clock,
+      keptVariables: options.keptVariables ?? [],
+    }),
     maxOutputBytes,
     restarts: true,
     limit: {

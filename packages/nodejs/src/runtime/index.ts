@@ -1,8 +1,6 @@
 export { builtFile } from "./built-file.ts";
 export * from "./child-runtime.ts";
-export * from "./choose-runtime.ts";
 export * from "./onnx-runtime.ts";
-export type { PassedOver } from "./runner-message.ts";
 export type { ProviderRuntime } from "./runner-runtime.ts";
 export type { ProviderSession } from "./runner-session.ts";
 export { addWasm, hasWasm } from "./optional-parts.ts";

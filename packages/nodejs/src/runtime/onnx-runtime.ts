@@ -1,5 +1,8 @@
-import { systemClock } from "../device/index.ts";
+import { LongshoreError } from "@longshore/core";
+import { providerName } from "@longshore/engine";
+import { softwareAdapter, systemClock } from "../device/index.ts";
 import { builtFile } from "./built-file.ts";
+import { childRuntime } from "./child-runtime.ts";
 import { exitGuard } from "./exit-guard.ts";
 import { importOrt } from "./import-ort.ts";
 import { reusedLinks } from "./reused-links.ts";
@@ -12,7 +15,10 @@ import { workerLink } from "./worker-link.ts";
 export interface OnnxRuntimeOptions {
   /** Name in metrics and configuration. Default `onnxruntime`. */
   readonly name?: string;
-  /** Execution providers, tried one after another for each model. Default `["cpu"]`. */
+  /**
+   * Execution providers, tried one after another for each model: `cpu`, and what the native build has on this platform and finds
+   * libraries for (`cuda`, `tensorrt`, `webgpu`, `coreml`, `dml`). Default `["cpu"]`.
+   */
   readonly providers?: readonly string[];
   /** The worker's built file. Default: the one of this package. */
   readonly workerUrl?: URL;
@@ -56,14 +62,16 @@ const keptWorkers = 2;
 export function onnxRuntime(options: OnnxRuntimeOptions = {}): ProviderRuntime {
   // Before the first worker starts: it gets a copy of this thread's environment.
   disableTelemetry();
+  const providers = checkProviders(options.providers ?? ["cpu"]);
   const { open, close } = reusedLinks(
     workerLink(options.workerUrl ?? builtFile("runtime-worker.js"), exitGuard(), options.niceness),
     keptWorkers,
   );
-  return runnerRuntime({
+  const runtime = runnerRuntime({
     name: options.name ?? "onnxruntime",
     backend: "native",
-    providers: options.providers ?? ["cpu"],
+    providers,
+    chooses: true,
     open,
     closeIdle: close,
     maxOutputBytes: options.maxOutputBytes ?? 1024 ** 3,
@@ -72,4 +80,45 @@ export function onnxRuntime(options: OnnxRuntimeOptions = {}): ProviderRuntime {
       ? { here: { open: thisThreadLink(importOrt), clock: systemClock() } }
       : {}),
   });
+  const trial = childRuntime({
+    name: `${runtime.name} trial`,
+    // Drivers reserve far more address space than they use, and the operator vouches for the model.
+    memoryBytes: Infinity,
+    maxOutputBytes: options.maxOutputBytes ?? 1024 ** 3,
+    keptVariables: driverVariables,
+  });
+  return {
+    ...runtime,
+    slowHere: (provider) => (provider === "webgpu" ? softwareAdapter() : undefined),
+    trial,
+    async close() {
+      await Promise.all([runtime.close(), trial.close()]);
+    },
+  };
+}
+
+/** What the loaders and drivers of accelerators read from the environment. */
+const driverVariables: readonly string[] = [
+  "VK_ICD_FILENAMES",
+  "VK_DRIVER_FILES",
+  "VK_ADD_DRIVER_FILES",
+  "CUDA_VISIBLE_DEVICES",
+  "NVIDIA_VISIBLE_DEVICES",
+  "NVIDIA_DRIVER_CAPABILITIES",
+  "HIP_VISIBLE_DEVICES",
+  "HOME",
+  "LOCALAPPDATA",
+];
+
+function checkProviders(providers: readonly string[]): readonly string[] {
+  const wrong = providers.find((one) => !providerName.test(one));
+  if (providers.length > 0 && wrong === undefined && new Set(providers).size === providers.length)
+    return providers;
+  throw new LongshoreError(
+    "invalid-configuration",
+    "resolve",
+    wrong === undefined
+      ? `providers are [${providers.join(", ")}]; each is named once, and one is needed, such as cpu`
+      : `providers has ${JSON.stringify(wrong)}; an execution provider is a word such as cpu, cuda or webgpu`,
+  );
 }

@@ -1,4 +1,5 @@
 import type { Datatype, Reason, TensorSpec } from "@longshore/core";
+import type { PassedOver } from "@longshore/engine";
 
 /*
  * What is said between a session here and the thread or process that holds it. A **runner** holds one session and does
@@ -64,12 +65,6 @@ interface ReleaseMessage {
 
 /** Anything said to a runner. */
 export type ToRunner = LoadMessage | RunMessage | AgainMessage | ReleaseMessage;
-
-/** A provider that was tried before the one in use, and why it was not taken. */
-export interface PassedOver {
-  readonly provider: string;
-  readonly detail: string;
-}
 
 /** The file is loaded. */
 export interface LoadedMessage {

@@ -17,6 +17,8 @@ export interface RunnerRuntimeParts {
   readonly name: string;
   readonly backend: Backend;
   readonly providers: readonly string[];
+  /** Whether a load may name other providers than these. */
+  readonly chooses?: true;
   readonly open: OpenLink;
   /** Ends what `open` keeps for later. */
   readonly closeIdle?: () => Promise<void>;
@@ -63,7 +65,7 @@ type HowToLoad = Required<LoadOptions>;
 async function startRunner(
   parts: RunnerRuntimeParts,
   artifact: Artifact,
-  { threads, fusions }: HowToLoad,
+  { threads, fusions, providers }: HowToLoad,
   call: Call,
 ): Promise<LoadedRunner> {
   const client = new RunnerClient(parts.open);
@@ -92,7 +94,7 @@ async function startRunner(
         kind: "load",
         backend: parts.backend,
         bytes,
-        providers: parts.providers,
+        providers,
         threads,
         fusions,
         maxOutputBytes: parts.maxOutputBytes,
@@ -144,8 +146,9 @@ function withShortRuns(
   return shortRunsHere(worker, {
     clock: here.clock,
     async openHere() {
-      const twin = { ...parts, open: here.open, providers: [worker.provider] };
-      const first = await startRunner(twin, artifact, how, housekeepingCall("twin"));
+      const twin = { ...parts, open: here.open };
+      const same = { ...how, providers: [worker.provider] };
+      const first = await startRunner(twin, artifact, same, housekeepingCall("twin"));
       return new RunnerSession({
         backend: parts.backend,
         first,
@@ -182,11 +185,14 @@ export function runnerRuntime(parts: RunnerRuntimeParts): ProviderRuntime {
 
   return {
     name: parts.name,
+    ...(parts.chooses ? { providers: parts.providers } : {}),
     async load(artifact, options, call) {
       if (closed) throw new LongshoreError("shutting-down", "execute", `runtime ${parts.name} is closed`);
       if (call.abort.aborted) throw abortError(call.abort, "execute");
-      const { threads = 1, fusions = true } = options;
-      const work = loading.track(open(artifact, { threads: checkThreads(threads), fusions }, call));
+      const { threads = 1, fusions = true, providers = parts.providers } = options;
+      const work = loading.track(
+        open(artifact, { threads: checkThreads(threads), fusions, providers }, call),
+      );
       // A release that fails here has nobody to tell; `close` waits for the same promise and tells.
       return orAborted(work, call, (session) => void session.release().catch(() => undefined));
     },

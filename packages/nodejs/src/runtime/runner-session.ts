@@ -1,10 +1,10 @@
 import { type Call, type Clock, LongshoreError, type Tensors, type TensorSpec } from "@longshore/core";
 import { abortError, whenAborted } from "@longshore/core/internal";
-import type { InferenceSession } from "@longshore/engine";
+import type { InferenceSession, PassedOver } from "@longshore/engine";
 import { checkFeeds } from "./check-feeds.ts";
 import type { PackedFeeds } from "./pack-feeds.ts";
 import { failure, type LoadedRunner, type RunnerClient } from "./runner-client.ts";
-import type { Backend, FromRunner, LoadedMessage, OutputMessage, PassedOver } from "./runner-message.ts";
+import type { Backend, FromRunner, LoadedMessage, OutputMessage } from "./runner-message.ts";
 import { unpackOutputs } from "./unpack-outputs.ts";
 
 /** A session that also tells which execution provider runs it, and which were tried before and why they were not taken. */

@@ -1,4 +1,5 @@
 import type { TensorSpec } from "@longshore/core";
+import type { PassedOver } from "@longshore/engine";
 import type { InferenceSession, Tensor } from "onnxruntime-common";
 import { datatypeOf, ortTypeOf, ortView } from "./ort-types.ts";
 import { type OutputPage, outputPage } from "./output-page.ts";
@@ -9,7 +10,6 @@ import type {
   FromRunner,
   LoadMessage,
   OutputMessage,
-  PassedOver,
   RunMessage,
   ToRunner,
 } from "./runner-message.ts";

@@ -1,6 +1,6 @@
 import { type Call, type Clock, LongshoreError, type Tensors, type TensorSpec } from "@longshore/core";
 import { countInputs, type Counts, countsOf, largerOf, within } from "./run-counts.ts";
-import type { PassedOver } from "./runner-message.ts";
+import type { PassedOver } from "@longshore/engine";
 import type { ProviderSession } from "./runner-session.ts";
 import { pageBytes } from "./shared-page.ts";
 

@@ -169,6 +169,7 @@ export interface Metrics {
   readonly spans: Counter;
   readonly directoryChanges: Counter;
   readonly answerChecks: Counter;
+  readonly providerLoads: Counter;
   readonly rolloutChanges: Counter;
   readonly rolloutCompared: Counter;
   readonly quarantines: Counter;
@@ -251,6 +252,11 @@ export function createMetrics(parts: MetricsParts): Metrics {
       "by",
       "outcome",
     ]),
+    providerLoads: counter(
+      "longshore_provider_loads_total",
+      "Execution providers that were tried for a model that was being loaded",
+      ["model", "provider", "outcome"],
+    ),
     quarantines: counter("longshore_quarantines_total", "Endpoints whose answers were no longer believed", [
       "endpoint",
       "by",

@@ -137,6 +137,18 @@ const table: { readonly [Kind in LongshoreEvent["kind"]]: Mapping<Kind> } = {
   },
   "endpoint-readmitted": ({ endpoint, afterMs }, { log }) =>
     log.line("warning", "readmission", { endpoint, afterMs }),
+  "provider-tried": ({ model, version, runtime, provider, taken, why }, { metrics, log }) => {
+    metrics.providerLoads.add([model ?? "", provider, taken ? "taken" : "passed-over"]);
+    // The processor alone is what everyone expects.
+    if (taken && provider === "cpu") return;
+    log.line(taken ? "info" : "warning", taken ? "provider-taken" : "provider-passed-over", {
+      model,
+      version,
+      runtime,
+      provider,
+      why,
+    });
+  },
   "invariance-tested": ({ model, passed }, { log }) => log.line("info", "invariance", { model, passed }),
   "batching-decided": ({ model, maxRows, because, kept }, { log }) =>
     log.line("info", "batching", { model, maxRows, because, kept }),

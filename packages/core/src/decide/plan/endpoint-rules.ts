@@ -63,6 +63,8 @@ export function endpointRules(
         const keeps = endpoints.infos[endpoint]?.state ?? "none";
         if (stateRemoves(sequence, idOf(endpoint), keeps)) return state;
       }
+      // On the caller's own machine the data is already there, so neither zone nor trust is a question.
+      if (info?.sameDevice) return -1;
       if (zoneRemoved[routes.zoneSet[route] ?? 0] !== false) return zone;
       return trustRemoves(routes.trustRank[route] ?? 0, leastRank) ? trust : -1;
     },

@@ -467,6 +467,24 @@ describe("makePlan", () => {
     expect(plan.lost.some((line) => line.why.kind === "filter" && line.why.filter === "zone")).toBe(true);
   });
 
+  it("takes another processor of this device for this device, whatever its zone and trust", () => {
+    const { view } = handView({
+      local: 100,
+      policy: tablePolicy({ internal: { zones: ["device"], leastTrust: "none" } }),
+    });
+    const [info] = view.endpoints.infos;
+    const model = view.models.get("ocr")!;
+    const own: View = {
+      ...view,
+      endpoints: { ...view.endpoints, infos: [{ ...the(info), zone: "device", sameDevice: true }] },
+      models: new Map([
+        ["ocr", { ...model, routes: { ...model.routes, zones: [["device"]], zoneSets: [["device"]] } }],
+      ]),
+    };
+    const rules = { dataClass: "internal", leastTrust: "attested", zones: ["eu"] } as const;
+    expect(planned(own, { rules }).legs[0]?.endpoint).toBe("edge-0");
+  });
+
   it("charges an exchange for the radio's time beyond what those before it take, where energy is made small", () => {
     const limits = { ...request.limits, objective: "energy" } as const;
     const millijoules = (sharedMs: number): number => {

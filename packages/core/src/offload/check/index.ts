@@ -5,4 +5,4 @@ export { goldenFile, type GoldenInputs, type GoldenPair, goldenText, parseGolden
 export type { CheckOptions } from "./options.ts";
 export { readiness } from "./readiness.ts";
 export { saidBy } from "./said.ts";
-export { difference, type Tolerance, toleranceFor } from "./same-answer.ts";
+export { difference, sameBody, similarBody, type Tolerance, toleranceFor } from "./same-answer.ts";

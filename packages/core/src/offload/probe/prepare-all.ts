@@ -77,8 +77,10 @@ export async function prepareAll(
 }
 
 /** Whether the rules of a call let an endpoint run what it asks for; `device` is the zone of nobody else's machine. */
-function mayPrepare({ id, zone, trust }: EndpointInfo, { rules }: Call, own: boolean): boolean {
-  return (own || zone !== "device") && brokenRule(rules, { id, zones: [zone], trust }) === undefined;
+function mayPrepare({ id, zone, trust, sameDevice }: EndpointInfo, { rules }: Call, own: boolean): boolean {
+  return (
+    (own || sameDevice || zone !== "device") && brokenRule(rules, { id, zones: [zone], trust }) === undefined
+  );
 }
 
 async function prepareAt(

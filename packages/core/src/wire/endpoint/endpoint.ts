@@ -78,6 +78,11 @@ export interface EndpointInfo {
   /** Default `longshore` where it answers `offers`, else `oip`. */
   readonly kind?: EndpointKind;
   readonly accelerator?: Accelerator;
+  /**
+   * It runs in this process, on the machine whose data it gets: another processor of the device. Only the program that opened it says so; nothing
+   * of it is ever read from the network. Default: any other endpoint that claims the zone `device` is refused.
+   */
+  readonly sameDevice?: true;
 }
 
 /** How busy an endpoint is, told on every reply (ORCA `endpoint-load-metrics`). */
@@ -235,6 +240,8 @@ export interface StageTime {
   /** Step, model or codec. */
   readonly name: string;
   readonly tookMs: number;
+  /** Of a run on an accelerator: its execution provider, such as `cuda`. */
+  readonly provider?: string;
 }
 
 /** The account of one leg: where, which body, and what it took. */

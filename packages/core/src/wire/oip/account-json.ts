@@ -12,6 +12,7 @@ const stage: Reader<StageTime> = fields({
   stage: word("load", "queue", "transform", "run", "encode", "decode", "send", "wait", "network", "cache"),
   name,
   tookMs: positive,
+  provider: read.optional(name),
 });
 
 function accountAt(depth: number): Reader<Account> {

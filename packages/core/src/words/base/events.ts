@@ -149,6 +149,20 @@ export type LongshoreEvent =
       readonly callIds?: readonly string[];
     }
   | {
+      /** An execution provider was tried for a model that is being loaded; without a model, for one of a single operator. */
+      readonly kind: "provider-tried";
+      readonly atMs: number;
+      readonly model?: string;
+      readonly version?: string;
+      readonly runtime: string;
+      /** Such as `cpu` or `webgpu`. */
+      readonly provider: string;
+      /** Whether it runs the model. */
+      readonly taken: boolean;
+      /** Why it was passed over. */
+      readonly why?: string;
+    }
+  | {
       /** A model that lets tenants share runs was tested for it: a row's answers must not depend on the rows beside it. */
       readonly kind: "invariance-tested";
       readonly atMs: number;

@@ -1,0 +1,125 @@
+import { cp, mkdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { sampleRepository } from "@longshore/samples";
+import { run, softwareGpu } from "../install/index.ts";
+import { command, startOwn } from "../servers/index.ts";
+import { eachAsked, inFolder, type Open, type Part } from "./part.ts";
+
+/** What a check is given. */
+interface Ground {
+  readonly folder: string;
+  readonly open: Open[];
+  /** Names the software graphics driver. */
+  readonly env: Readonly<Record<string, string>>;
+}
+
+interface Check {
+  readonly name: string;
+  /** Throws what is wrong; returns what is worth telling. */
+  check(ground: Ground): Promise<string>;
+}
+
+const model = "language-scores";
+
+async function repository({ folder }: Ground, name: string, configuration: string): Promise<string> {
+  const root = join(folder, name);
+  const own = join(root, model);
+  await mkdir(own, { recursive: true });
+  await cp(join(sampleRepository(), model, "1"), join(own, "1"), { recursive: true });
+  await writeFile(join(own, "model.yaml"), configuration);
+  return root;
+}
+
+/** Asks a server once, and returns which execution provider the account of the answer names. */
+async function providerOf(http: string): Promise<string> {
+  const described = (await (await fetch(`http://${http}/v2/models/${model}`)).json()) as {
+    inputs: { name: string; datatype: string; shape: number[] }[];
+  };
+  const inputs = described.inputs.map(({ name, datatype, shape }) => {
+    const sizes = shape.map((size) => (size === -1 ? 1 : size));
+    const count = sizes.reduce((product, size) => product * size, 1);
+    return { name, datatype, shape: sizes, data: Array.from({ length: count }, (_, at) => at % 2) };
+  });
+  const reply = await fetch(`http://${http}/v2/models/${model}/infer`, {
+    method: "POST",
+    headers: { "longshore-account": "full" },
+    body: JSON.stringify({ inputs }),
+  });
+  const text = await reply.text();
+  if (!reply.ok) throw new Error(`status ${reply.status}: ${text.slice(0, 200)}`);
+  const metrics = await (await fetch(`http://${http}/metrics`)).text();
+  const taken =
+    /longshore_provider_loads_total\{[^}]*provider="([a-z]+)"[^}]*outcome="taken"[^}]*\} [1-9]/.exec(metrics);
+  return taken?.[1] ?? "none";
+}
+
+/** Starts a server with some providers and says which one runs the model. */
+async function served(
+  ground: Ground,
+  name: string,
+  configuration: string,
+  providers: string,
+): Promise<string> {
+  const server = await startOwn({
+    repository: await repository(ground, name, configuration),
+    args: ["--providers", providers],
+    env: ground.env,
+  });
+  ground.open.push(server);
+  return providerOf(server.http);
+}
+
+function expected(found: string, wanted: string): string {
+  if (found !== wanted) throw new Error(`it runs on ${found}; ${wanted} is wanted`);
+  return `runs on ${found}`;
+}
+
+const checks: readonly Check[] = [
+  {
+    name: "WebGPU on a software adapter runs a model with the processor's answers",
+    check: async (ground) => expected(await served(ground, "gpu", "{}", "webgpu"), "webgpu"),
+  },
+  {
+    name: "KIND_GPU takes WebGPU",
+    check: async (ground) =>
+      expected(await served(ground, "kind", "instances: [{ count: 1, kind: gpu }]", "webgpu,cpu"), "webgpu"),
+  },
+  {
+    name: "a software adapter is not preferred to the processor",
+    check: async (ground) => expected(await served(ground, "both", "{}", "webgpu,cpu"), "cpu"),
+  },
+  {
+    name: "a provider without its library is passed over",
+    check: async (ground) => expected(await served(ground, "cuda", "{}", "cuda,cpu"), "cpu"),
+  },
+  {
+    name: "doctor tells that the adapter is software",
+    async check({ env }) {
+      const { out } = await run(process.execPath, [command, "doctor"], { env });
+      const line = out.split("\n").find((one) => one.includes("provider webgpu")) ?? "no line";
+      if (!/loads and runs.*is software/.test(line)) throw new Error(line.trim());
+      return line.replace(/\s+/g, " ").trim();
+    },
+  },
+];
+
+/** Execution providers besides the processor: WebGPU, which the native runtime holds, on a graphics driver in software. */
+export const providersPart: Part = {
+  name: "providers",
+  async run(context) {
+    const { env } = await softwareGpu();
+    await inFolder("providers", async (folder, open) => {
+      await eachAsked(context, checks, async ({ name, check }) => {
+        try {
+          context.told({ name, outcome: "passed", detail: await check({ folder, open, env }) });
+        } catch (thrown) {
+          context.told({
+            name,
+            outcome: "failed",
+            detail: thrown instanceof Error ? thrown.message : String(thrown),
+          });
+        }
+      });
+    });
+  },
+};
