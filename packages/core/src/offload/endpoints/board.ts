@@ -1,14 +1,14 @@
 /**
- * What is believed of all endpoints, as a few numbers each, for picking out the few that a decision looks at.
+ * The belief about each endpoint as a row of numbers, for choosing the few endpoints that a decision considers.
  *
- * Asking every endpoint again takes longer than everything else in a decision once there are thousands; looking only at drawn ones
- * is quick, and misses the best, which shows in the slowest answers. But little happens between two decisions: a handful of
- * endpoints were sent something or answered. So each endpoint has a row of numbers from which its wait can be told at any later
- * instant; the rows of endpoints where something happened are written again, a few others in turn because beliefs age, and one
- * pass over the rows, a few nanoseconds for each, finds the first. It begins with those that promise most, and ends where
- * what is promised, at the best ratio that any endpoint has, is no better than what was found.
+ * With thousands of endpoints, reading each endpoint again takes longer than everything else in a decision. Considering a random sample is
+ * quick but misses the best endpoint, which shows in the slowest answers. But little happens between two decisions: a handful of endpoints
+ * received a request or answered. So each endpoint has a row of numbers from which its wait follows at any later instant. Rows of endpoints
+ * where something happened are rewritten, and a few others in turn because beliefs age. One pass over the rows, a few nanoseconds each,
+ * finds the best. The pass begins with the endpoints that promise most, and ends when the remaining promises, at the best ratio of any
+ * endpoint, are no better than what was found.
  *
- * Invariant: rows only say who is worth looking at. Decisions read the endpoints themselves.
+ * Invariant: rows only choose which endpoints are considered. Decisions read the endpoints themselves.
  */
 import type { EndpointId } from "../../words/base/index.ts";
 import type { EndpointState } from "./endpoint-state.ts";
@@ -26,17 +26,17 @@ const leastFree = 128;
 /** They are reused once they are this share of all rows, too. */
 const freeRatio = 0.125;
 
-/** What a look is for. */
+/** What a search needs to know. */
 export interface Look {
-  /** Rows that may be chosen; best those first that promise most. */
+  /** Rows that may be chosen, ordered by promise for the shortest search. */
   readonly rows: Int32Array;
-  /** What each promises to run the request, in milliseconds, and the least that any from there on does. */
+  /** What each row promises for the request, in milliseconds, and the least promise from that row on. */
   readonly runMs: Float64Array;
   readonly leastRunMs: Float64Array;
   readonly bytes: number;
-  /** So many are wanted. */
+  /** Number of endpoints to find. */
   readonly count: number;
-  /** Rows that may not be chosen now, whatever they promise; few. */
+  /** The few rows that may not be chosen now, whatever they promise. */
   readonly skipped?: ReadonlySet<number | undefined> | undefined;
 }
 
@@ -44,13 +44,13 @@ export interface Look {
 export interface Board {
   add(endpoint: EndpointState): void;
   remove(id: EndpointId): void;
-  /** Counts how often rows became others': rows that were looked up before may be of endpoints elsewhere since. */
+  /** Number of times that rows were reused. A change means that remembered rows may belong to other endpoints now. */
   readonly reuses: number;
   rowOf(id: EndpointId): number | undefined;
   endpointAt(row: number): EndpointState | undefined;
   /** Something happened at an endpoint. */
   changed(id: EndpointId): void;
-  /** Those where the request would be over first, best first; fewer where not as many can be used. */
+  /** The endpoints where the request would end first, best first; fewer than wanted if not as many can be used. */
   first(look: Look, nowMs: number): readonly EndpointState[];
 }
 
@@ -66,7 +66,7 @@ export function endpointBoard(): Board {
   const stale = new Set<number>();
   let aging = 0;
   let agedAtMs = 0;
-  /** No row has a smaller ratio: the least that was written since the last time round but one, and since the last. */
+  /** Lower bounds of all ratios: the least written since the last full round but one, and since the last. */
   let leastRatio = 1;
   let leastSince = 1;
 

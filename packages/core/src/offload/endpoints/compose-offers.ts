@@ -17,18 +17,18 @@ import type { EndpointState } from "./endpoint-state.ts";
 const leastAgreement = 0.995;
 
 /**
- * An offer that was not renewed is passed on for this long after it expired: one round of asking, so that two rounds at
- * different beats leave no gap. After that the endpoint may be anything, and nobody is promised it.
+ * An offer that was not renewed is passed on for this long after it expired. This is one round of polling, so that rounds at different
+ * intervals leave no gap. After that the endpoint's state is unknown and it is promised to no caller.
  */
 const graceMs = 5000;
 
-/** What is believed to cost most when a request comes may be more than when it was offered, by this at most. */
+/** When a request arrives, the predicted maximal cost may exceed the cost at the time of the offer by this factor. */
 const grownRatio = 1.25;
 
 /**
- * What this endpoint promises by passing a request on: another endpoint's offer, plus the way there and back and what is believed
- * of the endpoint. The path gets longer at the front and the zones and trust of both hold, so that whoever asked can tell the
- * ways apart; a way that comes back to the asker, or through here, is none.
+ * The offers of this endpoint for forwarding a request: another endpoint's offer, plus the transfer both ways and the belief about the
+ * endpoint. The path grows at the front, and the zones and trust of both apply, so that the caller can tell the paths apart. Paths that
+ * lead back to the caller, or through this endpoint, are left out.
  */
 export function forwardedOffers(
   self: EndpointInfo,
@@ -37,7 +37,7 @@ export function forwardedOffers(
   known: KnownModel,
   been: readonly EndpointId[],
   nowMs: number,
-  /** Charged for runs of the model that failed there, in milliseconds; Infinity where it is left alone for them. */
+  /** Charge for failed runs of the model there, in milliseconds; Infinity while runs are paused for failures. */
   failingMs = 0,
 ): readonly Offer[] {
   if (failingMs === Infinity || endpoint.health.unavailable(nowMs) !== undefined) return [];
@@ -73,7 +73,7 @@ export function forwardedOffers(
       costMicros: offer.costMicros + movedMicros + fee,
       mostMicros: grownRatio * (mostMicrosOf(offer) * Math.max(1, view.serviceRatio) + mostMoved) + fee,
       ...(rates.unpriced === true || offer.unpriced === true ? { unpriced: true as const } : {}),
-      // The asker's codecs end here; the next hop gets codecs of its own.
+      // The sender's codecs end here. The next hop chooses its own.
       codecs: self.codecs,
       expiresAtMs: Math.min(offer.expiresAtMs, nowMs + 5000),
     });
@@ -82,9 +82,9 @@ export function forwardedOffers(
 }
 
 /**
- * What this endpoint and another promise together: the part up to a cut here, the rest as the other endpoint offers it by the way
- * that `forwarded` describes. For each way and segment the cut is the one that makes it quickest. The part here takes what
- * its tail takes less the tail that is left, as this endpoint promises both.
+ * The offers of this endpoint together with another: the part up to a cut here, the rest as the other endpoint offers it on the path that
+ * `forwarded` describes. For each path and segment the fastest cut is chosen. The time of the part here is the time of its tail minus the
+ * time of the remaining tail, as this endpoint promises both.
  */
 export function splitOffers(
   own: readonly Offer[],
@@ -109,7 +109,7 @@ export function splitOffers(
   return [...best.values()];
 }
 
-/** Whether an offer is for the tail that begins at `from`, of the same variant and inputs as another. */
+/** Whether an offer is for the tail that begins at `from`, of the same variant and inputs as another offer. */
 function offersSame(offer: Offer, other: Offer, from: string): boolean {
   const { segment } = offer;
   return (
@@ -144,7 +144,7 @@ function joined(before: Offer, after: Offer, rest: Offer): Offer {
   };
 }
 
-/** Bytes of what an offer's segment takes and gives, in the smallest coding that keeps the answers. */
+/** Bytes of the inputs and outputs of an offer's segment, in the smallest encoding that keeps the answers. */
 function crossingBytes(known: KnownModel, offer: Offer): { readonly up: number; readonly down: number } {
   const { segment } = offer;
   const bucket = bucketOf(known, offer);
@@ -170,8 +170,8 @@ function sameFeatures(bucket: BucketTable, upTo: Offer["upTo"]): boolean {
 }
 
 /**
- * Leaves out offers that another one for the same segment and inputs beats: no slower, through no other zones, trusted no
- * less. What is left is few: one for each way that some rule could demand.
+ * Removes offers that another offer for the same segment and inputs dominates: not slower, through no other zones, not less trusted. Few
+ * remain: one for each path that some rule could require.
  */
 export function undominated(offers: readonly Offer[]): readonly Offer[] {
   const groups = new Map<string, Offer[]>();

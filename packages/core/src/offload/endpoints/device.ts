@@ -7,7 +7,7 @@ export interface Battery {
   readonly charging: boolean;
 }
 
-/** What is known of the machine that this endpoint runs on. Everything has a default; sensors are read for each decision. */
+/** Facts about the machine of this endpoint. Everything has a default. Sensors are read for each decision. */
 export interface DeviceParts {
   /** Default: no battery. */
   battery?(): Battery | undefined;
@@ -23,7 +23,7 @@ export interface DeviceParts {
   readonly slots?: number;
 }
 
-/** What a decision charges an exchange with beside its bytes and its time, as `DeviceView` has it. */
+/** The charge for an exchange besides its bytes and its time, as in `DeviceView`. */
 export interface RadioPrice {
   readonly wakeMillijoules: number;
   readonly gapMs: number;
@@ -31,16 +31,16 @@ export interface RadioPrice {
 
 /** An exchange over a radio. */
 export interface RadioUse {
-  /** What it adds beside its bytes and its time, see `RadioState`. */
+  /** Energy of waking the radio; see `RadioState`. */
   readonly wakeMillijoules: number;
   /**
-   * It is over. How long the radio was up that no exchange has paid for yet, in milliseconds: of those at the same time each
-   * pays for what has passed since one of them ended. 0 where it was over before.
+   * Ends the exchange. Returns the radio time that no exchange has paid for yet, in milliseconds: of concurrent exchanges each pays for the
+   * time since one of them ended. 0 if it had ended before.
    */
   ended(nowMs: number): number;
 }
 
-/** The radio of a device over time: whether it is still up from the last exchange. */
+/** Whether the radio of a device is still on after the last exchange. */
 export interface RadioState {
   /** Energy that an exchange adds beside its bytes: waking up, and the part of the tail that it prolongs; none beside another one. */
   wakeMillijoules(nowMs: number): number;
@@ -48,13 +48,13 @@ export interface RadioState {
   price(nowMs: number): RadioPrice;
   /** A request came that might be an exchange. */
   asked(nowMs: number): void;
-  /** An exchange begins, and the radio is up. */
+  /** Begins an exchange, which turns the radio on. */
   begun(nowMs: number): RadioUse;
   /** It was up until then. */
   used(untilMs: number): void;
 }
 
-/** How often a radio is woken among so many exchanges, before it was. */
+/** Assumed wakings of the radio per exchanges, before any were counted. */
 const usualSpell = { wakings: 1, exchanges: 50 };
 /** Exchanges that count. */
 const exchangesRemembered = 200;
@@ -62,14 +62,14 @@ const exchangesRemembered = 200;
 const gapsRemembered = 30;
 
 /**
- * Follows the tail of a radio.
+ * Follows the radio's tail: the time for which it stays on after an exchange.
  *
- * What an exchange adds depends on what comes after it: a cellular radio stays up for ten seconds at a watt, so the first
- * exchange costs as much as a dozen that follow closely. Weighed by itself it always loses, and a device whose every
- * exchange is weighed so never learns how cheap the next ones were. So while requests come more often than the tail is long, a
- * decision assumes that the next ones will go the same way: each pays the radio for the mean gap, and what waking costs on
- * top is shared among as many as have shared it so far. If they stop coming, one tail was spent in vain; where the link
- * drives requests home again and again, few share a waking, and it is not woken for a small gain.
+ * The energy of an exchange depends on what follows it. A cellular radio stays on for ten seconds at a watt, so the first exchange costs as
+ * much as a dozen that follow closely. Judged alone an exchange always loses, and a device that judges each alone never learns how cheap
+ * the next ones were. So while requests arrive more often than the tail is long, a decision assumes that the next requests will go the same
+ * way: each pays for the mean gap, and the cost of waking is divided among as many exchanges as shared it so far. If requests stop, one
+ * tail was wasted. If the link keeps sending requests back to the device, few exchanges share a waking, and the radio is not woken for a
+ * small gain.
  */
 export function radioState(radio: Radio = radios.wired): RadioState {
   /** Until then it was up and paid for; while exchanges are `underWay`, the next that ends pays for the rest. */
@@ -107,7 +107,7 @@ export function radioState(radio: Radio = radios.wired): RadioState {
       gaps = Math.min(gapsRemembered, gaps + 1);
       if (gaps === 1) {
         gapMs = seenMs;
-        // One gap tells nothing of the next: as wide as independent requests would be.
+        // One gap does not predict the next: assume the spread of independent requests.
         spread = seenMs ** 2;
         return;
       }

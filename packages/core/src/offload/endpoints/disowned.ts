@@ -1,19 +1,19 @@
 import type { LongshoreError, Reason } from "../../words/base/index.ts";
 
-/** What was asked is not at the endpoint that offered it. */
+/** The endpoint does not have what its offer named. */
 const gone: ReadonlySet<Reason> = new Set<Reason>([
   "unknown-model",
   "unknown-version",
   "unknown-variant",
   "unknown-cut",
 ]);
-/** What may as well be wrong with the request, or with who asks. */
+/** The request or the caller may be at fault as well. */
 const refused: ReadonlySet<Reason> = new Set<Reason>(["unsupported", "not-permitted"]);
 
 /**
- * Whether an endpoint that fails so does not serve what it offered, to anybody. What it refuses counts only where everybody asks as
- * this caller does (`own`): one tenant's mistakes take no endpoint away from the others. What another one said is
- * none of its doing.
+ * Whether such a failure means that the endpoint does not serve its offer to any caller. A refusal counts only if all callers send the same
+ * credentials (`own`), so that one tenant's mistakes take no endpoint from the others. An error that another endpoint reported does not
+ * count.
  */
 export function disowned({ reason, endpoint }: LongshoreError, own: boolean): boolean {
   if (endpoint !== undefined) return false;

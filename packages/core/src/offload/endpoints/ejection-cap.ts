@@ -6,10 +6,9 @@ const fewest = 3;
 const mostRatio = 0.5;
 
 /**
- * The endpoints that failed, answer all the same, and are to be used before their pause is over because too many pause at once.
- * Where most endpoints fail, what is wrong is more likely with the requests or with something that all of them share; leaving
- * all alone then turns some failures into nothing but failures. Endpoints that cannot be reached, and those whose
- * answers are not believed, stay out.
+ * The paused endpoints that may be used before their pause ends, because too many are paused at once. If most endpoints fail, the requests
+ * or something that all endpoints share is the more likely cause, and pausing all turns some failures into nothing but failures.
+ * Unreachable and distrusted endpoints stay out.
  */
 export function letBack(endpoints: Iterable<EndpointState>, nowMs: number): ReadonlySet<EndpointState> {
   const paused: EndpointState[] = [];

@@ -2,7 +2,7 @@ import type { EndpointId } from "../../words/base/index.ts";
 import type { KnownModel } from "../models/index.ts";
 import type { EndpointState } from "./endpoint-state.ts";
 
-/** The endpoint of that name, as long as it is the one whose offers are known. */
+/** The endpoint of that name, if it is still the one whose offers are known. */
 export function endpointFor(
   id: EndpointId,
   { saidBy }: KnownModel,

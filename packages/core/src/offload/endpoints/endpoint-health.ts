@@ -17,19 +17,19 @@ export interface EndpointHealth {
   /** It answered a request. */
   succeeded(nowMs: number): void;
   /**
-   * It answered a question about itself: it is there, and answers questions. Whether it still runs anything is another matter,
-   * where it was a run that failed last. For questions that it left unanswered nothing is charged any more: where its link was
-   * silent, that knows itself when it is back.
+   * Records an answer to a poll: the endpoint is reachable. If a run failed last, that does not show that it can run anything. Unanswered
+   * polls are no longer charged: if the link was silent, the belief about the link covers that.
    */
   reached(): void;
   /**
-   * `asked`: it was only a question about itself that it did not answer. What began (`beganMs`) before the last failure and breaks with
-   * what is known is no further one: of all that is under way when an endpoint falls silent or goes only the first counts.
+   * Records a failure. `asked` says that only a poll was not answered. A failure of a request that began (`beganMs`) before the last
+   * failure, and that is consistent with it, is not a new one: when an endpoint goes silent, only the first failure of all that is under
+   * way counts.
    */
   failed(error: LongshoreError, nowMs: number, asked?: boolean, beganMs?: number): void;
   /**
-   * Nobody waited for a run any longer, far beyond its time. Once that is a slow run, unless it is `surely` more; twice, without
-   * an answer between, it is a failure.
+   * Records a run that was given up long after its expected time. The first counts as a slow run, unless `surely` is set. The second
+   * without an answer in between counts as a failure.
    */
   abandoned(error: LongshoreError, nowMs: number, surely?: boolean): void;
   /** Why nothing should be sent now; undefined when it may be tried. */
@@ -39,21 +39,21 @@ export interface EndpointHealth {
   /** Instant from which it may be tried again; -Infinity when it may be now. */
   readonly pausedUntilMs: number;
   /**
-   * It is paused for failures alone, and believed. A request that nothing else is left for may be sent there before the pause is
-   * over: the pause is this side's guess, and only a request can show that it is wrong. A server that refused for load said itself
-   * how long to stay away, which holds for all requests.
+   * Whether the endpoint is trusted and paused for failures only. A request without other endpoints may be sent there before the pause
+   * ends: the pause is a guess of this side, and only a request can disprove it. A server that refused for load stated its own pause, which
+   * holds for all requests.
    */
   mayBeAsked(nowMs: number): boolean;
   /** It failed, and has answered no request since. */
   readonly failing: boolean;
-  /** As far as is known nobody is there, or nobody who lets this endpoint in. */
+  /** Whether the endpoint is known to be unreachable, or to refuse this caller. */
   readonly absent: boolean;
-  /** When it last failed; -Infinity for never. */
+  /** Time of its last failure; -Infinity for never. */
   readonly downAtMs: number;
-  /** Its answers are not believed: nothing is sent there, however well it is, until it is trusted again. */
+  /** Distrusts its answers: nothing is sent there, whatever its health, until it is trusted again. */
   distrust(why: string): void;
   trust(): void;
-  /** Why its answers are not believed; undefined when they are. */
+  /** Why its answers are distrusted; undefined if they are trusted. */
   readonly distrusted: string | undefined;
 }
 
@@ -68,7 +68,7 @@ const down: ReadonlySet<Reason> = new Set<Reason>([
   "run-deadline",
   "internal",
 ]);
-/** What an endpoint refuses for that has enough to do. */
+/** Reasons with which an overloaded endpoint refuses requests. */
 export const overloaded: ReadonlySet<Reason> = new Set<Reason>([
   "queue-full",
   "rejected",
@@ -84,20 +84,20 @@ export function hadTooMuch({ reason }: LongshoreError): boolean {
 }
 
 /**
- * Consecutive failures pause an endpoint for a time that doubles, with jitter so that clients do not return together; after
- * the pause the next plan may try it, under its guard. A refusal for load pauses it for as long as it says.
+ * Consecutive failures pause an endpoint. The pause doubles, with jitter so that clients do not return together. After the pause the next
+ * plan may try the endpoint under its guard. A refusal for load pauses it for the time that it states.
  */
 export function endpointHealth(random: Random, options: HealthOptions = {}): EndpointHealth {
   const { firstPauseMs = 250, longestPauseMs = 30_000, penaltyMs = 400, halfLifeMs = 10_000 } = options;
   let row = 0;
-  /** The pause for failures, and the one that it asked for when it refused for load. */
+  /** End of the pause for failures, and end of the pause that it requested for load. */
   let failedUntilMs = -Infinity;
   let refusedUntilMs = -Infinity;
   let why = "";
   let absent = false;
-  /** The last failure was of a run. */
+  /** Whether the last failure was a failed run. */
   let ranBadly = false;
-  /** What is charged, between 0 and 1, and what of it for runs, as of the last failure or answer. */
+  /** The charge between 0 and 1, and the part of it for runs, as of the last failure or answer. */
   let failures = 0;
   let ofRuns = 0;
   let noted = 0;
@@ -122,7 +122,7 @@ export function endpointHealth(random: Random, options: HealthOptions = {}): End
     downAtMs = nowMs;
     absent = shut.includes(error.reason);
     const pauseMs = Math.min(longestPauseMs, error.retryAfterMs ?? firstPauseMs * 2 ** Math.min(20, row - 1));
-    // What it said of its load does not hold for what comes after a failure: a server that starts again has none.
+    // A load that it reported does not hold after a failure: a restarted server has none.
     refusedUntilMs = -Infinity;
     failedUntilMs =
       nowMs + (error.retryAfterMs === undefined ? pauseMs * (0.75 + 0.5 * random.next()) : pauseMs);

@@ -23,17 +23,17 @@ import { promiseGrowth, type ServiceRatio, serviceRatio } from "./service-ratio.
 /** Links of endpoints in this process cost nothing. */
 const noLink: LinkTable = linkTableOf(() => 0);
 
-/** The age at which the written-down belief about a link is asked for again, in milliseconds. */
+/** Age at which the table of a link's belief is computed again, in milliseconds. */
 const linkAgeMs = 1000;
-/** Asking a link costs milliseconds of thought: not more often than this, whatever happens on it. */
+/** Computing a link's belief takes milliseconds: it is not done more often than this, whatever happens on the link. */
 const linkRestMs = 100;
-/** An endpoint that is avoided and was left alone for this long may be tried, in milliseconds. */
+/** An avoided endpoint may be tried after this time without a request, in milliseconds. */
 const untriedMs = 10_000;
-/** Charged so many times what it promises, an endpoint is avoided. */
+/** An endpoint that is charged this many times its promise is avoided. */
 const avoidedRatio = 1.5;
 /**
- * An endpoint that has not answered so many requests since it came, or came back, is unproven: what it promises may be what its
- * first, cold run took, or a guess where it promises nothing. Left alone it would never run warm and promise less.
+ * An endpoint with fewer answers than this since it appeared or returned is unproven. Its promise may be the time of its first, cold run,
+ * or a guess where it promises nothing. Without requests it would never run warm and promise less.
  */
 const provenAnswers = 5;
 /**
@@ -43,21 +43,21 @@ const provenAnswers = 5;
 const unprovenMs = 1000;
 /** How often the pause doubles at most. */
 const mostDoubled = 10;
-/** Who took none of so many requests in a row is taken at its word no longer. */
+/** An endpoint that refused this many requests in a row is no longer believed. */
 const mostTurnedAway = 3;
-/** For a try an unproven endpoint is taken to need this share of what it promises. */
+/** Share of its promise that an unproven endpoint is assumed to need, for a try. */
 const unprovenRatio = 0.02;
 
-/** For so long after a failure a predicted lateness is no reason not to try an endpoint, in milliseconds. */
+/** How long after a failure a predicted lateness does not rule out a try, in milliseconds. */
 const doubtMs = 10_000;
 
-/** A body of this size, by position among `transferSizes`, tells what each byte takes. */
+/** Position among `transferSizes` of the size from which the time per byte is computed. */
 const gaugeSize = 5;
 
-/** What a request takes at an endpoint, roughly and as long as nothing happens there. */
+/** Rough time of a request at an endpoint, valid until something happens there. */
 export interface Outlook {
   readonly queue: QueueOutlook;
-  /** Run time over what is promised. */
+  /** Run time divided by the promise. */
   readonly ratio: number;
   /** Charged for failures and newness, and the way there and back of nothing. */
   readonly extraMs: number;
@@ -66,87 +66,88 @@ export interface Outlook {
   readonly openAtMs: number;
 }
 
-/** One other endpoint, as this one experiences it: the mutable record behind an `EndpointView`. */
+/** The state of one other endpoint as seen from here: the mutable record behind an `EndpointView`. */
 export interface EndpointState {
   readonly endpoint: Endpoint;
   readonly link: Link | undefined;
   readonly health: EndpointHealth;
   readonly service: ServiceRatio;
-  /** It says how much of a body is there while that is under way: what is not said is evidence, too. */
+  /** Whether it acknowledges a body while it arrives. If so, missing acknowledgements are evidence. */
   tells: boolean;
-  /** What second runs beside it and late answers cost. */
+  /** The record of second runs beside it and of late answers, from which their price follows. */
   readonly books: Tries;
   readonly lateness: Lateness;
-  /** The written-down belief about its link; another object whenever it was asked for again. */
+  /** The belief about its link as a table. Each computation makes a new object. */
   readonly table: LinkTable;
-  /** The last one that was written down with something heard of the endpoint since the one before. */
+  /** The last table that was computed after something was received from the endpoint. */
   readonly heardTable: LinkTable;
-  /** A leg was sent there, which it promised to run in that time. Gives what that added to its queue, in milliseconds. */
+  /** Records that a leg with this promised run time was sent. Returns the milliseconds that it added to the queue. */
   legBegan(promisedMs: number, nowMs: number): number;
   /** A leg that was sent at `sentAtMs` and added `addedMs` to the queue was refused, or its connection closed: it is not there. */
   legWithdrawn(sentAtMs: number, addedMs: number): void;
-  /** It is over; `answeredAtMs` where it was answered. */
+  /** Records the end of a leg; `answeredAtMs` if it was answered. */
   legEnded(answeredAtMs?: number): void;
-  /** A leg that began there then is taken to be lost; Infinity where that is since the endpoint has said nothing for too long. */
+  /** Records that a leg that began then counts as lost. Infinity if the reason is that the endpoint was silent for too long. */
   missed(beganMs: number): void;
   /**
-   * One of the legs there is taken to be lost, and nothing was answered since it began: nor will what was sent there after it be.
-   * Until it answers something, or nothing is under way there any more.
+   * Whether a leg there counts as lost and nothing was answered since it began. Later requests will not be answered either. Ends with the
+   * next answer, or when nothing is under way there.
    */
   readonly mute: boolean;
-  /** It said how busy it is, in a message that was under way for `delayMs`. */
+  /** Records a load report from a message that was under way for `delayMs`. */
   reported(load: LoadReport, nowMs: number, delayMs: number): void;
-  /** It did not take a request, because that would have waited for longer than was believed; it said how busy it is. */
+  /** Records that it refused a request because the wait would have exceeded the belief, and its load report. */
   turnedAway(load: LoadReport, nowMs: number): void;
   /** Whether it may turn requests away: one that takes nothing any more is to fail. */
   readonly mayTurnAway: boolean;
   /**
-   * It said what it takes now for what it offers. The first time that tells of the way there, too, which is written down at once where endpoints
-   * are `few`, and where they are very many when its turn comes.
+   * Records new offers. The first offers also start the belief about its link. It is computed at once if there are `few` endpoints;
+   * otherwise in turn.
    */
   promised(offers: readonly Offer[], nowMs: number, few: boolean): void;
-  /** It said how long its queue is with an offer. */
+  /** Records the queue length that came with an offer. */
   offered(queueMs: number, nowMs: number): void;
   /** See `PlaceHealth.failed`. */
   failed(error: LongshoreError, nowMs: number, asked?: boolean, beganMs?: number): void;
   /** Requests from here under way there. */
   readonly underWay: number;
   queueMs(nowMs: number): number;
-  /** What a request there takes at any instant until something happens, roughly. */
+  /** Rough time of a request there at any instant, until something happens. */
   outlook(nowMs: number): Outlook;
-  /** Others send there, too, as far as was seen. */
+  /** Whether other clients send requests there, as far as observed. */
   shared(nowMs: number): boolean;
-  /** When it last said how busy it is. */
+  /** Time of its last load report. */
   readonly heardAtMs: number;
-  /** What a request from here usually runs there; 0 before the first. */
+  /** Usual run time of our requests there; 0 before the first. */
   readonly serviceMs: number;
   /** Something happened on the link, or time passed: the belief is to be written down again; `atOnce` for the request that is due. */
   linkTouched(atOnce?: boolean): void;
   /** Whether `refreshLink` would change anything now. */
   linkStale(nowMs: number): boolean;
   refreshLink(nowMs: number): void;
-  /** It has just come to where others are. */
+  /** Starts its slow start: it has just joined others. */
   startSlowly(nowMs: number): void;
-  /** Nobody waited there any longer; see `EndpointHealth`. */
+  /** Records a run that was given up; see `EndpointHealth`. */
   abandoned(error: LongshoreError, nowMs: number, surely: boolean): void;
   /** It answered a request. */
   answered(nowMs: number): void;
   /** It gave one of several answers to a request. */
   answering(nowMs: number): void;
   /**
-   * Promises are off, or it failed, and nothing was sent there for so long that it may have changed; or it has shown too
-   * little so far.
+   * Whether the endpoint is worth a try: its promises were off, or it failed, and nothing was sent there for so long that it may have
+   * changed; or too little is known of it.
    */
   untried(nowMs: number): boolean;
-  /** It failed lately, and what is charged or believed of it since may be too much: its first answers will tell. */
+  /** Whether it failed recently, so that the charge and the belief since may be too high. Its first answers will tell. */
   doubtful(nowMs: number): boolean;
-  /** When it last answered a request; -Infinity for never. */
+  /** Time of its last answer to a request; -Infinity for never. */
   readonly answeredAtMs: number;
-  /** Requests have shown what its promises are worth. */
+  /** Whether requests have shown how good its promises are. */
   readonly proven: boolean;
   /**
-   * As decisions see it. `anyway`: too many pause at once, so this one does not. `afresh`: for once its promise is taken at
-   * its word, to see whether it holds now, or for less as long as it is unproven. `alone`: nothing else could take what a slow start keeps away.
+   * The endpoint as decisions read it. `anyway`: ignore its pause, because too many endpoints are paused at once. `afresh`: ignore learned
+   * penalties once (exploration); an unproven endpoint counts as faster still. `alone`: ignore the slow start, because no other endpoint
+   * could take the requests.
    */
   view(
     nowMs: number,
@@ -161,7 +162,7 @@ export function followEndpoint(
   clock: Clock,
   random: Random,
   hedges: TryOptions | undefined,
-  /** Told whenever something happened there, and whether what is believed of its `link` was written down again. */
+  /** Called after each event there, and whether the table of its `link` was computed again. */
   changed: (id: EndpointId, link: boolean) => void = () => undefined,
 ): EndpointState {
   const health = endpointHealth(random);
@@ -179,12 +180,12 @@ export function followEndpoint(
   /** Answers since it came or came back. */
   let answers = 0;
   let answeredAtMs = -Infinity;
-  /** When it last said what it offers. */
+  /** Time of its last offers. */
   let saidAtMs = -Infinity;
   let mute = false;
   /** Requests in a row that it did not take. */
   let refused = 0;
-  /** Requests that were sent there to see what it takes, since the last answer. */
+  /** Exploratory requests sent there since its last answer. */
   let tries = 0;
   let sentAtMs = clock.nowMs();
   const happened = (ofLink = false): void => changed(endpoint.info.id, ofLink);
@@ -254,7 +255,7 @@ export function followEndpoint(
     promised(offers, nowMs, few) {
       const first = saidAtMs === -Infinity;
       saidAtMs = nowMs;
-      // Where some are known and others not yet, all requests would go to those.
+      // If some links were known and others not, all requests would go to the known ones.
       if (first && few) refreshLink(nowMs);
       urgent ||= first && !few;
       service.promised(growth(offers), nowMs, offers[0]?.segment.digest);
@@ -356,7 +357,7 @@ export function followEndpoint(
         queueMs: waitMs,
         serviceRatio: afresh ? tried(nowMs) : service.ratio(nowMs),
         penaltyMs: afresh ? 0 : health.penaltyMs(nowMs),
-        // When nothing would be there that is sent now, what was sent before is.
+        // When a request sent now would arrive, the earlier ones will have.
         sharedMs: underWay > 0 ? (table.up[0] ?? 0) : 0,
         prices: books.prices(nowMs),
         unavailable,

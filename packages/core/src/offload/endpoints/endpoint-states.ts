@@ -24,7 +24,7 @@ export interface EndpointsParts {
   readonly endpoints?: readonly Endpoint[];
   readonly directory?: Directory;
   readonly dial?: (info: EndpointInfo) => Endpoint;
-  /** What runs models here. */
+  /** Runs models on this device. */
   readonly local?: Endpoint;
   readonly clock: Clock;
   readonly random: Random;
@@ -43,15 +43,18 @@ export interface EndpointStates extends Disposable {
   readonly mayGrow: boolean;
   /** Counts changes of the set of endpoints. */
   readonly changes: number;
-  /** Charged for runs of the model that failed at an endpoint, in milliseconds; Infinity where it gets none of that tenant now. */
+  /** Charge for failed runs of the model at an endpoint, in milliseconds; Infinity while it gets no runs of that tenant. */
   failingMs(known: KnownModel, tenant: string, nowMs: number): (id: EndpointId) => number;
-  /** When an endpoint may be asked about that version again, or by that tenant: it has failed, or its runs there have, or it refused. */
+  /**
+   * When an endpoint may get requests for that version or tenant again: the endpoint failed, runs of the version failed there, or it
+   * refused.
+   */
   pausedUntilMs(endpointState: EndpointState, of: Ran | undefined, tenant?: string): number;
-  /** When an endpoint last failed, or runs of that version there; -Infinity for never. */
+  /** Time of the last failure of an endpoint or of runs of that version there; -Infinity for never. */
   downAtMs(endpointState: EndpointState, of: Ran): number;
   /**
-   * A run for that tenant that began then failed there, or a question about itself where none is said, on behalf of that version where one
-   * is known. Nothing is held against it where the error names another one.
+   * Records a failure: of a run for that tenant that began then, or of a poll if no run is given, for that version if one is known. An
+   * error that names another endpoint is not held against this one.
    */
   failed(
     endpointState: EndpointState,
@@ -63,19 +66,19 @@ export interface EndpointStates extends Disposable {
   ): void;
   /** A run was answered there. */
   answered(endpointState: EndpointState, of: Ran, nowMs: number): void;
-  /** All endpoints as a decision about the model for that tenant reads them. Loads are as of now, links as they were last written down. */
+  /** All endpoints as a decision about the model for that tenant reads them. Loads are current, links as of their last table. */
   table(known: KnownModel, tenant: string, nowMs: number): EndpointTable;
-  /** The endpoints that a decision about the model looks at: all, or a few where they are very many. */
+  /** The endpoints that a decision about the model considers: all, or a few if there are very many. */
   tableFor(known: KnownModel, tenant: string, sought: Sought, nowMs: number): EndpointTable;
-  /** Endpoints that decisions look at these days: all, or those of the last shortlist. */
+  /** The endpoints that recent decisions considered: all, or those of the last shortlist. */
   readonly looked: Iterable<EndpointState>;
-  /** Who wants to know of endpoints that come later. */
+  /** Called for each endpoint that is added later. */
   onAdded: (id: EndpointId) => void;
   /** Loads changed: the next table reads them again. */
   touched(): void;
   /**
-   * Writes down again what is believed of one link that needs it; tells whether more do. Each takes a few milliseconds of
-   * thought, so they are done one at a time and hardly ever on the path of a request.
+   * Computes the table of one link that needs it. Returns whether more need it. Each takes a few milliseconds, so they are computed one at
+   * a time and rarely while a request waits.
    */
   refreshOneLink(nowMs: number): boolean;
   /** Whether `refreshOneLink` would change anything. */
@@ -88,7 +91,7 @@ export interface EndpointStates extends Disposable {
 export function followEndpoints(parts: EndpointsParts, self: EndpointId): EndpointStates {
   const { clock, random, links, hedges, directory, dial, local } = parts;
   const all = new Map<EndpointId, EndpointState>();
-  /** What the directory said of each endpoint when it was dialled, or could not be. */
+  /** The directory entry with which each endpoint was dialled, or could not be. */
   const listed = new Map<EndpointId, EndpointInfo>();
   const closing = new UnderWay();
   const board = endpointBoard();
@@ -100,9 +103,9 @@ export function followEndpoints(parts: EndpointsParts, self: EndpointId): Endpoi
   let opensAtMs = Infinity;
   let linksChanged = false;
   const lists = new WeakMap<KnownModel, { readonly reuses: number; readonly list: Shortlist }>();
-  /** Of the model that was decided on last. */
+  /** The shortlist of the model of the last decision. */
   let list: Shortlist | undefined;
-  /** The first endpoints are there: those that come later come to where others are. */
+  /** Whether the first endpoints were added: those added later get a slow start. */
   let begun = false;
   const runs = runFailures(all, random);
   const changed = (id: EndpointId, link: boolean): void => {
@@ -118,10 +121,7 @@ export function followEndpoints(parts: EndpointsParts, self: EndpointId): Endpoi
     board.add(endpointState);
     changes++;
   };
-  /**
-   * Now and then an endpoint that is avoided, for which another one is taken or this one here, gets a chance to show what it takes now,
-   * at the cost of one request.
-   */
+  /** From time to time returns an avoided endpoint, which gets the chance to show its current speed at the cost of one request. */
   const toTry = (nowMs: number): EndpointState | undefined => {
     const avoided = [...all.values()].filter(
       (endpointState) =>
@@ -147,7 +147,7 @@ export function followEndpoints(parts: EndpointsParts, self: EndpointId): Endpoi
     try {
       return dial?.(entry);
     } catch (thrown) {
-      // One entry that cannot be used is no reason to lose the others.
+      // One unusable entry must not lose the others.
       const error = LongshoreError.from(thrown, "resolve", `dialling ${entry.id}`);
       parts.observer.record(failureEvent(error, { id: `dial-${entry.id}` }, clock.nowMs()));
       return undefined;
@@ -216,7 +216,7 @@ export function followEndpoints(parts: EndpointsParts, self: EndpointId): Endpoi
     },
     failed(endpointState, of, error, nowMs, beganMs, tenant) {
       if ((error.endpoint ?? endpointState.endpoint.info.id) !== endpointState.endpoint.info.id) return;
-      // It was not let in itself where it asked, as `nothingKnown` says, and knows who asked it.
+      // That endpoint was refused elsewhere itself (see `nothingKnown`), so its own health is not at fault.
       if (error.reason === "unauthenticated" && error.stage === "resolve") return;
       if (runs.failed(endpointState, error, nowMs, of, tenant)) return;
       endpointState.failed(error, nowMs, tenant === undefined, beganMs);
@@ -232,7 +232,7 @@ export function followEndpoints(parts: EndpointsParts, self: EndpointId): Endpoi
     tableFor(known, tenant, sought, nowMs) {
       if (all.size <= manyEndpoints) return endpoints.table(known, tenant, nowMs);
       const kept = lists.get(known);
-      // Who has come since is on the next, which is made when it is known what it offers.
+      // An endpoint that has joined since is in the next shortlist, which is made once its offers are known.
       list = kept?.reuses === board.reuses ? kept.list : shortlist(known, board, random);
       if (list !== kept?.list) lists.set(known, { reuses: board.reuses, list });
       const of = ranOf(known.description);
@@ -272,7 +272,7 @@ export function followEndpoints(parts: EndpointsParts, self: EndpointId): Endpoi
   return Object.assign(endpoints, { [Symbol.dispose]: () => watching?.[Symbol.dispose]() });
 }
 
-/** Whether a directory says the same of an endpoint as before: it may have read all of them again for the sake of one. */
+/** Whether the directory describes an endpoint as before: it may have read all entries again because one changed. */
 function sameEntry(now: EndpointInfo, before: EndpointInfo): boolean {
   return now === before || JSON.stringify(now) === JSON.stringify(before);
 }

@@ -2,8 +2,8 @@ import type { EndpointId } from "../../words/base/index.ts";
 import type { EndpointState } from "./endpoint-state.ts";
 
 /**
- * Endpoints that are believed, and to which nothing is sent now because they failed; who answered last comes first: one that hangs has not
- * answered since, one that is slow has. Last come those that were gone, which may be back. They may be asked where nobody else is left to ask.
+ * Trusted endpoints that are paused for failures, those that answered last first: a hanging endpoint has not answered since, a slow one
+ * has. Endpoints that were unreachable, and may be back, come last. They may be used if no other endpoint is left.
  */
 export function leftAlone(
   endpoints: ReadonlyMap<EndpointId, EndpointState>,

@@ -1,31 +1,31 @@
 import type { Clock } from "../../words/base/index.ts";
 
 /**
- * What runs at this endpoint, so that the wait of the next run is known before it is asked for. A run that has begun cannot be cancelled:
- * one whose result was dropped keeps its slot until it would have ended. One that still waits for its turn then never runs.
+ * The runs of this device, so that the wait of the next run is known in advance. A run that has begun cannot be cancelled: if its result
+ * was dropped, it keeps its slot until it would have ended. A dropped run that still waits for its slot never runs.
  */
 export interface LocalWork {
   /**
-   * A run that is expected to take `runMs` is handed over. What is kept back for an earlier deadline and would be late behind it begins
-   * before. Returns what to tell when its result came.
+   * Hands over a run that is expected to take `runMs`. A back-up that is held back for an earlier deadline, and would be late after this
+   * run, begins first. Call the methods of the result when the run ends.
    */
   begin(runMs: number, nowMs: number, deadlineMs?: number): LocalRun;
   /**
-   * The same of a request's first run, which keeps its turn behind requests that came before it and were sent away: `LocalRun.turn`.
+   * The same for the first run of a request. It queues behind requests that came before it and were sent elsewhere; see `LocalRun.turn`.
    */
   beginInTurn(runMs: number, nowMs: number, deadlineMs?: number): LocalRun;
   /**
-   * A request that was sent away keeps its turn here. Whenever the device is free and the turn has come, `ask` is called, begins a run
-   * if that is best now, and tells whether it did.
+   * Keeps the turn of a request that was sent elsewhere. When the device is free and the turn has come, `ask` is called; it begins a run if
+   * that is best, and returns whether it did.
    */
   standBy(ask: () => boolean): Disposable;
-  /** Until a run could begin that goes before those that wait for their turn; 0 while a slot is free. */
+  /** Time until a run could begin that has priority over those that wait for their turn; 0 while a slot is free. */
   freeMs(nowMs: number): number;
-  /** A run is kept back for a deadline; `before` is told by how much it would wait longer behind one that is about to begin. */
+  /** Holds a run back for a deadline. `before` is called with the added wait when another run is about to begin. */
   keepBack(deadlineMs: number, before: (longerMs: number) => void): Disposable;
   /** Expected wait of a run that begins now. */
   queueMs(nowMs: number): number;
-  /** Whether one more run leaves no slot free, so that the next request would wait for it. */
+  /** Whether one more run would take the last free slot, so that the next request waits for it. */
   fills(nowMs: number): boolean;
 }
 
@@ -34,11 +34,11 @@ interface Run {
   handedMs: number;
   /** It waits for its turn, and is not handed over yet. */
   waits: boolean;
-  /** Infinity as long as its result is waited for. */
+  /** When its result was dropped; Infinity before. */
   droppedMs: number;
 }
 
-/** A device that a dropped run holds is looked at again no sooner, in milliseconds. */
+/** Least interval between checks whether a dropped run has ended, in milliseconds. */
 const leastLookMs = 5;
 
 /** The slot that is free first. */
@@ -51,11 +51,11 @@ function soonest(free: Float64Array): number {
 
 /** One run under way. */
 export interface LocalRun {
-  /** Its turn at the device; undefined where it may begin at once. */
+  /** Its turn at the device; undefined if it may begin at once. */
   readonly turn: Promise<void> | undefined;
   /** Its slot is free: the result (or the failure) came. */
   ended(): void;
-  /** Nobody waits for its result any more: nothing more will be told of it. */
+  /** Records that its result is no longer needed. Nothing more will be reported of it. */
   dropped(nowMs: number): void;
 }
 
@@ -65,7 +65,7 @@ export interface LocalRun {
  */
 export function localWork(slots: number, clock?: Clock): LocalWork {
   const runs = new Set<Run>();
-  /** Who waits for a turn, in the order in which they came: requests that were sent away, and first runs behind them. */
+  /** The line of those that wait for a turn, in order of arrival: requests that were sent elsewhere, and first runs behind them. */
   let line: readonly (
     | { readonly ask: () => boolean }
     | { readonly run: Run; readonly release: () => void }
@@ -73,10 +73,10 @@ export function localWork(slots: number, clock?: Clock): LocalWork {
   let timer: Disposable | undefined;
   const keptBack = new Set<{ readonly deadlineMs: number; readonly before: (longerMs: number) => void }>();
   const sweep = (nowMs: number): void => {
-    // What tells nothing any more is taken to be over, past twice its expectation: it had begun when it was dropped.
+    // A dropped run reports no end. It counts as over after twice its expected time.
     for (const run of runs) if (nowMs > run.droppedMs + 2 * run.runMs + 1000) runs.delete(run);
   };
-  /** When the slot is free that `run`, or after all of them the next, takes: each in turn takes the one that is free first. */
+  /** When the slot is free that `run` takes, or that the next takes after all runs. Each takes the first free slot in turn. */
   const freeMs = (nowMs: number, before?: Run, handedOnly = false): number => {
     const free = new Float64Array(slots);
     for (const run of runs) {
@@ -84,7 +84,7 @@ export function localWork(slots: number, clock?: Clock): LocalWork {
       if (handedOnly && run.waits) continue;
       const slot = soonest(free);
       const endsMs = Math.max(run.handedMs, free[slot] ?? 0) + run.runMs;
-      // What is waited for and has not ended yet runs on.
+      // A run whose result is needed, and that has not ended, goes on.
       free[slot] = run.droppedMs < Infinity ? endsMs : Math.max(nowMs, endsMs);
     }
     return free[soonest(free)] ?? 0;
@@ -94,7 +94,7 @@ export function localWork(slots: number, clock?: Clock): LocalWork {
     sweep(nowMs);
     return Math.max(0, freeMs(nowMs) - nowMs);
   };
-  /** By how much the next run would wait longer behind this one. */
+  /** How much longer the next run would wait behind this one. */
   const longerBehind = (run: Run, nowMs: number): number => {
     const waitMs = queueMs(nowMs);
     runs.add(run);
@@ -102,7 +102,7 @@ export function localWork(slots: number, clock?: Clock): LocalWork {
     runs.delete(run);
     return longerMs;
   };
-  /** Whether a slot is free: what was handed over and is waited for holds one until it ends, what was dropped until it would have. */
+  /** Whether a slot is free. A run whose result is needed holds its slot until it ends, a dropped run until it would have ended. */
   const hasFree = (nowMs: number): boolean => {
     sweep(nowMs);
     let held = 0;
@@ -117,13 +117,13 @@ export function localWork(slots: number, clock?: Clock): LocalWork {
   };
   const untilFreeMs = (nowMs: number): number =>
     hasFree(nowMs) ? 0 : Math.max(1, freeMs(nowMs, undefined, true) - nowMs);
-  /** The end of a dropped run is told by nobody: where one holds the device, it is looked at when it would have ended. */
+  /** A dropped run reports no end, so the device is checked when it would have ended. */
   const watchDropped = (): void => {
     if (!clock || timer || !line.some((one) => "run" in one)) return;
     if (![...runs].some(({ droppedMs }) => droppedMs < Infinity)) return;
     timer = clock.timer(Math.max(leastLookMs, untilFreeMs(clock.nowMs())), walk);
   };
-  /** Gives each its turn, first come first served, as long as the device is free. */
+  /** Serves the line in order while the device is free. */
   const walk = (): void => {
     timer?.[Symbol.dispose]();
     timer = undefined;

@@ -4,7 +4,7 @@ import { brokenRule } from "../../decide/plan/index.ts";
 
 const unruled: Rules = { dataClass: "unknown", leastTrust: "none" };
 
-/** Whether the rules of an endpoint let others' requests run at that one, by the way that an offer describes. */
+/** Whether the rules of an endpoint allow requests of others to run at the offering one, on the path of the offer. */
 export function permits(
   rules: Pick<Partial<Rules>, "zones" | "leastTrust"> | undefined,
   { id, zone, trust }: EndpointInfo,

@@ -1,68 +1,66 @@
 import type { LoadReport } from "../../wire/endpoint/index.ts";
 
 /**
- * How long a request that is sent to an endpoint now would wait there, between two things that the endpoint says.
+ * How long a new request would wait at an endpoint, between two of its reports.
  *
- * A report is exact when it is written and wrong a moment later. Letting it fade into what is usual is the obvious answer,
- * and a poor one: a queue of a hundred milliseconds that nobody adds to is gone after a hundred milliseconds, and what this
- * endpoint sends meanwhile waits behind what it sent before. So the queue is followed as a fluid. It drains by a millisecond
- * each millisecond, own requests add what they are expected to run, and the part that others cause comes back as time
- * passes: at each report the requests that are not ours tell how much that is. An endpoint that runs several requests at once
- * adds nothing to its queue until the last of its slots is taken, and from then on each request adds its run: with one slot the
- * first. How many slots there are shows in reports of requests in flight and no wait: one more than those, or as many where a
- * server only counts and says nothing of who comes next. Such servers give means: a slot that others take for a part of the
- * time is free for the rest of it. Where requests share runs, those in flight are as many runs as they are usually put into,
- * and each that does not find its slot empty adds its share of a run, as the endpoint tells it. When the last of ours was answered,
- * what others were reported to have there is all that there can be.
+ * A report is exact when it is written and wrong a moment later. To let it fade into the usual value is the obvious answer, and a poor one:
+ * a queue of a hundred milliseconds without new work is gone after a hundred milliseconds, and what this endpoint sends meanwhile waits
+ * behind what it sent before. So the queue is modelled as a fluid. It drains by a millisecond each millisecond. Own requests add their
+ * expected run time. The part that other clients cause returns as time passes: at each report the requests that are not ours show how large
+ * it is.
  *
- * Invariant: right after a report the belief is the report, plus what was sent since it was written.
+ * An endpoint that runs several requests at once has an empty queue until its last slot is taken. From then on each request adds its run;
+ * with one slot the first does. Reports of requests in flight without a wait show the number of slots: one more than those, or as many if a
+ * server only counts and does not say whose requests they are.
+ *
+ * Invariant: right after a report the belief is the report plus what was sent since it was written.
  */
 export interface QueueBelief {
-  /** A request of ours left, which is expected to run for that long. Gives what that added to the queue, in milliseconds. */
+  /** Records a request that was sent, with its expected run time. Returns the milliseconds that it added to the queue. */
   sent(serviceMs: number, nowMs: number): number;
   /**
-   * The endpoint never took a request that was sent at `sentAtMs` and added `addedMs` to the queue, or dropped it when it closed the connection: what it
-   * added is given back, unless a report that came since has counted anew.
+   * Withdraws a request sent at `sentAtMs` that added `addedMs`: the endpoint never received it, or dropped it when it closed the
+   * connection. Has no effect if a later report counted anew.
    */
   withdrawn(sentAtMs: number, addedMs: number, nowMs: number): void;
-  /** One of ours is over; where it was answered nothing of it is left there. */
+  /** Records the end of one of our requests; after an answer nothing of it remains there. */
   ended(nowMs: number, answered: boolean): void;
   /**
-   * An endpoint said how busy it is, in a message that was under way for `delayMs`. What came with an answer does not count the
-   * request that it answers, which is told to be over at the same instant, before.
+   * Records a load report from a message that was under way for `delayMs`. A report that came with an answer does not count the answered
+   * request, whose end is recorded at the same instant, before.
    */
   reported(load: LoadReport, nowMs: number, delayMs: number): void;
-  /** It said how long its queue is, and nothing of whose it is. */
+  /** Records the length of its queue without its origin. */
   offered(queueMs: number, nowMs: number): void;
   waitMs(nowMs: number): number;
-  /** What the wait at any instant until the next news follows from. */
+  /** The figures from which the wait at any instant until the next event follows. */
   outlook(nowMs: number): QueueOutlook;
-  /** Others send there, too, as far as was seen in the last minutes: what is believed goes wrong without our doing. */
+  /** Whether other clients sent requests there in the last minutes. Then the belief goes wrong without requests of ours. */
   shared(nowMs: number): boolean;
-  /** When it last said how busy it is. */
+  /** Time of the last load report. */
   readonly reportedAtMs: number;
   /** Requests of ours under way. */
   readonly underWay: number;
-  /** What a request of ours usually runs there; 0 before the first. */
+  /** Usual run time of our requests there; 0 before the first. */
   readonly serviceMs: number;
 }
 
-/** A queue as it goes on by itself: see `waitMs` for the wait at an instant. */
+/** A queue without further events; see `waitMs` for the wait at an instant. */
 export interface QueueOutlook {
-  /** When what is accounted for will be done, and what is left at least as long as something is under way. */
+  /** When the known work will be done, and the least remaining work while something is under way. */
   readonly emptyAtMs: number;
   readonly leastMs: number;
-  /** What others usually cause; it comes back within about `memoryMs` after the last report. */
+  /** Usual wait that other clients cause. It returns within about `memoryMs` after the last report. */
   readonly othersMs: number;
   readonly reportedAtMs: number;
   readonly memoryMs: number;
 }
 
-/** What others cause counts half after this time without news: they may have gone. */
+/** The usual wait caused by others halves after this time without a report: they may have gone. */
 const usualHalfLifeMs = 30_000;
-/** An endpoint that had requests of others has them for so long, in milliseconds. */
+/** How long an endpoint counts as shared after a request of another client, in milliseconds. */
 const sharedForMs = 120_000;
-/** Weight of one report in what others usually cause. */
+/** Weight of one report in the usual wait caused by others. */
 const usualWeight = 0.2;
 /** Service times after which a queue has forgotten its state. */
 const memoryServices = 0.5;
@@ -70,7 +68,7 @@ const memoryServices = 0.5;
 const leastMemoryMs = 5;
 /** The longest memory, in milliseconds. */
 const mostMemoryMs = 1500;
-/** What is left of a run that has lasted longer than expected, as a share of a run. */
+/** Remaining share of a run that has lasted longer than expected. */
 const residualRatio = 0.4;
 /** An abandoned request occupies its endpoint for at most this many service times. */
 const longServices = 10;
@@ -79,32 +77,32 @@ const leastLongMs = 2000;
 /** A wait below this share of a service is none. */
 const noWaitRatio = 0.05;
 
-/** Starts with an empty queue. `counts`: what is reported is put together from what a server has counted. */
+/** Starts with an empty queue. `counts`: reports are computed from the counters of a server. */
 export function queueBelief(counts = false): QueueBelief {
   /** The queue as far as it is accounted for, at `atMs`. */
   let baseMs = 0;
   let atMs = -Infinity;
   let reportedAtMs = -Infinity;
-  /** The queue as the last report had it. */
+  /** The queue as of the last report. */
   let reportedMs = 0;
   let foreignAtMs = -Infinity;
-  /** What others cause on the whole. */
+  /** The usual wait caused by others. */
   let othersMs = 0;
   let othersAtMs = -Infinity;
   let serviceMs = 0;
   let slots = 1;
   let batch: LoadReport["batch"];
-  /** At the last report, and how that changed through us since. */
+  /** Requests in flight at the last report, with our changes since. */
   let inFlight = 0;
   let ours = 0;
-  /** Own requests that reports written just before their arrival do not count; the newest last. */
+  /** Own requests too recent for the last report to count, oldest first. */
   const recent: { readonly atMs: number; readonly serviceMs: number }[] = [];
-  /** When own requests were answered that reports written just before count all the same; the newest last. */
+  /** When own requests were answered that the last report may still count, oldest first. */
   const answered: number[] = [];
-  /** When own requests were given up that may still run there, as long as reports count more than what is ours; the newest last. */
+  /** When own requests were given up that may still run there, while reports count more than ours; oldest first. */
   const givenUp: number[] = [];
 
-  /** What is still under way has not ended yet, however little of it was expected to be left. */
+  /** Work under way has not ended, even if little of it was expected to remain. */
   const least = (): number => (ours > 0 && inFlight >= slots ? (residualRatio * serviceMs) / slots : 0);
   const memory = (): number =>
     serviceMs === 0
@@ -118,7 +116,7 @@ export function queueBelief(counts = false): QueueBelief {
     othersMs = before + usualWeight * (causedMs - before);
     othersAtMs = nowMs;
   };
-  /** Runs that so many requests are; while slots are free each begins one. */
+  /** Runs that this many requests form; while slots are free each begins its own. */
   const runsOf = (requests: number): number =>
     batch ? Math.max(requests / batch.requests, Math.min(requests, slots)) : requests;
   const add = (runMs: number, nowMs: number): number => {
@@ -171,8 +169,8 @@ export function queueBelief(counts = false): QueueBelief {
       while (recent[0] && recent[0].atMs < nowMs - delayMs) recent.shift();
       const counted = Math.max(0, ours - recent.length);
       const foreign = Math.max(0, load.inFlight - counted);
-      // Answers overtake one another: the endpoint may have counted one of ours whose answer was read before this report. It did
-      // not count the one with whose answer the report came. All are kept: the next report may be older than this one.
+      // Answers overtake one another: the endpoint may have counted a request of ours whose answer was read before this report. It did not
+      // count the request with whose answer the report came. All times are kept, since the next report may be older than this one.
       let overtook = answered.at(-1) === nowMs ? -1 : 0;
       for (let at = answered.length - 1; (answered[at] ?? -Infinity) >= nowMs - delayMs; at--) overtook += 1;
       const longMs = Math.max(leastLongMs, longServices * serviceMs);
@@ -181,7 +179,7 @@ export function queueBelief(counts = false): QueueBelief {
       if (givenUp.length > foreign) givenUp.splice(0, givenUp.length - foreign);
       learnOthers(load.inFlight === 0 ? 0 : (load.queueMs * foreign) / load.inFlight, nowMs);
       ({ batch } = load);
-      // A shared run that is about to end looks like an empty slot to all who are in it; one that is empty shows in the processor.
+      // A shared run that is about to end looks like an empty slot to all of its requests. A really empty slot shows in the processor load.
       const empty = load.queueMs <= noWaitRatio * serviceMs && !(batch && load.cpuRatio === 1);
       const runs = batch ? Math.ceil(load.inFlight / batch.requests) : load.inFlight;
       if (empty) slots = Math.max(slots, runs + (counts ? 0 : 1));

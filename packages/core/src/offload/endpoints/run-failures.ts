@@ -1,18 +1,18 @@
 /**
- * Where the runs of one version of a model fail. A broken file, a version that does not fit the accelerator, a bad canary:
- * the server that says so is well, and its other models are as good there as before. Whoever holds that against the whole
- * endpoint, as a proxy does that counts replies of 5xx, takes all of its models away for the fault of one.
+ * Failed runs by endpoint and version of a model. Examples are a broken file, a version that does not fit the accelerator, a bad canary.
+ * The server that reports such a failure is healthy, and its other models run as well as before. A proxy that counts 5xx replies against
+ * the whole endpoint takes all of its models away for the fault of one.
  *
- * So a failure of which the endpoint itself says that it was a run's is held against that version there: its pause doubles and its
- * charge fades as those of an endpoint do. What an endpoint does not say (it is unreachable, silent, or answers nonsense) is held
- * against all of it, at once.
+ * So a failure that the endpoint itself attributes to a run counts against that version there. Its pause doubles and its charge fades as
+ * those of an endpoint do. A failure that the endpoint does not report (it is unreachable, silent, or answers nonsense) counts against the
+ * whole endpoint.
  *
- * An endpoint that is told for which tenant a run is (`Endpoint.forwardsTenants`) keeps room for each: who floods it is refused while
- * others are served. What it refuses for load pauses it for that tenant only. A server that is not ours speaks for one model: queues
- * of Triton are a model's, and KServe's says so of one that is not ready. What that refuses pauses it for that version only.
+ * An endpoint that knows the tenant of each request (`Endpoint.forwardsTenants`) limits each tenant, and refuses a flood from one while it
+ * serves the others. Its refusals for load pause it for that tenant only. A foreign server refuses for one model: Triton's queues belong to
+ * a model, and KServe answers so for a model that is not ready. Such refusals pause it for that version only.
  *
- * Invariant: of the endpoints that would answer, at most half are left alone for the runs of one version. Where more of them
- * fail, the requests or the model are more likely at fault, and leaving all alone would turn some failures into nothing but failures.
+ * Invariant: at most half of the endpoints that would answer are paused for the runs of one version. If more of them fail, the requests or
+ * the model are the more likely cause, and pausing all would turn some failures into nothing but failures.
  */
 import {
   dropOldest,
@@ -34,23 +34,23 @@ export function ranOf({ name, version, digest }: ModelDescription): Ran {
   return { model: name, version, digest };
 }
 
-/** Endpoints that are left alone, and why. */
+/** Paused endpoints, and why. */
 type Out = ReadonlyMap<EndpointId, string>;
 
-/** What is held at endpoints against versions, and tenants. */
+/** Failures and refusals at endpoints, by version and tenant. */
 export interface RunFailures {
   /**
-   * Tells whether a failure is the version's own, or the tenant's; then it is noted here, where the version is known, and nothing is to be
-   * held against the endpoint.
+   * Returns whether a failure belongs to the version or the tenant. Then it is recorded here, if the version is known, and must not count
+   * against the endpoint.
    */
   failed(endpoint: EndpointState, error: LongshoreError, nowMs: number, of?: Ran, tenant?: string): boolean;
   /** It ran there. */
   answered(of: Ran, endpoint: EndpointId, nowMs: number): void;
-  /** Until when the version is left alone there, for all or for that tenant; -Infinity where it is not. */
+  /** When the pause of the version there ends, for all tenants or for that one; -Infinity without a pause. */
   pausedUntilMs(of: Ran, endpoint: EndpointId, tenant?: string): number;
-  /** How its runs fare there; undefined where none failed lately. */
+  /** Health of its runs there; undefined if none failed recently. */
   at(of: Ran, endpoint: EndpointId): EndpointHealth | undefined;
-  /** Endpoints to which the tenant's requests for it are not sent now, of those that may run it. Empty almost always. */
+  /** Endpoints that get no requests of the tenant for it now, among those that could. Almost always empty. */
   out(of: Ran, tenant: string, among: ReadonlyMap<EndpointId, unknown>, nowMs: number): Out;
   /** The table as a decision about that version reads it. */
   charged(table: EndpointTable, of: Ran, out: Out, nowMs: number): EndpointTable;
@@ -58,9 +58,9 @@ export interface RunFailures {
   forget(endpoint: EndpointId): void;
 }
 
-/** Failures that an endpoint tells of a run: whoever says so is there. */
+/** Reasons with which an endpoint reports a failed run. A report shows that the endpoint is reachable. */
 const ofRuns: ReadonlySet<Reason> = new Set<Reason>(["run-failed", "run-deadline", "runtime-crashed"]);
-/** What an endpoint that knows tenants refuses to one of them. It has memory for all, or for nobody. */
+/** Reasons with which an endpoint that knows tenants refuses one of them. Lack of memory affects all tenants. */
 const ofTenants: ReadonlySet<Reason> = new Set<Reason>(["queue-full", "evicted", "rejected"]);
 /** Versions that fail somewhere at the same time, or tenants that are refused; the oldest is forgotten first. */
 const maxKept = 256;
@@ -72,7 +72,7 @@ type Kept = Map<string, Map<EndpointId, EndpointHealth>>;
 /** Starts with nothing that failed. */
 export function runFailures(endpoints: ReadonlyMap<EndpointId, EndpointState>, random: Random): RunFailures {
   const byVersion: Kept = new Map();
-  /** What is refused for load, to tenants and to those who ask for versions. */
+  /** Refusals for load, by tenant and by version. */
   const refused: Kept = new Map();
   const keyOf = ({ model, version, digest }: Ran): string => JSON.stringify([model, version, digest]);
   const found = (of: Ran): Map<EndpointId, EndpointHealth> | undefined =>
@@ -141,7 +141,7 @@ export function runFailures(endpoints: ReadonlyMap<EndpointId, EndpointState>, r
       if (paused.length === 0) return loaded;
       let answering = 0;
       for (const id of among.keys()) {
-        // Half of them are as many as are left alone: the others need not be counted.
+        // At least twice as many answer as are paused, so the rest need not be counted.
         if (answering >= 2 * paused.length) break;
         if (answers(id)) answering++;
       }

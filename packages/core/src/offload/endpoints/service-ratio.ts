@@ -2,16 +2,16 @@ import type { Offer } from "../../wire/endpoint/index.ts";
 import { meanOf } from "../../words/estimate/index.ts";
 
 /**
- * What an endpoint's runs took over what it promised. Promises are corrected by what was observed: an endpoint that claims one
- * millisecond and takes three hundred is charged three hundred after the first answer. The correction fades with time, so
- * that an endpoint that was slow is tried again.
+ * Measured run time of an endpoint divided by its promise. Observations correct promises: an endpoint that claims one millisecond and takes
+ * three hundred is charged three hundred after the first answer. The correction fades with time, so that a formerly slow endpoint is tried
+ * again.
  */
 export interface ServiceRatio {
-  /** A request that was sent at `sentAtMs` (now) under a promise took so long; `of` which content. */
+  /** Records the time of a request that was sent at `sentAtMs` (now) under a promise; `of` identifies the content. */
   seen(tookMs: number, promisedMs: number, nowMs: number, sentAtMs?: number, of?: string): void;
-  /** The endpoint promises again, so many times as long for the same as before; `of` which content, whose growth adds up. */
+  /** Records a new promise, `factor` times the previous one for the same work. `of` identifies the content, whose growth adds up. */
   promised(factor: number, nowMs: number, of?: string): void;
-  /** Factor for promised times; 1 before anything was seen. */
+  /** Factor for promised times; 1 before the first observation. */
   ratio(nowMs: number): number;
 }
 
@@ -21,23 +21,23 @@ const promiseVariance = 0.25 ** 2;
 const firstVariance = 0.25 ** 2;
 /** The least variance that is believed. */
 const leastVariance = 0.1 ** 2;
-/** Runs that both are learned over in the long run. */
+/** Runs over which mean and variance are learned in the long run. */
 const longRuns = 100;
-/** A deviation by more standard deviations than this says that something changed, not that inputs differ. */
+/** A deviation by more standard deviations than this means a change, not another input. */
 const outlying = 4;
 /** Page's test: how many standard deviations of drift in one direction are a change, beyond half of one for each run. */
 const drift = 8;
-/** What so many runs said is remembered for the whole half-life; what fewer said is forgotten sooner, and tried again. */
+/** This many runs are remembered for the whole half-life. Fewer runs are forgotten sooner, and the endpoint is tried again. */
 const provenRuns = 20;
 
 /**
- * A Kalman filter of one number, the logarithm of the factor, up to a factor of 1,000; half of it is forgotten in
- * `halfLifeMs`. It begins with trust in the promise, learns how much runs differ, and begins again after one that lies far
- * out or after a drift (E. S. Page 1954, "Continuous inspection schemes"). A plain moving average is either quick, and each
- * large input sends the next requests elsewhere, or slow, and an endpoint that became slow is believed for long.
+ * A Kalman filter of one number, the logarithm of the factor, up to a factor of 1,000. Half of it is forgotten in `halfLifeMs`. It starts
+ * with trust in the promise, learns the variance of runs, and restarts after an outlier or a drift (E. S. Page 1954, "Continuous inspection
+ * schemes"). A plain moving average is either quick, and each large input sends the next requests elsewhere, or slow, and an endpoint that
+ * became slow is believed for long.
  *
- * An endpoint that learns from its own runs corrects its promises, too, by the same runs. Charged with both it would seem to
- * take the square of what it takes over its first promise, and with few requests there nobody would find out.
+ * An endpoint that learns from its own runs corrects its promises by the same runs. Charged with both corrections it would seem to take the
+ * square of its slowness, and with few requests there the error would not be noticed.
  */
 export function serviceRatio(halfLifeMs = 30_000): ServiceRatio {
   let log = 0;
@@ -48,21 +48,21 @@ export function serviceRatio(halfLifeMs = 30_000): ServiceRatio {
   let up = 0;
   let down = 0;
   /**
-   * By how much the promises of each content have grown since the last run was seen, as a logarithm. An endpoint that slows grows all
-   * of them by the same, of which the most counts.
+   * Growth of the promises of each content since the last run, as a logarithm. An endpoint that slows down raises all promises by the same
+   * factor; the largest counts.
    */
   const grown = new Map<string, number>();
   /** The most of them that is growth, and the least that is shrinking; 0 for none. */
   let most = 0;
   let least = 0;
-  /** By how many times those of each content grew last, and when. */
+  /** The last growth of each content, and its time. */
   const last = new Map<string, { readonly factor: number; readonly atMs: number }>();
   const faded = (nowMs: number): number => {
     if (log === 0) return 0;
     const halfMs = halfLifeMs * (log > 1 ? 1 : Math.min(1, Math.max(0.1, runs / provenRuns)));
     return log * 0.5 ** (Math.max(0, nowMs - noted) / halfMs);
   };
-  /** What a promise has taken in since of what was seen is not charged once more; what moved the other way is charged as before. */
+  /** The part of the observed factor that newer promises do not include yet. Promises that moved the other way change nothing. */
   const left = (nowMs: number): number => {
     const log = faded(nowMs);
     return log > 0 ? Math.max(0, log - most) : Math.min(0, log - least);
@@ -75,7 +75,7 @@ export function serviceRatio(halfLifeMs = 30_000): ServiceRatio {
       const promisedMs = sentAtMs < atMs ? madeMs * factor : madeMs;
       if (grown.size > 0) grown.clear();
       most = least = 0;
-      // Differences below a millisecond say nothing about an endpoint, and so do short runs about long ones.
+      // Differences below a millisecond say nothing about an endpoint, and short runs say nothing about long ones.
       const away = Math.log((tookMs + 1) / (promisedMs + 1)) - before;
       const noise = 1 / (promisedMs + 1) ** 2;
       const deviation = away / Math.sqrt(variance + noise);
@@ -86,7 +86,7 @@ export function serviceRatio(halfLifeMs = 30_000): ServiceRatio {
       if (changed) {
         runs = 0;
         doubt = promiseVariance;
-        // That runs differed much was the change, not least: with it they would say little for dozens of runs.
+        // The old variance was part of the change: with it new runs would count little for dozens of runs.
         if (drifted) variance = firstVariance;
         up = 0;
         down = 0;
@@ -97,7 +97,7 @@ export function serviceRatio(halfLifeMs = 30_000): ServiceRatio {
       const gain = doubt / (doubt + variance + noise);
       doubt = (1 - gain) * doubt + variance / longRuns ** 2;
       runs++;
-      // What is far slower than promised is believed at the first sight; what is faster has to show it.
+      // A run far slower than promised is believed at once; a faster one has to repeat.
       const weight = changed && away > 1 ? 0.7 : gain;
       log = Math.max(-3, Math.min(6.9, before + weight * away));
       noted = nowMs;
@@ -116,7 +116,7 @@ export function serviceRatio(halfLifeMs = 30_000): ServiceRatio {
   };
 }
 
-/** Offers of one endpoint whose last promise is remembered, and contents whose last growth is; those that came first go. */
+/** The most offers of one endpoint whose last promise is kept, and the most contents whose growth is kept. The oldest are dropped. */
 const mostPromises = 1024;
 
 function forgetFirst(promises: Map<string, unknown>): void {
@@ -127,9 +127,8 @@ function forgetFirst(promises: Map<string, unknown>): void {
 }
 
 /**
- * Tells, of each list of offers of one endpoint, how many times as long it says now that it takes for the same as it said last,
- * without queues: the middle one of all it offers; 1 where it has not said anything of them before. A model and a version of
- * it are asked about apart and offer the same runs, which grow once.
+ * Compares each list of offers of an endpoint with its previous promises. Returns the median factor over all offers, without queues; 1 if
+ * none was offered before. A model and its versions are polled separately and offer the same runs, which count once.
  */
 export function promiseGrowth(): (offers: readonly Offer[]) => number {
   const last = new Map<string, number>();

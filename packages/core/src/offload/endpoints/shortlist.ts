@@ -1,17 +1,17 @@
 /**
- * Which of very many copies a decision looks at: those where the request is expected to be over first, by the rough
- * numbers of the board, and a few others, drawn.
+ * Chooses which of very many copies a decision considers: those where the request is expected to end first, by the rough numbers of the
+ * board, and a few random others.
  *
- * A decision prices an endpoint in about a microsecond and explains it in another, so looking at all of ten thousand is out of the
- * question. Drawing a few dozen (Mitzenmacher 2001, "The power of two choices in randomized load balancing") is quick and
- * nearly as good on the mean; the slowest answers show that the best one was not among them. The board finds it.
- * Those drawn are there for what nobody believes any good: an endpoint of which too little is known, or that was slow once.
+ * A decision prices an endpoint in about a microsecond and explains it in another, so it cannot consider all of ten thousand. A random few
+ * dozen (Mitzenmacher 2001, "The power of two choices in randomized load balancing") is quick and nearly as good in the mean, but the
+ * slowest answers show that the best endpoint was not among them. The board finds it. The random ones are for endpoints that look bad: too
+ * little is known of them, or they were slow once.
  *
- * What rules forbid is never looked at: the rows that are left are kept for each set of rules, what they promise for each size
- * of input.
+ * Endpoints that rules forbid are never considered: the allowed rows are kept for each set of rules, and their promises for each size of
+ * input.
  *
- * Invariant: a decision over a shortlist keeps the same rules as one over all, and a request for which nothing on it is
- * left is decided over all.
+ * Invariant: a decision over a shortlist keeps the same rules as one over all endpoints. If the shortlist leaves none, the decision
+ * considers all.
  */
 import {
   demandedRank,
@@ -36,7 +36,7 @@ export const manyEndpoints = 128;
 const bestCount = 10;
 /** Endpoints chosen at random. */
 const drawnCount = 2;
-/** Share of the decisions in which a drawn endpoint that is avoided, or unproven, gets a chance. */
+/** Share of the decisions in which a random endpoint that is avoided or unproven is explored. */
 export const exploredRatio = 0.01;
 /**
  * Shortlists of recently used sets of rules are kept while they have at most this many rows for each endpoint. A region and its sites are
@@ -46,12 +46,12 @@ const keptRatio = 8;
 /** A set counts for at least this many rows. */
 const leastWeight = 32;
 
-/** What a request is that a shortlist is for. */
+/** The request that a shortlist is for. */
 export interface Sought {
   readonly rules: Rules;
   readonly features: Features;
   readonly bytes: number;
-  /** Where it would rather go on, and what is among the endpoints in any case. */
+  /** The endpoint that it prefers, which is always in the list. */
   readonly also: EndpointId | undefined;
 }
 
@@ -62,28 +62,28 @@ interface Neighbours {
   readonly at: number[];
 }
 
-/** All endpoints of a model, those that promise most first. */
+/** All endpoints of a model, ordered by promise. */
 interface Ranked {
   readonly rows: Int32Array;
   readonly ids: readonly EndpointId[];
-  /** By zone and trust, where they stand. */
+  /** Positions by zone and trust. */
   readonly neighbours: readonly Neighbours[];
-  /** What they promise, by bucket of the first variant. */
+  /** Promises by bucket of the first variant. */
   readonly promised: Map<number, Float64Array>;
 }
 
 /** The endpoints that one set of rules allows. */
 interface Allowed {
-  /** Where they stand among all, and their rows. */
+  /** Positions among all, and their rows. */
   readonly at: Int32Array;
   readonly rows: Int32Array;
-  /** What they promise, by bucket of the first variant. */
+  /** Promises by bucket of the first variant. */
   readonly promised: Map<number, Pick<Look, "runMs" | "leastRunMs">>;
 }
 
 /** The shortlists of one model. */
 export interface Shortlist {
-  /** The endpoints that a decision looks at, as it reads them. Those `out` are left alone for this model. */
+  /** The endpoints that a decision considers, as it reads them. Those in `out` are paused for this model. */
   table(sought: Sought, nowMs: number, out?: ReadonlyMap<EndpointId, string>): EndpointTable;
   /** The endpoints of the last table. */
   readonly looked: readonly EndpointState[];
@@ -196,7 +196,7 @@ function rankedOf(known: KnownModel, board: Board): Ranked {
   };
 }
 
-/** Where those stand that are in allowed zones and trusted enough, in order. */
+/** Positions of the endpoints in allowed zones and with enough trust, in order. */
 function allowedAt({ neighbours }: Ranked, { zones, leastTrust }: Rules): Int32Array {
   const least = demandedRank(leastTrust);
   const at = neighbours.flatMap((some) =>

@@ -1,4 +1,4 @@
-/** An endpoint that is new among others, or back after failures, takes its full share only after this time, in milliseconds. */
+/** Time after which a new or recovered endpoint takes its full share, in milliseconds. */
 const windowMs = 10_000;
 /** The least share it starts with. */
 const leastRatio = 0.1;
@@ -10,7 +10,7 @@ const leastRatio = 0.1;
 export interface SlowStart {
   /** It came, or came back. */
   begin(nowMs: number): void;
-  /** Wait to charge beside what is believed of its queue, with that many requests of ours under way. */
+  /** Wait to charge besides the believed queue, with this many requests of ours under way. */
   chargeMs(underWay: number, serviceMs: number, nowMs: number): number;
 }
 

@@ -13,61 +13,58 @@ import { endCut, type Segment, segmentKey, startCut } from "../../words/model/in
 import type { EndpointState } from "./endpoint-state.ts";
 import type { EndpointStates } from "./endpoint-states.ts";
 
-/** Which parts a decision keeps to. */
+/** The parts that a decision may use. */
 export type PartFilter = (endpoint: EndpointId, segment: Segment) => boolean;
 
 /**
- * Which parts of models are here at all, and loaded where they would run, as far as is known. Loading a part of a large model
- * takes seconds, in which frames of a stream would pile up behind the first one that wants it; fetching one takes longer, for
- * any request. They go another way meanwhile.
+ * Which parts of models are present, and which are loaded where they would run, as far as known. Loading a part of a large model takes
+ * seconds, in which frames of a stream would pile up behind the first that needs it. Fetching a part takes longer, for any request.
+ * Meanwhile they use other parts.
  */
 export interface Warmth extends Disposable {
-  /** Whether a request for it need not wait. So it is taken to be where the endpoint cannot be asked to load it beforehand. */
+  /** Whether a request for it need not wait for loading. Also true if the endpoint cannot be told to load it in advance. */
   readonly ready: PartFilter;
-  /**
-   * Whether nothing has to be fetched for it, nor loaded at an endpoint that was found to take too long for it; undefined where nothing
-   * has, anywhere.
-   */
+  /** Whether it needs no fetching, and no loading at an endpoint whose loads took too long. Undefined if this holds everywhere. */
   readonly here: PartFilter | undefined;
-  /** The same, nor loaded on this device, where the whole model is: a head takes longer to load than a request to run. */
+  /** The same, and no loading on this device where it has the whole model: loading a head takes longer than running a request. */
   readonly loaded: PartFilter | undefined;
   /**
-   * Whether it is worth planning with: here, or a part that is little of the model, which this endpoint may fetch. What is most of
-   * it, and what ends in the answer, is fetched only where nothing else will do. Undefined where nothing is ever fetched.
+   * Whether it is worth a plan: present, or a small part of the model that this device may fetch. Large parts, and parts that end in the
+   * answer, are fetched only if nothing else will do. Undefined if nothing is ever fetched.
    */
   readonly wanted: PartFilter | undefined;
   /** Has it loaded, and fetched before, unless it is or that is under way. */
   prepare(endpoint: EndpointId, segment: Segment, tenant: TenantId): void;
-  /** Whether an endpoint fetches it now, since `prepare` asked for that. */
+  /** Whether an endpoint fetches it now because `prepare` was called. */
   fetches(endpoint: EndpointId, segment: Segment): boolean;
-  /** Whether an endpoint loads something that it was asked to. */
+  /** Whether an endpoint loads something on request. */
   loads(endpoint: EndpointId): boolean;
-  /** How long an endpoint took on average to load a part of a content, in milliseconds; 0 where it never did. */
+  /** Average time in which an endpoint loaded a part of a content, in milliseconds; 0 if it never did. */
   loadMs(endpoint: EndpointId, segment: Segment): number;
   /** It ran there, so it is loaded. */
   ran(endpoint: EndpointId, segment: Segment): void;
   /**
-   * A run of it that began there then took so long that nobody waited: whether it may well be that it was not loaded, which
-   * says nothing of its runs. Requests that can go another way do so until it is. Without an answer in between that is so once
-   * at each endpoint, and for what began before it was known.
+   * Records that a run of it that began then was given up. Returns whether it may just not have been loaded, which says nothing about its
+   * runs. Requests that have an alternative use it until the part is loaded. Without an answer in between this applies once for each
+   * endpoint, and to runs that began before it was known.
    */
   cold(endpointState: EndpointState, segment: Segment, beganMs: number): boolean;
 }
 
-/** Parts that are remembered, and endpoints; the oldest goes, and is asked for once more. */
+/** The most parts and endpoints that are kept. The oldest is dropped and requested once more. */
 const mostParts = 4096;
 
-/** An endpoint that has not loaded a part after so many milliseconds may have lost the question: frames find out. */
+/** An endpoint that has not loaded a part after this time may have lost the request. Frames try it then. In milliseconds. */
 const longestLoadMs = 300_000;
-/** What could not be fetched is not tried again before so many milliseconds are over. */
+/** A part that could not be fetched is not tried again for this long, in milliseconds. */
 const againMs = 30_000;
 
 /** A part that is to be fetched spares at least the other half of the model. */
 const mostOfWhole = 0.5;
 
 /**
- * What is known of a part: since when it is loaded, or since when it is known that it cannot be and may be asked for `anyway`; of one
- * that could not be fetched, until when it is left alone.
+ * The state of a part: loaded since an instant; or known since an instant to be impossible to load in advance, so that requests may use it
+ * `anyway`; or not fetched, and not tried again until an instant.
  */
 type Known =
   | "cold"
@@ -75,17 +72,17 @@ type Known =
   | { readonly readyAtMs: number; readonly anyway?: true }
   | { readonly failedUntilMs: number };
 
-/** An endpoint that takes longer for loading a part is asked for it again, in milliseconds. */
+/** An endpoint that loads a part for longer than this is told to load it again, in milliseconds. */
 const longestColdMs = 30_000;
 
-/** The part that an endpoint was found not to have loaded, when, and its last answer before. */
+/** The part that an endpoint had not loaded, when that was found, and its last answer before. */
 interface Cold {
   readonly key: string;
   readonly atMs: number;
   readonly answeredAtMs: number;
 }
 
-/** @param self Who asks. */
+/** @param self The endpoint that sends the requests to load. */
 export function warmth(
   local: Endpoint | undefined,
   endpoints: Pick<EndpointStates, "all">,
@@ -101,12 +98,12 @@ export function warmth(
     id === local?.info.id ? local : endpoints.all.get(id)?.endpoint;
   /** One at a time: beliefs that are new may point to one cut after another. */
   let fetching = false;
-  /** This device has run some model whole, and can be asked to load parts. */
+  /** Whether this device has run some model whole, and can be told to load parts. */
   let wholeHere = false;
   /** By endpoint: how many parts it loads; by content there: how many were loaded, and how long that took in all. */
   const underWay = new Map<EndpointId, number>();
   const took = new Map<string, { readonly count: number; readonly ms: number }>();
-  /** What was found cold last, by endpoint. */
+  /** The part last found not to be loaded, by endpoint. */
   const cold = new Map<EndpointId, Cold>();
 
   function note(key: string, state: Known): void {
@@ -116,13 +113,13 @@ export function warmth(
 
   const lacks = (id: EndpointId, segment: Segment): number =>
     endpointOf(id)?.capabilities?.lacks?.(segment) ?? 0;
-  /** This device says what it has let go, which may be any time: for another model, or since that was unloaded. */
+  /** This device reports what it unloaded, which may happen at any time: for another model, or on request. */
   const isReady = (id: EndpointId, segment: Segment): boolean => {
     const known = parts.get(keyOf(id, segment));
     if (readyAtMs(known) === -Infinity) return false;
     return id !== local?.info.id || isAnyway(known) || local.capabilities?.loaded?.(segment) !== false;
   };
-  /** Whether an endpoint is still at what it was found to have to load. */
+  /** Whether an endpoint is still loading the part that it was found to lack. */
   function loads({ key, atMs }: Cold): boolean {
     const known = parts.get(key);
     return (known === "cold" || known === "loading") && clock.nowMs() - atMs < longestColdMs;
@@ -131,7 +128,7 @@ export function warmth(
     for (const found of cold.values()) if (loads(found)) return true;
     return false;
   }
-  /** What it has not loaded would wait for that, too. */
+  /** Whether a request for the part would wait for a load. */
   function waits(id: EndpointId, segment: Segment): boolean {
     const found = cold.size === 0 ? undefined : cold.get(id);
     return found !== undefined && loads(found) && !isReady(id, segment);
@@ -198,7 +195,7 @@ export function warmth(
         dropOldest(took, mostParts);
       };
       endpoint.capabilities?.prepare(segment, call).then(prepared, (thrown: unknown) => {
-        // One that cannot be loaded is told of by the request that wants it: it may run all the same, or say why not.
+        // The error of a failed load appears in the request that needs the part: it may run all the same, or report why not.
         over({ readyAtMs: clock.nowMs(), anyway: true });
         if (lacks(id, segment) === 0) return;
         const atMs = clock.nowMs();
@@ -242,7 +239,7 @@ function contentOf(id: EndpointId, { model, digest }: Segment): string {
   return `${id} ${model} ${digest}`;
 }
 
-/** Since when a part is loaded; -Infinity where it is not, as far as is known. */
+/** Since when a part is loaded; -Infinity if it is not, as far as known. */
 function readyAtMs(known: Known | undefined): number {
   return typeof known === "object" && "readyAtMs" in known ? known.readyAtMs : -Infinity;
 }
