@@ -78,13 +78,13 @@ export const plantedBugs: readonly PlantedBug[] = [
     about: "Work is waited for after the deadline.",
     search: "  if (deadlineMs === Infinity) return untilAborted(work, abort, stage);\n  return new Promise",
     replace: "  if (deadlineMs > 0) return untilAborted(work, abort, stage);\n  return new Promise",
-    tests: ["until-ended.test.ts"],
+    tests: ["deadline.test.ts"],
   },
   {
     name: "race-without-deadline",
     about: "A race does not end at the deadline of its request.",
-    search: "if (call.deadlineMs < Infinity) {\n      this.#deadline",
-    replace: "if (call.deadlineMs < 0) {\n      this.#deadline",
+    search: "atDeadline(this.#loop.clock, call.deadlineMs, () => {",
+    replace: "atDeadline(this.#loop.clock, Infinity, () => {",
     tests: ["offloader.test.ts"],
   },
   {

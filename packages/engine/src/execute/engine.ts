@@ -16,7 +16,7 @@ import {
   type Segment,
   startCut,
 } from "@longshore/core";
-import { failureEvent } from "@longshore/core/internal";
+import { type EndingCall, failureEvent, pastDeadline, untilDeadline } from "@longshore/core/internal";
 import {
   type LoadedVersion,
   type ModelOverride,
@@ -40,7 +40,7 @@ import { type GraphPool, graphPool, leastBatch, rateLimiter, unaskedBatching } f
 import type { IndexEntry } from "./model-index.ts";
 import { modelLife } from "./model-life.ts";
 import { makeOffers, servedHere } from "./offers.ts";
-import { refuseConfirmed, refusePast, refuseRules, untilDeadline } from "./request-call.ts";
+import { refuseConfirmed, refusePast, refuseRules } from "./request-call.ts";
 import { type Artifact, onProcessor } from "../runtime/index.ts";
 import { serveAnswers } from "./serve-answers.ts";
 import { knowledgeOf } from "./assumed-profile.ts";
@@ -283,12 +283,12 @@ class EngineHere implements Engine {
   }
 
   /** The call of a request that may run here, which ends at its deadline. */
-  #begin(call: Call): ReturnType<typeof untilDeadline> {
+  #begin(call: Call): EndingCall {
     this.#admit(0);
     refuseRules(call, this.info);
     refusePast(call, this.#parts.clock);
     refuseConfirmed(call);
-    return untilDeadline(call, this.#parts.clock);
+    return untilDeadline(call, this.#parts.clock, () => pastDeadline("execute"));
   }
 
   async #decoupled({ model, version }: Segment, call: Call): Promise<boolean> {
@@ -314,7 +314,7 @@ class EngineHere implements Engine {
     // Taken before anything waits: requests of a sequence run in the order in which they came.
     const place =
       request.sequence && this.#serve.sequences.join(call.tenant, request.segment.model, request.sequence.id);
-    let own: ReturnType<typeof untilDeadline> | undefined;
+    let own: EndingCall | undefined;
     try {
       own = this.#begin(call);
       return await serveRequest(this.#serve, request, own.call, place);

@@ -1,5 +1,5 @@
-import { type Call, type Clock, type EndpointInfo, LongshoreError, type Stage } from "@longshore/core";
-import { brokenRule, childCall, noEndpoint } from "@longshore/core/internal";
+import { type Call, type Clock, type EndpointInfo, LongshoreError } from "@longshore/core";
+import { brokenRule, noEndpoint } from "@longshore/core/internal";
 
 /** Throws `deadline-past` for a call whose deadline lay behind it before anything began. */
 export function refusePast({ deadlineMs }: Call, clock: Clock): void {
@@ -34,38 +34,4 @@ export function refuseRules({ rules }: Call, { id, zone, trust }: EndpointInfo):
     filter,
     because: `${id} must not run the request by its ${filter} rule: ${detail}`,
   });
-}
-
-/** The same call, ended by one timer when its deadline passes, if it has one. Dispose it when the request is over. */
-export function untilDeadline(
-  parent: Call,
-  clock: Clock,
-  stage: Stage = "execute",
-): { readonly call: Call } & Disposable {
-  if (parent.deadlineMs === Infinity) return new Endless(parent);
-  const child = childCall(parent);
-  const timer = clock.timer(parent.deadlineMs - clock.nowMs(), () =>
-    child.cancel(
-      new LongshoreError("deadline-exceeded", stage, "the deadline passed before the work was done"),
-    ),
-  );
-  return {
-    call: child.call,
-    [Symbol.dispose]: () => {
-      timer[Symbol.dispose]();
-      child[Symbol.dispose]();
-    },
-  };
-}
-
-class Endless implements Disposable {
-  readonly call: Call;
-
-  constructor(call: Call) {
-    this.call = call;
-  }
-
-  [Symbol.dispose](): void {
-    // No timer was set.
-  }
 }

@@ -1,6 +1,7 @@
 import { LongshoreError } from "@longshore/core";
 import {
   type Admission,
+  atDeadline,
   housekeepingCall,
   ownCall,
   randomId,
@@ -259,7 +260,7 @@ export async function serveExchange(
     const call = ownCall(housekeepingCall(randomId(options.random), abort.signal));
     if (remainingMs !== Infinity) {
       call.deadlineMs = options.clock.nowMs() + remainingMs;
-      deadline = options.clock.timer(remainingMs, () =>
+      deadline = atDeadline(options.clock, call.deadlineMs, () =>
         giveUp(
           new LongshoreError(
             "deadline-exceeded",

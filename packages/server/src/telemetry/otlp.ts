@@ -5,7 +5,7 @@
  * under way at a time, and what finds the queue full is dropped and counted.
  */
 import { type Clock, LongshoreError, readBody, type Transport } from "@longshore/core";
-import { childCall, housekeepingCall, sleep } from "@longshore/core/internal";
+import { housekeepingCall, sleep, withTime } from "@longshore/core/internal";
 import type { Span } from "./spans.ts";
 
 /** What an exporter is made of. */
@@ -100,13 +100,12 @@ export function otlpExporter(parts: OtlpParts): SpanExporter {
   let closed = false;
 
   async function post(body: Uint8Array): Promise<number> {
-    using child = childCall(housekeepingCall("otlp", stop.signal));
-    using _late = clock.timer(timeoutMs, () =>
-      child.cancel(new LongshoreError("no-answer", "transport", "the collector did not answer in time")),
-    );
+    const late = "the collector did not answer in time";
+    const base = housekeepingCall("otlp", stop.signal);
+    using own = withTime(base, clock, timeoutMs, () => new LongshoreError("no-answer", "transport", late));
     const headers = { "content-type": "application/json", ...parts.headers };
     const request = { method: "POST", path, headers, body: { kind: "parts", parts: [body] } } as const;
-    const response = await transport.send(request, child.call);
+    const response = await transport.send(request, own.call);
     await readBody(response.body, { maxBytes: 65_536 });
     return response.status;
   }

@@ -1,4 +1,4 @@
-import { type Clock, housekeepingCall, type Json, LongshoreError } from "../../words/base/index.ts";
+import { type Clock, housekeepingCall, type Json, LongshoreError, withTime } from "../../words/base/index.ts";
 import { readBody } from "../../wire/body/index.ts";
 import { type Transport } from "../../wire/transport/index.ts";
 import { jsonType, parseJson, readWireError } from "../../wire/protocol/index.ts";
@@ -26,29 +26,20 @@ export async function askJson(
   body: Json | undefined,
   abort: AbortSignal,
 ): Promise<unknown> {
-  const control = new AbortController();
-  const stop = (): void => control.abort(abort.reason);
-  const timer = clock.timer(mostMs, () =>
-    control.abort(new LongshoreError("no-answer", "transport", `${name} did not answer within ${mostMs} ms`)),
+  const late = `${name} did not answer within ${mostMs} ms`;
+  const base = housekeepingCall(`ask ${name}`, abort);
+  using own = withTime(base, clock, mostMs, () => new LongshoreError("no-answer", "transport", late));
+  const parts = body === undefined ? [] : [new TextEncoder().encode(JSON.stringify(body))];
+  const reply = await transport.send(
+    {
+      method: body === undefined ? "GET" : "POST",
+      path,
+      headers: body === undefined ? {} : { "content-type": jsonType },
+      body: { kind: "parts", parts },
+    },
+    own.call,
   );
-  if (abort.aborted) stop();
-  abort.addEventListener("abort", stop, { once: true });
-  try {
-    const parts = body === undefined ? [] : [new TextEncoder().encode(JSON.stringify(body))];
-    const reply = await transport.send(
-      {
-        method: body === undefined ? "GET" : "POST",
-        path,
-        headers: body === undefined ? {} : { "content-type": jsonType },
-        body: { kind: "parts", parts },
-      },
-      { ...housekeepingCall(`ask ${name}`, control.signal), deadlineMs: clock.nowMs() + mostMs },
-    );
-    const bytes = await readBody(reply.body, { maxBytes: maxReplyBytes });
-    if (reply.status !== 200) throw readWireError(reply.status, reply.headers, bytes, name);
-    return parseJson(bytes, `the reply of ${name}`);
-  } finally {
-    timer[Symbol.dispose]();
-    abort.removeEventListener("abort", stop);
-  }
+  const bytes = await readBody(reply.body, { maxBytes: maxReplyBytes });
+  if (reply.status !== 200) throw readWireError(reply.status, reply.headers, bytes, name);
+  return parseJson(bytes, `the reply of ${name}`);
 }

@@ -19,6 +19,7 @@ import {
   LongshoreError,
   type Observer,
   type Random,
+  withTime,
 } from "../../words/base/index.ts";
 import type { Endpoint, Offer } from "../../wire/endpoint/index.ts";
 import { isForeignDigest } from "../../wire/oip/index.ts";
@@ -160,17 +161,15 @@ export function createChecks(parts: CheckParts): Checks {
   ): Promise<string | undefined> {
     const { id } = endpoint.info;
     const control = new AbortController();
-    const timer = clock.timer(patienceMs, () =>
-      control.abort(new LongshoreError("no-answer", "execute", `${id} did not answer a golden input`)),
-    );
+    const base = housekeepingCall(`golden-${id}`, control.signal);
+    const asked = { ...base, rules: { ...base.rules, dataClass } };
+    const late = `${id} did not answer a golden input`;
+    using own = withTime(asked, clock, patienceMs, () => new LongshoreError("no-answer", "execute", late));
     controls.add(control);
     try {
-      const base = housekeepingCall(`golden-${id}`, control.signal);
-      const call = { ...base, deadlineMs: clock.nowMs() + patienceMs, rules: { ...base.rules, dataClass } };
-      const { outputs } = await endpoint.infer({ segment, inputs: pair.inputs, codecs: {} }, call);
+      const { outputs } = await endpoint.infer({ segment, inputs: pair.inputs, codecs: {} }, own.call);
       return difference(pair.outputs, outputs, pair.tolerance ?? toleranceFor(agreementRatio));
     } finally {
-      timer[Symbol.dispose]();
       controls.delete(control);
     }
   }

@@ -9,6 +9,7 @@ import {
   silentObserver,
   sleep,
 } from "../../words/base/index.ts";
+import { chunksOf, emptyBody, type StreamBody } from "../../wire/body/index.ts";
 import type {
   Endpoint,
   EndpointInfo,
@@ -385,8 +386,16 @@ describe("a request that is sent on while its body arrives", () => {
     const ask = async (arrivesInMs: number) => {
       asked = [];
       const sentMs = clock.nowMs();
-      const complete = (): boolean => clock.nowMs() >= sentMs + arrivesInMs;
-      const wire = { headerLength: 0, body: { kind: "parts", parts: [] } as const, complete };
+      const body: StreamBody = {
+        kind: "stream",
+        byteLength: 12,
+        again: true,
+        get complete() {
+          return clock.nowMs() >= sentMs + arrivesInMs;
+        },
+        read: () => chunksOf(emptyBody),
+      };
+      const wire = { headerLength: 0, body };
       await clock.runUntil(gateway.infer({ ...request, inputs: new Map([["x", x]]), wire }, call()));
       return { asked, tookMs: clock.nowMs() - sentMs };
     };

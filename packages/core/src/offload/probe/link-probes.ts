@@ -155,7 +155,7 @@ export function linkProbes(
     changing.set(endpointState, sentMs);
     try {
       const late = `${id} did not take a probe in time`;
-      await askProbe(clock, endpointState, bytes, control, {
+      await askProbe(clock, endpointState, bytes, control.signal, {
         callId: `probe-${id}`,
         mostMs: probeDeadlineMs,
         late,

@@ -102,7 +102,7 @@ export function loadProbes(
     underWay.set(endpointState, control);
     try {
       const late = `${id} did not say how busy it is`;
-      const load = await askProbe(clock, endpointState, 0, control, {
+      const load = await askProbe(clock, endpointState, 0, control.signal, {
         callId: `load-${id}`,
         mostMs: probeDeadlineMs,
         late,

@@ -1,5 +1,6 @@
 import {
   abortError,
+  atDeadline,
   childCall,
   deadlinePassed,
   LongshoreError,
@@ -92,13 +93,11 @@ class Race {
       return;
     }
     this.#unheard = whenAborted(call.abort, () => this.#stop(abortError(call.abort, "execute")));
-    if (call.deadlineMs < Infinity) {
-      this.#deadline = this.#loop.clock.timer(call.deadlineMs - this.#loop.clock.nowMs(), () => {
-        const under = [...this.#running.values()].map(({ leg }) => leg.endpoint).join(", ");
-        const what = `no answer of ${this.#standing.plan.model} came before the deadline; under way: ${under}`;
-        this.#stop(new LongshoreError("deadline-exceeded", "execute", what));
-      });
-    }
+    this.#deadline = atDeadline(this.#loop.clock, call.deadlineMs, () => {
+      const under = [...this.#running.values()].map(({ leg }) => leg.endpoint).join(", ");
+      const what = `no answer of ${this.#standing.plan.model} came before the deadline; under way: ${under}`;
+      this.#stop(new LongshoreError("deadline-exceeded", "execute", what));
+    });
     for (const leg of beginning(this.#standing.plan.legs)) this.#start(leg, "begin");
   }
 

@@ -1,4 +1,4 @@
-import { type EndpointId, LongshoreError, ownCall } from "../../words/base/index.ts";
+import { atDeadline, type EndpointId, LongshoreError, ownCall } from "../../words/base/index.ts";
 import type { Opinion, Question } from "../check/index.ts";
 import { type InferenceResponse, isArriving } from "../../wire/endpoint/index.ts";
 import { meanOf } from "../../words/estimate/index.ts";
@@ -110,14 +110,11 @@ async function ask(
   const { leg } = ready;
   // Only so many checks are under way: at endpoints that are silent they would keep the others from being found out.
   const waitMs = Math.min(longestMs, Math.max(shortestMs, patience * meanOf(leg.predicted.completionMs)));
-  const timer = clock.timer(waitMs, () =>
-    control.abort(new LongshoreError("no-answer", "execute", `${leg.endpoint} did not answer a check`)),
+  const late = `${leg.endpoint} did not answer a check`;
+  using _late = atDeadline(clock, nowMs + waitMs, () =>
+    control.abort(new LongshoreError("no-answer", "execute", late)),
   );
-  try {
-    return await opinion(loop, ready.job, leg);
-  } finally {
-    timer[Symbol.dispose]();
-  }
+  return await opinion(loop, ready.job, leg);
 }
 
 async function opinion(loop: Loop, job: Job, leg: Leg): Promise<Opinion | undefined> {

@@ -1,4 +1,11 @@
-import { abortError, type Call, childCall, LongshoreError, whenAborted } from "../../words/base/index.ts";
+import {
+  abortError,
+  type Call,
+  type EndingCall,
+  LongshoreError,
+  untilDeadline,
+  whenAborted,
+} from "../../words/base/index.ts";
 import {
   acknowledgeStep,
   type LinkLearner,
@@ -246,24 +253,10 @@ export function badReply(from: string, thrown: unknown): LongshoreError {
   return new LongshoreError("bad-reply", error.stage, message, { cause: error });
 }
 
-/** The call, and one that ends with its deadline where it has one. Dispose it when the exchange is over. */
-export function withinDeadline(
-  { clock, info }: OipEndpointParts,
-  call: Call,
-  nowMs: number,
-): { readonly call: Call } & Partial<Disposable> {
-  if (call.deadlineMs === Infinity) return { call };
-  const child = childCall(call);
+/** The call, ended at its deadline while it waits for the server. */
+export function withinDeadline({ clock, info }: OipEndpointParts, call: Call): EndingCall {
   const message = `the deadline passed while waiting for ${info.id}`;
-  const late = (): void => child.cancel(new LongshoreError("deadline-exceeded", "transport", message));
-  const timer = clock.timer(call.deadlineMs - nowMs, late);
-  return {
-    call: child.call,
-    [Symbol.dispose]() {
-      timer[Symbol.dispose]();
-      child[Symbol.dispose]();
-    },
-  };
+  return untilDeadline(call, clock, () => new LongshoreError("deadline-exceeded", "transport", message));
 }
 
 /**
@@ -301,13 +294,13 @@ export async function exchange(
     waits && request.body.kind === "stream"
       ? watched(request.body, { chunk: () => void (startedMs = clock.nowMs()) })
       : request.body;
-  const until = withinDeadline(parts, call, startedMs);
+  const until = withinDeadline(parts, call);
   const { abort } = until.call;
   const learning = waits ? { ...parts, link: undefined } : parts;
   // A train is answered as soon as it is there: the answer acknowledges the last of it, and silence before says something.
   const headBytes = probes ? probeHeadBytes : 0;
   const sending = upload(learning, call, sentBytes, acknowledges || (tells && probes), headBytes, progress);
-  const over = (): void => until[Symbol.dispose]?.();
+  const over = (): void => until[Symbol.dispose]();
   let goesOn = false;
   try {
     const { method, path, endless, message, repeatable = false } = request;

@@ -1,4 +1,4 @@
-import { type Call, childCall, type Clock, LongshoreError } from "../../words/base/index.ts";
+import { type Call, type Clock, LongshoreError, withTime } from "../../words/base/index.ts";
 import type { LoadReport } from "../endpoint/index.ts";
 import { readBody } from "../body/index.ts";
 import { emptyBody } from "../body/index.ts";
@@ -66,23 +66,19 @@ export function metricsLoad(parts: LoadSourceParts): LoadSource {
     call: Call,
   ): Promise<{ readonly text: string } | "late" | undefined> {
     const { transport, path } = page;
-    const child = childCall(call);
     let late = false;
-    const timer = clock.timer(timeoutMs, () => {
+    using own = withTime(call, clock, timeoutMs, () => {
       late = true;
-      child.cancel(new LongshoreError("no-answer", "transport", "the metrics took too long"));
+      return new LongshoreError("no-answer", "transport", "the metrics took too long");
     });
     try {
       const request = { method: "GET", path, headers: { accept: "text/plain" }, body: emptyBody } as const;
-      const { status, body } = await transport.send(request, child.call);
+      const { status, body } = await transport.send(request, own.call);
       const bytes = await readBody(body, { maxBytes: maxPageBytes });
       return status === 200 ? { text: new TextDecoder().decode(bytes) } : undefined;
     } catch {
       // Whether the server is there at all is for its requests to find out.
       return late ? "late" : undefined;
-    } finally {
-      timer[Symbol.dispose]();
-      child[Symbol.dispose]();
     }
   }
 

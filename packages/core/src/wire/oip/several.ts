@@ -56,7 +56,7 @@ export async function* severalAnswers(
   const { call, tell } = clientSpan(parts, request.segment.model, given);
   let outcome: Parameters<typeof tell>[0] = "answered";
   const own = childCall(call);
-  const until = withinDeadline(parts, own.call, clock.nowMs());
+  const until = withinDeadline(parts, own.call);
   const { abort } = until.call;
   let sinceMs = clock.nowMs();
   let sentBytes = 0;
@@ -124,7 +124,7 @@ export async function* severalAnswers(
     tell(outcome, allBytes);
     // What of the exchange is still under way when its reader leaves ends here.
     own.cancel(new LongshoreError("cancelled", "transport", "nobody waits for more answers"));
-    until[Symbol.dispose]?.();
+    until[Symbol.dispose]();
     own[Symbol.dispose]();
   }
 }

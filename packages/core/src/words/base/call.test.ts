@@ -1,14 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { abortError, LongshoreError } from "./error.ts";
-import {
-  checkCall,
-  childCall,
-  housekeepingCall,
-  leastTrust,
-  ownCall,
-  SpareControllers,
-  zoneWithin,
-} from "./call.ts";
+import { childCall, housekeepingCall, leastTrust, ownCall, SpareControllers, zoneWithin } from "./call.ts";
+import { checkCall } from "./deadline.ts";
 import { neverAborted, whenAborted } from "./when-aborted.ts";
 import { sleep } from "./clock.ts";
 import type { Call } from "./call.ts";

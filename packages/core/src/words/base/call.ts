@@ -1,5 +1,4 @@
-import type { Clock } from "./clock.ts";
-import { abortError, LongshoreError, type Stage } from "./error.ts";
+import type { LongshoreError } from "./error.ts";
 import { neverAborted, nobodyWaits, whenAborted } from "./when-aborted.ts";
 import type { Writable } from "./writable.ts";
 
@@ -172,26 +171,6 @@ export function ownCall(call: Call): OwnCall {
   if (call.goal !== undefined) own.goal = call.goal;
   if (call.user !== undefined) own.user = call.user;
   return own;
-}
-
-/** Throws when the call was cancelled or its deadline has passed. */
-export function checkCall(call: Call, clock: Clock, stage: Stage): void {
-  if (call.abort.aborted) throw abortError(call.abort, stage);
-  if (clock.nowMs() > call.deadlineMs) {
-    throw new LongshoreError("deadline-exceeded", stage, "the deadline passed before the work was done");
-  }
-}
-
-/** Throws for calls that ended before they began. */
-export function checkFresh(call: Call, nowMs: number): void {
-  if (call.abort.aborted) throw abortError(call.abort, "plan");
-  if (call.deadlineMs <= nowMs) {
-    throw new LongshoreError(
-      "deadline-past",
-      "plan",
-      `the deadline was ${Math.round(nowMs - call.deadlineMs)} ms ago when the call began`,
-    );
-  }
 }
 
 /**

@@ -1,8 +1,6 @@
 export { Behind } from "./behind.ts";
 export {
   type Call,
-  checkCall,
-  checkFresh,
   childCall,
   type DataClass,
   demandedRank,
@@ -24,6 +22,16 @@ export {
 } from "./call.ts";
 export { Chain, type Chained } from "./chain.ts";
 export { type Clock, sleep } from "./clock.ts";
+export {
+  atDeadline,
+  checkCall,
+  checkFresh,
+  type EndingCall,
+  pastDeadline,
+  untilDeadline,
+  untilEnded,
+  withTime,
+} from "./deadline.ts";
 export { dropOldest } from "./drop-oldest.ts";
 export { abortError, deadlinePassed, LongshoreError, type Stage } from "./error.ts";
 export { type Late, type LongshoreEvent, type Observer, observers, silentObserver } from "./events.ts";
@@ -46,6 +54,6 @@ export {
 export { type Code, isReason, type Reason, type ReasonFacts, reasons } from "./reasons.ts";
 export { allSteps, copiedAtOnce, inSteps, steppedCopy, turnWhileWanted } from "./steps.ts";
 export { UnderWay } from "./under-way.ts";
-export { untilAborted, untilEnded, waitAtMost } from "./until-ended.ts";
+export { untilAborted, waitAtMost } from "./until-aborted.ts";
 export { neverAborted, whenAborted } from "./when-aborted.ts";
 export type { Writable } from "./writable.ts";

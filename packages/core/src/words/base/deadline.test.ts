@@ -1,7 +1,9 @@
 import { manualClock } from "@longshore/testkit";
 import { describe, expect, it } from "vitest";
 import { housekeepingCall } from "./call.ts";
-import { untilAborted, untilEnded } from "./until-ended.ts";
+import { LongshoreError } from "./error.ts";
+import { untilDeadline, untilEnded, withTime } from "./deadline.ts";
+import { untilAborted } from "./until-aborted.ts";
 import { neverAborted } from "./when-aborted.ts";
 
 const never = new Promise<number>(() => undefined);
@@ -35,5 +37,39 @@ describe("untilEnded", () => {
     const told = expect(waiting).rejects.toMatchObject({ reason: "deadline-exceeded", stage: "execute" });
     await clock.advance(10);
     await told;
+  });
+});
+
+describe("a call that ends at its deadline", () => {
+  const late = (): LongshoreError => new LongshoreError("deadline-exceeded", "execute", "too late");
+
+  it("ends with the error that was named for it, and leaves its parent alone", async () => {
+    const clock = manualClock();
+    const parent = { ...housekeepingCall("a"), deadlineMs: clock.nowMs() + 100 };
+    using own = untilDeadline(parent, clock, late);
+    await clock.advance(99);
+    expect(own.call.abort.aborted).toBe(false);
+    await clock.advance(2);
+    expect(own.call.abort.reason).toMatchObject({ message: "too late" });
+    expect(parent.abort.aborted).toBe(false);
+  });
+
+  it("is the call itself where there is no deadline, and has a time of its own where one is named", async () => {
+    const clock = manualClock();
+    const parent = housekeepingCall("a");
+    using endless = untilDeadline(parent, clock, late);
+    expect(endless.call).toBe(parent);
+    using own = withTime(parent, clock, 50, late);
+    expect(own.call.deadlineMs).toBe(clock.nowMs() + 50);
+    await clock.advance(51);
+    expect(own.call.abort.aborted).toBe(true);
+  });
+
+  it("is not ended any more once its work is over", async () => {
+    const clock = manualClock();
+    const own = withTime(housekeepingCall("a"), clock, 50, late);
+    own[Symbol.dispose]();
+    await clock.advance(100);
+    expect(own.call.abort.aborted).toBe(false);
   });
 });

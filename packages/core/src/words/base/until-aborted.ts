@@ -1,6 +1,5 @@
-import type { Call } from "./call.ts";
 import type { Clock } from "./clock.ts";
-import { abortError, LongshoreError, type Stage } from "./error.ts";
+import { abortError, type Stage } from "./error.ts";
 import { neverAborted, whenAborted } from "./when-aborted.ts";
 
 /**
@@ -19,31 +18,6 @@ export function untilAborted<T>(work: Promise<T>, abort: AbortSignal, stage: Sta
       },
       (thrown: unknown) => {
         unheard();
-        reject(thrown);
-      },
-    );
-  });
-}
-
-/** `untilAborted` that rejects with `deadline-exceeded` when the call's deadline passes, too. */
-export function untilEnded<T>(
-  work: Promise<T>,
-  { abort, deadlineMs }: Pick<Call, "abort" | "deadlineMs">,
-  clock: Clock,
-  stage: Stage,
-): Promise<T> {
-  if (deadlineMs === Infinity) return untilAborted(work, abort, stage);
-  return new Promise((resolve, reject) => {
-    const timer = clock.timer(deadlineMs - clock.nowMs(), () =>
-      reject(new LongshoreError("deadline-exceeded", stage, "the deadline passed before the work was done")),
-    );
-    untilAborted(work, abort, stage).then(
-      (value) => {
-        timer[Symbol.dispose]();
-        resolve(value);
-      },
-      (thrown: unknown) => {
-        timer[Symbol.dispose]();
         reject(thrown);
       },
     );
