@@ -91,6 +91,8 @@ export function frameSource(stream: Flow, options: FrameOptions): FrameSource {
   let ended = false;
   let failed: LongshoreError | undefined;
   let wake = (): void => undefined;
+  /** Somebody may still look at the beginning of it. */
+  let looked: Uint8Array | undefined;
   /** A message that is being read goes straight to its buffer. */
   let target: Uint8Array | undefined;
   let filled = 0;
@@ -113,7 +115,7 @@ export function frameSource(stream: Flow, options: FrameOptions): FrameSource {
     heldHere -= bytes;
   };
 
-  const route = (chunk: Uint8Array): void => {
+  const route = (chunk: Uint8Array, lent: boolean): void => {
     let rest = chunk;
     if (dropping > 0) {
       const part = Math.min(dropping, rest.byteLength);
@@ -126,7 +128,7 @@ export function frameSource(stream: Flow, options: FrameOptions): FrameSource {
       rest = rest.subarray(part.byteLength);
     }
     if (rest.byteLength === 0) return;
-    keep(waiting, rest);
+    keep(waiting, rest, lent);
     waitingLength += rest.byteLength;
     if (waitingLength > waitingBytes) stream.pause();
   };
@@ -160,15 +162,24 @@ export function frameSource(stream: Flow, options: FrameOptions): FrameSource {
   /** The first `length` bytes of what waits, without taking them. */
   const look = (length: number): Uint8Array => {
     const [first] = waiting;
-    return first && first.byteLength >= length ? first.subarray(0, length) : joined(waiting, length);
+    if (!first || first.byteLength < length) return joined(waiting, length);
+    looked = first;
+    return first.subarray(0, length);
   };
 
   /** Moves what waits to where it now belongs. */
   const replay = (): void => {
     const chunks = waiting.splice(0);
     waitingLength = 0;
-    for (const chunk of chunks) route(chunk);
+    for (const chunk of chunks) route(chunk, false);
     if (waitingLength <= waitingBytes && stream.paused) stream.resume();
+  };
+
+  /** The first of the chunks that wait, where it can be given away as it is. */
+  const taken = (most: number): Uint8Array | undefined => {
+    const [first] = waiting;
+    if (!first || first === looked || first.byteLength > most) return undefined;
+    return first.byteLength === first.buffer.byteLength ? first : undefined;
   };
 
   const drop = (length: number): void => {
@@ -266,10 +277,15 @@ export function frameSource(stream: Flow, options: FrameOptions): FrameSource {
             while (left > 0) {
               await until(() => waitingLength > 0 || left === 0, false);
               if (left === 0) return;
-              const chunk = joined(waiting, Math.min(left, waitingLength));
+              const chunk = taken(left) ?? joined(waiting, Math.min(left, waitingLength));
               if (chunk.byteLength === 0) throw cutShort();
               left -= chunk.byteLength;
-              drop(chunk.byteLength);
+              if (chunk !== waiting[0]) drop(chunk.byteLength);
+              else {
+                waiting.shift();
+                waitingLength -= chunk.byteLength;
+                if (waitingLength <= waitingBytes && stream.paused) stream.resume();
+              }
               yield chunk;
             }
           } finally {
@@ -319,7 +335,7 @@ export function frameSource(stream: Flow, options: FrameOptions): FrameSource {
       return begun.compressed ? compressedFrame(begun.length) : plainFrame(begun.length);
     },
     came(chunk) {
-      route(chunk);
+      route(chunk, true);
       wake();
     },
     end() {

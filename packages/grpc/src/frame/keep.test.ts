@@ -20,10 +20,12 @@ describe("chunks that are kept", () => {
     expect([...held].reduce((sum, buffer) => sum + buffer.byteLength, 0)).toBe(1000);
   });
 
-  it("stay as they are where they are long", () => {
+  it("stay as they are where they are long and nobody else's", () => {
     const chunks: Uint8Array[] = [];
     const long = [new Uint8Array(20_000), new Uint8Array(60_000)];
-    for (const chunk of long) keep(chunks, chunk);
+    for (const chunk of long) keep(chunks, chunk, false);
     expect(chunks.every((chunk, index) => chunk === long[index])).toBe(true);
+    keep(chunks, long[0] ?? new Uint8Array(0));
+    expect(chunks.at(-1)?.buffer).not.toBe(long[0]?.buffer);
   });
 });

@@ -3,11 +3,10 @@ const joinedBytes = 16_384;
 
 /**
  * Keeps a chunk behind others. Clients cut what they send as they like: short chunks are joined, so that a million of one
- * byte cost little more than their bytes. One that is a small part of a large buffer is copied: it does not hold all of that,
- * which may be read into again.
+ * byte cost little more than their bytes. What is `lent`, as the memory that a connection is read into, is copied.
  */
-export function keep(chunks: Uint8Array[], chunk: Uint8Array): void {
-  let last = chunk.byteLength * 4 < chunk.buffer.byteLength ? chunk.slice() : chunk;
+export function keep(chunks: Uint8Array[], chunk: Uint8Array, lent = true): void {
+  let last = lent ? chunk.slice() : chunk;
   for (;;) {
     const before = chunks.at(-1);
     // Only what is no longer: so each byte is copied rarely.

@@ -78,7 +78,7 @@ export interface CallStream {
   readonly unsentBytes: number;
   /** Sends headers, of a reply with the status 200. Throws for what HTTP/2 cannot carry. */
   begin(headers: Readonly<Record<string, string>>): void;
-  /** Sends bytes, which stay as they are until the stream is closed; false where more had better wait for `room`. */
+  /** Sends bytes, which stay as they are until the stream is closed, and are freed once sent if they are given; false where more had better wait for `room`. */
   write(bytes: Parts): boolean;
   /** Ends the reply behind the last bytes. Throws for what HTTP/2 cannot carry. */
   end(trailers: Readonly<Record<string, string>>, last?: Parts): void;

@@ -87,8 +87,8 @@ function trailersOf({ code, message, trailers }: GrpcStatus): Readonly<Record<st
 }
 
 /** A message behind its prefix. */
-function prefixed({ parts, byteLength }: Parts, compressed: boolean): Parts {
-  return { parts: [prefixOf(byteLength, compressed), ...parts], byteLength: prefixBytes + byteLength };
+function prefixed({ parts, byteLength, given = false }: Parts, compressed: boolean): Parts {
+  return { parts: [prefixOf(byteLength, compressed), ...parts], byteLength: prefixBytes + byteLength, given };
 }
 
 /** The writing half of a call. */

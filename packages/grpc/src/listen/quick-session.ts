@@ -53,7 +53,7 @@ const blockBytes = 65_536;
 /** What all connections of a listener share. */
 export interface SessionParts extends WriterParts, SessionLimits {
   readonly options: CompleteOptions;
-  /** What is short is read into, one connection's after another's: whoever keeps some of it copies it. */
+  /** Connections are read into it, one after another: whoever keeps some of it copies it. */
   readonly memory: Uint8Array;
   serve(stream: CallStream, admission: Admission): void;
 }
@@ -98,7 +98,7 @@ export class QuickSession implements FrameTaker, StreamOwner, Timed {
   constructor(accepted: Socket, parts: SessionParts, admission: Admission, left: () => void) {
     this.#admission = admission;
     const { options } = parts;
-    this.#socket = readSocket(accepted, options, parts.memory, this.#onData, this.#expects);
+    this.#socket = readSocket(accepted, options, parts.memory, this.#onData);
     this.#parts = parts;
     this.#left = left;
     this.#peer = options.peerOf(this.#socket);
@@ -161,9 +161,6 @@ export class QuickSession implements FrameTaker, StreamOwner, Timed {
     return this.#socket.isPaused();
   }
 
-  /** Whether more of a call has yet to come. */
-  readonly #expects = (): boolean => this.#streams.all.some(({ allHere }) => !allHere);
-
   readonly #onClose = (): void => {
     this.#stop();
     for (const stream of this.#streams.all) stream.close();
@@ -195,6 +192,12 @@ export class QuickSession implements FrameTaker, StreamOwner, Timed {
 
   send(bytes: string | Uint8Array): void {
     if (!this.#over) this.#writer.send(bytes);
+  }
+
+  sendLast(part: Uint8Array, memory: Uint8Array): void {
+    if (this.#over) return;
+    this.#writer.send(part);
+    this.#writer.freeOnceSent(memory);
   }
 
   sendHeaders(stream: number, given: string, last: boolean): void {

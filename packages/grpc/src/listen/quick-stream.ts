@@ -7,6 +7,12 @@ import type { CallHead, CallStream, StreamEvents } from "./call-stream.ts";
 /** Bytes of a reply that may wait before whoever writes is asked to wait. */
 const waitingBytes = 65_536;
 
+/** Bytes of a reply that were not sent yet, and what they are the rest of where that is freed once sent. */
+interface Queued {
+  readonly rest: Uint8Array;
+  readonly memory: Uint8Array | undefined;
+}
+
 /** The connection of a stream, as the stream sees it. */
 export interface StreamOwner {
   /** Window that each stream's client is given, in bytes. */
@@ -15,6 +21,8 @@ export interface StreamOwner {
   readonly unknownBytes: number;
   /** Sends a frame or a part of one, text a byte for each character. */
   send(bytes: string | Uint8Array): void;
+  /** Sends the last bytes of some memory, which is freed once they have left. */
+  sendLast(part: Uint8Array, memory: Uint8Array): void;
   /** A block of headers as frames. */
   sendHeaders(stream: number, block: string, end: boolean): void;
   /** A stream has something to send: calls `sendSome` when it is its turn. */
@@ -47,7 +55,7 @@ export class QuickStream implements CallStream {
   #announced: number | undefined;
   /** Bytes that may be sent to the client. */
   #sendWindow: number;
-  readonly #queue: Uint8Array[] = [];
+  readonly #queue: Queued[] = [];
   #trailers: string | undefined;
   #lastSent = false;
 
@@ -150,8 +158,8 @@ export class QuickStream implements CallStream {
     this.begun = true;
   }
 
-  write({ parts, byteLength }: Parts): boolean {
-    this.#queue.push(...parts);
+  write({ parts, byteLength, given = false }: Parts): boolean {
+    for (const part of parts) this.#queue.push({ rest: part, memory: given ? part : undefined });
     this.unsentBytes += byteLength;
     this.#owner.ready(this);
     return this.unsentBytes < waitingBytes;
@@ -198,19 +206,20 @@ export class QuickStream implements CallStream {
 
   #sendQueued(length: number): void {
     const full = this.unsentBytes >= waitingBytes;
-    let rest = length;
+    let left = length;
     let whole = 0;
-    for (const part of this.#queue) {
-      if (part.byteLength > rest) break;
-      this.#owner.send(part);
-      rest -= part.byteLength;
+    for (const { rest, memory } of this.#queue) {
+      if (rest.byteLength > left) break;
+      if (memory) this.#owner.sendLast(rest, memory);
+      else this.#owner.send(rest);
+      left -= rest.byteLength;
       whole += 1;
     }
     this.#queue.splice(0, whole);
-    const [part] = this.#queue;
-    if (rest > 0 && part) {
-      this.#owner.send(part.subarray(0, rest));
-      this.#queue[0] = part.subarray(rest);
+    const [next] = this.#queue;
+    if (left > 0 && next) {
+      this.#owner.send(next.rest.subarray(0, left));
+      this.#queue[0] = { rest: next.rest.subarray(left), memory: next.memory };
     }
     this.unsentBytes -= length;
     if (full && this.unsentBytes < waitingBytes) this.#events?.room();

@@ -25,7 +25,11 @@ it("reads nothing more from a client that reads nothing, until it does", async (
   });
   const writer = new SocketWriter(
     socket,
-    { options: { clock: systemClock(), replyTimeoutMs: 60_000 }, sending: new UnderWay() },
+    {
+      options: { clock: systemClock(), replyTimeoutMs: 60_000 },
+      sending: new UnderWay(),
+      release: () => undefined,
+    },
     drained,
   );
   socket.resume();

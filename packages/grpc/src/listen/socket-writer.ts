@@ -22,6 +22,8 @@ export interface WriterParts {
   };
   /** Replies that were written and have not left yet. */
   readonly sending: UnderWay;
+  /** Frees memory that nobody looks at any more. */
+  readonly release: (bytes: Uint8Array) => void;
 }
 
 /** Collects what is sent over a connection in one turn of the event loop, and writes it at once. */
@@ -30,6 +32,8 @@ export class SocketWriter {
   readonly #parts: WriterParts;
   #waiting: (string | Uint8Array)[] = [];
   #bytes = 0;
+  /** Freed once what waits has left. */
+  #given: Uint8Array[] = [];
   /** The client is waited for. */
   #late = false;
 
@@ -87,16 +91,25 @@ export class SocketWriter {
     this.#bytes += bytes.length;
   }
 
+  /** Frees memory once what was sent so far has left. */
+  freeOnceSent(memory: Uint8Array): void {
+    if (memory.byteLength > partBytes) this.#given.push(memory);
+  }
+
   readonly flush = (): void => {
     const waiting = this.#waiting;
     if (waiting.length === 0) return;
     const bytes = this.#bytes;
+    const given = this.#given;
     this.#waiting = [];
     this.#bytes = 0;
+    if (given.length > 0) this.#given = [];
     const socket = this.#socket;
     if (socket.destroyed || socket.writableEnded) return;
     if (bytes <= joinedBytes) socket.write(joined(waiting, bytes));
     else this.#writeParts(waiting);
+    const { release } = this.#parts;
+    if (given.length > 0) socket.write("", () => given.forEach(release));
     if (!socket.writableNeedDrain || this.#late) return;
     this.#late = true;
     socket.setTimeout(this.#parts.options.replyTimeoutMs);

@@ -11,8 +11,9 @@ import { Writer } from "./writer.ts";
  * beside the outputs, so one in shared memory has an empty entry.
  *
  * @param more Parameters beside the reply's own.
+ * @param given The outputs are the reply's alone, as those of a server are: their memory is freed once they were sent.
  */
-export function encodeInferReply(reply: InferReplyMessage, more: Parameters = {}): Parts {
+export function encodeInferReply(reply: InferReplyMessage, more: Parameters = {}, given = false): Parts {
   const writer = new Writer();
   writer.text(1, reply.modelName);
   writer.text(2, reply.modelVersion ?? "");
@@ -20,7 +21,8 @@ export function encodeInferReply(reply: InferReplyMessage, more: Parameters = {}
   writeParameters(writer, 4, reply.parameters);
   writeParameters(writer, 4, more);
   writeSpecs(writer, 5, reply.outputs);
-  return withRaw(writer, 6, reply.outputs);
+  const { parts, byteLength } = withRaw(writer, 6, reply.outputs);
+  return { parts, byteLength, given };
 }
 
 /** Writes a `ModelStreamInferResponse` around a `ModelInferResponse`; an `error` says why it has no outputs. */
@@ -32,6 +34,7 @@ export function encodeStreamReply(reply: Parts, error = ""): Parts {
   return {
     parts: [writer.slice(0, writer.at), ...reply.parts],
     byteLength: writer.at + reply.byteLength,
+    given: reply.given === true,
   };
 }
 

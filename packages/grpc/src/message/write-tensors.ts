@@ -7,6 +7,8 @@ import type { Writer } from "./writer.ts";
 export interface Parts {
   readonly parts: readonly Uint8Array[];
   readonly byteLength: number;
+  /** Nobody looks at the parts after they were sent: their memory can be freed then. Default false. */
+  readonly given?: boolean;
 }
 
 /** Tensors up to this size are copied beside what describes them: one write costs more than so few bytes. */

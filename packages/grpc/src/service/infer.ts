@@ -183,7 +183,7 @@ export async function modelInfer(parts: ServiceParts, served: ServerCall): Promi
   const trailers = loadTrailers(response, parts.clock.nowMs());
   try {
     const message = await messageOf(response);
-    await served.send(encodeInferReply(message), metadataOf(response));
+    await served.send(encodeInferReply(message, {}, true), metadataOf(response));
     return { ...ok, trailers };
   } catch (thrown) {
     const status = statusOf(failureOf(parts, thrown, served.call, "answering the request"));

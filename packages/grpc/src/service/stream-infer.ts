@@ -116,7 +116,7 @@ async function answer(
   try {
     if (reply instanceof Error) throw reply;
     if (!reply.messages) {
-      await served.send(encodeStreamReply(encodeInferReply(await messageOf(reply), final)));
+      await served.send(encodeStreamReply(encodeInferReply(await messageOf(reply), final, true)));
       return;
     }
     let last = empty;
