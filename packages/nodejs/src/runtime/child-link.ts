@@ -30,7 +30,7 @@ const lastWordsLength = 4096;
 const heapMegabytes = 256;
 const outOfMemory = /out of memory|OUT_OF_MEMORY|bad_alloc|allocation failed|cannot allocate/i;
 
-/** No core dumps, no files written, and so much private memory; then the program takes the shell's endpoint. */
+/** Forbids core dumps and file writes, and limits private memory; then the program replaces the shell. */
 const limitScript = 'ulimit -c 0; ulimit -f 0; ulimit -d "$1" || exit 71; shift; exec "$@"';
 
 /** Only what a dynamic linker, Node.js and drivers need, and the telemetry switch: secrets of the environment stay outside. */

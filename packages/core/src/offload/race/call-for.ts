@@ -14,8 +14,8 @@ import type { Loop } from "./loop.ts";
 import type { Limits } from "../offloader/index.ts";
 
 /**
- * Who asks and under which rules, with the defaults of the endpoint filled in. A class that nobody names is `unknown`, which
- * the built-in policy lets nowhere but on the device.
+ * The call with its rules, completed with the defaults of the endpoint. Data without a stated class is `unknown`, which the built-in policy
+ * keeps on the device.
  */
 export function callFor(loop: Loop, limits: Limits, modelClass: DataClass | undefined): OwnCall {
   const { defaults = {} } = loop.parts;
@@ -52,7 +52,7 @@ export function confirming(
   return { call: Object.assign(ownCall(call), { rules }), confirm: which };
 }
 
-/** What a plan must keep, with the defaults of the endpoint filled in. */
+/** The limits of a plan, completed with the defaults of the endpoint. */
 export function planLimits(loop: Loop, limits: Limits): PlanLimits {
   const { defaults = {} } = loop.parts;
   const { minInTimeRatio, maxDeviceMillijoules, maxCostMicros, minAccuracyRatio, variant, only, prefer } =

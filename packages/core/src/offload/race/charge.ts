@@ -6,7 +6,7 @@ import type { Job } from "./job.ts";
 import type { Loop } from "./loop.ts";
 import type { Running } from "./running.ts";
 
-/** Sets aside the most that a leg may cost. Undefined without a limit; ask `affords` first. */
+/** Reserves the most that a leg may cost. Undefined without a limit. Call `affords` first. */
 export function holdFor({ purse }: Job, { predicted }: Leg): Hold | undefined {
   return purse?.hold(predicted.mostMicros);
 }
@@ -22,7 +22,7 @@ export function tooDear({ purse, limits }: Job, { endpoint, predicted }: Leg): L
   return new LongshoreError("no-endpoint", "plan", what);
 }
 
-/** Writes down what a run cost: in the tally of its request, out of its hold, and for who counts by tenant, model and endpoint. */
+/** Records what a run cost: in the tally of its request, out of its reservation, and in the counters by tenant, model and endpoint. */
 export function charge(
   { parts, clock }: Pick<Loop, "parts" | "clock">,
   job: Pick<Job, "call" | "known">,
@@ -48,8 +48,8 @@ export function charge(
 }
 
 /**
- * For how long a leg may run before it has cost what it holds, in milliseconds. Only where nothing else bounds it: our own servers are
- * told the limit and charge no more.
+ * How long a leg may run before it has cost its reservation, in milliseconds. Only for endpoints without a bound of their own: Longshore
+ * servers receive the limit and charge no more.
  */
 export function affordableMs({ info }: Endpoint, { mostMicros }: Hold, { predicted }: Leg): number {
   const { rates } = info;
@@ -59,7 +59,7 @@ export function affordableMs({ info }: Endpoint, { mostMicros }: Hold, { predict
   return microsPerMs > 0 ? Math.max(0, mostMicros - fixed) / microsPerMs : Infinity;
 }
 
-/** Errors of endpoints that did not begin to run a request. */
+/** Reasons of endpoints that did not begin to run a request. */
 const refusals: ReadonlySet<LongshoreError["reason"]> = new Set([
   "queue-full",
   "rejected",
@@ -84,8 +84,8 @@ export function neverRan({ reason }: LongshoreError): boolean {
 }
 
 /**
- * What a leg costs that gave no answer, because another one was first, or it broke: nobody tells, so it counts as if it had run
- * as long as was expected, or as long as it was under way if that is longer. One that was refused costs the bytes that the endpoint took.
+ * Cost of a leg without an answer, because another was first or it failed. No figure is reported, so it counts its expected duration, or
+ * the time it was under way if that is longer. A refused leg costs the bytes that the endpoint received.
  */
 export function lostMicros(
   { leg, endpoint, startedMs, heardBytes }: Running,

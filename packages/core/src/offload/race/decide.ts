@@ -12,7 +12,7 @@ import { lastResort, lateAtDoubtful, refusedNow } from "./last-resort.ts";
 import { sentOn } from "./leg-request.ts";
 import type { Loop } from "./loop.ts";
 
-/** Plans of one request, unless its maker says otherwise. */
+/** The most plans of one request, unless the caller sets another limit. */
 export const defaultPlans = 6;
 
 /** Whether a leg takes the request while it is still on its way. */
@@ -31,7 +31,7 @@ export function decide(
 ): Plan {
   const nowMs = loop.clock.nowMs();
   if (job.frame && tally.plans.length === 0) loop.payback.passed(job.known.description.name);
-  // What is planned again does not stand in its own way.
+  // A request that is planned again must not count as load for itself.
   if (tally.charged) job.traffic?.release(tally.charged, tally.accounts);
   let outcome = fromWhere(loop, job, held, exclude, nowMs);
   const tried = broke && !overloaded.has(broke.reason) ? { ...job, evenLate: true } : job;
@@ -41,11 +41,11 @@ export function decide(
     outcome = lastResort(loop, tried, held, exclude, nowMs) ?? outcome;
   if (isInfeasible(outcome)) {
     if (outcome.filter === "deadline" && loop.triesRefused(nowMs)) {
-      // What is believed of the links would keep out those that follow, too: they are tried as if this one had been let in.
+      // The belief about the links would keep out the following requests, too. They are tried as if this one had been admitted.
       const late = fromWhere(loop, { ...job, evenLate: true }, held, exclude, nowMs);
       if (!isInfeasible(late)) loop.tryLinks(job, late, tally);
     }
-    // What the last endpoint said is more use than that no other one is left.
+    // The last endpoint's error is more useful than the fact that no other endpoint is left.
     throw broke ?? (job.unjudged === true ? refusal : refusedNow)(loop, job, held, exclude, outcome, nowMs);
   }
   made(loop, job, outcome, tally, nowMs);
@@ -56,8 +56,8 @@ export function decide(
 }
 
 /**
- * A plan for a request that is refused only because every endpoint is predicted to be late, at endpoints that failed lately: what is believed
- * of them since may be wrong, and nothing but a request shows that they are well again. It comes out of the budget of retries.
+ * Plans a request that is refused only because every endpoint is predicted to be late, at endpoints that failed recently: the belief since
+ * may be wrong, and only a request can show that they recovered. It is paid from the budget of retries.
  */
 function doubted(
   loop: Loop,
@@ -72,8 +72,8 @@ function doubted(
 }
 
 /**
- * A plan that begins where another one does and is followed beside it, because what that one began is late or `lost` and leads nowhere
- * else. Undefined where nobody is left besides `without`; where it is only late, nobody who is not well.
+ * Makes a plan that starts at the same crossing as another and runs beside it, because a leg of that one is late or `lost` and has no
+ * back-up. Undefined if no endpoint is left besides `without`; for a leg that is only late, if no healthy one is left.
  */
 export function further(
   loop: Loop,
@@ -125,15 +125,15 @@ function fromWhere(
   const plan = planned(loop, job, held, ...rest);
   if (!isInfeasible(plan) || held.cut === job.held.cut) return plan;
   const { here, whole } = job.known;
-  // Where models of others are steps of it, what leads to where nothing goes on would only lead there again.
+  // If steps use models of other endpoints, a plan that only reaches a point without a way on would do so again.
   return planned(loop, here && !whole ? { ...job, whole: true } : job, job.held, ...rest);
 }
 
 /**
- * The best plan; where it would have to fetch something, or load it here while the whole model is (of a frame: load it anywhere),
- * the best of those that need not, while what the best one needs is being fetched or loaded. From a crossing that is on its way,
- * nothing new is loaded: a frame that comes later may begin with it. What a frame need not wait for is loaded once that pays. When there
- * is nothing else to go on with, the best one waits.
+ * The best plan. If it would have to fetch a part, or to load one on this device while the whole model is loaded (for a frame: to load one
+ * anywhere), the best plan without that is used, and the part is fetched or loaded meanwhile. From a crossing that is on its way nothing
+ * new is loaded, since a later frame may begin with it. For frames a part is loaded once that pays. If there is no other plan, the best one
+ * waits.
  */
 function planned(
   loop: Loop,
@@ -149,7 +149,7 @@ function planned(
   const now = job.frame ? warmth.ready : atStart ? warmth.loaded : warmth.here;
   if (!now || isInfeasible(best)) return best;
   const begins = ({ starts }: Leg): boolean => starts.some(({ on }) => on === "begin" || on === "done");
-  // What goes on here from where a head ended when the rest is late would come too late if it had to be loaded first.
+  // A run here that takes over from a late leg would itself be too late if its part had to be loaded first.
   const standsBy = ({ endpoint, takes, segment }: Leg): boolean =>
     !job.frame &&
     takes !== "request" &&
@@ -157,7 +157,7 @@ function planned(
     warmth.here?.(endpoint, segment) !== false;
   const cold = best.legs.filter((leg) => (begins(leg) || standsBy(leg)) && !now(leg.endpoint, leg.segment));
   if (cold.length === 0) return best;
-  // Where a head is loaded here, what follows it elsewhere may be, too.
+  // If a head is loaded here, the part that follows it elsewhere may be loaded, too.
   const asked = job.frame ? cold : best.legs.filter((leg) => cold.includes(leg) || begins(leg));
   const able = loop.plan(job, held, exclude, nowMs, now);
   const shared = atStart && job.frame && !isInfeasible(able);
@@ -168,7 +168,7 @@ function planned(
   return notYet ? { ...able, because: `${able.because}; ${notYet}` } : able;
 }
 
-/** Why what the best plan of a frame needs is not loaded while another one will do: it costs what all frames share. */
+/** Why the part that the best plan of a frame needs is not loaded while another plan will do: loading delays all frames. */
 function waits(loop: Loop, model: string, asked: readonly Leg[], saved: number): string | undefined {
   const { warmth, payback } = loop;
   const busy = asked.find(({ endpoint }) => warmth.loads(endpoint));

@@ -17,7 +17,7 @@ export function refusal(...refused: Parameters<typeof refusedNow>): LongshoreErr
   return new LongshoreError("rejected", "admission", plan.because, { retryAfterMs });
 }
 
-/** What would be done with a request by what is known now; where nobody is well, at who is left alone. */
+/** The plan for a request by current knowledge. If no endpoint is healthy, it uses paused ones. */
 export function outlook(loop: Loop, job: Job, nowMs: number): Plan | Infeasible {
   const plan = loop.plan(job, job.held, nobody, nowMs);
   if (!isInfeasible(plan)) return plan;
@@ -29,12 +29,11 @@ export function outlook(loop: Loop, job: Job, nowMs: number): Plan | Infeasible 
 }
 
 /**
- * Judges a request by what its headers tell. It is refused when no endpoint would be left for it even if it had no bytes to
- * send: by rules, rights, health, or time. Where the plan is to run it here, this endpoint's own door is asked, and what it
- * grants is kept; where that refuses, another endpoint may still be open. Nothing is known of a model that nobody asked for
- * yet, so such a request is let in.
+ * Judges a request by its headers. It is refused if no endpoint would be left for it even without its bytes: by rules, rights, health, or
+ * time. If the plan runs it here, this endpoint decides on admission, and its grant is kept; if it refuses, another endpoint may still be
+ * open. Nothing is known of a model before its first request, which is therefore admitted.
  *
- * Throws `rejected` with `retryAfterMs` when only the time is short, else what the plan or this endpoint's door says.
+ * Throws `rejected` with `retryAfterMs` if only time is short, otherwise the error of the plan or of this endpoint.
  */
 export function admitAtDoor(
   loop: Loop,
@@ -49,7 +48,7 @@ export function admitAtDoor(
   const plan = outlook(loop, { ...job, held }, nowMs);
   if (isInfeasible(plan)) throw refusal(loop, { ...job, held }, held, nobody, plan, nowMs);
   const [leg] = plan.legs;
-  // A variant that the plan chose is nothing that a door here could know of the request.
+  // A variant that the plan chose is not part of the request, so admission here must not see it.
   const here =
     leg?.endpoint === local?.info.id && leg?.segment.to === job.to && leg.segment.variant === segment.variant;
   if (!local?.capabilities?.admit || !here) return open;

@@ -24,41 +24,40 @@ import type { EndpointState } from "../endpoints/index.ts";
 
 /** When a guard may start what. */
 export interface GuardTimes {
-  /** At the latest so many milliseconds after now. */
+  /** The latest start, in milliseconds from now. */
   readonly latestMs: number;
   /**
-   * Not before so many milliseconds after now, unless a deadline needs it. A back-up at another endpoint takes a
-   * slot from somebody: it waits until the answer is later than hardly any (J. Dean, L. A. Barroso 2013, "The tail at
-   * scale").
+   * The earliest start, in milliseconds from now, unless a deadline needs an earlier one. A back-up at another endpoint takes a slot from
+   * other requests, so it waits until the answer is later than almost all answers (J. Dean, L. A. Barroso 2013, "The tail at scale").
    */
   readonly earliestMs: number;
   /** Time until the back-up would answer if it started now, its queue included. */
   readonly backUpMs: () => number;
-  /** Of a back-up here, what of that is its queue. Without it, nothing is late that has no deadline. */
+  /** For a back-up here: the part of its time that is its queue. Without this, nothing counts as late without a deadline. */
   readonly waitMs?: () => number;
-  /** The chance that such a one would be later than that if it started now; see `waitMs`. */
+  /** The probability that such a back-up would be late if it started now; see `waitMs`. */
   readonly lateRatio?: (leftMs: number) => number;
   /** Of a back-up here: it is kept back for a deadline, see `LocalWork`. */
   readonly keepBack?: LocalWork["keepBack"];
   /** What still has to run here after the leg, in milliseconds; 0 when it gives the answer. */
   readonly afterMs: number;
-  /** What back-ups here of so many milliseconds keep waiting. */
+  /** The price of delaying others by a back-up here of this length. */
   readonly device: (nowMs: number, runMs: number) => DevicePrice;
   /** Until the device, or the turn of the request at it, is free for a back-up here; default 0. */
   readonly freeMs?: (nowMs: number) => number;
   /** Of a back-up here: its turn at the device, see `LocalWork`. */
   readonly standBy?: LocalWork["standBy"];
   /**
-   * After so many milliseconds the request is taken to be lost there, and as soon as it is later than expected where the endpoint has
-   * failed others meanwhile: starting the back-up then is a retry and needs nothing of the budget of second runs, which may be
-   * spent on this very endpoint. Infinity: never.
+   * The request counts as lost after this time, in milliseconds. It does so as soon as it is late if the endpoint has failed other requests
+   * since. The back-up is then a retry and needs nothing of the budget of second runs, which may be spent on this very endpoint. Infinity:
+   * never.
    */
   readonly lostMs: number;
 }
 
 /**
- * A back-up at another endpoint starts when an answer takes this many times the longest that is expected: requests that wait where
- * others wait, too, are not helped by asking twice.
+ * A back-up at another endpoint starts when an answer takes this many times the longest expected time. A second request does not help where
+ * all requests wait.
  */
 const farOut = 2;
 /** A request counts as lost after this many times its longest likely duration. */
@@ -67,8 +66,8 @@ const lostOut = 4;
 export const leastLostMs = 100;
 
 /**
- * When a back-up at another endpoint may start that watches a leg of which this is expected; and when the leg counts as lost after all,
- * where its endpoint has answered nothing since it began.
+ * When a back-up at another endpoint may start, for a leg with this expectation, and when the leg counts as lost although its endpoint
+ * answered nothing since it began.
  */
 export function elsewhereMs({ values }: Estimate): {
   readonly earliestMs: number;
@@ -82,7 +81,7 @@ export function elsewhereMs({ values }: Estimate): {
   };
 }
 
-/** Whether so much more is expected of a leg that somebody else would be asked beside it. */
+/** Whether a leg is expected to be so much slower that a second endpoint would run beside it. */
 export function isFarSlower({ predicted }: Leg, than: Leg): boolean {
   return meanOf(predicted.completionMs) > farOut * meanOf(than.predicted.completionMs);
 }
@@ -98,9 +97,9 @@ export function guardFor(
   planned: {
     readonly backUp: Leg;
     readonly here: boolean;
-    /** What runs here after the leg. */
+    /** The leg that runs here after this one. */
     readonly tail: Leg | undefined;
-    /** Undefined where it waits until the leg has failed, or is lost. */
+    /** Undefined if the back-up waits until the leg has failed or counts as lost. */
     readonly latestMs: number | undefined;
   },
 ): GuardTimes {
@@ -130,8 +129,8 @@ export function guardFor(
 }
 
 /**
- * Of a leg that has no back-up in its plan, where another endpoint may still be asked: it is taken to be as quick. Where second runs are
- * dear, and where nobody hurries, it is asked in time for a deadline that is `remainingMs` away, and not because the leg is overdue.
+ * Guard times of a leg whose plan has no back-up, while another endpoint is left. That endpoint is assumed to be as quick. If second runs
+ * are dear or the objective does not hurry, it starts in time for a deadline `remainingMs` away, not because the leg is overdue.
  */
 export function guardAlone(leg: Leg, prices: TryPrices, hurries: boolean, remainingMs: number): GuardTimes {
   const { completionMs } = leg.predicted;
@@ -150,10 +149,9 @@ export function guardAlone(leg: Leg, prices: TryPrices, hurries: boolean, remain
 const keepsNobody = (): DevicePrice => idleDevice;
 
 /**
- * What a leg that begins now hardly ever takes while its link is well, less what it is expected to wait at its endpoint for those before it,
- * in milliseconds: its way and its run. What is charged there for failures, or for having just come back, is a price and no time.
- * Nothing comes over the link of an endpoint that hangs, which makes the link seem to be silent for seconds: so what is expected of the way
- * grows just when it should not be waited for.
+ * The longest likely time of a leg that begins now, in milliseconds, without the queue at its endpoint: transfer and run over a healthy
+ * link. Charges for failures or for a recent start are prices, not time. A hanging endpoint makes its link seem silent for seconds, so the
+ * expected transfer time grows exactly when it should not be waited for; this figure leaves that silence out.
  */
 export function lateAloneMs(endpoint: EndpointState, { travels, predicted }: Leg, nowMs: number): number {
   if (!travels) return hardlyMore(predicted.completionMs.values);
@@ -163,17 +161,17 @@ export function lateAloneMs(endpoint: EndpointState, { travels, predicted }: Leg
   return wayMs + hardlyMore(thereMs.values) - waitMs;
 }
 
-/** What a way may take beyond so many times its quick time is silence. */
+/** A transfer beyond this many times its quick time is silence. */
 const spreadRatio = 4;
 const quick = readingOf(0.2);
 
-/** What a way hardly ever takes, in milliseconds; where most of that may be silence, what it takes when it is quick. */
+/** The longest likely time of a transfer, in milliseconds. If most of that may be silence, the quick time counts. */
 function wayWellMs({ values }: Estimate): number {
   const [atLeastMs, hardlyMoreMs] = [judge(values, quick), hardlyMore(values)];
   return hardlyMoreMs > spreadRatio * atLeastMs ? atLeastMs : hardlyMoreMs;
 }
 
-/** The share of what is believed of a way now that was believed when something was last heard over it: the rest is silence. */
+/** Share of the current transfer estimate that was already believed when something was last received over the link. The rest is silence. */
 function heardRatio({ table, heardTable }: EndpointState, bytes: number): number {
   if (table === heardTable) return 1;
   const { index, fraction } = sizePosition(bytes);

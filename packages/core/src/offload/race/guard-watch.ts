@@ -7,17 +7,20 @@ import { hardlyMore } from "../../decide/table/index.ts";
 import { type GuardTimes, leastLostMs } from "./guard-times.ts";
 import type { EndpointState } from "../endpoints/index.ts";
 
-/** Watches one remote leg and says when its back-up must start. Dispose it when the leg is over. */
+/** Watches one remote leg and signals when its back-up must start. Dispose it when the leg is over. */
 export interface GuardWatch extends Disposable {
   /** The peer has that many bytes of the body. */
   acknowledged(bytes: number): void;
-  /** What it started gave nothing: it may start something else, at once where the leg is still late or lost. Tells whether it did. */
+  /**
+   * Reports that the started run gave nothing, so that another may start: at once if the leg is still late or lost. Returns whether one
+   * started.
+   */
   again(): boolean;
-  /** Starts something at once that is expected to be far sooner. Tells whether it did. */
+  /** Starts a run at once that is expected to be much faster. Returns whether one started. */
   sooner(): boolean;
 }
 
-/** What a watch needs. */
+/** What a guard needs. */
 export interface GuardParts {
   readonly clock: Clock;
   readonly endpoint: EndpointState;
@@ -26,46 +29,49 @@ export interface GuardParts {
   /** Whether an extra run may be paid to be quicker; false: only to keep the deadline. Default true. */
   readonly hurries?: boolean;
   readonly times: GuardTimes;
-  /** What the leg hardly ever takes where nobody waits before it; see `lateAloneMs`. */
+  /** The longest likely time of the leg without a queue; see `lateAloneMs`. */
   readonly aloneMs: number;
   /**
-   * The same, and what waits at the endpoint. Where nothing is heard of the leg, and nothing else answered there, for longer than before
-   * any of the last answers, the endpoint is taken to be silent and the request lost there. Default not known.
+   * The same with the queue at the endpoint. If nothing is received for the leg, and nothing else is answered there, for longer than before
+   * any recent answer, the endpoint counts as silent and the request as lost. Default: unknown.
    */
   readonly usualMs?: number;
-  /** What is left of its body's way, as its link believes; undefined where that hears nothing of it. */
+  /** The rest of the transfer of its body by the belief of its link; undefined if the link receives no acknowledgements. */
   readonly way?: () => Pick<TransferNote, "remainingMs"> | undefined;
-  /** Whether the body is still on its way here: nothing is late as long as it is, and its time counts from then on. Default never. */
+  /** Whether the body is still arriving here. Nothing is late before it has arrived; the time counts from then on. Default: never. */
   readonly waits?: () => boolean;
-  /** Starts the back-up and tells whether it could: else it is asked again a little later. For what is not only late it is a retry. */
+  /**
+   * Starts the back-up and returns whether that was possible; otherwise it is called again a little later. If the leg is not just late, the
+   * back-up is a retry.
+   */
   readonly fire: (because: Late) => boolean;
 }
 
-/** What of a message that is expected stands in front of its body, about: it is not acknowledged. */
+/** Approximate bytes of a message before its body. They are not acknowledged. */
 const headBytes = 900;
 
-/** The moment is thought over at least this often while nothing is heard, in milliseconds: silence is evidence. */
+/** The start is recomputed at least this often while nothing is received, in milliseconds: silence is evidence. */
 const recheckMs = 20;
-/** The same of a run here, which is worth most at the last moment at which it is in time. */
+/** The same for a back-up here, which is worth most at the last moment in time. */
 const recheckHereMs = 10;
-/** Where a back-up could not start, it is asked again after so long: that takes a plan. */
+/** Pause before the next try if a back-up could not start, in milliseconds: each try makes a plan. */
 const refusedMs = 100;
-/** This process was held up where it looks later than it meant to by more than this: what came meanwhile is read first. */
+/** If a check is delayed by more than this, the process was busy: what arrived meanwhile is read first. In milliseconds. */
 const heldUpMs = 5;
-/** A deadline counts as kept where it is missed no more often than a belief exceeds its last value. */
+/** A deadline counts as kept if the probability of missing it is at most that of exceeding the last value of a belief. */
 const missRatio = 1 / (2 * estimateSize);
-/** A second run spends at least this much of the budget: a chance that is believed small may be believed wrongly. */
+/** A second run spends at least this much of the budget, since a small believed probability may be wrong. */
 const leastSpent = 0.5;
-/** Acknowledgements that come closer than this are taken together: asking a link takes a tenth of a millisecond. */
+/** Acknowledgements closer together than this are handled together, in milliseconds: a link's belief takes a tenth of a millisecond. */
 const restMs = 5;
 
 /**
- * "Late" as a moment, computed again as acknowledgements arrive and as silence lasts. Until the whole body is
- * acknowledged the link's own belief says how long the rest takes; afterwards the endpoint is at work, and what is left is
- * its promised time less what has passed. Where no acknowledgements come, the time that passed is all there is to go by.
+ * Turns "late" into a moment, recomputed as acknowledgements arrive and as silence lasts. Until the whole body is acknowledged, the link's
+ * belief gives the rest of the transfer. Afterwards the endpoint is at work, and the rest is its promised time minus the time that passed.
+ * Without acknowledgements only the time that passed counts.
  *
- * A second run is priced by the books of its endpoint; when it begins is one formula (`planSecondRun`), before the answer is late
- * and after. One here begins when the device is idle or the turn of the request has come; a deadline that only the back-up can keep
+ * The record of the endpoint prices a second run. One formula decides when it begins (`planSecondRun`), before the answer is late and
+ * after. A back-up here begins when the device is idle or the turn of the request has come. If only the back-up can keep the deadline, it
  * does not wait for that.
  */
 export function guardWatch(parts: GuardParts): GuardWatch {
@@ -76,15 +82,15 @@ export function guardWatch(parts: GuardParts): GuardWatch {
 class Watching implements GuardWatch {
   readonly #parts: GuardParts;
   readonly #startedMs: number;
-  /** From then on the endpoint is to blame for what the leg takes. */
+  /** Start of the server's own time: when the request began, or when its whole body had arrived. */
   #beganMs: number;
-  /** When it last took some of the body, which one that is silent does not. */
+  /** Time of the last acknowledgement of body bytes, which a silent endpoint does not send. */
   #heardAtMs: number;
   /** What waits here by now, beyond what did when the latest moment was planned, would make the back-up miss the deadline. */
   readonly #plannedMs: number;
-  /** Later than this it is lost where the endpoint has failed others meanwhile. */
+  /** The leg counts as lost after this if the endpoint has failed other requests since. */
   readonly #lateMs: number;
-  /** And for so long an endpoint is not silent that is well. */
+  /** A healthy endpoint is never silent for this long. */
   readonly #silentMs: number;
   #keptBack: Disposable | undefined;
   #turn: Disposable | undefined;
@@ -100,7 +106,7 @@ class Watching implements GuardWatch {
     this.#startedMs = this.#beganMs = this.#heardAtMs = parts.clock.nowMs();
     this.#plannedMs = parts.times.backUpMs();
     this.#lateMs = hardlyMore(leg.predicted.completionMs.values);
-    // Who has just come may be cold; who failed and has answered nothing since is taken to be still gone.
+    // A new endpoint may be cold. One that failed and has answered nothing since counts as still gone.
     const known = endpoint.proven || endpoint.health.failing;
     this.#silentMs = known ? Math.max(leastLostMs, endpoint.lateness.beyondMs(usualMs)) : Infinity;
     this.#keepBack();
@@ -114,7 +120,7 @@ class Watching implements GuardWatch {
     const bodyBytes = leg.predicted.sentBytes - headBytes;
     // The body as planned is an estimate: close to it counts as all of it.
     const all = bytes >= 0.98 * bodyBytes;
-    // An endpoint that tells nothing is heard of once, with its answer.
+    // An endpoint without acknowledgements is heard from once, with its answer.
     if (!all) endpoint.tells = true;
     else if (this.#heardBytes === 0 && bodyBytes > acknowledgeStep(bodyBytes)) endpoint.tells = false;
     this.#heardBytes = bytes;
@@ -168,7 +174,7 @@ class Watching implements GuardWatch {
     this.#keptBack = times.keepBack?.(call.deadlineMs, (longerMs) => this.#before(longerMs));
   }
 
-  /** Tells whether something was started: then nothing is kept back any more. */
+  /** Starts the back-up. Returns whether something started; then nothing is held back any more. */
   #fire(because: Late): boolean {
     this.#over = this.#parts.fire(because);
     if (this.#over) {
@@ -179,7 +185,7 @@ class Watching implements GuardWatch {
     return this.#over;
   }
 
-  /** The remote completion from now, as believed now. */
+  /** The remaining time of the remote leg by current belief. */
   #remaining(nowMs: number): Estimate {
     const { leg, endpoint, times } = this.#parts;
     const { travels } = leg;
@@ -187,7 +193,7 @@ class Watching implements GuardWatch {
     if (!travels) return left(expected, nowMs - this.#beganMs);
     const last = shift(travels.downMs, times.afterMs);
     if (this.#arrivedMs !== undefined) return sum(left(travels.thereMs, nowMs - this.#arrivedMs), last);
-    // Its own body is what a link believes most of. Where it was not told of that, it is asked once it passed some of it.
+    // A link's belief depends most on its own body. Without acknowledgements it is read once some of the body has been passed on.
     const way = this.#tells() ? this.#parts.way?.() : undefined;
     const wayMs =
       way?.remainingMs(nowMs) ?? (this.#heardBytes > 0 && endpoint.link?.transferMs(0, "up", nowMs));
@@ -196,8 +202,8 @@ class Watching implements GuardWatch {
   }
 
   /**
-   * Whether a deadline that is `leftMs` away is kept as surely without a run here that begins now: by the answer, or by the run if it begins
-   * at the next look and has `thenMs` then, where that is what it would take (`localMs`): else none begins.
+   * Whether a deadline in `leftMs` is kept as surely without a run here that begins now: by the answer, or by a run that begins at the next
+   * check, has `thenMs` then and takes `localMs`. If so, no run begins.
    */
   #keptUntilNext(leftMs: number, thenMs: number, localMs: number, nowMs: number): boolean {
     const { lateRatio } = this.#parts.times;
@@ -206,7 +212,7 @@ class Watching implements GuardWatch {
     return lateChance * runLate <= missRatio;
   }
 
-  /** Whether the link is asked how much of the body is there, so that it knows of its own silences. */
+  /** Whether the link's belief covers this body and so includes its own silences. */
   #tells(): boolean {
     const { leg, endpoint } = this.#parts;
     const bodyBytes = leg.predicted.sentBytes - headBytes;
@@ -214,7 +220,7 @@ class Watching implements GuardWatch {
     return tells && endpoint.link !== undefined;
   }
 
-  /** For how long the endpoint has said nothing at all. */
+  /** How long nothing at all was received from the endpoint. */
   #silenceMs(nowMs: number): number {
     return nowMs - Math.max(this.#heardAtMs, this.#parts.endpoint.answeredAtMs);
   }
@@ -225,7 +231,7 @@ class Watching implements GuardWatch {
     const { lostMs } = times;
     const passedMs = nowMs - this.#beganMs;
     if (lostMs === Infinity) return undefined;
-    // While the body is on its way, silence is the link's: what a run here is worth meanwhile, the guard says where it has the means.
+    // Silence during the transfer belongs to the link. The guard weighs a run here meanwhile if it has the figures.
     const weighs = times.waitMs !== undefined && hurries;
     if (weighs && this.#arrivedMs === undefined && this.#tells()) return undefined;
     if (this.#silenceMs(nowMs) >= this.#silentMs) return "silent";
@@ -237,7 +243,7 @@ class Watching implements GuardWatch {
     return endpoint.mute && passedMs >= aloneMs ? "mute" : undefined;
   }
 
-  /** For so long nothing that may happen makes it lost; after that it is known within `recheckMs` when something does. */
+  /** How long the leg cannot count as lost, whatever happens. After that, a loss is noticed within `recheckMs`. */
   #untilLostMs(nowMs: number): number {
     const { aloneMs } = this.#parts;
     const { lostMs } = this.#parts.times;
@@ -249,14 +255,14 @@ class Watching implements GuardWatch {
     return Math.min(dueMs, soonMs > 0 ? soonMs : recheckMs);
   }
 
-  /** The last moment for a back-up that would take `localMs` now. For a deadline it is the one that was planned. */
+  /** The latest start of a back-up that would take `localMs` now. With a deadline it is the planned one. */
   #dueMs(localMs: number): number {
     const { call, times } = this.#parts;
     if (call.deadlineMs === Infinity) return this.#beganMs + times.latestMs;
     return this.#startedMs + times.latestMs - Math.max(0, localMs - this.#plannedMs);
   }
 
-  /** Another run is about to begin here that would make the back-up wait `longerMs` longer: this may be the moment to begin before it. */
+  /** Called when another run that would delay the back-up by `longerMs` is about to begin here: it may be best to begin first. */
   #before(longerMs: number): void {
     const { clock, times } = this.#parts;
     if (clock.nowMs() >= this.#dueMs(times.backUpMs()) - longerMs) this.#think(longerMs);
@@ -285,9 +291,9 @@ class Watching implements GuardWatch {
     const leftMs = call.deadlineMs - nowMs;
     const dueMs = this.#dueMs(localMs) - longerMs;
     const tooLate = nowMs >= dueMs;
-    // What comes after the deadline is waited for by nobody, and would keep this endpoint from the next request.
+    // A result after the deadline is useless, and its run would delay the next request here.
     const inTime = !times.waitMs || localMs <= leftMs;
-    // Who pays for no second run but for the deadline has none where the answer keeps it as surely.
+    // Where second runs are paid for the deadline only, none starts if the answer keeps the deadline as surely.
     const thenMs = leftMs - longerMs - recheckHereMs;
     const saves = !hurries && times.waitMs !== undefined && tooLate;
     const kept = saves && this.#keptUntilNext(leftMs, thenMs, localMs, nowMs);
@@ -301,10 +307,11 @@ class Watching implements GuardWatch {
       waitMs = earlyMs;
       restsMs = this.#untilLostMs(nowMs);
     } else if (!tooLate || !inTime || (dear && !needed)) {
-      // With the budget overdrawn, even an overdue leg has its price at another server: where all are slow, each request would run twice.
+      // With the budget overdrawn, even an overdue leg has its price at another server: if all servers are slow, each request would run
+      // twice.
       const plan = hurries && inTime ? this.#plan(localMs, leftMs, nowMs) : undefined;
       waitMs = plan?.waitMs ?? Infinity;
-      // Of a run at another server, all counts: it takes a slot from somebody.
+      // A run at another server counts in full, since it takes a slot from other requests.
       if (plan && times.waitMs) spends = Math.max(leastSpent, plan.inVain, this.#parts.leg.bet?.begins ?? 0);
     }
     if (waitMs <= 0 && (hurries || needed)) {
@@ -316,14 +323,14 @@ class Watching implements GuardWatch {
     this.#look(Math.max(1, Math.min(waitMs <= 0 ? recheckMs : waitMs, restsMs, untilLatest)), nowMs);
   }
 
-  /** When the back-up, which would take `localMs` behind all that waits here, is best started. */
+  /** The best start of a back-up that would take `localMs`, its queue here included. */
   #plan(localMs: number, leftMs: number, nowMs: number): SecondRunPlan {
     const { leg, endpoint, times } = this.#parts;
     const { books } = endpoint;
     const queueMs = Math.min(localMs, times.waitMs?.() ?? 0);
     const runMs = Math.max(0.1, localMs - queueMs);
     const freeMs = times.freeMs?.(nowMs) ?? queueMs;
-    // A back-up elsewhere is there to be quicker: nothing here says when an answer is late.
+    // A back-up elsewhere exists to be quicker: no local figure says when an answer is late.
     const loss = times.waitMs ? leg.bet?.loss : { lateAfterMs: Infinity, lateWeight: 0 };
     const standing = {
       remoteMs: this.#remaining(nowMs),
@@ -338,7 +345,7 @@ class Watching implements GuardWatch {
     return planSecondRun(secondRunQuestion(standing, books.prices(nowMs), charged, books.options));
   }
 
-  /** The answer may be here, unread: who is late then is this process, and each back-up that starts for it makes it later. */
+  /** Checks again in a moment. The answer may have arrived unread: then this process is late, and each back-up makes it later. */
   #look(inMs: number, nowMs: number): void {
     const { clock } = this.#parts;
     this.#timer = clock.timer(inMs, () => {

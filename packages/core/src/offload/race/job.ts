@@ -15,17 +15,17 @@ import type { Retries } from "./retries.ts";
 /** No endpoint. */
 export const nobody: ReadonlySet<EndpointId> = new Set();
 
-/** What one of several opinions about a request has to do with the others. */
+/** Links one of several runs of a request, each for an independent answer, to the others. */
 export interface Beside {
-  /** Where others were asked so far: what is said there a second time confirms nothing. */
+  /** Endpoints that the other runs use: a second answer from one of them confirms nothing. */
   taken(): ReadonlySet<EndpointId>;
-  /** A leg of this one begins there. */
+  /** Records that a leg of this run begins there. */
   begins(endpoint: EndpointId): void;
-  /** It did not take that leg, since it had too much to do: another one may ask there. */
+  /** Records that the endpoint refused the leg as overloaded: another run may use it. */
   refused(endpoint: EndpointId): void;
   /** It is late, or `lost`, and its plan leads nowhere else; see `Wanted`. */
   readonly late: Wanted["late"];
-  /** It is not worth asking who is left alone for having been silent. */
+  /** Whether endpoints that are paused for silence are left out. */
   readonly onlyWell: boolean;
 }
 
@@ -41,44 +41,44 @@ export interface Job {
   readonly held: Held;
   readonly to: CutId;
   readonly limits: PlanLimits;
-  /** What is left of `limits.maxCostMicros`, for all plans and legs of the request; undefined without a limit. */
+  /** What is left of `limits.maxCostMicros` for all plans and legs of the request; undefined without a limit. */
   readonly purse?: Purse | undefined;
   readonly call: Call;
   /**
-   * Two endpoints must give its answer: `elsewhere`, unless it is made here; `everywhere`, also then. Only this endpoint sees to that:
-   * the rules of its call do not say so any more.
+   * Two endpoints must give the answer: `elsewhere` unless it is computed here, `everywhere` in any case. Only this endpoint enforces it;
+   * the rules of the forwarded call no longer contain it.
    */
   readonly confirm?: "elsewhere" | "everywhere";
   /** Of one of the opinions that confirm an answer. */
   readonly beside?: Beside | undefined;
   readonly sequence?: SequenceStep | undefined;
   readonly note?: ((note: ProgressNote) => void) | undefined;
-  /** One of many, each of which waits for those before it: it goes another way while what its plan needs is being loaded. */
+  /** Whether it is a frame of a stream, each of which waits for those before it. It uses another plan while its best plan loads a part. */
   readonly frame?: boolean;
-  /** It has one endpoint from begin to end: several answers come of it, or nothing is to be split. */
+  /** Whether one endpoint runs it from start to end: it gives several answers, or must not be split. */
   readonly whole?: boolean;
-  /** Another endpoint asks, which hears nothing of why its plan was made. */
+  /** Whether another endpoint sent it, which does not need the explanation of its plan. */
   readonly unexplained?: true;
-  /** Nobody judged it at the door: its first plan does. */
+  /** Whether it was not judged at admission: its first plan does that. */
   readonly unjudged?: true;
-  /** An endpoint that the plan may use although nothing is sent there now: its answer is only looked at, or nothing else is left. */
+  /** An endpoint that the plan may use although it is paused: its answer is only compared, or no other endpoint is left. */
   readonly proving?: EndpointId | undefined;
-  /** Its endpoint broke: whoever is left is asked, however much is believed of it, as long as there is time. */
+  /** Retry mode: ignore predicted lateness. */
   readonly evenLate?: boolean;
-  /** Retries at endpoints that failed it; undefined where each is asked once. */
+  /** Retries at endpoints that failed it; undefined if each endpoint is tried once. */
   readonly again?: Retries | undefined;
-  /** What of the request its legs carry on. */
+  /** Fields of the request that its legs pass on. */
   readonly asked?: AskedFor;
-  /** Where its plan sees what others keep busy, and is seen: where throughput is the objective. */
+  /** The load of other requests, which its plan sees and adds to, where throughput is the objective. */
   readonly traffic?: Backlog | undefined;
 }
 
-/** Whether what was sent to this endpoint is still on its way here. */
+/** Whether the body is still arriving at this endpoint. */
 export function isWaiting({ asked }: Job, { arriving }: Held): boolean {
   return arriving !== undefined && asked?.wire !== undefined && isUnderWay(asked.wire.body);
 }
 
-/** Whether what was sent on cannot be sent anywhere else: it is not kept here. */
+/** Whether the request cannot be sent anywhere else, because its body was passed on without a copy. */
 export function isGone({ asked }: Job, { arriving }: Held): boolean {
   return arriving !== undefined && asked?.wire !== undefined && !canBegin(asked.wire.body);
 }

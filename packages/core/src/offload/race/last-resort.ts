@@ -7,9 +7,9 @@ import type { Job } from "./job.ts";
 import type { Loop } from "./loop.ts";
 
 /**
- * A plan at one of up to four endpoints that are paused for failures, the one that answered last first, for a request that nothing
- * else can answer. It does not matter how they failed: a pause is a guess about when to ask again, and without another endpoint
- * only a request finds out that it is too long.
+ * A plan at one of up to four endpoints that are paused for failures, the one that answered last first, for a request without other
+ * endpoints. The kind of failure does not matter: a pause is a guess, and without another endpoint only a request can show that it is too
+ * long.
  */
 export function lastResort(
   loop: Loop,
@@ -25,7 +25,7 @@ export function lastResort(
   const failingMs = asked.length > 0 ? endpoints.failingMs(job.known, job.call.tenant, nowMs) : undefined;
   for (const proving of asked.filter((id) => failingMs?.(id) !== Infinity).slice(0, 4)) {
     for (const from of new Set([held, job.held])) {
-      // It failed since its last answer: that it is expected to be late is no reason not to ask it.
+      // It failed after its last answer, so its predicted lateness is no reason against a try.
       const plan = loop.plan({ ...job, proving, evenLate: true }, from, exclude, nowMs);
       if (!isInfeasible(plan)) return plan;
     }
@@ -34,8 +34,8 @@ export function lastResort(
 }
 
 /**
- * A plan at endpoints that failed lately, for a request that is refused only because all are predicted to be late; undefined where there
- * is none. Whoever follows it pays for it out of the budget of retries.
+ * A plan at endpoints that failed recently, for a request that is refused only because all are predicted to be late; undefined if there is
+ * none. Following it is paid from the budget of retries.
  */
 export function lateAtDoubtful(
   loop: Loop,
@@ -50,7 +50,7 @@ export function lateAtDoubtful(
   const doubtful = (id: EndpointId): boolean => all.get(id)?.doubtful(nowMs) === true;
   if (![...job.known.offersBy.keys()].some(doubtful)) return undefined;
   const well = [...all.keys()].filter((id) => !doubtful(id));
-  // What this device takes is known: where it is too late, it is.
+  // The speed of this device is known: if it is too late, it stays out.
   const here = loop.local ? [loop.local.info.id] : [];
   const without = new Set([...exclude, ...well, ...here]);
   for (const from of new Set([held, job.held])) {
@@ -60,12 +60,12 @@ export function lateAtDoubtful(
   return undefined;
 }
 
-/** Pauses that are looked at for one refusal, where a plan is made for each. */
+/** The most paused endpoints considered for one refusal, since each takes a plan. */
 const mostTried = 4;
 
 /**
- * The error for a request that no endpoint is left for. Where one of those that are paused would take it, the error is retryable and says
- * when the first pause is over, whatever kept the others out: of two servers one may be busy and the other in a forbidden zone.
+ * The error for a request without endpoints. If one of the paused endpoints would take it, the error is retryable and tells when the first
+ * pause ends, whatever keeps the others out: of two servers one may be paused and the other in a forbidden zone.
  */
 export function refusedNow(
   loop: Loop,

@@ -18,7 +18,7 @@ export function stageMs(account: Account, ...stages: readonly string[]): number 
   return total;
 }
 
-/** What a run here took compared with the profile says how fast this device is. */
+/** Learns the speed of this device from a run compared with its profile. */
 export function learnLocal(
   known: KnownModel,
   leg: Leg,
@@ -37,7 +37,7 @@ export function learnLocal(
   const to = bucket?.index.get(leg.segment.to);
   if (!bucket || !speed || from === undefined || to === undefined) return;
   const fanOut = itemsCut === undefined ? undefined : bucket.index.get(itemsCut);
-  // How many items there were sets the time of what lies behind the fan-out: unknown, it says nothing about speed.
+  // The number of items decides the time after the fan-out. If it is unknown, the run says nothing about speed.
   if (fanOut !== undefined && features.items === undefined && to > fanOut) return;
   const profileMs = segmentMeanMs(bucket, from, to);
   const tookMs = stageMs(account, "run", "transform");
@@ -51,7 +51,7 @@ export function learnItems(known: KnownModel, { items }: Features): void {
   known.usual.usualItems = before === undefined ? items : before + 0.1 * (items - before);
 }
 
-/** What an answer from elsewhere says about the endpoint: its load, its honesty. */
+/** Learns the load and the honesty of an endpoint from an answer. */
 export function learnRemote(
   loop: Loop,
   endpoint: EndpointState,
@@ -77,8 +77,8 @@ export function learnRemote(
 }
 
 /**
- * What an endpoint that says nothing of its time took for a run: what was expected of it, and all by which the answer came later
- * or sooner than was expected of way, wait and run together.
+ * Run time at an endpoint that reports none: the expected one, plus the whole difference between the measured and the expected time of
+ * transfer, queue and run together.
  */
 function untoldMs({ travels }: Leg, expectedMs: number, tookMs: number): number {
   if (!travels) return 0;
@@ -87,9 +87,9 @@ function untoldMs({ travels }: Leg, expectedMs: number, tookMs: number): number 
 }
 
 /**
- * A leg that was cancelled because another answered first says something too: it took at least this long. When the whole
- * body had arrived, it is the endpoint that was slow; far beyond its promise it is taken to be silent, so that the next
- * request does not fall for it. Unless it may have had to load what it was to run: the next one waits until it has.
+ * Learns from a leg that was cancelled because another answered first: it took at least this long. If the whole body had arrived, the
+ * endpoint was slow. Far beyond its promise it counts as silent, so that the next request avoids it. The exception is a part that may have
+ * had to be loaded first: the next request waits until it is.
  */
 export function learnLost(
   loop: Loop,
@@ -101,26 +101,27 @@ export function learnLost(
 ): void {
   const expected = leg.predicted.completionMs;
   const promisedMs = leg.travels?.promisedMs ?? 0;
-  // An unproven endpoint may have been tried as if it were quicker than it promises: it is no more silent than it said.
+  // An unproven endpoint may have been tried as if it were faster than it promises. It counts as silent by its promise only.
   const leastMs = endpoint.proven ? 0 : promisedMs;
   const slowest = Math.max(leastMs, expected.values[expected.values.length - 1] ?? Infinity);
   const muted = endpoint.mute && tookMs >= aloneMs;
   const slow = servedMs !== undefined && servedMs > promisedMs * endpoint.service.ratio(nowMs);
   const beyond = tookMs > 2 * slowest;
   const { lostMs, overdueMs } = elsewhereMs(expected);
-  // Who answered nothing else meanwhile is taken to be silent sooner, and who has lost one request has lost what waits behind it.
+  // An endpoint that answered nothing else meanwhile counts as silent sooner. If it lost one request, it has lost those behind it.
   const heard = endpoint.answeredAtMs > nowMs - tookMs;
   const givenUp = tookMs >= Math.max(leastMs, heard ? lostMs : overdueMs);
-  // What is given up for lost counts, too: the slowest that is believed may be seconds. Of all that one silence keeps waiting the first do.
+  // A run given up as lost counts, too: the slowest believed time may be seconds. Of all requests that one silence delays, the first ones
+  // count.
   const abandoned = startedMs > endpoint.health.downAtMs && (beyond || muted || givenUp);
   loop.endpoints.touched();
   if (!slow && !abandoned) return;
   if (loop.warmth.cold(endpoint, leg.segment, startedMs)) {
-    // Asked when it is loaded, so that it comes back: among equal endpoints no plan would ever be the first to wait for this one.
+    // Loading is requested so that the endpoint returns: among equal endpoints no plan would be the first to wait for this one.
     loop.warmth.prepare(leg.endpoint, leg.segment, loop.parts.defaults?.tenant ?? "local");
     return;
   }
-  // It took at least this long and nobody saw the end: what has lasted is about half of what lasts.
+  // It took at least this long, and its end is unknown. On average, half of a duration has passed at a random moment.
   if (slow) endpoint.service.seen(2 * servedMs, promisedMs, nowMs, nowMs - tookMs, leg.segment.digest);
   if (!abandoned) return;
   const message = `${leg.endpoint} did not answer in ${Math.round(tookMs)} ms`;

@@ -8,8 +8,8 @@ import { sequencePosition } from "../sequence/index.ts";
 import type { Job } from "./job.ts";
 
 /**
- * What a leg asks of its endpoint: its part with its inputs, and what of the request is for that part. Outputs are chosen
- * where the answer is made, and a pass counts for the very part that it was granted for, here.
+ * The request of a leg to its endpoint: the part with its inputs, and the fields of the request that belong to it. Outputs are selected
+ * where the answer is made. An admission pass is valid only here, for the part that it was granted for.
  */
 export function legRequest(
   { known, to, asked, sequence, held, confirm }: Job,
@@ -29,7 +29,7 @@ export function legRequest(
     codecs,
   };
   if (outputs) request.outputs = outputs;
-  // Texts of figures that differ in the last endpoint are no other opinion, so two opinions are on the figures.
+  // Formatted texts that differ in the last decimal place are not different answers, so confirmation compares the figures.
   if (classes && segment.to === to && !confirm) request.classes = classes;
   if (parameters) request.parameters = parameters;
   if (leastAgreementRatio !== undefined) request.leastAgreementRatio = leastAgreementRatio;
@@ -38,19 +38,19 @@ export function legRequest(
   return sequence ? Object.assign(request, sequencePosition(sequence, leg, info.state)) : request;
 }
 
-/** Whether a leg is all of the request, with what came with it. */
+/** Whether a leg is the whole request, with the body as it came. */
 export function sentOn({ cut }: Held, to: CutId, { takes, segment }: Leg): boolean {
   return takes === "request" && segment.from === cut && segment.to === to;
 }
 
-/** What of the call is different for a leg elsewhere: it has been here, too, and carries what clings to its crossing. */
+/** The changes of the call for a leg elsewhere: its path includes this endpoint, and its rules the data classes of the crossing. */
 export function legCall(
   self: EndpointId,
   { call, known, sequence }: Job,
   leg: Leg,
   mostWaitMs?: number,
 ): Partial<Omit<Call, "abort">> {
-  // That may be done twice, which costs less than to remember the answer of each. Of what runs on servers that are not ours nobody knows.
+  // Such a run may happen twice, which costs less than remembering each answer. Foreign servers give no guarantee.
   const keepsNothing = !sequence && !isForeignDigest(leg.segment.digest);
   return {
     mostWaitMs,

@@ -42,7 +42,7 @@ import { type LocalWork, localWork, type PartFilter, type Warmth, warmth } from 
 import type { OffloadParts } from "./parts.ts";
 import { Waiting } from "./retries.ts";
 
-/** What all requests through one offloader share: beliefs about endpoints, models and this device. */
+/** The state that all requests of one offloader share: beliefs about endpoints, models and this device. */
 export interface Loop {
   readonly parts: OffloadParts;
   readonly self: EndpointId;
@@ -50,7 +50,7 @@ export interface Loop {
   readonly local: Endpoint | undefined;
   readonly endpoints: EndpointStates;
   readonly knowledge: Knowledge;
-  /** Of answers; undefined where nobody asked for them. */
+  /** Checks of answers; undefined if they are not configured. */
   readonly checks: Checks | undefined;
   readonly ready: ReturnType<typeof readiness>;
   /** Whether any other endpoint answers now. */
@@ -60,21 +60,21 @@ export interface Loop {
   readonly backlog: Backlog;
   /** Which parts are worth loading for frames. */
   readonly payback: Payback;
-  /** Which parts are here, and loaded where; who need not wait does not wait for what is not. */
+  /** Which parts are present, and loaded where. A request that can avoid a load does not wait for it. */
   readonly warmth: Warmth;
   /** When requests come to this offloader, and which of them run here. */
   readonly arrivals: DeviceDemand;
   readonly radio: RadioState;
-  /** What may run elsewhere beyond the first run of each request. */
+  /** Budget of runs elsewhere beyond the first of each request. */
   readonly retries: RetryBudget;
   /** Requests that wait to be retried. */
   readonly waiting: Waiting;
   readonly activeWatts: number;
-  /** Frees memory that is this loop's own and that nobody looks at any more. */
+  /** Frees memory that belongs to this loop and is no longer read. */
   readonly release: (bytes: Uint8Array) => void;
   /** Of the calls of legs. */
   readonly controllers: SpareControllers;
-  /** What answers teach, behind them: all that was taken in before the next decision. */
+  /** Learning from answers, done after the reply and before the next decision. */
   readonly behind: Behind<() => void>;
   /** Decides where `job` goes on from `held`; with `only` among those parts. */
   plan(
@@ -84,21 +84,24 @@ export interface Loop {
     nowMs: number,
     only?: PartFilter,
   ): Plan | Infeasible;
-  /** What was experienced is taken into the beliefs, soon and off the path of requests. */
+  /** Updates the beliefs from recent observations, soon and not while a request waits. */
   upkeep(): void;
-  /** Tries links that nobody tried for a while and that could pay, after a request that was answered or that none answers in time. */
+  /** Probes links that were not used for a while and could pay, after a request that was answered or cannot be answered in time. */
   tryLinks(job: Job, plan: Plan, tally: Tally): void;
   /** Whether links are tried after a request that is refused now, which takes a plan: see `LinkProbes`. */
   triesRefused(nowMs: number): boolean;
-  /** Asks who is next in line after a decision how busy it is. */
+  /** Polls the load of the endpoints that were next best in a decision. */
   askLoads(plan: Plan): void;
-  /** Before the decision about a request: news that are worth waiting for, of endpoints that others use, too. */
+  /** Before a decision: waits for load reports that are worth it, of endpoints that other clients use, too. */
   news(job: Job): Promise<void> | undefined;
   /** Ends asking and watching; does not close endpoints. */
   stop(): void;
 }
 
-/** Where others send at the same moment, endpoints are alike whose scores lie within this share of the best: so not all take the same. */
+/**
+ * If other clients send at the same moment, endpoints with scores within this share of the best count as equal, so that not all clients
+ * choose the same.
+ */
 const crowdedTieRatio = 0.05;
 
 /** Makes the loop of an offloader. */
@@ -135,23 +138,23 @@ export function createLoop(given: OffloadParts): Loop {
     try {
       work();
     } catch (thrown) {
-      // Such as a link of the app's own, which is asked whether it is worth a try: nobody waits for that.
+      // For example from an app's own link, when a probe is considered: no request waits for that.
       const error = LongshoreError.from(thrown, "plan", "learning from what was answered");
       parts.observer.record(failureEvent(error, { id: "behind" }, clock.nowMs()));
     }
   });
   let views = 0;
-  /** One request is asked for once, however often it is planned. */
+  /** Loads are polled once for a request, however often it is planned. */
   let lastCallId: string | undefined;
   const scratch = planScratch();
   let stopped = false;
-  /** What was laid out for the endpoints of one table; the same endpoints stand under the same index. */
+  /** Route tables by endpoint table, valid while the endpoints have the same positions. */
   const routes = new WeakMap<
     KnownModel,
     { readonly index: EndpointTable["index"]; readonly view: ModelView }
   >();
 
-  /** What of a model's view changes with each run and answer. */
+  /** The part of a model's view that changes with each run and answer. */
   function beliefsOf(
     known: KnownModel,
   ): Required<Pick<ModelView, "localSlowness" | "asked" | "assumed" | "assumedHere">> {
@@ -244,7 +247,7 @@ export function createLoop(given: OffloadParts): Loop {
       });
       const { usualItems } = known.usual;
       const { traffic } = job;
-      // Always of the same shape: code is made for it, and thrown away where a shape that nothing had for a while comes again.
+      // Written out so that the object always has the same shape: compiled code is discarded when an unusual shape appears.
       const request: PlanRequest = {
         model: name,
         from: held.cut,
@@ -275,7 +278,7 @@ export function createLoop(given: OffloadParts): Loop {
           only &&
           ((id = local?.info.id ?? self, part) => only(id, { model: name, version, digest, ...part })),
       };
-      // A train that was sent for this request may still be on its way: what it has told so far counts.
+      // A probe train for this request may still be on its way. Its results so far count.
       for (const endpoint of probes.news(nowMs)) endpoint.refreshLink(nowMs);
       const also = job.proving ?? sequence?.resident;
       const { features, bytes } = held;

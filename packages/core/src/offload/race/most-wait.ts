@@ -2,7 +2,7 @@ import type { EndpointState } from "../endpoints/index.ts";
 import type { Leg } from "../../decide/plan/index.ts";
 import type { Held } from "../steps/index.ts";
 
-/** Larger bodies are not sent to where they may not be taken, in bytes. */
+/** Larger bodies are not sent where they may be refused, in bytes. */
 const mostRiskedBytes = 65_536;
 /** A wait may exceed the belief by this share of the run before a retry elsewhere pays. */
 const spareRatio = 0.2;
@@ -10,8 +10,8 @@ const spareRatio = 0.2;
 const leastSpareMs = 2;
 
 /**
- * How long a leg may have to wait at its endpoint for the plan to hold; undefined where only this endpoint sends there, or where
- * finding out costs more than it can save.
+ * The longest wait at the endpoint with which the plan still holds; undefined if only this endpoint sends there, or if a refusal would cost
+ * more than it can save.
  */
 export function mostWaitAt(
   endpoint: EndpointState,

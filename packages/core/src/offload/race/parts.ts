@@ -40,17 +40,17 @@ export interface OffloadDefaults {
   readonly tenant?: string;
 }
 
-/** What an offloader is made of. */
+/** The parts of an offloader. */
 export interface OffloadParts {
-  /** Id of this endpoint among others; default: the local endpoint's, else `offloader`. */
+  /** ID of this endpoint. Default: the ID of the local endpoint, otherwise `offloader`. */
   readonly id?: EndpointId;
-  /** What runs things here. */
+  /** Runs models on this device. */
   readonly local?: Endpoint;
-  /** Looks whether models that it has from elsewhere were replaced there; at once where it did so a moment ago. Never rejects. */
+  /** Checks whether models from elsewhere were replaced there; not if it did so a moment ago. Never rejects. */
   readonly lookAgain?: () => Promise<void>;
   /** Other endpoints. Closed with the offloader, like the local one. */
   readonly endpoints?: readonly Endpoint[];
-  /** More endpoints, which may come and go; `dial` makes an endpoint of each. */
+  /** Source of more endpoints, which may appear and disappear. `dial` makes an endpoint of each entry. */
   readonly directory?: Directory;
   readonly dial?: (info: EndpointInfo) => Endpoint;
   readonly policy: Policy;
@@ -58,8 +58,8 @@ export interface OffloadParts {
   readonly random: Random;
   readonly observer: Observer;
   /**
-   * The belief about the network to an endpoint. The endpoint itself tells it what it sends and receives; here it is only
-   * read. Undefined for endpoints in this process.
+   * The belief about the network to an endpoint. The endpoint's transport updates it; here it is only read. Undefined for endpoints in this
+   * process.
    */
   readonly links: (endpoint: EndpointId) => Link | undefined;
   readonly device?: DeviceParts;

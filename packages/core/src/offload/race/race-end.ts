@@ -9,7 +9,7 @@ export type RaceEnd =
       readonly kind: "answered";
       readonly leg: Leg;
       readonly response: InferenceResponse;
-      /** With the legs of those that were made beside it. */
+      /** The plan, with the legs that were added to it. */
       readonly plan: Plan;
     }
   /** A head here is done: what crosses is known now, and the plan is made again from there. */
@@ -22,7 +22,7 @@ export type RaceEnd =
       readonly held: Held;
     };
 
-/** Who is told how it ended, once. */
+/** Called once with the outcome. */
 export interface Settling {
   readonly resolve: (end: RaceEnd) => void;
   readonly reject: (error: LongshoreError) => void;

@@ -51,12 +51,12 @@ import type { Tally } from "../account/index.ts";
 import { isPassing } from "./retries.ts";
 
 /**
- * Follows one plan: starts legs on their triggers, takes the first answer, cancels the rest, and says what became of it.
- * It settles exactly once, whatever the legs do afterwards.
+ * Follows one plan: starts legs on their triggers, takes the first answer, cancels the rest, and reports the outcome. It settles exactly
+ * once, whatever the legs do afterwards.
  *
- * A leg that waits for another to fail does not start while a third one is still on its way to the answer; it starts when
- * that has failed too, or is late. Every leg elsewhere is watched: where the plan has nobody else for one that is lost, because others
- * were left alone when it was made, or fell silent or broke since, whoever is left by then is asked beside it.
+ * A leg that waits for another to fail does not start while a third one is still on its way to the answer. It starts when that one has
+ * failed too, or is late. Every leg elsewhere has a guard. If the plan has no back-up for a lost leg, because other endpoints were paused
+ * when it was made or have failed since, an endpoint that is available by then runs beside it.
  */
 export function race(loop: Loop, job: Job, held: Held, standing: Standing, tally: Tally): Promise<RaceEnd> {
   return new Promise((resolve, reject) =>
@@ -108,7 +108,7 @@ class Race {
     const { call } = this.#job;
     const here = this.#isHere(leg);
     if (isGone(this.#job, this.#held)) {
-      // No fault of the endpoint: what was sent on is not here any more.
+      // Not the endpoint's fault: the body was passed on and is no longer here.
       const gone = `a second run at ${leg.endpoint} is not possible: the request was sent on once and is not kept here`;
       const last = [...this.#standing.failed.values()].at(-1)?.error;
       return this.#fail(leg, last ?? new LongshoreError("no-endpoint", "execute", gone));
@@ -210,7 +210,7 @@ class Race {
     return begun;
   }
 
-  /** Starts the back-up of a leg, or has another endpoint asked where that would say nothing new. Tells whether it could. */
+  /** Starts the back-up of a leg, or another endpoint if that would add nothing. Returns whether one started. */
   #instead({ leg, endpoint: endpointState }: Running, lost: boolean): boolean {
     const { beside } = this.#job;
     // A second run would wait for the same bytes, or has none.
@@ -227,7 +227,7 @@ class Race {
     this.#note("late", leg);
     for (const one of begun) this.#start(one, "late");
     if (begun.length > 0 && !begun.some(({ id }) => this.#running.has(id))) {
-      // Nothing came of it: somebody else may be asked a little later, unless that was the end.
+      // Nothing started: another try may come a little later, unless this was the end.
       if (begun.some((one) => !this.#isHere(one))) retries.back();
       return this.#settled;
     }
@@ -236,7 +236,7 @@ class Race {
     return true;
   }
 
-  /** Legs at whoever is left, which begin beside those under way; none where nobody is. */
+  /** Legs at other available endpoints, which begin beside those under way; empty if there are none. */
   #further(lost: boolean): readonly Leg[] {
     const without = new Set(this.#standing.exclude);
     for (const { leg } of this.#running.values()) without.add(leg.endpoint);
@@ -258,7 +258,7 @@ class Race {
     return beginning(legs);
   }
 
-  /** What was begun in place of a leg gave nothing. Tells whether something else was begun. */
+  /** Reports that a run in place of a leg gave nothing. Returns whether another one started. */
   #again(id: LegId): boolean {
     return !this.#settled && this.#watches.get(id)?.again() === true;
   }
@@ -303,7 +303,7 @@ class Race {
     running.work?.ended();
     if (this.#settled) return;
     try {
-      // Of an answer that is still arriving, its endpoint has looked at what there will be.
+      // The endpoint has checked the outputs of an answer that is still arriving.
       if (!isArriving(response)) checkOutputs(this.#job, leg.segment, response.outputs, wanted, leg.endpoint);
       checkBelieved(running);
     } catch (thrown) {
@@ -356,13 +356,16 @@ class Race {
     this.#tally.lostLegs.push({ leg: leg.id, endpoint: leg.endpoint, why: `${reason}: ${message}` });
     this.#note("failed", leg);
     if (outrun && this.#running.size === 0) {
-      // Nothing failed: with what is known now the plan is made again.
+      // Nothing failed: a new plan uses what is known now.
       this.#settle("");
       this.#settling.resolve({ kind: "crossing", held: this.#held });
     } else this.#fail(leg, error);
   }
 
-  /** Goes on after a leg failed: with what waits for that, else with what is under way, and beside it where that is not well. */
+  /**
+   * Continues after a failed leg: with the leg that waits for that, or with those under way, and with another beside them if they are
+   * unhealthy.
+   */
   #fail(leg: Leg, error: LongshoreError): void {
     this.#standing.failed.set(leg.id, { endpoint: leg.endpoint, error });
     if (!isPassing(error)) this.#dropEarlier(leg, error);
@@ -374,7 +377,7 @@ class Race {
     }
     const others = [...this.#running.values()];
     const hurries = hadTooMuch(error) && !isThrifty(this.#job.limits.objective);
-    // One failure has one thing begun for it, at once where who is asked is known to fail, or is far slower than who did not take it.
+    // One failure starts one new leg, at once if the endpoints under way are known to fail or are far slower than the one that refused.
     others.some(
       (other) =>
         (other.endpoint?.health.failing === true && this.#late(other, "failing")) ||
@@ -384,7 +387,7 @@ class Race {
     if (others.length > 0) return;
     for (const next of this.#standing.plan.legs) {
       if (this.#standing.started.has(next.id) || !waitedFor(next, this.#standing)) continue;
-      // What is asked there already says the same twice.
+      // That endpoint already runs the other copy of this request.
       if (this.#job.beside?.taken().has(next.endpoint) === true || !this.#affords(next)) continue;
       this.#start(next, "failed");
       return;
@@ -394,7 +397,7 @@ class Race {
     this.#settling.resolve({ kind: "failed", error, failed, held: this.#held });
   }
 
-  /** What an endpoint says to a later try holds for the earlier ones, to which it was silent: their answers are not waited for. */
+  /** The reply of an endpoint to a later try holds for earlier tries that it left unanswered. They are not waited for any longer. */
   #dropEarlier(leg: Leg, error: LongshoreError): void {
     for (const earlier of this.#running.values()) {
       if (earlier.leg.endpoint !== leg.endpoint || !this.#standing.givenUp.has(earlier.leg.id)) continue;
@@ -413,7 +416,7 @@ class Race {
     return endpoint === this.#loop.local?.info.id;
   }
 
-  /** Bookkeeping for a leg that is over, however it ended. */
+  /** Records the end of a leg, however it ended. */
   #over(running: Running, outcome: "won" | LongshoreError["reason"], nowMs: number): void {
     const { leg, endpoint: endpointState } = running;
     this.#running.delete(leg.id);
@@ -432,7 +435,7 @@ class Race {
     this.#settling.reject(error);
   }
 
-  /** Ends the race: guards, timers and losers. Losers here keep their slot and cost their energy all the same. */
+  /** Ends the race: guards, timers and losing legs. Losing legs here keep their slot and cost their energy. */
   #settle(why: string): void {
     this.#settled = true;
     const nowMs = this.#loop.clock.nowMs();

@@ -3,13 +3,13 @@ import type { KnownModel } from "../models/index.ts";
 import { type EndpointStates, ranOf } from "../endpoints/index.ts";
 import { type Infeasible, noEndpoint } from "../../decide/plan/index.ts";
 
-/** Who asks for what. */
+/** The sender and the model of a request. */
 interface Asking {
   readonly known: KnownModel;
   readonly call: Call;
 }
 
-/** Endpoints that have the model and are paused now, the first to be asked again first, with how long that takes in milliseconds. */
+/** Paused endpoints that have the model, those whose pause ends first coming first, with the remaining milliseconds. */
 export function pausesOf(
   endpoints: EndpointStates,
   { known, call }: Asking,
@@ -26,7 +26,10 @@ export function pausesOf(
   return paused.sort((one, other) => one.leftMs - other.leftMs);
 }
 
-/** The error of a decision without an endpoint. With `leftMs` there is one again after so many milliseconds: `no-endpoint`, retryable. */
+/**
+ * The error of a decision without an endpoint. With `leftMs`, one is available again after that time: the error is `no-endpoint` and
+ * retryable.
+ */
 export function refused(plan: Infeasible, leftMs: number | undefined): LongshoreError {
   const error = noEndpoint(plan);
   if (leftMs === undefined) return error;

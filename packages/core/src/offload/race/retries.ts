@@ -18,13 +18,13 @@ export interface RetryOptions {
   readonly mostRounds?: number;
   /** Pause before the first round, in milliseconds; twice as long before each further one. Default 50. */
   readonly firstPauseMs?: number;
-  /** For so long a request without a deadline is retried, in milliseconds. Default 1,000. */
+  /** How long a request without a deadline is retried, in milliseconds. Default 1,000. */
   readonly withoutDeadlineMs?: number;
   /** Requests that wait for a retry at the same time; beyond it a request fails at once. Default 256. */
   readonly mostWaiting?: number;
 }
 
-/** Failures of the way to an endpoint, or of its process: another try may meet neither. What a run says of itself it would say again. */
+/** Failures of the network or of a server's process: another try may not meet them. An error that a run reports would come again. */
 const passing: ReadonlySet<Reason> = new Set<Reason>([
   "unreachable",
   "no-answer",
@@ -33,7 +33,7 @@ const passing: ReadonlySet<Reason> = new Set<Reason>([
   "shutting-down",
 ]);
 
-/** Whether an error is of the way to an endpoint, or of its process, and not what the endpoint says of the request. */
+/** Whether an error is of the network or of a server's process, and not about the request. */
 export function isPassing({ reason }: LongshoreError): boolean {
   return passing.has(reason);
 }
@@ -44,17 +44,17 @@ const mostPauseRatio = 1 / 3;
 const jitterRatio = 0.25;
 /** The pause before a silent endpoint is sent a request again, as a multiple of that after a failure. */
 const silentPauses = 4;
-/** Endpoints whose time comes within this share of a pause are part of the same round. */
+/** Endpoints whose pauses end within this share of a pause belong to the same round. */
 const roundRatio = 0.5;
 
-/** An endpoint that answers wakes one waiting request in so many milliseconds on average, so that not all come at once. */
+/** An endpoint that answers wakes one waiting request per this many milliseconds on average, so that not all come at once. */
 const wakeEveryMs = 4;
-/** A request is woken so many times at most: at an endpoint that comes and goes it would use up its rounds. */
+/** The most times that a request is woken. At an endpoint that fails again and again it would use up its rounds. */
 const mostWoken = 5;
 
 /** A round of retries that begins. */
 export interface Round {
-  /** Endpoints that failed the request and may not be asked again yet. */
+  /** Endpoints that failed the request and may not be tried again yet. */
   readonly without: ReadonlySet<EndpointId>;
   /** It was taken out of the budget of retries. */
   readonly paid: boolean;
@@ -68,7 +68,7 @@ export class Waiting {
     return this.#wakes.size;
   }
 
-  /** `wake` hears of endpoints that answer again, until what this gives is called. */
+  /** Calls `wake` with each endpoint that answers again, until the returned function is called. */
   add(wake: (endpoint: EndpointId) => void): () => void {
     this.#wakes.add(wake);
     return () => void this.#wakes.delete(wake);
@@ -81,9 +81,9 @@ export class Waiting {
 }
 
 /**
- * Rounds of retries of one request. In a round each endpoint that failed the request in passing may be asked once more; before it
- * there is a pause, which doubles. As the number of rounds grows with the logarithm of the time only, a server that is whole for the
- * last half of the deadline is asked in that half.
+ * Rounds of retries of one request. In a round each endpoint with a passing failure may be tried once more. Before a round there is a
+ * pause, which doubles. So the number of rounds grows only with the logarithm of the time, and a server that works for the last half of the
+ * deadline is tried in that half.
  */
 export class Retries {
   readonly #options: Required<RetryOptions>;
@@ -132,14 +132,14 @@ export class Retries {
     this.#dueMs.set(endpoint, nowMs + Math.max(retryAfterMs, this.#pauseMs(nowMs)));
   }
 
-  /** An endpoint is silent while the request is under way there: it may be sent there once more in a round. */
+  /** Records that an endpoint is silent while the request is under way there: it may get the request once more in a round. */
   silent(endpoint: EndpointId): void {
     const nowMs = this.#clock.nowMs();
     // That it was silent took a while already, and it may only be slow.
     if (!this.#dueMs.has(endpoint)) this.#dueMs.set(endpoint, nowMs + this.#pauseMs(nowMs, silentPauses));
   }
 
-  /** Begins the next round, unless its time has not come: the endpoints that may be asked again. */
+  /** Begins the next round if its time has come. Returns the endpoints that may be tried again. */
   begin(): ReadonlySet<EndpointId> {
     const nowMs = this.#clock.nowMs();
     const again = new Set<EndpointId>();
@@ -156,8 +156,8 @@ export class Retries {
   }
 
   /**
-   * Waits until the next round may begin. Gives false where there is none in time, or too many requests wait already; throws what
-   * the call is aborted with.
+   * Waits until the next round may begin. Returns false if there is none in time, or if too many requests wait already. Throws the error of
+   * an aborted call.
    */
   async wait(): Promise<boolean> {
     const atMs = this.#nextMs();
@@ -198,12 +198,12 @@ export class Retries {
     });
   }
 
-  /** The next round begins because an endpoint answers other requests. */
+  /** Whether the next round begins because an endpoint answers other requests. */
   get sooner(): boolean {
     return this.#sooner;
   }
 
-  /** There are no means for a round now: it begins after another pause. */
+  /** Postpones the round by another pause, because the budget is empty. */
   putOff(): void {
     const nowMs = this.#clock.nowMs();
     const pauseMs = this.#pauseMs(nowMs);
@@ -223,23 +223,23 @@ export class Retries {
   }
 }
 
-/** The retries of a request; undefined where each endpoint is asked once. */
+/** The retries of a request; undefined if each endpoint is tried once. */
 export function retriesOf({ parts, waiting }: Loop, job: Job): Retries | undefined {
   return mayRetry(job) ? new Retries(parts, job.call, waiting) : undefined;
 }
 
 /**
- * Whether a request may be sent to an endpoint that failed it. Opinions and frames are asked for again by others than this, and whether a
- * server that is not ours has done a step of a sequence whose answer was lost, nobody knows.
+ * Whether a request may be sent to an endpoint that failed it. Confirmations and frames have retries of their own. Whether a foreign server
+ * has done a step of a sequence, whose answer was lost, cannot be known.
  */
 function mayRetry({ beside, frame, sequence, known }: Job): boolean {
   return !beside && frame !== true && !(sequence && isForeignDigest(known.description.digest));
 }
 
 /**
- * Waits until endpoints that failed the request may be asked again, and until there are means for that where it is not `paid`. Gives
- * those that failed and may not, and whether the round is paid for; undefined where there is nothing to wait for. A round at an endpoint that
- * answers others is free: it makes no outage worse, and what is retried after one is more than the budget earns in seconds.
+ * Waits until failed endpoints may be tried again, and until the budget allows it if it is not `paid`. Returns the failed endpoints that
+ * may not be used, and whether the round is paid for; undefined if there is nothing to wait for. A round at an endpoint that answers other
+ * requests is free: it does not worsen an outage, and an outage needs more retries than the budget earns in seconds.
  */
 export async function nextRound(
   loop: Loop,

@@ -14,12 +14,12 @@ const replyRatio = 0.05;
 /** The most time before the deadline, in milliseconds. */
 const mostReplyMs = 100;
 
-/** Answers a job somewhere besides `exclude`. Its first plan is in the tally when this returns. */
+/** Answers a job at an endpoint not in `exclude`. Its first plan is in the tally when this returns. */
 type Run = (loop: Loop, job: Job, exclude: ReadonlySet<EndpointId>, tally: Tally) => Promise<Outcome>;
 
 /**
- * Answers a job whose answer two endpoints must give. All of them are chosen under the rules of the request and run the same
- * variant; its sender hears of the first one's progress.
+ * Answers a job that two endpoints must answer alike. The rules of the request apply to both, and both run the same variant. The sender
+ * receives the progress of the first.
  */
 export async function runConfirmed(loop: Loop, job: Job, run: Run): Promise<Outcome> {
   const { call, held } = job;
@@ -29,10 +29,10 @@ export async function runConfirmed(loop: Loop, job: Job, run: Run): Promise<Outc
   const tensors = new Map([...here.tensors].map(([name, tensor]) => [name, borrowed(tensor)]));
   const own = { ...job, asked, held: { ...here, tensors } };
   const believesHere = job.confirm === "elsewhere";
-  /** What is run here and believed takes nobody's endpoint. */
+  /** A trusted run on this device is one of the two. */
   const believed = believesHere ? loop.local?.info.id : undefined;
   const questions: { readonly tally: Tally; readonly mine: Set<EndpointId> }[] = [];
-  /** Who had only too much to do when it was asked last. */
+  /** Endpoints that refused as overloaded when last tried. */
   const refused = new Set<EndpointId>();
   let { limits } = own;
   const ask = ({ without, late, beside }: Wanted): Asking<Outcome> => {
@@ -56,7 +56,8 @@ export async function runConfirmed(loop: Loop, job: Job, run: Run): Promise<Outc
       onlyWell: beside === "late",
     };
     const now = { ...own, limits, note, call: child.call, beside: knows };
-    // Who is silent for one of the two would be for the third, and is asked where nobody else is left; a back-up that was not needed in the end is as good as before.
+    // An endpoint that is silent for one of the two would be for the third, and is used only if no other is left. A back-up that was not
+    // needed is as good as before.
     const lost = questions.flatMap(({ tally: { lostLegs } }) =>
       lostLegs
         .filter(({ leg, endpoint, why }) => !refused.has(endpoint) && (leg !== "other" || why !== overtaken))
@@ -69,9 +70,9 @@ export async function runConfirmed(loop: Loop, job: Job, run: Run): Promise<Outc
       answer.catch(() => undefined);
       answer = run(loop, now, new Set(asked), tally);
     }
-    // One that found nobody began nothing, and may be asked again every moment.
+    // A run without an endpoint began nothing, so the question may be put again at any moment.
     if (tally.plans.length === 0) questions.pop();
-    // Whoever else was asked, and did not say it, may be asked again.
+    // Endpoints that were used and did not give this answer may be used again.
     const only = (by: ReadonlySet<EndpointId>): void => mine.forEach((id) => by.has(id) || mine.delete(id));
     const said = answer
       .then((value) => ({ ...saidBy(value, loop.local?.info.id), value }))
@@ -108,7 +109,7 @@ export async function runConfirmed(loop: Loop, job: Job, run: Run): Promise<Outc
   });
   for (const { tally } of questions) if (tally !== value.tally) addTally(value.tally, tally);
   if (by === undefined) return value;
-  // How sure it is, each endpoint says for itself.
+  // Each endpoint states its own confidence.
   const { confidenceRatio: _alone, ...response } = value.response;
   return { ...value, response, confirmedBy: by };
 }

@@ -26,11 +26,11 @@ export interface Outcome {
   readonly leg: Leg;
   readonly plan: Plan;
   readonly tally: Tally;
-  /** Who gave the same answer, where that was demanded and it was not made here. */
+  /** The endpoint that gave the same answer, if confirmation was required and the answer was not computed here. */
   readonly confirmedBy?: EndpointId;
 }
 
-/** Answers one request, by one endpoint or, where that is demanded, by two that say the same. */
+/** Answers one request, by one endpoint or, if required, by two that must agree. */
 export function runJob(loop: Loop, given: Job): Promise<Outcome> {
   const job = withPurse(given);
   const beganMs = loop.clock.nowMs();
@@ -42,21 +42,21 @@ export function runJob(loop: Loop, given: Job): Promise<Outcome> {
   return loop.news(job)?.then(run) ?? run();
 }
 
-/** The job with what its limit on cost leaves to all of its runs. */
+/** The job with a purse for its limit on cost, shared by all of its runs. */
 export function withPurse(job: Job): Job {
   const { maxCostMicros } = job.limits;
   return maxCostMicros === undefined || job.purse ? job : { ...job, purse: new Purse(maxCostMicros) };
 }
 
-/** Follows plans until one leads to an answer; the books of what they try hear how that ended. */
+/** Follows plans until one leads to an answer. The records of the endpoints tried receive the outcome. */
 function runPlans(loop: Loop, job: Job, without: ReadonlySet<EndpointId>, tally: Tally): Promise<Outcome> {
   return bookTry(loop, job.call, tally, (planned) => followPlans(loop, job, without, tally, planned));
 }
 
 /**
- * Plans, follows the plan, plans again where more is known (after a head here) or where a plan failed (from the furthest
- * crossing that is here, without the endpoints that failed). Throws when no endpoint is left, with the error of the last one.
- * Nothing is waited for before the first plan is in the tally.
+ * Plans and follows the plan. Plans again if more is known (after a head here) or if the plan failed (from the furthest crossing that is
+ * here, without the failed endpoints). Throws the last error when no endpoint is left. Nothing is awaited before the first plan is in the
+ * tally.
  */
 async function followPlans(
   loop: Loop,
@@ -77,7 +77,7 @@ async function followPlans(
   /** Another run elsewhere is paid for. */
   let paid = false;
   let { known, sequence } = job;
-  // What was planned beside one of them does not count: what it led to is as good as what that one would have.
+  // Plans that were added beside one do not count: their results are as good as those of the first.
   for (let plans = 1; ; plans++) {
     const now: Job = sequence === job.sequence && known === job.known ? own : { ...own, known, sequence };
     let plan: Plan;
@@ -114,7 +114,8 @@ async function followPlans(
     const following = single
       ? runHere(loop, now, held, plan, single, tally)
       : race(loop, now, held, standingOf(plan, exclude), tally);
-    // Behind the request itself, which would wait for them to be written. Each pays for some, however often it is planned.
+    // Polled after the request itself is sent, since it would wait for these messages. Paid once for a request, however often it is
+    // planned.
     if (plans === 1) loop.askLoads(plan);
     let end: RaceEnd;
     try {
@@ -129,7 +130,7 @@ async function followPlans(
       if (job.traffic && tally.charged) job.traffic.answered(tally.charged, tally.accounts);
       afterwards(loop, job, plan, tally);
       if (!job.confirm || loop.checks?.awaiting) witness(loop, now, held, end);
-      // What heads here made for one reader only; state may share its memory, and so may what the request brought.
+      // Results of heads here have one reader only. State may share its memory, and so may the inputs of the request.
       const crossed = held.cut !== job.held.cut && !job.held.arriving && !sequence;
       const own = crossed && tally.lostLegs.length === 0 && end.leg.takes === "request";
       if (own && end.response.forgotInputs) releaseTensors(held.tensors, job.held.tensors, loop.release);
@@ -149,7 +150,7 @@ async function followPlans(
     broke = end.error;
     paid = loop.retries.take(loop.clock.nowMs());
     failed = new Set([...failed, ...end.failed.map((one) => one.endpoint)]);
-    // Without means for another run elsewhere, what is left is this endpoint.
+    // Without budget for another run elsewhere, only this endpoint is left.
     exclude = new Set([...exclude, ...besides, ...(paid ? failed : loop.endpoints.all.keys())]);
     forgetRefused(loop, now, end.failed);
     if (sequence && (broke.reason === "sequence-unknown" || broke.reason === "sequence-step")) {
@@ -162,7 +163,7 @@ async function followPlans(
   }
 }
 
-/** What a request taught is written down, and links are tried for the next one. */
+/** Records what a request taught, and probes links for the next one. */
 function afterwards(loop: Loop, job: Job, plan: Plan, tally: Tally): void {
   loop.behind.add(() => {
     loop.upkeep();
@@ -221,7 +222,7 @@ async function runHere(
     const error = LongshoreError.from(thrown, "execute", `running ${plan.model} here`);
     const nowMs = clock.nowMs();
     recordEnd(loop, call.id, { leg, startedMs }, error.reason, nowMs);
-    // A run that was given up goes on, and costs what it was to cost.
+    // An abandoned run goes on, and costs what was predicted.
     charge(loop, job, leg.endpoint, neverRan(error) ? 0 : leg.predicted.costMicros, hold, tally);
     if (call.abort.aborted || nowMs >= call.deadlineMs) {
       run.dropped(nowMs);
@@ -235,7 +236,7 @@ async function runHere(
   }
 }
 
-/** Endpoints that do not serve what they offered are not asked for it again until they offer it again. */
+/** Endpoints that refuse what they offered are not used for it again until they offer it again. */
 export function forgetRefused(
   loop: Loop,
   { call, known, whole }: Job,

@@ -21,14 +21,14 @@ import { longSendMs } from "../probe/index.ts";
 import type { Hold, Tally } from "../account/index.ts";
 import { charge, lostMicros } from "./charge.ts";
 
-/** A leg under way: what it was expected to take, and what was heard of it. */
+/** A leg under way: its expected time, and what was received of it. */
 export interface Running {
   readonly leg: Leg;
   readonly startedMs: number;
   readonly cancel: (reason: LongshoreError) => void;
-  /** Where it runs; undefined here. */
+  /** Its endpoint; undefined for this device. */
   readonly endpoint: EndpointState | undefined;
-  /** What it hardly ever takes once its body is here and nobody waits before it; see `lateAloneMs`. Infinity here. */
+  /** Its longest likely time after its body has arrived, without a queue; see `lateAloneMs`. Infinity here. */
   readonly aloneMs: number;
   /** The same, and what waited at the endpoint when it started. */
   readonly usualMs: number;
@@ -38,23 +38,23 @@ export interface Running {
   readonly work: LocalRun | undefined;
   /** Ends it when it has spent that, at an endpoint that knows no limits. */
   ends: Disposable | undefined;
-  /** What it may spend, where the request has a limit. */
+  /** Its reservation, if the request has a limit on cost. */
   readonly hold: Hold | undefined;
   /** Its exchange over the radio of this device; undefined here. */
   readonly exchange: RadioUse | undefined;
-  /** It began while its body was still on its way here: how long it takes is its sender's doing, too. */
+  /** Whether it began while its body was still arriving here. Then its duration depends on its sender, too. */
   readonly waits: boolean;
-  /** From then on its endpoint is to blame: it began, or all of its body was seen to be here. Undefined before. */
+  /** Start of the server's own time: when the request began, or when its whole body had arrived. Undefined before. */
   beganMs: number | undefined;
   heardAtMs: number;
   heardBytes: number;
-  /** What is left of its body's way, as its link believes; undefined where that hears nothing of it. */
+  /** The rest of the transfer of its body by the belief of its link; undefined if the link receives no acknowledgements. */
   way: Pick<TransferNote, "remainingMs"> | undefined;
-  /** It was to be taken only where it need not wait for longer. */
+  /** The longest wait with which the endpoint should take it. */
   readonly mostWaitMs: number | undefined;
   /** How busy its endpoint was when it did not take it. */
   refused: LoadReport | undefined;
-  /** Why it was late when that was written down last. */
+  /** Why it was late when that was last recorded. */
   late: Late | undefined;
 }
 
@@ -74,7 +74,7 @@ export function beginLeg(
     readonly mostWaitMs?: number | undefined;
     /** A first run, which keeps its turn at this device. */
     readonly inTurn?: boolean;
-    /** What the leg may spend, where the request has a limit. */
+    /** Its reservation, if the request has a limit on cost. */
     readonly hold?: Hold | undefined;
   } = {},
 ): Running {
@@ -112,7 +112,7 @@ export function beginLeg(
   return running;
 }
 
-/** Writes down that a leg elsewhere is over, behind what those before it taught: what an endpoint says of its load counts who is under way. */
+/** Records the end of a leg elsewhere, after what earlier legs taught: an endpoint's load report counts the requests under way. */
 export function endLeg(loop: Loop, endpointState: EndpointState | undefined, answeredAtMs?: number): void {
   loop.behind.settle();
   endpointState?.legEnded(answeredAtMs);
@@ -121,7 +121,7 @@ export function endLeg(loop: Loop, endpointState: EndpointState | undefined, ans
 /** Failures after which the request is not at the endpoint: it was refused, or went with its connection. */
 const withdrawing: ReadonlySet<Reason> = new Set<Reason>(["unreachable", "no-answer", "shutting-down"]);
 
-/** Writes down that a leg elsewhere failed. One that never came, or that its endpoint has lost, is taken out of the queue that is believed in. */
+/** Records the failure of a leg elsewhere. A leg that never arrived, or that its endpoint lost, is removed from the believed queue. */
 export function endFailedLeg(
   loop: Loop,
   { endpoint: endpointState, startedMs, addedMs }: Running,
@@ -132,7 +132,7 @@ export function endFailedLeg(
   endpointState?.legWithdrawn(startedMs, addedMs);
 }
 
-/** Writes down that a leg began. */
+/** Records the start of a leg. */
 export function recordBegin(
   { clock, parts }: Loop,
   callId: string,
@@ -155,7 +155,7 @@ export function recordEnd(
   parts.observer.record({ kind: "leg-ended", atMs, callId, leg, endpoint, tookMs, outcome });
 }
 
-/** Writes down that a leg is late or lost, and whether anything began for it: where nothing can begin, once for each reason. */
+/** Records that a leg is late or lost, and whether another started for it. If none can start, it is recorded once for each reason. */
 export function recordLate(
   { clock, parts }: Loop,
   callId: string,
@@ -171,7 +171,7 @@ export function recordLate(
   parts.observer.record({ kind: "leg-late", atMs, callId, leg, endpoint, tookMs, because, begun });
 }
 
-/** What an answered leg taught and used. That it was answered is known at once: failures and guards go by what was answered before. */
+/** Records what an answered leg taught and used. The answer itself is recorded at once, since failures and guards depend on it. */
 export function bookAnswer(
   loop: Loop,
   job: Job,
@@ -203,8 +203,8 @@ export function bookAnswer(
 }
 
 /**
- * What a leg that lost taught and used. A run here goes on although nobody waits for it: it keeps its slot and costs its
- * energy all the same. An exchange cost what was heard of it.
+ * Records what a losing leg taught and used. A run here goes on although its result is not needed: it keeps its slot and costs its energy.
+ * An exchange costs what was received of it.
  */
 export function bookLoss(
   loop: Loop,
@@ -225,14 +225,14 @@ export function bookLoss(
   endLeg(loop, endpointState);
   if (beganMs !== undefined) {
     const arrived = bodyArrived(running);
-    // What took some of the body lately is well, however long its link needs for the rest.
+    // An endpoint that accepted body bytes recently is healthy, however long its link needs for the rest.
     const fromMs = arrived ? beganMs : Math.max(beganMs, heardAtMs);
     learnLost(loop, endpointState, running, nowMs - fromMs, arrived ? nowMs - heardAtMs : undefined, nowMs);
   }
   tallyUnanswered(loop, running, tally, nowMs);
 }
 
-/** Adds what an exchange used of which no answer came, as far as was heard of it. */
+/** Adds what an exchange without an answer used, as far as it is known. */
 export function tallyUnanswered(
   loop: Loop,
   { exchange, heardBytes }: Running,
@@ -248,8 +248,8 @@ export function tallyUnanswered(
 }
 
 /**
- * The peer has so many bytes of a body. When it has all, that is news as it was when it began: nothing waits behind it any more, and the
- * next request may come as soon as the answer does.
+ * Records that the peer has this many bytes of a body. When it has all, nothing queues behind the body any more, and the next request may
+ * come with the answer.
  */
 export function heard(loop: Loop, running: Running, bytes: number): void {
   running.heardBytes = bytes;
@@ -268,7 +268,7 @@ function bodyArrived({ leg, heardBytes }: Running): boolean {
   return heardBytes > 0 && heardBytes >= 0.98 * (leg.predicted.sentBytes - 900);
 }
 
-/** What is noted of it while it is under way. */
+/** The progress to record while it is under way. */
 export function progressOf(running: Running, acknowledged: Progress["acknowledged"]): Progress {
   return {
     acknowledged,
@@ -277,24 +277,24 @@ export function progressOf(running: Running, acknowledged: Progress["acknowledge
   };
 }
 
-/** The load of an endpoint that did not take a leg because others had been quicker there; undefined where it does not say that. */
+/** The load of an endpoint that refused a leg because others had been quicker there; undefined if it gives another reason. */
 function outrunBy(
   { mostWaitMs = Infinity, refused }: Running,
   { reason, retryAfterMs = 0 }: LongshoreError,
 ): LoadReport | undefined {
   if (reason !== "busier" || !refused) return undefined;
-  // What it told of all its work may be less than what this one would have met.
+  // Its report of all its work may be less than this leg would have met.
   const queueMs = Math.max(refused.queueMs, mostWaitMs + retryAfterMs);
   return queueMs > mostWaitMs && queueMs < Infinity ? { ...refused, queueMs } : undefined;
 }
 
-/** What a failure says of its endpoint: nobody has to be busier than is believed where nothing was said of that. */
+/** The error to count against the endpoint. Without a load report it need not be busier than believed. */
 function heldAgainst(error: LongshoreError): LongshoreError {
   if (error.reason !== "busier") return error;
   return new LongshoreError("bad-reply", error.stage, error.message, { cause: error });
 }
 
-/** Books and tells of a leg that broke; whether others were only quicker to its endpoint, so that the plan is to be made again. */
+/** Records and reports a failed leg. Returns whether others were only quicker to its endpoint, so that a new plan is needed. */
 export function bookBroken(
   loop: Loop,
   running: Running,
@@ -312,7 +312,7 @@ export function bookBroken(
   return load !== undefined;
 }
 
-/** An answer that comes from an endpoint that is not believed any more counts for nothing. */
+/** Rejects an answer from an endpoint that is distrusted by now. */
 export function checkBelieved({ leg, endpoint: endpointState }: Running): void {
   const why = endpointState?.health.distrusted;
   if (why !== undefined) throw new LongshoreError("bad-reply", "decode", `${leg.endpoint}: ${why}`);

@@ -4,14 +4,14 @@ import type { Tensors } from "../../words/tensor/index.ts";
 
 /** How far a plan has come. */
 export interface Standing {
-  /** With the legs of those that were made beside it. */
+  /** The plan, with the legs that were added to it. */
   plan: Plan;
   readonly started: Set<LegId>;
   readonly outputs: Map<LegId, Tensors>;
   readonly failed: Map<LegId, { readonly endpoint: EndpointId; readonly error: LongshoreError }>;
-  /** In whose endpoint others were begun. */
+  /** Legs in whose place others were started. */
   readonly givenUp: Set<LegId>;
-  /** Where nothing is begun beside it. */
+  /** Endpoints at which nothing is started in addition. */
   readonly exclude: ReadonlySet<EndpointId>;
 }
 
@@ -31,7 +31,7 @@ export function waitedFor({ starts, takes }: Leg, { outputs, failed }: Standing)
   return starts.some((one) => one.on === "failed" && failed.has(one.leg));
 }
 
-/** What starts in place of a leg that is late. One that waits for a failure starts when nothing is to be hoped for any more, too. */
+/** The leg that starts in place of a late one. A leg that waits for a failure also starts when no other leg can succeed. */
 export function backUpOf(leg: Leg, standing: Standing): Leg | undefined {
   const waiting = standing.plan.legs.filter(({ id }) => !standing.started.has(id));
   return (
@@ -40,7 +40,7 @@ export function backUpOf(leg: Leg, standing: Standing): Leg | undefined {
   );
 }
 
-/** Whether what a leg gave, which is not the answer, is what the next plan begins with, whatever of this one is still `underWay`. */
+/** Whether the intermediate output of a leg ends this plan, so that the next plan begins with it, whatever is still `underWay`. */
 export function endsPlan(
   { id, segment }: Leg,
   elsewhere: boolean,
@@ -49,9 +49,9 @@ export function endsPlan(
 ): boolean {
   if (elsewhere && legs.some(({ takes }) => takes === id)) return false;
   const [other] = underWay;
-  // What stands by for one another ends at the same cut.
+  // Legs that back each other up end at the same cut.
   if (!other || (elsewhere && other.leg.segment.to === segment.to)) return true;
   const followed = legs.some(({ starts }) => starts.some((one) => one.on === "done" && one.leg === id));
-  // What was made beside a leg that hangs may end before it would: nobody waits for that one.
+  // A leg that was added beside a hanging one may end earlier. The hanging one is not waited for.
   return !followed && underWay.every(({ leg }) => givenUp.has(leg.id));
 }

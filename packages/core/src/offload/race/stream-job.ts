@@ -16,9 +16,9 @@ import { beginLeg, endFailedLeg, endLeg, recordBegin, recordEnd } from "./runnin
 import { newTally, type Tally } from "../account/index.ts";
 
 /**
- * Answers one request (`Job.whole`) any number of times, at one endpoint from begin to end. Until the first answer is there, an endpoint that
- * fails is left for another one; after it nothing can be begun again, since nobody could tell which answers were given.
- * Throws what the last endpoint threw, or why there is none.
+ * Answers one request (`Job.whole`) any number of times, at one endpoint from start to end. Before the first answer, a failed endpoint is
+ * replaced by another. After it the request cannot start again, since it is unknown which answers were given. Throws the error of the last
+ * endpoint, or why there is none.
  */
 export async function* streamJob(loop: Loop, given: Job): AsyncIterable<InferenceResponse> {
   const job = withPurse(given);
@@ -79,7 +79,7 @@ function singleAnswerEndpoints({ local, endpoints }: Loop): ReadonlySet<Endpoint
   return new Set(all.filter(({ capabilities }) => !capabilities?.inferStream).map(({ info }) => info.id));
 }
 
-/** The answers of one leg, which holds its slot until the last one was taken. */
+/** The answers of one leg, which holds its slot until the last one is read. */
 async function* answersAt(loop: Loop, job: Job, leg: Leg, tally: Tally): AsyncIterable<InferenceResponse> {
   const { local, endpoints, clock, self } = loop;
   const { call, known, held, note } = job;
@@ -107,7 +107,7 @@ async function* answersAt(loop: Loop, job: Job, leg: Leg, tally: Tally): AsyncIt
     for await (const response of inferStream(request, child.call)) {
       checkOutputs(job, leg.segment, response.outputs, request.outputs, leg.endpoint);
       const { load, account } = response;
-      // How busy it is was said when the answers began, and comes with each of them.
+      // The load was reported when the answers began, and comes with each of them.
       if (load && !heard) {
         loop.behind.settle();
         endpointState?.reported(load, clock.nowMs(), stageMs(account, "network", "send"));

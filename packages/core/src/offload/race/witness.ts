@@ -22,9 +22,9 @@ const shortestMs = 1000;
 const patience = 20;
 
 /**
- * Lets a share of answers be checked: runs the same part of the model once more, at an endpoint that the planner would have
- * been allowed to choose, after the caller has its answer. Copies are made here and now, since inputs and answer are the
- * caller's afterwards. Steps of sequences are not repeated, nor is anything whose sender counts energy or money.
+ * Checks a share of the answers: runs the same part of the model once more after the reply, at an endpoint that the plan could have chosen.
+ * Inputs and answer are copied at once, since they belong to the caller afterwards. Steps of sequences are not repeated, nor requests whose
+ * objective is energy or cost.
  */
 export function witness(
   loop: Loop,
@@ -39,7 +39,7 @@ export function witness(
   if (job.sequence || job.asked?.classes || job.known.description.decoupled === true) return;
   if (job.purse || isThrifty(job.limits.objective) || held.cut !== leg.segment.from) return;
   if (!checks.wants(leg.endpoint, held.bytes)) return;
-  // What is passed on while it arrives is not here to be compared.
+  // A reply that is passed on while it arrives is not kept for comparison.
   if (isArriving(response)) return;
   const { pass: _pass, wire: _wire, ...asked } = job.asked ?? {};
   const again = async (): Promise<Job> => ({
@@ -54,7 +54,7 @@ export function witness(
   const own = held.arriving
     ? arrived(held, held.arriving, job.call)
     : Promise.resolve({ ...held, tensors: copied(held.tensors) });
-  // Who asks hears of it.
+  // The error reaches the caller.
   own.catch(() => undefined);
   void checks.examine({
     callId: job.call.id,
@@ -103,12 +103,13 @@ async function ask(
     ready = at(without ?? nobody, undefined, (id, part) => id !== here || present(id, part));
   }
   if (!ready && wanted === undefined) {
-    // While two differ and the others are left alone, whoever lies would be believed. Nobody waits for a check.
+    // With two that disagree and all others paused, the wrong one could be believed. No request waits for a check, so paused endpoints are
+    // used, too.
     for (const id of leftAlone(endpoints.all, without ?? nobody)) ready ??= at(others(id), id);
   }
   if (!ready) return undefined;
   const { leg } = ready;
-  // Only so many checks are under way: at endpoints that are silent they would keep the others from being found out.
+  // Limits concurrent checks: at silent endpoints they would keep others from being checked.
   const waitMs = Math.min(longestMs, Math.max(shortestMs, patience * meanOf(leg.predicted.completionMs)));
   const late = `${leg.endpoint} did not answer a check`;
   using _late = atDeadline(clock, nowMs + waitMs, () =>
@@ -139,7 +140,7 @@ async function opinion(loop: Loop, job: Job, leg: Leg): Promise<Opinion | undefi
     return { endpoint: leg.endpoint, here, outputs, agreementRatio: leg.predicted.agreementRatio };
   } catch (thrown) {
     const error = LongshoreError.from(thrown, "execute", "running a check");
-    // What is left alone is not left alone for longer because it was asked all the same.
+    // A paused endpoint that fails a check is not paused for longer.
     if (endpointState && !alone)
       endpoints.failed(endpointState, leg.segment, error, clock.nowMs(), nowMs, job.call.tenant);
     throw thrown;

@@ -244,7 +244,7 @@ export function rolloutEndpoint(inner: Endpoint, parts: RolloutEndpointParts): E
     shadows++;
     void run(alias, "candidate", { ...again, segment: { ...again.segment, variant } }, asked)
       .then((response) => {
-        // Texts of figures that differ in the last endpoint are no other answer.
+        // Formatted texts that differ in the last decimal place are not a different answer.
         if (request.classes) return;
         const same = account.segment.variant === response.account.segment.variant ? 1 : 0.99;
         rollouts.compared(alias, call.id, difference(meant, response.outputs, toleranceFor(same)));

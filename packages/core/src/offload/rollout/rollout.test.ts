@@ -588,7 +588,7 @@ describe("a shadow", () => {
     expect(rollouts.find("reader")?.because).toMatch(/answers differ from the stable version's/);
   });
 
-  it("says nothing by its classes, whose texts tell figures apart that differ in the last endpoint", async () => {
+  it("ignores class texts whose figures differ in the last decimal place only", async () => {
     const { start, ask, second, rollouts, clock } = await endpointState();
     await start("shadow", 1);
     second.factor = 1.2;
