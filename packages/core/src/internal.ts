@@ -275,7 +275,7 @@ export {
   planScratch,
   type View,
 } from "./decide/plan/index.ts";
-export { radioState } from "./offload/endpoints/index.ts";
+export { type DeviceHealth, radioState } from "./offload/endpoints/index.ts";
 export {
   difference,
   goldenFile,

@@ -107,6 +107,8 @@ export interface EngineParts {
   readonly elsewhere?: NonNullable<RepositoryParts["elsewhere"]>;
   /** Asked before steps of pipelines run models whose answers are kept. Default: they run. */
   readonly answers?: KeptAnswers;
+  /** Measured energy of one busy millisecond here, in millijoules. Undefined, or absent: the watts of `info.rates` are taken. */
+  readonly millijoulesPerMs?: () => number | undefined;
   /** Seals exported state of sequences, so that it can come back through hands that may not make one up. */
   readonly stateKey?: SealKey;
 }

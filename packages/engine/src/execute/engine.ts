@@ -168,6 +168,7 @@ class EngineHere implements Engine {
       }),
       stateKey: parts.stateKey,
       answers: parts.answers,
+      millijoulesPerMs: parts.millijoulesPerMs,
       speeds: speeds(clock),
       lane,
       transforms: parts.transforms,

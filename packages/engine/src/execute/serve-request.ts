@@ -46,6 +46,7 @@ export interface ServeParts extends GrantParts {
   readonly room: PipelineRoom;
   readonly elements: ElementBudget;
   readonly observer: Observer;
+  readonly millijoulesPerMs?: (() => number | undefined) | undefined;
   /** Requests under way in the whole engine. */
   readonly inFlight: () => number;
 }
@@ -228,6 +229,8 @@ export function responseOf(
   { maxCostMicros = Infinity }: Pick<Call, "maxCostMicros"> = {},
 ): InferenceResponse {
   const { id, zone, rates } = parts.info;
+  const measured = parts.millijoulesPerMs?.();
+  const millijoules = busyMs * (measured ?? rates.activeWatts);
   return {
     outputs,
     ...confidence(outputs),
@@ -239,9 +242,9 @@ export function responseOf(
       // Nothing travelled; who carries it here and back adds what that took.
       sentBytes: 0,
       receivedBytes: 0,
-      energy: { millijoules: busyMs * rates.activeWatts, label: "estimated" },
+      energy: { millijoules, label: measured === undefined ? "estimated" : "measured" },
       // Who takes a request with a limit charges no more.
-      costMicros: Math.min(maxCostMicros, runMicros(rates, busyMs, busyMs * rates.activeWatts)),
+      costMicros: Math.min(maxCostMicros, runMicros(rates, busyMs, millijoules)),
       forwarded: [],
     },
     load: reportFor({ clock: parts.clock, inFlight: () => parts.inFlight() - 1 }, schedulers),

@@ -97,6 +97,8 @@ export interface EngineOptions extends ModelLimits {
   readonly lanes?: number;
   /** What a second of work costs and draws here; default: free, 6 W, the middle of a server core's estimate. */
   readonly rates?: CostRates;
+  /** Measured energy of one busy millisecond here, in millijoules; see `deviceMonitor`. Default: the watts of `rates`. */
+  readonly millijoulesPerMs?: () => number | undefined;
   readonly observer?: Observer;
   /** Answers that are kept, for steps of pipelines; default: they run. */
   readonly answers?: EngineParts["answers"];
@@ -198,6 +200,7 @@ export function openEngine(options: EngineOptions): OpenedEngine {
     observer: options.observer ?? silentObserver,
     sha256,
     samples: samplesFrom(options.store),
+    ...(options.millijoulesPerMs ? { millijoulesPerMs: options.millijoulesPerMs } : {}),
     explicit: options.explicit ?? false,
     gpuFallback: options.gpuFallback ?? false,
     defaultMaxBatchSize: options.defaultMaxBatchSize ?? 0,

@@ -14,7 +14,7 @@ import {
 } from "@longshore/core";
 import type { RetryOptions } from "@longshore/core/internal";
 import type { Engine, ModelStore } from "@longshore/engine";
-import { layeredStore, memoryMeter, systemClock, systemRandom } from "@longshore/nodejs";
+import { deviceMonitor, layeredStore, memoryMeter, systemClock, systemRandom } from "@longshore/nodejs";
 import { openPull, type PullOptions } from "../package/pull.ts";
 import { goldenFrom } from "../check/golden-source.ts";
 import { portsAt } from "./described-at.ts";
@@ -22,6 +22,7 @@ import type { ServerOptions } from "./dial.ts";
 import { dialAll } from "./dial-all.ts";
 import { type Dialling, type DirectoryOptions, isDirectory, openDirectory } from "./directory.ts";
 import { openDeviceEngines, usableProviders } from "./device-engines.ts";
+import { radioTowards } from "./device-radio.ts";
 import type { RuntimeName } from "./open-engine.ts";
 import { openModel } from "./open-model.ts";
 
@@ -71,7 +72,10 @@ export interface OpenOptions {
   readonly defaults?: OffloadDefaults;
   /** Where each data class may go. Default `standardPolicy()`. */
   readonly policy?: Policy;
-  /** What this device draws and holds. */
+  /**
+   * What this device draws and holds, and how well it is. Default: battery, temperatures, throttling, short memory and energy counters as Linux shows them,
+   * and the radio of the interface that leads to `servers`.
+   */
   readonly device?: DeviceParts;
   readonly observer?: Observer;
   /**
@@ -114,8 +118,10 @@ export function openLocal(options: LocalOptions): OpenedOffloader {
       { clock, random, report: options.packages.report ?? (() => undefined), changed: () => undefined },
     );
   const store = pull ? layeredStore(own, pull.store) : own;
+  const monitor = deviceMonitor({ clock });
   const { engine, others, close } = openDeviceEngines({
     store,
+    millijoulesPerMs: options.device?.millijoulesPerMs ?? monitor.millijoulesPerMs,
     clock,
     observer,
     // A device answers few requests at a time; a server keeps its threads for all of them.
@@ -138,7 +144,13 @@ export function openLocal(options: LocalOptions): OpenedOffloader {
     clock,
     random,
     observer,
-    device: { memoryBytes: () => memory().free, ...options.device },
+    device: {
+      memoryBytes: () => memory().free,
+      battery: monitor.battery,
+      health: monitor.health,
+      millijoulesPerMs: monitor.millijoulesPerMs,
+      ...options.device,
+    },
     checks: { golden: goldenFrom(store), sampleRatio: 0, ...options.checks },
     ...(options.defaults ? { defaults: options.defaults } : {}),
     ...(options.retry ? { retry: options.retry } : {}),
@@ -245,12 +257,15 @@ export async function openOffloader(given: OpenOptions): Promise<Offloader> {
       why,
     });
   };
+  const addresses = (options.servers ?? []).map((one) => (typeof one === "string" ? one : one.address));
+  const radio = options.device?.radio ?? (await radioTowards(addresses));
   const {
     offloader,
     ready,
     close: closeLocal,
   } = openLocal({
     ...rest,
+    device: { radio, ...rest.device },
     ...(rest.providers ? { providers: await usableProviders(rest.providers, passedOver) } : {}),
     ...(store ? { store } : {}),
     ...(directory ? { directory } : {}),

@@ -2,7 +2,7 @@ import type { Directory, Endpoint } from "@longshore/core";
 import type { StatedRates } from "@longshore/core/internal";
 import { type DirectoryDesk, type JoinReply, type Membership, ratesOf } from "@longshore/core/internal";
 import type { Engine, ModelStore } from "@longshore/engine";
-import { layeredStore, toldPackages } from "@longshore/nodejs";
+import { deviceMonitor, layeredStore, toldPackages } from "@longshore/nodejs";
 import type { DirectoryParts } from "./directory.ts";
 import { controlModels, missingModels, type ModelControlOptions, textOf } from "./model-control.ts";
 import {
@@ -102,6 +102,7 @@ function servedEngine(options: ServeOptions, parts: OnlineParts): Served & { rea
     ...(options.providers === undefined ? {} : { providers: options.providers }),
     ...(options.workers === undefined ? {} : { workers: options.workers, lanes: options.workers }),
     workerNiceness: options.workerNiceness ?? 5,
+    millijoulesPerMs: deviceMonitor({ clock }).millijoulesPerMs,
     shortRunsHere: true,
     ...(options.elsewhere ? { elsewhere: options.elsewhere } : {}),
     ...(options.maxQueued === undefined ? {} : { maxQueued: options.maxQueued }),

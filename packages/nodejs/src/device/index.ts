@@ -1,7 +1,8 @@
 export type { Battery } from "./battery.ts";
+export { type DeviceMonitor, deviceMonitor, type DeviceMonitorOptions } from "./device-monitor.ts";
 export { type DeviceFacts, deviceFacts, type Memory, memoryMeter } from "./device-facts.ts";
 export * from "./energy-counter.ts";
-export * from "./load-meter.ts";
+export { type CoreTimes, type LoadMeter, loadMeter, type LoadReading } from "./load-meter.ts";
 export { linkHint, type NetworkFolders } from "./network.ts";
 export * from "./software-adapter.ts";
 export * from "./system-clock.ts";

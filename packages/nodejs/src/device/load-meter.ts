@@ -17,12 +17,13 @@ export interface LoadMeter extends Disposable {
 }
 
 /** Totals of all cores in milliseconds: idle, and all together. */
-interface CoreTimes {
+export interface CoreTimes {
   readonly idle: number;
   readonly all: number;
 }
 
-function systemCoreTimes(): CoreTimes {
+/** What the operating system says. */
+export function systemCoreTimes(): CoreTimes {
   let idle = 0;
   let all = 0;
   for (const { times } of cpus()) {

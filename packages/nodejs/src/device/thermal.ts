@@ -1,7 +1,7 @@
 import { readNames, readNumber } from "./sys-file.ts";
 
 /** Sensors that are switched off report figures far outside of this. */
-const plausibleCelsius = { least: -60, most: 150 };
+export const plausibleCelsius: { readonly least: number; readonly most: number } = { least: -60, most: 150 };
 
 /** Temperatures of the machine's thermal zones in degrees Celsius. */
 export async function readThermalZones(sysClass: string): Promise<readonly number[]> {

@@ -84,3 +84,9 @@ export function devicePrice(
 
 /** A device that keeps nobody waiting. */
 export const idleDevice: DevicePrice = { heldMs: () => 0 };
+
+/** The same price of a device that is hot, throttled or short of something: each millisecond of work counts so much more. */
+export function strained(price: DevicePrice, strainRatio: number): DevicePrice {
+  if (!(strainRatio > 0)) return price;
+  return { heldMs: (endMs) => price.heldMs(endMs) + strainRatio * endMs };
+}

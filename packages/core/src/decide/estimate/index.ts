@@ -1,6 +1,6 @@
 export type { ProbeDue } from "./arrivals.ts";
 export { deviceDemand, type DeviceDemand } from "./device-demand.ts";
-export { type DevicePrice, idleDevice } from "./device-price.ts";
+export { type DevicePrice, idleDevice, strained } from "./device-price.ts";
 export { deviceSpeed, type DeviceSpeed } from "./device-speed.ts";
 export { doubtOf } from "./doubt.ts";
 export { durationBelief, type DurationBelief } from "./duration-belief.ts";

@@ -26,20 +26,22 @@ export function because(explained: Explained, chosen: Priced, values: Float64Arr
   const { locals, finalists, question } = explained;
   const { view, model } = question;
   const best = bestLocal(locals);
+  const strain =
+    view.device.strain === undefined ? "" : `; work here counts more, because ${view.device.strain}`;
   if (!isRemote(chosen)) {
     const here = `this device finishes in about ${ms(meanValue(values))}${mark(runIsAssumed(question, chosen))}`;
     const rival = finalists[0];
     const why = rival
       ? `${nameOf(view, model, rival.priced)} would take ${ms(meanValue(rival.priced.values))} (${sending(question, rival.priced)})`
       : noOther(explained);
-    return `${here}${aim(question, chosen, values)}; ${why}`;
+    return `${here}${aim(question, chosen, values)}; ${why}${strain}`;
   }
   const there = `${nameOf(view, model, chosen)} finishes in about ${ms(meanValue(values))} (${inParts(question, chosen)})`;
   const instead =
     best?.priced && best.priced !== chosen
       ? `here it would take ${ms(meanValue(best.priced.values))}${mark(runIsAssumed(question, best.priced))}${best.obstacle ? ", too long" : ""}${aimOther(question, best.priced)}`
       : `here it cannot run: ${locals[0]?.obstacle?.detail ?? "nothing runs models at this endpoint"}`;
-  return `${there}${aim(question, chosen, values)}; ${instead}${amongOthers(explained, chosen)}`;
+  return `${there}${aim(question, chosen, values)}; ${instead}${amongOthers(explained, chosen)}${strain}`;
 }
 
 /** Why this one of several endpoints: what it is charged for, and who came next. */

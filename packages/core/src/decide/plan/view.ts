@@ -14,6 +14,8 @@ export interface DeviceView {
   readonly queueMs: number;
   /** What runs of so many milliseconds here keep waiting; default nothing. */
   readonly price?: ((runMs: number) => DevicePrice) | undefined;
+  /** Why work here counts more than its time, as the end of a sentence about this device; undefined where it does not. */
+  readonly strain?: string | undefined;
   /** How lateness is weighed; defaults of `LossOptions`. */
   readonly loss?: LossOptions | undefined;
   /** Memory that a model may take, in bytes; Infinity when nobody says. */

@@ -7,6 +7,17 @@ export interface Battery {
   readonly charging: boolean;
 }
 
+/** How well a machine is. */
+export interface DeviceHealth {
+  /**
+   * By how much more than its time a millisecond of work here counts: 0 where all is well, 1 where the machine is throttled, and at most that in
+   * between. Requests go away sooner the more it is.
+   */
+  readonly strainRatio: number;
+  /** Why, as the end of a sentence about this device, such as `it is at 91 °C`. Absent where all is well. */
+  readonly why?: string;
+}
+
 /** Facts about the machine of this endpoint. Everything has a default. Sensors are read for each decision. */
 export interface DeviceParts {
   /** Default: no battery. */
@@ -17,6 +28,10 @@ export interface DeviceParts {
   readonly activeWatts?: number;
   /** Power of being on while an answer is awaited, in watts; default 0: it would be on anyway. */
   readonly idleWatts?: number;
+  /** Default: all is well. */
+  health?(): DeviceHealth;
+  /** Measured energy of one busy millisecond here, in millijoules; undefined, or absent: `activeWatts` is taken. */
+  millijoulesPerMs?(): number | undefined;
   /** Default `wired`, which draws nothing; see `radios`. */
   readonly radio?: Radio;
   /** Runs that go on at once; default 1. */

@@ -1,5 +1,12 @@
 export { forwardedOffers, splitOffers, undominated } from "./compose-offers.ts";
-export { type Battery, type DeviceParts, radioState, type RadioState, type RadioUse } from "./device.ts";
+export {
+  type Battery,
+  type DeviceHealth,
+  type DeviceParts,
+  radioState,
+  type RadioState,
+  type RadioUse,
+} from "./device.ts";
 export { disowned, final } from "./disowned.ts";
 export { endpointFor } from "./endpoint-for.ts";
 export { endpointHealth, hadTooMuch, overloaded } from "./endpoint-health.ts";

@@ -598,6 +598,26 @@ describe("createOffloader", () => {
     expect(result.plans[0]?.objective).toBe("energy");
   });
 
+  it("sends more away the hotter this device is, and says so", async () => {
+    const askedAt = async (strainRatio: number) => {
+      const health = () => ({ strainRatio, ...(strainRatio > 0 ? { why: "it is at 91 °C" } : {}) });
+      const { clock, offloader } = world({ edgeMbit: 2, parts: { device: { health } } });
+      await clock.runUntil(offloader.infer("marks", { image: image(4) }));
+      const plan = await clock.runUntil(offloader.explain("marks", { image: image(4) }));
+      if (isInfeasible(plan)) throw plan;
+      return { where: plan.legs[0]?.endpoint, because: plan.because };
+    };
+    const words = "work here counts more, because it is at 91 °C";
+    expect(await askedAt(0)).toMatchObject({
+      where: "device",
+      because: expect.not.stringContaining(words) as string,
+    });
+    expect(await askedAt(1)).toMatchObject({
+      where: "edge",
+      because: expect.stringContaining(words) as string,
+    });
+  });
+
   it("rations extra runs: a link that stalls for ever does not double the work", async () => {
     const { clock, offloader, edgeLink, events, cloud } = world({
       edgeMbit: 4,

@@ -4,6 +4,7 @@ import {
   type DeviceDemand,
   type DevicePrice,
   idleDevice,
+  strained,
   isDear,
   type TryPrices,
 } from "../../decide/estimate/index.ts";
@@ -19,7 +20,7 @@ import {
   sizeCount,
   sizePosition,
 } from "../../decide/table/index.ts";
-import type { LocalWork } from "../endpoints/index.ts";
+import type { DeviceParts, LocalWork } from "../endpoints/index.ts";
 import type { EndpointState } from "../endpoints/index.ts";
 
 /** When a guard may start what. */
@@ -92,7 +93,13 @@ export function guardFor(
     clock,
     work,
     arrivals,
-  }: { readonly clock: Clock; readonly work: LocalWork; readonly arrivals: Pick<DeviceDemand, "price"> },
+    parts: { device },
+  }: {
+    readonly clock: Clock;
+    readonly work: LocalWork;
+    readonly arrivals: Pick<DeviceDemand, "price">;
+    readonly parts: { readonly device?: Pick<DeviceParts, "health"> };
+  },
   leg: Leg,
   planned: {
     readonly backUp: Leg;
@@ -121,7 +128,11 @@ export function guardFor(
     waitMs: () => work.queueMs(clock.nowMs()),
     lateRatio: (leftMs) => 1 - chanceBelow(backUp.predicted.completionMs, leftMs - longerMs()),
     keepBack: (deadlineMs, before) => work.keepBack(deadlineMs, before),
-    device: (nowMs, runMs) => (work.fills(nowMs) ? arrivals.price(nowMs, runMs) : idleDevice),
+    device: (nowMs, runMs) =>
+      strained(
+        work.fills(nowMs) ? arrivals.price(nowMs, runMs) : idleDevice,
+        device?.health?.().strainRatio ?? 0,
+      ),
     freeMs: (nowMs) => work.freeMs(nowMs),
     standBy: (ask) => work.standBy(ask),
     afterMs,

@@ -15,6 +15,8 @@ import {
   radios,
   type RetryBudget,
   retryBudget,
+  idleDevice,
+  strained,
 } from "../../decide/estimate/index.ts";
 import { checkLimits, demands } from "../../decide/goal/index.ts";
 import {
@@ -193,13 +195,19 @@ export function createLoop(given: OffloadParts): Loop {
 
   function deviceView(nowMs: number): DeviceView {
     const { wakeMillijoules, gapMs } = radioNow.price(nowMs);
+    const { strainRatio = 0, why } = device.health?.() ?? {};
+    const fills = work.fills(nowMs);
     return {
       info: local?.info,
       queueMs: work.queueMs(nowMs),
-      price: work.fills(nowMs) ? (runMs) => demand.price(nowMs, runMs) : undefined,
+      price:
+        fills || strainRatio > 0
+          ? (runMs) => strained(fills ? demand.price(nowMs, runMs) : idleDevice, strainRatio)
+          : undefined,
+      strain: why,
       loss: parts.hedges,
       memoryBytes: device.memoryBytes?.() ?? Infinity,
-      activeWatts,
+      activeWatts: device.millijoulesPerMs?.() ?? activeWatts,
       idleWatts: device.idleWatts ?? 0,
       radio,
       radioWakeMillijoules: wakeMillijoules,

@@ -1,0 +1,149 @@
+import { manualClock } from "@longshore/testkit";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { afterEach, beforeEach, expect, it } from "vitest";
+import { deviceMonitor } from "./device-monitor.ts";
+
+let root: string;
+beforeEach(() => {
+  root = mkdtempSync(join(tmpdir(), "longshore-sensors-"));
+});
+afterEach(() => rmSync(root, { recursive: true }));
+
+function write(path: string, text: string | number): void {
+  const file = join(root, path);
+  mkdirSync(dirname(file), { recursive: true });
+  writeFileSync(file, `${text}\n`);
+}
+
+function monitor(times = { idle: 0, all: 0 }) {
+  const clock = manualClock();
+  const cores = { ...times };
+  const made = deviceMonitor({
+    clock,
+    sysClass: join(root, "class"),
+    proc: join(root, "proc"),
+    coreTimes: () => ({ ...cores }),
+  });
+  return { clock, cores, monitor: made };
+}
+
+it("takes a machine that shows nothing to be well, and measures nothing there", async () => {
+  const { monitor: made } = monitor();
+  await made.read();
+  expect(made.health()).toEqual({ strainRatio: 0 });
+  expect(made.battery()).toBeUndefined();
+  expect(made.millijoulesPerMs()).toBeUndefined();
+});
+
+it.each([
+  ["70 °C of 95", { "class/thermal/thermal_zone0/temp": 70_000 }, 0, undefined],
+  ["88 °C of 95", { "class/thermal/thermal_zone0/temp": 88_000 }, 8 / 15, "it is at 88 °C"],
+  [
+    "a zone that is throttled at 60 °C",
+    {
+      "class/thermal/thermal_zone3/temp": 58_500,
+      "class/thermal/thermal_zone3/trip_point_0_type": "passive",
+      "class/thermal/thermal_zone3/trip_point_0_temp": 60_000,
+    },
+    0.9,
+    "it is at 59 °C",
+  ],
+  [
+    "a processor that is throttled",
+    { "class/thermal/cooling_device1/type": "Processor", "class/thermal/cooling_device1/cur_state": 3 },
+    1,
+    "its processor is throttled",
+  ],
+  [
+    "a fan that turns",
+    { "class/thermal/cooling_device1/type": "Fan", "class/thermal/cooling_device1/cur_state": 3 },
+    0,
+    undefined,
+  ],
+  [
+    "programs that wait for memory",
+    { "proc/pressure/memory": "some avg10=30.00 avg60=1.00 avg300=0.10 total=5\nfull avg10=0.00" },
+    0.5,
+    "programs wait for memory 30 % of the time",
+  ],
+  [
+    "a battery at 3 %",
+    {
+      "class/power_supply/BAT0/type": "Battery",
+      "class/power_supply/BAT0/status": "Discharging",
+      "class/power_supply/BAT0/capacity": 3,
+    },
+    0.9,
+    "its battery is at 3 %",
+  ],
+  [
+    "sensors that say rubbish",
+    {
+      "class/thermal/thermal_zone0/temp": 2_000_000,
+      "class/thermal/thermal_zone1/temp": "hot",
+      "class/thermal/cooling_device0/cur_state": -1,
+      "class/thermal/cooling_device0/type": "Processor",
+      "proc/pressure/memory": "some avg10=lots",
+    },
+    0,
+    undefined,
+  ],
+] as const)("knows %s", async (_what, files, strainRatio, why) => {
+  for (const [path, text] of Object.entries(files)) write(path, text);
+  const { monitor: made } = monitor();
+  await made.read();
+  expect(made.health().strainRatio).toBeCloseTo(strainRatio, 6);
+  expect(made.health().why).toBe(why);
+});
+
+it("reads again when somebody asks and the readings are old", async () => {
+  write("class/thermal/thermal_zone0/temp", 60_000);
+  const { clock, monitor: made } = monitor();
+  await made.read();
+  write("class/thermal/thermal_zone0/temp", 95_000);
+  expect(made.health().strainRatio).toBe(0);
+  await clock.advance(5001);
+  made.health();
+  await made.read();
+  expect(made.health().strainRatio).toBe(1);
+});
+
+it("shares what the energy counters say among the busy time of all cores", async () => {
+  const counter = (microjoules: number): void => {
+    write("class/powercap/intel-rapl:0/name", "package-0");
+    write("class/powercap/intel-rapl:0/max_energy_range_uj", 1e12);
+    write("class/powercap/intel-rapl:0/energy_uj", microjoules);
+  };
+  counter(0);
+  const { clock, cores, monitor: made } = monitor();
+  await made.read();
+  // 20 joules in 2 s, in which two cores were busy for 1 s in all.
+  counter(20e6);
+  await clock.advance(2000);
+  Object.assign(cores, { idle: 3000, all: 4000 });
+  await made.read();
+  expect(made.millijoulesPerMs()).toBeCloseTo(20, 6);
+  // An interval in which almost nothing ran says nothing of what work takes.
+  counter(40e6);
+  await clock.advance(2000);
+  Object.assign(cores, { idle: 6990, all: 8000 });
+  await made.read();
+  expect(made.millijoulesPerMs()).toBeCloseTo(20, 6);
+});
+
+it("takes the discharge of a battery where there is no counter", async () => {
+  write("class/power_supply/BAT0/type", "Battery");
+  write("class/power_supply/BAT0/status", "Discharging");
+  write("class/power_supply/BAT0/capacity", 80);
+  write("class/power_supply/BAT0/power_now", 6_000_000);
+  const { clock, cores, monitor: made } = monitor();
+  await made.read();
+  await clock.advance(1000);
+  Object.assign(cores, { idle: 500, all: 2000 });
+  await made.read();
+  // 6 W for a second are 6 J, over 1,500 busy milliseconds.
+  expect(made.millijoulesPerMs()).toBeCloseTo(4, 6);
+  expect(made.battery()).toEqual({ ratio: 0.8, charging: false });
+});
