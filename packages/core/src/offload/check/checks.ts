@@ -1,14 +1,14 @@
 /**
- * Finding endpoints whose answers are wrong although they look right. Whoever believes every reply of the right shape is
- * served by an endpoint with a broken accelerator, another body under the same name, or a lie, for as long as it is quick.
+ * Finds endpoints whose answers are wrong although they look right. A client that trusts every reply of the right shape keeps using an
+ * endpoint with a broken accelerator, with other content under the same name, or that lies, as long as it is quick.
  *
- * Two things are known of an answer beforehand: what golden inputs give, and that endpoints which run the same body agree.
- * So an endpoint is asked a golden input when it is first heard of, when it is back, and now and then; and a small share of
- * requests is run at a second endpoint that may have them. Where two differ, a third opinion (the device here before any
- * other) says who is wrong, or golden inputs do. Who is wrong is quarantined: nothing is sent there any more but golden
- * inputs and, where there are none, requests that another endpoint answers; right answers in a row end it.
+ * Two things are known of an answer in advance: the results of golden inputs, and that endpoints which run the same content agree. So an
+ * endpoint gets a golden input when it is first used, when it returns, and from time to time. A small share of requests also runs at a
+ * second permitted endpoint. If two answers differ, a third one (of this device if possible) decides which is wrong, or golden inputs do. A
+ * wrong endpoint is quarantined: it gets nothing but golden inputs or, without any, requests that another endpoint answers. Right answers
+ * in a row end the quarantine.
  *
- * Invariant: a check sees no endpoint that the request itself could not have gone to.
+ * Invariant: a check uses no endpoint that the request itself could not have used.
  */
 import {
   type Clock,
@@ -33,29 +33,28 @@ import { sampling } from "./sampling.ts";
 import type { Standing } from "./standing.ts";
 import { standingsOf } from "./standings.ts";
 
-/** What an endpoint said to a question. */
+/** The answer of one endpoint to a request. */
 export interface Opinion {
   readonly endpoint: EndpointId;
-  /** This very endpoint, which is believed. */
+  /** Whether it is this endpoint, which is trusted. */
   readonly here: boolean;
   readonly outputs: Tensors;
   /** How far its variant and codecs agree with the exact answer, by the profile. */
   readonly agreementRatio: number;
 }
 
-/** Whose opinions they are about. */
+/** The request that opinions are about. */
 export interface Subject {
   readonly callId: string;
   readonly model: string;
 }
 
-/** A request that was answered, and the way to ask others. */
+/** An answered request, and the means to run it elsewhere. */
 export interface Question extends Subject {
   readonly answer: Opinion;
   /**
-   * Asks one more endpoint that may have the request: the endpoint here, the one named although nothing is sent there now, or
-   * the best that is not among `without`, of those that are left alone for failing the one that will be tried first. Undefined
-   * when there is none. Rejects when it does not answer.
+   * Runs the request at one more permitted endpoint: this one, the named one although it is paused, or the best that is not in `without`;
+   * of those paused for failures, the one whose pause ends first. Undefined if there is none. Rejects if the endpoint does not answer.
    */
   ask(from: {
     readonly without?: ReadonlySet<EndpointId>;
@@ -65,7 +64,7 @@ export interface Question extends Subject {
 
 /** Checks of one offloader. */
 export interface Checks extends Disposable {
-  /** An endpoint gave an answer, which may or may not be looked at. */
+  /** Records an answer of an endpoint, checked or not. */
   gave(endpoint: EndpointId): void;
   /**
    * Whether a request that this endpoint answered is to be checked, which spends a token; undefined: no. The caller then keeps
@@ -74,19 +73,19 @@ export interface Checks extends Disposable {
   wants(answeredBy: EndpointId, bytes: number): boolean;
   /** Compares an answer with other opinions and draws the consequences. Never rejects. */
   examine(question: Question): Promise<void>;
-  /** Opinions were compared before one was given: `why` says how one differs from the right one, where it does. */
+  /** Records that answers were compared before one was returned. `why` tells how one differs from the right one. */
   compared(
     about: Subject,
     right: Opinion,
     others: readonly { readonly opinion: Opinion; readonly why: string | undefined }[],
   ): void;
-  /** Opinions differ, and nobody can say who is right: golden inputs are asked. */
+  /** Records that answers differ and none is known to be right: golden inputs decide. */
   undecided(about: Subject, opinions: readonly Opinion[]): void;
-  /** An endpoint is in quarantine that only requests can bring back: worth showing it some whose answers were confirmed, too. */
+  /** Whether only requests can end the quarantine of some endpoint, so that it should get some whose answers were confirmed. */
   readonly awaiting: boolean;
   /**
-   * Asks an endpoint a golden input when that is due, as after it failed (`downAtMs`, with what its runs of the model did; default: the
-   * endpoint by itself); one that answers it wrongly is quarantined. Throws what the endpoint throws.
+   * Sends an endpoint a golden input if one is due, as after a failure (`downAtMs`, which includes its runs of the model; default: the
+   * endpoint alone). A wrong answer quarantines it. Throws the error of the endpoint.
    */
   prove(
     endpointState: EndpointState,
@@ -109,7 +108,7 @@ export interface CheckParts {
 
 /** Checks under way at once. */
 const maxUnderWay = 2;
-/** Share of requests that an endpoint in quarantine is shown where no others are run twice: nothing else brings it back. */
+/** Share of requests that also go to a quarantined endpoint if no others are run twice: nothing else ends its quarantine. */
 const leastAwaitedRatio = 0.01;
 
 /** Starts with everybody in good standing. */
@@ -137,7 +136,7 @@ export function createChecks(parts: CheckParts): Checks {
     const found = (async () => {
       const golden = await options.golden?.(name, version);
       if (!golden || golden.pairs.length === 0) return undefined;
-      // A foreign server does not say what it has under the name: that its answers are those of the name is the point.
+      // A foreign server does not state the content behind a name. That its answers are those of the name is what the input checks.
       return isForeignDigest(digest) || (golden.digest ?? digest) === digest ? golden : undefined;
     })();
     goldens.set(key, found);
@@ -174,7 +173,7 @@ export function createChecks(parts: CheckParts): Checks {
     }
   }
 
-  /** True when a golden input was asked and answered rightly; undefined when there is none. */
+  /** True if a golden input was answered rightly; undefined if there is none. */
   async function prove(one: Standing): Promise<boolean | undefined> {
     const { proof, endpoint: endpointState } = one;
     if (!proof) return undefined;
@@ -205,7 +204,7 @@ export function createChecks(parts: CheckParts): Checks {
     if (closed) return;
     try {
       const right = await prove(one);
-      // Without golden inputs, requests that others answer are what it is judged by.
+      // Without golden inputs it is judged by requests that others answer, too.
       if (right !== undefined) one.judged(right);
       else one.wait();
     } catch (thrown) {
@@ -233,7 +232,7 @@ export function createChecks(parts: CheckParts): Checks {
     });
   }
 
-  /** Books what an opinion turned out to be. */
+  /** Records whether an answer turned out to be right. */
   function judge({ callId, model }: Subject, one: Opinion, right: boolean, against: Opinion, why = ""): void {
     told(callId, model, one.endpoint, against.endpoint, right ? "agreed" : "wrong");
     const endpointState = one.here ? undefined : endpoints.get(one.endpoint);
@@ -264,7 +263,7 @@ export function createChecks(parts: CheckParts): Checks {
     const asked = async (): Promise<Opinion | undefined> =>
       (await question.ask({ only: "here" })) ?? (await question.ask({ without }));
     const third = await asked().catch((thrown: unknown) => {
-      // Who is in quarantine is not spared because the third does not answer.
+      // A quarantined endpoint is judged even if the third does not answer.
       if (!doubted()) throw thrown;
       return undefined;
     });
@@ -275,7 +274,7 @@ export function createChecks(parts: CheckParts): Checks {
       judge(question, second, secondWrong === undefined, third, secondWrong);
       return;
     }
-    // Who is in quarantine is not believed when nobody says the same.
+    // A quarantined endpoint is wrong if no other endpoint agrees with it.
     if (doubted()) judge(question, second, false, first, why);
     else await undecided(question, [first, second]);
   }
@@ -328,7 +327,7 @@ export function createChecks(parts: CheckParts): Checks {
       try {
         await examine(question);
       } catch {
-        // Somebody did not answer, which its endpoint was told: nothing is known of who is right.
+        // An endpoint did not answer, which its own health records: which one is right is unknown.
       } finally {
         underWay--;
       }
@@ -374,7 +373,7 @@ function keyOf({ name, version, digest }: ModelDescription): string {
   return JSON.stringify([name, version, digest]);
 }
 
-/** The whole model as an endpoint serves it; endpoints that make no offers of their own serve what they describe. */
+/** The whole model as an endpoint serves it. An endpoint without offers serves what it describes. */
 function wholeOf(
   { name, version, digest, variants }: ModelDescription,
   offers: readonly Offer[],

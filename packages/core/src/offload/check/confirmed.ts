@@ -1,80 +1,79 @@
 /**
- * Answers that are confirmed before they are given. An endpoint that begins to lie is believed until a check happens to meet it,
- * however many are made: who cannot bear one wrong answer has to wait for a second opinion on each.
+ * Confirms answers before they are returned. Checks find an endpoint that begins to lie only after a while, however frequent they are. A
+ * caller that cannot bear one wrong answer has to wait for a second opinion on each.
  *
- * So two endpoints are asked at once, and the answer is given when both say the same; where they do not, a third one decides.
- * Each of the two is a whole request with its own back-ups, but none where another is asked already: that would say nothing.
- * One that is late and has no other back-up is left under way, and an endpoint that nobody has asked yet is asked beside it. Two
- * may still come to be answered by the same endpoint (behind gateways); then another one is asked. What a device ran itself its own
- * apps believe.
+ * So two endpoints get the request at once, and the answer is returned if both agree. Otherwise a third decides. Each of the two is a whole
+ * request with its own back-ups, except at endpoints that have the other copy, where an answer would confirm nothing. A late one without a
+ * back-up stays under way, and an endpoint without a copy gets one beside it. Behind gateways both may still be answered by the same
+ * endpoint; then another one is used. A run on this device needs no confirmation for its own apps.
  *
- * Invariant: nothing is given that only one other endpoint has said, whatever fails: then it is an error.
+ * Invariant: no answer is returned that only one other endpoint gave, whatever fails. Then it is an error.
  */
 import { type EndpointId, LongshoreError } from "../../words/base/index.ts";
 import type { Tensors } from "../../words/tensor/index.ts";
 import type { Checks, Opinion } from "./checks.ts";
 import { difference, sameBody, toleranceFor } from "./same-answer.ts";
 
-/** What one endpoint said, with all that another must say, too. */
+/** The answer of one endpoint, with everything that must be equal in another. */
 export interface Said<T> {
   readonly opinion: Opinion;
-  /** Variant and codecs: where they are the same, the numbers are, too, whatever the profile says of them. */
+  /** Variant and codecs. If they are equal, the numbers are, whatever the profile states. */
   readonly way: string;
   /** State after the step of a sequence. */
   readonly state: Tensors | undefined;
-  /** Who had a part in it, as the account has it: two gateways may have asked the same server. */
+  /** Every endpoint that took part, from the account: two gateways may have used the same server. */
   readonly by: ReadonlySet<EndpointId>;
   readonly value: T;
 }
 
 /** A question under way. */
 export interface Asking<T> {
-  /** Where it was sent first; empty where it is run here, which is believed. */
+  /** The endpoint that got it first; empty for a run on this device, which is trusted. */
   readonly first: ReadonlySet<EndpointId>;
   readonly said: Promise<Said<T>>;
-  /** Somebody was found. */
+  /** Whether an endpoint was found. */
   readonly begun: boolean;
-  /** Nobody waits for it any more. */
+  /** Called when its answer is no longer needed. */
   end(): void;
 }
 
-/** Whom a question is for. */
+/** What an endpoint is needed for. */
 export interface Wanted {
   readonly without: ReadonlySet<EndpointId>;
   /**
-   * Told when it is late, or `lost`, and has no back-up that would say anything new; tells whether somebody else was asked, and `again`
-   * when that is over and the answer still not confirmed.
+   * Called when it is late or `lost` without a back-up that could confirm anything. Returns whether another endpoint was used; `again` is
+   * called when that one is over and the answer still not confirmed.
    */
   readonly late: (lost: boolean, again: () => void) => boolean;
   /**
-   * It is asked because another one is late or lost: only of endpoints that were not asked about this request at all, or did not take it
-   * for having too much to do, and where it is only late, that are well.
+   * Set if another copy is late or lost. Then only endpoints without a copy of this request are used, or those that refused it as
+   * overloaded; if the copy is only late, only healthy ones.
    */
   readonly beside?: "late" | "lost" | undefined;
 }
 
-/** What is asked, and how. */
+/** The request to confirm, and how to run it. */
 export interface ConfirmParts<T> {
   readonly callId: string;
   readonly model: string;
-  /** What answers taught; undefined where nobody keeps that. */
+  /** Where to record what answers show; undefined without checks. */
   readonly checks: Checks | undefined;
   /** Whether an answer that was made here needs no other. */
   readonly believesHere: boolean;
-  /** Asks the best endpoint that is not among `without`, with its back-ups. */
+  /** Uses the best endpoint that is not in `without`, with its back-ups. */
   ask(wanted: Wanted): Asking<T>;
-  /** Tells a moment before the deadline: an answer that nobody has confirmed by then is not given. Undefined without a deadline. */
+  /** Calls `tell` a moment before the deadline: an answer without confirmation by then is not returned. Undefined without a deadline. */
   nearlyOver(tell: () => void): Disposable | undefined;
   /** An error that no other endpoint changes: the request is at fault, or its time is over. */
   final(error: LongshoreError): boolean;
 }
 
-/** Endpoints that are asked about one request, the first two included. */
+/** The most endpoints used for one request, the first two included. */
 const mostAsked = 6;
 
 /**
- * The answer that two endpoints gave. `by` is who else gave it; undefined where it was run here. Throws what the first endpoint
- * threw when none answers, and `unconfirmed` when only one does until a moment before the deadline, or all say something else.
+ * The answer that two endpoints gave. `by` is the other endpoint; undefined for a run on this device. Throws the first endpoint's error if
+ * none answers, and `unconfirmed` if a moment before the deadline only one has answered, or all disagree.
  */
 export async function confirmed<T>(
   parts: ConfirmParts<T>,
@@ -101,7 +100,7 @@ export async function confirmed<T>(
         (said) => void heard.push(said),
         (thrown: unknown) => {
           const error = LongshoreError.from(thrown, "execute", `asking for ${parts.model}`);
-          // That nobody was left to be asked beside others says nothing of them.
+          // That no further endpoint was left says nothing about those under way.
           if (!beside || parts.final(error)) failed.push({ without, error });
         },
       )
@@ -145,7 +144,7 @@ export async function confirmed<T>(
 
 const nobody: ReadonlySet<EndpointId> = new Set();
 
-/** The last answer with an earlier one that says the same; alone where it was made here. */
+/** The last answer with an earlier one that agrees; alone if it was computed here. */
 function agreed<T>(
   heard: readonly Said<T>[],
   believesHere: boolean,
@@ -172,7 +171,7 @@ function differs(one: Said<unknown>, other: Said<unknown>): string | undefined {
   return difference(one.state, other.state, tolerance);
 }
 
-/** Tells the checks who was right. */
+/** Reports to the checks which answer was right. */
 function told<T>(parts: ConfirmParts<T>, right: Said<T>, heard: readonly Said<T>[]): void {
   const others = heard.filter(({ opinion }) => opinion.endpoint !== right.opinion.endpoint);
   parts.checks?.compared(
@@ -188,7 +187,7 @@ function unconfirmed<T>(
   cause: LongshoreError | undefined,
   when = "",
 ): LongshoreError {
-  // One endpoint may have been asked twice.
+  // One endpoint may have answered twice.
   const opinions = new Map(heard.map(({ opinion }) => [opinion.endpoint, opinion]));
   const endpoints = [...opinions.keys()];
   const apart = heard.some((one, at) => heard.slice(at + 1).some((other) => independent(one, other)));
@@ -200,7 +199,7 @@ function unconfirmed<T>(
   return new LongshoreError("unconfirmed", "execute", cause ? `${what}: ${cause.message}` : what, { cause });
 }
 
-/** What ended the request, and that there was an answer which nobody confirmed. */
+/** The error of an ended request with an answer that was not confirmed. */
 function tooLate(heard: readonly Said<unknown>[], error: LongshoreError): LongshoreError {
   const [one] = heard;
   if (!one || error.reason !== "deadline-exceeded") return error;

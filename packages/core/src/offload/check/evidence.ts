@@ -1,15 +1,15 @@
 /**
- * When disagreements are enough to say that an endpoint is wrong. Answers of variants and codecs that agree in 99 % of cases
- * differ now and then although nobody is at fault, so one difference proves something only where none is expected.
+ * Decides when disagreements prove that an endpoint is wrong. Variants and codecs that agree in 99 % of cases differ from time to time
+ * without a fault, so one difference proves something only where none is expected.
  *
- * The evidence is a cumulative sum of log likelihood ratios (E. S. Page, "Continuous inspection schemes", 1954) between
- * "differs as often as the profile says" and "differs far more often". It never goes below zero: a long good time does not
- * earn an endpoint the right to lie.
+ * The evidence is a cumulative sum of log likelihood ratios (E. S. Page, "Continuous inspection schemes", 1954) between "differs as often
+ * as the profile says" and "differs far more often". It never falls below zero: a long good time does not earn an endpoint the right to
+ * lie.
  */
 export interface Evidence {
   /** More than nothing: something was seen that should be rare. */
   readonly suspect: boolean;
-  /** An answer was judged; `agreementRatio` as the profile has it. Tells whether that is enough. */
+  /** Records a judged answer, with the `agreementRatio` of the profile. Returns whether the evidence suffices. */
   seen(right: boolean, agreementRatio: number): boolean;
   clear(): void;
 }

@@ -11,7 +11,7 @@ import {
 import { isDatatype, type Tensor, tensorOf, type Tensors } from "../../words/tensor/index.ts";
 import { sameBody, type Tolerance } from "./same-answer.ts";
 
-/** An input whose answer is known. */
+/** An input with a known answer. */
 export interface GoldenPair {
   /** For people. */
   readonly name: string;
@@ -23,11 +23,11 @@ export interface GoldenPair {
 
 /** Golden inputs of one version of a model. */
 export interface GoldenInputs {
-  /** The content that the answers are of; undefined: whatever bears the version's name. */
+  /** Digest of the content that computed the answers; undefined: any content under the version's name. */
   readonly digest?: string;
   /**
-   * Golden inputs go to every endpoint that offers the model and may have this class. Default `public`: what is in the file is
-   * nobody's secret.
+   * Data class of golden inputs. They go to every endpoint that offers the model and may have this class. Default `public`: the file holds
+   * no secrets.
    */
   readonly dataClass: DataClass;
   readonly pairs: readonly GoldenPair[];

@@ -4,19 +4,19 @@ import type { GoldenInputs } from "./golden.ts";
 export interface CheckOptions {
   /** Share of requests that are also run at a second endpoint; default 0.01. 0 leaves it at golden inputs. */
   readonly sampleRatio?: number;
-  /** Second runs that may come in a row where an endpoint is suspected; default 8. */
+  /** Second runs that may follow one another when an endpoint is suspected; default 8. */
   readonly burst?: number;
   /** Requests with more input are not run twice, in bytes; default 8 MiB: a copy is kept while the check runs. */
   readonly maxBytes?: number;
-  /** Golden inputs of a version, if there are any. Asked for once for each version in use. */
+  /** Loads the golden inputs of a version, if it has any. Called once for each version in use. */
   readonly golden?: (model: string, version: string) => Promise<GoldenInputs | undefined>;
-  /** An endpoint is asked a golden input again after this time, in milliseconds; default 600,000. */
+  /** Interval between golden inputs for an endpoint, in milliseconds; default 600,000. */
   readonly goldenEveryMs?: number;
   /** How long an endpoint may take over one, in milliseconds; default 10,000. */
   readonly patienceMs?: number;
   /** Right answers in a row that end a quarantine; default 3 of golden inputs and 10 of other endpoints' requests. */
   readonly readmitAfter?: number;
-  /** Pause before a quarantined endpoint is asked again, in milliseconds, doubled after each wrong answer; default 5,000. */
+  /** Pause before a quarantined endpoint gets the next request, in milliseconds, doubled after each wrong answer; default 5,000. */
   readonly firstPauseMs?: number;
   /** The longest such pause, in milliseconds; default 300,000. */
   readonly longestPauseMs?: number;

@@ -8,9 +8,9 @@ import {
 } from "../../words/base/index.ts";
 import type { EndpointState } from "../endpoints/index.ts";
 
-/** For how long an answer is told to all that ask, in milliseconds: probes may come from many balancers. */
+/** How long a result serves all callers, in milliseconds: probes may come from many balancers. */
 const holdsMs = 1000;
-/** An endpoint that does not answer within so many milliseconds is not reached. */
+/** An endpoint without an answer in this time counts as unreachable, in milliseconds. */
 const patienceMs = 2000;
 /** Any other failure is an answer of the endpoint. */
 const silent: ReadonlySet<Reason> = new Set<Reason>([
@@ -20,7 +20,7 @@ const silent: ReadonlySet<Reason> = new Set<Reason>([
   "bad-reply",
 ]);
 
-/** Tells whether any endpoint answers now. Asks them at most once a second, and only when somebody wants to know. */
+/** Returns whether any endpoint answers now. Polls the endpoints at most once a second, and only when called. */
 export function reachability(
   clock: Clock,
   endpoints: ReadonlyMap<EndpointId, EndpointState>,

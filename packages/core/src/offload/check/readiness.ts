@@ -10,11 +10,11 @@ import { neededEndpoints } from "../steps/index.ts";
 import type { KnownModel } from "../models/index.ts";
 import { type EndpointState, ranOf } from "../endpoints/index.ts";
 
-/** For how long what was found out is told to all that ask, in milliseconds. */
+/** How long a result serves all callers, in milliseconds. */
 const holdsMs = 1000;
-/** An endpoint that does not say within so many milliseconds that it is ready is not. */
+/** An endpoint that does not answer in this time counts as not ready, in milliseconds. */
 const patienceMs = 2000;
-/** Models that are remembered; the one that was asked about longest ago goes. */
+/** The most models whose result is kept. The one used least recently is dropped. */
 const maxModels = 256;
 
 interface Found {
@@ -24,9 +24,9 @@ interface Found {
 }
 
 /**
- * Tells whether any endpoint is ready for a model, or one each for the models of its steps that are no part of it. What requests and questions have shown says little where there were none of late:
- * so the endpoints are asked when somebody wants to know, and all who want to know within a second are told the same. Balancers and
- * monitors may ask as often as they like, and are told what was so three seconds ago at most.
+ * Returns whether any endpoint is ready for a model, and for the models of its steps that other endpoints have. Earlier requests and polls
+ * say little after a quiet time, so the endpoints are polled when this is called. Calls within a second share one result, so balancers and
+ * monitors may call as often as they like. A result is at most three seconds old.
  */
 export function readiness(
   clock: Clock,

@@ -3,7 +3,7 @@ import type { Account, InferenceResponse } from "../../wire/endpoint/index.ts";
 import type { Leg, Plan } from "../../decide/plan/index.ts";
 import type { Said } from "./confirmed.ts";
 
-/** What the endpoints of a leg and of those before it said; `local`: what was run here needs no other. */
+/** The endpoints behind the answer of a leg and of those before it. `local`: an answer computed here needs no other. */
 export function saidBy(
   { leg, plan, response }: { readonly leg: Leg; readonly plan: Plan; readonly response: InferenceResponse },
   local: EndpointId | undefined,
@@ -31,7 +31,7 @@ function codingOf({ codecs }: Leg): readonly string[] {
     .sort();
 }
 
-/** A leg and those whose output it came from. */
+/** A leg and those whose output it uses. */
 function upTo({ legs }: Pick<Plan, "legs">, leg: Leg): readonly Leg[] {
   const before = legs.find(({ id }) => id === leg.takes);
   return before ? [leg, ...upTo({ legs }, before)] : [leg];

@@ -6,7 +6,7 @@ export interface Tolerance {
   readonly absolute: number;
   /** Of each number, as a share of it. */
   readonly relativeRatio: number;
-  /** Of each number, as a share of the largest one in its tensor: what is near zero beside others may differ by that. */
+  /** Tolerance of each number as a share of the largest number in its tensor: numbers near zero may differ by that. */
   readonly ofLargestRatio: number;
   /** Share of a tensor's elements that may differ by more; of texts and whole numbers, that may differ at all. */
   readonly strayRatio: number;
@@ -20,7 +20,7 @@ export const sameBody: Tolerance = {
   strayRatio: 0,
 };
 
-/** Where another variant or a lossy codec is in between, whose answers agree in almost all cases but not to the digit. */
+/** Tolerance for another variant or a lossy codec, whose answers agree in almost all cases but not to the digit. */
 export const similarBody: Tolerance = {
   absolute: 1e-3,
   relativeRatio: 0.1,
@@ -28,7 +28,7 @@ export const similarBody: Tolerance = {
   strayRatio: 0.05,
 };
 
-/** Which of the two fits answers that agree in this share of cases, as the profile says of variant and codecs. */
+/** The tolerance for answers that agree in this share of cases, as the profile states for variant and codecs. */
 export function toleranceFor(agreementRatio: number): Tolerance {
   return agreementRatio >= 1 ? sameBody : similarBody;
 }

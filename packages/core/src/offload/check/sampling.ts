@@ -2,14 +2,14 @@ import type { Random } from "../../words/base/index.ts";
 import type { EndpointState } from "../endpoints/index.ts";
 
 /**
- * Which answers are looked at. To draw for each of them alone leaves some endpoints unseen for several times as long as
- * others; so of each endpoint's answers in a row one is looked at, at a moment of chance among them. Whenever an endpoint begins
- * to lie, half as many of its answers are believed on average, and hardly more than two rows at the most.
+ * Chooses the answers to check. Independent random draws leave some endpoints unchecked several times as long as others. So one answer in
+ * each row of consecutive answers of an endpoint is checked, at a random position. When an endpoint begins to lie, half a row of its
+ * answers is believed on average, and at most about two rows.
  */
 export interface Sampling {
-  /** An endpoint gave an answer, whatever becomes of it. */
+  /** Records an answer of an endpoint. */
   gave(endpoint: EndpointState): void;
-  /** An answer of it may be looked at; whether this one is to be, of which `ratio` are. */
+  /** Whether to check this answer, if `ratio` of its answers are to be checked. */
   wants(endpoint: EndpointState, ratio: number): boolean;
   /** It was seen to be right. */
   right(endpoint: EndpointState): void;
@@ -20,13 +20,13 @@ export interface Sampling {
 interface Row {
   /** How far through a row of answers it is: 1 at the end. */
   through: number;
-  /** Where in the row one is looked at. */
+  /** Position in the row that is checked. */
   at: number;
   looked: boolean;
   unseen: number;
 }
 
-/** Starts in the middle of a row of each endpoint, so that what a fleet checks is spread over time. */
+/** Starts in the middle of a row for each endpoint, so that the checks of a fleet are spread over time. */
 export function sampling(random: Random): Sampling {
   const rows = new WeakMap<EndpointState, Row>();
   const rowOf = (endpoint: EndpointState): Row => {

@@ -7,28 +7,28 @@ import type { CheckOptions } from "./options.ts";
 /** How an answer was found to be wrong, of which model, and why. */
 type Wrong = readonly [by: "golden input" | "agreement", model: string, because: string];
 
-/** How far the answers of one endpoint are believed. */
+/** The trust in the answers of one endpoint. */
 export interface Standing extends Disposable {
   readonly endpoint: EndpointState;
   readonly evidence: Evidence;
   readonly quarantined: boolean;
-  /** What it was quarantined for last. */
+  /** Why it was last quarantined. */
   readonly wrong: Wrong | undefined;
   /** It has no golden inputs, and its pause is over: requests that another endpoint answers are shown to it, too. */
   readonly awaitsRequests: boolean;
-  /** The model that golden inputs are asked of. */
+  /** The model whose golden inputs it gets. */
   proof: { readonly description: ModelDescription; readonly segment: Segment } | undefined;
-  /** That is not there any more: what it is next found to have is asked instead. */
+  /** Whether it no longer has that model: then the next model that it is found to have is used. */
   proofGone: boolean;
-  /** When it last answered one rightly, by model. */
+  /** When it last answered a golden input rightly, by model. */
   readonly provenMs: Map<string, number>;
-  /** Golden inputs that it was asked. */
+  /** Golden inputs that it was sent. */
   asked: number;
-  /** Nothing is sent there any more but questions whose answer is known. */
+  /** Quarantines it: it gets only requests whose answer is known. */
   quarantine(...wrong: Wrong): void;
   /** One such question was answered. */
   judged(right: boolean): void;
-  /** There was none to ask. */
+  /** Waits for another pause, because there was no request for it. */
   wait(): void;
 }
 
@@ -38,9 +38,9 @@ export interface StandingParts {
   readonly clock: Clock;
   readonly observer: Observer;
   changed(): void;
-  /** Answers that it gave since it was last seen to be right. */
+  /** Answers since it was last checked and right. */
   unseen(): number;
-  /** A pause is over: ask a golden input, if there is one. */
+  /** Called after a pause: sends a golden input, if there is one. */
   retry(standing: Standing): void;
 }
 
@@ -56,7 +56,7 @@ export function standingOf(endpointState: EndpointState, parts: StandingParts): 
   let row = 0;
   let waits = false;
   let timer: Disposable | undefined;
-  /** Nobody asks for it any more: what was under way then changes nothing. */
+  /** Set when the standing is disposed: results that arrive later change nothing. */
   let left = false;
 
   const later = (): void => {

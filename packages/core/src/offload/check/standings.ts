@@ -2,14 +2,14 @@ import { dropOldest, type EndpointId } from "../../words/base/index.ts";
 import type { EndpointState } from "../endpoints/index.ts";
 import { type Standing, standingOf, type StandingParts } from "./standing.ts";
 
-/** How far the answers of each endpoint are believed. */
+/** The trust in the answers of each endpoint. */
 export interface Standings {
   readonly all: ReadonlyMap<EndpointId, Standing>;
   of(endpoint: EndpointState): Standing;
   clear(): void;
 }
 
-/** What they need. */
+/** What the standings need. */
 export interface StandingsParts extends Omit<StandingParts, "unseen"> {
   readonly endpoints: ReadonlyMap<EndpointId, EndpointState>;
   unseen(endpoint: EndpointState): number;
@@ -19,8 +19,8 @@ export interface StandingsParts extends Omit<StandingParts, "unseen"> {
 const maxGone = 1024;
 
 /**
- * Starts with everybody in good standing. An endpoint is made again when it comes back, and when something else is said of it: neither
- * makes right what was wrong, so that its quarantine goes on.
+ * Starts with full trust in every endpoint. An endpoint that returns, or whose entry changes, becomes a new object, but its quarantine
+ * continues: neither event makes wrong answers right.
  */
 export function standingsOf(parts: StandingsParts): Standings {
   const { endpoints, unseen } = parts;

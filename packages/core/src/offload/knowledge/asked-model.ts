@@ -3,25 +3,25 @@ import type { DeviceSpeed } from "../../decide/estimate/index.ts";
 import { type Heard, type KnownModel, knowModel } from "../models/index.ts";
 import type { EndpointState } from "../endpoints/index.ts";
 
-/** A model that was asked for: who said what of it, and how the questions stand. */
+/** A model in use: what each endpoint said of it, and the state of the polls. */
 export interface AskedModel {
   readonly model: string;
   readonly version: string | undefined;
   readonly heard: Map<EndpointId, Heard>;
-  /** Why endpoints did not say what they have when they were asked last. */
+  /** Errors of endpoints that did not answer the last poll. */
   readonly unsaid: Map<EndpointId, LongshoreError>;
-  /** Endpoints that failed and will be asked again by themselves. */
+  /** Endpoints that failed and will be polled again on a timer. */
   readonly due: Set<EndpointId>;
   local: Heard | undefined;
   known: KnownModel | undefined;
   usedAtMs: number;
-  /** Its last use was to save energy: nobody is asked between requests. */
+  /** Whether its last use was to save energy: then nothing is polled between requests. */
   saving: boolean;
-  /** The last endpoint that had it has left, and may come back with it. */
+  /** Whether the last endpoint with the model has left, and may return with it. */
   left: boolean;
   askedAtMs: number;
   asking: Promise<void> | undefined;
-  /** What endpoints said lately will be put together. */
+  /** Set while recent answers of endpoints wait to be merged. */
   digesting: Disposable | undefined;
   /** The endpoint here answered the round of questions under way. */
   localDone: Promise<void> | undefined;
@@ -30,13 +30,13 @@ export interface AskedModel {
    * once the first round of questions is over.
    */
   newUntilMs: number;
-  /** Wakes requests that wait for what endpoints say. */
+  /** Wakes requests that wait for answers of endpoints. */
   readonly news: News;
   /** The first questions to endpoints that came when the model was in use, under way. */
   readonly coming: UnderWay;
 }
 
-/** Lets requests wait for the next thing that is heard of a model. */
+/** Lets requests wait for the next news of a model. */
 export class News {
   readonly #wakes = new Set<() => void>();
 
@@ -52,7 +52,7 @@ export class News {
     for (const wake of wakes) wake();
   }
 
-  /** Gives `wait` a promise of the next news, and forgets it when `wait` is over. */
+  /** Calls `wait` with a promise of the next news, and drops the promise afterwards. */
   async next(wait: (heard: Promise<void>) => Promise<void>): Promise<void> {
     let wake: (() => void) | undefined;
     const heard = new Promise<void>((resolve) => {
@@ -67,15 +67,15 @@ export class News {
   }
 }
 
-/** At most so many models are kept in mind; the one that was used least recently is forgotten. */
+/** The most models that are kept. The least recently used one is dropped. */
 const maxModels = 256;
 
-/** What a model is found by among those that were asked for. */
+/** The key of a model and version. */
 export function keyOf(model: string, version: string | undefined): string {
   return version === undefined ? model : `${model}/${version}`;
 }
 
-/** The model among those that were asked for; one that was not is added. */
+/** The entry of the model, added if necessary. */
 export function entryOf(
   entries: Map<string, AskedModel>,
   model: string,
@@ -94,7 +94,7 @@ export function entryOf(
   return made;
 }
 
-/** Nothing was heard yet. */
+/** Whether no endpoint has answered yet. */
 function askedModel(model: string, version: string | undefined, nowMs: number): AskedModel {
   return {
     model,
@@ -117,7 +117,7 @@ function askedModel(model: string, version: string | undefined, nowMs: number): 
   };
 }
 
-/** Puts together what the endpoints said that are still there. */
+/** Merges the answers of the endpoints that are still there. */
 export function putTogether(
   entry: AskedModel,
   endpoints: ReadonlyMap<EndpointId, Pick<EndpointState, "endpoint">>,
@@ -134,7 +134,7 @@ export function putTogether(
   entry.known = knowModel(entry.local, [...entry.heard.values()], entry.known, device, nowMs, entry);
 }
 
-/** What is known, unless every endpoint that it was learned from is gone: then it is learned again. */
+/** The knowledge of the model. Undefined if every endpoint that it came from has left; then it is learned again. */
 export function stillKnown(
   entry: AskedModel | undefined,
   endpoints: ReadonlyMap<EndpointId, Pick<EndpointState, "endpoint">>,
@@ -150,14 +150,14 @@ function holds({ knowledge, offers }: Heard): boolean {
   return knowledge !== undefined || offers.length > 0;
 }
 
-/** What is known of the same version and content now, once those that have just come have said what they have; undefined when nothing else. */
+/** The current knowledge of the same version and content, once new endpoints have answered; undefined if nothing changed. */
 export async function newerOf(
   entries: Iterable<AskedModel>,
   known: KnownModel,
   wait: (done: Promise<void>) => Promise<void>,
 ): Promise<KnownModel | undefined> {
   const { name, version, digest } = known.description;
-  // The same content under another name, or of another version, may be ruled by others.
+  // The same content under another name or version may have other rules.
   const same = ({ known: one }: AskedModel): boolean =>
     one?.description.name === name &&
     one.description.version === version &&

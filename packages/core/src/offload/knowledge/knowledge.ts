@@ -21,20 +21,20 @@ import { nowhere } from "../steps/index.ts";
 
 /** How knowledge of endpoints is kept. */
 export interface UpkeepOptions {
-  /** Offers of models in use are asked for again after this time, in milliseconds; default 5,000. */
+  /** Interval at which offers of models in use are polled, in milliseconds; default 5,000. */
   readonly refreshMs?: number;
-  /** A model that nobody used for this long is not asked for any more, in milliseconds; default 60,000. */
+  /** A model without use for this long is no longer polled, in milliseconds; default 60,000. */
   readonly idleMs?: number;
   /** How long the first use of a model waits for further endpoints once one is known that can run it, in milliseconds; default 300. */
   readonly firstWaitMs?: number;
   /** How long the first use of a model waits for the first endpoint that can run it, in milliseconds; default 10,000, at most the deadline. */
   readonly firstOfferMs?: number;
   /**
-   * Endpoints that others use, too, are asked how busy they are: so often for each request on the whole, before its decision where
-   * that hardly takes time, else after it; default 3.
+   * Average load polls per request at endpoints that other clients use, too: before its decision if polling takes hardly any time,
+   * otherwise after it; default 3.
    */
   readonly loadProbesPerRequest?: number;
-  /** An endpoint that takes longer to say what it offers does not answer, in milliseconds; default 3,000. */
+  /** An endpoint that does not send its offers in this time counts as not answering, in milliseconds; default 3,000. */
   readonly askMs?: number;
 }
 
@@ -42,55 +42,56 @@ export interface UpkeepOptions {
 export interface KnowledgeParts {
   readonly clock: Clock;
   readonly observer: Observer;
-  /** What runs models on this device. */
+  /** Runs models on this device. */
   readonly local?: Endpoint;
   /** Checks whether models that came from elsewhere were replaced there. Never rejects. */
   readonly lookAgain?: () => Promise<void>;
   readonly upkeep?: UpkeepOptions;
 }
 
-/** What this endpoint knows of models: asked for off the path of requests, but for the first use of a model. */
+/** What this endpoint knows of models. It is polled off the path of requests, except for the first use of a model. */
 export interface Knowledge extends Disposable {
-  /** What is known now; undefined before the first use and for models that no endpoint knows. */
+  /** The current knowledge; undefined before the first use and for models that no endpoint has. */
   known(model: string, version: string | undefined): KnownModel | undefined;
-  /** The same; undefined also while the first use waits for what further endpoints say, so that other uses wait with it. */
+  /** The same; also undefined while the first use waits for further endpoints, so that other uses wait with it. */
   settled(model: string, version: string | undefined): KnownModel | undefined;
   /**
-   * Notes the use of a model: its offers are kept fresh for a while. Who saves energy says when it begins and when it is over: no
-   * question is sent before that, nor to who answered lately, since that keeps the radio up, and its answer may be in the way of another.
+   * Records the use of a model, whose offers are then kept fresh for a while. Energy-saving requests call it at their begin and end:
+   * nothing is polled before the end, nor endpoints that answered recently, since polling keeps the radio awake and its answer may delay
+   * another.
    */
   used(model: string, version: string | undefined, nowMs: number, saving?: "begins" | "over"): void;
   /**
-   * What is known, after asking when nothing is. Waits for the first endpoint that can run the model, and a moment for the others. Throws
-   * `unknown-model` (`unknown-version`, where there is another one) when all endpoints said that they do not have it, and `unreachable`
-   * when one did not say in time, or there is none. `question`: another endpoint asks what there is here, and nothing is to be run.
+   * The knowledge of a model, after polling if there is none. Waits for the first endpoint that can run the model, and a moment for the
+   * others. Throws `unknown-model` (`unknown-version` if there is another version) if all endpoints answered that they do not have it, and
+   * `unreachable` if one did not answer in time or there is none. `question`: another endpoint polls this one, and nothing will run.
    */
   learn(model: string, version: string | undefined, call: Call, question?: boolean): Promise<KnownModel>;
   /**
-   * Asks again, in one round for all who wait, until that digest is not what is known; no longer than the call lasts. Where
-   * another one is known elsewhere, it is looked whether what is here was replaced where it came from.
+   * Polls again, in one round for all that wait, until the digest differs from this one; no longer than the call lasts. If another digest
+   * is known elsewhere, checks whether the model here was replaced at its source.
    */
   renewed(model: string, version: string | undefined, digest: string, call: Call): Promise<void>;
   /**
-   * For a request that no endpoint known by now may answer: what is known of the same content once more endpoints have answered the first
-   * questions about it. Undefined when none is left that might.
+   * For a request that no known endpoint may run: the knowledge of the same content once more endpoints have answered the first poll.
+   * Undefined if no such endpoint is left.
    */
   more(known: KnownModel, call: Call): Promise<KnownModel | undefined>;
-  /** What is known of the same content by now, once endpoints that have just come have said what they have of it; undefined when that is nothing else. */
+  /** The current knowledge of the same content, once new endpoints have answered; undefined if nothing changed. */
   newer(known: KnownModel, call: Call): Promise<KnownModel | undefined>;
-  /** Asks every endpoint again about every model in use. */
+  /** Polls every endpoint again about every model in use. */
   refresh(): Promise<void>;
-  /** An endpoint refused that content: what it offered is forgotten, by whatever version it was asked for, until it is asked again. */
+  /** Records that an endpoint refused the content: its offers of it are forgotten, under every version name, until the next poll. */
   refused(of: Ran, endpointState: EndpointId): void;
 }
 
-/** Endpoints that are asked at once about a model that nothing is known of yet. */
+/** Endpoints polled at a time about a model that nothing is known of. */
 const mostAtOnce = 1024;
-/** Very many endpoints are asked so much more rarely that no more than this many are asked in a second. */
+/** Polls per second at most; with very many endpoints each is polled less often. */
 const askedPerSecond = 200;
-/** Who is left alone is asked after so many milliseconds, however long its pause, but for who counts each question as one more bad credential. */
+/** Poll a paused endpoint at least this often (ms), except after 401, where each poll counts as a failed login. */
 const askedBackMs = 1000;
-/** A timer of the platform may fire so much too early, in milliseconds: a wait that ended then ended at the deadline. */
+/** Timers of the platform may fire this much too early, in milliseconds: a wait that ended within this ended at the deadline. */
 const earlyMs = 2;
 /** The least interval at which the statements of all endpoints are merged, in milliseconds. */
 const leastDigestMs = 50;
@@ -140,7 +141,7 @@ export function knowledgeOf(
     entry.news.tell();
   };
 
-  /** What one endpoint says; rejects when it does not answer within `patienceMs`. */
+  /** The answer of one endpoint. Rejects if it does not answer within `patienceMs`. */
   async function askEndpoint(
     endpoint: Endpoint,
     entry: AskedModel,
@@ -163,10 +164,10 @@ export function knowledgeOf(
       const { model, version } = entry;
       const ask = async (): Promise<Heard> => {
         const query = version === undefined ? { model } : { model, version };
-        // Who makes no offers says only in describing it that it has another version by now.
+        // An endpoint without offers shows a new version only in its description.
         let knowledge = endpoint.info.offers ? known?.knowledge : undefined;
         let offers = knowledge ? await endpoint.offers(query, call) : [];
-        // What it offers is not what it described: another content has taken the place of that.
+        // The offers do not match the description: the content was replaced meanwhile.
         if (!knowledge || replaced(knowledge, offers)) {
           knowledge = await endpoint.describe(model, version, call);
           offers = knowledge ? await endpoint.offers(query, call) : [];
@@ -194,13 +195,13 @@ export function knowledgeOf(
       const known = before?.endpoint === endpointState.endpoint ? before : undefined;
       const heard = await askEndpoint(endpointState.endpoint, entry, known, path, askMs);
       const description = heard.knowledge?.description ?? entry.known?.description;
-      // What it offers counts once it has shown that its answers are right.
+      // Its offers count once it has passed its golden input.
       if (description) {
-        // What stands in for the model that is known runs as that, whatever it is called there.
+        // Content that stands in for the known model runs under that model's name.
         of = of && entry.known?.servedAt.includes(id) ? of : ranOf(description);
         await checks?.prove(endpointState, description, heard.offers, endpoints.downAtMs(endpointState, of));
       }
-      // It may have gone meanwhile.
+      // The endpoint may have left meanwhile.
       if (endpoints.all.get(id) !== endpointState || closed) return;
       entry.heard.set(id, heard);
       endpointState.promised(heard.offers, clock.nowMs(), endpoints.all.size <= manyEndpoints);
@@ -215,7 +216,7 @@ export function knowledgeOf(
       entry.unsaid.set(id, error);
       const atMs = clock.nowMs();
       parts.observer.record(failureEvent(error, { id: `ask-${id}`, model: entry.model }, atMs));
-      // Late behind a request that is watched, or that others sent to a server which answers in its turn: the next round asks again.
+      // It was delayed by a request under a guard, or by requests of others at a server that answers in order: the next round polls again.
       const turns = entry.heard.has(id) && !endpointState.endpoint.info.offers;
       if ((behind || turns) && error.reason === "no-answer") return;
       endpoints.failed(endpointState, of, error, atMs, beganMs);
@@ -227,7 +228,7 @@ export function knowledgeOf(
     digestSoon(entry);
   }
 
-  /** What few endpoints say is put together at once, what many say when several have spoken. */
+  /** Answers of few endpoints are merged at once, those of many when several have arrived. */
   function digestSoon(entry: AskedModel): void {
     if (endpoints.all.size <= manyEndpoints) return digestOf(entry);
     entry.digesting ??= later(Math.max(leastDigestMs, endpoints.all.size / endpointsPerMs), () => {
@@ -236,7 +237,7 @@ export function knowledgeOf(
     });
   }
 
-  /** An endpoint that failed is asked again when its pause is over, or sooner, so that it comes back without a request as its probe. */
+  /** A failed endpoint is polled when its pause ends, or sooner, so that it returns without a request as its probe. */
   function askWhenBack(id: EndpointId, entry: AskedModel, of: Ran | undefined): void {
     const endpointState = endpoints.all.get(id);
     const nowMs = clock.nowMs();
@@ -254,9 +255,9 @@ export function knowledgeOf(
 
   async function askLocal(entry: AskedModel, path: readonly EndpointId[]): Promise<void> {
     if (!local) return;
-    // A large model takes long to read, and nobody else can say what is here.
+    // A large model takes long to read, and only this endpoint knows what it has.
     const heard = await askEndpoint(local, entry, undefined, path, Infinity);
-    // How fast it is here is learned from every run: it is heard again only when another version has taken its place.
+    // Runs teach its speed here. It is polled again only after another version replaced it.
     if (heard.knowledge && heard.knowledge === entry.local?.knowledge) return;
     entry.local = heard;
     digestOf(entry);
@@ -291,7 +292,7 @@ export function knowledgeOf(
     }
   }
 
-  /** Waits until an endpoint is known that can run the model, or all have said that they cannot; at most `mostMs`. */
+  /** Waits until some endpoint is known to run the model, or all have answered that they cannot; at most `mostMs`. */
   async function firstOffer(
     entry: AskedModel,
     { deadlineMs, abort, path }: Call,
@@ -306,15 +307,15 @@ export function knowledgeOf(
     }
   }
 
-  /** Whether an endpoint that runs the model may still come: one has not said, or the directory has named none yet. */
+  /** Whether an endpoint that runs the model may still appear: one has not answered, or the directory lists none yet. */
   function mayCome(entry: AskedModel, path: Call["path"]): boolean {
     if (endpoints.all.size === 0) return endpoints.mayGrow;
     return nothingKnown(entry, endpoints, path, local !== undefined).reason === "unreachable";
   }
 
   /**
-   * Asks endpoints, by default all. Those that the question has been through are asked afterwards and not waited for: two that know each
-   * other do not ask in circles.
+   * Polls endpoints, by default all. Endpoints on the path of the question are polled last and not awaited, so that two that know each
+   * other do not wait in a circle.
    */
   function ask(entry: AskedModel, path: Call["path"], ids = endpoints.all.keys()): Promise<void> {
     entry.askedAtMs = clock.nowMs();
@@ -336,7 +337,7 @@ export function knowledgeOf(
     return all;
   }
 
-  /** Keeps offers of models in use fresh; stops by itself when none is in use. */
+  /** Keeps the offers of models in use fresh. Stops when none is in use. */
   function keepFresh(): void {
     if (freshening || closed || endpoints.all.size === 0) return;
     freshening = later(roundMs(), () => {
@@ -352,13 +353,13 @@ export function knowledgeOf(
     });
   }
 
-  /** What is known, unless endpoints have not yet had their moment to say what they offer. */
+  /** The knowledge, unless endpoints still have their moment to send offers. */
   function settled(entry: AskedModel | undefined): KnownModel | undefined {
     const known = stillKnown(entry, endpoints.all);
     return entry && clock.nowMs() < entry.newUntilMs ? undefined : known;
   }
 
-  /** An endpoint that comes is asked about what is in use, so that it is used before the next round of questions. */
+  /** Polls a new endpoint about models in use, so that it is used before the next round. */
   endpoints.onAdded = (id) => {
     if (closed) return;
     for (const entry of entries.values()) {
@@ -391,21 +392,21 @@ export function knowledgeOf(
       entry.usedAtMs = beganMs;
       const now = question ? stillKnown(entry, endpoints.all) : settled(entry);
       if (now) return now;
-      // A question of another offloader may be part of a circle of questions: it does not wait for answers that may wait
-      // for it, and gets what is known after a moment.
+      // A poll from another offloader may be part of a circle. It does not wait for answers that may wait for it, and gets the current
+      // knowledge after a moment.
       const circular = question && entry.asking !== undefined && call.path.length > 0;
       const round = entry.asking ?? ask(entry, call.path);
       const leftMs = (): number => call.deadlineMs - clock.nowMs();
       let failure: unknown;
       await within(entry.localDone ?? round, leftMs(), call.abort).catch((thrown: unknown) => {
-        // What is wrong here matters only when no other endpoint knows the model.
+        // A failure here matters only if no other endpoint has the model.
         if (call.abort.aborted) throw thrown;
         failure = thrown;
       });
       if (endpoints.all.size > 0) {
         if (circular) await within(round, Math.min(firstWaitMs, leftMs()), call.abort);
         else await heardOf(entry, round, call);
-        // An endpoint that is very busy when it is first asked is given a second time: nobody else has the model.
+        // An endpoint that is overloaded at its first poll is polled a second time, since no other has the model.
         if (nowhere(entry.known) && !circular && leftMs() > 0 && [...entry.unsaid.values()].some(tooSlow)) {
           await heardOf(entry, entry.asking ?? ask(entry, call.path), call);
         }
@@ -419,7 +420,7 @@ export function knowledgeOf(
         throw new LongshoreError("deadline-exceeded", "resolve", why);
       }
       keepFresh();
-      // What was known of what all have said that they have no more is nothing to plan with, unless who had it has left.
+      // Knowledge of a model that all endpoints no longer have is useless, unless the endpoint that had it has left.
       const none = !entry.asking && !entry.left && stillKnown(entry, endpoints.all) === undefined;
       if (entry.known && !none) return entry.known;
       if (circular && entry.asking) {

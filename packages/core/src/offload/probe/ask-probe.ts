@@ -3,8 +3,8 @@ import type { LoadReport } from "../../wire/endpoint/index.ts";
 import type { EndpointState } from "../endpoints/index.ts";
 
 /**
- * Sends an endpoint a probe of so many bytes, and waits `mostMs` at most; what it says of its load, if anything. Throws `no-answer` with
- * `late` in words after that, and what `abort` is fired with.
+ * Sends an endpoint a probe of this many bytes and waits at most `mostMs`. Returns its load report, if it sends one. Throws `no-answer`
+ * with the text `late` after that, and the reason of `abort` if it fires.
  */
 export async function askProbe(
   clock: Clock,

@@ -1,9 +1,8 @@
 /**
- * Finding out about links that nobody uses. Whoever decides by belief never learns what it does not try: a first belief
- * that is too low, or a stall that is long over, would keep every request here for good. So for the request to come, an endpoint
- * whose link could make it the quicker one at some rate is sent a short train of bytes that mean nothing: so that it is back
- * just before, where requests have a rhythm, and only where the decision is in doubt. Endpoint and link say how many bytes and
- * how often (`probeBytes`): a small share of the link, none while it is in use.
+ * Probes links that are not in use. A decision by belief never learns about options that it does not try: a first belief that is too low,
+ * or a stall long past, would keep every request here for good. So an endpoint whose link could make it the faster one at some rate gets a
+ * short train of meaningless bytes, timed to return just before the next request where requests have a rhythm, and only where the decision
+ * is in doubt. Endpoint and link set the size and interval (`probeBytes`): a small share of the link, none while it is in use.
  */
 import { type Clock, type EndpointId, LongshoreError } from "../../words/base/index.ts";
 import type { Endpoint } from "../../wire/endpoint/index.ts";
@@ -31,9 +30,9 @@ export interface LinkProbes extends Disposable {
   /** Whether a request that is refused is worth a plan to consider links by: no more often than a link is considered. */
   refused(nowMs: number): boolean;
   /**
-   * Endpoints of whose links more is known by the moment, for the request that is decided next, each once: a train is on its way there, or
-   * what a request left passes that was given up just now. Of many the first: each takes one or two milliseconds to write down what is
-   * believed of its link, so the others are left to upkeep.
+   * Endpoints whose links are changing now, each reported once to the next decision: a probe train is on its way, or the remains of an
+   * abandoned request still pass. Of many only the first, since computing the belief of a link takes one or two milliseconds; upkeep
+   * handles the others.
    */
   news(nowMs: number): readonly EndpointState[];
 }
@@ -42,13 +41,13 @@ export interface LinkProbes extends Disposable {
 export interface Considered {
   readonly known: KnownModel;
   readonly features: Features;
-  /** What was decided of this one. */
+  /** The plan of this request. */
   readonly plan: Plan;
   /** Legs of it that were given up, or failed. */
   readonly lost: readonly { readonly endpoint: EndpointId }[];
   /** When the next one is expected; Infinity where nothing is known of their rhythm. */
   readonly dueAtMs: number;
-  /** The same as it stands at an instant: see `Arrivals`. Default: requests have a rhythm. */
+  /** When the next request is due, at an instant; see `Arrivals`. Default: requests have a rhythm. */
   readonly due?: (nowMs: number) => ProbeDue;
 }
 
@@ -56,12 +55,12 @@ export interface Considered {
 interface Hope {
   readonly endpoint: EndpointId;
   readonly sentBytes: number;
-  /** There and back, without the way there: a mean, since a train tells nothing of it. */
+  /** Mean time of run and way back. A train says nothing of it. */
   readonly restMs: number;
   readonly hereMs: number;
 }
 
-/** What a plan says of the endpoint that it tries, or that is next in line, beside a run at `here`. */
+/** What a plan says of the endpoint that it uses, or of the next best, compared with a run at `here`. */
 function hopeOf({ legs }: Plan, here: EndpointId | undefined): Hope | undefined {
   const away = legs.find(({ travels }) => travels);
   if (!away?.travels) return undefined;
@@ -82,9 +81,11 @@ function hopeOf({ legs }: Plan, here: EndpointId | undefined): Hope | undefined 
 const worthRatio = 0.95;
 /** How long the bytes of a request rarely take on a link longer than, as in `hardlyMore`. */
 const seldomMore = readingOf(0.8);
-/** A link that cannot pass a train in this time is not coming back soon. Given up earlier, a train says nothing of the end of an outage. */
+/** A link that cannot pass a train in this time will not return soon, in milliseconds. A shorter limit would miss the end of an outage. */
 const probeDeadlineMs = 20_000;
-/** What took longer than this was too long a train for the link as it is now, where that was no outage; of those, few last so long. */
+/**
+ * A train that took longer than this was too long for the current link, unless there was an outage, and few last so long. In milliseconds.
+ */
 const longProbeMs = 1000;
 /** For one request and the next, a link is not considered more often than this, in milliseconds. */
 const restMs = 200;
@@ -104,7 +105,7 @@ const roamAgainMs = 200;
 /** Doubt below which a probe is not worth its bytes: the next request is decided already. */
 const worthDoubt = 0.01;
 
-/** Starts with nothing under way. `news` is told when a probe is over, whatever it showed. */
+/** Starts without probes. `news` is called after each probe, whatever it showed. */
 export function linkProbes(
   parts: {
     readonly clock: Clock;
@@ -117,13 +118,13 @@ export function linkProbes(
   const { clock } = parts;
   const here = parts.local?.info.id;
   const underWay = new Map<EndpointState, { readonly control: AbortController; readonly sentMs: number }>();
-  /** What is kept of an endpoint goes with it. */
+  /** The state kept for an endpoint goes with it. */
   const consideredMs = new WeakMap<EndpointState, number>();
-  /** Endpoints to whose links something happened since the last decision that goes on, and when. */
+  /** Endpoints whose links changed since the last decision, and when. */
   const changing = new Map<EndpointState, number>();
   /**
-   * The longest train for each endpoint, Infinity unless one was slow or lost lately: a link that collapsed is believed to be in an outage at
-   * first, behind which it is as quick as before, so that its belief alone would clog it with train after train.
+   * Longest train for each endpoint; Infinity unless one was slow or lost recently. A collapsed link first looks like an outage, after
+   * which it would be as fast as before; the belief alone would clog it with train after train.
    */
   const limits = new WeakMap<EndpointState, number>();
   /** Links that will be considered before the next request. */
@@ -135,8 +136,8 @@ export function linkProbes(
   }
 
   /**
-   * Whether nothing but a train says how the link is. Where something else was answered long after it was sent, the link knows itself
-   * whether it still has it to carry.
+   * Whether only a train can show the state of the link. If something else was answered long after it was sent, the link's belief already
+   * covers it.
    */
   function awaited(endpointState: EndpointState): boolean {
     const train = underWay.get(endpointState);
@@ -164,7 +165,7 @@ export function linkProbes(
       limit(endpointState, quick ? 4 * Math.max(bytes, limits.get(endpointState) ?? Infinity) : bytes / 4);
     } catch {
       limit(endpointState, bytes / 8);
-      // What a failed probe says, the link has learned; whether the endpoint is well is for requests and offers to find out.
+      // The link has learned from a failed probe. Requests and offers show whether the endpoint is healthy.
     } finally {
       if (underWay.get(endpointState) === train) underWay.delete(endpointState);
       endpointState.linkTouched(true);
@@ -173,12 +174,12 @@ export function linkProbes(
     }
   }
 
-  /** Sends a probe where it is worth its bytes; false where it is not worth asking again for this request. */
+  /** Sends a probe if it is worth its bytes. False if no further try is worth it for this request. */
   function probed(endpointState: EndpointState, link: Link, request: Considered, nowMs: number): boolean {
     const { id } = endpointState.endpoint.info;
     const { known, features, plan, dueAtMs } = request;
     if (awaited(endpointState) || endpointState.health.unavailable(nowMs) !== undefined) return false;
-    // Frames that follow one another use endpoints side by side: one that answers no sooner pays all the same.
+    // Consecutive frames use endpoints side by side: an endpoint that is not faster pays all the same.
     const sideBySide = plan.objective === "throughput";
     if (!couldPay(known, id, features, sideBySide ? undefined : meanOf(link.roundTripMs(nowMs))))
       return false;
@@ -208,8 +209,7 @@ export function linkProbes(
   }
 
   /**
-   * Considers a link again and again until the next request, which may come at any time: what is known of it must not be old then. It
-   * ends where no request comes any more.
+   * Considers a link repeatedly until the next request, which may come at any time, so that the belief is fresh. Ends when requests stop.
    */
   function roam(endpointState: EndpointState, link: Link, request: Considered, delayMs: number): void {
     waiting.get(endpointState)?.[Symbol.dispose]();
@@ -246,7 +246,7 @@ export function linkProbes(
         const link = parts.links(id);
         if (!link?.probeBytes || !endpointState.endpoint.capabilities?.probe || awaited(endpointState))
           continue;
-        // Where all endpoints are elsewhere, and not side by side, only what the bytes of a request take there tells them apart.
+        // If all endpoints are remote and not used side by side, only the transfer time of a request distinguishes them.
         const apart = !request.known.here && request.plan.objective !== "throughput";
         if (apart && !rateMatters(endpointState.table, request.plan)) continue;
         const next = here === undefined ? undefined : request.due?.(nowMs);
@@ -266,7 +266,7 @@ export function linkProbes(
         const latestMs = rhythm ? Math.max(nowMs, request.dueAtMs) : nowMs;
         if (latestMs - (consideredMs.get(endpointState) ?? -Infinity) < restMs) continue;
         const roundTripMs = rhythm ? meanOf(link.roundTripMs(nowMs)) : 0;
-        // Where the next one follows here sooner than a train is back, it is for those after that one.
+        // If the next request comes sooner than a train returns, the train serves the requests after it.
         const due = rhythm && (here === undefined || request.dueAtMs - nowMs > roundTripMs);
         const atMs = due ? Math.max(nowMs, request.dueAtMs - roundTripMs - aheadMs) : nowMs;
         if (atMs - (consideredMs.get(endpointState) ?? -Infinity) < restMs) continue;
@@ -287,9 +287,8 @@ export function linkProbes(
 }
 
 /**
- * Whether it makes a difference what the rate of a link is, which is all that a train tells of it: what the bytes of a request
- * rarely take longer than is more than little of all that the request is expected to take. What fits into a packet travels as
- * questions do, whose round trips are known.
+ * Whether the rate of a link matters, which is all that a train measures: the longest likely transfer time must be more than a small part
+ * of the expected time of the request. What fits into a packet travels like a poll, whose round trip is known.
  */
 function rateMatters({ up }: LinkTable, { legs, predicted }: Plan): boolean {
   const away = legs.find(({ travels }) => travels);

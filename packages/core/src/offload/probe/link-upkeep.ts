@@ -1,7 +1,7 @@
 import type { Clock } from "../../words/base/index.ts";
 import type { EndpointStates } from "../endpoints/index.ts";
 
-/** Takes what was experienced of links into what is believed of them, off the path of requests. */
+/** Updates the beliefs about links from observations, off the path of requests. */
 export interface LinkUpkeep extends Disposable {
   /** Something happened on a link. */
   news(): void;
@@ -11,27 +11,27 @@ export interface LinkUpkeep extends Disposable {
 const delayMs = 1;
 /** The pause is at least this many times what the last computation took, so that requests come first. */
 const restRatio = 20;
-/** A belief takes in what happened tick by tick: asked before the tick of the last acknowledgement is over, it does not know of it. */
+/** A belief processes events in ticks. Before the tick of the last acknowledgement ends, it does not include it. In milliseconds. */
 const settleMs = 11;
-/** A process that was held up meanwhile does not rest for that. */
+/** Longest pause, in milliseconds: a busy process does not count as a long computation. */
 const longestRestMs = 1000;
-/** A body that keeps a link for at least so many milliseconds is news as it begins: the next request would wait behind it. */
+/** A body that occupies a link for at least this long is news when it begins, in milliseconds: the next request would wait behind it. */
 export const longSendMs = 20;
 /**
- * A belief ages while nothing happens: it is written down again so long after the last news, in milliseconds, so that the
- * next request does not decide by what was believed in the middle of a stall. Afterwards it hardly changes any more.
+ * A belief ages while nothing happens. Its table is computed again at these times after the last event, in milliseconds, so that the next
+ * request does not use a table from the middle of a stall. Later it hardly changes.
  */
 const agingMs: readonly number[] = [1_200, 4_000, 12_000];
 
-/** Begins with the first news. */
+/** Starts with the first event. */
 export function linkUpkeep(clock: Clock, endpoints: EndpointStates): LinkUpkeep {
   let timer: Disposable | undefined;
-  /** When beliefs are written down again, and when the timer for it fires: no later. */
+  /** When tables are due, and when their timer fires (no later). */
   let dueMs = Infinity;
   let firesMs = Infinity;
-  /** Until when requests have the processor, whatever news there are. */
+  /** Until when requests have priority, whatever happens. */
   let restsUntilMs = -Infinity;
-  /** How often beliefs were written down since the last news; infinite before any. */
+  /** Computations since the last event; infinite before any. */
   let aged = Infinity;
   let stopped = false;
 

@@ -2,7 +2,7 @@ import { type Call, type Clock, type EndpointId, ownCall } from "../../words/bas
 import type { Endpoint, ModelListing } from "../../wire/endpoint/index.ts";
 import type { EndpointStates } from "../endpoints/index.ts";
 
-/** Who has models: this endpoint and others. */
+/** Endpoints with models: this one and others. */
 interface Holders {
   readonly self: EndpointId;
   readonly local: Endpoint | undefined;
@@ -10,12 +10,12 @@ interface Holders {
   readonly clock: Clock;
 }
 
-/** Who takes longer to say what it has does not answer, in milliseconds. */
+/** An endpoint that takes longer to list its models is left out, in milliseconds. */
 const patienceMs = 3000;
 
 /**
- * What the endpoints have between them; the best state of each version. Endpoints that do not answer soon are left out, and a question
- * that comes back to here is answered where it began.
+ * The models of all endpoints together, with the best state of each version. Slow endpoints are left out. A question that comes back here
+ * is answered where it began.
  */
 export async function listModels(
   { self, local, endpoints: endpointStates, clock }: Holders,
@@ -26,7 +26,7 @@ export async function listModels(
   const well = [...endpointStates.all.values()].filter(
     ({ health }) => health.unavailable(nowMs) === undefined,
   );
-  // Who asks others in turn is to leave out in time those that do not answer.
+  // An endpoint that polls others must be able to leave out slow ones in time.
   const deadlineMs = nowMs + Math.min(patienceMs, 0.8 * (call.deadlineMs - nowMs));
   const asking = Object.assign(ownCall(call), { deadlineMs, path: [...call.path, self] });
   const endpoints = [...(local ? [local] : []), ...well.map(({ endpoint }) => endpoint)];

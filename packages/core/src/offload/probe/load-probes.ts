@@ -1,20 +1,17 @@
 /**
- * Asking endpoints how busy they are. Replies tell the load of endpoints that are used, and that is all there is to know as long
- * as nobody else sends there. Where others do, what an endpoint said is soon wrong, and an endpoint that is left alone says nothing:
- * each of several gateways believes a slow server idle because it did not send there itself, and all of them send there at
- * once. So after a request those who would be next in line are asked: an empty body, answered with headers.
+ * Polls the load of endpoints. Replies carry the load of endpoints in use, which suffices if no other client sends there. If others do, a
+ * report is soon outdated, and an unused endpoint reports nothing: each of several gateways believes a slow server idle because it did not
+ * use it itself, and all send there at once. So after a request the next best endpoints are polled: an empty body, answered with headers.
  *
- * Where asking takes hardly any time beside what the request is expected to take, the decision waits for it: first, the best of
- * a plan that is not followed yet and those next to it are asked, then the plan is made. What others sent in the meantime is
- * all that such a decision does not know.
+ * Where polling takes hardly any time compared with the request, the decision waits for it: a first plan selects the best endpoints, these
+ * are polled, then the real plan is made. Such a decision misses only what others sent meanwhile.
  *
- * As in Prequal (Wydrowski, Kleinberg, Rumble, Archer 2024, "Load is not what you should balance: introducing Prequal") this
- * is bounded by the number of requests. Where the paper asks drawn servers and keeps a
- * pool of replies, here the replies go into what is believed of each endpoint anyway, which ages by itself; so those are asked
- * whose answer may change the next choice.
+ * As in Prequal (Wydrowski, Kleinberg, Rumble, Archer 2024, "Load is not what you should balance: introducing Prequal") the number of
+ * requests bounds the polls. The paper polls random servers and keeps a pool of replies. Here replies update the belief about each
+ * endpoint, which ages by itself; so the endpoints whose answer may change the next choice are polled.
  *
- * Other people's servers say nothing in their replies. Those that are used, or might be next, are asked beside them, about
- * once a second whatever the number of requests.
+ * Foreign servers report no load in replies. Those in use, or next best, are polled separately, about once a second whatever the number of
+ * requests.
  */
 import { type Clock, type EndpointId, LongshoreError } from "../../words/base/index.ts";
 import { meanOf } from "../../words/estimate/index.ts";
@@ -24,18 +21,18 @@ import { askProbe } from "./ask-probe.ts";
 
 /** Sends probes off the path of requests. Disposing gives up those under way. */
 export interface LoadProbes extends Disposable {
-  /** Others send here lately, and endpoints say how busy they are soon enough that a decision may wait for it. */
+  /** Whether other clients sent to these endpoints recently, and polls are quick enough that a decision may wait for them. */
   useful(nowMs: number): boolean;
-  /** After a decision: asks those that lost by little. */
+  /** After a decision: polls endpoints that lost by little. */
   consider(plan: Plan, nowMs: number): void;
   /**
-   * Before a decision that would make that plan: asks those that are best by it. Settles when they have said how busy they are, or
-   * when that takes longer than it should; undefined where it is not worth waiting for.
+   * Before a decision that would make this plan: polls its best endpoints. Settles when they have answered, or after a limit; undefined if
+   * it is not worth the wait.
    */
   before(plan: Plan, nowMs: number): Promise<void> | undefined;
 }
 
-/** Who may be asked, and who is told that loads changed. */
+/** The endpoints to poll, and the receiver of new loads. */
 export interface Asked {
   readonly all: ReadonlyMap<EndpointId, EndpointState>;
   touched(): void;
@@ -45,32 +42,32 @@ export interface Asked {
 const restRatio = 0.1;
 /** The least pause before an endpoint is polled again, in milliseconds. */
 const leastRestMs = 2;
-/** After decisions no more are sent than so many for each request: gateways that all know the same run to the same endpoint. */
+/** The most polls after a decision for each request: gateways with the same knowledge would run to the same endpoint. */
 const mostAfter = 1;
 /** Unspent probes that are kept for later. */
 const mostSaved = 8;
-/** Only endpoints whose score is within this factor of the best might be next. */
+/** Only endpoints with a score within this factor of the best may be next. */
 const contendingRatio = 3;
 /** The most endpoints polled before a decision. */
 const askedBefore = 3;
 /** Polling takes at most this share of the expected time of the request. */
 const worthRatio = 0.1;
-/** Only those whose score is within this factor of the best. */
+/** Only endpoints with a score within this factor of the best are polled before a decision. */
 const rivalRatio = 1.5;
-/** It is waited for so many times what it usually takes. */
+/** A decision waits at most this many times the usual time of a poll. */
 const patienceRatio = 2;
-/** So long after it was worth asking it may be again, in milliseconds. */
+/** How long waiting for polls counts as useful after it last was, in milliseconds. */
 const usefulForMs = 1000;
 /**
- * Where more than this share of a decision is made here while a question is under way, others have long sent what makes the answer
- * old; gateways that have all heard the same would run to the same endpoint.
+ * If more than this share of a decision's interval passes during a poll, other requests have made its answer old, and gateways with the
+ * same answers would run to the same endpoint.
  */
 const overtakenRatio = 0.2;
 /** Weight of one decision in how often they are made. */
 const gapWeight = 0.05;
-/** Weight of one probe in what they usually take. */
+/** Weight of one poll in their usual time. */
 const tookWeight = 0.2;
-/** An endpoint that takes longer to say how busy it is than this does not say it. */
+/** An endpoint that takes longer to report its load is left out, in milliseconds. */
 const probeDeadlineMs = 1000;
 
 function isNear(why: Lost["why"], ratio = contendingRatio): boolean {
@@ -84,7 +81,7 @@ export function loadProbes(
   perRequest: number,
 ): LoadProbes {
   const underWay = new Map<EndpointState, AbortController>();
-  /** Of endpoints that say nothing by themselves. */
+  /** When foreign servers were last polled. */
   const askedAtMs = new WeakMap<EndpointState, number>();
   /** What asking usually takes, in milliseconds. */
   const usualMs = new WeakMap<EndpointState, number>();
@@ -113,7 +110,7 @@ export function loadProbes(
       usualMs.set(endpointState, usual + tookWeight * (nowMs - startedMs - usual));
     } catch (thrown) {
       const error = LongshoreError.from(thrown, "transport", `asking ${id} how busy it is`);
-      // That nobody is there is worth knowing before the next request; anything else is for requests to find out.
+      // An unreachable endpoint is worth knowing before the next request. Requests find out anything else.
       if (error.reason === "unreachable") endpointState.failed(error, clock.nowMs());
     } finally {
       underWay.delete(endpointState);
@@ -141,7 +138,7 @@ export function loadProbes(
     return best.map(({ endpoint: endpointState }) => endpointState);
   }
 
-  /** Whether what an endpoint that others use, too, said last is too old. */
+  /** Whether the last report of an endpoint that other clients use, too, is too old. */
   function isStale(endpointState: EndpointState, nowMs: number): boolean {
     const restMs = Math.max(leastRestMs, restRatio * endpointState.serviceMs);
     return endpointState.shared(nowMs) && nowMs - endpointState.heardAtMs >= restMs;
@@ -156,7 +153,7 @@ export function loadProbes(
     );
   }
 
-  /** Asks one that says nothing by itself, if its time has come. */
+  /** Polls a foreign server, if its time has come. */
   function askSilent(id: EndpointId, nowMs: number): void {
     const endpointState = endpoints.all.get(id);
     const everyMs = endpointState?.endpoint.capabilities?.loadEveryMs?.();
@@ -166,7 +163,7 @@ export function loadProbes(
     void ask(endpointState);
   }
 
-  /** What asking endpoints takes; undefined where nobody knows, or where it takes too long to be waited for. */
+  /** Usual time of such polls; undefined if it is unknown or too long to wait. */
   function worthMs(plan: Plan, asked: readonly EndpointState[]): number | undefined {
     const takesMs = Math.max(...asked.map((endpointState) => usualMs.get(endpointState) ?? Infinity));
     const mostMs = Math.min(worthRatio * meanOf(plan.predicted.completionMs), overtakenRatio * gapMs);

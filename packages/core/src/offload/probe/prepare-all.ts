@@ -12,7 +12,7 @@ import { brokenRule } from "../../decide/plan/index.ts";
 import type { KnownModel } from "../models/index.ts";
 import { type EndpointState, endpointFor, type EndpointStates } from "../endpoints/index.ts";
 
-/** Endpoints that are asked at a time. */
+/** Endpoints that load at a time. */
 const mostAtOnce = 16;
 
 /** Of an offloader. */
@@ -26,18 +26,18 @@ interface Everywhere {
   readonly clock: Clock;
 }
 
-/** Where a segment is loaded. */
+/** Where to load a segment. */
 interface PrepareWhere {
-  /** Endpoints that are asked; default: all. */
+  /** Endpoints that load it; default: all. */
   readonly allowed?: (info: EndpointInfo) => boolean;
-  /** The variant that is loaded; default: the first here, and at others each that they offer. */
+  /** The variant to load; default: the first one here, and each offered one elsewhere. */
   readonly variant?: string;
 }
 
 /**
- * Has a segment loaded here; without a variant wherever a request under the rules of the call may run: at each endpoint that serves the
- * model, too, in the variants that it offers. Who names one plans with the endpoints behind, and asks them itself. Throws what the first
- * endpoint fails with where none could load it; of others requests find out.
+ * Loads a segment here. Without a variant, also at each endpoint that serves the model and that the rules of the call allow, in the
+ * variants that it offers; a caller that names a variant plans for the endpoints itself. Throws the first error if no endpoint could load
+ * it. Requests find out about the others.
  */
 export async function prepareAll(
   { self, local, endpoints, knowledge, clock }: Everywhere,
@@ -76,7 +76,7 @@ export async function prepareAll(
   if (failures.length === works.length) throw failures[0];
 }
 
-/** Whether the rules of a call let an endpoint run what it asks for; `device` is the zone of nobody else's machine. */
+/** Whether the rules of a call allow an endpoint to run what it would load. The zone `device` belongs to this machine only. */
 function mayPrepare({ id, zone, trust, sameDevice }: EndpointInfo, { rules }: Call, own: boolean): boolean {
   return (
     (own || sameDevice || zone !== "device") && brokenRule(rules, { id, zones: [zone], trust }) === undefined
