@@ -14,9 +14,9 @@ import type { Api, Asked } from "./parts.ts";
 import { jsonReply } from "./replies.ts";
 
 /**
- * Triton's `ModelConfig` as JSON. What the description settles is said from there, so that it is what is served; what only
- * the operator's file knows (optimisation, parameters, warm-up) is taken from that; and every field that Triton writes even
- * when nobody set it is there with its default, since clients read them without asking.
+ * Triton's `ModelConfig` as JSON. Fields that the description determines come from it, so that they describe what is served. Fields that
+ * only the operator's file knows (optimisation, parameters, warm-up) come from the file. Every field that Triton writes without being set
+ * is present with its default, since clients read these unconditionally.
  */
 
 type Fields = Readonly<Record<string, Json>>;
@@ -144,7 +144,7 @@ const plainOptimisation: Fields = {
   eager_batching: false,
 };
 
-/** The whole configuration of a version, with what the operator wrote of it. */
+/** The whole configuration of a version, with the operator's own fields. */
 export function configurationOf(description: ModelDescription, written: Fields): Fields {
   const { name, batching, inputs, outputs, variants, digest } = description;
   const batched = batching.maxBatchSize > 0;
@@ -179,7 +179,7 @@ export function configurationOf(description: ModelDescription, written: Fields):
 export async function modelConfiguration(api: Api, route: ModelAddress, asked: Asked): Promise<WireResponse> {
   const { description, configuration } = await findModel(api, route.model, route.version, asked.call);
   const { name, version } = description;
-  // A server that is not ours knows best what it serves.
+  // A foreign server knows best what it serves.
   if (configuration) return jsonReply({ ...configuration, name });
   const written = (await api.models.repository?.configuration?.(name, version, asked.call)) ?? {};
   return jsonReply(configurationOf(description, written));

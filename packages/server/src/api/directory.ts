@@ -7,7 +7,7 @@ const maxJoinBytes = 2 ** 20;
 /** The most JSON values of such a description. */
 const maxJoinValues = 16_384;
 
-/** `GET v2/directory`, `POST v2/directory/join` and `/leave`, where this server keeps a directory. */
+/** `GET v2/directory`, `POST v2/directory/join` and `/leave`, if this server keeps a directory. */
 export async function directory(
   api: Api,
   kind: "directory" | "directory-join" | "directory-leave",

@@ -1,7 +1,7 @@
 import { type Call, LongshoreError, type ModelKnowledge, type Variant } from "@longshore/core";
 import type { Api } from "./parts.ts";
 
-/** What is said of a model that is not there, and of one that the sender does not see: the two must not differ. */
+/** The error for a model that does not exist, and for one that the sender may not see: the two must not differ. */
 export function unknownModel(model: string): LongshoreError {
   // Clients of Triton look for its first words.
   return new LongshoreError(
@@ -11,7 +11,7 @@ export function unknownModel(model: string): LongshoreError {
   );
 }
 
-/** What the endpoint knows of a model, at once where it waits for nothing. Throws `unknown-model` or `unknown-version`. */
+/** What the endpoint knows of a model, synchronously if nothing must be awaited. Throws `unknown-model` or `unknown-version`. */
 export function findModel(
   api: Pick<Api, "endpoint">,
   model: string,

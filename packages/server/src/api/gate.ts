@@ -3,11 +3,11 @@ import { parseRoute, rightToRun, type Route } from "@longshore/core/internal";
 import { demandRight, type Identity, type Right } from "../identify/index.ts";
 import { unknownModel } from "./find-model.ts";
 
-/** Where a route is served and what it takes. */
+/** Where a route is served, and which right it needs. */
 interface RouteFacts {
   /** `all`: on every listener. */
   readonly surface: Surface | "all";
-  /** `none` is open to everybody, credentials or not; `any` takes somebody who has a right at all. */
+  /** `none` is open to all, with or without credentials; `any` requires at least one right. */
   readonly right: Right | "none" | "any";
 }
 
@@ -64,15 +64,15 @@ function demand(identity: Identity, right: RouteFacts["right"]): void {
   demandRight(identity, right === "any" ? "infer" : right);
 }
 
-/** What somebody who is not known gets to hear of everything but health: nothing of which paths or models there are. */
+/** Refuses unidentified senders everything but health, so that they learn neither paths nor models. */
 function demandSomebody(identity: Identity): void {
   if (identity.known === false && identity.rights.size === 0) demandRight(identity, "infer");
 }
 
 /**
- * The gate between identity and everything else: parses the route, and lets through who may use it on the listener where
- * the request came in. A model that the sender does not see is refused in the words for one that is not there. Throws
- * what `parseRoute` throws, `unauthenticated`, `not-permitted`, `unknown-route` and `unknown-model`.
+ * Stands between identity and everything else: parses the route, and checks the sender's right to it on the listener of the request. A
+ * model that the sender may not see gets the same error as a missing one. Throws what `parseRoute` throws, `unauthenticated`,
+ * `not-permitted`, `unknown-route` and `unknown-model`.
  */
 export function createGate(): (identity: Identity, request: WireRequest) => Parsed {
   const parse = knownRoutes();
@@ -86,7 +86,7 @@ const mostPaths = 256;
 /** Longer paths are not remembered. */
 const longestPath = 256;
 
-/** `parseRoute` that remembers what inferences were asked for by. */
+/** A `parseRoute` that caches the routes of inferences. */
 function knownRoutes(): typeof parseRoute {
   const known = new Map<string, Parsed>();
   return (method, target) => {

@@ -23,7 +23,7 @@ import { findModel } from "./find-model.ts";
 import { arrivedCall, infer } from "./infer/index.ts";
 import type { Api, Asked } from "./parts.ts";
 
-/** The most that a body may say, in bytes: it is read at once, since its inputs stand among everything else. */
+/** The most bytes of a body. It is parsed at once, since its inputs are mixed with other fields. */
 const maxGenerateBytes = 2 ** 20;
 /** A longer request is parsed in steps, so that it does not hold the event loop. */
 const atOnceBytes = 65_536;
@@ -46,8 +46,8 @@ function textOutput({ name, outputs }: ModelDescription): PortSpec {
 }
 
 /**
- * One value or a list of them, no deeper than what was read may be, as the data of an input: a batch of one, and at most one
- * size that follows from the values.
+ * A value or list as the data of an input, nested no deeper than a message may be: a batch of one, with at most one size that follows from
+ * the values.
  */
 function inputJson(input: PortSpec, value: unknown, batched: boolean): object {
   const data = Array.isArray(value) ? (value as readonly unknown[]).flat(Infinity) : [value];
@@ -59,15 +59,15 @@ function inputJson(input: PortSpec, value: unknown, batched: boolean): object {
 }
 
 /**
- * The request of the protocol that a body of this extension stands for: its keys are inputs, all others parameters, and those
- * inside `parameters` are taken as if they stood in its place. Of parameters with one name the last one holds.
+ * Converts a body of this extension into a request of the protocol. Its keys are inputs and all others are parameters; those inside
+ * `parameters` count as if they stood in its place. Of parameters with one name the last one counts.
  */
 function toInfer(object: object, { inputs, batching }: ModelDescription): object {
   const batched = batching.maxBatchSize > 0;
   const ports = new Map(inputs.map((input) => [input.name, input]));
   const given: object[] = [];
   const seen = new Set<string>();
-  // Counted with those that another one of the same name replaces, as JSON that says a key twice is.
+  // Replaced parameters of the same name count as well, as in JSON with duplicate keys.
   const parameters: [string, unknown][] = [];
   const take = (key: string, value: unknown): void => {
     const port = ports.get(key);
@@ -86,7 +86,7 @@ function toInfer(object: object, { inputs, batching }: ModelDescription): object
       take(key, value);
     }
   }
-  // As of all messages; said before they are written and read once more.
+  // The limit of all messages, checked before the message is written and parsed again.
   if (parameters.length > mostParameters) {
     read.refuse("parameters", `an object of at most ${mostParameters} parameters`);
   }
@@ -155,8 +155,8 @@ async function* once(answer: InferReplyMessage): AsyncIterable<InferReplyMessage
 }
 
 /**
- * Triton's generate extension: `POST v2/models/{m}[/versions/{v}]/generate` and `/generate_stream`. The body's fields are
- * inputs by their names, what is no input is a parameter. Everything else is an inference like any other.
+ * Triton's generate extension: `POST v2/models/{m}[/versions/{v}]/generate` and `/generate_stream`. Fields of the body named like an input
+ * are inputs, all others are parameters. The rest is an ordinary inference.
  */
 export async function generate(
   api: Api,

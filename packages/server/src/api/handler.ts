@@ -53,7 +53,7 @@ async function health({ life, available }: Health, kind: "live" | "ready"): Prom
   return well ? reply : { ...reply, status: reasons["shutting-down"].httpStatus };
 }
 
-/** Bytes that measure the link: read and dropped. The time until they are here is the link's, which is what they are to tell. */
+/** Reads and drops bytes that measure the link. The time until they have arrived is the link's, which is the point. */
 async function probed(asked: Asked): Promise<WireResponse> {
   const { body } = asked.request;
   const arrived = acknowledging(asked, bodyLength(body));
@@ -62,7 +62,10 @@ async function probed(asked: Asked): Promise<WireResponse> {
   return { ...reply, headers: { ...reply.headers, [tookHeader]: "0" } };
 }
 
-/** Statistics of all requests for who may observe, of the sender's own tenant's for others; of models that it sees. */
+/**
+ * Statistics of all requests for senders with the right to observe, otherwise of the sender's own tenant; only of models that the sender
+ * may see.
+ */
 async function statistics(api: Api, route: Route & { kind: "stats" }, asked: Asked): Promise<WireResponse> {
   const { rights, tenant, sees } = asked.identity;
   const counters = rights.has("observe") ? api.telemetry.counters : api.telemetry.tenantCounters(tenant);
@@ -76,7 +79,7 @@ async function statistics(api: Api, route: Route & { kind: "stats" }, asked: Ask
   return jsonReply({ model_stats: [statisticsOf(one, counters)] });
 }
 
-/** `GET metrics`: OpenMetrics for who asks for it, Prometheus' older text for others; of models that the sender sees. */
+/** `GET metrics`: OpenMetrics if the request accepts it, otherwise the Prometheus text format; only of models that the sender may see. */
 async function metrics(
   { telemetry, clock }: Pick<Api, "telemetry" | "clock">,
   { request, identity, call }: Asked,
@@ -192,8 +195,8 @@ const rightsOf = (): ((rights: ReadonlySet<Right>) => readonly Right[]) => {
 };
 
 /**
- * The server of the Open Inference Protocol v2 with Longshore's extension, over any endpoint and without sockets. It
- * answers whatever comes: a handler never rejects. Identity is settled before routing, once, for all paths.
+ * The server of the Open Inference Protocol v2 with Longshore's extension, over any endpoint and without sockets. It answers every request:
+ * a handler never rejects. Identity is determined once, before routing, for all paths.
  */
 export function createHandler(parts: HandlerParts): Handler {
   const api = completeParts(parts);

@@ -37,12 +37,12 @@ export function isPipeline(description: ModelDescription): boolean {
   return description.variants[0]?.body.kind === "pipeline";
 }
 
-/** What runs it, in the words of the protocol. */
+/** The platform that runs a model, in the words of the protocol. */
 export function platform(description: ModelDescription): string {
   return isPipeline(description) ? "longshore_pipeline" : "onnxruntime_onnx";
 }
 
-/** The same, of a server that is not ours in its own words: those of its metadata, as far as its configuration tells them. */
+/** The platform that a foreign server states: in its metadata, as far as its configuration shows them. */
 function toldPlatform({ description, configuration }: ModelKnowledge): string {
   if (!isForeignDigest(description.digest)) return platform(description);
   const told = configuration?.["platform"] || configuration?.["backend"];

@@ -13,7 +13,7 @@ import { arrivedCall } from "./infer/index.ts";
 import type { Api, Asked } from "./parts.ts";
 import { jsonReply } from "./replies.ts";
 
-/** What a query says under a key; undefined when nothing. Throws `invalid-input` for anything else than `what`, said once. */
+/** The value of a key in a query; undefined if it is missing. Throws `invalid-input` if the value is not `what` or occurs twice. */
 function said(query: URLSearchParams, key: string, form: RegExp, what: string): string | undefined {
   const texts = query.getAll(key);
   if (texts.length > 1 || texts.some((text) => !form.test(text))) {

@@ -54,13 +54,13 @@ export async function packageManifest(
   };
 }
 
-/** The byte from which a range asks; 0 for ranges of other kinds, which are answered whole (RFC 9110, 14.2). */
+/** The first byte of a range; 0 for other kinds of ranges, which get the whole file (RFC 9110, 14.2). */
 export function rangeStart({ request }: Asked): number {
   const [, from = "0"] = /^bytes=([0-9]{1,15})-$/.exec(request.headers["range"] ?? "") ?? [];
   return Number(from);
 }
 
-/** Where a file has no byte that a range begins at: its length is told (RFC 9110, 15.5.17). */
+/** The reply to a range that starts beyond the file, with the file's length (RFC 9110, 15.5.17). */
 function noSuchRange(bytes: number, fromByte: number, callId: string): WireResponse {
   const what = `the file has ${bytes} bytes, and ${fromByte} were left out`;
   const error = writeWireError(new LongshoreError("invalid-input", "admission", what), callId);
@@ -68,7 +68,7 @@ function noSuchRange(bytes: number, fromByte: number, callId: string): WireRespo
   return { status: 416, headers, body: { kind: "parts", parts: [error.bytes] } };
 }
 
-/** A file from some byte on; 416 where it has no such byte. */
+/** The reply with a file from one byte on; 416 if there is no such byte. */
 export function fileReply(
   digest: string,
   bytes: number,

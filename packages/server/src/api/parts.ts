@@ -30,12 +30,12 @@ import type { PackageShelf } from "./package.ts";
 import type { ServedRepository } from "./repository.ts";
 import { type SharedMemory, SharedRegions } from "./shared-memory.ts";
 
-/** Bytes that are kept of a body which is sent on, where nobody says. */
+/** Default number of bytes that are kept of a forwarded body. */
 export const defaultMaxKeptBytes: number = 16 * 2 ** 20;
 
-/** What a server is made of. Only the first five have no default. */
+/** The parts of a server. Only the first five have no default. */
 export interface HandlerParts {
-  /** What runs the requests: an engine, or an offloader over several endpoints. Not owned. */
+  /** Runs the requests: an engine, or an offloader over several endpoints. Not owned. */
   readonly endpoint: Endpoint;
   /** For inputs that arrive coded. */
   readonly codecs: CodecSet;
@@ -43,7 +43,7 @@ export interface HandlerParts {
   readonly observer: Observer;
   /** Models by name, their files, and loading. Default: the endpoint's models by name only. */
   readonly repository?: ServedRepository;
-  /** Default: this machine may everything, others infer whole models. */
+  /** Default: senders on this machine have all rights, others may infer whole models. */
   readonly identify?: Identify;
   /** Default: one that is ready at once. */
   readonly life?: Life;
@@ -52,7 +52,7 @@ export interface HandlerParts {
    * here, reached, and traces and logs nothing.
    */
   readonly telemetry?: Telemetry;
-  /** How busy the server is, for replies that no inference made. Default: not told. */
+  /** The load for replies without an inference. Default: not reported. */
   readonly load?: () => LoadReport;
   /** Whether models may be loaded and unloaded over the network, by those with the right. Default false. */
   readonly modelControl?: boolean;
@@ -63,36 +63,36 @@ export interface HandlerParts {
    * leave this endpoint for another.
    */
   readonly unstatedRules?: Rules;
-  /** Whether what answers requests is there, besides `life`: without it the server is not ready. Default: it is. */
+  /** Whether the endpoints behind the server are available. If not, the server is not ready, whatever `life` says. Default: they are. */
   readonly available?: () => Promise<boolean>;
   readonly limits?: WireLimits;
-  /** Computes checksums of bodies for clients that state or ask for them. Default: in TypeScript, `zlib.crc32` is faster. */
+  /** Computes checksums of bodies for clients that state or request them. Default: in TypeScript; `zlib.crc32` is faster. */
   readonly crc32?: Crc32;
-  /** What of this machine's shared memory clients on it may use. Default none. */
+  /** Shared memory of this machine that local clients may use. Default none. */
   readonly sharedMemory?: SharedMemory;
   /** Request headers, by lower-case name, that go to the steps of the model as parameters. Default none. */
   readonly forwardHeaders?: RegExp;
-  /** Packages of models, for those who fetch them. Default: none. */
+  /** Model packages for download. Default: none. */
   readonly packages?: PackageShelf;
-  /** Endpoints that join this server, for others to read. Default: none can. */
+  /** The directory where endpoints register for others to read. Default: registration is not possible. */
   readonly directory?: DirectoryDesk;
   /** Aliases of models. Default: none. `endpoint` must know them, too. */
   readonly rollouts?: Rollouts;
   /** Bytes of all bodies that are being read or run at one time. Default 1 GiB. */
   readonly maxBufferedBytes?: number;
   /**
-   * Bytes that are kept of a body which is sent on while it arrives, so that it can be sent to another endpoint. Of a longer one,
-   * what was sent on is gone, and there is no second try. Default 16 MiB.
+   * Bytes that are kept of a body that is forwarded while it arrives, so that it can be sent to another endpoint. Beyond this the beginning
+   * is dropped, and no retry is possible. Default 16 MiB.
    */
   readonly maxKeptBytes?: number;
   /** Memory of large bodies that is kept for the next ones, in bytes. Default 64 MiB. */
   readonly maxSpareBytes?: number;
-  /** What `GET v2` says. Default `longshore` and `0.1.0`. */
+  /** Name in the reply to `GET v2`. Default `longshore` and `0.1.0`. */
   readonly name?: string;
   readonly version?: string;
 }
 
-/** Which requests are let in, and what of them is passed on. */
+/** Which requests are admitted, and which of their headers are passed on. */
 export interface Access {
   readonly identify: Identify;
   readonly unstatedRules: Rules;
@@ -135,7 +135,7 @@ export interface Models {
   readonly uploads: boolean;
 }
 
-/** The parts with their defaults filled in, in groups: what changes together stands together. */
+/** The parts with their defaults, in groups of what changes together. */
 export interface Api {
   readonly endpoint: Endpoint;
   readonly clock: Clock;
@@ -147,7 +147,7 @@ export interface Api {
   readonly tensors: TensorSources;
   readonly models: Models;
   readonly directory: DirectoryDesk | undefined;
-  /** What `GET v2` says. */
+  /** Content of the reply to `GET v2`. */
   readonly about: { readonly name: string; readonly version: string };
 }
 
@@ -156,9 +156,9 @@ export interface Asked {
   readonly request: WireRequest;
   readonly query: URLSearchParams;
   readonly identity: Identity;
-  /** Has id, abort and tenant; deadline, rules and path are added where a request has them. */
+  /** The call with ID, abort and tenant. Deadline, rules and path are added for requests that have them. */
   readonly call: Call;
-  /** Tells the sender which bytes of the body have arrived. */
+  /** Acknowledges to the sender the bytes of the body that have arrived. */
   readonly received: ((bytes: number) => void) | undefined;
 }
 

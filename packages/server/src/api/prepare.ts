@@ -5,7 +5,7 @@ import { checkPlannedDigest } from "./infer/index.ts";
 import type { Api, Asked } from "./parts.ts";
 import { doneReply } from "./replies.ts";
 
-/** `POST .../segments/{from}..{to}/prepare`: answers when what runs the segment is loaded; at once where nobody can tell. */
+/** `POST .../segments/{from}..{to}/prepare`: replies when the segment is loaded; at once if the endpoint cannot load on request. */
 export async function prepare(
   api: Api,
   route: Route & { kind: "prepare" },

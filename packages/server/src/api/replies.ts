@@ -13,8 +13,8 @@ import type { Api, Asked } from "./parts.ts";
 const encoder = new TextEncoder();
 
 /**
- * Adds the checksum of a reply's body to its headers if the request asked for it. `known` is what another server stated of the same
- * bytes: of a body that is still arriving nothing else is known.
+ * Adds the checksum of a reply's body to its headers if the request asked for it. `known` is the checksum that another server stated for
+ * the same bytes; a body that is still arriving has no other.
  */
 export function stateChecksum(
   { bodies: { crc32 } }: Pick<Api, "bodies">,
@@ -80,13 +80,13 @@ export function textReply(text: string, type: string): WireResponse {
   };
 }
 
-/** The most that a request for anything but inference may say. */
+/** The most bytes of a request other than inference. */
 const maxRequestBytes = 65_536;
 
 /** The most values that it may have: as many keys are read in about the time for which the event loop may be held. */
 const maxValues = 8192;
 
-/** The JSON object that a request is. Throws `invalid-input`, whatever the bytes are. */
+/** The JSON object of a request. Throws `invalid-input`, whatever the bytes are. */
 export function objectFrom(bytes: Uint8Array, most: number = maxValues): object {
   return read.objectAt(parseJson(bytes, "the request", most), "the request");
 }
@@ -101,7 +101,7 @@ export async function requestObject(
   return bytes.byteLength === 0 ? {} : objectFrom(bytes, most);
 }
 
-/** 200 and nothing, as Triton answers what has no result. */
+/** 200 without a body, as Triton replies to requests without a result. */
 export const doneReply: WireResponse = {
   status: 200,
   headers: { "content-type": jsonType },

@@ -22,21 +22,21 @@ import { fileReply, rangeStart } from "./package.ts";
 import type { Api, Asked } from "./parts.ts";
 import { doneReply, listReply, objectFrom, requestObject } from "./replies.ts";
 
-/** What the API needs of the models behind an endpoint, beyond running them. */
+/** What the API needs of the models behind an endpoint, besides running them. */
 export interface ServedRepository {
-  /** Of all models, or of one, of which it may also say that it is not there. */
+  /** Lists all models, or one, for which it may also report that it does not exist. */
   index(call: Call, model?: string): Promise<readonly ModelListing[]>;
-  /** @param override Takes the endpoint of what the repository has of the model, until it is loaded again without one. */
+  /** @param override Replaces the files of the model in the repository, until the model is loaded again without one. */
   load(model: string, version: string | undefined, call: Call, override?: ModelOverride): Promise<void>;
   /** @param dependents Whether the models that it is made of, or which of them, are unloaded, too, as far as nothing else is made of them. */
   unload(model: string, call: Call, dependents?: boolean | ((model: string) => boolean)): Promise<void>;
-  /** What is shown of a version's configuration beside its description, in the JSON of Triton's `ModelConfig`. */
+  /** Configuration of a version besides its description, in the JSON of Triton's `ModelConfig`. */
   configuration?(
     model: string,
     version: string,
     call: Call,
   ): Promise<Readonly<Record<string, Json>> | undefined>;
-  /** The part of a model from `start` to a cut as an ONNX file; undefined where it is not one. */
+  /** The part of a model from `start` to a cut as an ONNX file; undefined if it is not a single file. */
   head?(
     address: {
       readonly model: string;
@@ -48,24 +48,24 @@ export interface ServedRepository {
   ): Promise<{ readonly digest: string; readonly bytes: Uint8Array } | undefined>;
 }
 
-/** A configuration, and files beside it, that came in a request to load a model. */
+/** A configuration, and files beside it, from a request to load a model. */
 export interface ModelOverride {
   /** Triton's `ModelConfig` as JSON text. */
   readonly config: string;
   /** By path inside the model's folder: `1/model.onnx`; instead of all files that lie there. */
   readonly files?: ReadonlyMap<string, Uint8Array>;
-  /** Models that it may be made of; others are as if they were not there. Default: all. */
+  /** Models that it may use; others count as missing. Default: all. */
   readonly sees?: (model: string) => boolean;
 }
 
-/** The most that a configuration in a request may say, in bytes. */
+/** The most bytes of a configuration in a request. */
 const maxConfigBytes = 2 ** 20;
-/** The most that a request with files may say beside them, in bytes: such a configuration, with what JSON puts before its quotes. */
+/** The most bytes of a request besides its files: such a configuration, with the escapes of JSON. */
 const maxJsonBytes = 2 * maxConfigBytes;
 
 const filePath = /^[0-9]{1,18}\/[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}$/;
 
-/** What a request to load or unload says, and the files that came with it, which its texts name by number. */
+/** The text of a request to load or unload, and its files, which the text refers to by number. */
 interface ControlRequest {
   readonly object: object;
   readonly files: readonly Uint8Array[];
@@ -91,7 +91,7 @@ function overrideFrom(
   const written = read.own(parameters, "config");
   const isFile = (name: string): boolean => name.startsWith("file:");
   const names = Object.keys(parameters).filter(isFile);
-  // A name written wrongly would load what was to be replaced.
+  // A misspelt name would load the very files that were to be replaced.
   const unknown = Object.keys(parameters).find((name) => name !== "config" && !isFile(name));
   if (unknown !== undefined) {
     read.refuse(`parameters.${unknown.slice(0, 64)}`, "config, or file: with a version and a name");
@@ -120,7 +120,7 @@ function overrideFrom(
   return { config, files: new Map(files), ...sees };
 }
 
-/** `POST v2/repository/index`: every version with its state and, where it cannot be used, why; only the ready ones if asked. */
+/** `POST v2/repository/index`: every version with its state and, if it cannot be used, the reason; on request only the ready ones. */
 export async function repositoryIndex(api: Api, asked: Asked): Promise<WireResponse> {
   const object = await requestObject(asked);
   const ready = read.optional(read.flag)(read.own(object, "ready"), "ready") ?? false;
@@ -128,7 +128,7 @@ export async function repositoryIndex(api: Api, asked: Asked): Promise<WireRespo
     endpoint,
     models: { repository },
   } = api;
-  // Who asks may be a gateway, which another one behind this may ask in turn.
+  // The sender may be a gateway, which another one behind this may query in turn.
   const call = callFromHeaders(
     asked.request.headers,
     asked.call,
@@ -143,8 +143,8 @@ export async function repositoryIndex(api: Api, asked: Asked): Promise<WireRespo
 }
 
 /**
- * `POST v2/repository/models/{m}/load` and `/unload`. A configuration in the request is for those who may load; files only
- * where the operator says so, too.
+ * `POST v2/repository/models/{m}/load` and `/unload`. A configuration in the request needs the right to load; files are accepted only if
+ * the operator allows them, too.
  */
 export async function repositoryControl(
   api: Api,
@@ -172,13 +172,13 @@ export async function repositoryControl(
       await api.models.repository.load(route.model, undefined, asked.call, override);
     } catch (thrown) {
       const unknown = LongshoreError.is(thrown) && thrown.reason === "unknown-model";
-      // Who sees some models only is not told which others there are.
+      // A sender that may see some models only does not learn the names of others.
       throw unknown && asked.identity.sees ? unknownModel(route.model) : thrown;
     }
   } else {
     const flag = read.own(parameters, "unload_dependents");
     const dependents = read.optional(read.flag)(flag, "unload_dependents") ?? false;
-    // Others may use what this sender does not see.
+    // Others may use models that this sender may not see.
     await api.models.repository.unload(route.model, asked.call, dependents && (asked.identity.sees ?? true));
   }
   return doneReply;

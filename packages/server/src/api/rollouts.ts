@@ -11,7 +11,7 @@ import { unknownModel } from "./find-model.ts";
 import type { Api, Asked } from "./parts.ts";
 import { jsonReply, requestObject } from "./replies.ts";
 
-/** The most that a change may say, in bytes. */
+/** The most bytes of a change. */
 const maxChangeBytes = 65_536;
 
 function reportJson({ alias, figures }: AliasReport): Json {
@@ -19,7 +19,7 @@ function reportJson({ alias, figures }: AliasReport): Json {
   return { alias: aliasJson(alias), figures: (figures ?? null) as unknown as Json };
 }
 
-/** `GET v2/rollouts`, `GET v2/rollouts/{alias}` and `POST v2/rollouts/{alias}`, where this server has aliases. */
+/** `GET v2/rollouts`, `GET v2/rollouts/{alias}` and `POST v2/rollouts/{alias}`, if this server has aliases. */
 export async function rollouts(
   api: Api,
   route: Route & { kind: "rollouts" | "rollout" | "rollout-change" },

@@ -33,7 +33,7 @@ export function logSettings({ telemetry: { log } }: Pick<Api, "telemetry">): Wir
   return jsonReply(logJson(log));
 }
 
-/** `POST v2/logging`: changes what is named, and answers with all. */
+/** `POST v2/logging`: changes the named settings, and replies with all. */
 export async function setLogSettings(
   { telemetry: { log } }: Pick<Api, "telemetry">,
   asked: Asked,
@@ -106,7 +106,7 @@ function figureFrom(value: unknown, key: string, least: number): number {
   return figure;
 }
 
-/** `POST v2[/models/{m}]/trace/setting`: null takes a setting back to what it was at the start, or a model's to all models'. */
+/** `POST v2[/models/{m}]/trace/setting`: null resets a setting to its initial value, or a model's setting to that of all models. */
 export async function setTraceSettings(
   api: Api,
   { model }: { readonly model?: string },

@@ -20,7 +20,7 @@ export interface SharedObject {
   close(): Promise<void>;
 }
 
-/** Opens what the operator lets clients share. Throws `invalid-input` or `not-permitted` for every other key. */
+/** Opens the memory that the operator shares with clients. Throws `invalid-input` or `not-permitted` for every other key. */
 export interface SharedMemory {
   open(key: string): Promise<SharedObject>;
 }
@@ -42,7 +42,7 @@ function invalid(message: string): LongshoreError {
   return new LongshoreError("invalid-input", "admission", message);
 }
 
-/** The regions that clients have registered, by tenant: what one registers, another can neither see nor use. */
+/** Regions that clients have registered, by tenant: no tenant can see or use those of another. */
 export class SharedRegions {
   readonly #memory: SharedMemory | undefined;
   readonly #regions = new Map<string, Map<string, Region>>();
@@ -82,7 +82,7 @@ export class SharedRegions {
     this.#regions.set(tenant, own);
   }
 
-  /** Regions that are not there are no failure: clients tidy up before they begin. */
+  /** A missing region is no error: clients clean up before they start. */
   async unregister(tenant: string, name: string | undefined): Promise<void> {
     const own = this.#regions.get(tenant);
     const going = [...(own?.values() ?? [])].filter((region) => name === undefined || region.name === name);
@@ -90,7 +90,7 @@ export class SharedRegions {
       own?.delete(region.name);
       region.gone = true;
     }
-    // Before anything is waited for: what is registered meanwhile stays.
+    // Before anything is awaited, so that later registrations stay.
     if (own?.size === 0) this.#regions.delete(tenant);
     const idle = going.filter(({ users }) => users === 0);
     await Promise.all(idle.map(({ object }) => object.close()));
@@ -153,7 +153,7 @@ export class SharedRegions {
 
 type SharedRoute = Route & { kind: "shared-status" | "shared-register" | "shared-unregister" };
 
-/** Memory is shared with programs on this machine only; anybody else who names a region means something else by it. */
+/** Memory is shared with programs on this machine only. A name from another machine means other memory. */
 function demandThisMachine({ request }: Asked): void {
   if (fromThisMachine(request)) return;
   throw new LongshoreError(
@@ -199,10 +199,10 @@ export async function sharedMemory(api: Api, route: SharedRoute, asked: Asked): 
 /** CUDA memory: there is never any, and tidying up works. */
 const noRegions: SharedRegions = new SharedRegions(undefined);
 
-/** A message with the tensors of shared memory, and what they take while the request is under way. */
+/** A message with tensors in shared memory, and the mappings that it holds while the request is under way. */
 export interface SharedInputs {
   readonly message: InferRequestMessage;
-  /** Whoever has the message disposes it. */
+  /** The owner of the message disposes it. */
   readonly held?: Disposable;
 }
 
@@ -251,7 +251,7 @@ async function readParts(
   }
 }
 
-/** Writes outputs that shall lie in shared memory there; what goes into the reply says where. */
+/** Writes outputs into shared memory where requested; the reply says where. */
 export function writeShared(
   api: Api,
   asked: Asked,

@@ -15,7 +15,7 @@ export interface Choice {
   /** Positions of the request's cuts in the bucket. */
   readonly from: number;
   readonly to: number;
-  /** Time here over time in the profile; NaN where it cannot run here. */
+  /** Run time here divided by the time in the profile; NaN if it cannot run here. */
   readonly slowness: number;
   readonly agreementRatio: number;
 }

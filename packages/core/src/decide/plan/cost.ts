@@ -6,14 +6,13 @@ import type { Question } from "./question.ts";
 import type { DeviceView } from "./view.ts";
 
 /**
- * What a candidate is expected to cost, and the most that it may cost, in micros. The most goes by the longest run that is believed
- * and leaves room for bodies that are larger than foreseen. While a request with a limit runs, each leg holds its most out of
- * what is left (`Purse`), so the sum of all legs stays within the limit.
+ * The expected and the greatest possible cost of a candidate, in micros. The greatest cost assumes the longest believed run and bodies
+ * larger than predicted. While a request with a limit runs, each leg reserves its greatest cost from what is left (`Purse`), so the sum of
+ * all legs stays within the limit.
  */
 
 /**
- * Added to the score of a candidate without a known price, in micros, where another candidate has one: an objective with cost
- * takes it last.
+ * Added to the score of a candidate without a known price, in micros, if another candidate has one: an objective with cost chooses it last.
  */
 export const unknownMicros = 1e12;
 
@@ -29,14 +28,14 @@ export function remoteMicros(
   const endpoint = model.routes.endpoint[route] ?? -1;
   const row = route * cells.count + cell;
   const fixed = cells.fixedMicros[row] ?? 0;
-  // A promise that is broken costs more; one that is more than kept costs what the operator stated.
+  // An endpoint slower than its promise costs more. One that is faster costs the price that the operator stated.
   const ratio = Math.max(1, serviceRatioAt(endpoints, endpoint));
   const run = fixed + ((cells.costMicros[row] ?? 0) - fixed) * ratio;
   const sent = (endpoints.inMicros[endpoint] ?? 0) * (options.sentBytes[option] ?? 0);
   return run + (sent + (endpoints.outMicros[endpoint] ?? 0) * reply.bytes) / 1e6;
 }
 
-/** The most that the run elsewhere and its bytes may cost; Infinity where no price is known. */
+/** The greatest cost of the run elsewhere and its bytes; Infinity if no price is known. */
 export function mostRemoteMicros(
   { view, model }: Question,
   options: Options,
@@ -57,7 +56,7 @@ export function mostRemoteMicros(
   return fixed + (grown > 0 ? grown * ratio : 0) + moved;
 }
 
-/** The cost of runs on this device, in so many parts, together `runMs` long. */
+/** The cost of runs on this device, in this many parts with a total of `runMs`. */
 export function localMicros(
   { info, activeWatts }: Pick<DeviceView, "info" | "activeWatts">,
   runMs: number,
@@ -72,7 +71,7 @@ export function localMicros(
 
 const longestReading = readingOf(1);
 
-/** The most that a run on this device may cost; Infinity where no price is known. */
+/** The greatest cost of a run on this device; Infinity if no price is known. */
 export function mostLocalMicros(device: DeviceView, choice: Choice, from: number, to: number): number {
   if (device.info?.rates.unpriced === true) return Infinity;
   const slowness = Number.isNaN(choice.slowness) ? 1 : choice.slowness;

@@ -27,7 +27,7 @@ export interface EndpointRules {
   forbids(route: number, endpoint: number, classSet: number): string;
 }
 
-/** Zones are asked once for each set of zones that occurs, policies once for each endpoint that they can tell apart. */
+/** Evaluates zones once for each set of zones, and policies once for each distinct endpoint as policies see it. */
 export function endpointRules(
   request: PlanRequest,
   view: View,

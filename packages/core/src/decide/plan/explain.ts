@@ -12,7 +12,7 @@ import { judge, meanValue, readingOf, serviceRatioAt, waitMsAt } from "../table/
 import type { Findings } from "./scan.ts";
 import type { ModelView, View } from "./view.ts";
 
-/** What an explanation reads. */
+/** The inputs of an explanation. */
 export interface Explained {
   readonly question: Question;
   readonly options: Options;
@@ -44,7 +44,7 @@ export function because(explained: Explained, chosen: Priced, values: Float64Arr
   return `${there}${aim(question, chosen, values)}; ${instead}${amongOthers(explained, chosen)}${strain}`;
 }
 
-/** Why this one of several endpoints: what it is charged for, and who came next. */
+/** Why this endpoint was chosen among several: its charges, and the next best. */
 function amongOthers({ question, finalists, findings }: Explained, chosen: Priced): string {
   const { view, model } = question;
   let others = -1;
@@ -91,7 +91,7 @@ function inParts(question: Question, priced: PricedRemote): string {
   return `${here}${sending(question, priced)}, ${ms(meanValue(there))} there${mark(runIsAssumed(question, priced))}${back}`;
 }
 
-/** Says of a figure that nobody has measured it. */
+/** Marks a figure that was not measured. */
 function mark(assumed: boolean): string {
   return assumed ? " (assumed, not measured yet)" : "";
 }
@@ -107,7 +107,7 @@ function sending(question: Question, priced: PricedRemote): string {
   return `${ms(meanValue(up) + encodeMs)} sending ${bytes(priced.sentBytes)} of ${what}${as}${assumed}`;
 }
 
-/** What of a candidate counts besides its usual time: its energy, its price, its chance. */
+/** The figure of a candidate besides its usual time: its energy, its price, or its probability. */
 function aim(question: Question, priced: Priced, values: Float64Array): string {
   const { goal, remainingMs } = question;
   const { objective, minInTimeRatio } = question.request.limits;
@@ -126,7 +126,7 @@ function aimOther(question: Question, priced: Priced): string {
   return (objective === "energy" || objective === "cost") && figure !== "" ? ` and ${figure}` : figure;
 }
 
-/** The figure that is made small; none where the usual time says it. */
+/** The figure of the objective; empty if the usual time is that figure. */
 function aimFigure({ goal, request, remainingMs }: Question, priced: Priced, values: Float64Array): string {
   const { objective } = request.limits;
   const { accuracyRatio, choice, deviceMillijoules, costMicros } = priced;
@@ -164,11 +164,11 @@ function bytes(count: number): string {
   return count < 1e6 ? `${amount(count / 1e3)} kB` : `${(count / 1e6).toFixed(1)} MB`;
 }
 
-/** The constraint that the last survivors fell to, and a sentence that says so. */
+/** The constraint that removed the last candidates, and a sentence that says so. */
 export function whyNone(explained: Explained): { readonly filter: FilterName; readonly because: string } {
   const { findings, question } = explained;
   const { request, view } = question;
-  // Where nothing runs the model, here is no way: others, if any have it, say why they are none.
+  // If no endpoint runs the model, this device is not a candidate either. The explanation covers endpoints that have the model, if any.
   const { info } = view.device;
   const mayBe = ({ choice }: LocalCandidate): boolean => findings.candidates === 0 || choice.slowness > 0;
   const locals = info ? explained.locals.filter(mayBe) : [];

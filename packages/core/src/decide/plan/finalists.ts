@@ -51,18 +51,18 @@ export interface Finalist {
   readonly backUp: BackUp | undefined;
   readonly guarded: Guarded;
   readonly score: number;
-  /** What is charged beside it for staying here, in its score's units. */
+  /** Charge for staying here instead, in units of the score. */
   readonly staying: number;
 }
 
-/** What runs here when a remote run is late or fails. */
+/** The local run for a remote run that is late or fails. */
 export interface BackUp {
   readonly choice: Choice;
-  /** The cut it starts from, and whether it takes what the head made here or the crossing that came with the request. */
+  /** The cut it starts from, and whether it uses the output of the local head or the crossing of the request. */
   readonly from: number;
   readonly takes: "head" | "request";
   readonly values: Float64Array;
-  /** What runs here before it can start; undefined when it can start at once. */
+  /** What runs here before it can start; undefined if it can start at once. */
   readonly head: Float64Array | undefined;
   readonly deviceMillijoules: number;
   readonly costMicros: number;
@@ -125,8 +125,8 @@ function removed(choice: Choice, filter: FilterName, detail: string): LocalCandi
 }
 
 /**
- * The routes with the smallest scores, best first. Where more are alike than can be finalists, chance decides which of
- * them are, so that many clients with the same view do not all know the same few.
+ * The routes with the smallest scores, best first. If more are equal than can be finalists, a random draw decides, so that many clients
+ * with the same view do not all choose the same few.
  */
 export function bestRoutes(
   scores: ArrayLike<number>,
@@ -158,9 +158,9 @@ export function bestRoutes(
 }
 
 /**
- * Prices the best routes whole and with the back-up that will guard them: a link that stalls now and then has a terrible
- * mean, which a local run that starts when it is late cuts off. Where latency is part of the goal, or a deadline is to be kept,
- * they compete by what is left after that.
+ * Prices the best routes completely, with the back-up that will guard them. A link that stalls from time to time has a terrible mean, which
+ * a local back-up cuts off. If latency is part of the goal, or a deadline must be kept, the routes compete by the time that remains with
+ * it.
  */
 export function remoteFinalists(
   question: Question,
@@ -179,7 +179,7 @@ export function remoteFinalists(
     const group = options.groups[findings.bestGroup[route] ?? -1];
     if (!group) continue;
     const option = findings.bestOption[route] ?? 0;
-    // Its best case is worse than what the best already promises: it can be a second endpoint to turn to, no more.
+    // Its best case is worse than the promise of the best candidate. It can only be an alternative after a failure.
     const hopeless =
       !guards ||
       (best < Infinity &&
@@ -282,7 +282,7 @@ function backUpFor(
   };
 }
 
-/** Candidates here as they stand beside the best finalist: charged with the price of an answer that would be late. */
+/** Local candidates next to the best finalist: charged with the price of a late answer. */
 export function besideBest(
   locals: readonly LocalCandidate[],
   finalists: readonly Finalist[],

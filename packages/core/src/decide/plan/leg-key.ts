@@ -2,18 +2,18 @@ import type { Call } from "../../words/base/index.ts";
 import type { Leg } from "./plan.ts";
 import { fingerprint, type Tensors } from "../../words/tensor/index.ts";
 
-/** As long as a key may be before the mark of a leg; endpoints on the way add one each. */
+/** Longest key before the mark of a leg. Endpoints on the path add one mark each. */
 const longest = 256;
 
 /**
- * The idempotency key of a leg. Legs of one request are requests of their own, with other versions, parts and codings, and
- * each must run; the same leg that is sent to the same endpoint again must not. Where that endpoint cannot tell the tenants of this one apart,
- * their keys must not meet there; `~` is in no tenant's name, and servers know of none longer than 64 characters.
+ * The idempotency key of a leg. The legs of one request are requests of their own, with different versions, parts and encodings, and each
+ * must run. The same leg that is sent to the same endpoint again must not run twice. An endpoint that cannot tell this one's tenants apart
+ * must not mix up their keys: `~` occurs in no tenant name, and names have at most 64 characters.
  */
 export function legKey(call: Call, { segment, codecs, state }: Leg): string {
   const { id, tenant, idempotencyKey = id } = call;
   const { version, digest, variant, from, to } = segment;
-  // All of it is in the mark, so that shortening makes no two keys the same. Lengths say where each word ends.
+  // The mark covers all of these, so that shortened keys stay different. Lengths show where each word ends.
   let what = [tenant, idempotencyKey, version, digest, variant, from, to].map(word).join("") + (state ?? "");
   for (const name in codecs) what += `;${word(name)}${word(codecs[name] ?? "")}`;
   return `${plain(tenant).slice(-64)}~${plain(idempotencyKey).slice(-longest)}.${fingerprint(what, nothing) ?? ""}`;

@@ -31,7 +31,7 @@ export function remoteLegs(
   const first: LegId | "request" = hasHead ? "head" : "request";
   const starts: Trigger = hasHead ? { on: "done", leg: "head" } : { on: "begin" };
   legs.push(remoteLeg(question, "remote", priced, first, [starts], "nothing", guarded.bet));
-  // Before the next step of others the plan is made again.
+  // Before the next step at another endpoint, a new plan is made.
   const tailTo = reachedHere(choice, group.to);
   if (group.to < tailTo) {
     const done: Trigger = { on: "done", leg: "remote" };
@@ -42,8 +42,8 @@ export function remoteLegs(
     (one) =>
       endpointOf(question, one.priced) !== endpoint && startsFrom(one.priced, priced, !backUp) !== undefined,
   );
-  // Where all endpoints are to be kept busy, a second run takes what another request could use; who saves energy or money runs
-  // twice only where nothing else keeps the deadline.
+  // Where throughput is the objective, a second run takes capacity from other requests. With energy or cost as the objective, it runs only
+  // if nothing else keeps the deadline.
   const thrifty = isThrifty(request.limits.objective);
   const spare = !thrifty && question.goal.kind !== "throughput";
   const mayHedge = spare || question.remainingMs < Infinity;
@@ -128,8 +128,8 @@ export function localLegs(
 }
 
 /**
- * What another finalist could start from: the request's crossing, or the output of the same head. One that ends where the chosen
- * one does stands by where nothing here does; the plan is made again when it is done.
+ * Where another finalist could start: at the request's crossing, or at the output of the same head. A finalist that ends at the same cut as
+ * the chosen one is a back-up if this device has none; a new plan follows when it is done.
  */
 function startsFrom(
   other: PricedRemote,
@@ -147,7 +147,7 @@ function failed(leg: LegId): Trigger {
   return { on: "failed", leg };
 }
 
-/** When a back-up starts at the latest because a leg is late; undefined where it does not wait for that. */
+/** The latest start of a back-up for a late leg; undefined if the back-up does not wait for lateness. */
 export function latestOf({ starts }: Leg, { id }: Leg): number | undefined {
   for (const one of starts) if (one.on === "late" && one.leg === id) return one.latestMs;
   return undefined;
@@ -158,14 +158,14 @@ export function waitsFor({ starts }: Leg, { id }: Leg): boolean {
   return starts.some((one) => one.on === "failed" && one.leg === id);
 }
 
-/** The moment at which the back-up starts whatever the guard thinks: in time for the deadline. */
+/** The latest start of the back-up that still meets the deadline, whatever the guard decides. */
 function latestStartMs(question: Question, priced: PricedRemote, backUp: BackUp): number {
   const { choice, group } = priced;
   const headMs = group.from > choice.from ? localMean(choice, choice.from, group.from) : 0;
   return inTimeMs(question.remainingMs - headMs, backUp.values);
 }
 
-/** What the endpoint itself promised for the run, by the mean. */
+/** The mean run time that the endpoint itself promised. */
 function promisedMs({ view, model }: Question, { route, there, waitMs }: PricedRemote): number {
   const ratio = serviceRatioAt(view.endpoints, model.routes.endpoint[route] ?? -1);
   return (meanValue(there) - waitMs) / ratio;

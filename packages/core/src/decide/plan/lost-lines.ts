@@ -22,7 +22,7 @@ import type { Priced } from "./priced.ts";
 /** Lines of `lost` that get a sentence of their own; the rest are counted under the filter's general one. */
 const detailedLines = 24;
 
-/** What was not chosen: one line for each endpoint and reason, with the number of candidates that it stands for. */
+/** The alternatives that were not chosen: one line for each endpoint and reason, with the number of candidates behind it. */
 export function lostLines(
   explained: Explained,
   chosen: Priced | undefined,
@@ -54,7 +54,7 @@ function addLocal(
   }
 }
 
-/** What no filter removed and something else beat: the best of each route stands for the others. */
+/** Candidates that passed the filters and lost by score: the best of each route stands for the others. */
 function addBeaten(
   lost: Lost[],
   { question, options, findings, finalists }: Explained,
@@ -82,13 +82,13 @@ function addBeaten(
   }
 }
 
-/** A finalist's own score counts its back-up; the others are known by the plain one. */
+/** A finalist's score includes its back-up; other candidates have the plain score. */
 function finalistOf(finalists: readonly Finalist[], route: number): Finalist | undefined {
   for (const one of finalists) if (one.priced.route === route) return one;
   return undefined;
 }
 
-/** What filters removed. Lines that say the same share what they say. */
+/** Candidates removed by filters. Equal lines are merged. */
 function addRemoved(lost: Lost[], explained: Explained): void {
   const { question, options, findings } = explained;
   const { view, model } = question;
@@ -126,7 +126,7 @@ function addRemoved(lost: Lost[], explained: Explained): void {
   }
 }
 
-/** What is said of endpoints beyond the first few, where each has a sentence of its own. */
+/** Sentences for endpoints beyond the first few, each of which has its own sentence. */
 const general: Readonly<Partial<Record<FilterName, string>>> = {
   unavailable: "it does not answer, or failed for this request",
   only: "the request is for other endpoints",
@@ -143,7 +143,7 @@ const general: Readonly<Partial<Record<FilterName, string>>> = {
 /** Codecs of what travels raw. */
 export const noCodecs: Readonly<Record<string, string>> = {};
 
-/** Why a filter removed what a route offers, in a sentence. */
+/** The sentence why a filter removed the candidates of a route. */
 export function removedDetail(explained: Explained, filter: FilterName, route: number): string {
   const { options, findings } = explained;
   const { request, view, model, remainingMs } = explained.question;

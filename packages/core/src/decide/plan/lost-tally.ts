@@ -8,11 +8,11 @@ export interface LostTally {
   readonly columns: (LostColumn | undefined)[];
   /** Positions of the filters that have one. */
   readonly used: number[];
-  /** By route: the rule, where the data class keeps something out. */
+  /** For each route, the rule if a data class excludes it. */
   readonly rules: string[];
 }
 
-/** What one filter removed, by route: the number of candidates, and of one of them its group and its coding in the bucket. */
+/** What one filter removed, by route: the number of candidates, and the group and coding of one of them. */
 export interface LostColumn {
   readonly count: Float64Array;
   readonly group: Float64Array;

@@ -18,15 +18,15 @@ import { type Goal, goalOf, hopeful, isOnly } from "../goal/index.ts";
 import type { View } from "./view.ts";
 
 /**
- * Decides where one request runs: resolve > filter > score > pick, explained. Synchronous and pure: the same request,
- * view, instant and draws give the same plan.
+ * Decides where one request runs: resolve > filter > score > pick, with an explanation. Synchronous and pure: the same request, view,
+ * instant and random numbers give the same plan.
  *
- * The deadline is judged by the mean, by the percentile that is made small, or by the share of cases in which the request wants it
- * kept; where a run here keeps it, what is elsewhere need not, see `keepsDeadline`. When nothing keeps it so surely, the best chance counts instead; when nothing is expected to make it, the best case
- * of each candidate decides whether trying is worth it; only when not even that is in time is the answer Infeasible,
- * unless the request is to be tried all the same (`evenLate`) as long as there is time.
+ * The deadline is compared with the mean, with the percentile of the objective, or with the required share of met deadlines. If a run here
+ * keeps it, remote candidates need not (see `keepsDeadline`). If no candidate is sure enough, the best probability counts. If none is
+ * expected to meet it, the best case of each candidate decides whether a try is worth it. Only if even that is too late, the result is
+ * Infeasible, unless the request is to be tried all the same (`evenLate`) while there is time.
  *
- * Whoever decides often hands over the same `scratch` each time: room for what is gone when the decision is made.
+ * Pass the same `scratch` to each decision: its memory is reused, and nothing in it outlives a decision.
  */
 export function makePlan(
   request: PlanRequest,
@@ -92,7 +92,7 @@ function decide(question: Question, random: Random): Plan | Infeasible {
   } as const;
   const obstacle = localObstacle(request, view, held);
   const alone = localCandidates(question, choices, obstacle);
-  // Where no other endpoint serves the model, nothing is laid out for them.
+  // If no other endpoint serves the model, no tables are made for them.
   const served = model.routes.count > 0;
   const options = served ? optionsOf(question, choices, obstacle === undefined) : noOptions;
   const charging = chargingUnpriced(question, alone);
@@ -101,7 +101,7 @@ function decide(question: Question, random: Random): Plan | Infeasible {
   const finalists = served ? remoteFinalists(charging, options, findings, alone, random) : [];
   const locals = besideBest(alone, finalists);
   const explained: Explained = { question, options, findings, locals, finalists };
-  // This endpoint may stand by for those that are preferred, and is not chosen itself.
+  // With preferred endpoints, this device may be a back-up but is not chosen itself.
   const { prefer } = request.limits;
   const here = prefer !== undefined && !(view.device.info && isOnly(prefer, view.device.info)) ? [] : locals;
   const chosen = choose(request, here, finalists, random);
@@ -118,7 +118,7 @@ function decide(question: Question, random: Random): Plan | Infeasible {
   return planOf(explained, remote.priced, remote.guarded.values, remote.score, legs);
 }
 
-/** With an objective that counts cost, a candidate without a known price is chosen only where none has a price. */
+/** With an objective that includes cost, a candidate without a known price is chosen only if none has a price. */
 function chargingUnpriced(question: Question, locals: readonly LocalCandidate[]): Question {
   const { goal, model, view } = question;
   if (goal.costWeight === 0 || !model.routes.unpriced.includes(1)) return question;
@@ -138,7 +138,7 @@ function planOf(
 ): Plan {
   const { question, findings, locals } = explained;
   const { request, view } = question;
-  // What is there now and then stands last: literals with something spread in between are slow to make.
+  // Optional fields come last: literals with a spread in between are slow to make.
   const plan: Writable<Plan> = {
     schemaVersion: 1,
     view: view.number,
@@ -157,8 +157,8 @@ function planOf(
 }
 
 /**
- * Everything here, but the number of elements of a fan-out is not known yet, sets the cost, and another endpoint could take
- * the part behind it: then the run pauses there and the plan is made again with what was found.
+ * Why a local run should pause. The number of elements of a fan-out decides the cost but is not known yet, and another endpoint could run
+ * the part after it. Then the run pauses there and a new plan uses the number.
  */
 function pauseFor(explained: Explained, local: Priced): string | undefined {
   const { findings, options } = explained;

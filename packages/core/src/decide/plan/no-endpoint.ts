@@ -1,7 +1,7 @@
 import { LongshoreError, type Reason } from "../../words/base/index.ts";
 import type { Infeasible } from "./plan.ts";
 
-/** Filters whose verdict is a rule of somebody, not a want of endpoints. */
+/** Filters that enforce a rule, not a lack of capacity. */
 const ruled: ReadonlySet<string> = new Set(["zone", "trust", "data-class"]);
 
 /** The error that a decision without an endpoint becomes. */

@@ -1,6 +1,6 @@
 import type { Leg, LegId } from "./plan.ts";
 
-/** The legs of a plan that is followed beside others for the same request, told apart from theirs by a number. */
+/** Numbers the legs of a plan that runs beside others for the same request, so that their IDs differ. */
 export function numbered(legs: readonly Leg[], number: number): readonly Leg[] {
   const named = (id: LegId): LegId => `${id}-${number}`;
   return legs.map((leg) => ({

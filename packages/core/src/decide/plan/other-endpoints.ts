@@ -7,21 +7,24 @@ import type { FilterName } from "./plan.ts";
 /** Endpoints that a sentence names; the rest are counted. Keeps explanations and error messages short. */
 const mostNamed = 3;
 
-/** What stands against one endpoint. */
+/** Why one endpoint does not take the request. */
 interface Standing {
   readonly endpoint: EndpointId;
-  /** Position of the filter that its last candidates fell to; -1 where it offers nothing. */
+  /** Position of the filter that removed its last candidates; -1 if it offers nothing. */
   readonly filter: number;
   readonly why: string;
 }
 
-/** That no other endpoint takes the request, with what was tried and why not. */
+/** The sentence that no other endpoint takes the request, with each endpoint and the reason. */
 export function noOther(explained: Explained): string {
   const why = standing(explained);
   return why === "" ? "no other endpoint is known" : `no other endpoint takes it (${why})`;
 }
 
-/** "edge: connection refused; cloud: waiting for its first offer"; empty where no other endpoint is known. `own` stands among them. */
+/**
+ * For example "edge: connection refused; cloud: waiting for its first offer"; empty if no other endpoint is known. `own` is listed with
+ * them.
+ */
 export function standing(
   explained: Explained,
   own?: { readonly endpoint: EndpointId; readonly filter: FilterName; readonly why: string },
@@ -43,7 +46,7 @@ export function standing(
   return [...named, ...(more > 0 ? [`and ${more} more`] : [])].join("; ");
 }
 
-/** For each endpoint, the last filter that removed something of it, with the route; -1 where there is none. */
+/** For each endpoint, the last filter that removed one of its candidates, with the route; -1 if there is none. */
 function furthestFilters({ question, findings }: Explained): {
   readonly filter: readonly number[];
   readonly route: readonly number[];

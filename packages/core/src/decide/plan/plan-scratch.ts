@@ -1,7 +1,7 @@
 import { estimateSize, tailSize } from "../../words/estimate/index.ts";
 import { type BeliefRoom, beliefRoom, type NumberRoom, numberRoom } from "../table/index.ts";
 
-/** Where decisions work, one at a time: what one of them leaves behind is room for the next, and nothing else. */
+/** Reusable memory of decisions, which run one at a time. A decision must not read what an earlier one left. */
 export interface PlanScratch {
   /** Beliefs of 16 values each, gone when the decision is made. */
   readonly beliefs: NumberRoom;
@@ -13,7 +13,7 @@ export interface PlanScratch {
   readonly kept: BeliefRoom;
 }
 
-/** Room that starts with what a decision over a model of few cuts and ten endpoints takes. */
+/** Starts with the memory of a decision over a model with few cuts and ten endpoints. */
 export function planScratch(): PlanScratch {
   return {
     beliefs: numberRoom(estimateSize),

@@ -16,16 +16,16 @@ export type Trigger =
   | { readonly on: "begin" }
   | { readonly on: "done"; readonly leg: LegId }
   | { readonly on: "failed"; readonly leg: LegId }
-  /** The guard decides the moment from the estimate and the progress so far, at the latest `latestMs` after the leg began. */
+  /** The guard chooses the moment from the estimate and the progress so far, at the latest `latestMs` after the leg began. */
   | { readonly on: "late"; readonly leg: LegId; readonly latestMs: number }
   | { readonly on: "unsure"; readonly leg: LegId; readonly belowRatio: number };
 
-/** What a plan, or one leg of it, is expected to take. */
+/** The expected time, energy and cost of a plan or of one leg. */
 export interface Predicted {
   readonly completionMs: Estimate;
   readonly deviceMillijoules: number;
   readonly costMicros: number;
-  /** The most that it may cost, in micros; Infinity where a price is not known. */
+  /** The greatest cost, in micros; Infinity if a price is not known. */
   readonly mostMicros: number;
   readonly agreementRatio: number;
   readonly accuracyRatio: number | undefined;
@@ -37,7 +37,7 @@ export interface Leg {
   readonly id: LegId;
   readonly segment: Segment;
   readonly endpoint: EndpointId;
-  /** Whose output it takes. */
+  /** The leg whose output it uses. */
   readonly takes: LegId | "request";
   /** How its inputs travel, by tensor name; absent names travel raw. */
   readonly codecs: Readonly<Record<string, CodecId>>;
@@ -47,25 +47,25 @@ export interface Leg {
   readonly spends: "nothing" | "hedge token";
   /** Of this leg alone, from its start. */
   readonly predicted: Predicted;
-  /** Of a leg here: how long it keeps the device, without the wait for it, in milliseconds. */
+  /** For a leg here: how long it occupies the device, without waiting for it, in milliseconds. */
   readonly holdsMs?: number;
-  /** Of a leg elsewhere that a run here may follow: what was thought of trying it. */
+  /** For a leg elsewhere with a possible local back-up: the expected loss of the try. */
   readonly bet?: Bet;
-  /** Of a leg elsewhere: the way there, the wait and run there, the way back. What the guard watches. */
+  /** For a leg elsewhere: transfer there, queue and run, transfer back. The guard watches these. */
   readonly travels?: Travels;
 }
 
 /** The parts of a leg elsewhere. */
 export interface Travels {
   readonly upMs: Estimate;
-  /** Queue, penalty, decoding and run, corrected by what was observed. */
+  /** Queue, penalty, decoding and run, corrected by observations. */
   readonly thereMs: Estimate;
   readonly downMs: Estimate;
-  /** Mean run time as the endpoint promised it. */
+  /** Mean run time that the endpoint promised. */
   readonly promisedMs: number;
 }
 
-/** What was not chosen and why: a rule or limit that removed it, or the score by which it lost. */
+/** An alternative that was not chosen, and why: the rule or limit that removed it, or the score by which it lost. */
 export interface Lost {
   readonly endpoint: EndpointId;
   readonly variant: string;
@@ -74,7 +74,7 @@ export interface Lost {
   readonly why:
     | { readonly kind: "filter"; readonly filter: FilterName; readonly detail: string }
     | { readonly kind: "score"; readonly score: number; readonly bestScore: number };
-  /** How many similar candidates this line stands for. */
+  /** Number of similar candidates behind this line. */
   readonly count: number;
 }
 
@@ -97,7 +97,7 @@ export type FilterName =
   | "loop"
   | "codec";
 
-/** How old the knowledge of which endpoints there are is, and what of it is not believed, where a directory says so. */
+/** Age of the list of endpoints, and entries that are not trusted, if a directory reports them. */
 export type DirectoryAge = Omit<DirectorySnapshot, "entries">;
 
 /** An immutable, explainable choice. */
@@ -107,13 +107,13 @@ export interface Plan {
   readonly view: number;
   readonly model: string;
   readonly variant: string;
-  /** The cut whose crossing it starts from: a later one than `start` when the plan was made again on the way. */
+  /** The cut whose crossing it starts from: later than `start` if the plan was made on the way. */
   readonly from: CutId;
   readonly objective: Objective;
   /** In the order in which they would start. Together they produce the answer. */
   readonly legs: readonly Leg[];
   readonly predicted: Predicted;
-  /** What it keeps busy, where throughput is the objective. */
+  /** The stages that it occupies, if throughput is the objective. */
   readonly stages?: Stages;
   /** One sentence for people. */
   readonly because: string;

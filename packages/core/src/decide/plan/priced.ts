@@ -33,7 +33,7 @@ export interface Priced {
   /** Position in the route table; -1 when everything runs here. */
   readonly route: number;
   readonly choice: Choice;
-  /** What runs elsewhere; undefined when everything runs here. */
+  /** The remote part; undefined if everything runs here. */
   readonly group?: Group;
   /** Position among the codings of the bucket; -1 when everything runs here. */
   readonly coding: number;
@@ -61,11 +61,11 @@ export interface PricedRemote extends Priced {
   readonly down: Float64Array;
   /** Of `values`: how long the way there takes at its slowest. */
   readonly tail: Float64Array;
-  /** Means: what runs here before and behind it, encoding, and of `there` what is not the run (queue, penalty and decoding). */
+  /** Means: the local parts before and after it, encoding, and of `there` everything but the run (queue, penalty and decoding). */
   readonly localMs: number;
   readonly encodeMs: number;
   readonly waitMs: number;
-  /** Of the costs, what is spent elsewhere. */
+  /** The part of the cost that is spent elsewhere. */
   readonly thereMicros: number;
   readonly mostThereMicros: number;
 }
@@ -75,14 +75,14 @@ export function isRemote(priced: Priced): priced is PricedRemote {
   return priced.group !== undefined;
 }
 
-/** 16 values of what runs here between two cuts, after the wait that a run here has before it. */
+/** 16 values of what runs here between two cuts, with the wait before a run here. */
 export function localValues(question: Question, choice: Choice, from: number, to: number): Float64Array {
   const values = question.scratch.beliefs.take().fill(question.view.device.queueMs);
   addSegment(values, choice.bucket, from, to, choice.slowness);
   return values;
 }
 
-/** The whole distribution of one remote candidate, and everything else that a plan says of it. */
+/** The whole distribution of one remote candidate, and all other figures of its plan. */
 export function priceRemote(
   question: Question,
   options: Options,
@@ -226,7 +226,7 @@ export function plainScore({ readings }: Goal, values: Float64Array): number {
   return judge(values, readings[0] ?? meanReading);
 }
 
-/** Mean of what runs here between two cuts, without the wait for the device. */
+/** Mean time of what runs here between two cuts, without the wait for the device. */
 export function localMean(choice: Choice, from: number, to: number): number {
   return segmentMeanMs(choice.bucket, from, to) * choice.slowness;
 }
@@ -266,7 +266,7 @@ export function priceLocal(question: Question, choice: Choice): Priced {
   };
 }
 
-/** What a plan says of itself, from the price of the whole and the completion with its back-up. */
+/** The predictions of a plan, from the price of the whole and the completion with its back-up. */
 export function predictedOf(question: Question, priced: Priced, values: Float64Array): Predicted {
   return {
     completionMs: keptEstimate(question, values, isAssumed(question, priced)),
@@ -284,7 +284,7 @@ export function linkIsAssumed({ view, model }: Question, { route }: Priced): boo
   return view.endpoints.assumedLink[model.routes.endpoint[route] ?? -1] === true;
 }
 
-/** Whether nobody has measured or promised what the run of a candidate takes where it would run. */
+/** Whether the run time of a candidate at its endpoint is neither measured nor promised. */
 export function runIsAssumed({ view, model }: Question, priced: Priced): boolean {
   if (!isRemote(priced)) return model.assumedHere === true;
   if (model.assumed !== true) return false;
@@ -293,12 +293,12 @@ export function runIsAssumed({ view, model }: Question, priced: Priced): boolean
   return view.endpoints.infos[at]?.offers === false && serviceRatioAt(view.endpoints, at) === 1;
 }
 
-/** Whether a part of what is predicted is an assumption. */
+/** Whether a part of the prediction is an assumption. */
 function isAssumed(question: Question, priced: Priced): boolean {
   return runIsAssumed(question, priced) || (isRemote(priced) && linkIsAssumed(question, priced));
 }
 
-/** 16 values as an Estimate made when the view was; `assumed` where nothing that was measured or promised stands behind them. */
+/** 16 values as an Estimate with the time of the view; `assumed` if no measurement or promise supports them. */
 export function keptEstimate({ scratch, view }: Question, values: Float64Array, assumed = false): Estimate {
   const own = scratch.kept.take();
   own.set(values);

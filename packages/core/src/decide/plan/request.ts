@@ -11,7 +11,7 @@ export interface PlannedSequence {
   readonly carried: boolean;
 }
 
-/** What is under way already, for the objective `throughput`. */
+/** The load of requests under way, for the objective `throughput`. */
 export interface Traffic {
   /** Work ahead of a request by way of an endpoint (undefined: that stays here), in milliseconds. */
   ahead(endpoint: EndpointId | undefined): Stages;
@@ -32,13 +32,13 @@ export interface Part {
 export interface PlanRequest {
   readonly model: string;
   readonly version?: string;
-  /** The cut whose crossing is held here: `start`, or a later one when a plan is made again. */
+  /** The cut whose crossing is held here: `start`, or a later one if the plan is made on the way. */
   readonly from: CutId;
   readonly to: CutId;
-  /** Variant that the crossing belongs to, when it was made on the way; the others are out. */
+  /** Variant of a crossing that was made on the way. Other variants are excluded. */
   readonly variant?: string | undefined;
   readonly features: Features;
-  /** Stands in for figures that are not known yet, such as the usual number of items. */
+  /** Replaces features that are not known yet, such as the usual number of items. */
   readonly usual?: Partial<Features> | undefined;
   /** Bytes of the crossing that is held, sent raw. */
   readonly inputBytes: number;
@@ -47,7 +47,7 @@ export interface PlanRequest {
   /** The model's own class, when the caller named another: an endpoint must be allowed both. */
   readonly modelClass?: DataClass | undefined;
   readonly tenant: TenantId;
-  /** What the sender may have other endpoints do; undefined: anything. */
+  /** Rights of the sender at other endpoints; undefined: all. */
   readonly rights?: readonly string[] | undefined;
   /** Instant on the Clock; Infinity for none. */
   readonly deadlineMs: number;
@@ -55,22 +55,22 @@ export interface PlanRequest {
   readonly path: readonly EndpointId[];
   /** Endpoints that failed for this very request. */
   readonly exclude: ReadonlySet<EndpointId>;
-  /** Where nothing is believed to end before the deadline, what ends first is chosen all the same. Default false. */
+  /** If no candidate is believed to end before the deadline, choose the one that ends first. Default false. */
   readonly evenLate?: boolean | undefined;
   readonly sequence?: PlannedSequence | undefined;
   readonly traffic?: Traffic | undefined;
   /**
-   * Whether an endpoint (undefined: this one) could begin with a part at once; what would have to be loaded first is left out.
-   * Undefined: whatever is loaded.
+   * Whether an endpoint (undefined: this one) could start a part at once. Parts that would have to be loaded first are left out. Undefined:
+   * loading does not matter.
    */
   readonly ready?: ((endpointState: EndpointId | undefined, part: Part) => boolean) | undefined;
-  /** Nobody reads why the endpoint was chosen: the plan does not say it. Default false. */
+  /** Whether the explanation is not needed: the plan then has none. Default false. */
   readonly unexplained?: boolean | undefined;
   /** One endpoint runs all of it. Default false. */
   readonly whole?: boolean | undefined;
   /**
-   * Endpoints whose scores lie within this share of the best are drawn at random, so that many clients with the same view
-   * do not all run to one endpoint. Default 0.01.
+   * Endpoints with scores within this share of the best are drawn at random, so that many clients with the same view do not all choose one
+   * endpoint. Default 0.01.
    */
   readonly tieRatio?: number | undefined;
 }

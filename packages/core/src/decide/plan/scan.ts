@@ -26,15 +26,13 @@ import {
 /**
  * Prices every remote candidate: each route with each option that it offers.
  *
- * The obvious way builds an object with a distribution for each candidate and sorts them: tens of microseconds each,
- * seconds for a thousand endpoints. Here a candidate is a handful of numbers read in order from flat tables: one number
- * stands for a distribution (the mean, or the quantile by which the request is judged), and because sums of beliefs are
- * comonotone (see `Estimate`) the sum of the quantiles is the quantile of the sum, so nothing is approximated. Whole
- * distributions are built only for the few finalists.
+ * The obvious way builds an object with a distribution for each candidate and sorts them. That takes tens of microseconds each, and seconds
+ * for a thousand endpoints. Here a candidate is a handful of numbers, read in order from flat tables. One number stands for a distribution:
+ * the mean, or the quantile by which the request is judged. Sums of beliefs are comonotone (see `Estimate`), so the sum of quantiles is the
+ * quantile of the sum, and nothing is approximated. Whole distributions are built only for the few finalists.
  *
- * A candidate's completion is: local head + encoding | link up | queue there, penalty, run (what the endpoint promised times
- * what it was seen to take over what it promised), decoding there | link down | local tail. The crossing is paid once, as
- * one body.
+ * A candidate's completion is: local head + encoding | link up | queue there, penalty, run (the endpoint's promise times its observed
+ * ratio), decoding there | link down | local tail. The crossing is paid once, as one body.
  */
 export interface Findings {
   /** For each route: the score of its best candidate (Infinity when none is left) and the option that it is. */
@@ -46,13 +44,13 @@ export interface Findings {
   readonly keptCount: number;
   /** What filters removed. */
   readonly lost: LostTally;
-  /** All candidates looked at. */
+  /** Number of candidates. */
   readonly candidates: number;
 }
 
 const none = new Float64Array(0);
 
-/** Where no endpoint takes part. */
+/** The findings where no other endpoint takes part. */
 export function noFindings(scratch: PlanScratch): Findings {
   return {
     bestScore: none,
@@ -71,7 +69,7 @@ const cost = filterIndex("cost");
 const energy = filterIndex("energy");
 const deadline = filterIndex("deadline");
 
-/** What a scan carries from group to group. */
+/** The state of a scan from group to group. */
 interface Scan {
   readonly question: Question;
   readonly options: Options;
@@ -84,25 +82,25 @@ interface Scan {
   readonly offered: Float64Array;
   /** The completion of one candidate by all readings. */
   readonly latencies: Float64Array;
-  /** For each route, about the option at hand: money and energy, where they matter. */
+  /** For each route, cost and energy of the current option, where they matter. */
   readonly micros: Float64Array;
   readonly millijoules: Float64Array;
 }
 
-/** What a scan reads of times by one number of each. */
+/** The times of a scan by one reading of distributions. */
 interface Lens {
   readonly reading: Reading;
-  /** For each route, whatever runs there: the wait before it and the way back, by the size of the reply. */
+  /** For each route, the wait before the run and the transfer back, by the size of the reply. */
   readonly aroundMs: (Float64Array | undefined)[];
-  /** For each route, about the group at hand: time there and back, or NaN where it takes no part. */
+  /** For each route, the time there and back of the current group, or NaN if it takes no part. */
   readonly thereMs: Float64Array;
   /** For each route, about the option at hand: completion, or NaN. */
   readonly latencyMs: Float64Array;
 }
 
 /**
- * Runs over all routes and options once: group by group and option by option, so that what an option or a group says is
- * read once and the routes pass by in the order of memory.
+ * Visits all routes and options once, group by group and option by option, so that each option is read once and routes are read in the
+ * order of memory.
  */
 export function scan(question: Question, options: Options): Findings {
   const { request, model, scratch, goal } = question;
@@ -157,7 +155,7 @@ export function scan(question: Question, options: Options): Findings {
   return findings;
 }
 
-/** What a group takes at each route there and back, whatever the option: NaN where it is not offered or is kept out. */
+/** Time there and back of a group at each route, without the option: NaN if it is not offered or is excluded. */
 function reachGroup({ question }: Scan, lens: Lens, group: Group, { filters }: Verdict): void {
   const { reading, thereMs } = lens;
   const { endpoints } = question.view;
@@ -171,14 +169,14 @@ function reachGroup({ question }: Scan, lens: Lens, group: Group, { filters }: V
       thereMs[route] = NaN;
       continue;
     }
-    // Where it is not offered, each number of the row says so.
+    // Where it is not offered, each number of the row is NaN.
     const serviceMs = readBelief(service, rows, route * cells.count + cell, reading);
     const ratio = serviceRatioAt(endpoints, endpoint[route] ?? -1);
     thereMs[route] = serviceMs * ratio + (aroundMs[route] ?? NaN);
   }
 }
 
-/** Routes whose endpoint would have to load the group first take no part, where that matters. */
+/** Excludes routes whose endpoint would have to load the group first, where that matters. */
 function leaveOutUnready({ question, lenses }: Scan, { choice, from, to }: Group): void {
   const { request, view, model } = question;
   const { ready } = request;
@@ -191,7 +189,7 @@ function leaveOutUnready({ question, lenses }: Scan, { choice, from, to }: Group
   }
 }
 
-/** For each route the wait there and the way back: read once for groups whose replies are alike. */
+/** For each route, the wait and the transfer back. Computed once for groups with equal replies. */
 function aroundOf(
   { view, model, scratch }: Question,
   { reading, aroundMs }: Lens,
@@ -213,7 +211,7 @@ function aroundOf(
   return (aroundMs[reply.at] = around);
 }
 
-/** An offer may promise less agreement than the variant states; never more. Mostly none does. */
+/** Whether some offer promises less agreement than the variant states. It never promises more; most promise the same. */
 function promisesLess({ cells, choice }: Group): boolean {
   return cells.leastAgreementRatio < choice.variant.agreementRatio;
 }

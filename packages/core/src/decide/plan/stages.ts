@@ -14,22 +14,21 @@ import type { Group, Options } from "./options.ts";
 import type { Question } from "./question.ts";
 import { paceScore, type Stages } from "../goal/index.ts";
 
-/** Links are judged by what they usually carry: the mean of a belief is made by stalls, which a stream sits out. */
+/** Links are judged by their usual rate. Stalls dominate the mean of a belief, and a stream outlasts them. */
 const usualReading = readingOf(0.5);
 
 /**
- * Milliseconds that either end is busy with a byte of a body: out of the kernel, through HTTP, into tensors. It decides between
- * cuts whose work is the same in sum and whose crossings differ by megabytes. (Body of 4.9 MB: 6 to 8 ms on a server's main
- * thread.)
+ * Milliseconds of work per byte of a body at either end: out of the kernel, through HTTP, into tensors. It decides between cuts with equal
+ * work whose crossings differ by megabytes. (Body of 4.9 MB: 6 to 8 ms on a server's main thread.)
  */
 const handlingMs = 1.3e-6;
 /**
- * Milliseconds that a server is busy with a byte of what it decodes, beside decoding: fresh memory for each request, which is
- * collected, where what comes as it lies is run out of the memory that it was read into. (3.2 MB: 5 ms of its collecting threads, and some of its main thread.)
+ * Milliseconds of work per decoded byte at a server, besides decoding: each request needs fresh memory, which is collected later. An
+ * unencoded body runs from the memory that it was read into. (3.2 MB: 5 ms of its collecting threads, and some of its main thread.)
  */
 const decodedMs = 2.5e-6;
 
-/** What a candidate elsewhere usually keeps busy: work and bytes, without waits, delays of links and queues. */
+/** The stages that a candidate elsewhere usually occupies: work and bytes, without queues and link delays. */
 export function stagesThere(
   { view, model }: Question,
   options: Options,
@@ -42,7 +41,7 @@ export function stagesThere(
   const endpoint = model.routes.endpoint[route] ?? 0;
   const rows = endpoints.count * sizeCount;
   const at = endpoint * sizeCount;
-  // What nothing would take is the delay of the link, which keeps nobody else waiting.
+  // The time for no bytes is the delay of the link, which delays no other request.
   const moved = (beliefs: Float64Array, index: number, fraction: number): number =>
     Math.max(
       0,

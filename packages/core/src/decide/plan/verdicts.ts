@@ -12,15 +12,15 @@ const tier = filterIndex("tier");
 const rightsFilter = filterIndex("rights");
 const dataClass = filterIndex("data-class");
 
-/** What keeps groups out of routes, whatever is promised there: asked once for groups that are alike in it. */
+/** What excludes groups from routes, whatever the promises. Computed once for groups with equal properties. */
 export interface Verdict {
-  /** The variant and classes of the groups that it is on; -1 where it is on one alone. */
+  /** The variant and classes of its groups; -1 if it covers one group only. */
   readonly alike: number;
   /** For each route: the filter that keeps it out, or -1. */
   readonly filters: Float64Array;
   /** Some route is kept out. */
   readonly keepsOut: boolean;
-  /** What such groups lose at every route that is kept out (`filter` -1) or is not. */
+  /** The candidates of such groups that are lost at every excluded route (`filter` -1), or at the others. */
   losses: readonly Loss[];
 }
 
@@ -40,7 +40,7 @@ export interface Verdicts {
   readonly question: Question;
   readonly rules: EndpointRules;
   readonly lost: LostTally;
-  /** For each route: the filter that keeps its place or way out, or -1. */
+  /** For each route, the filter that excludes its endpoint or its path, or -1. */
   readonly out: Float64Array;
   readonly all: Verdict[];
 }
@@ -55,7 +55,7 @@ export function verdictsOf(question: Question, options: Options, lost: LostTally
   return { question, rules, lost, out, classSetCount: options.classSets.length, all: [] };
 }
 
-/** The verdict on a group: its variant's tiers, the rights to its segment, and what may be known of its crossing where. */
+/** The verdict on a group: the tiers of its variant, the rights to its segment, and where its crossing may be known. */
 export function verdictOn(verdicts: Verdicts, group: Group): Verdict {
   const { question, rules, lost, out, all } = verdicts;
   const { rights } = question.request;
@@ -94,8 +94,8 @@ function lacksRight(rights: readonly string[], group: Group, info: EndpointInfo 
 }
 
 /**
- * Notes what is lost of a group whatever the option: all of it where it is kept out, the codings that nothing could make
- * acceptable elsewhere. Returns the number of routes that offer the group.
+ * Counts what is lost of a group for any option: all of it where it is excluded, otherwise the codings that no endpoint could make
+ * acceptable. Returns the number of routes that offer the group.
  */
 export function loseOf(verdicts: Verdicts, verdict: Verdict, group: Group, index: number): number {
   const { cells, removed, size, firstCoding } = group;
@@ -139,7 +139,7 @@ function loseWhereOffered(
   return offers;
 }
 
-/** Counts what was gathered, route by route. */
+/** Adds the collected losses, route by route. */
 export function settleLosses({ question, lost, all }: Verdicts): void {
   const { count } = question.model.routes;
   for (const { filters, losses } of all) {

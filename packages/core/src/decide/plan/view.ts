@@ -4,52 +4,52 @@ import type { DevicePrice, LossOptions, Radio } from "../estimate/index.ts";
 import type { Policy } from "../policy/index.ts";
 import type { EndpointTable, ModelTable, RouteTable } from "../table/index.ts";
 
-/** What is believed of this endpoint. */
+/** What is believed of this device. */
 export interface DeviceView {
   /** The endpoint that runs things here; undefined where nothing can. */
   readonly info?: EndpointInfo | undefined;
   /** Why nothing is started here now, in words. */
   readonly unavailable?: string;
-  /** Expected wait of a run that is started now: what is already under way, dropped runs included. */
+  /** Expected wait of a run that starts now, behind the runs under way, dropped ones included. */
   readonly queueMs: number;
-  /** What runs of so many milliseconds here keep waiting; default nothing. */
+  /** The price of delaying other requests by a run of this length here; default none. */
   readonly price?: ((runMs: number) => DevicePrice) | undefined;
-  /** Why work here counts more than its time, as the end of a sentence about this device; undefined where it does not. */
+  /** Why work here counts more than its time, as the end of a sentence about this device; undefined if it does not. */
   readonly strain?: string | undefined;
   /** How lateness is weighed; defaults of `LossOptions`. */
   readonly loss?: LossOptions | undefined;
-  /** Memory that a model may take, in bytes; Infinity when nobody says. */
+  /** Memory that a model may take, in bytes; Infinity if it is not known. */
   readonly memoryBytes: number;
   /** Power of a run above idle, and of merely being on while an answer is awaited, in watts. */
   readonly activeWatts: number;
   readonly idleWatts: number;
   readonly radio: Radio;
-  /** What an exchange is weighed with for promotion and tail, in millijoules; less when the radio is up anyway. */
+  /** Energy charged to an exchange for waking the radio and for its tail, in millijoules; less if the radio is on anyway. */
   readonly radioWakeMillijoules: number;
-  /** Time from one exchange to the next for which the radio is taken to stay up; 0 where each pays for its own waking. */
+  /** Assumed time between exchanges for which the radio stays on; 0 if each exchange pays for its own waking. */
   readonly radioGapMs: number;
   readonly battery?: { readonly ratio: number; readonly charging: boolean } | undefined;
 }
 
-/** What the other endpoints said when they were asked about a model. Only explanations read it. */
+/** The answers of other endpoints to the poll about a model. Only explanations read it. */
 export interface Asked {
-  /** Why endpoints did not say what they have when they were last asked. */
+  /** Why endpoints did not answer the last poll. */
   readonly unsaid: ReadonlyMap<EndpointId, LongshoreError>;
-  /** Endpoints that said what they have; without `knowledge` they do not have the model. */
+  /** Endpoints that answered; without `knowledge` they do not have the model. */
   readonly heard: ReadonlyMap<EndpointId, { readonly knowledge: object | undefined }>;
 }
 
-/** What is known of one model: its frontier, who offers it, how fast it is here. */
+/** What is known of one model: its frontier, its offers, its speed here. */
 export interface ModelView {
   readonly table: ModelTable;
   readonly routes: RouteTable;
-  /** Time here over time in the profile, for each bucket of each variant of the table; NaN where it cannot run here. */
+  /** Run time here divided by the time in the profile, for each bucket of each variant of the table; NaN if it cannot run here. */
   readonly localSlowness: readonly (readonly number[])[];
-  /** Nobody has measured the model: times in the table are assumptions. Default false. */
+  /** Whether the model was not measured: times in the table are assumptions. Default false. */
   readonly assumed?: boolean;
   /** The same, and it has not run here yet. Default false. */
   readonly assumedHere?: boolean;
-  /** Default: nothing is said of endpoints that offer nothing. */
+  /** Default: endpoints without offers are not explained. */
   readonly asked?: Asked | undefined;
 }
 
@@ -57,7 +57,7 @@ export interface ModelView {
 export interface View {
   readonly number: number;
   readonly atMs: number;
-  /** Id of this endpoint: offers whose path comes through here are loops. */
+  /** ID of this endpoint: offers whose path comes through here are loops. */
   readonly self: EndpointId;
   readonly device: DeviceView;
   readonly endpoints: EndpointTable;

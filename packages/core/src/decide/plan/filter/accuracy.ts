@@ -1,6 +1,6 @@
 import type { PlanLimits } from "../../goal/index.ts";
 
-/** Removes what is less accurate than demanded, and what nobody measured when accuracy is demanded. */
+/** Removes candidates below the required accuracy, and those without a measured accuracy if one is required. */
 export function accuracyRemoves(accuracyRatio: number | undefined, limits: PlanLimits): boolean {
   return limits.minAccuracyRatio !== undefined && !((accuracyRatio ?? NaN) >= limits.minAccuracyRatio);
 }

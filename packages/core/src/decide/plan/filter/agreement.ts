@@ -2,9 +2,8 @@ import type { PlanLimits } from "../../goal/index.ts";
 import type { VariantTable } from "../../table/index.ts";
 
 /**
- * How far a variant's answers count as agreeing. Someone who asks for accuracy, or for this very variant, wants its
- * answers and not the default's: disagreeing by being right more often is then no fault, and only what codecs do to the
- * answers counts.
+ * How far a variant's answers count as agreeing. A request for accuracy, or for this very variant, asks for its answers and not for those
+ * of the default variant. A difference is then no error, and only the effect of codecs counts.
  */
 export function agreementOfVariant(
   variant: VariantTable,

@@ -1,4 +1,4 @@
-/** Removes what costs more than allowed. */
+/** Removes candidates that cost more than allowed. */
 export function costRemoves(costMicros: number, most: number | undefined): boolean {
   return most !== undefined && !(costMicros <= most);
 }

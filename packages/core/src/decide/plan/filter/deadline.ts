@@ -1,9 +1,9 @@
-/** Removes what is not expected to end before the deadline. */
+/** Removes candidates that are not expected to end before the deadline. */
 export function deadlineRemoves(latencyMs: number, remainingMs: number): boolean {
   return !(latencyMs <= remainingMs);
 }
 
-/** The sentence for `lost`; `ratio` is the share of cases in which the deadline was to be kept, where that was named. */
+/** The sentence for `lost`; `ratio` is the required share of met deadlines, if one is set. */
 export function deadlineDetail(remainingMs: number, ratio?: number): string {
   const often = ratio === undefined ? "" : ` more often than in ${percent(1 - ratio)} of all cases`;
   return `it would take longer than the ${Math.max(0, Math.round(remainingMs))} ms that are left${often}`;

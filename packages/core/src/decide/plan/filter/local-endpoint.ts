@@ -24,8 +24,8 @@ export function brokenRule({ zones, leastTrust }: Rules, at: EndpointState): Loc
 }
 
 /**
- * The filters that look at an endpoint, for this one. On the caller's own machine the data is already there, so trust is no
- * question; the policy still is asked, because it denies words that it does not know.
+ * Applies the endpoint filters to this device. The data is already on the caller's own machine, so trust does not matter. The policy still
+ * applies, because it denies unknown classes.
  */
 export function localObstacle(request: PlanRequest, view: View, held: ClassSet): LocalObstacle | undefined {
   const { info, unavailable } = view.device;

@@ -1,6 +1,6 @@
 import type { EndpointId } from "../../../words/base/index.ts";
 
-/** Removes ways that come back through this endpoint or through one that the request has been at. */
+/** Removes paths that return to this endpoint, or to one that the request has passed. */
 export function loopRemoves(
   route: readonly EndpointId[],
   been: readonly EndpointId[],

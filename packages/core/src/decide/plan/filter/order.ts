@@ -1,8 +1,8 @@
 import type { FilterName } from "../plan.ts";
 
 /**
- * The order in which filters look at a candidate. A candidate is counted under the first that removes it, and a
- * decision without an endpoint names the one that the last survivors fell to, which is the one to change.
+ * The order of filters. A candidate counts under the first filter that removes it. A decision without an endpoint names the filter that
+ * removed the last candidates, which is the one to change.
  */
 export const filterOrder: readonly FilterName[] = [
   "unavailable",

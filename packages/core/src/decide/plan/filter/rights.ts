@@ -1,8 +1,8 @@
 import { type CutId, rightToRun } from "../../../words/model/index.ts";
 
 /**
- * Removes what the sender was not permitted where the request came in: an endpoint that it is forwarded to grants no more than
- * that. A server without Longshore's extension is told of no rights; what is sent there is this endpoint's own doing.
+ * Removes what the sender was not permitted where the request arrived: an endpoint that it is forwarded to grants no more than that. A
+ * server without Longshore's extension receives no rights. What is sent there is this endpoint's own request.
  */
 export function rightsRemove(
   rights: readonly string[] | undefined,

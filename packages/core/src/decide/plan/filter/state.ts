@@ -3,8 +3,8 @@ import type { EndpointInfo } from "../../../wire/endpoint/index.ts";
 import type { PlannedSequence } from "../request.ts";
 
 /**
- * Removes endpoints where a sequence cannot go on: those that keep no state, and from the second step on those that
- * neither hold the state nor can take the copy that is held here.
+ * Removes endpoints where a sequence cannot continue: those without state, and from the second step on those that neither hold the state
+ * nor can take the copy from here.
  */
 export function stateRemoves(
   sequence: PlannedSequence | undefined,

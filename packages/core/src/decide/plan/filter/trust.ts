@@ -1,6 +1,6 @@
 import type { TrustLevel } from "../../../words/base/index.ts";
 
-/** Removes endpoints that are believed less than the rules demand. Ranks as of `trustRank`. */
+/** Removes endpoints with less trust than the rules require. Ranks as in `trustRank`. */
 export function trustRemoves(rank: number, leastRank: number): boolean {
   return rank < leastRank;
 }

@@ -15,7 +15,7 @@ export function unavailableDetail(unavailable: string | undefined): string {
   return unavailable ?? "it failed for this request";
 }
 
-/** The sentence where a step has a model that is no part of the pipeline: no endpoint runs all of that by itself. */
+/** The sentence for a step whose model is outside the pipeline: no endpoint runs all of the pipeline alone. */
 export function elsewhereDetail({ variants }: ModelDescription, variant: string): string {
   const steps = variants.flatMap(({ name, body }) => (name === variant ? stepModels(body) : []));
   const names = steps.flatMap(({ step, run }) => (run.elsewhere ? [`${run.model} (step ${step.id})`] : []));

@@ -1,8 +1,8 @@
 import { type ZoneId, zoneWithin } from "../../../words/base/index.ts";
 
 /**
- * Removes ways through a zone that the request may not enter. `device` is the zone of the caller's own machine: nothing
- * else may claim it, so another endpoint that does is removed whatever the rules say.
+ * Removes paths through a zone that the request may not enter. `device` is the zone of the caller's own machine. No other endpoint may
+ * claim it, so one that does is removed whatever the rules say.
  */
 export function zoneRemoves(
   zones: readonly ZoneId[],
