@@ -9,4 +9,5 @@ export * from "./cache/index.ts";
 export * from "./identify/index.ts";
 export * from "./life/index.ts";
 export * from "./listen/index.ts";
+export * from "./quota/index.ts";
 export * from "./telemetry/index.ts";

@@ -18,6 +18,7 @@ import {
   startedOrStopped,
   type Told,
 } from "../options/online-options.ts";
+import { quotaOptionsOf } from "../configuration/quota-settings.ts";
 import { servingSettings } from "./serving-settings.ts";
 
 /** Options of `longshore gateway`. */
@@ -76,6 +77,7 @@ export async function gateway(command: Command, io: CommandIo): Promise<ExitCode
       dialling,
       ...(options.joins ? { joins: await joinsOf(options, found) } : {}),
       ...(await onlineServeOptions(options, io, live)),
+      ...(await quotaOptionsOf(live, options)),
       allowManagement: options.allowManagement || options.managePort !== undefined,
     });
   const server = await startedOrStopped(start, options, io);

@@ -22,6 +22,7 @@ import {
 import { type PullCommandOptions, pullOptionsOf } from "../package/command.ts";
 import { type RepositoryOptions, repositoryServeOptions } from "../options/repository-options.ts";
 import { type TritonOptions, tritonServeOptions } from "../options/triton-options.ts";
+import { quotaOptionsOf } from "../configuration/quota-settings.ts";
 import { servingSettings } from "./serving-settings.ts";
 
 /** Options of `longshore serve`. */
@@ -82,6 +83,7 @@ export async function serve(command: Command, io: CommandIo): Promise<ExitCode> 
       workerNiceness: options.workerNiceness,
       allowManagement: options.allowManagement || options.managePort !== undefined,
       ...(await onlineServeOptions(options, io, live)),
+      ...(await quotaOptionsOf(live, options)),
       ...tritonServeOptions(options),
       ...repositoryServeOptions(options, io.environment),
       ...(named === undefined ? {} : { loadModels: [named, ...options.loadModel] }),

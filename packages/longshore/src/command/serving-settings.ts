@@ -3,6 +3,7 @@ import { systemClock } from "@longshore/nodejs";
 import { parseIdentity } from "@longshore/server";
 import { readText } from "../compose/read-text.ts";
 import { type WatchedSettings, watchSettings } from "../configuration/live.ts";
+import { quotaOptionsOf } from "../configuration/quota-settings.ts";
 import { type Settled, settle } from "../configuration/settle.ts";
 import { serversBehind } from "../options/at-options.ts";
 import { type Connection, shownOf } from "../options/connection-options.ts";
@@ -14,11 +15,13 @@ import type { GatewayCommandOptions } from "./gateway.ts";
 import type { ServeCommandOptions } from "./serve.ts";
 
 /** Everything that a server of these settings would refuse before it listens. Throws `invalid-configuration` and `invalid-input`. */
-export async function checkSettings(command: Command, { options }: Settled, io: CommandIo): Promise<void> {
+export async function checkSettings(command: Command, settled: Settled, io: CommandIo): Promise<void> {
+  const { options } = settled;
   // The parsers and the schema of the options have checked what these say.
   const online = options as unknown as GatewayCommandOptions;
   await onlineServeOptions(online, io);
   await serversBehind(online);
+  await quotaOptionsOf({ now: () => settled, follow: () => undefined }, online);
   const connections: readonly Connection[] = ["directory", "directory-servers", "join", "packages"];
   for (const connection of connections) await shownOf(connection, online);
   if (online.identity !== undefined) parseIdentity(await readText(online.identity, "identity"));

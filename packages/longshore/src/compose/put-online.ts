@@ -41,6 +41,7 @@ import type { HeldEvents } from "./held-events.ts";
 import { joinAs, type JoinOptions, leave, openJoin, endpointName, reachable, serverName } from "./join.ts";
 import { type OpenedIdentity, openIdentity } from "./identity.ts";
 import { hostsOf, isLoopbackHost, type ListenersOptions, openListeners } from "./listeners.ts";
+import { openQuotas, type QuotaOptions } from "./quotas.ts";
 import { openTelemetry, type TelemetryOptions } from "./telemetry.ts";
 
 /** What every server is told, whatever answers behind it. */
@@ -98,6 +99,8 @@ export interface OnlineOptions extends ListenersOptions {
   readonly listening?: (drain: (graceMs: number) => Promise<void>) => void;
   /** The file where aliases are kept. Default: nowhere, so that they end with the server. */
   readonly aliases?: string;
+  /** Limits of tenants. Default: none. */
+  readonly quotas?: QuotaOptions;
 }
 
 /** A server on its port. */
@@ -211,7 +214,16 @@ export async function putOnline<T extends Served>(
     directory: () => served.directory?.snapshot(),
     resource: { "service.instance.id": id, "longshore.tier": tier, "longshore.zone": zone },
   });
-  const observer = observers(telemetry.observer, options.observer ?? silentObserver);
+  const told = observers(telemetry.observer, options.observer ?? silentObserver);
+  const limited =
+    options.quotas &&
+    (await openQuotas(options.quotas, {
+      id,
+      clock,
+      report,
+      ...(identity ? { weightOf: identity.weightOf } : {}),
+    }));
+  const observer = limited ? observers(told, limited.quotas.observer) : told;
   options.events?.passTo(observer);
   const answers = answerCache({
     clock,
@@ -260,6 +272,8 @@ export async function putOnline<T extends Served>(
     ...(served.available ? { available: served.available } : {}),
     ...(served.packages ? { packages: served.packages } : {}),
     ...(served.desk ? { directory: served.desk } : {}),
+    ...(limited ? { quotas: limited.quotas } : {}),
+    ...(limited?.leases ? { leases: limited.leases } : {}),
     rollouts,
     limits,
     maxBufferedBytes,
@@ -272,6 +286,7 @@ export async function putOnline<T extends Served>(
     closing.abort(new LongshoreError("shutting-down", "resolve", "the server is shutting down"));
     await endpoint.close();
     await served.close();
+    await limited?.close();
     await closeTelemetry();
   };
   let unlisten = (): Promise<void> => Promise.resolve();

@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 import { optionSchema } from "./option-schema.ts";
+import { budgetsSchema, quotasSchema } from "./quota-settings.ts";
 import type { ObjectSchema, Schema } from "./schema.ts";
 import { type Section, sections } from "./settings.ts";
 
@@ -82,6 +83,8 @@ const furtherKeys: Readonly<Record<string, Readonly<Record<string, Schema>>>> = 
 /** Sections that are not made of options. */
 const furtherSections: Readonly<Record<string, Schema>> = {
   endpoints: { type: "array", items: endpointSchema, description: "Endpoints to consider." },
+  quotas: quotasSchema,
+  budgets: budgetsSchema,
 };
 
 function sectionSchema(name: string, { about, options }: Section, commands: readonly Command[]): Schema {

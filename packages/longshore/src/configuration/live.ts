@@ -4,7 +4,13 @@ import { watchFiles } from "@longshore/nodejs";
 import { type Environment, type Settled, settle } from "./settle.ts";
 
 /** Settings that take effect while a server runs. A change of any other needs a restart. */
-const liveSettings: ReadonlySet<string> = new Set(["telemetry.logLevel", "telemetry.traceRate"]);
+const liveSettings: ReadonlySet<string> = new Set([
+  "telemetry.logLevel",
+  "telemetry.traceRate",
+  "quotas.concurrency",
+  "quotas.tenants",
+  "budgets.tenants",
+]);
 
 /** What the settings of a running server are now. */
 export interface LiveSettings {

@@ -151,6 +151,7 @@ export async function settle(command: Command, environment: Environment): Promis
   settleRepository();
   for (const attribute of endpointOptions) settleOne(attribute, undefined);
   settleEndpoints();
+  settleFurther();
   return { options, settings, file };
 
   function settleRepository(): void {
@@ -168,6 +169,17 @@ export async function settle(command: Command, environment: Environment): Promis
     else if (isUsed) note({ path, value: undefined, origin: "unset", where: "" });
     const value = settings.at(-1);
     if (isUsed && value?.path === path) options["repository"] = value.value;
+  }
+
+  /** Sections that only the file has. */
+  function settleFurther(): void {
+    for (const section of ["quotas", "budgets"]) {
+      const keys = file?.at(section);
+      if (!file || typeof keys !== "object" || keys === null) continue;
+      for (const [key, value] of Object.entries(keys)) {
+        note({ path: `${section}.${key}`, value, origin: "file", where: file.where(section, key) });
+      }
+    }
   }
 
   function settleEndpoints(): void {

@@ -24,6 +24,7 @@ import {
   parseIdentity,
   type Right,
 } from "../identify/index.ts";
+import { leaseDesk, LocalAllowances } from "../quota/index.ts";
 import { createHandler } from "./handler.ts";
 import type { ServedRepository } from "./repository.ts";
 
@@ -105,6 +106,7 @@ ${tenants}
       codecs: ["raw"],
       admits: { zone: "eu", trust: "listed" },
     }),
+    leases: leaseDesk(new LocalAllowances(() => ({ tenants: {} }), manualClock()), manualClock()),
     rollouts: {
       find: () => undefined,
       list: () => [],

@@ -34,6 +34,7 @@ const facts: Readonly<Record<Route["kind"], RouteFacts>> = {
   directory: { surface: "data", right: "directory:read" },
   "directory-join": { surface: "data", right: "directory:join" },
   "directory-leave": { surface: "data", right: "directory:join" },
+  "directory-lease": { surface: "data", right: "directory:join" },
   index: { surface: "manage", right: "manage" },
   load: { surface: "manage", right: "manage" },
   unload: { surface: "manage", right: "manage" },

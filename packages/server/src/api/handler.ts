@@ -43,6 +43,7 @@ import { openApiDocument } from "../openapi/index.ts";
 import { rollouts } from "./rollouts.ts";
 import { modelHead, repositoryControl, repositoryIndex } from "./repository.ts";
 import { logSettings, setLogSettings, setTraceSettings, traceSettings } from "./settings.ts";
+import { limited } from "./limited.ts";
 import { acknowledging } from "./acknowledging.ts";
 import { sharedMemory } from "./shared-memory.ts";
 
@@ -145,6 +146,7 @@ function answer(api: Api, route: Route, asked: Asked): WireResponse | Promise<Wi
     case "directory":
     case "directory-join":
     case "directory-leave":
+    case "directory-lease":
       return directory(api, route.kind, asked);
     case "rollouts":
     case "rollout":
@@ -225,7 +227,11 @@ export function createHandler(parts: HandlerParts): Handler {
       const { route, query } = gate(identity, request);
       begin(route);
       if ("model" in route) ({ model } = route);
-      response = await answer(api, route, { request, query, identity, call, received });
+      const asked = { request, query, identity, call, received };
+      const answered = api.limits.quotas
+        ? limited(api, route, asked, (within) => answer(api, route, within))
+        : answer(api, route, asked);
+      response = await answered;
     } catch (thrown) {
       if (!begun) begin();
       response = failure(api, thrown, call, request.path, { tenant, model });

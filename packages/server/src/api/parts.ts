@@ -26,6 +26,7 @@ import { type Identify, type Identity, loopbackIdentity } from "../identify/inde
 import { createLife, type Life } from "../life/index.ts";
 import { createTelemetry, type Telemetry } from "../telemetry/index.ts";
 import { type BodyPool, type Budget, createBodyPool, createBudget } from "../body/index.ts";
+import type { LeaseDesk, Quotas } from "../quota/index.ts";
 import type { PackageShelf } from "./package.ts";
 import type { ServedRepository } from "./repository.ts";
 import { type SharedMemory, SharedRegions } from "./shared-memory.ts";
@@ -76,6 +77,10 @@ export interface HandlerParts {
   readonly packages?: PackageShelf;
   /** The directory where endpoints register for others to read. Default: registration is not possible. */
   readonly directory?: DirectoryDesk;
+  /** Limits of tenants. Default: none. `observer` must reach its observer. */
+  readonly quotas?: Quotas;
+  /** Leases of these limits for gateways that share them. Default: none. */
+  readonly leases?: LeaseDesk;
   /** Aliases of models. Default: none. `endpoint` must know them, too. */
   readonly rollouts?: Rollouts;
   /** Bytes of all bodies that are being read or run at one time. Default 1 GiB. */
@@ -135,6 +140,12 @@ export interface Models {
   readonly uploads: boolean;
 }
 
+/** Limits of tenants. */
+export interface Limits {
+  readonly quotas: Quotas | undefined;
+  readonly leases: LeaseDesk | undefined;
+}
+
 /** The parts with their defaults, in groups of what changes together. */
 export interface Api {
   readonly endpoint: Endpoint;
@@ -147,6 +158,7 @@ export interface Api {
   readonly tensors: TensorSources;
   readonly models: Models;
   readonly directory: DirectoryDesk | undefined;
+  readonly limits: Limits;
   /** Content of the reply to `GET v2`. */
   readonly about: { readonly name: string; readonly version: string };
 }
@@ -202,6 +214,7 @@ export function completeParts(parts: HandlerParts): Api {
       uploads: parts.modelUploads ?? false,
     },
     directory: parts.directory,
+    limits: { quotas: parts.quotas, leases: parts.leases },
     about: { name: parts.name ?? "longshore", version: parts.version ?? "0.1.0" },
   };
 }

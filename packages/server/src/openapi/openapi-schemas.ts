@@ -229,6 +229,27 @@ export const schemas: Readonly<Record<string, Schema>> = {
     "packages",
   ]),
   LeaveRequest: object({ id: { type: "string", pattern: "^[A-Za-z0-9._-]{1,128}$" } }, ["id"]),
+  LeaseRequest: object(
+    {
+      schemaVersion: { const: 1 },
+      holder: { type: "string", pattern: "^[A-Za-z0-9._-]{1,128}$" },
+      tenant: { type: "string", pattern: "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$" },
+      meter: { enum: ["requests", "bytes", "device-ms", "micros"] },
+      needed: { type: "number", minimum: 0 },
+      wanted: { type: "number", minimum: 0 },
+      owed: { type: "number", minimum: 0 },
+    },
+    ["schemaVersion", "holder", "tenant", "meter", "needed", "wanted", "owed"],
+  ),
+  LeaseReply: object(
+    {
+      schemaVersion: { const: 1 },
+      granted: { type: ["number", "null"] },
+      retryAfterMs: { type: "number" },
+      why: text,
+    },
+    ["schemaVersion", "granted"],
+  ),
   Explanation: object(
     {
       schemaVersion: { const: 1 },

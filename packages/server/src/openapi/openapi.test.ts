@@ -14,6 +14,7 @@ import {
 } from "@longshore/core";
 import { type Alias, createRegistry, housekeepingCall, wireRoutes } from "@longshore/core/internal";
 import { type DoubleModel, doubleDescription, doubleEndpoint, manualClock } from "@longshore/testkit";
+import { leaseDesk, LocalAllowances } from "../quota/index.ts";
 import { createHandler } from "../api/handler.ts";
 import { openApiDocument } from "./openapi.ts";
 
@@ -61,6 +62,7 @@ function server() {
       admits: { zone: "eu", trust: "listed" },
     }),
     modelUploads: true,
+    leases: leaseDesk(new LocalAllowances(() => ({ tenants: {} }), manualClock()), manualClock()),
     rollouts: {
       find: () => alias,
       list: () => [{ alias, figures: undefined }],
@@ -153,6 +155,15 @@ const bodies: Readonly<Record<string, unknown>> = {
   "set-trace-settings": { trace_level: ["OFF"], trace_rate: "10", trace_count: null },
   "directory-join": { schemaVersion: 1, id: "till-4", statement: { address: "http://127.0.0.1:1" } },
   "directory-leave": { id: "till-4" },
+  "directory-lease": {
+    schemaVersion: 1,
+    holder: "gate-2",
+    tenant: "acme",
+    meter: "requests",
+    needed: 1,
+    wanted: 2,
+    owed: 0,
+  },
   "rollout-change": { revision: 1, change: { do: "promote" } },
   "shared-register": { key: "/k", byte_size: 64 },
 };

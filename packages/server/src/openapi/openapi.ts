@@ -184,6 +184,12 @@ const operations: Readonly<Record<RouteEntry["kind"], Operation>> = {
     body: { schema: ref("LeaveRequest") },
     gives: json(ref("Nothing")),
   },
+  "directory-lease": {
+    summary: "Leases a part of a tenant's limit",
+    extension: "longshore",
+    body: { schema: ref("LeaseRequest") },
+    gives: json(ref("LeaseReply")),
+  },
   probe: {
     summary: "Bytes that measure the link",
     extension: "longshore",

@@ -86,6 +86,7 @@ export const wireRoutes: readonly RouteEntry[] = /* @__PURE__ */ ((): readonly R
   { kind: "directory", method: "GET", path: "/v2/directory" },
   { kind: "directory-join", method: "POST", path: "/v2/directory/join" },
   { kind: "directory-leave", method: "POST", path: "/v2/directory/leave" },
+  { kind: "directory-lease", method: "POST", path: "/v2/directory/lease" },
   { kind: "rollouts", method: "GET", path: "/v2/rollouts" },
   { kind: "rollout", method: "GET", path: "/v2/rollouts/{model}" },
   { kind: "rollout-change", method: "POST", path: "/v2/rollouts/{model}" },

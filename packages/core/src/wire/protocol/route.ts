@@ -15,7 +15,7 @@ export type Route =
   /** The package of a model, or of a digest. */
   | { readonly kind: "package"; readonly model?: string; readonly package?: string }
   | { readonly kind: "package-file"; readonly package: string; readonly file: string }
-  | { readonly kind: "directory" | "directory-join" | "directory-leave" }
+  | { readonly kind: "directory" | "directory-join" | "directory-leave" | "directory-lease" }
   | { readonly kind: "rollouts" }
   /** `model` is the alias, which stands where a model's name does. */
   | { readonly kind: "rollout" | "rollout-change"; readonly model: string }

@@ -1,2 +1,3 @@
 export { infer } from "./infer.ts";
 export { arrivedCall, checkPlannedDigest } from "./parse.ts";
+export { untilSent } from "./reply.ts";

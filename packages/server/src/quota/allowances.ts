@@ -1,0 +1,143 @@
+import type { Clock } from "@longshore/core";
+import { limitsOf, type Meter, type QuotaRules, rateOf } from "./limits.ts";
+
+/** Whether an amount was taken, or when there may be as much. */
+export type Taken =
+  | { readonly taken: true; readonly amount: number }
+  | { readonly taken: false; readonly retryAfterMs: number; readonly why: string };
+
+/** What tenants have left. */
+export interface Allowances {
+  /**
+   * Takes an amount of a tenant's allowance, or less of it but at least `least` (default: all). What is more than can ever be saved up is
+   * taken as soon as all is there, and leaves a debt.
+   */
+  take(tenant: string, meter: Meter, amount: number, least?: number): Taken | Promise<Taken>;
+  /** Takes more, whatever there is left, or gives back (negative): what a request used beside what was taken for it. */
+  charge(tenant: string, meter: Meter, amount: number): void;
+}
+
+/** What was spent on a day, for a restart. */
+export interface SpentMicros {
+  /** Days since 1970, UTC. */
+  readonly day: number;
+  readonly micros: number;
+}
+
+/** Where what was spent outlives a restart. */
+export interface BudgetShelf {
+  readonly before: ReadonlyMap<string, SpentMicros>;
+  save(spent: ReadonlyMap<string, SpentMicros>): void;
+}
+
+/** What a process claims ahead in its shelf, as a share of a day's budget: after a crash so much may count as spent that was not. */
+const claimedRatio = 1 / 64;
+const dayMs = 86_400_000;
+/** Tenants whose state is remembered; of an idle one nothing is lost but a debt of less than a second. */
+const mostTenants = 100_000;
+
+interface Level {
+  left: number;
+  atMs: number;
+  day: number;
+  /** Micros that the shelf has as spent. */
+  claimed: number;
+}
+
+/**
+ * Allowances as token buckets in this process: each refills at its rate up to half a second's worth, and the budget of a day is full again
+ * at midnight UTC. The amount over a limit in any time is at most that half second, and what runs that began within the limit use
+ * beyond what was taken for them.
+ */
+export class LocalAllowances implements Allowances {
+  readonly #rules: () => QuotaRules;
+  readonly #clock: Clock;
+  readonly #shelf: BudgetShelf | undefined;
+  readonly #levels = new Map<string, Level>();
+
+  constructor(rules: () => QuotaRules, clock: Clock, shelf?: BudgetShelf) {
+    this.#rules = rules;
+    this.#clock = clock;
+    this.#shelf = shelf;
+  }
+
+  take(tenant: string, meter: Meter, amount: number, least: number = amount): Taken {
+    const found = this.#level(tenant, meter);
+    if (!found) return { taken: true, amount };
+    const { level, rate } = found;
+    const needed = meter === "micros" ? least : Math.min(least, rate.most);
+    if (level.left >= needed - 1e-9) {
+      const taken = least === amount ? amount : Math.min(amount, level.left);
+      level.left -= taken;
+      this.#claim(meter, level, rate.most);
+      return { taken: true, amount: taken };
+    }
+    const retryAfterMs =
+      rate.perMs > 0 ? Math.ceil((needed - level.left) / rate.perMs) : dayMs - (this.#clock.wallMs() % dayMs);
+    return { taken: false, retryAfterMs, why: `the limit of ${rate.words}` };
+  }
+
+  charge(tenant: string, meter: Meter, amount: number): void {
+    const found = this.#level(tenant, meter);
+    if (!found) return;
+    found.level.left = Math.min(found.rate.most, found.level.left - amount);
+    this.#claim(meter, found.level, found.rate.most);
+  }
+
+  /** What is left at this moment; undefined without a limit. */
+  left(tenant: string, meter: Meter): number | undefined {
+    return this.#level(tenant, meter)?.level.left;
+  }
+
+  /** Writes what was spent, to the micro. */
+  close(): void {
+    this.#save(false);
+  }
+
+  #level(
+    tenant: string,
+    meter: Meter,
+  ): { readonly level: Level; readonly rate: NonNullable<ReturnType<typeof rateOf>> } | undefined {
+    const rate = rateOf(limitsOf(this.#rules(), tenant), meter);
+    if (!rate) return undefined;
+    const key = `${meter} ${tenant}`;
+    const nowMs = this.#clock.nowMs();
+    const day = Math.floor(this.#clock.wallMs() / dayMs);
+    let level = this.#levels.get(key);
+    if (!level) {
+      const before = meter === "micros" ? this.#shelf?.before.get(tenant) : undefined;
+      const spent = before?.day === day ? before.micros : 0;
+      level = { left: rate.most - spent, atMs: nowMs, day, claimed: spent };
+      const [oldest] = this.#levels.keys();
+      if (this.#levels.size >= mostTenants && oldest !== undefined) this.#levels.delete(oldest);
+      this.#levels.set(key, level);
+    } else if (meter === "micros") {
+      if (level.day !== day) Object.assign(level, { left: rate.most, day, claimed: 0 });
+    } else {
+      level.left = Math.min(rate.most, level.left + (nowMs - level.atMs) * rate.perMs);
+      level.atMs = nowMs;
+    }
+    return { level, rate };
+  }
+
+  #claim(meter: Meter, level: Level, most: number): void {
+    if (meter !== "micros" || !this.#shelf) return;
+    const spent = most - level.left;
+    if (spent <= level.claimed) return;
+    level.claimed = spent + most * claimedRatio;
+    this.#save(true);
+  }
+
+  #save(ahead: boolean): void {
+    if (!this.#shelf) return;
+    const spent = new Map<string, SpentMicros>();
+    const rules = this.#rules();
+    for (const [key, { day, left, claimed }] of this.#levels) {
+      if (!key.startsWith("micros ")) continue;
+      const tenant = key.slice("micros ".length);
+      const most = rateOf(limitsOf(rules, tenant), "micros")?.most ?? left;
+      spent.set(tenant, { day, micros: ahead ? Math.max(claimed, most - left) : most - left });
+    }
+    this.#shelf.save(spent);
+  }
+}

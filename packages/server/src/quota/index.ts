@@ -1,0 +1,10 @@
+export {
+  type Allowances,
+  type BudgetShelf,
+  LocalAllowances,
+  type SpentMicros,
+  type Taken,
+} from "./allowances.ts";
+export { leaseDesk, type LeaseDesk, LeasedAllowances, type LeaseReply, type LeaseRequest } from "./leases.ts";
+export { type QuotaRules, type TenantLimits } from "./limits.ts";
+export { createQuotas, type Entered, type Quotas } from "./quotas.ts";

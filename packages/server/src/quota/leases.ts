@@ -1,0 +1,231 @@
+/**
+ * Limits that several gateways share. One server, the directory server, has the allowances; the others lease amounts of them ahead and spend
+ * these without asking. What was leased has been taken there, so together they exceed a limit by no more than one server alone would. A gateway
+ * that ends or is cut off leaves at most what it had leased unused.
+ */
+import { type Clock, LongshoreError } from "@longshore/core";
+import type { Allowances, LocalAllowances, Taken } from "./allowances.ts";
+import { type Meter, meters } from "./limits.ts";
+
+/** What a gateway asks of the server that has the allowances. */
+export interface LeaseRequest {
+  readonly schemaVersion: 1;
+  /** Who asks, so that two gateways take turns. */
+  readonly holder: string;
+  readonly tenant: string;
+  readonly meter: Meter;
+  /** What a request that waits needs at least. */
+  readonly needed: number;
+  /** What it will need soon, that with it. */
+  readonly wanted: number;
+  /** What was used beyond earlier leases. */
+  readonly owed: number;
+}
+
+/** What is leased. */
+export interface LeaseReply {
+  readonly schemaVersion: 1;
+  /** Null: there is no limit. */
+  readonly granted: number | null;
+  readonly retryAfterMs?: number;
+  readonly why?: string;
+}
+
+/** The side that has the allowances. */
+export interface LeaseDesk {
+  /** Throws `invalid-input`. */
+  lease(request: unknown): LeaseReply;
+}
+
+/** The largest share of what is left that one lease may be beyond what is needed at once: others ask, too. */
+const leasedRatio = 1 / 4;
+
+function isAmount(value: unknown): value is number {
+  return typeof value === "number" && value >= 0 && value < Number.MAX_VALUE;
+}
+
+function requestFrom(value: unknown): LeaseRequest {
+  const bad = (why: string): LongshoreError =>
+    new LongshoreError("invalid-input", "decode", `a request for a lease ${why}`);
+  if (typeof value !== "object" || value === null) throw bad("is an object");
+  const { schemaVersion, holder, tenant, meter, needed, wanted, owed, ...rest } = value as Record<
+    string,
+    unknown
+  >;
+  const [unknown] = Object.keys(rest);
+  if (unknown !== undefined) throw bad(`has no '${unknown.slice(0, 100)}'`);
+  if (schemaVersion !== 1) throw bad("has schemaVersion 1");
+  if (typeof holder !== "string" || !/^[A-Za-z0-9._-]{1,128}$/.test(holder)) throw bad("names its holder");
+  if (typeof tenant !== "string" || !/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/.test(tenant))
+    throw bad("names a tenant");
+  const known = meters.find((one) => one === meter);
+  if (!known) throw bad(`names a meter: ${meters.join(", ")}`);
+  if (!isAmount(needed) || !isAmount(wanted) || !isAmount(owed)) throw bad("has amounts of 0 or more");
+  return { schemaVersion: 1, holder, tenant, meter: known, needed, wanted, owed };
+}
+
+/** How much longer than told the turn of a holder that was refused is kept for it, in milliseconds. */
+const turnMs = 100;
+
+/** What is kept for a holder that was refused, until it asks again. */
+interface Turn {
+  readonly holder: string;
+  readonly needed: number;
+  readonly untilMs: number;
+}
+
+/** Leases out of allowances of this process. Holders that were refused get their turns in order, so that none starves. */
+export function leaseDesk(allowances: LocalAllowances, clock: Clock): LeaseDesk {
+  const turns = new Map<string, readonly Turn[]>();
+  return {
+    lease(value) {
+      const { holder, tenant, meter, needed, wanted, owed } = requestFrom(value);
+      if (owed > 0) allowances.charge(tenant, meter, owed);
+      const left = allowances.left(tenant, meter);
+      if (left === undefined) return { schemaVersion: 1, granted: null };
+      const key = `${meter} ${tenant}`;
+      const queue = (turns.get(key) ?? []).filter(({ untilMs }) => untilMs >= clock.nowMs());
+      const place = queue.findIndex((one) => one.holder === holder);
+      const ahead = place < 0 ? queue : queue.slice(0, place);
+      const kept = ahead.reduce((sum, one) => sum + one.needed, 0);
+      const granted = Math.max(needed, Math.min(wanted, (left - kept) * leasedRatio));
+      const answer = allowances.take(tenant, meter, granted + kept);
+      const others = queue.filter((one) => one.holder !== holder);
+      if (answer.taken) {
+        if (kept > 0) allowances.charge(tenant, meter, -kept);
+        if (others.length > 0) turns.set(key, others);
+        else turns.delete(key);
+        return { schemaVersion: 1, granted };
+      }
+      const { retryAfterMs, why } = answer;
+      const turn = { holder, needed, untilMs: clock.nowMs() + retryAfterMs + turnMs };
+      turns.set(key, place < 0 ? [...queue, turn] : queue.with(place, turn));
+      return { schemaVersion: 1, granted: 0, retryAfterMs, why };
+    },
+  };
+}
+
+/** How much ahead a gateway leases, in milliseconds of what it used of late. */
+const aheadMs = 100;
+/** For how long a gateway asks nothing after the directory server did not answer. */
+const pauseMs = 1000;
+const mostKeys = 100_000;
+
+interface Leased {
+  left: number;
+  /** What is used in a millisecond, of late. */
+  pace: number;
+  usedAtMs: number;
+  /** Nothing is asked before. */
+  refusedUntilMs: number;
+  why: string;
+  asking: Promise<void> | undefined;
+  unlimited: boolean;
+}
+
+/** How fast the pace forgets, in milliseconds. */
+const paceMs = 500;
+
+/** Allowances that are leased from a server elsewhere. */
+export class LeasedAllowances implements Allowances {
+  readonly #ask: (request: LeaseRequest) => Promise<LeaseReply>;
+  readonly #clock: Clock;
+  readonly #leases = new Map<string, Leased>();
+
+  readonly #holder: string;
+
+  /** @param ask Sends a request to the server that has the allowances; rejects when it does not answer. */
+  constructor(holder: string, ask: (request: LeaseRequest) => Promise<LeaseReply>, clock: Clock) {
+    this.#holder = holder;
+    this.#ask = ask;
+    this.#clock = clock;
+  }
+
+  take(tenant: string, meter: Meter, amount: number, least: number = amount): Taken | Promise<Taken> {
+    const leased = this.#of(tenant, meter);
+    return this.#taken(leased, amount, least) ?? this.#more(leased, tenant, meter, amount, least);
+  }
+
+  charge(tenant: string, meter: Meter, amount: number): void {
+    this.#use(this.#of(tenant, meter), amount);
+  }
+
+  #taken(leased: Leased, amount: number, least: number): Taken | undefined {
+    if (!leased.unlimited && leased.left < least) return undefined;
+    const taken = leased.unlimited ? amount : Math.min(amount, leased.left);
+    this.#use(leased, taken);
+    return { taken: true, amount: taken };
+  }
+
+  #of(tenant: string, meter: Meter): Leased {
+    const key = `${meter} ${tenant}`;
+    const found = this.#leases.get(key);
+    if (found) return found;
+    const [oldest] = this.#leases.keys();
+    if (this.#leases.size >= mostKeys && oldest !== undefined) this.#leases.delete(oldest);
+    const made: Leased = {
+      left: 0,
+      pace: 0,
+      usedAtMs: this.#clock.nowMs(),
+      refusedUntilMs: -Infinity,
+      why: "",
+      asking: undefined,
+      unlimited: false,
+    };
+    this.#leases.set(key, made);
+    return made;
+  }
+
+  #use(leased: Leased, amount: number): void {
+    if (leased.unlimited) return;
+    const nowMs = this.#clock.nowMs();
+    leased.left -= amount;
+    leased.pace = leased.pace * Math.exp((leased.usedAtMs - nowMs) / paceMs) + Math.max(0, amount) / paceMs;
+    leased.usedAtMs = nowMs;
+  }
+
+  async #more(leased: Leased, tenant: string, meter: Meter, amount: number, least: number): Promise<Taken> {
+    // Of those that wait, each may find that the others have taken what came.
+    for (let tries = 0; tries < 3; tries++) {
+      const nowMs = this.#clock.nowMs();
+      if (nowMs < leased.refusedUntilMs) {
+        return { taken: false, retryAfterMs: leased.refusedUntilMs - nowMs, why: leased.why };
+      }
+      await (leased.asking ??= this.#lease(leased, tenant, meter, amount, least));
+      const taken = this.#taken(leased, amount, least);
+      if (taken) return taken;
+    }
+    return { taken: false, retryAfterMs: aheadMs, why: leased.why || "a limit that several gateways share" };
+  }
+
+  async #lease(leased: Leased, tenant: string, meter: Meter, amount: number, least: number): Promise<void> {
+    const owed = Math.max(0, -leased.left);
+    const there = Math.max(0, leased.left);
+    const needed = Math.max(0, least - there);
+    const wanted = Math.max(needed, amount - there, leased.pace * aheadMs);
+    try {
+      const reply = await this.#ask({
+        schemaVersion: 1,
+        holder: this.#holder,
+        tenant,
+        meter,
+        needed,
+        wanted,
+        owed,
+      });
+      leased.unlimited = reply.granted === null;
+      leased.left += owed + (reply.granted ?? 0);
+      if (reply.granted === 0 && needed > 0) {
+        leased.refusedUntilMs = this.#clock.nowMs() + (reply.retryAfterMs ?? aheadMs);
+        leased.why = reply.why ?? "a limit that several gateways share";
+      }
+    } catch {
+      // Without the server that has them nobody knows what is left, and a limit holds all the same.
+      leased.refusedUntilMs = this.#clock.nowMs() + pauseMs;
+      leased.why =
+        "a limit that several gateways share, and the directory server that keeps it does not answer";
+    } finally {
+      leased.asking = undefined;
+    }
+  }
+}

@@ -1,0 +1,341 @@
+import { describe, expect, it } from "vitest";
+import { type Call, LongshoreError } from "@longshore/core";
+import { housekeepingCall } from "@longshore/core/internal";
+import { type ManualClock, manualClock } from "@longshore/testkit";
+import {
+  type Allowances,
+  createQuotas,
+  leaseDesk,
+  LeasedAllowances,
+  LocalAllowances,
+  type QuotaRules,
+  type Quotas,
+  type SpentMicros,
+  type TenantLimits,
+} from "./index.ts";
+
+const call = (tenant = "acme"): Call => ({ ...housekeepingCall("one"), tenant });
+
+function world(limits: TenantLimits, more: Partial<QuotaRules> = {}) {
+  const clock = manualClock();
+  const rules: QuotaRules = { tenants: { acme: limits }, ...more };
+  const allowances = new LocalAllowances(() => rules, clock);
+  const quotas = createQuotas({ clock, rules: () => rules, allowances });
+  return { clock, quotas, allowances };
+}
+
+const refused = (message: string): unknown =>
+  expect.objectContaining({ reason: "tenant-limit", message: expect.stringContaining(message) });
+
+/** Lets in as many as may begin now. */
+async function admitted(quotas: Quotas, most: number): Promise<number> {
+  let count = 0;
+  for (; count < most; count++) {
+    try {
+      (await quotas.enter(call(), "m", 10))[Symbol.dispose]();
+    } catch {
+      break;
+    }
+  }
+  return count;
+}
+
+const ended = (deviceMs: number, bytes: number, tenant = "acme") =>
+  ({
+    kind: "inference-ended",
+    atMs: 0,
+    callId: "one",
+    tenant,
+    model: "m",
+    version: "1",
+    tookMs: deviceMs,
+    outcome: "answered",
+    answers: 1,
+    rows: 1,
+    stages: [{ stage: "run", name: "m", tookMs: deviceMs }],
+    receivedBytes: bytes,
+    sentBytes: 0,
+    millijoules: 0,
+    energyLabel: "estimated",
+  }) as const;
+
+const charged = (micros: number) =>
+  ({
+    kind: "cost-charged",
+    atMs: 0,
+    callId: "one",
+    tenant: "acme",
+    model: "m",
+    endpoint: "e",
+    micros,
+  }) as const;
+
+describe("quotas of a tenant", () => {
+  it("bound the rate, and tell when to retry", async () => {
+    const { clock, quotas } = world({ requestsPerSecond: 10 });
+    expect(await admitted(quotas, 100)).toBe(5);
+    const error = await quotas.enter(call(), "m", 0).catch((thrown: unknown) => thrown);
+    expect(error).toEqual(refused("10 requests a second; retry in 100 ms"));
+    expect((error as LongshoreError).retryAfterMs).toBe(100);
+    await clock.advance(200);
+    expect(await admitted(quotas, 100)).toBe(2);
+    // Other tenants have no limit here.
+    await expect(quotas.enter(call("other"), "m", 0)).resolves.toBeDefined();
+  });
+
+  it("bound requests under way", async () => {
+    const { quotas } = world({ concurrency: 2 });
+    const first = await quotas.enter(call(), "m", 0);
+    await quotas.enter(call(), "m", 0);
+    await expect(quotas.enter(call(), "m", 0)).rejects.toEqual(refused("2 requests under way"));
+    first[Symbol.dispose]();
+    await expect(quotas.enter(call(), "m", 0)).resolves.toBeDefined();
+  });
+
+  it("bound bytes of requests and replies, and run time", async () => {
+    const bytes = world({ bytesPerSecond: 1000 });
+    const entered = await bytes.quotas.enter(call(), "m", 400);
+    bytes.quotas.observer.record(ended(0, 600));
+    entered[Symbol.dispose]();
+    await expect(bytes.quotas.enter(call(), "m", 1)).rejects.toEqual(refused("1000 bytes a second"));
+    const device = world({ deviceSecondsPerMinute: 6 });
+    (await device.quotas.enter(call(), "m", 0))[Symbol.dispose]();
+    device.quotas.observer.record(ended(150, 0));
+    await expect(device.quotas.enter(call(), "m", 0)).rejects.toEqual(
+      refused("6 seconds of run time a minute"),
+    );
+    await device.clock.advance(2000);
+    await expect(device.quotas.enter(call(), "m", 0)).resolves.toBeDefined();
+  });
+
+  it("bound micros of a day: what a request may cost is taken before, and what is left is never below 0", async () => {
+    const { clock, quotas, allowances } = world({ microsPerDay: 1000 });
+    const least: number[] = [];
+    let spent = 0;
+    for (let count = 0; count < 1000; count++) {
+      try {
+        using entered = await quotas.enter(call(), "m", 0);
+        expect(entered.call.maxCostMicros).toBeLessThanOrEqual(1000 - spent + 1e-6);
+        const cost = Math.min(7, entered.call.maxCostMicros ?? 0);
+        spent += cost;
+        quotas.observer.record(charged(cost));
+      } catch (thrown) {
+        expect(thrown).toEqual(refused("1000 micros a day"));
+        break;
+      }
+      least.push(allowances.left("acme", "micros") ?? NaN);
+    }
+    expect(Math.min(...least)).toBeGreaterThanOrEqual(-1e-6);
+    expect(spent).toBeGreaterThan(990);
+    expect(spent).toBeLessThanOrEqual(1000);
+    await clock.advance(86_400_000);
+    await expect(quotas.enter(call(), "m", 0)).resolves.toBeDefined();
+  });
+
+  it("hold at 10,000 random calls of random costs", async () => {
+    const { quotas } = world({ microsPerDay: 100_000 });
+    let seed = 1;
+    const random = (): number => (seed = (seed * 48_271) % 2_147_483_647) / 2_147_483_647;
+    const under: { entered: Awaited<ReturnType<Quotas["enter"]>>; cost: number }[] = [];
+    let spent = 0;
+    let over = 0;
+    for (let count = 0; count < 10_000; count++) {
+      if (random() < 0.5) {
+        const own = random() < 0.3 ? { maxCostMicros: random() * 40 } : {};
+        const entered = await quotas.enter({ ...call(), ...own }, "m", 0).catch(() => undefined);
+        if (!entered) continue;
+        const most = entered.call.maxCostMicros ?? NaN;
+        if (own.maxCostMicros !== undefined && most > own.maxCostMicros) over++;
+        under.push({ entered, cost: Math.min(most, random() * 60) });
+      } else {
+        const [one] = under.splice(Math.floor(random() * under.length), 1);
+        if (!one) continue;
+        quotas.observer.record(charged(one.cost));
+        spent += one.cost;
+        one.entered[Symbol.dispose]();
+        if (spent > 100_000 + 1e-6) over++;
+      }
+    }
+    expect(over).toBe(0);
+    expect(spent).toBeGreaterThan(90_000);
+  });
+
+  it("remember what was spent, after a crash up to a 64th of the budget more", () => {
+    const clock = manualClock();
+    const rules: QuotaRules = { tenants: { "*": { microsPerDay: 640 } } };
+    let saved: ReadonlyMap<string, SpentMicros> = new Map();
+    const shelf = () => ({ before: saved, save: (spent: typeof saved) => void (saved = spent) });
+    const first = new LocalAllowances(() => rules, clock, shelf());
+    first.charge("acme", "micros", 100);
+    const afterCrash = new LocalAllowances(() => rules, clock, shelf());
+    expect(afterCrash.left("acme", "micros")).toBe(530);
+    first.close();
+    expect(new LocalAllowances(() => rules, clock, shelf()).left("acme", "micros")).toBe(540);
+  });
+});
+
+/** Requests of a tenant that come every so often; returns how long each waited for its turn and ran, and how many were refused. */
+async function load(
+  clock: ManualClock,
+  quotas: Quotas,
+  {
+    tenant,
+    everyMs,
+    forMs,
+    runMs,
+  }: { tenant: string; everyMs: (count: number) => number; forMs: number; runMs: number },
+) {
+  const tookMs: number[] = [];
+  const wait = (ms: number) => new Promise<void>((resolve) => void clock.timer(ms, resolve));
+  const one = async (): Promise<void> => {
+    const startedMs = clock.nowMs();
+    const entered = await quotas.enter(call(tenant), "m", 0).catch(() => undefined);
+    if (!entered) return;
+    await wait(runMs);
+    entered[Symbol.dispose]();
+    tookMs.push(clock.nowMs() - startedMs);
+  };
+  const all: Promise<void>[] = [];
+  const endMs = clock.nowMs() + forMs;
+  for (let count = 0; clock.nowMs() < endMs; count++) {
+    all.push(one());
+    await wait(everyMs(count));
+  }
+  await Promise.all(all);
+  return tookMs.toSorted((a, b) => a - b);
+}
+
+describe("limits that two gateways share", () => {
+  /** Gateways that lease from a server so many milliseconds away. */
+  function fleet(
+    clock: ManualClock,
+    rules: QuotaRules,
+    awayMs: number,
+    isUp = () => true,
+  ): readonly Quotas[] {
+    const desk = leaseDesk(new LocalAllowances(() => rules, clock), clock);
+    const ask = async (request: unknown) => {
+      await new Promise<void>((resolve) => void clock.timer(awayMs, resolve));
+      if (!isUp()) throw new LongshoreError("unreachable", "transport", "away");
+      return desk.lease(JSON.parse(JSON.stringify(request)));
+    };
+    return ["a", "b"].map((holder) => {
+      const allowances: Allowances = new LeasedAllowances(holder, ask, clock);
+      return createQuotas({ clock, rules: () => rules, allowances });
+    });
+  }
+
+  it("are exceeded by at most 2 % by a tenant that sends ten times as much to both", async () => {
+    const clock = manualClock();
+    const rules: QuotaRules = { tenants: { "*": { requestsPerSecond: 100 } } };
+    const gateways = fleet(clock, rules, 2);
+    const forMs = 40_000;
+    const loads = gateways.map((quotas) =>
+      load(clock, quotas, { tenant: "heavy", everyMs: () => 1, forMs, runMs: 5 }),
+    );
+    const counts = (await clock.finish(Promise.all(loads))).map(({ length }) => length);
+    const all = counts.reduce((sum, count) => sum + count, 0);
+    expect(all / (forMs / 10)).toBeLessThanOrEqual(1.02);
+    expect(all / (forMs / 10)).toBeGreaterThan(0.95);
+    // Each of them gets its part.
+    expect(Math.min(...counts) / all).toBeGreaterThan(0.3);
+  }, 120_000);
+
+  it("hold while the server that has them is away", async () => {
+    const clock = manualClock();
+    let up = false;
+    const [gateway] = fleet(clock, { tenants: { "*": { requestsPerSecond: 100 } } }, 2, () => up);
+    const first = clock.finish(gateway!.enter(call(), "m", 0));
+    await expect(first).rejects.toEqual(refused("does not answer"));
+    up = true;
+    await clock.advance(1000);
+    await expect(clock.finish(gateway!.enter(call(), "m", 0))).resolves.toBeDefined();
+  });
+
+  it("of micros a day are never exceeded", async () => {
+    const clock = manualClock();
+    const gateways = fleet(clock, { tenants: { "*": { microsPerDay: 1000 } } }, 2);
+    let spent = 0;
+    const spend = async (quotas: Quotas): Promise<void> => {
+      for (let count = 0; count < 300; count++) {
+        const entered = await quotas.enter(call(), "m", 0).catch(() => undefined);
+        if (!entered) return;
+        const cost = Math.min(7, entered.call.maxCostMicros ?? 0);
+        spent += cost;
+        quotas.observer.record(charged(cost));
+        entered[Symbol.dispose]();
+      }
+    };
+    await clock.finish(Promise.all(gateways.map(spend)));
+    expect(spent).toBeLessThanOrEqual(1000);
+    expect(spent).toBeGreaterThan(800);
+  });
+
+  it("refuse what is no request for a lease", () => {
+    const desk = leaseDesk(new LocalAllowances(() => ({ tenants: {} }), manualClock()), manualClock());
+    const good = {
+      schemaVersion: 1,
+      holder: "g",
+      tenant: "a",
+      meter: "requests",
+      needed: 1,
+      wanted: 1,
+      owed: 0,
+    };
+    expect(desk.lease(good)).toEqual({ schemaVersion: 1, granted: null });
+    for (const wrong of [
+      1,
+      null,
+      { ...good, more: 1 },
+      { ...good, meter: "x" },
+      { ...good, needed: -1 },
+      { ...good, holder: "" },
+      { ...good, tenant: "a b" },
+      { ...good, schemaVersion: 2 },
+    ]) {
+      expect(() => desk.lease(wrong)).toThrow(expect.objectContaining({ reason: "invalid-input" }));
+    }
+  });
+});
+
+describe("requests of all tenants under way", () => {
+  it("leave a light tenant its time beside a heavy one that is limited to one of two", async () => {
+    const p99 = async (heavy: boolean): Promise<number> => {
+      const clock = manualClock();
+      const rules: QuotaRules = { tenants: { heavy: { concurrency: 1 } }, concurrency: 2 };
+      const quotas = createQuotas({
+        clock,
+        rules: () => rules,
+        allowances: new LocalAllowances(() => rules, clock),
+      });
+      const light = load(clock, quotas, {
+        tenant: "light",
+        everyMs: (count) => 90 + ((count * 7) % 20),
+        forMs: 60_000,
+        runMs: 30,
+      });
+      if (heavy) void load(clock, quotas, { tenant: "heavy", everyMs: () => 9, forMs: 60_000, runMs: 30 });
+      const took = await clock.finish(light);
+      return took[Math.floor(took.length * 0.99)] ?? NaN;
+    };
+    expect((await p99(true)) / (await p99(false))).toBeLessThanOrEqual(1.3);
+  }, 120_000);
+
+  it("take turns by weight, and a queue of one tenant turns no other away", async () => {
+    const clock = manualClock();
+    const rules: QuotaRules = { tenants: {}, concurrency: 4 };
+    const weightOf = (tenant: string): number => (tenant === "dear" ? 3 : 1);
+    const quotas = createQuotas({
+      clock,
+      rules: () => rules,
+      allowances: new LocalAllowances(() => rules, clock),
+      weightOf,
+    });
+    const both = ["dear", "cheap"].map((tenant) =>
+      load(clock, quotas, { tenant, everyMs: () => 2, forMs: 4000, runMs: 20 }),
+    );
+    const [dear, cheap] = (await clock.finish(Promise.all(both))).map(({ length }) => length);
+    expect(dear! / cheap!).toBeGreaterThan(2.7);
+    expect(dear! / cheap!).toBeLessThan(3.3);
+  }, 60_000);
+});

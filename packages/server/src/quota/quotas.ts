@@ -1,0 +1,182 @@
+/**
+ * Limits of tenants, held where requests come in: before a body is read a request takes what is known of it (itself, its bytes, the usual run
+ * time and price of the tenant's requests), and when it has ended it pays what it used. A request never begins where nothing is left, so a
+ * limit is exceeded by no more than the requests under way use beyond what was taken for them. For money not even that: each request is
+ * given what was taken as its `maxCostMicros`.
+ */
+import { type Call, type Clock, LongshoreError, type LongshoreEvent, type Observer } from "@longshore/core";
+import { ownCall } from "@longshore/core/internal";
+import type { Allowances, Taken } from "./allowances.ts";
+import { FairEntry } from "./fair-entry.ts";
+import { limitsOf, type Meter, type QuotaRules } from "./limits.ts";
+
+/** A request that was let in; dispose of it when the request, and its reply, has ended. */
+export interface Entered extends Disposable {
+  /** With what it may cost at most. */
+  readonly call: Call;
+}
+
+/** Limits of tenants at the entry of a server. */
+export interface Quotas {
+  /**
+   * Lets a request in. Throws `tenant-limit` with the limit and when to retry.
+   *
+   * @param model What it asks for: models differ in time and price.
+   * @param bytes Bytes of its body as they are announced; 0 where nothing is.
+   */
+  enter(call: Call, model: string, bytes: number): Promise<Entered>;
+  /** Charges what requests used, by the events of the server. */
+  readonly observer: Observer;
+}
+
+/** What quotas are made of. */
+export interface QuotaParts {
+  readonly clock: Clock;
+  readonly rules: () => QuotaRules;
+  readonly allowances: Allowances;
+  /** Share of a tenant when requests wait. Default 1 for all. */
+  readonly weightOf?: (tenant: string) => number;
+  /** What each request costs here at least, in micros. Default 0. */
+  readonly leastMicros?: number;
+}
+
+/** What requests of a tenant for a model use, as it is learned. */
+interface Usual {
+  deviceMs: number;
+  micros: number;
+  mostMicros: number;
+}
+
+/** Weight of the newest request in what is usual, and how fast the dearest is forgotten. */
+const learning = 0.1;
+const forgetting = 0.01;
+/** How much above the dearest request of late one may cost. */
+const dearer = 8;
+/** The share of a day's budget that a request may cost whose price nobody knows yet. */
+const unknownShare = 1 / 2;
+/** When to retry while other requests hold what may be left of a budget. */
+const soonMs = 100;
+const mostUsual = 10_000;
+
+type Refused = Extract<Taken, { readonly taken: false }>;
+
+class ServerQuotas implements Quotas {
+  readonly #parts: QuotaParts;
+  readonly #fair: FairEntry;
+  readonly #held = new Map<string, number>();
+  readonly #usual = new Map<string, Usual>();
+  readonly observer: Observer = { record: (event) => this.#record(event) };
+
+  constructor(parts: QuotaParts) {
+    this.#parts = parts;
+    this.#fair = new FairEntry(
+      () => parts.rules().concurrency ?? Infinity,
+      parts.weightOf ?? (() => 1),
+      parts.clock,
+    );
+  }
+
+  async enter(call: Call, model: string, bytes: number): Promise<Entered> {
+    const { tenant } = call;
+    const { rules, allowances } = this.#parts;
+    const limits = limitsOf(rules(), tenant);
+    const ends: (() => void)[] = [];
+    const end = (): void => {
+      for (const one of ends.splice(0).toReversed()) one();
+    };
+    const take = async (meter: Meter, amount: number, least = amount): Promise<number> => {
+      const asked = allowances.take(tenant, meter, amount, least);
+      const answer = asked instanceof Promise ? await asked : asked;
+      if (!answer.taken) throw this.#refusal(tenant, meter, answer);
+      // What requests use is charged when they have ended; a request stays one.
+      if (meter !== "requests") ends.push(() => allowances.charge(tenant, meter, -answer.amount));
+      return answer.amount;
+    };
+    try {
+      this.#hold(tenant, limits.concurrency, ends);
+      if (limits.requestsPerSecond !== undefined) await take("requests", 1);
+      if (limits.bytesPerSecond !== undefined) await take("bytes", bytes);
+      const usual = this.#usualOf(tenant, model);
+      if (limits.deviceSecondsPerMinute !== undefined) await take("device-ms", Math.max(1, usual.deviceMs));
+      const own = ownCall(call);
+      if (limits.microsPerDay !== undefined) {
+        const { maxCostMicros = Infinity } = call;
+        const most = usual.mostMicros > 0 ? dearer * usual.mostMicros : limits.microsPerDay * unknownShare;
+        const { leastMicros = 0 } = this.#parts;
+        const least = Math.min(maxCostMicros, Math.max(usual.micros, leastMicros, Number.MIN_VALUE));
+        own.maxCostMicros = await take("micros", Math.max(least, Math.min(maxCostMicros, most)), least);
+      }
+      if (rules().concurrency !== undefined) {
+        const turn = await this.#fair.enter(call);
+        ends.push(() => turn[Symbol.dispose]());
+      }
+      return { call: own, [Symbol.dispose]: end };
+    } catch (thrown) {
+      end();
+      throw thrown;
+    }
+  }
+
+  #refusal(tenant: string, meter: Meter, { why, retryAfterMs }: Refused): LongshoreError {
+    const waits = meter === "micros" && (this.#held.get(tenant) ?? 0) > 1;
+    return refusal(tenant, why, waits ? Math.min(soonMs, retryAfterMs) : retryAfterMs);
+  }
+
+  #hold(tenant: string, most: number | undefined, ends: (() => void)[]): void {
+    const held = this.#held.get(tenant) ?? 0;
+    if (most !== undefined && held >= most) {
+      throw refusal(tenant, `the limit of ${most} requests under way`, soonMs);
+    }
+    this.#held.set(tenant, held + 1);
+    ends.push(() => {
+      const left = (this.#held.get(tenant) ?? 1) - 1;
+      if (left > 0) this.#held.set(tenant, left);
+      else this.#held.delete(tenant);
+    });
+  }
+
+  #usualOf(tenant: string, model: string): Usual {
+    const key = `${tenant} ${model}`;
+    const found = this.#usual.get(key);
+    if (found) return found;
+    const made = { deviceMs: 1, micros: 0, mostMicros: 0 };
+    const [oldest] = this.#usual.keys();
+    if (this.#usual.size >= mostUsual && oldest !== undefined) this.#usual.delete(oldest);
+    this.#usual.set(key, made);
+    return made;
+  }
+
+  #record(event: LongshoreEvent): void {
+    if (event.kind === "cost-charged") {
+      const { tenant, model, micros } = event;
+      if (limitsOf(this.#parts.rules(), tenant).microsPerDay === undefined) return;
+      const usual = this.#usualOf(tenant, model);
+      usual.micros += (micros - usual.micros) * (usual.micros === 0 ? 1 : learning);
+      usual.mostMicros = Math.max(micros, usual.mostMicros * (1 - forgetting));
+      this.#parts.allowances.charge(tenant, "micros", micros);
+    } else if (event.kind === "inference-ended") {
+      const { tenant, model, stages, receivedBytes, sentBytes } = event;
+      const limits = limitsOf(this.#parts.rules(), tenant);
+      if (limits.bytesPerSecond !== undefined) {
+        this.#parts.allowances.charge(tenant, "bytes", receivedBytes + sentBytes);
+      }
+      if (limits.deviceSecondsPerMinute === undefined) return;
+      const deviceMs = stages.reduce((sum, { stage, tookMs }) => (stage === "run" ? sum + tookMs : sum), 0);
+      const usual = this.#usualOf(tenant, model);
+      usual.deviceMs += (deviceMs - usual.deviceMs) * learning;
+      this.#parts.allowances.charge(tenant, "device-ms", deviceMs);
+    }
+  }
+}
+
+function refusal(tenant: string, why: string, retryAfterMs: number): LongshoreError {
+  const wait =
+    retryAfterMs < 10_000 ? `${Math.ceil(retryAfterMs)} ms` : `${Math.ceil(retryAfterMs / 1000)} s`;
+  const message = `tenant ${tenant} is at ${why}; retry in ${wait}`;
+  return new LongshoreError("tenant-limit", "admission", message, { retryAfterMs });
+}
+
+/** Limits of tenants over allowances. */
+export function createQuotas(parts: QuotaParts): Quotas {
+  return new ServerQuotas(parts);
+}
