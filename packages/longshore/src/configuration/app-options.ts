@@ -30,6 +30,9 @@ export async function appOptions(file: string, environment: Environment): Promis
   );
   const repository = said.get("models.repository") as string | undefined;
   const runtime = said.get("models.runtime") as OpenOptions["runtime"] | undefined;
+  const providers = said.has("models.providers")
+    ? (settled["providers"] as OpenOptions["providers"])
+    : undefined;
   const dataClass = said.get("policy.dataClass") as string | undefined;
   const servers = await serversBehind(options);
   const packages = await pullOptionsOf(options, {
@@ -40,6 +43,7 @@ export async function appOptions(file: string, environment: Environment): Promis
   return {
     ...(repository === undefined ? {} : { repository }),
     ...(runtime === undefined ? {} : { runtime }),
+    ...(providers === undefined ? {} : { providers }),
     ...(dataClass === undefined ? {} : { defaults: { dataClass } }),
     ...(servers.length === 0 ? {} : { servers }),
     ...(options.directory === undefined

@@ -94,6 +94,7 @@ describe("config check", () => {
     ["prices: { perSecond: .inf }", /prices\.perSecond is .*; it must be a number of 0 or more, in micros/],
     ["prices: { perSecond: -4 }", /prices\.perSecond is -4/],
     ["models: { runtime: cuda }", /models\.runtime is 'cuda'; it must be one of onnxruntime, wasm/],
+    ["models: { providers: 'cpu,cpu' }", /:1: models\.providers: .*each once/],
     ["models: { load: all }", /models\.load is 'all'; it must be a list/],
     ["endpoints: [{ zone: eu }]", /endpoints\[0\]\.address is missing/],
     ["endpoints:\n  - address: http://u:p@a", /:2: endpoints\[0\]\.address .*without a password/],

@@ -121,6 +121,7 @@ export const sections: Readonly<Record<string, Section>> = {
       load: "loadModel",
       exitOnError: "exitOnError",
       runtime: "runtime",
+      providers: "providers",
       workers: "workers",
       workerNiceness: "workerNiceness",
       queue: "queue",

@@ -78,6 +78,18 @@ function fromEnvironment(environment: Environment, attribute: string, schema: Sc
   return value;
 }
 
+/** A text as the option's own parser reads it, where it has one besides those that the schema stands for. */
+function parsedBy(command: Command, attribute: string, value: unknown, where: string): unknown {
+  const option = command.options.find((one) => one.attributeName() === attribute && !one.negate);
+  if (typeof value !== "string" || !option?.parseArg || option.argChoices) return value;
+  try {
+    return option.parseArg(value, undefined) as unknown;
+  } catch (thrown) {
+    const message = thrown instanceof Error ? thrown.message : String(thrown);
+    throw new LongshoreError("invalid-configuration", "resolve", `${where}: ${message}`, { cause: thrown });
+  }
+}
+
 /** The commands whose options the file describes. */
 function servingCommands(command: Command): readonly Command[] {
   const siblings = command.parent?.commands ?? [command];
@@ -135,10 +147,15 @@ export async function settle(command: Command, environment: Environment): Promis
     }
     const inEnvironment = fromEnvironment(environment, attribute, schema);
     if (inEnvironment !== undefined) {
-      options[attribute] = inEnvironment;
+      options[attribute] = parsedBy(
+        command,
+        attribute,
+        inEnvironment,
+        `the variable ${variableOf(attribute)}`,
+      );
       note({ path: text, value: inEnvironment, origin: "environment", where: variableOf(attribute) });
     } else if (file && path && inFile !== undefined) {
-      options[attribute] = inFile;
+      options[attribute] = parsedBy(command, attribute, inFile, `${file.where(...path)}: ${text}`);
       note({ path: text, value: inFile, origin: "file", where: file.where(...path) });
     } else {
       const value = options[attribute];
