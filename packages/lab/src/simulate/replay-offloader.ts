@@ -35,8 +35,19 @@ const endpoint = (id: string, tier: EndpointInfo["tier"], zone: string): Endpoin
   rates: { microsPerSecond: 0, microsPerMegabyte: 0, activeWatts: 2 },
 });
 
+/** Where a request ran, and whether it was answered from afar. */
+export interface Sides {
+  here: boolean;
+  there: boolean;
+  afar: boolean;
+}
+
 /** Plays the offloader through one setting of `replay`. Deterministic. */
-export async function replayOffloader(setting: ReplaySetting, limits: Limits = {}): Promise<ReplayResult> {
+export async function replayOffloader(
+  setting: ReplaySetting,
+  limits: Limits = {},
+  ran: Sides[] = [],
+): Promise<ReplayResult> {
   const { trace, requestBytes, localMs, serverMs, roundTripMs } = setting;
   const lengthMs = setting.lengthMs ?? trace.lengthMs;
   const { model, deviceSpeed } = plainModel({
@@ -79,7 +90,6 @@ export async function replayOffloader(setting: ReplaySetting, limits: Limits = {
   if (endpointState?.learner) meetRoundTrip(endpointState.learner, roundTripMs, 0);
   const arrivals = arrivalsOf(setting);
   const inputs = Object.fromEntries(typicalInputs(model));
-  const ran: { here: boolean; there: boolean; afar: boolean }[] = [];
   const requests = Array.from(arrivals, (atMs, index) => {
     const both = { here: false, there: false, afar: false };
     ran[index] = both;

@@ -231,17 +231,20 @@ export function linkBelief(options: LinkBeliefOptions = {}): LinkBelief {
       exchanges.push({ tookMs, askedMs: seenMs - tookMs - Math.max(0, otherMs), nowMs: seenMs });
       if (exchanges.length >= mostExchanges) at(nowMs);
     },
-    probeBytes(direction, nowMs, dueInMs = Infinity) {
+    probeBytes(direction, nowMs, dueInMs = Infinity, revived = false) {
       const now = at(nowMs);
       const side = sides[direction];
       const perMs = side.packetsPerMs(0.5, now);
       const budget = budgets[direction];
       const affordable = budget.affordable(now, perMs);
-      if (affordable < 1 || side.backlogBytes() > 0) return 0;
+      // What is under way since before a silence ended is overtaken.
+      if (affordable < 1 || (side.backlogBytes() > 0 && !revived)) return 0;
       const quickPerMs = side.packetsPerMs(quickRatio, now);
       const wanted = Math.max(1, Math.min(maxProbePackets, Math.round(quickPerMs * probeTrainMs)));
       const idleMs = now - side.idleSinceMs(now);
-      if (dueInMs < Infinity) {
+      if (revived) {
+        // The silence has saved up for a train, and its end says nothing of the rate.
+      } else if (dueInMs < Infinity) {
         const early = dueInMs > base() + probeTrainMs + probeSlackMs;
         if (early || dueInMs < base() || idleMs < freshMs) return 0;
       } else {

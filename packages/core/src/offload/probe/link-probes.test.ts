@@ -209,3 +209,38 @@ it("sends another train where one is stuck and other things are answered, once i
   expect(await later(false)).toEqual([]);
   expect(await later(true)).toEqual(["no-answer", "sent"]);
 });
+
+it("asks a silent link with single packets whether it is back, and at once how quick it is when one is answered", async () => {
+  const clock = manualClock();
+  const link = linkOf(50, 3000);
+  const sent: (readonly [number, number])[] = [];
+  const state = { silent: true };
+  const endpointState = endpointAt(clock, link, async (bytes) => {
+    sent.push([clock.nowMs(), bytes]);
+    while (state.silent) await new Promise<void>((resolve) => void clock.timer(10, resolve));
+  });
+  using probes = probesOf(clock, link, [endpointState], local);
+  let expected = true;
+  const due = () => ({ soonestMs: Infinity, rhythm: false, expected });
+  const consider = (): void => probes.consider({ ...frame(), due }, clock.nowMs());
+  consider();
+  await clock.advance(1000);
+  expect(sent).toEqual([[0, 3000]]);
+  // The next request finds it silent.
+  consider();
+  await clock.advance(900);
+  expect(sent.splice(1)).toEqual([1000, 1400, 1800].map((atMs) => [atMs, 1]));
+  state.silent = false;
+  await clock.advance(20);
+  expect(sent.splice(1)).toEqual([[1910, 3000]]);
+  await clock.advance(5000);
+  expect(sent).toEqual([[0, 3000]]);
+  // Nobody asks where no request is expected.
+  state.silent = true;
+  consider();
+  await clock.advance(1000);
+  expected = false;
+  consider();
+  await clock.advance(5000);
+  expect(sent.filter(([, bytes]) => bytes === 1)).toEqual([]);
+});

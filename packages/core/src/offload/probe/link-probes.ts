@@ -77,6 +77,14 @@ function hopeOf({ legs }: Plan, here: EndpointId | undefined): Hope | undefined 
   return { endpoint: away.endpoint, sentBytes, restMs: meanOf(thereMs) + meanOf(downMs) + tailMs, hereMs };
 }
 
+/** A train on its way. */
+interface Train {
+  readonly control: AbortController;
+  readonly sentMs: number;
+  /** Something sent after it was answered: that it is stuck says nothing of the link as it is now. */
+  overtaken: boolean;
+}
+
 /** An endpoint must be quicker by this much at the best to be worth trying. */
 const worthRatio = 0.95;
 /** How long the bytes of a request rarely take on a link longer than, as in `hardlyMore`. */
@@ -102,6 +110,13 @@ const againMs = 10;
 const roamAheadMs = 300;
 /** Interval at which it is considered again, in milliseconds. */
 const roamAgainMs = 200;
+/**
+ * Where a link has been silent for so long, a single packet asks again and again whether it is back, until no request is expected any more. A
+ * train that is stuck does not tell: its connection tries again ever more rarely.
+ */
+const silentMs = 500;
+const askBackMs = 400;
+const askBackDeadlineMs = 2000;
 /** Doubt below which a probe is not worth its bytes: the next request is decided already. */
 const worthDoubt = 0.01;
 
@@ -117,7 +132,12 @@ export function linkProbes(
 ): LinkProbes {
   const { clock } = parts;
   const here = parts.local?.info.id;
-  const underWay = new Map<EndpointState, { readonly control: AbortController; readonly sentMs: number }>();
+  const underWay = new Map<EndpointState, Train>();
+  /** Single packets that ask silent links whether they are back. */
+  const asking = new Map<AbortController, EndpointState>();
+  const revivedMs = new WeakMap<EndpointState, number>();
+  /** Silent links that are asked so, with the latest request that waits for them. */
+  const listening = new Map<EndpointState, { timer: Disposable; request: Considered }>();
   /** The state kept for an endpoint goes with it. */
   const consideredMs = new WeakMap<EndpointState, number>();
   /** Endpoints whose links changed since the last decision, and when. */
@@ -144,16 +164,22 @@ export function linkProbes(
     return train !== undefined && endpointState.answeredAtMs <= train.sentMs + longProbeMs;
   }
 
-  async function send(endpointState: EndpointState, bytes: number): Promise<void> {
+  async function send(
+    endpointState: EndpointState,
+    bytes: number,
+    request: Considered,
+    revives: boolean,
+  ): Promise<void> {
     const { id } = endpointState.endpoint.info;
     const control = new AbortController();
     const sentMs = clock.nowMs();
-    const train = { control, sentMs };
+    const train: Train = { control, sentMs, overtaken: false };
     underWay
       .get(endpointState)
       ?.control.abort(new LongshoreError("no-answer", "transport", `${id} answers other things`));
     underWay.set(endpointState, train);
     changing.set(endpointState, sentMs);
+    let revived = false;
     try {
       const late = `${id} did not take a probe in time`;
       await askProbe(clock, endpointState, bytes, control.signal, {
@@ -163,8 +189,10 @@ export function linkProbes(
       });
       const quick = clock.nowMs() - sentMs <= longProbeMs;
       limit(endpointState, quick ? 4 * Math.max(bytes, limits.get(endpointState) ?? Infinity) : bytes / 4);
+      endpointState.health.reached();
+      revived = !quick && revives;
     } catch {
-      limit(endpointState, bytes / 8);
+      if (!train.overtaken) limit(endpointState, bytes / 8);
       // The link has learned from a failed probe. Requests and offers show whether the endpoint is healthy.
     } finally {
       if (underWay.get(endpointState) === train) underWay.delete(endpointState);
@@ -172,10 +200,100 @@ export function linkProbes(
       endpoints.touched();
       news();
     }
+    if (revived) revive(endpointState, request);
   }
 
-  /** Sends a probe if it is worth its bytes. False if no further try is worth it for this request. */
-  function probed(endpointState: EndpointState, link: Link, request: Considered, nowMs: number): boolean {
+  /** A link was heard again after a silence: what its rate is now, the next request wants to know. */
+  function revive(endpointState: EndpointState, request: Considered): void {
+    const link = parts.links(endpointState.endpoint.info.id);
+    const train = underWay.get(endpointState);
+    const nowMs = clock.nowMs();
+    // Of what was under way all is answered at once. What was sent since then tells the rate.
+    if (nowMs - (revivedMs.get(endpointState) ?? -Infinity) < silentMs) return;
+    revivedMs.set(endpointState, nowMs);
+    if (train) {
+      train.overtaken = true;
+      train.control.abort(
+        new LongshoreError("no-answer", "transport", "its link answers what was sent after it"),
+      );
+      underWay.delete(endpointState);
+    }
+    changing.set(endpointState, nowMs);
+    if (!link || request.due?.(nowMs).expected !== true) return;
+    probed(endpointState, link, { ...request, dueAtMs: Infinity }, nowMs, true);
+  }
+
+  /** Asks a silent link again and again whether it is back, as long as requests are expected. */
+  function listen(endpointState: EndpointState, link: Link, request: Considered): void {
+    const already = listening.get(endpointState);
+    if (already) {
+      already.request = request;
+      return;
+    }
+    const pays = (): boolean =>
+      couldPay(
+        request.known,
+        endpointState.endpoint.info.id,
+        request.features,
+        meanOf(link.roundTripMs(clock.nowMs())),
+      );
+    if (request.plan.objective !== "throughput" && !pays()) return;
+    const state = { timer: clock.timer(0, () => ask()), request };
+    listening.set(endpointState, state);
+    const ask = (): void => {
+      const nowMs = clock.nowMs();
+      if (!silent(endpointState, nowMs) || state.request.due?.(nowMs).expected !== true) {
+        listening.delete(endpointState);
+        return;
+      }
+      void askBack(endpointState, state.request);
+      state.timer = clock.timer(askBackMs, ask);
+    };
+  }
+
+  /** Asks a silent link with a single packet whether it is back. */
+  async function askBack(endpointState: EndpointState, request: Considered): Promise<void> {
+    const { id } = endpointState.endpoint.info;
+    const control = new AbortController();
+    asking.set(control, endpointState);
+    try {
+      const late = `${id} is still silent`;
+      await askProbe(clock, endpointState, 1, control.signal, {
+        callId: `probe-${id}`,
+        mostMs: askBackDeadlineMs,
+        late,
+      });
+    } catch {
+      // The link has learned that, and the next packet asks again.
+      return;
+    } finally {
+      asking.delete(control);
+    }
+    for (const [other, of] of asking)
+      if (of === endpointState) other.abort(new LongshoreError("cancelled", "transport", `${id} is back`));
+    endpointState.health.reached();
+    endpointState.linkTouched(true);
+    endpoints.touched();
+    news();
+    revive(endpointState, request);
+  }
+
+  /** Whether nothing is heard over a link that something was sent over, or of an endpoint that does not refuse connections. */
+  function silent(endpointState: EndpointState, nowMs: number): boolean {
+    const { health } = endpointState;
+    if (health.distrusted !== undefined || health.absent) return false;
+    const train = underWay.get(endpointState);
+    return health.failing || (train !== undefined && nowMs - train.sentMs >= silentMs);
+  }
+
+  /** Sends a probe where it is worth its bytes; false where it is not worth asking again for this request. */
+  function probed(
+    endpointState: EndpointState,
+    link: Link,
+    request: Considered,
+    nowMs: number,
+    revived = false,
+  ): boolean {
     const { id } = endpointState.endpoint.info;
     const { known, features, plan, dueAtMs } = request;
     if (awaited(endpointState) || endpointState.health.unavailable(nowMs) !== undefined) return false;
@@ -188,10 +306,11 @@ export function linkProbes(
       const remoteMs = shift(link.transferMs(hope.sentBytes, "up", nowMs), hope.restMs);
       if (doubtOf(remoteMs, hope.hereMs) < worthDoubt) return false;
     }
-    const wanted = link.probeBytes?.("up", nowMs, dueAtMs - nowMs) ?? 0;
+    const wanted = link.probeBytes?.("up", nowMs, dueAtMs - nowMs, revived) ?? 0;
     const bytes = Math.min(wanted, limits.get(endpointState) ?? Infinity);
     if (bytes <= 0) return true;
-    void send(endpointState, bytes);
+    // Where that is slow, too, the link is slow and was not silent.
+    void send(endpointState, bytes, request, !revived);
     return false;
   }
 
@@ -244,9 +363,10 @@ export function linkProbes(
       for (const endpointState of endpoints.looked) {
         const { id } = endpointState.endpoint.info;
         const link = parts.links(id);
-        if (!link?.probeBytes || !endpointState.endpoint.capabilities?.probe || awaited(endpointState))
-          continue;
-        // If all endpoints are remote and not used side by side, only the transfer time of a request distinguishes them.
+        if (!link?.probeBytes || !endpointState.endpoint.capabilities?.probe) continue;
+        if (silent(endpointState, nowMs)) listen(endpointState, link, request);
+        if (awaited(endpointState)) continue;
+        // Where all endpoints are elsewhere, and not side by side, only what the bytes of a request take there tells them apart.
         const apart = !request.known.here && request.plan.objective !== "throughput";
         if (apart && !rateMatters(endpointState.table, request.plan)) continue;
         const next = here === undefined ? undefined : request.due?.(nowMs);
@@ -281,6 +401,8 @@ export function linkProbes(
     [Symbol.dispose]() {
       const closed = new LongshoreError("shutting-down", "transport", "the offloader was closed");
       for (const { control } of underWay.values()) control.abort(closed);
+      for (const control of asking.keys()) control.abort(closed);
+      for (const { timer } of listening.values()) timer[Symbol.dispose]();
       for (const timer of waiting.values()) timer[Symbol.dispose]();
     },
   };

@@ -18,9 +18,9 @@ export interface Link {
    * Size in bytes of the probe train that would be worth sending now, or 0. With `dueInMs`, the time until somebody will
    * want to know, a train is worth its bytes when it is back just before; without it, when nobody has tried the link for a
    * while. Whoever asks sends what it is told, which counts as sent, and tells `sendStarted` like for any other body.
-   * Absent where probing makes no sense.
+   * `revived`: the link was silent and has just been heard again, so that a train is worth its bytes at once. Absent where probing makes no sense.
    */
-  probeBytes?(direction: Direction, nowMs: number, dueInMs?: number): number;
+  probeBytes?(direction: Direction, nowMs: number, dueInMs?: number, revived?: boolean): number;
 }
 
 /** What is told to a Link so that it can learn. All instants are on the local Clock. */
@@ -40,7 +40,7 @@ export interface LinkLearner extends Link {
    * there and back ends a silence; of the rate it tells nothing.
    */
   roundTripSeen(tookMs: number, nowMs: number, otherMs?: number): void;
-  probeBytes(direction: Direction, nowMs: number, dueInMs?: number): number;
+  probeBytes(direction: Direction, nowMs: number, dueInMs?: number, revived?: boolean): number;
 }
 
 /** Notes on one transfer under way. */
