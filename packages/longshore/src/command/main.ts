@@ -2,7 +2,11 @@
 /** The command: `longshore serve | infer | plan | profile | split | advise | doctor | demo | keys`. */
 import { setTimeout as after } from "node:timers/promises";
 import { allWritten, runningLines } from "./output.ts";
-import { runCommand } from "./run-command.ts";
+import { useCompileCache } from "./compile-cache.ts";
+
+useCompileCache(process.argv, process.env);
+// After that, so that what it imports is kept compiled.
+const { runCommand } = await import("./run-command.ts");
 
 /** As if nobody had listened for the signal: what ends a process also while native code runs, for which `exit` waits. */
 function endBy(signal: NodeJS.Signals): void {

@@ -40,6 +40,7 @@ export function openDeviceEngines(options: EngineOptions): DeviceEngines {
   };
   return {
     engine: main.engine,
+    runtimes: main.runtimes,
     others: [endpoint],
     async close() {
       await Promise.all([main.close(), other.close()]);

@@ -130,6 +130,8 @@ function samplesFrom(store: ModelStore): NonNullable<EngineParts["samples"]> {
 /** An engine with what it stands on. */
 export interface OpenedEngine {
   readonly engine: Engine;
+  /** What models run on, in the order in which they are tried. */
+  readonly runtimes: readonly Runtime[];
   /** Closes the engine, then its lanes and runtimes. Idempotent. */
   close(): Promise<void>;
 }
@@ -231,5 +233,5 @@ export function openEngine(options: EngineOptions): OpenedEngine {
     await Promise.all([lane.close(), graphs.close()]);
     await Promise.all([...runtimes, sandbox].map((runtime) => runtime.close()));
   };
-  return { engine, close: () => (closed ??= close()) };
+  return { engine, runtimes, close: () => (closed ??= close()) };
 }

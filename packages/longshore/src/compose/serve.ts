@@ -16,6 +16,7 @@ import { type Online, type OnlineOptions, type OnlineParts, putOnline, type Serv
 import { chargedEndpoint } from "./charged-endpoint.ts";
 import { openPull, type PullOptions } from "../package/pull.ts";
 import { servedRepository } from "./served-repository.ts";
+import { warmUp } from "../warm/warm-up.ts";
 import { repositoryShelf } from "../package/shelf.ts";
 
 /** How models are put on the network. */
@@ -31,6 +32,11 @@ export interface ServeOptions extends OnlineOptions, ModelControlOptions, ModelL
    * 0 on a machine that other programs keep busy and of which this server is to get its full share (ADR 17).
    */
   readonly workerNiceness?: number;
+  /**
+   * Time for a warm-up before the server is ready, in milliseconds: it serves itself over real connections, so that its code is
+   * compiled and its runtime loaded. Default 0: none.
+   */
+  readonly warmUpMs?: number;
   /** What callers of this server pay for runs; default: nothing. */
   readonly prices?: StatedRates;
   /** Wraps what answers requests: an offloader over further endpoints, a delay of a demonstration. Default: the engine alone. */
@@ -86,7 +92,7 @@ function servedEngine(options: ServeOptions, parts: OnlineParts): Served & { rea
   const told = options.pull && toldPackages(options.pull.into, id, report);
   const store = pull ? layeredStore(options.store, pull.store) : options.store;
   const always = options.pull?.wanted ?? [];
-  const { engine, close } = openEngine({
+  const { engine, runtimes, close } = openEngine({
     ...limitsOf(options),
     ...(identity ? { weightOf: identity.weightOf } : {}),
     store,
@@ -119,12 +125,16 @@ function servedEngine(options: ServeOptions, parts: OnlineParts): Served & { rea
     load: () => engine.loadReport(),
     // The port listens and says that it is not ready until what is wanted at the start is loaded and warm.
     async begin(ready, join) {
+      const { warmUpMs: mostMs = 0, grpcPort } = options;
+      const grpc = grpcPort !== undefined;
+      const warming = mostMs > 0 ? warmUp({ runtimes, clock, grpc, mostMs, report }) : undefined;
       models = await controlModels(options, { engine, store: options.store, clock, missing, report });
       const before = ((await told?.load()) ?? []).map((digest) => ({ digest }));
       await pull?.restore([...always, ...before], engine);
       await pull?.want(always, engine, before);
       // What is missing may be among what the directory says that this endpoint is to serve.
       if (pull) join();
+      await warming;
       Promise.all([missing.complete, pull?.have(always)])
         .then(ready)
         .catch((thrown: unknown) => report(textOf(thrown)));

@@ -130,6 +130,7 @@ export const sections: Readonly<Record<string, Section>> = {
       batching: "batching",
       defaultMaxBatchSize: "defaultMaxBatchSize",
       cacheDir: "cacheDir",
+      warmUp: "warmUp",
       gpuFallback: "gpuFallback",
       rateLimit: "rateLimit",
       rateLimitResource: "rateLimitResource",

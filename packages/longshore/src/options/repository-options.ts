@@ -1,7 +1,7 @@
 import { LongshoreError } from "@longshore/core";
 import { type Command, Option } from "commander";
 import { readFileSync } from "node:fs";
-import { join } from "node:path";
+import { cacheFolderOf } from "./cache-folder.ts";
 import type { ModelControl } from "../compose/model-control.ts";
 import type { BatchingMode } from "../compose/open-engine.ts";
 import type { ServeOptions } from "../compose/serve.ts";
@@ -20,6 +20,7 @@ export interface RepositoryOptions {
   readonly batching: BatchingMode;
   /** Undefined: beside other programs' caches of this user; false: none. */
   readonly cacheDir?: string | false;
+  readonly warmUp: number;
   readonly sandboxMemory?: number;
   readonly sandboxDeadline?: number;
   readonly maxSequences?: number;
@@ -79,6 +80,12 @@ export function repositoryOptions(
       "folder for measured verdicts and compiled code (default: longshore in $XDG_CACHE_HOME or ~/.cache)",
     )
     .option("--no-cache-dir", "keep nothing between starts")
+    .option(
+      "--warm-up <ms>",
+      "longest warm-up before the server is ready, in which it serves itself; 0 for none",
+      number("warm-up", 0),
+      1000,
+    )
     .option("--gpu-fallback", "run models that want a GPU on CPUs", false)
     .option("--sandbox-memory <bytes>", "memory of an untrusted model", number("sandbox-memory", 1))
     .option("--sandbox-deadline <ms>", "longest run of an untrusted model", number("sandbox-deadline", 1))
@@ -120,18 +127,6 @@ function secretOf(file: string): Uint8Array {
 /** As of `max_batch_size` in a configuration. */
 const mostRows = 4096;
 
-/** The folder of `--cache-dir`, where there is one; `environment` tells the user's. */
-export function cacheFolderOf(
-  { cacheDir }: Pick<RepositoryOptions, "cacheDir">,
-  environment: Readonly<Record<string, string | undefined>>,
-): string | undefined {
-  if (cacheDir === false) return undefined;
-  if (cacheDir !== undefined) return cacheDir;
-  const { XDG_CACHE_HOME: named, HOME: home, LOCALAPPDATA: local } = environment;
-  const base = named || local || (home ? join(home, ".cache") : undefined);
-  return base === undefined ? undefined : join(base, "longshore");
-}
-
 /** What they mean for a server. */
 export function repositoryServeOptions(
   options: RepositoryOptions,
@@ -162,6 +157,7 @@ export function repositoryServeOptions(
     gpuFallback: options.gpuFallback,
     defaultMaxBatchSize,
     batching: options.batching,
+    warmUpMs: options.warmUp,
     ...(cacheFolder === undefined ? {} : { cacheFolder }),
     ...(options.rateLimit === "off" ? {} : { resources: resourcesOf(options) }),
     ...(modelMemory === undefined ? {} : { maxModelBytes: modelMemory }),
