@@ -124,7 +124,7 @@ export const plantedBugs: readonly PlantedBug[] = [
   {
     name: "give-back-lost",
     about: "A retry that could not begin is not given back to the budget.",
-    search: "!== true) {\n      retries.back();\n      return false;",
+    search: "!== true) {\n      retrying.budget.back();\n      return false;",
     replace: "!== true) {\n      return false;",
     tests: ["hanging.test.ts", "offloader.test.ts", "dying-endpoint.test.ts"],
     testsFirst: true,

@@ -68,7 +68,7 @@ function jobWith(
     held: { cut: startCut, variant: undefined, tensors, bytes, features },
     to: endCut,
     limits: planned,
-    ...(planned.objective === "throughput" ? { traffic: loop.backlog } : {}),
+    ...(planned.objective === "throughput" ? { traffic: loop.frames.backlog } : {}),
     // This device is believed by its own apps.
     ...confirming(loop, call, "elsewhere"),
     sequence,

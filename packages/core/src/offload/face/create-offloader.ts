@@ -134,14 +134,15 @@ class AppOffloader implements Offloader {
     const { loop } = this.#requests;
     const plan = (only?: PartFilter): Plan | Infeasible =>
       loop.plan(job, job.held, new Set(), loop.clock.nowMs(), only);
-    const now = plan(loop.warmth.here);
+    const now = plan(loop.device.warmth.here);
     // If nothing else will do, what is missing here would be fetched.
-    return loop.warmth.here && isInfeasible(now) ? plan() : now;
+    return loop.device.warmth.here && isInfeasible(now) ? plan() : now;
   }
 
   availability(model: string): Availability {
     const { loop } = this.#requests;
-    const { knowledge, endpoints, clock, parts, local, warmth } = loop;
+    const { knowledge, endpoints, clock, parts, local, device } = loop;
+    const { warmth } = device;
     const known = knowledge.known(model, undefined);
     if (!known) {
       // Learned now, so that the next question has an answer.

@@ -116,7 +116,7 @@ class LoopEndpoint implements OffloadEndpoint {
   /** What runs here is ready whenever it is here; else any endpoint that has it. */
   async #ready(model: string, version: string | undefined, call: Call): Promise<boolean> {
     const known = await this.#requests.model(model, version, call, true);
-    return known.whole || this.#requests.loop.ready(known);
+    return known.whole || this.#requests.loop.health.ready(known);
   }
 
   async offers(query: OfferQuery, call: Call): Promise<readonly Offer[]> {
@@ -124,7 +124,8 @@ class LoopEndpoint implements OffloadEndpoint {
     const asked = this.#requests.model(query.model, query.version, call, true);
     const known = asked instanceof Promise ? await asked.catch(() => undefined) : asked;
     if (!known) return [];
-    const { local, endpoints, clock, work } = this.#requests.loop;
+    const { local, endpoints, clock, device } = this.#requests.loop;
+    const { work } = device;
     const nowMs = clock.nowMs();
     const own: Offer[] = [];
     // Nobody is promised what is refused when it is asked for.
@@ -330,13 +331,13 @@ class LoopEndpoint implements OffloadEndpoint {
   }
 
   reaches(): Promise<boolean> {
-    return this.#requests.loop.reaches();
+    return this.#requests.loop.health.reaches();
   }
 
   loadReport(): LoadReport {
-    const { work, clock } = this.#requests.loop;
+    const { device, clock } = this.#requests.loop;
     const nowMs = clock.nowMs();
-    return { atMs: nowMs, cpuRatio: 0, inFlight: this.#requests.size, queueMs: work.queueMs(nowMs) };
+    return { atMs: nowMs, cpuRatio: 0, inFlight: this.#requests.size, queueMs: device.work.queueMs(nowMs) };
   }
 }
 

@@ -287,7 +287,7 @@ export function knowledgeOf(
     while (entry.asking === round) {
       const waits = entry.newUntilMs < Infinity && entry.known ? 2 * quickestMs(entry.known) : 0;
       const leftMs = Math.min(entry.newUntilMs, deadlineMs - waits) - clock.nowMs();
-      if (leftMs <= 0) return;
+      if (leftMs < earlyMs) return;
       await entry.news.next((heard) => within(Promise.race([round, heard]), leftMs, abort));
     }
   }
@@ -301,7 +301,7 @@ export function knowledgeOf(
     const untilMs = Math.min(clock.nowMs() + mostMs, deadlineMs);
     for (;;) {
       const leftMs = untilMs - clock.nowMs();
-      if (leftMs <= 0 || closed || runsNow(entry) || !mayCome(entry, path)) return;
+      if (leftMs < earlyMs || closed || runsNow(entry) || !mayCome(entry, path)) return;
       entry.usedAtMs = clock.nowMs();
       await entry.news.next((heard) => within(heard, leftMs, abort));
     }

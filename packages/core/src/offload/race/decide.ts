@@ -30,7 +30,7 @@ export function decide(
   tally: Tally,
 ): Plan {
   const nowMs = loop.clock.nowMs();
-  if (job.frame && tally.plans.length === 0) loop.payback.passed(job.known.description.name);
+  if (job.frame && tally.plans.length === 0) loop.frames.payback.passed(job.known.description.name);
   // A request that is planned again must not count as load for itself.
   if (tally.charged) job.traffic?.release(tally.charged, tally.accounts);
   let outcome = fromWhere(loop, job, held, exclude, nowMs);
@@ -40,16 +40,16 @@ export function decide(
   if (isInfeasible(outcome) && job.beside?.onlyWell !== true)
     outcome = lastResort(loop, tried, held, exclude, nowMs) ?? outcome;
   if (isInfeasible(outcome)) {
-    if (outcome.filter === "deadline" && loop.triesRefused(nowMs)) {
+    if (outcome.filter === "deadline" && loop.probing.triesRefused(nowMs)) {
       // The belief about the links would keep out the following requests, too. They are tried as if this one had been admitted.
       const late = fromWhere(loop, { ...job, evenLate: true }, held, exclude, nowMs);
-      if (!isInfeasible(late)) loop.tryLinks(job, late, tally);
+      if (!isInfeasible(late)) loop.probing.tryLinks(job, late, tally);
     }
     // The last endpoint's error is more useful than the fact that no other endpoint is left.
     throw broke ?? (job.unjudged === true ? refusal : refusedNow)(loop, job, held, exclude, outcome, nowMs);
   }
   made(loop, job, outcome, tally, nowMs);
-  tally.charged = job.traffic?.charge(outcome, nowMs, loop.work.queueMs(nowMs));
+  tally.charged = job.traffic?.charge(outcome, nowMs, loop.device.work.queueMs(nowMs));
   const first = firstOf(outcome);
   job.note?.({ kind: "planned", atMs: nowMs, ...(first ? { endpoint: first.endpoint } : {}) });
   return outcome;
@@ -68,7 +68,7 @@ function doubted(
   nowMs: number,
 ): Plan | Infeasible {
   const late = lateAtDoubtful(loop, job, held, exclude, outcome, nowMs);
-  return late && loop.retries.take(nowMs) ? late : outcome;
+  return late && loop.retrying.budget.take(nowMs) ? late : outcome;
 }
 
 /**
@@ -142,7 +142,7 @@ function planned(
   exclude: ReadonlySet<EndpointId>,
   nowMs: number,
 ): Plan | Infeasible {
-  const { warmth } = loop;
+  const { warmth } = loop.device;
   let best = loop.plan(job, held, exclude, nowMs, warmth.wanted);
   if (warmth.wanted && isInfeasible(best)) best = loop.plan(job, held, exclude, nowMs);
   const atStart = held.cut === job.held.cut;
@@ -170,10 +170,10 @@ function planned(
 
 /** Why the part that the best plan of a frame needs is not loaded while another plan will do: loading delays all frames. */
 function waits(loop: Loop, model: string, asked: readonly Leg[], saved: number): string | undefined {
-  const { warmth, payback } = loop;
+  const { warmth } = loop.device;
   const busy = asked.find(({ endpoint }) => warmth.loads(endpoint));
   if (busy) return `${busy.endpoint} is loading what may be better`;
   const part = asked.map(({ endpoint, segment }) => `${segmentKey(segment)} at ${endpoint}`).join(" with ");
   const loadMs = asked.reduce((sum, { endpoint, segment }) => sum + warmth.loadMs(endpoint, segment), 0);
-  return payback.notYet(model, part, saved, loadMs);
+  return loop.frames.payback.notYet(model, part, saved, loadMs);
 }

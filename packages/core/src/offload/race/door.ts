@@ -13,7 +13,7 @@ const open: Disposable = { [Symbol.dispose]: () => undefined };
 export function refusal(...refused: Parameters<typeof refusedNow>): LongshoreError {
   const [loop, , , , plan, nowMs] = refused;
   if (plan.filter !== "deadline") return refusedNow(...refused);
-  const retryAfterMs = Math.max(1, Math.ceil(loop.work.queueMs(nowMs)));
+  const retryAfterMs = Math.max(1, Math.ceil(loop.device.work.queueMs(nowMs)));
   return new LongshoreError("rejected", "admission", plan.because, { retryAfterMs });
 }
 

@@ -20,7 +20,7 @@ import {
   sizeCount,
   sizePosition,
 } from "../../decide/table/index.ts";
-import type { DeviceParts, LocalWork } from "../endpoints/index.ts";
+import type { LocalWork } from "../endpoints/index.ts";
 import type { EndpointState } from "../endpoints/index.ts";
 
 /** When a guard may start what. */
@@ -87,19 +87,17 @@ export function isFarSlower({ predicted }: Leg, than: Leg): boolean {
   return meanOf(predicted.completionMs) > farOut * meanOf(than.predicted.completionMs);
 }
 
+/** What a guard asks of this device. */
+interface GuardedDevice {
+  readonly work: LocalWork;
+  readonly arrivals: Pick<DeviceDemand, "price">;
+  readonly strainRatio: () => number;
+}
+
 /** Of a leg with a back-up: `here`, which keeps other work here waiting, or at another endpoint. */
 export function guardFor(
-  {
-    clock,
-    work,
-    arrivals,
-    parts: { device },
-  }: {
-    readonly clock: Clock;
-    readonly work: LocalWork;
-    readonly arrivals: Pick<DeviceDemand, "price">;
-    readonly parts: { readonly device?: Pick<DeviceParts, "health"> };
-  },
+  clock: Clock,
+  { work, arrivals, strainRatio }: GuardedDevice,
   leg: Leg,
   planned: {
     readonly backUp: Leg;
@@ -129,10 +127,7 @@ export function guardFor(
     lateRatio: (leftMs) => 1 - chanceBelow(backUp.predicted.completionMs, leftMs - longerMs()),
     keepBack: (deadlineMs, before) => work.keepBack(deadlineMs, before),
     device: (nowMs, runMs) =>
-      strained(
-        work.fills(nowMs) ? arrivals.price(nowMs, runMs) : idleDevice,
-        device?.health?.().strainRatio ?? 0,
-      ),
+      strained(work.fills(nowMs) ? arrivals.price(nowMs, runMs) : idleDevice, strainRatio()),
     freeMs: (nowMs) => work.freeMs(nowMs),
     standBy: (ask) => work.standBy(ask),
     afterMs,

@@ -443,10 +443,10 @@ describe("guardWatch", () => {
   it("does not wait for ever at an endpoint that hangs where no deadline says when to start, nor without means", () => {
     const backUp = { ...leg, id: "local", travels: undefined, holdsMs: 100 } as unknown as Leg;
     const planned = { backUp, here: true, tail: undefined };
-    const loop = { clock: manualClock(), work: localWork(1), arrivals: deviceDemand(), parts: {} };
+    const loop = { clock: manualClock(), work: localWork(1), arrivals: deviceDemand(), strainRatio: () => 0 };
     const { lostMs } = elsewhereMs(leg.predicted.completionMs);
-    expect(guardFor(loop, leg, { ...planned, latestMs: Infinity }).lostMs).toBe(lostMs);
-    expect(guardFor(loop, leg, { ...planned, latestMs: 80 }).lostMs).toBe(Infinity);
+    expect(guardFor(loop.clock, loop, leg, { ...planned, latestMs: Infinity }).lostMs).toBe(lostMs);
+    expect(guardFor(loop.clock, loop, leg, { ...planned, latestMs: 80 }).lostMs).toBe(Infinity);
   });
 
   it("charges a run here for the next request only where it takes the last slot", () => {
@@ -455,8 +455,8 @@ describe("guardWatch", () => {
     const rhythm = deviceDemand();
     for (const atMs of [0, 500]) rhythm.seen(atMs);
     const nextOf = (slots: number): number => {
-      const loop = { clock: manualClock(), work: localWork(slots), arrivals: rhythm, parts: {} };
-      return guardFor(loop, leg, planned).device(500, 600).heldMs(600);
+      const loop = { clock: manualClock(), work: localWork(slots), arrivals: rhythm, strainRatio: () => 0 };
+      return guardFor(loop.clock, loop, leg, planned).device(500, 600).heldMs(600);
     };
     expect([nextOf(1) > 0, nextOf(2)]).toEqual([true, 0]);
   });
@@ -630,8 +630,13 @@ describe("guardWatch", () => {
       ...leg,
       predicted: { ...leg.predicted, completionMs: spread(150, 180) },
     };
-    const loop = { clock: manualClock(), work, arrivals: deviceDemand(), parts: {} };
-    const { lateRatio } = guardFor(loop, leg, { backUp: run, here: true, tail: undefined, latestMs: 80 });
+    const loop = { clock: manualClock(), work, arrivals: deviceDemand(), strainRatio: () => 0 };
+    const { lateRatio } = guardFor(loop.clock, loop, leg, {
+      backUp: run,
+      here: true,
+      tail: undefined,
+      latestMs: 80,
+    });
     expect([lateRatio?.(149), lateRatio?.(180)]).toEqual([1, 0]);
     expect(lateRatio?.(165)).toBeCloseTo(0.5, 5);
     before.ended();

@@ -116,9 +116,9 @@ export function learnLost(
   const abandoned = startedMs > endpoint.health.downAtMs && (beyond || muted || givenUp);
   loop.endpoints.touched();
   if (!slow && !abandoned) return;
-  if (loop.warmth.cold(endpoint, leg.segment, startedMs)) {
+  if (loop.device.warmth.cold(endpoint, leg.segment, startedMs)) {
     // Loading is requested so that the endpoint returns: among equal endpoints no plan would be the first to wait for this one.
-    loop.warmth.prepare(leg.endpoint, leg.segment, loop.parts.defaults?.tenant ?? "local");
+    loop.device.warmth.prepare(leg.endpoint, leg.segment, loop.parts.defaults?.tenant ?? "local");
     return;
   }
   // It took at least this long, and its end is unknown. On average, half of a duration has passed at a random moment.
@@ -136,7 +136,7 @@ export function tallyLocal(loop: Loop, tally: Tally, account: Account): void {
   if (energy.label === "measured") tally.millijoules += energy.millijoules;
   else {
     tally.measured = false;
-    tally.millijoules += busyMs * loop.activeWatts;
+    tally.millijoules += busyMs * loop.device.activeWatts;
   }
 }
 
@@ -160,7 +160,7 @@ export function tallyRemote(
   tally.millijoules +=
     (exchange?.wakeMillijoules ?? 0) +
     exchangeMillijoules(radio, account.sentBytes, account.receivedBytes, movedMs, upMs - movedMs) +
-    encodeMs * loop.activeWatts +
+    encodeMs * loop.device.activeWatts +
     tookMs * idleWatts;
   tally.measured = false;
 }

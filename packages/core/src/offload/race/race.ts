@@ -104,7 +104,7 @@ class Race {
   #start(leg: Leg, on: Trigger["on"]): void {
     if (this.#settled || this.#standing.started.has(leg.id)) return;
     this.#standing.started.add(leg.id);
-    const { clock, local, endpoints, self, controllers } = this.#loop;
+    const { clock, local, endpoints, self, memory } = this.#loop;
     const { call } = this.#job;
     const here = this.#isHere(leg);
     if (isGone(this.#job, this.#held)) {
@@ -133,7 +133,7 @@ class Race {
         ...(here ? {} : legCall(self, this.#job, leg, mostWaitMs)),
         ...(hold ? { maxCostMicros: hold.mostMicros } : {}),
       },
-      controllers,
+      memory.controllers,
     );
     const running = beginLeg(this.#loop, leg, endpointState, child, {
       waits,
@@ -215,20 +215,20 @@ class Race {
     const { beside } = this.#job;
     // A second run would wait for the same bytes, or has none.
     if (isWaiting(this.#job, this.#held) || isGone(this.#job, this.#held)) return false;
-    const { retries, clock } = this.#loop;
+    const { retrying, clock } = this.#loop;
     const planned = backUpOf(leg, this.#standing);
     const backUp = planned && beside?.taken().has(planned.endpoint) !== true ? planned : undefined;
-    if (backUp ? !this.#affords(backUp) : !retries.take(clock.nowMs())) return false;
+    if (backUp ? !this.#affords(backUp) : !retrying.budget.take(clock.nowMs())) return false;
     const begun = backUp ? [backUp] : beside ? [] : this.#further(lost);
     if (begun.length === 0 && beside?.late(lost, () => void this.#again(leg.id)) !== true) {
-      retries.back();
+      retrying.budget.back();
       return false;
     }
     this.#note("late", leg);
     for (const one of begun) this.#start(one, "late");
     if (begun.length > 0 && !begun.some(({ id }) => this.#running.has(id))) {
       // Nothing started: another try may come a little later, unless this was the end.
-      if (begun.some((one) => !this.#isHere(one))) retries.back();
+      if (begun.some((one) => !this.#isHere(one))) retrying.budget.back();
       return this.#settled;
     }
     if (!lost && endpointState) this.#tally.spent = [...(this.#tally.spent ?? []), endpointState.books];
@@ -409,7 +409,7 @@ class Race {
   /** A run beyond the first is free here, and elsewhere out of the budget of all requests. */
   #affords(leg: Leg): boolean {
     if (!affords(this.#job, leg)) return false;
-    return this.#isHere(leg) || this.#loop.retries.take(this.#loop.clock.nowMs());
+    return this.#isHere(leg) || this.#loop.retrying.budget.take(this.#loop.clock.nowMs());
   }
 
   #isHere({ endpoint }: Leg): boolean {

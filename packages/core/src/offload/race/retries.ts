@@ -224,8 +224,8 @@ export class Retries {
 }
 
 /** The retries of a request; undefined if each endpoint is tried once. */
-export function retriesOf({ parts, waiting }: Loop, job: Job): Retries | undefined {
-  return mayRetry(job) ? new Retries(parts, job.call, waiting) : undefined;
+export function retriesOf({ parts, retrying }: Loop, job: Job): Retries | undefined {
+  return mayRetry(job) ? new Retries(parts, job.call, retrying.waiting) : undefined;
 }
 
 /**
@@ -250,7 +250,7 @@ export async function nextRound(
   if (!again) return undefined;
   for (;;) {
     if (!(await again.wait())) return undefined;
-    const pays = paid || (!again.sooner && loop.retries.take(loop.clock.nowMs()));
+    const pays = paid || (!again.sooner && loop.retrying.budget.take(loop.clock.nowMs()));
     if (!pays && !again.sooner) {
       again.putOff();
       continue;

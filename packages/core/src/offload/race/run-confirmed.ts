@@ -98,7 +98,7 @@ export async function runConfirmed(loop: Loop, job: Job, run: Run): Promise<Outc
   const { value, by } = await confirmed<Outcome>({
     callId: call.id,
     model,
-    checks: loop.checks,
+    checks: loop.health.checks,
     believesHere,
     ask,
     nearlyOver: (tell) =>

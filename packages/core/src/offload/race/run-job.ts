@@ -35,11 +35,11 @@ export function runJob(loop: Loop, given: Job): Promise<Outcome> {
   const job = withPurse(given);
   const beganMs = loop.clock.nowMs();
   checkFresh(job.call, beganMs);
-  loop.arrivals.seen(beganMs);
-  loop.retries.asked();
+  loop.device.arrivals.seen(beganMs);
+  loop.retrying.budget.asked();
   const run = (): Promise<Outcome> =>
     job.confirm ? runConfirmed(loop, job, runPlans) : runPlans(loop, job, nobody, newTally());
-  return loop.news(job)?.then(run) ?? run();
+  return loop.probing.news(job, loop.plan)?.then(run) ?? run();
 }
 
 /** The job with a purse for its limit on cost, shared by all of its runs. */
@@ -100,7 +100,7 @@ async function followPlans(
         exclude = new Set([...without, ...failed]);
         plans = 0;
       } else {
-        if (paid) loop.retries.back();
+        if (paid) loop.retrying.budget.back();
         throw thrown;
       }
       continue;
@@ -116,7 +116,7 @@ async function followPlans(
       : race(loop, now, held, standingOf(plan, exclude), tally);
     // Polled after the request itself is sent, since it would wait for these messages. Paid once for a request, however often it is
     // planned.
-    if (plans === 1) loop.askLoads(plan);
+    if (plans === 1) loop.probing.askLoads(plan);
     let end: RaceEnd;
     try {
       end = await following;
@@ -129,11 +129,12 @@ async function followPlans(
     if (end.kind === "answered") {
       if (job.traffic && tally.charged) job.traffic.answered(tally.charged, tally.accounts);
       afterwards(loop, job, plan, tally);
-      if (!job.confirm || loop.checks?.awaiting) witness(loop, now, held, end);
+      if (!job.confirm || loop.health.checks?.awaiting) witness(loop, now, held, end);
       // Results of heads here have one reader only. State may share its memory, and so may the inputs of the request.
       const crossed = held.cut !== job.held.cut && !job.held.arriving && !sequence;
       const own = crossed && tally.lostLegs.length === 0 && end.leg.takes === "request";
-      if (own && end.response.forgotInputs) releaseTensors(held.tensors, job.held.tensors, loop.release);
+      if (own && end.response.forgotInputs)
+        releaseTensors(held.tensors, job.held.tensors, loop.memory.release);
       return { response: end.response, leg: end.leg, plan: end.plan, tally };
     }
     if (plans >= maxPlans) {
@@ -148,7 +149,7 @@ async function followPlans(
       continue;
     }
     broke = end.error;
-    paid = loop.retries.take(loop.clock.nowMs());
+    paid = loop.retrying.budget.take(loop.clock.nowMs());
     failed = new Set([...failed, ...end.failed.map((one) => one.endpoint)]);
     // Without budget for another run elsewhere, only this endpoint is left.
     exclude = new Set([...exclude, ...besides, ...(paid ? failed : loop.endpoints.all.keys())]);
@@ -165,9 +166,9 @@ async function followPlans(
 
 /** Records what a request taught, and probes links for the next one. */
 function afterwards(loop: Loop, job: Job, plan: Plan, tally: Tally): void {
-  loop.behind.add(() => {
-    loop.upkeep();
-    loop.tryLinks(job, plan, tally);
+  loop.deferred.add(() => {
+    loop.probing.upkeep();
+    loop.probing.tryLinks(job, plan, tally);
   });
 }
 
@@ -190,7 +191,8 @@ async function runHere(
   leg: Leg,
   tally: Tally,
 ): Promise<RaceEnd> {
-  const { local, clock, work } = loop;
+  const { local, clock, device } = loop;
+  const { work } = device;
   if (!local) throw new LongshoreError("no-endpoint", "plan", "nothing runs models here");
   const { call, note, known } = job;
   const startedMs = clock.nowMs();
@@ -214,7 +216,7 @@ async function runHere(
     tallyLocal(loop, tally, response.account);
     charge(loop, job, leg.endpoint, response.account.costMicros, hold, tally);
     learnLocal(known, leg, response.account, held.features, nowMs);
-    loop.warmth.ran(leg.endpoint, leg.segment);
+    loop.device.warmth.ran(leg.endpoint, leg.segment);
     recordEnd(loop, call.id, { leg, startedMs }, "won", nowMs);
     note?.({ kind: "answered", leg: leg.id, endpoint: leg.endpoint, atMs: nowMs });
     return { kind: "answered", leg, response, plan };

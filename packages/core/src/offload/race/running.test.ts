@@ -57,10 +57,9 @@ function lossesAt() {
   // What booking a loss needs of the loop.
   const loop = {
     endpoints: nothing,
-    behind: new Behind<() => void>(clock, (work) => work()),
-    radio: nothing,
+    deferred: new Behind<() => void>(clock, (work) => work()),
+    device: { radio: nothing, warmth: { cold: () => false } },
     parts: {},
-    warmth: { cold: () => false },
   } as unknown as Loop;
   // Nothing here has a price.
   const job = {} as unknown as Job;
@@ -140,11 +139,10 @@ describe("two legs that are over before the books of the first are written", () 
     const loop = {
       clock,
       endpoints,
-      behind: new Behind<() => void>(clock, (work) => work()),
+      deferred: new Behind<() => void>(clock, (work) => work()),
       parts: { observer: silentObserver },
-      warmth: { ran: () => undefined },
-      waiting: new Waiting(),
-      activeWatts: 0,
+      device: { warmth: { ran: () => undefined }, activeWatts: 0 },
+      retrying: { waiting: new Waiting() },
     } as unknown as Loop;
     const running = {
       leg,

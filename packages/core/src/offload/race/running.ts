@@ -78,7 +78,7 @@ export function beginLeg(
     readonly hold?: Hold | undefined;
   } = {},
 ): Running {
-  loop.behind.settle();
+  loop.deferred.settle();
   const nowMs = loop.clock.nowMs();
   const expectedMs = meanOf(leg.predicted.completionMs);
   const aloneMs = endpointState ? lateAloneMs(endpointState, leg, nowMs) : Infinity;
@@ -94,10 +94,10 @@ export function beginLeg(
     addedMs,
     work: endpointState
       ? undefined
-      : loop.work[inTurn ? "beginInTurn" : "begin"](leg.holdsMs ?? expectedMs, nowMs, call.deadlineMs),
+      : loop.device.work[inTurn ? "beginInTurn" : "begin"](leg.holdsMs ?? expectedMs, nowMs, call.deadlineMs),
     ends: undefined,
     hold,
-    exchange: endpointState ? loop.radio.begun(nowMs) : undefined,
+    exchange: endpointState ? loop.device.radio.begun(nowMs) : undefined,
     waits,
     beganMs: waits ? undefined : nowMs,
     heardAtMs: nowMs,
@@ -108,13 +108,13 @@ export function beginLeg(
     late: undefined,
   };
   loop.endpoints.touched();
-  if (isLongSend(running)) loop.upkeep();
+  if (isLongSend(running)) loop.probing.upkeep();
   return running;
 }
 
 /** Records the end of a leg elsewhere, after what earlier legs taught: an endpoint's load report counts the requests under way. */
 export function endLeg(loop: Loop, endpointState: EndpointState | undefined, answeredAtMs?: number): void {
-  loop.behind.settle();
+  loop.deferred.settle();
   endpointState?.legEnded(answeredAtMs);
 }
 
@@ -128,7 +128,7 @@ export function endFailedLeg(
   reason: Reason,
 ): void {
   if (!withdrawing.has(reason)) return endLeg(loop, endpointState);
-  loop.behind.settle();
+  loop.deferred.settle();
   endpointState?.legWithdrawn(startedMs, addedMs);
 }
 
@@ -185,13 +185,13 @@ export function bookAnswer(
   const tookMs = waits ? account.stages.reduce((sum, stage) => sum + stage.tookMs, 0) : nowMs - startedMs;
   tally.accounts.push(account);
   charge(loop, job, leg.endpoint, account.costMicros, hold, tally);
-  loop.warmth.ran(leg.endpoint, leg.segment);
+  loop.device.warmth.ran(leg.endpoint, leg.segment);
   if (endpointState) {
     const { load } = response;
     const silentMs = nowMs - Math.max(startedMs, endpointState.answeredAtMs);
     loop.endpoints.answered(endpointState, leg.segment, nowMs);
-    loop.waiting.answered(leg.endpoint);
-    loop.behind.add(() => {
+    loop.retrying.waiting.answered(leg.endpoint);
+    loop.deferred.add(() => {
       learnRemote(loop, endpointState, leg, account, load, tookMs, nowMs);
       if (!waits) endpointState.lateness.answered(tookMs, usualMs, silentMs);
     });
@@ -256,7 +256,7 @@ export function heard(loop: Loop, running: Running, bytes: number): void {
   running.heardAtMs = loop.clock.nowMs();
   if (!isLongSend(running) || !bodyArrived(running)) return;
   running.endpoint?.linkTouched(true);
-  loop.upkeep();
+  loop.probing.upkeep();
 }
 
 function isLongSend({ leg }: Pick<Running, "leg">): boolean {
@@ -322,5 +322,5 @@ export function checkBelieved({ leg, endpoint: endpointState }: Running): void {
 export function timesFor(leg: Leg, backUp: Leg, { legs }: Plan, loop: Loop): GuardTimes {
   const here = backUp.endpoint === loop.local?.info.id;
   const tail = legs.find((one) => one.takes === leg.id);
-  return guardFor(loop, leg, { backUp, here, tail, latestMs: latestOf(backUp, leg) });
+  return guardFor(loop.clock, loop.device, leg, { backUp, here, tail, latestMs: latestOf(backUp, leg) });
 }

@@ -42,7 +42,7 @@ export async function* streamJob(loop: Loop, given: Job): AsyncIterable<Inferenc
       failed = left.without;
       continue;
     }
-    if (tally.plans.length === 1) loop.askLoads(plan);
+    if (tally.plans.length === 1) loop.probing.askLoads(plan);
     const [leg] = beginning(plan.legs);
     if (!leg) throw new LongshoreError("internal", "plan", "a plan begins with nothing");
     let answered = false;
@@ -109,7 +109,7 @@ async function* answersAt(loop: Loop, job: Job, leg: Leg, tally: Tally): AsyncIt
       const { load, account } = response;
       // The load was reported when the answers began, and comes with each of them.
       if (load && !heard) {
-        loop.behind.settle();
+        loop.deferred.settle();
         endpointState?.reported(load, clock.nowMs(), stageMs(account, "network", "send"));
       }
       heard = true;

@@ -32,7 +32,10 @@ export function witness(
   held: Held,
   { leg, response }: { readonly leg: Leg; readonly response: InferenceResponse },
 ): void {
-  const { checks, local } = loop;
+  const {
+    health: { checks },
+    local,
+  } = loop;
   if (!checks || leg.endpoint === local?.info.id) return;
   checks.gave(leg.endpoint);
   if (leg.takes !== "request") return;
@@ -89,7 +92,7 @@ async function ask(
     call: { ...call, id: `${call.id}-check`, abort: control.signal, deadlineMs: nowMs + longestMs },
   };
   // Nothing is fetched only to check an answer.
-  const present = loop.warmth.here;
+  const present = loop.device.warmth.here;
   const at = (exclude: ReadonlySet<EndpointId>, proving?: EndpointId, only = present) => {
     const now = proving === undefined ? asked : { ...asked, proving };
     const plan = loop.plan(now, now.held, exclude, nowMs, only);
@@ -119,14 +122,14 @@ async function ask(
 }
 
 async function opinion(loop: Loop, job: Job, leg: Leg): Promise<Opinion | undefined> {
-  const { clock, local, endpoints, work, self } = loop;
+  const { clock, local, endpoints, device, self } = loop;
   const here = leg.endpoint === local?.info.id;
   const endpointState = here ? undefined : endpointFor(leg.endpoint, job.known, endpoints.all);
   const endpoint = here ? local : endpointState?.endpoint;
   if (!endpoint) return undefined;
   const nowMs = clock.nowMs();
   const alone = endpointState?.health.unavailable(nowMs) !== undefined;
-  const run = here ? work.begin(leg.holdsMs ?? meanOf(leg.predicted.completionMs), nowMs) : undefined;
+  const run = here ? device.work.begin(leg.holdsMs ?? meanOf(leg.predicted.completionMs), nowMs) : undefined;
   endpointState?.legBegan(leg.travels?.promisedMs ?? 0, nowMs);
   let answeredAtMs: number | undefined;
   try {

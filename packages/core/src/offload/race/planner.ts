@@ -1,0 +1,176 @@
+import type { Clock, EndpointId } from "../../words/base/index.ts";
+import {
+  type Infeasible,
+  isInfeasible,
+  makePlan,
+  type ModelView,
+  type Plan,
+  type PlanRequest,
+  planScratch,
+  type View,
+} from "../../decide/plan/index.ts";
+import { type EndpointTable, routeTable, withAvailable } from "../../decide/table/index.ts";
+import type { EndpointStates, PartFilter } from "../endpoints/index.ts";
+import { type KnownModel, slownessHere } from "../models/index.ts";
+import type { Held } from "../steps/index.ts";
+import type { DeviceState } from "./device-state.ts";
+import type { Job } from "./job.ts";
+import type { OffloadParts } from "./parts.ts";
+
+/** Decides where `job` goes on from `held`; with `only` among those parts. */
+export type Planner = (
+  job: Job,
+  held: Held,
+  exclude: ReadonlySet<EndpointId>,
+  nowMs: number,
+  only?: PartFilter,
+) => Plan | Infeasible;
+
+/** What plans are made of, beside the request. */
+export interface PlannerParts {
+  readonly parts: OffloadParts;
+  readonly self: EndpointId;
+  readonly clock: Clock;
+  readonly endpoints: EndpointStates;
+  readonly device: DeviceState;
+  /** Before a plan: takes in what is left to learn, and what probes have told since. */
+  readonly settle: (nowMs: number) => void;
+  /** Whether others send to the same endpoints at this moment. */
+  readonly crowded: (nowMs: number) => boolean;
+}
+
+/**
+ * If other clients send at the same moment, endpoints with scores within this share of the best count as equal, so that not all clients
+ * choose the same.
+ */
+const crowdedTieRatio = 0.05;
+
+/** Lays out what is believed now, once for each plan, and plans by it. */
+export function createPlanner({
+  parts,
+  self,
+  endpoints: endpointStates,
+  device,
+  settle,
+  crowded,
+}: PlannerParts): Planner {
+  const { local, random } = parts;
+  let views = 0;
+  /** Loads are polled once for a request, however often it is planned. */
+  let lastCallId: string | undefined;
+  const scratch = planScratch();
+  /** Route tables by endpoint table, valid while the endpoints have the same positions. */
+  const routes = new WeakMap<
+    KnownModel,
+    { readonly index: EndpointTable["index"]; readonly view: ModelView }
+  >();
+
+  /** The part of a model's view that changes with each run and answer. */
+  function beliefsOf(
+    known: KnownModel,
+  ): Required<Pick<ModelView, "localSlowness" | "asked" | "assumed" | "assumedHere">> {
+    const assumed = known.profile.measuredOn.threads === 0;
+    const unrun = (speeds: KnownModel["speeds"]): boolean =>
+      speeds.every((buckets) => buckets.every(({ runs }) => runs === 0));
+    return {
+      localSlowness: slownessHere(known),
+      asked: known.asked,
+      assumed,
+      assumedHere: assumed && unrun(known.speeds),
+    };
+  }
+
+  function modelView(known: KnownModel, endpoints: EndpointTable): ModelView {
+    const { index, ids } = endpoints;
+    const kept = routes.get(known);
+    if (kept?.index === index) {
+      const { table, routes: kinds } = kept.view;
+      return { table, routes: kinds, ...beliefsOf(known) };
+    }
+    const view: ModelView = {
+      table: known.table,
+      routes: routeTable(
+        ids.length < endpointStates.all.size
+          ? ids.flatMap((id) => known.blocksBy.get(id) ?? [])
+          : known.blocks,
+        known.table,
+        index,
+      ),
+      ...beliefsOf(known),
+    };
+    routes.set(known, { index, view });
+    return view;
+  }
+
+  return (job, held, exclude, nowMs, only) => {
+    settle(nowMs);
+    if (job.call.id !== lastCallId) device.radio.asked(nowMs);
+    lastCallId = job.call.id;
+    const { known, call, sequence } = job;
+    const { name, version, digest, dataClass } = known.description;
+    const viewOf = (endpoints: EndpointTable): View => ({
+      number: ++views,
+      atMs: nowMs,
+      self,
+      device: device.view(nowMs),
+      endpoints,
+      models: new Map([[name, modelView(known, endpoints)]]),
+      policy: parts.policy,
+    });
+    const { usualItems } = known.usual;
+    const { traffic } = job;
+    // Written out so that the object always has the same shape: compiled code is discarded when an unusual shape appears.
+    const request: PlanRequest = {
+      model: name,
+      from: held.cut,
+      to: job.to,
+      variant: held.variant,
+      features: held.features,
+      usual: usualItems === undefined ? undefined : { items: usualItems },
+      inputBytes: held.bytes,
+      limits: job.purse ? { ...job.limits, maxCostMicros: job.purse.leftMicros } : job.limits,
+      rules: call.rules,
+      modelClass: dataClass === call.rules.dataClass ? undefined : dataClass,
+      tenant: call.tenant,
+      rights: call.rights,
+      deadlineMs: call.deadlineMs,
+      path: call.path,
+      traffic: traffic?.at(nowMs),
+      exclude,
+      unexplained: job.unexplained,
+      whole: job.whole,
+      sequence: sequence && {
+        step: sequence.step,
+        resident: sequence.resident,
+        carried: sequence.state !== undefined,
+      },
+      tieRatio: crowded(nowMs) ? crowdedTieRatio : undefined,
+      evenLate: job.evenLate,
+      ready:
+        only && ((id = local?.info.id ?? self, part) => only(id, { model: name, version, digest, ...part })),
+    };
+    const also = job.proving ?? sequence?.resident;
+    const { features, bytes } = held;
+    const table = endpointStates.tableFor(
+      known,
+      call.tenant,
+      { rules: call.rules, features, bytes, also },
+      nowMs,
+    );
+    const endpoints = job.proving === undefined ? table : withAvailable(table, job.proving);
+    let made = makePlan(request, viewOf(endpoints), nowMs, random, scratch);
+    if (isInfeasible(made) && job.proving === undefined && endpoints.count < endpointStates.all.size) {
+      // Nothing on the shortlist will do: something else might.
+      made = makePlan(
+        request,
+        viewOf(endpointStates.table(known, call.tenant, nowMs)),
+        nowMs,
+        random,
+        scratch,
+      );
+    }
+    if (!parts.directory || request.unexplained === true) return made;
+    const { entries: _endpoints, ...directory } = parts.directory.snapshot();
+    return Object.assign(made, { directory });
+  };
+}
