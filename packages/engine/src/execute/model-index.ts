@@ -78,7 +78,16 @@ async function entriesOf(
   }
   const all = [...new Set([...versions, ...served.keys(), ...failed])];
   if (all.length > 0)
-    return all.map((version) => entryOf(facts, name, version, served.get(version), problem));
+    return Promise.all(
+      all.map(async (version) => {
+        const loaded = served.get(version);
+        // What is served was read. What waits to be used first may turn out to be unreadable only then.
+        const waits = !loaded && facts.isOn(name) && !facts.loading(name, version);
+        const known = problem ?? facts.problems.get(`${name}/${version}`);
+        const general = known ?? (waits ? await facts.repository.unreadable(name, version) : undefined);
+        return entryOf(facts, name, version, loaded, general);
+      }),
+    );
   if (facts.unloading(name)) return [{ name, version: "", state: "unloading" }];
   if (!facts.isOn(name) && facts.problems.get(`${name}/`) === undefined)
     return [{ name, version: "", state: "unloaded" }];

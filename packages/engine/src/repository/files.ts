@@ -28,18 +28,20 @@ export async function digestFiles(
     for (const entry of (await store.list(`${folder}${path}`)) ?? []) {
       const inner = path === "" ? `/${entry.name}` : `${path}/${entry.name}`;
       const name = inner.slice(1);
+      const hidden = entry.name.startsWith(".") || entry.name.endsWith(".tmp");
+      if (entry.problem !== undefined && !hidden) {
+        throw new LongshoreError(
+          "invalid-model",
+          "resolve",
+          `model ${model} cannot be read: ${entry.problem}`,
+        );
+      }
       if (entry.directory) {
         if (depth < maxDepth) await visit(inner, depth + 1);
         continue;
       }
       // Hidden files and those that somebody is still writing are no part of a version.
-      if (
-        name === profileFile ||
-        name === goldenFile ||
-        entry.name.startsWith(".") ||
-        entry.name.endsWith(".tmp")
-      )
-        continue;
+      if (name === profileFile || name === goldenFile || hidden) continue;
       if (found.size === maxFiles) {
         throw badConfiguration(model, "version folder", "", `holds more than ${maxFiles} files`);
       }

@@ -24,6 +24,8 @@ export interface ModelRepository {
    * `unknown-model`, `unknown-version`.
    */
   resolve(model: string, version: string | undefined): Promise<string>;
+  /** Why a version cannot be read that was not loaded: a file of its folder that the store cannot read. Nothing is read for it. */
+  unreadable(model: string, version: string): Promise<string | undefined>;
   /** Models that its steps name, of any version of it. Throws `unknown-model`, `invalid-configuration`. */
   uses(model: string): Promise<readonly string[]>;
   /** What `resolve` says. Throws `unknown-model`, `unknown-version`, `invalid-configuration`, `invalid-model`. */
@@ -65,6 +67,8 @@ interface Reading {
   /** As it was then: what is put into the folder later is no version yet. */
   versions: Promise<readonly string[]> | undefined;
   readonly loaded: Map<string, Promise<LoadedVersion>>;
+  /** Why versions cannot be read. */
+  readonly unreadable: Map<string, Promise<string | undefined>>;
   /** Versions that could not be loaded. */
   readonly broken: Set<string>;
   /** What its configuration may name; undefined: every model. */
@@ -102,6 +106,7 @@ export function modelRepository(parts: RepositoryParts): ModelRepository {
       config: undefined,
       versions: undefined,
       loaded: new Map(),
+      unreadable: new Map(),
       broken: new Set(),
     };
     readings.set(model, known);
@@ -140,6 +145,21 @@ export function modelRepository(parts: RepositoryParts): ModelRepository {
     // Nor is it remembered that there is nothing.
     listed.then((versions) => void (versions.length === 0 && again()), again);
     return listed;
+  }
+
+  function unreadableOf(
+    { unreadable, parts: own, model }: Reading,
+    version: string,
+  ): Promise<string | undefined> {
+    const known = unreadable.get(version);
+    if (known) return known;
+    const looked = own.store.list(`${model}/${version}`).then(
+      (entries) =>
+        entries?.find(({ name, problem }) => problem !== undefined && !name.startsWith("."))?.problem,
+      (thrown: unknown) => LongshoreError.from(thrown, "resolve", `looking at model ${model}`).message,
+    );
+    unreadable.set(version, looked);
+    return looked;
   }
 
   async function resolveIn(reading: Reading, version: string | undefined): Promise<string> {
@@ -241,6 +261,7 @@ export function modelRepository(parts: RepositoryParts): ModelRepository {
     names,
     versions: async (model) => versionsOf(readingOf(model)),
     resolve: async (model, version) => resolveIn(readingOf(model), version),
+    unreadable: async (model, version) => unreadableOf(readingOf(model), version),
     uses: async (model) => modelsNamed(await configOf(readingOf(model))),
     load: async (model, version, call) => load(readingOf(model), version, call),
     async renew(model, override) {
@@ -251,6 +272,7 @@ export function modelRepository(parts: RepositoryParts): ModelRepository {
         config: undefined,
         versions: undefined,
         loaded: new Map(),
+        unreadable: new Map(),
         broken: new Set(),
         ...(override?.sees ? { sees: override.sees } : {}),
       };

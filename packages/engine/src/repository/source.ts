@@ -38,6 +38,8 @@ export interface StoredEntry {
   readonly bytes: number;
   /** When a file was last written, where the store knows: tells a new content of the same size. */
   readonly modifiedMs?: number;
+  /** Why it cannot be read, as the end of a sentence about it. Absent: it can. */
+  readonly problem?: string;
   /** Of a file's content, where the store knows it from who is believed: the file need not be read to know it. */
   readonly digest?: string;
 }

@@ -1,4 +1,4 @@
-import type { Clock } from "@longshore/core";
+import { type Clock, LongshoreError } from "@longshore/core";
 import { modelFolders } from "./model-folders.ts";
 import type { ModelStore } from "./source.ts";
 
@@ -96,11 +96,17 @@ async function lookAt(store: ModelStore): Promise<Seen> {
 async function printOf(store: ModelStore, model: string): Promise<string> {
   const lines: string[] = [];
   async function visit(path: string, depth: number): Promise<void> {
-    for (const { name, directory, bytes, modifiedMs } of (await store.list(path)) ?? []) {
+    const entries = await store.list(path).catch((thrown: unknown) => {
+      // What cannot be read is told of when the model is loaded; here only a change of it counts.
+      if (!LongshoreError.is(thrown)) throw thrown;
+      lines.push(`${path} ${thrown.message}`);
+      return [];
+    });
+    for (const { name, directory, bytes, modifiedMs, problem } of entries ?? []) {
       if (name.startsWith(".") || name.endsWith(".tmp") || lines.length >= mostFiles) continue;
       const inner = `${path}/${name}`;
-      lines.push(`${inner} ${directory ? "folder" : `${bytes} ${modifiedMs ?? 0}`}`);
-      if (directory && depth < maxDepth) await visit(inner, depth + 1);
+      lines.push(`${inner} ${problem ?? (directory ? "folder" : `${bytes} ${modifiedMs ?? 0}`)}`);
+      if (directory && problem === undefined && depth < maxDepth) await visit(inner, depth + 1);
     }
   }
   await visit(model, 0);

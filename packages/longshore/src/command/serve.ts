@@ -55,7 +55,7 @@ export async function serve(command: Command, io: CommandIo): Promise<ExitCode> 
   }
   keepYoung();
   yieldToFirst({ niceness: options.workerNiceness });
-  const opened = await openModel(repository);
+  const opened = await openModel(repository, { linkRoots: options.linkRoot });
   const behind = await serversBehind(options);
   const found = await directoryOf(options);
   const plain = behind.length === 0 && !found;

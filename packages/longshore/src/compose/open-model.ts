@@ -31,7 +31,7 @@ async function isModelFolder(path: string): Promise<boolean> {
 
 /**
  * Finds what `argument` names: an .onnx file, a model folder, a repository, `REPOSITORY/MODEL`, or the name of a sample
- * model when `@longshore/samples` is installed. Throws `unknown-model` saying where it looked.
+ * model when `@longshore/samples` is installed. Symbolic links are followed within the repository and `linkRoots`. Throws `unknown-model` saying where it looked.
  *
  * @example
  * ```ts
@@ -41,7 +41,10 @@ async function isModelFolder(path: string): Promise<boolean> {
  * console.log(model); // double
  * ```
  */
-export async function openModel(argument: string): Promise<OpenedModel> {
+export async function openModel(
+  argument: string,
+  { linkRoots = [] }: { readonly linkRoots?: readonly string[] } = {},
+): Promise<OpenedModel> {
   const path = resolve(argument);
   const kind = await kindOf(path);
   if (kind === "other") {
@@ -57,8 +60,8 @@ export async function openModel(argument: string): Promise<OpenedModel> {
   if (kind === "folder") {
     const real = await realpath(path);
     if (await isModelFolder(real))
-      return { store: folderStore(dirname(real)), model: basename(real), folder: real };
-    return { store: folderStore(real), model: undefined, folder: undefined };
+      return { store: folderStore(dirname(real), { linkRoots }), model: basename(real), folder: real };
+    return { store: folderStore(real, { linkRoots }), model: undefined, folder: undefined };
   }
   const samples = await sampleRepository();
   if (

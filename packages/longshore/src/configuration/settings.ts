@@ -132,6 +132,7 @@ export const sections: Readonly<Record<string, Section>> = {
       cacheDir: "cacheDir",
       warmUp: "warmUp",
       gpuFallback: "gpuFallback",
+      linkRoot: "linkRoot",
       rateLimit: "rateLimit",
       rateLimitResource: "rateLimitResource",
       sandboxMemory: "sandboxMemory",

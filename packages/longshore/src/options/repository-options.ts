@@ -15,6 +15,7 @@ export interface RepositoryOptions {
   readonly rateLimit: "off" | "execution_count";
   readonly rateLimitResource: readonly string[];
   readonly modelMemory?: number;
+  readonly linkRoot: readonly string[];
   readonly gpuFallback: boolean;
   readonly defaultMaxBatchSize: number;
   readonly batching: BatchingMode;
@@ -85,6 +86,12 @@ export function repositoryOptions(
       "longest warm-up before the server is ready, in which it serves itself; 0 for none",
       number("warm-up", 0),
       1000,
+    )
+    .option(
+      "--link-root <folder>",
+      "folder outside the repository into which symbolic links may lead; repeat for several",
+      collect,
+      [],
     )
     .option("--gpu-fallback", "run models that want a GPU on CPUs", false)
     .option("--sandbox-memory <bytes>", "memory of an untrusted model", number("sandbox-memory", 1))

@@ -32,13 +32,29 @@ afterAll(() => rmSync(outside, { recursive: true }));
 const text = (bytes: Uint8Array | undefined): string | undefined => bytes && new TextDecoder().decode(bytes);
 
 describe("folderStore", () => {
-  it("lists names in order, with folders and sizes, and leaves out links that lead out or nowhere", async () => {
+  it("lists names in order, with folders and sizes, and says of links that lead out or nowhere that they do", async () => {
     const store = folderStore(root);
     expect(await store.list("")).toEqual([{ name: "vad", directory: true, bytes: 0 }]);
+    const nowhere = (name: string) => ({
+      name,
+      directory: false,
+      bytes: 0,
+      problem: `'${name}' is a symbolic link that leads nowhere`,
+    });
     expect(await store.list("vad")).toEqual([
       { name: "1", directory: true, bytes: 0 },
+      nowhere("dangling"),
       { name: "hard", directory: false, bytes: 6, modifiedMs: expect.any(Number) as number },
+      nowhere("itself"),
       { name: "latest", directory: true, bytes: 0 },
+      {
+        name: "leads-out",
+        directory: false,
+        bytes: 0,
+        problem: expect.stringMatching(
+          /^'vad\/leads-out' is a symbolic link that leads out of the repository/,
+        ) as string,
+      },
       { name: "model.yaml", directory: false, bytes: 10, modifiedMs: expect.any(Number) as number },
     ]);
   });
@@ -54,6 +70,36 @@ describe("folderStore", () => {
     expect(names).toEqual(["a\\b", "c\nd", "ocr:2", "vad"]);
     expect(await store.list("vad")).toEqual([]);
     await expect(store.list("ocr:2")).rejects.toMatchObject({ reason: "not-permitted" });
+  });
+
+  it("follows links into the folders that are named, and no further", async () => {
+    const cache = join(outside, "cache");
+    mkdirSync(join(cache, "blobs"), { recursive: true });
+    writeFileSync(join(cache, "blobs", "abc123"), "weights");
+    writeFileSync(join(outside, "cache-secret"), "secret");
+    const linked = join(outside, "linked");
+    mkdirSync(join(linked, "m", "1"), { recursive: true });
+    symlinkSync(join(cache, "blobs", "abc123"), join(linked, "m", "1", "model.onnx"));
+    symlinkSync(join(outside, "cache-secret"), join(linked, "m", "1", "other"));
+    const store = folderStore(linked, { linkRoots: [cache, join(outside, "not-there")] });
+    expect(text(await store.read("m/1/model.onnx"))).toBe("weights");
+    expect(await store.list("m/1")).toMatchObject([
+      { name: "model.onnx", bytes: 7 },
+      { name: "other", problem: expect.stringContaining("--link-root") as string },
+    ]);
+    await expect(store.read("m/1/other")).rejects.toMatchObject({ reason: "not-permitted" });
+    await expect(folderStore(linked).read("m/1/model.onnx")).rejects.toMatchObject({
+      reason: "not-permitted",
+    });
+  });
+
+  it.runIf(process.getuid?.() !== 0)("lists what this user may not read with the reason", async () => {
+    const closed = join(outside, "closed");
+    mkdirSync(closed);
+    writeFileSync(join(closed, "model.onnx"), "x", { mode: 0 });
+    expect(await folderStore(closed).list("")).toMatchObject([
+      { name: "model.onnx", problem: "'model.onnx' cannot be read (EACCES)" },
+    ]);
   });
 
   it("reads files, through links inside the folder too", async () => {

@@ -1,7 +1,7 @@
 import { LongshoreError } from "@longshore/core";
 import type { ModelStore, StoredEntry } from "@longshore/engine";
 import { constants } from "node:fs";
-import { type FileHandle, open, readdir, realpath, stat } from "node:fs/promises";
+import { access, type FileHandle, open, readdir, realpath, stat } from "node:fs/promises";
 import { basename, join, sep } from "node:path";
 
 /** Options of a store on a folder. */
@@ -10,6 +10,11 @@ export interface FolderStoreOptions {
   readonly maxFileBytes?: number;
   /** A folder with more entries is refused with `invalid-configuration`. Default 10,000. */
   readonly maxEntries?: number;
+  /**
+   * Folders besides the repository into which symbolic links may lead, such as a cache of Hugging Face. Default: none; a link that leads elsewhere is
+   * refused by its name.
+   */
+  readonly linkRoots?: readonly string[];
 }
 
 const usualMaxFileBytes = 2 * 1024 ** 3;
@@ -24,6 +29,11 @@ function isPlain(segment: string): boolean {
   return !/[\\/:\u0000-\u001f]/.test(segment);
 }
 
+/** Whether a real path is a folder or lies in it. */
+function isWithin(real: string, folder: string): boolean {
+  return real === folder || real.startsWith(folder.endsWith(sep) ? folder : folder + sep);
+}
+
 /** Something is missing there, or is not what its endpoint says. */
 function isAbsent(thrown: unknown): boolean {
   const { code } = thrown as NodeJS.ErrnoException;
@@ -33,6 +43,44 @@ function isAbsent(thrown: unknown): boolean {
 interface OpenedFile {
   readonly file: FileHandle;
   readonly size: number;
+}
+
+/**
+ * What stands in a folder under a name; undefined for what is neither folder nor file. A link that leads out or nowhere, and what this user may not
+ * read, are listed with the reason.
+ */
+async function entryOf(
+  name: string,
+  path: string,
+  locate: () => Promise<string | undefined>,
+): Promise<StoredEntry | undefined> {
+  let real: string | undefined;
+  try {
+    real = await locate();
+  } catch (thrown) {
+    if (!LongshoreError.is(thrown)) throw thrown;
+    const directory = await stat(path).then(
+      (found) => found.isDirectory(),
+      () => false,
+    );
+    return { name, directory, bytes: 0, problem: thrown.message };
+  }
+  if (real === undefined)
+    return { name, directory: false, bytes: 0, problem: `'${name}' is a symbolic link that leads nowhere` };
+  const facts = await stat(real);
+  const directory = facts.isDirectory();
+  if (!directory && !facts.isFile()) return undefined;
+  const may = directory ? constants.R_OK | constants.X_OK : constants.R_OK;
+  const problem = await access(real, may).then(
+    () => undefined,
+    (thrown: NodeJS.ErrnoException) => `'${name}' cannot be read (${thrown.code ?? "no reason given"})`,
+  );
+  return {
+    name,
+    directory,
+    ...(directory ? { bytes: 0 } : { bytes: facts.size, modifiedMs: facts.mtimeMs }),
+    ...(problem === undefined ? {} : { problem }),
+  };
 }
 
 /** A file, open; undefined when there is none. Never waits for a writer. */
@@ -115,8 +163,8 @@ async function* streamed(
 
 /**
  * Model files in a folder. Paths use `/` and are checked twice: by their letters (no `..`, no absolute path, no backslash,
- * colon or control character) and by where they really lead, so that a symbolic link is followed only within the folder.
- * What leads out is `not-permitted`; what is missing is undefined.
+ * colon or control character) and by where they really lead, so that a symbolic link is followed only within the folder
+ * and `linkRoots`. What leads out is `not-permitted`; what is missing is undefined.
  *
  * A hard link cannot be told from the file that it is another name of, so whoever may create hard links in the folder may
  * make any file of the same file system readable that the program itself may read.
@@ -141,15 +189,25 @@ export function folderStore(root: string, options: FolderStoreOptions = {}): Mod
       `'${path.slice(0, 100).replace(/[^\x20-\x7e]/g, "?")}' is not a path inside the repository`,
     );
 
-  /** The real endpoint of a path; undefined when nothing is there. */
+  /** The folders into which paths may lead. One that is not there holds nothing. */
+  const allowed = async (base: string): Promise<readonly string[]> => [
+    base,
+    ...(await Promise.all((options.linkRoots ?? []).map((one) => realpath(one).catch(() => [])))).flat(),
+  ];
+
+  /** The real path of a path; undefined when nothing is there. */
   const locate = async (path: string): Promise<string | undefined> => {
     const segments = path === "" ? [] : path.split("/");
     if (!segments.every(isPlain)) throw refused(path);
     try {
       const base = await realpath(root);
       const real = await realpath(join(base, ...segments));
-      if (real !== base && !real.startsWith(base.endsWith(sep) ? base : base + sep)) throw refused(path);
-      return real;
+      if ((await allowed(base)).some((one) => isWithin(real, one))) return real;
+      throw new LongshoreError(
+        "not-permitted",
+        "resolve",
+        `'${path.slice(0, 100)}' is a symbolic link that leads out of the repository; allow the folder that it leads to with --link-root`,
+      );
     } catch (thrown) {
       if (isAbsent(thrown)) return undefined;
       throw thrown;
@@ -189,16 +247,9 @@ export function folderStore(root: string, options: FolderStoreOptions = {}): Mod
       const entries: StoredEntry[] = [];
       const names = found.map(({ name }) => name).filter(isPlain);
       for (const name of names.sort()) {
-        const entry = await locate(path === "" ? name : `${path}/${name}`).catch((thrown: unknown) => {
-          // A link that leads out is not part of the repository: it is not listed, and reading it says why.
-          if (LongshoreError.is(thrown)) return undefined;
-          throw thrown;
-        });
-        const facts = entry === undefined ? undefined : await stat(entry);
-        if (facts?.isDirectory()) entries.push({ name, directory: true, bytes: 0 });
-        else if (facts?.isFile()) {
-          entries.push({ name, directory: false, bytes: facts.size, modifiedMs: facts.mtimeMs });
-        }
+        const inner = path === "" ? name : `${path}/${name}`;
+        const entry = await entryOf(name, join(real, name), () => locate(inner));
+        if (entry) entries.push(entry);
       }
       if (path !== "") return entries;
       // Folders that nothing can be read of are listed here all the same: whoever looks for models tells of them.
