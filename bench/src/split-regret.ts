@@ -30,7 +30,7 @@ import {
   dial,
   type MeasuredModel,
   openEngine,
-  type EndpointState,
+  type DemoEndpoint,
   profiledStore,
   serverInfo,
   startEndpoint,
@@ -163,7 +163,7 @@ async function overLink(
   { learning, gapMs, rounds, mostRun }: Subject,
   { simulated: { description, profile }, inputs }: MeasuredModel,
   device: Endpoint,
-  endpointState: EndpointState,
+  endpointState: DemoEndpoint,
   { bitsPerSecond, delayMs }: Link,
   say: (line: string) => void,
 ): Promise<readonly Row[]> {

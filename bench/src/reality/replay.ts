@@ -22,7 +22,7 @@ import {
   wholeSegment,
 } from "@longshore/lab";
 import { systemClock, systemRandom } from "@longshore/nodejs";
-import { dial, type EndpointState, serverInfo } from "longshore/measure";
+import { dial, type DemoEndpoint, serverInfo } from "longshore/measure";
 
 /** One request over real sockets. */
 export interface RealRow extends ScenarioRow {
@@ -37,7 +37,7 @@ export interface RealRow extends ScenarioRow {
 export async function replayReally(
   simulation: Simulation,
   device: Endpoint,
-  server: EndpointState,
+  server: DemoEndpoint,
   plan?: FixedPlan,
 ): Promise<readonly RealRow[]> {
   const [endpointState] = simulation.endpoints;
@@ -124,7 +124,7 @@ export interface ExchangeCosts {
 export async function warmUp(
   simulation: Simulation,
   device: Endpoint,
-  server: EndpointState,
+  server: DemoEndpoint,
   plans: readonly PlanCandidate[],
 ): Promise<ExchangeCosts> {
   const clock = systemClock();

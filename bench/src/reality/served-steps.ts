@@ -12,7 +12,7 @@ import { housekeepingCall, radios, sleep } from "@longshore/core/internal";
 import { elementsTogether } from "@longshore/engine";
 import { followPlan, type Simulation, type StepTime, wholeSegment } from "@longshore/lab";
 import { systemClock, systemRandom } from "@longshore/nodejs";
-import { dial, type EndpointState, serverInfo } from "longshore/measure";
+import { dial, type DemoEndpoint, serverInfo } from "longshore/measure";
 import { mean } from "../harness.ts";
 
 /** The steps of a pipeline; undefined for one graph. */
@@ -38,7 +38,7 @@ const runsAtRest = 4;
  */
 export async function atRest(
   { model, inputs }: Simulation,
-  server: EndpointState,
+  server: DemoEndpoint,
   { variant, gapMs }: { readonly variant: string; readonly gapMs: number },
 ): Promise<readonly Result[]> {
   const clock = systemClock();

@@ -91,7 +91,13 @@ export {
   type StepModel,
   stepModels,
 } from "./words/model/index.ts";
-export { decodeCrossing, encodeCrossing, encodedAs, mismatch, statedCount } from "./words/codec/index.ts";
+export {
+  decodeCrossing,
+  encodeCrossing,
+  encodedAs,
+  codingMismatch,
+  statedCount,
+} from "./words/codec/index.ts";
 export {
   accountHeader,
   accountParameter,
@@ -204,7 +210,7 @@ export {
   type TransferNote,
 } from "./wire/transport/index.ts";
 export {
-  type Admission,
+  type ConnectionAdmission,
   answersOf,
   checkRates,
   createConnectionGuard,

@@ -9,7 +9,7 @@ export { usedModels, withVariant, type WrittenVariant } from "./configuration/in
 export * from "./lane/index.ts";
 export type { IndexEntry, ModelState } from "./execute/model-index.ts";
 export * from "./runtime/index.ts";
-export type { ModelOverride } from "./repository/override.ts";
+export type { FileOverride } from "./repository/override.ts";
 export * from "./repository/source.ts";
 export { type RepositoryWatch, watchModels, type WatchParts } from "./repository/watch.ts";
 export { elementsTogether } from "./run/index.ts";

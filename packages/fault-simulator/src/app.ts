@@ -27,7 +27,7 @@ import {
 import type { AppSpec, RequestSpec } from "./world-spec.ts";
 
 /** What became of a request. */
-export interface Outcome {
+export interface RequestEnd {
   readonly request: RequestSpec;
   readonly app: string;
   readonly askedMs: number;
@@ -44,7 +44,7 @@ export interface Outcome {
 /** An app that asks. */
 export interface StartedApp {
   /** Asks everything that it has to ask; resolves when all of it was answered. */
-  run(done: (outcome: Outcome) => void): Promise<void>;
+  run(done: (outcome: RequestEnd) => void): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -99,8 +99,8 @@ export async function startApp(
   async function settle(
     request: RequestSpec,
     ask: () => Promise<Result>,
-    done: (outcome: Outcome) => void,
-    step?: Outcome["step"],
+    done: (outcome: RequestEnd) => void,
+    step?: RequestEnd["step"],
   ): Promise<boolean> {
     const askedMs = clock.nowMs();
     const about = { request, app: spec.name, askedMs, ...(step ? { step } : {}) };

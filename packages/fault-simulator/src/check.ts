@@ -1,6 +1,6 @@
 import { reasons } from "@longshore/core";
 import { expectedSum } from "./models.ts";
-import type { Outcome } from "./app.ts";
+import type { RequestEnd } from "./app.ts";
 import type { Disturbance, WorldRun } from "./world.ts";
 import { permitted, type ServerSpec } from "./world-spec.ts";
 
@@ -155,7 +155,7 @@ function alive(run: WorldRun): Violation[] {
 
 function couldAnswer(
   run: WorldRun,
-  { request, app }: Outcome,
+  { request, app }: RequestEnd,
   server: ServerSpec,
   fromMs: number,
   untilMs: number,

@@ -37,14 +37,14 @@ export interface SequenceSpec {
 }
 
 /** How an app reaches servers. */
-export type Reach = "servers" | "gateway" | "directory";
+export type AppReach = "servers" | "gateway" | "directory";
 
 /** A machine on which an app asks. */
 export interface AppSpec {
   readonly name: string;
   /** What it can run by itself. */
   readonly models: readonly ModelName[];
-  readonly reach: Reach;
+  readonly reach: AppReach;
   readonly requests: readonly RequestSpec[];
   readonly sequences: readonly SequenceSpec[];
 }
@@ -100,7 +100,7 @@ const dataClasses: readonly [string, ...string[]] = [
 ];
 
 /** The name that a rollout goes by. */
-export const aliasName = "total";
+export const aliasOfWorld = "total";
 
 /** Draws a world. */
 export function drawWorld(seed: number): WorldSpec {
@@ -116,7 +116,7 @@ export function drawWorld(seed: number): WorldSpec {
   }));
   const gateway = random.next() < 0.65 ? drawGateway(random, untilMs) : undefined;
   const packages = random.next() < 0.2 ? "packages" : undefined;
-  const reaches: readonly Reach[] = !gateway
+  const reaches: readonly AppReach[] = !gateway
     ? ["servers"]
     : gateway.joined
       ? ["gateway", "directory"]
@@ -143,7 +143,7 @@ export function drawWorld(seed: number): WorldSpec {
       const request = ask(atMs, own.next() < 0.75 ? "sum" : "deep");
       const named = own.next() < 0.6 && request.model === "sum" && atMs > 1500;
       requests.push(
-        named && gateway?.rollout && reach === "gateway" ? { ...request, alias: aliasName } : request,
+        named && gateway?.rollout && reach === "gateway" ? { ...request, alias: aliasOfWorld } : request,
       );
     }
     const sequences = Array.from({ length: drawWhole(own, 0, 2) }, (): SequenceSpec => {

@@ -2,7 +2,7 @@ import type { EndpointInfo, LongshoreEvent, WireRequest } from "@longshore/core"
 import { defaultTrialLimits } from "@longshore/core/internal";
 import type { ModelStore } from "@longshore/engine";
 import { virtualClock, type VirtualClock } from "@longshore/lab";
-import { type Outcome, startApp, type StartedApp } from "./app.ts";
+import { type RequestEnd, startApp, type StartedApp } from "./app.ts";
 import { type Disk, emptyDisk } from "./disk.ts";
 import { type EventLog, eventLog } from "./event-log.ts";
 import { startGateway } from "./gateway.ts";
@@ -17,7 +17,7 @@ import { exchangeFaults, type Fault } from "./plan.ts";
 import { randomFor } from "./seeds.ts";
 import { type Started, startServer } from "./server.ts";
 import { synchronousCrypto } from "./synchronous-crypto.ts";
-import { aliasName, type AppSpec, type WorldSpec } from "./world-spec.ts";
+import { aliasOfWorld, type AppSpec, type WorldSpec } from "./world-spec.ts";
 
 /** A time in which a machine was not whole. */
 export interface Disturbance {
@@ -43,7 +43,7 @@ export interface MachineEvent {
 export interface WorldRun {
   readonly spec: WorldSpec;
   readonly faults: readonly Fault[];
-  readonly outcomes: readonly Outcome[];
+  readonly outcomes: readonly RequestEnd[];
   readonly runs: readonly TimedRun[];
   readonly events: readonly MachineEvent[];
   readonly disturbances: readonly Disturbance[];
@@ -89,7 +89,7 @@ class World {
   readonly #slow = new Map<string, number>();
   readonly #cut = new Set<string>();
   readonly #harms: { readonly fault: Fault; readonly draw: () => Harm | undefined }[] = [];
-  readonly #outcomes: Outcome[] = [];
+  readonly #outcomes: RequestEnd[] = [];
   readonly #runs: TimedRun[] = [];
   readonly #events: MachineEvent[] = [];
   readonly #disturbances: Disturbance[] = [];
@@ -206,12 +206,12 @@ class World {
       const turn = (): void => {
         const rollouts = this.#slots.get(gateway.name)?.started?.rollouts;
         if (this.#closing || done()) return;
-        const revision = rollouts?.find(aliasName)?.revision ?? 0;
+        const revision = rollouts?.find(aliasOfWorld)?.revision ?? 0;
         const again = (): void => void this.#clock.timer(700, turn);
         const own = this.#slots.get(gateway.name)?.machine;
         // Nobody answers for a machine that dies: the operator asks again.
         void own?.onDeath(again);
-        rollouts?.change(aliasName, { revision, change: asked() as never }, "operator").then(
+        rollouts?.change(aliasOfWorld, { revision, change: asked() as never }, "operator").then(
           () => this.#log.write(`${gateway.name} rollout ${JSON.stringify(asked())}`),
           (thrown: unknown) => {
             this.#log.write(`${gateway.name} rollout failed: ${String(thrown).slice(0, 120)}`);
@@ -222,7 +222,7 @@ class World {
       };
       this.#clock.timer(Math.max(0, atMs - this.#clock.nowMs()), turn);
     };
-    const find = () => this.#slots.get(gateway.name)?.started?.rollouts?.find(aliasName);
+    const find = () => this.#slots.get(gateway.name)?.started?.rollouts?.find(aliasOfWorld);
     change(
       300,
       () => ({ do: "set", model: "sum", version: "1" }),

@@ -37,7 +37,7 @@ export {
 } from "@longshore/core";
 export {
   type DirectoryOptions,
-  type DirectoryParts,
+  type DirectoryOpening,
   openDirectory,
   type OpenedRegistry,
   openRegistry,

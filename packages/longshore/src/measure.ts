@@ -10,5 +10,5 @@ export { answerAgreement, sampleTensors } from "./profile/measure.ts";
 export { type OpenedEngine, openEngine } from "./compose/open-engine.ts";
 export { recordingRuntime } from "./profile/recording-runtime.ts";
 export { dial, serverInfo } from "./compose/dial.ts";
-export { type EndpointState, startEndpoint } from "./demo/endpoint.ts";
+export { type DemoEndpoint, startEndpoint } from "./demo/endpoint.ts";
 export { profiledStore } from "./demo/profiled-store.ts";

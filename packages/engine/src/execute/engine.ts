@@ -19,7 +19,7 @@ import {
 import { type EndingCall, failureEvent, pastDeadline, untilDeadline } from "@longshore/core/internal";
 import {
   type LoadedVersion,
-  type ModelOverride,
+  type FileOverride,
   modelRepository,
   type ModelSource,
 } from "../repository/index.ts";
@@ -66,7 +66,7 @@ export interface Engine extends Endpoint {
    * requests under way finish on the old one. Without a version: all that the model's policy serves. A version that cannot
    * be loaded leaves its predecessor in place and is thrown at the end.
    */
-  load(model: string, version: string | undefined, call: Call, override?: ModelOverride): Promise<void>;
+  load(model: string, version: string | undefined, call: Call, override?: FileOverride): Promise<void>;
   /**
    * Refuses new requests for a model, waits for those under way, and frees it until the next `load`; with `dependents` also
    * the models that it is made of, or those of them that may go.
@@ -355,7 +355,7 @@ class EngineHere implements Engine {
     return this.#serve.life.uses(model);
   }
 
-  load(model: string, version: string | undefined, call: Call, override?: ModelOverride): Promise<void> {
+  load(model: string, version: string | undefined, call: Call, override?: FileOverride): Promise<void> {
     return this.#serve.life.load(model, version, call, override);
   }
 

@@ -9,7 +9,7 @@ export interface VersionLease extends Disposable {
 }
 
 /** A version that is served, or was until the last lease of it goes. */
-export interface Held {
+export interface HeldVersion {
   readonly loaded: LoadedVersion;
   leases: number;
   retired: boolean;
@@ -25,7 +25,7 @@ export class LeaseOfHeld extends Once implements VersionLease {
   readonly loaded: LoadedVersion;
   readonly owner: object;
 
-  constructor(held: Held) {
+  constructor(held: HeldVersion) {
     super(() => {
       held.leases--;
       if (held.retired && held.leases === 0) held.leave();

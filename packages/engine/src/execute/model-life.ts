@@ -4,7 +4,7 @@ import type { Lane } from "../lane/index.ts";
 import {
   checkModelName,
   type LoadedVersion,
-  type ModelOverride,
+  type FileOverride,
   type ModelRepository,
   type ModelSource,
   type Program,
@@ -12,7 +12,7 @@ import {
 } from "../repository/index.ts";
 import type { GraphPool } from "../schedule/index.ts";
 import { lines } from "../sequence/index.ts";
-import { type Dependents, hasTransforms, type Held, LeaseOfHeld, type VersionLease } from "./held.ts";
+import { type Dependents, hasTransforms, type HeldVersion, LeaseOfHeld, type VersionLease } from "./held.ts";
 import { failedLoad, notLoaded, textOf } from "./load-errors.ts";
 import { type IndexEntry, type IndexFacts, indexOf, isIn, type ModelState } from "./model-index.ts";
 import { noteUnused } from "./note-unused.ts";
@@ -27,7 +27,7 @@ export interface ModelLife {
    * Reads a model again and loads it beside what is served, then switches, after what was asked for this model before. What cannot
    * be loaded leaves its predecessor in place, and is thrown after the rest has been switched.
    */
-  load(model: string, version: string | undefined, call: Call, override?: ModelOverride): Promise<void>;
+  load(model: string, version: string | undefined, call: Call, override?: FileOverride): Promise<void>;
   /**
    * Refuses new requests, after what was asked for this model before, and waits for those under way; with `dependents` also for
    * the models that it is made of, but for those that were loaded by name and those that another one is made of. Does nothing for
@@ -59,10 +59,10 @@ export interface ModelLifeParts {
 export function modelLife(parts: ModelLifeParts): ModelLife {
   const { repository, pool, clock, observer, explicit } = parts;
   /** Reads under way or done, by `<model>/<version or label>`, and `<model>/` for the newest. */
-  const found = new Map<string, Promise<Held>>();
-  const ready = new Map<string, Held>();
+  const found = new Map<string, Promise<HeldVersion>>();
+  const ready = new Map<string, HeldVersion>();
   /** The newest version of each model, once somebody asked for it. */
-  const newest = new Map<string, Held>();
+  const newest = new Map<string, HeldVersion>();
   const problems = new Map<string, string>();
   /** In explicit mode what was loaded, else what was unloaded. */
   const named = new Set<string>();
@@ -97,11 +97,11 @@ export function modelLife(parts: ModelLifeParts): ModelLife {
       ...(cached ? { cached } : {}),
     });
 
-  function make(loaded: LoadedVersion): Held {
+  function make(loaded: LoadedVersion): HeldVersion {
     if (hasTransforms(loaded)) parts.lane?.prepare?.();
     let left: () => void = () => undefined;
     const gone = new Promise<void>((resolve) => (left = resolve));
-    const held: Held = {
+    const held: HeldVersion = {
       loaded,
       leases: 0,
       retired: false,
@@ -112,7 +112,7 @@ export function modelLife(parts: ModelLifeParts): ModelLife {
   }
 
   /** From now on requests get this one; the one before goes when its last request is through. */
-  function serve(held: Held): Held {
+  function serve(held: HeldVersion): HeldVersion {
     const { name, version } = held.loaded.description;
     const before = ready.get(`${name}/${version}`);
     if (before) retire(before);
@@ -122,7 +122,7 @@ export function modelLife(parts: ModelLifeParts): ModelLife {
     return held;
   }
 
-  function retire(held: Held): void {
+  function retire(held: HeldVersion): void {
     if (held.retired) return;
     held.retired = true;
     const { name, version } = held.loaded.description;
@@ -138,7 +138,7 @@ export function modelLife(parts: ModelLifeParts): ModelLife {
     newest.delete(model);
   }
 
-  function find(model: string, version: string | undefined): Promise<Held> {
+  function find(model: string, version: string | undefined): Promise<HeldVersion> {
     const key = `${model}/${version ?? ""}`;
     const known = found.get(key);
     if (known) return known;
@@ -156,7 +156,7 @@ export function modelLife(parts: ModelLifeParts): ModelLife {
   }
 
   /** The newest version that can be read: a broken one is passed over, and the index says why. */
-  async function readNewest(model: string): Promise<Held> {
+  async function readNewest(model: string): Promise<HeldVersion> {
     // Throws when there is none.
     const first = await repository.resolve(model, undefined);
     let problem: unknown;
@@ -170,10 +170,10 @@ export function modelLife(parts: ModelLifeParts): ModelLife {
     throw problem;
   }
 
-  const readVersion = async (model: string, version: string): Promise<Held> =>
+  const readVersion = async (model: string, version: string): Promise<HeldVersion> =>
     read(model, await repository.resolve(model, version));
 
-  async function read(model: string, version: string): Promise<Held> {
+  async function read(model: string, version: string): Promise<HeldVersion> {
     try {
       // Reading serves everyone who asks meanwhile, so it does not end with the request that happened to be first.
       const loaded = await repository.load(model, version, housekeepingCall("load"));
@@ -192,16 +192,16 @@ export function modelLife(parts: ModelLifeParts): ModelLife {
   }
 
   /** What `find` would resolve with, when that is known already: most requests wait for nothing here. */
-  function latest(model: string, version: string | undefined): Held | undefined {
+  function latest(model: string, version: string | undefined): HeldVersion | undefined {
     const held = version ? ready.get(`${model}/${version}`) : newest.get(model);
     return held?.retired === false && isOn(model) ? held : undefined;
   }
 
-  const leaseOf = (held: Held | undefined): VersionLease | undefined => held && new LeaseOfHeld(held);
+  const leaseOf = (held: HeldVersion | undefined): VersionLease | undefined => held && new LeaseOfHeld(held);
 
   async function acquireLater(model: string, wanted: string | undefined, call: Call): Promise<VersionLease> {
     checkModelName(model);
-    let held: Held | undefined;
+    let held: HeldVersion | undefined;
     // It may be replaced or unloaded while this request waits.
     while (!held || held.retired) {
       if (!isOn(model)) throw notLoaded(model);
@@ -210,7 +210,7 @@ export function modelLife(parts: ModelLifeParts): ModelLife {
     return new LeaseOfHeld(held);
   }
 
-  async function warm(held: Held, call: Call): Promise<void> {
+  async function warm(held: HeldVersion, call: Call): Promise<void> {
     const program = parts.defaultProgram(held.loaded);
     for (const step of program?.steps ?? []) {
       if (step.kind !== "model" || (parts.lacks?.(step.graph.file, startCut, endCut) ?? 0) > 0) continue;
@@ -225,8 +225,8 @@ export function modelLife(parts: ModelLifeParts): ModelLife {
     versions: readonly string[],
     under: Set<string>,
     call: Call,
-  ): Promise<{ readonly fresh: readonly Held[]; readonly failed: ReadonlyMap<string, unknown> }> {
-    const fresh: Held[] = [];
+  ): Promise<{ readonly fresh: readonly HeldVersion[]; readonly failed: ReadonlyMap<string, unknown> }> {
+    const fresh: HeldVersion[] = [];
     const failed = new Map<string, unknown>();
     for (const version of versions.toReversed()) {
       note(model, version, "loading");
@@ -257,7 +257,7 @@ export function modelLife(parts: ModelLifeParts): ModelLife {
   function switchTo(
     renewal: Renewal,
     model: string,
-    fresh: readonly Held[],
+    fresh: readonly HeldVersion[],
     failed: ReadonlyMap<string, unknown>,
     kept: readonly string[],
   ): void {
@@ -312,7 +312,7 @@ export function modelLife(parts: ModelLifeParts): ModelLife {
     model: string,
     version: string | undefined,
     call: Call,
-    override: ModelOverride | undefined,
+    override: FileOverride | undefined,
   ): Promise<void> {
     checkModelName(model);
     let failed: ReadonlyMap<string, unknown>;
@@ -339,7 +339,7 @@ export function modelLife(parts: ModelLifeParts): ModelLife {
   }
 
   /** From now on it is not served. @returns what goes once its last request is through */
-  async function turnOff(model: string, dependents: Dependents): Promise<readonly Held[]> {
+  async function turnOff(model: string, dependents: Dependents): Promise<readonly HeldVersion[]> {
     checkModelName(model);
     const isServed = [...ready.values()].some(({ loaded }) => loaded.description.name === model);
     // A model that nobody knows is not loaded, which is what was asked for (Triton says the same).

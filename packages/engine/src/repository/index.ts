@@ -11,6 +11,6 @@ export {
 } from "./program.ts";
 export { mostRevealing } from "./program-builder.ts";
 export type { LoadedVersion, RepositoryParts } from "./read-version.ts";
-export type { ModelOverride } from "./override.ts";
+export type { FileOverride } from "./override.ts";
 export { type ModelRepository, modelRepository, type Renewal } from "./repository.ts";
 export * from "./source.ts";

@@ -4,7 +4,7 @@ import { badConfiguration, isFileName } from "../configuration/index.ts";
 import type { ModelStore } from "./source.ts";
 
 /** What a load brings along instead of what lies in the repository (Triton's load parameters). */
-export interface ModelOverride {
+export interface FileOverride {
   /** Triton's `ModelConfig` as JSON, instead of the configuration file. */
   readonly config?: string;
   /** Files by `<version>/<name>`, instead of all files of the model. They need a `config`. */
@@ -32,7 +32,7 @@ async function copyOf(bytes: Uint8Array, clock: Clock): Promise<Uint8Array> {
 export function overridden(
   store: ModelStore,
   model: string,
-  { config, files }: ModelOverride,
+  { config, files }: FileOverride,
   clock: Clock,
 ): ModelStore {
   const bad = (path: string, problem: string): Error => badConfiguration(model, overrideFile, path, problem);

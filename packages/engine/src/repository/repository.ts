@@ -8,7 +8,7 @@ import {
   someNames,
 } from "../configuration/index.ts";
 import { modelFolders } from "./model-folders.ts";
-import { type ModelOverride, overridden } from "./override.ts";
+import { type FileOverride, overridden } from "./override.ts";
 import { modelsNamed } from "./pipeline.ts";
 import { readConfig } from "./read-config.ts";
 import { type LoadedVersion, readVersion, type RepositoryParts } from "./read-version.ts";
@@ -34,7 +34,7 @@ export interface ModelRepository {
    * Reads a model again beside what is remembered of it, which goes on to be served until the renewal is adopted.
    * With an override, instead of what lies in the store.
    */
-  renew(model: string, override?: ModelOverride): Promise<Renewal>;
+  renew(model: string, override?: FileOverride): Promise<Renewal>;
   /** Reads this model again next time, and those that use it. */
   forget(model: string): void;
 }
@@ -72,7 +72,7 @@ interface Reading {
   /** Versions that could not be loaded. */
   readonly broken: Set<string>;
   /** What its configuration may name; undefined: every model. */
-  readonly sees?: ModelOverride["sees"];
+  readonly sees?: FileOverride["sees"];
 }
 
 export function modelRepository(parts: RepositoryParts): ModelRepository {

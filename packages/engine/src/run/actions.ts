@@ -50,7 +50,7 @@ export interface AnswersAction {
 export type Action = PlainAction | EachAction | AnswersAction;
 
 /** A step that runs, wholly or between two places inside its graph. */
-export interface Part {
+export interface StepPart {
   readonly step: Program["steps"][number];
   readonly from: CutId;
   readonly to: CutId;
@@ -69,7 +69,7 @@ export function modelActions(actions: readonly Action[]): readonly ModelAction[]
 /** Works out what runs together, and what each action takes from before and gives to those after it. */
 export function actionsOf(
   program: Program,
-  parts: readonly Part[],
+  parts: readonly StepPart[],
   results: readonly string[],
 ): readonly Action[] {
   const wanted = new Set(results);
@@ -89,12 +89,12 @@ export function actionsOf(
 }
 
 interface Unit {
-  readonly parts: Part[];
+  readonly parts: StepPart[];
   readonly over: string | undefined;
 }
 
 /** Parts that become one action. */
-function units(program: Program, parts: readonly Part[]): readonly Unit[] {
+function units(program: Program, parts: readonly StepPart[]): readonly Unit[] {
   const made: Unit[] = [];
   for (const { parts: same, over } of sameElements(parts)) {
     if (over !== undefined && worthwhile(program, same)) made.push({ parts: same, over });
@@ -109,12 +109,12 @@ function units(program: Program, parts: readonly Part[]): readonly Unit[] {
   return made;
 }
 
-function chains({ step }: Part): boolean {
+function chains({ step }: StepPart): boolean {
   return step.kind === "transform" && !step.answers;
 }
 
 /** Runs of neighbours over the same elements. What was made for each element has the elements of what it was made from. */
-function sameElements(parts: readonly Part[]): readonly Unit[] {
+function sameElements(parts: readonly StepPart[]): readonly Unit[] {
   const origins = new Map<string, string>();
   const runs: Unit[] = [];
   for (const part of parts) {
@@ -129,7 +129,7 @@ function sameElements(parts: readonly Part[]): readonly Unit[] {
 }
 
 /** Values from before that the parts take apart; undefined when one of them is also wanted whole. */
-function takenApart(program: Program, parts: readonly Part[]): readonly string[] | undefined {
+function takenApart(program: Program, parts: readonly StepPart[]): readonly string[] | undefined {
   const inside = new Set(parts.flatMap(({ makes }) => makes));
   const apart = new Set<string>();
   const whole = new Set<string>();
@@ -144,16 +144,16 @@ function takenApart(program: Program, parts: readonly Part[]): readonly string[]
 }
 
 /** Only what lies between two steps is saved, and only a model takes long enough for things to pile up before it. */
-function worthwhile(program: Program, parts: readonly Part[]): boolean {
+function worthwhile(program: Program, parts: readonly StepPart[]): boolean {
   if (parts.length < 2 || !parts.some(({ step }) => step.kind === "model")) return false;
   return takenApart(program, parts) !== undefined;
 }
 
-function outsideOf(parts: readonly Part[], made: ReadonlySet<string>): readonly string[] {
+function outsideOf(parts: readonly StepPart[], made: ReadonlySet<string>): readonly string[] {
   return [...new Set(parts.flatMap(({ takes }) => takes.filter((value) => !made.has(value))))];
 }
 
-function plain(parts: readonly Part[], wanted: ReadonlySet<string>): PlainAction | undefined {
+function plain(parts: readonly StepPart[], wanted: ReadonlySet<string>): PlainAction | undefined {
   const made = new Set(parts.flatMap(({ makes }) => makes));
   const takes = outsideOf(parts, made);
   const gives = [...made].filter((value) => wanted.has(value));
@@ -165,14 +165,17 @@ function plain(parts: readonly Part[], wanted: ReadonlySet<string>): PlainAction
   return { kind: "chain", steps, takes, gives };
 }
 
-function answersAction({ step, takes, makes }: Part, wanted: ReadonlySet<string>): AnswersAction | undefined {
+function answersAction(
+  { step, takes, makes }: StepPart,
+  wanted: ReadonlySet<string>,
+): AnswersAction | undefined {
   if (step.kind !== "transform") return undefined;
   return { kind: "answers", step, takes, gives: makes.filter((value) => wanted.has(value)) };
 }
 
 function eachAction(
   program: Program,
-  parts: readonly Part[],
+  parts: readonly StepPart[],
   over: string,
   wanted: ReadonlySet<string>,
 ): EachAction {
@@ -180,7 +183,7 @@ function eachAction(
   const gives = [...made].filter((value) => wanted.has(value));
   const inner = new Set(gives);
   const actions: PlainAction[] = [];
-  const groups: Part[][] = [];
+  const groups: StepPart[][] = [];
   for (const part of parts) {
     const last = groups.at(-1);
     if (last?.every(chains) && chains(part)) last.push(part);

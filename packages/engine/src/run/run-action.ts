@@ -8,7 +8,7 @@ import type { Lane } from "../lane/index.ts";
 import { type AskKept, type ModelStepParts, type ModelStepResult, runModelStep } from "./model-step.ts";
 import type { SegmentPlan } from "./segment-plan.ts";
 import { onProcessor } from "../runtime/index.ts";
-import type { Values } from "./values.ts";
+import type { RunValues } from "./values.ts";
 
 /** What a segment runs with. */
 export interface SegmentRun {
@@ -31,8 +31,8 @@ export interface SegmentRun {
 }
 
 /** What the actions of one run share. */
-export interface Running {
-  readonly values: Values;
+export interface RunContext {
+  readonly values: RunValues;
   /** State after the steps that keep some. */
   readonly state: Map<string, Tensor>;
   /** Told when a stage is over, and how long before now that was. */
@@ -44,7 +44,7 @@ export async function runChain(
   { lane, call }: SegmentRun,
   action: ChainAction,
   drops: readonly string[],
-  { values, note }: Running,
+  { values, note }: RunContext,
 ): Promise<number> {
   const taken = values.take(action.takes, drops);
   const chain = action.steps.map((step) => step.chain);
@@ -73,7 +73,7 @@ export async function runModel(
   run: SegmentRun,
   action: ModelAction,
   drops: readonly string[],
-  { values, state, note }: Running,
+  { values, state, note }: RunContext,
   counted = false,
 ): Promise<number> {
   // Elements of one value share its memory, so a value that is taken apart is never given away.
@@ -91,7 +91,7 @@ export async function runOneModel(
   run: SegmentRun,
   action: ModelAction,
   taken: Tensors,
-  note: Running["note"],
+  note: RunContext["note"],
   counted = false,
 ): Promise<ModelStepResult> {
   const result = await runModelStep(action, taken, stepParts(run, action, counted));
@@ -114,7 +114,7 @@ export function noteRun(
   { step: { id, graph } }: ModelAction,
   { queueMs, runMs, runs, keptRuns }: ModelStepResult,
   { scheduler: { provider } }: Pick<GraphLease, "scheduler">,
-  note: Running["note"],
+  note: RunContext["note"],
 ): void {
   if (keptRuns > 0) {
     const all = keptRuns === runs;

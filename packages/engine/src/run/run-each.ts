@@ -2,7 +2,7 @@ import type { StageTime, Tensor, Tensors } from "@longshore/core";
 import { fanOut, joinElements, splitElements } from "@longshore/core/internal";
 import type { Scheduler } from "../schedule/index.ts";
 import { type EachAction, modelActions } from "./actions.ts";
-import { leaseOf, runChain, runModel, type Running, type SegmentRun } from "./run-action.ts";
+import { leaseOf, runChain, runModel, type RunContext, type SegmentRun } from "./run-action.ts";
 import { runValues } from "./values.ts";
 
 /** Elements that are worked on together: enough for the instances, and for a hop into a lane to pay. */
@@ -25,7 +25,7 @@ export async function runEachAction(
   run: SegmentRun,
   action: EachAction,
   drops: readonly string[],
-  { values, note }: Running,
+  { values, note }: RunContext,
 ): Promise<number> {
   const { clock, call } = run;
   const taken = values.take(action.takes, []);
@@ -43,7 +43,7 @@ export async function runEachAction(
   const results = await fanOut(groups, groupsUnderWay, call, async (index, own) => {
     using _room = await run.elements.take(Math.min(together, Math.max(1, count - index * together)), own);
     const group = runValues(cut(index));
-    const running: Running = { values: group, state: new Map(), note: (stage) => add(times, stage) };
+    const running: RunContext = { values: group, state: new Map(), note: (stage) => add(times, stage) };
     const inside = { ...run, call: own };
     for (const [at, one] of action.actions.entries()) {
       const gone = action.drops[at] ?? [];
@@ -113,7 +113,7 @@ function add(times: Map<string, StageTime>, stage: StageTime): void {
 }
 
 /** Groups overlap, so their times may add up to more than passed; each stage gets its share of what did. */
-function tell(times: ReadonlyMap<string, StageTime>, wallMs: number, note: Running["note"]): void {
+function tell(times: ReadonlyMap<string, StageTime>, wallMs: number, note: RunContext["note"]): void {
   const total = [...times.values()].reduce((sum, { tookMs }) => sum + tookMs, 0);
   const share = total > wallMs ? wallMs / total : 1;
   let agoMs = Math.min(wallMs, total);

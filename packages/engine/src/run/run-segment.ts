@@ -2,10 +2,10 @@ import type { StageTime, Tensor, Tensors } from "@longshore/core";
 import { checkCall, renamed, stepInputs, totalBytes } from "@longshore/core/internal";
 import type { Action, ModelAction } from "./actions.ts";
 import { beginOnce, stepResult } from "./model-step.ts";
-import { noteRun, runChain, runModel, type Running, type SegmentRun, stepParts } from "./run-action.ts";
+import { noteRun, runChain, runModel, type RunContext, type SegmentRun, stepParts } from "./run-action.ts";
 import { runEachAction } from "./run-each.ts";
 import type { SegmentPlan } from "./segment-plan.ts";
-import { runValues, type Values } from "./values.ts";
+import { runValues, type RunValues } from "./values.ts";
 import { wiringOf } from "./wiring.ts";
 
 /** What a segment gave and took. */
@@ -21,17 +21,17 @@ export interface SegmentResult {
   readonly peakBytes: number;
 }
 
-interface Recorder extends Running {
+interface Recorder extends RunContext {
   readonly stages: StageTime[];
 }
 
-function recorder(run: SegmentRun, values: Values): Recorder {
+function recorder(run: SegmentRun, values: RunValues): Recorder {
   const stages: StageTime[] = [];
   return { values, state: new Map(), stages, note: noteInto(run, stages) };
 }
 
 /** Writes a stage down and tells of it. */
-function noteInto({ clock, call, observer }: SegmentRun, stages: StageTime[]): Running["note"] {
+function noteInto({ clock, call, observer }: SegmentRun, stages: StageTime[]): RunContext["note"] {
   return (stage, agoMs) => {
     stages.push(stage);
     const { stage: kind, name, tookMs } = stage;
@@ -51,7 +51,7 @@ async function runActions(
   run: SegmentRun,
   actions: readonly Action[],
   firstIndex: number,
-  running: Running,
+  running: RunContext,
 ): Promise<number> {
   let busyMs = 0;
   for (const [index, action] of actions.entries()) {
@@ -154,7 +154,7 @@ export async function* runAnswers(run: SegmentRun, at: number): AsyncIterable<Se
 }
 
 /** What was made before the answers part and is needed after it. They are lent to each, so that none gives them away. */
-function sharedValues({ results }: SegmentPlan, tail: readonly Action[], values: Values): Tensors {
+function sharedValues({ results }: SegmentPlan, tail: readonly Action[], values: RunValues): Tensors {
   const names = new Set([...tail.flatMap(({ takes }) => takes), ...results.map(({ value }) => value)]);
   return new Map(
     [...names].flatMap((name): [string, Tensor][] => {
@@ -167,7 +167,7 @@ function sharedValues({ results }: SegmentPlan, tail: readonly Action[], values:
 }
 
 /** The results under the names by which they cross, in memory that is the caller's alone. */
-function ownedResults(plan: SegmentPlan, others: Tensors, values: Pick<Values, "get">): Tensors {
+function ownedResults(plan: SegmentPlan, others: Tensors, values: Pick<RunValues, "get">): Tensors {
   const owned = new Map<string, Tensor>();
   for (const { spec, value } of plan.results) {
     const tensor = values.get(value);

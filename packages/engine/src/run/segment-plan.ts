@@ -1,6 +1,6 @@
 import { type Call, type CutId, endCut, LongshoreError, startCut, type TensorSpec } from "@longshore/core";
 import { type ModelStep, type Program, someNames, valueOfTensor } from "../repository/index.ts";
-import { type Action, actionsOf, dropsOf, type ModelAction, modelActions, type Part } from "./actions.ts";
+import { type Action, actionsOf, dropsOf, type ModelAction, modelActions, type StepPart } from "./actions.ts";
 import { type Crossed, crossingAt, takenValues } from "./crossing.ts";
 import { type InnerCuts, type Position, positionOf } from "./positions.ts";
 
@@ -94,7 +94,7 @@ function wantedOf(
 }
 
 /** The steps between two places, the first and the last perhaps in part. */
-function partsBetween(program: Program, from: Position, to: Position): readonly Part[] {
+function partsBetween(program: Program, from: Position, to: Position): readonly StepPart[] {
   const last = to.inner ? to.step + 1 : to.step;
   return program.steps.slice(from.step, last).map((step, offset) => {
     const index = from.step + offset;
@@ -119,11 +119,11 @@ function partsBetween(program: Program, from: Position, to: Position): readonly 
 
 /** Keeps what somebody needs, walking backwards; `needed` is what has to be there at the beginning. */
 function neededParts(
-  parts: readonly Part[],
+  parts: readonly StepPart[],
   results: readonly Crossed[],
-): { readonly kept: readonly Part[]; readonly needed: ReadonlySet<string> } {
+): { readonly kept: readonly StepPart[]; readonly needed: ReadonlySet<string> } {
   const needed = new Set(results.map(({ value }) => value));
-  const kept: Part[] = [];
+  const kept: StepPart[] = [];
   for (const part of parts.toReversed()) {
     const stateful = part.step.kind === "model" && part.step.graph.states.length > 0;
     if (!stateful && !part.makes.some((value) => needed.has(value))) continue;

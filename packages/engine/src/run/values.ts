@@ -6,7 +6,7 @@ import { borrowed, elementCount } from "@longshore/core/internal";
  * other threads may move its memory instead of copying it (7 ms for 6 MB) - unless somebody else still looks at that
  * memory: a caller who only lent an input, or another value that shares it.
  */
-export interface Values {
+export interface RunValues {
   /** Borrowed views of some values; those in `last` are given where that is safe, and are gone afterwards. */
   take(names: readonly string[], last: readonly string[]): Tensors;
   put(values: Tensors): void;
@@ -15,7 +15,7 @@ export interface Values {
   readonly peakBytes: number;
 }
 
-export function runValues(inputs: Tensors): Values {
+export function runValues(inputs: Tensors): RunValues {
   const values = new Map(inputs);
   const lent = new Set<ArrayBufferLike>();
   let heldBytes = 0;

@@ -22,7 +22,7 @@ export interface Forecast {
 }
 
 /** The state of the scheduler that a forecast uses. */
-export interface Outlook {
+export interface QueueState {
   readonly queue: FairQueue<Due & { readonly rows: number }>;
   readonly pending: Pick<Chain<Ticket>, "first">;
   readonly times: RunTimes;
@@ -38,7 +38,7 @@ export interface Outlook {
  * that fair queueing serves before it. The latter includes waiting work and new work at the recent pace. Rows that would share its run do
  * not count as work before it.
  */
-export function forecast(prospect: Prospect, outlook: Outlook): Forecast {
+export function forecast(prospect: Prospect, outlook: QueueState): Forecast {
   const { times, maxBatchSize, nowMs, freeMs } = outlook;
   const own = ahead(prospect, outlook);
   const cap = Math.min(maxBatchSize, own.rows + prospect.rows);
@@ -55,7 +55,7 @@ export function forecast(prospect: Prospect, outlook: Outlook): Forecast {
 
 function ahead(
   { tenant, level, deadlineMs }: Prospect,
-  { queue, pending, times }: Outlook,
+  { queue, pending, times }: QueueState,
 ): { readonly rows: number; readonly workMs: number } {
   const { items, workMs: all } = queue.flow(tenant);
   const place = placeOf(items, { tenant, level, deadlineMs, delayed: false, order: Infinity, workMs: 0 });
@@ -91,7 +91,7 @@ interface Rival {
 }
 
 /** Other tenants, until each has been served as much as this one will have been when `ownMs` are done. */
-function rivals({ tenant }: Prospect, ownMs: number, outlook: Outlook): readonly Rival[] {
+function rivals({ tenant }: Prospect, ownMs: number, outlook: QueueState): readonly Rival[] {
   const { queue, pending, times, nowMs } = outlook;
   const granted = new Map<TenantId, number>();
   for (let link = pending.first; link; link = link.after) {

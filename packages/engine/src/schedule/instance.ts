@@ -15,7 +15,7 @@ export interface Took {
 }
 
 /** A run under way. */
-export interface Running<T> {
+export interface InstanceRun<T> {
   readonly result: Promise<T>;
   /** Resolves with the times it took once the instance is free again, which may be long after `result` was rejected. */
   readonly ended: Promise<Took>;
@@ -79,7 +79,7 @@ export class Instance {
     return this.state === "idle" ? nowMs - this.#freeSinceMs : 0;
   }
 
-  run<T>(expectedMs: number, work: (session: InferenceSession) => Promise<T>): Running<T> {
+  run<T>(expectedMs: number, work: (session: InferenceSession) => Promise<T>): InstanceRun<T> {
     const session = this.#session;
     if (!session || this.state !== "idle") {
       throw new LongshoreError("internal", "queue", `an instance that is ${this.state} was asked to run`);

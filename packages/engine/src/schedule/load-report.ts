@@ -1,5 +1,5 @@
 import type { BatchReport, LoadReport, TenantId } from "@longshore/core";
-import { filledUntil, type Outlook, workOf } from "./forecast.ts";
+import { filledUntil, type QueueState, workOf } from "./forecast.ts";
 import type { Instance } from "./instance.ts";
 
 /** For a request that passes several graphs: the smallest batches that any of them forms. Empty if one of them forms none. */
@@ -22,7 +22,7 @@ export function leastBatch(loads: readonly LoadReport[]): Pick<LoadReport, "batc
 export function loadReport(
   instances: readonly Instance[],
   running: number,
-  outlook: Outlook | number,
+  outlook: QueueState | number,
   batch?: BatchReport,
 ): LoadReport {
   let busy = 0;

@@ -21,7 +21,7 @@ import type { TriedRun } from "./batch-trial.ts";
 import { batchShare } from "./batch-share.ts";
 import { type ArrivalPaces, arrivalPaces } from "./company.ts";
 import type { CoreClaim, CoreRun } from "./cores.ts";
-import { type Forecast, forecast, type Outlook, workOf } from "./forecast.ts";
+import { type Forecast, forecast, type QueueState, workOf } from "./forecast.ts";
 import { formNext, shortRunMs, worthAnswering } from "./form-batch.ts";
 import { type Instance, reopenDead } from "./instance.ts";
 import { loadReport } from "./load-report.ts";
@@ -163,7 +163,7 @@ export class GraphScheduler implements Scheduler {
     this.#cores.turnedAway(tenant);
   }
 
-  #outlook(tenant?: TenantId): Outlook {
+  #outlook(tenant?: TenantId): QueueState {
     const nowMs = this.#parts.clock.nowMs();
     const coreMs = this.#cores.waitMs(nowMs, tenant);
     return {

@@ -36,7 +36,7 @@ export interface SequenceRequest {
 export type SequenceDoor = Pick<SequenceRequest, "key" | "position" | "maxIdleMs" | "slots">;
 
 /** What a step gave: what callers get again when they retry it. */
-export interface Reply {
+export interface StepReply {
   readonly outputs: Tensors;
   /** State after the step. */
   readonly state: Tensors;
@@ -46,15 +46,15 @@ export interface Reply {
  * One request's turn: others of the sequence wait until it is disposed. A turn that ends without `commit` leaves the
  * sequence as it was, so that the same step can be tried again.
  */
-export interface Turn extends Disposable {
+export interface StepTurn extends Disposable {
   /** State to start from. Borrowed: a run must not take its memory. */
   readonly state: Tensors;
   /** The step that it is: counted here where the sender does not. */
   readonly step: number;
   /** The step was done before and this was its reply: nothing must run. The caller owns it. */
-  readonly remembered: Reply | undefined;
+  readonly remembered: StepReply | undefined;
   /** The step is done. What is kept is copied. Throws `memory-limit` when the state has grown too large. */
-  commit(reply: Reply): void;
+  commit(reply: StepReply): void;
 }
 
 export interface SequenceLimits {
@@ -82,7 +82,7 @@ export interface SequenceStore {
    * for. Throws and rejects with `sequence-unknown`, `sequence-step`, `rejected` (too many live sequences) and
    * `invalid-input` (carried state that does not fit). The place, or one that is taken now, is given back with the turn.
    */
-  enter(request: SequenceRequest, call: Call, place?: Place): Turn | Promise<Turn>;
+  enter(request: SequenceRequest, call: Call, place?: Place): StepTurn | Promise<StepTurn>;
   /** Sequences that hold state, of all tenants or of one. */
   live(tenant?: string): number;
   /** Forgets everything. */
@@ -99,7 +99,7 @@ interface Entry {
   users: number;
   last: number;
   state: Tensors | undefined;
-  reply: { readonly fingerprint: string; readonly reply: Reply } | undefined;
+  reply: { readonly fingerprint: string; readonly reply: StepReply } | undefined;
   slot: Disposable | undefined;
 }
 
@@ -209,7 +209,7 @@ export function sequenceStore(clock: Clock, limits: Partial<SequenceLimits> = {}
     else if (entry.expiresMs < dueMs) sweep();
   }
 
-  function keep(entry: Entry, step: number, request: SequenceRequest, reply: Reply): void {
+  function keep(entry: Entry, step: number, request: SequenceRequest, reply: StepReply): void {
     const { position, fingerprint, maxIdleMs } = request;
     const bytes = totalBytes(reply.state);
     if (!position.end && stateBytes - (entry.state ? totalBytes(entry.state) : 0) + bytes > maxStateBytes) {
@@ -265,7 +265,7 @@ export function sequenceStore(clock: Clock, limits: Partial<SequenceLimits> = {}
     },
   };
 
-  function enterNow(request: SequenceRequest, place: Place): Turn {
+  function enterNow(request: SequenceRequest, place: Place): StepTurn {
     let entry: Entry | undefined;
     try {
       entry = find(request);
@@ -283,7 +283,7 @@ export function sequenceStore(clock: Clock, limits: Partial<SequenceLimits> = {}
     call: Call,
     place: Place,
     before: Promise<void> | undefined,
-  ): Promise<Turn> {
+  ): Promise<StepTurn> {
     let entry: Entry | undefined;
     try {
       await before;
@@ -298,7 +298,7 @@ export function sequenceStore(clock: Clock, limits: Partial<SequenceLimits> = {}
     }
   }
 
-  function turnOf(entry: Entry, request: SequenceRequest, place: Place): Turn {
+  function turnOf(entry: Entry, request: SequenceRequest, place: Place): StepTurn {
     const begun = begin(entry, request);
     return new TurnHere(
       begun,
@@ -311,15 +311,15 @@ export function sequenceStore(clock: Clock, limits: Partial<SequenceLimits> = {}
   }
 }
 
-class TurnHere extends Once implements Turn {
+class TurnHere extends Once implements StepTurn {
   readonly state: Tensors;
   readonly step: number;
-  readonly remembered: Reply | undefined;
-  readonly commit: (reply: Reply) => void;
+  readonly remembered: StepReply | undefined;
+  readonly commit: (reply: StepReply) => void;
 
   constructor(
-    { state, step, remembered }: Pick<Turn, "state" | "step" | "remembered">,
-    commit: (reply: Reply) => void,
+    { state, step, remembered }: Pick<StepTurn, "state" | "step" | "remembered">,
+    commit: (reply: StepReply) => void,
     end: () => void,
   ) {
     super(end);
@@ -350,7 +350,7 @@ function checkPosition({ id, step }: SequencePosition): void {
 function begin(
   entry: Entry,
   { key, position, states, fingerprint }: SequenceRequest,
-): Pick<Turn, "state" | "step" | "remembered"> {
+): Pick<StepTurn, "state" | "step" | "remembered"> {
   const { state: carried, id } = position;
   // What goes on from carried state is never a start, also where nothing else is known of the sequence.
   const next = Math.max(entry.last + 1, carried ? 1 : 0);

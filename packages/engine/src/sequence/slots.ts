@@ -9,7 +9,7 @@ export interface SlotGroup {
 }
 
 /** Slots that sequences hold from their first request to their last; others wait in the order in which they began. */
-export interface Slots {
+export interface SequenceSlots {
   /** Waits for a free slot. Rejects when the call ends, and with `shutting-down` after `close`. */
   take(group: SlotGroup, call: Call): Promise<Disposable>;
   close(): void;
@@ -25,7 +25,7 @@ interface Group {
   readonly waiting: Waiting[];
 }
 
-export function slots(): Slots {
+export function slots(): SequenceSlots {
   const groups = new Map<string, Group>();
 
   function slot(name: string, group: Group): Disposable {

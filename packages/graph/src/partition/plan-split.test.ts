@@ -6,7 +6,7 @@ import {
   chainMeasures,
   type ChainMeasures,
   type Dag,
-  type Goal,
+  type SplitGoal,
   isLegal,
   type Limit,
   measured,
@@ -30,7 +30,7 @@ function* everyPlacement(dag: Dag, tiers: number): Generator<{ placement: Placem
   }
 }
 
-function valueOf(goal: Goal, dag: Dag, placement: Placement, reach: number): number {
+function valueOf(goal: SplitGoal, dag: Dag, placement: Placement, reach: number): number {
   if (goal.kind === "sum") return measured(dag, placement, reach, goal.of);
   const sums = goal.of.map((measure) => measured(dag, placement, reach, measure));
   if (goal.kind === "worst") return Math.max(...sums);
@@ -50,7 +50,7 @@ function keepsPins(dag: Dag, placement: Placement, reach: number, { nodes, tenso
 function byForce(
   dag: Dag,
   tiers: number,
-  goal: Goal,
+  goal: SplitGoal,
   limits: readonly Limit[],
   pins: Pins,
 ): number | undefined {
@@ -64,7 +64,7 @@ function byForce(
 }
 
 /** One goal of every kind that the planner knows. */
-function goalsOf(measures: ChainMeasures, dag: Dag, tiers: number, random: Random): [string, Goal][] {
+function goalsOf(measures: ChainMeasures, dag: Dag, tiers: number, random: Random): [string, SplitGoal][] {
   const { meanMs, outcomesMs, deviceMillijoules, costMicros, disagreement, stagesMs } = measures;
   const mix = weighted(
     [
@@ -150,7 +150,7 @@ describe("planSplit", () => {
       const random = seededRandom(1000 + seed);
       const dag = randomDag(random, 8);
       const { stagesMs, deviceBytes } = chainMeasures(randomFacts(random, dag, 2));
-      const goal: Goal = { kind: "worst", of: stagesMs };
+      const goal: SplitGoal = { kind: "worst", of: stagesMs };
       const limits = [{ of: deviceBytes, atMost: 60 }];
       const found = planSplit({ dag, tiers: 2, goal, limits, mostSteps: 0 });
       const expected = byForce(dag, 2, goal, limits, {});

@@ -15,7 +15,7 @@ import { type Limit, relaxation } from "./relax.ts";
 import { search } from "./search.ts";
 
 /** What to make small. */
-export type Goal =
+export type SplitGoal =
   /** A sum: mean or quantile of the latency, energy, money, lost agreement, or a weighted sum of such. */
   | { readonly kind: "sum"; readonly of: Measure }
   /** The largest of some sums: the busiest stage, whose inverse is the rate of frames with all places busy. */
@@ -28,7 +28,7 @@ export interface SplitQuestion {
   readonly dag: Dag;
   /** Number of tiers, the device included. */
   readonly tiers: number;
-  readonly goal: Goal;
+  readonly goal: SplitGoal;
   readonly limits?: readonly Limit[];
   readonly pins?: Pins;
   /** Nodes that the search places at most, over all its tries; default 4,000,000 (about two seconds). */
@@ -113,12 +113,12 @@ export function planSplit(question: SplitQuestion): SplitAnswer | undefined {
 }
 
 /** What a goal comes to for one placement. */
-export function goalValue(dag: Dag, placement: Placement, reach: number, goal: Goal): number {
+export function goalValue(dag: Dag, placement: Placement, reach: number, goal: SplitGoal): number {
   const sums = Float64Array.from(aimsOf(goal), (measure) => measured(dag, placement, reach, measure));
   return worthOf(goal, sums);
 }
 
-function aimsOf(goal: Goal): readonly Measure[] {
+function aimsOf(goal: SplitGoal): readonly Measure[] {
   return goal.kind === "sum" ? [goal.of] : goal.of;
 }
 
@@ -128,7 +128,7 @@ export function keepsLimit(dag: Dag, placement: Placement, reach: number, { of, 
 }
 
 /** What a goal comes to, from its sums; never less when sums are larger. */
-function worthOf(goal: Goal, sums: Float64Array): number {
+function worthOf(goal: SplitGoal, sums: Float64Array): number {
   if (goal.kind === "sum") return sums[0] ?? 0;
   const count = goal.of.length;
   let worth = 0;

@@ -6,21 +6,21 @@ import { elementTypeOf } from "../onnx/index.ts";
  * How far two answers may lie apart before a split counts as wrong: |a - b| against
  * `absolute + relative |b| + ofLargest * max |b|`, the maximum over the tensor.
  */
-export interface Tolerance {
+export interface OutputTolerance {
   readonly absolute: number;
   readonly relative: number;
   readonly ofLargest: number;
 }
 
 /** For 32-bit fractions. Runtimes fuse across what a cut separates, so the last bits differ. */
-export const singleTolerance: Tolerance = { absolute: 1e-5, relative: 1e-4, ofLargest: 0 };
+export const singleTolerance: OutputTolerance = { absolute: 1e-5, relative: 1e-4, ofLargest: 0 };
 /** For models that calculate in 16-bit fractions, whose steps are a thousandth: a few steps. */
-export const halfTolerance: Tolerance = { absolute: 5e-3, relative: 1e-2, ofLargest: 0 };
+export const halfTolerance: OutputTolerance = { absolute: 5e-3, relative: 1e-2, ofLargest: 0 };
 /**
  * For models that round to 8 bits while they run: the last bit of a fraction may move a value to the next of 255 steps, and
  * what follows carries that on. Five steps of the range.
  */
-export const roundingTolerance: Tolerance = { absolute: 1e-5, relative: 1e-4, ofLargest: 5 / 255 };
+export const roundingTolerance: OutputTolerance = { absolute: 1e-5, relative: 1e-4, ofLargest: 5 / 255 };
 
 /**
  * The largest |a - b| in units of what is allowed, over all tensors of `expected`: at most 1 means equal within the
@@ -29,7 +29,7 @@ export const roundingTolerance: Tolerance = { absolute: 1e-5, relative: 1e-4, of
 export function worstDifference(
   actual: Tensors,
   expected: Tensors,
-  tolerance: Tolerance = singleTolerance,
+  tolerance: OutputTolerance = singleTolerance,
 ): number {
   let worst = 0;
   for (const [name, tensor] of expected) {
@@ -43,7 +43,7 @@ export function worstDifference(
  * How exact a model's answers can be. Cutting a model moves the places where runtimes fuse operators, and so the places
  * where they round; models that round coarsely show it.
  */
-export function toleranceOf(split: SplitGraph): Tolerance {
+export function toleranceOf(split: SplitGraph): OutputTolerance {
   if (split.nodes.some((node) => /^DynamicQuantize|^QuantizeLinear$/.test(node.opType)))
     return roundingTolerance;
   const half = elementTypeOf("FP16");
@@ -56,12 +56,12 @@ export function toleranceOf(split: SplitGraph): Tolerance {
 }
 
 /** A tolerance in words: `1e-5 + 1e-4 |b|`. */
-export function toleranceText({ absolute, relative, ofLargest }: Tolerance): string {
+export function toleranceText({ absolute, relative, ofLargest }: OutputTolerance): string {
   const plain = `${absolute.toExponential()} + ${relative.toExponential()} |b|`;
   return ofLargest === 0 ? plain : `${plain} + ${(100 * ofLargest).toFixed(0)} % of the largest`;
 }
 
-function difference(actual: Tensor, expected: Tensor, tolerance: Tolerance): number {
+function difference(actual: Tensor, expected: Tensor, tolerance: OutputTolerance): number {
   const same =
     actual.spec.datatype === expected.spec.datatype &&
     actual.spec.shape.length === expected.spec.shape.length &&

@@ -4,7 +4,7 @@ export {
   halfTolerance,
   roundingTolerance,
   singleTolerance,
-  type Tolerance,
+  type OutputTolerance,
   toleranceOf,
   toleranceText,
   worstDifference,

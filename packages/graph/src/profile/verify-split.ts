@@ -2,7 +2,7 @@ import { type Call, type CutId, endCut, LongshoreError, startCut, type Tensors }
 import type { Artifact, InferenceSession, LoadOptions, Runtime } from "@longshore/engine";
 import { type OpenGraph, segmentOf, sha256 } from "../extract/index.ts";
 import { type ModelProto, writeModel } from "../onnx/index.ts";
-import { type Tolerance, toleranceOf, worstDifference } from "./compare.ts";
+import { type OutputTolerance, toleranceOf, worstDifference } from "./compare.ts";
 import { guesses, guessInputs } from "./guess-inputs.ts";
 
 /** What one cut did to the answers. */
@@ -23,7 +23,7 @@ export interface CutCheck {
 export interface SplitCheck {
   readonly inputs: number;
   /** 1e-5 + 1e-4 |b|, or more for models that calculate in 16-bit fractions or with 8-bit ranges found at run time. */
-  readonly tolerance: Tolerance;
+  readonly tolerance: OutputTolerance;
   readonly cuts: readonly CutCheck[];
   /** Largest over all cuts; Infinity when one would not run. */
   readonly worst: number;

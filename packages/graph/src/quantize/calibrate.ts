@@ -4,7 +4,7 @@ import { type ModelProto, valueInfo } from "../onnx/index.ts";
 import { artifactOfModel, typesFor } from "../profile/index.ts";
 import { splitGraph } from "../extract/index.ts";
 import { knownBytes, type Types } from "../shape/index.ts";
-import { Histogram } from "./histogram.ts";
+import { ValueHistogram } from "./histogram.ts";
 
 /** Bytes of inner tensors that one run gives out; more are seen in several runs. */
 const groupBytes = 128 * 2 ** 20;
@@ -29,9 +29,9 @@ export async function calibrate(
   inputs: readonly Tensors[],
   runtime: Runtime,
   call: Call,
-): Promise<ReadonlyMap<string, Histogram>> {
+): Promise<ReadonlyMap<string, ValueHistogram>> {
   const types = inputs[0] ? typesOf(model, inputs[0]) : new Map();
-  const histograms = new Map(names.map((name) => [name, new Histogram()]));
+  const histograms = new Map(names.map((name) => [name, new ValueHistogram()]));
   await observe(model, names, types, inputs, runtime, call, (name, tensor) =>
     histograms.get(name)?.add(float32View(tensor)),
   );

@@ -5,7 +5,7 @@ const bins = 8192;
  * How often which values were seen, in memory that does not grow: bins of equal width around zero, whose width doubles
  * when a value lies outside. So one pass over the data suffices, whatever comes.
  */
-export class Histogram {
+export class ValueHistogram {
   least = 0;
   most = 0;
   seen = 0;

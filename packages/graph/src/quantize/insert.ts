@@ -2,7 +2,7 @@ import { type ModelProto, type NodeProto, tensorDims, tensorProto } from "../onn
 import { type Types, usedNames } from "../shape/index.ts";
 import { GraphEditor, isPlain, newNode } from "./editor.ts";
 import { floatTensor } from "./floats.ts";
-import { extremes, type Range } from "./ranges.ts";
+import { extremes, type CodeRange } from "./ranges.ts";
 import { type Role, rolesOf } from "./roles.ts";
 import { type Anchors, type Scale, signedWeights, unsignedScale, widening } from "./scales.ts";
 
@@ -23,7 +23,7 @@ const mostWidening = 1.25;
 /** How a model is quantised. */
 export interface Recipe {
   readonly types: Types;
-  readonly ranges: ReadonlyMap<string, Range>;
+  readonly ranges: ReadonlyMap<string, CodeRange>;
   /** Weighted nodes that keep fractions, by their outputs. */
   readonly leftOut: ReadonlySet<string>;
 }
@@ -51,7 +51,7 @@ export function insertQuantised(model: ModelProto, recipe: Recipe): ModelProto {
 class Writer {
   readonly #editor: GraphEditor;
   readonly #roles: ReadonlyMap<NodeProto, Role>;
-  readonly #ranges: ReadonlyMap<string, Range>;
+  readonly #ranges: ReadonlyMap<string, CodeRange>;
   readonly #nodes: NodeProto[] = [];
   readonly #codes = new Map<string, Codes>();
   /** Values that are there as fractions, under their own names. */

@@ -5,11 +5,11 @@ import { type Agreement, artifactOfModel, tensorAgreement } from "../profile/ind
 import type { Types } from "../shape/index.ts";
 import { calibrate, typesOf } from "./calibrate.ts";
 import { GraphEditor } from "./editor.ts";
-import type { Histogram } from "./histogram.ts";
+import type { ValueHistogram } from "./histogram.ts";
 import { insertQuantised } from "./insert.ts";
-import { type Calibration, type Range, rangeOf } from "./ranges.ts";
+import { type Calibration, type CodeRange, rangeOf } from "./ranges.ts";
 import { codedNames, rolesOf } from "./roles.ts";
-import { type Disturbance, fewestLeftOut, neighbours } from "./sensitivity.ts";
+import { type AnswerError, fewestLeftOut, neighbours } from "./sensitivity.ts";
 import { simplified } from "./simplify.ts";
 
 /** What `quantizeModel` needs and may be told. */
@@ -94,7 +94,7 @@ interface Subject {
   readonly model: ModelProto;
   readonly types: Types;
   readonly layers: readonly string[];
-  readonly histograms: ReadonlyMap<string, Histogram>;
+  readonly histograms: ReadonlyMap<string, ValueHistogram>;
 }
 
 class Search {
@@ -160,8 +160,10 @@ class Search {
     few: readonly Tensors[],
     expected: readonly Tensors[],
     call: Call,
-  ): Promise<{ readonly calibration: Calibration; readonly ranges: ReadonlyMap<string, Range> }> {
-    let best: { calibration: Calibration; ranges: ReadonlyMap<string, Range>; agreed: number } | undefined;
+  ): Promise<{ readonly calibration: Calibration; readonly ranges: ReadonlyMap<string, CodeRange> }> {
+    let best:
+      | { calibration: Calibration; ranges: ReadonlyMap<string, CodeRange>; agreed: number }
+      | undefined;
     for (const calibration of calibrations) {
       const ranges = new Map(
         [...this.#subject.histograms].map(([name, seen]) => [name, rangeOf(seen, calibration)]),
@@ -182,13 +184,13 @@ class Search {
 
   /** What each group of layers does to the answers when it alone has 8 bits, the worst first. */
   async #disturbances(
-    ranges: ReadonlyMap<string, Range>,
+    ranges: ReadonlyMap<string, CodeRange>,
     few: readonly Tensors[],
     expected: readonly Tensors[],
     call: Call,
-  ): Promise<readonly Disturbance[]> {
+  ): Promise<readonly AnswerError[]> {
     const { layers } = this.#subject;
-    const found: Disturbance[] = [];
+    const found: AnswerError[] = [];
     for (const nodes of neighbours(layers, this.#options.maxGroups ?? 64)) {
       const alone = new Set(layers.filter((name) => !nodes.includes(name)));
       const agreed = await this.#agreed(this.#candidate(ranges, alone), few, expected, call, tensorAgreement);
@@ -198,7 +200,7 @@ class Search {
     return found.sort((a, b) => b.error - a.error);
   }
 
-  #candidate(ranges: ReadonlyMap<string, Range>, leftOut: ReadonlySet<string>): ModelProto {
+  #candidate(ranges: ReadonlyMap<string, CodeRange>, leftOut: ReadonlySet<string>): ModelProto {
     return insertQuantised(this.#subject.model, { types: this.#subject.types, ranges, leftOut });
   }
 

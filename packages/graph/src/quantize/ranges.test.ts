@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { drawn } from "../../test/networks.ts";
-import { Histogram } from "./histogram.ts";
+import { ValueHistogram } from "./histogram.ts";
 import { rangeOf } from "./ranges.ts";
 import { signedWeights, unsignedScale } from "./scales.ts";
 
@@ -16,7 +16,7 @@ describe("Histogram", () => {
   it("counts every finite value within a bin's width, in whatever order they come", () => {
     fc.assert(
       fc.property(fc.array(fc.array(finite, { maxLength: 20 }), { maxLength: 5 }), (parts) => {
-        const histogram = new Histogram();
+        const histogram = new ValueHistogram();
         for (const part of parts) histogram.add(Float32Array.from(part));
         const all = parts.flat();
         const { values, counts } = histogram.filled();
@@ -36,7 +36,7 @@ describe("Histogram", () => {
 });
 
 describe("rangeOf", () => {
-  const histogram = new Histogram();
+  const histogram = new ValueHistogram();
   histogram.add(drawn(400_000, 1));
   histogram.add(Float32Array.of(20));
 

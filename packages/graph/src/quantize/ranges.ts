@@ -1,13 +1,13 @@
-import type { Histogram } from "./histogram.ts";
+import type { ValueHistogram } from "./histogram.ts";
 
 /** The values that 8-bit codes reach; what lies outside is moved to the nearer end. Holds zero. */
-export interface Range {
+export interface CodeRange {
   readonly least: number;
   readonly most: number;
 }
 
 /** The range that holds all of the values. */
-export function extremes(values: Float32Array): Range {
+export function extremes(values: Float32Array): CodeRange {
   let [least, most] = [0, 0];
   for (const value of values) {
     if (value < least) least = value;
@@ -26,7 +26,7 @@ export type Calibration =
   | { readonly by: "error" };
 
 /** The range of one tensor. */
-export function rangeOf(histogram: Histogram, calibration: Calibration): Range {
+export function rangeOf(histogram: ValueHistogram, calibration: Calibration): CodeRange {
   const whole = { least: histogram.least, most: histogram.most };
   if (calibration.by === "extremes" || histogram.seen === 0) return whole;
   const { values, counts } = histogram.filled();
@@ -34,7 +34,12 @@ export function rangeOf(histogram: Histogram, calibration: Calibration): Range {
   return leastError(values, counts, whole);
 }
 
-function percentile(values: Float64Array, counts: Float64Array, keptRatio: number, whole: Range): Range {
+function percentile(
+  values: Float64Array,
+  counts: Float64Array,
+  keptRatio: number,
+  whole: CodeRange,
+): CodeRange {
   const outside = ((1 - keptRatio) / 2) * counts.reduce((sum, count) => sum + count, 0);
   let [below, above] = [0, 0];
   let [first, last] = [0, values.length - 1];
@@ -55,7 +60,7 @@ const mostSteps = 60;
  * Moves the ends in, one at a time, as long as finer steps inside win more than the values outside lose. Errors are
  * those of even steps (a twelfth of the squared step) and of what is moved to an end.
  */
-function leastError(values: Float64Array, counts: Float64Array, whole: Range): Range {
+function leastError(values: Float64Array, counts: Float64Array, whole: CodeRange): CodeRange {
   let best = whole;
   let bestError = errorOf(values, counts, whole);
   for (const end of ["most", "least", "most"] as const) {
@@ -69,7 +74,7 @@ function leastError(values: Float64Array, counts: Float64Array, whole: Range): R
   return best;
 }
 
-function errorOf(values: Float64Array, counts: Float64Array, { least, most }: Range): number {
+function errorOf(values: Float64Array, counts: Float64Array, { least, most }: CodeRange): number {
   const even = ((most - least) / 255) ** 2 / 12;
   let sum = 0;
   for (let at = 0; at < values.length; at++) {

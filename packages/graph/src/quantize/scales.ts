@@ -1,4 +1,4 @@
-import type { Range } from "./ranges.ts";
+import type { CodeRange } from "./ranges.ts";
 
 /** What 8-bit codes of a tensor mean: `value = scale (code - zero)`. */
 export interface Scale {
@@ -21,7 +21,7 @@ const leastSteps = 2;
  * Unsigned codes for a range. Zero always has a code of its own (borders of convolutions are zeros). With anchors the range
  * is widened to hold them, and the step to fit the first that is far enough from zero.
  */
-export function unsignedScale(range: Range, anchors: Anchors = { inside: [] }): Scale {
+export function unsignedScale(range: CodeRange, anchors: Anchors = { inside: [] }): Scale {
   const least = Math.min(0, range.least, ...anchors.inside);
   const most = Math.max(0, range.most, ...anchors.inside);
   let scale = Math.max(leastScale, (most - least) / 255);
@@ -36,7 +36,7 @@ export function unsignedScale(range: Range, anchors: Anchors = { inside: [] }): 
 }
 
 /** How much wider codes become by holding anchors: 1 when they lie inside anyway. */
-export function widening(range: Range, anchors: Anchors): number {
+export function widening(range: CodeRange, anchors: Anchors): number {
   const wide = unsignedScale(range, anchors).scale;
   return wide / unsignedScale(range).scale;
 }

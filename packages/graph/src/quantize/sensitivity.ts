@@ -1,5 +1,5 @@
 /** Weighted nodes that are tried together, and how much they disturb the answers. */
-export interface Disturbance {
+export interface AnswerError {
   /** Named by their outputs. */
   readonly nodes: readonly string[];
   /** One minus the agreement of the answers when these alone have 8 bits. */
@@ -19,7 +19,7 @@ export function neighbours(nodes: readonly string[], most: number): readonly (re
  * all holds by definition, and each step from there is tried before it is believed.
  */
 export async function fewestLeftOut(
-  worstFirst: readonly Disturbance[],
+  worstFirst: readonly AnswerError[],
   holds: (leftOut: ReadonlySet<string>) => Promise<boolean>,
 ): Promise<ReadonlySet<string>> {
   const first = (count: number): ReadonlySet<string> =>

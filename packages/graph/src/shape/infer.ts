@@ -1,6 +1,6 @@
 import type { GraphProto, ModelProto, NodeProto } from "../onnx/index.ts";
 import type { AttributeProto, FunctionProto } from "../onnx/onnx_pb.ts";
-import { opNode, type Rule, type Rules } from "./op-node.ts";
+import { opNode, type Rule, type ShapeRules } from "./op-node.ts";
 import { classicRules } from "./rules-classic.ts";
 import { contribRules } from "./rules-contrib.ts";
 import { controlRules } from "./rules-control.ts";
@@ -24,7 +24,7 @@ import { declaredType, tensorType, type ValueType } from "./type.ts";
  * rank that is not certain makes the shape undefined, a type that is not certain makes the value unknown.
  */
 
-const onnxRules: Rules = {
+const onnxRules: ShapeRules = {
   ...elementwiseRules,
   ...makingRules,
   ...layoutRules,
@@ -34,7 +34,7 @@ const onnxRules: Rules = {
   ...controlRules,
 };
 
-const rulesByDomain: Readonly<Record<string, Rules>> = {
+const rulesByDomain: Readonly<Record<string, ShapeRules>> = {
   "": onnxRules,
   "ai.onnx": onnxRules,
   "ai.onnx.ml": classicRules,

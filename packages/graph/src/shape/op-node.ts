@@ -31,10 +31,10 @@ export interface OpNode {
 export type Rule = (node: OpNode) => readonly (ValueType | undefined)[];
 
 /** Rules by operator name. */
-export type Rules = Readonly<Record<string, Rule>>;
+export type ShapeRules = Readonly<Record<string, Rule>>;
 
 /** What a node needs from its surroundings to be seen as an `OpNode`. */
-export interface Surroundings {
+export interface NodeContext {
   readonly opset: number;
   type(name: string): ValueType | undefined;
   body(graph: GraphProto, inputs: readonly (ValueType | undefined)[]): readonly (ValueType | undefined)[];
@@ -43,7 +43,7 @@ export interface Surroundings {
 }
 
 /** Views a node for the rules. */
-export function opNode(node: NodeProto, around: Surroundings): OpNode {
+export function opNode(node: NodeProto, around: NodeContext): OpNode {
   const attribute = (name: string): AttributeProto | undefined => {
     const found = node.attribute.find((one) => one.name === name);
     return found && found.refAttrName !== "" ? around.parameter(found.refAttrName) : found;

@@ -1,5 +1,5 @@
 import { TensorProto_DataType as Element } from "../onnx/onnx_pb.ts";
-import type { OpNode, Rule, Rules } from "./op-node.ts";
+import type { OpNode, Rule, ShapeRules } from "./op-node.ts";
 import { shapeOfFirst } from "./rules-elementwise.ts";
 import { other, tensorType, type ValueType } from "./type.ts";
 
@@ -50,7 +50,7 @@ function mappedType(node: OpNode): ValueType {
 }
 
 /** Operators of classical machine learning (`ai.onnx.ml`). */
-export const classicRules: Rules = {
+export const classicRules: ShapeRules = {
   LinearClassifier: classifier,
   SVMClassifier: classifier,
   TreeEnsembleClassifier: classifier,

@@ -1,5 +1,5 @@
 import { TensorProto_DataType as Element } from "../onnx/onnx_pb.ts";
-import type { Rule, Rules } from "./op-node.ts";
+import type { Rule, ShapeRules } from "./op-node.ts";
 import { broadcast, elementwiseRules, sameAsFirst } from "./rules-elementwise.ts";
 import { networkRules, productShape } from "./rules-network.ts";
 import { quantisedContribRules } from "./rules-quantised.ts";
@@ -67,7 +67,7 @@ const same =
   "FastGelu Gelu BiasGelu QuickGelu BiasSoftmax BiasSplitGelu GroupNorm SkipGroupNorm Trilu Inverse Rfft Irfft";
 
 /** Operators of `com.microsoft` that converters and optimisers put into published files. */
-export const contribRules: Rules = {
+export const contribRules: ShapeRules = {
   ...quantisedContribRules,
   ...Object.fromEntries(same.split(" ").map((name) => [name, sameAsFirst])),
   BiasAdd: elementwiseRules["Add"] ?? sameAsFirst,

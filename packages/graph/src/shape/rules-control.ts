@@ -1,5 +1,5 @@
 import { TensorProto_DataType as Element } from "../onnx/onnx_pb.ts";
-import type { OpNode, Rule, Rules } from "./op-node.ts";
+import type { OpNode, Rule, ShapeRules } from "./op-node.ts";
 import { wrapAxis } from "./axes.ts";
 import { commonType, other, tensorType, type ValueType, typeOf } from "./type.ts";
 
@@ -101,7 +101,7 @@ const splitToSequence: Rule = (node) => {
 };
 
 /** Operators with bodies, and those on sequences and optionals, which never cross a cut. */
-export const controlRules: Rules = {
+export const controlRules: ShapeRules = {
   If: choose,
   Loop: loop,
   Scan: scan,

@@ -1,5 +1,5 @@
 import { TensorProto_DataType as Element } from "../onnx/onnx_pb.ts";
-import type { OpNode, Rule, Rules } from "./op-node.ts";
+import type { OpNode, Rule, ShapeRules } from "./op-node.ts";
 import { tensorType, type TensorType, type ValueType } from "./type.ts";
 
 type Partial = number | undefined;
@@ -149,7 +149,7 @@ const likeRandom: Rule = (node) => {
 };
 
 /** Operators that work element by element, or keep the shape. */
-export const elementwiseRules: Rules = {
+export const elementwiseRules: ShapeRules = {
   ...Object.fromEntries(unaryNames.split(" ").map((name) => [name, sameAsFirst])),
   Identity: (node) => [node.value(0)],
   Neg: mapping((value) => -value),

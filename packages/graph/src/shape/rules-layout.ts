@@ -1,6 +1,6 @@
 import { TensorProto_DataType as Element } from "../onnx/onnx_pb.ts";
 import { known, parameterInts, wrapAxis } from "./axes.ts";
-import type { Rule, Rules } from "./op-node.ts";
+import type { Rule, ShapeRules } from "./op-node.ts";
 import { shapeFrom } from "./rules-making.ts";
 import { knownCount, maxFollowedValues, ofRank, repeated, tensorType, type TensorType } from "./type.ts";
 
@@ -317,7 +317,7 @@ const centreCropPad: Rule = (node) => {
 };
 
 /** Operators that move, cut and join. */
-export const layoutRules: Rules = {
+export const layoutRules: ShapeRules = {
   Reshape: reshape,
   Flatten: flatten,
   Squeeze: squeeze,

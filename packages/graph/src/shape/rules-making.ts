@@ -1,7 +1,7 @@
 import { smallValues, type TensorProto, tensorDims } from "../onnx/index.ts";
 import { TensorProto_DataType as Element } from "../onnx/onnx_pb.ts";
 import { wrapAxis } from "./axes.ts";
-import type { Rule, Rules } from "./op-node.ts";
+import type { Rule, ShapeRules } from "./op-node.ts";
 import {
   knownCount,
   maxFollowedValues,
@@ -103,7 +103,7 @@ const eyeLike: Rule = (node) => {
 };
 
 /** Operators that make tensors from nothing, from shapes or from numbers. */
-export const makingRules: Rules = {
+export const makingRules: ShapeRules = {
   Constant: constant,
   ConstantOfShape: constantOfShape,
   ConstantFill: () => [tensorType(Element.FLOAT, undefined)],

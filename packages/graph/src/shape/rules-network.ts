@@ -1,4 +1,4 @@
-import type { OpNode, Rule, Rules } from "./op-node.ts";
+import type { OpNode, Rule, ShapeRules } from "./op-node.ts";
 import { TensorProto_DataType as Element } from "../onnx/onnx_pb.ts";
 import { broadcast } from "./rules-elementwise.ts";
 
@@ -238,7 +238,7 @@ const window: Rule = (node) => {
 const random: Rule = (node) => [tensorType(node.int("dtype") ?? Element.FLOAT, node.ints("shape") ?? [])];
 
 /** Operators of neural networks: convolutions, pooling, products, recurrence, and what stands alone. */
-export const networkRules: Rules = {
+export const networkRules: ShapeRules = {
   Conv: convolution,
   ConvTranspose: transposedConvolution,
   DeformConv: convolution,

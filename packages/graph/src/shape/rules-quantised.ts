@@ -1,5 +1,5 @@
 import { TensorProto_DataType as Element } from "../onnx/onnx_pb.ts";
-import type { Rule, Rules } from "./op-node.ts";
+import type { Rule, ShapeRules } from "./op-node.ts";
 import { broadcast } from "./rules-elementwise.ts";
 import { convolved, globalPooling, pooling, productShape } from "./rules-network.ts";
 import { ofRank, tensorType } from "./type.ts";
@@ -24,7 +24,7 @@ const dequantised: Rule = (node) => [
 ];
 
 /** Quantised arithmetic, of ONNX and of the runtime's own domain. */
-export const quantisedRules: Rules = {
+export const quantisedRules: ShapeRules = {
   QuantizeLinear: quantised(shapeOf(0), 2),
   DequantizeLinear: dequantised,
   DynamicQuantizeLinear: (node) => [
@@ -55,7 +55,7 @@ const unary: Rule = (node) => {
 };
 
 /** The quantised operators that ONNX Runtime adds (`com.microsoft`). */
-export const quantisedContribRules: Rules = {
+export const quantisedContribRules: ShapeRules = {
   QLinearAdd: binary,
   QLinearMul: binary,
   QLinearSigmoid: unary,

@@ -1,6 +1,6 @@
 import { TensorProto_DataType as Element } from "../onnx/onnx_pb.ts";
 import { parameterInts, wrapAxis } from "./axes.ts";
-import type { OpNode, Rule, Rules } from "./op-node.ts";
+import type { OpNode, Rule, ShapeRules } from "./op-node.ts";
 import { sameAsFirst } from "./rules-elementwise.ts";
 import { ofRank, repeated, tensorType, type TensorType, type ValueType } from "./type.ts";
 
@@ -90,7 +90,7 @@ const reductions =
   "ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum ReduceSumSquare";
 
 /** Operators that reduce, choose among and normalise the elements of a tensor. */
-export const reducingRules: Rules = {
+export const reducingRules: ShapeRules = {
   ...Object.fromEntries(reductions.split(" ").map((name) => [name, reduceAxes])),
   ArgMax: argument,
   ArgMin: argument,

@@ -5,7 +5,7 @@ import { type Clock, LongshoreError } from "@longshore/core";
 import { abortError, connectionWords, untilAborted } from "@longshore/core/internal";
 
 /** How the one connection to a server comes about. */
-export interface ConnectionParts {
+export interface Http2Parts {
   readonly url: URL;
   readonly clock: Clock;
   /** Time for it to come about, in milliseconds. */
@@ -14,7 +14,7 @@ export interface ConnectionParts {
 }
 
 /** The one connection to a server, opened when it is first asked for and again after it has ended. */
-export interface Connection {
+export interface Http2Connection {
   /** Rejects with `unreachable`, or with why `abort` was aborted. */
   open(abort: AbortSignal): Promise<ClientHttp2Session>;
   /**
@@ -45,7 +45,7 @@ function codeOf(thrown: unknown): string {
 /** Resolves when the session is connected. Whoever waits longest decides how long is waited. */
 async function connected(
   session: ClientHttp2Session,
-  { url, clock, connectTimeoutMs }: ConnectionParts,
+  { url, clock, connectTimeoutMs }: Http2Parts,
 ): Promise<void> {
   let late = false;
   using _limit = clock.timer(connectTimeoutMs, () => {
@@ -67,7 +67,7 @@ async function connected(
 }
 
 /** Makes a connection, which is not opened yet. */
-export function connectionTo(parts: ConnectionParts): Connection {
+export function connectionTo(parts: Http2Parts): Http2Connection {
   const { url, tls, clock, connectTimeoutMs } = parts;
   let closed = false;
   const sessions = new Set<ClientHttp2Session>();

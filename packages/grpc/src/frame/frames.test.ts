@@ -2,14 +2,14 @@ import { gzipSync } from "node:zlib";
 import { describe, expect, it } from "vitest";
 import { LongshoreError } from "@longshore/core";
 import { manualClock } from "@longshore/testkit";
-import { type Flow, type FrameOptions, frameSource } from "./frames.ts";
+import { type ReadableHalf, type FrameOptions, frameSource } from "./frames.ts";
 import { createHeldBytes } from "./held.ts";
 import { createPatience } from "./patience.ts";
 
 const cancelled = new LongshoreError("cancelled", "transport", "the client closed the call");
 
 function source(more: Partial<FrameOptions> = {}) {
-  const flow: Flow & { paused: boolean } = {
+  const flow: ReadableHalf & { paused: boolean } = {
     paused: false,
     pause: () => void (flow.paused = true),
     resume: () => void (flow.paused = false),

@@ -34,7 +34,7 @@ function joined(chunks: readonly Uint8Array[], length: number): Uint8Array {
 }
 
 /** The reading half of a stream. */
-export interface Flow {
+export interface ReadableHalf {
   pause(): void;
   resume(): void;
   readonly paused: boolean;
@@ -84,7 +84,7 @@ function aligned(length: number, alignAt: number, memory: Memory | undefined): U
 }
 
 /** Reads the messages of a stream. Dispose it when the call is over: it gives back what it holds. */
-export function frameSource(stream: Flow, options: FrameOptions): FrameSource {
+export function frameSource(stream: ReadableHalf, options: FrameOptions): FrameSource {
   const { maxBytes, encoding, arrival, patient, held, closed } = options;
   const waiting: Uint8Array[] = [];
   let waitingLength = 0;

@@ -14,7 +14,7 @@ export interface FrameTaker {
 }
 
 /** How large frames may be. */
-export interface FrameLimits {
+export interface Http2FrameLimits {
   /** Bytes of a frame of data. */
   readonly data: number;
   /** Bytes of any other frame, of which all has to be here before it is looked at. */
@@ -37,7 +37,7 @@ export const number32 = (bytes: Uint8Array, at: number): number => whole(bytes, 
 /** Takes the bytes of a connection apart into frames, from its preface on, wherever they are cut. */
 export class FrameReader {
   readonly #taker: FrameTaker;
-  readonly #limits: FrameLimits;
+  readonly #limits: Http2FrameLimits;
   #behind: Uint8Array | undefined;
   #begun = false;
   /** Of the frame of data that is arriving. */
@@ -48,7 +48,7 @@ export class FrameReader {
   #stopped = false;
   #progress = 0;
 
-  constructor(taker: FrameTaker, limits: FrameLimits) {
+  constructor(taker: FrameTaker, limits: Http2FrameLimits) {
     this.#taker = taker;
     this.#limits = limits;
   }

@@ -1,6 +1,6 @@
 import { LongshoreError } from "@longshore/core";
 import {
-  type Admission,
+  type ConnectionAdmission,
   atDeadline,
   housekeepingCall,
   ownCall,
@@ -211,7 +211,7 @@ function refuse(stream: CallStream, status: number): void {
 export async function serveExchange(
   { service, options, held, draining, controllers, arrival, reading, sending }: ExchangeParts,
   stream: CallStream,
-  admission: Admission,
+  admission: ConnectionAdmission,
 ): Promise<void> {
   const { path, timeout, encoding, accepts, metadata } = stream.head;
   const refusal = refusalOf(stream.head);

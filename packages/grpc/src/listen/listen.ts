@@ -3,7 +3,7 @@ import { type AddressInfo, createServer, type Server, type Socket } from "node:n
 import { createServer as createSecureServer, type Server as TlsServer, type TlsOptions } from "node:tls";
 import { type Handler, LongshoreError } from "@longshore/core";
 import {
-  type Admission,
+  type ConnectionAdmission,
   createConnectionGuard,
   readMemoryBytes,
   releaser,
@@ -68,7 +68,7 @@ function createFraming(parts: SessionParts, { destroys, sessions }: Connections)
   /** Counts an accepted connection, and gives how to end it; undefined where it is one too many. */
   const accept = (
     accepted: Socket,
-  ): { readonly admission: Admission; movedTo(end: () => void): void } | undefined => {
+  ): { readonly admission: ConnectionAdmission; movedTo(end: () => void): void } | undefined => {
     let end = (): void => void accepted.destroy();
     const destroy = (): void => end();
     const admission = guard.admit(accepted.remoteAddress, destroy);
@@ -83,7 +83,11 @@ function createFraming(parts: SessionParts, { destroys, sessions }: Connections)
     });
     return { admission, movedTo: (how) => (end = how) };
   };
-  const begin = (socket: Socket, admission: Admission, sessionParts: SessionParts): QuickSession => {
+  const begin = (
+    socket: Socket,
+    admission: ConnectionAdmission,
+    sessionParts: SessionParts,
+  ): QuickSession => {
     const session = new QuickSession(socket, sessionParts, admission, () => sessions.delete(session));
     sessions.add(session);
     return session;
@@ -110,7 +114,7 @@ function createFraming(parts: SessionParts, { destroys, sessions }: Connections)
   } catch (thrown) {
     throw tlsError(thrown);
   }
-  const byName = new Map<string, Admission>();
+  const byName = new Map<string, ConnectionAdmission>();
   // Counted from the first byte of the handshake on.
   secure.prependListener("connection", (socket: Socket) => {
     const accepted = accept(socket);
@@ -200,7 +204,7 @@ export async function listenGrpc(handler: Handler, given: GrpcListenOptions): Pr
     sending: new UnderWay(),
   };
   const connections: Connections = { destroys: new Set(), sessions: new Set() };
-  const serve = (stream: CallStream, admission: Admission): void =>
+  const serve = (stream: CallStream, admission: ConnectionAdmission): void =>
     void serveExchange(parts, stream, admission);
   const { server, secure } = createFraming(
     {

@@ -1,6 +1,6 @@
 import type { Socket } from "node:net";
 import type { Peer } from "@longshore/core";
-import type { Admission } from "@longshore/core/internal";
+import type { ConnectionAdmission } from "@longshore/core/internal";
 import {
   type Block,
   codes,
@@ -55,7 +55,7 @@ export interface SessionParts extends WriterParts, SessionLimits {
   readonly options: CompleteOptions;
   /** Connections are read into it, one after another: whoever keeps some of it copies it. */
   readonly memory: Uint8Array;
-  serve(stream: CallStream, admission: Admission): void;
+  serve(stream: CallStream, admission: ConnectionAdmission): void;
 }
 
 /** A connection that is framed here. */
@@ -63,7 +63,7 @@ export class QuickSession implements FrameTaker, StreamOwner, Timed {
   readonly windowBytes: number;
   readonly #socket: Socket;
   readonly #parts: SessionParts;
-  readonly #admission: Admission;
+  readonly #admission: ConnectionAdmission;
   readonly #peer: Peer;
   readonly #left: () => void;
   readonly #reader: FrameReader;
@@ -95,7 +95,7 @@ export class QuickSession implements FrameTaker, StreamOwner, Timed {
   readonly #times: SessionTimes;
 
   /** @param left Called when the connection is no more. */
-  constructor(accepted: Socket, parts: SessionParts, admission: Admission, left: () => void) {
+  constructor(accepted: Socket, parts: SessionParts, admission: ConnectionAdmission, left: () => void) {
     this.#admission = admission;
     const { options } = parts;
     this.#socket = readSocket(accepted, options, parts.memory, this.#onData);

@@ -2,7 +2,7 @@ import type { Parameters, WireLimits } from "@longshore/core";
 import type { InferReplyMessage } from "@longshore/core/internal";
 import { Cursor, wireTypes } from "./cursor.ts";
 import { type ParameterList, parametersOf, readParameter, writeParameters } from "./parameters.ts";
-import { checkRoom, invalid, type MessageTensor, readTensor, toTensors } from "./read-tensors.ts";
+import { checkRoom, invalid, type MessageTensor, readTensor, tensorsOfContents } from "./read-tensors.ts";
 import { type Parts, withRaw, writeSpecs } from "./write-tensors.ts";
 import { Writer } from "./writer.ts";
 
@@ -82,7 +82,7 @@ function* readReply(cursor: Cursor, limits: WireLimits): Generator<void, InferRe
     ...(modelVersion === "" ? {} : { modelVersion }),
     ...(id === "" ? {} : { id }),
     parameters: parametersOf(parameters),
-    outputs: yield* toTensors(outputs, raws, cursor.bytes, limits, fields),
+    outputs: yield* tensorsOfContents(outputs, raws, cursor.bytes, limits, fields),
   };
 }
 

@@ -10,7 +10,7 @@ import {
 import { Cursor } from "./cursor.ts";
 import { rawField } from "./peek.ts";
 import { type ParameterList, parametersOf, readParameter, writeParameters } from "./parameters.ts";
-import { checkRoom, invalid, type MessageTensor, readTensor, toTensors } from "./read-tensors.ts";
+import { checkRoom, invalid, type MessageTensor, readTensor, tensorsOfContents } from "./read-tensors.ts";
 import { type Parts, withRaw, writeSpecs } from "./write-tensors.ts";
 import { Writer } from "./writer.ts";
 
@@ -120,7 +120,7 @@ export function* inferRequestWork(source: Uint8Array, limits: WireLimits): Gener
     raws.push(cursor.view());
   }
   const names = { tensors: "inputs", raw: rawName };
-  return fields.request(yield* toTensors(fields.inputs, raws, source, limits, names));
+  return fields.request(yield* tensorsOfContents(fields.inputs, raws, source, limits, names));
 }
 
 /** Writes a `ModelInferRequest`, all inputs as `raw_input_contents`: nothing lies in shared memory. */

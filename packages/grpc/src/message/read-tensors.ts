@@ -125,7 +125,7 @@ interface TensorFields {
 }
 
 /** Gives the tensors of a message their data: all raw, or each its own. Yields after each two milliseconds or so. */
-export function* toTensors(
+export function* tensorsOfContents(
   inputs: readonly MessageTensor[],
   raws: readonly Uint8Array[],
   source: Uint8Array,

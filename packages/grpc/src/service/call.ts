@@ -66,7 +66,7 @@ export interface ServerCall {
 }
 
 /** Whose request it is, and what else its headers say. */
-export type Asking = Pick<ServerCall, "call" | "headers" | "peer" | "surfaces">;
+export type CallContext = Pick<ServerCall, "call" | "headers" | "peer" | "surfaces">;
 
 /** What the service is made of. */
 export interface ServiceParts {
@@ -87,7 +87,7 @@ export interface ServiceParts {
 /** Asks the handler on behalf of a call. */
 export function ask(
   { handler }: ServiceParts,
-  served: Asking,
+  served: CallContext,
   request: Pick<WireRequest, "method" | "path" | "body" | "message">,
   call: Call = served.call,
 ): Promise<WireResponse> {

@@ -17,7 +17,7 @@ import {
   inferRequestWork,
   orcaJson,
 } from "../message/index.ts";
-import { ask, type Asking, failureOf, type Frame, type ServerCall, type ServiceParts } from "./call.ts";
+import { ask, type CallContext, failureOf, type Frame, type ServerCall, type ServiceParts } from "./call.ts";
 import { beginningOf, inBinary } from "./in-binary.ts";
 import { errorOf, type GrpcStatus, ok, statusOf } from "./status.ts";
 
@@ -70,7 +70,7 @@ const nothingBehind = async (): Promise<void> => undefined;
 /** Puts an inference to the handler, which reads the message when path and headers have been checked. */
 export async function askInfer(
   parts: ServiceParts,
-  served: Asking,
+  served: CallContext,
   frame: Frame,
   { stream, call, arrived, last = nothingBehind }: InferOptions,
 ): Promise<WireResponse> {

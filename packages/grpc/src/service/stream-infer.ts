@@ -10,7 +10,7 @@ import {
 } from "@longshore/core/internal";
 import { encodeInferReply, encodeStreamReply, peek } from "../message/index.ts";
 import {
-  type Asking,
+  type CallContext,
   demandSomebody,
   failureOf,
   type Frame,
@@ -65,7 +65,7 @@ function sequenceKey(model: string, { parameters }: InferRequestMessage): string
 }
 
 /** A key in the metadata stands for one request: each of a stream gets one of its own, the same when the stream comes again. */
-function ofRequest({ call, headers, peer, surfaces }: ServerCall, at: number): Asking {
+function ofRequest({ call, headers, peer, surfaces }: ServerCall, at: number): CallContext {
   const key = headers[idempotencyHeader];
   const own = key === undefined ? headers : { ...headers, [idempotencyHeader]: `${key}.${at}` };
   return { call, headers: own, peer, ...(surfaces ? { surfaces } : {}) };
@@ -73,7 +73,7 @@ function ofRequest({ call, headers, peer, surfaces }: ServerCall, at: number): A
 
 function begin(
   parts: ServiceParts,
-  served: Asking,
+  served: CallContext,
   frame: Frame,
   call: Call,
   turns: ReturnType<typeof createTurns>,

@@ -106,7 +106,7 @@ export function farmRequest(model: SimulatedModel, { workMs, size }: FarmRequest
 }
 
 /** What a request is about, which only its server reads. */
-export function workOf(request: InferenceRequest): FarmRequest {
+export function farmWork(request: InferenceRequest): FarmRequest {
   const input = request.inputs.get("x");
   if (!input || "read" in input) {
     throw new LongshoreError("invalid-input", "execute", "a farm takes its work as a tensor x");

@@ -20,7 +20,7 @@ import { sleep, through } from "@longshore/core/internal";
 import { fifoSlots } from "../slots/index.ts";
 import { batchGain, batchSlot, type FarmBatching } from "./batch-slot.ts";
 import { offersOf, type SimulatedModel, wholeSegment } from "../world/simulated-offers.ts";
-import { workOf } from "./farm-model.ts";
+import { farmWork } from "./farm-model.ts";
 import { type FarmSequences, farmSequences } from "./farm-sequences.ts";
 
 /** One kind of server. */
@@ -111,7 +111,7 @@ export function watchedServer(
       async infer(request, ...rest) {
         runs++;
         inFlight++;
-        book.give(workOf(request).workMs);
+        book.give(farmWork(request).workMs);
         try {
           return await endpoint.infer(request, ...rest);
         } finally {
@@ -222,7 +222,7 @@ export function farmEndpoint(
     async infer(request: InferenceRequest, call: Call, progress?: Progress) {
       const found = models.get(request.segment.model);
       if (!found) throw new LongshoreError("unknown-model", "resolve", `${info.id} has no such model`);
-      const { workMs, size } = workOf(request);
+      const { workMs, size } = farmWork(request);
       // Who knows everything knows what is on its way here, too.
       const surely = call.mostWaitMs === undefined;
       if (surely) book.give(workMs);

@@ -3,7 +3,7 @@
  * variables, so that they follow light and dark.
  */
 import { escapeText } from "./escape.ts";
-import { axisScale, type Scale, shortNumber } from "./scale.ts";
+import { axisScale, type AxisScale, shortNumber } from "./scale.ts";
 
 /** Samples of one thing, for a distribution. */
 export interface SampleSeries {
@@ -195,7 +195,7 @@ function xScale(
   frame: Frame,
   bounds: { readonly min: number; readonly max: number },
   words: AxisWords,
-): Scale {
+): AxisScale {
   const { left: fromPx, width, right } = frame;
   const logarithmic = words.logarithmicX ?? false;
   return axisScale({ ...bounds, fromPx, toPx: width - right, logarithmic, ticks: width > 500 ? 8 : 4 });
@@ -205,7 +205,7 @@ function yScale(
   frame: Frame,
   bounds: { readonly min: number; readonly max: number },
   logarithmic: boolean,
-): Scale {
+): AxisScale {
   return axisScale({
     ...bounds,
     fromPx: frame.height - frame.bottom,
@@ -215,7 +215,7 @@ function yScale(
   });
 }
 
-function xAxis(frame: Frame, x: Scale, words: AxisWords): string {
+function xAxis(frame: Frame, x: AxisScale, words: AxisWords): string {
   const basePx = frame.height - frame.bottom;
   const ticks = x.ticks.map(
     (tick) =>
@@ -226,7 +226,13 @@ function xAxis(frame: Frame, x: Scale, words: AxisWords): string {
   return `${ticks.join("")}<text class="axis" text-anchor="middle" x="${middle}" y="${frame.height - 8}">${escapeText(words.x)}</text>`;
 }
 
-function axes(frame: Frame, x: Scale, y: Scale, words: AxisWords, figure: (value: number) => string): string {
+function axes(
+  frame: Frame,
+  x: AxisScale,
+  y: AxisScale,
+  words: AxisWords,
+  figure: (value: number) => string,
+): string {
   const rightPx = frame.width - frame.right;
   const ticks = y.ticks.map(
     (tick) =>
@@ -240,7 +246,7 @@ function axes(frame: Frame, x: Scale, y: Scale, words: AxisWords, figure: (value
   return xAxis(frame, x, words) + ticks.join("") + name;
 }
 
-function shapeOf(series: PointSeries, colour: string, x: Scale, y: Scale): string {
+function shapeOf(series: PointSeries, colour: string, x: AxisScale, y: AxisScale): string {
   const points = series.points.filter(([atX, atY]) => Number.isFinite(atX) && Number.isFinite(atY));
   if ((series.draw ?? "dots") === "dots") {
     return points
@@ -265,7 +271,7 @@ const letterPx = 6.5;
 const linePx = 11;
 
 /** The name stands at the foot of the line, where distributions and bars leave room: to its right, or else to its left. */
-function markDown(frame: Frame, x: Scale, words: AxisWords): string {
+function markDown(frame: Frame, x: AxisScale, words: AxisWords): string {
   if (!words.mark) return "";
   const { at, name } = words.mark;
   const atPx = px(x.at(at));
@@ -278,7 +284,7 @@ function markDown(frame: Frame, x: Scale, words: AxisWords): string {
 }
 
 /** The name stands above the line where there is room, else below. */
-function markAcross(frame: Frame, y: Scale, words: AxisWords): string {
+function markAcross(frame: Frame, y: AxisScale, words: AxisWords): string {
   if (!words.mark) return "";
   const atPx = px(y.at(words.mark.at));
   const above = Number(atPx) - 4 >= linePx;

@@ -1,7 +1,7 @@
 /** Axes: where a value lies in a picture, and which round numbers stand beside it. */
 
 /** Maps values to pixels. */
-export interface Scale {
+export interface AxisScale {
   at(value: number): number;
   readonly ticks: readonly number[];
 }
@@ -23,7 +23,7 @@ const largest = 1e300;
 const smallestSpan = 1e-290;
 
 /** A linear or logarithmic axis. Bounds that make no span are widened. */
-export function axisScale(options: ScaleOptions): Scale {
+export function axisScale(options: ScaleOptions): AxisScale {
   const { fromPx, toPx, logarithmic = false } = options;
   const min = Math.min(largest, Math.max(options.min, logarithmic ? 1e-9 : -largest));
   const wanted = Math.min(largest, options.max);

@@ -1,7 +1,7 @@
 /** When requests come. All arrivals are instants in milliseconds from 0, in order. */
 import { LongshoreError, seededRandom } from "@longshore/core";
 import { exponential } from "@longshore/core/internal";
-import { csvRows, linesOf, secondsOf } from "./read.ts";
+import { csvRows, traceLines, secondsOf } from "./read.ts";
 
 /** One request every `gapMs`. */
 export function steadyArrivals(gapMs: number, count: number): readonly number[] {
@@ -36,13 +36,13 @@ export function stretched(arrivals: readonly number[], factor: number): readonly
 
 /** A header is a first line that begins with neither a number nor a time stamp. */
 function hasHeader(name: string, text: string): boolean {
-  const [first] = linesOf(name, text);
+  const [first] = traceLines(name, text);
   return first !== undefined && !/^-?[\d.]/.test(first[0]);
 }
 
 function instantsOfList(name: string, text: string): readonly number[] {
   const instants = sortedInstants(name);
-  for (const [line, number] of linesOf(name, text)) {
+  for (const [line, number] of traceLines(name, text)) {
     instants.add(number, secondsOf(name, number, line.split(",", 1)[0]));
   }
   return instants.values;

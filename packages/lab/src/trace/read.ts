@@ -16,7 +16,7 @@ function refuse(name: string, line: number, what: string): LongshoreError {
 }
 
 /** Lines that hold something, with their numbers from 1. Comments begin with `#`. */
-export function* linesOf(name: string, text: string): Generator<readonly [line: string, number: number]> {
+export function* traceLines(name: string, text: string): Generator<readonly [line: string, number: number]> {
   let number = 0;
   let start = 0;
   while (start <= text.length) {
@@ -42,7 +42,7 @@ function numberOf(name: string, line: number, word: string | undefined, what: st
 /** Mahimahi: one integer a line, the millisecond at which one packet of 1,500 bytes may leave; lines may repeat. */
 export function readMahimahi(name: string, text: string): Trace {
   const atMs: number[] = [];
-  for (const [line, number] of linesOf(name, text)) {
+  for (const [line, number] of traceLines(name, text)) {
     const at = numberOf(name, number, line, "the instant of a packet");
     if (at < 0 || !Number.isInteger(at)) throw refuse(name, number, `${line} is not a whole millisecond`);
     const last = atMs[atMs.length - 1] ?? 0;
@@ -59,7 +59,7 @@ export function readMahimahi(name: string, text: string): Trace {
 /** Two columns, seconds and Mbit/s, held until the next entry. */
 export function readTwoColumns(name: string, text: string): Trace {
   const entries = entryList(name);
-  for (const [line, number] of linesOf(name, text)) {
+  for (const [line, number] of traceLines(name, text)) {
     const [seconds, rate, more] = line.split(/[\s,]+/);
     if (more !== undefined) throw refuse(name, number, "more than two columns");
     entries.add(
@@ -124,7 +124,7 @@ export function readColumn(name: string, text: string, column: string): readonly
 /** Numbers separated by commas or white space. */
 export function readNumbers(name: string, text: string): readonly number[] {
   const values: number[] = [];
-  for (const [line, number] of linesOf(name, text)) {
+  for (const [line, number] of traceLines(name, text)) {
     for (const word of line.split(/[\s,]+/))
       if (word !== "") values.push(numberOf(name, number, word, "each value"));
   }
@@ -158,7 +158,7 @@ export function* csvRows(
 ): Generator<readonly [ReadonlyMap<string, string>, number]> {
   let header: readonly string[] | undefined;
   let separator = ",";
-  for (const [line, number] of linesOf(name, text)) {
+  for (const [line, number] of traceLines(name, text)) {
     if (!header) separator = separatorOf(line);
     const cells = cellsOf(line, separator);
     if (!header) {

@@ -88,7 +88,7 @@ describe("simulatedEndpoint", () => {
     expect(responses[4]?.account.stages[0]).toEqual({ stage: "queue", name: "toy", tookMs: 200 });
   });
 
-  it("keeps the slot of a cancelled run and frees the endpoint of one that waits", async () => {
+  it("keeps the slot of a cancelled run and frees the queue position of one that waits", async () => {
     const clock = virtualClock();
     const edge = endpoint(clock);
     const running = childCall(call);

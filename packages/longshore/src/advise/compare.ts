@@ -13,7 +13,7 @@ import {
   type Trace,
 } from "@longshore/lab";
 import { platformCodecs } from "../compose/codecs.ts";
-import { type Demand, replay, type Score } from "./replay.ts";
+import { type ReplayDemand, replayRequests, type Score } from "./replay.ts";
 
 /** The world that the advice is about. */
 export interface Circumstances {
@@ -104,7 +104,7 @@ export function worldOf(model: SimulatedModel, { up, down, ...about }: Circumsta
 export async function compare(
   model: SimulatedModel,
   about: Circumstances,
-  demand: Demand,
+  demand: ReplayDemand,
   progress: (text: string) => void,
 ): Promise<Comparison> {
   const world = worldOf(model, about);
@@ -131,11 +131,13 @@ export async function compare(
     const scores: (readonly [PlanCandidate, Score])[] = [];
     for (const one of some) {
       progress(`replaying plan ${scores.length + 1} of ${some.length}`);
-      scores.push([one, await replay(world, demand, one.plan)]);
+      scores.push([one, await replayRequests(world, demand, one.plan)]);
     }
     return scores.sort(([, a], [, b]) => a.meanMs - b.meanMs);
   };
-  const ways: Compared[] = [{ name: "longshore", candidate: undefined, score: await replay(world, demand) }];
+  const ways: Compared[] = [
+    { name: "longshore", candidate: undefined, score: await replayRequests(world, demand) },
+  ];
   const add = (name: Compared["name"], found: readonly [PlanCandidate, Score] | undefined): void => {
     if (found) ways.push({ name, candidate: found[0], score: found[1] });
   };
@@ -161,7 +163,7 @@ export async function compare(
 async function scan(
   model: SimulatedModel,
   about: Circumstances,
-  demand: Demand,
+  demand: ReplayDemand,
   breakEven: number,
   progress: (text: string) => void,
 ): Promise<readonly AtRate[]> {
@@ -177,7 +179,7 @@ async function scan(
       up: constantTrace(bitsPerSecond),
       down: constantTrace(bitsPerSecond * ratio),
     });
-    const score = await replay(world, { ...demand, requests: Math.min(60, demand.requests) });
+    const score = await replayRequests(world, { ...demand, requests: Math.min(60, demand.requests) });
     rates.push({ bitsPerSecond, meanMs: score.meanMs, awayRatio: awayRatioOf(score), score });
   }
   return rates;

@@ -8,7 +8,7 @@ import {
 } from "@longshore/lab";
 
 /** What is asked in a replay. */
-export interface Demand {
+export interface ReplayDemand {
   readonly model: string;
   readonly inputs: readonly Tensors[];
   readonly requests: number;
@@ -39,7 +39,11 @@ interface Row {
 }
 
 /** Replays the demand in a fresh world under the offloader, or under a plan that never changes. */
-export async function replay(parts: OffloadWorldParts, demand: Demand, plan?: FixedPlan): Promise<Score> {
+export async function replayRequests(
+  parts: OffloadWorldParts,
+  demand: ReplayDemand,
+  plan?: FixedPlan,
+): Promise<Score> {
   const world = offloadWorld({ ...parts, learns: plan === undefined });
   const [model] = parts.models;
   if (!model) throw new LongshoreError("internal", "plan", "a replay needs a model");
@@ -61,7 +65,11 @@ export async function replay(parts: OffloadWorldParts, demand: Demand, plan?: Fi
   };
 }
 
-function ask(world: OffloadWorld, face: Pick<Offloader, "infer">, demand: Demand): Promise<readonly Row[]> {
+function ask(
+  world: OffloadWorld,
+  face: Pick<Offloader, "infer">,
+  demand: ReplayDemand,
+): Promise<readonly Row[]> {
   const { clock } = world;
   const beganMs = clock.nowMs();
   async function one(index: number): Promise<Row> {

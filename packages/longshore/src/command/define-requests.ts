@@ -1,9 +1,9 @@
 import { type Defining, help } from "../options/define.ts";
-import { infer } from "./infer.ts";
+import { inferCommand } from "./infer.ts";
 import { plan } from "./plan.ts";
 import { requestOptions } from "../options/request-options.ts";
 
-/** `infer` and `plan`. */
+/** `inferCommand` and `plan`. */
 export function defineRequests({ program, action, io }: Defining): void {
   help(
     requestOptions(
@@ -18,7 +18,7 @@ export function defineRequests({ program, action, io }: Defining): void {
       .option("--save <folder>", "write outputs to this folder as .npy or .txt")
       .action(
         action((model: string, files: string[], options) =>
-          infer(model, { ...options, input: [...options.input, ...files] }, io),
+          inferCommand(model, { ...options, input: [...options.input, ...files] }, io),
         ),
       ),
     "longshore infer ocr receipt.jpg --at http://127.0.0.1:8000 --deadline 500",

@@ -9,7 +9,7 @@ import {
 import { aliasFrom, checkSignature, entryJson, sign } from "@longshore/core/internal";
 import { endOfTimeMs, newOperatorKey, operatorRing, operatorSigner, systemClock } from "@longshore/nodejs";
 import { changeDirectoryFile, readDirectoryFile, type SignedAlias } from "../compose/entry-file.ts";
-import { readText } from "../compose/read-text.ts";
+import { readTextFile } from "../compose/read-text.ts";
 import { type DirectoryCommandOptions, directoryOf } from "../options/directory-options.ts";
 import { type CommandIo, type ExitCode, table } from "../options/io.ts";
 
@@ -62,7 +62,7 @@ function newestOf(aliases: readonly SignedAlias[]): readonly SignedAlias[] {
  * that is written.
  */
 export async function directorySign(file: string, options: SignOptions, io: CommandIo): Promise<ExitCode> {
-  const signer = operatorSigner(await readText(options.key, "the operator's key"));
+  const signer = operatorSigner(await readTextFile(options.key, "the operator's key"));
   const wallMs = systemClock().wallMs();
   const out = options.out ?? file;
   const entries = await changeDirectoryFile(out, async (before) => {
@@ -103,7 +103,7 @@ export async function directoryCheck(
   options: { readonly operatorKeys: string; readonly json: boolean },
   io: CommandIo,
 ): Promise<ExitCode> {
-  const ring = operatorRing(await readText(options.operatorKeys, "the operator's keys"));
+  const ring = operatorRing(await readTextFile(options.operatorKeys, "the operator's keys"));
   const wallMs = systemClock().wallMs();
   const rows: {
     readonly id: string;

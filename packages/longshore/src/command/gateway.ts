@@ -6,7 +6,7 @@ import type { ServerOptions } from "../compose/dial.ts";
 import { gateway as startGateway } from "../compose/forwarding.ts";
 import type { Online } from "../compose/put-online.ts";
 import type { RegistryOptions } from "../compose/directory.ts";
-import { readText } from "../compose/read-text.ts";
+import { readTextFile } from "../compose/read-text.ts";
 import { type BehindOptions, retryOf, serversBehind } from "../options/at-options.ts";
 import { type OwnPriceOptions, ownPricesOf } from "../options/price-options.ts";
 import { type CommandDirectory, diallingOf, directoryOf } from "../options/directory-options.ts";
@@ -37,7 +37,8 @@ async function joinsOf(
   { zone, joinsTrust: trust, joinsKeep, operatorKeys, directoryHours }: GatewayCommandOptions,
   found: CommandDirectory | undefined,
 ): Promise<RegistryOptions> {
-  const keys = operatorKeys === undefined ? undefined : await readText(operatorKeys, "the operator's keys");
+  const keys =
+    operatorKeys === undefined ? undefined : await readTextFile(operatorKeys, "the operator's keys");
   return {
     // With keys of the operator, endpoints are what the operator signed and nothing else.
     ...(keys === undefined ? { admits: { zone, trust } } : { operatorKeys: keys }),

@@ -9,7 +9,7 @@ import { prepareRequest } from "./request.ts";
 import type { RequestOptions } from "../options/request-options.ts";
 
 /** Options of `longshore infer`. */
-export interface InferOptions extends RequestOptions {
+export interface InferCommandOptions extends RequestOptions {
   readonly random: boolean;
   /** Each answer by itself, as it comes. */
   readonly several: boolean;
@@ -76,7 +76,7 @@ export function resultJson(result: Result): unknown {
 /** Prints each answer as it comes, and where it was made; saves them in folders of their own. */
 async function printAnswers(
   answers: AsyncIterable<Answer>,
-  options: InferOptions,
+  options: InferCommandOptions,
   io: CommandIo,
 ): Promise<void> {
   let count = 0;
@@ -93,7 +93,11 @@ async function printAnswers(
 }
 
 /** Runs one inference where it is best and prints the answer and the account; with `several` all answers, each with its endpoint. */
-export async function infer(model: string, options: InferOptions, io: CommandIo): Promise<ExitCode> {
+export async function inferCommand(
+  model: string,
+  options: InferCommandOptions,
+  io: CommandIo,
+): Promise<ExitCode> {
   const prepared = await prepareRequest(model, options, io);
   const limits: Limits = {
     ...prepared.limits,

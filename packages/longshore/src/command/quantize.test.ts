@@ -7,7 +7,7 @@ import { afterAll, beforeAll, expect, it } from "vitest";
 import { wholeMs } from "../profile/merge-profile.ts";
 import { openOffloader } from "../compose/open-offloader.ts";
 import { platformTransforms } from "../compose/transforms.ts";
-import { readInputs } from "../inputs/read-inputs.ts";
+import { readInputFiles } from "../inputs/read-inputs.ts";
 import { runCommand } from "./run-command.ts";
 
 const samples = join(import.meta.dirname, "..", "..", "..", "..", "samples", "inputs", "sensor");
@@ -44,7 +44,7 @@ it("quantize adds a measured variant that requests get only when their least agr
   const faster = (wholeMs(int8) ?? Infinity) < (wholeMs(standard) ?? 0);
 
   const ports = [{ name: "readings", datatype: "FP32", shape: [-1, 32, 4096] }] as const;
-  const inputs = await readInputs([join(samples, "healthy-1.npy")], ports, platformTransforms());
+  const inputs = await readInputFiles([join(samples, "healthy-1.npy")], ports, platformTransforms());
   const offloader = await openOffloader({ repository });
   try {
     const exact = await offloader.infer("anomaly", inputs, {

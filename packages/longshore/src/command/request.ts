@@ -14,7 +14,7 @@ import { openModel, type OpenedModel } from "../compose/open-model.ts";
 import { platformTransforms } from "../compose/transforms.ts";
 import { type ImagePreparation, plainPreparation } from "../inputs/image-tensor.ts";
 import { noteLeftOutOf } from "../inputs/note-left-out.ts";
-import { readInputs } from "../inputs/read-inputs.ts";
+import { readInputFiles } from "../inputs/read-inputs.ts";
 import { serversOf } from "../options/at-options.ts";
 import { directoryOf } from "../options/directory-options.ts";
 import type { CommandIo } from "../options/io.ts";
@@ -143,7 +143,7 @@ export async function prepareRequest(
     }
     const inputs = guessed
       ? Object.fromEntries((await guessedInputs(endpoint.engine, description, [1], call))[0] ?? [])
-      : await readInputs(options.input, description.inputs, platformTransforms(), preparation(options));
+      : await readInputFiles(options.input, description.inputs, platformTransforms(), preparation(options));
     if (guessed)
       io.note("inputs: seeded random numbers that the model accepts; they say nothing about accuracy");
     return {

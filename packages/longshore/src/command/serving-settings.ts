@@ -1,12 +1,12 @@
 import type { Command } from "commander";
 import { systemClock } from "@longshore/nodejs";
 import { parseIdentity } from "@longshore/server";
-import { readText } from "../compose/read-text.ts";
+import { readTextFile } from "../compose/read-text.ts";
 import { type WatchedSettings, watchSettings } from "../configuration/live.ts";
 import { quotaOptionsOf } from "../configuration/quota-settings.ts";
 import { type Settled, settle } from "../configuration/settle.ts";
 import { serversBehind } from "../options/at-options.ts";
-import { type Connection, shownOf } from "../options/connection-options.ts";
+import { type ConnectionName, shownOf } from "../options/connection-options.ts";
 import type { CommandIo } from "../options/io.ts";
 import { logged, onlineServeOptions } from "../options/online-options.ts";
 import { repositoryServeOptions } from "../options/repository-options.ts";
@@ -22,10 +22,10 @@ export async function checkSettings(command: Command, settled: Settled, io: Comm
   await onlineServeOptions(online, io);
   await serversBehind(online);
   await quotaOptionsOf({ now: () => settled, follow: () => undefined }, online);
-  const connections: readonly Connection[] = ["directory", "directory-servers", "join", "packages"];
+  const connections: readonly ConnectionName[] = ["directory", "directory-servers", "join", "packages"];
   for (const connection of connections) await shownOf(connection, online);
-  if (online.identity !== undefined) parseIdentity(await readText(online.identity, "identity"));
-  if (online.tlsCert !== undefined) await readText(online.tlsCert, "the certificate");
+  if (online.identity !== undefined) parseIdentity(await readTextFile(online.identity, "identity"));
+  if (online.tlsCert !== undefined) await readTextFile(online.tlsCert, "the certificate");
   if (command.name() !== "serve") return;
   const serving = options as unknown as ServeCommandOptions;
   tritonServeOptions(serving);

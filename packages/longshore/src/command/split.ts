@@ -19,7 +19,7 @@ import { platformTransforms } from "../compose/transforms.ts";
 import { type OpenedFile, openFile } from "../compose/open-file.ts";
 import { openModel } from "../compose/open-model.ts";
 import { noteLeftOut } from "../inputs/note-left-out.ts";
-import { readInputs } from "../inputs/read-inputs.ts";
+import { readInputFiles } from "../inputs/read-inputs.ts";
 import { findPlacement } from "../placement/command.ts";
 import { givenWithoutGoal, type PlacementOptions } from "../placement/options.ts";
 import { byteCount, type CommandIo, type ExitCode, table } from "../options/io.ts";
@@ -50,7 +50,7 @@ export async function split(model: string, options: SplitOptions, io: CommandIo)
   noteLeftOut(graph.split.leftOut, io);
   const ports: readonly PortSpec[] = signatureOf(graph.split).inputs;
   const given =
-    options.input.length > 0 ? await readInputs(options.input, ports, platformTransforms()) : undefined;
+    options.input.length > 0 ? await readInputFiles(options.input, ports, platformTransforms()) : undefined;
   const { goal } = options;
   if (goal !== undefined) {
     return findPlacement(

@@ -57,7 +57,7 @@ export interface DirectoryOptions {
 }
 
 /** What opening a directory needs. */
-export interface DirectoryParts {
+export interface DirectoryOpening {
   readonly clock: Clock;
   readonly random: Random;
   readonly observer: Observer;
@@ -74,7 +74,7 @@ function resolverAt(server: string): DnsResolver {
 
 async function sourceOf(
   { from, credentials, tls, resolver }: DirectoryOptions,
-  { clock, random }: DirectoryParts,
+  { clock, random }: DirectoryOpening,
 ): Promise<RecordSource> {
   if (from !== "" && !/^[a-z]+:/.test(from)) return fileSource(from, { clock });
   if (from.startsWith("dns:")) {
@@ -114,7 +114,7 @@ async function sourceOf(
 function keptOver(
   source: RecordSource,
   options: Pick<DirectoryOptions, "operatorKeys" | "keptIn" | "maxAgeMs">,
-  parts: DirectoryParts,
+  parts: DirectoryOpening,
   unsignedTrust?: DirectoryEntry["trust"],
 ): KeptDirectory {
   const { operatorKeys, keptIn, maxAgeMs } = options;
@@ -151,7 +151,7 @@ function keptOver(
  */
 export async function openDirectory(
   options: string | DirectoryOptions,
-  parts: DirectoryParts,
+  parts: DirectoryOpening,
 ): Promise<KeptDirectory> {
   const said = typeof options === "string" ? { from: options } : options;
   return keptOver(await sourceOf(said, parts), said, parts);
@@ -194,7 +194,7 @@ export interface OpenedRegistry {
  * await registry.close();
  * ```
  */
-export function openRegistry(options: RegistryOptions, parts: DirectoryParts): OpenedRegistry {
+export function openRegistry(options: RegistryOptions, parts: DirectoryOpening): OpenedRegistry {
   const { admits, entries, passesOn, operatorKeys, leaseMs = 15_000 } = options;
   const desk = createRegistry({
     clock: parts.clock,
@@ -254,7 +254,7 @@ export function unionOf(first: Directory | undefined, second: Directory | undefi
 const maxLinks = 20_000;
 
 /** What dialling endpoints needs. */
-export interface EndpointParts extends DirectoryParts {
+export interface EndpointParts extends DirectoryOpening {
   /** What is known of links before they are used. Default: what this machine's system tells. */
   readonly linkHints?: LinkHints;
 }

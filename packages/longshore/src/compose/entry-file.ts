@@ -4,7 +4,7 @@ import { basename } from "node:path";
 import { type DirectoryEntry, type Json, LongshoreError, type Signed } from "@longshore/core";
 import { type AliasEntry, recordFrom, sleep } from "@longshore/core/internal";
 import { parseDirectoryFile, replaceFile, systemClock } from "@longshore/nodejs";
-import { readText } from "./read-text.ts";
+import { readTextFile } from "./read-text.ts";
 
 /** An alias of the operator's with its signature. */
 export type SignedAlias = Signed<AliasEntry>;
@@ -26,7 +26,7 @@ function isAlias(record: Json): record is { readonly alias: Json } {
 /** Reads a directory file. Throws `invalid-configuration` with the first entry that is wrong. */
 export async function readDirectoryFile(file: string): Promise<DirectoryFile> {
   const what = basename(file);
-  const { records, ...last } = parseDirectoryFile(await readText(file, "the directory file"), what);
+  const { records, ...last } = parseDirectoryFile(await readTextFile(file, "the directory file"), what);
   const aliases = records.flatMap((record) =>
     // Only aliases have the field, and who believes one reads it whole.
     isAlias(record) ? [record.alias as unknown as SignedAlias] : [],

@@ -13,13 +13,19 @@ import { ratesOf, type RetryOptions } from "@longshore/core/internal";
 import type { Engine } from "@longshore/engine";
 import { dialAll, type Reachable } from "./dial-all.ts";
 import { platformCodecs } from "./codecs.ts";
-import { type DirectoryParts, openRegistry, type RegistryOptions, unionOf } from "./directory.ts";
-import { type Online, type OnlineOptions, type OnlineParts, putOnline, type Served } from "./put-online.ts";
+import { type DirectoryOpening, openRegistry, type RegistryOptions, unionOf } from "./directory.ts";
+import {
+  type Online,
+  type OnlineOptions,
+  type OnlineParts,
+  putOnline,
+  type OnlineEndpoint,
+} from "./put-online.ts";
 
 /** An offloader over servers, and an engine if there is one, as one endpoint. */
 function over(
   reachable: Reachable,
-  parts: DirectoryParts,
+  parts: DirectoryOpening,
   rest: {
     readonly local?: Engine;
     readonly info?: EndpointInfo;
@@ -41,7 +47,7 @@ function over(
 export function forwardingTo(
   reachable: Reachable,
   rest: Pick<GatewayOptions, "checks" | "defaults" | "retry"> = {},
-): (engine: Engine, parts: DirectoryParts) => OffloadEndpoint {
+): (engine: Engine, parts: DirectoryOpening) => OffloadEndpoint {
   return (local, { clock, random, observer }) =>
     over(reachable, { clock, random, observer }, { local, ...rest });
 }
@@ -66,7 +72,10 @@ export interface GatewayOptions extends OnlineOptions, Reachable {
   readonly retry?: RetryOptions;
 }
 
-function servedGateway(options: GatewayOptions, online: OnlineParts): Served & { endpoint: OffloadEndpoint } {
+function servedGateway(
+  options: GatewayOptions,
+  online: OnlineParts,
+): OnlineEndpoint & { endpoint: OffloadEndpoint } {
   const { id, tier, zone, clock, random, observer } = online;
   const { policy, defaults, joins, checks = {}, prices = {}, retry } = options;
   const parts = { clock, random, observer };

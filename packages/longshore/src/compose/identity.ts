@@ -16,7 +16,7 @@ import {
 } from "@longshore/server";
 import { keyHasher, readPepper } from "./pepper.ts";
 import { watchFiles } from "@longshore/nodejs";
-import { readText } from "./read-text.ts";
+import { readTextFile } from "./read-text.ts";
 
 /** Identity from files, which are watched. */
 export interface OpenedIdentity {
@@ -69,7 +69,7 @@ async function checkKeySets(folder: string, { tokens }: IdentityConfiguration): 
   for (const { keySet } of tokens ?? []) {
     const from = typeof keySet === "string" ? keySet : keySet.from;
     if (isAddress(from)) keySetAddress(from);
-    else await readText(resolve(folder, from), "the key set");
+    else await readTextFile(resolve(folder, from), "the key set");
   }
 }
 
@@ -113,7 +113,7 @@ class FileIdentity implements OpenedIdentity {
   /** Reads all again, and changes nothing unless all of it is good. What did not change keeps what it has learned. */
   async #load(): Promise<void> {
     const { clock, report } = this.#parts;
-    const yaml = await readText(this.#file, "identity");
+    const yaml = await readTextFile(this.#file, "identity");
     let files = this.#files;
     let current = this.#current;
     let tenants = this.#tenants;
@@ -132,7 +132,7 @@ class FileIdentity implements OpenedIdentity {
       });
     }
     if (files.keys !== undefined && files.pepper !== undefined) {
-      const text = await readText(files.keys, "the file of keys, which 'longshore keys add' makes,");
+      const text = await readTextFile(files.keys, "the file of keys, which 'longshore keys add' makes,");
       // Ten thousands of keys take long: requests go first.
       const records = await inSteps(keyFileWork(text), () =>
         turnWhileWanted(clock, this.#closed.signal, "resolve"),

@@ -20,8 +20,8 @@ import { httpTransport, operatorRing } from "@longshore/nodejs";
 import type { ServerOptions } from "./dial.ts";
 import { isNats, natsDirectoryServer } from "./nats-directory.ts";
 import { transportShown } from "./server-tls.ts";
-import type { DirectoryParts } from "./directory.ts";
-import type { Served } from "./put-online.ts";
+import type { DirectoryOpening } from "./directory.ts";
+import type { OnlineEndpoint } from "./put-online.ts";
 
 /** A directory that a server joins. */
 export interface JoinOptions {
@@ -45,7 +45,7 @@ interface Joining {
   readonly id: string;
   readonly tier: Tier;
   readonly zone: string;
-  readonly served: Pick<Served, "endpoint" | "repository" | "pending" | "answered">;
+  readonly served: Pick<OnlineEndpoint, "endpoint" | "repository" | "pending" | "answered">;
   /** How others reach it. */
   readonly address: string;
 }
@@ -111,7 +111,7 @@ export function joinAs(
   options: JoinOptions,
   transport: Transport,
   joining: Joining,
-  parts: DirectoryParts,
+  parts: DirectoryOpening,
 ): Membership {
   const { id, tier, zone, address } = joining;
   const { entry, answered } = options;

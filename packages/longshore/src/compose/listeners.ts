@@ -17,7 +17,7 @@ import {
   nodeTls,
 } from "@longshore/server";
 import { watchFiles } from "@longshore/nodejs";
-import { readText } from "./read-text.ts";
+import { readTextFile } from "./read-text.ts";
 
 /** Files in PEM, watched: certificates of workloads are renewed every hour. */
 export interface TlsFiles {
@@ -133,11 +133,11 @@ export function dataSurfaces({ managePort, metricsPort }: ListenersOptions): rea
 export async function readTls(files: TlsFiles): Promise<ListenTls> {
   const { clientAuthorities, clientCertificates } = files;
   return {
-    certificate: await readText(files.certificate, "the certificate"),
-    key: await readText(files.key, "the key of the certificate"),
+    certificate: await readTextFile(files.certificate, "the certificate"),
+    key: await readTextFile(files.key, "the key of the certificate"),
     ...(clientAuthorities === undefined
       ? {}
-      : { clientAuthorities: await readText(clientAuthorities, "the authorities of clients") }),
+      : { clientAuthorities: await readTextFile(clientAuthorities, "the authorities of clients") }),
     ...(clientCertificates === undefined ? {} : { clientCertificates }),
   };
 }

@@ -136,7 +136,7 @@ export interface OnlineParts {
 }
 
 /** What is put on the network. */
-export interface Served {
+export interface OnlineEndpoint {
   /** Closed with the server. */
   readonly endpoint: Endpoint;
   readonly repository?: ServedRepository;
@@ -185,7 +185,7 @@ async function identityOf(
  * and `invalid-configuration` for identity or certificates that are not good, and for other addresses than loopback
  * without identity.
  */
-export async function putOnline<T extends Served>(
+export async function putOnline<T extends OnlineEndpoint>(
   options: OnlineOptions,
   open: (parts: OnlineParts) => T,
 ): Promise<Online & { readonly served: T }> {

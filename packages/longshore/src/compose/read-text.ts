@@ -2,7 +2,7 @@ import { readFile } from "node:fs/promises";
 import { LongshoreError } from "@longshore/core";
 
 /** A text file that a configuration names. Throws `invalid-configuration`, which says `what` could not be read and why. */
-export async function readText(file: string, what: string): Promise<string> {
+export async function readTextFile(file: string, what: string): Promise<string> {
   try {
     return await readFile(file, "utf8");
   } catch (thrown) {

@@ -3,7 +3,7 @@ import type { StatedRates } from "@longshore/core/internal";
 import { type DirectoryDesk, type JoinReply, type Membership, ratesOf } from "@longshore/core/internal";
 import type { Engine, ModelStore } from "@longshore/engine";
 import { deviceMonitor, layeredStore, toldPackages } from "@longshore/nodejs";
-import type { DirectoryParts } from "./directory.ts";
+import type { DirectoryOpening } from "./directory.ts";
 import { controlModels, missingModels, type ModelControlOptions, textOf } from "./model-control.ts";
 import {
   defaultRates,
@@ -12,7 +12,13 @@ import {
   openEngine,
   type RuntimeName,
 } from "./open-engine.ts";
-import { type Online, type OnlineOptions, type OnlineParts, putOnline, type Served } from "./put-online.ts";
+import {
+  type Online,
+  type OnlineOptions,
+  type OnlineParts,
+  putOnline,
+  type OnlineEndpoint,
+} from "./put-online.ts";
 import { chargedEndpoint } from "./charged-endpoint.ts";
 import { openPull, type PullOptions } from "../package/pull.ts";
 import { servedRepository } from "./served-repository.ts";
@@ -40,7 +46,7 @@ export interface ServeOptions extends OnlineOptions, ModelControlOptions, ModelL
   /** What callers of this server pay for runs; default: nothing. */
   readonly prices?: StatedRates;
   /** Wraps what answers requests: an offloader over further endpoints, a delay of a demonstration. Default: the engine alone. */
-  readonly wrap?: (engine: Engine, parts: DirectoryParts) => Endpoint;
+  readonly wrap?: (engine: Engine, parts: DirectoryOpening) => Endpoint;
   /** What models of those endpoints take and give that steps run (see `portsAt`); default: pipelines say so. */
   readonly elsewhere?: EngineOptions["elsewhere"];
   /** Endpoints that join this server over the network, for others to read. Default: none can. */
@@ -76,7 +82,10 @@ function limitsOf(options: ServeOptions): ModelLimits {
 }
 
 /** The engine over the store, with the models that are wanted at the start. */
-function servedEngine(options: ServeOptions, parts: OnlineParts): Served & { readonly engine: Engine } {
+function servedEngine(
+  options: ServeOptions,
+  parts: OnlineParts,
+): OnlineEndpoint & { readonly engine: Engine } {
   const { id, tier, zone, clock, observer, identity, report, answers } = parts;
   let membership: Membership | undefined;
   const pull =

@@ -23,7 +23,7 @@ export interface LiveSettings {
 export interface WatchedSettings extends LiveSettings, Disposable {}
 
 /** What watching needs. */
-export interface WatchParts {
+export interface LiveParts {
   readonly clock: Clock;
   readonly environment: Environment;
   /** Gets a line about each change: that it holds, or why it does not. */
@@ -51,13 +51,13 @@ function changedPaths(before: Settled, after: Settled): readonly string[] {
 
 class FollowedSettings implements WatchedSettings {
   readonly #command: Command;
-  readonly #parts: WatchParts;
+  readonly #parts: LiveParts;
   readonly #listeners: ((settled: Settled) => void)[] = [];
   #settled: Settled;
   #ended: Disposable[] = [];
   #reading: Promise<void> = Promise.resolve();
 
-  constructor(command: Command, settled: Settled, parts: WatchParts) {
+  constructor(command: Command, settled: Settled, parts: LiveParts) {
     this.#command = command;
     this.#settled = settled;
     this.#parts = parts;
@@ -130,7 +130,7 @@ class FollowedSettings implements WatchedSettings {
 export async function watchSettings(
   command: Command,
   settled: Settled,
-  parts: WatchParts,
+  parts: LiveParts,
 ): Promise<WatchedSettings> {
   const followed = new FollowedSettings(command, settled, parts);
   await followed.watch();

@@ -1,6 +1,6 @@
 import type { Command } from "commander";
 import { LongshoreError } from "@longshore/core";
-import { readText } from "../compose/read-text.ts";
+import { readTextFile } from "../compose/read-text.ts";
 import { type ConfigurationFile, parseConfiguration } from "./configuration-file.ts";
 import { fileSchema } from "./file-schema.ts";
 import { optionSchema } from "./option-schema.ts";
@@ -125,7 +125,7 @@ export async function settle(command: Command, environment: Environment): Promis
   const file =
     named === undefined
       ? undefined
-      : parseConfiguration(await readText(named, "the configuration file"), named, fileSchema(commands));
+      : parseConfiguration(await readTextFile(named, "the configuration file"), named, fileSchema(commands));
   const settings: Setting[] = [];
   const note = (setting: Omit<Setting, "isUsed">, isUsed = true): void =>
     void settings.push({ ...setting, isUsed });

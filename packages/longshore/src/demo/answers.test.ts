@@ -1,7 +1,7 @@
 import { float32Tensor, tensorsOf } from "@longshore/core";
 import { expect, it } from "vitest";
 import type { SampleFile, SamplesPackage } from "../compose/samples.ts";
-import { judge } from "./answers.ts";
+import { judgeAnswer } from "./answers.ts";
 
 const samples: SamplesPackage = {
   sampleRepository: () => "",
@@ -22,7 +22,7 @@ function verdict(score: number, kinds: readonly number[], fault: string | null) 
     float32Tensor("score", [1, 1], Float32Array.of(score)),
     float32Tensor("kinds", [1, 5], Float32Array.from(kinds)),
   );
-  return judge("anomaly", outputs, sample, samples);
+  return judgeAnswer("anomaly", outputs, sample, samples);
 }
 
 it("counts a fault that is called by another's name as wrong, and says what it is", () => {

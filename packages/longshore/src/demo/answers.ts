@@ -2,7 +2,7 @@ import { float32View, LongshoreError, type Tensors, textElements } from "@longsh
 import type { SampleFile, SamplesPackage } from "../compose/samples.ts";
 
 /** How an answer compares with what is known to be right. */
-export interface Verdict {
+export interface AnswerVerdict {
   readonly words: string;
   /** 0..1. */
   readonly rightRatio: number;
@@ -20,7 +20,12 @@ function value(outputs: Tensors, name: string): NonNullable<ReturnType<Tensors["
 }
 
 /** Judges an answer of one of the sample models. */
-export function judge(model: string, outputs: Tensors, sample: SampleFile, samples: SamplesPackage): Verdict {
+export function judgeAnswer(
+  model: string,
+  outputs: Tensors,
+  sample: SampleFile,
+  samples: SamplesPackage,
+): AnswerVerdict {
   if (model === "anomaly") {
     const healthy = (float32View(value(outputs, "score"))[0] ?? 0) < 0.5;
     const likely = [...float32View(value(outputs, "kinds"))];

@@ -5,7 +5,7 @@ import { LongshoreError } from "@longshore/core";
 import type { Crowd, EndpointNews, EndpointOrder, EndpointSettings } from "./endpoint-messages.ts";
 
 /** A server in a process of its own. */
-export interface EndpointState extends AsyncDisposable {
+export interface DemoEndpoint extends AsyncDisposable {
   readonly id: string;
   readonly settings: EndpointSettings;
   readonly port: number;
@@ -30,7 +30,7 @@ function mainFile(): string {
 }
 
 /** Starts a server in a child process and waits until it listens. */
-export async function startEndpoint(settings: EndpointSettings, abort: AbortSignal): Promise<EndpointState> {
+export async function startEndpoint(settings: EndpointSettings, abort: AbortSignal): Promise<DemoEndpoint> {
   const child = fork(mainFile(), [], {
     stdio: ["ignore", "ignore", "inherit", "ipc"],
     serialization: "advanced",

@@ -21,8 +21,8 @@ import { measureModel } from "../profile/measure.ts";
 import { openEngine, type OpenedEngine } from "../compose/open-engine.ts";
 import { type SampleFile, type SamplesPackage, samplesPackage } from "../compose/samples.ts";
 import { platformTransforms } from "../compose/transforms.ts";
-import { readInputs } from "../inputs/read-inputs.ts";
-import { type EndpointState, startEndpoint } from "./endpoint.ts";
+import { readInputFiles } from "../inputs/read-inputs.ts";
+import { type DemoEndpoint, startEndpoint } from "./endpoint.ts";
 import type { EndpointSettings } from "./endpoint-messages.ts";
 import { type Ready, voiceFrames } from "./play.ts";
 import { profiledStore } from "./profiled-store.ts";
@@ -84,7 +84,7 @@ export async function openStore(options: StoreOptions): Promise<OpenedStore> {
       profiles,
       microsPerSecond: id === "edge" ? 0 : 30,
     });
-    const endpointState = async (id: "edge" | "cloud"): Promise<EndpointState> => {
+    const endpointState = async (id: "edge" | "cloud"): Promise<DemoEndpoint> => {
       const started = await startEndpoint(settings(id), stop);
       opened.push(started);
       return started;
@@ -196,7 +196,7 @@ async function read(
   sample: SampleFile,
   ports: readonly PortSpec[],
 ): Promise<Readonly<Record<string, Tensor>>> {
-  if (sample.kind !== "sound") return readInputs([sample.path], ports, platformTransforms());
+  if (sample.kind !== "sound") return readInputFiles([sample.path], ports, platformTransforms());
   const bytes = new Uint8Array(await readFile(sample.path));
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const values = Float32Array.from(
@@ -238,7 +238,7 @@ async function warm(
 }
 
 async function warmEndpoint(
-  endpointState: EndpointState,
+  endpointState: DemoEndpoint,
   model: string,
   ready: Ready,
   variant: string | undefined,

@@ -7,10 +7,10 @@ import {
   type Tensor,
 } from "@longshore/core";
 import type { SampleFile, SamplesPackage } from "../compose/samples.ts";
-import { isSpeech, judge } from "./answers.ts";
+import { isSpeech, judgeAnswer } from "./answers.ts";
 import type { Happening, Scene } from "./scenes.ts";
 import { wayOf } from "./way.ts";
-import type { Choice, World } from "./world.ts";
+import type { EndpointChoice, World } from "./world.ts";
 
 /** What became of one request. */
 export interface Row {
@@ -43,7 +43,7 @@ export interface Ready {
 /** How a run is played. */
 export interface PlayOptions {
   readonly scene: Scene;
-  readonly choice: Choice;
+  readonly choice: EndpointChoice;
   readonly world: World;
   readonly inputs: readonly Ready[];
   readonly samples: SamplesPackage;
@@ -132,7 +132,7 @@ async function playOne(options: PlayOptions, index: number, limits: Limits): Pro
   const happened = [...before, ...meanwhile].join("; ");
   try {
     const result = await pending;
-    const verdict = judge(scene.model, result.outputs, ready.sample, samples);
+    const verdict = judgeAnswer(scene.model, result.outputs, ready.sample, samples);
     return answeredRow(index, ready.sample.file, happened, result, verdict.words, verdict.rightRatio);
   } catch (error) {
     return failedRow(index, ready.sample.file, happened, performance.now() - startedMs, error);

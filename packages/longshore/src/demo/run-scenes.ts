@@ -4,11 +4,11 @@ import type { Greeting } from "./greet.ts";
 import type { OpenedStore } from "./open-store.ts";
 import { play, type Ready, type Row } from "./play.ts";
 import type { Scene } from "./scenes.ts";
-import { type Choice, linkLabels, openWorld } from "./world.ts";
+import { type EndpointChoice, linkLabels, openWorld } from "./world.ts";
 
 /** A run with one endpoint only, for comparison. */
 export interface FixedRun {
-  readonly endpoint: Exclude<Choice, "any">;
+  readonly endpoint: Exclude<EndpointChoice, "any">;
   readonly rows: readonly Row[];
 }
 
@@ -47,7 +47,7 @@ export async function runScene(
   alone: Map<string, readonly Row[]>,
 ): Promise<SceneOutcome> {
   const inputs = await store.inputsOf(scene);
-  const run = async (choice: Choice, requests: number): Promise<readonly Row[]> => {
+  const run = async (choice: EndpointChoice, requests: number): Promise<readonly Row[]> => {
     await using world = await openWorld(scene, choice, store, greetingOf(scene, inputs[0], options.stop));
     return await play({ scene, choice, world, inputs, samples: store.samples, requests, ...pick(options) });
   };

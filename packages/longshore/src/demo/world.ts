@@ -21,24 +21,24 @@ import {
 import { systemClock, systemRandom } from "@longshore/nodejs";
 import { dial, serverInfo, type ServerOptions } from "../compose/dial.ts";
 import { greet, type Greeting } from "./greet.ts";
-import type { EndpointState } from "./endpoint.ts";
+import type { DemoEndpoint } from "./endpoint.ts";
 import type { Happening, LinkSetting, Scene } from "./scenes.ts";
 import { slowDevice } from "./slow-device.ts";
 
 /** What all scenes share: opened once, so that models are loaded once. */
 export interface Store {
   readonly engine: Engine;
-  readonly edge: EndpointState;
-  readonly cloud: EndpointState;
+  readonly edge: DemoEndpoint;
+  readonly cloud: DemoEndpoint;
   readonly seed: number;
   /** An uplink that the caller named. */
   readonly trace: Trace | undefined;
   /** A fresh edge box, warm, for a scene that ends it. */
-  spareEdge(scene: Scene): Promise<EndpointState>;
+  spareEdge(scene: Scene): Promise<DemoEndpoint>;
 }
 
 /** Which places a run may use: all of them, or one. */
-export type Choice = "any" | "device" | "edge" | "cloud";
+export type EndpointChoice = "any" | "device" | "edge" | "cloud";
 
 /** The links and the offloader of one run of one scene. */
 export interface World extends AsyncDisposable {
@@ -82,7 +82,7 @@ const addresses = (port: number): string => `http://127.0.0.1:${port}`;
  */
 export async function openWorld(
   scene: Scene,
-  choice: Choice,
+  choice: EndpointChoice,
   store: Store,
   greeting: Greeting | undefined,
 ): Promise<World> {

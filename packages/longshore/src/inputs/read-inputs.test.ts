@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { numericTensor, type PortSpec } from "@longshore/core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { writeNpy } from "./npy.ts";
-import { readInputs } from "./read-inputs.ts";
+import { readInputFiles } from "./read-inputs.ts";
 
 let folder: string;
 beforeAll(async () => {
@@ -22,12 +22,12 @@ const ports: readonly PortSpec[] = [{ name: "x", datatype: "FP32", shape: [2] }]
 describe("inputs from files", () => {
   it("are refused when one is given twice, by name or without", async () => {
     const file = join(folder, "x.json");
-    expect((await readInputs([file], ports, new Map()))["x"]?.spec.shape).toEqual([2]);
+    expect((await readInputFiles([file], ports, new Map()))["x"]?.spec.shape).toEqual([2]);
     for (const given of [
       [file, file],
       [`x=${file}`, file],
     ]) {
-      await expect(readInputs(given, ports, new Map())).rejects.toMatchObject({
+      await expect(readInputFiles(given, ports, new Map())).rejects.toMatchObject({
         reason: "invalid-input",
         message: expect.stringContaining("would be a second x: FP32 [2]") as string,
       });
@@ -46,17 +46,19 @@ describe("inputs from files", () => {
   ] as const)("are refused when a number is none of %s: %s", async (datatype, number, told) => {
     const file = join(folder, "number.json");
     await writeFile(file, `[${number}]`);
-    await expect(readInputs([file], [{ name: "x", datatype, shape: [-1] }], new Map())).rejects.toThrow(told);
+    await expect(readInputFiles([file], [{ name: "x", datatype, shape: [-1] }], new Map())).rejects.toThrow(
+      told,
+    );
   });
 
   it("are refused when arrays nest without end", async () => {
     const file = join(folder, "deep.json");
     await writeFile(file, "[".repeat(20_000) + "]".repeat(20_000));
-    await expect(readInputs([file], ports, new Map())).rejects.toThrow("nest deeper than 64 levels");
+    await expect(readInputFiles([file], ports, new Map())).rejects.toThrow("nest deeper than 64 levels");
   });
 
   it("say how to save what NumPy makes by default", async () => {
-    await expect(readInputs([join(folder, "double.npy")], ports, new Map())).rejects.toThrow(
+    await expect(readInputFiles([join(folder, "double.npy")], ports, new Map())).rejects.toThrow(
       "x: FP32 [2] was wanted, but the file holds FP64 [2]; save array.astype(np.float32)",
     );
   });

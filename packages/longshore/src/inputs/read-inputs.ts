@@ -25,7 +25,7 @@ export const inputExtensions: readonly string[] = [
  * Reads the inputs of one call from files: `name=file`, or just `file` where the model has a single input that the file
  * can be for. A .json file may also hold all inputs at once: `{ "<name>": ... }`. Throws `invalid-input`.
  */
-export async function readInputs(
+export async function readInputFiles(
   given: readonly string[],
   ports: readonly PortSpec[],
   transforms: TransformSet,

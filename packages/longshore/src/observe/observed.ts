@@ -25,7 +25,7 @@ export interface ObservedModel {
 }
 
 /** Figures of a model, for people and scripts. Times in milliseconds. */
-export interface ModelFigures {
+export interface FiguresOfModel {
   readonly model: string;
   readonly requests: number;
   readonly failed: number;
@@ -176,7 +176,7 @@ function sorted(rows: readonly ObservedRow[], of: (row: ObservedRow) => number):
 }
 
 /** The figures of a model of which something was answered; undefined of others. */
-export function figuresOf({ model, requests, failed, rows }: ObservedModel): ModelFigures | undefined {
+export function figuresOf({ model, requests, failed, rows }: ObservedModel): FiguresOfModel | undefined {
   const [first] = rows;
   if (!first) return undefined;
   const fromMs = Math.min(...rows.slice(0, 100).map(({ atMs }) => atMs));

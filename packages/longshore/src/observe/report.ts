@@ -1,12 +1,12 @@
 import type { WayFigures } from "@longshore/lab";
 import { byteCount, milliseconds, table } from "../options/io.ts";
-import type { ModelFigures } from "./observed.ts";
+import type { FiguresOfModel } from "./observed.ts";
 import type { WhatIf } from "./what-if.ts";
 
 const percent = (ratio: number): string => `${Math.round(ratio * 100)} %`;
 
 /** What passed, a line for each model. */
-export function figuresText(models: readonly ModelFigures[]): string {
+export function figuresText(models: readonly FiguresOfModel[]): string {
   return table(
     [
       "model",

@@ -17,7 +17,7 @@ import {
   wayFigures,
 } from "@longshore/lab";
 import type { ModelKnowledge } from "@longshore/core";
-import { figuresOf, type ModelFigures, type ObservedModel, type ObservedRow } from "./observed.ts";
+import { figuresOf, type FiguresOfModel, type ObservedModel, type ObservedRow } from "./observed.ts";
 
 /** The devices that are asked about. Speeds are relative to the server that was observed. */
 export interface Supposed {
@@ -32,7 +32,7 @@ export interface Supposed {
 
 /** What would have been, of one model. */
 export interface WhatIf {
-  readonly figures: ModelFigures;
+  readonly figures: FiguresOfModel;
   /** Whether the package's profile was used, so that parts of the model could run apart. */
   readonly profiled: boolean;
   /** Requests of the busiest client, which were replayed, and the share of the server that the others kept busy. */
@@ -67,7 +67,7 @@ function busiest(rows: readonly ObservedRow[]): readonly ObservedRow[] {
 }
 
 function modelFor(
-  figures: ModelFigures,
+  figures: FiguresOfModel,
   knowledge: ModelKnowledge | undefined,
 ): { readonly model: SimulatedModel; readonly serverSpeed: number; readonly profiled: boolean } {
   const whole = knowledge?.profile?.variants[0]?.buckets[0]?.cuts.find(({ tailMs }) => tailMs.length > 0);
@@ -79,7 +79,7 @@ function modelFor(
 }
 
 /** Runs whole, in the time and with the bytes that were seen. */
-function modelAsSeen(figures: ModelFigures): SimulatedModel {
+function modelAsSeen(figures: FiguresOfModel): SimulatedModel {
   return plainModel({
     name: figures.model,
     bytes: Math.max(1, Math.round(figures.requestBytes)),
@@ -167,7 +167,7 @@ export async function whatIf(
 async function asSeen(
   simulation: Simulation,
   server: SimulationEndpoint,
-  seen: ModelFigures,
+  seen: FiguresOfModel,
   ways: readonly SimulatedWay[],
 ): Promise<WayFigures> {
   const model = modelAsSeen(seen);

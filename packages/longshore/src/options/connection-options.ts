@@ -7,19 +7,19 @@ import type { ServerOptions } from "../compose/dial.ts";
  * The connections of a command, by the begin of their options. Each has a credential and authorities of its own: what one server is
  * shown is shown to no other.
  */
-export type Connection = "at" | "directory" | "directory-servers" | "join" | "packages";
+export type ConnectionName = "at" | "directory" | "directory-servers" | "join" | "packages";
 
 type Camel<T extends string> = T extends `${infer A}-${infer B}` ? `${A}${Capitalize<B>}` : T;
 type Part = "Key" | "Ca" | "Cert" | "CertKey";
 
 /** The options of a connection: files, since other users of a machine can read arguments. */
-export type ShownOptions<C extends Connection> = { readonly [K in `${Camel<C>}${Part}`]?: string };
+export type ShownOptions<C extends ConnectionName> = { readonly [K in `${Camel<C>}${Part}`]?: string };
 
 /** What a server is shown, and whose servers are believed. */
 export type Shown = Pick<ServerOptions, "credentials" | "tls">;
 
 /** Adds the options of a connection. `to` names what it leads to, such as `the directory server`. */
-export function connectionOptions(command: Command, connection: Connection, to: string): Command {
+export function connectionOptions(command: Command, connection: ConnectionName, to: string): Command {
   return command
     .option(`--${connection}-key <file>`, `file with the API key or token for ${to}, shown to no other`)
     .option(`--${connection}-ca <file>`, `authorities (PEM) that sign ${to}; default: the system's`)
@@ -29,8 +29,8 @@ export function connectionOptions(command: Command, connection: Connection, to: 
 
 /** The options of a connection that are given, by their names on the command line, each with its file. */
 function given(
-  connection: Connection,
-  options: ShownOptions<Connection>,
+  connection: ConnectionName,
+  options: ShownOptions<ConnectionName>,
 ): ReadonlyMap<"key" | "ca" | "cert" | "cert-key", string> {
   const name = connection === "directory-servers" ? "directoryServers" : connection;
   const files = {
@@ -48,12 +48,16 @@ function given(
 }
 
 /** Whether any option of a connection is given. */
-export function isShown(connection: Connection, options: ShownOptions<Connection>): boolean {
+export function isShown(connection: ConnectionName, options: ShownOptions<ConnectionName>): boolean {
   return given(connection, options).size > 0;
 }
 
 /** Throws `invalid-input` where options of a connection are given that there is not; `why` ends the sentence. */
-export function refuseUnused(connection: Connection, options: ShownOptions<Connection>, why: string): void {
+export function refuseUnused(
+  connection: ConnectionName,
+  options: ShownOptions<ConnectionName>,
+  why: string,
+): void {
   const [first] = given(connection, options).keys();
   if (first === undefined) return;
   throw new LongshoreError("invalid-input", "resolve", `--${connection}-${first} ${why}`);
@@ -69,7 +73,10 @@ async function text(file: string, option: string): Promise<string> {
 }
 
 /** Reads what the servers of a connection are shown and believed by. Throws `invalid-input` for a file that cannot be read. */
-export async function shownOf(connection: Connection, options: ShownOptions<Connection>): Promise<Shown> {
+export async function shownOf(
+  connection: ConnectionName,
+  options: ShownOptions<ConnectionName>,
+): Promise<Shown> {
   const files = given(connection, options);
   if (files.has("cert") !== files.has("cert-key")) {
     const pair = `--${connection}-cert and --${connection}-cert-key`;

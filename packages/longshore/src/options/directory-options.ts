@@ -4,7 +4,7 @@ import type { Command } from "commander";
 import { type Dialling, type DirectoryOptions, openDirectory } from "../compose/directory.ts";
 import { type HeldEvents, heldEvents } from "../compose/held-events.ts";
 import { isNats } from "../compose/nats-directory.ts";
-import { readText } from "../compose/read-text.ts";
+import { readTextFile } from "../compose/read-text.ts";
 import {
   connectionOptions,
   refuseUnused,
@@ -95,7 +95,8 @@ export async function sourceOptionsOf(
 ): Promise<DirectoryOptions> {
   const { operatorKeys, directoryKeep, directoryHours } = options;
   const shown = await shownToDirectory(from, options);
-  const keys = operatorKeys === undefined ? undefined : await readText(operatorKeys, "the operator's keys");
+  const keys =
+    operatorKeys === undefined ? undefined : await readTextFile(operatorKeys, "the operator's keys");
   return {
     from,
     ...shown,

@@ -1,7 +1,7 @@
 import { type DirectoryEntry, LongshoreError, type Signed } from "@longshore/core";
 import type { Command } from "commander";
 import { readEntry } from "../compose/entry-file.ts";
-import { readText } from "../compose/read-text.ts";
+import { readTextFile } from "../compose/read-text.ts";
 import type { JoinOptions } from "../compose/join.ts";
 import { connectionOptions, isShown, type ShownOptions, shownOf } from "./connection-options.ts";
 
@@ -88,7 +88,8 @@ export async function joinServeOptions(
     throw new LongshoreError("invalid-input", "resolve", what);
   }
   const signed = entry === undefined ? undefined : await readEntry(entry);
-  const keys = operatorKeys === undefined ? undefined : await readText(operatorKeys, "the operator's keys");
+  const keys =
+    operatorKeys === undefined ? undefined : await readTextFile(operatorKeys, "the operator's keys");
   return {
     ...(id === undefined && signed ? { id: signed.body.id } : named),
     join: {

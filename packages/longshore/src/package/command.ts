@@ -26,9 +26,9 @@ import { openModel, type OpenedModel } from "../compose/open-model.ts";
 import { hasHeads, headsOf } from "./heads.ts";
 import { checkPackage, manifestOf, nextSerial } from "./package-file.ts";
 import { packagesAt, type PullOptions } from "./pull.ts";
-import { readText } from "../compose/read-text.ts";
+import { readTextFile } from "../compose/read-text.ts";
 import {
-  type Connection,
+  type ConnectionName,
   isShown,
   refuseUnused,
   type ShownOptions,
@@ -68,7 +68,7 @@ export async function packageSign(
   // One that has a list gets it again: heads of other files would be of no use.
   const listed = (await hasHeads(store, model)) || options.heads ? await headsOf(store, model) : undefined;
   if (listed) await replaceFile(join(folder, headsName), `${JSON.stringify(listed)}\n`);
-  const signer = operatorSigner(await readText(options.key, "the operator's key"));
+  const signer = operatorSigner(await readTextFile(options.key, "the operator's key"));
   const end = options.days === undefined ? {} : { notAfterMs: Math.round(wallMs + options.days * dayMs) };
   const manifest = await manifestOf(store, model, { serial, ...end });
   const digest = await manifestDigest(manifest, sha256);
@@ -113,7 +113,7 @@ export async function packageCheck(
   io: CommandIo,
 ): Promise<ExitCode> {
   const { store, model } = await modelFolder(argument);
-  const ring = operatorRing(await readText(options.operatorKeys, "the operator's keys"));
+  const ring = operatorRing(await readTextFile(options.operatorKeys, "the operator's keys"));
   const checked = await checkPackage(store, model, ring);
   const { believed } = checked;
   const { serial, notAfterMs = Infinity } = believed.manifest;
@@ -152,7 +152,7 @@ export async function packageFetch(
   const ring =
     operatorKeys === undefined
       ? undefined
-      : operatorRing(await readText(operatorKeys, "the operator's keys"));
+      : operatorRing(await readTextFile(operatorKeys, "the operator's keys"));
   const report = (text: string): void => io.note(text);
   const installed = keptManifests(into, { report, ...(ring ? { ring } : {}) });
   try {
@@ -213,7 +213,11 @@ export interface PullCommandOptions extends ShownOptions<"packages"> {
  */
 export async function pullOptionsOf(
   options: PullCommandOptions & ShownOptions<"at" | "join">,
-  otherwise: { readonly from: string | undefined; readonly option: string; readonly connection: Connection },
+  otherwise: {
+    readonly from: string | undefined;
+    readonly option: string;
+    readonly connection: ConnectionName;
+  },
 ): Promise<PullOptions | undefined> {
   const { packagesInto, packagesFrom, packagesMax, operatorKeys } = options;
   if (packagesInto === undefined) {
@@ -233,7 +237,8 @@ export async function pullOptionsOf(
       `--packages-into needs --packages-from, or ${otherwise.option}`,
     );
   }
-  const keys = operatorKeys === undefined ? undefined : await readText(operatorKeys, "the operator's keys");
+  const keys =
+    operatorKeys === undefined ? undefined : await readTextFile(operatorKeys, "the operator's keys");
   const own = packagesFrom !== undefined || isShown("packages", options);
   return {
     from,

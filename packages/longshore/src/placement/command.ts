@@ -12,7 +12,7 @@ import {
   whyImpossible,
   wholePlacements,
 } from "./find-placement.ts";
-import { goalOf, limitsOf, type NamedLimit } from "./goals.ts";
+import { placementGoal, placementLimits, type NamedLimit } from "./goals.ts";
 import type { PlacementOptions } from "./options.ts";
 import { pinsOf } from "./pins.ts";
 import { deviceFacts, hopFacts, endpointsOf } from "./endpoints.ts";
@@ -41,7 +41,7 @@ export async function findPlacement(
     options.keep,
     ids,
   );
-  goalOf(options, emptyMeasures, { nodes: 0, tensors: [] }, ids.length);
+  placementGoal(options, emptyMeasures, { nodes: 0, tensors: [] }, ids.length);
   const model = opened.model ?? "";
   const { profile, bucket, inputs } = await timesOf({ ...opened, model }, options.profile, given, io, call);
   const costs = graphCosts(split, table, bucket.cuts, inputs);
@@ -75,8 +75,8 @@ export async function findPlacement(
     dag: split.dag,
     tiers: ids.length,
     measures,
-    goal: goalOf(options, measures, split.dag, ids.length),
-    limits: limitsOf(options, measures, split.dag, ids.length),
+    goal: placementGoal(options, measures, split.dag, ids.length),
+    limits: placementLimits(options, measures, split.dag, ids.length),
     pins: pinsOf(split, costs.canTravel, options.keep, ids),
   };
   const answer = bestPlacement(question);

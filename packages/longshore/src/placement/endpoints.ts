@@ -15,7 +15,7 @@ import { pairs } from "../simulate/read-scenario.ts";
 import type { PlacementOptions } from "./options.ts";
 
 /** The device and the endpoints outwards from it. */
-export interface EndpointStates {
+export interface PlacementTiers {
   /** The device first. */
   readonly ids: readonly string[];
   readonly speeds: readonly number[];
@@ -47,7 +47,7 @@ const [instants, outcomes] = [160, 16];
  */
 export async function endpointsOf(
   options: Pick<PlacementOptions, "device" | "endpoint">,
-): Promise<EndpointStates> {
+): Promise<PlacementTiers> {
   const { device = {}, endpoints = [usualEndpoint] } = checkScenario(
     {
       model: "-",
@@ -97,7 +97,7 @@ async function hopOf(endpoint: WrittenEndpoint): Promise<Hop> {
 
 /** What the chain of endpoints does to requests whose input and answer have such sizes. */
 export function hopFacts(
-  endpointStates: EndpointStates,
+  endpointStates: PlacementTiers,
   inputBytes: number,
   answerBytes: number,
 ): readonly HopFacts[] {
@@ -113,7 +113,7 @@ export function hopFacts(
 export function deviceFacts({
   watts,
   radio,
-}: EndpointStates): Pick<ChainFacts, "watts" | "millijoulesPerByte"> {
+}: PlacementTiers): Pick<ChainFacts, "watts" | "millijoulesPerByte"> {
   return {
     watts: { active: watts, onAir: radio.baseWatts, waiting: radio.tailWatts },
     millijoulesPerByte: radio.upMillijoulesPerMegabit * 8e-6,

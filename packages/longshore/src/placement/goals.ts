@@ -3,7 +3,7 @@ import { readObjective } from "@longshore/core/internal";
 import {
   type ChainMeasures,
   type Dag,
-  type Goal,
+  type SplitGoal,
   type Limit,
   type Measure,
   weighted,
@@ -13,7 +13,7 @@ import type { PlacementOptions } from "./options.ts";
 /** What is to be made small, with how its value is to be read. */
 export interface NamedGoal {
   readonly name: string;
-  readonly goal: Goal;
+  readonly goal: SplitGoal;
   readonly unit: "ms" | "mJ" | "micros" | "missRatio" | "weighted";
 }
 
@@ -26,7 +26,7 @@ export interface NamedLimit extends Limit {
 }
 
 /** Reads `--goal`. Throws `invalid-input` with what may stand there. */
-export function goalOf(
+export function placementGoal(
   options: Pick<PlacementOptions, "deadline" | "inTime"> & { readonly goal: string },
   measures: ChainMeasures,
   dag: Dag,
@@ -55,7 +55,7 @@ export function goalOf(
     const measure = sumOf(of, measures, dag, tiers);
     return measure ? [[weight, measure]] : [];
   });
-  const goal: Goal = { kind: "sum", of: weighted(terms, dag, tiers) };
+  const goal: SplitGoal = { kind: "sum", of: weighted(terms, dag, tiers) };
   if (terms.length > 1 || name.includes("=")) return { name, goal, unit: "weighted" };
   return { name, goal, unit: name === "energy" ? "mJ" : name === "cost" ? "micros" : "ms" };
 }
@@ -101,7 +101,7 @@ function percentileOf(goal = ""): number | undefined {
 }
 
 /** The limits that were set. The deadline is kept as `infer` keeps it. */
-export function limitsOf(
+export function placementLimits(
   options: PlacementOptions,
   measures: ChainMeasures,
   dag: Dag,

@@ -30,7 +30,7 @@ import {
 } from "@longshore/graph";
 import { onnxRuntime, sha256 } from "@longshore/nodejs";
 import { measureHere } from "./measure-here.ts";
-import { inputExtensions, readInputs } from "../inputs/read-inputs.ts";
+import { inputExtensions, readInputFiles } from "../inputs/read-inputs.ts";
 import { imageLadders, platformCodecs } from "../compose/codecs.ts";
 import { platformTransforms } from "../compose/transforms.ts";
 
@@ -194,7 +194,7 @@ export async function sampleTensors(
     for (const file of spread(files, most)) {
       if (samples.length === most) break;
       try {
-        const inputs = await readInputs([join(folder, file)], description.inputs, platformTransforms());
+        const inputs = await readInputFiles([join(folder, file)], description.inputs, platformTransforms());
         samples.push(new Map(Object.entries(inputs)));
       } catch (error) {
         refusal = error;

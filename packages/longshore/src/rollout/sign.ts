@@ -17,7 +17,7 @@ import { type AtOptions, serversOf } from "../options/at-options.ts";
 import type { CommandIo, ExitCode } from "../options/io.ts";
 import { dial, serverInfo } from "../compose/dial.ts";
 import { changeDirectoryFile, type SignedAlias } from "../compose/entry-file.ts";
-import { readText } from "../compose/read-text.ts";
+import { readTextFile } from "../compose/read-text.ts";
 import { targetOf } from "./target.ts";
 
 /** Options of `longshore rollout sign`. */
@@ -84,7 +84,7 @@ function made(
 export async function signAlias(name: string, options: SignAliasOptions, io: CommandIo): Promise<ExitCode> {
   aliasName(name);
   const { file, revision, days } = options;
-  const signer = operatorSigner(await readText(options.key, "the operator's key"));
+  const signer = operatorSigner(await readTextFile(options.key, "the operator's key"));
   // Before the file is read: others who change it wait for this.
   const targets = await targetsOf(options);
   const alias = await changeDirectoryFile(file, async ({ aliases, ...rest }) => {

@@ -1,7 +1,7 @@
-import { readNames, readNumber, readText } from "./sys-file.ts";
+import { readNames, readNumber, readSysText } from "./sys-file.ts";
 
 /** The machine's own battery. */
-export interface Battery {
+export interface BatteryState {
   /** Charge from 0 to 1; undefined where the driver does not say. */
   readonly chargeRatio: number | undefined;
   /** Whether it is being used up. */
@@ -23,15 +23,15 @@ async function powerOf(folder: string, name: string): Promise<number | undefined
 }
 
 /** Reads the first battery of the machine itself; those of mice and keyboards do not count. */
-export async function readBattery(sysClass: string): Promise<Battery | undefined> {
+export async function readBattery(sysClass: string): Promise<BatteryState | undefined> {
   const folder = `${sysClass}/power_supply`;
   for (const name of await readNames(folder)) {
-    if ((await readText(folder, name, "type")) !== "Battery") continue;
-    if ((await readText(folder, name, "scope")) === "Device") continue;
+    if ((await readSysText(folder, name, "type")) !== "Battery") continue;
+    if ((await readSysText(folder, name, "scope")) === "Device") continue;
     const percent = await readNumber(folder, name, "capacity");
     return {
       chargeRatio: percent === undefined ? undefined : Math.min(1, Math.max(0, percent / 100)),
-      discharging: (await readText(folder, name, "status")) === "Discharging",
+      discharging: (await readSysText(folder, name, "status")) === "Discharging",
       powerMilliwatts: await powerOf(folder, name),
     };
   }

@@ -1,6 +1,6 @@
 import type { Clock } from "@longshore/core";
 import { availableParallelism, cpus, freemem, totalmem } from "node:os";
-import { type Battery, readBattery } from "./battery.ts";
+import { type BatteryState, readBattery } from "./battery.ts";
 import { readThermalZones } from "./thermal.ts";
 
 /** What is known of this machine at one moment. What the machine does not tell is undefined, never guessed. */
@@ -16,7 +16,7 @@ export interface DeviceFacts {
   /** Of it, what is free or can be freed at once. */
   readonly freeMemoryBytes: number;
   /** Undefined on machines without one. */
-  readonly battery: Battery | undefined;
+  readonly battery: BatteryState | undefined;
   /** The hottest thermal zone. */
   readonly hottestCelsius: number | undefined;
 }

@@ -1,9 +1,9 @@
 import type { Clock } from "@longshore/core";
 import type { DeviceHealth } from "@longshore/core/internal";
-import { type Battery, readBattery } from "./battery.ts";
+import { type BatteryState, readBattery } from "./battery.ts";
 import { type EnergyCounter, energyCounter } from "./energy-counter.ts";
 import { type CoreTimes, systemCoreTimes } from "./load-meter.ts";
-import { readNames, readNumber, readText } from "./sys-file.ts";
+import { readNames, readNumber, readSysText } from "./sys-file.ts";
 import { plausibleCelsius } from "./thermal.ts";
 
 /** Where a system shows its sensors, and how often they are read. */
@@ -64,7 +64,7 @@ export function deviceMonitor(options: DeviceMonitorOptions): DeviceMonitor {
   const { clock, sysClass = "/sys/class", proc = "/proc", everyMs = 5000 } = options;
   const energy = energyShare(options.coreTimes ?? systemCoreTimes);
   let counter: Promise<EnergyCounter | undefined> | undefined;
-  let battery: Battery | undefined;
+  let battery: BatteryState | undefined;
   let health: DeviceHealth = well;
   let readAtMs = -Infinity;
   let reading: Promise<void> | undefined;
@@ -112,7 +112,7 @@ function worst(all: readonly DeviceHealth[]): DeviceHealth {
 const share = (value: number, from: number, full: number): number =>
   Math.min(1, Math.max(0, (value - from) / (full - from)));
 
-function chargeHealth(battery: Battery | undefined): DeviceHealth {
+function chargeHealth(battery: BatteryState | undefined): DeviceHealth {
   if (!battery?.discharging || battery.chargeRatio === undefined) return well;
   const strainRatio = share(lowCharge - battery.chargeRatio, 0, lowCharge);
   return strainRatio > 0 ? { strainRatio, why: `its battery is at ${percent(battery.chargeRatio)}` } : well;
@@ -126,7 +126,7 @@ async function readHeat(sysClass: string): Promise<DeviceHealth> {
   const found: DeviceHealth[] = [];
   for (const name of await readNames(folder)) {
     if (name.startsWith("cooling_device")) {
-      const type = (await readText(folder, name, "type")) ?? "";
+      const type = (await readSysText(folder, name, "type")) ?? "";
       const state = (await readNumber(folder, name, "cur_state")) ?? 0;
       if (/processor|cpu/i.test(type) && state > 0)
         found.push({ strainRatio: 1, why: "its processor is throttled" });
@@ -141,7 +141,7 @@ async function readZone(folder: string, zone: string): Promise<DeviceHealth> {
   let limit = usualLimitCelsius;
   for (const file of await readNames(folder, zone)) {
     const point = /^trip_point_(\d+)_type$/.exec(file)?.[1];
-    if (point === undefined || (await readText(folder, zone, file)) !== "passive") continue;
+    if (point === undefined || (await readSysText(folder, zone, file)) !== "passive") continue;
     const trip = ((await readNumber(folder, zone, `trip_point_${point}_temp`)) ?? NaN) / 1000;
     if (trip > plausibleCelsius.least && trip < plausibleCelsius.most) limit = Math.min(limit, trip);
   }
@@ -152,7 +152,7 @@ async function readZone(folder: string, zone: string): Promise<DeviceHealth> {
 /** Linux' pressure stall information: the share of the last ten seconds in which some program waited for memory. */
 async function readPressure(proc: string): Promise<DeviceHealth> {
   const [, written] =
-    /^some avg10=(\d+(?:\.\d+)?)/.exec((await readText(proc, "pressure", "memory")) ?? "") ?? [];
+    /^some avg10=(\d+(?:\.\d+)?)/.exec((await readSysText(proc, "pressure", "memory")) ?? "") ?? [];
   const ratio = Math.min(1, Number(written ?? 0) / 100);
   const strainRatio = share(ratio, pressure.from, pressure.full);
   return strainRatio > 0

@@ -1,4 +1,4 @@
-import { readNames, readNumber, readText } from "./sys-file.ts";
+import { readNames, readNumber, readSysText } from "./sys-file.ts";
 
 /** Energy that the processor has taken since the counter was made. Always measured, never estimated. */
 export interface EnergyCounter {
@@ -34,7 +34,7 @@ export async function energyCounter(sysClass: string = "/sys/class"): Promise<En
   const folder = `${sysClass}/powercap`;
   const domains: Domain[] = [];
   for (const name of await readNames(folder)) {
-    if (!(await readText(folder, name, "name"))?.startsWith("package")) continue;
+    if (!(await readSysText(folder, name, "name"))?.startsWith("package")) continue;
     const last = await readNumber(folder, name, "energy_uj");
     const range = await readNumber(folder, name, "max_energy_range_uj");
     if (last === undefined || range === undefined) return undefined;

@@ -1,4 +1,4 @@
-export type { Battery } from "./battery.ts";
+export type { BatteryState } from "./battery.ts";
 export { type DeviceMonitor, deviceMonitor, type DeviceMonitorOptions } from "./device-monitor.ts";
 export { type DeviceFacts, deviceFacts, type Memory, memoryMeter } from "./device-facts.ts";
 export * from "./energy-counter.ts";

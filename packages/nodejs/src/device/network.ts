@@ -1,7 +1,7 @@
 import type { LinkHint, LinkKind } from "@longshore/core/internal";
 import { networkInterfaces } from "node:os";
 import { isIPv4 } from "node:net";
-import { readNames, readNumber, readText } from "./sys-file.ts";
+import { readNames, readNumber, readSysText } from "./sys-file.ts";
 
 /** Where a system shows its network. */
 export interface NetworkFolders {
@@ -29,7 +29,7 @@ const reject = 0x200;
 
 /** The IPv4 routes of `/proc/net/route`; addresses are hexadecimal there, in the order of bytes of the machine (little-endian). */
 async function routes(proc: string): Promise<readonly Route[]> {
-  const [, ...lines] = ((await readText(proc, "net", "route")) ?? "").split("\n");
+  const [, ...lines] = ((await readSysText(proc, "net", "route")) ?? "").split("\n");
   return lines.flatMap((line) => {
     const [over = "", destination = "", , flags = "", , , metric = "", mask = ""] = line.split(/\s+/);
     const says = Number.parseInt(flags, 16);
@@ -64,7 +64,7 @@ function routeTo(all: readonly Route[], address: number): Route | undefined {
 /** What an interface runs over; undefined for tunnels, bridges and the like, which say nothing of what carries them. */
 async function kindOf(folder: string): Promise<LinkKind | undefined> {
   const names = await readNames(folder);
-  const event = (await readText(folder, "uevent")) ?? "";
+  const event = (await readSysText(folder, "uevent")) ?? "";
   if (names.includes("wireless") || /^DEVTYPE=wlan$/m.test(event)) return "wifi";
   if (/^DEVTYPE=wwan$/m.test(event)) return "cellular";
   return names.includes("device") ? "ethernet" : undefined;

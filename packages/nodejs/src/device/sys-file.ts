@@ -7,7 +7,7 @@ import { join } from "node:path";
  */
 
 /** The text of a file; undefined when it cannot be read. */
-export async function readText(...path: readonly string[]): Promise<string | undefined> {
+export async function readSysText(...path: readonly string[]): Promise<string | undefined> {
   try {
     return (await readFile(join(...path), "utf8")).trim();
   } catch {
@@ -17,7 +17,7 @@ export async function readText(...path: readonly string[]): Promise<string | und
 
 /** A whole number; undefined when it cannot be read or is none. */
 export async function readNumber(...path: readonly string[]): Promise<number | undefined> {
-  const text = await readText(...path);
+  const text = await readSysText(...path);
   return text !== undefined && /^-?\d+$/.test(text) ? Number(text) : undefined;
 }
 

@@ -1,8 +1,8 @@
 import type { Call, WireResponse } from "@longshore/core";
 import { abortError, whenAborted } from "@longshore/core/internal";
 import { buildConnector } from "undici";
-import { Connection, type ConnectionParts } from "./connection.ts";
-import { Exchange, type ExchangeLimits, type Outgoing } from "./exchange.ts";
+import { Http1Connection, type Http1Parts } from "./connection.ts";
+import { HttpExchange, type ExchangeLimits, type Outgoing } from "./exchange.ts";
 import { unreachable } from "./failure.ts";
 
 /** Where the connections of a pool lead, and how many there are. */
@@ -15,9 +15,9 @@ export interface ConnectionPoolOptions extends ExchangeLimits {
 /** Kept connections to one server, the last used first, and requests that wait for one. */
 export class ConnectionPool {
   readonly #options: ConnectionPoolOptions;
-  readonly #parts: ConnectionParts;
-  readonly #all = new Set<Connection>();
-  readonly #free: Connection[] = [];
+  readonly #parts: Http1Parts;
+  readonly #all = new Set<Http1Connection>();
+  readonly #free: Http1Connection[] = [];
   /** Requests that wait for a connection to be free, or gone. */
   readonly #waiting = new Set<() => void>();
   #closed = false;
@@ -54,18 +54,18 @@ export class ConnectionPool {
     for (const goOn of this.#waiting) goOn();
   }
 
-  #sendOn(connection: Connection, request: Outgoing): Promise<WireResponse> {
+  #sendOn(connection: Http1Connection, request: Outgoing): Promise<WireResponse> {
     return new Promise((resolve, reject) => {
-      connection.begin(new Exchange(connection, request, this.#options, resolve, reject));
+      connection.begin(new HttpExchange(connection, request, this.#options, resolve, reject));
     });
   }
 
   /** Undefined when there are too many. */
-  #take(): Connection | undefined {
+  #take(): Http1Connection | undefined {
     const free = this.#free.pop();
     if (free) return free;
     if (this.#closed || this.#all.size >= this.#options.maxConnections) return undefined;
-    const made = new Connection(this.#parts);
+    const made = new Http1Connection(this.#parts);
     this.#all.add(made);
     return made;
   }

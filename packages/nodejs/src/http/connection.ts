@@ -1,35 +1,35 @@
 import type { Socket } from "node:net";
 import type { LongshoreError } from "@longshore/core";
 import { type buildConnector, Client } from "undici";
-import type { Exchange } from "./exchange.ts";
+import type { HttpExchange } from "./exchange.ts";
 
 /** What the owner of connections tells them, and is told of them. */
-export interface ConnectionParts {
+export interface Http1Parts {
   readonly origin: string;
   readonly connector: buildConnector.connector;
   /** How long a connection waits for its next request, in milliseconds, unless the server says less. */
   readonly keepAliveMs: number;
   /** The connection can take the next exchange. */
-  free(connection: Connection): void;
+  free(connection: Http1Connection): void;
   /** The connection ended and takes no exchange any more. */
-  gone(connection: Connection): void;
+  gone(connection: Http1Connection): void;
 }
 
 /**
  * One connection, for one exchange at a time: a client of undici that connects when it is used and whose socket is known here, since
  * giving up an exchange resets its socket. All time limits but the idle one are the exchange's, on the injected clock.
  */
-export class Connection {
+export class Http1Connection {
   readonly #client: Client;
-  readonly #parts: ConnectionParts;
+  readonly #parts: Http1Parts;
   #socket: Socket | undefined;
-  #exchange: Exchange | undefined;
+  #exchange: HttpExchange | undefined;
   #connected = false;
   #used = false;
   #broken: Error | undefined;
   #over = false;
 
-  constructor(parts: ConnectionParts) {
+  constructor(parts: Http1Parts) {
     this.#parts = parts;
     this.#client = new Client(parts.origin, {
       pipelining: 1,
@@ -70,7 +70,7 @@ export class Connection {
   }
 
   /** Begins an exchange, or begins it once more after its socket broke. */
-  begin(exchange: Exchange): void {
+  begin(exchange: HttpExchange): void {
     this.#exchange = exchange;
     this.#client.dispatch(exchange.options, exchange);
   }

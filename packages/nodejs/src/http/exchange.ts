@@ -8,7 +8,7 @@ import {
   whenAborted,
 } from "@longshore/core/internal";
 import type { Dispatcher } from "undici";
-import type { Connection } from "./connection.ts";
+import type { Http1Connection } from "./connection.ts";
 import { meaning, noAnswer, tooLong, unreachable } from "./failure.ts";
 import { giveUp } from "./give-up.ts";
 import { type Silence, watchSilence } from "./silence.ts";
@@ -48,11 +48,11 @@ const nothing = new Uint8Array(0);
  * A request on a used connection that breaks before the first byte of an answer was most likely never seen: the server had
  * closed the connection meanwhile. It is sent once more on a new socket where that is safe.
  */
-export class Exchange implements Dispatcher.DispatchHandler {
+export class HttpExchange implements Dispatcher.DispatchHandler {
   readonly options: Dispatcher.DispatchOptions;
   readonly #request: Outgoing;
   readonly #limits: ExchangeLimits;
-  readonly #connection: Connection;
+  readonly #connection: Http1Connection;
   readonly #resolve: (response: WireResponse) => void;
   readonly #reject: (error: LongshoreError) => void;
   readonly #silence: Silence;
@@ -71,7 +71,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
   #bytes = 0;
 
   constructor(
-    connection: Connection,
+    connection: Http1Connection,
     request: Outgoing,
     limits: ExchangeLimits,
     resolve: (response: WireResponse) => void,

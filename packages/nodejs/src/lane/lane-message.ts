@@ -27,7 +27,7 @@ export interface PackedStep {
 }
 
 /** From the lane to one of its threads: run a chain. */
-export interface RunMessage {
+export interface ChainMessage {
   readonly id: number;
   readonly chain: readonly PackedStep[];
   readonly values: readonly PackedTensor[];
@@ -93,7 +93,7 @@ export function send(
   port: Pick<MessagePort, "postMessage">,
   tensors: Tensors,
   moves: (tensor: Tensor) => boolean,
-  message: (values: readonly PackedTensor[]) => RunMessage | EndMessage,
+  message: (values: readonly PackedTensor[]) => ChainMessage | EndMessage,
 ): void {
   const packed = pack(tensors, moves);
   try {

@@ -5,7 +5,7 @@ import type { ThreadData } from "../runtime/yield-cores.ts";
 import {
   type EndMessage,
   type PackedStep,
-  type RunMessage,
+  type ChainMessage,
   send,
   unpack,
   unpackError,
@@ -89,7 +89,7 @@ export function laneThread(
   });
 
   /** Steps with their parameters by number, and what the thread has to learn and forget for that. */
-  function packChain(chain: readonly ChainStep[]): Pick<RunMessage, "chain" | "learn" | "forget"> {
+  function packChain(chain: readonly ChainStep[]): Pick<ChainMessage, "chain" | "learn" | "forget"> {
     const learn = new Map<number, Json>();
     const packed = chain.map(({ parameters, ...step }): PackedStep => {
       if (typeof parameters !== "object" || parameters === null) {

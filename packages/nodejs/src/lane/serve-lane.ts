@@ -1,7 +1,7 @@
 import type { MessagePort } from "node:worker_threads";
 import { type Json, LongshoreError } from "@longshore/core";
 import { chainRunner, type ChainStep, type TransformSet } from "@longshore/engine";
-import { type EndMessage, type PackedStep, type RunMessage, send, unpack } from "./lane-message.ts";
+import { type EndMessage, type PackedStep, type ChainMessage, send, unpack } from "./lane-message.ts";
 
 /**
  * Makes a thread serve chains of the given transforms to the lane at the other end of `port`. A file that does this with
@@ -34,7 +34,7 @@ export function serveLane(port: MessagePort, transforms: TransformSet): void {
     );
   }
 
-  async function run(message: RunMessage): Promise<void> {
+  async function run(message: ChainMessage): Promise<void> {
     const { id, values, keep, learn, forget } = message;
     const stopped = new Int32Array(message.stopped);
     for (const known of forget) parameters.delete(known);
@@ -57,7 +57,7 @@ export function serveLane(port: MessagePort, transforms: TransformSet): void {
 
   const loaded: EndMessage = { loaded: true };
   port.postMessage(loaded);
-  port.on("message", (message: RunMessage) => {
+  port.on("message", (message: ChainMessage) => {
     run(message).catch((thrown: unknown) => {
       const {
         reason,

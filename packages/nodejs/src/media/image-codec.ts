@@ -6,7 +6,7 @@ import {
   LongshoreError,
   type Tensor,
 } from "@longshore/core";
-import { encodedAs, mismatch, splitElements, statedCount } from "@longshore/core/internal";
+import { encodedAs, codingMismatch, splitElements, statedCount } from "@longshore/core/internal";
 import { imageFormat, openImage, openPixels, prepareSharp, written } from "./sharp-image.ts";
 
 /** The longest side that each format can hold. */
@@ -42,17 +42,20 @@ async function pixelsInto(
 ): Promise<void> {
   if (height * width === 0 && file.byteLength === 0) return;
   if (height * width === 0 || imageFormat(file) !== format)
-    throw mismatch(encoded, `it is no ${format} file`);
+    throw codingMismatch(encoded, `it is no ${format} file`);
   const { data, info } = await openImage(file, height * width)
     .toColourspace("srgb")
     .removeAlpha()
     .raw({ depth: "uchar" })
     .toBuffer({ resolveWithObject: true })
     .catch((thrown: unknown) => {
-      throw mismatch(encoded, `its ${format} file is broken or not ${height} x ${width}: ${String(thrown)}`);
+      throw codingMismatch(
+        encoded,
+        `its ${format} file is broken or not ${height} x ${width}: ${String(thrown)}`,
+      );
     });
   if (info.height !== height || info.width !== width || data.byteLength !== out.byteLength) {
-    throw mismatch(
+    throw codingMismatch(
       encoded,
       `its file is ${info.height} x ${info.width} where ${height} x ${width} is stated`,
     );
@@ -73,7 +76,7 @@ function statedSizes(encoded: Encoded, maxBytes: number): readonly Size[] {
   const { spec, rows } = encoded;
   const size = (height = 0, width = 0): Size => ({ height, width });
   if (spec.shape.length === 3) return [size(spec.shape[0], spec.shape[1])];
-  if (!rows) throw mismatch(encoded, "the shapes of its elements are missing");
+  if (!rows) throw codingMismatch(encoded, "the shapes of its elements are missing");
   return Array.from({ length: rows.length / 3 }, (_, index) => size(rows[index * 3], rows[index * 3 + 1]));
 }
 

@@ -6,7 +6,7 @@ import type { FetchedPackage } from "./fetch-package.ts";
 
 /** Models that were fetched, as a repository. Paths name files of manifests; no path of a manifest ever reaches the disk. */
 export interface PackageStore extends ModelStore {
-  /** Takes the endpoint of the package of the same model. */
+  /** Replaces the package of the same model. */
   put(one: Stored): void;
   remove(model: string): void;
   /** The packages that are there, by model. */

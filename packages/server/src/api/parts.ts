@@ -141,7 +141,7 @@ export interface Models {
 }
 
 /** Limits of tenants. */
-export interface Limits {
+export interface ApiLimits {
   readonly quotas: Quotas | undefined;
   readonly leases: LeaseDesk | undefined;
 }
@@ -158,7 +158,7 @@ export interface Api {
   readonly tensors: TensorSources;
   readonly models: Models;
   readonly directory: DirectoryDesk | undefined;
-  readonly limits: Limits;
+  readonly limits: ApiLimits;
   /** Content of the reply to `GET v2`. */
   readonly about: { readonly name: string; readonly version: string };
 }

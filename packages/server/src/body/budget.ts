@@ -1,7 +1,7 @@
 import { LongshoreError } from "@longshore/core";
 
 /** A part of a budget. Dispose it to give it back. */
-export interface Held extends Disposable {
+export interface BudgetShare extends Disposable {
   /** Holds that many bytes in all from now on, never fewer than before. Throws `rejected` when they do not fit. */
   grow(toBytes: number): void;
 }
@@ -12,7 +12,7 @@ export interface Budget {
   /** Throws `rejected` when they do not fit beside what is held now. */
   check(bytes: number): void;
   /** Throws as `check`. */
-  reserve(bytes: number): Held;
+  reserve(bytes: number): BudgetShare;
 }
 
 /** A budget of `maxBytes`. */
@@ -41,7 +41,7 @@ export function createBudget(maxBytes: number): Budget {
   };
 }
 
-class Part implements Held {
+class Part implements BudgetShare {
   readonly #take: (bytes: number) => void;
   #own = 0;
 

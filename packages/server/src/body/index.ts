@@ -1,6 +1,6 @@
 export { framesOf } from "./answer-body.ts";
 export { type BodyPool, createBodyPool, worthKeepingBytes } from "./body-pool.ts";
-export { type Budget, createBudget, type Held } from "./budget.ts";
+export { type Budget, createBudget, type BudgetShare } from "./budget.ts";
 export { Holding } from "./holding.ts";
 export { liftFiles } from "./lift-files.ts";
 export { rawInput, rawLead, rawRequest } from "./raw-request.ts";

@@ -2,7 +2,7 @@ import type { Call, InferenceRequest, Rules, Tensor, Tensors } from "@longshore/
 import { exactJson } from "@longshore/core/internal";
 
 /** `sha256:<hex>` of bytes; at once or later, as suits their number. */
-export type Hash = (bytes: Uint8Array) => string | Promise<string>;
+export type KeyHash = (bytes: Uint8Array) => string | Promise<string>;
 
 /** All rules of a call. Its type names each, so that none that is added is left out. */
 export function rulesKey(rules: Rules): Readonly<Record<keyof Rules, unknown>> {
@@ -11,7 +11,7 @@ export function rulesKey(rules: Rules): Readonly<Record<keyof Rules, unknown>> {
 }
 
 /** The bytes of a tensor do not say where one element of a ragged tensor ends, nor what shape a plain one has. */
-async function tensorKey({ spec, bytes, rows }: Tensor, hash: Hash): Promise<readonly unknown[]> {
+async function tensorKey({ spec, bytes, rows }: Tensor, hash: KeyHash): Promise<readonly unknown[]> {
   const { name, datatype, shape } = spec;
   return [name, datatype, shape, rows ?? null, await hash(bytes)];
 }
@@ -26,7 +26,7 @@ export async function answerKey(
   { segment, codecs, outputs, classes, parameters }: InferenceRequest,
   inputs: Tensors,
   { tenant, rules }: Call,
-  hash: Hash,
+  hash: KeyHash,
 ): Promise<string> {
   const tensors = [...inputs.values()].sort((a, b) => (a.spec.name < b.spec.name ? -1 : 1));
   const sorted = (object: object | undefined): unknown[] =>

@@ -14,7 +14,7 @@ import {
   type Tensors,
 } from "@longshore/core";
 import { copied, dropOldest, through, totalBytes } from "@longshore/core/internal";
-import { answerKey, type Hash } from "./answer-key.ts";
+import { answerKey, type KeyHash } from "./answer-key.ts";
 import { entryBytes, fromMemory } from "./answer-copy.ts";
 import { answerStore } from "./answer-store.ts";
 import { singleFlight } from "./single-flight.ts";
@@ -23,7 +23,7 @@ import { singleFlight } from "./single-flight.ts";
 export interface CacheParts {
   readonly clock: Clock;
   readonly observer: Observer;
-  readonly hash: Hash;
+  readonly hash: KeyHash;
   /** Memory for answers, in bytes; 0 keeps none, and equal requests under way still share a run. */
   readonly maxBytes: number;
   /** How busy the endpoint is now, for answers that it gives from memory. Default: as it was when the answer was made. */

@@ -4,7 +4,7 @@ import { certificateMechanism } from "./certificate.ts";
 import type { IdentityConfiguration } from "./configuration.ts";
 import type { Grant, Mechanism, MechanismName } from "./grant.ts";
 import type { Identify } from "./identity.ts";
-import { createKeyRing, type KeyRing } from "./key-ring.ts";
+import { createKeyRing, type ApiKeyRing } from "./key-ring.ts";
 import { fromThisMachine } from "./loopback.ts";
 import { refusal } from "./refusal.ts";
 import { rightSet } from "./schema.ts";
@@ -29,7 +29,7 @@ export interface IdentifyParts {
 export interface Identification {
   readonly identify: Identify;
   /** Empty until it is filled: no key is good before. */
-  readonly keys: KeyRing;
+  readonly keys: ApiKeyRing;
 }
 
 /** Failed credentials of one source in a minute, before it has to wait. */
@@ -40,7 +40,7 @@ const nobody: Grant = { name: "nobody", tenant: "anonymous", rights: new Set(), 
 
 function mechanisms(
   { configuration, clock, loadKeySet, report, digest }: IdentifyParts,
-  keys: KeyRing,
+  keys: ApiKeyRing,
   before: (request: WireRequest) => void,
 ): Readonly<Record<MechanismName, Mechanism>> {
   const { certificates, tokens, loopback, anonymous } = configuration;

@@ -4,7 +4,7 @@ export { createIdentify, type Identification, type IdentifyParts } from "./creat
 export { fetchKeySet, type FetchKeySetParts, keySetAddress } from "./fetch-key-set.ts";
 export { allRights, demandRight, type Identify, type Identity, type Right } from "./identity.ts";
 export { keyFileWork, type KeyRecord, parseKeyFile, writeKeyFile } from "./key-file.ts";
-export type { KeyRing } from "./key-ring.ts";
+export type { ApiKeyRing } from "./key-ring.ts";
 export { fromThisMachine, loopbackIdentity } from "./loopback.ts";
 export { holdsCredential } from "./shown.ts";
 export { weightOf } from "./tenants.ts";

@@ -7,8 +7,8 @@ import { refusal } from "./refusal.ts";
 import { rightSet } from "./schema.ts";
 
 /** The keys of a server, which change while it runs. */
-export interface KeyRing {
-  /** Takes the endpoint of all keys, told by their ids, at once: what is not among them is not valid from now on. */
+export interface ApiKeyRing {
+  /** Replaces all keys, by ID, at once. Keys that are not among them are invalid from now on. */
   replace(records: ReadonlyMap<string, KeyRecord>, hasher: KeyHasher): void;
   readonly identify: Mechanism;
 }
@@ -43,7 +43,7 @@ function grantOf({ grants }: Keys, { id, tenant, rights }: KeyRecord): Grant {
 }
 
 /** A ring without keys. */
-export function createKeyRing(clock: Clock): KeyRing {
+export function createKeyRing(clock: Clock): ApiKeyRing {
   let current: Keys | undefined;
   return {
     replace(records, hasher) {

@@ -1,18 +1,18 @@
 import type { Socket } from "node:net";
 import { LongshoreError, type WireResponse } from "@longshore/core";
-import { type Admission, createConnectionGuard, writeWireError } from "@longshore/core/internal";
+import { type ConnectionAdmission, createConnectionGuard, writeWireError } from "@longshore/core/internal";
 import type { CompleteOptions } from "./options.ts";
 
 /** The connections of a listener and whether they may be served. */
 export interface Admissions {
   /** Counts an accepted connection. Undefined: it is one too many and was destroyed. */
-  accept(accepted: Socket): Admission | undefined;
+  accept(accepted: Socket): ConnectionAdmission | undefined;
   /** The connection goes on over another socket, which is destroyed in place of the accepted one. */
   movedTo(accepted: Socket, socket: Socket): void;
   /** The TLS handshake is done: finds the accepted connection below. */
   deciphered(socket: Socket): void;
   /** Undefined for a connection that is gone. */
-  of(socket: Socket): Admission | undefined;
+  of(socket: Socket): ConnectionAdmission | undefined;
   destroyAll(): void;
 }
 
@@ -21,7 +21,7 @@ const nameOf = ({ remoteAddress, remotePort }: Socket): string => `${remoteAddre
 /** Counts the connections of a listener. */
 export function createAdmissions(options: CompleteOptions): Admissions {
   const guard = createConnectionGuard(options, options.clock);
-  const admissions = new WeakMap<Socket, Admission>();
+  const admissions = new WeakMap<Socket, ConnectionAdmission>();
   /** What each live connection is read from, by the accepted socket; and that by its other end. */
   const live = new Map<Socket, Socket>();
   const byName = new Map<string, Socket>();
@@ -77,7 +77,7 @@ export function isProbe(path: string): boolean {
 
 /** The reply to a request over a connection beyond the limits; undefined when it may be served. */
 export function beyondLimits(
-  admission: Admission | undefined,
+  admission: ConnectionAdmission | undefined,
   path: string,
   callId: string,
 ): WireResponse | undefined {

@@ -1,7 +1,7 @@
 import type { Socket } from "node:net";
 import type { Peer, WireBody, WireRequest, WireResponse } from "@longshore/core";
 import {
-  type Admission,
+  type ConnectionAdmission,
   ArrivingBody,
   housekeepingCall,
   randomId,
@@ -48,7 +48,7 @@ const ignored = (): void => undefined;
 export class QuickConnection implements Reads {
   readonly #socket: Socket;
   readonly #parts: SharedParts;
-  readonly #admission: Admission;
+  readonly #admission: ConnectionAdmission;
   /** The connection is no more, or Node.js's. */
   readonly #left: () => void;
   readonly #peer: Peer;
@@ -78,7 +78,7 @@ export class QuickConnection implements Reads {
   /** Looks after a connection whose request nobody wants any more. */
   #lingering: (() => void) | undefined;
 
-  constructor(accepted: Socket, parts: SharedParts, admission: Admission, left: () => void) {
+  constructor(accepted: Socket, parts: SharedParts, admission: ConnectionAdmission, left: () => void) {
     this.#admission = admission;
     this.#memory = parts.memory;
     this.#parts = parts;

@@ -1,12 +1,12 @@
 import type { Socket } from "node:net";
-import { type Admission, readMemoryBytes } from "@longshore/core/internal";
+import { type ConnectionAdmission, readMemoryBytes } from "@longshore/core/internal";
 import { QuickConnection, type QuickParts, type SharedParts } from "./quick-connection.ts";
 import { dateLine } from "./reply-head.ts";
 
 /** The connections of a listener that are read here. */
 export interface QuickConnections {
   /** Reads an accepted connection. Returns the socket that it has from now on. */
-  take(accepted: Socket, admission: Admission): Socket;
+  take(accepted: Socket, admission: ConnectionAdmission): Socket;
   /** Ends those that wait for a request; the others end with their reply. */
   close(): void;
 }

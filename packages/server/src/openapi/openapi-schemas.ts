@@ -1,33 +1,36 @@
 import { datatypes, type Json } from "@longshore/core";
 
 /** A JSON schema. */
-export type Schema = Readonly<Record<string, Json>>;
+export type JsonSchema = Readonly<Record<string, Json>>;
 
-const text: Schema = { type: "string" };
-const flag: Schema = { type: "boolean" };
-const whole: Schema = { type: "integer", minimum: 0 };
-const object = (properties: Readonly<Record<string, Json>>, required: readonly string[] = []): Schema => ({
+const text: JsonSchema = { type: "string" };
+const flag: JsonSchema = { type: "boolean" };
+const whole: JsonSchema = { type: "integer", minimum: 0 };
+const object = (
+  properties: Readonly<Record<string, Json>>,
+  required: readonly string[] = [],
+): JsonSchema => ({
   type: "object",
   properties,
   ...(required.length > 0 ? { required } : {}),
 });
 /** An object whose other fields are refused. */
-const closed = (properties: Readonly<Record<string, Json>>): Schema => ({
+const closed = (properties: Readonly<Record<string, Json>>): JsonSchema => ({
   ...object(properties),
   additionalProperties: false,
 });
 /** A number, better as text, or null for its default. */
-const figure = (pattern: string, minimum: number): Schema => ({
+const figure = (pattern: string, minimum: number): JsonSchema => ({
   anyOf: [
     { type: "string", pattern },
     { type: "integer", minimum, maximum: 9_999_999_999 },
     { type: "null" },
   ],
 });
-const list = (items: Json): Schema => ({ type: "array", items });
+const list = (items: Json): JsonSchema => ({ type: "array", items });
 
 /** Points to one of the schemas below. */
-export function ref(name: string): Schema {
+export function ref(name: string): JsonSchema {
   return { $ref: `#/components/schemas/${name}` };
 }
 
@@ -53,7 +56,7 @@ const tensor = {
 };
 
 /** What travels, by name. */
-export const schemas: Readonly<Record<string, Schema>> = {
+export const schemas: Readonly<Record<string, JsonSchema>> = {
   Error: object({ error: text, reason: text, stage: text, retryAfterMs: { type: "number", minimum: 0 } }, [
     "error",
   ]),

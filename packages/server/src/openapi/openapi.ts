@@ -6,23 +6,23 @@ import {
   type RouteEntry,
   wireRoutes,
 } from "@longshore/core/internal";
-import { ref, type Schema, schemas } from "./openapi-schemas.ts";
+import { ref, type JsonSchema, schemas } from "./openapi-schemas.ts";
 
 /** What an operation takes and gives, beside what its path says. */
 interface Operation {
   readonly summary: string;
   readonly extension: string;
   /** Schema of a JSON body; a body that may be left out is empty otherwise. */
-  readonly body?: { readonly schema: Schema; readonly optional?: boolean; readonly binary?: boolean };
+  readonly body?: { readonly schema: JsonSchema; readonly optional?: boolean; readonly binary?: boolean };
   /** By media type. */
-  readonly gives: Readonly<Record<string, Schema>>;
-  readonly query?: Readonly<Record<string, Schema>>;
+  readonly gives: Readonly<Record<string, JsonSchema>>;
+  readonly query?: Readonly<Record<string, JsonSchema>>;
   /** Statuses besides 200 and the errors that every operation may have. */
   readonly statuses?: readonly number[];
 }
 
-const json = (schema: Schema): Operation["gives"] => ({ [jsonType]: schema });
-const bytes: Schema = { type: "string", format: "binary" };
+const json = (schema: JsonSchema): Operation["gives"] => ({ [jsonType]: schema });
+const bytes: JsonSchema = { type: "string", format: "binary" };
 const offers = {
   bytes: { type: "number", minimum: 0 },
   size: { type: "number", minimum: 0 },
@@ -205,8 +205,8 @@ const operations: Readonly<Record<RouteEntry["kind"], Operation>> = {
 };
 
 /** What a name in a path may be. */
-const nameSchema: Schema = { type: "string", minLength: 1, maxLength: 256, pattern: "^[^/\\\\]+$" };
-const cutSchema: Schema = { type: "string", pattern: "^[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}$" };
+const nameSchema: JsonSchema = { type: "string", minLength: 1, maxLength: 256, pattern: "^[^/\\\\]+$" };
+const cutSchema: JsonSchema = { type: "string", pattern: "^[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}$" };
 
 function pathParameters(path: string): readonly Json[] {
   return [...path.matchAll(/\{([a-z]+)\}/g)].map(([, name = ""]) => ({
@@ -217,7 +217,7 @@ function pathParameters(path: string): readonly Json[] {
   }));
 }
 
-function header(name: string, schema: Schema, description: string): Json {
+function header(name: string, schema: JsonSchema, description: string): Json {
   return { name, in: "header", required: false, schema, description };
 }
 
@@ -233,7 +233,7 @@ const failure: Json = {
 
 function documented({ kind, method, path }: RouteEntry): Json {
   const { summary, extension, body, gives, query, statuses = [] } = operations[kind];
-  const content = (types: Readonly<Record<string, Schema>>): Json =>
+  const content = (types: Readonly<Record<string, JsonSchema>>): Json =>
     Object.fromEntries(Object.entries(types).map(([type, schema]) => [type, { schema }]));
   const accepts = body && {
     ...(body.schema === bytes ? {} : { [jsonType]: body.schema }),

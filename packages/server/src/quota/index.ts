@@ -7,4 +7,4 @@ export {
 } from "./allowances.ts";
 export { leaseDesk, type LeaseDesk, LeasedAllowances, type LeaseReply, type LeaseRequest } from "./leases.ts";
 export { type QuotaRules, type TenantLimits } from "./limits.ts";
-export { createQuotas, type Entered, type Quotas } from "./quotas.ts";
+export { createQuotas, type QuotaEntry, type Quotas } from "./quotas.ts";

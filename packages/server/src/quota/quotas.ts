@@ -11,7 +11,7 @@ import { FairEntry } from "./fair-entry.ts";
 import { limitsOf, type Meter, type QuotaRules } from "./limits.ts";
 
 /** A request that was let in; dispose of it when the request, and its reply, has ended. */
-export interface Entered extends Disposable {
+export interface QuotaEntry extends Disposable {
   /** With what it may cost at most. */
   readonly call: Call;
 }
@@ -24,7 +24,7 @@ export interface Quotas {
    * @param model What it asks for: models differ in time and price.
    * @param bytes Bytes of its body as they are announced; 0 where nothing is.
    */
-  enter(call: Call, model: string, bytes: number): Promise<Entered>;
+  enter(call: Call, model: string, bytes: number): Promise<QuotaEntry>;
   /** Charges what requests used, by the events of the server. */
   readonly observer: Observer;
 }
@@ -76,7 +76,7 @@ class ServerQuotas implements Quotas {
     );
   }
 
-  async enter(call: Call, model: string, bytes: number): Promise<Entered> {
+  async enter(call: Call, model: string, bytes: number): Promise<QuotaEntry> {
     const { tenant } = call;
     const { rules, allowances } = this.#parts;
     const limits = limitsOf(rules(), tenant);

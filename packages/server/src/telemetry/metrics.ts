@@ -11,7 +11,7 @@ import {
   type Histogram,
   type MetricsForm,
   metricsText,
-  type Sample,
+  type MetricLine,
   type Sees,
 } from "./registry.ts";
 
@@ -84,7 +84,7 @@ const tritonCacheCounters: typeof tritonCounters = [
   ],
 ];
 
-function labelsOf({ model, version }: ModelCounters): Sample["labels"] {
+function labelsOf({ model, version }: ModelCounters): MetricLine["labels"] {
   return [
     ["model", model],
     ["version", version],
@@ -96,7 +96,7 @@ function* tritonFamilies({ counters, machine }: MetricsParts): Iterable<Family> 
   const each =
     (value: ModelValue, of = models) =>
     () =>
-      of.map((one): Sample => ({ suffix: "", labels: labelsOf(one), value: value(one) }));
+      of.map((one): MetricLine => ({ suffix: "", labels: labelsOf(one), value: value(one) }));
   for (const [name, help, value] of tritonCounters) {
     yield { name, help, type: "unknown", samples: each(value) };
   }
@@ -119,7 +119,7 @@ function* tritonFamilies({ counters, machine }: MetricsParts): Iterable<Family> 
     type: "unknown",
     samples: () =>
       models.flatMap((one) =>
-        (["REJECTED", "CANCELED", "BACKEND", "OTHER"] as const).map((reason): Sample => ({
+        (["REJECTED", "CANCELED", "BACKEND", "OTHER"] as const).map((reason): MetricLine => ({
           suffix: "",
           labels: [...labelsOf(one), ["reason", reason]],
           value: one.failures.get(reason) ?? 0,

@@ -12,7 +12,7 @@ export interface Exemplar {
 }
 
 /** One line of a family. */
-export interface Sample {
+export interface MetricLine {
   /** What comes after the family's name, such as `_bucket`. */
   readonly suffix: string;
   readonly labels: readonly (readonly [name: string, value: string])[];
@@ -26,7 +26,7 @@ export interface Family {
   readonly help: string;
   /** `unknown` for counters of others whose names do not end in `_total`: OpenMetrics would rename them. */
   readonly type: "counter" | "gauge" | "histogram" | "unknown";
-  samples(): Iterable<Sample>;
+  samples(): Iterable<MetricLine>;
 }
 
 /** Counts up. */
@@ -92,7 +92,7 @@ export function counter(name: string, help: string, labelNames: readonly string[
 export function gauge(
   name: string,
   help: string,
-  read: () => Iterable<readonly [labels: Sample["labels"], value: number]>,
+  read: () => Iterable<readonly [labels: MetricLine["labels"], value: number]>,
 ): Family {
   return {
     name,
@@ -188,7 +188,7 @@ function escaped(value: string): string {
   return value.replace(/[\\"]/g, "\\$&").replace(/\n/g, "\\n");
 }
 
-function labelText(labels: Sample["labels"]): string {
+function labelText(labels: MetricLine["labels"]): string {
   if (labels.length === 0) return "";
   return `{${labels.map(([name, value]) => `${name}="${escaped(value)}"`).join(",")}}`;
 }
@@ -209,7 +209,7 @@ function modelOf(value: string): string {
 }
 
 /** Whether a sample tells of a model, or of an alias of one, that the reader does not see. */
-function isHidden({ labels }: Sample, sees: Sees): boolean {
+function isHidden({ labels }: MetricLine, sees: Sees): boolean {
   if (!sees) return false;
   return labels.some(
     ([name, value]) => (name === "model" && !sees(modelOf(value))) || (name === "alias" && !sees(value)),

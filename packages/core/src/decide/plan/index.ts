@@ -21,4 +21,4 @@ export {
   type Trigger,
 } from "./plan.ts";
 export type { PlanRequest, Traffic } from "./request.ts";
-export type { Asked, DeviceView, ModelView, View } from "./view.ts";
+export type { ModelPoll, DeviceView, ModelView, View } from "./view.ts";

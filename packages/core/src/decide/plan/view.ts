@@ -32,7 +32,7 @@ export interface DeviceView {
 }
 
 /** The answers of other endpoints to the poll about a model. Only explanations read it. */
-export interface Asked {
+export interface ModelPoll {
   /** Why endpoints did not answer the last poll. */
   readonly unsaid: ReadonlyMap<EndpointId, LongshoreError>;
   /** Endpoints that answered; without `knowledge` they do not have the model. */
@@ -50,7 +50,7 @@ export interface ModelView {
   /** The same, and it has not run here yet. Default false. */
   readonly assumedHere?: boolean;
   /** Default: endpoints without offers are not explained. */
-  readonly asked?: Asked | undefined;
+  readonly asked?: ModelPoll | undefined;
 }
 
 /** The immutable snapshot that a decision reads. */

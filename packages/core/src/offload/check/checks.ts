@@ -50,7 +50,7 @@ export interface Subject {
 }
 
 /** An answered request, and the means to run it elsewhere. */
-export interface Question extends Subject {
+export interface AnsweredRequest extends Subject {
   readonly answer: Opinion;
   /**
    * Runs the request at one more permitted endpoint: this one, the named one although it is paused, or the best that is not in `without`;
@@ -72,7 +72,7 @@ export interface Checks extends Disposable {
    */
   wants(answeredBy: EndpointId, bytes: number): boolean;
   /** Compares an answer with other opinions and draws the consequences. Never rejects. */
-  examine(question: Question): Promise<void>;
+  examine(question: AnsweredRequest): Promise<void>;
   /** Records that answers were compared before one was returned. `why` tells how one differs from the right one. */
   compared(
     about: Subject,
@@ -252,7 +252,12 @@ export function createChecks(parts: CheckParts): Checks {
   const apart = (one: Opinion, other: Opinion): string | undefined =>
     difference(one.outputs, other.outputs, toleranceFor(one.agreementRatio * other.agreementRatio));
 
-  async function settle(question: Question, first: Opinion, second: Opinion, why: string): Promise<void> {
+  async function settle(
+    question: AnsweredRequest,
+    first: Opinion,
+    second: Opinion,
+    why: string,
+  ): Promise<void> {
     if (second.here || first.here) {
       const [believed, other] = second.here ? [second, first] : [first, second];
       judge(question, other, false, believed, why);
@@ -293,7 +298,7 @@ export function createChecks(parts: CheckParts): Checks {
       ? undefined
       : [...standings.all.values()].find((one) => one.quarantined && one.awaitsRequests);
 
-  async function examine(question: Question): Promise<void> {
+  async function examine(question: AnsweredRequest): Promise<void> {
     const { answer } = question;
     const only = awaited()?.endpoint.endpoint.info.id;
     const second = await question.ask(

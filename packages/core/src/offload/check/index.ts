@@ -1,5 +1,5 @@
 export { reachability } from "./reachability.ts";
-export { type Checks, createChecks, type Opinion, type Question } from "./checks.ts";
+export { type Checks, createChecks, type Opinion, type AnsweredRequest } from "./checks.ts";
 export { type Asking, confirmed, type Wanted } from "./confirmed.ts";
 export { goldenFile, type GoldenInputs, type GoldenPair, goldenText, parseGolden } from "./golden.ts";
 export type { CheckOptions } from "./options.ts";

@@ -16,7 +16,7 @@ import { endpointBoard } from "./board.ts";
 import { letBack } from "./ejection-cap.ts";
 import type { KnownModel } from "../models/index.ts";
 import { followEndpoint, type EndpointState } from "./endpoint-state.ts";
-import { type Ran, ranOf, runFailures } from "./run-failures.ts";
+import { type ServedVersion, ranOf, runFailures } from "./run-failures.ts";
 import { exploredRatio, manyEndpoints, type Shortlist, shortlist, type Sought } from "./shortlist.ts";
 
 /** Where endpoints come from, and what following them takes. */
@@ -49,23 +49,23 @@ export interface EndpointStates extends Disposable {
    * When an endpoint may get requests for that version or tenant again: the endpoint failed, runs of the version failed there, or it
    * refused.
    */
-  pausedUntilMs(endpointState: EndpointState, of: Ran | undefined, tenant?: string): number;
+  pausedUntilMs(endpointState: EndpointState, of: ServedVersion | undefined, tenant?: string): number;
   /** Time of the last failure of an endpoint or of runs of that version there; -Infinity for never. */
-  downAtMs(endpointState: EndpointState, of: Ran): number;
+  downAtMs(endpointState: EndpointState, of: ServedVersion): number;
   /**
    * Records a failure: of a run for that tenant that began then, or of a poll if no run is given, for that version if one is known. An
    * error that names another endpoint is not held against this one.
    */
   failed(
     endpointState: EndpointState,
-    of: Ran | undefined,
+    of: ServedVersion | undefined,
     error: LongshoreError,
     nowMs: number,
     beganMs: number,
     tenant?: string,
   ): void;
   /** A run was answered there. */
-  answered(endpointState: EndpointState, of: Ran, nowMs: number): void;
+  answered(endpointState: EndpointState, of: ServedVersion, nowMs: number): void;
   /** All endpoints as a decision about the model for that tenant reads them. Loads are current, links as of their last table. */
   table(known: KnownModel, tenant: string, nowMs: number): EndpointTable;
   /** The endpoints that a decision about the model considers: all, or a few if there are very many. */

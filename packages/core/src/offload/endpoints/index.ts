@@ -15,7 +15,7 @@ export { type EndpointStates, followEndpoints } from "./endpoint-states.ts";
 export { leftAlone } from "./left-alone.ts";
 export { type LocalRun, localWork, type LocalWork } from "./local-work.ts";
 export { permits } from "./permits.ts";
-export { type Ran, ranOf } from "./run-failures.ts";
+export { type ServedVersion, ranOf } from "./run-failures.ts";
 export { serviceRatio } from "./service-ratio.ts";
 export { manyEndpoints } from "./shortlist.ts";
 export { type PartFilter, warmth, type Warmth } from "./warmth.ts";

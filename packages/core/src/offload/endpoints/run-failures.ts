@@ -27,10 +27,10 @@ import type { EndpointState } from "./endpoint-state.ts";
 import { overloaded, type EndpointHealth, endpointHealth } from "./endpoint-health.ts";
 
 /** The version that was run. */
-export type Ran = Pick<Segment, "model" | "version" | "digest">;
+export type ServedVersion = Pick<Segment, "model" | "version" | "digest">;
 
 /** The version that is described. */
-export function ranOf({ name, version, digest }: ModelDescription): Ran {
+export function ranOf({ name, version, digest }: ModelDescription): ServedVersion {
   return { model: name, version, digest };
 }
 
@@ -43,17 +43,23 @@ export interface RunFailures {
    * Returns whether a failure belongs to the version or the tenant. Then it is recorded here, if the version is known, and must not count
    * against the endpoint.
    */
-  failed(endpoint: EndpointState, error: LongshoreError, nowMs: number, of?: Ran, tenant?: string): boolean;
+  failed(
+    endpoint: EndpointState,
+    error: LongshoreError,
+    nowMs: number,
+    of?: ServedVersion,
+    tenant?: string,
+  ): boolean;
   /** It ran there. */
-  answered(of: Ran, endpoint: EndpointId, nowMs: number): void;
+  answered(of: ServedVersion, endpoint: EndpointId, nowMs: number): void;
   /** When the pause of the version there ends, for all tenants or for that one; -Infinity without a pause. */
-  pausedUntilMs(of: Ran, endpoint: EndpointId, tenant?: string): number;
+  pausedUntilMs(of: ServedVersion, endpoint: EndpointId, tenant?: string): number;
   /** Health of its runs there; undefined if none failed recently. */
-  at(of: Ran, endpoint: EndpointId): EndpointHealth | undefined;
+  at(of: ServedVersion, endpoint: EndpointId): EndpointHealth | undefined;
   /** Endpoints that get no requests of the tenant for it now, among those that could. Almost always empty. */
-  out(of: Ran, tenant: string, among: ReadonlyMap<EndpointId, unknown>, nowMs: number): Out;
+  out(of: ServedVersion, tenant: string, among: ReadonlyMap<EndpointId, unknown>, nowMs: number): Out;
   /** The table as a decision about that version reads it. */
-  charged(table: EndpointTable, of: Ran, out: Out, nowMs: number): EndpointTable;
+  charged(table: EndpointTable, of: ServedVersion, out: Out, nowMs: number): EndpointTable;
   /** An endpoint is gone. */
   forget(endpoint: EndpointId): void;
 }
@@ -74,8 +80,9 @@ export function runFailures(endpoints: ReadonlyMap<EndpointId, EndpointState>, r
   const byVersion: Kept = new Map();
   /** Refusals for load, by tenant and by version. */
   const refused: Kept = new Map();
-  const keyOf = ({ model, version, digest }: Ran): string => JSON.stringify([model, version, digest]);
-  const found = (of: Ran): Map<EndpointId, EndpointHealth> | undefined =>
+  const keyOf = ({ model, version, digest }: ServedVersion): string =>
+    JSON.stringify([model, version, digest]);
+  const found = (of: ServedVersion): Map<EndpointId, EndpointHealth> | undefined =>
     byVersion.size === 0 ? undefined : byVersion.get(keyOf(of));
 
   function note(kept: Kept, key: string, id: EndpointId, error: LongshoreError, nowMs: number): true {
@@ -88,7 +95,7 @@ export function runFailures(endpoints: ReadonlyMap<EndpointId, EndpointState>, r
     return true;
   }
 
-  function refusing(of: Ran, tenant: string, nowMs: number): Out {
+  function refusing(of: ServedVersion, tenant: string, nowMs: number): Out {
     if (refused.size === 0) return none;
     const out = new Map<EndpointId, string>();
     const version = keyOf(of);
@@ -176,6 +183,6 @@ function tenantKey(tenant: string): string {
   return JSON.stringify([tenant]);
 }
 
-function whyOf({ model, version }: Ran, health: EndpointHealth, nowMs: number): string {
+function whyOf({ model, version }: ServedVersion, health: EndpointHealth, nowMs: number): string {
   return `of version ${version} of ${model}: ${health.unavailable(nowMs) ?? ""}`;
 }

@@ -5,7 +5,7 @@ import type { InferenceRequest } from "../../wire/endpoint/index.ts";
 import { aimFrom, travellingAim } from "../../decide/goal/index.ts";
 import { isInfeasible } from "../../decide/plan/index.ts";
 import type { KnownModel } from "../models/index.ts";
-import { arrived, type Held } from "../steps/index.ts";
+import { arrived, type HeldCrossing } from "../steps/index.ts";
 import { isReplaced } from "./app-job.ts";
 import { confirming, isGone, type Job, type Loop, nobody, outlook, refusedNow } from "../race/index.ts";
 
@@ -28,7 +28,8 @@ export function endpointJob(
     throw new LongshoreError("unknown-version", "resolve", what);
   }
   const held = heldBy(loop, known, request, call);
-  const withHeld = (it: Held): Job => Object.assign(jobWithout(loop, known, request, call), { held: it });
+  const withHeld = (it: HeldCrossing): Job =>
+    Object.assign(jobWithout(loop, known, request, call), { held: it });
   return held instanceof Promise ? held.then(withHeld) : withHeld(held);
 }
 
@@ -36,7 +37,12 @@ export function endpointJob(
  * The crossing that came with the request. Bodies are read only when some endpoint is left that may take them, and not here
  * where they may be sent on as they come.
  */
-function heldBy(loop: Loop, known: KnownModel, request: InferenceRequest, call: Call): Held | Promise<Held> {
+function heldBy(
+  loop: Loop,
+  known: KnownModel,
+  request: InferenceRequest,
+  call: Call,
+): HeldCrossing | Promise<HeldCrossing> {
   const { segment, inputs } = request;
   let bytes = 0;
   let items: number | undefined;

@@ -15,7 +15,7 @@ import type { Endpoint, EndpointInfo, InferenceRequest, Offer } from "../../wire
 import { meanOf } from "../../words/estimate/index.ts";
 import type { CutProfile, ModelDescription, Profile } from "../../words/model/index.ts";
 import { tablePolicy } from "../../decide/policy/index.ts";
-import { narrowed, offerJson, parseOffers } from "../../wire/oip/index.ts";
+import { narrowedOffer, offerJson, parseOffers } from "../../wire/oip/index.ts";
 import { tensorOf } from "../../words/tensor/index.ts";
 import { undominated } from "../endpoints/index.ts";
 import { createOffloader } from "./create-offloader.ts";
@@ -319,7 +319,7 @@ describe("offloadEndpoint", () => {
       async offers(query, { path: _unsaid, ...with_ }) {
         const offers = await it().offers(query, { ...with_, path: [] });
         return offers.map((offer) =>
-          narrowed(parseOffers([offerJson(offer, 0)], 0)[0]!, info(address, "edge", "eu")),
+          narrowedOffer(parseOffers([offerJson(offer, 0)], 0)[0]!, info(address, "edge", "eu")),
         );
       },
       infer(given, with_, progress) {

@@ -15,7 +15,7 @@ import { deviceSpeed } from "../../decide/estimate/index.ts";
 import { endCut, startCut } from "../../words/model/index.ts";
 import { type AskedModel, entryOf, keyOf, newerOf, putTogether, stillKnown } from "./asked-model.ts";
 import { type Heard, type KnownModel, quickestMs, replaced } from "../models/index.ts";
-import { manyEndpoints, type EndpointStates, type Ran, ranOf } from "../endpoints/index.ts";
+import { manyEndpoints, type EndpointStates, type ServedVersion, ranOf } from "../endpoints/index.ts";
 import { nothingKnown, tooSlow, orNoVersion } from "./nothing-known.ts";
 import { nowhere } from "../steps/index.ts";
 
@@ -82,7 +82,7 @@ export interface Knowledge extends Disposable {
   /** Polls every endpoint again about every model in use. */
   refresh(): Promise<void>;
   /** Records that an endpoint refused the content: its offers of it are forgotten, under every version name, until the next poll. */
-  refused(of: Ran, endpointState: EndpointId): void;
+  refused(of: ServedVersion, endpointState: EndpointId): void;
 }
 
 /** Endpoints polled at a time about a model that nothing is known of. */
@@ -238,7 +238,7 @@ export function knowledgeOf(
   }
 
   /** A failed endpoint is polled when its pause ends, or sooner, so that it returns without a request as its probe. */
-  function askWhenBack(id: EndpointId, entry: AskedModel, of: Ran | undefined): void {
+  function askWhenBack(id: EndpointId, entry: AskedModel, of: ServedVersion | undefined): void {
     const endpointState = endpoints.all.get(id);
     const nowMs = clock.nowMs();
     if (!endpointState || closed || entry.due.has(id) || nowMs - entry.usedAtMs > idleMs) return;

@@ -18,7 +18,7 @@ import {
   referenceOf,
   startCut,
 } from "../../words/model/index.ts";
-import type { Asked } from "../../decide/plan/index.ts";
+import type { ModelPoll } from "../../decide/plan/index.ts";
 import {
   bucketFor,
   guessedProfile,
@@ -62,7 +62,7 @@ export interface KnownModel {
   /** What its inputs usually turn out to be; kept like the speeds. */
   readonly usual: Usual;
   /** How the questions to the other endpoints stand: live, and read by explanations alone. */
-  readonly asked?: Asked | undefined;
+  readonly asked?: ModelPoll | undefined;
   /** Endpoints that serve it. */
   readonly servedAt: readonly string[];
 }
@@ -84,7 +84,7 @@ export function knowModel(
   before: KnownModel | undefined,
   device: DeviceSpeed,
   nowMs: number,
-  asked?: Asked,
+  asked?: ModelPoll,
 ): KnownModel | undefined {
   const all = local ? [local, ...others] : others;
   const meant = all.find((one) => one.knowledge)?.knowledge ?? before;

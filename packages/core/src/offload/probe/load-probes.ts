@@ -33,7 +33,7 @@ export interface LoadProbes extends Disposable {
 }
 
 /** The endpoints to poll, and the receiver of new loads. */
-export interface Asked {
+export interface PolledEndpoints {
   readonly all: ReadonlyMap<EndpointId, EndpointState>;
   touched(): void;
 }
@@ -77,7 +77,7 @@ function isNear(why: Lost["why"], ratio = contendingRatio): boolean {
 /** Starts with nothing under way. `perRequest` probes are sent for each request on the whole. */
 export function loadProbes(
   { clock }: { readonly clock: Clock },
-  endpoints: Asked,
+  endpoints: PolledEndpoints,
   perRequest: number,
 ): LoadProbes {
   const underWay = new Map<EndpointState, AbortController>();

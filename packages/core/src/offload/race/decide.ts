@@ -5,7 +5,7 @@ import { overloaded } from "../endpoints/index.ts";
 import { type Infeasible, isInfeasible, type Leg, type Plan } from "../../decide/plan/index.ts";
 import { savedMs } from "../frames/index.ts";
 import type { Tally } from "../account/index.ts";
-import type { Held } from "../steps/index.ts";
+import type { HeldCrossing } from "../steps/index.ts";
 import { refusal } from "./door.ts";
 import type { Job } from "./job.ts";
 import { lastResort, lateAtDoubtful, refusedNow } from "./last-resort.ts";
@@ -16,7 +16,7 @@ import type { Loop } from "./loop.ts";
 export const defaultPlans = 6;
 
 /** Whether a leg takes the request while it is still on its way. */
-export function sendsOn({ local }: Loop, held: Held, { to }: Job, leg: Leg): boolean {
+export function sendsOn({ local }: Loop, held: HeldCrossing, { to }: Job, leg: Leg): boolean {
   return leg.endpoint !== local?.info.id && sentOn(held, to, leg);
 }
 
@@ -24,7 +24,7 @@ export function sendsOn({ local }: Loop, held: Held, { to }: Job, leg: Leg): boo
 export function decide(
   loop: Loop,
   job: Job,
-  held: Held,
+  held: HeldCrossing,
   exclude: ReadonlySet<EndpointId>,
   broke: LongshoreError | undefined,
   tally: Tally,
@@ -62,7 +62,7 @@ export function decide(
 function doubted(
   loop: Loop,
   job: Job,
-  held: Held,
+  held: HeldCrossing,
   exclude: ReadonlySet<EndpointId>,
   outcome: Infeasible,
   nowMs: number,
@@ -78,7 +78,7 @@ function doubted(
 export function further(
   loop: Loop,
   job: Job,
-  held: Held,
+  held: HeldCrossing,
   without: ReadonlySet<EndpointId>,
   tally: Tally,
   lost: boolean,
@@ -119,7 +119,7 @@ function made({ parts }: Loop, { call }: Job, plan: Plan, tally: Tally, nowMs: n
 function fromWhere(
   loop: Loop,
   job: Job,
-  held: Held,
+  held: HeldCrossing,
   ...rest: [ReadonlySet<EndpointId>, number]
 ): Plan | Infeasible {
   const plan = planned(loop, job, held, ...rest);
@@ -138,7 +138,7 @@ function fromWhere(
 function planned(
   loop: Loop,
   job: Job,
-  held: Held,
+  held: HeldCrossing,
   exclude: ReadonlySet<EndpointId>,
   nowMs: number,
 ): Plan | Infeasible {

@@ -1,7 +1,7 @@
 import { LongshoreError } from "../../words/base/index.ts";
 import { type Segment, startCut } from "../../words/model/index.ts";
 import { type Infeasible, isInfeasible, type Plan } from "../../decide/plan/index.ts";
-import type { Held } from "../steps/index.ts";
+import type { HeldCrossing } from "../steps/index.ts";
 import { type Job, nobody } from "./job.ts";
 import { lastResort, lateAtDoubtful, refusedNow } from "./last-resort.ts";
 import type { Loop } from "./loop.ts";
@@ -43,7 +43,13 @@ export function admitAtDoor(
 ): Disposable {
   const { local, clock } = loop;
   const variant = segment.from === startCut || segment.variant === "" ? undefined : segment.variant;
-  const held: Held = { cut: segment.from, variant, features: { bytes: 0 }, bytes: 0, tensors: new Map() };
+  const held: HeldCrossing = {
+    cut: segment.from,
+    variant,
+    features: { bytes: 0 },
+    bytes: 0,
+    tensors: new Map(),
+  };
   const nowMs = clock.nowMs();
   const plan = outlook(loop, { ...job, held }, nowMs);
   if (isInfeasible(plan)) throw refusal(loop, { ...job, held }, held, nobody, plan, nowMs);

@@ -3,7 +3,7 @@ import { canBegin, isUnderWay } from "../../wire/body/index.ts";
 import type { InferenceRequest } from "../../wire/endpoint/index.ts";
 import type { CutId } from "../../words/model/index.ts";
 import type { PlanLimits } from "../../decide/goal/index.ts";
-import type { Held } from "../steps/index.ts";
+import type { HeldCrossing } from "../steps/index.ts";
 import type { SequenceStep } from "../sequence/index.ts";
 import type { Purse } from "../account/index.ts";
 import type { Wanted } from "../check/index.ts";
@@ -38,7 +38,7 @@ export type AskedFor = Pick<
 /** One request on its way through the loop, with everything converted and defaults filled in. */
 export interface Job {
   readonly known: KnownModel;
-  readonly held: Held;
+  readonly held: HeldCrossing;
   readonly to: CutId;
   readonly limits: PlanLimits;
   /** What is left of `limits.maxCostMicros` for all plans and legs of the request; undefined without a limit. */
@@ -74,11 +74,11 @@ export interface Job {
 }
 
 /** Whether the body is still arriving at this endpoint. */
-export function isWaiting({ asked }: Job, { arriving }: Held): boolean {
+export function isWaiting({ asked }: Job, { arriving }: HeldCrossing): boolean {
   return arriving !== undefined && asked?.wire !== undefined && isUnderWay(asked.wire.body);
 }
 
 /** Whether the request cannot be sent anywhere else, because its body was passed on without a copy. */
-export function isGone({ asked }: Job, { arriving }: Held): boolean {
+export function isGone({ asked }: Job, { arriving }: HeldCrossing): boolean {
   return arriving !== undefined && asked?.wire !== undefined && !canBegin(asked.wire.body);
 }

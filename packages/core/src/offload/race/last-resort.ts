@@ -1,7 +1,7 @@
 import type { EndpointId, LongshoreError } from "../../words/base/index.ts";
 import { leftAlone } from "../endpoints/index.ts";
 import { type Infeasible, isInfeasible, type Plan } from "../../decide/plan/index.ts";
-import type { Held } from "../steps/index.ts";
+import type { HeldCrossing } from "../steps/index.ts";
 import { pausesOf, refused } from "./refused.ts";
 import type { Job } from "./job.ts";
 import type { Loop } from "./loop.ts";
@@ -14,7 +14,7 @@ import type { Loop } from "./loop.ts";
 export function lastResort(
   loop: Loop,
   job: Job,
-  held: Held,
+  held: HeldCrossing,
   exclude: ReadonlySet<EndpointId>,
   nowMs: number,
 ): Plan | undefined {
@@ -40,7 +40,7 @@ export function lastResort(
 export function lateAtDoubtful(
   loop: Loop,
   job: Job,
-  held: Held,
+  held: HeldCrossing,
   exclude: ReadonlySet<EndpointId>,
   { filter }: Infeasible,
   nowMs: number,
@@ -70,7 +70,7 @@ const mostTried = 4;
 export function refusedNow(
   loop: Loop,
   job: Job,
-  held: Held,
+  held: HeldCrossing,
   exclude: ReadonlySet<EndpointId>,
   plan: Infeasible,
   nowMs: number,

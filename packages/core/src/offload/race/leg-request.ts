@@ -2,7 +2,7 @@ import type { Call, EndpointId, Writable } from "../../words/base/index.ts";
 import type { Endpoint, InferenceRequest } from "../../wire/endpoint/index.ts";
 import { isForeignDigest } from "../../wire/oip/index.ts";
 import { type Leg, legKey } from "../../decide/plan/index.ts";
-import { type Held, rulesFor, wantedBack } from "../steps/index.ts";
+import { type HeldCrossing, rulesFor, wantedBack } from "../steps/index.ts";
 import type { CutId } from "../../words/model/index.ts";
 import { sequencePosition } from "../sequence/index.ts";
 import type { Job } from "./job.ts";
@@ -39,7 +39,7 @@ export function legRequest(
 }
 
 /** Whether a leg is the whole request, with the body as it came. */
-export function sentOn({ cut }: Held, to: CutId, { takes, segment }: Leg): boolean {
+export function sentOn({ cut }: HeldCrossing, to: CutId, { takes, segment }: Leg): boolean {
   return takes === "request" && segment.from === cut && segment.to === to;
 }
 

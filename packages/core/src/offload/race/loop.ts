@@ -19,7 +19,7 @@ import { type DeviceState, followDevice } from "./device-state.ts";
 import type { OffloadParts } from "./parts.ts";
 import { createPlanner, type Planner } from "./planner.ts";
 import { createProbing, type Probing } from "./probing.ts";
-import { Waiting } from "./retries.ts";
+import { RetryQueue } from "./retries.ts";
 
 /** The state that all requests of one offloader share. */
 export interface Loop {
@@ -42,7 +42,7 @@ export interface Loop {
     readonly reaches: ReturnType<typeof reachability>;
   };
   /** Budget of runs elsewhere beyond the first of each request, and the requests that wait to be retried. */
-  readonly retrying: { readonly budget: RetryBudget; readonly waiting: Waiting };
+  readonly retrying: { readonly budget: RetryBudget; readonly waiting: RetryQueue };
   /** Of streams of frames. */
   readonly frames: {
     /** What plans for throughput have put on device, links and endpoints. */
@@ -111,7 +111,7 @@ export function createLoop(given: OffloadParts): Loop {
       ready: readiness(clock, endpoints.all),
       reaches: reachability(clock, endpoints.all),
     },
-    retrying: { budget: retryBudget(), waiting: new Waiting() },
+    retrying: { budget: retryBudget(), waiting: new RetryQueue() },
     frames: { backlog: backlogOf(parts.device?.slots ?? 1), payback: payback() },
     memory: { release: releaser(), controllers: new SpareControllers() },
     deferred,

@@ -1,6 +1,6 @@
 import type { EndpointState } from "../endpoints/index.ts";
 import type { Leg } from "../../decide/plan/index.ts";
-import type { Held } from "../steps/index.ts";
+import type { HeldCrossing } from "../steps/index.ts";
 
 /** Larger bodies are not sent where they may be refused, in bytes. */
 const mostRiskedBytes = 65_536;
@@ -16,7 +16,7 @@ const leastSpareMs = 2;
 export function mostWaitAt(
   endpoint: EndpointState,
   leg: Leg,
-  { bytes }: Held,
+  { bytes }: HeldCrossing,
   nowMs: number,
 ): number | undefined {
   if (!endpoint.shared(nowMs) || !endpoint.mayTurnAway) return undefined;

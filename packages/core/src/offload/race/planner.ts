@@ -12,7 +12,7 @@ import {
 import { type EndpointTable, routeTable, withAvailable } from "../../decide/table/index.ts";
 import type { EndpointStates, PartFilter } from "../endpoints/index.ts";
 import { type KnownModel, slownessHere } from "../models/index.ts";
-import type { Held } from "../steps/index.ts";
+import type { HeldCrossing } from "../steps/index.ts";
 import type { DeviceState } from "./device-state.ts";
 import type { Job } from "./job.ts";
 import type { OffloadParts } from "./parts.ts";
@@ -20,7 +20,7 @@ import type { OffloadParts } from "./parts.ts";
 /** Decides where `job` goes on from `held`; with `only` among those parts. */
 export type Planner = (
   job: Job,
-  held: Held,
+  held: HeldCrossing,
   exclude: ReadonlySet<EndpointId>,
   nowMs: number,
   only?: PartFilter,

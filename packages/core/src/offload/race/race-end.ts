@@ -1,6 +1,6 @@
 import type { EndpointId, LongshoreError } from "../../words/base/index.ts";
 import type { InferenceResponse } from "../../wire/endpoint/index.ts";
-import type { Held } from "../steps/index.ts";
+import type { HeldCrossing } from "../steps/index.ts";
 import type { Leg, Plan } from "../../decide/plan/index.ts";
 
 /** How a plan ended. */
@@ -13,13 +13,13 @@ export type RaceEnd =
       readonly plan: Plan;
     }
   /** A head here is done: what crosses is known now, and the plan is made again from there. */
-  | { readonly kind: "crossing"; readonly held: Held }
+  | { readonly kind: "crossing"; readonly held: HeldCrossing }
   | {
       readonly kind: "failed";
       readonly error: LongshoreError;
       readonly failed: readonly { readonly endpoint: EndpointId; readonly error: LongshoreError }[];
       /** The crossing that is here. */
-      readonly held: Held;
+      readonly held: HeldCrossing;
     };
 
 /** Called once with the outcome. */

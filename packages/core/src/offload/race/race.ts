@@ -16,8 +16,8 @@ import {
   type Plan,
   type Trigger,
 } from "../../decide/plan/index.ts";
-import { backUpOf, beginning, endsPlan, type Standing, waitedFor } from "./standing.ts";
-import { checkOutputs, crossingAfter, type Held, heldAt, inputsOf } from "../steps/index.ts";
+import { backUpOf, beginning, endsPlan, type PlanProgress, waitedFor } from "./standing.ts";
+import { checkCrossing, crossingAfter, type HeldCrossing, heldAt, inputsOf } from "../steps/index.ts";
 import { mostWaitAt } from "./most-wait.ts";
 import { overtaken, type RaceEnd, type Settling } from "./race-end.ts";
 import { further } from "./decide.ts";
@@ -58,7 +58,13 @@ import { isPassing } from "./retries.ts";
  * failed too, or is late. Every leg elsewhere has a guard. If the plan has no back-up for a lost leg, because other endpoints were paused
  * when it was made or have failed since, an endpoint that is available by then runs beside it.
  */
-export function race(loop: Loop, job: Job, held: Held, standing: Standing, tally: Tally): Promise<RaceEnd> {
+export function race(
+  loop: Loop,
+  job: Job,
+  held: HeldCrossing,
+  standing: PlanProgress,
+  tally: Tally,
+): Promise<RaceEnd> {
   return new Promise((resolve, reject) =>
     new Race(loop, job, held, standing, tally, { resolve, reject }).begin(),
   );
@@ -67,17 +73,24 @@ export function race(loop: Loop, job: Job, held: Held, standing: Standing, tally
 class Race {
   readonly #loop: Loop;
   readonly #job: Job;
-  readonly #held: Held;
+  readonly #held: HeldCrossing;
   readonly #tally: Tally;
   readonly #settling: Settling;
   readonly #running = new Map<LegId, Running>();
-  readonly #standing: Standing;
+  readonly #standing: PlanProgress;
   readonly #watches = new Map<LegId, GuardWatch>();
   #deadline: Disposable | undefined;
   #unheard: (() => void) | undefined;
   #settled = false;
 
-  constructor(loop: Loop, job: Job, held: Held, standing: Standing, tally: Tally, settling: Settling) {
+  constructor(
+    loop: Loop,
+    job: Job,
+    held: HeldCrossing,
+    standing: PlanProgress,
+    tally: Tally,
+    settling: Settling,
+  ) {
     this.#loop = loop;
     this.#job = job;
     this.#held = held;
@@ -304,7 +317,8 @@ class Race {
     if (this.#settled) return;
     try {
       // The endpoint has checked the outputs of an answer that is still arriving.
-      if (!isArriving(response)) checkOutputs(this.#job, leg.segment, response.outputs, wanted, leg.endpoint);
+      if (!isArriving(response))
+        checkCrossing(this.#job, leg.segment, response.outputs, wanted, leg.endpoint);
       checkBelieved(running);
     } catch (thrown) {
       const error = LongshoreError.from(thrown, "decode", `reading the answer of ${leg.endpoint}`);

@@ -61,7 +61,7 @@ export interface Round {
 }
 
 /** Requests of one offloader that wait for a retry. */
-export class Waiting {
+export class RetryQueue {
   readonly #wakes = new Set<(endpoint: EndpointId) => void>();
 
   get count(): number {
@@ -90,7 +90,7 @@ export class Retries {
   readonly #clock: Clock;
   readonly #random: Random;
   readonly #call: Call;
-  readonly #waiting: Waiting;
+  readonly #waiting: RetryQueue;
   readonly #endMs: number;
   readonly #dueMs = new Map<EndpointId, number>();
   #rounds = 0;
@@ -101,7 +101,7 @@ export class Retries {
   constructor(
     parts: { readonly clock: Clock; readonly random: Random; readonly retry?: RetryOptions | undefined },
     call: Call,
-    waiting: Waiting,
+    waiting: RetryQueue,
   ) {
     const {
       mostRounds = 10,

@@ -2,9 +2,9 @@ import { checkFresh, type EndpointId, LongshoreError, ownCall, untilEnded } from
 import type { InferenceResponse } from "../../wire/endpoint/index.ts";
 import { meanOf } from "../../words/estimate/index.ts";
 import type { Leg, Plan } from "../../decide/plan/index.ts";
-import { arrived, type Held } from "../steps/index.ts";
+import { arrived, type HeldCrossing } from "../steps/index.ts";
 import type { RaceEnd } from "./race-end.ts";
-import { standingOf } from "./standing.ts";
+import { planProgressOf } from "./standing.ts";
 import { decide, defaultPlans, sendsOn } from "./decide.ts";
 import { isGone, type Job, nobody } from "./job.ts";
 import { legRequest } from "./leg-request.ts";
@@ -113,7 +113,7 @@ async function followPlans(
     const single = onlyHere(loop, plan, job);
     const following = single
       ? runHere(loop, now, held, plan, single, tally)
-      : race(loop, now, held, standingOf(plan, exclude), tally);
+      : race(loop, now, held, planProgressOf(plan, exclude), tally);
     // Polled after the request itself is sent, since it would wait for these messages. Paid once for a request, however often it is
     // planned.
     if (plans === 1) loop.probing.askLoads(plan);
@@ -186,7 +186,7 @@ function onlyHere(loop: Loop, plan: Plan, job: Job): Leg | undefined {
 async function runHere(
   loop: Loop,
   job: Job,
-  held: Held,
+  held: HeldCrossing,
   plan: Plan,
   leg: Leg,
   tally: Tally,

@@ -15,7 +15,7 @@ import type { Leg } from "../../decide/plan/index.ts";
 import type { Loop } from "./loop.ts";
 import type { Job } from "./job.ts";
 import { bookAnswer, bookBroken, bookLoss, endLeg, type Running } from "./running.ts";
-import { Waiting } from "./retries.ts";
+import { RetryQueue } from "./retries.ts";
 import { newTally } from "../account/index.ts";
 
 const spread = (low: number, high: number): Estimate => ({
@@ -142,7 +142,7 @@ describe("two legs that are over before the books of the first are written", () 
       deferred: new Behind<() => void>(clock, (work) => work()),
       parts: { observer: silentObserver },
       device: { warmth: { ran: () => undefined }, activeWatts: 0 },
-      retrying: { waiting: new Waiting() },
+      retrying: { waiting: new RetryQueue() },
     } as unknown as Loop;
     const running = {
       leg,

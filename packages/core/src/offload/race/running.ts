@@ -11,7 +11,7 @@ import { exchangeMillijoules, radios } from "../../decide/estimate/index.ts";
 import { meanOf } from "../../words/estimate/index.ts";
 import type { TransferNote } from "../../wire/transport/index.ts";
 import { latestOf, type Leg, type Plan, type Trigger } from "../../decide/plan/index.ts";
-import type { Held } from "../steps/index.ts";
+import type { HeldCrossing } from "../steps/index.ts";
 import type { Job } from "./job.ts";
 import { learnLocal, learnLost, learnRemote, tallyLocal, tallyRemote } from "./learn.ts";
 import type { Loop } from "./loop.ts";
@@ -175,7 +175,7 @@ export function recordLate(
 export function bookAnswer(
   loop: Loop,
   job: Job,
-  held: Held,
+  held: HeldCrossing,
   { leg, endpoint: endpointState, startedMs, usualMs, exchange, waits, hold }: Running,
   response: InferenceResponse,
   tally: Tally,

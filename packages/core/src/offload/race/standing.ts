@@ -3,7 +3,7 @@ import { latestOf, type Leg, type LegId, type Plan, waitsFor } from "../../decid
 import type { Tensors } from "../../words/tensor/index.ts";
 
 /** How far a plan has come. */
-export interface Standing {
+export interface PlanProgress {
   /** The plan, with the legs that were added to it. */
   plan: Plan;
   readonly started: Set<LegId>;
@@ -16,7 +16,7 @@ export interface Standing {
 }
 
 /** A plan of which nothing has begun. */
-export function standingOf(plan: Plan, exclude: ReadonlySet<EndpointId>): Standing {
+export function planProgressOf(plan: Plan, exclude: ReadonlySet<EndpointId>): PlanProgress {
   return { plan, started: new Set(), outputs: new Map(), failed: new Map(), givenUp: new Set(), exclude };
 }
 
@@ -26,13 +26,13 @@ export function beginning(legs: readonly Leg[]): readonly Leg[] {
 }
 
 /** Whether what a leg waits for has failed. */
-export function waitedFor({ starts, takes }: Leg, { outputs, failed }: Standing): boolean {
+export function waitedFor({ starts, takes }: Leg, { outputs, failed }: PlanProgress): boolean {
   if (takes !== "request" && !outputs.has(takes)) return false;
   return starts.some((one) => one.on === "failed" && failed.has(one.leg));
 }
 
 /** The leg that starts in place of a late one. A leg that waits for a failure also starts when no other leg can succeed. */
-export function backUpOf(leg: Leg, standing: Standing): Leg | undefined {
+export function backUpOf(leg: Leg, standing: PlanProgress): Leg | undefined {
   const waiting = standing.plan.legs.filter(({ id }) => !standing.started.has(id));
   return (
     waiting.find((one) => latestOf(one, leg) !== undefined) ??
@@ -44,7 +44,7 @@ export function backUpOf(leg: Leg, standing: Standing): Leg | undefined {
 export function endsPlan(
   { id, segment }: Leg,
   elsewhere: boolean,
-  { plan: { legs }, givenUp }: Standing,
+  { plan: { legs }, givenUp }: PlanProgress,
   underWay: readonly { readonly leg: Leg }[],
 ): boolean {
   if (elsewhere && legs.some(({ takes }) => takes === id)) return false;

@@ -2,7 +2,7 @@ import { abortError, childCall, type EndpointId, LongshoreError } from "../../wo
 import type { Endpoint, InferenceResponse } from "../../wire/endpoint/index.ts";
 import type { Leg, Plan } from "../../decide/plan/index.ts";
 import { beginning } from "./standing.ts";
-import { checkOutputs } from "../steps/index.ts";
+import { checkCrossing } from "../steps/index.ts";
 import { final, endpointFor } from "../endpoints/index.ts";
 import { type Job, nobody } from "./job.ts";
 import { stageMs } from "./learn.ts";
@@ -105,7 +105,7 @@ async function* answersAt(loop: Loop, job: Job, leg: Leg, tally: Tally): AsyncIt
   try {
     const request = legRequest(job, leg, held.tensors, endpoint, here);
     for await (const response of inferStream(request, child.call)) {
-      checkOutputs(job, leg.segment, response.outputs, request.outputs, leg.endpoint);
+      checkCrossing(job, leg.segment, response.outputs, request.outputs, leg.endpoint);
       const { load, account } = response;
       // The load was reported when the answers began, and comes with each of them.
       if (load && !heard) {

@@ -1,11 +1,11 @@
 import { atDeadline, type EndpointId, LongshoreError, ownCall } from "../../words/base/index.ts";
-import type { Opinion, Question } from "../check/index.ts";
+import type { Opinion, AnsweredRequest } from "../check/index.ts";
 import { type InferenceResponse, isArriving } from "../../wire/endpoint/index.ts";
 import { meanOf } from "../../words/estimate/index.ts";
 import { isThrifty } from "../../decide/goal/index.ts";
 import { isInfeasible, type Leg } from "../../decide/plan/index.ts";
 import { copied } from "../../words/tensor/index.ts";
-import { arrived, type Held } from "../steps/index.ts";
+import { arrived, type HeldCrossing } from "../steps/index.ts";
 import { type Job, nobody } from "./job.ts";
 import { legCall, legRequest } from "./leg-request.ts";
 import { leftAlone, endpointFor } from "../endpoints/index.ts";
@@ -29,7 +29,7 @@ const patience = 20;
 export function witness(
   loop: Loop,
   job: Job,
-  held: Held,
+  held: HeldCrossing,
   { leg, response }: { readonly leg: Leg; readonly response: InferenceResponse },
 ): void {
   const {
@@ -76,7 +76,7 @@ export function witness(
 async function ask(
   loop: Loop,
   job: Job,
-  { without, only }: Parameters<Question["ask"]>[0],
+  { without, only }: Parameters<AnsweredRequest["ask"]>[0],
 ): Promise<Opinion | undefined> {
   const { clock, local, endpoints } = loop;
   const here = local?.info.id;

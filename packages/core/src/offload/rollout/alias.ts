@@ -182,7 +182,7 @@ export function noVersion(model: string, version: string): LongshoreError {
  * The alias after a change; undefined when it is removed. `resolve` gives what a version consists of. Throws `conflict` for
  * a revision that is not the alias's, and `invalid-input` for a change that makes no sense now.
  */
-export async function changed(
+export async function changedAlias(
   name: string,
   before: Alias | undefined,
   { revision, change }: AskedChange,

@@ -11,7 +11,7 @@ import {
 import {
   type Alias,
   type AskedChange,
-  changed,
+  changedAlias,
   conflict,
   noVersion,
   rolledBack,
@@ -257,7 +257,7 @@ export async function openRollouts(parts: RolloutParts): Promise<Rollouts> {
     async change(name, asked, by, sees) {
       if (followed.has(name)) throw notOurs(name);
       const before = aliases.get(name);
-      const next = await changed(name, before, asked, (model, version) => {
+      const next = await changedAlias(name, before, asked, (model, version) => {
         if (asked.change.do === "set" && sees?.(model) === false) throw noVersion(model, version);
         return resolve(model, version);
       });

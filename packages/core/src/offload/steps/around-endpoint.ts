@@ -18,7 +18,7 @@ import {
 } from "../../words/model/index.ts";
 import type { Tensor } from "../../words/tensor/index.ts";
 import { joinedOffers } from "./around-offers.ts";
-import { accountOf, stepAnswers, type StepThere, valuesFrom } from "./step-there.ts";
+import { joinedAccount, stepAnswers, type StepThere, valuesFrom } from "./step-there.ts";
 
 /*
  * A pipeline whose requests belong together, or are answered several times, is not cut again with every request: what a model
@@ -37,7 +37,7 @@ export interface WholeThere {
 }
 
 /** One part after the other: here, or a step of other endpoints. */
-export interface Stage {
+export interface StageAround {
   readonly from: CutId;
   readonly to: CutId;
   /** Position of the first of its steps. */
@@ -49,8 +49,8 @@ export interface Stage {
  * What runs here between two cuts, and the steps of other endpoints, in order. What ends at the end ends here: the cut after the last
  * step is not the end.
  */
-export function stagesBetween(steps: readonly Step[], first: CutId, last: CutId): readonly Stage[] {
-  const stages: Stage[] = [];
+export function stagesBetween(steps: readonly Step[], first: CutId, last: CutId): readonly StageAround[] {
+  const stages: StageAround[] = [];
   let from = first;
   let at = positionOf(steps, first);
   const end = positionOf(steps, last);
@@ -127,7 +127,7 @@ export async function* wholeAnswers(
         );
         continue;
       }
-      yield { ...last, outputs, account: accountOf(inner, request.segment, untold) };
+      yield { ...last, outputs, account: joinedAccount(inner, request.segment, untold) };
       untold = [];
     }
   }

@@ -86,7 +86,7 @@ export function wantedBack(known: KnownModel, segment: Segment): readonly string
 }
 
 /** Throws `bad-reply` when outputs lack a name of the crossing, or have it in another datatype. */
-export function checkOutputs(
+export function checkCrossing(
   { known, asked }: { readonly known: KnownModel; readonly asked?: Pick<InferenceRequest, "classes"> },
   segment: Segment,
   outputs: Tensors,

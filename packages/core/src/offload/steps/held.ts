@@ -7,7 +7,7 @@ import { type Tensor, type Tensors, totalBytes } from "../../words/tensor/index.
 import { gather } from "./crossing.ts";
 
 /** A crossing that is held here, ready to go on from. */
-export interface Held {
+export interface HeldCrossing {
   readonly cut: CutId;
   /** The variant it belongs to; undefined at `start`, where all variants are open. */
   readonly variant: string | undefined;
@@ -19,7 +19,7 @@ export interface Held {
 }
 
 /** A crossing that a head here made, as the start of what comes next. Items are counted when it is ragged. */
-export function heldAt(leg: Leg, outputs: Tensors, before: Features): Held {
+export function heldAt(leg: Leg, outputs: Tensors, before: Features): HeldCrossing {
   let items: number | undefined;
   for (const { spec } of outputs.values()) if (spec.ragged === true) items ??= spec.shape[0];
   return {
@@ -33,10 +33,10 @@ export function heldAt(leg: Leg, outputs: Tensors, before: Features): Held {
 
 /** A crossing with what is still on its way read. */
 export async function arrived(
-  held: Held,
-  arriving: NonNullable<Held["arriving"]>,
+  held: HeldCrossing,
+  arriving: NonNullable<HeldCrossing["arriving"]>,
   call: Call,
-): Promise<Held> {
+): Promise<HeldCrossing> {
   const tensors = new Map<string, Tensor>();
   for (const [name, input] of arriving) {
     tensors.set(name, "read" in input ? await input.read(call) : input);
@@ -51,7 +51,7 @@ export function inputsOf(
   { legs }: Plan,
   outputs: ReadonlyMap<LegId, Tensors>,
   known: KnownModel,
-  held: Held,
+  held: HeldCrossing,
   here: EndpointId | undefined,
 ): InferenceRequest["inputs"] {
   if (leg.takes === "request") return held.arriving ?? held.tensors;
@@ -68,7 +68,7 @@ export function crossingAfter(
   given: Tensors,
   outputs: ReadonlyMap<LegId, Tensors>,
   known: KnownModel,
-  held: Held,
+  held: HeldCrossing,
 ): Tensors {
   return gather(known, { ...segment, from: segment.to }, [given, outputs.get(takes), held.tensors]);
 }

@@ -106,7 +106,7 @@ async function runEach(
       responses.map((response) => response.outputs),
       wanted,
     ),
-    account: accountOf(
+    account: joinedAccount(
       inner,
       request.segment,
       responses.map(({ account }) => account),
@@ -120,7 +120,7 @@ async function runEach(
 }
 
 /** One account of several, so many of which were under way together and share the time that passed. */
-export function accountOf(
+export function joinedAccount(
   { info }: Endpoint,
   segment: Segment,
   accounts: readonly Account[],

@@ -9,7 +9,7 @@ import { endCut, startCut, type Step } from "../../words/model/index.ts";
 import type { Tensor, Tensors } from "../../words/tensor/index.ts";
 import { stagesBetween } from "./around-endpoint.ts";
 import { withStepModels } from "./step-models.ts";
-import { accountOf, valuesFrom } from "./step-there.ts";
+import { joinedAccount, valuesFrom } from "./step-there.ts";
 
 /** Runs any part of a pipeline. */
 type Run = (request: InferenceRequest, call: Call) => Promise<InferenceResponse>;
@@ -65,7 +65,7 @@ export function stepsAround(
       const step =
         body?.kind === "pipeline" ? body.steps.find(({ run }) => "model" in run && run.elsewhere) : undefined;
       const endpoint = step ? await endpointOf(segment, step, call) : local;
-      let last: InferenceResponse = { outputs: new Map(), account: accountOf(local, segment, []) };
+      let last: InferenceResponse = { outputs: new Map(), account: joinedAccount(local, segment, []) };
       for await (const answer of answersOf(endpoint, request, call)) last = answer;
       return last;
     }
@@ -94,7 +94,7 @@ export function stepsAround(
     }
     return {
       outputs: values,
-      account: accountOf(
+      account: joinedAccount(
         local,
         segment,
         done.map(({ account }) => account),

@@ -29,7 +29,7 @@ export const defaultConnectionLimits = {
 } as const;
 
 /** One connection, as the guard counts it. */
-export interface Admission {
+export interface ConnectionAdmission {
   /**
    * Throws `rejected` when the connection is beyond a limit, still. Ask before each request other than a health probe: a
    * connection that came when the port was full is served as soon as there is room.
@@ -48,7 +48,7 @@ export interface ConnectionGuard {
    *
    * @param destroy Ends the connection without a word; called when its time in the reserve is over.
    */
-  admit(address: string | undefined, destroy: () => void): Admission | undefined;
+  admit(address: string | undefined, destroy: () => void): ConnectionAdmission | undefined;
 }
 
 /** What counts as one source address: an IPv4 address, or the /64 network of an IPv6 address, which one host may own. */

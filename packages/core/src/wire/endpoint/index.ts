@@ -1,7 +1,11 @@
 export { answersOf } from "./answers.ts";
 export { isArriving, untilRead } from "./arriving-answer.ts";
 export { byOwnNames } from "./by-own-names.ts";
-export { type Admission, createConnectionGuard, defaultConnectionLimits } from "./connection-guard.ts";
+export {
+  type ConnectionAdmission,
+  createConnectionGuard,
+  defaultConnectionLimits,
+} from "./connection-guard.ts";
 export {
   type Accelerator,
   type Account,

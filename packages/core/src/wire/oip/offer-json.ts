@@ -94,7 +94,7 @@ export function parseOffers(value: unknown, nowMs: number): readonly Offer[] {
  * An offer as the asker may believe it. The directory says where a server is and how far it is trusted; what the server
  * says of itself can only narrow that. The path begins with the name by which the asker knows the server; the other one is kept.
  */
-export function narrowed(told: Offer, info: EndpointInfo): Offer {
+export function narrowedOffer(told: Offer, info: EndpointInfo): Offer {
   const [ownName = info.id, ...further] = told.path;
   return {
     ...told,

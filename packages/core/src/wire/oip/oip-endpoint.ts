@@ -44,7 +44,7 @@ import { indexPath, modelListings } from "./index-json.ts";
 import { asClient } from "./client-span.ts";
 import { badReply, type Exchange, exchange } from "./exchange.ts";
 import { foreignKnowledge, isForeignDigest, toldConfiguration } from "./foreign.ts";
-import { narrowed, parseOffers } from "./offer-json.ts";
+import { narrowedOffer, parseOffers } from "./offer-json.ts";
 import type { OipEndpointParts } from "./parts.ts";
 import { inferredOffer } from "../endpoint/index.ts";
 import { readLoadHeaders } from "./load-headers.ts";
@@ -134,7 +134,7 @@ class OipEndpoint implements Endpoint {
       );
       return offers
         .filter((offer) => offer.segment.model === query.model)
-        .map((offer) => narrowed(offer, this.info));
+        .map((offer) => narrowedOffer(offer, this.info));
     });
   }
 

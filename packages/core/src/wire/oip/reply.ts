@@ -169,12 +169,12 @@ export function readResponse(
     ? readInferReplyHead(bytes.subarray(0, headerLength), receivedBytes - (headerLength ?? 0), limits, pause)
     : readInferReplyInSteps(bytes, headerLength, limits, pause, heads);
   const made = (message: InferReplyMessage): InferenceResponse | Promise<InferenceResponse> =>
-    responseOf(parts, request, exchanged, message, expected, codingStages, call);
+    responseOfReply(parts, request, exchanged, message, expected, codingStages, call);
   return came instanceof Promise ? came.then(made) : made(came);
 }
 
 /** The same of a reply that was read already, whatever encoding it came in. At once, unless tensors are to be decoded. */
-export function responseOf(
+export function responseOfReply(
   parts: OipEndpointParts,
   request: InferenceRequest,
   exchanged: Exchange,

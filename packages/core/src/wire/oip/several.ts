@@ -17,7 +17,7 @@ import { clientSpan } from "./client-span.ts";
 import { badReply, type Exchange, withinDeadline } from "./exchange.ts";
 import { readLoadHeaders } from "./load-headers.ts";
 import type { OipEndpointParts } from "./parts.ts";
-import { readResponse, responseOf } from "./reply.ts";
+import { readResponse, responseOfReply } from "./reply.ts";
 
 const noBytes = new Uint8Array(0);
 
@@ -96,7 +96,7 @@ export async function* severalAnswers(
       for await (const one of messages) {
         const receivedBytes = one.outputs.reduce((sum, { bytes }) => sum + bytes.byteLength, 0);
         const came = exchanged(told, noBytes, receivedBytes);
-        yield await checked(() => responseOf(parts, request, came, one, expected, [], call));
+        yield await checked(() => responseOfReply(parts, request, came, one, expected, [], call));
         answered();
       }
       heard(readLoadHeaders(response.trailers?.() ?? {}, clock.nowMs()));

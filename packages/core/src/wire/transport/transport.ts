@@ -54,7 +54,7 @@ export interface WireRequest {
   readonly repeatable?: boolean;
   /** The reply goes on for as long as its reader takes it: its bytes in all have no limit. Set by the sender. */
   readonly endless?: true;
-  /** Takes the endpoint of the body where a listener speaks another encoding of the protocol. */
+  /** Replaces the body if a listener speaks another encoding of the protocol. */
   readonly message?: IncomingMessage;
   /** Set where it is received, never by the sender. */
   readonly peer?: Peer;

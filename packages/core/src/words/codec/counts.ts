@@ -3,7 +3,7 @@ import { maxElements, type Tensor } from "../tensor/index.ts";
 import type { Encoded } from "./codec.ts";
 
 /** What came over the wire does not make the tensor that its spec states. */
-export function mismatch(encoded: Encoded, message: string): LongshoreError {
+export function codingMismatch(encoded: Encoded, message: string): LongshoreError {
   return new LongshoreError(
     "body-mismatch",
     "decode",
@@ -30,12 +30,15 @@ export function statedCount(encoded: Encoded): number {
   // elements of rank 0 have no row figures: without this the loop below would count to whatever the shape says
   if (!rows || (spec.shape.length <= 1 && rows.length === 0)) {
     const count = spec.shape.length <= 32 ? product(spec.shape) : undefined;
-    if (count === undefined) throw mismatch(encoded, `shape [${spec.shape.join(", ")}] cannot be`);
+    if (count === undefined) throw codingMismatch(encoded, `shape [${spec.shape.join(", ")}] cannot be`);
     return count;
   }
   const [elements = -1, ...inner] = spec.shape;
   if (rows.length !== elements * inner.length) {
-    throw mismatch(encoded, `${rows.length} row figures do not go with shape [${spec.shape.join(", ")}]`);
+    throw codingMismatch(
+      encoded,
+      `${rows.length} row figures do not go with shape [${spec.shape.join(", ")}]`,
+    );
   }
   let total = 0;
   for (let index = 0; index < elements; index++) {
@@ -43,7 +46,7 @@ export function statedCount(encoded: Encoded): number {
     const count = product(row);
     const fits = inner.every((size, axis) => size === -1 || size === row[axis]);
     if (count === undefined || !fits || total + count > maxElements) {
-      throw mismatch(
+      throw codingMismatch(
         encoded,
         `element ${index} has a shape that does not go with [${spec.shape.join(", ")}]`,
       );
@@ -57,7 +60,7 @@ export function statedCount(encoded: Encoded): number {
 export function checkedCount(encoded: Encoded, bytesPerScalar: number): number {
   const count = statedCount(encoded);
   if (encoded.bytes.byteLength !== count * bytesPerScalar) {
-    throw mismatch(
+    throw codingMismatch(
       encoded,
       `${count} values take ${count * bytesPerScalar} bytes, but ${encoded.bytes.byteLength} came`,
     );
@@ -69,7 +72,10 @@ export function checkedCount(encoded: Encoded, bytesPerScalar: number): number {
 export function figure(encoded: Encoded, name: string, least: number, most: number): number {
   const value = encoded.parameters[name];
   if (typeof value !== "number" || !(value >= least && value <= most)) {
-    throw mismatch(encoded, `its ${name} is ${String(value)}; a number from ${least} to ${most} is needed`);
+    throw codingMismatch(
+      encoded,
+      `its ${name} is ${String(value)}; a number from ${least} to ${most} is needed`,
+    );
   }
   return value;
 }

@@ -1,7 +1,7 @@
 export { codecSet, type CodecSet, decodeCrossing, encodeCrossing } from "./codec-set.ts";
 export type { Codec, CodecId, Encoded } from "./codec.ts";
 export type { Compressor } from "./compressor.ts";
-export { encodedAs, mismatch, statedCount } from "./counts.ts";
+export { encodedAs, codingMismatch, statedCount } from "./counts.ts";
 export { fp16Codec } from "./fp16.ts";
 export { int8ChannelCodec, int8ChannelDeflateCodec } from "./int8-channel.ts";
 export { int8DeflateCodec } from "./int8-deflate.ts";

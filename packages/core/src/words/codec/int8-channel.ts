@@ -1,6 +1,6 @@
 import { bytesOf, float32View, type Tensor, type TensorSpec } from "../tensor/index.ts";
 import type { Codec, Encoded } from "./codec.ts";
-import { decodedTensor, encodedAs, mismatch, statedCount } from "./counts.ts";
+import { decodedTensor, encodedAs, codingMismatch, statedCount } from "./counts.ts";
 import { affineOf, finiteRange, largest, quantiseInto } from "./eight-bits.ts";
 import { decodedPlain, plainly } from "./plain.ts";
 import { type DeflateOptions, packLevels, unpackLevels } from "./levels.ts";
@@ -87,7 +87,7 @@ function valuesOf(encoded: Encoded, levels: Uint8Array): Tensor {
     const zero = bytes[2 * channels + channel] as number;
     const scale = fromUpperHalf(half);
     if (!(scale > 0 && scale < Infinity))
-      throw mismatch(encoded, `channel ${channel} has the scale ${scale}`);
+      throw codingMismatch(encoded, `channel ${channel} has the scale ${scale}`);
     // rounding up to a level must not turn what was finite into an infinity
     const careful = scale * 255 > largest;
     for (let element = 0; element < batch; element++) {
@@ -102,11 +102,11 @@ function valuesOf(encoded: Encoded, levels: Uint8Array): Tensor {
 }
 
 function headBytes(encoded: Encoded): number {
-  if (!accepts(encoded.spec)) throw mismatch(encoded, "it makes FP32 of three axes or more");
+  if (!accepts(encoded.spec)) throw codingMismatch(encoded, "it makes FP32 of three axes or more");
   // checks that the sizes are sane before they are multiplied
   statedCount(encoded);
   const head = (encoded.spec.shape[1] ?? 0) * bytesPerChannel;
-  if (encoded.bytes.byteLength < head) throw mismatch(encoded, "the scales of its channels are cut");
+  if (encoded.bytes.byteLength < head) throw codingMismatch(encoded, "the scales of its channels are cut");
   return head;
 }
 
@@ -136,7 +136,7 @@ export const int8ChannelCodec: Codec = {
     const head = headBytes(encoded);
     const count = statedCount(encoded);
     if (encoded.bytes.byteLength !== head + count) {
-      throw mismatch(encoded, `${count} levels with their scales take ${head + count} bytes`);
+      throw codingMismatch(encoded, `${count} levels with their scales take ${head + count} bytes`);
     }
     return valuesOf(encoded, encoded.bytes.subarray(head));
   },

@@ -1,6 +1,6 @@
 import { float32View } from "../tensor/index.ts";
 import type { Codec } from "./codec.ts";
-import { checkedCount, decodedTensor, encodedAs, figure, mismatch } from "./counts.ts";
+import { checkedCount, decodedTensor, encodedAs, figure, codingMismatch } from "./counts.ts";
 import type { Encoded } from "./codec.ts";
 import { type Affine, affineOf, finiteRange, quantised, scaleLimits, tabled } from "./eight-bits.ts";
 import { decodedPlain, plainly } from "./plain.ts";
@@ -40,6 +40,6 @@ export function statedAffine(encoded: Encoded): Affine {
   const scale = figure(encoded, "scale", ...scaleLimits);
   const zeroPoint = figure(encoded, "zeroPoint", -128, 127);
   if (!Number.isInteger(zeroPoint))
-    throw mismatch(encoded, `its zeroPoint is ${zeroPoint}; it must be whole`);
+    throw codingMismatch(encoded, `its zeroPoint is ${zeroPoint}; it must be whole`);
   return { scale, zero: zeroPoint + 128 };
 }

@@ -1,7 +1,7 @@
 import { LongshoreError } from "../base/index.ts";
 import type { Encoded } from "./codec.ts";
 import type { Compressor } from "./compressor.ts";
-import { mismatch, statedCount } from "./counts.ts";
+import { codingMismatch, statedCount } from "./counts.ts";
 
 /*
  * The levels of a quantised tensor in fewer bytes: raw deflate of the differences between neighbours, modulo 256. Neighbours
@@ -61,11 +61,11 @@ export async function unpackLevels(
   const body = encoded.bytes.subarray(before);
   if (body.byteLength === count) return body;
   if (body.byteLength > count || body.byteLength * mostInflation < count) {
-    throw mismatch(encoded, `${count} levels do not come in ${body.byteLength} bytes`);
+    throw codingMismatch(encoded, `${count} levels do not come in ${body.byteLength} bytes`);
   }
   const levels = await compressor.inflate(body, count).catch((thrown: unknown) => {
     const why = thrown instanceof Error ? thrown.message : String(thrown);
-    throw mismatch(encoded, `its body does not inflate to ${count} levels (${why})`);
+    throw codingMismatch(encoded, `its body does not inflate to ${count} levels (${why})`);
   });
   let level = 0;
   for (let index = 0; index < count; index++) {

@@ -1,6 +1,6 @@
 import { bytesOf, float32View, type Tensor } from "../tensor/index.ts";
 import type { Encoded } from "./codec.ts";
-import { checkedCount, decodedTensor, encodedAs, mismatch } from "./counts.ts";
+import { checkedCount, decodedTensor, encodedAs, codingMismatch } from "./counts.ts";
 
 /** The tensor as its own FP32 bytes, for what a codec cannot say. */
 export function plainly(codec: string, tensor: Tensor): Encoded {
@@ -13,7 +13,7 @@ export function plainly(codec: string, tensor: Tensor): Encoded {
  */
 export function decodedPlain(encoded: Encoded): Tensor | undefined {
   if (encoded.spec.datatype !== "FP32")
-    throw mismatch(encoded, `it makes FP32, not ${encoded.spec.datatype}`);
+    throw codingMismatch(encoded, `it makes FP32, not ${encoded.spec.datatype}`);
   if (encoded.parameters["plain"] !== true) return undefined;
   checkedCount(encoded, 4);
   return decodedTensor(encoded, encoded.bytes);

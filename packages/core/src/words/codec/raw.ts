@@ -1,6 +1,6 @@
 import { elementBytes } from "../tensor/index.ts";
 import type { Codec, Encoded } from "./codec.ts";
-import { checkedCount, decodedTensor, encodedAs, mismatch, statedCount } from "./counts.ts";
+import { checkedCount, decodedTensor, encodedAs, codingMismatch, statedCount } from "./counts.ts";
 
 /** Walks length-prefixed elements without making them. */
 function checkElements(encoded: Encoded): void {
@@ -14,7 +14,10 @@ function checkElements(encoded: Encoded): void {
     count++;
   }
   if (count !== expected || at !== bytes.byteLength) {
-    throw mismatch(encoded, `${expected} length-prefixed elements should fill its ${bytes.byteLength} bytes`);
+    throw codingMismatch(
+      encoded,
+      `${expected} length-prefixed elements should fill its ${bytes.byteLength} bytes`,
+    );
   }
 }
 

@@ -50,7 +50,7 @@ function checkRows(expected: readonly TensorSpec[], inputs: InferenceRequest["in
 }
 
 /** Refuses inputs that the segment does not take, before they wait in a queue. Throws `invalid-input`. */
-export function checkInputs(
+export function checkWireInputs(
   segment: Segment,
   knowledge: ModelKnowledge,
   inputs: InferenceRequest["inputs"],

@@ -2,7 +2,7 @@ import type { Holding } from "../../body/index.ts";
 import type { InferenceEvents } from "../../telemetry/index.ts";
 import type { Api, Asked } from "../parts.ts";
 import type { Head, InferRoute } from "./parse.ts";
-import type { Plan } from "./plan.ts";
+import type { InferencePlan } from "./plan.ts";
 
 /** An inference whose head was parsed and planned. */
 export interface Inference {
@@ -10,7 +10,7 @@ export interface Inference {
   readonly route: InferRoute;
   readonly asked: Asked;
   readonly head: Head;
-  readonly plan: Plan;
+  readonly plan: InferencePlan;
   readonly events: InferenceEvents;
   /** What is held for it until it is over. */
   readonly held: Holding;

@@ -56,7 +56,7 @@ export function checkPlannedDigest(
 }
 
 /** The part of the model that is asked for. */
-export function segmentOf(asked: Asked, route: InferRoute, knowledge: ModelKnowledge): Segment {
+export function segmentOfRoute(asked: Asked, route: InferRoute, knowledge: ModelKnowledge): Segment {
   const { name, version, digest } = knowledge.description;
   const planned = checkPlannedDigest(asked, knowledge);
   const variant = findVariant(knowledge, route.variant).name;
@@ -78,7 +78,7 @@ export function parseHead(api: Api, route: InferRoute, asked: Asked, stated?: Ca
   const headOf = (knowledge: ModelKnowledge): Head => {
     const call = ownCall(arrived);
     call.path = [...arrived.path, api.endpoint.info.id];
-    return { arrived, call, knowledge, segment: segmentOf(asked, route, knowledge) };
+    return { arrived, call, knowledge, segment: segmentOfRoute(asked, route, knowledge) };
   };
   const found = findModel(api, route.model, route.version, arrived);
   return found instanceof Promise ? found.then(headOf) : headOf(found);

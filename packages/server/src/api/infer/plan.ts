@@ -28,7 +28,7 @@ import type { Head, InferRoute } from "./parse.ts";
 import type { Received } from "./receive.ts";
 
 /** How a request goes on, as far as its head tells. */
-export interface Plan {
+export interface InferencePlan {
   /** It may be sent on while it arrives: the endpoint that does so admits it, when it knows more. */
   readonly sentOn: boolean;
   /** What admission granted. */
@@ -106,7 +106,7 @@ export function planMessage(asked: Asked, { message, form }: Received, call: Cal
 }
 
 /** Asks the endpoint to admit the request; `held` gives back what that grants. */
-export function admit(
+export function admitInference(
   api: Api,
   { segment, call }: Head,
   leastAgreementRatio: number | undefined,
@@ -116,11 +116,17 @@ export function admit(
 }
 
 /** The second step: decides from the head whether the request may be sent on, and admits it if not. */
-export function planHead(api: Api, route: InferRoute, asked: Asked, head: Head, held: Holding): Plan {
+export function planHead(
+  api: Api,
+  route: InferRoute,
+  asked: Asked,
+  head: Head,
+  held: Holding,
+): InferencePlan {
   const { knowledge } = head;
   const leastAgreementRatio = leastAgreementOf(asked, route);
   const several = takesSeveral(asked.request);
   const sentOn = knowledge.alias !== true && mayBeSentOn(api, asked, knowledge.description);
-  const pass = sentOn ? undefined : admit(api, head, leastAgreementRatio, held);
+  const pass = sentOn ? undefined : admitInference(api, head, leastAgreementRatio, held);
   return { sentOn, pass, leastAgreementRatio, several };
 }

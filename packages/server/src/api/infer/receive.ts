@@ -26,7 +26,7 @@ import {
 } from "@longshore/core/internal";
 import {
   type BodyPool,
-  type Held,
+  type BudgetShare,
   rawInput,
   rawLead,
   rawRequest,
@@ -70,13 +70,13 @@ class Arrived implements Received {
   readonly message: InferRequestMessage;
   readonly raw: boolean;
   readonly form?: WireForm;
-  readonly #held: Held;
+  readonly #held: BudgetShare;
   readonly #memory: ArrayBufferLike | undefined;
   readonly #pool: BodyPool;
 
   /** @param memory Taken from the pool, to come back there. */
   constructor(
-    held: Held,
+    held: BudgetShare,
     message: InferRequestMessage,
     raw: boolean,
     pool: BodyPool,
@@ -113,14 +113,14 @@ class Arriving implements Received {
   readonly raw = false;
   readonly form: WireForm;
   completeMs: number | undefined;
-  readonly #held: Held;
+  readonly #held: BudgetShare;
   readonly #kept: KeptBody;
   readonly #maxKeptBytes: number;
   readonly #read: (buffer: Uint8Array) => InferRequestMessage | Promise<InferRequestMessage>;
   readonly #headerLength: number;
 
   constructor(
-    held: Held,
+    held: BudgetShare,
     kept: KeptBody,
     maxKeptBytes: number,
     message: InferRequestMessage,

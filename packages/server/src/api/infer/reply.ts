@@ -30,8 +30,8 @@ import { stateChecksum } from "../replies.ts";
 import { writeShared } from "../shared-memory.ts";
 import type { Inference } from "./inference.ts";
 import { isAnsweredAnew } from "./plan.ts";
-import type { Question } from "./request.ts";
-import type { Answer } from "./run.ts";
+import type { ParsedInference } from "./request.ts";
+import type { InferenceAnswer } from "./run.ts";
 
 const noCodecs: Parameters<typeof packTensors>[1] = {};
 
@@ -114,8 +114,8 @@ export function untilSent(reply: WireResponse, { abort }: Call, held: Disposable
 /** The fourth step: the reply, in the form in which the answer came where the request was sent on, or written here. */
 export async function reply(
   { api, asked, head, events, startedMs, askedMs }: Inference,
-  { message, request, received, bodyMs }: Question,
-  { response, description }: Answer,
+  { message, request, received, bodyMs }: ParsedInference,
+  { response, description }: InferenceAnswer,
 ): Promise<WireResponse> {
   const answeredMs = api.clock.nowMs();
   const { version } = response.account.segment;

@@ -24,14 +24,14 @@ import {
 import { holdsCredential } from "../../identify/index.ts";
 import type { Api, Asked } from "../parts.ts";
 import { readShared } from "../shared-memory.ts";
-import { checkInputs } from "./check-inputs.ts";
+import { checkWireInputs } from "./check-inputs.ts";
 import { checkJsonForms, checkRequested } from "./check-outputs.ts";
 import type { Inference } from "./inference.ts";
-import { admit, planMessage } from "./plan.ts";
+import { admitInference, planMessage } from "./plan.ts";
 import { type Received, receive } from "./receive.ts";
 
 /** An inference that was read as far as it has to be before it is run or sent on. */
-export interface Question {
+export interface ParsedInference {
   readonly message: InferRequestMessage;
   readonly request: Writable<InferenceRequest>;
   /** With the schedule that the message asks for. */
@@ -70,7 +70,7 @@ function toRequest(
   plain: InferenceRequest["inputs"],
   state: Tensors | undefined,
 ): Writable<InferenceRequest> {
-  checkInputs(segment, knowledge, plain);
+  checkWireInputs(segment, knowledge, plain);
   checkRequested(message, segment, knowledge.description);
   const request: Writable<InferenceRequest> = { segment, inputs: plain, codecs: {} };
   const sequence = sequenceOf(message, state);
@@ -151,14 +151,14 @@ function unpack(
  * The rest of the first two steps: reads the body, or only its JSON where the request can be sent on, decides which of the two it is, and
  * makes the endpoint's request of it.
  */
-export async function readQuestion(inference: Inference): Promise<Question> {
+export async function readQuestion(inference: Inference): Promise<ParsedInference> {
   const { api, asked, head, plan, events, held, askedMs } = inference;
   const { call, knowledge, segment } = head;
   const { leastAgreementRatio } = plan;
   const receiving = receive(api, asked, knowledge.description, plan.sentOn);
   const received = held.keep(receiving instanceof Promise ? await inTime(receiving, call, api) : receiving);
   const wire = plan.sentOn ? planMessage(asked, received, call) : undefined;
-  const pass = plan.sentOn && !wire ? admit(api, head, leastAgreementRatio, held) : plan.pass;
+  const pass = plan.sentOn && !wire ? admitInference(api, head, leastAgreementRatio, held) : plan.pass;
   const reading = wire ? received.message : wholeMessage(received);
   const whole =
     reading instanceof Promise ? await untilEnded(reading, call, api.clock, "admission") : reading;

@@ -7,13 +7,13 @@ import {
 } from "@longshore/core";
 import { canBegin, digestHeader } from "@longshore/core/internal";
 import { findModel } from "../find-model.ts";
-import { checkInputs } from "./check-inputs.ts";
+import { checkWireInputs } from "./check-inputs.ts";
 import type { Inference } from "./inference.ts";
-import { segmentOf } from "./parse.ts";
-import type { Question } from "./request.ts";
+import { segmentOfRoute } from "./parse.ts";
+import type { ParsedInference } from "./request.ts";
 
 /** What an endpoint answered, and the content that it was asked of. */
-export interface Answer {
+export interface InferenceAnswer {
   readonly response: InferenceResponse;
   readonly description: ModelDescription;
 }
@@ -46,20 +46,20 @@ export async function requestAnew(
   // Where nothing is there now, the caller is told what the request failed for.
   const knowledge = await find().catch(() => undefined);
   if (!knowledge || knowledge.description.digest === before.description.digest) return undefined;
-  const segment = segmentOf(asked, route, knowledge);
-  checkInputs(segment, knowledge, request.inputs);
+  const segment = segmentOfRoute(asked, route, knowledge);
+  checkWireInputs(segment, knowledge, request.inputs);
   const { pass: _granted, ...rest } = request;
   return { request: { ...rest, segment }, knowledge };
 }
 
 /** The third step: the endpoint runs the request or sends it on; once more where the content was replaced meanwhile. */
-export async function run(inference: Inference, question: Question): Promise<Answer> {
+export async function run(inference: Inference, question: ParsedInference): Promise<InferenceAnswer> {
   const { api, head } = inference;
   const { request, call, received, tensors } = question;
   const { description } = head.knowledge;
   const forgets = api.endpoint.capabilities?.forgetsInputs === true && !request.sequence;
   if (forgets) request.inputs = received.give(tensors);
-  let answer: Answer;
+  let answer: InferenceAnswer;
   try {
     answer = { response: await api.endpoint.infer(request, call), description };
   } catch (thrown) {

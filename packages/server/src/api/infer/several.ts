@@ -9,14 +9,14 @@ import { answersOf, answersType, type InferReplyMessage } from "@longshore/core/
 import { framesOf } from "../../body/index.ts";
 import type { Inference } from "./inference.ts";
 import { inferReply } from "./reply.ts";
-import type { Question } from "./request.ts";
+import type { ParsedInference } from "./request.ts";
 import { requestAnew } from "./run.ts";
 
 /**
  * The reply with the answers as they come. It begins with the first of them, so that what fails before it has a status of
  * its own; the next is worked on when the one before was taken.
  */
-export async function replySeveral(inference: Inference, question: Question): Promise<WireResponse> {
+export async function replySeveral(inference: Inference, question: ParsedInference): Promise<WireResponse> {
   const { api, asked, events } = inference;
   const { message, request, call, bodyMs } = question;
   let { description } = inference.head.knowledge;

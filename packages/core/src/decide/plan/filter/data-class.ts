@@ -4,7 +4,7 @@ import type { Reveals } from "../../../words/model/index.ts";
 import type { PlanRequest } from "../request.ts";
 
 /** An endpoint as policies see it. */
-export interface EndpointState {
+export interface PolicyEndpoint {
   readonly id: EndpointId;
   readonly zones: readonly ZoneId[];
   readonly trust: TrustLevel;
@@ -18,7 +18,7 @@ export interface EndpointState {
 export function dataClassRule(
   policy: Policy,
   request: PlanRequest,
-  endpoint: EndpointState,
+  endpoint: PolicyEndpoint,
   classes: readonly (DataClass | undefined)[],
   reveals: Reveals,
 ): string | undefined {
@@ -35,7 +35,7 @@ export function dataClassRule(
 function ruleFor(
   policy: Policy,
   { tenant }: PlanRequest,
-  { id, zones, trust }: EndpointState,
+  { id, zones, trust }: PolicyEndpoint,
   dataClass: DataClass,
   reveals: Reveals,
 ): string | undefined {

@@ -3,7 +3,7 @@ import type { FilterName } from "../plan.ts";
 import type { PlanRequest } from "../request.ts";
 import type { View } from "../view.ts";
 import type { ClassSet } from "../options.ts";
-import { dataClassRule, type EndpointState } from "./data-class.ts";
+import { dataClassRule, type PolicyEndpoint } from "./data-class.ts";
 import { onlyDetail, onlyRemoves } from "./only.ts";
 import { stateDetail, stateRemoves } from "./state.ts";
 import { trustDetail, trustRemoves } from "./trust.ts";
@@ -17,7 +17,7 @@ export interface LocalObstacle {
 }
 
 /** Why rules keep a request from an endpoint that would run it itself: its zones or its trust. */
-export function brokenRule({ zones, leastTrust }: Rules, at: EndpointState): LocalObstacle | undefined {
+export function brokenRule({ zones, leastTrust }: Rules, at: PolicyEndpoint): LocalObstacle | undefined {
   if (zoneRemoves(at.zones, zones, true)) return { filter: "zone", detail: zoneDetail(at.zones, zones) };
   const trusted = at.zones.includes("device") || !trustRemoves(trustRank(at.trust), demandedRank(leastTrust));
   return trusted ? undefined : { filter: "trust", detail: trustDetail(at.trust, leastTrust) };
