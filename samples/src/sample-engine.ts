@@ -39,7 +39,7 @@ export function sampleEngine(runtime: Runtime = onnxRuntime()): SampleEngine {
       // Variants may be for the cloud only; this place is to run them all.
       tier: "cloud",
       zone: "device",
-      trust: "attested",
+      trust: "vouched",
       codecs: [],
       state: "resident",
       offers: false,

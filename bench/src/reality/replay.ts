@@ -56,7 +56,8 @@ export async function replayReally(
     seed: simulation.seed,
   });
   const { id, tier, zone, trust } = endpointState.info;
-  const about = serverInfo({ address: `http://127.0.0.1:${proxy.port}`, id, tier, zone, trust });
+  const address = `http://127.0.0.1:${proxy.port}`;
+  const about = { ...serverInfo({ address, id, tier, zone }), trust };
   const endpoint = dial(about, { clock, random, observer: silentObserver, link });
   const offloader = createOffloader({
     local: device,

@@ -271,6 +271,7 @@ export {
   type SpeedBelief,
 } from "./decide/estimate/index.ts";
 export { isObjective, readObjective } from "./decide/goal/index.ts";
+export { type PolicyRule, rulePolicy } from "./decide/policy/index.ts";
 export {
   brokenRule,
   envelopeBytes,

@@ -59,7 +59,7 @@ export async function startApp(
   const { clock, random } = machine;
   const observer = observerOf(machine, surroundings);
   const dialler = diallerOn(machine, surroundings);
-  const info = { ...infoOf(spec.name, { tier: "device", zone: "device", trust: "attested" }) };
+  const info = { ...infoOf(spec.name, { tier: "device", zone: "device", trust: "vouched" }) };
   const local =
     spec.models.length > 0
       ? engineOn(machine, surroundings, info, repositoryOf(repositoryFiles(spec.models)), 0.5)
@@ -77,7 +77,7 @@ export async function startApp(
       clock,
       observer,
       codecs: [...codecs.keys()],
-      ...(found.ring ? { ring: found.ring } : { unsignedTrust: "attested" as const }),
+      ...(found.ring ? { ring: found.ring } : { unsignedTrust: "vouched" as const }),
     });
   const offloader = createOffloader({
     id: spec.name,

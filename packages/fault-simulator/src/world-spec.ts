@@ -270,7 +270,7 @@ export function permitted(
   { zone, trust }: Pick<ServerSpec, "zone" | "trust">,
 ): boolean {
   if (zone === "device") return true;
-  const order: readonly TrustLevel[] = ["none", "listed", "operated", "attested"];
+  const order: readonly TrustLevel[] = ["none", "listed", "operated", "vouched"];
   const demanded: Readonly<Record<string, TrustLevel>> = {
     public: "listed",
     internal: "listed",

@@ -331,7 +331,7 @@ class World {
     const own = machine(this.#clock, seed, app.name, 1);
     const listed =
       app.reach === "gateway" && gateway
-        ? [infoOf(gateway.name, { tier: "edge", zone: gateway.zone, trust: "attested" })]
+        ? [infoOf(gateway.name, { tier: "edge", zone: gateway.zone, trust: "vouched" })]
         : this.#listed();
     const found =
       app.reach === "directory" && gateway

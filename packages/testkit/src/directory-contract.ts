@@ -238,7 +238,7 @@ export function directoryContract(
             },
           ),
         );
-        await under.put(await record({ id: "wide", trust: "listed" }, { trust: "attested" }));
+        await under.put(await record({ id: "wide", trust: "listed" }, { trust: "vouched" }));
         await under.put(await record({ id: "abroad" }, { zone: "us/east" })).catch(() => undefined);
         await under.put(await record({ id: "here" }, { zone: "device" })).catch(() => undefined);
         await until(() => expect(ids(under)).toEqual(["narrow", "wide"]));

@@ -32,7 +32,7 @@ export interface RandomViewOptions {
 }
 
 const zones = ["eu/de/store", "eu/de", "eu/fr", "us/east", "device"];
-const trusts: readonly TrustLevel[] = ["none", "listed", "operated", "attested"];
+const trusts: readonly TrustLevel[] = ["none", "listed", "operated", "vouched"];
 const tiers: readonly Tier[] = ["edge", "cloud"];
 const codecs = ["raw", "uint8", "fp16", "int8", "jpeg-85"];
 
@@ -68,7 +68,7 @@ export function randomEndpoint(
     id,
     tier,
     zone: variety ? pick(random, zones) : "eu/de",
-    trust: variety ? pick(random, trusts) : "attested",
+    trust: variety ? pick(random, trusts) : "vouched",
     codecs: variety ? codecs.filter(() => random.next() < 0.85) : codecs,
     state: variety ? pick(random, ["none", "resident", "movable"] as const) : "movable",
     offers: true,

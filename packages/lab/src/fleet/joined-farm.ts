@@ -53,7 +53,7 @@ export function joinedFarm(
     clock,
     observer: silentObserver,
     codecs: [],
-    unsignedTrust: "attested",
+    unsignedTrust: "vouched",
   });
   const indices = new Map(endpoints.map(({ endpoint }, index) => [endpoint.info.id, index]));
   const here = new Set<number>();

@@ -40,5 +40,6 @@ export function defineRequests({ program, action, io }: Defining): void {
         ),
       ),
     "longshore plan ocr receipt.jpg --at http://127.0.0.1:8000 --explain",
+    "longshore plan ocr receipt.jpg --config longshore.yaml --data-class personal --explain",
   );
 }

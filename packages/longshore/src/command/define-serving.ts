@@ -64,7 +64,7 @@ export function defineServing({ program, action, io }: Defining): void {
       .option("--no-joins", "refuse servers that join (serve --join)")
       .addOption(
         new Option("--joins-trust <trust>", "trust of servers that join without a signed entry")
-          .choices(["listed", "operated", "attested"])
+          .choices(["listed", "operated", "vouched"])
           .default("listed"),
       )
       .option("--joins-keep <file>", "keep the servers that joined in this file across restarts")

@@ -18,6 +18,7 @@ import {
   startedOrStopped,
   type Told,
 } from "../options/online-options.ts";
+import { acceptsOf, policyOf, zonesOf } from "../configuration/policy-settings.ts";
 import { quotaOptionsOf } from "../configuration/quota-settings.ts";
 import { servingSettings } from "./serving-settings.ts";
 
@@ -79,6 +80,9 @@ export async function gateway(command: Command, io: CommandIo): Promise<ExitCode
       ...(options.joins ? { joins: await joinsOf(options, found) } : {}),
       ...(await onlineServeOptions(options, io, live)),
       ...(await quotaOptionsOf(live, options)),
+      ...acceptsOf(live, options.zone),
+      ...policyOf(live),
+      ...zonesOf(live.now()),
       allowManagement: options.allowManagement || options.managePort !== undefined,
     });
   const server = await startedOrStopped(start, options, io);

@@ -9,7 +9,8 @@ import { housekeepingCall } from "@longshore/core/internal";
 import { usableProviders } from "../compose/device-engines.ts";
 import { describedAt, stepsMissing } from "../compose/described-at.ts";
 import { guessedInputs } from "../profile/measure.ts";
-import { openLocal, type OpenedOffloader } from "../compose/open-offloader.ts";
+import type { ServerOptions } from "../compose/dial.ts";
+import { openLocal, type OpenedOffloader, type OpenOptions } from "../compose/open-offloader.ts";
 import { openModel, type OpenedModel } from "../compose/open-model.ts";
 import { platformTransforms } from "../compose/transforms.ts";
 import { type ImagePreparation, plainPreparation } from "../inputs/image-tensor.ts";
@@ -67,15 +68,31 @@ function limitsOf(options: RequestOptions, io: CommandIo): Limits {
 }
 
 /** What is here of a model; undefined for a mere name of what a named server may have. */
-async function openedHere(argument: string, { at }: RequestOptions): Promise<OpenedModel | undefined> {
+async function openedHere(argument: string, isElsewhere: boolean): Promise<OpenedModel | undefined> {
   try {
     return await openModel(argument);
   } catch (thrown) {
     const isName = !/[\\/]|\.onnx$/.test(argument);
-    if (at.length > 0 && isName && LongshoreError.is(thrown) && thrown.reason === "unknown-model")
+    if (isElsewhere && isName && LongshoreError.is(thrown) && thrown.reason === "unknown-model")
       return undefined;
     throw thrown;
   }
+}
+
+/** What the configuration file says of endpoints and rules. */
+async function fromFile(
+  { config }: RequestOptions,
+  io: CommandIo,
+): Promise<{ readonly servers?: readonly ServerOptions[] } & Pick<OpenOptions, "policy" | "defaults">> {
+  if (config === undefined) return {};
+  // Its schema is made of the options of other commands.
+  const { appOptions } = await import("../configuration/app-options.ts");
+  const { servers, policy, defaults } = await appOptions(config, io.environment);
+  return {
+    ...(servers ? { servers: servers.map((one) => (typeof one === "string" ? { address: one } : one)) } : {}),
+    ...(policy ? { policy } : {}),
+    ...(defaults ? { defaults } : {}),
+  };
 }
 
 /** Opens the model, reads (or guesses) its inputs, and gets to know the servers that were named. */
@@ -85,8 +102,10 @@ export async function prepareRequest(
   io: CommandIo,
 ): Promise<PreparedRequest> {
   const call = housekeepingCall("command", io.stop);
+  const { servers: listed, policy, defaults } = await fromFile(options, io);
+  const servers = options.at.length > 0 ? await serversOf(options) : (listed ?? (await serversOf(options)));
   const packages = await pullOptionsOf(options, { from: options.at[0], option: "--at", connection: "at" });
-  const opened = packages ? undefined : await openedHere(model, options);
+  const opened = packages ? undefined : await openedHere(model, servers.length > 0);
   const name = opened ? opened.model : model;
   const remote = !packages && !opened;
   if (name === undefined) {
@@ -96,7 +115,6 @@ export async function prepareRequest(
       "a repository was named; name one of its models: REPOSITORY/MODEL",
     );
   }
-  const servers = await serversOf(options);
   const found = await directoryOf(options);
   const endpoint: OpenedOffloader = openLocal({
     ...(opened ? { store: opened.store } : {}),
@@ -119,6 +137,8 @@ export async function prepareRequest(
         }
       : {}),
     servers,
+    ...(policy ? { policy } : {}),
+    ...(defaults ? { defaults } : {}),
     ...found,
   });
   const close = async (): Promise<void> => {

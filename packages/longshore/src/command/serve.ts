@@ -22,6 +22,7 @@ import {
 import { type PullCommandOptions, pullOptionsOf } from "../package/command.ts";
 import { type RepositoryOptions, repositoryServeOptions } from "../options/repository-options.ts";
 import { type TritonOptions, tritonServeOptions } from "../options/triton-options.ts";
+import { acceptsOf, policyOf, zonesOf } from "../configuration/policy-settings.ts";
 import { quotaOptionsOf } from "../configuration/quota-settings.ts";
 import { servingSettings } from "./serving-settings.ts";
 
@@ -84,18 +85,19 @@ export async function serve(command: Command, io: CommandIo): Promise<ExitCode> 
       allowManagement: options.allowManagement || options.managePort !== undefined,
       ...(await onlineServeOptions(options, io, live)),
       ...(await quotaOptionsOf(live, options)),
+      ...acceptsOf(live, options.zone),
       ...tritonServeOptions(options),
       ...repositoryServeOptions(options, io.environment),
       ...(named === undefined ? {} : { loadModels: [named, ...options.loadModel] }),
       ...(options.workers === undefined ? {} : { workers: options.workers }),
       elsewhere: portsAt({ servers: behind, ...found }),
-      unstatedRules: { dataClass: options.dataClass, leastTrust: "none" },
+      unstatedRules: { dataClass: options.dataClass, leastTrust: "none", ...zonesOf(live.now()) },
       ...(plain
         ? {}
         : {
             wrap: forwardingTo(
               { servers: behind, ...found },
-              { checks, ...confirmOf(options), ...retryOf(options) },
+              { checks, ...confirmOf(options), ...retryOf(options), ...policyOf(live) },
             ),
           }),
     });

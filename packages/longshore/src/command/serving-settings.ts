@@ -3,6 +3,7 @@ import { systemClock } from "@longshore/nodejs";
 import { parseIdentity } from "@longshore/server";
 import { readTextFile } from "../compose/read-text.ts";
 import { type WatchedSettings, watchSettings } from "../configuration/live.ts";
+import { checkPolicy } from "../configuration/policy-settings.ts";
 import { quotaOptionsOf } from "../configuration/quota-settings.ts";
 import { type Settled, settle } from "../configuration/settle.ts";
 import { serversBehind } from "../options/at-options.ts";
@@ -21,6 +22,7 @@ export async function checkSettings(command: Command, settled: Settled, io: Comm
   const online = options as unknown as GatewayCommandOptions;
   await onlineServeOptions(online, io);
   await serversBehind(online);
+  checkPolicy(settled);
   await quotaOptionsOf({ now: () => settled, follow: () => undefined }, online);
   const connections: readonly ConnectionName[] = ["directory", "directory-servers", "join", "packages"];
   for (const connection of connections) await shownOf(connection, online);
@@ -35,6 +37,7 @@ export async function checkSettings(command: Command, settled: Settled, io: Comm
 /** What a serving command runs with: flags, environment and file, followed while it runs. */
 export async function servingSettings(command: Command, io: CommandIo): Promise<WatchedSettings> {
   const settled = await settle(command, io.environment);
+  checkPolicy(settled);
   return watchSettings(command, settled, {
     clock: systemClock(),
     environment: io.environment,

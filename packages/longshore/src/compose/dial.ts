@@ -36,7 +36,7 @@ export interface ServerOptions extends StatedRates {
   /** Where it processes; default `unknown`, which lies in no allowed zone as soon as a call names zones. */
   readonly zone?: ZoneId;
   /** Default `listed`: somebody wrote its address down. */
-  readonly trust?: TrustLevel;
+  readonly trust?: Exclude<TrustLevel, "attested">;
   /** Default `longshore`; `oip` for Triton, KServe and other servers of the plain protocol, `json` without binary tensors. */
   readonly kind?: "longshore" | "oip" | "json";
   /**
@@ -96,6 +96,11 @@ function grpcAddressOf({ address, grpc, kind = "longshore" }: ServerOptions): st
 export function serverInfo(server: string | ServerOptions): EndpointInfo {
   const options = typeof server === "string" ? { address: server } : server;
   const grpcAddress = grpcAddressOf(options);
+  // A program without types may say it all the same.
+  if ((options.trust as string | undefined) === "attested") {
+    const why = `server ${options.address}: trust is 'attested', which nothing here verifies; what an operator may say is none, listed, operated or vouched`;
+    throw new LongshoreError("invalid-configuration", "resolve", why);
+  }
   return {
     id: options.id ?? options.address.replace(/^https?:\/\//, ""),
     tier: options.tier ?? "edge",

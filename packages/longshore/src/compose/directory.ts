@@ -208,7 +208,7 @@ export function openRegistry(options: RegistryOptions, parts: DirectoryOpening):
     ...(passesOn ? { aliases: () => passesOn.aliasRecords?.() ?? [] } : {}),
   });
   // What is not signed was admitted here, under the operator's word.
-  const directory = keptOver(desk, options, parts, "attested");
+  const directory = keptOver(desk, options, parts, "vouched");
   return {
     desk,
     directory,

@@ -7,6 +7,7 @@ import {
   type OffloadEndpoint,
   type Policy,
   standardPolicy,
+  type ZoneId,
 } from "@longshore/core";
 import type { StatedRates } from "@longshore/core/internal";
 import { ratesOf, type RetryOptions } from "@longshore/core/internal";
@@ -46,7 +47,7 @@ function over(
 /** For `serve`: an engine that forwards to servers behind it what they do better, as one endpoint. */
 export function forwardingTo(
   reachable: Reachable,
-  rest: Pick<GatewayOptions, "checks" | "defaults" | "retry"> = {},
+  rest: Pick<GatewayOptions, "checks" | "defaults" | "policy" | "retry"> = {},
 ): (engine: Engine, parts: DirectoryOpening) => OffloadEndpoint {
   return (local, { clock, random, observer }) =>
     over(reachable, { clock, random, observer }, { local, ...rest });
@@ -61,6 +62,8 @@ export interface GatewayOptions extends OnlineOptions, Reachable {
    * anywhere: such requests are refused.
    */
   readonly dataClass?: DataClass;
+  /** Zones for requests that name none. Default: any that the policy allows. */
+  readonly zones?: readonly ZoneId[];
   /** Where each data class may go. Default `standardPolicy()`. */
   readonly policy?: Policy;
   readonly defaults?: OffloadDefaults;
@@ -87,7 +90,7 @@ function servedGateway(
       id,
       tier,
       zone,
-      trust: "attested",
+      trust: "vouched",
       codecs: [...platformCodecs().keys()],
       state: "movable",
       offers: true,
@@ -124,9 +127,15 @@ function servedGateway(
  * ```
  */
 export async function gateway(options: GatewayOptions): Promise<Online> {
-  const { dataClass } = options;
+  const { dataClass, zones } = options;
+  const zoned = zones ? { zones } : {};
   const { served: _served, ...online } = await putOnline(
-    { ...options, ...(dataClass === undefined ? {} : { unstatedRules: { dataClass, leastTrust: "none" } }) },
+    {
+      ...options,
+      ...(dataClass === undefined && !zones
+        ? {}
+        : { unstatedRules: { dataClass: dataClass ?? "unknown", leastTrust: "none", ...zoned } }),
+    },
     (parts) => servedGateway(options, parts),
   );
   return online;

@@ -180,7 +180,7 @@ export function openEngine(options: EngineOptions): OpenedEngine {
       id: options.id ?? "device",
       tier: options.tier ?? "device",
       zone: options.zone ?? "device",
-      trust: "attested",
+      trust: "vouched",
       codecs: [...platformCodecs().keys()],
       state: "movable",
       offers: true,

@@ -23,6 +23,7 @@ import {
 import { messageLimits } from "./message-limits.ts";
 import { quickSha256, sharedFolder, systemClock, systemRandom } from "@longshore/nodejs";
 import {
+  type Accepts,
   type AnswerCache,
   answerCache,
   cachedEndpoint,
@@ -99,6 +100,8 @@ export interface OnlineOptions extends ListenersOptions {
   readonly listening?: (drain: (graceMs: number) => Promise<void>) => void;
   /** The file where aliases are kept. Default: nowhere, so that they end with the server. */
   readonly aliases?: string;
+  /** The rule that keeps data of a class of a tenant from this server, if any. Default: none does. */
+  readonly accepts?: Accepts;
   /** Limits of tenants. Default: none. */
   readonly quotas?: QuotaOptions;
 }
@@ -272,6 +275,7 @@ export async function putOnline<T extends OnlineEndpoint>(
     ...(served.available ? { available: served.available } : {}),
     ...(served.packages ? { packages: served.packages } : {}),
     ...(served.desk ? { directory: served.desk } : {}),
+    ...(options.accepts ? { accepts: options.accepts } : {}),
     ...(limited ? { quotas: limited.quotas } : {}),
     ...(limited?.leases ? { leases: limited.leases } : {}),
     rollouts,

@@ -3,6 +3,7 @@ import type { OpenOptions } from "../compose/open-offloader.ts";
 import { type BehindOptions, retryOf, serversBehind } from "../options/at-options.ts";
 import { type DirectoryCommandOptions, diallingOf, sourceOptionsOf } from "../options/directory-options.ts";
 import { type PullCommandOptions, pullOptionsOf } from "../package/command.ts";
+import { checkPolicy, policyOf, zonesOf } from "./policy-settings.ts";
 import { type Environment, settle } from "./settle.ts";
 
 const silent = {
@@ -20,7 +21,8 @@ const silent = {
 export async function appOptions(file: string, environment: Environment): Promise<Partial<OpenOptions>> {
   const command = servingCommand("serve", silent);
   command.parseOptions(["--config", file]);
-  const { options: settled, settings } = await settle(command, environment);
+  const all = await settle(command, environment);
+  const { options: settled, settings } = all;
   const options = settled as unknown as BehindOptions & DirectoryCommandOptions & PullCommandOptions;
   // Defaults of a server are not those of an app.
   const said = new Map(
@@ -34,6 +36,8 @@ export async function appOptions(file: string, environment: Environment): Promis
     ? (settled["providers"] as OpenOptions["providers"])
     : undefined;
   const dataClass = said.get("policy.dataClass") as string | undefined;
+  checkPolicy(all);
+  const { zones } = zonesOf(all);
   const servers = await serversBehind(options);
   const packages = await pullOptionsOf(options, {
     from: servers[0]?.address,
@@ -44,7 +48,8 @@ export async function appOptions(file: string, environment: Environment): Promis
     ...(repository === undefined ? {} : { repository }),
     ...(runtime === undefined ? {} : { runtime }),
     ...(providers === undefined ? {} : { providers }),
-    ...(dataClass === undefined ? {} : { defaults: { dataClass } }),
+    defaults: { ...(dataClass === undefined ? {} : { dataClass }), ...(zones ? { zones } : {}) },
+    ...policyOf({ now: () => all, follow: () => undefined }),
     ...(servers.length === 0 ? {} : { servers }),
     ...(options.directory === undefined
       ? {}

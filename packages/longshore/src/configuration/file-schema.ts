@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 import { optionSchema } from "./option-schema.ts";
+import { policyKeys } from "./policy-settings.ts";
 import { budgetsSchema, quotasSchema } from "./quota-settings.ts";
 import type { ObjectSchema, Schema } from "./schema.ts";
 import { type Section, sections } from "./settings.ts";
@@ -15,7 +16,7 @@ const text = (description: string, usual?: string): Schema => ({
 
 const trust: Schema = {
   type: "string",
-  enum: ["listed", "operated", "attested"],
+  enum: ["listed", "operated", "vouched"],
   default: "listed",
   description: "How far the endpoint is trusted.",
 };
@@ -70,6 +71,7 @@ const endpointSchema: ObjectSchema = {
 
 /** Keys that no option has, by section. */
 const furtherKeys: Readonly<Record<string, Readonly<Record<string, Schema>>>> = {
+  policy: policyKeys,
   models: {
     repository: {
       type: "string",

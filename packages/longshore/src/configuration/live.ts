@@ -7,6 +7,8 @@ import { type Environment, type Settled, settle } from "./settle.ts";
 const liveSettings: ReadonlySet<string> = new Set([
   "telemetry.logLevel",
   "telemetry.traceRate",
+  "policy.rules",
+  "policy.accepts",
   "quotas.concurrency",
   "quotas.tenants",
   "budgets.tenants",

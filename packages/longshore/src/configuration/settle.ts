@@ -190,10 +190,11 @@ export async function settle(command: Command, environment: Environment): Promis
 
   /** Sections that only the file has. */
   function settleFurther(): void {
-    for (const section of ["quotas", "budgets"]) {
+    for (const section of ["policy", "quotas", "budgets"]) {
       const keys = file?.at(section);
       if (!file || typeof keys !== "object" || keys === null) continue;
       for (const [key, value] of Object.entries(keys)) {
+        if (sections[section]?.options[key] !== undefined) continue;
         note({ path: `${section}.${key}`, value, origin: "file", where: file.where(section, key) });
       }
     }

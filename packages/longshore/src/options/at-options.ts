@@ -43,7 +43,7 @@ export function behindOptions(command: Command): Command {
     .addOption(atKindOption())
     .addOption(
       new Option("--at-trust <trust>", "trust of the servers of --at")
-        .choices(["listed", "operated", "attested"])
+        .choices(["listed", "operated", "vouched"])
         .default("listed"),
     )
     .option(

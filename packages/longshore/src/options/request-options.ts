@@ -12,6 +12,7 @@ import { providersOption } from "./provider-options.ts";
 
 /** What `--input`, `--at` and the like say, shared by the commands that run or plan an inference. */
 export interface RequestOptions extends DirectoryCommandOptions, PullCommandOptions, AtOptions {
+  readonly config?: string;
   readonly input: readonly string[];
   readonly runtime: "onnxruntime" | "wasm";
   readonly providers?: readonly string[];
@@ -33,6 +34,10 @@ export interface RequestOptions extends DirectoryCommandOptions, PullCommandOpti
 export function requestOptions(command: Command): Command {
   return pullOptions(directoryOptions(atPriceOption(atOptions(command))), false)
     .option("-i, --input <name=file>", "an input; repeat for several", collect, [])
+    .option(
+      "--config <file>",
+      "longshore.yaml whose policy holds, and whose endpoints are considered without --at",
+    )
     .option("--at <url>", "a server to consider; repeat for several", collect, [])
     .addOption(atKindOption())
     .addOption(

@@ -1,5 +1,5 @@
 export { createHandler } from "./handler.ts";
-export { defaultMaxKeptBytes, type HandlerParts } from "./parts.ts";
+export { type Accepts, defaultMaxKeptBytes, type HandlerParts } from "./parts.ts";
 export type { PackageShelf, ShelvedPackage } from "./package.ts";
 export type { ModelOverride, ServedRepository } from "./repository.ts";
 export type { SharedMemory, SharedObject } from "./shared-memory.ts";

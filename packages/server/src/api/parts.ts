@@ -79,6 +79,8 @@ export interface HandlerParts {
   readonly directory?: DirectoryDesk;
   /** Limits of tenants. Default: none. `observer` must reach its observer. */
   readonly quotas?: Quotas;
+  /** The rule that keeps data from this server, if any. Default: all that a sender's policy lets go here is taken. */
+  readonly accepts?: Accepts;
   /** Leases of these limits for gateways that share them. Default: none. */
   readonly leases?: LeaseDesk;
   /** Aliases of models. Default: none. `endpoint` must know them, too. */
@@ -102,6 +104,7 @@ export interface Access {
   readonly identify: Identify;
   readonly unstatedRules: Rules;
   readonly forwardHeaders: RegExp | undefined;
+  readonly accepts: Accepts | undefined;
 }
 
 /** Whether the server is well, and how busy. */
@@ -139,6 +142,12 @@ export interface Models {
   /** A request to load may bring files along. */
   readonly uploads: boolean;
 }
+
+/**
+ * The rule that keeps data of a class of a tenant from this server; undefined when it may be processed here. The sender's policy has decided
+ * that, too, but a proxy or picker before this server need not have kept to it.
+ */
+export type Accepts = (dataClass: string, tenant: string) => string | undefined;
 
 /** Limits of tenants. */
 export interface ApiLimits {
@@ -194,6 +203,7 @@ export function completeParts(parts: HandlerParts): Api {
       identify: parts.identify ?? loopbackIdentity(),
       unstatedRules: parts.unstatedRules ?? { dataClass: "unknown", leastTrust: "none" },
       forwardHeaders: parts.forwardHeaders,
+      accepts: parts.accepts,
     },
     health: { life: parts.life ?? readyLife(), available: parts.available, load },
     bodies: {

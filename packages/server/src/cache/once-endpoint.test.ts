@@ -189,7 +189,7 @@ describe("a request with an idempotency key", () => {
       { confirm: true },
       { zones: [] },
       { dataClass: "secret" },
-      { leastTrust: "attested" },
+      { leastTrust: "vouched" },
     ];
     for (const other of others) {
       const asked = ask(1, "a", { rules: { ...rules, ...other } });

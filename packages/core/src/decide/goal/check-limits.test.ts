@@ -27,7 +27,7 @@ describe("checkLimits", () => {
     [{ zone: ["eu"] }, "limits have no zone; they have deadlineMs, "],
     [{ toString: 1 }, "limits have no toString"],
     [{ zones: "eu" }, "limits.zones must be a list of texts"],
-    [{ leastTrust: "Operated" }, "limits.leastTrust must be none, listed, operated or attested"],
+    [{ leastTrust: "Operated" }, "limits.leastTrust must be none, listed, operated, vouched or attested"],
     [{ confirm: "yes" }, "limits.confirm must be true or false"],
     [{ deadlineMs: Number.NaN }, "limits.deadlineMs must be a number"],
     [{ deadlineMs: "200" }, "limits.deadlineMs must be a number"],

@@ -48,7 +48,7 @@ const ofBoth: Wishes<OfBoth> = {
   zones: (value) =>
     Array.isArray(value) && value.every((zone) => typeof zone === "string") ? undefined : "a list of texts",
   dataClass: text,
-  leastTrust: (value) => (isTrustLevel(value) ? undefined : "none, listed, operated or attested"),
+  leastTrust: (value) => (isTrustLevel(value) ? undefined : "none, listed, operated, vouched or attested"),
   confirm: flag,
 };
 const ofCalls: Wishes<OfCalls> = {

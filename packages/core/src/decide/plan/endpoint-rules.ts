@@ -1,4 +1,4 @@
-import { demandedRank, type EndpointId } from "../../words/base/index.ts";
+import { demandedRank, type EndpointId, trustLevels } from "../../words/base/index.ts";
 import { dataClassRule } from "./filter/data-class.ts";
 import { loopRemoves } from "./filter/loop.ts";
 import { onlyRemoves } from "./filter/only.ts";
@@ -71,7 +71,9 @@ export function endpointRules(
     forbids(route, endpoint, classSet) {
       const shared = policy.ignoresEndpoint === true;
       const zoneSet = routes.zoneSet[route] ?? 0;
-      const key = shared ? (zoneSet * 4 + (routes.trustRank[route] ?? 0)) * classSetCount + classSet : -1;
+      const key = shared
+        ? (zoneSet * trustLevels + (routes.trustRank[route] ?? 0)) * classSetCount + classSet
+        : -1;
       const known = shared ? answers[key] : undefined;
       if (known !== undefined) return known;
       const set = options.classSets[classSet];

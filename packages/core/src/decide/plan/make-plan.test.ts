@@ -1,7 +1,7 @@
 import { type PlanWorld, planWorld, type RandomScene, randomRequest, randomScene } from "@longshore/testkit";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { seededRandom, trustRank, zoneWithin } from "../../words/base/index.ts";
+import { seededRandom, type TrustLevel, trustRank, zoneWithin } from "../../words/base/index.ts";
 import type { Offer } from "../../wire/endpoint/index.ts";
 import {
   chanceBelow,
@@ -71,11 +71,7 @@ function referenceScore(
     if (limits.objective === "cost") return cost + latency * 1e-6;
     return Math.round((1 - (accuracy ?? agreement)) * 1e4) * 1e7 + Math.min(latency, 9e6);
   };
-  const policyAllows = (
-    id: string,
-    zones: readonly string[],
-    trust: "none" | "listed" | "operated" | "attested",
-  ): boolean =>
+  const policyAllows = (id: string, zones: readonly string[], trust: TrustLevel): boolean =>
     zones.every(
       (zone) =>
         view.policy.decide({

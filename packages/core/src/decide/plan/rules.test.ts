@@ -1,7 +1,7 @@
 import { type PlanWorld, planWorld, randomRequest, randomScene } from "@longshore/testkit";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { seededRandom, trustRank, zoneWithin } from "../../words/base/index.ts";
+import { seededRandom, type TrustLevel, trustRank, zoneWithin } from "../../words/base/index.ts";
 import { estimateSize, meanOf, quantileOf } from "../../words/estimate/index.ts";
 import { type Radio, radios } from "../estimate/index.ts";
 import type { Objective } from "../goal/index.ts";
@@ -136,7 +136,7 @@ function allowed(
   dataClass: string,
   endpoint: string,
   zone: string,
-  trust: "none" | "listed" | "operated" | "attested",
+  trust: TrustLevel,
 ): boolean {
   return policy.decide({ dataClass, reveals: "input", endpoint, zone, trust, tenant: request.tenant }).allow;
 }
@@ -440,7 +440,7 @@ describe("makePlan", () => {
   it("asks both classes when the caller names another than the model's", () => {
     const policy = tablePolicy({
       public: { leastTrust: "none" },
-      personal: { leastTrust: "attested" },
+      personal: { leastTrust: "vouched" },
     });
     const { view } = handView({ policy, local: 100 });
     const rules = { dataClass: "public", leastTrust: "none" } as const;

@@ -1,1 +1,2 @@
+export { type PolicyRule, rulePolicy } from "./rule-policy.ts";
 export { type DataClassRule, type Policy, type PolicyFacts, standardPolicy, tablePolicy } from "./policy.ts";

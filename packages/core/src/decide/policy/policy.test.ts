@@ -21,11 +21,11 @@ describe("standardPolicy", () => {
     ["internal", "eu", "listed", true],
     ["personal", "eu", "listed", false],
     ["personal", "eu", "operated", true],
-    ["restricted", "eu", "attested", false],
+    ["restricted", "eu", "vouched", false],
     ["restricted", "device", "none", true],
-    ["intrenal", "eu", "attested", false],
+    ["intrenal", "eu", "vouched", false],
     ["intrenal", "device", "none", true],
-    ["__proto__", "eu", "attested", false],
+    ["__proto__", "eu", "vouched", false],
   ] as const)("%s data in %s at trust %s: %s", (dataClass, zone, trust, allowed) => {
     expect(goes(standardPolicy(), dataClass, zone, trust) === true).toBe(allowed);
   });
@@ -38,7 +38,7 @@ describe("tablePolicy", () => {
     expect(goes(policy, "personal", "eu/denmark", "none")).toBe(
       "personal data stays in eu/de; eu/denmark is outside",
     );
-    expect(goes(policy, "typo", "eu/de", "attested")).toContain("does not know the data class typo");
+    expect(goes(policy, "typo", "eu/de", "vouched")).toContain("does not know the data class typo");
   });
 
   it("names the remedy where nobody stated a data class", () => {
@@ -52,7 +52,7 @@ it("a policy with a misspelt level of trust lets nothing off the device", () => 
   const where = {
     dataClass: "personal",
     zone: "eu",
-    trust: "attested",
+    trust: "vouched",
     endpoint: "edge",
     tenant: "local",
   } as const;

@@ -85,9 +85,10 @@ export function tablePolicy(classes: Readonly<Record<DataClass, DataClassRule>>)
 const allowed = { allow: true } as const;
 
 /** The data class of a request when neither the caller nor the model states one. */
-const unstatedClass = "unknown";
+export const unstatedClass = "unknown";
 
-const noClass = {
+/** The refusal of data without a class. */
+export const noClass = {
   allow: false,
   rule: "the request has no data class, so its data stays on the device; set dataClass in model.yaml or in the call, or --data-class",
 } as const;

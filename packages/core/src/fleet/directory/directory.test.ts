@@ -342,7 +342,7 @@ describe("a directory in time", () => {
 
   it("believes unsigned entries as listed at most where there are no keys", async () => {
     const { clock, source, directory } = await opened({ ring: undefined });
-    source.put({ signed: { body: testEntry({ id: "a", trust: "attested" }) } });
+    source.put({ signed: { body: testEntry({ id: "a", trust: "vouched" }) } });
     await clock.advance(10);
     expect(directory.snapshot().entries[0]?.trust).toBe("listed");
     await directory[Symbol.asyncDispose]();
@@ -369,7 +369,7 @@ describe("a registry", () => {
       reason: "not-permitted",
       message: "c says that it processes in eu, which is not inside eu/de, where it is listed",
     });
-    const forged = { ...(await signed({ id: "d" })), body: testEntry({ id: "d", trust: "attested" }) };
+    const forged = { ...(await signed({ id: "d" })), body: testEntry({ id: "d", trust: "vouched" }) };
     await expect(registry.join(request("d", { signed: forged }), "acme")).rejects.toMatchObject({
       reason: "not-permitted",
     });
@@ -588,7 +588,7 @@ describe("a registry", () => {
           clock,
           observer,
           codecs,
-          unsignedTrust: "attested",
+          unsignedTrust: "vouched",
           memory,
         }),
       };

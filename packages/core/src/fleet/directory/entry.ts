@@ -75,7 +75,7 @@ const zone: Reader<ZoneId> = (value, where) => {
   if (found === "device") read.refuse(where, "a zone other than the asker's own device");
   return found;
 };
-const trust = word("none", "listed", "operated", "attested");
+const trust = word("none", "listed", "operated", "vouched");
 const state = word("none", "resident", "movable");
 /** Until the year 9999. */
 export const instant: Reader<number> = whole(0, 253_402_300_799_999);

@@ -73,7 +73,7 @@ export function recordsOf({ ring, unsignedTrust, codecs, maxRecords = 20_000 }: 
       before === undefined || canonicalJson(entryJson(before.body)) === canonicalJson(entryJson(body));
     const why = serials.against(id, serial, same);
     if (why !== undefined) throw refusedEntry(id, why);
-    return "attested";
+    return "vouched";
   }
 
   return {

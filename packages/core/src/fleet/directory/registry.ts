@@ -83,7 +83,7 @@ export function createRegistry(parts: RegistryParts): Registry {
     ...(ring ? { ring } : {}),
     ...(maxRecords === undefined ? {} : { maxRecords }),
     // An entry without signature is one that was made here.
-    unsignedTrust: "attested",
+    unsignedTrust: "vouched",
   });
   const members = new Map<EndpointId, Member>();
   const gone = new Map<string, number>();

@@ -75,7 +75,7 @@ function offloader(
     policy: tablePolicy({
       internal: { leastTrust: "none" },
       public: { leastTrust: "none" },
-      secret: { leastTrust: "attested" },
+      secret: { leastTrust: "vouched" },
     }),
     clock,
     random: seededRandom(7),
@@ -433,8 +433,8 @@ describe("answers that are wrong and plausible", () => {
 describe("checks", () => {
   it("never take a request where it must not go", async () => {
     const clock = manualClock();
-    const first = endpointState("first", { trust: "attested" });
-    const elsewhere = endpointState("elsewhere", { zone: "us", trust: "attested" }, 5);
+    const first = endpointState("first", { trust: "vouched" });
+    const elsewhere = endpointState("elsewhere", { zone: "us", trust: "vouched" }, 5);
     const listed = endpointState("listed", { trust: "listed" }, 5);
     const { ask } = offloader(clock, [first, elsewhere, listed], always);
     for (let count = 0; count < 30; count++) {
@@ -660,8 +660,8 @@ describe("answers that are confirmed before they are given", () => {
 
   it("never go where the request must not go", async () => {
     const clock = manualClock();
-    const first = endpointState("first", { trust: "attested" });
-    const elsewhere = endpointState("elsewhere", { zone: "us", trust: "attested" }, 5);
+    const first = endpointState("first", { trust: "vouched" });
+    const elsewhere = endpointState("elsewhere", { zone: "us", trust: "vouched" }, 5);
     const listed = endpointState("listed", { trust: "listed" }, 5);
     const { ask } = offloader(clock, [first, elsewhere, listed], quiet);
     const rules = { zones: ["eu"], dataClass: "secret", ...confirm };

@@ -209,7 +209,7 @@ describe("offloadEndpoint", () => {
     },
   );
 
-  it.each([{ zones: ["eu"] }, { leastTrust: "attested" as const }])(
+  it.each([{ zones: ["eu"] }, { leastTrust: "vouched" as const }])(
     "offers nobody what the rules of its own operator keep from them: %o",
     async (defaults) => {
       const clock = virtualClock();
@@ -915,7 +915,7 @@ describe("undominated", () => {
       offer(10, ["eu", "us"], "operated"),
       offer(12, ["eu", "us"], "operated"),
       offer(50, ["eu"], "operated"),
-      offer(60, ["eu"], "attested"),
+      offer(60, ["eu"], "vouched"),
       offer(60, ["eu", "us"], "listed"),
       offer(50, ["eu"], "operated"),
     ]);

@@ -575,7 +575,7 @@ describe("createOffloader", () => {
     expect(() => world({ parts: { defaults: { leastTrust: "operatd" as TrustLevel } } })).toThrow(
       "defaults.leastTrust",
     );
-    const strict = world({ parts: { defaults: { leastTrust: "attested" } } });
+    const strict = world({ parts: { defaults: { leastTrust: "vouched" } } });
     const result = await strict.clock.runUntil(
       strict.offloader.infer("marks", asked, { leastTrust: "none", dataClass: "internal" }),
     );

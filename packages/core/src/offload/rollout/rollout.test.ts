@@ -572,7 +572,7 @@ describe("a shadow", () => {
   it("answers nobody, under the rules of the caller, and is rolled back when its answers differ", async () => {
     const { start, ask, second, asked, rollouts, clock } = await endpointState();
     await start("shadow", 1);
-    const rules = { dataClass: "secret", leastTrust: "attested", zones: ["eu"] } as const;
+    const rules = { dataClass: "secret", leastTrust: "vouched", zones: ["eu"] } as const;
     for (let count = 0; count < 40; count++) {
       expect(await ask({}, { rules })).toEqual({ version: "1", y: 3 });
       await clock.advance(20);

@@ -48,7 +48,7 @@ const offer: Reader<OfferJson> = fields({
   segment: readSegment,
   path: list(name, 16),
   zones: list(name, 64),
-  trust: word("none", "listed", "operated", "attested"),
+  trust: word("none", "listed", "operated", "vouched"),
   completionMs: estimate,
   ageMs: positive,
   queueMs: positive,

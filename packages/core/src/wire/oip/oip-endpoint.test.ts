@@ -312,7 +312,7 @@ describe("endpoint over the protocol", () => {
       segment: whole,
       path: ["server", "cloud"],
       zones: ["eu/store-7", "us"],
-      trust: "attested",
+      trust: "vouched",
       completionMs: certain(12, { observedAtMs: -50, origin: "measured" }),
       queueMs: 2,
       energyMillijoules: 5,

@@ -64,7 +64,7 @@ describe("zones and trust", () => {
   });
 
   it("the least trust of a path is its weakest endpoint", () => {
-    expect(leastTrust("attested", "listed")).toBe("listed");
+    expect(leastTrust("vouched", "listed")).toBe("listed");
     expect(leastTrust("none", "operated")).toBe("none");
   });
 });

@@ -13,17 +13,24 @@ export type TenantId = string;
 export type ZoneId = string;
 /** A word of the operator's policy for how sensitive an input is. A word that the policy does not know is denied. */
 export type DataClass = string;
-/** How far an endpoint is believed: `none` < `listed` in the operator's directory < `operated` by the same operator < `attested`. */
-export type TrustLevel = "none" | "listed" | "operated" | "attested";
+/**
+ * How far an endpoint is believed: `none` < `listed` in the operator's directory < `operated` by the same operator < `vouched` for by the
+ * operator < `attested`, which hardware proves. Nothing here verifies such a proof, so no endpoint is `attested`: rules may demand it, and
+ * then nothing leaves the device.
+ */
+export type TrustLevel = "none" | "listed" | "operated" | "vouched" | "attested";
 
-const trustOrder: readonly TrustLevel[] = ["none", "listed", "operated", "attested"];
+const trustOrder: readonly TrustLevel[] = ["none", "listed", "operated", "vouched", "attested"];
+
+/** Levels of trust. */
+export const trustLevels: number = trustOrder.length;
 
 /** Whether a word is a trust level. */
 export function isTrustLevel(word: unknown): word is TrustLevel {
   return trustOrder.some((level) => level === word);
 }
 
-/** Position of a trust level in the order from `none` (0) to `attested` (3); a word that is no level counts as `none`. */
+/** Position of a trust level in the order from `none` (0) to `attested` (4); a word that is no level counts as `none`. */
 export function trustRank(level: TrustLevel): number {
   return Math.max(0, trustOrder.indexOf(level));
 }

@@ -16,6 +16,7 @@ export {
   type TenantId,
   type TraceContext,
   type TrustLevel,
+  trustLevels,
   trustRank,
   type ZoneId,
   zoneWithin,

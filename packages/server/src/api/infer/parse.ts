@@ -55,6 +55,26 @@ export function checkPlannedDigest(
   );
 }
 
+/**
+ * Refuses data that may not come to this server: by the class that the request states, and by that of the model, which its inputs have
+ * too.
+ * Throws `policy-denied`.
+ */
+function checkAccepted(
+  { access: { accepts } }: Api,
+  { rules, tenant }: Call,
+  { description }: ModelKnowledge,
+  from: string,
+): void {
+  if (!accepts) return;
+  // A step may have declassified what is past it; its sender, who has the right to run parts of models, states the class.
+  const ofModel = from === startCut ? description.dataClass : undefined;
+  // A request without a class has that of its model.
+  const stated = rules.dataClass === "unknown" ? (ofModel ?? rules.dataClass) : rules.dataClass;
+  const refused = accepts(stated, tenant) ?? (ofModel === undefined ? undefined : accepts(ofModel, tenant));
+  if (refused !== undefined) throw new LongshoreError("policy-denied", "admission", refused);
+}
+
 /** The part of the model that is asked for. */
 export function segmentOfRoute(asked: Asked, route: InferRoute, knowledge: ModelKnowledge): Segment {
   const { name, version, digest } = knowledge.description;
@@ -76,6 +96,7 @@ export function parseHead(api: Api, route: InferRoute, asked: Asked, stated?: Ca
   // Whatever is asked about a model here has not been here yet: an offloader gives no answer to a question that comes back.
   const arrived = stated ?? arrivedCall(api, asked);
   const headOf = (knowledge: ModelKnowledge): Head => {
+    checkAccepted(api, arrived, knowledge, route.from ?? startCut);
     const call = ownCall(arrived);
     call.path = [...arrived.path, api.endpoint.info.id];
     return { arrived, call, knowledge, segment: segmentOfRoute(asked, route, knowledge) };
