@@ -35,7 +35,8 @@ function post(
   const reply = once(asked, "response").then(async ([response]: IncomingMessage[]) => {
     const chunks: Buffer[] = [];
     for await (const chunk of response as IncomingMessage) chunks.push(chunk as Buffer);
-    return { status: response!.statusCode, headers: response!.headers, bytes: Buffer.concat(chunks) };
+    const { statusCode: status, headers, trailers } = response!;
+    return { status, headers, trailers, bytes: Buffer.concat(chunks) };
   });
   return { asked, reply };
 }
@@ -220,6 +221,38 @@ it("passes a long answer on while it is arriving, and breaks off where that does
     if (broken) await expect(reply).rejects.toThrow("aborted");
     else expect((await reply).bytes.byteLength).toBeGreaterThan(4 * floats);
   }
+});
+
+it.each([
+  ["its deadline passes", { "longshore-deadline": "700" }, "deadline-exceeded"],
+  ["its server breaks off", {}, "no-answer"],
+])("tells in trailers why a reply that has begun stops: %s", async (_, headers, reason) => {
+  const floats = 200_000;
+  const { address } = await before([
+    await upstream(async (request, response) => {
+      await readAll(request);
+      response.write(answer(response, floats));
+      response.write(Buffer.alloc(2 * floats), () => {
+        if (reason === "no-answer") response.destroy();
+      });
+    }),
+  ]);
+  const sent = body();
+  const ask = (extra: Record<string, string>) => {
+    const { asked, reply } = post(address, sent, { ...headers, ...extra });
+    asked.end(Buffer.concat([sent.head, sent.tensor]));
+    return reply;
+  };
+  const { status, headers: said, trailers, bytes } = await ask({ te: "trailers" });
+  expect(status).toBe(200);
+  expect(said).toMatchObject({
+    trailer: "longshore-reason, longshore-error",
+    "transfer-encoding": "chunked",
+  });
+  expect(bytes.byteLength).toBeLessThan(4 * floats);
+  expect(trailers).toMatchObject({ "longshore-reason": reason, "longshore-error": expect.any(String) });
+  // A client that reads none must not take what came for all of it.
+  await expect(ask({})).rejects.toThrow("aborted");
 });
 
 it.each(["reads on", "leaves"])(

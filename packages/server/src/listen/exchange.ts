@@ -94,10 +94,28 @@ function joined(parts: readonly Uint8Array[], length: number): Uint8Array {
 
 const ignored = (): void => undefined;
 
+/** The trailers of a reply that broke off: why, as a reason of the closed list and in words. */
+const reasonTrailer = "longshore-reason";
+const errorTrailer = "longshore-error";
+
+/** Whether the client reads trailers (RFC 9110, 10.1.4). They come after chunks only, which HTTP/1.0 does not have. */
+function readsTrailers({ headers, httpVersion }: IncomingMessage): boolean {
+  const listed = String(headers["te"] ?? "").split(",");
+  return httpVersion === "1.1" && listed.some((one) => one.trim().toLowerCase() === "trailers");
+}
+
+/** Why a reply broke off, in trailers. */
+function trailersOf(thrown: unknown): Record<string, string> {
+  const { reason, message } = LongshoreError.from(thrown, "transport", "sending the reply");
+  const text = reason === "internal" ? "the reply broke off" : message;
+  return { [reasonTrailer]: reason, [errorTrailer]: text.replaceAll(/[^\x20-\x7e]/g, "?").slice(0, 1024) };
+}
+
 async function write(
   response: ServerResponse,
   reply: WireResponse,
   { options: { replyTimeoutMs }, leaving, release, sending }: ExchangeParts,
+  trailers: boolean,
 ): Promise<void> {
   const end = (bytes?: Uint8Array): void => {
     response.end(bytes);
@@ -122,21 +140,28 @@ async function write(
     if ((response.socket?.writableLength ?? 0) > 0) response.setTimeout(replyTimeoutMs);
     return;
   }
+  // With trailers the body is chunked: an announced length that is not reached cannot be followed by anything.
   const length = body.byteLength === undefined ? {} : { "content-length": body.byteLength };
-  response.writeHead(status, { ...headers, ...length });
+  const form = trailers ? { trailer: `${reasonTrailer}, ${errorTrailer}` } : length;
+  response.writeHead(status, { ...headers, ...form });
   let goOn = ignored;
   const moved = (): void => goOn();
   response.on("drain", moved).on("close", moved);
-  for await (const chunk of body.read()) {
-    if (response.destroyed) return;
-    if (!response.write(chunk)) {
-      // Only the client's patience has a limit: what is written next may take as long as it takes.
-      response.setTimeout(replyTimeoutMs);
-      await new Promise<void>((resolve) => {
-        goOn = resolve;
-      });
-      response.setTimeout(0);
+  try {
+    for await (const chunk of body.read()) {
+      if (response.destroyed) return;
+      if (!response.write(chunk)) {
+        // Only the client's patience has a limit: what is written next may take as long as it takes.
+        response.setTimeout(replyTimeoutMs);
+        await new Promise<void>((resolve) => {
+          goOn = resolve;
+        });
+        response.setTimeout(0);
+      }
     }
+  } catch (thrown) {
+    if (!trailers) throw thrown;
+    response.addTrailers(trailersOf(thrown));
   }
   response.setTimeout(replyTimeoutMs);
   end();
@@ -206,10 +231,10 @@ export async function serveExchange(
     const accepted = asked.headers["accept-encoding"];
     const coded =
       accepted === undefined ? reply : await sending.track(codedReply(reply, accepted, asked.path));
-    await write(response, coded, parts);
+    await write(response, coded, parts, readsTrailers(request));
     if (!request.complete) linger(request, parts);
   } catch {
-    // A handler answers its own failures; what is left is a reply that broke off midway, which only a reset can tell.
+    // A handler answers its own failures; what is left is a reply that broke off midway, which without trailers only a reset can tell.
     response.destroy();
   }
 }
