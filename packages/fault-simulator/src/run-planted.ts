@@ -38,6 +38,8 @@ const vitest = "node_modules/vitest/vitest.mjs";
 
 /** The longest that one command may take, in milliseconds: a bug may make something wait for ever. */
 const longestMs = 300_000;
+/** The same of one test: one that waits for ever is then named as the one that failed. */
+const longestTestMs = 60_000;
 
 /**
  * A copy of the built packages, in which files can be replaced without harm to anything else: `node_modules` leads to what is
@@ -127,13 +129,14 @@ export async function runPlanted({ seeds, names, done }: PlantedOptions): Promis
 
   async function byTests(bug: PlantedBug, restore: () => void): Promise<string | undefined> {
     const paths = tests.filter((path) => bug.tests.includes(basename(path)));
+    const limits = [`--testTimeout=${longestTestMs}`, `--hookTimeout=${longestTestMs}`];
     const files = paths.map((path) => relative(repositoryRoot, path));
-    const { ok, output } = await run(folder, [vitest, "run", "--bail", "1", ...files]);
+    const { ok, output } = await run(folder, [vitest, "run", "--bail", "1", ...limits, ...files]);
     if (ok) return undefined;
     // That a file fails says something only where it does not fail without the bug.
     const failed = files.filter((path) => new RegExp(`FAIL\\s+${path.replaceAll(".", "\\.")}`).test(output));
     restore();
-    const again = await run(folder, [vitest, "run", ...(failed.length > 0 ? failed : files)]);
+    const again = await run(folder, [vitest, "run", ...limits, ...(failed.length > 0 ? failed : files)]);
     return again.ok ? firstLine(output, /FAIL|Error/) : undefined;
   }
 
