@@ -130,6 +130,8 @@ function withinRules({ spec, outcomes, runs }: WorldRun): Violation[] {
 const leastHalfMs = 700;
 /** What a server needs after its last trouble until it can answer, in milliseconds: starting and loading. */
 const settleMs = 300;
+/** How long after a model is back others may still be told that it is gone, in milliseconds: a round of questions. */
+const unloadedMs = 5000;
 /**
  * The same of servers that are found in a directory, where the directory server or the server was in trouble: until it joined again and
  * readers heard of it. A lease, the longest pause between two tries, and a reader's turn.
@@ -146,11 +148,20 @@ function alive(run: WorldRun): Violation[] {
     const [fromMs, untilMs] = [askedMs + halfMs, askedMs + request.deadlineMs];
     const whole = run.spec.servers.find((server) => couldAnswer(run, outcome, server, fromMs, untilMs));
     const own = run.spec.apps.find(({ name }) => name === app);
+    if ((reason === "unknown-model" || reason === "unknown-version") && wasUnloaded(run, outcome)) return [];
     const here = request.alias === undefined && own?.models.includes(request.model);
     if (!whole && !here) return [];
     const text = `failed with ${reason} (${outcome.message}) ${Math.round(outcome.doneMs - askedMs)} ms after it was asked, though ${whole?.name ?? "its own device"} was whole from ${Math.round(fromMs)} to ${Math.round(untilMs)} ms`;
     return [{ check: "liveness", tag: request.tag, text }];
   });
+}
+
+/** Whether an operator had unloaded the model somewhere meanwhile: that it comes back, no endpoint can know. */
+function wasUnloaded({ disturbances }: WorldRun, { askedMs, doneMs }: RequestEnd): boolean {
+  return disturbances.some(
+    ({ kind, fromMs, untilMs }) =>
+      (kind === "unload" || kind === "replace-model") && fromMs <= doneMs && untilMs + unloadedMs >= askedMs,
+  );
 }
 
 function couldAnswer(

@@ -13,16 +13,10 @@ export interface KnownGap {
 /** Delete an entry with the change that mends it: seeds that meet it fail from then on. */
 export const knownGaps: readonly KnownGap[] = [
   {
-    name: "starting server says 404",
-    check: "liveness",
-    text: /failed with unknown-(?:model|version)|is not here, and no other endpoint answers/,
-    why: "A server that is still fetching its models says that it does not have them, not that it will.",
-  },
-  {
-    name: "denied while the permitted server is away",
+    name: "denied before the directory names the permitted server",
     check: "liveness",
     text: /failed with policy-denied/,
-    why: "Where the only server that rules allow is not known yet, or away, the request fails with policy-denied (403), as if no server could ever take it.",
+    why: "Where the only server that rules allow is not in the directory yet, nothing tells that it will be.",
   },
 ];
 

@@ -159,9 +159,9 @@ export interface OnlineEndpoint {
   load(): LoadReport;
   /**
    * Once the ports listen: what is wanted at the start. Calls `ready` when all of it is there, and `join` before where something of
-   * it may come by joining. Default: nothing is wanted.
+   * it may come by joining, and `loaded` before where what is missing does not come by itself. Default: nothing is wanted.
    */
-  begin?(ready: () => void, join: () => void): Promise<void>;
+  begin?(ready: () => void, join: () => void, loaded: () => void): Promise<void>;
   /** No new work comes any more; what is under way goes on. */
   stop?(): void;
   /** After the endpoint was closed. */
@@ -322,7 +322,7 @@ export async function putOnline<T extends OnlineEndpoint>(
       listeners.drain();
       await Promise.race([life.drain(), after(graceMs)]);
     });
-    if (served.begin) await served.begin(ready, joinOnce);
+    if (served.begin) await served.begin(ready, joinOnce, life.loaded);
     else ready();
     const close = async (graceMs: number, lingerMs: number): Promise<void> => {
       const over = after(graceMs);

@@ -133,11 +133,12 @@ function servedEngine(
     packages: repositoryShelf(store),
     load: () => engine.loadReport(),
     // The port listens and says that it is not ready until what is wanted at the start is loaded and warm.
-    async begin(ready, join) {
+    async begin(ready, join, loaded) {
       const { warmUpMs: mostMs = 0, grpcPort } = options;
       const grpc = grpcPort !== undefined;
       const warming = mostMs > 0 ? warmUp({ runtimes, clock, grpc, mostMs, report }) : undefined;
       models = await controlModels(options, { engine, store: options.store, clock, missing, report });
+      if (!pull) loaded();
       const before = ((await told?.load()) ?? []).map((digest) => ({ digest }));
       await pull?.restore([...always, ...before], engine);
       await pull?.want(always, engine, before);

@@ -159,6 +159,20 @@ function answer(api: Api, route: Route, asked: Asked): WireResponse | Promise<Wi
   }
 }
 
+/** When to ask again for a model that is not here yet, in milliseconds. */
+const loadingRetryMs = 1000;
+
+/**
+ * While models are being loaded, one that is not here may come: `starting` instead of `unknown-model`. The same is said of a model that
+ * the sender does not see.
+ */
+function whileLoading({ health: { life } }: Api, error: LongshoreError): LongshoreError {
+  const { reason, stage } = error;
+  if (!life.loading || (reason !== "unknown-model" && reason !== "unknown-version")) return error;
+  const message = "the server is starting: not all of its models are loaded yet";
+  return new LongshoreError("starting", stage, message, { cause: error, retryAfterMs: loadingRetryMs });
+}
+
 function failure(
   api: Api,
   thrown: unknown,
@@ -168,7 +182,7 @@ function failure(
 ): WireResponse {
   const error = call.abort.aborted
     ? abortError(call.abort, "transport")
-    : LongshoreError.from(thrown, "execute", "answering the request");
+    : whileLoading(api, LongshoreError.from(thrown, "execute", "answering the request"));
   const { reason } = error;
   api.observer.record(failureEvent(error, { ...about, id: call.id }, api.clock.nowMs()));
   const { status, headers, bytes } = writeWireError(error, call.id);

@@ -10,8 +10,12 @@ export type LifeState = "starting" | "ready" | "draining";
  */
 export interface Life {
   readonly state: LifeState;
+  /** Models may still come that are wanted at the start: one that is not here may be here soon. */
+  readonly loading: boolean;
   /** Requests accepted and not finished. */
   readonly inFlight: number;
+  /** Loading of all that is wanted at the start was tried: what is not here by now does not come by itself. */
+  loaded(): void;
   /** Everything that should be loaded is. */
   ready(): void;
   /** Refuses new work from now on; resolves when what was accepted is finished. */
@@ -23,6 +27,7 @@ export interface Life {
 /** @param retryAfterMs What refused clients are told to wait, in milliseconds. Default 1000. */
 export function createLife(retryAfterMs = 1000): Life {
   let state: LifeState = "starting";
+  let loading = true;
   let inFlight = 0;
   const drained: (() => void)[] = [];
   const leave = (): void => {
@@ -35,6 +40,12 @@ export function createLife(retryAfterMs = 1000): Life {
     },
     get inFlight(): number {
       return inFlight;
+    },
+    get loading(): boolean {
+      return loading && state === "starting";
+    },
+    loaded() {
+      loading = false;
     },
     ready() {
       if (state === "starting") state = "ready";

@@ -129,6 +129,7 @@ const rejected: readonly Reason[] = [
   "tenant-limit",
   "queue-full",
   "evicted",
+  "starting",
   "shutting-down",
   "deadline-past",
   "deadline-exceeded",

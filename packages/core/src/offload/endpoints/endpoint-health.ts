@@ -61,6 +61,7 @@ export interface EndpointHealth {
 const shut: readonly Reason[] = ["unreachable", "shutting-down", "unauthenticated"];
 const down: ReadonlySet<Reason> = new Set<Reason>([
   ...shut,
+  "starting",
   "no-answer",
   "bad-reply",
   "runtime-crashed",

@@ -58,7 +58,7 @@ it("leaves a gateway that knows who asks alone no more than before when it is le
   const refused = new LongshoreError("unauthenticated", "identify", "made up");
   const unsaid = new Map([["behind", refused]]);
   const questioned = { model: "find", version: undefined, heard: new Map(), unsaid };
-  const told = nothingKnown(questioned, { all: new Map([["behind", {}]]) }, ["device"], true);
+  const told = nothingKnown(questioned, { mayGrow: false, all: new Map([["behind", {}]]) }, ["device"], true);
   expect(told.reason).toBe("unauthenticated");
   endpoints.failed(endpointState, undefined, told, 0, 0);
   expect(endpointState.health.unavailable(1)).toBeUndefined();

@@ -119,7 +119,7 @@ describe("the first use of a model", () => {
   it("waits at most the time that is set, and then says that no server is known yet", async () => {
     const clock = manualClock();
     const { ask } = world(clock, [], { upkeep: { firstOfferMs: 700 } });
-    await expect(ask()).rejects.toMatchObject({ reason: "unreachable" });
+    await expect(ask()).rejects.toMatchObject({ reason: "no-endpoint", retryAfterMs: 1000 });
     expect(clock.nowMs()).toBe(700);
   });
 

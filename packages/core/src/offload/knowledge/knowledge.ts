@@ -73,10 +73,10 @@ export interface Knowledge extends Disposable {
    */
   renewed(model: string, version: string | undefined, digest: string, call: Call): Promise<void>;
   /**
-   * For a request that no known endpoint may run: the knowledge of the same content once more endpoints have answered the first poll.
-   * Undefined if no such endpoint is left.
+   * For a request that no known endpoint may run: the knowledge of the same content once more endpoints have answered the first poll,
+   * or one of the `awaited` has answered. Undefined if no such endpoint is left.
    */
-  more(known: KnownModel, call: Call): Promise<KnownModel | undefined>;
+  more(known: KnownModel, call: Call, awaited: readonly EndpointId[]): Promise<KnownModel | undefined>;
   /** The current knowledge of the same content, once new endpoints have answered; undefined if nothing changed. */
   newer(known: KnownModel, call: Call): Promise<KnownModel | undefined>;
   /** Polls every endpoint again about every model in use. */
@@ -307,10 +307,26 @@ export function knowledgeOf(
     }
   }
 
+  /** Waits until one of these endpoints has answered a poll about the model; false if the deadline or, without one, the time for a first offer comes first. */
+  async function heardFrom(
+    entry: AskedModel,
+    ids: readonly EndpointId[],
+    { deadlineMs, abort }: Call,
+  ): Promise<boolean> {
+    const untilMs = deadlineMs < Infinity ? deadlineMs - earlyMs : clock.nowMs() + firstOfferMs;
+    for (;;) {
+      const leftMs = untilMs - clock.nowMs();
+      if (ids.some((id) => entry.heard.has(id))) return true;
+      if (leftMs <= 0 || closed || !ids.some((id) => endpoints.all.has(id))) return false;
+      entry.usedAtMs = clock.nowMs();
+      await entry.news.next((heard) => within(heard, leftMs, abort));
+    }
+  }
+
   /** Whether an endpoint that runs the model may still appear: one has not answered, or the directory lists none yet. */
   function mayCome(entry: AskedModel, path: Call["path"]): boolean {
     if (endpoints.all.size === 0) return endpoints.mayGrow;
-    return nothingKnown(entry, endpoints, path, local !== undefined).reason === "unreachable";
+    return nothingKnown(entry, endpoints, path, local !== undefined).retryable;
   }
 
   /**
@@ -446,7 +462,7 @@ export function knowledgeOf(
       await wait(parts.lookAgain(), askMs);
       await wait(askLocal(entry, []));
     },
-    async more(known, call) {
+    async more(known, call, awaited) {
       const { name, version, digest } = known.description;
       const same = ({ description: of }: KnownModel): boolean =>
         of.name === name && of.version === version && of.digest === digest;
@@ -459,6 +475,11 @@ export function knowledgeOf(
           await entry.news.next(wait);
         }
         if (entry.known && entry.known !== known && same(entry.known)) return entry.known;
+      }
+      for (const entry of entries.values()) {
+        if (!entry.known || !same(entry.known) || awaited.length === 0) continue;
+        const hasSaid = await heardFrom(entry, awaited, call);
+        if (hasSaid && entry.known !== known && same(entry.known)) return entry.known;
       }
       return undefined;
     },

@@ -11,6 +11,9 @@ interface Questioned {
   readonly unsaid: ReadonlyMap<EndpointId, LongshoreError>;
 }
 
+/** When to ask again for what an endpoint may have soon, in milliseconds. */
+const againMs = 1000;
+
 /** Whether an endpoint failed to answer only because time ran out. */
 export function tooSlow(error: LongshoreError | undefined): boolean {
   return error?.reason === "no-answer" || error?.reason === "deadline-exceeded";
@@ -23,7 +26,7 @@ export function tooSlow(error: LongshoreError | undefined): boolean {
  */
 export function nothingKnown(
   { model, version, heard, unsaid }: Questioned,
-  endpoints: { readonly all: ReadonlyMap<EndpointId, unknown> },
+  endpoints: { readonly all: ReadonlyMap<EndpointId, unknown>; readonly mayGrow: boolean },
   path: readonly EndpointId[],
   runsHere: boolean,
 ): LongshoreError {
@@ -32,7 +35,9 @@ export function nothingKnown(
   // An endpoint that has not joined yet, or a directory that was not read yet, may have the model.
   if (!runsHere && ids.length === 0) {
     const why = `no server is known yet that could have ${named}`;
-    return new LongshoreError("unreachable", "resolve", why);
+    return endpoints.mayGrow
+      ? new LongshoreError("no-endpoint", "resolve", why, { retryAfterMs: againMs })
+      : new LongshoreError("unreachable", "resolve", why);
   }
   // Endpoints on the path are not asked back: they do not ask for models that they have.
   const silent = ids.filter((id) => !heard.has(id) && !path.includes(id));
@@ -41,6 +46,10 @@ export function nothingKnown(
     if (error?.reason !== "unauthenticated" && error?.reason !== "not-permitted") continue;
     const why = `${named} is not here, and ${id} does not say what it has: ${error.message}`;
     return new LongshoreError(error.reason, "resolve", why, { cause: error });
+  }
+  if (silent.length > 0 && silent.every((id) => unsaid.get(id)?.reason === "starting")) {
+    const why = `${named} is not here yet: ${silent.join(", ")} ${silent.length === 1 ? "is" : "are"} starting`;
+    return new LongshoreError("starting", "resolve", why, { retryAfterMs: againMs });
   }
   if (silent.length > 0) {
     const whose =

@@ -2,7 +2,8 @@ import type { EndpointId, LongshoreError } from "../../words/base/index.ts";
 import { leftAlone } from "../endpoints/index.ts";
 import { type Infeasible, isInfeasible, type Plan } from "../../decide/plan/index.ts";
 import type { HeldCrossing } from "../steps/index.ts";
-import { pausesOf, refused } from "./refused.ts";
+import { awaited } from "./awaited.ts";
+import { notYet, pausesOf, refused } from "./refused.ts";
 import type { Job } from "./job.ts";
 import type { Loop } from "./loop.ts";
 
@@ -85,5 +86,6 @@ export function refusedNow(
       : plan.filter === "deadline"
         ? undefined
         : pauses.slice(0, mostTried).find(takes);
-  return refused(plan, first?.leftMs);
+  const may = first || plan.filter === "deadline" ? [] : awaited(loop, job, exclude);
+  return may.length > 0 ? notYet(plan, may) : refused(plan, first?.leftMs);
 }

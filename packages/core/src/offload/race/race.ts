@@ -217,7 +217,9 @@ class Race {
   }
 
   #late(running: Running, because: Parameters<GuardParts["fire"]>[0]): boolean {
-    if (because === "silent") this.#job.again?.silent(running.leg.endpoint);
+    const unheard = running.heardBytes === 0 && (running.endpoint?.answeredAtMs ?? 0) < running.startedMs;
+    if (because === "silent" || (because === "overdue" && unheard))
+      this.#job.again?.silent(running.leg.endpoint);
     const begun = this.#instead(running, because !== "late");
     recordLate(this.#loop, this.#job.call.id, running, because, begun);
     return begun;

@@ -26,6 +26,18 @@ export function pausesOf(
   return paused.sort((one, other) => one.leftMs - other.leftMs);
 }
 
+/** When to ask again for endpoints that have not said yet what they offer, in milliseconds. */
+const againMs = 1000;
+/** Endpoints that an error names. */
+const mostNamed = 3;
+
+/** The error of a decision without an endpoint, where these may take the request once they say what they offer: `no-endpoint`, retryable. */
+export function notYet(plan: Infeasible, may: readonly EndpointId[]): LongshoreError {
+  const named = may.slice(0, mostNamed).join(", ");
+  const message = `${plan.because}; the rules let it go to ${named}, which did not say yet what it offers`;
+  return new LongshoreError("no-endpoint", "plan", message, { retryAfterMs: againMs });
+}
+
 /**
  * The error of a decision without an endpoint. With `leftMs`, one is available again after that time: the error is `no-endpoint` and
  * retryable.

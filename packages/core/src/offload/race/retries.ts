@@ -30,6 +30,7 @@ const passing: ReadonlySet<Reason> = new Set<Reason>([
   "no-answer",
   "bad-reply",
   "checksum-mismatch",
+  "starting",
   "shutting-down",
 ]);
 

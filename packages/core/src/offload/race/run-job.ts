@@ -4,6 +4,7 @@ import { meanOf } from "../../words/estimate/index.ts";
 import type { Leg, Plan } from "../../decide/plan/index.ts";
 import { arrived, type HeldCrossing } from "../steps/index.ts";
 import type { RaceEnd } from "./race-end.ts";
+import { awaited } from "./awaited.ts";
 import { planProgressOf } from "./standing.ts";
 import { decide, defaultPlans, sendsOn } from "./decide.ts";
 import { isGone, type Job, nobody } from "./job.ts";
@@ -85,9 +86,10 @@ async function followPlans(
       plan = decide(loop, now, held, exclude, broke, tally);
     } catch (thrown) {
       // Once for each failure: the same content is known by several names, none of which is the newest.
-      const newer = broke
-        ? broke !== renewed && (await loop.knowledge.newer(known, job.call))
-        : await loop.knowledge.more(known, job.call);
+      let newer = broke && broke !== renewed ? await loop.knowledge.newer(known, job.call) : undefined;
+      // What one endpoint does not have any more, one that did not say yet may have.
+      if (!newer && (!broke || disowned(broke, false)))
+        newer = await loop.knowledge.more(known, job.call, awaited(loop, now, exclude));
       renewed = broke;
       const left: Round | undefined =
         broke && !newer && !isGone(now, held) ? await nextRound(loop, now, failed, paid) : undefined;

@@ -43,6 +43,7 @@ export type Reason =
   | "busier"
   | "evicted"
   | "tenant-limit"
+  | "starting"
   | "shutting-down"
   | "memory-limit"
   | "disk-full"
@@ -128,6 +129,8 @@ export const reasons: Readonly<Record<Reason, ReasonFacts>> = {
   "tenant-limit": { code: "RESOURCE_EXHAUSTED", httpStatus: 429, retryable: true },
   /** The request waited in a queue and gave way to others. */
   evicted: { code: "UNAVAILABLE", httpStatus: 503, retryable: true },
+  /** The server is still loading its models, or fetching them. It may have the model soon. */
+  starting: { code: "UNAVAILABLE", httpStatus: 503, retryable: true },
   /** The server is stopping and takes no new requests. */
   "shutting-down": { code: "UNAVAILABLE", httpStatus: 503, retryable: true },
   /** There is not enough memory for the model. */
