@@ -44,6 +44,12 @@ const parts = [
     mostSeconds: 900,
   },
   {
+    name: "benches",
+    about: "fifteen seconds of every bench, with a fixed seed; speed is not judged",
+    args: ["tools/check-benches.mjs"],
+    mostSeconds: 900,
+  },
+  {
     name: "conformance",
     about: "real clients against a real server; what cannot be installed is skipped",
     args: ["conformance/dist/run.js"],
