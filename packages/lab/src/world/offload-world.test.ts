@@ -3,7 +3,6 @@ import { endCut, tensorOf } from "@longshore/core";
 import { endpointInfo, toyModel } from "../fixtures/toy-model.ts";
 import { constantTrace, rateTrace } from "../trace/index.ts";
 import {
-  breakEvenBitsPerSecond,
   bucketOf,
   expectedMs,
   type OffloadWorldParts,
@@ -95,17 +94,6 @@ describe("offloadWorld", () => {
       // The profile says what crosses; blank tensors of the simulation are as large.
       expect(Math.abs(result.tookMs - expected)).toBeLessThan(0.15 * expected + 5);
     }
-  });
-
-  it("says above which rate a plan beats the device", () => {
-    const [whole, half] = planCandidates("base", bucketOf(model.profile, "base", { bytes: 1 }), ["edge"]);
-    const prices = { deviceSpeed: 1, endpointSpeed: 20, roundTripMs: 10, downOverUp: 1 };
-    // 100 ms here, 5 ms there, 10 ms on the way: 85 ms are left for 100,000 bytes.
-    expect(breakEvenBitsPerSecond(whole!, 100, prices)).toBeCloseTo((100_010 * 8000) / 85, -2);
-    expect(breakEvenBitsPerSecond(half!, 100, prices)).toBeLessThan(
-      breakEvenBitsPerSecond(whole!, 100, prices),
-    );
-    expect(breakEvenBitsPerSecond(whole!, 14, prices)).toBe(Infinity);
   });
 
   it("names the plan that an answer came by", async () => {

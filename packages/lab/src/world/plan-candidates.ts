@@ -92,21 +92,6 @@ export function expectedMs(one: PlanCandidate, prices: PlanPrices): number {
 }
 
 /**
- * The uplink rate, in bits per second, above which a candidate takes less than `hereMs`, with a downlink of a fixed multiple
- * of it; Infinity when no rate is enough.
- */
-export function breakEvenBitsPerSecond(
-  one: PlanCandidate,
-  hereMs: number,
-  prices: Omit<PlanPrices, "upBitsPerSecond" | "downBitsPerSecond"> & { readonly downOverUp: number },
-): number {
-  const endless = { ...prices, upBitsPerSecond: Infinity, downBitsPerSecond: Infinity };
-  const leftMs = hereMs - expectedMs(one, endless);
-  if (leftMs <= 0) return Infinity;
-  return ((one.upBytes + one.downBytes / prices.downOverUp) * 8000) / leftMs;
-}
-
-/**
  * The plan that an answered request ended on, in the words of fixed plans. A run here that takes what another endpoint gave is
  * the end of that endpoint's plan; a run here that won the race, or went on after a head here, is a run here.
  */

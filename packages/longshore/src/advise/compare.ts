@@ -1,7 +1,6 @@
-import { endCut, type EndpointInfo, type Tier } from "@longshore/core";
-import { radios } from "@longshore/core/internal";
+import { endCut, type EndpointInfo, LongshoreError, startCut, type Tier } from "@longshore/core";
+import { radios, totalBytes } from "@longshore/core/internal";
 import {
-  breakEvenBitsPerSecond,
   bucketOf,
   constantTrace,
   expectedMs,
@@ -13,7 +12,7 @@ import {
   type Trace,
 } from "@longshore/lab";
 import { platformCodecs } from "../compose/codecs.ts";
-import { type ReplayDemand, replayRequests, type Score } from "./replay.ts";
+import { type ReplayDemand, type Replayed, replayRequests, type Score } from "./replay.ts";
 
 /** The world that the advice is about. */
 export interface Circumstances {
@@ -31,13 +30,27 @@ export interface Compared {
   /** The plan that never changes; undefined for Longshore, which chooses each time. */
   readonly candidate: PlanCandidate | undefined;
   readonly score: Score;
+  /** Share of the device's mean time that this way saves: of all seeds together, and the least and most of one. */
+  readonly saved: Range;
 }
 
-/** How Longshore does at one constant uplink rate. */
+/** A figure with its spread over the seeds. */
+export interface Range {
+  readonly middle: number;
+  readonly least: number;
+  readonly most: number;
+}
+
+/** What happens at one constant uplink rate. All of a row is replayed with the same requests and seeds. */
 export interface AtRate {
   readonly bitsPerSecond: number;
+  /** Of Longshore. */
   readonly meanMs: number;
-  /** Share of answers that came from the server, whole or tail. */
+  readonly deviceMs: number;
+  /** The quickest plan that never changes and uses the server. */
+  readonly best: PlanCandidate | undefined;
+  readonly bestMs: number;
+  /** Share of Longshore's answers to which the server contributed, whole or tail. */
   readonly awayRatio: number;
   readonly score: Score;
 }
@@ -47,11 +60,22 @@ export function awayRatioOf(score: Score): number {
   return score.plans.reduce((sum, { plan, ratio }) => sum + (plan.endpoint === undefined ? 0 : ratio), 0);
 }
 
+/** The uplink rate from which on the server pays: it does at `above` and not at `below`. */
+export interface BreakEven {
+  /** 0 where the server pays at the least rate that was replayed. */
+  readonly below: number;
+  /** Infinity where it pays at no rate that was replayed. */
+  readonly above: number;
+}
+
 /** Everything that the advice rests on. */
 export interface Comparison {
+  readonly variant: string;
+  /** Bytes of the inputs, from the smallest to the largest. */
+  readonly inputBytes: readonly number[];
   readonly ways: readonly Compared[];
-  /** Uplink rates above which the whole, and the best cut of all, beat the device; Infinity where none does. */
-  readonly breakEven: { readonly whole: number; readonly any: number };
+  readonly breakEven: BreakEven;
+  /** From the slowest to the quickest. */
   readonly rates: readonly AtRate[];
 }
 
@@ -100,7 +124,24 @@ export function worldOf(model: SimulatedModel, { up, down, ...about }: Circumsta
   };
 }
 
-/** Replays the demand in equal worlds: under Longshore, under each plan worth comparing with, and at other rates. */
+/** Seeds of the main comparison; each is a pair of worlds that differ in the way alone. */
+const seedCount = 5;
+/** Seeds and requests at each rate of the sweep. */
+const sweepSeeds = 1;
+const sweepRequests = 40;
+/** Rates of the sweep, as multiples of the one that is asked about. */
+const sweepFactors = [1 / 64, 1 / 16, 1 / 4, 1 / 2, 1, 2, 4, 16];
+/** The gap between the rates on both sides of the break-even is halved so often. */
+const refinements = 3;
+/** The server pays where it saves so much of the device's time: less is within what replays differ by. */
+export const payingRatio = 0.02;
+/** Plans with the server that are replayed at each rate, the most promising ones. */
+const bestTried = 3;
+
+/**
+ * Replays the demand in equal worlds: under Longshore, under each plan worth comparing with, and at other rates. The verdict, the table and the sweep
+ * are all read from these replays.
+ */
 export async function compare(
   model: SimulatedModel,
   about: Circumstances,
@@ -109,78 +150,126 @@ export async function compare(
 ): Promise<Comparison> {
   const world = worldOf(model, about);
   const variant = model.description.variants[0]?.name ?? "default";
-  const features = { bytes: 0 };
-  const candidates = planCandidates(variant, bucketOf(model.profile, variant, features), ["server"]);
-  const upBitsPerSecond = meanBitsPerSecond(about.up);
-  const downBitsPerSecond = meanBitsPerSecond(about.down);
+  const candidates = planCandidates(variant, bucketOf(model.profile, variant, { bytes: 0 }), ["server"]);
+  const here = candidates.filter(({ plan }) => plan.cut === endCut);
+  const away = candidates.filter(({ plan }) => plan.endpoint !== undefined);
+  const seeds = Array.from({ length: seedCount }, (_, index) => about.seed + index);
+  const each = { ...demand, requests: Math.ceil(demand.requests / seedCount) };
+  const costAt = costOf(about, meanBitsPerSecond(about.up));
+  const quickest = async (
+    some: readonly PlanCandidate[],
+  ): Promise<readonly [PlanCandidate, Replayed] | undefined> => {
+    const found: (readonly [PlanCandidate, Replayed])[] = [];
+    for (const one of some) {
+      progress(`replaying plan ${found.length + 1} of ${some.length}`);
+      found.push([one, await replayRequests(world, each, seeds, one.plan)]);
+    }
+    return found.sort(([, a], [, b]) => a.score.meanMs - b.score.meanMs)[0];
+  };
+  const device = await quickest(here);
+  if (!device) throw new LongshoreError("unsupported", "plan", "the model cannot run as a whole");
+  const ways: Compared[] = [];
+  const add = (name: Compared["name"], candidate: PlanCandidate | undefined, replayed: Replayed): void => {
+    ways.push({ name, candidate, score: replayed.score, saved: savedBy(replayed, device[1]) });
+  };
+  add("longshore", undefined, await replayRequests(world, each, seeds));
+  add("device", ...device);
+  const whole = away.filter(({ plan }) => plan.cut === startCut);
+  const server = await quickest(whole);
+  if (server) add("server", ...server);
+  const raw = whole.find(({ plan }) => Object.keys(plan.codecs).length === 0);
+  if (raw && raw !== server?.[0]) add("server, raw", raw, await replayRequests(world, each, seeds, raw.plan));
+  const splits = away.filter(({ plan }) => plan.cut !== startCut).sort((a, b) => costAt(a) - costAt(b));
+  const split = await quickest(splits.slice(0, splitsTried));
+  if (split) add("best split", ...split);
+  const { rates, breakEven } = await sweep(model, about, demand, { here, away }, progress);
+  const inputBytes = demand.inputs.map(totalBytes).toSorted((a, b) => a - b);
+  return { variant, inputBytes, ways, breakEven, rates };
+}
+
+function savedBy({ score, means }: Replayed, device: Replayed): Range {
+  const pairs = means.map((ms, index) => 1 - ms / (device.means[index] ?? NaN));
+  return {
+    middle: 1 - score.meanMs / device.score.meanMs,
+    least: Math.min(...pairs),
+    most: Math.max(...pairs),
+  };
+}
+
+/** What a plan should take on an idle link of a rate: which plans are worth a replay. */
+function costOf(about: Circumstances, upBitsPerSecond: number): (one: PlanCandidate) => number {
+  const downOverUp = meanBitsPerSecond(about.down) / meanBitsPerSecond(about.up);
   const prices = {
     deviceSpeed: about.deviceSpeed,
     endpointSpeed: about.serverSpeed,
     roundTripMs: about.roundTripMs,
     upBitsPerSecond,
-    downBitsPerSecond,
+    downBitsPerSecond: upBitsPerSecond * downOverUp,
   };
-  const cost = (one: PlanCandidate): number => expectedMs(one, prices);
-  const here = candidates.filter(({ plan }) => plan.cut === endCut);
-  const away = candidates.filter(({ plan }) => plan.endpoint !== undefined);
-  const whole = away.filter(({ plan }) => plan.cut === "start");
-  const splits = away.filter(({ plan }) => plan.cut !== "start").sort((a, b) => cost(a) - cost(b));
-  const tried = async (
-    some: readonly PlanCandidate[],
-  ): Promise<readonly (readonly [PlanCandidate, Score])[]> => {
-    const scores: (readonly [PlanCandidate, Score])[] = [];
-    for (const one of some) {
-      progress(`replaying plan ${scores.length + 1} of ${some.length}`);
-      scores.push([one, await replayRequests(world, demand, one.plan)]);
-    }
-    return scores.sort(([, a], [, b]) => a.meanMs - b.meanMs);
-  };
-  const ways: Compared[] = [
-    { name: "longshore", candidate: undefined, score: await replayRequests(world, demand) },
-  ];
-  const add = (name: Compared["name"], found: readonly [PlanCandidate, Score] | undefined): void => {
-    if (found) ways.push({ name, candidate: found[0], score: found[1] });
-  };
-  add("device", (await tried(here))[0]);
-  const servers = await tried(whole);
-  add("server", servers[0]);
-  const raw = servers.find(([{ plan }]) => Object.keys(plan.codecs).length === 0);
-  if (raw !== servers[0]) add("server, raw", raw);
-  add("best split", (await tried(splits.slice(0, splitsTried)))[0]);
-
-  const hereMs = here[0] ? cost(here[0]) : Infinity;
-  const least = (some: readonly PlanCandidate[]): number =>
-    Math.min(
-      ...some.map((one) =>
-        breakEvenBitsPerSecond(one, hereMs, { ...prices, downOverUp: downBitsPerSecond / upBitsPerSecond }),
-      ),
-    );
-  const breakEven = { whole: least(whole), any: least(away) };
-  return { ways, breakEven, rates: await scan(model, about, demand, breakEven.any, progress) };
+  return (one) => expectedMs(one, prices);
 }
 
-/** Longshore at constant rates around the one asked about and the break-even. */
-async function scan(
+/** Constant rates around the one asked about, and closer ones around the break-even. */
+async function sweep(
   model: SimulatedModel,
   about: Circumstances,
   demand: ReplayDemand,
-  breakEven: number,
+  { here, away }: { readonly here: readonly PlanCandidate[]; readonly away: readonly PlanCandidate[] },
   progress: (text: string) => void,
-): Promise<readonly AtRate[]> {
+): Promise<Pick<Comparison, "rates" | "breakEven">> {
   const asked = meanBitsPerSecond(about.up);
-  const middle = Number.isFinite(breakEven) ? Math.sqrt(breakEven * asked) : asked;
-  const ratio = meanBitsPerSecond(about.down) / asked;
-  const rates: AtRate[] = [];
-  for (const factor of [1 / 16, 1 / 4, 1 / 2, 1, 2, 4, 16]) {
-    const bitsPerSecond = Number((middle * factor).toPrecision(2));
+  const downOverUp = meanBitsPerSecond(about.down) / asked;
+  const seeds = Array.from({ length: sweepSeeds }, (_, index) => about.seed + index);
+  const some = { ...demand, requests: Math.min(sweepRequests, demand.requests) };
+  const at = async (rate: number): Promise<AtRate> => {
+    const bitsPerSecond = Number(rate.toPrecision(2));
     progress(`replaying at ${(bitsPerSecond / 1e6).toPrecision(2)} Mbit/s`);
-    const world = worldOf(model, {
-      ...about,
-      up: constantTrace(bitsPerSecond),
-      down: constantTrace(bitsPerSecond * ratio),
-    });
-    const score = await replayRequests(world, { ...demand, requests: Math.min(60, demand.requests) });
-    rates.push({ bitsPerSecond, meanMs: score.meanMs, awayRatio: awayRatioOf(score), score });
+    const up = constantTrace(bitsPerSecond);
+    const world = worldOf(model, { ...about, up, down: constantTrace(bitsPerSecond * downOverUp) });
+    const cost = costOf(about, bitsPerSecond);
+    const meanOf = async (plan?: PlanCandidate["plan"]): Promise<Score> =>
+      (await replayRequests(world, some, seeds, plan)).score;
+    const score = await meanOf();
+    const [device] = here;
+    const deviceMs = device ? (await meanOf(device.plan)).meanMs : Infinity;
+    let [best, bestMs]: [PlanCandidate | undefined, number] = [undefined, Infinity];
+    for (const one of away.toSorted((a, b) => cost(a) - cost(b)).slice(0, bestTried)) {
+      const { meanMs } = await meanOf(one.plan);
+      if (meanMs < bestMs) [best, bestMs] = [one, meanMs];
+    }
+    return {
+      bitsPerSecond,
+      meanMs: score.meanMs,
+      deviceMs,
+      best,
+      bestMs,
+      awayRatio: awayRatioOf(score),
+      score,
+    };
+  };
+  const rates: AtRate[] = [];
+  for (const factor of sweepFactors) rates.push(await at(asked * factor));
+  let breakEven = breakEvenOf(rates);
+  for (let turn = 0; turn < refinements; turn++) {
+    const { below, above } = breakEven;
+    if (below === 0 || above === Infinity || above / below < 1.2) break;
+    rates.push(await at(Math.sqrt(below * above)));
+    rates.sort((a, b) => a.bitsPerSecond - b.bitsPerSecond);
+    breakEven = breakEvenOf(rates);
   }
-  return rates;
+  return { rates, breakEven };
+}
+
+/** Whether the server pays in a row of the sweep. */
+export function pays({ bestMs, deviceMs }: Pick<AtRate, "bestMs" | "deviceMs">): boolean {
+  return bestMs < (1 - payingRatio) * deviceMs;
+}
+
+/** The rates on both sides of the break-even: from `above` on, the server pays at every rate that was replayed. */
+export function breakEvenOf(rates: readonly AtRate[]): BreakEven {
+  const last = rates.findLastIndex((one) => !pays(one));
+  return {
+    below: rates[last]?.bitsPerSecond ?? 0,
+    above: rates[last + 1]?.bitsPerSecond ?? Infinity,
+  };
 }

@@ -38,18 +38,37 @@ interface Row {
   readonly result: Result | undefined;
 }
 
-/** Replays the demand in a fresh world under the offloader, or under a plan that never changes. */
+/** The same demand in fresh worlds that differ in their seed alone. */
+export interface Replayed {
+  /** Of all of them together. */
+  readonly score: Score;
+  /** Mean time in each, in the order of the seeds, to be compared with another way in pairs. */
+  readonly means: readonly number[];
+}
+
+/** Replays the demand once for each seed, under the offloader or under a plan that never changes. */
 export async function replayRequests(
   parts: OffloadWorldParts,
   demand: ReplayDemand,
+  seeds: readonly number[],
   plan?: FixedPlan,
-): Promise<Score> {
-  const world = offloadWorld({ ...parts, learns: plan === undefined });
+): Promise<Replayed> {
   const [model] = parts.models;
   if (!model) throw new LongshoreError("internal", "plan", "a replay needs a model");
-  const face = plan ? world.fixed(model, plan) : world.offloader;
-  const rows = await world.clock.runUntil(ask(world, face, demand));
-  const counted = rows.slice(Math.min(leftOut, rows.length - 1));
+  const counted: Row[] = [];
+  const means: number[] = [];
+  for (const seed of seeds) {
+    const world = offloadWorld({ ...parts, seed, learns: plan === undefined });
+    const face = plan ? world.fixed(model, plan) : world.offloader;
+    const rows = await world.clock.runUntil(ask(world, face, demand));
+    const own = rows.slice(Math.min(leftOut, rows.length - 1));
+    means.push(own.reduce((sum, { tookMs }) => sum + tookMs, 0) / own.length);
+    counted.push(...own);
+  }
+  return { score: scoreOf(counted, parts.device.info.id, plan), means };
+}
+
+function scoreOf(counted: readonly Row[], device: string, plan: FixedPlan | undefined): Score {
   const took = counted.map(({ tookMs }) => tookMs).sort((a, b) => a - b);
   const answered = counted.flatMap(({ result }) => (result ? [result] : []));
   const perRequest = (of: (result: Result) => number): number =>
@@ -61,7 +80,7 @@ export async function replayRequests(
     sentBytes: perRequest((result) => result.sentBytes),
     misses: counted.length - answered.length,
     counted: counted.length,
-    plans: shares(answered.map((result) => plan ?? planOf(result, parts.device.info.id))),
+    plans: shares(answered.map((result) => plan ?? planOf(result, device))),
   };
 }
 

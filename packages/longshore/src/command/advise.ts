@@ -8,6 +8,7 @@ import type { Score } from "../advise/replay.ts";
 import { type Advice, adviceOf, adviceText, rateText } from "../advise/words.ts";
 import { openEngine } from "../compose/open-engine.ts";
 import { openModel } from "../compose/open-model.ts";
+import { warnWhenBusy } from "../profile/busy-machine.ts";
 import type { CommandIo, ExitCode } from "../options/io.ts";
 import { type LinkOptions, linksOf } from "../options/link-options.ts";
 
@@ -39,6 +40,7 @@ export async function advise(model: string, options: AdviseOptions, io: CommandI
       "a repository was named; name one of its models: REPOSITORY/MODEL",
     );
   }
+  await warnWhenBusy(io);
   const { engine, close } = openEngine({ store: opened.store });
   let measured;
   try {
@@ -76,21 +78,24 @@ function scoreJson(score: Score): Record<string, unknown> {
 }
 
 function asJson(model: string, comparison: Comparison, advice: Advice): Record<string, unknown> {
-  const finite = (rate: number): number | null => (Number.isFinite(rate) ? rate : null);
+  const { below, above } = comparison.breakEven;
   return {
     model,
     ...advice,
-    breakEvenBitsPerSecond: {
-      any: finite(comparison.breakEven.any),
-      whole: finite(comparison.breakEven.whole),
-    },
-    ways: comparison.ways.map(({ name, candidate, score }) => ({
+    variant: comparison.variant,
+    inputBytes: comparison.inputBytes,
+    breakEvenBitsPerSecond: { below, above: Number.isFinite(above) ? above : null },
+    ways: comparison.ways.map(({ name, candidate, score, saved }) => ({
       way: name,
       plan: candidate ? planName(candidate.plan) : null,
+      saved,
       ...scoreJson(score),
     })),
-    rates: comparison.rates.map(({ bitsPerSecond, awayRatio, score }) => ({
+    rates: comparison.rates.map(({ bitsPerSecond, awayRatio, score, deviceMs, best, bestMs }) => ({
       bitsPerSecond,
+      deviceMs,
+      bestPlan: best ? planName(best.plan) : null,
+      bestMs: Number.isFinite(bestMs) ? bestMs : null,
       rate: rateText(bitsPerSecond),
       awayRatio,
       ...scoreJson(score),

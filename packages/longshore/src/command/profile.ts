@@ -19,6 +19,7 @@ import { openModel } from "../compose/open-model.ts";
 import { processorClock } from "../profile/processor-clock.ts";
 import { type AtOptions, serversOf } from "../options/at-options.ts";
 import { byteCount, type CommandIo, type ExitCode, milliseconds, table } from "../options/io.ts";
+import { warnWhenBusy } from "../profile/busy-machine.ts";
 
 /** Options of `longshore profile`. */
 export interface ProfileCommandOptions extends AtOptions {
@@ -76,6 +77,7 @@ export async function profile(
       ...new Set([...(options.write ? unknownStandard(description, known) : []), ...options.variant]),
     ];
     const others = measuredHere(description, endpoints) ? stepsOfOthers(description) : [];
+    await warnWhenBusy(io);
     const runtime = options.providers ? `${options.runtime} ${options.providers.join("+")}` : options.runtime;
     io.note(`measuring ${opened.model} with ${samples.length} inputs on ${runtime}, one thread`);
     const measured = await measureModel(
