@@ -3,7 +3,9 @@ import { basename, dirname, extname, join } from "node:path";
 import { type Call, LongshoreError, type Profile, type Tensors } from "@longshore/core";
 import { housekeepingCall } from "@longshore/core/internal";
 import type { ModelStore } from "@longshore/engine";
-import { systemClock } from "@longshore/nodejs";
+import { systemClock, systemRandom } from "@longshore/nodejs";
+import { warnWhenBusy } from "../profile/busy-machine.ts";
+import { isCarried, type Pace, pacedProfile, paceOf } from "../quantize/pace.ts";
 import { measureModel, sampleTensors } from "../profile/measure.ts";
 import { mergeProfile, wholeMs } from "../profile/merge-profile.ts";
 import { openEngine } from "../compose/open-engine.ts";
@@ -63,9 +65,10 @@ export async function quantize(
     );
     return 1;
   }
-  const measured = await measure(opened, opened.model, made, name, samples, options.cuts, call);
-  const written = await write(model, opened, made, options.output, measured, io);
-  report(opened.model, name, made, measured, written, options.json, io);
+  await warnWhenBusy(io);
+  const { profile, pace } = await measure(opened, opened.model, made, name, samples, options.cuts, call);
+  const written = await write(model, opened, made, options.output, profile, io);
+  report(opened.model, name, made, { profile, pace }, written, options.json, io);
   return 0;
 }
 
@@ -101,7 +104,14 @@ function apart(samples: readonly Tensors[]): {
   };
 }
 
-/** Default and new variant, measured side by side, with what was known before. */
+/** What was measured of default and new variant. */
+interface Measured {
+  /** With what was known before. The two stand to each other as the runs in turns say. */
+  readonly profile: Profile;
+  readonly pace: Pace;
+}
+
+/** Measures the segments of both variants, then both as a whole in turns. */
 async function measure(
   { store }: OpenedModel,
   model: string,
@@ -110,7 +120,7 @@ async function measure(
   samples: readonly Tensors[],
   cuts: number,
   call: Call,
-): Promise<Profile> {
+): Promise<Measured> {
   const before = openEngine({ store, tier: "cloud" });
   const known = (await before.engine.describe(model, undefined, call))?.profile;
   await before.close();
@@ -120,7 +130,9 @@ async function measure(
       (await engine.describe(model, undefined, call))?.description.variants[0]?.name ?? "default";
     const parts = { engine, clock: systemClock(), model, runtime: "onnxruntime", samples, maxCuts: cuts };
     const later = await measureModel({ ...parts, variants: [standard, name] }, call);
-    return mergeProfile(known, later, standard);
+    const variants = { standard, made: name };
+    const pace = await paceOf({ ...parts, random: systemRandom() }, model, variants, samples, call);
+    return { profile: pacedProfile(mergeProfile(known, later, standard), variants, pace), pace };
   } finally {
     await close();
   }
@@ -176,12 +188,12 @@ function report(
   model: string,
   name: string,
   made: MadeVariant,
-  measured: Profile,
+  { profile, pace }: Measured,
   files: readonly string[],
   json: boolean,
   io: CommandIo,
 ): void {
-  const [standard, variant] = [measured.variants[0], measured.variants.find((one) => one.variant === name)];
+  const [standard, variant] = [profile.variants[0], profile.variants.find((one) => one.variant === name)];
   const [before = 0, after = 0] = [wholeMs(standard), wholeMs(variant)];
   const summary = {
     model,
@@ -189,6 +201,7 @@ function report(
     agreementRatio: made.agreementRatio,
     wholeMs: after,
     wholeMsBefore: before,
+    timesAsFast: pace,
     graphs: made.graphs,
     files,
   };
@@ -208,7 +221,9 @@ function report(
       ]),
     ),
   );
-  io.out(
-    `${model} ${name}: ${milliseconds(after)} instead of ${milliseconds(before)} (${(before / after).toFixed(2)} times as fast), agreement ${made.agreementRatio.toFixed(4)}`,
-  );
+  const spread = `${pace.ratio.toFixed(2)} times as fast (${pace.least.toFixed(2)} to ${pace.most.toFixed(2)} in ${pace.rounds} rounds of both in turns)`;
+  const speed = isCarried(pace)
+    ? `${milliseconds(after)} instead of ${milliseconds(before)}, ${spread}`
+    : `no difference in time that the spread carries: ${spread}; the profile claims none`;
+  io.out(`${model} ${name}: ${speed}, agreement ${made.agreementRatio.toFixed(4)}`);
 }
