@@ -10,7 +10,7 @@ import {
 } from "@longshore/core/internal";
 import { codes } from "../http2/index.ts";
 import { onePart, type Parts } from "../message/index.ts";
-import { type GrpcStatus, type ServerCall, type Service, statusOf } from "../service/index.ts";
+import { type GrpcStatus, type Method, type ServerCall, type Service, statusOf } from "../service/index.ts";
 import {
   acceptedEncodings,
   compress,
@@ -27,6 +27,8 @@ import type { CompleteOptions } from "./options.ts";
 /** What all calls of a listener share. */
 export interface ExchangeParts {
   readonly service: Service;
+  /** Methods of other services, which may have any number of messages in both directions. */
+  readonly methods: ReadonlyMap<string, Method>;
   readonly options: CompleteOptions;
   readonly held: HeldBytes;
   readonly draining: AbortSignal;
@@ -209,20 +211,21 @@ function refuse(stream: CallStream, status: number): void {
 
 /** Serves one call. Never rejects. */
 export async function serveExchange(
-  { service, options, held, draining, controllers, arrival, reading, sending }: ExchangeParts,
+  { service, methods, options, held, draining, controllers, arrival, reading, sending }: ExchangeParts,
   stream: CallStream,
   admission: ConnectionAdmission,
 ): Promise<void> {
   const { path, timeout, encoding, accepts, metadata } = stream.head;
   const refusal = refusalOf(stream.head);
   if (refusal !== undefined) return refuse(stream, refusal);
+  const isOther = methods.has(path);
   const abort = controllers.take();
   const sender = createSender(stream, {
     reading,
     sending,
     lingering: (over) => options.clock.timer(lingerMs, over),
     compresses: options.replyCompression === "gzip" && accepts.split(/\s*,\s*/).includes("gzip"),
-    unary: !streaming.some((name) => path.endsWith(name)),
+    unary: !isOther && !streaming.some((name) => path.endsWith(name)),
   });
   let answered = false;
   let frames: FrameSource | undefined;
@@ -274,7 +277,7 @@ export async function serveExchange(
       maxBytes: options.limits.maxBodyBytes,
       encoding,
       arrival,
-      patient: path.endsWith("/ModelStreamInfer"),
+      patient: isOther || path.endsWith("/ModelStreamInfer"),
       held,
       closed: () =>
         LongshoreError.is(abort.signal.reason)

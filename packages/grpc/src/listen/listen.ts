@@ -11,7 +11,7 @@ import {
   UnderWay,
 } from "@longshore/core/internal";
 import { createHeldBytes, createPatience } from "../frame/index.ts";
-import { createService } from "../service/index.ts";
+import { createService, methodPaths } from "../service/index.ts";
 import type { CallStream } from "./call-stream.ts";
 import { serveExchange } from "./exchange.ts";
 import { completeOptions, type GrpcListenOptions } from "./options.ts";
@@ -182,6 +182,11 @@ export async function listenGrpc(handler: Handler, given: GrpcListenOptions): Pr
   const options = completeOptions(given);
   const { clock, random, observer, limits, maxStreamInFlight, watchIntervalMs } = options;
   const release = releaser();
+  const methods = methodPaths(options.services);
+  const healthNames = new Map([
+    ...options.services.map(({ name }) => [name, "/v2/health/ready"] as const),
+    ...Object.entries(options.healthNames),
+  ]);
   const service = createService({
     handler,
     clock,
@@ -191,10 +196,13 @@ export async function listenGrpc(handler: Handler, given: GrpcListenOptions): Pr
     release,
     maxStreamInFlight,
     watchIntervalMs,
+    methods,
+    healthNames,
   });
   const drain = new AbortController();
   const parts = {
     service,
+    methods,
     options,
     held: createHeldBytes(options.maxBufferedBytes),
     draining: drain.signal,

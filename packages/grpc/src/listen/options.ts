@@ -2,6 +2,7 @@ import type { Clock, Observer, Peer, Random, Surface, WireLimits } from "@longsh
 import type { Reads } from "@longshore/core/internal";
 import { defaultWireLimits, silentObserver } from "@longshore/core";
 import { defaultConnectionLimits } from "@longshore/core/internal";
+import type { GrpcService } from "../service/index.ts";
 import type { Socket } from "node:net";
 import type { TlsOptions } from "node:tls";
 
@@ -74,6 +75,13 @@ export interface GrpcListenOptions {
   readonly replyCompression?: "none" | "gzip";
   /** How often those who watch health are looked after, in milliseconds. Default 1,000. */
   readonly watchIntervalMs?: number;
+  /**
+   * Services besides inference and health. Their calls may have any number of messages in both directions; limits of messages, calls and
+   * connections, deadlines and back pressure are the listener's. Default none.
+   */
+  readonly services?: readonly GrpcService[];
+  /** More names that health checks may ask after, each with the path of the handler that tells. Default none. */
+  readonly healthNames?: Readonly<Record<string, string>>;
 }
 
 /** The options with their defaults. */
@@ -107,6 +115,8 @@ export function completeOptions(options: GrpcListenOptions): CompleteOptions {
     maxStreamInFlight: 64,
     callWindowBytes: 2 ** 20,
     connectionWindowBytes: 4 * 2 ** 20,
+    services: [],
+    healthNames: {},
     requestTimeoutMs: 300_000,
     headersTimeoutMs: 10_000,
     idleTimeoutMs: 300_000,

@@ -14,6 +14,7 @@ import {
 } from "@longshore/core";
 import { failureEvent, whereLogged, type Writable } from "@longshore/core/internal";
 import type { Parts } from "../message/index.ts";
+import type { Method } from "./methods.ts";
 import { errorOf } from "./status.ts";
 
 /** A message that is looked at while it arrives. */
@@ -82,6 +83,10 @@ export interface ServiceParts {
   readonly maxStreamInFlight: number;
   /** How often those who watch health are looked after, in milliseconds. */
   readonly watchIntervalMs: number;
+  /** Methods of other services, by `/package.Service/Method`. */
+  readonly methods?: ReadonlyMap<string, Method>;
+  /** Names that health checks may ask after besides those of inference, each with the path over HTTP that tells. */
+  readonly healthNames?: ReadonlyMap<string, string>;
 }
 
 /** Asks the handler on behalf of a call. */

@@ -11,8 +11,18 @@ import { ask, type ServerCall, type ServiceParts } from "./call.ts";
 import { decode, type Method } from "./control.ts";
 import { errorOf, ok, statusOf } from "./status.ts";
 
-/** What can be asked after: the server as a whole, and the service of inference, which are one. */
-const known: readonly string[] = ["", "inference.GRPCInferenceService"];
+const readyPath = "/v2/health/ready";
+
+/** What can be asked after: the server as a whole, the service of inference, which are one, and what the listener adds. */
+const own: ReadonlyMap<string, string> = new Map([
+  ["", readyPath],
+  ["inference.GRPCInferenceService", readyPath],
+]);
+
+/** The path that tells how a service is; undefined for one that is not served. */
+function pathOf({ healthNames }: ServiceParts, service: string): string | undefined {
+  return own.get(service) ?? healthNames?.get(service);
+}
 
 function reply(status: Status): Parts {
   return onePart(toBinary(HealthCheckResponseSchema, create(HealthCheckResponseSchema, { status })));
@@ -24,9 +34,10 @@ async function askedService(served: ServerCall): Promise<string> {
   return decode(HealthCheckRequestSchema, await frame.read()).service;
 }
 
-async function currentStatus(parts: ServiceParts, served: ServerCall): Promise<Status> {
-  if (served.draining.aborted) return Status.NOT_SERVING;
-  const response = await ask(parts, served, { method: "GET", path: "/v2/health/ready", body: emptyBody });
+async function currentStatus(parts: ServiceParts, served: ServerCall, path: string): Promise<Status> {
+  // A server that drains is alive still.
+  if (served.draining.aborted && path === readyPath) return Status.NOT_SERVING;
+  const response = await ask(parts, served, { method: "GET", path, body: emptyBody });
   if (response.status === 200) return Status.SERVING;
   const error = await errorOf(response);
   if (error.reason !== "rejected" && error.reason !== "shutting-down") throw error;
@@ -35,11 +46,12 @@ async function currentStatus(parts: ServiceParts, served: ServerCall): Promise<S
 
 const check: Method = async (parts, served) => {
   const service = await askedService(served);
-  if (!known.includes(service)) {
+  const path = pathOf(parts, service);
+  if (path === undefined) {
     // The protocol of health checks asks for NOT_FOUND.
     return statusOf(new LongshoreError("unknown-route", "admission", "no such service is served here"));
   }
-  await served.send(reply(await currentStatus(parts, served)));
+  await served.send(reply(await currentStatus(parts, served, path)));
   return ok;
 };
 
@@ -47,11 +59,13 @@ const check: Method = async (parts, served) => {
 const watch: Method = async (parts, served) => {
   const service = await askedService(served);
   const { draining, call } = served;
+  const path = pathOf(parts, service);
   using waiting = endOfEither(draining, call.abort);
   let last: Status | undefined;
   for (;;) {
     // An unknown service may become known later, so the protocol keeps the call open.
-    const status = known.includes(service) ? await currentStatus(parts, served) : Status.SERVICE_UNKNOWN;
+    const status =
+      path === undefined ? Status.SERVICE_UNKNOWN : await currentStatus(parts, served, path);
     if (status !== last) await served.send(reply(status));
     last = status;
     if (call.abort.aborted) return ok;

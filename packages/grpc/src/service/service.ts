@@ -3,6 +3,7 @@ import { demandSomebody, failureOf, type ServerCall, type ServiceParts } from ".
 import { controlMethods, type Method } from "./control.ts";
 import { healthMethods } from "./health.ts";
 import { modelInfer } from "./infer.ts";
+import { serveMethod } from "./methods.ts";
 import { type GrpcStatus, statusOf } from "./status.ts";
 import { modelStreamInfer } from "./stream-infer.ts";
 
@@ -37,6 +38,8 @@ export type Service = (served: ServerCall) => Promise<GrpcStatus>;
 export function createService(parts: ServiceParts): Service {
   return async (served) => {
     try {
+      const other = parts.methods?.get(served.path);
+      if (other) return await serveMethod(other, served);
       const method = methodOf(served.path) ?? noMethod;
       return await method(parts, served);
     } catch (thrown) {
