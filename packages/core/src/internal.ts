@@ -291,6 +291,13 @@ export {
   sameBody,
   similarBody,
 } from "./offload/check/index.ts";
+export {
+  createPicker,
+  type EndpointPicker,
+  type Picked,
+  type PickedReply,
+  type PickRequest,
+} from "./offload/face/index.ts";
 export type { RetryOptions } from "./offload/race/index.ts";
 export {
   type BelievedManifest,

@@ -15,7 +15,7 @@ import type { JsonObject, Message } from "@bufbuild/protobuf";
  * Describes the file ext_proc.proto.
  */
 export const file_ext_proc: GenFile = /*@__PURE__*/
-  fileDesc("Cg5leHRfcHJvYy5wcm90bxIZZW52b3kuc2VydmljZS5leHRfcHJvYy52MyKkBQoRUHJvY2Vzc2luZ1JlcXVlc3QSQQoPcmVxdWVzdF9oZWFkZXJzGAIgASgLMiYuZW52b3kuc2VydmljZS5leHRfcHJvYy52My5IdHRwSGVhZGVyc0gAEkIKEHJlc3BvbnNlX2hlYWRlcnMYAyABKAsyJi5lbnZveS5zZXJ2aWNlLmV4dF9wcm9jLnYzLkh0dHBIZWFkZXJzSAASOwoMcmVxdWVzdF9ib2R5GAQgASgLMiMuZW52b3kuc2VydmljZS5leHRfcHJvYy52My5IdHRwQm9keUgAEjwKDXJlc3BvbnNlX2JvZHkYBSABKAsyIy5lbnZveS5zZXJ2aWNlLmV4dF9wcm9jLnYzLkh0dHBCb2R5SAASQwoQcmVxdWVzdF90cmFpbGVycxgGIAEoCzInLmVudm95LnNlcnZpY2UuZXh0X3Byb2MudjMuSHR0cFRyYWlsZXJzSAASRAoRcmVzcG9uc2VfdHJhaWxlcnMYByABKAsyJy5lbnZveS5zZXJ2aWNlLmV4dF9wcm9jLnYzLkh0dHBUcmFpbGVyc0gAEj0KEG1ldGFkYXRhX2NvbnRleHQYCCABKAsyIy5lbnZveS5zZXJ2aWNlLmV4dF9wcm9jLnYzLk1ldGFkYXRhElAKCmF0dHJpYnV0ZXMYCSADKAsyPC5lbnZveS5zZXJ2aWNlLmV4dF9wcm9jLnYzLlByb2Nlc3NpbmdSZXF1ZXN0LkF0dHJpYnV0ZXNFbnRyeRIaChJvYnNlcnZhYmlsaXR5X21vZGUYCiABKAgaSgoPQXR0cmlidXRlc0VudHJ5EgsKA2tleRgBIAEoCRImCgV2YWx1ZRgCIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3Q6AjgBQgkKB3JlcXVlc3QihgUKElByb2Nlc3NpbmdSZXNwb25zZRJFCg9yZXF1ZXN0X2hlYWRlcnMYASABKAsyKi5lbnZveS5zZXJ2aWNlLmV4dF9wcm9jLnYzLkhlYWRlcnNSZXNwb25zZUgAEkYKEHJlc3BvbnNlX2hlYWRlcnMYAiABKAsyKi5lbnZveS5zZXJ2aWNlLmV4dF9wcm9jLnYzLkhlYWRlcnNSZXNwb25zZUgAEj8KDHJlcXVlc3RfYm9keRgDIAEoCzInLmVudm95LnNlcnZpY2UuZXh0X3Byb2MudjMuQm9keVJlc3BvbnNlSAASQAoNcmVzcG9uc2VfYm9keRgEIAEoCzInLmVudm95LnNlcnZpY2UuZXh0X3Byb2MudjMuQm9keVJlc3BvbnNlSAASRwoQcmVxdWVzdF90cmFpbGVycxgFIAEoCzIrLmVudm95LnNlcnZpY2UuZXh0X3Byb2MudjMuVHJhaWxlcnNSZXNwb25zZUgAEkgKEXJlc3BvbnNlX3RyYWlsZXJzGAYgASgLMisuZW52b3kuc2VydmljZS5leHRfcHJvYy52My5UcmFpbGVyc1Jlc3BvbnNlSAASSgoSaW1tZWRpYXRlX3Jlc3BvbnNlGAcgASgLMiwuZW52b3kuc2VydmljZS5leHRfcHJvYy52My5JbW1lZGlhdGVSZXNwb25zZUgAEjEKEGR5bmFtaWNfbWV0YWRhdGEYCCABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0EkAKDW1vZGVfb3ZlcnJpZGUYCSABKAsyKS5lbnZveS5zZXJ2aWNlLmV4dF9wcm9jLnYzLlByb2Nlc3NpbmdNb2RlQgoKCHJlc3BvbnNlIlsKC0h0dHBIZWFkZXJzEjUKB2hlYWRlcnMYASABKAsyJC5lbnZveS5zZXJ2aWNlLmV4dF9wcm9jLnYzLkhlYWRlck1hcBIVCg1lbmRfb2Zfc3RyZWFtGAMgASgIIi8KCEh0dHBCb2R5EgwKBGJvZHkYASABKAwSFQoNZW5kX29mX3N0cmVhbRgCIAEoCCJGCgxIdHRwVHJhaWxlcnMSNgoIdHJhaWxlcnMYASABKAsyJC5lbnZveS5zZXJ2aWNlLmV4dF9wcm9jLnYzLkhlYWRlck1hcCJOCg9IZWFkZXJzUmVzcG9uc2USOwoIcmVzcG9uc2UYASABKAsyKS5lbnZveS5zZXJ2aWNlLmV4dF9wcm9jLnYzLkNvbW1vblJlc3BvbnNlIksKDEJvZHlSZXNwb25zZRI7CghyZXNwb25zZRgBIAEoCzIpLmVudm95LnNlcnZpY2UuZXh0X3Byb2MudjMuQ29tbW9uUmVzcG9uc2UiVgoQVHJhaWxlcnNSZXNwb25zZRJCCg9oZWFkZXJfbXV0YXRpb24YASABKAsyKS5lbnZveS5zZXJ2aWNlLmV4dF9wcm9jLnYzLkhlYWRlck11dGF0aW9uIrMCCg5Db21tb25SZXNwb25zZRJICgZzdGF0dXMYASABKA4yOC5lbnZveS5zZXJ2aWNlLmV4dF9wcm9jLnYzLkNvbW1vblJlc3BvbnNlLlJlc3BvbnNlU3RhdHVzEkIKD2hlYWRlcl9tdXRhdGlvbhgCIAEoCzIpLmVudm95LnNlcnZpY2UuZXh0X3Byb2MudjMuSGVhZGVyTXV0YXRpb24SPgoNYm9keV9tdXRhdGlvbhgDIAEoCzInLmVudm95LnNlcnZpY2UuZXh0X3Byb2MudjMuQm9keU11dGF0aW9uEhkKEWNsZWFyX3JvdXRlX2NhY2hlGAUgASgIIjgKDlJlc3BvbnNlU3RhdHVzEgwKCENPTlRJTlVFEAASGAoUQ09OVElOVUVfQU5EX1JFUExBQ0UQASKOAQoMQm9keU11dGF0aW9uEg4KBGJvZHkYASABKAxIABIUCgpjbGVhcl9ib2R5GAIgASgISAASTAoRc3RyZWFtZWRfcmVzcG9uc2UYAyABKAsyLy5lbnZveS5zZXJ2aWNlLmV4dF9wcm9jLnYzLlN0cmVhbWVkQm9keVJlc3BvbnNlSABCCgoIbXV0YXRpb24iOwoUU3RyZWFtZWRCb2R5UmVzcG9uc2USDAoEYm9keRgBIAEoDBIVCg1lbmRfb2Zfc3RyZWFtGAIgASgIIqUBChFJbW1lZGlhdGVSZXNwb25zZRI1CgZzdGF0dXMYASABKAsyJS5lbnZveS5zZXJ2aWNlLmV4dF9wcm9jLnYzLkh0dHBTdGF0dXMSOgoHaGVhZGVycxgCIAEoCzIpLmVudm95LnNlcnZpY2UuZXh0X3Byb2MudjMuSGVhZGVyTXV0YXRpb24SDAoEYm9keRgDIAEoDBIPCgdkZXRhaWxzGAUgASgJIhoKCkh0dHBTdGF0dXMSDAoEY29kZRgBIAEoBSJrCg5IZWFkZXJNdXRhdGlvbhJBCgtzZXRfaGVhZGVycxgBIAMoCzIsLmVudm95LnNlcnZpY2UuZXh0X3Byb2MudjMuSGVhZGVyVmFsdWVPcHRpb24SFgoOcmVtb3ZlX2hlYWRlcnMYAiADKAkiogIKEUhlYWRlclZhbHVlT3B0aW9uEjYKBmhlYWRlchgBIAEoCzImLmVudm95LnNlcnZpY2UuZXh0X3Byb2MudjMuSGVhZGVyVmFsdWUSVgoNYXBwZW5kX2FjdGlvbhgDIAEoDjI/LmVudm95LnNlcnZpY2UuZXh0X3Byb2MudjMuSGVhZGVyVmFsdWVPcHRpb24uSGVhZGVyQXBwZW5kQWN0aW9uIn0KEkhlYWRlckFwcGVuZEFjdGlvbhIbChdBUFBFTkRfSUZfRVhJU1RTX09SX0FERBAAEhEKDUFERF9JRl9BQlNFTlQQARIeChpPVkVSV1JJVEVfSUZfRVhJU1RTX09SX0FERBACEhcKE09WRVJXUklURV9JRl9FWElTVFMQAyI8CgtIZWFkZXJWYWx1ZRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAkSEQoJcmF3X3ZhbHVlGAMgASgMIkQKCUhlYWRlck1hcBI3CgdoZWFkZXJzGAEgAygLMiYuZW52b3kuc2VydmljZS5leHRfcHJvYy52My5IZWFkZXJWYWx1ZSKsAQoITWV0YWRhdGESUAoPZmlsdGVyX21ldGFkYXRhGAEgAygLMjcuZW52b3kuc2VydmljZS5leHRfcHJvYy52My5NZXRhZGF0YS5GaWx0ZXJNZXRhZGF0YUVudHJ5Gk4KE0ZpbHRlck1ldGFkYXRhRW50cnkSCwoDa2V5GAEgASgJEiYKBXZhbHVlGAIgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdDoCOAEisAUKDlByb2Nlc3NpbmdNb2RlElUKE3JlcXVlc3RfaGVhZGVyX21vZGUYASABKA4yOC5lbnZveS5zZXJ2aWNlLmV4dF9wcm9jLnYzLlByb2Nlc3NpbmdNb2RlLkhlYWRlclNlbmRNb2RlElYKFHJlc3BvbnNlX2hlYWRlcl9tb2RlGAIgASgOMjguZW52b3kuc2VydmljZS5leHRfcHJvYy52My5Qcm9jZXNzaW5nTW9kZS5IZWFkZXJTZW5kTW9kZRJRChFyZXF1ZXN0X2JvZHlfbW9kZRgDIAEoDjI2LmVudm95LnNlcnZpY2UuZXh0X3Byb2MudjMuUHJvY2Vzc2luZ01vZGUuQm9keVNlbmRNb2RlElIKEnJlc3BvbnNlX2JvZHlfbW9kZRgEIAEoDjI2LmVudm95LnNlcnZpY2UuZXh0X3Byb2MudjMuUHJvY2Vzc2luZ01vZGUuQm9keVNlbmRNb2RlElYKFHJlcXVlc3RfdHJhaWxlcl9tb2RlGAUgASgOMjguZW52b3kuc2VydmljZS5leHRfcHJvYy52My5Qcm9jZXNzaW5nTW9kZS5IZWFkZXJTZW5kTW9kZRJXChVyZXNwb25zZV90cmFpbGVyX21vZGUYBiABKA4yOC5lbnZveS5zZXJ2aWNlLmV4dF9wcm9jLnYzLlByb2Nlc3NpbmdNb2RlLkhlYWRlclNlbmRNb2RlIjEKDkhlYWRlclNlbmRNb2RlEgsKB0RFRkFVTFQQABIICgRTRU5EEAESCAoEU0tJUBACImQKDEJvZHlTZW5kTW9kZRIICgROT05FEAASDAoIU1RSRUFNRUQQARIMCghCVUZGRVJFRBACEhQKEEJVRkZFUkVEX1BBUlRJQUwQAxIYChRGVUxMX0RVUExFWF9TVFJFQU1FRBAEMn8KEUV4dGVybmFsUHJvY2Vzc29yEmoKB1Byb2Nlc3MSLC5lbnZveS5zZXJ2aWNlLmV4dF9wcm9jLnYzLlByb2Nlc3NpbmdSZXF1ZXN0Gi0uZW52b3kuc2VydmljZS5leHRfcHJvYy52My5Qcm9jZXNzaW5nUmVzcG9uc2UoATABYgZwcm90bzM", [file_google_protobuf_struct]);
+  fileDesc("Cg5leHRfcHJvYy5wcm90bxIZZW52b3kuc2VydmljZS5leHRfcHJvYy52MyLvBQoRUHJvY2Vzc2luZ1JlcXVlc3QSQQoPcmVxdWVzdF9oZWFkZXJzGAIgASgLMiYuZW52b3kuc2VydmljZS5leHRfcHJvYy52My5IdHRwSGVhZGVyc0gAEkIKEHJlc3BvbnNlX2hlYWRlcnMYAyABKAsyJi5lbnZveS5zZXJ2aWNlLmV4dF9wcm9jLnYzLkh0dHBIZWFkZXJzSAASOwoMcmVxdWVzdF9ib2R5GAQgASgLMiMuZW52b3kuc2VydmljZS5leHRfcHJvYy52My5IdHRwQm9keUgAEjwKDXJlc3BvbnNlX2JvZHkYBSABKAsyIy5lbnZveS5zZXJ2aWNlLmV4dF9wcm9jLnYzLkh0dHBCb2R5SAASQwoQcmVxdWVzdF90cmFpbGVycxgGIAEoCzInLmVudm95LnNlcnZpY2UuZXh0X3Byb2MudjMuSHR0cFRyYWlsZXJzSAASRAoRcmVzcG9uc2VfdHJhaWxlcnMYByABKAsyJy5lbnZveS5zZXJ2aWNlLmV4dF9wcm9jLnYzLkh0dHBUcmFpbGVyc0gAEj0KEG1ldGFkYXRhX2NvbnRleHQYCCABKAsyIy5lbnZveS5zZXJ2aWNlLmV4dF9wcm9jLnYzLk1ldGFkYXRhElAKCmF0dHJpYnV0ZXMYCSADKAsyPC5lbnZveS5zZXJ2aWNlLmV4dF9wcm9jLnYzLlByb2Nlc3NpbmdSZXF1ZXN0LkF0dHJpYnV0ZXNFbnRyeRIaChJvYnNlcnZhYmlsaXR5X21vZGUYCiABKAgSSQoPcHJvdG9jb2xfY29uZmlnGAsgASgLMjAuZW52b3kuc2VydmljZS5leHRfcHJvYy52My5Qcm90b2NvbENvbmZpZ3VyYXRpb24aSgoPQXR0cmlidXRlc0VudHJ5EgsKA2tleRgBIAEoCRImCgV2YWx1ZRgCIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3Q6AjgBQgkKB3JlcXVlc3QivgEKFVByb3RvY29sQ29uZmlndXJhdGlvbhJRChFyZXF1ZXN0X2JvZHlfbW9kZRgBIAEoDjI2LmVudm95LnNlcnZpY2UuZXh0X3Byb2MudjMuUHJvY2Vzc2luZ01vZGUuQm9keVNlbmRNb2RlElIKEnJlc3BvbnNlX2JvZHlfbW9kZRgCIAEoDjI2LmVudm95LnNlcnZpY2UuZXh0X3Byb2MudjMuUHJvY2Vzc2luZ01vZGUuQm9keVNlbmRNb2RlIoYFChJQcm9jZXNzaW5nUmVzcG9uc2USRQoPcmVxdWVzdF9oZWFkZXJzGAEgASgLMiouZW52b3kuc2VydmljZS5leHRfcHJvYy52My5IZWFkZXJzUmVzcG9uc2VIABJGChByZXNwb25zZV9oZWFkZXJzGAIgASgLMiouZW52b3kuc2VydmljZS5leHRfcHJvYy52My5IZWFkZXJzUmVzcG9uc2VIABI/CgxyZXF1ZXN0X2JvZHkYAyABKAsyJy5lbnZveS5zZXJ2aWNlLmV4dF9wcm9jLnYzLkJvZHlSZXNwb25zZUgAEkAKDXJlc3BvbnNlX2JvZHkYBCABKAsyJy5lbnZveS5zZXJ2aWNlLmV4dF9wcm9jLnYzLkJvZHlSZXNwb25zZUgAEkcKEHJlcXVlc3RfdHJhaWxlcnMYBSABKAsyKy5lbnZveS5zZXJ2aWNlLmV4dF9wcm9jLnYzLlRyYWlsZXJzUmVzcG9uc2VIABJIChFyZXNwb25zZV90cmFpbGVycxgGIAEoCzIrLmVudm95LnNlcnZpY2UuZXh0X3Byb2MudjMuVHJhaWxlcnNSZXNwb25zZUgAEkoKEmltbWVkaWF0ZV9yZXNwb25zZRgHIAEoCzIsLmVudm95LnNlcnZpY2UuZXh0X3Byb2MudjMuSW1tZWRpYXRlUmVzcG9uc2VIABIxChBkeW5hbWljX21ldGFkYXRhGAggASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdBJACg1tb2RlX292ZXJyaWRlGAkgASgLMikuZW52b3kuc2VydmljZS5leHRfcHJvYy52My5Qcm9jZXNzaW5nTW9kZUIKCghyZXNwb25zZSJbCgtIdHRwSGVhZGVycxI1CgdoZWFkZXJzGAEgASgLMiQuZW52b3kuc2VydmljZS5leHRfcHJvYy52My5IZWFkZXJNYXASFQoNZW5kX29mX3N0cmVhbRgDIAEoCCIvCghIdHRwQm9keRIMCgRib2R5GAEgASgMEhUKDWVuZF9vZl9zdHJlYW0YAiABKAgiRgoMSHR0cFRyYWlsZXJzEjYKCHRyYWlsZXJzGAEgASgLMiQuZW52b3kuc2VydmljZS5leHRfcHJvYy52My5IZWFkZXJNYXAiTgoPSGVhZGVyc1Jlc3BvbnNlEjsKCHJlc3BvbnNlGAEgASgLMikuZW52b3kuc2VydmljZS5leHRfcHJvYy52My5Db21tb25SZXNwb25zZSJLCgxCb2R5UmVzcG9uc2USOwoIcmVzcG9uc2UYASABKAsyKS5lbnZveS5zZXJ2aWNlLmV4dF9wcm9jLnYzLkNvbW1vblJlc3BvbnNlIlYKEFRyYWlsZXJzUmVzcG9uc2USQgoPaGVhZGVyX211dGF0aW9uGAEgASgLMikuZW52b3kuc2VydmljZS5leHRfcHJvYy52My5IZWFkZXJNdXRhdGlvbiKzAgoOQ29tbW9uUmVzcG9uc2USSAoGc3RhdHVzGAEgASgOMjguZW52b3kuc2VydmljZS5leHRfcHJvYy52My5Db21tb25SZXNwb25zZS5SZXNwb25zZVN0YXR1cxJCCg9oZWFkZXJfbXV0YXRpb24YAiABKAsyKS5lbnZveS5zZXJ2aWNlLmV4dF9wcm9jLnYzLkhlYWRlck11dGF0aW9uEj4KDWJvZHlfbXV0YXRpb24YAyABKAsyJy5lbnZveS5zZXJ2aWNlLmV4dF9wcm9jLnYzLkJvZHlNdXRhdGlvbhIZChFjbGVhcl9yb3V0ZV9jYWNoZRgFIAEoCCI4Cg5SZXNwb25zZVN0YXR1cxIMCghDT05USU5VRRAAEhgKFENPTlRJTlVFX0FORF9SRVBMQUNFEAEijgEKDEJvZHlNdXRhdGlvbhIOCgRib2R5GAEgASgMSAASFAoKY2xlYXJfYm9keRgCIAEoCEgAEkwKEXN0cmVhbWVkX3Jlc3BvbnNlGAMgASgLMi8uZW52b3kuc2VydmljZS5leHRfcHJvYy52My5TdHJlYW1lZEJvZHlSZXNwb25zZUgAQgoKCG11dGF0aW9uIjsKFFN0cmVhbWVkQm9keVJlc3BvbnNlEgwKBGJvZHkYASABKAwSFQoNZW5kX29mX3N0cmVhbRgCIAEoCCKlAQoRSW1tZWRpYXRlUmVzcG9uc2USNQoGc3RhdHVzGAEgASgLMiUuZW52b3kuc2VydmljZS5leHRfcHJvYy52My5IdHRwU3RhdHVzEjoKB2hlYWRlcnMYAiABKAsyKS5lbnZveS5zZXJ2aWNlLmV4dF9wcm9jLnYzLkhlYWRlck11dGF0aW9uEgwKBGJvZHkYAyABKAwSDwoHZGV0YWlscxgFIAEoCSIaCgpIdHRwU3RhdHVzEgwKBGNvZGUYASABKAUiawoOSGVhZGVyTXV0YXRpb24SQQoLc2V0X2hlYWRlcnMYASADKAsyLC5lbnZveS5zZXJ2aWNlLmV4dF9wcm9jLnYzLkhlYWRlclZhbHVlT3B0aW9uEhYKDnJlbW92ZV9oZWFkZXJzGAIgAygJIqICChFIZWFkZXJWYWx1ZU9wdGlvbhI2CgZoZWFkZXIYASABKAsyJi5lbnZveS5zZXJ2aWNlLmV4dF9wcm9jLnYzLkhlYWRlclZhbHVlElYKDWFwcGVuZF9hY3Rpb24YAyABKA4yPy5lbnZveS5zZXJ2aWNlLmV4dF9wcm9jLnYzLkhlYWRlclZhbHVlT3B0aW9uLkhlYWRlckFwcGVuZEFjdGlvbiJ9ChJIZWFkZXJBcHBlbmRBY3Rpb24SGwoXQVBQRU5EX0lGX0VYSVNUU19PUl9BREQQABIRCg1BRERfSUZfQUJTRU5UEAESHgoaT1ZFUldSSVRFX0lGX0VYSVNUU19PUl9BREQQAhIXChNPVkVSV1JJVEVfSUZfRVhJU1RTEAMiPAoLSGVhZGVyVmFsdWUSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJEhEKCXJhd192YWx1ZRgDIAEoDCJECglIZWFkZXJNYXASNwoHaGVhZGVycxgBIAMoCzImLmVudm95LnNlcnZpY2UuZXh0X3Byb2MudjMuSGVhZGVyVmFsdWUirAEKCE1ldGFkYXRhElAKD2ZpbHRlcl9tZXRhZGF0YRgBIAMoCzI3LmVudm95LnNlcnZpY2UuZXh0X3Byb2MudjMuTWV0YWRhdGEuRmlsdGVyTWV0YWRhdGFFbnRyeRpOChNGaWx0ZXJNZXRhZGF0YUVudHJ5EgsKA2tleRgBIAEoCRImCgV2YWx1ZRgCIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3Q6AjgBIrAFCg5Qcm9jZXNzaW5nTW9kZRJVChNyZXF1ZXN0X2hlYWRlcl9tb2RlGAEgASgOMjguZW52b3kuc2VydmljZS5leHRfcHJvYy52My5Qcm9jZXNzaW5nTW9kZS5IZWFkZXJTZW5kTW9kZRJWChRyZXNwb25zZV9oZWFkZXJfbW9kZRgCIAEoDjI4LmVudm95LnNlcnZpY2UuZXh0X3Byb2MudjMuUHJvY2Vzc2luZ01vZGUuSGVhZGVyU2VuZE1vZGUSUQoRcmVxdWVzdF9ib2R5X21vZGUYAyABKA4yNi5lbnZveS5zZXJ2aWNlLmV4dF9wcm9jLnYzLlByb2Nlc3NpbmdNb2RlLkJvZHlTZW5kTW9kZRJSChJyZXNwb25zZV9ib2R5X21vZGUYBCABKA4yNi5lbnZveS5zZXJ2aWNlLmV4dF9wcm9jLnYzLlByb2Nlc3NpbmdNb2RlLkJvZHlTZW5kTW9kZRJWChRyZXF1ZXN0X3RyYWlsZXJfbW9kZRgFIAEoDjI4LmVudm95LnNlcnZpY2UuZXh0X3Byb2MudjMuUHJvY2Vzc2luZ01vZGUuSGVhZGVyU2VuZE1vZGUSVwoVcmVzcG9uc2VfdHJhaWxlcl9tb2RlGAYgASgOMjguZW52b3kuc2VydmljZS5leHRfcHJvYy52My5Qcm9jZXNzaW5nTW9kZS5IZWFkZXJTZW5kTW9kZSIxCg5IZWFkZXJTZW5kTW9kZRILCgdERUZBVUxUEAASCAoEU0VORBABEggKBFNLSVAQAiJkCgxCb2R5U2VuZE1vZGUSCAoETk9ORRAAEgwKCFNUUkVBTUVEEAESDAoIQlVGRkVSRUQQAhIUChBCVUZGRVJFRF9QQVJUSUFMEAMSGAoURlVMTF9EVVBMRVhfU1RSRUFNRUQQBDJ/ChFFeHRlcm5hbFByb2Nlc3NvchJqCgdQcm9jZXNzEiwuZW52b3kuc2VydmljZS5leHRfcHJvYy52My5Qcm9jZXNzaW5nUmVxdWVzdBotLmVudm95LnNlcnZpY2UuZXh0X3Byb2MudjMuUHJvY2Vzc2luZ1Jlc3BvbnNlKAEwAWIGcHJvdG8z", [file_google_protobuf_struct]);
 
 /**
  * @generated from message envoy.service.ext_proc.v3.ProcessingRequest
@@ -76,6 +76,11 @@ export type ProcessingRequest = Message<"envoy.service.ext_proc.v3.ProcessingReq
    * @generated from field: bool observability_mode = 10;
    */
   observabilityMode: boolean;
+
+  /**
+   * @generated from field: envoy.service.ext_proc.v3.ProtocolConfiguration protocol_config = 11;
+   */
+  protocolConfig?: ProtocolConfiguration | undefined;
 };
 
 /**
@@ -84,6 +89,28 @@ export type ProcessingRequest = Message<"envoy.service.ext_proc.v3.ProcessingReq
  */
 export const ProcessingRequestSchema: GenMessage<ProcessingRequest> = /*@__PURE__*/
   messageDesc(file_ext_proc, 0);
+
+/**
+ * @generated from message envoy.service.ext_proc.v3.ProtocolConfiguration
+ */
+export type ProtocolConfiguration = Message<"envoy.service.ext_proc.v3.ProtocolConfiguration"> & {
+  /**
+   * @generated from field: envoy.service.ext_proc.v3.ProcessingMode.BodySendMode request_body_mode = 1;
+   */
+  requestBodyMode: ProcessingMode_BodySendMode;
+
+  /**
+   * @generated from field: envoy.service.ext_proc.v3.ProcessingMode.BodySendMode response_body_mode = 2;
+   */
+  responseBodyMode: ProcessingMode_BodySendMode;
+};
+
+/**
+ * Describes the message envoy.service.ext_proc.v3.ProtocolConfiguration.
+ * Use `create(ProtocolConfigurationSchema)` to create a new message.
+ */
+export const ProtocolConfigurationSchema: GenMessage<ProtocolConfiguration> = /*@__PURE__*/
+  messageDesc(file_ext_proc, 1);
 
 /**
  * @generated from message envoy.service.ext_proc.v3.ProcessingResponse
@@ -152,7 +179,7 @@ export type ProcessingResponse = Message<"envoy.service.ext_proc.v3.ProcessingRe
  * Use `create(ProcessingResponseSchema)` to create a new message.
  */
 export const ProcessingResponseSchema: GenMessage<ProcessingResponse> = /*@__PURE__*/
-  messageDesc(file_ext_proc, 1);
+  messageDesc(file_ext_proc, 2);
 
 /**
  * @generated from message envoy.service.ext_proc.v3.HttpHeaders
@@ -174,7 +201,7 @@ export type HttpHeaders = Message<"envoy.service.ext_proc.v3.HttpHeaders"> & {
  * Use `create(HttpHeadersSchema)` to create a new message.
  */
 export const HttpHeadersSchema: GenMessage<HttpHeaders> = /*@__PURE__*/
-  messageDesc(file_ext_proc, 2);
+  messageDesc(file_ext_proc, 3);
 
 /**
  * @generated from message envoy.service.ext_proc.v3.HttpBody
@@ -196,7 +223,7 @@ export type HttpBody = Message<"envoy.service.ext_proc.v3.HttpBody"> & {
  * Use `create(HttpBodySchema)` to create a new message.
  */
 export const HttpBodySchema: GenMessage<HttpBody> = /*@__PURE__*/
-  messageDesc(file_ext_proc, 3);
+  messageDesc(file_ext_proc, 4);
 
 /**
  * @generated from message envoy.service.ext_proc.v3.HttpTrailers
@@ -213,7 +240,7 @@ export type HttpTrailers = Message<"envoy.service.ext_proc.v3.HttpTrailers"> & {
  * Use `create(HttpTrailersSchema)` to create a new message.
  */
 export const HttpTrailersSchema: GenMessage<HttpTrailers> = /*@__PURE__*/
-  messageDesc(file_ext_proc, 4);
+  messageDesc(file_ext_proc, 5);
 
 /**
  * @generated from message envoy.service.ext_proc.v3.HeadersResponse
@@ -230,7 +257,7 @@ export type HeadersResponse = Message<"envoy.service.ext_proc.v3.HeadersResponse
  * Use `create(HeadersResponseSchema)` to create a new message.
  */
 export const HeadersResponseSchema: GenMessage<HeadersResponse> = /*@__PURE__*/
-  messageDesc(file_ext_proc, 5);
+  messageDesc(file_ext_proc, 6);
 
 /**
  * @generated from message envoy.service.ext_proc.v3.BodyResponse
@@ -247,7 +274,7 @@ export type BodyResponse = Message<"envoy.service.ext_proc.v3.BodyResponse"> & {
  * Use `create(BodyResponseSchema)` to create a new message.
  */
 export const BodyResponseSchema: GenMessage<BodyResponse> = /*@__PURE__*/
-  messageDesc(file_ext_proc, 6);
+  messageDesc(file_ext_proc, 7);
 
 /**
  * @generated from message envoy.service.ext_proc.v3.TrailersResponse
@@ -264,7 +291,7 @@ export type TrailersResponse = Message<"envoy.service.ext_proc.v3.TrailersRespon
  * Use `create(TrailersResponseSchema)` to create a new message.
  */
 export const TrailersResponseSchema: GenMessage<TrailersResponse> = /*@__PURE__*/
-  messageDesc(file_ext_proc, 7);
+  messageDesc(file_ext_proc, 8);
 
 /**
  * @generated from message envoy.service.ext_proc.v3.CommonResponse
@@ -296,7 +323,7 @@ export type CommonResponse = Message<"envoy.service.ext_proc.v3.CommonResponse">
  * Use `create(CommonResponseSchema)` to create a new message.
  */
 export const CommonResponseSchema: GenMessage<CommonResponse> = /*@__PURE__*/
-  messageDesc(file_ext_proc, 8);
+  messageDesc(file_ext_proc, 9);
 
 /**
  * @generated from enum envoy.service.ext_proc.v3.CommonResponse.ResponseStatus
@@ -318,7 +345,7 @@ export type CommonResponse_ResponseStatus = (typeof CommonResponse_ResponseStatu
  * Describes the enum envoy.service.ext_proc.v3.CommonResponse.ResponseStatus.
  */
 export const CommonResponse_ResponseStatusSchema: GenEnum<CommonResponse_ResponseStatus> = /*@__PURE__*/
-  enumDesc(file_ext_proc, 8, 0);
+  enumDesc(file_ext_proc, 9, 0);
 
 /**
  * @generated from message envoy.service.ext_proc.v3.BodyMutation
@@ -353,7 +380,7 @@ export type BodyMutation = Message<"envoy.service.ext_proc.v3.BodyMutation"> & {
  * Use `create(BodyMutationSchema)` to create a new message.
  */
 export const BodyMutationSchema: GenMessage<BodyMutation> = /*@__PURE__*/
-  messageDesc(file_ext_proc, 9);
+  messageDesc(file_ext_proc, 10);
 
 /**
  * @generated from message envoy.service.ext_proc.v3.StreamedBodyResponse
@@ -375,7 +402,7 @@ export type StreamedBodyResponse = Message<"envoy.service.ext_proc.v3.StreamedBo
  * Use `create(StreamedBodyResponseSchema)` to create a new message.
  */
 export const StreamedBodyResponseSchema: GenMessage<StreamedBodyResponse> = /*@__PURE__*/
-  messageDesc(file_ext_proc, 10);
+  messageDesc(file_ext_proc, 11);
 
 /**
  * @generated from message envoy.service.ext_proc.v3.ImmediateResponse
@@ -407,7 +434,7 @@ export type ImmediateResponse = Message<"envoy.service.ext_proc.v3.ImmediateResp
  * Use `create(ImmediateResponseSchema)` to create a new message.
  */
 export const ImmediateResponseSchema: GenMessage<ImmediateResponse> = /*@__PURE__*/
-  messageDesc(file_ext_proc, 11);
+  messageDesc(file_ext_proc, 12);
 
 /**
  * @generated from message envoy.service.ext_proc.v3.HttpStatus
@@ -424,7 +451,7 @@ export type HttpStatus = Message<"envoy.service.ext_proc.v3.HttpStatus"> & {
  * Use `create(HttpStatusSchema)` to create a new message.
  */
 export const HttpStatusSchema: GenMessage<HttpStatus> = /*@__PURE__*/
-  messageDesc(file_ext_proc, 12);
+  messageDesc(file_ext_proc, 13);
 
 /**
  * @generated from message envoy.service.ext_proc.v3.HeaderMutation
@@ -446,7 +473,7 @@ export type HeaderMutation = Message<"envoy.service.ext_proc.v3.HeaderMutation">
  * Use `create(HeaderMutationSchema)` to create a new message.
  */
 export const HeaderMutationSchema: GenMessage<HeaderMutation> = /*@__PURE__*/
-  messageDesc(file_ext_proc, 13);
+  messageDesc(file_ext_proc, 14);
 
 /**
  * @generated from message envoy.service.ext_proc.v3.HeaderValueOption
@@ -468,7 +495,7 @@ export type HeaderValueOption = Message<"envoy.service.ext_proc.v3.HeaderValueOp
  * Use `create(HeaderValueOptionSchema)` to create a new message.
  */
 export const HeaderValueOptionSchema: GenMessage<HeaderValueOption> = /*@__PURE__*/
-  messageDesc(file_ext_proc, 14);
+  messageDesc(file_ext_proc, 15);
 
 /**
  * @generated from enum envoy.service.ext_proc.v3.HeaderValueOption.HeaderAppendAction
@@ -500,7 +527,7 @@ export type HeaderValueOption_HeaderAppendAction = (typeof HeaderValueOption_Hea
  * Describes the enum envoy.service.ext_proc.v3.HeaderValueOption.HeaderAppendAction.
  */
 export const HeaderValueOption_HeaderAppendActionSchema: GenEnum<HeaderValueOption_HeaderAppendAction> = /*@__PURE__*/
-  enumDesc(file_ext_proc, 14, 0);
+  enumDesc(file_ext_proc, 15, 0);
 
 /**
  * @generated from message envoy.service.ext_proc.v3.HeaderValue
@@ -527,7 +554,7 @@ export type HeaderValue = Message<"envoy.service.ext_proc.v3.HeaderValue"> & {
  * Use `create(HeaderValueSchema)` to create a new message.
  */
 export const HeaderValueSchema: GenMessage<HeaderValue> = /*@__PURE__*/
-  messageDesc(file_ext_proc, 15);
+  messageDesc(file_ext_proc, 16);
 
 /**
  * @generated from message envoy.service.ext_proc.v3.HeaderMap
@@ -544,7 +571,7 @@ export type HeaderMap = Message<"envoy.service.ext_proc.v3.HeaderMap"> & {
  * Use `create(HeaderMapSchema)` to create a new message.
  */
 export const HeaderMapSchema: GenMessage<HeaderMap> = /*@__PURE__*/
-  messageDesc(file_ext_proc, 16);
+  messageDesc(file_ext_proc, 17);
 
 /**
  * @generated from message envoy.service.ext_proc.v3.Metadata
@@ -561,7 +588,7 @@ export type Metadata = Message<"envoy.service.ext_proc.v3.Metadata"> & {
  * Use `create(MetadataSchema)` to create a new message.
  */
 export const MetadataSchema: GenMessage<Metadata> = /*@__PURE__*/
-  messageDesc(file_ext_proc, 17);
+  messageDesc(file_ext_proc, 18);
 
 /**
  * @generated from message envoy.service.ext_proc.v3.ProcessingMode
@@ -603,7 +630,7 @@ export type ProcessingMode = Message<"envoy.service.ext_proc.v3.ProcessingMode">
  * Use `create(ProcessingModeSchema)` to create a new message.
  */
 export const ProcessingModeSchema: GenMessage<ProcessingMode> = /*@__PURE__*/
-  messageDesc(file_ext_proc, 18);
+  messageDesc(file_ext_proc, 19);
 
 /**
  * @generated from enum envoy.service.ext_proc.v3.ProcessingMode.HeaderSendMode
@@ -630,7 +657,7 @@ export type ProcessingMode_HeaderSendMode = (typeof ProcessingMode_HeaderSendMod
  * Describes the enum envoy.service.ext_proc.v3.ProcessingMode.HeaderSendMode.
  */
 export const ProcessingMode_HeaderSendModeSchema: GenEnum<ProcessingMode_HeaderSendMode> = /*@__PURE__*/
-  enumDesc(file_ext_proc, 18, 0);
+  enumDesc(file_ext_proc, 19, 0);
 
 /**
  * @generated from enum envoy.service.ext_proc.v3.ProcessingMode.BodySendMode
@@ -667,7 +694,7 @@ export type ProcessingMode_BodySendMode = (typeof ProcessingMode_BodySendMode)[k
  * Describes the enum envoy.service.ext_proc.v3.ProcessingMode.BodySendMode.
  */
 export const ProcessingMode_BodySendModeSchema: GenEnum<ProcessingMode_BodySendMode> = /*@__PURE__*/
-  enumDesc(file_ext_proc, 18, 1);
+  enumDesc(file_ext_proc, 19, 1);
 
 /**
  * @generated from service envoy.service.ext_proc.v3.ExternalProcessor

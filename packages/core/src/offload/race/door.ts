@@ -1,4 +1,4 @@
-import { LongshoreError } from "../../words/base/index.ts";
+import { type EndpointId, LongshoreError } from "../../words/base/index.ts";
 import { type Segment, startCut } from "../../words/model/index.ts";
 import { type Infeasible, isInfeasible, type Plan } from "../../decide/plan/index.ts";
 import type { HeldCrossing } from "../steps/index.ts";
@@ -19,12 +19,17 @@ export function refusal(...refused: Parameters<typeof refusedNow>): LongshoreErr
 }
 
 /** The plan for a request by current knowledge. If no endpoint is healthy, it uses paused ones. */
-export function outlook(loop: Loop, job: Job, nowMs: number): Plan | Infeasible {
-  const plan = loop.plan(job, job.held, nobody, nowMs);
+export function outlook(
+  loop: Loop,
+  job: Job,
+  nowMs: number,
+  exclude: ReadonlySet<EndpointId> = nobody,
+): Plan | Infeasible {
+  const plan = loop.plan(job, job.held, exclude, nowMs);
   if (!isInfeasible(plan)) return plan;
   return (
-    lateAtDoubtful(loop, job, job.held, nobody, plan, nowMs) ??
-    lastResort(loop, job, job.held, nobody, nowMs) ??
+    lateAtDoubtful(loop, job, job.held, exclude, plan, nowMs) ??
+    lastResort(loop, job, job.held, exclude, nowMs) ??
     plan
   );
 }

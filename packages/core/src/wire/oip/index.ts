@@ -4,4 +4,5 @@ export { type LoadSource, metricsLoad, type MetricsPage } from "./load-source.ts
 export { narrowedOffer, offerJson, parseOffers } from "./offer-json.ts";
 export { oipEndpoint } from "./oip-endpoint.ts";
 export type { OipEndpointParts } from "./parts.ts";
+export { readServerTiming } from "./wire.ts";
 export { readSequence, sealParameter, splitState, stateTensors } from "./sequence-parameters.ts";

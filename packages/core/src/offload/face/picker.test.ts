@@ -1,0 +1,217 @@
+import { simulatedEndpoint, type SimulatedModel, virtualClock, type VirtualClock } from "@longshore/lab";
+import { expect, it } from "vitest";
+import { type Call, housekeepingCall, LongshoreError, seededRandom } from "../../words/base/index.ts";
+import type { EndpointInfo } from "../../wire/endpoint/index.ts";
+import { tablePolicy } from "../../decide/policy/index.ts";
+import { tensorOf } from "../../words/tensor/index.ts";
+import { createPicker, type PickerParts, type PickRequest } from "./picker.ts";
+
+const digest = `sha256:${"3".repeat(64)}`;
+
+const model: SimulatedModel = {
+  description: {
+    name: "toy",
+    version: "1",
+    digest,
+    inputs: [{ name: "x", datatype: "UINT8", shape: [1000] }],
+    outputs: [{ name: "y", datatype: "UINT8", shape: [10] }],
+    variants: [{ name: "base", body: { kind: "graph", file: "model.onnx" }, agreementRatio: 1 }],
+    batching: { maxBatchSize: 0 },
+    instances: [],
+    labels: {},
+    trusted: true,
+  },
+  profile: {
+    schemaVersion: 1,
+    model: "toy",
+    version: "1",
+    digest,
+    measuredOn: { runtime: "made up", threads: 1, description: "made up" },
+    variants: [
+      {
+        variant: "base",
+        agreementRatio: 1,
+        buckets: [
+          {
+            upTo: { bytes: 1e9 },
+            typical: { bytes: 1000 },
+            runs: 3,
+            legalCuts: 2,
+            cuts: [
+              { id: "start", headMs: 0, tailMs: 100, bytes: 1000, reveals: "input" as const },
+              { id: "end", headMs: 100, tailMs: 0, bytes: 10, reveals: "answer" as const },
+            ].map(({ id, headMs, tailMs, bytes, reveals }) => ({
+              cut: {
+                id,
+                crossing: [{ name: id === "end" ? "y" : "x", datatype: "UINT8", shape: [-1] }],
+                reveals,
+              },
+              headMs: [headMs],
+              tailMs: [tailMs],
+              headMemoryBytes: 0,
+              codings: [{ codecs: {}, bytes, encodeMs: 0, decodeMs: 0, agreementRatio: 1, lossless: true }],
+            })),
+          },
+        ],
+      },
+    ],
+  },
+  compute: () => new Map([["y", tensorOf("y", "UINT8", [10], new Uint8Array(10).fill(7))]]),
+};
+
+const info = (id: string, change: Partial<EndpointInfo> = {}): EndpointInfo => ({
+  id,
+  tier: "edge",
+  zone: "eu",
+  trust: "operated",
+  codecs: ["raw"],
+  state: "none",
+  offers: true,
+  rates: { microsPerSecond: 0, microsPerMegabyte: 0, activeWatts: 2 },
+  ...change,
+});
+
+/** A picker over simulated endpoints, each that many times as fast as the profile. */
+function picker(
+  clock: VirtualClock,
+  speeds: Readonly<Record<string, number>>,
+  change: Partial<PickerParts> = {},
+  zones: Readonly<Record<string, string>> = {},
+) {
+  const made = createPicker({
+    endpoints: Object.entries(speeds).map(([id, speed]) =>
+      simulatedEndpoint({
+        info: info(id, { zone: zones[id] ?? "eu" }),
+        models: [model],
+        clock,
+        random: seededRandom(2),
+        speed,
+        logSpread: 0,
+      }),
+    ),
+    policy: tablePolicy({ internal: { leastTrust: "none" } }),
+    clock,
+    random: seededRandom(5),
+    observer: { record: () => undefined },
+    links: () => undefined,
+    ...change,
+  });
+  const call = (rules: Partial<Call["rules"]> = {}, deadlineMs = Infinity): Call => ({
+    ...housekeepingCall("c"),
+    deadlineMs,
+    rules: { dataClass: "internal", leastTrust: "none", ...rules },
+  });
+  const pick = (request: Partial<PickRequest> = {}, given: Call = call()) =>
+    clock.runUntil(made.pick({ model: "toy", bytes: 1000, ...request }, given));
+  return { made, pick, call };
+}
+
+const ids = (endpoints: readonly EndpointInfo[]): readonly string[] => endpoints.map(({ id }) => id);
+
+const answer = { status: 200, headers: {} };
+
+it("gives the quickest endpoint first, then those that would be planned without it", async () => {
+  const clock = virtualClock();
+  const { pick, made } = picker(clock, { slow: 1, quick: 8, middle: 3, other: 0.5 });
+  const { endpoints, because } = await pick();
+  expect(ids(endpoints)).toEqual(["quick", "middle", "slow"]);
+  expect(because).toContain("quick");
+  expect(made.inFlight).toBe(1);
+});
+
+it("counts what is under way, and what has ended no more", async () => {
+  const clock = virtualClock();
+  const { pick, made } = picker(clock, { a: 4, b: 3 });
+  const first = [await pick(), await pick()];
+  // The second would wait for the first at the quicker one.
+  expect(first.map(({ endpoints }) => endpoints[0]?.id).sort()).toEqual(["a", "b"]);
+  await clock.advance(30);
+  for (const one of first) one.answered(answer);
+  for (const one of first) one.dropped();
+  expect(made.inFlight).toBe(0);
+  await clock.advance(10);
+  expect((await pick()).endpoints[0]?.id).toBe("a");
+});
+
+it("leaves an endpoint alone that broke, and one that says it is full, for as long as it says", async () => {
+  const clock = virtualClock();
+  const { pick } = picker(clock, { a: 8, b: 1 });
+  (await pick()).failed(new LongshoreError("unreachable", "transport", "reset"));
+  expect(ids((await pick()).endpoints)[0]).toBe("b");
+  const alone = picker(clock, { a: 8, b: 1 });
+  (await alone.pick()).answered({ status: 503, headers: { "retry-after": "3" } });
+  expect(ids((await alone.pick()).endpoints)).toEqual(["b"]);
+  await clock.advance(3100);
+  expect(ids((await alone.pick()).endpoints)[0]).toBe("a");
+});
+
+it("learns which endpoint answered where the first did not", async () => {
+  const clock = virtualClock();
+  const { pick } = picker(clock, { a: 8, b: 1 });
+  const { endpoints, answered } = await pick();
+  expect(ids(endpoints)).toEqual(["a", "b"]);
+  answered({ ...answer, endpoint: "b" });
+  expect(ids((await pick()).endpoints)[0]).toBe("b");
+});
+
+it("learns the queue from the load header of a reply", async () => {
+  const clock = virtualClock();
+  const { pick } = picker(clock, { a: 4, b: 3 });
+  const { answered } = await pick();
+  await clock.advance(25);
+  answered({ status: 200, headers: { "longshore-load": "cpu=1;in-flight=20;queue-ms=5000" } });
+  expect(ids((await pick()).endpoints)[0]).toBe("b");
+});
+
+it("holds to zones, data class and subset, also for the endpoints after the first", async () => {
+  const clock = virtualClock();
+  const zones = { a: "us", b: "eu/de", c: "eu/fr" };
+  const { pick, call } = picker(clock, { a: 8, b: 1, c: 2 }, {}, zones);
+  expect(ids((await pick({}, call({ zones: ["eu"] }))).endpoints)).toEqual(["c", "b"]);
+  const among = ({ id }: EndpointInfo): boolean => id !== "c";
+  expect(ids((await pick({ among }, call({ zones: ["eu"] }))).endpoints)).toEqual(["b"]);
+  await expect(pick({}, call({ zones: ["asia"] }))).rejects.toMatchObject({
+    reason: "policy-denied",
+    message: expect.stringContaining("a: it processes in us; allowed: asia") as unknown,
+  });
+  await expect(pick({}, call({ dataClass: "personal" }))).rejects.toMatchObject({ reason: "policy-denied" });
+  await expect(pick({ among: () => false })).rejects.toMatchObject({ reason: "no-endpoint" });
+});
+
+it("says when to come again where endpoints have as much as they may", async () => {
+  const clock = virtualClock();
+  const { pick } = picker(clock, { a: 4, b: 3 }, { mostInFlight: 1 });
+  await pick();
+  const second = await pick();
+  const full = { reason: "rejected", retryAfterMs: 1000 };
+  await expect(pick()).rejects.toMatchObject(full);
+  second.answered(answer);
+  expect((await pick()).endpoints).toHaveLength(1);
+});
+
+it("says when to come again where all endpoints say that they are full", async () => {
+  const clock = virtualClock();
+  const { pick } = picker(clock, { a: 4 });
+  (await pick()).answered({ status: 429, headers: { "retry-after": "2" } });
+  await expect(pick()).rejects.toMatchObject({ reason: "rejected", retryAfterMs: 2000 });
+});
+
+it("refuses a deadline that cannot be kept, unless it is only an objective", async () => {
+  const clock = virtualClock();
+  const { pick, call } = picker(clock, { a: 1 });
+  await pick();
+  const late = (): Call => call({}, clock.nowMs() + 50);
+  await expect(pick({}, late())).rejects.toMatchObject({ reason: "rejected" });
+  expect(ids((await pick({ evenLate: true }, late())).endpoints)).toEqual(["a"]);
+});
+
+it("knows which endpoints are well without a model, and refuses after it was closed", async () => {
+  const clock = virtualClock();
+  const { pick, made, call } = picker(clock, { a: 8, b: 1 });
+  // Simulated endpoints do not list their models.
+  expect(await clock.runUntil(made.learn(call()))).toBe(0);
+  (await pick()).failed(new LongshoreError("unreachable", "transport", "reset"));
+  expect(ids(made.well())).toEqual(["b"]);
+  await clock.runUntil(made.close());
+  await expect(pick()).rejects.toMatchObject({ reason: "shutting-down" });
+});

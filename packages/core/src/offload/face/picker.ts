@@ -1,0 +1,374 @@
+import {
+  type Call,
+  checkFresh,
+  childCall,
+  type EndpointId,
+  LongshoreError,
+  type Reason,
+} from "../../words/base/index.ts";
+import { endCut, startCut } from "../../words/model/index.ts";
+import { isInfeasible, type Leg, type Plan } from "../../decide/plan/index.ts";
+import type { Account, EndpointInfo, StageTime } from "../../wire/endpoint/index.ts";
+import { readLoadHeaders, readServerTiming } from "../../wire/oip/index.ts";
+import { tookHeader } from "../../wire/protocol/index.ts";
+import { newTally, type Tally } from "../account/index.ts";
+import { endpointFor, type EndpointState } from "../endpoints/index.ts";
+import { listModels } from "../probe/index.ts";
+import {
+  beginLeg,
+  bookAnswer,
+  bookBroken,
+  bookLoss,
+  createLoop,
+  endFailedLeg,
+  endLeg,
+  forgetRefused,
+  type Job,
+  type Loop,
+  type OffloadParts,
+  outlook,
+  refusal,
+  type Running,
+} from "../race/index.ts";
+import { jobWithout } from "./endpoint-job.ts";
+import { Requests } from "./requests.ts";
+
+/*
+ * A picker decides where a request goes that somebody else carries: a proxy that asks with the headers of a request, and tells how it
+ * ended. It is the offloader's decision without its races. The proxy gets the endpoint of the plan and those that would be planned without
+ * it, in order, and walks that list by itself; a picker starts no second run. It books a request as the offloader books a leg, so that
+ * queues, speed and health of endpoints are learned in the same way.
+ */
+
+/** A request of which headers are known. */
+export interface PickRequest {
+  readonly model: string;
+  /** Default: the endpoint's choice. */
+  readonly version?: string;
+  readonly variant?: string;
+  /** Bytes of its body, as far as its headers tell; 0 where they do not. */
+  readonly bytes: number;
+  /** Endpoints that may be chosen. Default: all. */
+  readonly among?: (info: EndpointInfo) => boolean;
+  /** It is worth sending although its deadline will pass: the deadline is an objective and not a limit. Default false. */
+  readonly evenLate?: boolean;
+}
+
+/** How a request ended, as its carrier saw it. */
+export interface PickedReply {
+  /** Of HTTP. */
+  readonly status: number;
+  /** By lower-case names. Those that tell of load and time are read. */
+  readonly headers: Readonly<Record<string, string>>;
+  /** The endpoint that answered, if it is known. Default: the first of the list. */
+  readonly endpoint?: EndpointId;
+}
+
+/** Endpoints for one request. Exactly one of the methods ends it; what comes later does nothing. */
+export interface Picked {
+  /** The best first; at least one. */
+  readonly endpoints: readonly EndpointInfo[];
+  /** One sentence for people. */
+  readonly because: string;
+  /** An endpoint answered, whatever it said. */
+  answered(reply: PickedReply): void;
+  /** No endpoint answered. `error` is what is held against the first one. */
+  failed(error: LongshoreError): void;
+  /** The client gave up. */
+  dropped(): void;
+}
+
+/** What a picker is made of besides an offloader's parts. */
+export interface PickerParts extends OffloadParts {
+  /** Endpoints of one list. Default 3. */
+  readonly mostEndpoints?: number;
+  /** Requests of this picker under way at one endpoint; one that has so many is full. Default: no limit. */
+  readonly mostInFlight?: number;
+}
+
+/** Chooses endpoints for requests that others carry. */
+export interface EndpointPicker {
+  /**
+   * Throws what a plan is refused with: `policy-denied`, `no-endpoint`, `unknown-model`; `rejected` with `retryAfterMs` where endpoints
+   * are only too busy.
+   */
+  pick(request: PickRequest, call: Call): Promise<Picked>;
+  /** Endpoints that are well, the least busy first: for requests that are about no model. */
+  well(among?: (info: EndpointInfo) => boolean): readonly EndpointInfo[];
+  /** All endpoints that are known now. */
+  readonly endpoints: readonly EndpointInfo[];
+  /** Learns what there is to know of every model, so that no request waits for it. Never rejects; resolves to the number of models. */
+  learn(call: Call): Promise<number>;
+  /** Whether any endpoint answers now. */
+  reaches(): Promise<boolean>;
+  /** Requests under way. */
+  readonly inFlight: number;
+  close(): Promise<void>;
+}
+
+/** What a status of HTTP says of an endpoint that gave it; undefined where the endpoint is well. */
+const reasonsByStatus: ReadonlyMap<number, Reason> = new Map<number, Reason>([
+  [404, "unknown-model"],
+  [429, "rejected"],
+  [500, "run-failed"],
+  [502, "unreachable"],
+  [503, "rejected"],
+  [504, "no-answer"],
+]);
+
+/** Pause of an endpoint that says it is full and not for how long, in milliseconds. */
+const fullMs = 1000;
+
+function retryAfterMs(headers: Readonly<Record<string, string>>): number | undefined {
+  const text = headers["retry-after"];
+  return text !== undefined && /^[0-9]{1,6}$/.test(text) ? Number(text) * 1000 : undefined;
+}
+
+/** Makes a picker. */
+export function createPicker(parts: PickerParts): EndpointPicker {
+  return new LoopPicker(parts);
+}
+
+class LoopPicker implements EndpointPicker {
+  readonly #parts: PickerParts;
+  readonly #requests: Requests;
+  #inFlight = 0;
+
+  constructor(parts: PickerParts) {
+    this.#parts = parts;
+    this.#requests = new Requests(createLoop(parts), parts.id ?? "picker", "admission");
+  }
+
+  get #loop(): Loop {
+    return this.#requests.loop;
+  }
+
+  get inFlight(): number {
+    return this.#inFlight;
+  }
+
+  get endpoints(): readonly EndpointInfo[] {
+    return [...this.#loop.endpoints.all.values()].map(({ endpoint }) => endpoint.info);
+  }
+
+  well(among: (info: EndpointInfo) => boolean = () => true): readonly EndpointInfo[] {
+    const nowMs = this.#loop.clock.nowMs();
+    return [...this.#loop.endpoints.all.values()]
+      .filter(({ endpoint, health }) => health.unavailable(nowMs) === undefined && among(endpoint.info))
+      .sort((one, other) => one.queueMs(nowMs) - other.queueMs(nowMs))
+      .map(({ endpoint }) => endpoint.info);
+  }
+
+  async learn(call: Call): Promise<number> {
+    const models = await listModels(this.#loop, call);
+    const names = new Set(models.map(({ name }) => name));
+    await Promise.allSettled(
+      [...names].map(async (name) => this.#requests.model(name, undefined, call, true)),
+    );
+    return names.size;
+  }
+
+  reaches(): Promise<boolean> {
+    return this.#loop.health.reaches();
+  }
+
+  close(): Promise<void> {
+    return this.#requests.close();
+  }
+
+  async pick(request: PickRequest, call: Call): Promise<Picked> {
+    this.#requests.refuseClosed();
+    const loop = this.#loop;
+    checkFresh(call, loop.clock.nowMs());
+    const { model, version, variant = "", bytes } = request;
+    const known = await this.#requests.model(model, version, call);
+    const { description } = known;
+    const segment = {
+      model,
+      version: description.version,
+      digest: description.digest,
+      variant,
+      from: startCut,
+      to: endCut,
+    };
+    const held = {
+      cut: startCut,
+      variant: undefined,
+      features: { bytes },
+      bytes,
+      tensors: new Map(),
+    } satisfies Job["held"];
+    const asked = jobWithout(loop, known, { segment, explained: true }, call);
+    // A carrier sends a request to one endpoint.
+    const job: Job = { ...asked, held, whole: true };
+    const nowMs = loop.clock.nowMs();
+    const plans = this.#plans(job, request, nowMs);
+    const [plan] = plans;
+    const legs = plans.map(firstLeg);
+    const [leg] = legs;
+    const state = leg && endpointFor(leg.endpoint, known, loop.endpoints.all);
+    if (!plan || !leg || !state) {
+      throw new LongshoreError("no-endpoint", "plan", `the endpoints of ${model} have just left`);
+    }
+    const all = legs.flatMap((one) => {
+      const info = one && loop.endpoints.all.get(one.endpoint)?.endpoint.info;
+      return info ? [info] : [];
+    });
+    return this.#begin(job, plan, leg, state, all);
+  }
+
+  /** The plan, and those that would be made without the endpoints of the ones before. Throws where there is none. */
+  #plans(job: Job, { among, evenLate = false }: PickRequest, nowMs: number): readonly Plan[] {
+    const loop = this.#loop;
+    const { mostInFlight = Infinity, mostEndpoints = 3 } = this.#parts;
+    const exclude = new Set<EndpointId>();
+    const full = new Set<EndpointId>();
+    for (const [id, { endpoint, underWay }] of loop.endpoints.all) {
+      if (among && !among(endpoint.info)) exclude.add(id);
+      else if (underWay >= mostInFlight) full.add(id);
+    }
+    const without = new Set([...exclude, ...full]);
+    let first = outlook(loop, job, nowMs, without);
+    if (isInfeasible(first) && evenLate) {
+      first = outlook(loop, { ...job, evenLate: true }, nowMs, without);
+    }
+    if (isInfeasible(first)) {
+      const { held } = job;
+      // Of endpoints that are only busy the client is to hear that it may come again.
+      if (full.size > 0 && !isInfeasible(outlook(loop, job, nowMs, exclude))) {
+        const text = `every endpoint of ${job.known.description.name} that may take the request has ${mostInFlight} requests of this picker`;
+        throw new LongshoreError("rejected", "admission", text, { retryAfterMs: fullMs });
+      }
+      const error = refusal(loop, job, held, without, first, nowMs);
+      if (first.filter !== "unavailable" || !this.#isBusy(job, exclude, nowMs)) throw error;
+      throw new LongshoreError("rejected", "admission", error.message, {
+        retryAfterMs: error.retryAfterMs ?? fullMs,
+      });
+    }
+    const plans = [first];
+    const others = { ...job, evenLate: true };
+    for (let leg = firstLeg(first); leg && plans.length < mostEndpoints; ) {
+      without.add(leg.endpoint);
+      const next = loop.plan(others, job.held, without, nowMs);
+      if (isInfeasible(next)) break;
+      plans.push(next);
+      leg = firstLeg(next);
+    }
+    return plans;
+  }
+
+  /** Whether an endpoint of the model does not take requests now because it said that it has too many. */
+  #isBusy({ known }: Job, exclude: ReadonlySet<EndpointId>, nowMs: number): boolean {
+    return [...known.offersBy.keys()].some((id) => {
+      const health = exclude.has(id) ? undefined : this.#loop.endpoints.all.get(id)?.health;
+      return health !== undefined && !health.failing && health.unavailable(nowMs) !== undefined;
+    });
+  }
+
+  #begin(
+    job: Job,
+    plan: Plan,
+    leg: Leg,
+    state: EndpointState,
+    endpoints: readonly EndpointInfo[],
+  ): Picked {
+    const loop = this.#loop;
+    const { call } = job;
+    const child = childCall(call);
+    const running = beginLeg(loop, leg, state, child);
+    const tally = newTally();
+    this.#inFlight++;
+    let over = false;
+    const once = (end: (nowMs: number) => void): void => {
+      if (over) return;
+      over = true;
+      this.#inFlight--;
+      child[Symbol.dispose]();
+      end(loop.clock.nowMs());
+      loop.deferred.add(() => loop.probing.upkeep());
+    };
+    loop.probing.askLoads(plan);
+    return {
+      endpoints,
+      because: plan.because,
+      answered: (reply) => once((nowMs) => this.#answered(job, running, tally, reply, nowMs)),
+      failed: (error) => once((nowMs) => this.#broke(job, running, error, nowMs)),
+      dropped: () =>
+        once((nowMs) => bookLoss(loop, job, running, "the client gave up the request", tally, nowMs)),
+    };
+  }
+
+  #answered(job: Job, running: Running, tally: Tally, reply: PickedReply, nowMs: number): void {
+    const loop = this.#loop;
+    const { leg, startedMs } = running;
+    const { endpoint: by = leg.endpoint, status, headers } = reply;
+    const load = readLoadHeaders(headers, nowMs);
+    if (by !== leg.endpoint) {
+      // The carrier tried the first one before it went on.
+      this.#broke(job, running, unreachable(leg.endpoint), nowMs);
+      const other = loop.endpoints.all.get(by);
+      if (load) other?.reported(load, nowMs, 0);
+      other?.answered(nowMs);
+      return;
+    }
+    const reason = reasonsByStatus.get(status);
+    if (reason !== undefined) {
+      const retryMs = retryAfterMs(headers);
+      const wait = retryMs === undefined ? {} : { retryAfterMs: retryMs };
+      this.#broke(job, running, new LongshoreError(reason, "execute", `${by} answered ${status}`, wait), nowMs);
+      if (load) running.endpoint?.reported(load, nowMs, 0);
+      return;
+    }
+    endLeg(loop, running.endpoint, nowMs);
+    if (status >= 400) {
+      // What is wrong with the request says nothing of how long it takes.
+      if (load) running.endpoint?.reported(load, nowMs, 0);
+      return;
+    }
+    const account = accountFrom(headers, running, nowMs - startedMs);
+    const response = { outputs: new Map(), account, ...(load ? { load } : {}) };
+    bookAnswer(loop, job, job.held, running, response, tally, nowMs);
+  }
+
+  #broke(job: Job, running: Running, error: LongshoreError, nowMs: number): void {
+    const loop = this.#loop;
+    endFailedLeg(loop, running, error.reason);
+    bookBroken(loop, running, job.call, error, nowMs);
+    forgetRefused(loop, job, [{ endpoint: running.leg.endpoint, error }]);
+  }
+}
+
+/** The leg that a carrier sends. */
+function firstLeg({ legs }: Plan): Leg | undefined {
+  return legs.find(({ starts }) => starts.some(({ on }) => on === "begin"));
+}
+
+function unreachable(endpoint: EndpointId): LongshoreError {
+  return new LongshoreError("unreachable", "transport", `${endpoint} did not take the request`, { endpoint });
+}
+
+/** What the headers of a reply tell of its time. */
+function accountFrom(
+  headers: Readonly<Record<string, string>>,
+  { leg, endpoint }: Running,
+  tookMs: number,
+): Account {
+  const told = headers[tookHeader];
+  const serverMs = told !== undefined && /^[0-9]{1,9}(\.[0-9]+)?$/.test(told) ? Number(told) : undefined;
+  const away: StageTime =
+    serverMs === undefined
+      ? { stage: "wait", name: leg.endpoint, tookMs }
+      : { stage: "network", name: leg.endpoint, tookMs: Math.max(0, tookMs - serverMs) };
+  return {
+    endpoint: leg.endpoint,
+    zone: endpoint?.endpoint.info.zone ?? "unknown",
+    segment: leg.segment,
+    stages: [...readServerTiming(headers), away],
+    sentBytes: 0,
+    receivedBytes: 0,
+    energy: { millijoules: 0, label: "estimated" },
+    costMicros: 0,
+    forwarded: [],
+  };
+}
+

@@ -1,0 +1,202 @@
+import { create, fromBinary, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
+import { housekeepingCall } from "@longshore/core/internal";
+import { virtualClock } from "@longshore/lab";
+import { expect, it } from "vitest";
+import { ProcessingRequestSchema, ProcessingResponseSchema } from "../proto/ext_proc_pb.ts";
+import { externalProcessor, type ProcessedReply, type Processing } from "./external-processor.ts";
+
+type Message = MessageInitShape<typeof ProcessingRequestSchema>;
+
+const raw = (text: string): Uint8Array => new TextEncoder().encode(text);
+
+const requestHeaders: Message = {
+  request: {
+    case: "requestHeaders",
+    value: {
+      headers: {
+        headers: [
+          { key: ":path", rawValue: raw("/v2/models/m/infer") },
+          { key: "x-a", value: "old" },
+          { key: "x-a", rawValue: raw("new") },
+        ],
+      },
+    },
+  },
+  metadataContext: { filterMetadata: { "envoy.lb.subset_hint": { hint: ["10.0.0.1:80"] } } },
+};
+
+const responseHeaders: Message = {
+  request: {
+    case: "responseHeaders",
+    value: { headers: { headers: [{ key: ":status", rawValue: raw("200") }] } },
+  },
+  attributes: { "envoy.filters.http.ext_proc": { "upstream.address": "10.0.0.1:80", "response.flags": 0 } },
+};
+
+const body = (bytes: Uint8Array, endOfStream = false): Message => ({
+  request: { case: "requestBody", value: { body: bytes, endOfStream } },
+});
+
+/** One call with these messages, and what came of it. */
+async function process(messages: readonly (Message | Uint8Array)[], given?: Processing) {
+  const seen: unknown[] = [];
+  const replies: ProcessedReply[] = [];
+  const ended: boolean[] = [];
+  const routed: Processing = {
+    kind: "routed",
+    headers: { "x-to": "10.0.0.1:80" },
+    metadata: { "envoy.lb": { to: "10.0.0.1:80" } },
+    replied: (reply) => {
+      replies.push(reply);
+      return { "x-by": "a" };
+    },
+    ended: (broke) => void ended.push(broke),
+  };
+  const clock = virtualClock();
+  const service = externalProcessor({
+    clock,
+    silentMs: 1000,
+    processor: {
+      process: async ({ headers, metadata }) => {
+        seen.push({ headers: { ...headers }, metadata });
+        return given ?? routed;
+      },
+    },
+  });
+  const left = [...messages];
+  const answers: Uint8Array[] = [];
+  const run = service.methods["Process"]!({
+    headers: {},
+    peer: { address: "127.0.0.1", loopback: true },
+    call: housekeepingCall("c"),
+    draining: new AbortController().signal,
+    next: async () => {
+      const one = left.shift();
+      if (one === undefined) return undefined;
+      if (one instanceof Uint8Array) return one;
+      return toBinary(ProcessingRequestSchema, create(ProcessingRequestSchema, one));
+    },
+    send: async (message) => void answers.push(message),
+  });
+  const failed = await run.then(
+    () => undefined,
+    (thrown: unknown) => thrown,
+  );
+  const responses = answers.map((one) => fromBinary(ProcessingResponseSchema, one));
+  return { seen, replies, ended, responses, failed };
+}
+
+it("routes by headers, asks for no body, and tells of the reply", async () => {
+  const { seen, replies, ended, responses, failed } = await process([requestHeaders, responseHeaders]);
+  expect(failed).toBeUndefined();
+  expect(seen).toEqual([
+    {
+      headers: { ":path": "/v2/models/m/infer", "x-a": "old, new" },
+      metadata: { "envoy.lb.subset_hint": { hint: ["10.0.0.1:80"] } },
+    },
+  ]);
+  expect(replies).toMatchObject([
+    { headers: { ":status": "200" }, attributes: { "upstream.address": "10.0.0.1:80", "response.flags": "0" } },
+  ]);
+  expect(ended).toEqual([false]);
+  const [first, second] = responses;
+  expect(first?.modeOverride).toMatchObject({ requestBodyMode: 0, responseBodyMode: 0, responseHeaderMode: 1 });
+  expect(first?.dynamicMetadata).toEqual({ "envoy.lb": { to: "10.0.0.1:80" } });
+  const set = first?.response.case === "requestHeaders" && first.response.value.response?.headerMutation;
+  expect(set).toMatchObject({ setHeaders: [{ header: { key: "x-to" }, appendAction: 2 }] });
+  expect(second?.response.case).toBe("responseHeaders");
+});
+
+it("answers in the proxy's place and ends the call", async () => {
+  const { responses, ended, seen } = await process([requestHeaders, responseHeaders], {
+    kind: "answered",
+    status: 503,
+    headers: { "content-type": "application/json" },
+    body: raw("{}"),
+    details: "no-endpoint",
+  });
+  expect(responses).toHaveLength(1);
+  expect(responses[0]?.response).toMatchObject({ case: "immediateResponse", value: { status: { code: 503 } } });
+  expect(ended).toEqual([]);
+  expect(seen).toHaveLength(1);
+});
+
+it("sends every byte of a body back in full duplex, in pieces that may be sent, and the last one once", async () => {
+  const bytes = new Uint8Array(130_000).map((_, at) => at % 251);
+  const { responses, failed } = await process([
+    { ...requestHeaders, protocolConfig: { requestBodyMode: 4 } },
+    body(bytes.subarray(0, 100)),
+    body(bytes.subarray(100), true),
+    body(bytes.subarray(100), true),
+    { request: { case: "requestTrailers", value: {} } },
+  ]);
+  expect(failed).toBeUndefined();
+  const back: Uint8Array[] = [];
+  const ends: boolean[] = [];
+  for (const { response } of responses) {
+    if (response.case !== "requestBody") continue;
+    const mutation = response.value.response?.bodyMutation?.mutation;
+    if (mutation?.case !== "streamedResponse") throw new Error("no piece");
+    back.push(mutation.value.body);
+    ends.push(mutation.value.endOfStream);
+  }
+  expect(Buffer.concat(back).equals(bytes)).toBe(true);
+  expect(Math.max(...back.map(({ byteLength }) => byteLength))).toBeLessThanOrEqual(65_536);
+  expect(ends).toEqual([false, false, false, true]);
+  expect(responses.at(-1)?.response.case).toBe("requestTrailers");
+});
+
+it("leaves a body as it is in the other modes", async () => {
+  const { responses } = await process([requestHeaders, body(raw("x"), true)]);
+  expect(responses[1]?.response).toMatchObject({ case: "requestBody", value: { response: {} } });
+  const { response } = responses[1] ?? {};
+  expect(response?.case === "requestBody" && response.value.response?.bodyMutation).toBeUndefined();
+});
+
+it("refuses what is out of order, twice, empty or no message", async () => {
+  for (const messages of [
+    [responseHeaders],
+    [body(raw("x"))],
+    [requestHeaders, requestHeaders],
+    [requestHeaders, responseHeaders, responseHeaders],
+    [{}],
+    [requestHeaders, {}],
+    [raw("\xff\xff\xff\xff")],
+  ]) {
+    const { failed, ended, seen } = await process(messages);
+    expect(failed).toMatchObject({ reason: "invalid-input" });
+    expect(ended).toEqual(seen.length > 0 ? [true] : []);
+  }
+});
+
+it("ends a call whose proxy says nothing for too long", async () => {
+  const clock = virtualClock();
+  const ended: boolean[] = [];
+  const service = externalProcessor({
+    clock,
+    silentMs: 1000,
+    processor: {
+      process: async () => ({
+        kind: "routed",
+        headers: {},
+        metadata: {},
+        replied: () => ({}),
+        ended: (broke) => void ended.push(broke),
+      }),
+    },
+  });
+  const first = toBinary(ProcessingRequestSchema, create(ProcessingRequestSchema, requestHeaders));
+  const messages: Promise<Uint8Array>[] = [Promise.resolve(first)];
+  const run = service.methods["Process"]!({
+    headers: {},
+    peer: { address: "127.0.0.1", loopback: true },
+    call: housekeepingCall("c"),
+    draining: new AbortController().signal,
+    next: () => messages.shift() ?? new Promise(() => undefined),
+    send: async () => undefined,
+  });
+  const failed = run.catch((thrown: unknown) => thrown);
+  await clock.advance(2000);
+  expect(await failed).toMatchObject({ reason: "deadline-exceeded" });
+  expect(ended).toEqual([true]);
+});

@@ -1,0 +1,309 @@
+import { create, fromBinary, type JsonObject, toBinary } from "@bufbuild/protobuf";
+import { type Call, type Clock, LongshoreError, type Peer } from "@longshore/core";
+import {
+  type HeaderMap,
+  type HttpBody,
+  HeaderValueOption_HeaderAppendAction as Append,
+  ProcessingMode_BodySendMode as BodyMode,
+  ProcessingMode_HeaderSendMode as HeaderMode,
+  type ProcessingRequest,
+  ProcessingRequestSchema,
+  ProcessingResponseSchema,
+} from "../proto/ext_proc_pb.ts";
+import type { GrpcService, MethodCall } from "../service/index.ts";
+
+/*
+ * Envoy opens one call for each request of a client, sends what `processing_mode` names in the order in which it arrives, and waits for an
+ * answer to each message. Only headers are wanted here: `mode_override` asks for nothing else. A gateway that may not be overridden sends
+ * bodies all the same. They go back as they came, one piece at a time, so that the memory of a call is that of one message. In full duplex
+ * every byte has to be sent back; in the other modes an empty answer leaves the body as it is.
+ */
+
+type Headers = Readonly<Record<string, string>>;
+
+/** What a proxy tells of a request before its body. */
+export interface ProcessedRequest {
+  /** By lower-case names; those that begin with a colon are HTTP/2's. What came several times is joined by commas. */
+  readonly headers: Headers;
+  /** Metadata of the proxy's filters, by their namespaces. */
+  readonly metadata: Readonly<Record<string, JsonObject>>;
+  readonly peer: Peer;
+}
+
+/** What a proxy tells of a reply before its body. */
+export interface ProcessedReply {
+  readonly headers: Headers;
+  /** Attributes that the proxy was configured to tell, such as `upstream.address`. */
+  readonly attributes: Headers;
+  readonly metadata: Readonly<Record<string, JsonObject>>;
+}
+
+/** What becomes of a request. */
+export type Processing =
+  | {
+      /** The proxy answers it itself. */
+      readonly kind: "answered";
+      readonly status: number;
+      readonly headers: Headers;
+      readonly body: Uint8Array;
+      /** One word for the proxy's log. */
+      readonly details: string;
+    }
+  | {
+      readonly kind: "routed";
+      /** Headers that the request gets. */
+      readonly headers: Headers;
+      /** Metadata that the proxy's other filters and its load balancer see, by namespace. */
+      readonly metadata: JsonObject;
+      /** The reply's headers have come; gives headers that it gets. Called once at most. */
+      replied(reply: ProcessedReply): Headers;
+      /** The call is over, with or without a reply. `broke` where the proxy or its client broke it off. Called once. */
+      ended(broke: boolean): void;
+    };
+
+/** Decides about requests of a proxy. What it throws becomes the status of the call, which the proxy treats as its failure mode says. */
+export interface RequestProcessor {
+  process(request: ProcessedRequest, call: Call): Promise<Processing>;
+}
+
+/** How calls are served. */
+export interface ProcessorOptions {
+  readonly clock: Clock;
+  readonly processor: RequestProcessor;
+  /** How long a call may be silent, while its request is under way, in milliseconds. Default 900,000. */
+  readonly silentMs?: number;
+}
+
+/** The name of the service, which health checks know, too. */
+const serviceName = "envoy.service.ext_proc.v3.ExternalProcessor";
+/** Full duplex takes pieces of at most 64 kB. */
+const pieceBytes = 60_000;
+
+const utf8 = new TextDecoder();
+const bytesOf = new TextEncoder();
+
+/** Envoy sends values as bytes; older ones and others as text. */
+function headersOf(map: HeaderMap | undefined): Record<string, string> {
+  const headers: Record<string, string> = Object.create(null) as Record<string, string>;
+  for (const { key, value, rawValue } of map?.headers ?? []) {
+    const name = key.toLowerCase();
+    const text = rawValue.byteLength > 0 ? utf8.decode(rawValue) : value;
+    const before = headers[name];
+    headers[name] = before === undefined ? text : `${before}, ${text}`;
+  }
+  return headers;
+}
+
+function mutationOf(headers: Headers) {
+  return {
+    setHeaders: Object.entries(headers).map(([key, value]) => ({
+      header: { key, rawValue: bytesOf.encode(value) },
+      appendAction: Append.OVERWRITE_IF_EXISTS_OR_ADD,
+    })),
+  };
+}
+
+/** Attributes of all filters as texts. */
+function attributesOf({ attributes }: ProcessingRequest): Record<string, string> {
+  const texts: Record<string, string> = {};
+  for (const fields of Object.values(attributes)) {
+    for (const [name, value] of Object.entries(fields)) {
+      if (typeof value === "string" || typeof value === "number") texts[name] = String(value);
+    }
+  }
+  return texts;
+}
+
+function wrong(message: string): LongshoreError {
+  return new LongshoreError("invalid-input", "decode", message);
+}
+
+function decoded(bytes: Uint8Array): ProcessingRequest {
+  try {
+    return fromBinary(ProcessingRequestSchema, bytes);
+  } catch (cause) {
+    throw new LongshoreError(
+      "invalid-input",
+      "decode",
+      `a message is no ProcessingRequest of ${serviceName}`,
+      { cause },
+    );
+  }
+}
+
+type ResponseInit = Parameters<typeof create<typeof ProcessingResponseSchema>>[1];
+
+/** A body of one direction on its way back. */
+class Echo {
+  readonly #name: "requestBody" | "responseBody";
+  readonly #duplex: boolean;
+  #ended = false;
+
+  constructor(name: "requestBody" | "responseBody", duplex: boolean) {
+    this.#name = name;
+    this.#duplex = duplex;
+  }
+
+  /** The answers to one piece. */
+  *answers({ body, endOfStream }: HttpBody): Generator<ResponseInit> {
+    if (!this.#duplex) {
+      yield { response: { case: this.#name, value: { response: {} } } };
+      return;
+    }
+    // Envoy may send the last piece twice (envoyproxy/envoy#46237).
+    if (this.#ended) return;
+    this.#ended = endOfStream;
+    let at = 0;
+    do {
+      const piece = body.subarray(at, at + pieceBytes);
+      at += piece.byteLength;
+      const streamed = { body: piece, endOfStream: endOfStream && at >= body.byteLength };
+      yield {
+        response: {
+          case: this.#name,
+          value: {
+            response: { bodyMutation: { mutation: { case: "streamedResponse", value: streamed } } },
+          },
+        },
+      };
+    } while (at < body.byteLength);
+  }
+}
+
+/** One call, that is: one request of a client of the proxy. */
+class Exchange {
+  readonly #call: MethodCall;
+  readonly #options: ProcessorOptions;
+  #routed: (Processing & { kind: "routed" }) | undefined;
+  #replied = false;
+  #requestEcho: Echo | undefined;
+  #responseEcho: Echo | undefined;
+
+  constructor(call: MethodCall, options: ProcessorOptions) {
+    this.#call = call;
+    this.#options = options;
+  }
+
+  async run(): Promise<void> {
+    let broke = true;
+    try {
+      for (;;) {
+        const bytes = await this.#next();
+        if (!bytes) break;
+        const message = decoded(bytes);
+        if (!(await this.#take(message))) break;
+      }
+      broke = this.#call.call.abort.aborted;
+    } finally {
+      this.#routed?.ended(broke);
+    }
+  }
+
+  /** The next message; throws when there is none for too long. */
+  async #next(): Promise<Uint8Array | undefined> {
+    const { clock, silentMs = 900_000 } = this.#options;
+    let timer: Disposable | undefined;
+    const late = new Promise<never>((_resolve, reject) => {
+      timer = clock.timer(silentMs, () => {
+        const text = `the proxy said nothing of its request for ${silentMs} ms`;
+        reject(new LongshoreError("deadline-exceeded", "transport", text));
+      });
+    });
+    try {
+      return await Promise.race([this.#call.next(), late]);
+    } finally {
+      timer?.[Symbol.dispose]();
+    }
+  }
+
+  /** Answers one message; false when the call is over. */
+  async #take(message: ProcessingRequest): Promise<boolean> {
+    const { request } = message;
+    if (request.case === "requestHeaders") return this.#begin(message, headersOf(request.value.headers));
+    if (!this.#routed) throw wrong("the first message of a call must be the headers of its request");
+    switch (request.case) {
+      case "responseHeaders": {
+        if (this.#replied) throw wrong("the headers of a reply came twice");
+        this.#replied = true;
+        const headers = this.#routed.replied({
+          headers: headersOf(request.value.headers),
+          attributes: attributesOf(message),
+          metadata: message.metadataContext?.filterMetadata ?? {},
+        });
+        await this.#send({
+          response: {
+            case: "responseHeaders",
+            value: { response: { headerMutation: mutationOf(headers) } },
+          },
+        });
+        return true;
+      }
+      case "requestBody":
+        for (const answer of this.#requestEcho?.answers(request.value) ?? []) await this.#send(answer);
+        return true;
+      case "responseBody":
+        for (const answer of this.#responseEcho?.answers(request.value) ?? []) await this.#send(answer);
+        return true;
+      case "requestTrailers":
+      case "responseTrailers":
+        await this.#send({ response: { case: request.case, value: {} } });
+        return true;
+      default:
+        throw wrong("a message holds nothing that is known here");
+    }
+  }
+
+  async #begin(message: ProcessingRequest, headers: Headers): Promise<boolean> {
+    if (this.#routed) throw wrong("the headers of a request came twice");
+    const { processor } = this.#options;
+    const { call, peer } = this.#call;
+    const metadata = message.metadataContext?.filterMetadata ?? {};
+    const processing = await processor.process({ headers, metadata, peer }, call);
+    if (processing.kind === "answered") {
+      const { status, headers: given, body, details } = processing;
+      await this.#send({
+        response: {
+          case: "immediateResponse",
+          value: { status: { code: status }, headers: mutationOf(given), body, details },
+        },
+      });
+      return false;
+    }
+    this.#routed = processing;
+    const { requestBodyMode, responseBodyMode } = message.protocolConfig ?? {};
+    const isDuplex = (mode: number | undefined): boolean => mode === BodyMode.FULL_DUPLEX_STREAMED;
+    this.#requestEcho = new Echo("requestBody", isDuplex(requestBodyMode));
+    this.#responseEcho = new Echo("responseBody", isDuplex(responseBodyMode));
+    await this.#send({
+      response: {
+        case: "requestHeaders",
+        value: { response: { headerMutation: mutationOf(processing.headers) } },
+      },
+      dynamicMetadata: processing.metadata,
+      modeOverride: {
+        requestHeaderMode: HeaderMode.SEND,
+        responseHeaderMode: HeaderMode.SEND,
+        requestBodyMode: BodyMode.NONE,
+        responseBodyMode: BodyMode.NONE,
+        requestTrailerMode: HeaderMode.SKIP,
+        responseTrailerMode: HeaderMode.SKIP,
+      },
+    });
+    return true;
+  }
+
+  #send(init: ResponseInit): Promise<void> {
+    return this.#call.send(toBinary(ProcessingResponseSchema, create(ProcessingResponseSchema, init)));
+  }
+}
+
+/**
+ * Envoy's external processing (`ext_proc` v3) for what decides by headers: endpoint pickers. Bodies are asked for by no means, and echoed
+ * where a proxy sends them. Messages that come out of order, or that are none, end the call with INVALID_ARGUMENT.
+ */
+export function externalProcessor(options: ProcessorOptions): GrpcService {
+  return {
+    name: serviceName,
+    methods: { Process: (call) => new Exchange(call, options).run() },
+  };
+}
