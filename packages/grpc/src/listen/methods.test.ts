@@ -57,7 +57,7 @@ async function rest(stream: ClientHttp2Stream) {
   await once(stream, "close");
   const bytes = Buffer.concat(chunks);
   const messages: Buffer[] = [];
-  for (let at = 0; at < bytes.byteLength; ) {
+  for (let at = 0; at < bytes.byteLength;) {
     const length = bytes.readUInt32BE(at + 1);
     messages.push(bytes.subarray(at + 5, at + 5 + length));
     at += 5 + length;

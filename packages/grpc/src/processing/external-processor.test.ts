@@ -96,11 +96,18 @@ it("routes by headers, asks for no body, and tells of the reply", async () => {
     },
   ]);
   expect(replies).toMatchObject([
-    { headers: { ":status": "200" }, attributes: { "upstream.address": "10.0.0.1:80", "response.flags": "0" } },
+    {
+      headers: { ":status": "200" },
+      attributes: { "upstream.address": "10.0.0.1:80", "response.flags": "0" },
+    },
   ]);
   expect(ended).toEqual([false]);
   const [first, second] = responses;
-  expect(first?.modeOverride).toMatchObject({ requestBodyMode: 0, responseBodyMode: 0, responseHeaderMode: 1 });
+  expect(first?.modeOverride).toMatchObject({
+    requestBodyMode: 0,
+    responseBodyMode: 0,
+    responseHeaderMode: 1,
+  });
   expect(first?.dynamicMetadata).toEqual({ "envoy.lb": { to: "10.0.0.1:80" } });
   const set = first?.response.case === "requestHeaders" && first.response.value.response?.headerMutation;
   expect(set).toMatchObject({ setHeaders: [{ header: { key: "x-to" }, appendAction: 2 }] });
@@ -116,7 +123,10 @@ it("answers in the proxy's place and ends the call", async () => {
     details: "no-endpoint",
   });
   expect(responses).toHaveLength(1);
-  expect(responses[0]?.response).toMatchObject({ case: "immediateResponse", value: { status: { code: 503 } } });
+  expect(responses[0]?.response).toMatchObject({
+    case: "immediateResponse",
+    value: { status: { code: 503 } },
+  });
   expect(ended).toEqual([]);
   expect(seen).toHaveLength(1);
 });

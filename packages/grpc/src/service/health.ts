@@ -64,8 +64,7 @@ const watch: Method = async (parts, served) => {
   let last: Status | undefined;
   for (;;) {
     // An unknown service may become known later, so the protocol keeps the call open.
-    const status =
-      path === undefined ? Status.SERVICE_UNKNOWN : await currentStatus(parts, served, path);
+    const status = path === undefined ? Status.SERVICE_UNKNOWN : await currentStatus(parts, served, path);
     if (status !== last) await served.send(reply(status));
     last = status;
     if (call.abort.aborted) return ok;

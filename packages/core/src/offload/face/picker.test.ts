@@ -145,6 +145,20 @@ it("leaves an endpoint alone that broke, and one that says it is full, for as lo
   expect(ids((await alone.pick()).endpoints)[0]).toBe("a");
 });
 
+it("refuses with the reason while the only endpoint is not there, and tries it again after its pause", async () => {
+  const clock = virtualClock();
+  const { pick } = picker(clock, { a: 8 });
+  (await pick()).failed(new LongshoreError("unreachable", "transport", "connection refused"));
+  const thrown = await pick().catch((error: unknown) => error);
+  expect(thrown).toMatchObject({
+    reason: "no-endpoint",
+    message: expect.stringContaining("unreachable") as unknown,
+  });
+  expect(LongshoreError.is(thrown) && thrown.retryAfterMs).toBeGreaterThan(0);
+  await clock.advance(1000);
+  expect(ids((await pick()).endpoints)).toEqual(["a"]);
+});
+
 it("learns which endpoint answered where the first did not", async () => {
   const clock = virtualClock();
   const { pick } = picker(clock, { a: 8, b: 1 });
@@ -211,7 +225,12 @@ it("knows which endpoints are well without a model, and refuses after it was clo
   // Simulated endpoints do not list their models.
   expect(await clock.runUntil(made.learn(call()))).toBe(0);
   (await pick()).failed(new LongshoreError("unreachable", "transport", "reset"));
-  expect(ids(made.well())).toEqual(["b"]);
+  const all = (): boolean => true;
+  expect(ids(await made.well(all, undefined, call()))).toEqual(["b"]);
+  expect(ids(await made.well(({ id }) => id !== "b", { model: "toy" }, call()))).toEqual([]);
+  await expect(clock.runUntil(made.well(all, { model: "other" }, call()))).rejects.toMatchObject({
+    reason: "unknown-model",
+  });
   await clock.runUntil(made.close());
   await expect(pick()).rejects.toMatchObject({ reason: "shutting-down" });
 });

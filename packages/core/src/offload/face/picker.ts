@@ -93,8 +93,15 @@ export interface EndpointPicker {
    * are only too busy.
    */
   pick(request: PickRequest, call: Call): Promise<Picked>;
-  /** Endpoints that are well, the least busy first: for requests that are about no model. */
-  well(among?: (info: EndpointInfo) => boolean): readonly EndpointInfo[];
+  /**
+   * Endpoints that are well, the least busy first, for requests that bring no inputs: all, or those that have a model. Throws
+   * `unknown-model`; empty where none is well.
+   */
+  well(
+    among: (info: EndpointInfo) => boolean,
+    model: Pick<PickRequest, "model" | "version"> | undefined,
+    call: Call,
+  ): Promise<readonly EndpointInfo[]>;
   /** All endpoints that are known now. */
   readonly endpoints: readonly EndpointInfo[];
   /** Learns what there is to know of every model, so that no request waits for it. Never rejects; resolves to the number of models. */
@@ -151,10 +158,17 @@ class LoopPicker implements EndpointPicker {
     return [...this.#loop.endpoints.all.values()].map(({ endpoint }) => endpoint.info);
   }
 
-  well(among: (info: EndpointInfo) => boolean = () => true): readonly EndpointInfo[] {
+  async well(
+    among: (info: EndpointInfo) => boolean,
+    model: Pick<PickRequest, "model" | "version"> | undefined,
+    call: Call,
+  ): Promise<readonly EndpointInfo[]> {
+    this.#requests.refuseClosed();
+    const known = model && (await this.#requests.model(model.model, model.version, call, true));
     const nowMs = this.#loop.clock.nowMs();
+    const has = (id: EndpointId): boolean => known === undefined || known.offersBy.has(id);
     return [...this.#loop.endpoints.all.values()]
-      .filter(({ endpoint, health }) => health.unavailable(nowMs) === undefined && among(endpoint.info))
+      .filter(({ endpoint: { info }, health }) => has(info.id) && among(info) && !health.unavailable(nowMs))
       .sort((one, other) => one.queueMs(nowMs) - other.queueMs(nowMs))
       .map(({ endpoint }) => endpoint.info);
   }
@@ -228,12 +242,19 @@ class LoopPicker implements EndpointPicker {
       else if (underWay >= mostInFlight) full.add(id);
     }
     const without = new Set([...exclude, ...full]);
-    let first = outlook(loop, job, nowMs, without);
+    // A carrier would wait for a server that is not there, and its client would hear a proxy's words instead of the reason.
+    const gone = new Set(without);
+    for (const [id, { health }] of loop.endpoints.all) {
+      if (health.absent && health.unavailable(nowMs) !== undefined) gone.add(id);
+    }
+    let first = outlook(loop, job, nowMs, gone);
     if (isInfeasible(first) && evenLate) {
-      first = outlook(loop, { ...job, evenLate: true }, nowMs, without);
+      first = outlook(loop, { ...job, evenLate: true }, nowMs, gone);
     }
     if (isInfeasible(first)) {
       const { held } = job;
+      const told = gone.size > without.size ? loop.plan(job, held, without, nowMs) : first;
+      if (isInfeasible(told)) first = told;
       // Of endpoints that are only busy the client is to hear that it may come again.
       if (full.size > 0 && !isInfeasible(outlook(loop, job, nowMs, exclude))) {
         const text = `every endpoint of ${job.known.description.name} that may take the request has ${mostInFlight} requests of this picker`;
@@ -247,7 +268,7 @@ class LoopPicker implements EndpointPicker {
     }
     const plans = [first];
     const others = { ...job, evenLate: true };
-    for (let leg = firstLeg(first); leg && plans.length < mostEndpoints; ) {
+    for (let leg = firstLeg(first); leg && plans.length < mostEndpoints;) {
       without.add(leg.endpoint);
       const next = loop.plan(others, job.held, without, nowMs);
       if (isInfeasible(next)) break;
@@ -265,13 +286,7 @@ class LoopPicker implements EndpointPicker {
     });
   }
 
-  #begin(
-    job: Job,
-    plan: Plan,
-    leg: Leg,
-    state: EndpointState,
-    endpoints: readonly EndpointInfo[],
-  ): Picked {
+  #begin(job: Job, plan: Plan, leg: Leg, state: EndpointState, endpoints: readonly EndpointInfo[]): Picked {
     const loop = this.#loop;
     const { call } = job;
     const child = childCall(call);
@@ -315,7 +330,12 @@ class LoopPicker implements EndpointPicker {
     if (reason !== undefined) {
       const retryMs = retryAfterMs(headers);
       const wait = retryMs === undefined ? {} : { retryAfterMs: retryMs };
-      this.#broke(job, running, new LongshoreError(reason, "execute", `${by} answered ${status}`, wait), nowMs);
+      this.#broke(
+        job,
+        running,
+        new LongshoreError(reason, "execute", `${by} answered ${status}`, wait),
+        nowMs,
+      );
       if (load) running.endpoint?.reported(load, nowMs, 0);
       return;
     }
@@ -371,4 +391,3 @@ function accountFrom(
     forwarded: [],
   };
 }
-
