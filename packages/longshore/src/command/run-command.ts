@@ -18,6 +18,7 @@ export const groups: readonly CommandGroup[] = [
     commands: ["serve", "gateway", "keys"],
     load: async () => (await import("./define-serving.ts")).defineServing,
   },
+  { commands: ["pick"], load: async () => (await import("../pick/define-pick.ts")).definePick },
   { commands: ["config"], load: async () => (await import("./define-config.ts")).defineConfig },
   { commands: ["directory"], load: async () => (await import("./define-directory.ts")).defineDirectory },
   { commands: ["package"], load: async () => (await import("../package/define-package.ts")).definePackage },

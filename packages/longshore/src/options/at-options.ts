@@ -23,22 +23,26 @@ export function atKindOption(): Option {
     .default("longshore");
 }
 
-/** What requests to the servers of `--at` are held to, and what requests of clients are that do not say. */
-export interface BehindOptions extends AtOptions {
-  readonly atTenants: boolean;
+/** What is said of the servers of `--at`, and what requests of clients are that do not say. */
+export interface AboutServers extends AtOptions {
   readonly atTrust: NonNullable<ServerOptions["trust"]>;
   readonly atZone: string;
   readonly atMetrics?: string;
-  readonly atGrpc?: string;
   readonly dataClass: string;
+}
+
+/** The same where requests are sent to these servers. */
+export interface BehindOptions extends AboutServers {
+  readonly atTenants: boolean;
+  readonly atGrpc?: string;
   /** Rounds of retries of one request. */
   readonly retries: number;
   /** Those of the configuration file, which say all about themselves; only without `--at`. */
   readonly endpoints?: readonly FileEndpoint[];
 }
 
-/** Adds these. */
-export function behindOptions(command: Command): Command {
+/** Adds what is said of servers. */
+export function aboutServers(command: Command): Command {
   return command
     .addOption(atKindOption())
     .addOption(
@@ -50,15 +54,20 @@ export function behindOptions(command: Command): Command {
       "--at-metrics <where>",
       "metrics address of servers of kind oip or json: :8002, a URL, or none (default: /metrics there and two ports on)",
     )
-    .option(
-      "--at-grpc <where>",
-      "gRPC address of servers of kind oip or json, for models with several answers: :8001 or a URL (default: none)",
-    )
     .option("--at-zone <zone>", "zone of the servers of --at", "unknown")
     .option(
       "--data-class <class>",
       "data class of requests that state none: public, internal, personal; 'unknown' refuses them",
       "unknown",
+    );
+}
+
+/** Adds these, and how requests are sent to the servers. */
+export function behindOptions(command: Command): Command {
+  return aboutServers(command)
+    .option(
+      "--at-grpc <where>",
+      "gRPC address of servers of kind oip or json, for models with several answers: :8001 or a URL (default: none)",
     )
     .option(
       "--retries <count>",

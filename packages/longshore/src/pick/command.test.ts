@@ -1,0 +1,148 @@
+import { once } from "node:events";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { type ClientHttp2Session, connect } from "node:http2";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
+import { writeModels } from "@longshore/testkit";
+import { runCommand } from "../command/run-command.ts";
+import { openModel } from "../compose/open-model.ts";
+import { type RunningServer, serve } from "../compose/serve.ts";
+
+let folder: string;
+const open: { close(graceMs?: number): unknown }[] = [];
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "longshore-pick-"));
+  await writeModels(folder);
+});
+afterEach(async () => {
+  for (const one of open.splice(0).reverse()) await one.close(0);
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+async function server(): Promise<RunningServer> {
+  const running = await serve({ store: (await openModel(folder)).store, port: 0 });
+  open.push(running);
+  return running;
+}
+
+/** Runs the command until it ends, or until it has printed a line. */
+async function command(...args: readonly string[]) {
+  const stop = new AbortController();
+  const lines: string[] = [];
+  const notes: string[] = [];
+  let first = (): void => undefined;
+  const printed = new Promise<void>((resolve) => (first = resolve));
+  const done = runCommand(["pick", ...args], {
+    out: (text) => {
+      lines.push(text);
+      first();
+    },
+    note: (text) => void notes.push(text),
+    progress: () => undefined,
+    environment: {},
+    stop: stop.signal,
+  });
+  await Promise.race([printed, done]);
+  const end = async (): Promise<number> => {
+    stop.abort();
+    return done;
+  };
+  open.push({ close: end });
+  return { lines, notes, done, end };
+}
+
+const text = (value: string): Buffer => Buffer.from(value);
+
+/** A field of bytes in Protocol Buffers, by hand: nothing of the code under test writes it. */
+function field(number: number, bytes: Buffer): Buffer {
+  const { length } = bytes;
+  const size = length < 128 ? [length] : [(length & 127) | 128, length >> 7];
+  return Buffer.concat([Buffer.from([(number << 3) | 2, ...size]), bytes]);
+}
+
+function requestHeaders(headers: Readonly<Record<string, string>>): Buffer {
+  const map = Object.entries(headers).map(([key, value]) =>
+    field(1, Buffer.concat([field(1, text(key)), field(3, text(value))])),
+  );
+  return field(2, field(1, Buffer.concat(map)));
+}
+
+/** One message to a method, and the first that comes back. */
+async function ask(session: ClientHttp2Session, path: string, message: Buffer): Promise<Buffer> {
+  const stream = session.request({
+    ":method": "POST",
+    ":path": path,
+    "content-type": "application/grpc",
+    te: "trailers",
+  });
+  const prefix = Buffer.alloc(5);
+  prefix.writeUInt32BE(message.byteLength, 1);
+  stream.write(Buffer.concat([prefix, message]));
+  const [chunk] = (await once(stream, "data")) as [Buffer];
+  stream.end();
+  stream.resume();
+  await once(stream, "close");
+  return chunk.subarray(5);
+}
+
+const process = "/envoy.service.ext_proc.v3.ExternalProcessor/Process";
+const health = "/grpc.health.v1.Health/Check";
+
+it("picks over TLS with a self-signed certificate, and is known to health checks by their names", async () => {
+  const { address } = await server();
+  const picking = await command("--at", address, "--port", "0", "--tls", "self-signed", "--json", "--data-class", "internal"); // prettier-ignore
+  const { listening, tls, models } = JSON.parse(picking.lines[0] ?? "") as Record<string, unknown>;
+  expect(tls).toBe(true);
+  expect(models).toBeGreaterThan(0);
+  const session = connect(`https://${String(listening)}`, { rejectUnauthorized: false });
+  open.push({ close: () => session.destroy() });
+  for (const name of ["", "liveness", "readiness", "envoy.service.ext_proc.v3.ExternalProcessor"]) {
+    // The status SERVING.
+    expect(await ask(session, health, field(1, text(name)))).toEqual(Buffer.from([8, 1]));
+  }
+  const headers = { ":method": "POST", ":path": "/v2/models/simple/infer", "content-length": "100" };
+  const routed = await ask(session, process, requestHeaders(headers));
+  expect(routed.toString()).toContain(`x-gateway-destination-endpoint\u001a`);
+  expect(routed.toString()).toContain(address.replace("http://", ""));
+  const refused = await ask(session, process, requestHeaders({ ...headers, ":path": "/v2/models/no/infer" }));
+  expect(refused.toString()).toContain('"reason":"unknown-model"');
+  const personal = { ...headers, "longshore-rules": "class=unheard-of;trust=none" };
+  expect((await ask(session, process, requestHeaders(personal))).toString()).toContain("policy-denied");
+  session.close();
+  expect(await picking.end()).toBe(0);
+});
+
+it("prints a configuration of Envoy with the servers of --at and of a directory", async () => {
+  const directory = join(folder, "endpoints.json");
+  const entry = { id: "c", address: "http://10.0.0.3:8000", tier: "edge", zone: "eu", trust: "listed" };
+  await writeFile(directory, JSON.stringify({ schemaVersion: 1, entries: [entry] }));
+  const printing = ["--at", "http://10.0.0.2:80", "--directory", directory, "--print-envoy"];
+  const printed = await command(...printing, "--host", "10.0.0.9", "--fail-open", "--envoy-port", "8080");
+  expect(await printed.done).toBe(0);
+  const [yaml = ""] = printed.lines;
+  for (const part of ["10.0.0.2", "10.0.0.3", "10.0.0.9", "port_value: 8080", "failure_mode_allow: true"])
+    expect(yaml).toContain(part);
+  // Reachable from outside, so encrypted.
+  expect(yaml).toContain("UpstreamTlsContext");
+  const two = await command(...printing, "--picker", "10.0.0.4:9002", "--picker", "[::1]:9003");
+  expect(two.lines[0]).toContain('address: "::1"');
+  expect(two.lines[0]).not.toContain("failure_mode_allow");
+});
+
+it("refuses options that cannot be meant, with what is wrong", async () => {
+  const at = ["--at", "http://10.0.0.2:80"];
+  for (const [args, why] of [
+    [[], "a picker needs servers to choose from"],
+    [[...at, "--tls-cert", "a.pem"], "--tls-cert and --tls-key go together"],
+    [[...at, "--tls", "none", "--tls-cert", "a.pem", "--tls-key", "b.pem"], "exclude each other"],
+    [[...at, "--print-envoy", "--picker", "somewhere"], "--picker wants host:port"],
+    [[...at, "--at", "https://10.0.0.3", "--print-envoy"], "some servers are https and some http"],
+    [[...at, "--most-in-flight", "0"], "--most-in-flight wants"],
+    [[...at, "--tls-cert", "/no/a.pem", "--tls-key", "/no/b.pem"], "the certificate"],
+  ] as const) {
+    const { done, notes } = await command(...args);
+    expect(await done).toBe(2);
+    expect(notes.join("\n")).toContain(why);
+  }
+});

@@ -1,0 +1,202 @@
+import { defaultWireLimits, LongshoreError, silentObserver, standardPolicy } from "@longshore/core";
+import { createPicker, housekeepingCall, randomId } from "@longshore/core/internal";
+import { externalProcessor, type GrpcListening, listenGrpc } from "@longshore/grpc";
+import { keepYoung, systemClock, systemRandom } from "@longshore/nodejs";
+import { directSocket } from "@longshore/server";
+import { dialAll } from "../compose/dial-all.ts";
+import type { ServerOptions } from "../compose/dial.ts";
+import { isLoopbackHost } from "../compose/listeners.ts";
+import { readTextFile } from "../compose/read-text.ts";
+import { type AboutServers, serversBehind } from "../options/at-options.ts";
+import {
+  type CommandDirectory,
+  type DirectoryCommandOptions,
+  directoryOf,
+} from "../options/directory-options.ts";
+import { type CommandIo, type ExitCode, stopped } from "../options/io.ts";
+import { createAddresses, hostAndPort } from "./addresses.ts";
+import { envoyConfiguration } from "./envoy.ts";
+import { pickProcessor } from "./processor.ts";
+import { selfSigned } from "./self-signed.ts";
+
+/** Options of `longshore pick`. */
+export interface PickOptions extends AboutServers, DirectoryCommandOptions {
+  readonly host: string;
+  readonly port: number;
+  readonly tls?: "self-signed" | "none";
+  readonly tlsCert?: string;
+  readonly tlsKey?: string;
+  readonly mostInFlight?: number;
+  readonly drainSeconds: number;
+  readonly printEnvoy: boolean;
+  readonly envoyHost: string;
+  readonly envoyPort: number;
+  readonly picker: readonly string[];
+  readonly failOpen: boolean;
+  readonly json: boolean;
+}
+
+/** A message is the headers of a request, or a piece of a body on its way back. */
+const mostMessageBytes = 4 * 2 ** 20;
+
+function refused(why: string): LongshoreError {
+  return new LongshoreError("invalid-input", "resolve", why);
+}
+
+/** Whether the picker is spoken to with TLS. Throws `invalid-input` for options that contradict each other. */
+function isEncrypted({ tls, tlsCert, tlsKey, host }: PickOptions): boolean {
+  if ((tlsCert === undefined) !== (tlsKey === undefined)) {
+    throw refused("--tls-cert and --tls-key go together");
+  }
+  if (tlsCert !== undefined && tls !== undefined) {
+    throw refused(`--tls ${tls} and --tls-cert exclude each other`);
+  }
+  return tlsCert !== undefined || (tls ?? (isLoopbackHost(host) ? "none" : "self-signed")) === "self-signed";
+}
+
+async function tlsOf(options: PickOptions) {
+  if (!isEncrypted(options)) return {};
+  const { tlsCert, tlsKey } = options;
+  if (tlsCert === undefined || tlsKey === undefined) {
+    const { certificate: cert, key } = selfSigned("longshore-pick", new Date());
+    return { tls: { cert, key } };
+  }
+  return {
+    tls: {
+      cert: await readTextFile(tlsCert, "the certificate"),
+      key: await readTextFile(tlsKey, "the key of the certificate"),
+    },
+  };
+}
+
+function pickersOf({ picker, host, port }: PickOptions): readonly { host: string; port: number }[] {
+  if (picker.length === 0) return [{ host, port }];
+  return picker.map((text) => {
+    const [, bracketed, plain, digits] = /^(?:\[([^\]]+)\]|([^:\s]+)):(\d{1,5})$/.exec(text) ?? [];
+    const name = bracketed ?? plain;
+    const number = Number(digits);
+    if (name === undefined || !(number > 0 && number < 65_536)) {
+      throw refused(`--picker wants host:port, such as 10.0.0.4:9002, not '${text.slice(0, 80)}'`);
+    }
+    return { host: name, port: number };
+  });
+}
+
+/** The servers that are known at this moment, as a proxy reaches them. */
+function reachable(servers: readonly ServerOptions[], found: CommandDirectory | undefined) {
+  const infos = [...servers, ...(found?.directory.snapshot().entries ?? [])];
+  const hosts = infos.flatMap((one) => hostAndPort(one) ?? []);
+  if (hosts.length === 0) throw refused("no server to write into Envoy's configuration has an address");
+  if (hosts.some(({ tls }) => tls !== hosts[0]?.tls)) {
+    throw refused("some servers are https and some http; Envoy's cluster speaks to all in one way");
+  }
+  return hosts;
+}
+
+/** Chooses endpoints for a gateway until SIGINT or SIGTERM, then drains; or prints Envoy's configuration. */
+export async function pick(options: PickOptions, io: CommandIo): Promise<ExitCode> {
+  const encrypted = isEncrypted(options);
+  const servers = await serversBehind({ ...options, atTenants: false, retries: 0 });
+  const found = await directoryOf(options);
+  if (servers.length === 0 && !found) {
+    throw refused("a picker needs servers to choose from: give --at URL, repeated, or --directory");
+  }
+  try {
+    if (options.printEnvoy) {
+      const text = envoyConfiguration({
+        host: options.envoyHost,
+        port: options.envoyPort,
+        pickers: pickersOf(options),
+        pickerTls: encrypted,
+        endpoints: reachable(servers, found),
+        failOpen: options.failOpen,
+      });
+      io.out(text.trimEnd());
+      return 0;
+    }
+    await listenUntilStopped(options, servers, found, io);
+    return 0;
+  } finally {
+    await found?.directory[Symbol.asyncDispose]();
+  }
+}
+
+async function listenUntilStopped(
+  options: PickOptions,
+  servers: readonly ServerOptions[],
+  found: CommandDirectory | undefined,
+  io: CommandIo,
+): Promise<void> {
+  keepYoung();
+  const [clock, random, observer] = [systemClock(), systemRandom(), silentObserver];
+  const { mostInFlight, dataClass } = options;
+  const picker = createPicker({
+    id: `pick-${randomId(random).slice(0, 8)}`,
+    ...dialAll({ servers, ...found }, { clock, random, observer }),
+    policy: standardPolicy(),
+    clock,
+    random,
+    observer,
+    ...(mostInFlight === undefined ? {} : { mostInFlight }),
+  });
+  try {
+    const unstatedRules = { dataClass, leastTrust: "none" } as const;
+    const call = Object.assign(housekeepingCall(randomId(random)), {
+      deadlineMs: clock.nowMs() + 10_000,
+      rules: unstatedRules,
+    });
+    const models = await picker.learn(call);
+    const processor = pickProcessor({ picker, addresses: createAddresses(clock), clock, unstatedRules });
+    const listening = await listenGrpc(
+      async ({ path }) => {
+        const isReady = path === "/v2/health/ready" && (await picker.reaches());
+        const status = path === "/v2/health/live" || isReady ? 200 : path === "/v2/health/ready" ? 503 : 404;
+        const error =
+          status === 404 ? "a picker serves ext_proc and health checks only" : "no server answers";
+        const reason = status === 404 ? "unknown-route" : "rejected";
+        const text = status === 200 ? "" : JSON.stringify({ error, reason, stage: "admission" });
+        return { status, headers: {}, body: { kind: "parts", parts: [new TextEncoder().encode(text)] } };
+      },
+      {
+        clock,
+        random,
+        host: options.host,
+        port: options.port,
+        directSocket,
+        limits: { ...defaultWireLimits, maxBodyBytes: mostMessageBytes },
+        services: [externalProcessor({ clock, processor })],
+        healthNames: { liveness: "/v2/health/live", readiness: "/v2/health/ready" },
+        // A gateway opens few connections and holds one call for each request under way.
+        maxConcurrentCalls: 65_536,
+        ...(await tlsOf(options)),
+      },
+    );
+    tell(listening, options, servers, found, models, io);
+    await stopped(io);
+    await listening.close(options.drainSeconds * 1000);
+  } finally {
+    await picker.close();
+  }
+}
+
+function tell(
+  { address }: GrpcListening,
+  options: PickOptions,
+  servers: readonly ServerOptions[],
+  found: CommandDirectory | undefined,
+  models: number,
+  io: CommandIo,
+): void {
+  const names = servers.map((one) => one.address);
+  const encrypted = isEncrypted(options);
+  if (options.json) {
+    io.out(JSON.stringify({ listening: address, tls: encrypted, servers: names, models }));
+    return;
+  }
+  const how = encrypted ? (options.tlsCert === undefined ? "TLS, self-signed" : "TLS") : "no TLS";
+  io.out(`picking on ${address} (${how})`);
+  io.out(`servers: ${names.join(", ") || (found ? "those of the directory" : "none")}; models: ${models}`);
+  if (options.dataClass === "unknown") {
+    io.note("requests that state no data class are refused; --data-class says what they are");
+  }
+}

@@ -1,0 +1,61 @@
+import { Option } from "commander";
+import { aboutServers, atOptions } from "../options/at-options.ts";
+import { collect, type Defining, help, number, port } from "../options/define.ts";
+import { directoryOptions } from "../options/directory-options.ts";
+import type { PickOptions } from "./command.ts";
+
+/** `pick`. */
+export function definePick({ program, action, io }: Defining): void {
+  const picks = program
+    .command("pick")
+    .description("choose the endpoint of each request for a gateway (Envoy ext_proc, Gateway API)");
+  help(
+    directoryOptions(atOptions(aboutServers(picks)))
+      .option("--at <url>", "a server to choose from; repeat for several", collect, [])
+      .option("--host <address>", "address to listen on", "127.0.0.1")
+      .option("--port <port>", "port of the picker (gRPC); 0 picks a free one", port("port"), 9002)
+      .addOption(
+        new Option(
+          "--tls <mode>",
+          "self-signed: encrypted as gateways expect, with a certificate made at the start; none (default: none on loopback, else self-signed)",
+        ).choices(["self-signed", "none"]),
+      )
+      .option("--tls-cert <file>", "certificate (PEM), instead of a self-signed one")
+      .option("--tls-key <file>", "key (PEM) of the certificate")
+      .option(
+        "--most-in-flight <n>",
+        "requests through this picker at one server; with all full, clients get 429 (default: no limit)",
+        number("most-in-flight", 1),
+      )
+      .option(
+        "--drain-seconds <n>",
+        "time for requests under way when the picker stops",
+        number("drain-seconds", 0),
+        30,
+      )
+      .option("--print-envoy", "print a configuration of Envoy for these options, and exit", false)
+      .option("--envoy-host <address>", "address that Envoy listens on, in --print-envoy", "127.0.0.1")
+      .option(
+        "--envoy-port <port>",
+        "port that Envoy listens on, in --print-envoy",
+        port("envoy-port"),
+        10_000,
+      )
+      .option(
+        "--picker <host:port>",
+        "where Envoy finds a picker, in --print-envoy; repeat for several (default: --host and --port)",
+        collect,
+        [],
+      )
+      .option(
+        "--fail-open",
+        "in --print-envoy: without a picker, send requests to the servers in turns; they keep their own rules",
+        false,
+      )
+      .option("--json", "print JSON lines", false)
+      .action(action(async (options: PickOptions) => (await import("./command.ts")).pick(options, io))),
+    "longshore pick --at http://127.0.0.1:8010 --at http://127.0.0.1:8020 --data-class internal",
+    "longshore pick --at http://127.0.0.1:8010 --at http://127.0.0.1:8020 --print-envoy > envoy.yaml",
+    "longshore pick --directory endpoints.yaml --host 0.0.0.0 --port 9002",
+  );
+}

@@ -1,0 +1,199 @@
+import { virtualClock } from "@longshore/lab";
+import { type Call, type EndpointInfo, LongshoreError } from "@longshore/core";
+import {
+  type EndpointPicker,
+  housekeepingCall,
+  type PickedReply,
+  type PickRequest,
+} from "@longshore/core/internal";
+import type { ProcessedReply, ProcessedRequest } from "@longshore/grpc";
+import { expect, it } from "vitest";
+import { createAddresses } from "./addresses.ts";
+import { pickProcessor, subsetOf } from "./processor.ts";
+
+const info = (id: string, address: string): EndpointInfo => ({
+  id,
+  address,
+  tier: "edge",
+  zone: "eu",
+  trust: "listed",
+  codecs: [],
+  state: "none",
+  offers: true,
+  rates: { microsPerSecond: 0, microsPerMegabyte: 0, activeWatts: 0 },
+});
+
+const endpoints = [info("a", "http://10.0.0.1:80"), info("b", "http://10.0.0.2:81")];
+
+/** A processor over a picker that notes what it is asked and told. */
+function processor(refuse?: LongshoreError) {
+  const asked: { readonly request: PickRequest; readonly call: Call }[] = [];
+  const told: unknown[] = [];
+  const clock = virtualClock();
+  const picker: EndpointPicker = {
+    endpoints,
+    inFlight: 0,
+    learn: async () => 0,
+    reaches: async () => true,
+    close: async () => undefined,
+    well: async (among) => endpoints.filter(among),
+    pick: async (request, call) => {
+      asked.push({ request, call });
+      if (refuse) throw refuse;
+      return {
+        endpoints: endpoints.filter((one) => request.among?.(one) !== false),
+        because: "",
+        answered: (reply: PickedReply) => void told.push({ ...reply, headers: {} }),
+        failed: (error: LongshoreError) => void told.push(error.reason),
+        dropped: () => void told.push("dropped"),
+      };
+    },
+  };
+  const made = pickProcessor({
+    picker,
+    addresses: createAddresses(clock),
+    clock,
+    unstatedRules: { dataClass: "unknown", leastTrust: "none" },
+  });
+  const process = (
+    path: string,
+    headers: Readonly<Record<string, string>> = {},
+    metadata: ProcessedRequest["metadata"] = {},
+    method = "POST",
+  ) =>
+    made.process(
+      {
+        headers: { ":method": method, ":path": path, ...headers },
+        metadata,
+        peer: { address: "127.0.0.1", loopback: true },
+      },
+      housekeepingCall("c"),
+    );
+  return { process, asked, told };
+}
+
+const infer = "/v2/models/ocr/versions/3/infer?x=1";
+
+it("picks by model, version and length, and gives the list as header and metadata", async () => {
+  const { process, asked } = processor();
+  const list = "10.0.0.1:80,10.0.0.2:81";
+  expect(await process(infer, { "content-length": "1234" })).toMatchObject({
+    kind: "routed",
+    headers: { "x-gateway-destination-endpoint": list },
+    metadata: { "envoy.lb": { "x-gateway-destination-endpoint": list } },
+  });
+  expect(asked[0]?.request).toMatchObject({ model: "ocr", version: "3", bytes: 1234, evenLate: false });
+  expect(asked[0]?.call.rules).toEqual({ dataClass: "unknown", leastTrust: "none" });
+});
+
+it("takes rules, deadline, objective and fairness from the headers", async () => {
+  const { process, asked } = processor();
+  await process(infer, {
+    "longshore-rules": "class=internal;trust=operated;zones=eu",
+    "longshore-deadline": "250",
+    "x-gateway-inference-objective": "cost",
+    "x-gateway-inference-fairness-id": "team-1",
+    "x-llm-d-slo-ttft-ms": "9",
+  });
+  expect(asked[0]?.call).toMatchObject({
+    rules: { dataClass: "internal", leastTrust: "operated", zones: ["eu"] },
+    deadlineMs: 250,
+    goal: "cost",
+    tenant: "fairness:team-1",
+  });
+  expect(asked[0]?.request.evenLate).toBe(false);
+  // Names of others' objectives mean nothing here; their time is an objective and not a limit.
+  await process(infer, { "x-gateway-inference-objective": "critical", "x-llm-d-slo-ttft-ms": "9" });
+  expect(asked[1]?.call).toMatchObject({ deadlineMs: 9 });
+  expect(asked[1]?.call.goal).toBeUndefined();
+  expect(asked[1]?.request.evenLate).toBe(true);
+});
+
+it("reads the subset as a list and as a text, and what it cannot read as none", () => {
+  const of = (hint: unknown) => {
+    const found = subsetOf({
+      "envoy.lb.subset_hint": { "x-gateway-destination-endpoint-subset": hint as string },
+    });
+    return found && [...found];
+  };
+  expect(of(["10.0.0.1:80", "10.0.0.2:81"])).toEqual(["10.0.0.1:80", "10.0.0.2:81"]);
+  expect(of("10.0.0.1:80, 10.0.0.2:81")).toEqual(["10.0.0.1:80", "10.0.0.2:81"]);
+  expect(of("")).toEqual([]);
+  expect(of([1, {}])).toEqual([]);
+  expect(subsetOf({})).toBeUndefined();
+});
+
+it("chooses among the subset only", async () => {
+  const { process } = processor();
+  const hint = { "envoy.lb.subset_hint": { "x-gateway-destination-endpoint-subset": ["10.0.0.2:81"] } };
+  expect(await process(infer, {}, hint)).toMatchObject({
+    headers: { "x-gateway-destination-endpoint": "10.0.0.2:81" },
+  });
+  const none = { "envoy.lb.subset_hint": { "x-gateway-destination-endpoint-subset": [] } };
+  expect(await process("/v2/health/ready", {}, none, "GET")).toMatchObject({ kind: "answered", status: 503 });
+});
+
+it("refuses with status, reason and Retry-After as JSON", async () => {
+  const cases = [
+    [new LongshoreError("no-endpoint", "plan", "none", { retryAfterMs: 1500 }), 503, "2"],
+    [new LongshoreError("rejected", "admission", "full", { retryAfterMs: 200 }), 429, "1"],
+    [new LongshoreError("rejected", "admission", "full"), 429, "1"],
+    [new LongshoreError("policy-denied", "plan", "zone"), 403, undefined],
+    [new LongshoreError("unknown-model", "resolve", "no ocr"), 404, undefined],
+  ] as const;
+  for (const [error, status, wait] of cases) {
+    const answer = await processor(error).process(infer);
+    if (answer.kind !== "answered") throw new Error("routed");
+    expect(answer.status).toBe(status);
+    expect(answer.headers["retry-after"]).toBe(wait);
+    expect(JSON.parse(new TextDecoder().decode(answer.body))).toMatchObject({ reason: error.reason });
+  }
+});
+
+it("says nothing of errors that are not ours", async () => {
+  const { process } = processor(new TypeError("/secret/path") as LongshoreError);
+  const answer = await process(infer);
+  if (answer.kind !== "answered") throw new Error("routed");
+  expect(answer.status).toBe(500);
+  expect(new TextDecoder().decode(answer.body)).not.toContain("secret");
+});
+
+it("refuses what it cannot route: gRPC, other paths, what is for one server, bad headers", async () => {
+  const { process, asked } = processor();
+  const status = async (...request: Parameters<typeof process>) => {
+    const answer = await process(...request);
+    return answer.kind === "answered" ? answer.status : "routed";
+  };
+  const grpc = { "content-type": "application/grpc+proto" };
+  expect(await status("/inference.GRPCInferenceService/ModelInfer", grpc)).toBe(501);
+  expect(await status("/v1/chat/completions")).toBe(404);
+  expect(await status("/v2/repository/models/ocr/load")).toBe(501);
+  expect(await status(infer, {}, {}, "DELETE")).toBe(405);
+  expect(await status(infer, { "longshore-deadline": "soon" })).toBe(400);
+  expect(await status(infer, { "longshore-deadline": "0" })).toBe(504);
+  expect(await status(infer, { "longshore-rules": "retention=0" })).toBe(403);
+  expect(await status("/v2/models/ocr", {}, {}, "GET")).toBe("routed");
+  expect(asked).toEqual([]);
+});
+
+it("tells the picker who served, what the proxy says of a failure, and that nobody waits any more", async () => {
+  const { process, told } = processor();
+  const end = async (reply?: Partial<ProcessedReply>): Promise<unknown> => {
+    const routed = await process(infer);
+    if (routed.kind !== "routed") throw new Error("refused");
+    if (reply) routed.replied({ headers: { ":status": "200" }, attributes: {}, metadata: {}, ...reply });
+    else routed.ended(true);
+    return told.at(-1);
+  };
+  const by = { "upstream.address": "10.0.0.2:81", "response.code_details": "via_upstream" };
+  expect(await end({ attributes: by })).toEqual({ status: 200, headers: {}, endpoint: "b" });
+  const served = { "envoy.lb": { "x-gateway-destination-endpoint-served": "10.0.0.1:80" } };
+  expect(await end({ attributes: by, metadata: served })).toMatchObject({ endpoint: "a" });
+  expect(await end({})).toEqual({ status: 200, headers: {} });
+  const reset = "upstream_reset_before_response_started{connection_failure}";
+  expect(await end({ attributes: { "response.code_details": reset } })).toBe("unreachable");
+  expect(await end({ attributes: { "response.code_details": "upstream_response_timeout" } })).toBe(
+    "no-answer",
+  );
+  expect(await end()).toBe("dropped");
+});
