@@ -17,6 +17,7 @@ import { otherServersPart } from "./parts/other-servers.ts";
 import type { Outcome, Part } from "./parts/part.ts";
 import { perfAnalyzerPart } from "./parts/perf-analyzer.ts";
 import { partsOfModelsPart } from "./parts/parts-of-models.ts";
+import { pickPart } from "./parts/pick.ts";
 import { providersPart } from "./parts/providers.ts";
 import { pythonExamplePart } from "./parts/python-example.ts";
 import { severalAnswersPart } from "./parts/several-answers.ts";
@@ -30,6 +31,7 @@ const parts: readonly Part[] = [
   examplesPart,
   kserveClientPart,
   perfAnalyzerPart,
+  pickPart,
   providersPart,
   pythonExamplePart,
   openapiPart,

@@ -68,10 +68,24 @@ function configuration(port: number, upstreams: readonly string[]): object {
 
 /** Starts the real Envoy as a plain proxy before some servers. Throws `Unavailable`. */
 export async function startEnvoy({ upstreams, folder, cores }: EnvoyOptions): Promise<RunningPeer> {
-  const program = await envoy();
   const port = await freePort();
   const file = join(folder, "envoy.json");
   await writeFile(file, JSON.stringify(configuration(port, upstreams)));
+  const running = await startEnvoyOn({ file, port, ...(cores ? { cores } : {}) });
+  return { ...running, settings: "round robin, 1 worker thread" };
+}
+
+/** Starts the real Envoy with a configuration whose listener has that port. Throws `Unavailable`. */
+export async function startEnvoyOn({
+  file,
+  port,
+  cores,
+}: {
+  readonly file: string;
+  readonly port: number;
+  readonly cores?: readonly number[];
+}): Promise<RunningPeer> {
+  const program = await envoy();
   const started = await startServerProcess({
     command: program.path,
     args: ["-c", file, "--concurrency", "1", "--use-dynamic-base-id", "--log-level", "error"],
@@ -82,7 +96,7 @@ export async function startEnvoy({ upstreams, folder, cores }: EnvoyOptions): Pr
   return {
     name: "envoy",
     http: `127.0.0.1:${port}`,
-    settings: "round robin, 1 worker thread",
+    settings: "1 worker thread",
     pid: started.pid,
     close: () => started.close(),
   };

@@ -1,0 +1,292 @@
+import { mkdir, writeFile } from "node:fs/promises";
+import { request } from "node:http";
+import { join } from "node:path";
+import { writeRepository } from "../models.ts";
+import { type PickedEnvoy, type RunningPeer, startOwn, startPickedEnvoy } from "../servers/index.ts";
+import { asked, inFolder, type Open, type Part, type PartContext } from "./part.ts";
+
+/** What the checks share: two servers in different zones, and a list of both. */
+interface Fleet {
+  readonly folder: string;
+  readonly servers: Readonly<Record<"eu" | "us", RunningPeer>>;
+  readonly directory: string;
+}
+
+interface Reply {
+  readonly status: number;
+  readonly headers: Headers;
+  readonly text: string;
+  /** Of an error. */
+  readonly reason: string | undefined;
+}
+
+const values = Array.from({ length: 16 }, () => 1);
+const body = JSON.stringify({
+  inputs: ["INPUT0", "INPUT1"].map((name) => ({ name, datatype: "INT32", shape: [1, 16], data: values })),
+});
+const path = "/v2/models/simple/infer";
+
+function rules(zones?: string): Record<string, string> {
+  return {
+    "longshore-rules": `class=internal;trust=none${zones === undefined ? "" : `;zones=${zones}`}`,
+  };
+}
+
+async function infer(
+  http: string,
+  headers: Record<string, string> = {},
+  where: string = path,
+): Promise<Reply> {
+  const reply = await fetch(`http://${http}${where}`, {
+    method: "POST",
+    body,
+    headers: { "content-type": "application/json", ...headers },
+    signal: AbortSignal.timeout(60_000),
+  });
+  const text = await reply.text();
+  const [, reason] = /"reason":"([a-z-]+)"/.exec(text) ?? [];
+  return { status: reply.status, headers: reply.headers, text, reason };
+}
+
+/** Inferences that a server has answered. */
+async function answered({ http }: RunningPeer): Promise<number> {
+  const text = await (await fetch(`http://${http}/metrics`)).text();
+  const lines = text.split("\n").filter((line) => line.startsWith("nv_inference_request_success{"));
+  return lines.reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(" ") + 1)), 0);
+}
+
+/** By how much each server's count rises while something is done. */
+async function during({ servers }: Fleet, work: () => Promise<void>) {
+  const before = { eu: await answered(servers.eu), us: await answered(servers.us) };
+  await work();
+  return { eu: (await answered(servers.eu)) - before.eu, us: (await answered(servers.us)) - before.us };
+}
+
+function expectThat(holds: boolean, told: string): void {
+  if (!holds) throw new Error(told);
+}
+
+function expectReply({ status, reason, text }: Reply, wanted: number, why?: string): void {
+  expectThat(
+    status === wanted && (why === undefined || reason === why),
+    `${status} ${reason ?? ""} instead of ${wanted} ${why ?? ""}: ${text.slice(0, 300)}`,
+  );
+}
+
+const listed = (fleet: Fleet): readonly string[] => [
+  "--directory",
+  fleet.directory,
+  "--data-class",
+  "internal",
+];
+
+/** Starts a picker and its Envoy, which are closed after the check. */
+async function started(
+  fleet: Fleet,
+  open: Open[],
+  more: Omit<Partial<Parameters<typeof startPickedEnvoy>[0]>, "folder"> = {},
+): Promise<PickedEnvoy> {
+  const running = await startPickedEnvoy({ args: listed(fleet), folder: fleet.folder, ...more });
+  open.push(running);
+  return running;
+}
+
+/** A request whose headers have left and whose body has not: it stays under way until it is ended. */
+function halfSent(http: string): Promise<() => void> {
+  const [host = "", port = ""] = http.split(":");
+  return new Promise((resolve) => {
+    const sent = request({
+      host,
+      port,
+      path,
+      method: "POST",
+      headers: { "content-length": "100000", ...rules() },
+    });
+    sent.on("error", () => undefined);
+    sent.flushHeaders();
+    sent.write(" ", () => resolve(() => sent.destroy()));
+  });
+}
+
+/** Asks again until a reply is as wanted, for what takes effect a moment later. */
+async function eventually(ask: () => Promise<Reply>, wanted: (reply: Reply) => boolean): Promise<Reply> {
+  const untilMs = performance.now() + 60_000;
+  for (;;) {
+    const reply = await ask();
+    if (wanted(reply) || performance.now() > untilMs) return reply;
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
+
+/** Until nobody listens at an address any more: a signal takes effect a moment after it was sent. */
+async function untilGone(http: string): Promise<void> {
+  const isThere = (): Promise<boolean> =>
+    fetch(`http://${http}/v2/health/live`).then(
+      () => true,
+      () => false,
+    );
+  while (await isThere()) await new Promise((resolve) => setTimeout(resolve, 20));
+}
+
+type Check = (fleet: Fleet, open: Open[]) => Promise<string>;
+
+const checks: Readonly<Record<string, Check>> = {
+  async "requests reach the server that the picker chose"(fleet, open) {
+    const { http } = await started(fleet, open);
+    for (const zone of ["eu", "us"] as const) {
+      const rise = await during(fleet, async () => {
+        for (let at = 0; at < 5; at++) expectReply(await infer(http, rules(zone)), 200);
+        // What a client says of the endpoint itself counts for nothing.
+        const other = fleet.servers[zone === "eu" ? "us" : "eu"].http;
+        expectReply(await infer(http, { ...rules(zone), "x-gateway-destination-endpoint": other }), 200);
+      });
+      expectThat(rise[zone] === 6 && rise.eu + rise.us === 6, `rules for ${zone}: ${JSON.stringify(rise)}`);
+    }
+    expectReply(await infer(http, rules("asia")), 403, "policy-denied");
+    expectReply(await infer(http, { "longshore-rules": "class=personal;trust=none;retention=0" }), 403);
+    expectReply(await infer(http, rules(), "/v2/models/nothing/infer"), 404, "unknown-model");
+    const metadata = await fetch(`http://${http}/v2/models/simple`);
+    expectThat(metadata.status === 200, `metadata: ${metadata.status}`);
+    return "12 requests by zone; 403 and 404 as JSON";
+  },
+
+  async "a subset of endpoints, as list and as text"(fleet, open) {
+    const { us } = fleet.servers;
+    for (const value of [`["${us.http}"]`, `"${us.http}, 192.0.2.1:80"`]) {
+      const subset = [
+        `- name: "envoy.filters.http.set_metadata"`,
+        `  typed_config:`,
+        `    "@type": "type.googleapis.com/envoy.extensions.filters.http.set_metadata.v3.Config"`,
+        `    metadata:`,
+        `      - metadata_namespace: "envoy.lb.subset_hint"`,
+        `        value: { "x-gateway-destination-endpoint-subset": ${value} }`,
+      ];
+      const edit = (yaml: string): string =>
+        yaml.replace(/^( *)- name: "envoy\.filters\.http\.ext_proc"/m, (line, indent: string) =>
+          [...subset.map((one) => indent + one), line].join("\n"),
+        );
+      const { http } = await started(fleet, open, { edit });
+      const rise = await during(fleet, async () => {
+        for (let at = 0; at < 4; at++) expectReply(await infer(http, rules()), 200);
+      });
+      expectThat(rise.us === 4 && rise.eu === 0, `${value}: ${JSON.stringify(rise)}`);
+      expectReply(await infer(http, rules("eu")), 403, "policy-denied");
+    }
+    return "8 requests";
+  },
+
+  async "a full server: 429 with Retry-After, until what holds it ends"(fleet, open) {
+    const at = `http://${fleet.servers.eu.http}`;
+    const args = ["--at", at, "--data-class", "internal", "--most-in-flight", "1", "--tls", "self-signed"];
+    const { http } = await started(fleet, open, { args });
+    const end = await halfSent(http);
+    const full = await eventually(
+      () => infer(http, rules()),
+      ({ status }) => status === 429,
+    );
+    expectReply(full, 429, "rejected");
+    expectThat(full.headers.get("retry-after") === "1", `retry-after: ${full.headers.get("retry-after")}`);
+    end();
+    const after = await eventually(
+      () => infer(http, rules()),
+      ({ status }) => status === 200,
+    );
+    expectReply(after, 200);
+    return "over TLS with a self-signed certificate";
+  },
+
+  async "a picker is killed: fail closed answers 503, fail open serves and no server breaks its rules"(
+    fleet,
+    open,
+  ) {
+    const closed = await started(fleet, open);
+    const opened = await started(fleet, open, { envoyArgs: ["--fail-open"] });
+    expectReply(await infer(opened.http, rules()), 200);
+    await closed.kill();
+    await opened.kill();
+    expectReply(await infer(closed.http, rules()), 503);
+    const rise = await during(fleet, async () => {
+      for (let at = 0; at < 10; at++) expectReply(await infer(opened.http, rules()), 200);
+    });
+    expectThat(rise.eu > 0 && rise.us > 0, `fail open takes turns: ${JSON.stringify(rise)}`);
+    let refused = 0;
+    const ruled = await during(fleet, async () => {
+      for (let at = 0; at < 10; at++) {
+        const reply = await infer(opened.http, rules("eu"));
+        if (reply.status === 200) continue;
+        expectReply(reply, 403, "policy-denied");
+        refused++;
+      }
+    });
+    expectThat(ruled.us === 0 && refused > 0, `in a forbidden zone: ${JSON.stringify(ruled)}`);
+    return `0 of 10 requests failed; of 10 that may only be in eu the server in us refused ${refused}`;
+  },
+
+  // Last, since it ends one of the servers.
+  async "a killed server is avoided; where no other may take a request: 503 with the reason"(fleet, open) {
+    const { http } = await started(fleet, open);
+    for (let at = 0; at < 4; at++) expectReply(await infer(http, rules()), 200);
+    process.kill(-fleet.servers.us.pid, "SIGKILL");
+    await untilGone(fleet.servers.us.http);
+    const failed: string[] = [];
+    for (let at = 0; at < 30; at++) {
+      const { status, text } = await infer(http, rules());
+      if (status !== 200) failed.push(`request ${at}: ${status} ${text.slice(0, 200)}`);
+    }
+    expectThat(failed.length === 0, `${failed.length} of 30 requests failed: ${failed[0]}`);
+    const none = await eventually(
+      () => infer(http, rules("us")),
+      ({ reason }) => reason === "no-endpoint",
+    );
+    expectReply(none, 503, "no-endpoint");
+    return "0 of 30 requests failed";
+  },
+};
+
+async function openFleet(folder: string, open: Open[]): Promise<Fleet> {
+  const repository = join(folder, "models");
+  await mkdir(repository);
+  await writeRepository(repository);
+  const serve = async (zone: string): Promise<RunningPeer> => {
+    const one = await startOwn({
+      repository,
+      args: ["--zone", zone, "--workers", "1", "--model-control", "explicit", "--load-model", "simple"],
+    });
+    open.push(one);
+    return one;
+  };
+  const servers = { eu: await serve("eu"), us: await serve("us") };
+  const entries = Object.entries(servers).map(([zone, { http }]) => ({
+    id: zone,
+    address: `http://${http}`,
+    tier: "edge",
+    zone,
+    trust: "listed",
+  }));
+  const directory = join(folder, "endpoints.json");
+  await writeFile(directory, JSON.stringify({ schemaVersion: 1, entries }));
+  return { folder, servers, directory };
+}
+
+/** `longshore pick` beside the real Envoy, in front of real servers. */
+export const pickPart: Part = {
+  name: "pick",
+  async run(context: PartContext) {
+    if (!Object.keys(checks).some((name) => asked(context, name))) return;
+    await inFolder("pick", async (folder, opened) => {
+      const fleet = await openFleet(folder, opened);
+      for (const [name, check] of Object.entries(checks)) {
+        if (!asked(context, name)) continue;
+        const open: Open[] = [];
+        try {
+          context.told({ name, outcome: "passed", detail: await check(fleet, open) });
+        } catch (thrown) {
+          if (!(thrown instanceof Error) || thrown.name === "Unavailable") throw thrown;
+          context.told({ name, outcome: "failed", detail: thrown.message });
+        } finally {
+          for (const one of open.reverse()) await one.close();
+        }
+      }
+    });
+  },
+};
