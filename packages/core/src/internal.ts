@@ -256,11 +256,15 @@ export {
   signedEntryFrom,
 } from "./fleet/directory/index.ts";
 export {
+  type BeliefMemory,
+  beliefsFrom,
+  type BeliefState,
   deviceDemand,
   deviceSpeed,
   durationBelief,
   type DurationBelief,
   exchangeMillijoules,
+  KeptBeliefs,
   type LinkBeliefOptions,
   type LinkHint,
   type LinkKind,

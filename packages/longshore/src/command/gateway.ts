@@ -7,7 +7,7 @@ import { gateway as startGateway } from "../compose/forwarding.ts";
 import type { Online } from "../compose/put-online.ts";
 import type { RegistryOptions } from "../compose/directory.ts";
 import { readTextFile } from "../compose/read-text.ts";
-import { type BehindOptions, retryOf, serversBehind } from "../options/at-options.ts";
+import { beliefsOf, type BehindOptions, retryOf, serversBehind } from "../options/at-options.ts";
 import { type OwnPriceOptions, ownPricesOf } from "../options/price-options.ts";
 import { type CommandDirectory, diallingOf, directoryOf } from "../options/directory-options.ts";
 import type { CommandIo, ExitCode } from "../options/io.ts";
@@ -65,6 +65,7 @@ export async function gateway(command: Command, io: CommandIo): Promise<ExitCode
       "a gateway without --joins needs servers: give --at URL, repeated, or --directory",
     );
   }
+  const beliefs = await beliefsOf(options, io);
   const start = async (listening: Told): Promise<Online> =>
     startGateway({
       listening,
@@ -75,6 +76,7 @@ export async function gateway(command: Command, io: CommandIo): Promise<ExitCode
       checks: await checksOf(options),
       ...confirmOf(options),
       ...retryOf(options),
+      ...(beliefs ? { beliefs: beliefs.memory } : {}),
       ...found,
       dialling,
       ...(options.joins ? { joins: await joinsOf(options, found) } : {}),
@@ -98,6 +100,7 @@ export async function gateway(command: Command, io: CommandIo): Promise<ExitCode
     },
     io,
   );
+  await beliefs?.close();
   await found?.directory[Symbol.asyncDispose]();
   return 0;
 }

@@ -8,7 +8,7 @@ import type { RuntimeName } from "../compose/open-engine.ts";
 import { openModel } from "../compose/open-model.ts";
 import { forwardingTo } from "../compose/forwarding.ts";
 import { type RunningServer, serve as startServer } from "../compose/serve.ts";
-import { type BehindOptions, retryOf, serversBehind } from "../options/at-options.ts";
+import { beliefsOf, type BehindOptions, retryOf, serversBehind } from "../options/at-options.ts";
 import { type OwnPriceOptions, ownPricesOf } from "../options/price-options.ts";
 import { directoryOf } from "../options/directory-options.ts";
 import type { CommandIo, ExitCode } from "../options/io.ts";
@@ -71,6 +71,7 @@ export async function serve(command: Command, io: CommandIo): Promise<ExitCode> 
   const pull = await pullOptionsOf(options, { from: options.join, option: "--join", connection: "join" });
   // What is named is what this server is for, unless others run it or it waits for a load.
   const named = plain && options.modelControl === "none" ? opened.model : undefined;
+  const beliefs = plain ? undefined : await beliefsOf(options, io);
   const start = async (listening: Told): Promise<RunningServer> =>
     startServer({
       listening,
@@ -97,7 +98,13 @@ export async function serve(command: Command, io: CommandIo): Promise<ExitCode> 
         : {
             wrap: forwardingTo(
               { servers: behind, ...found },
-              { checks, ...confirmOf(options), ...retryOf(options), ...policyOf(live) },
+              {
+                checks,
+                ...confirmOf(options),
+                ...retryOf(options),
+                ...policyOf(live),
+                ...(beliefs ? { beliefs: beliefs.memory } : {}),
+              },
             ),
           }),
     });
@@ -109,6 +116,7 @@ export async function serve(command: Command, io: CommandIo): Promise<ExitCode> 
   );
   const json = models.map(({ name, version, state }) => ({ name, version, state }));
   await serveUntilStopped(server, options, { key: "models", json, text: names.join(", ") || "none" }, io);
+  await beliefs?.close();
   await found?.directory[Symbol.asyncDispose]();
   return 0;
 }

@@ -1,14 +1,14 @@
 import {
   type Directory,
   type EndpointInfo,
-  type LinkLearner,
+  type LinkBelief,
   type LinkModel,
   linkModel,
   type OffloadParts,
 } from "@longshore/core";
 import { dial, serverInfo, type ServerOptions } from "./dial.ts";
 import { type Dialling, diallingIn, endpointDialler, type EndpointParts } from "./directory.ts";
-import { hintedLink } from "./hinted-link.ts";
+import { hintedLink, linkKey, rememberedOf } from "./hinted-link.ts";
 
 /** Where requests may go besides here. */
 export interface Reachable {
@@ -26,14 +26,24 @@ export function dialAll(
   parts: EndpointParts,
 ): Pick<OffloadParts, "endpoints" | "links" | "directory" | "dial"> {
   let model: LinkModel | undefined;
-  const links = new Map<string, LinkLearner>();
+  const links = new Map<string, LinkBelief>();
+  const keys = new Map<string, LinkBelief>();
   const endpoints = servers.map((server) => {
     const info: EndpointInfo = serverInfo(server);
     const options: Partial<ServerOptions> = typeof server === "string" ? {} : server;
-    const link = hintedLink((model ??= linkModel()), info.address ?? "", options.link, parts.linkHints);
+    const memory = parts.beliefs?.link(linkKey(info));
+    const link = hintedLink(
+      (model ??= linkModel()),
+      info.address ?? "",
+      options.link,
+      parts.linkHints,
+      memory,
+    );
     links.set(info.id, link);
+    keys.set(linkKey(info), link);
     return dial(info, { ...parts, link }, options);
   });
+  parts.beliefs?.follow(() => ({ links: rememberedOf(keys, parts.clock.nowMs()) }));
   if (!directory) return { endpoints, links: (id) => links.get(id) };
   const endpointStates = endpointDialler(parts, diallingIn(directory, dialling));
   return {

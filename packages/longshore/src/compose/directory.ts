@@ -8,6 +8,7 @@ import {
   type EndpointId,
   type EndpointInfo,
   type KeptDirectory,
+  type LinkBelief,
   type LinkLearner,
   linkModel,
   LongshoreError,
@@ -16,7 +17,13 @@ import {
   type RecordSource,
   type Signed,
 } from "@longshore/core";
-import { createRegistry, dropOldest, type Registry, remoteSource } from "@longshore/core/internal";
+import {
+  createRegistry,
+  dropOldest,
+  type Registry,
+  remoteSource,
+  type BeliefMemory,
+} from "@longshore/core/internal";
 import {
   type DnsResolver,
   dnsSource,
@@ -28,7 +35,7 @@ import {
 } from "@longshore/nodejs";
 import { platformCodecs } from "./codecs.ts";
 import { dial, type DialOptions, type ServerOptions } from "./dial.ts";
-import { hintedLink, type LinkHints } from "./hinted-link.ts";
+import { hintedLink, linkKey, type LinkHints, rememberedOf } from "./hinted-link.ts";
 import { isNats, natsDirectory } from "./nats-directory.ts";
 import { transportShown } from "./server-tls.ts";
 
@@ -257,6 +264,8 @@ const maxLinks = 20_000;
 export interface EndpointParts extends DirectoryOpening {
   /** What is known of links before they are used. Default: what this machine's system tells. */
   readonly linkHints?: LinkHints;
+  /** What an earlier process learned, and where this one leaves it. Default: nothing is kept. */
+  readonly beliefs?: BeliefMemory;
 }
 
 /** Dials endpoints as a directory names them, each with a belief about the link to it. */
@@ -279,16 +288,26 @@ export function diallingIn(directory: Directory | undefined, dialling: Dialling 
 /** Makes a dialler. The tables of the beliefs are shared. */
 export function endpointDialler(parts: EndpointParts, dialling: Dialling = () => ({})): EndpointDialler {
   let model: ReturnType<typeof linkModel> | undefined;
-  const links = new Map<EndpointId, LinkLearner>();
+  const links = new Map<EndpointId, LinkBelief>();
+  const keys = new Map<EndpointId, string>();
+  parts.beliefs?.follow(() => ({
+    links: rememberedOf(
+      [...links].map(([id, link]) => [keys.get(id) ?? id, link] as const),
+      parts.clock.nowMs(),
+    ),
+  }));
   return {
     dial(info) {
       model ??= linkModel();
       const options = dialling(info);
       const known = links.get(info.id);
-      const link = known ?? hintedLink(model, info.address ?? "", options.link, parts.linkHints);
+      const memory = parts.beliefs?.link(linkKey(info));
+      const link = known ?? hintedLink(model, info.address ?? "", options.link, parts.linkHints, memory);
+      keys.set(info.id, linkKey(info));
       links.delete(info.id);
       links.set(info.id, link);
       dropOldest(links, maxLinks);
+      dropOldest(keys, maxLinks);
       return dial(info, { ...parts, link }, options);
     },
     link: (id) => links.get(id),

@@ -9,7 +9,7 @@ import {
   standardPolicy,
   type ZoneId,
 } from "@longshore/core";
-import type { StatedRates } from "@longshore/core/internal";
+import type { BeliefMemory, StatedRates } from "@longshore/core/internal";
 import { ratesOf, type RetryOptions } from "@longshore/core/internal";
 import type { Engine } from "@longshore/engine";
 import { dialAll, type Reachable } from "./dial-all.ts";
@@ -34,11 +34,12 @@ function over(
     readonly defaults?: OffloadDefaults;
     readonly checks?: CheckOptions;
     readonly retry?: RetryOptions;
+    readonly beliefs?: BeliefMemory;
   },
 ): OffloadEndpoint {
   return offloadEndpoint({
     ...parts,
-    ...dialAll(reachable, parts),
+    ...dialAll(reachable, { ...parts, ...(rest.beliefs ? { beliefs: rest.beliefs } : {}) }),
     policy: standardPolicy(),
     ...rest,
   });
@@ -47,7 +48,7 @@ function over(
 /** For `serve`: an engine that forwards to servers behind it what they do better, as one endpoint. */
 export function forwardingTo(
   reachable: Reachable,
-  rest: Pick<GatewayOptions, "checks" | "defaults" | "policy" | "retry"> = {},
+  rest: Pick<GatewayOptions, "checks" | "defaults" | "policy" | "retry" | "beliefs"> = {},
 ): (engine: Engine, parts: DirectoryOpening) => OffloadEndpoint {
   return (local, { clock, random, observer }) =>
     over(reachable, { clock, random, observer }, { local, ...rest });
@@ -73,6 +74,8 @@ export interface GatewayOptions extends OnlineOptions, Reachable {
   readonly checks?: CheckOptions;
   /** How a request is sent again to servers that failed it. */
   readonly retry?: RetryOptions;
+  /** What an earlier process learned of links and servers, and where this one leaves it. Default: nothing is kept. */
+  readonly beliefs?: BeliefMemory;
 }
 
 function servedGateway(
@@ -80,7 +83,7 @@ function servedGateway(
   online: OnlineParts,
 ): OnlineEndpoint & { endpoint: OffloadEndpoint } {
   const { id, tier, zone, clock, random, observer } = online;
-  const { policy, defaults, joins, checks = {}, prices = {}, retry } = options;
+  const { policy, defaults, joins, checks = {}, prices = {}, retry, beliefs } = options;
   const parts = { clock, random, observer };
   const { directory: passesOn } = options;
   const registry = joins && openRegistry({ ...joins, ...(passesOn ? { passesOn } : {}) }, parts);
@@ -100,6 +103,7 @@ function servedGateway(
     ...(policy ? { policy } : {}),
     ...(defaults ? { defaults } : {}),
     ...(retry ? { retry } : {}),
+    ...(beliefs ? { beliefs } : {}),
   });
   return {
     endpoint,

@@ -1,9 +1,15 @@
 import { type LinkBelief, linkBelief, type LinkModel } from "@longshore/core";
-import type { LinkHint } from "@longshore/core/internal";
+import type { BeliefMemory, LinkHint } from "@longshore/core/internal";
+import type { EndpointInfo } from "@longshore/core";
 import { linkHint } from "@longshore/nodejs";
 
 /** What is known of the link to an address before it is used; where it rejects, nothing is. */
 export type LinkHints = (address: string) => Promise<LinkHint | undefined>;
+
+/** What a belief about a link is remembered by: an endpoint at another address may be elsewhere. */
+export function linkKey({ id, address }: Pick<EndpointInfo, "id" | "address">): string {
+  return `${id} ${address ?? ""}`;
+}
 
 /**
  * A belief about the link to an address that begins at what is said of it or, where nothing is, at what this machine tells: it is
@@ -14,12 +20,26 @@ export function hintedLink(
   address: string,
   said: LinkHint | false | undefined,
   hints: LinkHints = linkHint,
+  memory?: ReturnType<BeliefMemory["link"]>,
 ): LinkBelief {
-  const link = linkBelief({ model, ...(said ? { hint: said } : {}) });
+  const link = linkBelief({ model, ...(said ? { hint: said } : {}), ...(memory ? { memory } : {}) });
   const nothing = (): undefined => undefined;
   if (said === undefined)
     void hints(address)
       .then((hint) => hint && link.hinted(hint))
       .catch(nothing);
   return link;
+}
+
+/** What is worth remembering of links. */
+export function rememberedOf(
+  links: Iterable<readonly [string, LinkBelief]>,
+  nowMs: number,
+): ReadonlyMap<string, NonNullable<ReturnType<LinkBelief["remember"]>>> {
+  const told = new Map<string, NonNullable<ReturnType<LinkBelief["remember"]>>>();
+  for (const [key, link] of links) {
+    const memory = link.remember(nowMs);
+    if (memory) told.set(key, memory);
+  }
+  return told;
 }

@@ -12,7 +12,7 @@ import {
   silentObserver,
   standardPolicy,
 } from "@longshore/core";
-import type { RetryOptions } from "@longshore/core/internal";
+import { type BeliefMemory, failureEvent, type RetryOptions } from "@longshore/core/internal";
 import type { Engine, ModelStore } from "@longshore/engine";
 import { deviceMonitor, layeredStore, memoryMeter, systemClock, systemRandom } from "@longshore/nodejs";
 import { openPull, type PullOptions } from "../package/pull.ts";
@@ -20,6 +20,7 @@ import { goldenFrom } from "../check/golden-source.ts";
 import { portsAt } from "./described-at.ts";
 import type { ServerOptions } from "./dial.ts";
 import { dialAll } from "./dial-all.ts";
+import { keptBeliefs } from "./kept-beliefs.ts";
 import { type Dialling, type DirectoryOptions, isDirectory, openDirectory } from "./directory.ts";
 import { openDeviceEngines, usableProviders } from "./device-engines.ts";
 import { radioTowards } from "./device-radio.ts";
@@ -85,10 +86,19 @@ export interface OpenOptions {
   readonly checks?: CheckOptions;
   /** How a request is sent again to servers that failed it. */
   readonly retry?: RetryOptions;
+  /**
+   * File that keeps what is learned of links, servers and this device over a restart; only its owner can read it. `false`: nothing is kept. Default:
+   * `beliefs.json` in the folder `longshore` of `$XDG_CACHE_HOME` or `~/.cache`, or what `LONGSHORE_BELIEFS` names (`off` for nothing).
+   */
+  readonly beliefs?: string | false;
 }
 
 /** The same with a store that is already open, for the command, the demonstration and tests. */
-export interface LocalOptions extends Omit<OpenOptions, "configFile" | "repository" | "directory"> {
+export interface LocalOptions extends Omit<
+  OpenOptions,
+  "configFile" | "repository" | "directory" | "beliefs"
+> {
+  readonly beliefs?: BeliefMemory;
   readonly directory?: Directory;
   readonly store?: ModelStore;
   /** Loaded copies of each model here; default 1. */
@@ -134,7 +144,8 @@ export function openLocal(options: LocalOptions): OpenedOffloader {
     ...(options.workers === undefined ? {} : { workers: options.workers }),
   });
   const memory = memoryMeter(clock);
-  const dialled = dialAll(options, { clock, random, observer });
+  const beliefs = options.beliefs ? { beliefs: options.beliefs } : {};
+  const dialled = dialAll(options, { clock, random, observer, ...beliefs });
   const offloader = createOffloader({
     local: engine,
     ...(pull ? { lookAgain: () => pull.look() } : {}),
@@ -154,6 +165,7 @@ export function openLocal(options: LocalOptions): OpenedOffloader {
     checks: { golden: goldenFrom(store), sampleRatio: 0, ...options.checks },
     ...(options.defaults ? { defaults: options.defaults } : {}),
     ...(options.retry ? { retry: options.retry } : {}),
+    ...beliefs,
   });
   let closed: Promise<void> | undefined;
   const closeAll = async (): Promise<void> => {
@@ -179,6 +191,7 @@ const known: Readonly<Record<keyof OpenOptions, true>> = {
   observer: true,
   checks: true,
   retry: true,
+  beliefs: true,
   configFile: true,
 };
 
@@ -236,7 +249,7 @@ export async function openOffloader(given: OpenOptions): Promise<Offloader> {
   checkOptions(given);
   const options = await withFile(given);
   const store = options.repository === undefined ? undefined : (await openModel(options.repository)).store;
-  const { repository: _repository, directory: named, ...rest } = options;
+  const { repository: _repository, directory: named, beliefs: keptIn, ...rest } = options;
   const parts = {
     clock: systemClock(),
     random: systemRandom(),
@@ -246,6 +259,11 @@ export async function openOffloader(given: OpenOptions): Promise<Offloader> {
   const own = named === undefined || isDirectory(named) ? undefined : await openDirectory(named, parts);
   await own?.ready;
   const directory = own ?? opened;
+  const beliefs = await keptBeliefs(keptIn, {
+    clock: parts.clock,
+    environment: process.env,
+    report: (error) => parts.observer.record(failureEvent(error, { id: "beliefs" }, parts.clock.nowMs())),
+  });
   const passedOver = (provider: string, why: string): void => {
     const atMs = parts.clock.nowMs();
     parts.observer.record({
@@ -269,11 +287,13 @@ export async function openOffloader(given: OpenOptions): Promise<Offloader> {
     ...(rest.providers ? { providers: await usableProviders(rest.providers, passedOver) } : {}),
     ...(store ? { store } : {}),
     ...(directory ? { directory } : {}),
+    ...(beliefs ? { beliefs: beliefs.memory } : {}),
   });
   const elsewhere = directory !== undefined || (options.servers ?? []).length > 0;
   if (!elsewhere) await ready;
   else await within(ready, options.packages?.waitMs ?? 5000, parts.clock);
   const close = async (): Promise<void> => {
+    await beliefs?.close();
     await closeLocal();
     await own?.[Symbol.asyncDispose]();
   };

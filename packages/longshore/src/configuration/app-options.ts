@@ -59,5 +59,6 @@ export async function appOptions(file: string, environment: Environment): Promis
         }),
     ...(packages ? { packages } : {}),
     ...(said.has("forwarding.retries") ? retryOf(options) : {}),
+    ...(options.beliefs === undefined ? {} : { beliefs: options.beliefs }),
   };
 }

@@ -96,6 +96,7 @@ export const sections: Readonly<Record<string, Section>> = {
     about: "How requests are sent to other endpoints and how their answers are checked.",
     options: {
       retries: "retries",
+      beliefs: "beliefs",
       maxKept: "maxKept",
       checkRatio: "checkRatio",
       golden: "golden",

@@ -1,10 +1,13 @@
 import type { RetryOptions } from "@longshore/core/internal";
+import { type OpenBeliefs, systemClock } from "@longshore/nodejs";
 import { type Command, Option } from "commander";
 import type { ServerOptions } from "../compose/dial.ts";
+import { keptBeliefs } from "../compose/kept-beliefs.ts";
 import { type FileEndpoint, serversOfFile } from "../configuration/file-endpoints.ts";
 import { atPricesOf } from "./price-options.ts";
 import { connectionOptions, refuseUnused, type ShownOptions, shownOf } from "./connection-options.ts";
 import { number } from "./define.ts";
+import type { CommandIo } from "./io.ts";
 
 /** Servers that a command talks to, and what it shows them. */
 export interface AtOptions extends ShownOptions<"at"> {
@@ -37,6 +40,8 @@ export interface BehindOptions extends AboutServers {
   readonly atGrpc?: string;
   /** Rounds of retries of one request. */
   readonly retries: number;
+  /** File that keeps beliefs, or `off`. */
+  readonly beliefs?: string;
   /** Those of the configuration file, which say all about themselves; only without `--at`. */
   readonly endpoints?: readonly FileEndpoint[];
 }
@@ -74,12 +79,28 @@ export function behindOptions(command: Command): Command {
       "retry rounds of a failed request within its deadline; 0 for none",
       number("retries", 0, 100),
       10,
+    )
+    .option(
+      "--beliefs <file>",
+      "file that keeps what is learned of links and servers over a restart, or 'off' (default: beliefs.json of longshore in $XDG_CACHE_HOME or ~/.cache)",
     );
 }
 
 /** How requests are sent again to the servers behind one of ours. */
 export function retryOf({ retries }: BehindOptions): { readonly retry: RetryOptions } {
   return { retry: { mostRounds: retries } };
+}
+
+/** What a server that forwards keeps of links and servers over a restart; undefined where nothing is kept. */
+export function beliefsOf(
+  { beliefs }: Pick<BehindOptions, "beliefs">,
+  io: CommandIo,
+): Promise<OpenBeliefs | undefined> {
+  return keptBeliefs(beliefs, {
+    clock: systemClock(),
+    environment: io.environment,
+    report: ({ message }) => io.note(message),
+  });
 }
 
 /** The servers behind one of ours, as these options describe them. */

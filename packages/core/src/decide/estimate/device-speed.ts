@@ -11,7 +11,20 @@ export interface DeviceSpeed {
    * machine of the profile. Without runs of its own and of others, it starts from `start` (default 1).
    */
   follow(reference: string, kin: string, start?: number): SpeedBelief;
+  /** What is worth remembering after a restart: the latest belief of each kind that enough runs tell of. */
+  remember(): readonly SpeedMemory[];
 }
+
+/** How fast something ran here, by what it is: see `DeviceSpeed.follow`. */
+export interface SpeedMemory {
+  readonly reference: string;
+  readonly kin: string;
+  /** Time over that of the profile. */
+  readonly ratio: number;
+}
+
+/** After this time half of what was remembered of a speed counts: machines change rarely. */
+const rememberedHalfLifeMs = 7 * 86_400_000;
 
 /** Beliefs that others start from; the oldest goes. */
 const mostFollowed = 64;
@@ -27,7 +40,10 @@ interface Followed {
 }
 
 /** Of a device on which nothing was run yet. `options` hold for all beliefs. */
-export function deviceSpeed(options: Omit<SpeedBeliefOptions, "prior"> = {}): DeviceSpeed {
+export function deviceSpeed(
+  options: Omit<SpeedBeliefOptions, "prior"> = {},
+  remembered: readonly (SpeedMemory & { readonly ageMs: number })[] = [],
+): DeviceSpeed {
   const followed: Followed[] = [];
 
   function usual(of: (one: Followed) => boolean): number | undefined {
@@ -41,16 +57,39 @@ export function deviceSpeed(options: Omit<SpeedBeliefOptions, "prior"> = {}): De
     return Math.sqrt(low * high);
   }
 
+  /** What was remembered of such runs, the less of it the older it is. */
+  function before(of: (one: SpeedMemory) => boolean, start: number): number | undefined {
+    const ratios = remembered
+      .filter(of)
+      .map(({ ratio, ageMs }) => start * (ratio / start) ** (0.5 ** (ageMs / rememberedHalfLifeMs)))
+      .sort((a, b) => a - b);
+    return ratios[Math.floor(ratios.length / 2)];
+  }
+
   return {
+    remember() {
+      const latest = new Map<string, SpeedMemory>();
+      for (const { reference, kin, speed } of followed)
+        if (speed.runs >= enoughRuns)
+          latest.set(`${reference} ${kin}`, { reference, kin, ratio: speed.mean() });
+      return [...latest.values()];
+    },
     follow(reference, kin, start = 1) {
-      let known = start;
+      const kinBefore = before((one) => one.kin === kin, start);
+      const referenceBefore = before((one) => one.reference === reference, start);
+      let known = kinBefore ?? referenceBefore ?? start;
       let knownAt = 0;
       const prior = (): number => {
         const runs = followed.reduce((sum, one) => sum + one.speed.runs, 0);
         // Decisions ask often, and soon one run more changes little.
         if (runs === knownAt || (runs < 1.1 * knownAt && runs > manyRuns)) return known;
         knownAt = runs;
-        known = usual((one) => one.kin === kin) ?? usual((one) => one.reference === reference) ?? start;
+        known =
+          usual((one) => one.kin === kin) ??
+          kinBefore ??
+          usual((one) => one.reference === reference) ??
+          referenceBefore ??
+          start;
         return known;
       };
       const speed = speedBelief({ ...options, prior });

@@ -55,6 +55,8 @@ export interface DirectionBelief {
   backlogBytes(): number;
   /** When the last transfer ended; now while one is under way. */
   idleSinceMs(nowMs: number): number;
+  /** Weights of the rates that it was seen to have; undefined where too little was seen. */
+  usual(): Float64Array | undefined;
   /** Packets in a millisecond that the link, while on, is believed not to exceed with chance `ratio`. */
   packetsPerMs(ratio: number, nowMs: number): number;
   /** Forgets all that was seen, but not what is under way, and begins at a prior, by default the model's. */
@@ -406,6 +408,7 @@ export function directionBelief(model: LinkModel, clogBytes: number, prior?: Rat
       look(nowMs);
       return filter.packetsPerMs(ratio);
     },
+    usual: () => filter.usual(),
     restart(next) {
       filter.restart(next);
       meter = dispersionMeter(model.parameters.dispersion);

@@ -4,6 +4,7 @@ export { type DevicePrice, idleDevice, strained } from "./device-price.ts";
 export { deviceSpeed, type DeviceSpeed } from "./device-speed.ts";
 export { doubtOf } from "./doubt.ts";
 export { durationBelief, type DurationBelief } from "./duration-belief.ts";
+export { type BeliefMemory, beliefsFrom, type BeliefState, KeptBeliefs } from "./kept-beliefs.ts";
 export { lateness, type Lateness } from "./lateness.ts";
 export { linkBelief, type LinkBelief, type LinkBeliefOptions } from "./link-belief.ts";
 export type { LinkHint, LinkKind } from "./link-hint.ts";

@@ -4,8 +4,9 @@ import { probeHeadBytes } from "../../wire/transport/index.ts";
 import { directionBelief } from "./direction-belief.ts";
 import { type DurationBelief, durationBelief } from "./duration-belief.ts";
 import { hintedRates, type LinkHint } from "./link-hint.ts";
+import { type AgedLinkMemory, type LinkMemory, ratesToRemember, rememberedRates } from "./link-memory.ts";
 import { probeBudget } from "./probe-budget.ts";
-import { type LinkModel, linkModel, packetBytes } from "./rate-model.ts";
+import { type LinkModel, linkModel, packetBytes, type RatePrior } from "./rate-model.ts";
 
 /** How a link is believed in before and while it is used. Everything has a default; one set serves all links. */
 export interface LinkBeliefOptions {
@@ -13,6 +14,8 @@ export interface LinkBeliefOptions {
   readonly model?: LinkModel;
   /** What is known of the link before anything was sent. Default: nothing. */
   readonly hint?: LinkHint;
+  /** What an earlier process saw of the link, which overrides a hint. Default: nothing. */
+  readonly memory?: AgedLinkMemory;
   /** What a cancelled transfer may leave behind in buffers; default 64 kB. */
   readonly clogBytes?: number;
   /** Idle time after which a probe train is worth its bytes; default 250 ms. */
@@ -30,6 +33,8 @@ export interface LinkBelief extends LinkLearner {
    * (`otherNetwork`, default false) it is forgotten first. Undefined: nothing is known.
    */
   hinted(hint: LinkHint | undefined, otherNetwork?: boolean): void;
+  /** What is worth remembering after a restart; undefined where too little was seen. */
+  remember(nowMs: number): LinkMemory | undefined;
 }
 
 /** The round trip that is believed in before one was seen, in milliseconds. */
@@ -71,10 +76,13 @@ const freshMs = 60;
 export function linkBelief(options: LinkBeliefOptions = {}): LinkBelief {
   const { clogBytes = 65_536, probeEveryMs = 250, probeTrainMs = 22, probeShareRatio = 0.04 } = options;
   const model = options.model ?? linkModel();
-  let hint = options.hint;
+  let { hint, memory } = options;
+  const first = (direction: Direction): RatePrior | undefined =>
+    rememberedRates(model, memory?.memory[`${direction}BitsPerSecond`], memory?.ageMs ?? 0) ??
+    hintedRates(model, hint, direction);
   const sides: Record<Direction, ReturnType<typeof directionBelief>> = {
-    up: directionBelief(model, clogBytes, hintedRates(model, hint, "up")),
-    down: directionBelief(model, clogBytes, hintedRates(model, hint, "down")),
+    up: directionBelief(model, clogBytes, first("up")),
+    down: directionBelief(model, clogBytes, first("down")),
   };
   const budgets = { up: probeBudget(probeShareRatio), down: probeBudget(probeShareRatio) };
   let priorRoundTripMs = 0;
@@ -105,10 +113,11 @@ export function linkBelief(options: LinkBeliefOptions = {}): LinkBelief {
     return latestMs === -Infinity ? 0 : latestMs;
   }
   function firstRoundTrips(): DurationBelief {
-    const told = hint?.roundTripMs ?? NaN;
+    const remembered = memory?.memory.roundTripMs;
+    const told = remembered ?? hint?.roundTripMs ?? NaN;
     const known = told > 0 && told < Infinity;
     priorRoundTripMs = known ? told : usualRoundTripMs;
-    const priorFactor = known ? hintedRoundTripFactor : roundTripFactor;
+    const priorFactor = known && remembered === undefined ? hintedRoundTripFactor : roundTripFactor;
     return durationBelief({ priorMs: priorRoundTripMs, priorFactor });
   }
   const base = (): number => (baseMs === Infinity ? priorRoundTripMs : baseMs);
@@ -147,7 +156,8 @@ export function linkBelief(options: LinkBeliefOptions = {}): LinkBelief {
       const trips = roundTrips.estimate(now).values;
       // Of small replies nothing is learned: the way back is taken to be as fast as the way there until more is known.
       const unseen = direction === "down" && side.origin === "prior";
-      const told = hint?.downBitsPerSecond !== undefined && sides.up.origin === "prior";
+      const hinted = hint?.downBitsPerSecond !== undefined && sides.up.origin === "prior";
+      const told = hinted || memory?.memory.downBitsPerSecond !== undefined;
       const like = unseen && !told ? sides.up : side;
       let alone = like.drainMs(size, now, false);
       if (direction === "down" && !(unseen && told)) {
@@ -257,12 +267,27 @@ export function linkBelief(options: LinkBeliefOptions = {}): LinkBelief {
       budget.spend(packets);
       return packets * packetBytes;
     },
+    remember(nowMs) {
+      const { values, origin: seen } = roundTrips.estimate(at(nowMs));
+      const of = (direction: Direction): readonly number[] | undefined => {
+        const weights = sides[direction].usual();
+        return weights && ratesToRemember(model, weights);
+      };
+      const [upBitsPerSecond, downBitsPerSecond] = [of("up"), of("down")];
+      const roundTripMs = seen === "prior" ? undefined : values[estimateSize / 2];
+      if (!upBitsPerSecond && !downBitsPerSecond && roundTripMs === undefined) return undefined;
+      return {
+        ...(upBitsPerSecond ? { upBitsPerSecond } : {}),
+        ...(downBitsPerSecond ? { downBitsPerSecond } : {}),
+        ...(roundTripMs === undefined ? {} : { roundTripMs }),
+      };
+    },
     hinted(next, otherNetwork = false) {
       const unseen = roundTrips.estimate(at(latestMs)).origin === "prior";
       hint = next;
+      if (otherNetwork) memory = undefined;
       for (const direction of ["up", "down"] as const)
-        if (otherNetwork || sides[direction].origin === "prior")
-          sides[direction].restart(hintedRates(model, hint, direction));
+        if (otherNetwork || sides[direction].origin === "prior") sides[direction].restart(first(direction));
       if (otherNetwork) baseMs = Infinity;
       if (otherNetwork || unseen) roundTrips = firstRoundTrips();
     },

@@ -43,6 +43,8 @@ export interface RateFilter {
   onChance(rate: number): number;
   /** Packets per millisecond while on that the link is believed not to exceed with chance `ratio`; 0.5 is the median. */
   packetsPerMs(ratio: number): number;
+  /** Weights of the rates that this link was seen to have; undefined where too little was seen. */
+  usual(): Float64Array | undefined;
   /** Forgets all that was seen and begins at a prior, by default the model's. */
   restart(first?: RatePrior): void;
 }
@@ -63,6 +65,9 @@ const fewTicks = 24;
 const forgotten = 1e-7;
 /** States with less weight than this do not change a decision. */
 const negligible = 5e-4;
+
+/** With fewer sightings than this nothing is worth remembering after a restart. */
+const leastSightings = 8;
 
 /** A filter that begins at a prior, by default the model's prior. */
 export function rateFilter(model: LinkModel, first?: RatePrior): RateFilter {
@@ -371,6 +376,7 @@ export function rateFilter(model: LinkModel, first?: RatePrior): RateFilter {
       }
       return model.packetsPerMs[rates - 1] ?? 0;
     },
+    usual: () => (seenTotal >= leastSightings ? seen.slice() : undefined),
     restart(next) {
       ({ home, lasting } = next ?? priorOf(model));
       law = outageLaw(model);

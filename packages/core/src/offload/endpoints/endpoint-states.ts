@@ -10,7 +10,7 @@ import {
 import type { Directory } from "../../fleet/directory/index.ts";
 import type { Endpoint, EndpointInfo } from "../../wire/endpoint/index.ts";
 import type { Link } from "../../wire/transport/index.ts";
-import type { TryOptions } from "../../decide/estimate/index.ts";
+import type { BeliefMemory, TryOptions } from "../../decide/estimate/index.ts";
 import { endpointTable, type EndpointTable, type EndpointView, withLoads } from "../../decide/table/index.ts";
 import { endpointBoard } from "./board.ts";
 import { letBack } from "./ejection-cap.ts";
@@ -31,6 +31,8 @@ export interface EndpointsParts {
   readonly observer: Observer;
   readonly links: (endpoint: EndpointId) => Link | undefined;
   readonly hedges?: TryOptions;
+  /** Beliefs of an earlier process. Default: none. */
+  readonly beliefs?: BeliefMemory;
 }
 
 /** For how long loads that were read for one decision serve the next, in milliseconds. */
@@ -117,6 +119,8 @@ export function followEndpoints(parts: EndpointsParts, self: EndpointId): Endpoi
     if (id === self) return;
     const endpointState = followEndpoint(endpoint, links(id), clock, random, hedges, changed);
     if (begun && all.size > 0) endpointState.startSlowly(clock.nowMs());
+    const before = parts.beliefs?.server(id);
+    if (before) endpointState.service.remember(before.ratio, before.ageMs, clock.nowMs());
     all.set(id, endpointState);
     board.add(endpointState);
     changes++;
@@ -268,6 +272,11 @@ export function followEndpoints(parts: EndpointsParts, self: EndpointId): Endpoi
   };
   readDirectory();
   begun = true;
+  parts.beliefs?.follow(() => {
+    const nowMs = clock.nowMs();
+    const proven = [...all].filter(([, state]) => state.proven);
+    return { servers: new Map(proven.map(([id, { service }]) => [id, service.ratio(nowMs)])) };
+  });
   const watching = directory?.watch(readDirectory);
   return Object.assign(endpoints, { [Symbol.dispose]: () => watching?.[Symbol.dispose]() });
 }

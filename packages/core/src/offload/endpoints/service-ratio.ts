@@ -13,6 +13,8 @@ export interface ServiceRatio {
   promised(factor: number, nowMs: number, of?: string): void;
   /** Factor for promised times; 1 before the first observation. */
   ratio(nowMs: number): number;
+  /** Starts from the factor of an earlier process, `ageMs` old. Nothing may have been seen. */
+  remember(ratio: number, ageMs: number, nowMs: number): void;
 }
 
 /** How far promises are off, as a standard deviation of the logarithm: most are honest. */
@@ -113,6 +115,11 @@ export function serviceRatio(halfLifeMs = 30_000): ServiceRatio {
       forgetFirst(last);
     },
     ratio: (nowMs) => Math.exp(left(nowMs)),
+    remember(ratio, ageMs, nowMs) {
+      if (!(ratio > 0)) return;
+      log = Math.max(-3, Math.min(6.9, Math.log(ratio))) * 0.5 ** (Math.max(0, ageMs) / halfLifeMs);
+      noted = nowMs;
+    },
   };
 }
 

@@ -11,7 +11,7 @@ import {
 } from "../../words/base/index.ts";
 import type { Endpoint } from "../../wire/endpoint/index.ts";
 import type { Checks } from "../check/index.ts";
-import { deviceSpeed } from "../../decide/estimate/index.ts";
+import { type BeliefMemory, deviceSpeed } from "../../decide/estimate/index.ts";
 import { endCut, startCut } from "../../words/model/index.ts";
 import { type AskedModel, entryOf, keyOf, newerOf, putTogether, stillKnown } from "./asked-model.ts";
 import { type Heard, type KnownModel, quickestMs, replaced } from "../models/index.ts";
@@ -47,6 +47,8 @@ export interface KnowledgeParts {
   /** Checks whether models that came from elsewhere were replaced there. Never rejects. */
   readonly lookAgain?: () => Promise<void>;
   readonly upkeep?: UpkeepOptions;
+  /** What an earlier process learned of this device. Default: nothing. */
+  readonly beliefs?: BeliefMemory;
 }
 
 /** What this endpoint knows of models. It is polled off the path of requests, except for the first use of a model. */
@@ -114,7 +116,8 @@ export function knowledgeOf(
     askMs = 3000,
   } = parts.upkeep ?? {};
   const entries = new Map<string, AskedModel>();
-  const device = deviceSpeed();
+  const device = deviceSpeed({}, parts.beliefs?.speeds);
+  parts.beliefs?.follow(() => ({ speeds: device.remember() }));
   const roundMs = (leastMs = refreshMs): number =>
     Math.max(leastMs, (endpoints.all.size * 1000) / askedPerSecond);
   const asking = new Set<AbortController>();

@@ -11,7 +11,7 @@ import type { CheckOptions } from "../check/index.ts";
 import type { Directory } from "../../fleet/directory/index.ts";
 import type { Endpoint, EndpointInfo } from "../../wire/endpoint/index.ts";
 import type { Link } from "../../wire/transport/index.ts";
-import type { TryOptions } from "../../decide/estimate/index.ts";
+import type { BeliefMemory, TryOptions } from "../../decide/estimate/index.ts";
 import type { Objective } from "../../decide/goal/index.ts";
 import type { RetryOptions } from "./retries.ts";
 import type { Policy } from "../../decide/policy/index.ts";
@@ -67,6 +67,8 @@ export interface OffloadParts {
   /** How lateness is weighed and second runs are rationed, for each endpoint. */
   readonly hedges?: TryOptions;
   readonly upkeep?: UpkeepOptions;
+  /** What an earlier process learned of servers and this device, and where this one leaves it. Default: nothing is kept. */
+  readonly beliefs?: BeliefMemory;
   /** How answers of other endpoints are checked. Default: not at all. */
   readonly checks?: CheckOptions;
   /** Plans that one request may make before it waits for a retry, the first included; default 6. */
