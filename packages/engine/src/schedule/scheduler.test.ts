@@ -115,6 +115,20 @@ async function rowsOfRuns(
 }
 
 describe("clients that ask again when they are answered", () => {
+  it("never wait for company where there is one of them, also after runs that took long", async () => {
+    let runs = 0;
+    // As on a machine that was busy for a while.
+    const runMs = (rows: number): number => (rows > 1 ? 0.1 : ++runs % 8 < 3 ? 8 : 0.1);
+    const { clock, scheduler } = await bench(runMs, { batching: { maxBatchSize: 16 } });
+    for (let run = 0; run < 4; run++) await clock.finish(scheduler.run(feeds(1, 2), ["y"], base));
+    let waitedMs = 0;
+    for (let asked = 0; asked < 200; asked++) {
+      const { queueMs } = await clock.finish(scheduler.run(feeds(asked), ["y"], base));
+      waitedMs += queueMs;
+    }
+    expect(waitedMs).toBe(0);
+  });
+
   it("share one short run, instead of two groups taking turns", async () => {
     const runs = await rowsOfRuns(8, (rows) => 0.3 + rows * 0.01);
     expect(runs.filter((run) => run === "m 8").length).toBeGreaterThan(9);

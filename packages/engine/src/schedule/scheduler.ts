@@ -44,6 +44,10 @@ import {
 } from "./waiting.ts";
 import { type WaitingRoom, waitingRoom } from "./waiting-room.ts";
 
+/** Weight of the newest request in the share of those that came beside others, and below which share each is alone. */
+const companyLearning = 0.1;
+const leastCompany = 0.02;
+
 /** A scheduler over loaded instances. */
 export class GraphScheduler implements Scheduler {
   readonly name: string;
@@ -76,6 +80,8 @@ export class GraphScheduler implements Scheduler {
   #provider: string | undefined;
   /** Set once an output turned out not to follow the batch axis: requests for this graph can then never share a run. */
   #unjoinable = false;
+  /** Share of recent requests that came while others waited or ran, of 1. */
+  #accompanied = 0;
 
   constructor(parts: SchedulerParts, instances: readonly Instance[], isolation: BatchIsolation) {
     const { name, clock, maxQueued, batching, weightOf = () => 1 } = parts;
@@ -206,6 +212,8 @@ export class GraphScheduler implements Scheduler {
     const sharers = this.isolation === "shared" ? "" : call.tenant;
     const enqueuedMs = clock.nowMs();
     this.#paces.of(sharers).seen(enqueuedMs);
+    const beside = this.#running > 0 || this.#room.queue.length > 0 ? 1 : 0;
+    this.#accompanied += (beside - this.#accompanied) * companyLearning;
     const together = this.#joins ? this.#room.queue.flow(call.tenant).items.length + rows : rows;
     const arrived: Arrived = {
       tenant: call.tenant,
@@ -321,10 +329,14 @@ export class GraphScheduler implements Scheduler {
     return one !== undefined && this.#begins([one], [item], item);
   }
 
-  /** Whether waiting for another request may pay: where requests are further apart than runs are long, it never does. */
+  /**
+   * Whether waiting for another request may pay. It never does where requests are further apart than runs are long, nor where
+   * one client asks again whenever it was answered: however short its gaps are, nobody comes while it waits.
+   */
   #mayWait({ call, rows, rowBytes, enqueuedMs }: Waiting): boolean {
     const { maxQueueDelayMs, preferredSizes } = this.#batching;
     if (maxQueueDelayMs !== undefined || preferredSizes) return true;
+    if (this.#accompanied < leastCompany) return false;
     const runMs = this.#times.runMs(rows, rowBytes);
     const sharers = this.isolation === "shared" ? "" : call.tenant;
     return runMs === undefined || this.#paces.of(sharers).gapMs(enqueuedMs) < runMs;
