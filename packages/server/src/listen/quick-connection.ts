@@ -14,6 +14,7 @@ import { beyondLimits } from "./admissions.ts";
 import { acknowledgement, type ExchangeParts, joinedBytes, talkative } from "./exchange.ts";
 import { directSocket } from "./direct-socket.ts";
 import { watchHalfClosed } from "./half-closed.ts";
+import { KeptMemory, type SpareMemory } from "./kept-memory.ts";
 import { endPlainly } from "./not-served.ts";
 import { type QuickHead, QuickHeads } from "./quick-head.ts";
 import { alignedCopy, copied, whenLeft } from "./release.ts";
@@ -39,6 +40,8 @@ export interface QuickParts extends ExchangeParts {
 export interface SharedParts extends QuickParts {
   /** What short requests are read into, one connection's after another's: whoever keeps some of it copies it. */
   readonly memory: Uint8Array;
+  /** Memory for bodies that are kept while they arrive. */
+  readonly spare: SpareMemory;
   readonly date: () => string;
 }
 
@@ -61,6 +64,10 @@ export class QuickConnection implements Reads {
   #closing = false;
   /** The body of the request under way, until all of it is here. */
   #arriving: ArrivingBody | undefined;
+  /** What is kept of it. */
+  #kept: KeptMemory | undefined;
+  /** The last read went there. */
+  #intoKept = false;
   /** What came behind the request under way. */
   #behind: Buffer | undefined;
   /** Ends what takes too long to arrive, and where nobody waits any more for what came. */
@@ -100,8 +107,10 @@ export class QuickConnection implements Reads {
     const arriving = this.#arriving;
     const room = arriving?.room;
     this.#inPlace = room !== undefined;
-    const keeps = arriving !== undefined && this.#much && !this.#lingering;
-    this.#memory = room ?? (keeps ? Buffer.allocUnsafeSlow(readMemoryBytes) : this.#parts.memory);
+    const keeps = !room && arriving !== undefined && this.#much && !this.#lingering;
+    const kept = keeps ? this.#kept?.next(arriving.left) : undefined;
+    this.#intoKept = kept !== undefined;
+    this.#memory = room ?? kept ?? (keeps ? Buffer.allocUnsafeSlow(readMemoryBytes) : this.#parts.memory);
     return this.#memory;
   }
 
@@ -113,6 +122,10 @@ export class QuickConnection implements Reads {
     if (this.#handedOver) this.#socket.push(Buffer.from(chunk));
     else if (this.#inPlace && this.#arriving) {
       this.#arriving.filled(bytes);
+      this.#afterArrival(this.#arriving);
+    } else if (this.#intoKept && this.#arriving) {
+      this.#kept?.filled(bytes);
+      this.#arriving.came(chunk);
       this.#afterArrival(this.#arriving);
     } else this.#take(chunk, memory);
   }
@@ -190,10 +203,11 @@ export class QuickConnection implements Reads {
       });
       return;
     }
-    const { release } = this.#parts;
+    const kept = new KeptMemory(this.#parts.spare, this.#parts.release);
+    this.#kept = kept;
     const arriving = new ArrivingBody({
       byteLength: head.bodyBytes,
-      release,
+      release: (memory) => kept.free(memory),
       pause: () => this.#socket.pause(),
       resume: () => this.#socket.resume(),
     });
@@ -250,6 +264,8 @@ export class QuickConnection implements Reads {
   #afterArrival(arriving: ArrivingBody): void {
     if (arriving.left === 0) {
       this.#arriving = undefined;
+      this.#kept?.complete();
+      this.#kept = undefined;
       this.#patience?.[Symbol.dispose]();
     }
     this.#lingering?.();

@@ -1,5 +1,6 @@
 import type { Socket } from "node:net";
 import { type ConnectionAdmission, readMemoryBytes } from "@longshore/core/internal";
+import { SpareMemory } from "./kept-memory.ts";
 import { QuickConnection, type QuickParts, type SharedParts } from "./quick-connection.ts";
 import { dateLine } from "./reply-head.ts";
 
@@ -16,6 +17,7 @@ export function quickConnections(parts: QuickParts): QuickConnections {
   const shared: SharedParts = {
     ...parts,
     memory: Buffer.allocUnsafeSlow(readMemoryBytes),
+    spare: new SpareMemory(),
     date: dateLine(parts.options.clock),
   };
   return {
