@@ -10,6 +10,7 @@ import { type Bench, refuseUnknown, setUp } from "./harness.ts";
 const benches: Readonly<Record<string, () => Promise<Bench>>> = {
   codec: async () => (await import("./codec.ts")).bench,
   decide: async () => (await import("./decide.ts")).bench,
+  fast: async () => (await import("./fast.ts")).bench,
   failover: async () => (await import("./failover.ts")).bench,
   energy: async () => (await import("./energy.ts")).bench,
   gateway: async () => (await import("./gateway.ts")).bench,

@@ -13,6 +13,8 @@ export const command: string = join(
 
 /** How `longshore serve` is started on a folder of models. */
 export interface OwnServerOptions {
+  /** Of another build. Default: of this checkout. */
+  readonly command?: string;
   readonly repository: string;
   readonly cores?: readonly number[];
   readonly args?: readonly string[];
@@ -26,7 +28,16 @@ export async function startOwn(options: OwnServerOptions): Promise<RunningPeer> 
   const args = options.args ?? [];
   const started = await startServerProcess({
     command: process.execPath,
-    args: [command, "serve", options.repository, "--port", `${http}`, "--grpc-port", `${grpc}`, ...args],
+    args: [
+      options.command ?? command,
+      "serve",
+      options.repository,
+      "--port",
+      `${http}`,
+      "--grpc-port",
+      `${grpc}`,
+      ...args,
+    ],
     ...(options.cores ? { cores: options.cores } : {}),
     ...(options.env ? { env: options.env } : {}),
     ...(options.errorsTo === undefined ? {} : { errorsTo: options.errorsTo }),
