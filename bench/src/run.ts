@@ -12,6 +12,7 @@ const benches: Readonly<Record<string, () => Promise<Bench>>> = {
   decide: async () => (await import("./decide.ts")).bench,
   fast: async () => (await import("./fast.ts")).bench,
   failover: async () => (await import("./failover.ts")).bench,
+  footprint: async () => (await import("./footprint.ts")).bench,
   energy: async () => (await import("./energy.ts")).bench,
   gateway: async () => (await import("./gateway.ts")).bench,
   overload: async () => (await import("./overload.ts")).bench,

@@ -1,0 +1,133 @@
+import { type ChildProcess, fork } from "node:child_process";
+import { once } from "node:events";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { type RunningPeer, startOwn } from "@longshore/conformance";
+import { type Bench, type BenchContext, type Measured, optionOf, quantile } from "./harness.ts";
+import type { Answer, CalledFunction, Question } from "./footprint/gateway-process.ts";
+import { Connection } from "./load/connection.ts";
+import { meanOfRow } from "./load/models.ts";
+
+/** Requests before anything is counted, while calls are counted, and in each round of bytes. */
+const warmUp = 2000;
+const counted = 200;
+const inRound = 300;
+const rounds = 7;
+/** A function is part of a request if it runs in at least this share of them; timers and upkeep run more rarely. */
+const usualRatio = 0.9;
+
+/** One kB, as in `bench gateway`. */
+function request(): { readonly head: string; readonly body: Buffer } {
+  const floats = 230;
+  const parameters = { binary_data_size: floats * 4 };
+  const input = { name: "x", datatype: "FP32", shape: [1, floats], parameters };
+  const json = Buffer.from(JSON.stringify({ inputs: [input], parameters: { binary_data_output: true } }));
+  const body = Buffer.concat([json, Buffer.from(new Float32Array(floats).fill(3).buffer)]);
+  const head = [
+    "POST /v2/models/mean/infer HTTP/1.1",
+    "host: 127.0.0.1",
+    "content-type: application/octet-stream",
+    `content-length: ${body.byteLength}`,
+    `inference-header-content-length: ${json.byteLength}`,
+  ];
+  return { head: `${head.join("\r\n")}\r\n\r\n`, body };
+}
+
+/** Whose code a function is. */
+function ownerOf({ url }: CalledFunction): "longshore" | "libraries" | "node" {
+  if (url.startsWith("node:")) return "node";
+  return url.includes("/node_modules/") ? "libraries" : "longshore";
+}
+
+async function answerOf<K extends Answer["kind"]>(
+  child: ChildProcess,
+  kind: K,
+): Promise<Extract<Answer, { kind: K }>> {
+  const [answer] = (await once(child, "message")) as [Answer];
+  if (answer.kind !== kind) throw new Error(`the gateway's process answered ${answer.kind}, not ${kind}`);
+  // Its kind was just compared.
+  return answer as Extract<Answer, { kind: K }>;
+}
+
+async function ask<K extends Answer["kind"]>(
+  child: ChildProcess,
+  question: Question,
+  kind: K,
+): Promise<Extract<Answer, { kind: K }>> {
+  const answer = answerOf(child, kind);
+  child.send(question);
+  return await answer;
+}
+
+async function run({ args, say }: BenchContext): Promise<Measured> {
+  const root = resolve(optionOf(args, "root") ?? fileURLToPath(new URL("../..", import.meta.url)));
+  const folder = mkdtempSync(join(tmpdir(), "longshore-bench-footprint-"));
+  const servers: RunningPeer[] = [];
+  let child: ChildProcess | undefined;
+  try {
+    const repository = join(folder, "models");
+    mkdirSync(join(repository, "mean", "1"), { recursive: true });
+    writeFileSync(join(repository, "mean", "1", "model.onnx"), meanOfRow());
+    for (let index = 0; index < 2; index++)
+      servers.push(await startOwn({ repository, args: ["--log-level", "none"] }));
+    // Young memory large enough that nothing is collected within a round.
+    const execArgv = ["--expose-gc", "--max-semi-space-size=256", "--min-semi-space-size=256"];
+    const file = fileURLToPath(new URL("./footprint/gateway-process.js", import.meta.url));
+    child = fork(file, [root, ...servers.map(({ http }) => `http://${http}`)], { execArgv });
+    const { port } = await answerOf(child, "port");
+    const connection = new Connection(port);
+    const { head, body } = request();
+    const send = async (count: number): Promise<void> => {
+      for (let index = 0; index < count; index++) {
+        const { status } = await connection.send(head, body);
+        if (status !== 200) throw new Error(`the gateway answered with status ${status}`);
+      }
+    };
+    await send(warmUp);
+    await ask(child, "count-calls", "begun");
+    await send(counted);
+    const { functions } = await ask(child, "calls", "calls");
+    // What was compiled for counting is compiled anew.
+    await send(warmUp);
+    const bytes: number[] = [];
+    for (let round = 0; round < rounds; round++) {
+      await ask(child, "count-bytes", "begun");
+      await send(inRound);
+      bytes.push((await ask(child, "bytes", "bytes")).bytes / inRound);
+    }
+    connection.close();
+    const usual = functions.filter(({ calls }) => calls >= usualRatio * counted);
+    const calls = (of: readonly CalledFunction[]): number =>
+      Math.round(of.reduce((sum, one) => sum + one.calls, 0) / counted);
+    const rows = (["longshore", "libraries", "node"] as const).map((owner) => {
+      const its = usual.filter((one) => ownerOf(one) === owner);
+      return { owner, functions: its.length, calls: calls(its) };
+    });
+    for (const { owner, functions: count, calls: called } of rows)
+      say(`${owner.padEnd(10)} ${count} functions, ${called} calls`);
+    const figures = {
+      functions: usual.length,
+      calls: calls(usual),
+      heapBytes: Math.round(quantile(bytes, 0.5)),
+    };
+    return { figures, rows };
+  } finally {
+    child?.kill("SIGKILL");
+    await Promise.all(servers.map((one) => one.close()));
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+/**
+ * What one request of 1 kB makes a warm gateway do: functions that it runs, how often it calls them, and bytes of objects that it makes,
+ * the code of libraries and of Node.js included.
+ */
+export const bench: Bench = {
+  name: "footprint",
+  about: "functions that one request runs through a gateway, and bytes that it makes",
+  options: ["--root DIR"],
+  bars: {},
+  run,
+};

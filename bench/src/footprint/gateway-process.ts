@@ -1,0 +1,65 @@
+/**
+ * A gateway in a process of its own, which tells what one request makes it do: `node gateway-process.js ROOT SERVER...` runs the
+ * gateway of the checkout at ROOT before these servers. Its parent sends a `Question` and gets an answer of the same kind.
+ */
+import { Session } from "node:inspector/promises";
+import { pathToFileURL } from "node:url";
+import type * as longshore from "longshore";
+
+/** Begin to count, or tell what was counted since. */
+export type Question = "count-calls" | "calls" | "count-bytes" | "bytes";
+
+/** A function that was called, and how often. */
+export interface CalledFunction {
+  /** Of its file. */
+  readonly url: string;
+  readonly name: string;
+  readonly calls: number;
+}
+
+export type Answer =
+  | { readonly kind: "port"; readonly port: number }
+  | { readonly kind: "begun" }
+  | { readonly kind: "calls"; readonly functions: readonly CalledFunction[] }
+  | { readonly kind: "bytes"; readonly bytes: number };
+
+const [root = "", ...servers] = process.argv.slice(2);
+const entry = pathToFileURL(`${root}/packages/longshore/dist/index.js`).href;
+const { gateway } = (await import(entry)) as typeof longshore;
+const running = await gateway({ port: 0, dataClass: "public", id: "footprint", servers });
+const session = new Session();
+session.connect();
+let heldBytes = 0;
+
+async function answerTo(question: Question): Promise<Answer> {
+  switch (question) {
+    case "count-calls":
+      await session.post("Profiler.enable");
+      await session.post("Profiler.startPreciseCoverage", { callCount: true, detailed: false });
+      await session.post("Profiler.takePreciseCoverage");
+      return { kind: "begun" };
+    case "calls": {
+      const { result } = await session.post("Profiler.takePreciseCoverage");
+      await session.post("Profiler.stopPreciseCoverage");
+      await session.post("Profiler.disable");
+      const functions = result.flatMap(({ url, functions: found }) =>
+        found.map(({ functionName, ranges }) => ({ url, name: functionName, calls: ranges[0]?.count ?? 0 })),
+      );
+      return { kind: "calls", functions };
+    }
+    case "count-bytes":
+      globalThis.gc?.();
+      heldBytes = process.memoryUsage().heapUsed;
+      return { kind: "begun" };
+    case "bytes":
+      return { kind: "bytes", bytes: process.memoryUsage().heapUsed - heldBytes };
+  }
+}
+
+function tell(answer: Answer): void {
+  process.send?.(answer);
+}
+
+process.on("message", (question: Question) => void answerTo(question).then(tell));
+process.on("disconnect", () => process.exit());
+tell({ kind: "port", port: Number(new URL(running.address).port) });
