@@ -1,2 +1,3 @@
-export { type Knowledge, knowledgeOf, type UpkeepOptions } from "./knowledge.ts";
+export { type Knowledge, knowledgeOf } from "./knowledge.ts";
 export { nothingKnown } from "./nothing-known.ts";
+export type { UpkeepOptions } from "./options.ts";

@@ -1,0 +1,171 @@
+import {
+  type Call,
+  type Clock,
+  type EndpointId,
+  LongshoreError,
+  waitAtMost,
+} from "../../words/base/index.ts";
+import type { Endpoint } from "../../wire/endpoint/index.ts";
+import type { EndpointStates } from "../endpoints/index.ts";
+import { type KnownModel, quickestMs } from "../models/index.ts";
+import { nowhere } from "../steps/index.ts";
+import { type AskedModel, entryOf, keyOf, stillKnown } from "./asked-model.ts";
+import { nothingKnown, orNoVersion, tooSlow } from "./nothing-known.ts";
+import type { Intervals } from "./options.ts";
+import type { Questions } from "./questions.ts";
+import type { Rounds } from "./rounds.ts";
+import { runsNow } from "./runs-now.ts";
+
+/** Timers of the platform may fire this much too early, in milliseconds: a wait that ended within this ended at the deadline. */
+const earlyMs = 2;
+
+/** The knowledge, unless endpoints still have their moment to send offers. */
+export function settled(
+  entry: AskedModel | undefined,
+  { all }: EndpointStates,
+  clock: Clock,
+): KnownModel | undefined {
+  const known = stillKnown(entry, all);
+  return entry && clock.nowMs() < entry.newUntilMs ? undefined : known;
+}
+
+/** The first use of a model: nothing is known of it yet, so the request waits for the answers of endpoints. */
+export class FirstUse {
+  readonly #clock: Clock;
+  readonly #local: Endpoint | undefined;
+  readonly #intervals: Intervals;
+  readonly #entries: Map<string, AskedModel>;
+  readonly #endpoints: EndpointStates;
+  readonly #questions: Questions;
+  readonly #rounds: Rounds;
+
+  constructor(
+    { clock, local }: { readonly clock: Clock; readonly local?: Endpoint },
+    intervals: Intervals,
+    entries: Map<string, AskedModel>,
+    endpoints: EndpointStates,
+    questions: Questions,
+    rounds: Rounds,
+  ) {
+    this.#clock = clock;
+    this.#local = local;
+    this.#intervals = intervals;
+    this.#entries = entries;
+    this.#endpoints = endpoints;
+    this.#questions = questions;
+    this.#rounds = rounds;
+  }
+
+  /** See `Knowledge.learn`. */
+  async learn(model: string, version: string | undefined, call: Call, question = false): Promise<KnownModel> {
+    const entry = entryOf(this.#entries, model, version, this.#clock.nowMs());
+    const beganMs = this.#clock.nowMs();
+    entry.usedAtMs = beganMs;
+    const now = question
+      ? stillKnown(entry, this.#endpoints.all)
+      : settled(entry, this.#endpoints, this.#clock);
+    if (now) return now;
+    // A poll from another offloader may be part of a circle. It does not wait for answers that may wait for it, and gets the current
+    // knowledge after a moment.
+    const circular = question && entry.asking !== undefined && call.path.length > 0;
+    const round = entry.asking ?? this.#rounds.ask(entry, call.path);
+    const leftMs = (): number => call.deadlineMs - this.#clock.nowMs();
+    let failure: unknown;
+    await this.#within(entry.localDone ?? round, leftMs(), call.abort).catch((thrown: unknown) => {
+      // A failure here matters only if no other endpoint has the model.
+      if (call.abort.aborted) throw thrown;
+      failure = thrown;
+    });
+    if (this.#endpoints.all.size > 0) {
+      if (circular) await this.#within(round, Math.min(this.#intervals.firstWaitMs, leftMs()), call.abort);
+      else await this.#heardOf(entry, round, call);
+      // An endpoint that is overloaded at its first poll is polled a second time, since no other has the model.
+      if (nowhere(entry.known) && !circular && leftMs() > 0 && [...entry.unsaid.values()].some(tooSlow)) {
+        await this.#heardOf(entry, entry.asking ?? this.#rounds.ask(entry, call.path), call);
+      }
+    }
+    if (!circular && nowhere(entry.known)) {
+      await this.#firstOffer(
+        entry,
+        call,
+        question ? this.#intervals.firstWaitMs : beganMs + this.#intervals.firstOfferMs - this.#clock.nowMs(),
+      );
+    }
+    if (!entry.known && leftMs() < earlyMs) {
+      const { message } = nothingKnown(entry, this.#endpoints, call.path, this.#local !== undefined);
+      const why = `the deadline passed before any endpoint described ${model}: ${message}`;
+      throw new LongshoreError("deadline-exceeded", "resolve", why);
+    }
+    this.#rounds.keepFresh();
+    // Knowledge of a model that all endpoints no longer have is useless, unless the endpoint that had it has left.
+    const none = !entry.asking && !entry.left && stillKnown(entry, this.#endpoints.all) === undefined;
+    if (entry.known && !none) return entry.known;
+    if (circular && entry.asking) {
+      const why = `what there is of ${model} was not known ${this.#intervals.firstWaitMs} ms after the question`;
+      throw new LongshoreError("deadline-exceeded", "resolve", why);
+    }
+    // Other requests may have more time, and wait for it.
+    if (entry.news.waiting === 0) this.#entries.delete(keyOf(model, version));
+    if (failure !== undefined) throw failure;
+    const error = nothingKnown(entry, this.#endpoints, call.path, this.#local !== undefined);
+    throw question ? error : await orNoVersion(error, version, () => this.learn(model, undefined, call));
+  }
+
+  /**
+   * Waits for the round of questions under way: until it is over, or the moment for further endpoints is. Leaves the request twice the
+   * time that the quickest way known by then takes.
+   */
+  async #heardOf(entry: AskedModel, round: Promise<void>, { deadlineMs, abort }: Call): Promise<void> {
+    while (entry.asking === round) {
+      const waits = entry.newUntilMs < Infinity && entry.known ? 2 * quickestMs(entry.known) : 0;
+      const leftMs = Math.min(entry.newUntilMs, deadlineMs - waits) - this.#clock.nowMs();
+      if (leftMs < earlyMs) return;
+      await entry.news.next((heard) => this.#within(Promise.race([round, heard]), leftMs, abort));
+    }
+  }
+
+  /** Waits until some endpoint is known to run the model, or all have answered that they cannot; at most `mostMs`. */
+  async #firstOffer(entry: AskedModel, { deadlineMs, abort, path }: Call, mostMs: number): Promise<void> {
+    const untilMs = Math.min(this.#clock.nowMs() + mostMs, deadlineMs);
+    for (;;) {
+      const leftMs = untilMs - this.#clock.nowMs();
+      if (
+        leftMs < earlyMs ||
+        this.#questions.closed ||
+        runsNow(entry, this.#endpoints.all, this.#local) ||
+        !this.#mayCome(entry, path)
+      )
+        return;
+      entry.usedAtMs = this.#clock.nowMs();
+      await entry.news.next((heard) => this.#within(heard, leftMs, abort));
+    }
+  }
+
+  /** Waits until one of these this.#endpoints has answered a poll about the model; false if the deadline or, without one, the time for a first offer comes first. */
+  async heardFrom(
+    entry: AskedModel,
+    ids: readonly EndpointId[],
+    { deadlineMs, abort }: Call,
+  ): Promise<boolean> {
+    const untilMs =
+      deadlineMs < Infinity ? deadlineMs - earlyMs : this.#clock.nowMs() + this.#intervals.firstOfferMs;
+    for (;;) {
+      const leftMs = untilMs - this.#clock.nowMs();
+      if (ids.some((id) => entry.heard.has(id))) return true;
+      if (leftMs <= 0 || this.#questions.closed || !ids.some((id) => this.#endpoints.all.has(id)))
+        return false;
+      entry.usedAtMs = this.#clock.nowMs();
+      await entry.news.next((heard) => this.#within(heard, leftMs, abort));
+    }
+  }
+
+  /** Whether an endpoint that runs the model may still appear: one has not answered, or the directory lists none yet. */
+  #mayCome(entry: AskedModel, path: Call["path"]): boolean {
+    if (this.#endpoints.all.size === 0) return this.#endpoints.mayGrow;
+    return nothingKnown(entry, this.#endpoints, path, this.#local !== undefined).retryable;
+  }
+
+  #within(done: Promise<void>, waitMs: number, abort: AbortSignal): Promise<void> {
+    return waitAtMost(done, waitMs, abort, this.#clock, "resolve");
+  }
+}

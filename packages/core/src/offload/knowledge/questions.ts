@@ -1,0 +1,82 @@
+import {
+  type Clock,
+  type EndpointId,
+  housekeepingCall,
+  LongshoreError,
+  untilAborted,
+  withTime,
+} from "../../words/base/index.ts";
+import type { Endpoint } from "../../wire/endpoint/index.ts";
+import { type Heard, replaced } from "../models/index.ts";
+import type { AskedModel } from "./asked-model.ts";
+
+/** Polls of endpoints that are under way, and the timers of those that are due. Disposing ends both. */
+export class Questions implements Disposable {
+  readonly #clock: Clock;
+  readonly #self: EndpointId;
+  readonly #asking = new Set<AbortController>();
+  readonly #timers = new Set<Disposable>();
+  #closed = false;
+
+  constructor(clock: Clock, self: EndpointId) {
+    this.#clock = clock;
+    this.#self = self;
+  }
+
+  get closed(): boolean {
+    return this.#closed;
+  }
+
+  later(delayMs: number, fire: () => void): Disposable {
+    const timer = this.#clock.timer(delayMs, () => {
+      this.#timers.delete(timer);
+      fire();
+    });
+    this.#timers.add(timer);
+    return timer;
+  }
+
+  /** The answer of one endpoint. Rejects if it does not answer within `patienceMs`. */
+  async ask(
+    endpoint: Endpoint,
+    entry: AskedModel,
+    known: Heard | undefined,
+    path: readonly EndpointId[],
+    patienceMs: number,
+  ): Promise<Heard> {
+    const { id } = endpoint.info;
+    const control = new AbortController();
+    const base = { ...housekeepingCall(`ask-${id}`, control.signal), path: [...path, this.#self] };
+    const late = (): LongshoreError =>
+      new LongshoreError("no-answer", "resolve", `${id} did not say what it offers`);
+    using own = withTime(base, this.#clock, patienceMs, late);
+    const { call } = own;
+    this.#asking.add(control);
+    try {
+      const { model, version } = entry;
+      const ask = async (): Promise<Heard> => {
+        const query = version === undefined ? { model } : { model, version };
+        // An endpoint without offers shows a new version only in its description.
+        let knowledge = endpoint.info.offers ? known?.knowledge : undefined;
+        let offers = knowledge ? await endpoint.offers(query, call) : [];
+        // The offers do not match the description: the content was replaced meanwhile.
+        if (!knowledge || replaced(knowledge, offers)) {
+          knowledge = await endpoint.describe(model, version, call);
+          offers = knowledge ? await endpoint.offers(query, call) : [];
+        }
+        return { endpoint, knowledge, offers };
+      };
+      return await untilAborted(ask(), call.abort, "resolve");
+    } finally {
+      this.#asking.delete(control);
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.#closed = true;
+    const error = new LongshoreError("shutting-down", "resolve", "the offloader was closed");
+    for (const control of this.#asking) control.abort(error);
+    for (const timer of this.#timers) timer[Symbol.dispose]();
+    this.#timers.clear();
+  }
+}

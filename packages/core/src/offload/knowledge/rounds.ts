@@ -1,0 +1,194 @@
+import { type Call, type EndpointId, failureEvent, LongshoreError } from "../../words/base/index.ts";
+import { deviceSpeed } from "../../decide/estimate/index.ts";
+import type { Checks } from "../check/index.ts";
+import { manyEndpoints, type EndpointStates, type ServedVersion, ranOf } from "../endpoints/index.ts";
+import { nowhere } from "../steps/index.ts";
+import { type AskedModel, putTogether, stillKnown } from "./asked-model.ts";
+import { tooSlow } from "./nothing-known.ts";
+import type { Intervals, KnowledgeParts } from "./options.ts";
+import type { Questions } from "./questions.ts";
+import { runsNow } from "./runs-now.ts";
+
+/** Endpoints polled at a time about a model that nothing is known of. */
+const mostAtOnce = 1024;
+/** Polls per second at most; with very many endpoints each is polled less often. */
+const askedPerSecond = 200;
+/** Poll a paused endpoint at least this often (ms), except after 401, where each poll counts as a failed login. */
+const askedBackMs = 1000;
+/** The least interval at which the statements of all endpoints are merged, in milliseconds. */
+const leastDigestMs = 50;
+/** Endpoints per millisecond of interval: with more endpoints they are merged less often. */
+const endpointsPerMs = 20;
+
+/** Rounds of questions to all endpoints about the models in use, and the questions between rounds. */
+export interface Rounds {
+  /**
+   * Asks endpoints, by default all. Those that the question has been through are asked afterwards and not waited for: two that know each
+   * other do not ask in circles.
+   */
+  ask(entry: AskedModel, path: Call["path"], ids?: IterableIterator<EndpointId>): Promise<void>;
+  askLocal(entry: AskedModel, path: readonly EndpointId[]): Promise<void>;
+  /** Puts together what all have said of a model. */
+  digest(entry: AskedModel): void;
+  /** Keeps offers of models in use fresh; stops by itself when none is in use. */
+  keepFresh(): void;
+  /** Time between rounds, longer with very many endpoints. */
+  roundMs(): number;
+}
+
+/** Asks nobody yet. Endpoints that are added are asked about the models in use. */
+export function roundsOf(
+  parts: KnowledgeParts,
+  { refreshMs, idleMs, firstWaitMs, askMs }: Intervals,
+  entries: ReadonlyMap<string, AskedModel>,
+  endpoints: EndpointStates,
+  questions: Questions,
+  checks: Checks | undefined,
+): Rounds {
+  const { clock, local } = parts;
+  const device = deviceSpeed({}, parts.beliefs?.speeds);
+  parts.beliefs?.follow(() => ({ speeds: device.remember() }));
+  const roundMs = (leastMs = refreshMs): number =>
+    Math.max(leastMs, (endpoints.all.size * 1000) / askedPerSecond);
+  let freshening: Disposable | undefined;
+
+  const digestOf = (entry: AskedModel): void => {
+    const nowMs = clock.nowMs();
+    putTogether(entry, endpoints.all, device, nowMs);
+    if (runsNow(entry, endpoints.all, local))
+      entry.newUntilMs = Math.min(entry.newUntilMs, nowMs + firstWaitMs);
+    entry.news.tell();
+  };
+
+  async function askOther(id: EndpointId, entry: AskedModel, path: Call["path"], due = false): Promise<void> {
+    const endpointState = endpoints.all.get(id);
+    if (!endpointState || questions.closed) return;
+    const again = nowhere(entry.known) && tooSlow(entry.unsaid.get(id));
+    let of = entry.known && ranOf(entry.known.description);
+    const [beganMs, behind] = [clock.nowMs(), endpointState.underWay > 0];
+    if (beganMs < endpoints.pausedUntilMs(endpointState, of) && !again && !due)
+      return askWhenBack(id, entry, of);
+    try {
+      const before = entry.heard.get(id);
+      const known = before?.endpoint === endpointState.endpoint ? before : undefined;
+      const heard = await questions.ask(endpointState.endpoint, entry, known, path, askMs);
+      const description = heard.knowledge?.description ?? entry.known?.description;
+      // Its offers count once it has passed its golden input.
+      if (description) {
+        // Content that stands in for the known model runs under that model's name.
+        of = of && entry.known?.servedAt.includes(id) ? of : ranOf(description);
+        await checks?.prove(endpointState, description, heard.offers, endpoints.downAtMs(endpointState, of));
+      }
+      // The endpoint may have left meanwhile.
+      if (endpoints.all.get(id) !== endpointState || questions.closed) return;
+      entry.heard.set(id, heard);
+      endpointState.promised(heard.offers, clock.nowMs(), endpoints.all.size <= manyEndpoints);
+      entry.unsaid.delete(id);
+      endpointState.health.reached();
+      const [offer] = heard.offers;
+      if (offer?.path.length === 1 && offer.origin === "promised")
+        endpointState.offered(offer.queueMs, clock.nowMs());
+    } catch (thrown) {
+      if (questions.closed) return;
+      const error = LongshoreError.from(thrown, "resolve", `asking ${id} what it offers`);
+      entry.unsaid.set(id, error);
+      const atMs = clock.nowMs();
+      parts.observer.record(failureEvent(error, { id: `ask-${id}`, model: entry.model }, atMs));
+      // It was delayed by a request under a guard, or by requests of others at a server that answers in order: the next round polls again.
+      const turns = entry.heard.has(id) && !endpointState.endpoint.info.offers;
+      if ((behind || turns) && error.reason === "no-answer") return;
+      endpoints.failed(endpointState, of, error, atMs, beganMs);
+      askWhenBack(id, entry, of);
+    } finally {
+      endpointState.linkTouched();
+      endpoints.touched();
+    }
+    digestSoon(entry);
+  }
+
+  /** Answers of few endpoints are merged at once, those of many when several have arrived. */
+  function digestSoon(entry: AskedModel): void {
+    if (endpoints.all.size <= manyEndpoints) return digestOf(entry);
+    entry.digesting ??= questions.later(Math.max(leastDigestMs, endpoints.all.size / endpointsPerMs), () => {
+      entry.digesting = undefined;
+      digestOf(entry);
+    });
+  }
+
+  /** A failed endpoint is polled when its pause ends, or sooner, so that it returns without a request as its probe. */
+  function askWhenBack(id: EndpointId, entry: AskedModel, of: ServedVersion | undefined): void {
+    const endpointState = endpoints.all.get(id);
+    const nowMs = clock.nowMs();
+    if (!endpointState || questions.closed || entry.due.has(id) || nowMs - entry.usedAtMs > idleMs) return;
+    entry.due.add(id);
+    const [backMs, soonMs] = [endpoints.pausedUntilMs(endpointState, of) - nowMs + 1, roundMs(askedBackMs)];
+    const waits = backMs > 0 && (backMs < soonMs || entry.unsaid.get(id)?.reason === "unauthenticated");
+    questions.later(waits ? backMs : soonMs, () => {
+      void askOther(id, entry, [], true).then(() => {
+        entry.due.delete(id);
+        if (entry.unsaid.has(id)) askWhenBack(id, entry, of);
+      });
+    });
+  }
+
+  async function askLocal(entry: AskedModel, path: readonly EndpointId[]): Promise<void> {
+    if (!local) return;
+    // A large model takes long to read, and only this endpoint knows what it has.
+    const heard = await questions.ask(local, entry, undefined, path, Infinity);
+    // Runs teach its speed here. It is polled again only after another version replaced it.
+    if (heard.knowledge && heard.knowledge === entry.local?.knowledge) return;
+    entry.local = heard;
+    digestOf(entry);
+  }
+
+  /**
+   * Polls endpoints, by default all. Endpoints on the path of the question are polled last and not awaited, so that two that know each
+   * other do not wait in a circle.
+   */
+  function ask(entry: AskedModel, path: Call["path"], ids = endpoints.all.keys()): Promise<void> {
+    entry.askedAtMs = clock.nowMs();
+    if (stillKnown(entry, endpoints.all) === undefined) entry.newUntilMs = Infinity;
+    entry.localDone = askLocal(entry, path);
+    const askThem = async (): Promise<void> => {
+      for (const id of ids) {
+        if (!path.includes(id)) await askOther(id, entry, path);
+        else questions.later(1, () => void askOther(id, entry, []));
+      }
+    };
+    const at = Math.min(endpoints.all.size, entry.known ? manyEndpoints : mostAtOnce);
+    const all = Promise.allSettled([entry.localDone, ...Array.from({ length: at }, askThem)]).then(() => {
+      entry.asking = undefined;
+      entry.newUntilMs = -Infinity;
+      digestOf(entry);
+    });
+    entry.asking = all;
+    return all;
+  }
+
+  /** Keeps the offers of models in use fresh. Stops when none is in use. */
+  function keepFresh(): void {
+    if (freshening || questions.closed || endpoints.all.size === 0) return;
+    freshening = questions.later(roundMs(), () => {
+      freshening = undefined;
+      const nowMs = clock.nowMs();
+      let inUse = false;
+      for (const entry of entries.values()) {
+        if (entry.saving || nowMs - entry.usedAtMs > idleMs) continue;
+        inUse = true;
+        if (!entry.asking && nowMs - entry.askedAtMs >= roundMs()) void ask(entry, []);
+      }
+      if (inUse) keepFresh();
+    });
+  }
+
+  /** Polls a new endpoint about models in use, so that it is used before the next round. */
+  endpoints.onAdded = (id) => {
+    if (questions.closed) return;
+    for (const entry of entries.values()) {
+      if (clock.nowMs() - entry.usedAtMs <= idleMs) void entry.coming.track(askOther(id, entry, []));
+    }
+    keepFresh();
+  };
+
+  return { ask, askLocal, digest: digestOf, keepFresh, roundMs: () => roundMs() };
+}
