@@ -2,6 +2,7 @@ import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { basename, join } from "node:path";
 import { LongshoreError } from "@longshore/core";
 import {
+  carrying,
   familyTrace,
   linkShapes,
   meanBitsPerSecond,
@@ -64,7 +65,7 @@ export function generatedTraces(seed: number): DecideTraces {
 function ofDataFolder(folder: string): DecideTraces {
   const cellular = join(folder, "lte-mahimahi");
   const read = (name: string): Trace =>
-    readMahimahi(asUplink(name), readFileSync(join(cellular, name), "utf8"));
+    carrying(readMahimahi(asUplink(name), readFileSync(join(cellular, name), "utf8")));
   const names = readdirSync(cellular).sort();
   const ups = names.filter((name) => name.endsWith(".up"));
   const verizon = ups.find((name) => name === "Verizon-LTE-short.up");
@@ -75,7 +76,12 @@ function ofDataFolder(folder: string): DecideTraces {
       ? readdirSync(join(folder, group))
           .sort()
           .map((name) =>
-            readTwoColumns(`${name.slice(0, 24)} as uplink`, readFileSync(join(folder, group, name), "utf8")),
+            carrying(
+              readTwoColumns(
+                `${name.slice(0, 24)} as uplink`,
+                readFileSync(join(folder, group, name), "utf8"),
+              ),
+            ),
           )
       : [],
   );
@@ -97,7 +103,7 @@ function ofAnyFolder(folder: string): DecideTraces {
   const notRun: string[] = [];
   for (const name of readdirSync(folder).sort()) {
     try {
-      const { trace, leftOut } = fitting(ofFile(folder, name));
+      const { trace, leftOut } = fitting(carrying(ofFile(folder, name)));
       if (leftOut) notRun.push(`${name}: ${leftOut}`);
       (name.endsWith(".down") ? extra : held).push(trace);
     } catch (thrown) {

@@ -1,7 +1,7 @@
 /** When requests come. All arrivals are instants in milliseconds from 0, in order. */
 import { LongshoreError, seededRandom } from "@longshore/core";
 import { exponential } from "@longshore/core/internal";
-import { csvRows, traceLines, secondsOf } from "./read.ts";
+import { csvRows, gap, maxGapMs, refuse, secondsOf, traceLines } from "./read.ts";
 
 /** One request every `gapMs`. */
 export function steadyArrivals(gapMs: number, count: number): readonly number[] {
@@ -18,7 +18,8 @@ export function poissonArrivals(perSecond: number, count: number, seed: number):
 /**
  * Instants (seconds, or time stamps) of a CSV with a header, or of a list without one. The column is the first whose name
  * speaks of time, else the first; where there is an end and a duration, the request came that much before its end, and
- * the rows are put in order. Throws `invalid-input` with the line on anything else and on time that goes back.
+ * the rows are put in order. Throws `invalid-input` with the line on anything else, on instants before 0, on time that goes back
+ * and on gaps of more than a day.
  */
 export function readArrivals(name: string, text: string): readonly number[] {
   const instants = hasHeader(name, text) ? instantsOfCsv(name, text) : instantsOfList(name, text);
@@ -67,8 +68,11 @@ function sortedInstants(name: string): { add(line: number, seconds: number): voi
     values,
     add(line, seconds) {
       const atMs = seconds * 1000;
+      const lastMs = values[values.length - 1] ?? atMs;
+      if (atMs < 0) throw refuse(name, line, `${seconds} s is before the beginning`);
+      if (atMs - lastMs > maxGapMs) throw refuse(name, line, gap(atMs - lastMs));
       if (atMs < (values[values.length - 1] ?? -Infinity)) {
-        throw new LongshoreError("invalid-input", "decode", `trace ${name}, line ${line}: goes back in time`);
+        throw refuse(name, line, "goes back in time");
       }
       values.push(atMs);
     },

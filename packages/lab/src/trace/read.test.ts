@@ -97,6 +97,8 @@ it("reads arrivals from time stamps of fractions of a second", () => {
   expect(() => readArrivals("t", "a\n2\n1\n")).toThrow(/line 3/);
   expect(readArrivals("t", "0.5\n0.75\n")).toEqual([0, 250]);
   expect(readArrivals("t", "app,end_timestamp,duration\na,5,1\nb,6,4\n")).toEqual([0, 2000]);
+  expect(() => readArrivals("t", "-1\n2\n")).toThrow("trace t, line 1: -1 s is before the beginning");
+  expect(() => readArrivals("t", "1\n90000\n")).toThrow(/line 2: 89999 s without an entry before it/);
   expect(() => readArrivals("t", "a\n")).toThrow(expect.objectContaining({ reason: "invalid-input" }));
 });
 

@@ -8,10 +8,11 @@ import { packetTrace, type RateEntry, rateTrace, type Trace } from "./trace.ts";
 /** Most lines a trace may have, so that a wrong file does not eat the memory. */
 const maxLines = 20_000_000;
 /** Nothing is recorded with such a gap, or carries so much: a clock was set, or a unit is another. */
-const maxGapMs = 86_400_000;
+export const maxGapMs = 86_400_000;
 const maxMegabits = 1e6;
 
-function refuse(name: string, line: number, what: string): LongshoreError {
+/** The error for a line of a trace. */
+export function refuse(name: string, line: number, what: string): LongshoreError {
   return new LongshoreError("invalid-input", "decode", `trace ${name}, line ${line}: ${what}`);
 }
 
@@ -30,7 +31,9 @@ export function* traceLines(name: string, text: string): Generator<readonly [lin
   }
 }
 
-const gap = (ms: number): string => `${Math.round(ms / 1000)} s without an entry before it, more than a day`;
+/** What is wrong with a gap. */
+export const gap = (ms: number): string =>
+  `${Math.round(ms / 1000)} s without an entry before it, more than a day`;
 
 function numberOf(name: string, line: number, word: string | undefined, what: string): number {
   const value = word === undefined || word.trim() === "" ? NaN : Number(word);

@@ -5,6 +5,7 @@
  * The common measure is the **position**: the number of packets that could have passed since the beginning. A sender that
  * stands at position p and sends n packets is done at `instantOf(p + n)`. Traces loop at their end.
  */
+import { LongshoreError } from "@longshore/core";
 import { packetBytes } from "@longshore/core/internal";
 
 export { packetBytes };
@@ -22,6 +23,13 @@ export interface Trace {
   positionAt(ms: number): number;
   /** Earliest instant at which that many packets could have passed; Infinity for a link that never carries any. */
   instantOf(position: number): number;
+}
+
+/** The same trace. Throws `invalid-input` for one that never carries a byte, which would be waited for in vain. */
+export function carrying(trace: Trace): Trace {
+  if (trace.packets > 0) return trace;
+  const why = `trace ${trace.name}: never carries a byte: no rate of it is above 0`;
+  throw new LongshoreError("invalid-input", "decode", why);
 }
 
 /** Packets that a body takes; at least one. */

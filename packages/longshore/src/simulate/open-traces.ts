@@ -3,6 +3,7 @@ import { basename, join } from "node:path";
 import { LongshoreError } from "@longshore/core";
 import {
   arrivalPattern,
+  carrying,
   constantTrace,
   rateOf,
   rateUnits,
@@ -60,8 +61,8 @@ export async function traceFrom(source: TraceSource): Promise<Trace> {
  * `x.down`, or else the same trace again.
  */
 export async function linkFrom(up: TraceSource, down: TraceSource | undefined): Promise<LinkTraces> {
-  const trace = alive(await traceFrom(up));
-  return { up: trace, down: alive(await downlinkOf(up, down, trace)) };
+  const trace = carrying(await traceFrom(up));
+  return { up: trace, down: carrying(await downlinkOf(up, down, trace)) };
 }
 
 async function downlinkOf(up: TraceSource, down: TraceSource | undefined, trace: Trace): Promise<Trace> {
@@ -71,16 +72,6 @@ async function downlinkOf(up: TraceSource, down: TraceSource | undefined, trace:
   if (rate !== undefined) return constantTrace(4 * rate);
   const pair = up.replace(/\.up$/, ".down");
   return pair !== up && (await kindOf(pair)) === "file" ? traceFile(pair) : trace;
-}
-
-/** A link that never carries anything would be waited for in vain. */
-function alive(trace: Trace): Trace {
-  if (trace.packets > 0) return trace;
-  throw new LongshoreError(
-    "invalid-input",
-    "decode",
-    `trace ${trace.name}: never carries a byte: no rate of it is above 0`,
-  );
 }
 
 /**
