@@ -1,4 +1,11 @@
-import { type Clock, LongshoreError, type Random, type RecordSink, type RecordSource } from "@longshore/core";
+import {
+  type Clock,
+  type DirectoryRecord,
+  LongshoreError,
+  type Random,
+  type RecordSink,
+  type RecordSource,
+} from "@longshore/core";
 import { sleep } from "@longshore/core/internal";
 import type { StreamInfo } from "@nats-io/jetstream";
 import { type KV, type KvEntry, Kvm } from "@nats-io/kv";
@@ -19,6 +26,11 @@ export interface NatsSourceOptions {
   readonly mirrorSilentMs?: number;
   /** A bucket that was made so lately may not have all endpoints again yet, in milliseconds. Default 60,000, in which those that joined renew. */
   readonly settleMs?: number;
+  /**
+   * Whether the endpoint of this id answers at its address now. One whose lease is over stays as long as it does: its renewals were lost on
+   * the way to the bucket. Default: none does.
+   */
+  readonly answers?: (endpoint: { readonly id: string; readonly address: string }) => Promise<boolean>;
 }
 
 /** The first pause between connections, in milliseconds. */
@@ -30,6 +42,13 @@ const longestPauseMs = 30_000;
 interface Lying {
   readonly record: unknown;
   readonly leaseMs?: number;
+}
+
+/** The address in a record, as the operator or else the endpoint itself names it. */
+function addressIn(record: unknown): string | undefined {
+  const { signed, statement } = record as Partial<DirectoryRecord>;
+  const address: unknown = signed?.body?.address ?? statement?.address;
+  return typeof address === "string" ? address : undefined;
 }
 
 function lyingIn(entry: KvEntry): Lying | undefined {
@@ -178,7 +197,10 @@ export function natsSource(options: NatsSourceOptions): RecordSource {
           const { values, streamInfo: begun } = await endpoints.status();
           const isRenewed = async (key: string, revision: number): Promise<boolean> => {
             const last = await endpoints.get(key);
-            if (last) return last.revision !== revision;
+            if (last && last.revision !== revision) return true;
+            const address = last ? addressIn(lyingIn(last)?.record ?? {}) : undefined;
+            if (last)
+              return address !== undefined && (await options.answers?.({ id: idOf(key), address })) === true;
             // It was cleaned out, unless the bucket is another one by now, all of which is read soon.
             return (await endpoints.status()).streamInfo.created !== begun.created;
           };

@@ -17,6 +17,7 @@ import { untilKnown } from "@longshore/testkit/until-known";
 import { command } from "../../test/command.ts";
 import { writeDouble } from "../../test/models.ts";
 import { joinServeOptions } from "../options/join-options.ts";
+import { faultyRelay } from "../../test/faulty-relay.ts";
 import { openDirectory, openRegistry } from "./directory.ts";
 import { gateway } from "./forwarding.ts";
 import { openModel } from "./open-model.ts";
@@ -188,12 +189,41 @@ it("a gateway that knows no server answers as soon as one joins it, and says so 
     inputs: [{ name: "x", datatype: "FP32", shape: [1, 4], data: [1, 2, 3, 4] }],
   });
   const infer = () => fetch(`${gate.address}/v2/models/double/infer`, { method: "POST", body });
-  // Nobody has said that there is no such model.
-  expect((await infer()).status).toBe(502);
+  // Time cures that no server has joined yet.
+  const early = await infer();
+  expect([early.status, early.headers.get("retry-after")]).toEqual([503, "1"]);
   const member = await served({ id: "member", join: { address: gate.address } });
   await vi.waitFor(async () => expect((await infer()).status).toBe(200), 60_000);
   await member.close(0);
   expect([404, 502, 503]).toContain((await infer()).status);
+  await gate.close(0);
+});
+
+it("a server whose renewals are lost stays while it answers, and goes when it does not", async () => {
+  const leaseMs = 1500;
+  const gate = await gateway({
+    port: 0,
+    id: "gate",
+    dataClass: "public",
+    joins: { admits: { zone: "eu", trust: "operated" }, leaseMs },
+  });
+  const relay = await faultyRelay(Number(new URL(gate.address).port));
+  const ids = async (): Promise<readonly string[]> => {
+    const reply = await fetch(`${gate.address}/v2/directory`);
+    const { records } = (await reply.json()) as { records: { signed: { body: { id: string } } }[] };
+    return records.map(({ signed }) => signed.body.id).sort();
+  };
+  const cutOff = await served({ id: "cut-off", join: { address: relay.address } });
+  const heard = await served({ id: "heard", join: { address: gate.address } });
+  await vi.waitFor(async () => expect(await ids()).toEqual(["cut-off", "heard"]), 60_000);
+  await relay.become("refuses");
+  // One is heard, so it is not the directory server that no member reaches.
+  await new Promise((resolve) => setTimeout(resolve, 3 * leaseMs));
+  expect(await ids()).toEqual(["cut-off", "heard"]);
+  await cutOff.close(0);
+  await vi.waitFor(async () => expect(await ids()).toEqual(["heard"]), 60_000);
+  await heard.close(0);
+  await relay.close();
   await gate.close(0);
 });
 

@@ -4,6 +4,7 @@ import {
   createDirectory,
   type Directory,
   type DirectoryEntry,
+  emptyBody,
   type Endpoint,
   type EndpointId,
   type EndpointInfo,
@@ -20,9 +21,11 @@ import {
 import {
   createRegistry,
   dropOldest,
+  type BeliefMemory,
+  housekeepingCall,
   type Registry,
   remoteSource,
-  type BeliefMemory,
+  untilEnded,
 } from "@longshore/core/internal";
 import {
   type DnsResolver,
@@ -91,7 +94,7 @@ async function sourceOf(
   }
   if (isNats(from)) {
     const shown = { ...(credentials ? { credentials } : {}), ...(tls ? { tls } : {}) };
-    return natsDirectory(from, shown, { clock, random });
+    return natsDirectory(from, shown, { clock, random, answers: (one) => answersNow(one, clock) });
   }
   if (!/^https?:/.test(from)) {
     // What was given may hold credentials.
@@ -174,6 +177,8 @@ export interface RegistryOptions extends Omit<DirectoryOptions, "from" | "resolv
   readonly passesOn?: Directory;
   /** Default 15,000. */
   readonly leaseMs?: number;
+  /** How a server whose lease is over is asked whether it answers. Default: without credentials, by the platform's authorities. */
+  readonly dialling?: Dialling;
 }
 
 /** A directory that servers join over the network: `desk` answers them, `directory` is what is known. */
@@ -181,6 +186,29 @@ export interface OpenedRegistry {
   readonly desk: Registry;
   readonly directory: KeptDirectory;
   close(): Promise<void>;
+}
+
+/** A server that does not say within this time that it is ready is gone, in milliseconds. */
+const answerMs = 2000;
+
+/** Whether a server says that it is ready. Health is asked without credentials. */
+async function answersNow(
+  { id, address = "" }: Pick<EndpointInfo, "id" | "address">,
+  clock: Clock,
+  tls?: ServerOptions["tls"],
+): Promise<boolean> {
+  const transport = httpTransport({ address, clock, ...transportShown({ tls }) });
+  const call = { ...housekeepingCall(`lease-${id}`), deadlineMs: clock.nowMs() + answerMs };
+  try {
+    const request = { method: "GET", path: "/v2/health/ready", headers: {}, body: emptyBody } as const;
+    const { status } = await untilEnded(transport.send(request, call), call, clock, "resolve");
+    return status === 200;
+  } catch {
+    // Whatever went wrong, it did not answer.
+    return false;
+  } finally {
+    await transport.close();
+  }
 }
 
 /**
@@ -209,6 +237,7 @@ export function openRegistry(options: RegistryOptions, parts: DirectoryOpening):
     codecs: [...platformCodecs().keys()],
     leaseMs,
     remembered: options.keptIn !== undefined,
+    answers: (info) => answersNow(info, parts.clock, options.dialling?.(info).tls),
     ...(admits ? { admits } : {}),
     ...(operatorKeys === undefined ? {} : { ring: operatorRing(operatorKeys) }),
     ...(entries ? { known: (id: EndpointId) => entries.wordOn(id) } : {}),

@@ -85,8 +85,10 @@ function servedGateway(
   const { id, tier, zone, clock, random, observer } = online;
   const { policy, defaults, joins, checks = {}, prices = {}, retry, beliefs } = options;
   const parts = { clock, random, observer };
-  const { directory: passesOn } = options;
-  const registry = joins && openRegistry({ ...joins, ...(passesOn ? { passesOn } : {}) }, parts);
+  const { directory: passesOn, dialling } = options;
+  const registry =
+    joins &&
+    openRegistry({ ...(dialling ? { dialling } : {}), ...joins, ...(passesOn ? { passesOn } : {}) }, parts);
   const directory = unionOf(options.directory, registry?.directory);
   const endpoint = over({ ...options, ...(directory ? { directory } : {}) }, parts, {
     info: {

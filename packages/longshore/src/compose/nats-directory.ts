@@ -22,9 +22,14 @@ interface NatsAt {
 /** Packages from somewhere that is connected to. */
 export type OpenPackages = PackageSource & { close(): Promise<void> };
 
+/** Whether a server answers at its address. */
+export type Answers = (server: { readonly id: string; readonly address: string }) => Promise<boolean>;
+
 /** What `@longshore/nats` offers, as far as it is used here; the package is found at run time, never required. */
 export interface NatsPackage {
-  natsSource(options: NatsAt & { readonly clock: Clock; readonly random: Random }): RecordSource;
+  natsSource(
+    options: NatsAt & { readonly clock: Clock; readonly random: Random; readonly answers?: Answers },
+  ): RecordSource;
   natsJoin(options: NatsAt & { readonly ring?: KeyRing }): Transport;
   natsPackages(options: NatsAt): OpenPackages;
 }
@@ -128,11 +133,11 @@ export function isNats(from: string): boolean {
 export async function natsDirectory(
   from: string,
   options: Pick<ServerOptions, "credentials" | "tls">,
-  { clock, random }: { readonly clock: Clock; readonly random: Random },
+  { clock, random, answers }: { readonly clock: Clock; readonly random: Random; readonly answers?: Answers },
   find: Find = imported,
 ): Promise<RecordSource> {
   const { nats, at } = await natsAt(from, options, find);
-  return nats.natsSource({ ...at, clock, random });
+  return nats.natsSource({ ...at, clock, random, ...(answers ? { answers } : {}) });
 }
 
 /** The way of a server into such a directory, for `joinDirectory`. */

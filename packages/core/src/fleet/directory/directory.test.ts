@@ -569,6 +569,37 @@ describe("a registry", () => {
     expect(clock.armed()).toBe(0);
   });
 
+  it("keeps a member whose lease is over while it answers, unless another one has its address", async () => {
+    const wells = new Set(["a", "b", "c", "d"]);
+    const { clock, registry } = registryWith({
+      admits: { zone: "eu", trust: "listed" },
+      leaseMs: 1000,
+      answers: ({ id }) => Promise.resolve(wells.has(id)),
+    });
+    const here = () =>
+      registry.list(undefined).records.map((record) => recordFrom(record, "it").signed.body.id);
+    const statement = { address: "http://h:7" };
+    await registry.join(request("a", { statement }), "acme");
+    await registry.join(request("b", { statement: { address: "http://h:8" } }), "acme");
+    const renew = async (leases: number): Promise<void> => {
+      for (let renewals = 0; renewals < 4 * leases; renewals++) {
+        await clock.advance(250);
+        await registry.join(request("c", { statement: { address: "http://h:9" } }), "acme");
+      }
+    };
+    await renew(5);
+    expect(here()).toEqual(["a", "b", "c"]);
+    wells.delete("b");
+    await renew(2);
+    expect(here()).toEqual(["a", "c"]);
+    await registry.join(request("d", { statement }), "acme");
+    await renew(2);
+    expect(here()).toEqual(["c", "d"]);
+    registry[Symbol.dispose]();
+    await clock.advance(5000);
+    expect(clock.armed()).toBe(0);
+  });
+
   it("gives those who were there before its restart the time of a lease to come back", async () => {
     const memory = testMemory();
     const open = (clock: ReturnType<typeof manualClock>, instance: string) => {

@@ -5,6 +5,7 @@ import {
   LongshoreError,
   type TenantId,
 } from "../../words/base/index.ts";
+import type { EndpointInfo } from "../../wire/endpoint/index.ts";
 import type { Signed } from "../signed/index.ts";
 import { claimedAlias } from "./alias-records.ts";
 import type { DirectoryEntry, DirectoryRecord } from "./entry.ts";
@@ -40,6 +41,11 @@ export interface RegistryParts extends RecordRules {
    * to join and one more.
    */
   readonly graceMs?: number;
+  /**
+   * Whether an endpoint answers now. One whose lease is over stays as long as it does: its word was lost on the way here, and it is well.
+   * Default: none does.
+   */
+  readonly answers?: (info: EndpointInfo) => Promise<boolean>;
   /** Who follows this here remembers endpoints across restarts, so that the same holds for it. Default: it begins with none. */
   readonly remembered?: boolean;
 }
@@ -168,8 +174,30 @@ export function createRegistry(parts: RegistryParts): Registry {
       if (stoodStill()) return;
       const member = members.get(id);
       if (member && nowHeardNobody()) member.lease = lease(id);
+      else if (member && parts.answers) void removeUnlessAnswering(id, member, parts.answers);
       else remove(id);
     });
+
+  /** Removes a member whose lease is over, unless it answers, or renews while it is asked. */
+  async function removeUnlessAnswering(
+    id: EndpointId,
+    member: Member,
+    answers: (info: EndpointInfo) => Promise<boolean>,
+  ): Promise<void> {
+    const { lease: ended } = member;
+    const info = records.kept.get(id)?.info;
+    const isWell = info !== undefined && !isReplaced(info) && (await answers(info).catch(() => false));
+    if (members.get(id) !== member || member.lease !== ended) return;
+    if (isWell) member.lease = lease(id);
+    else remove(id);
+  }
+
+  /** Whether another member has the address by now: what answers there is that one. */
+  function isReplaced({ id, address }: EndpointInfo): boolean {
+    return [...members.keys()].some(
+      (other) => other !== id && records.kept.get(other)?.info.address === address,
+    );
+  }
 
   /**
    * Whether nobody renewed for half a lease, though members do so several times in each: then it is this registry that is out of their
