@@ -219,6 +219,10 @@ const checks: Readonly<Record<string, Check>> = {
       }
     });
     expectThat(ruled.us === 0 && refused > 0, `in a forbidden zone: ${JSON.stringify(ruled)}`);
+    for (let at = 0; at < 4; at++) {
+      const personal = { "longshore-rules": "class=personal;trust=none" };
+      expectReply(await infer(opened.http, personal), 403, "policy-denied");
+    }
     return `0 of 10 requests failed; of 10 that may only be in eu the server in us refused ${refused}`;
   },
 
@@ -250,7 +254,18 @@ async function openFleet(folder: string, open: Open[]): Promise<Fleet> {
   const serve = async (zone: string): Promise<RunningPeer> => {
     const one = await startOwn({
       repository,
-      args: ["--zone", zone, "--workers", "1", "--model-control", "explicit", "--load-model", "simple"],
+      args: [
+        "--zone",
+        zone,
+        "--allow-classes",
+        "internal",
+        "--workers",
+        "1",
+        "--model-control",
+        "explicit",
+        "--load-model",
+        "simple",
+      ],
     });
     open.push(one);
     return one;

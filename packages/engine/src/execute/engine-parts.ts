@@ -7,6 +7,7 @@ import type {
   Observer,
   Random,
   TenantId,
+  DataClass,
 } from "@longshore/core";
 import type { ModelSource, ModelStore, RepositoryParts } from "../repository/index.ts";
 import type { BatchVerdicts } from "../schedule/index.ts";
@@ -90,6 +91,8 @@ export interface EngineParts {
    * not looked at.
    */
   readonly resources?: Readonly<Record<string, number>>;
+  /** Data classes of requests that run here; others are refused. Default: the sender's policy decides. */
+  readonly dataClasses?: readonly DataClass[];
   /** Whether models are served only once they were loaded. Default false: each is read when it is first asked for. */
   readonly explicit?: boolean;
   /** Whether copies of a model that want a GPU may have a processor instead. Default false. */

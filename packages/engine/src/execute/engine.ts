@@ -250,7 +250,7 @@ class EngineHere implements Engine {
 
   #admitted(segment: Segment, call: Call, leastAgreementRatio?: number): Disposable {
     this.#admit(1);
-    refuseRules(call, this.info);
+    refuseRules(call, this.info, this.#parts.dataClasses);
     refusePast(call, this.#parts.clock);
     refuseConfirmed(call);
     return this.#serve.doors.admit(segment, call, leastAgreementRatio);
@@ -286,7 +286,7 @@ class EngineHere implements Engine {
   /** The call of a request that may run here, which ends at its deadline. */
   #begin(call: Call): EndingCall {
     this.#admit(0);
-    refuseRules(call, this.info);
+    refuseRules(call, this.info, this.#parts.dataClasses);
     refusePast(call, this.#parts.clock);
     refuseConfirmed(call);
     return untilDeadline(call, this.#parts.clock, () => pastDeadline("execute"));

@@ -1,4 +1,4 @@
-import { type Call, type Clock, type EndpointInfo, LongshoreError } from "@longshore/core";
+import { type Call, type Clock, type DataClass, type EndpointInfo, LongshoreError } from "@longshore/core";
 import { brokenRule, noEndpoint } from "@longshore/core/internal";
 
 /** Throws `deadline-past` for a call whose deadline lay behind it before anything began. */
@@ -23,10 +23,21 @@ export function refuseConfirmed({ rules }: Call): void {
 }
 
 /**
- * Refuses a request whose zones or trust this endpoint does not have, whoever planned it. Its data class was judged by the
- * sender's policy, which knows what the sender's operator says of this endpoint; there is none here.
+ * Refuses a request whose zones or trust this endpoint does not have, whoever planned it. Data classes are judged by the sender's policy,
+ * which knows what the sender's operator says of this endpoint; where the operator of this one says what it runs, all others are refused.
  */
-export function refuseRules({ rules }: Call, { id, zone, trust }: EndpointInfo): void {
+export function refuseRules(
+  { rules }: Call,
+  { id, zone, trust }: EndpointInfo,
+  dataClasses?: readonly DataClass[],
+): void {
+  if (dataClasses && !dataClasses.includes(rules.dataClass)) {
+    const stated = `the request is of class '${rules.dataClass.slice(0, 80)}'`;
+    throw noEndpoint({
+      filter: "data-class",
+      because: `${id} runs requests of the data classes ${dataClasses.join(", ")} only; ${stated}`,
+    });
+  }
   const broken = brokenRule(rules, { id, zones: [zone], trust });
   if (!broken) return;
   const { filter, detail } = broken;

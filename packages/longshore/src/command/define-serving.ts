@@ -9,6 +9,7 @@ import { repositoryOptions } from "../options/repository-options.ts";
 import { pullOptions } from "../package/define-package.ts";
 import { ownPriceOptions } from "../options/price-options.ts";
 import { tritonOptions } from "../options/triton-options.ts";
+import { allowClassesOption } from "../options/data-class-options.ts";
 import { providersOption } from "../options/provider-options.ts";
 
 /** `serve` and what belongs to it. */
@@ -28,6 +29,7 @@ export function defineServing({ program, action, io }: Defining): void {
         new Option("--runtime <name>", "runtime").choices(["onnxruntime", "wasm"]).default("onnxruntime"),
       )
       .addOption(providersOption())
+      .addOption(allowClassesOption())
       .option("--queue <n>", "longest queue of a model", number("queue", 1), 256)
       .option(
         "--worker-niceness <n>",

@@ -39,6 +39,7 @@ export interface ServeCommandOptions
   readonly workers?: number;
   readonly runtime: RuntimeName;
   readonly providers?: readonly string[];
+  readonly allowClasses?: readonly string[];
   readonly queue: number;
   readonly workerNiceness: number;
   readonly allowManagement: boolean;
@@ -81,6 +82,7 @@ export async function serve(command: Command, io: CommandIo): Promise<ExitCode> 
       prices: ownPricesOf(options),
       runtime: options.runtime,
       ...(options.providers ? { providers: options.providers } : {}),
+      ...(options.allowClasses ? { dataClasses: options.allowClasses } : {}),
       maxQueued: options.queue,
       workerNiceness: options.workerNiceness,
       allowManagement: options.allowManagement || options.managePort !== undefined,

@@ -7,6 +7,7 @@ import {
   type CostRates,
   type Observer,
   silentObserver,
+  type DataClass,
   type TenantId,
   type Tier,
   type ZoneId,
@@ -112,6 +113,8 @@ export interface EngineOptions extends ModelLimits {
   readonly workerNiceness?: number;
   /** Requests that may wait for one graph; default 128. */
   readonly maxQueued?: number;
+  /** Data classes of requests that run here; others are refused. Default: the sender's policy decides. */
+  readonly dataClasses?: readonly DataClass[];
   /** Share of a tenant in device time against others'; default: all have 1. */
   readonly weightOf?: (tenant: TenantId) => number;
   /** Default: the machine's. */
@@ -205,6 +208,7 @@ export function openEngine(options: EngineOptions): OpenedEngine {
     ...(options.millijoulesPerMs ? { millijoulesPerMs: options.millijoulesPerMs } : {}),
     explicit: options.explicit ?? false,
     gpuFallback: options.gpuFallback ?? false,
+    ...(options.dataClasses ? { dataClasses: options.dataClasses } : {}),
     defaultMaxBatchSize: options.defaultMaxBatchSize ?? 0,
     ...(options.batching === "auto"
       ? {

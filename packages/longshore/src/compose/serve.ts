@@ -1,4 +1,4 @@
-import type { Directory, Endpoint } from "@longshore/core";
+import type { DataClass, Directory, Endpoint } from "@longshore/core";
 import type { StatedRates } from "@longshore/core/internal";
 import { type DirectoryDesk, type JoinReply, type Membership, ratesOf } from "@longshore/core/internal";
 import type { Engine, ModelStore } from "@longshore/engine";
@@ -33,6 +33,11 @@ export interface ServeOptions extends OnlineOptions, ModelControlOptions, ModelL
   readonly providers?: readonly string[];
   readonly workers?: number;
   readonly maxQueued?: number;
+  /**
+   * Data classes of requests that this server runs itself; others, and requests that state none, are refused. Default: the sender's policy
+   * decides.
+   */
+  readonly dataClasses?: readonly DataClass[];
   /**
    * By how much more than the thread that answers, the workers let others have the cores, 0 to 19, on Linux. Default 5;
    * 0 on a machine that other programs keep busy and of which this server is to get its full share (ADR 17).
@@ -121,6 +126,7 @@ function servedEngine(
     shortRunsHere: true,
     ...(options.elsewhere ? { elsewhere: options.elsewhere } : {}),
     ...(options.maxQueued === undefined ? {} : { maxQueued: options.maxQueued }),
+    ...(options.dataClasses ? { dataClasses: options.dataClasses } : {}),
   });
   const missing = missingModels({ index: () => engine.index(), report });
   let models: Disposable | undefined;

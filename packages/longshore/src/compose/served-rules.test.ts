@@ -108,6 +108,29 @@ describe("a server that only runs here", () => {
   });
 });
 
+it("a server that says which data classes it runs refuses others, and requests that state none", async () => {
+  const { store } = await openModel(folder);
+  const strict = await serve({ store, port: 0, id: "strict", dataClasses: ["public", "internal"] });
+  const infer = async (headers: Record<string, string>) => {
+    const reply = await fetch(`${strict.address}/v2/models/simple/infer`, {
+      method: "POST",
+      headers: { "content-type": "application/json", ...headers },
+      body: JSON.stringify(simple),
+    });
+    return { status: reply.status, said: await reply.text() };
+  };
+  try {
+    expect((await infer({ "longshore-rules": "class=internal;trust=none" })).status).toBe(200);
+    const personal = await infer({ "longshore-rules": "class=personal;trust=none" });
+    expect(personal.status).toBe(403);
+    expect(personal.said).toContain('"reason":"policy-denied"');
+    expect(personal.said).toContain("strict runs requests of the data classes public, internal only");
+    expect((await infer({})).status).toBe(403);
+  } finally {
+    await strict.close(0);
+  }
+});
+
 it("no server is in the zone of each caller's own machine", async () => {
   const { store } = await openModel(folder);
   await expect(serve({ store, port: 0, zone: "device" })).rejects.toMatchObject({

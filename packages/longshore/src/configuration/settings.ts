@@ -111,7 +111,7 @@ export const sections: Readonly<Record<string, Section>> = {
   policy: {
     title: "Policy",
     about: "Where data may go.",
-    options: { dataClass: "dataClass" },
+    options: { dataClass: "dataClass", allowClasses: "allowClasses" },
   },
   models: {
     title: "Models",
