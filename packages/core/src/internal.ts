@@ -171,6 +171,7 @@ export {
   traceFromHeaders,
   unpackTensors,
   whereLogged,
+  withoutAddresses,
   wholeParameter,
   wireRoutes,
   type WireTensor,

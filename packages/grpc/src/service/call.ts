@@ -12,7 +12,7 @@ import {
   type WireRequest,
   type WireResponse,
 } from "@longshore/core";
-import { failureEvent, whereLogged, type Writable } from "@longshore/core/internal";
+import { failureEvent, whereLogged, withoutAddresses, type Writable } from "@longshore/core/internal";
 import type { Parts } from "../message/index.ts";
 import type { Method } from "./methods.ts";
 import { errorOf } from "./status.ts";
@@ -124,6 +124,11 @@ export function failureOf(
   const error = LongshoreError.from(thrown, "execute", attempted);
   const { stage, reason, message } = error;
   const logged = whereLogged(id);
+  const open = withoutAddresses(message);
+  if (reason !== "internal" && open !== message) {
+    const { retryAfterMs } = error;
+    return new LongshoreError(reason, stage, open, retryAfterMs === undefined ? {} : { retryAfterMs });
+  }
   if (reason !== "internal" || message === logged) return error;
   observer.record(failureEvent(error, { id }, clock.nowMs()));
   return new LongshoreError(reason, stage, logged);

@@ -119,6 +119,34 @@ it.each(["longshore", "oip"] as const)(
   },
 );
 
+it("shows the configuration of a model as its server does, with what only the operator's file says", async () => {
+  const own = await mkdtemp(join(tmpdir(), "longshore-gateway-config-"));
+  try {
+    await writeModels(own);
+    const written = `platform: "onnxruntime_onnx" max_batch_size: 8
+      input { name: "INPUT0" data_type: TYPE_INT32 dims: 16 }
+      input { name: "INPUT1" data_type: TYPE_INT32 dims: [1, 4, 4] format: FORMAT_NCHW reshape { shape: 16 } }
+      output { name: "OUTPUT0" data_type: TYPE_INT32 dims: 16 label_filename: "labels.txt" }
+      output { name: "OUTPUT1" data_type: TYPE_INT32 dims: 16 }`;
+    await writeFile(join(own, "simple", "config.pbtxt"), written);
+    await writeFile(join(own, "simple", "labels.txt"), rows.map((row) => `label ${row}`).join("\n"));
+    const behind = await serve({ store: (await openModel(own)).store, port: 0 });
+    open.push(behind);
+    const configOf = async (address: string): Promise<unknown> =>
+      (await fetch(`${address}/v2/models/simple/config`)).json();
+    const direct = await configOf(behind.address);
+    expect(direct).toMatchObject({
+      input: [{}, { format: "FORMAT_NCHW", reshape: { shape: [16] } }],
+      output: [{ label_filename: "labels.txt" }, {}],
+    });
+    const gate = await before([behind]);
+    expect(await configOf(gate.address)).toEqual(direct);
+    expect(await configOf((await before([gate as unknown as RunningServer])).address)).toEqual(direct);
+  } finally {
+    await rm(own, { recursive: true, force: true });
+  }
+});
+
 it("is told apart from its servers when nobody gave any of them a name", async () => {
   const servers = [{ address: (await server()).address }, { address: (await server()).address }];
   const gate = await gateway({ port: 0, dataClass: "internal", servers });

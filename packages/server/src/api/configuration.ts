@@ -1,7 +1,9 @@
 import type {
+  Call,
   Datatype,
   Json,
   ModelDescription,
+  ModelKnowledge,
   PortSpec,
   Priorities,
   QueuePolicy,
@@ -175,12 +177,23 @@ export function configurationOf(description: ModelDescription, written: Fields):
   };
 }
 
+/**
+ * The whole configuration of a version: as the server behind this one states it, or made of the description and what the operator wrote. Gateways
+ * show it as it is here.
+ */
+export async function fullConfiguration(
+  { models }: Pick<Api, "models">,
+  { description, configuration }: ModelKnowledge,
+  call: Call,
+): Promise<Readonly<Record<string, Json>>> {
+  // A server behind this one knows best what it serves.
+  if (configuration) return { ...configuration, name: description.name };
+  const written = await models.repository?.configuration?.(description.name, description.version, call);
+  return configurationOf(description, written ?? {});
+}
+
 /** `GET v2/models/{m}[/versions/{v}]/config`. */
 export async function modelConfiguration(api: Api, route: ModelAddress, asked: Asked): Promise<WireResponse> {
-  const { description, configuration } = await findModel(api, route.model, route.version, asked.call);
-  const { name, version } = description;
-  // A foreign server knows best what it serves.
-  if (configuration) return jsonReply({ ...configuration, name });
-  const written = (await api.models.repository?.configuration?.(name, version, asked.call)) ?? {};
-  return jsonReply(configurationOf(description, written));
+  const knowledge = await findModel(api, route.model, route.version, asked.call);
+  return jsonReply(await fullConfiguration(api, knowledge, asked.call));
 }

@@ -1,4 +1,5 @@
 import {
+  type Call,
   type Endpoint,
   endCut,
   type Features,
@@ -8,6 +9,7 @@ import {
   type WireResponse,
 } from "@longshore/core";
 import { type Explanation, type ModelAddress, offerJson } from "@longshore/core/internal";
+import { fullConfiguration } from "./configuration.ts";
 import { findModel, findVariant } from "./find-model.ts";
 import { arrivedCall } from "./infer/index.ts";
 import type { Api, Asked } from "./parts.ts";
@@ -58,9 +60,15 @@ export async function modelOffers(api: Api, route: ModelAddress, asked: Asked): 
   const nowMs = api.clock.nowMs();
   return jsonReply({
     schemaVersion: 1,
-    ...(wanted.knowledge ? knowledge : {}),
+    ...(wanted.knowledge ? await knowledgeJson(api, knowledge, call) : {}),
     ...(wanted.offers ? { offers: offers.map((offer) => offerJson(offer, nowMs)) } : {}),
   });
+}
+
+/** What is known of a model. A server that has the model's files adds the whole configuration, for gateways to show. */
+async function knowledgeJson(api: Api, knowledge: ModelKnowledge, call: Call): Promise<ModelKnowledge> {
+  if (!api.models.repository?.configuration) return knowledge;
+  return { ...knowledge, configuration: await fullConfiguration(api, knowledge, call) };
 }
 
 /** The explanation of a server that runs every request itself: there is one leg, and nothing was compared. */

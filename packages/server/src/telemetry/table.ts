@@ -81,7 +81,12 @@ const table: { readonly [Kind in LongshoreEvent["kind"]]: Mapping<Kind> } = {
     sinks.metrics.failures.add([reason, stage]);
     sinks.spans.failed(event);
     // What a caller did wrong is the caller's to read; what went wrong here is the operator's.
-    const level = reason === "internal" ? "error" : reasons[reason].httpStatus >= 500 ? "warning" : "info";
+    const level =
+      reason === "internal"
+        ? "error"
+        : reasons[reason].httpStatus >= 500 && reason !== "deadline-exceeded"
+          ? "warning"
+          : "info";
     sinks.log.line(level, "failure", {
       request: callId,
       tenant,

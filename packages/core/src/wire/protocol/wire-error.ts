@@ -28,10 +28,19 @@ export function whereLogged(callId: string): string {
   return `the server failed; its log says why under call ${callId}`;
 }
 
+/** Addresses of servers: URLs, and hosts with their ports. */
+const address =
+  /\b(?:https?|grpcs?|nats):\/\/[^\s,;)'"]*[^\s,;:)'"]|\b(?:\d{1,3}\.){3}\d{1,3}(?::\d{1,5})?\b|\[[0-9A-Fa-f:.]+\](?::\d{1,5})?|\b(?:localhost|[\w-]+(?:\.[\w-]+)+):\d{1,5}\b/g;
+
+/** A message for callers: what stands behind a gateway is its operator's business, who reads the addresses in the log. */
+export function withoutAddresses(message: string): string {
+  return message.replace(address, "a server");
+}
+
 /** The reply for an error. The message of an internal error stays here; the reader gets `callId` to ask the operator with. */
 export function writeWireError(error: LongshoreError, callId: string): WireErrorReply {
   const { reason, stage, retryAfterMs } = error;
-  const message = reason === "internal" ? whereLogged(callId) : error.message;
+  const message = reason === "internal" ? whereLogged(callId) : withoutAddresses(error.message);
   const wait = retryAfterMs === undefined ? {} : { retryAfterMs };
   return {
     status: reasons[reason].httpStatus,
