@@ -51,10 +51,11 @@ export function forwardedOffers(
     const movedMicros = moveMicros(rates, bytes.up + envelopeBytes.up, bytes.down + envelopeBytes.down);
     const mostMoved = mostMoveMicros(rates, bytes.up + envelopeBytes.up, bytes.down + envelopeBytes.down);
     const fee = self.rates.microsPerRequest ?? 0;
-    const travel = endpoint.link
+    const { belief: link } = endpoint.link;
+    const travel = link
       ? sum(
-          endpoint.link.transferMs(bytes.up + envelopeBytes.up, "up", nowMs),
-          endpoint.link.transferMs(bytes.down + envelopeBytes.down, "down", nowMs),
+          link.transferMs(bytes.up + envelopeBytes.up, "up", nowMs),
+          link.transferMs(bytes.down + envelopeBytes.down, "down", nowMs),
         )
       : undefined;
     const waitMs = view.queueMs + view.penaltyMs + failingMs;

@@ -12,21 +12,21 @@ const report = (queueMs: number): LoadReport => ({ atMs: 0, cpuRatio: 1, inFligh
 
 it("believes a fresh report of the queue, then what is usual for the endpoint, then that it has become idle", () => {
   const endpointState = followEndpoint(endpoint, undefined, clock, seededRandom(1), undefined);
-  expect(endpointState.queueMs(0)).toBe(0);
+  expect(endpointState.queue.waitMs(0)).toBe(0);
   for (let at = 0; at <= 60_000; at += 2000)
     endpointState.reported(report(at % 4000 === 0 ? 900 : 300), at, 0);
-  expect(endpointState.queueMs(60_000)).toBeCloseTo(900, -1);
+  expect(endpointState.queue.waitMs(60_000)).toBeCloseTo(900, -1);
   // Ten half-lives of the report later only what is usual is left, a little aged.
-  expect(endpointState.queueMs(70_000)).toBeGreaterThan(350);
-  expect(endpointState.queueMs(70_000)).toBeLessThan(700);
-  expect(endpointState.queueMs(600_000)).toBeLessThan(1);
+  expect(endpointState.queue.waitMs(70_000)).toBeGreaterThan(350);
+  expect(endpointState.queue.waitMs(70_000)).toBeLessThan(700);
+  expect(endpointState.queue.waitMs(600_000)).toBeLessThan(1);
 });
 
 it("takes the queue that an offer states into what is usual", () => {
   const endpointState = followEndpoint(endpoint, undefined, clock, seededRandom(1), undefined);
   for (let at = 0; at <= 100_000; at += 5000) endpointState.offered(500, at);
-  expect(endpointState.queueMs(100_000)).toBeGreaterThan(300);
-  expect(endpointState.queueMs(100_000)).toBeLessThanOrEqual(500);
+  expect(endpointState.queue.waitMs(100_000)).toBeGreaterThan(300);
+  expect(endpointState.queue.waitMs(100_000)).toBeLessThanOrEqual(500);
 });
 
 it("tries an endpoint that proves nothing at longer and longer intervals, and again when it comes back", () => {
@@ -69,12 +69,12 @@ it("is not mute while it gives one answer after another", () => {
   const endpointState = followEndpoint(endpoint, undefined, clock, seededRandom(1), undefined);
   endpointState.legBegan(10, 0);
   endpointState.legBegan(10, 0);
-  endpointState.missed(0);
-  expect(endpointState.mute).toBe(true);
+  endpointState.record.missed(0);
+  expect(endpointState.record.mute).toBe(true);
   endpointState.answering(500);
-  expect(endpointState.mute).toBe(false);
-  endpointState.missed(400);
-  expect([endpointState.mute, endpointState.proven]).toEqual([false, false]);
+  expect(endpointState.record.mute).toBe(false);
+  endpointState.record.missed(400);
+  expect([endpointState.record.mute, endpointState.record.proven]).toEqual([false, false]);
 });
 
 it("counts all that was under way at a server when it went as one failure", () => {
@@ -108,24 +108,24 @@ it("writes down what is believed of its link when it has said something for the 
   let tookMs = 60;
   const link: Link = { transferMs: () => certain(tookMs), roundTripMs: () => certain(2 * tookMs) };
   const endpointState = followEndpoint(endpoint, link, clock, seededRandom(1), undefined);
-  expect(endpointState.table.up[0]).toBe(60);
+  expect(endpointState.link.table.up[0]).toBe(60);
   tookMs = 1;
   endpointState.promised([], 5, true);
-  expect(endpointState.table.up[0]).toBe(1);
+  expect(endpointState.link.table.up[0]).toBe(1);
   // From then on that is done off the path of requests.
   tookMs = 2;
   endpointState.promised([], 10, true);
-  expect(endpointState.table.up[0]).toBe(1);
+  expect(endpointState.link.table.up[0]).toBe(1);
 });
 
 it("has that written down soon, and not before its first words are heard, where it is one of very many", () => {
   const link: Link = { transferMs: () => certain(1), roundTripMs: () => certain(2) };
   const endpointState = followEndpoint(endpoint, link, clock, seededRandom(1), undefined);
-  const { table } = endpointState;
-  expect(endpointState.linkStale(5)).toBe(false);
+  const { table } = endpointState.link;
+  expect(endpointState.link.stale(5)).toBe(false);
   endpointState.promised([], 5, false);
-  expect(endpointState.table).toBe(table);
-  expect(endpointState.linkStale(5)).toBe(true);
+  expect(endpointState.link.table).toBe(table);
+  expect(endpointState.link.stale(5)).toBe(true);
 });
 
 it("is not asked for its longest wait any more after it took none of three requests in a row", () => {

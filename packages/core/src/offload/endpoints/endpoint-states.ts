@@ -250,19 +250,19 @@ export function followEndpoints(parts: EndpointsParts, self: EndpointId): Endpoi
       loadsAtMs = -Infinity;
     },
     linksStale(nowMs) {
-      for (const endpointState of endpoints.looked) if (endpointState.linkStale(nowMs)) return true;
+      for (const endpointState of endpoints.looked) if (endpointState.link.stale(nowMs)) return true;
       return false;
     },
     refreshOneLink(nowMs) {
       let stalest: EndpointState | undefined;
       let stale = 0;
       for (const endpointState of endpoints.looked) {
-        if (!endpointState.linkStale(nowMs)) continue;
+        if (!endpointState.link.stale(nowMs)) continue;
         stale++;
-        if (!stalest || endpointState.table.atMs < stalest.table.atMs) stalest = endpointState;
+        if (!stalest || endpointState.link.table.atMs < stalest.link.table.atMs) stalest = endpointState;
       }
       if (!stalest) return false;
-      stalest.refreshLink(nowMs);
+      stalest.link.refresh(nowMs);
       return stale > 1;
     },
     async closeAll() {
@@ -274,7 +274,7 @@ export function followEndpoints(parts: EndpointsParts, self: EndpointId): Endpoi
   begun = true;
   parts.beliefs?.follow(() => {
     const nowMs = clock.nowMs();
-    const proven = [...all].filter(([, state]) => state.proven);
+    const proven = [...all].filter(([, state]) => state.record.proven);
     return { servers: new Map(proven.map(([id, { service }]) => [id, service.ratio(nowMs)])) };
   });
   const watching = directory?.watch(readDirectory);

@@ -13,7 +13,8 @@ export function leftAlone(
     .filter(([id, { health }]) => !without.has(id) && health.failing && health.distrusted === undefined)
     .sort(
       ([, one], [, other]) =>
-        Number(one.health.absent) - Number(other.health.absent) || other.answeredAtMs - one.answeredAtMs,
+        Number(one.health.absent) - Number(other.health.absent) ||
+        other.record.answeredAtMs - one.record.answeredAtMs,
     )
     .map(([id]) => id);
 }

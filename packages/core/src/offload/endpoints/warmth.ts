@@ -216,7 +216,7 @@ export function warmth(
       wholeHere ||= id === local?.info.id && segment.from === startCut && segment.to === endCut;
       note(keyOf(id, segment), { readyAtMs: clock.nowMs() });
     },
-    cold({ endpoint, health, answeredAtMs }, segment, beganMs) {
+    cold({ endpoint, health, record: { answeredAtMs } }, segment, beganMs) {
       const { id } = endpoint.info;
       const key = keyOf(id, segment);
       // An endpoint that went and came back has nothing loaded.

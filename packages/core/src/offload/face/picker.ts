@@ -169,7 +169,7 @@ class LoopPicker implements EndpointPicker {
     const has = (id: EndpointId): boolean => known === undefined || known.offersBy.has(id);
     return [...this.#loop.endpoints.all.values()]
       .filter(({ endpoint: { info }, health }) => has(info.id) && among(info) && !health.unavailable(nowMs))
-      .sort((one, other) => one.queueMs(nowMs) - other.queueMs(nowMs))
+      .sort((one, other) => one.queue.waitMs(nowMs) - other.queue.waitMs(nowMs))
       .map(({ endpoint }) => endpoint.info);
   }
 
@@ -237,9 +237,9 @@ class LoopPicker implements EndpointPicker {
     const { mostInFlight = Infinity, mostEndpoints = 3 } = this.#parts;
     const exclude = new Set<EndpointId>();
     const full = new Set<EndpointId>();
-    for (const [id, { endpoint, underWay }] of loop.endpoints.all) {
+    for (const [id, { endpoint, queue }] of loop.endpoints.all) {
       if (among && !among(endpoint.info)) exclude.add(id);
-      else if (underWay >= mostInFlight) full.add(id);
+      else if (queue.underWay >= mostInFlight) full.add(id);
     }
     const without = new Set([...exclude, ...full]);
     // A carrier would wait for a server that is not there, and its client would hear a proxy's words instead of the reason.

@@ -74,7 +74,7 @@ export function knowledgeOf(
       const due = nowMs - entry.askedAtMs > dueMs && !entry.asking;
       const beforeMs = saving ? nowMs - dueMs : Infinity;
       const quiet = due
-        ? [...endpoints.all].filter(([, endpointState]) => endpointState.answeredAtMs < beforeMs)
+        ? [...endpoints.all].filter(([, endpointState]) => endpointState.record.answeredAtMs < beforeMs)
         : [];
       if (quiet.length > 0) void rounds.ask(entry, [], quiet.map(([id]) => id).values());
       rounds.keepFresh();

@@ -65,7 +65,7 @@ export function roundsOf(
     if (!endpointState || questions.closed) return;
     const again = nowhere(entry.known) && tooSlow(entry.unsaid.get(id));
     let of = entry.known && ranOf(entry.known.description);
-    const [beganMs, behind] = [clock.nowMs(), endpointState.underWay > 0];
+    const [beganMs, behind] = [clock.nowMs(), endpointState.queue.underWay > 0];
     if (beganMs < endpoints.pausedUntilMs(endpointState, of) && !again && !due)
       return askWhenBack(id, entry, of);
     try {
@@ -100,7 +100,7 @@ export function roundsOf(
       endpoints.failed(endpointState, of, error, atMs, beganMs);
       askWhenBack(id, entry, of);
     } finally {
-      endpointState.linkTouched();
+      endpointState.link.touched();
       endpoints.touched();
     }
     digestSoon(entry);

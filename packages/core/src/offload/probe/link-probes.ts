@@ -161,7 +161,7 @@ export function linkProbes(
    */
   function awaited(endpointState: EndpointState): boolean {
     const train = underWay.get(endpointState);
-    return train !== undefined && endpointState.answeredAtMs <= train.sentMs + longProbeMs;
+    return train !== undefined && endpointState.record.answeredAtMs <= train.sentMs + longProbeMs;
   }
 
   async function send(
@@ -196,7 +196,7 @@ export function linkProbes(
       // The link has learned from a failed probe. Requests and offers show whether the endpoint is healthy.
     } finally {
       if (underWay.get(endpointState) === train) underWay.delete(endpointState);
-      endpointState.linkTouched(true);
+      endpointState.link.touched(true);
       endpoints.touched();
       news();
     }
@@ -272,7 +272,7 @@ export function linkProbes(
     for (const [other, of] of asking)
       if (of === endpointState) other.abort(new LongshoreError("cancelled", "transport", `${id} is back`));
     endpointState.health.reached();
-    endpointState.linkTouched(true);
+    endpointState.link.touched(true);
     endpoints.touched();
     news();
     revive(endpointState, request);
@@ -368,7 +368,7 @@ export function linkProbes(
         if (awaited(endpointState)) continue;
         // Where all endpoints are elsewhere, and not side by side, only what the bytes of a request take there tells them apart.
         const apart = !request.known.here && request.plan.objective !== "throughput";
-        if (apart && !rateMatters(endpointState.table, request.plan)) continue;
+        if (apart && !rateMatters(endpointState.link.table, request.plan)) continue;
         const next = here === undefined ? undefined : request.due?.(nowMs);
         if (
           next &&

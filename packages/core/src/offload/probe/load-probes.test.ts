@@ -73,7 +73,7 @@ describe("before a decision", () => {
     expect(await settled(news)).toBe(false);
     await clock.advance(1);
     expect(await settled(news)).toBe(true);
-    expect(all.get("b")?.heardAtMs).toBe(clock.nowMs());
+    expect(all.get("b")?.queue.reportedAtMs).toBe(clock.nowMs());
     // They have only just said it.
     expect(probes.before(plan(100), clock.nowMs())).toBeUndefined();
   });

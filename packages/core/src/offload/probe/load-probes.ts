@@ -140,8 +140,8 @@ export function loadProbes(
 
   /** Whether the last report of an endpoint that other clients use, too, is too old. */
   function isStale(endpointState: EndpointState, nowMs: number): boolean {
-    const restMs = Math.max(leastRestMs, restRatio * endpointState.serviceMs);
-    return endpointState.shared(nowMs) && nowMs - endpointState.heardAtMs >= restMs;
+    const restMs = Math.max(leastRestMs, restRatio * endpointState.queue.serviceMs);
+    return endpointState.queue.shared(nowMs) && nowMs - endpointState.queue.reportedAtMs >= restMs;
   }
 
   function answersProbes(endpointState: EndpointState): boolean {

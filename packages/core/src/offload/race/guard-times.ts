@@ -178,7 +178,7 @@ function wayWellMs({ values }: Estimate): number {
 }
 
 /** Share of the current transfer estimate that was already believed when something was last received over the link. The rest is silence. */
-function heardRatio({ table, heardTable }: EndpointState, bytes: number): number {
+function heardRatio({ link: { table, heardTable } }: EndpointState, bytes: number): number {
   if (table === heardTable) return 1;
   const { index, fraction } = sizePosition(bytes);
   const quickMs = ({ up }: LinkTable): number => readBetween(up, sizeCount, index, fraction, quick);

@@ -409,7 +409,7 @@ describe("guardWatch", () => {
   it("takes silence for evidence from the beginning where the endpoint tells what it has", async () => {
     const firedMs = async (tells: boolean): Promise<number> => {
       const { clock, fired, endpoint, watch } = watched({ drainMs: () => 500, wayMs: () => 500 });
-      endpoint.tells = tells;
+      endpoint.link.tells = tells;
       await clock.advance(60);
       watch[Symbol.dispose]();
       return fired() ?? Infinity;
@@ -420,7 +420,7 @@ describe("guardWatch", () => {
 
   it("takes an endpoint that tells nothing for silent itself, however well its link is", async () => {
     const { clock, fired, endpoint, watch } = watched({ drainMs: () => 1 });
-    endpoint.tells = true;
+    endpoint.link.tells = true;
     await clock.advance(200);
     watch[Symbol.dispose]();
     expect(fired()).toBeLessThan(130);
@@ -429,14 +429,14 @@ describe("guardWatch", () => {
   it("knows from each body whether an endpoint tells of them while they arrive", async () => {
     const { endpoint, watch } = watched({ drainMs: () => 30 });
     watch.acknowledged(20_000);
-    expect(endpoint.tells).toBe(true);
+    expect(endpoint.link.tells).toBe(true);
     watch.acknowledged(99_100);
-    expect(endpoint.tells).toBe(true);
+    expect(endpoint.link.tells).toBe(true);
     watch[Symbol.dispose]();
     const silent = watched({ drainMs: () => 30 });
-    silent.endpoint.tells = true;
+    silent.endpoint.link.tells = true;
     silent.watch.acknowledged(99_100);
-    expect(silent.endpoint.tells).toBe(false);
+    expect(silent.endpoint.link.tells).toBe(false);
     silent.watch[Symbol.dispose]();
   });
 
@@ -488,20 +488,20 @@ describe("guardWatch", () => {
     };
     const mute = watched({ hurries: false, lostMs: 2000, leg: queued });
     mute.endpoint.legBegan(10, 0);
-    mute.endpoint.missed(1);
+    mute.endpoint.record.missed(1);
     await mute.clock.advance(35);
     expect(mute.fired()).toBeUndefined();
     await mute.clock.advance(100);
-    expect([mute.fired()! < 85, mute.lost(), mute.endpoint.mute]).toEqual([true, true, true]);
+    expect([mute.fired()! < 85, mute.lost(), mute.endpoint.record.mute]).toEqual([true, true, true]);
     const alive = watched({ hurries: false, lostMs: 2000, leg: queued });
     alive.endpoint.legBegan(10, 0);
-    alive.endpoint.missed(1);
+    alive.endpoint.record.missed(1);
     await alive.clock.advance(20);
     alive.endpoint.answered(20);
     await alive.clock.advance(1900);
-    expect([alive.fired(), alive.endpoint.mute]).toEqual([undefined, false]);
-    alive.endpoint.missed(10);
-    expect(alive.endpoint.mute).toBe(false);
+    expect([alive.fired(), alive.endpoint.record.mute]).toEqual([undefined, false]);
+    alive.endpoint.record.missed(10);
+    expect(alive.endpoint.record.mute).toBe(false);
     alive.watch[Symbol.dispose]();
   });
 
@@ -509,7 +509,7 @@ describe("guardWatch", () => {
     const { clock, endpoint, fired, lost } = watched({ hurries: false, elsewhere: spread(900, 1000) });
     await clock.advance(1010);
     endpoint.legBegan(10, 0);
-    endpoint.missed(1);
+    endpoint.record.missed(1);
     await clock.advance(30);
     expect([fired()! <= 1030, lost()]).toEqual([true, true]);
   });
@@ -521,7 +521,7 @@ describe("guardWatch", () => {
     await silent.clock.advance(149);
     expect(silent.fired()).toBeUndefined();
     await silent.clock.advance(2);
-    expect([silent.fired(), silent.lost(), silent.endpoint.mute]).toEqual([150, true, true]);
+    expect([silent.fired(), silent.lost(), silent.endpoint.record.mute]).toEqual([150, true, true]);
     const busy = watched(expected);
     await busy.clock.advance(10);
     busy.endpoint.answered(10);
@@ -532,7 +532,7 @@ describe("guardWatch", () => {
 
   it("takes an endpoint for silent that was gone and is asked again, too", async () => {
     const back = watched({ hurries: false, elsewhere: spread(300, 350), usualMs: 60, failed: true });
-    expect(back.endpoint.proven).toBe(false);
+    expect(back.endpoint.record.proven).toBe(false);
     await back.clock.advance(149);
     expect(back.fired()).toBeUndefined();
     await back.clock.advance(2);
@@ -547,7 +547,7 @@ describe("guardWatch", () => {
     await stalled.clock.advance(140);
     stalled.watch.acknowledged(100_000);
     await stalled.clock.advance(149);
-    expect([stalled.fired(), stalled.endpoint.mute]).toEqual([undefined, false]);
+    expect([stalled.fired(), stalled.endpoint.record.mute]).toEqual([undefined, false]);
     await stalled.clock.advance(2);
     expect([stalled.fired(), stalled.lost()]).toEqual([430, true]);
     const hung = watched(expected);
@@ -583,12 +583,12 @@ describe("guardWatch", () => {
     });
     endpoint.legBegan(10, 0);
     await clock.advance(2000);
-    expect([fired(), endpoint.mute]).toEqual([undefined, false]);
+    expect([fired(), endpoint.record.mute]).toEqual([undefined, false]);
     waits = false;
     await clock.advance(145);
-    expect([fired(), endpoint.mute]).toEqual([undefined, false]);
+    expect([fired(), endpoint.record.mute]).toEqual([undefined, false]);
     await clock.advance(30);
-    expect([fired()! > 2145, lost(), endpoint.mute]).toEqual([true, true, true]);
+    expect([fired()! > 2145, lost(), endpoint.record.mute]).toEqual([true, true, true]);
   });
 
   it("takes no price for time that an answer may need", () => {
@@ -615,11 +615,11 @@ describe("guardWatch", () => {
     const usualMs = aloneMs();
     endpoint.promised([], 10, true);
     wayMs = spread(2, 6);
-    endpoint.refreshLink(20);
+    endpoint.link.refresh(20);
     // It has become slower since, and answers questions.
     expect(aloneMs()).toBeCloseTo(10 + 2 * (usualMs - 10), 5);
     wayMs = spread(800, 8000);
-    endpoint.refreshLink(1020);
+    endpoint.link.refresh(1020);
     expect(aloneMs()).toBeLessThan(10 + 4 * (usualMs - 10));
   });
 

@@ -107,7 +107,7 @@ class Watching implements GuardWatch {
     this.#plannedMs = parts.times.backUpMs();
     this.#lateMs = hardlyMore(leg.predicted.completionMs.values);
     // A new endpoint may be cold. One that failed and has answered nothing since counts as still gone.
-    const known = endpoint.proven || endpoint.health.failing;
+    const known = endpoint.record.proven || endpoint.health.failing;
     this.#silentMs = known ? Math.max(leastLostMs, endpoint.lateness.beyondMs(usualMs)) : Infinity;
     this.#keepBack();
     this.#think();
@@ -121,8 +121,8 @@ class Watching implements GuardWatch {
     // The body as planned is an estimate: close to it counts as all of it.
     const all = bytes >= 0.98 * bodyBytes;
     // An endpoint without acknowledgements is heard from once, with its answer.
-    if (!all) endpoint.tells = true;
-    else if (this.#heardBytes === 0 && bodyBytes > acknowledgeStep(bodyBytes)) endpoint.tells = false;
+    if (!all) endpoint.link.tells = true;
+    else if (this.#heardBytes === 0 && bodyBytes > acknowledgeStep(bodyBytes)) endpoint.link.tells = false;
     this.#heardBytes = bytes;
     const nowMs = this.#parts.clock.nowMs();
     this.#heardAtMs = nowMs;
@@ -196,7 +196,7 @@ class Watching implements GuardWatch {
     // A link's belief depends most on its own body. Without acknowledgements it is read once some of the body has been passed on.
     const way = this.#tells() ? this.#parts.way?.() : undefined;
     const wayMs =
-      way?.remainingMs(nowMs) ?? (this.#heardBytes > 0 && endpoint.link?.transferMs(0, "up", nowMs));
+      way?.remainingMs(nowMs) ?? (this.#heardBytes > 0 && endpoint.link.belief?.transferMs(0, "up", nowMs));
     if (!wayMs) return shift(left(expected, nowMs - this.#beganMs), times.afterMs);
     return sum(sum(wayMs, travels.thereMs), last);
   }
@@ -216,13 +216,13 @@ class Watching implements GuardWatch {
   #tells(): boolean {
     const { leg, endpoint } = this.#parts;
     const bodyBytes = leg.predicted.sentBytes - headBytes;
-    const tells = this.#heardBytes > 0 || (endpoint.tells && bodyBytes > acknowledgeStep(bodyBytes));
-    return tells && endpoint.link !== undefined;
+    const tells = this.#heardBytes > 0 || (endpoint.link.tells && bodyBytes > acknowledgeStep(bodyBytes));
+    return tells && endpoint.link.belief !== undefined;
   }
 
   /** How long nothing at all was received from the endpoint. */
   #silenceMs(nowMs: number): number {
-    return nowMs - Math.max(this.#heardAtMs, this.#parts.endpoint.answeredAtMs);
+    return nowMs - Math.max(this.#heardAtMs, this.#parts.endpoint.record.answeredAtMs);
   }
 
   /** Why nothing is to be hoped for any more; undefined while something is. */
@@ -240,7 +240,7 @@ class Watching implements GuardWatch {
     const failed = health.failing && health.downAtMs >= this.#startedMs;
     if (failed && passedMs >= this.#lateMs) return "failing";
     // Those that wait at an endpoint which has gone mute make no queue.
-    return endpoint.mute && passedMs >= aloneMs ? "mute" : undefined;
+    return endpoint.record.mute && passedMs >= aloneMs ? "mute" : undefined;
   }
 
   /** How long the leg cannot count as lost, whatever happens. After that, a loss is noticed within `recheckMs`. */
@@ -282,7 +282,7 @@ class Watching implements GuardWatch {
     }
     const lost = this.#lost(nowMs);
     if (lost) {
-      endpoint.missed(lost === "silent" ? Infinity : this.#beganMs);
+      endpoint.record.missed(lost === "silent" ? Infinity : this.#beganMs);
       if (!this.#fire(lost)) this.#look(refusedMs, nowMs);
       return;
     }

@@ -102,14 +102,14 @@ export function learnLost(
   const expected = leg.predicted.completionMs;
   const promisedMs = leg.travels?.promisedMs ?? 0;
   // An unproven endpoint may have been tried as if it were faster than it promises. It counts as silent by its promise only.
-  const leastMs = endpoint.proven ? 0 : promisedMs;
+  const leastMs = endpoint.record.proven ? 0 : promisedMs;
   const slowest = Math.max(leastMs, expected.values[expected.values.length - 1] ?? Infinity);
-  const muted = endpoint.mute && tookMs >= aloneMs;
+  const muted = endpoint.record.mute && tookMs >= aloneMs;
   const slow = servedMs !== undefined && servedMs > promisedMs * endpoint.service.ratio(nowMs);
   const beyond = tookMs > 2 * slowest;
   const { lostMs, overdueMs } = elsewhereMs(expected);
   // An endpoint that answered nothing else meanwhile counts as silent sooner. If it lost one request, it has lost those behind it.
-  const heard = endpoint.answeredAtMs > nowMs - tookMs;
+  const heard = endpoint.record.answeredAtMs > nowMs - tookMs;
   const givenUp = tookMs >= Math.max(leastMs, heard ? lostMs : overdueMs);
   // A run given up as lost counts, too: the slowest believed time may be seconds. Of all requests that one silence delays, the first ones
   // count.

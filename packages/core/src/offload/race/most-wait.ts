@@ -19,7 +19,7 @@ export function mostWaitAt(
   { bytes }: HeldCrossing,
   nowMs: number,
 ): number | undefined {
-  if (!endpoint.shared(nowMs) || !endpoint.mayTurnAway) return undefined;
+  if (!endpoint.queue.shared(nowMs) || !endpoint.mayTurnAway) return undefined;
   if (bytes > mostRiskedBytes || leg.state === "resident") return undefined;
-  return endpoint.queueMs(nowMs) + Math.max(leastSpareMs, spareRatio * (leg.travels?.promisedMs ?? 0));
+  return endpoint.queue.waitMs(nowMs) + Math.max(leastSpareMs, spareRatio * (leg.travels?.promisedMs ?? 0));
 }

@@ -41,7 +41,7 @@ export function createProbing(
   return {
     settle(nowMs) {
       // A probe train for this request may still be on its way. Its results so far count.
-      for (const endpoint of links.news(nowMs)) endpoint.refreshLink(nowMs);
+      for (const endpoint of links.news(nowMs)) endpoint.link.refresh(nowMs);
     },
     crowded: (nowMs) => loads.useful(nowMs),
     upkeep: upkeep.news,

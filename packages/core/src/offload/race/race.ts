@@ -217,7 +217,8 @@ class Race {
   }
 
   #late(running: Running, because: Parameters<GuardParts["fire"]>[0]): boolean {
-    const unheard = running.heardBytes === 0 && (running.endpoint?.answeredAtMs ?? 0) < running.startedMs;
+    const unheard =
+      running.heardBytes === 0 && (running.endpoint?.record.answeredAtMs ?? 0) < running.startedMs;
     if (because === "silent" || (because === "overdue" && unheard))
       this.#job.again?.silent(running.leg.endpoint);
     const begun = this.#instead(running, because !== "late");

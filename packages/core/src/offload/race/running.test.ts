@@ -97,7 +97,7 @@ describe("a leg that lost", () => {
   it("counts as the first of all that one stall keeps waiting, and only where it was late itself", () => {
     const { endpoint: endpointState, lose } = lossesAt();
     expect(lose(0, 500)).toBe(false);
-    endpointState.missed(1);
+    endpointState.record.missed(1);
     expect([lose(490, 500), lose(0, 500)]).toEqual([false, true]);
     endpointState.failed(madeUp, 500);
     expect([lose(1, 501), lose(600, 1000)]).toEqual([false, true]);
@@ -112,7 +112,7 @@ describe("a leg that lost", () => {
 
   it("says how slow its endpoint is, also where its body was on its way here when the endpoint failed others", () => {
     const { endpoint: endpointState, lose } = lossesAt();
-    endpointState.missed(1);
+    endpointState.record.missed(1);
     endpointState.failed(madeUp, 100);
     expect(endpointState.service.ratio(700)).toBe(1);
     const arrived = { waits: true, beganMs: 200, heardAtMs: 210, heardBytes: 100_000 };
@@ -176,7 +176,7 @@ describe("two legs that are over before the books of the first are written", () 
     bookBroken(loop, running, housekeepingCall("test"), gone, 101);
     await clock.advance(0);
     expect(endpointState.health.failing).toBe(true);
-    expect(endpointState.answeredAtMs).toBe(100);
+    expect(endpointState.record.answeredAtMs).toBe(100);
   });
 
   it("have nobody take what is ours for what others cause", async () => {
@@ -184,6 +184,6 @@ describe("two legs that are over before the books of the first are written", () 
     answered(100, { inFlight: 1, queueMs: 40 });
     answered(101, { inFlight: 0, queueMs: 0 });
     await clock.advance(0);
-    expect(endpointState.queueMs(5000)).toBe(0);
+    expect(endpointState.queue.waitMs(5000)).toBe(0);
   });
 });

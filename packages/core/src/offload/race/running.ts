@@ -82,7 +82,7 @@ export function beginLeg(
   const nowMs = loop.clock.nowMs();
   const expectedMs = meanOf(leg.predicted.completionMs);
   const aloneMs = endpointState ? lateAloneMs(endpointState, leg, nowMs) : Infinity;
-  const usualMs = aloneMs + (endpointState?.queueMs(nowMs) ?? 0);
+  const usualMs = aloneMs + (endpointState?.queue.waitMs(nowMs) ?? 0);
   const addedMs = endpointState?.legBegan(leg.travels?.promisedMs ?? expectedMs, nowMs) ?? 0;
   const running: Running = {
     leg,
@@ -188,7 +188,7 @@ export function bookAnswer(
   loop.device.warmth.ran(leg.endpoint, leg.segment);
   if (endpointState) {
     const { load } = response;
-    const silentMs = nowMs - Math.max(startedMs, endpointState.answeredAtMs);
+    const silentMs = nowMs - Math.max(startedMs, endpointState.record.answeredAtMs);
     loop.endpoints.answered(endpointState, leg.segment, nowMs);
     loop.retrying.waiting.answered(leg.endpoint);
     loop.deferred.add(() => {
@@ -255,7 +255,7 @@ export function heard(loop: Loop, running: Running, bytes: number): void {
   running.heardBytes = bytes;
   running.heardAtMs = loop.clock.nowMs();
   if (!isLongSend(running) || !bodyArrived(running)) return;
-  running.endpoint?.linkTouched(true);
+  running.endpoint?.link.touched(true);
   loop.probing.upkeep();
 }
 

@@ -1,0 +1,82 @@
+/**
+ * An endpoint with fewer answers than this since it appeared or returned is unproven. Its promise may be the time of its first, cold run,
+ * or a guess where it promises nothing. Without requests it would never run warm and promise less.
+ */
+const provenAnswers = 5;
+/**
+ * An unproven endpoint may be tried after this pause, in milliseconds. The pause doubles after each try in a row whose answer came too
+ * late: where an endpoint is as slow as it says, others answer first, and it would never prove anything.
+ */
+const unprovenMs = 1000;
+/** How often the pause doubles at most. */
+const mostDoubled = 10;
+
+/** Which requests an endpoint answered, and when. */
+export class AnswerRecord {
+  #sentAtMs: number;
+  #answeredAtMs = -Infinity;
+  /** Answers since the endpoint appeared or returned. */
+  #answers = 0;
+  /** Exploratory requests sent there since its last answer. */
+  #tries = 0;
+  #mute = false;
+
+  constructor(nowMs: number) {
+    this.#sentAtMs = nowMs;
+  }
+
+  /** Time of its last answer to a request; -Infinity for never. */
+  get answeredAtMs(): number {
+    return this.#answeredAtMs;
+  }
+
+  /** Time of the last request that was sent there, or when the endpoint appeared. */
+  get sentAtMs(): number {
+    return this.#sentAtMs;
+  }
+
+  /** Whether requests have shown how good its promises are. */
+  get proven(): boolean {
+    return this.#answers >= provenAnswers;
+  }
+
+  /**
+   * Whether a leg there counts as lost and nothing was answered since it began. Later requests will not be answered either. Ends with the
+   * next answer, or when nothing is under way there.
+   */
+  get mute(): boolean {
+    return this.#mute;
+  }
+
+  /** Whether too little is known of it, and nothing was sent there for a while. */
+  unproven(nowMs: number): boolean {
+    return !this.proven && nowMs - this.#sentAtMs > unprovenMs * 2 ** Math.min(mostDoubled, this.#tries);
+  }
+
+  /** A request was sent there; `alone`: no other one is under way there. */
+  sent(nowMs: number, alone: boolean): void {
+    if (this.unproven(nowMs)) this.#tries++;
+    if (alone) this.#mute = false;
+    this.#sentAtMs = nowMs;
+  }
+
+  /** Records that a leg that began then counts as lost. Infinity if the reason is that the endpoint was silent for too long. */
+  missed(beganMs: number): void {
+    this.#mute ||= beganMs > this.#answeredAtMs;
+  }
+
+  /** It answered a request, or gave one of several answers (`last` is false). */
+  answered(nowMs: number, last: boolean): void {
+    this.#answeredAtMs = nowMs;
+    this.#mute = false;
+    if (!last) return;
+    this.#answers++;
+    this.#tries = 0;
+  }
+
+  /** It is gone: when it returns it has to prove itself again. */
+  gone(): void {
+    this.#answers = 0;
+    this.#tries = 0;
+  }
+}
