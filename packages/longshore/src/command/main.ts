@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-/** The command: `longshore serve | infer | plan | profile | split | advise | doctor | demo | keys`. */
+/** The command `longshore`. */
 import { setTimeout as after } from "node:timers/promises";
 import { allWritten, runningLines } from "./output.ts";
 import { useCompileCache } from "./compile-cache.ts";

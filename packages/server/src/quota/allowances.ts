@@ -108,8 +108,7 @@ export class LocalAllowances implements Allowances {
       const before = meter === "micros" ? this.#shelf?.before.get(tenant) : undefined;
       const spent = before?.day === day ? before.micros : 0;
       level = { left: rate.most - spent, atMs: nowMs, day, claimed: spent };
-      const [oldest] = this.#levels.keys();
-      if (this.#levels.size >= mostTenants && oldest !== undefined) this.#levels.delete(oldest);
+      if (this.#levels.size >= mostTenants) this.#forgetOne(day);
       this.#levels.set(key, level);
     } else if (meter === "micros") {
       if (level.day !== day) Object.assign(level, { left: rate.most, day, claimed: 0 });
@@ -118,6 +117,15 @@ export class LocalAllowances implements Allowances {
       level.atMs = nowMs;
     }
     return { level, rate };
+  }
+
+  /** Forgets the level that is longest known, but none of today's budgets: what was spent would be free again. */
+  #forgetOne(day: number): void {
+    for (const [key, level] of this.#levels) {
+      if (key.startsWith("micros ") && level.day === day) continue;
+      this.#levels.delete(key);
+      return;
+    }
   }
 
   #claim(meter: Meter, level: Level, most: number): void {
@@ -130,7 +138,8 @@ export class LocalAllowances implements Allowances {
 
   #save(ahead: boolean): void {
     if (!this.#shelf) return;
-    const spent = new Map<string, SpentMicros>();
+    // Tenants that have not come since the start spent what they had before.
+    const spent = new Map<string, SpentMicros>(this.#shelf.before);
     const rules = this.#rules();
     for (const [key, { day, left, claimed }] of this.#levels) {
       if (!key.startsWith("micros ")) continue;

@@ -57,6 +57,7 @@ export class FairEntry {
       if (at >= 0) {
         tenant.waiting.splice(at, 1);
         this.#waiting--;
+        if (tenant.held === 0 && tenant.waiting.length === 0) this.#tenants.delete(name);
       } else void turn.then((held) => held[Symbol.dispose]());
       throw thrown;
     }

@@ -169,6 +169,11 @@ describe("quotas of a tenant", () => {
     first.charge("acme", "micros", 100);
     const afterCrash = new LocalAllowances(() => rules, clock, shelf());
     expect(afterCrash.left("acme", "micros")).toBe(530);
+    // Another tenant's spending is kept where this one does not come.
+    const other = new LocalAllowances(() => rules, clock, shelf());
+    other.charge("other", "micros", 10);
+    other.close();
+    expect(saved.get("acme")).toMatchObject({ micros: 110 });
     first.close();
     expect(new LocalAllowances(() => rules, clock, shelf()).left("acme", "micros")).toBe(540);
   });
