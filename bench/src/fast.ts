@@ -64,6 +64,8 @@ function commandOf(checkout: string): string {
   throw new Error(`there is no built checkout in ${checkout} (--former): run npm run build there`);
 }
 
+/** Of networks that run for a good part of a second on a busy machine, shorter windows say nothing. */
+const leastLongSeconds = 10;
 /** Servers and generator have a core each. */
 const serverCores = [0];
 const generatorCores = [1];
@@ -180,10 +182,11 @@ async function detect(measuring: Measuring): Promise<void> {
   const { folder, models, generator } = measuring;
   const peer = await startBuild(bareRepository(folder, models.detect));
   try {
+    const seconds = Math.max(measuring.seconds, leastLongSeconds);
     const subjects = (["grpc", "http"] as const).map((wire) =>
       subjectOf(wire, peer, models.detect, wire, generator),
     );
-    await compare(measuring, "detect", subjects, connections, [
+    await compare({ ...measuring, seconds }, "detect", subjects, connections, [
       { figure: "grpcVsHttpDetect", ours: "grpc", theirs: "http", what: "perSecond" },
     ]);
   } finally {
@@ -208,8 +211,9 @@ async function recognise(measuring: Measuring): Promise<void> {
       },
       generator,
     );
+    const seconds = Math.max(measuring.seconds, leastLongSeconds);
     const subjects = [...raw.subjects, subjectOf("ours", peer, model, "http", generator)];
-    await compare(measuring, "recognise", subjects, connections, [
+    await compare({ ...measuring, seconds }, "recognise", subjects, connections, [
       { figure: "recogniseVsRaw", ours: "ours", theirs: "raw", what: "perSecond" },
     ]);
   } finally {
