@@ -3,17 +3,8 @@ import { createHash } from "node:crypto";
 import { appendFileSync, existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { seededRandom } from "@longshore/core";
-import {
-  type ArrivalRow,
-  arrivalRow,
-  poissonArrivals,
-  readArrivals,
-  replayOffloader,
-  type ReplaySetting,
-  steadyArrivals,
-  stretched,
-  type Trace,
-} from "@longshore/lab";
+import { poissonArrivals, readArrivals, steadyArrivals, stretched, type Trace } from "@longshore/lab";
+import { type ArrivalRow, arrivalRow, replayOffloader, type ReplaySetting } from "./policy/index.ts";
 import { scaledBursts } from "./decide-traces.ts";
 import { median } from "./harness.ts";
 

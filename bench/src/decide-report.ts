@@ -1,19 +1,15 @@
+import { barsPlot, cdfPlot, htmlReport, type ReportTable, type Trace } from "@longshore/lab";
 import {
   type ArrivalRow,
   allLocal,
-  barsPlot,
-  cdfPlot,
   hedgeAt,
-  htmlReport,
   oracle,
   type PolicyRow,
   replay,
   replayOffloader,
-  type ReportTable,
   scorePolicies,
   smoothedRate,
-  type Trace,
-} from "@longshore/lab";
+} from "./policy/index.ts";
 import { meansVsOracle } from "./decide-arrivals.ts";
 
 const three = (value: number): string => value.toFixed(3);

@@ -4,6 +4,7 @@
  */
 import { writeFileSync } from "node:fs";
 import { linkModel } from "@longshore/core";
+import { type Trace } from "@longshore/lab";
 import {
   type ArrivalRow,
   allLocal,
@@ -27,8 +28,7 @@ import {
   returnAfterOutageMs,
   scorePolicies,
   smoothedRate,
-  type Trace,
-} from "@longshore/lab";
+} from "./policy/index.ts";
 import {
   type ArrivalKind,
   arrivalFigures,

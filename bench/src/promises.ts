@@ -1,5 +1,6 @@
 /** Whether promised quantiles hold on traces, and what they are worth beside smoothed rates. */
 import type { LinkBeliefOptions } from "@longshore/core/internal";
+import { type Trace } from "@longshore/lab";
 import {
   coverageInterval,
   coverageOf,
@@ -8,8 +9,7 @@ import {
   type Send,
   sendBlocks,
   sends,
-  type Trace,
-} from "@longshore/lab";
+} from "./policy/index.ts";
 import type { Row } from "./harness.ts";
 
 /** When bodies are sent on a trace, in milliseconds: rounds, each from the beginning and with a belief that knows nothing. */

@@ -1,12 +1,11 @@
 /**
- * The laboratory: recorded and synthetic networks, links that follow them, a world on a virtual clock, policies to compare
- * with, a TCP relay and reports. Everything is seeded and replays.
+ * The laboratory: recorded and synthetic networks, links that follow them, a world on a virtual clock, a TCP relay
+ * and reports. Everything is seeded and replays.
  *
  * @module
  */
 export * from "./fleet/index.ts";
 export * from "./link/index.ts";
-export * from "./policy/index.ts";
 export * from "./proxy/index.ts";
 export * from "./report/index.ts";
 export * from "./simulate/index.ts";

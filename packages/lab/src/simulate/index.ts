@@ -2,8 +2,6 @@ export { allowedPlans, fixedPlans } from "./allowed-plans.ts";
 export * from "./crowd.ts";
 export { mean, sortedQuantile, wayFigures } from "./figures.ts";
 export * from "./profiled-model.ts";
-export { replayOffloader } from "./replay-offloader.ts";
-export { type OutageSetting, returnAfterOutageMs } from "./return-after-outage.ts";
 export * from "./scenario-file.ts";
 export * from "./simulate.ts";
 export * from "./simulation.ts";

@@ -1,6 +1,6 @@
 /** Policies side by side on one setting, scored against the oracle, against staying local and against the best fixed endpoint. */
 import type { ReplayPolicy } from "./policy.ts";
-import { uploadMs } from "../trace/index.ts";
+import { uploadMs } from "@longshore/lab";
 import { allLocal, allRemote } from "./fixed-endpoints.ts";
 import { oracle } from "./oracle.ts";
 import { arrivalsOf, replay, type ReplayResult, type ReplaySetting, resultOf } from "./replay.ts";

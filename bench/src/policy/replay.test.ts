@@ -2,14 +2,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { describe, expect, it } from "vitest";
 import { linkModel, seededRandom } from "@longshore/core";
-import {
-  constantTrace,
-  linkShapes,
-  rateTrace,
-  readMahimahi,
-  syntheticTrace,
-  uploadMs,
-} from "../trace/index.ts";
+import { constantTrace, linkShapes, rateTrace, readMahimahi, syntheticTrace, uploadMs } from "@longshore/lab";
 import {
   allLocal,
   allRemote,

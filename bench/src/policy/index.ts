@@ -12,3 +12,5 @@ export * from "./ordered-fallback.ts";
 export * from "./policy.ts";
 export { lastRate, meanCut, smoothedRate } from "./rate-plugs.ts";
 export * from "./replay.ts";
+export { replayOffloader } from "./replay-offloader.ts";
+export { returnAfterOutageMs } from "./return-after-outage.ts";

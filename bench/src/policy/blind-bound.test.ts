@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { constantTrace, rateTrace } from "../trace/index.ts";
+import { constantTrace, rateTrace } from "@longshore/lab";
 import { blindBound, type ReplaySetting } from "./index.ts";
 
 /** 100 requests, 20 kB, on a link that stops for half a second at so many of them, or so long before. */

@@ -7,8 +7,8 @@ import {
   replay,
   type ReplaySetting,
   scorePolicies,
-} from "../policy/index.ts";
-import { constantTrace, linkShapes, readMahimahi, syntheticTrace } from "../trace/index.ts";
+} from "./index.ts";
+import { constantTrace, linkShapes, readMahimahi, syntheticTrace } from "@longshore/lab";
 import { replayOffloader } from "./replay-offloader.ts";
 
 const steady: ReplaySetting = {

@@ -4,7 +4,7 @@
  * acknowledged by then cannot be told apart: of the bets, the same share is late as of all requests that look good. So the tail
  * allows so many bets, the budget so many runs on both sides, and the rest has to stay.
  */
-import { packetsOf, uploadMs } from "../trace/index.ts";
+import { packetsOf, uploadMs } from "@longshore/lab";
 import { oracle } from "./oracle.ts";
 import { arrivalsOf, replay, type ReplaySetting } from "./replay.ts";
 

@@ -1,7 +1,7 @@
 /** Whether promises hold: predicted quantiles of the time of a send against what it took, beside figures of smoothed rates. */
 import { seededRandom } from "@longshore/core";
 import { type LinkBeliefOptions, quantileOf } from "@longshore/core/internal";
-import type { Trace } from "../trace/index.ts";
+import type { Trace } from "@longshore/lab";
 import { remote } from "./choices.ts";
 import { honestSensor } from "./honest-sensor.ts";
 import { ownRate } from "./own-rate.ts";

@@ -1,5 +1,5 @@
-import { oracle, replay, type ReplaySetting } from "../policy/index.ts";
-import { rateTrace, steadyArrivals } from "../trace/index.ts";
+import { oracle, replay, type ReplaySetting } from "./index.ts";
+import { rateTrace, steadyArrivals } from "@longshore/lab";
 import { replayOffloader, type Sides } from "./replay-offloader.ts";
 
 /** A link of one rate that carries nothing for a while, and requests on a beat. */

@@ -5,16 +5,10 @@
  */
 import type { EndpointInfo, Limits } from "@longshore/core";
 import { envelopeBytes } from "@longshore/core/internal";
-import {
-  arrivalsOf,
-  meetRoundTrip,
-  type ReplayResult,
-  type ReplaySetting,
-  resultOf,
-} from "../policy/index.ts";
-import { constantTrace, packetBytes } from "../trace/index.ts";
-import { offloadWorld, runScenarioOn } from "../world/index.ts";
-import { plainModel, typicalInputs } from "./profiled-model.ts";
+import { arrivalsOf, meetRoundTrip, type ReplayResult, type ReplaySetting, resultOf } from "./index.ts";
+import { constantTrace, packetBytes } from "@longshore/lab";
+import { offloadWorld, runScenarioOn } from "@longshore/lab";
+import { plainModel, typicalInputs } from "@longshore/lab";
 
 /** The server of a replay takes as many at once as come. */
 const mostAtOnce = 1000;

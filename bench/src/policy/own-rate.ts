@@ -1,5 +1,5 @@
 /** The smoothed rate that a client can know: what of its own bytes, probes included, was acknowledged while the link had work. */
-import { packetBytes } from "../trace/index.ts";
+import { packetBytes } from "@longshore/lab";
 import type { ReplayPolicy } from "./policy.ts";
 import { smoothed } from "./rate-plugs.ts";
 

@@ -1,5 +1,5 @@
 /** Policies that plug one rate into a formula. Their sensors are better than a client's: they see what the link could carry. */
-import { packetBytes } from "../trace/index.ts";
+import { packetBytes } from "@longshore/lab";
 import { local, remote } from "./choices.ts";
 import type { Choice, ReplayPolicy, RequestFacts, Sight } from "./policy.ts";
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { packetBytes } from "../trace/index.ts";
+import { packetBytes } from "@longshore/lab";
 import { ownRate } from "./own-rate.ts";
 
 const roundTripMs = 50;

@@ -3,7 +3,7 @@
  * share the device, and both are charged for what was started in vain. The network is packet opportunities and a fixed
  * round trip: no slow start, no loss. Time moves in ticks; instants inside a tick are exact.
  */
-import { packetBytes, packetsOf, type Trace } from "../trace/index.ts";
+import { packetBytes, packetsOf, type Trace } from "@longshore/lab";
 import type { ReplayPolicy, RequestFacts, Sight } from "./policy.ts";
 
 /** One row of a replay. */
