@@ -1,12 +1,7 @@
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
-import {
-  type DeviceRouter,
-  type DeviceRun,
-  type DeviceScene,
-  joinAndLeave,
-  runDevices,
-} from "@longshore/lab";
+import { joinAndLeave } from "./pickers/join-and-leave.ts";
+import { type DeviceRouter, type DeviceRun, type DeviceScene, runDevices } from "./pickers/run-devices.ts";
 import { deviceScene } from "./fleet/devices.ts";
 import {
   type DirectoryFigures,

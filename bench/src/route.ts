@@ -1,16 +1,15 @@
+import { clientWeighted } from "./pickers/client-weighted.ts";
+import { peakEwma } from "./pickers/peak-ewma.ts";
 import {
-  clientWeighted,
-  type FleetRun,
   fleetOracle,
   freshReports,
   leastRequest,
-  peakEwma,
   type PickerKind,
-  prequal,
   roundRobin,
-  runFleet,
   weightedRoundRobin,
-} from "@longshore/lab";
+} from "./pickers/picker.ts";
+import { prequal } from "./pickers/prequal.ts";
+import { type FleetRun, runFleet } from "./pickers/run-fleet.ts";
 import { type Bench, type BenchContext, type Measured, quantile, type Row } from "./harness.ts";
 import { type Case, onSockets, type PreparedScene, sceneOf, simulated } from "./route/cases.ts";
 import { runOnSockets } from "./route/on-sockets.ts";

@@ -1,6 +1,6 @@
 import { seededRandom } from "@longshore/core";
 import { exponential } from "@longshore/core/internal";
-import { deviceModels, type DeviceScene } from "@longshore/lab";
+import { deviceModels, type DeviceScene } from "../pickers/run-devices.ts";
 
 /** Ten devices for each server, which ask now and then: every 11 seconds on the mean, in sequences every four. */
 const [detect, read, listen] = deviceModels;

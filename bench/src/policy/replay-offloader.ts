@@ -5,7 +5,8 @@
  */
 import type { EndpointInfo, Limits } from "@longshore/core";
 import { envelopeBytes } from "@longshore/core/internal";
-import { arrivalsOf, meetRoundTrip, type ReplayResult, type ReplaySetting, resultOf } from "./index.ts";
+import { meetRoundTrip } from "./honest-sensor.ts";
+import { arrivalsOf, type ReplayResult, type ReplaySetting, resultOf } from "./replay.ts";
 import { constantTrace, packetBytes } from "@longshore/lab";
 import { offloadWorld, runScenarioOn } from "@longshore/lab";
 import { plainModel, typicalInputs } from "@longshore/lab";

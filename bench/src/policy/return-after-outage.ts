@@ -1,4 +1,5 @@
-import { oracle, replay, type ReplaySetting } from "./index.ts";
+import { oracle } from "./oracle.ts";
+import { replay, type ReplaySetting } from "./replay.ts";
 import { rateTrace, steadyArrivals } from "@longshore/lab";
 import { replayOffloader, type Sides } from "./replay-offloader.ts";
 

@@ -5,9 +5,9 @@ import {
   type FarmBatching,
   type FarmRequest,
   type FarmServer,
-  type FleetScene,
   poissonArrivals,
 } from "@longshore/lab";
+import { type FleetScene } from "../pickers/run-fleet.ts";
 import { burstyArrivals } from "./bursty-arrivals.ts";
 
 /** Mean work of a request where none is stated, in milliseconds on a server of speed 1. */

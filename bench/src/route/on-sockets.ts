@@ -14,16 +14,9 @@ import {
   type Tensor,
 } from "@longshore/core";
 import { housekeepingCall } from "@longshore/core/internal";
-import {
-  farmModel,
-  farmRequest,
-  type FleetScene,
-  pickerGateway,
-  type PickerKind,
-  type FleetSend,
-  sendAll,
-  watchedServer,
-} from "@longshore/lab";
+import { farmModel, farmRequest, watchedServer } from "@longshore/lab";
+import { type PickerKind } from "../pickers/picker.ts";
+import { type FleetScene, pickerGateway, type FleetSend, sendAll } from "../pickers/run-fleet.ts";
 import { httpTransport, systemClock } from "@longshore/nodejs";
 import { openOffloader } from "longshore";
 import type { FarmOrder } from "./farm-process.ts";

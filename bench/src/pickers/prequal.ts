@@ -1,4 +1,4 @@
-import type { FarmEndpoint } from "./farm.ts";
+import type { FarmEndpoint } from "@longshore/lab";
 import type { PickerKind } from "./picker.ts";
 
 /** Probes kept in the pool (setting of the paper). */

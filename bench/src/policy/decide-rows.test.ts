@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
-import { allLocal, oracle, replay, type ReplaySetting } from "../policy/index.ts";
-import { familyTrace, poissonArrivals, steadyArrivals } from "../trace/index.ts";
+import { allLocal, oracle, replay, type ReplaySetting } from "./index.ts";
+import { familyTrace, poissonArrivals, steadyArrivals } from "@longshore/lab";
 import { replayOffloader } from "./replay-offloader.ts";
 
 /**

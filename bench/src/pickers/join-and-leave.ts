@@ -7,9 +7,9 @@ import {
   tablePolicy,
 } from "@longshore/core";
 import { housekeepingCall } from "@longshore/core/internal";
-import { virtualClock } from "../world/virtual-clock.ts";
-import { farmEndpoint } from "./farm.ts";
-import { farmModel, farmRequest } from "./farm-model.ts";
+import { virtualClock } from "@longshore/lab";
+import { farmEndpoint } from "@longshore/lab";
+import { farmModel, farmRequest } from "@longshore/lab";
 import { gatewayInfo } from "./run-fleet.ts";
 
 /**

@@ -9,10 +9,10 @@ import {
   tablePolicy,
 } from "@longshore/core";
 import { housekeepingCall } from "@longshore/core/internal";
-import { virtualClock } from "../world/virtual-clock.ts";
-import { farmEndpoint, type FarmEndpoint, type FarmServer } from "./farm.ts";
-import { farmModel, farmRequest, type FarmRequest } from "./farm-model.ts";
-import type { SimulatedModel } from "../world/simulated-offers.ts";
+import { virtualClock } from "@longshore/lab";
+import { farmEndpoint, type FarmEndpoint, type FarmServer } from "@longshore/lab";
+import { farmModel, farmRequest, type FarmRequest } from "@longshore/lab";
+import type { SimulatedModel } from "@longshore/lab";
 import type { PickerKind } from "./picker.ts";
 
 /** Requests before gateways and servers. */

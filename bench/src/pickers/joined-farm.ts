@@ -9,7 +9,7 @@ import {
   silentObserver,
 } from "@longshore/core";
 import { createRegistry, through } from "@longshore/core/internal";
-import type { FarmEndpoint } from "./farm.ts";
+import type { FarmEndpoint } from "@longshore/lab";
 
 /** Messages that a directory was sent. */
 export interface DirectoryMessages {

@@ -1,11 +1,11 @@
 import { seededRandom } from "@longshore/core";
 import { housekeepingCall, sleep } from "@longshore/core/internal";
 import { describe, expect, it } from "vitest";
-import { poissonArrivals } from "../trace/index.ts";
-import { virtualClock } from "../world/index.ts";
+import { poissonArrivals } from "@longshore/lab";
+import { virtualClock } from "@longshore/lab";
 import { clientWeighted } from "./client-weighted.ts";
-import { farmEndpoint, watchedServer } from "./farm.ts";
-import { farmModel, farmRequest } from "./farm-model.ts";
+import { farmEndpoint, watchedServer } from "@longshore/lab";
+import { farmModel, farmRequest } from "@longshore/lab";
 import { joinAndLeave } from "./join-and-leave.ts";
 import { peakEwma } from "./peak-ewma.ts";
 import { fleetOracle, leastRequest, type PickerKind, roundRobin, weightedRoundRobin } from "./picker.ts";

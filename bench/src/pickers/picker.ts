@@ -1,5 +1,5 @@
 import type { LoadReport, Random } from "@longshore/core";
-import { capacityOf, type FarmEndpoint } from "./farm.ts";
+import { capacityOf, type FarmEndpoint } from "@longshore/lab";
 
 /** What a balancer is given. It sees what its requests went through, and what servers say; only the oracle looks inside. */
 export interface PickerParts {

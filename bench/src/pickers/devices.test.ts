@@ -1,7 +1,7 @@
 import { seededRandom } from "@longshore/core";
 import { exponential } from "@longshore/core/internal";
 import { expect, it } from "vitest";
-import { virtualClock } from "../world/index.ts";
+import { virtualClock } from "@longshore/lab";
 import { type Device, type DeviceCrowd, liveDevices, siteZone, zonesOf } from "./devices.ts";
 import { deviceModels, type DeviceRouter, type DeviceScene, runDevices } from "./run-devices.ts";
 

@@ -11,7 +11,7 @@ import {
   type ZoneId,
 } from "@longshore/core";
 import { exponential, housekeepingCall, nextStep, sleep, zoneWithin } from "@longshore/core/internal";
-import { virtualClock } from "../world/virtual-clock.ts";
+import { virtualClock } from "@longshore/lab";
 import {
   type Device,
   type DeviceCrowd,
@@ -20,9 +20,9 @@ import {
   siteZone,
   zonesOf,
 } from "./devices.ts";
-import { farmEndpoint, type FarmEndpoint, type FarmServer } from "./farm.ts";
-import { farmModel, farmRequest, type FarmRequest } from "./farm-model.ts";
-import { farmSequences } from "./farm-sequences.ts";
+import { farmEndpoint, type FarmEndpoint, type FarmServer } from "@longshore/lab";
+import { farmModel, farmRequest, type FarmRequest } from "@longshore/lab";
+import { farmSequences } from "@longshore/lab";
 import { type DirectoryMessages, joinedFarm } from "./joined-farm.ts";
 import { gatewayInfo } from "./run-fleet.ts";
 
