@@ -9,6 +9,7 @@ import { type Bench, refuseUnknown, setUp } from "./harness.ts";
 /** Loaded when asked for: a bench of the planner should not wait for a neural network. */
 const benches: Readonly<Record<string, () => Promise<Bench>>> = {
   codec: async () => (await import("./codec.ts")).bench,
+  cost: async () => (await import("./cost.ts")).bench,
   decide: async () => (await import("./decide.ts")).bench,
   fast: async () => (await import("./fast.ts")).bench,
   failover: async () => (await import("./failover.ts")).bench,

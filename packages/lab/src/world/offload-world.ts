@@ -14,6 +14,7 @@ import {
   type Radio,
   type Random,
   seededRandom,
+  type Observer,
   silentObserver,
   standardPolicy,
 } from "@longshore/core";
@@ -82,6 +83,8 @@ export interface OffloadWorldParts {
   readonly learns?: boolean;
   /** What endpoints are made of the simulated ones, the device among them; default: themselves. */
   readonly wrap?: (endpoint: SimulatedEndpoint, clock: VirtualClock) => SimulatedEndpoint;
+  /** Told of all that the offloader does. Default: nobody. */
+  readonly observer?: Observer;
 }
 
 /** One endpoint of a world. */
@@ -165,7 +168,7 @@ export function offloadWorld(parts: OffloadWorldParts): OffloadWorld {
     policy: parts.policy ?? standardPolicy(),
     clock,
     random,
-    observer: silentObserver,
+    observer: parts.observer ?? silentObserver,
     links: (id) => links.get(id),
     device: { activeWatts: info.rates.activeWatts, radio },
     ...(parts.defaults ? { defaults: parts.defaults } : {}),
