@@ -164,7 +164,7 @@ function pickerCluster({ pickers, pickerTls }: EnvoyOptions): object {
       consecutive_local_origin_failure: 1,
       consecutive_5xx: 3,
       interval: "1s",
-      base_ejection_time: "5s",
+      base_ejection_time: "30s",
       max_ejection_percent: 50,
     },
     load_assignment: assignment("picker", pickers),
