@@ -10,7 +10,7 @@ import type { Answer, CalledFunction, Question } from "./footprint/gateway-proce
 import { Connection } from "./load/connection.ts";
 import { meanOfRow } from "./load/models.ts";
 
-/** Requests before anything is counted, while calls are counted, and in each round of bytes. */
+/** Requests before the count, while calls are counted, and in each round of bytes. */
 const warmUp = 2000;
 const counted = 200;
 const inRound = 300;
@@ -35,7 +35,7 @@ function request(): { readonly head: string; readonly body: Buffer } {
   return { head: `${head.join("\r\n")}\r\n\r\n`, body };
 }
 
-/** Whose code a function is. */
+/** Which code a function belongs to. */
 function ownerOf({ url }: CalledFunction): "longshore" | "libraries" | "node" {
   if (url.startsWith("node:")) return "node";
   return url.includes("/node_modules/") ? "libraries" : "longshore";

@@ -6,7 +6,7 @@ import { Session } from "node:inspector/promises";
 import { pathToFileURL } from "node:url";
 import type * as longshore from "longshore";
 
-/** Begin to count, or tell what was counted since. */
+/** Begin to count, or report the count. */
 export type Question = "count-calls" | "calls" | "count-bytes" | "bytes";
 
 /** A function that was called, and how often. */
