@@ -126,7 +126,10 @@ async function arrivalGroup(
   const rows: ArrivalRow[] = [];
   for (const trace of traces) {
     say(`  arrivals on ${trace.name}`);
-    rows.push(...(await arrivalRows(trace, kinds, draws)));
+    const ofTrace = await arrivalRows(trace, kinds, draws);
+    // The whole takes long: what one trace gave is told when it is there.
+    print(arrivalTable(ofTrace), say);
+    rows.push(...ofTrace);
   }
   if (rows.length === 0) return { rows, figures: {} };
   say(`\n  ${name === "packet" ? "uplinks of packets" : "logs of rates"}, by kind of arrivals:`);
