@@ -68,6 +68,16 @@ async function load(path: string, wallMs: number): Promise<BeliefState | undefin
  * Opens the file of beliefs about links, servers and this device. Only its owner can read it; it is replaced whole. A file that is torn is moved to
  * `<path>.ignored`; one that belongs to another user, has another version or is from the future stays untouched, and this process keeps
  * nothing. Either is reported, and the beliefs are empty.
+ *
+ * @example
+ * ```ts
+ * import { openBeliefs, systemClock } from "@longshore/nodejs";
+ *
+ * const report = (error: Error): void => console.error(error.message);
+ * const beliefs = await openBeliefs({ path: "beliefs.json", clock: systemClock(), report });
+ * console.log(beliefs.memory.link("edge http://edge:8000")); // undefined
+ * await beliefs.close();
+ * ```
  */
 export async function openBeliefs({ path, clock, report }: BeliefsFileParts): Promise<OpenBeliefs> {
   const failed = (what: string, thrown: unknown): LongshoreError => {
