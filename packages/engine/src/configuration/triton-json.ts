@@ -8,12 +8,12 @@ import { TextProtoError } from "./text-proto.ts";
 
 /** The largest configuration that is read, in characters. */
 const mostCharacters = 1 << 20;
-/** The most values in one: they are read at once. */
+/** The most JSON values in one: it is parsed without pauses. */
 const mostValues = 65_536;
 
 /**
- * Reads Triton's `ModelConfig` in Protocol Buffers' JSON: field names as in the file or in camel case, whole numbers also
- * as texts. Throws `invalid-configuration`, or `unsupported` for another backend.
+ * Reads Triton's `ModelConfig` in the JSON of Protocol Buffers: field names as in the file or in camel case, integers also
+ * as strings. Throws `invalid-configuration`, or `unsupported` for another backend.
  */
 export function parseTritonJson(model: string, text: string): ModelConfig {
   const bad = (problem: string, cause?: unknown): Error =>

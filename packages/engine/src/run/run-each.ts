@@ -5,21 +5,21 @@ import { type EachAction, modelActions } from "./actions.ts";
 import { leaseOf, runChain, runModel, type RunContext, type SegmentRun } from "./run-action.ts";
 import { runValues } from "./values.ts";
 
-/** Elements that are worked on together: enough for the instances, and for a hop into a lane to pay. */
+/** The fewest elements of a group: enough to make the hop into a lane pay. */
 const leastTogether = 8;
-/** Elements that are worked on together by models of which one has places for so many runs. */
+/** Elements of a group, where the widest model runs `width` of them at once. */
 export function elementsTogether(width: number): number {
   return Math.max(leastTogether, 2 * width);
 }
 
-/** Groups of elements of one request under way: while the models have one, the lane prepares the next. */
+/** Groups of one request under way: while the models run one, the lane prepares the next. */
 const groupsUnderWay = 2;
 
 /**
- * Runs steps over the same elements, a few elements at a time, and joins what they made for those after them. However
- * many elements there are, what lies between the steps exists for two groups of them.
+ * Runs steps over the same elements, one group at a time, and joins their results for the steps after them. However many
+ * elements there are, memory holds the values between the steps for two groups only.
  *
- * @returns time that it is charged for
+ * @returns the time to charge, in milliseconds
  */
 export async function runEachAction(
   run: SegmentRun,
@@ -64,7 +64,7 @@ export async function runEachAction(
   return busyMs;
 }
 
-/** Tells admission how many runs there will be, now that it is known. */
+/** Reports the number of runs to admission, now that it is known. */
 function expect(run: SegmentRun, action: EachAction, count: number): void {
   const runs = new Map<Scheduler, number>();
   for (const model of modelActions(action.actions)) {

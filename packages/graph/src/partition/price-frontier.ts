@@ -8,7 +8,7 @@ export interface PricedSet extends SplitPoint {
   readonly set: NodeSet;
 }
 
-/** Asks no more minimum cuts than this. Graphs of a thousand nodes need about a hundred. */
+/** The most minimum cuts. Graphs of a thousand nodes need about a hundred. */
 const mostCuts = 2000;
 /** Costs that differ by less than this share of the largest are equal but for rounding. */
 const close = 1e-9;
@@ -20,7 +20,7 @@ const close = 1e-9;
  * The least cost over all legal sets is a concave function of the prices; the least cost over the sets found so far lies
  * above it and is linear on the region of prices that each of them wins. So when the two agree at every corner of every
  * region they agree everywhere, and nothing is missing. Each corner is one minimum cut: it confirms the corner or finds a
- * set that nobody had (the method of H. Aneja and K. Nair, "Bicriteria transportation problem", 1979, for three prices).
+ * set that was not found yet (the method of H. Aneja and K. Nair, "Bicriteria transportation problem", 1979, for three prices).
  *
  * `head`, `tail` and `transfer` are what a node costs at either side and a tensor to carry, each in its own unit. The sets
  * come in no particular order. Returns undefined when it would take more than two thousand cuts.

@@ -11,7 +11,7 @@ export interface ImagePreparation {
   readonly freeSide: number;
 }
 
-/** What is assumed when nobody says: 0..1, red green blue, 224 pixels. */
+/** The preparation without options: values 0..1, channels red, green, blue, 224 pixels. */
 export const plainPreparation: ImagePreparation = {
   mean: [0, 0, 0],
   std: [1, 1, 1],

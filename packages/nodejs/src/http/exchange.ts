@@ -27,16 +27,16 @@ export interface Outgoing {
   readonly path: string;
   readonly headers: Readonly<Record<string, string>>;
   readonly body: WireBody;
-  /** Undefined: nobody knows, and the body goes in chunks. */
+  /** Length of the body; undefined if it is not known, so that the body goes in chunks. */
   readonly bodyBytes: number | undefined;
   readonly call: Call;
   readonly maxBytes: number;
   readonly acknowledged: ((bytes: number) => void) | undefined;
-  /** To send it twice does no more than to send it once. */
+  /** Whether it may be sent twice: a second run has no further effect. */
   readonly repeatable: boolean;
 }
 
-/** Parts up to so many bytes are copied together: one write costs less than several. */
+/** Parts of up to this size together are copied into one write, in bytes: one write costs less than several. */
 const joinedBytes = 65_536;
 
 const nothing = new Uint8Array(0);
@@ -45,8 +45,8 @@ const nothing = new Uint8Array(0);
  * One request and its reply on a connection, as undici's handler. Its promise settles when the head of the reply is here;
  * errors after that reach the reader of the reply.
  *
- * A request on a used connection that breaks before the first byte of an answer was most likely never seen: the server had
- * closed the connection meanwhile. It is sent once more on a new socket where that is safe.
+ * If a reused connection breaks before the first byte of an answer, the server had most likely closed it and never read the
+ * request. The request is sent once more on a new socket if it is repeatable.
  */
 export class HttpExchange implements Dispatcher.DispatchHandler {
   readonly options: Dispatcher.DispatchOptions;
@@ -59,7 +59,7 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
   readonly #unheard: () => void;
   #connecting: Disposable | undefined;
   #controller: Dispatcher.DispatchController | undefined;
-  /** All of the body was given to the socket. */
+  /** Whether the whole body was given to the socket. */
   #sent = false;
   #started = false;
   #reused = false;

@@ -49,13 +49,13 @@ export function laneThread(
   let underWay: UnderWay | undefined;
   let ended: Promise<void> = Promise.resolve();
   let settle = (): void => undefined;
-  /** It has loaded its file, or never will. */
+  /** Resolves when the thread has loaded its file, or has failed to. */
   const loaded = new Promise<void>((resolve) => {
     settle = resolve;
   });
   let lastId = 0;
   let state: "open" | "closing" | "dead" = "open";
-  // an idle lane must not keep the program alive
+  // An idle lane must not keep the program alive
   worker.unref();
 
   function die(cause: unknown): void {
@@ -67,7 +67,7 @@ export function laneThread(
       new LongshoreError(
         "runtime-crashed",
         "execute",
-        "the thread that ran the transforms died; another one takes its place",
+        "the thread that ran the transforms died; another one replaces it",
         { cause },
       ),
     );

@@ -4,15 +4,14 @@ import { getPriority, setPriority } from "node:os";
 /** The highest niceness there is: the smallest share of a contended core. */
 export const nicest = 19;
 
-/** What a thread is told when it starts. */
+/** Data that a thread gets when it starts. */
 export interface ThreadData {
   readonly niceness: number;
 }
 
 /**
- * Lets others have the cores before the calling thread, and before threads that it starts from now on: more by `niceness`
- * than until now. Only Linux keeps that for each thread; elsewhere, and where `/proc` names no thread, nothing happens
- * (ADR 17 tells what it is for).
+ * Lowers the priority of the calling thread, and of threads that it starts later, by `niceness`. Only Linux has a priority for each
+ * thread; on other systems, and without `/proc`, nothing happens. ADR 17 gives the reason.
  */
 export function yieldCores({ niceness }: ThreadData): void {
   if (niceness === 0 || process.platform !== "linux") return;
@@ -29,7 +28,7 @@ export function yieldCores({ niceness }: ThreadData): void {
 }
 
 /**
- * The same for what the calling thread was started with; a thread that somebody else started is left as it is.
+ * The same with the data that the calling thread was started with. A thread with other data keeps its priority.
  *
  * @example
  * ```ts
@@ -46,8 +45,8 @@ export function yieldAsTold(data: unknown): void {
 }
 
 /**
- * Lets the thread that answers, the first of the process, have the cores before all others that there are by now: those with which
- * Node.js compiles, collects and reads files. One that yields as much already is left as it is.
+ * Lowers the priority of all current threads of the process but the first, which answers requests: Node.js compiles, collects and
+ * reads files in the others. A thread with a lower priority keeps it.
  *
  * @example
  * ```ts

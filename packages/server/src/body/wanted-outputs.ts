@@ -9,8 +9,8 @@ import {
 import { classify } from "./classify.ts";
 
 /**
- * The outputs that the request wants, in its order, classified where it asks for that; with a `pause` after each two
- * milliseconds or so where classifying takes longer.
+ * The requested outputs in the order of the request, classified where requested. Classifying large outputs pauses after about
+ * each two milliseconds (`pause`).
  */
 export function wantedOutputs(
   response: InferenceResponse,
@@ -50,7 +50,7 @@ function* wantedInSteps(
   return wanted;
 }
 
-/** Tells for each tensor of the reply whether it goes into the binary part. */
+/** Decides for each tensor of the reply whether it goes into the binary part. */
 export function binaryChoice(message: InferRequestMessage): (output: Pick<WireTensor, "name">) => boolean {
   return ({ name }) => {
     if (name.startsWith(statePrefix)) return true;

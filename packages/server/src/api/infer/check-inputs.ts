@@ -13,7 +13,7 @@ function invalid(message: string): LongshoreError {
   return new LongshoreError("invalid-input", "admission", message);
 }
 
-/** The tensors that a segment takes, as far as description and profile say. */
+/** The inputs of a segment by description and profile; undefined if neither has them. */
 function expectedInputs(
   segment: Segment,
   { description, profile }: ModelKnowledge,
@@ -28,7 +28,7 @@ function expectedInputs(
   return undefined;
 }
 
-/** Requests of a pipeline are never joined, whatever it says of batches: its inputs may differ in rows. */
+/** Whether requests may share a run. Those of a pipeline never do, whatever its batch size: its inputs may differ in rows. */
 function mayBeJoined({ variant }: Segment, { description: { batching, variants } }: ModelKnowledge): boolean {
   if (batching.maxBatchSize <= 1) return false;
   return variants.every(({ name, body }) => body.kind === "graph" || (variant !== "" && name !== variant));
