@@ -185,7 +185,8 @@ describe("a lone server that is silent", () => {
     const { lone, ask } = await used();
     lone.state.losesReplies = 1;
     const { tookMs } = await ask(5000);
-    expect(tookMs).toBeLessThan(1000);
+    // A third of the time is left to the first try: the server may only be slow.
+    expect(tookMs).toBeLessThan(2500);
     expect(lone.state.runs).toBe(12);
   });
 
@@ -195,6 +196,6 @@ describe("a lone server that is silent", () => {
     lone.state.losesReplies = 1;
     clock.timer(100, () => void (lone.state.refuses = true));
     await expect(ask(5000)).rejects.toMatchObject({ reason: "run-failed" });
-    expect(clock.nowMs() - beganMs).toBeLessThan(1000);
+    expect(clock.nowMs() - beganMs).toBeLessThan(2500);
   });
 });

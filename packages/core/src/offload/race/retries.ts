@@ -135,9 +135,12 @@ export class Retries {
 
   /** Records that an endpoint is silent while the request is under way there: it may get the request once more in a round. */
   silent(endpoint: EndpointId): void {
+    // Without a deadline nothing is lost by waiting for the first try.
+    if (this.#call.deadlineMs === Infinity || this.#dueMs.has(endpoint)) return;
     const nowMs = this.#clock.nowMs();
-    // That it was silent took a while already, and it may only be slow.
-    if (!this.#dueMs.has(endpoint)) this.#dueMs.set(endpoint, nowMs + this.#pauseMs(nowMs, silentPauses));
+    // It may only be slow, and each further try makes it slower: so a good part of the time is left to the tries before.
+    const leastMs = mostPauseRatio * (this.#endMs - nowMs);
+    this.#dueMs.set(endpoint, nowMs + Math.max(leastMs, this.#pauseMs(nowMs, silentPauses)));
   }
 
   /** Begins the next round if its time has come. Returns the endpoints that may be tried again. */
