@@ -16,7 +16,7 @@ import {
   type Plan,
   type Trigger,
 } from "../../decide/plan/index.ts";
-import { backUpOf, beginning, endsPlan, type PlanProgress, waitedFor } from "./standing.ts";
+import { backUpOf, beginning, endsPlan, type PlanProgress, waitedFor } from "./plan-progress.ts";
 import { checkCrossing, crossingAfter, type HeldCrossing, heldAt, inputsOf } from "../steps/index.ts";
 import { mostWaitAt } from "./most-wait.ts";
 import { overtaken, type RaceEnd, type Settling } from "./race-end.ts";

@@ -5,7 +5,7 @@ import type { Leg, Plan } from "../../decide/plan/index.ts";
 import { arrived, type HeldCrossing } from "../steps/index.ts";
 import type { RaceEnd } from "./race-end.ts";
 import { awaited } from "./awaited.ts";
-import { planProgressOf } from "./standing.ts";
+import { planProgressOf } from "./plan-progress.ts";
 import { decide, defaultPlans, sendsOn } from "./decide.ts";
 import { isGone, type Job, nobody } from "./job.ts";
 import { legRequest } from "./leg-request.ts";

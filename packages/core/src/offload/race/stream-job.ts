@@ -1,7 +1,7 @@
 import { abortError, childCall, type EndpointId, LongshoreError } from "../../words/base/index.ts";
 import type { Endpoint, InferenceResponse } from "../../wire/endpoint/index.ts";
 import type { Leg, Plan } from "../../decide/plan/index.ts";
-import { beginning } from "./standing.ts";
+import { beginning } from "./plan-progress.ts";
 import { checkCrossing } from "../steps/index.ts";
 import { final, endpointFor } from "../endpoints/index.ts";
 import { type Job, nobody } from "./job.ts";
