@@ -29,8 +29,8 @@ function namesIn(folder: string): readonly string[] {
  * ```ts
  * import { softwareAdapter } from "@longshore/nodejs";
  *
- * console.log(softwareAdapter({ VK_ICD_FILENAMES: "/opt/vk_swiftshader_icd.json" }));
- * // its Vulkan driver vk_swiftshader_icd.json is software
+ * const why = softwareAdapter({ VK_ICD_FILENAMES: "/opt/vk_swiftshader_icd.json" });
+ * console.log(why); // its Vulkan driver vk_swiftshader_icd.json is software
  * ```
  */
 export function softwareAdapter(

@@ -9,7 +9,16 @@ function systemCode(thrown: unknown): string {
   return thrown instanceof Error && !LongshoreError.is(thrown) && "code" in thrown ? String(thrown.code) : "";
 }
 
-/** Whether an error says that something could not be written to the disk. */
+/**
+ * Whether an error says that something could not be written to the disk.
+ *
+ * @example
+ * ```ts
+ * import { isOfDisk } from "@longshore/nodejs";
+ *
+ * console.log(isOfDisk({ reason: "disk-full" }), isOfDisk({ reason: "unreachable" })); // true false
+ * ```
+ */
 export function isOfDisk({ reason }: Pick<LongshoreError, "reason">): boolean {
   return reason === "disk-full" || reason === "disk-failed";
 }
