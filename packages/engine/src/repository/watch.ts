@@ -105,8 +105,10 @@ async function printOf(store: ModelStore, model: string): Promise<string> {
     for (const { name, directory, bytes, modifiedMs, problem } of entries ?? []) {
       if (name.startsWith(".") || name.endsWith(".tmp") || lines.length >= mostFiles) continue;
       const inner = `${path}/${name}`;
-      lines.push(`${inner} ${problem ?? (directory ? "folder" : `${bytes} ${modifiedMs ?? 0}`)}`);
-      if (directory && problem === undefined && depth < maxDepth) await visit(inner, depth + 1);
+      // What cannot be read is no content yet; a file that becomes readable is a new line.
+      if (problem !== undefined) continue;
+      lines.push(`${inner} ${directory ? "folder" : `${bytes} ${modifiedMs ?? 0}`}`);
+      if (directory && depth < maxDepth) await visit(inner, depth + 1);
     }
   }
   await visit(model, 0);

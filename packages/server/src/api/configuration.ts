@@ -1,13 +1,14 @@
-import type {
-  Call,
-  Datatype,
-  Json,
-  ModelDescription,
-  ModelKnowledge,
-  PortSpec,
-  Priorities,
-  QueuePolicy,
-  WireResponse,
+import {
+  type Call,
+  type Datatype,
+  type Json,
+  LongshoreError,
+  type ModelDescription,
+  type ModelKnowledge,
+  type PortSpec,
+  type Priorities,
+  type QueuePolicy,
+  type WireResponse,
 } from "@longshore/core";
 import type { ModelAddress } from "@longshore/core/internal";
 import { findModel } from "./find-model.ts";
@@ -188,7 +189,12 @@ export async function fullConfiguration(
 ): Promise<Readonly<Record<string, Json>>> {
   // A server behind this one knows best what it serves.
   if (configuration) return { ...configuration, name: description.name };
-  const written = await models.repository?.configuration?.(description.name, description.version, call);
+  const { name, version } = description;
+  const written = await models.repository?.configuration?.(name, version, call).catch((thrown: unknown) => {
+    // An alias is no model of the repository.
+    if (LongshoreError.is(thrown) && thrown.reason === "unknown-model") return undefined;
+    throw thrown;
+  });
   return configurationOf(description, written ?? {});
 }
 

@@ -6,8 +6,6 @@ import { doneReply, jsonReply, requestObject } from "./replies.ts";
 const maxJoinBytes = 2 ** 20;
 /** The most JSON values of such a description. */
 const maxJoinValues = 16_384;
-/** The most of a request for a lease, which has a few names and numbers. */
-const maxLeaseBytes = 4096;
 
 /** `GET v2/directory`, `POST v2/directory/join`, `/leave` and `/lease`, if this server keeps a directory or limits. */
 export async function directory(
@@ -18,7 +16,7 @@ export async function directory(
   if (kind === "directory-lease") {
     const { leases } = api.limits;
     if (!leases) throw new LongshoreError("unknown-route", "admission", "this server leases no limits");
-    return jsonReply(leases.lease(await requestObject(asked, maxLeaseBytes)));
+    return jsonReply(leases.lease(await requestObject(asked)));
   }
   const desk = api.directory;
   if (!desk) throw new LongshoreError("unknown-route", "admission", "this server keeps no directory");

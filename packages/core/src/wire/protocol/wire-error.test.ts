@@ -11,6 +11,7 @@ it.each([
   ["[fe80::1]:8000 answered: full", "a server answered: full"],
   ["edge-1.store.internal:8000 and localhost:9 are away", "a server and a server are away"],
   ["model ocr version 1.2 takes 3:4 of input x", "model ocr version 1.2 takes 3:4 of input x"],
+  ["no rule of de.yaml:5 names the class", "no rule of de.yaml:5 names the class"],
   ["edge-1 answered: the queue is full", "edge-1 answered: the queue is full"],
 ])("tells callers nothing of where servers are: %s", (message, told) => {
   expect(withoutAddresses(message)).toBe(told);

@@ -32,9 +32,12 @@ export function whereLogged(callId: string): string {
 const address =
   /\b(?:https?|grpcs?|nats):\/\/[^\s,;)'"]*[^\s,;:)'"]|\b(?:\d{1,3}\.){3}\d{1,3}(?::\d{1,5})?\b|\[[0-9A-Fa-f:.]+\](?::\d{1,5})?|\b(?:localhost|[\w-]+(?:\.[\w-]+)+):\d{1,5}\b/g;
 
+/** A line of a file, such as `rules.yaml:12`, is no address. */
+const fileLine = /\.(?:ya?ml|json|pbtxt|csv|txt):\d+$/;
+
 /** A message for callers: what stands behind a gateway is its operator's business, who reads the addresses in the log. */
 export function withoutAddresses(message: string): string {
-  return message.replace(address, "a server");
+  return message.replace(address, (found) => (fileLine.test(found) ? found : "a server"));
 }
 
 /** The reply for an error. The message of an internal error stays here; the reader gets `callId` to ask the operator with. */
