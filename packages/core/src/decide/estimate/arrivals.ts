@@ -1,33 +1,33 @@
-/** When the next request is expected, from the gaps between the latest ones: a guess at rhythm, not a model of it. */
+/** Predicts the next request from the gaps between the latest ones. It guesses a rhythm and does not model it. */
 export interface Arrivals {
   /** The latest gaps, in milliseconds. */
   readonly gapsMs: readonly number[];
-  /** A request came. */
+  /** Records a request at this time. */
   seen(nowMs: number): void;
-  /** Times from now until the next one, equally likely; those gaps that are over are left out. Empty: nothing is known. */
+  /** Equally likely times until the next request. Gaps that have already passed are left out. Empty when no gap is known. */
   untilNextMs(nowMs: number): Float64Array;
-  /** The least of them; Infinity when nothing is known. */
+  /** The shortest of those times; Infinity when no gap is known. */
   soonestMs(nowMs: number): number;
-  /** When the next request is due, for a probe that is to be back just before it. */
+  /** When the next request is due, for a probe that should return just before it. */
   probeDueMs(nowMs: number): ProbeDue;
 }
 
 /** When probes for the next request are worth their bytes. */
 export interface ProbeDue {
-  /** Until it may come at the soonest; Infinity where nothing is known. */
+  /** Earliest time until the next request; Infinity when no gap is known. */
   readonly soonestMs: number;
-  /** It comes about then, so that one probe just before is enough. Otherwise it may come at any time from then on. */
+  /** True if requests are regular: one probe just before `soonestMs` is enough. Otherwise a request may come at any time after it. */
   readonly rhythm: boolean;
-  /** It may still come: twice the longest gap is not over. After that, nobody sends any more. */
+  /** False once twice the longest gap has passed: no further request is expected. */
   readonly expected: boolean;
 }
 
-/** Gaps remembered: enough that their mean is off by a sixth, few enough to follow a change of load. */
+/** Number of gaps remembered. At 32 their mean is off by a sixth, and the estimate still follows a change of load. */
 const remembered = 32;
-/** Gaps that differ by less are a rhythm. */
+/** Gaps that differ by less than this count as regular. */
 const rhythmMs = 150;
 
-/** Before any request. */
+/** Starts without any request. */
 export function arrivals(): Arrivals {
   const gapsMs: number[] = [];
   let lastMs: number | undefined;

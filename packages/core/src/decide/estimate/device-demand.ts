@@ -1,24 +1,24 @@
 import { type Arrivals, arrivals } from "./arrivals.ts";
 import { backlogValues, type DevicePrice, devicePrice, idleDevice } from "./device-price.ts";
 
-/** What this device is asked for: when requests come, and which share of them runs here. */
+/** Demand on this device: when requests arrive, and the share of them that runs here. */
 export interface DeviceDemand extends Arrivals {
-  /** A request is over: whether any of it ran here. */
+  /** Records the end of a request, and whether any part of it ran here. */
   ended(ranHere: boolean): void;
-  /** The share of requests that ran here lately. */
+  /** Share of recent requests that ran here. */
   readonly hereRatio: number;
-  /** What runs of `runMs` keep waiting that end at some time from now. */
+  /** Price of keeping the device busy with runs of `runMs`: the waiting they cause until a given end. */
   price(nowMs: number, runMs: number): DevicePrice;
 }
 
-/** Requests over which the share is averaged. */
+/** Number of requests over which the share is averaged. */
 const remembered = 20;
-/** The share before the first request. */
+/** Share before the first request. */
 const firstRatio = 0.8;
-/** Run times that differ by less share a table. */
+/** Run times that differ by less than this share use the same table. */
 const alikeRatio = 0.05;
 
-/** Before any request. */
+/** Starts without any request. */
 export function deviceDemand(): DeviceDemand {
   const rhythm = arrivals();
   let hereRatio = firstRatio;

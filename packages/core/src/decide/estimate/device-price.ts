@@ -1,29 +1,29 @@
 /**
- * What a run here keeps later requests waiting.
+ * How long a run on this device delays later requests.
  *
- * A device runs one thing at a time, so a run that delays nobody now may delay the next request, and that one the next. Charging
- * only its own time makes a busy device look free; charging the next request alone misses the queue that builds up behind it. The
- * price follows from a belief about arrivals: gaps are drawn from the latest ones, a request runs here with the share that did
- * lately, and what a backlog of `x` costs all later requests is the fixed point
+ * A device runs one request at a time. A run that delays no request now may delay the next one, and that one the next. A price of the run's
+ * own time alone makes a busy device look free. A price of the next request alone misses the queue behind it. The price follows from a
+ * belief about arrivals: gaps are drawn from the latest ones, and a request runs here with the recent share `h`. The cost of a backlog of
+ * `x` for all later requests is the fixed point
  *
- *   V(x) = E[h (x' + V(x' + L)) + (1 - h) V(x')] - the same at 0,   x' = (x - gap)+,
+ * V(x) = E[h (x' + V(x' + L)) + (1 - h) V(x')] - the same at 0, x' = (x - gap)+,
  *
- * computed a bounded number of arrivals ahead. For Poisson arrivals it comes to the mean waiting time of a queue with one server;
- * on a beat with gaps longer than a run it is 0. Waits count plainly: a wait that is somebody else's is not late yet.
+ * computed a bounded number of arrivals ahead. For Poisson arrivals it equals the mean waiting time of a queue with one server. For regular
+ * gaps longer than a run it is 0. Waits have weight 1: a delayed request is not yet a late one.
  */
 export interface DevicePrice {
-  /** What work that keeps the device busy until `endMs` from now costs requests to come, in milliseconds of waiting. */
+  /** Expected delay of later requests, in milliseconds, if work keeps the device busy until `endMs` from now. */
   heldMs(endMs: number): number;
 }
 
-/** Points in the table of V. Beyond the last, V is a straight line. */
+/** Points in the table of V. V is a straight line beyond the last point. */
 const points = 25;
 /** Points per run. */
 const stepsPerRun = 2;
-/** Arrivals ahead. */
+/** Number of arrivals computed ahead. */
 const sweeps = 12;
 
-/** What a backlog costs, in milliseconds, at multiples of half a run of `runMs`. */
+/** Cost of a backlog, in milliseconds, at multiples of half a run of `runMs`. */
 export function backlogValues(gapsMs: ArrayLike<number>, runMs: number, hereRatio: number): Float64Array {
   let values = new Float64Array(points);
   const count = gapsMs.length;
@@ -55,7 +55,7 @@ function valueAt(values: Float64Array, ms: number, step: number): number {
   return from + ((values[low + 1] ?? 0) - from) * (position - low);
 }
 
-/** The price at an instant: times until the next request, equally likely, and the values of `backlogValues`. */
+/** The price at one instant, from equally likely times until the next request and the values of `backlogValues`. */
 export function devicePrice(
   untilNextMs: ArrayLike<number>,
   values: Float64Array,
@@ -82,10 +82,10 @@ export function devicePrice(
   };
 }
 
-/** A device that keeps nobody waiting. */
+/** Price of a device with no later requests to delay. */
 export const idleDevice: DevicePrice = { heldMs: () => 0 };
 
-/** The same price of a device that is hot, throttled or short of something: each millisecond of work counts so much more. */
+/** The same price for a hot, throttled or short device: each millisecond of work is multiplied by `strainRatio`. */
 export function strained(price: DevicePrice, strainRatio: number): DevicePrice {
   if (!(strainRatio > 0)) return price;
   return { heldMs: (endMs) => price.heldMs(endMs) + strainRatio * endMs };

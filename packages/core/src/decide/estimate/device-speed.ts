@@ -1,36 +1,35 @@
 import { type SpeedBelief, speedBelief, type SpeedBeliefOptions } from "./speed-belief.ts";
 
 /**
- * How fast one device is against the machines that profiles were measured on. What was never run on it is believed to be
- * as much slower than its profile as what was: first other inputs of the same variant, else everything whose profile is
- * from the same machine.
+ * The speed of one device relative to the machines that profiles were measured on. A model that never ran here starts from the runs of
+ * similar models: first other inputs of the same variant, then everything with a profile from the same machine.
  */
 export interface DeviceSpeed {
   /**
-   * A belief of its own for what is run here: `kin` names what is most alike (a variant of a version), `reference` the
-   * machine of the profile. Without runs of its own and of others, it starts from `start` (default 1).
+   * Creates a separate belief for one kind of run. `kin` names the most similar runs (a variant of a version). `reference` names the
+   * machine of the profile. The belief starts from `start` (default 1) if neither it nor similar models have runs.
    */
   follow(reference: string, kin: string, start?: number): SpeedBelief;
-  /** What is worth remembering after a restart: the latest belief of each kind that enough runs tell of. */
+  /** Beliefs to keep over a restart: the latest of each kind with enough runs. */
   remember(): readonly SpeedMemory[];
 }
 
-/** How fast something ran here, by what it is: see `DeviceSpeed.follow`. */
+/** Measured speed of one kind of run; see `DeviceSpeed.follow`. */
 export interface SpeedMemory {
   readonly reference: string;
   readonly kin: string;
-  /** Time over that of the profile. */
+  /** Run time divided by the profiled time. */
   readonly ratio: number;
 }
 
-/** After this time half of what was remembered of a speed counts: machines change rarely. */
+/** Half-life of a remembered speed. It is long because machines change rarely. */
 const rememberedHalfLifeMs = 7 * 86_400_000;
 
-/** Beliefs that others start from; the oldest goes. */
+/** Number of beliefs that others start from. The oldest is dropped first. */
 const mostFollowed = 64;
-/** A belief of fewer runs says nothing to others: they may have been cold. */
+/** A belief with fewer runs is not used for other models: its runs may have been cold. */
 const enoughRuns = 3;
-/** From so many runs of all on, what is usual is worked out again for a tenth more of them only. */
+/** From this many runs in total, the usual speed is recomputed only after a tenth more runs. */
 const manyRuns = 100;
 
 interface Followed {
@@ -39,7 +38,7 @@ interface Followed {
   readonly speed: SpeedBelief;
 }
 
-/** Of a device on which nothing was run yet. `options` hold for all beliefs. */
+/** Starts without any run. `options` apply to all beliefs. */
 export function deviceSpeed(
   options: Omit<SpeedBeliefOptions, "prior"> = {},
   remembered: readonly (SpeedMemory & { readonly ageMs: number })[] = [],
@@ -51,13 +50,13 @@ export function deviceSpeed(
     for (const one of followed) if (one.speed.runs >= enoughRuns && of(one)) ratios.push(one.speed.mean());
     if (ratios.length === 0) return undefined;
     ratios.sort((a, b) => a - b);
-    // The geometric mean of the middle two: neither of two models is more right than the other.
+    // Geometric mean of the middle two: with two models, neither is more right than the other.
     const low = ratios[Math.floor((ratios.length - 1) / 2)] ?? 1;
     const high = ratios[Math.floor(ratios.length / 2)] ?? 1;
     return Math.sqrt(low * high);
   }
 
-  /** What was remembered of such runs, the less of it the older it is. */
+  /** The remembered ratio of matching runs. Its weight falls with age. */
   function before(of: (one: SpeedMemory) => boolean, start: number): number | undefined {
     const ratios = remembered
       .filter(of)
@@ -81,7 +80,7 @@ export function deviceSpeed(
       let knownAt = 0;
       const prior = (): number => {
         const runs = followed.reduce((sum, one) => sum + one.speed.runs, 0);
-        // Decisions ask often, and soon one run more changes little.
+        // Decisions call this often, and one more run soon changes little.
         if (runs === knownAt || (runs < 1.1 * knownAt && runs > manyRuns)) return known;
         knownAt = runs;
         known =

@@ -1,98 +1,97 @@
 /**
- * One direction of a link: what was handed over and acknowledged becomes evidence for the rate filter.
+ * One direction of a link: turns sent and acknowledged bytes into evidence for the rate filter.
  *
- * The hard part is to know when the link was busy. Evidence lives in **acknowledgement time**: a byte that passed shows up
- * one round trip after the link could first have carried it. So a transfer makes the link busy from its start plus the
- * base round trip until its last byte is acknowledged; silence then is evidence, silence otherwise is none. A transfer
- * that was given up leaves bytes behind that no acknowledgement will ever tell of: they pass first, at whatever rate
- * each state believes in.
+ * The hard part is to know when the link was busy. Evidence is measured in **acknowledgement time**: a byte that passed is acknowledged one
+ * round trip after the link could first have carried it. So a transfer makes the link busy from its start plus the base round trip until
+ * its last byte is acknowledged. Silence is evidence during that time and no evidence outside it. A cancelled transfer leaves bytes in
+ * buffers that are never acknowledged. The model lets them pass first, at the rate of each state.
  */
 import { type Estimate, estimateSize } from "../../words/estimate/index.ts";
 import { dispersionMeter } from "./dispersion.ts";
 import { rateFilter } from "./rate-filter.ts";
 import { chancesWithin, type LinkModel, packetBytes, type RatePrior } from "./rate-model.ts";
 
-/** A transfer that the link still owes. */
+/** A transfer that the link has not finished. */
 export interface OpenTransfer {
   readonly bytes: number;
-  /** From when on silence is evidence; Infinity where no acknowledgements will come. */
+  /** Silence is evidence from this instant on; Infinity if the transfer gets no acknowledgements. */
   readonly busyFromMs: number;
   acknowledged: number;
-  /** Instant by which it was as likely done as not; NaN where nothing can be learned from that. */
+  /** Median of the predicted end; NaN if the end teaches nothing. */
   promisedAtMs: number;
-  /** Nothing was heard of it, and what was asked later is answered, or broke: something else than the link keeps it. */
+  /** The transfer got no acknowledgement, and a later exchange was answered or failed. Something other than the link delays it. */
   overtaken: boolean;
 }
 
-/** What `linkBelief` keeps for each direction. */
+/** State of one direction in `linkBelief`. */
 export interface DirectionBelief {
   readonly origin: Estimate["origin"];
   readonly observedAtMs: number;
   begin(bytes: number, busyFromMs: number, nowMs: number): OpenTransfer;
   acknowledge(transfer: OpenTransfer, totalBytes: number, nowMs: number): void;
-  /** `tookMs`: what the link needed for the whole of it, where no acknowledgement told. */
+  /** Ends a transfer. `tookMs` is the link's time for the whole body, if no acknowledgement measured it. */
   end(transfer: OpenTransfer, nowMs: number, complete: boolean, tookMs?: number): void;
   /**
-   * Its connection was refused or closed: nothing of it is left on the way. Until something passes again, silence says nothing of the link, nor of
-   * what else is under way.
+   * Ends a transfer whose connection was refused or closed: none of its bytes are still under way. Until something passes again, silence is
+   * no evidence about the link or about other transfers.
    */
   drop(transfer: OpenTransfer, nowMs: number): void;
-  /** Something small took no longer than that: as long as nothing else was sent, all that is known. */
+  /** A small exchange took at most `ms`. If nothing else was sent, this is the only evidence. */
   within(bytes: number, ms: number): void;
   /**
-   * Something small was answered that was asked at `askedMs`: a silence is over, what was given up before has passed, and what was to
-   * be heard of before is overtaken.
+   * A small exchange that began at `askedMs` was answered. The silence is over, and bytes of transfers cancelled before it have passed.
+   * Transfers that should have been acknowledged before it are marked as overtaken.
    */
   answered(askedMs: number, nowMs: number): void;
   /**
-   * 16 quantiles of the time for `bytes` and those of their tail, in acknowledgement time from now; behind what is under way,
-   * or as if nothing were. Read-only.
+   * 16 quantiles of the time for `bytes`, followed by those of the tail, in acknowledgement time from now. `queued` puts the bytes behind
+   * the transfers under way. Read-only.
    */
   drainMs(bytes: number, nowMs: number, queued: boolean): Float64Array;
-  /** The same until the last byte of `transfer`. */
+  /** The same quantiles until the last byte of `transfer`. */
   remainingMs(transfer: OpenTransfer, nowMs: number): Float64Array;
   /** Bytes under way that will be acknowledged. */
   backlogBytes(): number;
-  /** When the last transfer ended; now while one is under way. */
+  /** End of the last transfer; `nowMs` while one is under way. */
   idleSinceMs(nowMs: number): number;
-  /** Weights of the rates that it was seen to have; undefined where too little was seen. */
+  /** Weights of the rates this link has shown; undefined after too little evidence. */
   usual(): Float64Array | undefined;
-  /** Packets in a millisecond that the link, while on, is believed not to exceed with chance `ratio`. */
+  /** Quantile `ratio` of the packets per millisecond while the link is on. */
   packetsPerMs(ratio: number, nowMs: number): number;
-  /** Forgets all that was seen, but not what is under way, and begins at a prior, by default the model's. */
+  /** Forgets all evidence, but not the transfers under way. Starts again from `prior`, by default the model's. */
   restart(prior?: RatePrior): void;
 }
 
 const cachedSizes = 64;
-/** Endpoints in the order of bytes at which some were given up that are told apart. */
+/** Number of separate groups of cancelled bytes. */
 const mostClogs = 4;
-/** How far one kept or broken promise moves the calibration, as a logarithm. */
+/** Change of the log-calibration for each kept or missed prediction. */
 const calibrationStep = 0.02;
-/** The calibration at the start. */
+/** Initial calibration. */
 const firstCalibration = 0.9;
-/** How far the calibration may go. */
+/** Limits of the calibration. */
 const calibrationLimits = { least: 0.6, most: 1.6 };
-/** Variance of a count besides the link's own, in squared packets: at both ends it is off by a part of a packet. */
+/** Count variance besides the link's own, in squared packets: each end of the count is off by a part of a packet. */
 const countError = 0.5;
-/** Packets below which a body's time says little about promises. */
+/** A body of fewer packets does not change the calibration. */
 const leastPromised = 8;
 
-/** Bytes of transfers that were given up, which nobody will acknowledge. */
+/** Bytes of cancelled transfers. They are never acknowledged. */
 interface Clog {
-  /** Their packets that have not passed yet, as each rate believes. */
+  /** Packets of the group that have not passed yet, for each rate. */
   readonly packets: Float64Array;
-  /** Transfers that are under way since before one was given up: its bytes may lie behind theirs. */
+  /** Transfers that were under way before the cancellation. The cancelled bytes may lie behind theirs. */
   before: readonly OpenTransfer[];
-  /** When the last of them was given up. */
+  /** Time of the latest cancellation in the group. */
   givenUpMs: number;
 }
 
-/** A belief at the model's prior, or at another one. `clogBytes` is what a cancelled transfer may leave in buffers. */
+/** Starts from the model's prior or from `prior`. `clogBytes` bounds what a cancelled transfer may leave in buffers. */
 export function directionBelief(model: LinkModel, clogBytes: number, prior?: RatePrior): DirectionBelief {
   const filter = rateFilter(model, prior);
   const { tickMs } = model.parameters;
   let open: readonly OpenTransfer[] = [];
-  /** In the order in which they pass: who is in front of one is in front of those after it. */
+  /** In the order in which they pass: a transfer in front of one group is in front of all later groups. */
   let clogs: readonly Clog[] = [];
   let filterMs = NaN;
   let markMs = NaN;
@@ -101,21 +100,21 @@ export function directionBelief(model: LinkModel, clogBytes: number, prior?: Rat
   let burst = 1;
   let meter = dispersionMeter(model.parameters.dispersion);
   const dispersion = (): number => Math.max(meter.dispersion, Math.min(burst, 2 * (burst - 1)));
-  /** Times are what the model says times this: medians are kept half of the time on the link as it is. */
+  /** Factor on the model's times. It makes the measured median match the predicted one on this link. */
   let calibration = firstCalibration;
   let quietSinceMs = -Infinity;
-  /** Nothing of a transfer passed since silence was evidence. */
+  /** True if no byte of the open transfers has passed since silence became evidence. */
   let silent = false;
-  /** The last that was heard is that a connection was refused or closed: silence says nothing of the link until something passes. */
+  /** The latest event was a refused or closed connection: silence is no evidence until something passes. */
   let broken = false;
   let usedMs = 0;
   let origin: Estimate["origin"] = "prior";
   let observedAtMs = -Infinity;
-  /** A new one each time: one that is emptied would keep all that was ever in it (see `Chain`). */
+  /** A new map each time: an emptied one would retain all entries it ever held (see `Chain`). */
   let cache = new Map<number, Float64Array>();
   let cacheVersion = -1;
 
-  /** When silence begins to be evidence. Less than a usual acknowledgement's worth of bytes may never cause one. */
+  /** When silence becomes evidence. Fewer bytes than one usual acknowledgement covers may never cause one. */
   function busyFromMs(): number {
     let from = Infinity;
     for (const { bytes, acknowledged, busyFromMs, overtaken } of open) {
@@ -125,20 +124,20 @@ export function directionBelief(model: LinkModel, clogBytes: number, prior?: Rat
     return from;
   }
 
-  /** Counts the busy part of the time since the last mark. */
+  /** Adds the busy part of the time since the last mark. */
   function mark(nowMs: number): void {
     const from = Math.max(markMs, busyFromMs());
     if (nowMs > from) busyMs += nowMs - from;
     markMs = Math.max(markMs, nowMs);
   }
 
-  /** The unseen packets, where they are next to pass. */
+  /** The cancelled packets, if they are next to pass. */
   function next(): Float64Array | undefined {
     const [first] = clogs;
     return first?.before.length === 0 ? first.packets : undefined;
   }
 
-  /** What was acknowledged since the last tick becomes evidence. */
+  /** Turns the acknowledgements since the last tick into evidence. */
   function learn(): void {
     const unseen = next();
     filter.observe(busyMs, packets, dispersion() + countError / Math.max(packets, 0.5), unseen);
@@ -161,7 +160,7 @@ export function directionBelief(model: LinkModel, clogBytes: number, prior?: Rat
     clogs = clogs.filter((clog) => clog.packets.some((left) => left > 0));
   }
 
-  /** The unseen packets of the first so many clogs. */
+  /** The cancelled packets of the first groups. */
   function unseenIn(first: number): Float64Array | undefined {
     if (first <= 1) return first === 0 ? undefined : clogs[0]?.packets;
     const sum = new Float64Array(model.rates);
@@ -170,17 +169,17 @@ export function directionBelief(model: LinkModel, clogBytes: number, prior?: Rat
     return sum;
   }
 
-  /** How many clogs are in front of a transfer. */
+  /** Number of groups in front of a transfer. */
   function clogsBefore(transfer: OpenTransfer): number {
     const behind = clogs.findIndex(({ before }) => before.includes(transfer));
     return behind < 0 ? clogs.length : behind;
   }
 
-  /** One was given up: what it left lies behind all that is under way. */
+  /** A transfer was cancelled: its remaining bytes lie behind all bytes under way. */
   function clog(bytes: number, nowMs: number): void {
     const last = clogs.at(-1);
     const stuck = Math.min(bytes, clogBytes) / packetBytes;
-    // Nothing came between, or there are too many to be told apart.
+    // Joins the last group if no transfer began in between, or if there are too many groups.
     const same = last && (last.before.length === open.length || clogs.length === mostClogs);
     if (same) {
       for (let rate = 0; rate < model.rates; rate++) last.packets[rate] = (last.packets[rate] ?? 0) + stuck;
@@ -207,7 +206,7 @@ export function directionBelief(model: LinkModel, clogBytes: number, prior?: Rat
       if (packets === 0 && busyMs === 0) {
         if (from >= nowMs) ticks = whole;
         else if (from > filterMs + tickMs) ticks = Math.floor((from - filterMs) / tickMs);
-        // The longer the silence, the coarser its steps: the weights change by its logarithm.
+        // Longer silences take coarser steps: the weights change with the logarithm of the silence.
         else ticks = Math.max(1, Math.min(whole, Math.floor((filterMs - quietSinceMs) / tickMs / 12)));
       }
       const endMs = filterMs + ticks * tickMs;
@@ -226,15 +225,15 @@ export function directionBelief(model: LinkModel, clogBytes: number, prior?: Rat
   }
 
   /**
-   * A reader of an idle link may see it a tenth of the idle time ago: it hardly changes, and reading stays cheap. One over which nothing
-   * was sent does not change.
+   * On an idle link a reader may see a state as old as a tenth of the idle time. The state hardly changes, and reading stays cheap. Before
+   * the first transfer it does not change at all.
    */
   function look(nowMs: number): void {
     if (open.length === 0 && !(nowMs - filterMs >= 0.1 * (filterMs - usedMs))) return;
     advance(nowMs);
   }
 
-  /** The time for `total` bytes behind what was given up, or behind that of it which is in front of `transfer`. */
+  /** The time for `total` bytes behind the cancelled bytes, or behind those in front of `transfer`. */
   function completion(total: number, nowMs: number, transfer?: OpenTransfer): Float64Array {
     look(nowMs);
     const inFront = transfer ? clogsBefore(transfer) : clogs.length;
@@ -242,7 +241,7 @@ export function directionBelief(model: LinkModel, clogBytes: number, prior?: Rat
       cache = new Map();
       cacheVersion = filter.version;
     }
-    // Sizes within 2 % share an entry: the belief is nowhere near as sharp.
+    // Sizes within 2 % share an entry: the belief is far less precise.
     const size = Math.round(Math.log(Math.max(total, 1) / packetBytes) * 50);
     const key = size + inFront / (mostClogs + 1);
     let values = cache.get(key);
@@ -255,7 +254,7 @@ export function directionBelief(model: LinkModel, clogBytes: number, prior?: Rat
     return values;
   }
 
-  /** A promise was kept or broken: the next ones are a little shorter or longer. */
+  /** Adjusts the calibration after a kept or missed prediction. */
   function judge({ promisedAtMs }: OpenTransfer, nowMs: number, complete: boolean): void {
     const broken = nowMs > promisedAtMs;
     if (Number.isNaN(promisedAtMs) || (!complete && !broken)) return;
@@ -264,8 +263,8 @@ export function directionBelief(model: LinkModel, clogBytes: number, prior?: Rat
   }
 
   /**
-   * The median that is told now for a body that begins: behind what is under way, whose acknowledgements are on their way
-   * already, but not sooner than alone.
+   * The predicted median for a body that begins now, behind the transfers under way. Their acknowledgements are already on the way, so it
+   * may be short; but it is never shorter than on an idle link.
    */
   function promise(bytes: number, from: number, nowMs: number): number {
     if (clogs.length > 0 || from === Infinity || bytes < leastPromised * packetBytes) return NaN;
@@ -288,7 +287,7 @@ export function directionBelief(model: LinkModel, clogBytes: number, prior?: Rat
     return bytes;
   }
 
-  /** Something else than the link keeps it. */
+  /** Marks a transfer that something other than the link delays. */
   function overtake(transfer: OpenTransfer): void {
     transfer.overtaken = true;
     transfer.promisedAtMs = NaN;
@@ -299,13 +298,13 @@ export function directionBelief(model: LinkModel, clogBytes: number, prior?: Rat
     open = open.filter((one) => one !== transfer);
     const held = clogs.slice(clogsBefore(transfer));
     if (held.length === 0) return;
-    // What it brought passed in front of the unseen packets, and says nothing of them.
+    // Those bytes passed in front of the cancelled packets and say nothing about them.
     learn();
     for (const one of held) one.before = one.before.filter((other) => other !== transfer);
     joinFree();
   }
 
-  /** Clogs that nothing is in front of any more are one. */
+  /** Joins the groups that no transfer is in front of. */
   function joinFree(): void {
     const free = clogs.filter(({ before }) => before.length === 0).length;
     const packets = free > 1 ? unseenIn(free) : undefined;
@@ -325,7 +324,7 @@ export function directionBelief(model: LinkModel, clogBytes: number, prior?: Rat
       mark(nowMs);
       const promisedAtMs = broken ? NaN : promise(bytes, from, nowMs);
       const transfer = { bytes, busyFromMs: from, acknowledged: 0, promisedAtMs, overtaken: broken };
-      // Another array: the one before may say who was under way when one was given up.
+      // Copies the array: a group may hold the previous one as its `before`.
       open = [...open, transfer];
       return transfer;
     },
@@ -337,7 +336,7 @@ export function directionBelief(model: LinkModel, clogBytes: number, prior?: Rat
       mark(nowMs);
       const gained = (total - transfer.acknowledged) / packetBytes;
       transfer.acknowledged = total;
-      // When the link carried what was overtaken is not known.
+      // It is unknown when the link carried an overtaken transfer.
       if (!transfer.overtaken) {
         packets += gained;
         const step = Math.min(64, gained) - burst;
@@ -359,7 +358,7 @@ export function directionBelief(model: LinkModel, clogBytes: number, prior?: Rat
       close(transfer);
       if (complete && tookMs !== undefined) {
         broken = false;
-        // One figure for the whole body: as good as one acknowledgement, whatever its size.
+        // One measurement of the whole body counts as one acknowledgement, whatever its size.
         const whole = transfer.bytes / packetBytes;
         filter.observe(Math.max(0.5, tookMs), whole, Math.max(1, whole / 2), undefined, true);
         silent = false;
@@ -379,7 +378,7 @@ export function directionBelief(model: LinkModel, clogBytes: number, prior?: Rat
       close(transfer);
       for (const one of open) if (one.acknowledged === 0) overtake(one);
       if (!silent) return;
-      // Somebody refused or closed it: the link is not silent.
+      // The connection was refused or closed, so the link is not silent.
       silent = false;
       filter.answered();
     },
@@ -396,7 +395,7 @@ export function directionBelief(model: LinkModel, clogBytes: number, prior?: Rat
         if (one.acknowledged > 0 || one.busyFromMs >= askedMs) continue;
         overtake(one);
       }
-      // Told once: what else is answered says no more of a silence that is over.
+      // Used once: further answers add nothing about a silence that is over.
       silent = busyFromMs() < nowMs;
       filter.answered();
     },
@@ -419,7 +418,7 @@ export function directionBelief(model: LinkModel, clogBytes: number, prior?: Rat
       packets = 0;
       silent = false;
       broken = false;
-      // The silence until now was another network's.
+      // The silence until now belongs to another network.
       filterMs = NaN;
       markMs = NaN;
       quietSinceMs = -Infinity;

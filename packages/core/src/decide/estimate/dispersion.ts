@@ -1,24 +1,24 @@
-/** Learns how bursty a link's packets come: the variance of their count over its mean. */
+/** Learns how bursty the packets of a link are: the variance of their count over its mean. */
 export interface DispersionMeter {
-  /** A tick of known work brought `packets`; `whole` says that the link was busy through all of it. */
+  /** Counts one tick of known work with `packets`. `whole` means that the link was busy for all of it. */
   count(packets: number, whole: boolean): void;
-  /** What the meter began with at first; far below 1 on a line that carries evenly. */
+  /** The prior until pairs were measured; far below 1 on a line with an even flow. */
   readonly dispersion: number;
 }
 
-/** Share of the belief that one more pair replaces. */
+/** Weight of one new pair. */
 const weight = 0.03;
-/** Pairs that the first belief counts for. */
+/** Number of pairs that the prior counts for. */
 const priorPairs = 10;
-/** The most that one pair can show. */
+/** Upper limit of the estimate from one pair. */
 const most = 30;
-/** No link is believed to be more even than this. */
+/** Lower limit of the dispersion of any link. */
 const least = 0.1;
-/** Ticks are joined until about this many packets fall in a span: spans of one packet or none show nothing. */
+/** Ticks are joined until a span holds about this many packets: spans of one packet or none show nothing. */
 const spanPackets = 4;
-/** The most ticks of a span. */
+/** Longest span, in ticks. */
 const mostTicks = 5;
-/** Next to so many packets an empty span is an outage, no matter of bursts. */
+/** An empty span next to this many packets is an outage and not a burst effect. */
 const surely = 2 * spanPackets;
 
 /**

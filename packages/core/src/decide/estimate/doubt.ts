@@ -1,14 +1,14 @@
 import { type Estimate, estimateSize } from "../../words/estimate/index.ts";
 
-/** In doubt, what takes longer than so many local runs counts as that: a second run would end it. */
+/** Remote times above this many local runs are cut to it: a second run here would end the request. */
 const doubtLimit = 2;
 
 /**
- * What it would be worth to know now how a remote request ends, in local runs: 0 where the belief says clearly which endpoint is
- * quicker. It says whether a probe can change a decision.
+ * Value of knowing how a remote request ends, in local runs. It is 0 if the belief clearly says which endpoint is faster. It shows whether
+ * a probe can change a decision.
  */
 export function doubtOf(remoteMs: Estimate, localMs: number): number {
-  // What takes no time here is decided.
+  // A run here that takes no time needs no comparison.
   if (!(localMs > 0)) return 0;
   let told = 0;
   let blind = 0;

@@ -2,26 +2,26 @@ import { type Estimate, estimateOf, estimateSize } from "../../words/estimate/in
 
 /** How durations are remembered. */
 export interface DurationBeliefOptions {
-  /** Median believed in before anything was seen, in milliseconds. */
+  /** Median of the prior, in milliseconds. */
   readonly priorMs: number;
   /** The prior's outermost values lie about this factor above and below its median; default 4. */
   readonly priorFactor?: number;
-  /** Samples kept; default 64. */
+  /** Number of samples kept; default 64. */
   readonly capacity?: number;
-  /** Samples older than this count no more; default 10 minutes. */
+  /** Samples older than this are ignored; default 10 minutes. */
   readonly maxAgeMs?: number;
 }
 
-/** What is believed of a duration that is measured now and then: a round trip, a run, a wait. */
+/** Belief about a duration that is measured now and then: a round trip, a run, a wait. */
 export interface DurationBelief {
   seen(tookMs: number, nowMs: number): void;
-  /** Measured once a sample is young enough, the prior again when all have grown old. Read-only, shared between calls. */
+  /** Has origin `measured` while a sample is young enough; otherwise it is the prior again. Read-only, shared between calls. */
   estimate(nowMs: number): Estimate;
 }
 
 /**
- * The latest samples, bounded in number and age, as an Estimate. One or two samples do not make a distribution: while
- * there are fewer than eight, the prior's shape, scaled to the samples' median, fills up.
+ * The latest samples, bounded in number and age, as an Estimate. One or two samples do not make a distribution. Below eight samples the
+ * shape of the prior, scaled to their median, fills up the rest.
  */
 export function durationBelief(options: DurationBeliefOptions): DurationBelief {
   const { priorMs, priorFactor = 4, capacity = 64, maxAgeMs = 600_000 } = options;
@@ -29,7 +29,10 @@ export function durationBelief(options: DurationBeliefOptions): DurationBelief {
   const seenAtMs: number[] = [];
   const prior = priorShape(priorMs, priorFactor, { observedAtMs: -Infinity, origin: "prior" });
   let cached: Estimate = prior;
-  /** Beyond this instant it is made again; at once after a sample, but not before somebody asks: most samples nobody does. */
+  /**
+   * The estimate is recomputed after this instant. A new sample makes it stale at once, but only a reader recomputes it: most samples are
+   * never read.
+   */
   let freshUntilMs = Infinity;
 
   function refresh(nowMs: number): void {
@@ -45,7 +48,7 @@ export function durationBelief(options: DurationBeliefOptions): DurationBelief {
     if (samples.length < 8) {
       const sorted = samples.toSorted((a, b) => a - b);
       const median = sorted[Math.floor((sorted.length - 1) / 2)] ?? priorMs;
-      // Closer to the samples than the prior is, further than a certainty.
+      // Narrower than the prior, wider than certainty.
       const filler = priorShape(median, Math.sqrt(priorFactor), about).values;
       for (let index = 0; samples.length < 8; index++)
         samples.push(filler[(index * 5 + 7) % estimateSize] ?? median);

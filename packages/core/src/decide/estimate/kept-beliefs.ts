@@ -1,32 +1,32 @@
 /**
- * What is learned is kept over a restart: the rates and round trips of links, how the runs of servers compare with their promises, and how fast
- * this device is. A belief that was kept is a prior: it gives way to what is seen, and the older it is the less it counts. Keys name what
- * a belief is about; the file says nothing of requests.
+ * Keeps learned beliefs over a restart: rates and round trips of links, run times of servers relative to their predictions, and the speed
+ * of this device. A kept belief is a prior. New evidence replaces it, and its weight falls with age. Keys name the subject of a belief. The
+ * file contains nothing about requests.
  */
 import { type Clock, LongshoreError } from "../../words/base/index.ts";
 import { read, type Reader } from "../../wire/protocol/index.ts";
 import type { SpeedMemory } from "./device-speed.ts";
 import type { AgedLinkMemory, LinkMemory } from "./link-memory.ts";
 
-/** Beliefs as they are now. */
+/** The current beliefs. */
 export interface BeliefsNow {
-  /** By id and address of the endpoint. */
+  /** Keyed by ID and address of the endpoint. */
   readonly links: ReadonlyMap<string, LinkMemory>;
-  /** Run time over promise, by id of the endpoint. */
+  /** Run time over predicted time, keyed by ID of the endpoint. */
   readonly servers: ReadonlyMap<string, number>;
   readonly speeds: readonly SpeedMemory[];
 }
 
-/** Beliefs of an earlier process, and those that this one will leave to the next. */
+/** Beliefs of an earlier process, and those that this process leaves to the next. */
 export interface BeliefMemory {
   link(key: string): AgedLinkMemory | undefined;
   server(id: string): { readonly ratio: number; readonly ageMs: number } | undefined;
   readonly speeds: readonly (SpeedMemory & { readonly ageMs: number })[];
-  /** `now` is asked for what is known whenever it is written down. */
+  /** Registers the function that returns the current beliefs. It is called for each write. */
   follow(now: () => Partial<BeliefsNow>): void;
 }
 
-/** Plain data, as a file keeps it. */
+/** The plain data of the file. */
 export interface BeliefState {
   readonly schemaVersion: 1;
   readonly links: Readonly<Record<string, LinkMemory & Seen>>;
@@ -39,11 +39,11 @@ interface Seen {
   readonly seenMs: number;
 }
 
-/** Entries of each kind that are kept; those that were seen last. */
+/** Entries kept of each kind. The least recently seen are dropped first. */
 const mostKept = 256;
-/** What was not seen for so long is dropped, in milliseconds: 30 days. */
+/** Entries not seen for this long are dropped, in milliseconds: 30 days. */
 const longestMs = 30 * 86_400_000;
-/** Clocks of a machine may differ by this between two runs, in milliseconds. */
+/** Allowed clock difference of a machine between two runs, in milliseconds. */
 const skewMs = 60_000;
 
 const mostBits = 1e13;
@@ -67,8 +67,8 @@ const stateFrom = read.fields({
 });
 
 /**
- * Reads what was kept. Throws `invalid-configuration` for anything else than this version writes, and for beliefs that were written later than
- * `wallMs`: the clock was set back, or the file is of another machine.
+ * Parses kept beliefs. Throws `invalid-configuration` for any other format or version, and for beliefs written later than `wallMs`: the
+ * clock was set back, or the file comes from another machine.
  */
 export function beliefsFrom(value: unknown, wallMs: number): BeliefState {
   let state: BeliefState;
@@ -87,10 +87,10 @@ export function beliefsFrom(value: unknown, wallMs: number): BeliefState {
   return state;
 }
 
-/** Nothing is known. */
+/** No beliefs. */
 export const noBeliefs: BeliefState = { schemaVersion: 1, links: {}, servers: {}, speeds: [] };
 
-/** Beliefs that begin at what was kept. */
+/** Beliefs that start from kept ones. */
 export class KeptBeliefs implements BeliefMemory {
   readonly speeds: BeliefMemory["speeds"];
   readonly #clock: Clock;
@@ -119,7 +119,9 @@ export class KeptBeliefs implements BeliefMemory {
     this.#sources.push(now);
   }
 
-  /** What is to be kept now; what was not seen since stays as it was. `others` is what another process has written meanwhile. */
+  /**
+   * The state to write now. Entries not seen since the start stay unchanged. `others` is the state another process has written meanwhile.
+   */
   state(others: BeliefState = noBeliefs): BeliefState {
     const seenMs = Math.max(0, this.#clock.wallMs());
     const links = new Map<string, BeliefState["links"][string]>();

@@ -1,32 +1,32 @@
-/** For how long an endpoint that has something to do for us answers nothing, compared with what its answers hardly ever take. */
+/** How long an endpoint with pending work stays silent, relative to the usual upper bound of its answers. */
 export interface Lateness {
   /**
-   * An answer came `tookMs` after it was asked for, and was expected to take hardly more than `usualMs`. Before it came nothing for
-   * `silentMs`: since it was asked for, or since the last answer of the endpoint where that came later.
+   * Records an answer after `tookMs`, with the usual upper bound `usualMs`. `silentMs` is the silence before it: since the request was
+   * sent, or since the endpoint's last answer if that was later.
    */
   answered(tookMs: number, usualMs: number, silentMs: number): void;
-  /** Nothing for so long, while one is owed that hardly ever takes more than `usualMs`, is a longer silence than any of the last. */
+  /** A silence longer than this exceeds all recent ones, while an answer with upper bound `usualMs` is pending. */
   beyondMs(usualMs: number): number;
 }
 
-/** Answers that are remembered. */
+/** Number of answers remembered. */
 const lookedBack = 32;
-/** Answers needed before they replace the first assumption. */
+/** Number of answers needed to replace the initial assumption. */
 const leastAnswers = 8;
-/** The assumption before: late after this many usual times. */
+/** Initial assumption: late after this many usual times. */
 const firstRatio = 2;
-/** No answer is late before its usual time. */
+/** An answer is never late before its usual time. */
 const leastRatio = 1;
-/** Answers that took longer than this many usual times say nothing of the next. */
+/** Answers beyond this many usual times are ignored: they do not predict the next one. */
 const mostRatio = 4;
-/** Beyond the latest by this much. */
+/** Margin above the largest recent ratio. */
 const marginRatio = 1.25;
 
 /**
- * What is expected is wrong where everything waits for the same processors, or comes sooner than was feared. So "late" is what the latest
- * of the last answers was, by as much as it missed its usual time; and no longer than the longest of the last silences or the usual time,
- * whichever is longer, where what is owed is not of another kind than all that was answered: many that wait at once are each late, and the
- * endpoint is not silent. About one in fifty is later, and what hangs is known as soon as may be.
+ * Expected times are wrong where all work shares the same processors, or where the estimate was too cautious. So "late" follows the worst
+ * ratio of recent answers to their usual times. It is bounded by the longest recent silence or the usual time, whichever is longer, if the
+ * pending work is of an answered kind. Many requests that wait together are each late while the endpoint is not silent. About one answer in
+ * fifty is later, and a hang is detected as early as possible.
  */
 export function lateness(): Lateness {
   const ratios = new Float64Array(lookedBack);
@@ -35,7 +35,7 @@ export function lateness(): Lateness {
   return {
     answered(tookMs, usualMs, silentMs) {
       gapsMs[answers % lookedBack] = silentMs;
-      // Below a millisecond nothing can be told.
+      // Below a millisecond the ratio carries no information.
       ratios[answers++ % lookedBack] = tookMs / Math.max(1, usualMs);
     },
     beyondMs(usualMs) {
@@ -48,7 +48,7 @@ export function lateness(): Lateness {
   };
 }
 
-/** Of values of 0 and more; asked for every request, so that nothing is spread. */
+/** Maximum of values of 0 or more. Called for every request, so it spreads no array. */
 function greatest(values: Float64Array): number {
   let most = 0;
   for (const value of values) if (value > most) most = value;

@@ -8,60 +8,60 @@ import { type AgedLinkMemory, type LinkMemory, ratesToRemember, rememberedRates 
 import { probeBudget } from "./probe-budget.ts";
 import { type LinkModel, linkModel, packetBytes, type RatePrior } from "./rate-model.ts";
 
-/** How a link is believed in before and while it is used. Everything has a default; one set serves all links. */
+/** Settings of the prior and of the probes of a link. All have defaults; one set serves all links. */
 export interface LinkBeliefOptions {
-  /** Tables of the model; build one with `linkModel()` and share it, each costs a few milliseconds. */
+  /** Tables of the model. Build one with `linkModel()` and share it: each costs a few milliseconds. */
   readonly model?: LinkModel;
-  /** What is known of the link before anything was sent. Default: nothing. */
+  /** Facts about the link before anything was sent. Default: none. */
   readonly hint?: LinkHint;
-  /** What an earlier process saw of the link, which overrides a hint. Default: nothing. */
+  /** Memory of an earlier process about the link. It overrides a hint. Default: none. */
   readonly memory?: AgedLinkMemory;
-  /** What a cancelled transfer may leave behind in buffers; default 64 kB. */
+  /** Bytes that a cancelled transfer may leave in buffers; default 64 kB. */
   readonly clogBytes?: number;
   /** Idle time after which a probe train is worth its bytes; default 250 ms. */
   readonly probeEveryMs?: number;
-  /** A train is sized to pass in this time at a rate that the link may well have; default 22 ms. */
+  /** A train is sized to pass in this time at a plausible high rate of the link; default 22 ms. */
   readonly probeTrainMs?: number;
   /** Share of the link that probes may take; default 0.04. */
   readonly probeShareRatio?: number;
 }
 
-/** A belief about a link that can be told more than what was sent over it. */
+/** A belief about a link that also takes hints from outside. */
 export interface LinkBelief extends LinkLearner {
   /**
-   * What is now known of the link besides. Where something was measured, that stands; over another network than before
-   * (`otherNetwork`, default false) it is forgotten first. Undefined: nothing is known.
+   * Replaces the hint. Measurements override it. `otherNetwork` (default false) first forgets what was measured, for a change of network.
+   * Undefined removes the hint.
    */
   hinted(hint: LinkHint | undefined, otherNetwork?: boolean): void;
-  /** What is worth remembering after a restart; undefined where too little was seen. */
+  /** The belief to keep over a restart; undefined after too little evidence. */
   remember(nowMs: number): LinkMemory | undefined;
 }
 
-/** The round trip that is believed in before one was seen, in milliseconds. */
+/** Prior round trip, in milliseconds. */
 const usualRoundTripMs = 60;
-/** Spread of the first belief in a round trip: this factor both ways. */
+/** Spread of the prior round trip: this factor both ways. */
 const roundTripFactor = 3;
-/** The same for a round trip from a hint, which may be the one to another host. */
+/** Spread for a round trip from a hint, which may have been measured to another host. */
 const hintedRoundTripFactor = 6;
 /**
- * A trip of more than this many times the longest believed one waited for the link, whose silences are believed separately. Without a
- * margin above the longest, a path with varying trips would lose its longest ones again and again.
+ * A trip of more than this many times the longest believed one waited for the link. Silences of the link are modelled separately. Without a
+ * margin, a path with varying trips would repeatedly lose its longest ones.
  */
 const farTripRatio = 2;
-/** After this many such trips in a row the path itself is longer. */
+/** After this many such trips in a row, the path itself is taken to be longer. */
 const longerTrips = 4;
 /**
- * What the link takes to carry an exchange counts as its own up to this of the 16 values, once it was seen to carry anything; before that up
- * to the middle. Of packets that come in bursts half take longer than the median: as a longer way they would be believed in twice.
+ * Which of the 16 quantiles bounds the link's own share of an exchange, once the link has carried data. Before that, the median bounds it.
+ * With bursty packets half of the times exceed the median, and they would count a second time as a longer path.
  */
 const seldomMore = 13;
-/** Exchanges that are learned from at once if nothing reads the belief meanwhile. */
+/** Unread exchanges beyond this number are learned from at once. */
 const mostExchanges = 64;
-/** The most packets of a probe train. */
+/** Longest probe train, in packets. */
 const maxProbePackets = 64;
-/** A train is long enough for the rate that the link is believed not to exceed with this chance: one for the median never shows that it was too low. */
+/** A train is sized for this quantile of the rate. A train for the median could never show that the median was too low. */
 const quickRatio = 0.85;
-/** Packets below which a train says little; a slow link saves up for so many. */
+/** A train of fewer packets says little. A slow link saves up for this many. */
 const leastTrain = 3;
 /** A train for a coming request is sent this long before the last useful moment, in milliseconds. */
 const probeSlackMs = 15;
@@ -69,9 +69,9 @@ const probeSlackMs = 15;
 const freshMs = 60;
 
 /**
- * The belief about one link: a Bayes filter for each direction (`rate-filter.ts` says how) and a distribution of round
- * trips. Before any evidence it is the wide prior and says so; without new evidence it ages back into it. Instants that
- * go back are read as the latest seen; acknowledgements that repeat or shrink change nothing.
+ * The belief about one link: a Bayes filter for each direction (see `rate-filter.ts`) and a distribution of round trips. Without evidence
+ * it is the wide prior, with origin `prior`. Without new evidence it ages back into the prior. Times that go backwards are read as the
+ * latest seen. Acknowledgements that repeat or shrink are ignored.
  */
 export function linkBelief(options: LinkBeliefOptions = {}): LinkBelief {
   const { clogBytes = 65_536, probeEveryMs = 250, probeTrainMs = 22, probeShareRatio = 0.04 } = options;
@@ -87,13 +87,13 @@ export function linkBelief(options: LinkBeliefOptions = {}): LinkBelief {
   const budgets = { up: probeBudget(probeShareRatio), down: probeBudget(probeShareRatio) };
   let priorRoundTripMs = 0;
   let roundTrips = firstRoundTrips();
-  /** Exchanges in a row that took far longer than any trip that is believed in. */
+  /** Number of consecutive exchanges far beyond the longest believed trip. */
   let lateTrips = 0;
   let latestMs = -Infinity;
-  /** Fastest exchange seen: what remains is the path itself. Unknown until an exchange or an acknowledgement. */
+  /** Fastest exchange: an estimate of the path alone. Infinity until an exchange or an acknowledgement. */
   let baseMs = Infinity;
 
-  /** What is learned from exchanges that were seen since somebody last asked: behind their answers, not before them. */
+  /** Exchanges since the last read. Learning from them is deferred until after their answers were delivered. */
   let exchanges: { readonly tookMs: number; readonly askedMs: number; readonly nowMs: number }[] = [];
 
   function at(nowMs: number): number {
@@ -123,8 +123,8 @@ export function linkBelief(options: LinkBeliefOptions = {}): LinkBelief {
   const base = (): number => (baseMs === Infinity ? priorRoundTripMs : baseMs);
 
   /**
-   * What of an exchange was the path: what the link takes to carry its bytes at its rate now is not. Without that, a link that
-   * was slow for a while seems to be a long way off for as long as its exchanges are remembered.
+   * The path's share of an exchange, without the link's time for its bytes at the current rate. Otherwise a link that was slow for a while
+   * would look distant for as long as its exchanges are remembered.
    */
   function pathOf(tookMs: number, bytes: number, now: number): number {
     const known = sides.up.origin !== "prior";
@@ -134,7 +134,7 @@ export function linkBelief(options: LinkBeliefOptions = {}): LinkBelief {
 
   function learnTrip(tookMs: number, now: number): void {
     baseMs = Math.min(baseMs, tookMs);
-    // At least a head was carried meanwhile.
+    // The link carried at least one head meanwhile.
     sides.up.within(probeHeadBytes, tookMs);
     const aroundMs = pathOf(tookMs, packetBytes, now);
     const { values, origin } = roundTrips.estimate(now);
@@ -154,14 +154,14 @@ export function linkBelief(options: LinkBeliefOptions = {}): LinkBelief {
       const size = whole(bytes);
       const side = sides[direction];
       const trips = roundTrips.estimate(now).values;
-      // Of small replies nothing is learned: the way back is taken to be as fast as the way there until more is known.
+      // Small replies teach nothing. The way back is taken to be as fast as the way there until more is known.
       const unseen = direction === "down" && side.origin === "prior";
       const hinted = hint?.downBitsPerSecond !== undefined && sides.up.origin === "prior";
       const told = hinted || memory?.memory.downBitsPerSecond !== undefined;
       const like = unseen && !told ? sides.up : side;
       let alone = like.drainMs(size, now, false);
       if (direction === "down" && !(unseen && told)) {
-        // What waits for the link has waited on the way there: the first packet of a reply comes as exchanges did.
+        // Waiting for the link happened on the way there: the first packet of a reply behaves as in exchanges.
         const first = like.drainMs(packetBytes, now, false);
         alone = alone.map((value, index) => Math.max(0, value - (first[index] ?? 0)));
       }
@@ -170,8 +170,8 @@ export function linkBelief(options: LinkBeliefOptions = {}): LinkBelief {
       const read = new Float64Array(alone.length);
       for (let index = 0; index < read.length; index++) {
         const oneWay = (trips[Math.min(index, estimateSize - 1)] ?? 0) / 2;
-        // With a backlog the acknowledgements of what already passed are still coming in: half a trip is done. But nothing
-        // is there sooner than on an idle link.
+        // With a backlog, acknowledgements of passed bytes are still arriving, so half a trip is done. But nothing arrives sooner than on
+        // an idle link.
         read[index] = Math.max(
           (queued[index] ?? 0) - (idle ? -oneWay : base() / 2),
           (alone[index] ?? 0) + oneWay,
@@ -195,16 +195,16 @@ export function linkBelief(options: LinkBeliefOptions = {}): LinkBelief {
           if (progress === "none") return;
           const now = at(progressMs);
           if (direction === "up" && totalBytes > transfer.acknowledged) {
-            // An acknowledgement that beats the believed round trip corrects it: a part of its time was the bytes'.
+            // An acknowledgement faster than the believed round trip corrects it. A part of its time was spent on the bytes.
             if (now - startMs < baseMs) {
               const carryMs =
                 Math.min(transfer.bytes, totalBytes) / packetBytes / side.packetsPerMs(quickRatio, now);
               const tookMs = now - startMs;
-              // Where the link is quicker now than believed, or its packets came in a lump, that would be nearly all of it: what
-              // was off by little is corrected by little.
+              // If the link is faster now than believed, or its packets came in a burst, that part would be nearly all of it. So small
+              // errors cause small corrections.
               baseMs = tookMs - Math.min(carryMs, tookMs / 2, baseMs - tookMs);
             }
-            // The first one of a body that had the link to itself is an exchange; a late one tells of the rate.
+            // The first acknowledgement of a body on an idle link is an exchange. A late one is evidence about the rate.
             if (transfer.acknowledged === 0 && wasIdle) {
               const aroundMs = pathOf(now - startMs, Math.min(transfer.bytes, totalBytes), now);
               if (aroundMs <= (roundTrips.estimate(now).values[estimateSize - 1] ?? 0))
@@ -247,19 +247,19 @@ export function linkBelief(options: LinkBeliefOptions = {}): LinkBelief {
       const perMs = side.packetsPerMs(0.5, now);
       const budget = budgets[direction];
       const affordable = budget.affordable(now, perMs);
-      // What is under way since before a silence ended is overtaken.
+      // Transfers that began before the silence ended are overtaken.
       if (affordable < 1 || (side.backlogBytes() > 0 && !revived)) return 0;
       const quickPerMs = side.packetsPerMs(quickRatio, now);
       const wanted = Math.max(1, Math.min(maxProbePackets, Math.round(quickPerMs * probeTrainMs)));
       const idleMs = now - side.idleSinceMs(now);
       if (revived) {
-        // The silence has saved up for a train, and its end says nothing of the rate.
+        // The silence has saved up a budget for a train, and its end says nothing about the rate.
       } else if (dueInMs < Infinity) {
         const early = dueInMs > base() + probeTrainMs + probeSlackMs;
         if (early || dueInMs < base() || idleMs < freshMs) return 0;
       } else {
         if (idleMs < probeEveryMs) return 0;
-        // A slow link saves up for a train that says something.
+        // A slow link saves up for a train that is long enough to measure it.
         const most = Math.min(5000, Math.max(probeEveryMs, wanted / (perMs * probeShareRatio)));
         if (affordable < Math.min(wanted, leastTrain) && idleMs < most) return 0;
       }
@@ -294,7 +294,7 @@ export function linkBelief(options: LinkBeliefOptions = {}): LinkBelief {
   };
 }
 
-/** Sixteen values and their tail, as they were read together. */
+/** Sixteen values and their tail, which were read together. */
 function split(read: Float64Array): Required<Pick<Estimate, "values" | "tail">> {
   return { values: read.slice(0, estimateSize), tail: read.slice(estimateSize) };
 }

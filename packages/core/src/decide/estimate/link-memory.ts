@@ -1,15 +1,15 @@
 import { packetBytes, type LinkModel, normalise, type RatePrior } from "./rate-model.ts";
 
-/** What a process remembers of a link after a restart. Rates are of payload. */
+/** Memory of a link over a restart. Rates are of payload. */
 export interface LinkMemory {
-  /** 16 rates that the link was seen to have, each as likely as the others, in bits per second. Absent where too little was seen. */
+  /** 16 equally likely rates that the link has shown, in bits per second. Absent after too little evidence. */
   readonly upBitsPerSecond?: readonly number[] | undefined;
   readonly downBitsPerSecond?: readonly number[] | undefined;
   /** Median. */
   readonly roundTripMs?: number | undefined;
 }
 
-/** A memory, and how old it is. */
+/** A memory with its age. */
 export interface AgedLinkMemory {
   readonly memory: LinkMemory;
   readonly ageMs: number;
@@ -17,12 +17,12 @@ export interface AgedLinkMemory {
 
 /** Spread of the log-rate around each remembered rate. */
 const logSpread = 0.3;
-/** At least this much of the usual prior stays: the device may be somewhere else, so links stay worth probes. */
+/** Minimum share of the usual prior. The device may have moved, so links stay worth probes. */
 const leastDoubt = 0.06;
-/** After this time half of the belief is the usual prior again. */
+/** Time after which half of the belief is the usual prior again. */
 const halfLifeMs = 6 * 3_600_000;
 
-/** The prior that follows from remembered rates; the older they are, the more of the usual prior is in it. */
+/** The prior from remembered rates. The share of the usual prior grows with their age. */
 export function rememberedRates(
   model: LinkModel,
   rates: readonly number[] | undefined,
@@ -41,11 +41,11 @@ export function rememberedRates(
   const kept = (1 - leastDoubt) * 0.5 ** (Math.max(0, ageMs) / halfLifeMs);
   const mixed = (share: number): Float64Array =>
     believed.map((weight, rate) => share * weight + (1 - share) * (model.home[rate] ?? 0));
-  // The doubt does not count for what takes longer than a rate lasts: see `link-hint.ts`.
+  // The doubt does not apply to transfers longer than a rate lasts; see `link-hint.ts`.
   return { home: mixed(kept), lasting: mixed(kept / (1 - leastDoubt)) };
 }
 
-/** 16 rates in bits per second of weights over the rates of the model. */
+/** 16 rates in bits per second from weights over the rates of the model. */
 export function ratesToRemember(model: LinkModel, weights: Float64Array): readonly number[] {
   const total = weights.reduce((sum, weight) => sum + weight, 0);
   const rates: number[] = [];

@@ -1,10 +1,10 @@
-/** Share of missed deadlines at which the price stays the same. */
+/** Share of missed deadlines that keeps the price constant. */
 const targetRatio = 0.002;
-/** How far one missed deadline moves the price. */
+/** Change of the price for one missed deadline. */
 const step = 2;
-/** The price at the start. */
+/** Initial price. */
 const initialPrice = 30;
-/** The highest price. */
+/** Maximum price. */
 const maxPrice = 60;
 
 /** The price of an answer after its deadline, in runs here. */
@@ -13,7 +13,7 @@ export interface MissedPrice {
   note(missed: boolean): void;
 }
 
-/** A deadline is dear from the first request on: few answers may be late, so little is learned from late ones. */
+/** The price is high from the first request on. Few answers may be late, so late answers teach little. */
 export function missedPrice(): MissedPrice {
   let value = initialPrice;
   return {

@@ -1,54 +1,54 @@
 /**
- * How often one link falls silent, and how long its short silences last. Shared air pauses for 30 ms several times in a
- * second, a driving phone for 150 ms every few seconds: with one law for all, the first seems to be gone whenever it
- * pauses, and the second to be back at any moment.
+ * How often one link falls silent, and how long its short silences last. Shared air pauses for 30 ms several times in a second, a driving
+ * phone for 150 ms every few seconds. With one law for all links, the first would seem lost whenever it pauses, and the second would seem
+ * about to return at any moment.
  *
- * The counts are those of expectation and maximisation over what the filter believes, made once, forwards. A silence is
- * judged when it ends: what comes then is what an outage would let through, or what a slow rate would. Time under way is not
- * all that counts as watched: a body that begins after a pause also finds the outages that began just before, so each pause
- * is worth as much time as an outage lasts, at most. A silence ends unjudged when nobody looks any more. However long a link
- * was quiet, ten times as much as the model counts for is remembered of it: it may be elsewhere now.
+ * The counts are those of expectation and maximisation over the filter's belief, in one forward pass. A silence is judged when it ends: the
+ * next packets match either the end of an outage or a slow rate. The watched time includes more than the time under way. A body after a
+ * pause also finds outages that began just before it, so each pause counts for at most the length of an outage. A silence ends without
+ * judgement if the link is no longer observed. However long a link was quiet, its memory counts at most ten times as much as the model,
+ * because the device may have moved.
  *
- * This law moves the modes of the filter, and says when an outage under way ends. The futures behind it, from the moment the
- * link is on, keep the model's law (`completionTable` in `rate-model.ts`): one table serves all links.
+ * This law moves the modes of the filter and predicts the end of an outage under way. The futures after it, from the moment the link is on,
+ * keep the model's law (`completionTable` in `rate-model.ts`), so one table serves all links.
  */
 import { type LinkModel, modePowersOf, type OutageKind } from "./rate-model.ts";
 
-/** What is known of the outages of one link. Weights are those of the filter, `[regime, mode, rate]`. */
+/** Belief about the outages of one link. Weights are those of the filter, `[regime, mode, rate]`. */
 export interface OutageLaw {
   /** Matrices of the modes for 2^j ticks, like `modePowers` of the model. */
   readonly powers: readonly Float64Array[];
-  /** How long the outage of a mode (1 or more) lasts on average, in milliseconds. */
+  /** Mean length of the outage of a mode (1 or more), in milliseconds. */
   meanMs(mode: number): number;
-  /** So many ticks pass; told before the weights move. */
+  /** Lets `ticks` ticks pass. Call it before the weights move. */
   pass(weights: Float64Array, ticks: number): void;
-  /** Within `busyMs` of known work, `packets` came; told with the likelihoods by rate before the weights change. */
+  /** Records `packets` within `busyMs` of known work, with log-likelihoods by rate. Call it before the weights change. */
   observed(weights: Float64Array, logOn: Float64Array, packets: number, busyMs: number): void;
-  /** Nobody looks: what comes next does not say how a silence ended. */
+  /** Observation stops: the next packets do not show how a silence ended. */
   lookedAway(): void;
 }
 
-/** Outages that the model counts for, in the rate of each kind. */
+/** Weight of the model in the rate of each kind, in outages. */
 const priorOutages = 4;
-/** Outages that the model counts for, in the length of each kind. */
+/** Weight of the model in the length of each kind, in outages. */
 const priorLengths = 8;
-/** What a link remembers of its own at most: so many outages, and the time in which the model expects so many. */
+/** Limits of a link's own memory: a number of outages, and the time in which the model expects that number. */
 const remembered = { outages: 200, expected: 10 * priorOutages };
-/** The kind whose length is learned is the shortest: of the others too few are seen. Milliseconds. */
+/** Limits of a learned length, in milliseconds. Only the length of the shortest kind is learned: the others are too rare. */
 const lengths = { least: 15, most: 150 };
-/** A change of less than this is not worth new matrices. */
+/** A smaller change does not justify new matrices. */
 const worthRatio = 0.03;
 
-/** What was seen of one kind: how many, in what time watched, and how long they lasted. */
+/** Observations of one kind: number of outages, watched time and total length. */
 interface Sightings {
   count: number;
   watchedSeconds: number;
   lastedMs: number;
-  /** Chance of each rate that the outage is over with this pass. */
+  /** Chance of each rate that the outage ends with this pass. */
   readonly over: Float64Array;
 }
 
-/** The law of the model, until this link has shown its own. */
+/** Starts with the law of the model, until this link has shown its own. */
 export function outageLaw(model: LinkModel): OutageLaw {
   const { rates, modes } = model;
   const { outages, tickMs } = model.parameters;
@@ -102,7 +102,7 @@ export function outageLaw(model: LinkModel): OutageLaw {
     own.lastedMs *= ratio;
   }
 
-  /** A silence is over: how much of it each kind is to be charged with. */
+  /** A silence ended: computes the share of each kind in it. */
   function count(weights: Float64Array, logOn: Float64Array): void {
     const all = onWeight(weights, (rate) => Math.exp(logOn[rate] ?? -Infinity));
     if (!(all > 0)) return;
@@ -156,7 +156,7 @@ export function outageLaw(model: LinkModel): OutageLaw {
     },
     observed(weights, logOn, packets, busyMs) {
       watch(weights);
-      // Between two looks is time in which nobody could have seen an end.
+      // The end of a silence is invisible between two observations.
       if (passedMs > busyMs + tickMs) endSilence();
       passedMs = 0;
       if (packets > 0 && silentMs > 0) count(weights, logOn);

@@ -1,17 +1,17 @@
-/** Rations probes: they may take a share of what a link is believed to carry; what was not used is kept for a while. */
+/** Rations probes: they may take a share of the believed capacity of a link. An unused share is kept for a while. */
 export interface ProbeBudget {
-  /** Whole packets that may be sent now on a link that is believed to carry `packetsPerMs`. */
+  /** Whole packets that may be sent now on a link that carries `packetsPerMs`. */
   affordable(nowMs: number, packetsPerMs: number): number;
-  /** So many were sent. */
+  /** Records sent packets. */
   spend(packets: number): void;
 }
 
 /** Time for which an unused share is kept, in milliseconds. */
 const keptMs = 10_000;
-/** Packets that are kept however slow the link is. */
+/** Minimum of packets that are saved up, however slow the link is. */
 const leastKept = 2;
 
-/** An empty budget: its first packets have to be waited for. */
+/** Starts empty: the first packets have to be saved up. */
 export function probeBudget(shareRatio: number): ProbeBudget {
   let packets = 0;
   let countedMs = NaN;

@@ -1,7 +1,7 @@
 /**
- * What a radio draws, after J. Huang, F. Qian, A. Gerber, Z. M. Mao, S. Sen, O. Spatscheck, "A Close Examination of
- * Performance and Power Characteristics of 4G LTE Networks" (MobiSys 2012): power while moving data is linear in the
- * rate, and the radio stays up for a tail after the last byte. Every figure computed from it is an estimate.
+ * Power of a radio, after J. Huang, F. Qian, A. Gerber, Z. M. Mao, S. Sen, O. Spatscheck, "A Close Examination of Performance and Power
+ * Characteristics of 4G LTE Networks" (MobiSys 2012). Power while moving data is linear in the rate, and the radio stays up for a tail
+ * after the last byte. Every figure computed from it is an estimate.
  */
 export interface Radio {
   /** Milliwatts for each Mbit/s, so also millijoules for each Mbit, above the base. */
@@ -12,7 +12,7 @@ export interface Radio {
   /** Watts while it waits, between bytes and after the last one. */
   readonly tailWatts: number;
   readonly tailMs: number;
-  /** Waking it up. */
+  /** Energy of waking it up. */
   readonly promotionMillijoules: number;
 }
 
@@ -58,8 +58,8 @@ export function bytesMillijoules(radio: Radio, sentBytes: number, receivedBytes:
 }
 
 /**
- * Energy of the radio's time for one exchange, in millijoules: while bytes move, while the answer is awaited, and idle until
- * the next exchange where it stays up for that. The first `sharedMs` are paid by those whose bytes go before its own.
+ * Energy of the radio's time for one exchange, in millijoules: while bytes move, while the request waits for its answer, and idle until the
+ * next exchange if the radio stays up for that. The first `sharedMs` are charged to the exchanges whose bytes go before its own.
  */
 export function radioTimeMillijoules(
   { radio, radioGapMs }: { readonly radio: Radio; readonly radioGapMs: number },

@@ -1,72 +1,70 @@
 /**
- * The Bayes filter of one direction of one link: weights over (regime, mode, rate), moved on by the model's transitions of the rate and
- * the link's own of the mode, and multiplied by the likelihood of what was acknowledged while the link was known to be busy.
+ * The Bayes filter of one direction of one link: weights over (regime, mode, rate). The model's transitions move the rate, and the link's
+ * own transitions move the mode. Each observation multiplies the weights by the likelihood of the acknowledgements during known busy time.
  *
- * Three things are learned of each link besides its state. Its **home**, the rates it was seen to have: a belief that only
- * knows a prior takes a link that stalled for a second to be slow for minutes. And its **regime**, how soon it goes home:
- * a cellular link does within a second or two, a line that changed its speed keeps the new one. Regimes are weighed by how
- * well each foretells what is seen. And the **law of its outages** (`outage-law.ts`).
+ * The filter learns three things of each link besides its state. The **home** is the set of rates the link has shown. With only a prior,
+ * the filter would believe a link that stalled for a second to be slow for minutes. The **regime** is how soon the rate returns home: a
+ * cellular link returns within a second or two, while a line that changed its speed keeps the new one. Regimes are weighted by how well
+ * each predicts the observations. The third is the **law of its outages** (`outage-law.ts`).
  */
 import { quantilesOfTimes } from "../../words/estimate/index.ts";
 import { outageLaw } from "./outage-law.ts";
 import { type LinkModel, normalise, priorOf, type RatePrior, tickRates } from "./rate-model.ts";
 
-/** Packets in front of ours, the same for all rates, or one figure for each rate. */
+/** Packets in front of ours: one number for all rates, or one number for each rate. */
 export type PacketsAhead = Float64Array | undefined;
 
-/** A belief about a rate, and what follows for completion times. */
+/** A belief about a rate, and the completion times that follow from it. */
 export interface RateFilter {
-  /** Goes up with every change of the belief. */
+  /** Increases with every change of the belief. */
   readonly version: number;
   /** Lets `ticks` ticks pass without evidence. */
   pass(ticks: number): void;
   /**
-   * Within the last `busyMs` of known work, `packets` were acknowledged. `ahead` are packets of which no
-   * acknowledgement will come, by rate; they pass first and are used up in place. `dispersion` is the variance of packet
-   * counts over their mean: what comes in bursts says less. `whole`: of a body of which nothing else was heard, so that no
-   * silence could be seen.
+   * Records `packets` acknowledged within the last `busyMs` of known work. `ahead` holds packets, by rate, that are never acknowledged.
+   * They pass first and are used up in place. `dispersion` is the variance of packet counts over their mean: bursty counts carry less
+   * evidence. `whole` marks the only observation of a body, during which no silence could be seen.
    */
   observe(busyMs: number, packets: number, dispersion: number, ahead: PacketsAhead, whole?: boolean): void;
   /**
-   * Something was carried for which each rate has these chances of its being quick enough, while on. How quick it was at the most is
-   * all that is known: rates that could have carried more are as likely as before.
+   * Records a transfer for which each rate, while on, has this chance of being fast enough. The observation bounds the time from above
+   * only, so rates that could have carried more stay as likely as before.
    */
   within(chances: Float64Array): void;
-  /** Something small was answered: an outage is over, at the rate that is believed behind it. When it ended that does not say. */
+  /** Records the answer of a small exchange: an outage is over, at the rate believed behind it. Its end time stays unknown. */
   answered(): void;
   /**
-   * 16 quantiles of the time for `packets` packets and what lies `ahead`, in milliseconds, and behind them those at
-   * `tailRatios`. A fresh array.
+   * 16 quantiles of the time for `packets` packets and those `ahead`, in milliseconds, followed by those at `tailRatios`. A fresh array.
    */
   completionMs(packets: number, dispersion: number, ahead: PacketsAhead): Float64Array;
-  /** Chance that the link is on, given each rate; used to let unseen packets drain. */
+  /** Chance that the link is on, given each rate; used to let cancelled packets drain. */
   onChance(rate: number): number;
-  /** Packets per millisecond while on that the link is believed not to exceed with chance `ratio`; 0.5 is the median. */
+  /** Quantile `ratio` of the packets per millisecond while on; 0.5 is the median. */
   packetsPerMs(ratio: number): number;
-  /** Weights of the rates that this link was seen to have; undefined where too little was seen. */
+  /** Weights of the rates that this link has shown; undefined after too little evidence. */
   usual(): Float64Array | undefined;
-  /** Forgets all that was seen and begins at a prior, by default the model's. */
+  /** Forgets all evidence and starts again from a prior, by default the model's. */
   restart(first?: RatePrior): void;
 }
 
-/** How often a link's way of changing changes itself. */
+/** How often a link changes its regime, per second. */
 const regimeChangesPerSecond = 0.01;
-/** Idle time after which half of what was seen of a link is forgotten. */
+/** Idle time after which half of the observations of a link are forgotten. */
 const homeHalfLifeMs = 600_000;
-/** Log-likelihood floor: nothing seen is ever quite impossible. */
+/** Log-likelihood floor: no observation is impossible. */
 const floor = -30;
-/** Likelihood of a packet that passed in an outage mode: it can only have been at its edge. */
+/** Likelihood of a packet that passed in an outage mode, which is possible only at its edge. */
 const passedInOutage = Math.exp(-6);
-/** What was to be expected with this chance teaches nothing. */
+/** An observation predicted with this chance teaches nothing. */
 const foretoldRatio = 0.9;
-/** Up to so many ticks are taken one by one; beyond, in powers of two. */
+/** Up to this many ticks are computed one by one; more ticks use powers of two. */
 const fewTicks = 24;
-/** States with less weight than this pass none of it on; the heavy ones give them new weight in every step. */
+/** States with less weight than this pass none of it on. The heavy states give them new weight in every step. */
 const forgotten = 1e-7;
 /** States with less weight than this do not change a decision. */
 const negligible = 5e-4;
 
-/** With fewer sightings than this nothing is worth remembering after a restart. */
+/** Minimum of sightings for a memory over a restart. */
 const leastSightings = 8;
 
 /** A filter that begins at a prior, by default the model's prior. */
@@ -78,22 +76,22 @@ export function rateFilter(model: LinkModel, first?: RatePrior): RateFilter {
   /** Joint weights `[regime, mode, rate]`. */
   let weights: Float64Array = new Float64Array(regimes * states);
   let moved: Float64Array = new Float64Array(regimes * states);
-  /** Where the link is believed to return to before it has shown its own. */
+  /** The link's home before it has shown its own rates. */
   let { home, lasting } = first ?? priorOf(model);
   let version = 0;
   /** Weights `[mode, rate]` over all regimes, as of `flatVersion`. */
   const flat = new Float64Array(states);
   let flatVersion = -1;
-  /** The rates that this link was seen to have: where it is believed to return to, the less known of it the more like the prior. */
+  /** Sightings of the rates this link has shown. With few sightings, the home is close to the prior. */
   const seen = new Float64Array(rates);
   let seenTotal = 0;
   const stayPerTick = resetsPerSecond.map((perSecond) => Math.exp((-perSecond * tickMs) / 1000));
   const keepPerTick = Math.exp((-regimeChangesPerSecond * tickMs) / 1000);
   const logOn = new Float64Array(rates);
   const cells = table.times.length;
-  /** Weight that is done by the end of each cell of the table. */
+  /** Weight that completes by the end of each cell of the table. */
   const density = new Float64Array(cells);
-  /** The same of what waits for the end of an outage. */
+  /** The same for weight that waits for the end of an outage. */
   const waiting = new Float64Array(cells);
   let law = outageLaw(model);
   begin();
@@ -130,7 +128,7 @@ export function rateFilter(model: LinkModel, first?: RatePrior): RateFilter {
         const there = first + to * rates;
         for (let from = 0; from < modes; from++) {
           const chance = matrix[from * modes + to] ?? 0;
-          // No outage turns into another within a tick.
+          // An outage never turns into another within a tick.
           if (chance === 0) continue;
           const here = first + from * rates;
           for (let rate = 0; rate < rates; rate++)
@@ -141,9 +139,9 @@ export function rateFilter(model: LinkModel, first?: RatePrior): RateFilter {
     swap();
   }
 
-  /** Some of each mode's weight starts afresh from home, in each regime as often as that says; regimes change now and then. */
+  /** Some of each mode's weight restarts from home, at the rate of each regime. Regimes change now and then. */
   function goHome(ticks: number): void {
-    // A device that was idle for long may be somewhere else now.
+    // A device may have moved after a long idle time.
     if (ticks > 1) forget(0.5 ** ((ticks * tickMs) / homeHalfLifeMs));
     const homeTotal = priorSightings + seenTotal;
     for (let base = 0, layer = 0; base < weights.length; base += rates, layer++) {
@@ -165,7 +163,7 @@ export function rateFilter(model: LinkModel, first?: RatePrior): RateFilter {
     }
   }
 
-  /** The weights whatever the regime. */
+  /** The weights summed over the regimes. */
   function marginal(): Float64Array {
     if (flatVersion === version) return flat;
     flat.fill(0);
@@ -181,7 +179,7 @@ export function rateFilter(model: LinkModel, first?: RatePrior): RateFilter {
     seenTotal *= kept;
   }
 
-  /** What is believed now is how this link can be. */
+  /** Adds the current belief to the rates the link has shown. */
   function remember(): void {
     if (seenTotal > rememberedSightings) forget(1 - 1 / rememberedSightings);
     for (let base = 0; base < weights.length; base += rates)
@@ -189,7 +187,7 @@ export function rateFilter(model: LinkModel, first?: RatePrior): RateFilter {
     seenTotal += 1;
   }
 
-  /** How often the rate is believed to go home, in a second. */
+  /** The believed rate of returns to home, per second. */
   function resetsNow(): number {
     let mean = 0;
     let all = 0;
@@ -218,7 +216,7 @@ export function rateFilter(model: LinkModel, first?: RatePrior): RateFilter {
     return total > 0 ? (now[rate] ?? 0) / total : (model.modePrior[0] ?? 0);
   }
 
-  /** Adds weight times the row of the table for one nominal duration, between two rows linearly. */
+  /** Adds weight times the row of the table for one nominal duration, interpolated linearly between two rows. */
   function addRow(into: Float64Array, weight: number, row: number): void {
     const clamped = Math.min(table.rows - 1.001, Math.max(0, row));
     const low = Math.floor(clamped);
@@ -227,7 +225,7 @@ export function rateFilter(model: LinkModel, first?: RatePrior): RateFilter {
     const lowWeight = weight * (1 - high);
     const highWeight = weight * high;
     const { cumulative, firstCell } = table;
-    // A longer duration is done no sooner.
+    // A longer duration never completes sooner.
     for (let cell = firstCell[low] ?? 0; cell < cells; cell++) {
       into[cell] =
         (into[cell] ?? 0) +
@@ -236,7 +234,9 @@ export function rateFilter(model: LinkModel, first?: RatePrior): RateFilter {
     }
   }
 
-  /** Adds what waits for the end of an outage whose rest lasts `meanMs` on average: G' = (F - G) / mean, F straight in each cell. */
+  /**
+   * Adds the weight that waits for the end of an outage with mean remaining time `meanMs`: G' = (F - G) / mean, F straight in each cell.
+   */
   function addDelayed(meanMs: number): void {
     let before = 0;
     let beforeMs = 0;
@@ -285,7 +285,7 @@ export function rateFilter(model: LinkModel, first?: RatePrior): RateFilter {
       for (let rate = 0; rate < rates; rate++) {
         const expected = (model.packetsPerMs[rate] ?? 0) * Math.max(busyMs, 0.1);
         const hidden = ahead?.[rate] ?? 0;
-        // Packets ahead pass first: until they are through, silence is what this rate predicts.
+        // Packets ahead pass first. Until they are through, this rate predicts silence.
         const seen = packets > 0 ? packets + hidden : 0;
         const visible = packets > 0 ? expected : Math.max(0, expected - hidden);
         const on =
@@ -317,7 +317,7 @@ export function rateFilter(model: LinkModel, first?: RatePrior): RateFilter {
       let foretold = 0;
       for (let rate = 0; rate < rates; rate++) foretold += (now[rate] ?? 0) * (chances[rate] ?? 0);
       if (foretold > foretoldRatio) return;
-      // Outages stay as likely as before: what is not used is not aged, and whether it is on now says little of later.
+      // Outages stay as likely as before: an unused link is not aged, and its current mode says little about later.
       for (let at = 0; at < weights.length; at++)
         weights[at] = (weights[at] ?? 0) * (chances[at % rates] ?? 0);
       normalise(weights);
@@ -325,7 +325,7 @@ export function rateFilter(model: LinkModel, first?: RatePrior): RateFilter {
     },
     answered() {
       law.lookedAway();
-      // Were its weight taken away instead, a silence that rates can explain, too, would leave those that are slow enough.
+      // If their weight were removed instead, a silence that slow rates also explain would leave only the slow ones.
       for (let at = 0; at < weights.length; at++) {
         if (at % states < rates) continue;
         const on = at - (at % states) + (at % rates);
@@ -339,7 +339,7 @@ export function rateFilter(model: LinkModel, first?: RatePrior): RateFilter {
       const now = marginal();
       const lastsMs = 1000 / resetsNow();
       const homePerMs = homeRate();
-      // The count of few packets is itself uncertain: two points of a normal spread of the log-rate (Gauss-Hermite).
+      // A count of few packets is itself uncertain: two points of a normal spread of the log-rate (Gauss-Hermite).
       const spread = Math.min(1, Math.sqrt(dispersion / Math.max(1, packets)));
       const side = spread > 0.12 ? spread / table.rowStep : 0;
       for (let mode = 0; mode < modes; mode++) {
@@ -353,7 +353,7 @@ export function rateFilter(model: LinkModel, first?: RatePrior): RateFilter {
           const work = Math.max(1e-3, packets + (ahead?.[rate] ?? 0));
           const perMs = model.packetsPerMs[rate] ?? 1;
           const stays = work / perMs;
-          // What takes longer than the rate usually lasts goes on at home.
+          // A transfer longer than the rate usually lasts continues at home.
           const nominalMs = stays <= lastsMs ? stays : lastsMs + (work - perMs * lastsMs) / homePerMs;
           const row = Math.log(nominalMs / table.shortestMs) / table.rowStep;
           if (side === 0) addRow(into, weight, row);

@@ -1,20 +1,18 @@
 /**
- * How the rate of a link is believed to move, and what follows for the time that n packets take.
+ * How the rate of a link is believed to move, and the time that n packets take.
  *
- * A state is a rate (log-spaced) and a mode: on, or one of several outages in which nothing passes and the rate is
- * remembered. The logarithm of the rate walks randomly, sometimes jumps (two-sided exponential, so that far jumps stay
- * possible), and now and then starts afresh from the link's home: the prior at first, then the rates that this link was
- * seen to have (`rate-filter.ts`). That is how a belief ages: a link that stalled is soon taken to be its usual self again,
- * not to have stalled for good. Rate and mode move independently of each other, so each has its own transition matrix, and
- * their powers of two cover any span of idle time in a few products.
+ * A state is a rate (log-spaced) and a mode: on, or one of several outages in which nothing passes and the rate is remembered. The
+ * logarithm of the rate walks randomly, sometimes jumps (two-sided exponential, so that far jumps stay possible), and now and then restarts
+ * from the link's home: the prior at first, then the rates that this link has shown (`rate-filter.ts`). So a belief ages: a link that
+ * stalled is soon taken to have its usual rate again, and not to have stalled for good. Rate and mode move independently of each other, so
+ * each has its own transition matrix, and their powers of two cover any span of idle time in a few products.
  *
- * The time for n packets is a table over the **nominal duration** n / rate: rates are relative, so one set of simulated
- * futures of a unit rate serves all states. A decision is then a sum over states of weight times a row of that table,
- * behind the rest of the outage where the link is in one (`rate-filter.ts`).
+ * The time for n packets is a table over the **nominal duration** n / rate. Rates are relative, so one set of simulated futures of a unit
+ * rate serves all states. A decision is then a sum over states of weight times a row of that table, delayed by the rest of an outage if the
+ * link is in one (`rate-filter.ts`).
  *
- * After the packet-count filter of K. Winstein, A. Sivaraman and H. Balakrishnan, "Stochastic Forecasts Achieve High
- * Throughput and Low Delay over Cellular Networks" (NSDI 2013); modes, jumps and the table of completion times depart
- * from it.
+ * After the packet-count filter of K. Winstein, A. Sivaraman and H. Balakrishnan, "Stochastic Forecasts Achieve High Throughput and Low
+ * Delay over Cellular Networks" (NSDI 2013); modes, jumps and the table of completion times depart from it.
  */
 import { exponential, gaussian, type Random, seededRandom } from "../../words/base/index.ts";
 
@@ -39,21 +37,21 @@ export interface LinkModelParameters {
   readonly jumpsPerSecond: number;
   /** Mean size of a jump, in units of the log-rate. */
   readonly jumpSize: number;
-  /** How often the rate starts afresh from home (the prior at first, then what the link was seen to do), for each regime. */
+  /** Rate of restarts from home (the prior at first, then the rates the link has shown), for each regime. */
   readonly resetsPerSecond: readonly number[];
-  /** The shortest first: its length is learned of each link (`outage-law.ts`). */
+  /** The shortest first: its length is learned for each link (`outage-law.ts`). */
   readonly outages: readonly OutageKind[];
   /** Variance of packet counts over their mean before a link has shown its own: above 1 because packets and acknowledgements come in bursts. */
   readonly dispersion: number;
   /** Before any evidence: median of the rate and spread of its logarithm. */
   readonly priorMedianBitsPerSecond: number;
   readonly priorLogSpread: number;
-  /** How many sightings of the rate the prior counts for in a link's home, and how many of its own are remembered. */
+  /** Weight of the prior in a link's home, in sightings of the rate; and the number of its own sightings that are remembered. */
   readonly priorSightings: number;
   readonly rememberedSightings: number;
 }
 
-/** Chosen on recorded cellular uplinks; the bench of decisions prints what they reach. */
+/** Chosen on recorded cellular uplinks; the bench of decisions prints their results. */
 export const linkModelDefaults: LinkModelParameters = {
   slowestBitsPerSecond: 20e3,
   fastestBitsPerSecond: 4e9,
@@ -85,7 +83,7 @@ export interface LinkModel {
   /** Prior weight of each rate, and of each mode. */
   readonly home: Float64Array;
   readonly modePrior: Float64Array;
-  /** One tick of the rate in as many steps as there are rates; the first of `ratePowers` says the same. */
+  /** One tick of the rate, in as many steps as there are rates; equal to the first of `ratePowers`. */
   readonly tick: RateTick;
   /** Matrices for 2^j ticks, row-major `[from, to]`. */
   readonly ratePowers: readonly Float64Array[];
@@ -115,7 +113,7 @@ export interface CompletionTable {
   readonly shortestMs: number;
   /** `[row, time]`. */
   readonly cumulative: Float32Array;
-  /** The first cell of each row that is above 0: nothing is done sooner. */
+  /** The first cell of each row that is above 0: nothing completes sooner. */
   readonly firstCell: Uint16Array;
 }
 
@@ -147,15 +145,15 @@ export function linkModel(change: Partial<LinkModelParameters> = {}): LinkModel 
   };
 }
 
-/** What is believed of the rates of one link before it has shown its own: weights that sum to 1. */
+/** Belief about the rates of one link before it has shown its own: weights that sum to 1. */
 export interface RatePrior {
-  /** Where it begins and returns to. */
+  /** Where the rate begins and where it returns. */
   readonly home: Float64Array;
-  /** At the mean of these goes on what takes longer than a rate lasts. */
+  /** A transfer longer than a rate lasts continues at the mean of these. */
   readonly lasting: Float64Array;
 }
 
-/** The prior of a link of which nothing is known. */
+/** The prior of an unknown link. */
 export function priorOf({ home }: LinkModel): RatePrior {
   return { home, lasting: home };
 }
@@ -248,7 +246,7 @@ function modeStep(outages: readonly OutageKind[], tickMs: number): Float64Array 
   return matrix;
 }
 
-/** What `modePowers` of a model are for other outages. */
+/** The `modePowers` of a model with other outages. */
 export function modePowersOf(outages: readonly OutageKind[], tickMs: number): readonly Float64Array[] {
   return powersOf(modeStep(outages, tickMs), 1 + outages.length);
 }
@@ -273,7 +271,7 @@ function powersOf(matrix: Float64Array, size: number): readonly Float64Array[] {
 }
 
 const futures = 240;
-/** No rate is ever quite impossible. */
+/** No rate is impossible. */
 const leastChance = 1e-4;
 const shortestMs = 0.5;
 const longestMs = 1e6;
@@ -321,7 +319,7 @@ function oneFuture(
   let logRate = 0;
   let row = 0;
   while (row < rows && wallMs < longestMs) {
-    // Coarser steps further out: what happens at second 100 need not be known to the millisecond.
+    // Coarser steps further out: second 100 needs no precision of a millisecond.
     const spanMs = Math.max(2, wallMs / 12);
     const seconds = spanMs / 1000;
     wallMs += outagesWithin(parameters, seconds, random);
@@ -357,7 +355,7 @@ function outagesWithin(parameters: LinkModelParameters, seconds: number, random:
   return lostMs;
 }
 
-/** Chance, for each rate, that so many packets take no longer than that, beside the surest of them. */
+/** Chance, for each rate, that this many packets take at most this time, relative to the most likely rate. */
 export function chancesWithin(
   { rates, packetsPerMs, table }: LinkModel,
   packets: number,

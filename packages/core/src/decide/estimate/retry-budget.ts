@@ -1,10 +1,10 @@
-/** What runs at other endpoints beyond the first of each request: retries and second runs share it. */
+/** Budget for runs beyond the first of each request. Retries and second runs share it. */
 export interface RetryBudget {
-  /** A request came. */
+  /** Records a request. */
   asked(): void;
-  /** Takes one run; false when there is none left. */
+  /** Takes one run; false when the budget is empty. */
   take(nowMs: number): boolean;
-  /** What was taken last was not run: there was nowhere to run it. */
+  /** Returns the last run: no endpoint could run it. */
   back(): void;
 }
 
@@ -12,13 +12,13 @@ export interface RetryBudget {
 const perRequest = 0.2;
 /** Retries earned in each second. */
 const perSecond = 10;
-/** The most retries that are saved; also the number at the start. */
+/** Maximum of saved retries, and the initial number. */
 const mostSaved = 100;
 
 /**
- * Where everything fails, trying again elsewhere makes several requests of each one, just when there are too many. As in
- * Finagle's retry budgets, a fifth of the requests may be tried again, and some each second so that a quiet endpoint is not
- * held back; a server that dies under a hundred requests loses none of them.
+ * If every endpoint fails, unlimited retries multiply the load at the worst time. As in Finagle's retry budgets, a fifth of the requests
+ * may be retried, plus some each second so that an endpoint with little traffic is not held back. A server that dies under a hundred
+ * requests loses none of them.
  */
 export function retryBudget(): RetryBudget {
   let saved = mostSaved;

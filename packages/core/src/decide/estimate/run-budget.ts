@@ -2,29 +2,29 @@
 export interface RunBudgetOptions {
   /** Share of requests for which a whole second run may be spent, on average; default 0.1. */
   readonly targetRatio?: number;
-  /** Second runs that may come in a row after a quiet time; default 8. */
+  /** Second runs that may follow each other directly after a quiet time; default 8. */
   readonly burst?: number;
-  /** Change of the price for a whole second run above target, in runs; default 0.2. */
+  /** Price increase for a whole second run above target, in runs; default 0.2. */
   readonly step?: number;
-  /** The price of a run at the start, and the most that the long-run price comes to, in runs; defaults 0.3 and 2. */
+  /** Initial price of a run and maximum of the long-run price, in runs; defaults 0.3 and 2. */
   readonly initialPrice?: number;
   readonly maxPrice?: number;
-  /** What is overdrawn is forgiven within this time, in milliseconds; default 20,000. */
+  /** Time within which a debt is forgiven, in milliseconds; default 20,000. */
   readonly forgiveMs?: number;
 }
 
 /**
- * A budget that is a price. Each second run spends what it was likely to be in vain, each request earns a little; the long-run price
- * follows what was spent, and an overdrawn account adds to it at once. It never forbids: the run that keeps an answer from being
- * seconds late is worth more than any price. A debt from a start in the dark is forgiven after `forgiveMs`, so that later requests
- * are not left without a guard for what the first ones cost.
+ * A budget in the form of a price. Each second run spends its chance of being in vain, and each request earns a little. The long-run price
+ * follows the spending, and an overdrawn account raises it at once. The budget never forbids a run: a run that keeps an answer from being
+ * seconds late is worth more than any price. A debt from an uninformed start is forgiven after `forgiveMs`, so that later requests keep
+ * their guard despite the cost of the first ones.
  */
 export interface RunBudget {
-  /** Of a run beside a remote one, in runs here. */
+  /** Price of a run beside a remote one, in runs here. */
   price(nowMs: number): number;
-  /** A second run begins: `ratio` of it counts. */
+  /** Records the start of a second run that counts `ratio`. */
   spend(ratio: number, nowMs: number): void;
-  /** A request ended that could have run twice. */
+  /** Records the end of a request that could have run twice. */
   earn(nowMs: number): void;
 }
 

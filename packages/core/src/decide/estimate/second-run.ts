@@ -1,33 +1,33 @@
 /**
- * When a run here should begin beside a request that was sent away: one formula for the moment before it is late and after.
+ * When to start a run here beside a request that was sent away. One formula serves before and after the request is late.
  *
- * The obvious rule, a timer at some quantile, ignores what the run itself costs: time of a device that others need, and often
- * nothing gained because the answer comes anyway. So each moment `g` is priced by what it leads to, and the cheapest is taken; the
- * question is asked again as acknowledgements and silence change the belief, and a run begins when now is the cheapest moment.
+ * The obvious rule, a timer at some quantile, ignores the cost of the run: device time that other requests need, often without gain because
+ * the answer comes anyway. So each moment `g` has a price, and the cheapest moment wins. The plan is computed again as acknowledgements and
+ * silence change the belief. A run begins when now is the cheapest moment.
  *
- *   cost(g) = E[loss(min(R, end))] + price L P(charged) + P(R > g) (held(end) - held(without)),   end = max(g, free) + L
+ * cost(g) = E[loss(min(R, end))] + price L P(charged) + P(R > g) (held(end) - held(without)), end = max(g, free) + L
  *
- * R is the answer from afar, L a run here, `free` when the device is. When a request is sent, every second run is charged
- * (R > g); once it is under way, only runs in vain are (g < R <= end): what a run saves is not also held against it.
+ * R is the time of the remote answer, L a run here, `free` the time until the device is free. Before sending, every second run is charged
+ * (R > g). Once the request is under way, only runs in vain are (g < R <= end): a run that saves the answer is not charged.
  */
 import { type Estimate, estimateSize, tailWeights } from "../../words/estimate/index.ts";
 import type { DevicePrice } from "./device-price.ts";
 import { type Loss, lossOf } from "./loss.ts";
 
-/** What is weighed. All times are from now unless said otherwise. */
+/** Inputs of the plan. All times are from now unless said otherwise. */
 export interface SecondRunQuestion {
-  /** Until the answer from afar. */
+  /** Until the remote answer. */
   readonly remoteMs: Estimate;
   /** One run here. */
   readonly runMs: number;
-  /** Until the device, or the turn of the request in its queue, is free for a second run. */
+  /** Until the device, or the request's turn in its queue, is free for a second run. */
   readonly freeMs: number;
-  /** Since the request came. */
+  /** Since the request arrived. */
   readonly passedMs: number;
   readonly loss: Loss;
   /** Price of a run beside a remote one, in runs here. */
   readonly price: number;
-  /** Which runs it is charged for. */
+  /** Which runs the price applies to. */
   readonly charged: "all" | "in-vain";
   readonly device: DevicePrice;
   /** Price of an answer later than `deadlineMs`, in milliseconds. Default 0. */
@@ -36,13 +36,13 @@ export interface SecondRunQuestion {
   readonly deadlineMs?: number;
 }
 
-/** The best moment, and what it leads to. */
+/** The best moment and its expected results. */
 export interface SecondRunPlan {
-  /** From now; Infinity: none begins. */
+  /** From now; Infinity if no run begins. */
   readonly waitMs: number;
   /** Expected loss, prices included, in milliseconds. */
   readonly cost: number;
-  /** Chance that the run begins, and that it is in vain. */
+  /** Chance that the run begins, and chance that it is in vain. */
   readonly begins: number;
   readonly inVain: number;
 }
@@ -50,7 +50,7 @@ export interface SecondRunPlan {
 const evenWeights = new Float64Array(estimateSize).fill(1 / estimateSize);
 const weightsWithTail = Float64Array.of(...evenWeights.subarray(1), ...tailWeights);
 
-/** Weights of the points of a belief, its tail in place of the last value where it is known. */
+/** Weights of the points of a belief. The tail, if known, replaces the last value. */
 export function pointWeights({ tail }: Estimate): Float64Array {
   return tail ? weightsWithTail : evenWeights;
 }
@@ -60,15 +60,15 @@ export function pointOf({ values, tail }: Estimate, index: number): number {
   return (tail && index >= estimateSize - 1 ? tail[index - estimateSize + 1] : values[index]) ?? 0;
 }
 
-/** What an answer `ms` from now costs. */
+/** Cost of an answer `ms` from now. */
 export function costOfAnswer(question: SecondRunQuestion, ms: number): number {
   const { loss, passedMs, missedMs = 0, deadlineMs = Infinity } = question;
   return lossOf(loss, passedMs + ms) - passedMs + (ms > deadlineMs ? missedMs : 0);
 }
 
 /**
- * The best moment. Between two points of the belief an earlier one is no worse, so only the first possible moment and the points
- * behind it can be best. A moment behind the last point never comes.
+ * The best moment. Between two points of the belief an earlier moment is no worse, so only the first possible moment and the later points
+ * can be best. A moment behind the last point never comes.
  */
 export function planSecondRun(question: SecondRunQuestion): SecondRunPlan {
   const { remoteMs, runMs, freeMs, price, charged, device } = question;
@@ -100,7 +100,7 @@ export function planSecondRun(question: SecondRunQuestion): SecondRunPlan {
     const rescued = Math.max(0, 1 - firstWeight);
     const cost =
       firstCost +
-      // What has no chance costs nothing, however late it would be.
+      // A case with no chance costs nothing, however late it would be.
       (rescued > 0 ? rescued * costOfAnswer(question, endMs) : 0) +
       price * runMs * (charged === "all" ? begins : inVain) +
       (begins > 0 ? begins * (device.heldMs(endMs) - without) : 0);

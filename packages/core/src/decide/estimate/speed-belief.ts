@@ -4,88 +4,87 @@ import { type Estimate, estimateOf, estimateSize, meanOf, scale } from "../../wo
 export interface SpeedBeliefOptions {
   /** Runs remembered; default 32. */
   readonly capacity?: number;
-  /** Ratio believed in before anything was seen, asked for again until then; default 1: as fast as the profile's machine. */
+  /** Prior ratio, read again until the first run; default 1: as fast as the profile's machine. */
   readonly prior?: () => number;
   /** Spread of the prior: outermost values lie about this factor away; default 1.5. */
   readonly priorFactor?: number;
-  /** Sum of log-deviations at which drift is called; default 1. A noisy endpoint has a larger one. */
+  /** Sum of log-deviations that counts as drift; default 1. A noisy endpoint has a larger one. */
   readonly driftThreshold?: number;
 }
 
 /** Observed time over profiled time of one endpoint: above 1 it is slower than the profile's machine. */
 export interface SpeedBelief {
   /**
-   * A run took `observedMs` where the profile says `profileMs`. Ignores what is not above 0, and runs that are brief beside
-   * others of late.
+   * Records a run of `observedMs` with a profiled time of `profileMs`. Ignores values that are not above 0, and runs that are short
+   * compared with recent ones.
    */
   seen(observedMs: number, profileMs: number, nowMs: number): void;
   /** Factor to multiply profiled times with, as a belief. Read-only, shared between calls. */
   ratio(): Estimate;
   /** Its mean. */
   mean(): number;
-  /** Runs that were seen and count. */
+  /** Number of runs that count. */
   readonly runs: number;
-  /** How often a lasting change of speed was noticed (heat, a busy processor): runs from before it are forgotten. */
+  /** Number of lasting changes of speed (heat, a busy processor). Each forgets the runs before it. */
   readonly drifts: number;
 }
 
-/** A run is never believed to say more than this against the median: one page fault is no drift. */
+/** Cap on one run's deviation from the median: one page fault is no drift. */
 const largestDeviation = 0.4;
-/** Deviations up to this add nothing up, nor do those up to half of the usual spread. */
+/** Deviations up to this, or up to half of the usual spread, add nothing. */
 const allowance = 0.08;
-/** The threshold is at least so many times the usual spread. */
+/** The threshold is at least this many times the usual spread. */
 const thresholdSpreads = 4;
 
 /**
- * This many runs in a row beyond the same fifth of those before are a change, whatever the spread. Where nothing changed and runs vary by
- * a twentieth, that happens once in about 2,300 runs.
+ * This many consecutive runs beyond the same fifth of the earlier runs are a change, whatever the spread. Without a change, and with runs
+ * that vary by a twentieth, this happens once in about 2,300 runs.
  */
 const apartRuns = 6;
-/** The share that such runs lie beyond, as its reciprocal: a fifth. */
+/** Reciprocal of the share that such runs lie beyond: a fifth. */
 const apartShare = 5;
 
 /**
- * From this many runs on, the belief is computed for every fourth run only, since computing it sorts. All runs are remembered, so that
- * slow changes are followed as closely.
+ * From this many runs on, only every fourth run recomputes the belief, since that sorts. All runs are remembered, so slow changes are
+ * followed as closely.
  */
 const settledRuns = 64;
 /** Runs between two computations after that. */
 const freshRuns = 4;
-/** A run that differs by more than this share is computed at once. */
+/** A run that differs by more than this share causes a computation at once. */
 const unusualRatio = 0.15;
 
 /**
- * A run that should take less than this share of the longest recent one is ignored. Most of what it took beyond its profile comes with
- * every run (a message to another thread, a moment without a core) and would count as slowness of much longer runs.
+ * A run with a predicted time below this share of the longest recent one is ignored. Most of its excess over the profile comes with every
+ * run (a message to another thread, a moment without a core) and would count as slowness of much longer runs.
  */
 const briefRatio = 0.25;
-/** Factor by which the longest fades with each run, so that short runs count where only such runs come. */
+/** Decay of the longest time with each run, so that short runs count if only such runs come. */
 const longestFades = 0.95;
 
 /**
- * A device is rarely more times as fast as the machine of a profile: a profiled time that would need more is likely wrong, and
- * makes no more other runs brief than this. Its own ratio counts like any other, since an accelerator may be as fast as that;
- * alone it moves little.
+ * A device is rarely more than this many times as fast as the machine of a profile. A profiled time that needs more is likely wrong, so it
+ * does not mark other runs as short beyond this factor. Its own ratio still counts, since an accelerator may be as fast as that; alone it
+ * moves little.
  */
 const fastest = 16;
 
-/** Runs in which a model may still be warming up. */
+/** Runs during which a model may still be warming up. */
 const warmingRuns = 12;
-/** A run that was not warm lies this factor above those after it. */
+/** A cold run takes this factor longer than those after it. */
 const warmRatio = 1.3;
 
 /**
- * The latest ratios as a belief, with a two-sided cumulative sum on their logarithm (E. S. Page, "Continuous Inspection
- * Schemes", 1954): small steady deviations add up, and past the threshold everything before the sum began to grow is
- * dropped, so that a lasting change is followed within a few runs while single outliers only widen the belief. How much is
- * small follows from the spread of the runs before. That of a busy endpoint is so wide that its rest would hardly add up: the
- * order of runs tells where their sizes do not.
+ * The latest ratios as a belief, with a two-sided cumulative sum on their logarithm (E. S. Page, "Continuous Inspection Schemes", 1954).
+ * Small steady deviations add up. Past the threshold, everything before the sum began to grow is dropped, so a lasting change is followed
+ * within a few runs while single outliers only widen the belief. The spread of earlier runs decides which deviations are small. A busy
+ * endpoint has so wide a spread that little would add up, so there the order of runs shows a change where their sizes do not.
  */
 export function speedBelief(options: SpeedBeliefOptions = {}): SpeedBelief {
   return new SpeedSeen(options);
 }
 
-/** The median of an estimate is the mean of these two of its values, its quartiles are near those. */
+/** The mean of these two values is the median of an estimate; its quartiles are near those below. */
 const middle = estimateSize / 2;
 const lowQuartile = estimateSize / 4 - 1;
 const highQuartile = estimateSize - estimateSize / 4;
@@ -105,12 +104,12 @@ class SpeedSeen implements SpeedBelief {
   #aboveRuns = 0;
   #below = 0;
   #belowRuns = 0;
-  /** Profiled time of the longest run of late, faded. */
+  /** Profiled time of the longest recent run, with decay. */
   #longestMs = 0;
   #atMs = -Infinity;
-  /** Worked out when somebody asks; undefined when there is enough new. */
+  /** Computed on the first read; undefined after enough new runs. */
   #belief: Estimate | undefined;
-  /** Runs that it does not hold yet. */
+  /** Runs not yet in the belief. */
   #fresh = 0;
   #believedPrior = NaN;
   #mean: number | undefined;
@@ -164,7 +163,7 @@ class SpeedSeen implements SpeedBelief {
     return this.#mean;
   }
 
-  /** Adds up what the newest run deviates by, and forgets what was before a change. */
+  /** Adds the newest deviation, and forgets the runs before a change. */
   #watch(ratio: number): void {
     const { values } = this.ratio();
     const median = medianOf(values);
@@ -178,15 +177,15 @@ class SpeedSeen implements SpeedBelief {
     this.#belowRuns = this.#below > 0 ? this.#belowRuns + 1 : 0;
     const threshold = Math.max(this.#driftThreshold, Math.min(2, thresholdSpreads * spread));
     const since = this.#above > threshold ? this.#aboveRuns : this.#below > threshold ? this.#belowRuns : 0;
-    // The newest run itself is added afterwards.
+    // The newest run itself is added later.
     if (since > 0) this.#drifted(since > 1 ? this.#ratios.slice(1 - since) : []);
   }
 
-  /** Forgets what was before the last runs when all of them lie far to one side, and says whether they do. */
+  /** Forgets the runs before the last few if all of those lie far to one side. Returns whether it did. */
   #compareLast(): boolean {
     const { length } = this.#ratios;
     if (length < 2 * apartRuns) return false;
-    // Nearly always they lie to both sides of the middle, which takes no sorting to see.
+    // Nearly always they lie on both sides of the median, which needs no sorting to see.
     const median = this.#belief ? medianOf(this.#belief.values) : NaN;
     let above = 0;
     for (let index = length - apartRuns; index < length; index++)
@@ -201,7 +200,7 @@ class SpeedSeen implements SpeedBelief {
     return true;
   }
 
-  /** Begins again with the runs since a change. */
+  /** Starts again with the runs since a change. */
   #drifted(since: number[]): void {
     this.drifts += 1;
     this.#above = this.#below = 0;
@@ -215,7 +214,7 @@ function medianOf(values: Float64Array): number {
   return ((values[middle - 1] ?? NaN) + (values[middle] ?? NaN)) / 2;
 }
 
-/** A belief of which nothing was seen yet, with that mean. */
+/** A belief around that mean without any run. */
 function around(ratio: number, factor: number): Estimate {
   const near = Math.sqrt(factor);
   const wide = estimateOf([1 / factor, 1 / near, 1, near, factor], {
@@ -226,8 +225,8 @@ function around(ratio: number, factor: number): Estimate {
 }
 
 /**
- * How many of the first runs were not warm yet: pages were loaded and code compiled, and all of them took much longer than
- * what came after. One run is enough to tell that of the very first, two of more.
+ * How many of the first runs were cold: pages were loaded and code compiled, so all of them took much longer than the later runs. One later
+ * run shows that for the very first run, two for more.
  */
 function coldRuns(ratios: readonly number[]): number {
   for (let cold = 1; cold < ratios.length; cold++) {

@@ -1,6 +1,6 @@
 /**
- * Staying here against sending away, in one currency: expected loss in milliseconds (`loss.ts`), the price of what a run here keeps
- * waiting (`device-price.ts`), and the price of second runs (`run-budget.ts`).
+ * Compares staying here with sending away in one unit: expected loss in milliseconds (`loss.ts`), the price of a run here for later
+ * requests (`device-price.ts`), and the price of second runs (`run-budget.ts`).
  */
 import { idleDevice, type DevicePrice } from "./device-price.ts";
 import type { Estimate } from "../../words/estimate/index.ts";
@@ -9,52 +9,52 @@ import { missedPrice } from "./missed-price.ts";
 import { runBudget, type RunBudgetOptions } from "./run-budget.ts";
 import { planSecondRun, type SecondRunQuestion } from "./second-run.ts";
 
-/** How requests are weighed and second runs are rationed. */
+/** Weights of the loss and the budget of second runs. */
 export interface TryOptions extends RunBudgetOptions, LossOptions {}
 
-/** What is charged for now, in units of a run here. */
+/** Current prices, in runs here. */
 export interface TryPrices {
   /** Of a run beside a remote one. */
   readonly secondRun: number;
-  /** Of an answer that is later than its call allows. */
+  /** Of an answer after its deadline. */
   readonly missed: number;
 }
 
-/** Above this price, in runs, the budget is overdrawn by a run and more. */
+/** Above this price, in runs, the budget is overdrawn by more than a run. */
 const dearPrice = 1.8;
 
-/** Whether second runs are so dear that none begins at another server only because the first is overdue. */
+/** Whether second runs are so expensive that none begins at another server only because the first is overdue. */
 export function isDear({ secondRun }: TryPrices): boolean {
   return secondRun > dearPrice;
 }
 
-/** A request that may run here or elsewhere, as it stands now. */
+/** Current state of a request that may run here or elsewhere. */
 export interface TryStanding {
   /** Until the remote answer. */
   readonly remoteMs: Estimate;
-  /** Until an answer from here if it started now, and what of that is the wait for the device. */
+  /** Until an answer from here if it started now, and the share of that which waits for the device. */
   readonly localMs: number;
   readonly waitMs: number;
-  /** Since the request came. */
+  /** Since the request arrived. */
   readonly passedMs: number;
   /** Until its deadline; Infinity without one. */
   readonly leftMs: number;
-  /** What a run here keeps waiting; default nothing. */
+  /** Price of a run here for later requests; default none. */
   readonly device?: DevicePrice | undefined;
-  /** Of a request under way: as it was when it came. Default: by what a run here would take now. */
+  /** The loss of a request under way, as computed at its arrival. Default: computed from a run here now. */
   readonly loss?: Loss | undefined;
 }
 
-/** What a request was weighed by when it was sent: its guard goes on with it. */
+/** The weights of a request when it was sent. Its guard continues with them. */
 export interface Bet {
   readonly loss: Loss;
-  /** The chance that a run here was expected to begin beside it. */
+  /** Expected chance that a run here begins beside it. */
   readonly begins: number;
 }
 
-/** A try against staying here. */
+/** Comparison of sending with staying here. */
 export interface WeighedTry {
-  /** When a second run would begin, from now; Infinity: never. */
+  /** When a second run would begin, from now; Infinity for never. */
   readonly waitMs: number;
   /** Expected loss of sending and of staying in milliseconds, prices included. */
   readonly expectedMs: number;
@@ -62,7 +62,7 @@ export interface WeighedTry {
   readonly bet: Bet;
 }
 
-/** What a second run is planned by: all of them are charged before the request is sent, those in vain once it is under way. */
+/** Inputs of the plan for a second run. All runs are charged before the request is sent, only those in vain once it is under way. */
 export function secondRunQuestion(
   standing: TryStanding,
   prices: TryPrices,
@@ -100,25 +100,25 @@ export function weighTry(standing: TryStanding, prices: TryPrices, options: Loss
   };
 }
 
-/** How a request ended that was sent to the endpoint, or could have been. */
+/** How a request ended that was sent to the endpoint or could have been. */
 export interface TryOutcome {
-  /** Undefined where it failed or was given up, which says nothing of how long answers take. */
+  /** Undefined if it failed or was cancelled, which says nothing about answer times. */
   readonly tookMs: number | undefined;
-  /** From its beginning; Infinity without one. */
+  /** From its arrival; Infinity without one. */
   readonly deadlineMs: number;
 }
 
-/** The books of trying one endpoint. */
+/** Records of the requests to one endpoint. */
 export interface Tries {
   readonly options: LossOptions;
   prices(nowMs: number): TryPrices;
-  /** A second run begins; what it costs is its chance to be in vain, 1 where that is not known. */
+  /** Records the start of a second run. It costs its chance of being in vain, 1 if unknown. */
   spend(inVainRatio: number, nowMs: number): void;
-  /** Told once for each request that could have run twice, those that stayed included. */
+  /** Call once for each request that could have run twice, including those that stayed. */
   ended(outcome: TryOutcome, nowMs: number): void;
 }
 
-/** Books without entries. */
+/** Starts without records. */
 export function tries(options: TryOptions = {}): Tries {
   const budget = runBudget(options);
   const missed = missedPrice();
