@@ -3,7 +3,7 @@ import type { Account, EndpointInfo, InferenceResponse, LoadReport } from "../..
 import type { Segment } from "../../words/model/index.ts";
 import type { Tally } from "./tally.ts";
 
-/** One account for all that happened behind an endpoint; what ran elsewhere than `here` is listed in `forwarded`. */
+/** One account for all work behind an endpoint. `forwarded` lists the work that ran elsewhere than `here`. */
 export function accountOf(
   { id, zone }: EndpointInfo,
   here: EndpointId | undefined,
@@ -25,8 +25,8 @@ export function accountOf(
 }
 
 /**
- * An answer of a leg as that of the endpoint which asked for it. That the leg's inputs were forgotten says nothing of those of the request.
- * Assigned one by one, since this is done for every small answer.
+ * Turns a leg's answer into the answer of the endpoint that sent the leg. Whether the leg's inputs were forgotten says nothing about the
+ * inputs of the request. Fields are assigned one by one, since this runs for every small answer.
  */
 export function answerOf(
   { outputs, confidenceRatio, state, stateSeal, wire }: InferenceResponse,

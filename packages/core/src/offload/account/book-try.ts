@@ -5,12 +5,12 @@ import { latestOf, type Plan } from "../../decide/plan/index.ts";
 import type { EndpointStates } from "../endpoints/index.ts";
 import type { Tally } from "./tally.ts";
 
-/** A request that could have run twice: what the books of an endpoint are told of it in the end. */
+/** A request that could have run twice: the final entry in the records of an endpoint. */
 interface Tried {
   readonly books: Tries;
 }
 
-/** Where requests run. */
+/** Where requests may run. */
 interface Where {
   readonly clock: Clock;
   readonly local: Pick<Endpoint, "info"> | undefined;
@@ -18,15 +18,15 @@ interface Where {
   readonly arrivals?: Pick<DeviceDemand, "ended">;
 }
 
-/** A request whose answer says nothing of the endpoint. */
+/** Outcome of a request whose answer says nothing about the endpoint. */
 const unanswered = { tookMs: undefined, deadlineMs: Infinity };
 
-/** Told of each plan of a request, and whether it follows one that failed. */
+/** Called with each plan of a request. `again` means that an earlier plan failed. */
 export type Planned = (plan: Plan, again: boolean) => void;
 
 /**
- * Answers a request, and tells the books of the endpoint that it tried first, or that its last head was made for, once how that ended:
- * from the request's begin to its answer, however many plans that took.
+ * Answers a request, and records its outcome once for the endpoint that it tried first or that its last head was made for. The recorded
+ * time runs from the start of the request to its answer, over all its plans.
  */
 export async function bookTry<T>(
   where: Where,
@@ -42,7 +42,7 @@ export async function bookTry<T>(
     tally.spent = undefined;
     const nowMs = clock.nowMs();
     where.arrivals?.ended(tally.ranHere);
-    // A plan that was made beside the first is paid for where it went, and so is earned back there.
+    // A plan made beside the first is paid from the records of its own endpoint, so it is earned back there.
     for (const books of new Set(spent)) {
       if (books !== tried?.books) books.ended(unanswered, nowMs);
     }
@@ -55,7 +55,7 @@ export async function bookTry<T>(
     note(clock.nowMs() - beganMs);
     return outcome;
   } catch (thrown) {
-    // What the deadline ended is as late as can be; what failed or was given up says nothing of how long answers take.
+    // A request that its deadline ended is as late as possible. Other failures and cancellations say nothing about answer times.
     const late = thrown instanceof LongshoreError && thrown.reason === "deadline-exceeded";
     note(late ? Infinity : undefined);
     throw thrown;
@@ -63,8 +63,8 @@ export async function bookTry<T>(
 }
 
 /**
- * The books of the endpoint to which a plan sends a request while another run could follow, or that is next in line where it stays
- * here. Undefined where it could not have run twice.
+ * The records of the endpoint that gets the request while another run could follow, or that is the best alternative if the request stays
+ * here. Undefined if the request could not have run twice.
  */
 function triedBy({ endpoints, local }: Where, { legs }: Plan): Tried | undefined {
   const away = legs.find(({ travels }) => travels);

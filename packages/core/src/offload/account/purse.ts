@@ -1,7 +1,7 @@
 /**
- * What one request may still spend under its `maxCostMicros`. A leg holds the most that it may cost before it starts, and pays what it
- * did cost when it is over: what was spent and what is held are together never more than the limit, whichever legs, plans,
- * confirmations and retries the request has. Nothing is held that is not known: an endpoint without a price gets no hold.
+ * What one request may still spend under its `maxCostMicros`. Before it starts, a leg holds the most it may cost. When it ends, it pays its
+ * real cost. Spent and held amounts together never exceed the limit, over all legs, plans, confirmations and retries of the request.
+ * Unknown prices are not held: an endpoint without a price gets no hold.
  */
 export class Purse {
   readonly limitMicros: number;
@@ -12,7 +12,7 @@ export class Purse {
     this.limitMicros = limitMicros;
   }
 
-  /** What may still be held. */
+  /** The amount that may still be held. */
   get leftMicros(): number {
     return Math.max(0, this.limitMicros - this.#spentMicros - this.#heldMicros);
   }
@@ -23,7 +23,7 @@ export class Purse {
     return mostMicros <= this.leftMicros + this.limitMicros * 1e-12;
   }
 
-  /** Sets `mostMicros` aside. Undefined where there is less. */
+  /** Reserves `mostMicros`. Undefined if less is left. */
   hold(mostMicros: number): Hold | undefined {
     if (!this.affords(mostMicros)) return undefined;
     const held = Math.min(mostMicros, this.leftMicros);

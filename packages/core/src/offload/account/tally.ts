@@ -3,14 +3,14 @@ import type { Charged } from "../frames/index.ts";
 import type { Tries } from "../../decide/estimate/index.ts";
 import type { Plan } from "../../decide/plan/index.ts";
 
-/** A leg that ran, or began to, in vain. */
+/** A leg that ran or started in vain. */
 export interface LostLeg {
   readonly leg: string;
   readonly endpoint: string;
   readonly why: string;
 }
 
-/** What a request used so far, whichever plan and leg used it. */
+/** What a request has used so far, over all plans and legs. */
 export interface Tally {
   readonly plans: Plan[];
   /** Accounts of the legs that contributed. */
@@ -18,19 +18,19 @@ export interface Tally {
   readonly lostLegs: LostLeg[];
   sentBytes: number;
   receivedBytes: number;
-  /** Of this device. */
+  /** Energy of this device. */
   millijoules: number;
   measured: boolean;
   costMicros: number;
-  /** Whether any of it ran on this device. */
+  /** Whether any part ran on this device. */
   ranHere: boolean;
-  /** The books that second runs were paid from, which were started because the first was late, or raced. */
+  /** The budgets that paid for second runs, both those after a late first run and those raced from the start. */
   spent: readonly Tries[] | undefined;
-  /** Its share of the backlog, where throughput is the objective. */
+  /** Its share of the backlog, with `throughput` as the objective. */
   charged: Charged | undefined;
 }
 
-/** Adds what another try of the same request used. */
+/** Adds the use of another try of the same request. */
 export function addTally(tally: Tally, other: Tally): void {
   tally.plans.push(...other.plans);
   tally.accounts.push(...other.accounts);
@@ -43,7 +43,7 @@ export function addTally(tally: Tally, other: Tally): void {
   tally.ranHere ||= other.ranHere;
 }
 
-/** Nothing used yet. */
+/** Starts empty. */
 export function newTally(): Tally {
   return {
     plans: [],

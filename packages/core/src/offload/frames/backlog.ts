@@ -11,65 +11,68 @@ const idleRatio = 0.1;
 const widthStep = 1.25;
 /** The largest believed width. */
 const mostWidth = 64;
-/** Factor by which the believed load of this device grows or shrinks. */
+/** Step by which the believed load of this device grows or shrinks. */
 const loadStep = 1.05;
-/** Factor by which it shrinks where a request found the device free. */
+/** Step by which it shrinks after a request found the device free. */
 const idleStep = 1.02;
 /** The largest believed load. */
 const mostLoad = 4;
-/** Each charge counts this much in what is usual, and what is usual stands for so many requests ahead of the next one. */
+/** Weight of each charge in the usual work. The usual work stands for its reciprocal of requests ahead of the next one. */
 const usualWeight = 1 / 16;
 const usualRequests = 4;
-/** What was charged is written as if it were charged now; beyond this it is all brought back to scale. */
+/** Charges are stored as if they were made now. Beyond this factor all are scaled back. */
 const mostGrown = 1e100;
 
-/** When each stage of one way will be free, were nothing added. */
+/** When each stage of one route will be free if nothing is added. */
 interface Lanes {
   upMs: number;
   thereMs: number;
   downMs: number;
-  /** What the requests of late keep busy, `usual` times the scale of the backlog. */
+  /** Usual work of recent requests, `usual` times the scale of the backlog. */
   usual: Stages;
-  /** Requests that the endpoint runs at once, as far as its waits have shown; 1 or more. */
+  /** Requests that the endpoint runs at once, as its waits have shown; 1 or more. */
   width: number;
 }
 
-/** One request's share of the backlog, for when its answer is there, or another plan. */
+/** One request's share of the backlog, to be settled by its answer or by another plan. */
 export interface Charged {
   readonly endpoint: EndpointId | undefined;
-  /** What it was expected to wait at the endpoint, and here. */
+  /** Expected waits at the endpoint and here. */
   readonly waitMs: number;
   readonly hereWaitMs: number;
   readonly stages: Stages;
 }
 
 /**
- * Work that streams have put on this device, the links and the endpoints, as the planner's `throughput` objective needs it:
- * plans made one after another see each other before anything of them has reached an endpoint. A stage drains as time passes.
+ * Work that streams have put on this device, the links and the endpoints, for the planner's `throughput` objective. Consecutive plans see
+ * each other before any of their work has reached an endpoint. A stage drains as time passes.
  *
- * What is ahead of a request is what is left of that, and what the requests of late have kept busy on the whole. By what is
- * left alone an endpoint that is busy for a moment is fled from, four requests later the other one is, and in between each waits
- * for the other with its window full; by both, a plan that keeps all busy evenly is kept.
- * Endpoints run several requests at once without saying so; one where requests that should have waited did not is taken to be
- * wider, and one where they did is taken to be narrower. This device does more than run models: it plans, sends and takes
- * answers apart on the same cores. Where requests wait longer for it than what was charged explains, each millisecond of a run
- * is charged as more; where requests find it free, as less again. What made them wait may have been something that is over, such as
- * models that were loaded: a device that is charged for it for ever is given too little to make anything wait.
+ * The work ahead of a request is the undrained rest plus the usual work of recent requests. With the rest alone, plans avoid an endpoint
+ * that is busy for a moment; four requests later they avoid the other one, and in between each waits for the other with its window full.
+ * With both, a plan that keeps all endpoints evenly busy is stable. Endpoints run several requests at once without reporting it. If
+ * requests do not wait where they should have waited, the endpoint is believed to be wider; if they do, narrower. This device does more
+ * than run models: it plans, sends and decodes answers on the same cores. If requests wait longer for it than the charges explain, each
+ * millisecond of a run is charged as more. If requests find it free, the charge falls again. The cause of a wait may be over, such as the
+ * loading of models. A device charged for it forever would get too little work to correct the error.
  */
 export interface Backlog {
-  /** Milliseconds of work ahead of a request by way of `endpoint`; undefined for one that stays here. */
+  /** Milliseconds of work ahead of a request through `endpoint`; undefined for a request that stays here. */
   ahead(endpoint: EndpointId | undefined, nowMs: number): Stages;
-  /** How many requests an endpoint runs at once. */
+  /** Number of requests an endpoint runs at once. */
   width(endpoint: EndpointId): number;
-  /** Time that this device is kept busy for each millisecond that a plan says, 1 or more. */
+  /** Busy time of this device for each planned millisecond, 1 or more. */
   load(): number;
-  /** By how much the norm behind `paceScore` grows with one more request of this plan, in milliseconds: of many requests it adds up. */
+  /** Growth of the norm behind `paceScore` with one more request of this plan, in milliseconds. It adds up over many requests. */
   growsMs(plan: Plan, nowMs: number): number;
-  /** `queueMs`: what a run here waits for those before it, also those that nobody charged: first frames, other requests. */
+  /**
+   * Charges a plan. `queueMs` is the wait of a run here for earlier work, including work without a charge: first frames, other requests.
+   */
   charge(plan: Plan, nowMs: number, queueMs?: number): Charged;
-  /** As the planner asks for it at an instant. */
+  /** The view of the planner at one instant. */
   at(nowMs: number): Traffic;
-  /** It goes another way from here: what it would have used of links and endpoints is free again. `accounts`: what was done so far. */
+  /**
+   * Releases a request that takes another route: its planned use of links and endpoints is free again. `accounts` is the work done so far.
+   */
   release(charged: Charged, accounts: readonly Account[]): void;
   answered(charged: Charged, accounts: readonly Account[]): void;
 }
@@ -98,7 +101,7 @@ export function backlogOf(slots: number): Backlog {
   let deviceFreeMs = 0;
   let deviceUsualMs = 0;
   let load = 1;
-  /** By how much a charge weighs more than the first one did: instead of letting all that came before weigh less. */
+  /** Weight of a charge relative to the first one. It grows, so that older charges need no decay. */
   let grown = 1;
   const endpoints = new Map<EndpointId, Lanes>();
   const lanesOf = (endpoint: EndpointId): Lanes => {
@@ -119,7 +122,7 @@ export function backlogOf(slots: number): Backlog {
     grown = 1;
   }
 
-  /** What it waited here says whether this device is as busy as was charged. */
+  /** The wait here shows whether this device is as busy as charged. */
   function learnHere({ stages, hereWaitMs }: Charged, account: Account | undefined): void {
     const runMs = stages.deviceMs * load;
     if (!account || runMs <= 0) return;
@@ -191,7 +194,7 @@ export function backlogOf(slots: number): Backlog {
       );
       const lanes = endpoint === undefined ? undefined : endpoints.get(endpoint);
       if (!lanes) return;
-      // What it used of this device is used. Others were charged since, so that this takes off a little too much.
+      // Its use of this device stays charged. Other charges came later, so this subtracts slightly too much.
       const { upMs, thereMs, downMs } = plus(lanes.usual, stages, -grown);
       lanes.usual = {
         deviceMs: 0,

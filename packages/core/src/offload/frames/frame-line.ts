@@ -1,51 +1,48 @@
 /*
- * Frames of a stream under way: read from the source, run side by side, handed out in the order in which they came.
+ * Frames of a stream under way: read from the source, run concurrently, returned in source order.
  *
- * The obvious loop awaits each answer before it reads the next frame, and so keeps one endpoint busy while the others idle.
- * Here the reader runs beside the consumer: as many frames as the window holds are under way at once, and a frame's head
- * runs on the device while the tail of the one before it runs elsewhere. Nothing grows without bound: the window limits
- * what runs, answers that wait for an earlier one count too, at most one frame waits to start, and frames dropped one
- * after another are one entry.
+ * The obvious loop awaits each answer before it reads the next frame, so it keeps one endpoint busy while the others idle. Here the reader
+ * runs beside the consumer. As many frames as the window holds are under way at once, and a frame's head runs on the device while the tail
+ * of the previous one runs elsewhere. Everything is bounded. The window limits the frames under way, and answers that wait for an earlier
+ * one count too. At most one frame waits to start. Frames dropped one after another are one entry.
  */
 import { abortError, type Clock, LongshoreError, type Reason, whenAborted } from "../../words/base/index.ts";
 
-/** How frames of a stream are taken. */
+/** How frames of a stream are read and run. */
 export interface FrameLimits {
   /**
-   * `every` (default): each frame is run, and the source waits while too many are under way. `latest`: the source is read
-   * as it comes, and a newer frame replaces the one that waits.
+   * `every` (default): each frame runs, and the source waits while too many are under way. `latest`: the source is read without waiting,
+   * and a newer frame replaces the waiting one.
    */
   readonly keep?: "every" | "latest";
   /** Frames under way at once; default 4. Each holds its inputs and answer in memory. */
   readonly maxInFlight?: number;
-  /** For each frame, from when the source gave it, in milliseconds. */
+  /** Deadline of each frame from its arrival, in milliseconds. */
   readonly deadlineMs?: number;
   readonly signal?: AbortSignal;
 }
 
-/** What became of a frame, numbered from 0 as the source gave them; `count` frames dropped in a row are one line. */
+/** The result of a frame. Frames are numbered from 0 in source order; `count` consecutive dropped frames are one entry. */
 export type FrameOutcome<R> =
   | { readonly kind: "answered"; readonly frame: number; readonly result: R }
   | { readonly kind: "failed"; readonly frame: number; readonly error: LongshoreError }
   | {
       readonly kind: "dropped";
-      /** The first of them. */
+      /** Number of the first of them. */
       readonly frame: number;
       readonly count: number;
-      /** A newer one came before there was room, or its deadline passed. */
+      /** A newer frame came while the window was full, or the deadline passed. */
       readonly why: "newer" | "late";
     };
 
-/** What frames go through. */
+/** What runs the frames. */
 export interface FrameLineParts<F, R> {
   readonly frames: AsyncIterable<F> | Iterable<F>;
   readonly limits: FrameLimits;
   readonly clock: Clock;
-  /**
-   * Runs one frame. `besideOthers` says that others are under way; `deadlineMs` counts from now.
-   */
+  /** Runs one frame. `besideOthers` means that others are under way; `deadlineMs` counts from now. */
   run(frame: F, how: FrameRun): Promise<R>;
-  /** Whether whoever runs them is shutting down. Others that are may be back, or not be needed, for the next frame. */
+  /** Whether the offloader itself is shutting down. Another endpoint that shuts down may be back, or unneeded, at the next frame. */
   closed(): boolean;
 }
 
@@ -57,10 +54,10 @@ export interface FrameRun {
   readonly deadlineMs: number | undefined;
 }
 
-/** Frames that run at once unless the stream says otherwise: one on the device, one on the way, one elsewhere, one spare. */
+/** Default number of frames under way: one on the device, one on the way, one elsewhere, one spare. */
 export const defaultMaxInFlight = 4;
 
-/** Throws `invalid-input` for what cannot be looped over. */
+/** Throws `invalid-input` for a value that is not iterable. */
 function begun<F>(frames: AsyncIterable<F> | Iterable<F>): AsyncIterator<F> | Iterator<F> {
   if (typeof frames === "object" && frames !== null) {
     if (Symbol.asyncIterator in frames) return frames[Symbol.asyncIterator]();
@@ -69,16 +66,16 @@ function begun<F>(frames: AsyncIterable<F> | Iterable<F>): AsyncIterator<F> | It
   throw new LongshoreError("invalid-input", "resolve", "frames must be something that can be looped over");
 }
 
-/** Answers that wait for an earlier one take room too: so many windows may be full of them. */
+/** Answers that wait for an earlier one hold memory too: at most this many windows of them. */
 const heldWindows = 2;
 
-/** Errors that every further frame would meet as well: they end the stream once what came before was handed out. */
+/** Errors that every further frame would also meet. They end the stream after the results before them were returned. */
 const lasting: ReadonlySet<Reason> = new Set(["unknown-model", "unknown-version", "unknown-variant"]);
 
-/** What became of frames, in order; a frame under way has no result yet. */
+/** Results of frames, in order; a frame under way has none yet. */
 interface Entry<R> {
   result: FrameOutcome<R> | undefined;
-  /** Of the last one: what ends the stream. */
+  /** Set on the last entry: the error that ends the stream. */
   broke?: LongshoreError | undefined;
 }
 
@@ -88,7 +85,7 @@ interface Waiting<F> {
   readonly cameMs: number;
 }
 
-/** Results of frames in their order. Ends with the source; ends at once, with everything under way, when it is left. */
+/** Results of frames in their order. Ends with the source. If the consumer leaves, everything under way is cancelled at once. */
 export async function* frameLine<F, R>(
   parts: FrameLineParts<F, R>,
 ): AsyncGenerator<FrameOutcome<R>, void, undefined> {
@@ -115,10 +112,10 @@ class FrameLine<F, R> {
   #waiting: Waiting<F> | undefined;
   #frames = 0;
   #running = 0;
-  /** A frame met a lasting error: none begins any more. */
+  /** A frame met a lasting error: no further frame starts. */
   #refused = false;
   #ended = false;
-  /** What ends the stream once everything before it was handed out. */
+  /** The error that ends the stream after everything before it was returned. */
   #broke: LongshoreError | undefined;
   #changed: Promise<void>;
   #tell: () => void = () => undefined;
@@ -159,13 +156,13 @@ class FrameLine<F, R> {
     }
   }
 
-  /** Ends everything that is under way and closes the source. */
+  /** Cancels everything under way and closes the source. */
   stop(): void {
     this.#unheard();
     this.#stopNow(new LongshoreError("cancelled", "plan", "the stream was left"));
     if (this.#ended) return;
     this.#ended = true;
-    // A source that is being waited for would answer only after its next frame; nobody waits for that.
+    // A source with a pending read would answer only after its next frame, so this is not awaited.
     void Promise.resolve(this.#source.return?.()).catch((thrown: unknown) => this.#break(thrown));
   }
 
@@ -181,7 +178,7 @@ class FrameLine<F, R> {
         const { done, value } = await this.#source.next();
         if (done || this.#controller.signal.aborted) break;
         this.#came(value);
-        // A source that always has a newer frame must not keep the event loop.
+        // A source that always has a newer frame must not block the event loop.
         if (this.#waiting && latest) await this.#turn(clock);
       }
     } catch (thrown) {
@@ -245,14 +242,14 @@ class FrameLine<F, R> {
 
   #settled(entry: Entry<R>, result: FrameOutcome<R>): void {
     entry.result = result;
-    // As it is now: what an endpoint refused that was going has not become the last because its asker is going, too, by now.
+    // Computed now: an endpoint that is shutting down refused this frame, and its caller's later shutdown must not make that error lasting.
     entry.broke = this.#lasting(result);
     this.#refused ||= entry.broke !== undefined;
     this.#running--;
     this.#change();
   }
 
-  /** The error of a frame that is the last. */
+  /** The error, if it ends the stream. */
   #lasting(result: FrameOutcome<R>): LongshoreError | undefined {
     if (result.kind !== "failed") return undefined;
     const { reason } = result.error;
@@ -280,7 +277,7 @@ class FrameLine<F, R> {
     });
   }
 
-  /** Wakes reader and consumer; a frame that waited takes the room there is. */
+  /** Wakes reader and consumer. A waiting frame starts if the window has room. */
   #change(): void {
     const tell = this.#tell;
     this.#changed = this.#nextChange();

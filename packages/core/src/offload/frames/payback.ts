@@ -3,14 +3,14 @@ import { meanOf } from "../../words/estimate/index.ts";
 import type { Plan } from "../../decide/plan/index.ts";
 import type { Backlog } from "./backlog.ts";
 
-/** A part is loaded when it saves what loading takes within so many frames, as far as those of late tell: some twenty seconds of video. */
+/** A part is loaded if its saving in this many frames, at the recent rate, exceeds the load time: some twenty seconds of video. */
 const paidWithin = 500;
-/** Each frame counts this much in what a part usually saves. */
+/** Weight of each frame in the usual saving of a part. */
 const usualWeight = 1 / 32;
-/** Models that are remembered, and parts of each; the oldest goes. */
+/** Number of models remembered, and of parts of each. The oldest is dropped. */
 const mostKnown = 256;
 
-/** What a part has usually saved, up to the frame that would have been better off with it last. */
+/** Usual saving of a part, up to the last frame that would have been faster with it. */
 interface Saving {
   readonly ms: number;
   readonly frame: number;
@@ -19,27 +19,27 @@ interface Saving {
 /**
  * Whether loading a part of a model pays for a stream.
  *
- * The obvious rule loads whatever the best plan of a frame needs. But that changes with each wait and each run that was slow, by
- * far less than loading takes of a core that all frames share, so that a stream would load one cut after another for ever. What
- * counts is what a part would have saved of late, frames that do as well without it included.
+ * The obvious rule loads whatever the best plan of a frame needs. But the best plan changes with each wait and each slow run, by far less
+ * than the load costs a core that all frames share. A stream would load one cut after another forever. So the rule counts the recent
+ * savings of a part, including frames that do as well without it.
  */
 export interface Payback {
-  /** A frame of a model is planned. */
+  /** Records that a frame of a model is planned. */
   passed(model: string): void;
   /**
-   * The frame that passed last would take `savedMs` less with a part that takes `loadMs` to load: why that is not loaded yet, in
-   * words; undefined where it is worth loading.
+   * The latest frame would take `savedMs` less with a part that takes `loadMs` to load. Returns the reason why the part is not loaded yet,
+   * or undefined if it is worth loading.
    */
   notYet(model: string, part: string, savedMs: number, loadMs: number): string | undefined;
 }
 
-/** The frames of a model, and what they missed by part. */
+/** The frames of a model, and the missed savings of each part. */
 interface Book {
   frames: number;
   readonly savings: Map<string, Saving>;
 }
 
-/** Nothing was missed yet. */
+/** Starts without missed savings. */
 export function payback(): Payback {
   const books = new Map<string, Book>();
   const bookOf = (model: string): Book => {
@@ -64,8 +64,8 @@ export function payback(): Payback {
 }
 
 /**
- * What a frame gains by one plan over another that will do, in milliseconds; without end where something else than time is made small.
- * `traffic` where the others that are under way count.
+ * Time gained by one plan over another that also qualifies, in milliseconds; Infinity if the objective is not time. `traffic` is given if
+ * other frames under way count.
  */
 export function savedMs(traffic: Backlog | undefined, best: Plan, other: Plan, nowMs: number): number {
   if (traffic) return traffic.growsMs(other, nowMs) - traffic.growsMs(best, nowMs);

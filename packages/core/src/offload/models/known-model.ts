@@ -30,14 +30,14 @@ import {
   segmentMeanMs,
 } from "../../decide/table/index.ts";
 
-/** What one endpoint said of a model. */
+/** One endpoint's report about a model. */
 export interface Heard {
   readonly endpoint: Endpoint;
   readonly knowledge: ModelKnowledge | undefined;
   readonly offers: readonly Offer[];
 }
 
-/** Everything known of one version of a model; replaced whole when endpoints were asked again. */
+/** Everything known of one version of a model; replaced as a whole after endpoints were asked again. */
 export interface KnownModel {
   readonly description: ModelDescription;
   readonly profile: Profile;
@@ -47,36 +47,36 @@ export interface KnownModel {
   /** Whether the endpoint here has it, and whether it can run all of it. */
   readonly here: boolean;
   readonly whole: boolean;
-  /** Another endpoint has another content of it than the one here, which may be out of date. */
+  /** Another endpoint has other content than the one here, which may be out of date. */
   readonly behind: boolean;
-  /** The ways to run it elsewhere, and those of each endpoint; laid out again only when the endpoint said something new. */
+  /** The routes to run it elsewhere, for each endpoint. They are laid out again only after the endpoint changed its report. */
   readonly blocks: readonly RouteBlock[];
   readonly blocksBy: ReadonlyMap<EndpointId, readonly RouteBlock[]>;
   readonly laidOut: WeakMap<Heard, readonly RouteBlock[]>;
-  /** What each other endpoint offers, inferred where it makes no offers itself. */
+  /** Offers of each other endpoint, inferred if it makes none itself. */
   readonly offersBy: ReadonlyMap<EndpointId, readonly Offer[]>;
-  /** Who said so, or was asked: another endpoint that is listed under its name since may be where the rules let nothing go. */
+  /** The endpoint object behind each report. An endpoint listed later under the same ID may be in a zone that the rules exclude. */
   readonly saidBy: ReadonlyMap<EndpointId, Endpoint>;
-  /** How fast each bucket of each variant of the table is here; kept when knowledge is refreshed. */
+  /** Speed of each bucket of each variant here; kept when knowledge is refreshed. */
   readonly speeds: readonly (readonly SpeedBelief[])[];
-  /** What its inputs usually turn out to be; kept like the speeds. */
+  /** Usual properties of its inputs; kept like the speeds. */
   readonly usual: Usual;
-  /** How the questions to the other endpoints stand: live, and read by explanations alone. */
+  /** State of the polls of other endpoints. It is live, and only explanations read it. */
   readonly asked?: ModelPoll | undefined;
   /** Endpoints that serve it. */
   readonly servedAt: readonly string[];
 }
 
-/** Figures that only requests tell. */
+/** Figures known only from requests. */
 export interface Usual {
   /** Mean number of items found, over about the last ten requests. */
   usualItems: number | undefined;
 }
 
 /**
- * Puts together what the endpoints said. The endpoint here decides which version is meant, else the first that knows the model;
- * an endpoint with another body (digest) under the same name and version is left out. The frontier comes from the first
- * profile in the same order. Undefined when no endpoint knows the model.
+ * Joins the reports of the endpoints. The endpoint here decides which version is meant, otherwise the first that knows the model. An
+ * endpoint with another body (digest) under the same name and version is left out. The frontier comes from the first profile in the same
+ * order. Undefined when no endpoint knows the model.
  */
 export function knowModel(
   local: Heard | undefined,
@@ -108,7 +108,7 @@ export function knowModel(
   const laidOut = kept?.laidOut ?? new WeakMap<Heard, readonly RouteBlock[]>();
   for (const one of alike) {
     if (one === local) continue;
-    // What a server counted under another digest tells how long it takes, and not what it is.
+    // Figures of a server under another digest say how long a run takes, but not that the content is the same.
     const own = one.offers.filter(({ segment }) => segment.digest === description.digest);
     const told =
       own.length > 0 || (one.offers.length > 0 && one.endpoint.info.offers)
@@ -153,8 +153,8 @@ export function replaced({ description: { digest } }: ModelKnowledge, offers: re
 }
 
 /**
- * A foreign server tells no digest; what the operator listed for it is believed: a part of the model under a name of its
- * own, or the whole, as long as that takes and gives the same.
+ * A foreign server reports no digest, so the operator's listing is believed: a part of the model under a name of its own, or the whole, if
+ * its inputs and outputs match.
  */
 function standsIn({ info }: Endpoint, theirs: ModelDescription, meant: ModelDescription): boolean {
   if (!isForeignDigest(theirs.digest)) return false;
@@ -165,8 +165,8 @@ function standsIn({ info }: Endpoint, theirs: ModelDescription, meant: ModelDesc
 }
 
 /**
- * A measured profile stays for as long as the body is the same: replacing it would forget how fast this endpoint is. A guess
- * makes way for the first measured one.
+ * A measured profile stays for as long as the body is the same: replacing it would forget how fast this endpoint is. The first measured
+ * profile replaces a guess.
  */
 function profileFor(
   description: ModelDescription,
@@ -181,8 +181,8 @@ function profileFor(
 }
 
 /**
- * Starts from what this device has shown elsewhere; before it has shown anything, from what the endpoint here promises for the
- * whole, when it does. A promise is no run: the first run says more.
+ * Starts from the speed this device has shown with other models. Before that, it starts from the local endpoint's prediction for the whole,
+ * if there is one. A prediction is no run: the first run counts more.
  */
 function speedsHere(
   local: Heard | undefined,
@@ -199,18 +199,18 @@ function speedsHere(
     const measuredMs = offered ? segmentMeanMs(offered, 0, offered.cuts.length - 1) : 0;
     const promised = offer ? (meanOf(offer.completionMs) - offer.queueMs) / measuredMs : 1;
     const start = promised > 0 && promised < Infinity ? promised : 1;
-    // A guess was measured nowhere: each model has its own.
+    // A guess has no measuring machine, so each model has its own reference.
     const of = measuredOn.threads > 0 ? reference : `${reference} ${digest}`;
     return variant.buckets.map(() => device.follow(of, `${digest} ${variant.name}`, start));
   });
 }
 
-/** How fast each bucket of each variant is here: time over the profile's, NaN where it cannot run. */
+/** Slowness of each bucket of each variant here: time over the profile's, NaN if it cannot run. */
 export function slownessHere(known: KnownModel): readonly (readonly number[])[] {
   return known.speeds.map((buckets) => buckets.map((speed) => (known.here ? speed.mean() : NaN)));
 }
 
-/** What the quickest way to run all of it is expected to take, in milliseconds, without the transfer; Infinity where there is none. */
+/** Expected time of the fastest way to run all of it, in milliseconds, without the transfer; Infinity if there is none. */
 export function quickestMs(known: KnownModel): number {
   const here = known.whole ? slownessHere(known) : [];
   const hereMs = known.table.variants.flatMap(({ buckets }, variant) =>

@@ -6,48 +6,48 @@ import type { Infeasible, Plan } from "../../decide/plan/index.ts";
 import type { FrameLimits, FrameOutcome } from "../frames/index.ts";
 import type { Outputs } from "../../words/tensor/index.ts";
 
-/** What the caller demands of one call. Everything is optional; undefined limits nothing. */
+/** Limits of one call. All are optional; undefined limits nothing. */
 export interface Limits {
   /** From now, in milliseconds. */
   readonly deadlineMs?: number;
   /** Default `latency`; `throughput` once frames of a stream overlap. */
   readonly objective?: Objective;
-  /** How surely the deadline is to be kept, 0..1, before the objective counts; see `PlanLimits`. Default: in the mean. */
+  /** Minimum probability of meeting the deadline, 0..1, before the objective counts; see `PlanLimits`. Default: the mean meets it. */
   readonly minInTimeRatio?: number;
   readonly maxDeviceMillijoules?: number;
   readonly maxCostMicros?: number;
-  /** 0..1; default 0.995: lossy codecs and variants that agree less are not considered. */
+  /** 0..1; default 0.995. Lossy codecs and variants with a lower agreement are not considered. */
   readonly minAgreementRatio?: number;
   readonly minAccuracyRatio?: number;
   /**
-   * Run all of it at this tier or endpoint and nowhere else: no other endpoint is tried, not even as a back-up, and nothing is split.
-   * Rules still hold. Fails with `no-endpoint` if none of those can run it. It chooses the endpoint that gets the request; to bound
-   * where a gateway may forward it, use `zones`.
+   * Runs all of the request at this tier or endpoint. No other endpoint is tried, not even as a back-up, and nothing is split. Rules still
+   * apply. Fails with `no-endpoint` if none of these endpoints can run it. It chooses the endpoint that gets the request; to bound where a
+   * gateway may forward it, use `zones`.
    */
   readonly only?: Only;
-  /** Run it at this tier or endpoint as long as one there can keep rules, limits and deadline; otherwise as if nothing was preferred. */
+  /** Runs the request at this tier or endpoint if one there can keep rules, limits and deadline; otherwise the preference is ignored. */
   readonly prefer?: Only;
   readonly variant?: string;
   readonly version?: string;
   readonly zones?: readonly ZoneId[];
   readonly dataClass?: DataClass;
-  /** Never below what the defaults demand. */
+  /** Minimum trust. It never goes below that of the defaults. */
   readonly leastTrust?: TrustLevel;
   /**
-   * No answer that only one other endpoint has said: two must give the same, or this device gives it; else `unconfirmed`. Default:
-   * one is believed, if nobody's defaults say otherwise.
+   * Requires that two other endpoints give the same answer, or that this device gives it; otherwise the call fails with `unconfirmed`.
+   * Default: the answer of one endpoint is enough, unless the defaults say otherwise.
    */
   readonly confirm?: boolean;
   /** Ends the call with `cancelled` when it fires. */
   readonly signal?: AbortSignal;
-  /** Stands for one request; of a stream or a sequence each frame and step gets one of its own that is made of it. */
+  /** Identifies one request. Each frame of a stream and each step of a sequence gets its own key, derived from this one. */
   readonly idempotencyKey?: string;
-  /** The trace that this call belongs to; what servers do for it joins that trace. */
+  /** The trace of this call. The work of servers joins it. */
   readonly trace?: TraceContext;
   readonly progress?: (note: ProgressNote) => void;
 }
 
-/** What happens while a call is under way. */
+/** Progress of a call under way. */
 export interface ProgressNote {
   readonly kind: "planned" | "started" | "sent" | "late" | "failed" | "answered";
   readonly leg?: string;
@@ -56,20 +56,20 @@ export interface ProgressNote {
   readonly atMs: number;
 }
 
-/** The answer and a plain account of how it came about. */
+/** The answer and an account of how it was produced. */
 export interface Result {
   readonly outputs: Outputs;
   /** Endpoint whose leg gave the answer. */
   readonly where: string;
-  /** Endpoint that gave the same answer, where that was demanded and it was not this device that gave it. */
+  /** Endpoint that gave the same answer, if confirmation was required and this device did not give the answer. */
   readonly confirmedBy?: string;
-  /** The sentence of the plan that was followed last, and instead of whom a back-up answered. */
+  /** The reason of the plan that was followed last. If a back-up answered, it names the endpoint that the back-up replaced. */
   readonly because: string;
   readonly tookMs: number;
   readonly predictedMs: number;
   /** `assumed`: a part of `predictedMs` (the link or the run) was neither measured nor promised by a server. */
   readonly predictedLabel: "measured" | "assumed";
-  /** Every plan that was made for it, in order. */
+  /** Every plan of the request, in order. */
   readonly plans: readonly Plan[];
   /** Accounts of the legs that contributed, then of those that lost. */
   readonly accounts: readonly Account[];
@@ -87,54 +87,50 @@ export interface Answer {
   readonly where: EndpointId;
 }
 
-/** What is demanded of each frame of a stream, and of the stream. `deadlineMs` counts from when the source gave the frame. */
+/** Limits of each frame of a stream, and of the stream. `deadlineMs` counts from the frame's arrival from the source. */
 export interface StreamLimits extends Limits, Pick<FrameLimits, "keep" | "maxInFlight"> {}
 
-/** What became of a frame. */
+/** The result of a frame. */
 export type FrameResult = FrameOutcome<Result>;
 
 /**
- * Whether a model can be used now: `available` runs without a download; `downloadable` runs here after its files are fetched, which the
- * first request or `prepare` does; `downloading` is being fetched now; `unavailable` runs nowhere that is known and answers.
+ * Whether a model can be used now. `available`: runs without a download. `downloadable`: runs here after its files are fetched, by the
+ * first request or by `prepare`. `downloading`: its files are being fetched. `unavailable`: no known endpoint that answers can run it.
  */
 export type Availability = "unavailable" | "downloadable" | "downloading" | "available";
 
-/** What is demanded of one step of a sequence. */
+/** Limits of one step of a sequence. */
 export interface StepLimits extends Limits {
-  /**
-   * The last step: with it the endpoint that holds the state lets it go, instead of keeping it until it has idled for too long.
-   * Default false.
-   */
+  /** Marks the last step. The endpoint that holds the state releases it at once, instead of after an idle time. Default false. */
   readonly end?: boolean;
 }
 
 /**
- * Correlated calls with state; the state survives a change of endpoint. Steps after the one that is said to be the last, and
- * after it was disposed, are refused with `sequence-unknown`. Disposing alone tells nobody: models are told of the end with a
- * step.
+ * Correlated calls with state. The state survives a change of endpoint. Steps after the last step, or after disposal, are refused with
+ * `sequence-unknown`. Disposal alone notifies no endpoint: only a step with `end` ends the sequence for the model.
  */
 export interface Sequence extends AsyncDisposable {
   readonly id: string;
-  /** One step behind those that were asked for before. `deadlineMs` counts from here, the wait for them included. */
+  /** Runs one step after all earlier ones. `deadlineMs` counts from now, including the wait for them. */
   next(inputs: Inputs, limits?: StepLimits): Promise<Result>;
 }
 
-/** What an app holds: a thin face on any endpoint. */
+/** The object an app uses: a thin wrapper around any endpoint. */
 export interface Offloader extends AsyncDisposable {
   /** Throws LongshoreError; `no-endpoint` and `policy-denied` name the constraint that failed. */
   infer(model: string, inputs: Inputs, limits?: Limits): Promise<Result>;
   /**
-   * All answers to one request as they come, for models that give any number of them (Triton calls them decoupled); the one of any
-   * other model. One endpoint gives them all; another one is asked only where that failed before its first answer. A reader
-   * that leaves ends the work, and whoever takes them slowly holds the place back. Throws while it is read what `infer` throws,
-   * and `shutting-down` when the offloader was closed between two answers.
+   * Yields all answers to one request as they come, for models that give any number of them (Triton calls them decoupled). Other models
+   * give one. One endpoint gives all answers; another one is tried only if the first failed before its first answer. A reader that leaves
+   * cancels the work, and a slow reader slows the endpoint down. Reading throws what `infer` throws, and `shutting-down` if the offloader
+   * was closed between two answers.
    */
   answers(model: string, inputs: Inputs, limits?: Limits): AsyncIterable<Answer>;
   sequence(model: string, limits?: Limits): Sequence;
   /**
-   * Answers frames in their order, several under way at once over all endpoints, planning each again. A frame that fails is
-   * told and the stream goes on; throws when the source does, when it is aborted, when the model is unknown, and, after what is
-   * under way, when the offloader is closed. Leaving it ends what is under way.
+   * Answers frames in their order. Several frames are under way at once over all endpoints, and each is planned anew. A frame that fails is
+   * reported and the stream continues. The stream throws if the source throws, if it is aborted, if the model is unknown, and, after the
+   * frames under way, if the offloader is closed. Leaving it cancels everything under way.
    */
   stream(
     model: string,
@@ -143,7 +139,8 @@ export interface Offloader extends AsyncDisposable {
   ): AsyncIterable<FrameResult>;
   explain(model: string, inputs: Inputs, limits?: Limits): Promise<Plan | Infeasible>;
   /**
-   * Whether a model can be used now. Asks no server; a model that was never used is looked up, so that a later call tells.
+   * Whether a model can be used now, from current knowledge and without waiting. A model that was never used is looked up, so that a later
+   * call knows.
    *
    * @example
    * ```ts
@@ -152,9 +149,9 @@ export interface Offloader extends AsyncDisposable {
    */
   availability(model: string): Availability;
   /**
-   * Fetches and loads a model ahead of its first request: on this device, and at each server that a request with these limits may use.
-   * Resolves once it is loaded; a server that fails is left to later requests. Throws what the first endpoint fails with if none could
-   * load it, and `no-endpoint` if no endpoint may.
+   * Fetches and loads a model before its first request: on this device, and at each server that a request with these limits may use.
+   * Resolves once it is loaded. A server that fails is left to later requests. If no endpoint could load it, throws the error of the first
+   * one. Throws `no-endpoint` if no endpoint may run it.
    *
    * @example
    * ```ts
@@ -162,7 +159,7 @@ export interface Offloader extends AsyncDisposable {
    * ```
    */
   prepare(model: string, limits?: Limits): Promise<void>;
-  /** Refreshes offers and descriptions now, instead of waiting for the next round. */
+  /** Refreshes offers and descriptions now, instead of in the next round. */
   refresh(): Promise<void>;
   close(): Promise<void>;
 }

@@ -1,8 +1,7 @@
 /**
- * What an endpoint that sends requests on remembers of the sequences that pass through it. Clients of the plain protocol count
- * no steps and keep no state; when the server behind dies with it, the sequence would be lost. So here the steps are
- * counted, one is under way at a time, and where endpoints let state travel, the copy that came with the last answer is kept:
- * whatever happens to a step, it can be done from there, at the same endpoint or another, once.
+ * Memory of a forwarding endpoint about the sequences that pass through it. Clients of the plain protocol count no steps and keep no state,
+ * so a sequence would be lost if its server died. Here the steps are counted, and one is under way at a time. If endpoints export state,
+ * the copy that came with the last answer is kept. A failed step can then be repeated once from that copy, at the same endpoint or another.
  */
 import {
   type Call,
@@ -17,9 +16,9 @@ import { type Tensors, totalBytes } from "../../words/tensor/index.ts";
 /** The last step of a sequence that was answered. */
 export interface HeldStep {
   readonly step: number;
-  /** Where the state after it is. */
+  /** Endpoint that holds the state after it. */
   readonly endpoint: EndpointId;
-  /** A copy of that state, with the seal that came with it. */
+  /** A copy of that state, with its seal. */
   readonly state: Tensors | undefined;
   readonly seal: string | undefined;
 }
@@ -27,7 +26,7 @@ export interface HeldStep {
 /** One request's turn in its sequence. Dispose it when the request is over. */
 export interface SequenceTurn extends Disposable {
   readonly held: HeldStep | undefined;
-  /** The step was answered. States that are too large to keep are left out. */
+  /** Records that the step was answered. A state above the size limit is not kept. */
   keep(step: HeldStep): void;
   /** The sequence has ended. */
   forget(): void;
@@ -36,22 +35,22 @@ export interface SequenceTurn extends Disposable {
 /** Sequences under way. */
 export interface HeldSequences {
   /**
-   * Waits until the requests of the sequence that came before are over, or until the call ends or its deadline passes. Throws
-   * `rejected` for one more than are kept. One that nothing came for in `maxIdleMs` since its last request is forgotten; where
-   * nobody says so much, only if there is no room for another one after a minute.
+   * Waits until the earlier requests of the sequence are over, or until the call ends or its deadline passes. Throws `rejected` if the
+   * number of sequences exceeds the limit. A sequence without a request for `maxIdleMs` is forgotten. Without `maxIdleMs`, a sequence is
+   * forgotten only after a minute and only if its slot is needed.
    */
   enter(key: string, call: Call, maxIdleMs?: number): Promise<SequenceTurn>;
 }
 
-/** Bounds of what is kept. */
+/** Limits of what is kept. */
 export interface HeldSequenceLimits {
-  /** Sequences; more are refused, since whoever is forgotten may be lost. Default 100,000, of about half a kilobyte each. */
+  /** Maximum of sequences. More are refused, since a forgotten sequence may be lost. Default 100,000, of about half a kilobyte each. */
   readonly maxSequences?: number;
-  /** The same of one tenant; default half of them. */
+  /** Maximum of sequences of one tenant; default half of them. */
   readonly maxTenantSequences?: number;
-  /** Bytes of one state; default 1 MiB: it travels with each answer. */
+  /** Maximum size of one state in bytes; default 1 MiB, because it travels with each answer. */
   readonly maxStateBytes?: number;
-  /** Bytes of all states; those used least recently are forgotten. Default 64 MiB. */
+  /** Maximum size of all states in bytes. The least recently used are forgotten. Default 64 MiB. */
   readonly maxAllBytes?: number;
 }
 
@@ -61,14 +60,14 @@ interface Entry {
   bytes: number;
   last: Promise<void>;
   users: number;
-  /** From when on nobody will come any more: the endpoint that has the state forgets it then, too. */
+  /** Time at which the sequence expires. The endpoint that has the state forgets it at the same time. */
   idleAtMs: number;
 }
 
-/** After so long nobody is expected to come any more where the model's server says nothing of it, as servers of ours take it. */
+/** Idle time of a sequence if the model's server reports none. It matches the default of Longshore servers. */
 const usualIdleMs = 60_000;
 
-/** Who is idle is looked for no more often than this, in milliseconds. */
+/** Minimum time between two searches for idle sequences, in milliseconds. */
 const lookEveryMs = 1000;
 
 /** Starts with none. */
@@ -81,7 +80,7 @@ export function heldSequences(
     maxAllBytes = 64 * 2 ** 20,
   }: HeldSequenceLimits = {},
 ): HeldSequences {
-  // In the order of their last use.
+  // In order of last use.
   const entries = new Map<string, Entry>();
   const byTenant = new Map<TenantId, number>();
   let allBytes = 0;
@@ -112,12 +111,12 @@ export function heldSequences(
     }
   }
 
-  /** Forgets who is idle for too long; throws when that leaves no room for one more. */
+  /** Forgets sequences that were idle for too long. Throws if no slot gets free. */
   function makeRoom(tenant: TenantId, nowMs: number): void {
     const room = (): boolean =>
       entries.size < maxSequences && (byTenant.get(tenant) ?? 0) < maxTenantSequences;
     if (room()) return;
-    // Looking takes a while, so it is not done for each who is refused.
+    // The search takes time, so it does not run for each refused request.
     if (nowMs >= lookAtMs) {
       lookAtMs = nowMs + lookEveryMs;
       for (const [key, entry] of entries) {
@@ -142,7 +141,7 @@ export function heldSequences(
       const { tenant } = call;
       const nowMs = clock.nowMs();
       const known = entries.get(key);
-      // Its endpoint has forgotten it, too: what comes now is not to go on from a copy of long ago.
+      // Its endpoint has forgotten it too: a new request must not continue from an old copy.
       if (maxIdleMs !== undefined && known?.users === 0 && nowMs >= known.idleAtMs) forget(key, known);
       if (!entries.has(key)) {
         makeRoom(tenant, nowMs);
@@ -164,7 +163,7 @@ export function heldSequences(
       const own = new Promise<void>((resolve) => {
         over = resolve;
       });
-      // Also when this one gives up while it waits, those behind it wait for those before it.
+      // If this request gives up while it waits, the requests behind it still wait for those before it.
       entry.last = before.then(() => own);
       let left = false;
       const leave = (): void => {

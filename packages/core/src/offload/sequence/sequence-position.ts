@@ -3,8 +3,8 @@ import type { Leg } from "../../decide/plan/index.ts";
 import type { SequenceStep } from "./step-line.ts";
 
 /**
- * What a leg tells its endpoint of the sequence: the copy of the state where the plan says that it is carried, and the wish
- * to get it back only from endpoints that let it go.
+ * The sequence fields of a leg: the copy of the state if the plan carries it, and the request to return the state, made only to endpoints
+ * that export it.
  */
 export function sequencePosition(
   sequence: SequenceStep | undefined,

@@ -3,8 +3,8 @@ import type { HeldStep } from "./held-sequences.ts";
 import type { SequenceStep } from "./step-line.ts";
 
 /**
- * Where a step goes on from: what the sender brought along, else the last step that was answered here. `isElsewhere`: some endpoint
- * besides this one could lose the state, or the answer, so that a copy of it is wanted.
+ * Start of a step: the state from the sender, otherwise the last step answered here. `isElsewhere` means that an endpoint other than this
+ * one could lose the state or the answer, so a copy of it is requested.
  */
 export function stepFrom(
   held: HeldStep | undefined,

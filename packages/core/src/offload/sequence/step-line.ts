@@ -8,18 +8,18 @@ import {
 import type { Tensors } from "../../words/tensor/index.ts";
 import type { HeldStep } from "./held-sequences.ts";
 
-/** A step of a sequence, as it is asked for. */
+/** One requested step of a sequence. */
 export interface SequenceStep {
   readonly id: string;
   readonly step: number;
   readonly end: boolean;
-  /** Where the state after the previous step is, when some endpoint has it. */
+  /** Endpoint that holds the state after the previous step, if any. */
   readonly resident: EndpointId | undefined;
   /** A copy of that state. */
   readonly state: Tensors | undefined;
-  /** What came with the copy when it was exported. */
+  /** Seal of the copy, from its export. */
   readonly seal?: string | undefined;
-  /** Whether the answer should bring the state, even if it will not be needed for moving. */
+  /** Whether the answer should bring the state even if no move needs it. */
   readonly wantState: boolean;
 }
 
@@ -29,9 +29,9 @@ export interface StepAnswer<R> extends Omit<HeldStep, "step"> {
 }
 
 /**
- * Steps of one sequence, one after another in the order of the calls. After each step it is known where the state is, and
- * where the endpoint lets it travel there is a copy of it here: the next step can go anywhere, also when that endpoint is gone. A step
- * that fails may be asked for again.
+ * Steps of one sequence, one after another in the order of the calls. After each step the line knows the endpoint of the state and holds a
+ * copy if the endpoint exports it. So the next step can run anywhere, even after that endpoint is gone. A failed step may be requested
+ * again.
  */
 export class StepLine {
   readonly id: string;
@@ -50,8 +50,8 @@ export class StepLine {
   }
 
   /**
-   * Does one step when those before it are over, for which it waits until its call ends or its deadline passes. Throws
-   * `sequence-unknown` after the end, else what `run` throws.
+   * Runs one step after all earlier ones. It waits for them until its call ends or its deadline passes. Throws `sequence-unknown` after the
+   * end, otherwise what `run` throws.
    */
   next<R>(
     end: boolean,
@@ -60,12 +60,12 @@ export class StepLine {
   ): Promise<R> {
     const before = this.#last;
     const turn = untilEnded(before, until, this.#clock, "admission").then(() => this.#next(end, run));
-    // Also when this one gives up while it waits, those behind it wait for those before it.
+    // If this step gives up while it waits, the steps behind it still wait for those before it.
     this.#last = Promise.allSettled([before, turn]).then(() => undefined);
     return turn;
   }
 
-  /** No step may follow; resolves when the last one is over. */
+  /** Refuses further steps. Resolves when the last one is over. */
   end(): Promise<void> {
     this.#ended = true;
     return this.#last;

@@ -1,7 +1,7 @@
 import { LongshoreError } from "../../words/base/index.ts";
 import { nextStep, type SequencePosition } from "../../wire/endpoint/index.ts";
 
-/** What is said to a step that needs a state which is not here. Clients of Triton look for its words. */
+/** The error for a step whose state is not here. Clients of Triton match its words. */
 export function unknownSequence(model: string, { id, step }: SequencePosition): LongshoreError {
   return new LongshoreError(
     "sequence-unknown",

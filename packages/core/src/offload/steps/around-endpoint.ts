@@ -21,10 +21,10 @@ import { joinedOffers } from "./around-offers.ts";
 import { joinedAccount, stepAnswers, type StepThere, valuesFrom } from "./step-there.ts";
 
 /*
- * A pipeline whose requests belong together, or are answered several times, is not cut again with every request: what a model
- * of its own endpoint keeps, or is still saying, is nowhere else. Where one endpoint has all models that only others have, such a
- * pipeline is made to look as if that endpoint ran all of it. What runs here before, between and behind is called by this side,
- * so that the endpoint still gets no more than its models take; rules hold it to what the whole request is.
+ * A pipeline with sequences or several answers per request is not cut again with every request: a model's state, or its open answers, exist
+ * only at its endpoint. If one endpoint has all models that run elsewhere only, the pipeline is presented as if that endpoint ran all of
+ * it. This side runs the steps before, between and behind those models, so the endpoint still gets only the inputs of its models. The rules
+ * treat it as if it got the whole request.
  */
 
 /** A pipeline around the models of one endpoint. */
@@ -32,11 +32,11 @@ export interface WholeThere {
   readonly segment: Segment;
   readonly steps: readonly Step[];
   readonly outputs: Readonly<Record<string, string>>;
-  /** The steps there, in order. */
+  /** The steps at the endpoint, in order. */
   readonly there: readonly StepThere[];
 }
 
-/** One part after the other: here, or a step of other endpoints. */
+/** One stage: a part that runs here, or a step at another endpoint. */
 export interface StageAround {
   readonly from: CutId;
   readonly to: CutId;
@@ -46,8 +46,8 @@ export interface StageAround {
 }
 
 /**
- * What runs here between two cuts, and the steps of other endpoints, in order. What ends at the end ends here: the cut after the last
- * step is not the end.
+ * Stages between two cuts, in order: parts that run here and steps at other endpoints. The end of the pipeline is always here: the cut
+ * after the last step is not the end.
  */
 export function stagesBetween(steps: readonly Step[], first: CutId, last: CutId): readonly StageAround[] {
   const stages: StageAround[] = [];
@@ -65,14 +65,14 @@ export function stagesBetween(steps: readonly Step[], first: CutId, last: CutId)
   return from === last ? stages : [...stages, { from, to: last, at }];
 }
 
-/** Steps that lie wholly before a cut. */
+/** Number of steps that lie wholly before a cut. */
 function positionOf(steps: readonly Step[], cut: CutId): number {
   if (cut === startCut || cut === endCut) return cut === startCut ? 0 : steps.length;
   const at = steps.findIndex(({ id }) => cut === id || cut.startsWith(`${id}.`));
   return steps[at]?.id === cut ? at + 1 : at;
 }
 
-/** All answers to a request for the whole of it. */
+/** All answers to a request for the whole pipeline. */
 export async function* wholeAnswers(
   inner: Endpoint,
   local: Endpoint,
@@ -82,12 +82,12 @@ export async function* wholeAnswers(
 ): AsyncIterable<InferenceResponse> {
   const stages = stagesBetween(whole.steps, startCut, endCut);
   const { sequence, outputs: wanted } = request;
-  // What was done for several answers together is told with the first of them.
+  // Work shared by several answers is reported with the first of them.
   let untold: Account[] = [];
-  /** By step of other endpoints, how often it was asked for. */
+  /** For each step at another endpoint, the number of its requests. */
   const asked = new Map<string, number>();
 
-  /** A step behind one that gives several answers is asked for with each: no two of these requests may have one key. */
+  /** A step behind a model with several answers runs once for each: each request needs its own key. */
   function keyFor(step: Step): Pick<Call, "idempotencyKey"> {
     const nth = asked.get(step.id) ?? 0;
     asked.set(step.id, nth + 1);
@@ -111,7 +111,7 @@ export async function* wholeAnswers(
       codecs: {},
       ...(request.parameters ? { parameters: request.parameters } : {}),
       ...(end && wanted ? { outputs: wanted } : {}),
-      // Only the endpoint keeps state: here nothing of such a pipeline does.
+      // Only the endpoint keeps state; the parts here have none.
       ...(there && sequence ? { sequence } : {}),
     };
     const answers = there
@@ -139,7 +139,10 @@ export async function* wholeAnswers(
   yield* from(0, inputs, {});
 }
 
-/** A part that runs here: what the request brings for the endpoint that it goes to, and what fails here, is none of the other's. */
+/**
+ * Runs a part here. The queue limit and the key of the call belong to the other endpoint, so they are dropped. Errors name the local
+ * endpoint.
+ */
 async function* answersHere(
   local: Endpoint,
   part: InferenceRequest,
@@ -156,14 +159,14 @@ async function* answersHere(
   }
 }
 
-/** The one answer to a request for the whole of it. */
+/** The one answer to a request for the whole pipeline. */
 export async function wholeAnswer(...asked: Parameters<typeof wholeAnswers>): Promise<InferenceResponse> {
   for await (const response of wholeAnswers(...asked)) return response;
   const [{ info }, , { segment }] = asked;
   throw new LongshoreError("bad-reply", "execute", `${info.id} gave no answer for ${segment.model}`);
 }
 
-/** Of an answer at the endpoint, what is told of the endpoint and of the state there. */
+/** The fields of the endpoint's answer about the endpoint and its state. */
 function kept({
   load,
   state,
@@ -176,7 +179,7 @@ function kept({
   };
 }
 
-/** What is promised of the whole by what the endpoint promises of its steps, where it promises all of them: one offer. */
+/** One offer for the whole, derived from the endpoint's offers for its steps. Empty unless it offers all of them. */
 export function wholeOffers(
   whole: WholeThere,
   promises: readonly (readonly Offer[])[],
@@ -185,17 +188,17 @@ export function wholeOffers(
   const offer = joinedOffers(promises.map(([first]) => first));
   if (!offer) return [];
   const completionMs = shift(offer.completionMs, hereMs(whole, profile));
-  // Each states its loss beside that of the variant.
+  // Each part states its own loss, in addition to that of the variant.
   const losses = whole.there.map(({ agreementRatio }, index) => {
     return (promises[index]?.[0]?.agreementRatio ?? 0) / (agreementRatio || 1);
   });
   const [{ agreementRatio } = { agreementRatio: 1 }] = whole.there;
   const agrees = losses.reduce((all, one) => all * one, agreementRatio);
-  // What is sent is not what the request brings, so no coding of that is.
+  // The steps receive other tensors than the request brings, so codecs of the request do not apply.
   return [{ ...offer, segment: whole.segment, completionMs, agreementRatio: agrees, codecs: [] }];
 }
 
-/** What runs here around the steps, on the profile's machine. */
+/** Run time here around the steps, on the profile's machine. */
 function hereMs({ segment, there }: WholeThere, profile: Profile | undefined): number {
   const ms = there.reduce(
     (left, one) => left - profiledMs(profile, one.segment),
@@ -204,7 +207,7 @@ function hereMs({ segment, there }: WholeThere, profile: Profile | undefined): n
   return ms > 0 ? ms : 0;
 }
 
-/** What a profile says of a segment, for its smallest inputs; NaN where it says nothing. */
+/** Profiled time of a segment for its smallest inputs; NaN if the profile has none. */
 export function profiledMs(profile: Profile | undefined, { variant, from, to }: Segment): number {
   const [bucket] = profile?.variants.find((one) => one.variant === variant)?.buckets ?? [];
   const headMs = (id: CutId): number => {

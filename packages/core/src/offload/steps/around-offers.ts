@@ -6,9 +6,9 @@ import type { KnownModel } from "../models/index.ts";
 import { type BucketTable, segmentMeanMs } from "../../decide/table/index.ts";
 
 /**
- * What this endpoint promises of a pipeline with models that only others have: what runs here around them, and the models as
- * others promise them by way of here (`forwarded`). For each cut one offer with each endpoint that has the next such model; of
- * several models all but the next are taken where they are quickest.
+ * Offers of this endpoint for a pipeline with models that run elsewhere only: the parts that run here, and the models as other endpoints
+ * offer them (`forwarded`). Each cut gets one offer for each endpoint that has the next such model. The later models are taken from the
+ * fastest endpoint of each.
  */
 export function aroundOffers(
   self: EndpointInfo,
@@ -44,7 +44,7 @@ export function aroundOffers(
           const segment = { ...first.segment, from: id, to: endCut };
           const offer = joined(self, segment, bucket, ms, queueMs, [first, ...rest]);
           if (!offer) continue;
-          // Each of them states its own loss beside that of the variant.
+          // Each part states its own loss, in addition to that of the variant.
           const agrees = rest.map((part) => (part?.agreementRatio ?? 0) / agreementRatio);
           offers.push({
             ...offer,
@@ -57,7 +57,7 @@ export function aroundOffers(
   return offers;
 }
 
-/** What runs here from a cut to the end, around the models of others, on the profile's machine. */
+/** Run time here from a cut to the end, around the models of others, on the profile's machine. */
 function hereMs(
   bucket: BucketTable,
   cut: number,
@@ -78,7 +78,7 @@ function quickest(offers: readonly Offer[]): Offer | undefined {
   return best;
 }
 
-/** One promise of many; undefined where one of them is missing, or there are none. Rules hold for all endpoints on the way. */
+/** Joins offers into one; undefined if one is missing or there are none. Rules apply to all endpoints on the route. */
 export function joinedOffers(parts: readonly (Offer | undefined)[]): Offer | undefined {
   let whole: Offer | undefined;
   for (const part of parts) {
@@ -102,7 +102,7 @@ export function joinedOffers(parts: readonly (Offer | undefined)[]): Offer | und
   return whole;
 }
 
-/** The same with what runs here around them. */
+/** The same, including the parts that run here. */
 function joined(
   self: EndpointInfo,
   segment: Segment,
@@ -114,7 +114,7 @@ function joined(
   const whole = joinedOffers(parts);
   if (!whole) return undefined;
   const { rates } = self;
-  // Each forwarded part has the price of a request in it.
+  // Each forwarded part includes the price of a request.
   const aroundMicros = runMicros(rates, runMs, rates.activeWatts * runMs) - runMicros(rates, 0, 0);
   return {
     ...whole,

@@ -11,12 +11,15 @@ import {
 import type { Tensor, Tensors } from "../../words/tensor/index.ts";
 import type { KnownModel } from "../models/index.ts";
 
-/** Whether no endpoint is known that runs all of it, or a part of it for the one here. */
+/** Whether no known endpoint runs all of it, or a part of it for the endpoint here. */
 export function nowhere(known: KnownModel | undefined): boolean {
   return known === undefined || (!known.whole && known.blocks.length === 0);
 }
 
-/** Of each of these some endpoint is needed: for each model that only others have those that run it; else whoever serves all of it. */
+/**
+ * Groups of endpoints: a request needs one of each group. Each model that runs elsewhere only has a group of the endpoints that run it.
+ * With fewer than two such models, the only group is the endpoints that serve the whole.
+ */
 export function neededEndpoints(known: KnownModel): readonly (readonly EndpointId[])[] {
   const { description, here, servedAt, offersBy } = known;
   const body = here ? description.variants[0]?.body : undefined;
@@ -34,7 +37,7 @@ export function neededEndpoints(known: KnownModel): readonly (readonly EndpointI
   );
 }
 
-/** What crosses at a cut; undefined where no frontier that is known here has the cut. */
+/** The tensors that cross at a cut; undefined if no frontier known here has the cut. */
 export function crossingOf(known: KnownModel, variant: string, cut: CutId): readonly PortSpec[] | undefined {
   if (cut === startCut) return known.description.inputs;
   if (cut === endCut) return known.description.outputs;
@@ -47,8 +50,8 @@ export function crossingOf(known: KnownModel, variant: string, cut: CutId): read
 }
 
 /**
- * The tensors of a crossing, each from the first source that has it: what came back from another endpoint, then what was
- * here before it left.
+ * Collects the tensors of a crossing, each from the first source that has it: first the reply of another endpoint, then the values held
+ * here.
  */
 export function gather(
   known: KnownModel,
@@ -74,7 +77,7 @@ export function gather(
   return tensors;
 }
 
-/** Names that an endpoint must give back for a run that ends before the answer: what is not here already. */
+/** Names that an endpoint must return for a run that ends before the answer, without those already here. */
 export function wantedBack(known: KnownModel, segment: Segment): readonly string[] | undefined {
   if (segment.to === endCut) return undefined;
   const before = crossingOf(known, segment.variant, segment.from);
@@ -99,7 +102,7 @@ export function checkCrossing(
     if (wanted && !wanted.includes(name)) continue;
     const given = outputs.get(name);
     if (given ? given.spec.datatype === datatype : optional) continue;
-    // Its best classes.
+    // The tensor holds its best classes.
     if (given?.spec.datatype === "BYTES" && asked?.classes?.get(name)) continue;
     throw new LongshoreError(
       "bad-reply",
@@ -111,10 +114,7 @@ export function checkCrossing(
   }
 }
 
-/**
- * The rules that a crossing travels under: the class that clings to it where the operator approved that a step
- * declassifies, else the input's own.
- */
+/** The rules of a crossing: its own data class if the operator approved that a step declassifies, otherwise the class of the input. */
 export function rulesFor(rules: Rules, known: KnownModel, segment: Segment): Rules {
   if (segment.from === startCut) return rules;
   const table = known.table.variants.find((one) => one.name === segment.variant);

@@ -6,19 +6,19 @@ import type { Leg, LegId, Plan } from "../../decide/plan/index.ts";
 import { type Tensor, type Tensors, totalBytes } from "../../words/tensor/index.ts";
 import { gather } from "./crossing.ts";
 
-/** A crossing that is held here, ready to go on from. */
+/** A crossing held here, from which a run can continue. */
 export interface HeldCrossing {
   readonly cut: CutId;
   /** The variant it belongs to; undefined at `start`, where all variants are open. */
   readonly variant: string | undefined;
   readonly tensors: Tensors;
-  /** What is still on its way, and then not among the tensors. */
+  /** Inputs that are still arriving and not yet among the tensors. */
   readonly arriving?: InferenceRequest["inputs"];
   readonly bytes: number;
   readonly features: Features;
 }
 
-/** A crossing that a head here made, as the start of what comes next. Items are counted when it is ragged. */
+/** The crossing that a head here produced, as the start of the next part. Items are counted when it is ragged. */
 export function heldAt(leg: Leg, outputs: Tensors, before: Features): HeldCrossing {
   let items: number | undefined;
   for (const { spec } of outputs.values()) if (spec.ragged === true) items ??= spec.shape[0];
@@ -31,7 +31,7 @@ export function heldAt(leg: Leg, outputs: Tensors, before: Features): HeldCrossi
   };
 }
 
-/** A crossing with what is still on its way read. */
+/** Reads the inputs of a crossing that are still arriving. */
 export async function arrived(
   held: HeldCrossing,
   arriving: NonNullable<HeldCrossing["arriving"]>,
@@ -45,7 +45,7 @@ export async function arrived(
   return { ...rest, tensors, bytes: totalBytes(tensors) };
 }
 
-/** What a leg of a plan is given, where others of it gave `outputs`. */
+/** Inputs of a leg of a plan, after other legs gave `outputs`. */
 export function inputsOf(
   leg: Leg,
   { legs }: Plan,
@@ -62,7 +62,7 @@ export function inputsOf(
   return gather(known, leg.segment, [own, before, held.tensors]);
 }
 
-/** All that crosses where a leg elsewhere ended: what it gave, and what was here before it left. */
+/** The whole crossing after a leg elsewhere ended: its outputs and the values held here before. */
 export function crossingAfter(
   { segment, takes }: Leg,
   given: Tensors,

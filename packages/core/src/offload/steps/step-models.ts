@@ -35,42 +35,41 @@ import { profiledMs, wholeAnswer, wholeAnswers, wholeOffers, type WholeThere } f
 import { runStep, stepAnswers, type StepThere } from "./step-there.ts";
 
 /*
- * A server of others has whole models, and an app has a pipeline: our transforms, a model that only that server has, our
- * transforms. The model is one step, so it is the part of the pipeline between the cut before the step and the one after it.
- * An endpoint that has the model is therefore made to look like one that has that part: it describes the pipeline, offers the
- * part, and is asked for the model when it is asked for the part, tensors called as the model calls them. Plans, rules, legs
- * and back-ups then know nothing of it.
+ * A foreign server has whole models. An app has a pipeline: its own transforms, a model that only that server has, and more transforms. The
+ * model is one step, so it is the part of the pipeline between the cut before the step and the one after it. This module wraps an endpoint
+ * with the model so that it appears to have that part. The wrapper describes the pipeline and offers the part. A request for the part
+ * becomes a request for the model, with tensors renamed to the model's names. Plans, rules, legs and back-ups need no special case.
  */
 
 /** A pipeline here, and its steps at an endpoint. */
 interface PipelineThere extends Pick<Segment, "model" | "version" | "digest"> {
   readonly there: readonly StepThere[];
-  /** By variant, all of it, where its requests are not cut up and this endpoint has all that is not here. */
+  /** For each variant, the whole pipeline, if its requests are not cut and this endpoint has all models that are not here. */
   readonly whole: readonly WholeThere[];
   readonly profile?: Profile;
 }
 
-/** What an endpoint is asked for that is a part of a pipeline here. */
+/** A part of a pipeline here that an endpoint can run. */
 type Part = { readonly step: StepThere } | { readonly whole: WholeThere; readonly step?: undefined };
 
-/** What a run of a model is taken to last that its endpoint and the profile tell nothing of, in milliseconds. */
+/** Assumed run time of a model without offer and profile, in milliseconds. */
 const guessedMs = 50;
-/** Pipelines that are remembered of an endpoint; the oldest goes. */
+/** Number of pipelines remembered for an endpoint. The oldest is dropped. */
 const mostPipelines = 256;
-/** Contents of pipelines of which it is remembered that they are not the endpoint's own: more than are replaced while a plan lasts. */
+/** Number of remembered pipeline contents that are not the endpoint's own. It exceeds the replacements during one plan. */
 const mostStoodIn = 4096;
 
-/** Other endpoints, and who has the pipelines here. */
+/** The other endpoints, and the endpoint that has the pipelines here. */
 interface StepModelParts {
   readonly local?: Endpoint;
   readonly endpoints?: readonly Endpoint[];
   readonly dial?: (info: EndpointInfo) => Endpoint;
   readonly clock: Clock;
-  /** Is told what does not fit. */
+  /** Gets a note for each model that does not fit. */
   readonly observer: Observer;
 }
 
-/** The same parts, each of the other endpoints with the steps that it runs (see `withSteps`). */
+/** The same parts. Each of the other endpoints also offers the steps that it runs (see `withSteps`). */
 export function withStepModels<Parts extends StepModelParts>(parts: Parts): Parts {
   const { local, endpoints, dial } = parts;
   if (!local) return parts;
@@ -83,19 +82,18 @@ export function withStepModels<Parts extends StepModelParts>(parts: Parts): Part
 }
 
 /**
- * An endpoint as before, which besides runs steps of the pipelines here whose models it has under their own names: those that are no
- * part of the pipeline, as long as they take and give what the pipeline says, and others where the operator listed them for a
- * endpoint that tells no digest of what it has.
+ * The same endpoint, which also runs steps of the pipelines here whose models it has under their own names. Models outside the pipeline
+ * count if their inputs and outputs match the pipeline's. Others count if the operator listed them for an endpoint that reports no digest.
  */
 function withSteps(inner: Endpoint, local: Endpoint, { clock, observer }: StepModelParts): Endpoint {
-  /** By segment, with the digest of the pipeline. */
+  /** Keyed by segment, with the digest of the pipeline. */
   const steps = new Map<string, StepThere>();
   const wholes = new Map<string, WholeThere>();
   const pipelines = new Map<string, PipelineThere>();
-  /** Pipelines here, by content, that this endpoint was made to look like having, and has not. */
+  /** Contents of pipelines here that this endpoint only appears to have. */
   const stoodIn = new Set<string>();
   const { info } = inner;
-  /** By pipeline, step and model, why that model is none for it. */
+  /** Keyed by pipeline, step and model: why that model does not fit. */
   const said = new Map<string, string>();
 
   function forget(key: string): void {
@@ -105,7 +103,7 @@ function withSteps(inner: Endpoint, local: Endpoint, { clock, observer }: StepMo
     pipelines.delete(key);
   }
 
-  /** One that had steps for this endpoint is remembered where it has none any more, too: it may have some again. */
+  /** A pipeline that once had steps at this endpoint stays remembered: it may have some again. */
   function remember(one: PipelineThere): void {
     const key = pipelineKey(one.model, one.version);
     const keeps = one.there.length > 0 || pipelines.has(key);
@@ -124,7 +122,7 @@ function withSteps(inner: Endpoint, local: Endpoint, { clock, observer }: StepMo
     if (pipelines.size > mostPipelines && oldest !== undefined) forget(oldest);
   }
 
-  /** The model of a step as this endpoint has it; undefined where it has none that could be meant. */
+  /** The model of a step at this endpoint; undefined if it has no candidate. */
   async function stepThere(
     pipeline: ModelDescription,
     variant: ModelDescription["variants"][number],
@@ -140,12 +138,12 @@ function withSteps(inner: Endpoint, local: Endpoint, { clock, observer }: StepMo
       : await inner.describe(run.model, run.elsewhere ? run.version : undefined, call);
     if (!ports || !theirs) return undefined;
     const { description } = theirs;
-    // What is here is stood in for only by who tells no digest: another has the same, or another one.
+    // Only an endpoint without digests can stand in for a model that is here. Another one has the same content or different content.
     if (!run.elsewhere && !isForeignDigest(description.digest)) return undefined;
     const why = portsUnlike(ports, description);
     if (why !== undefined) {
       const message = `${info.id} has ${run.model}, but not as step ${step.id} of ${pipeline.name} wants it: ${why}`;
-      // Endpoints are asked every few seconds, and this is said once.
+      // Endpoints are polled every few seconds, so this is reported once.
       const about = `${pipeline.name} ${step.id} ${run.model}`;
       if (said.get(about) !== message) {
         const error = { stage: "resolve", reason: "unsupported", message } as const;
@@ -173,7 +171,7 @@ function withSteps(inner: Endpoint, local: Endpoint, { clock, observer }: StepMo
     };
   }
 
-  /** The pipeline here that has steps for this endpoint, with what it knows of them from now on. */
+  /** The pipeline here that has steps at this endpoint. Remembers the steps. */
   async function pipelineFor(
     model: string,
     version: string | undefined,
@@ -204,14 +202,14 @@ function withSteps(inner: Endpoint, local: Endpoint, { clock, observer }: StepMo
     return there.length > 0 ? { description } : undefined;
   }
 
-  /** What this endpoint runs of a pipeline, as far as that is known. */
+  /** The known steps of a pipeline at this endpoint. */
   function stepsOf(model: string, version: string | undefined): PipelineThere | undefined {
     return [...pipelines.values()].findLast((one) => {
       return one.model === model && (version === undefined || one.version === version);
     });
   }
 
-  /** The same of the pipeline as it is here now: another content may have taken the place of what was described. */
+  /** The same for the pipeline as it is here now: other content may have replaced the described one. */
   async function stepsNow(
     model: string,
     version: string | undefined,
@@ -224,7 +222,7 @@ function withSteps(inner: Endpoint, local: Endpoint, { clock, observer }: StepMo
     return stepsOf(model, here.version) ?? { ...named, there: [], whole: [] };
   }
 
-  /** The part that is asked for, as this endpoint has it; undefined where it is none of those. */
+  /** The requested part, as this endpoint has it; undefined if it has no such part. */
   function partOf(segment: Segment): Part | undefined {
     if (steps.size === 0) return undefined;
     const key = stepKey(segment);
@@ -235,8 +233,8 @@ function withSteps(inner: Endpoint, local: Endpoint, { clock, observer }: StepMo
   }
 
   /**
-   * The same of one that was planned before the pipeline was replaced here, or forgotten: it is looked up once more. As it stands the endpoint
-   * would be sent all that the app gave, and not what its models take.
+   * The same for a part whose pipeline was replaced or forgotten here after planning: looks the pipeline up once more. Without this, the
+   * endpoint would receive all inputs of the app instead of the inputs of its models.
    */
   async function partAgain(segment: Segment, call: Call): Promise<Part | undefined> {
     if (!stoodIn.has(contentKey(segment))) return undefined;
@@ -267,7 +265,7 @@ function withSteps(inner: Endpoint, local: Endpoint, { clock, observer }: StepMo
     else yield* wholeAnswers(inner, local, part.whole, request, call);
   }
 
-  /** What the endpoint promises for the model, for the step. */
+  /** The endpoint's offer for the model, turned into an offer for the step. */
   async function offerOf(
     step: StepThere,
     profile: Profile | undefined,
@@ -326,14 +324,14 @@ function withSteps(inner: Endpoint, local: Endpoint, { clock, observer }: StepMo
     ...passedOn,
     capabilities,
     async describe(model, version, call) {
-      // Of a part that the operator listed, the server describes the part.
+      // For a part that the operator listed, the server describes the part.
       const part = info.serves?.some(({ segment, as }) => {
         return as !== undefined && segment.model === model && segment.from !== undefined;
       });
       const first = part ? await pipelineFor(model, version, call) : undefined;
       if (first) return first;
       const theirs = await inner.describe(model, version, call);
-      // It may have had no more than steps of it before.
+      // The endpoint may have had only steps of it before.
       if (theirs) {
         const { name, version: own, digest } = theirs.description;
         forget(pipelineKey(name, own));
@@ -362,7 +360,7 @@ function withSteps(inner: Endpoint, local: Endpoint, { clock, observer }: StepMo
   };
 }
 
-/** Whether its requests are not cut up between endpoints: they belong together, or have several answers each. */
+/** Whether its requests stay at one endpoint: they form sequences, or have several answers each. */
 function staysWhole({ sequence, decoupled }: ModelDescription): boolean {
   return sequence !== undefined || decoupled === true;
 }
@@ -381,13 +379,13 @@ function listed({ serves }: EndpointInfo, wanted: Pick<Segment, "model"> & Parti
   });
 }
 
-/** What a model is like that does not take and give what is wanted; undefined where it does. */
+/** Describes how a model's inputs or outputs differ from the required ones; undefined if they match. */
 export function portsUnlike(
   wanted: ModelPorts,
   { inputs, outputs, decoupled }: ModelDescription,
 ): string | undefined {
   if (decoupled === true && wanted.decoupled !== true) return "it gives several answers to a request";
-  // A server that need not say what its models take is believed to have what was written down.
+  // If a server does not describe its inputs, the listed ones are believed.
   const takes = inputs.length === 0 || (inputs.length === wanted.inputs.length && has(inputs, wanted.inputs));
   if (takes && (outputs.length === 0 || has(outputs, wanted.outputs))) return undefined;
   const words = (specs: readonly TensorSpec[]): string =>

@@ -16,16 +16,16 @@ import { renamed, shapeFits, type Tensor, type Tensors, type TensorSpec } from "
 export interface StepThere {
   readonly segment: Segment;
   readonly agreementRatio: number;
-  /** What is asked for there: the model, whole, or the part, where the operator listed that as a model of its own. */
+  /** What to request there: the whole model, or the part if the operator listed it as a model of its own. */
   readonly there: Segment;
   readonly step: Step;
-  /** What the model gives, under the names of the pipeline; of a step that runs for each element, for one of them. */
+  /** Outputs of the model under the names of the pipeline; for a step that runs for each element, those of one element. */
   readonly outputs: readonly TensorSpec[];
-  /** It may give several answers to a request. */
+  /** Whether it may give several answers to a request. */
   readonly several: boolean;
 }
 
-/** Elements of one request that are under way at an endpoint together: enough for its own batching to join them. */
+/** Elements of one request that are under way at an endpoint together, so that its own batching can join them. */
 const elementsUnderWay = 8;
 
 /** Runs a step at an endpoint: its model once, or once for each element. */
@@ -58,7 +58,7 @@ export async function* stepAnswers(
   }
 }
 
-/** Each element is a request of its own, as the endpoint knows no lists of tensors that differ in shape. */
+/** Each element is a request of its own, since the endpoint knows no lists of tensors with different shapes. */
 async function runEach(
   inner: Endpoint,
   one: StepThere,
@@ -77,7 +77,7 @@ async function runEach(
   const wanted = outputs.filter(({ name }) => !request.outputs || request.outputs.includes(name));
   const acknowledged = new Map<number, number>();
   const responses = await fanOut(elements.length, elementsUnderWay, call, async (index, own) => {
-    // By value, as a request for the step has them.
+    // Keyed by value, as a request for the step has them.
     const taken = new Map(
       Object.entries(step.inputs).flatMap(([port, value]): [string, Tensor][] => {
         const tensor = elements[index]?.get(port);
@@ -119,7 +119,7 @@ async function runEach(
   };
 }
 
-/** One account of several, so many of which were under way together and share the time that passed. */
+/** Joins the accounts of several runs. `together` runs were under way at once and share the elapsed time. */
 export function joinedAccount(
   { info }: Endpoint,
   segment: Segment,
@@ -150,9 +150,9 @@ export function joinedAccount(
   };
 }
 
-/** The request for the part as one for the model: its inputs alone, under its names. */
+/** Turns a request for the part into one for the model: only its inputs, under its names. */
 function modelRequest({ there, step, outputs }: StepThere, request: InferenceRequest): InferenceRequest {
-  // Names differ there, and what is not for the model does not leave.
+  // Names differ there, and inputs that the model does not take stay here.
   const { wire: _wire, outputs: wanted, ...rest } = request;
   const inputs = new Map<string, Tensor | IncomingTensor>();
   const codecs: Record<string, string> = {};
@@ -178,10 +178,10 @@ function modelRequest({ there, step, outputs }: StepThere, request: InferenceReq
   return { ...rest, segment: there, inputs, codecs, outputs: names };
 }
 
-/** What a value is called by the model that gives it: step ids have no dots. */
+/** The model's name for a value. Step IDs contain no dots. */
 const portOf = (value: string): string => value.slice(value.indexOf(".") + 1);
 
-/** The model's answer as that of the part. */
+/** Turns the model's answer into that of the part. */
 function stepResponse(
   { outputs }: StepThere,
   { segment }: InferenceRequest,
@@ -203,7 +203,7 @@ function stepResponse(
   return { ...rest, outputs: values, account: { ...response.account, segment } };
 }
 
-/** Of the values that there are, what crosses a pipeline's cut before the step at `at`: all that is needed from there on. */
+/** Selects the values that cross a pipeline's cut before the step at `at`: all values needed from there on. */
 export function valuesFrom(
   { steps, outputs }: { readonly steps: readonly Step[]; readonly outputs: Readonly<Record<string, string>> },
   at: number,

@@ -15,9 +15,9 @@ import { joinedAccount, valuesFrom } from "./step-there.ts";
 type Run = (request: InferenceRequest, call: Call) => Promise<InferenceResponse>;
 
 /**
- * Runs parts of pipelines here, and their steps of other endpoints at the first of some that has the model, without planning: for who
- * measures. It waits for all of several answers, and gives the last; pipelines that have some are asked for whole. Throws `no-endpoint`
- * that names a step which none of them has, or why the last one that failed could not say.
+ * Runs parts of pipelines here, and their other steps at the first endpoint that has the model, without planning; used for measurements. It
+ * waits for all of several answers and returns the last. A pipeline with such a model is requested as a whole. Throws `no-endpoint` with
+ * the step that no endpoint has, or with the last error.
  */
 export function stepsAround(
   local: Endpoint,
@@ -37,7 +37,7 @@ export function stepsAround(
       try {
         if (!(await endpoint.describe(model, version, call))) continue;
         const offers = await endpoint.offers({ model, version }, call);
-        // Of a pipeline that is not cut up, the whole stands for all of its steps.
+        // For a pipeline that is not cut, the whole stands for all of its steps.
         const offered = offers.some(({ segment: one }) => {
           return one.variant === variant && (one.to === step.id || one.to === endCut);
         });
@@ -45,7 +45,7 @@ export function stepsAround(
         found.set(key, endpoint);
         return endpoint;
       } catch (thrown) {
-        // Another one may have it, too.
+        // Another endpoint may have it too.
         failed = thrown;
       }
     }
@@ -82,7 +82,7 @@ export function stepsAround(
       const response = await endpoint.infer(
         {
           segment: { ...segment, from, to },
-          // What came in crosses where the first part begins, names inside a graph among it.
+          // The inputs cross where the first part begins, and may use names inside a graph.
           inputs: index === 0 && !step ? values : valuesFrom(body, at, values),
           codecs: {},
           ...(last ? { outputs: last } : {}),
