@@ -14,19 +14,19 @@ import type { SequenceStep } from "../sequence/index.ts";
 import type { Limits } from "../offloader/index.ts";
 import { callFor, confirming, type Job, type Loop, planLimits } from "../race/index.ts";
 
-/** A request as an app makes it. */
+/** A request from an app. */
 export interface AppRequest {
   readonly model: string;
   readonly inputs: Inputs;
   readonly limits: Limits;
   readonly sequence?: SequenceStep | undefined;
-  /** One of a stream; see `Job.frame`. */
+  /** Marks a frame of a stream; see `Job.frame`. */
   readonly frame?: true;
 }
 
 /**
- * Everything before the first plan: resolves the model, converts the inputs, fills in rules and limits. The job comes in a box, since what is
- * known of a model is not waited for. Throws what `Offloader.infer` throws for a request that is wrong in itself.
+ * Everything before the first plan: resolves the model, converts the inputs, fills in rules and limits. The job is returned in a wrapper,
+ * so that the caller does not wait for the model's knowledge. Throws what `Offloader.infer` throws for an invalid request.
  */
 export function appJob(
   loop: Loop,
@@ -69,17 +69,17 @@ function jobWith(
     to: endCut,
     limits: planned,
     ...(planned.objective === "throughput" ? { traffic: loop.frames.backlog } : {}),
-    // This device is believed by its own apps.
+    // Apps trust the device they run on, so its own answers need no confirmation.
     ...confirming(loop, call, "elsewhere"),
     sequence,
     note: limits.progress,
     ...(frame ? { frame } : {}),
-    // One endpoint that was named runs all of it: a part elsewhere would be somewhere else.
+    // The named endpoint runs all of it: a part of it would run somewhere else.
     ...(limits.only === undefined ? {} : { whole: true }),
   };
 }
 
-/** Notes the use of a model. Only an objective that saves energy has an end of its use. */
+/** Records the use of a model. Only an energy-saving objective also records the end of the use. */
 export function noteUse(
   { clock, knowledge }: Loop,
   model: string,
@@ -92,8 +92,8 @@ export function noteUse(
 }
 
 /**
- * After `job` failed with `thrown`: the same job for the content that has replaced its model meanwhile. Throws `thrown` if no content has, or
- * if a sequence has begun, whose state means nothing to another content.
+ * After `job` failed with `thrown`: the same job for the content that has replaced its model meanwhile. Throws `thrown` if no content has,
+ * or if a sequence has begun, because its state is invalid for other content.
  */
 export async function renewedJob(loop: Loop, thrown: unknown, job: Job, request: AppRequest): Promise<Job> {
   if (!isReplaced(thrown, job.known) || (job.sequence?.step ?? 0) > 0) throw thrown;
@@ -104,11 +104,11 @@ export async function renewedJob(loop: Loop, thrown: unknown, job: Job, request:
   const known = await knowledge.learn(model, limits.version, job.call);
   if (known.description.digest === digest) throw thrown;
   const { held, call } = jobWith(loop, known, { ...request, sequence: undefined });
-  // The data class of the new content may be another one; the call stays the same.
+  // The new content may have another data class. The rest of the call stays the same.
   return { ...job, known, held, call: Object.assign(ownCall(job.call), { rules: call.rules }) };
 }
 
-/** Whether an endpoint does not have the content that was requested, or none is left while other content is elsewhere. */
+/** Whether an endpoint does not have the requested content, or none is left while other content is elsewhere. */
 export const isReplaced = (thrown: unknown, { behind }: KnownModel): boolean =>
   LongshoreError.is(thrown) &&
   (thrown.reason === "unknown-version" ||

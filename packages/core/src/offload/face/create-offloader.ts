@@ -41,17 +41,17 @@ import { outputsOf } from "../../words/tensor/index.ts";
 import { resultOf } from "./result.ts";
 
 /**
- * What an app holds: one call that decides for every request where it runs, and runs it there. Closing it waits for what
- * is under way and closes the endpoints that it was made of.
+ * Creates the offloader of an app: it decides for every request where it runs, and runs it there. Closing it waits for the requests under
+ * way and closes the endpoints that were passed in.
  */
 export function createOffloader(parts: OffloadParts): Offloader {
   return new AppOffloader(new Requests(createLoop(parts), "the offloader", "resolve"));
 }
 
-/** The face of an app on `Requests`: inputs, limits and results in the form that a person writes. */
+/** The app's interface to `Requests`: inputs, limits and results in a convenient form. */
 class AppOffloader implements Offloader {
   readonly #requests: Requests;
-  /** Models that `prepare` is at, and how many calls of it. */
+  /** Models that `prepare` is loading, with the number of calls for each. */
   readonly #preparing = new Map<string, number>();
 
   constructor(requests: Requests) {
@@ -118,7 +118,7 @@ class AppOffloader implements Offloader {
       run: (inputs, { frame, abort, deadlineMs, besideOthers }) => {
         const { keep: _keep, maxInFlight: _most, ...rest } = limitsAt(limits, frame);
         const own = { ...rest, signal: abort, ...(deadlineMs === undefined ? {} : { deadlineMs }) };
-        // A frame that is done before the next one comes is to be quick; once frames overlap, throughput counts.
+        // A frame that ends before the next one arrives should be fast. Once frames overlap, throughput counts.
         const isFree = besideOthers && !limits.objective;
         const pace = isFree && planLimits(requests.loop, limits).objective === "latency";
         const asked: Limits = pace ? { ...own, objective: "throughput" } : own;
@@ -135,7 +135,7 @@ class AppOffloader implements Offloader {
     const plan = (only?: PartFilter): Plan | Infeasible =>
       loop.plan(job, job.held, new Set(), loop.clock.nowMs(), only);
     const now = plan(loop.device.warmth.here);
-    // If nothing else will do, what is missing here would be fetched.
+    // If no other plan is feasible, the missing parts would be fetched.
     return loop.device.warmth.here && isInfeasible(now) ? plan() : now;
   }
 
@@ -145,7 +145,7 @@ class AppOffloader implements Offloader {
     const { warmth } = device;
     const known = knowledge.known(model, undefined);
     if (!known) {
-      // Learned now, so that the next question has an answer.
+      // Learns the model in the background, so that the next call has an answer.
       const learned = knowledge.learn(model, undefined, callFor(loop, {}, undefined));
       void this.#requests.track(learned.catch(() => undefined));
       return "unavailable";
@@ -159,7 +159,7 @@ class AppOffloader implements Offloader {
       from: startCut,
       to: endCut,
     });
-    // One variant that is here will do.
+    // One variant with all its files is enough.
     const lacks = local?.capabilities?.lacks;
     const absent = lacks !== undefined && variants.every((variant) => lacks(part(variant.name)) > 0);
     if (known.whole && !absent) return "available";
@@ -250,7 +250,7 @@ class AppOffloader implements Offloader {
     }
   }
 
-  /** However many answers there are; those of the renewed job if the content was replaced before the first answer. */
+  /** Yields all answers. If the content was replaced before the first answer, they come from the renewed job. */
   async *#each(job: Job, renew?: (thrown: unknown) => Promise<Job>): AsyncIterable<Answer> {
     let begun = false;
     try {

@@ -12,8 +12,8 @@ import { confirming, isGone, type Job, type Loop, nobody, outlook, refusedNow } 
 const noTensors: Tensors = new Map<string, Tensor>();
 
 /**
- * The job of a request that another endpoint made, with the crossing that came with it. At once unless the crossing has to be read. Throws
- * `unknown-version` if the request is for other content than is known, and what a plan is refused with if no endpoint may take it.
+ * The job of a request from another endpoint, with its crossing. It is synchronous unless the crossing has to be read. Throws
+ * `unknown-version` if the request is for other content than is known, and the reason of the refusal if no endpoint may take it.
  */
 export function endpointJob(
   loop: Loop,
@@ -34,8 +34,8 @@ export function endpointJob(
 }
 
 /**
- * The crossing that came with the request. Bodies are read only when some endpoint is left that may take them, and not here
- * where they may be sent on as they come.
+ * The crossing of the request. Bodies are read only if an endpoint may take the request, and not here if they can be forwarded as they
+ * come.
  */
 function heldBy(
   loop: Loop,
@@ -69,9 +69,9 @@ function heldBy(
 }
 
 /**
- * After `job` failed with `thrown`: the job of the same request with the content that there is now. A server may have unloaded the version
- * that was planned with, or have another one by now, while another server has a version that fits. Throws `thrown` if there is none, if the
- * request names its content, or if its body is not here any more.
+ * After `job` failed with `thrown`: the job of the same request with the current content. A server may have unloaded or replaced the
+ * version of the plan, while another server has a version that fits. Throws `thrown` if there is none, if the request names its content, or
+ * if its body is no longer here.
  */
 export async function renewedEndpointJob(
   loop: Loop,
@@ -92,7 +92,7 @@ export async function renewedEndpointJob(
   return endpointJob(loop, known, request, call);
 }
 
-/** The job of a request, without the crossing that came with it. */
+/** The job of a request, without its crossing. */
 export function jobWithout(
   loop: Loop,
   known: KnownModel,
@@ -102,14 +102,14 @@ export function jobWithout(
   const { variant, to } = request.segment;
   const aim = aimFrom(call.goal, loop.parts.defaults);
   const goal = travellingAim(aim);
-  // Endpoints behind this one keep what is usual here, too.
+  // Endpoints behind this one also use the defaults of this one.
   const toldOn = goal === call.goal ? call : Object.assign(ownCall(call), { goal });
   // An empty name leaves the choice to this endpoint.
   const { objective, minInTimeRatio, minAgreementRatio } = aim;
   const chosen = variant === "" ? aim : { objective, minInTimeRatio, minAgreementRatio, variant };
   const { maxCostMicros } = call;
   const limits = maxCostMicros === undefined ? chosen : { ...chosen, maxCostMicros };
-  // Assigned one by one, since this is done for every small request.
+  // Fields are assigned one by one, since this runs for every small request.
   const job: Writable<Omit<Job, "held">> = Object.assign(
     { known, to, asked: request, limits },
     confirming(loop, toldOn, "everywhere"),

@@ -2,10 +2,10 @@ import { type Infeasible, isInfeasible, type Plan } from "../../decide/plan/inde
 import type { Explanation } from "../../wire/endpoint/index.ts";
 import { meanOf } from "../../words/estimate/index.ts";
 
-/** Lines of `lost` that are told. */
+/** Maximum of reported lines of `lost`. */
 const mostLost = 100;
 
-/** A decision as it is told to another process. */
+/** A decision in the form that other processes receive. */
 export function explanationOf(outcome: Plan | Infeasible): Explanation {
   const lost = outcome.lost.slice(0, mostLost).map(({ endpoint, variant, cut, why, count }) => ({
     endpoint,

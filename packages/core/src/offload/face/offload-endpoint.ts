@@ -36,24 +36,24 @@ import { explanationOf } from "./explanation-of.ts";
 import { endpointJob, jobWithout, renewedEndpointJob } from "./endpoint-job.ts";
 import { Requests } from "./requests.ts";
 
-/** What an offloading endpoint is made of besides an offloader's parts. */
+/** Parts of an offloading endpoint, in addition to those of an offloader. */
 export interface OffloadEndpointParts extends OffloadParts {
-  /** What it says of itself; default: the local endpoint's information. Needed when nothing runs here (a gateway). */
+  /** Its own endpoint information; default: that of the local endpoint. Required if nothing runs here (a gateway). */
   readonly info?: EndpointInfo;
 }
 
-/** An endpoint over others. */
+/** An endpoint in front of other endpoints. */
 export interface OffloadEndpoint extends Endpoint {
-  /** How busy this endpoint is by itself: requests under way, and the queue of what runs here. */
+  /** Load of this endpoint alone: its requests under way, and the queue of local runs. */
   loadReport(): LoadReport;
-  /** Whether any endpoint behind it answers now: a gateway without one cannot do anything. */
+  /** Whether any endpoint behind it answers now. A gateway without one can answer nothing. */
   reaches(): Promise<boolean>;
 }
 
 /**
- * Plans over several endpoints and is one: server(offloadEndpoint([local, cloud])) is an edge server,
- * server(offloadEndpoint([remotes])) a gateway. It decides for each request with the rules, deadline and path that came
- * with it, appends itself to the path, and offers what it can do here as well as what others can do through it.
+ * Plans over several endpoints and is itself an endpoint: server(offloadEndpoint([local, cloud])) is an edge server,
+ * server(offloadEndpoint([remotes])) a gateway. It decides for each request with the request's rules, deadline and path. It appends itself
+ * to the path, and offers its own work as well as the work that others do through it.
  */
 export function offloadEndpoint(parts: OffloadEndpointParts): OffloadEndpoint {
   const info = parts.info ?? parts.local?.info;
@@ -95,7 +95,7 @@ class LoopEndpoint implements OffloadEndpoint {
     version: string | undefined,
     call: Call,
   ): Promise<ModelKnowledge | undefined> {
-    // A question that comes back to here is answered where it began.
+    // A question that returns to this endpoint is answered where it began.
     if (call.path.includes(this.info.id)) return undefined;
     try {
       return toldOf(await this.#requests.model(model, version, call, true));
@@ -113,7 +113,7 @@ class LoopEndpoint implements OffloadEndpoint {
     return known && toldOf(known);
   }
 
-  /** What runs here is ready whenever it is here; else any endpoint that has it. */
+  /** A model here is ready once it is loaded; otherwise any endpoint that has it decides. */
   async #ready(model: string, version: string | undefined, call: Call): Promise<boolean> {
     const known = await this.#requests.model(model, version, call, true);
     return known.whole || this.#requests.loop.health.ready(known);
@@ -128,7 +128,7 @@ class LoopEndpoint implements OffloadEndpoint {
     const { work } = device;
     const nowMs = clock.nowMs();
     const own: Offer[] = [];
-    // Nobody is promised what is refused when it is asked for.
+    // Offers exclude work that this endpoint would refuse.
     const { defaults } = this.#requests.loop.parts;
     const here = local && permits(defaults, local.info) ? local : undefined;
     if (here && known.here) {
@@ -151,7 +151,7 @@ class LoopEndpoint implements OffloadEndpoint {
         known.offersBy.get(id)?.filter((one) => permits(defaults, endpoint.endpoint.info, one)) ?? [];
       return forwardedOffers(this.info, endpoint, offers, known, call.path, nowMs, failingMs(id));
     });
-    // Of two by the same way, whoever asked keeps the first.
+    // Fastest first: of two offers with the same route, the caller keeps the first.
     const quickestFirst = [
       ...splitOffers(own, forwarded, known),
       ...(here ? aroundOffers(this.info, known, forwarded, work.queueMs(nowMs)) : []),
@@ -186,7 +186,7 @@ class LoopEndpoint implements OffloadEndpoint {
     return explanationOf(outlook(loop, { ...asked, held }, loop.clock.nowMs()));
   }
 
-  /** Refuses at once what no endpoint is left for, and reserves a slot of the engine here if that is to run it. */
+  /** Refuses at once if no endpoint may take the request. Reserves a slot of the local engine if that is to run it. */
   #admit(segment: Segment, call: Call, leastAgreementRatio?: number): Disposable {
     this.#requests.refuseClosed();
     const { knowledge, clock } = this.#requests.loop;
@@ -219,8 +219,8 @@ class LoopEndpoint implements OffloadEndpoint {
   }
 
   /**
-   * A request that was let in before its admission was decided, because it can be sent on, is decided on here. Without an engine here there
-   * is nothing to ask, and the plan tells all that could be told.
+   * Decides the admission of a request that was let in early because it can be forwarded. Without a local engine there is nothing to
+   * reserve, and the plan reports every reason.
    */
   #infer(request: InferenceRequest, call: Call): Promise<InferenceResponse> {
     return request.wire && this.#requests.loop.local
@@ -246,7 +246,7 @@ class LoopEndpoint implements OffloadEndpoint {
     }
   }
 
-  /** Resolves a request and reads what came with it, unless no endpoint may have it. */
+  /** Resolves a request and reads its inputs, unless no endpoint may have them. */
   #job(request: InferenceRequest, asked: Call): Job | Promise<Job> {
     const call = this.#lessFee(asked);
     const { loop } = this.#requests;
@@ -263,7 +263,7 @@ class LoopEndpoint implements OffloadEndpoint {
     return this.#respond(request, await runJob(this.#requests.loop, job), job.call);
   }
 
-  /** One step of a sequence: counted here, and done from the last state that was answered if its endpoint has lost it. */
+  /** Runs one step of a sequence. It counts the step and repeats it from the last answered state if the endpoint has lost it. */
   async #step(request: InferenceRequest, position: SequencePosition, job: Job): Promise<InferenceResponse> {
     const { model } = request.segment;
     const key = JSON.stringify([job.call.tenant, model, job.known.description.digest, position.id]);
@@ -305,7 +305,7 @@ class LoopEndpoint implements OffloadEndpoint {
     return because === undefined ? answer : { ...answer, because };
   }
 
-  /** The call with what its limit on cost leaves after the price of this endpoint. */
+  /** The call, with its cost limit reduced by the price of this endpoint. */
   #lessFee(call: Call): Call {
     const fee = this.info.rates.microsPerRequest ?? 0;
     const { maxCostMicros } = call;
@@ -317,14 +317,14 @@ class LoopEndpoint implements OffloadEndpoint {
     return Object.assign(ownCall(call), { maxCostMicros: maxCostMicros - fee });
   }
 
-  /** What this endpoint asks for a request that it forwarded; of one that ran here the engine asks it. */
+  /** Price of this endpoint for a forwarded request. The engine charges for requests that ran here. */
   #feeMicros({ accounts }: Pick<Tally, "accounts">): number {
     const { local } = this.#requests.loop;
     const ranHere = accounts.some(({ endpoint }) => endpoint === local?.info.id);
     return ranHere ? 0 : (this.info.rates.microsPerRequest ?? 0);
   }
 
-  /** Its own load; the answering endpoint's report speaks for this one only when that endpoint is here. */
+  /** This endpoint's own load. The report of the answering endpoint applies only if that endpoint is here. */
   #load({ load }: InferenceResponse, forwarded: boolean): LoadReport {
     if (load && !forwarded) return { ...load, inFlight: Math.max(load.inFlight, this.#requests.size) };
     return this.loadReport();
@@ -341,7 +341,7 @@ class LoopEndpoint implements OffloadEndpoint {
   }
 }
 
-/** What others are told of a model: a profile that was only assumed is none. */
+/** Description of a model for other endpoints, without an assumed profile. */
 function toldOf({ description, configuration, profile }: KnownModel): ModelKnowledge {
   const told = configuration ? { description, configuration } : { description };
   return profile.measuredOn.threads > 0 ? { ...told, profile } : told;

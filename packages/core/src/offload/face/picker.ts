@@ -34,68 +34,68 @@ import { jobWithout } from "./endpoint-job.ts";
 import { Requests } from "./requests.ts";
 
 /*
- * A picker decides where a request goes that somebody else carries: a proxy that asks with the headers of a request, and tells how it
- * ended. It is the offloader's decision without its races. The proxy gets the endpoint of the plan and those that would be planned without
- * it, in order, and walks that list by itself; a picker starts no second run. It books a request as the offloader books a leg, so that
- * queues, speed and health of endpoints are learned in the same way.
+ * A picker chooses the endpoint of a request that someone else carries: a proxy, which sends the headers of the request and later reports
+ * its outcome. The picker is the offloader's decision without its races. The proxy gets the endpoint of the plan, followed by the endpoints
+ * that would be planned without it, and tries that list itself. A picker starts no second run. It records a request as the offloader
+ * records a leg, so it learns queues, speed and health of endpoints in the same way.
  */
 
-/** A request of which headers are known. */
+/** A request with known headers. */
 export interface PickRequest {
   readonly model: string;
-  /** Default: the endpoint's choice. */
+  /** Default: chosen by the endpoint. */
   readonly version?: string;
   readonly variant?: string;
-  /** Bytes of its body, as far as its headers tell; 0 where they do not. */
+  /** Bytes of its body according to its headers; 0 if unknown. */
   readonly bytes: number;
   /** Endpoints that may be chosen. Default: all. */
   readonly among?: (info: EndpointInfo) => boolean;
-  /** It is worth sending although its deadline will pass: the deadline is an objective and not a limit. Default false. */
+  /** Sends the request even if its deadline will pass: the deadline is an objective and not a limit. Default false. */
   readonly evenLate?: boolean;
 }
 
-/** How a request ended, as its carrier saw it. */
+/** How a request ended, as seen by the proxy. */
 export interface PickedReply {
-  /** Of HTTP. */
+  /** The HTTP status. */
   readonly status: number;
-  /** By lower-case names. Those that tell of load and time are read. */
+  /** Keyed by lower-case names. Headers about load and time are read. */
   readonly headers: Readonly<Record<string, string>>;
   /** The endpoint that answered, if it is known. Default: the first of the list. */
   readonly endpoint?: EndpointId;
 }
 
-/** Endpoints for one request. Exactly one of the methods ends it; what comes later does nothing. */
+/** Endpoints for one request. Call exactly one of the methods to end it; later calls do nothing. */
 export interface Picked {
   /** The best first; at least one. */
   readonly endpoints: readonly EndpointInfo[];
-  /** One sentence for people. */
+  /** Reason in one sentence, for display. */
   readonly because: string;
-  /** An endpoint answered, whatever it said. */
+  /** An endpoint answered, with any status. */
   answered(reply: PickedReply): void;
-  /** No endpoint answered. `error` is what is held against the first one. */
+  /** No endpoint answered. `error` is recorded against the first one. */
   failed(error: LongshoreError): void;
-  /** The client gave up. */
+  /** The client cancelled. */
   dropped(): void;
 }
 
-/** What a picker is made of besides an offloader's parts. */
+/** Parts of a picker, in addition to those of an offloader. */
 export interface PickerParts extends OffloadParts {
-  /** Endpoints of one list. Default 3. */
+  /** Maximum of endpoints in one list. Default 3. */
   readonly mostEndpoints?: number;
-  /** Requests of this picker under way at one endpoint; one that has so many is full. Default: no limit. */
+  /** Maximum of this picker's requests under way at one endpoint. Default: no limit. */
   readonly mostInFlight?: number;
 }
 
-/** Chooses endpoints for requests that others carry. */
+/** Chooses endpoints for requests that a proxy carries. */
 export interface EndpointPicker {
   /**
-   * Throws what a plan is refused with: `policy-denied`, `no-endpoint`, `unknown-model`; `rejected` with `retryAfterMs` where endpoints
-   * are only too busy.
+   * Throws the reason of a refused plan: `policy-denied`, `no-endpoint`, `unknown-model`; `rejected` with `retryAfterMs` if endpoints are
+   * only too busy.
    */
   pick(request: PickRequest, call: Call): Promise<Picked>;
   /**
-   * Endpoints that are well, the least busy first, for requests that bring no inputs: all, or those that have a model. Throws
-   * `unknown-model`; empty where none is well.
+   * Healthy endpoints, the least busy first, for requests without inputs: all of them, or those that have a model. Throws `unknown-model`;
+   * empty if none is healthy.
    */
   well(
     among: (info: EndpointInfo) => boolean,
@@ -104,7 +104,7 @@ export interface EndpointPicker {
   ): Promise<readonly EndpointInfo[]>;
   /** All endpoints that are known now. */
   readonly endpoints: readonly EndpointInfo[];
-  /** Learns what there is to know of every model, so that no request waits for it. Never rejects; resolves to the number of models. */
+  /** Learns every model, so that no request waits for it. Never rejects; resolves to the number of models. */
   learn(call: Call): Promise<number>;
   /** Whether any endpoint answers now. */
   reaches(): Promise<boolean>;
@@ -113,7 +113,7 @@ export interface EndpointPicker {
   close(): Promise<void>;
 }
 
-/** What a status of HTTP says of an endpoint that gave it; undefined where the endpoint is well. */
+/** Failure reason for an HTTP status of an endpoint; undefined for a healthy endpoint. */
 const reasonsByStatus: ReadonlyMap<number, Reason> = new Map<number, Reason>([
   [404, "unknown-model"],
   [429, "rejected"],
@@ -123,7 +123,7 @@ const reasonsByStatus: ReadonlyMap<number, Reason> = new Map<number, Reason>([
   [504, "no-answer"],
 ]);
 
-/** Pause of an endpoint that says it is full and not for how long, in milliseconds. */
+/** Pause of an endpoint that reports full load without a retry time, in milliseconds. */
 const fullMs = 1000;
 
 function retryAfterMs(headers: Readonly<Record<string, string>>): number | undefined {
@@ -213,7 +213,7 @@ class LoopPicker implements EndpointPicker {
       tensors: new Map(),
     } satisfies Job["held"];
     const asked = jobWithout(loop, known, { segment, explained: true }, call);
-    // A carrier sends a request to one endpoint.
+    // A proxy sends a request to one endpoint.
     const job: Job = { ...asked, held, whole: true };
     const nowMs = loop.clock.nowMs();
     const plans = this.#plans(job, request, nowMs);
@@ -231,7 +231,7 @@ class LoopPicker implements EndpointPicker {
     return this.#begin(job, plan, leg, state, all);
   }
 
-  /** The plan, and those that would be made without the endpoints of the ones before. Throws where there is none. */
+  /** The plan, followed by the plans without the endpoints of the earlier ones. Throws if there is none. */
   #plans(job: Job, { among, evenLate = false }: PickRequest, nowMs: number): readonly Plan[] {
     const loop = this.#loop;
     const { mostInFlight = Infinity, mostEndpoints = 3 } = this.#parts;
@@ -242,7 +242,7 @@ class LoopPicker implements EndpointPicker {
       else if (queue.underWay >= mostInFlight) full.add(id);
     }
     const without = new Set([...exclude, ...full]);
-    // A carrier would wait for a server that is not there, and its client would hear a proxy's words instead of the reason.
+    // A proxy would wait for an absent server, and its client would get the proxy's error instead of the reason.
     const gone = new Set(without);
     for (const [id, { health }] of loop.endpoints.all) {
       if (health.absent && health.unavailable(nowMs) !== undefined) gone.add(id);
@@ -255,7 +255,7 @@ class LoopPicker implements EndpointPicker {
       const { held } = job;
       const told = gone.size > without.size ? loop.plan(job, held, without, nowMs) : first;
       if (isInfeasible(told)) first = told;
-      // Of endpoints that are only busy the client is to hear that it may come again.
+      // If endpoints are only busy, the client is told to retry.
       if (full.size > 0 && !isInfeasible(outlook(loop, job, nowMs, exclude))) {
         const text = `every endpoint of ${job.known.description.name} that may take the request has ${mostInFlight} requests of this picker`;
         throw new LongshoreError("rejected", "admission", text, { retryAfterMs: fullMs });
@@ -278,7 +278,7 @@ class LoopPicker implements EndpointPicker {
     return plans;
   }
 
-  /** Whether an endpoint of the model does not take requests now because it said that it has too many. */
+  /** Whether an endpoint of the model refuses requests now because it reported too many. */
   #isBusy({ known }: Job, exclude: ReadonlySet<EndpointId>, nowMs: number): boolean {
     return [...known.offersBy.keys()].some((id) => {
       const health = exclude.has(id) ? undefined : this.#loop.endpoints.all.get(id)?.health;
@@ -319,7 +319,7 @@ class LoopPicker implements EndpointPicker {
     const { endpoint: by = leg.endpoint, status, headers } = reply;
     const load = readLoadHeaders(headers, nowMs);
     if (by !== leg.endpoint) {
-      // The carrier tried the first one before it went on.
+      // The proxy tried the first endpoint before it went on.
       this.#broke(job, running, unreachable(leg.endpoint), nowMs);
       const other = loop.endpoints.all.get(by);
       if (load) other?.reported(load, nowMs, 0);
@@ -341,7 +341,7 @@ class LoopPicker implements EndpointPicker {
     }
     endLeg(loop, running.endpoint, nowMs);
     if (status >= 400) {
-      // What is wrong with the request says nothing of how long it takes.
+      // Errors of the request itself say nothing about its run time.
       if (load) running.endpoint?.reported(load, nowMs, 0);
       return;
     }
@@ -358,7 +358,7 @@ class LoopPicker implements EndpointPicker {
   }
 }
 
-/** The leg that a carrier sends. */
+/** The leg that a proxy sends. */
 function firstLeg({ legs }: Plan): Leg | undefined {
   return legs.find(({ starts }) => starts.some(({ on }) => on === "begin"));
 }
@@ -367,7 +367,7 @@ function unreachable(endpoint: EndpointId): LongshoreError {
   return new LongshoreError("unreachable", "transport", `${endpoint} did not take the request`, { endpoint });
 }
 
-/** What the headers of a reply tell of its time. */
+/** Times from the headers of a reply. */
 function accountFrom(
   headers: Readonly<Record<string, string>>,
   { leg, endpoint }: Running,

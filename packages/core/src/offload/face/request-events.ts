@@ -1,13 +1,13 @@
 import { LongshoreError, type Reason } from "../../words/base/index.ts";
 import type { Loop } from "../race/index.ts";
 
-/** Records the begin of one request and, once, its end. */
+/** Records the start of one request and, once, its end. */
 export interface RequestEvents {
-  /** The request has a call of that id. */
+  /** The request has a call with that ID. */
   accepted(callId: string): void;
   /** Returns the time since the request was made, in milliseconds. Only the first end is recorded. */
   ended(outcome: "answered" | Reason): number;
-  /** Records the failure and returns it as an error of ours. */
+  /** Records the failure and returns it as a `LongshoreError`. */
   failed(thrown: unknown): LongshoreError;
 }
 

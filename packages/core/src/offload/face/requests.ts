@@ -4,19 +4,19 @@ import type { KnownModel } from "../models/index.ts";
 import { type Job, type Loop, type Outcome, runJob, streamJob } from "../race/index.ts";
 
 /**
- * The requests of one offloader, whichever face they come through: they share one loop, and closing waits for them. The offloader of an
- * app and the offloading endpoint of a server both make a `Job` of what they are given, and run it here.
+ * The requests of one offloader, from apps and from endpoints. They share one loop, and closing waits for them. The offloader of an app and
+ * the offloading endpoint of a server both turn their requests into a `Job` and run it here.
  */
 export class Requests {
   readonly loop: Loop;
   readonly #name: string;
   readonly #stage: Stage;
   readonly #underWay = new UnderWay();
-  /** Answers whose readers have not taken the last one. */
+  /** Open streams of answers. */
   readonly #read = new Set<AsyncIterator<InferenceResponse>>();
   #closed: Promise<void> | undefined;
 
-  /** `name` and `stage` are what the error says that refuses a request after `close`. */
+  /** `name` and `stage` appear in the error for requests after `close`. */
   constructor(loop: Loop, name: string, stage: Stage) {
     this.loop = loop;
     this.#name = name;
@@ -37,14 +37,14 @@ export class Requests {
     if (this.#closed) throw new LongshoreError("shutting-down", this.#stage, `${this.#name} is closed`);
   }
 
-  /** Closing waits for `work`. */
+  /** Makes closing wait for `work`. */
   track<T>(work: Promise<T>): Promise<T> {
     return this.#underWay.track(work);
   }
 
   /**
-   * What is known of a model, at once for all but its first use; notes the use. `question`: another endpoint asks what there is here,
-   * and nothing is to be run.
+   * Knowledge of a model, synchronous after its first use. Records the use. `question` means that another endpoint asks what is here,
+   * without a run.
    */
   model(
     model: string,
@@ -66,14 +66,14 @@ export class Requests {
     return this.track(runJob(this.loop, job));
   }
 
-  /** However many answers there are to a request. Closing waits for the next one, not for a reader that may never come back. */
+  /** All answers to a request. Closing waits for the next answer, but not for a reader that may never read again. */
   async *answers(job: Job): AsyncIterable<InferenceResponse> {
     const answers = streamJob(this.loop, { ...job, whole: true })[Symbol.asyncIterator]();
     this.#read.add(answers);
     try {
       for (;;) {
         const one = await this.track(answers.next());
-        // `close` took the reader out.
+        // `close` removed the reader.
         if (!this.#read.has(answers)) this.refuseClosed();
         if (one.done === true) return;
         yield one.value;
@@ -84,7 +84,7 @@ export class Requests {
     }
   }
 
-  /** Idempotent. Waits for what is under way, then closes the endpoints. */
+  /** Idempotent. Waits for requests under way, then closes the endpoints. */
   close(): Promise<void> {
     this.#closed ??= this.#close();
     return this.#closed;

@@ -4,12 +4,12 @@ import type { LostLeg } from "../account/index.ts";
 import type { Result } from "../offloader/index.ts";
 import type { Outcome } from "../race/index.ts";
 
-/** The plan's sentence. If a back-up gave the answer, it names the endpoint that should have given it. */
+/** The reason of the plan. If a back-up gave the answer, it names the endpoint that the back-up replaced. */
 function becauseOf({ plan, leg, tally: { lostLegs } }: Outcome): string {
   const { because } = plan;
   const [first] = plan.legs;
   const isFirst = (one: LostLeg): boolean => one.leg === first?.id && one.endpoint === first.endpoint;
-  // A further plan begins of its own.
+  // A later plan starts with its own legs.
   const stoodIn =
     leg.starts.every(({ on }) => on === "failed" || on === "late") ||
     (leg.id !== first?.id && lostLegs.some(isFirst));
@@ -17,7 +17,7 @@ function becauseOf({ plan, leg, tally: { lostLegs } }: Outcome): string {
   return lost ? `${because}; ${leg.endpoint} answered instead of ${lost.endpoint} (${lost.why})` : because;
 }
 
-/** What an app is told of the outcome of its request, which took `tookMs`. */
+/** The app's result for a request that took `tookMs`. */
 export function resultOf(outcome: Outcome, tookMs: number): Result {
   const { response, leg, plan, tally, confirmedBy } = outcome;
   const [first = plan] = tally.plans;

@@ -1,14 +1,14 @@
 /**
- * An alarm that may be looked at after every observation.
+ * An alarm that may be checked after every observation.
  *
- * Whoever tests again after each request until something is significant rolls back good candidates, since sooner or later
- * chance looks bad. So evidence is kept as the capital of a gambler who bets that bad observations come more often than the
- * limit allows: while the limit holds, no bet gains on average, and by Ville's inequality the capital ever reaches 1 / a
- * with a chance of at most a, however often one looks (J. Ville, 1939; G. Shafer, "Testing by betting", 2021). Several
- * stakes are played at once and their mean counts, so that none needs to be the right one.
+ * A significance test repeated after each request rolls back good candidates, since sooner or later random errors look significant. So the
+ * evidence is kept as the capital of a gambler who bets that bad observations come more often than the limit allows. While the limit holds,
+ * no bet gains on average. By Ville's inequality the capital ever reaches 1 / a with a probability of at most a, however often it is
+ * checked (J. Ville, 1939; G. Shafer, "Testing by betting", 2021). Several stakes are played at once and their mean counts, so no single
+ * one needs to be right.
  */
 export interface Alarm {
-  /** An observation that is bad with a chance of at most `allowedRatio` while the limit holds. */
+  /** Records an observation that is bad with a probability of at most `allowedRatio` while the limit holds. */
   seen(bad: boolean, allowedRatio: number): void;
   /** Whether the capital has reached 1 / falseAlarmRatio. */
   readonly raised: boolean;
@@ -16,7 +16,7 @@ export interface Alarm {
 }
 
 const stakes: readonly number[] = [0.05, 0.2, 0.5, 0.9];
-/** Bets on certain losses and sure gains would be no bets. */
+/** Lower limit of `allowedRatio`: a sure outcome allows no bet. */
 const leastAllowed = 1e-4;
 
 /** Starts with the capital 1. */

@@ -1,33 +1,35 @@
 import { type Json, LongshoreError } from "../../words/base/index.ts";
 import { exactly, read, type Reader, shaped } from "../../wire/protocol/index.ts";
 
-/** A version that an alias leads to, by content: heads and tails of a request are always of the same. */
+/** A version that an alias points to, by content: heads and tails of a request always come from the same content. */
 export interface Target {
   readonly version: string;
   readonly digest: string;
 }
 
 /**
- * How a candidate is tried. `canary` and `ab`: a share of the requests gets its answers; they differ in what is meant: a
- * canary that fails is rolled back, sides of a comparison are kept as they are. `shadow`: a share is run on it after the
- * caller has its answer, and only compared.
+ * How a candidate is tried. `canary` and `ab` send it a share of the requests. A canary that fails is rolled back, while both sides of an
+ * A/B comparison stay. `shadow` runs a share on it after the caller has its answer, only to compare.
  */
 export type TrialMode = "canary" | "ab" | "shadow";
 
-/** What keeps to one side of a rollout: each request for itself, or all of a tenant, a user (`longshore-user`) or a sequence. */
+/**
+ * The unit that stays on one side of a rollout: each request, or all requests of a tenant or a user (`longshore-user`). A sequence always
+ * stays on one side.
+ */
 export type StickyBy = "request" | "tenant" | "user";
 
-/** When a candidate is given up by itself. */
+/** When a candidate is rolled back automatically. */
 export interface TrialLimits {
-  /** Its errors may be this many times those of the stable version, by share; default 1.5. */
+  /** Maximum error rate relative to the stable version; default 1.5. */
   readonly errorFactor: number;
-  /** Its typical time may be this many times that of the stable version; default 1.5. */
+  /** Maximum typical time relative to the stable version; default 1.5. */
   readonly latencyFactor: number;
-  /** Of a shadow: share of answers that agree with the stable version's; default 0.99. */
+  /** For a shadow: minimum share of answers that agree with the stable version's; default 0.99. */
   readonly agreementRatio: number;
-  /** Answers of the candidate before anything is decided; default 20. */
+  /** Minimum of candidate answers before a decision; default 20. */
   readonly minSamples: number;
-  /** Chance, over the whole of a rollout, that a candidate that keeps the limits is given up; default 0.003. */
+  /** Probability, over the whole rollout, that a candidate within the limits is rolled back; default 0.003. */
   readonly falseAlarmRatio: number;
 }
 
@@ -41,20 +43,20 @@ export interface Trial {
   readonly limits: TrialLimits;
 }
 
-/** A name that leads to a version of a model. Changed only by comparing and setting its revision. */
+/** A name that points to a version of a model. It changes only by compare-and-set on its revision. */
 export interface Alias {
   readonly schemaVersion: 1;
   readonly name: string;
-  /** Higher with each change. The first is 1, or after those of aliases that were removed: no revision of a name comes twice. */
+  /** Increases with each change. It starts at 1, or after the revisions of removed aliases: no revision of a name is reused. */
   readonly revision: number;
   readonly model: string;
   readonly stable: Target;
   readonly trial?: Trial;
-  /** Why it is as it is, for people. */
+  /** Reason of the latest change, for display. */
   readonly because: string;
 }
 
-/** What `TrialLimits` are unless somebody says otherwise. */
+/** Defaults of `TrialLimits`. */
 export const defaultTrialLimits: TrialLimits = {
   errorFactor: 1.5,
   latencyFactor: 1.5,
@@ -87,7 +89,7 @@ const trialFrom: Reader<Trial> = exactly({
   limits: limitsFrom,
 });
 
-/** An alias out of a file. */
+/** Parses an alias from a file. */
 export const aliasFrom: Reader<Alias> = exactly({
   schemaVersion: read.word(1),
   name: nameFrom,
@@ -98,7 +100,7 @@ export const aliasFrom: Reader<Alias> = exactly({
   because: read.text(1000),
 });
 
-/** What somebody wants to be done with an alias. */
+/** A requested change of an alias. */
 export type AliasChange =
   | { readonly do: "set"; readonly model: string; readonly version: string }
   | {
@@ -113,7 +115,7 @@ export type AliasChange =
   | { readonly do: "abort" }
   | { readonly do: "remove" };
 
-/** A change with the revision that it is meant for: 0 where there is no such alias yet. */
+/** A change with the revision it applies to: 0 for a new alias. */
 export interface AskedChange {
   readonly revision: number;
   readonly change: AliasChange;
@@ -149,7 +151,7 @@ const changeFrom: Reader<AliasChange> = (value, where) => {
   return { ...rest, mode, weightRatio, by, limits };
 };
 
-/** A change as it comes over the network. */
+/** Parses a change from the network. */
 export const askedChangeFrom: Reader<AskedChange> = exactly({ revision: read.whole(0), change: changeFrom });
 
 /** An alias as JSON. */
@@ -158,12 +160,12 @@ export function aliasJson(alias: Alias): Json {
   return alias as unknown as Json;
 }
 
-/** The name of an alias, checked. */
+/** Checks the name of an alias. */
 export function aliasName(name: string): string {
   return nameFrom(name, "the name of an alias");
 }
 
-/** The error of who acted on an alias as it is no longer. */
+/** The error for a change of an alias that has changed meanwhile. */
 export function conflict(name: string, meant: number, found: number): LongshoreError {
   return new LongshoreError(
     "conflict",
@@ -172,15 +174,15 @@ export function conflict(name: string, meant: number, found: number): LongshoreE
   );
 }
 
-/** The error where a model, or this version of it, is not there. */
+/** The error for a missing model or version. */
 export function noVersion(model: string, version: string): LongshoreError {
   const what = `there is no version ${version} of model ${model} here`;
   return new LongshoreError("unknown-version", "resolve", what);
 }
 
 /**
- * The alias after a change; undefined when it is removed. `resolve` gives what a version consists of. Throws `conflict` for
- * a revision that is not the alias's, and `invalid-input` for a change that makes no sense now.
+ * The alias after a change; undefined if it is removed. `resolve` returns the content of a version. Throws `conflict` for a wrong revision,
+ * and `invalid-input` for a change that does not apply now.
  */
 export async function changedAlias(
   name: string,
@@ -221,7 +223,7 @@ export async function changedAlias(
   return { ...next, model, stable, because: `the trial of version ${trial.candidate.version} was ended` };
 }
 
-/** The alias after its candidate was given up by itself. */
+/** The alias after an automatic rollback of its candidate. */
 export function rolledBack({ name, revision, model, stable }: Alias, why: string): Alias {
   return { schemaVersion: 1, name, revision: revision + 1, model, stable, because: `rolled back: ${why}` };
 }

@@ -18,30 +18,30 @@ import type { Rollouts } from "./rollouts.ts";
 import { speaksAgainst } from "./rollouts.ts";
 import { type Side, sideOf } from "./side.ts";
 
-/** What an endpoint with aliases is made of. */
+/** Parts of an endpoint with aliases. */
 export interface RolloutEndpointParts {
   readonly rollouts: Rollouts;
   readonly clock: { nowMs(): number };
-  /** Shadows under way at once; more requests are not shadowed. Default 4. */
+  /** Maximum of shadows under way at once; further requests get no shadow. Default 4. */
   readonly maxShadows?: number;
-  /** Requests with more input have no shadow, in bytes; default 8 MiB. */
+  /** Maximum input of a request with a shadow, in bytes; default 8 MiB. */
   readonly maxShadowBytes?: number;
-  /** A number in 0..1, for the share of requests that have a shadow. */
+  /** Random number in 0..1, for the share of requests with a shadow. */
   readonly draw: () => number;
 }
 
-/** Sequences under way that are remembered. */
+/** Number of sequences under way that are remembered. */
 const maxBegun = 10_000;
 
 /**
- * Puts aliases before an endpoint: a request for an alias becomes one for a version of its model, known by digest, so that
- * whatever parts it is run in are parts of the same. A candidate that fails is covered by the stable version. Shadows run
- * after the caller has its answer, as the same caller under the same rules, and nobody gets their answers.
+ * Wraps an endpoint with aliases. A request for an alias becomes a request for a version of its model, known by digest, so all parts of its
+ * run use the same content. If a candidate fails, the stable version answers. Shadows run after the caller has its answer, as the same
+ * caller under the same rules, and their answers are discarded.
  */
 export function rolloutEndpoint(inner: Endpoint, parts: RolloutEndpointParts): Endpoint {
   const { rollouts, clock, maxShadows = 4, maxShadowBytes = 8 * 2 ** 20 } = parts;
   let shadows = 0;
-  /** By name, tenant and sequence; the one that was asked least recently first. */
+  /** Keyed by name, tenant and sequence, in order of last use. */
   const begun = new Map<string, Alias>();
 
   const targeted = (request: InferenceRequest, alias: Alias, target: Target): InferenceRequest => ({
@@ -49,7 +49,7 @@ export function rolloutEndpoint(inner: Endpoint, parts: RolloutEndpointParts): E
     segment: { ...request.segment, model: alias.model, version: target.version, digest: target.digest },
   });
 
-  /** Whoever holds a part of a version already, or names a version, gets that one. */
+  /** A request that names a version, or holds a part of one, gets that version. */
   function choose(alias: Alias, request: InferenceRequest, call: Call): Side {
     const { digest, version } = request.segment;
     const { stable, trial } = alias;
@@ -70,8 +70,8 @@ export function rolloutEndpoint(inner: Endpoint, parts: RolloutEndpointParts): E
   }
 
   /**
-   * The alias as it was when the sequence of a request began, which goes on with the version that it began with: its state means
-   * nothing to another.
+   * The alias as it was at the start of the request's sequence. The sequence keeps its version, because its state is invalid for another
+   * one.
    */
   function atBegin(alias: Alias, { sequence }: InferenceRequest, { tenant }: Call): Alias {
     if (!sequence) return alias;
@@ -84,7 +84,7 @@ export function rolloutEndpoint(inner: Endpoint, parts: RolloutEndpointParts): E
     return before;
   }
 
-  /** The request for the version of a side. What the door granted was for the stable version that the alias has now. */
+  /** The request for the version of a side. Its admission was granted for the stable version that the alias has now. */
   function sided(request: InferenceRequest, alias: Alias, side: Side): InferenceRequest {
     const target = side === "candidate" && alias.trial ? alias.trial.candidate : alias.stable;
     const { pass, ...meant } = targeted(request, alias, target);
@@ -121,15 +121,15 @@ export function rolloutEndpoint(inner: Endpoint, parts: RolloutEndpointParts): E
     const side = choose(alias, request, call);
     const shadowed = side === "stable" && wantsShadow(alias, request);
     const coverable = isCoverable(side, request);
-    // What is still arriving can be read once, and two runs need it. Inputs are the caller's again once it has its answer,
-    // and may be gone with the first run.
+    // Inputs that are still arriving can be read only once, and two runs need them. After its answer the caller may reuse the inputs, and
+    // the first run may have consumed them.
     const read = shadowed || coverable ? await readAll(request, call) : undefined;
     const held = read ? { ...request, inputs: read } : request;
     const kept = read ? { ...request, inputs: copied(read) } : request;
     const leftMs = call.deadlineMs - clock.nowMs();
     try {
       const response = await run(alias, side, held, call, progress);
-      // As long as the stable version had: with what that left of it, one that is as quick would be late.
+      // The shadow gets as much time as the stable version had. With only the rest of it, an equally fast candidate would be late.
       if (shadowed) shadow(alias, kept, { ...call, deadlineMs: clock.nowMs() + leftMs }, response);
       return response;
     } catch (thrown) {
@@ -138,12 +138,12 @@ export function rolloutEndpoint(inner: Endpoint, parts: RolloutEndpointParts): E
     }
   }
 
-  /** Whether a request for a side could be done by the stable version instead. */
+  /** Whether the stable version can answer a request for a side instead. */
   function isCoverable(side: Side, { segment, sequence }: InferenceRequest): boolean {
     return side === "candidate" && segment.digest === "" && !sequence;
   }
 
-  /** Whether what a candidate failed with is covered now. */
+  /** Whether the stable version covers this failure of a candidate. */
   function isCovered(thrown: unknown, call: Call): boolean {
     const { reason } = LongshoreError.from(thrown, "execute", "running a candidate");
     return speaksAgainst(reason) && !call.abort.aborted && clock.nowMs() < call.deadlineMs;
@@ -152,7 +152,7 @@ export function rolloutEndpoint(inner: Endpoint, parts: RolloutEndpointParts): E
   const answers = (request: InferenceRequest, call: Call): AsyncIterable<InferenceResponse> =>
     answersOf(inner, request, call);
 
-  /** The answers of a side. Its time is that to the first: how fast the others go is up to who reads them. */
+  /** Streams the answers of a side. Its time is that to the first answer: the reader sets the pace of the others. */
   async function* runStream(
     alias: Alias,
     side: Side,
@@ -161,7 +161,7 @@ export function rolloutEndpoint(inner: Endpoint, parts: RolloutEndpointParts): E
   ): AsyncIterable<InferenceResponse> {
     const startedMs = clock.nowMs();
     let firstMs: number | undefined;
-    // So it stays where the caller leaves.
+    // This value stays if the caller leaves.
     let failed: Reason | undefined = "cancelled";
     try {
       for await (const response of answers(sided(request, alias, side), call)) {
@@ -173,13 +173,13 @@ export function rolloutEndpoint(inner: Endpoint, parts: RolloutEndpointParts): E
       failed = LongshoreError.from(thrown, "execute", `running ${alias.name}`).reason;
       throw thrown;
     } finally {
-      // Who leaves after an answer has not waited in vain.
+      // A caller that leaves after an answer has not waited in vain.
       const left = failed === "cancelled" && firstMs !== undefined;
       rollouts.ended(alias, side, firstMs ?? clock.nowMs() - startedMs, left ? undefined : failed);
     }
   }
 
-  /** As `inferAlias`, without shadows; what has answered once is not covered any more. */
+  /** Like `inferAlias`, without shadows. After its first answer a stream is not covered any more. */
   async function* streamAlias(
     now: Alias,
     request: InferenceRequest,
@@ -202,7 +202,7 @@ export function rolloutEndpoint(inner: Endpoint, parts: RolloutEndpointParts): E
     }
   }
 
-  /** What an alias leads to by itself. */
+  /** The stable version of an alias, as a segment. */
   function stable(segment: Segment): Segment {
     const alias = rollouts.find(segment.model);
     return alias ? { ...segment, model: alias.model, ...alias.stable } : segment;
@@ -227,7 +227,7 @@ export function rolloutEndpoint(inner: Endpoint, parts: RolloutEndpointParts): E
     return bytes <= maxShadowBytes && parts.draw() < trial.weightRatio;
   }
 
-  /** Never rejects, and nobody waits for it. */
+  /** Runs a shadow in the background. Never rejects. */
   function shadow(
     alias: Alias,
     request: InferenceRequest,
@@ -239,12 +239,12 @@ export function rolloutEndpoint(inner: Endpoint, parts: RolloutEndpointParts): E
     const { idempotencyKey: _done, ...rest } = call;
     const asked: Call = { ...rest, id: `${call.id}-shadow`, abort: own.signal };
     const { pass: _granted, ...again } = request;
-    // A variant of the stable version may be none of the candidate.
+    // The candidate may lack a variant of the stable version.
     const { variant } = request.segment;
     shadows++;
     void run(alias, "candidate", { ...again, segment: { ...again.segment, variant } }, asked)
       .then((response) => {
-        // Formatted texts that differ in the last decimal place are not a different answer.
+        // Formatted texts that differ in the last decimal digit are not a different answer.
         if (request.classes) return;
         const same = account.segment.variant === response.account.segment.variant ? 1 : 0.99;
         rollouts.compared(alias, call.id, difference(meant, response.outputs, toleranceFor(same)));
@@ -318,7 +318,7 @@ export function rolloutEndpoint(inner: Endpoint, parts: RolloutEndpointParts): E
       return alias ? describeAlias(alias, version, call) : inner.describe(model, version, call);
     },
     async offers(query, call) {
-      // An alias may lead elsewhere with the next request: a caller that plans by offers is told of the model itself.
+      // An alias may point elsewhere at the next request, so a caller that plans by offers gets those of the model itself.
       return rollouts.find(query.model) ? [] : inner.offers(query, call);
     },
   };

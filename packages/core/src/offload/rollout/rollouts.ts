@@ -20,37 +20,37 @@ import {
 import type { Side } from "./side.ts";
 import { type TrialFigures, type TrialWatch, trialWatch } from "./trial-watch.ts";
 
-/** All aliases of an endpoint, and how far those went that are gone. */
+/** All aliases of an endpoint, and the highest revision of the removed ones. */
 export interface KeptAliases {
   readonly aliases: readonly Alias[];
-  /** The highest revision of an alias that was removed; 0 where none was. One that is set again begins after it. */
+  /** Highest revision of a removed alias; 0 if none was removed. A new alias starts after it. */
   readonly removedRevision: number;
 }
 
-/** Where aliases are kept for after a restart. */
+/** Storage for aliases over a restart. */
 export interface AliasShelf {
   read(): Promise<KeptAliases>;
-  /** Whole or not at all. */
+  /** Atomic: writes all or nothing. */
   write(kept: KeptAliases): Promise<void>;
 }
 
-/** What is said of an alias. */
+/** An alias with its trial figures. */
 export interface AliasReport {
   readonly alias: Alias;
-  /** Since this endpoint began with this revision. */
+  /** Since this endpoint started with this revision. */
   readonly figures: TrialFigures | undefined;
 }
 
 /** The aliases of one endpoint. */
 export interface Rollouts {
-  /** At once; undefined for what is no alias. */
+  /** Synchronous; undefined if the name is no alias. */
   find(name: string): Alias | undefined;
   list(): readonly AliasReport[];
   /**
-   * Changes one by comparing and setting, once what it leads to is loaded. Throws `conflict`, `invalid-input`, and what resolving
-   * and loading the version throws.
+   * Changes an alias by compare-and-set, after its new target was loaded. Throws `conflict`, `invalid-input`, and what resolving and
+   * loading the version throws.
    *
-   * @param sees Models that an alias can be set to; others are as if they were not there. Undefined: all.
+   * @param sees Models that an alias can point to; others count as missing. Undefined: all.
    */
   change(
     name: string,
@@ -59,33 +59,32 @@ export interface Rollouts {
     sees?: (model: string) => boolean,
   ): Promise<Alias | undefined>;
   /**
-   * Takes the operator's aliases, all of them that hold now: they come before those of this endpoint, and only the operator
-   * changes them. What was rolled back here stays so until the operator says something newer. Candidates get requests once they
-   * are loaded, or could not be.
+   * Replaces the operator's aliases by the given list. They override those of this endpoint, and only the operator changes them. A rollback
+   * made here stays until the operator publishes a newer revision. Candidates get requests once they are loaded, or could not be.
    */
   follow(operators: readonly Alias[]): void;
-  /** A request of a side was answered (`undefined`) or failed. May roll back. */
+  /** Records the end of a request of a side; `failed` is undefined for an answer. May roll back. */
   ended(alias: Alias, side: Side, tookMs: number, failed: Reason | undefined): void;
-  /** The answers of a shadow were compared. May roll back. */
+  /** Records the comparison of a shadow's answer. May roll back. */
   compared(alias: Alias, callId: string, difference: string | undefined): void;
 }
 
-/** What they are made of. */
+/** Parts of the rollouts. */
 export interface RolloutParts {
   readonly clock: Clock;
   readonly observer: Observer;
-  /** What a version of a model consists of. Throws where there is no such version. */
+  /** Returns the content of a version. Throws if there is no such version. */
   readonly resolve: (model: string, version: string) => Promise<Target>;
-  /** Has a version loaded wherever it is to be served. Throws where it cannot be. Default: nothing has to be loaded. */
+  /** Loads a version at each endpoint that will serve it. Throws if that fails. Default: no loading. */
   readonly prepare?: (model: string, target: Target) => Promise<void>;
-  /** Default: nowhere. */
+  /** Default: aliases are not stored. */
   readonly shelf?: AliasShelf;
 }
 
-/** Aliases of one endpoint; each is a name in front of every request. */
+/** Maximum of aliases of one endpoint; every request is checked against them. */
 const maxAliases = 1024;
 
-/** Failures that say nothing of a version: the caller's, and those of load. */
+/** Failures that say nothing about a version: those of the caller, and those of load. */
 const blameless: ReadonlySet<Reason> = new Set<Reason>([
   "cancelled",
   "queue-full",
@@ -96,7 +95,7 @@ const blameless: ReadonlySet<Reason> = new Set<Reason>([
   "no-endpoint",
 ]);
 
-/** Whether a failure speaks against the version that was asked. */
+/** Whether a failure counts against the version that ran. */
 export function speaksAgainst(reason: Reason): boolean {
   if (reason === "unknown-version" || reason === "unknown-model") return true;
   return reasons[reason].httpStatus >= 500 && !blameless.has(reason);
@@ -110,22 +109,24 @@ function notOurs(name: string): LongshoreError {
   );
 }
 
-/** Reads what is kept. */
+/** Opens the rollouts and reads the stored aliases. */
 export async function openRollouts(parts: RolloutParts): Promise<Rollouts> {
   const { clock, observer, resolve, prepare, shelf } = parts;
   const aliases = new Map<string, Alias>();
   const watches = new Map<string, TrialWatch>();
-  /** Of the operator: the revision that was taken over, by name. */
+  /** The operator's aliases: the revision that was taken over, by name. */
   const followed = new Map<string, number>();
-  /** Those of them whose candidates were given up here, as they are since: so they come again where the directory was away. */
+  /**
+   * Operator's aliases with a candidate that was rolled back here, in their current form. They return to it after the directory was away.
+   */
   const settled = new Map<string, Alias>();
-  /** What those lead to meanwhile whose candidates are being loaded: to the stable version alone. */
+  /** Operator's aliases while their candidates are loading: they point to the stable version only. */
   const waiting = new Map<string, Alias>();
   const kept = await shelf?.read();
-  /** As in `KeptAliases`: nobody's change that was meant for an alias that is gone fits another of its name. */
+  /** As in `KeptAliases`: a change meant for a removed alias never fits a later one of the same name. */
   let removedRevision = kept?.removedRevision ?? 0;
   for (const alias of kept?.aliases ?? []) takeCold(alias);
-  /** One change after another, so that what is compared is still so when it is set. */
+  /** Changes run one after another, so that a comparison still holds when the alias is set. */
   let last: Promise<unknown> = Promise.resolve();
 
   function take(alias: Alias): void {
@@ -135,7 +136,7 @@ export async function openRollouts(parts: RolloutParts): Promise<Rollouts> {
     else watches.delete(alias.name);
   }
 
-  /** Takes one that was not prepared. */
+  /** Takes over an alias whose candidate was not loaded. */
   function takeCold(alias: Alias): void {
     take(alias);
     const { trial, ...stable } = alias;
@@ -148,7 +149,7 @@ export async function openRollouts(parts: RolloutParts): Promise<Rollouts> {
       });
   }
 
-  /** What a change leads to that the alias did not lead to before, loaded. */
+  /** The new targets of a change, loaded. */
   async function prepared(before: Alias | undefined, { model, stable, trial }: Alias): Promise<void> {
     const had = before?.model === model ? [before.stable, before.trial?.candidate] : [];
     for (const target of trial ? [stable, trial.candidate] : [stable]) {
@@ -168,12 +169,12 @@ export async function openRollouts(parts: RolloutParts): Promise<Rollouts> {
     observer.record(failureEvent(error, { id: `rollout-${name}`, model: name }, clock.nowMs()));
   }
 
-  /** `removedRevision` once an alias is gone: its removal is one change more. */
+  /** `removedRevision` after the removal of an alias: the removal counts as one change. */
   function removedWith(alias: Alias | undefined): number {
     return alias ? Math.max(removedRevision, alias.revision + 1) : removedRevision;
   }
 
-  /** What is kept: of the aliases those that are this endpoint's own. */
+  /** The aliases to store: only this endpoint's own. */
   function keptOf(all: ReadonlyMap<string, Alias>, removed = removedRevision): KeptAliases {
     return {
       aliases: [...all.values()].filter(({ name }) => !followed.has(name)),
@@ -181,13 +182,13 @@ export async function openRollouts(parts: RolloutParts): Promise<Rollouts> {
     };
   }
 
-  /** Throws `conflict` where the alias is not the one any more that a change is meant for. */
+  /** Throws `conflict` if the alias has changed since the revision of the change. */
   function refuseStale(name: string, before: Alias | undefined): void {
     const now = aliases.get(name);
     if (now !== before) throw conflict(name, before?.revision ?? 0, now?.revision ?? 0);
   }
 
-  /** Written first: a change that cannot be kept is none. */
+  /** Written first: a change that cannot be stored is not made. */
   async function put(name: string, before: Alias | undefined, alias: Alias | undefined): Promise<void> {
     const next = new Map(aliases);
     next.delete(name);
@@ -196,7 +197,7 @@ export async function openRollouts(parts: RolloutParts): Promise<Rollouts> {
       throw new LongshoreError("rejected", "admission", `this endpoint keeps ${maxAliases} aliases at most`);
     }
     await shelf?.write(keptOf(next, alias ? removedRevision : removedWith(before)));
-    // Writing took its time, in which the operator may have taken the name, or the candidate may have been given up.
+    // During the write the operator may have taken the name, or the candidate may have been rolled back.
     if (followed.has(name)) throw notOurs(name);
     refuseStale(name, before);
     if (alias) take(alias);
@@ -230,7 +231,7 @@ export async function openRollouts(parts: RolloutParts): Promise<Rollouts> {
     return turn;
   }
 
-  /** What is in force already: whether it can be written down is another matter. */
+  /** The change is already in force, whether or not it can be stored. */
   function writeDown(name: string): void {
     void inTurn(() => shelf?.write(keptOf(aliases)) ?? Promise.resolve()).catch((thrown: unknown) =>
       failed(name, thrown, "writing aliases down"),
@@ -264,7 +265,7 @@ export async function openRollouts(parts: RolloutParts): Promise<Rollouts> {
       if (next) await prepared(before, next);
       return inTurn(async () => {
         if (followed.has(name)) throw notOurs(name);
-        // Loading took its time, in which somebody else may have changed it, or a candidate may have been given up.
+        // During the load another change or a rollback may have happened.
         refuseStale(name, before);
         const set = next && !before ? { ...next, revision: removedRevision + 1 } : next;
         await put(name, before, set);

@@ -4,10 +4,7 @@ import type { Alias, Trial } from "./alias.ts";
 /** Which version a request is for. */
 export type Side = "stable" | "candidate";
 
-/**
- * A number in 0..1 that depends on a text alone, evenly spread (FNV-1a with the finaliser of MurmurHash3, both in the public
- * domain).
- */
+/** A number in 0..1 that depends only on a text, evenly spread (FNV-1a with the finaliser of MurmurHash3, both in the public domain). */
 export function shareOf(text: string): number {
   let hash = 0x811c9dc5;
   for (let at = 0; at < text.length; at++) hash = Math.imul(hash ^ text.charCodeAt(at), 0x01000193);
@@ -17,8 +14,8 @@ export function shareOf(text: string): number {
 }
 
 /**
- * The side of a request. The same sequence, and by the rollout's choice the same tenant or user, always gets the same side,
- * at every server that has the alias; who has the candidate at a weight keeps it at a larger one.
+ * The side of a request. The same sequence, and depending on the rollout the same tenant or user, always gets the same side, at every
+ * server that has the alias. A caller on the candidate at one weight stays there at a larger weight.
  */
 export function sideOf({ name, trial }: Alias, call: Call, sequence: string | undefined): Side {
   if (!trial || trial.mode === "shadow") return "stable";

@@ -2,11 +2,11 @@ import { alarm } from "./alarm.ts";
 import type { Trial } from "./alias.ts";
 import type { Side } from "./side.ts";
 
-/** What was seen of a rollout so far. */
+/** Observations of a rollout so far. */
 export interface TrialFigures {
   readonly stable: SideFigures;
   readonly candidate: SideFigures;
-  /** Of a shadow. */
+  /** Shadow answers that were compared. */
   readonly compared: number;
   readonly agreed: number;
 }
@@ -18,31 +18,34 @@ export interface SideFigures {
   readonly meanMs: number;
 }
 
-/** How a request ended: `failed` with something that is not its caller's fault, `given up` by its caller, who had waited for so long. */
+/** How a request ended. `failed`: with an error that is not its caller's fault. `given up`: its caller cancelled after this time. */
 export type Ended = "answered" | "failed" | "given up";
 
-/** Watches one candidate and says when it is to be given up, and why. */
+/** Watches one candidate and decides when and why to roll it back. */
 export interface TrialWatch {
-  /** A request of a side is over. */
+  /** Records the end of a request of a side. Returns the reason of a rollback, if any. */
   ended(side: Side, tookMs: number, how: Ended): string | undefined;
-  /** A shadow's answer was compared. */
+  /** Records the comparison of a shadow's answer. Returns the reason of a rollback, if any. */
   compared(agreed: boolean): string | undefined;
   figures(): TrialFigures;
 }
 
-/** Times of the stable version that its typical one is taken from. */
+/** Number of stable times from which the typical one is computed. */
 const remembered = 255;
-/** With fewer of them nothing is said about times. */
+/** Minimum of stable times before times are judged. */
 const fewest = 20;
-/** A candidate that is as quick as allowed is slower than the typical time half of the time, and the typical one is only known so well. */
+/**
+ * Allowed share of slower answers. A candidate exactly at the limit is slower than the typical time half of the time; the rest covers the
+ * uncertainty of the typical time.
+ */
 const slowerRatio = 0.58;
 /**
- * So much longer is no slowness, in milliseconds: a shadow begins while its caller's answer is written, and what that adds is as long
+ * Extra time that does not count as slowness, in milliseconds: a shadow begins while its caller's answer is written, which can take as long
  * as a run of a small network.
  */
 const slackMs = 1;
 
-/** Starts with nothing seen. */
+/** Starts without observations. */
 export function trialWatch({ mode, weightRatio, limits }: Trial): TrialWatch {
   const each = limits.falseAlarmRatio / 3;
   const errors = alarm(each);
@@ -54,13 +57,13 @@ export function trialWatch({ mode, weightRatio, limits }: Trial): TrialWatch {
   let compared = 0;
   let agreed = 0;
 
-  /** The share of errors that are the candidate's while it keeps its limit. */
+  /** The candidate's share of all errors while it keeps its limit. */
   const allowed = (): number => {
     const weighted = weightRatio * limits.errorFactor;
     return weighted / (weighted + 1 - weightRatio);
   };
 
-  /** Undefined while nothing is known of the stable version. */
+  /** Undefined while nothing is known about the stable version. */
   const isSlow = (tookMs: number): boolean | undefined =>
     times.length < fewest ? undefined : tookMs > limits.latencyFactor * median(times) + slackMs;
 
@@ -81,13 +84,13 @@ export function trialWatch({ mode, weightRatio, limits }: Trial): TrialWatch {
   return {
     ended(side, tookMs, how) {
       const one = sides[side];
-      // Who gave up sooner says nothing of how long it would have taken, and figures of a comparison are of the same on both sides.
+      // An early cancellation says nothing about the time it would have taken. Figures of a comparison must count the same on both sides.
       if (how === "given up" && (mode === "ab" || side === "stable" || isSlow(tookMs) !== true))
         return undefined;
       one.requests++;
       if (how === "failed") {
         one.errors++;
-        // Of a shadow each request has both sides; else the weight says how many requests each side gets.
+        // For a shadow each request has both sides. Otherwise the weight sets the share of each side.
         errors.seen(
           side === "candidate",
           mode === "shadow" ? limits.errorFactor / (1 + limits.errorFactor) : allowed(),
@@ -98,13 +101,13 @@ export function trialWatch({ mode, weightRatio, limits }: Trial): TrialWatch {
           if (times.length === remembered) times.shift();
           times.push(tookMs);
         } else if (one.requests > limits.minSamples) {
-          // The first ones load the version and run it cold.
+          // The first runs load the version and are cold.
           const slow = isSlow(tookMs);
           if (slow) slower++;
           if (slow !== undefined) latency.seen(slow, slowerRatio);
         }
       }
-      // Sides of a comparison are only counted.
+      // An A/B comparison is only counted.
       return mode === "ab" ? undefined : verdict();
     },
     compared(same) {
