@@ -1,6 +1,6 @@
 /**
- * A file of this package that threads and processes start. They need built JavaScript: beside a source (a test names its own
- * address), the built counterpart of its neighbour is meant.
+ * The address of a built file of this package that a thread or process starts. Threads and processes need built JavaScript: for a source
+ * file (a test passes its own address), this returns the built counterpart of its neighbour.
  *
  * @example
  * ```ts

@@ -11,8 +11,8 @@ const shown = (shape: readonly number[]): string =>
   `[${shape.map((size) => (size === -1 ? "any" : size)).join(", ")}]`;
 
 /**
- * Whether a shape fits a declared one. ONNX Runtime reports no sizes both for a scalar and for a value of unknown rank, so
- * an empty declaration says nothing and everything fits it.
+ * Whether a shape fits a declared one. ONNX Runtime reports no sizes both for a scalar and for a value of unknown rank, so every shape fits
+ * an empty declaration.
  */
 function fits(shape: readonly number[], declared: readonly number[]): boolean {
   return declared.length === 0 || shapeFits(shape, declared);
@@ -40,9 +40,9 @@ function checkFeed(tensor: Tensor, declared: TensorSpec): void {
 }
 
 /**
- * Checks what is fed and fetched against the declaration, so that every refusal names what was wrong: ONNX Runtime's own
- * errors are plain text without a code. Throws `invalid-input` (missing, unknown, datatype, rank, size, ragged) or
- * `body-mismatch` (bytes that do not make the shape).
+ * Checks inputs and requested outputs against the declaration, so that each error names the cause: ONNX Runtime's own errors are plain text
+ * without a code. Throws `invalid-input` (missing, unknown, datatype, rank, size, ragged) or `body-mismatch` (the number of bytes does not
+ * match the shape).
  */
 export function checkFeeds(
   feeds: Tensors,

@@ -1,7 +1,7 @@
 import { LongshoreError } from "@longshore/core";
 import { nicest } from "./yield-cores.ts";
 
-/** A niceness that an option gave, or `invalid-configuration`. */
+/** Checks a niceness from an option. Throws `invalid-configuration`. */
 export function checkNiceness(niceness: number): number {
   if (Number.isInteger(niceness) && niceness >= 0 && niceness <= nicest) return niceness;
   throw new LongshoreError(

@@ -15,25 +15,25 @@ export interface ChildLinkOptions {
   readonly memoryBytes: number;
   /** Most bytes of memory in one of its answers. */
   readonly maxOutputBytes: number;
-  /** Where a POSIX shell is, to set kernel limits before Node.js starts; undefined to do without. */
+  /** Path of a POSIX shell that sets kernel limits before Node.js starts; undefined for no kernel limits. */
   readonly shell: string | undefined;
   readonly clock: Clock;
-  /** Further variables of the environment that the process gets. */
+  /** Further environment variables that are passed to the process. */
   readonly keptVariables: readonly string[];
 }
 
-/** How often memory is looked at while something runs. */
+/** Interval of memory checks during a run, in milliseconds. */
 const watchEveryMs = 20;
-/** Kept of what the process writes to its stderr. */
+/** Characters of stderr that are kept. */
 const lastWordsLength = 4096;
-/** JavaScript's own heap in the sandbox: text elements need it, numbers do not. */
+/** Heap of JavaScript in the sandbox: text elements need it, numbers do not. */
 const heapMegabytes = 256;
 const outOfMemory = /out of memory|OUT_OF_MEMORY|bad_alloc|allocation failed|cannot allocate/i;
 
-/** Forbids core dumps and file writes, and limits private memory; then the program replaces the shell. */
+/** Forbids core dumps and file writes, and limits private memory. Then the program replaces the shell. */
 const limitScript = 'ulimit -c 0; ulimit -f 0; ulimit -d "$1" || exit 71; shift; exec "$@"';
 
-/** Only what a dynamic linker, Node.js and drivers need, and the telemetry switch: secrets of the environment stay outside. */
+/** Only the variables of a dynamic linker, Node.js and drivers, and the telemetry switch: secrets of the environment are not passed on. */
 function sandboxEnvironment(variables: readonly string[]): NodeJS.ProcessEnv {
   const kept: NodeJS.ProcessEnv = { [telemetryVariable]: telemetrySetting() };
   for (const name of ["PATH", "LD_LIBRARY_PATH", "LANG", "TZ", "SystemRoot", ...variables]) {
@@ -60,8 +60,8 @@ function start({ url, memoryBytes, shell, keptVariables }: ChildLinkOptions): Ch
 }
 
 /**
- * Runners as processes, which can be killed at any moment and whose memory is capped. A crash of native code ends the
- * process and not the program.
+ * Runners as processes, which can be killed at any moment and whose memory is capped. A crash of native code ends the process and not the
+ * program.
  */
 export function childLink(options: ChildLinkOptions): OpenLink {
   const { memoryBytes, clock } = options;
@@ -99,7 +99,7 @@ export function childLink(options: ChildLinkOptions): OpenLink {
     });
     const take = joinPieces(options.maxOutputBytes, (message) => {
       watch?.[Symbol.dispose]();
-      // What it says is checked where it is used.
+      // Users of the message check its fields.
       events.received(message as FromRunner);
     });
     child.on("message", (part) => {
@@ -158,7 +158,7 @@ export function childLink(options: ChildLinkOptions): OpenLink {
             over: () => kill(tooMuch()),
           });
         }
-        // A process that is gone is told by `close`; what could not be written needs no word of its own.
+        // `close` reports a process that is gone; a failed write needs no report of its own.
         sendInPieces(message, (part, written) => child.send(part as Serializable, written)).catch(
           (thrown: unknown) => kill(LongshoreError.from(thrown, "execute", "writing to the sandbox process")),
         );

@@ -10,28 +10,28 @@ export interface ChildRuntimeOptions {
   /** Name in metrics and configuration. Default `sandbox`. */
   readonly name?: string;
   /**
-   * Private memory of each process, Node.js itself (about 130 MB) included; at least 256 MiB. Default 1 GiB. `Infinity`
-   * for no cap, which is the only value accepted where there is none to be had: outside Linux.
+   * Private memory of each process, Node.js itself (about 130 MB) included; at least 256 MiB. Default 1 GiB. `Infinity` means no cap.
+   * Outside Linux, no cap is available and only `Infinity` is accepted.
    */
   readonly memoryBytes?: number;
-  /** A longer run is ended. Default 30,000. */
+  /** Maximum length of a run in milliseconds. Default 30,000. */
   readonly runDeadlineMs?: number;
-  /** A longer load is ended. Default 60,000. */
+  /** Maximum length of a load in milliseconds. Default 60,000. */
   readonly loadDeadlineMs?: number;
   /** Most bytes of outputs of one run. Default 64 MiB. */
   readonly maxOutputBytes?: number;
-  /** For deadlines and for looking at memory. Default the machine's. */
+  /** Clock for deadlines and memory checks. Default: the machine's. */
   readonly clock?: Clock;
   /** The process' built file. Default: the one of this package. */
   readonly childUrl?: URL;
   /**
-   * A POSIX shell, which sets the kernel's limits before Node.js starts. Default `/bin/sh` where it exists; undefined
-   * leaves only the watch on memory.
+   * A POSIX shell, which sets the kernel's limits before Node.js starts. Default `/bin/sh` if it exists; undefined leaves only the memory
+   * checks.
    */
   readonly shell?: string | undefined;
   /** Execution providers, tried one after another for each model. Default `["cpu"]`. */
   readonly providers?: readonly string[];
-  /** Further variables of the environment that the process gets, such as those that name drivers. Default: none. */
+  /** Further environment variables that are passed to the process, such as those of drivers. Default: none. */
   readonly keptVariables?: readonly string[];
 }
 
@@ -47,16 +47,14 @@ function checkAtLeast(name: string, value: number, least: number): number {
 }
 
 /**
- * ONNX Runtime in a process of its own for each session: for models that are not trusted. A file of a hundred bytes can
- * ask for a gigabyte or run for ever, a run cannot be cancelled, and what goes wrong in native code takes its process
- * along; here that process is not ours.
+ * ONNX Runtime in its own process for each session, for untrusted models. A file of a hundred bytes can request a gigabyte or run forever,
+ * a run cannot be cancelled, and a crash of native code ends its process. Here that process is not the program.
  *
- * What it guarantees, on Linux: private memory beyond `memoryBytes` is refused by the kernel (RLIMIT_DATA; shared memory
- * and the time between two looks aside, see `watchMemory`) and ends in `memory-limit`; a run or a load beyond its
- * deadline is killed (`run-deadline`); a crash is `runtime-crashed`; the next run starts a new process. The process gets
- * no environment but PATH and the like, writes no files, and ends when this program does. What it does not: it is the
- * same user with the same file system and network, so it keeps in a model that asks for too much, and not an attacker who
- * takes over native code; for those run the whole server in a container.
+ * Guarantees on Linux: the kernel refuses private memory beyond `memoryBytes` (RLIMIT_DATA; except for shared memory and the time between
+ * two checks, see `watchMemory`), with reason `memory-limit`. A run or a load beyond its deadline is killed (`run-deadline`). A crash is
+ * reported as `runtime-crashed`, and the next run starts a new process. The process gets no environment except PATH and similar variables,
+ * writes no files, and ends when this program does. Limits: it runs as the same user with the same file system and network. It contains a
+ * model that uses too much, but not an attacker who takes over native code; for those, run the whole server in a container.
  *
  * The model, inputs and outputs are copied through a pipe, in pieces: some milliseconds for a megabyte. `give` saves nothing.
  *

@@ -1,25 +1,25 @@
 import { isMainThread } from "node:worker_threads";
 
 /*
- * Ending the program while a worker is inside native code aborts it (SIGABRT, a core dump, exit status 134): the binding
- * throws into an environment that is already being torn down. An abort of a call must not wait, but the end of the
- * program can, so this waits there until the runs under way are over. One that takes too long for that is ended with the
- * process, by a signal: Node.js would wait for it, however long it takes, and abort then.
+ * Ending the program while a worker is inside native code aborts it (SIGABRT, a core dump, exit status 134): the binding throws into an
+ * environment that is being torn down. An abort of a call must not wait, but the end of the program can, so this guard waits there until
+ * the runs under way are over. After its time limit it ends the process with a signal: Node.js would wait for the run, however long it
+ * takes, and abort then.
  */
 
-/** Keeps `process.exit` and an uncaught error from tearing down runs. */
+/** Keeps `process.exit` and uncaught errors from tearing down runs. */
 export interface ExitGuard {
   /** Watches an Int32 that is 1 while native code runs and that is notified when it turns 0. */
   watch(busy: Int32Array): Disposable;
 }
 
-/** How long the end of the program waits for runs before it gives up. */
+/** How long the end of the program waits for runs, in milliseconds. */
 const longestWaitMs = 10_000;
 
 /**
- * The listener on the process is there only while something is watched, beside as many as were allowed without it.
+ * The process has a listener only while something is watched, and the limit on listeners is raised by one for it.
  *
- * @param waitMs How long all runs together are waited for. Default 10 s.
+ * @param waitMs Time limit for all runs together. Default 10 s.
  */
 export function exitGuard(waitMs: number = longestWaitMs): ExitGuard {
   const watched = new Set<Int32Array>();

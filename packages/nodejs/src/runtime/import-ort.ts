@@ -2,7 +2,7 @@ import { addWasm, hasWasm } from "./optional-parts.ts";
 import type { ImportOrt } from "./runner.ts";
 import { requireTelemetryOff } from "./telemetry-off.ts";
 
-/** Imports the chosen build when a worker first needs it: a worker that runs one never loads the other. */
+/** Imports the chosen build when a worker first needs it. A worker with one build never loads the other. */
 export const importOrt: ImportOrt = async (backend, threads) => {
   if (backend === "native") {
     requireTelemetryOff();
@@ -10,7 +10,7 @@ export const importOrt: ImportOrt = async (backend, threads) => {
   }
   if (!hasWasm()) throw new Error(addWasm);
   const ort = await import("onnxruntime-web");
-  // Its WebAssembly file lies beside it in the package; nothing is fetched. Set before the first session, once and for all.
+  // Its WebAssembly file is in the package; nothing is fetched. Set once, before the first session.
   ort.env.wasm.numThreads = threads;
   return ort;
 };

@@ -2,27 +2,27 @@ import { Deserializer, Serializer } from "node:v8";
 import type { FromRunner, ToRunner } from "./runner-message.ts";
 
 /*
- * Messages between this program and a process. Node.js copies, writes and reads each as a whole, about a millisecond of the thread
- * for a megabyte, so that a model of 400 MB would keep everybody else waiting for as long as it takes. What holds more than a
- * piece goes as a list: how much memory it has, the rest of it, then that memory piece by piece, each in a turn of its own. The
- * other side may run somebody's model and is not believed: what it announces is held to a limit before memory is taken. The
- * process imports this file, and little else: its memory is capped.
+ * Messages between this program and a process. Node.js copies, writes and reads each message as a whole, which takes about a millisecond of
+ * the thread for a megabyte. A model of 400 MB would block all other work for that time. So a message with more memory than one piece is
+ * sent as a list: the sizes of its memory, the rest of it, then that memory piece by piece, each in its own turn of the event loop. The
+ * other side may run an untrusted model, so announced sizes are checked against a limit before memory is allocated. The process imports
+ * this file, and little else: its memory is capped.
  */
 
 type Message = ToRunner | FromRunner;
 
 const pieceBytes = 1024 * 1024;
 
-/** Comes before pieces. */
+/** Sent before the pieces. */
 interface Announcement {
   readonly kind: "pieces";
-  /** Of each memory, in order. */
+  /** Size of each buffer, in order. */
   readonly sizes: readonly number[];
-  /** The message without them. */
+  /** The message without its buffers. */
   readonly rest: Uint8Array;
 }
 
-/** The memory of a message, each once. */
+/** The buffers of a message, each once. */
 export function buffersOf(message: Message): readonly ArrayBuffer[] {
   const found = new Set<ArrayBufferLike | undefined>();
   if (message.kind === "load") found.add(message.bytes.buffer);
@@ -37,9 +37,9 @@ export function buffersOf(message: Message): readonly ArrayBuffer[] {
 }
 
 /**
- * Sends a message whose memory nobody changes meanwhile.
+ * Sends a message. Its memory must not change meanwhile.
  *
- * @param send Sends one part and tells when it has been written, or that it cannot be: then nothing follows.
+ * @param send Sends one part and reports when it was written, or that it cannot be: then nothing follows.
  */
 export async function sendInPieces(
   message: Message,
@@ -69,7 +69,7 @@ export async function sendInPieces(
   for (const part of parts) {
     const failed = await new Promise<Error | null>((resolve) => send(part, resolve));
     if (failed) return;
-    // What could be written at once is told within the same turn.
+    // Immediate writes are reported within the same turn.
     await new Promise<void>((resolve) => void setImmediate(resolve));
   }
 }
@@ -77,7 +77,7 @@ export async function sendInPieces(
 const wrong = (): Error =>
   new Error("these are no pieces, or others than were announced, or more than may come");
 
-/** A message whose pieces are on their way. */
+/** A message whose pieces are arriving. */
 class Arriving {
   readonly #buffers: readonly ArrayBuffer[];
   readonly #rest: Uint8Array;
@@ -89,7 +89,7 @@ class Arriving {
     this.#rest = rest;
   }
 
-  /** Takes the next piece; whether it was the last. */
+  /** Takes the next piece. Returns whether it was the last. */
   take(piece: unknown): boolean {
     const buffer = this.#buffers[this.#buffer];
     if (!buffer || !(piece instanceof Uint8Array) || piece.byteLength === 0) throw wrong();
@@ -124,7 +124,7 @@ function announcementOf(part: unknown, mostBytes: number): Announcement | undefi
   return { kind: "pieces", sizes: sizes as readonly number[], rest };
 }
 
-/** Makes the function that takes parts as they come. It throws at pieces of more than `mostBytes` in all, and at wrong ones. */
+/** Returns the function that takes parts as they arrive. It throws for pieces of more than `mostBytes` in all, and for malformed ones. */
 export function joinPieces(mostBytes: number, received: (message: unknown) => void): (part: unknown) => void {
   let arriving: Arriving | undefined;
   return (part) => {

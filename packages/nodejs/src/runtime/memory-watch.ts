@@ -21,15 +21,15 @@ async function ownBytes(pid: number): Promise<number | undefined> {
     }
     return kilobytes * 1024;
   } catch {
-    // The process has ended since; whoever holds it is told so in another way.
+    // The process has ended; its owner learns that in another way.
     return undefined;
   }
 }
 
 /**
- * Looks at a process' memory every `everyMs` and tells once when it is over the limit. Between two looks a process can take
- * as much as the machine writes in that time (some tens of megabytes in 20 ms), so this stands behind a limit of the
- * kernel where there is one, and alone where there is not.
+ * Checks a process' memory every `everyMs` and reports once when it is over the limit. Between two checks a process can allocate as much as
+ * the machine writes in that time (some tens of megabytes in 20 ms). So this backs up a kernel limit if there is one, and is the only limit
+ * otherwise.
  */
 export function watchMemory({ pid, limitBytes, everyMs, clock, over }: MemoryWatch): Disposable {
   let timer: Disposable | undefined;

@@ -16,7 +16,7 @@ export interface OnnxRuntimeOptions {
   /** Name in metrics and configuration. Default `onnxruntime`. */
   readonly name?: string;
   /**
-   * Execution providers, tried one after another for each model: `cpu`, and what the native build has on this platform and finds
+   * Execution providers, tried one after another for each model: `cpu`, and those that the native build supports on this platform and finds
    * libraries for (`cuda`, `tensorrt`, `webgpu`, `coreml`, `dml`). Default `["cpu"]`.
    */
   readonly providers?: readonly string[];
@@ -25,30 +25,29 @@ export interface OnnxRuntimeOptions {
   /** Most bytes of outputs of one run. Default 1 GiB. */
   readonly maxOutputBytes?: number;
   /**
-   * Whether graphs whose runs have shown to take less than about half a millisecond run on the calling thread, which saves
-   * the 0.1 ms of the way to a worker and back (ADR 6). Default false.
+   * Whether graphs with runs below about half a millisecond run on the calling thread, which saves the 0.1 ms of the way to a worker and
+   * back (ADR 6). Default false.
    */
   readonly shortRunsHere?: boolean;
   /**
-   * By how much more than this thread its workers let others have the cores, 0 to 19, on Linux: a server answers, refuses
-   * and reads more evenly while they calculate (ADR 17). Default 0.
+   * Niceness of its workers relative to this thread, 0 to 19, on Linux: a server answers, refuses and reads more evenly while they compute
+   * (ADR 17). Default 0.
    */
   readonly niceness?: number;
 }
 
-/** Threads that wait for the next session when theirs was released: as many as models are mostly replaced at a time. */
+/** Threads kept for the next session after a release: as many as the models that are usually replaced at a time. */
 const keptWorkers = 2;
 
 /**
- * ONNX Runtime's native build, one session per worker thread, because a run blocks the thread that calls it; only runs
- * too short to be worth the way to a worker stay on the calling thread, if `shortRunsHere` says so. Threads do not spin
- * while they wait. Sessions say which provider runs them and which were passed over.
+ * ONNX Runtime's native build, one session per worker thread, because a run blocks the calling thread. Only runs too short for the way to a
+ * worker stay on the calling thread, with `shortRunsHere`. Threads do not spin while they wait. Sessions report the provider that runs them
+ * and those that were passed over.
  *
- * A run cannot be cancelled: when a call ends, its promise rejects at once and the instance stays busy until the run is
- * over. A crash of native code takes the whole program along, so models that are not trusted belong into `childRuntime`.
- * Weights outside the file are never opened. In the main thread it sets the environment variable `ORT_DISABLE_TELEMETRY` to `1`
- * unless it is set: the native build otherwise reports to its maker. In a worker thread loads fail with `unsupported` if the
- * variable is missing, since only the main thread can set it.
+ * A run cannot be cancelled: when a call ends, its promise rejects at once and the instance stays busy until the run is over. A crash of
+ * native code ends the whole program, so untrusted models belong in `childRuntime`. Weights outside the file are never opened. In the main
+ * thread it sets the environment variable `ORT_DISABLE_TELEMETRY` to `1` unless it is set: the native build otherwise reports to its maker.
+ * In a worker thread loads fail with `unsupported` if the variable is missing, since only the main thread can set it.
  *
  * @example
  * ```ts
@@ -82,7 +81,7 @@ export function onnxRuntime(options: OnnxRuntimeOptions = {}): ProviderRuntime {
   });
   const trial = childRuntime({
     name: `${runtime.name} trial`,
-    // Drivers reserve far more address space than they use, and the operator vouches for the model.
+    // Drivers reserve far more address space than they use, and the operator trusts the model.
     memoryBytes: Infinity,
     maxOutputBytes: options.maxOutputBytes ?? 1024 ** 3,
     keptVariables: driverVariables,
@@ -97,7 +96,7 @@ export function onnxRuntime(options: OnnxRuntimeOptions = {}): ProviderRuntime {
   };
 }
 
-/** What the loaders and drivers of accelerators read from the environment. */
+/** Environment variables of the loaders and drivers of accelerators. */
 const driverVariables: readonly string[] = [
   "VK_ICD_FILENAMES",
   "VK_DRIVER_FILES",

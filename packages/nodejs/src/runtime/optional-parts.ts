@@ -1,9 +1,9 @@
 import { createRequire } from "node:module";
 
-/** The version that this package was tested with, and accepts as a peer. */
+/** Tested version, and accepted version of the peer. */
 const wasmVersion = "1.30.0";
 
-/** What an error or a check says where the WebAssembly runtime is asked for and its package is missing. */
+/** Error text if the WebAssembly runtime is requested without its package. */
 export const addWasm: string = `the package onnxruntime-web is not installed; add it with: npm install onnxruntime-web@${wasmVersion} (118 MB)`;
 
 /**

@@ -1,8 +1,8 @@
 import type { Datatype } from "@longshore/core";
 
 /*
- * Names of element types in ONNX Runtime's JavaScript interface. This file and the others that run inside a worker take
- * only types from core, so that a worker starts without loading it.
+ * Names of element types in ONNX Runtime's JavaScript interface. Files that run inside a worker import only types from core, so that a
+ * worker starts without loading it.
  */
 
 const pairs: readonly (readonly [string, Datatype])[] = [
@@ -24,7 +24,7 @@ const pairs: readonly (readonly [string, Datatype])[] = [
 const toDatatype: ReadonlyMap<string, Datatype> = new Map(pairs);
 const toOrt: ReadonlyMap<Datatype, string> = new Map(pairs.map(([ort, datatype]) => [datatype, ort]));
 
-/** The protocol's name of an element type; undefined for those that no JavaScript runtime can carry (4-bit, bfloat16). */
+/** The protocol's name of an element type; undefined for types that no JavaScript runtime can carry (4-bit, bfloat16). */
 export function datatypeOf(ortType: string): Datatype | undefined {
   return toDatatype.get(ortType);
 }
@@ -36,7 +36,7 @@ export function ortTypeOf(datatype: Datatype): string | undefined {
 
 type ViewConstructor = new (buffer: ArrayBuffer, offset: number, length: number) => ArrayBufferView;
 
-/** Newer engines have a Float16Array and the runtime then insists on it; before, 16-bit patterns are taken as they are. */
+/** Newer engines have a Float16Array, and the runtime then requires it. Older ones take 16-bit patterns. */
 const float16 = (globalThis as { Float16Array?: ViewConstructor }).Float16Array ?? Uint16Array;
 
 const views: Readonly<Record<Exclude<Datatype, "BYTES" | "BF16">, readonly [ViewConstructor, number]>> = {
@@ -54,7 +54,7 @@ const views: Readonly<Record<Exclude<Datatype, "BYTES" | "BF16">, readonly [View
   FP64: [Float64Array, 8],
 };
 
-/** The typed array that the runtime wants for a datatype, on memory that is aligned for it. */
+/** The typed array that the runtime requires for a datatype, on aligned memory. */
 export function ortView(
   datatype: Exclude<Datatype, "BYTES" | "BF16">,
   buffer: ArrayBuffer,

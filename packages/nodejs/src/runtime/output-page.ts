@@ -1,16 +1,16 @@
 import type { OutputMessage } from "./runner-message.ts";
 import { aligned } from "./shared-page.ts";
 
-/** Outputs that lie in the shared page. */
+/** Outputs in the shared page. */
 export interface PlacedOutputs {
   readonly outputs: readonly OutputMessage[];
-  /** Whether they have the names, types, shapes and places of the run before. */
+  /** Whether they have the names, types, shapes and positions of the previous run. */
   readonly same: boolean;
 }
 
-/** Puts the outputs of one session's runs into the shared page. */
+/** Writes the outputs of one session's runs into the shared page. */
 export interface OutputPage {
-  /** Undefined when they do not fit it, text among them included. */
+  /** Undefined if they do not fit, or contain text. */
   place(outputs: readonly OutputMessage[]): PlacedOutputs | undefined;
 }
 
@@ -29,14 +29,14 @@ function sameAs(last: readonly OutputMessage[], outputs: readonly OutputMessage[
   );
 }
 
-/** On the page's part for outputs. */
+/** Uses the page's part for outputs. */
 export function outputPage(page: Uint8Array): OutputPage {
   let last: readonly OutputMessage[] | undefined;
   return {
     place(outputs) {
       let size = 0;
       for (const { data, type } of outputs) {
-        // Texts are not as long as those before them, though they are as many.
+        // Texts of equal number may differ in length from the previous ones.
         if (!ArrayBuffer.isView(data) || type === "string") size = Infinity;
         else size = aligned(size + data.byteLength);
       }

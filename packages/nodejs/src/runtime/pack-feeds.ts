@@ -4,16 +4,15 @@ import type { AgainMessage, FeedMessage, RunMessage } from "./runner-message.ts"
 import { aligned } from "./shared-page.ts";
 
 /*
- * How inputs travel to a runner. Borrowed tensors are copied, once: small ones into the page that both sides share, larger
- * ones into one buffer that comes back with the answer and is used again. The second run into the same memory costs no page faults, which are most of the price of a fresh copy of
- * some megabytes. A tensor that was given, that fills its buffer and that is large is moved instead, and so is the whole
- * buffer of one whose giver wants it back: it takes the place of the buffer that comes back. Tensors on shared memory would
- * save the copies, but ONNX Runtime refuses them.
+ * How inputs travel to a runner. Borrowed tensors are copied once: small ones into the page that both sides share, larger ones into one
+ * buffer that returns with the answer and is reused. A second run into the same memory causes no page faults, which are most of the cost of
+ * a fresh copy of some megabytes. A large tensor that was given and fills its buffer is moved instead. The whole buffer of a lent tensor is
+ * moved too, and returns in place of the reused buffer. Tensors on shared memory would save the copies, but ONNX Runtime refuses them.
  */
 
 /** Below this a copy is cheaper than moving one more buffer. */
 const worthMovingBytes = 16_384;
-/** A spare buffer larger than this is given up rather than kept. */
+/** A larger spare buffer is dropped. */
 const keptBytes = 16 * 1024 * 1024;
 
 function movable(tensor: Tensor): boolean {
@@ -26,7 +25,7 @@ function movable(tensor: Tensor): boolean {
   );
 }
 
-/** The one input of a run, when it lies in memory that its giver wants back. */
+/** The one input of a run, if its memory must be returned to its giver. */
 function onLoan(tensors: Tensors): readonly [string, Tensor] | undefined {
   const [first] = tensors;
   const only = first?.[1];
@@ -37,12 +36,12 @@ function onLoan(tensors: Tensors): readonly [string, Tensor] | undefined {
   return fits ? first : undefined;
 }
 
-/** A run on memory that the other side moves back when it is over. */
+/** A run on memory that the other side moves back afterwards. */
 function packLoan(
   [name, { spec, bytes }]: readonly [string, Tensor],
   fetches: readonly string[],
 ): { readonly message: RunMessage; readonly transfer: readonly ArrayBuffer[] } {
-  // `onLoan` has seen that it is an ArrayBuffer.
+  // `onLoan` checked that it is an ArrayBuffer.
   const buffer = bytes.buffer as ArrayBuffer;
   const { datatype, shape } = spec;
   const feed: FeedMessage = {
@@ -64,15 +63,15 @@ export interface PackedFeeds {
 /** Packs the inputs of one session's runs, one run after another. */
 export interface FeedPacker {
   /**
-   * For checked feeds. The run before must be over. Where megabytes are copied, there is a `pause` after each two milliseconds or
-   * so, and what it throws ends that.
+   * Packs checked inputs. The previous run must be over. While megabytes are copied, it awaits a `pause` after about every two
+   * milliseconds; an error of the pause ends it.
    */
   pack(
     tensors: Tensors,
     fetches: readonly string[],
     pause: () => Promise<void>,
   ): PackedFeeds | Promise<PackedFeeds>;
-  /** A buffer has come back. */
+  /** Takes a returned buffer. */
   returned(buffer: ArrayBuffer): void;
 }
 
@@ -80,7 +79,7 @@ function same<T>(a: readonly T[], b: readonly T[]): boolean {
   return a === b || (a.length === b.length && a.every((value, index) => value === b[index]));
 }
 
-/** Whether a run differs from one before only in the elements of its tensors. */
+/** Whether a run differs from the previous one only in the elements of its tensors. */
 function repeats(last: RunMessage, tensors: Tensors, fetches: readonly string[]): boolean {
   if (last.feeds.length !== tensors.size || !same(last.fetches, fetches)) return false;
   let index = 0;
@@ -101,7 +100,7 @@ function* copyWork(
   const copy = steppedCopy();
   for (const { name, offset, byteLength, buffer } of feeds) {
     const tensor = tensors.get(name);
-    // What moves is not copied.
+    // Moved memory is not copied.
     if (!tensor || buffer === tensor.bytes.buffer) continue;
     const into = buffer ? new Uint8Array(buffer) : target.subarray(offset, offset + byteLength);
     yield* copy(into, 0, tensor.bytes);
@@ -109,14 +108,14 @@ function* copyWork(
 }
 
 /**
- * `moves` tells whether buffers move to the runner (a worker) or are copied on the way anyway (a process); `page` is the
- * shared page's part for inputs, where there is one.
+ * `moves`: whether buffers move to the runner (a worker) or are copied on the way (a process). `page`: the shared page's part for inputs,
+ * if there is one.
  */
 export function feedPacker(moves: boolean, page: Uint8Array | undefined): FeedPacker {
   let spare: ArrayBuffer | undefined;
-  /** The run before, when it lay in the page as a whole. */
+  /** The previous run, if all its inputs lay in the page. */
   let last: RunMessage | undefined;
-  /** Who wants the buffer of the run under way back. */
+  /** Returns the buffer of the run under way to its giver. */
   let back: Tensor["back"];
 
   return {
@@ -140,7 +139,7 @@ export function feedPacker(moves: boolean, page: Uint8Array | undefined): FeedPa
         const { byteLength } = bytes;
         const moved = moves && movable(tensor) && !transfer.includes(bytes.buffer as ArrayBuffer);
         if (moved || datatype === "BYTES") {
-          // `movable` has seen that it is an ArrayBuffer.
+          // `movable` checked that it is an ArrayBuffer.
           const buffer = moved ? (bytes.buffer as ArrayBuffer) : new ArrayBuffer(byteLength);
           feeds.push({ name, datatype, shape, buffer, offset: 0, byteLength });
           if (moves) transfer.push(buffer);

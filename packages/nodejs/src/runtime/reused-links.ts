@@ -1,14 +1,14 @@
 import type { OpenLink, RunnerLink } from "./runner-link.ts";
 
-/** Runners that are kept for the next session when theirs is released. */
+/** Runners kept for the next session after a release. */
 export interface ReusedLinks {
-  /** Takes a runner that is kept, or starts one. */
+  /** Takes a kept runner, or starts one. */
   readonly open: OpenLink;
-  /** Ends those that are kept; from then on none is. */
+  /** Ends the kept runners. Later ones are not kept. */
   close(): Promise<void>;
 }
 
-/** A link with whoever listens to it now. */
+/** A link with its current listener. */
 interface Kept {
   readonly inner: RunnerLink;
   events: Parameters<OpenLink>[0];
@@ -16,9 +16,9 @@ interface Kept {
 }
 
 /**
- * Keeps up to `most` runners whose session was released. A thread that ends leaves what its memory allocator had taken to
- * nobody in particular, so a server that loads and unloads all day would grow with each thread; the same few threads use
- * the same memory again. Loading is quicker, too. One that died is not kept.
+ * Keeps up to `most` runners whose session was released. The memory allocator does not return the memory of an ended thread, so a server
+ * that loads and unloads all day would grow with each thread. The same few threads reuse their memory. Loading is faster, too. A crashed
+ * runner is not kept.
  */
 export function reusedLinks(start: OpenLink, most: number): ReusedLinks {
   const idle: Kept[] = [];

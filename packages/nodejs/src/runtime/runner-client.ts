@@ -9,10 +9,10 @@ interface Pending {
   readonly reject: (why: LongshoreError) => void;
 }
 
-/** Our end of a runner: one question at a time, and what is left of it when the runner dies. */
+/** This side of a runner: one request at a time, and the error when the runner dies. */
 export class RunnerClient {
   readonly #link: RunnerLink;
-  /** For the inputs of its runs. */
+  /** Packs the inputs of its runs. */
   readonly packer: FeedPacker;
   /** The shared page's part for outputs. */
   readonly outputPage: Uint8Array | undefined;
@@ -39,7 +39,7 @@ export class RunnerClient {
     this.outputPage = page?.outputs;
   }
 
-  /** Whether memory that is sent is gone from here. */
+  /** Whether sent memory is moved away. */
   get moves(): boolean {
     return this.#link.moves;
   }
@@ -48,12 +48,12 @@ export class RunnerClient {
     return this.#link.shared;
   }
 
-  /** Why it is no more; undefined while it lives. */
+  /** Why it ended; undefined while it lives. */
   get ended(): LongshoreError | undefined {
     return this.#ended;
   }
 
-  /** Sends and waits for the answer; rejects with `runtime-crashed` (or why it was killed) when it dies instead. */
+  /** Sends a message and awaits the answer. Rejects with `runtime-crashed` (or the reason of its kill) if the runner dies. */
   exchange(message: ToRunner, transfer: readonly ArrayBuffer[]): Promise<FromRunner> {
     return new Promise((resolve, reject) => {
       if (this.#ended) {
@@ -66,20 +66,20 @@ export class RunnerClient {
     });
   }
 
-  /** Kills it where that is possible; tells whether it was. */
+  /** Kills it if possible. Returns whether it was killed. */
   kill(why: LongshoreError): boolean {
     if (!this.#link.kill || this.#ended) return false;
     this.#link.kill(why);
     return true;
   }
 
-  /** Frees the session and ends the runner; to be called when nothing is asked of it. Resolves when it is gone. */
+  /** Frees the session and ends the runner. Call it only while no request is under way. Resolves when the runner is gone. */
   async close(): Promise<void> {
     if (!this.#ended) {
       try {
         await this.exchange({ kind: "release" }, []);
       } catch (thrown) {
-        // It died while it was being freed, which is what was wanted of it.
+        // It died while it was being freed, which is the intended result.
         if (!LongshoreError.is(thrown)) throw thrown;
       }
     }
@@ -88,7 +88,7 @@ export class RunnerClient {
   }
 }
 
-/** The error for a refusal of the runner. */
+/** The error for a runner's refusal. */
 export function failure(message: FromRunner, attempted: string): LongshoreError {
   if (message.kind === "failed") {
     return new LongshoreError(message.reason, "execute", `${attempted}: ${message.detail}`);

@@ -5,18 +5,18 @@ import type { FromRunner, ToRunner } from "./runner-message.ts";
 export interface RunnerLink {
   /** Whether memory moves with a message (thread) or is copied (process). */
   readonly moves: boolean;
-  /** Memory that both sides have; undefined where none can be shared. */
+  /** Memory shared by both sides; undefined if none can be shared. */
   readonly shared?: SharedArrayBuffer;
   send(message: ToRunner, transfer: readonly ArrayBuffer[]): void;
-  /** While it is held, the program does not end by itself. */
+  /** Held links keep the program alive. */
   hold(held: boolean): void;
-  /** Ends it at once, whatever it does; `ended` is told `why`. Undefined where that would take the program along. */
+  /** Ends it at once, in any state. `ended` receives `why`. Undefined if that would end the program. */
   kill?(why: LongshoreError): void;
-  /** Ends it when it does nothing or has ended already; resolves when it is gone. */
+  /** Ends an idle or ended runner; resolves when it is gone. */
   end(): Promise<void>;
 }
 
-/** What a link tells. `ended` comes at most once, and never after `end` was called. */
+/** Events of a link. `ended` comes at most once, and never after `end` was called. */
 interface LinkEvents {
   received(message: FromRunner): void;
   ended(why: LongshoreError): void;

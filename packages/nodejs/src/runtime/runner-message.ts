@@ -2,8 +2,8 @@ import type { Datatype, Reason, TensorSpec } from "@longshore/core";
 import type { PassedOver } from "@longshore/engine";
 
 /*
- * What is said between a session here and the thread or process that holds it. A **runner** holds one session and does
- * one thing at a time, so messages carry no ids: each is answered before the next is sent.
+ * Messages between a session here and the thread or process that holds it. A **runner** holds one session and does one thing at a time, so
+ * messages carry no IDs: each is answered before the next is sent.
  */
 
 /** Which build of ONNX Runtime a runner uses. */
@@ -17,17 +17,17 @@ export interface LoadMessage {
   readonly providers: readonly string[];
   readonly threads: number;
   readonly fusions: boolean;
-  /** More bytes of outputs than this are not sent back. */
+  /** Larger outputs are not sent back. */
   readonly maxOutputBytes: number;
   /** The memory of the process is capped: set by the process that runs untrusted models. */
   readonly capped?: true;
-  /** Memory that both sides have for small tensors, where threads can share memory (see shared-page). */
+  /** Memory shared by both sides for small tensors, if threads can share memory (see shared-page). */
   readonly shared?: SharedArrayBuffer;
 }
 
 /**
- * One input: memory of its own, or a part of the message's common `buffer` or of the shared page. Texts have memory of their
- * own, as their tensor has it: the runner makes the strings that the runtime takes.
+ * One input: its own memory, or a part of the message's common `buffer` or of the shared page. Texts have their own memory in the form of
+ * their tensor: the runner builds the strings that the runtime takes.
  */
 export interface FeedMessage {
   readonly name: string;
@@ -39,8 +39,8 @@ export interface FeedMessage {
 }
 
 /**
- * Run once. `buffer` holds the inputs that have no memory of their own and comes back with the answer, to be used again
- * for the next run. Without it they take the first `pageBytes` of the shared page.
+ * Requests one run. `buffer` holds the inputs without their own memory. It returns with the answer and is reused for the next run. Without
+ * it, those inputs take the first `pageBytes` of the shared page.
  */
 export interface RunMessage {
   readonly kind: "run";
@@ -51,8 +51,8 @@ export interface RunMessage {
 }
 
 /**
- * Run once more, on the inputs that now lie in the page where those of the run before lay, with the same shapes and
- * fetches: what is repeated need not be said, nor made into tensors again.
+ * Requests another run on new inputs at the same positions in the page, with the same shapes and fetches. Repeated parts are neither sent
+ * again nor turned into tensors again.
  */
 export interface AgainMessage {
   readonly kind: "again";
@@ -63,7 +63,7 @@ interface ReleaseMessage {
   readonly kind: "release";
 }
 
-/** Anything said to a runner. */
+/** Any message to a runner. */
 export type ToRunner = LoadMessage | RunMessage | AgainMessage | ReleaseMessage;
 
 /** The file is loaded. */
@@ -84,8 +84,8 @@ interface PagePart {
 }
 
 /**
- * One output in the runtime's own terms: its element type, sizes, and a typed array or its place in the page. Texts come as
- * the bytes of their tensor.
+ * One output in the runtime's own terms: its element type, sizes, and a typed array or its position in the page. Texts come as the bytes of
+ * their tensor.
  */
 export interface OutputMessage {
   readonly name: string;
@@ -103,13 +103,13 @@ interface OutputsMessage {
   readonly buffer?: ArrayBuffer;
 }
 
-/** A run is done, and its outputs lie in the page where those of the run before lay, with the same types and shapes. */
+/** A run is done, with outputs at the same positions in the page and the same types and shapes as before. */
 interface SameOutputsMessage {
   readonly kind: "same-outputs";
   readonly ranMs: number;
 }
 
-/** Loading or a run failed; the runner can go on. `detail` is the runtime's own text without paths. */
+/** Loading or a run failed; the runner can continue. `detail` is the runtime's own text without paths. */
 interface FailedMessage {
   readonly kind: "failed";
   readonly reason: Reason;
@@ -122,7 +122,7 @@ interface ReleasedMessage {
   readonly kind: "released";
 }
 
-/** Anything a runner says. */
+/** Any message from a runner. */
 export type FromRunner =
   | LoadedMessage
   | OutputsMessage

@@ -7,12 +7,12 @@ import type { Backend } from "./runner-message.ts";
 import { type ProviderSession, RunnerSession, type RunLimit } from "./runner-session.ts";
 import { shortRunsHere } from "./short-runs.ts";
 
-/** A runtime whose sessions tell which execution provider runs them. */
+/** A runtime whose sessions report their execution provider. */
 export interface ProviderRuntime extends Runtime {
   load(artifact: Artifact, options: LoadOptions, call: Call): Promise<ProviderSession>;
 }
 
-/** What the three runtimes of this package differ in. */
+/** The differences between the three runtimes of this package. */
 export interface RunnerRuntimeParts {
   readonly name: string;
   readonly backend: Backend;
@@ -20,14 +20,14 @@ export interface RunnerRuntimeParts {
   /** Whether a load may name other providers than these. */
   readonly chooses?: true;
   readonly open: OpenLink;
-  /** Ends what `open` keeps for later. */
+  /** Ends the runners that `open` keeps for later. */
   readonly closeIdle?: () => Promise<void>;
   readonly maxOutputBytes: number;
   /** Whether a session whose runner died starts another for the next run. */
   readonly restarts: boolean;
-  /** Opens a runner on the calling thread, for runs that are shorter than the way to another. */
+  /** Opens a runner on the calling thread, for runs that are shorter than the way to another thread. */
   readonly here?: { readonly open: OpenLink; readonly clock: Clock };
-  /** Where a runner can be ended at any moment. */
+  /** Limits, if a runner can be ended at any moment. */
   readonly limit?: RunLimit & { readonly loadDeadlineMs: number };
 }
 
@@ -45,8 +45,8 @@ function checkThreads(threads: number): number {
 }
 
 /**
- * The file's bytes in memory that nobody else looks at, to be moved. They are the caller's, but `slice` of a Buffer is a
- * view of the same memory, so a Buffer is nothing to move.
+ * The file's bytes in movable memory without other users. The input belongs to the caller, but `slice` of a Buffer is a view of the same
+ * memory, so a Buffer is copied.
  */
 function exact(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
   const { buffer } = bytes;
@@ -55,12 +55,12 @@ function exact(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
   return own ? new Uint8Array(buffer) : new Uint8Array(bytes);
 }
 
-/** What a caller may say of a load, with nothing left out. */
+/** Load options with all fields set. */
 type HowToLoad = Required<LoadOptions>;
 
 /**
- * Starts a runner and loads the file into it. Nothing is left behind when that fails. The file is read only then: to start a process
- * takes the calling thread the longer, the more memory this one holds.
+ * Starts a runner and loads the file into it. Cleans up after a failure. The file is read only after the start: starting a process blocks
+ * the calling thread longer, the more memory this one holds.
  */
 async function startRunner(
   parts: RunnerRuntimeParts,
@@ -113,7 +113,7 @@ async function startRunner(
   }
 }
 
-/** Rejects as soon as the call is aborted; what arrives later goes to `late`. */
+/** Rejects as soon as the call is aborted. A later result goes to `late`. */
 function orAborted<T>(work: Promise<T>, call: Call, late: (value: T) => void): Promise<T> {
   return new Promise((resolve, reject) => {
     const aborted = (): void => reject(abortError(call.abort, "execute"));
@@ -132,7 +132,7 @@ function orAborted<T>(work: Promise<T>, call: Call, late: (value: T) => void): P
   });
 }
 
-/** The session, with a twin on the calling thread for short runs where the runtime has such. */
+/** The session, with a twin on the calling thread for short runs if the runtime supports it. */
 function withShortRuns(
   worker: ProviderSession,
   parts: RunnerRuntimeParts,
@@ -140,7 +140,7 @@ function withShortRuns(
   how: HowToLoad,
 ): ProviderSession {
   const { here } = parts;
-  // Other providers hold memory of their own, and wait for a device.
+  // Other providers hold their own memory, and wait for a device.
   if (!here || how.threads !== 1 || worker.provider !== "cpu" || artifact.byteLength > mostBytesHere)
     return worker;
   return shortRunsHere(worker, {
@@ -160,7 +160,7 @@ function withShortRuns(
   });
 }
 
-/** Files beyond this take too long to load on the calling thread, and runs of theirs are not short. */
+/** Larger files take too long to load on the calling thread, and their runs are not short. */
 const mostBytesHere = 4 * 1024 * 1024;
 
 /** Makes a runtime from the way its runners are started. */
@@ -193,7 +193,7 @@ export function runnerRuntime(parts: RunnerRuntimeParts): ProviderRuntime {
       const work = loading.track(
         open(artifact, { threads: checkThreads(threads), fusions, providers }, call),
       );
-      // A release that fails here has nobody to tell; `close` waits for the same promise and tells.
+      // A failed release has no receiver here; `close` awaits the same promise and reports it.
       return orAborted(work, call, (session) => void session.release().catch(() => undefined));
     },
     close() {

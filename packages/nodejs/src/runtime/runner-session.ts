@@ -7,13 +7,13 @@ import { failure, type LoadedRunner, type RunnerClient } from "./runner-client.t
 import type { Backend, FromRunner, LoadedMessage, OutputMessage } from "./runner-message.ts";
 import { unpackOutputs } from "./unpack-outputs.ts";
 
-/** A session that also tells which execution provider runs it, and which were tried before and why they were not taken. */
+/** A session that also reports its execution provider, and why earlier providers were not used. */
 export interface ProviderSession extends InferenceSession {
   readonly provider: string;
   readonly passedOver: readonly PassedOver[];
 }
 
-/** The longest a run may take, where it can be ended. */
+/** Maximum length of a run, if it can be ended. */
 export interface RunLimit {
   readonly clock: Clock;
   readonly runDeadlineMs: number;
@@ -23,10 +23,10 @@ export interface RunLimit {
 export interface RunnerSessionParts {
   readonly backend: Backend;
   readonly first: LoadedRunner;
-  /** Starts another runner after one has died; undefined where a session ends with its runner. */
+  /** Starts another runner after one has died; undefined if a session ends with its runner. */
   readonly restart: ((call: Call) => Promise<LoadedRunner>) | undefined;
   readonly limit: RunLimit | undefined;
-  /** Told once, when the session is no more. */
+  /** Called once, when the session has ended. */
   readonly released: () => void;
 }
 
@@ -40,8 +40,8 @@ interface Entry {
 }
 
 /**
- * A session whose work is done by a runner. It keeps the order of runs, drops results that nobody waits for, and never
- * ends a thread that is inside native code.
+ * A session whose runner does the work. It keeps the order of runs, drops results of cancelled calls, and never ends a thread that is
+ * inside native code.
  */
 export class RunnerSession implements ProviderSession {
   readonly inputs: readonly TensorSpec[];
@@ -57,7 +57,7 @@ export class RunnerSession implements ProviderSession {
   readonly #awaitIdle: (() => void)[] = [];
   #client: RunnerClient;
   #running: Entry | undefined;
-  /** Outputs of the run before, when they lay in the page. */
+  /** Outputs of the previous run, if they lay in the page. */
   #lastOutputs: readonly OutputMessage[] = [];
   #released: Promise<void> | undefined;
 
@@ -67,7 +67,7 @@ export class RunnerSession implements ProviderSession {
     this.outputs = loaded.outputs;
     this.provider = loaded.provider;
     this.passedOver = loaded.passedOver;
-    // A process that runs somebody's model may say anything, or nothing.
+    // A process with an untrusted model may send anything, or nothing.
     const version: unknown = loaded.runtimeVersion;
     if (typeof version === "string" && version.length < 100)
       this.build = `${parts.backend} ${version} ${loaded.provider}`;
@@ -115,7 +115,7 @@ export class RunnerSession implements ProviderSession {
     return new Promise((resolve) => this.#awaitIdle.push(resolve));
   }
 
-  /** Runs that were accepted before are finished first. */
+  /** Accepted runs are finished first. */
   release(): Promise<void> {
     this.#released ??= this.idle()
       .then(() => this.#client.close())
@@ -207,7 +207,7 @@ export class RunnerSession implements ProviderSession {
   }
 
   #outputsOf(message: FromRunner, client: RunnerClient): readonly OutputMessage[] {
-    // A process that runs somebody's model may say anything.
+    // A process with an untrusted model may send anything.
     const ranMs: unknown = "ranMs" in message ? message.ranMs : undefined;
     this.ranMs = typeof ranMs === "number" && ranMs >= 0 ? ranMs : undefined;
     if (message.kind === "same-outputs") return this.#lastOutputs;
@@ -215,7 +215,7 @@ export class RunnerSession implements ProviderSession {
       client.packer.returned(message.buffer);
     }
     if (message.kind !== "outputs") throw failure(message, "the run failed");
-    // Only what lies in the page can be the same again; other outputs are not kept alive from here.
+    // Only outputs in the page can be the same again; other outputs are not retained here.
     const placed = message.outputs.every(({ data }) => !ArrayBuffer.isView(data) && "offset" in data);
     this.#lastOutputs = placed ? message.outputs : [];
     return message.outputs;

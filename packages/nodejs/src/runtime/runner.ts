@@ -18,11 +18,11 @@ import { runtimeDetail, runtimeReason } from "./runtime-detail.ts";
 import { pageBytes, sharedPage, type SharedPage } from "./shared-page.ts";
 
 /*
- * The inside of a worker: one session of ONNX Runtime behind messages. Both builds, native and WebAssembly, share the
- * interface of onnxruntime-common, so this is the whole of it for both.
+ * The inside of a worker: one session of ONNX Runtime behind messages. Both builds, native and WebAssembly, share the interface of
+ * onnxruntime-common, so this file serves both.
  */
 
-/** What both builds export. */
+/** The common exports of both builds. */
 export interface Ort {
   readonly InferenceSession: {
     create(bytes: Uint8Array, options: InferenceSession.SessionOptions): Promise<InferenceSession>;
@@ -36,7 +36,7 @@ export interface Ort {
 /** Loads a build of ONNX Runtime. */
 export type ImportOrt = (backend: Backend, threads: number) => Promise<Ort>;
 
-/** Sends an answer; the listed buffers go along. */
+/** Sends an answer and transfers the listed buffers. */
 export type Reply = (message: FromRunner, transfer: readonly ArrayBuffer[]) => void;
 
 function sessionOptions(message: LoadMessage, provider: string): InferenceSession.SessionOptions {
@@ -45,17 +45,17 @@ function sessionOptions(message: LoadMessage, provider: string): InferenceSessio
     intraOpNumThreads: message.threads,
     interOpNumThreads: 1,
     ...(message.fusions ? {} : { graphOptimizationLevel: "disabled" }),
-    // Everything that matters comes back as an exception; the log would go to the host program's stderr.
+    // All relevant errors come as exceptions; the log would go to the host program's stderr.
     logSeverityLevel: 4,
-    // Below a cap on memory the arena must not take what is left: after a request that fails it tries ever smaller regions.
+    // With a cap on memory the arena must not take the rest: after a failed request it tries ever smaller regions.
     ...(message.capped ? { enableCpuMemArena: false } : {}),
     extra: {
       session: {
-        // Threads that wait must not burn cores that other sessions need.
+        // Waiting threads must not burn cores that other sessions need.
         intra_op: { allow_spinning: "0" },
         inter_op: { allow_spinning: "0" },
-        // A model that is given as bytes may name files relative to the working directory, and the runtime would read
-        // them into its weights. No folder of this name exists, so no file can be named.
+        // A model in bytes may name files relative to the working directory, and the runtime would read them into its weights. No folder of
+        // this name exists, so no file can be named.
         model_external_initializers_file_folder_path: "/longshore/no/such/folder",
       },
     },
@@ -77,7 +77,7 @@ function refuse(
   return new Refused({ kind: "failed", reason, detail });
 }
 
-/** Provider lists do not fall back: a provider that is missing fails the load, so each is tried by itself, in order. */
+/** Provider lists do not fall back: a missing provider fails the load, so each is tried by itself, in order. */
 async function createSession(
   ort: Ort,
   message: LoadMessage,
@@ -95,7 +95,7 @@ async function createSession(
   }
   const plain = message.backend === "wasm" ? "wasm" : "cpu";
   if (!message.providers.includes(plain)) {
-    // Was it the model or the providers? The one provider that is always there tells.
+    // A load with the provider that is always present shows whether the model or the providers failed.
     const loads = await ort.InferenceSession.create(message.bytes, sessionOptions(message, plain)).then(
       (session) => session.release().then(() => true),
       (thrown: unknown) => {
@@ -115,10 +115,10 @@ async function createSession(
   });
 }
 
-/** How the WebAssembly build tells a size that varies and has no name: -1 without its sign. The native one gives "". */
+/** The WebAssembly build reports an unnamed variable size as -1 without its sign. The native one reports "". */
 const unnamedSize = 2 ** 32 - 1;
 
-/** Specs of the tensors among some values; others (sequences, maps) are left out and told to `other`. */
+/** Specs of the tensors among some values. Others (sequences, maps) are left out and passed to `other`. */
 function specsOf(
   metadata: readonly InferenceSession.ValueMetadata[],
   other: (name: string) => void,
@@ -142,13 +142,13 @@ function specsOf(
   return specs;
 }
 
-/** A session, and the memory that it shares with the other side. */
+/** A session, and its memory shared with the other side. */
 interface Loaded {
   readonly ort: Ort;
   readonly session: InferenceSession;
   readonly maxOutputBytes: number;
   readonly page: SharedPage | undefined;
-  /** What the page's inputs are copied to: the runtime refuses tensors on shared memory. */
+  /** Copy of the page's inputs: the runtime refuses tensors on shared memory. */
   readonly mirror: ArrayBuffer;
   readonly outputPage: OutputPage | undefined;
 }
@@ -156,7 +156,7 @@ interface Loaded {
 function feedTensor(ort: Ort, feed: FeedMessage, common: ArrayBuffer): Tensor {
   const type = ortTypeOf(feed.datatype);
   const { datatype } = feed;
-  // The constructor's overloads are one per element type; which one holds is known only here, at run time.
+  // The constructor has one overload per element type, and the type is known only at run time.
   const make = ort.Tensor as unknown as new (
     type: string | undefined,
     data: unknown,
@@ -173,17 +173,17 @@ function feedTensor(ort: Ort, feed: FeedMessage, common: ArrayBuffer): Tensor {
   return new make(type, ortView(datatype, feed.buffer ?? common, feed.offset, feed.byteLength), feed.shape);
 }
 
-/** A run as the runtime takes it. */
+/** A run in the runtime's form. */
 interface PreparedRun {
   readonly feeds: Readonly<Record<string, Tensor>>;
   readonly fetches: readonly string[];
-  /** What of the page it reads. */
+  /** Bytes of the page that it reads. */
   readonly pageBytes: number;
 }
 
 function prepare({ ort, mirror }: Loaded, message: RunMessage): PreparedRun {
   const common = message.buffer ?? mirror;
-  // No prototype: tensors may be called `__proto__` or `constructor`.
+  // Without a prototype: tensors may be called `__proto__` or `constructor`.
   const feeds = Object.create(null) as Record<string, Tensor>;
   for (const feed of message.feeds) feeds[feed.name] = feedTensor(ort, feed, common);
   return { feeds, fetches: message.fetches, pageBytes: message.pageBytes };
@@ -195,7 +195,7 @@ async function runOnce(
 ): Promise<{ readonly outputs: readonly OutputMessage[]; readonly ranMs: number }> {
   if (page && pageBytes > 0) new Uint8Array(mirror, 0, pageBytes).set(page.inputs.subarray(0, pageBytes));
   let startedMs = performance.now();
-  // The native build runs in the next turn of the event loop. What else is done before it is no time of the run.
+  // The native build runs in the next turn of the event loop. Other work before it is not time of the run.
   const begins = setImmediate(() => (startedMs = performance.now()));
   const results = await session.run(feeds, fetches);
   clearImmediate(begins);
@@ -215,12 +215,12 @@ async function runOnce(
   return { outputs, ranMs };
 }
 
-/** Buffers of outputs, which go along with the answer. */
+/** Buffers of outputs, which are transferred with the answer. */
 function buffersOf(outputs: readonly OutputMessage[]): readonly ArrayBuffer[] {
   return outputs.flatMap(({ data }) => (ArrayBuffer.isView(data) ? [data.buffer as ArrayBuffer] : []));
 }
 
-/** Makes the function that handles a runner's messages, in order. */
+/** Returns the function that handles a runner's messages, in order. */
 export function createRunner(importOrt: ImportOrt, reply: Reply): (message: ToRunner) => Promise<void> {
   let loaded: Loaded | undefined;
   let page: SharedPage | undefined;

@@ -1,7 +1,6 @@
 /**
- * The file that a sandbox process runs. The model runs in a thread of it, so that this thread stays awake: when the
- * program that started the process is gone, however it ended, the process ends itself, even in the middle of a run that
- * would never end.
+ * The file that a sandbox process runs. The model runs in a thread of it, so that the main thread stays responsive. When the program that
+ * started the process is gone, for any reason, the process ends itself, even in the middle of an endless run.
  *
  * @module
  */
@@ -12,7 +11,7 @@ import type { FromRunner, ToRunner } from "./runner-message.ts";
 const worker = new Worker(new URL("./runtime-worker.js", import.meta.url));
 
 const take = joinPieces(Infinity, (message) => {
-  // Who started this process is believed.
+  // The process trusts the program that started it.
   const asked = message as ToRunner;
   const told: ToRunner = asked.kind === "load" ? { ...asked, capped: true } : asked;
   worker.postMessage(told, [...buffersOf(told)]);
@@ -24,10 +23,10 @@ worker.on("message", ({ ...answer }: FromRunner) => {
   void sendInPieces(answer, (part, written) => process.send?.(part, undefined, undefined, written));
 });
 worker.on("error", (thrown: Error & { code?: string }) => {
-  // The last words, read by the other side: they tell a lack of memory from other ends.
+  // The other side reads this line to tell a lack of memory from other ends.
   process.stderr.write(`${thrown.code ?? ""} ${thrown.message}\n`, () => process.exit(70));
 });
 const end = (): boolean => process.kill(process.pid, "SIGKILL");
 process.on("disconnect", end);
-// It may have gone while this file was loaded.
+// The other side may have gone while this file was loaded.
 if (!process.connected) end();

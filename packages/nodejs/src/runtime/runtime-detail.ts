@@ -9,8 +9,8 @@ const unsupportedType = /unsupported data type/i;
 const longest = 300;
 
 /**
- * What a runtime said, fit to be told: in one line, without endpoints in its source, without names of files, bounded. Names
- * of nodes and tensors stay, since they tell the reader what to look at.
+ * A runtime's error text in a safe form: one line, bounded, without locations in its source and without names of files. Names of nodes and
+ * tensors stay, since they show the reader where to look.
  */
 export function runtimeDetail(thrown: unknown): string {
   const text = thrown instanceof Error ? thrown.message : String(thrown);
@@ -20,7 +20,10 @@ export function runtimeDetail(thrown: unknown): string {
   return line.length > longest ? `${line.slice(0, longest)}...` : line;
 }
 
-/** `unsupported` for element types outside the protocol, `memory-limit` when the runtime says that it got no memory; otherwise what the phase says. */
+/**
+ * `unsupported` for element types outside the protocol, `memory-limit` if the runtime reports a failed allocation; otherwise the phase's
+ * reason.
+ */
 export function runtimeReason(thrown: unknown, otherwise: Reason): Reason {
   const text = thrown instanceof Error ? thrown.message : String(thrown);
   if (unsupportedType.test(text)) return "unsupported";

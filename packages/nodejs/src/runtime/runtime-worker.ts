@@ -13,11 +13,11 @@ import { yieldAsTold } from "./yield-cores.ts";
 
 if (!parentPort) throw new Error("this file runs as a worker thread");
 const port = parentPort;
-// First: threads of the runtime inherit it.
+// First: threads of the runtime inherit the priority.
 yieldAsTold(workerData);
 const handle = createRunner(importOrt, (message, transfer) => port.postMessage(message, [...transfer]));
 
-// A thread that hardly makes objects hardly ever collects them: a model's file would be held for as long as it is loaded.
+// A thread with few objects hardly ever runs the collector: a model's file would be retained while the session is loaded.
 setFlagsFromString("--expose-gc");
 const collect = runInNewContext("gc") as () => void;
 

@@ -1,19 +1,19 @@
 /*
- * A small network is run in a tenth of a millisecond, and moving its inputs and outputs between threads as buffers of
- * their own costs a fifth of that: each run makes and drops array buffers in both threads. So a session and its worker
- * share one page of memory. Small inputs are written into it before the run and small outputs after it; since a runner
- * does one thing at a time, the page needs no locks. Inputs that are larger travel in a buffer, outputs in their own.
+ * A small network runs in a tenth of a millisecond. Moving its inputs and outputs between threads in their own buffers costs a fifth of
+ * that: each run creates and drops array buffers in both threads. So a session and its worker share one page of memory. Small inputs are
+ * written into it before the run and small outputs after it. A runner does one thing at a time, so the page needs no locks. Larger inputs
+ * travel in one buffer, larger outputs in their own.
  */
 
-/** The most bytes of the inputs, and of the outputs, of a run that uses the page. */
+/** Maximum bytes of the inputs, and of the outputs, of a run that uses the page. */
 export const pageBytes = 32_768;
-/** Bytes of the header before them. */
+/** Bytes of the header in front of them. */
 const headerBytes = 64;
 
 /** Tensors begin at multiples of this, which fits every element type. */
 const alignment = 64;
 
-/** Where the next tensor begins after `bytes`. */
+/** Offset of the next tensor after `bytes`. */
 export function aligned(bytes: number): number {
   return Math.ceil(bytes / alignment) * alignment;
 }

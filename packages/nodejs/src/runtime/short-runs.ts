@@ -5,37 +5,36 @@ import type { ProviderSession } from "./runner-session.ts";
 import { pageBytes } from "./shared-page.ts";
 
 /*
- * A message to another thread and back takes 0.06 to 0.1 ms, most of it the two wake-ups of sleeping threads. For a network
- * that runs in 0.13 ms that is most of what using it costs, and blocking the calling thread for so short a time harms
- * nobody. So a session whose runs have shown to be short gets a twin on the calling thread, and goes back to its worker
- * as soon as they are short no more.
+ * A message to another thread and back takes 0.06 to 0.1 ms, most of it the two wake-ups of sleeping threads. For a network that runs in
+ * 0.13 ms that is most of the total cost, and blocking the calling thread for so short a time is harmless. So a session with short runs
+ * gets a twin on the calling thread, and returns to its worker as soon as its runs are no longer short.
  */
 
-/** Runs that take longer inside the runtime than this are not short. */
+/** Longest short run, by time inside the runtime, in milliseconds. */
 const shortMs = 0.75;
-/** A run on the calling thread that takes longer than this is long, in milliseconds. */
+/** Longest run on the calling thread that does not count as long, in milliseconds. */
 const longMs = 0.75;
 /**
- * How much a long run fills the bucket. Every other run drains it by one, so that single pauses (the collector, another program) do not
- * matter and one long run in five does.
+ * How much a long run fills the bucket. Every other run drains it by one, so single pauses (the collector, another program) do not matter,
+ * but one long run in five does.
  */
 const longFills = 4;
-/** The bucket is full at this level, and runs go to a worker. */
+/** At this level the bucket is full, and runs go to a worker. */
 const bucketHolds = 40;
-/** Short runs in a worker, beyond the long ones, that bring a model back to the calling thread. */
+/** Surplus of short runs over long ones, in a worker, that brings a model back to the calling thread. */
 const firstTrial = 24;
-/** Short runs that one long run outweighs. A worker that shares its core sometimes waits in the middle of a short run. */
+/** Short runs that offset one long run. A worker that shares its core sometimes waits in the middle of a short run. */
 const longCounts = 3;
-/** Factor by which the trial grows each time that the runs turned out to be long. */
+/** Growth of the trial after each return to a worker. */
 const trialGrowth = 10;
-/** So many runs on inputs that are larger than those here, and short all the same, bring them here, too. */
+/** This many short runs on inputs larger than those allowed here bring such inputs here, too. */
 const largerTrial = 8;
-/** Counts on the calling thread may be so many times those that were short: nothing there takes long at once. */
+/** Counts on the calling thread may be at most this many times those of short runs, so that no run there suddenly takes long. */
 const countsMayGrow = 2;
-/** The first runs of a session prepare its memory and say nothing. */
+/** The first runs of a session prepare its memory and are ignored. */
 const coldRuns = 3;
 
-/** What of the inputs may set how long a run takes. */
+/** Properties of the inputs that may determine the length of a run. */
 interface RunSize {
   readonly bytes: number;
   readonly counts: Counts;
@@ -63,13 +62,13 @@ class ShortRuns implements ProviderSession {
   readonly #worker: ProviderSession;
   readonly #parts: ShortRunParts;
   #here: ProviderSession | undefined;
-  /** Which of the two was asked last. */
+  /** The session that ran last. */
   #asked: ProviderSession;
-  /** Inputs up to so many bytes go there: larger ones may take longer. */
+  /** Inputs of up to this many bytes run on the calling thread; larger ones may take longer. */
   #hereBytes = 0;
-  /** Bytes of the largest inputs that were run short. */
+  /** Bytes of the largest inputs with a short run. */
   #shownBytes = 0;
-  /** Likewise of counts, and what of them was run short on the calling thread, too. */
+  /** The same for counts, including counts with a short run on the calling thread. */
   #hereCounts: Counts = [];
   #shownCounts: Counts = [];
   readonly #countInputs: readonly string[];
@@ -99,7 +98,7 @@ class ShortRuns implements ProviderSession {
 
   run(feeds: Tensors, fetches: readonly string[], call: Call): Promise<Tensors> {
     const size = { bytes: bytesOfFeeds(feeds), counts: countsOf(feeds, this.#countInputs) };
-    // Only alone: what waits for this thread would wait for the run as well, and a worker could have it meanwhile.
+    // Only without other runs under way: waiting work of this thread would be delayed by the run, and a worker could run meanwhile.
     const alone = this.#underWay === 0;
     const here = alone && this.#mayBeHere(size) ? this.#here : undefined;
     this.#underWay++;
@@ -122,7 +121,7 @@ class ShortRuns implements ProviderSession {
   }
 
   async #release(): Promise<void> {
-    // Both first finish what they accepted; nobody may slip in between.
+    // Both finish their accepted runs first; no new run may start in between.
     await Promise.all([this.#worker.release(), this.#change]);
     await this.#here?.release();
   }
@@ -139,7 +138,7 @@ class ShortRuns implements ProviderSession {
     try {
       const outputs = await session.run(feeds, fetches, call);
       this.ranMs = session.ranMs;
-      // What other work of this thread, or of the worker's core, was done meanwhile is no time of the run.
+      // Other work of this thread, or of the worker's core, is not time of the run.
       const ranMs = session.ranMs ?? clock.nowMs() - startedMs;
       if (session !== this.#worker) this.#ranHere(ranMs, size);
       else if (alone) this.#ranThere(ranMs, size);
@@ -168,7 +167,7 @@ class ShortRuns implements ProviderSession {
       return;
     }
     if (this.#short < this.#trial || this.#change || this.#released) return;
-    // Loading blocks this thread, so runs meanwhile seem long: what was shown before counts.
+    // Loading blocks this thread, so runs meanwhile seem long. The values from before the load are used.
     this.#change = this.#open({ bytes: this.#shownBytes, counts: this.#shownCounts }).finally(() => {
       this.#change = undefined;
     });
@@ -185,7 +184,7 @@ class ShortRuns implements ProviderSession {
     const here = this.#here;
     this.#here = undefined;
     this.#startOver();
-    // Its memory is freed; whether that worked has nobody to tell.
+    // Frees its memory. A failure has no receiver.
     void here.release().catch(() => undefined);
   }
 
@@ -200,7 +199,7 @@ class ShortRuns implements ProviderSession {
       this.#forgetShown();
       this.#here = here;
     } catch (thrown) {
-      // Then the worker keeps them: it runs the same file well.
+      // The worker then keeps the runs: it runs the same file well.
       if (!LongshoreError.is(thrown)) throw thrown;
       this.#startOver();
     }
@@ -218,7 +217,7 @@ class ShortRuns implements ProviderSession {
   }
 }
 
-/** Text is left to the worker. */
+/** Text inputs stay with the worker. */
 function bytesOfFeeds(feeds: Tensors): number {
   let bytes = 0;
   for (const { spec, bytes: memory } of feeds.values()) {

@@ -1,13 +1,13 @@
 /*
- * Texts as the runtimes take and give them, on the runner's side: a list of strings there would cost the thread that answers
- * requests many times what their bytes do. Nothing of other packages is loaded here, so that runners start quickly.
+ * Texts in the runtimes' form, on the runner's side. Lists of strings would cost the thread that answers requests many times the cost of
+ * their bytes. This file imports no other packages, so that runners start quickly.
  */
 
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 /**
- * The elements of a BYTES tensor as strings. Those end at a zero byte and must be UTF-8: anything else would be changed
- * silently, so `refuse` makes the error for it.
+ * The elements of a BYTES tensor as strings. The runtime's strings end at a zero byte and must be UTF-8. Other bytes would be changed
+ * silently, so `refuse` makes the error for them.
  */
 export function stringsOf(bytes: Uint8Array, refuse: (index: number, why: string) => Error): string[] {
   const header = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -29,7 +29,7 @@ export function stringsOf(bytes: Uint8Array, refuse: (index: number, why: string
   return texts;
 }
 
-/** Strings as the bytes of a BYTES tensor; undefined when they take more than so many. */
+/** Strings as the bytes of a BYTES tensor; undefined if they exceed `maxBytes`. */
 export function bytesOfStrings(texts: readonly string[], maxBytes: number): Uint8Array | undefined {
   let size = 0;
   for (const text of texts) {

@@ -50,8 +50,8 @@ function unpack(
 }
 
 /**
- * Makes tensors of what a runner answered; they own their memory. What comes from a process that ran somebody's model is
- * not believed: names, types, shapes and sizes are checked (`bad-reply`).
+ * Turns a runner's answer into tensors that own their memory. A process with an untrusted model is not trusted: names, types, shapes and
+ * sizes are checked (`bad-reply`).
  */
 export function unpackOutputs(
   messages: readonly OutputMessage[],

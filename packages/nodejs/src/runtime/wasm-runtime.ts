@@ -13,10 +13,10 @@ export interface WasmRuntimeOptions {
 }
 
 /**
- * ONNX Runtime's WebAssembly build, the one that browsers run, in Node.js: the same operators by other code, several times
- * slower than the native build. It is what a machine without native support falls back to, and a real weak device for
- * demo and tests. Its package, onnxruntime-web, is an optional peer: where it is missing, loads fail with `unsupported` and
- * say how to add it. One session per worker thread; the WebAssembly file comes from the package, never from the network.
+ * ONNX Runtime's WebAssembly build, the one that browsers run, in Node.js: the same operators in other code, several times slower than the
+ * native build. It is the fallback of a machine without native support, and a real weak device for demo and tests. Its package,
+ * onnxruntime-web, is an optional peer. Without it, loads fail with `unsupported` and the message says how to add it. One session per
+ * worker thread; the WebAssembly file comes from the package, never from the network.
  *
  * @example
  * ```ts

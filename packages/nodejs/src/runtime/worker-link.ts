@@ -21,10 +21,10 @@ function crash(thrown: unknown): LongshoreError {
 }
 
 /**
- * Runners as worker threads. They are never terminated while they work: with native code inside, that would abort the
- * whole program. `guard` is for those.
+ * Runners as worker threads. They are never terminated while they work: inside native code that would abort the whole program. `guard`
+ * covers the end of the program.
  *
- * @param niceness By how much more than this thread they let others have the cores.
+ * @param niceness Niceness of the threads relative to this one.
  */
 export function workerLink(url: URL, guard?: ExitGuard, niceness = 0): OpenLink {
   const workerData: ThreadData = { niceness: checkNiceness(niceness) };
@@ -49,7 +49,7 @@ export function workerLink(url: URL, guard?: ExitGuard, niceness = 0): OpenLink 
       moves: true,
       shared,
       send(message, transfer) {
-        // Before it is sent: the worker clears it, perhaps before this thread goes on.
+        // Before sending: the worker clears it, perhaps before this thread continues.
         Atomics.store(busy, 0, 1);
         try {
           worker.postMessage(message, [...transfer]);
@@ -62,7 +62,7 @@ export function workerLink(url: URL, guard?: ExitGuard, niceness = 0): OpenLink 
       async end() {
         over = true;
         watch?.[Symbol.dispose]();
-        // Held until it is gone, or the program could end in between. Idle and freed, it is safe to terminate.
+        // Held until it is gone, or the program could end in between. An idle, freed worker is safe to terminate.
         worker.ref();
         await worker.terminate();
         await gone;

@@ -1,7 +1,7 @@
 import { readdirSync, readlinkSync } from "node:fs";
 import { getPriority, setPriority } from "node:os";
 
-/** The highest niceness there is: the smallest share of a contended core. */
+/** The highest niceness: the smallest share of a contended core. */
 export const nicest = 19;
 
 /** Data that a thread gets when it starts. */
@@ -18,17 +18,17 @@ export function yieldCores({ niceness }: ThreadData): void {
   try {
     // <process>/task/<thread>
     const thread = Number(readlinkSync("/proc/thread-self").split("/").at(-1));
-    // 0 would be the whole process.
+    // 0 would mean the whole process.
     if (Number.isSafeInteger(thread) && thread > 0) {
       setPriority(thread, Math.min(nicest, getPriority(thread) + niceness));
     }
   } catch {
-    // Requests are answered all the same, only less evenly under load.
+    // Requests are still answered, only less evenly under load.
   }
 }
 
 /**
- * The same with the data that the calling thread was started with. A thread with other data keeps its priority.
+ * Applies the data with which the calling thread was started. A thread with other data keeps its priority.
  *
  * @example
  * ```ts
@@ -45,8 +45,8 @@ export function yieldAsTold(data: unknown): void {
 }
 
 /**
- * Lowers the priority of all current threads of the process but the first, which answers requests: Node.js compiles, collects and
- * reads files in the others. A thread with a lower priority keeps it.
+ * Lowers the priority of all current threads of the process except the first, which answers requests: Node.js compiles, collects and reads
+ * files in the others. A thread with a lower priority keeps it.
  *
  * @example
  * ```ts
@@ -64,7 +64,7 @@ export function yieldToFirst({ niceness }: ThreadData): void {
       if (thread !== process.pid) yieldUpTo(wanted, thread);
     }
   } catch {
-    // As above.
+    // The same: requests are only answered less evenly.
   }
 }
 
@@ -72,6 +72,6 @@ function yieldUpTo(wanted: number, thread: number): void {
   try {
     if (getPriority(thread) < wanted) setPriority(thread, wanted);
   } catch {
-    // It has ended since it was listed.
+    // The thread has ended since it was listed.
   }
 }

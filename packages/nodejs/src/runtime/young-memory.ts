@@ -1,9 +1,10 @@
 import { setFlagsFromString } from "node:v8";
 
 /**
- * Has V8 lay into young memory all that is made from now on. What requests make is dead once they are answered; but where others wait while
- * it collects, V8 sees much of it alive, and takes the places in the code that make such things for ones to lay into old memory at once. There
- * it is kept, with all that it leads to, until all memory is collected (ADR 23). Holds for the whole process: for a program that is its own, before it begins.
+ * Makes V8 allocate all new objects in young memory. Objects of a request are dead once it is answered. But if requests wait during a
+ * collection, V8 sees many of their objects alive, and then allocates objects from the same code locations directly in old memory. There
+ * they stay, with everything they reference, until a full collection (ADR 23). Applies to the whole process: call it at the start of a
+ * program of your own.
  *
  * @example
  * ```ts

@@ -13,7 +13,7 @@ function invalid(message: string): LongshoreError {
   return new LongshoreError("invalid-input", "admission", message);
 }
 
-/** The inputs of a segment by description and profile; undefined if neither has them. */
+/** The inputs of a segment from description and profile; undefined if neither has them. */
 function expectedInputs(
   segment: Segment,
   { description, profile }: ModelKnowledge,
@@ -22,19 +22,19 @@ function expectedInputs(
   const variant = profile?.variants.find((one) => one.variant === segment.variant);
   for (const bucket of variant?.buckets ?? []) {
     const found = bucket.cuts.find(({ cut }) => cut.id === segment.from);
-    // Sizes inside a crossing depend on the input's, so only names, datatypes and ranks bind.
+    // Sizes inside a crossing depend on the size of the input, so only names, datatypes and ranks are checked.
     if (found) return found.cut.crossing.map((spec) => ({ ...spec, shape: spec.shape.map(() => -1) }));
   }
   return undefined;
 }
 
-/** Whether requests may share a run. Those of a pipeline never do, whatever its batch size: its inputs may differ in rows. */
+/** Whether requests may share a run. Requests for a pipeline never do, whatever its batch size: its inputs may differ in rows. */
 function mayBeJoined({ variant }: Segment, { description: { batching, variants } }: ModelKnowledge): boolean {
   if (batching.maxBatchSize <= 1) return false;
   return variants.every(({ name, body }) => body.kind === "graph" || (variant !== "" && name !== variant));
 }
 
-/** Refuses inputs of a batch that do not have the same number of rows: the graph would fail on them, or mix them up. */
+/** Refuses batch inputs with different numbers of rows: the graph would fail on them, or mix them up. */
 function checkRows(expected: readonly TensorSpec[], inputs: InferenceRequest["inputs"]): void {
   let first: { readonly name: string; readonly rows: number } | undefined;
   for (const { name, ragged, shape } of expected) {
@@ -49,7 +49,7 @@ function checkRows(expected: readonly TensorSpec[], inputs: InferenceRequest["in
   }
 }
 
-/** Refuses inputs that the segment does not take, before they wait in a queue. Throws `invalid-input`. */
+/** Refuses inputs that do not fit the segment, before they wait in a queue. Throws `invalid-input`. */
 export function checkWireInputs(
   segment: Segment,
   knowledge: ModelKnowledge,

@@ -2,7 +2,7 @@ import { endCut, LongshoreError, type ModelDescription, type Segment } from "@lo
 import type { InferRequestMessage } from "@longshore/core/internal";
 import { binaryChoice } from "../../body/index.ts";
 
-/** Refuses outputs that the model does not have, before it runs. */
+/** Refuses unknown outputs before the model runs. */
 export function checkRequested(
   message: InferRequestMessage,
   segment: Segment,
@@ -16,7 +16,7 @@ export function checkRequested(
   }
 }
 
-/** Refuses outputs that are asked for as JSON and have no such form, before the model runs. */
+/** Refuses outputs that are requested as JSON but have no JSON form, before the model runs. */
 export function checkJsonForms(
   message: InferRequestMessage,
   { to }: Segment,

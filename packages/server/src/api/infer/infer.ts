@@ -12,16 +12,16 @@ import { replySeveral } from "./several.ts";
 /**
  * `POST .../infer`, over HTTP and gRPC: parse, plan, run or forward, reply.
  *
- * Everything that path and headers can tell is checked before the body is read: rights, drain, deadline, rules, model, version, variant,
- * digest, announced length. What is held for the request (memory, its slot) is given back when it is over, or when its reply was sent.
+ * Everything in path and headers is checked before the body is read: rights, drain, deadline, rules, model, version, variant, digest,
+ * announced length. Resources of the request (memory, its slot) are released when it ends, or when its reply was sent.
  *
- * @param stated The call as its headers state it, where they were read already: its deadline counts from then.
+ * @param stated The call as parsed from its headers, if that was done already: its deadline counts from then.
  */
 export async function infer(api: Api, route: InferRoute, asked: Asked, stated?: Call): Promise<WireResponse> {
   const startedMs = api.clock.nowMs();
   const held = new Holding();
   let events: InferenceEvents | undefined;
-  // Answers that go on after this tell of their own end.
+  // Streams of answers report their own end.
   let goesOn = false;
   try {
     held.keep(api.health.life.enter());

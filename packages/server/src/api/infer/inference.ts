@@ -4,7 +4,7 @@ import type { Api, Asked } from "../parts.ts";
 import type { Head, InferRoute } from "./parse.ts";
 import type { InferencePlan } from "./plan.ts";
 
-/** An inference whose head was parsed and planned. */
+/** An inference with a parsed and planned head. */
 export interface Inference {
   readonly api: Api;
   readonly route: InferRoute;
@@ -12,10 +12,10 @@ export interface Inference {
   readonly head: Head;
   readonly plan: InferencePlan;
   readonly events: InferenceEvents;
-  /** What is held for it until it is over. */
+  /** Resources held until it ends. */
   readonly held: Holding;
-  /** When it began. */
+  /** Time at which it began. */
   readonly startedMs: number;
-  /** When its body was asked for. */
+  /** Time at which its body was requested. */
   readonly askedMs: number;
 }

@@ -12,17 +12,17 @@ import type { Api, Asked } from "../parts.ts";
 
 export type InferRoute = Route & { kind: "infer" };
 
-/** What path and headers of an inference tell. */
+/** Contents of the path and headers of an inference. */
 export interface Head {
-  /** The call as its sender states it. */
+  /** The call as sent. */
   readonly arrived: Call;
-  /** The same call, which has been here. */
+  /** The same call, with this server added to its path. */
   readonly call: Call;
   readonly knowledge: ModelKnowledge;
   readonly segment: Segment;
 }
 
-/** The call as its headers state it. Refuses one that has been here before. */
+/** Parses the call from its headers. Refuses a call that has passed this server before. */
 export function arrivedCall(api: Api, asked: Asked): Call {
   const call = callFromHeaders(
     asked.request.headers,
@@ -41,7 +41,7 @@ export function arrivedCall(api: Api, asked: Asked): Call {
   return call;
 }
 
-/** The digest that the sender planned with, if any. Throws `unknown-version` when there is another content here. */
+/** The digest that the sender planned with, if any. Throws `unknown-version` if other content is here. */
 export function checkPlannedDigest(
   { request }: Asked,
   { description: { name, version, digest } }: ModelKnowledge,
@@ -56,9 +56,8 @@ export function checkPlannedDigest(
 }
 
 /**
- * Refuses data that may not come to this server: by the class that the request states, and by that of the model, which its inputs have
- * too.
- * Throws `policy-denied`.
+ * Refuses data that this server may not receive, by the class that the request states and by the class of the model, which also applies to
+ * its inputs. Throws `policy-denied`.
  */
 function checkAccepted(
   { access: { accepts } }: Api,
@@ -67,33 +66,33 @@ function checkAccepted(
   from: string,
 ): void {
   if (!accepts) return;
-  // A step may have declassified what is past it; its sender, who has the right to run parts of models, states the class.
+  // An earlier step may have declassified the data. Senders with the right to run parts of models state its class.
   const ofModel = from === startCut ? description.dataClass : undefined;
-  // A request without a class has that of its model.
+  // A request without a class has the class of its model.
   const stated = rules.dataClass === "unknown" ? (ofModel ?? rules.dataClass) : rules.dataClass;
   const refused = accepts(stated, tenant) ?? (ofModel === undefined ? undefined : accepts(ofModel, tenant));
   if (refused !== undefined) throw new LongshoreError("policy-denied", "admission", refused);
 }
 
-/** The part of the model that is asked for. */
+/** The requested part of the model. */
 export function segmentOfRoute(asked: Asked, route: InferRoute, knowledge: ModelKnowledge): Segment {
   const { name, version, digest } = knowledge.description;
   const planned = checkPlannedDigest(asked, knowledge);
   const variant = findVariant(knowledge, route.variant).name;
   const [from, to] = [route.from ?? startCut, route.to ?? endCut];
-  // Where an alias leads this request is decided once all of it is known.
+  // The target of an alias is chosen once the whole request is known.
   const open = knowledge.alias === true && route.version === undefined && planned === undefined;
   return { model: name, version: open ? "" : version, digest: open ? "" : digest, variant, from, to };
 }
 
 /**
- * The first step: everything that path and headers tell, at once where nothing is waited for. Refuses a call that has been here before, and a model,
- * version, variant or digest that is not here.
+ * The first step: everything in path and headers, synchronous if nothing has to be awaited. Refuses a call that has passed this server
+ * before, and a model, version, variant or digest that is not here.
  *
- * @param stated The call, where its headers were read already: its deadline counts from then.
+ * @param stated The call, if its headers were parsed already: its deadline counts from then.
  */
 export function parseHead(api: Api, route: InferRoute, asked: Asked, stated?: Call): Head | Promise<Head> {
-  // Whatever is asked about a model here has not been here yet: an offloader gives no answer to a question that comes back.
+  // Checked before any question about a model: an offloader does not answer a question that returns to it.
   const arrived = stated ?? arrivedCall(api, asked);
   const headOf = (knowledge: ModelKnowledge): Head => {
     checkAccepted(api, arrived, knowledge, route.from ?? startCut);

@@ -1,8 +1,8 @@
 /*
- * An endpoint with models of its own runs a request, so the request is admitted from its head and then read whole. An endpoint that only
- * forwards sends a request on as it came, without a look at its tensors, and its answer comes back the same way. Nobody writes such
- * a request again, so what its JSON says here must be what this endpoint would say to the next one. That is known in two steps: what the
- * head tells before the body is read (`planHead`), and what the JSON tells (`planMessage`).
+ * An endpoint with its own models admits a request from its head and then reads it whole. An endpoint that only forwards passes a request
+ * on as it came, without reading its tensors, and its answer returns the same way. The request is not rewritten, so its JSON must mean the
+ * same to the next endpoint as it means here. Two steps decide this: one from the head before the body is read (`planHead`), and one from
+ * the JSON (`planMessage`).
  */
 import {
   type Call,
@@ -27,19 +27,19 @@ import type { Api, Asked } from "../parts.ts";
 import type { Head, InferRoute } from "./parse.ts";
 import type { Received } from "./receive.ts";
 
-/** How a request goes on, as far as its head tells. */
+/** How a request continues, as decided from its head. */
 export interface InferencePlan {
-  /** It may be sent on while it arrives: the endpoint that does so admits it, when it knows more. */
+  /** It may be forwarded while it arrives. The forwarding endpoint admits it later, when it knows more. */
   readonly sentOn: boolean;
-  /** What admission granted. */
+  /** The admission, if granted. */
   readonly pass: Disposable | undefined;
-  /** The least agreement of another variant that may stand in for the segment's. */
+  /** Minimum agreement of another variant that may replace the segment's. */
   readonly leastAgreementRatio: number | undefined;
-  /** The sender takes any number of answers. */
+  /** Whether the sender accepts any number of answers. */
   readonly several: boolean;
 }
 
-/** How far another variant may stand in for the one of the segment; a variant that was asked for by name is kept to. */
+/** Minimum agreement of a variant that may replace the segment's. A variant requested by name is never replaced. */
 function leastAgreementOf(asked: Asked, route: InferRoute): number | undefined {
   const value = asked.request.headers[agreementHeader];
   if (value === undefined || route.variant !== undefined) return undefined;
@@ -47,7 +47,7 @@ function leastAgreementOf(asked: Asked, route: InferRoute): number | undefined {
   throw new LongshoreError("invalid-input", "admission", `header ${agreementHeader} must be from 0 to 1`);
 }
 
-/** Whether the sender takes any number of answers. Over HTTP it says so in a header. */
+/** Whether the sender accepts any number of answers. Over HTTP a header says so. */
 function takesSeveral({ message, headers }: WireRequest): boolean {
   if (message) return message.stream;
   const value = headers[answersHeader];
@@ -55,10 +55,10 @@ function takesSeveral({ message, headers }: WireRequest): boolean {
   throw new LongshoreError("invalid-input", "admission", `${answersHeader} can only be 'several'`);
 }
 
-/** The most JSON before binary data for which a body is looked at while it arrives. */
+/** Longest JSON before binary data of a body that is read while it arrives, in bytes. */
 const mostHeadBytes = 65_536;
 
-/** Whether the request may be sent on, as far as its headers and its model tell. */
+/** Whether the request may be forwarded, as far as its headers and its model decide. */
 function mayBeSentOn({ endpoint, access }: Api, { request }: Asked, model: ModelDescription): boolean {
   const { headers, body, message } = request;
   if (endpoint.capabilities?.sendsOn !== true || access.forwardHeaders) return false;
@@ -68,7 +68,7 @@ function mayBeSentOn({ endpoint, access }: Api, { request }: Asked, model: Model
   return message !== undefined || bodyLength(body) !== undefined;
 }
 
-/** Parameters that travel on unchanged are those without a meaning here. */
+/** Parameters are forwarded unchanged only if they have no meaning here. */
 function plainParameters({ parameters }: InferRequestMessage): boolean {
   const custom = customParameters(parameters);
   for (const name in parameters) {
@@ -77,7 +77,7 @@ function plainParameters({ parameters }: InferRequestMessage): boolean {
   return true;
 }
 
-/** Whether a message, besides what `mayBeSentOn` looks at, means for the next endpoint what it means here. */
+/** Whether a message means the same for the next endpoint as here, apart from the fields `mayBeSentOn` checks. */
 function meansTheSame(message: InferRequestMessage): boolean {
   const { inputs, outputs, binaryOutputs } = message;
   for (const { name, parameters, shared } of inputs) {
@@ -91,21 +91,21 @@ function meansTheSame(message: InferRequestMessage): boolean {
   return plainParameters(message);
 }
 
-/** Whether its answer is made here from all of it, however it came: one over gRPC, or one that tells what happened. */
+/** Whether this endpoint rewrites the whole answer: over gRPC, or with an account of the run. */
 export function isAnsweredAnew({ request }: Asked): boolean {
   const asks = request.headers[accountHeader];
   return request.message !== undefined || asks === "1" || asks === "because";
 }
 
-/** The form in which a request came, where its JSON says that it can be sent on in it. */
+/** The original form of a request, if its JSON allows forwarding it unchanged. */
 export function planMessage(asked: Asked, { message, form }: Received, call: Call): WireForm | undefined {
   if (!form || !meansTheSame(message)) return undefined;
-  // So is an answer that is kept for who asks again.
+  // An answer that is stored for its idempotency key is rewritten too.
   if (call.idempotencyKey !== undefined || isAnsweredAnew(asked)) return form;
   return { ...form, takesArriving: true };
 }
 
-/** Asks the endpoint to admit the request; `held` gives back what that grants. */
+/** Asks the endpoint to admit the request. `held` releases the admission. */
 export function admitInference(
   api: Api,
   { segment, call }: Head,
@@ -115,7 +115,7 @@ export function admitInference(
   return held.keep(api.endpoint.capabilities?.admit?.(segment, call, leastAgreementRatio));
 }
 
-/** The second step: decides from the head whether the request may be sent on, and admits it if not. */
+/** The second step: decides from the head whether the request may be forwarded, and admits it if not. */
 export function planHead(
   api: Api,
   route: InferRoute,

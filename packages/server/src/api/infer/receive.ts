@@ -35,13 +35,13 @@ import {
 import { acknowledging } from "../acknowledging.ts";
 import type { Api, Asked } from "../parts.ts";
 
-/** What of the API reads bodies. */
+/** The part of the API that reads bodies. */
 type Reading = Pick<Api, "clock" | "bodies">;
 
-/** Bytes that are held for a body beyond those that have come. */
+/** Bytes reserved for a body beyond those that have arrived. */
 const ahead = 262_144;
 
-/** Shorter bodies are read before anything is done with them: as a rule they are here already. */
+/** Shorter bodies are read before any other work: usually they have already arrived. */
 const atOnceBytes = 65_536;
 
 function tooLarge(maxBytes: number): LongshoreError {
@@ -49,20 +49,20 @@ function tooLarge(maxBytes: number): LongshoreError {
   return new LongshoreError("body-too-large", "transport", message);
 }
 
-/** A message and the memory that its body takes; dispose it when nothing looks at the inputs any more. */
+/** A message and the memory of its body. Dispose it once the inputs are no longer needed. */
 export interface Received extends Disposable {
   readonly message: InferRequestMessage;
-  /** The body was raw. */
+  /** Whether the body was raw. */
   readonly raw: boolean;
-  /** The inputs to hand over to an endpoint that forgets them: where they lie in memory that is used again, with all of it. */
+  /** Gives the inputs away to an endpoint that forgets them. Inputs in reused memory are given with all of it. */
   give(inputs: Tensors): Tensors;
-  /** The body as it came, where it has binary data and came over HTTP. */
+  /** The body as it came, if it has binary data and came over HTTP. */
   readonly form?: WireForm;
-  /** Reads the rest, where inputs are still on their way: the message with all of them. */
+  /** Reads the rest if inputs are still arriving: the message with all of them. */
   rest?(): Promise<InferRequestMessage>;
-  /** When the last byte came; undefined before, and where the body was read before the message was. */
+  /** When the last byte arrived; undefined before that, and if the body was read before the message was. */
   readonly completeMs?: number | undefined;
-  /** Nobody looks at the inputs any more: their memory is used again, and what views there are on it become empty. */
+  /** The inputs are no longer needed: their memory is reused, and existing views on it become empty. */
   recycle(): void;
 }
 
@@ -74,7 +74,7 @@ class Arrived implements Received {
   readonly #memory: ArrayBufferLike | undefined;
   readonly #pool: BodyPool;
 
-  /** @param memory Taken from the pool, to come back there. */
+  /** @param memory Taken from the pool, to be returned there. */
   constructor(
     held: BudgetShare,
     message: InferRequestMessage,
@@ -93,7 +93,7 @@ class Arrived implements Received {
 
   give(inputs: Tensors): Tensors {
     const [only] = inputs;
-    // Of several inputs in one buffer none can be moved by itself.
+    // Of several inputs in one buffer, none can be moved by itself.
     if (!only || inputs.size > 1 || only[1].bytes.buffer !== this.#memory) return inputs;
     return new Map([[only[0], give(only[1], this.#pool.give)]]);
   }
@@ -107,7 +107,7 @@ class Arrived implements Received {
   }
 }
 
-/** A message of which only the JSON is here. */
+/** A message with only its JSON read. */
 class Arriving implements Received {
   readonly message: InferRequestMessage;
   readonly raw = false;
@@ -143,7 +143,7 @@ class Arriving implements Received {
 
   async rest(): Promise<InferRequestMessage> {
     const { byteLength: maxBytes } = this.#kept;
-    // All of it lies in one buffer, beside what is kept for another reader.
+    // The whole body lies in one buffer, beside the bytes kept for another reader.
     this.#held.grow(maxBytes + Math.min(maxBytes, this.#maxKeptBytes));
     return this.#read(await this.#kept.whole({ maxBytes, headerLength: this.#headerLength }));
   }
@@ -153,7 +153,7 @@ class Arriving implements Received {
   }
 
   recycle(): void {
-    // Its memory is the listener's.
+    // The listener owns its memory.
   }
 
   [Symbol.dispose](): void {
@@ -162,7 +162,7 @@ class Arriving implements Received {
   }
 }
 
-/** A message that its listener parses; the listener has its own limit on the length. */
+/** A message that its listener parses. The listener has its own limit on the length. */
 async function receiveMessage(
   { bodies: { budget, pool } }: Reading,
   message: IncomingMessage,
@@ -179,17 +179,17 @@ async function receiveMessage(
   }
 }
 
-/** A pause in reading a request, after which nothing goes on for a sender that has left. */
+/** A pause while a request is read. It throws if the sender has left. */
 function pauseOf({ clock }: Reading, { call }: Asked): () => Promise<void> {
   return () => turnWhileWanted(clock, call.abort, "decode");
 }
 
-/** The check of a body that came over HTTP; undefined where its sender stated no checksum. */
+/** The checksum of a body over HTTP; undefined if its sender stated none. */
 function checkOf({ bodies: { crc32 } }: Reading, { request }: Asked): BodyCheck | undefined {
   return request.message ? undefined : bodyCheck(request.headers, "the body of the request", crc32);
 }
 
-/** Reads the JSON of a message that may be sent on; the rest is kept as it comes. */
+/** Reads the JSON of a message that may be forwarded. The rest is kept as it arrives. */
 async function receiveHead(
   api: Reading,
   asked: Asked,
@@ -230,8 +230,8 @@ async function receiveHead(
 }
 
 /**
- * Reads and parses the body of an inference request, within the limits and the server's budget. Of a long one that may be
- * sent on, only its JSON. At once where all of it is here and short.
+ * Reads and parses the body of an inference request, within the limits and the server's budget. For a long one that may be forwarded, it
+ * reads only the JSON. Synchronous if the whole body is here and short.
  */
 export function receive(
   api: Reading,
@@ -252,8 +252,8 @@ export function receive(
   }
   const raw = headerLength === 0;
   const input = raw ? rawInput(description) : undefined;
-  // Nobody begins what does not fit now; but what is held grows with what has come, or a few senders that announce much
-  // and send little would keep all others out.
+  // A body that does not fit now is refused at its start. But the reservation grows with the bytes that arrive. Otherwise a few senders
+  // that announce much and send little would keep all others out.
   const most = Math.min(length ?? limits.maxBodyBytes, limits.maxBodyBytes);
   budget.check(length === undefined ? 0 : most);
   const held = budget.reserve(Math.min(most, ahead));
@@ -285,7 +285,7 @@ export function receive(
       tell?.(bytes);
     };
     const lead = input ? rawLead(input) : 0;
-    // Assigned one by one, since this is done for every small request.
+    // Fields are assigned one by one, since this runs for every small request.
     const reads: Writable<BodyOptions> = {
       maxBytes: limits.maxBodyBytes,
       headerLength: headerLength ?? 0,

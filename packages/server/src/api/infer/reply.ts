@@ -35,7 +35,7 @@ import type { InferenceAnswer } from "./run.ts";
 
 const noCodecs: Parameters<typeof packTensors>[1] = {};
 
-/** The reply to an inference. `sinceMs`: when it would have begun, had nothing of its time been spent on reading the body. */
+/** The reply to an inference. `sinceMs`: its start, shifted by the time spent on reading the body. */
 export async function inferReply(
   api: Api,
   asked: Asked,
@@ -54,7 +54,7 @@ export async function inferReply(
   const packed = packing instanceof Promise ? await packing : packing;
   const asksAccount = asked.request.headers[accountHeader] === "1";
   const { confidenceRatio, stateSeal } = response;
-  // Assigned one by one, here and below, since this is done for every small request.
+  // Fields are assigned one by one, here and below, since this runs for every small request.
   const parameters: Record<string, number | string> = {};
   if (confidenceRatio !== undefined) parameters["longshore_confidence"] = confidenceRatio;
   if (stateSeal !== undefined) parameters[sealParameter] = stateSeal;
@@ -83,7 +83,7 @@ export async function inferReply(
   return { status: 200, headers: Object.assign(told, headers), body };
 }
 
-/** The reply in the form in which the answer came. `tookMs` is the time since the last byte of the request came. */
+/** The reply in the form in which the answer came. `tookMs` is the time since the last byte of the request arrived. */
 function replyAsItCame(
   api: Api,
   asked: Asked,
@@ -99,7 +99,7 @@ function replyAsItCame(
   return { status: 200, headers, body };
 }
 
-/** The same reply; what is held is given back when all of it was sent, or nobody reads it any more. */
+/** The same reply. `held` is released when all of it was sent, or when the reader has left. */
 export function untilSent(reply: WireResponse, { abort }: Call, held: Disposable): WireResponse {
   const { body } = reply;
   if (body.kind !== "stream") return reply;
@@ -111,7 +111,7 @@ export function untilSent(reply: WireResponse, { abort }: Call, held: Disposable
   return { ...reply, body: watched(body, { over }) };
 }
 
-/** The fourth step: the reply, in the form in which the answer came where the request was sent on, or written here. */
+/** The fourth step: the reply, either in the form in which a forwarded answer came or written here. */
 export async function reply(
   { api, asked, head, events, startedMs, askedMs }: Inference,
   { message, request, received, bodyMs }: ParsedInference,
@@ -121,7 +121,7 @@ export async function reply(
   const { version } = response.account.segment;
   const answered =
     head.knowledge.alias === true && version !== "" ? { ...description, version } : description;
-  // What was done before the body was asked for, reading a model not least, is no time of the link either.
+  // Work before the body was requested, such as loading a model, is not time of the link either.
   const sinceMs = (received.completeMs ?? bodyMs) - (askedMs - startedMs);
   const came = request.wire && !isAnsweredAnew(asked) ? response.wire : undefined;
   const written = came

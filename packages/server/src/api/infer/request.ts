@@ -30,17 +30,17 @@ import type { Inference } from "./inference.ts";
 import { admitInference, planMessage } from "./plan.ts";
 import { type Received, receive } from "./receive.ts";
 
-/** An inference that was read as far as it has to be before it is run or sent on. */
+/** An inference, read as far as running or forwarding it requires. */
 export interface ParsedInference {
   readonly message: InferRequestMessage;
   readonly request: Writable<InferenceRequest>;
-  /** With the schedule that the message asks for. */
+  /** Includes the schedule that the message requests. */
   readonly call: Call;
-  /** What came of the body, and the memory that it takes. */
+  /** The received part of the body, with its memory. */
   readonly received: Received;
-  /** The inputs as they were unpacked; none where they are still arriving. */
+  /** The unpacked inputs; empty while they are still arriving. */
   readonly tensors: Tensors;
-  /** When as much of the body was read. */
+  /** When that part of the body had been read. */
   readonly bodyMs: number;
 }
 
@@ -53,7 +53,7 @@ function sequenceOf(message: InferRequestMessage, state: Tensors | undefined): S
   return { ...told, ...(state ? { state } : {}) };
 }
 
-/** The best classes that are wanted of a model that a server has which is not ours: nobody here has its labels. */
+/** The number of best classes requested from a model of a foreign server: its labels are not here. */
 function classesOf(
   outputs: NonNullable<InferRequestMessage["outputs"]>,
   { description: { digest } }: ModelKnowledge,
@@ -62,7 +62,7 @@ function classesOf(
   return new Map(outputs.map(({ name, classification = 0 }) => [name, classification]));
 }
 
-/** Parts that a request may have are assigned one by one: spreading them costs every small request more than they do. */
+/** Optional fields are assigned one by one: spreading them is expensive for small requests. */
 function toRequest(
   message: InferRequestMessage,
   segment: Segment,
@@ -83,7 +83,7 @@ function toRequest(
   return request;
 }
 
-/** What of the request is for the steps of the model: parameters without a meaning here, and headers that are passed on. */
+/** The request's fields for the steps of the model: parameters without a meaning here, and forwarded headers. */
 function parametersOf(
   { access: { forwardHeaders } }: Api,
   { request }: Asked,
@@ -101,7 +101,7 @@ function isEmpty(object: object): boolean {
   return Object.keys(object).length === 0;
 }
 
-/** Inputs that are still on their way; all are read when the first of them is. */
+/** Inputs that are still arriving. The first read of one reads them all. */
 export function arrivingInputs(
   { inputs }: InferRequestMessage,
   tensors: () => Promise<Tensors>,
@@ -111,7 +111,7 @@ export function arrivingInputs(
     arriving.set(name, {
       spec: { name, datatype, shape },
       byteLength: awaitedBytes ?? bytes.byteLength,
-      // Every input of the message was made into a tensor under its own name.
+      // Every input of the message became a tensor under its own name.
       read: async () => (await tensors()).get(name) as Awaited<ReturnType<IncomingTensor["read"]>>,
     });
   }
@@ -124,7 +124,7 @@ function wholeMessage(received: Received): InferRequestMessage | Promise<InferRe
   return received.rest?.() ?? received.message;
 }
 
-/** What is arriving, unless the deadline passes before it is here: then it is given back as soon as nothing more of it comes. */
+/** Awaits arriving inputs until the deadline. After that, their memory is released as soon as no more bytes arrive. */
 async function inTime(receiving: Promise<Received>, call: Call, { clock }: Api): Promise<Received> {
   if (call.deadlineMs === Infinity) return receiving;
   try {
@@ -148,8 +148,8 @@ function unpack(
 }
 
 /**
- * The rest of the first two steps: reads the body, or only its JSON where the request can be sent on, decides which of the two it is, and
- * makes the endpoint's request of it.
+ * The rest of the first two steps: reads the body, or only its JSON if the request can be forwarded, decides which of the two it is, and
+ * builds the endpoint's request.
  */
 export async function readQuestion(inference: Inference): Promise<ParsedInference> {
   const { api, asked, head, plan, events, held, askedMs } = inference;

@@ -12,21 +12,21 @@ import type { Inference } from "./inference.ts";
 import { segmentOfRoute } from "./parse.ts";
 import type { ParsedInference } from "./request.ts";
 
-/** What an endpoint answered, and the content that it was asked of. */
+/** The answer of an endpoint, and the content it ran. */
 export interface InferenceAnswer {
   readonly response: InferenceResponse;
   readonly description: ModelDescription;
 }
 
-/** A request for what has taken the place of what was asked, and what is known of that. */
+/** A request for replaced content, and what is known of the new content. */
 interface Anew {
   readonly request: InferenceRequest;
   readonly knowledge: ModelKnowledge;
 }
 
 /**
- * The request for what has taken the place of the content that it was meant for and that is nowhere any more; undefined where nothing
- * has, it named that content, or its inputs cannot be had again.
+ * The request for the content that replaced the requested one. Undefined if there is none, if the request named its content, or if its
+ * inputs cannot be read again.
  *
  * @param given Its inputs were given away.
  */
@@ -40,10 +40,10 @@ export async function requestAnew(
   if (!LongshoreError.is(thrown)) return undefined;
   const { reason, stage } = thrown;
   if (reason !== "unknown-version" && reason !== "unknown-model") return undefined;
-  // Before all is resolved nobody looks at inputs.
+  // Inputs are untouched until the stage `resolve` is over.
   if ((given && stage !== "resolve") || (request.wire && !canBegin(request.wire.body))) return undefined;
   const find = async (): Promise<ModelKnowledge> => findModel(api, route.model, route.version, arrived);
-  // Where nothing is there now, the caller is told what the request failed for.
+  // If the model is gone, the caller gets the original error.
   const knowledge = await find().catch(() => undefined);
   if (!knowledge || knowledge.description.digest === before.description.digest) return undefined;
   const segment = segmentOfRoute(asked, route, knowledge);
@@ -52,7 +52,7 @@ export async function requestAnew(
   return { request: { ...rest, segment }, knowledge };
 }
 
-/** The third step: the endpoint runs the request or sends it on; once more where the content was replaced meanwhile. */
+/** The third step: the endpoint runs or forwards the request. It retries once if the content was replaced meanwhile. */
 export async function run(inference: Inference, question: ParsedInference): Promise<InferenceAnswer> {
   const { api, head } = inference;
   const { request, call, received, tensors } = question;

@@ -13,14 +13,14 @@ import type { ParsedInference } from "./request.ts";
 import { requestAnew } from "./run.ts";
 
 /**
- * The reply with the answers as they come. It begins with the first of them, so that what fails before it has a status of
- * its own; the next is worked on when the one before was taken.
+ * Replies with the answers as they come. The reply begins with the first answer, so that an earlier failure has its own status. Work on the
+ * next answer starts when the previous one was taken.
  */
 export async function replySeveral(inference: Inference, question: ParsedInference): Promise<WireResponse> {
   const { api, asked, events } = inference;
   const { message, request, call, bodyMs } = question;
   let { description } = inference.head.knowledge;
-  // Given back when the last answer is through, or nobody waits for one any more.
+  // Released when the last answer was sent, or when the reader has left.
   const held = inference.held.handOver();
   const begin = (asks: InferenceRequest): AsyncIterator<InferenceResponse> =>
     answersOf(api.endpoint, asks, call)[Symbol.asyncIterator]();
@@ -34,7 +34,7 @@ export async function replySeveral(inference: Inference, question: ParsedInferen
     else events.failed(thrown);
     held[Symbol.dispose]();
   };
-  // A reply that nobody reads any more is never asked for its next answer, so leaving has to be noticed here.
+  // An abandoned reply is never asked for its next answer, so the reader's leaving has to be detected here.
   const left = (): void => {
     finish(call.abort.reason);
     void answers.return?.().catch(() => undefined);
@@ -78,7 +78,7 @@ export async function replySeveral(inference: Inference, question: ParsedInferen
     try {
       for (let response = first; response; response = await next()) yield await written(response);
     } finally {
-      // The reader has left early, or a reply could not be written.
+      // The reader left early, or a reply could not be written.
       if (!over) {
         finish(new LongshoreError("cancelled", "transport", "the reader of the answers left"));
         await answers.return?.().catch(() => undefined);
