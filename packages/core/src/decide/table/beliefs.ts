@@ -1,15 +1,14 @@
 import { estimateSize } from "../../words/estimate/index.ts";
 
 /**
- * Beliefs side by side in one flat array, so that a decision reads numbers instead of chasing objects. An array of
- * `rows` beliefs starts with their `rows` means and goes on with the 16 values of each, row after row. Judging by the
- * mean then touches one contiguous run and nothing else, and pricing one candidate whole touches 128 bytes in a row: with
- * value `k` of all rows side by side instead, it would fetch 16 endpoints of memory far apart, which took longer than
- * everything else in a decision.
+ * Beliefs in one flat array, so that a decision reads numbers instead of following objects. An array of `rows` beliefs starts with their
+ * `rows` means, followed by the 16 values of each, row after row. Judging by the mean then reads one contiguous block, and pricing one
+ * candidate in full reads 128 contiguous bytes. With value `k` of all rows side by side instead, it would read 16 distant memory locations,
+ * which took longer than everything else in a decision.
  */
 export const beliefSize: number = estimateSize + 1;
 
-/** Which numbers of each belief a decision reads: its mean, or one or two values around a quantile. */
+/** The numbers of each belief that a decision reads: its mean, or one or two values around a quantile. */
 export interface Reading {
   /** Distance between the numbers of two rows: 1 among the means, 16 among the values. */
   readonly stride: number;
@@ -32,17 +31,17 @@ export function readingOf(ratio: number | undefined): Reading {
   return { stride: estimateSize, low, step: low < estimateSize - 1 ? 1 : 0, weight: position - low };
 }
 
-/** Where the number that a reading reads of row `row` stands among `rows` beliefs. */
+/** Index of the number that a reading reads from row `row` of `rows` beliefs. */
 function positionOf(reading: Reading, rows: number, row: number): number {
   return reading.stride === 1 ? row : valuesOf(rows, row) + reading.low;
 }
 
-/** Where the 16 values of row `row` start among `rows` beliefs. */
+/** Index of the first of the 16 values of row `row` of `rows` beliefs. */
 export function valuesOf(rows: number, row: number): number {
   return rows + row * estimateSize;
 }
 
-/** One number of an array of `rows` beliefs. */
+/** One number from an array of `rows` beliefs. */
 export function readBelief(beliefs: Float64Array, rows: number, row: number, reading: Reading): number {
   const at = positionOf(reading, rows, row);
   const low = beliefs[at] ?? NaN;
@@ -67,7 +66,7 @@ export function readBetween(
   return value + weight * (high + fraction * ((beliefs[at + step + stride] ?? NaN) - high) - value);
 }
 
-/** Makes 16 values the belief of row `row`, times `factor`, plus `amount`: the comonotone sum of `estimate`. */
+/** Sets 16 values to the belief of row `row`, times `factor`, plus `amount`: the comonotone sum of `estimate`. */
 export function copyBelief(
   values: Float64Array,
   beliefs: Float64Array,
@@ -82,7 +81,7 @@ export function copyBelief(
   }
 }
 
-/** Makes 16 values what lies `fraction` of the way from row `row` to the next. */
+/** Sets 16 values to the point `fraction` of the way from row `row` to the next. */
 export function copyBetween(
   values: Float64Array,
   beliefs: Float64Array,
@@ -98,7 +97,7 @@ export function copyBetween(
   }
 }
 
-/** Adds to 16 values what those of row `row` are beyond their mean, times `factor`. */
+/** Adds to 16 values the deviations of row `row` from its mean, times `factor`. */
 export function addSpread(
   values: Float64Array,
   beliefs: Float64Array,
@@ -113,7 +112,7 @@ export function addSpread(
   }
 }
 
-/** Writes a belief into row `row`, each value less `less` and at least 0. */
+/** Writes a belief into row `row`, each value reduced by `less` and at least 0. */
 export function writeBelief(
   beliefs: Float64Array,
   rows: number,
@@ -131,7 +130,7 @@ export function writeBelief(
   beliefs[row] = total / estimateSize;
 }
 
-/** 16 sorted values from what a profile states: 16 quantile values, a mean, or samples in any number. */
+/** 16 sorted values from a profile's figures: 16 quantile values, a mean, or any number of samples. */
 export function sixteen(stated: readonly number[]): Float64Array {
   const values = new Float64Array(estimateSize);
   if (stated.length === estimateSize) return values.map((_, index) => stated[index] ?? 0);
@@ -157,7 +156,7 @@ export function meanValue(values: Float64Array): number {
   return total / estimateSize;
 }
 
-/** Mean, or the quantile that `reading` stands for, of 16 values. */
+/** Mean, or the quantile of `reading`, of 16 values. */
 export function judge(values: Float64Array, reading: Reading): number {
   if (reading.stride === 1) return meanValue(values);
   const low = values[reading.low] ?? NaN;
@@ -167,8 +166,8 @@ export function judge(values: Float64Array, reading: Reading): number {
 const usual = readingOf(0.75);
 
 /**
- * When something else should be tried, whatever is still hoped for: twice what usually is enough. The mean would be long where little is
- * known of the way, just when an endpoint has fallen silent.
+ * Time after which another endpoint should be tried: twice the usual upper bound. The mean would be too long if little is known of the
+ * route, just when an endpoint has fallen silent.
  */
 export function overdueMs(values: Float64Array): number {
   return 2 * judge(values, usual);
@@ -177,24 +176,24 @@ export function overdueMs(values: Float64Array): number {
 const hardly = readingOf(0.8);
 
 /**
- * What a duration rarely exceeds while nothing is wrong, a good way beyond usual. What lies beyond it in a belief is less what happens than what is
- * not known: of a link that fell silent for a moment it is seconds, whatever its next message takes.
+ * A duration that is rarely exceeded while nothing is wrong, well beyond the usual. Larger values of a belief express uncertainty more than
+ * likely events: for a link that fell silent for a moment they are seconds, whatever its next message takes.
  */
 export function hardlyMore(values: Float64Array): number {
   return judge(values, hardly);
 }
 
-/** A back-up that is to be in time for the deadline is judged by its slowest runs. */
+/** A back-up for a deadline is judged by its slowest runs. */
 const carefulReading = readingOf(1);
-/** Within so much of what is left until the deadline, hardly any answer is there before a second run has begun. */
+/** Within this share of the time left until the deadline, hardly any answer comes before a second run starts. */
 const nearlyAtOnceRatio = 0.05;
-/** A timer may fire so much late, in milliseconds, and an answer that comes as the deadline passes is late. */
+/** A timer may fire this late, in milliseconds, and an answer at the deadline is late. */
 const timerMs = 1;
 
 /**
- * When another run must start to keep a deadline in `remainingMs` by its slowest runs; where those take longer than there is, or
- * nearly so, by what it rarely exceeds, which may be nearly at once, too; and never where that takes longer as well: it would cost a
- * run for every request, and be there in time for next to none.
+ * When another run must start to meet a deadline in `remainingMs` with its slowest runs. If those take longer than that, or nearly, its
+ * rarely exceeded time is used, which may mean nearly at once. If that is longer too, the answer is never: such a run would cost one run
+ * for every request and almost never be in time.
  */
 export function inTimeMs(remainingMs: number, values: Float64Array): number {
   const latestMs = remainingMs - timerMs;

@@ -6,27 +6,27 @@ import { beliefSize } from "./beliefs.ts";
 import { estimateSize, tailSize } from "../../words/estimate/index.ts";
 import type { TryPrices } from "../estimate/index.ts";
 
-/** What is believed of one other endpoint at the moment of a view. */
+/** Beliefs about one other endpoint at the time of a view. */
 export interface EndpointView {
   readonly info: EndpointInfo;
   readonly link: LinkTable;
-  /** Expected wait there before a request runs: its last report, plus what we sent since, less what time took away. */
+  /** Expected wait there before a request runs: its last report, plus the requests sent since, minus the elapsed time. */
   readonly queueMs: number;
-  /** What its runs took over what it promised: promises are corrected by what was observed. 1 when nothing was seen. */
+  /** Ratio of its run times to its predictions, which corrects the predictions. 1 without observations. */
   readonly serviceRatio: number;
-  /** Charged for recent failures, in milliseconds, decaying. */
+  /** Penalty for recent failures, in milliseconds, decaying. */
   readonly penaltyMs: number;
-  /** For so long the radio is up for requests on their way there, whatever comes after them; 0 where none is. */
+  /** How long earlier requests on their way there keep the radio up anyway; 0 without any. */
   readonly sharedMs: number;
-  /** Why nothing is sent there now, in words. */
+  /** Why nothing is sent there now, as text. */
   readonly unavailable?: string | undefined;
-  /** Of a second run beside one sent there, and of missed deadlines. */
+  /** Prices of a second run beside one sent there, and of missed deadlines. */
   readonly prices: TryPrices;
 }
 
 /**
- * All other endpoints as flat arrays. The beliefs in links (see `beliefs.ts`) stand endpoint by endpoint, size by size in an endpoint,
- * so that a scan over a thousand endpoints reads memory in order.
+ * All other endpoints as flat arrays. The beliefs about links (see `beliefs.ts`) are ordered by endpoint, then by size, so that a scan over
+ * a thousand endpoints reads memory in order.
  */
 export interface EndpointTable {
   readonly count: number;
@@ -36,7 +36,7 @@ export interface EndpointTable {
   readonly tierBit: Uint8Array;
   readonly index: ReadonlyMap<EndpointId, number>;
   readonly unavailable: readonly (string | undefined)[];
-  /** `[endpoint][load]`: read with `waitMsAt` and its like. */
+  /** `[endpoint][load]`: read with `waitMsAt` and similar functions. */
   readonly loads: Float64Array;
   readonly up: Float64Array;
   readonly down: Float64Array;
@@ -45,24 +45,24 @@ export interface EndpointTable {
   /** Prices of one megabyte of requests and of replies. */
   readonly inMicros: Float64Array;
   readonly outMicros: Float64Array;
-  /** Nothing was observed on its link yet: `up` and `down` are assumptions. */
+  /** True without observations on its link: `up` and `down` are assumptions. */
   readonly assumedLink: readonly boolean[];
 }
 
-/** Numbers of one endpoint among `EndpointTable.loads`: wait, service ratio, two prices, time of the radio that others pay for. */
+/** Numbers per endpoint in `EndpointTable.loads`: wait, service ratio, two prices, radio time that other requests pay for. */
 const loadSize = 5;
 
-/** Expected wait there before a request runs, with what is charged for recent failures, in milliseconds. */
+/** Expected wait there before a request runs, plus the penalty for recent failures, in milliseconds. */
 export function waitMsAt(table: EndpointTable, endpoint: number): number {
   return table.loads[endpoint * loadSize] ?? 0;
 }
 
-/** What its runs took over what it promised. */
+/** Ratio of its run times to its predictions. */
 export function serviceRatioAt(table: EndpointTable, endpoint: number): number {
   return table.loads[endpoint * loadSize + 1] ?? 1;
 }
 
-/** For so long the radio is up for requests on their way there, whatever comes after them. */
+/** How long earlier requests on their way there keep the radio up anyway. */
 export function sharedMsAt(table: EndpointTable, endpoint: number): number {
   return table.loads[endpoint * loadSize + 4] ?? 0;
 }
@@ -77,7 +77,7 @@ export function pricesAt(table: EndpointTable, endpoint: number): TryPrices {
   };
 }
 
-/** Lays out the views of some endpoints. */
+/** Builds the table from the views of some endpoints. */
 export function endpointTable(views: readonly EndpointView[]): EndpointTable {
   const count = views.length;
   const tierBits = new Uint8Array(count);
@@ -109,13 +109,13 @@ export function endpointTable(views: readonly EndpointView[]): EndpointTable {
   };
 }
 
-/** The same endpoints and links under new loads: what changes with every reply is short. */
+/** The same endpoints and links with new loads: a reply changes only a few numbers. */
 export function withLoads(table: EndpointTable, views: readonly EndpointView[]): EndpointTable {
   const unavailable = views.map((view) => view.unavailable);
   return reloaded(table, unavailable, layOutLoads(views));
 }
 
-/** The same with one endpoint that may be tried, whatever speaks against it now. */
+/** The same table with one endpoint made available, whatever its state. */
 export function withAvailable(table: EndpointTable, id: EndpointId): EndpointTable {
   const at = table.index.get(id);
   const unavailable = table.unavailable.map((why, endpoint) => (endpoint === at ? undefined : why));
@@ -123,8 +123,8 @@ export function withAvailable(table: EndpointTable, id: EndpointId): EndpointTab
 }
 
 /**
- * Listed, since this is done for every request: spreading it takes several times as long, and gives a table of another shape, for which
- * engines compile all again that reads tables.
+ * Fields are listed one by one, since this runs for every request. Spreading takes several times as long and creates another object shape,
+ * for which engines recompile all code that reads tables.
  */
 function reloaded(
   {
@@ -160,16 +160,16 @@ function reloaded(
   };
 }
 
-/** What keeps a place back for a while from one kind of request, as others see nothing of it. */
+/** Failures of an endpoint for one kind of request, which other kinds do not see. */
 export interface Failing {
   readonly id: EndpointId;
-  /** Charged beside what is believed of it, in milliseconds. */
+  /** Added to the belief about it, in milliseconds. */
   readonly penaltyMs: number;
-  /** Why nothing is sent there now; undefined where it may be tried. */
+  /** Why nothing is sent there now; undefined if it may be tried. */
   readonly unavailable: string | undefined;
 }
 
-/** The same with some endpoints charged, or left alone. */
+/** The same table with some endpoints penalised or excluded. */
 export function withFailing(table: EndpointTable, failing: readonly Failing[]): EndpointTable {
   const unavailable = table.unavailable.slice();
   const loads = table.loads.slice();
@@ -190,7 +190,7 @@ function layOutTails(views: readonly EndpointView[]): Float64Array {
   return tails;
 }
 
-/** Makes `tail` that of the way to an endpoint and `restMs`, `fraction` of the way from one size to the next. */
+/** Sets `tail` to that of the way to an endpoint plus `restMs`, at `fraction` between one size and the next. */
 export function copyTail(
   tail: Float64Array,
   { upTail }: EndpointTable,
@@ -206,7 +206,7 @@ export function copyTail(
   }
 }
 
-/** One array for the loads of all endpoints: side by side, because a decision reads all of an endpoint's at once. */
+/** One array for the loads of all endpoints, because a decision reads all numbers of an endpoint at once. */
 function layOutLoads(views: readonly EndpointView[]): Float64Array {
   const loads = new Float64Array(views.length * loadSize);
   let at = 0;

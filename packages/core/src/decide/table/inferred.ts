@@ -16,12 +16,11 @@ import {
 } from "../../words/model/index.ts";
 import { elementBytes } from "../../words/tensor/index.ts";
 
-/** Time of a whole run that is believed in when nobody measured or promised anything, in milliseconds. */
+/** Assumed time of a whole run without measurement and prediction, in milliseconds. */
 const guessedMs = 50;
 
 /**
- * A profile for a model that nobody measured: run whole, here or elsewhere, in the time that someone promised, else in a
- * guess that the first runs correct.
+ * A profile for an unmeasured model: run whole, here or elsewhere, in a predicted time, otherwise in a guess that the first runs correct.
  */
 export function guessedProfile(description: ModelDescription, offers: readonly Offer[]): Profile {
   const replyBytes = description.outputs.reduce((total, { datatype, shape }) => {
@@ -52,7 +51,7 @@ export function guessedProfile(description: ModelDescription, offers: readonly O
             headMs: [0],
             tailMs: runMs,
             headMemoryBytes: 0,
-            // One byte stands for the input: what a request really brings scales it.
+            // One byte represents the input: the real size of a request scales it.
             codings: [{ codecs: {}, bytes: 1, encodeMs: 0, decodeMs: 0, agreementRatio: 1, lossless: true }],
           },
           {
@@ -79,11 +78,10 @@ export function guessedProfile(description: ModelDescription, offers: readonly O
 }
 
 /**
- * Offers for an endpoint that makes none itself: a Triton, or a server that never ran the model yet. What it serves is
- * inferred from the directory's patterns (else the whole model), what it takes from the profile; its own replies correct
- * that.
+ * Offers for an endpoint that makes none itself: a Triton, or a server that never ran the model yet. Its segments are inferred from the
+ * directory's patterns (otherwise the whole model), its times from the profile. Its replies correct them.
  *
- * @param told What the server itself says that it takes, where it serves this model in one way.
+ * @param told The offer of the server itself, if it serves this model in one way.
  */
 export function inferredOffers(
   endpoint: Endpoint,
@@ -137,7 +135,7 @@ function scaledTo(values: Float64Array, mean: number): Float64Array {
   return values.map((value) => (before > 0 ? (value * mean) / before : mean));
 }
 
-/** 16 values of a segment on the profile's machine; undefined where a cut is on no frontier. */
+/** 16 values of a segment on the profile's machine; undefined if a cut is on no frontier. */
 function between(bucket: BucketProfile, from: string, to: string): Float64Array | undefined {
   const about = { observedAtMs: -Infinity, origin: "prior" } as const;
   const first = bucket.cuts.find((one) => one.cut.id === from);

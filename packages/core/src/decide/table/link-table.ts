@@ -2,7 +2,7 @@ import { estimateSize, type Estimate, tailSize } from "../../words/estimate/inde
 import type { Link } from "../../wire/transport/index.ts";
 import { beliefSize, writeBelief } from "./beliefs.ts";
 
-/** Sizes in bytes at which the belief about a link is written down; between them it is interpolated. */
+/** Sizes in bytes at which the belief about a link is stored. Other sizes are interpolated. */
 export const transferSizes: readonly number[] = [
   0, 1_000, 4_000, 12_000, 36_000, 100_000, 300_000, 1_000_000, 3_000_000, 10_000_000,
 ];
@@ -11,8 +11,8 @@ export const transferSizes: readonly number[] = [
 export const sizeCount: number = transferSizes.length;
 
 /**
- * The belief about one link at one moment: `sizeCount` estimates for each direction. A `Link` may compute for a while, so the table
- * is made off the hot path.
+ * The belief about one link at one moment: `sizeCount` estimates for each direction. A `Link` may compute for a while, so the table is
+ * built off the hot path.
  */
 export interface LinkTable {
   /** Times to send, one belief for each size. */
@@ -21,13 +21,13 @@ export interface LinkTable {
   readonly down: Float64Array;
   /** Tail of each time to send; its last value if no tail is known. */
   readonly upTail: Float64Array;
-  /** When the belief was made. */
+  /** Time of the belief. */
   readonly atMs: number;
-  /** What the times to send rest on. */
+  /** Origin of the times to send. */
   readonly origin: Estimate["origin"];
 }
 
-/** Asks the link for its belief at each size. */
+/** Reads the link's belief at each size. */
 export function linkTable(link: Link, nowMs: number): LinkTable {
   const up = new Float64Array(beliefSize * sizeCount);
   const down = new Float64Array(beliefSize * sizeCount);
@@ -58,7 +58,7 @@ export function linkTableOf(
   return linkTable({ transferMs: estimate, roundTripMs: () => estimate(0, "up") }, atMs);
 }
 
-/** Where a size lies between two of `transferSizes`. Beyond the last, the belief continues in a straight line. */
+/** Position of a size between two of `transferSizes`. Beyond the last, the belief is extrapolated in a straight line. */
 export interface SizePosition {
   /** Position of the lower of the two. */
   readonly index: number;

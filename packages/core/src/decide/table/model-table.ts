@@ -39,26 +39,26 @@ export interface BucketTable {
   /** Codings of cut `c` are `codings[firstCoding[c]..firstCoding[c + 1]]`. */
   readonly firstCoding: Int32Array;
   readonly codings: readonly CodingProfile[];
-  /** The same, a column for each figure. */
+  /** The same, one column for each figure. */
   readonly coding: CodingColumns;
-  /** Bytes of each crossing sent raw. */
+  /** Bytes of each crossing without a codec. */
   readonly rawBytes: Float64Array;
-  /** 1 where what runs elsewhere may end and come back: between the steps of a pipeline, never inside a graph. */
+  /** 1 if a remote run may end here and return: between the steps of a pipeline, never inside a graph. */
   readonly returns: Uint8Array;
-  /** For each cut the last one that is reached from it without a step whose model only other endpoints have. */
+  /** For each cut, the last cut that can be reached without a step whose model only other endpoints have. */
   readonly reach: Int32Array;
-  /** Classes that the tensors of each crossing carry; undefined stands for the input's own. */
+  /** Data classes of the tensors of each crossing; undefined means the class of the input. */
   readonly classes: readonly (readonly (DataClass | undefined)[])[];
 }
 
-/** What decisions read of codings. */
+/** The columns of codings that decisions read. */
 export interface CodingColumns {
   readonly bytes: Float64Array;
   /** Beliefs with one row for each coding, in milliseconds on the profile's machine. */
   readonly encode: Float64Array;
   readonly decode: Float64Array;
   readonly agreementRatio: Float64Array;
-  /** Bit `n` is set where the coding needs `codecNames[n]` of the model table. */
+  /** Bit `n` is set if the coding needs `codecNames[n]` of the model table. */
   readonly codecMask: Int32Array;
 }
 
@@ -73,15 +73,15 @@ export interface VariantTable {
   readonly buckets: readonly BucketTable[];
 }
 
-/** What decisions need of one version, laid out once when its profile is learned. */
+/** The data of one version that decisions need, laid out once when its profile is learned. */
 export interface ModelTable {
   readonly description: ModelDescription;
   readonly variants: readonly VariantTable[];
-  /** Codecs that any coding uses; the position is the bit in masks. At most 31 are considered. */
+  /** Codecs that any coding uses; the index is the bit in masks. At most 31 are considered. */
   readonly codecNames: readonly string[];
-  /** Bytes of the carried state of a sequence; 0 for a model without. */
+  /** Bytes of the carried state of a sequence; 0 for a model without state. */
   readonly stateBytes: number;
-  /** The cut at which the number of elements of a fan-out becomes known, when it sets costs. */
+  /** The cut at which the number of elements of a fan-out becomes known, if costs depend on it. */
   readonly itemsCut: CutId | undefined;
 }
 
@@ -92,7 +92,7 @@ export function tierBit(tier: Tier): number {
   return tierBits[tier];
 }
 
-/** Lays out a description with its profile. Variants that the profile does not know cannot be priced and stay out. */
+/** Builds the table from a description and its profile. Variants without a profile cannot be priced and are left out. */
 export function modelTable(description: ModelDescription, profile: Profile): ModelTable {
   const codecNames = [
     ...new Set(
@@ -180,7 +180,7 @@ function bucketTable(
   };
 }
 
-/** Cuts are compared by the steps that lie before them; where those are not known, nothing lies between. */
+/** Cuts are ordered by the steps before them. With unknown steps, nothing lies between two cuts. */
 function reachOf(cuts: BucketProfile["cuts"], steps: readonly Step[]): Int32Array {
   const before = cuts.map(({ cut: { id } }) => {
     if (id === startCut || id === endCut) return id === startCut ? 0 : steps.length;
@@ -196,7 +196,7 @@ function reachOf(cuts: BucketProfile["cuts"], steps: readonly Step[]): Int32Arra
   });
 }
 
-/** What codings take: all of their runs where the profile has them, else the one time that it states. */
+/** Times of codings: all runs if the profile has them, otherwise its one stated time. */
 function codingTimes(
   codings: readonly CodingProfile[],
   time: "encodeMs" | "decodeMs",
@@ -207,13 +207,13 @@ function codingTimes(
   for (const [row, coding] of codings.entries()) {
     const runs = coding[spread] ?? [];
     writeBelief(beliefs, count, row, sixteen(runs.length > 0 ? runs : [coding[time]]));
-    // To the last digit.
+    // Exact to the last digit.
     if (runs.length === 0) beliefs[row] = coding[time];
   }
   return beliefs;
 }
 
-/** The bits of some codecs. A codec without a bit sets the sign bit, which no endpoint has: it is never chosen. */
+/** The bits of some codecs. A codec without a bit sets the sign bit, which no endpoint has, so it is never chosen. */
 export function maskOf(codecs: readonly string[], codecNames: readonly string[]): number {
   let mask = 0;
   for (const codec of codecs) {
@@ -225,9 +225,9 @@ export function maskOf(codecs: readonly string[], codecNames: readonly string[])
 }
 
 /**
- * Classes that cling to the tensors of a crossing. What a step gives carries the classes of what it took, unless the
- * operator approved that the step declassifies; a tensor inside a step's graph is not past that step yet, so it carries
- * the classes of the step's inputs. A value that cannot be traced carries the input's class.
+ * Data classes of the tensors of a crossing. The output of a step carries the classes of its inputs, unless the operator approved that the
+ * step declassifies. A tensor inside a step's graph is not past that step yet, so it carries the classes of the step's inputs. A value that
+ * cannot be traced carries the input's class.
  */
 function crossingClasses(cut: Cut, steps: readonly Step[]): readonly (DataClass | undefined)[] {
   const known = new Map<string, ReadonlySet<DataClass | undefined>>();
@@ -257,7 +257,7 @@ function crossingClasses(cut: Cut, steps: readonly Step[]): readonly (DataClass 
   return [...classes];
 }
 
-/** The first cut with a ragged tensor, when some buckets differ in their number of items. */
+/** The first cut with a ragged tensor, if buckets differ in their number of items. */
 function itemsCutOf(variants: readonly VariantProfile[]): CutId | undefined {
   for (const variant of variants) {
     const limits = new Set(variant.buckets.map((bucket) => bucket.upTo.items));
@@ -268,7 +268,7 @@ function itemsCutOf(variants: readonly VariantProfile[]): CutId | undefined {
   return undefined;
 }
 
-/** The bucket that the features fall into: the first that holds them, else the last. */
+/** The bucket for the features: the first that holds them, otherwise the last. */
 export function bucketFor(variant: VariantTable, features: Features): number {
   for (let index = 0; index < variant.buckets.length; index++) {
     const bucket = variant.buckets[index];
@@ -278,8 +278,8 @@ export function bucketFor(variant: VariantTable, features: Features): number {
 }
 
 /**
- * The bucket that the features fall into among those whose frontier holds `cut`: from the right one towards larger ones,
- * then smaller ones. -1 when none does.
+ * The bucket for the features among those whose frontier holds `cut`: first the right one and larger ones, then smaller ones. -1 if none
+ * does.
  */
 export function bucketWithCut(variant: VariantTable, features: Features, cut: CutId): number {
   const right = bucketFor(variant, features);
@@ -291,8 +291,8 @@ export function bucketWithCut(variant: VariantTable, features: Features, cut: Cu
 }
 
 /**
- * Time of what runs between two cuts, before scaling to an endpoint's speed: measured where one of them is an end of the
- * model, else the difference of two heads (an estimate: fused layer times do not add up).
+ * Time of the run between two cuts, before scaling to an endpoint's speed. It is measured if one of them is an end of the model; otherwise
+ * it is the difference of two heads (an estimate: fused layer times do not add up).
  */
 export function segmentMs(bucket: BucketTable, from: number, to: number, reading: Reading): number {
   const count = bucket.cuts.length;
@@ -310,7 +310,7 @@ export function segmentMeanMs(bucket: BucketTable, from: number, to: number): nu
   return segmentMs(bucket, from, to, meanReading);
 }
 
-/** Adds what runs between two cuts, times `factor`, to 16 values: `segmentMs` of each value. */
+/** Adds the time between two cuts, times `factor`, to 16 values: `segmentMs` of each value. */
 export function addSegment(
   values: Float64Array,
   bucket: BucketTable,

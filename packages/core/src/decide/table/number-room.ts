@@ -1,19 +1,19 @@
 import { estimateSize } from "../../words/estimate/index.ts";
 
 /**
- * Hands out arrays of numbers that are handed out again after `clear`: one for each belief and each column of a decision,
- * made again each time, took a fifth of it and most of what the garbage collector had to do.
+ * A pool of number arrays that are reused after `clear`. Fresh arrays for each belief and each column of a decision took a fifth of the
+ * decision and caused most of the garbage.
  */
 export interface NumberRoom {
-  /** An array of at least that many numbers, with whatever was left in it. */
+  /** An array of at least `count` numbers, with undefined content. */
   take(count?: number): Float64Array;
   /** The same with `value` in the first `count` of them. */
   filled(count: number, value: number): Float64Array;
-  /** Everything that was taken may be handed out again. */
+  /** Returns all arrays to the pool. */
   clear(): void;
 }
 
-/** Arrays of `length` numbers each; once more are asked for, all that follow are twice as long or longer. */
+/** Arrays of `length` numbers each. After a request for more, all later ones are at least twice as long. */
 export function numberRoom(length: number): NumberRoom {
   let arrays: Float64Array[] = [];
   let taken = 0;
@@ -34,13 +34,13 @@ export function numberRoom(length: number): NumberRoom {
   };
 }
 
-/** Beliefs that stay with whoever takes them. */
+/** Beliefs that are not returned. */
 export interface BeliefRoom {
-  /** 16 numbers, all 0. Whoever keeps them keeps the block that they lie in. */
+  /** 16 numbers, all 0. Keeping them retains the block that they lie in. */
   take(): Float64Array;
 }
 
-/** Beliefs out of common blocks, which hold `blockSize` of them: an array of its own for each takes ten times as long. */
+/** Beliefs in shared blocks of `blockSize`: a separate array for each takes ten times as long. */
 export function beliefRoom(blockSize: number): BeliefRoom {
   let block = new Float64Array(0);
   let taken = 0;
@@ -52,7 +52,7 @@ export function beliefRoom(blockSize: number): BeliefRoom {
       }
       const from = taken * block.BYTES_PER_ELEMENT;
       taken += estimateSize;
-      // Twice as quick as a subarray of it.
+      // Twice as fast as `subarray`.
       return new Float64Array(block.buffer, from, estimateSize);
     },
   };

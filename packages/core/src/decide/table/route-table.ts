@@ -17,37 +17,40 @@ import { type BucketTable, maskOf, type ModelTable, segmentMeanMs } from "./mode
 import { beliefSize, valuesOf, writeBelief } from "./beliefs.ts";
 import { estimateSize, meanOf } from "../../words/estimate/index.ts";
 
-/** What one endpoint offers for one model along one path, sorted into the buckets of the model's frontier. */
+/** Offers of one endpoint for one model along one path, sorted into the buckets of the model's frontier. */
 export interface RouteBlock {
   readonly info: EndpointInfo;
-  /** By the names that endpoints call themselves. */
+  /** IDs of the endpoints on the path. */
   readonly path: readonly EndpointId[];
   readonly zones: readonly ZoneId[];
   readonly trust: TrustLevel;
   readonly codecMask: number;
-  /** How much slower than the profile's machine it is, by its own longest offer; scales the decoding of crossings. */
+  /** Slowness relative to the profile's machine, from its own longest offer; scales the decoding of crossings. */
   readonly slowness: number;
-  /** No price is known of it: see `CostRates.unpriced`. */
+  /** Its price is unknown: see `CostRates.unpriced`. */
   readonly unpriced: boolean;
   /** `[variant][bucket]`, by key. */
   readonly cells: readonly (readonly (readonly OfferedCell[])[])[];
-  /** The same as numbers side by side, laid out when they are first asked for. */
+  /** The same as flat numbers, built on first use. */
   readonly numbers: (variant: number, bucket: number) => OfferedNumbers;
 }
 
-/** What is offered for one segment. */
+/** The offer for one segment. */
 interface OfferedCell {
   readonly key: number;
   readonly offer: Offer;
 }
 
-/** Key; price, its part that does not grow with time, and its highest value; agreement; and the belief of run (and forward) time without the queue, cell by cell. */
+/**
+ * Key; price, its part that does not grow with time, and its maximum; agreement; and the belief of run (and forward) time without the
+ * queue, cell by cell.
+ */
 type OfferedNumbers = Float64Array;
 
-/** Numbers of one cell there. */
+/** Numbers per cell. */
 const cellSize = 5 + beliefSize;
 
-/** Keys hold positions below this: as many cuts as a profile may have. */
+/** Bound of cut positions in keys: the maximum of cuts in a profile. */
 const keyBase = 4096;
 
 /** The key of a pair of cut positions. */
@@ -63,24 +66,24 @@ function toOf(key: number): number {
   return key % keyBase;
 }
 
-/** A segment by cut positions, and what each route takes for it. */
+/** Segments by cut positions, with the times and prices of each route. */
 export interface CellTable {
   readonly count: number;
   readonly from: Int32Array;
   readonly to: Int32Array;
-  /** Beliefs of run (and forward) time without the queue, `[route][cell]`; NaN where it is not offered. */
+  /** Beliefs of run (and forward) time without the queue, `[route][cell]`; NaN without an offer. */
   readonly service: Float64Array;
   /** `[route][cell]`: the expected price, and its part that does not grow with time. */
   readonly costMicros: Float64Array;
   readonly fixedMicros: Float64Array;
-  /** `[route][cell]`: the most that it may cost. */
+  /** `[route][cell]`: the maximum price. */
   readonly mostMicros: Float64Array;
   readonly agreementRatio: Float64Array;
-  /** The least of them that is offered: mostly what the variant states, and no decision has to look further. */
+  /** The lowest agreement of any offer. Usually it equals that of the variant, and no decision has to look further. */
   readonly leastAgreementRatio: number;
-  /** Every route offers every segment, as alike endpoints do: who takes one takes all, and need not be looked up. */
+  /** Whether every route offers every segment, as similar endpoints do. Then lookups for single cells are unnecessary. */
   readonly complete: boolean;
-  /** Codings of all its segments together. */
+  /** Number of codings of all its segments. */
   readonly codingCount: number;
 }
 
@@ -91,25 +94,24 @@ export interface RouteTable {
   readonly endpoint: Int32Array;
   readonly paths: readonly (readonly EndpointId[])[];
   readonly zones: readonly (readonly ZoneId[])[];
-  /** Position of the route's zones among those that differ: rules are asked once for each. */
+  /** Index of the route's zones among the distinct sets: rules are checked once for each set. */
   readonly zoneSet: Int32Array;
   readonly zoneSets: readonly (readonly ZoneId[])[];
-  /** 1 where the way leads on to other endpoints. */
+  /** 1 if the route leads on to other endpoints. */
   readonly forwards: Uint8Array;
-  /** 1 where no price is known. */
+  /** 1 if the price is unknown. */
   readonly unpriced: Uint8Array;
   readonly trust: readonly TrustLevel[];
   readonly trustRank: Uint8Array;
   readonly codecMask: Int32Array;
   readonly slowness: Float64Array;
-  /** Laid out when they are first asked for: most decisions read one bucket. */
+  /** Built on first use: most decisions read one bucket. */
   readonly cells: (variant: number, bucket: number) => CellTable | undefined;
 }
 
 /**
- * Sorts the offers of one endpoint. An offer for another body (digest) of the same name is not for this model and is left
- * out; so is one between cuts that are on no frontier. What an endpoint says of itself can only narrow what the directory
- * says of it: trust is the lesser, zones are both, codecs are those in both.
+ * Sorts the offers of one endpoint. It leaves out offers for another body (digest) of the same name, and offers between cuts that are on no
+ * frontier. The endpoint's own description can only narrow the directory's: the lower trust, both zones, and the codecs in both.
  */
 export function routeBlocks(
   info: EndpointInfo,
@@ -190,7 +192,7 @@ function numbersOf(cells: readonly OfferedCell[], { rates }: EndpointInfo): Offe
   return numbers;
 }
 
-/** The tightest bucket that holds the features, else the widest. */
+/** The smallest bucket that holds the features, otherwise the largest. */
 function better(a: Features, b: Features, features: Features): boolean {
   const holdsA = featuresWithin(features, a);
   const holdsB = featuresWithin(features, b);
@@ -198,7 +200,7 @@ function better(a: Features, b: Features, features: Features): boolean {
   return holdsA === featuresWithin(a, b);
 }
 
-/** What an endpoint promises for the longest part of the first variant that it runs, without its queue; Infinity for nothing. */
+/** Predicted time of an endpoint for the longest part of the first variant that it runs, without its queue; Infinity without an offer. */
 export function promisedMs(blocks: readonly RouteBlock[], bucket: number): number {
   let widest = 0;
   let leastMs = Infinity;
@@ -215,7 +217,7 @@ export function promisedMs(blocks: readonly RouteBlock[], bucket: number): numbe
   return leastMs;
 }
 
-/** From the offer whose segment takes longest in the profile, which says most about speed. */
+/** From the offer whose segment takes longest in the profile: it measures speed best. */
 function slownessOf(offers: readonly Offer[], model: ModelTable): number {
   let longest = 0;
   let slowness = 1;
@@ -234,7 +236,7 @@ function slownessOf(offers: readonly Offer[], model: ModelTable): number {
   return slowness;
 }
 
-/** Lays out the routes of all endpoints. Endpoints that are not in `index` are left out. */
+/** Builds the routes of all endpoints. Endpoints that are not in `index` are left out. */
 export function routeTable(
   blocks: readonly RouteBlock[],
   model: ModelTable,
@@ -283,7 +285,7 @@ export function routeTable(
   };
 }
 
-/** Position of some zones among those met so far; few differ. */
+/** Index of some zones among the known sets; few differ. */
 function zoneSetOf(sets: (readonly ZoneId[])[], zones: readonly ZoneId[]): number {
   for (let at = 0; at < sets.length; at++) {
     const one = sets[at];
@@ -352,7 +354,7 @@ function cellTable(
   };
 }
 
-/** What anybody offers, sorted; mostly all offer the same. */
+/** Keys of all offers, sorted. Usually all endpoints offer the same. */
 function keysOf(offered: readonly OfferedNumbers[]): readonly number[] {
   const all: number[] = [];
   for (const own of offered) {

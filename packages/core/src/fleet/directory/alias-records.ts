@@ -4,13 +4,13 @@ import { canonicalJson, checkSignature, type KeyRing, signatureFrom } from "../s
 import { instant } from "./entry.ts";
 import { seenSerials } from "./seen-serials.ts";
 
-/** What the operator says of a name in front of models. The alias itself is read by who follows it. */
+/** The operator's statement about an alias of models. Followers parse the alias itself. */
 export interface AliasEntry {
   readonly schemaVersion: 1;
-  /** Milliseconds since the Unix epoch; it counts from the first until just before the second. */
+  /** Milliseconds since the Unix epoch. The entry holds from the first until just before the second. */
   readonly notBeforeMs: number;
   readonly notAfterMs: number;
-  /** Its `name` and `revision` are read here: a revision that is older than one that was seen is refused. */
+  /** Its `name` and `revision` are read here: a revision older than one already seen is refused. */
   readonly alias: Json;
 }
 
@@ -25,14 +25,14 @@ const recordFrom = exactly({
   alias: exactly({ body: entryFrom, signature: read.optional(signatureFrom) }),
 });
 
-/** The most names that are kept. More are refused. */
+/** Maximum of aliases. More are refused. */
 const maxAliases = 1024;
-/** The most characters of a record. */
+/** Maximum length of a record, in characters. */
 const maxRecordLength = 65_536;
-/** What the ids of alias records begin with. */
+/** Prefix of the IDs of alias records. */
 const prefix = "alias ";
 
-/** An alias that is believed. */
+/** An accepted alias. */
 export interface KeptAlias {
   readonly raw: Json;
   readonly entry: AliasEntry;
@@ -40,19 +40,19 @@ export interface KeptAlias {
   readonly revision: number;
 }
 
-/** The aliases of the operator that are believed, under ids that no endpoint can have. */
+/** The operator's accepted aliases, under IDs that no endpoint can have. */
 export interface AliasRecords {
   readonly kept: ReadonlyMap<string, KeptAlias>;
-  /** Revisions that were ever seen, by id. */
+  /** All revisions ever seen, by ID. */
   readonly revisions: ReadonlyMap<string, number>;
-  /** Throws `invalid-input`, `not-permitted` or `memory-limit`; gives the id otherwise. */
+  /** Returns the ID. Throws `invalid-input`, `not-permitted` or `memory-limit`. */
   take(raw: unknown): Promise<string>;
   drop(id: string): void;
-  /** Takes over a revision that was seen before a restart. */
+  /** Takes over a revision from before a restart. */
   remember(id: string, revision: number): void;
 }
 
-/** The id that a record of an alias claims; undefined for any other record. */
+/** The ID that an alias record claims; undefined for any other record. */
 export function claimedAlias(record: unknown): string | undefined {
   const signed = typeof record === "object" && record !== null ? read.own(record, "alias") : undefined;
   if (typeof signed !== "object" || signed === null) return undefined;
@@ -62,12 +62,12 @@ export function claimedAlias(record: unknown): string | undefined {
   return `${prefix}${typeof name === "string" ? printable(name) : "?"}`;
 }
 
-/** Whether an id is an alias's. */
+/** Whether an ID belongs to an alias. */
 export function isAliasId(id: string): boolean {
   return id.startsWith(prefix);
 }
 
-/** Starts without any. Where there are no keys of an operator, no alias is believed: a name leads every request somewhere. */
+/** Starts empty. Without keys of an operator no alias is accepted, because an alias redirects every request for its name. */
 export function aliasRecords(ring: KeyRing | undefined): AliasRecords {
   const kept = new Map<string, KeptAlias>();
   const revisions = seenSerials("revision", kept, 4 * maxAliases);

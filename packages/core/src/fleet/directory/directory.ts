@@ -16,42 +16,41 @@ import type { DirectoryMemory, RecordSink, RecordSource } from "./source.ts";
 import { unlistedRecords } from "./unlisted.ts";
 
 /*
- * A directory must not be a thing that everything stops for. The obvious answer, asking it for each request, makes it one.
- * So endpoints are read ahead of time, what was read is kept here (and on disk, if the caller gives a memory), and a source
- * that is gone changes nothing but the age. Invariants: the entries are always those of some state that the source once
- * told and that was believed record by record; one bad record changes nothing of the others; an endpoint is never listed
- * outside of its entry's time; nothing is listed that was not confirmed for `maxAgeMs`.
+ * A directory must not be a single point of failure. The obvious answer, one query per request, makes it one. So endpoints are read ahead
+ * of time and kept here (and on disk, if the caller gives a memory). If the source is gone, only the age changes. Invariants: the entries
+ * always match some state that the source once reported and that was accepted record by record; one bad record does not affect the others;
+ * an endpoint is never listed outside of its entry's time; nothing is listed that was not confirmed for `maxAgeMs`.
  */
 
-/** What a directory is made of. */
+/** Parts of a directory. */
 export interface DirectoryParts extends RecordRules {
   readonly source: RecordSource;
   readonly clock: Clock;
   readonly observer: Observer;
-  /** Default: a restart begins with nothing. */
+  /** Default: a restart begins empty. */
   readonly memory?: DirectoryMemory;
-  /** For how long the last known state serves without its source, in milliseconds. Default a day. */
+  /** How long the last known state is used without its source, in milliseconds. Default a day. */
   readonly maxAgeMs?: number;
 }
 
-/** A directory that goes on with what it knew last. */
+/** A directory that continues with its last known state. */
 export interface KeptDirectory extends Directory, AsyncDisposable {
-  /** Resolves when the source was read once, or could not be and what was kept is there. Never rejects. */
+  /** Resolves after the first read of the source, or after it failed and the stored state was loaded. Never rejects. */
   readonly ready: Promise<void>;
   aliases(): readonly Json[];
-  /** The operator's word about an endpoint, in its time, also where it is not listed since nobody says where it is. Undefined: none. */
+  /** The operator's current entry of an endpoint, even if the endpoint is not listed because its address is unknown. Undefined: none. */
   wordOn(id: EndpointId): Signed<DirectoryEntry> | undefined;
 }
 
-/** A day: longer than any outage that nobody looks at. */
+/** A day: longer than any unnoticed outage. */
 const dayMs = 86_400_000;
-/** Changes are written down together, in milliseconds. */
+/** Delay before changes are stored together, in milliseconds. */
 const saveDelayMs = 1000;
-/** Without changes the age is written down this often, in milliseconds. */
+/** Interval at which the age is stored without changes, in milliseconds. */
 const saveEveryMs = 60_000;
-/** The longest time between two looks at what time alone changes, in milliseconds: the wall clock may jump. */
+/** Longest time between two checks of entries that start or end, in milliseconds: the wall clock may jump. */
 const lookEveryMs = 60_000;
-/** What a source says in one go is shown together, at most so many words: each look goes through all entries. */
+/** Maximum number of consecutive changes shown together: each update reads all entries. */
 const mostTogether = 256;
 
 const savedState = read.fields({
@@ -61,10 +60,10 @@ const savedState = read.fields({
   serials: read.dictionary(read.whole(1), 500_000),
 });
 
-/** What a record claims to be about. */
+/** The ID that a record claims. */
 const idIn = (raw: unknown): EndpointId => claimedAlias(raw) ?? claimedId(raw);
 
-/** What is shown: everything that is believed and in its time. */
+/** The listed records: accepted, and within their time. */
 type Shown = ReadonlyMap<EndpointId, Kept>;
 
 /** Opens a directory over a source. Dispose to stop. */
@@ -74,7 +73,7 @@ export function createDirectory(parts: DirectoryParts): KeptDirectory {
   const named = aliasRecords(parts.ring);
   const watchers = new Set<() => void>();
   const unlisted = unlistedRecords();
-  /** Entries and aliases whose time is over, and since when, for people: who signed them is to sign them again. */
+  /** Entries and aliases past their end, with a text for display: the operator has to sign them again. */
   let ended: ReadonlyMap<EndpointId, string> = new Map();
   let confirmedAtMs = -Infinity;
   let problem: string | undefined;
@@ -88,7 +87,7 @@ export function createDirectory(parts: DirectoryParts): KeptDirectory {
   let savedAtMs = -Infinity;
   let saved: Promise<void> = Promise.resolve();
   let closed = false;
-  /** Words of the source that are not taken yet, and what was taken and is not shown yet. */
+  /** Number of changes from the source not yet read, followed by the changes read but not yet shown. */
   let waiting = 0;
   let due:
     | { readonly behindMs: number; readonly gone: string | undefined; readonly words: number }
@@ -131,7 +130,7 @@ export function createDirectory(parts: DirectoryParts): KeptDirectory {
     });
   }
 
-  /** When time alone changes what is shown next, and what is shown now. */
+  /** The records within their time now, and the next time at which that changes. */
   function inTime(): {
     readonly now: Shown;
     readonly names: ReadonlyMap<string, KeptAlias>;
@@ -155,7 +154,7 @@ export function createDirectory(parts: DirectoryParts): KeptDirectory {
     return { now, names, over, nextMs };
   }
 
-  /** The same of aliases; whether anything is other than before. */
+  /** The same for aliases. Returns whether anything changed. */
   function showAliases(names: ReadonlyMap<string, KeptAlias>, behindMs: number): boolean {
     let differs = false;
     for (const [id, one] of names) {
@@ -174,13 +173,13 @@ export function createDirectory(parts: DirectoryParts): KeptDirectory {
     return differs;
   }
 
-  /** Shows what holds now, and tells who watches if that is something else than before. */
+  /** Shows the current records, and notifies watchers of a change. */
   function show(behindMs: number): void {
     if (closed) return;
     const wasTooOld = tooOld;
     const { now, names, over, nextMs } = inTime();
     for (const [id, because] of over) {
-      // What held until now is told of as what is removed.
+      // Expired records are reported as removed.
       if (!ended.has(id) && !shown.has(id) && !aliases.has(id)) changed(id, "refused", 0, behindMs, because);
     }
     ended = over;
@@ -242,7 +241,7 @@ export function createDirectory(parts: DirectoryParts): KeptDirectory {
         serials: Object.fromEntries([...records.serials, ...named.revisions]),
       });
     } catch (thrown) {
-      // A full disk costs the state after a restart and nothing now.
+      // A full disk loses the state for a restart and nothing now.
       state("not kept", LongshoreError.from(thrown, "resolve", "keeping the directory").message);
     }
   }
@@ -256,14 +255,14 @@ export function createDirectory(parts: DirectoryParts): KeptDirectory {
     } catch (thrown) {
       const error = LongshoreError.from(thrown, "identify", "reading a record");
       const change = unlisted.note(id, error);
-      // An awaited endpoint has an entry that is believed.
+      // An awaited endpoint has an accepted entry.
       const serial = change === "awaited" ? (records.words.get(id)?.body.serial ?? 0) : 0;
       if (change) changed(id, change, serial, behindMs, error.message);
       return undefined;
     }
   }
 
-  /** The source is in touch; what it said is shown when it has said all for now. */
+  /** The source answered. Its changes are shown once no further one is waiting. */
   function touched(behindMs: number): void {
     confirmedAtMs = clock.nowMs();
     due = {
@@ -284,10 +283,10 @@ export function createDirectory(parts: DirectoryParts): KeptDirectory {
     open();
   }
 
-  /** How far behind the news are: nothing while in touch. */
+  /** Age of the changes: 0 while the source answers. */
   const behind = (): number => (problem === undefined || confirmedAtMs === -Infinity ? 0 : ageMs());
 
-  /** What the source says, in its order: signatures are checked off the event loop. */
+  /** Changes from the source, in order: signatures are checked off the event loop. */
   let last: Promise<void> = restore();
   const then = (work: () => void | Promise<void>): void => {
     waiting++;
@@ -305,7 +304,7 @@ export function createDirectory(parts: DirectoryParts): KeptDirectory {
         const behindMs = behind();
         const there = new Set<EndpointId>();
         for (const raw of raws) {
-          // A record that is not believed does not take away the one before, which was.
+          // A refused record does not remove the accepted one before it.
           there.add((await take(raw, behindMs)) ?? idIn(raw));
         }
         for (const id of records.words.keys()) if (!there.has(id)) records.drop(id);
@@ -390,7 +389,7 @@ export function createDirectory(parts: DirectoryParts): KeptDirectory {
       looking?.[Symbol.dispose]();
       saving?.[Symbol.dispose]();
       await saved;
-      // What was confirmed since the last time is worth one write.
+      // Stores the confirmations since the last write.
       await save();
       watchers.clear();
     },

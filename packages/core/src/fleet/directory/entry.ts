@@ -12,15 +12,15 @@ import { type Signed, signatureFrom } from "../signed/index.ts";
 const { list, number, optional, own, text, whole, word } = read;
 
 /**
- * What the operator says of an endpoint: the widest that it can be. The serial counts up with every change, so that an old
- * entry cannot be replayed over a newer one.
+ * The operator's statement about an endpoint, which bounds everything the endpoint states. The serial increases with every change, so an
+ * old entry cannot be replayed over a newer one.
  */
 export interface DirectoryEntry {
   readonly schemaVersion: 1;
   readonly id: EndpointId;
   /** 1 or more. */
   readonly serial: number;
-  /** Milliseconds since the Unix epoch; it counts from the first until just before the second. */
+  /** Milliseconds since the Unix epoch. The entry holds from the first until just before the second. */
   readonly notBeforeMs: number;
   readonly notAfterMs: number;
   readonly tier: Tier;
@@ -28,26 +28,26 @@ export interface DirectoryEntry {
   readonly trust: TrustLevel;
   /** Default `longshore`. */
   readonly kind?: EndpointKind;
-  /** Undefined: the endpoint says where it is when it joins. */
+  /** Undefined: the endpoint states its address when it joins. */
   readonly address?: string;
-  /** For servers of the plain protocol: where they speak gRPC, for models that answer a request several times. */
+  /** For servers of the plain protocol: their gRPC address, for models with several answers per request. */
   readonly grpcAddress?: string;
-  /** Undefined: whatever it offers. */
+  /** Undefined: everything it offers. */
   readonly serves?: EndpointInfo["serves"];
-  /** Default `movable`; foreign servers `resident`. */
+  /** Default `movable`; for foreign servers `resident`. */
   readonly state?: EndpointInfo["state"];
   readonly accelerator?: Accelerator;
-  /** The prices that requests to it cost at least, and its power. Undefined: no price is known, see `CostRates.unpriced`. */
+  /** Minimum prices of requests to it, and its power. Undefined: the price is unknown, see `CostRates.unpriced`. */
   readonly rates?: StatedRates;
-  /** Who may join as this endpoint; undefined for whoever may join. */
+  /** The tenant that may join as this endpoint; undefined allows every tenant with the right to join. */
   readonly member?: TenantId;
-  /** Digests of the package manifests that the endpoint is to serve. */
+  /** Digests of the package manifests assigned to the endpoint. */
   readonly packages?: readonly string[];
 }
 
-/** What an endpoint says of itself. It only narrows what the operator said. */
+/** An endpoint's statement about itself. It can only narrow the operator's. */
 export interface Statement {
-  /** Where it is, for entries that do not say. */
+  /** Its address, for entries without one. */
   readonly address?: string;
   readonly zone?: ZoneId;
   readonly trust?: TrustLevel;
@@ -55,7 +55,7 @@ export interface Statement {
   readonly state?: EndpointInfo["state"];
 }
 
-/** One endpoint of a directory, as it is kept and travels. */
+/** One endpoint of a directory, in its stored and transmitted form. */
 export interface DirectoryRecord {
   readonly signed: Signed<DirectoryEntry>;
   readonly statement?: Statement;
@@ -63,13 +63,13 @@ export interface DirectoryRecord {
 
 const idShape = /^[^\p{Cc}\s,/\\]{1,128}$/u;
 const zoneShape = /^[A-Za-z0-9_-][A-Za-z0-9._-]*(\/[A-Za-z0-9_-][A-Za-z0-9._-]*){0,15}$/;
-/** The id of an endpoint, as paths and headers can carry it. */
+/** The ID of an endpoint, in a form that paths and headers can carry. */
 export const endpointIdFrom: Reader<EndpointId> = shaped(
   idShape,
   128,
   "an id of 1 to 128 characters without blanks, commas and slashes",
 );
-/** `device` is the asker's own machine, which lies inside of every zone: no other endpoint is there. */
+/** `device` is the asking machine itself, which lies inside every zone, so no other endpoint may be in it. */
 const zone: Reader<ZoneId> = (value, where) => {
   const found = shaped(zoneShape, 256, "a zone such as eu/de/store-7")(value, where);
   if (found === "device") read.refuse(where, "a zone other than the asker's own device");
@@ -77,12 +77,12 @@ const zone: Reader<ZoneId> = (value, where) => {
 };
 const trust = word("none", "listed", "operated", "vouched");
 const state = word("none", "resident", "movable");
-/** Until the year 9999. */
+/** Up to the year 9999. */
 export const instant: Reader<number> = whole(0, 253_402_300_799_999);
 const name = text(256);
 const price = number(0);
 
-/** A base address without credentials, query or fragment, so that it can be shown and extended. */
+/** A base address without credentials, query or fragment, so that it can be displayed and extended. */
 const address: Reader<string> = (value, where) => {
   const found = text(1024)(value, where);
   const url = URL.canParse(found) ? new URL(found) : undefined;
@@ -150,7 +150,7 @@ const entryFields = exactly({
   packages: optional(list(digestFrom, 256)),
 });
 
-/** Reads an entry. Throws `invalid-input`, with the field that is wrong; unknown fields are. */
+/** Parses an entry. Throws `invalid-input` with the wrong field. Unknown fields are errors. */
 export const entryFrom: Reader<DirectoryEntry> = (value, where) => {
   const found = entryFields(value, where);
   const { grpcAddress, kind = "longshore" } = found;
@@ -164,7 +164,7 @@ export const entryFrom: Reader<DirectoryEntry> = (value, where) => {
   return found;
 };
 
-/** Reads what an endpoint says of itself. Newer endpoints may say more; what is known is checked. */
+/** Parses an endpoint's statement. Newer endpoints may send more fields; known ones are checked. */
 export const statementFrom: Reader<Statement> = read.fields({
   address: optional(address),
   zone: optional(zone),
@@ -173,19 +173,19 @@ export const statementFrom: Reader<Statement> = read.fields({
   state: optional(state),
 });
 
-/** Reads an entry with its signature, which is not checked here. */
+/** Parses an entry with its signature. The signature is not checked here. */
 export const signedEntryFrom: Reader<Signed<DirectoryEntry>> = exactly({
   body: entryFrom,
   signature: optional(signatureFrom),
 });
 
-/** Reads a record. */
+/** Parses a record. */
 export const recordFrom: Reader<DirectoryRecord> = exactly({
   signed: signedEntryFrom,
   statement: optional(statementFrom),
 });
 
-/** The id that a record claims, as far as it can be told: to name what is refused. */
+/** The ID that a record claims, if readable: to name refused records. */
 export function claimedId(record: unknown): string {
   const signed = typeof record === "object" && record !== null ? own(record, "signed") : undefined;
   const body = typeof signed === "object" && signed !== null ? own(signed, "body") : undefined;
@@ -193,7 +193,7 @@ export function claimedId(record: unknown): string {
   return typeof id === "string" ? printable(id) : "?";
 }
 
-/** An entry as the JSON that is signed. */
+/** The JSON of an entry that is signed. */
 export function entryJson(entry: DirectoryEntry): Json {
   // Entries are plain data: every field is JSON or undefined, and canonical JSON leaves out the latter.
   return entry as unknown as Json;

@@ -3,22 +3,22 @@ import { readBody } from "../../wire/body/index.ts";
 import { type Transport } from "../../wire/transport/index.ts";
 import { jsonType, parseJson, readWireError } from "../../wire/protocol/index.ts";
 
-/** The most bytes of a list of endpoints; 20,000 of them take about half. */
+/** Maximum size of a list of endpoints in bytes; 20,000 of them take about half. */
 const maxReplyBytes = 32 * 2 ** 20;
 
-/** What asking a server needs. */
+/** Parameters for requests to a server. */
 export interface AskParts {
   readonly transport: Transport;
   readonly clock: Clock;
-  /** For messages: who is asked. */
+  /** Name of the server in messages. */
   readonly name: string;
-  /** Who takes longer does not answer, in milliseconds; default 5,000. */
+  /** Time limit of a reply, in milliseconds; default 5,000. */
   readonly mostMs?: number;
 }
 
 /**
- * Asks a server one thing in JSON. Throws what the server said, or what the transport throws; `no-answer` after `mostMs`, and
- * `cancelled` when `abort` fires.
+ * Sends one JSON request to a server. Throws the server's error, or that of the transport; `no-answer` after `mostMs`, and `cancelled` when
+ * `abort` fires.
  */
 export async function askJson(
   { transport, clock, name, mostMs = 5000 }: AskParts,

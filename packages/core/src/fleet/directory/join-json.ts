@@ -11,35 +11,35 @@ import {
   statementFrom,
 } from "./entry.ts";
 
-/** What an endpoint sends to join, and again to stay. */
+/** Request of an endpoint to join a directory, or to renew its lease. */
 export interface JoinRequest {
   readonly schemaVersion: 1;
   readonly id: EndpointId;
   readonly statement: Statement;
   /** The operator's entry, for directories that do not have it. */
   readonly signed?: Signed<DirectoryEntry>;
-  /** Where the operator says nothing of it. */
+  /** Used if the operator states none. */
   readonly tier?: Tier;
 }
 
-/** What an endpoint is answered. */
+/** The reply to a join request. */
 export interface JoinReply {
   readonly schemaVersion: 1;
-  /** Silence for this long is leaving, in milliseconds. */
+  /** A member without renewal for this long has left, in milliseconds. */
   readonly leaseMs: number;
-  /** Digests of the manifests of what the operator wants it to serve. */
+  /** Digests of the manifests of the packages that the operator assigns to the endpoint. */
   readonly packages: readonly string[];
 }
 
-/** The endpoints of a directory, or what changed of them. */
+/** The endpoints of a directory, or the changes to them. */
 export interface DirectoryPage {
   readonly schemaVersion: 1;
-  /** To ask for what changes after this. */
+  /** Pass this to request the changes after this page. */
   readonly at: string;
-  /** These are all; else those that came or changed. */
+  /** True if these are all records; otherwise they are the added and changed ones. */
   readonly full: boolean;
   readonly records: readonly (DirectoryRecord | Json)[];
-  /** Ids of endpoints, and of names (`alias NAME`). */
+  /** IDs of removed endpoints and names (`alias NAME`). */
   readonly gone: readonly string[];
 }
 
@@ -61,7 +61,7 @@ export const joinReplyFrom: Reader<JoinReply> = fields({
   packages: list(text(80), 256),
 });
 
-/** A page whose records are not looked at yet. */
+/** Parses a page without its records. */
 export const pageFrom: Reader<Omit<DirectoryPage, "records"> & { readonly records: readonly unknown[] }> =
   fields({
     schemaVersion: word(1),

@@ -9,31 +9,31 @@ import {
 import { type AskParts, askJson } from "./exchange.ts";
 import { type JoinReply, type JoinRequest, joinReplyFrom } from "./join-json.ts";
 
-/** What an endpoint needs to join a directory. */
+/** Parameters for joining a directory. */
 export interface JoinParts extends AskParts {
   readonly random: Random;
   readonly observer: Observer;
   readonly id: EndpointId;
-  /** Asked each time, so that what changed is told. */
+  /** Called for each renewal, so that changes are reported. */
   readonly request: () => Promise<Omit<JoinRequest, "schemaVersion" | "id">>;
-  /** Told what the directory answered, each time that it was something else. */
+  /** Called with the directory's reply whenever it changes. */
   readonly answered?: (reply: JoinReply) => void;
 }
 
 /** An endpoint's membership of a directory. */
 export interface Membership extends AsyncDisposable {
-  /** Tells the directory now, not at the next turn, since something changed. */
+  /** Renews now instead of at the next interval, because something changed. */
   renew(): void;
 }
 
 /** The first pause after a failure, in milliseconds. */
 const firstPauseMs = 500;
-/** The longest, before the directory has said how long a lease is. A directory server waits for longer before it takes an endpoint for gone. */
+/** The longest pause before the directory has stated its lease. A directory server waits longer than this before it removes an endpoint. */
 const longestPauseMs = 15_000;
 
 /**
- * Joins a directory over the network and stays: three times within each lease, at random moments so that endpoints do not come
- * in step. While the directory is away it tries again after 0.5 s, then twice as long up to a lease. Disposing leaves.
+ * Joins a directory over the network and stays: it renews three times within each lease, at random moments so that endpoints do not
+ * synchronise. If the directory is unreachable it retries after 0.5 s, then doubles the pause up to a lease. Disposing leaves.
  */
 export function joinDirectory(parts: JoinParts): Membership {
   const { clock, random, observer, id, name } = parts;
@@ -42,7 +42,7 @@ export function joinDirectory(parts: JoinParts): Membership {
   let pauseMs = firstPauseMs;
   let mostMs = longestPauseMs;
   let joinedAtMs = -Infinity;
-  // It may be there as soon as it has asked: the answer may be lost, or come too late.
+  // It may be listed after its first request, even if the reply is lost or late.
   let asked = false;
   let state: "in touch" | "out of touch" | undefined;
   let asking: Promise<void> = Promise.resolve();
@@ -71,7 +71,7 @@ export function joinDirectory(parts: JoinParts): Membership {
       const request: JoinRequest = { schemaVersion: 1, id, ...(await parts.request()) };
       if (closed) return;
       asked = true;
-      // A request is plain data. It is heard to its end: what is broken off may have joined all the same, or do so after it left.
+      // A request is plain data. Its reply is always awaited: an aborted request may still join, even after the leave.
       const json = await askJson(parts, "/v2/directory/join", request as unknown as Json, neverAborted);
       const reply = joinReplyFrom(json, "the reply");
       noted("in touch", `${id} joined`);
@@ -104,7 +104,7 @@ export function joinDirectory(parts: JoinParts): Membership {
       timer?.[Symbol.dispose]();
       await asking;
       if (!asked) return;
-      // Whoever does not hear it sees the lease end.
+      // If the directory does not receive this, the lease ends by itself.
       await askJson(parts, "/v2/directory/leave", { id }, neverAborted).catch(() => undefined);
     },
   };

@@ -2,11 +2,11 @@ import type { LongshoreError } from "../../words/base/index.ts";
 import type { DirectoryRecord } from "./entry.ts";
 import type { RecordSink, RecordSource } from "./source.ts";
 
-/** Records that this process holds, for programs that know their endpoints by themselves, and for tests. */
+/** Records held by this process, for programs that know their endpoints themselves, and for tests. */
 export interface MemorySource extends RecordSource {
   put(record: DirectoryRecord): void;
   drop(id: string): void;
-  /** Says that nothing more can be learned for now; the next `put`, `drop` or `confirm` says that it can. */
+  /** Reports that the source cannot be read now. The next `put`, `drop` or `confirm` reports that it can. */
   fail(error: LongshoreError): void;
   confirm(): void;
 }

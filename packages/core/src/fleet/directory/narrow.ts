@@ -7,7 +7,7 @@ type Served = NonNullable<EndpointInfo["serves"]>[number];
 
 const stateOrder: readonly EndpointInfo["state"][] = ["none", "resident", "movable"];
 
-/** What both patterns match, or undefined. */
+/** The intersection of both patterns, or undefined. */
 function meet(a: SegmentPattern, b: SegmentPattern): SegmentPattern | undefined {
   const met: Record<string, string> = {};
   for (const part of ["model", "version", "variant", "from", "to"] as const) {
@@ -19,7 +19,7 @@ function meet(a: SegmentPattern, b: SegmentPattern): SegmentPattern | undefined 
   return { ...met, model: a.model };
 }
 
-/** What both lists serve. A list that is undefined serves everything. */
+/** The segments in both lists. An undefined list includes everything. */
 function servedByBoth(entry: EndpointInfo["serves"], told: EndpointInfo["serves"]): EndpointInfo["serves"] {
   if (!entry || !told) return entry ?? told;
   return entry.flatMap((one) =>
@@ -33,12 +33,11 @@ function servedByBoth(entry: EndpointInfo["serves"], told: EndpointInfo["serves"
 }
 
 /**
- * What is known of an endpoint, of what its operator and itself say. The narrower word counts; an endpoint that says it is outside
- * of its zone is not used at all, since neither word can then be believed. Prices and power are the operator's alone: a
- * endpoint would be chosen for low ones. Throws `not-permitted` for a foreign zone and `invalid-configuration` without any
- * address.
+ * Joins the statements of the operator and of the endpoint. The narrower statement wins. An endpoint that states a zone outside its own is
+ * not used at all, since neither statement can then be trusted. Only the operator sets prices and power, because an endpoint would attract
+ * requests with low ones. Throws `not-permitted` for a foreign zone and `invalid-configuration` without any address.
  *
- * @param mostTrust What an entry may claim at most, by how it was proved.
+ * @param mostTrust Maximum trust of the entry, by the kind of its proof.
  */
 export function narrowed(
   entry: DirectoryEntry,

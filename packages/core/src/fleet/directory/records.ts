@@ -6,44 +6,44 @@ import { type DirectoryEntry, type DirectoryRecord, entryJson, recordFrom } from
 import { narrowed } from "./narrow.ts";
 import { seenSerials } from "./seen-serials.ts";
 
-/** The most characters of one record in canonical JSON. */
+/** Maximum length of one record in canonical JSON, in characters. */
 const maxRecordLength = 262_144;
 
-/** How records are believed. */
+/** Rules for trusting records. */
 export interface RecordRules {
-  /** The operator's keys. Undefined: nothing is proved by signatures here. */
+  /** The operator's keys. Undefined: signatures prove nothing here. */
   readonly ring?: KeyRing;
   /**
-   * What an entry without signature may claim at most. Default: nothing, since it is refused, where there are keys; else
-   * `listed`, as for any address that somebody wrote down.
+   * Maximum trust of an entry without signature. Default: with keys such an entry is refused; without keys `listed`, as for any configured
+   * address.
    */
   readonly unsignedTrust?: TrustLevel;
-  /** Codecs of this platform, which our own servers take. */
+  /** Codecs of this platform, which Longshore servers accept. */
   readonly codecs: readonly CodecId[];
-  /** Records that are kept; more are refused. Default 20,000. */
+  /** Maximum of records; more are refused. Default 20,000. */
   readonly maxRecords?: number;
 }
 
-/** A record that is believed. */
+/** An accepted record. */
 export interface Kept {
   readonly record: DirectoryRecord;
   readonly entry: DirectoryEntry;
   readonly info: EndpointInfo;
-  /** The record as it came, to tell a new one from the same again. */
+  /** The original text of the record, to detect a repetition. */
   readonly text: string;
 }
 
-/** The records that are believed, by id, and the serials that were ever seen. */
+/** The accepted records by ID, and all serials ever seen. */
 export interface Records {
   readonly kept: ReadonlyMap<EndpointId, Kept>;
-  /** The operator's words that are believed, those included about endpoints that are not kept, since nobody says where they are. */
+  /** The operator's accepted entries, including those of endpoints that are not listed because their address is unknown. */
   readonly words: ReadonlyMap<EndpointId, Signed<DirectoryEntry>>;
-  /** Serials of signed entries, those of endpoints that are gone included: they cannot come back with an older entry. */
+  /** Serials of signed entries, including those of removed endpoints: they cannot return with an older entry. */
   readonly serials: ReadonlyMap<EndpointId, number>;
-  /** The record in `kept`. Throws `invalid-input`, `not-permitted`, `invalid-configuration` or `memory-limit`. */
+  /** Returns the accepted record. Throws `invalid-input`, `not-permitted`, `invalid-configuration` or `memory-limit`. */
   take(raw: unknown): Promise<Kept>;
   drop(id: EndpointId): void;
-  /** Takes over a serial that was seen before a restart. */
+  /** Takes over a serial from before a restart. */
   remember(id: EndpointId, serial: number): void;
 }
 
@@ -58,7 +58,7 @@ export function recordsOf({ ring, unsignedTrust, codecs, maxRecords = 20_000 }: 
   const serials = seenSerials("serial", words, 4 * maxRecords);
   const mostUnsigned = unsignedTrust ?? (ring ? undefined : "listed");
 
-  /** What the entry may claim at most. Throws when it is not believed. */
+  /** Maximum trust of the entry. Throws if it is not accepted. */
   async function proved({ signed }: DirectoryRecord): Promise<TrustLevel> {
     const { body } = signed;
     const { id, serial } = body;
@@ -103,14 +103,14 @@ export function recordsOf({ ring, unsignedTrust, codecs, maxRecords = 20_000 }: 
       }
       const mostTrust = await proved(record);
       const entry = record.signed.body;
-      // Whatever becomes of the endpoint: an older word cannot come back.
+      // Recorded in any case, so that an older entry cannot return.
       words.set(id, record.signed);
       if (record.signed.signature && ring) serials.remember(id, serial);
       let info: EndpointInfo;
       try {
         info = narrowed(entry, record.statement, mostTrust, codecs);
       } catch (thrown) {
-        // Whatever was known before does not hold any more: the endpoint itself, or its operator, says otherwise.
+        // The earlier record is void: the endpoint itself, or its operator, has replaced it.
         kept.delete(id);
         throw thrown;
       }

@@ -19,47 +19,48 @@ import {
 import { type RecordRules, recordsOf } from "./records.ts";
 import type { RecordSink, RecordSource } from "./source.ts";
 
-/** What a registry is made of. */
+/** Parts of a registry. */
 export interface RegistryParts extends RecordRules {
   readonly clock: Clock;
-  /** Tells this registry from the one before a restart. */
+  /** Distinguishes this registry from the one before a restart. */
   readonly instance: string;
-  /** An endpoint that is silent for this long is gone, in milliseconds. Default 15,000. Not while nobody could be heard here. */
+  /** Lease of an endpoint without renewal, in milliseconds. Default 15,000. Leases do not end while this registry is out of reach. */
   readonly leaseMs?: number;
   /**
-   * The operator's word about endpoints that bring no entry: at most this they can be. Undefined: none may join without one.
-   * Their tier is what they say unless it is stated.
+   * The operator's entry for endpoints that bring none: an upper bound. Undefined: none may join without an entry. Such endpoints state
+   * their own tier unless it is given here.
    */
   readonly admits?: Pick<DirectoryEntry, "zone" | "trust"> & Partial<Pick<DirectoryEntry, "tier">>;
-  /** The operator's entry of an endpoint from elsewhere; of this and what it brings the one with the later serial counts. Default: none. */
+  /**
+   * The operator's entry of an endpoint from another source. Of this and the endpoint's own entry, the later serial wins. Default: none.
+   */
   readonly known?: (id: EndpointId) => Signed<DirectoryEntry> | undefined;
-  /** Aliases that the operator signed, from elsewhere, to be passed on as they came. Default: none. */
+  /** Signed aliases from another source, passed on unchanged. Default: none. */
   readonly aliases?: () => readonly Json[];
   /**
-   * After a start nobody counts as gone for this long, in milliseconds: who was there before gets the time to join again, and
-   * those who read this over the network go on with what they know. Default two leases, the longest pause of an endpoint that tries
-   * to join and one more.
+   * Time after a start during which no endpoint counts as gone, in milliseconds. Earlier members get time to join again, and network
+   * readers continue with their last state. Default: two leases, the longest retry pause of a joining endpoint plus one.
    */
   readonly graceMs?: number;
   /**
-   * Whether an endpoint answers now. One whose lease is over stays as long as it does: its word was lost on the way here, and it is well.
+   * Whether an endpoint answers now. A member whose lease is over stays as long as it answers: its renewal was lost on the way here.
    * Default: none does.
    */
   readonly answers?: (info: EndpointInfo) => Promise<boolean>;
-  /** Who follows this here remembers endpoints across restarts, so that the same holds for it. Default: it begins with none. */
+  /** The local follower remembers endpoints across restarts, so the grace time applies to it too. Default: it begins empty. */
   readonly remembered?: boolean;
 }
 
-/** What a server offers of a directory over the network. */
+/** The network interface of a directory on a server. */
 export interface DirectoryDesk {
-  /** Renews when the endpoint is there already. Throws what the reader of records throws, and `not-permitted` for others' endpoints. */
+  /** Joins, or renews the lease of a member. Throws what the record parser throws, and `not-permitted` for endpoints of other tenants. */
   join(request: unknown, tenant: TenantId): Promise<JoinReply>;
   leave(request: unknown, tenant: TenantId): void;
-  /** What changed since a page before; everything when that cannot be told. */
+  /** Changes since an earlier page; everything if they are unknown. */
   list(since: string | undefined): DirectoryPage;
 }
 
-/** Endpoints that join this process over the network, and a source of a directory. */
+/** Endpoints that join this process over the network, as a source of a directory. */
 export interface Registry extends RecordSource, DirectoryDesk, Disposable {}
 
 interface Member {
@@ -69,17 +70,17 @@ interface Member {
   lease: Disposable;
 }
 
-/** Endpoints that are gone and still told to those who ask what changed. */
+/** Maximum of removed endpoints that are still reported as changes. */
 const maxGone = 4096;
-/** How often a registry says that it is in touch with itself, in milliseconds. */
+/** Interval at which a registry confirms its own records, in milliseconds. */
 const confirmMs = 2000;
-/** How often in a lease it looks whether this process stood still. */
+/** Number of checks per lease whether this process was suspended. */
 const looksPerLease = 8;
-/** A registry that no member renews at for this share of a lease is out of their reach. */
+/** Without any renewal for this share of a lease, the registry is out of its members' reach. */
 const heardRatio = 0.5;
 const forever = { notBeforeMs: 0, notAfterMs: 253_402_300_799_999 };
 
-/** Starts without members. Their leases keep time by `clock`. */
+/** Starts without members. Leases use `clock`. */
 export function createRegistry(parts: RegistryParts): Registry {
   const { clock, instance, leaseMs = 15_000, admits, ring, codecs, maxRecords } = parts;
   const { graceMs = 2 * leaseMs, remembered = false } = parts;
@@ -88,29 +89,29 @@ export function createRegistry(parts: RegistryParts): Registry {
     codecs,
     ...(ring ? { ring } : {}),
     ...(maxRecords === undefined ? {} : { maxRecords }),
-    // An entry without signature is one that was made here.
+    // An entry without signature was made here.
     unsignedTrust: "vouched",
   });
   const members = new Map<EndpointId, Member>();
   const gone = new Map<string, number>();
-  /** Aliases that were told, by id. */
+  /** Aliases that were reported, by ID. */
   const told = new Map<string, { readonly record: Json; readonly revision: number }>();
   let revision = 0;
-  /** Changes up to this one are not all remembered. */
+  /** Changes up to this revision are not all remembered. */
   let floor = 0;
   let sink: RecordSink | undefined;
   let confirming: Disposable | undefined;
   const lookMs = leaseMs / looksPerLease;
   let lookedAtMs = -Infinity;
   let looking: Disposable | undefined;
-  /** When a member last joined or renewed. */
+  /** Time of the latest join or renewal. */
   let heardAtMs = -Infinity;
 
   function refuse(message: string): never {
     throw new LongshoreError("not-permitted", "identify", message);
   }
 
-  /** The operator's word about an endpoint: what it brings or what is known here, whichever is later, or the general one. */
+  /** The operator's entry of an endpoint: the later of its own and the known one, otherwise the general one. */
   function wordOn({ id, signed, tier }: JoinRequest): Signed<DirectoryEntry> {
     const known = parts.known?.(id);
     if (known && (!signed || signed.body.serial < known.body.serial)) return known;
@@ -146,7 +147,7 @@ export function createRegistry(parts: RegistryParts): Registry {
     }
   }
 
-  /** Looks which aliases there are now. */
+  /** Reads the current aliases. */
   function lookForAliases(): void {
     const now = new Map(
       (parts.aliases?.() ?? []).map((record): [string, Json] => [claimedAlias(record) ?? "", record]),
@@ -178,7 +179,7 @@ export function createRegistry(parts: RegistryParts): Registry {
       else remove(id);
     });
 
-  /** Removes a member whose lease is over, unless it answers, or renews while it is asked. */
+  /** Removes a member whose lease is over, unless it answers, or renews during the check. */
   async function removeUnlessAnswering(
     id: EndpointId,
     member: Member,
@@ -192,7 +193,7 @@ export function createRegistry(parts: RegistryParts): Registry {
     else remove(id);
   }
 
-  /** Whether another member has the address by now: what answers there is that one. */
+  /** Whether another member has the address now: then that member answers there. */
   function isReplaced({ id, address }: EndpointInfo): boolean {
     return [...members.keys()].some(
       (other) => other !== id && records.kept.get(other)?.info.address === address,
@@ -200,16 +201,16 @@ export function createRegistry(parts: RegistryParts): Registry {
   }
 
   /**
-   * Whether nobody renewed for half a lease, though members do so several times in each: then it is this registry that is out of their
-   * reach, and a lease that ends says nothing about its member. Readers find out by themselves which endpoints answer.
+   * Whether no member renewed for half a lease, though members do so several times in each. Then this registry is out of their reach, and
+   * the end of a lease says nothing about its member. Readers find out themselves which endpoints answer.
    */
   function nowHeardNobody(): boolean {
     return clock.nowMs() - heardAtMs > heardRatio * leaseMs;
   }
 
   /**
-   * Whether this process stood still (it was stopped, or its machine was): who renewed meanwhile was not heard, so all begin again, with
-   * the time that they get after a restart.
+   * Whether this process was suspended (or its machine was). Renewals were lost meanwhile, so all leases start again with the time they get
+   * after a restart.
    */
   function stoodStill(): boolean {
     const nowMs = clock.nowMs();
@@ -243,7 +244,7 @@ export function createRegistry(parts: RegistryParts): Registry {
       const kept = await records.take(record).catch((thrown: unknown) => {
         if (!records.kept.has(id)) {
           records.drop(id);
-          // By its own word it is not where it is listed: until its lease is over it would get what may not go there.
+          // By its own statement it is not where it is listed. Until the end of its lease it would receive requests that it may not get.
           if (members.get(id)?.tenant === tenant) remove(id);
         }
         throw thrown;
@@ -277,7 +278,7 @@ export function createRegistry(parts: RegistryParts): Registry {
       const changed = [...members.values(), ...told.values()].filter((one) => full || one.revision > from);
       return {
         schemaVersion: 1,
-        // What is asked after a page of the time before is told whole, with those who did not come back.
+        // Requests with a page of the grace time get everything, including the removal of endpoints that did not return.
         at: `${instance}:${settled ? revision : "settling"}`,
         full,
         records: changed.map(({ record }) => record),

@@ -3,20 +3,20 @@ import { type AskParts, askJson } from "./exchange.ts";
 import { pageFrom } from "./join-json.ts";
 import type { RecordSource } from "./source.ts";
 
-/** What reading another server's directory needs. */
+/** Parameters for reading another server's directory. */
 export interface RemoteSourceParts extends AskParts {
   readonly random: Random;
-  /** Between two questions, in milliseconds; less while the directory has never named an endpoint. Default 2,000. */
+  /** Interval of requests in milliseconds; shorter until the directory first lists an endpoint. Default 2,000. */
   readonly everyMs?: number;
 }
 
-/** The first pause while the directory has never named an endpoint, in milliseconds; doubled with each question. */
+/** First interval until the directory lists an endpoint, in milliseconds; doubled with each request. */
 const emptyPauseMs = 200;
 
-/** The longest pause after failures, in milliseconds. */
+/** Longest interval after failures, in milliseconds. */
 const longestPauseMs = 30_000;
 
-/** The directory of a server (`GET v2/directory`), asked for what changed. */
+/** The directory of a server (`GET v2/directory`), polled for changes. */
 export function remoteSource(parts: RemoteSourceParts): RecordSource {
   const { clock, random, name, everyMs = 2000 } = parts;
   return {
@@ -41,7 +41,7 @@ export function remoteSource(parts: RemoteSourceParts): RecordSource {
             sink.confirmed();
           }
           at = page.at;
-          // A directory server that has just started hears of its servers soon, and requests wait for them.
+          // A directory server that has just started soon learns its servers, and requests wait for them.
           if (page.records.length > 0) emptyMs = everyMs;
           pauseMs = emptyMs;
           emptyMs = Math.min(everyMs, 2 * emptyMs);

@@ -3,28 +3,28 @@ import type { EndpointInfo } from "../../wire/endpoint/index.ts";
 import type { Signed } from "../signed/index.ts";
 import type { DirectoryEntry } from "./entry.ts";
 
-/** What a directory knows. */
+/** The current state of a directory. */
 export interface DirectorySnapshot {
-  /** An endpoint that did not change is the same object in every snapshot. */
+  /** An unchanged endpoint is the same object in every snapshot. */
   readonly entries: readonly EndpointInfo[];
-  /** Time since it was last known to be so; Infinity before anything is known. */
+  /** Time since the entries were last confirmed; Infinity before the first read. */
   readonly ageMs: number;
-  /** Why it is not newer, for people. */
+  /** Why the entries are not newer, for display. */
   readonly problem?: string;
-  /** Entries that are not believed as they were last read, 1 or more, and why the latest of them is not, for people. */
+  /** Number of entries refused at their latest reading, 1 or more, and the reason for the latest of them, for display. */
   readonly refused?: { readonly count: number; readonly because: string };
 }
 
-/** Which endpoints there are. */
+/** A list of the available endpoints. */
 export interface Directory {
   snapshot(): DirectorySnapshot;
-  /** Names that the operator leads to versions of models, as signed; who follows them reads them. Default: none. */
+  /** The operator's aliases for versions of models, as signed JSON. The followers parse them. Default: none. */
   aliases?(): readonly Json[];
-  /** The records of these, as they came with their signatures, for those who read the directory here. Default: none. */
+  /** The records of these aliases with their signatures, for readers of this directory. Default: none. */
   aliasRecords?(): readonly Json[];
   /**
-   * The operator's word about an endpoint, in its time, also where it is not listed since nobody says where it is. Default: nothing is known
-   * of what was signed.
+   * The operator's current entry of an endpoint, even if the endpoint is not listed because its address is unknown. Default: no signed
+   * entries are known.
    */
   wordOn?(id: EndpointId): Signed<DirectoryEntry> | undefined;
   /** Calls `changed` after the entries or the names changed. */

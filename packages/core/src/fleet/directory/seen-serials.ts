@@ -1,18 +1,18 @@
-/** Numbers that only go up, by the id of who is told of: what was said before cannot come back. */
+/** Serials that only increase, by ID of their subject. An older statement cannot be replayed. */
 export interface SeenSerials {
-  /** Those of ids that are gone included. */
+  /** Includes IDs that are gone. */
   readonly all: ReadonlyMap<string, number>;
-  /** Takes over one that was seen. When there are too many, the oldest of those that are not kept go. */
+  /** Records a serial. If there are too many, the oldest of those without a current record are dropped. */
   remember(id: string, serial: number): void;
-  /** Why a word with this number is not believed; undefined where it is. `same`: it says what the one before said. */
+  /** Why a statement with this serial is refused; undefined if it is accepted. `same`: whether it equals the previous one. */
   against(id: string, serial: number, same: () => boolean): string | undefined;
 }
 
 /**
- * Starts without any.
+ * Starts empty.
  *
- * @param what What the number is called, for people.
- * @param kept What is believed now: its numbers are never forgotten.
+ * @param what Name of the number in messages.
+ * @param kept The current records: their serials are never dropped.
  */
 export function seenSerials(
   what: "serial" | "revision",

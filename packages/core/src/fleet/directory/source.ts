@@ -1,31 +1,31 @@
 import type { Json, LongshoreError } from "../../words/base/index.ts";
 
-/** Gets what a source reads. Records are not trusted before the directory has checked them. */
+/** Receives the records of a source. They are untrusted until the directory has checked them. */
 export interface RecordSink {
-  /** All records that there are now: others are gone. */
+  /** Replaces all records: missing ones are gone. */
   all(records: readonly unknown[]): void;
-  /** One record came or changed. */
+  /** Adds or changes one record. */
   put(record: unknown): void;
-  /** The record of that id is gone. */
+  /** Removes the record of that ID. */
   drop(id: string): void;
-  /** What was said before still holds. */
+  /** The previous records still hold. */
   confirmed(): void;
-  /** The source cannot be read now; what was said before is all there is. */
+  /** The source cannot be read now. The previous records stay the latest. */
   failed(error: LongshoreError): void;
 }
 
-/** Where records come from: a file, a server, DNS, a key-value store. It tries again by itself. */
+/** A source of records: a file, a server, DNS, a key-value store. It retries by itself. */
 export interface RecordSource {
-  /** For people and events: `file edge.yaml`. */
+  /** Name for display and events: `file edge.yaml`. */
   readonly name: string;
-  /** Reads, and goes on to watch. Called once; dispose to stop. */
+  /** Reads, and continues to watch. Called once; dispose to stop. */
   follow(sink: RecordSink): AsyncDisposable;
 }
 
-/** Where the last known state outlives a restart. */
+/** Storage for the last known state over a restart. */
 export interface DirectoryMemory {
-  /** Undefined when nothing was kept. */
+  /** Undefined if nothing was stored. */
   load(): Promise<unknown>;
-  /** Replaces the whole at once: a crash leaves the old or the new state. */
+  /** Replaces the whole state atomically: a crash leaves the old or the new state. */
   save(state: Json): Promise<void>;
 }

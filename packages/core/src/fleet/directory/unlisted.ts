@@ -1,23 +1,23 @@
 import { dropOldest, type EndpointId, type LongshoreError } from "../../words/base/index.ts";
 
-/** Records that brought no endpoint into the list as they were last read. */
+/** Records that put no endpoint into the list at their last reading. */
 export interface Unlisted {
-  /** Those that are not believed, and why, the latest last. */
+  /** Refused records with the reason, the latest last. */
   readonly refused: ReadonlyMap<EndpointId, string>;
-  /** Takes note of why one could not be listed. What of it is to be told: once for each wrong word, not each time that it is read. */
+  /** Records why an endpoint could not be listed. Returns the change to report: once for each reason, not for each reading. */
   note(id: EndpointId, error: LongshoreError): "awaited" | "refused" | undefined;
   forget(id: EndpointId): void;
-  /** Forgets all that are not there any more. */
+  /** Forgets records that are no longer there. */
   keep(there: ReadonlySet<EndpointId>): void;
 }
 
-/** The most of those that are not believed. Those that are awaited are among the words that are kept. */
+/** Maximum of refused records. Awaited ones are bounded by the accepted statements. */
 const maxRefused = 1024;
 
-/** Starts with none. */
+/** Starts empty. */
 export function unlistedRecords(): Unlisted {
   const refused = new Map<EndpointId, string>();
-  /** Believed, and nobody said yet where the endpoint is: it says so when it joins. */
+  /** Accepted entries without an address: the endpoint states it when it joins. */
   const awaited = new Set<EndpointId>();
 
   function forget(id: EndpointId): void {
@@ -30,7 +30,7 @@ export function unlistedRecords(): Unlisted {
     note(id, { reason, message }) {
       const before = refused.get(id);
       refused.delete(id);
-      // Only `narrowed` says so, of an entry that is believed and has no address.
+      // Only `narrowed` throws this, for an accepted entry without an address.
       if (reason === "invalid-configuration") {
         if (awaited.has(id)) return undefined;
         awaited.add(id);

@@ -2,9 +2,9 @@ import { LongshoreError } from "../../words/base/index.ts";
 import type { BelievedManifest, PackageManifest } from "./manifest.ts";
 
 /*
- * A signature says who made a package and not when: each package that was ever signed could be put back, with whatever was wrong
- * with it. So the operator numbers the packages of a model, and states an end if they are to be signed again by then; whoever installs one remembers its number, and
- * refuses lower ones. To go back to an earlier content, the operator signs that content again, which gives it the next number.
+ * A signature proves who made a package, not when. An attacker could replay any package that was ever signed, with its flaws. So the
+ * operator numbers the packages of a model, and sets an end date for packages that must be signed again. An installer remembers the number
+ * and refuses lower ones. To return to an earlier content, the operator signs that content again with the next number.
  */
 
 /** The package of a model with the highest serial that was installed. */
@@ -14,12 +14,12 @@ export interface InstalledPackage {
   readonly digest: string;
 }
 
-/** The serial of a package; 0 for one of schema version 1, which has none, and so is older than any that has one. */
+/** The serial of a package; 0 for schema version 1, which has none and is older than any package with one. */
 export function packageSerial({ serial = 0 }: PackageManifest): number {
   return serial;
 }
 
-/** Throws `package-expired` from the end of a package on. */
+/** Throws `package-expired` after the end of a package. */
 export function checkPackageEnd({ model, notAfterMs }: PackageManifest, wallMs: number): void {
   if (notAfterMs === undefined || wallMs < notAfterMs) return;
   throw new LongshoreError(
@@ -31,7 +31,7 @@ export function checkPackageEnd({ model, notAfterMs }: PackageManifest, wallMs: 
 
 /**
  * Throws `package-outdated` for a package with a lower serial than the installed one, and `conflict` for another package with the same
- * serial. Packages without a serial have no order among themselves.
+ * serial. Packages without a serial have no order.
  */
 export function checkPackageSerial(
   { digest, manifest }: Pick<BelievedManifest, "digest" | "manifest">,

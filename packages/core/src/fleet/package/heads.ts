@@ -11,29 +11,29 @@ import {
 } from "../../wire/protocol/index.ts";
 import type { TensorSpec } from "../../words/tensor/index.ts";
 
-/** The part of a graph from its begin to a cut, as a file of its own. */
+/** The part of a graph from its start to a cut, as a separate file. */
 export interface PackageHead {
-  /** As the graph calls it. */
+  /** Its name in the graph. */
   readonly cut: Cut;
   readonly digest: string;
   readonly bytes: number;
 }
 
-/** What a device needs to know of a model file that it does not have, to run a head of it. */
+/** Facts about a model file that let a device run a head of it without having the file. */
 export interface PackageGraph {
   /** Inside the model's folder. */
   readonly path: string;
-  /** Content as it is run: weights that lie beside it are taken inside. */
+  /** Digest of the content that runs: weights from files beside it are included. */
   readonly digest: string;
   readonly bytes: number;
-  /** Files that its weights lie in. */
+  /** Files that contain its weights. */
   readonly beside: readonly string[];
-  /** Where servers give its heads away. */
+  /** The version under which servers offer its heads. */
   readonly version: string;
   readonly variant: string;
   readonly inputs: readonly TensorSpec[];
   readonly outputs: readonly TensorSpec[];
-  /** Names of those whose rank the file leaves open. Default none. */
+  /** Names of tensors whose rank the file leaves open. Default none. */
   readonly openRanks?: readonly string[];
   readonly weightBytes: number;
   /** In the order of the cuts. */
@@ -41,15 +41,15 @@ export interface PackageGraph {
 }
 
 /**
- * The graphs of a package and their heads, by content. It is a file of the package, so that whoever signed the package
- * vouches for each head: a device fetches the one it needs from any server, and believes its digest.
+ * The graphs of a package and their heads, by content. It is a file of the package, so the package's signature covers each head: a device
+ * fetches the one it needs from any server, and checks its digest.
  */
 export interface PackageHeads {
   readonly schemaVersion: 1;
   readonly graphs: readonly PackageGraph[];
 }
 
-/** The file lies in the model's folder under this name. */
+/** Name of the file in the model's folder. */
 export const headsName = "heads.json";
 
 const name = read.text(512);
@@ -76,10 +76,10 @@ const headsFields = exactly({
   ),
 });
 
-/** Reads the file. Throws `invalid-input` for unknown fields. */
+/** Parses the file. Throws `invalid-input` for unknown fields. */
 export const headsFrom: Reader<PackageHeads> = headsFields;
 
-/** Reads the file of a package that was fetched. Throws `bad-reply`. */
+/** Parses the file of a fetched package. Throws `bad-reply`. */
 export function readHeads(content: Uint8Array): PackageHeads {
   try {
     return headsFrom(parseJson(content, headsName), headsName);

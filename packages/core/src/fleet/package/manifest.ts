@@ -12,31 +12,30 @@ export interface PackageFile {
 }
 
 /**
- * What a model consists of: everything in its folder, known by content. Its own digest, the SHA-256 of its canonical JSON,
- * names the package.
+ * The content of a model: everything in its folder, by digest. The package is named by its own digest, the SHA-256 of its canonical JSON.
  */
 export interface PackageManifest {
-  /** 1 has neither serial nor end. */
+  /** Version 1 has neither serial nor end. */
   readonly schemaVersion: 1 | 2;
   readonly model: string;
-  /** Of schema version 2: 1 or more, higher in each package of the model than in those signed before. */
+  /** In schema version 2: 1 or more, higher than in all packages of the model signed before. */
   readonly serial?: number;
-  /** Of schema version 2: milliseconds since the Unix epoch from which on it is not used any more. Default: no end. */
+  /** In schema version 2: end of use in milliseconds since the Unix epoch. Default: no end. */
   readonly notAfterMs?: number;
   readonly files: readonly PackageFile[];
 }
 
-/** The signed manifest lies beside the files under this name, and is not one of them. */
+/** Name of the signed manifest beside the files. It is not one of them. */
 export const manifestName = "package.json";
 
-/** Files of one package; a model has dozens. */
+/** Maximum of files of one package; a model has dozens. */
 const maxFiles = 4096;
-/** The most that all files of a package may have together, in bytes. */
+/** Maximum total size of all files of a package, in bytes. */
 const maxPackageBytes: number = 2 ** 40;
 
 /**
- * A path that means the same file everywhere: no way up, no separators of other systems, no names that are devices there,
- * and none that end in a dot.
+ * Parts of a path with the same meaning on every system: no parent folders, no separators of other systems, no device names, and no names
+ * that end in a dot.
  */
 const part =
   "(?!(?:CON|PRN|AUX|NUL|COM[0-9]|LPT[0-9])(?:\\.|$|\\/))[A-Za-z0-9_-](?:[A-Za-z0-9._-]{0,126}[A-Za-z0-9_-])?";
@@ -62,7 +61,7 @@ const fieldsFrom = exactly({
   files: filesFrom,
 });
 
-/** Reads a manifest. Throws `invalid-input` for unknown fields, paths that lead elsewhere, and paths that differ in case only. */
+/** Parses a manifest. Throws `invalid-input` for unknown fields, paths that lead elsewhere, and paths that differ in case only. */
 export const manifestFrom: Reader<PackageManifest> = (value, where) => {
   const manifest = fieldsFrom(value, where);
   const { schemaVersion, serial, notAfterMs } = manifest;
@@ -90,19 +89,19 @@ export const manifestFrom: Reader<PackageManifest> = (value, where) => {
   return manifest;
 };
 
-/** A manifest with its signature, which is not checked here. */
+/** Parses a manifest with its signature. The signature is not checked here. */
 export const signedManifestFrom: Reader<Signed<PackageManifest>> = exactly({
   body: manifestFrom,
   signature: read.optional(signatureFrom),
 });
 
-/** A manifest as the JSON that is signed and hashed. */
+/** The JSON of a manifest that is signed and hashed. */
 export function manifestJson(manifest: PackageManifest): Json {
   // Manifests are plain data.
   return manifest as unknown as Json;
 }
 
-/** The name of a package. */
+/** The digest that names a package. */
 export function manifestDigest(
   manifest: PackageManifest,
   hash: (bytes: Uint8Array) => string | Promise<string>,
@@ -110,24 +109,24 @@ export function manifestDigest(
   return hash(new TextEncoder().encode(canonicalJson(manifestJson(manifest))));
 }
 
-/** How a manifest is believed. One of the two must be there. */
+/** Conditions for trusting a manifest. One of the two must be present. */
 export interface ManifestRules {
-  /** The operator's keys; then it must be signed with one of them. */
+  /** The operator's keys. If present, one of them must have signed the manifest. */
   readonly ring?: KeyRing;
-  /** The digest that somebody believed said it has. */
+  /** The expected digest, from a trusted source. */
   readonly digest?: string;
   readonly hash: (bytes: Uint8Array) => string | Promise<string>;
 }
 
-/** A manifest that is believed. */
+/** A trusted manifest. */
 export interface BelievedManifest {
   readonly digest: string;
   readonly manifest: PackageManifest;
-  /** As it came, to be passed on. */
+  /** In its original form, to be passed on. */
   readonly signed: Signed<PackageManifest>;
 }
 
-/** Reads and checks a manifest. Throws `bad-reply` when it is not the one asked for, `not-permitted` when it is not believed. */
+/** Parses and checks a manifest. Throws `bad-reply` if it is not the requested one, `not-permitted` if it is not trusted. */
 export async function believeManifest(bytes: Uint8Array, rules: ManifestRules): Promise<BelievedManifest> {
   const { ring, digest, hash } = rules;
   let signed: Signed<PackageManifest>;

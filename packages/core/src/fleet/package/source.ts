@@ -4,28 +4,28 @@ import { type Transport } from "../../wire/transport/index.ts";
 import type { CutId } from "../../words/model/index.ts";
 import { modelPath, readWireError } from "../../wire/protocol/index.ts";
 
-/** Which package is wanted: the one of a model as it is now, or that of a digest. */
+/** The requested package: the current one of a model, or the one with a digest. */
 export type PackageReference = { readonly model: string } | { readonly digest: string };
 
-/** Bytes of a file from some endpoint on. */
+/** Bytes of a file from some offset on. */
 export interface FileBytes {
-  /** Where they begin: what was asked for, or 0 where only whole files can be had. */
+  /** Offset of the first byte: the requested one, or 0 if the source has only whole files. */
   readonly fromByte: number;
   read(): AsyncIterable<Uint8Array>;
 }
 
-/** Where packages come from. Nothing that it gives is believed before it was checked. */
+/** A source of packages. Its content is untrusted until it was checked. */
 export interface PackageSource {
-  /** For messages. */
+  /** Used in messages. */
   readonly name: string;
   /** The signed manifest as JSON. Throws `unknown-model` when there is none. */
   manifest(wanted: PackageReference, call: Call): Promise<Uint8Array>;
   file(packageDigest: string, fileDigest: string, fromByte: number, call: Call): Promise<FileBytes>;
-  /** The part of a graph from its begin to a cut as a file, from some byte on. Absent where only whole files can be had. */
+  /** The part of a graph from its start to a cut as a file, from some byte on. Absent if the source has only whole files. */
   head?(wanted: HeadAddress, fromByte: number, call: Call): Promise<FileBytes>;
 }
 
-/** Where a server gives a head away. */
+/** The address of a head at a server. */
 export interface HeadAddress {
   readonly model: string;
   readonly version: string;
@@ -33,10 +33,10 @@ export interface HeadAddress {
   readonly to: CutId;
 }
 
-/** The most bytes of a manifest: 4096 files take a quarter of it. */
+/** Maximum size of a manifest in bytes: 4096 files take a quarter of it. */
 export const maxManifestBytes: number = 4 * 2 ** 20;
 
-/** The packages of a server. Its transport must let replies be as long as files are. */
+/** The packages of a server. Its transport must allow replies as long as files. */
 export function remotePackages(transport: Transport, name: string): PackageSource {
   const get = (path: string, headers: Readonly<Record<string, string>>, call: Call) =>
     transport.send({ method: "GET", path, headers, body: { kind: "parts", parts: [] } }, call);

@@ -5,15 +5,15 @@ function refused(what: string): LongshoreError {
 }
 
 function textOf(text: string): string {
-  // Halves of surrogate pairs have no bytes in UTF-8: two texts would be signed as one.
+  // Lone surrogates have no bytes in UTF-8, so two texts would have the same signature.
   if (/\p{Surrogate}/u.test(text)) throw refused("text with half of a surrogate pair");
   return JSON.stringify(text);
 }
 
 /**
- * The one text of a JSON value, whoever writes it: no blanks, keys in the order of their UTF-16 code units, numbers and
- * escapes as ECMAScript writes them (RFC 8785, A. Rundgren, B. Jordan, S. Erdtman, "JSON Canonicalization Scheme"). Fields
- * that are undefined are left out. Throws `invalid-input` for what JSON cannot say.
+ * The canonical text of a JSON value: no blanks, keys in the order of their UTF-16 code units, numbers and escapes as ECMAScript writes
+ * them (RFC 8785, A. Rundgren, B. Jordan, S. Erdtman, "JSON Canonicalization Scheme"). Undefined fields are left out. Throws
+ * `invalid-input` for values that JSON cannot represent.
  */
 export function canonicalJson(value: Json | undefined): string {
   if (value === null || typeof value === "boolean") return String(value);

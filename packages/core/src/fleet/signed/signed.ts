@@ -2,28 +2,28 @@ import { type Json, LongshoreError } from "../../words/base/index.ts";
 import { read, type Reader } from "../../wire/protocol/index.ts";
 import { canonicalJson } from "./canonical.ts";
 
-/** Who signed, and what came of it. */
+/** A signature and the ID of its key. */
 export interface Signature {
-  /** Id of the key: the first 16 hexadecimal digits of the SHA-256 of the public key's 32 bytes. */
+  /** ID of the key: the first 16 hexadecimal digits of the SHA-256 of the public key's 32 bytes. */
   readonly key: string;
   /** 64 bytes of Ed25519 (RFC 8032) in base64url. */
   readonly value: string;
 }
 
-/** What an operator said, and the proof of it. */
+/** A statement of the operator with its signature. */
 export interface Signed<T> {
   readonly body: T;
   readonly signature?: Signature;
 }
 
-/** What is signed: two purposes never share a signature, so that a manifest cannot pass for an entry. */
+/** Purpose of a signature. Two purposes never share a signature, so a manifest cannot pass for an entry. */
 export type SignedPurpose = "directory entry" | "alias entry" | "package manifest";
 
-/** The public keys that are believed. */
+/** The trusted public keys. */
 export interface KeyRing {
-  /** Ids of all keys. */
+  /** IDs of all keys. */
   readonly keys: readonly string[];
-  /** Whether the key of that id made this signature. False for keys that are not here. */
+  /** Whether the key with that ID made this signature. False for unknown keys. */
   verify(key: string, message: Uint8Array, signature: Uint8Array): Promise<boolean>;
 }
 
@@ -35,7 +35,7 @@ export interface Signer {
 
 const encoder = new TextEncoder();
 
-/** The bytes that are signed: purpose, a line feed, and the canonical JSON of the body. */
+/** The signed bytes: purpose, a line feed, and the canonical JSON of the body. */
 export function signedMessage(purpose: SignedPurpose, body: Json): Uint8Array {
   return encoder.encode(`longshore ${purpose} 1\n${canonicalJson(body)}`);
 }
@@ -46,7 +46,7 @@ function toBase64Url(bytes: Uint8Array): string {
   return btoa(binary).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
 }
 
-/** The 64 bytes of a signature; undefined for text that is not exactly what those bytes are written as. */
+/** The 64 bytes of a signature; undefined for text that is not exactly their encoding. */
 function signatureBytes(value: string): Uint8Array | undefined {
   if (!/^[A-Za-z0-9_-]{86}$/.test(value)) return undefined;
   const binary = atob(value.replaceAll("-", "+").replaceAll("_", "/"));
@@ -55,7 +55,7 @@ function signatureBytes(value: string): Uint8Array | undefined {
   return toBase64Url(bytes) === value ? bytes : undefined;
 }
 
-/** Reads a signature. */
+/** Parses a signature. */
 export const signatureFrom: Reader<Signature> = read.fields({ key: read.text(64), value: read.text(128) });
 
 /** Signs a body. */
@@ -68,7 +68,7 @@ export async function sign<T extends Json>(
   return { body, signature: { key: signer.key, value: toBase64Url(bytes) } };
 }
 
-/** Throws `not-permitted` unless a key of the ring signed exactly this body. The message names the key and not the body. */
+/** Throws `not-permitted` unless a key of the ring signed exactly this body. The message names the key, not the body. */
 export async function checkSignature(
   purpose: SignedPurpose,
   { body, signature }: Signed<Json>,
