@@ -17,7 +17,7 @@ const leastAnswers = 8;
 const firstRatio = 2;
 /** An answer is never late before its usual time. */
 const leastRatio = 1;
-/** Answers beyond this many usual times are ignored: they do not predict the next one. */
+/** Upper limit of the ratio: an answer that took longer does not predict the next one. */
 const mostRatio = 4;
 /** Margin above the largest recent ratio. */
 const marginRatio = 1.25;

@@ -45,7 +45,7 @@ export interface TryStanding {
   readonly loss?: Loss | undefined;
 }
 
-/** The weights of a request when it was sent. Its guard continues with them. */
+/** The loss and the expected second run of a request, as computed when it was sent. Its guard keeps using them. */
 export interface Bet {
   readonly loss: Loss;
   /** Expected chance that a run here begins beside it. */

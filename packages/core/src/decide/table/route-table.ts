@@ -20,7 +20,7 @@ import { estimateSize, meanOf } from "../../words/estimate/index.ts";
 /** Offers of one endpoint for one model along one path, sorted into the buckets of the model's frontier. */
 export interface RouteBlock {
   readonly info: EndpointInfo;
-  /** IDs of the endpoints on the path. */
+  /** IDs of the endpoints on the path, as they report them. */
   readonly path: readonly EndpointId[];
   readonly zones: readonly ZoneId[];
   readonly trust: TrustLevel;

@@ -46,8 +46,8 @@ export interface StageAround {
 }
 
 /**
- * Stages between two cuts, in order: parts that run here and steps at other endpoints. The end of the pipeline is always here: the cut
- * after the last step is not the end.
+ * Stages between two cuts, in order: parts that run here and steps at other endpoints. A range that
+ * reaches the end of the pipeline ends with a part here: the cut after the last step is not the end.
  */
 export function stagesBetween(steps: readonly Step[], first: CutId, last: CutId): readonly StageAround[] {
   const stages: StageAround[] = [];
