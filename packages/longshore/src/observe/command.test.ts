@@ -72,6 +72,8 @@ async function observing(...args: readonly string[]): Promise<Observing> {
 
 /** Asks a server for gRPC; its answer in hexadecimal digits. */
 async function asksWhetherLive(session: ClientHttp2Session): Promise<string> {
+  // The observer ends with connections that are just closing.
+  session.on("error", () => undefined);
   const stream = grpcStream(session, "ServerLive");
   stream.end(Buffer.alloc(5));
   const chunks: Buffer[] = [];
