@@ -115,7 +115,9 @@ try {
         JSON.parse(readFileSync(join(project, "node_modules", manifest.name, "package.json"), "utf8"))
           .exports,
       ).map((path) => manifest.name + path.slice(1)),
-    );
+    )
+    // Data, such as a JSON Schema for editors, is no module.
+    .filter((entry) => !entry.endsWith(".json"));
   const list = entries.map((_, at) => `e${at}`).join(", ");
   const print = `\nconst all: readonly object[] = [${list}];\nfor (const one of all) if (Object.keys(one).length === 0) throw new Error("an entry point exports nothing");\n`;
   writeFileSync(
