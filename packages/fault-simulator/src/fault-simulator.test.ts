@@ -57,6 +57,7 @@ const fixedCases: readonly (readonly [string, number, readonly Fault[]])[] = [
     ],
   ],
   ["requests that come before the first server of the directory wait for it", 69, []],
+  ["a request without a deadline ends where nothing known can run its model", 16_776_920, []],
   [
     "a request whose replies were lost is sent to the same silent gateway again",
     11,

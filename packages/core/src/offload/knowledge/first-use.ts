@@ -118,8 +118,10 @@ export class FirstUse {
   async #heardOf(entry: AskedModel, round: Promise<void>, { deadlineMs, abort }: Call): Promise<void> {
     while (entry.asking === round) {
       const waits = entry.newUntilMs < Infinity && entry.known ? 2 * quickestMs(entry.known) : 0;
-      const leftMs = Math.min(entry.newUntilMs, deadlineMs - waits) - this.#clock.nowMs();
-      if (leftMs < earlyMs) return;
+      // Nothing has to be left of no deadline. The time of the quickest way may be Infinity, too, and their difference is no number.
+      const latestMs = deadlineMs === Infinity ? Infinity : deadlineMs - waits;
+      const leftMs = Math.min(entry.newUntilMs, latestMs) - this.#clock.nowMs();
+      if (!(leftMs >= earlyMs)) return;
       await entry.news.next((heard) => this.#within(Promise.race([round, heard]), leftMs, abort));
     }
   }
@@ -130,7 +132,7 @@ export class FirstUse {
     for (;;) {
       const leftMs = untilMs - this.#clock.nowMs();
       if (
-        leftMs < earlyMs ||
+        !(leftMs >= earlyMs) ||
         this.#questions.closed ||
         runsNow(entry, this.#endpoints.all, this.#local) ||
         !this.#mayCome(entry, path)
@@ -152,7 +154,7 @@ export class FirstUse {
     for (;;) {
       const leftMs = untilMs - this.#clock.nowMs();
       if (ids.some((id) => entry.heard.has(id))) return true;
-      if (leftMs <= 0 || this.#questions.closed || !ids.some((id) => this.#endpoints.all.has(id)))
+      if (!(leftMs >= earlyMs) || this.#questions.closed || !ids.some((id) => this.#endpoints.all.has(id)))
         return false;
       entry.usedAtMs = this.#clock.nowMs();
       await entry.news.next((heard) => this.#within(heard, leftMs, abort));
