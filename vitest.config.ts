@@ -22,9 +22,9 @@ process.env["ORT_DISABLE_TELEMETRY"] ||= "1";
 
 // Servers that tests start keep what they measure here, and not in the cache of whoever runs the tests.
 process.env["XDG_CACHE_HOME"] = resolve("node_modules/.cache/tests");
-// What one test learns of links is none of the next one's business.
+// Beliefs about links that one test learns must not affect the next.
 process.env["LONGSHORE_BELIEFS"] = "off";
-// Nor is any of them about the first second of a server, but those that say so.
+// Servers start without a warm-up, except in tests that ask for one.
 process.env["LONGSHORE_WARM_UP"] = "0";
 
 export default defineConfig({

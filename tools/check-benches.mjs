@@ -1,6 +1,6 @@
 /**
  * Starts every bench for some seconds with a fixed seed, so that one that no longer runs is noticed. Speed is not judged. Each bench
- * runs its smallest part; a bench that needs more time is stopped. What a bench leaves out (peers, recorded data) it says itself.
+ * runs its smallest part; a bench that needs more time is stopped. A bench reports the peers and recorded data that it leaves out.
  */
 import { spawn, spawnSync } from "node:child_process";
 import { dirname, join } from "node:path";

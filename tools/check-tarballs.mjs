@@ -28,7 +28,7 @@ function count(what, wrong) {
   }
 }
 
-/** What a process printed where it failed. @param {{ status: number | null, stdout: string, stderr: string }} result */
+/** The output of a process that failed; undefined if it succeeded. @param {{ status: number | null, stdout: string, stderr: string }} result */
 function failureOf({ status, stdout, stderr }) {
   return status === 0 ? undefined : `${stdout}\n${stderr}`.trim().slice(0, 3000) || `exit status ${status}`;
 }

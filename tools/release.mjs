@@ -34,7 +34,7 @@ function refuse(why) {
   process.exit(1);
 }
 
-/** What git prints, or undefined where it fails. @param {string[]} args */
+/** The output of a git command, or undefined if it fails. @param {string[]} args */
 function git(...args) {
   const { stdout, status } = spawnSync("git", args, { cwd: root, encoding: "utf8" });
   return status === 0 ? stdout.trim() : undefined;
@@ -57,7 +57,7 @@ if (options.publish) {
   if (git("status", "--porcelain") !== "") refuse("the checkout has changes; commit or remove them");
   if (!git("tag", "--points-at", "HEAD")?.split("\n").includes(`v${version}`))
     refuse(`this commit has no tag v${version}`);
-  // What is published is built from nothing, so that no file of an older build is among it.
+  // Packages are built from scratch, so that no file of an older build is published.
   for (const { folder } of packages) rmSync(join(folder, "dist"), { recursive: true, force: true });
   const build = spawnSync(process.execPath, [join(root, "tools", "start.mjs"), "build", "--force"], {
     cwd: root,

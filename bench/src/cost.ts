@@ -121,7 +121,7 @@ async function rowOf(setting: Setting, seed: number, requests: number): Promise<
     costVsOracle: ours.meanCostMicros / best,
     missed,
     oracleMissed,
-    // Whoever misses deadlines pays less: such a row is no saving.
+    // Missing deadlines costs less, so a row that misses more than the oracle counts as no saving.
     counts: missed <= oracleMissed + 0.005,
   };
 }

@@ -104,7 +104,7 @@ function subjectOf(
   };
 }
 
-/** What the parts are measured with, and where their results go. */
+/** The tools that measure the parts, and their collected results. */
 interface Measuring extends Plan {
   readonly context: BenchContext;
   readonly folder: string;

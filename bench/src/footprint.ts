@@ -89,7 +89,7 @@ async function run({ args, say }: BenchContext): Promise<Measured> {
     await ask(child, "count-calls", "begun");
     await send(counted);
     const { functions } = await ask(child, "calls", "calls");
-    // What was compiled for counting is compiled anew.
+    // Code compiled for counting is compiled again before bytes are measured.
     await send(warmUp);
     const bytes: number[] = [];
     for (let round = 0; round < rounds; round++) {
@@ -121,8 +121,8 @@ async function run({ args, say }: BenchContext): Promise<Measured> {
 }
 
 /**
- * What one request of 1 kB makes a warm gateway do: functions that it runs, how often it calls them, and bytes of objects that it makes,
- * the code of libraries and of Node.js included.
+ * The work of a warm gateway for one request of 1 kB: the functions that run, the number of calls, and the bytes of objects allocated.
+ * Code of libraries and of Node.js is included.
  */
 export const bench: Bench = {
   name: "footprint",

@@ -121,7 +121,7 @@ function keyTable(schema) {
   );
 }
 
-/** What a value of a JSON Schema may be, in a few words. */
+/** The allowed values of a JSON Schema, in a few words. */
 function typeOf(schema) {
   if (schema.anyOf) return schema.anyOf.map(typeOf).join(", or ");
   if (schema.const !== undefined) return `\`${schema.const}\``;

@@ -5,7 +5,7 @@ import { writeRepository } from "../models.ts";
 import { type PickedEnvoy, type RunningPeer, startOwn, startPickedEnvoy } from "../servers/index.ts";
 import { asked, inFolder, type Open, type Part, type PartContext } from "./part.ts";
 
-/** What the checks share: two servers in different zones, and a list of both. */
+/** The servers that the checks share: two in different zones, and a directory of both. */
 interface Fleet {
   readonly folder: string;
   readonly servers: Readonly<Record<"eu" | "us", RunningPeer>>;
@@ -136,7 +136,7 @@ const checks: Readonly<Record<string, Check>> = {
     for (const zone of ["eu", "us"] as const) {
       const rise = await during(fleet, async () => {
         for (let at = 0; at < 5; at++) expectReply(await infer(http, rules(zone)), 200);
-        // What a client says of the endpoint itself counts for nothing.
+        // The picker ignores an endpoint that the client names.
         const other = fleet.servers[zone === "eu" ? "us" : "eu"].http;
         expectReply(await infer(http, { ...rules(zone), "x-gateway-destination-endpoint": other }), 200);
       });

@@ -5,7 +5,7 @@ import { run, softwareGpu } from "../install/index.ts";
 import { command, startOwn } from "../servers/index.ts";
 import { eachAsked, inFolder, type Open, type Part } from "./part.ts";
 
-/** What a check is given. */
+/** Inputs of a check. */
 interface Ground {
   readonly folder: string;
   readonly open: Open[];

@@ -81,7 +81,7 @@ async function entriesOf(
     return Promise.all(
       all.map(async (version) => {
         const loaded = served.get(version);
-        // What is served was read. What waits to be used first may turn out to be unreadable only then.
+        // Served versions have been read. A version that loads at first use may turn out to be unreadable only then.
         const waits = !loaded && facts.isOn(name) && !facts.loading(name, version);
         const known = problem ?? facts.problems.get(`${name}/${version}`);
         const general = known ?? (waits ? await facts.repository.unreadable(name, version) : undefined);

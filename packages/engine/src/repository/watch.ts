@@ -97,7 +97,7 @@ async function printOf(store: ModelStore, model: string): Promise<string> {
   const lines: string[] = [];
   async function visit(path: string, depth: number): Promise<void> {
     const entries = await store.list(path).catch((thrown: unknown) => {
-      // What cannot be read is told of when the model is loaded; here only a change of it counts.
+      // Loading the model reports an unreadable folder. Here only a change of the error counts.
       if (!LongshoreError.is(thrown)) throw thrown;
       lines.push(`${path} ${thrown.message}`);
       return [];
@@ -105,7 +105,7 @@ async function printOf(store: ModelStore, model: string): Promise<string> {
     for (const { name, directory, bytes, modifiedMs, problem } of entries ?? []) {
       if (name.startsWith(".") || name.endsWith(".tmp") || lines.length >= mostFiles) continue;
       const inner = `${path}/${name}`;
-      // What cannot be read is no content yet; a file that becomes readable is a new line.
+      // An unreadable file is no content yet. It adds a line once it becomes readable.
       if (problem !== undefined) continue;
       lines.push(`${inner} ${directory ? "folder" : `${bytes} ${modifiedMs ?? 0}`}`);
       if (directory && depth < maxDepth) await visit(inner, depth + 1);

@@ -2,14 +2,14 @@ import { type Call, LongshoreError, type Random } from "@longshore/core";
 import type { Scheduler } from "./seam.ts";
 import type { Ticket } from "./tickets.ts";
 
-/** What one request needs of one scheduler. */
+/** The demand of one request on one scheduler. */
 export interface Demand {
   readonly scheduler: Scheduler;
   /** Expected runs: 1, or the number of elements of a fan-out as far as it is known. */
   readonly runs: number;
 }
 
-/** What one request needs of the engine, besides its schedulers. */
+/** The demands of one request on schedulers, and its time outside them. */
 export interface Request {
   readonly demands: readonly Demand[];
   /** Time that it will spend outside the schedulers. */

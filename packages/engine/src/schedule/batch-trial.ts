@@ -13,7 +13,7 @@ import { sameTensors } from "./row-samples.ts";
 import type { BatchVerdict } from "./verdict.ts";
 
 /*
- * May requests for a graph share runs although nobody said so? Three things must hold, each shown by runs:
+ * May requests for a graph share runs if its configuration does not ask for it? Three things must hold, each shown by runs:
  *
  * - A row's answer is the same, bit for bit, alone and beside any others. The rows are real or golden ones; among their
  *   neighbours are loud and quiet variations of them, because a scale that the whole batch shares hardly shows beside rows of
@@ -21,7 +21,7 @@ import type { BatchVerdict } from "./verdict.ts";
  * - It holds at every number of rows that will be used: kernels differ by size, and so may their rounding.
  * - A row takes less time in such a run. On a processor many convolutional networks take more.
  *
- * What pays is measured first, since it ends most trials after a few runs.
+ * The gain is measured first: its absence ends most trials after a few runs.
  */
 
 /** A run of a trial. */
@@ -31,7 +31,7 @@ export interface TriedRun {
   readonly ranMs: number;
 }
 
-/** What a trial is made with. */
+/** Inputs of a trial. */
 export interface TrialParts {
   /** Single rows of equal shapes, at least one. */
   readonly rows: readonly Tensors[];

@@ -1,6 +1,6 @@
 import type { TenantId } from "@longshore/core";
 
-/** What the position in a queue depends on. */
+/** The properties that decide a position in a queue. */
 export interface Due {
   readonly tenant: TenantId;
   /** Class of urgency: 1 comes first. */

@@ -18,7 +18,7 @@ export type Formed<T> =
   | { readonly kind: "run"; readonly members: readonly T[] }
   | { readonly kind: "wait"; readonly untilMs: number };
 
-/** What forming a batch depends on, besides the waiting requests. */
+/** Inputs of batch forming, besides the waiting requests. */
 export interface Forming {
   readonly batching: Batching;
   readonly times: RunTimes;

@@ -72,10 +72,10 @@ function attemptsOn(
   return runtimes.flatMap((runtime) => order(runtime).map((one) => ({ runtime, ...one })));
 }
 
-/** What decides which execution providers are tried. */
+/** The settings that decide which execution providers are tried. */
 interface ProviderWish {
   readonly kind: "any" | "cpu" | "gpu";
-  /** What the model's configuration says. */
+  /** The providers that the model's configuration lists; undefined if it lists none. */
   readonly written: readonly string[] | undefined;
   readonly gpuFallback: boolean;
 }

@@ -27,7 +27,7 @@ import { pureTransforms, transformSet } from "../transform/index.ts";
 const fp32 = (name: string, ...shape: number[]): TensorSpec => ({ name, datatype: "FP32", shape });
 const call = housekeepingCall("test");
 
-/** What is planted in a provider. */
+/** Faults planted in a provider. */
 interface Planted {
   /** Why it does not load anything. */
   readonly missing?: string;

@@ -37,7 +37,7 @@ export function rowSamples(): RowSamples {
       kind ??= own;
       if (own !== kind) return true;
       requests++;
-      // What is too large to keep a few of is not tried: such runs are long, and hardly gain.
+      // Rows too large to keep a few of are not tried: runs of them are long and hardly gain.
       if (rowBytesOf(feeds, count) > mostBytes / 2) {
         open = false;
         return false;

@@ -59,7 +59,7 @@ export interface Scheduler {
   drain(): Promise<void>;
 }
 
-/** What a scheduler needs, besides its instances. */
+/** Inputs of a scheduler, besides its instances. */
 export interface SchedulerParts {
   /** Name of what is scheduled, for events and messages: model and cuts, no file names. */
   readonly name: string;

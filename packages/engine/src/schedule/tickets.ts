@@ -23,7 +23,7 @@ export interface TicketDesk {
   grant(rows: number, call: Pick<Call, "tenant" | "deadlineMs">, rowMs: number): Ticket;
 }
 
-/** What a desk needs to compare the shares of tenants. */
+/** Inputs of a ticket desk, which compares the shares of tenants. */
 export interface DeskParts {
   readonly name: string;
   readonly most: number;
@@ -82,7 +82,7 @@ export function ticketDesk({ name, most, weightOf, evict, returned }: DeskParts)
   };
 }
 
-/** What a ticket needs of the desk that granted it. */
+/** The parts of a desk that its tickets use. */
 interface Desk {
   /** Tickets whose work has not arrived yet. */
   readonly pending: Chain<Ticket>;

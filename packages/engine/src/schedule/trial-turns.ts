@@ -6,7 +6,7 @@ import type { CoreClaim, CoreRun } from "./cores.ts";
 import type { Instance } from "./instance.ts";
 import type { RunTimes } from "./run-times.ts";
 
-/** What trial runs share with the runs of requests. */
+/** The resources that trial runs share with the runs of requests. */
 interface TrialTurnsParts {
   readonly name: string;
   readonly clock: Clock;

@@ -14,7 +14,7 @@ import { rowSamples } from "./row-samples.ts";
 import type { Scheduler } from "./seam.ts";
 import type { BatchVerdict, BatchVerdicts } from "./verdict.ts";
 
-/** What batching without being asked needs. */
+/** Inputs of batching for graphs whose configuration does not ask for it. */
 export interface UnaskedParts {
   readonly store: Pick<ModelStore, "read">;
   /** Undefined: every start tries anew. */

@@ -21,7 +21,7 @@ export interface WaitingRoom {
   rejectAll(problem: LongshoreError): void;
 }
 
-/** What a queue needs of its scheduler. */
+/** The parts of a scheduler that its queue uses. */
 export interface RoomParts {
   readonly name: string;
   readonly clock: Clock;

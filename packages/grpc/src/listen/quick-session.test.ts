@@ -682,7 +682,7 @@ describe("what comes over connections that are framed here", () => {
     const keeping: DoubleModel = {
       ...doubleModel,
       run(inputs, ...rest) {
-        // What the model of doubles gives is plain.
+        // The double model returns its tensors directly, without a promise.
         const given = doubleModel.run(inputs, ...rest) as Tensors;
         outputs.push(...given.values());
         return given;

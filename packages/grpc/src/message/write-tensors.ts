@@ -7,7 +7,7 @@ import type { Writer } from "./writer.ts";
 export interface Parts {
   readonly parts: readonly Uint8Array[];
   readonly byteLength: number;
-  /** Nobody looks at the parts after they were sent: their memory can be freed then. Default false. */
+  /** The parts are not read after they were sent, so their memory can be freed then. Default false. */
   readonly given?: boolean;
 }
 

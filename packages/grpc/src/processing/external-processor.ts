@@ -21,16 +21,16 @@ import type { GrpcService, MethodCall } from "../service/index.ts";
 
 type Headers = Readonly<Record<string, string>>;
 
-/** What a proxy tells of a request before its body. */
+/** A request as a proxy reports it before its body. */
 export interface ProcessedRequest {
-  /** By lower-case names; those that begin with a colon are HTTP/2's. What came several times is joined by commas. */
+  /** By lower-case name; names that begin with a colon are HTTP/2 pseudo-headers. Repeated headers are joined by commas. */
   readonly headers: Headers;
   /** Metadata of the proxy's filters, by their namespaces. */
   readonly metadata: Readonly<Record<string, JsonObject>>;
   readonly peer: Peer;
 }
 
-/** What a proxy tells of a reply before its body. */
+/** A reply as a proxy reports it before its body. */
 export interface ProcessedReply {
   readonly headers: Headers;
   /** Attributes that the proxy was configured to tell, such as `upstream.address`. */
@@ -38,7 +38,7 @@ export interface ProcessedReply {
   readonly metadata: Readonly<Record<string, JsonObject>>;
 }
 
-/** What becomes of a request. */
+/** The decision about a request: the proxy answers it itself, or sends it on. */
 export type Processing =
   | {
       /** The proxy answers it itself. */
@@ -61,7 +61,7 @@ export type Processing =
       ended(broke: boolean): void;
     };
 
-/** Decides about requests of a proxy. What it throws becomes the status of the call, which the proxy treats as its failure mode says. */
+/** Decides about requests of a proxy. An error becomes the status of the call, which the proxy handles by its failure mode. */
 export interface RequestProcessor {
   process(request: ProcessedRequest, call: Call): Promise<Processing>;
 }

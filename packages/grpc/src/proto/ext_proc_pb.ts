@@ -1,4 +1,4 @@
-// What `longshore pick` uses of Envoy's external processing (ext_proc v3), in one file. Names, numbers and types are Envoy's
+// The part of Envoy's external processing (ext_proc v3) that `longshore pick` uses, in one file. Names, numbers and types are Envoy's
 // (Apache-2.0); messages of envoy.config.core.v3, envoy.type.v3 and envoy.extensions.filters.http.ext_proc.v3 stand in the
 // package of the service, which changes nothing on the wire.
 

@@ -13,7 +13,7 @@ import { errorOf, ok, statusOf } from "./status.ts";
 
 const readyPath = "/v2/health/ready";
 
-/** What can be asked after: the server as a whole, the service of inference, which are one, and what the listener adds. */
+/** Health paths by service name: the whole server and the inference service share one. `healthNames` of a listener adds others. */
 const own: ReadonlyMap<string, string> = new Map([
   ["", readyPath],
   ["inference.GRPCInferenceService", readyPath],

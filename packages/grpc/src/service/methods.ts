@@ -21,7 +21,7 @@ export interface MethodCall {
   send(message: Uint8Array): Promise<void>;
 }
 
-/** Serves a call: reads and sends as many messages as it likes, in any order. What it throws becomes the status. */
+/** Serves a call: reads and sends any number of messages, in any order. An error becomes the status. */
 export type Method = (call: MethodCall) => Promise<void>;
 
 /**

@@ -31,7 +31,7 @@ export function* traceLines(name: string, text: string): Generator<readonly [lin
   }
 }
 
-/** What is wrong with a gap. */
+/** The message for a gap in a trace that is too long. */
 export const gap = (ms: number): string =>
   `${Math.round(ms / 1000)} s without an entry before it, more than a day`;
 

@@ -41,7 +41,7 @@ export interface Range {
   readonly most: number;
 }
 
-/** What happens at one constant uplink rate. All of a row is replayed with the same requests and seeds. */
+/** Results at one constant uplink rate. All results of a row come from replays of the same requests and seeds. */
 export interface AtRate {
   readonly bitsPerSecond: number;
   /** Of Longshore. */
@@ -196,7 +196,7 @@ function savedBy({ score, means }: Replayed, device: Replayed): Range {
   };
 }
 
-/** What a plan should take on an idle link of a rate: which plans are worth a replay. */
+/** The expected time of a plan on an idle link at a rate. It decides which plans are worth a replay. */
 function costOf(about: Circumstances, upBitsPerSecond: number): (one: PlanCandidate) => number {
   const downOverUp = meanBitsPerSecond(about.down) / meanBitsPerSecond(about.up);
   const prices = {

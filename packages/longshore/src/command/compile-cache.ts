@@ -2,7 +2,7 @@ import nodeModule from "node:module";
 import { join } from "node:path";
 import { cacheFolderOf } from "../options/cache-folder.ts";
 
-/** What Node.js has from 22.1 on. */
+/** `enableCompileCache` of Node.js 22.1 and later. */
 type Enable = (folder: string) => unknown;
 
 /** `--cache-dir` or `--no-cache-dir` among the arguments, which are read as a whole only once the code for that is loaded. */
@@ -25,7 +25,7 @@ export function useCompileCache(
 ): boolean {
   const cacheDir = cacheDirOf(argv);
   const folder = cacheFolderOf(cacheDir === undefined ? {} : { cacheDir }, environment);
-  // Who has chosen a folder for all programs has chosen it for this one.
+  // A user's `NODE_COMPILE_CACHE` for all programs covers this one, too.
   if (!enable || folder === undefined || environment["NODE_COMPILE_CACHE"] !== undefined) return false;
   enable(join(folder, "compiled"));
   return true;

@@ -48,7 +48,7 @@ async function look(what: string, examine: () => Promise<string>): Promise<Findi
   }
 }
 
-/** What a runtime says of itself after its first answer. */
+/** Runs a runtime once and reports the time of its first answer. */
 async function answers(runtime: Runtime): Promise<string> {
   return answered(await tryRuntime(runtime));
 }

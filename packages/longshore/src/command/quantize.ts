@@ -104,9 +104,9 @@ function apart(samples: readonly Tensors[]): {
   };
 }
 
-/** What was measured of default and new variant. */
+/** Measurements of the default and the new variant. */
 interface Measured {
-  /** With what was known before. The two stand to each other as the runs in turns say. */
+  /** Merged with the earlier profile. The alternating runs of both variants give their ratio. */
   readonly profile: Profile;
   readonly pace: Pace;
 }

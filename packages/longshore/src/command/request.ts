@@ -79,7 +79,7 @@ async function openedHere(argument: string, isElsewhere: boolean): Promise<Opene
   }
 }
 
-/** What the configuration file says of endpoints and rules. */
+/** Reads endpoints and rules from the configuration file. */
 async function fromFile(
   { config }: RequestOptions,
   io: CommandIo,

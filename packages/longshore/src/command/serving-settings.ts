@@ -34,7 +34,7 @@ export async function checkSettings(command: Command, settled: Settled, io: Comm
   repositoryServeOptions(serving, io.environment);
 }
 
-/** What a serving command runs with: flags, environment and file, followed while it runs. */
+/** The settings of a serving command from flags, environment and file, followed while it runs. */
 export async function servingSettings(command: Command, io: CommandIo): Promise<WatchedSettings> {
   const settled = await settle(command, io.environment);
   checkPolicy(settled);

@@ -2,7 +2,7 @@ import type { Radio } from "@longshore/core";
 import { type LinkHint, radios } from "@longshore/core/internal";
 import { linkHint } from "@longshore/nodejs";
 
-/** What the interface that leads to an address draws. A wire, and an interface that does not tell what it is, draw nothing. */
+/** The radio of each kind of network interface. A wired interface, and one of unknown kind, draw nothing. */
 const radioOf: Readonly<Partial<Record<NonNullable<LinkHint["kind"]>, Radio>>> = {
   cellular: radios.lte,
   wifi: radios.wifi,

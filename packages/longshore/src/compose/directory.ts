@@ -293,7 +293,7 @@ const maxLinks = 20_000;
 export interface EndpointParts extends DirectoryOpening {
   /** What is known of links before they are used. Default: what this machine's system tells. */
   readonly linkHints?: LinkHints;
-  /** What an earlier process learned, and where this one leaves it. Default: nothing is kept. */
+  /** Beliefs that one process hands to the next. Default: nothing is kept. */
   readonly beliefs?: BeliefMemory;
 }
 

@@ -74,7 +74,7 @@ export interface GatewayOptions extends OnlineOptions, Reachable {
   readonly checks?: CheckOptions;
   /** How a request is sent again to servers that failed it. */
   readonly retry?: RetryOptions;
-  /** What an earlier process learned of links and servers, and where this one leaves it. Default: nothing is kept. */
+  /** Beliefs about links and servers that one process hands to the next. Default: nothing is kept. */
   readonly beliefs?: BeliefMemory;
 }
 

@@ -6,7 +6,7 @@ import { linkHint } from "@longshore/nodejs";
 /** What is known of the link to an address before it is used; where it rejects, nothing is. */
 export type LinkHints = (address: string) => Promise<LinkHint | undefined>;
 
-/** What a belief about a link is remembered by: an endpoint at another address may be elsewhere. */
+/** The key of a stored belief about a link. It contains the address: an endpoint at another address may be elsewhere. */
 export function linkKey({ id, address }: Pick<EndpointInfo, "id" | "address">): string {
   return `${id} ${address ?? ""}`;
 }
@@ -31,7 +31,7 @@ export function hintedLink(
   return link;
 }
 
-/** What is worth remembering of links. */
+/** The beliefs about links that are worth storing. */
 export function rememberedOf(
   links: Iterable<readonly [string, LinkBelief]>,
   nowMs: number,

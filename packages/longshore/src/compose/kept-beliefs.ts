@@ -3,7 +3,7 @@ import type { Clock, LongshoreError } from "@longshore/core";
 import { openBeliefs, type OpenBeliefs } from "@longshore/nodejs";
 import { cacheFolderOf } from "../options/cache-folder.ts";
 
-/** What opening beliefs takes. */
+/** Inputs of `keptBeliefs`. */
 export interface KeptBeliefsParts {
   readonly clock: Clock;
   /** Hears of a file that is ignored or cannot be written. */

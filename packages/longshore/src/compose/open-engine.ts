@@ -80,7 +80,7 @@ export interface EngineOptions extends ModelLimits {
   readonly elsewhere?: EngineParts["elsewhere"];
   /** Default `device`. */
   readonly id?: EndpointId;
-  /** What it computes with, where that is not the processor. */
+  /** The accelerator that it computes with. Default: the processor. */
   readonly accelerator?: Accelerator;
   /** Whether it is another processor of the device whose data it gets; see `EndpointInfo.sameDevice`. */
   readonly sameDevice?: true;
@@ -133,7 +133,7 @@ function samplesFrom(store: ModelStore): NonNullable<EngineParts["samples"]> {
 /** An engine with what it stands on. */
 export interface OpenedEngine {
   readonly engine: Engine;
-  /** What models run on, in the order in which they are tried. */
+  /** The runtimes for models, in the order in which they are tried. */
   readonly runtimes: readonly Runtime[];
   /** Closes the engine, then its lanes and runtimes. Idempotent. */
   close(): Promise<void>;
@@ -158,7 +158,7 @@ function ownRuntimes({
     niceness: workerNiceness,
     ...(providers ? { providers } : {}),
   });
-  // Who names only accelerators does not want a processor instead.
+  // A list of accelerators only excludes a fallback to the processor.
   return providers && !providers.some(onProcessor) ? [native] : [native, wasm];
 }
 

@@ -74,8 +74,8 @@ export interface OpenOptions {
   /** Where each data class may go. Default `standardPolicy()`. */
   readonly policy?: Policy;
   /**
-   * What this device draws and holds, and how well it is. Default: battery, temperatures, throttling, short memory and energy counters as Linux shows them,
-   * and the radio of the interface that leads to `servers`.
+   * Power, memory and condition of this device. Default: battery, temperatures, throttling, short memory and energy counters as Linux
+   * reports them, and the radio of the interface that leads to `servers`.
    */
   readonly device?: DeviceParts;
   readonly observer?: Observer;

@@ -23,7 +23,7 @@ export interface QuotaOptions {
   readonly rules: () => QuotaRules;
   /** File in which what was spent of a day's budget outlives a restart. Default: none does. */
   readonly keptIn?: string;
-  /** What each request costs here at least, in micros: with less left of a budget none begins. Default 0. */
+  /** The least cost of a request here, in micros. No request starts with less left of its budget. Default 0. */
   readonly leastMicros?: number;
   /** The server that has the allowances, of which this one leases. Default: they are this server's own. */
   readonly sharedAt?: Pick<ServerOptions, "address" | "credentials" | "tls">;
@@ -45,7 +45,7 @@ interface QuotaParts {
   readonly report: (text: string) => void;
 }
 
-/** What was spent, of a file. Throws `invalid-configuration` for one that is damaged: what was spent would be forgotten. */
+/** Reads the amounts spent from a file. Throws `invalid-configuration` for a damaged file, which would lose those amounts. */
 async function spentBefore(file: string): Promise<ReadonlyMap<string, SpentMicros>> {
   let text: string;
   try {

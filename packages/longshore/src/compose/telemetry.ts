@@ -36,7 +36,7 @@ export interface TelemetryOptions {
   readonly follow?: (apply: (change: TelemetryChange) => void) => void;
 }
 
-/** What of telemetry can change while a server runs. */
+/** The telemetry settings that can change while a server runs. */
 export interface TelemetryChange {
   readonly logLevel: LogLevel | "none";
   readonly traceRate: number;

@@ -15,8 +15,8 @@ const silent = {
 };
 
 /**
- * What `longshore.yaml` and the environment mean for an app: its models, endpoints, directory, packages and policy. Listeners, identity and
- * telemetry are those of servers. Throws `invalid-configuration` and `invalid-input`.
+ * The options of an app from `longshore.yaml` and the environment: its models, endpoints, directory, packages and policy. Settings of
+ * listeners, identity and telemetry apply to servers only. Throws `invalid-configuration` and `invalid-input`.
  */
 export async function appOptions(file: string, environment: Environment): Promise<Partial<OpenOptions>> {
   const command = servingCommand("serve", silent);

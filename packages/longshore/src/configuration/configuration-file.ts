@@ -10,7 +10,7 @@ export interface ConfigurationFile {
   readonly file: string;
   /** Its text, by which a change is known. */
   readonly text: string;
-  /** What it says under a path; undefined when nothing. Files that it names are relative to its folder here already. */
+  /** The value at a path; undefined if there is none. File names in it are already resolved against the folder of the file. */
   at(...path: readonly (string | number)[]): unknown;
   /** `longshore.yaml:12`: the line of a path. */
   where(...path: readonly (string | number)[]): string;

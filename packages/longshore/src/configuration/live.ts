@@ -14,7 +14,7 @@ const liveSettings: ReadonlySet<string> = new Set([
   "budgets.tenants",
 ]);
 
-/** What the settings of a running server are now. */
+/** The current settings of a running server. */
 export interface LiveSettings {
   now(): Settled;
   /** Calls `listener` after each change. */
@@ -24,7 +24,7 @@ export interface LiveSettings {
 /** Live settings with what keeps them so. */
 export interface WatchedSettings extends LiveSettings, Disposable {}
 
-/** What watching needs. */
+/** Inputs of `watchSettings`. */
 export interface LiveParts {
   readonly clock: Clock;
   readonly environment: Environment;

@@ -93,7 +93,7 @@ it("shares limits between gateways by leases of the directory server", async () 
   }
   const passed = replies.filter(({ status }) => status === 200).length;
   expect(replies.every(({ status }) => status === 200 || status === 429)).toBe(true);
-  // What was saved up, and what came since.
+  // The allowance saved up before, and the allowance added since.
   expect(passed).toBeLessThanOrEqual(2 + Math.ceil((4 * (performance.now() - startedMs)) / 1000));
   expect(passed).toBeGreaterThan(0);
   first.stop();

@@ -24,7 +24,7 @@ interface TextSchema {
   readonly enum?: readonly string[];
   readonly pattern?: string;
   readonly minLength?: number;
-  /** What the pattern wants, for messages. */
+  /** A description of the pattern, for messages. */
   readonly title?: string;
   /** `path`: relative to the folder of the file. */
   readonly format?: "path" | "path-or-address";
@@ -65,7 +65,7 @@ export interface ObjectSchema {
   readonly propertyNames?: { readonly pattern: string; readonly title: string };
 }
 
-/** What is wrong, and where. */
+/** A fault of a value, and its path. */
 export interface Problem {
   readonly path: readonly (string | number)[];
   /** Continues a sentence that begins with the path. */
@@ -86,7 +86,7 @@ function rangeOf({ minimum, maximum }: { readonly minimum?: number; readonly max
   return minimum === undefined ? "" : ` of ${minimum} or more`;
 }
 
-/** What a schema wants, for messages. */
+/** The expected value in words, for messages. */
 function wanted(schema: Schema): string {
   if ("anyOf" in schema) return schema.anyOf.map(wanted).join(", or ");
   if ("const" in schema) return String(schema.const);

@@ -1,6 +1,6 @@
 /**
- * What `longshore.yaml` calls each option of `serve` and `gateway`, by section. Types, defaults and descriptions come from the options
- * themselves; a test holds this table to naming each option once. The sections are also the groups of `--help`.
+ * The names in `longshore.yaml` of the options of `serve` and `gateway`, by section. Types, defaults and descriptions come from the
+ * options themselves. A test checks that this table names each option once. The sections are also the groups of `--help`.
  */
 
 /** A section of the file: a title for `--help`, what it is about, and the option behind each key. */

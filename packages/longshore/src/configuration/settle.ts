@@ -22,7 +22,7 @@ export interface Setting {
   readonly isUsed: boolean;
 }
 
-/** What flags, environment, file and defaults come to. */
+/** The settings that result from flags, environment, file and defaults. */
 export interface Settled {
   /** Options of the command, by attribute. */
   readonly options: Readonly<Record<string, unknown>>;

@@ -26,7 +26,7 @@ export function atKindOption(): Option {
     .default("longshore");
 }
 
-/** What is said of the servers of `--at`, and what requests of clients are that do not say. */
+/** The properties of the servers of `--at`, and the data class of client requests that state none. */
 export interface AboutServers extends AtOptions {
   readonly atTrust: NonNullable<ServerOptions["trust"]>;
   readonly atZone: string;
@@ -91,7 +91,7 @@ export function retryOf({ retries }: BehindOptions): { readonly retry: RetryOpti
   return { retry: { mostRounds: retries } };
 }
 
-/** What a server that forwards keeps of links and servers over a restart; undefined where nothing is kept. */
+/** Opens the beliefs about links and servers that a forwarding server keeps over a restart; undefined if nothing is kept. */
 export function beliefsOf(
   { beliefs }: Pick<BehindOptions, "beliefs">,
   io: CommandIo,

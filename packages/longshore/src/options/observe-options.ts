@@ -87,7 +87,7 @@ function decoded(text: string): string {
   }
 }
 
-/** What of them changes while a server runs. */
+/** The options among them that can change while a server runs. */
 function liveOf({ options }: Settled): Pick<ObserveOptions, "logLevel" | "traceRate"> {
   // The schema of the options has checked what these say.
   const { logLevel, traceRate } = options as unknown as ObserveOptions;

@@ -65,7 +65,7 @@ export function createAddresses(clock: Clock, lookUp: LookUp = systemLookUp): Ad
         const address = await ask(host);
         return address === undefined ? undefined : joined(address, port);
       }
-      // Nobody waits for a second look.
+      // No request waits for a repeated look-up.
       if (clock.nowMs() - known.atMs > holdMs) void ask(host);
       return joined(known.address, port);
     },

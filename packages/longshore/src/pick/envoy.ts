@@ -2,7 +2,7 @@ import { isIP } from "node:net";
 import { destinationKey, destinationNamespace, subsetNamespace } from "./names.ts";
 import { yamlText } from "./yaml-text.ts";
 
-/** What a configuration of Envoy is written for. */
+/** Inputs of a configuration for Envoy. */
 export interface EnvoyOptions {
   /** Where Envoy listens. */
   readonly host: string;

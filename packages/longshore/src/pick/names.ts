@@ -9,7 +9,7 @@ export const servedKey = "x-gateway-destination-endpoint-served";
 /** Namespace and key of the endpoints to choose from: a list, or one text with commas. */
 export const subsetNamespace = "envoy.lb.subset_hint";
 export const subsetKey = "x-gateway-destination-endpoint-subset";
-/** What is to be made small, by a name of ours. */
+/** Headers with the objective, by its name in Longshore. */
 export const objectiveHeaders: readonly string[] = [
   "x-gateway-inference-objective",
   "x-llm-d-inference-objective",

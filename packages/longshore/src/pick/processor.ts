@@ -24,7 +24,7 @@ import {
 
 type Headers = Readonly<Record<string, string>>;
 
-/** What a processor is made of. */
+/** Inputs of `pickProcessor`. */
 export interface ProcessorParts {
   readonly picker: EndpointPicker;
   readonly addresses: Addresses;
@@ -86,7 +86,7 @@ function aimed(
   return { call: Object.assign(ownCall(call), { deadlineMs }), evenLate: true };
 }
 
-/** What changes servers, or holds for one of them only. */
+/** Routes that change a server, or apply to one server only. */
 const ofOneServer: ReadonlySet<Route["kind"]> = new Set<Route["kind"]>([
   "load",
   "unload",
@@ -121,7 +121,7 @@ function routeOf(headers: Headers): Route {
   return route;
 }
 
-/** What a request is refused with, as the gateway answers it. */
+/** The refusal of a request, in the form of the gateway's error replies. */
 function refusalOf(error: LongshoreError, callId: string): Processing {
   const { status, headers, bytes } = writeWireError(error, callId);
   const wait = error.retryAfterMs === undefined ? { "retry-after": "1" } : {};
@@ -135,7 +135,7 @@ function refusalOf(error: LongshoreError, callId: string): Processing {
   };
 }
 
-/** What the proxy says of the connection, where it answered in the place of the endpoint. */
+/** The connection failure that the proxy reports if it replied instead of the endpoint. */
 function failureOf({ attributes }: ProcessedReply): LongshoreError | undefined {
   const details = attributes["response.code_details"];
   if (details === undefined || details === "via_upstream") return undefined;

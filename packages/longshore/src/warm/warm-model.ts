@@ -32,7 +32,7 @@ export const warmStore: ModelStore = {
 
 const shape = [-1, warmWidth];
 
-/** What is known of it without reading it. */
+/** The metadata of the model, stated without reading its file. */
 export const warmSource: ModelSource = {
   inspect: async () => ({
     inputs: [{ name: "x", datatype: "FP32", shape }],

@@ -13,7 +13,7 @@ import { warmSource, warmStore } from "./warm-model.ts";
  * Code is compiled once for all servers of a process. The real ports, models, caches and counters never see these requests.
  */
 
-/** What a warm-up needs of the server that it is for. */
+/** The parts and settings of a server that its warm-up uses. */
 export interface WarmUpParts {
   /** Of the server: what a warm-up loads of them stays loaded. */
   readonly runtimes: readonly Runtime[];

@@ -49,7 +49,7 @@ const leastBusyRatio = 0.05;
 const latestWeight = 0.3;
 
 /**
- * Watches the sensors of this machine. Nothing runs while nobody asks. What a system does not show is taken to be well.
+ * Watches the sensors of this machine, and only while they are read. A value that the system does not show counts as healthy.
  *
  * @example
  * ```ts

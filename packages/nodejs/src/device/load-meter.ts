@@ -22,7 +22,7 @@ export interface CoreTimes {
   readonly all: number;
 }
 
-/** What the operating system says. */
+/** The totals from the operating system. */
 export function systemCoreTimes(): CoreTimes {
   let idle = 0;
   let all = 0;

@@ -24,10 +24,10 @@ export function isOfDisk({ reason }: Pick<LongshoreError, "reason">): boolean {
 }
 
 /**
- * What an error of the disk means: `disk-full` where it has no room, `disk-failed` where it cannot be written. Anything else is given back
- * as it is.
+ * Converts a disk error: `disk-full` if the disk has no room, `disk-failed` if it cannot be written. Any other value is returned
+ * unchanged.
  *
- * @param what What could not be written, as the message names it; never a path.
+ * @param what Name for the message of the thing that could not be written; never a path.
  *
  * @example
  * ```ts

@@ -46,8 +46,8 @@ interface OpenedFile {
 }
 
 /**
- * What stands in a folder under a name; undefined for what is neither folder nor file. A link that leads out or nowhere, and what this user may not
- * read, are listed with the reason.
+ * The entry of a folder under a name; undefined if it is neither folder nor file. A link that leads out or nowhere, and an entry that
+ * this user may not read, are listed with the reason.
  */
 async function entryOf(
   name: string,
@@ -164,10 +164,10 @@ async function* streamed(
 /**
  * Model files in a folder. Paths use `/` and are checked twice: by their letters (no `..`, no absolute path, no backslash,
  * colon or control character) and by where they really lead, so that a symbolic link is followed only within the folder
- * and `linkRoots`. What leads out is `not-permitted`; what is missing is undefined.
+ * and `linkRoots`. A path that leads out is `not-permitted`; a missing file is undefined.
  *
- * A hard link cannot be told from the file that it is another name of, so whoever may create hard links in the folder may
- * make any file of the same file system readable that the program itself may read.
+ * A hard link cannot be told from the file that it is another name of. A user who may create hard links in the folder can
+ * therefore expose any file of the same file system that the program itself may read.
  *
  * @example
  * ```ts

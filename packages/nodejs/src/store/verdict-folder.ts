@@ -9,8 +9,8 @@ import { replaceFile } from "../file/index.ts";
 const mostBytes = 4096;
 
 /**
- * Verdicts on batching as small files in a folder, one for each model content, runtime and kind of processor. What cannot be read
- * counts as absent, and what cannot be written is not kept: the next start tries again.
+ * Verdicts on batching as small files in a folder, one for each model content, runtime and kind of processor. An unreadable
+ * file counts as absent. A verdict that cannot be written is not kept, and the next start tries again.
  *
  * @example
  * ```ts

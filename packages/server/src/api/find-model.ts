@@ -11,7 +11,7 @@ export function unknownModel(model: string): LongshoreError {
   );
 }
 
-/** What the endpoint knows of a model, synchronously if nothing must be awaited. Throws `unknown-model` or `unknown-version`. */
+/** Looks up a model at the endpoint, synchronously if nothing must be awaited. Throws `unknown-model` or `unknown-version`. */
 export function findModel(
   api: Pick<Api, "endpoint">,
   model: string,

@@ -65,7 +65,7 @@ export async function modelOffers(api: Api, route: ModelAddress, asked: Asked): 
   });
 }
 
-/** What is known of a model. A server that has the model's files adds the whole configuration, for gateways to show. */
+/** The knowledge about a model. A server that has the model's files adds the whole configuration, for gateways to show. */
 async function knowledgeJson(api: Api, knowledge: ModelKnowledge, call: Call): Promise<ModelKnowledge> {
   if (!api.models.repository?.configuration) return knowledge;
   return { ...knowledge, configuration: await fullConfiguration(api, knowledge, call) };

@@ -126,7 +126,7 @@ export interface Bodies {
   readonly written: WrittenHeads;
 }
 
-/** What tensors are made of. */
+/** The codecs and shared memory regions of tensors. */
 export interface TensorSources {
   readonly codecs: CodecSet;
   readonly regions: SharedRegions;

@@ -22,7 +22,7 @@ import { fileReply, rangeStart } from "./package.ts";
 import type { Api, Asked } from "./parts.ts";
 import { doneReply, listReply, objectFrom, requestObject } from "./replies.ts";
 
-/** What the API needs of the models behind an endpoint, besides running them. */
+/** The operations on models behind an endpoint that the API uses, besides running them. */
 export interface ServedRepository {
   /** Lists all models, or one, for which it may also report that it does not exist. */
   index(call: Call, model?: string): Promise<readonly ModelListing[]>;

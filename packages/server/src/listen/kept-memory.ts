@@ -4,8 +4,8 @@
  * memory of exactly its length, each read takes all that is there, and memory that comes back serves the next body of that
  * length.
  *
- * Who still holds a piece when all were freed sees nothing: memory is moved before it is used again, which empties every view
- * on the old one. And only what was read into it is ever shown, so nobody sees what was there before.
+ * A reader that still holds a piece after all were freed sees an empty view: memory is transferred before it is used again, which
+ * detaches every view of the old buffer. Only bytes that were read into it are ever handed out, so no reader sees earlier content.
  */
 
 /** Longer bodies come in pieces: to announce megabytes costs a sender nothing. */
@@ -67,7 +67,7 @@ export class KeptMemory {
     this.#giveBack();
   }
 
-  /** Nobody needs a piece any more. Before all of the body has come, memory is still being read into and stays. */
+  /** Frees a piece that is no longer needed. Until the whole body has arrived, reads still fill the memory, so it stays. */
   free(piece: Uint8Array): void {
     if (!this.#memory || piece.buffer !== this.#memory) {
       this.#release(piece);

@@ -64,7 +64,7 @@ export class QuickConnection implements Reads {
   #closing = false;
   /** The body of the request under way, until all of it is here. */
   #arriving: ArrivingBody | undefined;
-  /** What is kept of it. */
+  /** The memory in which that body is kept. */
   #kept: KeptMemory | undefined;
   /** The last read went there. */
   #intoKept = false;

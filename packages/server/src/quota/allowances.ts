@@ -6,18 +6,18 @@ export type Taken =
   | { readonly taken: true; readonly amount: number }
   | { readonly taken: false; readonly retryAfterMs: number; readonly why: string };
 
-/** What tenants have left. */
+/** The allowances that tenants have left. */
 export interface Allowances {
   /**
-   * Takes an amount of a tenant's allowance, or less of it but at least `least` (default: all). What is more than can ever be saved up is
-   * taken as soon as all is there, and leaves a debt.
+   * Takes an amount of a tenant's allowance, or less of it but at least `least` (default: all). An amount above the most that can be saved
+   * up is taken once the allowance is full, and leaves a debt.
    */
   take(tenant: string, meter: Meter, amount: number, least?: number): Taken | Promise<Taken>;
   /** Takes more, whatever there is left, or gives back (negative): what a request used beside what was taken for it. */
   charge(tenant: string, meter: Meter, amount: number): void;
 }
 
-/** What was spent on a day, for a restart. */
+/** The amount spent on a day, kept over a restart. */
 export interface SpentMicros {
   /** Days since 1970, UTC. */
   readonly day: number;
@@ -30,7 +30,7 @@ export interface BudgetShelf {
   save(spent: ReadonlyMap<string, SpentMicros>): void;
 }
 
-/** What a process claims ahead in its shelf, as a share of a day's budget: after a crash so much may count as spent that was not. */
+/** Share of a day's budget that a process stores as spent in advance. After a crash, at most this much counts as spent but was not. */
 const claimedRatio = 1 / 64;
 const dayMs = 86_400_000;
 /** Tenants whose state is remembered; of an idle one nothing is lost but a debt of less than a second. */
@@ -84,7 +84,7 @@ export class LocalAllowances implements Allowances {
     this.#claim(meter, found.level, found.rate.most);
   }
 
-  /** What is left at this moment; undefined without a limit. */
+  /** The amount left now; undefined without a limit. */
   left(tenant: string, meter: Meter): number | undefined {
     return this.#level(tenant, meter)?.level.left;
   }

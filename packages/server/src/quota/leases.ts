@@ -1,28 +1,28 @@
 /**
  * Limits that several gateways share. One server, the directory server, has the allowances; the others lease amounts of them ahead and spend
- * these without asking. What was leased has been taken there, so together they exceed a limit by no more than one server alone would. A gateway
- * that ends or is cut off leaves at most what it had leased unused.
+ * these without asking. Leased amounts are already taken from the allowances, so together the gateways exceed a limit by no more than one
+ * server alone would. A gateway that ends or is cut off wastes at most its lease.
  */
 import { type Clock, LongshoreError } from "@longshore/core";
 import type { Allowances, LocalAllowances, Taken } from "./allowances.ts";
 import { type Meter, meters } from "./limits.ts";
 
-/** What a gateway asks of the server that has the allowances. */
+/** A gateway's request for a lease to the server that has the allowances. */
 export interface LeaseRequest {
   readonly schemaVersion: 1;
-  /** Who asks, so that two gateways take turns. */
+  /** ID of the gateway that asks, so that gateways take turns. */
   readonly holder: string;
   readonly tenant: string;
   readonly meter: Meter;
-  /** What a request that waits needs at least. */
+  /** The least amount that waiting requests need. */
   readonly needed: number;
-  /** What it will need soon, that with it. */
+  /** The amount needed soon, `needed` included. */
   readonly wanted: number;
-  /** What was used beyond earlier leases. */
+  /** The amount used beyond earlier leases. */
   readonly owed: number;
 }
 
-/** What is leased. */
+/** The reply to a request for a lease. */
 export interface LeaseReply {
   readonly schemaVersion: 1;
   /** Null: there is no limit. */
@@ -67,7 +67,7 @@ function requestFrom(value: unknown): LeaseRequest {
 /** How much longer than told the turn of a holder that was refused is kept for it, in milliseconds. */
 const turnMs = 100;
 
-/** What is kept for a holder that was refused, until it asks again. */
+/** The turn kept for a refused holder until it asks again. */
 interface Turn {
   readonly holder: string;
   readonly needed: number;
@@ -113,7 +113,7 @@ const mostKeys = 100_000;
 
 interface Leased {
   left: number;
-  /** What is used in a millisecond, of late. */
+  /** Recent use per millisecond. */
   pace: number;
   usedAtMs: number;
   /** Nothing is asked before. */

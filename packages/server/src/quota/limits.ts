@@ -1,4 +1,4 @@
-/** What a tenant may use of a server or gateway. A limit that is left out does not exist. */
+/** The limits of a tenant at a server or gateway. A field that is left out sets no limit. */
 export interface TenantLimits {
   /** Requests that may begin in a second, on average. */
   readonly requestsPerSecond?: number;
@@ -20,7 +20,7 @@ export interface QuotaRules {
   readonly concurrency?: number;
 }
 
-/** What is metered, in units of the wire: requests, bytes, milliseconds of run time, micros. */
+/** The metered quantities, in units of the wire: requests, bytes, milliseconds of run time, micros. */
 export const meters = ["requests", "bytes", "device-ms", "micros"] as const;
 
 /** One of these. */

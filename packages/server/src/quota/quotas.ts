@@ -29,18 +29,18 @@ export interface Quotas {
   readonly observer: Observer;
 }
 
-/** What quotas are made of. */
+/** Inputs of `createQuotas`. */
 export interface QuotaParts {
   readonly clock: Clock;
   readonly rules: () => QuotaRules;
   readonly allowances: Allowances;
   /** Share of a tenant when requests wait. Default 1 for all. */
   readonly weightOf?: (tenant: string) => number;
-  /** What each request costs here at least, in micros. Default 0. */
+  /** The least cost of a request here, in micros. Default 0. */
   readonly leastMicros?: number;
 }
 
-/** What requests of a tenant for a model use, as it is learned. */
+/** The usual consumption of a tenant's requests for a model, learned from earlier ones. */
 interface Usual {
   deviceMs: number;
   micros: number;
@@ -88,7 +88,7 @@ class ServerQuotas implements Quotas {
       const asked = allowances.take(tenant, meter, amount, least);
       const answer = asked instanceof Promise ? await asked : asked;
       if (!answer.taken) throw this.#refusal(tenant, meter, answer);
-      // What requests use is charged when they have ended; a request stays one.
+      // At its end a request returns the amount and is charged for its real use. The request count stays.
       if (meter !== "requests") ends.push(() => allowances.charge(tenant, meter, -answer.amount));
       return answer.amount;
     };

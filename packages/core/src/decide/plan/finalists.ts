@@ -62,7 +62,7 @@ export interface BackUp {
   readonly from: number;
   readonly takes: "head" | "request";
   readonly values: Float64Array;
-  /** What runs here before it can start; undefined if it can start at once. */
+  /** Time of the local head that must run before it can start; undefined if it can start at once. */
   readonly head: Float64Array | undefined;
   readonly deviceMillijoules: number;
   readonly costMicros: number;

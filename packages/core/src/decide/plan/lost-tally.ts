@@ -1,6 +1,6 @@
 import type { PlanScratch } from "./plan-scratch.ts";
 
-/** What filters removed, by route: in columns, and only of filters that removed something. */
+/** The candidates that filters removed, by route. Only filters that removed something have a column. */
 export interface LostTally {
   readonly routes: number;
   readonly scratch: PlanScratch;
@@ -12,7 +12,7 @@ export interface LostTally {
   readonly rules: string[];
 }
 
-/** What one filter removed, by route: the number of candidates, and the group and coding of one of them. */
+/** The candidates that one filter removed, by route: their number, and the group and coding of one of them. */
 export interface LostColumn {
   readonly count: Float64Array;
   readonly group: Float64Array;

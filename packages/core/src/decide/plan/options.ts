@@ -25,11 +25,11 @@ import { bytesMillijoules } from "../estimate/index.ts";
 /** Bytes of headers and tensor descriptions around a request and around a reply. */
 export const envelopeBytes = { up: 900, down: 500 } as const;
 
-/** What rules need to know of a crossing. */
+/** The properties of a crossing that rules read. */
 export interface ClassSet {
   /** Classes of the data in it; undefined for the class of the input. */
   readonly classes: readonly (DataClass | undefined)[];
-  /** What it reveals of the input. */
+  /** How much it reveals of the input. */
   readonly reveals: Reveals;
 }
 

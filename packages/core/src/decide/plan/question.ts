@@ -3,7 +3,7 @@ import type { PlanScratch } from "./plan-scratch.ts";
 import type { Goal } from "../goal/index.ts";
 import type { ModelView, View } from "./view.ts";
 
-/** What one decision reads, and its memory. */
+/** The inputs of one decision, and its scratch memory. */
 export interface Question {
   readonly request: PlanRequest;
   readonly view: View;

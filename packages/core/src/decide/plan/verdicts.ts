@@ -12,7 +12,7 @@ const tier = filterIndex("tier");
 const rightsFilter = filterIndex("rights");
 const dataClass = filterIndex("data-class");
 
-/** What excludes groups from routes, whatever the promises. Computed once for groups with equal properties. */
+/** The filters that exclude groups from routes, whatever the promises. Computed once for groups with equal properties. */
 export interface Verdict {
   /** The variant and classes of its groups; -1 if it covers one group only. */
   readonly alike: number;

@@ -4,7 +4,7 @@ import type { DevicePrice, LossOptions, Radio } from "../estimate/index.ts";
 import type { Policy } from "../policy/index.ts";
 import type { EndpointTable, ModelTable, RouteTable } from "../table/index.ts";
 
-/** What is believed of this device. */
+/** The state of this device, as decisions read it. */
 export interface DeviceView {
   /** The endpoint that runs things here; undefined where nothing can. */
   readonly info?: EndpointInfo | undefined;
@@ -39,7 +39,7 @@ export interface ModelPoll {
   readonly heard: ReadonlyMap<EndpointId, { readonly knowledge: object | undefined }>;
 }
 
-/** What is known of one model: its frontier, its offers, its speed here. */
+/** Knowledge of one model: its frontier, its offers and its speed here. */
 export interface ModelView {
   readonly table: ModelTable;
   readonly routes: RouteTable;

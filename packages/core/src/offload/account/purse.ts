@@ -1,5 +1,5 @@
 /**
- * What one request may still spend under its `maxCostMicros`. Before it starts, a leg holds the most it may cost. When it ends, it pays its
+ * The budget that one request has left under its `maxCostMicros`. Before it starts, a leg holds the most it may cost. When it ends, it pays its
  * real cost. Spent and held amounts together never exceed the limit, over all legs, plans, confirmations and retries of the request.
  * Unknown prices are not held: an endpoint without a price gets no hold.
  */

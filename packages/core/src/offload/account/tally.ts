@@ -10,7 +10,7 @@ export interface LostLeg {
   readonly why: string;
 }
 
-/** What a request has used so far, over all plans and legs. */
+/** The resources that a request has used so far, over all plans and legs. */
 export interface Tally {
   readonly plans: Plan[];
   /** Accounts of the legs that contributed. */

@@ -37,7 +37,7 @@ export interface Asking<T> {
   end(): void;
 }
 
-/** What an endpoint is needed for. */
+/** Constraints on the next endpoint, and the callback for a late one. */
 export interface Wanted {
   readonly without: ReadonlySet<EndpointId>;
   /**

@@ -9,7 +9,7 @@ export interface Standings {
   clear(): void;
 }
 
-/** What the standings need. */
+/** Inputs of `standingsOf`. */
 export interface StandingsParts extends Omit<StandingParts, "unseen"> {
   readonly endpoints: ReadonlyMap<EndpointId, EndpointState>;
   unseen(endpoint: EndpointState): number;

@@ -26,11 +26,11 @@ const leastFree = 128;
 /** They are reused once they are this share of all rows, too. */
 const freeRatio = 0.125;
 
-/** What a search needs to know. */
+/** Inputs of a search. */
 export interface Look {
   /** Rows that may be chosen, ordered by promise for the shortest search. */
   readonly rows: Int32Array;
-  /** What each row promises for the request, in milliseconds, and the least promise from that row on. */
+  /** The time that each row promises for the request, in milliseconds, and the least promise from that row on. */
   readonly runMs: Float64Array;
   readonly leastRunMs: Float64Array;
   readonly bytes: number;

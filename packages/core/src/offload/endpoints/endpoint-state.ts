@@ -43,7 +43,7 @@ export interface Outlook {
   readonly openAtMs: number;
 }
 
-/** What is believed of the queue at an endpoint. */
+/** The believed state of the queue at an endpoint. */
 export type QueueReading = Pick<QueueBelief, "underWay" | "waitMs" | "shared" | "serviceMs" | "reportedAtMs">;
 
 /** The state of one other endpoint as seen from here: the mutable record behind an `EndpointView`. */

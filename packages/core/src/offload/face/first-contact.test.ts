@@ -28,7 +28,7 @@ const y: Tensors = tensorsOf(float32Tensor("y", [1], Float32Array.of(6)));
 interface ServerOptions {
   readonly zone?: string;
   readonly runMs?: number;
-  /** What it takes to say what it offers; Infinity where it is silent. */
+  /** Delay before it describes its models, in milliseconds; Infinity for a silent server. */
   readonly saysMs?: number;
 }
 
@@ -58,7 +58,7 @@ function server(clock: ManualClock, id: string, { zone = "eu", runMs = 5, saysMs
 
 type Server = ReturnType<typeof server>;
 
-/** What takes a request and how long that takes, over a directory that lists nothing at first. */
+/** An offloader over a directory that is empty at first. `ask` returns the endpoint and duration of a request. */
 function world(clock: ManualClock, servers: readonly Server[], change: Partial<OffloadParts> = {}) {
   const directory = listedDirectory([]);
   const parts: OffloadParts = {

@@ -35,7 +35,7 @@ export type FrameOutcome<R> =
       readonly why: "newer" | "late";
     };
 
-/** What runs the frames. */
+/** Inputs of a frame line: the frames, and the function that runs one. */
 export interface FrameLineParts<F, R> {
   readonly frames: AsyncIterable<F> | Iterable<F>;
   readonly limits: FrameLimits;

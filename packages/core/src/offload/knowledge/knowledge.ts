@@ -8,7 +8,7 @@ import { intervalsOf, type KnowledgeParts } from "./options.ts";
 import { Questions } from "./questions.ts";
 import { roundsOf } from "./rounds.ts";
 
-/** What this endpoint knows of models. It is polled off the path of requests, except for the first use of a model. */
+/** The knowledge of this endpoint about models. It is polled off the path of requests, except for the first use of a model. */
 export interface Knowledge extends Disposable {
   /** The current knowledge; undefined before the first use and for models that no endpoint has. */
   known(model: string, version: string | undefined): KnownModel | undefined;

@@ -21,7 +21,7 @@ export interface UpkeepOptions {
   readonly askMs?: number;
 }
 
-/** What `knowledgeOf` uses. */
+/** Inputs of `knowledgeOf`. */
 export interface KnowledgeParts {
   readonly clock: Clock;
   readonly observer: Observer;
@@ -30,7 +30,7 @@ export interface KnowledgeParts {
   /** Checks whether models that came from elsewhere were replaced there. Never rejects. */
   readonly lookAgain?: () => Promise<void>;
   readonly upkeep?: UpkeepOptions;
-  /** What an earlier process learned of this device. Default: nothing. */
+  /** Beliefs of an earlier process about this device. Default: none. */
   readonly beliefs?: BeliefMemory;
 }
 

@@ -235,7 +235,7 @@ it("asks a silent link with single packets whether it is back, and at once how q
   expect(sent.splice(1)).toEqual([[1910, 3000]]);
   await clock.advance(5000);
   expect(sent).toEqual([[0, 3000]]);
-  // Nobody asks where no request is expected.
+  // A silent endpoint is not polled while no request is expected.
   state.silent = true;
   consider();
   await clock.advance(1000);

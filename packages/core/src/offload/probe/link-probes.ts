@@ -60,7 +60,7 @@ interface Hope {
   readonly hereMs: number;
 }
 
-/** What a plan says of the endpoint that it uses, or of the next best, compared with a run at `here`. */
+/** Compares the remote leg of a plan with a run at `here`; undefined if the plan lacks either. */
 function hopeOf({ legs }: Plan, here: EndpointId | undefined): Hope | undefined {
   const away = legs.find(({ travels }) => travels);
   if (!away?.travels) return undefined;
@@ -203,12 +203,12 @@ export function linkProbes(
     if (revived) revive(endpointState, request);
   }
 
-  /** A link was heard again after a silence: what its rate is now, the next request wants to know. */
+  /** Measures the rate of a link that answers again after a silence, for the next request. */
   function revive(endpointState: EndpointState, request: Considered): void {
     const link = parts.links(endpointState.endpoint.info.id);
     const train = underWay.get(endpointState);
     const nowMs = clock.nowMs();
-    // Of what was under way all is answered at once. What was sent since then tells the rate.
+    // Exchanges under way are all answered at once. Only bytes sent since then show the rate.
     if (nowMs - (revivedMs.get(endpointState) ?? -Infinity) < silentMs) return;
     revivedMs.set(endpointState, nowMs);
     if (train) {
@@ -410,7 +410,7 @@ export function linkProbes(
 
 /**
  * Whether the rate of a link matters, which is all that a train measures: the longest likely transfer time must be more than a small part
- * of the expected time of the request. What fits into a packet travels like a poll, whose round trip is known.
+ * of the expected time of the request. A request that fits into a packet travels like a poll, whose round trip is known.
  */
 function rateMatters({ up }: LinkTable, { legs, predicted }: Plan): boolean {
   const away = legs.find(({ travels }) => travels);

@@ -19,7 +19,7 @@ import {
 import type { EndpointId } from "../../words/base/index.ts";
 import type { OffloadParts } from "./parts.ts";
 
-/** What is believed of this device. */
+/** The beliefs about this device. */
 export interface DeviceState {
   readonly work: LocalWork;
   /** Which parts are present, and loaded where. A request that can avoid a load does not wait for it. */

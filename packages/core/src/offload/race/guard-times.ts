@@ -87,7 +87,7 @@ export function isFarSlower({ predicted }: Leg, than: Leg): boolean {
   return meanOf(predicted.completionMs) > farOut * meanOf(than.predicted.completionMs);
 }
 
-/** What a guard asks of this device. */
+/** The state of this device that a guard reads. */
 interface GuardedDevice {
   readonly work: LocalWork;
   readonly arrivals: Pick<DeviceDemand, "price">;

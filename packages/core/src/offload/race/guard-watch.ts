@@ -20,7 +20,7 @@ export interface GuardWatch extends Disposable {
   sooner(): boolean;
 }
 
-/** What a guard needs. */
+/** Inputs of a guard. */
 export interface GuardParts {
   readonly clock: Clock;
   readonly endpoint: EndpointState;

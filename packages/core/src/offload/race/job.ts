@@ -41,7 +41,7 @@ export interface Job {
   readonly held: HeldCrossing;
   readonly to: CutId;
   readonly limits: PlanLimits;
-  /** What is left of `limits.maxCostMicros` for all plans and legs of the request; undefined without a limit. */
+  /** The budget left of `limits.maxCostMicros`, for all plans and legs of the request; undefined without a limit. */
   readonly purse?: Purse | undefined;
   readonly call: Call;
   /**

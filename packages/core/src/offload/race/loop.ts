@@ -27,7 +27,7 @@ export interface Loop {
   readonly self: EndpointId;
   readonly clock: Clock;
   readonly local: Endpoint | undefined;
-  /** What is believed of other endpoints, of models, and of this device. */
+  /** The beliefs about other endpoints, models and this device. */
   readonly endpoints: EndpointStates;
   readonly knowledge: Knowledge;
   readonly device: DeviceState;
@@ -45,7 +45,7 @@ export interface Loop {
   readonly retrying: { readonly budget: RetryBudget; readonly waiting: RetryQueue };
   /** Of streams of frames. */
   readonly frames: {
-    /** What plans for throughput have put on device, links and endpoints. */
+    /** The load that plans for throughput have put on device, links and endpoints. */
     readonly backlog: Backlog;
     /** Which parts are worth loading for frames. */
     readonly payback: Payback;

@@ -67,7 +67,7 @@ export interface OffloadParts {
   /** How lateness is weighed and second runs are rationed, for each endpoint. */
   readonly hedges?: TryOptions;
   readonly upkeep?: UpkeepOptions;
-  /** What an earlier process learned of servers and this device, and where this one leaves it. Default: nothing is kept. */
+  /** Beliefs about servers and this device that one process hands to the next. Default: nothing is kept. */
   readonly beliefs?: BeliefMemory;
   /** How answers of other endpoints are checked. Default: not at all. */
   readonly checks?: CheckOptions;

@@ -26,7 +26,7 @@ export type Planner = (
   only?: PartFilter,
 ) => Plan | Infeasible;
 
-/** What plans are made of, beside the request. */
+/** Inputs of plans, besides the request. */
 export interface PlannerParts {
   readonly parts: OffloadParts;
   readonly self: EndpointId;

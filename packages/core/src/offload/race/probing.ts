@@ -9,11 +9,11 @@ import { type Job, nobody } from "./job.ts";
 import type { OffloadParts } from "./parts.ts";
 import type { Planner } from "./planner.ts";
 
-/** What is found out beside requests: how fast links are, and how busy endpoints. */
+/** Measures link speeds and endpoint loads besides requests. */
 export interface Probing extends Disposable {
   /** Updates the beliefs from recent observations, soon and not while a request waits. */
   upkeep(): void;
-  /** What probes of links have told by now, into the tables that the next plan reads. */
+  /** Writes the results of link probes so far into the tables that the next plan reads. */
   settle(nowMs: number): void;
   /** Probes links that were not used for a while and could pay, after a request that was answered or cannot be answered in time. */
   tryLinks(job: Job, plan: Plan, tally: Tally): void;

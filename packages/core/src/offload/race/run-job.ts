@@ -87,7 +87,7 @@ async function followPlans(
     } catch (thrown) {
       // Once for each failure: the same content is known by several names, none of which is the newest.
       let newer = broke && broke !== renewed ? await loop.knowledge.newer(known, job.call) : undefined;
-      // What one endpoint does not have any more, one that did not say yet may have.
+      // If one endpoint no longer has the model, one that has not answered yet may have it.
       if (!newer && (!broke || disowned(broke, false)))
         newer = await loop.knowledge.more(known, job.call, awaited(loop, now, exclude));
       renewed = broke;

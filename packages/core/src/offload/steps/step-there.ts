@@ -16,7 +16,7 @@ import { renamed, shapeFits, type Tensor, type Tensors, type TensorSpec } from "
 export interface StepThere {
   readonly segment: Segment;
   readonly agreementRatio: number;
-  /** What to request there: the whole model, or the part if the operator listed it as a model of its own. */
+  /** The segment to request there: the whole model, or the part if the operator listed it as a model of its own. */
   readonly there: Segment;
   readonly step: Step;
   /** Outputs of the model under the names of the pipeline; for a step that runs for each element, those of one element. */

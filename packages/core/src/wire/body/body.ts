@@ -14,9 +14,9 @@
 export interface WholeBody {
   readonly kind: "parts";
   readonly parts: readonly Uint8Array[];
-  /** Nobody looks at the parts once they were sent, so that their memory may be freed at once. Default: somebody may. */
+  /** The parts are not read after they were sent, so their memory may be freed at once. Default: they may be read. */
   readonly given?: true;
-  /** Nobody else looks at the parts or writes to them, so that their reader need not copy them. Default: somebody may. */
+  /** No other code reads or writes the parts, so their reader need not copy them. Default: other code may. */
   readonly own?: true;
 }
 
@@ -41,7 +41,7 @@ export interface StreamBody {
   each?(take: (chunk: Uint8Array) => void): Promise<void>;
   /**
    * The same for a reader that can `take` memory of exactly `byteLength` bytes, once some are here, to be filled by the connection itself
-   * where that can be. `arrived` is told how many bytes are there, in all. Nobody else may look at the memory or move it before
+   * where that can be. `arrived` is told how many bytes are there, in all. No other code may read or move the memory before
    * all of it is filled: a connection may write to it until then, also after a failure.
    */
   into?(take: () => Uint8Array, arrived?: (bytes: number) => void): Promise<void>;
@@ -85,11 +85,11 @@ export function canBegin(body: WireBody): boolean {
   return body.kind === "parts" || body.again !== false;
 }
 
-/** What a body tells while it is read. */
+/** Callbacks on the reading of a body. */
 export interface BodyWatch<T = Uint8Array> {
-  /** Called with each chunk before its reader gets it. What it throws ends the body for the reader. */
+  /** Called with each chunk before its reader gets it. An error that it throws ends the body for the reader. */
   chunk?(chunk: T): void;
-  /** Called after the last chunk, before the reader knows that it was the last. What it throws, the reader gets. */
+  /** Called after the last chunk, before the reader knows that it was the last. The reader gets an error that it throws. */
   complete?(): void;
   /** Called once nobody reads it any more: after the last chunk, a failure, or a reader that left. */
   over?(): void;

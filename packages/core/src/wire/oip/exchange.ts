@@ -186,7 +186,7 @@ async function beginning(
 
 /**
  * The rest of a reply, which is to have so many `bytes` in all, `cameBefore` among them. It tells the belief about the link of each chunk, and calls
- * `over` when nobody reads it any more. Nobody gets the last chunk of a reply that fails its check.
+ * `over` when nobody reads it any more. The last chunk of a reply that fails its check is withheld.
  */
 function restOf(
   parts: OipEndpointParts,

@@ -1,8 +1,8 @@
 import { type CutId, rightToRun } from "../../../words/model/index.ts";
 
 /**
- * Removes what the sender was not permitted where the request arrived: an endpoint that it is forwarded to grants no more than that. A
- * server without Longshore's extension receives no rights. What is sent there is this endpoint's own request.
+ * Removes segments that the sender may not run at the endpoint where the request arrived: forwarding grants no further rights. A server
+ * without Longshore's extension receives no rights. A request to it is this endpoint's own.
  */
 export function rightsRemove(
   rights: readonly string[] | undefined,
