@@ -20,7 +20,7 @@ const built = {
 // Some tests use ONNX Runtime directly. Its native build reports to its maker unless this is set before it loads.
 process.env["ORT_DISABLE_TELEMETRY"] ||= "1";
 
-// Servers that tests start keep what they measure here, and not in the cache of whoever runs the tests.
+// Servers in tests store their measurements here, and not in the user's cache.
 process.env["XDG_CACHE_HOME"] = resolve("node_modules/.cache/tests");
 // Beliefs about links that one test learns must not affect the next.
 process.env["LONGSHORE_BELIEFS"] = "off";

@@ -118,7 +118,7 @@ async function eventually(ask: () => Promise<Reply>, wanted: (reply: Reply) => b
   }
 }
 
-/** Until nobody listens at an address any more: a signal takes effect a moment after it was sent. */
+/** Waits until no server listens at an address. A signal takes effect a moment after it was sent. */
 async function untilGone(http: string): Promise<void> {
   const isThere = (): Promise<boolean> =>
     fetch(`http://${http}/v2/health/live`).then(

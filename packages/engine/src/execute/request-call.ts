@@ -23,7 +23,7 @@ export function refuseConfirmed({ rules }: Call): void {
 }
 
 /**
- * Refuses a request whose zones or trust this endpoint does not have, whoever planned it. Data classes are judged by the sender's policy,
+ * Refuses a request whose zones or trust this endpoint does not have, regardless of its planner. Data classes are judged by the sender's policy,
  * which knows what the sender's operator says of this endpoint; where the operator of this one says what it runs, all others are refused.
  */
 export function refuseRules(

@@ -90,7 +90,7 @@ export function completeBatching(
   return free ? { ...batching, maxBatchSize: most } : batching;
 }
 
-/** Most rows of runs that nobody asked to be joined. */
+/** Most rows of a run that joins requests without configuration. */
 const mostUnaskedRows = 64;
 
 /**

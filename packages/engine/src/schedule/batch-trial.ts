@@ -40,7 +40,7 @@ export interface TrialParts {
   /** Most rows in one run. */
   readonly most: number;
   readonly random: Random;
-  /** Runs feeds when that disturbs nobody. Rejects where the run fails. */
+  /** Runs feeds when that delays no request. Rejects if the run fails. */
   readonly run: (feeds: Tensors) => Promise<TriedRun>;
 }
 

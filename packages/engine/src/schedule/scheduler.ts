@@ -319,8 +319,8 @@ export class GraphScheduler implements Scheduler {
   }
 
   /**
-   * Starts what needs not wait: it shares no run or company is too far away, nobody is before it and an instance is idle. The
-   * queue would come to the same, and costs a third of all that is done here for a request.
+   * Starts a request that need not wait: the queue is empty, an instance is idle, and no other request is worth waiting for. The queue
+   * would give the same result, but makes up a third of the scheduling cost of a request.
    */
   #startsAtOnce(item: Waiting): boolean {
     if (this.#room.queue.length > 0 || this.#draining || (this.#joins && this.#mayWait(item))) return false;
@@ -330,8 +330,8 @@ export class GraphScheduler implements Scheduler {
   }
 
   /**
-   * Whether waiting for another request may pay. It never does where requests are further apart than runs are long, nor where
-   * one client asks again whenever it was answered: however short its gaps are, nobody comes while it waits.
+   * Whether waiting for another request may pay. It never does if gaps between requests are longer than runs, nor for one client that
+   * sends each request after the last reply: no request arrives while it waits, however short its gaps are.
    */
   #mayWait({ call, rows, rowBytes, enqueuedMs }: Waiting): boolean {
     const { maxQueueDelayMs, preferredSizes } = this.#batching;

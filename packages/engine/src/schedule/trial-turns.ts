@@ -32,7 +32,7 @@ const restFactor = 9;
 const shortMs = 2;
 /** A trial looks again this often where nothing tells it that an instance is idle. */
 const lookMs = 25;
-/** Others have had their run for so long that a trial run disturbs nobody. */
+/** After so long without another run, a trial run delays no request. */
 const calmMs = 250;
 /** Never a request's tenant. */
 const tenant = "batching";

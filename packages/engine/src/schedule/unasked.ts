@@ -77,7 +77,7 @@ export function unaskedBatching(parts: UnaskedParts): UnaskedBatching {
     begin(graph, scheduler) {
       decide(graph, scheduler).catch((thrown: unknown) => {
         const error = LongshoreError.from(thrown, "execute", "the trial of batching");
-        // It was unloaded meanwhile: nobody waits for the verdict.
+        // The graph was unloaded meanwhile, so no verdict is needed.
         if (error.reason === "shutting-down") return;
         const atMs = parts.clock.nowMs();
         const { message: because } = error;

@@ -53,7 +53,7 @@ const blockBytes = 65_536;
 /** What all connections of a listener share. */
 export interface SessionParts extends WriterParts, SessionLimits {
   readonly options: CompleteOptions;
-  /** Connections are read into it, one after another: whoever keeps some of it copies it. */
+  /** Connections are read into it, one after another. A reader copies the bytes that it keeps. */
   readonly memory: Uint8Array;
   serve(stream: CallStream, admission: ConnectionAdmission): void;
 }

@@ -22,7 +22,7 @@ export interface WriterParts {
   };
   /** Replies that were written and have not left yet. */
   readonly sending: UnderWay;
-  /** Frees memory that nobody looks at any more. */
+  /** Frees memory that is no longer read. */
   readonly release: (bytes: Uint8Array) => void;
 }
 

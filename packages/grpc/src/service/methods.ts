@@ -13,7 +13,7 @@ export interface MethodCall {
   /** Fires when the server begins to drain. */
   readonly draining: AbortSignal;
   /**
-   * The next message, in memory of its own; undefined when the client has sent its last. The client is held back while nobody asks.
+   * The next message, in memory of its own; undefined when the client has sent its last. Flow control holds the client back between calls.
    * Throws when the call is over, and `body-too-large` for a message beyond the limit of the listener.
    */
   next(): Promise<Uint8Array | undefined>;

@@ -83,7 +83,7 @@ export interface OffloadWorldParts {
   readonly learns?: boolean;
   /** What endpoints are made of the simulated ones, the device among them; default: themselves. */
   readonly wrap?: (endpoint: SimulatedEndpoint, clock: VirtualClock) => SimulatedEndpoint;
-  /** Told of all that the offloader does. Default: nobody. */
+  /** Receives the events of the offloader. Default: none. */
   readonly observer?: Observer;
 }
 

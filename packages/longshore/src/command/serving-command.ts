@@ -2,7 +2,7 @@ import { Command } from "commander";
 import type { CommandIo } from "../options/io.ts";
 import { defineServing } from "./define-serving.ts";
 
-/** `serve` or `gateway` for whoever reads its options: nothing is run. */
+/** The command `serve` or `gateway`, only to read its options: it is not run. */
 export function servingCommand(name: "serve" | "gateway", io: CommandIo): Command {
   const program = new Command("longshore").exitOverride();
   program.configureOutput({

@@ -43,7 +43,7 @@ function pem(label: string, bytes: Uint8Array): string {
   return `-----BEGIN ${label}-----\n${lines.join("\n")}\n-----END ${label}-----\n`;
 }
 
-/** A day before and ten years after `now`, since clocks differ and nobody renews it but a restart. */
+/** Validity from a day before to ten years after `now`: clocks differ, and only a restart renews the certificate. */
 const dayMs = 86_400_000;
 const years = 10;
 

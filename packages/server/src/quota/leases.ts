@@ -220,7 +220,7 @@ export class LeasedAllowances implements Allowances {
         leased.why = reply.why ?? "a limit that several gateways share";
       }
     } catch {
-      // Without the server that has them nobody knows what is left, and a limit holds all the same.
+      // The rest of the allowance is unknown without its server, so no request passes: the limit holds all the same.
       leased.refusedUntilMs = this.#clock.nowMs() + pauseMs;
       leased.why =
         "a limit that several gateways share, and the directory server that keeps it does not answer";

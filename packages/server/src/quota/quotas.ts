@@ -52,7 +52,7 @@ const learning = 0.1;
 const forgetting = 0.01;
 /** How much above the dearest request of late one may cost. */
 const dearer = 8;
-/** The share of a day's budget that a request may cost whose price nobody knows yet. */
+/** The share of a day's budget that a request of unknown price may cost. */
 const unknownShare = 1 / 2;
 /** When to retry while other requests hold what may be left of a budget. */
 const soonMs = 100;

@@ -36,7 +36,7 @@ export interface Rounds {
   roundMs(): number;
 }
 
-/** Asks nobody yet. Endpoints that are added are asked about the models in use. */
+/** Starts without a poll. Endpoints that are added are polled about the models in use. */
 export function roundsOf(
   parts: KnowledgeParts,
   { refreshMs, idleMs, firstWaitMs, askMs }: Intervals,

@@ -23,13 +23,13 @@ export interface WholeBody {
 /** A body that is still arriving, or was when it was made. */
 export interface StreamBody {
   readonly kind: "stream";
-  /** Undefined while nobody knows. */
+  /** Undefined until it is known. */
   readonly byteLength: number | undefined;
   /** The reader of a chunk has done with it when it asks for the next one. */
   read(): AsyncIterable<Uint8Array>;
   /**
-   * The chunks of `read` are given away: their reader may keep them, and frees the memory of each with this once nobody looks
-   * at it any more, or leaves it to the collector. Absent: they are lent.
+   * The reader owns the chunks of `read`. It frees the memory of a chunk with this once the chunk is no longer read, or leaves
+   * it to the garbage collector. Absent: the chunks are lent.
    */
   free?(chunk: Uint8Array): void;
   /**
@@ -62,7 +62,7 @@ export function bodyOf(...parts: readonly Uint8Array[]): WholeBody {
   return { kind: "parts", parts };
 }
 
-/** The length that a body announces; undefined when nobody knows yet. */
+/** The length that a body announces; undefined while it is unknown. */
 export function bodyLength(body: WireBody): number | undefined {
   if (body.kind === "stream") return body.byteLength;
   let length = 0;
@@ -91,7 +91,7 @@ export interface BodyWatch<T = Uint8Array> {
   chunk?(chunk: T): void;
   /** Called after the last chunk, before the reader knows that it was the last. The reader gets an error that it throws. */
   complete?(): void;
-  /** Called once nobody reads it any more: after the last chunk, a failure, or a reader that left. */
+  /** Called when reading ends: after the last chunk, a failure, or the reader's departure. */
   over?(): void;
 }
 

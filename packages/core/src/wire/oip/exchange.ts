@@ -185,8 +185,8 @@ async function beginning(
 }
 
 /**
- * The rest of a reply, which is to have so many `bytes` in all, `cameBefore` among them. It tells the belief about the link of each chunk, and calls
- * `over` when nobody reads it any more. The last chunk of a reply that fails its check is withheld.
+ * The rest of a reply of `bytes` bytes in all, of which `cameBefore` have arrived. It reports each chunk to the belief about the link,
+ * and calls `over` when reading ends. The last chunk of a reply that fails its check is withheld.
  */
 function restOf(
   parts: OipEndpointParts,

@@ -35,7 +35,7 @@ const address =
 /** A line of a file, such as `rules.yaml:12`, is no address. */
 const fileLine = /\.(?:ya?ml|json|pbtxt|csv|txt):\d+$/;
 
-/** A message for callers: what stands behind a gateway is its operator's business, who reads the addresses in the log. */
+/** A message for callers, without the addresses of servers behind a gateway. The operator finds them in the log. */
 export function withoutAddresses(message: string): string {
   return message.replace(address, (found) => (fileLine.test(found) ? found : "a server"));
 }
