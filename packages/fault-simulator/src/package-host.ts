@@ -106,12 +106,13 @@ export async function pulledStore(
   host: string,
   wanted: ReadonlyMap<ModelName, string>,
   disk: Disk,
+  stop: AbortSignal,
 ): Promise<ModelStore> {
   const { clock, random } = machine;
   const cache = packagesOn(disk, clock);
   const store = packageStore(cache);
   const source = remotePackages(surroundings.network.transport(machine, `http://${host}`), host);
-  const call = housekeepingCall("packages");
+  const call = housekeepingCall("packages", stop);
   for (const digest of wanted.values()) {
     for (;;) {
       try {
@@ -119,9 +120,10 @@ export async function pulledStore(
         store.put({ ...fetched, again: (file) => fetched.refetch(file, call) });
         break;
       } catch (thrown) {
+        if (stop.aborted) throw thrown;
         const { reason, message } = LongshoreError.from(thrown, "resolve", "getting a package");
         surroundings.note(machine.name, `package ${digest.slice(0, 15)}: ${reason} ${message}`);
-        await sleep(clock, againMs);
+        await sleep(clock, againMs, stop);
       }
     }
   }

@@ -34,7 +34,7 @@ export interface ServerSurroundings {
   readonly directoryAt?: string;
   readonly entry?: () => Promise<Signed<DirectoryEntry>>;
   /** Undefined: they are in its own repository. */
-  readonly pulls?: () => Promise<ModelStore>;
+  readonly pulls?: (stop: AbortSignal) => Promise<ModelStore>;
   readonly sumVersions: readonly number[];
 }
 
@@ -112,8 +112,15 @@ export async function startServer(
       },
     });
   };
+  const stop = new AbortController();
   const load = async (): Promise<void> => {
-    if (pulls) pulled = await pulls();
+    try {
+      if (pulls) pulled = await pulls(stop.signal);
+    } catch (thrown) {
+      // It was told to end while it was still starting.
+      if (stop.signal.aborted) return;
+      throw thrown;
+    }
     for (const model of spec.models) await engine.load(model, undefined, housekeepingCall("start"));
     life.ready();
     joining();
@@ -121,6 +128,7 @@ export async function startServer(
   const loaded = load();
   let closed: Promise<void> | undefined;
   const close = async (graceMs: number): Promise<void> => {
+    stop.abort();
     const over = after(clock, graceMs);
     const drained = life.drain();
     if (membership) {

@@ -295,7 +295,9 @@ class World {
         sumVersions,
         ...(gateway?.joined ? { directoryAt: `http://${gateway.name}` } : {}),
         ...(gateway?.signed ? { entry: () => this.#operator.entryOf(server) } : {}),
-        ...(packages === undefined ? {} : { pulls: () => this.#pull(fresh, packages, server.models) }),
+        ...(packages === undefined
+          ? {}
+          : { pulls: (stop: AbortSignal) => this.#pull(fresh, packages, server.models, stop) }),
       });
     } else if (gateway) {
       slot.started = await startGateway(
@@ -316,9 +318,14 @@ class World {
     return repositoryFiles(allModels, this.#spec.sumVersions);
   }
 
-  async #pull(own: Machine, host: string, models: readonly ModelName[]): Promise<ModelStore> {
+  async #pull(
+    own: Machine,
+    host: string,
+    models: readonly ModelName[],
+    stop: AbortSignal,
+  ): Promise<ModelStore> {
     const wanted = await packageDigests(models, this.#packageFiles());
-    return pulledStore(own, this.#surroundings, host, wanted, this.#diskOf(own.name));
+    return pulledStore(own, this.#surroundings, host, wanted, this.#diskOf(own.name), stop);
   }
 
   /** Servers as an operator lists them. */

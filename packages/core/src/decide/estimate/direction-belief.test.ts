@@ -51,3 +51,13 @@ it("takes a link for no slower than something small was carried, and learns noth
   // Nothing ages what was not used, so outages are as likely as before: the longest time is that of one.
   expect(after[15]! / before[15]!).toBeGreaterThan(0.3);
 });
+
+it("moves on where rounding makes a tick that is over less than a whole one", () => {
+  const side = directionBelief(linkModel(), 65_536);
+  const beganMs = 8191.574764862079;
+  // Added to the beginning ten milliseconds are over; as a difference they are not quite ten.
+  const nowMs = 8201.574764862078;
+  expect([beganMs + 10 <= nowMs, nowMs - beganMs < 10]).toEqual([true, true]);
+  side.begin(20_000, beganMs, beganMs);
+  expect(side.drainMs(1460, nowMs, false)[12]).toBeGreaterThan(0);
+});

@@ -200,12 +200,13 @@ export function directionBelief(model: LinkModel, clogBytes: number, prior?: Rat
       usedMs = nowMs;
     }
     while (filterMs + tickMs <= nowMs) {
-      const whole = Math.floor((nowMs - filterMs) / tickMs);
+      // Rounding may make this tick less than a whole one. Every turn has to move on all the same.
+      const whole = Math.max(1, Math.floor((nowMs - filterMs) / tickMs));
       const from = busyFromMs();
       let ticks = 1;
       if (packets === 0 && busyMs === 0) {
         if (from >= nowMs) ticks = whole;
-        else if (from > filterMs + tickMs) ticks = Math.floor((from - filterMs) / tickMs);
+        else if (from > filterMs + tickMs) ticks = Math.max(1, Math.floor((from - filterMs) / tickMs));
         // Longer silences take coarser steps: the weights change with the logarithm of the silence.
         else ticks = Math.max(1, Math.min(whole, Math.floor((filterMs - quietSinceMs) / tickMs / 12)));
       }
