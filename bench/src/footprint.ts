@@ -9,31 +9,17 @@ import { type Bench, type BenchContext, type Measured, optionOf, quantile } from
 import type { Answer, CalledFunction, Question } from "./footprint/gateway-process.ts";
 import { Connection } from "./load/connection.ts";
 import { meanOfRow } from "./load/models.ts";
+import { meanRequest } from "./mean-request.ts";
 
 /** Requests before the count, while calls are counted, and in each round of bytes. */
 const warmUp = 2000;
 const counted = 200;
 const inRound = 300;
 const rounds = 7;
+/** One kB, as in `bench gateway`. */
+const floatsOf1k = 230;
 /** A function is part of a request if it runs in at least this share of them; timers and upkeep run more rarely. */
 const usualRatio = 0.9;
-
-/** One kB, as in `bench gateway`. */
-function request(): { readonly head: string; readonly body: Buffer } {
-  const floats = 230;
-  const parameters = { binary_data_size: floats * 4 };
-  const input = { name: "x", datatype: "FP32", shape: [1, floats], parameters };
-  const json = Buffer.from(JSON.stringify({ inputs: [input], parameters: { binary_data_output: true } }));
-  const body = Buffer.concat([json, Buffer.from(new Float32Array(floats).fill(3).buffer)]);
-  const head = [
-    "POST /v2/models/mean/infer HTTP/1.1",
-    "host: 127.0.0.1",
-    "content-type: application/octet-stream",
-    `content-length: ${body.byteLength}`,
-    `inference-header-content-length: ${json.byteLength}`,
-  ];
-  return { head: `${head.join("\r\n")}\r\n\r\n`, body };
-}
 
 /** Which code a function belongs to. */
 function ownerOf({ url }: CalledFunction): "longshore" | "libraries" | "node" {
@@ -78,7 +64,7 @@ async function run({ args, say }: BenchContext): Promise<Measured> {
     child = fork(file, [root, ...servers.map(({ http }) => `http://${http}`)], { execArgv });
     const { port } = await answerOf(child, "port");
     const connection = new Connection(port);
-    const { head, body } = request();
+    const { head, body } = meanRequest(floatsOf1k);
     const send = async (count: number): Promise<void> => {
       for (let index = 0; index < count; index++) {
         const { status } = await connection.send(head, body);

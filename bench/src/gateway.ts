@@ -13,6 +13,7 @@ import {
 } from "./harness.ts";
 import { Connection } from "./load/connection.ts";
 import { meanOfRow } from "./load/models.ts";
+import { meanRequest, type PreparedRequest } from "./mean-request.ts";
 
 /** The bodies that are told apart: what a proxy costs is headers for the small one, and copying for the large one. */
 const bodies = {
@@ -29,33 +30,12 @@ const freshRounds = 3;
 /** Connections of the runs that measure throughput. */
 const together = 8;
 
-interface Prepared {
-  readonly head: string;
-  readonly body: Buffer;
-}
-
-function prepare(floats: number): Prepared {
-  const tensorBytes = floats * 4;
-  const input = {
-    name: "x",
-    datatype: "FP32",
-    shape: [1, floats],
-    parameters: { binary_data_size: tensorBytes },
-  };
-  const json = Buffer.from(JSON.stringify({ inputs: [input], parameters: { binary_data_output: true } }));
-  const body = Buffer.concat([json, Buffer.from(new Float32Array(floats).fill(3).buffer)]);
-  const head = [
-    "POST /v2/models/mean/infer HTTP/1.1",
-    "host: 127.0.0.1",
-    "content-type: application/octet-stream",
-    `content-length: ${body.byteLength}`,
-    `inference-header-content-length: ${json.byteLength}`,
-  ];
-  return { head: `${head.join("\r\n")}\r\n\r\n`, body };
-}
-
 /** Sends `count` requests one after another and gives their times in milliseconds. Throws when an answer is wrong. */
-async function send(connection: Connection, { head, body }: Prepared, count: number): Promise<number[]> {
+async function send(
+  connection: Connection,
+  { head, body }: PreparedRequest,
+  count: number,
+): Promise<number[]> {
   const tookMs: number[] = [];
   for (let index = 0; index < count; index++) {
     const startedMs = performance.now();
@@ -80,7 +60,7 @@ interface Subject {
 
 async function measure(subject: Subject, name: BodyName, connections: readonly Connection[]): Promise<void> {
   const { floats, each } = bodies[name];
-  const prepared = prepare(floats);
+  const prepared = meanRequest(floats);
   const [first] = connections;
   if (!first) throw new Error("no connection");
   subject.times[name].push(await send(first, prepared, each));
@@ -143,7 +123,7 @@ async function run({ say, seed }: BenchContext): Promise<Measured> {
       return its;
     };
     const warm = async (one: Subject, name: BodyName, count: number): Promise<void> => {
-      const prepared = prepare(bodies[name].floats);
+      const prepared = meanRequest(bodies[name].floats);
       await Promise.all(connectionsOf(one).map((connection) => send(connection, prepared, count)));
     };
     for (const name of names) {
@@ -151,7 +131,8 @@ async function run({ say, seed }: BenchContext): Promise<Measured> {
       for (let round = 0; round < freshRounds; round++) {
         for (const one of inTurn(subjects, round)) {
           const [first] = connectionsOf(one);
-          if (first) one.fresh[name].push(await send(first, prepare(bodies[name].floats), bodies[name].each));
+          if (first)
+            one.fresh[name].push(await send(first, meanRequest(bodies[name].floats), bodies[name].each));
         }
       }
     }

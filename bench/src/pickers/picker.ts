@@ -91,6 +91,25 @@ export const leastRequest: PickerKind = ({ endpoints, random }) => {
   };
 };
 
+/** The index of the server that finishes first. Of several that finish together, one is drawn. */
+function soonest(
+  endpoints: readonly FarmEndpoint[],
+  finishMsAt: (endpoint: FarmEndpoint) => number,
+  random: Random,
+): number {
+  let best = 0;
+  let bestMs = Infinity;
+  let alike = 0;
+  for (const [index, endpoint] of endpoints.entries()) {
+    const finishMs = finishMsAt(endpoint);
+    if (finishMs > bestMs) continue;
+    alike = finishMs < bestMs ? 1 : alike + 1;
+    if (finishMs < bestMs || random.next() * alike < 1) best = index;
+    bestMs = finishMs;
+  }
+  return best;
+}
+
 /** Reads the reports of all servers at the moment of choice, which no network allows; does not know how long the request runs. */
 export const freshReports: PickerKind = ({ endpoints, random }) => {
   let meanMs = 0;
@@ -101,17 +120,11 @@ export const freshReports: PickerKind = ({ endpoints, random }) => {
       // Only of those before: what this one takes shows when it is done.
       const expectedMs = seen === 0 ? workMs : meanMs;
       meanMs += (workMs - meanMs) / ++seen;
-      let best = 0;
-      let bestMs = Infinity;
-      let alike = 0;
-      for (const [index, endpoint] of endpoints.entries()) {
-        const finishMs = endpoint.load().queueMs + expectedMs / endpoint.server.speed;
-        if (finishMs > bestMs) continue;
-        alike = finishMs < bestMs ? 1 : alike + 1;
-        if (finishMs < bestMs || random.next() * alike < 1) best = index;
-        bestMs = finishMs;
-      }
-      return best;
+      return soonest(
+        endpoints,
+        (endpoint) => endpoint.load().queueMs + expectedMs / endpoint.server.speed,
+        random,
+      );
     },
     sent: nothing,
     answered: nothing,
@@ -122,17 +135,7 @@ export const freshReports: PickerKind = ({ endpoints, random }) => {
 export const fleetOracle: PickerKind = ({ endpoints, random }) => ({
   name: "oracle",
   pick(workMs) {
-    let best = 0;
-    let bestMs = Infinity;
-    let alike = 0;
-    for (const [index, endpoint] of endpoints.entries()) {
-      const finishMs = endpoint.finishMs(workMs);
-      if (finishMs > bestMs) continue;
-      alike = finishMs < bestMs ? 1 : alike + 1;
-      if (finishMs < bestMs || random.next() * alike < 1) best = index;
-      bestMs = finishMs;
-    }
-    return best;
+    return soonest(endpoints, (endpoint) => endpoint.finishMs(workMs), random);
   },
   sent: nothing,
   answered: nothing,

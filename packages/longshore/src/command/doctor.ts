@@ -12,7 +12,7 @@ import {
   deviceFacts,
   hasWasm,
   onnxRuntime,
-  softwareAdapter,
+  slowProvider,
   systemClock,
   systemRandom,
   wasmRuntime,
@@ -68,8 +68,8 @@ const accelerators: Readonly<Record<string, readonly string[]>> = {
 async function lookAtProvider(name: string): Promise<Finding> {
   const what = `provider ${name}`;
   try {
-    const software = name === "webgpu" ? softwareAdapter() : undefined;
-    const note = software === undefined ? "" : `; ${software}`;
+    const slow = slowProvider(name);
+    const note = slow === undefined ? "" : `; ${slow}`;
     return { what, ok: true, detail: `${answered(await tryProvider(name))}${note}` };
   } catch (thrown) {
     const { message } = LongshoreError.from(thrown, "execute", what);

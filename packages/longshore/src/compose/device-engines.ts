@@ -1,6 +1,7 @@
 import { type Endpoint, LongshoreError } from "@longshore/core";
+import { through } from "@longshore/core/internal";
 import { onProcessor } from "@longshore/engine";
-import { softwareAdapter } from "@longshore/nodejs";
+import { slowProvider } from "@longshore/nodejs";
 import { type EngineOptions, type OpenedEngine, openEngine } from "./open-engine.ts";
 import { tryProvider } from "./try-runtime.ts";
 
@@ -29,13 +30,11 @@ export function openDeviceEngines(options: EngineOptions): DeviceEngines {
     sameDevice: true,
     shortRunsHere: false,
   });
-  const { info, capabilities } = other.engine;
+  const { capabilities } = other.engine;
   const endpoint: Endpoint = {
-    info,
+    ...through(other.engine),
+    // Nothing of them is changed, so that all of them hold.
     ...(capabilities ? { capabilities } : {}),
-    describe: (model, version, call) => other.engine.describe(model, version, call),
-    offers: (query, call) => other.engine.offers(query, call),
-    infer: (request, call, progress) => other.engine.infer(request, call, progress),
     close: () => other.close(),
   };
   return {
@@ -60,7 +59,7 @@ export async function usableProviders(
   const checked = await Promise.all(
     providers.map(async (provider) => {
       if (onProcessor(provider)) return true;
-      const slow = providers.some(onProcessor) && provider === "webgpu" ? softwareAdapter() : undefined;
+      const slow = providers.some(onProcessor) ? slowProvider(provider) : undefined;
       if (slow !== undefined) {
         passedOver(provider, slow);
         return false;

@@ -88,12 +88,26 @@ export function onnxRuntime(options: OnnxRuntimeOptions = {}): ProviderRuntime {
   });
   return {
     ...runtime,
-    slowHere: (provider) => (provider === "webgpu" ? softwareAdapter() : undefined),
+    slowHere: slowProvider,
     trial,
     async close() {
       await Promise.all([runtime.close(), trial.close()]);
     },
   };
+}
+
+/**
+ * Why an execution provider is not faster than the processor on this machine. Undefined where nothing says so.
+ *
+ * @example
+ * ```ts
+ * import { slowProvider } from "@longshore/nodejs";
+ *
+ * console.log(slowProvider("cpu")); // undefined
+ * ```
+ */
+export function slowProvider(provider: string): string | undefined {
+  return provider === "webgpu" ? softwareAdapter() : undefined;
 }
 
 /** Environment variables of the loaders and drivers of accelerators. */
