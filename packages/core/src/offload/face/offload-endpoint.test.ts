@@ -459,7 +459,7 @@ describe("the first use of a model", () => {
     const clock = virtualClock();
     const other = endpointState(clock, "b", "eu", 1);
     const without = { ...other, info: other.info, describe: () => Promise.resolve(undefined) };
-    const gateway = gatewayOver(clock, busy(clock, "a", 5), without);
+    const gateway = gatewayOver(clock, busy(clock, "a", 50), without);
     await expect(clock.runUntil(gateway.infer(request, call()))).rejects.toMatchObject({
       reason: "unreachable",
       message: expect.stringContaining("(no answer of a)") as string,

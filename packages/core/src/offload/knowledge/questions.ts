@@ -10,6 +10,9 @@ import type { Endpoint } from "../../wire/endpoint/index.ts";
 import { type Heard, replaced } from "../models/index.ts";
 import type { AskedModel } from "./asked-model.ts";
 
+/** The first question to an endpoint is repeated after this share of the wait for its answer. */
+const secondRatio = 1 / 3;
+
 /** Polls of endpoints that are under way, and the timers of those that are due. Disposing ends both. */
 export class Questions implements Disposable {
   readonly #clock: Clock;
@@ -66,10 +69,31 @@ export class Questions implements Disposable {
         }
         return { endpoint, knowledge, offers };
       };
-      return await untilAborted(ask(), call.abort, "resolve");
+      // An endpoint that is known already has time. At a first contact a lost question costs the whole wait.
+      const answer = known ? ask() : this.#askedTwice(ask, secondRatio * patienceMs);
+      return await untilAborted(answer, call.abort, "resolve");
     } finally {
       this.#asking.delete(control);
     }
+  }
+
+  /** Asks once more beside a question that was not answered in time. The first answer counts; a failure counts if nothing is under way. */
+  #askedTwice(ask: () => Promise<Heard>, afterMs: number): Promise<Heard> {
+    return new Promise((resolve, reject) => {
+      let underWay = 1;
+      const failed = (thrown: unknown): void => {
+        if (--underWay === 0) reject(thrown);
+      };
+      const timer = this.later(afterMs, () => {
+        underWay++;
+        ask().then(resolve, failed);
+      });
+      const answered = (): void => {
+        timer[Symbol.dispose]();
+        this.#timers.delete(timer);
+      };
+      ask().finally(answered).then(resolve, failed);
+    });
   }
 
   [Symbol.dispose](): void {
