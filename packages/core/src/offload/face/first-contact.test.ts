@@ -30,10 +30,16 @@ interface ServerOptions {
   readonly runMs?: number;
   /** Delay before it describes its models, in milliseconds; Infinity for a silent server. */
   readonly saysMs?: number;
+  /** Until when it says that it is starting, in milliseconds. */
+  readonly startsMs?: number;
 }
 
 /** A server that runs the model, or a device. */
-function server(clock: ManualClock, id: string, { zone = "eu", runMs = 5, saysMs = 0 }: ServerOptions = {}) {
+function server(
+  clock: ManualClock,
+  id: string,
+  { zone = "eu", runMs = 5, saysMs = 0, startsMs = 0 }: ServerOptions = {},
+) {
   const info = { ...doubleInfo, id, zone };
   const state = { losesReplies: 0, refuses: false, runs: 0 };
   const run = async (_inputs: Tensors, _request: unknown, { abort }: Call) => {
@@ -50,6 +56,7 @@ function server(clock: ManualClock, id: string, { zone = "eu", runMs = 5, saysMs
     ...double,
     describe: async (model, version, call) => {
       await sleep(clock, saysMs, call.abort);
+      if (clock.nowMs() < startsMs) throw new LongshoreError("starting", "resolve", `${id} loads models`);
       return double.describe(model, version, call);
     },
   };
@@ -92,6 +99,15 @@ describe("the first use of a model", () => {
     const { where, tookMs } = await ask(5000);
     expect(where).toBe("a");
     expect(tookMs).toBeLessThan(2100);
+  });
+
+  it("asks a server that is starting again soon", async () => {
+    const clock = manualClock();
+    const { list, ask } = world(clock, [server(clock, "a", { startsMs: 600 })]);
+    list("a");
+    const { where, tookMs } = await ask(1000);
+    expect(where).toBe("a");
+    expect(tookMs).toBeLessThan(800);
   });
 
   it("waits for it beside a device that does not have the model", async () => {

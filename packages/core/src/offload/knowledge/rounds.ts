@@ -15,6 +15,8 @@ const mostAtOnce = 1024;
 const askedPerSecond = 200;
 /** Poll a paused endpoint at least this often (ms), except after 401, where each poll counts as a failed login. */
 const askedBackMs = 1000;
+/** Poll an endpoint that is starting after this time first (ms), then after twice the time before: most are ready in less than a second. */
+const askedStartingMs = 250;
 /** The least interval at which the statements of all endpoints are merged, in milliseconds. */
 const leastDigestMs = 50;
 /** Endpoints per millisecond of interval: with more endpoints they are merged less often. */
@@ -116,17 +118,20 @@ export function roundsOf(
   }
 
   /** A failed endpoint is polled when its pause ends, or sooner, so that it returns without a request as its probe. */
-  function askWhenBack(id: EndpointId, entry: AskedModel, of: ServedVersion | undefined): void {
+  function askWhenBack(id: EndpointId, entry: AskedModel, of: ServedVersion | undefined, before = 0): void {
     const endpointState = endpoints.all.get(id);
     const nowMs = clock.nowMs();
     if (!endpointState || questions.closed || entry.due.has(id) || nowMs - entry.usedAtMs > idleMs) return;
     entry.due.add(id);
-    const [backMs, soonMs] = [endpoints.pausedUntilMs(endpointState, of) - nowMs + 1, roundMs(askedBackMs)];
-    const waits = backMs > 0 && (backMs < soonMs || entry.unsaid.get(id)?.reason === "unauthenticated");
+    const reason = entry.unsaid.get(id)?.reason;
+    const leastMs =
+      reason === "starting" ? Math.min(askedBackMs, askedStartingMs * 2 ** before) : askedBackMs;
+    const [backMs, soonMs] = [endpoints.pausedUntilMs(endpointState, of) - nowMs + 1, roundMs(leastMs)];
+    const waits = backMs > 0 && (backMs < soonMs || reason === "unauthenticated");
     questions.later(waits ? backMs : soonMs, () => {
       void askOther(id, entry, [], true).then(() => {
         entry.due.delete(id);
-        if (entry.unsaid.has(id)) askWhenBack(id, entry, of);
+        if (entry.unsaid.has(id)) askWhenBack(id, entry, of, before + 1);
       });
     });
   }
