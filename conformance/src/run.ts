@@ -16,6 +16,7 @@ import { openapiPart } from "./parts/openapi.ts";
 import { otherServersPart } from "./parts/other-servers.ts";
 import type { Outcome, Part } from "./parts/part.ts";
 import { perfAnalyzerPart } from "./parts/perf-analyzer.ts";
+import { pagesPart } from "./parts/pages.ts";
 import { partsOfModelsPart } from "./parts/parts-of-models.ts";
 import { pickPart } from "./parts/pick.ts";
 import { providersPart } from "./parts/providers.ts";
@@ -39,6 +40,7 @@ const parts: readonly Part[] = [
   dnsPart,
   observePart,
   otherServersPart,
+  pagesPart,
   partsOfModelsPart,
   severalAnswersPart,
   stepsElsewherePart,

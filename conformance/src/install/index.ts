@@ -4,6 +4,7 @@ export type { DebianTools } from "./debian.ts";
 export { quantise, type Quantised, type QuantiseInput, type QuantiseRequest } from "./quantise.ts";
 export type { PythonTools } from "./python.ts";
 export {
+  chromium,
   envoy,
   kserve,
   litserve,

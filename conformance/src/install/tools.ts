@@ -72,6 +72,29 @@ export async function softwareGpu(): Promise<{ readonly env: Readonly<Record<str
   };
 }
 
+/** Chromium without windows, with the libraries that a machine without a desktop lacks. */
+export async function chromium(): Promise<Program> {
+  const { folder, env } = await debianTools("chromium", [
+    "chromium-headless-shell",
+    "chromium-common",
+    ...chromiumLibraries,
+  ]);
+  // Libraries that only PulseAudio's own library loads lie beside it.
+  const libraries = env["LD_LIBRARY_PATH"] ?? "";
+  return {
+    path: join(folder, "usr", "lib", "chromium", "chromium-headless-shell"),
+    env: { LD_LIBRARY_PATH: `${libraries}:${join(libraries, "pulseaudio")}` },
+  };
+}
+
+const chromiumLibraries: readonly string[] = (
+  "libasound2 libasyncns0 libatk1.0-0 libatspi2.0-0 libbrotli1 libbsd0 libdav1d6 libdbus-1-3 libdouble-conversion3 libdrm2 " +
+  "libexpat1 libffi8 libflac12 libfontconfig1 libfreetype6 libgbm1 libglib2.0-0 libgraphite2-3 libharfbuzz0b libharfbuzz-subset0 " +
+  "libjpeg62-turbo liblcms2-2 libmd0 libminizip1 libmp3lame0 libmpg123-0 libnspr4 libnss3 libogg0 libopenh264-7 libopenjp2-7 libopus0 " +
+  "libpng16-16 libpulse0 libsndfile1 libvorbis0a libvorbisenc2 libwayland-server0 libx11-6 libx11-xcb1 libxau6 libxcb1 libxcomposite1 " +
+  "libxdamage1 libxdmcp6 libxext6 libxfixes3 libxi6 libxkbcommon0 libxnvctrl0 libxrandr2 libxrender1"
+).split(" ");
+
 /** NATS with JetStream, for the adapter's tests. */
 export async function natsServer(): Promise<string> {
   const { folder } = await debianTools("nats", ["nats-server"]);

@@ -1,3 +1,4 @@
+export { openPage } from "./browser.ts";
 export { type EnvoyOptions, startEnvoy } from "./envoy.ts";
 export { startKserve } from "./kserve.ts";
 export { startLitserve } from "./litserve.ts";

@@ -910,6 +910,17 @@ describe("web pages", () => {
       403,
     );
   });
+
+  it("have no rights of programs on this machine for images and scripts, which carry no origin", async () => {
+    const { handler } = server({ identify: loopbackIdentity() });
+    const peer = { address: "127.0.0.1", loopback: true };
+    const statusOf = async (site: string): Promise<number> => {
+      const headers = { host: "127.0.0.1:8000", "sec-fetch-site": site };
+      return (await handler({ ...ask("GET", "/metrics", { headers }), peer }, call)).status;
+    };
+    for (const site of ["cross-site", "same-site", "same-origin"]) expect(await statusOf(site)).toBe(403);
+    expect(await statusOf("none")).toBe(200);
+  });
 });
 
 describe("life", () => {
