@@ -27,6 +27,12 @@ process.env["LONGSHORE_BELIEFS"] = "off";
 // Servers start without a warm-up, except in tests that ask for one.
 process.env["LONGSHORE_WARM_UP"] = "0";
 
+// End-to-end tests start whole processes and fleets. `npm run test:e2e` runs them, and `npm test` does not.
+const kinds = process.env["LONGSHORE_TESTS"] ?? "quick";
+if (!["quick", "e2e", "all"].includes(kinds))
+  throw new Error(`LONGSHORE_TESTS is ${kinds}, not quick, e2e or all`);
+const endToEnd = "**/*.e2e.test.ts";
+
 export default defineConfig({
   plugins: [built],
   test: {
@@ -41,13 +47,17 @@ export default defineConfig({
     // Tests leave nothing behind, and to load the code again for each file takes longer than most of them.
     isolate: false,
     server: { deps: { external: [/\/dist\/.*\.js$/] } },
-    include: [
-      "packages/*/src/**/*.test.ts",
-      "adapters/*/src/**/*.test.ts",
-      "samples/src/**/*.test.ts",
-      "bench/src/**/*.test.ts",
-      "examples/**/*.test.ts",
-      "tools/**/*.test.ts",
-    ],
+    exclude: ["**/node_modules/**", ...(kinds === "quick" ? [endToEnd] : [])],
+    include:
+      kinds === "e2e"
+        ? [endToEnd]
+        : [
+            "packages/*/src/**/*.test.ts",
+            "adapters/*/src/**/*.test.ts",
+            "samples/src/**/*.test.ts",
+            "bench/src/**/*.test.ts",
+            "examples/**/*.test.ts",
+            "tools/**/*.test.ts",
+          ],
   },
 });

@@ -14,7 +14,7 @@ const { stdout, status } = spawnSync(
     "run",
     "--reporter=json",
     "packages/graph/src/partition/plan-split.test.ts",
-    "packages/longshore/src/command/restart.test.ts",
+    "packages/longshore/src/command/restart.e2e.test.ts",
     "packages/longshore/src/command/large-message.test.ts",
   ],
   {
@@ -23,6 +23,7 @@ const { stdout, status } = spawnSync(
     stdio: ["ignore", "pipe", "inherit"],
     env: {
       ...process.env,
+      LONGSHORE_TESTS: "all",
       LONGSHORE_RANDOM_GRAPHS: "2000",
       LONGSHORE_COST_WORLDS: "20",
       LONGSHORE_WHOLE_FLEET: "1",

@@ -1,5 +1,5 @@
 /**
- * Runs `npm test` and the other checks one after another, counts what passed and failed, and says so in the last line.
+ * Runs `npm test`, the end-to-end tests and the other checks one after another, counts what passed and failed, and says so in the last line.
  * A step that is not made of tests counts as one.
  */
 import { spawnSync } from "node:child_process";
@@ -9,7 +9,6 @@ import { dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
-const report = join(mkdtempSync(join(tmpdir(), "longshore-ci-")), "tests.json");
 let passed = 0;
 let failed = 0;
 /** What failed, said again at the end, where it is not lost among what passed. */
@@ -50,21 +49,23 @@ function countTests({ numPassedTests, numFailedTests, testResults }) {
   }
 }
 
-const testsOk = run("npm test", "npm", [
-  "test",
-  "--",
-  "--reporter=default",
-  "--reporter=json",
-  `--outputFile.json=${report}`,
-]);
-if (existsSync(report)) {
-  const totals = JSON.parse(readFileSync(report, "utf8"));
-  countTests(totals);
-  if (!testsOk && totals.numFailedTests === 0) count("npm test", false);
+/** Runs one of the scripts that run tests, and counts its tests. */
+function tests(script) {
+  const report = join(mkdtempSync(join(tmpdir(), "longshore-ci-")), "tests.json");
+  const reporters = ["--reporter=default", "--reporter=json", `--outputFile.json=${report}`];
+  const ok = run(`npm run ${script}`, "npm", ["run", script, "--", ...reporters]);
+  if (existsSync(report)) {
+    const totals = JSON.parse(readFileSync(report, "utf8"));
+    countTests(totals);
+    if (!ok && totals.numFailedTests === 0) count(`npm run ${script}`, false);
+  } else {
+    count(`npm run ${script}`, ok);
+  }
   rmSync(dirname(report), { recursive: true });
-} else {
-  count("npm test", testsOk);
 }
+
+tests("test");
+tests("test:e2e");
 step("types of the tests", "npx", ["tsc", "-p", "tsconfig.tests.json"]);
 step("types of the tools", "npx", ["tsc", "-p", "tsconfig.tools.json"]);
 step("lint", "npx", ["oxlint", "--type-aware", "--deny-warnings", "."]);

@@ -58,6 +58,11 @@ const tasks = {
     build();
     run(bin("vitest"), ["run", ...rest]);
   },
+  "test:e2e": () => {
+    build();
+    process.env["LONGSHORE_TESTS"] = "e2e";
+    run(bin("vitest"), ["run", ...rest]);
+  },
   bench: () => {
     build();
     run(process.execPath, [join(root, "bench", "dist", "run.js"), ...rest], { cwd: process.cwd() });
