@@ -134,7 +134,7 @@ function bucketsOf(written: WrittenBuckets): PaddingBuckets {
   };
 }
 
-/** What both keys say together. Throws `invalid-configuration` for levels that there are not. */
+/** The batching settings of both keys together. Throws `invalid-configuration` for levels that there are not. */
 export function batchingOf(
   model: string,
   written: WrittenBatching | undefined,

@@ -9,7 +9,7 @@ import type {
   SequenceState,
 } from "@longshore/core";
 
-/** What an operator wrote about a model, in model.yaml or config.pbtxt: both are read into this, before completion. */
+/** A model's configuration as its operator wrote it. model.yaml and config.pbtxt are both read into this, before completion. */
 export interface ModelConfig {
   /** Which file said so; `none` when the folder has neither. */
   readonly file: "model.yaml" | "config.pbtxt" | "none";
@@ -37,7 +37,7 @@ export interface ModelConfig {
   readonly versionLabels: Readonly<Record<string, string>>;
   /** Runs before a version is served. */
   readonly warmUps: readonly WarmUpConfig[];
-  /** Whether it stays in memory whatever else needs room. */
+  /** Whether it stays in memory when other models need room. */
   readonly keepLoaded: boolean;
   /** The operator says that equal inputs have equal answers. */
   readonly responseCache: boolean;
@@ -45,7 +45,7 @@ export interface ModelConfig {
   readonly decoupled: boolean;
   /** Names of what was read and has no effect here, for the log. */
   readonly unused: readonly string[];
-  /** What is shown of it beside what is served, in the JSON of Triton's `ModelConfig`. */
+  /** Fields to show besides those that are served, in the JSON of Triton's `ModelConfig`. */
   readonly written: { readonly [field: string]: Json };
 }
 
@@ -65,7 +65,7 @@ export interface WarmUpConfig {
   readonly inputs: readonly WarmUpInput[];
 }
 
-/** What an input holds then. */
+/** The content of one warm-up input. */
 export interface WarmUpInput {
   readonly input: string;
   readonly datatype: Datatype;
@@ -102,9 +102,9 @@ export interface StateConfig extends SequenceState {
 }
 
 /**
- * Which sequences run: with `direct` each holds a row of an instance's batch, with `oldest` each instance has so many
- * candidates, of which those that wait longest are joined first. State lies beside the instances, not in them, so that a
- * sequence is bound to none of them.
+ * How sequences share runs. With `direct`, each sequence holds a row of an instance's batch. With `oldest`, each instance has
+ * this many candidates, and the ones that wait longest are joined first. State lies beside the instances, not in them, so that
+ * a sequence is bound to none of them.
  */
 export interface SequenceStrategy {
   readonly kind: "direct" | "oldest";
@@ -138,7 +138,7 @@ export interface StepConfig {
   readonly inputs: Readonly<Record<string, string>>;
   readonly forEach?: string;
   readonly declassifiesTo?: DataClass;
-  /** Only other endpoints have the model; what it takes and gives there, or `true` where they are asked for that. */
+  /** Only other endpoints have the model: its declared inputs and outputs there, or `true` to ask those endpoints for them. */
   readonly elsewhere?: ModelPorts | true;
 }
 
@@ -159,11 +159,11 @@ export interface VariantConfig {
 /** Which version folders are served. */
 export type VersionPolicy =
   | { readonly kind: "latest"; readonly count: number }
-  /** `lazy`, where nothing is written: the newest is loaded at once, the others when they are asked for. */
+  /** `lazy`, the default: the newest version is loaded at once, the others at their first request. */
   | { readonly kind: "all"; readonly lazy?: boolean }
   | { readonly kind: "specific"; readonly versions: readonly string[] };
 
-/** What holds where nothing is written. */
+/** The defaults of a configuration. */
 export const defaults: {
   readonly graph: string;
   readonly maxIdleMs: number;

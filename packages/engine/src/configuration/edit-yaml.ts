@@ -16,9 +16,9 @@ export interface WrittenVariant {
 const digits = 1e4;
 
 /**
- * The text of a model.yaml with a variant added to it, or written into one of the same name; what else is written stays,
- * comments included. A configuration without variants gets its default one first. Throws `invalid-configuration` where the
- * text is none, and for the name of the first variant, which is what agreements of others are measured against.
+ * The text of a model.yaml with a variant added, or replaced if one has the same name. All other text stays, comments included.
+ * A configuration without variants gets its default one first. Throws `invalid-configuration` if the text is not a
+ * configuration, and for the name of the first variant, since agreements of the others are measured against it.
  */
 export function withVariant(model: string, text: string | undefined, variant: WrittenVariant): string {
   const document = text === undefined ? new Document({ name: model }) : parseDocument(text);
@@ -53,7 +53,7 @@ function flow(document: Document, value: object): unknown {
   return document.createNode(value, { flow: true });
 }
 
-/** Names of the models that the steps of a model.yaml run, and its variants put in their place. */
+/** Names of the models that the steps of a model.yaml run, and of those that its variants run instead. */
 export function usedModels(model: string, text: string): readonly string[] {
   const { pipeline, variants } = parseModelYaml(model, text);
   const steps = pipeline?.steps.flatMap((step) => step.model ?? []) ?? [];

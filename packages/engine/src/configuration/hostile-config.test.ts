@@ -5,7 +5,7 @@ import { parseModelYaml } from "./model-yaml.ts";
 import { parseTritonConfig } from "./triton-config.ts";
 import { parseTritonJson } from "./triton-json.ts";
 
-/** Whatever an operator or a load over the network brings is read or refused as configuration, and nothing else happens. */
+/** Any text from an operator, or from a load over the network, is read or refused as configuration and has no other effect. */
 function outcome(parse: () => unknown): string {
   try {
     parse();

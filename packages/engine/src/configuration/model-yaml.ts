@@ -215,7 +215,7 @@ const maxConfigBytes = 1 << 20;
 const maxAliases = 64;
 const maxDepth = 32;
 
-/** Reads model.yaml. Throws `invalid-configuration` that names the place, the value and what is allowed there. */
+/** Reads model.yaml. Throws `invalid-configuration` with the path, the value and what is allowed there. */
 export function parseModelYaml(model: string, text: string): ModelConfig {
   const raw = parseYaml(model, text);
   const result = v.safeParse(schema, raw, { abortEarly: true });

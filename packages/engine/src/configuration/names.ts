@@ -42,7 +42,7 @@ export function someNames(names: readonly string[], most = 20): string {
   return names.slice(0, most).join(", ") + (rest > 0 ? ` and ${rest} more` : "");
 }
 
-/** `invalid-configuration` that names the model, the file, the place in it, and what is wrong. */
+/** `invalid-configuration` with the model, the file, the path in it, and the problem. */
 export function badConfiguration(
   model: string,
   file: string,

@@ -24,7 +24,7 @@ interface ProtoField {
   readonly line: number;
 }
 
-/** What is wrong and in which line. */
+/** A problem in the text, with its line. */
 export class TextProtoError extends Error {
   readonly line: number;
   constructor(line: number, problem: string) {

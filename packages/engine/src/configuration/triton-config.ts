@@ -69,7 +69,7 @@ export function parseTritonConfig(model: string, text: string): ModelConfig {
   }
 }
 
-/** What the decoded fields say. Throws `invalid-configuration`, or `unsupported` for another backend. */
+/** The configuration from its decoded fields. Throws `invalid-configuration`, or `unsupported` for another backend. */
 export function tritonModelConfig(model: string, fields: { readonly [field: string]: Json }): ModelConfig {
   const bad = (path: string, problem: string): Error => badConfiguration(model, file, path, problem);
   // The table in triton-schema.ts has checked every name and type, and this interface is that table in types.
@@ -111,7 +111,7 @@ export function tritonModelConfig(model: string, fields: { readonly [field: stri
       : config.dynamic_batching
         ? dynamicBatching(config.dynamic_batching, maxBatchSize, bad)
         : { maxBatchSize },
-    // Triton joins requests only when it is told to; a batch axis alone lets one request bring several rows.
+    // Triton joins requests only when configured to; a batch axis alone lets one request bring several rows.
     joinsRequests: config.dynamic_batching !== undefined || config.sequence_batching !== undefined,
     // Left out it says nothing; a written 0 or 1 says that a run has one request.
     forbidsJoining: config.max_batch_size !== undefined && config.max_batch_size < 2,

@@ -1,6 +1,6 @@
 import type { Datatype } from "@longshore/core";
 
-/** Makes the error for a place in a configuration. */
+/** Makes the error for a path in a configuration. */
 export type Bad = (path: string, problem: string) => Error;
 
 const datatypeNames: Readonly<Record<string, Datatype>> = {

@@ -26,7 +26,7 @@ export function parseTritonJson(model: string, text: string): ModelConfig {
       parseJson(new TextEncoder().encode(text), "the configuration", mostValues),
       "the configuration",
     );
-    // What JSON.parse gives is JSON.
+    // JSON.parse returns JSON.
     fields = decodeTritonJson(object as { readonly [field: string]: Json });
   } catch (thrown) {
     const detail =

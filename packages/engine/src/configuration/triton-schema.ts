@@ -295,7 +295,7 @@ function shown(value: Json, field: Field | undefined): Json {
     // Decoding made a list of every repeated field.
     const entries = (value as readonly Json[]).map((one) => shown(one, field.list));
     if (typeof field.list !== "object" || !maps[field.list.message]) return entries;
-    // What is not written of an entry is empty.
+    // Absent fields of an entry are empty.
     const nothing = messages[field.list.message]?.["value"] === "string" ? "" : {};
     const pairs = entries
       .filter(isObject)

@@ -82,7 +82,7 @@ function strategyOf({ direct, oldest }: TritonSequence, maxBatchSize: number, ba
   return { kind: "oldest", candidates: most === 0 ? defaultCandidates : most };
 }
 
-/** How rows of several sequences share a run: Triton's knobs where they are set, else what is learned. */
+/** How rows of several sequences share a run: by Triton's settings if there are any, else as learned. */
 export function sequenceBatching(
   { direct, oldest }: TritonSequence,
   maxBatchSize: number,

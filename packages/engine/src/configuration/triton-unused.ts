@@ -2,14 +2,15 @@ import type { Json } from "@longshore/core";
 import type { Bad } from "./triton-datatypes.ts";
 import type { TritonParameter } from "./triton-life.ts";
 
-/** What of an input or output would change answers, if it were done. */
+/** Settings of an input or output that would change answers if they were implemented. */
 export interface TritonPortExtras {
   readonly optional?: boolean;
   readonly allow_ragged_batch?: boolean;
   readonly is_shape_tensor?: boolean;
 }
 
-/** Refuses what an input or output asks for and does not get here, where answers or what callers may leave out hang on it. */
+/** Refuses settings of an input or output that this server does not implement, if they affect answers or decide what callers may
+ * leave out. */
 export function refusePortExtras(written: TritonPortExtras, path: string, bad: Bad): void {
   if (written.optional) {
     throw bad(
@@ -45,7 +46,7 @@ const unusedFields = [
   "model_metrics",
 ];
 
-/** Parameters that are read, and those that a configuration has which this server told. */
+/** Parameters that are read, and those that this server itself writes into a configuration that it shows. */
 const own: ReadonlySet<string> = new Set(["keep_loaded", "longshore_digest"]);
 
 /** Whether a field is more than empty, as what a server tells of a model has all of them. */
@@ -55,7 +56,7 @@ function saysSomething(value: Json | undefined): boolean {
   return typeof value !== "object" || Object.values(value).some(saysSomething);
 }
 
-/** What of a configuration is read and has no effect here, by name: fields, and parameters that nothing here asks for. */
+/** Names of settings that are read and have no effect here: fields, and parameters that no code here reads. */
 export function unusedSettings(
   fields: { readonly [field: string]: Json },
   parameters: readonly TritonParameter[],

@@ -10,12 +10,12 @@ import { elementBytes, needsOthers } from "@longshore/core/internal";
 import type { LoadedVersion, Program, ProgramStep } from "../repository/index.ts";
 import { aroundElsewhere, cutAt, type Position } from "../run/index.ts";
 
-/** What a step is taken to last until runs have told, in milliseconds. */
+/** Assumed duration of a step until runs are measured, in milliseconds. */
 const assumedMs: Readonly<Record<ProgramStep["kind"], number>> = { transform: 5, model: 50, elsewhere: 50 };
-/** What an element of texts or files is taken to be, in bytes. */
+/** Assumed size of an element of texts or files, in bytes. */
 const textBytes = 64;
 
-/** What is told of a version: its profile, else, where nobody can run all of it alone, where it has to be cut. */
+/** The knowledge of a version: its profile, or, if no single endpoint can run all of it, the cuts where it must be divided. */
 export function knowledgeOf({ description, profile, programs }: LoadedVersion): ModelKnowledge {
   if (profile) return { description, profile };
   if (!needsOthers(description)) return { description };
@@ -66,10 +66,10 @@ function assumedBucket(program: Program): BucketProfile {
   };
 }
 
-/** What is sent from a cut, or comes back to it. To a model of others only what that takes. */
+/** The bytes that are sent at a cut, in either direction. A model of other endpoints is sent only its own inputs. */
 function bytesAt(program: Program, position: Position): number {
   const next = program.steps[position.step];
-  // One byte stands for the input: what a request really brings scales it.
+  // One byte stands for the input: the size of the real request scales it.
   if (position.id === startCut) return 1;
   const taken = next?.kind === "elsewhere" ? new Set(Object.values(next.inputs)) : undefined;
   return cutAt(program, position)

@@ -89,7 +89,7 @@ const knock = ({ engine }: Place, call: Call, least?: number): Disposable | stri
   }
 };
 
-/** A place that knows how long each variant takes. */
+/** An engine that knows how long each variant takes. */
 async function learned(): Promise<Place> {
   const here = place();
   for (const variant of ["exact", "near", "rough"]) {

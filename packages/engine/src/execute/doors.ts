@@ -13,22 +13,22 @@ import type { Expectations } from "./expectations.ts";
 import type { SegmentPlan } from "../run/index.ts";
 import { standIns } from "./variants.ts";
 
-/** What a request for a segment will need, as the last one that ran it showed. */
+/** What a request for a segment will need, judged by the last request that ran it. */
 export interface Door {
   readonly loaded: LoadedVersion;
   readonly plan: SegmentPlan;
   readonly demands: () => readonly Demand[];
 }
 
-/** A place kept for a request whose inputs are still to come. */
+/** Capacity reserved for a request whose inputs are still to come. */
 export interface Pass extends Disposable {
   /** The variant that it was granted for. */
   readonly variant: string;
-  /** The grant, which whoever takes it disposes; undefined when there was nothing to judge by, or it has lapsed. */
+  /** The grant; the caller disposes it. Undefined if there was nothing to judge by, or if the grant has lapsed. */
   take(): Admission | undefined;
 }
 
-/** The doors of an engine: admission before inputs are there. */
+/** Admission of requests before their inputs have arrived. */
 export interface Doors {
   remember(segment: Segment, variant: string, door: Door): void;
   /** See `Endpoint.admit`. */
@@ -46,10 +46,10 @@ export interface DoorParts {
 
 /** Segments that are remembered; the oldest goes. */
 const mostDoors = 512;
-/** For how long a place is kept for inputs that do not come, once others want it. */
+/** How long capacity stays reserved for inputs that do not come, once other requests want it. */
 const keptMs = 1000;
 
-/** Grants a request, or throws; see `admit` of the scheduling room. */
+/** Grants a request, or throws; see `admit` of the schedule module. */
 export function admitAt(door: Door, { expectations, clock, random }: DoorParts, call: Call): Admission {
   const { plan } = door;
   return admit(
@@ -64,7 +64,7 @@ export function admitAt(door: Door, { expectations, clock, random }: DoorParts, 
   );
 }
 
-/** Whether an error says that there is no time or no place, so that something cheaper may do. */
+/** Whether an error says that there is no time or no room in the queue, so that a cheaper variant may do. */
 export function isShed(thrown: unknown): boolean {
   return LongshoreError.is(thrown) && (thrown.reason === "rejected" || thrown.reason === "queue-full");
 }
@@ -98,16 +98,16 @@ class KeptPass implements Pass {
   }
 }
 
-/** A pass that was granted here; what another endpoint granted counts for nothing. */
+/** A pass that this engine granted; passes of other endpoints do not count here. */
 export function ownPass(pass: Disposable | undefined): Pass | undefined {
   return pass instanceof KeptPass ? pass : undefined;
 }
 
 export function doors(parts: DoorParts): Doors {
   const known = new Map<string, Door>();
-  /** Passes that nobody has taken yet, the oldest first. */
+  /** Passes that no request has taken yet, the oldest first. */
   const kept = new Chain<KeptPass>();
-  /** The last that was asked for, which is the next as a rule: texts are put together and looked up for each request. */
+  /** The last key, which is usually the next one too: building and looking up the text would cost every request. */
   let last = { model: "", version: "", variant: "", from: "", to: "", key: "///.." };
   const keyOf = ({ model, version, from, to }: Segment, variant: string): string => {
     const same =
@@ -137,7 +137,7 @@ export function doors(parts: DoorParts): Doors {
     return pass;
   }
 
-  /** Takes places back that were kept for too long; false when there were none. */
+  /** Takes back capacity that was reserved for too long; false when there was none. */
   function lapse(): boolean {
     const beforeMs = parts.clock.nowMs() - keptMs;
     const size = kept.size;

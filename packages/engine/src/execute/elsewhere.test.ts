@@ -10,7 +10,7 @@ import type { EngineParts } from "./engine-parts.ts";
 const call = housekeepingCall("test");
 const ports = `{ inputs: [{ name: x, datatype: FP32, shape: [-1, 2] }], outputs: [{ name: y, datatype: FP32, shape: [-1, 2] }] }`;
 
-/** Two models of other endpoints, with a transform of ours behind each. */
+/** Two models of other endpoints, each followed by a transform of ours. */
 const steps = (also = "", elsewhere = ports): string => `inputs: [{ name: a, datatype: FP32, shape: [-1, 2] }]
 pipeline:
   steps:
@@ -53,7 +53,7 @@ it("describes steps of other endpoints, and where the pipeline has to be cut for
   expect(cuts).toEqual([
     ["start", ["a"], 1],
     ["one", ["one.y"], 8],
-    // What passes the model by is not sent to it.
+    // A value that the model does not read is not sent to it.
     ["soft", ["soft.tensor"], 8],
     ["two", ["soft.tensor", "two.y"], 16],
     ["end", ["b", "c"], expect.any(Number)],

@@ -38,8 +38,8 @@ export interface EngineLimits {
   /** Threads inside one run. Default 1. */
   readonly threads: number;
   /**
-   * Cores that runs share: so many threads of runs are at work at a time, whatever is loaded; a graph's instances may be more.
-   * Default: runs of different graphs need not wait for each other.
+   * Cores that runs share: this many threads run at a time, whatever is loaded; a graph's instances may be more. Default: runs
+   * of different graphs need not wait for each other.
    */
   readonly cores: number;
   /**
@@ -56,8 +56,8 @@ export interface EngineLimits {
 /** Keeps answers of models whose operators say that equal inputs have equal answers. */
 export interface KeptAnswers {
   /**
-   * An answer to an equal request from memory, that of one under way, or that of `run`, in memory of the caller's. The call that
-   * `run` gets ends when nobody waits for its answer any more.
+   * An answer to an equal request from memory, that of one under way, or that of `run`, in memory of the caller's. The call
+   * that `run` gets ends when no caller waits for its answer any more.
    */
   infer(
     request: InferenceRequest,
@@ -66,7 +66,7 @@ export interface KeptAnswers {
   ): Promise<InferenceResponse>;
 }
 
-/** What an engine is made from. The parts stay their maker's: `close` does not close runtimes, lane or store. */
+/** The parts of an engine. Their maker keeps them: `close` does not close runtimes, lane or store. */
 export interface EngineParts {
   readonly info: EndpointInfo;
   readonly store: ModelStore;
@@ -75,7 +75,7 @@ export interface EngineParts {
   readonly runtimes: readonly Runtime[];
   /** Runs models that are not trusted. */
   readonly sandbox?: Runtime;
-  /** What `lane` can run, to check pipelines before a request meets them. */
+  /** The transforms that `lane` can run, to check pipelines before the first request. */
   readonly transforms: TransformSet;
   readonly lane: Lane;
   readonly clock: Clock;
@@ -87,13 +87,12 @@ export interface EngineParts {
   /** Share of device time of a tenant against others' when there is not enough for all. Default: all have 1. */
   readonly weightOf?: (tenant: TenantId) => number;
   /**
-   * Shared resources that runs of models take, and how much there is of each; undefined: what models say they take is
-   * not looked at.
+   * Shared resources that runs of models take, and how much there is of each; undefined: the claims of models are ignored.
    */
   readonly resources?: Readonly<Record<string, number>>;
   /** Data classes of requests that run here; others are refused. Default: the sender's policy decides. */
   readonly dataClasses?: readonly DataClass[];
-  /** Whether models are served only once they were loaded. Default false: each is read when it is first asked for. */
+  /** Whether models are served only once they were loaded. Default false: each is read at its first request. */
   readonly explicit?: boolean;
   /** Whether copies of a model that want a GPU may have a processor instead. Default false. */
   readonly gpuFallback?: boolean;
@@ -102,11 +101,11 @@ export interface EngineParts {
   /** Rows in one run of a graph that nothing is written of, where its first axes vary. Default 0: requests run one by one. */
   readonly defaultMaxBatchSize?: number;
   /**
-   * Joins requests for graphs whose configuration does not ask for it, where trial runs show that it is safe and pays; verdicts
-   * are kept between starts where there is something to keep them in. Default: requests run one by one.
+   * Joins requests for graphs whose configuration does not enable it, if trial runs show that it is safe and pays; `verdicts`
+   * keeps the results between starts. Default: requests run one by one.
    */
   readonly unaskedBatching?: { readonly verdicts?: BatchVerdicts };
-  /** What other endpoints say that their models take and give; default: none is asked. */
+  /** Inputs and outputs of models, as other endpoints describe them; default: no endpoint is asked. */
   readonly elsewhere?: NonNullable<RepositoryParts["elsewhere"]>;
   /** Asked before steps of pipelines run models whose answers are kept. Default: they run. */
   readonly answers?: KeptAnswers;
@@ -116,7 +115,7 @@ export interface EngineParts {
   readonly stateKey?: SealKey;
 }
 
-/** What holds where nothing is said. */
+/** The default limits. */
 export const defaultLimits: EngineLimits = {
   maxInFlight: 1024,
   maxQueued: 128,

@@ -63,8 +63,8 @@ export interface Engine extends Endpoint {
   uses(model: string): Promise<readonly string[]>;
   /**
    * Reads a model again and loads the instances of its default variant, then serves it instead of what was served before;
-   * requests under way finish on the old one. Without a version: all that the model's policy serves. A version that cannot
-   * be loaded leaves its predecessor in place and is thrown at the end.
+   * requests under way finish on the old one. Without a version: all that the model's policy serves. If a version cannot be
+   * loaded, its predecessor stays and the error is thrown at the end.
    */
   load(model: string, version: string | undefined, call: Call, override?: FileOverride): Promise<void>;
   /**
@@ -72,7 +72,7 @@ export interface Engine extends Endpoint {
    * the models that it is made of, or those of them that may go.
    */
   unload(model: string, call: Call, dependents?: boolean | ((model: string) => boolean)): Promise<void>;
-  /** What is shown of the configuration that a version is served with, in the JSON of Triton's `ModelConfig`. */
+  /** The configuration that a version is served with, in the JSON of Triton's `ModelConfig`. */
   written(model: string, version: string, call: Call): Promise<LoadedVersion["written"]>;
   /** All legal cuts of a variant in order, `start` and `end` included, with what crosses there. */
   cuts(
@@ -88,13 +88,13 @@ export interface Engine extends Endpoint {
   drain(): Promise<void>;
 }
 
-/** What every engine can do. */
+/** The capabilities of every engine. */
 type EngineCapabilities = EndpointCapabilities &
   Required<
     Pick<EndpointCapabilities, "known" | "loaded" | "admit" | "prepare" | "inferStream" | "forgetsInputs">
   >;
 
-/** Makes an engine. Nothing is read or loaded before it is asked for. */
+/** Makes an engine. Nothing is read or loaded before the first request for it. */
 export function createEngine(parts: EngineParts): Engine {
   return new EngineHere(parts);
 }
@@ -203,7 +203,7 @@ class EngineHere implements Engine {
     return loaded && this.#knowledgeOf(loaded);
   }
 
-  /** One object for a version, so that whoever knows it can tell that it is the same. */
+  /** One object for each version, so that holders can compare by identity. */
   #knowledgeOf(loaded: LoadedVersion): ModelKnowledge {
     const known = this.#knowledge.get(loaded) ?? knowledgeOf(loaded);
     this.#knowledge.set(loaded, known);
@@ -224,7 +224,7 @@ class EngineHere implements Engine {
     return lacks ? offers.filter(({ segment }) => lacks(segment) === 0) : offers;
   }
 
-  /** What nobody asked for yet - a version, or a segment of it - is read meanwhile. */
+  /** A version or segment without a request so far is read meanwhile. */
   #lacks(segment: Segment, lacks: NonNullable<ModelSource["lacks"]>): number {
     const models = graphsOf(this.#serve, segment);
     const missing = models?.filter(({ step, from, to }) => !this.#pool.loaded(step.graph, from, to));

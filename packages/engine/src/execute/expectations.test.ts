@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import type { SegmentPlan } from "../run/index.ts";
 import { expectations } from "./expectations.ts";
 
-// Only told apart, never looked into.
+// Only compared by identity, never read.
 const plan = {} as SegmentPlan;
 
 describe("what requests have turned out to need", () => {

@@ -2,7 +2,7 @@ import type { TenantId } from "@longshore/core";
 import type { ModelStep } from "../repository/index.ts";
 import type { SegmentPlan } from "../run/index.ts";
 
-/** What requests have turned out to need, for the admission of the next one. */
+/** The needs of past requests, for the admission of the next one. */
 export interface Expectations {
   /** Elements that a fan-out ran for. */
   elements(step: ModelStep): number;
@@ -11,8 +11,8 @@ export interface Expectations {
   transformMs(plan: SegmentPlan): number;
   transformsSeen(plan: SegmentPlan, tookMs: number): void;
   /**
-   * How much later than foreseen nineteen of twenty requests of a tenant are done that had to wait, in milliseconds. Who waits
-   * for long errs by more than who is served next.
+   * How much later than forecast 95 % of a tenant's requests that had to wait are done, in milliseconds. Forecasts err more for
+   * a request that waits long than for the next one in line.
    */
   slackMs(plan: SegmentPlan, tenant: TenantId): number;
   /** A request that was granted under this forecast took so long. */

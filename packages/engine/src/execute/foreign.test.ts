@@ -21,7 +21,7 @@ import {
 } from "@longshore/testkit";
 import { createEngine, type Engine } from "./engine.ts";
 
-/** Parts of models that are called from outside, and models that nobody vouches for. */
+/** Parts of models that are called from outside, and models that are not trusted. */
 const spec = (name: string): TensorSpec => ({ name, datatype: "FP32", shape: [-1, 2] });
 const pass =
   (from: string, to: string) =>
@@ -87,7 +87,7 @@ async function run(from: string, to: string, rows: number, call: Call): Promise<
   return clock.finish(engine.infer({ segment, inputs, codecs: {} }, call));
 }
 
-/** A profile that was measured with up to four rows: 32 bytes at either place. */
+/** A profile measured with up to four rows: 32 bytes at either cut. */
 async function profiled(sides: CutProfile["sides"] = {}): Promise<void> {
   const digest = (await engine.describe("m", undefined, own))?.description.digest ?? "";
   const cut = (id: string, name: string) => ({

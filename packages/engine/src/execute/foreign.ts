@@ -13,10 +13,10 @@ import type { LoadedVersion } from "../repository/index.ts";
 import type { SegmentPlan } from "../run/index.ts";
 
 /**
- * What runs here that nobody here vouches for: models that are not trusted, and parts of models fed by callers from
- * outside, whose tensors at an inner cut can be anything. Both run in the sandbox, with a cap on memory and on time, and
- * may bring no larger inputs than the model was profiled with. Who may manage models could load any model, so calls of
- * theirs, and calls inside this program, are not from outside.
+ * Untrusted work: models that are not trusted, and parts of models fed by callers from outside, whose tensors at an inner cut
+ * can be anything. Both run in the sandbox, with a cap on memory and on time, and may bring no larger inputs than the model was
+ * profiled with. A caller that may manage models could load any model, so its calls, and calls inside this program, are not
+ * from outside.
  */
 
 /** Whether a plan has to run in the sandbox although its models are trusted. */
@@ -28,7 +28,7 @@ export function isForeign({ from, to }: SegmentPlan, { rights }: Call): boolean 
 /** Room above the largest measured size: buckets end where the profile's samples did. */
 const headroom = 2;
 
-/** Refuses inputs of what nobody vouches for that are larger than the profile knows. Throws `invalid-input`. */
+/** Refuses inputs of untrusted work that are larger than the profile knows. Throws `invalid-input`. */
 export function checkBounds(
   { description, profile }: LoadedVersion,
   plan: SegmentPlan,

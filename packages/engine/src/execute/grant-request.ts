@@ -14,7 +14,7 @@ export interface Leases extends Disposable {
   readonly schedulers: ReadonlySet<Scheduler>;
 }
 
-/** A request that may run: how, on what, in which places. Dispose it when the request is over. */
+/** A request that may run: its variant, its graphs and its admission. Dispose it when the request is over. */
 export interface Granted extends Disposable {
   readonly program: Program;
   readonly plan: SegmentPlan;
@@ -159,7 +159,7 @@ function grantOn(
   }
 }
 
-/** What a request needs of schedulers: how many elements it has is expected again each time. */
+/** What a request needs of schedulers; its number of elements is estimated anew each time. */
 function demandsOn(
   leases: ReadonlyMap<ModelAction, GraphLease>,
   { expectations }: GrantParts,
@@ -217,7 +217,7 @@ function allLoaded(pool: GraphPool, { steps }: Program): boolean {
 function warm(pool: GraphPool, { steps }: Program, owner: object): void {
   for (const step of steps) {
     if (step.kind !== "model") continue;
-    // Whoever asks for the variant itself is told why it cannot be loaded.
+    // A request for the variant itself gets the error of a failed load.
     warmGraph(pool, step.graph, owner).catch(() => undefined);
   }
 }

@@ -4,7 +4,7 @@ import type { SegmentPlan } from "../run/index.ts";
 import type { ServeParts } from "./serve-request.ts";
 import { programOf } from "./variants.ts";
 
-/** The graphs that a segment runs on. Undefined of what nobody asked for yet, which is read meanwhile, and of another content. */
+/** The graphs that a segment runs on. Undefined before the first request, which starts reading them, and for other content. */
 export function graphsOf(
   { life, plans, info }: Pick<ServeParts, "life" | "plans" | "info">,
   { model, version, digest, variant, from, to }: Segment,
@@ -12,7 +12,7 @@ export function graphsOf(
   const call = housekeepingCall("graphs-of");
   const lease = life.acquire(model, version, call);
   if (lease instanceof Promise) {
-    // Why it cannot be read is told to who asks for it.
+    // The request itself gets the error.
     lease.then(
       (one) => one[Symbol.dispose](),
       () => undefined,

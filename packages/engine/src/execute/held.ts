@@ -1,7 +1,7 @@
 import { Once } from "@longshore/core/internal";
 import type { LoadedVersion } from "../repository/index.ts";
 
-/** A version that a request works with. Until it is disposed the version stays as it is, whatever is loaded meanwhile. */
+/** A version in use by a request. Until it is disposed the version stays as it is, even if another is loaded. */
 export interface VersionLease extends Disposable {
   readonly loaded: LoadedVersion;
   /** Owner of the graphs that are loaded for it. */

@@ -18,7 +18,7 @@ export function failedLoad(model: string, thrown: unknown): LongshoreError {
   });
 }
 
-/** What an error says, for the index. */
+/** The text of an error, for the index. */
 export function textOf(thrown: unknown): string {
   return thrown instanceof Error ? thrown.message : String(thrown);
 }

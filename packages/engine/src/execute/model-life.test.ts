@@ -258,7 +258,7 @@ pipeline: { steps: [{ id: s, model: m, inputs: { x: x } }], outputs: { y: s.y } 
     expect(await ask(engine, "p")).toBe(12);
     await clock.finish(engine.unload("p", call));
     expect(await ask(engine, "m")).toBe(12);
-    // What was loaded by name stays.
+    // A model loaded by name stays.
     await load(engine, "p");
     await clock.finish(engine.unload("p", call, true));
     expect(await ask(engine, "m")).toBe(12);
@@ -738,7 +738,7 @@ describe("shared resources", () => {
       reason: "invalid-configuration",
       message: expect.stringContaining("takes 3 of resource R for a run; there are 2") as string,
     });
-    // What nobody says how much there is of suffices for the one that wants most.
+    // A resource without a stated amount suffices for the model that claims most.
     await load(engineWith({ resources: {} }), "a");
   });
 
@@ -814,7 +814,7 @@ describe("before it is served", () => {
     const engine = engineWith();
     await load(engine, "w");
     expect(runtime.runs).toHaveLength(8);
-    // Also when nobody loads it beforehand.
+    // Also without a load beforehand.
     const lazy = engineWith();
     expect(await ask(lazy, "w")).toBe(11);
     expect(runtime.runs).toHaveLength(17);

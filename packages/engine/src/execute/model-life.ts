@@ -21,23 +21,24 @@ import { noteUnused } from "./note-unused.ts";
 export interface ModelLife {
   /** A version by number or label; the newest that can be served for none. At once, but for one that has to be read first. */
   acquire(model: string, version: string | undefined, call: Call): VersionLease | Promise<VersionLease>;
-  /** What `acquire` would give at once; without a lease, so that it may be retired by the next turn of the event loop. */
+  /** The result of `acquire` if it is available at once; without a lease, so the version may be retired by the next turn of the
+   * event loop. */
   known(model: string, version: string | undefined): LoadedVersion | undefined;
   /**
-   * Reads a model again and loads it beside what is served, then switches, after what was asked for this model before. What cannot
-   * be loaded leaves its predecessor in place, and is thrown after the rest has been switched.
+   * Reads a model again, loads it beside the version that is served, then switches; earlier changes of this model come first.
+   * If a version cannot be loaded, its predecessor stays; the error is thrown after the rest has been switched.
    */
   load(model: string, version: string | undefined, call: Call, override?: FileOverride): Promise<void>;
   /**
-   * Refuses new requests, after what was asked for this model before, and waits for those under way; with `dependents` also for
-   * the models that it is made of, but for those that were loaded by name and those that another one is made of. Does nothing for
-   * a model that is not there.
+   * Refuses new requests and waits for those under way; earlier changes of this model come first. With `dependents` it also
+   * unloads the models that this one uses, except those loaded by name and those that another model uses. Does nothing for an
+   * unknown model.
    */
   unload(model: string, call: Call, dependents?: Dependents): Promise<void>;
   index(model?: string): Promise<readonly IndexEntry[]>;
   /** As that of the repository. */
   uses(model: string): Promise<readonly string[]>;
-  /** What is loaded now. */
+  /** The versions that are loaded now. */
   held(): readonly LoadedVersion[];
 }
 
@@ -50,7 +51,7 @@ export interface ModelLifeParts {
   readonly lane?: Pick<Lane, "prepare">;
   /** Whether only what was loaded is served (Triton's explicit model control). */
   readonly explicit: boolean;
-  /** What is missing of a graph's file: it is not fetched to be warm. Default: all are here. */
+  /** The bytes missing of a graph's file: warming up does not fetch them. Default: all are here. */
   readonly lacks?: ModelSource["lacks"];
   /** The program that `load` warms: the default variant of this endpoint. */
   readonly defaultProgram: (loaded: LoadedVersion) => Program | undefined;
@@ -61,19 +62,19 @@ export function modelLife(parts: ModelLifeParts): ModelLife {
   /** Reads under way or done, by `<model>/<version or label>`, and `<model>/` for the newest. */
   const found = new Map<string, Promise<HeldVersion>>();
   const ready = new Map<string, HeldVersion>();
-  /** The newest version of each model, once somebody asked for it. */
+  /** The newest version of each model that was requested. */
   const newest = new Map<string, HeldVersion>();
   const problems = new Map<string, string>();
-  /** In explicit mode what was loaded, else what was unloaded. */
+  /** In explicit mode: the models that were loaded by name; otherwise: those that were unloaded. */
   const named = new Set<string>();
   const unloading = new Set<string>();
-  /** What each load under way makes ready, as `<model>/<version>`. */
+  /** The versions that each load under way makes ready, as `<model>/<version>`. */
   const loads = new Set<Set<string>>();
   /** Loaded by name: not for what is made of them alone. */
   const asked = new Set<string>();
-  /** What each loaded model is made of, also while it waits to be read again because one of those has been. */
+  /** The models that each loaded model uses, also while it waits to be read again because one of those has been. */
   const usedBy = new Map<string, Set<string>>();
-  /** Loads and unloads of each model, so that the last one that was asked for is what comes of them. */
+  /** Loads and unloads of each model in order, so that the last one decides. */
   const changes = lines();
   /** How often any model was switched to, or turned off. */
   let switches = 0;
@@ -175,7 +176,7 @@ export function modelLife(parts: ModelLifeParts): ModelLife {
 
   async function read(model: string, version: string): Promise<HeldVersion> {
     try {
-      // Reading serves everyone who asks meanwhile, so it does not end with the request that happened to be first.
+      // Reading serves every request that waits for it, so it does not end with the request that started it.
       const loaded = await repository.load(model, version, housekeepingCall("load"));
       if (!isOn(model)) throw notLoaded(model);
       const before = switches;
@@ -191,7 +192,7 @@ export function modelLife(parts: ModelLifeParts): ModelLife {
     }
   }
 
-  /** What `find` would resolve with, when that is known already: most requests wait for nothing here. */
+  /** The result of `find` if it is known already: most requests wait for nothing here. */
   function latest(model: string, version: string | undefined): HeldVersion | undefined {
     const held = version ? ready.get(`${model}/${version}`) : newest.get(model);
     return held?.retired === false && isOn(model) ? held : undefined;
@@ -251,8 +252,8 @@ export function modelLife(parts: ModelLifeParts): ModelLife {
   }
 
   /**
-   * The versions that were loaded are served instead of their predecessors; what is not served any more goes, but for
-   * `kept` versions and those whose successor could not be loaded.
+   * Serves the loaded versions instead of their predecessors. Retires versions that are no longer served, except `kept` ones
+   * and those whose successor could not be loaded.
    */
   function switchTo(
     renewal: Renewal,
@@ -271,11 +272,11 @@ export function modelLife(parts: ModelLifeParts): ModelLife {
     if (failed.size === 0 && kept.length === 0) usedBy.delete(model);
     turn(model, true);
     asked.add(model);
-    // As in Triton, what an ensemble is made of is loaded with it, and stays when it goes.
+    // As in Triton, the models of an ensemble are loaded with it and stay when it goes.
     const uses = new Set(fresh.flatMap(({ loaded }) => loaded.uses));
     for (const used of uses) turn(used, true);
     forgetFound(model);
-    // Of its models, what it was read with is no problem any more, unless older content of it is served besides.
+    // The versions of inner models that it was read with are current, unless older content of the model is served besides.
     const read = new Set(fresh.flatMap(({ loaded }) => loaded.versionsUsed));
     for (const key of problems.keys()) {
       const [name = "", version = ""] = key.split("/");
@@ -287,21 +288,21 @@ export function modelLife(parts: ModelLifeParts): ModelLife {
       const { version, responseCache } = held.loaded.description;
       note(model, version, "ready", responseCache);
     }
-    // A version that could not be loaded leaves the place to the one before it.
+    // If a version could not be loaded, the one before it stays.
     const last = renewal.versions.flatMap((version) => ready.get(`${model}/${version}`) ?? []).at(-1);
     if (!last) return;
     newest.set(model, last);
     found.set(`${model}/`, Promise.resolve(last));
-    // What a model of it was loaded again beside is read again.
+    // A version is read again if a model that it uses was loaded again meanwhile.
     for (const held of fresh) if (!renewal.isCurrent(held.loaded)) retire(held);
   }
 
-  /** The models that this one is made of and that nobody loaded by name nor has in use besides it. */
+  /** The models that this one uses, that were not loaded by name and that no other model uses. */
   function onlyIn(model: string, may: Exclude<Dependents, false>): ReadonlySet<string> {
     const open = (name: string): boolean => !asked.has(name) && (may === true || may(name));
     const inner = new Set([...(usedBy.get(model) ?? [])].filter(open));
     for (const [name, uses] of usedBy) {
-      // What a model is made of includes what that is made of.
+      // The models of an inner model count, too.
       if (name === model || inner.has(name)) continue;
       for (const used of uses) inner.delete(used);
     }
@@ -342,7 +343,7 @@ export function modelLife(parts: ModelLifeParts): ModelLife {
   async function turnOff(model: string, dependents: Dependents): Promise<readonly HeldVersion[]> {
     checkModelName(model);
     const isServed = [...ready.values()].some(({ loaded }) => loaded.description.name === model);
-    // A model that nobody knows is not loaded, which is what was asked for (Triton says the same).
+    // An unknown model is not loaded, as the caller wanted (Triton says the same).
     if (!isServed && !(await isIn(repository, model))) return [];
     const models = new Set([model, ...(dependents ? onlyIn(model, dependents) : [])]);
     const retired = [...ready.values()].filter(({ loaded }) => models.has(loaded.description.name));

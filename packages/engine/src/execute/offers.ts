@@ -17,7 +17,7 @@ import { bucketsFor, profiledEstimate, type Speeds } from "./speed.ts";
 
 /** How long an offer holds, in milliseconds: queues change faster than machines. */
 const holdsMs = 5000;
-/** What is offered without a profile holds for inputs like those that were seen, which nobody measured. */
+/** An offer without a profile holds for inputs like those seen so far, whose features were not measured. */
 const anyFeatures: Features = { bytes: Infinity };
 
 export interface OfferParts {
@@ -28,7 +28,7 @@ export interface OfferParts {
   readonly queueMs: (variant: string, from: CutId) => Promise<number>;
 }
 
-/** Tells whether a place of this tier serves a variant. */
+/** Tells whether an endpoint of this tier serves a variant. */
 export function servedHere({ tiers }: Variant, { tier }: EndpointInfo): boolean {
   return tiers === undefined || tiers.includes(tier);
 }
@@ -80,8 +80,8 @@ export async function makeOffers(
 }
 
 /**
- * A profile may name cuts that are none here: of a graph that is not here itself, those alone are known whose heads its
- * package lists. What leads to a model of other endpoints is no offer of this one.
+ * A profile may name cuts that do not exist here. If the graph itself is not here, only the cuts whose heads its package lists
+ * are known. A segment that ends at a model of other endpoints is no offer of this one.
  */
 function unknownCut(thrown: unknown): undefined {
   if (LongshoreError.is(thrown) && (thrown.reason === "unknown-cut" || thrown.reason === "no-endpoint"))

@@ -130,7 +130,7 @@ describe("the text detector of PP-OCRv4", () => {
 describe("Silero's voice activity detector", () => {
   const audio = fileURLToPath(new URL("../../../../samples/inputs/audio/goforward.raw", import.meta.url));
 
-  /** Frames of 512 samples, each behind the 64 samples before it. */
+  /** Frames of 512 samples, each preceded by the 64 samples before it. */
   function frames(): readonly Float32Array[] {
     const raw = readFileSync(audio);
     const samples = Float32Array.from(

@@ -1,7 +1,7 @@
 import { type Call, type Clock, type DataClass, type EndpointInfo, LongshoreError } from "@longshore/core";
 import { brokenRule, noEndpoint } from "@longshore/core/internal";
 
-/** Throws `deadline-past` for a call whose deadline lay behind it before anything began. */
+/** Throws `deadline-past` for a call whose deadline had passed before it began. */
 export function refusePast({ deadlineMs }: Call, clock: Clock): void {
   const nowMs = clock.nowMs();
   if (nowMs <= deadlineMs) return;
@@ -12,7 +12,7 @@ export function refusePast({ deadlineMs }: Call, clock: Clock): void {
   );
 }
 
-/** Refuses a request whose answer another endpoint is to confirm: nobody else is asked here. */
+/** Refuses a request whose answer another endpoint must confirm: the engine calls no other endpoint. */
 export function refuseConfirmed({ rules }: Call): void {
   if (rules.confirm !== true) return;
   throw new LongshoreError(

@@ -13,7 +13,7 @@ import {
 } from "../sequence/index.ts";
 import { type SegmentPlan, type SegmentResult, stateName } from "../run/index.ts";
 
-/** What a request of a sequence runs with. */
+/** The parts that a request of a sequence runs with. */
 export interface SequenceTurnParts {
   readonly sequences: SequenceStore;
   /** Undefined: states are exported without a seal. */
@@ -32,8 +32,8 @@ export interface SequenceTurnParts {
 export type SequenceResult = SegmentResult & { readonly stateSeal?: string };
 
 /**
- * Waits until a request is the first of its sequence, and the sequence may run: undefined where there is nothing to wait
- * for, and for requests that are told of no sequence.
+ * Waits until a request is the first of its sequence and the sequence may run. Undefined if there is nothing to wait for, and
+ * for requests outside a sequence.
  */
 export function reachTurn(
   { segment, sequence }: InferenceRequest,
@@ -74,7 +74,7 @@ export async function runInSequence(
       position: sequence,
       states,
       maxIdleMs: loaded.description.sequence?.maxIdleMs ?? 60_000,
-      // Who does not count steps cannot say which of two equal requests is a retry.
+      // Without step numbers, a caller cannot say which of two equal requests is a retry.
       fingerprint:
         sequence.step === nextStep
           ? undefined
@@ -86,7 +86,7 @@ export async function runInSequence(
   );
   const turn = entered instanceof Promise ? await entered : entered;
   let result: SegmentResult;
-  // Not `using`: what it compiles to is slow, and every step of every sequence comes by here.
+  // Not `using`: its compiled form is slow, and every step of every sequence runs this.
   try {
     if (turn.remembered) result = { ...turn.remembered, stages: [], busyMs: 0, serviceMs: 0, peakBytes: 0 };
     else {

@@ -52,8 +52,8 @@ export interface ServeParts extends GrantParts {
 }
 
 /**
- * Resolves, admits and runs one request whose call ends at its deadline. `place` is where it stands among the requests of
- * its sequence.
+ * Resolves, admits and runs one request whose call ends at its deadline. `place` is its position among the requests of its
+ * sequence.
  */
 export async function serveRequest(
   parts: ServeParts,
@@ -91,10 +91,10 @@ export async function serveRequest(
   }
 }
 
-/** Loads that took less are not told of: only a plan was made. */
+/** Shorter loads are not reported: they only made a plan. */
 const worthTellingMs = 1;
 
-/** Runs a request in the places that were granted to it. */
+/** Runs a request with the capacity granted to it. */
 async function runGranted(
   parts: ServeParts,
   request: InferenceRequest,
@@ -139,7 +139,7 @@ async function runGranted(
       const step = { loaded, plan, segment: resolved, inputs, call, place, run: runs };
       result = await runInSequence(request, { sequences, stateKey, ...step });
     } else result = await runs(noTensors, sequence);
-    // What was in memory says nothing of the time that runs take.
+    // Answers from memory say nothing about the time of runs.
     if (!anyKept(result)) keeping(0);
   } catch (thrown) {
     if (LongshoreError.is(thrown) && (thrown.reason === "evicted" || thrown.reason === "deadline-exceeded"))
@@ -174,7 +174,7 @@ export function resolvedSegment(
 /** All that a segment says follows from its plan. */
 const resolvedSegments = new WeakMap<SegmentPlan, Segment>();
 
-/** What a granted request is run with. */
+/** The run of a granted request. */
 export function segmentRun(
   parts: ServeParts,
   { plan, leases, admission }: Granted,
@@ -202,7 +202,7 @@ export function segmentRun(
   };
 }
 
-/** How steps ask for answers that are kept. */
+/** How steps look up kept answers. */
 function askKept(parts: ServeParts, leases: Leases): AskKept | undefined {
   const { answers } = parts;
   return (
@@ -239,11 +239,11 @@ export function responseOf(
       zone,
       segment,
       stages,
-      // Nothing travelled; who carries it here and back adds what that took.
+      // Nothing travelled; the server that carries it adds the time of that.
       sentBytes: 0,
       receivedBytes: 0,
       energy: { millijoules, label: measured === undefined ? "estimated" : "measured" },
-      // Who takes a request with a limit charges no more.
+      // A request with a cost limit is charged at most that limit.
       costMicros: Math.min(maxCostMicros, runMicros(rates, busyMs, millijoules)),
       forwarded: [],
     },
@@ -278,7 +278,7 @@ function learn(
   if (!anyKept(result)) speeds.seen(segment, bytes, serviceMs, profile);
 }
 
-/** Whether answers from memory took the place of any of its runs. */
+/** Whether answers from memory replaced any of its runs. */
 function anyKept({ stages }: Pick<SegmentResult, "stages">): boolean {
   return stages.some(({ stage }) => stage === "cache");
 }
@@ -309,7 +309,7 @@ export function reportFor(
   return { atMs: clock.nowMs(), cpuRatio, inFlight: inFlight(), queueMs, ...leastBatch(loads) };
 }
 
-/** The turn of a request in its sequence, before it takes a place in any queue; undefined where it has not to wait. */
+/** The turn of a request in its sequence, before it joins any queue; undefined if it does not have to wait. */
 function turnOf(
   parts: ServeParts,
   loaded: LoadedVersion,

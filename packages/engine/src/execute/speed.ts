@@ -21,15 +21,15 @@ import {
   type SpeedBelief,
 } from "@longshore/core/internal";
 
-/** A tail that this endpoint has run, whatever the version was called that it belongs to, and what it took without waiting. */
+/** The measured times, without waiting, of a tail that this endpoint has run, by content and not by version name. */
 interface Observed {
   readonly from: CutId;
   readonly serviceMs: Estimate;
 }
 
-/** How fast this endpoint is: against profiles where there are some, else as it was seen to be. */
+/** How fast this endpoint is: relative to profiles if there are any, else as observed. */
 export interface Speeds {
-  /** A segment whose input crossing had so many bytes was served in that time, waiting left out. */
+  /** A segment with an input crossing of this many bytes took this long, waiting excluded. */
   seen(segment: Segment, bytes: number, serviceMs: number, profile: Profile | undefined): void;
   /** Time here over time in the profile; of what was not run yet, as of other models that were. */
   ratio(segment: Pick<Segment, "digest" | "variant">, profile: Profile): Estimate;
@@ -51,7 +51,7 @@ interface Ratio {
   readonly later: Later;
 }
 
-/** Beliefs are worked out when somebody asks, not on every request: a request only leaves its figures. */
+/** Beliefs are computed when they are read, not on every request: a request only leaves its figures. */
 interface Later {
   add(values: readonly number[]): void;
   flush(): void;
@@ -70,7 +70,7 @@ function later(most: number, into: (values: readonly number[]) => void): Later {
   };
 }
 
-/** Runs that are remembered until a belief is asked for. */
+/** Runs that are kept until a belief is read. */
 const mostWaiting = 64;
 
 export function speeds(clock: Clock): Speeds {
@@ -93,7 +93,7 @@ export function speeds(clock: Clock): Speeds {
   /** Times of first runs, until a second one tells whether they were warm; then 0. */
   const firstMs = new Map<string, number>();
 
-  /** The first run of a segment loads and compiles: what it took is forgotten when the second takes less than half. */
+  /** The first run of a segment loads and compiles: its time is forgotten when the second takes less than half. */
   function firstWasCold(key: string, serviceMs: number): boolean {
     const before = firstMs.get(key);
     if (before === 0) return false;
@@ -165,7 +165,7 @@ export function speeds(clock: Clock): Speeds {
   };
 }
 
-/** What the profile says of a head, a tail or the whole; undefined of what it did not measure. */
+/** The profile's time of a head, a tail or the whole; undefined for segments that it did not measure. */
 function profiledTime(profile: Profile, segment: Segment, bytes: number): number | undefined {
   const variant = profile.variants.find((one) => one.variant === segment.variant);
   const bucket = variant && bucketFor(variant, segment.from, bytes);
@@ -190,7 +190,7 @@ export function profiledEstimate(measuredMs: readonly number[]): Estimate {
   return estimateOf(measuredMs, { observedAtMs: -Infinity, origin: "prior" });
 }
 
-/** The bucket of an input of so many bytes; of a later crossing, the one whose crossing there is nearest in size. */
+/** The bucket of an input of this many bytes; for a later crossing, the bucket whose crossing there is nearest in size. */
 function bucketFor(variant: VariantProfile, from: CutId, bytes: number): BucketProfile | undefined {
   if (from === startCut) {
     return variant.buckets.find(({ upTo }) => featuresWithin({ bytes }, upTo)) ?? variant.buckets.at(-1);

@@ -119,7 +119,7 @@ describe("models of Triton's client examples", () => {
     ]);
   });
 
-  /** What the examples send: no step numbers, only start and end. */
+  /** The requests of the examples: no step numbers, only start and end. */
   async function send(model: string, id: string, values: readonly number[]): Promise<readonly number[]> {
     const answers: number[] = [];
     for (const [index, value] of values.entries()) {

@@ -23,7 +23,7 @@ import {
 import { createEngine } from "./engine.ts";
 import type { EngineParts } from "./engine-parts.ts";
 
-/** What Triton's configuration asks of an engine beyond running a graph: other shapes outside, and control inputs. */
+/** Features of Triton's configuration beyond running a graph: other shapes outside, and control inputs. */
 const call = housekeepingCall("test");
 const spec = (name: string, datatype: TensorSpec["datatype"], ...shape: number[]): TensorSpec => ({
   name,

@@ -10,7 +10,7 @@ export interface ChainStep {
   readonly forEach?: string;
 }
 
-/** What a chain produced and how long each step took. */
+/** The outputs of a chain and how long each step took. */
 export interface ChainResult {
   readonly values: Tensors;
   readonly tookMs: readonly number[];
@@ -28,7 +28,7 @@ export interface Lane {
     keep: readonly string[],
     call: Call,
   ): Promise<ChainResult>;
-  /** Called when a model that has transforms has been read: what they need that takes time to start had better start now. */
+  /** Called after a model with transforms has been read: starts early what takes time to start. */
   prepare?(): void;
   close(): Promise<void>;
 }

@@ -13,7 +13,7 @@ import { orderedSteps } from "./pipeline.ts";
 import type { GraphBody, Program, ProgramStep } from "./program.ts";
 import { type NewStep, type ProgramBuilder, programBuilder } from "./program-builder.ts";
 
-/** What a pipeline is put together from. */
+/** The parts of a pipeline. */
 export interface PipelineParts {
   readonly model: string;
   readonly config: ModelConfig;
@@ -21,7 +21,7 @@ export interface PipelineParts {
   readonly files: NamedFiles;
   /** The program of another model's version (latest when undefined): the variant of that name, else its default. */
   readonly inner: (model: string, version: string | undefined, variant: string) => Program;
-  /** What the model of a step of other endpoints takes and gives. */
+  /** Inputs and outputs of the model of a step that other endpoints run. */
   readonly portsOf: (step: StepConfig) => Promise<ModelPorts>;
 }
 
@@ -40,7 +40,8 @@ export function graphProgram(graph: GraphBody, variant: string, transforms: Tran
   );
 }
 
-/** A graph as pipelines take it whose answers are kept: not of one that keeps state, or is told of its place in a sequence. */
+/** A graph whose answers are kept, as pipelines take it; not a graph that keeps state, or that receives its position in a
+ * sequence. */
 export function keptProgram(program: Program, digest: Digest): Program {
   const [step] = program.steps;
   if (!program.bare || step?.kind !== "model") return program;
@@ -111,7 +112,7 @@ function addInner(
   return new Map();
 }
 
-/** Outputs of a pipeline: what its steps make, under the declared names; declarations are checked and may say more. */
+/** Outputs of a pipeline: the outputs of its steps, under the declared names; declarations are checked and may add detail. */
 export function pipelineOutputs(model: string, config: ModelConfig, program: Program): readonly PortSpec[] {
   const bad = (path: string, problem: string): Error => badConfiguration(model, config.file, path, problem);
   for (const { name } of config.outputs) {
@@ -134,7 +135,7 @@ export function pipelineOutputs(model: string, config: ModelConfig, program: Pro
   });
 }
 
-/** What a description says of a variant. Parameters that name files stay as they are written. */
+/** The description of a variant. Parameters that name files stay as they are written. */
 export function describeVariant(
   config: ModelConfig,
   written: VariantConfig,

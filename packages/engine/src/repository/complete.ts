@@ -11,7 +11,7 @@ import {
 import type { GraphBody } from "./program.ts";
 import type { ModelSignature } from "./source.ts";
 
-/** Inputs and outputs of a graph model: what is declared, checked against the file, and completed from it. */
+/** Inputs and outputs of a graph model: the declared ones, checked against the file and completed from it. */
 export type CompletedPorts = Pick<
   GraphBody,
   "inputs" | "outputs" | "controls" | "inputShapes" | "outputShapes"
@@ -76,8 +76,9 @@ function scalars({ inputs, openRanks = [] }: ModelSignature): Readonly<Record<st
 }
 
 /**
- * How requests are joined: as it is written, else up to `most` rows where every input and output begins with a size that varies,
- * which is taken for their number, as Triton does. What declares inputs or outputs has said what they are.
+ * How requests are joined: as configured; else, as in Triton, up to `most` rows if every input and output begins with a
+ * variable size, which is taken for the number of rows. A configuration that declares inputs or outputs has said which shapes
+ * they have.
  */
 export function completeBatching(
   { batching, sequence, inputs, outputs }: ModelConfig,
@@ -144,7 +145,7 @@ function completed(
   });
 }
 
-/** What of a declared port belongs into a description. */
+/** The parts of a declared port that belong in a description. */
 export function plainPort({ name, datatype, shape, media }: DeclaredPort): PortSpec {
   return { name, datatype, shape, ...(media ? { media } : {}) };
 }

@@ -2,7 +2,7 @@ import type { Digest, PortSpec } from "@longshore/core";
 import type { ModelConfig } from "../configuration/index.ts";
 import type { Hash, VersionFiles } from "./files.ts";
 
-/** What a version consists of. */
+/** The content of a version. */
 export interface VersionParts {
   readonly config: ModelConfig;
   readonly inputs: readonly PortSpec[];
@@ -15,15 +15,15 @@ export interface VersionParts {
 }
 
 /**
- * Equal digests, equal answers: over every file, every model used, and of the configuration what answers depend on.
- * How many instances there are, who may hold it and how long a sequence may idle are left out, so that two places may
- * differ in them and still serve the same version.
+ * Equal digests, equal answers: computed over every file, every model used, and the parts of the configuration that answers
+ * depend on. The number of instances, the permitted tiers and the idle time of sequences are left out, so that two endpoints
+ * may differ in them and still serve the same version.
  */
 export async function versionDigest(parts: VersionParts, hash: Hash): Promise<Digest> {
   const { config } = parts;
   const answers = {
     inputs: parts.inputs,
-    // What the file leaves open is in the file.
+    // The sizes that the configuration leaves open are in the file.
     outputs: parts.outputs.map(({ openRank: _open, ...output }) => output),
     graph: config.pipeline ? undefined : config.graph,
     pipeline: config.pipeline && { steps: config.pipeline.steps, outputs: config.pipeline.outputs },

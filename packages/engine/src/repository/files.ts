@@ -40,7 +40,7 @@ export async function digestFiles(
         if (depth < maxDepth) await visit(inner, depth + 1);
         continue;
       }
-      // Hidden files and those that somebody is still writing are no part of a version.
+      // Hidden files and files that are still being written are no part of a version.
       if (name === profileFile || name === goldenFile || hidden) continue;
       if (found.size === maxFiles) {
         throw badConfiguration(model, "version folder", "", `holds more than ${maxFiles} files`);

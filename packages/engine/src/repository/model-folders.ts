@@ -5,7 +5,7 @@ import type { ModelStore } from "./source.ts";
 export interface ModelFolders {
   /** Models, by name. */
   readonly models: readonly string[];
-  /** Those whose name no model can have, so that nothing of them is served. Hidden ones are nobody's models. */
+  /** Those whose name no model can have, so that nothing of them is served. Hidden folders are never models. */
   readonly ignored: readonly string[];
 }
 

@@ -3,7 +3,7 @@ import { inSteps, neverAborted, steppedCopy, turnWhileWanted } from "@longshore/
 import { badConfiguration, isFileName } from "../configuration/index.ts";
 import type { ModelStore } from "./source.ts";
 
-/** What a load brings along instead of what lies in the repository (Triton's load parameters). */
+/** Files that a load request brings, which replace those in the repository (Triton's load parameters). */
 export interface FileOverride {
   /** Triton's `ModelConfig` as JSON, instead of the configuration file. */
   readonly config?: string;
@@ -75,7 +75,7 @@ export function overridden(
     },
     async read(path) {
       const bytes = own.get(path);
-      // A copy: whoever reads owns what they read.
+      // A copy, since readers own the bytes they get.
       if (bytes) return copyOf(bytes, clock);
       return hidden(path) ? undefined : store.read(path);
     },

@@ -17,9 +17,9 @@ export interface NewStep {
 /**
  * Puts a program together step by step, working out the spec of every value and what it gives away.
  *
- * **Reveals.** Inputs reveal the input. What a transform makes reveals as much as the most revealing thing it was made
- * from: a crop of an image is still the image. What a network makes are features. The operator's `declassifiesTo` makes
- * what leaves that step count as an answer, and what is made from answers alone stays one.
+ * **Reveals.** Inputs reveal the input. The output of a transform reveals as much as the most revealing of its inputs: a crop
+ * of an image is still the image. The outputs of a network are features. The operator's `declassifiesTo` makes the outputs of
+ * that step count as an answer, and values made from answers alone stay answers.
  */
 export interface ProgramBuilder {
   readonly values: ReadonlyMap<string, ValueFacts>;
@@ -73,7 +73,7 @@ export function programBuilder(
       throw bad(`pipeline step ${step.id}`, `cannot run for each of ${over.name}: it has no axes`);
   }
 
-  /** One place where answers part is enough, and it must lie on the way of the whole request. */
+  /** One step that gives several answers is enough, and every request must pass it. */
   function checkAnswers(step: NewStep): void {
     const path = `pipeline step ${step.id}`;
     const other = steps.find(givesSeveral);
@@ -130,7 +130,7 @@ export function programBuilder(
   const taken = (step: NewStep): Reveals =>
     mostRevealing(Object.values(step.inputs).map((value) => values.get(value)?.reveals ?? "input"));
 
-  /** What a network makes of what it is given. */
+  /** The class of a network's outputs, from its inputs. */
   const ofModel = (step: NewStep, { inputs: ports }: Pick<GraphBody, "inputs">): Reveals =>
     ports.length > 0 && taken(step) === "answer" ? "answer" : "features";
 

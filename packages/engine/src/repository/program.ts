@@ -56,7 +56,7 @@ export interface GraphBody {
   readonly providers?: readonly string[];
   /** Runs before it is served, on each instance. */
   readonly warmUps: readonly WarmUp[];
-  /** Stays loaded whatever else needs room. */
+  /** Stays loaded when other models need room. */
   readonly keepLoaded: boolean;
   /** Resident memory of a loaded instance, in bytes, where the operator says. */
   readonly memoryBytes?: number;
@@ -66,7 +66,7 @@ export interface GraphBody {
   readonly outputs: readonly PortSpec[];
   readonly states: readonly HeldState[];
   readonly controls: readonly ControlInput[];
-  /** Undefined: requests are told nothing of each other. */
+  /** Undefined: requests are independent of each other. */
   readonly sequence?: SequenceRules;
   /** Input to the shape that the graph has for it, where a caller's differs (`reshape`). */
   readonly inputShapes: Readonly<Record<string, readonly number[]>>;
@@ -96,7 +96,7 @@ export interface TransformStep extends StepBase {
 export interface ModelStep extends StepBase {
   readonly kind: "model";
   readonly graph: GraphBody;
-  /** What answers of its model are kept under, where equal inputs have equal answers (`responseCache`). */
+  /** The key of the model's kept answers, if equal inputs have equal answers (`responseCache`). */
   readonly kept?: Pick<Segment, "digest" | "variant">;
 }
 
@@ -111,11 +111,11 @@ export interface ElsewhereStep extends StepBase {
 
 export type ProgramStep = TransformStep | ModelStep | ElsewhereStep;
 
-/** What is known of a value before it exists. */
+/** The facts of a value before it exists. */
 export interface ValueFacts {
   /** Under the value's name; sizes may be -1. */
   readonly spec: TensorSpec;
-  /** `input` until a network made it, also through crops and the like; see `program-builder.ts`. */
+  /** `input` until a network made it, also through crops and similar transforms; see `program-builder.ts`. */
   readonly reveals: Reveals;
 }
 
@@ -135,7 +135,7 @@ export interface Program {
   readonly maxInFlight?: number;
 }
 
-/** What a tensor of a step's graph is called outside it. */
+/** The name outside the graph of a tensor of a step's graph. */
 export function valueOfTensor(program: Program, step: ModelStep, tensor: string): string {
   const input = step.inputs[tensor];
   if (input !== undefined && Object.hasOwn(step.inputs, tensor)) return input;

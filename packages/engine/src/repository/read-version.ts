@@ -34,7 +34,7 @@ export interface LoadedVersion {
   readonly profileIgnored?: string;
   /** Names of what its configuration says without effect here, those of the models that it is made of as well. */
   readonly unused: readonly string[];
-  /** What is shown of its configuration, in the JSON of Triton's `ModelConfig`. */
+  /** The configuration to show, in the JSON of Triton's `ModelConfig`. */
   readonly written: ModelConfig["written"];
   /** Names of the models that it is made of, besides itself. */
   readonly uses: readonly string[];
@@ -42,14 +42,14 @@ export interface LoadedVersion {
   readonly versionsUsed: readonly string[];
 }
 
-/** What a repository reads with. */
+/** The parts of a repository. */
 export interface RepositoryParts {
   readonly store: ModelStore;
   readonly source: ModelSource;
   readonly transforms: TransformSet;
   readonly sha256: Hash;
   readonly clock: Clock;
-  /** Told of folders that are ignored. Default: nobody. */
+  /** Receives an event for each ignored folder. Default: none. */
   readonly observer?: Observer;
   /** Instances of a model that does not say. Default 1. */
   readonly defaultInstances?: number;
@@ -59,7 +59,8 @@ export interface RepositoryParts {
   readonly accelerators?: readonly string[];
   /** Rows in one run of a model that says nothing of batches and whose inputs and outputs have an axis for them. Default 0. */
   readonly defaultMaxBatchSize?: number;
-  /** What other endpoints say that a model takes and gives; undefined where none has it. Default: none is asked. */
+  /** Inputs and outputs of a model as other endpoints describe them; undefined where none has it. Default: no endpoint is asked.
+   */
   readonly elsewhere?: (
     model: string,
     version: string | undefined,
@@ -203,7 +204,7 @@ export async function readVersion(
   return { description, programs, uses, versionsUsed, unused, written: config.written, ...profile };
 }
 
-/** Why a variant could not be taken for the first one, which says for all how requests come; undefined where it can. */
+/** Why a variant differs from the first one, which decides for all how requests come; undefined if it does not. */
 function unlike(variant: Program, first: Program, { decoupled, sequence }: ModelConfig): string | undefined {
   const several = ({ steps }: Program): boolean => decoupled || steps.some(givesSeveral);
   const keeps = (one: Program): boolean => sequence !== undefined || programStates(one).length > 0;
@@ -258,7 +259,7 @@ async function loadInner(
   }
 }
 
-/** What the model of a step takes and gives that only other endpoints have: as written, else as they say. */
+/** Inputs and outputs of the model of a step that only other endpoints have: as configured, else as they say. */
 async function portsOf(
   { elsewhere }: RepositoryParts,
   { id, model = "", version, elsewhere: written }: StepConfig,
@@ -293,7 +294,7 @@ function innerProgram(
   return program;
 }
 
-/** Whether a step of it is told of its place in a sequence. */
+/** Whether one of its steps receives its position in a sequence. */
 function isSequential({ steps }: Program): boolean {
   return steps.some((step) => step.kind === "model" && step.graph.sequence !== undefined);
 }

@@ -14,13 +14,13 @@ import { readConfig } from "./read-config.ts";
 import { type LoadedVersion, readVersion, type RepositoryParts } from "./read-version.ts";
 import { servedVersions } from "./versions.ts";
 
-/** Model packages in a store, in Triton's layout. What was read is remembered until it is renewed. */
+/** Model packages in a store, in Triton's layout. Content is remembered until it is renewed. */
 export interface ModelRepository {
   names(): Promise<readonly string[]>;
   /** Versions that are served, from old to new. Throws `unknown-model`. */
   versions(model: string): Promise<readonly string[]>;
   /**
-   * The version that a name means: itself, what a label stands for, or the newest of all for none. Throws
+   * The version that a name stands for: itself, the version of a label, or the newest of all without a name. Throws
    * `unknown-model`, `unknown-version`.
    */
   resolve(model: string, version: string | undefined): Promise<string>;
@@ -28,7 +28,7 @@ export interface ModelRepository {
   unreadable(model: string, version: string): Promise<string | undefined>;
   /** Models that its steps name, of any version of it. Throws `unknown-model`, `invalid-configuration`. */
   uses(model: string): Promise<readonly string[]>;
-  /** What `resolve` says. Throws `unknown-model`, `unknown-version`, `invalid-configuration`, `invalid-model`. */
+  /** The version that `resolve` names. Throws `unknown-model`, `unknown-version`, `invalid-configuration`, `invalid-model`. */
   load(model: string, version: string | undefined, call: Call): Promise<LoadedVersion>;
   /**
    * Reads a model again beside what is remembered of it, which goes on to be served until the renewal is adopted.
@@ -43,7 +43,7 @@ export interface ModelRepository {
 export interface Renewal {
   /** From old to new. */
   readonly versions: readonly string[];
-  /** Whether only the newest is to be loaded before it is asked for. */
+  /** Whether only the newest version is loaded before its first request. */
   readonly lazy: boolean;
   /** As that of the repository. */
   resolve(version: string | undefined): Promise<string>;
@@ -64,14 +64,14 @@ interface Reading {
   readonly model: string;
   readonly parts: RepositoryParts;
   config: Promise<ModelConfig> | undefined;
-  /** As it was then: what is put into the folder later is no version yet. */
+  /** As it was then: a version added to the folder later does not count yet. */
   versions: Promise<readonly string[]> | undefined;
   readonly loaded: Map<string, Promise<LoadedVersion>>;
   /** Why versions cannot be read. */
   readonly unreadable: Map<string, Promise<string | undefined>>;
   /** Versions that could not be loaded. */
   readonly broken: Set<string>;
-  /** What its configuration may name; undefined: every model. */
+  /** The files that its configuration may name; undefined: those of every model. */
   readonly sees?: FileOverride["sees"];
 }
 
@@ -81,7 +81,7 @@ export function modelRepository(parts: RepositoryParts): ModelRepository {
   /** How often each model was read again, or forgotten. */
   const changes = new Map<string, number>();
 
-  /** Folders that are no models for their names alone, of which the operator was told. */
+  /** Folders whose names alone rule them out as models, already reported to the operator. */
   let told: readonly string[] = [];
 
   const names = async (): Promise<readonly string[]> => {
@@ -194,14 +194,14 @@ export function modelRepository(parts: RepositoryParts): ModelRepository {
       } catch (thrown) {
         const unknown = LongshoreError.is(thrown) && thrown.reason === "unknown-model";
         if (LongshoreError.is(thrown) && !unknown) throw thrown;
-        // Who sees some models only is not told which others there are.
+        // A configuration that sees only some models is not told the names of the others.
         if (sees && unknown) throw bad(noneHere);
         throw bad(thrown instanceof Error ? thrown.message : String(thrown), thrown);
       }
     }
   }
 
-  /** One attempt for all who ask at the same time; a failure is not remembered. */
+  /** One attempt for all callers at the same time; a failure is not remembered. */
   function loadVersion(reading: Reading, version: string, call: Call): Promise<LoadedVersion> {
     const known = reading.loaded.get(version);
     if (known) return known;
@@ -213,7 +213,7 @@ export function modelRepository(parts: RepositoryParts): ModelRepository {
     return made;
   }
 
-  /** As what is asked of the model itself: without a version the newest that can be had. */
+  /** As a request to the model itself: without a version, the newest that can be had. */
   async function innerVersion(
     model: string,
     version: string | undefined,
@@ -240,7 +240,7 @@ export function modelRepository(parts: RepositoryParts): ModelRepository {
     forgetUsers(model);
   }
 
-  /** What was made of a model's earlier content is made again when it is asked for. */
+  /** Versions made from a model's earlier content are made again at their next request. */
   function forgetUsers(model: string): void {
     for (const { loaded } of readings.values()) {
       for (const [version, one] of loaded) {

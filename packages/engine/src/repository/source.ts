@@ -31,7 +31,7 @@ export interface ModelSource {
   lacks?(file: Artifact, from: CutId, to: CutId): number;
 }
 
-/** What lies in a folder of a store. */
+/** An entry in a folder of a store. */
 export interface StoredEntry {
   readonly name: string;
   readonly directory: boolean;
@@ -40,7 +40,7 @@ export interface StoredEntry {
   readonly modifiedMs?: number;
   /** Why it cannot be read, as the end of a sentence about it. Absent: it can. */
   readonly problem?: string;
-  /** Of a file's content, where the store knows it from who is believed: the file need not be read to know it. */
+  /** The digest of a file's content, if the store knows it from a trusted source: the file need not be read for it. */
   readonly digest?: string;
 }
 

@@ -2,17 +2,18 @@ import { type Clock, LongshoreError } from "@longshore/core";
 import { modelFolders } from "./model-folders.ts";
 import type { ModelStore } from "./source.ts";
 
-/** What a watch looks at and whom it tells. */
+/** The parts of a watch. */
 export interface WatchParts {
   readonly store: ModelStore;
   readonly clock: Clock;
-  /** Between two looks. A change is told of once two looks in a row have seen the same. */
+  /** Time between two looks. A change is reported once two looks in a row have seen the same. */
   readonly intervalMs: number;
-  /** Content that is new. What it throws is given to `failed`, and the same content is not told of again. */
+  /** Called for new content. An error that it throws goes to `failed`, and the same content is not reported again. */
   readonly changed: (model: string) => Promise<void>;
   readonly removed: (model: string) => Promise<void>;
   readonly failed: (model: string, thrown: unknown) => void;
-  /** A folder came that is no model for its name alone; what it throws is given to `failed`. Default: nobody is told. */
+  /** Called when a folder appears whose name rules it out as a model; an error that it throws goes to `failed`. Default: no
+   * call. */
   readonly ignored?: () => Promise<unknown>;
 }
 
@@ -26,9 +27,9 @@ const maxDepth = 5;
 const mostFiles = 10_000;
 
 /**
- * Watches the models of a store by looking at the names, sizes and times of their files. A copy that is still being
- * written looks different at every look, so it is told of only when it has not changed from one look to the next;
- * hidden files and `.tmp` files count for nothing. What lies there at the first look is taken as known.
+ * Watches the models of a store by looking at the names, sizes and times of their files. A copy that is still being written
+ * looks different at every look, so it is reported only when two looks saw the same; hidden files and `.tmp` files are ignored.
+ * The content at the first look is taken as known.
  */
 export async function watchModels(parts: WatchParts): Promise<RepositoryWatch> {
   const { store, clock, intervalMs } = parts;
@@ -79,7 +80,7 @@ export async function watchModels(parts: WatchParts): Promise<RepositoryWatch> {
   };
 }
 
-/** What a look finds. */
+/** The result of a look. */
 interface Seen {
   /** Every model with a text that changes with its files. */
   readonly models: Map<string, string>;

@@ -19,7 +19,7 @@ export interface ModelAction {
   readonly gives: readonly string[];
 }
 
-/** What runs once, for all elements of whatever it takes. */
+/** An action that runs once, for all elements of its inputs. */
 export type PlainAction = ChainAction | ModelAction;
 
 /**
@@ -33,7 +33,7 @@ export interface EachAction {
   /** Values from before that are taken apart, `over` among them; all others go to each run whole. */
   readonly apart: readonly string[];
   readonly actions: readonly PlainAction[];
-  /** For each of them, values made inside that nobody needs after it. */
+  /** For each of them, values made inside that no later action needs. */
   readonly drops: readonly (readonly string[])[];
   readonly takes: readonly string[];
   readonly gives: readonly string[];
@@ -49,7 +49,7 @@ export interface AnswersAction {
 
 export type Action = PlainAction | EachAction | AnswersAction;
 
-/** A step that runs, wholly or between two places inside its graph. */
+/** A step that runs, wholly or between two positions inside its graph. */
 export interface StepPart {
   readonly step: Program["steps"][number];
   readonly from: CutId;
@@ -113,7 +113,8 @@ function chains({ step }: StepPart): boolean {
   return step.kind === "transform" && !step.answers;
 }
 
-/** Runs of neighbours over the same elements. What was made for each element has the elements of what it was made from. */
+/** Runs of neighbours over the same elements. Values made for each element have the elements of the values they were made from.
+ */
 function sameElements(parts: readonly StepPart[]): readonly Unit[] {
   const origins = new Map<string, string>();
   const runs: Unit[] = [];

@@ -155,7 +155,7 @@ describe("a fan-out", () => {
     expect(valuesOf(outputs, "sums")).toEqual(expected(1000));
     expect(made()).toBe(1000);
     expect(most()).toBeLessThanOrEqual(16);
-    // Groups overlap; what is told adds up to what passed, and stays short.
+    // Groups overlap; the reported times add up to what passed, and stay short.
     const told = account.stages.reduce((sum, { tookMs }) => sum + tookMs, 0);
     expect(told).toBeLessThanOrEqual(clock.nowMs() + 0.001);
     expect(account.stages.map(({ stage, name }) => `${stage} ${name}`)).toEqual([

@@ -21,7 +21,7 @@ export function takenValues(step: ProgramStep): readonly string[] {
   return [...new Set(Object.values(step.inputs))];
 }
 
-/** What crosses at a place: every value made before it and needed after it, once. */
+/** The crossing at a position: every value made before it and needed after it, once. */
 export function crossingAt(program: Program, { id, step, inner }: Position): readonly Crossed[] {
   if (id === startCut) return program.inputs.map((spec) => ({ spec, value: spec.name }));
   if (id === endCut) {
@@ -56,7 +56,7 @@ function specOf(program: Program, value: string): TensorSpec {
   return { ...spec, name: value };
 }
 
-/** A place as a cut: what crosses and what it gives away. */
+/** A position as a cut: what crosses and what it gives away. */
 export function cutAt(program: Program, position: Position): Cut {
   const crossing = crossingAt(program, position);
   if (position.id === endCut)

@@ -2,14 +2,14 @@ import type { Call } from "@longshore/core";
 import { abortError, whenAborted } from "@longshore/core/internal";
 
 /**
- * How many elements of fan-outs are being worked on in a place at one time, over all requests: what lies between the steps
- * of one element takes memory until the slowest step has had it.
+ * Limits how many elements of fan-outs are being worked on at a time, over all requests: the values between the steps of one
+ * element take memory until the slowest step has read them.
  */
 export interface ElementBudget {
   readonly taken: number;
   /**
-   * Waits until there is room, first come first served. More than there is at all is granted when nothing else is under
-   * way. Dispose it to give them back. Rejects when the call ends first.
+   * Waits until there is room; first come, first served. A demand above the limit is granted when nothing else is under way.
+   * Dispose it to give them back. Rejects when the call ends first.
    */
   take(count: number, call: Call): Promise<Disposable>;
 }

@@ -28,14 +28,14 @@ export type AskKept = (
   run: (call: Call) => Promise<RunOutcome>,
 ) => Promise<InferenceResponse>;
 
-/** What a model step runs with. */
+/** The parts of a run of a model step. */
 export interface ModelStepParts {
   /** Absent: nothing is kept. */
   readonly kept: AskKept | undefined;
   readonly program: Program;
   readonly lease: GraphLease;
   readonly ticket: Ticket | undefined;
-  /** Whether the ticket has been told how many runs there will be. */
+  /** Whether the ticket has the number of runs already. */
   readonly counted: boolean;
   readonly call: Call;
   readonly clock: Clock;
@@ -44,7 +44,7 @@ export interface ModelStepParts {
   readonly position: SequencePosition | undefined;
 }
 
-/** What a model step gave and took. */
+/** The outputs and the times of a model step. */
 export interface ModelStepResult {
   readonly values: Tensors;
   /** State after it, by its name outside. */
@@ -54,11 +54,11 @@ export interface ModelStepResult {
   /** Time of instances that it is charged for. */
   readonly busyMs: number;
   readonly runs: number;
-  /** Runs that answers from memory took the place of. */
+  /** Runs that answers from memory replaced. */
   readonly keptRuns: number;
 }
 
-/** A run, or what was asked for in its place. */
+/** A run, or the kept answer used instead. */
 interface StepOutcome extends RunOutcome {
   readonly fromMemory?: true;
 }
@@ -98,13 +98,13 @@ type Ask = (
 ) => Promise<StepOutcome>;
 
 /**
- * How to ask for the answers of a step's model that are kept; undefined where none are. A request to the model itself finds the
- * same ones, so tensors have the names and shapes here that its callers see.
+ * How to look up kept answers of a step's model; undefined if none are kept. A request to the model itself finds the same ones,
+ * so tensors have the names and shapes here that its callers see.
  */
 function askFor(action: ModelAction, parts: ModelStepParts): Ask | undefined {
   const { step, from, to } = action;
   const { program, kept: ask, position, clock, ticket } = parts;
-  // Of a model that is asked for itself, whoever asks has looked.
+  // For a request to the model itself, the caller has looked already.
   if (!ask || !step.kept || program.bare || position || from !== startCut || to !== endCut) return undefined;
   const { graph, kept } = step;
   const segment = { model: graph.model, version: graph.version, ...kept, from, to };
@@ -129,7 +129,8 @@ function askFor(action: ModelAction, parts: ModelStepParts): Ask | undefined {
   };
 }
 
-/** Runs it once: what `stepResult` makes the step's result of. Throws where a value or a place in its sequence is missing. */
+/** Runs it once; `stepResult` makes the step's result of the outcome. Throws if a value or a position in its sequence is
+ * missing. */
 export function beginOnce(
   action: ModelAction,
   wiring: Wiring,
@@ -155,7 +156,7 @@ export function beginOnce(
 
 const nothing: Tensors = new Map();
 
-/** What a run gave, by the names that the plan knows it by. */
+/** The outputs of a run, by their names in the plan. */
 export function stepResult(action: ModelAction, wiring: Wiring, outcome: StepOutcome): ModelStepResult {
   const { outputs, queueMs, runMs, busyMs, fromMemory } = outcome;
   const keptRuns = fromMemory ? 1 : 0;
@@ -244,7 +245,7 @@ function seen(action: ModelAction, tensor: Tensor, name: string): Tensor {
   return shape ? reshaped(tensor, shape) : tensor;
 }
 
-/** What it gives as callers of its model see it. */
+/** The outputs as callers of its model see them. */
 function allSeen(action: ModelAction, outputs: Tensors): Tensors {
   return new Map([...outputs].map(([name, tensor]) => [name, seen(action, tensor, name)]));
 }

@@ -4,19 +4,19 @@ import type { Program } from "../repository/index.ts";
 import type { SegmentPlan } from "./segment-plan.ts";
 
 /**
- * Room for the values between the steps of pipelines. Requests that are inside one hold what its steps have made; when a
- * late step is slow, those behind it pile up with images and tensors in hand. So a pipeline is entered only when what it
- * is expected to hold fits beside what others hold, and when fewer are inside it than its operator allows. Those who
- * wait hold nothing but their inputs; those inside never wait here, so all of them get through.
+ * Limits the memory of values between the steps of pipelines. A request inside a pipeline holds the outputs of its steps. When
+ * a late step is slow, requests pile up before it with images and tensors in hand. So a request enters a pipeline only when its
+ * expected peak fits beside what others hold, and when fewer are inside than the operator allows. Requests that wait hold
+ * nothing but their inputs. Requests inside never wait here, so all of them get through.
  */
 export interface PipelineRoom {
   readonly heldBytes: number;
   readonly waiting: number;
-  /** First come first served, but that nobody waits for a pipeline that is full of its own. Rejects when the call ends. */
+  /** First come, first served, except that no request waits after one whose own pipeline is full. Rejects when the call ends. */
   enter(plan: SegmentPlan, call: Call): Promise<Entered>;
 }
 
-/** One request inside. Dispose it when the request is over. */
+/** One request inside. Dispose it when the request ends. */
 export interface Entered extends Disposable {
   /** Told how much the request held at most, which the next one is expected to. */
   held(peakBytes: number): void;

@@ -14,7 +14,7 @@ export interface PlanCache {
   ): SegmentPlan | Promise<SegmentPlan>;
 }
 
-/** Segments remembered for one program; asking for ever new ones costs time, not memory. */
+/** Segments remembered for one program: requests for ever new ones cost time, not memory. */
 const most = 128;
 
 /** One wanted output is by far the most frequent. Cuts have no quotes in their names, so no two requests have one key. */

@@ -2,8 +2,8 @@ import { type Call, type Cut, type CutId, endCut, LongshoreError, startCut } fro
 import { type ModelSource, type ModelStep, type Program, someNames } from "../repository/index.ts";
 
 /**
- * A place in a program. `step` counts the steps that are wholly before it; with `inner` it lies inside the graph of that
- * step. `rank` orders places.
+ * A position in a program. `step` counts the steps that are wholly before it; with `inner` it lies inside the graph of that
+ * step. `rank` orders positions.
  */
 export interface Position {
   readonly id: CutId;
@@ -43,7 +43,7 @@ function hasInnerCuts(step: Program["steps"][number] | undefined): step is Model
   return step?.kind === "model" && step.forEach === undefined && step.graph.states.length === 0;
 }
 
-/** All legal places, in order. */
+/** All legal positions, in order. */
 export async function positions(
   program: Program,
   inner: InnerCuts,
@@ -61,7 +61,7 @@ export async function positions(
   return [...all, endPosition(program)];
 }
 
-/** The place that a cut id names. Throws `unknown-cut` that lists those there are. */
+/** The position that a cut id names. Throws `unknown-cut` that lists those there are. */
 export async function positionOf(
   program: Program,
   id: CutId,

@@ -10,7 +10,7 @@ import type { SegmentPlan } from "./segment-plan.ts";
 import { onProcessor } from "../runtime/index.ts";
 import type { RunValues } from "./values.ts";
 
-/** What a segment runs with. */
+/** The parts of a segment's run. */
 export interface SegmentRun {
   readonly plan: SegmentPlan;
   /** The crossing at its beginning, checked. */
@@ -30,12 +30,12 @@ export interface SegmentRun {
   readonly elementsSeen: (action: ModelAction, count: number) => void;
 }
 
-/** What the actions of one run share. */
+/** The parts that the actions of one run share. */
 export interface RunContext {
   readonly values: RunValues;
   /** State after the steps that keep some. */
   readonly state: Map<string, Tensor>;
-  /** Told when a stage is over, and how long before now that was. */
+  /** Records a stage that ended `agoMs` before now. */
   readonly note: (stage: StageTime, agoMs: number) => void;
 }
 
@@ -65,7 +65,7 @@ export async function runChain(
 }
 
 /**
- * Runs a model once, or once for each element. `counted`: whoever calls has told admission how many runs there will be.
+ * Runs a model once, or once for each element. `counted`: the caller has already told admission how many runs there will be.
  *
  * @returns time that it is charged for
  */
@@ -100,7 +100,7 @@ export async function runOneModel(
   return result;
 }
 
-/** What an action's model is run with. */
+/** What an action's model runs with. */
 export function stepParts(run: SegmentRun, action: ModelAction, counted: boolean): ModelStepParts {
   const lease = leaseOf(run, action);
   const { plan, admission, kept, call, clock, state, position } = run;

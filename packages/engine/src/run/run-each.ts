@@ -74,7 +74,7 @@ function expect(run: SegmentRun, action: EachAction, count: number): void {
   for (const [scheduler, rows] of runs) run.admission.ticket(scheduler)?.expect(rows);
 }
 
-/** Cuts what is taken apart into groups of elements; everything else goes to each group whole. */
+/** Cuts the values that are taken by element into groups; every other value goes to each group whole. */
 function cutter({ apart }: EachAction, taken: Tensors, together: number): (group: number) => Tensors {
   const elements = new Map(
     apart.flatMap((name): [string, readonly Tensor[]][] => {

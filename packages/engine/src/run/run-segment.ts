@@ -8,14 +8,14 @@ import type { SegmentPlan } from "./segment-plan.ts";
 import { runValues, type RunValues } from "./values.ts";
 import { wiringOf } from "./wiring.ts";
 
-/** What a segment gave and took. */
+/** The outputs and the times of a segment. */
 export interface SegmentResult {
   readonly outputs: Tensors;
   readonly state: Tensors;
   readonly stages: readonly StageTime[];
   /** Time of processors that it is charged for: transforms and its share of runs. */
   readonly busyMs: number;
-  /** Wall time without waiting: what a profile of this segment says. */
+  /** Wall time without waiting, comparable to a profile of this segment. */
   readonly serviceMs: number;
   /** The most that was held between its steps at one time. */
   readonly peakBytes: number;
@@ -115,8 +115,8 @@ async function runSteps(run: SegmentRun): Promise<SegmentResult> {
 }
 
 /**
- * Runs a plan that gives several answers: what comes before they part once, what comes after once for each, when the one
- * before was taken. What the first part took is told with the first answer.
+ * Runs a plan that gives several answers: the actions before the answers part run once, those after it once for each, when the
+ * one before was taken. The first answer carries the times of the first part.
  */
 export async function* runAnswers(run: SegmentRun, at: number): AsyncIterable<SegmentResult> {
   const { plan, clock, call, transforms } = run;
@@ -153,7 +153,7 @@ export async function* runAnswers(run: SegmentRun, at: number): AsyncIterable<Se
   }
 }
 
-/** What was made before the answers part and is needed after it. They are lent to each, so that none gives them away. */
+/** Values made before the answers part and needed after it. They are lent to each, so that none gives them away. */
 function sharedValues({ results }: SegmentPlan, tail: readonly Action[], values: RunValues): Tensors {
   const names = new Set([...tail.flatMap(({ takes }) => takes), ...results.map(({ value }) => value)]);
   return new Map(
@@ -173,7 +173,7 @@ function ownedResults(plan: SegmentPlan, others: Tensors, values: Pick<RunValues
     const tensor = values.get(value);
     if (!tensor) throw new Error(`${value} was not made`);
     const rest = lent(renamed(tensor, spec.name));
-    // What passes through unchanged, or is wanted under two names, must not share memory with what others own.
+    // An output that passes through unchanged, or is wanted under two names, must not share memory that others own.
     const shared = sharesMemory(tensor, others) || sharesMemory(tensor, owned);
     owned.set(spec.name, shared ? { ...rest, bytes: new Uint8Array(tensor.bytes) } : rest);
   }

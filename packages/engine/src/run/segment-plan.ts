@@ -17,11 +17,11 @@ export interface SegmentPlan {
   readonly models: readonly ModelAction[];
   /** Where among the actions the request's answers part; undefined for the usual one. */
   readonly answersAt: number | undefined;
-  /** For each action, values that nobody needs after it. */
+  /** For each action, values that no later action needs. */
   readonly drops: readonly (readonly string[])[];
   readonly results: readonly Crossed[];
   readonly stateful: readonly ModelStep[];
-  /** Steps that are told of the position in a sequence, whether they keep state or not. */
+  /** Steps that receive the position in a sequence, whether they keep state or not. */
   readonly sequential: readonly ModelStep[];
 }
 
@@ -93,7 +93,7 @@ function wantedOf(
   });
 }
 
-/** The steps between two places, the first and the last perhaps in part. */
+/** The steps between two positions, the first and the last perhaps in part. */
 function partsBetween(program: Program, from: Position, to: Position): readonly StepPart[] {
   const last = to.inner ? to.step + 1 : to.step;
   return program.steps.slice(from.step, last).map((step, offset) => {
@@ -105,7 +105,7 @@ function partsBetween(program: Program, from: Position, to: Position): readonly 
     const takes = head && step.kind === "model" ? outside(head.crossing, step) : takenValues(step);
     const makes =
       tail && step.kind === "model" ? outside(tail.crossing, step) : step.outputs.map(({ value }) => value);
-    // What a graph takes may still be alive at a cut inside it; it is passed on, not made.
+    // An input of a graph may still be alive at a cut inside it; it is passed on, not made.
     const passed = new Set([...takes, ...takenValues(step)]);
     return {
       step,
@@ -117,7 +117,7 @@ function partsBetween(program: Program, from: Position, to: Position): readonly 
   });
 }
 
-/** Keeps what somebody needs, walking backwards; `needed` is what has to be there at the beginning. */
+/** Keeps the parts that a later one needs, walking backwards; `needed` must be there at the beginning. */
 function neededParts(
   parts: readonly StepPart[],
   results: readonly Crossed[],

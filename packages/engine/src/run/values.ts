@@ -2,9 +2,9 @@ import { give, LongshoreError, type Tensor, type Tensors } from "@longshore/core
 import { borrowed, elementCount } from "@longshore/core/internal";
 
 /**
- * The values of one run, by name. A value that is taken for the last time is given away, so that lanes and runtimes in
- * other threads may move its memory instead of copying it (7 ms for 6 MB) - unless somebody else still looks at that
- * memory: a caller who only lent an input, or another value that shares it.
+ * The values of one run, by name. A value that is taken for the last time is given away, so that lanes and runtimes in other
+ * threads may move its memory instead of copying it (7 ms for 6 MB). It is copied if its memory has another reader: a caller
+ * that only lent an input, or another value that shares it.
  */
 export interface RunValues {
   /** Borrowed views of some values; those in `last` are given where that is safe, and are gone afterwards. */

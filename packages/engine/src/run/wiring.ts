@@ -27,12 +27,12 @@ export interface Wiring {
   readonly states: readonly { readonly output: string; readonly name: string }[];
 }
 
-/** What a state of a step's graph is called outside it. */
+/** The name outside the graph of a state of a step's graph. */
 export function stateName(program: Program, step: ModelStep, input: string): string {
   return program.bare ? input : `${step.id}:${input}`;
 }
 
-/** Worked out once for an action and what is loaded for it: every request asks. */
+/** Computed once for an action and what is loaded for it, since every request needs it. */
 const known = new WeakMap<ModelAction, { readonly inputs: readonly string[]; readonly wiring: Wiring }>();
 
 /** The wiring of an action on the graph that is leased for it. */

@@ -30,9 +30,9 @@ export function rowsOf(feeds: Tensors): number | undefined {
 }
 
 /**
- * What requests must have in common to share a run: the sharers (a tenant, unless the graph's rows tell nothing of each
- * other), the outputs asked for, and every input's name, datatype and sizes but the first. Undefined: it cannot share one, as
- * what has no rows cannot.
+ * What requests must have in common to share a run: the tenant (unless the graph's rows are independent), the requested
+ * outputs, and every input's name, datatype and sizes but the first. Undefined for a request that cannot share one, such as one
+ * without rows.
  */
 export function batchKey(feeds: Tensors, fetches: readonly string[], sharers: string): string | undefined {
   if (!rowsOf(feeds)) return undefined;
@@ -89,8 +89,8 @@ function joiningOf(members: readonly Tensors[], name: string, first: Tensor, ran
 
 /**
  * The work of making the feeds of all members one, their rows in order (copies), padded to `ran` rows. Yields after each two
- * milliseconds or so. What is large is given: nobody else has it, and a runtime may move it rather than copy it once more.
- * Throws `invalid-input` when a member has left meanwhile and moved its rows away.
+ * milliseconds or so. Large feeds are given: this run alone has them, and a runtime may move them instead of copying them once
+ * more. Throws `invalid-input` when a member has left meanwhile and moved its rows away.
  */
 function* joinWork(members: readonly Tensors[], ran: number): Generator<void, Tensors> {
   const inputs = [...(members[0] ?? [])].map(([name, first]) => joiningOf(members, name, first, ran));
@@ -180,7 +180,7 @@ export function runJoined<T>(
   return feeds instanceof Promise ? feeds.then(run) : run(feeds);
 }
 
-/** Whether all outputs have so many rows. */
+/** Whether all outputs have this many rows. */
 export function followRows(outputs: Tensors, rows: number): boolean {
   for (const tensor of outputs.values()) if (tensor.spec.shape[0] !== rows || tensor.rows) return false;
   return true;

@@ -70,11 +70,11 @@ export interface InferenceSession {
    */
   run(feeds: Tensors, fetches: readonly string[], call: Call): Promise<Tensors>;
   /**
-   * What the run that ended last took where it ran, in milliseconds, without the way there and back. Absent where nobody
-   * measures it.
+   * How long the run that ended last took where it ran, in milliseconds, without the way there and back. Absent if it was not
+   * measured.
    */
   readonly ranMs?: number | undefined;
-  /** Whether what was asked for last reached the runtime, and was not given up while its inputs were copied. Absent: it did. */
+  /** Whether the last request reached the runtime, and was not given up while its inputs were copied. Absent: it did. */
   readonly begun?: boolean;
   /** Resolves when no run is under way. */
   idle(): Promise<void>;

@@ -13,7 +13,7 @@ import { sameTensors } from "./row-samples.ts";
 import type { BatchVerdict } from "./verdict.ts";
 
 /*
- * May requests for a graph share runs if its configuration does not ask for it? Three things must hold, each shown by runs:
+ * May requests for a graph share runs if its configuration does not enable it? Three things must hold, each shown by runs:
  *
  * - A row's answer is the same, bit for bit, alone and beside any others. The rows are real or golden ones; among their
  *   neighbours are loud and quiet variations of them, because a scale that the whole batch shares hardly shows beside rows of
@@ -44,7 +44,7 @@ export interface TrialParts {
   readonly run: (feeds: Tensors) => Promise<TriedRun>;
 }
 
-/** A larger run must save so much of the time of each row beside the next smaller one, and in the end beside single rows. */
+/** A larger run must save this share of the time of each row beside the next smaller one, and in the end beside single rows. */
 const leastGainRatio = 0.03;
 const leastTotalGainRatio = 0.15;
 /** A smaller run is chosen where it is nearly as good: its requests wait for less. */

@@ -21,7 +21,7 @@ function arrivalPace(): ArrivalPace {
       }
       lastMs = nowMs;
     },
-    // A pause that is longer than the gaps before it is a sign that the burst is over.
+    // A pause longer than the gaps before it is a sign that the burst has ended.
     gapMs: (nowMs) =>
       meanMs === undefined || lastMs === undefined ? Infinity : Math.max(meanMs, nowMs - lastMs),
   };

@@ -9,7 +9,7 @@ import type { Scheduler } from "./seam.ts";
 const base = housekeepingCall("test");
 const port = { name: "x", datatype: "FP32", shape: [-1, 1] } as const;
 
-/** Graphs by name with the time of a run of each, on so many cores; instances where there are more than one. */
+/** Graphs by name with the time of a run of each, on this many cores; instances where there are more than one. */
 async function place(runMs: Readonly<Record<string, number>>, cores = 1, instances = 1) {
   const clock = manualClock();
   const models = Object.fromEntries(

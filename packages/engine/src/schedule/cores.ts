@@ -43,8 +43,8 @@ export interface CoreClaim extends Disposable {
   /** Adds time of a core that a tenant had. */
   charge(tenant: TenantId, ms: number, nowMs: number): void;
   /**
-   * How long a new run waits for a core, in milliseconds, behind the waiting runs of other graphs. With a tenant, only what is served
-   * before that tenant counts.
+   * How long a new run waits for a core, in milliseconds, after the waiting runs of other graphs. With a tenant, only what is
+   * served before that tenant counts.
    */
   waitMs(nowMs: number, tenant?: TenantId): number;
 }
@@ -53,7 +53,7 @@ export interface CoreClaim extends Disposable {
 export interface CoreRun {
   /** As stated when the core was taken. */
   readonly expectedMs: number;
-  /** Ends the run. The next scheduler is called a moment later, so that the one that gives can take again. */
+  /** Ends the run. The next scheduler is called in a later turn, so that the one that gives can take again. */
   give(nowMs: number): void;
 }
 
@@ -182,7 +182,7 @@ export function coresOf(count: number, weightOf: (tenant: TenantId) => number, c
     next = undefined;
   }
 
-  /** What waits for other graphs and is served before a request of that tenant. */
+  /** The work of other graphs that is served before a request of that tenant. */
   function aheadMs(user: User, tenant: TenantId | undefined): number {
     const own = user.of.waiting().reduce((sum, one) => (one.tenant === tenant ? sum + one.workMs : sum), 0);
     const others = new Map<TenantId, number>();

@@ -5,7 +5,7 @@ export interface Due {
   readonly tenant: TenantId;
   /** Class of urgency: 1 comes first. */
   readonly level: number;
-  /** Whether it has waited longer than its policy allows. Then it goes behind all of its class that have not. */
+  /** Whether it has waited longer than its policy allows. Then it goes after all of its class that have not. */
   readonly delayed: boolean;
   readonly deadlineMs: number;
   /** Position of arrival: equals are served in it. */

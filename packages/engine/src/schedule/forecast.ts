@@ -120,7 +120,7 @@ const mostRounds = 8;
 /** The rounds end when a wait grows by less than this, in milliseconds. */
 const nearMs = 0.5;
 
-/** The wait behind some work and behind other tenants. The longer it takes, the more of their work arrives. */
+/** The wait after some work and after that of other tenants. The longer it takes, the more of their work arrives. */
 function waitBehind(freeMs: readonly number[], ownMs: number, others: readonly Rival[]): number {
   let waitMs = filledUntil(freeMs, ownMs);
   if (others.length === 0) return waitMs;

@@ -3,7 +3,7 @@ import { type ArrivalPaces, worthwhileWaitMs } from "./company.ts";
 import type { Due, Flow } from "./fair-queue.ts";
 import type { RunTimes } from "./run-times.ts";
 
-/** What matters of a waiting request when runs are shared. */
+/** The facts of a waiting request that decide whether it can share a run. */
 export interface Candidate extends Due {
   readonly rows: number;
   /** Bytes of one row, from which its run time is estimated. */

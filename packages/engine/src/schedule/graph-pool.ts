@@ -57,7 +57,7 @@ export interface GraphPoolParts {
   readonly limiter?: RateLimiter | undefined;
   /** Share of a tenant relative to others. Default: 1 for all. */
   readonly weightOf?: (tenant: TenantId) => number;
-  /** Joins requests for graphs whose configuration does not ask for it. Default: they run one by one. */
+  /** Joins requests for graphs whose configuration does not enable it. Default: they run one by one. */
   readonly unasked?: UnaskedBatching | undefined;
   /** Called with each scheduler that ends and waits for reserved positions. It has no leases. */
   readonly ending?: (scheduler: Scheduler) => void;

@@ -6,7 +6,7 @@ import { onnxRuntime } from "@longshore/nodejs";
 import { artifactOf } from "@longshore/testkit";
 import { type InvarianceResult, testInvariance } from "./invariance.ts";
 
-/** Real files in a real runtime: what depends on a row's neighbours is a matter of kernels. */
+/** Real files in a real runtime: whether a row depends on its neighbours is a matter of kernels. */
 const runtime = onnxRuntime();
 afterAll(() => runtime.close());
 const call = housekeepingCall("invariance");

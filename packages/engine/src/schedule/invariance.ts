@@ -15,7 +15,7 @@ import {
 import { elementBytes, gaussian } from "@longshore/core/internal";
 import { type InferenceSession, joinFeeds, splitOutputs } from "../runtime/index.ts";
 
-/** What came of the test of a graph. */
+/** The result of the test of a graph. */
 export interface InvarianceResult {
   readonly passed: boolean;
   /** Largest difference of an output value from the one of the row alone, over what is allowed; at most 1 when passed. */
@@ -24,7 +24,8 @@ export interface InvarianceResult {
   readonly problem?: string;
 }
 
-/** Differences up to this, plus so much of the value, come from the order of sums and tell nothing of the neighbours. */
+/** Differences up to this, plus the same share of the value, come from the order of sums and say nothing about the neighbours.
+ */
 const absolute = 1e-5;
 const relative = 1e-4;
 /** Sizes that are tried for axes that vary: networks want multiples of their strides. */
@@ -154,7 +155,7 @@ export function randomTensor(
       Array.from({ length: count }, () => Uint8Array.of(97 + Math.floor(random.next() * 26))),
       shape,
     );
-  // Whole numbers may be places in a table, so they are small: 0 or 1 exist in any.
+  // Whole numbers may index a table, so they are small: 0 or 1 exist in any.
   const bytes = new Uint8Array(count * elementBytes(datatype));
   const width = elementBytes(datatype);
   const whole = datatype.startsWith("INT") || datatype.startsWith("UINT") || datatype === "BOOL";

@@ -61,7 +61,7 @@ function runtimesFor(
 interface Attempt {
   readonly runtime: Runtime;
   readonly provider: string | undefined;
-  /** Why it stands behind the processor, although it was written before it. */
+  /** Why the provider is tried after the processor, although it was written before it. */
   readonly after?: string | undefined;
 }
 
@@ -103,8 +103,8 @@ function providerOrder(
 }
 
 /**
- * Loads with the first attempt that succeeds. A runtime never falls back by itself: what it cannot run (`unsupported`) goes to the next attempt
- * here, and so does whatever an accelerator fails with. Each attempt is told as an event.
+ * Loads with the first attempt that succeeds. A runtime never falls back by itself: this function moves to the next attempt
+ * when the runtime cannot run the model (`unsupported`) or when an accelerator fails. Each attempt is recorded as an event.
  */
 function openFirst(
   { clock, observer, limits }: GraphPoolParts,

@@ -6,11 +6,11 @@ import type { ResourceClaim } from "./rate-limiter.ts";
 import { GraphScheduler } from "./scheduler.ts";
 import type { Scheduler, SchedulerParts } from "./seam.ts";
 
-/** What a scheduler is opened with. */
+/** The parts of a scheduler. */
 export interface OpenParts extends SchedulerParts {
   /** One for each instance. */
   readonly opens: readonly OpenSession[];
-  /** What each takes of shared resources for a run, in the same order. */
+  /** The claim of each on shared resources for a run, in the same order. */
   readonly claims?: readonly (ResourceClaim | undefined)[];
   /** For the inputs of the test of batch invariance. */
   readonly random: Random;

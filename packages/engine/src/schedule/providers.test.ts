@@ -33,7 +33,7 @@ interface Planted {
   readonly missing?: string;
   /** It ends its process when it loads. */
   readonly crashes?: true;
-  /** Its answers are so many times the right ones. */
+  /** Factor by which its answers differ from the right ones. */
   readonly factor?: number;
 }
 

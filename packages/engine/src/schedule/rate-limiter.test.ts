@@ -32,7 +32,7 @@ describe("shared resources", () => {
     expect(log).toEqual(["small", "other"]);
     other.claim.give();
     await called();
-    // `other` has had a turn and `large` none: what is free is kept for it.
+    // `other` has had a turn and `large` none: the free amount is kept for it.
     other.start();
     expect(log).toEqual(["small", "other"]);
     small.claim.give();
@@ -131,7 +131,7 @@ describe("shared resources", () => {
             await called();
             start(index);
           }
-          // When all that runs ends, again and again, nobody is left waiting.
+          // When all runs end, again and again, no run is left waiting.
           for (let round = 0; round < 4 * needs.length; round++) {
             const ended = [...running];
             for (const index of ended) {

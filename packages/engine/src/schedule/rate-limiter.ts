@@ -24,7 +24,7 @@ export interface ResourceNeed {
 export interface ResourceClaim extends Disposable {
   /** Takes what a run needs, or calls `again` once it is free. */
   take(again: () => void): boolean;
-  /** Ends the run. The next is called a moment later, so that this one can take again first. */
+  /** Ends the run. The next is called in a later turn, so that this one can take again first. */
   give(): void;
   /** Ends without a run: it does not count as a turn. */
   drop(): void;

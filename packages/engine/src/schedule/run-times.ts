@@ -32,7 +32,7 @@ export interface RunTimes {
   joinedRows(rows: number, rowBytes?: number): number;
   /** Whether `more` rows together take less time per row than `rows`, or this is unknown. */
   pays(rows: number, more: number, rowBytes?: number): boolean;
-  /** Whether figures are from a moment ago, and of enough runs to refuse work by. */
+  /** Whether figures are recent, and from enough runs to refuse work by. */
   known(nowMs: number): boolean;
 }
 

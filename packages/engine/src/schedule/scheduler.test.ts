@@ -60,7 +60,7 @@ interface BenchOptions extends Partial<OpenParts> {
   readonly beforeRun?: (model: string) => void;
   readonly instances?: number;
   readonly open?: OpenSession;
-  /** What each turn of the loop takes. Default 0. */
+  /** The duration of each turn of the loop. Default 0. */
   readonly turnMs?: number;
 }
 
@@ -96,7 +96,7 @@ const until = (deadlineMs: number, tenant = "t"): Call => ({ ...base, deadlineMs
 const due = (deadlineMs: number, tenant = base.tenant): Asker => ({ deadlineMs, tenant });
 const firstOf = (outputs: Tensors): number => float32View(outputs.get("y")!)[0] ?? NaN;
 
-/** Rows of the last runs when so many clients each ask again as soon as they were answered. */
+/** Rows of the last runs when this many clients each send again as soon as they have an answer. */
 async function rowsOfRuns(
   clients: number,
   runMs: (rows: number) => number,
@@ -156,7 +156,7 @@ describe("clients that ask again when they are answered", () => {
     const again = (): void => {
       if (other?.take(again) === true) turns.push("other");
     };
-    // Now it is the other's turn, which has more to run behind it.
+    // Now it is the other's turn, which has more to run after it.
     for (let turn = 0; turn < 20; turn++) {
       again();
       other?.give();
@@ -290,7 +290,7 @@ describe("queue", () => {
     expect(
       outcomes.map((one) => (one.status === "rejected" ? (one.reason as LongshoreError).reason : "answered")),
     ).toEqual(["answered", "evicted", "evicted"]);
-    // Whoever comes back then does not wait.
+    // A request that returns then does not wait.
     expect(outcomes[2]).toMatchObject({ reason: { retryAfterMs: 1 } });
   });
 
@@ -357,7 +357,7 @@ describe("batching", () => {
       { size: 4 },
       { size: 1 },
     ]);
-    // Whoever ran alone has what came, and nothing is taken apart.
+    // A request that ran alone gets its outputs whole.
     expect(events.filter(({ kind }) => kind === "batch-parted")).toMatchObject([{ model: "m", size: 4 }]);
   });
 
@@ -412,11 +412,11 @@ describe("batching", () => {
     }
     const all = Array.from({ length: 3 }, (_, value) => scheduler.run(feeds(value), ["y"], base));
     expect(scheduler.load().queueMs).toBeCloseTo(10, 5);
-    // The next run is full; who comes then begins another.
+    // The next run is full; the next request begins another.
     all.push(scheduler.run(feeds(0), ["y"], base), scheduler.run(feeds(0), ["y"], base));
     expect(scheduler.load().queueMs).toBeGreaterThanOrEqual(10 + 16);
     await clock.finish(Promise.all(all));
-    // Of two tenants nobody knows whose company it will be.
+    // With two tenants, the tenant of the next request is unknown.
     for (const tenant of ["a", "a", "b"]) all.push(scheduler.run(feeds(0), ["y"], until(Infinity, tenant)));
     expect(scheduler.load().queueMs).toBeGreaterThan(10 + 10);
     await clock.finish(Promise.all(all));

@@ -32,7 +32,7 @@ export interface Scheduler {
   readonly open: boolean;
   /** Grants a queue position. Throws `queue-full` or `shutting-down`. */
   admit(rows: number, asker: Asker): Ticket;
-  /** What work of that asker would meet that comes now. */
+  /** The forecast for work of that tenant that arrives now. */
   expected(rows: number, asker: Asker): Forecast;
   /** Reports that work of this tenant was refused by its forecast, so it will not come. */
   turnedAway(asker: Asker): void;
@@ -46,7 +46,7 @@ export interface Scheduler {
   load(): LoadReport;
   /** The runtime, its version and its provider, where the runtime says so. */
   readonly build: string | undefined;
-  /** From now on requests of one tenant may share runs of up to so many rows. */
+  /** From now on requests of one tenant may share runs of up to this many rows. */
   joinUpTo(rows: number): void;
   /** Shows the inputs of requests until no more are wanted. */
   sample(samples: RowSamples): void;

@@ -332,7 +332,7 @@ describe("classes and timeouts", () => {
     const beganMs = clock.nowMs();
     const running = scheduler.run(feeds(1), ["y"], of("t"));
     const late = scheduler.run(feeds(1), ["y"], of("t")).catch((error: LongshoreError) => {
-      // After so long, what is left of the run under way can be waited for.
+      // After this long, the rest of the run under way can be waited for.
       expect(error).toMatchObject({ reason: "evicted", code: "UNAVAILABLE", retryAfterMs: 1000 });
       return clock.nowMs();
     });

@@ -66,7 +66,7 @@ export function ticketDesk({ name, most, weightOf, evict, returned }: DeskParts)
     },
     pending,
     grant(rows, { tenant, deadlineMs }, rowMs) {
-      // An evicted request returns its ticket a moment later. Until then there is one ticket too many, and never two.
+      // An evicted request returns its ticket in a later turn. Until then there is one ticket too many, and never two.
       if (open >= most && !(open === most && makeRoom(tenant))) {
         throw new LongshoreError(
           "queue-full",

@@ -26,9 +26,9 @@ interface Trial {
   reject(error: LongshoreError): void;
 }
 
-/** Between requests, one run for each so many times its length: at most a tenth of the instance's time. */
+/** Between requests, one run for each this many times its length: at most a tenth of the instance's time. */
 const restFactor = 9;
-/** Longer runs than this wait until nothing else does. */
+/** Longer runs than this wait until the instance is idle. */
 const shortMs = 2;
 /** A trial looks again this often where nothing tells it that an instance is idle. */
 const lookMs = 25;

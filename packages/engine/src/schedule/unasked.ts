@@ -14,17 +14,17 @@ import { rowSamples } from "./row-samples.ts";
 import type { Scheduler } from "./seam.ts";
 import type { BatchVerdict, BatchVerdicts } from "./verdict.ts";
 
-/** Inputs of batching for graphs whose configuration does not ask for it. */
+/** Inputs of batching for graphs whose configuration does not enable it. */
 export interface UnaskedParts {
   readonly store: Pick<ModelStore, "read">;
-  /** Undefined: every start tries anew. */
+  /** Undefined: every start runs the trial again. */
   readonly verdicts?: BatchVerdicts | undefined;
   readonly clock: Clock;
   readonly random: Random;
   readonly observer: Observer;
 }
 
-/** Joins requests for graphs whose configuration does not ask for it, where that is safe and pays. */
+/** Joins requests for graphs whose configuration does not enable it, if that is safe and pays. */
 export interface UnaskedBatching {
   /** Begins to find out, beside the requests; returns at once. */
   begin(graph: GraphBody, scheduler: Scheduler): void;

@@ -1,4 +1,4 @@
-/** Whether requests for a graph may share runs if its configuration does not ask for it, and why. */
+/** Whether requests for a graph may share runs if its configuration does not enable it, and why. */
 export interface BatchVerdict {
   /** Most rows in one run; 1 where each request runs alone. */
   readonly maxRows: number;

@@ -17,7 +17,7 @@ describe("handOut", () => {
     const bytes = new Uint8Array(4 * rowBytes);
     for (let row = 0; row < 4; row++) bytes.fill(row + 1, row * rowBytes, (row + 1) * rowBytes);
     const outputs = tensorsOf(tensorOf("y", "UINT8", [4, rowBytes], bytes));
-    // Three requests and a row of padding. Of a request, only what stands above is asked for here.
+    // Three requests and a row of padding. Only these members of a request are read here.
     const members = [member, member, member] as unknown as readonly Waiting[];
     let parted = 0;
     handOut(members, outputs, { rows: 4, startedMs: 0, runMs: 1, parted: () => void parted++ }, clock);

@@ -133,8 +133,8 @@ class WaitingHere implements Waiting {
 }
 
 /**
- * The call of a shared run: it ends when every member's caller has given up, unless it is `short`, which is over before
- * ending it could help. Call `over` after the run.
+ * The call of a shared run: it ends when every member's caller has given up, unless it is `short`: such a run ends before
+ * stopping it could help. Call `over` after the run.
  */
 export function joinedCall(
   members: readonly Waiting[],

@@ -26,7 +26,7 @@ async function runSample(
   random: Random,
 ): Promise<void> {
   const feeds = new Map<string, Tensor>();
-  // What the engine fills in requests - state, controls - is zeros here unless the sample says otherwise.
+  // Inputs that the engine fills in (state, controls) are zeros here unless the sample says otherwise.
   for (const spec of graph.signature.inputs) {
     const given = inputs.find((one) => one.spec.name === spec.name);
     const filled = [...graph.states, ...graph.controls].some(({ input }) => input === spec.name);

@@ -1,15 +1,16 @@
 import type { Call } from "@longshore/core";
 import { untilAborted } from "@longshore/core/internal";
 
-/** A place behind those in the same line that came before, such as requests of one sequence. Dispose it when the work ends, however it ends. */
+/** A position in a line after earlier entries, such as requests of one sequence. Dispose it when the work ends, however it ends.
+ */
 export interface Place extends Disposable {
-  /** Resolves when all that came before are through, and rejects when the call ends first; undefined where nobody is before. */
+  /** Resolves when all earlier entries are through, and rejects when the call ends first; undefined if there are none. */
   turn(call: Call): Promise<void> | undefined;
 }
 
-/** What is done one after another, in the order in which it came, where it has the same name. */
+/** Work that is done one after another, in the order of arrival, for each name. */
 export interface Lines {
-  /** Takes a place at once, so that nothing that happens before its turn can change the order. */
+  /** Joins at once, so that nothing that happens before its turn can change the order. */
   join(...name: readonly string[]): Place;
 }
 
@@ -22,8 +23,8 @@ export function lines(): Lines {
 }
 
 /**
- * A class without promises of its own: most requests stand behind nobody and nobody stands behind them. A request that
- * gives up while it waits still lets the next one wait for those before it.
+ * A class without promises of its own: most requests are alone in their line. A request that gives up while it waits still lets
+ * the next one wait for those before it.
  */
 class PlaceInLine implements Place {
   readonly #lasts: Lasts;
@@ -54,7 +55,7 @@ class PlaceInLine implements Place {
     if (!this.#before) this.#through();
   }
 
-  /** This one is through, and with it those behind it that have left already. */
+  /** This entry is through, and so are those after it that have left already. */
   #through(): void {
     const next = this.#next;
     if (!next) {

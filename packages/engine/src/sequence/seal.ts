@@ -3,11 +3,11 @@ import { nextStep } from "@longshore/core/internal";
 import type { SequenceKey } from "./sequence-store.ts";
 
 /**
- * Exported state leaves this endpoint and comes back through hands that are not ours. Two kinds of callers bring state: those
- * who may feed parts of models (`segment:infer`), to whom a state is one more tensor, and all others, who may only go on
- * from what this endpoint gave them. What it gave is told by a seal: a keyed hash over tenant, model, content, sequence id,
- * step and the tensors. A seal that was made here and does not fit is refused for everybody; a seal of a key that is not
- * known here counts as none.
+ * Exported state leaves this endpoint and comes back through hands that are not ours. Two kinds of callers bring state. Callers
+ * that may feed parts of models (`segment:infer`) may treat a state as one more tensor. All others may only continue from a
+ * state that this endpoint gave them. A seal proves that this endpoint gave the state: a keyed hash over tenant, model,
+ * content, sequence id, step and the tensors. A seal that was made here and does not fit is refused for every caller; a seal by
+ * an unknown key counts as none.
  */
 
 /** Makes and checks seals. */
@@ -73,7 +73,7 @@ async function checkCarried(
   );
 }
 
-/** What a seal says, without two ways to read it: JSON with all names and sizes, then the bytes in that order. */
+/** The bytes under a seal, with one reading only: JSON with all names and sizes, then the bytes in that order. */
 function sealed({ tenant, model, digest, id }: SequenceKey, step: number, state: Tensors): Uint8Array {
   const tensors = [...state.values()].sort((a, b) => (a.spec.name < b.spec.name ? -1 : 1));
   const facts = tensors.map(({ spec, bytes }) => [spec.name, spec.datatype, spec.shape, bytes.byteLength]);

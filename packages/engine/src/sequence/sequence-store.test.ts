@@ -223,7 +223,7 @@ describe("a sequence whose sender does not count", () => {
       expect(turn.remembered).toBeUndefined();
       turn.commit({ outputs: new Map(), state: stateOf(step) });
     }
-    // What comes with its state goes on, and is no start.
+    // A request with carried state continues a sequence and does not start one.
     using carried = await store.enter(
       { ...at(nextStep, { state: stateOf(7) }), key: { ...at(0).key, id: "moved" } },
       call,

@@ -11,7 +11,7 @@ import { keyOf, lines, type Place } from "./line.ts";
 import { type SlotGroup, slots } from "./slots.ts";
 import { apart, checkCarriedState, copied, type HeldState, initialState } from "./state.ts";
 
-/** Whose sequence of what. State is never shared between tenants, models or contents of a version. */
+/** The owner, model and id of a sequence. State is never shared between tenants, models or contents of a version. */
 export interface SequenceKey {
   readonly tenant: string;
   readonly model: string;
@@ -19,11 +19,11 @@ export interface SequenceKey {
   readonly id: string;
 }
 
-/** What a request brings to a sequence. */
+/** The parts of a request that concern its sequence. */
 export interface SequenceRequest {
   readonly key: SequenceKey;
   readonly position: SequencePosition;
-  /** None where a model only wants to be told of the position. */
+  /** None if a model only wants the position. */
   readonly states: readonly HeldState[];
   readonly maxIdleMs: number;
   /** Equal for a retry of the same request, different for any other; undefined: its reply is given once. */
@@ -32,10 +32,10 @@ export interface SequenceRequest {
   readonly slots?: SlotGroup;
 }
 
-/** What is known of a request before it is admitted. */
+/** The facts of a request before it is admitted. */
 export type SequenceDoor = Pick<SequenceRequest, "key" | "position" | "maxIdleMs" | "slots">;
 
-/** What a step gave: what callers get again when they retry it. */
+/** The result of a step, which callers get again when they retry it. */
 export interface StepReply {
   readonly outputs: Tensors;
   /** State after the step. */
@@ -53,7 +53,7 @@ export interface StepTurn extends Disposable {
   readonly step: number;
   /** The step was done before and this was its reply: nothing must run. The caller owns it. */
   readonly remembered: StepReply | undefined;
-  /** The step is done. What is kept is copied. Throws `memory-limit` when the state has grown too large. */
+  /** The step is done. State that is kept is copied. Throws `memory-limit` when the state has grown too large. */
   commit(reply: StepReply): void;
 }
 
@@ -70,17 +70,17 @@ export interface SequenceLimits {
 
 /** Resident state of sequences, with step numbers. */
 export interface SequenceStore {
-  /** A place behind the requests of the same sequence that came before; give it to `enter`. */
+  /** A position after the earlier requests of the same sequence; give it to `enter`. */
   join(tenant: string, model: string, id: string): Place;
   /**
-   * Waits for the sequence's earlier requests and for a slot, before anything else is taken for the request: who waits for
-   * a slot must not hold what those who have one need. Throws as `enter` does. Dispose it when the request ends.
+   * Waits for the sequence's earlier requests and for a slot, before anything else is taken for the request: a request that
+   * waits for a slot must not hold what the owners of slots need. Throws as `enter` does. Dispose it when the request ends.
    */
   reach(request: SequenceDoor, call: Call, place: Place): Promise<Disposable>;
   /**
-   * Waits for the sequence's earlier requests and for a slot, and checks the step: at once where there is nothing to wait
-   * for. Throws and rejects with `sequence-unknown`, `sequence-step`, `rejected` (too many live sequences) and
-   * `invalid-input` (carried state that does not fit). The place, or one that is taken now, is given back with the turn.
+   * Waits for the sequence's earlier requests and for a slot, and checks the step: at once where there is nothing to wait for.
+   * Throws and rejects with `sequence-unknown`, `sequence-step`, `rejected` (too many live sequences) and `invalid-input`
+   * (carried state that does not fit). The position, or one that is taken now, is given back with the turn.
    */
   enter(request: SequenceRequest, call: Call, place?: Place): StepTurn | Promise<StepTurn>;
   /** Sequences that hold state, of all tenants or of one. */
@@ -93,7 +93,7 @@ interface Entry {
   readonly name: string;
   readonly tenant: string;
   maxIdleMs: number;
-  /** When it has idled too long, unless somebody uses it. */
+  /** When it has idled too long, unless a request uses it. */
   expiresMs: number;
   /** Requests that are in it or wait for it. */
   users: number;
@@ -202,7 +202,7 @@ export function sequenceStore(clock: Clock, limits: Partial<SequenceLimits> = {}
     entry.users--;
     if (entry.users > 0) return;
     entry.expiresMs = clock.nowMs() + entry.maxIdleMs;
-    // What has ended, or did not begin, keeps nobody from a slot while its last answer is remembered.
+    // A sequence that has ended, or did not begin, holds no slot while its last answer is remembered.
     if (!entry.state) release(entry);
     if (entry.last < 0 || (!entry.state && !entry.reply)) forget(entry);
     // A timer that fires early finds out when it should have; only one that would fire late is set again.
@@ -220,7 +220,7 @@ export function sequenceStore(clock: Clock, limits: Partial<SequenceLimits> = {}
         `the state of sequence ${position.id} is ${bytes} bytes after step ${step}, and all states together may take ${maxStateBytes}; the sequence is ended`,
       );
     }
-    // The caller gets the outputs, and the state where it asked for it; what nobody else has is kept as it is.
+    // The caller gets the outputs, and the state if it asked for it; tensors without another owner are kept without a copy.
     const state = position.wantState ? copied(reply.state) : apart(reply.state, reply.outputs);
     entry.last = step;
     entry.maxIdleMs = maxIdleMs;
@@ -352,7 +352,7 @@ function begin(
   { key, position, states, fingerprint }: SequenceRequest,
 ): Pick<StepTurn, "state" | "step" | "remembered"> {
   const { state: carried, id } = position;
-  // What goes on from carried state is never a start, also where nothing else is known of the sequence.
+  // A step from carried state is never a start, even if nothing else is known of the sequence.
   const next = Math.max(entry.last + 1, carried ? 1 : 0);
   const step = position.step === nextStep ? next : position.step;
   if (fingerprint !== undefined && step === entry.last && entry.reply?.fingerprint === fingerprint) {

@@ -35,7 +35,7 @@ export function slots(): SequenceSlots {
         if (!open) return;
         open = false;
         const next = group.waiting.shift();
-        // Who waits takes over at once, so that nobody who comes now can be before them.
+        // The next waiter takes over at once, so that no later arrival can be before it.
         if (next) next.give();
         else if (--group.held === 0) groups.delete(name);
       },

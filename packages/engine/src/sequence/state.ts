@@ -7,7 +7,7 @@ export interface HeldState extends SequenceState {
   readonly initial?: Uint8Array;
 }
 
-/** The state at the beginning of a sequence, by input name: what its model says, else zeros, and empty texts for BYTES. */
+/** The state at the beginning of a sequence, by input name: as its model declares it, else zeros, and empty texts for BYTES. */
 export function initialState(states: readonly HeldState[]): Tensors {
   return new Map(
     states.map(({ input, datatype, shape, initial }): [string, Tensor] => {
@@ -19,8 +19,8 @@ export function initialState(states: readonly HeldState[]): Tensors {
 }
 
 /**
- * Carried state, checked: exactly the declared tensors. Sizes may differ from those at the beginning where a model's
- * state grows, but not in rank; what the graph itself refuses is refused there. Throws `invalid-input`.
+ * Carried state, checked: exactly the declared tensors. Sizes may differ from those at the beginning if a model's state grows,
+ * but not in rank; the graph itself refuses other misfits. Throws `invalid-input`.
  */
 export function checkCarriedState(states: readonly SequenceState[], carried: Tensors): Tensors {
   const expected = states.map(({ input }) => input).join(", ");

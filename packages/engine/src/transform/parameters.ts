@@ -55,13 +55,13 @@ export function flag(): v.GenericSchema<boolean> {
   return v.boolean("allowed is true or false");
 }
 
-/** A text of at most so many characters. */
+/** A text of at most this many characters. */
 export function text(most: number): v.GenericSchema<string> {
   const message = `allowed is a text of at most ${most} characters`;
   return v.pipe(v.string(message), v.maxLength(most, message));
 }
 
-/** A list of texts, with at most so many entries. */
+/** A list of texts, with at most this many entries. */
 export function texts(most: number): v.GenericSchema<string[]> {
   const message = `allowed is a list of at most ${most} texts`;
   return v.pipe(v.array(v.string(message), message), v.maxLength(most, message));

@@ -1,6 +1,6 @@
 import type { Clock, Tensors, TensorSpec } from "@longshore/core";
 
-/** What a transform that gives several answers may wait by. */
+/** The clock and limits for a transform that gives several answers. */
 export interface AnswerSurroundings {
   readonly clock: Clock;
   /** Ends with the request: stop waiting. */
@@ -23,12 +23,12 @@ export interface Transform<P> {
   /** Inputs are read-only. Throws `invalid-input` or `invalid-media`. */
   run(inputs: Tensors, parameters: P): Tensors | Promise<Tensors>;
   /**
-   * Gives several answers to one request, in the place of `run`: what follows it in a pipeline runs once for each. The next
-   * one is asked for when the one before is through. It runs where requests are served and not in a lane, so it waits but
-   * does not compute. Answers are in memory of their own.
+   * Gives several answers to one request, instead of `run`: the following steps of a pipeline run once for each. The next
+   * answer is requested when the one before is through. It runs where requests are served and not in a lane, so it waits but
+   * does not compute. Answers have memory of their own.
    */
   answers?(inputs: Tensors, parameters: P, surroundings: AnswerSurroundings): AsyncIterable<Tensors>;
 }
 
-/** Transforms by name: what a lane can run. */
+/** The transforms that a lane can run, by name. */
 export type TransformSet = ReadonlyMap<string, Transform<unknown>>;

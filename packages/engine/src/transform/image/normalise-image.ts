@@ -65,7 +65,7 @@ export const normaliseImage: Transform<unknown> = defineTransform({
         const value = (level * p.scale - mean) / std;
         table[level] = half ? toHalf(value) : value;
       }
-      // bgr swaps the colours and leaves a fourth channel in its place
+      // bgr swaps the colours and keeps a fourth channel where it is
       let read = p.order === "bgr" && channel < 3 && channels >= 3 ? 2 - channel : channel;
       let write = planar ? channel * size : channel;
       const step = planar ? 1 : channels;

@@ -18,7 +18,7 @@ interface Taps {
   readonly most: number;
 }
 
-/** Two neighbours, pixel centres at half positions, edges repeated: what OpenCV calls INTER_LINEAR. */
+/** Two neighbours, pixel centres at half positions, edges repeated: OpenCV's INTER_LINEAR. */
 function bilinearTaps(from: number, to: number): Taps {
   const first = new Int32Array(to);
   const count = new Int32Array(to);
@@ -36,7 +36,7 @@ function bilinearTaps(from: number, to: number): Taps {
   return { first, count, weights, most: 2 };
 }
 
-/** The mean over the source interval that an output position covers: what OpenCV calls INTER_AREA when shrinking. */
+/** The mean over the source interval that an output position covers: OpenCV's INTER_AREA when shrinking. */
 function areaTaps(from: number, to: number): Taps {
   const step = from / to;
   const most = Math.ceil(step) + 1;
@@ -151,7 +151,7 @@ function acrossFirst(source: Pixels, across: Taps, down: Taps, out: Uint8Array):
   }
 }
 
-/** Adds weighted source rows into `mixed`; three at a time where there are so many, which saves passes over it. */
+/** Adds weighted source rows into `mixed`, up to three at a time, which saves passes over it. */
 function mixDown(source: Pixels, down: Taps, y: number, mixed: Float64Array): void {
   const { data } = source;
   const stride = mixed.length;

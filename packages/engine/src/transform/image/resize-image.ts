@@ -38,7 +38,7 @@ const schema = v.pipe(
 
 type Parameters = v.InferOutput<typeof schema>;
 
-/** What decides the size of a resized image; see `targetSize`. */
+/** The rule for the size of a resized image; see `targetSize`. */
 export interface SizeRule {
   readonly longest?: number | undefined;
   readonly shortest?: number | undefined;
@@ -55,8 +55,8 @@ function toMultiple(size: number, multiple: number, most = maxSide): number {
 }
 
 /**
- * The size that an image of `height` x `width` is resized to, before padding. `longest` and `shortest` keep the aspect
- * ratio (`longest` never enlarges unless told), as does `height` or `width` alone; both together stretch. Free sides are
+ * The size that an image of `height` x `width` is resized to, before padding. `longest` and `shortest` keep the aspect ratio
+ * (`longest` never enlarges unless configured to), as does `height` or `width` alone; both together stretch. Free sides are
  * rounded to `multiple`, at least one of it.
  */
 export function targetSize(

@@ -22,7 +22,7 @@ function scalars(tensor: ReturnType<typeof portOf>): number {
 }
 
 /**
- * `tensor` of any type, ragged or not -> `tensor` with the same elements along one axis. What a step made under `forEach` is
+ * `tensor` of any type, ragged or not -> `tensor` with the same elements along one axis. A value made under `forEach` is
  * ragged; its scalars and texts become a plain list this way, which every client can read.
  */
 export const flatten: Transform<unknown> = defineTransform({
