@@ -1,10 +1,10 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 /**
- * Words, beliefs, decisions and wire of Longshore: what device, edge, cloud and gateway share. Uses web-platform globals
- * only; clock, randomness, sockets and disk are handed in.
+ * Words, beliefs, decisions and wire of Longshore: what device, edge, cloud and gateway share. Uses web-platform globals only;
+ * clock, randomness, sockets and disk are handed in.
  *
- * This list is what an app, an endpoint, a transport, a codec or a directory of one's own needs. What only packages of
- * this repository use is in `@longshore/core/internal`.
+ * This list is what an app, an endpoint, a transport, a codec or a directory of one's own needs. The parts that only packages
+ * of this repository use are in `@longshore/core/internal`.
  *
  * @module
  */

@@ -96,7 +96,7 @@ describe("aliases that the operator signed", () => {
     expect(refused.join()).toMatch(/older than 3.*same revision 3.*not one of the operator's.*not good/);
     await tell((sink) => sink.all([endpoint]));
     expect(revisions()).toEqual([]);
-    // What was seen before cannot come back as it was.
+    // Content seen before cannot come back as it was.
     await tell((sink) => sink.put(first));
     expect(revisions()).toEqual([]);
     await directory[Symbol.asyncDispose]();

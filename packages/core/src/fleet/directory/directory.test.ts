@@ -33,7 +33,7 @@ async function signed(
   return { ...(await sign("directory entry", entryJson(body), operator)), body };
 }
 
-/** The HTTP face of a registry, without a server: what `server/api` does with a desk. */
+/** The HTTP side of a registry, without a server, as `server/api` serves it. */
 function deskHandler(desk: Registry, tenant = "acme"): Handler {
   return async (request) => {
     const reply = (status: number, value: unknown) => ({
@@ -175,7 +175,7 @@ describe("a directory in time", () => {
     expect(directory.snapshot().entries).toHaveLength(0);
     const over = `its time was over at ${new Date(startMs + 30_000).toISOString()}`;
     expect(directory.snapshot().refused).toEqual({ count: 1, because: `a: ${over}` });
-    // Of one that was over before it came nothing else is heard.
+    // An entry that expired before it came is never reported again.
     source.put({ signed: await signed({ id: "b", notAfterMs: startMs + 30_000 }) });
     await clock.advance(120_000);
     expect(directory.snapshot().refused?.count).toBe(2);
@@ -229,7 +229,7 @@ describe("a directory in time", () => {
     aheadMs = 0;
     await own.advance(60_000);
     expect(ids()).toEqual(["a", "b"]);
-    // How long its source is away is told by a clock that does not jump.
+    // The clock that measures how long the source is away does not jump.
     expect(directory.snapshot().ageMs).toBeLessThan(200_000);
     await directory[Symbol.asyncDispose]();
   });
@@ -531,7 +531,7 @@ describe("a registry", () => {
     await registry.join(request("a"), "acme");
     await registry.join(request("b"), "acme");
     await clock.advance(300);
-    // What is due while it stands still comes all at once when it goes on.
+    // Events due while it stands still come all at once when it goes on.
     stoodUntilMs = 5300;
     await clock.advance(5000);
     expect(here()).toEqual(["a", "b"]);
@@ -747,7 +747,7 @@ describe("joinDirectory", () => {
     }
     away = true;
     await clock.advance(4000);
-    // It stays: nobody reaches the registry.
+    // It stays: the registry cannot be reached.
     expect(there()).toBe(1);
     away = false;
     await clock.advance(30_000);

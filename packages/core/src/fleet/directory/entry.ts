@@ -69,7 +69,7 @@ export const endpointIdFrom: Reader<EndpointId> = shaped(
   128,
   "an id of 1 to 128 characters without blanks, commas and slashes",
 );
-/** `device` is the asking machine itself, which lies inside every zone, so no other endpoint may be in it. */
+/** `device` is the machine that sends the request, which lies inside every zone, so no other endpoint may be in it. */
 const zone: Reader<ZoneId> = (value, where) => {
   const found = shaped(zoneShape, 256, "a zone such as eu/de/store-7")(value, where);
   if (found === "device") read.refuse(where, "a zone other than the asker's own device");

@@ -43,8 +43,8 @@ export interface RegistryParts extends RecordRules {
    */
   readonly graceMs?: number;
   /**
-   * Whether an endpoint answers now. A member whose lease is over stays as long as it answers: its renewal was lost on the way here.
-   * Default: none does.
+   * Whether an endpoint answers now. A member whose lease has expired stays as long as it answers: its renewal was lost on the
+   * way here. Default: none does.
    */
   readonly answers?: (info: EndpointInfo) => Promise<boolean>;
   /** The local follower remembers endpoints across restarts, so the grace time applies to it too. Default: it begins empty. */
@@ -179,7 +179,7 @@ export function createRegistry(parts: RegistryParts): Registry {
       else remove(id);
     });
 
-  /** Removes a member whose lease is over, unless it answers, or renews during the check. */
+  /** Removes a member whose lease has expired, unless it answers, or renews during the check. */
   async function removeUnlessAnswering(
     id: EndpointId,
     member: Member,

@@ -3,7 +3,7 @@ import type { StreamBody } from "./body.ts";
 
 /** Bytes that may wait between a connection and the reader of a body before the connection is to pause. */
 export const waitingBytes = 262_144;
-/** Memory for all of a longer body is taken when so much of it is here: to announce megabytes costs a sender nothing. */
+/** The memory for all of a longer body is taken when this much has arrived: announcing megabytes costs a sender nothing. */
 const firstBytes = 65_536;
 /** Chunks of at most this size are copied together while they wait: a separate chunk takes hundreds of bytes more. */
 const dropBytes = 512;
@@ -14,32 +14,32 @@ const gatheredBytes = 4096;
 export function brokenBody(message: string, cause?: unknown): LongshoreError {
   return new LongshoreError("body-mismatch", "transport", message, cause === undefined ? {} : { cause });
 }
-/** One for all: of most bodies that are refused nobody asks, and making an error costs a tenth of refusing. */
+/** One error for all: most bodies that are refused have no reader, and making an error costs a tenth of refusing. */
 const dropped = brokenBody("the reply came before the whole body");
 
-/** What a connection and a body that is on its way on it need of each other. */
+/** The interface between a connection and a body that arrives on it. */
 export interface ArrivingBodyParts {
   /** Undefined: until `end` is called. */
   readonly byteLength: number | undefined;
-  /** Frees memory of chunks that were copied, or that nobody will read. Default: it is left to the collector. */
+  /** Frees memory of chunks that were copied, or that will not be read. Default: it is left to the collector. */
   readonly release?: (memory: Uint8Array) => void;
   /** No more should come for now, or again some. */
   readonly pause: () => void;
   readonly resume: () => void;
-  /** Who read it stopped before its end, or could not take a chunk. */
+  /** The reader stopped before the end, or could not take a chunk. */
   readonly leave?: () => void;
 }
 
-/** What came and was not read yet. */
+/** Bytes that came and were not read yet. */
 interface Chunk {
   bytes: Uint8Array;
-  /** What they lie in, and nothing else that anybody needs. */
+  /** The memory that they lie in, if nothing else in it is needed. */
   readonly memory: Uint8Array;
-  /** They are drops, at the beginning of a memory that has room for more. */
+  /** They are small pieces, at the beginning of a memory that can take more. */
   readonly gathers?: true;
 }
 
-/** Memory that a body is put into as it comes; `arrived` has heard of `told` bytes before. */
+/** Memory that a body is written into as it comes; `told` is the count that `arrived` got last. */
 interface Filling {
   readonly memory: Uint8Array;
   readonly arrived: ((bytes: number) => void) | undefined;
@@ -73,13 +73,13 @@ export class ArrivingBody {
     };
   }
 
-  /** Bytes that have yet to come; infinite where nobody has said how many. */
+  /** Bytes that have yet to come; infinite if their number is unknown. */
   get left(): number {
     return this.#left;
   }
 
   /**
-   * Takes the next bytes, which end in this body. `memory` is freed with them: they may lie behind a head that was read.
+   * Takes the next bytes, which end in this body. `memory` is freed with them: they may lie after a head that was read.
    */
   came(bytes: Uint8Array, memory: Uint8Array = bytes): void {
     this.#left -= bytes.byteLength;
@@ -99,7 +99,7 @@ export class ArrivingBody {
     return filling && this.#left > 0 ? filling.memory.subarray(filling.filled) : undefined;
   }
 
-  /** So many bytes lie where they belong; they are only counted where nobody wants them by now. */
+  /** This many bytes lie at their final position; they are only counted if no reader wants them by now. */
   filled(bytes: number): void {
     this.#left -= bytes;
     const filling = this.#filling;

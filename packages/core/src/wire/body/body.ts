@@ -1,13 +1,14 @@
 /**
  * The body of a message on its way.
  *
- * Three kinds of body look alike to their readers. A *whole* one is here. An *arriving* one comes from a connection, which waits for
- * its reader; it can be read once. A *kept* one arrives too, but stays here as it comes, so that it can be sent to a second endpoint
- * when the first fails.
+ * Three kinds of body look alike to their readers. A *whole* one is here. An *arriving* one comes from a connection, which
+ * waits for its reader; it can be read once. A *kept* one arrives too, but stays here as it comes, so that it can be sent to a
+ * second endpoint when the first fails.
  *
- * Every body can be read whole (`readBody`), sent on while it arrives (`chunksOf`), and asked how long it is (`bodyLength`), whether all
- * of it is here (`isUnderWay`), and whether it can be sent (again) from its first byte (`canBegin`). `watched` tells of each chunk and of
- * the end. `ArrivingBody` makes a body of what a connection hands in, and `keptBody` keeps one, within a bound.
+ * Every body can be read whole (`readBody`) and sent on while it arrives (`chunksOf`). It tells how long it is (`bodyLength`),
+ * whether all of it is here (`isUnderWay`), and whether it can be sent (again) from its first byte (`canBegin`). `watched`
+ * tells of each chunk and of the end. `ArrivingBody` makes a body of what a connection hands in, and `keptBody` keeps one,
+ * within a bound.
  */
 
 /** A body that is here: its parts are sent one after another and never joined first. */
@@ -25,7 +26,7 @@ export interface StreamBody {
   readonly kind: "stream";
   /** Undefined until it is known. */
   readonly byteLength: number | undefined;
-  /** The reader of a chunk has done with it when it asks for the next one. */
+  /** The reader of a chunk has finished with it when it requests the next one. */
   read(): AsyncIterable<Uint8Array>;
   /**
    * The reader owns the chunks of `read`. It frees the memory of a chunk with this once the chunk is no longer read, or leaves
@@ -40,9 +41,9 @@ export interface StreamBody {
    */
   each?(take: (chunk: Uint8Array) => void): Promise<void>;
   /**
-   * The same for a reader that can `take` memory of exactly `byteLength` bytes, once some are here, to be filled by the connection itself
-   * where that can be. `arrived` is told how many bytes are there, in all. No other code may read or move the memory before
-   * all of it is filled: a connection may write to it until then, also after a failure.
+   * The same for a reader that can `take` memory of exactly `byteLength` bytes, once some are here, to be filled by the
+   * connection itself where that can be. `arrived` gets the number of bytes so far, in all. No other code may read or move the
+   * memory before all of it is filled: a connection may write to it until then, also after a failure.
    */
   into?(take: () => Uint8Array, arrived?: (bytes: number) => void): Promise<void>;
   /** Of a kept body: whether the last byte has come. Absent: it is not known. */
@@ -51,7 +52,7 @@ export interface StreamBody {
   readonly again?: boolean;
 }
 
-/** A body, whatever is here of it. */
+/** A body, however much of it has arrived. */
 export type WireBody = WholeBody | StreamBody;
 
 /** No body. */

@@ -6,7 +6,7 @@ import type { StreamBody } from "./body.ts";
 
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
-/** A body in pieces, and how many of them were asked for. */
+/** A body in pieces, and how many of them were read. */
 function source(
   pieces: readonly Uint8Array[],
   end?: Error,

@@ -1,21 +1,21 @@
 /**
  * A body on its way to several readers.
  *
- * Who sends a request on before all of it is here cannot ask its sender to begin again when the first endpoint fails, nor can
+ * A request that is sent on before all of it is here cannot be sent again by its sender when the first endpoint fails, nor can
  * a second run begin in the middle. To read it whole first costs the time of the whole upload; to only pass it through costs
  * the second try. So it is kept while it comes: every reader gets it from its first byte, at its own pace, and the first of
  * them waits for nothing that is here.
  *
- * Memory is bounded: of a body that is longer than may be kept, what all readers have read is dropped, the sender is held
- * back until they have, and from then on nobody can begin (`again` is false). Invariant: a reader sees every byte exactly
- * once and in order, or an error.
+ * Memory is bounded: of a body longer than the limit, the part that all readers have read is dropped and the sender is held
+ * back until they have; from then on no reader can begin (`again` is false). Invariant: a reader sees every byte exactly once
+ * and in order, or an error.
  */
 import { LongshoreError } from "../../words/base/index.ts";
 import type { BodyCheck } from "../protocol/index.ts";
 import { type BodyOptions, mismatch, readBody } from "./read-body.ts";
 import type { StreamBody } from "./body.ts";
 
-/** What of a body on its way can be asked. Dispose it when nobody reads it any more: then its sender is not read on. */
+/** A body on its way, with its state. Dispose it when it has no more readers: then its sender is not read on. */
 export interface KeptBody extends StreamBody, Disposable {
   /** As it was announced. */
   readonly byteLength: number;
@@ -32,8 +32,8 @@ export interface KeptBody extends StreamBody, Disposable {
 }
 
 /**
- * A body of known length that is read from now on. `arrived` is told the bytes that are here, in all, after each chunk. `check` sees
- * each chunk, and no reader gets the last one if it fails: a damaged body is not passed on whole.
+ * A body of known length that is read from now on. `arrived` gets the number of bytes so far, in all, after each chunk. `check`
+ * sees each chunk, and no reader gets the last one if it fails: a damaged body is not passed on whole.
  */
 export function keptBody(
   body: StreamBody,
@@ -156,7 +156,7 @@ class Kept implements KeptBody {
     for (const chunk of this.#chunks.splice(0)) this.#free?.(chunk);
   }
 
-  /** The error is made when somebody asks: hardly ever, while bodies end all the time. */
+  /** The error is made only when it is read: rarely, while bodies end all the time. */
   #refuseGone(): void {
     if (this.#gone)
       this.#failed ??= new LongshoreError("cancelled", "transport", "the body is not here any more");
@@ -172,7 +172,7 @@ class Kept implements KeptBody {
         this.#check?.add(chunk);
         if (this.#bytes === this.byteLength) this.#check?.finish();
         this.#arrived?.(this.#bytes);
-        // Who lets chunks be freed gives them away; others may use their memory again.
+        // With a function to free chunks, they are given away; otherwise their memory may be used again.
         this.#chunks.push(this.#free ? chunk : chunk.slice());
         this.#changed();
         while (this.#bytes - this.#droppedBytes > this.#maxKeptBytes && !this.#failed) await this.#change();
@@ -191,7 +191,7 @@ class Kept implements KeptBody {
     this.#changed();
   }
 
-  /** Of a body that is too long, what all of its readers have read. */
+  /** Drops the part of a body above the limit that all of its readers have read. */
   #drop(): void {
     if (this.byteLength <= this.#maxKeptBytes || this.#readers.size === 0) return;
     let least = Infinity;

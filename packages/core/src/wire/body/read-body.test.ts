@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { readParts } from "./read-body.ts";
 
-/** Ten bytes that begin so many after a multiple of 8. */
+/** Ten bytes that begin `shift` bytes after a multiple of 8. */
 function tenBytes(shift: number): Uint8Array {
   const memory = new Uint8Array(8 + shift + 10);
   return memory.subarray(8 + shift).fill(7);

@@ -12,8 +12,8 @@ export interface BodyOptions {
   /** Told the bytes that have arrived, in all, after each chunk. */
   readonly arrived?: (bytes: number) => void;
   /**
-   * Gives memory of exactly so many bytes for a body of known length. It may hold anything: all of it is written before
-   * anybody sees it. Default: fresh memory.
+   * Gives memory of exactly this many bytes for a body of known length. It may hold any bytes: all of it is written before it
+   * is read. Default: fresh memory.
    */
   readonly memory?: (byteLength: number) => ArrayBuffer;
   /** Between the steps in which a long body of unknown length is put together. Default: that is done at once. */
@@ -25,7 +25,7 @@ function tooLarge(maxBytes: number): LongshoreError {
   return new LongshoreError("body-too-large", "transport", message);
 }
 
-/** What a body is that has not as many bytes as were announced. */
+/** The error for a body whose length differs from the announced one. */
 export function mismatch(announced: number, came: number): LongshoreError {
   const rest = came > announced ? "more came" : `${came} came`;
   const message = `a body of ${announced} bytes was announced, but ${rest}`;
@@ -40,7 +40,7 @@ function aligned(
   const shift = (8 - ((lead + headerLength) % 8)) % 8;
   if (!memory) return new Uint8Array(shift + lead + length).subarray(shift);
   const all = new Uint8Array(memory(shift + lead + length));
-  // What no byte of the body will fill.
+  // The part that no byte of the body fills.
   return all.fill(0, 0, shift + lead).subarray(shift);
 }
 

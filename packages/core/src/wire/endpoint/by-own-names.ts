@@ -1,8 +1,8 @@
 import type { Offer } from "./endpoint.ts";
 
 /**
- * An offer whose path holds the names that its endpoints call themselves. Requests carry those: by the name of an address nobody would
- * see that a way comes back to where a request has been.
+ * An offer whose path holds the names that its endpoints call themselves. Requests carry those names: the name of an address
+ * would not show that a way comes back to an endpoint where a request has been.
  */
 export function byOwnNames(offer: Offer): Offer {
   const { ownName, ...rest } = offer;

@@ -1,12 +1,12 @@
 import { type Clock, LongshoreError } from "../../words/base/index.ts";
 
 /*
- * A port takes a limited number of connections. Whoever opens that many and says nothing closes it for all others, health probes included,
- * and an orchestrator then restarts a server that is well. Time limits alone do not help: connections can be opened faster than they expire.
- * So the guard of a listener counts connections by source address and gives each address a share. Connections beyond a limit
- * are not closed at once: a few are accepted for a short time and served health probes only. When these are too many, the
- * oldest is destroyed. A probe sends its request at once, so it is answered before it is the oldest; a silent connection is not
- * worth keeping.
+ * A port takes a limited number of connections. A client that opens that many and sends nothing closes it for all others,
+ * health probes included, and an orchestrator then restarts a healthy server. Time limits alone do not help: connections can be
+ * opened faster than they expire. So the guard of a listener counts connections by source address and gives each address a
+ * share. Connections beyond a limit are not closed at once: a few are accepted for a short time and served health probes only.
+ * When these are too many, the oldest is destroyed. A probe sends its request at once, so it is answered before it is the
+ * oldest; a silent connection is not worth keeping.
  */
 
 /** How many connections a listener takes. */
@@ -31,8 +31,8 @@ export const defaultConnectionLimits = {
 /** One connection, as the guard counts it. */
 export interface ConnectionAdmission {
   /**
-   * Throws `rejected` when the connection is beyond a limit, still. Ask before each request other than a health probe: a
-   * connection that came when the port was full is served as soon as there is room.
+   * Throws `rejected` when the connection is beyond a limit, still. Call it before each request other than a health probe: a
+   * connection that came when the port was full is served as soon as a connection closes.
    */
   demand(): void;
   /** Whether the connection is beyond a limit, as far as is known. */
@@ -46,12 +46,13 @@ export interface ConnectionGuard {
   /**
    * Counts a connection that was accepted. Undefined: it has to be closed at once.
    *
-   * @param destroy Ends the connection without a word; called when its time in the reserve is over.
+   * @param destroy Ends the connection without a word; called when its time in the reserve ends.
    */
   admit(address: string | undefined, destroy: () => void): ConnectionAdmission | undefined;
 }
 
-/** What counts as one source address: an IPv4 address, or the /64 network of an IPv6 address, which one host may own. */
+/** The unit that counts as one source address: an IPv4 address, or the /64 network of an IPv6 address, which one host may own.
+ */
 export function sourceOf(address: string): string {
   const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address);
   if (mapped?.[1] !== undefined) return mapped[1];

@@ -39,7 +39,7 @@ export interface CostRates {
 /** How to talk to an endpoint: our protocol, the plain Open Inference Protocol, or that without binary tensors. */
 export type EndpointKind = "longshore" | "oip" | "json";
 
-/** What an endpoint computes with, as its operator lists it. */
+/** The accelerator of an endpoint, as its operator lists it. */
 export interface Accelerator {
   /** Such as `cpu`, `cuda` or `coreml`. */
   readonly kind: string;
@@ -58,7 +58,7 @@ export interface SegmentPattern {
   readonly to?: string;
 }
 
-/** What is known of an endpoint beforehand, from the operator's directory. What an endpoint says of itself can only narrow it. */
+/** The facts of an endpoint from the operator's directory. An endpoint's own statements can only narrow them. */
 export interface EndpointInfo {
   readonly id: EndpointId;
   readonly tier: Tier;
@@ -68,14 +68,14 @@ export interface EndpointInfo {
   readonly address?: string;
   /** Where a server of the plain protocol speaks gRPC, over which alone it answers a request several times. Default: nowhere. */
   readonly grpcAddress?: string;
-  /** Undefined: whatever it offers. `as` is the model's name there (an exported tail may be a model of its own). */
+  /** Undefined: all that it offers. `as` is the model's name there (an exported tail may be a model of its own). */
   readonly serves?: readonly { readonly segment: SegmentPattern; readonly as?: string }[];
   readonly codecs: readonly CodecId[];
   readonly state: "none" | "resident" | "movable";
   /** Whether it answers `offers`; for others offers are inferred from profile and load. */
   readonly offers: boolean;
   readonly rates: CostRates;
-  /** Default `longshore` where it answers `offers`, else `oip`. */
+  /** Default `longshore` if it answers `offers`, else `oip`. */
   readonly kind?: EndpointKind;
   readonly accelerator?: Accelerator;
   /**
@@ -85,7 +85,7 @@ export interface EndpointInfo {
   readonly sameDevice?: true;
 }
 
-/** How busy an endpoint is, told on every reply (ORCA `endpoint-load-metrics`). */
+/** How busy an endpoint is, reported on every reply (ORCA `endpoint-load-metrics`). */
 export interface LoadReport {
   readonly atMs: number;
   /** 0..1 of the processor. */
@@ -106,7 +106,7 @@ export interface BatchReport {
   readonly shareRatio: number;
 }
 
-/** What is asked for when offers are refreshed, off the hot path. */
+/** The query of a refresh of offers, off the hot path. */
 export interface OfferQuery {
   readonly model: string;
   readonly version?: string;
@@ -155,8 +155,8 @@ export interface IncomingTensor {
 }
 
 /**
- * A message as it travels over HTTP, its tensors as binary data and uncoded: what is given along with the tensors to who can
- * send it on as it is.
+ * A message as it travels over HTTP, its tensors as binary data and uncoded. It comes along with the tensors for endpoints that
+ * can send it on as it is.
  */
 export interface WireForm {
   /** Bytes of JSON before the binary data. */
@@ -183,7 +183,7 @@ export interface SequencePosition {
   readonly end: boolean;
   /** Carried state: the endpoint starts from this instead of its own copy. */
   readonly state?: Tensors;
-  /** What came with that state when it was exported (`InferenceResponse.stateSeal`). */
+  /** The seal that came with that state when it was exported (`InferenceResponse.stateSeal`). */
   readonly seal?: string;
   /** Ask for the state after this step in the response. */
   readonly wantState: boolean;
@@ -199,8 +199,8 @@ export interface InferenceRequest {
   /** Names of the outputs that are wanted; undefined for all. */
   readonly outputs?: readonly string[];
   /**
-   * Of these outputs so many best classes are wanted, of a model whose server alone knows their labels. What names them gives BYTES, as
-   * Triton does; else the output itself comes.
+   * The number of best classes wanted of each of these outputs, for a model whose server alone knows their labels. A server
+   * that names classes gives BYTES, as Triton does; any other gives the output itself.
    */
   readonly classes?: ReadonlyMap<string, number>;
   /**
@@ -210,7 +210,7 @@ export interface InferenceRequest {
   readonly leastAgreementRatio?: number;
   /** The caller reads `because` of the answer: say why it ran where it did. Of this endpoint alone, never sent on. */
   readonly explained?: true;
-  /** What this endpoint's `admit` granted for the request. The caller of `admit` disposes it, whatever comes of it. */
+  /** The pass that this endpoint's `admit` granted for the request. The caller of `admit` disposes it in every case. */
   readonly pass?: Disposable;
   /**
    * Parameters of the request that the protocol gives no meaning to, for the steps that read them. Names come from
@@ -218,13 +218,13 @@ export interface InferenceRequest {
    */
   readonly parameters?: Parameters;
   /**
-   * The same request as it came: its JSON names these inputs, in their order, and asks for all outputs as binary data.
-   * Given only to who `sendsOn`.
+   * The same request as it came: its JSON names these inputs, in their order, and requests all outputs as binary data. Given
+   * only to endpoints with `sendsOn`.
    */
   readonly wire?: WireForm;
 }
 
-/** What happened, in plain figures. Times in milliseconds. */
+/** A stage of a request, in plain figures. Times in milliseconds. */
 export interface StageTime {
   readonly stage:
     | "load"
@@ -253,9 +253,9 @@ export interface Account {
   readonly sentBytes: number;
   readonly receivedBytes: number;
   readonly energy: { readonly millijoules: number; readonly label: "measured" | "estimated" };
-  /** What was spent in micros: lost and extra runs, forwards and bytes included. */
+  /** The cost in micros: lost and extra runs, forwards and bytes included. */
   readonly costMicros: number;
-  /** Accounts of further legs behind it, when the endpoint forwarded. */
+  /** Accounts of further legs, if the endpoint forwarded the request. */
   readonly forwarded: readonly Account[];
 }
 
@@ -266,11 +266,11 @@ export interface InferenceResponse {
   readonly account: Account;
   /** Absent where the endpoint says nothing of it. */
   readonly load?: LoadReport;
-  /** State after the step, when it was asked for. */
+  /** State after the step, if the request wanted it. */
   readonly state?: Tensors;
   /**
-   * Proof that this endpoint made that state for this tenant, model, content and sequence: whoever may not feed parts of
-   * models brings it along to go on from the state.
+   * Proof that this endpoint made that state for this tenant, model, content and sequence. Callers that may not feed parts of
+   * models need it to continue from the state.
    */
   readonly stateSeal?: string;
   /**
@@ -278,7 +278,7 @@ export interface InferenceResponse {
    * empty, and its body must be read or left early: until then it holds a connection.
    */
   readonly wire?: WireForm;
-  /** Why it ran where it did, in one sentence; where the request asked for it and this endpoint decides. */
+  /** Why it ran where it did, in one sentence, if the request wants to know and this endpoint decides. */
   readonly because?: string;
   /** Nothing looks at the request's inputs any more: they may be freed. Absent where a body may still be written, say. */
   readonly forgotInputs?: true;
@@ -293,7 +293,7 @@ export interface Explanation {
   readonly predictedLabel?: "measured" | "assumed";
   /** One sentence. */
   readonly because: string;
-  /** What was not chosen; `count` is the number of similar candidates. */
+  /** The candidates that were not chosen; `count` is the number of similar ones. */
   readonly lost: readonly {
     readonly endpoint: EndpointId;
     readonly variant: string;
@@ -307,35 +307,35 @@ export interface Explanation {
 export interface Progress {
   /** The peer acknowledged that many bytes of the body, in all. */
   acknowledged(bytes: number): void;
-  /** The body is on its way over a link that is believed in, which will hear of it while it is: what is left of the way. */
+  /** The body is on its way over a link with a belief, which hears of its progress; the argument gives the rest of the way. */
   onItsWay?(way: Pick<TransferNote, "remainingMs">): void;
-  /** The peer did not take the request, and told how busy it is. */
+  /** The peer did not take the request, and reported its load. */
   refused?(load: LoadReport): void;
 }
 
 /**
- * **The seam.** The engine here, a server over the network, a Triton, a simulated endpoint and a whole offloader over
- * several of them are all endpoints. What only some of them can do is in `capabilities`.
+ * **The seam.** The engine here, a server over the network, a Triton, a simulated endpoint and a whole offloader over several
+ * of them are all endpoints. Abilities that only some of them have are in `capabilities`.
  */
 export interface Endpoint {
   readonly info: EndpointInfo;
-  /** What the endpoint knows of a model, or undefined when it does not serve it. */
+  /** The endpoint's knowledge of a model, or undefined when it does not serve it. */
   describe(model: string, version: string | undefined, call: Call): Promise<ModelKnowledge | undefined>;
   /** Off the hot path; fills the view that decisions read. */
   offers(query: OfferQuery, call: Call): Promise<readonly Offer[]>;
   infer(request: InferenceRequest, call: Call, progress?: Progress): Promise<InferenceResponse>;
-  /** What it can do besides. Default: nothing. A wrapper passes them on with `through`. */
+  /** Its further capabilities. Default: none. A wrapper passes them on with `through`. */
   readonly capabilities?: EndpointCapabilities;
   /** Idempotent; waits for what is under way. */
   close(): Promise<void>;
 }
 
 /**
- * What an endpoint can do besides `infer`. Each member is absent where the endpoint cannot do it, and each member says what its absence
- * means. The functions do not use `this`.
+ * Capabilities of an endpoint besides `infer`. Each member is absent where the endpoint cannot do it, and each member says what
+ * its absence means. The functions do not use `this`.
  */
 export interface EndpointCapabilities {
-  /** What `describe` would resolve with, where nothing has to be waited for. `through` leaves it out, as wrappers may change it. */
+  /** The result of `describe`, if it is known without waiting. `through` leaves it out, as wrappers may change it. */
   readonly known?: (model: string, version: string | undefined, call: Call) => ModelKnowledge | undefined;
   /** Whether it could take a request for a model now, by its own word. Absent: it can whenever it is there. */
   readonly ready?: (model: string, version: string | undefined, call: Call) => Promise<boolean>;
@@ -347,10 +347,10 @@ export interface EndpointCapabilities {
    */
   readonly inferStream?: (request: InferenceRequest, call: Call) => AsyncIterable<InferenceResponse>;
   /**
-   * Decides on admission from headers alone, before inputs are read: throws `rejected`, `queue-full` or
-   * `shutting-down` (with `retryAfterMs`) for a request that could not be done in time. Synchronous: it waits for nothing, and
-   * grants where nothing is known yet. The pass reserves a slot for the request; hand it on as `InferenceRequest.pass` and
-   * dispose it when the request is over. Absent: it cannot tell beforehand.
+   * Decides on admission from headers alone, before inputs are read: throws `rejected`, `queue-full` or `shutting-down` (with
+   * `retryAfterMs`) for a request that could not be done in time. Synchronous: it waits for nothing, and grants where nothing
+   * is known yet. The pass reserves a slot for the request; hand it on as `InferenceRequest.pass` and dispose it when the
+   * request ends. Absent: it cannot decide from headers.
    */
   readonly admit?: (segment: Segment, call: Call, leastAgreementRatio?: number) => Disposable;
   /**
@@ -370,13 +370,13 @@ export interface EndpointCapabilities {
   /** Its models, by name; off the path of requests. Absent: it cannot tell. */
   readonly models?: (call: Call) => Promise<readonly ModelListing[]>;
   /**
-   * Sends that many bytes without meaning, so that the belief about the link learns from them, and returns the load that the reply
-   * reports; with 0 bytes it only asks for the load. Absent: the peer would not understand.
+   * Sends that many bytes without meaning, so that the belief about the link learns from them, and returns the load that the
+   * reply reports; with 0 bytes it only reads the load. Absent: the peer would not understand.
    */
   readonly probe?: (bytes: number, call: Call) => Promise<LoadReport | undefined>;
   /**
-   * Its replies do not report its load, and `probe(0)` reads it elsewhere: ask at most once in so many milliseconds, while the
-   * endpoint is used. Undefined or absent: replies report it, or nothing can.
+   * Its replies do not report its load, and `probe(0)` reads it elsewhere: call that at most once in this many milliseconds,
+   * while the endpoint is used. Undefined or absent: replies report it, or nothing can.
    */
   readonly loadEveryMs?: () => number | undefined;
   /**
@@ -384,7 +384,8 @@ export interface EndpointCapabilities {
    * anything of it. Absent: give it whole requests.
    */
   readonly sendsOn?: true;
-  /** The peer is told the tenant of each request and shares its capacity among tenants. Absent: all requests count as one tenant's. */
+  /** The peer gets the tenant of each request and shares its capacity among tenants. Absent: all requests count as one tenant's.
+   */
   readonly forwardsTenants?: true;
   /**
    * Nothing reads the inputs of a request without a sequence any more once `infer` has answered it: their memory may be
@@ -399,9 +400,9 @@ export interface ModelKnowledge {
   readonly profile?: Profile;
   /** The name is an alias: a request that states neither version nor digest may be led to another than the one described. */
   readonly alias?: true;
-  /** What a server that is not ours says of its configuration: Triton's `ModelConfig` as JSON. */
+  /** The configuration as a server of another make states it: Triton's `ModelConfig` as JSON. */
   readonly configuration?: Readonly<Record<string, Json>>;
-  /** The model is told the ids of sequences as whole numbers, and its server refuses texts. */
+  /** The model takes the ids of sequences as whole numbers, and its server refuses texts. */
   readonly numbersSequences?: true;
 }
 

@@ -3,7 +3,7 @@ import type { Segment } from "../../words/model/index.ts";
 import type { EndpointInfo, Offer } from "./endpoint.ts";
 import { runMicros } from "./price.ts";
 
-/** For how long it holds, in milliseconds: endpoints are asked again about as often. */
+/** For how long it holds, in milliseconds: offers are refreshed about as often. */
 const holdsMs = 5000;
 
 /** An offer of an endpoint that promises none itself, for a segment that is believed to run so long there. */

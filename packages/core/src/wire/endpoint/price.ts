@@ -85,7 +85,7 @@ const bodyRatio = 1.25;
 /** Bytes of headers beside a body. */
 const bodyBytes = 4096;
 
-/** The most that bytes may cost of which so many are foreseen. */
+/** The most that bytes may cost when this many are expected. */
 export function mostMoveMicros(rates: CostRates, sentBytes: number, receivedBytes: number): number {
   return moveMicros(rates, bodyRatio * sentBytes + bodyBytes, bodyRatio * receivedBytes + bodyBytes);
 }
@@ -103,8 +103,9 @@ export function mostMicrosOf(offer: Offer): number {
 }
 
 /**
- * Offers at the price that the asking operator states, from below: a claim can only raise it. Of a path, every endpoint that the
- * asker knows adds its own price. Bytes to the first endpoint are priced by the plan, which knows how many they are.
+ * Offers at the price that the requesting operator states, from below: a claim can only raise it. Of a path, every endpoint
+ * that the requester knows adds its own price. Bytes to the first endpoint are priced by the plan, which knows how many they
+ * are.
  */
 export function pricedOffers(
   offers: readonly Offer[],

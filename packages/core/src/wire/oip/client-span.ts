@@ -2,7 +2,8 @@ import { type Call, LongshoreError, newSpanId, ownCall, type Reason } from "../.
 import type { InferenceResponse } from "../endpoint/index.ts";
 import type { OipEndpointParts } from "./parts.ts";
 
-/** An asking of another server as a span of its own, inside that of the call: the call to ask with, and how to tell how it went. */
+/** A request to another server as a span of its own inside the span of the call: the call to send it with, and functions to
+ * record the outcome. */
 export function clientSpan(
   { clock, random, observer, info }: OipEndpointParts,
   model: string,
@@ -31,8 +32,8 @@ export function clientSpan(
 }
 
 /**
- * Asks another server as a span of its own, so that what happens there lies inside the asking here; and tells the observer
- * how it went. Untraced calls are told of, too.
+ * Sends a request to another server as a span of its own, so that events there lie inside it, and records the outcome as an
+ * event. Untraced calls are recorded, too.
  */
 export async function asClient(
   parts: OipEndpointParts,

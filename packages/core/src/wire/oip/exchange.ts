@@ -47,7 +47,7 @@ export interface Exchange {
   readonly written?: true;
   /** From handing over the request until the reply was here. */
   readonly tookMs: number;
-  /** Of it, what the server says it took for itself; undefined when it says nothing. */
+  /** The part of it that the server says it took for itself; undefined when it says nothing. */
   readonly serverMs: number | undefined;
 }
 
@@ -64,7 +64,7 @@ function upload(
   call: Call,
   bytes: number,
   acknowledges: boolean,
-  /** Of a train that only measures the link: what of it stands in front of the body. Else 0, since nothing is known of it. */
+  /** For a train that only measures the link: the bytes before the body. Else 0, since they are unknown. */
   headBytes: number,
   progress: Progress | undefined,
 ): {
@@ -153,7 +153,7 @@ async function receiveAll(parts: OipEndpointParts, response: WireResponse): Prom
 
 /** Longer replies are worth passing on before all of them is here. */
 const longBytes = 262_144;
-/** The JSON of a reply that is passed on has at most so many bytes. */
+/** The JSON of a reply that is passed on has at most this many bytes. */
 const maxHeadBytes = 65_536;
 
 /** The beginning of a reply that is read on later: all of its JSON, and what came with it. */
@@ -217,7 +217,7 @@ function restOf(
   });
 }
 
-/** Waits for the end of a reply that is read on later: `end` is called at its own, or whoever was to read it has gone. */
+/** Waits for the end of a reply that is read later: `end` is called at its own end, or when its reader has gone. */
 function untilOver({ abort }: Call, ended: () => void): { readonly over: Promise<void>; end(): void } {
   let end = ended;
   const over = new Promise<void>((resolve) => {
@@ -237,7 +237,7 @@ function isBroken({ reason, stage }: LongshoreError): boolean {
   return stage === "transport" && (reason === "unreachable" || reason === "no-answer");
 }
 
-/** Whatever is wrong with a reply is the server's fault: its reason becomes `bad-reply`, unless the call itself ended. */
+/** Any problem with a reply is the server's fault: its reason becomes `bad-reply`, unless the call itself ended. */
 export function badReply(from: string, thrown: unknown): LongshoreError {
   const error = LongshoreError.from(thrown, "transport", "reading the reply");
   const ours = [

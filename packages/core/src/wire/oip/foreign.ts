@@ -28,9 +28,9 @@ const configuration = fields({
 type Ports = readonly TensorSpec[];
 
 /**
- * Inputs that Triton lets a request leave out are told in its configuration only. A model that has some may leave out outputs
- * that depend on them. What a server says of an output without sizes need not be that it is a scalar: some say that of what
- * they do not know.
+ * Only Triton's configuration tells which inputs a request may leave out. A model that has some may leave out outputs that
+ * depend on them. An output without sizes in a server's metadata need not be a scalar: some servers write that for unknown
+ * shapes.
  */
 function portsOf(
   { inputs, outputs }: { readonly inputs: Ports; readonly outputs: Ports },
@@ -57,7 +57,7 @@ function fnv(text: string): string {
   return hash.toString(16).padStart(16, "0");
 }
 
-/** What can be told apart of bodies that nobody sees: name, version, and what goes in and out, in any order. */
+/** The visible differences of models whose files are out of sight: name, version, inputs and outputs, in any order. */
 function signature(inputs: Ports, outputs: Ports): string {
   const side = (ports: Ports): string =>
     ports
@@ -67,7 +67,7 @@ function signature(inputs: Ports, outputs: Ports): string {
   return fnv(`${side(inputs)}>${side(outputs)}`);
 }
 
-/** The id of a sequence for a model that is told a number, which is never 0: the number that it is, else a hash of 63 bits. */
+/** The id of a sequence for a model that takes a number, which is never 0: the number itself, else a hash of 63 bits. */
 export function sequenceNumber(id: string): bigint {
   const isNumber = /^[1-9][0-9]{0,19}$/.test(id) && BigInt(id) < 2n ** 64n;
   return isNumber ? BigInt(id) : BigInt.asUintN(63, BigInt(`0x${fnv(id)}`)) | 1n;
@@ -81,7 +81,7 @@ export function isForeignDigest(digest: string): boolean {
   return digest.startsWith(foreignPrefix);
 }
 
-/** What a model takes; undefined where its server does not say, as those that run any code in Python need not. */
+/** The inputs of a model; undefined if its server does not say, as those that run any code in Python need not. */
 export function declaredInputs({ digest, inputs }: ModelDescription): ModelDescription["inputs"] | undefined {
   return inputs.length === 0 && isForeignDigest(digest) ? undefined : inputs;
 }
@@ -91,22 +91,23 @@ export function sameSignature(one: ModelDescription, other: ModelDescription): b
   return signature(one.inputs, one.outputs) === signature(other.inputs, other.outputs);
 }
 
-/** What is kept of a configuration, which may name any number of files and parameters: all of it, or nothing, in characters. */
+/** The limit in characters of a configuration that is kept, which may name any number of files and parameters; a longer one is
+ * dropped. */
 const maxConfigurationText = 262_144;
 
 /** A configuration that can be shown to others, from an endpoint that is known to have some. */
 export function toldConfiguration(told: unknown): Pick<ModelKnowledge, "configuration"> {
   if (told === undefined) return {};
-  // All that is told was read from JSON.
+  // The whole value was read from JSON.
   const configuration = read.objectAt(told, "configuration") as NonNullable<ModelKnowledge["configuration"]>;
   return JSON.stringify(configuration).length <= maxConfigurationText ? { configuration } : {};
 }
 
 /**
- * What is known of a model on a server that speaks only the Open Inference Protocol, from its metadata and, where the
- * server has it, its configuration. Such a server tells no digest: what stands for it is name, version and signature, so
- * that servers which an operator names side by side count as copies of one model, as behind any other gateway, and no
- * body with a real digest is taken for theirs.
+ * The knowledge of a model on a server that speaks only the Open Inference Protocol, from its metadata and, if the server has
+ * it, its configuration. Such a server states no digest: name, version and signature stand for it. So servers that an operator
+ * names side by side count as copies of one model, as with any other gateway, and no version with a real digest is mistaken for
+ * theirs.
  */
 export function foreignKnowledge(
   version: string | undefined,

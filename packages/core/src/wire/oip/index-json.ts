@@ -10,7 +10,7 @@ const entries = list(
   fields({
     name: text(512),
     version: optional(text(512)),
-    // Nobody has asked for it yet: it is loaded then.
+    // No request came yet: the first one loads it.
     state: optional(word("READY", "LOADING", "UNLOADING", "UNAVAILABLE", "UNKNOWN", "")),
     reason: optional(text(4096)),
   }),

@@ -8,8 +8,8 @@ function round(value: number): number {
 }
 
 /**
- * The load headers of a reply: our own compact one always, and ORCA's (`xds.data.orca.v3.OrcaLoadReport`) in the format
- * that the request asks for, so that Envoy and others balance by it.
+ * The load headers of a reply: our own compact one always, and ORCA's (`xds.data.orca.v3.OrcaLoadReport`) in the format that
+ * the request wants, so that Envoy and others balance by it.
  */
 export function loadHeaders(load: LoadReport, request: Headers): Record<string, string> {
   const cpu = round(load.cpuRatio);
@@ -37,7 +37,7 @@ function batchText(batch: LoadReport["batch"]): string {
 const mostRequests = 1024;
 /** The smallest share of a run that is believed, for the same reason. */
 const leastShareRatio = 0.001;
-/** So much of a queue is believed, in milliseconds: who says more is asked again after that, whether it was true or not. */
+/** The longest queue that is believed, in milliseconds: after that time the server is polled again, whatever it said. */
 export const mostQueueMs = 600_000;
 
 /** A report of figures, of which some may be missing or make no sense. */
@@ -97,11 +97,11 @@ function requestsOf(figures: ReadonlyMap<string, number>): number | undefined {
   return running === undefined && waiting === undefined ? undefined : (running ?? 0) + (waiting ?? 0);
 }
 
-/** What a reply tells of its server's load; undefined when it tells nothing that can be read. Never throws. */
+/** The load of the server that a reply reports; undefined when it reports none that can be read. Never throws. */
 export function readLoadHeaders(headers: Headers, nowMs: number): LoadReport | undefined {
   const compact = headers[loadHeader];
   if (compact !== undefined) {
-    // As our servers write it; anything else is looked into.
+    // As our servers write it; any other text goes through the parser.
     const [, cpu, inFlight, queueMs, batch, share] = ourLoad.exec(compact) ?? [];
     if (cpu !== undefined)
       return reportOf(nowMs, Number(cpu), Number(inFlight), Number(queueMs), Number(batch), Number(share));

@@ -8,16 +8,16 @@ import { type OwnRequests, serverLoad } from "./server-load.ts";
 
 /** Tells how busy a server is whose replies do not say. */
 export interface LoadSource {
-  /** It is worth asking no sooner than so many milliseconds after the last time. */
+  /** A poll is useful no sooner than this many milliseconds after the last one. */
   readonly everyMs: number;
   /**
-   * What the server says now; undefined where it says nothing, cannot be asked, or was asked a moment ago. Never rejects: a
-   * server that does not tell is used all the same.
+   * The server's load now; undefined if it reports none, cannot be polled, or was polled just now. Never rejects: a server that
+   * reports no load is used nevertheless.
    */
   read(own: OwnRequests, call: Call): Promise<LoadReport | undefined>;
-  /** What it says elsewhere of requests so far, by `<model>/<version>`. */
+  /** The server's counts of requests so far from another source, by `<model>/<version>`. */
   counted(models: ReadonlyMap<string, ModelFigures>): void;
-  /** What a run of the model takes there, in milliseconds; undefined before anything was said. */
+  /** The time of a run of the model there, in milliseconds; undefined before the first report. */
   runMs(model: string, version: string): number | undefined;
   close(): Promise<void>;
 }
@@ -30,7 +30,7 @@ export interface MetricsPage {
   readonly path: string;
 }
 
-/** How a source asks. */
+/** The parts of a source of loads. */
 export interface LoadSourceParts {
   readonly clock: Clock;
   /** Where the metrics may be: the first that says something known is kept to. */
@@ -41,7 +41,7 @@ export interface LoadSourceParts {
   readonly timeoutMs?: number;
 }
 
-/** Where no page says anything, they are asked again after this time, in milliseconds. */
+/** If no page has figures, they are polled again after this time, in milliseconds. */
 const silentRestMs = 60_000;
 /** A page of some thousand models has a few megabytes. */
 const maxPageBytes = 8 * 2 ** 20;
@@ -60,7 +60,7 @@ export function metricsLoad(parts: LoadSourceParts): LoadSource {
   let reading = false;
   let quickestMs = Infinity;
 
-  /** What is on the page; undefined where there is none. */
+  /** The text of the page; undefined if there is none. */
   async function text(
     page: MetricsPage,
     call: Call,
@@ -96,7 +96,7 @@ export function metricsLoad(parts: LoadSourceParts): LoadSource {
           const figures = typeof told === "object" ? serverFigures(told.text) : undefined;
           const nowMs = clock.nowMs();
           if (!figures) {
-            // It told before, and has no time to tell now: there is at least so much before it.
+            // It reported before, and does not answer in time now: at least this much work is before it.
             if (kept && told === "late") return busyFor(own, nowMs - startedMs, nowMs);
             continue;
           }

@@ -30,7 +30,7 @@ interface OfferJson {
   readonly origin: Offer["origin"];
 }
 
-/** The longest that any offer is believed, whatever it says of itself. */
+/** The longest that any offer is believed, whatever its own expiry. */
 const maxExpiryMs = 600_000;
 
 const name = text(512);
@@ -71,7 +71,7 @@ export function offerJson(from: Offer, nowMs: number): OfferJson {
   return {
     ...rest,
     completionMs: [...completionMs.values],
-    // What was observed never, or on no clock, is as old as an offer can be.
+    // A belief without an observation, or without a clock, is as old as an offer can be.
     ageMs: Number.isFinite(age) ? Math.max(0, age) : maxExpiryMs,
     expiresInMs: Math.min(maxExpiryMs, Math.max(0, expiresAtMs - nowMs)),
   };
@@ -91,8 +91,9 @@ export function parseOffers(value: unknown, nowMs: number): readonly Offer[] {
 }
 
 /**
- * An offer as the asker may believe it. The directory says where a server is and how far it is trusted; what the server
- * says of itself can only narrow that. The path begins with the name by which the asker knows the server; the other one is kept.
+ * An offer as the requester may believe it. The directory says where a server is and how far it is trusted; the server's own
+ * statements can only narrow that. The path begins with the name by which the requester knows the server; the other one is
+ * kept.
  */
 export function narrowedOffer(told: Offer, info: EndpointInfo): Offer {
   const [ownName = info.id, ...further] = told.path;

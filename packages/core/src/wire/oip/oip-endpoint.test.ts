@@ -440,7 +440,7 @@ describe("endpoint over the protocol", () => {
     ]);
     expect(acknowledged.length).toBeGreaterThanOrEqual(5);
     expect([...acknowledged].sort((a, b) => a - b)).toEqual(acknowledged);
-    // A train fills whole packets with its head, which is a part of what the link is told of.
+    // A train fills whole packets with its head, which is part of the bytes that the link learns.
     notes.length = 0;
     const read: number[] = [];
     const seen: Handler = (...asked) => (read.push(bodyLength(asked[0].body) ?? 0), handler(...asked));

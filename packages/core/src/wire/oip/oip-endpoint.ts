@@ -56,7 +56,7 @@ import { sendableWire, wireMessage } from "./wire.ts";
 
 /** The most models whose knowledge is kept to check replies by; the oldest goes first. */
 const maxKnown = 256;
-/** A load that was told on another occasion is not news for longer, in milliseconds. */
+/** How long a load that came with another request is fresh, in milliseconds. */
 const seenForMs = 1000;
 
 class OipEndpoint implements Endpoint {
@@ -67,7 +67,7 @@ class OipEndpoint implements Endpoint {
   readonly #heads = knownReplyHeads();
   readonly #under = new UnderWay();
   readonly #own = { underWay: 0, finished: 0 };
-  /** What was read of the load on another occasion than being asked for it. */
+  /** The load that came with another request than a poll. */
   #loadSeen: LoadReport | undefined;
   /** Its replies say how busy it is. */
   #tells = false;
@@ -111,7 +111,7 @@ class OipEndpoint implements Endpoint {
   async #ready(model: string, version: string | undefined, call: Call): Promise<boolean> {
     const name = nameThere(this.info, model);
     if (name === undefined) return false;
-    // What has a name of its own there has versions of its own.
+    // A model with a name of its own there has versions of its own.
     const named = version && name === model ? { model: name, version } : { model: name };
     const path = `${modelPath(named)}/ready`;
     return (await this.#ask(path, call)).status === 200;
@@ -185,7 +185,7 @@ class OipEndpoint implements Endpoint {
 
   async close(): Promise<void> {
     this.#closed = true;
-    // What is answered meanwhile may still be on its way.
+    // A request that is answered meanwhile may still be on its way.
     await this.#under.none();
     await this.#parts.transport.close();
     await this.#parts.streams?.close();
@@ -199,7 +199,7 @@ class OipEndpoint implements Endpoint {
     return (await this.#parts.load?.read({ ...this.#own }, call)) ?? news;
   }
 
-  /** What a server that promises nothing says of its runs so far, in its metrics or else in Triton's statistics. */
+  /** The offers inferred for a server that makes none: from its metrics, or else from Triton's statistics. */
   async #toldOffers({ model, version }: OfferQuery, name: string, call: Call): Promise<readonly Offer[]> {
     const { load, clock } = this.#parts;
     const known = [...this.#known.values()].findLast(
@@ -254,7 +254,7 @@ class OipEndpoint implements Endpoint {
           this.#checksum(message.body, form?.crc32),
         ),
         body: message.body,
-        // Others may count steps of sequences that are not known as such here, and those behind ours, too.
+        // Other servers may count steps of sequences that are not known as such here, and so may servers that ours forward to.
         repeatable: info.offers && !request.sequence && !isForeignDigest(request.segment.digest),
       },
       call,
@@ -320,7 +320,7 @@ class OipEndpoint implements Endpoint {
     return { headers, body: { kind: "parts", parts } };
   }
 
-  /** What travels beside the body. Every server may understand the trace; the rest only those of the extension. */
+  /** The headers beside the body. Every server may understand the trace; the rest only those of the extension. */
   #headers(request: InferenceRequest, call: Call, asItCame: boolean): Record<string, string> {
     if (!this.info.offers) return traceHeaders(call);
     const { digest } = request.segment;
@@ -331,7 +331,7 @@ class OipEndpoint implements Endpoint {
     return headers;
   }
 
-  /** States the checksum of a body, and asks for that of the reply. `known` is what its own sender stated. */
+  /** States the checksum of a body, and requests that of the reply. `known` is the checksum that its own sender stated. */
   #checksum(body: WireBody, known: number | undefined): Readonly<Record<string, string>> {
     const { crc32, info } = this.#parts;
     if (!crc32 || !info.offers) return {};
@@ -345,7 +345,7 @@ class OipEndpoint implements Endpoint {
     return this.#under.track(exchange(this.#parts, request, call));
   }
 
-  /** The JSON behind a path; undefined where the server has nothing of that name, or has unloaded that version. */
+  /** The JSON at a path; undefined if the server has nothing of that name, or has unloaded that version. */
   async #get(path: string, call: Call, absentIf: (status: number) => boolean = is404): Promise<unknown> {
     const { status, headers, bytes } = await this.#ask(path, call);
     if (absentIf(status)) return undefined;

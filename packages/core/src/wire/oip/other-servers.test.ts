@@ -134,7 +134,7 @@ describe("endpoint before other people's servers", () => {
         seen.push(outputs.get("y")?.spec.shape, account.receivedBytes);
       }
     };
-    // What does not fit what the model is known to give is a bad reply, whichever answer it is.
+    // An answer that does not fit the model's known outputs is a bad reply, whether it is the first or a later one.
     await expect(reading()).rejects.toMatchObject({ reason: "bad-reply" });
     expect(seen).toEqual([[1, 3], 12]);
     await several.close();

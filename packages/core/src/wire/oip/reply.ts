@@ -96,7 +96,7 @@ export function checkOutputs(
   return outputs;
 }
 
-/** The account as this endpoint saw it: what the server tells of itself, the network's share, and the bytes counted here. */
+/** The account as this endpoint saw it: the server's own account, the network's share, and the bytes counted here. */
 function accountOf(
   parts: OipEndpointParts,
   request: InferenceRequest,
@@ -124,8 +124,8 @@ function accountOf(
 }
 
 /**
- * What the exchange cost by the operator's prices of the server; what the server claims can only raise it. A server that tells no
- * times is paid for as long as it took to answer.
+ * The cost of the exchange by the operator's prices of the server; the server's claims can only raise it. A server that reports
+ * no times is paid for as long as it took to answer.
  */
 function costOf(
   { rates }: EndpointInfo,
@@ -173,7 +173,7 @@ export function readResponse(
   return came instanceof Promise ? came.then(made) : made(came);
 }
 
-/** The same of a reply that was read already, whatever encoding it came in. At once, unless tensors are to be decoded. */
+/** The same for a reply that was read already, in either encoding. At once, unless tensors are to be decoded. */
 export function responseOfReply(
   parts: OipEndpointParts,
   request: InferenceRequest,

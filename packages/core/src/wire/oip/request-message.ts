@@ -29,7 +29,7 @@ function wantedOutput(name: string, binary: boolean, classification: number | un
   return wanted;
 }
 
-/** The request as the protocol has it, whatever encoding it goes out in. Throws `unsupported` for codecs that the server does not take. */
+/** The request as the protocol has it, for either encoding. Throws `unsupported` for codecs that the server does not take. */
 export async function requestMessage(
   parts: OipEndpointParts,
   request: InferenceRequest,

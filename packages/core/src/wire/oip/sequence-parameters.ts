@@ -50,7 +50,7 @@ export function splitState(tensors: Tensors): {
   return { plain, state };
 }
 
-/** What a request says of its sequence; carried state comes apart, as tensors. */
+/** The position of a request in its sequence; carried state comes apart, as tensors. */
 type ToldPosition = Omit<SequencePosition, "state">;
 
 /** Reads the parameters; undefined when the request belongs to no sequence (an id of 0 or "" says so too). */
@@ -72,7 +72,7 @@ export function readSequence(parameters: Parameters): ToldPosition | undefined {
   const seal = read.optional(read.text(512))(read.own(parameters, sealParameter), sealParameter);
   return {
     id: named,
-    // Whoever does not count says where a sequence starts; what follows takes the next step, whichever that is.
+    // A sender without step numbers marks the start of a sequence; each later request takes the next step.
     step: step ?? (start ? 0 : nextStep),
     end: flagParameter(parameters, "sequence_end", "parameters") ?? false,
     wantState: flagParameter(parameters, "longshore_want_state", "parameters") ?? false,

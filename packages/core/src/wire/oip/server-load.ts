@@ -1,33 +1,33 @@
 /**
- * How busy a server is that says so only in its metrics.
+ * How busy a server is that reports it only in its metrics.
  *
- * An endpoint of our own says with every reply how long its queue is. Others count: requests, time spent, sometimes how many
- * wait. A queue in requests is no time, and a count since the start says nothing of now. Two readings do: what was added
- * between them, over the time between them, is how many requests ran at once on the mean (J. D. C. Little 1961, "A proof for
- * the queuing formula L = λW"), and over the requests that ended it is what a run takes. A queue is then as long as it takes
- * to work off: its requests times the time between two ends, which while requests wait is the pace that the server keeps up,
- * and which is never longer than a run.
+ * An endpoint of our own reports with every reply how long its queue is. Others count: requests, time spent, sometimes how many
+ * wait. A queue in requests is no time, and a count since the start says nothing of now. Two readings do: the increase between
+ * them over the time between them is the mean number of requests that ran at once (J. D. C. Little 1961, "A proof for the
+ * queuing formula L = λW"), and over the requests that ended it is the time of a run. A queue is then as long as it takes to
+ * work off: its requests times the time between two ends, which while requests wait is the pace that the server keeps up, and
+ * which is never longer than a run.
  *
- * Where a server tells neither who waits nor how many are there, the wait that others cause follows from how much of the time
- * they keep it busy, as for one server with equal runs (A. K. Erlang 1909). Requests of this endpoint are taken out of that, and
- * out of how many run where none wait: it knows of its own, and those that are over occupy nothing. Such servers answer for their metrics in between runs, in their turn, so that a reading that took long has
- * itself waited in the queue.
+ * If a server reports neither how many wait nor how many are there, the wait that others cause follows from the share of time
+ * that they keep it busy, as for one server with equal runs (A. K. Erlang 1909). Requests of this endpoint are subtracted from
+ * that, and from the number of runs if none wait: it knows of its own, and finished ones occupy nothing. Such servers answer
+ * for their metrics in between runs, in their turn, so that a reading that took long has itself waited in the queue.
  */
 import type { LoadReport } from "../endpoint/index.ts";
 import { mostQueueMs } from "./load-headers.ts";
 import { maxModels, type ModelFigures, type ServerFigures } from "../protocol/index.ts";
 
-/** What follows from the readings of one server. */
+/** The results from the readings of one server. */
 export interface ServerLoad {
   /** Takes a reading in, which came after `waitedMs` more than the quickest; says how busy the server is. */
   seen(figures: ServerFigures, own: OwnRequests, nowMs: number, waitedMs?: number): LoadReport;
   /** Takes in what the server says elsewhere of requests so far. */
   counted(models: ReadonlyMap<string, ModelFigures>): void;
-  /** What a run of the model takes, in milliseconds; undefined before any was seen. */
+  /** The time of a run of the model, in milliseconds; undefined before the first. */
   runMs(model: string, version: string): number | undefined;
 }
 
-/** What this endpoint itself has had done there. */
+/** The requests that this endpoint itself had there. */
 export interface OwnRequests {
   readonly underWay: number;
   readonly finished: number;
@@ -37,7 +37,7 @@ export interface OwnRequests {
 const mostBusyRatio = 0.95;
 /** So many runs say again what a run takes; fewer are added to what is known. */
 const tellingRuns = 8;
-/** What is left of the run that a queue waits for first, as a share of the time between two ends. */
+/** The rest of the run that a queue waits for first, as a share of the time between two ends. */
 const residualRatio = 0.5;
 
 /** One model between two readings. */

@@ -29,19 +29,19 @@ async function failed(
   throw readWireError(status, headers, await readBody(body, { maxBytes: limits.maxBodyBytes }), info.id);
 }
 
-/** What is asked, and what its answers are held against. */
+/** The request, and the facts that its answers are checked against. */
 interface AskedSeveral {
   readonly request: InferenceRequest;
   readonly expected: readonly TensorSpec[] | undefined;
   readonly heads: KnownHeads<InferReplyMessage>;
-  /** Told the load that the server says behind its answers, if any. */
+  /** Called with the load that the server reports after its answers, if any. */
   heard(load: LoadReport | undefined): void;
 }
 
 /**
  * Sends a request that may be answered any number of times, and gives each answer as it comes: the next is read when the one
- * before was taken, so that a slow reader holds the server back. A model that gives one answer gives it as it always does. Who stops
- * early ends the exchange. Fails as `exchange` does, and with what the server says of an answer that failed.
+ * before was taken, so that a slow reader holds the server back. A model that gives one answer gives it as it always does. A
+ * reader that stops early ends the exchange. Fails as `exchange` does, and with the server's error for an answer that failed.
  */
 export async function* severalAnswers(
   parts: OipEndpointParts,
@@ -122,7 +122,7 @@ export async function* severalAnswers(
     throw error;
   } finally {
     tell(outcome, allBytes);
-    // What of the exchange is still under way when its reader leaves ends here.
+    // When the reader leaves, the rest of the exchange ends here.
     own.cancel(new LongshoreError("cancelled", "transport", "nobody waits for more answers"));
     until[Symbol.dispose]();
     own[Symbol.dispose]();

@@ -21,7 +21,7 @@ const statistics = fields({
   ),
 });
 
-/** What Triton's statistics extension says of models, by `<model>/<version>`. Throws `invalid-input` naming the field. */
+/** Triton's statistics of models, by `<model>/<version>`. Throws `invalid-input` naming the field. */
 export function statisticsFigures(json: unknown): ReadonlyMap<string, ModelFigures> {
   const figures = new Map<string, ModelFigures>();
   for (const { name, version = "", inference_stats: told } of statistics(json, "statistics").model_stats) {
@@ -34,7 +34,8 @@ export function statisticsFigures(json: unknown): ReadonlyMap<string, ModelFigur
   return figures;
 }
 
-/** The same of what is there; nothing where another server has something else on that path: it is used all the same. */
+/** The same for whatever the server has there; nothing if another server has something else on that path: it is used
+ * nevertheless. */
 export async function toldStatistics(
   get: () => Promise<unknown>,
 ): Promise<ReadonlyMap<string, ModelFigures>> {

@@ -37,13 +37,13 @@ function senseless(message: string): LongshoreError {
   return new LongshoreError("body-mismatch", "decode", message);
 }
 
-/** A buffer in which the bytes after the JSON lie at a multiple of 8, as tensors are looked at in place. */
+/** A buffer in which the bytes after the JSON lie at a multiple of 8, since tensors are read in place. */
 function aligned(headerLength: number, length: number): Uint8Array {
   const shift = (8 - (headerLength % 8)) % 8;
   return new Uint8Array(shift + length).subarray(shift);
 }
 
-/** Takes so many bytes at a time out of chunks, whatever these are cut into. */
+/** Takes any number of bytes at a time out of chunks, however these are cut. */
 function taker(body: AsyncIterable<Uint8Array>): {
   /** Fills the buffer; false when the body ended before its first byte. Throws when it ended in the middle. */
   fill(buffer: Uint8Array): Promise<boolean>;
@@ -73,9 +73,9 @@ function taker(body: AsyncIterable<Uint8Array>): {
 }
 
 /**
- * The frames of a body as they come; the next is read when it is asked for. Ends with the end that the sender wrote, or after an
- * error. Throws `body-mismatch` for what is no frame, for one of more than `maxBytes`, before it is allocated, and for a
- * body that ends otherwise; and what the body throws.
+ * The frames of a body as they come; each is read when the caller requests it. Ends with the end that the sender wrote, or
+ * after an error. Throws `body-mismatch` for bytes that are no frame, for a frame of more than `maxBytes` (before it is
+ * allocated), and for a body that ends otherwise; and the body's own error.
  */
 export async function* readAnswerFrames(
   body: AsyncIterable<Uint8Array>,

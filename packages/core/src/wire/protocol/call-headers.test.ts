@@ -53,7 +53,7 @@ describe("call headers", () => {
     expect(callFromHeaders(callHeaders(base, 0), base, 0).rules).toEqual(base.rules);
     const confirmed = { ...base, rules: { ...base.rules, confirm: true as const } };
     expect(callFromHeaders(callHeaders(confirmed, 0), base, 0).rules).toEqual(confirmed.rules);
-    // What is demanded of those who state no rules is demanded of those who do, too.
+    // Confirmation demanded of requests without rules is demanded of those with rules, too.
     expect(callFromHeaders(callHeaders(base, 0), confirmed, 0).rules.confirm).toBe(true);
   });
 

@@ -77,10 +77,10 @@ function rulesFrom(text: string, base: Rules): Rules {
 /** Version 00 ends after the flags; later ones may go on after a dash and are read as far as they are known. */
 const traceparent =
   /^(?:00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})|(?!00|ff)[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?)$/;
-/** Key and value pairs with commas between, which nobody here looks into. */
+/** Key and value pairs with commas between, which this program does not read. */
 const tracestate = /^[ -~]{1,512}$/;
 
-/** The trace context of a request; an invalid one is ignored, as the W3C recommendation asks. */
+/** The trace context of a request; an invalid one is ignored, as the W3C recommendation demands. */
 export function traceFromHeaders(headers: Headers): TraceContext | undefined {
   const parent = headers[traceHeader];
   const found = parent === undefined ? null : traceparent.exec(parent.trim());
@@ -97,7 +97,7 @@ export function traceFromHeaders(headers: Headers): TraceContext | undefined {
   };
 }
 
-/** What of a call travels as headers. The deadline travels as remaining milliseconds, since clocks differ. */
+/** The parts of a call that travel as headers. The deadline travels as remaining milliseconds, since clocks differ. */
 export function callHeaders(call: Call, nowMs: number): Record<string, string> {
   // Assigned one by one: keys that are computed within a literal take engines much longer.
   const headers: Record<string, string> = {};

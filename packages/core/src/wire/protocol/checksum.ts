@@ -13,12 +13,12 @@ import { LongshoreError } from "../../words/base/index.ts";
 export type Crc32 = (bytes: Uint8Array, value?: number) => number;
 
 /**
- * Of a request: 8 hexadecimal digits, or `none` where the sender cannot know them before it sends. Either asks for the same header in
- * the reply. Servers without the extension ignore it.
+ * Of a request: 8 hexadecimal digits, or `none` where the sender cannot know them before it sends. Either requests the same
+ * header in the reply. Servers without the extension ignore it.
  */
 export const checksumHeader = "longshore-crc32";
 
-/** A request's value that states no checksum and asks for one. */
+/** A request's value that states no checksum and requests one. */
 export const noChecksum = "none";
 
 const polynomial = 0xedb88320;

@@ -1,8 +1,9 @@
 import { LongshoreError } from "../../words/base/index.ts";
 
-/** What a client shows a server of itself. Kept out of every message, event and address. */
+/** The credentials that a client shows a server. Kept out of every message, event and address. */
 export interface Credentials {
-  /** An API key or token, sent as `Authorization: Bearer`. A function is asked for each request, so that tokens can be renewed. */
+  /** An API key or token, sent as `Authorization: Bearer`. A function is called for each request, so that tokens can be renewed.
+   */
   readonly bearer: string | (() => string | Promise<string>);
   /**
    * Send it over plain HTTP to another machine too, where everybody on the way can read it. Default false: such a transport
@@ -11,7 +12,7 @@ export interface Credentials {
   readonly overPlainHttp?: boolean;
 }
 
-/** RFC 6750's token68. Whatever else is in a credential would end up in other headers. */
+/** RFC 6750's token68. Any other character in a credential could start other headers. */
 const bearerText = /^[A-Za-z0-9._~+/-]{1,8192}=*$/;
 
 const local = /^(localhost|127\.\d{1,3}\.\d{1,3}\.\d{1,3}|\[::1\])$/;
@@ -21,8 +22,8 @@ function refused(message: string): LongshoreError {
 }
 
 /**
- * Checks where credentials would go. Throws `invalid-configuration` for an address that has some of its own in it (they
- * would be shown wherever the address is), and for credentials over a connection that anybody can read.
+ * Checks the address that credentials would go to. Throws `invalid-configuration` for an address with credentials in it (they
+ * would be shown wherever the address is), and for credentials over an unencrypted connection.
  */
 export function checkCredentialTarget(url: URL, credentials: Credentials | undefined): void {
   if (url.username !== "" || url.password !== "") {

@@ -9,10 +9,10 @@ export interface HeadLines {
 }
 
 /**
- * Reads the headers in the lines of a head, each name once but for cookies, which are left out: nobody here reads them, and
- * servers may send many. Undefined where `headerOf` gives none for a line.
+ * Reads the headers in the lines of a head, each name once. Cookies are left out: this program does not read them, and servers
+ * may send many. Undefined where `headerOf` gives none for a line.
  *
- * @param before A head that was read by the same `headerOf`: a line that it has at the same endpoint is not looked into again.
+ * @param before A head that was read by the same `headerOf`: a line that it has at the same position is not parsed again.
  */
 export function readHeadLines(
   lines: readonly string[],

@@ -14,7 +14,7 @@ import {
   type WireTensor,
 } from "./wire-tensor.ts";
 
-/** An output that a request asks for. */
+/** An output that a request wants. */
 export interface RequestedOutput {
   readonly name: string;
   /** Whether it shall come as binary data; undefined leaves it to the request's `binary_data_output`. */
@@ -31,7 +31,7 @@ export interface InferRequestMessage {
   readonly id?: string;
   readonly parameters: Parameters;
   readonly inputs: readonly WireTensor[];
-  /** Undefined asks for all. */
+  /** Undefined means all. */
   readonly outputs?: readonly RequestedOutput[];
   /** Whether outputs come as binary data unless they say otherwise. */
   readonly binaryOutputs: boolean;
@@ -74,7 +74,7 @@ function readRequested(value: unknown, where: string, limits: WireLimits): Reque
   return output;
 }
 
-/** An output that is asked for twice is given once, as it was asked for first: so does Triton. */
+/** An output that is named twice is given once, in its first form: so does Triton. */
 export function eachOnce(outputs: readonly RequestedOutput[]): readonly RequestedOutput[] {
   const seen = new Set<string>();
   return outputs.length < 2 ? outputs : outputs.filter(({ name }) => seen.size < seen.add(name).size);
@@ -121,14 +121,14 @@ function workOf(
     binaryOutputs: flagParameter(parameters, "binary_data_output", "parameters") ?? false,
   };
   if (id !== undefined) message.id = id;
-  // An empty list asks for everything, as Triton reads it.
+  // An empty list means all outputs, as in Triton.
   if (outputs !== undefined && outputs.length > 0) message.outputs = outputs;
   return { message, inputs: readTensors(own(json, "inputs"), "inputs", binary, limits) };
 }
 
 /**
  * Reads a request in JSON or binary form. Inputs are views on `body`. Throws `invalid-input`, `body-mismatch` or
- * `body-too-large`, and nothing else, whatever the bytes are.
+ * `body-too-large`, and no other error, for any bytes.
  *
  * @param headerLength `Inference-Header-Content-Length`; undefined when the whole body is JSON. A raw request (0) is
  *   made into a tensor by who knows the model.

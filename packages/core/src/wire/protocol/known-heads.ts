@@ -7,14 +7,14 @@ import { codecOf, type WireTensor } from "./wire-tensor.ts";
 
 /**
  * The JSON before binary tensors is the same text in request after request of one client, and in reply after reply of one
- * model; reading it costs more than anything else that is done for a small tensor. So what was read is remembered by its text: equal bytes mean equal
- * messages. Only what the text alone decides is remembered; the tensors' bytes are taken from each body again, and a body of
- * another length is read as if nothing was known.
+ * model; reading it costs more than all other work for a small tensor. So what was read is remembered by its text: equal bytes
+ * mean equal messages. Only what the text alone decides is remembered; the tensors' bytes are taken from each body again, and a
+ * body of another length is read as if nothing was known.
  */
 export interface KnownHeads<M = InferRequestMessage> {
   /**
-   * The message of a body whose head is known; its tensors are views on `body`. With `awaitedBytes`, `body` is the head alone and so
-   * many bytes are on their way: its tensors are awaited.
+   * The message of a body whose head is known; its tensors are views on `body`. With `awaitedBytes`, `body` is the head alone
+   * and this many bytes are on their way: its tensors are awaited.
    */
   find(body: Uint8Array, headerLength: number, awaitedBytes?: number): M | undefined;
   /** Remembers the message that was read from a body, where the head decides all but the tensors' bytes. */
@@ -63,7 +63,7 @@ function bytesOf({ awaitedBytes, bytes }: WireTensor): number {
   return awaitedBytes ?? bytes.byteLength;
 }
 
-/** What of a message its tensors are, and the same message with others. */
+/** The tensors of a message, and the same message with others. */
 interface Side<M> {
   of(message: M): readonly WireTensor[];
   with(message: M, tensors: readonly WireTensor[]): M;

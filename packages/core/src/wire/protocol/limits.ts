@@ -1,4 +1,4 @@
-/** What the parser accepts. Each bound is checked before anything of that size is allocated. */
+/** The limits of the parser. Each bound is checked before anything of that size is allocated. */
 export interface WireLimits {
   /** Whole body as received (inflated, when it came compressed), in bytes. */
   readonly maxBodyBytes: number;
@@ -9,8 +9,8 @@ export interface WireLimits {
   /** Bytes of one tensor after decoding: a small coded body may stand for a large tensor. */
   readonly maxTensorBytes: number;
   /**
-   * Elements of one BYTES tensor. Each may be as little as its prefix of four bytes, and is an object of some hundred bytes
-   * for whoever works on texts.
+   * Elements of one BYTES tensor. Each may be as little as its prefix of four bytes, and is an object of some hundred bytes for
+   * code that works on texts.
    */
   readonly maxTexts: number;
   /** Characters of a name or of a text parameter. */

@@ -13,10 +13,10 @@ export interface Message {
 
 const encoder = new TextEncoder();
 
-/** Binary tensors begin at a multiple of this, so that receivers can look at them in place. */
+/** Binary tensors begin at a multiple of this, so that receivers can read them in place. */
 const alignment = 8;
 
-/** What a message consists of, before it is laid out. */
+/** The content of a message, before it is laid out. */
 export interface MessageContent {
   /** JSON fields besides the tensors, as text without braces. */
   readonly fields: readonly string[];
@@ -64,7 +64,7 @@ export function layOut(content: MessageContent): Message {
   return laidOut(content, [encoder.encode([...jsonPieces(content)].join(""))]);
 }
 
-/** Characters of JSON that are written before something else gets its turn: about two milliseconds. */
+/** Characters of JSON that are written before other work gets its turn: about two milliseconds. */
 const charactersAtOnce = 131_072;
 
 /** The same as `layOut`, with a `pause` after each two milliseconds or so of writing JSON tensors. */

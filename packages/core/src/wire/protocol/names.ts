@@ -13,14 +13,14 @@ export const pathHeader = "longshore-path";
 /** The digest of the model version that the sender planned with. */
 export const digestHeader = "longshore-digest";
 /**
- * From 0 to 1: a variant that agrees at least so much with the one asked for may answer in its place when that cannot make
- * the deadline.
+ * From 0 to 1: a variant that agrees at least this much with the requested one may answer instead when that one cannot make the
+ * deadline.
  */
 export const agreementHeader = "longshore-agreement";
 /** The most that the request may cost, in micros. */
 export const maxCostHeader = "longshore-max-cost";
 export const goalHeader = "longshore-goal";
-/** `1` asks for the account of what happened, `timing` for its times, `because` for why it ran where it did. */
+/** `1` requests the account, `timing` its times only, `because` the reason why it ran where it did. */
 export const accountHeader = "longshore-account";
 /** The parameter of a reply that has it. */
 export const accountParameter = "longshore_account";
@@ -40,7 +40,7 @@ export const tookHeader = "longshore-took";
 export const idempotencyHeader = "idempotency-key";
 /** The tenant that a request is for, from a server that may speak for others. */
 export const tenantHeader = "longshore-tenant";
-/** The most that a forwarded request may, as words with commas between: the rights of whoever it is forwarded for. */
+/** The upper limit of a forwarded request's rights, as words with commas between: the rights of its original sender. */
 export const rightsHeader = "longshore-rights";
 /** W3C trace context. */
 export const traceHeader = "traceparent";

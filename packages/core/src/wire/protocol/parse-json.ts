@@ -10,7 +10,7 @@ import { maxDepth } from "../../words/json/index.ts";
 
 const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: false });
 
-/** Where the text ends that begins at `from`, behind its quote; the end of all where it has none. */
+/** The end of the text that begins at `from`, after its quote; the end of all if it has none. */
 function closingQuote(text: string, from: number): number {
   for (let at = from; ; at++) {
     at = text.indexOf('"', at);

@@ -1,10 +1,10 @@
 import { type Json, LongshoreError } from "../../words/base/index.ts";
 
 /**
- * Small readers for JSON that came from elsewhere. They are composed like a schema but stay a few hundred bytes, because
- * the remote-only browser client carries them. Fields that a reader does not know are left out of what it returns, so
- * newer senders are understood; every field that it does know is checked. Properties are read with `Object.hasOwn`, so
- * `__proto__`, `constructor` and the like are names as any other.
+ * Small readers for JSON that came from elsewhere. They are composed like a schema but stay a few hundred bytes, because the
+ * remote-only browser client carries them. Fields that a reader does not know are left out of what it returns, so newer senders
+ * are understood; every field that it does know is checked. Properties are read with `Object.hasOwn`, so `__proto__` and
+ * `constructor` are names like any other.
  */
 export type Reader<T> = (value: unknown, where: string) => T;
 
@@ -97,7 +97,7 @@ type OptionalKeys<S> = {
   [K in keyof S]: S[K] extends Reader<infer T> ? (undefined extends T ? K : never) : never;
 }[keyof S];
 type Value<R> = R extends Reader<infer T> ? T : never;
-/** What an object of readers reads: fields that may be absent are optional. */
+/** The result of an object of readers: fields that may be absent are optional. */
 export type Fields<S> = { readonly [K in Exclude<keyof S, OptionalKeys<S>>]: Value<S[K]> } & {
   readonly [K in OptionalKeys<S>]?: Exclude<Value<S[K]>, undefined>;
 };

@@ -4,11 +4,11 @@ import { flagParameter } from "./parameters.ts";
 import { own, refuse } from "./read-json.ts";
 
 /**
- * What the parameters of an inference request mean beside its tensors: Triton's schedule policy, and everything that the
- * protocol gives no meaning to, which goes to the steps of the model (Triton's parameters extension).
+ * The meaning of an inference request's parameters beside its tensors: Triton's schedule policy, and all parameters that the
+ * protocol gives no meaning to, which go to the steps of the model (Triton's parameters extension).
  */
 
-/** Parameters with a meaning, and beginnings of such; what is left is the model's. */
+/** Parameters with a meaning, and prefixes of such; all others are the model's. */
 const reserved: ReadonlySet<string> = new Set([
   "sequence_id",
   "sequence_start",

@@ -5,16 +5,16 @@ import type { Route } from "./route.ts";
  * document is made from it, so that the three cannot differ.
  */
 
-/** What a verb on a path is for. */
+/** The purpose of a verb on a path. */
 export interface RouteEntry {
   readonly kind: Exclude<Route["kind"], "options">;
   /** `GET` also answers `HEAD`. */
   readonly method: "GET" | "POST";
   /** With `{name}` where a name stands, and `{from}..{to}` where two cuts stand. */
   readonly path: string;
-  /** What the path says by itself. */
+  /** The values that the path implies. */
   readonly fixed?: Readonly<Record<string, string>>;
-  /** What clients ask for and no server here can do: it is answered, but not offered in the OpenAPI document. */
+  /** A request that clients send and no server here can serve: it is answered, but not listed in the OpenAPI document. */
   readonly refused?: true;
 }
 

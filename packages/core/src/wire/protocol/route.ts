@@ -39,7 +39,7 @@ export type Route =
       /** Undefined for all regions. */
       readonly region?: string;
     }
-  /** What verbs a path has. */
+  /** The verbs of a path. */
   | { readonly kind: "options"; readonly allow: string };
 
 /** The most bytes of one probe. */
@@ -155,7 +155,7 @@ function namesIn(pattern: Pattern, segments: readonly string[]): Readonly<Record
   return names;
 }
 
-/** A path without the query behind it. */
+/** A path without its query. */
 function pathOf(target: string): string {
   const at = target.indexOf("?");
   return at < 0 ? target : target.slice(0, at);
@@ -174,7 +174,7 @@ export function allowedMethods(target: string): string | undefined {
 }
 
 /**
- * What a request is about. Throws `unknown-route`, `wrong-method`, `unknown-model` for names that cannot be one, and
+ * The target of a request. Throws `unknown-route`, `wrong-method`, `unknown-model` for names that cannot be one, and
  * `unknown-cut` likewise. A model called `stats` cannot be addressed without a version; its own routes can.
  */
 export function parseRoute(

@@ -1,6 +1,6 @@
 import { type Sample, samplesOf } from "../../words/base/index.ts";
 
-/** What a server has counted of one version of a model since it started. Times in milliseconds, added up over requests. */
+/** A server's counts of one version of a model since it started. Times in milliseconds, added up over requests. */
 export interface ModelFigures {
   /** Requests that are over. */
   readonly finished: number;
@@ -20,7 +20,7 @@ export interface ServerFigures {
   readonly cpuRatio?: number;
 }
 
-/** What one sample adds to. */
+/** The figure that one sample adds to. */
 type Part = "finished" | "runMs" | "waiting" | "inFlight" | "cpuRatio";
 
 /** A metric that means something here: which part, times what. */
@@ -73,7 +73,7 @@ interface Sums {
   waiting: number | undefined;
 }
 
-/** What the metrics of a server say; undefined where none of them is one that is known here. */
+/** The figures in a server's metrics; undefined if none of them is known here. */
 export function serverFigures(text: string): ServerFigures | undefined {
   const models = new Map<string, Sums>();
   let inFlight: number | undefined;

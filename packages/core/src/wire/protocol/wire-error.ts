@@ -23,7 +23,7 @@ export interface WireErrorReply {
 
 const encoder = new TextEncoder();
 
-/** All that is said of an internal error to who is not the operator: whatever threw it may have put paths or tensors into its message. */
+/** The public text of an internal error: its own message may contain paths or tensors. */
 export function whereLogged(callId: string): string {
   return `the server failed; its log says why under call ${callId}`;
 }
@@ -35,12 +35,12 @@ const address =
 /** A line of a file, such as `rules.yaml:12`, is no address. */
 const fileLine = /\.(?:ya?ml|json|pbtxt|csv|txt):\d+$/;
 
-/** A message for callers, without the addresses of servers behind a gateway. The operator finds them in the log. */
+/** A message for callers, without the addresses of servers that a gateway uses. The operator finds them in the log. */
 export function withoutAddresses(message: string): string {
   return message.replace(address, (found) => (fileLine.test(found) ? found : "a server"));
 }
 
-/** The reply for an error. The message of an internal error stays here; the reader gets `callId` to ask the operator with. */
+/** The reply for an error. The message of an internal error stays here; the reader gets `callId` to quote to the operator. */
 export function writeWireError(error: LongshoreError, callId: string): WireErrorReply {
   const { reason, stage, retryAfterMs } = error;
   const message = reason === "internal" ? whereLogged(callId) : withoutAddresses(error.message);
@@ -49,7 +49,7 @@ export function writeWireError(error: LongshoreError, callId: string): WireError
     status: reasons[reason].httpStatus,
     headers: {
       "content-type": jsonType,
-      // RFC 9110 wants it on every 401. Which mechanisms there are is nobody's business who has no credentials.
+      // RFC 9110 wants it on every 401. A sender without credentials is not told which mechanisms there are.
       ...(reason === "unauthenticated" ? { "www-authenticate": 'Bearer realm="longshore"' } : {}),
       ...(retryAfterMs === undefined
         ? {}
@@ -59,7 +59,7 @@ export function writeWireError(error: LongshoreError, callId: string): WireError
   };
 }
 
-/** What a bare HTTP status means, for servers that do not say a reason of the closed list. */
+/** The meaning of a bare HTTP status, for servers that do not state a reason of the closed list. */
 function reasonOfStatus(status: number): Reason {
   if (status === 404) return "unknown-model";
   if (status === 405) return "wrong-method";
@@ -76,7 +76,7 @@ function reasonOfStatus(status: number): Reason {
   return "bad-reply";
 }
 
-/** What Triton says with the status of load of a version that it has unloaded: whoever waits for it waits in vain. */
+/** Triton's text with the status for a load of a version that it has unloaded: waiting for it is useless. */
 const unloaded = /version \d+ is not at ready state/;
 
 function parsed(bytes: Uint8Array): object | undefined {
@@ -89,7 +89,7 @@ function parsed(bytes: Uint8Array): object | undefined {
   }
 }
 
-/** What Python's web servers say in the place of `error`: a text, or what was wrong with each field. */
+/** The text that Python's web servers send instead of `error`: a text, or the problem with each field. */
 function detailOf(detail: unknown): unknown {
   const first: unknown = Array.isArray(detail) ? detail[0] : detail;
   return typeof first === "object" && first !== null ? own(first, "msg") : first;

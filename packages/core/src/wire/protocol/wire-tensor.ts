@@ -139,7 +139,7 @@ interface Entry {
 
 const nothing = new Uint8Array(0);
 
-/** The same of a tensor whose bytes are still on their way: texts are counted by who reads them. */
+/** The same for a tensor whose bytes are still on their way: the reader of texts counts them. */
 export function checkAwaited(
   tensor: Omit<WireTensor, "bytes">,
   awaitedBytes: number,
@@ -251,9 +251,9 @@ export function* tensorsInSteps(entries: TensorsWork): Generator<void, readonly 
 }
 
 /**
- * The JSON entry of a tensor, as text in pieces; with `binary` its bytes go into the binary part instead. Who asked for an
- * output in shared memory knows where it lies: as in Triton's replies, whose C++ clients take any parameters of an output for
- * those of binary data, that is said of inputs only (`placed`).
+ * The JSON entry of a tensor, as text in pieces; with `binary` its bytes go into the binary part instead. A client that wants
+ * an output in shared memory knows where it lies, so the region is stated for inputs only (`placed`). Triton's replies do the
+ * same: its C++ clients take any parameters of an output for those of binary data.
  */
 export function* tensorEntry(tensor: WireTensor, binary: boolean, placed: boolean): Generator<string> {
   const { name, datatype, shape, bytes, shared, awaitedBytes = bytes.byteLength } = tensor;

@@ -3,9 +3,9 @@ import type { Message } from "./message.ts";
 import type { WireTensor } from "./wire-tensor.ts";
 
 /**
- * The JSON before binary tensors is the same text in reply after reply of one model, and writing it costs more than anything
- * else that is done for a small reply. So what was written is remembered by all that decides it. Replies that carry more than
- * their tensors are each another, so none of them is remembered.
+ * The JSON before binary tensors is the same text in reply after reply of one model, and writing it costs more than all other
+ * work for a small reply. So the text is remembered by all the values that decide it. Replies that carry more than their
+ * tensors are each another, so none of them is remembered.
  */
 export interface WrittenHeads {
   /** The reply laid out, its head written by `write` unless it is known; `binary` as in `writeInferReply`. */

@@ -4,15 +4,15 @@ export const tinyBytes = 8192;
 /** One packet: a smaller step says no more, and in larger ones a steady link looks like one that comes in lumps. */
 const leastStep = 1460;
 
-/** A head stands in front of the bytes of a probe: so much of its first packet, about. */
+/** A head precedes the bytes of a probe and takes about this much of its first packet. */
 export const probeHeadBytes = 400;
 
-/** Acknowledgements that a long body asks for. */
+/** Acknowledgements that a long body requests. */
 const steps = 64;
 
 /**
- * Bytes between two acknowledgements that a body of so many bytes asks for: a share of it, from one packet to 64 kB. A thin link
- * passes 64 kB in a second; in lumps of that size a slow link looks like a fast one that stalls. A tiny body asks for none.
+ * Bytes between two acknowledgements that a body of this length requests: a share of it, from one packet to 64 kB. A thin link
+ * passes 64 kB in a second; in lumps of that size a slow link looks like a fast one that stalls. A tiny body requests none.
  */
 export function acknowledgeStep(bodyBytes: number): number {
   if (bodyBytes <= tinyBytes) return tinyBytes;

@@ -4,8 +4,8 @@ import type { Estimate } from "../../words/estimate/index.ts";
 export type Direction = "up" | "down";
 
 /**
- * What is believed of the network between this endpoint and an endpoint. Learned only from what this client sent, what the
- * peer acknowledged, and probes it paid for; time in which nothing was under way teaches nothing.
+ * The beliefs about the network between this endpoint and another. They are learned only from the bytes that this client sent,
+ * the peer's acknowledgements, and probes it paid for; time in which nothing was under way teaches nothing.
  */
 export interface Link {
   /**
@@ -15,15 +15,15 @@ export interface Link {
   /** Time for the smallest request and reply there and back. */
   roundTripMs(nowMs: number): Estimate;
   /**
-   * Size in bytes of the probe train that would be worth sending now, or 0. With `dueInMs`, the time until somebody will
-   * want to know, a train is worth its bytes when it is back just before; without it, when nobody has tried the link for a
-   * while. Whoever asks sends what it is told, which counts as sent, and tells `sendStarted` like for any other body.
-   * `revived`: the link was silent and has just been heard again, so that a train is worth its bytes at once. Absent where probing makes no sense.
+   * Size in bytes of the probe train that would be worth sending now, or 0. With `dueInMs`, the time until a decision will need
+   * the belief, a train is worth its bytes when it is back just before; without it, when the link was not used for a while. The
+   * caller must send the train, which counts as sent, and call `sendStarted` as for any other body. `revived`: the link was
+   * silent and has just been heard again, so that a train is worth its bytes at once. Absent where probing makes no sense.
    */
   probeBytes?(direction: Direction, nowMs: number, dueInMs?: number, revived?: boolean): number;
 }
 
-/** What is told to a Link so that it can learn. All instants are on the local Clock. */
+/** The facts that a Link learns from. All instants are on the local Clock. */
 export interface LinkLearner extends Link {
   /**
    * A body of `bytes` was handed to the transport. Returns its handle for the notes that follow. `progress` says whether
@@ -36,8 +36,8 @@ export interface LinkLearner extends Link {
     progress?: "acknowledged" | "none",
   ): TransferNote;
   /**
-   * From a tiny request until its reply began it took this long, besides `otherMs` (default 0) of the server's work. What passed
-   * there and back ends a silence; of the rate it tells nothing.
+   * From a tiny request until its reply began it took this long, besides `otherMs` (default 0) of the server's work. The bytes
+   * of it end a silence; they say nothing about the rate.
    */
   roundTripSeen(tookMs: number, nowMs: number, otherMs?: number): void;
   probeBytes(direction: Direction, nowMs: number, dueInMs?: number, revived?: boolean): number;
@@ -48,8 +48,8 @@ export interface TransferNote {
   /** The peer acknowledged (or we received) that many bytes so far, in all. */
   progressed(totalBytes: number, nowMs: number): void;
   /**
-   * It is over: complete, or given up (what was under way may still clog the link). `otherMs` is what of the time went to
-   * the peer's work instead of the link; it matters only where no acknowledgements came. Default 0.
+   * The transfer ended: complete, or given up (bytes under way may still clog the link). `otherMs` is the part of the time that
+   * went to the peer's work instead of the link; it matters only if no acknowledgements came. Default 0.
    */
   ended(nowMs: number, complete: boolean, otherMs?: number): void;
   /**
@@ -57,6 +57,6 @@ export interface TransferNote {
    * the connection. Default: as `ended`, not complete.
    */
   broke?(nowMs: number): void;
-  /** Time from `nowMs` until the peer has the rest of this body: what lies before it in the link and its own bytes. */
+  /** Time from `nowMs` until the peer has the rest of this body: the bytes before it in the link and its own. */
   remainingMs(nowMs: number): Estimate;
 }

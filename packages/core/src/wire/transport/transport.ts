@@ -4,7 +4,7 @@ import type { InferReplyMessage, InferRequestMessage } from "../protocol/index.t
 
 /** The facts of a certificate that a client proved to hold the key of. */
 export interface PeerCertificate {
-  /** Signed by the authority that the listener was given, and in its time. One that is not names nobody. */
+  /** Signed by the authority that the listener was given, and in its time. Otherwise it names no peer. */
   readonly verified: boolean;
   /** SHA-256 of the certificate in DER, as 64 lower-case hexadecimal digits. */
   readonly fingerprint: string;
@@ -14,7 +14,7 @@ export interface PeerCertificate {
   readonly uris: readonly string[];
 }
 
-/** What a listener knows of a sender, beyond what the sender says of itself. */
+/** A listener's knowledge of a sender, beyond the sender's own statements. */
 export interface Peer {
   readonly address: string;
   /** The sender runs on this machine. */
@@ -29,16 +29,16 @@ export interface Peer {
 export interface Reads {
   /** Memory for the next read, at least a byte, which stays where it is until `came` or the end of the connection. */
   memory(): Uint8Array;
-  /** So many bytes are in the memory that was asked for last. */
+  /** This many bytes are in the memory that was requested last. */
   came(bytes: number): void;
 }
 
-/** Memory of one read, in bytes, where nobody knows how long it will be. */
+/** Memory of one read, in bytes, if its length is unknown. */
 export const readMemoryBytes = 65_536;
 
 /**
- * What a listener serves: `data` is inference and what clients need around it, `manage` loading, unloading, settings and
- * registrations, `observe` metrics. Health is served everywhere.
+ * The surfaces of a listener: `data` is inference and the requests that clients need around it, `manage` loading, unloading,
+ * settings and registrations, `observe` metrics. Health is served everywhere.
  */
 export type Surface = "data" | "manage" | "observe";
 
@@ -58,7 +58,7 @@ export interface WireRequest {
   readonly message?: IncomingMessage;
   /** Set where it is received, never by the sender. */
   readonly peer?: Peer;
-  /** What the receiving listener serves; undefined for everything. Set where it is received. */
+  /** The surfaces of the receiving listener; undefined for all. Set where it is received. */
   readonly surfaces?: readonly Surface[];
 }
 
@@ -70,11 +70,12 @@ export interface WireResponse {
   readonly written?: true;
   /** The reply to an inference that came as a message, which the listener encodes; the body is then empty. */
   readonly message?: InferReplyMessage;
-  /** The replies of a decoupled model, where the sender takes several; in the place of `message`. */
+  /** The replies of a decoupled model, if the sender takes several; instead of `message`. */
   readonly messages?: AsyncIterable<InferReplyMessage>;
-  /** What the body lists, where it may be thousands: for who writes them in another encoding, and does not read the body. */
+  /** The entries of the body, which may be thousands, for code that writes them in another encoding and does not read the body.
+   */
   readonly entries?: Iterable<object>;
-  /** What was said behind the last of `messages`, as headers; nothing before that. */
+  /** The headers after the last of `messages`; nothing before that. */
   trailers?(): Readonly<Record<string, string>>;
 }
 
@@ -88,8 +89,8 @@ export interface IncomingMessage {
   /** The sender takes any number of replies to it. */
   readonly stream: boolean;
   /**
-   * Can be read once. The tensors may be views on one buffer, which nobody writes to afterwards. `memory` gives it: exactly
-   * so many bytes that may hold anything, since all of it is written before anybody sees it. Default: fresh memory, as also
+   * Can be read once. The tensors may be views on one buffer, which is not written to afterwards. `memory` gives it: exactly
+   * that many bytes that may hold any content, since all of it is written before it is read. Default: fresh memory, as also
    * where the message comes compressed.
    */
   read(memory?: (byteLength: number) => ArrayBuffer): Promise<InferRequestMessage>;
@@ -111,7 +112,7 @@ export interface Transport {
   close(): Promise<void>;
 }
 
-/** What a server is, without sockets: the memory transport calls it directly, `server/listen` puts it on a port. */
+/** A server without sockets: the memory transport calls it directly, `server/listen` puts it on a port. */
 export type Handler = (
   request: WireRequest,
   call: Call,

@@ -1,8 +1,8 @@
 import type { Clock } from "./clock.ts";
 
 /**
- * What an answer teaches is taken in behind it: whoever waits for the answer does not wait for the books too. It is done as soon
- * as the event loop comes to it, in the order in which it came, and before that when somebody is about to look (`settle`).
+ * Defers the work that an answer teaches, so that the caller does not wait for it. The work runs at the event loop's next turn,
+ * in the order in which it came, or earlier if a reader needs it (`settle`).
  */
 export class Behind<T> {
   readonly #clock: Clock;

@@ -91,7 +91,7 @@ describe("calls", () => {
     const first = child();
     const { abort } = first.call;
     first[Symbol.dispose]();
-    // Whose work is over ends nothing any more.
+    // A call whose work has ended ends nothing any more.
     first.cancel(new LongshoreError("cancelled", "execute", "too late"));
     expect(abort.aborted).toBe(false);
     const second = child();

@@ -4,7 +4,7 @@ import type { Writable } from "./writable.ts";
 
 /** Name of an endpoint, unique among those an endpoint knows. */
 export type EndpointId = string;
-/** Whose request it is. */
+/** The tenant of a request. */
 export type TenantId = string;
 /**
  * Where something is processed, as a path from wide to narrow: `eu`, `eu/de`, `eu/de/store-7`. A rule that names a zone
@@ -61,7 +61,7 @@ export function zoneWithin(zone: ZoneId, allowed: readonly ZoneId[]): boolean {
   return false;
 }
 
-/** The zones that are asked for inside those that are allowed: rules only ever narrow. Undefined asks for, or allows, any. */
+/** The requested zones that are allowed: rules only ever narrow. Undefined requests, or allows, any. */
 export function narrowerZones(
   asked: readonly ZoneId[] | undefined,
   allowed: readonly ZoneId[] | undefined,
@@ -80,7 +80,8 @@ export interface Rules {
   readonly zones?: readonly ZoneId[];
   readonly dataClass: DataClass;
   readonly leastTrust: TrustLevel;
-  /** Nobody is given an answer that only one endpoint has said; who runs it alone refuses it. Default: one is believed. */
+  /** A caller gets no answer that only one endpoint has given; an endpoint alone refuses the request. Default: one is believed.
+   */
   readonly confirm?: true;
 }
 
@@ -105,11 +106,11 @@ export interface TraceContext {
   /** 16 hexadecimal digits. */
   readonly spanId: string;
   readonly sampled: boolean;
-  /** `tracestate`: what other tracing systems want carried along, at most 512 characters, never read here. */
+  /** `tracestate`: data of other tracing systems to carry along, at most 512 characters, never read here. */
   readonly state?: string;
 }
 
-/** What every operation carries, always last; it replaces loose signal, deadline and tenant parameters. */
+/** The context that every operation carries, always last; it replaces loose signal, deadline and tenant parameters. */
 export interface Call {
   readonly id: string;
   readonly abort: AbortSignal;
@@ -121,13 +122,13 @@ export interface Call {
   readonly path: readonly EndpointId[];
   readonly trace?: TraceContext;
   readonly idempotencyKey?: string | undefined;
-  /** What the sender was permitted where the request came in; an endpoint that it is forwarded to grants no more. */
+  /** The rights of the sender where the request came in; an endpoint that it is forwarded to grants no more. */
   readonly rights?: readonly string[];
   /** Triton's schedule policy: 1 is the most urgent; undefined takes the model's default. */
   readonly priority?: number;
   /**
    * Triton's schedule policy: how long a queue may hold the request, in milliseconds, where the model lets callers say so.
-   * Unlike `deadlineMs` it is over when the run begins.
+   * Unlike `deadlineMs` it ends when the run begins.
    */
   readonly queueTimeoutMs?: number;
   /**
@@ -140,9 +141,9 @@ export interface Call {
    * Undefined: no limit.
    */
   readonly maxCostMicros?: number | undefined;
-  /** What whoever decides on the way is to make small, as `longshore-goal` says it; undefined: what is usual there. */
+  /** The objective for decisions on the way, as `longshore-goal` says it; undefined: the default of each endpoint. */
   readonly goal?: string | undefined;
-  /** Which of the tenant's users asks, for rollouts that keep a user to one side. Nobody checks it. */
+  /** The tenant's user that sends the request, for rollouts that keep a user to one side. It is not verified. */
   readonly user?: string;
 }
 
@@ -162,8 +163,8 @@ export function housekeepingCall(id: string, abort: AbortSignal = neverAborted):
 export type OwnCall = Writable<Call>;
 
 /**
- * The same call in an object of its own. Every request passes several; fields are assigned one by one, because engines give
- * copies that are spread and then changed a hidden shape each, and whatever reads a field of theirs has to look for it.
+ * The same call in an object of its own. Every request passes several. Fields are assigned one by one: engines give each copy
+ * that is spread and then changed a hidden shape of its own, and every read of its fields must look that up.
  */
 export function ownCall(call: Call): OwnCall {
   const { id, abort, deadlineMs, tenant, rules, path } = call;
@@ -181,9 +182,9 @@ export function ownCall(call: Call): OwnCall {
 }
 
 /**
- * Controllers that were not fired and that nobody waits for any more, to be used for another call: platforms take longer to make
- * one, and to look into a fresh one each time, than for most of what a small request needs. A signal says something only as
- * long as the work goes on that it was made for; whoever listened to it stops when that is over, as on signals of connections.
+ * Keeps controllers that were not fired and that no listener waits for any more, for use in another call. Platforms take longer
+ * to make a controller, and to look into a fresh one, than for most other work of a small request. A signal means something
+ * only while its work goes on; listeners remove themselves when the work ends, as on signals of connections.
  */
 export class SpareControllers {
   readonly #spare: AbortController[] = [];
@@ -192,7 +193,7 @@ export class SpareControllers {
     return this.#spare.pop() ?? new AbortController();
   }
 
-  /** Its work is over. One that was fired, or that somebody still waits for, is not used again. */
+  /** Its work has ended. A controller that was fired, or that a listener still waits for, is not used again. */
   give(controller: AbortController): void {
     const { signal } = controller;
     if (!signal.aborted && this.#spare.length < mostSpare && nobodyWaits(signal))
@@ -203,10 +204,11 @@ export class SpareControllers {
 const mostSpare = 64;
 
 /**
- * A call that ends when `parent` ends or when `abort` of the result is fired by its owner. Dispose it when the work is
- * over, so that long-lived parents do not collect listeners.
+ * A call that ends when `parent` ends or when `abort` of the result is fired by its owner. Dispose it when the work ends, so
+ * that long-lived parents do not collect listeners.
  *
- * @param spare Where its controller comes from, and goes when the call is disposed: `cancel` does nothing from then on. Default:
+ * @param spare Where its controller comes from, and goes when the call is disposed: `cancel` does nothing from then on.
+ * Default:
  *   a fresh one.
  */
 export function childCall(

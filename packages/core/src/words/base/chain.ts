@@ -12,9 +12,9 @@ interface OwnChained<T> extends Chained<T> {
 }
 
 /**
- * Values that come and go all the time, in the order in which they came. A `Set` takes a new table every few changes, and a
- * dead table that has become old memory keeps all later ones alive with what was in them: what a request made would then outlive
- * it until all memory is collected. Here nothing is left of what has gone.
+ * Values that come and go all the time, in the order in which they came. A `Set` allocates a new table every few changes, and a
+ * dead table in old memory keeps all later ones and their content alive: objects of one request would then outlive it until a
+ * full collection. Here nothing is left of what has gone.
  */
 export class Chain<T> {
   #first: OwnChained<T> | undefined;

@@ -1,9 +1,9 @@
 /**
- * How work ends at a deadline: one timer of the injected clock, set here and nowhere else.
+ * One timer of the injected clock, set here and nowhere else, ends work at a deadline.
  *
- * Three kinds of work end at one. A call that goes on to others ends as a call within its parent (`untilDeadline`; `withTime` for work
- * that sets its own limit). A promise that cannot be stopped is no longer waited for (`untilEnded`). Anything else hears of the
- * moment (`atDeadline`).
+ * Three kinds of work end at one. A call that goes on to others ends as a call within its parent (`untilDeadline`; `withTime`
+ * for work that sets its own limit). A promise that cannot be stopped is no longer waited for (`untilEnded`). Any other work is
+ * told of the moment (`atDeadline`).
  */
 import { type Call, childCall, ownCall } from "./call.ts";
 import type { Clock } from "./clock.ts";
@@ -15,7 +15,7 @@ export function atDeadline(clock: Clock, deadlineMs: number, late: () => void): 
   return deadlineMs === Infinity ? undefined : clock.timer(deadlineMs - clock.nowMs(), late);
 }
 
-/** A call that ends at its deadline. Dispose it when its work is over. */
+/** A call that ends at its deadline. Dispose it when its work ends. */
 export interface EndingCall extends Disposable {
   readonly call: Call;
 }
@@ -25,7 +25,8 @@ export function untilDeadline(parent: Call, clock: Clock, late: () => LongshoreE
   return parent.deadlineMs === Infinity ? new Endless(parent) : new Ending(parent, clock, late);
 }
 
-/** The same call with `mostMs` to live from now, whatever its deadline was; then it is ended with the error that `late` makes. */
+/** The same call with `mostMs` to live from now, whatever its deadline was; after that it ends with the error that `late` makes.
+ */
 export function withTime(parent: Call, clock: Clock, mostMs: number, late: () => LongshoreError): EndingCall {
   const own = ownCall(parent);
   own.deadlineMs = clock.nowMs() + mostMs;

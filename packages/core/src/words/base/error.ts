@@ -15,10 +15,10 @@ export type Stage =
 const brandName = "LongshoreError";
 
 /**
- * The one error class. `code` and `retryable` follow from `reason` through the table in `reasons.ts`, unless the error says when
- * to try again: then the same request may succeed later, whatever the reason says in general. The message says
- * what was attempted, with which values and limits, and what the reader can do; never tensor content, credentials,
- * paths of the machine, or stacks.
+ * The one error class. `code` and `retryable` follow from `reason` through the table in `reasons.ts`. If the error says when to
+ * retry, it is retryable: the same request may succeed later, whatever the reason says in general. The message says what was
+ * attempted, with which values and limits, and what the reader can do; never tensor content, credentials, paths of the machine,
+ * or stacks.
  *
  * @example
  * ```ts
@@ -38,7 +38,7 @@ export class LongshoreError extends Error {
   readonly stage: Stage;
   /** How long to wait before trying again, in milliseconds, when the refusing side said so. */
   readonly retryAfterMs: number | undefined;
-  /** Who failed, where that is not who was asked; undefined else. */
+  /** The endpoint that failed, if it is not the one that was called. */
   readonly endpoint: string | undefined;
 
   constructor(
@@ -78,13 +78,13 @@ export class LongshoreError extends Error {
   }
 }
 
-/** What the abort of a call means: the caller's own error, or `cancelled`. */
+/** The error that the abort of a call means: the caller's own error, or `cancelled`. */
 export function abortError(abort: AbortSignal, stage: Stage): LongshoreError {
   if (LongshoreError.is(abort.reason)) return abort.reason;
   return new LongshoreError("cancelled", stage, "the caller cancelled the request", { cause: abort.reason });
 }
 
-/** What a failure after the deadline is to whoever asked. */
+/** A failure after the deadline, as its caller sees it. */
 export function deadlinePassed(error: LongshoreError): LongshoreError {
   if (error.reason === "deadline-exceeded") return error;
   const what = `the deadline passed; ${error.message}`;

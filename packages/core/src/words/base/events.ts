@@ -48,7 +48,8 @@ export type LongshoreEvent =
       readonly expectedMs: number;
     }
   | {
-      /** An answer is late, or taken to be lost: somebody else is asked, or would be if there were anybody, or the means. */
+      /** An answer is late or taken to be lost. Another endpoint is called, or would be if there were one and the budget allowed
+       * it. */
       readonly kind: "leg-late";
       readonly atMs: number;
       readonly callId: string;
@@ -111,10 +112,10 @@ export type LongshoreEvent =
       readonly model: string;
       /** Of whole models. */
       readonly version?: string;
-      /** What its requests waited, all together. */
+      /** The sum of its requests' waiting times. */
       readonly queueMs?: number;
       readonly size: number;
-      /** The very list that the run's end will carry, so that the two can be told to belong together. */
+      /** The very list that the run's end will carry, so that the two can be matched. */
       readonly callIds: readonly string[];
     }
   | {
@@ -124,7 +125,7 @@ export type LongshoreEvent =
       readonly version?: string;
       readonly size: number;
       readonly tookMs: number;
-      /** What of it making one input of those of all requests took; absent where nobody measured it. */
+      /** The part spent on joining the inputs of all requests; absent if it was not measured. */
       readonly inputMs?: number;
       /** Requests that shared the run. */
       readonly callIds?: readonly string[];
@@ -135,7 +136,7 @@ export type LongshoreEvent =
       readonly atMs: number;
       readonly model: string;
       readonly version: string;
-      /** What the memory budget counts for them. */
+      /** The bytes that the memory budget counts for them. */
       readonly bytes: number;
     }
   | {
@@ -184,14 +185,14 @@ export type LongshoreEvent =
       readonly kept: boolean;
     }
   | {
-      /** Something asks a server, whatever it asks. */
+      /** A request to a server begins, of any kind. */
       readonly kind: "exchange-began";
       readonly atMs: number;
       readonly callId: string;
       /** The kind of route, not its path: a closed list of words. */
       readonly route: string;
       readonly tenant: TenantId;
-      /** The span of this exchange; undefined when nobody traces here. */
+      /** The span of this exchange; undefined when tracing is off. */
       readonly trace?: TraceContext;
       /** The sender's span. */
       readonly parentSpanId?: string;
@@ -238,7 +239,7 @@ export type LongshoreEvent =
       readonly status: number;
     }
   | {
-      /** A client here asked a server elsewhere. */
+      /** A client here sent a request to another server. */
       readonly kind: "request-sent";
       readonly atMs: number;
       readonly callId: string;
@@ -266,7 +267,7 @@ export type LongshoreEvent =
       readonly atMs: number;
       readonly entries: number;
       readonly bytes: number;
-      /** That there is room for. */
+      /** The limit of the memory. */
       readonly maxBytes: number;
       readonly evicted: number;
     }
@@ -311,7 +312,7 @@ export type LongshoreEvent =
       readonly change: "added" | "changed" | "removed" | "awaited" | "refused";
       /** Of the operator's entry; 0 where there is none. */
       readonly serial: number;
-      /** How long the directory was out of touch when it learned of this: what happened meanwhile is caught up. */
+      /** How long the directory was out of touch when it learned of this: it catches up on events of that time. */
       readonly behindMs: number;
       /** Why, for people. */
       readonly because: string;
@@ -327,7 +328,7 @@ export type LongshoreEvent =
       readonly because: string;
     }
   | {
-      /** An alias leads elsewhere, or a candidate was put on trial or given up: who did it and why. */
+      /** An alias leads elsewhere, or a candidate was put on trial or given up, with the cause and the author. */
       readonly kind: "rollout-changed";
       readonly atMs: number;
       readonly alias: string;
@@ -385,7 +386,7 @@ export type LongshoreEvent =
       readonly callId: string;
       /** Of requests whose sender is known. */
       readonly tenant?: TenantId;
-      /** What it was to run, or was asked about. */
+      /** The model of the request. */
       readonly model?: string;
       readonly stage: Stage;
       readonly reason: Reason;

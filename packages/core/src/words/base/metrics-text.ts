@@ -22,8 +22,8 @@ function labelsOf(text: string | undefined): ReadonlyMap<string, string> {
 }
 
 /**
- * The samples of some metrics in Prometheus' text form, or OpenMetrics', in their order. What cannot be read is left out: a
- * server's metrics are advice, and other metrics than ours may be in any form.
+ * The samples of some metrics in Prometheus' text form, or OpenMetrics', in their order. Lines that cannot be read are left
+ * out: a server's metrics are advice, and other metrics than ours may be in any form.
  */
 export function* samplesOf(text: string, wanted: ReadonlySet<string>): Iterable<Sample> {
   let from = 0;

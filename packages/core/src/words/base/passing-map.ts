@@ -2,8 +2,8 @@
 const leastGone = 48;
 
 /**
- * A map whose keys come and go all the time. What is in it lies in a `Map` that is left behind now and then, with what has gone: one that is
- * deleted from every time keeps what has left it in memory (see `Chain`).
+ * A map whose keys come and go all the time. Its content lies in a `Map` that is replaced now and then: a map with many
+ * deletions keeps the deleted entries in memory (see `Chain`).
  */
 export class PassingMap<K, V extends object | number | string> {
   #table = new Map<K, V | undefined>();
@@ -35,7 +35,8 @@ export class PassingMap<K, V extends object | number | string> {
     return true;
   }
 
-  /** What is there, in the order in which it came; what has gone and come again has its first place, until it is forgotten that it was there. */
+  /** The entries in the order in which they came. A key that has gone and come again has its first position until the map is
+   * replaced. */
   *entries(): IterableIterator<[K, V]> {
     for (const [key, value] of this.#table) if (value !== undefined) yield [key, value];
   }

@@ -1,4 +1,4 @@
-/** A source of chance, injected and seeded, so that a run can be replayed. */
+/** A source of random numbers, injected and seeded, so that a run can be replayed. */
 export interface Random {
   /** The next draw, uniform in [0, 1). */
   next(): number;

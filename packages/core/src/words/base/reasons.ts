@@ -61,7 +61,7 @@ export type Reason =
   | "runtime-crashed"
   | "internal";
 
-/** What follows from a reason. */
+/** The facts that follow from a reason. */
 export interface ReasonFacts {
   readonly code: Code;
   readonly httpStatus: number;
@@ -69,7 +69,8 @@ export interface ReasonFacts {
   readonly retryable: boolean;
 }
 
-/** The closed list of reasons of failures. Nothing else maps reasons; docs/reference/errors.md is made of this table and its comments. */
+/** The closed list of reasons of failures. No other code maps reasons; docs/reference/errors.md is made of this table and its
+ * comments. */
 export const reasons: Readonly<Record<Reason, ReasonFacts>> = {
   /** The request's tensors, parameters or headers are wrong. The message names what was expected. */
   "invalid-input": { code: "INVALID_ARGUMENT", httpStatus: 400, retryable: false },
@@ -81,7 +82,7 @@ export const reasons: Readonly<Record<Reason, ReasonFacts>> = {
   "body-too-large": { code: "RESOURCE_EXHAUSTED", httpStatus: 413, retryable: false },
   /** The body was damaged on its way, in either direction: it does not match its checksum. Send it again. */
   "checksum-mismatch": { code: "UNAVAILABLE", httpStatus: 400, retryable: true },
-  /** No endpoint that may be asked has the model, or the sender may not see it. */
+  /** No endpoint that the request may use has the model, or the sender may not see it. */
   "unknown-model": { code: "NOT_FOUND", httpStatus: 404, retryable: false },
   /** The model is known, this version or content is not. Ask again without a version or digest. */
   "unknown-version": { code: "NOT_FOUND", httpStatus: 404, retryable: false },
@@ -103,7 +104,7 @@ export const reasons: Readonly<Record<Reason, ReasonFacts>> = {
   "invalid-configuration": { code: "FAILED_PRECONDITION", httpStatus: 422, retryable: false },
   /** Another program uses the port. */
   "port-taken": { code: "FAILED_PRECONDITION", httpStatus: 500, retryable: false },
-  /** Somebody else changed it first. Read it again and repeat the change. */
+  /** Another writer changed it first. Read it again and repeat the change. */
   conflict: { code: "FAILED_PRECONDITION", httpStatus: 409, retryable: false },
   /** A later package of the model was installed here. To go back to this content, sign it again. */
   "package-outdated": { code: "FAILED_PRECONDITION", httpStatus: 409, retryable: false },
@@ -135,7 +136,7 @@ export const reasons: Readonly<Record<Reason, ReasonFacts>> = {
   "shutting-down": { code: "UNAVAILABLE", httpStatus: 503, retryable: true },
   /** There is not enough memory for the model. */
   "memory-limit": { code: "RESOURCE_EXHAUSTED", httpStatus: 503, retryable: true },
-  /** The disk, or the part of it that may be used, has no room. The message names what could not be kept. */
+  /** The disk, or the part of it that may be used, is full. The message names the data that could not be kept. */
   "disk-full": { code: "RESOURCE_EXHAUSTED", httpStatus: 507, retryable: true },
   /** The disk cannot be written: it is read-only, permission is missing, or it is broken. */
   "disk-failed": { code: "INTERNAL", httpStatus: 500, retryable: true },

@@ -2,8 +2,8 @@ import type { Clock } from "./clock.ts";
 import { abortError, type Stage } from "./error.ts";
 
 /**
- * Lets everything else that is due go first: what is long is done in steps with this between them. Throws `abort`'s error where
- * that is aborted after it, so that work that nobody waits for ends.
+ * Lets all other work that is due go first: long work is done in steps with this between them. Throws `abort`'s error if that
+ * is aborted afterwards, so that work without a waiting caller ends.
  */
 export async function turnWhileWanted(clock: Clock, abort: AbortSignal, stage: Stage): Promise<void> {
   await new Promise<void>((resolve) => void clock.timer(0, resolve));
@@ -11,8 +11,8 @@ export async function turnWhileWanted(clock: Clock, abort: AbortSignal, stage: S
 }
 
 /**
- * Does work that yields after each two milliseconds or so, with a `pause` where it does; at once where it takes one step.
- * What the pause throws ends the work.
+ * Does work that yields after each two milliseconds or so, with a `pause` where it does; at once where it takes one step. An
+ * error that the pause throws ends the work.
  */
 export function inSteps<T>(work: Generator<void, T>, pause: () => Promise<void>): T | Promise<T> {
   const first = work.next();
@@ -27,7 +27,7 @@ async function furtherSteps<T>(work: Generator<void, T>, pause: () => Promise<vo
   }
 }
 
-/** The same work without a pause, for who has nothing else to do. */
+/** The same work without a pause, for a thread that has nothing else to do. */
 export function allSteps<T>(work: Generator<void, T>): T {
   for (;;) {
     const step = work.next();
@@ -35,7 +35,7 @@ export function allSteps<T>(work: Generator<void, T>): T {
   }
 }
 
-/** Bytes that are copied before something else gets its turn: about two milliseconds into fresh memory. */
+/** Bytes that are copied before other work gets its turn: about two milliseconds into fresh memory. */
 export const copiedAtOnce: number = 2 * 2 ** 20;
 
 /**

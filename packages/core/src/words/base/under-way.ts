@@ -1,6 +1,6 @@
 import { Chain } from "./chain.ts";
 
-/** Work that has begun, for who has to wait until all of it has ended. */
+/** Counts work that has begun, for code that must wait until all of it has ended. */
 export class UnderWay {
   readonly #all = new Chain<Promise<unknown>>();
 
@@ -26,7 +26,7 @@ export class UnderWay {
     await Promise.allSettled(all);
   }
 
-  /** Resolves when nothing is under way, what began meanwhile included. */
+  /** Resolves when nothing is under way, including work that began meanwhile. */
   async none(): Promise<void> {
     while (this.size > 0) await this.over();
   }

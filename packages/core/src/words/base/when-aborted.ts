@@ -1,16 +1,16 @@
 import { Chain } from "./chain.ts";
 
 /**
- * A signal that never fires, for calls that nobody can end. One for all: `whenAborted` keeps no listeners on it.
+ * A signal that never fires, for calls that cannot be ended. One for all: `whenAborted` keeps no listeners on it.
  */
 export const neverAborted: AbortSignal = new AbortController().signal;
 
 const listeners = new WeakMap<AbortSignal, Chain<() => void>>();
 
 /**
- * Calls `listener` once when `abort` fires. Returns how to take that back. However many wait for one signal, the signal
- * itself has one listener: a fan-out over a hundred elements waits a hundred times for the end of its call, and platforms
- * take many listeners on one signal for a leak. A signal that has fired already calls nobody; look at `aborted` first.
+ * Calls `listener` once when `abort` fires. Returns how to take that back. However many wait for one signal, the signal itself
+ * has one listener: a fan-out over a hundred elements waits a hundred times for the end of its call, and platforms take many
+ * listeners on one signal for a leak. A signal that has fired already calls no listener; look at `aborted` first.
  */
 export function whenAborted(abort: AbortSignal, listener: () => void): () => void {
   if (abort === neverAborted) return nothing;
@@ -33,7 +33,7 @@ export function whenAborted(abort: AbortSignal, listener: () => void): () => voi
   return () => void all.remove(link);
 }
 
-/** Whether nobody waits for it by `whenAborted`. */
+/** Whether no listener waits for it by `whenAborted`. */
 export function nobodyWaits(abort: AbortSignal): boolean {
   return (listeners.get(abort)?.size ?? 0) === 0;
 }

@@ -1,2 +1,2 @@
-/** The same fields while it is made: put in one by one, those that are absent leave no property behind. */
+/** The same fields while the object is made: set one by one, so that absent ones leave no property. */
 export type Writable<T> = { -readonly [Field in keyof T]: T[Field] };

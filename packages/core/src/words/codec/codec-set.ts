@@ -2,7 +2,7 @@ import { type Call, LongshoreError } from "../base/index.ts";
 import type { Tensor, Tensors } from "../tensor/index.ts";
 import type { Codec, CodecId, Encoded } from "./codec.ts";
 
-/** Codecs by id: what a place can encode and decode. */
+/** The codecs that an endpoint can encode and decode, by id. */
 export type CodecSet = ReadonlyMap<CodecId, Codec>;
 
 /** Codecs by id. Throws `invalid-configuration` when two have the same id. */

@@ -9,8 +9,8 @@ export interface Compressor {
    */
   readonly deflate?: (bytes: Uint8Array) => Promise<Uint8Array>;
   /**
-   * Exactly `length` bytes, inflated. Never makes more than that, whatever the stream says. Throws an Error for a stream that is
-   * malformed or cut or makes another number of bytes. Bytes after the end are refused where the platform tells of them.
+   * Exactly `length` bytes, inflated. Never makes more than that, even if the stream says so. Throws an Error for a stream that
+   * is malformed or cut or makes another number of bytes. Bytes after the end are refused where the platform tells of them.
    */
   inflate(bytes: Uint8Array, length: number): Promise<Uint8Array>;
 }

@@ -2,7 +2,7 @@ import { LongshoreError } from "../base/index.ts";
 import { maxElements, type Tensor } from "../tensor/index.ts";
 import type { Encoded } from "./codec.ts";
 
-/** What came over the wire does not make the tensor that its spec states. */
+/** The bytes from the wire do not make the tensor that its spec states. */
 export function codingMismatch(encoded: Encoded, message: string): LongshoreError {
   return new LongshoreError(
     "body-mismatch",
@@ -56,7 +56,7 @@ export function statedCount(encoded: Encoded): number {
   return total;
 }
 
-/** Checks the length of the bytes against so many per scalar; gives the number of scalars. */
+/** Checks the length of the bytes against the bytes per scalar; returns the number of scalars. */
 export function checkedCount(encoded: Encoded, bytesPerScalar: number): number {
   const count = statedCount(encoded);
   if (encoded.bytes.byteLength !== count * bytesPerScalar) {

@@ -1,8 +1,8 @@
 import { bytesOf } from "../tensor/index.ts";
 
 /**
- * What the codecs of 8 bits share: one pass for the range, one to quantise, a table of 256 values to go back. A tensor that
- * holds NaN or an infinity (an attention mask does) cannot be said in 8 bits of one scale: saturating would change its
+ * The shared parts of the codecs of 8 bits: one pass for the range, one to quantise, a table of 256 values to go back. A tensor
+ * that holds NaN or an infinity (an attention mask does) cannot be said in 8 bits of one scale: saturating would change its
  * meaning, so it travels as its FP32 bytes under the parameter `plain`.
  */
 export interface Range {
@@ -19,9 +19,9 @@ function valueOfKey(key: number): number {
 }
 
 /**
- * Least and most of the values, or undefined when one is not finite. No values have the range 0 to 0. The bits of an FP32, all but
- * the sign turned over where that is set, are a whole number that orders like the value; infinities and NaN lie outside the
- * finite ones, so nothing else has to be looked at.
+ * Least and most of the values, or undefined when one is not finite. No values have the range 0 to 0. The bits of an FP32, with
+ * all but the sign inverted if the sign is set, are a whole number that orders like the value; infinities and NaN lie outside
+ * the finite ones, so no other check is needed.
  */
 export function finiteRange(values: Float32Array): Range | undefined {
   if (values.length === 0) return { least: 0, most: 0 };
@@ -113,5 +113,5 @@ export function tabled(levels: Uint8Array, valueOf: (level: number) => number): 
   return bytesOf(out);
 }
 
-/** The largest and smallest scale that FP32 values can ask for. */
+/** The largest and smallest scale that FP32 values can need. */
 export const scaleLimits: readonly [number, number] = [1e-60, 1e40];

@@ -8,9 +8,9 @@ const firstBeyond = 0x477ff000;
 const infinity = 0x7f800000;
 
 /**
- * Halves of all values. The range where a half is normal (2^-14 up to 65504 and what rounds to it) is done on the bits:
- * the exponent's bias moves by 112 and 13 bits of the mantissa are rounded away, to nearest even. All others take the
- * general way of `toHalf`. Undefined when a finite one is too large for a half: as an infinity it would mean something else.
+ * Halves of all values. The range where a half is normal (2^-14 up to 65504 and what rounds to it) is done on the bits: the
+ * exponent's bias moves by 112 and 13 bits of the mantissa are rounded away, to nearest even. All others take the general way
+ * of `toHalf`. Undefined when a finite one is too large for a half: as an infinity it would mean another value.
  */
 function halves(values: Float32Array): Uint16Array | undefined {
   const bits = new Uint32Array(values.buffer, values.byteOffset, values.length);

@@ -48,7 +48,7 @@ function upperHalf(scale: number): number {
   return (new Uint32Array(Float32Array.of(scale).buffer)[0] as number) >>> 16;
 }
 
-/** What levels stand for, as it travels, and the levels; undefined when a value is not finite. */
+/** The parameters of the levels, as they travel, and the levels; undefined when a value is not finite. */
 function quantisedChannels(
   values: Float32Array,
   { batch, channels, run }: Channels,

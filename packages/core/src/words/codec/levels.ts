@@ -4,15 +4,15 @@ import type { Compressor } from "./compressor.ts";
 import { codingMismatch, statedCount } from "./counts.ts";
 
 /*
- * The levels of a quantised tensor in fewer bytes: raw deflate of the differences between neighbours, modulo 256. Neighbours
- * in an activation are alike, so the differences are small and often equal; a constant area becomes a run of zeros, whatever
- * its level. The first level is the difference from 0.
+ * The levels of a quantised tensor in fewer bytes: raw deflate of the differences between neighbours, modulo 256. Neighbours in
+ * an activation are alike, so the differences are small and often equal; a constant area becomes a run of zeros, whatever its
+ * level. The first level is the difference from 0.
  *
- * Levels that do not get smaller travel as they are. The length of the body tells: it is then the number of levels, which a
- * deflated body never has.
+ * Levels that do not get smaller travel as they are. The length of the body tells the two apart: it is then the number of
+ * levels, which a deflated body never has.
  */
 
-/** What a codec with deflated levels needs. */
+/** Options of a codec with deflated levels. */
 export interface DeflateOptions {
   readonly compressor: Compressor;
   /** The most bytes that a decoded tensor may take, checked before memory is taken. Default 256 MiB; `body-too-large`. */

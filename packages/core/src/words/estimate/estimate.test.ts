@@ -127,7 +127,7 @@ describe("left", () => {
   it("grows with the time by which the belief was wrong", () => {
     expect(meanOf(left(belief, 200))).toBeGreaterThan(100);
     expect(meanOf(left(belief, 2000))).toBeGreaterThan(9 * meanOf(left(belief, 200)));
-    // What was told of the tail is over as well.
+    // The stated tail has passed as well.
     expect(left({ ...belief, tail: Float64Array.of(170, 180) }, 200).tail).toBeUndefined();
   });
 });

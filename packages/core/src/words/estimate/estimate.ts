@@ -10,11 +10,11 @@
 export interface Estimate {
   readonly values: Float64Array;
   /**
-   * What the last of the 16 slices looks like inside, where more is known of it than its middle: values at `tailRatios`.
-   * Stays in this process; who weighs rare and dear things reads it (`guardPlan`).
+   * The inside of the last of the 16 slices, if more is known of it than its middle: values at `tailRatios`. Stays in this
+   * process; code that weighs rare and expensive events reads it (`guardPlan`).
    */
   readonly tail?: Float64Array;
-  /** Instant on the Clock of the newest fact behind it. */
+  /** Instant on the Clock of the newest fact in it. */
   readonly observedAtMs: number;
   readonly origin: "measured" | "told" | "prior";
 }
@@ -113,7 +113,8 @@ export function changed(estimate: Estimate, change: (value: number) => number): 
   return tail ? { ...own, tail: tail.map(change) } : own;
 }
 
-/** The tail of a belief that is made of others, value by value; none where none of them has one. Without, the last value stands for it. */
+/** The tail of a belief that combines others, value by value; none if none of them has one. Without, the last value stands for
+ * it. */
 function tailFrom(
   parts: readonly Estimate[],
   make: (values: readonly number[]) => number,
@@ -131,7 +132,8 @@ const readRatios: readonly number[] = [
   ...tailRatios,
 ];
 
-/** The values of an estimate and behind them those of its tail, where so much weight is `done` by each of the `times`. A fresh array. */
+/** The values of an estimate followed by those of its tail, where each of the `times` has its weight in `done`. A fresh array.
+ */
 export function quantilesOfTimes(times: Float64Array, done: Float64Array): Float64Array {
   const values = new Float64Array(readRatios.length);
   const last = times.length - 1;
@@ -164,8 +166,8 @@ export function chanceBelow({ values }: { readonly values: ArrayLike<number> }, 
 }
 
 /**
- * What is left of a duration of which `passedMs` are over: the values beyond, less what passed. When all are over the
- * belief was wrong, and the longer it has been wrong the longer it is taken to last.
+ * The rest of a duration of which `passedMs` have passed: the values beyond, less the time passed. When all have passed the
+ * belief was wrong, and the longer it has been wrong the longer the rest is taken to be.
  */
 export function left(estimate: Estimate, passedMs: number): Estimate {
   if (passedMs <= 0) return estimate;

@@ -32,7 +32,7 @@ function reasonOf(act: () => unknown): string {
   }
 }
 
-/** Decimal numbers as senders write them, and as nobody does. */
+/** Decimal numbers as senders write them, and as no sender does. */
 const decimal = fc.oneof(
   fc
     .double({ noNaN: true, noDefaultInfinity: true })

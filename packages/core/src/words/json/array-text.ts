@@ -3,15 +3,15 @@ import { bad, isBlank, readLongText, readText } from "./json-characters.ts";
 /**
  * The JSON text of an array of scalars, read one leaf after another from the bytes of a message.
  *
- * The obvious way, `JSON.parse`, makes a JavaScript number of every value and an array of all of them before the tensor
- * exists: for an image that costs more than running the model. Here values go from the text into the tensor, and the rest
- * of this file is about giving the same values: a decimal number is `significand * 10^exponent`; with at most 2^53 and
+ * The obvious way, `JSON.parse`, makes a JavaScript number of every value and an array of all of them before the tensor exists:
+ * for an image that costs more than running the model. Here values go from the text into the tensor, and the rest of this file
+ * is about giving the same values: a decimal number is `significand * 10^exponent`; with at most 2^53 and
  * |exponent| at most 22 both are exact in binary and one division or multiplication rounds once, correctly (W. D.
- * Clinger, "How to read floating point numbers accurately", 1990). What lies outside goes to `Number`, except that FP32
+ * Clinger, "How to read floating point numbers accurately", 1990). Numbers outside that range go to `Number`, except that FP32
  * has bits to spare: an approximation whose error interval rounds to one FP32 value has rounded correctly.
  *
- * Invariant: a leaf is handed out only where JSON allows one, at one depth throughout, and `next` returns false only
- * behind the bracket that closes the array, at `end`.
+ * Invariant: a leaf is handed out only where JSON allows one, at one depth throughout, and `next` returns false only after the
+ * bracket that closes the array, at `end`.
  */
 
 const zero = 0x30;
@@ -38,7 +38,7 @@ const mostBetween = 4096;
 const mostDigits = 1100;
 /** Longer strings are read in pieces. */
 const shortText = 4096;
-/** A number that JavaScript's own readers read takes as long as so many others, and one more for each two characters. */
+/** The cost of a number that goes to JavaScript's own readers, in ordinary numbers; each two characters cost one more. */
 const numbersInSlow = 8;
 
 /**
@@ -110,12 +110,12 @@ export class ArrayText {
     return Math.ceil((this.end - this.#at) / 2);
   }
 
-  /** Moves to the next leaf. False behind the last one. */
+  /** Moves to the next leaf. False after the last one. */
   next(): boolean {
     const { bytes } = this;
     let at = this.#at;
     if (this.#state === afterValue && bytes[at] === comma && this.#depth === this.#leafDepth) {
-      // What nearly always stands between two numbers.
+      // The usual text between two numbers.
       if (bytes[at + 1] === blank) at += 1;
       const byte = bytes[at + 1] ?? 0;
       if ((byte >= zero && byte <= 0x39) || byte === minus) {
@@ -173,15 +173,15 @@ export class ArrayText {
   }
 
   /**
-   * Reads further leaves into `into` from `index` on, no further than `until`, as long as they are written as most are: at
-   * most 9 digits, a point, and at most 20 digits, a comma before them. Returns the index behind the last one. The same as
-   * `next` and `float32`, without going through this object for each.
+   * Reads further leaves into `into` from `index` on, no further than `until`, as long as they have the usual form: at most 9
+   * digits, a point, and at most 20 digits, a comma before them. Returns the index after the last one. The same as `next` and
+   * `float32`, without going through this object for each.
    */
   plainSingles(into: Float32Array, index: number, until: number): number {
     if (this.#state !== afterValue || this.#depth !== this.#leafDepth) return index;
     const { bytes } = this;
     const words = this.#words;
-    // Nothing that is read ahead may lie behind the message.
+    // Bytes that are read ahead must lie within the message.
     const last = bytes.length - 40;
     let at = this.#at;
     let next = index;
@@ -298,7 +298,7 @@ export class ArrayText {
     return /^-?[0-9]{1,20}$/.test(written) ? BigInt(written) : undefined;
   }
 
-  /** What the word stands for that the leaf is; undefined where it is none of these. */
+  /** The value of the word that the leaf is; undefined if it is none of these. */
   word(words: readonly (readonly [string, number])[]): number | undefined {
     const first = this.bytes[this.#at] ?? 0;
     if (first >= zero && first <= 0x39) return undefined;

@@ -1,11 +1,11 @@
 import { LongshoreError } from "../base/index.ts";
 
-/** Blanks and texts of JSON, read from bytes: what the readers of messages and of arrays have in common. */
+/** Blanks and texts of JSON, read from bytes: the shared part of the readers of messages and of arrays. */
 
 const blank = 0x20;
 const quote = 0x22;
 
-/** What data is refused for. */
+/** The error for data that is refused. */
 export function bad(problem: string): LongshoreError {
   return new LongshoreError("invalid-input", "decode", `the data ${problem}`);
 }
@@ -18,7 +18,7 @@ export function isBlank(byte: number | undefined): boolean {
 const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 const encoder = new TextEncoder();
 
-/** A text that was read, and where it ends, behind its quote. */
+/** A text that was read, and where it ends, after its quote. */
 export interface ReadText {
   readonly value: string;
   readonly at: number;
@@ -55,7 +55,7 @@ export function readText(
   return { value: textOf(bytes.subarray(from + 1, at), escaped), at: at + 1 };
 }
 
-/** What stands between quotes, or a part of it that ends with a character. */
+/** The text between quotes, or a part of it that ends with a character. */
 function textOf(bytes: Uint8Array, escaped: boolean): string {
   let value: string;
   try {
@@ -69,10 +69,10 @@ function textOf(bytes: Uint8Array, escaped: boolean): string {
   return value;
 }
 
-/** Bytes of a text that are read before something else gets its turn: about a millisecond. */
+/** Bytes of a text that are read before other work gets its turn: about a millisecond. */
 const textAtOnce = 65_536;
 
-/** Whether what lies behind a backslash is the first half of a surrogate pair. */
+/** Whether the escape after a backslash is the first half of a surrogate pair. */
 function isFirstHalf(bytes: Uint8Array, at: number): boolean {
   const [letter, d, next = 0] = bytes.subarray(at, at + 3);
   return letter === 0x75 && (d === 0x64 || d === 0x44) && /[89abAB]/.test(String.fromCharCode(next));

@@ -13,7 +13,7 @@ const request = (data: string, shape: string, datatype = "BYTES"): string =>
 const list = (count: number, item: (index: number) => string): string =>
   Array.from({ length: count }, (_, index) => item(index)).join(",");
 
-/** What a request is refused for, and how many turns it took. */
+/** The error that a request gets, and how many turns it took. */
 async function refused(text: string): Promise<{ readonly message: string; readonly turns: number }> {
   let turns = 1;
   try {
@@ -42,7 +42,7 @@ describe("a message", () => {
       `{"a":[${list(9000, () => "1")}]}`,
       `{"inputs":[${list(9000, () => "{}")}]}`,
       `{"inputs":[{"name":"x","shape":[${list(9000, () => "1")}]}]}`,
-      // `data` of anything else is as any other value.
+      // `data` of any other object is an ordinary value.
       `{"a":{"data":[${list(90_000, () => "1")}]}}`,
       `{"inputs":[[{"data":[${list(90_000, () => "1")}]}]]}`,
     ]) {

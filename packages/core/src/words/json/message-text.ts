@@ -3,12 +3,12 @@ import { ArrayText } from "./array-text.ts";
 import { isBlank, readText } from "./json-characters.ts";
 
 /**
- * Parses the JSON of a message with tensors. What `JSON.parse` gives, with four differences: the `data` of the entries of
- * `inputs` and `outputs` stays text (an `ArrayText`), which is read when datatype and shape are known; a parameter of the message
- * or of such an entry that is a whole number of 64 bits which JavaScript would round is a `bigint`; a key that comes
- * twice is refused, since two readers of one message must not see two messages; and nesting is bounded, so that a message
- * of brackets cannot exhaust the stack. All but `data` is read at once and bounded for that: no message needs megabytes or
- * ten thousands of values besides. In a long message the ends of `data` are found in steps before.
+ * Parses the JSON of a message with tensors. Gives the result of `JSON.parse`, with four differences. The `data` of the entries
+ * of `inputs` and `outputs` stays text (an `ArrayText`), which is read when datatype and shape are known. A parameter of the
+ * message or of such an entry that is a whole number of 64 bits which JavaScript would round is a `bigint`. A key that comes
+ * twice is refused, since two readers of one message must not see two messages. Nesting is bounded, so that a message of
+ * brackets cannot exhaust the stack. All but `data` is read at once and bounded for that: no message needs megabytes or ten
+ * thousands of values besides. In a long message the ends of `data` are found in steps before.
  */
 
 /** Levels of nesting in what came from elsewhere; in messages, outside of `data`. */
@@ -39,7 +39,7 @@ const wholeNumber = /^-?[1-9][0-9]{15,19}$/;
 const leastSigned = -(2n ** 63n);
 const mostUnsigned = 2n ** 64n - 1n;
 
-/** What a slice of a message must not hold to be the text that it stands for. */
+/** The characters that make a slice of a message differ from the text that it stands for. */
 // eslint-disable-next-line no-control-regex -- JSON refuses control characters in text
 const unplain = /[\\\u0000-\u001f]/;
 
@@ -211,7 +211,7 @@ const searchedAtOnce = 262_144;
 const leap = 32;
 
 /**
- * Where an array of scalars ends, behind its bracket. From a number on it leaps to the next closing bracket: in an array that
+ * Where an array of scalars ends, after its bracket. From a number on it leaps to the next closing bracket: in an array that
  * JSON allows and a tensor may have, no bracket and no text can lie between. In any other the end comes out wrong, and then
  * either the message goes on with nonsense or the array is refused when it is read. Yields after each millisecond or so.
  */

@@ -102,7 +102,7 @@ function putsInto(datatype: Datatype, buffer: ArrayBuffer): Put | undefined {
   }
 }
 
-/** How much may still be read before something else gets its turn, in values: of all the work that has the same turn. */
+/** How many values may still be read before other work gets its turn, over all work in the same turn. */
 export interface Turn {
   left: number;
 }
@@ -120,7 +120,7 @@ function wrongCount(count: number, came: string): LongshoreError {
   return new LongshoreError("body-mismatch", "decode", `its shape takes ${count} values, but ${came} came`);
 }
 
-/** What was wrong with the text of a tensor, with its name. */
+/** The problem with the text of a tensor, with its name. */
 export function named(thrown: unknown, name: string): unknown {
   if (!LongshoreError.is(thrown)) return thrown;
   return new LongshoreError(thrown.reason, thrown.stage, `${name}: ${thrown.message}`);

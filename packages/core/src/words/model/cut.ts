@@ -1,7 +1,7 @@
 import type { TensorSpec } from "../tensor/index.ts";
 import { type CutId, type Digest, endCut, startCut } from "./model.ts";
 
-/** What the crossing tensors of a cut give away. Features can be inverted: for rules they count like the input. */
+/** What the crossing tensors of a cut reveal. Features can be inverted: for rules they count like the input. */
 export type Reveals = "input" | "features" | "answer";
 
 /**
@@ -15,7 +15,7 @@ export interface Cut {
   readonly reveals: Reveals;
 }
 
-/** What runs between two cuts, so that whole, head, tail and middle are one type. */
+/** The part of a model between two cuts, so that whole, head, tail and middle are one type. */
 export interface Segment {
   readonly model: string;
   readonly version: string;
@@ -25,7 +25,7 @@ export interface Segment {
   readonly to: CutId;
 }
 
-/** The right that whoever sends a segment must have: a part of a model is another matter than the whole. */
+/** The right that the sender of a segment must have: a part of a model needs another right than the whole. */
 export function rightToRun(from: CutId, to: CutId): "infer" | "segment:infer" {
   return from === startCut && to === endCut ? "infer" : "segment:infer";
 }

@@ -1,5 +1,5 @@
 /**
- * What of an input sets its cost. Missing figures are unknown yet (items, before detection ran).
+ * The features of an input that set its cost. Missing figures are unknown yet (items, before detection ran).
  */
 export interface Features {
   /** Bytes of the input as the app holds them. */

@@ -1,7 +1,7 @@
 import { LongshoreError } from "../base/index.ts";
 import { joinElements, splitElements, type Tensor, type Tensors, type TensorSpec } from "../tensor/index.ts";
 
-/** What of a step matters here: which values it takes, and the value that it runs over. */
+/** The fields of a step that matter here: the values it takes, and the value that it runs over. */
 export interface RepeatedStep {
   readonly id: string;
   readonly inputs: Readonly<Record<string, string>>;

@@ -16,10 +16,11 @@ import { tensorOf } from "../tensor/index.ts";
 /** One input: a tensor, or what an app holds (image bytes, samples, text, numbers). */
 export type Input = Tensor | Uint8Array | Float32Array | string | readonly string[];
 
-/** Inputs of a call by name. They are borrowed until the call is over. */
+/** Inputs of a call by name. They are borrowed until the call ends. */
 export type NamedInputs = Readonly<Record<string, Input>>;
 
-/** Inputs of a call by name, or, for a model that needs a single one, that input itself. They are borrowed until the call is over. */
+/** Inputs of a call by name, or, for a model that needs a single one, that input itself. They are borrowed until the call ends.
+ */
 export type Inputs = NamedInputs | Input;
 
 /** Whether inputs are one input, given without its name. */
@@ -40,7 +41,7 @@ export function singlePort(ports: readonly PortSpec[]): PortSpec | undefined {
   return needed.length === 1 ? needed[0] : undefined;
 }
 
-/** What a call brought: tensors by port name, their bytes, and what of them sets the cost. */
+/** The inputs of a call: tensors by port name, their bytes, and the features that set the cost. */
 export interface TakenInputs {
   readonly tensors: Tensors;
   readonly bytes: number;
@@ -70,7 +71,7 @@ export function takeInputs(model: string, ports: readonly PortSpec[], given: Inp
   return { tensors, bytes, features: size === undefined ? { bytes } : { bytes, size } };
 }
 
-/** Tensors as they are, for a model of which nobody says what it takes. Throws `invalid-input` for anything else. */
+/** Tensors as they are, for a model whose inputs are unknown. Throws `invalid-input` for any other value. */
 export function takeTensors(model: string, given: Inputs): TakenInputs {
   const inputs = isSingleInput(given) && isTensor(given) ? { [given.spec.name]: given } : given;
   checkNamed(model, inputs);
@@ -156,7 +157,7 @@ function tensorFor(model: string, port: PortSpec, input: Input): Tensor {
   return checkedTensor(model, port, input as Tensor);
 }
 
-/** What a value is, for those who gave the wrong one. */
+/** The kind of a value, for the error about a wrong one. */
 function nameOf(value: unknown): string {
   if (value === null || typeof value !== "object") return String(value);
   return `an object of ${value.constructor?.name ?? "nothing"}`;

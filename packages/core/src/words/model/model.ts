@@ -11,17 +11,17 @@ export type CutId = string;
 export const startCut = "start";
 export const endCut = "end";
 
-/** A tensor at the door of a model, with what people and media codecs need to know about it. */
+/** An input or output of a model, with the facts that people and media codecs need about it. */
 export interface PortSpec extends TensorSpec {
-  /** What BYTES (or samples) mean, so that inputs can be checked, converted and coded. */
+  /** The meaning of BYTES (or samples), so that inputs can be checked, converted and coded. */
   readonly media?: "image" | "audio" | "text";
-  /** Of an output whose rank nobody states: `shape` is [] and says nothing. Absent: with [] it is a scalar. */
+  /** For an output of unknown rank: `shape` is [] and says nothing. Absent: with [] it is a scalar. */
   readonly openRank?: boolean;
   /** A request may leave out this input, or an answer this output. Default false. */
   readonly optional?: boolean;
 }
 
-/** What a model takes and gives, under its own names. */
+/** The inputs and outputs of a model, under its own names. */
 export interface ModelPorts {
   readonly inputs: readonly TensorSpec[];
   readonly outputs: readonly TensorSpec[];
@@ -52,7 +52,7 @@ export interface Step {
   readonly declassifiesTo?: DataClass;
 }
 
-/** What a version consists of: one ONNX graph, or steps. */
+/** The content of a version: one ONNX graph, or steps. */
 export type Body =
   | { readonly kind: "graph"; readonly file: string }
   | {
@@ -67,7 +67,7 @@ export type Body =
 export interface Variant {
   readonly name: string;
   readonly body: Body;
-  /** Task accuracy against known answers, 0..1; undefined when nobody measured it. */
+  /** Task accuracy against known answers, 0..1; undefined if it was not measured. */
   readonly accuracyRatio?: number;
   /** Agreement of its answers with the default variant's, 0..1; the default variant has 1. */
   readonly agreementRatio: number;
@@ -87,19 +87,19 @@ export interface SequenceState {
 }
 
 /**
- * Who may share a run: nobody (`exclusive`), requests of one tenant (`tenant`), or all (`shared`). Beside others a row can
- * tell of them - dynamic quantisation takes its scale from the whole batch - so `shared` holds only for a graph that has
+ * Which requests may share a run: none (`exclusive`), those of one tenant (`tenant`), or all (`shared`). Beside others a row
+ * can tell of them - dynamic quantisation takes its scale from the whole batch - so `shared` holds only for a graph that has
  * passed the test of batch invariance, and is `tenant` for any other.
  */
 export type BatchIsolation = "exclusive" | "tenant" | "shared";
 
-/** What becomes of a request that waits (Triton's `ModelQueuePolicy`). */
+/** The treatment of a request that waits (Triton's `ModelQueuePolicy`). */
 export interface QueuePolicy {
   /** After its time in the queue: refused (`evicted`), or served after all that are still in time. */
   readonly timeoutAction: "reject" | "delay";
   /** The longest wait, in milliseconds; 0 for any. */
   readonly timeoutMs: number;
-  /** Whether a request may ask for a shorter wait. */
+  /** Whether a request may set a shorter wait. */
   readonly mayShorten: boolean;
   /** Requests of this class that may wait; 0 for as many as the endpoint takes. */
   readonly maxQueued: number;
@@ -122,7 +122,7 @@ export interface PaddedAxis {
   readonly inputs: Readonly<Record<string, number>>;
   /** Output to the axis that has the same size, and is cut back to it. */
   readonly outputs: Readonly<Record<string, number>>;
-  /** What numbers are padded with. */
+  /** The value that pads numbers. */
   readonly fill: number;
 }
 
@@ -134,8 +134,8 @@ export interface PaddingBuckets {
 }
 
 /**
- * How requests may share a run. Batch size and waiting are learned from measured times; what is set here narrows what may
- * be learned.
+ * How requests may share a run. Batch size and waiting are learned from measured times; the settings here narrow what may be
+ * learned.
  */
 export interface Batching {
   /** 0: the graph has no batch axis and requests never share a run. */
@@ -156,7 +156,7 @@ export interface Batching {
 /** How many loaded copies, on what. */
 export interface InstanceGroup {
   readonly count: number;
-  /** Runtime name, such as `onnxruntime` or `onnxruntime-web`; undefined takes the place's default. */
+  /** Runtime name, such as `onnxruntime` or `onnxruntime-web`; undefined takes the endpoint's default. */
   readonly runtime?: string;
 }
 
@@ -172,7 +172,7 @@ export interface ModelDescription {
   readonly batching: Batching;
   readonly instances: readonly InstanceGroup[];
   readonly sequence?: { readonly states: readonly SequenceState[]; readonly maxIdleMs: number };
-  /** A request may get any number of answers, so it is asked with `inferStream`. Default false. */
+  /** A request may get any number of answers, so callers use `inferStream`. Default false. */
   readonly decoupled?: boolean;
   /** The operator says that equal inputs have equal answers, so that answers may be kept. Default false. */
   readonly responseCache?: boolean;

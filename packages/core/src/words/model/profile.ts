@@ -23,7 +23,8 @@ export interface ProfileMachine {
   readonly description: string;
 }
 
-/** What profiles of one machine have in common: an endpoint that is slower than one of them is slower than all, about as much. */
+/** The machine class of a profile: an endpoint that is slower than one profile of it is slower than all, by about the same
+ * factor. */
 export function referenceOf({ runtime, threads, description }: ProfileMachine): string {
   return `${runtime} ${threads} ${description}`;
 }
@@ -36,12 +37,12 @@ export interface VariantProfile {
   readonly buckets: readonly BucketProfile[];
 }
 
-/** What was measured for inputs up to a size. */
+/** The measurements for inputs up to a size. */
 export interface BucketProfile {
   readonly upTo: Features;
   /** Features of the measured input, so that times can be scaled inside the bucket. */
   readonly typical: Features;
-  /** Number of runs behind each time. */
+  /** Number of runs for each time. */
   readonly runs: number;
   /** In order from `start` to `end`, both included; pruned to those that can be the best choice. */
   readonly cuts: readonly CutProfile[];
@@ -56,7 +57,7 @@ export interface CutProfile {
   readonly tailMs: readonly number[];
   /** Resident memory that the head needs, in bytes. */
   readonly headMemoryBytes: number;
-  /** What the side tensors of the crossing held, by name. */
+  /** The ranges of the side tensors of the crossing, by name. */
   readonly sides?: Readonly<Record<string, ValueRange>>;
   /** Ways to carry the crossing, best first by nothing: the planner chooses. */
   readonly codings: readonly CodingProfile[];
@@ -89,7 +90,7 @@ export interface CodingProfile {
   readonly encodeMs: number;
   readonly decodeMs: number;
   /**
-   * What all these runs took, as 16 quantile values of three digits; none where nothing is coded, nor in older profiles.
+   * The times of all these runs, as 16 quantile values of three digits; absent if nothing is coded, and in older profiles.
    */
   readonly encodeSpreadMs?: readonly number[];
   readonly decodeSpreadMs?: readonly number[];

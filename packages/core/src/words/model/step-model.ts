@@ -18,7 +18,7 @@ export function stepModels(body: Body): readonly StepModel[] {
   );
 }
 
-/** Whether a step of it has a model that is no part of it, so that nobody runs all of it alone. */
+/** Whether one of its steps has a model that is no part of it, so that no endpoint runs all of it alone. */
 export function needsOthers({ variants }: Pick<ModelDescription, "variants">): boolean {
   return variants.some(({ body }) => stepModels(body).some(({ run }) => run.elsewhere !== undefined));
 }

@@ -2,14 +2,13 @@ import { type Tensor, type Tensors, totalBytes } from "./tensor.ts";
 
 const none: readonly (readonly [string, Tensor])[] = [];
 
-/** More bytes than this are not read through to tell a retry: it would hold up everybody else. */
+/** Inputs with more bytes than this are not hashed to detect a retry: that would delay all other requests. */
 const mostReadBytes = 4 * 2 ** 20;
 
 /**
- * Tells a retry of a request from another request; undefined for inputs beyond `mostBytes`
- * (default 4 MiB). Two 32-bit hashes over what was
- * asked and every input, four bytes at a time (multiply and rotate, after A. Appleby's MurmurHash3). Not a secret and not
- * proof against malice: a tenant can only fool itself with it.
+ * Tells a retry of a request from another request; undefined for inputs beyond `mostBytes` (default 4 MiB). Two 32-bit hashes
+ * over the request's parameters and every input, four bytes at a time (multiply and rotate, after A. Appleby's MurmurHash3).
+ * Not a secret and not proof against malice: a tenant can only fool itself with it.
  */
 export function fingerprint(
   asked: string,
@@ -21,7 +20,7 @@ export function fingerprint(
   let two = 0x9747b28c;
   const mix = (bytes: Uint8Array): void => {
     const words = bytes.byteLength >> 2;
-    // A view of words needs an even start; what lies oddly is copied.
+    // A view of words needs an aligned start; other bytes are copied.
     const even = bytes.byteOffset % 4 === 0 ? bytes : bytes.slice();
     const view = new Int32Array(even.buffer, even.byteOffset, words);
     // Whole numbers of the loop's own stay in registers; variables that functions share do not.

@@ -1,12 +1,12 @@
 import type { Tensor } from "./tensor.ts";
 
 /**
- * Hands a tensor's memory over with the call: the receiver may transfer it to a worker, after which the giver's view is
- * empty. Without `give` a call only borrows, because a guard or a retry may need the tensor again.
+ * Hands a tensor's memory over with the call: the receiver may transfer it to a worker, after which the giver's view is empty.
+ * Without `give` a call only borrows, because a guard or a retry may need the tensor again.
  *
- * With `back`, all of the buffer that the tensor lies in is handed over, whatever else is in it, and nobody else may look at
- * it. A receiver that has moved it calls `back` with the memory when it is done; one that copied the tensor, or lost the
- * memory, does not call.
+ * With `back`, the whole buffer of the tensor is handed over, whatever else is in it, and no other code may read it. A receiver
+ * that has moved it calls `back` with the memory when it is done; one that copied the tensor, or lost the memory, does not
+ * call.
  */
 export function give(tensor: Tensor, back: Tensor["back"] = tensor.back): Tensor {
   return back ? { ...tensor, given: true, back } : { ...tensor, given: true };

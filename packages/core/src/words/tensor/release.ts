@@ -6,8 +6,8 @@ const leastBytes = 16_384;
 /**
  * Frees memory at once instead of leaving it to the collector: every view on it becomes empty. The chunks of a large body, and
  * what crosses at a cut, are garbage as soon as they were copied or sent, but the collector counts them as memory that is in
- * use, and starts a full collection for every few of them. Memory that is moved to a port which nobody listens to is dropped
- * there. A part of something larger is left alone: the rest may be somebody else's.
+ * use, and starts a full collection for every few of them. Memory that is moved to a port without a listener is dropped there.
+ * A part of a larger buffer is left alone: the rest may have another owner.
  */
 export function releaser(): (bytes: Uint8Array) => void {
   const { port1, port2 } = new MessageChannel();
@@ -18,7 +18,7 @@ export function releaser(): (bytes: Uint8Array) => void {
   };
 }
 
-/** Frees tensors but for those that lie in the memory of `others`, which somebody else may look at. */
+/** Frees tensors except those that lie in the memory of `others`, which may still be read. */
 export function releaseTensors(
   tensors: Tensors,
   others: Tensors,

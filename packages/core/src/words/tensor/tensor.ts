@@ -14,8 +14,8 @@ export interface TensorSpec {
 }
 
 /**
- * A tensor: row-major, little-endian bytes. Read-only. A call borrows its tensors for as long as it runs; who wants to
- * hand the memory over says `give(tensor)`. BYTES elements are each a little-endian u32 length and that many bytes.
+ * A tensor: row-major, little-endian bytes. Read-only. A call borrows its tensors for as long as it runs; `give(tensor)` hands
+ * the memory over. BYTES elements are each a little-endian u32 length and that many bytes.
  */
 export interface Tensor {
   readonly spec: TensorSpec;
@@ -116,7 +116,7 @@ export function tensorsOf(...tensors: readonly Tensor[]): Tensors {
   return new Map(tensors.map((tensor) => [tensor.spec.name, tensor]));
 }
 
-/** The same tensors in memory of their own, which is lent like any other: what was handed over stays so. */
+/** The same tensors in memory of their own, which is lent like any other: a tensor that was handed over stays so. */
 export function copied(tensors: Tensors): Tensors {
   const all = new Map<string, Tensor>();
   for (const [name, { spec, bytes, rows }] of tensors) {

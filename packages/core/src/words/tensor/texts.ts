@@ -2,9 +2,9 @@ import { allSteps, LongshoreError, steppedCopy } from "../base/index.ts";
 import { elementCount, type Tensor, tensorOf } from "./tensor.ts";
 
 /*
- * BYTES tensors: each element is its length (u32, little endian) and that many bytes. An element costs four bytes on the
- * wire and some hundred as an object, so a message of 64 MiB could take gigabytes as a list; what only checks, cuts or
- * writes elements goes through the bytes instead.
+ * BYTES tensors: each element is its length (u32, little endian) and that many bytes. An element costs four bytes on the wire
+ * and some hundred as an object, so a message of 64 MiB could take gigabytes as a list; code that only checks, cuts or writes
+ * elements works on the bytes instead.
  */
 
 const encoder = new TextEncoder();
@@ -43,7 +43,7 @@ function walk(tensor: Tensor, expected: number, offsets: Float64Array | undefine
   if (index !== expected || at !== end) throw misfit(tensor, expected);
 }
 
-/** Throws `body-mismatch` unless a BYTES tensor holds as many elements as its shape says, and nothing else. */
+/** Throws `body-mismatch` unless a BYTES tensor holds as many elements as its shape says and no further bytes. */
 export function checkElements(tensor: Tensor): void {
   walk(tensor, elementCount(tensor.spec.shape, tensor.spec.name), undefined);
 }

@@ -140,7 +140,7 @@ export function numbersOf(tensor: Tensor): ArrayLike<number | bigint> & Iterable
   return new Float32Array(wide.buffer);
 }
 
-/** The raw bytes behind a typed array, without a copy. */
+/** The raw bytes of a typed array, without a copy. */
 export function bytesOf(values: ArrayBufferView): Uint8Array {
   return new Uint8Array(values.buffer as ArrayBuffer, values.byteOffset, values.byteLength);
 }
