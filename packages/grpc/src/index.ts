@@ -1,7 +1,8 @@
 /**
- * The Open Inference Protocol v2 over gRPC with Triton's extensions, and gRPC's health checks, in front of any handler:
- * as a service without sockets (`createService`) and on a port (`listenGrpc`); and the asking side of it for models that answer
- * several times (`grpcTransport`). Other services go on the same port (`GrpcService`), such as Envoy's external processing (`externalProcessor`).
+ * The Open Inference Protocol v2 over gRPC with Triton's extensions, and gRPC's health checks, in front of any handler: as a
+ * service without sockets (`createService`) and on a port (`listenGrpc`); and a client for models that answer several times
+ * (`grpcTransport`). Other services go on the same port (`GrpcService`), such as Envoy's external processing
+ * (`externalProcessor`).
  *
  * @module
  */

@@ -33,7 +33,7 @@ import {
 
 const service = "/inference.GRPCInferenceService";
 
-/** What a call gave: its message, and the metadata before and after it. */
+/** The result of a call: its message, and the metadata before and after it. */
 export interface Answered<M> {
   readonly message: M;
   readonly metadata: Metadata;
@@ -50,7 +50,7 @@ export function raw(values: readonly number[]): Uint8Array {
 /** The values of a reply's first output. */
 export function valuesOf(reply: ModelInferResponse | undefined, index = 0): readonly number[] {
   const bytes = reply?.rawOutputContents[index] ?? new Uint8Array(0);
-  // Copied: what a Buffer's own slice gives shares the pool that it lies in.
+  // Copied: a slice of a Buffer shares the pool that it lies in.
   return [...new Float32Array(new Uint8Array(bytes).buffer)];
 }
 
@@ -107,7 +107,7 @@ export function connect(
           given,
           callOptions,
           (error, message) => {
-            // The status follows in the same turn; whoever looks at the trailers has to see it.
+            // The status follows in the same turn; readers of the trailers have to see it.
             if (error) reject(error);
             else if (message) setImmediate(() => resolve({ message, metadata: before, trailers: after }));
           },

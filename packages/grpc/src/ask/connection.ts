@@ -13,13 +13,13 @@ export interface Http2Parts {
   readonly tls?: ConnectionOptions;
 }
 
-/** The one connection to a server, opened when it is first asked for and again after it has ended. */
+/** The one connection to a server, opened by the first call and again after it has ended. */
 export interface Http2Connection {
   /** Rejects with `unreachable`, or with why `abort` was aborted. */
   open(abort: AbortSignal): Promise<ClientHttp2Session>;
   /**
-   * A call on it was left before the server had ended it, for whatever reason. Of a server that went without a word the system hears
-   * for many minutes that it may still come: so it is asked, and one that does not answer soon is asked for nothing more on it.
+   * A call on it ended here before the server had ended it. If a server disappears without a word, the system keeps the
+   * connection for many minutes. So the connection is pinged, and takes no more calls unless the server answers soon.
    */
   doubt(session: ClientHttp2Session): void;
   close(): void;
@@ -30,7 +30,7 @@ export function unreachable(url: URL, detail: string, cause?: unknown): Longshor
   return new LongshoreError("unreachable", "transport", `no connection to ${url.host}: ${detail}`, { cause });
 }
 
-/** Bytes that the server may send ahead of who reads, of one call and of all of them. */
+/** Bytes that the server may send ahead of the reader, for one call and for all of them. */
 const callWindowBytes = 2 ** 20;
 const connectionWindowBytes = 4 * callWindowBytes;
 /** A server that does not acknowledge settings for so long gets new calls on another connection. */
@@ -42,7 +42,7 @@ function codeOf(thrown: unknown): string {
   return thrown instanceof Error && "code" in thrown ? String(thrown.code) : "it was closed";
 }
 
-/** Resolves when the session is connected. Whoever waits longest decides how long is waited. */
+/** Resolves when the session is connected. The call with the longest wait decides how long the connection may take. */
 async function connected(
   session: ClientHttp2Session,
   { url, clock, connectTimeoutMs }: Http2Parts,
@@ -118,7 +118,7 @@ export function connectionTo(parts: Http2Parts): Http2Connection {
         doubted.delete(session);
         session.off("close", over);
         over();
-        // It was slow, and another has taken its place.
+        // It was slow, and another has replaced it.
         if (current?.session !== session) session.close();
       });
     },

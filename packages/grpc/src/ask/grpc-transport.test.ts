@@ -306,7 +306,7 @@ it("cuts answers off with their server, and finds it again", async () => {
   expect(await all(to)).toEqual([1]);
 });
 
-/** What stands before a server and can stop carrying what it carries: nothing is read or written, and nobody hears of it. */
+/** A relay before a server that can stop: it then reads and writes nothing, and neither end is told. */
 async function relay(port: number) {
   const carried: Socket[] = [];
   const own = createRelay((near) => {

@@ -48,7 +48,7 @@ export interface GrpcTransportOptions {
 
 const method = "/inference.GRPCInferenceService/ModelStreamInfer";
 
-/** What ends by itself and is nobody's fault here. */
+/** Errors that end a call without a fault of this side. */
 const kept: readonly string[] = ["cancelled", "no-answer", "unreachable", "bad-reply"];
 
 /** `grpc-timeout`: at most eight digits. */
@@ -81,10 +81,10 @@ function put(stream: ClientHttp2Stream, message: ReturnType<typeof encodeInferRe
 
 /**
  * A transport for requests that may be answered any number of times, to a server that speaks the Open Inference Protocol over
- * gRPC: each goes out as the one request of a `ModelStreamInfer`, and its answers come as `messages`, the next of which is taken
- * off the wire when the one before was. Other requests are refused. One connection serves all calls. It never retries:
- * fails with `unreachable` (the server has most likely not seen the request), `no-answer`, `bad-reply` or the call's own error; what
- * the server says of an answer that failed is thrown under its own reason.
+ * gRPC: each goes out as the one request of a `ModelStreamInfer`, and its answers come as `messages`, the next of which is
+ * taken off the wire when the one before was. Other requests are refused. One connection serves all calls. It never retries:
+ * fails with `unreachable` (the server has most likely not seen the request), `no-answer`, `bad-reply` or the call's own error;
+ * the server's error for an answer that failed is thrown under its own reason.
  */
 export function grpcTransport(options: GrpcTransportOptions): Transport {
   const { clock, credentials, tls, connectTimeoutMs = 5000, idleTimeoutMs = 60_000 } = options;
@@ -169,7 +169,7 @@ export function grpcTransport(options: GrpcTransportOptions): Transport {
         if (!stream.closed) left();
       };
 
-      /** The next answer; what the server says instead; or nothing after the last one. */
+      /** The next answer; the server's error instead; or undefined after the last one. */
       const next = async (): Promise<InferReplyMessage | WireResponse | undefined> => {
         try {
           for (;;) {
@@ -180,7 +180,7 @@ export function grpcTransport(options: GrpcTransportOptions): Transport {
               turnWhileWanted(clock, call.abort, "transport"),
             );
             if (error !== "") return replyOf(2, error);
-            // What only says that there are no more.
+            // A reply without outputs only marks the end.
             if (reply && reply.outputs.length > 0) return reply;
           }
         } catch (thrown) {

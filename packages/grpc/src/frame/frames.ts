@@ -7,17 +7,17 @@ import { checkEncoding, inflate } from "./inflate.ts";
 import { prefixBytes } from "./prefix.ts";
 
 /**
- * Messages as they come off an HTTP/2 stream: a flag, four bytes of length, and the message. A message is buffered when
- * it is read and not before, apart from what the connection's window lets the client send ahead: who asks for what is
- * settled by path, metadata and the first bytes.
+ * Messages as they come off an HTTP/2 stream: a flag, four bytes of length, and the message. A message is buffered only when it
+ * is read, apart from the bytes that the connection's window lets the client send ahead: path, metadata and the first bytes
+ * decide whether the request is permitted.
  */
 
-/** So much of a message is waited for before anybody looks at it: names and parameters come first. */
+/** This much of a message is awaited before it is parsed: names and parameters come first. */
 const headBytes = 1024;
 /** Bytes that may wait for a reader before the stream is paused. */
 const waitingBytes = 65_536;
 
-/** Gives memory of exactly so many bytes. */
+/** Gives memory of exactly this many bytes. */
 type Memory = (byteLength: number) => ArrayBuffer;
 
 /** The first bytes of chunks, in memory of their own. */
@@ -48,14 +48,14 @@ export interface FrameOptions {
   readonly encoding: string;
   /** Time for a message to arrive once it has begun. */
   readonly arrival: Patience;
-  /** The call is a stream, in which a message may begin whenever the client likes; else it has the same time. */
+  /** The call is a stream, in which a message may begin at any time; otherwise a message has a limited time. */
   readonly patient: boolean;
   readonly held: HeldBytes;
-  /** What it means that the other side, or the connection, ended the stream before it was complete. */
+  /** The error for a stream that the other side, or the connection, ended before it was complete. */
   readonly closed: () => LongshoreError;
 }
 
-/** The messages of one stream, which is told what happens on it. */
+/** The messages of one stream, which passes its events on to this source. */
 export interface FrameSource extends Disposable {
   next(): Promise<Frame | undefined>;
   /** Some of the messages has come. */
@@ -78,12 +78,12 @@ function cutShort(): LongshoreError {
 function aligned(length: number, alignAt: number, memory: Memory | undefined): Uint8Array {
   const shift = (8 - (alignAt % 8)) % 8;
   const all = new Uint8Array(memory ? memory(shift + length) : new ArrayBuffer(shift + length));
-  // What no byte of the message will fill.
+  // The part that no byte of the message fills.
   all.fill(0, 0, shift);
   return shift === 0 ? all : all.subarray(shift);
 }
 
-/** Reads the messages of a stream. Dispose it when the call is over: it gives back what it holds. */
+/** Reads the messages of a stream. Dispose it when the call ends: it gives back its memory. */
 export function frameSource(stream: ReadableHalf, options: FrameOptions): FrameSource {
   const { maxBytes, encoding, arrival, patient, held, closed } = options;
   const waiting: Uint8Array[] = [];
@@ -96,7 +96,7 @@ export function frameSource(stream: ReadableHalf, options: FrameOptions): FrameS
   /** A message that is being read goes straight to its buffer. */
   let target: Uint8Array | undefined;
   let filled = 0;
-  /** Bytes of a message that nobody wants. */
+  /** Bytes of a message without a reader. */
   let dropping = 0;
   let heldHere = 0;
   let disposed = false;
@@ -140,7 +140,7 @@ export function frameSource(stream: ReadableHalf, options: FrameOptions): FrameS
       wake();
     });
 
-  /** Waits until so much has come, or the call has ended. */
+  /** Waits until this much has come, or the call has ended. */
   const until = async (met: () => boolean, timed: boolean): Promise<void> => {
     if (met()) return;
     using _limit = timed ? arriving() : undefined;
@@ -241,7 +241,7 @@ export function frameSource(stream: ReadableHalf, options: FrameOptions): FrameS
       current = undefined;
       return first;
     };
-    /** Of a message that is taken in chunks, what is still to come. */
+    /** The rest of a message that is taken in chunks. */
     let left = 0;
     const leave = (): void => {
       if (left > 0) drop(left);
@@ -253,7 +253,7 @@ export function frameSource(stream: ReadableHalf, options: FrameOptions): FrameS
       head: look(Math.min(length, waitingLength)),
       read: async (alignAt = 0, memory) => {
         if (!finish()) throw readBefore();
-        // From here on the handler's own budget counts it, which has been asked before.
+        // From here on the handler's own budget counts it; it has granted the memory already.
         take(length);
         try {
           return await receive(length, alignAt, memory);
@@ -348,7 +348,8 @@ export function frameSource(stream: ReadableHalf, options: FrameOptions): FrameS
     },
     [Symbol.dispose]() {
       giveBack(heldHere);
-      // Who still waits for a message is told now, and not when its time is over. Mostly nobody does, and errors are dear.
+      // A reader that still waits for a message gets its error now, and not at its deadline. Mostly there is none, and errors
+      // are expensive.
       disposed = true;
       wake();
     },

@@ -1,7 +1,8 @@
 import { createGunzip, createInflate, gzip, type Gunzip, type Inflate } from "node:zlib";
 import { LongshoreError } from "@longshore/core";
 
-/** What messages may be compressed with, as `grpc-accept-encoding` tells clients. `deflate` is zlib's format, as in HTTP. */
+/** The encodings that messages may be compressed with, as `grpc-accept-encoding` tells clients. `deflate` is zlib's format, as
+ * in HTTP. */
 export const acceptedEncodings = "identity,deflate,gzip";
 
 function inflater(encoding: string): Gunzip | Inflate {
@@ -20,10 +21,10 @@ export function checkEncoding(encoding: string): void {
 }
 
 /**
- * Inflates a message. What comes out is counted as it comes, so that a bomb is stopped at the limit. Throws
- * `body-too-large`, `body-mismatch` for what is not compressed, and what `grew` throws.
+ * Inflates a message. The output is counted as it comes, so that a bomb is stopped at the limit. Throws `body-too-large`,
+ * `body-mismatch` for bytes that are not compressed, and the errors of `grew`.
  *
- * @param grew Told how many bytes more there are.
+ * @param grew Called with the number of further bytes.
  */
 export function inflate(
   bytes: Uint8Array,

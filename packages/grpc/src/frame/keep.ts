@@ -2,8 +2,8 @@
 const joinedBytes = 16_384;
 
 /**
- * Keeps a chunk behind others. Clients choose the sizes of their chunks. Short chunks are joined, so that a million of one
- * byte cost little more than their bytes. A `lent` chunk, such as memory that a connection reads into, is copied.
+ * Appends a chunk to others. Clients choose the sizes of their chunks. Short chunks are joined, so that a million of one byte
+ * cost little more than their bytes. A `lent` chunk, such as memory that a connection reads into, is copied.
  */
 export function keep(chunks: Uint8Array[], chunk: Uint8Array, lent = true): void {
   let last = lent ? chunk.slice() : chunk;

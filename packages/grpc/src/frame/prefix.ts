@@ -1,7 +1,7 @@
 /** Bytes of the flag and the length before each message. */
 export const prefixBytes = 5;
 
-/** What stands before a message of so many bytes. */
+/** The prefix of a message of this many bytes. */
 export function prefixOf(byteLength: number, compressed: boolean): Uint8Array {
   const bytes = new Uint8Array(prefixBytes);
   const view = new DataView(bytes.buffer);

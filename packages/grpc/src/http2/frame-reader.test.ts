@@ -4,7 +4,7 @@ import { codes, flags, frameHead, FrameReader, frameTypes, number31, numberFrame
 
 const bytesOf = (text: string): Uint8Array => new Uint8Array(Buffer.from(text, "latin1"));
 
-/** All that is told of some bytes which come in pieces, pieces of data joined. */
+/** All events for some bytes that come in pieces, pieces of data joined. */
 function told(pieces: readonly Uint8Array[]): readonly (readonly unknown[])[] {
   const seen: unknown[][] = [];
   let data = "";

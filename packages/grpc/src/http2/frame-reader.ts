@@ -1,6 +1,6 @@
 import { codes, flags, frameHeadBytes, frameTypes, preface } from "./frame-words.ts";
 
-/** What takes the frames of a connection. */
+/** The receiver of a connection's frames. */
 export interface FrameTaker {
   /** A whole frame other than data; its payload is lent for the call. */
   frame(type: number, flag: number, stream: number, payload: Uint8Array): void;
@@ -63,7 +63,7 @@ export class FrameReader {
     return this.#progress;
   }
 
-  /** Nothing is told from now on. */
+  /** No more frames are passed on. */
   stop(): void {
     this.#stopped = true;
     this.#behind = undefined;
@@ -83,7 +83,7 @@ export class FrameReader {
     while (this.#begun && !this.#stopped) {
       const data = this.#inData;
       const next = data ? this.#takeData(bytes, at) : this.#takeFrame(bytes, at);
-      // An empty frame of data takes no bytes and is over.
+      // An empty frame of data has no bytes and ends here.
       if (next === at && data === this.#inData) break;
       at = next;
       this.#progress += 1;
@@ -91,7 +91,7 @@ export class FrameReader {
     if (!this.#stopped && at < bytes.byteLength) this.#behind = bytes.slice(at);
   }
 
-  /** Where frames begin; 0 while that cannot be told. */
+  /** Where frames begin; 0 while the preface is incomplete. */
   #takePreface(bytes: Uint8Array): number {
     const here = Math.min(bytes.byteLength, preface.length);
     for (let at = 0; at < here; at++) {
@@ -123,7 +123,7 @@ export class FrameReader {
     return at;
   }
 
-  /** The position behind what was taken; the same where more has to come before. */
+  /** The position after the frame; the same position if more bytes must come first. */
   #takeFrame(bytes: Uint8Array, at: number): number {
     if (bytes.byteLength - at < frameHeadBytes) return at;
     const length = whole(bytes, at, 3);

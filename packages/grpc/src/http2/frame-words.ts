@@ -45,7 +45,7 @@ export const firstWindow = 65_535;
 export const mostWindow: number = 2 ** 31 - 1;
 /** The largest frame that everybody takes. */
 export const plainFrameBytes = 16_384;
-/** What a client says first. */
+/** The first bytes of a client. */
 export const preface: string = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 const word = (value: number, bytes: number): string => {
@@ -55,7 +55,7 @@ const word = (value: number, bytes: number): string => {
   return text;
 };
 
-/** What stands before the payload of a frame, each byte a character. */
+/** The header of a frame, each byte a character. */
 export function frameHead(length: number, type: number, flag: number, stream: number): string {
   return word(length, 3) + String.fromCharCode(type, flag) + word(stream, 4);
 }

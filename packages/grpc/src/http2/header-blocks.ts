@@ -1,6 +1,6 @@
 import { codes, flags } from "./frame-words.ts";
 
-/** What an empty frame of headers counts: it costs, too. */
+/** The cost that an empty frame of headers counts for. */
 const leastPiece = 256;
 
 /** A block of headers that is complete. */

@@ -22,7 +22,7 @@ afterEach(() => {
   for (const close of closing.splice(0)) close();
 });
 
-/** What Node.js's client, with its own HPACK, sends of some requests over one connection, as it is read here. */
+/** The headers of some requests over one connection that Node.js's client, with its own HPACK, sends, as they are read here. */
 async function asSent(requests: readonly Record<string, string>[]): Promise<HeaderField[][]> {
   const reader = new HeaderReader(limits);
   const read: HeaderField[][] = [];

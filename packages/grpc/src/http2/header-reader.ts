@@ -1,7 +1,7 @@
 import { type HeaderField, HeaderTable, sizeOf } from "./header-table.ts";
 import { huffmanText } from "./huffman.ts";
 
-/** What a block of headers says. */
+/** The content of a block of headers. */
 export interface HeaderBlock {
   readonly fields: readonly HeaderField[];
   /** There are more than the limits allow, of which `fields` has the first. */
@@ -38,7 +38,7 @@ export class HeaderReader {
     return this.#table.changes;
   }
 
-  /** What a block says; undefined where it breaks the rules, after which no block can be understood. */
+  /** The content of a block; undefined if it breaks the rules, after which no block can be decoded. */
   read(block: Uint8Array): HeaderBlock | undefined {
     this.#bytes = block;
     this.#at = 0;

@@ -62,25 +62,25 @@ const fixed: readonly HeaderField[] = [
   ].map((name): HeaderField => [name, ""]),
 ];
 
-/** What HPACK counts for a field besides its letters. */
+/** The size that HPACK counts for a field besides its letters. */
 const fieldBytes = 32;
 
-/** What a field counts in tables and lists. */
+/** The size of a field in tables and lists. */
 export function sizeOf([name, value]: HeaderField): number {
   return name.length + value.length + fieldBytes;
 }
 
-/** What both ends of a connection remember of the headers that the other one sent: HPACK's static and dynamic table. */
+/** The headers that both ends of a connection remember of each other: HPACK's static and dynamic table. */
 export class HeaderTable {
   /** The newest last. */
   readonly #own: HeaderField[] = [];
   #bytes = 0;
   #most: number;
   readonly #limit: number;
-  /** Counts changes: what was read before the last one may mean something else now. */
+  /** Counts changes: an index that was read before the last one may mean another field now. */
   changes = 0;
 
-  /** @param limit The most that the other end may ask for, in HPACK's count. */
+  /** @param limit The largest table that the other end may request, in HPACK's count. */
   constructor(limit = 4096) {
     this.#limit = limit;
     this.#most = limit;

@@ -1,8 +1,8 @@
-/** What may not be in the value of a header. */
+/** Characters that the value of a header may not contain. */
 const badValue = /[^\t\x20-\x7e\x80-\xff]|^[\t ]|[\t ]$/;
 const badName = /[^!#$%&'*+.^_`|~0-9a-z-]|^$/;
 
-/** An integer behind a first byte whose other bits are 0. */
+/** An integer after a first byte whose other bits are 0. */
 function integer(value: number, mask: number): string {
   if (value < mask) return String.fromCharCode(value);
   let text = String.fromCharCode(mask);
@@ -16,11 +16,11 @@ function integer(value: number, mask: number): string {
 
 const sized = (text: string): string => integer(text.length, 0x7f) + text;
 
-/** The size of the table of headers that whoever reads ours needs: none. */
+/** The instruction that sets the table for our headers to size 0. */
 export const noTable = " ";
 
 /**
- * A block of headers in HPACK, each byte a character, of fields that nobody has to remember. Throws where HTTP/2 cannot
+ * A block of headers in HPACK, each byte a character, of fields that the receiver need not remember. Throws where HTTP/2 cannot
  * carry one.
  */
 export function headerBlock(status: number | undefined, headers: Readonly<Record<string, string>>): string {

@@ -18,8 +18,8 @@ const lengths: readonly number[] = [
 const endOfString = 256;
 
 /**
- * The tree of codes: two entries for each inner node, for a 0 and a 1. What is above 0 is another node's first entry, what
- * is not is a byte, as -1 - byte.
+ * The tree of codes: two entries for each inner node, for a 0 and a 1. A value above 0 is another node's first entry; any other
+ * is a byte, as -1 - byte.
  */
 function plant(): Int16Array {
   const tree = new Int16Array(2 * lengths.length);

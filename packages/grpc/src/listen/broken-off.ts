@@ -2,8 +2,8 @@
 const mostStreams = 1024;
 
 /**
- * The streams of a connection that were broken off here: what their client has sent before it heard of that is no fault of
- * its own, as it would be on a stream that both sides have ended.
+ * The streams of a connection that were broken off here. Frames that their client sent before it learned of that are no fault
+ * of the client, as they would be on a stream that both sides have ended.
  */
 export class BrokenOff {
   readonly #streams = new Set<number>();
@@ -20,7 +20,7 @@ export class BrokenOff {
     }
   }
 
-  /** Whether a stream that is over may have been one of them. */
+  /** Whether a stream that has ended may have been one of them. */
   mayHave(stream: number): boolean {
     return stream <= this.#forgotten || this.#streams.has(stream);
   }

@@ -2,7 +2,7 @@ import type { Peer } from "@longshore/core";
 import { noHeaders } from "@longshore/core/internal";
 import type { Parts } from "../message/index.ts";
 
-/** What a client says before the messages of a call. */
+/** The headers of a call, before its messages. */
 export interface CallHead {
   readonly method: string;
   readonly path: string;
@@ -13,7 +13,7 @@ export interface CallHead {
   readonly encoding: string;
   /** `grpc-accept-encoding`. */
   readonly accepts: string;
-  /** All else, by lower-case names, and `host`, which identity looks at. */
+  /** All other headers, by lower-case names, and `host`, which identity reads. */
   readonly metadata: Readonly<Record<string, string>>;
 }
 
@@ -26,7 +26,7 @@ const transportHeaders: ReadonlySet<string> = new Set([
   "grpc-accept-encoding",
 ]);
 
-/** @param headers With the fields that begin with a colon; what came several times is joined by commas. */
+/** @param headers With the fields that begin with a colon; values that came several times are joined by commas. */
 export function callHead(headers: Readonly<Record<string, string | undefined>>): CallHead {
   const metadata = noHeaders();
   for (const name in headers) {
@@ -34,7 +34,7 @@ export function callHead(headers: Readonly<Record<string, string | undefined>>):
     if (value !== undefined && !name.startsWith(":") && !transportHeaders.has(name)) metadata[name] = value;
   }
   const authority = headers[":authority"];
-  // What HTTP/1.1 calls the host.
+  // HTTP/1.1 has it as the header `host`.
   if (authority !== undefined) metadata["host"] = authority;
   return {
     method: headers[":method"] ?? "",
@@ -47,7 +47,7 @@ export function callHead(headers: Readonly<Record<string, string | undefined>>):
   };
 }
 
-/** What happens on the stream of a call. */
+/** The events on the stream of a call. */
 export interface StreamEvents {
   /** Some of what the client sends. */
   data(chunk: Uint8Array): void;
@@ -55,11 +55,11 @@ export interface StreamEvents {
   end(): void;
   /** More may be written. */
   room(): void;
-  /** The stream is no more: both sides have ended, or one has broken it off. Comes once, and nothing behind it. */
+  /** The stream has ended: both sides have ended it, or one has broken it off. Comes once, as the last event. */
   closed(): void;
 }
 
-/** The stream of one call in HTTP/2, whoever frames it. */
+/** The stream of one call in HTTP/2, for either framing. */
 export interface CallStream {
   readonly head: CallHead;
   readonly peer: Peer;
@@ -69,7 +69,7 @@ export interface CallStream {
   pause(): void;
   resume(): void;
   readonly paused: boolean;
-  /** `end` has been told. */
+  /** `end` was reported. */
   readonly ended: boolean;
   readonly closed: boolean;
   /** Headers of the reply have been sent. */
@@ -78,9 +78,10 @@ export interface CallStream {
   readonly unsentBytes: number;
   /** Sends headers, of a reply with the status 200. Throws for what HTTP/2 cannot carry. */
   begin(headers: Readonly<Record<string, string>>): void;
-  /** Sends bytes, which stay as they are until the stream is closed, and are freed once sent if they are given; false where more had better wait for `room`. */
+  /** Sends bytes, which stay as they are until the stream is closed, and are freed once sent if they are given; false if the
+   * caller should wait for `room`. */
   write(bytes: Parts): boolean;
-  /** Ends the reply behind the last bytes. Throws for what HTTP/2 cannot carry. */
+  /** Ends the reply after the last bytes. Throws for headers that HTTP/2 cannot carry. */
   end(trailers: Readonly<Record<string, string>>, last?: Parts): void;
   /** A whole reply of headers. Throws for what HTTP/2 cannot carry. */
   answer(status: number, headers: Readonly<Record<string, string>>): void;

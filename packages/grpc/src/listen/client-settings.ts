@@ -12,15 +12,15 @@ import {
 /** The largest frame of data, in both directions: fewer, larger frames cost less. */
 export const maxFrameBytes: number = 2 ** 20;
 
-/** What the client of a connection has set. */
+/** The settings of a connection's client. */
 export class ClientSettings {
-  /** Bytes that the client takes of each stream before it gives more room. */
+  /** Bytes that the client takes of each stream before it widens the window. */
   streamWindow: number = firstWindow;
   /** Bytes of a frame that is sent to it. */
   frameBytes: number = plainFrameBytes;
   #tableSize = "";
 
-  /** Stands before the next block of headers, where the client has asked for a smaller table. */
+  /** Precedes the next block of headers, if the client has requested a smaller table. */
   takeTableSize(): string {
     const text = this.#tableSize;
     this.#tableSize = "";
@@ -49,7 +49,7 @@ export class ClientSettings {
         return undefined;
       case settings.maxFrameSize:
         if (value < plainFrameBytes || value >= 2 ** 24) return codes.protocol;
-        // Larger ones would keep all else waiting.
+        // Larger ones would keep other streams waiting.
         this.frameBytes = Math.min(value, maxFrameBytes);
         return undefined;
       default:

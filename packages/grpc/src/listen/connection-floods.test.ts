@@ -85,7 +85,7 @@ async function world(
       socket,
       over: () => over,
       heard: () => heard,
-      /** What was heard once it holds a text, or the connection is over. */
+      /** The text received once it holds `text`, or the connection has ended. */
       until: (text: string): Promise<string> =>
         new Promise((resolve) => {
           look = () => {

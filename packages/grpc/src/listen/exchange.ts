@@ -24,7 +24,7 @@ import {
 import type { CallStream, StreamEvents } from "./call-stream.ts";
 import type { CompleteOptions } from "./options.ts";
 
-/** What all calls of a listener share. */
+/** The parts that all calls of a listener share. */
 export interface ExchangeParts {
   readonly service: Service;
   /** Methods of other services, which may have any number of messages in both directions. */
@@ -51,7 +51,7 @@ const probes: readonly string[] = [
   "/inference.GRPCInferenceService/ServerReady",
 ];
 
-/** How long a client may go on sending into a call that is over. */
+/** How long a client may go on sending into a call that has ended. */
 const lingerMs = 2000;
 
 const units: Readonly<Record<string, number>> = { H: 3_600_000, M: 60_000, S: 1000, m: 1, u: 1e-3, n: 1e-6 };
@@ -88,7 +88,7 @@ function trailersOf({ code, message, trailers }: GrpcStatus): Readonly<Record<st
   };
 }
 
-/** A message behind its prefix. */
+/** A message after its prefix. */
 function prefixed({ parts, byteLength, given = false }: Parts, compressed: boolean): Parts {
   return { parts: [prefixOf(byteLength, compressed), ...parts], byteLength: prefixBytes + byteLength, given };
 }
@@ -106,7 +106,7 @@ interface Sender {
 
 /** How a call is answered. */
 interface SenderOptions extends Pick<ExchangeParts, "reading" | "sending"> {
-  /** Calls back when a client has had time to notice that its call is over. */
+  /** Calls back when a client has had time to notice that its call has ended. */
   readonly lingering: (over: () => void) => Disposable;
   readonly compresses: boolean;
   /** The call has one message at most: it waits for the status, and both go out together. */
@@ -124,7 +124,7 @@ function createSender(
   let ended = false;
   let kept: { readonly message: Parts; readonly metadata: Readonly<Record<string, string>> } | undefined;
   let goOn = ignored;
-  /** What ends with the stream. */
+  /** Timers that end with the stream. */
   const timers: Disposable[] = [];
   const begin = (metadata: Readonly<Record<string, string>>): void =>
     stream.begin({ ...plainHeaders, ...(compresses ? { "grpc-encoding": "gzip" } : {}), ...metadata });
@@ -183,7 +183,7 @@ function createSender(
         stream.answer(200, { ...plainHeaders, ...trailersOf(status) });
       }
       if (stream.closed) return;
-      // What the client may still be sending is thrown away for a while: a reset could overtake the trailers.
+      // The rest of the client's bytes is thrown away for a while: a reset could overtake the trailers.
       if (!stream.ended) {
         stream.resume();
         timers.push(lingering(() => stream.reset(codes.none)));
@@ -243,7 +243,7 @@ export async function serveExchange(
     }
   };
   const giveUp = (why: LongshoreError): void => {
-    // First, so that who still waits for a message is told the reason.
+    // First, so that a reader that still waits for a message gets the reason.
     abort.abort(why);
     end(statusOf(why));
   };
@@ -298,11 +298,11 @@ export async function serveExchange(
     });
     end(status);
   } catch (thrown) {
-    // What was refused before it was read has to end like all others.
+    // A call that was refused before it was read has to end like all others.
     if (!frames && !answered) stream.listen(events);
     end(statusOf(LongshoreError.from(thrown, "transport", "taking the call")));
   } finally {
-    // Answered or given up: nobody fires it from here on.
+    // Answered or given up: it is not fired from here on.
     controllers.give(abort);
   }
 }

@@ -4,7 +4,7 @@ import { type QuickHead, quickHead } from "./quick-head.ts";
 /** Why a block of headers is no call's: all after it on the connection is lost, its own stream is wrong, or it says too much. */
 export type BadHead = "broken" | "malformed" | "too large";
 
-/** Reads the headers of all calls of a connection, in their order. What says the same as the one before is not read again. */
+/** Reads the headers of all calls of a connection, in their order. Headers equal to the last ones are not parsed again. */
 export class HeadReader {
   readonly #reader: HeaderReader;
   #text = "";
@@ -22,7 +22,7 @@ export class HeadReader {
     const read = this.#reader.read(block);
     if (!read) return "broken";
     this.#head = read.tooLarge ? "too large" : (quickHead(read.fields) ?? "malformed");
-    // What has changed the tables would change them again.
+    // A block that changed the tables would change them again.
     this.#changes = this.#reader.changes === changes ? changes : -1;
     this.#text = text;
     return this.#head;

@@ -254,7 +254,7 @@ describe("certificates", () => {
     const { port, close } = await listenOn(handler, { tls });
     const silent = connectTcp(port).on("error", () => undefined);
     await once(silent, "connect");
-    // Who comes later is accepted later.
+    // A later connection is accepted later.
     const other = connectTcp(port).on("error", () => undefined);
     other.write("no handshake");
     await once(other, "close");

@@ -67,7 +67,7 @@ async function connected(...[models, options, change]: Parameters<typeof openSer
   return { ...opened, ...dial(opened.address) };
 }
 
-/** A model that answers when it is told to. */
+/** A model that answers on command. */
 function slowModel(name = "slow") {
   const waiting: (() => void)[] = [];
   const began: (() => void)[] = [];
@@ -349,7 +349,7 @@ describe.each([
           infer(doubling([1], { modelName: "slow" }), undefined, { deadline: Date.now() + leftMs }),
         );
         expect(late.code).toBe(codes.DEADLINE_EXCEEDED);
-        // What was sent before it has come, too.
+        // The earlier messages have come, too.
         await infer(doubling([1]));
       }
       while (aborted.length === 1) await new Promise((resolve) => setImmediate(resolve));
@@ -661,7 +661,7 @@ describe("everything else", () => {
     const batch = { atMs: 0, model: "double", version: "1", size: 2 };
     observer.record({ kind: "batch-run", ...batch, tookMs: 3, inputMs: 1 });
     observer.record({ kind: "batch-parted", ...batch, tookMs: 0.5 });
-    // Two clocks that were read a moment apart: a time is never negative, which a message could not hold.
+    // Two clocks that were not read at the same time: a time is never negative, which a message could not hold.
     observer.record({ kind: "batch-run", ...batch, size: 3, tookMs: 0.25, inputMs: 0.5 });
     observer.record({ kind: "graph-memory", atMs: 0, model: "double", version: "1", bytes: 64 });
     const config = await ask("ModelConfig", proto.ModelConfigRequestSchema, proto.ModelConfigResponseSchema, {

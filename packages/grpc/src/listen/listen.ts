@@ -23,8 +23,8 @@ export interface GrpcListening {
   readonly address: string;
   readonly port: number;
   /**
-   * Health turns to NOT_SERVING, streams end when what they have asked is answered, and connections are told to go
-   * elsewhere (GOAWAY); the port still listens, and the handler refuses new work. Idempotent.
+   * Health turns to NOT_SERVING, streams end when their requests are answered, and connections are told to go elsewhere
+   * (GOAWAY); the port still listens, and the handler refuses new work. Idempotent.
    */
   drain(): void;
   /**

@@ -11,7 +11,7 @@ export interface GrpcListenOptions {
   readonly clock: Clock;
   /** For the ids of calls. */
   readonly random: Random;
-  /** Told of failures that the handler knows nothing of. Default: nobody is. */
+  /** Gets failures that the handler does not see. Default: none. */
   readonly observer?: Observer;
   /** Default 127.0.0.1: a server is reachable from outside only when the operator says so. */
   readonly host?: string;
@@ -19,7 +19,7 @@ export interface GrpcListenOptions {
   readonly port: number;
   /** Certificates and whose certificates are believed, as Node.js takes them. Default: plain HTTP/2. */
   readonly tls?: TlsOptions;
-  /** What is known of a connection's other end. Default: its address, and whether it is this machine. */
+  /** The peer at the other end of a connection. Default: its address, and whether it is this machine. */
   readonly peerOf?: (socket: Socket) => Peer;
   /**
    * A connection that was accepted, read where `Reads` says and without `data` (ADR 20); undefined where that cannot be done. Default:
@@ -65,7 +65,7 @@ export interface GrpcListenOptions {
    */
   readonly headersTimeoutMs?: number;
   /**
-   * How long a connection without calls is kept, in milliseconds; its client is told to go (GOAWAY) and connects again with its
+   * How long a connection without calls is kept, in milliseconds; its client is told to go (GOAWAY) and connects again for its
    * next call. Default 300,000.
    */
   readonly idleTimeoutMs?: number;
@@ -80,7 +80,7 @@ export interface GrpcListenOptions {
    * connections, deadlines and back pressure are the listener's. Default none.
    */
   readonly services?: readonly GrpcService[];
-  /** More names that health checks may ask after, each with the path of the handler that tells. Default none. */
+  /** More names for health checks, each with the path of the handler that answers. Default none. */
   readonly healthNames?: Readonly<Record<string, string>>;
 }
 
@@ -91,7 +91,7 @@ export type CompleteOptions = Required<Omit<GrpcListenOptions, "tls" | "surfaces
 /** The most that the four bytes of gRPC's length, and JavaScript's buffers here, are used for. */
 const mostMessageBytes = 2 ** 31 - 1;
 
-/** What of a connection is known without certificates. */
+/** The peer of a connection without certificates. */
 export function plainPeer(socket: Socket): Peer {
   const address = (socket.remoteAddress ?? "").replace(/^::ffff:/, "");
   return { address, loopback: address === "::1" || address.startsWith("127.") };

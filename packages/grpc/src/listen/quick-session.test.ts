@@ -47,7 +47,7 @@ const headers = (stream: number, block: string, flag: number = flags.endHeaders)
 const data = (stream: number, payload: string, flag: number = flags.endStream): string =>
   frameHead(payload.length, frameTypes.data, flag, stream) + payload;
 
-/** A message behind its prefix. */
+/** A message after its prefix. */
 function message(values: readonly number[]): string {
   const bytes = toBinary(ModelInferRequestSchema, create(ModelInferRequestSchema, doubling(values)));
   const prefix = Buffer.alloc(5);
@@ -55,7 +55,7 @@ function message(values: readonly number[]): string {
   return Buffer.concat([prefix, bytes]).toString("latin1");
 }
 
-/** What the server says over one connection. */
+/** The server's frames over one connection. */
 interface Heard {
   readonly frames: {
     readonly type: number;

@@ -30,14 +30,15 @@ import { SocketWriter, type WriterParts } from "./socket-writer.ts";
 import { StreamList } from "./stream-list.ts";
 
 /*
- * Node.js frames HTTP/2 for everybody, in C++ with a stream of JavaScript for each call, and crosses between the two many
- * times for a call of a kilobyte, which costs more than all else that is done for it. A connection of gRPC uses little of
- * HTTP/2: requests with bodies, replies with trailers, windows. That much is framed here (ADR 11), where whatever a client
- * may not do ends its stream or its connection. The state of a connection cannot be handed to Node.js once it has begun,
- * so, unlike in HTTP/1.1, all of it is understood here.
+ * Node.js frames HTTP/2 for all uses, in C++ with a stream of JavaScript for each call, and crosses between the two many times
+ * for a call of a kilobyte, which costs more than all other work for it. A connection of gRPC uses little of HTTP/2: requests
+ * with bodies, replies with trailers, windows. That much is framed here (ADR 11); a forbidden frame ends its stream or its
+ * connection. The state of a connection cannot be handed to Node.js once it has begun, so, unlike in HTTP/1.1, all of it is
+ * understood here.
  *
- * Whatever a client makes us keep has a limit: calls and headers by the settings, data by the windows, and replies that
- * it does not read by what is taken from streams at one time, and by reading nothing more from it (`SocketWriter`).
+ * All memory that a client can make us keep has a limit: calls and headers by the settings, data by the windows. Replies that
+ * it does not read are bounded by taking little from streams at one time, and by reading no more from the client
+ * (`SocketWriter`).
  */
 
 /** Fields of a call's headers. */
@@ -50,7 +51,7 @@ const besideHeaders = 512;
  */
 const blockBytes = 65_536;
 
-/** What all connections of a listener share. */
+/** The parts that all connections of a listener share. */
 export interface SessionParts extends WriterParts, SessionLimits {
   readonly options: CompleteOptions;
   /** Connections are read into it, one after another. A reader copies the bytes that it keeps. */
@@ -70,7 +71,7 @@ export class QuickSession implements FrameTaker, StreamOwner, Timed {
   readonly #heads: HeadReader;
   readonly #writer: SocketWriter;
   readonly #streams = new StreamList();
-  /** Those that have something to send and room in their windows, in their turn. */
+  /** Streams with bytes to send and room in their windows, in their turn. */
   readonly #ready = new StreamList();
   /** The highest stream that the client has begun. */
   #newest = 0;
@@ -82,7 +83,7 @@ export class QuickSession implements FrameTaker, StreamOwner, Timed {
   readonly #blocks: HeaderBlocks;
   /** The stream whose data is arriving. */
   #receiving: QuickStream | undefined;
-  /** What the client may send, and what it has sent since it was last given more. */
+  /** The bytes that the client may send, less those sent since the last update. */
   #window: number;
   #received = 0;
   #sendWindow = firstWindow;
@@ -217,7 +218,7 @@ export class QuickSession implements FrameTaker, StreamOwner, Timed {
 
   ready(stream: QuickStream): void {
     if (stream.unsentBytes === 0) {
-      // What ends a stream needs no window.
+      // The end of a stream needs no window.
       stream.sendSome(0);
       return;
     }
@@ -282,12 +283,12 @@ export class QuickSession implements FrameTaker, StreamOwner, Timed {
     if (last && stream && !stream.cameLast()) this.#refuse(stream.id, codes.protocol);
   }
 
-  /** Whether nobody has begun a stream yet. */
+  /** Whether neither end has begun a stream yet. */
   #isIdle(id: number): boolean {
     return id % 2 === 0 || id > this.#newest;
   }
 
-  /** Something has come on a stream that is over, or that was left out. */
+  /** A frame has come on a stream that has ended, or that was left out. */
   #late(id: number): void {
     if (!this.#brokenOff.mayHave(id)) this.broken(codes.streamClosed);
   }
@@ -332,7 +333,7 @@ export class QuickSession implements FrameTaker, StreamOwner, Timed {
       case frameTypes.promise:
         return this.broken(codes.protocol);
       default:
-      // Frames of kinds that nobody here knows mean nothing.
+      // Frames of unknown kinds are ignored.
     }
   }
 

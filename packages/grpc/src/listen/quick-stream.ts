@@ -4,7 +4,7 @@ import { keep } from "../frame/index.ts";
 import type { Parts } from "../message/index.ts";
 import type { CallHead, CallStream, StreamEvents } from "./call-stream.ts";
 
-/** Bytes of a reply that may wait before whoever writes is asked to wait. */
+/** Bytes of a reply that may wait before the writer is held back. */
 const waitingBytes = 65_536;
 
 /** Bytes of a reply that were not sent yet, and what they are the rest of where that is freed once sent. */
@@ -27,7 +27,7 @@ export interface StreamOwner {
   sendHeaders(stream: number, block: string, end: boolean): void;
   /** A stream has something to send: calls `sendSome` when it is its turn. */
   ready(stream: QuickStream): void;
-  /** Tells the client that a stream is over, and closes it. */
+  /** Tells the client that a stream has ended, and closes it. */
   breakOff(stream: number, code: number): void;
   forget(stream: QuickStream): void;
 }
@@ -44,7 +44,7 @@ export class QuickStream implements CallStream {
   closed = false;
   begun = false;
   unsentBytes = 0;
-  /** What came and was not read yet, while nobody listens or reading is paused. */
+  /** Bytes that came and were not read yet, while there is no listener or reading is paused. */
   readonly #kept: Uint8Array[] = [];
   /** The client has sent its last. */
   allHere: boolean;
@@ -110,7 +110,7 @@ export class QuickStream implements CallStream {
     return true;
   }
 
-  /** Counts a frame of data against the window; false where there is no room for it. */
+  /** Counts a frame of data against the window; false if it does not fit. */
   takesFrame(length: number, padding: number): boolean {
     this.#window -= length;
     this.#haveRead(padding);
@@ -177,7 +177,7 @@ export class QuickStream implements CallStream {
     this.#sentLast();
   }
 
-  /** Gives more room to send in; false where that is more than there can be. */
+  /** Widens the window to send in; false beyond the protocol's limit. */
   widen(bytes: number): boolean {
     this.#sendWindow += bytes;
     if (this.unsentBytes > 0 && this.#sendWindow > 0) this.#owner.ready(this);
@@ -185,10 +185,10 @@ export class QuickStream implements CallStream {
   }
 
   /**
-   * Sends a frame of what waits, and what ends the stream behind the last.
+   * Sends a frame of the waiting bytes, and the end of the stream after the last.
    *
    * @param most Bytes that fit into a frame and into the connection's window.
-   * @returns Bytes that were sent; 0 where the stream has to wait for its own window or has nothing.
+   * @returns Bytes that were sent; 0 if the stream has to wait for its own window or has nothing.
    */
   sendSome(most: number): number {
     const length = Math.max(0, Math.min(this.unsentBytes, this.#sendWindow, most));

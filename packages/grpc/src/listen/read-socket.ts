@@ -3,8 +3,8 @@ import type { CompleteOptions } from "./options.ts";
 
 /**
  * Reads a connection into `shared`, which all connections of a listener read into: memory of its own for each read would be a
- * collection for every few megabytes. `take` copies what it keeps; what has its destination is copied there. Returns the
- * socket that the connection has from now on.
+ * collection for every few megabytes. `take` copies the bytes that it keeps; bytes with a destination are copied there. Returns
+ * the socket that the connection has from now on.
  */
 export function readSocket(
   accepted: Socket,

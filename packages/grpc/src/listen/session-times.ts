@@ -73,7 +73,7 @@ export class SessionTimes {
     this.#idle?.[Symbol.dispose]();
   }
 
-  /** The connection is over. */
+  /** The connection has ended. */
   stop(): void {
     this.#open = false;
     this.#incomplete?.[Symbol.dispose]();

@@ -8,12 +8,12 @@ const joinedBytes = 65_536;
 const partBytes = 8192;
 /** Unsent bytes of a connection beyond which nothing more is taken from streams. */
 const fullBytes = 2 ** 20;
-/** Unsent bytes beyond which nothing more is read: whatever the client sends makes more of them. */
+/** Unsent bytes beyond which no more is read: each request of the client makes more of them. */
 const mostBytes = 4 * 2 ** 20;
 /** How long a connection that has ended here waits for the client's end. */
 const lingerMs = 2000;
 
-/** What the writers of all connections share. */
+/** The parts that the writers of all connections share. */
 export interface WriterParts {
   readonly options: {
     readonly clock: Clock;
@@ -59,16 +59,16 @@ export class SocketWriter {
     return this.#unsentBytes < fullBytes;
   }
 
-  /** Reads nothing from a client that does not read what it asks for, until it does. */
+  /** Stops reading from a client that does not read its replies, until it does. */
   holdBack(): void {
     if (this.#unsentBytes > mostBytes) this.#socket.pause();
   }
 
-  /** Ends the connection behind what waits, and gives the client a while to read it and to end its half. */
+  /** Ends the connection after the waiting bytes, and gives the client a while to read them and to end its half. */
   end(): void {
     this.flush();
     const socket = this.#socket;
-    // What the client still sends does not count as its reading.
+    // Bytes that the client still sends do not count as its reading.
     socket.pause();
     const { options, sending } = this.#parts;
     socket.setTimeout(options.replyTimeoutMs);
@@ -77,7 +77,7 @@ export class SocketWriter {
     socket.end(() => {
       left();
       if (socket.destroyed) return;
-      // Data that nobody has read would make a reset of the end, which can overtake what was sent.
+      // Unread data would turn the end into a reset, which can overtake the sent bytes.
       socket.resume();
       const timer = options.clock.timer(lingerMs, () => socket.destroy());
       socket.once("close", () => timer[Symbol.dispose]());

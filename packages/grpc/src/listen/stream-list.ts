@@ -1,8 +1,8 @@
 import type { QuickStream } from "./quick-stream.ts";
 
 /**
- * Calls of a connection, the newest last: few, of which one of the last is asked for. A `Map` that changes with every call would
- * keep what has left it in memory (see `Chain`).
+ * Calls of a connection, the newest last: they are few, and most lookups are for one of the last. A `Map` that changes with
+ * every call would keep what has left it in memory (see `Chain`).
  */
 export class StreamList {
   readonly #all: QuickStream[] = [];
@@ -16,7 +16,7 @@ export class StreamList {
     return [...this.#all];
   }
 
-  /** One that is there keeps its place. Returns it. */
+  /** A stream in the list keeps its position. Returns it. */
   add(stream: QuickStream): QuickStream {
     if (!this.#all.includes(stream)) this.#all.push(stream);
     return stream;

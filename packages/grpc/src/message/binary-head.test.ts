@@ -13,7 +13,7 @@ const encoded = (init: InferInit): Uint8Array =>
 const whole = (bytes: Uint8Array): InferRequestMessage =>
   allSteps(inferRequestWork(bytes, defaultWireLimits)).message;
 
-/** What becomes of a message that comes in these cuts; undefined where it has to be read whole. */
+/** The binary form of a message that comes in these cuts; undefined if it has to be read whole. */
 function passedOn(bytes: Uint8Array, headBytes: number, cuts: readonly number[]): Buffer | undefined {
   const head = binaryHead(bytes.subarray(0, headBytes), bytes.byteLength, defaultWireLimits);
   if (!head) return undefined;

@@ -16,16 +16,16 @@ import type { MessageTensor } from "./read-tensors.ts";
 
 /**
  * A request whose raw contents are still on their way, as HTTP's binary form begins with it. All encoders write fields in the
- * order of their numbers, and no field behind the raw contents, so what comes before them says how long each of them is: numbers
- * by their shape; texts where the length of their entry has come. Where that and the length of the message agree, the lengths
- * of the binary form are known, and whatever else the rest of the message may turn out to be is a fault of its own.
+ * order of their numbers, and no field after the raw contents. So the fields before them tell the length of each: numbers by
+ * their shape, texts once the length of their entry has come. If that agrees with the length of the message, the lengths of the
+ * binary form are known, and any further problem is a fault of the rest.
  */
 export interface BinaryHead {
   readonly model: string;
   readonly version: string;
   /** The JSON before the binary data, padded as it is sent. */
   readonly json: Uint8Array;
-  /** What the raw contents must be, in their order; `bytes` are empty. */
+  /** The expected raw contents, in their order; `bytes` are empty. */
   readonly inputs: readonly AwaitedTensor[];
   /** Where the field of the first raw contents begins in the message. */
   readonly rawFrom: number;
@@ -34,7 +34,7 @@ export interface BinaryHead {
 /** A tensor that is on its way. */
 export type AwaitedTensor = WireTensor & { readonly awaitedBytes: number };
 
-/** What stands before the length of each entry of the raw contents. */
+/** The tag before the length of each entry of the raw contents. */
 export const rawTag: number = rawField * 8 + wireTypes.length;
 /** The most bytes of a length that fits into a message. */
 export const mostLengthBytes = 5;
@@ -84,8 +84,8 @@ function toldLength({ bytes, end }: Cursor, at: number): number | undefined {
 }
 
 /**
- * Reads the beginning of a `ModelInferRequest` of so many bytes. Undefined where more of it is needed, where it has another form
- * in HTTP than raw contents one behind the other, and where it is wrong: who reads all of it says why.
+ * Reads the beginning of a `ModelInferRequest` of this many bytes. Undefined if it needs more bytes, if HTTP's form is not raw
+ * contents one after the other, and if it is malformed: the reader of the whole message says why.
  */
 export function binaryHead(
   head: Uint8Array,

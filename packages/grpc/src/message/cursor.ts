@@ -86,7 +86,7 @@ export class Cursor {
     }
   }
 
-  /** Reads the length of a field and checks that so much is there. */
+  /** Reads the length of a field and checks that this many bytes are there. */
   length(): number {
     this.expect(wireTypes.length);
     this.varint();
@@ -144,7 +144,7 @@ export class Cursor {
     return this.at - width;
   }
 
-  /** Skips a field that nobody here knows. Groups, which protobuf gave up, are refused. */
+  /** Skips an unknown field. Groups, which protobuf gave up, are refused. */
   skip(): void {
     if (this.wireType === wireTypes.varint) this.varint();
     else if (this.wireType === wireTypes.length) this.view();

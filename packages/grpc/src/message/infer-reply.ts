@@ -11,7 +11,7 @@ import { Writer } from "./writer.ts";
  * beside the outputs, so one in shared memory has an empty entry.
  *
  * @param more Parameters beside the reply's own.
- * @param given The outputs are the reply's alone, as those of a server are: their memory is freed once they were sent.
+ * @param given The outputs belong to the reply alone, as those of a server do: their memory is freed once they were sent.
  */
 export function encodeInferReply(reply: InferReplyMessage, more: Parameters = {}, given = false): Parts {
   const writer = new Writer();
@@ -86,7 +86,7 @@ function* readReply(cursor: Cursor, limits: WireLimits): Generator<void, InferRe
   };
 }
 
-/** What a `ModelStreamInferResponse` says: why there is no answer, or the answer, or neither where it only ends a request. */
+/** The content of a `ModelStreamInferResponse`: an error, the answer, or neither if it only ends a request. */
 export interface StreamReply {
   /** Empty where nothing went wrong. */
   readonly error: string;
@@ -98,7 +98,7 @@ const maxError = 65_536;
 
 /**
  * The work of reading a `ModelStreamInferResponse`, which yields after each two milliseconds or so. Raw contents become views
- * on `source`. Throws `invalid-input`, `body-mismatch` or `body-too-large`, and nothing else, whatever the bytes are.
+ * on `source`. Throws `invalid-input`, `body-mismatch` or `body-too-large`, and no other error, for any bytes.
  */
 export function* streamReplyWork(source: Uint8Array, limits: WireLimits): Generator<void, StreamReply> {
   const cursor = new Cursor(source);

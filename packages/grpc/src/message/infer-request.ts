@@ -45,7 +45,7 @@ function readOutput(cursor: Cursor, where: string, limits: WireLimits): Requeste
   };
 }
 
-/** What a `ModelInferRequest` says besides its raw contents, as its fields come. */
+/** The fields of a `ModelInferRequest` besides its raw contents, as they come. */
 export class RequestFields {
   model = "";
   version = "";
@@ -59,7 +59,7 @@ export class RequestFields {
     this.#limits = limits;
   }
 
-  /** Reads the field that the cursor is at; skips what nobody here knows. */
+  /** Reads the field that the cursor is at; skips unknown ones. */
   take(cursor: Cursor): void {
     const limits = this.#limits;
     const { inputs, outputs } = this;
@@ -104,8 +104,9 @@ export class RequestFields {
 }
 
 /**
- * The work of reading a `ModelInferRequest`, which yields after each two milliseconds or so. Raw contents, and typed ones of FP32 and
- * FP64, become views on `source`. Inputs come all raw or all typed. Throws `invalid-input`, `body-mismatch` or `body-too-large`, and nothing else, whatever the bytes are.
+ * The work of reading a `ModelInferRequest`, which yields after each two milliseconds or so. Raw contents, and typed ones of
+ * FP32 and FP64, become views on `source`. Inputs come all raw or all typed. Throws `invalid-input`, `body-mismatch` or
+ * `body-too-large`, and no other error, for any bytes.
  */
 export function* inferRequestWork(source: Uint8Array, limits: WireLimits): Generator<void, AddressedRequest> {
   const cursor = new Cursor(source);

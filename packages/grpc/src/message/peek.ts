@@ -1,8 +1,8 @@
 import { wireTypes } from "./cursor.ts";
 
-/** What the beginning of a message tells of it. */
+/** The fields at the beginning of a message. */
 export interface Peeked {
-  /** Texts by field number, of those that were asked for and have come. */
+  /** Texts by field number, of the wanted ones that have come. */
   readonly texts: ReadonlyMap<number, string>;
   /** Where the first `raw_input_contents` begins in the message; undefined when it has not come yet. */
   readonly rawAt?: number;
@@ -22,8 +22,8 @@ function textOf(bytes: Uint8Array): string {
 }
 
 /**
- * Looks into the beginning of a message that may still be arriving: protobuf's encoders write fields in the order of
- * their numbers, so the names come first. What comes later is not looked for.
+ * Looks into the beginning of a message that may still be arriving: protobuf's encoders write fields in the order of their
+ * numbers, so the names come first. Later fields are not searched.
  *
  * @param head The first bytes of the message.
  * @param wanted Numbers of text fields.
@@ -46,7 +46,8 @@ export function peek(head: Uint8Array, wanted: readonly number[], mostText: numb
   for (;;) {
     const from = at;
     const tag = varint();
-    // Before the tensors all fields are length-delimited. What is none, or broken, shows when the whole is read.
+    // Before the tensors all fields are length-delimited. A field of another type, or a broken one, shows when the whole is
+    // read.
     if (tag >= 0 && tag % 8 !== wireTypes.length) return { texts };
     const length = tag < 0 ? -1 : varint();
     if (length < 0) return at > head.byteLength ? { texts, moreAt: from + mostTagBytes } : { texts };

@@ -6,7 +6,7 @@ function wrong(message: string): LongshoreError {
   return new LongshoreError("body-mismatch", "decode", message);
 }
 
-/** Takes the raw contents out of a message while it arrives, cut anywhere: what is left are the tensors, one behind the other. */
+/** Takes the raw contents out of a message while it arrives, cut anywhere; the output is the tensors, one after the other. */
 export class RawContents {
   readonly #head: BinaryHead;
   /** Bytes before the first raw contents that are still to come. */

@@ -13,7 +13,7 @@ import { type Cursor, wireTypes } from "./cursor.ts";
 import { type ParameterList, parametersOf, readParameter } from "./parameters.ts";
 import { bytesFromContents } from "./typed-contents.ts";
 
-/** A tensor as it is collected: what says what it is, and where its data lies. */
+/** A tensor while it is collected: its description, and the position of its data. */
 export interface MessageTensor {
   readonly name: string;
   readonly datatype: string;
@@ -24,7 +24,7 @@ export interface MessageTensor {
   readonly contents: readonly { readonly from: number; readonly to: number }[];
 }
 
-/** What says where a tensor lies in shared memory; not the business of codecs. */
+/** Parameters for the position of a tensor in shared memory; codecs ignore them. */
 const sharedParameters = ["shared_memory_region", "shared_memory_offset", "shared_memory_byte_size"];
 
 /** The highest rank of a tensor. */
@@ -118,7 +118,7 @@ function* toTensor(
   return tensor;
 }
 
-/** Which of a message's two lists of tensors is read: what its fields are called. */
+/** The field names of the two lists of tensors of a message. */
 interface TensorFields {
   readonly tensors: string;
   readonly raw: string;

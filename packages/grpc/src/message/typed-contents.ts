@@ -35,10 +35,10 @@ function wrongCount(name: string, count: number, came: string): LongshoreError {
   );
 }
 
-/** Fields and runs that are looked at before something else gets its turn: each takes as long as some numbers. */
+/** Fields and runs that are read before other work gets its turn: each takes as long as some numbers. */
 const runsAtOnce = 4096;
 
-/** Bytes whose varints are counted before something else gets its turn. */
+/** Bytes whose varints are counted before other work gets its turn. */
 const bytesAtOnce = 2 ** 20;
 
 /** Runs of the numbers of a tensor: each takes memory, of which unpacked numbers would take twenty times their own. */
@@ -78,7 +78,7 @@ const ranges: Readonly<Partial<Record<Datatype, readonly [least: number, most: n
   UINT32: [0, 0xffff_ffff],
 };
 
-/** Elements that are read before something else gets its turn: about two milliseconds. */
+/** Elements that are read before other work gets its turn: about two milliseconds. */
 const elementsAtOnce = 32_768;
 
 function* putVarints(

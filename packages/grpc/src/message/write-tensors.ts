@@ -19,7 +19,7 @@ export function onePart(bytes: Uint8Array): Parts {
   return { parts: [bytes], byteLength: bytes.byteLength };
 }
 
-/** What describes tensors, each as an `InferInputTensor` or an `InferOutputTensor` without contents. */
+/** Writes the descriptions of tensors, each as an `InferInputTensor` or an `InferOutputTensor` without contents. */
 export function writeSpecs(writer: Writer, number: number, tensors: readonly WireTensor[]): void {
   for (const { name, datatype, shape, parameters, shared } of tensors) {
     writer.nested(number, () => {
@@ -36,7 +36,7 @@ export function writeSpecs(writer: Writer, number: number, tensors: readonly Wir
   }
 }
 
-/** The whole message: what was written so far, and the tensors as raw contents in the field of that number. */
+/** The whole message: the bytes so far, and the tensors as raw contents in the field of that number. */
 export function withRaw(writer: Writer, number: number, tensors: readonly WireTensor[]): Parts {
   // Cut marks in what is written, and the tensor that belongs there; parts are cut when the buffer grows no more.
   const cuts: { readonly at: number; readonly tensor: Uint8Array }[] = [];

@@ -11,7 +11,7 @@ export class Writer {
     this.#view = new DataView(this.#bytes.buffer);
   }
 
-  /** What has been written between two positions, as a view that a further write may leave behind: take it last. */
+  /** The bytes between two positions, as a view that a further write may invalidate: take it last. */
   slice(from: number, to: number): Uint8Array {
     return this.#bytes.subarray(from, to);
   }
@@ -87,7 +87,7 @@ export class Writer {
       this.#bytes[start] = length;
       return;
     }
-    // The length takes more than the byte that was left for it: what follows moves up.
+    // The length takes more than the byte reserved for it: the bytes after it move up.
     const width = length < 0x4000 ? 2 : length < 0x20_0000 ? 3 : 5;
     this.#room(width);
     this.#bytes.copyWithin(start + width, start + 1, this.at);

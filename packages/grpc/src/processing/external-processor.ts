@@ -13,10 +13,11 @@ import {
 import type { GrpcService, MethodCall } from "../service/index.ts";
 
 /*
- * Envoy opens one call for each request of a client, sends what `processing_mode` names in the order in which it arrives, and waits for an
- * answer to each message. Only headers are wanted here: `mode_override` asks for nothing else. A gateway that may not be overridden sends
- * bodies all the same. They go back as they came, one piece at a time, so that the memory of a call is that of one message. In full duplex
- * every byte has to be sent back; in the other modes an empty answer leaves the body as it is.
+ * Envoy opens one call for each request of a client, sends what `processing_mode` names in the order in which it arrives, and
+ * waits for an answer to each message. Only headers are wanted here: `mode_override` requests nothing else. A proxy that does
+ * not allow overrides sends bodies nevertheless. They go back as they came, one piece at a time, so that the memory of a call
+ * is that of one message. In full duplex every byte has to be sent back; in the other modes an empty answer leaves the body as
+ * it is.
  */
 
 type Headers = Readonly<Record<string, string>>;
@@ -57,7 +58,7 @@ export type Processing =
       readonly metadata: JsonObject;
       /** The reply's headers have come; gives headers that it gets. Called once at most. */
       replied(reply: ProcessedReply): Headers;
-      /** The call is over, with or without a reply. `broke` where the proxy or its client broke it off. Called once. */
+      /** The call has ended, with or without a reply. `broke` if the proxy or its client broke it off. Called once. */
       ended(broke: boolean): void;
     };
 
@@ -216,7 +217,7 @@ class Exchange {
     }
   }
 
-  /** Answers one message; false when the call is over. */
+  /** Answers one message; false when the call has ended. */
   async #take(message: ProcessingRequest): Promise<boolean> {
     const { request } = message;
     if (request.case === "requestHeaders") return this.#begin(message, headersOf(request.value.headers));
@@ -298,8 +299,9 @@ class Exchange {
 }
 
 /**
- * Envoy's external processing (`ext_proc` v3) for what decides by headers: endpoint pickers. Bodies are asked for by no means, and echoed
- * where a proxy sends them. Messages that come out of order, or that are none, end the call with INVALID_ARGUMENT.
+ * Envoy's external processing (`ext_proc` v3) for services that decide by headers: endpoint pickers. Bodies are never
+ * requested, and echoed if a proxy sends them. Messages that come out of order, or that are none, end the call with
+ * INVALID_ARGUMENT.
  */
 export function externalProcessor(options: ProcessorOptions): GrpcService {
   return {

@@ -19,18 +19,18 @@ import { errorOf } from "./status.ts";
 
 /** A message that is looked at while it arrives. */
 export interface ArrivingFrame {
-  /** Its first bytes once more, at least so many of them where it has as many. */
+  /** Its first bytes once more, at least this many of them if it has as many. */
   more(bytes: number): Promise<Uint8Array>;
   /**
-   * All of it as it comes, in chunks with memory of their own that are given away, instead of `read`; its sender is held back to
-   * the pace of who takes them.
+   * All of it as it comes, in chunks with memory of their own that are given away, instead of `read`; its sender is held back
+   * to the pace of the reader.
    */
   chunks(): AsyncIterable<Uint8Array>;
 }
 
 /** One message of a call, which may still be arriving. The next one comes only when this one was read or skipped. */
 export interface Frame {
-  /** Bytes of the whole message, as far as is known: compressed ones are told inflated. */
+  /** Bytes of the whole message, as far as known: inflated if it is compressed. */
   readonly byteLength: number;
   /** The first bytes of it; all of a short message. */
   readonly head: Uint8Array;
@@ -54,7 +54,7 @@ export interface ServerCall {
   /** Metadata with lower-case names, `host` among them. */
   readonly headers: Readonly<Record<string, string>>;
   readonly peer: Peer;
-  /** What the listener serves; undefined for everything. */
+  /** The surfaces of the listener; undefined for all. */
   readonly surfaces?: readonly Surface[];
   /** Has id, abort and deadline. */
   readonly call: Call;
@@ -62,14 +62,14 @@ export interface ServerCall {
   readonly draining: AbortSignal;
   /** The next message; undefined when the client has sent its last. */
   next(): Promise<Frame | undefined>;
-  /** Sends a message; resolves when another may follow. `metadata` goes before the first. */
+  /** Sends a message; resolves when another may follow. `metadata` is sent before the first. */
   send(message: Parts, metadata?: Readonly<Record<string, string>>): Promise<void>;
 }
 
-/** Whose request it is, and what else its headers say. */
+/** The sender of a request and its headers. */
 export type CallContext = Pick<ServerCall, "call" | "headers" | "peer" | "surfaces">;
 
-/** What the service is made of. */
+/** The parts of the service. */
 export interface ServiceParts {
   readonly handler: Handler;
   readonly clock: Clock;
@@ -77,7 +77,7 @@ export interface ServiceParts {
   /** For the ids of calls inside streams. */
   readonly random: Random;
   readonly limits: WireLimits;
-  /** Frees memory of its own that nobody looks at any more. */
+  /** Frees memory of its own that is not read any more. */
   readonly release: (bytes: Uint8Array) => void;
   /** Requests of one stream that are worked on at one time. */
   readonly maxStreamInFlight: number;
@@ -85,7 +85,7 @@ export interface ServiceParts {
   readonly watchIntervalMs: number;
   /** Methods of other services, by `/package.Service/Method`. */
   readonly methods?: ReadonlyMap<string, Method>;
-  /** Names that health checks may ask after besides those of inference, each with the path over HTTP that tells. */
+  /** Names for health checks besides those of inference, each with the path over HTTP that answers. */
   readonly healthNames?: ReadonlyMap<string, string>;
 }
 
@@ -112,8 +112,8 @@ export function ask(
 }
 
 /**
- * What a call that threw is told. What no rule of ours threw may hold paths or tensors: it is for the log, to which the call's id
- * leads the operator. The handler has told of its own failures, under the id that it was asked with.
+ * The status of a call that threw. An error without a reason of ours may hold paths or tensors: it goes to the log, where the
+ * operator finds it by the call's id. The handler has recorded its own failures, under the same id.
  */
 export function failureOf(
   { observer, clock }: ServiceParts,

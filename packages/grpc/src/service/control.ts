@@ -38,12 +38,12 @@ import { errorOf, type GrpcStatus, ok } from "./status.ts";
 const maxControlBytes = 65_536;
 /** A piece of a load longer than this, in characters, is not written in one turn with others. */
 const longPiece = 65_536;
-/** Characters of JSON that are made a message before something else gets its turn: about two milliseconds. */
+/** Characters of JSON that become a message before other work gets its turn: about two milliseconds. */
 const listedAtOnce = 32_768;
 /** The most that a reply may take. */
 const maxReplyBytes = 64 * 2 ** 20;
 
-/** What the handler is asked. */
+/** A request to the handler. */
 interface Asked {
   readonly method: "GET" | "POST";
   readonly path: string;
@@ -94,7 +94,7 @@ async function sendJson(
 }
 
 /**
- * A reply that lists so much that it is written in steps: messages of one kind, one behind the other, are one with all their
+ * A reply with so many entries that it is written in steps: several messages of one kind in a row are one with all their
  * entries.
  */
 async function sendListed(

@@ -48,7 +48,7 @@ const check: Method = async (parts, served) => {
   const service = await askedService(served);
   const path = pathOf(parts, service);
   if (path === undefined) {
-    // The protocol of health checks asks for NOT_FOUND.
+    // The protocol of health checks demands NOT_FOUND.
     return statusOf(new LongshoreError("unknown-route", "admission", "no such service is served here"));
   }
   await served.send(reply(await currentStatus(parts, served, path)));

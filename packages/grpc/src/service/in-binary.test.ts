@@ -21,7 +21,7 @@ afterEach(async () => {
 const numbers = (byteLength: number): Uint8Array =>
   Uint8Array.from({ length: byteLength }, (_, index) => (index * 7) % 251);
 
-/** A message of one tensor behind its prefix; with an `empty` one behind it, too. */
+/** A message of one tensor after its prefix, optionally followed by an `empty` one. */
 function message(bytes: Uint8Array, parameters: Record<string, string> = {}, empty = false): Buffer {
   const x = { name: "x", datatype: "UINT8" as const, shape: [bytes.byteLength], parameters: {}, bytes };
   const none = { ...x, name: "none", shape: [0], bytes: new Uint8Array(0) };
@@ -215,7 +215,7 @@ describe("a message in HTTP's binary form", () => {
     const { address } = await listenOn(handler);
     const { stream, closed } = call(address);
     const bytes = message(numbers(100_000)).subarray(5);
-    // Behind the name of the model a number that nobody here knows, and then the version.
+    // The name of the model, then an unknown field, and then the version.
     const unknown = [((100 * 8) % 128) + 128, (100 * 8) >> 7, 1];
     const version = [2 * 8 + 2, 1, 49];
     const all = Buffer.concat([

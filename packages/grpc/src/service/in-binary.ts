@@ -30,10 +30,10 @@ export async function beginningOf(
 /** How a message is passed on. */
 export interface Passing extends Pick<Frame, "byteLength">, Pick<ArrivingFrame, "chunks"> {
   readonly head: Uint8Array;
-  /** What its path and its rights were made of. */
+  /** The model and version that its path and its rights were made of. */
   readonly model: string;
   readonly version: string;
-  /** Resolves when nothing comes behind the message. */
+  /** Resolves when the message has ended without further bytes. */
   readonly last: () => Promise<void>;
   /** Told why the sender's part of it cannot be passed on: no fault of who it goes to. */
   readonly broke: (error: LongshoreError) => void;
@@ -50,7 +50,7 @@ export function inBinary(
   return () => {
     if (made) return made.form;
     const head = binaryHead(passing.head, passing.byteLength, limits);
-    // A name behind those that the path was made of is refused where all of the message is read.
+    // Names that follow those of the path are refused when the whole message is read.
     const same = head?.model === passing.model && head.version === passing.version;
     const form = same ? formOf(head, passing, release) : undefined;
     // In this form it may be longer than the message is, which keeps to the limit.
@@ -74,7 +74,8 @@ function formOf(head: BinaryHead, passing: Passing, free: (chunk: Uint8Array) =>
   return { headerLength: json.byteLength, body: { kind: "stream", byteLength, read, free } };
 }
 
-/** The JSON and the raw contents. The last of them is held back until nothing comes behind: who has all of it begins to run. */
+/** The JSON and the raw contents. The last bytes are held back until the message has ended: a receiver of all of them begins to
+ * run. */
 async function* passedOn(head: BinaryHead, { chunks, byteLength, last }: Passing): AsyncIterable<Uint8Array> {
   const contents = new RawContents(head);
   let missing = byteLength;

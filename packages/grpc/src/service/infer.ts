@@ -21,17 +21,17 @@ import { ask, type CallContext, failureOf, type Frame, type ServerCall, type Ser
 import { beginningOf, inBinary } from "./in-binary.ts";
 import { errorOf, type GrpcStatus, ok, statusOf } from "./status.ts";
 
-/** How an inference is asked for: as one message for one answer, or within a stream. */
+/** The form of an inference: one message for one answer, or within a stream. */
 export interface InferOptions {
   readonly stream: boolean;
   readonly call: Call;
-  /** Told the message when it has been read, before the handler sees it; what it returns is awaited. */
+  /** Called with the message when it has been read, before the handler sees it; its result is awaited. */
   readonly arrived?: (message: InferRequestMessage) => Promise<void> | void;
-  /** Called when all of the message has come, before the handler sees the last of it; throws where more comes behind it. */
+  /** Called when the whole message has come, before the handler sees the last of it; throws if more bytes follow. */
   readonly last?: () => Promise<void>;
 }
 
-/** Which model a message is for, told by its beginning; `decoded` when only the whole of it could tell. */
+/** The model that a message is for, read from its beginning; `decoded` if that needed the whole message. */
 interface Addressed {
   readonly model: string;
   readonly version: string;
@@ -94,7 +94,7 @@ export async function askInfer(
     await last();
     return whole.message;
   };
-  // What a sender does wrong ends its own call, and is no failure of the endpoint that the request went on to.
+  // A sender's mistake ends its own call, and is no failure of the endpoint that the request went on to.
   using passing = arriving && !decoded ? childCall(call) : undefined;
   const message: IncomingMessage = {
     byteLength,
@@ -125,7 +125,7 @@ export async function askInfer(
 /** The trailer with a load report in ORCA's protobuf. */
 const loadTrailer = `${orcaHeader}-bin`;
 
-/** Load in ORCA's form, for balancers inside gRPC clients; `over` of what it counts as under way is over when it is read. */
+/** Load in ORCA's form, for balancers inside gRPC clients; `over` of the requests under way will have ended when it is read. */
 export function loadTrailers(
   response: Pick<WireResponse, "headers">,
   nowMs: number,
@@ -137,7 +137,7 @@ export function loadTrailers(
   return { [loadTrailer]: btoa(String.fromCharCode(...encodeOrca(told))) };
 }
 
-/** What a server says behind its answers, as headers of HTTP say it. */
+/** The trailers of a server, as HTTP has them as headers. */
 export function saidBehind(trailers: Readonly<Record<string, unknown>>): Readonly<Record<string, string>> {
   const said = trailers[orcaHeader];
   if (typeof said === "string") return { [orcaHeader]: said };
@@ -154,7 +154,7 @@ export function saidBehind(trailers: Readonly<Record<string, unknown>>): Readonl
 /** Headers of a reply that describe its body rather than the answer. */
 const aboutBody: readonly string[] = ["content-type", "content-length", "inference-header-content-length"];
 
-/** What else a reply tells, as metadata. */
+/** The rest of a reply, as metadata. */
 export function metadataOf(response: WireResponse): Readonly<Record<string, string>> {
   return Object.fromEntries(Object.entries(response.headers).filter(([name]) => !aboutBody.includes(name)));
 }

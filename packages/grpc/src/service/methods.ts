@@ -13,11 +13,11 @@ export interface MethodCall {
   /** Fires when the server begins to drain. */
   readonly draining: AbortSignal;
   /**
-   * The next message, in memory of its own; undefined when the client has sent its last. Flow control holds the client back between calls.
-   * Throws when the call is over, and `body-too-large` for a message beyond the limit of the listener.
+   * The next message, in memory of its own; undefined when the client has sent its last. Flow control holds the client back
+   * between calls. Throws when the call has ended, and `body-too-large` for a message beyond the limit of the listener.
    */
   next(): Promise<Uint8Array | undefined>;
-  /** Sends a message; resolves when another may follow. Does nothing when the call is over. */
+  /** Sends a message; resolves when another may follow. Does nothing when the call has ended. */
   send(message: Uint8Array): Promise<void>;
 }
 

@@ -22,13 +22,13 @@ function methodOf(path: string): Method | undefined {
   return methods && more.length === 0 && Object.hasOwn(methods, name) ? methods[name] : undefined;
 }
 
-/** Who is nobody here does not hear which methods there are. */
+/** A sender without identity is not told which methods exist. */
 const noMethod: Method = async (parts, served) => {
   await demandSomebody(parts, served);
   throw new LongshoreError("unsupported", "admission", "there is no such method here");
 };
 
-/** Serves calls. Never rejects: what goes wrong is a status. */
+/** Serves calls. Never rejects: a failure is a status. */
 export type Service = (served: ServerCall) => Promise<GrpcStatus>;
 
 /**

@@ -37,7 +37,7 @@ interface Exchange {
   readonly call: Call;
   /** The reply, or what went wrong. Never rejects. */
   readonly reply: Promise<WireResponse | LongshoreError>;
-  /** What the request said, as far as it could be read. */
+  /** The fields of the request, as far as it could be read. */
   readonly said: () => { readonly id: string; readonly model: string; readonly emptyFinal: boolean };
   /** Settles when the message has been read or dropped, so that the next may come. */
   readonly consumed: Promise<void>;
@@ -159,7 +159,7 @@ export async function modelStreamInfer(parts: ServiceParts, served: ServerCall):
   using whole = childCall(served.call);
   let inOrder: Promise<void> = Promise.resolve();
   let failed: LongshoreError | undefined;
-  /** How busy this endpoint was when it began to answer the last request, which is over by now: told while that is news. */
+  /** The endpoint's load when it began to answer the last request, which has ended by now: sent while it is recent. */
   let told: Pick<WireResponse, "headers"> = { headers: {} };
   let toldAtMs = -Infinity;
   const behind = (status: GrpcStatus): GrpcStatus => {

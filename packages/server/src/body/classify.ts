@@ -2,12 +2,12 @@ import { defaultWireLimits, LongshoreError, numericView, type Tensor, tensorOf }
 import { fromHalf, TextWriter } from "@longshore/core/internal";
 
 /*
- * The classification extension over tensors of any size: a request may ask for the classes of thousands of rows, or for all
- * of a million. Sorting each row whole kept everything else waiting for seconds; here a row keeps its best in a heap, and
- * what is long is done in steps.
+ * The classification extension over tensors of any size: a request may ask for the classes of thousands of rows, or for all of
+ * a million. Sorting each row whole kept other requests waiting for seconds; here a row keeps its best in a heap, and long work
+ * is done in steps.
  */
 
-/** Values that are looked at, or lines that are written, before something else gets its turn: about two milliseconds. */
+/** Values that are read, or lines that are written, before other work gets its turn: about two milliseconds. */
 const atOnce = 8192;
 
 type Value = number | bigint;
@@ -46,7 +46,7 @@ function textOf(value: Value, whole: boolean): string {
   return halfway && /[13579]$/.test(text) ? value.toFixed(7).slice(0, -1) : text;
 }
 
-/** Whether class `a` comes after class `b`: less, or as much and later. What is no number comes last. */
+/** Whether class `a` comes after class `b`: a smaller value, or an equal one and a later index. NaN comes last. */
 function isWorse(at: (index: number) => Value, a: number, b: number): boolean {
   const left = at(a);
   const right = at(b);
@@ -56,7 +56,7 @@ function isWorse(at: (index: number) => Value, a: number, b: number): boolean {
   return Number.isNaN(left) && (!Number.isNaN(right) || a > b);
 }
 
-/** Puts a class into a heap of `size`, whose root is the worst, in place of the root. */
+/** Replaces the root of a heap of `size`, which is the worst, by a class. */
 function sink(heap: number[], size: number, moved: number, at: (index: number) => Value): void {
   let endpoint = 0;
   for (;;) {

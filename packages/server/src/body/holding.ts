@@ -1,4 +1,4 @@
-/** What a request holds (its endpoint, its memory) until it is over, wherever that is. Disposes in reverse order, once. */
+/** The endpoint and memory that a request holds until it ends, in any module. Disposes in reverse order, once. */
 export class Holding implements Disposable {
   #held: Disposable[] = [];
 
@@ -7,7 +7,7 @@ export class Holding implements Disposable {
     return one;
   }
 
-  /** Everything held so far, which is somebody else's to dispose of from now on. */
+  /** Everything held so far, which the receiver must dispose of from now on. */
   handOver(): Disposable {
     const given = new Holding();
     given.#held = this.#held;

@@ -3,9 +3,9 @@ import { read } from "@longshore/core/internal";
 
 /**
  * A request to load a model may bring its files along: tens of megabytes of base64 in one JSON text, which read at once would
- * hold the event loop for a large part of a second. So the texts of files are lifted out of the body in steps, each decoded where it lies,
- * with its number left in its place; what remains is small and read as any other request. In that, every text under a key
- * that begins with `file:` is a number from here, however the key is written: nothing that a sender writes is taken for one.
+ * hold the event loop for a large part of a second. So the texts of files are lifted out of the body in steps, each decoded
+ * where it lies, with its number left in its position; the rest is small and read as any other request. In the rest, every text
+ * under a key that begins with `file:` is such a number, however the key is written: no text of a sender is mistaken for one.
  */
 export interface Lifted {
   /** The body with numbers, as text, for the texts of files. */
@@ -14,7 +14,7 @@ export interface Lifted {
   readonly files: readonly Uint8Array[];
 }
 
-/** Characters that are decoded before something else gets its turn: about a millisecond. */
+/** Characters that are decoded before other work gets its turn: about a millisecond. */
 const atOnce = 2 ** 18;
 /** Bytes in which a quote is looked for before that. */
 const searchedAtOnce = 2 ** 22;
@@ -30,7 +30,7 @@ const filePrefix = /^(?:f|\\u0066)(?:i|\\u0069)(?:l|\\u006[cC])(?:e|\\u0065)(?::
 const latin1 = new TextDecoder("latin1");
 const encoder = new TextEncoder();
 
-/** What a byte stands for in base64; 64 for none. */
+/** The value of a byte in base64; 64 for none. */
 const sextets = new Uint8Array(256).fill(64);
 const letters64 = encoder.encode("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/");
 for (const [value, letter] of letters64.entries()) sextets[letter] = value;
@@ -39,7 +39,7 @@ function notBase64(): never {
   read.refuse("a file", "the bytes of a file in base64");
 }
 
-/** Where the text ends that begins at `from`, behind its quote; `most` where it has not ended by then. */
+/** The end of the text that begins at `from`, after its quote; `most` if it has not ended by then. */
 function closingQuote(bytes: Uint8Array, from: number, most: number): number {
   for (let at = from; at < most; at++) {
     if (bytes[at] === quote) return at;
@@ -58,7 +58,7 @@ function* nextQuote(bytes: Uint8Array, from: number): Generator<void, number> {
   return bytes.byteLength;
 }
 
-/** A character behind a backslash, and where it ends. */
+/** The character of an escape after a backslash, and where it ends. */
 function escaped(bytes: Uint8Array, at: number): { readonly code: number; readonly end: number } {
   const [letter = "", ...hex] = latin1.decode(bytes.subarray(at, at + 5));
   if (letter === "u" && /^[0-9a-fA-F]{4}$/.test(hex.join(""))) {
@@ -142,7 +142,7 @@ export function* liftFiles(body: Uint8Array, mostJsonBytes: number): Generator<v
     }
     kept.push(piece);
   };
-  /** What came last: a text that may be the key of a file, that and a colon, or anything else. */
+  /** The last token: a text that may be the key of a file, that and a colon, or any other. */
   let last: "key" | "colon" | undefined;
   const length = body.byteLength;
   let stop = atOnce;
@@ -151,7 +151,7 @@ export function* liftFiles(body: Uint8Array, mostJsonBytes: number): Generator<v
       yield;
       stop = at + atOnce;
     }
-    // What is not of files is looked through only as far as it may go on.
+    // Text outside of files is searched only up to its limit.
     if (at - from > mostJsonBytes) break;
     const byte = body[at];
     if (byte === colon && last === "key") last = "colon";

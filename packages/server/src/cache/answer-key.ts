@@ -17,10 +17,10 @@ async function tensorKey({ spec, bytes, rows }: Tensor, hash: KeyHash): Promise<
 }
 
 /**
- * What two requests must share to have the same answer: who asks and under which rules, the content of the model, the part
- * of it, the outputs, classes and parameters, and every input. Inputs are told apart by their SHA-256, which nobody can make two of:
- * a shorter or faster hash would have to be compared with the inputs themselves, and so to keep them. It is JSON, so that
- * no two lists of parts read the same.
+ * The facts that two requests must share to have the same answer: the tenant and its rules, the content of the model, the part
+ * of it, the outputs, classes and parameters, and every input. Inputs are compared by SHA-256, for which collisions cannot be
+ * made: with a shorter or faster hash the inputs themselves would have to be kept and compared. It is JSON, so that no two
+ * lists of parts read the same.
  */
 export async function answerKey(
   { segment, codecs, outputs, classes, parameters }: InferenceRequest,

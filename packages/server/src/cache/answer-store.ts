@@ -1,17 +1,17 @@
-/** Things by key, as many as fit into so many bytes; the one that was asked for least recently goes first. */
+/** Values by key, as many as fit into the given bytes; the one used least recently goes first. */
 export interface AnswerStore<T> {
   readonly bytes: number;
   readonly entries: number;
   /** Also marks it as used. */
   get(key: string): T | undefined;
-  /** @returns how many others had to go; -1 when it is larger than all that there is room for, and was not kept. */
+  /** @returns how many others had to go; -1 when it is larger than the whole store, and was not kept. */
   put(key: string, value: T, bytes: number): number;
   clear(): void;
 }
 
 /** An empty store for at most `maxBytes`, as the callers count them. */
 export function answerStore<T>(maxBytes: number): AnswerStore<T> {
-  // A Map gives its keys in the order in which they were put in, so whoever is used goes out and in again.
+  // A Map gives its keys in the order of insertion, so a used one is deleted and inserted again.
   const all = new Map<string, { readonly value: T; readonly bytes: number }>();
   let held = 0;
   const remove = (key: string): void => {

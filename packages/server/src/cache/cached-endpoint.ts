@@ -19,7 +19,7 @@ import { entryBytes, fromMemory } from "./answer-copy.ts";
 import { answerStore } from "./answer-store.ts";
 import { singleFlight } from "./single-flight.ts";
 
-/** What a cache of answers is made of. */
+/** The parts of a cache of answers. */
 export interface CacheParts {
   readonly clock: Clock;
   readonly observer: Observer;
@@ -53,7 +53,7 @@ export interface AnswerCache {
   clear(): void;
 }
 
-/** A cache for answers of all models of an endpoint, whoever asks for them: its callers, or the steps of its pipelines. */
+/** A cache for answers of all models of an endpoint, for its callers and for the steps of its pipelines. */
 export function answerCache(parts: CacheParts): AnswerCache {
   const { clock, observer, hash, maxBytes, load } = parts;
   const answers = answerStore<InferenceResponse>(maxBytes);
@@ -70,7 +70,7 @@ export function answerCache(parts: CacheParts): AnswerCache {
   }
 
   function keep(key: string, { segment }: InferenceRequest, response: InferenceResponse): void {
-    // An answer of a lesser variant is better than none now; it is not what the next one asks for.
+    // An answer of a lesser variant is better than none now; the next request does not want it.
     if (response.account.segment.variant !== segment.variant) return;
     const { outputs } = response;
     const bytes = totalBytes(outputs) + key.length + entryBytes;
@@ -103,9 +103,9 @@ export function answerCache(parts: CacheParts): AnswerCache {
       asked("hit", lookMs);
       return again(found, model, lookMs);
     }
-    // Who takes a lesser variant must not decide for those who do not.
+    // A request that takes a lesser variant must not decide for those that do not.
     const flight = `${key} ${request.leastAgreementRatio ?? ""}`;
-    // Who waits for another's run needs no endpoint for one of its own.
+    // A request that waits for another's run needs no endpoint of its own.
     if (flights.under(flight)) request.pass?.[Symbol.dispose]();
     let keptMs = 0;
     const { value, joined, shared } = await flights.fly(flight, call, async (own) => {
@@ -127,7 +127,7 @@ export function answerCache(parts: CacheParts): AnswerCache {
   return { infer, clear: () => answers.clear() };
 }
 
-/** A pass that keeps no endpoint: what comes of the request is given without a run, or judged again before one. */
+/** A pass that reserves no endpoint: the request is answered without a run, or judged again before one. */
 export const noEndpoint: Disposable = { [Symbol.dispose]: () => undefined };
 
 /** Whether an error says that there is no time or no endpoint for a run. */
@@ -154,7 +154,7 @@ export function cachedEndpoint(inner: Endpoint, answers: AnswerCache): Endpoint 
     dropOldest(cached, maxModels);
   }
 
-  /** Of a model whose answers are kept only what has to be run needs an endpoint, and whoever runs it judges that again. */
+  /** For a model whose answers are kept only requests that must run need an endpoint, and the run judges that again. */
   function admit(segment: Segment, judge: () => Disposable): Disposable {
     try {
       return judge();

@@ -102,7 +102,7 @@ pipeline:
     );
     return JSON.parse(new TextDecoder().decode(await readBody(reply.body, { maxBytes: 1e6 })));
   };
-  /** What a model gave, and the stages of its account. */
+  /** The outputs of a model, and the stages of its account. */
   const infer = async (
     model: string,
     values: readonly number[],
@@ -126,7 +126,7 @@ pipeline:
   return { clock, engine, runs: runtime.runs, send, infer };
 }
 
-/** What Triton's statistics count of a model. */
+/** The counts of a model in Triton's statistics. */
 interface Counted {
   readonly model_stats: readonly [
     {
@@ -155,7 +155,7 @@ describe("a step of a pipeline whose model's answers are kept", () => {
     expect(await counts("both")).toEqual([3, 3, 3, 3, 3, 0, 0]);
     expect(await counts("first")).toEqual([1, 1, 3, 3, 1, 2, 1]);
     expect(await counts("second")).toEqual([1, 1, 3, 3, 1, 2, 1]);
-    // Also where the model is asked for itself.
+    // Also in a request to the model itself.
     await clock.finish(send("/v2/models/first/infer", [1, 2]));
     expect(await counts("first")).toEqual([1, 1, 4, 4, 1, 3, 1]);
   });

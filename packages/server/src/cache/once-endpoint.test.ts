@@ -146,7 +146,7 @@ describe("a request with an idempotency key", () => {
     await expect(large.ask(1, "step 1", {}, step)).rejects.toMatchObject({ reason: "sequence-step" });
     await expect(large.ask(2, "step 1", {}, step)).rejects.toMatchObject({ reason: "invalid-input" });
     expect(await large.clock.finish(large.ask(1, "step 2", {}, step))).toBe(2);
-    // What is no step may run again, and a step from the state that is brought along.
+    // A request that is no step may run again, and so may a step from the state that it brings.
     const carried = { sequence: { ...step.sequence, state: tensorsOf() } };
     expect(await large.clock.finish(large.ask(1, "step 2", {}, carried))).toBe(3);
     expect(await large.clock.finish(large.ask(1, "no step"))).toBe(4);

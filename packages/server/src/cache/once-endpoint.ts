@@ -1,14 +1,15 @@
 /**
  * A request that is sent again with its idempotency key is not done again.
  *
- * Who got no answer cannot know whether the request was lost on its way or the answer on its way back, so it asks again.
- * Running it again costs device time at best; a step of a sequence that is counted here (as Triton's clients leave it to
- * the server) would be made twice, and the state be wrong from then on. So the answer of each request that came with a key
- * is kept for a while, and a request that comes with a key of one under way waits for that one.
+ * A client without an answer cannot know whether the request or the answer was lost, so it sends the request again. Running it
+ * again costs device time at best; a step of a sequence that is counted here (as Triton's clients leave it to the server) would
+ * be made twice, and the state be wrong from then on. So the answer of each request that came with a key is kept for a while,
+ * and a request that comes with a key of one under way waits for that one.
  *
- * Invariant: for one key of one tenant and one content at most one run is under way, and after it was answered, as long as the answer is
- * kept, none begins. What failed may be tried again: no answer was given. A step that only this server counts is not made again
- * either where its answer was too large to be kept, or had to go, as far as 16 MiB of memory for such steps go.
+ * Invariant: for one key of one tenant and one content at most one run is under way, and after it was answered, as long as the
+ * answer is kept, none begins. A request that failed may be sent again: no answer was given. A step that only this server
+ * counts is not made again either where its answer was too large to be kept, or had to go, as far as 16 MiB of memory for such
+ * steps go.
  */
 import {
   type Call,
@@ -37,7 +38,7 @@ import { answerStore } from "./answer-store.ts";
 import { noEndpoint } from "./cached-endpoint.ts";
 import { singleFlight } from "./single-flight.ts";
 
-/** What keeping answers for a second asking is made of. */
+/** The parts that keep answers for a repeated request. */
 export interface OnceParts {
   readonly clock: Clock;
   readonly observer: Observer;
@@ -49,17 +50,17 @@ export interface OnceParts {
   readonly keptMs?: number;
 }
 
-/** Inputs beyond so many bytes are told apart by their names, datatypes and shapes only: reading them takes time. */
+/** Inputs above this many bytes are compared by their names, datatypes and shapes only: reading them takes time. */
 const mostReadBytes = 256 * 1024;
 
 /** Memory for which steps were made, beside that for answers, in bytes. */
 const maxStepBytes = 16 * 2 ** 20;
 
-/** What a step that was made takes besides what was asked and its key. */
+/** The memory of a finished step besides its request and its key. */
 const stepBytes = 128;
 
 interface Made {
-  /** What was asked, to notice a key that comes with another question. */
+  /** The request's content, to notice a key that comes with another request. */
   readonly asked: string;
   readonly atMs: number;
 }
@@ -68,7 +69,7 @@ interface Answered extends Made {
   readonly response: InferenceResponse;
 }
 
-/** What a request asks, its deadline and endpoint in queues apart. */
+/** The content of a request, without its deadline and its rank in queues. */
 function questionOf(
   { segment, outputs, classes, sequence, parameters, inputs }: InferenceRequest,
   call: Call,
@@ -101,12 +102,12 @@ function otherQuestion({ model }: InferenceRequest["segment"]): LongshoreError {
   );
 }
 
-/** Of who asks by which key; of steps, which no other content of the model makes again either. */
+/** By tenant and key, for steps, which no other content of the model repeats either. */
 function stepKey({ model }: InferenceRequest["segment"], { tenant }: Call, idempotencyKey: string): string {
   return JSON.stringify([tenant, model, idempotencyKey]);
 }
 
-/** The same by content: an answer of one that was replaced is none of what is asked now. */
+/** The same by content: an answer of content that was replaced does not answer a request now. */
 function keyOf(segment: InferenceRequest["segment"], call: Call, idempotencyKey: string): string {
   return `${segment.version} ${segment.digest} ${stepKey(segment, call, idempotencyKey)}`;
 }
@@ -130,16 +131,15 @@ function answerGone({ segment, sequence }: InferenceRequest): LongshoreError {
 /**
  * Keeps answers of requests with an idempotency key, by tenant, model, content and key, so that one that is sent again gets the
  * same answer without a run. A key that comes with another request is `invalid-input`, one of a step whose answer is not kept
- * `sequence-step`. Requests without a key, and those
- * for several answers, pass through; failures are not kept. At the door none is refused whose answer is kept or on its way: it
- * takes no endpoint.
+ * `sequence-step`. Requests without a key, and those for several answers, pass through; failures are not kept. At admission no
+ * request is refused whose answer is kept or on its way: it takes no endpoint.
  */
 export function onceEndpoint(inner: Endpoint, parts: OnceParts): Endpoint {
   const { clock, observer, maxBytes = 16 * 2 ** 20, maxAnswerBytes = 2 ** 20, keptMs = 120_000 } = parts;
   const answers = answerStore<Answered>(maxBytes);
   const steps = answerStore<Made>(maxStepBytes);
   const flights = singleFlight<InferenceResponse>(clock);
-  /** What is asked of those under way, by key. */
+  /** The content of requests under way, by key. */
   const under = new Map<string, string>();
 
   function keep(key: string, asked: string, step: string | undefined, response: InferenceResponse): void {
@@ -219,8 +219,8 @@ export function onceEndpoint(inner: Endpoint, parts: OnceParts): Endpoint {
 }
 
 /**
- * The same answer in memory of its own: whoever gets an answer owns it. The form in which it came is the first one's. Assigned one
- * by one, since this is done for every small answer.
+ * The same answer in memory of its own: every caller owns its answer. The form in which it came is the first one's. Assigned
+ * one by one, since this is done for every small answer.
  */
 function own({
   outputs,

@@ -1,15 +1,14 @@
 /**
  * Equal requests that are under way at the same time are run once.
  *
- * The obvious way, to hand the first caller's promise to the others, ties them to the first caller: when that one goes away
- * or its deadline passes, all fail. So a run has a call of its own, which ends when the last caller has left; and a
- * caller whose run failed for a reason that was the first caller's alone asks again, where one of those who are left
- * leads.
+ * The obvious way, to hand the first caller's promise to the others, ties them to the first caller: when that one goes away or
+ * its deadline passes, all fail. So a run has a call of its own, which ends when the last caller has left. A caller whose run
+ * failed for a reason of the first caller alone runs again, led by one of the remaining callers.
  */
 import { type Call, type Clock, LongshoreError, type Reason } from "@longshore/core";
 import { ownCall, PassingMap, SpareControllers, untilEnded } from "@longshore/core/internal";
 
-/** Who answered a caller. */
+/** An answer, and whether it came from another's run. */
 export interface Flown<T> {
   readonly value: T;
   /** Another caller's run served this one, too. */
@@ -22,7 +21,7 @@ export interface Flown<T> {
 export interface SingleFlight<T> {
   /** Whether one of that key is under way. */
   under(key: string): boolean;
-  /** `run` gets the call of the run: it ends when nobody waits any more. */
+  /** `run` gets the call of the run: it ends when its last caller has left. */
   fly(key: string, call: Call, run: (call: Call) => Promise<T>): Promise<Flown<T>>;
 }
 
@@ -32,7 +31,7 @@ interface Flight<T> {
   waiting: number;
 }
 
-/** Failures that say something of the first caller (its deadline, its place in a queue), not of the request. */
+/** Failures that concern the first caller (its deadline, its turn in a queue), not the request. */
 const leadersOwn: readonly Reason[] = [
   "cancelled",
   "deadline-exceeded",

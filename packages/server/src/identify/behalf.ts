@@ -18,8 +18,8 @@ const statedRights = (text: string): ReadonlySet<Right> => {
 };
 
 /**
- * Reads for whom a request is. Anybody may give up rights; only who is configured to may speak for another tenant, and
- * then without a word about rights no more than `infer` is meant. Throws `not-permitted` otherwise: to run the request as
+ * Reads which tenant a request is for. Every sender may give up rights; only senders configured to do so may speak for another
+ * tenant, and without stated rights that means no more than `infer`. Throws `not-permitted` otherwise: to run the request as
  * the sender's own would mix what two tenants keep here.
  */
 export function behalfOf({ headers }: WireRequest, grant: Grant, tenants: Tenants): Behalf {

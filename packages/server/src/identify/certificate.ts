@@ -7,7 +7,7 @@ import type { Right } from "./identity.ts";
 import { about, rightList, rightSet, strict, tenantName, uriPattern } from "./schema.ts";
 import { isSpiffeId, uriMatches } from "./uri-pattern.ts";
 
-/** What an operator says of clients with certificates. Exactly one of `uri` and `fingerprint` is there. */
+/** An operator's rule for clients with certificates. Exactly one of `uri` and `fingerprint` is there. */
 export interface CertificateRule {
   /** A SPIFFE ID, or all below one. */
   readonly uri?: string | undefined;
@@ -54,8 +54,8 @@ function spiffeIdOf({ uris }: PeerCertificate): string | undefined {
 }
 
 /**
- * Who connects with a certificate of the listener's own authority. Nothing that the sender writes plays a part. The first
- * rule that fits counts.
+ * Identifies clients that connect with a certificate of the listener's own authority. Headers of the sender play no part. The
+ * first rule that fits counts.
  */
 export function certificateMechanism(rules: readonly CertificateRule[]): Mechanism {
   const grants = rules.map(({ uri, fingerprint, tenant, rights, speaksFor }) => ({

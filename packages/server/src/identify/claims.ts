@@ -27,7 +27,7 @@ type RightsSource =
 export interface ClaimMapping {
   readonly tenant?: TenantSource | undefined;
   readonly rights?: RightsSource | undefined;
-  /** For tokens of workloads (JWT-SVID): what `sub` has to be. */
+  /** For tokens of workloads (JWT-SVID): the permitted values of `sub`. */
   readonly subjects?:
     | readonly { readonly uri: string; readonly tenant: string; readonly rights: readonly Right[] }[]
     | undefined;
@@ -63,7 +63,7 @@ export const mappingEntries: Readonly<{
   subjects: v.optional(about("SPIFFE IDs in `sub`; instead of `tenant` and `rights`.", subjectList)),
 };
 
-/** Own properties only: claims are named by whoever made the token. */
+/** Own properties only: the maker of the token chooses the names of claims. */
 function claimAt(claims: JWTPayload, path: ClaimPath): unknown {
   let value: unknown = claims;
   for (const name of typeof path === "string" ? [path] : path) {
@@ -91,7 +91,7 @@ function rightsOf(claims: JWTPayload, source: RightsSource): ReadonlySet<Right> 
   return rightSet(words.flatMap((text) => (Object.hasOwn(grants, text) ? (grants[text] ?? []) : [])));
 }
 
-/** Who a token is of. Throws `not-permitted` for a good token that names no tenant, no known subject or no right. */
+/** The holder of a token. Throws `not-permitted` for a good token that names no tenant, no known subject or no right. */
 export function grantOf(claims: JWTPayload, { tenant, rights, subjects }: ClaimMapping): Grant {
   const { sub } = claims;
   const name = `token of ${(sub ?? "nobody").slice(0, 200)}`;

@@ -11,9 +11,9 @@ import { type IssuerRule, issuerSchema } from "./token.ts";
 /** All mechanisms, in the order in which they count while the operator states none: the hardest to steal first. */
 const defaultOrder = ["certificates", "tokens", "keys", "loopback", "anonymous"] as const;
 
-/** What everybody gets whom a mechanism without credentials lets in. */
+/** The grant of every sender that a mechanism without credentials lets in. */
 export interface OpenRule {
-  /** Default `local` for this machine, `anonymous` for anybody. */
+  /** Default `local` for this machine, `anonymous` for others. */
   readonly tenant?: string | undefined;
   readonly rights: readonly Right[];
 }

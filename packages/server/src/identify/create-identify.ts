@@ -13,7 +13,7 @@ import { identityOf, tenantsOf } from "./tenants.ts";
 import { createThrottle, sourceOf } from "./throttle.ts";
 import { tokenMechanism } from "./token.ts";
 
-/** What identity stands on besides its configuration. */
+/** The parts of identity besides its configuration. */
 export interface IdentifyParts {
   readonly configuration: IdentityConfiguration;
   readonly clock: Clock;
@@ -35,7 +35,8 @@ export interface Identification {
 /** Failed credentials of one source in a minute, before it has to wait. */
 const defaultFailures = 30;
 
-/** Who shows nothing where nobody may come without: no tenant's, without a right, and asked for credentials. */
+/** The grant of a sender without credentials where they are required: of no tenant, without a right, and told to send
+ * credentials. */
 const nobody: Grant = { name: "nobody", tenant: "anonymous", rights: new Set(), known: false };
 
 function mechanisms(
@@ -67,10 +68,10 @@ function mechanisms(
 }
 
 /**
- * Tells who asks by all configured mechanisms. Every credential that a request shows has to be good, of configured
- * mechanisms and of others: a request with a bad one is refused even where it could do without. Of several good ones the
- * first in the configured order names the sender. Who shows nothing gets an identity without rights, to which the gate
- * says what is missing.
+ * Identifies the sender by all configured mechanisms. Every credential of a request has to be good, of configured mechanisms
+ * and of others: a request with a bad one is refused even if it could do without. Of several good ones the first in the
+ * configured order names the sender. A sender without credentials gets an identity without rights; the gate tells it what is
+ * missing.
  */
 export function createIdentify(parts: IdentifyParts): Identification {
   const { configuration, clock } = parts;
@@ -94,7 +95,7 @@ export function createIdentify(parts: IdentifyParts): Identification {
     return first ?? nobody;
   };
 
-  /** What is said to who failed: after too many failures only that it has to wait. */
+  /** The error for a failed sender: after too many failures only that it has to wait. */
   const failed = (request: WireRequest, thrown: unknown): unknown => {
     if (!LongshoreError.is(thrown) || thrown.reason !== "unauthenticated") return thrown;
     try {

@@ -15,8 +15,8 @@ export interface FetchKeySetParts {
 const local = /^(localhost|127\.\d{1,3}\.\d{1,3}\.\d{1,3}|\[::1\])$/;
 
 /**
- * An address that keys may come from. Over plain HTTP anybody on the way could put in keys of their own, so that is for
- * this machine only. Throws `invalid-configuration`.
+ * An address that keys may come from. Over plain HTTP anyone on the way could insert keys of their own, so that is for this
+ * machine only. Throws `invalid-configuration`.
  */
 export function keySetAddress(text: string): URL {
   const url = URL.canParse(text) ? new URL(text) : undefined;

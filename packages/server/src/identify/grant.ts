@@ -1,9 +1,9 @@
 import type { WireRequest } from "@longshore/core";
 import type { Right } from "./identity.ts";
 
-/** What a good credential says of its holder. */
+/** The rights that a good credential gives its holder. */
 export interface Grant {
-  /** Who it is, for the operator's log: a key's id, a token's subject, a certificate's name. */
+  /** The holder's name for the operator's log: a key's id, a token's subject, a certificate's name. */
   readonly name: string;
   readonly tenant: string;
   readonly rights: ReadonlySet<Right>;
@@ -25,7 +25,7 @@ export type Mechanism = (
   shown: ShownCredentials,
 ) => Grant | undefined | Promise<Grant | undefined>;
 
-/** What a request carries in its headers. */
+/** The credentials in the headers of a request. */
 export interface ShownCredentials {
   readonly apiKey?: string;
   readonly token?: string;

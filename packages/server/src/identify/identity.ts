@@ -1,10 +1,10 @@
 import { LongshoreError, type TenantId, type WireRequest } from "@longshore/core";
 
-/** What somebody may ask of a server. */
+/** A right at a server. */
 export type Right =
   /** Metadata, whole models and their variants, offers, sequences. */
   | "infer"
-  /** Parts of models: what crosses a cut can reveal weights and inputs of others. */
+  /** Parts of models: the tensors at a cut can reveal weights and inputs of other tenants. */
   | "segment:infer"
   /** The heads of models as files. */
   | "head:read"
@@ -31,24 +31,23 @@ export const allRights: readonly Right[] = [
   "observe",
 ];
 
-/** Who asks, and what they may. */
+/** The sender of a request, and its rights. */
 export interface Identity {
   readonly tenant: TenantId;
   readonly rights: ReadonlySet<Right>;
-  /** False for who showed no credentials: what they may not do, they could after naming themselves. Default true. */
+  /** False for a sender without credentials: it could gain a missing right by sending some. Default true. */
   readonly known?: boolean;
   /** Tells whether a model is there for this sender. Undefined: all are. */
   readonly sees?: (model: string) => boolean;
 }
 
 /**
- * Tells who sends a request, from its peer and headers, before anything else is done with it. Throws `unauthenticated`
- * for credentials that are not good, `not-permitted` for those who may nothing at all, and `rejected` for sources that
- * failed too often.
+ * Identifies the sender of a request, from its peer and headers, before any other work on it. Throws `unauthenticated` for bad
+ * credentials, `not-permitted` for a sender without any right, and `rejected` for sources that failed too often.
  */
 export type Identify = (request: WireRequest) => Identity | Promise<Identity>;
 
-/** Throws unless the identity has the right: `unauthenticated` for who is not known, else `not-permitted`. */
+/** Throws unless the identity has the right: `unauthenticated` for an unknown sender, else `not-permitted`. */
 export function demandRight(identity: Identity, right: Right): void {
   if (identity.rights.has(right)) return;
   if (identity.known === false) {

@@ -1,4 +1,4 @@
-/** Text that is parsed before something else gets its turn: about a millisecond, and two more to check what it holds. */
+/** Text that is parsed before other work gets its turn: about a millisecond, and two more to check its content. */
 const charactersAtOnce = 32_768;
 
 const quote = 0x22;
@@ -26,8 +26,8 @@ function parsedEntries(text: string): readonly unknown[] {
 
 /**
  * Parses a JSON object whose one long list is the field `name`, and yields that list's entries a few hundred at a time, so that
- * something else can have its turn between them. Returns the object with the list empty; where the field is no list, as it
- * is. Throws `SyntaxError` for what is not JSON.
+ * other work can have its turn between them. Returns the object with the list empty, or unchanged if the field is no list.
+ * Throws `SyntaxError` for a text that is not JSON.
  */
 export function* jsonEntries(text: string, name: string): Generator<readonly unknown[], unknown> {
   const label = JSON.stringify(name);

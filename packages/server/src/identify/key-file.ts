@@ -5,14 +5,14 @@ import type { Right } from "./identity.ts";
 import { jsonEntries } from "./json-entries.ts";
 import { badConfiguration, checked, rightList, strict, tenantName } from "./schema.ts";
 
-/** What is kept of a key: everything but the key. */
+/** The record of a key: everything but the key. */
 export interface KeyRecord {
   readonly id: string;
   /** HMAC-SHA-256 of the key's text under the pepper. */
   readonly hash: Uint8Array;
   readonly tenant: string;
   readonly rights: readonly Right[];
-  /** For people: who has it. */
+  /** For people: the key's holder. */
   readonly note?: string;
   /** Milliseconds since the Unix epoch. */
   readonly createdMs: number;

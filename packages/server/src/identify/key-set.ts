@@ -5,10 +5,10 @@ import { createLocalJWKSet, errors, type JSONWebKeySet, type JWK, type JWTVerify
 /**
  * The public keys of an issuer, kept while it turns them over and while it cannot be reached.
  *
- * A new key shows itself by a `kid` that is not known yet, so an unknown one asks the issuer again. Since anybody can make
- * up a `kid`, that happens at most once in `cooldownMs`. Keys older than `refreshMs` are refreshed beside the request that
- * noticed; when that fails they are used on until they are `keepMs` old, so that an outage of the issuer is not one here,
- * and a key that the issuer withdrew is not believed for ever.
+ * A new key shows itself by a `kid` that is not known yet, so an unknown one makes the set fetch the issuer's keys again. Since
+ * anyone can make up a `kid`, that happens at most once in `cooldownMs`. Keys older than `refreshMs` are refreshed beside the
+ * request that noticed; when that fails they are used on until they are `keepMs` old, so that an outage of the issuer is not
+ * one here, and a key that the issuer withdrew is not believed for ever.
  */
 export interface KeySet {
   /** For `jwtVerify`. Throws `rejected` when there are no keys that may still be used. */

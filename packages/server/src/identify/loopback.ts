@@ -26,7 +26,7 @@ export function fromThisMachine({ headers, peer }: WireRequest): boolean {
   );
 }
 
-/** The default while there is no identity: whoever runs on this machine may everything, anybody else may infer whole models. */
+/** The default without configured identity: a program on this machine has every right, all others may infer whole models. */
 export function loopbackIdentity(): Identify {
   const everything: ReadonlySet<Right> = new Set(allRights);
   const inferOnly: ReadonlySet<Right> = new Set<Right>(["infer"]);

@@ -70,7 +70,7 @@ export function checked<Schema extends v.GenericSchema>(
   throw badConfiguration(`${what}: ${path === "" ? "" : `${path} `}${issue.message}`);
 }
 
-/** What is wrong in a file of the operator's. */
+/** The error for a problem in a file of the operator's. */
 export function badConfiguration(message: string, cause?: unknown): LongshoreError {
   return new LongshoreError(
     "invalid-configuration",

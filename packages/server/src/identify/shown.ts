@@ -14,14 +14,14 @@ const keyHeader = "x-api-key";
 
 const secretHeaders: readonly string[] = ["authorization", "proxy-authorization", "cookie", keyHeader];
 
-/** Whether a header may hold a credential: such headers end here, and are passed on to nobody. */
+/** Whether a header may hold a credential: such headers end here, and are never passed on. */
 export function holdsCredential(name: string): boolean {
   return secretHeaders.includes(name);
 }
 
 /**
- * The credentials in the headers of a request. One of each kind at most: what came twice, or in a scheme that is not
- * understood, is not good, so that no two endpoints on the way can read one request as two senders'.
+ * The credentials in the headers of a request. One of each kind at most: a repeated one, or one in an unknown scheme, is bad,
+ * so that no two endpoints on the way can read one request as two senders'.
  */
 export function shownCredentials({ headers }: WireRequest): ShownCredentials {
   const { authorization } = headers;

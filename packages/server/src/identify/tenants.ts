@@ -7,7 +7,7 @@ import { about, rightList, strict, word } from "./schema.ts";
 /** A model by name, or by a trailing `*` all whose names begin so. */
 const modelPattern = v.pipe(word, v.regex(/^[^*]*\*?$/, "may have a '*' at its end only"));
 
-/** What an operator says of one tenant. */
+/** An operator's rule for one tenant. */
 export interface TenantRule {
   /** Models that it sees; undefined for all. */
   readonly models?: readonly string[] | undefined;
@@ -39,7 +39,7 @@ export function weightOf(rules: TenantRules | undefined, tenant: string): number
   return named?.weight ?? 1;
 }
 
-/** What a tenant may see and do at most; undefined for no limit. */
+/** The upper limit of a tenant's view and rights; undefined for no limit. */
 interface Bounds {
   readonly sees?: (model: string) => boolean;
   readonly rights?: ReadonlySet<Right>;
@@ -85,8 +85,8 @@ const common = (a: ReadonlySet<Right>, b: ReadonlySet<Right> | undefined): Reado
   b ? new Set([...a].filter((right) => b.has(right))) : a;
 
 /**
- * The identity that a grant makes, for its own tenant or, where it speaks for another, for that one: then with what both
- * may, so that speaking for somebody never adds anything.
+ * The identity that a grant makes, for its own tenant or for the tenant that it speaks for. In the second case it has only the
+ * rights that both have, so that speaking for another never adds any.
  *
  * @param asTenant The tenant spoken for; undefined for its own.
  * @param stated Rights that the sender passes on; undefined for all.

@@ -9,8 +9,8 @@ import { refusal } from "./refusal.ts";
 import { about, duration, strict, word } from "./schema.ts";
 
 /**
- * Signatures that only the holder of a private key can make. `none` and the HMACs are not among them and cannot be
- * configured: with an HMAC whoever can check a token can make one, and with a public key for its secret everybody can.
+ * Signatures that only the holder of a private key can make. `none` and the HMACs are not among them and cannot be configured:
+ * with an HMAC every checker of a token can make one, and with a public key as its secret everyone can.
  */
 const algorithms = [
   "ES256",
@@ -36,7 +36,7 @@ interface KeySetRule {
   readonly cooldownMs?: number | undefined;
 }
 
-/** What an operator says of one issuer of tokens. */
+/** An operator's rule for one issuer of tokens. */
 export interface IssuerRule extends ClaimMapping {
   /** Exactly the `iss` of its tokens. */
   readonly issuer: string;
@@ -100,7 +100,7 @@ export const issuerSchema: v.GenericSchema<IssuerRule> = v.pipe(
   ),
 );
 
-/** What tokens are checked with. */
+/** The parts that check tokens. */
 export interface TokenParts {
   readonly clock: Clock;
   /** Reads a key set from an address or file. */
@@ -133,7 +133,7 @@ function unverifiedIssuer(token: string): string | undefined {
   try {
     return decodeJwt(token).iss;
   } catch {
-    // Not a token at all; what is wrong with it is not worth telling apart.
+    // Not a token at all; its defects need not be told apart.
     return undefined;
   }
 }
@@ -172,7 +172,7 @@ async function webDigest(text: string): Promise<string> {
   return [...digest].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-/** Tokens by their SHA-256: what lies in memory is worth nothing to who reads it. */
+/** Tokens by their SHA-256: a reader of the memory learns no token. */
 class TokenMemory {
   readonly #clock: Clock;
   readonly #known = new Map<string, Remembered>();
@@ -198,10 +198,10 @@ class TokenMemory {
 }
 
 /**
- * Who shows a signed token of an issuer that the operator named. Algorithm, key, issuer, audience and times are held to the
- * issuer's rules; where a token says that its keys are (`jku`, `x5u`, `jwk`) is never looked at.
+ * Identifies senders with a signed token of an issuer that the operator named. Algorithm, key, issuer, audience and times are
+ * held to the issuer's rules; the places that a token names for its keys (`jku`, `x5u`, `jwk`) are ignored.
  *
- * @param before Called before a signature is checked, which is the dear part: throws to have it left undone.
+ * @param before Called before a signature is checked, which is the expensive part: throws to have it left undone.
  */
 export function tokenMechanism(
   rules: readonly IssuerRule[],

@@ -14,17 +14,17 @@ export interface Life {
   readonly loading: boolean;
   /** Requests accepted and not finished. */
   readonly inFlight: number;
-  /** Loading of all that is wanted at the start was tried: what is not here by now does not come by itself. */
+  /** The loads wanted at the start were all tried: a model that is missing by now does not come by itself. */
   loaded(): void;
   /** Everything that should be loaded is. */
   ready(): void;
   /** Refuses new work from now on; resolves when what was accepted is finished. */
   drain(): Promise<void>;
-  /** Accepts one request. Throws `shutting-down` once draining; dispose when the request is over. */
+  /** Accepts one request. Throws `shutting-down` once draining; dispose when the request ends. */
   enter(): Disposable;
 }
 
-/** @param retryAfterMs What refused clients are told to wait, in milliseconds. Default 1000. */
+/** @param retryAfterMs How long refused clients should wait, in milliseconds. Default 1000. */
 export function createLife(retryAfterMs = 1000): Life {
   let state: LifeState = "starting";
   let loading = true;

@@ -7,7 +7,7 @@ import type { CompleteOptions } from "./options.ts";
 export interface Admissions {
   /** Counts an accepted connection. Undefined: it is one too many and was destroyed. */
   accept(accepted: Socket): ConnectionAdmission | undefined;
-  /** The connection goes on over another socket, which is destroyed in place of the accepted one. */
+  /** The connection goes on over another socket, which is destroyed instead of the accepted one. */
   movedTo(accepted: Socket, socket: Socket): void;
   /** The TLS handshake is done: finds the accepted connection below. */
   deciphered(socket: Socket): void;
@@ -22,7 +22,7 @@ const nameOf = ({ remoteAddress, remotePort }: Socket): string => `${remoteAddre
 export function createAdmissions(options: CompleteOptions): Admissions {
   const guard = createConnectionGuard(options, options.clock);
   const admissions = new WeakMap<Socket, ConnectionAdmission>();
-  /** What each live connection is read from, by the accepted socket; and that by its other end. */
+  /** The socket that each live connection is read from, by the accepted socket; `byName` has the accepted one by its other end. */
   const live = new Map<Socket, Socket>();
   const byName = new Map<string, Socket>();
   return {

@@ -20,7 +20,7 @@ afterEach(() => {
   for (const socket of sockets.splice(0)) socket.destroy();
 });
 
-/** Reads what it is sent, and says which path it was asked. */
+/** Reads the body, and replies with the path of the request. */
 const handler: Handler = async ({ path, body }) => {
   await readBody(body, { maxBytes: 1000 });
   return { status: 200, headers: {}, body: { kind: "parts", parts: [new TextEncoder().encode(path)] } };

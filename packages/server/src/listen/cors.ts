@@ -31,9 +31,9 @@ function varying({ headers }: WireResponse): string {
 }
 
 /**
- * A handler for web pages too: answers preflights and marks replies for the allowed origins. A page of another origin
- * gets no mark, so its browser shows it nothing. Cookies are never asked for
- * (`access-control-allow-credentials` is not sent), and a request of a page never counts as one of this machine (`fromThisMachine`).
+ * A handler for web pages too: answers preflights and marks replies for the allowed origins. A page of another origin gets no
+ * mark, so its browser shows it nothing. Cookies are never enabled (`access-control-allow-credentials` is not sent), and a
+ * request of a page never counts as one of this machine (`fromThisMachine`).
  */
 export function withCors(handler: Handler, options: CorsOptions): Handler {
   return async (request, call, received) => {

@@ -75,7 +75,7 @@ describe("bodies that are read to where they belong", () => {
     return dial(one.port);
   }
 
-  /** Replies to so many requests, as one text. */
+  /** Replies to this many requests, as one text. */
   const replies = (socket: Socket, count: number): Promise<string> =>
     new Promise((resolve) => {
       let heard = "";

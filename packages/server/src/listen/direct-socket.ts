@@ -2,11 +2,11 @@ import { Socket } from "node:net";
 import type { Reads } from "@longshore/core/internal";
 
 /*
- * Node.js reads a connection into memory of 64 KiB that it takes for each read and cuts to what came, which is what a short
- * request costs most there; and a body of megabytes arrives in a hundred pieces, each of which is copied and given back.
- * A socket with `onread` reads into memory that it is given: one buffer for all short requests, and that of a body itself.
- * Node.js takes the option for connections that it makes. One that it has accepted is moved to a socket with the option by
- * its handle, as Node.js does among the processes of a cluster. Where that cannot be done, connections are read as always.
+ * Node.js reads a connection into memory of 64 KiB that it allocates for each read and cuts to the length that came, which is
+ * the largest cost of a short request there; and a body of megabytes arrives in a hundred pieces, each of which is copied and
+ * given back. A socket with `onread` reads into memory that it is given: one buffer for all short requests, and that of a body
+ * itself. Node.js takes the option for connections that it makes. One that it has accepted is moved to a socket with the option
+ * by its handle, as Node.js does among the processes of a cluster. If that cannot be done, connections are read as always.
  */
 
 interface Handle {
@@ -14,7 +14,7 @@ interface Handle {
 }
 
 /**
- * The same connection, read where `reads` says; it has no `data`, all else is as before. Undefined where this Node.js cannot
+ * The same connection, read as `reads` says; it emits no `data`, and all else is as before. Undefined where this Node.js cannot
  * do it; then nothing has changed.
  */
 export function directSocket(accepted: Socket, reads: Reads): Socket | undefined {
@@ -35,7 +35,7 @@ export function directSocket(accepted: Socket, reads: Reads): Socket | undefined
   };
   holder._handle = null;
   const socket = new Socket(options);
-  // What is left of the old one is how the server counts its connections.
+  // The server counts its connections by the rest of the old one.
   socket.once("close", () => accepted.destroy());
   return socket;
 }

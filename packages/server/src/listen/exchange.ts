@@ -40,15 +40,15 @@ function headersOf(request: IncomingMessage): Readonly<Record<string, string>> {
 
 const authority = /^https?:\/\/[^/?#]*/i;
 
-/** What a request asks for, without the server that it may name as if to a proxy (RFC 9112, 3.2.2). */
+/** The path of a request, without the server that it may name as if to a proxy (RFC 9112, 3.2.2). */
 function targetOf({ url = "/" }: IncomingMessage): string {
   const target = url.replace(authority, "");
   return target === url || target.startsWith("/") ? target : `/${target}`;
 }
 
 /**
- * The end of a connection as a signal that all requests on it share: one signal for each request would cost more than
- * reading its headers. Whoever waits for it stops waiting when the request is over.
+ * The end of a connection as a signal that all requests on it share: one signal for each request would cost more than reading
+ * its headers. A listener removes itself when its request ends.
  */
 export function connectionEnds(): (socket: Socket) => AbortSignal {
   const known = new WeakMap<Socket, AbortSignal>();
@@ -70,14 +70,14 @@ function acknowledger(request: IncomingMessage, response: ServerResponse): (byte
   return (bytes) => {
     const { socket } = response;
     if (!socket || response.headersSent || socket.writableLength > talkative) return;
-    // Node.js writes 102 without headers only; between requests on a connection nothing else can be under way.
+    // Node.js writes 102 without headers only; between requests no other exchange on a connection can be under way.
     if (request.httpVersion === "1.1") {
       socket.write(acknowledgement(bytes));
     }
   };
 }
 
-/** Replies up to so many bytes are copied together: one write costs less than several. */
+/** Replies up to this many bytes are copied together: one write costs less than several. */
 export const joinedBytes = 65_536;
 
 function joined(parts: readonly Uint8Array[], length: number): Uint8Array {
@@ -136,7 +136,7 @@ async function write(
       response.uncork();
       if (body.given) response.once("finish", () => body.parts.forEach(release));
     }
-    // What the system took at once needs no patience.
+    // Bytes that the system took at once need no timeout.
     if ((response.socket?.writableLength ?? 0) > 0) response.setTimeout(replyTimeoutMs);
     return;
   }
@@ -151,7 +151,7 @@ async function write(
     for await (const chunk of body.read()) {
       if (response.destroyed) return;
       if (!response.write(chunk)) {
-        // Only the client's patience has a limit: what is written next may take as long as it takes.
+        // Only the client's reading has a limit: the next bytes of the reply may take any time.
         response.setTimeout(replyTimeoutMs);
         await new Promise<void>((resolve) => {
           goOn = resolve;
@@ -185,14 +185,14 @@ function linger(request: IncomingMessage, { options, release }: ExchangeParts): 
   request.resume();
 }
 
-/** What all exchanges of a listener have in common. */
+/** The parts that all exchanges of a listener share. */
 export interface ExchangeParts {
   readonly handler: Handler;
   readonly options: CompleteOptions;
   readonly peerOf: (socket: Socket) => Peer;
   readonly endOf: (socket: Socket) => AbortSignal;
   readonly leaving: () => boolean;
-  /** Frees memory that nobody looks at any more. */
+  /** Frees memory that is not read any more. */
   readonly release: (bytes: Uint8Array) => void;
   /** Replies that were written and have not left yet. */
   readonly sending: UnderWay;
@@ -234,7 +234,8 @@ export async function serveExchange(
     await write(response, coded, parts, readsTrailers(request));
     if (!request.complete) linger(request, parts);
   } catch {
-    // A handler answers its own failures; what is left is a reply that broke off midway, which without trailers only a reset can tell.
+    // A handler answers its own failures; any other is a reply that broke off midway, which without trailers only a reset can
+    // tell.
     response.destroy();
   }
 }

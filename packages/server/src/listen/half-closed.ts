@@ -4,10 +4,10 @@ import type { Clock } from "@longshore/core";
 
 /*
  * A client that says that nothing more comes (FIN) has gone, or closed its sending half and waits for the answer: the system
- * tells no more of it. Who has gone resets the connection when something is written to it, so a reply is begun that may come
- * before any other and says nothing, "100 Continue". After a reset, writing fails, also of nothing; until then somebody may
- * be there. Where nothing can be written that says nothing, in the middle of a reply, and to clients of HTTP/1.0, which know no interim
- * replies, who has ended its half is taken for gone.
+ * tells no more of it. A client that has gone resets the connection when bytes are written to it. So the server begins a reply
+ * that may precede any other and says nothing, "100 Continue". After a reset, writing fails, even of no bytes; until then the
+ * client may be there. In the middle of a reply, and to clients of HTTP/1.0, which know no interim replies, no such bytes can
+ * be written: a client that has ended its half then counts as gone.
  */
 
 const interim = "HTTP/1.1 100 Continue\r\n\r\n";
@@ -16,7 +16,7 @@ const firstMs = 5;
 /** The longest interval between two checks, in milliseconds. */
 const longestMs = 1000;
 
-/** Has a connection whose client has ended its half break when nobody is there any more, until it is disposed of. */
+/** Breaks a connection whose client has ended its half and has gone, until it is disposed of. */
 export function watchHalfClosed(socket: Socket, clock: Clock): Disposable {
   let waitMs = firstMs;
   socket.write(interim, "latin1");
@@ -30,7 +30,7 @@ export function watchHalfClosed(socket: Socket, clock: Clock): Disposable {
   return { [Symbol.dispose]: () => timer[Symbol.dispose]() };
 }
 
-/** The same for a connection that Node.js's server reads, where that is told to allow half of one (`httpAllowHalfOpen`). */
+/** The same for a connection that Node.js's server reads, if that is told to allow half of one (`httpAllowHalfOpen`). */
 export function waitHalfClosed(socket: Socket, clock: Clock): void {
   socket.once("end", () => {
     // Node.js keeps the response under way there. By now it has ended a connection with none, or with half a request.

@@ -28,7 +28,7 @@ async function served() {
     observer: silentObserver,
     modelControl: true,
     modelUploads: true,
-    // What a refused request kept would soon keep all others out.
+    // The memory of a refused request would soon keep all others out.
     maxBufferedBytes: 64 * 2 ** 20,
     repository: {
       index: async () => [{ name: "echo", version: "1", state: "UNAVAILABLE", reason: "" }],

@@ -24,7 +24,7 @@ describe("memory of a body that is kept while it arrives", () => {
     kept.complete();
     expect(pieces[1]?.[0]).toBe(2);
     kept.free(pieces[1] ?? new Uint8Array(0));
-    // Moved, so that a view which somebody kept shows nothing of the next body.
+    // Moved, so that an old view shows nothing of the next body.
     expect(pieces.map(({ byteLength }) => byteLength)).toEqual([0, 0]);
     const next = new KeptMemory(spare, release).next(100_000);
     expect(next?.[0]).toBe(1);

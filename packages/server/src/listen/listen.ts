@@ -140,7 +140,7 @@ export async function listen(handler: Handler, given: ListenOptions): Promise<Li
     secure.prependListener("connection", (socket: Socket) => admissions.accept(socket));
     secure.prependListener("secureConnection", (socket: Socket) => admissions.deciphered(socket));
   }
-  // What is encrypted stays with Node.js's server as a whole: deciphering costs more than it does.
+  // An encrypted connection stays with Node.js's server as a whole: deciphering costs more than it does.
   const quick = secure
     ? undefined
     : quickConnections({

@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Duplex } from "node:stream";
 import type { CompleteOptions } from "./options.ts";
 
-/** What never reaches the handler, since it is no request that HTTP allows: answered in the protocol's own form. */
+/** Messages that never reach the handler, since HTTP does not allow them: answered in the protocol's own form. */
 
 const phrases: Readonly<Record<number, string>> = {
   400: "Bad Request",
@@ -40,7 +40,7 @@ export function endPlainly(
 }
 
 function refuse(response: ServerResponse, status: number, message: string): void {
-  // What follows on the connection may not mean what its sender thinks.
+  // The following bytes on the connection may not mean what their sender thinks.
   response.shouldKeepAlive = false;
   const body = bodyOf(message);
   response.writeHead(status, { "content-type": "application/json", "content-length": body.length });
@@ -57,7 +57,7 @@ function statusOf(code: string | undefined): readonly [number, string] {
 export function onClientError(linger: Linger, error: NodeJS.ErrnoException, socket: Duplex): void {
   // Node.js keeps the response under way there; writing into the middle of one would be read as part of it.
   const { _httpMessage: response } = socket as Duplex & { _httpMessage?: ServerResponse | null };
-  // Whoever did not get through the handshake could not read an answer.
+  // A client whose handshake failed could not read an answer.
   const handshake =
     error.code?.startsWith("ERR_SSL_") === true || error.code?.startsWith("ERR_TLS_") === true;
   if (!socket.writable || handshake || error.code === "ECONNRESET" || response?.headersSent) {
@@ -77,15 +77,15 @@ export function onExpectation(_request: IncomingMessage, response: ServerRespons
   refuse(response, 417, "nothing but 100-continue can be expected here");
 }
 
-/** Answers who takes this server for a proxy. */
+/** Answers a client that uses this server as a proxy. */
 export function onConnect(linger: Linger, socket: Duplex): void {
   socket.on("error", () => undefined);
   endPlainly(socket, linger, 405, "this server is no proxy", "wrong-method");
 }
 
 /**
- * Refuses a request that does not say exactly one `Host`, as RFC 9112 asks: two would be two opinions of what is asked, of
- * which a proxy may have taken the other. Undefined when it says one.
+ * Refuses a request without exactly one `Host`, as RFC 9112 demands: two would name two targets, of which a proxy may have
+ * taken the other. Undefined when it says one.
  */
 export function refuseHost(request: IncomingMessage, response: ServerResponse): true | undefined {
   const { rawHeaders, httpVersion } = request;

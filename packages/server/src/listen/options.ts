@@ -13,7 +13,7 @@ export interface ListenOptions {
   readonly port: number;
   /** Encrypted, with clients' certificates or without. Default: plain. */
   readonly tls?: ListenTls;
-  /** What is served here; the rest looks as if it were not there. Default: everything. */
+  /** The surfaces served here; the rest is answered as unknown. Default: all. */
   readonly surfaces?: readonly Surface[];
   /** Bytes of all headers of a request. Default 16,384. */
   readonly maxHeaderBytes?: number;
@@ -56,7 +56,7 @@ export interface ListenOptions {
   readonly lingerMs?: number;
 }
 
-/** The options with their defaults; what is left out of the last two stays so. */
+/** The options with their defaults; `tls` and `surfaces` may stay absent. */
 export type CompleteOptions = Required<Omit<ListenOptions, "tls" | "surfaces">> &
   Pick<ListenOptions, "tls" | "surfaces">;
 

@@ -7,7 +7,7 @@ import type { PeerCertificate } from "@longshore/core/internal";
 /** One entry of a certificate's alternative names; Node.js quotes values that could be mistaken for several. */
 const altName = /(?:^|, )([A-Za-z ]+):("(?:[^"\\]|\\.)*"|[^,]*)/g;
 
-/** The URI names of a certificate. A quoted one stays quoted: it is none that anybody should be known by. */
+/** The URI names of a certificate. A quoted one stays quoted: it is not a name to identify a client by. */
 export function uriNames(subjectAltName: string | undefined): readonly string[] {
   return [...(subjectAltName ?? "").matchAll(altName)]
     .filter(([, kind]) => kind === "URI")
@@ -47,8 +47,8 @@ function knownPeer(socket: Socket): KnownPeer {
 }
 
 /**
- * What listeners know of who is at the other end of a connection. Certificates are read once for each connection; one
- * that expires while its connection lives is not believed from then on.
+ * A listener's knowledge of the peer of a connection. Certificates are read once for each connection; one that expires while
+ * its connection lives is not believed from then on.
  */
 export function createPeerReader(wallMs: () => number): (socket: Socket) => Peer {
   const known = new WeakMap<Socket, KnownPeer>();

@@ -22,23 +22,23 @@ import { codedReply } from "./reply-coding.ts";
 import { replyHead } from "./reply-head.ts";
 
 /*
- * Node.js reads HTTP for everybody: any message that is allowed, in pieces of any size, as streams of events. Clients of
- * inference send one kind of message: a POST of known length whose head comes in one piece and is, on one connection,
- * the same every time; now and then they ask something between with a GET. Reading that by its letters costs little beside what
- * Node.js's server does for it, and a large body is copied once less (ADR 20). So a connection begins here. As soon as anything
- * comes that is not plain beyond doubt (see `quickHead`), or in pieces, the connection belongs to Node.js from that message on,
- * as if it had never been here.
+ * Node.js reads HTTP for all uses: any message that is allowed, in pieces of any size, as streams of events. Clients of
+ * inference send one kind of message: a POST of known length whose head comes in one piece and is the same every time on one
+ * connection, with an occasional GET between. Reading that by its letters costs little beside what Node.js's server does for
+ * it, and a large body is copied once less (ADR 20). So a connection begins here. As soon as bytes come that are not plain
+ * beyond doubt (see `quickHead`), or in pieces, the connection belongs to Node.js from that message on, as if it had never been
+ * here.
  */
 
-/** What all quick connections of a listener share. */
+/** The parts that all quick connections of a listener share. */
 export interface QuickParts extends ExchangeParts {
   /** Gives a connection to Node.js's server; its next bytes begin a message. */
   readonly handOver: (socket: Socket) => void;
 }
 
-/** What they share besides. */
+/** Their further shared parts. */
 export interface SharedParts extends QuickParts {
-  /** What short requests are read into, one connection's after another's: whoever keeps some of it copies it. */
+  /** Memory that short requests are read into, one connection after another: code that keeps some of it copies it. */
   readonly memory: Uint8Array;
   /** Memory for bodies that are kept while they arrive. */
   readonly spare: SpareMemory;
@@ -58,7 +58,7 @@ export class QuickConnection implements Reads {
   readonly #ends: AbortSignal;
   readonly #heads: QuickHeads;
   #busy = false;
-  /** A reply of which part may be sent: what is written beside it would be read as part of it. */
+  /** A reply of which part may be sent: other bytes written now would be read as part of it. */
   #replying = false;
   /** The next reply is the last. */
   #closing = false;
@@ -68,21 +68,21 @@ export class QuickConnection implements Reads {
   #kept: KeptMemory | undefined;
   /** The last read went there. */
   #intoKept = false;
-  /** What came behind the request under way. */
+  /** Bytes that came after the request under way. */
   #behind: Buffer | undefined;
-  /** Ends what takes too long to arrive, and where nobody waits any more for what came. */
+  /** Ends a message that takes too long to arrive, and a body without a reader. */
   #patience: Disposable | undefined;
   #patientMs = 0;
   /** Bytes of the body that are here and were not acknowledged yet; 0 once the reply begins. */
   #untold = 0;
   #telling: Disposable | undefined;
-  /** What is being read into, and whether that is where the body lies. */
+  /** The memory that is being read into, and whether that is the body's own. */
   #memory: Uint8Array;
   #inPlace = false;
   /** The last read brought much. Drops would each hold the memory of a whole read for as long as they wait. */
   #much = false;
   #handedOver = false;
-  /** Looks after a connection whose request nobody wants any more. */
+  /** Ends a connection whose request was given up. */
   #lingering: (() => void) | undefined;
 
   constructor(accepted: Socket, parts: SharedParts, admission: ConnectionAdmission, left: () => void) {
@@ -118,7 +118,7 @@ export class QuickConnection implements Reads {
     const memory = this.#memory;
     this.#much = bytes > readMemoryBytes / 2;
     const chunk = Buffer.from(memory.buffer, memory.byteOffset, bytes);
-    // Node.js's parser reads by itself; what it leaves goes the usual way.
+    // Node.js's parser reads by itself; the bytes that it leaves go the usual way.
     if (this.#handedOver) this.#socket.push(Buffer.from(chunk));
     else if (this.#inPlace && this.#arriving) {
       this.#arriving.filled(bytes);
@@ -150,7 +150,7 @@ export class QuickConnection implements Reads {
     this.#patience = clock.timer(lingerMs, () => this.#socket.destroy());
   }
 
-  /** What the connection is read from. */
+  /** The socket that the connection is read from. */
   get socket(): Socket {
     return this.#socket;
   }
@@ -164,7 +164,7 @@ export class QuickConnection implements Reads {
     else this.#wait(chunk);
   }
 
-  /** Who says that nothing more comes has gone, or waits for the reply to what is here. */
+  /** A client that ends its half has gone, or waits for the reply to its last request. */
   readonly #onEnd = (): void => {
     const waits = this.#busy && !this.#arriving && !this.#replying;
     this.#closing ||= waits;
@@ -300,7 +300,7 @@ export class QuickConnection implements Reads {
       if (socket.writableLength > 0) void sending.track(whenLeft(socket));
       if (last) this.#end();
     } catch {
-      // A handler answers its own failures; what is left is a reply that broke off midway, which only a reset can tell.
+      // A handler answers its own failures; any other is a reply that broke off midway, which only a reset can tell.
       socket.destroy();
       return;
     }
@@ -308,7 +308,7 @@ export class QuickConnection implements Reads {
     else this.#next();
   }
 
-  /** All of the body at once, else when what has come by now was looked at: each costs both sides as much as a small request. */
+  /** All of the body at once, else when the bytes so far were read: each costs both sides as much as a small request. */
   #acknowledge(bytes: number): void {
     this.#untold = bytes;
     if ((this.#arriving?.left ?? 0) === 0) this.#tell();
@@ -327,7 +327,7 @@ export class QuickConnection implements Reads {
 
   #next(): void {
     const socket = this.#socket;
-    // Who asks on without reading the replies would have them all kept here.
+    // A client that sends on without reading the replies would have them all kept here.
     if (socket.writableNeedDrain) {
       socket.once("drain", () => this.#next());
       return;

@@ -8,7 +8,7 @@ const head = (...lines: readonly string[]): string => `${lines.join("\r\n")}\r\n
 const line = "POST /v2/models/m/infer HTTP/1.1";
 const plain = ["host: localhost", "content-length: 3"];
 
-/** What Node.js reads of the same bytes; undefined when it refuses them. */
+/** Node.js's reading of the same bytes; undefined when it refuses them. */
 async function readByNode(text: string): Promise<
   | {
       readonly method: string | undefined;

@@ -17,8 +17,8 @@ export function copied(bytes: Uint8Array): Uint8Array {
 }
 
 /**
- * A short body in an endpoint of its own, where what follows its JSON begins at a multiple of 8: who reads it needs no copy. Others may have
- * the memory around it, so that it cannot be moved.
+ * A short body in memory of its own, in which the bytes after its JSON begin at a multiple of 8: the reader needs no further
+ * copy. The memory around it may have other owners, so it cannot be moved.
  */
 export function alignedCopy(
   bytes: Buffer,

@@ -93,7 +93,7 @@ describe("coded replies", () => {
     const server = await typed("application/json");
     const post = (to: Listening, path: string) => ask(to, accepting, "POST", undefined, path);
     expect((await ask(server, accepting)).bytes).toHaveLength(100_008);
-    // Triton asks for the list of models so.
+    // Triton lists its models at this path.
     expect((await post(server, "/v2/repository/index")).bytes).toHaveLength(100_008);
     for (const path of ["/v2/models/m/infer", "/v2/models/m/versions/1/generate?x=1"]) {
       expect((await post(server, path)).headers).toHaveProperty("content-encoding", "gzip");

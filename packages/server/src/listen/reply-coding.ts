@@ -73,7 +73,7 @@ export async function codedReply(
 ): Promise<WireResponse> {
   const { body, headers } = reply;
   const coding = chosenCoding(accepted);
-  // What has a tag is compared byte by byte.
+  // A body with a tag is compared byte by byte.
   if (!coding || body.kind !== "parts" || headers["etag"] !== undefined) return reply;
   // Triton codes answers of inference alone, and its client for asyncio, which accepts codings, undoes those of no other JSON.
   const inferred = reply.status === 200 && inferences.test(path);

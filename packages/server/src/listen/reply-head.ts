@@ -1,7 +1,7 @@
 import { STATUS_CODES } from "node:http";
 import type { Clock, WireResponse } from "@longshore/core";
 
-/** What may not be in the value of a header: what ends it, and what Node.js refuses, too. */
+/** Characters that the value of a header may not contain: line ends, and others that Node.js refuses, too. */
 const badValue = /[^\t\x20-\x7e\x80-\xff]/;
 
 /** The line that tells the time, made once a second. */

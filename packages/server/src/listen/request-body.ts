@@ -8,8 +8,7 @@ import type { ListenOptions } from "./options.ts";
 type BodyLimits = Pick<Required<ListenOptions>, "maxChunks" | "maxInflateRatio" | "inflateAllowance">;
 
 /**
- * The chunks of a request as they come off the connection. Node.js joins them when it is asked politely; counting them
- * needs its events.
+ * The chunks of a request as they come off the connection. Node.js joins them in its iterator; counting them needs its events.
  */
 async function* chunksOf(request: IncomingMessage, maxChunks: number): AsyncIterable<Uint8Array> {
   const chunked = request.headers["transfer-encoding"] !== undefined;
@@ -67,7 +66,7 @@ async function* chunksOf(request: IncomingMessage, maxChunks: number): AsyncIter
   }
 }
 
-/** The same for a body of announced length, handed over at once and freed: who takes it has room for a copy of all of it. */
+/** The same for a body of announced length, handed over at once and freed: the receiver has memory for a copy of all of it. */
 function eachChunk(
   request: IncomingMessage,
   release: (chunk: Uint8Array) => void,
@@ -117,7 +116,7 @@ function inflater(encoding: string): Transform {
 }
 
 /**
- * Inflates as it comes. What grows too much is refused while it still arrives, so that a few kilobytes of a bomb cost no
+ * Inflates as it comes. Output that grows too much is refused while it still arrives, so that a few kilobytes of a bomb cost no
  * more than `inflateAllowance`, whatever the limit of bodies is.
  */
 async function* inflated(
@@ -156,8 +155,8 @@ async function* inflated(
 }
 
 /**
- * The body of a request, read when the handler asks for it and never before. Compressed bodies come out inflated; how
- * far they may grow is up to the reader, which knows the limits of bodies.
+ * The body of a request, read when the handler reads it and never before. Compressed bodies come out inflated; how far they may
+ * grow is up to the reader, which knows the limits of bodies.
  *
  * @param release Frees a chunk that was copied.
  * @param begin Called before the first byte is read: a client that waits for `100 Continue` gets it then.

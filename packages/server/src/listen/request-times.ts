@@ -4,8 +4,8 @@ import { onTimeout } from "./not-served.ts";
 import type { CompleteOptions } from "./options.ts";
 
 /*
- * Node.js's server has a time for the headers and for the whole of a request. Two waits of it have none: for the next piece of a body, and
- * for the next request when blank lines come in its place (they end its own `keepAliveTimeout` and begin no request).
+ * Node.js's server has a time for the headers and for the whole of a request. Two waits of it have none: for the next piece of
+ * a body, and for the next request when only blank lines come (they end its own `keepAliveTimeout` and begin no request).
  */
 
 /** Ends a request of which nothing arrives for too long while its body is read. */
@@ -16,7 +16,7 @@ export function watchBody(request: IncomingMessage, options: CompleteOptions): v
   let bytes = socket.bytesRead;
   const look = (): Disposable =>
     clock.timer(stallTimeoutMs, () => {
-      // A body that nobody reads is not late.
+      // A body without a reader is not late.
       const late = request.readableFlowing === true && socket.bytesRead === bytes;
       bytes = socket.bytesRead;
       if (late) onTimeout(options, socket);

@@ -54,7 +54,7 @@ describe.each([false, true])("a full port (TLS: %s)", (encrypted) => {
       const [first] = (await once(socket, "data")) as [Buffer];
       expect(first.toString("latin1")).toMatch(new RegExp(`^HTTP/1.1 (${status}|200)`));
     });
-    // What is read by Node.js's server has its timers.
+    // A connection that Node.js's server reads has its timers.
     const moving = setInterval(() => void clock.advance(100), 20);
     await Promise.all(ended);
     clearInterval(moving);

@@ -237,7 +237,7 @@ describe("an encrypted listener", () => {
     const one = await echo({});
     const silent = connectPlain(one.port, "127.0.0.1").on("error", () => undefined);
     await once(silent, "connect");
-    // Who comes later is accepted later.
+    // A later connection is accepted later.
     await get(one.port);
     const closed = one.close(1000);
     await clock.advance(1000);

@@ -8,16 +8,16 @@ export interface ListenTls {
   /** Its own, followed by what is between it and the authority that clients know. */
   readonly certificate: string;
   readonly key: string;
-  /** Authorities that sign clients. Undefined: clients are not asked for certificates. */
+  /** Authorities that sign clients. Undefined: clients need no certificates. */
   readonly clientAuthorities?: string;
   /**
-   * `required`: who has no certificate of the authorities gets no connection. `optional`: clients may come without; one
-   * that is shown and not good is refused by identity. Default `required`.
+   * `required`: a client without a certificate of the authorities gets no connection. `optional`: clients may come without; a
+   * bad certificate is refused by identity. Default `required`.
    */
   readonly clientCertificates?: "required" | "optional";
 }
 
-/** What Node.js' TLS servers take, HTTP/2's too. TLS 1.2 and later. */
+/** The options of Node.js' TLS servers, HTTP/2's too. TLS 1.2 and later. */
 export function nodeTls({
   certificate,
   key,
@@ -40,7 +40,7 @@ export function nodeTls({
   };
 }
 
-/** What is wrong with a certificate or key that a listener was given. */
+/** The error for a bad certificate or key of a listener. */
 export function tlsError(thrown: unknown): LongshoreError {
   const why = thrown instanceof Error ? thrown.message : String(thrown);
   return new LongshoreError(
@@ -54,8 +54,8 @@ export function tlsError(thrown: unknown): LongshoreError {
 }
 
 /**
- * Gives a running server another certificate or other authorities; connections that are there keep theirs. Sessions are
- * not resumed across the change, so that nobody comes in by an authority that is gone. Throws `invalid-configuration` and
+ * Gives a running server another certificate or other authorities; connections that are there keep theirs. Sessions are not
+ * resumed across the change, so that no client comes in by an authority that was removed. Throws `invalid-configuration` and
  * changes nothing when they cannot be used.
  */
 export function renewTls(server: Server, tls: ListenTls): void {

@@ -55,7 +55,7 @@ const tensor = {
   data: { type: "array", description: "Row-major, flat or nested no deeper than the shape" },
 };
 
-/** What travels, by name. */
+/** The schemas of messages, by name. */
 export const schemas: Readonly<Record<string, JsonSchema>> = {
   Error: object({ error: text, reason: text, stage: text, retryAfterMs: { type: "number", minimum: 0 } }, [
     "error",

@@ -124,7 +124,7 @@ function resolved(schema: Json | undefined): Object_ {
   return found as Object_;
 }
 
-/** What of JSON schema the document uses, which is little. */
+/** The few parts of JSON schema that the document uses. */
 function check(value: unknown, schema: Json | undefined, where: string): void {
   const { type, properties, required, items, enum: words, const: constant, minimum } = resolved(schema);
   if (constant !== undefined) expect(value, where).toEqual(constant);
@@ -223,7 +223,7 @@ describe("the OpenAPI document", () => {
       const schema = at(operation, "responses", range, "content", type, "schema");
       expect(schema, `${type} of ${reply.status}`).toBeDefined();
       if (type === "application/json") check(JSON.parse(reply.text), schema, path);
-      // What is not asked rightly is refused with the documented error.
+      // A request in the wrong form is refused with the documented error.
       const wrong = await ask({ method: "DELETE", path: filled });
       expect(wrong).toMatchObject({ status: 405, headers: { allow: expect.stringContaining(method) } });
       check(JSON.parse(wrong.text), { $ref: "#/components/schemas/Error" }, "error");

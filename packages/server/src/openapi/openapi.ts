@@ -8,7 +8,7 @@ import {
 } from "@longshore/core/internal";
 import { ref, type JsonSchema, schemas } from "./openapi-schemas.ts";
 
-/** What an operation takes and gives, beside what its path says. */
+/** The input and output of an operation, beside the facts of its path. */
 interface Operation {
   readonly summary: string;
   readonly extension: string;
@@ -204,7 +204,7 @@ const operations: Readonly<Record<RouteEntry["kind"], Operation>> = {
   },
 };
 
-/** What a name in a path may be. */
+/** The permitted names in a path. */
 const nameSchema: JsonSchema = { type: "string", minLength: 1, maxLength: 256, pattern: "^[^/\\\\]+$" };
 const cutSchema: JsonSchema = { type: "string", pattern: "^[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}$" };
 
@@ -221,7 +221,8 @@ function header(name: string, schema: JsonSchema, description: string): Json {
   return { name, in: "header", required: false, schema, description };
 }
 
-/** Headers that any client may send. Those of our own extension are in docs/protocol.md: generic clients cannot read what they ask for. */
+/** Headers that any client may send. Those of our own extension are in docs/protocol.md: generic clients cannot read the replies
+ * to them. */
 const inferHeaders: readonly Json[] = [
   header(headerLengthHeader, { type: "integer", minimum: 0 }, "Bytes of JSON before binary tensors"),
 ];

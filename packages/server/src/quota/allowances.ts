@@ -13,7 +13,8 @@ export interface Allowances {
    * up is taken once the allowance is full, and leaves a debt.
    */
   take(tenant: string, meter: Meter, amount: number, least?: number): Taken | Promise<Taken>;
-  /** Takes more, whatever there is left, or gives back (negative): what a request used beside what was taken for it. */
+  /** Takes more, whatever is left, or gives back (negative): the difference between the use of a request and the amount taken
+   * for it. */
   charge(tenant: string, meter: Meter, amount: number): void;
 }
 
@@ -45,9 +46,9 @@ interface Level {
 }
 
 /**
- * Allowances as token buckets in this process: each refills at its rate up to half a second's worth, and the budget of a day is full again
- * at midnight UTC. The amount over a limit in any time is at most that half second, and what runs that began within the limit use
- * beyond what was taken for them.
+ * Allowances as token buckets in this process: each refills at its rate up to half a second's worth, and the budget of a day is
+ * full again at midnight UTC. The excess over a limit in any time is at most that half second, and the use of runs that began
+ * within the limit beyond the amount taken for them.
  */
 export class LocalAllowances implements Allowances {
   readonly #rules: () => QuotaRules;
@@ -119,7 +120,7 @@ export class LocalAllowances implements Allowances {
     return { level, rate };
   }
 
-  /** Forgets the level that is longest known, but none of today's budgets: what was spent would be free again. */
+  /** Forgets the level that was known longest, but none of today's budgets: the amounts spent would be free again. */
   #forgetOne(day: number): void {
     for (const [key, level] of this.#levels) {
       if (key.startsWith("micros ") && level.day === day) continue;

@@ -10,9 +10,9 @@ interface Tenant {
 }
 
 /**
- * Shares a number of requests under way among tenants: while it is not reached, all may begin; when it is, the next to begin is of the
- * tenant with the least under way for its weight (max-min fairness of slots). A tenant that sends little waits for one request of others to
- * end, and never behind the queue of a tenant that sends much.
+ * Shares a number of requests under way among tenants: while it is not reached, all may begin; when it is, the next to begin is
+ * of the tenant with the least under way for its weight (max-min fairness of slots). A tenant that sends little waits for one
+ * request of others to end, and never for the queue of a tenant that sends much.
  */
 export class FairEntry {
   readonly #most: () => number;
@@ -34,7 +34,7 @@ export class FairEntry {
     const tenant = this.#tenants.get(name) ?? { held: 0, waiting: [] };
     this.#tenants.set(name, tenant);
     if (this.#held < this.#most() && this.#waiting === 0) return this.#begin(name, tenant);
-    // Each tenant has room for its own queue: a flood of one turns no other away.
+    // Each tenant has a queue of its own: a flood of one turns no other away.
     const room = Math.max(1, (waitingRatio * this.#most()) / this.#tenants.size);
     if (tenant.waiting.length >= room) {
       throw new LongshoreError(

@@ -1,7 +1,7 @@
 /**
- * Limits that several gateways share. One server, the directory server, has the allowances; the others lease amounts of them ahead and spend
- * these without asking. Leased amounts are already taken from the allowances, so together the gateways exceed a limit by no more than one
- * server alone would. A gateway that ends or is cut off wastes at most its lease.
+ * Limits that several gateways share. One server, the directory server, has the allowances; the others lease amounts of them
+ * ahead and spend these without a request. Leased amounts are already taken from the allowances, so together the gateways
+ * exceed a limit by no more than one server alone would. A gateway that ends or is cut off wastes at most its lease.
  */
 import { type Clock, LongshoreError } from "@longshore/core";
 import type { Allowances, LocalAllowances, Taken } from "./allowances.ts";
@@ -10,7 +10,7 @@ import { type Meter, meters } from "./limits.ts";
 /** A gateway's request for a lease to the server that has the allowances. */
 export interface LeaseRequest {
   readonly schemaVersion: 1;
-  /** ID of the gateway that asks, so that gateways take turns. */
+  /** ID of the gateway that sends the request, so that gateways take turns. */
   readonly holder: string;
   readonly tenant: string;
   readonly meter: Meter;
@@ -37,7 +37,7 @@ export interface LeaseDesk {
   lease(request: unknown): LeaseReply;
 }
 
-/** The largest share of what is left that one lease may be beyond what is needed at once: others ask, too. */
+/** The largest share of the rest that one lease may be beyond the immediate need: other gateways want some, too. */
 const leasedRatio = 1 / 4;
 
 function isAmount(value: unknown): value is number {
@@ -64,10 +64,10 @@ function requestFrom(value: unknown): LeaseRequest {
   return { schemaVersion: 1, holder, tenant, meter: known, needed, wanted, owed };
 }
 
-/** How much longer than told the turn of a holder that was refused is kept for it, in milliseconds. */
+/** How much longer than announced the turn of a refused holder is kept for it, in milliseconds. */
 const turnMs = 100;
 
-/** The turn kept for a refused holder until it asks again. */
+/** The turn kept for a refused holder until its next request. */
 interface Turn {
   readonly holder: string;
   readonly needed: number;
@@ -107,7 +107,7 @@ export function leaseDesk(allowances: LocalAllowances, clock: Clock): LeaseDesk 
 
 /** How much ahead a gateway leases, in milliseconds of what it used of late. */
 const aheadMs = 100;
-/** For how long a gateway asks nothing after the directory server did not answer. */
+/** For how long a gateway sends no request after the directory server did not answer. */
 const pauseMs = 1000;
 const mostKeys = 100_000;
 
@@ -116,7 +116,7 @@ interface Leased {
   /** Recent use per millisecond. */
   pace: number;
   usedAtMs: number;
-  /** Nothing is asked before. */
+  /** No request is sent before. */
   refusedUntilMs: number;
   why: string;
   asking: Promise<void> | undefined;
@@ -220,7 +220,7 @@ export class LeasedAllowances implements Allowances {
         leased.why = reply.why ?? "a limit that several gateways share";
       }
     } catch {
-      // The rest of the allowance is unknown without its server, so no request passes: the limit holds all the same.
+      // The rest of the allowance is unknown without its server, so no request passes: the limit still holds.
       leased.refusedUntilMs = this.#clock.nowMs() + pauseMs;
       leased.why =
         "a limit that several gateways share, and the directory server that keeps it does not answer";

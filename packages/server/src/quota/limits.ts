@@ -31,7 +31,7 @@ export function limitsOf({ tenants }: QuotaRules, tenant: string): TenantLimits 
   return (Object.hasOwn(tenants, tenant) ? tenants[tenant] : tenants["*"]) ?? {};
 }
 
-/** Over which time a rate may be exceeded: so much of it may come at once. */
+/** The time over which a rate may be exceeded: an amount of this length may come at once. */
 export const burstMs = 500;
 
 /** A limit as a rate and the most that may be saved up, in units of its meter; undefined for none. Of `micros` it is a day's amount. */

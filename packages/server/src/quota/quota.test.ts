@@ -211,7 +211,7 @@ async function load(
 }
 
 describe("limits that two gateways share", () => {
-  /** Gateways that lease from a server so many milliseconds away. */
+  /** Gateways that lease from a server with this round trip, in milliseconds. */
   function fleet(
     clock: ManualClock,
     rules: QuotaRules,

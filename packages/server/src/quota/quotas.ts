@@ -1,8 +1,8 @@
 /**
- * Limits of tenants, held where requests come in: before a body is read a request takes what is known of it (itself, its bytes, the usual run
- * time and price of the tenant's requests), and when it has ended it pays what it used. A request never begins where nothing is left, so a
- * limit is exceeded by no more than the requests under way use beyond what was taken for them. For money not even that: each request is
- * given what was taken as its `maxCostMicros`.
+ * Limits of tenants, held where requests come in. Before its body is read, a request takes its known amounts (itself, its
+ * bytes, the usual run time and price of the tenant's requests); when it has ended it pays the rest. A request never begins
+ * when nothing is left, so a limit is exceeded by no more than the use of requests under way beyond their taken amounts. For
+ * money not even that: the amount taken for a request becomes its `maxCostMicros`.
  */
 import { type Call, type Clock, LongshoreError, type LongshoreEvent, type Observer } from "@longshore/core";
 import { ownCall } from "@longshore/core/internal";
@@ -21,7 +21,7 @@ export interface Quotas {
   /**
    * Lets a request in. Throws `tenant-limit` with the limit and when to retry.
    *
-   * @param model What it asks for: models differ in time and price.
+   * @param model The model of the request: models differ in time and price.
    * @param bytes Bytes of its body as they are announced; 0 where nothing is.
    */
   enter(call: Call, model: string, bytes: number): Promise<QuotaEntry>;

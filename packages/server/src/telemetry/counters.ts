@@ -37,7 +37,7 @@ export interface ModelCounters {
   /** Requests that found their model and whose first run has not begun. */
   pending: number;
   readonly times: Readonly<Record<Kind, CountAndTime>>;
-  /** Its answers are kept, as it said when it was loaded, or was asked. */
+  /** Its answers are kept, as its load event or a request said. */
   cached: boolean;
   readonly failures: Map<FailureWord, number>;
   /** Of models that give several answers: by the endpoint of the answer. */
@@ -70,21 +70,21 @@ export interface Counters extends CountersRead {
   readonly observer: Observer;
 }
 
-/** What was counted. */
+/** The counts. */
 export interface CountersRead {
   /** Replies by HTTP status. */
   readonly replies: ReadonlyMap<number, number>;
-  /** Of one version, or zeros when nothing was asked of it yet. */
+  /** The counters of one version, or zeros before its first request. */
   version(model: string, version: string): ModelCounters;
   all(): readonly ModelCounters[];
   batches(model: string, version: string): readonly BatchCounters[];
-  /** What the loaded instances of a version are held to take. */
+  /** The estimated memory of the loaded instances of a version. */
   memoryBytes(model: string, version: string): number;
 }
 
 /** The most label values kept: names come from requests, but only of models that exist. */
 const maxModels = 4096;
-/** Sizes of batches told apart, of one version: clients choose how many rows a request has. */
+/** Distinct batch sizes that are counted for one version: clients choose how many rows a request has. */
 const maxSizes = 1024;
 /** Requests that are followed. */
 const maxOpen = 65_536;
@@ -116,7 +116,7 @@ function add(into: CountAndTime, tookMs: number): void {
 type Ended = LongshoreEvent & { readonly kind: "inference-ended" };
 type Stage = Ended["stages"][number]["stage"];
 
-/** What stages of a kind, or of two, took together. */
+/** The sum of the times of one or two kinds of stages. */
 function msOf(stages: Ended["stages"], kind: Stage, other: Stage = kind): number {
   let ms = 0;
   for (const { stage, tookMs } of stages) if (stage === kind || stage === other) ms += tookMs;
@@ -150,7 +150,7 @@ export function failureWord(reason: Reason): FailureWord {
   return backend.includes(reason) ? "BACKEND" : "OTHER";
 }
 
-/** Endpoints in the order of answers that are told apart. */
+/** Positions in the order of answers that are counted separately. */
 const maxEndpoints = 64;
 
 function answersIn({ answers }: ModelCounters, endpoint: number): AnswerCounters {
@@ -164,7 +164,7 @@ function answersIn({ answers }: ModelCounters, endpoint: number): AnswerCounters
   return found;
 }
 
-/** The two times of a run are read at instants of their own; what is left of it must not be negative, which gRPC cannot send. */
+/** The two times of a run are read at different instants; the difference must not be negative, which gRPC cannot send. */
 function inputOf({ inputMs = 0, tookMs }: LongshoreEvent & { kind: "batch-run" }): number {
   return Math.min(inputMs, tookMs);
 }
@@ -180,7 +180,7 @@ export function createCounters(wallMs: () => number = () => 0): Counters {
     string,
     { readonly counters: ModelCounters; waits: boolean; inSteps: boolean }
   >();
-  /** Batches of models inside pipelines, which nobody asked for themselves, with what their members waited in all. */
+  /** Batches of models inside pipelines, which had no request of their own, with the waiting times of their members in all. */
   const inner = new WeakMap<readonly string[], number>();
 
   const countersOf = (model: string, version: string): ModelCounters => {
@@ -214,7 +214,7 @@ export function createCounters(wallMs: () => number = () => 0): Counters {
       if (counters?.model === event.model) own = counters;
     }
     if (own) own.executions += 1;
-    // Runs that nobody asked for, to warm a model up, are no requests at all.
+    // Runs that warm a model up are not requests.
     else if (asked) inner.set(event.callIds, event.queueMs ?? 0);
     for (const id of event.callIds) begins(id, event.model);
   };
@@ -246,7 +246,7 @@ export function createCounters(wallMs: () => number = () => 0): Counters {
     add(batch.times.compute_output, outputMs);
   };
 
-  /** What comes to a run that was counted: its requests had to be given copies of their parts. */
+  /** The later part of a counted run: its requests had to get copies of their parts. */
   const batchParted = (event: LongshoreEvent & { kind: "batch-parted" }): void => {
     const { model, version, size, tookMs, callIds } = event;
     if (version === undefined) return;
@@ -289,7 +289,7 @@ export function createCounters(wallMs: () => number = () => 0): Counters {
     add(times.cache_hit, tookMs);
     const asked = open.get(callId)?.counters.model;
     if (asked === undefined || asked === model) return;
-    // For a step: a request that succeeded, and began what was asked for, as a run would have.
+    // For a step: a request that succeeded, and began its model's run, as a run would have.
     begins(callId, model);
     counters.lastInferenceMs = Math.round(wallMs());
     add(times.success, tookMs);
@@ -328,7 +328,7 @@ export function createCounters(wallMs: () => number = () => 0): Counters {
       add(counters.times.queue, 0);
       return;
     }
-    // What was forwarded ran elsewhere, where no batch of ours tells of it.
+    // A forwarded request ran elsewhere, where no batch event of ours reports it.
     if (unrun) counters.executions += 1;
     counters.inferences += event.rows;
     const { times } = counters;
@@ -358,7 +358,7 @@ export function createCounters(wallMs: () => number = () => 0): Counters {
             return;
           }
           case "model-state":
-            // Its zeros are told before anybody asks it, as Triton does: rates and autoscalers begin from them.
+            // Its zeros are reported before its first request, as in Triton: rates and autoscalers begin from them.
             if (event.state === "ready")
               countersOf(event.model, event.version).cached = event.cached === true;
             return;

@@ -23,16 +23,16 @@ import {
 } from "@longshore/core/internal";
 import type { Telemetry } from "./telemetry.ts";
 
-/** What events are made with. */
+/** The parts that make events. */
 interface EventParts {
   readonly clock: Clock;
   readonly observer: Observer;
   readonly telemetry: Pick<Telemetry, "tracing">;
 }
 
-/** What of an exchange is told to the observer: its span, its route, how it ended. */
+/** The events of an exchange: its span, its route, how it ended. */
 export interface ExchangeEvents {
-  /** Who asks and for what is known, and the gate took so long. Gives the call the span of this exchange. */
+  /** The sender and target are known, and the gate took this long. Gives the call the span of this exchange. */
   begin(call: Call, route: Route | undefined): Call;
   /** The reply is there, and it ends the exchange: at once, or with the last of what it streams. */
   end(response: WireResponse): WireResponse;
@@ -112,7 +112,7 @@ class EventsOfExchange implements ExchangeEvents {
     return {
       ...response,
       body: watched(body, watch),
-      // Who writes the reply in another form reads these in place of the body.
+      // A writer of the reply in another form reads these instead of the body.
       ...(entries ? { entries: untilListed(entries, ended) } : {}),
     };
   }
@@ -127,9 +127,9 @@ class EventsOfExchange implements ExchangeEvents {
   }
 }
 
-/** What of an inference is told to the observer. Exactly one of `answered` and `failed` ends it. */
+/** The events of an inference. Exactly one of `answered` and `failed` ends it. */
 export interface InferenceEvents {
-  /** A stage of the server's own, which began at `fromMs`, is over. */
+  /** A stage of the server's own, which began at `fromMs`, has ended. */
   stage(stage: "wait" | "decode" | "encode", name: string, fromMs: number): void;
   /** The request's tensors are here, or it is known what they will be. */
   inputs(plain: InferenceRequest["inputs"], state: Tensors | undefined): void;
@@ -145,7 +145,7 @@ function replyBytes({ body, message }: Pick<WireResponse, "body" | "message">): 
   return tensors + (bodyLength(body) ?? 0);
 }
 
-/** Answers to one request whose times are told apart. */
+/** Answers to one request that are timed separately. */
 const maxTimedAnswers = 64;
 
 /** Events of one inference, which has found its model now. `startedMs` is when its request came. */

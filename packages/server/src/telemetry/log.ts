@@ -3,7 +3,7 @@ import type { Clock } from "@longshore/core";
 /** How bad, or how detailed, a line is. */
 export type LogLevel = "error" | "warning" | "info" | "verbose";
 
-/** What is written, in the terms of Triton's logging extension. */
+/** The settings of the log, in the terms of Triton's logging extension. */
 export interface LogSettings {
   readonly error: boolean;
   readonly warning: boolean;
@@ -12,7 +12,7 @@ export interface LogSettings {
   readonly verboseLevel: number;
 }
 
-/** What a line says besides time and level. Never inputs, outputs or credentials. */
+/** The fields of a line besides time and level. Never inputs, outputs or credentials. */
 export type LogFields = Readonly<Record<string, string | number | boolean | undefined>>;
 
 /** Structured logs: one JSON object a line. Levels can be changed while the server runs. */

@@ -15,24 +15,24 @@ import {
   type Sees,
 } from "./registry.ts";
 
-/** What the machine and the process use, measured by who may look. */
+/** The use of the machine by the process, measured outside of this module. */
 export interface MachineUse {
-  /** 0..1 of all processors since the last time it was asked. */
+  /** 0..1 of all processors since the last read. */
   readonly cpuRatio: number;
   readonly memoryTotalBytes: number;
   readonly memoryUsedBytes: number;
   /** Of this process. */
   readonly residentBytes: number;
-  /** How late the event loop was since the last time it was asked, as 99th percentile in seconds. */
+  /** How late the event loop was since the last read, as 99th percentile in seconds. */
   readonly eventLoopDelaySeconds?: number;
 }
 
-/** Where the figures come from that nobody counts. */
+/** The sources of figures that are not counted from events. */
 export interface MetricsParts {
   readonly counters: Counters;
   readonly load?: () => LoadReport;
   readonly machine?: () => MachineUse;
-  /** What is known of which endpoints there are. */
+  /** The known endpoints. */
   readonly directory?: () => DirectorySnapshot | undefined;
 }
 

@@ -8,7 +8,7 @@ import { type Clock, LongshoreError, readBody, type Transport } from "@longshore
 import { housekeepingCall, sleep, withTime } from "@longshore/core/internal";
 import type { Span } from "./spans.ts";
 
-/** What an exporter is made of. */
+/** The parts of an exporter. */
 export interface OtlpParts {
   /** To the collector. Not owned. */
   readonly transport: Transport;
@@ -17,9 +17,9 @@ export interface OtlpParts {
   readonly path?: string;
   /** For collectors that want a credential. Lower-case names. */
   readonly headers?: Readonly<Record<string, string>>;
-  /** What the spans are of. Default `service.name` `longshore`. */
+  /** The resource of the spans. Default `service.name` `longshore`. */
   readonly resource?: Readonly<Record<string, string>>;
-  /** Told what became of so many spans. */
+  /** Called with the outcome of a number of spans. */
   readonly counted?: (outcome: SpanOutcome, spans: number) => void;
   /** Spans that may wait. Default 4,096. */
   readonly maxQueued?: number;
@@ -31,7 +31,7 @@ export interface OtlpParts {
   readonly timeoutMs?: number;
 }
 
-/** What becomes of a span. */
+/** The outcome of a span. */
 export type SpanOutcome = "exported" | "dropped" | "failed";
 
 /** Sends spans to a collector. */
@@ -84,7 +84,7 @@ export function otlpTraces(spans: readonly Span[], resource: Readonly<Record<str
   });
 }
 
-/** Statuses after which the collector asks for another try. */
+/** Statuses after which the collector wants a retry. */
 const tryAgain: readonly number[] = [429, 502, 503, 504];
 const tries = 3;
 

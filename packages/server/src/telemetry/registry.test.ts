@@ -20,7 +20,7 @@ describe("metrics as text", () => {
     let steps = 1;
     for (let step = work.next(); ; step = work.next(), steps++) {
       if (step.done !== true) {
-        // Whoever is served between two steps may add to what is written.
+        // A request that is served between two steps may add to the output.
         seconds.observe(["m1499"], 3);
         continue;
       }

@@ -1,6 +1,6 @@
 /**
- * Metrics in memory and as text. Label values come from models, reasons and tenants, so a family has at most so many
- * series; what comes after them is counted under `_other`, where it is still in the sum.
+ * Metrics in memory and as text. Label values come from models, reasons and tenants, so the number of series of a family is
+ * limited; later ones are counted under `_other`, so that sums stay right.
  */
 
 /** A trace that a value belongs to, as OpenMetrics has it. */
@@ -13,7 +13,7 @@ export interface Exemplar {
 
 /** One line of a family. */
 export interface MetricLine {
-  /** What comes after the family's name, such as `_bucket`. */
+  /** The text after the family's name, such as `_bucket`. */
   readonly suffix: string;
   readonly labels: readonly (readonly [name: string, value: string])[];
   readonly value: number;
@@ -24,7 +24,7 @@ export interface MetricLine {
 export interface Family {
   readonly name: string;
   readonly help: string;
-  /** `unknown` for counters of others whose names do not end in `_total`: OpenMetrics would rename them. */
+  /** `unknown` for counters of other sources whose names do not end in `_total`: OpenMetrics would rename them. */
   readonly type: "counter" | "gauge" | "histogram" | "unknown";
   samples(): Iterable<MetricLine>;
 }
@@ -88,7 +88,7 @@ export function counter(name: string, help: string, labelNames: readonly string[
   };
 }
 
-/** A gauge that is read when somebody asks. */
+/** A gauge that is read when a page is written. */
 export function gauge(
   name: string,
   help: string,
@@ -179,7 +179,7 @@ export const metricsTypes: Readonly<Record<MetricsForm, string>> = {
   openmetrics: "application/openmetrics-text; version=1.0.0; charset=utf-8",
 };
 
-/** OpenMetrics for who asks for it; that form alone has exemplars. */
+/** OpenMetrics for clients that accept it; that form alone has exemplars. */
 export function metricsForm(accept: string | undefined): MetricsForm {
   return accept?.includes("application/openmetrics-text") === true ? "openmetrics" : "prometheus";
 }
@@ -197,7 +197,7 @@ function exemplarText({ traceId, value, atSeconds }: Exemplar): string {
   return ` # {trace_id="${escaped(traceId)}"} ${value} ${atSeconds.toFixed(3)}`;
 }
 
-/** Samples that are looked at before something else gets its turn: about two milliseconds where all are written. */
+/** Samples that are read before other work gets its turn: about two milliseconds if all are written. */
 const samplesAtOnce = 1024;
 
 /** Models that a reader may know of; undefined for all. */

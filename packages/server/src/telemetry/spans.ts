@@ -99,7 +99,7 @@ export function spanMaker(
     traceOf: (callId) => open.get(callId)?.trace,
     exchangeBegan({ callId, trace, parentSpanId, atMs, route, tenant }) {
       if (!trace?.sampled) return;
-      // One whose reply nobody reads never ends.
+      // A span whose reply is never read never ends.
       dropOldest(open, maxOpen - 1);
       open.set(callId, {
         trace,

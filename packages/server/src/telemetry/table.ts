@@ -4,7 +4,7 @@ import type { Log } from "./log.ts";
 import { inferenceEnded, type Metrics } from "./metrics.ts";
 import type { SpanMaker } from "./spans.ts";
 
-/** What events are turned into. */
+/** The targets of events. */
 export interface Sinks {
   readonly metrics: Metrics;
   readonly spans: SpanMaker;
@@ -80,7 +80,7 @@ const table: { readonly [Kind in LongshoreEvent["kind"]]: Mapping<Kind> } = {
     dropOldest(sinks.told, maxTold);
     sinks.metrics.failures.add([reason, stage]);
     sinks.spans.failed(event);
-    // What a caller did wrong is the caller's to read; what went wrong here is the operator's.
+    // A caller's mistake is the caller's to read; a failure here is the operator's.
     const level =
       reason === "internal"
         ? "error"

@@ -358,7 +358,7 @@ describe("metrics", () => {
       "nv_cache_num_entries 1",
       "nv_cache_util 0.25",
     ]);
-    // What is loaded again without it tells of none.
+    // A model that is loaded again without it has none.
     telemetry.observer.record({ kind: "model-state", atMs: 0, model: "kept", version: "1", state: "ready" });
     expect((await lines()).some((line) => line.includes("kept"))).toBe(false);
   });

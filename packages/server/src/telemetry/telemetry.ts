@@ -9,7 +9,7 @@ import { mapped } from "./table.ts";
 import { createTenantCounters } from "./tenant-counters.ts";
 import { createTracing, type Tracing } from "./tracing.ts";
 
-/** What telemetry is made of. */
+/** The parts of telemetry. */
 export interface TelemetryParts {
   readonly clock: Clock;
   readonly random: Random;
@@ -25,8 +25,8 @@ export interface TelemetryParts {
 }
 
 /**
- * Metrics, traces and logs of one server, all made from the events that `observer` is given. What every request tells is taken in
- * behind its answer, and before anybody reads what is counted.
+ * Metrics, traces and logs of one server, all made from the events that `observer` is given. The events of a request are
+ * processed after its answer, and before the next read of any count.
  */
 export interface Telemetry {
   readonly observer: Observer;
@@ -37,13 +37,13 @@ export interface Telemetry {
   readonly metrics: Metrics;
   readonly log: Log;
   readonly tracing: Tracing;
-  /** The metrics of what a reader sees, in the form that an `accept` header asks for; `pieces` is work in steps. */
+  /** The metrics that a reader may see, in the form that an `accept` header names; `pieces` is work in steps. */
   metricsPage(accept: string | undefined, sees?: (model: string) => boolean): MetricsPage;
-  /** Takes in what was told so far: who ends has nothing left to tell. */
+  /** Processes the events so far, before the process ends. */
   settle(): void;
 }
 
-/** Told with every request, and written to the log by nobody but who wants every detail. */
+/** Recorded for every request, and written to the log only at its most detailed level. */
 const frequent: ReadonlySet<LongshoreEvent["kind"]> = new Set([
   "exchange-began",
   "exchange-ended",

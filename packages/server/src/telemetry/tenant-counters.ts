@@ -2,10 +2,10 @@ import type { Observer } from "@longshore/core";
 import { PassingMap } from "@longshore/core/internal";
 import { type Counters, createCounters } from "./counters.ts";
 
-/** Counters of each tenant's own requests: how much others ask is nobody's business. */
+/** Counters of each tenant's own requests: a tenant does not see the load of others. */
 export interface TenantCounters {
   readonly observer: Observer;
-  /** From zero for a tenant that asked nothing yet. Batches are left out: several tenants may share one. */
+  /** From zero for a tenant without a request so far. Batches are left out: several tenants may share one. */
   of(tenant: string): Counters;
 }
 
@@ -41,7 +41,7 @@ export function createTenantCounters(wallMs: () => number): TenantCounters {
               first?.observer.record(event);
               return;
             }
-            // A tenant is told of its own part of a batch.
+            // A tenant sees its own part of a batch.
             const whose = new Set(event.callIds.map((id) => openCalls.get(id)));
             for (const counters of whose) {
               const callIds = event.callIds.filter((id) => openCalls.get(id) === counters);

@@ -5,7 +5,7 @@ import { newSpanId, newTraceId } from "@longshore/core/internal";
 export interface TraceSettings {
   /** `OFF` traces nothing; a trace context that comes in is still passed on. */
   readonly level: "OFF" | "TIMESTAMPS";
-  /** One in so many requests that bring no decision of their own is traced. */
+  /** One in this many requests without a decision of their own is traced. */
   readonly rate: number;
   /** So many more are traced, then no more; -1 for no end. */
   readonly count: number;
@@ -16,7 +16,7 @@ export type TraceChange = { readonly [Name in keyof TraceSettings]?: TraceSettin
 
 /** The span of an exchange, and the sender's. */
 export interface Traced {
-  /** What goes on with the request. */
+  /** The context that goes on with the request. */
   readonly trace?: TraceContext;
   /** Whether `trace` is a span of this endpoint, which it has to tell of. */
   readonly recorded: boolean;
@@ -28,8 +28,8 @@ export interface Tracing {
   /** Of all models, or of one: its own, and those of all models where it has none. */
   settings(model?: string): TraceSettings;
   /**
-   * Changes the settings of all models, or gives one model its own. What is taken back is as it was at the start, or for a
-   * model as for all.
+   * Changes the settings of all models, or gives one model its own. A setting that is reset is as at the start, or for a model
+   * as for all.
    */
   change(model: string | undefined, change: TraceChange): void;
   /** For a new exchange about `model`, with the context that came in. */
@@ -39,7 +39,7 @@ export interface Tracing {
 /** Models with settings of their own; more are not kept. */
 const maxModels = 1024;
 
-/** The settings after a change; what it takes back is as in `back`. */
+/** The settings after a change; a reset one is as in `back`. */
 function changed<S extends Partial<TraceSettings>>(settings: S, change: TraceChange, back: S): S {
   const entries = Object.entries({ ...settings, ...change }).filter(([, value]) => value !== null);
   // A change has the type of what it changes, and where it says null `back` is looked at.
@@ -83,7 +83,7 @@ export function createTracing(random: Random, initial: Partial<TraceSettings> = 
       const passedOn = { recorded: false, ...(incoming ? { trace: incoming } : {}) };
       if (found.level === "OFF") return passedOn;
       const sampled = incoming ? incoming.sampled : chosen(model, found);
-      // Nobody looks at the spans of a request that is not sampled: what came in goes on as it is.
+      // The spans of a request that is not sampled are not recorded: its incoming context goes on as it is.
       if (!sampled) return passedOn;
       return {
         recorded: true,
