@@ -1,3 +1,4 @@
+import { crc32 } from "node:zlib";
 import {
   createDirectory,
   createOffloader,
@@ -72,6 +73,7 @@ export async function startApp(
         clock,
         random,
         name: found.directoryAt,
+        crc32,
       }),
       memory: memoryOn(found.disk, clock),
       clock,

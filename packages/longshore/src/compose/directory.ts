@@ -1,4 +1,5 @@
 import { randomBytes } from "node:crypto";
+import { crc32 } from "node:zlib";
 import {
   type Clock,
   createDirectory,
@@ -106,7 +107,7 @@ async function sourceOf(
     );
   }
   const transport = httpTransport({ address: from, clock, ...transportShown({ credentials, tls }) });
-  const source = remoteSource({ transport, clock, random, name: from });
+  const source = remoteSource({ transport, clock, random, name: from, crc32 });
   return {
     name: source.name,
     follow(sink) {

@@ -158,6 +158,34 @@ it("gives no wrong answer when a bit of a request or reply is flipped on its way
   expect(reasons.get("checksum-mismatch")).toBeGreaterThan(100);
 });
 
+it("takes no description and no offer of which a bit was flipped on its way", async () => {
+  const between = await relay(await server());
+  const clock = systemClock();
+  const info = serverInfo({ address: between.address, kind: "longshore" });
+  const endpoint = dial(info, { clock, random: systemRandom(), observer: silentObserver });
+  open.push(endpoint);
+  const call = (): ReturnType<typeof housekeepingCall> => ({
+    ...housekeepingCall("flip"),
+    deadlineMs: clock.nowMs() + 5000,
+  });
+  const whole = await endpoint.describe("negative", "1", call());
+  between.passed("reply");
+  await endpoint.describe("negative", "1", call());
+  const length = between.passed("reply");
+  const random = seededRandom(23);
+  const found = new Set<string>();
+  for (let flip = 0; flip < 60; flip++) {
+    between.flip("reply", Math.floor(random.next() * length * 8));
+    try {
+      expect(await endpoint.describe("negative", "1", call())).toEqual(whole);
+    } catch (thrown) {
+      if (!LongshoreError.is(thrown)) throw thrown;
+      found.add(thrown.reason);
+    }
+  }
+  expect(found).toContain("checksum-mismatch");
+});
+
 it("leaves clients of the plain protocol as they are, which have wrong answers of flipped bits", async () => {
   const between = await relay(await server());
   const { wrong, reasons } = await flipped(between.address, between, {

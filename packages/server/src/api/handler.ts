@@ -20,6 +20,7 @@ import {
   maxProbeBytes,
   ownCall,
   bodyLength,
+  checksumHeader,
   type Route,
   tookHeader,
   writeWireError,
@@ -38,7 +39,7 @@ import { explain, modelOffers } from "./offers.ts";
 import { type Api, type Asked, completeParts, type HandlerParts, type Health } from "./parts.ts";
 import { prepare } from "./prepare.ts";
 import { packageFile, packageManifest } from "./package.ts";
-import { jsonReply, listReply, textReply } from "./replies.ts";
+import { jsonReply, listReply, stateChecksum, textReply } from "./replies.ts";
 import { openApiDocument } from "../openapi/index.ts";
 import { rollouts } from "./rollouts.ts";
 import { modelHead, repositoryControl, repositoryIndex } from "./repository.ts";
@@ -190,13 +191,14 @@ function failure(
   return { status, headers: { ...headers, ...allow }, body: { kind: "parts", parts: [bytes] } };
 }
 
-/** Load and time on every reply that does not carry them yet. */
+/** Load, time and, if the request asked for it, the checksum on every reply that does not carry them yet. */
 function told(api: Api, request: WireRequest, response: WireResponse, startedMs: number): WireResponse {
-  const { headers } = response;
+  const { status, headers, body } = response;
   if (headers[loadHeader] !== undefined && headers[tookHeader] !== undefined) return response;
   const load = api.health.load?.();
   const own: Record<string, string> = load ? loadHeaders(load, request.headers) : {};
   own[tookHeader] = Math.max(0, api.clock.nowMs() - startedMs).toFixed(3);
+  if (status === 200 && headers[checksumHeader] === undefined) stateChecksum(api, request, own, body);
   return { ...response, headers: Object.assign(own, headers) };
 }
 

@@ -1,4 +1,4 @@
-import { readBody, type WireBody, type WireResponse } from "@longshore/core";
+import { readBody, type WireBody, type WireRequest, type WireResponse } from "@longshore/core";
 import {
   checksumHeader,
   checksumText,
@@ -18,7 +18,7 @@ const encoder = new TextEncoder();
  */
 export function stateChecksum(
   { bodies: { crc32 } }: Pick<Api, "bodies">,
-  { request }: Asked,
+  request: Pick<WireRequest, "headers">,
   headers: Record<string, string>,
   body: WireBody,
   known?: number,

@@ -1,7 +1,15 @@
 import { type Clock, housekeepingCall, type Json, LongshoreError, withTime } from "../../words/base/index.ts";
 import { readBody } from "../../wire/body/index.ts";
 import { type Transport } from "../../wire/transport/index.ts";
-import { jsonType, parseJson, readWireError } from "../../wire/protocol/index.ts";
+import {
+  bodyCheck,
+  checksumHeader,
+  type Crc32,
+  jsonType,
+  noChecksum,
+  parseJson,
+  readWireError,
+} from "../../wire/protocol/index.ts";
 
 /** Maximum size of a list of endpoints in bytes; 20,000 of them take about half. */
 const maxReplyBytes = 32 * 2 ** 20;
@@ -14,14 +22,16 @@ export interface AskParts {
   readonly name: string;
   /** Time limit of a reply, in milliseconds; default 5,000. */
   readonly mostMs?: number;
+  /** Checks the reply against the checksum that it asks the server for; default: no check. */
+  readonly crc32?: Crc32;
 }
 
 /**
- * Sends one JSON request to a server. Throws the server's error, or that of the transport; `no-answer` after `mostMs`, and `cancelled` when
- * `abort` fires.
+ * Sends one JSON request to a server. Throws the server's error, or that of the transport; `no-answer` after `mostMs`, `checksum-mismatch`
+ * for a damaged reply, and `cancelled` when `abort` fires.
  */
 export async function askJson(
-  { transport, clock, name, mostMs = 5000 }: AskParts,
+  { transport, clock, name, mostMs = 5000, crc32 }: AskParts,
   path: string,
   body: Json | undefined,
   abort: AbortSignal,
@@ -34,12 +44,18 @@ export async function askJson(
     {
       method: body === undefined ? "GET" : "POST",
       path,
-      headers: body === undefined ? {} : { "content-type": jsonType },
+      headers: {
+        ...(body === undefined ? {} : { "content-type": jsonType }),
+        ...(crc32 ? { [checksumHeader]: noChecksum } : {}),
+      },
       body: { kind: "parts", parts },
     },
     own.call,
   );
   const bytes = await readBody(reply.body, { maxBytes: maxReplyBytes });
   if (reply.status !== 200) throw readWireError(reply.status, reply.headers, bytes, name);
+  const check = crc32 && bodyCheck(reply.headers, `the reply of ${name}`, crc32);
+  check?.add(bytes);
+  check?.finish();
   return parseJson(bytes, `the reply of ${name}`);
 }

@@ -341,7 +341,9 @@ class OipEndpoint implements Endpoint {
 
   async #ask(path: string, call: Call): Promise<Exchange> {
     if (this.#closed) throw new LongshoreError("unreachable", "transport", `${this.info.id} was closed`);
-    const request = { method: "GET", path, headers: {}, body: emptyBody } as const;
+    const { crc32, info } = this.#parts;
+    const headers: Record<string, string> = crc32 && info.offers ? { [checksumHeader]: noChecksum } : {};
+    const request = { method: "GET", path, headers, body: emptyBody } as const;
     return this.#under.track(exchange(this.#parts, request, call));
   }
 

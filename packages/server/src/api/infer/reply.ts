@@ -79,7 +79,7 @@ export async function inferReply(
   );
   const { headers, parts } = writing instanceof Promise ? await writing : writing;
   const body = { kind: "parts", parts, given: true } as const;
-  stateChecksum(api, asked, told, body);
+  stateChecksum(api, asked.request, told, body);
   return { status: 200, headers: Object.assign(told, headers), body };
 }
 
@@ -95,7 +95,7 @@ function replyAsItCame(
   headers[tookHeader] = Math.max(0, api.clock.nowMs() - bodyMs).toFixed(3);
   headers["content-type"] = binaryType;
   headers[headerLengthHeader] = String(headerLength);
-  stateChecksum(api, asked, headers, body, crc32);
+  stateChecksum(api, asked.request, headers, body, crc32);
   return { status: 200, headers, body };
 }
 
