@@ -9,6 +9,7 @@ import { writeRepository } from "./models.ts";
 import { curlPart } from "./parts/curl.ts";
 import { dnsPart } from "./parts/dns.ts";
 import { examplesPart } from "./parts/examples.ts";
+import { imagePart } from "./parts/image.ts";
 import { kserveClientPart } from "./parts/kserve-client.ts";
 import { natsPart } from "./parts/nats.ts";
 import { observePart } from "./parts/observe.ts";
@@ -24,12 +25,14 @@ import { pythonExamplePart } from "./parts/python-example.ts";
 import { severalAnswersPart } from "./parts/several-answers.ts";
 import { stepsElsewherePart } from "./parts/steps-elsewhere.ts";
 import { stepsOfPipelinesPart } from "./parts/steps-of-pipelines.ts";
+import { unitsPart } from "./parts/units.ts";
 import { versionsPart } from "./parts/versions.ts";
 import { type RunningPeer, startOwn } from "./servers/index.ts";
 
 const parts: readonly Part[] = [
   curlPart,
   examplesPart,
+  imagePart,
   kserveClientPart,
   perfAnalyzerPart,
   pickPart,
@@ -45,6 +48,7 @@ const parts: readonly Part[] = [
   severalAnswersPart,
   stepsElsewherePart,
   stepsOfPipelinesPart,
+  unitsPart,
   versionsPart,
 ];
 

@@ -6,6 +6,7 @@ export type { PythonTools } from "./python.ts";
 export {
   chromium,
   envoy,
+  imageRoot,
   kserve,
   litserve,
   loadGenerators,
@@ -13,6 +14,7 @@ export {
   nameServer,
   natsServer,
   perfAnalyzer,
+  podman,
   quantiser,
   schemathesis,
   softwareGpu,

@@ -1,6 +1,8 @@
 import { join } from "node:path";
+import { installed } from "./cache.ts";
 import { debianTools, type DebianTools } from "./debian.ts";
 import { pythonTools, type PythonTools } from "./python.ts";
+import { must } from "./run.ts";
 
 /*
  * Every peer with the versions it is held to. The servers that call ONNX Runtime through Python have the same release of
@@ -99,6 +101,37 @@ const chromiumLibraries: readonly string[] = (
 export async function natsServer(): Promise<string> {
   const { folder } = await debianTools("nats", ["nats-server"]);
   return join(folder, "usr", "sbin", "nats-server");
+}
+
+/** Podman with runc, and what both need. The packages of Debian expect to be installed in `/`; a configuration says where they lie. */
+export function podman(): Promise<DebianTools> {
+  return debianTools("podman", [
+    "podman",
+    "conmon",
+    "runc",
+    "catatonit",
+    "containernetworking-plugins",
+    "libgpgme11",
+    "libassuan0",
+    "libsubid4",
+    "libdevmapper1.02.1",
+  ]);
+}
+
+/** The root file system that the image is built on, as in `deploy/image/Dockerfile`: Debian's C and C++ libraries, and no shell. */
+export async function imageRoot(): Promise<string> {
+  const tools = await debianTools("mmdebstrap", ["mmdebstrap"]);
+  const packages = "base-files,libc6,libstdc++6,libgcc-s1";
+  return installed({
+    name: "image-root",
+    contents: [packages, "bookworm", process.arch],
+    async make(folder) {
+      const path = `${join(tools.folder, "usr", "bin")}:${process.env["PATH"] ?? ""}`;
+      const root = join(folder, "rootfs");
+      const args = ["--variant=extract", `--include=${packages}`, "bookworm", root];
+      await must(tools.program("mmdebstrap"), args, { env: { PATH: path } });
+    },
+  });
 }
 
 /** A program with the variables that it needs. */
