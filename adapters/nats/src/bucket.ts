@@ -1,4 +1,10 @@
-import { type DirectoryEntry, type DirectoryRecord, LongshoreError, type Signed } from "@longshore/core";
+import {
+  type DirectoryEntry,
+  type DirectoryRecord,
+  type Json,
+  LongshoreError,
+  type Signed,
+} from "@longshore/core";
 import {
   type Alias,
   type AliasEntry,
@@ -55,27 +61,30 @@ export function entryIn(entry: KvEntry | null): Signed<DirectoryEntry> | undefin
   }
 }
 
-/** How often a word is written again that somebody else's came before. */
+/** How often a record is written again if another writer came before. */
 const mostTries = 8;
 
+/** Whether something was written, or lies there as it was given. */
+export type Written = "published" | "unchanged";
+
 /**
- * Writes over what was looked at only: whoever wrote there meanwhile may have had a later word. Servers that joined write their own
- * record again and again, so that it is looked at again.
+ * Writes what `next` makes of the record in the bucket, and only over that record. Servers that joined renew their own records, so a write that
+ * another one came before is tried again.
  *
- * @param check Throws where what lies there must stay.
+ * @param next Undefined where nothing is to be written. Throws where the record must stay.
  */
 async function putOver(
   endpoints: KV,
   key: string,
-  value: unknown,
-  check: (there: KvEntry | null) => void,
-): Promise<void> {
+  next: (there: KvEntry | null) => unknown,
+): Promise<Written> {
   let there = await endpoints.get(key);
   for (let tries = 1; ; tries++) {
-    check(there);
+    const value = next(there);
+    if (value === undefined) return "unchanged";
     try {
       await endpoints.put(key, JSON.stringify(value), { previousSeq: there?.revision ?? 0 });
-      return;
+      return "published";
     } catch (thrown) {
       const now = await endpoints.get(key);
       if (tries === mostTries || now?.revision === there?.revision) throw thrown;
@@ -93,16 +102,45 @@ function overtaken(what: string, later: string, given: number): LongshoreError {
   return conflict(`${what} is at ${later} in the bucket, later than ${given}`);
 }
 
-/**
- * Writes an endpoint, or a newer word about it. Throws `conflict` where an entry with a later serial lies there: who saw that believes
- * nothing older, and who comes again would.
- */
-export async function publishEndpoint(endpoints: KV, record: DirectoryRecord): Promise<void> {
+/** What the server itself wrote into its record: where it is, and until when. One that has left says nothing more. */
+function statedIn(entry: KvEntry | null): object {
+  if (entry?.operation !== "PUT") return {};
+  try {
+    const { statement, leaseMs, left } = entry.json<Record<string, unknown>>();
+    return statement === undefined || left === true ? {} : { statement, leaseMs };
+  } catch {
+    return {};
+  }
+}
+
+/** The record to write over the one in the bucket; undefined where the bucket has this entry. Throws `conflict`. */
+function nextEndpoint(there: KvEntry | null, record: DirectoryRecord): unknown {
   const { id, serial } = record.signed.body;
-  await putOver(endpoints, keyOf(id), record, (there) => {
-    const found = entryIn(there)?.body.serial ?? 0;
-    if (found > serial) throw overtaken(id, `serial ${found}`, serial);
-  });
+  const found = entryIn(there);
+  if (found && found.body.serial > serial) throw overtaken(id, `serial ${found.body.serial}`, serial);
+  // A server that joined goes on being where it is while its entry changes.
+  const next = { ...statedIn(there), ...record };
+  const isSame = found && record.statement === undefined && sameJson(found, record.signed);
+  return isSame ? undefined : next;
+}
+
+/** Compares two values as JSON, in whatever order their fields are. */
+function sameJson(a: unknown, b: unknown): boolean {
+  const text = (value: unknown): string => canonicalJson(JSON.parse(JSON.stringify(value)) as Json);
+  return text(a) === text(b);
+}
+
+/**
+ * Writes an endpoint, or a newer entry of it. What its server said of itself when it joined stays. Throws `conflict` if the bucket has a later
+ * serial: readers that saw it refuse older ones.
+ */
+export async function publishEndpoint(endpoints: KV, record: DirectoryRecord): Promise<Written> {
+  return putOver(endpoints, keyOf(record.signed.body.id), (there) => nextEndpoint(there, record));
+}
+
+/** Whether an endpoint lies in the bucket. */
+export async function hasEndpoint(endpoints: KV, id: string): Promise<boolean> {
+  return (await endpoints.get(keyOf(id)))?.operation === "PUT";
 }
 
 /** Takes an endpoint out. */
@@ -124,20 +162,43 @@ function aliasIn(entry: KvEntry | null): Alias | undefined {
   }
 }
 
+/** The record to write over the one in the bucket; undefined where the bucket has this alias. Throws `conflict`. */
+function nextAlias(there: KvEntry | null, alias: Signed<AliasEntry>, given: Alias): unknown {
+  const { name, revision } = given;
+  const found = aliasIn(there);
+  if (!found || found.revision < revision) return { alias };
+  if (found.revision > revision) throw overtaken(`alias ${name}`, `revision ${found.revision}`, revision);
+  if (!sameJson(aliasJson(found), aliasJson(given)))
+    throw conflict(`alias ${name} is another one in the bucket, at revision ${revision}, too`);
+  // It may have been signed again, to be valid for longer.
+  return sameJson(there?.json(), { alias }) ? undefined : { alias };
+}
+
 /**
  * Writes an alias that the operator signed, or a newer revision of it. Throws `invalid-input` for what is no alias, and `conflict`
- * where a later revision lies there, or another alias of the same: who saw that believes no other, and who comes again would.
+ * if the bucket has a later revision or another alias of the same one: readers that saw it refuse others.
  */
-export async function publishAlias(endpoints: KV, alias: Signed<AliasEntry>): Promise<void> {
+export async function publishAlias(endpoints: KV, alias: Signed<AliasEntry>): Promise<Written> {
   const given = aliasFrom(alias.body.alias, "the alias");
-  const { name, revision } = given;
-  await putOver(endpoints, aliasKey(name), { alias }, (there) => {
-    const found = aliasIn(there);
-    if (!found || found.revision < revision) return;
-    if (found.revision > revision) throw overtaken(`alias ${name}`, `revision ${found.revision}`, revision);
-    if (canonicalJson(aliasJson(found)) !== canonicalJson(aliasJson(given)))
-      throw conflict(`alias ${name} is another one in the bucket, at revision ${revision}, too`);
-  });
+  return putOver(endpoints, aliasKey(given.name), (there) => nextAlias(there, alias, given));
+}
+
+/** Throws `conflict` where one of these cannot be published, before any is. */
+export async function checkPublishable(
+  endpoints: KV,
+  entries: readonly Signed<DirectoryEntry>[],
+  aliases: readonly Signed<AliasEntry>[],
+): Promise<void> {
+  for (const signed of entries) nextEndpoint(await endpoints.get(keyOf(signed.body.id)), { signed });
+  for (const alias of aliases) {
+    const given = aliasFrom(alias.body.alias, "the alias");
+    nextAlias(await endpoints.get(aliasKey(given.name)), alias, given);
+  }
+}
+
+/** Whether an alias lies in the bucket. */
+export async function hasAlias(endpoints: KV, name: string): Promise<boolean> {
+  return (await endpoints.get(aliasKey(name)))?.operation === "PUT";
 }
 
 /** Takes an alias out. */

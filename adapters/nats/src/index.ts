@@ -8,3 +8,4 @@ export * from "./bucket.ts";
 export * from "./nats-join.ts";
 export * from "./nats-packages.ts";
 export * from "./nats-source.ts";
+export * from "./nats-writers.ts";

@@ -1,7 +1,10 @@
-import { type Call, type Digest, LongshoreError } from "@longshore/core";
+import { type Call, type Digest, LongshoreError, type Signed } from "@longshore/core";
 import {
+  canonicalJson,
   type FileBytes,
+  manifestJson,
   maxManifestBytes,
+  type PackageManifest,
   type PackageReference,
   type PackageSource,
   signedManifestFrom,
@@ -48,8 +51,32 @@ const fileName = (digest: Digest): string => `file/${digest}`;
 const manifestNameOf = (wanted: PackageReference): string =>
   "model" in wanted ? `model/${wanted.model}` : `package/${wanted.digest}`;
 
+/** What was put into the store. */
+export interface PublishedPackage {
+  /** Files that were sent. */
+  readonly sent: number;
+  /** Files that the store had. */
+  readonly kept: number;
+  /** Whether the store had this package as the newest of its model. */
+  readonly unchanged: boolean;
+}
+
+/** The manifest in the store, if it is one. */
+async function manifestIn(packages: ObjectStore, name: string): Promise<Signed<PackageManifest> | undefined> {
+  const there = await packages.info(name);
+  if (!there || there.deleted) return undefined;
+  try {
+    const bytes = await packages.getBlob(name);
+    return bytes ? signedManifestFrom(parseJson(bytes, "the manifest"), "the manifest") : undefined;
+  } catch {
+    // What cannot be read keeps nothing from being put in its place.
+    return undefined;
+  }
+}
+
 /**
- * Puts a package into the store: its files first, each once, then the manifest under its digest and as the one of its model.
+ * Puts a package into the store: its files first, each once, then the manifest under its digest and as the one of its model. Throws `conflict`
+ * if the store has a package of the model with a later serial: readers that installed it refuse older ones.
  *
  * @param manifest The signed manifest as JSON, as `longshore package sign` writes it.
  * @param read The content of a file, by its path in the manifest.
@@ -59,17 +86,38 @@ export async function publishPackage(
   digest: Digest,
   manifest: Uint8Array,
   read: (path: string) => Promise<Uint8Array>,
-): Promise<void> {
+): Promise<PublishedPackage> {
   const { body } = signedManifestFrom(parseJson(manifest, "the manifest"), "the manifest");
-  for (const file of body.files) {
+  const { model, files, serial = 0 } = body;
+  const newest = manifestNameOf({ model });
+  const before = await manifestIn(packages, newest);
+  const { serial: beforeSerial = 0 } = before?.body ?? {};
+  if (beforeSerial > serial) {
+    throw new LongshoreError(
+      "conflict",
+      "admission",
+      `the package of ${model} is at serial ${beforeSerial} in the store, later than ${serial}: sign it again`,
+    );
+  }
+  let sent = 0;
+  for (const file of files) {
     const name = fileName(file.digest);
     const there = await packages.info(name);
     // What was taken out is still told of.
     if (there && !there.deleted) continue;
     await packages.putBlob({ name }, await read(file.path));
+    sent++;
   }
-  await packages.putBlob({ name: manifestNameOf({ digest }) }, manifest);
-  await packages.putBlob({ name: manifestNameOf({ model: body.model }) }, manifest);
+  const unchanged =
+    sent === 0 &&
+    before !== undefined &&
+    canonicalJson(manifestJson(before.body)) === canonicalJson(manifestJson(body)) &&
+    (await manifestIn(packages, manifestNameOf({ digest }))) !== undefined;
+  if (!unchanged) {
+    await packages.putBlob({ name: manifestNameOf({ digest }) }, manifest);
+    await packages.putBlob({ name: newest }, manifest);
+  }
+  return { sent, kept: files.length - sent, unchanged };
 }
 
 /** Chunks that are asked for together. */

@@ -238,6 +238,15 @@ describe.runIf(there)("with a real nats-server", () => {
     let renewals = 0;
     await publishEndpoint(renewed, await recordOf("till", 3));
     expect((await endpoints.get(key))?.json()).toMatchObject({ signed: { body: { serial: 3 } } });
+    // What its server said of itself stays, until it has left.
+    const stated = { statement: { address: "http://10.0.0.9:8000" }, leaseMs: 60_000 };
+    await endpoints.put(key, JSON.stringify({ ...(await recordOf("till", 3)), ...stated }));
+    expect(await publishEndpoint(endpoints, await recordOf("till", 4))).toBe("published");
+    expect((await endpoints.get(key))?.json()).toMatchObject({ signed: { body: { serial: 4 } }, ...stated });
+    expect(await publishEndpoint(endpoints, await recordOf("till", 4))).toBe("unchanged");
+    await endpoints.put(key, JSON.stringify({ ...(await recordOf("till", 4)), ...stated, left: true }));
+    await publishEndpoint(endpoints, await recordOf("till", 5));
+    expect((await endpoints.get(key))?.json()).not.toHaveProperty("statement");
     await connection.close();
   });
 
@@ -346,14 +355,13 @@ describe.runIf(there)("with a real nats-server", () => {
     const server = await start(newFolder(), "hub");
     const connection = await connect(servers(server.port));
     const endpoints = await makeEndpoints(connection);
-    const lying = { ...(await recordOf("till")), leaseMs: 1000 };
+    const lying = { ...(await recordOf("till")), leaseMs: 2000 };
     await endpoints.put(keyOf("till"), JSON.stringify(lying));
     const gone: string[] = [];
     const observer = {
       record: (event: LongshoreEvent) =>
         void (event.kind === "directory-changed" && event.change === "removed" && gone.push(event.endpoint)),
     };
-    const directory = directoryAt(server.port, { observer });
     const soon = { timeout: 60_000, interval: 20 };
     const renew = `
       import { connect } from "@nats-io/transport-node";
@@ -370,6 +378,8 @@ describe.runIf(there)("with a real nats-server", () => {
     });
     running.add(renewing);
     await new Promise((resolve) => renewing.stdout.once("data", resolve));
+    // Starting that process may take longer than a lease.
+    const directory = directoryAt(server.port, { observer });
     await vi.waitFor(() => expect(idsOf(directory)).toEqual(["till"]), soon);
     Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 3000);
     await vi.waitFor(() => expect(directory.snapshot().ageMs).toBeLessThan(500), soon);

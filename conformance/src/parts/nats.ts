@@ -8,12 +8,12 @@ const root = fileURLToPath(new URL("../../..", import.meta.url));
 export const natsPart: Part = {
   name: "nats",
   async run(context) {
-    const name = "directory, packages, leaf node and a fleet in a real nats-server";
+    const name = "directory, packages, leaf node, a fleet and publishing by command in a real nats-server";
     if (!asked(context, name)) return;
     const program = await natsServer();
     const { code, out, err } = await run(
       "npx",
-      ["vitest", "run", "adapters/nats", "nats-directory", "nats-fleet", "--reporter=dot"],
+      ["vitest", "run", "adapters/nats", "nats-directory", "nats-fleet", "nats-publish", "--reporter=dot"],
       {
         cwd: root,
         env: { LONGSHORE_NATS_SERVER: program, NO_COLOR: "1", FORCE_COLOR: "0" },

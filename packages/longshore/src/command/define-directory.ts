@@ -1,12 +1,13 @@
 import { directoryCheck, directoryKey, directoryList, directorySign } from "./directory.ts";
 import { directoryOptions } from "../options/directory-options.ts";
+import { directoryMirror, directoryPublish, publishing, toNats, withdraw } from "./publish.ts";
 import { type Defining, help, number } from "../options/define.ts";
 
-/** `longshore directory key|sign|check|list`. */
+/** `longshore directory key|sign|check|list|publish|withdraw|mirror`. */
 export function defineDirectory({ program, action, io }: Defining): void {
   const directory = program
     .command("directory")
-    .description("manage the operator's directory of endpoints: key, sign, check, list");
+    .description("manage the operator's directory of endpoints: key, sign, check, list, publish");
   help(
     directory
       .command("key")
@@ -47,5 +48,42 @@ export function defineDirectory({ program, action, io }: Defining): void {
       .option("--json", "print JSON", false)
       .action(action((from: string, options) => directoryList(from, options, io))),
     "longshore directory list http://127.0.0.1:8000 --operator-keys operator.pub",
+  );
+  help(
+    publishing(
+      directory
+        .command("publish")
+        .description(
+          "publish the signed entries and aliases of a file in a NATS bucket: all or, if one conflicts, none",
+        )
+        .argument("<file>", "signed directory file"),
+      "directory",
+    ).action(action((file: string, options) => directoryPublish(file, options, io))),
+    "longshore directory publish endpoints.json --to nats:127.0.0.1:4222 --operator-keys operator.pub",
+  );
+  help(
+    toNats(
+      directory
+        .command("withdraw")
+        .description("take an endpoint out of a NATS bucket")
+        .argument("<id>", "ID of the endpoint"),
+      "directory",
+    )
+      .option("--json", "print JSON", false)
+      .action(action((id: string, options) => withdraw("endpoint", id, options, io))),
+    "longshore directory withdraw till-4 --to nats:127.0.0.1:4222",
+  );
+  help(
+    toNats(
+      directory
+        .command("mirror")
+        .description("make a NATS bucket that copies the one of a hub, over a leaf node"),
+      "directory",
+    )
+      .requiredOption("--domain <name>", "JetStream domain of the hub")
+      .option("--replicas <n>", "copies of the bucket (default 1)", number("replicas", 1, 5))
+      .option("--json", "print JSON", false)
+      .action(action((options) => directoryMirror(options, io))),
+    "longshore directory mirror --to nats:127.0.0.1:4222 --domain hub",
   );
 }

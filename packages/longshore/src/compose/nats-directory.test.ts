@@ -15,7 +15,13 @@ const parts = { clock: systemClock(), random: systemRandom(), observer: silentOb
 const none = (): never => {
   throw new Error("nobody asked for this");
 };
-const absent: NatsPackage = { natsSource: none, natsJoin: none, natsPackages: none };
+const absent: NatsPackage = {
+  natsSource: none,
+  natsJoin: none,
+  natsPackages: none,
+  natsDirectoryWriter: none,
+  natsPackageWriter: none,
+};
 
 it("servers join, and get packages, by the same addresses as apps find endpoints by, and nothing is connected before", async () => {
   const asked: unknown[] = [];

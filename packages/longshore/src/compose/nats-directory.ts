@@ -1,13 +1,16 @@
 import {
   type Clock,
+  type DirectoryEntry,
   type KeyRing,
   LongshoreError,
   type Random,
   type RecordSource,
+  type Signed,
   type Transport,
 } from "@longshore/core";
 import type { PackageSource } from "@longshore/core/internal";
 import type { ServerOptions } from "./dial.ts";
+import type { SignedAlias } from "./entry-file.ts";
 
 /** What of NATS is connected to, and as whom. */
 interface NatsAt {
@@ -32,6 +35,36 @@ export interface NatsPackage {
   ): RecordSource;
   natsJoin(options: NatsAt & { readonly ring?: KeyRing }): Transport;
   natsPackages(options: NatsAt): OpenPackages;
+  natsDirectoryWriter(options: NatsAt & { readonly replicas?: number }): DirectoryWriter;
+  natsPackageWriter(options: NatsAt & { readonly replicas?: number }): PackageWriter;
+}
+
+/** Whether something was written, or the bucket had it. */
+export type Written = "published" | "unchanged";
+
+/** Writes what an operator signed into a bucket. */
+export interface DirectoryWriter {
+  /** Publishes all of these or, if one conflicts with what the bucket has, none (`conflict`). */
+  publish(
+    entries: readonly Signed<DirectoryEntry>[],
+    aliases: readonly SignedAlias[],
+  ): Promise<readonly Written[]>;
+  /** False where there is none. */
+  withdraw(id: string): Promise<boolean>;
+  withdrawAlias(name: string): Promise<boolean>;
+  mirror(domain: string): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** Writes packages into an object store. */
+export interface PackageWriter {
+  publish(
+    digest: string,
+    manifest: Uint8Array,
+    read: (path: string) => Promise<Uint8Array>,
+  ): Promise<{ readonly sent: number; readonly kept: number; readonly unchanged: boolean }>;
+  mirror(domain: string): Promise<void>;
+  close(): Promise<void>;
 }
 
 /** `nats:host:port`, several with commas between, and the bucket behind a slash. */
@@ -167,4 +200,31 @@ export function natsPackages(
     file: async (...asked) => (await source()).file(...asked),
     close: async () => (await open?.catch(() => undefined))?.close(),
   };
+}
+
+/** How a bucket that is missing is made. */
+interface Making {
+  readonly replicas?: number;
+}
+
+/** Opens a directory in NATS for writing. Throws as all here for an address that is none, and without the package. */
+export async function natsDirectoryWriter(
+  to: string,
+  options: Pick<ServerOptions, "credentials" | "tls"> & Making,
+  find: Find = imported,
+): Promise<DirectoryWriter> {
+  const { replicas } = options;
+  const { nats, at } = await natsAt(to, options, find);
+  return nats.natsDirectoryWriter({ ...at, ...(replicas === undefined ? {} : { replicas }) });
+}
+
+/** Opens an object store of packages in NATS for writing. */
+export async function natsPackageWriter(
+  to: string,
+  options: Pick<ServerOptions, "credentials" | "tls"> & Making,
+  find: Find = imported,
+): Promise<PackageWriter> {
+  const { replicas } = options;
+  const { nats, at } = await natsAt(to, options, find);
+  return nats.natsPackageWriter({ ...at, ...(replicas === undefined ? {} : { replicas }) });
 }

@@ -36,7 +36,8 @@ import {
 } from "../options/connection-options.ts";
 import { byteCount, type CommandIo, type ExitCode } from "../options/io.ts";
 
-async function modelFolder(
+/** Opens the folder of one model. Throws `unknown-model`. */
+export async function modelFolder(
   argument: string,
 ): Promise<OpenedModel & { readonly model: string; readonly folder: string }> {
   const opened = await openModel(argument);

@@ -1,6 +1,8 @@
 import type { Command } from "commander";
 import { connectionOptions } from "../options/connection-options.ts";
 import { collect, type Defining, help, number } from "../options/define.ts";
+import { publishing, toNats } from "../command/publish.ts";
+import { packageMirror, packagePublish } from "./publish.ts";
 import { packageCheck, packageFetch, packageSign } from "./command.ts";
 
 /** Adds the options about models that come from elsewhere: of `serve`, else of a device. */
@@ -28,9 +30,9 @@ export function pullOptions(command: Command, serves = true): Command {
   return connectionOptions(fetching, "packages", "the server of --packages-from");
 }
 
-/** `longshore package sign|check|fetch`. */
+/** `longshore package sign|check|fetch|publish|mirror`. */
 export function definePackage({ program, action, io }: Defining): void {
-  const group = program.command("package").description("manage model packages: sign, check, fetch");
+  const group = program.command("package").description("manage model packages: sign, check, fetch, publish");
   help(
     group
       .command("sign")
@@ -70,5 +72,28 @@ export function definePackage({ program, action, io }: Defining): void {
       .option("--json", "print JSON", false)
       .action(action((name: string, options) => packageFetch(name, options, io))),
     "longshore package fetch ocr --from http://10.0.0.2:8000 --into ./packages --operator-keys operator.pub",
+  );
+  help(
+    publishing(
+      group
+        .command("publish")
+        .description("publish a signed model in a NATS object store")
+        .argument("<model>", "folder of a model"),
+      "packages",
+    ).action(action((model: string, options) => packagePublish(model, options, io))),
+    "longshore package publish ./models/ocr --to nats:127.0.0.1:4222 --operator-keys operator.pub",
+  );
+  help(
+    toNats(
+      group
+        .command("mirror")
+        .description("make a NATS object store that copies the one of a hub, over a leaf node"),
+      "packages",
+    )
+      .requiredOption("--domain <name>", "JetStream domain of the hub")
+      .option("--replicas <n>", "copies of the store (default 1)", number("replicas", 1, 5))
+      .option("--json", "print JSON", false)
+      .action(action((options) => packageMirror(options, io))),
+    "longshore package mirror --to nats:127.0.0.1:4222 --domain hub",
   );
 }

@@ -2,10 +2,11 @@ import { defaultTrialLimits } from "@longshore/core/internal";
 import { type Command, Option } from "commander";
 import { atOptions } from "../options/at-options.ts";
 import { collect, type Defining, help, number } from "../options/define.ts";
+import { publishing, rolloutPublish, toNats, withdraw } from "../command/publish.ts";
 import { changeAlias, rolloutStatus, startTrial } from "./command.ts";
 import { signAlias } from "./sign.ts";
 
-/** `longshore rollout status|set|start|promote|abort|remove|sign`. */
+/** `longshore rollout status|set|start|promote|abort|remove|sign|publish|withdraw`. */
 export function defineRollout({ program, action, io }: Defining): void {
   const rollout = program
     .command("rollout")
@@ -126,6 +127,29 @@ export function defineRollout({ program, action, io }: Defining): void {
       .option("--days <n>", "validity in days", number("days", 0.001, 1e6), 90)
       .action(action((name: string, options) => signAlias(name, options, io))),
     "longshore rollout sign reader --file endpoints.json --key operator.pem --model ocr --to 2 --at http://127.0.0.1:8000",
+  );
+  help(
+    publishing(
+      rollout
+        .command("publish")
+        .description("publish a signed alias of a directory file in a NATS bucket")
+        .argument("<alias>", "name of the alias")
+        .requiredOption("--file <file>", "the directory file"),
+      "directory",
+    ).action(action((name: string, options) => rolloutPublish(name, options, io))),
+    "longshore rollout publish reader --file endpoints.json --to nats:127.0.0.1:4222 --operator-keys operator.pub",
+  );
+  help(
+    toNats(
+      rollout
+        .command("withdraw")
+        .description("take an alias out of a NATS bucket")
+        .argument("<alias>", "name of the alias"),
+      "directory",
+    )
+      .option("--json", "print JSON", false)
+      .action(action((name: string, options) => withdraw("alias", name, options, io))),
+    "longshore rollout withdraw reader --to nats:127.0.0.1:4222",
   );
   for (const [name, what] of [
     ["promote", "make the candidate the stable version"],
