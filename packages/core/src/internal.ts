@@ -275,7 +275,14 @@ export {
   radios,
   type SpeedBelief,
 } from "./decide/estimate/index.ts";
-export { isObjective, readObjective } from "./decide/goal/index.ts";
+export {
+  type CarbonIntensity,
+  carbonIntensity,
+  type CarbonZones,
+  isObjective,
+  microgramsOf,
+  readObjective,
+} from "./decide/goal/index.ts";
 export { type PolicyRule, rulePolicy } from "./decide/policy/index.ts";
 export {
   brokenRule,

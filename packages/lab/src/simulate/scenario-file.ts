@@ -3,7 +3,7 @@
  * in the same words, with path, value and allowed range.
  */
 import { LongshoreError, type Objective } from "@longshore/core";
-import { isObjective, readObjective } from "@longshore/core/internal";
+import { readObjective } from "@longshore/core/internal";
 import * as v from "valibot";
 import { parseDocument } from "yaml";
 
@@ -161,11 +161,19 @@ const endpoint: v.GenericSchema<WrittenEndpoint> = strict({
   microsPerMegabyte: optional(figure(0, 1e9)),
 });
 
+/** An objective as scenarios know it: their endpoints have no zones whose electricity differs. */
+function objectiveHere(text: string): ReturnType<typeof readObjective> {
+  const read = readObjective(text);
+  const hasCarbon =
+    typeof read !== "string" && read.kind === "sum" && read.terms.some(({ of }) => of === "carbon");
+  return hasCarbon ? "scenarios state no CO2 of zones, so carbon is no objective here" : read;
+}
+
 /** In the words of `Objective`. */
 const objective: v.GenericSchema<Objective> = v.custom<Objective>(
-  (value) => typeof value === "string" && isObjective(value),
+  (value) => typeof value === "string" && typeof objectiveHere(value) !== "string",
   ({ input }) => {
-    const read = typeof input === "string" ? readObjective(input) : "it is no text";
+    const read = typeof input === "string" ? objectiveHere(input) : "it is no text";
     const why = typeof read === "string" ? read : "";
     return `must say what to make small, such as latency, p95 or mean=1,energy=0.2, not ${shown(input)}: ${why}`;
   },

@@ -18,6 +18,7 @@ import {
   startedOrStopped,
   type Told,
 } from "../options/online-options.ts";
+import { carbonOf } from "../configuration/carbon-settings.ts";
 import { acceptsOf, policyOf, zonesOf } from "../configuration/policy-settings.ts";
 import { quotaOptionsOf } from "../configuration/quota-settings.ts";
 import { servingSettings } from "./serving-settings.ts";
@@ -84,6 +85,7 @@ export async function gateway(command: Command, io: CommandIo): Promise<ExitCode
       ...(await quotaOptionsOf(live, options)),
       ...acceptsOf(live, options.zone),
       ...policyOf(live),
+      ...carbonOf(live),
       ...zonesOf(live.now()),
       allowManagement: options.allowManagement || options.managePort !== undefined,
     });

@@ -55,6 +55,7 @@ export function resultJson(result: Result): unknown {
     receivedBytes: result.receivedBytes,
     energy: result.energy,
     costMicros: result.costMicros,
+    ...(result.carbonMicrograms === undefined ? {} : { carbonMicrograms: result.carbonMicrograms }),
     lostLegs: result.lostLegs,
     accounts: result.accounts,
     plans: result.plans.map((plan) => ({

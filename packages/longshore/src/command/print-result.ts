@@ -82,13 +82,17 @@ export function directoryLine({ ageMs, problem, refused }: DirectoryAge): string
   return `${touch}; ${which} ${because}`;
 }
 
+function microgramsText(micrograms: number): string {
+  return `${Number(micrograms.toPrecision(3))} µg of CO2`;
+}
+
 /** What a plan says, for people. */
 export function planText(plan: Plan, explain: boolean): string {
   const { predicted } = plan;
   const lines = [
     `where     ${legsLine(plan)}`,
     `because   ${plan.because}`,
-    `predicted ${milliseconds(meanOf(predicted.completionMs))}${predicted.completionMs.origin === "prior" ? ", assumed" : ""} (half by ${milliseconds(quantileOf(predicted.completionMs, 0.5))}, 95 % by ${milliseconds(quantileOf(predicted.completionMs, 0.95))}), ${byteCount(predicted.sentBytes)} sent, ${(predicted.deviceMillijoules / 1000).toFixed(3)} J here (estimated), agreement ${predicted.agreementRatio.toFixed(4)}`,
+    `predicted ${milliseconds(meanOf(predicted.completionMs))}${predicted.completionMs.origin === "prior" ? ", assumed" : ""} (half by ${milliseconds(quantileOf(predicted.completionMs, 0.5))}, 95 % by ${milliseconds(quantileOf(predicted.completionMs, 0.95))}), ${byteCount(predicted.sentBytes)} sent, ${(predicted.deviceMillijoules / 1000).toFixed(3)} J here (estimated)${predicted.carbonMicrograms === undefined ? "" : `, ${microgramsText(predicted.carbonMicrograms)}`}, agreement ${predicted.agreementRatio.toFixed(4)}`,
   ];
   if (plan.directory) lines.push(`directory ${directoryLine(plan.directory)}`);
   if (explain) lines.push("", `${plan.candidates} candidates; what lost, and why:`, lostTable(plan.lost));
@@ -126,6 +130,9 @@ export function accountText(result: Result): string {
     `because   ${result.because}`,
     `network   ${byteCount(result.sentBytes)} sent, ${byteCount(result.receivedBytes)} received`,
     `energy    ${(result.energy.millijoules / 1000).toFixed(3)} J here (${result.energy.label})`,
+    ...(result.carbonMicrograms === undefined
+      ? []
+      : [`carbon    ${microgramsText(result.carbonMicrograms)} of all endpoints (estimated)`]),
     ...result.lostLegs.map((leg) => `lost      ${leg.leg} on ${leg.endpoint}: ${leg.why}`),
     "",
     table(["endpoint", "stage", "what", "took"], stages),

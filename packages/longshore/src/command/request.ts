@@ -83,15 +83,18 @@ async function openedHere(argument: string, isElsewhere: boolean): Promise<Opene
 async function fromFile(
   { config }: RequestOptions,
   io: CommandIo,
-): Promise<{ readonly servers?: readonly ServerOptions[] } & Pick<OpenOptions, "policy" | "defaults">> {
+): Promise<
+  { readonly servers?: readonly ServerOptions[] } & Pick<OpenOptions, "policy" | "defaults" | "carbon">
+> {
   if (config === undefined) return {};
   // Its schema is made of the options of other commands.
   const { appOptions } = await import("../configuration/app-options.ts");
-  const { servers, policy, defaults } = await appOptions(config, io.environment);
+  const { servers, policy, defaults, carbon } = await appOptions(config, io.environment);
   return {
     ...(servers ? { servers: servers.map((one) => (typeof one === "string" ? { address: one } : one)) } : {}),
     ...(policy ? { policy } : {}),
     ...(defaults ? { defaults } : {}),
+    ...(carbon ? { carbon } : {}),
   };
 }
 
@@ -102,7 +105,7 @@ export async function prepareRequest(
   io: CommandIo,
 ): Promise<PreparedRequest> {
   const call = housekeepingCall("command", io.stop);
-  const { servers: listed, policy, defaults } = await fromFile(options, io);
+  const { servers: listed, policy, defaults, carbon } = await fromFile(options, io);
   const servers = options.at.length > 0 ? await serversOf(options) : (listed ?? (await serversOf(options)));
   const packages = await pullOptionsOf(options, { from: options.at[0], option: "--at", connection: "at" });
   const opened = packages ? undefined : await openedHere(model, servers.length > 0);
@@ -139,6 +142,7 @@ export async function prepareRequest(
     servers,
     ...(policy ? { policy } : {}),
     ...(defaults ? { defaults } : {}),
+    ...(carbon ? { carbon } : {}),
     ...found,
   });
   const close = async (): Promise<void> => {

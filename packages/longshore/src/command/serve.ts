@@ -22,6 +22,7 @@ import {
 import { type PullCommandOptions, pullOptionsOf } from "../package/command.ts";
 import { type RepositoryOptions, repositoryServeOptions } from "../options/repository-options.ts";
 import { type TritonOptions, tritonServeOptions } from "../options/triton-options.ts";
+import { carbonOf } from "../configuration/carbon-settings.ts";
 import { acceptsOf, policyOf, zonesOf } from "../configuration/policy-settings.ts";
 import { quotaOptionsOf } from "../configuration/quota-settings.ts";
 import { servingSettings } from "./serving-settings.ts";
@@ -72,6 +73,7 @@ export async function serve(command: Command, io: CommandIo): Promise<ExitCode> 
   const pull = await pullOptionsOf(options, { from: options.join, option: "--join", connection: "join" });
   // What is named is what this server is for, unless others run it or it waits for a load.
   const named = plain && options.modelControl === "none" ? opened.model : undefined;
+  const carbon = carbonOf(live);
   const beliefs = plain ? undefined : await beliefsOf(options, io);
   const start = async (listening: Told): Promise<RunningServer> =>
     startServer({
@@ -89,6 +91,7 @@ export async function serve(command: Command, io: CommandIo): Promise<ExitCode> 
       ...(await onlineServeOptions(options, io, live)),
       ...(await quotaOptionsOf(live, options)),
       ...acceptsOf(live, options.zone),
+      ...carbon,
       ...tritonServeOptions(options),
       ...repositoryServeOptions(options, io.environment),
       ...(named === undefined ? {} : { loadModels: [named, ...options.loadModel] }),
@@ -105,6 +108,7 @@ export async function serve(command: Command, io: CommandIo): Promise<ExitCode> 
                 ...confirmOf(options),
                 ...retryOf(options),
                 ...policyOf(live),
+                ...carbon,
                 ...(beliefs ? { beliefs: beliefs.memory } : {}),
               },
             ),

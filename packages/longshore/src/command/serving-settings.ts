@@ -3,6 +3,7 @@ import { systemClock } from "@longshore/nodejs";
 import { parseIdentity } from "@longshore/server";
 import { readTextFile } from "../compose/read-text.ts";
 import { type WatchedSettings, watchSettings } from "../configuration/live.ts";
+import { carbonFrom } from "../configuration/carbon-settings.ts";
 import { checkPolicy } from "../configuration/policy-settings.ts";
 import { quotaOptionsOf } from "../configuration/quota-settings.ts";
 import { type Settled, settle } from "../configuration/settle.ts";
@@ -23,6 +24,7 @@ export async function checkSettings(command: Command, settled: Settled, io: Comm
   await onlineServeOptions(online, io);
   await serversBehind(online);
   checkPolicy(settled);
+  carbonFrom(settled);
   await quotaOptionsOf({ now: () => settled, follow: () => undefined }, online);
   const connections: readonly ConnectionName[] = ["directory", "directory-servers", "join", "packages"];
   for (const connection of connections) await shownOf(connection, online);
@@ -38,6 +40,7 @@ export async function checkSettings(command: Command, settled: Settled, io: Comm
 export async function servingSettings(command: Command, io: CommandIo): Promise<WatchedSettings> {
   const settled = await settle(command, io.environment);
   checkPolicy(settled);
+  carbonFrom(settled);
   return watchSettings(command, settled, {
     clock: systemClock(),
     environment: io.environment,

@@ -6,31 +6,32 @@ import {
   type InferenceResponse,
   type Observer,
 } from "@longshore/core";
-import { through } from "@longshore/core/internal";
+import { type CarbonIntensity, microgramsOf, through } from "@longshore/core/internal";
 
 /**
- * Records what each answer of an endpoint cost, for servers that run everything themselves. An offloading endpoint records its own
+ * Records what each answer of an endpoint cost, and its CO2 where `carbon` is stated, for servers that run everything themselves. An offloading endpoint records its own
  * legs, lost ones included.
  */
 export function chargedEndpoint(
   inner: Endpoint,
-  { clock, observer }: { readonly clock: Clock; readonly observer: Observer },
+  {
+    clock,
+    observer,
+    carbon,
+  }: { readonly clock: Clock; readonly observer: Observer; readonly carbon?: CarbonIntensity },
 ): Endpoint {
   const note = (call: Call, { account }: InferenceResponse): void => {
-    const { costMicros: micros, segment, endpoint } = account;
-    if (micros === 0) return;
+    const { costMicros: micros, segment, endpoint, energy, zone } = account;
     const { id: callId, tenant } = call;
-    observer.record({
-      kind: "cost-charged",
-      atMs: clock.nowMs(),
-      callId,
-      tenant,
-      model: segment.model,
-      endpoint,
-      micros,
-    });
+    const about = { atMs: clock.nowMs(), callId, tenant, model: segment.model, endpoint };
+    if (micros > 0) observer.record({ kind: "cost-charged", ...about, micros });
+    if (!carbon) return;
+    const grams = carbon.gramsPerKilowattHour(zone, clock.wallMs());
+    const micrograms = grams === undefined ? undefined : microgramsOf(energy.millijoules, grams);
+    observer.record({ kind: "carbon-counted", ...about, micrograms });
   };
   if (
+    !carbon &&
     inner.info.rates.microsPerSecond === 0 &&
     !inner.info.rates.microsPerRequest &&
     !inner.info.rates.microsPerJoule

@@ -9,7 +9,7 @@ import {
   standardPolicy,
   type ZoneId,
 } from "@longshore/core";
-import type { BeliefMemory, StatedRates } from "@longshore/core/internal";
+import type { BeliefMemory, CarbonIntensity, StatedRates } from "@longshore/core/internal";
 import { ratesOf, type RetryOptions } from "@longshore/core/internal";
 import type { Engine } from "@longshore/engine";
 import { dialAll, type Reachable } from "./dial-all.ts";
@@ -31,6 +31,7 @@ function over(
     readonly local?: Engine;
     readonly info?: EndpointInfo;
     readonly policy?: Policy;
+    readonly carbon?: CarbonIntensity;
     readonly defaults?: OffloadDefaults;
     readonly checks?: CheckOptions;
     readonly retry?: RetryOptions;
@@ -48,7 +49,7 @@ function over(
 /** For `serve`: an engine that forwards to servers behind it what they do better, as one endpoint. */
 export function forwardingTo(
   reachable: Reachable,
-  rest: Pick<GatewayOptions, "checks" | "defaults" | "policy" | "retry" | "beliefs"> = {},
+  rest: Pick<GatewayOptions, "checks" | "defaults" | "policy" | "carbon" | "retry" | "beliefs"> = {},
 ): (engine: Engine, parts: DirectoryOpening) => OffloadEndpoint {
   return (local, { clock, random, observer }) =>
     over(reachable, { clock, random, observer }, { local, ...rest });
@@ -67,6 +68,8 @@ export interface GatewayOptions extends OnlineOptions, Reachable {
   readonly zones?: readonly ZoneId[];
   /** Where each data class may go. Default `standardPolicy()`. */
   readonly policy?: Policy;
+  /** CO2 of electricity by zone, for the objective `carbon`. Default: nothing is known. */
+  readonly carbon?: CarbonIntensity;
   readonly defaults?: OffloadDefaults;
   /** What callers pay this gateway for a request, besides what the servers behind it cost. Default: nothing. */
   readonly prices?: Pick<StatedRates, "microsPerRequest">;
@@ -83,7 +86,7 @@ function servedGateway(
   online: OnlineParts,
 ): OnlineEndpoint & { endpoint: OffloadEndpoint } {
   const { id, tier, zone, clock, random, observer } = online;
-  const { policy, defaults, joins, checks = {}, prices = {}, retry, beliefs } = options;
+  const { policy, carbon, defaults, joins, checks = {}, prices = {}, retry, beliefs } = options;
   const parts = { clock, random, observer };
   const { directory: passesOn, dialling } = options;
   const registry =
@@ -103,6 +106,7 @@ function servedGateway(
     },
     checks,
     ...(policy ? { policy } : {}),
+    ...(carbon ? { carbon } : {}),
     ...(defaults ? { defaults } : {}),
     ...(retry ? { retry } : {}),
     ...(beliefs ? { beliefs } : {}),

@@ -75,7 +75,7 @@ it("refuses what it cannot make small, here and at the gateway", async () => {
     app.infer("anomaly", { readings }, { dataClass: "public", ...limits } as Limits);
   await expect(asked({ objective: "speed" })).rejects.toMatchObject({
     reason: "invalid-input",
-    message: expect.stringContaining("'speed' is none of mean, p1 to p99, energy and cost"),
+    message: expect.stringContaining("'speed' is none of mean, p1 to p99, energy, cost and carbon"),
   });
   await expect(asked({ objective: "chance" })).rejects.toThrow(
     "needs the deadline that is to be kept: deadlineMs",
@@ -102,7 +102,9 @@ it("the command takes the same words, and says why of them", async () => {
   expect((await plan("--objective", "mean=1,energy=0.2")).out).toContain("(least of mean=1,energy=0.2)");
   const speed = await plan("--objective", "speed");
   expect(speed.code).toBe(2);
-  expect(speed.notes).toContain("--objective speed: 'speed' is none of mean, p1 to p99, energy and cost");
+  expect(speed.notes).toContain(
+    "--objective speed: 'speed' is none of mean, p1 to p99, energy, cost and carbon",
+  );
   const sure = await plan("--in-time", "99", "--deadline", "200");
   expect(sure.notes).toContain("--in-time wants a number from 0 to 1, not '99'");
 });

@@ -12,7 +12,13 @@ import {
   silentObserver,
   standardPolicy,
 } from "@longshore/core";
-import { type BeliefMemory, failureEvent, type RetryOptions } from "@longshore/core/internal";
+import {
+  type BeliefMemory,
+  carbonIntensity,
+  type CarbonZones,
+  failureEvent,
+  type RetryOptions,
+} from "@longshore/core/internal";
 import type { Engine, ModelStore } from "@longshore/engine";
 import { deviceMonitor, layeredStore, memoryMeter, systemClock, systemRandom } from "@longshore/nodejs";
 import { openPull, type PullOptions } from "../package/pull.ts";
@@ -73,6 +79,11 @@ export interface OpenOptions {
   readonly defaults?: OffloadDefaults;
   /** Where each data class may go. Default `standardPolicy()`. */
   readonly policy?: Policy;
+  /**
+   * Grams of CO2 of a kilowatt hour in each zone, and in `device`, for the objective `carbon`: a number, or numbers by hours of the day (UTC) such
+   * as `{ "0-7": 40, "7-24": 90 }`. The figure of a zone holds for the zones inside it. Default: nothing is known.
+   */
+  readonly carbon?: CarbonZones;
   /**
    * Power, memory and condition of this device. Default: battery, temperatures, throttling, short memory and energy counters as Linux
    * reports them, and the radio of the interface that leads to `servers`.
@@ -165,6 +176,7 @@ export function openLocal(options: LocalOptions): OpenedOffloader {
     checks: { golden: goldenFrom(store), sampleRatio: 0, ...options.checks },
     ...(options.defaults ? { defaults: options.defaults } : {}),
     ...(options.retry ? { retry: options.retry } : {}),
+    ...(options.carbon ? { carbon: carbonIntensity(options.carbon, "carbon") } : {}),
     ...beliefs,
   });
   let closed: Promise<void> | undefined;
@@ -187,6 +199,7 @@ const known: Readonly<Record<keyof OpenOptions, true>> = {
   providers: true,
   defaults: true,
   policy: true,
+  carbon: true,
   device: true,
   observer: true,
   checks: true,

@@ -1,5 +1,5 @@
 import type { DataClass, Directory, Endpoint } from "@longshore/core";
-import type { StatedRates } from "@longshore/core/internal";
+import type { CarbonIntensity, StatedRates } from "@longshore/core/internal";
 import { type DirectoryDesk, type JoinReply, type Membership, ratesOf } from "@longshore/core/internal";
 import type { Engine, ModelStore } from "@longshore/engine";
 import { deviceMonitor, layeredStore, toldPackages } from "@longshore/nodejs";
@@ -50,6 +50,8 @@ export interface ServeOptions extends OnlineOptions, ModelControlOptions, ModelL
   readonly warmUpMs?: number;
   /** What callers of this server pay for runs; default: nothing. */
   readonly prices?: StatedRates;
+  /** CO2 of electricity by zone, of which metrics tell what runs here stand for. Default: nothing is known. */
+  readonly carbon?: CarbonIntensity;
   /** Wraps what answers requests: an offloader over further endpoints, a delay of a demonstration. Default: the engine alone. */
   readonly wrap?: (engine: Engine, parts: DirectoryOpening) => Endpoint;
   /** What models of those endpoints take and give that steps run (see `portsAt`); default: pipelines say so. */
@@ -132,7 +134,9 @@ function servedEngine(
   let models: Disposable | undefined;
   return {
     engine,
-    endpoint: options.wrap?.(engine, parts) ?? chargedEndpoint(engine, parts),
+    endpoint:
+      options.wrap?.(engine, parts) ??
+      chargedEndpoint(engine, { ...parts, ...(options.carbon ? { carbon: options.carbon } : {}) }),
     ...(options.desk ? { desk: options.desk } : {}),
     ...(options.directory ? { directory: options.directory } : {}),
     repository: servedRepository(engine, missing.settled),

@@ -3,6 +3,7 @@ import type { OpenOptions } from "../compose/open-offloader.ts";
 import { type BehindOptions, retryOf, serversBehind } from "../options/at-options.ts";
 import { type DirectoryCommandOptions, diallingOf, sourceOptionsOf } from "../options/directory-options.ts";
 import { type PullCommandOptions, pullOptionsOf } from "../package/command.ts";
+import { carbonFrom } from "./carbon-settings.ts";
 import { checkPolicy, policyOf, zonesOf } from "./policy-settings.ts";
 import { type Environment, settle } from "./settle.ts";
 
@@ -37,6 +38,8 @@ export async function appOptions(file: string, environment: Environment): Promis
     : undefined;
   const dataClass = said.get("policy.dataClass") as string | undefined;
   checkPolicy(all);
+  carbonFrom(all);
+  const carbon = all.file?.at("carbon", "zones") as OpenOptions["carbon"];
   const { zones } = zonesOf(all);
   const servers = await serversBehind(options);
   const packages = await pullOptionsOf(options, {
@@ -50,6 +53,7 @@ export async function appOptions(file: string, environment: Environment): Promis
     ...(providers === undefined ? {} : { providers }),
     defaults: { ...(dataClass === undefined ? {} : { dataClass }), ...(zones ? { zones } : {}) },
     ...policyOf({ now: () => all, follow: () => undefined }),
+    ...(carbon ? { carbon } : {}),
     ...(servers.length === 0 ? {} : { servers }),
     ...(options.directory === undefined
       ? {}

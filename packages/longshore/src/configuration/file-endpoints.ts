@@ -17,6 +17,7 @@ export interface FileEndpoint {
   readonly ca?: string;
   readonly cert?: string;
   readonly certKey?: string;
+  readonly activeWatts?: number;
   readonly prices?: {
     readonly perSecond?: number;
     readonly perRequest?: number;

@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 import { optionSchema } from "./option-schema.ts";
+import { carbonSchema } from "./carbon-settings.ts";
 import { policyKeys } from "./policy-settings.ts";
 import { budgetsSchema, quotasSchema } from "./quota-settings.ts";
 import type { ObjectSchema, Schema } from "./schema.ts";
@@ -52,6 +53,13 @@ const endpointSchema: ObjectSchema = {
     ca: file("Authorities (PEM) that sign it. Default: the system's."),
     cert: file("Client certificate (PEM) for it."),
     certKey: file("Key (PEM) of that client certificate."),
+    activeWatts: {
+      type: "number",
+      minimum: 0,
+      title: "watts",
+      description:
+        "The least that a run there draws above idle, for its energy and CO2. Default: what it says itself.",
+    },
     prices: {
       type: "object",
       description:
@@ -87,6 +95,7 @@ const furtherSections: Readonly<Record<string, Schema>> = {
   endpoints: { type: "array", items: endpointSchema, description: "Endpoints to consider." },
   quotas: quotasSchema,
   budgets: budgetsSchema,
+  carbon: carbonSchema,
 };
 
 function sectionSchema(name: string, { about, options }: Section, commands: readonly Command[]): Schema {

@@ -12,6 +12,7 @@ const liveSettings: ReadonlySet<string> = new Set([
   "quotas.concurrency",
   "quotas.tenants",
   "budgets.tenants",
+  "carbon.zones",
 ]);
 
 /** The current settings of a running server. */

@@ -190,7 +190,7 @@ export async function settle(command: Command, environment: Environment): Promis
 
   /** Sections that only the file has. */
   function settleFurther(): void {
-    for (const section of ["policy", "quotas", "budgets"]) {
+    for (const section of ["policy", "quotas", "budgets", "carbon"]) {
       const keys = file?.at(section);
       if (!file || typeof keys !== "object" || keys === null) continue;
       for (const [key, value] of Object.entries(keys)) {

@@ -1,6 +1,6 @@
 /** What `--objective` takes, and `--goal`; see `Objective`. */
 export const objectiveText =
-  "objective: latency, p95 (any percentile), chance (to miss --deadline), energy, cost, accuracy, throughput, or a weighted sum: mean=1,energy=0.2";
+  "objective: latency, p95 (any percentile), chance (to miss --deadline), energy, cost, carbon (CO2 of zones), accuracy, throughput, or a weighted sum: mean=1,energy=0.2";
 
 /** What `--in-time` says. */
 export const inTimeText =

@@ -322,7 +322,7 @@ describe("longshore split --goal", () => {
   });
 
   it.each<[string, string]>([
-    ["--goal speed", "'speed' is none of mean, p1 to p99, energy and cost"],
+    ["--goal speed", "'speed' is none of mean, p1 to p99, energy, cost and carbon"],
     ["--goal mean=1,chance=2", "chance is no sum and stands alone"],
     ["--goal mean=0", "the weight of mean must be a number above 0"],
     ["--goal mean=", "the weight of mean must be a number above 0"],

@@ -51,6 +51,11 @@ export function placementGoal(
       throw wrong("--goal chance needs the deadline that is to be kept: --deadline");
     return { name, goal: { kind: "miss", of: measures.outcomesMs, within: deadlineMs }, unit: "missRatio" };
   }
+  if (read.terms.some(({ of }) => of === "carbon")) {
+    throw wrong(
+      `--goal ${name}: a placement knows tiers and not their zones, whose electricity carbon weighs`,
+    );
+  }
   const terms = read.terms.flatMap(({ of, weight }): (readonly [number, Measure])[] => {
     const measure = sumOf(of, measures, dag, tiers);
     return measure ? [[weight, measure]] : [];
@@ -65,6 +70,7 @@ function sumOf(of: SumTerm["of"], measures: ChainMeasures, dag: Dag, tiers: numb
   if (of === "mean") return measures.meanMs;
   if (of === "energy") return measures.deviceMillijoules;
   if (of === "cost") return measures.costMicros;
+  if (of === "carbon") return undefined;
   return quantile(measures.outcomesMs, of, dag, tiers);
 }
 

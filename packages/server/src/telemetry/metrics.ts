@@ -156,6 +156,8 @@ export interface Metrics {
   readonly batchRows: Histogram;
   readonly joules: Counter;
   readonly costMicros: Counter;
+  readonly carbonGrams: Counter;
+  readonly carbonUnknown: Counter;
   readonly failures: Counter;
   readonly replies: Counter;
   readonly tenantRequests: Counter;
@@ -205,6 +207,16 @@ export function createMetrics(parts: MetricsParts): Metrics {
     costMicros: counter(
       "longshore_cost_micros_total",
       "Cost of runs in micros, lost and extra runs included, by tenant, model and endpoint",
+      ["tenant", "model", "endpoint"],
+    ),
+    carbonGrams: counter(
+      "longshore_carbon_grams_total",
+      "CO2 of runs in grams by tenant, model and endpoint, as far as zones and energy are known",
+      ["tenant", "model", "endpoint"],
+    ),
+    carbonUnknown: counter(
+      "longshore_carbon_unknown_total",
+      "Runs whose CO2 is not counted, since the intensity of a zone or the energy is not known",
       ["tenant", "model", "endpoint"],
     ),
     failures: counter("longshore_failures_total", "Failures by reason and stage", ["reason", "stage"]),

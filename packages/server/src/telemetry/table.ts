@@ -175,6 +175,10 @@ const table: { readonly [Kind in LongshoreEvent["kind"]]: Mapping<Kind> } = {
   },
   "cost-charged": ({ tenant, model, endpoint, micros }, { metrics }) =>
     metrics.costMicros.add([tenant, model, endpoint], micros),
+  "carbon-counted": ({ tenant, model, endpoint, micrograms }, { metrics }) => {
+    if (micrograms === undefined) metrics.carbonUnknown.add([tenant, model, endpoint]);
+    else metrics.carbonGrams.add([tenant, model, endpoint], micrograms / 1e6);
+  },
   "request-accepted": () => undefined,
   "request-ended": () => undefined,
   "bytes-acknowledged": () => undefined,

@@ -33,7 +33,7 @@ describe("checkLimits", () => {
     [{ deadlineMs: "200" }, "limits.deadlineMs must be a number"],
     [
       { objective: "speed" },
-      "such as latency, p95 or mean=1,energy=0.2: 'speed' is none of mean, p1 to p99, energy and cost",
+      "such as latency, p95 or mean=1,energy=0.2: 'speed' is none of mean, p1 to p99, energy, cost and carbon",
     ],
     [{ objective: "p100" }, "'p100' is none of mean, p1 to p99"],
     [{ objective: "mean=1,chance=2" }, "chance is no sum and stands alone"],

@@ -12,6 +12,7 @@ export interface Goal {
   readonly weights: readonly number[];
   readonly energyWeight: number;
   readonly costWeight: number;
+  readonly carbonWeight: number;
   /** Which of the numbers is held against the deadline. */
   readonly deadlineAt: number;
   /** Candidates compete by what is left of their completion with the back-up that guards them. */
@@ -30,6 +31,7 @@ const plain: Goal = {
   weights: [1],
   energyWeight: 0,
   costWeight: 0,
+  carbonWeight: 0,
   deadlineAt: 0,
   guarded: true,
   isPlain: true,
@@ -70,10 +72,11 @@ function goalFrom(read: ReadObjective): Goal {
   if (read.kind !== "sum") return { ...plain, kind: read.kind, guarded: false, isPlain: false };
   const readings: Reading[] = [];
   const weights: number[] = [];
-  let [energyWeight, costWeight] = [0, 0];
+  let [energyWeight, costWeight, carbonWeight] = [0, 0, 0];
   for (const { of, weight } of read.terms) {
     if (of === "energy") energyWeight += weight;
     else if (of === "cost") costWeight += weight;
+    else if (of === "carbon") carbonWeight += weight;
     else {
       readings.push(readingOf(of === "mean" ? undefined : of));
       weights.push(weight);
@@ -87,10 +90,20 @@ function goalFrom(read: ReadObjective): Goal {
     weights.push(guarded ? 0 : tieWeight);
   }
   const isPlain = single && weights[0] === 1;
-  return { kind: "sum", readings, weights, energyWeight, costWeight, deadlineAt, guarded, isPlain };
+  return {
+    kind: "sum",
+    readings,
+    weights,
+    energyWeight,
+    costWeight,
+    carbonWeight,
+    deadlineAt,
+    guarded,
+    isPlain,
+  };
 }
 
-/** Whether energy or money alone counts: nothing runs twice then but for a deadline. */
+/** Whether energy, money or CO2 alone counts: nothing runs twice then but for a deadline. */
 export function isSaving({ kind, guarded }: Goal): boolean {
   return kind === "sum" && !guarded;
 }
@@ -105,6 +118,8 @@ export function hopeful(goal: Goal): Goal {
 export interface Scored {
   readonly deviceMillijoules: number;
   readonly costMicros: number;
+  /** Micrograms of CO2; finite. */
+  readonly carbonMicrograms: number;
   /** NaN where nobody measured it. */
   readonly accuracyRatio: number;
   readonly agreementRatio: number;
@@ -128,6 +143,7 @@ export function scoreOf(goal: Goal, latencies: ArrayLike<number>, scored: Scored
     return 1 - chanceBelow({ values: latencies }, scored.remainingMs) + missTieWeight * total;
   if (goal.energyWeight > 0) total += goal.energyWeight * scored.deviceMillijoules;
   if (goal.costWeight > 0) total += goal.costWeight * scored.costMicros;
+  if (goal.carbonWeight > 0) total += goal.carbonWeight * scored.carbonMicrograms;
   return total;
 }
 

@@ -20,11 +20,11 @@ describe("objectives", () => {
     ],
     [
       "speed",
-      "'speed' is none of mean, p1 to p99, energy and cost; latency, chance, accuracy and throughput stand alone",
+      "'speed' is none of mean, p1 to p99, energy, cost and carbon; latency, chance, accuracy and throughput stand alone",
     ],
     [
       "cost=1,latency=1",
-      "latency is no sum and stands alone; sums are made of mean, p1 to p99, energy and cost",
+      "latency is no sum and stands alone; sums are made of mean, p1 to p99, energy, cost and carbon",
     ],
     ["cost=-1", "the weight of cost must be a number above 0, such as cost=0.2"],
     ["cost=1e308", "the weight of cost must be between 1e-9 and 1e9"],

@@ -1,11 +1,11 @@
 import { LongshoreError } from "../../words/base/index.ts";
 
-/** What sums are made of: the mean of the completion time, a percentile of it (`p1` to `p99`), device energy, money. */
-type GoalTerm = "mean" | `p${number}` | "energy" | "cost";
+/** What sums are made of: the mean of the completion time, a percentile of it (`p1` to `p99`), device energy, money, CO2. */
+type GoalTerm = "mean" | `p${number}` | "energy" | "cost" | "carbon";
 
 /**
  * What to make small: milliseconds (`latency` and `mean` are the same; `p95` is what 95 of 100 take at most), device energy, money,
- * the chance of a wrong answer (`accuracy`), or of one that is late for its deadline (`chance`); or (`throughput`) what it adds to
+ * CO2 of all endpoints, the chance of a wrong answer (`accuracy`), or of one that is late for its deadline (`chance`); or (`throughput`) what it adds to
  * the busiest of device, links and endpoints, so that one request after another goes through as fast as all of them allow. Or a
  * sum of the first with weights: `mean=1,energy=0.2` takes a millisecond for as dear as 5 mJ; without a weight it is 1.
  * `longshore split --goal` knows the same words.
@@ -21,7 +21,7 @@ export type Objective =
 
 /** One term of a sum; a percentile as a ratio, 0..1. */
 export interface SumTerm {
-  readonly of: "mean" | "energy" | "cost" | number;
+  readonly of: "mean" | "energy" | "cost" | "carbon" | number;
   readonly weight: number;
 }
 
@@ -60,7 +60,7 @@ const mostWeight = 1e9;
 const latency: ReadObjective = { kind: "sum", terms: [{ of: "mean", weight: 1 }] };
 
 function termOf(word: string): SumTerm["of"] | undefined {
-  if (word === "mean" || word === "energy" || word === "cost") return word;
+  if (word === "mean" || word === "energy" || word === "cost" || word === "carbon") return word;
   const percent = /^p([1-9]\d?)$/.exec(word)?.[1];
   return percent === undefined ? undefined : Number(percent) / 100;
 }
@@ -68,18 +68,18 @@ function termOf(word: string): SumTerm["of"] | undefined {
 const alone = ["chance", "accuracy", "throughput", "latency"];
 
 function noTerm(word: string, isSum: boolean): string {
-  const known = "mean, p1 to p99, energy and cost";
+  const known = "mean, p1 to p99, energy, cost and carbon";
   return isSum && alone.includes(word)
     ? `${word} is no sum and stands alone; sums are made of ${known}`
     : `'${word.slice(0, 40)}' is none of ${known}; latency, chance, accuracy and throughput stand alone`;
 }
 
-/** Whether it is device energy or money alone that counts: nobody hurries then, and a second run is only for a deadline. */
+/** Whether energy, money or CO2 alone counts: nothing hurries then, and a second run is only for a deadline. */
 export function isThrifty(objective: Objective): boolean {
   if (objective === "latency") return false;
   const read = readObjective(objective);
   if (typeof read === "string" || read.kind !== "sum") return false;
-  return read.terms.every(({ of }) => of === "energy" || of === "cost");
+  return read.terms.every(({ of }) => of === "energy" || of === "cost" || of === "carbon");
 }
 
 /** An objective, and how surely a deadline is to be kept before it counts. */

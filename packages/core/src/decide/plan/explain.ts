@@ -1,4 +1,5 @@
 import { chanceBelow } from "../../words/estimate/index.ts";
+import type { Objective } from "../goal/index.ts";
 import { percent } from "./filter/deadline.ts";
 import { filterIndex, filterOrder } from "./filter/order.ts";
 import type { Finalist, LocalCandidate } from "./finalists.ts";
@@ -62,7 +63,7 @@ function amongOthers({ question, finalists, findings }: Explained, chosen: Price
   if (Math.abs(ratio - 1) >= 0.1) said.push(`${ratio.toFixed(1)} times what it promised`);
   const charged = said.length > 0 ? `, charged with ${said.join(" and ")}` : "";
   const rival = next
-    ? ` before ${nameOf(view, model, next.priced)} with ${ms(meanValue(next.guarded.values))}`
+    ? ` before ${nameOf(view, model, next.priced)} with ${ms(meanValue(next.guarded.values))}${aimOther(question, next.priced)}`
     : "";
   return `; best of ${others + 1} endpoints${charged}${rival}`;
 }
@@ -112,7 +113,7 @@ function aim(question: Question, priced: Priced, values: Float64Array): string {
   const { goal, remainingMs } = question;
   const { objective, minInTimeRatio } = question.request.limits;
   const figure = aimFigure(question, priced, values);
-  const about = objective === "energy" || objective === "cost" ? ` for about ${figure}` : figure;
+  const about = isAmount(objective) && figure !== "" ? ` for about ${figure}` : figure;
   const estimated = objective === "energy" ? " of this device (estimated)" : "";
   if (goal.kind !== "chance" || objective === "chance" || minInTimeRatio === undefined)
     return about + estimated;
@@ -123,13 +124,18 @@ function aim(question: Question, priced: Priced, values: Float64Array): string {
 function aimOther(question: Question, priced: Priced): string {
   const { objective } = question.request.limits;
   const figure = aimFigure(question, priced, priced.values);
-  return (objective === "energy" || objective === "cost") && figure !== "" ? ` and ${figure}` : figure;
+  return isAmount(objective) && figure !== "" ? ` and ${figure}` : figure;
+}
+
+/** Whether an objective is an amount besides the time. */
+function isAmount(objective: Objective): boolean {
+  return objective === "energy" || objective === "cost" || objective === "carbon";
 }
 
 /** The figure of the objective; empty if the usual time is that figure. */
 function aimFigure({ goal, request, remainingMs }: Question, priced: Priced, values: Float64Array): string {
   const { objective } = request.limits;
-  const { accuracyRatio, choice, deviceMillijoules, costMicros } = priced;
+  const { accuracyRatio, choice, deviceMillijoules, costMicros, carbonMicrograms } = priced;
   if (goal.kind === "chance") {
     return remainingMs === Infinity
       ? ""
@@ -137,6 +143,7 @@ function aimFigure({ goal, request, remainingMs }: Question, priced: Priced, val
   }
   if (objective === "energy") return `${amount(deviceMillijoules)} mJ`;
   if (objective === "cost") return `${amount(costMicros)} micros`;
+  if (objective === "carbon") return carbonText(carbonMicrograms);
   if (objective === "accuracy" && accuracyRatio !== undefined) {
     return ` with variant ${choice.variant.name}, right in ${(accuracyRatio * 100).toFixed(1)} %`;
   }
@@ -148,7 +155,12 @@ function aimFigure({ goal, request, remainingMs }: Question, priced: Priced, val
   }
   const energy = goal.energyWeight > 0 ? `, ${amount(deviceMillijoules)} mJ` : "";
   const money = goal.costWeight > 0 ? `, ${amount(costMicros)} micros` : "";
-  return `${energy}${money} (least of ${objective})`;
+  const carbon = goal.carbonWeight > 0 ? `, ${carbonText(carbonMicrograms)}` : "";
+  return `${energy}${money}${carbon} (least of ${objective})`;
+}
+
+function carbonText(micrograms: number): string {
+  return Number.isNaN(micrograms) ? "an unknown amount of CO2" : `${amount(micrograms)} µg of CO2`;
 }
 
 function amount(value: number): string {

@@ -2,6 +2,7 @@ import type { Random } from "../../words/base/index.ts";
 import type { LocalObstacle } from "./filter/local-endpoint.ts";
 import { accuracyDetail, accuracyRemoves } from "./filter/accuracy.ts";
 import { agreementDetail, agreementRemoves } from "./filter/agreement.ts";
+import { countedMicrograms, hereMicrograms } from "./carbon.ts";
 import { localMicros, mostLocalMicros } from "./cost.ts";
 import { costDetail, costRemoves } from "./filter/cost.ts";
 import { deadlineDetail, deadlineRemoves } from "./filter/deadline.ts";
@@ -67,6 +68,7 @@ export interface BackUp {
   readonly deviceMillijoules: number;
   readonly costMicros: number;
   readonly mostMicros: number;
+  readonly carbonMicrograms: number;
 }
 
 /** Every variant, whole and here. */
@@ -203,11 +205,12 @@ export function remoteFinalists(
 
 /** The score of a candidate with its back-up, which takes its energy and money in the share of cases in which it runs. */
 function guardedScore(
-  { goal, remainingMs, model, unpricedMicros }: Question,
+  question: Question,
   priced: PricedRemote,
   backUp: BackUp | undefined,
   { values, backUpRatio, chargedMs }: Guarded,
 ): number {
+  const { goal, remainingMs, model, unpricedMicros } = question;
   const charged = meanWeight(goal) * chargedMs;
   if (goal.isPlain) return charged + plainScore(goal, values);
   const unpriced = model.routes.unpriced[priced.route] === 1 ? unpricedMicros : 0;
@@ -216,6 +219,9 @@ function guardedScore(
     scoreOf(goal, judgedBy(goal, values), {
       deviceMillijoules: priced.deviceMillijoules + backUpRatio * (backUp?.deviceMillijoules ?? 0),
       costMicros: priced.costMicros + unpriced + backUpRatio * (backUp?.costMicros ?? 0),
+      carbonMicrograms:
+        countedMicrograms(question, priced.carbonMicrograms) +
+        (backUp && backUpRatio > 0 ? backUpRatio * countedMicrograms(question, backUp.carbonMicrograms) : 0),
       accuracyRatio: priced.accuracyRatio ?? NaN,
       agreementRatio: priced.agreementRatio,
       paceMs: 0,
@@ -253,6 +259,7 @@ function backUpFor(
     const { choice } = same;
     const values = localValues(question, choice, group.from, choice.to);
     const runMs = meanValue(values) - device.queueMs;
+    const deviceMillijoules = runMs * device.activeWatts;
     const hasHead = group.from > choice.from;
     return {
       choice,
@@ -260,9 +267,10 @@ function backUpFor(
       takes: hasHead ? "head" : "request",
       values,
       head: hasHead ? localValues(question, choice, choice.from, group.from) : undefined,
-      deviceMillijoules: runMs * device.activeWatts,
+      deviceMillijoules,
       costMicros: localMicros(device, runMs),
       mostMicros: mostLocalMicros(device, choice, group.from, choice.to),
+      carbonMicrograms: hereMicrograms(question.view, deviceMillijoules, true),
     };
   }
   let best: Priced | undefined;
@@ -279,6 +287,7 @@ function backUpFor(
     deviceMillijoules: best.deviceMillijoules,
     costMicros: best.costMicros,
     mostMicros: best.mostMicros,
+    carbonMicrograms: best.carbonMicrograms,
   };
 }
 

@@ -4,6 +4,7 @@ import type { CutId, Segment } from "../../words/model/index.ts";
 import { isThrifty } from "../goal/index.ts";
 import { backUpAffordable, type BackUp, type Finalist } from "./finalists.ts";
 import type { Choice } from "./choices.ts";
+import { hereMicrograms } from "./carbon.ts";
 import { localMicros, mostLocalMicros } from "./cost.ts";
 import { reachedHere } from "./options.ts";
 import type { Leg, LegId, Predicted, Trigger } from "./plan.ts";
@@ -209,15 +210,18 @@ function localLeg(
   const values = known ?? localValues(question, choice, from, to);
   const runMs = meanValue(values) - device.queueMs;
   const endpoint = device.info?.id ?? view.self;
-  const predicted: Predicted = {
+  const deviceMillijoules = runMs * device.activeWatts;
+  const carbonMicrograms = hereMicrograms(view, deviceMillijoules, true);
+  const predicted: Writable<Predicted> = {
     completionMs: keptEstimate(question, values),
-    deviceMillijoules: runMs * device.activeWatts,
+    deviceMillijoules,
     costMicros: localMicros(device, runMs),
     mostMicros: mostLocalMicros(device, choice, from, to),
     agreementRatio: choice.agreementRatio,
     accuracyRatio: choice.variant.accuracyRatio,
     sentBytes: 0,
   };
+  if (!Number.isNaN(carbonMicrograms)) predicted.carbonMicrograms = carbonMicrograms;
   return {
     id,
     segment: segmentOf(question, choice, from, to),
@@ -250,6 +254,16 @@ function remoteLeg(
     const moving = (up[index] ?? 0) + (down[index] ?? 0);
     values[index] = moving + (there[index] ?? 0) + (priced.encoding[index] ?? 0);
   }
+  const predicted: Writable<Predicted> = {
+    completionMs: keptEstimate(question, values),
+    deviceMillijoules: priced.deviceMillijoules - priced.localMs * view.device.activeWatts,
+    costMicros: priced.thereMicros,
+    mostMicros: priced.mostThereMicros,
+    agreementRatio: priced.agreementRatio,
+    accuracyRatio: priced.accuracyRatio,
+    sentBytes: priced.sentBytes,
+  };
+  if (!Number.isNaN(priced.thereMicrograms)) predicted.carbonMicrograms = priced.thereMicrograms;
   const leg: Writable<Leg> = {
     id,
     segment: segmentOf(question, choice, group.from, group.to),
@@ -259,15 +273,7 @@ function remoteLeg(
     state: stateAt(question, endpoint),
     starts,
     spends,
-    predicted: {
-      completionMs: keptEstimate(question, values),
-      deviceMillijoules: priced.deviceMillijoules - priced.localMs * view.device.activeWatts,
-      costMicros: priced.thereMicros,
-      mostMicros: priced.mostThereMicros,
-      agreementRatio: priced.agreementRatio,
-      accuracyRatio: priced.accuracyRatio,
-      sentBytes: priced.sentBytes,
-    },
+    predicted,
     travels: {
       upMs: keptEstimate(question, up),
       thereMs: keptEstimate(question, there),

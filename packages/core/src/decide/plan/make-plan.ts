@@ -1,6 +1,7 @@
 import type { Random, Writable } from "../../words/base/index.ts";
 import { because, type Explained, whyNone } from "./explain.ts";
 import { localObstacle } from "./filter/local-endpoint.ts";
+import { chargingUnknown } from "./carbon.ts";
 import { unknownMicros } from "./cost.ts";
 import { besideBest, choose, type LocalCandidate, localCandidates, remoteFinalists } from "./finalists.ts";
 import { keepsDeadline } from "./guarded.ts";
@@ -67,6 +68,7 @@ function makePlanFor(
     remainingMs,
     allowedMs,
     unpricedMicros: 0,
+    unknownMicrograms: 0,
     scratch,
   });
   const { objective, minInTimeRatio } = request.limits;
@@ -79,12 +81,13 @@ function makePlanFor(
   return request.evenLate === true && remainingMs > 0 ? decide(question(goal, Infinity), random) : careful;
 }
 
-function decide(question: Question, random: Random): Plan | Infeasible {
-  const { request, view, model, scratch } = question;
+function decide(asked: Question, random: Random): Plan | Infeasible {
+  const { request, view, model, scratch } = asked;
   scratch.beliefs.clear();
   scratch.tails.clear();
   scratch.columns.clear();
   const choices = choicesOf(request, view, model);
+  const question = chargingUnknown(asked, choices);
   const [first] = choices;
   const held = {
     classes: first?.bucket.classes[first.from] ?? [undefined],

@@ -27,6 +27,8 @@ export interface Predicted {
   readonly costMicros: number;
   /** The greatest cost, in micros; Infinity if a price is not known. */
   readonly mostMicros: number;
+  /** Micrograms of CO2; absent if nothing is stated, or if the intensity of a zone or the energy of a run is not known. */
+  readonly carbonMicrograms?: number;
   readonly agreementRatio: number;
   readonly accuracyRatio: number | undefined;
   readonly sentBytes: number;

@@ -1,5 +1,6 @@
 import type { Predicted } from "./plan.ts";
 import type { Choice } from "./choices.ts";
+import { countedMicrograms, hereMicrograms, runsHere, thereMicrograms } from "./carbon.ts";
 import { localMicros, mostLocalMicros, mostMicros, mostRemoteMicros, remoteMicros } from "./cost.ts";
 import type { Group, Options } from "./options.ts";
 import type { Question } from "./question.ts";
@@ -44,6 +45,8 @@ export interface Priced {
   readonly costMicros: number;
   /** The most that it may cost. */
   readonly mostMicros: number;
+  /** CO2 in micrograms; NaN if it is not known. */
+  readonly carbonMicrograms: number;
   readonly agreementRatio: number;
   readonly accuracyRatio: number | undefined;
   readonly sentBytes: number;
@@ -68,6 +71,8 @@ export interface PricedRemote extends Priced {
   /** The part of the cost that is spent elsewhere. */
   readonly thereMicros: number;
   readonly mostThereMicros: number;
+  /** The CO2 of the run elsewhere. */
+  readonly thereMicrograms: number;
 }
 
 /** Whether a candidate runs something elsewhere. */
@@ -140,6 +145,8 @@ export function priceRemote(
   const sentBytes = options.sentBytes[option] ?? 0;
   const thereMicros = remoteMicros(question, options, group, option, route);
   const costMicros = thereMicros + (options.costMicros[option] ?? 0);
+  const emittedThere = view.carbon ? thereMicrograms(question, group, route) : NaN;
+  const carbonMicrograms = emittedThere + hereMicrograms(view, deviceMillijoules, runsHere(group));
   const unpriced = model.routes.unpriced[route] === 1 ? question.unpricedMicros : 0;
   const accuracy = options.accuracyRatio[option] ?? NaN;
   const agreementRatio = options.agreementRatio[option] ?? 0;
@@ -161,6 +168,7 @@ export function priceRemote(
       : scoreOf(goal, judgedBy(goal, values), {
           deviceMillijoules,
           costMicros: costMicros + unpriced,
+          carbonMicrograms: countedMicrograms(question, carbonMicrograms),
           accuracyRatio: accuracy,
           agreementRatio,
           paceMs: stages ? paceOf(question, stages, endpoint) : 0,
@@ -170,6 +178,8 @@ export function priceRemote(
     deviceMillijoules,
     costMicros,
     mostMicros: mostMicros(question, options, group, option, route),
+    carbonMicrograms,
+    thereMicrograms: emittedThere,
     thereMicros,
     mostThereMicros: mostRemoteMicros(question, options, group, option, route),
     agreementRatio,
@@ -239,6 +249,7 @@ export function priceLocal(question: Question, choice: Choice): Priced {
   const runMs = localMean(choice, choice.from, choice.to);
   const deviceMillijoules = runMs * device.activeWatts + (runMs + device.queueMs) * device.idleWatts;
   const costMicros = localMicros(device, runMs);
+  const carbonMicrograms = hereMicrograms(view, deviceMillijoules, true);
   const accuracy = choice.variant.accuracyRatio;
   const stages = request.limits.objective === "throughput" ? stagesHere(choice) : undefined;
   return {
@@ -251,6 +262,7 @@ export function priceLocal(question: Question, choice: Choice): Priced {
       : scoreOf(goal, judgedBy(goal, values), {
           deviceMillijoules,
           costMicros,
+          carbonMicrograms: countedMicrograms(question, carbonMicrograms),
           accuracyRatio: accuracy ?? NaN,
           agreementRatio: choice.agreementRatio,
           paceMs: stages ? paceOf(question, stages, undefined) : 0,
@@ -260,6 +272,7 @@ export function priceLocal(question: Question, choice: Choice): Priced {
     deviceMillijoules,
     costMicros,
     mostMicros: mostLocalMicros(device, choice, choice.from, choice.to),
+    carbonMicrograms,
     agreementRatio: choice.agreementRatio,
     accuracyRatio: accuracy,
     sentBytes: 0,
@@ -268,7 +281,8 @@ export function priceLocal(question: Question, choice: Choice): Priced {
 
 /** The predictions of a plan, from the price of the whole and the completion with its back-up. */
 export function predictedOf(question: Question, priced: Priced, values: Float64Array): Predicted {
-  return {
+  const { carbonMicrograms } = priced;
+  const predicted: Predicted = {
     completionMs: keptEstimate(question, values, isAssumed(question, priced)),
     deviceMillijoules: priced.deviceMillijoules,
     costMicros: priced.costMicros,
@@ -277,6 +291,7 @@ export function predictedOf(question: Question, priced: Priced, values: Float64A
     accuracyRatio: priced.accuracyRatio,
     sentBytes: priced.sentBytes,
   };
+  return Number.isNaN(carbonMicrograms) ? predicted : { ...predicted, carbonMicrograms };
 }
 
 /** Whether the link of a remote candidate is not measured yet. */

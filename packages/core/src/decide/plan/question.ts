@@ -16,5 +16,7 @@ export interface Question {
   readonly allowedMs: number;
   /** Charge for a candidate without a known price, in micros; see `unknownMicros`. 0 if no candidate has a price. */
   readonly unpricedMicros: number;
+  /** Charge for a candidate whose CO2 is not known, in micrograms; 0 if that of no candidate is. */
+  readonly unknownMicrograms: number;
   readonly scratch: PlanScratch;
 }

@@ -1,4 +1,5 @@
 import { codecRemoves } from "./filter/codec.ts";
+import { countedMicrograms, gramsAt, hereMicrograms, runsHere, thereMicrograms } from "./carbon.ts";
 import { mostMicros, remoteMicros } from "./cost.ts";
 import { costRemoves } from "./filter/cost.ts";
 import { deadlineRemoves } from "./filter/deadline.ts";
@@ -74,7 +75,7 @@ interface Scan {
   readonly question: Question;
   readonly options: Options;
   readonly lost: LostTally;
-  /** Energy or money matters. */
+  /** Energy, money or CO2 matters. */
   readonly priced: boolean;
   /** Times, for each reading of the goal. */
   readonly lenses: readonly Lens[];
@@ -85,6 +86,8 @@ interface Scan {
   /** For each route, cost and energy of the current option, where they matter. */
   readonly micros: Float64Array;
   readonly millijoules: Float64Array;
+  /** For each route, grams of CO2 of a kilowatt hour; empty where CO2 does not matter. */
+  readonly grams: Float64Array;
 }
 
 /** The times of a scan by one reading of distributions. */
@@ -115,6 +118,7 @@ export function scan(question: Question, options: Options): Findings {
     priced:
       goal.energyWeight > 0 ||
       goal.costWeight > 0 ||
+      goal.carbonWeight > 0 ||
       maxDeviceMillijoules !== undefined ||
       maxCostMicros !== undefined,
     lenses: goal.readings.map((reading) => ({
@@ -127,6 +131,7 @@ export function scan(question: Question, options: Options): Findings {
     latencies: scratch.columns.take(goal.readings.length),
     micros: scratch.columns.take(count),
     millijoules: scratch.columns.take(count),
+    grams: goal.carbonWeight > 0 ? gramsOf(question) : none,
   };
   const findings = {
     bestScore: scratch.columns.filled(count, Infinity),
@@ -153,6 +158,10 @@ export function scan(question: Question, options: Options): Findings {
   }
   settleLosses(verdicts);
   return findings;
+}
+
+function gramsOf({ view, model }: Question): Float64Array {
+  return Float64Array.from({ length: model.routes.count }, (_, route) => gramsAt(view, model, route));
 }
 
 /** Time there and back of a group at each route, without the option: NaN if it is not offered or is excluded. */
@@ -321,12 +330,19 @@ function scoreAt(state: Scan, group: Group, option: number, route: number): numb
   const scored: Scored = {
     deviceMillijoules: priced ? (state.millijoules[route] ?? 0) : 0,
     costMicros: priced ? (state.micros[route] ?? 0) + unpriced : 0,
+    carbonMicrograms: goal.carbonWeight > 0 ? emittedAt(state, group, route) : 0,
     accuracyRatio: options.accuracyRatio[option] ?? NaN,
     agreementRatio: agreedAt(state, group, option, route),
     paceMs: paced ? paceOf(question, stagesThere(question, options, group, option, route), endpointState) : 0,
     remainingMs,
   };
   return scoreOf(goal, latencies, scored);
+}
+
+function emittedAt({ question, millijoules, grams }: Scan, group: Group, route: number): number {
+  const there = thereMicrograms(question, group, route, grams[route] ?? NaN);
+  const here = hereMicrograms(question.view, millijoules[route] ?? 0, runsHere(group));
+  return countedMicrograms(question, there + here);
 }
 
 /** Energy of this device, always by means: local parts, bytes, radio while it sends, waits and receives, idling. */

@@ -1,4 +1,4 @@
-import type { EndpointId, LongshoreError } from "../../words/base/index.ts";
+import type { EndpointId, LongshoreError, ZoneId } from "../../words/base/index.ts";
 import type { EndpointInfo } from "../../wire/endpoint/index.ts";
 import type { DevicePrice, LossOptions, Radio } from "../estimate/index.ts";
 import type { Policy } from "../policy/index.ts";
@@ -63,4 +63,6 @@ export interface View {
   readonly endpoints: EndpointTable;
   readonly models: ReadonlyMap<string, ModelView>;
   readonly policy: Policy;
+  /** Grams of CO2 of a kilowatt hour in a zone now; NaN if nothing is stated. Undefined: of no zone. */
+  readonly carbon?: ((zone: ZoneId) => number) | undefined;
 }

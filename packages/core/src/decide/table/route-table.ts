@@ -42,13 +42,13 @@ interface OfferedCell {
 }
 
 /**
- * Key; price, its part that does not grow with time, and its maximum; agreement; and the belief of run (and forward) time without the
+ * Key; price, its part that does not grow with time, and its maximum; agreement; energy; and the belief of run (and forward) time without the
  * queue, cell by cell.
  */
 type OfferedNumbers = Float64Array;
 
 /** Numbers per cell. */
-const cellSize = 5 + beliefSize;
+const cellSize = 6 + beliefSize;
 
 /** Bound of cut positions in keys: the maximum of cuts in a profile. */
 const keyBase = 4096;
@@ -79,6 +79,8 @@ export interface CellTable {
   /** `[route][cell]`: the maximum price. */
   readonly mostMicros: Float64Array;
   readonly agreementRatio: Float64Array;
+  /** `[route][cell]`: energy of the run there, at least by the stated power, in millijoules; 0 if it is not known. */
+  readonly millijoules: Float64Array;
   /** The lowest agreement of any offer. Usually it equals that of the variant, and no decision has to look further. */
   readonly leastAgreementRatio: number;
   /** Whether every route offers every segment, as similar endpoints do. Then lookups for single cells are unnecessary. */
@@ -186,6 +188,8 @@ function numbersOf(cells: readonly OfferedCell[], { rates }: EndpointInfo): Offe
     numbers[at++] = Math.min(costMicros, runMicros(rates, 0, 0));
     numbers[at++] = mostMicrosOf(offer);
     numbers[at++] = offer.agreementRatio;
+    const runMs = Math.max(0, meanOf(offer.completionMs) - offer.queueMs);
+    numbers[at++] = Math.max(offer.energyMillijoules, runMs * rates.activeWatts);
     writeBelief(numbers.subarray(at, at + beliefSize), 1, 0, offer.completionMs.values, offer.queueMs);
     at += beliefSize;
   }
@@ -309,6 +313,7 @@ function cellTable(
   const fixedMicros = new Float64Array(rows);
   const mostMicros = new Float64Array(rows);
   const agreementRatio = new Float64Array(rows);
+  const millijoules = new Float64Array(rows);
   let leastAgreementRatio = 1;
   let promised = 0;
   for (const [position, own] of offered.entries()) {
@@ -322,11 +327,12 @@ function cellTable(
       const agrees = own[at + 4] ?? 0;
       agreementRatio[row] = agrees;
       leastAgreementRatio = Math.min(leastAgreementRatio, agrees);
-      const meanMs = own[at + 5] ?? NaN;
+      millijoules[row] = own[at + 5] ?? 0;
+      const meanMs = own[at + 6] ?? NaN;
       service[row] = meanMs;
       if (!Number.isNaN(meanMs)) promised++;
       const to = valuesOf(rows, row);
-      for (let index = 0; index < estimateSize; index++) service[to + index] = own[at + 6 + index] ?? NaN;
+      for (let index = 0; index < estimateSize; index++) service[to + index] = own[at + 7 + index] ?? NaN;
     }
   }
   const from = new Int32Array(count);
@@ -348,6 +354,7 @@ function cellTable(
     fixedMicros,
     mostMicros,
     agreementRatio,
+    millijoules,
     leastAgreementRatio,
     complete,
     codingCount,

@@ -22,6 +22,8 @@ export interface Tally {
   millijoules: number;
   measured: boolean;
   costMicros: number;
+  /** CO2 in micrograms; NaN once that of a part is not known. */
+  carbonMicrograms: number;
   /** Whether any part ran on this device. */
   ranHere: boolean;
   /** The budgets that paid for second runs, both those after a late first run and those raced from the start. */
@@ -40,6 +42,7 @@ export function addTally(tally: Tally, other: Tally): void {
   tally.millijoules += other.millijoules;
   tally.measured &&= other.measured;
   tally.costMicros += other.costMicros;
+  tally.carbonMicrograms += other.carbonMicrograms;
   tally.ranHere ||= other.ranHere;
 }
 
@@ -54,6 +57,7 @@ export function newTally(): Tally {
     millijoules: 0,
     measured: true,
     costMicros: 0,
+    carbonMicrograms: 0,
     ranHere: false,
     spent: undefined,
     charged: undefined,

@@ -244,7 +244,10 @@ class AppOffloader implements Offloader {
         return runJob(loop, renewed);
       });
       noteUse(loop, model, limits.version, job.limits, "over");
-      return { result: resultOf(outcome, events.ended("answered")), outcome };
+      return {
+        result: resultOf(outcome, events.ended("answered"), loop.parts.carbon !== undefined),
+        outcome,
+      };
     } catch (thrown) {
       throw events.failed(thrown);
     }

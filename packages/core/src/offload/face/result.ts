@@ -18,7 +18,7 @@ function becauseOf({ plan, leg, tally: { lostLegs } }: Outcome): string {
 }
 
 /** The app's result for a request that took `tookMs`. */
-export function resultOf(outcome: Outcome, tookMs: number): Result {
+export function resultOf(outcome: Outcome, tookMs: number, counted: boolean): Result {
   const { response, leg, plan, tally, confirmedBy } = outcome;
   const [first = plan] = tally.plans;
   return {
@@ -36,5 +36,6 @@ export function resultOf(outcome: Outcome, tookMs: number): Result {
     receivedBytes: tally.receivedBytes,
     energy: { millijoules: tally.millijoules, label: tally.measured ? "measured" : "estimated" },
     costMicros: tally.costMicros,
+    ...(counted && !Number.isNaN(tally.carbonMicrograms) ? { carbonMicrograms: tally.carbonMicrograms } : {}),
   };
 }

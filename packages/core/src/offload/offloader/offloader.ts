@@ -78,6 +78,11 @@ export interface Result {
   readonly receivedBytes: number;
   readonly energy: { readonly millijoules: number; readonly label: "measured" | "estimated" };
   readonly costMicros: number;
+  /**
+   * Micrograms of CO2 of all runs, lost and extra ones included. Absent without `carbon` of the offloader, or if the intensity of a zone or the
+   * energy of a run is not known.
+   */
+  readonly carbonMicrograms?: number;
 }
 
 /** One of the answers to a request. */

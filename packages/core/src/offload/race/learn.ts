@@ -5,6 +5,7 @@ import { meanOf } from "../../words/estimate/index.ts";
 import type { Features } from "../../words/model/index.ts";
 import type { Leg } from "../../decide/plan/index.ts";
 import { bucketFor, segmentMeanMs } from "../../decide/table/index.ts";
+import { type Counting, drew } from "./carbon.ts";
 import { elsewhereMs } from "./guard-times.ts";
 import type { KnownModel } from "../models/index.ts";
 import type { EndpointState, RadioUse } from "../endpoints/index.ts";
@@ -130,19 +131,18 @@ export function learnLost(
 }
 
 /** Adds what a run here used. */
-export function tallyLocal(loop: Loop, tally: Tally, account: Account): void {
+export function tallyLocal(loop: Loop, job: Counting, tally: Tally, account: Account): void {
   const { energy } = account;
   const busyMs = stageMs(account, "run", "transform");
-  if (energy.label === "measured") tally.millijoules += energy.millijoules;
-  else {
-    tally.measured = false;
-    tally.millijoules += busyMs * loop.device.activeWatts;
-  }
+  const isMeasured = energy.label === "measured";
+  if (!isMeasured) tally.measured = false;
+  drew(loop, job, isMeasured ? energy.millijoules : busyMs * loop.device.activeWatts, true, tally);
 }
 
 /** Adds what an answered exchange used. */
 export function tallyRemote(
   loop: Loop,
+  job: Counting,
   tally: Tally,
   account: Account,
   exchange: RadioUse | undefined,
@@ -157,10 +157,11 @@ export function tallyRemote(
   const upMs = exchange?.ended(nowMs) ?? 0;
   const movedMs = tookMs > 0 ? (upMs * onAirMs) / tookMs : upMs;
   const encodeMs = stageMs(account, "encode", "decode");
-  tally.millijoules +=
+  const millijoules =
     (exchange?.wakeMillijoules ?? 0) +
     exchangeMillijoules(radio, account.sentBytes, account.receivedBytes, movedMs, upMs - movedMs) +
     encodeMs * loop.device.activeWatts +
     tookMs * idleWatts;
+  drew(loop, job, millijoules, false, tally);
   tally.measured = false;
 }

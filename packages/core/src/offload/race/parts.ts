@@ -12,7 +12,7 @@ import type { Directory } from "../../fleet/directory/index.ts";
 import type { Endpoint, EndpointInfo } from "../../wire/endpoint/index.ts";
 import type { Link } from "../../wire/transport/index.ts";
 import type { BeliefMemory, TryOptions } from "../../decide/estimate/index.ts";
-import type { Objective } from "../../decide/goal/index.ts";
+import type { CarbonIntensity, Objective } from "../../decide/goal/index.ts";
 import type { RetryOptions } from "./retries.ts";
 import type { Policy } from "../../decide/policy/index.ts";
 import type { DeviceParts } from "../endpoints/index.ts";
@@ -54,6 +54,8 @@ export interface OffloadParts {
   readonly directory?: Directory;
   readonly dial?: (info: EndpointInfo) => Endpoint;
   readonly policy: Policy;
+  /** CO2 of electricity by zone. Default: nothing is known of any zone. */
+  readonly carbon?: CarbonIntensity;
   readonly clock: Clock;
   readonly random: Random;
   readonly observer: Observer;

@@ -13,6 +13,7 @@ import { type EndpointTable, routeTable, withAvailable } from "../../decide/tabl
 import type { EndpointStates, PartFilter } from "../endpoints/index.ts";
 import { type KnownModel, slownessHere } from "../models/index.ts";
 import type { HeldCrossing } from "../steps/index.ts";
+import { gramsNow } from "./carbon.ts";
 import type { DeviceState } from "./device-state.ts";
 import type { Job } from "./job.ts";
 import type { OffloadParts } from "./parts.ts";
@@ -49,6 +50,7 @@ const crowdedTieRatio = 0.05;
 export function createPlanner({
   parts,
   self,
+  clock,
   endpoints: endpointStates,
   device,
   settle,
@@ -116,6 +118,7 @@ export function createPlanner({
       endpoints,
       models: new Map([[name, modelView(known, endpoints)]]),
       policy: parts.policy,
+      carbon: gramsNow(parts, clock),
     });
     const { usualItems } = known.usual;
     const { traffic } = job;

@@ -25,7 +25,8 @@ import { isGone, isWaiting, type Job, nobody } from "./job.ts";
 import { learnItems } from "./learn.ts";
 import { legCall, legRequest } from "./leg-request.ts";
 import type { Loop } from "./loop.ts";
-import { affordableMs, affords, charge, holdFor, lostMicros, tooDear } from "./charge.ts";
+import { countPredicted } from "./carbon.ts";
+import { affordableMs, affords, charge, holdFor, lostMicros, neverRan, tooDear } from "./charge.ts";
 import { final, hadTooMuch, type EndpointState, endpointFor } from "../endpoints/index.ts";
 import { guardAlone, type GuardTimes, isFarSlower } from "./guard-times.ts";
 import { type GuardParts, type GuardWatch, guardWatch } from "./guard-watch.ts";
@@ -363,6 +364,7 @@ class Race {
     const { call } = this.#job;
     this.#over(running, error.reason, nowMs);
     charge(this.#loop, this.#job, leg.endpoint, lostMicros(running, nowMs, error), running.hold, this.#tally);
+    if (running.endpoint && !neverRan(error)) countPredicted(this.#loop, this.#job, leg, this.#tally);
     if (call.abort.aborted || nowMs >= call.deadlineMs) {
       this.#stop(call.abort.aborted ? abortError(call.abort, "execute") : deadlinePassed(error));
       return;
@@ -442,7 +444,7 @@ class Race {
     this.#watches.delete(leg.id);
     if (outcome === "won") endLeg(this.#loop, endpointState, nowMs);
     else endFailedLeg(this.#loop, running, outcome);
-    if (outcome !== "won") tallyUnanswered(this.#loop, running, this.#tally, nowMs);
+    if (outcome !== "won") tallyUnanswered(this.#loop, this.#job, running, this.#tally, nowMs);
     recordEnd(this.#loop, this.#job.call.id, running, outcome, nowMs);
   }
 

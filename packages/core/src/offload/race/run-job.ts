@@ -215,7 +215,7 @@ async function runHere(
     run.ended();
     const nowMs = clock.nowMs();
     tally.accounts.push(response.account);
-    tallyLocal(loop, tally, response.account);
+    tallyLocal(loop, job, tally, response.account);
     charge(loop, job, leg.endpoint, response.account.costMicros, hold, tally);
     learnLocal(known, leg, response.account, held.features, nowMs);
     loop.device.warmth.ran(leg.endpoint, leg.segment);

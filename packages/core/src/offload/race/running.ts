@@ -19,6 +19,7 @@ import { guardFor, type GuardTimes, lateAloneMs } from "./guard-times.ts";
 import type { LocalRun, EndpointState, RadioUse } from "../endpoints/index.ts";
 import { longSendMs } from "../probe/index.ts";
 import type { Hold, Tally } from "../account/index.ts";
+import { type Counting, countAnswer, countPredicted, drew } from "./carbon.ts";
 import { charge, lostMicros } from "./charge.ts";
 
 /** A leg under way: its expected time, and what was received of it. */
@@ -185,6 +186,7 @@ export function bookAnswer(
   const tookMs = waits ? account.stages.reduce((sum, stage) => sum + stage.tookMs, 0) : nowMs - startedMs;
   tally.accounts.push(account);
   charge(loop, job, leg.endpoint, account.costMicros, hold, tally);
+  if (endpointState) countAnswer(loop, job, account, tally);
   loop.device.warmth.ran(leg.endpoint, leg.segment);
   if (endpointState) {
     const { load } = response;
@@ -195,10 +197,10 @@ export function bookAnswer(
       learnRemote(loop, endpointState, leg, account, load, tookMs, nowMs);
       if (!waits) endpointState.lateness.answered(tookMs, usualMs, silentMs);
     });
-    tallyRemote(loop, tally, account, exchange, tookMs, nowMs);
+    tallyRemote(loop, job, tally, account, exchange, tookMs, nowMs);
   } else {
     learnLocal(job.known, leg, account, held.features, nowMs);
-    tallyLocal(loop, tally, account);
+    tallyLocal(loop, job, tally, account);
   }
 }
 
@@ -219,9 +221,10 @@ export function bookLoss(
   tally.lostLegs.push({ leg: leg.id, endpoint: leg.endpoint, why });
   tally.measured = false;
   if (!endpointState) {
-    tally.millijoules += leg.predicted.deviceMillijoules;
+    drew(loop, job, leg.predicted.deviceMillijoules, true, tally);
     return;
   }
+  countPredicted(loop, job, leg, tally);
   endLeg(loop, endpointState);
   if (beganMs !== undefined) {
     const arrived = bodyArrived(running);
@@ -229,12 +232,13 @@ export function bookLoss(
     const fromMs = arrived ? beganMs : Math.max(beganMs, heardAtMs);
     learnLost(loop, endpointState, running, nowMs - fromMs, arrived ? nowMs - heardAtMs : undefined, nowMs);
   }
-  tallyUnanswered(loop, running, tally, nowMs);
+  tallyUnanswered(loop, job, running, tally, nowMs);
 }
 
 /** Adds what an exchange without an answer used, as far as it is known. */
 export function tallyUnanswered(
   loop: Loop,
+  job: Counting,
   { exchange, heardBytes }: Running,
   tally: Tally,
   nowMs: number,
@@ -243,8 +247,8 @@ export function tallyUnanswered(
   const radio = loop.parts.device?.radio ?? radios.wired;
   tally.measured = false;
   tally.sentBytes += heardBytes;
-  tally.millijoules +=
-    exchange.wakeMillijoules + exchangeMillijoules(radio, heardBytes, 0, exchange.ended(nowMs), 0);
+  const moved = exchangeMillijoules(radio, heardBytes, 0, exchange.ended(nowMs), 0);
+  drew(loop, job, exchange.wakeMillijoules + moved, false, tally);
 }
 
 /**

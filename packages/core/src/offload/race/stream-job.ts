@@ -5,10 +5,11 @@ import { beginning } from "./plan-progress.ts";
 import { checkCrossing } from "../steps/index.ts";
 import { final, endpointFor } from "../endpoints/index.ts";
 import { type Job, nobody } from "./job.ts";
-import { stageMs } from "./learn.ts";
+import { stageMs, tallyLocal } from "./learn.ts";
 import { legCall, legRequest } from "./leg-request.ts";
 import type { Loop } from "./loop.ts";
 import { decide, defaultPlans } from "./decide.ts";
+import { countAnswer } from "./carbon.ts";
 import { affords, charge, holdFor, tooDear } from "./charge.ts";
 import { nextRound, retriesOf } from "./retries.ts";
 import { forgetRefused, withPurse } from "./run-job.ts";
@@ -114,6 +115,8 @@ async function* answersAt(loop: Loop, job: Job, leg: Leg, tally: Tally): AsyncIt
       }
       heard = true;
       spentMicros += account.costMicros;
+      if (here) tallyLocal(loop, job, tally, account);
+      else countAnswer(loop, job, account, tally);
       if (hold && spentMicros > hold.mostMicros) throw tooDear(job, leg);
       endpointState?.answering(clock.nowMs());
       yield response;

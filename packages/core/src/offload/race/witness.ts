@@ -10,7 +10,9 @@ import { type Job, nobody } from "./job.ts";
 import { legCall, legRequest } from "./leg-request.ts";
 import { leftAlone, endpointFor } from "../endpoints/index.ts";
 import type { Loop } from "./loop.ts";
+import { countAnswer } from "./carbon.ts";
 import { charge } from "./charge.ts";
+import { tallyLocal } from "./learn.ts";
 import { endLeg } from "./running.ts";
 import { newTally } from "../account/index.ts";
 
@@ -139,6 +141,8 @@ async function opinion(loop: Loop, job: Job, leg: Leg): Promise<Opinion | undefi
       call,
     );
     charge(loop, job, leg.endpoint, account.costMicros, undefined, newTally());
+    if (here) tallyLocal(loop, job, newTally(), account);
+    else countAnswer(loop, job, account, newTally());
     answeredAtMs = clock.nowMs();
     return { endpoint: leg.endpoint, here, outputs, agreementRatio: leg.predicted.agreementRatio };
   } catch (thrown) {

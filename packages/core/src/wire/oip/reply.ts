@@ -110,6 +110,7 @@ function accountOf(
     serverMs === undefined
       ? { stage: "wait", name: info.id, tookMs }
       : { stage: "network", name: info.id, tookMs: Math.max(0, tookMs - serverMs) };
+  const runMs = chargedRunMs(told, exchanged);
   return {
     endpoint: info.id,
     zone: info.zone,
@@ -117,21 +118,14 @@ function accountOf(
     stages: [...codingStages, ...(told?.stages ?? readServerTiming(headers)), away],
     sentBytes,
     receivedBytes,
-    energy: told?.energy ?? { millijoules: 0, label: "estimated" },
-    costMicros: costOf(info, told, exchanged),
+    energy: energyOf(info, told, runMs),
+    costMicros: costOf(info, told, exchanged, runMs),
     forwarded: told?.forwarded ?? [],
   };
 }
 
-/**
- * The cost of the exchange by the operator's prices of the server; the server's claims can only raise it. A server that reports
- * no times is paid for as long as it took to answer.
- */
-function costOf(
-  { rates }: EndpointInfo,
-  told: Account | undefined,
-  { headers, tookMs, serverMs, sentBytes, receivedBytes }: Exchange,
-): number {
+/** The run time that is charged. A server that tells no times is charged for as long as it took to answer. */
+function chargedRunMs(told: Account | undefined, { headers, tookMs, serverMs }: Exchange): number {
   const stages = told?.stages ?? readServerTiming(headers);
   let runMs = 0;
   for (const { stage, tookMs: lasted } of stages)
@@ -141,6 +135,23 @@ function costOf(
     for (const { stage, tookMs: lasted } of stages)
       if (stage === "queue") runMs = Math.max(0, runMs - lasted);
   }
+  return runMs;
+}
+
+/** Energy of the server: what it claims, and at least what the operator's figure of its power gives. */
+function energyOf({ rates }: EndpointInfo, told: Account | undefined, runMs: number): Account["energy"] {
+  const least = told && told.forwarded.length > 0 ? 0 : rates.activeWatts * runMs;
+  if (told && told.energy.millijoules >= least) return told.energy;
+  return { millijoules: least, label: "estimated" };
+}
+
+/** What the exchange cost by the operator's prices of the server; what the server claims can only raise it. */
+function costOf(
+  { rates }: EndpointInfo,
+  told: Account | undefined,
+  { sentBytes, receivedBytes }: Exchange,
+  runMs: number,
+): number {
   const energy = Math.max(told?.energy.millijoules ?? 0, rates.activeWatts * runMs);
   return (
     Math.max(told?.costMicros ?? 0, runMicros(rates, runMs, energy)) +

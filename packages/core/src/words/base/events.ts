@@ -81,6 +81,17 @@ export type LongshoreEvent =
       readonly micros: number;
     }
   | {
+      /** A run, or an exchange, drew energy where the intensity of zones is stated. */
+      readonly kind: "carbon-counted";
+      readonly atMs: number;
+      readonly callId: string;
+      readonly tenant: TenantId;
+      readonly model: string;
+      readonly endpoint: EndpointId;
+      /** Micrograms of CO2; undefined if the intensity of the zone or the energy is not known. */
+      readonly micrograms: number | undefined;
+    }
+  | {
       readonly kind: "bytes-acknowledged";
       readonly atMs: number;
       readonly callId: string;
