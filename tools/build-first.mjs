@@ -1,4 +1,6 @@
-/** Builds what has changed before tests run, for they run what is built. Where types are wrong it says so, and tests run all the same. */
+/**
+ * Builds what has changed before tests run, for they run what is built. Type errors are printed, and tests run nevertheless.
+ */
 import { spawnSync } from "node:child_process";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";

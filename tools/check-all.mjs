@@ -14,7 +14,7 @@ function firstSeed() {
   return status === 0 ? Number.parseInt(stdout.slice(0, 6), 16) : 1;
 }
 
-/** What there is to check, and how many seconds each part may take at most. */
+/** The checks, and how many seconds each may take at most. */
 const parts = [
   {
     name: "fuzz",
@@ -67,7 +67,7 @@ if (unknown.length > 0) {
 
 let passed = 0;
 let failed = 0;
-/** What failed, in the first line that its part printed of each, said again at the end, where it is not lost among what passed. */
+/** The first line of each failed part, printed again at the end, where it is easy to find. */
 const broken = [];
 for (const { name, about, args, mostSeconds } of parts) {
   if (wanted.length > 0 && !wanted.includes(name)) continue;

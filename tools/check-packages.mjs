@@ -1,4 +1,4 @@
-/** publint over every published package: what is built must be importable as its package.json says. */
+/** publint over every published package: the built files must be importable as its package.json says. */
 import { publint } from "publint";
 import { formatMessage } from "publint/utils";
 import { publishedPackages } from "./published.mjs";

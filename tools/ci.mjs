@@ -11,7 +11,7 @@ import { fileURLToPath } from "node:url";
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 let passed = 0;
 let failed = 0;
-/** What failed, said again at the end, where it is not lost among what passed. */
+/** The failed parts, printed again at the end, where they are easy to find. */
 const broken = [];
 
 function run(name, command, args) {

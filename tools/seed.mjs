@@ -1,4 +1,4 @@
-/** Property tests draw the same each time, so that no run fails by chance; `LONGSHORE_SEED=N` has them draw otherwise. */
+/** Property tests draw the same each time, so that no run fails at random; `LONGSHORE_SEED=N` draws others. */
 import fc from "fast-check";
 
 const asked = process.env["LONGSHORE_SEED"] ?? "1";

@@ -12,7 +12,7 @@ import {
 import { onnxSource } from "@longshore/graph";
 import { sha256, systemClock, systemRandom } from "@longshore/nodejs";
 
-/** An engine in this thread with one runtime, transforms without media, and nobody who listens to its events. */
+/** An engine in this thread with one runtime, transforms without media, and no observer. */
 export function benchEngine(store: ModelStore, runtime: Runtime, limits: Partial<EngineLimits> = {}): Engine {
   const clock = systemClock();
   const transforms = transformSet(...pureTransforms());

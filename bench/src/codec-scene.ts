@@ -30,7 +30,7 @@ export function networkBytes(name: string): Uint8Array {
   return new Uint8Array(readFileSync(join(sampleRepository(), name, "1/model.onnx")));
 }
 
-/** What each network is really fed when the sample pipelines run on the sample inputs, at most `most` inputs each. */
+/** The real inputs of each network when the sample pipelines run on the sample inputs, at most `most` inputs each. */
 export async function realInputs(
   runtime: Runtime,
   most: number,

@@ -137,7 +137,7 @@ function speed(list: readonly Row[], key: string): number {
   return sum("floatBytes") / 1000 / sum(key);
 }
 
-/** What activations follow, as networks without trained weights are told apart. */
+/** The function that activations follow, which distinguishes networks without trained weights. */
 const kinds: Readonly<Record<string, string>> = { Relu: "ReLU", Clip: "Clip", HardSwish: "HardSwish" };
 
 /** Networks with seeded weights, apart: no figure counts them. Agreement is that of the answers' numbers: they have no task. */

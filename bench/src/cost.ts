@@ -1,4 +1,4 @@
-/** `bench cost`: what requests cost where money is made small, beside the cheapest plan that keeps the deadline. */
+/** `bench cost`: the cost of requests with the objective `cost`, beside the cheapest plan that keeps the deadline. */
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { type EndpointInfo, type Limits, LongshoreError, seededRandom, type Tier } from "@longshore/core";
@@ -22,7 +22,7 @@ import { type ArrivalKind, arrivalKinds } from "./decide-arrivals.ts";
 import { decideTraces } from "./decide-traces.ts";
 import { type Bench, chosenOf, mean, type Measured, numberOf, type Row } from "./harness.ts";
 
-/** A run here takes too long for the deadline: what is left is to pay. */
+/** A run here takes too long for the deadline: only a priced server remains. */
 const localMs = 2000;
 const serverMs = 60;
 const bytes = 60_000;
@@ -139,7 +139,7 @@ function inMetrics(telemetry: Telemetry): number {
   return sum;
 }
 
-/** Random prices, links, faults and limits; what was spent beyond a limit, and what metrics say beside results. */
+/** Random prices, links, faults and limits; compares spending with limits, and metrics with results. */
 async function randomCalls(seed: number, calls: number): Promise<Row> {
   const random = seededRandom(seed);
   const price = (most: number): number => (random.next() < 0.3 ? 0 : most * random.next() ** 3);

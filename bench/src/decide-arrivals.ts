@@ -83,7 +83,7 @@ const settings = [
   [600_000, 400, 50],
 ] as const;
 
-/** The rows of one trace, for so many draws of each kind that is random. */
+/** The rows of one trace, for this many draws of each random kind. */
 export async function arrivalRows(
   trace: Trace,
   kinds: readonly ArrivalKind[],

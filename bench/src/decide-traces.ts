@@ -35,7 +35,7 @@ const tunedOn = ["Verizon-EVDO-driving.up", "Verizon-LTE-short.up"];
 const mostBytes = 64e6;
 /** A p99 of fewer requests than come in a minute is one answer, and after an hour nothing new is to be learned. */
 const lengths = { leastMs: 60_000, mostMs: 3_600_000 };
-/** On less, what is sent is never there: requests for an hour would take weeks. */
+/** On a slower link, bytes never arrive: requests for an hour would take weeks. */
 const leastBitsPerSecond = 20e3;
 
 /**

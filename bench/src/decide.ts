@@ -127,7 +127,7 @@ async function arrivalGroup(
   for (const trace of traces) {
     say(`  arrivals on ${trace.name}`);
     const ofTrace = await arrivalRows(trace, kinds, draws);
-    // The whole takes long: what one trace gave is told when it is there.
+    // The whole takes long: the rows of a trace are printed when they are there.
     print(arrivalTable(ofTrace), say);
     rows.push(...ofTrace);
   }
@@ -145,7 +145,10 @@ async function arrivalGroup(
 /** The p99, in runs here, and the share of extra runs that are aimed at. */
 const barOf = { p99Ratio: 1.3, extraRatio: 0.15 };
 
-/** Of the offloader's rows that miss the tail where no acknowledgement is in time: what anybody could reach who keeps it. */
+/**
+ * For the offloader's rows that miss the tail, if no acknowledgement is in time: the best that a policy within the tail can
+ * reach.
+ */
 function blindBounds(
   rows: readonly PolicyRow[],
   traces: readonly Trace[],
@@ -174,7 +177,10 @@ function blindBounds(
   });
 }
 
-/** Only what was asked for (`--generated` takes made-up links instead): `--uplinks` and `--quick` leave out the downlinks, `--downlinks` the uplinks; `--only` names traces. */
+/**
+ * Only the selected traces (`--generated` takes made-up links instead): `--uplinks` and `--quick` leave out the downlinks,
+ * `--downlinks` the uplinks; `--only` names traces.
+ */
 function asked(found: DecideTraces, args: readonly string[]): DecideTraces {
   const text = optionOf(args, "only") ?? "";
   const uplinks = !args.includes("--downlinks");
@@ -194,7 +200,7 @@ function groupsOf({ tuned, held, extra }: DecideTraces): readonly (readonly [str
   return groups.filter(([, traces]) => traces.length > 0);
 }
 
-/** What the offloader reached on uplinks, and apart on those that parameters were not chosen on. */
+/** The offloader's figures on uplinks, and separately on those that parameters were not chosen on. */
 function uplinkFigures(rows: readonly PolicyRow[], { tuned, held }: DecideTraces): Record<string, number> {
   const all = ownScore(rows);
   const others = ownScore(rows.filter(({ trace }) => held.some(({ name }) => name === trace)));

@@ -1,4 +1,4 @@
-/** `bench energy`: what the device spends when energy is made small, with every constant also halved and doubled. */
+/** `bench energy`: the energy of the device with the objective `energy`, with every constant also halved and doubled. */
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { type Radio, startCut } from "@longshore/core";
@@ -50,7 +50,7 @@ interface Setting {
   readonly down: Trace;
 }
 
-/** What `--only` calls it: a beginning names several. */
+/** Its name for `--only`: a prefix selects several. */
 const settingName = ({ model, radio, gapMs }: Setting): string => `${model}/${radio}/${gapMs}`;
 
 /** Every constant by itself, halved and doubled, after the constants as they are. */
@@ -100,7 +100,7 @@ function settingsOf(data: string | undefined, seed: number): { settings: Setting
   const wifi = { up: home, down: home };
   // The samples whose packages hold a profile.
   const settings = ["ocr-frame", "anomaly", "ocr"].flatMap((model): Setting[] => {
-    // As dense as the device can keep up with, so that a radio may stay up; and rarely, by chance, so that it sleeps.
+    // As dense as the device can keep up with, so that a radio may stay up; and rarely, at random, so that it sleeps.
     const busyMs = model === "anomaly" ? 500 : 3500;
     return [
       { model, radio: "lte", gapMs: busyMs, ...lte },

@@ -8,7 +8,7 @@ import { type Bench, type BenchContext, chosenOf, type Measured, type Row } from
 const serverCount = 3;
 
 /**
- * In this order. Each crew begins again, since whoever lied stays in quarantine for longer than a round. The last fault
+ * In this order. Each crew begins again, since a server that lied stays in quarantine for longer than a round. The last fault
  * of gateways leaves one gateway less, the last of all one server.
  */
 const crews: readonly (readonly Round[])[] = [
@@ -21,7 +21,7 @@ const crews: readonly (readonly Round[])[] = [
     .map((name) => ({ name, confirm: false })),
 ];
 
-/** What is counted in `lost` and the like, once more for those whose library knows nothing but gateways. */
+/** The same counts as `lost` and the others, for clients whose library knows only gateways. */
 function gatewayFigures({ lost, wrong, doubled, lateMs, recoverMs }: Counts): Measured["figures"] {
   return {
     gatewayLost: lost,
@@ -74,7 +74,7 @@ async function run({ say, seed, args }: BenchContext): Promise<Measured> {
   };
 }
 
-/** What faults of one of three servers do to those who ask. */
+/** The effect of faults of one of three servers on clients. */
 export const bench: Bench = {
   name: "failover",
   about:

@@ -221,7 +221,7 @@ async function recognise(measuring: Measuring): Promise<void> {
   }
 }
 
-/** Requests that are answered within a while, of connections that ask again at once. */
+/** Requests that are answered within a while, over connections that send again at once. */
 async function answeredIn(peer: RunningPeer, model: ServedModel, ms: number): Promise<number> {
   const { path, headers, body } = benchRequest(model, "http");
   const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);

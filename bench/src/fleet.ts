@@ -15,8 +15,9 @@ import { type Bench, type BenchContext, type Measured, numberOf, quantile, type 
 const sizes: readonly number[] = [100, 1000, 10_000];
 const devicesPerServer = 10;
 /**
- * About how many requests one run has, where nobody says: enough to know the time of one, which falls while code is compiled and
- * servers are learned. In the largest fleet only some devices ask. With it the bench takes about a minute and a half of processor time.
+ * About how many requests one run has by default: enough to measure the time of one, which falls while code is compiled and
+ * servers are learned. In the largest fleet only some devices send requests. With it the bench takes about a minute and a half
+ * of processor time.
  */
 const usualRequests = 3000;
 /** Sequences that are under way where memory for each device is measured. */
@@ -44,7 +45,7 @@ const p99 = ({ routedMs }: DeviceRun): number => quantile(routedMs, 0.99);
 const failedOf = ({ failed }: DeviceRun): number =>
   Object.values(failed).reduce((total, count) => total + count, 0);
 
-/** What went wrong for devices, in words; empty where nothing did. */
+/** Failures of devices, in words; empty without any. */
 function troubleOf(run: DeviceRun): string {
   const failed = Object.entries(run.failed).map(([reason, count]) => `${count} ${reason}`);
   if (run.wrongSteps > 0) failed.push(`${run.wrongSteps} wrong steps`);
@@ -90,10 +91,10 @@ async function run({ say, seed, args }: BenchContext): Promise<Measured> {
     const devices = servers * devicesPerServer;
     const scene = deviceScene(servers, devices, requests, seed);
     const what = `${servers} servers`;
-    // What the simulation itself takes is the same for a router that takes no thought at all.
+    // The cost of the simulation itself is the same for a router without any thought.
     const idle = await runTold(what, "drawn", scene);
     const ours = await runTold(what, "ours", scene);
-    // The oracle looks at every queue for every request: in the largest fleet that takes longer than everything else.
+    // The oracle reads every queue for every request: in the largest fleet that takes longer than all other work.
     const best = servers > 1000 ? undefined : await runTold(what, "oracle", scene, false);
     const decisionMs = ours.realMsPerRequest - idle.realMsPerRequest;
     say(`    ${what}: joins and leaves`);
@@ -123,7 +124,7 @@ async function run({ say, seed, args }: BenchContext): Promise<Measured> {
       `${String(servers).padStart(6)} servers, ${devices} devices, ${ours.asked} of them asked ${ours.requests} times: ${(1000 * decisionMs).toFixed(0)} us a request beside ${(1000 * idle.realMsPerRequest).toFixed(0)} of the simulation, ${(Number(largest["bytesPerEndpoint"]) / 1000).toFixed(1)} kB an endpoint, ${Number(largest["changesPerSecond"]).toFixed(0)} changes of the set of places a second, p99 ${p99(ours).toFixed(0)} ms${best ? `, ${(p99(ours) / p99(best)).toFixed(2)} of the oracle's` : ""}${trouble ? `: ${trouble}` : ""}`,
     );
   }
-  // The same servers before more devices: what they leave behind in the router.
+  // The same servers before more devices: measures what each leaves in the router.
   const [few, many] = quick ? [500, 2000] : [1000, 8000];
   const held = async (devices: number): Promise<number> => {
     const scene = deviceScene(servedAt, devices, 3 * devices * 0.093, seed);

@@ -15,7 +15,7 @@ import { Connection } from "./load/connection.ts";
 import { meanOfRow } from "./load/models.ts";
 import { meanRequest, type PreparedRequest } from "./mean-request.ts";
 
-/** The bodies that are told apart: what a proxy costs is headers for the small one, and copying for the large one. */
+/** The bodies that are compared: the cost of a proxy is headers for the small one, and copying for the large one. */
 const bodies = {
   "1k": { floats: 230, each: 250, warmUp: 2500 },
   "600k": { floats: 150_000, each: 60, warmUp: 500 },
@@ -112,7 +112,7 @@ async function run({ say, seed }: BenchContext): Promise<Measured> {
       ...(proxy ? [subject("envoy", proxy)] : []),
     ];
     const connections = new Map<Subject, readonly Connection[]>();
-    // What a server closed because it was idle for too long, while others were asked, is opened again.
+    // A connection that a server closed because it was idle for too long is opened again.
     const connectionsOf = (one: Subject): readonly Connection[] => {
       const before = connections.get(one) ?? [];
       const its = Array.from({ length: together }, (_, index) => {
@@ -205,8 +205,8 @@ function summarise(
 }
 
 /**
- * What a gateway costs on the way, beside Envoy as a plain proxy before the same servers: once all of them have served some ten
- * thousand requests, and when they have just started.
+ * The cost of a gateway on the way, beside Envoy as a plain proxy before the same servers: once all of them have served some
+ * ten thousand requests, and when they have just started.
  */
 export const bench: Bench = {
   name: "gateway",

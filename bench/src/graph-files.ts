@@ -24,7 +24,7 @@ function sampleFiles(): readonly NamedFile[] {
   return onnxFiles(fileURLToPath(new URL("../../samples/repository", import.meta.url)));
 }
 
-/** Published architectures whose weights were taken out; seeded ones take their place, or every answer would be equal. */
+/** Published architectures without their weights; seeded ones replace them, or every answer would be equal. */
 function lightFiles({ data, seed }: BenchContext): readonly NamedFile[] {
   if (data === undefined) return [];
   return onnxFiles(join(data, "models/light")).map((file) => ({

@@ -4,14 +4,14 @@ import { cpus, totalmem } from "node:os";
 /** One measured row: plain figures and words, from which the figures are computed. */
 export type Row = Readonly<Record<string, string | number | boolean | null>>;
 
-/** What a bench hands back. A figure that could not be measured is left out and its part named in `notRun`. */
+/** The result of a bench. A figure that could not be measured is left out and its part named in `notRun`. */
 export interface Measured {
   readonly figures: Readonly<Record<string, number>>;
   readonly rows: readonly Row[];
   readonly notRun?: readonly string[];
 }
 
-/** What a bench is given. */
+/** The context of a bench. */
 export interface BenchContext {
   /** Folder of real traces and models, when there is one. */
   readonly data: string | undefined;

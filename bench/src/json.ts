@@ -22,7 +22,7 @@ function cpuMs(run: () => unknown, times: number): number {
   return (user + system) / 1000 / times;
 }
 
-/** What one round of a comparison took, each way the mean of its blocks. */
+/** The times of one round of a comparison, each way the mean of its blocks. */
 interface Round {
   readonly parseMs: number;
   readonly textMs: number;
@@ -132,7 +132,7 @@ async function run(context: BenchContext): Promise<Measured> {
   return { figures, rows };
 }
 
-/** What an image that comes as JSON text costs. */
+/** The cost of an image that comes as JSON text. */
 export const bench: Bench = {
   name: "json",
   about:

@@ -115,7 +115,7 @@ export function engineLayer(subject: Subject): Promise<Layer> {
   });
 }
 
-/** What an app holds: resolve, plan with all rules and objectives, run here, account. No server is named. */
+/** The work of an app's offloader: resolve, plan with all rules and objectives, run here, account. No server is named. */
 export async function offloaderLayer(subject: Subject): Promise<Layer> {
   const offloader = await openOffloader({ repository });
   const inputs = Object.fromEntries(subject.inputs);
@@ -130,7 +130,7 @@ export async function offloaderLayer(subject: Subject): Promise<Layer> {
   };
 }
 
-/** A message to a worker thread and back, with nothing in it: what a thread of its own costs at least. */
+/** An empty message to a worker thread and back: the least cost of a thread of its own. */
 export function roundTripLayer(): Layer {
   const worker = new Worker(
     'const { parentPort } = require("node:worker_threads"); parentPort.on("message", (one) => parentPort.postMessage(one));',

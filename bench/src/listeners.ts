@@ -13,7 +13,7 @@ const body = Buffer.alloc(1000);
 const headOf = (more: string): string =>
   `POST /v2/models/m/infer HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/octet-stream\r\n${more}content-length: ${body.byteLength}\r\n\r\n`;
 
-/** A client that makes so many calls. */
+/** A client that makes this many calls. */
 interface Client {
   run(count: number): Promise<void>;
   close(): void;

@@ -4,7 +4,7 @@ export interface PreparedRequest {
   readonly body: Buffer;
 }
 
-/** A request to the model `mean` with so many floats of 3 as binary data, whose answer is 3. */
+/** A request to the model `mean` with this many floats of 3 as binary data, whose answer is 3. */
 export function meanRequest(floats: number): PreparedRequest {
   const parameters = { binary_data_size: floats * 4 };
   const input = { name: "x", datatype: "FP32", shape: [1, floats], parameters };

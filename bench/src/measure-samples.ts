@@ -14,7 +14,7 @@ import type { BenchContext } from "./harness.ts";
 export interface MeasuredSample {
   readonly model: string;
   readonly file: string;
-  /** How much of it is measured, where that is not as much as of others. */
+  /** The effort of its measurement, if it differs from the others. */
   readonly effort?: Partial<Effort>;
 }
 
@@ -23,7 +23,7 @@ export function wholeRunMs({ profile }: SimulatedModel): number {
   return wholeMs(profile.variants[0]) ?? NaN;
 }
 
-/** Measures each model here and now, with at most so many cuts inside: what can be known of this machine. */
+/** Measures each model here and now, with at most this many cuts inside. */
 export async function measureSamples(
   subjects: readonly MeasuredSample[],
   maxCuts: number,

@@ -19,7 +19,7 @@ import {
   workerLayer,
 } from "./layers.ts";
 
-/** What is run, and how often in a block and in how many rounds, so that each takes some seconds. */
+/** The workload, how often it runs in a block, and the number of rounds, so that each takes some seconds. */
 interface Plan {
   readonly figure: "vad" | "ocrDetect";
   readonly subject: Subject;
@@ -143,7 +143,7 @@ async function measure(plan: Plan, context: BenchContext): Promise<Measured> {
   return { figures, rows };
 }
 
-/** What each layer adds to a bare `session.run` of the same network in the same build of ONNX Runtime. */
+/** The time that each layer adds to a bare `session.run` of the same network in the same build of ONNX Runtime. */
 export const bench: Bench = {
   name: "overhead",
   about:

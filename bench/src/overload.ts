@@ -20,7 +20,7 @@ import {
   told,
 } from "./overload/phase.ts";
 
-/** What can be measured by itself. */
+/** The parts that can run alone. */
 const parts = ["goodput", "expired", "burst", "tenants", "triton", "mlserver"] as const;
 type Part = (typeof parts)[number];
 
@@ -31,7 +31,7 @@ function wantedParts(args: readonly string[]): ReadonlySet<string> {
   return new Set(only.filter((name) => !peers.includes(name)));
 }
 
-/** What a right answer holds: the outputs of the network for the input that all send, as the runtime gives them. */
+/** The right answer: the outputs of the network for the input that all send, as the runtime gives them. */
 async function rightAnswer(model: Uint8Array): Promise<string> {
   const session = await ort.InferenceSession.create(model, { intraOpNumThreads: 1, interOpNumThreads: 1 });
   const { y } = await session.run({
@@ -131,7 +131,7 @@ async function measureOurs(
   }
 }
 
-/** A server that is asked for more than it can do. */
+/** A server with more requests than it can serve. */
 export const bench: Bench = {
   name: "overload",
   about: `longshore serve and a load generator, two processes over loopback; bodies of ${tensorBytes} bytes, answers within ${deadlineMs} ms`,

@@ -11,8 +11,8 @@ interface Case {
 }
 
 /**
- * Time that the offloader takes for each decision besides the plan: writing down the believed load of every endpoint. Median
- * over 50 views, in microseconds.
+ * Time of the offloader for each decision besides the plan: recording the believed load of every endpoint. Median over 50
+ * views, in microseconds.
  */
 function loadsUs(random: Random, endpoints: number): number {
   const { view, endpoints: endpointStates } = randomScene(random, planWorld(random), {
@@ -51,10 +51,11 @@ interface Decision {
  * The time of one decision for an OCR pipeline: 2 variants x 7 cuts x up to 3 codings x endpoints, every view and input
  * distinct, nothing memoised, the explanation included.
  *
- * What is laid out before the clock starts is what the offloader lays out off the path of requests too: a model's
- * frontier once when its profile is learned, an endpoint's offers when they are refreshed, a link when it learned something.
- * `loadsUs` is what it does for each decision besides. The first decision of a round comes after a pause, in which the processor's
- * caches lost the code: of those there is a median of their own, too (`pausedUs`). Each case has its own endpoints, links, offers, loads and request; each round its own profile.
+ * The data prepared before the clock starts is prepared off the path of requests by the offloader too: a model's frontier once
+ * when its profile is learned, an endpoint's offers when they are refreshed, a link when its belief changes. `loadsUs` is what
+ * it does for each decision besides. The first decision of a round comes after a pause, in which the processor's caches lost
+ * the code: of those there is a median of their own, too (`pausedUs`). Each case has its own endpoints, links, offers, loads
+ * and request; each round its own profile.
  */
 export const bench: Bench = {
   name: "plan",

@@ -36,7 +36,7 @@ const notCounted = 5;
 /** Cuts that are measured inside a model at most. */
 const mostCuts = 6;
 
-/** What is measured where nothing is sent over a link. */
+/** The measurements without a link. */
 interface Known {
   readonly costs: ExchangeCosts;
   /** Of a pipeline, around the time of the replay. */
@@ -85,7 +85,7 @@ function linksOf(
   };
 }
 
-/** What became of a request of the replay with that seed, in either world. */
+/** The outcome of a request of the replay with that seed, in either world. */
 interface Answer {
   readonly seed: number;
   readonly index: number;
@@ -123,7 +123,7 @@ function shares(answers: readonly Answer[]): string {
     .join(", ");
 }
 
-/** What was going on in the mean, in milliseconds, the longest first. */
+/** The mean time of each stage, in milliseconds, the longest first. */
 function stageMeans(answers: readonly Answer[]): string {
   const sums = new Map<string, number>();
   for (const { stagesMs } of answers) {
@@ -269,7 +269,7 @@ export const bench: Bench = {
       const ways = [control, undefined].flatMap((plan) => chosen(subject).map((link) => ({ plan, link })));
       const count = numberOf(args, "seeds", subject.seeds);
       const seeds = Array.from({ length: count }, (_, index) => seed + index);
-      // Those of a seed have the same arrivals, so that they ask at the same instants: of what is replayed at once, as few as can be.
+      // Replays of a seed have the same arrivals and send at the same instants: so as few as possible of them run at once.
       const replays = ways.flatMap((way) =>
         seeds.map((each) => ({ way, seed: each, real: new Array<Answer>(), known: { costs } as Known })),
       );
@@ -287,7 +287,7 @@ export const bench: Bench = {
             if (lost) say(`      lost: ${lost.outcome}: ${lost.because}`);
           }),
         );
-        // How quick the machine is changes within minutes: what it was just before and just after is what the simulation goes by.
+        // The speed of the machine changes within minutes: the simulation uses the speeds just before and just after.
         const after = await rest();
         const told = await asServed(unknown, device, [...before, ...after]);
         before = after;

@@ -30,7 +30,7 @@ const policies: readonly (readonly [string, PickerKind | undefined])[] = [
 /** For so long each policy is measured over sockets, in seconds. */
 const socketSeconds = { whole: 6, quick: 3 } as const;
 
-/** What was left of the fleet for the run of a policy. */
+/** The state of the fleet for the run of a policy. */
 type Played = Pick<FleetRun, "tookMs"> & Partial<FleetRun> & { readonly givenUp?: number };
 
 interface Summary {
@@ -93,7 +93,7 @@ async function run(context: BenchContext): Promise<Measured> {
       `${one.name}: ${one.servers} servers, ${one.skew}x skew, ${one.bound}, ${one.loadRatio} load, ${one.gateways} gateway(s), ${count} requests${one.perSecond === undefined ? "" : " over HTTP, runs sleep"}`,
     );
     for (const [name, kind] of policies) {
-      // What servers say at the moment of choice is no more to be had over sockets than what the oracle knows.
+      // Neither the servers' state at the moment of choice nor the oracle's knowledge can be had over sockets.
       if (one.perSecond !== undefined && kind === freshReports) continue;
       const played: Played = await (one.perSecond === undefined ? runFleet : runOnSockets)(scene, kind);
       const summary = summarise(played, deadlineMs);
@@ -142,7 +142,7 @@ function figuresOf(cases: readonly Case[], p99: ReadonlyMap<string, number>): Re
     oursVsRoundRobinEqual: ratio("small and equal", "ours", "round robin"),
     oursVsRoundRobinEqualSockets: ratio("sockets: small and equal", "ours", "round robin"),
   };
-  // What no case of this run tells is left out.
+  // A figure that no case of this run gives is left out.
   return Object.fromEntries(Object.entries(figures).filter(([, value]) => Number.isFinite(value)));
 }
 

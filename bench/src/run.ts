@@ -1,12 +1,12 @@
 /**
- * `npm run bench -- NAME [--data DIR] [--json FILE] [--seed N] [--for SECONDS]`: the one way to run a bench. `--for` ends a bench after that
- * time, whatever it has measured, and holds it to no bar: a check that it still runs. `--list` prints the names.
+ * `npm run bench -- NAME [--data DIR] [--json FILE] [--seed N] [--for SECONDS]`: the one way to run a bench. `--for` ends a
+ * bench after that time, however far it is, and holds it to no bar: a check that it still runs. `--list` prints the names.
  */
 import { existsSync, writeFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { type Bench, refuseUnknown, setUp } from "./harness.ts";
 
-/** Loaded when asked for: a bench of the planner should not wait for a neural network. */
+/** Loaded on demand: a bench of the planner should not wait for a neural network. */
 const benches: Readonly<Record<string, () => Promise<Bench>>> = {
   codec: async () => (await import("./codec.ts")).bench,
   cost: async () => (await import("./cost.ts")).bench,
@@ -65,7 +65,7 @@ async function main(): Promise<number> {
   const bench = await load();
   refuseUnknown(bench, args);
   const data = existsSync(resolve(dataOption)) ? resolve(dataOption) : undefined;
-  // A folder that somebody names is wanted; the usual one need not be there.
+  // A named folder must exist; the default one need not.
   if (!data && named !== undefined) throw new Error(`there is no folder ${named} (--data)`);
   const setup = setUp(seed);
   console.log(`${bench.name}: ${bench.about}`);
@@ -102,7 +102,7 @@ async function main(): Promise<number> {
   return missed === 0 ? 0 : 1;
 }
 
-// What a bench has started ends with it, also when a limit of time cuts it off.
+// The children of a bench end with it, also when a time limit cuts it off.
 for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.once(name, () => process.exit(1));
 
 main().then(

@@ -36,7 +36,7 @@ function varint(value: number): number[] {
 const field = (number: number, bytes: Uint8Array): Uint8Array =>
   joined(Uint8Array.from([number * 8 + 2, ...varint(bytes.byteLength)]), bytes);
 
-/** `ModelInferRequest` with its input raw, behind gRPC's prefix of five bytes. */
+/** `ModelInferRequest` with its input raw, after gRPC's prefix of five bytes. */
 function grpcBody({ name, input }: ServedModel, bytes: Uint8Array): Uint8Array {
   const message = joined(
     field(1, text.encode(name)),

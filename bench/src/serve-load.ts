@@ -12,7 +12,7 @@ import {
 import type { BenchRequest, Wire } from "./serve-bodies.ts";
 import { quantile } from "./harness.ts";
 
-/** What perf_analyzer tells besides: more of the latencies, and what the server says that an inference spent there. */
+/** perf_analyzer's further figures: more of the latencies, and the server's own time of an inference. */
 export interface ServerSide {
   readonly p90Ms: number;
   readonly p95Ms: number;
@@ -22,7 +22,7 @@ export interface ServerSide {
   readonly outputMicros: number;
 }
 
-/** What one window of load showed. */
+/** The result of one window of load. */
 export interface Load extends Partial<ServerSide> {
   readonly perSecond: number;
   readonly p50Ms: number;
@@ -50,7 +50,7 @@ export interface Generator extends Disposable {
   load(peer: RunningPeer, plan: LoadPlan): Promise<Load>;
 }
 
-/** What is left out at the start of a window, in seconds: connections open and queues fill. */
+/** The time left out at the start of a window, in seconds: connections open and queues fill. */
 const warmUpSeconds = 0.5;
 
 interface Line {

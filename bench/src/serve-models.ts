@@ -12,7 +12,7 @@ export interface BenchModels extends Disposable {
   readonly folder: string;
 }
 
-/** What is served: nothing to compute, a small dense network, and the two convolutional networks of text recognition. */
+/** The served models: nothing to compute, a small dense network, and the two convolutional networks of text recognition. */
 export type ModelName = "identity" | "dense" | "recognise" | "detect";
 
 function identity(): Uint8Array {

@@ -7,10 +7,10 @@ import { type Generator, type Load, type ServerSide, settled } from "./serve-loa
 import type { Pair } from "./serve-rounds.ts";
 import type { Subject } from "./serve-subjects.ts";
 
-/** Who serves what perf_analyzer asks for, unless servers are named: others have no configuration that it could read. */
+/** The servers of perf_analyzer's runs, unless servers are named: others have no configuration that it could read. */
 export const perfServers: readonly string[] = ["longshore", "triton-python", "triton-ort"];
 
-/** What it speaks. */
+/** Its protocols. */
 export const perfWires: readonly Wire[] = ["http", "grpc"];
 
 /** Ours beside each backend of Triton on the same wire: inferences a second. */
@@ -28,13 +28,13 @@ export function perfPairs(
   });
 }
 
-/** What it measures until three windows in a row agree; here any three do, since rounds are what is compared. */
+/** It measures until three windows in a row agree; here any three do, since rounds are compared. */
 const windows = 3;
 
 /** The longest window that is tried. */
 const mostWindowMs = 60_000;
 
-/** Its columns for the side of the server, in microseconds for an inference, from the statistics that it asks the server for. */
+/** Its columns for the side of the server, in microseconds for an inference, from the server's statistics. */
 const serverColumns: Readonly<Record<keyof ServerSide, string>> = {
   p90Ms: "p90 latency",
   p95Ms: "p95 latency",
@@ -67,14 +67,14 @@ async function counted(peer: RunningPeer, model: ServedModel): Promise<number> {
 }
 
 /**
- * Triton's load generator, unmodified, as the generator of all servers: it asks for metadata, configuration and statistics as
- * for Triton's, sends binary tensors of its own making and tells what the server says of itself beside what clients see.
+ * Triton's load generator, unmodified, as the generator of all servers: it reads metadata, configuration and statistics as from
+ * Triton, sends binary tensors of its own making and reports the server's figures beside those of clients.
  */
 export async function openPerfAnalyzer(): Promise<Generator> {
   const program = await perfAnalyzer();
   const folder = mkdtempSync(join(tmpdir(), "longshore-serve-perf-"));
   const table = join(folder, "table.csv");
-  /** Milliseconds of a window, by server, model, wire and clients, where the one that was asked for is too short. */
+  /** Milliseconds of a window, by server, model, wire and clients, if the given one is too short. */
   const longer = new Map<string, number>();
   /** Servers that have answered: the first answer may take longer than a window. */
   const awake = new Set<string>();

@@ -8,7 +8,7 @@ export interface Pair {
   readonly figure: string;
   readonly ours: string;
   readonly theirs: string;
-  /** What is compared: more requests a second are better, a shorter tail is. */
+  /** The compared figure: more requests a second are better, a shorter tail is. */
   readonly what: "perSecond" | "p99Ms";
   /** The bar, for judging how narrow the interval has to be; undefined for a figure without one. */
   readonly bar: number | undefined;
@@ -34,7 +34,7 @@ export interface Compared {
   readonly high: number;
 }
 
-/** What the rounds of one cell of the table gave. */
+/** The results of the rounds of one cell of the table. */
 export interface Rounds {
   /** Per subject, one entry a round: the mean of its two windows. */
   readonly loads: ReadonlyMap<string, readonly Load[]>;
@@ -45,7 +45,7 @@ export interface Rounds {
 
 function mean(a: Load, b: Load): Load {
   const each = Object.entries(a).map(([name, value]) => [name, (value + (b[name as keyof Load] ?? NaN)) / 2]);
-  // The names are those of `a`, and what is told of a window is numbers only.
+  // The names are those of `a`, and the figures of a window are numbers only.
   const means = Object.fromEntries(each) as unknown as Load;
   return { ...means, requests: a.requests + b.requests, failed: a.failed + b.failed };
 }

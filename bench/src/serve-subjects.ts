@@ -18,7 +18,7 @@ import {
 import { benchRequest, type BenchRequest, type Wire } from "./serve-bodies.ts";
 import type { Generator, Load } from "./serve-load.ts";
 
-/** What is measured in one window. */
+/** The subject of one window. */
 export interface Subject {
   /** Server and wire: `longshore/http`. */
   readonly name: string;
@@ -70,7 +70,7 @@ export interface SubjectsPlan {
   /** Wires that the generator speaks; undefined for all. */
   readonly wires?: readonly Wire[];
   readonly tritonBackend: string | undefined;
-  /** Told behind the names of servers, where they are started for several files of a model. */
+  /** Appended to the names of servers, if they are started for several files of a model. */
   readonly suffix?: string;
   say(line: string): void;
 }
@@ -166,7 +166,7 @@ async function startBest(
   return start(best?.spread ?? spreads[0] ?? { copies: 1, threads: 1 });
 }
 
-/** Starts everything. Whoever cannot be started is named, and the rest goes on without it. */
+/** Starts everything. A server that cannot be started is named, and the rest goes on without it. */
 export async function startSubjects(plan: SubjectsPlan, generator: Generator): Promise<Subjects> {
   const folders: string[] = [];
   const peers: RunningPeer[] = [];

@@ -167,7 +167,7 @@ interface Int8Subjects extends Subjects {
 
 const nobody: Int8Subjects = { subjects: [], missing: [], [Symbol.asyncDispose]: () => Promise.resolve() };
 
-/** Who serves the detector in 8 bits: ours, and Triton with the same file. */
+/** The servers of the detector in 8 bits: ours, and Triton with the same file. */
 const int8Servers: readonly string[] = ["longshore-int8/http", "triton-python-int8/http"];
 
 async function startInt8(
@@ -209,7 +209,7 @@ async function measure(context: BenchContext): Promise<Measured> {
     }
     const all = Array.from({ length: cpus().length }, (_, index) => index);
     const own = all.slice(0, cores);
-    // What is left generates the load; where servers take all, the generator shares with them.
+    // The remaining cores generate the load; if servers take all, the generator shares with them.
     const rest = all.slice(cores);
     const generatorCores = rest.length > 0 ? rest : all;
     for (const model of options.models) {

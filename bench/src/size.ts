@@ -4,7 +4,7 @@ import { build } from "esbuild";
 import type { Bench, Measured, Row } from "./harness.ts";
 
 const entries: Readonly<Record<string, string>> = {
-  // What a page loads that only ever runs models elsewhere.
+  // The bundle of a page that only runs models elsewhere.
   remoteClientGzipKb: 'export { connect } from "@longshore/web";',
   // The same with codecs for its inputs, beside it for comparison.
   remoteClientWithCodecsGzipKb:

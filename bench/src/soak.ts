@@ -14,8 +14,8 @@ const window = 15;
 const restMs = 100;
 const megabyte = 1e6;
 /**
- * Requests that broke off or took too long are asked again, which is a figure: where all of this is stopped for a minute, as on
- * a machine that sleeps, connections are found to have been silent and loads to have taken too long.
+ * Requests that broke off or took too long are sent again, which is a figure: where the whole bench is stopped for a minute, as
+ * on a machine that sleeps, connections turn out to have been silent and loads to have taken too long.
  */
 const mostTries = 3;
 

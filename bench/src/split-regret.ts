@@ -108,7 +108,7 @@ const lastOnes = 4;
 /** Cuts that are measured inside a model at most. */
 const mostCuts = 10;
 const effort = { samples: 1, rounds: 5, maxCuts: mostCuts, everyCodec: true };
-/** WebAssembly is compiled better after a while: what it takes before says nothing of later. */
+/** WebAssembly is compiled better after a while: earlier times say nothing about later ones. */
 const warmingMs = 2000;
 /** Plans that should take more than this many times the best are not run: the profile would have to be that far off. */
 const farRatio = 2;
@@ -275,12 +275,12 @@ function mostOften(names: readonly string[]): string {
   return [...counts].sort(([, a], [, b]) => b - a)[0]?.[0] ?? "";
 }
 
-/** What the rounds of a plan took. */
+/** The times of the rounds of a plan. */
 const roundsOf = (row: Row): readonly number[] => String(row["roundsMs"]).split(" ").map(Number);
 
 /**
- * Who decided: the offloader by what it believes of link, endpoints and device, or the planner who is told what they are and only
- * has the fitted model wrong.
+ * The author of a decision: the offloader by its beliefs about link, endpoints and device, or the planner that knows their true
+ * values and only has the fitted model wrong.
  */
 type Decider = "chosen" | "planned";
 

@@ -36,9 +36,9 @@ const inputCount = 5;
 const codecs: readonly Codec[] = [uint8Codec, fp16Codec, int8Codec];
 
 /**
- * Cuts every model in two at each cut of its frontier and compares: answers of head then tail with those of the whole,
- * times of both, and the bytes that would travel. Then it asks whether the offloader chooses what is the best when it is run
- * (`--only regret` does that alone, `--only NAME,...` takes some of the graphs).
+ * Cuts every model in two at each cut of its frontier and compares: answers of head then tail with those of the whole, times of
+ * both, and the bytes that would travel. Then it checks whether the offloader chooses the plan that is best when run (`--only
+ * regret` does that alone, `--only NAME,...` takes some of the graphs).
  */
 export const bench: Bench = {
   name: "split",

@@ -1,7 +1,7 @@
 import { seededRandom } from "@longshore/core";
 import { graphBuilder, writeModel } from "@longshore/graph";
 
-/** What a dense network is made of. */
+/** The layers of a dense network. */
 export interface Dense {
   /** Name and shape of its input, all of whose numbers count. */
   readonly input: { readonly name: string; readonly shape: readonly number[] };

@@ -1,4 +1,5 @@
-// A camera that sees faster than the model reads: the newest frame replaces the one that waits, and every dropped frame is told.
+// A camera that sees faster than the model reads: the newest frame replaces the one that waits, and every dropped frame is
+// reported.
 //   node examples/camera/camera.mjs
 import { readFile } from "node:fs/promises";
 import { setTimeout as after } from "node:timers/promises";

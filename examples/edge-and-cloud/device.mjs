@@ -1,5 +1,4 @@
-// A device that knows an edge box and nothing else. The edge box has one model; for all others it forwards to the cloud behind it.
-// Start both first:
+// A device that knows only an edge box. The edge box has one model; for all others it forwards to the cloud. Start both first:
 //   longshore serve samples/repository --tier cloud --id cloud --zone eu/de --port 8100
 //   longshore serve samples/repository --model-control explicit --load-model anomaly --tier edge --id edge --zone eu/de/store-7 \
 //     --port 8000 --at http://127.0.0.1:8100 --at-zone eu/de

@@ -22,7 +22,7 @@ app.post("/receipts", async (request, reply) => {
     return { lines: textElements(result.outputs.get("text")), where: result.where, because: result.because };
   } catch (error) {
     if (!LongshoreError.is(error)) throw error;
-    // Busy or late is worth another try; anything else is the request's fault or ours.
+    // A busy server or a late answer is worth a retry; any other error is the request's fault or ours.
     return reply.code(error.retryable ? 503 : 400).send({ reason: error.reason, message: error.message });
   }
 });

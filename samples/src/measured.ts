@@ -20,7 +20,7 @@ import { snippet } from "./language/train.ts";
 import { ocrAccuracy } from "./ocr-accuracy.ts";
 import type { SampleEngine } from "./sample-engine.ts";
 
-/** What `measured.json` holds: what the sample models are worth, as measure.ts found it. */
+/** The content of `measured.json`: the quality of the sample models, as measure.ts found it. */
 export interface Measured {
   /** Character accuracy by variant and image, and how alike the answers of both variants are. */
   readonly ocr: {
@@ -39,7 +39,7 @@ export interface Measured {
     readonly placeRatio: number;
     readonly windows: number;
   };
-  /** Frames of `goforward.raw` taken for speech with the state kept and with it dropped. */
+  /** Frames of `goforward.raw` classified as speech with the state kept and with it dropped. */
   readonly voice: { readonly frames: number; readonly kept: number; readonly dropped: number };
 }
 
@@ -163,7 +163,7 @@ function voiceFrames(raw: Uint8Array): readonly Float32Array[] {
   });
 }
 
-/** Frames of a sound taken for speech: one sequence for all, or with `keep` false a new one for each. */
+/** Frames of a sound classified as speech: one sequence for all, or with `keep` false a new one for each. */
 export async function speechFrames(
   samples: SampleEngine,
   sound: SampleInput,

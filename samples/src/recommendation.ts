@@ -13,8 +13,8 @@ export const recommendationSizes: {
 const seed = 20_261_124;
 
 /**
- * Values in [-scale, scale) from an xorshift generator (Marsaglia, 2003): ten million of them must be ready in a moment,
- * and nothing is asked of them but to be the same everywhere and not constant.
+ * Values in [-scale, scale) from an xorshift generator (Marsaglia, 2003): ten million of them must be ready quickly, the same
+ * everywhere and not constant.
  */
 function noise(count: number, scale: number, salt: number): Float32Array {
   const values = new Float32Array(count);

@@ -36,7 +36,7 @@ export function sampleEngine(runtime: Runtime = onnxRuntime()): SampleEngine {
   const engine = createEngine({
     info: {
       id: "samples",
-      // Variants may be for the cloud only; this place is to run them all.
+      // Variants may be for the cloud only; this endpoint is to run them all.
       tier: "cloud",
       zone: "device",
       trust: "vouched",

@@ -25,7 +25,7 @@ function commentOf(sources, name) {
     const [, comment] = declared.exec(text) ?? [];
     return comment === undefined ? [] : [{ file, text: comment.replaceAll(/^\s*\* ?/gm, "") }];
   });
-  // A command may have a function of the same name that is exported to nobody.
+  // A command may have a private function of the same name.
   return found.find(({ text }) => text.includes("@example")) ?? found[0];
 }
 
@@ -47,7 +47,7 @@ export async function examples(root) {
   return { all, missing };
 }
 
-/** What an example says that it prints: the comments behind its lines of `console.log`. */
+/** The expected output of an example: the comments after its lines of `console.log`. */
 export function printedBy(code) {
   return [...code.matchAll(/console\.log\(.*\); \/\/ (.*)$/gm)].map(([, text]) => text ?? "");
 }

@@ -1,4 +1,7 @@
-/** What identity reads of strangers and operators: credentials in headers, client certificates' names, `identity.yaml`, keys. */
+/**
+ * The inputs of identity from strangers and operators: credentials in headers, client certificates' names, `identity.yaml`,
+ * keys.
+ */
 import { emptyBody, LongshoreError } from "@longshore/core";
 import { systemClock } from "@longshore/nodejs";
 import { createIdentify, keyHasher, newApiKey, parseIdentity, parseKeyFile, writeKeyFile } from "@longshore/server"; // prettier-ignore
@@ -79,7 +82,7 @@ export const identityTargets = {
           outcomeOf(async () => {
             const { tenant, rights, known } = await identify(requestOf(bytes));
             if (known === false && rights.size === 0) return;
-            // Whatever was changed, nobody became somebody else.
+            // For any mutation, no sender becomes another.
             if (tenant !== "acme" || [...rights].some((right) => right !== "infer")) {
               throw new Error(`taken for ${tenant} with ${[...rights].join()}`);
             }

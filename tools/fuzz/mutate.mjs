@@ -18,7 +18,7 @@ const interestingBytes = [
   0, 1, 0x7f, 0x80, 0xff, 0x20, 0x22, 0x2d, 0x30, 0x5b, 0x5c, 0x5d, 0x7b, 0x7d, 0x0a, 0x0d, 0x25,
 ];
 
-/** Words that trouble readers of numbers, names and lists, whatever they read. */
+/** Words that trouble any reader of numbers, names and lists. */
 const troublesome = [
   "-1", "0", "-0", "1e309", "1e-400", "9007199254740993", "18446744073709551616", "9223372036854775808", "4294967296", "2147483648",
   "0.1", "NaN", "Infinity", "null", "true", "__proto__", "constructor", "toString", "..", "../", "%2e%2e%2f", "%00", "\u0000", "\ud800",

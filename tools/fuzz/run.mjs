@@ -1,7 +1,7 @@
 /**
  * Seeded fuzzing: `node tools/fuzz/run.mjs [TARGET...] [--seconds N] [--seed N] [--at N]`. Every input is either taken or
- * refused with a reason of the closed list; anything else (another error, `internal`, a run that takes too long) is a
- * failure and is printed with what repeats it. `--at` runs one input alone.
+ * refused with a reason of the closed list; any other result (another error, `internal`, a run that takes too long) is a
+ * failure and is printed with the command that repeats it. `--at` runs one input alone.
  */
 import { draws, mutated } from "./mutate.mjs";
 import { targets } from "./targets.mjs";
@@ -11,9 +11,9 @@ import { targets } from "./targets.mjs";
  * without a processor for seconds, which says nothing about an input.
  */
 const mostMs = 2000;
-/** The longest by the clock on the wall: who blocks the process without using it is not seen by the other measure. */
+/** The longest time by the wall clock: the other measure does not see an input that blocks the process without using it. */
 const mostWallMs = 60_000;
-/** What is awaited is looked at so often; where nothing could run here for longer than that, it counts as that. */
+/** The interval of looks at an awaited result; a longer stop of the whole process counts as this much. */
 const tickMs = 50;
 /** How much the heap may hold more after a target than before it, in MiB, once garbage is collected. */
 const mostGrowthMib = 64;

@@ -1,4 +1,4 @@
-/** What is fuzzed: each target opens something that reads, and says of an input how it was taken. */
+/** The targets of fuzzing: each opens a reader, and reports how an input was taken. */
 import { readFileSync } from "node:fs";
 import { connect } from "node:net";
 import { dirname, join } from "node:path";
@@ -78,7 +78,7 @@ function handler() {
   });
 }
 
-/** A request as its first line, headers and body: what the target on the socket sends as it is. */
+/** A request as its first line, headers and body, which the target on the socket sends as it is. */
 function text(method, path, body, headers = "") {
   return `${method} ${path} HTTP/1.1\r\nhost: 127.0.0.1\r\n${headers}content-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`;
 }
@@ -343,7 +343,7 @@ export const targets = {
         async run(bytes) {
           const outcome = await outcomeOf(() => whole(bytes));
           const other = await outcomeOf(() => passed(bytes));
-          // What is passed on while it arrives is refused where the whole is, and nowhere else.
+          // A request that is passed on while it arrives is refused exactly if the whole one is.
           if ((outcome === "taken") !== (other === "taken"))
             throw new Error(`${outcome}, but passed on ${other}`);
           return outcome;

@@ -207,7 +207,7 @@ function errors() {
   ].join("\n");
 }
 
-/** Families of metrics with their labels, from a server that was asked for everything. */
+/** Families of metrics with their labels, from a server after requests of every kind. */
 function metricRows() {
   const counters = createCounters();
   counters.observer.record({

@@ -1,6 +1,6 @@
 /** Lists the keys of a valibot schema with what is said of each. */
 
-/** What a value may be, in a few words. */
+/** The permitted values in a few words. */
 function typeOf(schema) {
   const limits = limitsOf(schema);
   switch (schema.type) {

@@ -1,5 +1,6 @@
 /**
- * The repository checks itself: what lint cannot say about rooms, banned calls, reasons, sizes and dead files is a test.
+ * The repository checks itself: rules that lint cannot express, about modules, banned calls, reasons and dead files, are a
+ * test.
  */
 import { execFileSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";

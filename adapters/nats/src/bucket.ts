@@ -16,7 +16,7 @@ import {
 import { Kvm, type KV, type KvEntry } from "@nats-io/kv";
 import type { NatsConnection } from "@nats-io/transport-node";
 
-/** The bucket of endpoints, where nobody names another. */
+/** The default bucket of endpoints. */
 export const endpointsBucket = "longshore-endpoints";
 
 /** A bucket that copies another, over a leaf connection: an edge site goes on reading when its uplink is cut. */

@@ -1,6 +1,6 @@
 /**
- * NATS as a directory and as a store of model packages: records in a key-value bucket, manifests and files in an object
- * store. What comes from there is believed for its signatures, not for where it lay.
+ * NATS as a directory and as a store of model packages: records in a key-value bucket, manifests and files in an object store.
+ * Its content is believed for its signatures, not for where it lay.
  *
  * @module
  */

@@ -32,13 +32,13 @@ export interface NatsJoinOptions {
   readonly bucket?: string;
   /** Silence for this long is leaving, in milliseconds. Default a minute, longer than a copy elsewhere is cut off without noticing. */
   readonly leaseMs?: number;
-  /** The operator's keys: only entries that one of them signed count. Default: whatever lies in the bucket does. */
+  /** The operator's keys: only entries that one of them signed count. Default: all entries in the bucket count. */
   readonly ring?: KeyRing;
 }
 
 const maxJoinBytes = 2 ** 20;
 
-/** The bucket itself where the one here is a copy: only what is written there counts, also for whoever reads the copy. */
+/** The bucket itself if the one here is a copy: only writes there count, also for readers of the copy. */
 async function originOf(connection: NatsConnection, bucket: string): Promise<KV> {
   const endpoints = await new Kvm(connection).open(bucket);
   const { mirror } = (await endpoints.status()).streamInfo.config;
@@ -48,9 +48,9 @@ async function originOf(connection: NatsConnection, bucket: string): Promise<KV>
 }
 
 /**
- * The way of a server into a directory that nobody keeps but NATS: what `joinDirectory` would tell a directory server goes into the bucket,
- * under the server's own key. Of the entry that it brings and the one that lies there, the operator's later word counts, so that
- * a new one can be published there while it runs. Its users need not be let near other keys than their own.
+ * Joins a server to a directory that NATS alone keeps: the statement that `joinDirectory` would send to a directory server goes
+ * into the bucket, under the server's own key. Of the entry that it brings and the one in the bucket, the operator's later one
+ * counts, so that a new one can be published there while it runs. Its users need access to no keys but their own.
  */
 export function natsJoin({
   connection,
@@ -91,7 +91,7 @@ export function natsJoin({
       );
     }
     const record: DirectoryRecord = { signed, statement };
-    // Whoever wrote there meanwhile may have been the operator: what they wrote is read first.
+    // The other writer may have been the operator: the new record is read first.
     await endpoints.put(key, JSON.stringify({ ...record, leaseMs }), { previousSeq: there?.revision ?? 0 });
     return { schemaVersion: 1, leaseMs, packages: signed.body.packages ?? [] };
   }

@@ -16,7 +16,7 @@ import { type ObjectInfo, Objm, type ObjectStore } from "@nats-io/obj";
 import type { NatsConnection, NodeConnectionOptions } from "@nats-io/transport-node";
 import { natsFailure, natsSession } from "./session.ts";
 
-/** The bucket of packages, where nobody names another. */
+/** The default bucket of packages. */
 export const packagesBucket = "longshore-packages";
 
 /**
@@ -40,7 +40,7 @@ export async function makePackages(
     name,
     num_replicas: replicas,
     allow_direct: true,
-    // What an object consists of replaces what was said of it before; a copy without this lacks it.
+    // The new list of an object's chunks replaces the old one; a copy without this setting lacks it.
     allow_rollup_hdrs: true,
     mirror: { name, external: { api: `$JS.${mirror.domain}.API`, deliver: "" } },
   });
@@ -103,7 +103,7 @@ export async function publishPackage(
   for (const file of files) {
     const name = fileName(file.digest);
     const there = await packages.info(name);
-    // What was taken out is still told of.
+    // Deleted entries are still listed.
     if (there && !there.deleted) continue;
     await packages.putBlob({ name }, await read(file.path));
     sent++;
@@ -120,11 +120,11 @@ export async function publishPackage(
   return { sent, kept: files.length - sent, unchanged };
 }
 
-/** Chunks that are asked for together. */
+/** Chunks that are requested together. */
 const chunksAtOnce = 8;
 /** A server that gives none of them for this long does not answer, in milliseconds. */
 const chunkMs = 5000;
-/** What clients of NATS cut objects into where nobody says otherwise. */
+/** The default size of the chunks that clients of NATS cut objects into. */
 const usualChunkBytes = 131_072;
 
 /**
@@ -185,7 +185,7 @@ export interface NatsPackagesOptions {
   readonly bucket?: string;
 }
 
-/** The packages in an object store. It is connected to when something is asked for; a fetch that broke off goes on where it was. */
+/** The packages in an object store. It connects at the first request; a fetch that broke off goes on where it was. */
 export function natsPackages({
   connection,
   bucket = packagesBucket,

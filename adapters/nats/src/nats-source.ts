@@ -20,15 +20,15 @@ export interface NatsSourceOptions {
   readonly bucket?: string;
   readonly clock: Clock;
   readonly random: Random;
-  /** How often it is asked whether the server is still there, in milliseconds. Default 2,000. */
+  /** How often the connection to the server is checked, in milliseconds. Default 2,000. */
   readonly everyMs?: number;
   /** A copy of a bucket elsewhere that heard nothing from there for this long is out of touch, in milliseconds. Default 30,000. */
   readonly mirrorSilentMs?: number;
   /** A bucket that was made so lately may not have all endpoints again yet, in milliseconds. Default 60,000, in which those that joined renew. */
   readonly settleMs?: number;
   /**
-   * Whether the endpoint of this id answers at its address now. One whose lease is over stays as long as it does: its renewals were lost on
-   * the way to the bucket. Default: none does.
+   * Whether the endpoint of this id answers at its address now. An endpoint whose lease has expired stays as long as it does:
+   * its renewals were lost on the way to the bucket. Default: none does.
    */
   readonly answers?: (endpoint: { readonly id: string; readonly address: string }) => Promise<boolean>;
 }
@@ -44,7 +44,7 @@ interface Lying {
   readonly leaseMs?: number;
 }
 
-/** The address in a record, as the operator or else the endpoint itself names it. */
+/** The address in a record, as the operator names it, or else the endpoint itself. */
 function addressIn(record: unknown): string | undefined {
   const { signed, statement } = record as Partial<DirectoryRecord>;
   const address: unknown = signed?.body?.address ?? statement?.address;
@@ -83,9 +83,10 @@ function cutOff(name: string, silentMs: number): LongshoreError {
 }
 
 /**
- * Leases of endpoints that joined by themselves. One that ends while nothing can be heard is not the endpoint's fault, and begins again. So
- * does one of which there is a newer word than the last that was read: this process stood still, or the word is on its way.
- * They run from when they were read here, since clocks differ: who went before that is there for one lease more.
+ * Leases of endpoints that joined by themselves. One that ends while nothing can be heard is not the endpoint's fault, and
+ * begins again. So does one of which there is a newer word than the last that was read: this process stood still, or the word
+ * is on its way. They run from when they were read here, since clocks differ: an endpoint that left before that stays for one
+ * lease more.
  */
 class Leases implements Disposable {
   readonly #clock: Clock;
@@ -113,7 +114,7 @@ class Leases implements Disposable {
     const running = this.#clock.timer(leaseMs, () => void end());
     this.#running.set(key, running);
     const end = async (): Promise<void> => {
-      // One that cannot be asked for is not heard either.
+      // If the bucket cannot be read, it counts as silent.
       const silent = this.inTouch && !(await this.#isRenewed(key, revision).catch(() => true));
       if (this.#running.get(key) !== running) return;
       if (!silent) return this.begin(key, leaseMs, revision);
@@ -155,7 +156,7 @@ async function follow(
       continue;
     }
     first.set(entry.key, lying?.record);
-    // What comes before the last one that was waiting is how things are, not what happens.
+    // The entries before the last waiting one are the present state, not changes.
     complete = entry.delta === 0;
     if (complete && whole) sink.all([...first.values()].filter((record) => record !== undefined));
     else if (complete) for (const [key, record] of first) told(key, record);
@@ -163,9 +164,10 @@ async function follow(
 }
 
 /**
- * A directory in a bucket of JetStream's key-value store, each record under the id of its endpoint, as the operator published it or
- * its endpoint joined (`natsJoin`). A connection that breaks is made again, and everything read again: what happened meanwhile is caught up. The bucket must be there (`makeEndpoints`).
- * One that was lost and made again, or a copy that has not heard of the other, takes no endpoint away before it can have all of them.
+ * A directory in a bucket of JetStream's key-value store, each record under the id of its endpoint, as the operator published
+ * it or its endpoint joined (`natsJoin`). A connection that breaks is made again, and all records are read again, so that
+ * missed changes are caught up. The bucket must be there (`makeEndpoints`). One that was lost and made again, or a copy that
+ * has not heard of the other, takes no endpoint away before it can have all of them.
  */
 export function natsSource(options: NatsSourceOptions): RecordSource {
   const {
@@ -220,14 +222,15 @@ export function natsSource(options: NatsSourceOptions): RecordSource {
               await sleep(clock, everyMs, signal);
               const { streamInfo } = await endpoints.status();
               tell(streamInfo);
-              // All of it is read again, also where it was deleted and made again: what is watched is the one before, which says nothing more.
+              // All of it is read again, also if it was deleted and made again: the watch is on the one before, which reports
+              // no more.
               if (streamInfo.created !== begun.created || (!whole && isWhole(streamInfo))) return;
             }
           })();
           const closed = made.closed().then((error) => {
             throw error ?? new Error("the connection was closed");
           });
-          // Whichever ends first ends the session; what the others say afterwards is about the same end.
+          // The first of these to end ends the session; later errors of the others are about the same end.
           for (const one of [following, beating, closed]) one.catch(() => undefined);
           await Promise.race([following, beating, closed]);
         } finally {

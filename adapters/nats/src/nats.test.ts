@@ -64,7 +64,7 @@ const clock = systemClock();
 interface Server {
   readonly port: string;
   readonly leafPort: string;
-  /** Kills it; what it stored stays. */
+  /** Kills it; its stored data stays. */
   kill(): Promise<void>;
 }
 
@@ -266,7 +266,7 @@ describe.runIf(there)("with a real nats-server", () => {
     await vi.waitFor(() => expect(directory.aliases()).toMatchObject([{ revision: 1 }]), 60_000);
     await publishAlias(endpoints, await signed(2));
     await vi.waitFor(() => expect(directory.aliases()).toMatchObject([{ revision: 2 }]), 60_000);
-    // Somebody who has an older file: readers that come again would believe it.
+    // A writer with an older file: new readers would believe it.
     await expect(publishAlias(endpoints, await signed(1))).rejects.toMatchObject({ reason: "conflict" });
     await publishAlias(endpoints, await signed(2));
     // Two files were signed from the same revision.
@@ -478,7 +478,7 @@ describe.runIf(there)("with a real nats-server", () => {
     );
     const other = { ...parts, cache: packageCache(newFolder(), { clock }) };
     await expect(fetchPackage(other, { digest }, call)).rejects.toMatchObject({ reason: "bad-reply" });
-    // What was taken out is put in again.
+    // A deleted entry is written again.
     await packages.delete(`file/${file!.digest}`);
     await expect(fetchPackage(other, { digest }, call)).rejects.toMatchObject({ reason: "unknown-model" });
     await publishPackage(packages, digest, bytes, async () => content);
@@ -504,7 +504,7 @@ describe.runIf(there)("with a real nats-server", () => {
     await vi.waitFor(() => expect(idsOf(directory)?.sort()).toEqual(["cloud"]), soon);
     await publishEndpoint(endpoints, await recordOf("till"));
     await vi.waitFor(() => expect(idsOf(directory)?.sort()).toEqual(["cloud", "till"]), soon);
-    // An app at the edge may also ask the hub itself, through the leaf node.
+    // An app at the edge may also read the hub itself, through the leaf node.
     const through = await new Kvm(jetstream(local, { domain: "hub" })).open(endpointsBucket);
     expect((await through.status()).values).toBe(2);
     await connection.close();
@@ -515,7 +515,7 @@ describe.runIf(there)("with a real nats-server", () => {
     const restarted = directoryAt(edge.port);
     await vi.waitFor(() => expect(restarted.snapshot().entries).toHaveLength(2), soon);
     await restarted[Symbol.asyncDispose]();
-    // What happens at the hub before its leaves have found it again reaches them afterwards.
+    // Changes at the hub before its leaves have found it again reach them later.
     const again = await start(folder, "hub", `leafnodes { listen: "127.0.0.1:${hub.leafPort}" }`, hub.port);
     const back = await connect(servers(again.port));
     const same = await makeEndpoints(back);

@@ -1,7 +1,7 @@
 import { LongshoreError } from "@longshore/core";
 import { connect, type NatsConnection, type NodeConnectionOptions } from "@nats-io/transport-node";
 
-/** A connection that is made when it is needed, and again when it broke: whoever uses it tries again by itself. */
+/** A connection that is made when it is needed, and again when it broke: its users retry by themselves. */
 export interface NatsSession {
   /** Throws `unreachable` where no connection comes about, and what `work` throws, as `no-answer` where it says nothing of its own. */
   use<T>(work: (connection: NatsConnection) => Promise<T>): Promise<T>;
@@ -22,7 +22,7 @@ export function natsFailure(name: string, thrown: unknown): LongshoreError {
 /** Nothing is connected yet. */
 export function natsSession(options: NodeConnectionOptions, name: string): NatsSession {
   let open: NatsConnection | undefined;
-  /** Whoever comes while a connection is made waits for that one. */
+  /** A caller that comes while a connection is made waits for that one. */
   let making: Promise<NatsConnection> | undefined;
   let closed = false;
 

@@ -1,7 +1,7 @@
 import { request as httpRequest, Agent } from "node:http";
 import { float32Tensor, float32View, type Offloader } from "longshore";
 
-/** What became of one request. */
+/** The outcome of one request. */
 export interface Answered {
   /** From the beginning of the fault; negative before it. */
   readonly atMs: number;
@@ -10,7 +10,7 @@ export interface Answered {
   readonly why: string;
 }
 
-/** Asks for the mean of a row that nobody else sends. Throws what the client throws. */
+/** Sends a request for the mean of a row that no other client sends. Throws the client's error. */
 export type Ask = (value: number) => Promise<number>;
 
 /** How long a caller waits before a request counts as lost, in milliseconds. */

@@ -14,16 +14,16 @@ import { type Latest, latestLogged, latestSeen } from "./timeline.ts";
 
 /** Share of requests that gateways and client library also run at a second server. */
 const checkRatio = 0.05;
-/** Requests of each client before anything is measured, and how many of them at once: what is compiled takes as many. */
+/** Requests of each client before any measurement, and how many of them at once: compilation takes as many. */
 const warmUps = 2000;
 const warmUpsAtOnce = 8;
 
-/** Asks until what answers is compiled, and those who ask know the endpoints. */
+/** Sends requests until the serving code is compiled and the clients know the endpoints. */
 async function warmUp(ask: Ask): Promise<void> {
   await fanOut(warmUps, warmUpsAtOnce, housekeepingCall("warm-up"), () => follow(ask, 1, 0));
 }
 
-/** Who asks a fleet, and has seen nothing of it yet but that it is well. */
+/** A client of a fleet that has only seen the fleet healthy so far. */
 export interface Crew extends AsyncDisposable {
   readonly clients: readonly (readonly [name: string, ask: Ask])[];
   readonly offloader: Offloader;
@@ -31,7 +31,7 @@ export interface Crew extends AsyncDisposable {
   readonly victims: readonly Victim[];
   /** When the client library put an endpoint into quarantine, by `performance.now`. */
   readonly quarantinesMs: readonly number[];
-  /** Of the client library and of gateways: what the latest request waited for. */
+  /** Of the client library and of gateways: the waiting times of the latest request. */
   readonly timelines: readonly (readonly [name: string, of: Latest])[];
   /** Golden inputs and comparisons so far, of gateways and client library. */
   checks(): Promise<{ readonly golden: number; readonly compared: number }>;
@@ -110,7 +110,7 @@ export async function openCrew(fleet: Fleet, confirm: boolean, logs: boolean): P
   };
 }
 
-/** The client library, which knows nothing but two gateways: what happens to one of these. */
+/** The client library with two gateways alone: the effect of faults of one of these. */
 export async function openGatewayCrew(fleet: Fleet): Promise<Crew> {
   const servers = fleet.victims.map(({ before }) => before.address);
   const opened: AsyncDisposable[] = [];

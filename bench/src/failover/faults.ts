@@ -2,7 +2,7 @@ import { existsSync, rmSync, statfsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Meddler } from "./meddler.ts";
 
-/** A server or gateway that something may happen to, what stands before it, and the disk that it writes its log to. */
+/** A server or gateway that gets faults, the relay before it, and the disk that it writes its log to. */
 export interface Victim {
   readonly pid: number;
   readonly before: Meddler;
@@ -10,7 +10,7 @@ export interface Victim {
   readonly disk: string | undefined;
 }
 
-/** Makes something go wrong; what it gives back makes it right again. */
+/** Starts a fault; the returned function ends it. */
 export type Fault = (victim: Victim) => () => void;
 
 function stopped(pid: number): () => void {
@@ -100,7 +100,7 @@ function killed(pid: number): () => void {
   return () => undefined;
 }
 
-/** What happens to a server. */
+/** The faults of a server. */
 export const faults: Readonly<Record<string, Fault>> = {
   hang: ({ pid }) => stopped(pid),
   "slow (10x)": ({ pid }) => slowed(pid),
@@ -118,7 +118,7 @@ export const faults: Readonly<Record<string, Fault>> = {
 /** The fault after which there is one gateway less. */
 export const gatewayKill = "gateway-kill";
 
-/** What happens to a gateway under those whose library knows nothing but gateways. The last one takes it for good. */
+/** The faults of a gateway, for clients whose library knows only gateways. The last one is permanent. */
 export const gatewayFaults: Readonly<Record<string, Fault>> = {
   "gateway-hang": ({ pid }) => stopped(pid),
   "gateway-half-open": meddled("silent"),

@@ -3,7 +3,7 @@ import { createServer, type IncomingMessage, request, type ServerResponse } from
 import { type AddressInfo, createServer as createRelay, type Socket } from "node:net";
 import { ownNetwork } from "./own-network.ts";
 
-/** What a relay before a server or gateway does. */
+/** The behaviour of a relay before a server or gateway. */
 export type Mode = "pass" | "silent" | "gone" | "reset" | "wrong shape" | "wrong values";
 
 /** A relay that can misbehave. */
@@ -12,7 +12,7 @@ export interface Meddler extends AsyncDisposable {
   mode: Mode;
   /** Whether it can be gone: it is in a network of its own. */
   readonly vanishes: boolean;
-  /** Inferences of the model `mean` that were asked for so far. */
+  /** Inferences of the model `mean` that were requested so far. */
   readonly asked: number;
   /** Answers whose values were changed. */
   readonly distorted: number;
@@ -54,7 +54,7 @@ export async function meddler(target: string): Promise<Meddler> {
         .on("end", () => reply.writeHead(200, { "content-type": "application/json" }).end(nonsense));
       return;
     }
-    // Who is asked on this machine by its name of this machine believes those who ask.
+    // A server that gets a loopback name of this machine trusts its clients.
     const headers = { ...asked.headers, host: target };
     const onward = request(
       { host, port: Number(port), method: asked.method, path: asked.url, headers },

@@ -3,8 +3,8 @@ import { once } from "node:events";
 import type { Server } from "node:net";
 
 /**
- * A network with one address, on the other end of a virtual cable. A process that is in it for a moment opens the port there and
- * hands it over, so that whatever it carries comes through the cable, though it is served in this process. Without the cable packets
+ * A network with one address, on the other end of a virtual cable. A process that enters it briefly opens the port there and
+ * hands it over, so that all its bytes come through the cable, though it is served in this process. Without the cable packets
  * vanish both ways: nothing is acknowledged, refused or reset, and no connection comes about.
  */
 export interface OwnNetwork extends Disposable {
@@ -47,7 +47,7 @@ export function ownNetwork(): OwnNetwork | undefined {
     run("-n", name, "address", "add", `${host}/30`, "dev", far);
     run("-n", name, "link", "set", far, "up");
     run("link", "set", near, "up");
-    // Known for good: else the system would find out by itself that nobody is there.
+    // Permanent: otherwise the system would find out by itself that there is no host.
     const [{ address = "" } = {}] = JSON.parse(run("-n", name, "-json", "link", "show", far)) as {
       readonly address?: string;
     }[];

@@ -14,7 +14,7 @@ const faultMs = 4000;
 const afterMs = 2000;
 /** Requests that come so soon after a fault find out about it. */
 const recoveryMs = 1000;
-/** What the latest request waited for is told where it took so long, in milliseconds. */
+/** The waiting times of the latest request are printed if it took this long, in milliseconds. */
 const toldMs = 150;
 
 /** Sequences of the client library that go on through each fault. */
@@ -47,11 +47,11 @@ export interface Round {
   readonly confirm: boolean;
 }
 
-/** What was counted in some rounds. */
+/** The counts of some rounds. */
 export interface Counts {
   lost: number;
   wrong: number;
-  /** Wrong values that were believed where nobody had them confirmed. */
+  /** Wrong values that were believed without confirmation. */
   wrongUnconfirmed: number;
   doubled: number;
   /** When the last of them was given, after the endpoint began to lie. */
@@ -73,7 +73,7 @@ export function noCounts(): Counts {
   };
 }
 
-/** All that ask, through one fault of the server or gateway that was used most just before. */
+/** All clients, through one fault of the server or gateway that was used most just before. */
 export async function roundOf(
   { clients, offloader, victims, quarantinesMs, timelines, checks }: Crew,
   { name, confirm }: Round,

@@ -1,7 +1,7 @@
 import { setTimeout as pause } from "node:timers/promises";
 import { type Offloader, float32Tensor, float32View } from "longshore";
 
-/** What became of the steps of some sequences. */
+/** The outcome of the steps of some sequences. */
 export interface Steps {
   readonly right: number;
   /** Totals in which a step counts twice. */
@@ -30,8 +30,8 @@ const restMs = 40;
 const stepsOfOne = 25;
 
 /**
- * Sequences of a running total, one after another, until told to stop: each step adds a number of its own, so a step that
- * was done twice, or left out, shows in every total after it.
+ * Sequences of a running total, one after another, until stopped: each step adds a number of its own, so a step that ran twice,
+ * or not at all, shows in every total after it.
  */
 export async function totals(offloader: Offloader, seed: number, until: () => boolean): Promise<Steps> {
   const steps = { right: 0, doubled: 0, wrong: 0, errors: 0, lost: 0, why: "" };
@@ -57,12 +57,12 @@ export async function totals(offloader: Offloader, seed: number, until: () => bo
         else if (total === meant + value) steps.doubled++;
         else steps.wrong++;
         if (total !== meant) steps.why = `${total} for ${meant}`;
-        // What comes after a wrong total is wrong, too, and says nothing.
+        // The totals after a wrong one are wrong, too, and say nothing.
         if (total !== meant) break;
       } catch (thrown) {
         steps.errors++;
         steps.why = thrown instanceof Error ? thrown.message : String(thrown);
-        // Where nothing can be asked, a next sequence that began at once would let nothing else run here.
+        // If no server is reachable, an immediate next sequence would keep all other work from running.
         await pause(restMs);
         break;
       } finally {

@@ -2,7 +2,7 @@ import type { Victim } from "./faults.ts";
 
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
-/** Shares of the victims in what is asked in the next `forMs` milliseconds: whether a fault of one is met at all. */
+/** Shares of the victims in the requests of the next `forMs` milliseconds: whether a fault of one is met at all. */
 export async function sharesOf(victims: readonly Victim[], forMs: number): Promise<readonly number[]> {
   const before = victims.map((one) => one.before.asked);
   await pause(forMs);

@@ -1,15 +1,15 @@
 import { readFileSync, statSync } from "node:fs";
 import type { LongshoreEvent, Observer } from "@longshore/core";
 
-/** What was done for one request, in lines that begin with the milliseconds since it came. */
+/** The work for one request, in lines that begin with the milliseconds since it came. */
 export interface Timeline {
   readonly tookMs: number;
   readonly lines: readonly string[];
 }
 
-/** Whoever can say what the latest of its requests waited for. */
+/** A source of the waiting times of its latest request. */
 export interface Latest {
-  /** What comes from now on counts. */
+  /** Entries from now on count. */
   begin(): void;
   /** Of those since then; undefined where there were none. */
   latest(): Timeline | undefined;

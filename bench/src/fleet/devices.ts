@@ -2,7 +2,7 @@ import { seededRandom } from "@longshore/core";
 import { exponential } from "@longshore/core/internal";
 import { deviceModels, type DeviceScene } from "../pickers/run-devices.ts";
 
-/** Ten devices for each server, which ask now and then: every 11 seconds on the mean, in sequences every four. */
+/** Ten devices for each server, which send requests now and then: every 11 seconds on the mean, in sequences every four. */
 const [detect, read, listen] = deviceModels;
 const models = [
   { name: detect, share: 0.5, gapMs: 15_000, inSequences: false },
@@ -13,7 +13,7 @@ const skew = 16;
 const loadRatio = 0.7;
 const serversPerSite = 100;
 
-/** Servers and devices for so many requests, or a little more; the first third is not counted. */
+/** Servers and devices for this many requests, or a little more; the first third is not counted. */
 export function deviceScene(servers: number, devices: number, requests: number, seed: number): DeviceScene {
   const random = seededRandom(seed + 1);
   const speeds = Array.from({ length: servers }, (_, index) => skew ** (index / (servers - 1)));

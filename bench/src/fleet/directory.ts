@@ -20,7 +20,7 @@ import { quantile } from "../harness.ts";
 export const directoryWords = ["join", "renewal", "change", "leave"] as const;
 type Word = (typeof directoryWords)[number];
 
-/** What messages cost whoever keeps the directory. */
+/** The cost of messages at the directory server. */
 export interface DirectoryFigures {
   /** Processor time of one, by what it tells, in milliseconds. */
   readonly processorMs: Readonly<Record<Word, number>>;
@@ -105,7 +105,7 @@ async function measured(
   return { processorMs: { join: joined, renewal, change, leave }, seenMs: quantile(seen, 0.5) };
 }
 
-/** The directory that lives in a gateway, asked within the process: checks, leases and what is shown, without HTTP. */
+/** The directory inside a gateway, called within the process: checks, leases and lists, without HTTP. */
 export async function directoryHere(
   endpoints: number,
   each: number,

@@ -1,7 +1,7 @@
 /**
- * A server of images in a process of its own, over real sockets and a real engine. Told `text` it reads JSON as the product does;
- * told `parse` a handler in front reads the tensor with JSON.parse and hands the same request on in binary, so that the two differ
- * in nothing else. Asked for its processor time, it tells that of all its threads.
+ * A server of images in a process of its own, over real sockets and a real engine. With the argument `text` it reads JSON as
+ * the product does. With `parse` a handler in front reads the tensor with JSON.parse and passes the same request on in binary,
+ * so that the two differ in nothing else. On request it reports the processor time of all its threads.
  *
  * Arguments: folder of models, `text` or `parse`.
  */
@@ -40,7 +40,7 @@ process.on("message", () => {
   const { user, system } = process.cpuUsage();
   process.send?.((user + system) / 1000);
 });
-// Whoever started it is gone.
+// The parent process is gone.
 process.once("disconnect", () => process.exit(0));
 const { address } = await listen(way === "parse" ? parsing : inner, { clock, random, port: 0 });
 process.send?.(address);

@@ -9,12 +9,14 @@ import { graphBuilder, writeModel } from "@longshore/graph";
 
 /** A server process. */
 export interface ImageServer {
-  /** Milliseconds of processor time of the whole process for each of so many requests, one after another, and the last answer. */
+  /**
+   * Milliseconds of processor time of the whole process for each of this many requests, one after another, and the last answer.
+   */
   cpuMs(ask: Ask, times: number): Promise<{ readonly ms: number; readonly answer: string }>;
   close(): Promise<void>;
 }
 
-/** What is asked. */
+/** A request. */
 export interface Ask {
   readonly headers: Readonly<Record<string, string>>;
   readonly body: Uint8Array;

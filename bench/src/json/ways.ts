@@ -60,14 +60,14 @@ export function byArrayText(body: Uint8Array): Read {
   const [input] = readInferRequest(body, undefined, limits).inputs;
   if (!input) throw new Error("no input");
   const { buffer, byteOffset, byteLength } = input.bytes;
-  // The reader makes memory of its own, which nobody shares.
+  // The reader makes memory of its own, which is not shared.
   return {
     shape: input.shape,
     values: new Float32Array(buffer as ArrayBuffer, byteOffset, byteLength / 4),
   };
 }
 
-/** The same request with its tensor in binary: what the JSON costs is what comes on top of this. */
+/** The same request with its tensor in binary: the cost of JSON is the difference to this. */
 export function asBinary({ shape, values }: Read): {
   readonly headerBytes: number;
   readonly parts: readonly [Uint8Array<ArrayBuffer>, Uint8Array<ArrayBuffer>];

@@ -1,6 +1,6 @@
 /**
- * One server of small calls in a process of its own, which tells its processor time when it is asked: our listeners with a
- * handler that does nothing, or Node.js's servers that do the same and no more.
+ * One server of small calls in a process of its own, which reports its processor time on request: our listeners with a handler
+ * that does nothing, or Node.js's servers that do the same and no more.
  */
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import { createServer as createHttp2Server, type ServerHttp2Stream } from "node:http2";
@@ -41,7 +41,7 @@ function nodeHttp(): Promise<number> {
   });
 }
 
-/** Field 1, true: what `ServerLive` answers. */
+/** Field 1, true: the answer of `ServerLive`. */
 const live = Uint8Array.of(0, 0, 0, 0, 2, 8, 1);
 
 function nodeHttp2(): Promise<number> {

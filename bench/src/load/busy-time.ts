@@ -12,8 +12,8 @@ function ownTime(): () => number {
 }
 
 /**
- * Tells when it is asked for how long at most the main thread itself was at work in one turn of its loop since it was asked last, in
- * milliseconds. What the loop is late beyond that is waiting for a core, which nothing in a program can help.
+ * Reports the longest time for which the main thread itself was at work in one turn of its loop since the last report, in
+ * milliseconds. Any further lateness of the loop is waiting for a core, which no program can mend.
  */
 export function busiestTurn(): () => number {
   const workedMs = ownTime();

@@ -14,9 +14,9 @@ interface Pending {
 }
 
 /**
- * One keep-alive connection of HTTP/1.1, one request at a time. Nothing but what a load generator needs, so that little of
- * the machine goes to it: `node:http` costs several times as much for each request. The body is written whole, whatever the
- * server answers meanwhile, as plain clients do.
+ * One keep-alive connection of HTTP/1.1, one request at a time. Nothing but what a load generator needs, so that little of the
+ * machine goes to it: `node:http` costs several times as much for each request. The body is written whole, even if the server
+ * answers meanwhile, as plain clients do.
  */
 export class Connection {
   readonly #socket: Socket;

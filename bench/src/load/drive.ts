@@ -43,7 +43,7 @@ export interface LoopDelay {
 export interface ServeProcess {
   readonly port: number;
   readonly pid: number;
-  /** Since it was asked last. */
+  /** Since the last report. */
   loopDelay(): Promise<LoopDelay>;
   close(): Promise<void>;
 }
@@ -54,7 +54,7 @@ export function startServe(repository: string, ...options: readonly string[]): P
   return startServer("longshore serve", main, "serve", repository, "--port", "0", ...options);
 }
 
-/** Starts a server that does nothing but refuse: what is held beside refusals. */
+/** Starts a server that only refuses: the baseline for refusals. */
 export function startBare(): Promise<ServeProcess> {
   return startServer("the bare server", new URL("./bare-server.js", import.meta.url));
 }
@@ -64,7 +64,7 @@ async function startServer(name: string, file: URL, ...args: readonly string[]):
   const child: ChildProcess = spawn(
     process.execPath,
     [...probe, fileURLToPath(file), ...args],
-    // Its log has a line for each refusal, which nobody reads here.
+    // Its log has a line for each refusal, which is not read here.
     { stdio: ["ignore", "pipe", "ignore", "ipc"] },
   );
   const { stdout } = child;

@@ -1,6 +1,6 @@
 /**
- * A load generator as a process of its own: it sends what it is told when it is told to, whatever became of the requests
- * before (open loop), with whole bodies, and reports what came back and how busy it was itself.
+ * A load generator as a process of its own: it sends requests at their due times whatever the outcome of earlier ones (open
+ * loop), with whole bodies, and reports the replies and how busy it was itself.
  */
 import { Connection } from "./connection.ts";
 import type { FromGenerator, PhaseResult, Stream, StreamResult, ToGenerator } from "./messages.ts";
@@ -30,7 +30,7 @@ interface Sending {
   readonly head: string;
   readonly body: Buffer;
   readonly expected: Buffer;
-  /** Whether it asks for the times of its stages. */
+  /** Whether it requests the times of its stages. */
   readonly timed: boolean;
   readonly statuses: number[];
   readonly latencyMs: number[];
@@ -61,7 +61,7 @@ function prepared(stream: Stream): Sending {
   };
 }
 
-/** What a reply says that its run took, in milliseconds. */
+/** The time of its run that a reply reports, in milliseconds. */
 function runOf(head: string): number | null {
   const text = /\r\nserver-timing: [^\r]*\brun;dur=([\d.]+)/i.exec(head)?.[1];
   return text === undefined ? null : Number(text);

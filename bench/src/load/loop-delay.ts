@@ -1,15 +1,15 @@
 /**
- * Loaded into a server with `--import`: tells its parent, when asked, how long the event loop was kept from turning since it
- * was asked last, and for how long at most the thread itself was at work meanwhile. The rest is waiting for a core, which
- * nothing in a program can help. Not a part of what is measured: it looks at the main thread alone, though Node.js loads it
- * into every thread, and rarely, since each look may take the core from a run.
+ * Loaded into a server with `--import`: reports to its parent, on request, how long the event loop was kept from turning since
+ * the last report, and the longest time for which the thread itself was at work meanwhile. The rest is waiting for a core,
+ * which no program can mend. It is not part of the measured system: it samples the main thread alone, though Node.js loads it
+ * into every thread, and rarely, since each sample may take the core from a run.
  */
 import { monitorEventLoopDelay } from "node:perf_hooks";
 import { isMainThread } from "node:worker_threads";
 import { busiestTurn } from "./busy-time.ts";
 
 if (isMainThread) {
-  // Every 5 ms; what a timer is late by beyond that is what the loop was held up by.
+  // Every 5 ms; a timer's further lateness is the time that the loop was held up.
   const resolution = 5;
   const delay = monitorEventLoopDelay({ resolution });
   const lateMs = (nanoseconds: number): number => Math.max(0, nanoseconds / 1e6 - resolution);
@@ -25,7 +25,7 @@ if (isMainThread) {
     });
     delay.reset();
   });
-  // A bench that was cut off leaves no server behind, which would be in the way of the next.
+  // A bench that was cut off leaves no server running, which would disturb the next.
   process.once("disconnect", () => process.exit(1));
   process.channel?.unref();
 }

@@ -14,25 +14,25 @@ export interface Stream {
   readonly expected: string;
 }
 
-/** What the generator is told. */
+/** The messages to the generator. */
 export type ToGenerator =
   | { readonly kind: "phase"; readonly port: number; readonly streams: readonly Stream[] }
   | { readonly kind: "end" };
 
-/** What became of the requests of a stream, in the order of arrival. Times in milliseconds. */
+/** The outcome of the requests of a stream, in the order of arrival. Times in milliseconds. */
 export interface StreamResult {
   readonly name: string;
-  /** 200 and right, -1 for 200 and wrong, 503 refused at the door, 1 taken and not done, 0 for a broken connection. */
+  /** 200 and right, -1 for 200 and wrong, 503 refused at admission, 1 admitted and not done, 0 for a broken connection. */
   readonly statuses: readonly number[];
   /** From the planned arrival to the whole reply. */
   readonly latencyMs: readonly number[];
   /** From the first byte sent to the whole reply. */
   readonly serverMs: readonly number[];
-  /** What the run took, where the stream asked for `longshore-account: timing` and was told. */
+  /** The time of the run, if the stream requested `longshore-account: timing` and the server reported it. */
   readonly runMs: readonly (number | null)[];
 }
 
-/** What came of a phase. */
+/** The result of a phase. */
 export interface PhaseResult {
   readonly streams: readonly StreamResult[];
   readonly tookMs: number;

@@ -10,7 +10,7 @@ import {
 } from "@longshore/conformance";
 import type { Stream } from "./messages.ts";
 
-/** How one server is asked: what a request for an answer within so many milliseconds looks like. */
+/** The form of a request to one server for an answer within the given milliseconds. */
 export type OverloadRequest = (
   withinMs: number,
   headers: Readonly<Record<string, string>>,

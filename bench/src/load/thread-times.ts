@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync } from "node:fs";
 
-/** What the threads of a process had of the cores while something was measured, as shares of the time that passed. */
+/** The shares of the cores that the threads of a process had during a measurement. */
 export interface ThreadTimes {
   /** The main thread at work. */
   readonly mainRatio: number;

@@ -14,7 +14,9 @@ import {
   wayBackMs,
 } from "./phase.ts";
 
-/** What tenants allow beside each other: long enough that the light one is hardly ever refused, and its times are whole. */
+/**
+ * The deadline of tenants beside each other: long enough that the light one is hardly ever refused, and its times are whole.
+ */
 const patientMs = 600;
 
 /** A senders' tenant, with the default identity: one that a proxy passed on counts as a stranger. */
@@ -99,7 +101,7 @@ export async function tenants(
     (result.streams[0]?.runMs ?? []).flatMap((ms) => (ms === null ? [] : [ms]));
   const [soloMs, besideMs] = [quantile(times(alone), 0.99), quantile(times(beside), 0.99)];
   const answeredRatio = (beside.streams[0] ? answered(beside.streams[0]).length : 0) / own.arrivals.length;
-  // What was refused at the door cost the heavy tenant nothing; what was taken and not done, its wait.
+  // A request refused at admission cost the heavy tenant nothing; one admitted and not done cost its wait.
   const [, other] = beside.streams;
   const done = other ? answered(other).length : 0;
   const notDone = other?.statuses.filter((status) => status === 1).length ?? 0;
@@ -140,8 +142,8 @@ export async function tenants(
 }
 
 /**
- * Under a load that keeps it just busy, requests that cannot be answered in the 2 ms that they have left: how long they wait
- * to hear so, as the 99th percentile. What was answered all the same took its time.
+ * Under a load that keeps it just busy, requests that cannot be answered in the 2 ms that they have left: how long they wait to
+ * hear so, as the 99th percentile. Requests that were answered nevertheless took their time.
  */
 export async function expired(
   endpoint: EndpointState,

@@ -15,7 +15,7 @@ import {
   wayBackMs,
 } from "./phase.ts";
 
-/** The same loads for other people's servers, in fewer rounds: what they do with requests that nobody waits for any more. */
+/** The same loads for servers of other makes, in fewer rounds: how they treat requests whose clients have given up. */
 export async function measurePeers(
   generator: Generator,
   file: string,
@@ -64,7 +64,7 @@ export async function measurePeers(
           (good[load] ??= []).push(phase.goodPerSecond);
         }
       }
-      // A ramp of two seconds each may stop early; what it gave for longer counts as well.
+      // A ramp of two seconds each may stop early; the rate of a longer phase counts as well.
       const peak = Math.max(most, ...Object.values(good).map(median));
       const key = name.replace(/-./g, (letter) => letter.slice(1).toUpperCase());
       figures[`${key}PeakPerSecond`] = peak;

@@ -6,11 +6,11 @@ import { binaryRequest, type OverloadRequest } from "../load/overload-peers.ts";
 
 export const rowShape: readonly number[] = [1, 3, 112, 112];
 export const tensorBytes: number = rowShape.reduce((product, size) => product * size, 4);
-/** What a client allows for an answer, and of it what it keeps for the way back. */
+/** A client's deadline for an answer, and the part of it that is reserved for the way back. */
 export const deadlineMs = 120;
 export const wayBackMs = 5;
 
-/** A server, who asks it, and what a right answer is. */
+/** A server, its client, and the right answer. */
 export interface EndpointState {
   readonly server: Pick<ServeProcess, "port" | "pid" | "loopDelay">;
   readonly generator: Generator;
@@ -39,7 +39,7 @@ export function stream(
   };
 }
 
-/** How ours asks. */
+/** The form of requests to our servers. */
 export function asksUs(
   withinMs: number,
   headers: Readonly<Record<string, string>>,
@@ -65,7 +65,7 @@ export function answered({ statuses, latencyMs }: StreamResult): readonly number
   return latencyMs.filter((_, index) => statuses[index] === 200);
 }
 
-/** The most right answers a second in a ramp of loads: what the others are measured against. */
+/** The most right answers a second in a ramp of loads: the reference for the others. */
 export async function capacity(endpoint: EndpointState): Promise<number> {
   let most = 0;
   for (const [round, perSecond] of [10, 20, 40, 60, 80, 120, 180, 270].entries()) {

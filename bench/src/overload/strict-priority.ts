@@ -25,7 +25,7 @@ function times(
 }
 
 /**
- * What no scheduler can better: by how much the 99th percentile of a light tenant grows beside a flood when it is always served
+ * A bound for any scheduler: by how much the 99th percentile of a light tenant grows beside a flood when it is always served
  * first, for runs as they were measured alone and beside.
  */
 export function leastP99Ratio(

@@ -22,7 +22,7 @@ export const deviceLinks: readonly DeviceLink[] = [
 /** How far from where a device is its inputs may be processed. */
 export type Reach = "site" | "region" | "anywhere";
 
-/** A device at a moment. */
+/** A device at one moment. */
 export interface Device {
   readonly index: number;
   /** Where it is: a site of a region of the farm. */
@@ -35,7 +35,7 @@ export interface Device {
   readonly sequence?: { readonly number: number; readonly step: number; readonly end: boolean };
 }
 
-/** What there are of devices. */
+/** The crowd of devices. */
 export interface DeviceCrowd {
   readonly devices: number;
   /** Sites, ten of them to a region. */
@@ -49,14 +49,14 @@ export interface DeviceCrowd {
   }[];
   /** Steps of a sequence, on the mean. */
   readonly steps: number;
-  /** What a request may be followed by: the device goes away, or to another site, where its link is another. */
+  /** The event that may follow a request: the device goes away, or to another site with another link. */
   readonly leaveRatio: number;
   readonly moveRatio: number;
-  /** How long it is away, on the mean, in milliseconds; whatever sequence it was in, it does not end. */
+  /** How long it is away, on the mean, in milliseconds; a sequence that it was in does not end. */
   readonly awayMs: number;
 }
 
-/** What became of devices. */
+/** The moves of devices. */
 export interface DeviceMoves {
   left: number;
   moved: number;
@@ -84,8 +84,8 @@ function drawn<T extends { readonly share: number }>(from: readonly T[], random:
 }
 
 /**
- * Lets devices live until `untilMs`: each waits, asks, gets its answer or none, and waits again; now and then it goes away for a
- * while, or elsewhere. `ask` settles when its request is over. Resolves when all requests are.
+ * Lets devices live until `untilMs`: each waits, sends a request, gets its answer or none, and waits again; now and then it
+ * goes away for a while, or elsewhere. `ask` settles when its request has ended. Resolves when all requests are.
  */
 export async function liveDevices(
   crowd: DeviceCrowd,
@@ -154,7 +154,7 @@ export async function liveDevices(
       settled();
     }
 
-    // As if each had asked before at some time.
+    // As if each had sent one before at some time.
     later(exponential(random, model.gapMs));
   }
 

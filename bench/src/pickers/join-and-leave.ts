@@ -13,8 +13,8 @@ import { farmModel, farmRequest } from "@longshore/lab";
 import { gatewayInfo } from "./run-fleet.ts";
 
 /**
- * Processor time that a router takes for one change of its directory, in milliseconds: of `servers` endpoints one leaves and
- * another comes, `times` over, while one request after each keeps the model in use.
+ * Processor time of a router for one change of its directory, in milliseconds: of `servers` endpoints one leaves and another
+ * comes, `times` over, while one request after each keeps the model in use.
  */
 export async function joinAndLeave(servers: number, times: number): Promise<number> {
   const clock = virtualClock();

@@ -20,7 +20,7 @@ export interface DirectoryMessages {
   silences: number;
 }
 
-/** Servers of a farm in the directory of whoever sends to them: they join it, renew their leases and leave. */
+/** Servers of a farm in the directory of the router: they join it, renew their leases and leave. */
 export interface JoinedFarm extends AsyncDisposable {
   readonly directory: Directory;
   readonly messages: DirectoryMessages;
@@ -31,7 +31,7 @@ export interface JoinedFarm extends AsyncDisposable {
   leave(index: number, word: boolean): void;
 }
 
-/** A farm before anybody has joined: the directory of a gateway, with nothing between it and the servers. */
+/** A farm without members: the directory of a gateway, in the same process as the servers. */
 export function joinedFarm(
   endpoints: readonly FarmEndpoint[],
   {
@@ -88,7 +88,7 @@ export function joinedFarm(
       const endpoint = endpoints[index ?? -1]?.endpoint;
       if (index === undefined || !endpoint)
         throw new LongshoreError("internal", "resolve", `the farm has no ${id}`);
-      // Who is gone takes nothing more; what it has is finished.
+      // A server that has left takes no new requests; it finishes those that it has.
       const there = (): Endpoint => {
         if (here.has(index)) return endpoint;
         throw new LongshoreError("unreachable", "transport", `${id} is gone`);

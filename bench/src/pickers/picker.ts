@@ -1,7 +1,7 @@
 import type { LoadReport, Random } from "@longshore/core";
 import { capacityOf, type FarmEndpoint } from "@longshore/lab";
 
-/** What a balancer is given. It sees what its requests went through, and what servers say; only the oracle looks inside. */
+/** The parts of a balancer. It sees the outcomes of its requests, and the servers' reports; only the oracle sees inside. */
 export interface PickerParts {
   readonly endpoints: readonly FarmEndpoint[];
   readonly random: Random;
@@ -67,7 +67,7 @@ export function smoothRobin(count: number, weight: (index: number) => number): (
   };
 }
 
-/** Smooth weighted round robin with weights that somebody set right: each server's true capacity. */
+/** Smooth weighted round robin with correct weights: each server's true capacity. */
 export const weightedRoundRobin: PickerKind = ({ endpoints, random }) => {
   const pick = smoothRobin(endpoints.length, (index) => {
     const { server } = endpoints[index] ?? {};
@@ -117,7 +117,7 @@ export const freshReports: PickerKind = ({ endpoints, random }) => {
   return {
     name: "fresh reports",
     pick(workMs) {
-      // Only of those before: what this one takes shows when it is done.
+      // Only of earlier ones: the time of this one shows when it is done.
       const expectedMs = seen === 0 ? workMs : meanMs;
       meanMs += (workMs - meanMs) / ++seen;
       return soonest(

@@ -18,7 +18,7 @@ interface Probe {
   uses: number;
 }
 
-/** What a server answers to a probe: requests in flight, and the time that recent requests took when it was as busy. */
+/** A server's answer to a probe: requests in flight, and the time of recent requests when it was as busy. */
 interface Estimator {
   seen(inFlight: number, tookMs: number): void;
   latencyMs(inFlight: number): number;
@@ -50,9 +50,9 @@ function estimatorOf(endpoint: FarmEndpoint): Estimator {
 }
 
 /**
- * Prequal (Wydrowski, Kleinberg, Rumble, Archer 2024, "Load is not what you should balance: introducing Prequal"): probes
- * are asked for beside the path of requests and used again a few times; of those in the pool the servers that are hot, with
- * more in flight than most, are left alone, and of the cold ones the fastest is taken.
+ * Prequal (Wydrowski, Kleinberg, Rumble, Archer 2024, "Load is not what you should balance: introducing Prequal"): probes run
+ * beside the path of requests and are used again a few times; of those in the pool the hot servers, with more in flight than
+ * most, are avoided, and of the cold ones the fastest is taken.
  */
 export const prequal: PickerKind = ({ endpoints, random, nowMs }) => {
   let pool: Probe[] = [];
@@ -91,7 +91,7 @@ export const prequal: PickerKind = ({ endpoints, random, nowMs }) => {
       chosen.inFlight += 1;
       chosen.uses += 1;
       if (chosen.uses >= reuse) pool.splice(pool.indexOf(chosen), 1);
-      // The worst and the oldest leave in turns, so that the pool does not fill with servers that nobody wants.
+      // The worst and the oldest leave in turns, so that the pool does not fill with unused servers.
       if (pool.length > 2) {
         const worst = pool.reduce((one, other) => (other.latencyMs > one.latencyMs ? other : one));
         pool.splice(worstNext ? pool.indexOf(worst) : 0, 1);

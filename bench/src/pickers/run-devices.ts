@@ -31,7 +31,7 @@ export interface DeviceScene {
   /** Dealt to the sites in turns; each has two of three models. */
   readonly servers: readonly FarmServer[];
   readonly crowd: DeviceCrowd;
-  /** What requests are drawn from. */
+  /** The population that requests are drawn from. */
   readonly requests: readonly FarmRequest[];
   /** How long the devices live, in milliseconds, and from when on requests count. */
   readonly untilMs: number;
@@ -41,17 +41,20 @@ export interface DeviceScene {
   readonly seed: number;
 }
 
-/** Who takes the requests: the offloader; drawn servers, for what the simulation itself takes; or who sees all queues. */
+/**
+ * The receiver of the requests: the offloader; random servers, to measure the simulation itself; or an oracle that sees all
+ * queues.
+ */
 export type DeviceRouter = "ours" | "drawn" | "oracle";
 
-/** What became of it. */
+/** The result of a run. */
 export interface DeviceRun {
   /** From when the router had a request until it had the answer, of those that count and are in no sequence; no failures. */
   readonly routedMs: readonly number[];
   /** The same from the device's view, its link included, and all requests. */
   readonly tookMs: readonly number[];
   readonly requests: number;
-  /** Devices that asked at least once. */
+  /** Devices with at least one request. */
   readonly asked: number;
   /** Requests without an answer, by reason. */
   readonly failed: Readonly<Record<string, number>>;
@@ -62,7 +65,7 @@ export interface DeviceRun {
   readonly outside: number;
   readonly moves: DeviceMoves;
   readonly messages: DirectoryMessages;
-  /** What the heap has more of at the end than when the servers had joined, in bytes; where it was asked for. */
+  /** The growth of the heap between the joining of the servers and the end, in bytes; if requested. */
   readonly heapBytes?: number;
   /** Processor time for each request, in milliseconds. */
   readonly realMsPerRequest: number;
@@ -78,13 +81,13 @@ const tenants = 50;
 
 type Send = (device: Device, request: InferenceRequest, call: Call) => Promise<InferenceResponse>;
 
-/** Whoever is drawn, by their speeds, or where the request would be over first. Their sequences are all the servers'. */
+/** A random server, weighted by speed, or the one where the request would end first. All servers share their sequences. */
 function plainRouter(
   endpoints: readonly FarmEndpoint[],
   served: (index: number) => readonly string[],
   here: ReadonlySet<number>,
   random: Random,
-  /** What a request takes is known to who sees all queues. */
+  /** The oracle knows the work of a request. */
   workMs: ((request: InferenceRequest) => number) | undefined,
 ): Send {
   const lists = new Map<string, { readonly at: readonly number[]; readonly upTo: readonly number[] }>();
@@ -133,11 +136,14 @@ function plainRouter(
   };
 }
 
-/** What is watched of a run. */
+/** The watch on a run. */
 export interface DeviceWatch {
   /** Says how much of the heap is in use, where that is to be known. */
   readonly heapBytes?: () => number;
-  /** Told after each tenth of the time that the devices live: how many requests there were, and which share of that time is over. */
+  /**
+   * Called after each tenth of the time that the devices live, with the number of requests and the share of that time that has
+   * passed.
+   */
   readonly progress?: (requests: number, doneRatio: number) => void;
 }
 

@@ -25,21 +25,21 @@ export interface FleetScene {
   /** Work and size of each request. */
   readonly requests: readonly FarmRequest[];
   readonly seed: number;
-  /** What a request takes to its server, and the answer back, in milliseconds. Default: no time. */
+  /** The time of a request to its server, and of the answer back, in milliseconds. Default: no time. */
   readonly wayMs?: number;
 }
 
-/** What became of the requests. */
+/** The outcome of the requests. */
 export interface FleetRun {
   /** By request; Infinity where none came. */
   readonly tookMs: readonly number[];
   /** Runs of each server. */
   readonly runs: readonly number[];
-  /** What the gateways hold at the end of all they know, in bytes; where it was asked for. */
+  /** The size of all that the gateways know at the end, in bytes; if requested. */
   readonly heapBytes?: number;
-  /** How often servers were asked what they offer. */
+  /** How often servers were polled for their offers. */
   readonly asked: number;
-  /** How often servers were asked for their load, for each request. */
+  /** How often servers were polled for their load, for each request. */
   readonly probesPerRequest: number;
   /** How often a server did not take a request, for each request; see `Call.mostWaitMs`. */
   readonly refusedPerRequest: number;
@@ -47,7 +47,7 @@ export interface FleetRun {
   readonly realMsPerRequest: number;
 }
 
-/** What a gateway does with the request of an index; settles when it is answered. */
+/** The gateway's handling of the request of an index; settles when it is answered. */
 export type FleetSend = (index: number, request: FarmRequest) => Promise<void>;
 
 /** A gateway that balances with a picker. */
@@ -71,16 +71,16 @@ export function pickerGateway(
   };
 }
 
-/** What became of requests that were sent when they were due. */
+/** The outcome of requests that were sent at their due times. */
 interface Sent {
-  /** What each took from when it was due, in milliseconds; Infinity where it failed. */
+  /** The time of each from its due time, in milliseconds; Infinity if it failed. */
   readonly tookMs: readonly number[];
-  /** Requests that had no answer when nobody waited any longer: what they took is what they had waited until then. */
+  /** Requests without an answer at the end of the patience: they count with the time that they had waited until then. */
   readonly givenUp: number;
 }
 
 /**
- * Sends each request to its gateway when it is due, whatever became of those before, and waits for answers for up to
+ * Sends each request to its gateway when it is due, whatever the outcome of earlier ones, and waits for answers for up to
  * `patienceMs` after the last was due.
  */
 export async function sendAll(
@@ -122,7 +122,7 @@ export async function sendAll(
   return { tookMs: [...tookMs], givenUp: waiting.size };
 }
 
-/** What a gateway before a farm says of itself. */
+/** The information of a gateway before a farm. */
 export function gatewayInfo(number: number): EndpointInfo {
   return {
     id: `gateway-${number}`,

@@ -1,4 +1,6 @@
-/** One way to decide on one uplink under one kind of arrivals, beside the oracles, staying here, and what nobody can beat. */
+/**
+ * One way to decide on one uplink under one kind of arrivals, beside the oracles, staying here, and the bound for any policy.
+ */
 import { allLocal } from "./fixed-endpoints.ts";
 import { lowerBound } from "./compare.ts";
 import { oracle, pricedOracle } from "./oracle.ts";

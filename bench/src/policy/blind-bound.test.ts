@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { constantTrace, rateTrace } from "@longshore/lab";
 import { blindBound, type ReplaySetting } from "./index.ts";
 
-/** 100 requests, 20 kB, on a link that stops for half a second at so many of them, or so long before. */
+/** 100 requests, 20 kB, on a link that stops for half a second at this many of them, or shortly before. */
 function stopping(stops: number, beforeMs = 0): ReplaySetting {
   const entries = Array.from({ length: stops }, (_, stop) => [
     { fromMs: 5000 * stop, bitsPerSecond: 20e6 },
@@ -23,7 +23,7 @@ describe("blindBound", () => {
 
   it("lets as few be bets as stops that nobody can see allow", () => {
     const bound = blindBound(stopping(10), 1.3, 0.15);
-    // Each stop meets one request, and none of a hundred may be late: what is left are runs on both sides.
+    // Each stop meets one request, and none of a hundred may be late: runs on both sides remain.
     expect(bound).toMatchObject({ requests: 100, lateOfThem: 10, sent: 15 });
     expect(bound?.meanVsOracle).toBeGreaterThan(1.2);
   });

@@ -1,14 +1,14 @@
 /**
- * What a client without foresight can reach at best where no acknowledgement of a request is back before its second run would
- * have to start. There each try is a run on both sides or a bet, and moments that look alike by all that could have been
- * acknowledged by then cannot be told apart: of the bets, the same share is late as of all requests that look good. So the tail
- * allows so many bets, the budget so many runs on both sides, and the rest has to stay.
+ * The best that a client without foresight can reach if no acknowledgement of a request is back before its second run would
+ * have to start. Then each try is a run on both sides or a bet, and moments with the same acknowledgements cannot be told
+ * apart: of the bets, the same share is late as of all requests that look good. So the tail limits the number of bets, the
+ * budget limits the runs on both sides, and the rest has to stay.
  */
 import { packetsOf, uploadMs } from "@longshore/lab";
 import { oracle } from "./oracle.ts";
 import { arrivalsOf, replay, type ReplaySetting } from "./replay.ts";
 
-/** What a tail and a budget leave to a client that cannot see ahead. */
+/** The bound for a client without foresight, from its tail and its budget. */
 export interface BlindBound {
   /** Requests, those that look good, and those of them that are late without a second run. */
   readonly requests: number;
@@ -16,11 +16,11 @@ export interface BlindBound {
   readonly lateOfThem: number;
   /** Most that can be sent. */
   readonly sent: number;
-  /** Mean over the oracle's if of all that look good those were sent that gain most, which nobody knows. */
+  /** The mean relative to the oracle's if, of all that look good, the most profitable ones were sent, which no client knows. */
   readonly meanVsOracle: number;
 }
 
-/** Where the rate of so long before the newest acknowledgement would do, a moment looks good. */
+/** A moment looks good if the rate of this long before the newest acknowledgement would do. */
 const lookMs = 50;
 
 /** Undefined where acknowledgements are in time. `lateRatio` is the p99 that is to be kept in local runs, `extraRatio` the budget. */
@@ -32,7 +32,7 @@ export function blindBound(
   const { trace, requestBytes, localMs, roundTripMs, serverMs } = setting;
   if (roundTripMs < (lateRatio - 1) * localMs) return undefined;
   const tried = arrivalsOf(setting).map((atMs) => {
-    // When a second run would have to start, what passed a round trip earlier has been heard of.
+    // When a second run would have to start, the client knows what passed one round trip earlier.
     const toMs = Math.max(0, atMs + (lateRatio - 1) * localMs - roundTripMs);
     const seen = trace.positionAt(toMs) - trace.positionAt(Math.max(0, toMs - lookMs));
     const tookMs = uploadMs(trace, atMs, requestBytes) + serverMs + roundTripMs;

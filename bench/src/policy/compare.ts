@@ -5,7 +5,7 @@ import { allLocal, allRemote } from "./fixed-endpoints.ts";
 import { oracle } from "./oracle.ts";
 import { arrivalsOf, replay, type ReplayResult, type ReplaySetting, resultOf } from "./replay.ts";
 
-/** What one policy reached in one setting. */
+/** The result of one policy in one setting. */
 export interface PolicyRow {
   readonly trace: string;
   readonly requestBytes: number;

@@ -8,17 +8,17 @@ import { ownRate } from "./own-rate.ts";
 import { predictedMs, rateSmoother } from "./rate-plugs.ts";
 import { replay } from "./replay.ts";
 
-/** What a rate gives in milliseconds: as if the link were empty, and behind what is unacknowledged. */
+/** The predictions of a rate in milliseconds: for an empty link, and after the unacknowledged bytes. */
 export interface RateFigures {
   readonly empty: number;
   readonly queued: number;
 }
 
-/** One send: what was promised and what it took, in milliseconds. */
+/** One send: the promised times and the real one, in milliseconds. */
 export interface Send {
   readonly atMs: number;
   readonly promisedMs: Float64Array;
-  /** By a smoothed rate that was told of the same acknowledgements. */
+  /** By a smoothed rate that got the same acknowledgements. */
   readonly smoothedMs: RateFigures;
   /** By a smoothed rate of all that the line could carry. */
   readonly shownMs: RateFigures;
@@ -29,7 +29,7 @@ export interface Send {
 const leastSmoothed = 1e-3;
 
 /**
- * Sends at those instants or in that distance, both in milliseconds, whatever is believed, and writes down what was promised.
+ * Sends at the given instants or at the given interval, both in milliseconds, whatever the belief, and records the promises.
  * Link and sensor are as for policies.
  */
 export function sends(
@@ -139,7 +139,7 @@ export interface PinballLoss {
   readonly shown: RateFigures;
 }
 
-/** Of the promised quantiles, and of each figure of a smoothed rate taken for all of them. */
+/** Of the promised quantiles, and of each figure of a smoothed rate used for all of them. */
 export function pinballLoss(list: readonly Send[]): PinballLoss {
   const meanLoss = (valueOf: (send: Send, index: number) => number): number => {
     let sum = 0;

@@ -2,7 +2,7 @@
 import { oracle } from "./oracle.ts";
 import { replay, type ReplayResult, type ReplaySetting } from "./replay.ts";
 
-/** What a way to decide made of one deadline in one setting. */
+/** The result of a way to decide, for one deadline in one setting. */
 export interface DeadlineRow {
   readonly trace: string;
   readonly requestBytes: number;
@@ -28,7 +28,7 @@ export function missRatio(result: ReplayResult, deadlineMs: number): number {
   return missed / Math.max(1, result.tookMs.length);
 }
 
-/** What `own` made of a deadline in one setting, in which what it gave up counts as taking until then. */
+/** The result of `own` for a deadline in one setting; a request that it gave up counts as taking until then. */
 export function deadlineRow(setting: ReplaySetting, deadlineRatio: number, own: ReplayResult): DeadlineRow {
   const { trace, requestBytes, localMs, roundTripMs } = setting;
   const best = replay(setting, oracle());

@@ -2,7 +2,7 @@ import { type Estimate, linkBelief, type LinkLearner } from "@longshore/core";
 import { type LinkBeliefOptions, shift, type TransferNote } from "@longshore/core/internal";
 import type { ReplayPolicy, RequestFacts, Sight } from "./policy.ts";
 
-/** What a client can know of its link: the belief of core, told of nothing but its own uploads, acknowledgements and probes. */
+/** A client's knowledge of its link: the belief of core, from its own uploads, acknowledgements and probes alone. */
 export interface HonestSensor {
   /** Time from now until the reply to an upload that would start now. */
   replyMs(bytes: number, sight: Sight): Estimate;
@@ -29,7 +29,7 @@ export function meetRoundTrip(link: LinkLearner, roundTripMs: number, nowMs: num
   for (let seen = 0; seen < exchanges; seen++) link.roundTripSeen(roundTripMs, nowMs);
 }
 
-/** A sensor that knows the round trip, and nothing else yet. */
+/** A sensor that knows only the round trip at first. */
 export function honestSensor(options: HonestSensorOptions = {}): HonestSensor {
   const { probes = true } = options;
   const link = linkBelief(options.link);

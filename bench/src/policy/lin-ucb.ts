@@ -1,7 +1,7 @@
 import { local, remote } from "./choices.ts";
 import type { ReplayPolicy } from "./policy.ts";
 
-/** One request in so many is sent whatever is believed, so that a link that recovered is found out. */
+/** One request in this many is sent whatever the belief, so that a link that recovered is noticed. */
 const forcedEvery = 32;
 /** Width of the confidence that an untried choice is given credit for, in milliseconds. */
 const exploration = 30;

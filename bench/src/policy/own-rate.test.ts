@@ -4,7 +4,7 @@ import { ownRate } from "./own-rate.ts";
 
 const roundTripMs = 50;
 
-/** A body of ten packets that begins then, on a line that carries one packet in so many milliseconds. */
+/** A body of ten packets that begins then, on a line that carries one packet per `msPerPacket`. */
 function send(rate: ReturnType<typeof ownRate>, startMs: number, msPerPacket: number, packets = 10): void {
   rate.notes.sent(startMs, 10 * packetBytes, startMs);
   for (let packet = 1; packet <= packets; packet++)

@@ -1,4 +1,7 @@
-/** The smoothed rate that a client can know: what of its own bytes, probes included, was acknowledged while the link had work. */
+/**
+ * The smoothed rate that a client can know: the rate of acknowledgements of its own bytes, probes included, while the link had
+ * work.
+ */
 import { packetBytes } from "@longshore/lab";
 import type { ReplayPolicy } from "./policy.ts";
 import { smoothed } from "./rate-plugs.ts";
@@ -7,7 +10,7 @@ import { smoothed } from "./rate-plugs.ts";
 export interface OwnRate {
   /** Packets per millisecond at `nowMs`; Infinity before anything was waited for. */
   at(nowMs: number): number;
-  /** What was sent and is neither acknowledged nor given up. */
+  /** Bytes that were sent and are neither acknowledged nor given up. */
   unacknowledgedBytes(): number;
   readonly notes: Required<Pick<ReplayPolicy, "sent" | "acknowledged" | "sendEnded">>;
 }

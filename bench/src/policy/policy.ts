@@ -1,13 +1,13 @@
-/** What a replay policy is asked and told: the smallest problem in which offloading decisions differ. */
+/** The input and output of a replay policy: the smallest problem in which offloading decisions differ. */
 
-/** What is known of one request when it is decided on. */
+/** The known facts of one request at its decision. */
 export interface RequestFacts {
   readonly id: number;
   readonly bytes: number;
   readonly arrivedMs: number;
 }
 
-/** What a policy may look at. `ideal` is for reference policies only: no client has it. */
+/** The view of a policy. `ideal` is for reference policies only: no client has it. */
 export interface Sight {
   readonly nowMs: number;
   /** One run on the device, and the wait for the device now. */
@@ -26,7 +26,7 @@ export interface Sight {
 /** Where to run first, and when to start the run here as a back-up (from now; Infinity never, 0 at once). */
 export type Choice = { readonly where: "local" } | { readonly where: "remote"; readonly backupMs: number };
 
-/** The outcome of a request, told when it is over. */
+/** The outcome of a request, reported when it ends. */
 export interface Outcome {
   readonly id: number;
   readonly tookMs: number;
@@ -38,7 +38,7 @@ export interface Outcome {
 export interface ReplayPolicy {
   readonly name: string;
   arrived(request: RequestFacts, sight: Sight): Choice;
-  /** The upload of a request was handed over, acknowledged so far, or is over. Probes have ids below 0. */
+  /** The upload of a request was handed over, acknowledged so far, or has ended. Probes have ids below 0. */
   sent?(id: number, bytes: number, nowMs: number): void;
   acknowledged?(id: number, totalBytes: number, nowMs: number): void;
   sendEnded?(id: number, complete: boolean, nowMs: number): void;

@@ -11,9 +11,9 @@ export function seenRate(sight: Sight, windowMs: number): number {
 }
 
 /**
- * Time until the reply at a rate, behind the bytes that are unacknowledged, which the policies below take to be none. As in
- * `core/estimate/link-belief.ts`, acknowledgements of what already passed are on their way, so behind others a round trip is
- * not waited for once more, but no reply comes sooner than on an empty link.
+ * Time until the reply at a rate, after the unacknowledged bytes, which the policies below assume to be none. As in
+ * `core/estimate/link-belief.ts`, acknowledgements of bytes that already passed are on their way, so after others no further
+ * round trip is added, but no reply comes sooner than on an empty link.
  */
 export function predictedMs(
   { bytes }: RequestFacts,
@@ -31,8 +31,8 @@ function quicker(request: RequestFacts, sight: Sight, packetsPerMs: number): Cho
 }
 
 /**
- * Plugs in the rate of the last 100 ms, as Y. Kang et al., "Neurosurgeon" (ASPLOS 2017) and most after it plug in the
- * latest measurement. There are no layers to cut between here: what is left of it is the choice of the endpoint.
+ * Plugs in the rate of the last 100 ms, as Y. Kang et al., "Neurosurgeon" (ASPLOS 2017) and most after it plug in the latest
+ * measurement. There are no layers to cut between here: only the choice of the endpoint remains.
  */
 export function lastRate(): ReplayPolicy {
   return {

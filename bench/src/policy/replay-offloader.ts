@@ -1,7 +1,8 @@
 /**
- * The rules of `replay` for the offloader itself: the same uplink, device, server and arrivals in a world on a virtual clock, and
- * the loop that apps have, with all that it learns, plans, guards and probes. What it is taken to send around a body counts as part
- * of it, so that uploads are of the same size for all policies; runs take what the rules say, and each packet leaves by itself.
+ * The rules of `replay` for the offloader itself: the same uplink, device, server and arrivals in a world on a virtual clock,
+ * and the loop that apps have, with all that it learns, plans, guards and probes. The bytes that it is assumed to send around a
+ * body count as part of it, so that uploads have the same size for all policies; runs take the times of the rules, and each
+ * packet leaves by itself.
  */
 import type { EndpointInfo, Limits } from "@longshore/core";
 import { envelopeBytes } from "@longshore/core/internal";
@@ -16,7 +17,10 @@ const mostAtOnce = 1000;
 /** Answers are tiny, and come back over a link that is no obstacle. */
 const replyBytes = 20;
 const downBitsPerSecond = 1e9;
-/** All policies know the endpoint and its round trip from the first request on: it is asked so long before, in the round before the first. */
+/**
+ * All policies know the endpoint and its round trip from the first request on: it is polled this long before, in the round
+ * before the first.
+ */
 const aheadMs = 3000;
 
 const endpoint = (id: string, tier: EndpointInfo["tier"], zone: string): EndpointInfo => ({
@@ -69,7 +73,7 @@ export async function replayOffloader(
     ],
     seed: 1,
     logSpread: 0,
-    // Of what the link carried, nobody could tell them from uploads that were given up.
+    // Of the bytes that the link carried, no client could tell them from uploads that were given up.
     wrap: (one) => ({
       ...one,
       capabilities: {

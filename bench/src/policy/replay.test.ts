@@ -201,7 +201,7 @@ describe("promises on a fast line with stalls that begin and end with full secon
 
 describe.skipIf(!hasData)(`on recorded uplinks${skipped}`, () => {
   const traceOf = (name: string) => readMahimahi(name, readFileSync(join(data, name), "utf8"));
-  // Published head-room figures: mean in milliseconds for all local, all remote, smoothed rate, oracle.
+  // Published figures of the headroom: mean in milliseconds for all local, all remote, smoothed rate, oracle.
   it.each([
     ["Verizon-LTE-short.up", 20_000, [400, 126, 127, 115]],
     ["Verizon-LTE-short.up", 150_000, [400, 398, 348, 292]],

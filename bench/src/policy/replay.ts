@@ -21,13 +21,13 @@ export interface ReplaySetting {
   readonly device?: "fifo" | "parallel";
   /** `fifo`: uploads queue. `alone`: each upload has the whole link, as in many papers. Default `fifo`. */
   readonly link?: "fifo" | "alone";
-  /** What a cancelled upload leaves behind; default 64 kB. */
+  /** The bytes that a cancelled upload leaves on the link; default 64 kB. */
   readonly clogBytes?: number;
   /** Default 10 ms. */
   readonly tickMs?: number;
 }
 
-/** What a replay showed. Times in milliseconds. */
+/** The result of a replay. Times in milliseconds. */
 export interface ReplayResult {
   readonly policy: string;
   readonly tookMs: Float64Array;

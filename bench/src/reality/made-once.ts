@@ -1,7 +1,7 @@
 import type { Endpoint, InferenceResponse } from "@longshore/core";
 import { through } from "@longshore/core/internal";
 
-/** The response with tensors of its own, which whoever gets it may take or free. */
+/** The response with tensors of its own, which the receiver may take or free. */
 function copied(response: InferenceResponse): InferenceResponse {
   const outputs = new Map(
     [...response.outputs].map(([name, { spec, bytes, rows }]) => [
@@ -23,7 +23,7 @@ export function madeOnce(engine: Endpoint): Endpoint {
     infer(request, call) {
       const { model, variant, from, to } = request.segment;
       const key = JSON.stringify([model, variant, from, to]);
-      // Whoever asks first may lose interest; the others do not.
+      // The first caller may give up; the others still wait.
       const response =
         made.get(key) ?? engine.infer(request, { ...call, abort: new AbortController().signal });
       made.set(key, response);

@@ -81,7 +81,7 @@ export async function replayReally(
       })
     : offloader;
   const plans: string[] = [];
-  // What was made since the relay began took its time; a stall of the trace is to find the same requests.
+  // The time since the relay began; a stall of the trace is to meet the same requests.
   const lateMs = clock.nowMs() - beganMs;
   try {
     const rows = await runScenario({
@@ -105,22 +105,22 @@ export async function replayReally(
   }
 }
 
-/** A relay that carries at once: what it and the software of both sides take is left. */
+/** A relay without delay: only its own time and that of the software of both sides remain. */
 const atOnce = constantTrace(1e9);
-/** Exchanges that are measured: so many, or as many as take so long, in milliseconds, but five at least. */
+/** Exchanges that are measured: this many, or as many as fit into this time in milliseconds, but five at least. */
 const exchanges = { most: 30, least: 5, withinMs: 8000 };
 
-/** What exchanges with a server cost beside what a profile knows. */
+/** The cost of exchanges with a server beyond a profile's figures. */
 export interface ExchangeCosts {
-  /** What the software of both sides and the relay added to each of some exchanges, in milliseconds. */
+  /** The time that the software of both sides and the relay added to each of some exchanges, in milliseconds. */
   readonly handlingMs: readonly number[];
   /** Bytes on the wire around the tensors of a request and of its reply. */
   readonly envelope: Envelope;
 }
 
 /**
- * Runs every plan over a relay that carries at once, twice where that does not take long, so that sessions are loaded before
- * anybody counts. Returns what the exchange of the smallest crossing costs.
+ * Runs every plan over a relay without delay, twice if that does not take long, so that sessions are loaded before the
+ * measurement. Returns the cost of the exchange of the smallest crossing.
  */
 export async function warmUp(
   simulation: Simulation,

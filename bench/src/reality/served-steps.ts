@@ -21,20 +21,20 @@ export function stepsOf({ variants }: ModelDescription): readonly Step[] | undef
   return body?.kind === "pipeline" ? body.steps : undefined;
 }
 
-/** A pipeline as a server that had nothing else to do worked it. */
+/** A pipeline as an idle server ran it. */
 export interface Served {
-  /** What each step took, of a mean run. */
+  /** The times of each step, of a mean run. */
   readonly steps: readonly StepTime[];
-  /** All that the server took, in milliseconds: what lies between steps, and what they waited for each other, too. */
+  /** The whole time of the server, in milliseconds, including the time between steps and their waits for each other. */
   readonly wholeMs: number;
 }
 
-/** Runs of which the mean is told. */
+/** Runs that the mean is over. */
 const runsAtRest = 4;
 
 /**
- * Some runs of a whole pipeline at a server that has nothing else to do: one every `gapMs`, since a processor that rested is slower than
- * one that works without a break. Inputs are sent as they are, so that nothing is decoded.
+ * Some runs of a whole pipeline at an idle server: one every `gapMs`, since a processor that rested is slower than one that
+ * works without a break. Inputs are sent as they are, so that nothing is decoded.
  */
 export async function atRest(
   { model, inputs }: Simulation,
@@ -71,8 +71,8 @@ export async function atRest(
 }
 
 /**
- * What a server told of its runs at rest. For how many elements a step runs is found with `engine`, on the inputs of the simulation, and
- * how many of them it works on together as it reckons that. Undefined for a model of one graph.
+ * The server's account of its runs at rest. `engine` finds the number of elements that a step runs for, on the inputs of the
+ * simulation, and how many of them it works on together. Undefined for a model of one graph.
  */
 export async function asServed(
   { model: { description }, inputs }: Simulation,
@@ -84,7 +84,7 @@ export async function asServed(
   const call = housekeepingCall("steps");
   const tensors = new Map(Object.entries(inputs as Readonly<Record<string, Tensor>>));
 
-  /** What a step for each element made is joined along the first axis. */
+  /** The outputs of a step for each element are joined along the first axis. */
   async function elementsOf({ id, forEach }: Step): Promise<number> {
     if (forEach === undefined) return 1;
     const segment = { ...wholeSegment(description), to: id };

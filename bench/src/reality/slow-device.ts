@@ -3,10 +3,10 @@ import { abortError, sleep, whenAborted } from "@longshore/core/internal";
 import { bucketOf, drawnRunMs, offersOf, type SimulatedModel } from "@longshore/lab";
 
 /**
- * An engine as a device that is `1 / speed` times slower and runs one thing at a time, in the order of arrival. It is held until its
- * profiled time on such a device is over, so that what else this machine does at the time is not multiplied. A run that nobody
- * waits for any more holds the device to its end, as a real one does. With the seed of a simulated device it draws the same
- * times in the same order, and it promises what that one promises: what differs between the two is not chance.
+ * An engine as a device that is `1 / speed` times slower and runs one thing at a time, in the order of arrival. It is held
+ * until its profiled time on such a device has passed, so that other work on this machine is not multiplied. A run whose caller
+ * has given up holds the device to its end, as on a real one. With the seed of a simulated device it draws the same times in
+ * the same order, and it makes the same promises: differences between the two are not random.
  */
 export function slowDevice(
   engine: Endpoint,
@@ -19,7 +19,7 @@ export function slowDevice(
   async function run(request: InferenceRequest, call: Call, heldMs: number): Promise<InferenceResponse> {
     const { segment } = request;
     const startedMs = clock.nowMs();
-    // The engine is never told that nobody waits: its run goes on.
+    // The engine does not see the abort: its run goes on.
     const response = await engine.infer(request, { ...call, abort: new AbortController().signal });
     const leftMs = heldMs - (clock.nowMs() - startedMs);
     if (leftMs > 0) await sleep(clock, leftMs);
@@ -31,7 +31,7 @@ export function slowDevice(
   return {
     info: engine.info,
     describe: (model, version, call) => engine.describe(model, version, call),
-    // What the engine would promise is of this machine as it is now, with the runs of all replays that share it.
+    // The engine's own promises are about this machine as it is now, with the runs of all replays that share it.
     offers: (query) =>
       Promise.resolve(
         offersOf(model, query.features, {

@@ -12,13 +12,13 @@ export interface RealitySubject extends MeasuredSample {
   /** A plan that never changes, replayed beside the offloader: it tells what the network does from what decisions do. */
   readonly control: string;
   readonly links: number;
-  /** Seeds that each link is replayed with: what the offloader decides hangs on a few early chances. */
+  /** Seeds that each link is replayed with: the offloader's decisions depend on a few early random events. */
   readonly seeds: number;
   /** Links, seeds and ways of deciding that are replayed at once: as many as this machine has time for. */
   readonly atOnce: number;
 }
 
-/** What is replayed: a model of some milliseconds that can be cut inside, and a pipeline of some hundreds on images. */
+/** The models of the replays: one of some milliseconds that can be cut inside, and a pipeline of some hundreds on images. */
 export const realitySubjects: readonly RealitySubject[] = [
   {
     model: "anomaly",

@@ -14,7 +14,7 @@ import { burstyArrivals } from "./bursty-arrivals.ts";
 const usualWorkMs = 200;
 /** Spread of the work, as a standard deviation of the logarithm: some inputs are larger. */
 const workLogSpread = 0.4;
-/** What of that spread nothing of the input shows, where sizes show: runs of the same input differ by so much. */
+/** The part of that spread that no size of the input shows: runs of the same input differ by this much. */
 const jitterLogSpread = 0.1;
 /** Buckets of size that a profile distinguishes where sizes show. */
 const sizeCount = 8;
@@ -35,11 +35,11 @@ export interface Case {
   readonly gateways: number;
   /** Whether an input shows by its size what it will cost, as that of a convolution does, or all look alike. */
   readonly sizes: "shown" | "hidden";
-  /** What a request is on the way, one way, in milliseconds; default: no time. */
+  /** The one-way time of a request on the way, in milliseconds; default: no time. */
   readonly wayMs?: number;
   /** Every second server shares runs. Default: none does. */
   readonly batching?: FarmBatching;
-  /** Over real sockets, in real time: so many requests a second, whose mean work follows from load and servers. */
+  /** Over real sockets, in real time: this many requests a second, whose mean work follows from load and servers. */
   readonly perSecond?: number;
 }
 

@@ -8,10 +8,10 @@ import { farmModel, farmEndpoint, type FarmRequest, type FarmServer } from "@lon
 import { systemClock, systemRandom } from "@longshore/nodejs";
 import { createHandler, createLife, listen } from "@longshore/server";
 
-/** What it is told. */
+/** Its orders. */
 export interface FarmOrder {
   readonly servers: readonly FarmServer[];
-  /** All that will come: what the model's profile was measured on. */
+  /** All requests of the run: the model's profile was measured on them. */
   readonly requests: readonly FarmRequest[];
 }
 
@@ -49,5 +49,5 @@ process.once("message", (order) => {
     },
   );
 });
-// Whoever started it is gone.
+// The parent process is gone.
 process.once("disconnect", () => process.exit(0));

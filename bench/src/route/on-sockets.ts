@@ -21,7 +21,7 @@ import { httpTransport, systemClock } from "@longshore/nodejs";
 import { openOffloader } from "longshore";
 import type { FarmOrder } from "./farm-process.ts";
 
-/** What a balancer has let grow is not waited for longer than this after the last request, in milliseconds. */
+/** A queue that a balancer let grow is not awaited for longer than this after the last request, in milliseconds. */
 const patienceMs = 3000;
 
 /** Starts the servers of a scene, and says where they listen. */
@@ -54,7 +54,7 @@ function infoOf(address: string): EndpointInfo {
   };
 }
 
-/** What offloaders are told of each request. */
+/** The limits that offloaders get with each request. */
 const limits = { dataClass: "public" } as const;
 
 function inputOf({ inputs }: InferenceRequest): Tensor {
@@ -76,9 +76,9 @@ function connect(address: string, clock: Clock, seed: number): Endpoint {
 }
 
 /**
- * Runs a scene against real servers over HTTP: with a picker, or (`undefined`) with an offloader as each gateway. What a
- * request took is counted from when it was due. Prequal and the oracle are told the insides of the servers without delay, as
- * reckoned from all that was sent there.
+ * Runs a scene against real servers over HTTP: with a picker, or (`undefined`) with an offloader as each gateway. The time of a
+ * request is counted from its due time. Prequal and the oracle get the state of the servers without delay, as computed from all
+ * requests sent there.
  */
 export async function runOnSockets(
   scene: FleetScene,
@@ -118,7 +118,7 @@ export async function runOnSockets(
     }
     return await sendAll(scene, gateways, clock, patienceMs);
   } finally {
-    // What waits in its queues is not waited for.
+    // Requests in its queues are not awaited.
     farm.disconnect();
     if (farm.exitCode === null) await once(farm, "exit");
     await Promise.all(closing.map((close) => close()));

@@ -1,18 +1,17 @@
 /**
- * Loaded into a server before anything of its own (`node --import`): tells whoever started it, over the channel between
- * the two processes, how much memory it holds and how long its event loop was held up. It does not keep the process alive,
- * and collects garbage only when it is asked what is kept: of a server as it runs, what was not collected yet comes and goes
- * by tens of megabytes.
+ * Loaded into a server before any of its own code (`node --import`): reports to its parent, over the channel between the two
+ * processes, how much memory it holds and how long its event loop was held up. It does not keep the process alive, and collects
+ * garbage only to measure kept memory: in a running server, uncollected memory comes and goes by tens of megabytes.
  */
 import { monitorEventLoopDelay } from "node:perf_hooks";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { busiestTurn } from "../load/busy-time.ts";
 
-/** What the probe is asked: how the server runs, or what it keeps when its main thread has collected. */
+/** The requests to the probe: how the server runs, or the memory that it keeps after a collection in its main thread. */
 export type ProbeQuestion = "running" | "kept";
 
-/** What the server says of itself. */
+/** The server's figures of itself. */
 export interface ProbeSample {
   readonly rssBytes: number;
   readonly heapBytes: number;
@@ -22,14 +21,14 @@ export interface ProbeSample {
   readonly loopMaxMs: number;
   /** The most that the thread itself was at work in one turn. */
   readonly loopBusyMaxMs: number;
-  /** Sockets, timers, processes, threads and the like that keep the loop busy. */
+  /** Sockets, timers, processes, threads and other handles that keep the loop busy. */
   readonly handles: number;
   /** Time of processors that it has used, in milliseconds. */
   readonly processorMs: number;
 }
 
 if (process.send) {
-  // Every 10 ms; what a timer is late by beyond that is what the loop was held up by.
+  // Every 10 ms; a timer's further lateness is the time that the loop was held up.
   const resolution = 10;
   const delay = monitorEventLoopDelay({ resolution });
   const lateMs = (nanoseconds: number): number => Math.max(0, nanoseconds / 1e6 - resolution);
@@ -56,7 +55,7 @@ if (process.send) {
     delay.reset();
     process.send?.(sample);
   });
-  // A bench that was cut off leaves no server behind.
+  // A bench that was cut off leaves no server running.
   process.once("disconnect", () => process.exit(1));
   process.channel?.unref();
 }

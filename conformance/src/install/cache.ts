@@ -12,7 +12,7 @@ export class Unavailable extends Error {
   }
 }
 
-/** Where installed peers are kept: `$LONGSHORE_CACHE`, else `~/.cache/longshore`. Never inside the repository. */
+/** The folder of installed peers: `$LONGSHORE_CACHE`, else `~/.cache/longshore`. Never inside the repository. */
 export function cacheFolder(): string {
   return process.env["LONGSHORE_CACHE"] ?? join(homedir(), ".cache", "longshore");
 }

@@ -8,7 +8,7 @@ export interface DebianTools {
   readonly folder: string;
   /** The path of a program in them. */
   program(name: string): string;
-  /** What to run their programs with: where their libraries lie. */
+  /** The environment to run their programs with: the path of their libraries. */
   readonly env: Readonly<Record<string, string>>;
 }
 

@@ -14,7 +14,7 @@ export interface QuantiseInput {
   readonly shape: readonly number[];
 }
 
-/** What is made smaller, and what it is judged by. */
+/** The model to quantise, and the inputs that judge it. */
 export interface QuantiseRequest {
   /** Path of the ONNX file, and the name of its one input. */
   readonly model: string;
@@ -28,7 +28,7 @@ export interface QuantiseRequest {
 /** A network in 8 bits. */
 export interface Quantised {
   readonly file: string;
-  /** What both find over what either finds, on average over inputs that it was not calibrated on. */
+  /** The intersection over the union of what both find, on average over inputs that it was not calibrated on. */
   readonly agreementRatio: number;
 }
 

@@ -1,13 +1,13 @@
 /**
- * What a page of the part `pages` does: it asks some servers and posts what it saw to its own server. It runs in a browser, from the built
- * packages, without a bundler.
+ * The script of a page of the part `pages`: it sends requests to some servers and posts the results to its own server. It runs
+ * in a browser, from the built packages, without a bundler.
  *
  * @module
  */
 import { numericTensor } from "@longshore/core";
 import { connect } from "@longshore/web";
 
-/** What a page saw of one server. A text that starts with `refused: ` is what the browser threw. */
+/** A page's view of one server. A text that starts with `refused: ` is the browser's error. */
 export interface Seen {
   /** Sums and differences of a model that ran by `connect`, compared by the page. */
   readonly infer: string;
@@ -71,7 +71,7 @@ const addresses = new URLSearchParams(location.search).getAll("server");
 const seen: Record<string, Seen> = {};
 for (const address of addresses) {
   seen[address] = await look(address);
-  // As an image or a script of the page would be asked for: without an origin, and the page sees nothing of the reply.
+  // As an image or a script of the page is requested: without an origin, and the page sees nothing of the reply.
   await told(async () => (await fetch(`${address}/metrics`, { mode: "no-cors" })).type);
 }
 await fetch("/report", { method: "POST", body: JSON.stringify(seen) });

@@ -14,7 +14,10 @@ export async function longshore(...args: readonly string[]): Promise<string> {
 /** So long Triton may take to count a run whose answer it has sent, in looks of 50 ms. */
 const mostLooks = 100;
 
-/** How often a server has run a model. Triton counts a run behind its answer, so it is asked again while it tells fewer than `expected`. */
+/**
+ * How often a server has run a model. Triton counts a run after its answer, so the figure is read again while it is below
+ * `expected`.
+ */
 export async function runsAt(address: string, model: string, expected = 0): Promise<number> {
   for (let look = 1; ; look++) {
     const reply = await fetch(`http://${address}/v2/models/${model}/stats`);

@@ -133,7 +133,7 @@ async function check(context: PartContext, folder: string, open: Open[]): Promis
   );
 }
 
-/** A directory in a real name server, which dies, fails, and says something else. */
+/** A directory in a real name server, which dies, fails, and changes its records. */
 export const dnsPart: Part = {
   name: "dns",
   async run(context) {

@@ -74,7 +74,7 @@ const examples: readonly Example[] = [
   { name: "memory_growth_test -i gRPC", script: "memory_growth.py", args: grpc },
 ];
 
-/** What needs hardware that the server does not claim to have. */
+/** Examples that need hardware which the server does not claim to have. */
 const cuda = ["simple_http_cudashm_client", "simple_grpc_cudashm_client"];
 
 const folder = fileURLToPath(new URL("../../python/examples", import.meta.url));

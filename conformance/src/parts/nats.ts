@@ -4,7 +4,7 @@ import { asked, lastWords, type Part } from "./part.ts";
 
 const root = fileURLToPath(new URL("../../..", import.meta.url));
 
-/** The directory and the packages in a real nats-server, an edge site behind a leaf node among them. */
+/** The directory and the packages in a real nats-server, with an edge site as a leaf node. */
 export const natsPart: Part = {
   name: "nats",
   async run(context) {

@@ -112,7 +112,7 @@ function inBytes(): Buffer {
   });
 }
 
-/** What the command says of inferences when it is stopped. */
+/** The command's report of inferences when it is stopped. */
 interface Report {
   readonly observed: readonly {
     readonly model: string;
@@ -171,7 +171,7 @@ async function check(context: PartContext, kind: Kind, served: ServedModel): Pro
       .find(({ observed }) => Array.isArray(observed));
     const seen = report?.observed[0];
     const asks = await Promise.all(between.passed);
-    // Only the waiting for it to listen asks anything else.
+    // Only the wait until it listens sends any other request.
     const others = asks.filter(({ up }) => up.subarray(0, 4).toString("latin1") === "GET ").length;
     const counts = seen?.model === model && seen.requests === asking.length && seen.failed === 1;
     const rest = report?.others === others && report.unanswered === 0 && report.unreadConnections === 0;
@@ -182,7 +182,7 @@ async function check(context: PartContext, kind: Kind, served: ServedModel): Pro
   }
 }
 
-/** `longshore observe` in front of servers of others: they and their clients see the same bytes as without it. */
+/** `longshore observe` in front of other servers: they and their clients see the same bytes as without it. */
 export const observePart: Part = {
   name: "observe",
   async run(context) {

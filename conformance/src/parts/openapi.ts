@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { run, schemathesis } from "../install/index.ts";
 import { asked, lastWords, type Part } from "./part.ts";
 
-/** What every answer is held to. */
+/** The checks on every answer. */
 const checks = [
   "not_a_server_error",
   "status_code_conformance",
@@ -38,8 +38,8 @@ function failures(out: string): string {
 }
 
 /**
- * Fuzzes every path of the OpenAPI document that the server serves. No answer may be a server error or anything else than the
- * document says, and nothing may be taken that it does not allow.
+ * Fuzzes every path of the OpenAPI document that the server serves. No answer may be a server error or differ from the
+ * document, and no input may be taken that it does not allow.
  */
 export const openapiPart: Part = {
   name: "openapi",

@@ -80,7 +80,7 @@ function same(one: readonly number[], other: readonly number[]): boolean {
   return one.length === 16 && one.every((value, index) => Math.abs(value - (other[index] ?? NaN)) < 1e-4);
 }
 
-/** Keeps so many requests under way at a server until it is stopped. */
+/** Keeps this many requests under way at a server until it is stopped. */
 function crowd(address: string, count: number): () => Promise<void> {
   const stop = new AbortController();
   const one = async (): Promise<void> => {
@@ -103,7 +103,7 @@ async function pastCrowd(offloader: Offloader, crowded: string, count: number): 
   return past / count;
 }
 
-/** What an operator would try with two servers of one kind behind a gateway. */
+/** An operator's trial with two servers of one kind and a gateway. */
 async function check(
   context: PartContext,
   kind: Kind,
@@ -154,12 +154,13 @@ async function check(
     const outputs = (await reading.infer("slow", input())).outputs.get("y");
     told("answers an offloader", outputs !== undefined && same([...float32View(outputs)], right), "");
     const leave = crowd(one.http, 12);
-    // What was seen before others came is known better sooner or later.
+    // The belief from before the crowd came is corrected after a while.
     let share = 0;
     for (let round = 0; share <= 0.5 && round < 10; round++) share = await pastCrowd(reading, one.http, 30);
     const without = await pastCrowd(blind, one.http, 30);
     await leave();
-    // Both servers share two cores, so the other one is slowed, too: more than half is what can be asked, and both shares are told.
+    // Both servers share two cores, so the other one is slowed, too: more than half is the most that can be demanded, and both
+    // shares are printed.
     told(
       "most requests go past a server that others crowd",
       share > 0.5,
@@ -171,7 +172,7 @@ async function check(
   }
 }
 
-/** Other people's servers behind a gateway and an offloader: right answers, errors, and load that is read of their metrics. */
+/** Other servers with a gateway and an offloader: right answers, errors, and load that is read from their metrics. */
 export const otherServersPart: Part = {
   name: "other-servers",
   async run(context) {

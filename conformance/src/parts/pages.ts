@@ -5,7 +5,7 @@ import type { Seen } from "../page/ask.ts";
 import { freePort, openPage, type RunningPeer, startOwn } from "../servers/index.ts";
 import { eachAsked, inFolder, type Part } from "./part.ts";
 
-/** What pages of two origins saw of servers with different `--pages`. */
+/** The view that pages of two origins had of servers with different `--pages`. */
 interface Sight {
   /** `--pages` with the named page's origin, `--pages '*'`, and none. */
   readonly servers: Readonly<Record<"named" | "all" | "none", RunningPeer>>;
@@ -78,7 +78,7 @@ const checks: readonly Check[] = [
       expect("a request to manage models", at(named, servers.named).manage, "403");
       for (const seen of [named, other])
         expect("a request to manage models", at(seen, servers.all).manage, "403");
-      // The opaque request of each page for metrics, and those to manage models that the browser sent without asking first.
+      // The opaque request of each page for metrics, and those to manage models that the browser sent without a preflight.
       const refusals = await replied(servers.none, 403);
       if (refusals < 4) throw new Error(`${refusals} requests were refused; 4 are wanted`);
       return `${refusals} refused, those without an origin among them`;

@@ -12,7 +12,7 @@ export interface Outcome {
   readonly detail: string;
 }
 
-/** What a part is given. */
+/** The context of a part. */
 export interface PartContext {
   /** Our server with the models of `writeRepository`. */
   readonly server: RunningPeer;
@@ -28,12 +28,12 @@ export interface Part {
   run(context: PartContext): Promise<void>;
 }
 
-/** Whether a check is asked for. */
+/** Whether a check is selected. */
 export function asked(context: PartContext, name: string): boolean {
   return context.only.length === 0 || context.only.some((word) => name.includes(word));
 }
 
-/** Checks each of those that are asked for, one after the other; what cannot be had here is told as skipped. */
+/** Runs each of the selected checks, one after the other; one that is unavailable here is reported as skipped. */
 export async function eachAsked<T extends { readonly name: string }>(
   context: PartContext,
   all: readonly T[],
@@ -55,7 +55,10 @@ export interface Open {
   close(): Promise<unknown>;
 }
 
-/** Does the work in a folder of its own, which goes afterwards; what the work put into the list is closed before, the last first. */
+/**
+ * Does the work in a folder of its own, which is deleted after it; the closers that the work put into the list run before, the
+ * last first.
+ */
 export async function inFolder(
   name: string,
   work: (folder: string, open: Open[]) => Promise<void>,

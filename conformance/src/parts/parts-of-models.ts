@@ -18,7 +18,7 @@ import { asked, inFolder, type Open, type Part, type PartContext } from "./part.
 
 const inputSize = 4096;
 
-/** What a profile says, as far as it is read here. */
+/** The fields of a profile that are read here. */
 interface Profiled {
   readonly variants: readonly {
     readonly buckets: readonly {
@@ -57,7 +57,7 @@ async function make(folder: string): Promise<Made> {
   );
   if (!found) throw new Error(`no cut at ${waist} numbers among ${cuts.map(({ cut }) => cut.id).join()}`);
   const crossing = found.cut.crossing[0]?.name ?? "";
-  // How much longer the tail takes than the head, a few runs do not tell on a machine that has much else to do.
+  // On a busy machine a few runs do not show how much longer the tail takes than the head.
   const wholeMs = 1000;
   for (const [at, cut] of cuts.entries()) {
     const headMs = at === 0 ? 0 : at <= cuts.indexOf(found) ? 1 : wholeMs;
@@ -130,7 +130,7 @@ async function check(context: PartContext, folder: string, open: Open[]): Promis
     const opened = await openOffloader({
       repository: made.repository,
       ...(listed ? { servers: [server] } : {}),
-      // What runs here is dear, so that a part elsewhere is worth its way.
+      // A run here is expensive, so that a part elsewhere is worth its way.
       device: { activeWatts: 100 },
       defaults: { dataClass: "internal", objective: "energy" },
       ...change,
@@ -156,7 +156,7 @@ async function check(context: PartContext, folder: string, open: Open[]): Promis
     const before = await runsAt(triton.http, "narrow-tail");
     const opened = await offloader(change);
     let result = await opened.infer("narrow", numbers);
-    // What a busy machine makes late there, this device is quicker with.
+    // If a busy machine makes Triton late, this device is quicker.
     for (let round = 0; result.where !== "triton" && round < 20; round++)
       result = await opened.infer("narrow", numbers);
     const runs = (await runsAt(triton.http, "narrow-tail", before + 1)) - before;

@@ -53,7 +53,7 @@ const ways: readonly Way[] = [
   },
 ];
 
-/** What it printed that is worth a line: inferences a second, and what the server said of itself. */
+/** The line worth printing: inferences a second, and the server's own figures. */
 function told(out: string): { readonly throughput: number; readonly line: string; readonly server: boolean } {
   const throughput = Number(/Throughput: ([0-9.]+) infer\/sec/.exec(out)?.[1] ?? 0);
   const latency = /p50 latency: ([0-9]+) usec/.exec(out)?.[1] ?? "?";

@@ -108,7 +108,7 @@ function halfSent(http: string): Promise<() => void> {
   });
 }
 
-/** Asks again until a reply is as wanted, for what takes effect a moment later. */
+/** Repeats the request until a reply is as wanted, for changes that take effect later. */
 async function eventually(ask: () => Promise<Reply>, wanted: (reply: Reply) => boolean): Promise<Reply> {
   const untilMs = performance.now() + 60_000;
   for (;;) {
@@ -118,7 +118,7 @@ async function eventually(ask: () => Promise<Reply>, wanted: (reply: Reply) => b
   }
 }
 
-/** Waits until no server listens at an address. A signal takes effect a moment after it was sent. */
+/** Waits until no server listens at an address. A signal takes effect some time after it was sent. */
 async function untilGone(http: string): Promise<void> {
   const isThere = (): Promise<boolean> =>
     fetch(`http://${http}/v2/health/live`).then(

@@ -106,13 +106,13 @@ async function check(context: PartContext, folder: string, open: Open[]): Promis
   told("an error between them is the last frame", error.kinds.join() === "1,2" ? "" : JSON.stringify(error));
   const atOnce = await frames(before.http, [-1, 3]);
   told("an error before them has a status", atOnce.status === 500 ? "" : JSON.stringify(atOnce));
-  // Triton crashes on the last of these where it is asked for the kind of errors.
+  // Triton crashes on the last of these if the kind of errors is requested.
   for (let round = 0; round < 3; round++) await frames(before.http, [-2]);
   const after = await frames(before.http, [1]);
   told("Triton bears errors before the end", after.kinds.join() === "1,0" ? "" : JSON.stringify(after));
 }
 
-/** A decoupled model of a real Triton behind a gateway: each answer in order, errors between them, and readers that leave. */
+/** A decoupled model of a real Triton with a gateway: each answer in order, errors between them, and readers that leave. */
 export const severalAnswersPart: Part = {
   name: "several-answers",
   run: (context) => inFolder("several", (folder, open) => check(context, folder, open)),

@@ -27,13 +27,13 @@ import { legsOf, runsAt } from "./asking.ts";
 import { eachAsked, inFolder, type Open, type Part, type PartContext } from "./part.ts";
 import { boxesOf, pipeline, ports, sameBoxes } from "./steps-of-pipelines.ts";
 
-/** What a check is given: a folder of its own, and what is closed after it. */
+/** The context of a check: a folder of its own, and the list of closers. */
 interface Ground {
   readonly folder: string;
   readonly open: Open[];
 }
 
-/** What came of a check: whether it is as it should be, and what is worth telling. */
+/** The result of a check: whether it passed, and the detail to print. */
 type Told = readonly [good: boolean, detail: string];
 
 const picture = async (): Promise<Inputs> => {
@@ -237,7 +237,7 @@ pipeline:
   return [good, `sums ${sums.join(", ")} at ${[...where].join()}; then: ${after}`];
 }
 
-/** What the command says to whoever writes such a pipeline and gets it wrong; each has to name what was wrong. */
+/** The command's errors for such a pipeline with mistakes; each has to name the mistake. */
 async function mistakes({ folder, open }: Ground): Promise<Told> {
   const triton = await started({ folder, open }, startTriton, detector);
   const good = `model: text-map\n      elsewhere: ${ports}`;
@@ -304,7 +304,7 @@ const checks: readonly { readonly name: string; run(ground: Ground): Promise<Tol
   { name: "what is wrong with a step at a Triton is said by name", run: mistakes },
 ];
 
-/** Pipelines of ours whose steps run at real servers of others: for each element, in sequences, with several answers. */
+/** Pipelines of ours whose steps run at real servers of other makes: for each element, in sequences, with several answers. */
 export const stepsElsewherePart: Part = {
   name: "steps-elsewhere",
   run: (context: PartContext) =>

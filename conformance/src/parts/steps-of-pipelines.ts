@@ -14,7 +14,7 @@ import { type RunningPeer, type ServedModel, startOwn, startTriton } from "../se
 import { legsOf, longshore, runsAt } from "./asking.ts";
 import { asked, inFolder, type Open, type Part, type PartContext } from "./part.ts";
 
-/** What the text detector takes and gives, as the pipeline says it where it does. */
+/** The inputs and outputs of the text detector, as the pipeline states them. */
 export const ports = `{
         inputs: [{ name: x, datatype: FP32, shape: [-1, 3, -1, -1] }],
         outputs: [{ name: sigmoid_0.tmp_0, datatype: FP32, shape: [-1, 1, -1, -1] }],

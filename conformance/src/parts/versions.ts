@@ -56,7 +56,7 @@ function same(one: readonly number[], other: readonly number[]): boolean {
   return one.length === 16 && one.every((value, index) => Math.abs(value - (other[index] ?? NaN)) < 1e-4);
 }
 
-/** What the offloader answers, or why it does not. */
+/** The answer of the offloader, or its error. */
 async function answered(offloader: Offloader, version?: string): Promise<readonly number[] | LongshoreError> {
   try {
     const { outputs } = await offloader.infer(model, input(), version === undefined ? {} : { version });
@@ -145,7 +145,7 @@ async function check(
   }
 }
 
-/** Two versions of a model at servers of others, one that nobody has, and a server that is stopped. */
+/** Two versions of a model at servers of other makes, one that no server has, and a server that is stopped. */
 export const versionsPart: Part = {
   name: "versions",
   async run(context) {

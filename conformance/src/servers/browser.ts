@@ -37,12 +37,12 @@ async function bodyOf(request: IncomingMessage): Promise<string> {
   return text;
 }
 
-/** How long a page may take on a machine that has much else to do. */
+/** How long a page may take on a busy machine. */
 const mostMs = 120_000;
 
 /**
- * Opens a page of some host in Chromium, and returns what the page reported. The page is `src/page/ask.ts` with these servers. Throws what the
- * browser printed if the page reports nothing.
+ * Opens a page of some host in Chromium, and returns what the page reported. The page is `src/page/ask.ts` with these servers.
+ * Throws the output of the browser if the page reports nothing.
  */
 export async function openPage(host: string, port: number, servers: readonly string[]): Promise<unknown> {
   const { path: program, env } = await chromium();

@@ -9,7 +9,7 @@ import { command } from "./longshore.ts";
 import { freePort } from "./process.ts";
 import type { RunningPeer } from "./served-model.ts";
 
-/** `longshore pick` and an Envoy that asks it, configured by what it prints. */
+/** `longshore pick` and an Envoy that uses it, with the configuration that it prints. */
 export interface PickedEnvoy {
   /** `host:port` of Envoy. */
   readonly http: string;

@@ -5,7 +5,7 @@ import { createServer } from "node:net";
 import { closeSync, existsSync, openSync, readdirSync, readFileSync } from "node:fs";
 import { Unavailable } from "../install/index.ts";
 
-/** A port that was free a moment ago, of those that the system gives to no connection until it is taken. */
+/** A port that was free just now, of those that the system gives to no connection until it is taken. */
 export async function freePort(): Promise<number> {
   for (let tries = 0; tries < 100; tries++) {
     const port = randomInt(10_000, 32_000);
@@ -54,7 +54,7 @@ async function answers(url: string): Promise<boolean> {
   }
 }
 
-/** How long a server may take to be ready on a machine that has much else to do. */
+/** How long a server may take to be ready on a busy machine. */
 const readyMs = 300_000;
 
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));

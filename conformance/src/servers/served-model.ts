@@ -21,7 +21,7 @@ export interface Spread {
   readonly threads: number;
 }
 
-/** What a server is started with. */
+/** The start parameters of a server. */
 export interface ServerEndpoint {
   readonly models: readonly ServedModel[];
   /** Cores that all of its threads and processes are held to. */
@@ -40,7 +40,7 @@ export interface RunningPeer {
   readonly grpc?: string;
   /** `host:port` that tells metrics under `/metrics`, where it does. */
   readonly metrics?: string;
-  /** What it was started with, in words, for the table. */
+  /** Its settings in words, for the table. */
   readonly settings: string;
   /** The process whose time and memory, with its children's, are the server's. */
   readonly pid: number;

@@ -1,5 +1,5 @@
 /**
- * What profiles and compares models on this machine, for benches and for tools that advise.
+ * Functions that profile and compare models on this machine, for benches and for tools that advise.
  *
  * @module
  */

@@ -4,7 +4,7 @@ import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 /** A relay before a server. */
 export interface BreakingRelay extends AsyncDisposable {
   readonly port: number;
-  /** What has come from the server, of all connections. */
+  /** The bytes from the server, of all connections. */
   readonly downBytes: number;
   /** Resolves when it breaks. */
   readonly broke: Promise<void>;
@@ -12,7 +12,9 @@ export interface BreakingRelay extends AsyncDisposable {
   mend(): void;
 }
 
-/** Breaks all connections, and refuses more until it is mended, as soon as exactly so many bytes have come from the server. */
+/**
+ * Breaks all connections, and refuses more until it is mended, as soon as exactly this many bytes have come from the server.
+ */
 export async function breakingRelay(target: number, afterBytes: number): Promise<BreakingRelay> {
   const sockets = new Set<Socket>();
   let state: "whole" | "broken" | "mended" = "whole";
@@ -46,7 +48,7 @@ export async function breakingRelay(target: number, afterBytes: number): Promise
         return;
       }
       state = "broken";
-      // What came before it is read before its end.
+      // Earlier bytes are read before its end.
       sockets.delete(client);
       client.unpipe(upstream).end(passes);
       drop();

@@ -6,7 +6,7 @@ interface Ran {
   readonly code: ExitCode;
   /** Its results. */
   readonly out: string;
-  /** What it told a person. */
+  /** Its notes for a person. */
   readonly notes: string;
   /** Both, in the order in which they came. */
   readonly said: string;

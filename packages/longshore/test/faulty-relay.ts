@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
 
-/** What a relay does with connections: passes them on, is not there, takes each and closes it without a word, or holds it. */
+/** The state of a relay: passes connections on, is absent, takes each and closes it without a word, or holds it. */
 export type RelayState = "passes" | "refuses" | "closes" | "holds";
 
 /** A relay before a server, as a proxy or a tunnel that restarts. */

@@ -19,7 +19,7 @@ export interface ServerProcess {
   readonly grpc: string | undefined;
   readonly pid: number;
   readonly notes: string[];
-  /** What it printed since. */
+  /** The lines that it printed since. */
   readonly told: readonly string[];
   /** Sends SIGTERM, if no other. */
   stop(signal?: NodeJS.Signals): void;

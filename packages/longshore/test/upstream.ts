@@ -58,7 +58,7 @@ export async function before(
   return running;
 }
 
-/** A reply of so many floats, in the form that the protocol gives it; gives its JSON. */
+/** A reply of this many floats, in the protocol's form; returns its JSON. */
 export function answer(response: ServerResponse, floats: number): Buffer {
   const output = {
     name: "y",

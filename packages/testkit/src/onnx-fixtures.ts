@@ -23,8 +23,10 @@ const elementTypes: Readonly<Record<Datatype, number>> = {
   BF16: 16,
 };
 
-/** An input or output of a fixture; a string among the sizes is a symbolic dimension, an empty one
- * a size of which nothing is said. No shape: of unknown rank. */
+/**
+ * An input or output of a fixture; a string among the sizes is a symbolic dimension, an empty one
+ * a size of which nothing is said. No shape: of unknown rank.
+ */
 export interface FixtureValue {
   readonly name: string;
   readonly datatype: Datatype;

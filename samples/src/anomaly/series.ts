@@ -1,7 +1,7 @@
 import { type Random, seededRandom } from "@longshore/core";
 import { gaussian } from "@longshore/core/internal";
 
-/** Seeds of the sample: the plant whose sensors are read, what the detector was trained on, and what it is measured on. */
+/** Seeds of the sample: the plant with the sensors, the training data of the detector, and its test data. */
 export const plantSeed = 7;
 export const trainingSeed = 20_261_124;
 export const heldOutSeed = 99;
@@ -10,7 +10,7 @@ export const heldOutSeed = 99;
 export const channels = 32;
 export const windowSteps = 4096;
 
-/** What can go wrong, in the order of the model's outputs. */
+/** The kinds of faults, in the order of the model's outputs. */
 export const faultKinds = ["spikes", "drift", "stuck", "noise", "resonance"] as const;
 
 export type FaultKind = (typeof faultKinds)[number];
@@ -24,7 +24,7 @@ export interface Series {
   readonly fault?: { readonly kind: FaultKind; readonly from: number; readonly to: number };
 }
 
-/** A made-up plant: what its sensors see of its machine, fixed by the seed. */
+/** A made-up plant: the readings of its machine's sensors, fixed by the seed. */
 export interface Plant {
   /** A stretch of `steps` readings; `fault` injects one somewhere inside. */
   series(random: Random, steps: number, fault?: FaultKind): Series;

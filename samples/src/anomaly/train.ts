@@ -55,7 +55,7 @@ function lossOf(
 export interface TrainingOptions {
   /** Number of updates. */
   readonly rounds: number;
-  /** Stretches behind each update, and their length in steps. */
+  /** Stretches for each update, and their length in steps. */
   readonly stretches: number;
   readonly steps: number;
   readonly rate: number;

@@ -9,8 +9,10 @@ export interface TritonPortExtras {
   readonly is_shape_tensor?: boolean;
 }
 
-/** Refuses settings of an input or output that this server does not implement, if they affect answers or decide what callers may
- * leave out. */
+/**
+ * Refuses settings of an input or output that this server does not implement, if they affect answers or decide what callers may
+ * leave out.
+ */
 export function refusePortExtras(written: TritonPortExtras, path: string, bad: Bad): void {
   if (written.optional) {
     throw bad(

@@ -21,8 +21,10 @@ import { noteUnused } from "./note-unused.ts";
 export interface ModelLife {
   /** A version by number or label; the newest that can be served for none. At once, but for one that has to be read first. */
   acquire(model: string, version: string | undefined, call: Call): VersionLease | Promise<VersionLease>;
-  /** The result of `acquire` if it is available at once; without a lease, so the version may be retired by the next turn of the
-   * event loop. */
+  /**
+   * The result of `acquire` if it is available at once; without a lease, so the version may be retired by the next turn of the
+   * event loop.
+   */
   known(model: string, version: string | undefined): LoadedVersion | undefined;
   /**
    * Reads a model again, loads it beside the version that is served, then switches; earlier changes of this model come first.

@@ -40,8 +40,10 @@ export function graphProgram(graph: GraphBody, variant: string, transforms: Tran
   );
 }
 
-/** A graph whose answers are kept, as pipelines take it; not a graph that keeps state, or that receives its position in a
- * sequence. */
+/**
+ * A graph whose answers are kept, as pipelines take it; not a graph that keeps state, or that receives its position in a
+ * sequence.
+ */
 export function keptProgram(program: Program, digest: Digest): Program {
   const [step] = program.steps;
   if (!program.bare || step?.kind !== "model") return program;

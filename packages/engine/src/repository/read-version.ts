@@ -59,7 +59,8 @@ export interface RepositoryParts {
   readonly accelerators?: readonly string[];
   /** Rows in one run of a model that says nothing of batches and whose inputs and outputs have an axis for them. Default 0. */
   readonly defaultMaxBatchSize?: number;
-  /** Inputs and outputs of a model as other endpoints describe them; undefined where none has it. Default: no endpoint is asked.
+  /**
+   * Inputs and outputs of a model as other endpoints describe them; undefined where none has it. Default: no endpoint is asked.
    */
   readonly elsewhere?: (
     model: string,

@@ -12,8 +12,10 @@ export interface WatchParts {
   readonly changed: (model: string) => Promise<void>;
   readonly removed: (model: string) => Promise<void>;
   readonly failed: (model: string, thrown: unknown) => void;
-  /** Called when a folder appears whose name rules it out as a model; an error that it throws goes to `failed`. Default: no
-   * call. */
+  /**
+   * Called when a folder appears whose name rules it out as a model; an error that it throws goes to `failed`. Default: no
+   * call.
+   */
   readonly ignored?: () => Promise<unknown>;
 }
 

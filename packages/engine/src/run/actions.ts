@@ -113,7 +113,8 @@ function chains({ step }: StepPart): boolean {
   return step.kind === "transform" && !step.answers;
 }
 
-/** Runs of neighbours over the same elements. Values made for each element have the elements of the values they were made from.
+/**
+ * Runs of neighbours over the same elements. Values made for each element have the elements of the values they were made from.
  */
 function sameElements(parts: readonly StepPart[]): readonly Unit[] {
   const origins = new Map<string, string>();

@@ -129,8 +129,10 @@ function askFor(action: ModelAction, parts: ModelStepParts): Ask | undefined {
   };
 }
 
-/** Runs it once; `stepResult` makes the step's result of the outcome. Throws if a value or a position in its sequence is
- * missing. */
+/**
+ * Runs it once; `stepResult` makes the step's result of the outcome. Throws if a value or a position in its sequence is
+ * missing.
+ */
 export function beginOnce(
   action: ModelAction,
   wiring: Wiring,

@@ -24,7 +24,8 @@ export interface InvarianceResult {
   readonly problem?: string;
 }
 
-/** Differences up to this, plus the same share of the value, come from the order of sums and say nothing about the neighbours.
+/**
+ * Differences up to this, plus the same share of the value, come from the order of sums and say nothing about the neighbours.
  */
 const absolute = 1e-5;
 const relative = 1e-4;

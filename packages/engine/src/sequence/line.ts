@@ -1,7 +1,8 @@
 import type { Call } from "@longshore/core";
 import { untilAborted } from "@longshore/core/internal";
 
-/** A position in a line after earlier entries, such as requests of one sequence. Dispose it when the work ends, however it ends.
+/**
+ * A position in a line after earlier entries, such as requests of one sequence. Dispose it when the work ends, however it ends.
  */
 export interface Place extends Disposable {
   /** Resolves when all earlier entries are through, and rejects when the call ends first; undefined if there are none. */

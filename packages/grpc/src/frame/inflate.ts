@@ -1,8 +1,10 @@
 import { createGunzip, createInflate, gzip, type Gunzip, type Inflate } from "node:zlib";
 import { LongshoreError } from "@longshore/core";
 
-/** The encodings that messages may be compressed with, as `grpc-accept-encoding` tells clients. `deflate` is zlib's format, as
- * in HTTP. */
+/**
+ * The encodings that messages may be compressed with, as `grpc-accept-encoding` tells clients. `deflate` is zlib's format, as
+ * in HTTP.
+ */
 export const acceptedEncodings = "identity,deflate,gzip";
 
 function inflater(encoding: string): Gunzip | Inflate {

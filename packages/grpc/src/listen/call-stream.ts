@@ -78,8 +78,10 @@ export interface CallStream {
   readonly unsentBytes: number;
   /** Sends headers, of a reply with the status 200. Throws for what HTTP/2 cannot carry. */
   begin(headers: Readonly<Record<string, string>>): void;
-  /** Sends bytes, which stay as they are until the stream is closed, and are freed once sent if they are given; false if the
-   * caller should wait for `room`. */
+  /**
+   * Sends bytes, which stay as they are until the stream is closed, and are freed once sent if they are given; false if the
+   * caller should wait for `room`.
+   */
   write(bytes: Parts): boolean;
   /** Ends the reply after the last bytes. Throws for headers that HTTP/2 cannot carry. */
   end(trailers: Readonly<Record<string, string>>, last?: Parts): void;

@@ -74,8 +74,10 @@ function formOf(head: BinaryHead, passing: Passing, free: (chunk: Uint8Array) =>
   return { headerLength: json.byteLength, body: { kind: "stream", byteLength, read, free } };
 }
 
-/** The JSON and the raw contents. The last bytes are held back until the message has ended: a receiver of all of them begins to
- * run. */
+/**
+ * The JSON and the raw contents. The last bytes are held back until the message has ended: a receiver of all of them begins to
+ * run.
+ */
 async function* passedOn(head: BinaryHead, { chunks, byteLength, last }: Passing): AsyncIterable<Uint8Array> {
   const contents = new RawContents(head);
   let missing = byteLength;

@@ -99,7 +99,7 @@ function endpoint(id: string, tier: Tier, zone: string, activeWatts: number): En
   };
 }
 
-/** A device and a server behind one link. */
+/** A device and a server at the other end of one link. */
 export function worldOf(model: SimulatedModel, { up, down, ...about }: Circumstances): OffloadWorldParts {
   return {
     models: [model],
@@ -129,11 +129,11 @@ const seedCount = 5;
 /** Seeds and requests at each rate of the sweep. */
 const sweepSeeds = 1;
 const sweepRequests = 40;
-/** Rates of the sweep, as multiples of the one that is asked about. */
+/** Rates of the sweep, as multiples of the given one. */
 const sweepFactors = [1 / 64, 1 / 16, 1 / 4, 1 / 2, 1, 2, 4, 16];
 /** The gap between the rates on both sides of the break-even is halved so often. */
 const refinements = 3;
-/** The server pays where it saves so much of the device's time: less is within what replays differ by. */
+/** The server pays if it saves this share of the device's time: a smaller gain is within the spread of replays. */
 export const payingRatio = 0.02;
 /** Plans with the server that are replayed at each rate, the most promising ones. */
 const bestTried = 3;
@@ -209,7 +209,7 @@ function costOf(about: Circumstances, upBitsPerSecond: number): (one: PlanCandid
   return (one) => expectedMs(one, prices);
 }
 
-/** Constant rates around the one asked about, and closer ones around the break-even. */
+/** Constant rates around the given one, and closer ones around the break-even. */
 async function sweep(
   model: SimulatedModel,
   about: Circumstances,

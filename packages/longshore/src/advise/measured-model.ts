@@ -37,7 +37,7 @@ export interface Effort {
 }
 
 const budgetMs = 25_000;
-/** What one cut takes besides its runs: two sessions to load. */
+/** The time that one cut takes besides its runs: two sessions to load. */
 const loadingMs = 300;
 
 /** When one run takes so long, the whole should take well under a minute. */
@@ -59,7 +59,7 @@ export async function measuredModel(
     readonly model: string;
     readonly samples: string | undefined;
     readonly io: Pick<CommandIo, "note" | "progress">;
-    /** Default: what one run's time allows. */
+    /** Default: chosen by the time of one run. */
     readonly effort?: Effort;
     /** Measure here even where the repository holds a profile; default false. */
     readonly fresh?: boolean;
@@ -120,7 +120,7 @@ function middleFirst(samples: readonly Tensors[]): readonly Tensors[] {
   return [middle, ...sorted.filter((sample) => sample !== middle)];
 }
 
-/** Name of the variant that runs unless another is asked for. */
+/** Name of the variant that runs by default. */
 export function defaultVariant(description: ModelDescription): string {
   return description.variants[0]?.name ?? "default";
 }
@@ -144,7 +144,7 @@ function segmentTo(description: ModelDescription, to: string): InferenceRequest[
   return { model, version, digest, variant: defaultVariant(description), from: startCut, to };
 }
 
-/** What a simulated endpoint answers: the tensors that the real engine gave for the same input up to the same cut. */
+/** The answers of a simulated endpoint: the tensors that the real engine gave for the same input up to the same cut. */
 async function crossings(
   engine: Engine,
   description: ModelDescription,

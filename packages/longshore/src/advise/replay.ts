@@ -7,17 +7,17 @@ import {
   planOf,
 } from "@longshore/lab";
 
-/** What is asked in a replay. */
+/** The requests of a replay. */
 export interface ReplayDemand {
   readonly model: string;
   readonly inputs: readonly Tensors[];
   readonly requests: number;
-  /** One request every so many milliseconds; undefined: when the last has been answered. */
+  /** The interval of requests in milliseconds; undefined: each follows the answer to the one before. */
   readonly everyMs: number | undefined;
   readonly deadlineMs: number | undefined;
 }
 
-/** What became of the requests of a replay, the first few left out: nothing is known of the world then. */
+/** The outcome of the requests of a replay, without the first few: the world is unknown then. */
 export interface Score {
   readonly meanMs: number;
   readonly p95Ms: number;

@@ -2,11 +2,11 @@ import { planName } from "@longshore/lab";
 import { byteCount, milliseconds, table } from "../options/io.ts";
 import { awayRatioOf, type Compared, type Comparison, payingRatio, pays, type Range } from "./compare.ts";
 
-/** What is recommended, with the figures behind it. */
+/** The recommendation, with its figures. */
 export interface Advice {
   /**
-   * `yes` where the best way with the server saves at least 5 % of the device's mean time, with every seed more than nothing; `no` below 2 %, and where a
-   * seed lost more than that; else `sometimes`.
+   * `yes` if the best way with the server saves at least 5 % of the device's mean time, and some time with every seed; `no`
+   * below 2 %, and if a seed lost more than that; else `sometimes`.
    */
   readonly offload: "yes" | "sometimes" | "no";
   /** Share of the device's own mean time that Longshore saves; below 0 when it is lost. */
@@ -58,7 +58,7 @@ export function adviceOf(comparison: Comparison): Advice {
     .filter(({ name }) => name !== "longshore" && name !== "device")
     .toSorted((a, b) => b.saved.middle - a.saved.middle)[0];
   const away = awayRatioOf(ours.score) >= leastAway;
-  // Hardly anything came from elsewhere: two runs of the same thing differ by chance.
+  // Hardly any answer came from elsewhere: two runs of the same work differ at random.
   const own = away ? ours.saved : { middle: 0, least: 0, most: 0 };
   const best = fixed && fixed.saved.middle > own.middle ? fixed.saved : own;
   const offload =

@@ -33,12 +33,12 @@ export function checkOptions(
     );
 }
 
-/** What they demand of every request. */
+/** Their demand on every request. */
 export function confirmOf({ confirm }: CheckCommandOptions): { readonly defaults?: OffloadDefaults } {
   return confirm ? { defaults: { confirm } } : {};
 }
 
-/** What they mean for an offloader. */
+/** The checks that an offloader gets. */
 export async function checksOf({ checkRatio, golden }: CheckCommandOptions): Promise<CheckOptions> {
   return {
     sampleRatio: Math.min(1, checkRatio),

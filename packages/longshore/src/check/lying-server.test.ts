@@ -32,8 +32,8 @@ async function server(id: string): Promise<string> {
 }
 
 /**
- * Stands before a server and, while it lies, makes the last number of each answer one more. It is no damaged wire: no checksum is asked of the
- * server, so none tells of the change.
+ * A relay before a server which, while it lies, makes the last number of each answer one more. It is no damaged wire: the
+ * server is asked for no checksum, so none shows the change.
  */
 async function liar(
   target: string,

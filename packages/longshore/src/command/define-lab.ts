@@ -7,7 +7,7 @@ import { defineObserve } from "../observe/define-observe.ts";
 import { simulateOptions } from "../simulate/options.ts";
 import { simulateCommand, type SimulateOptions } from "../simulate/command.ts";
 
-/** What shows how things are, or would be: `doctor`, `simulate`, `observe`, `demo`. */
+/** The commands that show the state, or a simulated one: `doctor`, `simulate`, `observe`, `demo`. */
 export function defineLab({ program, action, io }: Defining): void {
   help(
     directoryOptions(

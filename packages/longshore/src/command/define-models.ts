@@ -10,7 +10,7 @@ import { quantize } from "./quantize.ts";
 import { split } from "./split.ts";
 import { providersOption } from "../options/provider-options.ts";
 
-/** What is done with one model: `profile`, `golden`, `quantize`, `split`, `advise`. */
+/** The commands for one model: `profile`, `golden`, `quantize`, `split`, `advise`. */
 export function defineModels({ program, action, io }: Defining): void {
   help(
     atOptions(

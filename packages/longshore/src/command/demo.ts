@@ -22,7 +22,7 @@ export interface DemoOptions {
   readonly json: boolean;
 }
 
-/** The scenes that were asked for, in the order of the story; all when none was named. */
+/** The named scenes, in the order of the story; all when none was named. */
 export function chosenScenes(names: readonly string[]): readonly Scene[] {
   if (names.length === 0) return scenes;
   const unknown = names.find((name) => !scenes.some((scene) => scene.name === name));

@@ -81,12 +81,12 @@ it(
     await expect.poll(() => age(reader), within).toBeGreaterThan(3);
     first.stop("SIGKILL");
     await first.exited;
-    // An endpoint that goes while nobody keeps the list costs no request either.
+    // An endpoint that goes while the directory server is down costs no request either.
     members[0]!.stop();
     expect(await members[0]!.exited).toBe(0);
     await goesOn();
     const second = await directoryServer("--port", new URL(first.address).port);
-    // It begins with nothing, which must not be taken for news.
+    // It begins with an empty list, which must not be taken for news.
     await expect.poll(() => age(reader), within).toBeLessThan(2.5);
     await member(second.address, "three");
     const added = (line: string): boolean => line.includes('"directory-changed"') && line.includes('"three"');

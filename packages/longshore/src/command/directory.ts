@@ -166,7 +166,7 @@ function row({
   ];
 }
 
-/** Lists the endpoints of a directory as they would be used now, what is awaited, and what was not believed. */
+/** Lists the endpoints of a directory as they would be used now, the expected ones, and the refused ones. */
 export async function directoryList(
   from: string,
   options: Omit<DirectoryCommandOptions, "directory"> & { readonly json: boolean },

@@ -102,7 +102,7 @@ async function tryTemporary(): Promise<string> {
   return "files can be made in it";
 }
 
-/** Whether a folder can be used, by whom and how much room it has. */
+/** Whether a folder can be used, by whom, and its free space. */
 async function tryFolder(folder: string): Promise<string> {
   const allowed = (mode: number): Promise<boolean> =>
     access(folder, mode).then(
@@ -156,7 +156,7 @@ async function tryEndpoint(info: EndpointInfo, options: DialOptions): Promise<st
   }
 }
 
-/** How many places a directory has, how old that is, and each of them. */
+/** The number of endpoints in a directory, its age, and each of them. */
 async function tryDirectory(options: DirectoryCommandOptions): Promise<readonly Finding[]> {
   const found = await directoryOf(options);
   if (!found) return [];

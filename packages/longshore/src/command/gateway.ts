@@ -34,7 +34,7 @@ export interface GatewayCommandOptions extends OnlineCommandOptions, BehindOptio
   readonly maxKept: number;
 }
 
-/** What servers that join without an entry of the operator's can be at most: in this gateway's zone, and as far trusted as said. */
+/** The limits of servers that join without an entry of the operator's: in this gateway's zone, and with the stated trust. */
 async function joinsOf(
   { zone, joinsTrust: trust, joinsKeep, operatorKeys, directoryHours }: GatewayCommandOptions,
   found: CommandDirectory | undefined,
@@ -42,7 +42,7 @@ async function joinsOf(
   const keys =
     operatorKeys === undefined ? undefined : await readTextFile(operatorKeys, "the operator's keys");
   return {
-    // With keys of the operator, endpoints are what the operator signed and nothing else.
+    // With keys of the operator, only signed endpoints are used.
     ...(keys === undefined ? { admits: { zone, trust } } : { operatorKeys: keys }),
     ...(found ? { entries: found.directory } : {}),
     ...(joinsKeep === undefined ? {} : { keptIn: joinsKeep }),

@@ -112,7 +112,7 @@ export async function keysList(options: KeysOptions, io: CommandIo): Promise<Exi
 
 /** Makes a key invalid, for good. A running server that watches the file refuses it within seconds. */
 export async function keysRevoke(key: string, options: KeysOptions, io: CommandIo): Promise<ExitCode> {
-  // Who has a key to revoke may have nothing but its text.
+  // An operator who revokes a key may have only its text.
   const id = /^lsk_([0-9a-f]{16})_/.exec(key)?.[1] ?? key;
   await store(options).revoke(id);
   io.note(`key ${id} is not valid any more`);

@@ -14,7 +14,7 @@ import { killAll, listening, type ServerProcess } from "../../test/processes.ts"
 const inputBytes = 2 ** 30 + 1001;
 const pieceBytes = 2 ** 20;
 const valueOf = (at: number): number => (Math.floor(at / pieceBytes) * 7 + 1) % 251;
-/** What the model picks: the ends of some pieces, of the last one, too. */
+/** The values that the model picks: the ends of some pieces, of the last one, too. */
 const positions: readonly number[] = [
   ...Array.from({ length: 64 }, (_, index) => 16 * index * pieceBytes).flatMap((at) => [
     at,
@@ -25,7 +25,7 @@ const positions: readonly number[] = [
 ];
 const expected = positions.map(valueOf);
 
-/** What a server may take at most: the message once, and itself (1.19 GiB were measured over both). */
+/** The most memory that a server may take: the message once, and itself (1.19 GiB were measured over both). */
 const mostServerBytes = inputBytes + 2 ** 29;
 
 let folder: string;

@@ -8,7 +8,7 @@ useCompileCache(process.argv, process.env);
 // After that, so that what it imports is kept compiled.
 const { runCommand } = await import("./run-command.ts");
 
-/** As if nobody had listened for the signal: what ends a process also while native code runs, for which `exit` waits. */
+/** Ends as a signal without a listener does: it ends a process even while native code runs, for which `exit` waits. */
 function endBy(signal: NodeJS.Signals): void {
   process.removeAllListeners(signal);
   process.kill(process.pid, signal);
@@ -62,7 +62,7 @@ const code = await runCommand(process.argv.slice(2), {
   end: () => endBy("SIGTERM"),
 });
 clear();
-/** Who is told to stop waits no longer than this for a reader. */
+/** A stopped command waits no longer than this for a reader. */
 const lastWordsMs = 1000;
 const toldToStop = new Promise((resolve) => {
   if (stop.signal.aborted) resolve(undefined);

@@ -100,7 +100,7 @@ describe("prices of two servers", () => {
 describe("a gateway over two priced servers and a priced link", () => {
   it("adds up what the path costs, and its metrics agree with the results to the micro", async () => {
     const app = await opened({ servers: [{ address: gate.address, microsPerMegabyte: 0 }] });
-    // Until both servers have told what they offer, the one that is known answers.
+    // Until both servers have made their offers, the known one answers.
     await vi.waitFor(
       async () => {
         const { accounts } = await ask(app, { objective: "cost" });
@@ -116,10 +116,10 @@ describe("a gateway over two priced servers and a priced link", () => {
       sum += costMicros;
       const { forwarded } = accounts[0]!;
       const [behind] = forwarded;
-      // On a busy machine an answer may seem lost, and the other server is asked.
+      // On a busy machine an answer may seem lost, and the request goes to the other server.
       if (behind!.endpoint !== cheap.address.slice("http://".length) || costMicros > 1000) continue;
       cheapRuns++;
-      // 3 for the gateway, 7 for the request behind it, and the bytes of both ways.
+      // 3 for the gateway, 7 for the forwarded request, and the bytes of both ways.
       const bytes = (behind!.sentBytes * 1000 + behind!.receivedBytes * 2000) / 1e6;
       expect(costMicros).toBeGreaterThanOrEqual(10 + bytes);
       expect(costMicros).toBeLessThan(11 + bytes);

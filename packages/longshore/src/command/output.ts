@@ -1,10 +1,10 @@
 /*
- * Standard output and error as pipes take what is written in their own time: what their reader has not taken yet lies in this process.
- * So a command waits for it before it ends, and a server, which writes for as long as it runs, leaves lines out while
- * nobody reads.
+ * Pipes as standard output and error take bytes at their own pace: the rest lies in this process until the reader takes it. So
+ * a command waits for it before it ends. A server writes for as long as it runs, so it leaves lines out while they are not
+ * read.
  */
 
-/** What of a stream it takes. */
+/** The part of a stream that this module needs. */
 export interface Output {
   readonly destroyed: boolean;
   /** Bytes that wait. */
@@ -31,7 +31,7 @@ export function runningLines(stream: Output): (line: string) => void {
   };
 }
 
-/** Resolves when all is written, or nobody is there any more to read it. */
+/** Resolves when all is written, or the reader has gone. */
 export function allWritten(stream: Output): Promise<void> {
   return new Promise((resolve) => {
     if (stream.destroyed || stream.writableLength === 0) return resolve();

@@ -29,7 +29,7 @@ it("says of every plan of a request where it ran", () => {
     codecs: {},
     starts: [{ on: "begin" }],
   });
-  // What the command reads of plans and results.
+  // The fields of plans and results that the command reads.
   const plan = (...legs: Partial<Leg>[]): Plan => ({ legs }) as unknown as Plan;
   const result = {
     plans: [

@@ -99,7 +99,7 @@ export function planText(plan: Plan, explain: boolean): string {
   return lines.join("\n");
 }
 
-/** What lost and why, as a table. */
+/** The candidates that lost and why, as a table. */
 export function lostTable(lost: readonly Lost[]): string {
   return table(
     ["endpoint", "variant", "cut", "codecs", "like it", "why"],

@@ -71,7 +71,7 @@ it("says what it left out, and what could be done about it", async () => {
   const left = "left out negated (step turn), which only other endpoints have, and what follows:";
   const alone = await profiled("plain", {});
   expect(alone).toContain(`${left} name servers that have them (--at) to measure all of it`);
-  // Nobody listens there: nobody is asked either.
+  // No server listens there, and none is called.
   const named = await profiled("sequences", { at: ["http://127.0.0.1:1"] });
   expect(named).toContain(`${left} pipelines in sequences are measured up to there`);
 });
@@ -86,7 +86,7 @@ it("keeps what is known of other variants when it writes some, and measures the 
   expect(names(await written("small"))).toEqual(["plain", "small"]);
   expect(names(await written("large"))).toEqual(["plain", "small", "large"]);
   expect(names(await written("small"))).toEqual(["plain", "small", "large"]);
-  // What is only assumed of others, because nobody measured them, is not known.
+  // Times that are only assumed, because they were not measured, do not count as known.
   expect(names(await written("small", "parted"))).toEqual(["plain", "small"]);
 });
 

@@ -70,7 +70,7 @@ export async function profile(
     const knowledge = await engine.describe(opened.model, undefined, call);
     if (!knowledge) throw new LongshoreError("unknown-model", "resolve", `there is no model ${opened.model}`);
     const { description, profile: told } = knowledge;
-    // One that was only assumed, because nobody measured it, has no threads.
+    // An assumed one, which was not measured, has no threads.
     const known = told && told.measuredOn.threads > 0 ? told : undefined;
     const samples = await sampleTensors(engine, description, options.samples, call);
     const variants = options.variant && [

@@ -67,7 +67,7 @@ function limitsOf(options: RequestOptions, io: CommandIo): Limits {
   };
 }
 
-/** What is here of a model; undefined for a mere name of what a named server may have. */
+/** The model if it is here; undefined for the name of a model that a named server may have. */
 async function openedHere(argument: string, isElsewhere: boolean): Promise<OpenedModel | undefined> {
   try {
     return await openModel(argument);

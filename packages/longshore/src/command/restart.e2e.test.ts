@@ -93,7 +93,10 @@ async function answering(agent: Agent, { address }: ServerProcess, delayMs: numb
 }
 
 describe("a server that is told to stop", () => {
-  /** Stops a server while an answer is so long under way; undefined where that was over before all was asked of the server. */
+  /**
+   * Stops a server while an answer has been under way for this long; undefined if it ended before the server had the whole
+   * request.
+   */
   async function stopped(delayMs: number) {
     const server = await start("--drain-seconds", "120", "--linger-seconds", "0");
     const agent = new Agent({ keepAlive: true });
@@ -214,7 +217,7 @@ describe("a command that waits for a server that says nothing", () => {
     const into = more.length > 0 ? [...more, join(folder, "cache")] : [];
     const { child, exited, notes } = started(name, ...own, ...to, `http://127.0.0.1:${port}`, ...into);
     const [socket] = (await once(silent, "connection")) as [Socket];
-    // Who ends may leave without a word.
+    // A process that ends may leave without a word.
     socket.on("error", () => undefined);
     child.kill("SIGTERM");
     expect([await exited, notes]).toEqual([
@@ -380,7 +383,7 @@ describe("a rolling restart", () => {
           await goesOn();
           const after = await again(new URL(before.address).port);
           all[index] = after;
-          // Whoever asks has found it again, so that the next one may leave.
+          // The clients have found it again, so that the next one may leave.
           while (!after.told.some((line) => line.includes("offers")) && wrong.length === 0) await goesOn();
         }
       };

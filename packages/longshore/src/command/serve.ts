@@ -71,7 +71,7 @@ export async function serve(command: Command, io: CommandIo): Promise<ExitCode> 
     );
   }
   const pull = await pullOptionsOf(options, { from: options.join, option: "--join", connection: "join" });
-  // What is named is what this server is for, unless others run it or it waits for a load.
+  // The named model is this server's purpose, unless others run it or it waits for a load.
   const named = plain && options.modelControl === "none" ? opened.model : undefined;
   const carbon = carbonOf(live);
   const beliefs = plain ? undefined : await beliefsOf(options, io);

@@ -34,7 +34,7 @@ export interface SplitOptions extends PlacementOptions {
   readonly json: boolean;
 }
 
-/** The most cuts that are listed or verified when nobody names one: sessions take time to open. */
+/** The most cuts that are listed or verified without named ones: sessions take time to open. */
 const maxCuts = 24;
 
 /**
@@ -108,7 +108,7 @@ function named(sketches: readonly CutSketch[], id: string, cuts: CutTable): CutS
   throw new LongshoreError("unknown-cut", "resolve", `the model has no cut ${id} inside; ${inside}`);
 }
 
-/** What a sketch says, as plain figures. */
+/** A sketch as plain figures. */
 function figures(sketch: CutSketch): Record<string, string | number> {
   const work = sketch.headWork + sketch.tailWork;
   return {

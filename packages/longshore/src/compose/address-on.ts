@@ -1,6 +1,6 @@
 /**
- * Where something else of a server is: an `http` address, or `:port` or `:port/path` of the host of `address`. Undefined for
- * whatever is neither.
+ * The address of another port of a server: an `http` address, or `:port` or `:port/path` of the host of `address`. Undefined
+ * for any other text.
  */
 export function addressOn(address: string, where: string): URL | undefined {
   const [, port, path] = /^:(\d{1,5})(\/.*)?$/.exec(where) ?? [];

@@ -51,7 +51,7 @@ it.each([
     const good = await listening(async () => described);
     vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
     const asked = ask([silent, good]);
-    // Who has heard a server hangs up.
+    // A client that has its answer closes the connection.
     await good.left;
     vi.advanceTimersByTime(5000);
     expect(await asked).toMatchObject(ports);
@@ -93,7 +93,7 @@ it("says who never answered, of a model and of a step", async () => {
 it("asks all servers at once, and believes the first in order that has the model", async () => {
   let reached = (): void => undefined;
   const asked = new Promise<void>((resolve) => (reached = resolve));
-  // Neither says a word before the last one was asked.
+  // Both answer only after the last one has its request.
   const after = (text: string) => async (): Promise<string> => {
     await asked;
     return text;

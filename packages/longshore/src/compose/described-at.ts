@@ -12,7 +12,7 @@ import { dial, type DialOptions, serverInfo, type ServerOptions } from "./dial.t
 import type { Reachable } from "./dial-all.ts";
 import { diallingIn } from "./directory.ts";
 
-/** A server that is asked. */
+/** A server with a request under way. */
 interface Asked {
   readonly info: EndpointInfo;
   readonly options: DialOptions;
@@ -22,7 +22,7 @@ function askedOf(server: string | ServerOptions): Asked {
   return { info: serverInfo(server), options: typeof server === "string" ? {} : server };
 }
 
-/** What the first server that has a model says of it. Throws what the last one that was asked says, or `unknown-model`. */
+/** The description of a model by the first server that has it. Throws the error of the last server, or `unknown-model`. */
 export function describedAt(
   servers: readonly (string | ServerOptions)[],
   model: string,
@@ -32,10 +32,10 @@ export function describedAt(
   return describedBy(servers.map(askedOf), model, version, call);
 }
 
-/** How long one server may take to say what it has, in milliseconds: one that accepts and never answers holds nobody for longer. */
+/** The timeout of one server, in milliseconds: a server that accepts and never answers delays the caller no longer. */
 const answerWithinMs = 5000;
 
-/** All are asked at once; of those that have it, the first in order counts. */
+/** All get the request at once; of those that have the model, the first in order counts. */
 async function describedBy(
   servers: readonly Asked[],
   model: string,
@@ -65,7 +65,7 @@ async function describedBy(
   throw new LongshoreError("unknown-model", "resolve", `there is no model ${model} here, nor at ${asked}`);
 }
 
-/** What one server says, if it has the model. Rejects with `no-answer` where it takes too long. */
+/** The description by one server, if it has the model. Rejects with `no-answer` where it takes too long. */
 async function saidBy(
   { info, options }: Asked,
   model: string,
@@ -85,12 +85,12 @@ async function saidBy(
   }
 }
 
-/** Endpoints of a directory that are asked about one model: of many that may have it, few do not answer. */
+/** Endpoints of a directory that are tried for one model: of many that may have it, few do not answer. */
 const mostAsked = 16;
 
 /**
- * For an engine: what models take and give where a step runs one of them and its pipeline does not say: what the servers that are
- * named say, else those of a directory that may have them.
+ * For an engine: inputs and outputs of models that steps run elsewhere and whose pipeline does not state them, from the named
+ * servers or else from those of a directory.
  */
 export function portsAt({
   servers = [],

@@ -12,8 +12,8 @@ export interface DeviceEngines extends OpenedEngine {
 }
 
 /**
- * Opens the engine of a device. With an accelerator and the processor among the providers it opens two over the same models, because they are
- * two endpoints to a planner: each has its own speed and queue, and a request goes where it is over sooner.
+ * Opens the engine of a device. With an accelerator and the processor among the providers it opens two over the same models,
+ * because they are two endpoints to a planner: each has its own speed and queue, and a request goes where it ends sooner.
  */
 export function openDeviceEngines(options: EngineOptions): DeviceEngines {
   const { providers = [] } = options;
@@ -48,8 +48,8 @@ export function openDeviceEngines(options: EngineOptions): DeviceEngines {
 }
 
 /**
- * The providers that are worth using on this machine. `passedOver` is told why another is not: it does not work, or it is emulated by the processor
- * that stands beside it. The processor always is. Throws `unsupported` where none is left.
+ * The providers that are worth using on this machine. `passedOver` is called with the reason why another is not: it does not
+ * work, or the processor emulates it. The processor always is. Throws `unsupported` where none is left.
  */
 export async function usableProviders(
   providers: readonly string[],

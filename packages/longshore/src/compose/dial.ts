@@ -23,8 +23,9 @@ import { loadOf } from "./foreign-load.ts";
 import { type ServerTls, transportShown } from "./server-tls.ts";
 
 /**
- * A server that an app or an operator names. What the operator says of an endpoint is the widest it can be; the prices are the least that
- * a request to it costs. Without any price its cost is unknown: within no `maxCostMicros`, and last where cost is minimised.
+ * A server that an app or an operator names. The operator's statements are the widest that the endpoint can be; the prices are
+ * the least that a request to it costs. Without any price its cost is unknown: within no `maxCostMicros`, and last where cost
+ * is minimised.
  */
 export interface ServerOptions extends StatedRates {
   /** `http://host:port`. */
@@ -35,16 +36,16 @@ export interface ServerOptions extends StatedRates {
   readonly tier?: Tier;
   /** Where it processes; default `unknown`, which lies in no allowed zone as soon as a call names zones. */
   readonly zone?: ZoneId;
-  /** Default `listed`: somebody wrote its address down. */
+  /** Default `listed`: its address was written down by a person. */
   readonly trust?: Exclude<TrustLevel, "attested">;
   /** Default `longshore`; `oip` for Triton, KServe and other servers of the plain protocol, `json` without binary tensors. */
   readonly kind?: "longshore" | "oip" | "json";
   /**
-   * What it serves, and under which names. Default: whatever it offers. A server of the plain protocol stands in for a model
-   * that is elsewhere, too, only where that is listed here.
+   * The models that it serves, and their names there. Default: all that it offers. A server of the plain protocol stands in for
+   * a model that is elsewhere, too, only if that is listed here.
    */
   readonly serves?: EndpointInfo["serves"];
-  /** What this endpoint shows the server of itself; shown to no other. Default: nothing. */
+  /** The credentials that this endpoint shows the server, and no other. Default: none. */
   readonly credentials?: Credentials;
   /** For `https`: whose servers are believed, and this endpoint's own certificate. Default: the platform's authorities. */
   readonly tls?: ServerTls;
@@ -55,19 +56,19 @@ export interface ServerOptions extends StatedRates {
    */
   readonly metrics?: string;
   /**
-   * Where a server of the plain protocol speaks gRPC: an address such as `http://host:8001`, or `:8001` for a port of its
-   * host. Models that answer a request several times are asked there, and shown the same as over HTTP. Default: nowhere, and
+   * Where a server of the plain protocol speaks gRPC: an address such as `http://host:8001`, or `:8001` for a port of its host.
+   * Models that answer a request several times are called there, and described the same as over HTTP. Default: nowhere, and
    * such models are not used.
    */
   readonly grpc?: string;
   /**
-   * Tell the server for which tenant each request is, where it lets this endpoint speak for its tenants. Default false:
-   * whatever is forwarded is this endpoint's own there.
+   * Tell the server the tenant of each request, if it lets this endpoint speak for its tenants. Default false: all forwarded
+   * requests count as this endpoint's own there.
    */
   readonly forwardsTenants?: boolean;
   /**
-   * What is known of the link to it before anything was sent, or false for nothing. Default: what this machine's system tells.
-   * Either way it gives way to what is seen.
+   * The belief about the link before the first bytes, or false for none. Default: the facts that this machine's system reports.
+   * Either way measurements replace it.
    */
   readonly link?: LinkHint | false;
 }
@@ -96,7 +97,7 @@ function grpcAddressOf({ address, grpc, kind = "longshore" }: ServerOptions): st
 export function serverInfo(server: string | ServerOptions): EndpointInfo {
   const options = typeof server === "string" ? { address: server } : server;
   const grpcAddress = grpcAddressOf(options);
-  // A program without types may say it all the same.
+  // A program without types may still pass it.
   if ((options.trust as string | undefined) === "attested") {
     const why = `server ${options.address}: trust is 'attested', which nothing here verifies; what an operator may say is none, listed, operated or vouched`;
     throw new LongshoreError("invalid-configuration", "resolve", why);
@@ -117,7 +118,7 @@ export function serverInfo(server: string | ServerOptions): EndpointInfo {
   };
 }
 
-/** What dialling needs besides the information. */
+/** The parts that dialling needs besides the information. */
 export interface DialParts {
   readonly clock: Clock;
   readonly random: Random;

@@ -81,7 +81,7 @@ it("servers join a directory server over HTTP; an app that knows only the direct
   ]);
   const second = await served({ id: "second", join });
   await vi.waitFor(() => expect(ids()).toEqual(["first", "second"]), 60_000);
-  // The app has read of it, too, and asked it.
+  // The app has read of it, too, and has sent it a request.
   await untilKnown(app, "double", { x }, ["second"], limits);
 
   // The first drains and goes while requests come: none is lost.

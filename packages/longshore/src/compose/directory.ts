@@ -46,28 +46,28 @@ import { transportShown } from "./server-tls.ts";
 /** How endpoints of a directory are found and believed. */
 export interface DirectoryOptions {
   /**
-   * A file (YAML or JSON), `http://host:port` of a server that keeps a directory, `dns:DOMAIN` (SRV and TXT records;
-   * `dns://127.0.0.1:8600/DOMAIN` asks that name server, RFC 4501), or `nats:HOST:PORT/BUCKET`, which needs the package
+   * A file (YAML or JSON), `http://host:port` of a directory server, `dns:DOMAIN` (SRV and TXT records;
+   * `dns://127.0.0.1:8600/DOMAIN` queries that name server, RFC 4501), or `nats:HOST:PORT/BUCKET`, which needs the package
    * `@longshore/nats`.
    */
   readonly from: string;
   /**
-   * Public keys of the operator, a line each. With them only entries that one of them signed are believed; without, what
-   * somebody wrote down is `listed` at most.
+   * Public keys of the operator, a line each. With them only entries that one of them signed are believed; without, an entry is
+   * `listed` at most.
    */
   readonly operatorKeys?: string;
   /** File in which the last known state outlives a restart. Default: none does. */
   readonly keptIn?: string;
   /** For how long the last known state serves without its source, in milliseconds. Default a day. */
   readonly maxAgeMs?: number;
-  /** Who is asked for `dns:`. Default: the name servers of this machine. */
+  /** The resolver for `dns:`. Default: the name servers of this machine. */
   readonly resolver?: DnsResolver;
-  /** What a server that keeps the directory is shown. */
+  /** The credentials for the directory server. */
   readonly credentials?: ServerOptions["credentials"];
   readonly tls?: ServerOptions["tls"];
 }
 
-/** What opening a directory needs. */
+/** The parts that opening a directory needs. */
 export interface DirectoryOpening {
   readonly clock: Clock;
   readonly random: Random;
@@ -98,7 +98,7 @@ async function sourceOf(
     return natsDirectory(from, shown, { clock, random, answers: (one) => answersNow(one, clock) });
   }
   if (!/^https?:/.test(from)) {
-    // What was given may hold credentials.
+    // The given text may hold credentials.
     const given = from.includes("@") ? "" : `, not '${from.slice(0, 60)}'`;
     throw new LongshoreError(
       "invalid-configuration",
@@ -170,15 +170,17 @@ export async function openDirectory(
 
 /** How endpoints join this process. */
 export interface RegistryOptions extends Omit<DirectoryOptions, "from" | "resolver" | "credentials" | "tls"> {
-  /** What endpoints that bring no entry of the operator's can be at most. Default: none may join without one. */
+  /** The limits of endpoints that bring no entry of the operator's. Default: none may join without one. */
   readonly admits?: Pick<DirectoryEntry, "zone" | "trust"> & Partial<Pick<DirectoryEntry, "tier">>;
   /** Where the operator's entries of endpoints lie, too, for those that bring none, or an older one. */
   readonly entries?: KeptDirectory;
-  /** Aliases that the operator signed into this directory are passed on to those who read the registry. Default: none are. */
+  /** Aliases that the operator signed into this directory are passed on to readers of the registry. Default: none are. */
   readonly passesOn?: Directory;
   /** Default 15,000. */
   readonly leaseMs?: number;
-  /** How a server whose lease is over is asked whether it answers. Default: without credentials, by the platform's authorities. */
+  /**
+   * How a server whose lease has expired is checked for an answer. Default: without credentials, by the platform's authorities.
+   */
   readonly dialling?: Dialling;
 }
 
@@ -192,7 +194,7 @@ export interface OpenedRegistry {
 /** A server that does not say within this time that it is ready is gone, in milliseconds. */
 const answerMs = 2000;
 
-/** Whether a server says that it is ready. Health is asked without credentials. */
+/** Whether a server says that it is ready. The health check carries no credentials. */
 async function answersNow(
   { id, address = "" }: Pick<EndpointInfo, "id" | "address">,
   clock: Clock,
@@ -205,7 +207,7 @@ async function answersNow(
     const { status } = await untilEnded(transport.send(request, call), call, clock, "resolve");
     return status === 200;
   } catch {
-    // Whatever went wrong, it did not answer.
+    // Any failure means that it did not answer.
     return false;
   } finally {
     await transport.close();
@@ -244,7 +246,7 @@ export function openRegistry(options: RegistryOptions, parts: DirectoryOpening):
     ...(entries ? { known: (id: EndpointId) => entries.wordOn(id) } : {}),
     ...(passesOn ? { aliases: () => passesOn.aliasRecords?.() ?? [] } : {}),
   });
-  // What is not signed was admitted here, under the operator's word.
+  // An unsigned entry was admitted here, under the operator's word.
   const directory = keptOver(desk, options, parts, "vouched");
   return {
     desk,
@@ -290,9 +292,9 @@ export function unionOf(first: Directory | undefined, second: Directory | undefi
 /** Beliefs about links that are kept for endpoints that are gone and may come back. */
 const maxLinks = 20_000;
 
-/** What dialling endpoints needs. */
+/** The parts that dialling endpoints needs. */
 export interface EndpointParts extends DirectoryOpening {
-  /** What is known of links before they are used. Default: what this machine's system tells. */
+  /** The beliefs about links before they are used. Default: the facts that this machine's system reports. */
   readonly linkHints?: LinkHints;
   /** Beliefs that one process hands to the next. Default: nothing is kept. */
   readonly beliefs?: BeliefMemory;
@@ -305,8 +307,8 @@ export interface EndpointDialler {
 }
 
 /**
- * What is shown to an endpoint and what it is believed by. Default: nothing, and the platform's authorities. `word` is the entry that the
- * endpoint is listed by: an address that its body does not name is what the endpoint says of itself.
+ * The credentials for an endpoint and the authorities that it is believed by. Default: nothing, and the platform's authorities.
+ * `word` is the entry that lists the endpoint: an address that its body does not name is the endpoint's own statement.
  */
 export type Dialling = (info: EndpointInfo, word?: Signed<DirectoryEntry>) => DialOptions;
 

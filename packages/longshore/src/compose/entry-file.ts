@@ -9,12 +9,14 @@ import { readTextFile } from "./read-text.ts";
 /** An alias of the operator's with its signature. */
 export type SignedAlias = Signed<AliasEntry>;
 
-/** What a directory file consists of, with its signatures. */
+/** The content of a directory file, with its signatures. */
 export interface DirectoryFile {
   readonly entries: readonly Signed<DirectoryEntry>[];
-  /** As they were signed: what they are is checked where they are believed. */
+  /** As they were signed: their content is checked where they are believed. */
   readonly aliases: readonly SignedAlias[];
-  /** The highest ever signed into the file: what comes again begins after it, since whoever saw a higher one refuses a lower. */
+  /**
+   * The highest ever signed into the file: the next one begins after it, since readers that saw a higher one refuse a lower.
+   */
   readonly lastSerial: number;
   readonly lastRevision: number;
 }
@@ -63,8 +65,8 @@ async function made(file: string): Promise<boolean> {
 }
 
 /**
- * Changes a directory file, or makes it: whoever reads it meanwhile sees the one before or the new one. Of commands at the same time
- * each changes what the one before wrote. Throws `conflict` where another one has not done so for long.
+ * Changes a directory file, or makes it: a reader meanwhile sees the one before or the new one. Of commands at the same time
+ * each changes what the one before wrote. Throws `conflict` if another command has not finished for long.
  */
 export async function changeDirectoryFile<T>(
   file: string,

@@ -87,7 +87,7 @@ async function relay(to: string): Promise<Relay> {
   };
 }
 
-/** What came of requests of which one bit was flipped. */
+/** The outcomes of requests of which one bit was flipped. */
 interface Outcomes {
   right: number;
   wrong: number;
@@ -213,7 +213,8 @@ it.each(["before", "behind"])(
       kind: "longshore",
     });
     expect(wrong).toBe(0);
-    // The gateway sends a request again whose body was damaged behind it; what was damaged before it is told to its client.
+    // The gateway resends a request whose body was damaged between it and the server; damage before it is reported to its
+    // client.
     if (!behind) expect([...reasons.keys()]).toContain("checksum-mismatch");
   },
 );

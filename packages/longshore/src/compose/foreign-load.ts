@@ -54,7 +54,7 @@ export function loadOf(
         clock,
         connectTimeoutMs: 1000,
         maxConnections: 1,
-        // What the server is shown is shown to no other port: neither credentials nor a certificate.
+        // The server's credentials go to no other port: neither credentials nor a certificate.
         ...(own && credentials ? { credentials } : {}),
         ...(tls
           ? { tls: own ? transportTls(tls) : { ca: tls.authorities, servername: tls.serverName } }

@@ -46,7 +46,7 @@ function over(
   });
 }
 
-/** For `serve`: an engine that forwards to servers behind it what they do better, as one endpoint. */
+/** For `serve`: an engine that forwards requests to servers that answer them better, as one endpoint. */
 export function forwardingTo(
   reachable: Reachable,
   rest: Pick<GatewayOptions, "checks" | "defaults" | "policy" | "carbon" | "retry" | "beliefs"> = {},
@@ -55,9 +55,9 @@ export function forwardingTo(
     over(reachable, { clock, random, observer }, { local, ...rest });
 }
 
-/** What a gateway is made of. */
+/** The parts of a gateway. */
 export interface GatewayOptions extends OnlineOptions, Reachable {
-  /** Servers that may join it over the network; names of `directory` are passed on to those who read this. Default: none. */
+  /** Servers that may join it over the network; names of `directory` are passed on to readers of this one. Default: none. */
   readonly joins?: Omit<RegistryOptions, "passesOn">;
   /**
    * The data class of requests that state none, as those of Triton's clients. Default `unknown`, which no policy lets go
@@ -71,7 +71,7 @@ export interface GatewayOptions extends OnlineOptions, Reachable {
   /** CO2 of electricity by zone, for the objective `carbon`. Default: nothing is known. */
   readonly carbon?: CarbonIntensity;
   readonly defaults?: OffloadDefaults;
-  /** What callers pay this gateway for a request, besides what the servers behind it cost. Default: nothing. */
+  /** The price of a request to this gateway, on top of the prices of its servers. Default: nothing. */
   readonly prices?: Pick<StatedRates, "microsPerRequest">;
   /** How answers of the servers are checked. Default: one request in a hundred is also run at a second server. */
   readonly checks?: CheckOptions;
@@ -123,8 +123,8 @@ function servedGateway(
 
 /**
  * A server that runs nothing itself: the Open Inference Protocol in, and for each request the server that answers it best
- * within its rules, with back-ups on others. What it says of its own trust is the most there is, since the servers behind
- * it narrow that. Throws as `putOnline`.
+ * within its rules, with back-ups on others. Its own trust is the highest possible, since the servers it uses narrow that.
+ * Throws as `putOnline`.
  *
  * @example
  * ```ts

@@ -111,7 +111,7 @@ it.each(["longshore", "oip"] as const)(
     const put = (what: string): Promise<Response> =>
       fetch(`${one.address}/v2/repository/models/simple/${what}`, { method: "POST" });
     expect((await put("unload")).status).toBe(200);
-    // And is none at all once its server was asked what it has.
+    // And is unknown once its server has said what it has.
     await expect.poll(() => ready("simple"), { timeout: 60_000 }).toBeGreaterThanOrEqual(404);
     expect(await ready("simple_string")).toBe(200);
     expect((await put("load")).status).toBe(200);

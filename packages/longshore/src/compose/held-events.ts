@@ -1,6 +1,6 @@
 import type { LongshoreEvent, Observer } from "@longshore/core";
 
-/** Keeps the events of what is opened before there is anybody to tell, and passes them on from then on. */
+/** Keeps the events of parts that open before there is an observer, and passes them on from then on. */
 export interface HeldEvents extends Observer {
   passTo(observer: Observer): void;
 }
@@ -8,7 +8,7 @@ export interface HeldEvents extends Observer {
 /** A directory of the most endpoints that it keeps tells of each; more are not kept. */
 const mostHeld = 32_768;
 
-/** Starts with nobody to tell. */
+/** Starts without an observer. */
 export function heldEvents(): HeldEvents {
   const held: LongshoreEvent[] = [];
   let to: Observer | undefined;

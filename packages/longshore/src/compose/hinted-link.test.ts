@@ -12,7 +12,7 @@ const model = linkModel();
 const thin: LinkHint = { upBitsPerSecond: 0.5e6 };
 const usualMs = meanOf(hintedLink(model, "http://a:1", false).transferMs(600_000, "up", 0));
 
-/** Parts of a machine that tells of every link what is given, and keeps what it was asked for. */
+/** Parts of a machine that reports the given hint for every link, and records the addresses. */
 function machine(hint: LinkHint | undefined) {
   const asked: string[] = [];
   const parts: EndpointParts = {

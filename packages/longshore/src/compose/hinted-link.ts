@@ -3,7 +3,7 @@ import type { BeliefMemory, LinkHint } from "@longshore/core/internal";
 import type { EndpointInfo } from "@longshore/core";
 import { linkHint } from "@longshore/nodejs";
 
-/** What is known of the link to an address before it is used; where it rejects, nothing is. */
+/** The belief about the link to an address before it is used; if it rejects, there is none. */
 export type LinkHints = (address: string) => Promise<LinkHint | undefined>;
 
 /** The key of a stored belief about a link. It contains the address: an endpoint at another address may be elsewhere. */
@@ -12,8 +12,8 @@ export function linkKey({ id, address }: Pick<EndpointInfo, "id" | "address">): 
 }
 
 /**
- * A belief about the link to an address that begins at what is said of it or, where nothing is, at what this machine tells: it is
- * asked meanwhile, and changes nothing that was measured by then. False: neither.
+ * A belief about the link to an address that begins at the given hint or, without one, at the facts of this machine: they are
+ * read meanwhile, and change nothing that was measured by then. False: neither.
  */
 export function hintedLink(
   model: LinkModel,

@@ -27,7 +27,7 @@ export interface OpenedIdentity {
   close(): void;
 }
 
-/** What identity from files needs. */
+/** The parts that identity from files needs. */
 export interface IdentityParts {
   readonly clock: Clock;
   /** Gets a line when files were read again, and when they could not be. */
@@ -47,7 +47,7 @@ async function fileBytes(file: string): Promise<Uint8Array> {
   return readFile(file);
 }
 
-/** What of a configuration is in which file. */
+/** The files of a configuration, by content. */
 interface Files {
   readonly keys: string | undefined;
   readonly pepper: string | undefined;
@@ -64,7 +64,7 @@ function filesOf(folder: string, { keys }: IdentityConfiguration, clock: Clock):
   };
 }
 
-/** Refuses key sets that cannot be: an issuer that is away for a moment is no reason, a misspelt name is. */
+/** Refuses key sets that cannot exist: an issuer that is briefly away is no reason, a misspelt name is. */
 async function checkKeySets(folder: string, { tokens }: IdentityConfiguration): Promise<void> {
   for (const { keySet } of tokens ?? []) {
     const from = typeof keySet === "string" ? keySet : keySet.from;
@@ -110,7 +110,7 @@ class FileIdentity implements OpenedIdentity {
     this.#watch?.[Symbol.dispose]();
   }
 
-  /** Reads all again, and changes nothing unless all of it is good. What did not change keeps what it has learned. */
+  /** Reads all again, and changes nothing unless all of it is good. Unchanged parts keep what they have learned. */
   async #load(): Promise<void> {
     const { clock, report } = this.#parts;
     const yaml = await readTextFile(this.#file, "identity");

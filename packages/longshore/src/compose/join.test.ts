@@ -8,7 +8,7 @@ it("a server that is told to stop waits for a directory server that says nothing
   const silent = { [Symbol.asyncDispose]: () => until(5000) };
   await clock.finish(leave(silent, clock, until(200)));
   expect(clock.nowMs()).toBe(200);
-  // Whoever reads the list has the time to hear of it.
+  // Readers of the list have the time to get the news.
   const quick = { [Symbol.asyncDispose]: () => until(50) };
   await clock.finish(leave(quick, clock, until(30_000)));
   expect(clock.nowMs()).toBe(200 + 50 + 2500);

@@ -29,18 +29,18 @@ export interface JoinOptions {
   readonly address: string;
   /** How others reach this server. Default: where it listens, unless that is every address. */
   readonly advertise?: string;
-  /** The operator's entry, for a directory that does not have it; a function is asked at each renewal. */
+  /** The operator's entry, for a directory that does not have it; a function is called at each renewal. */
   readonly entry?: Signed<DirectoryEntry> | (() => Promise<Signed<DirectoryEntry>>);
   /** Public keys of the operator, which entries in NATS must be signed with. A directory server checks them itself. */
   readonly operatorKeys?: string;
-  /** What the directory server of the directory is shown. */
+  /** The credentials for the directory server. */
   readonly credentials?: ServerOptions["credentials"];
   readonly tls?: ServerOptions["tls"];
   /** Told what the directory answered. */
   readonly answered?: (reply: JoinReply) => void;
 }
 
-/** What joins. */
+/** The parts of a joining server. */
 interface Joining {
   readonly id: string;
   readonly tier: Tier;
@@ -66,7 +66,7 @@ export function serverName(tier: Tier, random: Random, port = 8000): string {
 
 const letters = (random: Random): string => randomId(random).slice(0, 8);
 
-/** How others reach a server that listens on an address. Throws `invalid-configuration` when nobody could. */
+/** The address at which others reach a server that listens on an address. Throws `invalid-configuration` when there is none. */
 export function reachable({ advertise }: JoinOptions, address: string): string {
   if (advertise !== undefined) return advertise;
   if (!/\/\/(0\.0\.0\.0|\[::\])(:|$)/.test(address)) return address;
@@ -77,7 +77,7 @@ export function reachable({ advertise }: JoinOptions, address: string): string {
   );
 }
 
-/** The models that can be asked for now; undefined where nobody can tell. */
+/** The models that can be requested now; undefined if that is unknown. */
 async function served({ endpoint, repository, pending }: Joining["served"]): Promise<Statement["serves"]> {
   const call = housekeepingCall("join");
   const listed = repository ? await repository.index(call) : await endpoint.capabilities?.models?.(call);
@@ -145,7 +145,9 @@ export function joinAs(
 /** How long endpoints that read a directory may take to hear that one left, in milliseconds. */
 const leaveNoticeMs = 2500;
 
-/** Leaves a directory, and gives whoever was told of this endpoint the time to hear that it goes; no longer than until `over`. */
+/**
+ * Leaves a directory, and gives readers of this endpoint's entry the time to learn that it goes; no longer than until `over`.
+ */
 export async function leave(membership: AsyncDisposable, clock: Clock, over: Promise<void>): Promise<void> {
   const heard = membership[Symbol.asyncDispose]().then(
     () => new Promise<void>((resolve) => void clock.timer(leaveNoticeMs, resolve)),

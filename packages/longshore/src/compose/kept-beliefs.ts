@@ -12,8 +12,8 @@ export interface KeptBeliefsParts {
 }
 
 /**
- * The beliefs that a file keeps over a restart; `from` is its path, `off` or false for nothing. Default: what `LONGSHORE_BELIEFS` says, else a file in the
- * user's cache. Undefined where nothing is kept.
+ * The beliefs that a file keeps over a restart; `from` is its path, `off` or false for nothing. Default: the value of
+ * `LONGSHORE_BELIEFS`, else a file in the user's cache. Undefined if beliefs are not kept.
  */
 export async function keptBeliefs(
   from: string | false | undefined,

@@ -5,7 +5,7 @@ import { diskError } from "@longshore/nodejs";
 import { type KeyRecord, newApiKey, parseKeyFile, type Right, writeKeyFile } from "@longshore/server";
 import { keyHasher, makePepper, readPepper } from "./pepper.ts";
 
-/** What a new key may. */
+/** The rights of a new key. */
 export interface NewKey {
   readonly tenant: string;
   readonly rights: readonly Right[];
@@ -35,7 +35,7 @@ async function change(
 ): Promise<void> {
   const next = `${file}.next`;
   try {
-    // The new file is the lock too: who finds one there is not alone.
+    // The new file is the lock too: a command that finds one there is not alone.
     await writeFile(next, "", { flag: "wx", mode: 0o600 });
   } catch (thrown) {
     if (!(thrown instanceof Error && "code" in thrown && thrown.code === "EEXIST"))
@@ -70,7 +70,7 @@ export function keyStore(file: string, wallMs: () => number, pepperFile = `${fil
         ...(note === undefined ? {} : { note }),
         ...(expiresMs === undefined ? {} : { expiresMs }),
       };
-      // What could not be read back must not be written: tenant and note come from a command line.
+      // A file that could not be read back must not be written: tenant and note come from a command line.
       parseKeyFile(writeKeyFile([{ ...told, hash: new Uint8Array(32) }]));
       await change(file, async (records) => {
         if (!existsSync(pepperFile) && records.length === 0) await makePepper(pepperFile);

@@ -23,13 +23,13 @@ import { readTextFile } from "./read-text.ts";
 export interface TlsFiles {
   readonly certificate: string;
   readonly key: string;
-  /** Authorities that sign clients; undefined: clients are not asked for certificates. */
+  /** Authorities that sign clients; undefined: clients need no certificates. */
   readonly clientAuthorities?: string;
   /** Default `required`. */
   readonly clientCertificates?: "required" | "optional";
 }
 
-/** What the connections of each port may take. Left out: the defaults of `listen` and `listenGrpc`. */
+/** The limits of the connections of each port. Left out: the defaults of `listen` and `listenGrpc`. */
 export interface ConnectionOptions {
   /** Connections that are served at one time. Default 1024. */
   readonly maxConnections?: number;
@@ -76,7 +76,7 @@ export interface ListenersOptions {
   readonly tls?: TlsFiles;
 }
 
-/** What listeners need besides their options. */
+/** The parts that listeners need besides their options. */
 export interface ListenersParts {
   readonly clock: Clock;
   readonly random: Random;
@@ -120,7 +120,7 @@ export function hostsOf(options: ListenersOptions): readonly string[] {
   ];
 }
 
-/** What is served on the first port: all that has none of its own. */
+/** The surfaces on the first port: all that have no port of their own. */
 export function dataSurfaces({ managePort, metricsPort }: ListenersOptions): readonly Surface[] {
   return [
     "data",
@@ -142,7 +142,7 @@ export async function readTls(files: TlsFiles): Promise<ListenTls> {
   };
 }
 
-/** Whether somebody else has the port. */
+/** Whether another process has the port. */
 function isTaken(thrown: unknown): thrown is LongshoreError {
   return LongshoreError.is(thrown) && thrown.reason === "port-taken";
 }

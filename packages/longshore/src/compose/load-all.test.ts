@@ -15,7 +15,7 @@ import { loadAll } from "./load-all.ts";
 
 const call = housekeepingCall("test");
 
-/** An engine whose loads end when they are told to, and what came of them. */
+/** An engine whose loads end on command, and their outcomes. */
 function world(made: Readonly<Record<string, readonly string[]>> = {}) {
   const begun: string[] = [];
   const reported: string[] = [];

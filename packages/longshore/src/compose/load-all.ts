@@ -2,7 +2,7 @@ import { type Call, LongshoreError } from "@longshore/core";
 import { fanOut } from "@longshore/core/internal";
 import type { Engine } from "@longshore/engine";
 
-/** Where models are loaded, and who is told of those that cannot be. */
+/** The target of loads, and the receiver of reports of failed ones. */
 export interface LoadParts {
   readonly engine: Pick<Engine, "load" | "uses">;
   readonly missing: {
@@ -16,9 +16,9 @@ export interface LoadParts {
 const loadsAtOnce = 4;
 
 /**
- * Loads models, several at a time, each after those among them that it is made of: they would have it read again. What finds no
- * memory is tried again alone, when what is loaded is idle and may go for it. Failures are told in the order of the models, or
- * the first of them ends the others and is thrown (`exitOnError`), once nothing is being loaded any more.
+ * Loads models, several at a time, each after those that it uses: they would have it read again. A model that finds no memory
+ * is loaded again alone, when idle models may go for it. Failures are reported in the order of the models, or the first of them
+ * ends the others and is thrown (`exitOnError`), once no load is under way any more.
  */
 export async function loadAll(
   wanted: readonly string[],
@@ -29,7 +29,7 @@ export async function loadAll(
   const order = await partsFirst(wanted, engine);
   const begun = new Map<string, Promise<void>>();
   const again: number[] = [];
-  /** What became of each, in their order: why it failed, or nothing. */
+  /** The outcome of each, in their order: why it failed, or undefined. */
   const outcomes: (string | undefined)[] = [];
   let told = 0;
 

@@ -38,7 +38,7 @@ function ask(address: string, deadlineMs?: number): Promise<Response> {
   return fetch(`${address}/v2/models/simple/infer`, { method: "POST", body, headers });
 }
 
-/** A gateway before relays, whose requests are sent again in so many rounds. */
+/** A gateway before relays, which resends requests in this many rounds. */
 async function gatewayBefore(relays: readonly FaultyRelay[], mostRounds = 10): Promise<string> {
   const servers = relays.map(({ address }) => address);
   const retry = { mostRounds };

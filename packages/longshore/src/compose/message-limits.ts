@@ -5,8 +5,8 @@ import { defaultMaxKeptBytes } from "@longshore/server";
 const bufferedBytes = 2 ** 30;
 
 /**
- * What a server that takes bodies of so many bytes takes besides: a tensor that fills one, and two of them at a time, also where
- * `maxKeptBytes` of each are kept beside it for another try.
+ * The further limits of a server that takes bodies of this many bytes: a tensor that fills one, and two of them at a time, even
+ * if `maxKeptBytes` of each are kept for a resend.
  */
 export function messageLimits(
   maxBodyBytes: number = defaultWireLimits.maxBodyBytes,

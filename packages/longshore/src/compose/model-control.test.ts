@@ -37,7 +37,7 @@ async function running(
   }
 }
 
-/** What the replies hold that are looked at here; which of it is there depends on what was asked. */
+/** The fields of replies that are read here; the request decides which of them is there. */
 interface Told {
   readonly error: string;
   readonly max_batch_size: number;
@@ -97,7 +97,7 @@ describe("a server under explicit control", () => {
           expect.objectContaining({ name: "broken", state: "UNAVAILABLE" }),
         ]) as unknown,
       });
-      // Ready is who has all that it was started for.
+      // A server is ready when it has all that it was started for.
       expect((await ask("/v2/health/ready")).status).toBe(503);
       expect((await ask("/v2/repository/models/guest/load", {})).status).toBe(200);
       expect((await ask("/v2/repository/models/broken/load", {})).status).not.toBe(200);
@@ -193,7 +193,7 @@ describe("a server that is to load models at the start", () => {
       });
       expect((await ask("/v2/repository/models/mended/load", {})).status).toBe(200);
       expect((await ask("/v2/health/ready")).status).toBe(200);
-      // What nobody knows is not loaded, as was asked for.
+      // Unloading an unknown model succeeds, since it is not loaded.
       expect((await ask("/v2/repository/models/nobody/unload", {})).status).toBe(200);
     });
     rmSync(join(folder, "mended"), { recursive: true });
@@ -424,7 +424,7 @@ describe("sequences over HTTP", () => {
         body: { reason: "sequence-unknown" },
       });
 
-      // A page of this machine's browser counts as a stranger, who may infer and no more.
+      // A page of this machine's browser counts as a stranger, with the right to infer only.
       const stranger = { origin: "http://localhost" };
       const first = step(1, { sequence_id: 5, sequence_start: true, longshore_want_state: true });
       const own = await ask(model, first, stranger);

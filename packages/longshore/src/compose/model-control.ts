@@ -4,9 +4,8 @@ import { type Engine, type ModelStore, type RepositoryWatch, watchModels } from 
 import { loadAll, type LoadParts } from "./load-all.ts";
 
 /**
- * Who decides which models are served, as in Triton. `none`: all of the repository, each loaded when it is first asked
- * for. `poll`: all, loaded at the start, and the repository is looked at for changes. `explicit`: those that are loaded,
- * at the start or over the network.
+ * The model control, as in Triton. `none`: all of the repository, each loaded at its first request. `poll`: all, loaded at the
+ * start, and the repository is looked at for changes. `explicit`: those that are loaded, at the start or over the network.
  */
 export type ModelControl = "none" | "poll" | "explicit";
 
@@ -34,7 +33,10 @@ export interface MissingModels {
   readonly complete: Promise<void>;
   /** It could not be loaded, and is missing unless it was settled meanwhile. One that was `absent` is until it is loaded. */
   failed(model: string, absent?: boolean): void;
-  /** It was loaded after all, or unloaded, so that nobody waits for it; and with it others may have been. Never rejects. */
+  /**
+   * A late load has succeeded, or the model was unloaded, so that no reader waits for it; other models may have been settled
+   * with it. Never rejects.
+   */
   settled(model: string): Promise<void>;
   isSettled(model: string): boolean;
   /** Something was loaded or unloaded: looks which models are not missing any more. Never rejects. */
@@ -47,7 +49,7 @@ export function missingModels({
   index,
   report,
 }: Pick<ControlParts, "report"> & Pick<Engine, "index">): MissingModels {
-  /** Whether each was absent: its folder may come without anybody loading it. */
+  /** Whether each was absent: its folder may appear without a load. */
   const missing = new Map<string, boolean>();
   const settled = new Set<string>();
   let tried = false;
@@ -57,7 +59,7 @@ export function missingModels({
     if (tried && missing.size === 0) finish();
   };
   async function look(): Promise<void> {
-    // What fails from now on is not in this index as it will be then.
+    // The index does not show failures from now on as it will then.
     const before = [...missing];
     if (before.length === 0) return;
     try {
@@ -78,7 +80,7 @@ export function missingModels({
       if (!settled.has(model)) missing.set(model, absent);
     },
     settled(model) {
-      // Nobody asks for it once all was tried.
+      // No caller reads it once all were tried.
       if (!tried) settled.add(model);
       missing.delete(model);
       count();
@@ -94,7 +96,7 @@ export function missingModels({
   };
 }
 
-/** What models are controlled with. */
+/** The parts that control models. */
 interface ControlParts extends LoadParts {
   readonly engine: LoadParts["engine"] & Pick<Engine, "unload" | "index">;
   readonly store: ModelStore;
@@ -110,7 +112,7 @@ export async function controlModels(options: ModelControlOptions, parts: Control
   const { modelControl = "none", pollMs = 15_000 } = options;
   const { engine, store, clock, missing, report } = parts;
   const call = housekeepingCall("model control");
-  // Looked at first: what changes while models are loaded is a change.
+  // The first look comes first: a change while models are loaded is a change.
   const watch: RepositoryWatch | undefined =
     modelControl === "poll"
       ? await watchModels({

@@ -21,7 +21,9 @@ afterEach(async () => {
 const clock = systemClock();
 const model = farmModel([{ workMs: 1, size: 1 }]);
 
-/** An endpoint whose queue others fill: it says `told` with every reply, and what waits when a request comes is `waitingMs`. */
+/**
+ * An endpoint whose queue others fill: it reports `told` with every reply, and the wait of a request that comes is `waitingMs`.
+ */
 class Busy {
   toldMs = 0;
   waitingMs = 0;

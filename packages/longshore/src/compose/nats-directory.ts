@@ -12,7 +12,7 @@ import type { PackageSource } from "@longshore/core/internal";
 import type { ServerOptions } from "./dial.ts";
 import type { SignedAlias } from "./entry-file.ts";
 
-/** What of NATS is connected to, and as whom. */
+/** The servers of NATS to connect to, and the credentials. */
 interface NatsAt {
   readonly connection: {
     readonly servers: readonly string[];
@@ -28,7 +28,7 @@ export type OpenPackages = PackageSource & { close(): Promise<void> };
 /** Whether a server answers at its address. */
 export type Answers = (server: { readonly id: string; readonly address: string }) => Promise<boolean>;
 
-/** What `@longshore/nats` offers, as far as it is used here; the package is found at run time, never required. */
+/** The exports of `@longshore/nats` that are used here; the package is found at run time, never required. */
 export interface NatsPackage {
   natsSource(
     options: NatsAt & { readonly clock: Clock; readonly random: Random; readonly answers?: Answers },
@@ -67,7 +67,7 @@ export interface PackageWriter {
   close(): Promise<void>;
 }
 
-/** `nats:host:port`, several with commas between, and the bucket behind a slash. */
+/** `nats:host:port`, several with commas between, and the bucket after a slash. */
 interface NatsEndpoint {
   readonly servers: readonly string[];
   readonly bucket?: string;
@@ -118,7 +118,7 @@ async function packageOf(find: (name: string) => Promise<NatsPackage>): Promise<
   }
 }
 
-/** What of a server's credentials NATS knows. */
+/** The credentials of a server in the form that NATS takes. */
 function shown({ credentials, tls }: Pick<ServerOptions, "credentials" | "tls">): object {
   if (credentials && !("bearer" in credentials && typeof credentials.bearer === "string")) {
     throw new LongshoreError("invalid-configuration", "resolve", "NATS is shown a token that is a text");
@@ -184,7 +184,7 @@ export async function natsDirectoryServer(
   return nats.natsJoin({ ...at, ...(ring ? { ring } : {}) });
 }
 
-/** Packages in an object store of NATS; the package is looked for when the first is asked for. */
+/** Packages in an object store of NATS; the package `@longshore/nats` is looked up at the first request. */
 export function natsPackages(
   from: string,
   options: Pick<ServerOptions, "credentials" | "tls">,

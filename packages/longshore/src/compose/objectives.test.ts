@@ -48,7 +48,7 @@ afterAll(async () => {
   await Promise.all(servers.map((server) => server.close(0)));
 });
 
-/** The server that answers behind the gateway, once it is the one that is expected to. */
+/** The server that answers for the gateway, once it is the expected one. */
 const goesTo = (id: string, limits: Limits): Promise<void> =>
   vi.waitFor(
     async () => {
@@ -64,7 +64,7 @@ it("a gateway makes small what the app asks for, request by request", async () =
   // A request costs 5 micros or 500: those are worth a millisecond together, then minutes.
   await goesTo("dear", { objective: "mean=1,cost=0.001" });
   await goesTo("cheap", { objective: "mean=1,cost=1000" });
-  // The cheapest of those that keep the deadline so surely; who is far never does.
+  // The cheapest of those that keep the deadline with this probability; the far one never does.
   await goesTo("dear", { objective: "cost", deadlineMs: farMs - 100, minInTimeRatio: 0.5 });
   await goesTo("cheap", { objective: "cost", deadlineMs: 600_000, minInTimeRatio: 0.9 });
   await goesTo("dear", { objective: "chance", deadlineMs: farMs - 100 });

@@ -76,7 +76,7 @@ export interface EngineOptions extends ModelLimits {
   readonly store: ModelStore;
   /** Wraps what reads and cuts its model files, where not all of them are here. */
   readonly source?: (whole: ModelSource) => ModelSource;
-  /** What models of other endpoints take and give that steps run; default: pipelines say so. */
+  /** Inputs and outputs of models of other endpoints that steps run; default: pipelines state them. */
   readonly elsewhere?: EngineParts["elsewhere"];
   /** Default `device`. */
   readonly id?: EndpointId;
@@ -96,7 +96,7 @@ export interface EngineOptions extends ModelLimits {
   readonly runtimes?: readonly Runtime[];
   /** Worker threads for transforms; default 1. */
   readonly lanes?: number;
-  /** What a second of work costs and draws here; default: free, 6 W, the middle of a server core's estimate. */
+  /** The price and power of a second of work here; default: free, 6 W, the middle of a server core's estimate. */
   readonly rates?: CostRates;
   /** Measured energy of one busy millisecond here, in millijoules; see `deviceMonitor`. Default: the watts of `rates`. */
   readonly millijoulesPerMs?: () => number | undefined;
@@ -151,7 +151,8 @@ function ownRuntimes({
     throw new LongshoreError("invalid-configuration", "resolve", why);
   }
   const wasm = wasmRuntime();
-  // The WebAssembly runtime stays in the list where its package is missing: a model that names it is told how to add it.
+  // The WebAssembly runtime stays in the list if its package is missing: a model that names it gets an error that says how to
+  // add it.
   if (runtime === "wasm") return [wasm];
   const native = onnxRuntime({
     shortRunsHere,

@@ -35,16 +35,16 @@ import { openModel } from "./open-model.ts";
 
 /** Models that a device gets from elsewhere, as far as it needs them. */
 export interface DevicePackages extends Omit<PullOptions, "asNeeded"> {
-  /** What became of them, in words; default: nobody is told. */
+  /** Gets their outcomes in words; default: none. */
   readonly report?: (text: string) => void;
   /**
-   * How long the start of an app that has servers waits for them, in milliseconds; default 5,000. What is not here by then is
-   * got while requests run elsewhere. Without servers nothing runs before they are here.
+   * How long the start of an app that has servers waits for them, in milliseconds; default 5,000. Packages that are not here by
+   * then are fetched while requests run elsewhere. Without servers no request runs before they are here.
    */
   readonly waitMs?: number;
 }
 
-/** What an app says when it opens an offloader. Everything is optional, but one of `repository` and `servers` is needed. */
+/** The options of an app that opens an offloader. All are optional, but one of `repository` and `servers` is needed. */
 export interface OpenOptions {
   /**
    * `longshore.yaml`, which says what the other options do not: models, endpoints with prices and credentials, directory, packages, policy.
@@ -54,8 +54,8 @@ export interface OpenOptions {
   /** Models that this device can run: a repository, a model folder, an .onnx file, or a sample's name. */
   readonly repository?: string;
   /**
-   * Models that are not in the repository and of which this device fetches what it runs: the head that its plans need, or the
-   * whole where nothing else will do.
+   * Models that are not in the repository and of which this device fetches the parts that it runs: the head that its plans
+   * need, or the whole if only that will do.
    */
   readonly packages?: DevicePackages;
   /** Servers to consider. */
@@ -65,14 +65,14 @@ export interface OpenOptions {
    * with options, or a directory that is open already and stays the caller's.
    */
   readonly directory?: string | DirectoryOptions | Directory;
-  /** What servers of the directory are shown. Default: nothing. Addresses that nobody signed lead anywhere. */
+  /** The credentials for servers of the directory. Default: none. Unsigned addresses could lead anywhere. */
   readonly dialling?: Dialling;
   /** Runtime of this device. Default `onnxruntime`. */
   readonly runtime?: RuntimeName;
   /**
-   * Execution providers of this device, such as `["cuda", "cpu"]`. Accelerators beside the processor are an endpoint of their own
-   * (`device-cuda`), so that each request goes where it is over sooner; those that do not work here are left out, which `observer` is told.
-   * Default `["cpu"]`.
+   * Execution providers of this device, such as `["cuda", "cpu"]`. Accelerators beside the processor are an endpoint of their
+   * own (`device-cuda`), so that each request goes where it ends sooner; those that do not work here are left out, with an
+   * event for `observer`. Default `["cpu"]`.
    */
   readonly providers?: readonly string[];
   /** Rules and limits of calls that name none. */
@@ -91,8 +91,8 @@ export interface OpenOptions {
   readonly device?: DeviceParts;
   readonly observer?: Observer;
   /**
-   * How answers of servers are checked. Default: golden inputs that lie beside the models here are asked of servers that
-   * offer them, and no request is run twice, since the second run may be this device's.
+   * How answers of servers are checked. Default: golden inputs that lie beside the models here are sent to servers that offer
+   * them, and no request is run twice, since the second run may be this device's.
    */
   readonly checks?: CheckOptions;
   /** How a request is sent again to servers that failed it. */
@@ -231,7 +231,7 @@ async function withFile({ configFile, ...options }: OpenOptions): Promise<OpenOp
   return { ...ofFile, ...options, defaults };
 }
 
-/** Waits for a promise that never rejects, but not for longer than so many milliseconds. */
+/** Waits for a promise that never rejects, but not for longer than this many milliseconds. */
 function within(promise: Promise<void>, ms: number, clock: Clock): Promise<void> {
   return new Promise((resolve) => {
     const timer = clock.timer(ms, resolve);

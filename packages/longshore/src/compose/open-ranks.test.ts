@@ -15,7 +15,7 @@ afterEach(async () => {
   for (const one of open.splice(0).reverse()) await one.close(0);
 });
 
-/** Gives `x` the shape that another input says, so that nobody knows its rank before. */
+/** Gives `x` the shape that another input states, so that its rank is unknown before. */
 function shaped(): Uint8Array {
   const build = graphBuilder();
   const inner = build.node("Reshape", [build.input("x", "FP32"), build.input("shape", "INT64", ["rank"])]);

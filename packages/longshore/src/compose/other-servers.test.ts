@@ -182,7 +182,7 @@ it("leaves a server alone for the model whose runs fail there, and not for its o
   const broken = endpoints[at];
   if (!broken) throw new Error("one of them was asked");
   broken.broken = "m";
-  // Each is answered; once it is known where it fails, it is hardly tried there, which is told while it is left alone.
+  // Each is answered; once the failing endpoint is known, hardly any request goes there, and an event reports the pause.
   const before = endpoints.map(({ asked }) => asked);
   const told: string[] = [];
   for (let round = 0; round < 20; round++) {
@@ -282,7 +282,7 @@ it("answers at a gateway what names no version when the server has moved to anot
   load("2");
   unload("1");
   expect(await ask()).toEqual([200, "2", 2]);
-  // Who names a version gets no other one.
+  // A request that names a version gets no other one.
   expect(await ask("/versions/1")).toEqual([404, undefined, undefined]);
   expect(await ask("/versions/2")).toEqual([200, "2", 2]);
 });

@@ -45,7 +45,7 @@ import { hostsOf, isLoopbackHost, type ListenersOptions, openListeners } from ".
 import { openQuotas, type QuotaOptions } from "./quotas.ts";
 import { openTelemetry, type TelemetryOptions } from "./telemetry.ts";
 
-/** What every server is told, whatever answers behind it. */
+/** The options of every server, for any endpoint. */
 export interface OnlineOptions extends ListenersOptions {
   /**
    * File that says who may what: `identity.yaml`. Without it this machine may everything, and listening on other addresses
@@ -54,9 +54,9 @@ export interface OnlineOptions extends ListenersOptions {
   readonly identity?: string;
   /** Listen on any address without identity: everybody who reaches it may infer. Default false. */
   readonly insecureNoIdentity?: boolean;
-  /** Gets a line for what the operator should know of files that changed. Default: nobody. */
+  /** Gets a line for each event of changed files that the operator should know. Default: none. */
   readonly report?: (text: string) => void;
-  /** Default the tier, the port and letters of chance: two servers of one name take each other for a loop. */
+  /** Default the tier, the port and random letters: two servers of one name take each other for a loop. */
   readonly id?: string;
   /** Default `edge`. */
   readonly tier?: Tier;
@@ -73,7 +73,7 @@ export interface OnlineOptions extends ListenersOptions {
   readonly allowManagement?: boolean;
   /** Lets a load bring the model's files along. Default false. */
   readonly modelUploads?: boolean;
-  /** What keys of shared memory begin with that programs on this machine may have read and written. Default: none. */
+  /** The prefix of shared memory keys that programs on this machine may have read and written. Default: none. */
   readonly sharedMemoryPrefix?: string;
   /** Request headers, by lower-case name, that go to the steps of models as parameters. Default: none. */
   readonly forwardHeaders?: RegExp;
@@ -81,7 +81,7 @@ export interface OnlineOptions extends ListenersOptions {
   readonly pages?: "*" | readonly string[];
   /** Told of everything, besides the telemetry. */
   readonly observer?: Observer;
-  /** Of what was opened before, such as a directory: told as this server's own. */
+  /** Events of parts that were opened before, such as a directory: recorded as this server's own. */
   readonly events?: HeldEvents;
   readonly telemetry?: TelemetryOptions;
   /**
@@ -94,8 +94,8 @@ export interface OnlineOptions extends ListenersOptions {
   /** A directory that this server joins when it is ready, and leaves before it drains. */
   readonly join?: JoinOptions;
   /**
-   * Gets, once the ports listen, what refuses new work and resolves when what is under way is finished, or after so long: for who is told to
-   * stop while models are still being loaded.
+   * Called once the ports listen, with a function that refuses new work and resolves when the work under way has finished or
+   * the time has passed: for a server that is stopped while models are still being loaded.
    */
   readonly listening?: (drain: (graceMs: number) => Promise<void>) => void;
   /** The file where aliases are kept. Default: nowhere, so that they end with the server. */
@@ -123,7 +123,7 @@ export interface Online {
   close(graceMs?: number, lingerMs?: number): Promise<void>;
 }
 
-/** What is there before there is anything to serve. */
+/** The parts that exist before the endpoint. */
 export interface OnlineParts {
   readonly id: string;
   readonly tier: Tier;
@@ -134,11 +134,11 @@ export interface OnlineParts {
   readonly observer: Observer;
   readonly identity: OpenedIdentity | undefined;
   readonly report: (text: string) => void;
-  /** Answers that are kept, for what runs models as steps of others. */
+  /** Answers that are kept, for the steps of other models. */
   readonly answers: AnswerCache;
 }
 
-/** What is put on the network. */
+/** The endpoint to put on the network. */
 export interface OnlineEndpoint {
   /** Closed with the server. */
   readonly endpoint: Endpoint;
@@ -154,21 +154,21 @@ export interface OnlineEndpoint {
   readonly desk?: DirectoryDesk;
   /** Whether it can answer anything now. Default: it can. */
   readonly available?: () => Promise<boolean>;
-  /** What the metrics tell of which endpoints there are. */
+  /** The endpoints that the metrics report. */
   readonly directory?: Directory;
   load(): LoadReport;
   /**
-   * Once the ports listen: what is wanted at the start. Calls `ready` when all of it is there, and `join` before where something of
-   * it may come by joining, and `loaded` before where what is missing does not come by itself. Default: nothing is wanted.
+   * Once the ports listen: loads the models wanted at the start. Calls `ready` when all of them are there, `join` before if
+   * some may come by joining, and `loaded` before if the missing ones do not come by themselves. Default: none are wanted.
    */
   begin?(ready: () => void, join: () => void, loaded: () => void): Promise<void>;
-  /** No new work comes any more; what is under way goes on. */
+  /** No new work comes any more; work under way goes on. */
   stop?(): void;
   /** After the endpoint was closed. */
   close(): Promise<void>;
 }
 
-/** Identity from its file. Refuses to be reachable by others while nobody is told apart. */
+/** Identity from its file. Refuses to be reachable by others while senders are not identified. */
 async function identityOf(
   options: OnlineOptions,
   parts: { readonly clock: Clock; readonly report: (text: string) => void },
@@ -247,7 +247,7 @@ export async function putOnline<T extends OnlineEndpoint>(
   });
   const following = served.directory && followAliases(served.directory, rollouts, report);
   const named = rolloutEndpoint(cached, { rollouts, clock, draw: () => random.next() });
-  // Before names lead anywhere: who asks again for one gets the answer that it had, wherever the name leads now.
+  // Before names are resolved: a repeated request gets the answer that it had, wherever the name leads now.
   const endpoint = onceEndpoint(named, { clock, observer });
   const { limits, maxBufferedBytes, maxKeptBytes } = messageLimits(
     options.maxBodyBytes,

@@ -16,7 +16,7 @@ export interface SampleFile {
   };
 }
 
-/** What `@longshore/samples` offers, as far as the command uses it; the package is found at run time, never required. */
+/** The exports of `@longshore/samples` that the command uses; the package is found at run time, never required. */
 export interface SamplesPackage {
   sampleRepository(): string;
   sampleInputs(): readonly SampleFile[];

@@ -27,7 +27,7 @@ interface Input {
   readonly size: number;
 }
 
-/** What stands before the raw contents of a `ModelInferRequest`. */
+/** The bytes before the raw contents of a `ModelInferRequest`. */
 const beginning = (inputs: readonly Input[]): Buffer =>
   Buffer.concat([
     field(1, "sum"),
@@ -223,7 +223,7 @@ it("gives up what it has begun where an input has another length than it said, a
   const head = beginning(two);
   const longer = Buffer.concat([tensor, Buffer.alloc(4)]);
   const lying = Buffer.from(both);
-  // The second length, of three bytes of seven bits each: 128 less than there is room for.
+  // The second length, of three bytes of seven bits each: 128 less than the room for it.
   const middle = head.byteLength + 4 + tensor.byteLength + 2;
   lying[middle] = (lying[middle] ?? 0) - 1;
   const { stream, reply } = call(address);
@@ -236,7 +236,7 @@ it("gives up what it has begun where an input has another length than it said, a
   await server.left;
   expect(server.asked()).toBe(1);
   server.answers();
-  // Lies that its first bytes tell are refused without asking anybody.
+  // Lies that show in the first bytes are refused without a request to a server.
   const early = call(address);
   early.stream.end(prefixed(Buffer.concat([head, field(7, longer), field(7, tensor.subarray(4))])));
   expect(await early.reply).toMatchObject({ code: 3, reason: "body-mismatch" });

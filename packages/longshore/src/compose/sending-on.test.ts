@@ -117,7 +117,7 @@ it("sends all of it to another server when the first takes no more of it, so tha
     return (await reply).status;
   };
   for (let round = 0; round < 20; round++) expect(await asks(body())).toBe(200);
-  // More than the system takes for a connection that nobody reads.
+  // More than the system buffers for a connection that is not read.
   const large = body({}, 5_000_000);
   stalls = true;
   expect(await asks(large)).toBe(200);

@@ -48,19 +48,19 @@ export interface ServeOptions extends OnlineOptions, ModelControlOptions, ModelL
    * compiled and its runtime loaded. Default 0: none.
    */
   readonly warmUpMs?: number;
-  /** What callers of this server pay for runs; default: nothing. */
+  /** The price of runs for callers of this server; default: none. */
   readonly prices?: StatedRates;
   /** CO2 of electricity by zone, of which metrics tell what runs here stand for. Default: nothing is known. */
   readonly carbon?: CarbonIntensity;
   /** Wraps what answers requests: an offloader over further endpoints, a delay of a demonstration. Default: the engine alone. */
   readonly wrap?: (engine: Engine, parts: DirectoryOpening) => Endpoint;
-  /** What models of those endpoints take and give that steps run (see `portsAt`); default: pipelines say so. */
+  /** Inputs and outputs of models of those endpoints that steps run (see `portsAt`); default: pipelines state them. */
   readonly elsewhere?: EngineOptions["elsewhere"];
   /** Endpoints that join this server over the network, for others to read. Default: none can. */
   readonly desk?: DirectoryDesk;
-  /** What the metrics tell of which endpoints there are. */
+  /** The endpoints that the metrics report. */
   readonly directory?: Directory;
-  /** Where models come from that are not in the store: what is wanted, and what the directory that it joins says. */
+  /** The source of models that are not in the store: the wanted ones, and those that the directory names for this server. */
   readonly pull?: PullOptions;
 }
 
@@ -152,7 +152,7 @@ function servedEngine(
       const before = ((await told?.load()) ?? []).map((digest) => ({ digest }));
       await pull?.restore([...always, ...before], engine);
       await pull?.want(always, engine, before);
-      // What is missing may be among what the directory says that this endpoint is to serve.
+      // A missing model may be among those that the directory names for this endpoint.
       if (pull) join();
       await warming;
       Promise.all([missing.complete, pull?.have(always)])
@@ -163,7 +163,7 @@ function servedEngine(
       ? {
           pending: pull.pending,
           joined: (one: Membership) => void (membership = one),
-          // What the operator's entry says it is to serve, besides what it was started with.
+          // The models that the operator's entry names, besides those of the start.
           answered({ packages }: JoinReply) {
             void told?.save(packages);
             void pull.want([...always, ...packages.map((digest) => ({ digest }))], engine);

@@ -10,7 +10,7 @@ const tritonStates: Readonly<Record<string, ModelListing["state"]>> = {
   unloading: "UNLOADING",
 };
 
-/** The models of an engine, for a server. `settled` is told of each that is loaded or unloaded, and waited for. */
+/** The models of an engine, for a server. `settled` is called for each that is loaded or unloaded, and awaited. */
 export function servedRepository(
   engine: Engine,
   settled: (model: string) => Promise<void>,

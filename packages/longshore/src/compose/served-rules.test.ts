@@ -103,7 +103,7 @@ describe("a server that only runs here", () => {
   it.each(["ModelInfer", "ModelStreamInfer"])("refuses it over gRPC, too: %s", async (method) => {
     expect(await askGrpc(method, ";zones=us")).toContain("zone rule: it processes in eu/de/store-7");
     expect(await askGrpc(method, ";confirm=true")).toContain("confirmed by a second endpoint");
-    // Goes on to what else is wrong with it.
+    // Goes on to its other problems.
     expect(await askGrpc(method, ";zones=eu")).toMatch(/INPUT0/);
   });
 });

@@ -15,7 +15,7 @@ export function transportTls(tls: ServerTls): NonNullable<HttpTransportOptions["
   return { ca: tls.authorities, cert: tls.certificate, key: tls.key, servername: tls.serverName };
 }
 
-/** What a server is shown and known by, in the words of the transports. */
+/** Credentials and authorities for a server, in the words of the transports. */
 export function transportShown({
   credentials,
   tls,

@@ -60,7 +60,7 @@ async function server(id: string, record: Observer["record"] = () => undefined):
   return running;
 }
 
-/** How a gateway speaks to the servers behind it: as to our own, or as to anybody's that has gRPC beside HTTP. */
+/** How a gateway speaks to its servers: as to our own, or as to servers of other makes with gRPC beside HTTP. */
 type Kind = "longshore" | "oip";
 
 async function before(behind: readonly RunningServer[], kind: Kind, id = "gateway"): Promise<string> {
@@ -78,7 +78,7 @@ async function beforeEndpoints(servers: readonly ServerOptions[], id: string): P
   return running.address;
 }
 
-/** A client of a server, over the same sockets as anybody's. */
+/** A client of a server, over real sockets. */
 function client(address: string): Endpoint & Required<Pick<EndpointCapabilities, "inferStream">> {
   const parts = { clock: systemClock(), random: seededRandom(1), observer: silentObserver };
   const endpoint = dial(serverInfo({ address, kind: "longshore" }), parts);
@@ -88,7 +88,7 @@ function client(address: string): Endpoint & Required<Pick<EndpointCapabilities,
   return { ...endpoint, info: endpoint.info, inferStream } as ReturnType<typeof client>;
 }
 
-/** Asks for rows of so many numbers, the first of which is their position. */
+/** A request for rows of this many numbers, the first of which is their position. */
 function asking(rows: number, columns: number, delayMs: readonly number[]): InferenceRequest {
   const values = Int32Array.from({ length: rows * columns }, (_, at) => Math.floor(at / columns));
   const segment = {
@@ -185,7 +185,7 @@ describe.each(["longshore", "oip"] as const)("behind a gateway, asked as %s", (k
     const { inferStream } = client(await before([one], kind));
     const answers = inferStream(asking(58, 1 << 18, []), call())[Symbol.asyncIterator]();
     expect((await answers.next()).value?.outputs.get("OUT")?.bytes.byteLength).toBe(1 << 20);
-    // Nobody takes the second: what buffers on the way hold is made, and then no more.
+    // The second is not read: the buffers on the way fill, and then no more answers are made.
     let lookedAt = -1;
     await until(async () => {
       if (made === lookedAt) return true;
@@ -233,7 +233,7 @@ describe.each(["longshore", "oip"] as const)("behind a gateway, asked as %s", (k
     expect(await taken(asking(2, 1, []))).toEqual([0, 1]);
     await first.close(0);
     expect(await taken(asking(2, 1, []))).toEqual([0, 1]);
-    // Which answers were given nobody could tell a second server.
+    // A second server could not know which answers were given.
     expect(await taken(asking(2, 1, [0, 50_000]), () => second.close(0))).toEqual([0, "no-answer"]);
   });
 

@@ -282,7 +282,7 @@ pipeline:
   },
 );
 
-/** A pipeline whose model is elsewhere, with a transform before and behind it. */
+/** A pipeline whose model is elsewhere, with a transform before and after it. */
 const around = `
 inputs: [{ name: pairs, datatype: FP32, shape: [1, 2] }]
 pipeline:

@@ -31,7 +31,7 @@ afterEach(async () => {
   for (const one of open.splice(0).reverse()) await one.close(0);
 });
 
-/** The mean of each channel of an image as the score of its colour; the two inputs and outputs have names that nobody expects. */
+/** The mean of each channel of an image as the score of its colour; the two inputs and outputs have unusual names. */
 function colours(): Uint8Array {
   const build = graphBuilder();
   const pixels = build.input("data:0", "FP32", ["rows", 3, 8, 8]);
@@ -167,7 +167,7 @@ it("runs our transforms around a model that only a server of others has, under i
   );
   expect(legs).toContain(`level..look ${id}`);
   expect(await runs(there, "colours")).toBe(1);
-  // What is sent is the activation, not the image, nor what passes the model by.
+  // The activation is sent, not the image, nor values that the model does not read.
   expect(result.accounts.find(({ endpoint }) => endpoint === id)?.sentBytes).toBeLessThan(
     4 * 8 * 8 * 3 + 1000,
   );
@@ -210,18 +210,18 @@ it("chooses among servers that have the model, and goes on with another one when
   );
   for (let round = 0; round < 3; round++) expect((await labelled(offloader)).label).toBe("green");
   const counts = await Promise.all(servers.map((one) => runs(one, "colours")));
-  // More where one was late and the other asked, too.
+  // More if one was late and the other got the request, too.
   expect(counts.reduce((sum, count) => sum + count, 0)).toBeGreaterThanOrEqual(3);
   expect(offloader.availability("find")).toBe("available");
   const used = servers[counts.indexOf(Math.max(...counts))]!;
   await used.close(0);
   expect((await labelled(offloader)).label).toBe("green");
   await Promise.all(servers.map((one) => one.close(0)));
-  // Or, where it was asked meanwhile what it has, that nobody is left.
+  // Or, if it was polled meanwhile, that no endpoint is left.
   await expect(labelled(offloader)).rejects.toMatchObject({
     reason: expect.stringMatching(/^(unreachable|no-endpoint)$/) as string,
   });
-  // Each is left alone for a moment after it could not be reached.
+  // Each is paused briefly after it could not be reached.
   const availability = async (): Promise<unknown> => {
     await labelled(offloader).catch(() => undefined);
     return offloader.availability("find");
@@ -276,7 +276,7 @@ it("lets what a step has declassified go where the picture may not", async () =>
   await expect(labelled(device(pipeline(), [plain(there)]), limits)).rejects.toMatchObject({
     reason: "policy-denied",
   });
-  // What passes the model by is not sent, but crosses there, so the picture must not be among it.
+  // A value that the model does not read is not sent, but crosses there, so the picture must not be among it.
   const alone = yaml.replace(", small: fit.image", "");
   const result = await device(alone, [plain(there)]).infer("find", image, limits);
   expect(textElements(result.outputs.get("label")!)).toEqual(["green"]);
@@ -297,7 +297,7 @@ it("asks for the version that the step names, and where the operator says so und
   expect(await runs(other, "colours-v7")).toBe(2);
 });
 
-/** The same profile of a device on which the model takes a tenth of a second, and nothing else any time. */
+/** The same profile of a device on which the model takes a tenth of a second, and the other steps no time. */
 function slowLook(profile: Profile): Profile {
   const heads: Readonly<Record<string, number>> = { start: 0, fit: 1, level: 2, look: 102 };
   const timed = (cut: CutProfile): CutProfile => {
@@ -342,7 +342,7 @@ it("runs a step here or, where the operator listed its model, at a server of oth
     const listed = device("", at(segment), change);
     await untilKnown(listed, "find", image, [new URL(there.address).port]);
     const before = await runs(there, "colours");
-    // What a busy machine makes late there, this endpoint is quicker with.
+    // If a busy machine makes that endpoint late, this one is quicker.
     do expect((await labelled(listed)).label).toBe("green");
     while ((await runs(there, "colours")) === before);
   }

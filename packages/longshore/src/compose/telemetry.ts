@@ -18,7 +18,7 @@ import {
   type Telemetry,
 } from "@longshore/server";
 
-/** What of a server is told to whom. */
+/** The telemetry of a server and its targets. */
 export interface TelemetryOptions {
   /** Takes log lines, one JSON object each. Default: no log. */
   readonly writeLog?: (line: string) => void;
@@ -30,7 +30,7 @@ export interface TelemetryOptions {
   readonly otlpHeaders?: Readonly<Record<string, string>>;
   /** Added to what traces say of their source, such as `service.name`. */
   readonly resource?: Readonly<Record<string, string>>;
-  /** One in so many requests that bring no decision of their own is traced. Default 1: all. */
+  /** One in this many requests without a decision of their own is traced. Default 1: all. */
   readonly traceRate?: number;
   /** Called once with what changes level and rate later. Default: they stay as they are. */
   readonly follow?: (apply: (change: TelemetryChange) => void) => void;
@@ -102,7 +102,7 @@ export function openTelemetry(
     readonly random: Random;
     readonly load: () => LoadReport;
     readonly directory?: () => DirectorySnapshot | undefined;
-    /** What the traces are of. */
+    /** The resource of the traces. */
     readonly resource: Readonly<Record<string, string>>;
   },
 ): OpenedTelemetry {

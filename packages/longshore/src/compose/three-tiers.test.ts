@@ -34,7 +34,7 @@ import {
 import { createHandler } from "@longshore/server";
 import { describe, expect, it } from "vitest";
 
-/** A chain of nodes with a cut behind each: times on the profile's machine and bytes that cross, at `start` first. */
+/** A chain of nodes with a cut after each: times on the profile's machine and bytes that cross, at `start` first. */
 interface Chain {
   readonly nodeMs: readonly number[];
   readonly bytes: readonly number[];
@@ -107,7 +107,7 @@ function modelOf({ nodeMs, bytes }: Chain): { description: ModelDescription; buc
   };
 }
 
-/** A link that is known for sure: what is under test is what offers make of it. */
+/** A link that is known for sure: the test is about the offers made from it. */
 function knownLink({ bitsPerSecond, delayMs }: Tiers, hop: 0 | 1): Link {
   return {
     transferMs: (bytes, _direction, nowMs) =>
@@ -133,14 +133,14 @@ const endpointState = (id: string, tier: EndpointInfo["tier"], zone: string): En
 interface World {
   readonly clock: VirtualClock;
   readonly cloud: SimulatedEndpoint;
-  /** What the edge puts on the network. */
+  /** The endpoint that the edge puts on the network. */
   readonly gateway: Endpoint;
   /** Calls that came to the cloud. */
   readonly heard: Call[];
   ask(limits?: Limits): Promise<Result>;
 }
 
-/** The real loop at the device, the real protocol and server at the edge, the real loop there, and a cloud behind it. */
+/** The real loop at the device, the real protocol and server at the edge, the real loop there, and a cloud after it. */
 function world(chain: Chain, tiers: Tiers, seed: number): World {
   const clock = virtualClock();
   const { description, bucket } = modelOf(chain);
@@ -310,7 +310,7 @@ describe("offers over three tiers", () => {
       const kept = await one.ask({ zones: ["eu"] });
       expect(endpointsOf(kept)).not.toContain("cloud");
       if (endpointsOf(free).includes("cloud")) without++;
-      // A cloud that takes for ever is as good as none.
+      // An endlessly slow cloud is as good as none.
       const best = optimumMs(chain, { ...tiers, speeds: [tiers.speeds[0], tiers.speeds[1], 1e-6] });
       expect(kept.tookMs / best, `seed ${seed}`).toBeLessThan(1.05);
     }
@@ -364,7 +364,7 @@ describe("offers over three tiers", () => {
       return offers.filter(({ path }) => path.includes("cloud")).length;
     };
     expect(await ways()).toBeGreaterThan(0);
-    // Nobody uses the model for so long that the edge stops asking.
+    // The model is unused for so long that the edge stops polling.
     await one.clock.advance(300_000);
     expect(await ways()).toBe(0);
     await one.clock.advance(1000);

@@ -29,7 +29,7 @@ const configuration = {
   parameters: { hello: { string_value: "there" } },
 };
 
-/** What a request wants of an output, as the servers get it. */
+/** The wanted form of an output, as the servers get it. */
 interface Wanted {
   readonly inputs: readonly { readonly data: readonly number[] }[];
   readonly outputs?: readonly { readonly parameters?: { readonly classification?: number } }[];
@@ -106,7 +106,7 @@ it("says what runs a model in its server's own words, and nothing where that say
   }
 });
 
-/** The answer to one that asks for classes of `y`, or for `y` itself. */
+/** The answer to a request for classes of `y`, or for `y` itself. */
 async function ask(address: string, classification?: number): Promise<unknown> {
   const inputs = [{ name: "x", datatype: "FP32", shape: [1, 3], data: [0.25, 0.5, 0.125] }];
   const outputs = [{ name: "y", ...(classification ? { parameters: { classification } } : {}) }];

@@ -35,7 +35,7 @@ function located(folder: string, schema: Schema, value: unknown): unknown {
   );
 }
 
-/** Names of samples are no paths: what is not beside the file is left as it is. */
+/** Names of samples are no paths: a name without a folder beside the file stays as it is. */
 function withRepository(value: Record<string, unknown>, raw: unknown, folder: string): void {
   const written = (raw as { models?: { repository?: unknown } }).models?.repository;
   const { models } = value as { models?: Record<string, unknown> };
@@ -49,7 +49,7 @@ function withRepository(value: Record<string, unknown>, raw: unknown, folder: st
  */
 export function parseConfiguration(text: string, file: string, schema: ObjectSchema): ConfigurationFile {
   const read = locatedYaml(text, file);
-  // A file that is being written is empty for a moment, and means nothing then.
+  // A file that is being written is briefly empty, which means nothing.
   if (read.value === undefined) {
     throw new LongshoreError("invalid-configuration", "resolve", `${file} is empty`);
   }

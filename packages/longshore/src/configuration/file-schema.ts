@@ -29,7 +29,7 @@ const address: Schema = {
   description: "Where it is: http://host:port or https://host:port.",
 };
 
-/** An entry of `endpoints`: what the options `--at-...` say for all servers, for one of them. */
+/** An entry of `endpoints`: the options that `--at-...` sets for all servers, for one of them. */
 const endpointSchema: ObjectSchema = {
   type: "object",
   additionalProperties: false,

@@ -130,8 +130,8 @@ export function zonesOf({ file }: Settled): { readonly zones?: readonly string[]
 const mostTrust = "vouched";
 
 /**
- * Which data may come to a server in this zone: what `accepts` lists, and what the rules let into the zone. Nothing is refused without
- * either.
+ * The data that may come to a server in this zone: the classes that `accepts` lists, and those that the rules let into the
+ * zone. Nothing is refused without either.
  */
 export function acceptsOf(live: LiveSettings, zone: string): { readonly accepts?: Accepts } {
   if (!live.now().file) return {};

@@ -3,7 +3,7 @@
  * options themselves. A test checks that this table names each option once. The sections are also the groups of `--help`.
  */
 
-/** A section of the file: a title for `--help`, what it is about, and the option behind each key. */
+/** A section of the file: a title for `--help`, its subject, and the option of each key. */
 export interface Section {
   readonly title: string;
   readonly about: string;

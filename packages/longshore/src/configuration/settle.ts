@@ -42,7 +42,7 @@ export function variableOf(attribute: string): string {
   return `LONGSHORE_${attribute.replaceAll(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()}`;
 }
 
-/** A variable as the value that a schema describes; what does not fit stays text, and is refused by the schema. */
+/** A variable as the value that a schema describes; a value that does not fit stays text, and the schema refuses it. */
 function valueOf(text: string, schema: Schema): unknown {
   if ("anyOf" in schema) {
     const found = schema.anyOf.map((one) => ({ one, value: valueOf(text, one) }));
@@ -63,8 +63,8 @@ function valueOf(text: string, schema: Schema): unknown {
 }
 
 /**
- * The variable of an option; undefined when it is not set. Kubernetes sets `LONGSHORE_PORT=tcp://10.0.0.1:8000` and the like in every pod
- * where a service has the name `longshore`: such a value is no setting.
+ * The variable of an option; undefined when it is not set. Kubernetes sets `LONGSHORE_PORT=tcp://10.0.0.1:8000` and similar
+ * variables in every pod if a service has the name `longshore`: such a value is no setting.
  */
 function fromEnvironment(environment: Environment, attribute: string, schema: Schema): unknown {
   const name = variableOf(attribute);
@@ -115,8 +115,8 @@ function refuseMixed(command: Command, environment: Environment, file: Configura
 }
 
 /**
- * Flags over the environment over the file over defaults, for a command that was parsed. Changes nothing at the command, so that a file
- * that changed can be settled anew. Throws `invalid-configuration` with path and value of what is wrong.
+ * Flags over the environment over the file over defaults, for a command that was parsed. Changes nothing at the command, so
+ * that a file that changed can be settled anew. Throws `invalid-configuration` with path and value of the problem.
  */
 export async function settle(command: Command, environment: Environment): Promise<Settled> {
   const commands = servingCommands(command);

@@ -31,7 +31,7 @@ export function judgeAnswer(
     const likely = [...float32View(value(outputs, "kinds"))];
     const kind = healthy ? "healthy" : (kinds[likely.indexOf(Math.max(...likely))] ?? "unknown");
     const truth = sample.truth.fault?.kind ?? "healthy";
-    // A fault that is found but called by another's name is a wrong answer, as it would be to whoever mends the machine.
+    // A fault that is found but called by another's name is a wrong answer, as it would be to the person who mends the machine.
     return { words: kind === truth ? kind : `${kind} (is ${truth})`, rightRatio: kind === truth ? 1 : 0 };
   }
   const sure = float32View(value(outputs, "confidence"));

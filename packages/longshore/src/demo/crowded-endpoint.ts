@@ -19,7 +19,7 @@ export interface CrowdedEndpoint extends Endpoint {
 
 /** Weight of the newest service time. */
 const learning = 0.3;
-/** A camera whose frame would wait behind so many drops it, as cameras do. */
+/** A camera whose frame would wait for this many others drops it, as cameras do. */
 const mostWaiting = 24;
 
 /**

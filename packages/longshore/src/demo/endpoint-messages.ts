@@ -1,6 +1,6 @@
 import type { Profile, Tier, ZoneId } from "@longshore/core";
 
-/** What an endpoint is started with; it travels to a child process as plain data. */
+/** The settings that an endpoint starts with; they travel to a child process as plain data. */
 export interface EndpointSettings {
   readonly id: string;
   readonly tier: Tier;
@@ -12,7 +12,7 @@ export interface EndpointSettings {
   readonly microsPerSecond: number;
 }
 
-/** A crowd that shares an endpoint: what each of its requests takes is what requests were measured to take there. */
+/** A crowd that shares an endpoint: each of its requests takes the time that requests were measured to take there. */
 export interface Crowd {
   readonly cameras: number;
   readonly framesPerSecond: number;

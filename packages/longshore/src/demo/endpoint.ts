@@ -74,7 +74,7 @@ export async function startEndpoint(settings: EndpointSettings, abort: AbortSign
   }
 }
 
-/** The next news of a kind; rejects when the endpoint fails, ends, keeps silent or nobody waits any more. */
+/** The next news of a kind; rejects when the endpoint fails, ends, keeps silent or the call ends. */
 function news<K extends EndpointNews["kind"]>(
   child: ChildProcess,
   kind: K,

@@ -38,7 +38,7 @@ export interface OpenedStore extends Store, AsyncDisposable {
   readonly measured: readonly string[];
 }
 
-/** What opening needs. */
+/** The options of opening. */
 export interface StoreOptions {
   readonly scenes: readonly Scene[];
   readonly seed: number;
@@ -105,7 +105,7 @@ export async function openStore(options: StoreOptions): Promise<OpenedStore> {
         await warmEndpoint(cloud, scene.model, ready, undefined, stop);
         if (best) await warmEndpoint(cloud, scene.model, ready, "960", stop);
       };
-      // Two at a time: what a run takes is learnt from these, and two cores are the least that the demonstration is made for.
+      // Two at a time: the times of runs are learnt from these, and two cores are the least that the demonstration is made for.
       await Promise.all([here(), there()]);
     }
     return {
@@ -135,7 +135,7 @@ function onePerModel(scenes: readonly Scene[]): readonly Scene[] {
   return [...new Map(scenes.map((scene) => [scene.model, scene])).values()];
 }
 
-/** Profiles of models whose cuts matter and that nobody measured: quickly, with few cuts and codecs, on this machine. */
+/** Profiles of unmeasured models whose cuts matter: quick ones, with few cuts and codecs, on this machine. */
 async function missingProfiles(
   repository: string,
   files: ReadonlyMap<string, SampleFile>,

@@ -12,7 +12,7 @@ import type { Happening, Scene } from "./scenes.ts";
 import { wayOf } from "./way.ts";
 import type { EndpointChoice, World } from "./world.ts";
 
-/** What became of one request. */
+/** The outcome of one request. */
 export interface Row {
   readonly index: number;
   readonly input: string;
@@ -34,7 +34,7 @@ export interface Row {
   readonly failure?: string;
 }
 
-/** An input that is ready to be asked about. */
+/** An input that is ready to be sent. */
 export interface Ready {
   readonly sample: SampleFile;
   readonly inputs: Readonly<Record<string, Tensor>>;
@@ -54,7 +54,7 @@ export interface PlayOptions {
   readonly progress: (words: string) => void;
 }
 
-/** A single server that does not answer in this time has failed: it has nowhere else to go. A device always answers. */
+/** A single server that does not answer in this time has failed: there is no other one. A device always answers. */
 const fixedDeadlineMs = 6_000;
 /** After so long a request is surely on its way, and its answer not yet back. */
 const onItsWayMs = 40;
@@ -98,8 +98,8 @@ export async function play(options: PlayOptions): Promise<readonly Row[]> {
 }
 
 /**
- * Lets the offloader ask every endpoint what it offers and run once, unrecorded, so that a scene begins with endpoints that
- * know each other. A device alone has nobody to meet.
+ * Lets the offloader get every endpoint's offers and run once, unrecorded, so that a scene begins with endpoints that know each
+ * other. A device alone has no other to meet.
  */
 async function meet(
   { scene, choice, world, stop }: PlayOptions,

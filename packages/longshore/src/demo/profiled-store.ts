@@ -1,7 +1,7 @@
 import type { Profile } from "@longshore/core";
 import type { ModelStore } from "@longshore/engine";
 
-/** A repository with profiles laid over it where it has none of its own: nothing is written into somebody's folder. */
+/** A repository with profiles laid over it where it has none of its own: nothing is written into the user's folder. */
 export function profiledStore(store: ModelStore, profiles: Readonly<Record<string, Profile>>): ModelStore {
   return {
     list: (at) => store.list(at),

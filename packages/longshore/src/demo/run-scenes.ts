@@ -12,7 +12,7 @@ export interface FixedRun {
   readonly rows: readonly Row[];
 }
 
-/** What came of one scene. */
+/** The outcome of one scene. */
 export interface SceneOutcome {
   readonly scene: Scene;
   /** The emulated links, in words. */
@@ -37,8 +37,8 @@ const fixedRequests = 2;
 const realCrowdSize = 4;
 
 /**
- * Plays a scene with all endpoints, then with each endpoint alone. What the same device does alone with the same inputs is the
- * same in every scene: it is played once and kept in `alone`.
+ * Plays a scene with all endpoints, then with each endpoint alone. The runs of the same device alone with the same inputs are
+ * the same in every scene: they are played once and kept in `alone`.
  */
 export async function runScene(
   scene: Scene,
@@ -79,7 +79,7 @@ function deviceKey({ model, files, slowness, device, sequence }: Scene): string 
   return JSON.stringify([model, files, slowness ?? 1, device ?? {}, sequence ?? false]);
 }
 
-/** A few requests at once with nobody else there: what real contention does at the scale that this machine can show. */
+/** A few requests at once without others: the effect of real contention at the scale that this machine can show. */
 async function playCrowd(scene: Scene, store: OpenedStore, options: RunOptions): Promise<readonly Row[]> {
   const { crowd: _crowd, ...quiet } = scene;
   const inputs = await store.inputsOf(scene);

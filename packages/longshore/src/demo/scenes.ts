@@ -27,7 +27,7 @@ export interface Happening {
 export interface Scene {
   readonly name: string;
   readonly title: string;
-  /** What is the matter, for people. */
+  /** The situation, for people. */
   readonly story: string;
   readonly model: "ocr" | "ocr-frame" | "anomaly" | "vad";
   /** Sample inputs, taken in turn. */
@@ -35,7 +35,7 @@ export interface Scene {
   readonly edge?: LinkSetting;
   readonly cloud?: LinkSetting;
   readonly limits?: Limits;
-  /** The device takes so many times as long as this machine's WebAssembly runtime; default 1. */
+  /** The device takes this many times as long as this machine's WebAssembly runtime; default 1. */
   readonly slowness?: number;
   readonly device?: DeviceParts;
   readonly crowd?: Omit<Crowd, "seed">;
@@ -44,7 +44,7 @@ export interface Scene {
   readonly requests?: number;
   /** All inputs are steps of one sequence. */
   readonly sequence?: boolean;
-  /** What is shown as the figure to compare; default the time. */
+  /** The figure to compare; default the time. */
   readonly compares?: "time" | "energy" | "accuracy";
 }
 
@@ -56,12 +56,12 @@ const thin: LinkSetting = { shape: "thin", delayMs: 20, jitterMs: 4 };
 const tillImages = ["images/receipt-1.jpg", "images/shelf-4.jpg", "images/real-documentation-page.png"];
 const frames = ["images/shelf-4.jpg", "images/receipt-1.jpg"];
 
-/** What this device draws: a phone-like core. An estimate, like every energy here. */
+/** The power that this device draws: a phone-like core. An estimate, like every energy here. */
 const handheld: DeviceParts = { activeWatts: 2.5, idleWatts: 0.3, radio: radios.wifi };
 
 const usualRequests = 6;
 
-/** How many requests a scene has: as many as somebody asked for, else what it is worth. */
+/** The number of requests of a scene: the one given, else the scene's own. */
 export function requestsOf(scene: Scene, asked: number | undefined): number {
   return asked ?? scene.requests ?? usualRequests;
 }

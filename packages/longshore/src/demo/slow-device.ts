@@ -41,7 +41,7 @@ export function slowDevice(engine: Endpoint, factor: number, clock: Clock): Endp
   };
 }
 
-/** Waits; an abort ends the wait early, because whoever asked does not want the answer any more. */
+/** Waits; an abort ends the wait early, because the caller does not want the answer any more. */
 function pause(ms: number, clock: Clock, call: Call): Promise<void> {
   return new Promise((resolve) => {
     const over = (): void => {

@@ -27,7 +27,7 @@ function codecsOf(result: Result, account: Account): readonly string[] {
   return leg ? [...new Set(Object.values(leg.codecs))].filter((codec) => codec !== "raw") : [];
 }
 
-/** What else was tried: endpoints that failed, that were too late for their back-up, and back-ups that lost. */
+/** The other attempts: endpoints that failed, that were too late for their back-up, and back-ups that lost. */
 function besides(result: Result): string {
   const first = result.plans[0]?.legs[0]?.endpoint;
   const words = result.lostLegs.map(({ endpoint, why }) => {
@@ -39,8 +39,8 @@ function besides(result: Result): string {
 }
 
 /**
- * Where a request ran: `edge`, or `device > cloud (at turn, jpeg-85)` after a cut, with the variant where it is
- * the large one, and with what else was tried: `device; edge failed`.
+ * Where a request ran: `edge`, or `device > cloud (at turn, jpeg-85)` after a cut, with the variant if it is the large one, and
+ * with the other attempts: `device; edge failed`.
  */
 export function wayOf(result: Result): string {
   const words = contributed(result).map((account) => {

@@ -64,7 +64,7 @@ export function endpoints(rows: readonly Row[]): string {
   return all.map(([where, count]) => (all.length === 1 ? where : `${where} x${count}`)).join("; ");
 }
 
-/** The same without what else was tried and how crossings travelled, for narrow tables. */
+/** The same without the other attempts and the codecs of crossings, for narrow tables. */
 export function endpointsInShort(rows: readonly Row[]): string {
   return endpoints(
     rows.map((row) => ({ ...row, where: row.where.replace(/;.*$/, "").replaceAll(/ \([^)]*\)/g, "") })),
@@ -81,7 +81,7 @@ export function mainReason(rows: readonly Row[]): string {
   );
 }
 
-/** What came of a scene, in a sentence. */
+/** The outcome of a scene, in a sentence. */
 export function sentence(outcome: SceneOutcome): string {
   const { scene, rows, fixed } = outcome;
   const lost = rows.filter(({ failed }) => failed !== undefined).length;

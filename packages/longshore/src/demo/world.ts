@@ -25,7 +25,7 @@ import type { DemoEndpoint } from "./endpoint.ts";
 import type { Happening, LinkSetting, Scene } from "./scenes.ts";
 import { slowDevice } from "./slow-device.ts";
 
-/** What all scenes share: opened once, so that models are loaded once. */
+/** The parts that all scenes share: opened once, so that models are loaded once. */
 export interface Store {
   readonly engine: Engine;
   readonly edge: DemoEndpoint;
@@ -37,7 +37,7 @@ export interface Store {
   spareEdge(scene: Scene): Promise<DemoEndpoint>;
 }
 
-/** Which places a run may use: all of them, or one. */
+/** The endpoints that a run may use: all of them, or one. */
 export type EndpointChoice = "any" | "device" | "edge" | "cloud";
 
 /** The links and the offloader of one run of one scene. */
@@ -158,7 +158,7 @@ export async function openWorld(
     endpoints: [...(hasDevice ? ["device"] : []), ...proxies.keys()],
     apply,
     async [Symbol.asyncDispose]() {
-      // Links first: what still travels over a silent one would never end.
+      // Links first: bytes that still travel over a silent one would never arrive.
       await closeLinks();
       await offloader.close();
       await spare?.close();

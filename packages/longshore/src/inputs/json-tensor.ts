@@ -140,7 +140,9 @@ export function tensorFromJson(spec: TensorSpec, value: Json): Tensor {
   return tensorOf(name, datatype, shape, bytes);
 }
 
-/** The concrete shape for `count` elements: the found one when its rank fits, else the declared one with its free size filled. */
+/**
+ * The concrete shape for `count` elements: the one found when its rank fits, else the declared one with its free size filled.
+ */
 export function resolveShape(spec: TensorSpec, found: readonly number[], count: number): readonly number[] {
   if (found.length === spec.shape.length) return found;
   if (found.length === spec.shape.length - 1 && (spec.shape[0] === -1 || spec.shape[0] === 1))

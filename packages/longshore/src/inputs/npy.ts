@@ -27,8 +27,8 @@ function refuse(name: string, why: string): LongshoreError {
 }
 
 /**
- * Reads one array of NumPy's .npy format (versions 1 to 3; R. Kern, NEP 1): little-endian or single-byte numbers in C
- * order. Throws `invalid-input` for anything else.
+ * Reads one array of NumPy's .npy format (versions 1 to 3; R. Kern, NEP 1): little-endian or single-byte numbers in C order.
+ * Throws `invalid-input` for any other file.
  */
 export function readNpy(name: string, bytes: Uint8Array): Tensor {
   if (magic.some((byte, index) => bytes[index] !== byte))

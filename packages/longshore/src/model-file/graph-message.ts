@@ -1,7 +1,7 @@
 import type { Cut, Reason, Stage } from "@longshore/core";
 import type { ModelSignature } from "@longshore/engine";
 
-/** What is asked of the thread that reads and cuts model files. */
+/** The requests to the thread that reads and cuts model files. */
 export type GraphQuestion =
   | { readonly ask: "inspect" | "cuts" }
   | { readonly ask: "extract"; readonly from: string; readonly to: string }
@@ -19,17 +19,17 @@ export interface GraphRequest {
   readonly question: GraphQuestion;
 }
 
-/** What comes of a question. */
+/** The results of such a request. */
 export type GraphAnswer =
   | { readonly kind: "signature"; readonly signature: ModelSignature }
   | { readonly kind: "cuts"; readonly cuts: readonly Cut[] }
-  /** A file of its own, which belongs to who asked. */
+  /** A file of its own, which belongs to the requester. */
   | { readonly kind: "file"; readonly digest: string; readonly bytes: Uint8Array }
-  /** The file that was asked about is the answer; with its bytes where they came with the question. */
+  /** The file of the request is the answer; with its bytes if they came with the request. */
   | { readonly kind: "same"; readonly bytes?: Uint8Array }
   /** Files beside the model that it cannot be made whole without, and its bytes. */
   | { readonly kind: "beside"; readonly files: readonly string[]; readonly bytes: Uint8Array }
-  /** The thread does not have the file: ask again, with its bytes. */
+  /** The thread does not have the file: send the request again, with its bytes. */
   | { readonly kind: "unknown" }
   | { readonly kind: "failed"; readonly reason: Reason; readonly stage: Stage; readonly message: string };
 

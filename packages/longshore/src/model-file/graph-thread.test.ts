@@ -121,7 +121,7 @@ describe("the thread for model files", () => {
     };
     const [expected, kept] = await made(wholeModel);
     expect(kept).toEqual([65_536, 65_536, 65_536]);
-    // What has moved to the thread is gone from here.
+    // Bytes that have moved to the thread are gone from here.
     expect(await made(thread.makeWhole)).toEqual([expected, [0, 0, 0]]);
     const larger = graphThread();
     expect(await made(larger.makeWhole)).toEqual([expected, kept]);
@@ -141,7 +141,7 @@ describe("the thread for model files", () => {
       expect((await other.source.cuts(file, call)).length).toBeGreaterThan(1);
       expect(await other.source.extract(file, "start", "end", call)).toBe(file);
     }
-    // What has moved to the thread is gone from here.
+    // Bytes that have moved to the thread are gone from here.
     expect(many.read.map(({ byteLength }) => byteLength)).toEqual([0]);
     expect(few.read.map(({ byteLength }) => byteLength)).toEqual([few.file.byteLength]);
     await other.close();

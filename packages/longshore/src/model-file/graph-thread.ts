@@ -9,9 +9,9 @@ import { type MakeWhole, besideModel, outsideOf, wholeOf } from "./whole-models.
 
 /*
  * Reading, cutting and writing a model file of 100 MB takes some hundred milliseconds, and so does the analysis of a graph of
- * thousands of nodes, while which a server would answer nobody. So a thread of its own does it, which is started when the
- * first such file comes. Its bytes move there and back without a copy. A file that cannot be read, or that takes all the
- * memory of the thread, fails its own load: the thread has one question at a time, and what waits is asked of the next one.
+ * thousands of nodes; a server would answer no request meanwhile. So a thread of its own does it, which is started when the
+ * first such file comes. Its bytes move there and back without a copy. A file that cannot be read, or that takes all the memory
+ * of the thread, fails its own load: the thread has one request at a time, and the waiting ones go to the next thread.
  */
 
 /**
@@ -31,11 +31,11 @@ interface Chosen {
   readonly file: Artifact;
 }
 
-/** What reads model files away from the calling thread. */
+/** The thread that reads model files for the calling one. */
 export interface GraphThread {
   readonly source: ModelSource;
   readonly makeWhole: MakeWhole;
-  /** Ends the thread. Idempotent; what is asked afterwards is refused, `shutting-down`. */
+  /** Ends the thread. Idempotent; later requests are refused with `shutting-down`. */
   close(): Promise<void>;
 }
 
@@ -118,7 +118,7 @@ class Thread {
     }
   }
 
-  /** The question under way is over. */
+  /** The request under way has ended. */
   #settle(how: (asked: Asked) => void): void {
     const asked = this.#underWay;
     this.#underWay = undefined;
@@ -130,7 +130,7 @@ class Thread {
     const worker = new Worker(builtFile("graph-worker.js", import.meta.url), {
       workerData: { niceness: this.#niceness } satisfies ThreadData,
     });
-    /** Why it ends, where that is no order: what comes from it afterwards is not listened to. */
+    /** Why it ends, if that is no order: its later messages are ignored. */
     let cause: unknown;
     worker.on("error", (error) => (cause ??= error));
     worker.on("messageerror", (error) => {
@@ -183,7 +183,7 @@ export function graphThread(niceness = 0, smallBytes: number = defaultSmallBytes
   /** Whether files are small, by digest. */
   const counted = new Map<string, boolean>();
 
-  /** Who analyses a file, told at once where its bytes need not be looked at for that. */
+  /** The source that analyses a file, returned at once if its bytes need not be read for that. */
   function chosenFor(file: Artifact, call: Call): Chosen | Promise<Chosen> {
     if (file.byteLength >= smallBytes) return { source: undefined, file };
     const known = counted.get(file.digest);
@@ -215,7 +215,7 @@ export function graphThread(niceness = 0, smallBytes: number = defaultSmallBytes
     return thread.ask({ digest, byteLength, question, bytes: await file.bytes(call) });
   }
 
-  /** Asks about a file, which is read only where the thread does not know it, and once for all who ask meanwhile. */
+  /** A request about a file, which is read only if the thread does not know it, and once for all callers meanwhile. */
   async function about(file: Artifact, question: GraphQuestion, call: Call): Promise<GraphAnswer> {
     const { digest, byteLength } = file;
     for (;;) {
@@ -223,7 +223,7 @@ export function graphThread(niceness = 0, smallBytes: number = defaultSmallBytes
       if (answer.kind !== "unknown") return answer;
       const others = sending.get(digest);
       if (!others) break;
-      // That they could not read it is their own business; what their file does to the thread, ours would.
+      // Others failing to read the file does not concern this call; if their copy crashed the thread, ours would too.
       await untilAborted(
         others.then(
           () => undefined,

@@ -16,7 +16,7 @@ import { outsideOf, wholeOf } from "./whole-models.ts";
 if (!parentPort) throw new Error("this file is started by graphThread, as a worker thread");
 const port = parentPort;
 if ((workerData as ThreadData).niceness > 0) {
-  // Where nobody has to be given way, as on a device, its modules would take longer than most files.
+  // A thread without other work to give way to, as on a device, would load its modules for longer than most files take.
   const { yieldAsTold } = await import("@longshore/nodejs");
   yieldAsTold(workerData);
 }

@@ -108,7 +108,7 @@ it.runIf(process.platform === "linux")(
         (thrown: unknown) => thrown,
       );
     };
-    // It has no writer: whoever opened it as a file would wait for ever.
+    // It has no writer: opening it as a file would wait for ever.
     execFileSync("sh", ["-c", 'mkfifo "$0"', join(version, "pipe.bin")]);
     await symlink("/dev/zero", join(version, "device.bin"));
     await symlink("/proc/self/environ", join(version, "environment.bin"));

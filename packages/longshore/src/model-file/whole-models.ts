@@ -4,18 +4,21 @@ import type { ModelStore } from "@longshore/engine";
 import { outsideFiles, plainOutputs, readModel, writeModel } from "@longshore/graph";
 
 /*
- * Exporters put the weights of larger models into files beside the model. Everything here knows a model by one file and
- * its digest: caches, cuts, packages, runtimes that take bytes. So such a model is made whole when it is read, and outputs
- * that can be made plain are; nobody further on knows the difference. Other models are given as they are, byte for byte.
+ * Exporters put the weights of larger models into files beside the model. All other code knows a model by one file and its
+ * digest: caches, cuts, packages, runtimes that take bytes. So such a model is made whole when it is read, and its outputs are
+ * made plain if they can be; later code does not see the difference. Other models are given as they are, byte for byte.
  */
 
-/** What one message of the format can hold, and so a runtime can be handed. */
+/** The limit of one message of the format, and so of a file for a runtime. */
 const maxModelBytes = 2 ** 31 - 1;
 
-/** What a tensor with its weights elsewhere says, and the operator of outputs that are not plain: told apart undecoded. */
+/**
+ * The field of a tensor with its weights elsewhere, and the operator of outputs that are not plain: recognised without
+ * decoding.
+ */
 const marks = { outside: "location", notPlain: "ZipMap" };
 
-/** Whether bytes hold a mark, as far as that can be told without decoding them. */
+/** Whether bytes hold a mark, as far as that is visible without decoding them. */
 function hasMark(bytes: Uint8Array, mark: string): boolean {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).includes(mark);
 }

@@ -37,13 +37,13 @@ function invalid(message: string): LongshoreError {
   return new LongshoreError("invalid-input", "resolve", message);
 }
 
-/** Where bytes go. What is encrypted cannot be looked at, so TLS to the server begins here again. */
+/** The target of bytes. Encrypted bytes cannot be read, so TLS to the server begins here again. */
 function targetOf(option: string, value: string, tls: RelayTarget["tls"]): RelayTarget {
   const url = URL.canParse(value) ? new URL(value) : undefined;
   if (url) checkCredentialTarget(url, undefined);
   const secure = url?.protocol === "https:";
   if (!url || (!secure && url.protocol !== "http:") || url.pathname !== "/" || url.search !== "") {
-    // What was given may hold credentials, also where it cannot be read.
+    // The given text may hold credentials, even if it cannot be parsed.
     const given = value.includes("@") ? "" : `, not '${value}'`;
     throw invalid(`--${option} wants http://host:port or https://host:port without a path or a user${given}`);
   }
@@ -70,13 +70,13 @@ async function supposedOf(options: ObserveCommandOptions): Promise<Supposed> {
   return { deviceSpeed, edgeSpeed, ...(await linksOf(options)), roundTripMs, seed };
 }
 
-/** What is counted beside inferences. */
+/** The counts besides inferences. */
 interface Counted {
   unreadConnections: number;
   grpcBytes: number;
 }
 
-/** What both relays are told. */
+/** The options of both relays. */
 type RelayAt = Omit<RelayOptions, "watch" | "protocol">;
 
 function httpRelay(at: RelayAt, seen: Observed, counted: Counted, clock: Clock): Promise<Relay> {
@@ -134,7 +134,7 @@ function grpcOf(
   return { port: grpcPort, target: targetOf("grpc-in-front-of", grpcInFrontOf, tls) };
 }
 
-/** Reasons why connections broke that are told. */
+/** Distinct reasons for broken connections that are reported. */
 const mostReasons = 100;
 
 /**
@@ -201,7 +201,10 @@ export async function observe(options: ObserveCommandOptions, io: CommandIo): Pr
 /** The replays were not done in the time that they have. */
 class TimeIsUp extends Error {}
 
-/** Replays what passed, the models that were asked most first, for as long as there is time, and says which were left out. */
+/**
+ * Replays the observed requests, the models with most requests first, for as long as there is time, and says which were left
+ * out.
+ */
 async function tellWhatIf(
   options: ObserveCommandOptions,
   supposed: Supposed,
@@ -236,7 +239,7 @@ async function tellWhatIf(
   else io.out(`not replayed in ${endSeconds} s (--end-seconds): ${leftOut.join(", ")}`);
 }
 
-/** What the packages of a folder say of models. Those that it lacks are known by their times only. */
+/** The knowledge of models in the packages of a folder. Those that it lacks are known by their times only. */
 async function packagesOf(
   folder: string | undefined,
 ): Promise<AsyncDisposable & { knowledge(model: string): Promise<ModelKnowledge | undefined> }> {

@@ -46,10 +46,10 @@ function parseHead(text: string, beganMs: number): WatchedMessage | undefined {
   return { line, headers, beganMs, endedMs: undefined, bodyBytes: 0 };
 }
 
-/** What the next bytes are. */
+/** The kind of the next bytes. */
 type State = "head" | "body" | "chunk-line" | "chunk" | "trailers" | "until-end" | "lost";
 
-/** Starts before the first message of a direction. Never throws: what passes is nobody's business but the reader's. */
+/** Starts before the first message of a direction. Never throws: only the reader may judge the bytes. */
 export function httpWatch(parts: HttpWatchParts): HttpWatch {
   let state: State = "head";
   let message: WatchedMessage | undefined;
@@ -73,7 +73,7 @@ export function httpWatch(parts: HttpWatchParts): HttpWatch {
     message = undefined;
   };
 
-  /** Up to and with the end mark, what is held and what came together; undefined while it is not there. */
+  /** Up to and with the end mark, the held and the new bytes together; undefined while it is not there. */
   const upTo = (
     mark: string,
     chunk: Uint8Array,

@@ -36,7 +36,7 @@ function calm(count: number): ReturnType<typeof observed> {
 describe("what passes a server", () => {
   it("is told by model, with what a run takes of requests that met no other", () => {
     const seen = calm(6);
-    // Two that meet, one that fails, one that is never answered, and something else.
+    // Two that match, one that fails, one that is never answered, and another kind of request.
     seen.began(path);
     seen.began(path);
     seen.ended(exchange({ atMs: 6000, answeredMs: 6100, endedMs: 6100, client: "10.0.0.2" }));

@@ -15,7 +15,7 @@ export interface ObservedRow {
   readonly alone: boolean;
 }
 
-/** What passed of one model. */
+/** The observed requests of one model. */
 export interface ObservedModel {
   readonly model: string;
   readonly requests: number;
@@ -37,7 +37,7 @@ export interface FiguresOfModel {
   readonly tookP95Ms: number;
   /** Mean number at the server at once: the time that all of them spent there, over the time that passed. */
   readonly meanInFlight: number;
-  /** What the server needs for one, and what that is taken from. */
+  /** The server's time for one, and its source. */
   readonly runMs: number;
   readonly runFrom: "requests that met no other" | "the quickest quarter";
 }
@@ -50,7 +50,7 @@ export interface Observed {
   /** No answer came. */
   broke(path: string, nowMs: number): void;
   models(): readonly ObservedModel[];
-  /** Everything else that passed: health, metadata, what could not be read. */
+  /** All other requests: health, metadata, unreadable ones. */
   readonly others: number;
   /** Inferences of models that never answered one: all of them failed. */
   readonly unanswered: number;
@@ -81,7 +81,7 @@ function modelOf(path: string): string | undefined {
   try {
     return decodeURIComponent(found);
   } catch {
-    // A name that nobody can have.
+    // An impossible name.
     return undefined;
   }
 }
@@ -110,7 +110,7 @@ export function observed(): Observed {
     const found = kept.get(model);
     if (found) return found;
     if (kept.size >= maxModels) {
-      // Anybody can ask for names that no model has.
+      // A client can send names that no model has.
       const never = [...kept].find(([, { rows }]) => rows.length === 0);
       if (!never) return undefined;
       forgotten += never[1].failed;
@@ -175,7 +175,7 @@ function sorted(rows: readonly ObservedRow[], of: (row: ObservedRow) => number):
   return rows.map(of).sort((a, b) => a - b);
 }
 
-/** The figures of a model of which something was answered; undefined of others. */
+/** The figures of a model with at least one answer; undefined for others. */
 export function figuresOf({ model, requests, failed, rows }: ObservedModel): FiguresOfModel | undefined {
   const [first] = rows;
   if (!first) return undefined;

@@ -20,11 +20,11 @@ export interface RelayOptions {
   readonly target: RelayTarget;
   /** Clients come by TLS with this certificate. Default: as they are. */
   readonly tls?: ListenTls;
-  /** What is agreed on inside TLS. */
+  /** The protocol agreed on inside TLS. */
   readonly protocol: "http/1.1" | "h2";
   /** Called for each connection. */
   watch(client: string): Watching;
-  /** Why a connection could not be passed on; default: nobody is told. */
+  /** Called with the reason why a connection could not be passed on; default: no call. */
   broke?(because: string): void;
 }
 
@@ -86,8 +86,8 @@ function listener({ tls, protocol }: RelayOptions, took: (client: Socket) => voi
 }
 
 /**
- * Passes on every byte of connections as it is, both ways, and lets somebody look at them afterwards; TLS ends here on each side
- * that has it, and what is inside is passed on. Throws `port-taken`, and `invalid-configuration` for a certificate of no use.
+ * Passes on every byte of connections as it is, both ways, and gives an observer a copy afterwards; TLS ends here on each side
+ * that has it, and its content is passed on. Throws `port-taken`, and `invalid-configuration` for a certificate of no use.
  */
 export async function relay(options: RelayOptions): Promise<Relay> {
   const { host, port, watch, broke } = options;

@@ -5,7 +5,7 @@ import type { WhatIf } from "./what-if.ts";
 
 const percent = (ratio: number): string => `${Math.round(ratio * 100)} %`;
 
-/** What passed, a line for each model. */
+/** The observed requests, a line for each model. */
 export function figuresText(models: readonly FiguresOfModel[]): string {
   return table(
     [
@@ -71,7 +71,7 @@ function savedText(ways: readonly Told[]): string {
     : `Offloading would have saved nothing to speak of: ${times}; ${at}.`;
 }
 
-/** What would have been, for people. `supposed` says for whom. */
+/** The results of replays, for people. `supposed` says for which devices. */
 export function whatIfText(one: WhatIf, supposed: string): string {
   const { figures, profiled, replayed, crowdRatio } = one;
   const ways = toldWays(one);

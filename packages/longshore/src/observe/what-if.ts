@@ -19,7 +19,7 @@ import {
 import type { ModelKnowledge } from "@longshore/core";
 import { figuresOf, type FiguresOfModel, type ObservedModel, type ObservedRow } from "./observed.ts";
 
-/** The devices that are asked about. Speeds are relative to the server that was observed. */
+/** The supposed devices. Speeds are relative to the server that was observed. */
 export interface Supposed {
   readonly deviceSpeed: number;
   /** Of an edge box beside the devices; 0 for none. */
@@ -30,7 +30,7 @@ export interface Supposed {
   readonly seed: number;
 }
 
-/** What would have been, of one model. */
+/** The result of a replay, for one model. */
 export interface WhatIf {
   readonly figures: FiguresOfModel;
   /** Whether the package's profile was used, so that parts of the model could run apart. */
@@ -44,15 +44,15 @@ export interface WhatIf {
   readonly ways: readonly SimulatedWay[];
 }
 
-/** More are not replayed: what the last ones say does not change any more. */
+/** More are not replayed: the last ones no longer change the result. */
 const mostReplayed = 300;
-/** A replay is not told a server busier than that. */
+/** A replay assumes no server busier than that. */
 const mostCrowdRatio = 0.9;
 const watts = { device: 2, edge: 10, server: 20 } as const;
 const edgeRoundTripMs = 2;
 const edgeLink = 100e6;
 
-/** Rows of the client that asked most. */
+/** Rows of the client with the most requests. */
 function busiest(rows: readonly ObservedRow[]): readonly ObservedRow[] {
   const by = new Map<string, ObservedRow[]>();
   for (const row of rows) {

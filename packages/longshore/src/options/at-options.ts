@@ -86,7 +86,7 @@ export function behindOptions(command: Command): Command {
     );
 }
 
-/** How requests are sent again to the servers behind one of ours. */
+/** How requests are resent to the servers that one of ours uses. */
 export function retryOf({ retries }: BehindOptions): { readonly retry: RetryOptions } {
   return { retry: { mostRounds: retries } };
 }
@@ -103,7 +103,7 @@ export function beliefsOf(
   });
 }
 
-/** The servers behind one of ours, as these options describe them. */
+/** The servers that one of ours uses, as these options describe them. */
 export async function serversBehind(options: BehindOptions): Promise<readonly ServerOptions[]> {
   const {
     atTrust: trust,

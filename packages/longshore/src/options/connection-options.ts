@@ -4,8 +4,8 @@ import type { Command } from "commander";
 import type { ServerOptions } from "../compose/dial.ts";
 
 /**
- * The connections of a command, by the begin of their options. Each has a credential and authorities of its own: what one server is
- * shown is shown to no other.
+ * The connections of a command, by the prefix of their options. Each has a credential and authorities of its own: the
+ * credential of one server goes to no other.
  */
 export type ConnectionName = "at" | "directory" | "directory-servers" | "join" | "packages";
 
@@ -15,7 +15,7 @@ type Part = "Key" | "Ca" | "Cert" | "CertKey";
 /** The options of a connection: files, since other users of a machine can read arguments. */
 export type ShownOptions<C extends ConnectionName> = { readonly [K in `${Camel<C>}${Part}`]?: string };
 
-/** What a server is shown, and whose servers are believed. */
+/** The credentials for a server, and the authorities that sign trusted ones. */
 export type Shown = Pick<ServerOptions, "credentials" | "tls">;
 
 /** Adds the options of a connection. `to` names what it leads to, such as `the directory server`. */

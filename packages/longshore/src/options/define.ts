@@ -1,7 +1,7 @@
 import { type Command, CommanderError } from "commander";
 import type { CommandIo, ExitCode } from "./io.ts";
 
-/** What a group of commands is defined with. */
+/** The parts that define a group of commands. */
 export interface Defining {
   readonly program: Command;
   readonly io: CommandIo;
@@ -25,7 +25,7 @@ export interface NumberReader {
 function reader(name: string, least: number, most: number, whole: boolean): NumberReader {
   const range = most === Infinity ? `of ${least} or more` : `from ${least} to ${most}`;
   const read = (text: string): number => {
-    // What is empty, such as a variable that is not set, would be zero.
+    // An empty text, such as that of a variable that is not set, would be zero.
     const value = text.trim() === "" ? NaN : Number(text);
     if (!Number.isFinite(value) || value < least || value > most || (whole && !Number.isInteger(value)))
       throw new CommanderError(

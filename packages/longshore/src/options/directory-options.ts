@@ -19,7 +19,7 @@ export interface DirectoryCommandOptions extends ShownOptions<"directory" | "dir
   readonly directory?: string;
   /** Packages are signed with the operator's key, too. */
   readonly packagesInto?: string;
-  /** What a server finds of itself in NATS, too. */
+  /** A server finds its own entry in NATS, too. */
   readonly join?: string;
   readonly operatorKeys?: string;
   readonly directoryKeep?: string;
@@ -55,15 +55,16 @@ export function directoryOptions(command: Command, named = true): Command {
 /** A directory that a command opened. */
 export interface CommandDirectory {
   readonly directory: KeptDirectory;
-  /** What its servers are shown. */
+  /** The credentials for its servers. */
   readonly dialling: Dialling;
-  /** What it told of itself until somebody listens, and from then on. */
+  /** Its events until there is an observer, and from then on. */
   readonly events: HeldEvents;
 }
 
 /**
- * What servers of a directory are shown: `--directory-servers-key` and its like, and only where the operator signed the address. A list
- * that nobody signed leads anywhere, and a server that joins under an entry without an address says itself where it is.
+ * The credentials for servers of a directory: `--directory-servers-key` and its related options, and only for addresses that
+ * the operator signed. An unsigned list could lead anywhere, and a server that joins under an entry without an address states
+ * its own.
  */
 export async function diallingOf(options: DirectoryCommandOptions): Promise<Dialling> {
   if (options.operatorKeys === undefined) {
@@ -80,7 +81,7 @@ export async function diallingOf(options: DirectoryCommandOptions): Promise<Dial
       : {};
 }
 
-/** What the directory server is shown. Throws `invalid-input` for credentials without a server that they are for. */
+/** The credentials for the directory server. Throws `invalid-input` for credentials without a server that they are for. */
 async function shownToDirectory(from: string, options: DirectoryCommandOptions): Promise<Shown> {
   if (!/^(https?|nats):/.test(from)) {
     refuseUnused("directory", options, "is for a directory server at http, https or nats, which this is not");

@@ -53,7 +53,7 @@ function pagesOf(text: string): "*" | readonly string[] {
   });
 }
 
-/** What they mean for a server. */
+/** The options for a server. */
 export function identityServeOptions(options: IdentityOptions): Partial<OnlineOptions> {
   const { identity, tlsCert, tlsKey, clientCa, managePort, metricsPort, metricsHost } = options;
   if ((tlsCert === undefined) !== (tlsKey === undefined)) {

@@ -2,13 +2,13 @@ import { LongshoreError } from "@longshore/core";
 
 /** Where a command reads from and writes to, so that tests can run it in process. */
 export interface CommandIo {
-  /** Results: what a script would read. */
+  /** Results: the output that a script reads. */
   out(text: string): void;
-  /** Progress, notes and errors: what a person reads. */
+  /** Progress, notes and errors: the output that a person reads. */
   note(text: string): void;
   /**
-   * Likewise of what a server writes for as long as it runs, log and events: lines for which their reader is too far behind are left out.
-   * Default: all are written.
+   * The same for the log and events that a server writes for as long as it runs: lines are left out when their reader is too
+   * late. Default: all are written.
    */
   readonly running?: Pick<CommandIo, "out" | "note">;
   /** Overwrites the current line on a terminal; elsewhere it prints nothing. */
@@ -18,7 +18,7 @@ export interface CommandIo {
   readonly stop: AbortSignal;
   /** Calls `listener` on SIGHUP, which then does not end the process, until it is disposed of. Default: nothing comes. */
   onReload?(listener: () => void): Disposable;
-  /** Ends the process at once, whatever runs in it. Default: it is left to whoever runs the command. */
+  /** Ends the process at once, even if work runs in it. Default: the caller of the command ends it. */
   end?(): void;
 }
 

@@ -27,8 +27,8 @@ export function joinOptions(command: Command): Command {
 }
 
 /**
- * The entry of a file as it was last good, read each time. Only a later one of the same endpoint replaces it: whoever saw a serial
- * believes no earlier one.
+ * The entry of a file as it was last good, read each time. Only a later one of the same endpoint replaces it: a reader that saw
+ * a serial believes no earlier one.
  */
 function latestEntry(
   file: string,
@@ -58,7 +58,7 @@ function latestEntry(
   };
 }
 
-/** What they mean for a server. Throws `invalid-input` and `invalid-configuration`. */
+/** The options for a server. Throws `invalid-input` and `invalid-configuration`. */
 export async function joinServeOptions(
   options: JoinCommandOptions & { readonly host: string },
   report: (text: string) => void,

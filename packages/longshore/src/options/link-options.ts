@@ -46,7 +46,7 @@ export async function linksOf(
   return { up, down };
 }
 
-/** As asked for; else four times the uplink's rate, or a trace itself. */
+/** As given; else four times the uplink's rate, or a trace itself. */
 async function downlink(options: Pick<LinkOptions, "uplink" | "downlink">, up: Trace): Promise<Trace> {
   if (options.downlink !== undefined) return linkOf("downlink", options.downlink);
   const rate = rateOf(options.uplink);

@@ -6,7 +6,7 @@ import type { LiveSettings } from "../configuration/live.ts";
 import type { Settled } from "../configuration/settle.ts";
 import type { CommandIo } from "./io.ts";
 
-/** Options of `longshore serve` about what it tells, what it remembers, and how it ends. */
+/** Options of `longshore serve` about its reports, its memory, and how it ends. */
 export interface ObserveOptions {
   readonly logLevel: NonNullable<TelemetryOptions["logLevel"]>;
   readonly otlp?: string;
@@ -63,7 +63,7 @@ function headersOf(text: string | undefined): Readonly<Record<string, string>> {
   return Object.fromEntries(pairs) as Readonly<Record<string, string>>;
 }
 
-/** What traces say of their source: `OTEL_RESOURCE_ATTRIBUTES`, and `OTEL_SERVICE_NAME` before a name in those. */
+/** The source that traces name: `OTEL_RESOURCE_ATTRIBUTES`, and `OTEL_SERVICE_NAME` before a name in those. */
 function resourceOf(environment: CommandIo["environment"]): Readonly<Record<string, string>> {
   const name = environment["OTEL_SERVICE_NAME"];
   const named = name === undefined || name === "" ? {} : { "service.name": name };
@@ -94,7 +94,7 @@ function liveOf({ options }: Settled): Pick<ObserveOptions, "logLevel" | "traceR
   return { logLevel, traceRate };
 }
 
-/** What they mean for a server. */
+/** The options for a server. */
 export function observeServeOptions(
   options: ObserveOptions,
   io: CommandIo,

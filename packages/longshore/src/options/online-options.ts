@@ -31,7 +31,7 @@ export interface OnlineCommandOptions
   readonly grpcPort?: number | false;
   readonly tier: Tier;
   readonly zone: string;
-  /** Tell the servers behind for which tenant each request is. */
+  /** Tell the servers used the tenant of each request. */
   readonly atTenants: boolean;
   readonly maxBody: number;
   readonly aliases?: string;
@@ -71,7 +71,7 @@ export function onlineOptions(command: Command, at: string): Command {
     .option("--json", "print JSON lines", false);
 }
 
-/** What happens, as JSON for a program that started the server. */
+/** Events as JSON, for a program that started the server. */
 function printer(io: CommandIo): Observer {
   const to = io.running ?? io;
   return {
@@ -103,7 +103,7 @@ function checkPorts(options: OnlineCommandOptions): void {
   }
 }
 
-/** What they mean for a server. */
+/** The options for a server. */
 export async function onlineServeOptions(
   options: OnlineCommandOptions,
   io: CommandIo,
@@ -134,7 +134,7 @@ export function logged(io: CommandIo): (text: string) => void {
     io.note(JSON.stringify({ time: new Date().toISOString(), level: "warning", event: "note", message }));
 }
 
-/** What an operator should have meant. */
+/** Warnings about options that an operator probably did not mean. */
 function warnings(options: OnlineCommandOptions): readonly string[] {
   const { host, identity, tlsCert, insecureNoIdentity } = options;
   if (isLoopbackHost(host)) return [];
@@ -148,12 +148,12 @@ function warnings(options: OnlineCommandOptions): readonly string[] {
   ];
 }
 
-/** Who is told that the ports of a server listen. */
+/** The receiver of the event that the ports of a server listen. */
 export type Told = NonNullable<OnlineOptions["listening"]>;
 
 /**
- * The server once it has started; undefined where the command is told to stop before that. Then whoever is served by what was loaded
- * already gets their answers first.
+ * The server once it has started; undefined if the command is stopped before that. Then clients of the models loaded so far get
+ * their answers first.
  */
 export async function startedOrStopped<T extends Online>(
   start: (listening: Told) => Promise<T>,
@@ -170,7 +170,7 @@ export async function startedOrStopped<T extends Online>(
   return undefined;
 }
 
-/** How long a server may take to send its last spans and to let go of its models, when its time is over. */
+/** How long a server may take to send its last spans and to release its models, after its time has passed. */
 const lastWordsMs = 10_000;
 /** Longer timers of Node.js are over at once. */
 const longestTimerMs = 2 ** 31 - 1;

@@ -2,7 +2,7 @@ import type { Command } from "commander";
 import type { ConnectionOptions } from "../compose/listeners.ts";
 import { number } from "./define.ts";
 
-/** What the connections of a server may take, as options of a command. */
+/** The limits of a server's connections, as options of a command. */
 export interface PortLimitOptions {
   readonly maxConnections: number;
   readonly maxConnectionsPerAddress?: number;
@@ -67,7 +67,7 @@ export function portLimitOptions(command: Command): Command {
     );
 }
 
-/** What they mean for a server. */
+/** The options for a server. */
 export function portLimits(options: PortLimitOptions): ConnectionOptions {
   const { maxConnections, maxConnectionsPerAddress, probeConnections } = options;
   return {

@@ -4,7 +4,7 @@ import { checkRates } from "@longshore/core/internal";
 import type { Command } from "commander";
 import { collect, number } from "./define.ts";
 
-/** What this server asks of its callers. */
+/** The prices of this server for its callers. */
 export interface OwnPriceOptions {
   readonly pricePerSecond?: number;
   readonly pricePerRequest?: number;

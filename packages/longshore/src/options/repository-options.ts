@@ -31,7 +31,7 @@ export interface RepositoryOptions {
 
 const collect = (value: string, before: readonly string[]): readonly string[] => [...before, value];
 
-/** Adds them. `number` reads a number of at least so much. */
+/** Adds them. `number` reads a number of at least the given value. */
 export function repositoryOptions(
   command: Command,
   number: (name: string, least: number) => (text: string) => number,
@@ -134,7 +134,7 @@ function secretOf(file: string): Uint8Array {
 /** As of `max_batch_size` in a configuration. */
 const mostRows = 4096;
 
-/** What they mean for a server. */
+/** The options for a server. */
 export function repositoryServeOptions(
   options: RepositoryOptions,
   environment: Readonly<Record<string, string | undefined>>,

@@ -10,7 +10,7 @@ import { type DirectoryCommandOptions, directoryOptions } from "./directory-opti
 import type { PullCommandOptions } from "../package/command.ts";
 import { providersOption } from "./provider-options.ts";
 
-/** What `--input`, `--at` and the like say, shared by the commands that run or plan an inference. */
+/** `--input`, `--at` and related options, shared by the commands that run or plan an inference. */
 export interface RequestOptions extends DirectoryCommandOptions, PullCommandOptions, AtOptions {
   readonly config?: string;
   readonly input: readonly string[];

@@ -36,7 +36,7 @@ function patternOf(text: string): RegExp {
   );
 }
 
-/** What they mean for a server. */
+/** The options for a server. */
 export function tritonServeOptions(options: TritonOptions): Partial<ServeOptions> {
   const { sharedMemory, forwardHeaders, modelUploads } = options;
   return {

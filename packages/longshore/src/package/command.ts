@@ -207,9 +207,10 @@ export interface PullCommandOptions extends ShownOptions<"packages"> {
 }
 
 /**
- * What they mean: undefined when only the repository is used. Throws `invalid-input`.
+ * The parsed options: undefined when only the repository is used. Throws `invalid-input`.
  *
- * @param otherwise Where packages come from when no option says it, the option that says this, and whose connection that is: the
+ * @param otherwise Where packages come from when no option says it, the option that says this, and whose connection that is:
+ * the
  *   server is the same, and so is what it is shown unless the options for packages say otherwise.
  */
 export async function pullOptionsOf(

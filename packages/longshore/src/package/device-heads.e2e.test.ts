@@ -210,7 +210,7 @@ it("a tail goes to another endpoint when its own is gone; without any, the whole
 
   // Its only server was where the package came from, too.
   await expect(poor.infer("anomaly", { readings }, exact)).rejects.toMatchObject({
-    // The latter where it was asked meanwhile what it has.
+    // The latter if it was polled meanwhile.
     reason: expect.stringMatching(/^(unreachable|no-endpoint)$/) as string,
   });
   await Promise.all([app.close(), poor.close(), shelf.close(0)]);
@@ -336,7 +336,7 @@ it("a head that was evicted goes on running where it is loaded, and is fetched a
   await server.close(0);
 });
 
-/** Other labels are another content, whose digest is returned; what was measured holds for it, too. */
+/** Other labels are another content, whose digest is returned; the measurements hold for it, too. */
 async function signAnew({ engine }: RunningServer, label: string): Promise<string> {
   const call = housekeepingCall("test");
   await writeFile(file("models/anomaly/labels.txt"), `normal\nnoise\nspike\nstep\n${label}\n`);
@@ -368,7 +368,7 @@ it("head and tail are of one content: requests make a device follow a package th
     expect(digestsOf(await untilSplit(app))).toEqual([digest]);
   }
   expect(blobs("follows")).not.toContain(graph().digest);
-  // What the whole would be fetched of is gone, which who needs it finds out.
+  // The bytes of the whole are gone, which only a reader of them notices.
   const digest = await signAnew(server, "by what is fetched");
   memoryBytes = () => Infinity;
   const whole = await app.infer("anomaly", { readings }, { ...exact, dataClass: "restricted" });

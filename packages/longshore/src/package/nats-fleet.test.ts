@@ -73,7 +73,7 @@ describe.skipIf(!existsSync(program))("a fleet that knows nothing but a real nat
         expect(await command(...args)).toMatchObject({ code: 0 });
       await done("package", "publish", file("models/anomaly"), "--to", atHub, ...keys);
 
-      // What the operator says of the endpoint lies in the bucket; the server brings nothing but its name.
+      // The operator's statement about the endpoint lies in the bucket; the server brings only its name.
       const { address: _joins, ...body } = testEntry({ id: "till", packages: [digest] });
       const signed = {
         ...(await sign("directory entry", entryJson(body), operatorSigner(key.privatePem))),
@@ -124,10 +124,10 @@ describe.skipIf(!existsSync(program))("a fleet that knows nothing but a real nat
       const app = await openOffloader({ servers: [{ address: gate.address, trust: "operated" }] });
       await vi.waitFor(async () => expect(await score(app)).toBeCloseTo(meant, 4), soon);
       await app.close();
-      // What had come before the cut was not sent again, but for the chunks that were under way.
+      // The bytes before the cut were not sent again, except for the chunks that were under way.
       expect(link.downBytes).toBeLessThan(1.35 * model);
 
-      // Whoever believes somebody else does not take it.
+      // A client that trusts another key does not take it.
       const other = ["--into", file("other"), "--operator-keys", file("stranger.pub")];
       const refused = await command(
         "package",

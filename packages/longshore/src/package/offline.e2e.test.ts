@@ -152,7 +152,7 @@ it("what was signed again meanwhile takes the place of what was kept once the so
   await vi.waitFor(() => expect(reports.at(-1)).toContain("the kept copy goes on"), within);
   const back = await origin(port);
   await vi.waitFor(async () => expect(await ask(again)).toBe("[3,6,9,12]"), within);
-  // What became of the source is said once, not at each try.
+  // The failure of the source is reported once, not at each attempt.
   expect(reports.filter((line) => line.includes("the kept copy goes on")).length).toBeLessThan(4);
   await Promise.all([again.close(0), back.close(0)]);
 });

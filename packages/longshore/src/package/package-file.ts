@@ -29,7 +29,7 @@ async function* filesOf(store: ModelStore, model: string, inner = ""): AsyncIter
   }
 }
 
-/** What a model in a repository consists of now. Throws `unknown-model`, and `invalid-model` for names that cannot travel. */
+/** The present content of a model in a repository. Throws `unknown-model`, and `invalid-model` for names that cannot travel. */
 export async function manifestOf(
   store: ModelStore,
   model: string,

@@ -70,8 +70,8 @@ it("a model is signed, fetched over HTTP from where it broke off, checked, and s
   ]);
   expect((await fetch(`${origin.address}/v2/packages/${"x".repeat(20)}`)).status).toBe(404);
 
-  // A gateway knows the operator's entry; a server that joins as that endpoint is told what to serve, and gets it,
-  // also where it was started for that, and is not ready without.
+  // A gateway knows the operator's entry; a server that joins as that endpoint gets the models that it names, also if it was
+  // started for that, and is not ready without.
   const gate = await gateway({
     port: 0,
     id: "gate",
@@ -106,7 +106,7 @@ it("a model is signed, fetched over HTTP from where it broke off, checked, and s
   ]);
   const ready = async (): Promise<number> => (await fetch(`${till.address}/v2/health/ready`)).status;
   await vi.waitFor(async () => expect(await ready()).toBe(200), 60_000);
-  // What it fetched it gives on.
+  // It passes on the packages that it fetched.
   const passed = await command("package", "fetch", digest, "--from", till.address, "--into", file("third"));
   expect(passed.out).toBe(digest);
   await app.close();

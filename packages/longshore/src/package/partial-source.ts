@@ -12,9 +12,9 @@ interface PartlyHere {
 }
 
 /**
- * Model files of which only what is run is fetched: what they take and give, and where they can be cut, is read of the
- * package's list; a head that is to be loaded is fetched by its digest, anything else makes the whole file be read, and so
- * fetched. Files of other packages, and a file that is here whole, are read and cut here as ever.
+ * Model files of which only the parts that run are fetched. Their inputs, outputs and cuts are read from the package's list. A
+ * head to load is fetched by its digest; any other use reads, and so fetches, the whole file. Files of other packages, and a
+ * file that is here whole, are read and cut here as ever.
  */
 export function partialSource(inner: ModelSource, store: PackageStore, cache: PackageCache): ModelSource {
   function partOf({ digest }: Artifact): PartlyHere | undefined {

@@ -13,7 +13,7 @@ import { openOffloader } from "../compose/open-offloader.ts";
 import { sampleRepository } from "../compose/samples.ts";
 import { serve } from "../compose/serve.ts";
 
-/** What a converter of 16 bits gives of a plant: volts first, then the network that says how unusual they are. */
+/** The output of a 16-bit converter at a plant: volts first, then the network that says how unusual they are. */
 const plant = `name: plant
 dataClass: public
 inputs: [{ name: raw, datatype: INT16, shape: [1, 32, 4096] }]
@@ -25,8 +25,8 @@ pipeline:
   outputs: { score: judge.score }
 `;
 /**
- * 262 kB; what the step that judges leaves of it at c3 has 33 kB. The profile of the pipeline names more cuts of that step than
- * the package of its model lists heads to.
+ * 262 kB; the crossing at c3 of the judging step has 33 kB. The profile of the pipeline names more cuts of that step than the
+ * package of its model lists heads to.
  */
 const random = seededRandom(1);
 const raw = numericTensor(

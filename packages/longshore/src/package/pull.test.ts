@@ -54,7 +54,7 @@ describe("a package that is to take the place of another one", () => {
     return { content, file, manifest, digest: await manifestDigest(manifest, sha256) };
   }
 
-  /** A server that has the first of two packages; what of the second goes wrong is for a test to say. */
+  /** A server that has the first of two packages; each test decides how the second fails. */
   async function scene(maxBytes = 1000) {
     const clock = virtualClock();
     const [old, next] = [await packageOf("old"), await packageOf("next")];
@@ -87,7 +87,7 @@ describe("a package that is to take the place of another one", () => {
       },
       { clock, random: seededRandom(1), report: () => undefined, changed: () => undefined },
     );
-    // Of an engine it is only told what to load, and what not any more.
+    // The engine is only told which models to load, and which not any more.
     const engine = {
       load: () => state.load(),
       unload: async (model: string) => void unloaded.push(model),

@@ -26,7 +26,7 @@ import { isNats, natsPackages, type OpenPackages } from "../compose/nats-directo
 import { transportShown } from "../compose/server-tls.ts";
 import { partialSource } from "./partial-source.ts";
 
-/** How a server gets models that it is told to serve. */
+/** How a server gets the models that it is to serve. */
 export interface PullOptions {
   /** `http://host:port` of a server that gives packages away, or `nats:HOST[:PORT][/BUCKET]` of an object store. */
   readonly from: string;
@@ -36,62 +36,62 @@ export interface PullOptions {
   readonly maxBytes?: number;
   /** Public keys of the operator, a line each: only packages that one of them signed are believed. */
   readonly operatorKeys?: string;
-  /** What is fetched and loaded before the server is ready. */
+  /** The packages that are fetched and loaded before the server is ready. */
   readonly wanted?: readonly PackageReference[];
   readonly credentials?: ServerOptions["credentials"];
   readonly tls?: ServerOptions["tls"];
   /** Default: the packages of the server at `from`. */
   readonly source?: PackageSource;
   /**
-   * Gets of model files only what is run here: of packages that list their heads, the one head that a plan needs, and the
-   * whole where nothing else will do. Packages that are wanted by the name of their model are looked at again now and then.
-   * Default false: packages are fetched whole, loaded and warmed before they are offered.
+   * Fetches only the parts of model files that run here: of packages that list their heads, the one head that a plan needs, and
+   * the whole if only that will do. Packages that are wanted by the name of their model are checked again now and then. Default
+   * false: packages are fetched whole, loaded and warmed before they are offered.
    */
   readonly asNeeded?: boolean;
   /**
-   * Asks the source before what is kept of earlier starts is used: for a process that ends soon, and would never use what it got behind
-   * its start. Default false.
+   * Checks the source before copies of earlier starts are used: for a process that ends soon, and would never use what it
+   * fetched after its start. Default false.
    */
   readonly sourceFirst?: boolean;
-  /** What failed is tried again after this time, and what may have changed looked at, in milliseconds. Default half a minute. */
+  /** How soon a failure is retried and a possible change is checked, in milliseconds. Default half a minute. */
   readonly againMs?: number;
 }
 
 /** Models that come from elsewhere. */
 export interface Pull {
   readonly store: PackageStore;
-  /** What reads and cuts the model files of the store, where they may be here in part only. */
+  /** The reader of the store's model files, which may be here in part only; it also cuts them. */
   readonly source: ((whole: ModelSource) => ModelSource) | undefined;
   /** Models that are being fetched or warmed up: not offered yet. */
   readonly pending: ReadonlySet<string>;
   /**
-   * Loads and warms those of these that were installed before and are here whole, without asking the source; it is asked soon
+   * Loads and warms those of these that were installed before and are here whole, without the source; soon after it checks
    * whether there is a newer package of a model. For a start at which the source may be away. Never rejects.
    */
   restore(references: readonly PackageReference[], engine: Engine): Promise<void>;
   /**
-   * Fetches, loads and warms all of these, and lets go of what a call before wanted and this one does not, once all of these are
-   * here. What was restored of `restored` stays, too. Never rejects.
+   * Fetches, loads and warms all of these. Once they are here, it drops those that only an earlier call wanted. The packages of
+   * `restored` that were restored stay, too. Never rejects.
    */
   want(
     references: readonly PackageReference[],
     engine: Engine,
     restored?: readonly PackageReference[],
   ): Promise<void>;
-  /** Resolves once each of these was fetched, loaded and warm. What is wanted is tried until it is. Never rejects. */
+  /** Resolves once each of these was fetched, loaded and warm. Wanted packages are retried until they are. Never rejects. */
   have(references: readonly PackageReference[]): Promise<void>;
-  /** Looks at what is wanted again, unless it did so a moment ago. Never rejects. */
+  /** Checks the wanted packages again, unless it did so just now. Never rejects. */
   look(): Promise<void>;
   close(): Promise<void>;
 }
 
-/** After a look that somebody asked for none is made for this long, in milliseconds: others may be ahead of their packages. */
+/** After a check on request none is made for this long, in milliseconds: other endpoints may be ahead of their packages. */
 const lookPauseMs = 1000;
 
 /** The longest that a file may be, in bytes: as long as the whole of a package. */
 const maxFileBytes: number = 2 ** 40;
 
-/** Packages of a server, or in NATS. Nothing is connected before something is asked for. */
+/** Packages of a server, or in NATS. It connects at the first request. */
 export function packagesAt(
   from: string,
   { credentials, tls }: Pick<PullOptions, "credentials" | "tls">,
@@ -108,7 +108,7 @@ export function packagesAt(
   return { ...remotePackages(transport, from), close: () => transport.close() };
 }
 
-/** Whoever brings a source closes it. */
+/** The caller that brings a source closes it. */
 function sourceOf(
   options: PullOptions,
   clock: Clock,
@@ -149,9 +149,9 @@ export function openPull(
   const call = housekeepingCall("packages", control.signal);
   const manifests = keptManifests(options.into, { report, ...(ring ? { ring } : {}) });
   const held = new Map<string, FetchedPackage>();
-  /** Of those held, by the names of their models, as they were kept: the source was not asked yet whether there is a newer one. */
+  /** Held packages by the names of their models, as they were kept: the source was not yet checked for a newer one. */
   const unconfirmed = new Map<string, { told: string }>();
-  /** What was said of kept copies that cannot be loaded. */
+  /** Reports about kept copies that cannot be loaded. */
   const unusable = new Set<string>();
   const pending = new Set<string>();
   const waiting = new Set<() => void>();
@@ -171,7 +171,7 @@ export function openPull(
     if (before && !unconfirmed.has(name) && !(asNeeded && "model" in reference)) return;
     using child = childCall(call);
     fetching = { name, cancel: child.cancel };
-    // What is got later of a package goes on under the call of all.
+    // Later parts of a package are fetched under the call of all.
     const fetched = await fetchPackage(fetchParts, reference, asNeeded ? call : child.call).finally(
       () => (fetching = undefined),
     );
@@ -181,7 +181,7 @@ export function openPull(
     await manifests.keep(fetched);
   }
 
-  /** Has the engine load a package that is here, in place of the one that the name led to before. */
+  /** Has the engine load a package that is here, instead of the one that the name led to before. */
   async function install(
     name: string,
     fetched: FetchedPackage,
@@ -191,7 +191,7 @@ export function openPull(
     const before = held.get(name);
     const { model } = fetched.manifest;
     const replaced = store.packages.get(model);
-    // What is here goes on until the new one has taken its place, and is offered as long.
+    // The old one serves until the new one has replaced it, and is offered as long.
     if (!replaced) pending.add(model);
     loading = true;
     try {
@@ -231,10 +231,10 @@ export function openPull(
     store.put({ ...one, again, ...(later ? { asNeeded: current(fetched, later) } : {}) });
   }
 
-  /** What is got later is got of the package as it is then: one that was signed again has taken its place. */
+  /** Later parts are those of the current package: one that was signed again has replaced it. */
   function current({ manifest: { model }, digest }: FetchedPackage, later: AsNeeded): AsNeeded {
     const check = async (): Promise<void> => {
-      // While something is being loaded it may be the load that asks, for which the next look would wait, and it for that.
+      // While a load is under way it may be the load that waits for this, and the next check would wait for it.
       if (!loading) await again();
       if (store.packages.get(model)?.digest === digest) return;
       throw new LongshoreError(
@@ -250,7 +250,7 @@ export function openPull(
     };
   }
 
-  /** What of the package was fetched before, in another life of this process, need not be fetched. */
+  /** Parts of the package that an earlier process fetched need not be fetched. */
   async function lookFor({ asNeeded: later, manifest }: FetchedPackage): Promise<void> {
     if (!later) return;
     const heads = later.graphs.flatMap((graph) => graph.heads);
@@ -266,7 +266,7 @@ export function openPull(
     const { model } = fetched.manifest;
     held.delete(name);
     unconfirmed.delete(name);
-    // Another package of the same model may have taken its place.
+    // Another package of the same model may have replaced it.
     if (store.packages.get(model)?.digest === fetched.digest) {
       changed();
       await engine.unload(model, call);
@@ -276,7 +276,7 @@ export function openPull(
     fetched[Symbol.dispose]();
   }
 
-  /** The same for all of these. The source is asked for what cannot be loaded. */
+  /** The same for all of these. Those that cannot be loaded are fetched from the source. */
   async function restore(references: readonly PackageReference[], engine: Engine): Promise<void> {
     for (const reference of references) {
       try {
@@ -324,7 +324,7 @@ export function openPull(
         report(`package ${name}: ${message}; ${soon}`);
       }
     };
-    // What is here already waits for no source.
+    // Packages that are here wait for no source.
     if (!sourceFirst) await restore(references, engine);
     const wallMs = clock.wallMs();
     for (const reference of references) {
@@ -334,13 +334,13 @@ export function openPull(
         unconfirmed.set(nameOf(reference), unconfirmed.get(nameOf(reference)) ?? { told: "" });
       }
       if (!behind && unconfirmed.has(nameOf(reference))) continue;
-      // Where something else is wanted by now, the turn for that is next.
+      // If other packages are wanted by now, the next turn is for those.
       if (references === latest) await attempt(nameOf(reference), () => get(reference, engine));
     }
     if (references !== latest) return;
     if (sourceFirst) await restore(references, engine);
     const wanted = new Set([...references.map(nameOf), ...stay]);
-    // What could not be had may be what takes the place of one of these, unless it is these that have its room.
+    // The failed package may be the successor of one of these, unless these take the room that it needs.
     const stays = failed && roomy;
     for (const [name, fetched] of held) {
       if (!wanted.has(name) && !stays) await attempt(name, () => letGo(name, fetched, engine));

@@ -236,7 +236,7 @@ it("a package is used until its end, is asked for again before it, and is unload
   await pull.want([{ model: "toy" }], engine);
   const serial = (): number | undefined => pull.store.packages.get("toy")?.manifest.serial;
   expect(serial()).toBe(1);
-  // Signed again in time: it takes the place of the one that ends.
+  // Signed again in time: it replaces the one that ends.
   now = await packageOf(2, endMs + 10 * 3_600_000);
   await clock.advance(9 * 3_600_000 + 1000);
   await expect.poll(serial, within).toBe(2);

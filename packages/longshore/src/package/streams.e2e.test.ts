@@ -29,7 +29,7 @@ const frames: readonly Inputs[] = [0.05, 0.1, 0.4, 0.6].map((size) => ({
   ),
 }));
 const limits = { dataClass: "public", minAgreementRatio: 1 } as const;
-/** Readings stay on the device, what a head makes of them does not have to. */
+/** Readings stay on the device; the output of a head need not. */
 const inputStays: Policy = {
   ignoresEndpoint: true,
   decide: ({ zone, reveals }) =>
@@ -37,7 +37,7 @@ const inputStays: Policy = {
       ? { allow: true }
       : { allow: false, rule: "the input stays on the device" },
 };
-/** Frames that a stream may take until its plans have changed, on a machine that has much else to do. */
+/** Frames that a stream may take until its plans have changed, on a busy machine. */
 const mostFrames = 2000;
 
 let repository: string;
@@ -76,7 +76,7 @@ function parts(one: FrameResult): readonly string[] {
 const isSplit = (one: FrameResult): boolean =>
   parts(one).some((part) => part.startsWith("start..c") && part.endsWith("here")) &&
   parts(one).some((part) => part.endsWith("..end there"));
-/** Whether nothing else than this device was planned for it. */
+/** Whether only this device was planned for it. */
 const isPlannedHere = (one: FrameResult): boolean =>
   one.kind === "answered" &&
   one.result.plans.every(({ legs }) =>

@@ -50,7 +50,7 @@ export function createAddresses(clock: Clock, lookUp: LookUp = systemLookUp): Ad
     try {
       kept.address = await lookUp(name);
     } catch {
-      // The next request asks again after a while; until then the last address stands, or none.
+      // The next request resolves again after a while; until then the last address stays, or none.
     }
     return kept.address;
   };

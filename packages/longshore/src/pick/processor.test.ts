@@ -25,7 +25,7 @@ const info = (id: string, address: string): EndpointInfo => ({
 
 const endpoints = [info("a", "http://10.0.0.1:80"), info("b", "http://10.0.0.2:81")];
 
-/** A processor over a picker that notes what it is asked and told. */
+/** A processor over a picker that records its calls. */
 function processor(refuse?: LongshoreError) {
   const asked: { readonly request: PickRequest; readonly call: Call }[] = [];
   const told: unknown[] = [];
@@ -102,7 +102,7 @@ it("takes rules, deadline, objective and fairness from the headers", async () =>
     tenant: "fairness:team-1",
   });
   expect(asked[0]?.request.evenLate).toBe(false);
-  // Names of others' objectives mean nothing here; their time is an objective and not a limit.
+  // Names of others' objectives are ignored here; their time is an objective and not a limit.
   await process(infer, { "x-gateway-inference-objective": "critical", "x-llm-d-slo-ttft-ms": "9" });
   expect(asked[1]?.call).toMatchObject({ deadlineMs: 9 });
   expect(asked[1]?.call.goal).toBeUndefined();

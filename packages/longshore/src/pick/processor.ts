@@ -63,11 +63,11 @@ function lengthOf(headers: Headers): number {
 function callOf(headers: Headers, given: Call, { clock, unstatedRules }: ProcessorParts): Call {
   const base = ownCall(given);
   const sender = first(headers, fairnessHeaders);
-  // Whose failures pause an endpoint for whom; it grants nothing.
+  // The sender for whom failures pause an endpoint; it grants nothing.
   if (sender !== undefined) base.tenant = `fairness:${sender.slice(0, mostSender)}`;
   const call = ownCall(callFromHeaders(headers, base, clock.nowMs(), unstatedRules));
   const objective = first(headers, objectiveHeaders);
-  // Names of others, such as those of InferenceObjectives, say nothing here.
+  // Names of others, such as those of InferenceObjectives, are ignored here.
   if (call.goal === undefined && objective !== undefined && isObjective(objective)) call.goal = objective;
   return call;
 }

@@ -108,7 +108,7 @@ const three = [
   "cloud,tier=cloud,speed=20,rtt=8,overhead=1,up=1mbit,microsPerSecond=500,microsPerMegabyte=3",
 ];
 
-/** What the three nodes come to at some tiers, worked out by itself. */
+/** The value of the three nodes at some tiers, computed independently. */
 function worth(
   tiers: readonly number[],
   reach: number,

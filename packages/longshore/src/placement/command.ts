@@ -34,7 +34,7 @@ export async function findPlacement(
   const { split, table } = file.graph;
   const { ids } = endpoints;
   const call: Call = housekeepingCall("split", io.stop);
-  // Before anything is measured: what is wrong with names and goals is said at once.
+  // Before any measurement: wrong names and goals are reported at once.
   pinsOf(
     split,
     split.names.map(() => true),
@@ -61,7 +61,7 @@ export async function findPlacement(
     nodeBytes: costs.nodeBytes,
     ...deviceFacts(endpoints),
   });
-  // What the radio takes for the answer is the same for every placement that leaves the device.
+  // The radio's energy for the answer is the same for every placement that leaves the device.
   const answerMillijoules = endpoints.radio.downMillijoulesPerMegabit * 8e-6 * answerBytes;
   const energy = chain.deviceMillijoules;
   const measures = {

@@ -8,14 +8,14 @@ import {
 } from "@longshore/graph";
 import { quantile } from "./goals.ts";
 
-/** What runs at an endpoint. */
+/** The part that runs at an endpoint. */
 interface Stage {
   readonly endpoint: string;
   readonly nodes: number;
   readonly ms: number;
 }
 
-/** What is sent from one endpoint to the next. */
+/** The tensors sent from one endpoint to the next. */
 interface Passage {
   readonly from: string;
   readonly to: string;
@@ -85,7 +85,7 @@ export function placementFigures(
   };
 }
 
-/** Name of the cut behind a hop's tier; `start` and `end` where nothing, or everything, lies before it. */
+/** Name of the cut after a hop's tier; `start` and `end` where nothing, or everything, lies before it. */
 function cutAt({ placement }: SplitAnswer, hop: number, nodes: number, table: CutTable): string | null {
   const before = placement.filter((tier) => tier <= hop).length;
   if (before === 0) return "start";

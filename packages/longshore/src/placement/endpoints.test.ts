@@ -10,7 +10,7 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
-/** A packet each so many milliseconds, for a second. */
+/** A packet at this interval in milliseconds, for a second. */
 const every = (ms: number): string =>
   Array.from({ length: 1000 / ms }, (_none, at) => `${(at + 1) * ms}\n`).join("");
 const mean = (values: readonly number[] = []): number =>

@@ -95,14 +95,14 @@ async function hopOf(endpoint: WrittenEndpoint): Promise<Hop> {
   };
 }
 
-/** What the chain of endpoints does to requests whose input and answer have such sizes. */
+/** The effect of the chain of endpoints on requests whose input and answer have these sizes. */
 export function hopFacts(
   endpointStates: PlacementTiers,
   inputBytes: number,
   answerBytes: number,
 ): readonly HopFacts[] {
   return endpointStates.hops.map(({ up, down, exchangeMs, microsPerMegabyte }) => ({
-    // Bodies fill packets: what is shorter than one takes as long, which is no price of a byte.
+    // Bodies fill packets: one shorter than a packet takes as long, which is no price of a byte.
     msPerByte: msPerByte(up, Math.max(packetBytes, inputBytes)),
     fixedMs: msPerByte(down, answerBytes).map((ms) => exchangeMs + ms * answerBytes),
     microsPerByte: microsPerMegabyte / 1e6,

@@ -13,7 +13,7 @@ import {
 } from "@longshore/graph";
 import type { NamedGoal, NamedLimit } from "./goals.ts";
 
-/** What is asked of the planner. */
+/** The input of the planner. */
 export interface PlacementQuestion {
   readonly dag: Dag;
   readonly tiers: number;
@@ -67,9 +67,9 @@ export interface Shortfall {
 
 /** Why nothing keeps the limits. */
 export interface Impossible {
-  /** Limits that nothing keeps, whatever the others are. */
+  /** Limits that no placement keeps, even without the others. */
   readonly alone: readonly Shortfall[];
-  /** Where each can be kept alone: what the limit comes to at least when all others are kept, as far as that was found. */
+  /** For limits that can be kept alone: the least value of each when all others are kept, as far as it was found. */
   readonly together: readonly Shortfall[];
 }
 

@@ -10,7 +10,7 @@ import {
 } from "@longshore/graph";
 import type { PlacementOptions } from "./options.ts";
 
-/** What is to be made small, with how its value is to be read. */
+/** The value to minimise, with how it is read. */
 export interface NamedGoal {
   readonly name: string;
   readonly goal: SplitGoal;
@@ -65,7 +65,7 @@ export function placementGoal(
   return { name, goal, unit: name === "energy" ? "mJ" : name === "cost" ? "micros" : "ms" };
 }
 
-/** What a term of a sum measures; undefined where there are no outcomes. */
+/** The measure of a term of a sum; undefined without outcomes. */
 function sumOf(of: SumTerm["of"], measures: ChainMeasures, dag: Dag, tiers: number): Measure | undefined {
   if (of === "mean") return measures.meanMs;
   if (of === "energy") return measures.deviceMillijoules;

@@ -2,7 +2,7 @@ import type { Command } from "commander";
 import { collect, number } from "../options/define.ts";
 import { inTimeText } from "../options/objective-text.ts";
 
-/** What `longshore split` asks the planner of placements for. */
+/** The options of `longshore split` for the planner of placements. */
 export interface PlacementOptions {
   readonly goal?: string;
   readonly device?: string;

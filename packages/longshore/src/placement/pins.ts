@@ -5,9 +5,9 @@ import type { Pins, SplitGraph } from "@longshore/graph";
 const mostListed = 12;
 
 /**
- * How far nodes may run and tensors may travel: what cannot travel stays where it is made, and what `--keep` names goes no
- * further than the device, or than the endpoint behind `=`. A tensor that is kept is made there, too: that it is never sent
- * says nothing when its maker runs elsewhere. Throws `invalid-input` for names that the graph does not have.
+ * How far nodes may run and tensors may travel: a tensor that cannot travel stays where it is made, and one that `--keep` names
+ * goes no further than the device, or than the endpoint after `=`. A tensor that is kept is made there, too: that it is never
+ * sent says nothing when its maker runs elsewhere. Throws `invalid-input` for names that the graph does not have.
  */
 export function pinsOf(
   split: SplitGraph,

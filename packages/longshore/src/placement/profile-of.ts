@@ -15,7 +15,7 @@ import { openEngine } from "../compose/open-engine.ts";
 import type { OpenedModel } from "../compose/open-model.ts";
 import { readProfile } from "../profile/read-profile.ts";
 
-/** Cuts that are measured where nobody has before, and counted runs of each. */
+/** Cuts that are measured if there is no profile, and counted runs of each. */
 const effort = { maxCuts: 12, rounds: 3 } as const;
 /** Inputs of sizes that differ by less than this factor are of one size. */
 const alike = 1.25;

@@ -65,7 +65,7 @@ const mean = (values: readonly number[]): number => values.reduce((sum, one) => 
 
 it("scales what earlier cuts took to what was measured, and follows no figure below none", async () => {
   const before = await measured(pipeline());
-  // What somebody measured on a machine that is much slower: 2 s for the head of which half is the first step, 3 s for the rest.
+  // A profile from a machine that is much slower: 2 s for the head of which half is the first step, 3 s for the rest.
   const heads: Readonly<Record<string, number>> = { start: 0, more: 1000, soft: 2000, turn: 4000, end: 5000 };
   const slow: Profile = {
     ...before,
@@ -102,7 +102,7 @@ it("measures what runs here before a step in sequences, though an endpoint for i
   );
   expect(cuts.map(({ id }) => id)).toEqual(["start", "soft", "turn", "end"]);
   const [start, soft, turn] = cuts;
-  // What was assumed of the rest stays: 50 ms of a model, 5 ms of a transform.
+  // The assumed times of the rest stay: 50 ms of a model, 5 ms of a transform.
   expect([soft!.tail, turn!.tail]).toEqual([55, 5]);
   expect(start!.tail - soft!.head).toBeCloseTo(55);
   expect(new Set(soft!.all).size).toBeGreaterThan(2);
@@ -123,7 +123,7 @@ it("measures all of a pipeline that answers several times, with the endpoint tha
   };
   const server = await serve({ store, port: 0, observer });
   open.push(server);
-  // The whole takes longer than the head, and each time longer, whatever else the machine does.
+  // The whole takes longer than the head, and each time longer, however busy the machine is.
   let ms = 0;
   const nowMs = (): number => (ms += 1 + asked);
   const cuts = cutsOf(await measured(pipeline("", ", decoupled: true"), undefined, server.address, nowMs));

@@ -16,16 +16,16 @@ import {
 import { type StepModel, stepModels, totalBytes } from "@longshore/core/internal";
 import type { MeasureOptions } from "./measure.ts";
 
-/** Counted runs of each input, where nobody says. */
+/** Counted runs of each input, by default. */
 const usualRounds = 5;
 
 /** Runs a request to its end, wherever that is. */
 type Run = (request: InferenceRequest, call: Call) => Promise<InferenceResponse>;
 
 /**
- * What can be measured of a pipeline with models that only others have, and that is not cut up between endpoints: what runs here before
- * the first of them, and what crosses there. With `whole`, which runs all of it, what follows is measured, too, and divided among
- * the later steps as it was assumed; without, it keeps the times that were assumed.
+ * Measures what can be measured of a pipeline with models that only others have, and that is not cut up between endpoints: the
+ * steps that run here before the first of them, and the crossing there. With `whole`, which runs all of it, the rest is
+ * measured, too, and divided among the later steps in the assumed proportions; without, they keep their assumed times.
  */
 export async function measureHere(
   options: MeasureOptions,
@@ -48,7 +48,7 @@ export async function measureHere(
   return { ...assumed, measuredOn: { runtime, threads: 1, description: process.arch }, variants };
 }
 
-/** What runs of a segment take, and what the last of each sample gave. */
+/** The times of runs of a segment, and the outputs of the last of each sample. */
 interface Timed {
   readonly tookMs: readonly number[];
   readonly outputs: readonly Tensors[];
@@ -100,7 +100,7 @@ async function headMeasured(
     if (!known) return bucket;
     const before = mean(known.headMs);
     const follows = mean(known.tailMs);
-    // What was known of either side is divided as it was.
+    // The known times of either side are divided in the same proportions.
     const scale = end && follows > 0 ? Math.max(0, mean(end.tookMs) - mean(measured)) / follows : 1;
     const cuts = bucket.cuts.map((one, index): CutProfile => {
       const headMean = mean(one.headMs);

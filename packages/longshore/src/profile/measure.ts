@@ -37,7 +37,7 @@ import { platformTransforms } from "../compose/transforms.ts";
 /** How much is measured: more takes longer and is firmer. */
 export interface MeasureOptions {
   readonly engine: Engine;
-  /** Who has the models of steps that are not here; what runs at them is measured with the way there. Default: nobody. */
+  /** Endpoints with the models of steps that are not here; their runs are measured with the way there. Default: none. */
   readonly endpoints?: readonly Endpoint[];
   readonly clock: Clock;
   readonly model: string;
@@ -61,7 +61,7 @@ export function featuresOf(description: ModelDescription, inputs: Tensors): Feat
   return port.media === "text" ? { bytes, size: tensor.bytes.byteLength - 4 } : { bytes };
 }
 
-/** Whether only the head of a model is measured: nobody has the rest, or a sequence would have to begin for each run. */
+/** Whether only the head of a model is measured: no endpoint has the rest, or a sequence would have to begin for each run. */
 export function measuredHere(description: ModelDescription, endpoints: readonly Endpoint[]): boolean {
   return needsOthers(description) && (endpoints.length === 0 || description.sequence !== undefined);
 }
@@ -74,7 +74,7 @@ export async function measureModel(options: MeasureOptions, call: Call): Promise
   const { description } = knowledge;
   const { endpoints = [] } = options;
   const infer = stepsAround(engine, endpoints, { clock: options.clock, observer: silentObserver });
-  // What answers several times runs whole, and is cut nowhere.
+  // A model with several answers runs whole, and is cut nowhere.
   const whole = description.decoupled === true;
   if (measuredHere(description, endpoints)) return measureHere(options, knowledge, undefined, call);
   if (whole && needsOthers(description)) return measureHere(options, knowledge, infer, call);
@@ -110,7 +110,7 @@ function searchedCodecs(): { readonly codecs: readonly Codec[]; readonly ladders
   return { codecs, ladders };
 }
 
-/** Finds the graph file behind a step (or behind the model itself), so that inner cuts are chosen well. */
+/** Finds the graph file of a step (or of the model itself), so that inner cuts are chosen well. */
 function graphFinder(engine: Engine, description: ModelDescription, call: Call): GraphFinder {
   const source = onnxSource({ sha256 });
   return async (variant, step) => {
@@ -151,8 +151,8 @@ export function textAgreement(a: string, b: string): number {
 }
 
 /**
- * Agreement of answers: where a model answers in words, the words count by characters and nothing else does (a box that
- * moved by a pixel is no wrong answer); otherwise as `tensorAgreement`.
+ * Agreement of answers: if a model answers in words, only the characters of the words count (a box that moved by a pixel is no
+ * wrong answer); otherwise as `tensorAgreement`.
  */
 export const answerAgreement: Agreement = (actual, expected) => {
   const texts = [...expected].filter(([, tensor]) => tensor.spec.datatype === "BYTES");
@@ -164,7 +164,7 @@ export const answerAgreement: Agreement = (actual, expected) => {
   return shares.reduce((total, share) => total + share, 0) / shares.length;
 };
 
-/** The most samples that are read from a folder where nobody says otherwise: each is run many times. */
+/** The most samples that are read from a folder by default: each is run many times. */
 const maxSamples = 8;
 
 /** `count` evenly spaced ones of a sorted list first, then the others: names that begin alike are often of one kind. */

@@ -29,9 +29,9 @@ function scaled(variant: VariantProfile, ratio: number): VariantProfile {
 }
 
 /**
- * A profile with variants that were measured later. What is known of others stays: their files are the same, even though
- * the version has another digest with one more file in it. Times of the later measurement are scaled so that the variant
- * that both know, `common`, took as long in both: the machine may have been another one, or busier.
+ * A profile with variants that were measured later. Knowledge of others stays: their files are the same, even though the
+ * version has another digest with one more file in it. Times of the later measurement are scaled so that the variant that both
+ * know, `common`, took as long in both: the machine may have been another one, or busier.
  */
 export function mergeProfile(known: Profile | undefined, later: Profile, common: string): Profile {
   if (!known) return later;
@@ -52,8 +52,8 @@ export function mergeProfile(known: Profile | undefined, later: Profile, common:
 }
 
 /**
- * What was measured of some variants, with what is known of the others beside it. Their times are scaled by what a variant that
- * both know takes now, where there is one.
+ * The measurements of some variants, with the knowledge of the others beside it. Their times are scaled by the present time of
+ * a variant that both know, if there is one.
  */
 export function withOthers(known: Profile | undefined, measured: Profile): Profile {
   if (!known) return measured;

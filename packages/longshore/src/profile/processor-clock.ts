@@ -2,9 +2,9 @@ import type { Clock } from "@longshore/core";
 import { systemClock } from "@longshore/nodejs";
 
 /**
- * The machine's clock, whose monotonic time is what processors have worked for this process, all its threads added up. For
- * measuring runs that use one thread on a machine that others use too: what they take does not count. What a run waits
- * for does not count either, so it is no clock for networks.
+ * The machine's clock, whose monotonic time is the processor time of this process, all its threads added up. It measures runs
+ * of one thread on a machine that others use too: their time does not count. The waiting time of a run does not count either,
+ * so it is no clock for networks.
  */
 export function processorClock(): Clock {
   const clock = systemClock();

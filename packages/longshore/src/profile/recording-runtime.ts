@@ -42,7 +42,7 @@ class Sparse {
 }
 
 function copied(feeds: Tensors): Tensors {
-  // Not the tensor with other bytes: one that was given away would be given away again by whoever runs on it.
+  // Not the tensor with other bytes: a tensor that was given away would be given away again by the run.
   return new Map([...feeds].map(([name, { spec, bytes }]) => [name, { spec, bytes: bytes.slice() }]));
 }
 

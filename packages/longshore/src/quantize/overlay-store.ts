@@ -19,7 +19,7 @@ export function overlayStore(store: ModelStore, files: ReadonlyMap<string, Uint8
     },
     async read(path) {
       const own = files.get(path);
-      // A copy: whoever reads owns what they read.
+      // A copy, since readers own the bytes they get.
       return own ? own.slice() : store.read(path);
     },
   };

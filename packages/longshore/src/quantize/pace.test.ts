@@ -8,7 +8,7 @@ import { isCarried, type Pace, pacedProfile, paceOf } from "./pace.ts";
 
 const variants = { standard: "default", made: "int8" };
 
-/** A machine that becomes slower with every run, and two variants of which one takes so many times as long. */
+/** A machine that becomes slower with every run, and two variants of which one takes `ratio` times as long. */
 async function pace(ratio: number, noise = 0): Promise<Pace> {
   const clock = manualClock();
   const random = seededRandom(3);

@@ -28,7 +28,7 @@ import { addVariant, modelsInside, type NewFiles, variantFile } from "./variant-
 /** Ways to make a model smaller. */
 export type VariantFormat = "int8" | "fp16";
 
-/** What `quantizeVariant` needs. */
+/** The options of `quantizeVariant`. */
 export interface VariantOptions {
   readonly store: ModelStore;
   readonly model: string;
@@ -86,9 +86,9 @@ export async function answersOf(
 }
 
 /**
- * Makes a variant of a model with smaller numbers: of its graph, or, for a pipeline, of every network in it. Each network
- * sees what the pipeline really feeds it, one after the other, and each attempt is judged by the answers of the whole
- * model with all networks made so far in place.
+ * Makes a variant of a model with smaller numbers: of its graph, or, for a pipeline, of every network in it. Each network sees
+ * its real inputs in the pipeline, one after the other, and each attempt is judged by the answers of the whole model with all
+ * networks made so far.
  *
  * Throws `unsupported` when nothing in the model can be made smaller.
  */
@@ -172,7 +172,7 @@ class Maker {
 
   async #network(model: string, version: string, call: Call): Promise<void> {
     const { store, name, format, note } = this.#options;
-    // A name that cannot be written is told before anything is tried.
+    // A name that cannot be written is reported before any attempt.
     await addVariant(store, new Map(this.#files), model, { name });
     const artifact = await this.#engine.artifact(wholeModel(model), call);
     const file = await artifact.bytes(call);
@@ -190,7 +190,7 @@ class Maker {
       format === "fp16" ? await halved(file, judge) : await this.#eightBits(model, file, feeds, judge, call);
     this.#agreement = made.agreementRatio;
     this.#files.set(path, made.file);
-    // Alone it answers for itself: whoever asks for this network is told what it does to its own answers.
+    // Alone it is judged by its own answers: a request for this network gets their agreement.
     const own =
       this.#options.model === model
         ? made.agreementRatio
@@ -250,7 +250,7 @@ class Maker {
     }
   }
 
-  /** Agreement of the whole model with these files in place. */
+  /** Agreement of the whole model with these files. */
   async #judge(files: NewFiles, call: Call): Promise<number> {
     const { store, model, name, judged } = this.#options;
     const opened = openEngine({ store: overlayStore(store, files), tier: "cloud" });

@@ -44,7 +44,7 @@ interface Report {
   readonly figures: TrialFigures | null;
 }
 
-/** What a server answers at once, and a change, before which it loads what the alias comes to lead to. */
+/** The time limit of a server's answer, and of a change, before which it loads the new target of the alias. */
 const mostAnswerMs = 10_000;
 const mostChangeMs = longestLoadMs + mostAnswerMs;
 
@@ -87,7 +87,7 @@ function reportFrom(value: unknown): Report {
   };
 }
 
-/** What was seen of a trial, for people: `candidate 20, 0 failed, 5.7 ms; stable 30, 1 failed, 7.2 ms; 18 of 20 agreed`. */
+/** The figures of a trial, for people: `candidate 20, 0 failed, 5.7 ms; stable 30, 1 failed, 7.2 ms; 18 of 20 agreed`. */
 function figuresText({ candidate, stable, compared, agreed }: TrialFigures): string {
   const side = (name: string, { requests, errors, meanMs }: SideFigures): string =>
     `${name} ${requests}, ${errors} failed, ${milliseconds(meanMs)}`;

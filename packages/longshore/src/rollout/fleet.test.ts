@@ -44,7 +44,7 @@ async function rollout(...args: readonly string[]): Promise<string> {
   return (await command("rollout", ...args, "--at", address)).said;
 }
 
-/** Every answer is right, whatever becomes of the candidate; gives the versions that answered, and what became of it. */
+/** Every answer is right, whatever the fate of the candidate; gives the versions that answered, and its final status. */
 async function callers(
   highest: number,
 ): Promise<{ readonly versions: ReadonlySet<string>; readonly status: string }> {
@@ -88,7 +88,7 @@ it("what an alias comes to lead to is loaded at all servers of a gateway before 
 it("a canary that fails at the servers of a gateway is covered, and rolled back", async () => {
   expect(await rollout("set", "reader", "--model", "table", "--to", "1")).toContain("leads to table 1");
   await rollout("start", "reader", "--to", "2", "--weight", "0.5");
-  // Every other request asks for what is not in its table.
+  // Every other request is for a row that is not in its table.
   const { versions, status } = await callers(4);
   expect(status).toMatch(/rolled back: \d+ of \d+ requests failed, of the stable version 0 of \d+/);
   expect([...versions].sort()).toEqual(["1", "2"]);

@@ -1,7 +1,7 @@
 import { type Directory, LongshoreError } from "@longshore/core";
 import { type Alias, aliasFrom, type Rollouts } from "@longshore/core/internal";
 
-/** Lets the operator's aliases of a directory hold here, and what changes of them. Those that cannot be read are told of once. */
+/** Applies the operator's aliases of a directory here, and their changes. Unreadable ones are reported once. */
 export function followAliases(
   directory: Directory,
   rollouts: Rollouts,

@@ -92,7 +92,7 @@ it("leads requests by an alias, moves when its revision is known, and says who a
     0,
   );
   expect(await infer(address)).toEqual({ status: 200, name: "reader", version: "2", last: 30 });
-  // Who names a version gets that one.
+  // A request that names a version gets that one.
   expect(await infer(address, {}, "reader/versions/1")).toMatchObject({ version: "1", last: 0 });
   const stale = await rollout("promote", "reader", "--revision", "1", ...at);
   expect(stale).toMatchObject({ code: 1, said: expect.stringContaining("revision 2") as string });
@@ -108,7 +108,7 @@ it("leads requests by an alias, moves when its revision is known, and says who a
   expect((await infer(address)).status).toBe(404);
 });
 
-/** One server behind it, whose models it is asked to roll out. */
+/** A gateway over one server, whose models it rolls out. */
 async function gatewayBefore(address: string): ReturnType<typeof gateway> {
   const servers = [{ address }];
   const made = await gateway({
@@ -139,7 +139,7 @@ it("keeps users to one side, through a gateway, too", async () => {
   expect(new Set(versions.values()).size).toBe(2);
 });
 
-/** Passes requests on, and answers as they come, but for those that `cut` names: they are run, and nobody hears of it. */
+/** Passes requests on, and answers as they come, except those that `cut` names: they are run, and their answers are dropped. */
 async function cutting(address: string, cut: RegExp): Promise<string> {
   const proxy = createServer((incoming, reply) => {
     const { method, url: path = "", headers } = incoming;

@@ -43,7 +43,7 @@ function nameIn({ body }: SignedAlias): string {
   return String(read.own(read.objectAt(body.alias, "alias"), "name"));
 }
 
-/** What the versions consist of, asked of a server that has them. */
+/** The content of the versions, from a server that has them. */
 async function targetsOf(
   options: SignAliasOptions,
 ): Promise<{ readonly stable: Target; readonly candidate: Target | undefined }> {
@@ -97,7 +97,7 @@ export async function signAlias(name: string, options: SignAliasOptions, io: Com
         `alias ${name} is at revision ${before?.revision ?? 0} in the file, and the change was meant for revision ${revision}: look at it again`,
       );
     }
-    // What is there may have been put back as it was long ago.
+    // The file may have been put back to an old state.
     const next = Math.max(before?.revision ?? 0, rest.lastRevision) + 1;
     const result = made(name, next, targets, options);
     const wallMs = Math.round(systemClock().wallMs());

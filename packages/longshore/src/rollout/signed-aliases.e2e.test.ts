@@ -90,7 +90,7 @@ it("one signed word moves a name at every server that reads the directory", asyn
   );
   const refused = await command("rollout", "set", "reader", "--model", "simple", "--to", "1", "--at", one);
   expect([refused.code, refused.said]).toEqual([1, expect.stringContaining("is the operator's")]);
-  // Somebody who has the file and not the key.
+  // An attacker who has the file and not the key.
   const text = await readFile(file("endpoints.json"), "utf8");
   const forged = text.replace('"revision": 2', '"revision": 3').replace('"version": "2"', '"version": "1"');
   expect(forged).not.toBe(text);
@@ -125,7 +125,7 @@ it("one signed word moves a name at every server that reads the directory", asyn
   };
   await writeFile(file("endpoints.json"), JSON.stringify(without));
   await vi.waitFor(async () => expect(await leadsTo(two)).toBe("status 404"), 60_000);
-  // Whoever saw the name before believes it again, and nobody's change that was meant for it then fits.
+  // Readers that saw the name before believe it again, and no older change that was meant for it then fits.
   expect((await sign("--to", "1", "--revision", "0")).said).toContain(
     "reader (revision 3) leads to simple 1",
   );
@@ -165,7 +165,7 @@ it("a gateway that keeps a directory passes names on to those who read it, and t
   await vi.waitFor(async () => expect(await leadsTo(one)).toBe("1"), 60_000);
   await command(...alias, "--model", "simple", "--at", one, "--to", "2", "--revision", "1");
   await vi.waitFor(async () => expect(await leadsTo(one)).toBe("2"), 60_000);
-  // Who reads it without the operator's keys believes no name of it.
+  // A reader without the operator's keys believes no name of it.
   const stranger = await server({ from: directoryServer.address });
   expect(await leadsTo(stranger)).toBe("status 404");
   await writeFile(file("endpoints.json"), JSON.stringify({ schemaVersion: 1, entries: [] }));

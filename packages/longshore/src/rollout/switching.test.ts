@@ -37,7 +37,7 @@ const call = {
   rules: { dataClass: "internal", leastTrust: "none" } as const,
 };
 
-/** What the versions make of 1: head and tail have factors of their own, so that a mixture of two versions shows. */
+/** The effect of the versions on 1: head and tail have factors of their own, so that a mixture of two versions shows. */
 const factors = { "1": [2, 3], "2": [5, 7], "3": [2, 3] } as const;
 
 /** The third version is the first, but fails where the last value is 4. */
@@ -78,7 +78,7 @@ const rollout = async (at: string, ...args: readonly string[]): Promise<string> 
 
 const first = (outputs: Tensors, name: string): number => float32View(outputs.get(name) as Tensor)[0] ?? NaN;
 
-/** Head and tail under the alias, as a device asks for them that was told what the alias is. */
+/** Head and tail under the alias, as requests of a device that knows what the alias is. */
 async function inParts(): Promise<string> {
   const { description } = (await client.describe("reader", undefined, call))!;
   const { version, digest } = description;
@@ -130,7 +130,7 @@ it("head and tail are of one version while an alias is switched under load, and 
   }
   await Promise.all(work);
   await offloader.close();
-  // A caller whose head the alias no longer leads to is told so, and asks again.
+  // A caller whose head the alias no longer leads to is told so, and sends the request again.
   const allowed = ["parts 1 6", "parts 2 35", "parts unknown-version", "whole 6", "whole 35"];
   expect([...counts.keys()].filter((said) => !allowed.includes(said))).toEqual([]);
 });

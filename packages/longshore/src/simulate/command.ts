@@ -12,7 +12,7 @@ export interface SimulateOptions extends ScenarioFlags {
   readonly html?: string;
 }
 
-/** What is a figure of nothing, such as the energy of answers where there were none, is a dash, as in the report. */
+/** A figure without data, such as the energy of answers if there were none, is a dash, as in the report. */
 function cell(value: unknown): string {
   if (typeof value !== "number") return String(value);
   return Number.isFinite(value) ? Number(value.toPrecision(value >= 100 ? 4 : 3)).toString() : "-";

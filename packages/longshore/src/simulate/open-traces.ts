@@ -57,8 +57,8 @@ export async function traceFrom(source: TraceSource): Promise<Trace> {
 }
 
 /**
- * The link of an uplink: a downlink of four times a constant rate, the recorded downlink that lies beside `x.up` as
- * `x.down`, or else the same trace again.
+ * The link of an uplink: a downlink of four times a constant rate, the recorded downlink that lies beside `x.up` as `x.down`,
+ * or else the same trace again.
  */
 export async function linkFrom(up: TraceSource, down: TraceSource | undefined): Promise<LinkTraces> {
   const trace = carrying(await traceFrom(up));
@@ -75,8 +75,8 @@ async function downlinkOf(up: TraceSource, down: TraceSource | undefined, trace:
 }
 
 /**
- * All links that are to be replayed, of files, rates and folders; of a folder, every file that is a trace, `x.down` only as
- * the downlink of `x.up`. `skip` is told of files of a folder that are no trace. Throws `invalid-input`.
+ * All links that are to be replayed, of files, rates and folders; of a folder, every file that is a trace, `x.down` only as the
+ * downlink of `x.up`. `skip` is called for files of a folder that are no trace. Throws `invalid-input`.
  */
 export async function linksFrom(
   sources: readonly TraceSource[],

@@ -2,7 +2,7 @@ import type { Command } from "commander";
 import { collect, number } from "../options/define.ts";
 import { inTimeText, objectiveText } from "../options/objective-text.ts";
 
-/** The flags of `longshore simulate`; what they may hold is checked with the scenario. */
+/** The flags of `longshore simulate`; their values are checked with the scenario. */
 export function simulateOptions(command: Command): Command {
   return command
     .argument("[scenario]", "scenario in YAML; flags override it")

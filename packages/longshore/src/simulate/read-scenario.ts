@@ -4,7 +4,7 @@ import { readFile } from "node:fs/promises";
 import { LongshoreError } from "@longshore/core";
 import { checkScenario, rateOf, type ScenarioFile, scenarioYaml } from "@longshore/lab";
 
-/** What flags say; each replaces the key of the file. */
+/** The values of flags; each replaces the key of the file. */
 export interface ScenarioFlags {
   readonly model?: string;
   readonly device?: string;

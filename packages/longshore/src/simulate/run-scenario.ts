@@ -77,7 +77,7 @@ export async function runScenarioFile(scenario: ScenarioFile, notes: RunNotes): 
   return { scenario, model: model.description.name, runs };
 }
 
-/** What a link could carry, in words. */
+/** The capacity of a link, in words. */
 export function linkText(trace: Trace): string {
   return `${trace.name} (${trace.origin}, ${(meanBitsPerSecond(trace) / 1e6).toPrecision(3)} Mbit/s)`;
 }

@@ -4,7 +4,7 @@ import { warmModel, warmWidth } from "./warm-model.ts";
 /** Sends requests over one connection, one after the other, until `wanted` says no. Resolves with how many were answered. */
 export type WarmClient = (port: number, wanted: () => boolean) => Promise<number>;
 
-/** How replies are told apart in what comes over a connection. */
+/** How replies on a connection are separated. */
 interface Exchange {
   readonly hello: Buffer;
   /** The next request. */

@@ -8,21 +8,21 @@ import { warmSource, warmStore } from "./warm-model.ts";
 /*
  * The first requests of a process cost ten times as much as later ones: its code is interpreted until it has run some hundred
  * times, the native runtime is not loaded and no worker has started. A server that says it is ready then answers its first
- * second slowly. So before that it serves itself: a second server of the same code, on ports of its own that only this machine
- * reaches, with a model of one operator and without identity, log or metrics, is asked over HTTP and gRPC by real connections.
- * Code is compiled once for all servers of a process. The real ports, models, caches and counters never see these requests.
+ * second slowly. So before that it serves itself. A second server of the same code, on ports of its own that only this machine
+ * reaches, with a model of one operator and without identity, log or metrics, answers real connections over HTTP and gRPC. Code
+ * is compiled once for all servers of a process. The real ports, models, caches and counters never see these requests.
  */
 
 /** The parts and settings of a server that its warm-up uses. */
 export interface WarmUpParts {
-  /** Of the server: what a warm-up loads of them stays loaded. */
+  /** Of the server: all that a warm-up loads of them stays loaded. */
   readonly runtimes: readonly Runtime[];
   readonly clock: Clock;
   /** gRPC is served, too. */
   readonly grpc: boolean;
   /** Time for it, in milliseconds. */
   readonly mostMs: number;
-  /** Requests after which it is over. Default 6,000: code that has run so often is compiled. */
+  /** Requests after which it ends. Default 6,000: code that has run this often is compiled. */
   readonly mostRequests?: number;
   /** Gets a line where it does not work; the server then starts cold. */
   readonly report: (text: string) => void;

@@ -35,8 +35,10 @@ export interface Identification {
 /** Failed credentials of one source in a minute, before it has to wait. */
 const defaultFailures = 30;
 
-/** The grant of a sender without credentials where they are required: of no tenant, without a right, and told to send
- * credentials. */
+/**
+ * The grant of a sender without credentials where they are required: of no tenant, without a right, and told to send
+ * credentials.
+ */
 const nobody: Grant = { name: "nobody", tenant: "anonymous", rights: new Set(), known: false };
 
 function mechanisms(

@@ -221,8 +221,10 @@ function header(name: string, schema: JsonSchema, description: string): Json {
   return { name, in: "header", required: false, schema, description };
 }
 
-/** Headers that any client may send. Those of our own extension are in docs/protocol.md: generic clients cannot read the replies
- * to them. */
+/**
+ * Headers that any client may send. Those of our own extension are in docs/protocol.md: generic clients cannot read the replies
+ * to them.
+ */
 const inferHeaders: readonly Json[] = [
   header(headerLengthHeader, { type: "integer", minimum: 0 }, "Bytes of JSON before binary tensors"),
 ];

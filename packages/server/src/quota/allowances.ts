@@ -13,8 +13,10 @@ export interface Allowances {
    * up is taken once the allowance is full, and leaves a debt.
    */
   take(tenant: string, meter: Meter, amount: number, least?: number): Taken | Promise<Taken>;
-  /** Takes more, whatever is left, or gives back (negative): the difference between the use of a request and the amount taken
-   * for it. */
+  /**
+   * Takes more, whatever is left, or gives back (negative): the difference between the use of a request and the amount taken
+   * for it.
+   */
   charge(tenant: string, meter: Meter, amount: number): void;
 }
 

@@ -51,7 +51,8 @@ export interface ConnectionGuard {
   admit(address: string | undefined, destroy: () => void): ConnectionAdmission | undefined;
 }
 
-/** The unit that counts as one source address: an IPv4 address, or the /64 network of an IPv6 address, which one host may own.
+/**
+ * The unit that counts as one source address: an IPv4 address, or the /64 network of an IPv6 address, which one host may own.
  */
 export function sourceOf(address: string): string {
   const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address);

@@ -384,7 +384,8 @@ export interface EndpointCapabilities {
    * anything of it. Absent: give it whole requests.
    */
   readonly sendsOn?: true;
-  /** The peer gets the tenant of each request and shares its capacity among tenants. Absent: all requests count as one tenant's.
+  /**
+   * The peer gets the tenant of each request and shares its capacity among tenants. Absent: all requests count as one tenant's.
    */
   readonly forwardsTenants?: true;
   /**

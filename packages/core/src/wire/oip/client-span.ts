@@ -2,8 +2,10 @@ import { type Call, LongshoreError, newSpanId, ownCall, type Reason } from "../.
 import type { InferenceResponse } from "../endpoint/index.ts";
 import type { OipEndpointParts } from "./parts.ts";
 
-/** A request to another server as a span of its own inside the span of the call: the call to send it with, and functions to
- * record the outcome. */
+/**
+ * A request to another server as a span of its own inside the span of the call: the call to send it with, and functions to
+ * record the outcome.
+ */
 export function clientSpan(
   { clock, random, observer, info }: OipEndpointParts,
   model: string,

@@ -91,8 +91,10 @@ export function sameSignature(one: ModelDescription, other: ModelDescription): b
   return signature(one.inputs, one.outputs) === signature(other.inputs, other.outputs);
 }
 
-/** The limit in characters of a configuration that is kept, which may name any number of files and parameters; a longer one is
- * dropped. */
+/**
+ * The limit in characters of a configuration that is kept, which may name any number of files and parameters; a longer one is
+ * dropped.
+ */
 const maxConfigurationText = 262_144;
 
 /** A configuration that can be shown to others, from an endpoint that is known to have some. */

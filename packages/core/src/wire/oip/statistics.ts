@@ -34,8 +34,10 @@ export function statisticsFigures(json: unknown): ReadonlyMap<string, ModelFigur
   return figures;
 }
 
-/** The same for whatever the server has there; nothing if another server has something else on that path: it is used
- * nevertheless. */
+/**
+ * The same for whatever the server has there; nothing if another server has something else on that path: it is used
+ * nevertheless.
+ */
 export async function toldStatistics(
   get: () => Promise<unknown>,
 ): Promise<ReadonlyMap<string, ModelFigures>> {

@@ -2,7 +2,8 @@ import { LongshoreError } from "../../words/base/index.ts";
 
 /** The credentials that a client shows a server. Kept out of every message, event and address. */
 export interface Credentials {
-  /** An API key or token, sent as `Authorization: Bearer`. A function is called for each request, so that tokens can be renewed.
+  /**
+   * An API key or token, sent as `Authorization: Bearer`. A function is called for each request, so that tokens can be renewed.
    */
   readonly bearer: string | (() => string | Promise<string>);
   /**

@@ -72,7 +72,8 @@ export interface WireResponse {
   readonly message?: InferReplyMessage;
   /** The replies of a decoupled model, if the sender takes several; instead of `message`. */
   readonly messages?: AsyncIterable<InferReplyMessage>;
-  /** The entries of the body, which may be thousands, for code that writes them in another encoding and does not read the body.
+  /**
+   * The entries of the body, which may be thousands, for code that writes them in another encoding and does not read the body.
    */
   readonly entries?: Iterable<object>;
   /** The headers after the last of `messages`; nothing before that. */

@@ -80,7 +80,8 @@ export interface Rules {
   readonly zones?: readonly ZoneId[];
   readonly dataClass: DataClass;
   readonly leastTrust: TrustLevel;
-  /** A caller gets no answer that only one endpoint has given; an endpoint alone refuses the request. Default: one is believed.
+  /**
+   * A caller gets no answer that only one endpoint has given; an endpoint alone refuses the request. Default: one is believed.
    */
   readonly confirm?: true;
 }

@@ -25,7 +25,8 @@ export function untilDeadline(parent: Call, clock: Clock, late: () => LongshoreE
   return parent.deadlineMs === Infinity ? new Endless(parent) : new Ending(parent, clock, late);
 }
 
-/** The same call with `mostMs` to live from now, whatever its deadline was; after that it ends with the error that `late` makes.
+/**
+ * The same call with `mostMs` to live from now, whatever its deadline was; after that it ends with the error that `late` makes.
  */
 export function withTime(parent: Call, clock: Clock, mostMs: number, late: () => LongshoreError): EndingCall {
   const own = ownCall(parent);

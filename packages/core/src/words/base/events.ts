@@ -48,8 +48,10 @@ export type LongshoreEvent =
       readonly expectedMs: number;
     }
   | {
-      /** An answer is late or taken to be lost. Another endpoint is called, or would be if there were one and the budget allowed
-       * it. */
+      /**
+       * An answer is late or taken to be lost. Another endpoint is called, or would be if there were one and the budget allowed
+       * it.
+       */
       readonly kind: "leg-late";
       readonly atMs: number;
       readonly callId: string;

@@ -35,8 +35,10 @@ export class PassingMap<K, V extends object | number | string> {
     return true;
   }
 
-  /** The entries in the order in which they came. A key that has gone and come again has its first position until the map is
-   * replaced. */
+  /**
+   * The entries in the order in which they came. A key that has gone and come again has its first position until the map is
+   * replaced.
+   */
   *entries(): IterableIterator<[K, V]> {
     for (const [key, value] of this.#table) if (value !== undefined) yield [key, value];
   }

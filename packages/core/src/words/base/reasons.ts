@@ -69,8 +69,10 @@ export interface ReasonFacts {
   readonly retryable: boolean;
 }
 
-/** The closed list of reasons of failures. No other code maps reasons; docs/reference/errors.md is made of this table and its
- * comments. */
+/**
+ * The closed list of reasons of failures. No other code maps reasons; docs/reference/errors.md is made of this table and its
+ * comments.
+ */
 export const reasons: Readonly<Record<Reason, ReasonFacts>> = {
   /** The request's tensors, parameters or headers are wrong. The message names what was expected. */
   "invalid-input": { code: "INVALID_ARGUMENT", httpStatus: 400, retryable: false },

@@ -113,8 +113,10 @@ export function changed(estimate: Estimate, change: (value: number) => number): 
   return tail ? { ...own, tail: tail.map(change) } : own;
 }
 
-/** The tail of a belief that combines others, value by value; none if none of them has one. Without, the last value stands for
- * it. */
+/**
+ * The tail of a belief that combines others, value by value; none if none of them has one. Without, the last value stands for
+ * it.
+ */
 function tailFrom(
   parts: readonly Estimate[],
   make: (values: readonly number[]) => number,
@@ -132,7 +134,8 @@ const readRatios: readonly number[] = [
   ...tailRatios,
 ];
 
-/** The values of an estimate followed by those of its tail, where each of the `times` has its weight in `done`. A fresh array.
+/**
+ * The values of an estimate followed by those of its tail, where each of the `times` has its weight in `done`. A fresh array.
  */
 export function quantilesOfTimes(times: Float64Array, done: Float64Array): Float64Array {
   const values = new Float64Array(readRatios.length);

@@ -1,8 +1,10 @@
 import { LongshoreError } from "../base/index.ts";
 import type { ModelDescription } from "./model.ts";
 
-/** A model that gives any number of answers cannot serve a request for one: throws `unsupported`, and names the call to use
- * instead (`instead`). */
+/**
+ * A model that gives any number of answers cannot serve a request for one: throws `unsupported`, and names the call to use
+ * instead (`instead`).
+ */
 export function checkSingle({ name, decoupled }: ModelDescription, instead: string): void {
   if (decoupled !== true) return;
   const what = `model ${name} gives any number of answers to a request; ask for ${instead}`;

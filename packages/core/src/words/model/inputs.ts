@@ -19,7 +19,8 @@ export type Input = Tensor | Uint8Array | Float32Array | string | readonly strin
 /** Inputs of a call by name. They are borrowed until the call ends. */
 export type NamedInputs = Readonly<Record<string, Input>>;
 
-/** Inputs of a call by name, or, for a model that needs a single one, that input itself. They are borrowed until the call ends.
+/**
+ * Inputs of a call by name, or, for a model that needs a single one, that input itself. They are borrowed until the call ends.
  */
 export type Inputs = NamedInputs | Input;
 

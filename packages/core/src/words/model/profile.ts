@@ -23,8 +23,10 @@ export interface ProfileMachine {
   readonly description: string;
 }
 
-/** The machine class of a profile: an endpoint that is slower than one profile of it is slower than all, by about the same
- * factor. */
+/**
+ * The machine class of a profile: an endpoint that is slower than one profile of it is slower than all, by about the same
+ * factor.
+ */
 export function referenceOf({ runtime, threads, description }: ProfileMachine): string {
   return `${runtime} ${threads} ${description}`;
 }

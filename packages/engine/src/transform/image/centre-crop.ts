@@ -22,7 +22,8 @@ export function sliced(image: Pixels, top: number, left: number, height: number,
   return { height, width, channels, data: out };
 }
 
-/** `image` UINT8 [h, w, c] -> `image` UINT8 [height, width, c], its middle; classifiers need it after a resize by `shortest`.
+/**
+ * `image` UINT8 [h, w, c] -> `image` UINT8 [height, width, c], its middle; classifiers need it after a resize by `shortest`.
  */
 export const centreCrop: Transform<unknown> = defineTransform({
   name,
