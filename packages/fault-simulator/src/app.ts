@@ -27,7 +27,7 @@ import {
 } from "./parts.ts";
 import type { AppSpec, RequestSpec } from "./world-spec.ts";
 
-/** What became of a request. */
+/** The outcome of a request. */
 export interface RequestEnd {
   readonly request: RequestSpec;
   readonly app: string;
@@ -42,9 +42,9 @@ export interface RequestEnd {
   readonly message: string;
 }
 
-/** An app that asks. */
+/** An app that sends requests. */
 export interface StartedApp {
-  /** Asks everything that it has to ask; resolves when all of it was answered. */
+  /** Sends all of its requests; resolves when all were answered. */
   run(done: (outcome: RequestEnd) => void): Promise<void>;
   close(): Promise<void>;
 }
@@ -134,7 +134,7 @@ export async function startApp(
           const end = number === steps.length - 1;
           const limits = { ...limitsOf(request), end };
           const ask = (): Promise<Result> => sequence.next({ x: inputOf(request) }, limits);
-          // Who got no answer cannot go on: whether the step was made is not known.
+          // An app without an answer cannot go on: whether the step was made is unknown.
           if (!(await settle(request, ask, done, { number, sum }))) return;
         }
       });

@@ -1,7 +1,7 @@
 import type { LongshoreError, WireBody } from "@longshore/core";
 import { chunksOf } from "@longshore/core/internal";
 
-/** Chunks on their way from a connection to whoever reads them. */
+/** Chunks on their way from a connection to their reader. */
 export interface ByteStream {
   push(chunk: Uint8Array): void;
   end(): void;
@@ -76,7 +76,7 @@ export function joined(parts: readonly Uint8Array[]): Uint8Array {
   return all;
 }
 
-/** Reads a body that nobody gets. */
+/** Reads a body that no receiver gets. */
 export async function drained(body: WireBody): Promise<void> {
   if (body.kind === "parts") return;
   for await (const _ of body.read());

@@ -50,7 +50,7 @@ function oneOutcome({ spec, outcomes, events }: WorldRun): Violation[] {
       if (!counts.has(tag)) found.push({ check: "outcome", tag, text: "has no outcome" });
     }
     for (const { steps } of sequences) {
-      // Steps behind one that failed are not asked.
+      // Steps after one that failed are not sent.
       const broke = steps.findIndex(({ tag }) =>
         outcomes.some((one) => one.request.tag === tag && one.reason),
       );
@@ -62,7 +62,7 @@ function oneOutcome({ spec, outcomes, events }: WorldRun): Violation[] {
   const accepted = new Map<string, number>();
   for (const { machine, event } of events) {
     if (event.kind !== "request-accepted" && event.kind !== "request-ended") continue;
-    // Of what was refused before it was accepted only the end is told, and no call.
+    // A request that was refused before it was accepted has only its end as an event, and no call.
     if (!machine.startsWith("app") || event.callId === "") continue;
     const key = `${machine} ${event.callId}`;
     accepted.set(key, (accepted.get(key) ?? 0) + (event.kind === "request-accepted" ? 1 : -1));
@@ -78,7 +78,7 @@ function oneOutcome({ spec, outcomes, events }: WorldRun): Violation[] {
   return found;
 }
 
-/** Answers are the sums of what was sent; a step of a sequence counts once, and only what was asked before it counts. */
+/** Answers are the sums of the sent values; a step of a sequence counts once, and only earlier requests count before it. */
 function rightAnswers({ spec, faults, outcomes }: WorldRun): Violation[] {
   const replaced = faults.some(({ kind }) => kind === "replace-model");
   return outcomes.flatMap(({ request, values, step }): Violation[] => {
@@ -128,9 +128,9 @@ function withinRules({ spec, outcomes, runs }: WorldRun): Violation[] {
 
 /** Shorter halves of a deadline prove nothing, in milliseconds: a plan, a link and a cold model take as long. */
 const leastHalfMs = 700;
-/** What a server needs after its last trouble until it can answer, in milliseconds: starting and loading. */
+/** The time that a server needs after its last trouble until it can answer, in milliseconds: starting and loading. */
 const settleMs = 300;
-/** How long after a model is back others may still be told that it is gone, in milliseconds: a round of questions. */
+/** How long after a model is back others may still report it as missing, in milliseconds: one round of polling. */
 const unloadedMs = 5000;
 /**
  * The same of servers that are found in a directory, where the directory server or the server was in trouble: until it joined again and
@@ -209,12 +209,12 @@ const burst = 15;
 /** The share of all requests that may have a second run. */
 const hedgeRatio = 0.14;
 
-/** Second runs stay within the budget of whoever plans. */
+/** Second runs stay within the budget of the endpoint that plans. */
 function withinBudget({ events, spec }: WorldRun): Violation[] {
   const planners = [...spec.apps.map(({ name }) => name), ...(spec.gateway ? [spec.gateway.name] : [])];
   return planners.flatMap((planner): Violation[] => {
     const own = events.filter(({ machine }) => machine === planner);
-    // What begins since a request is taken to be lost is a retry.
+    // A leg that begins after a request was taken to be lost is a retry.
     const late = own.filter(
       ({ event }) => event.kind === "leg-late" && event.because === "late" && event.begun,
     ).length;
@@ -232,7 +232,7 @@ function nothingLeft({ leftOver }: WorldRun): Violation[] {
   return leftOver.map((text) => ({ check: "memory" as const, tag: undefined, text }));
 }
 
-/** Nothing fails for a reason that nobody foresaw. */
+/** No request fails for an unforeseen reason. */
 function nothingInternal({ events, outcomes }: WorldRun): Violation[] {
   const ofEvents = events.flatMap(({ machine, event }): Violation[] =>
     event.kind === "failure" && event.reason === "internal"

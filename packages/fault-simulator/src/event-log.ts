@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import type { Clock } from "@longshore/core";
 
-/** What happened in a world, a line each. Two runs of one seed write the same bytes. */
+/** The events of a world, a line each. Two runs of one seed write the same bytes. */
 export interface EventLog {
   write(text: string): void;
   readonly lines: readonly string[];

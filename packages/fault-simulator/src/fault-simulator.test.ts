@@ -5,7 +5,7 @@ import { runSeed } from "./run-seed.ts";
 import { shrink } from "./shrink.ts";
 import { drawFaults, drawWorld, machinesOf } from "./world-spec.ts";
 
-/** A fault that happens to nobody. */
+/** A fault without a target. */
 const fault = (kind: Fault["kind"], atMs: number): Fault => ({
   kind,
   machine: "server-1",

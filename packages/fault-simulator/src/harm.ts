@@ -1,7 +1,7 @@
 import type { Random } from "@longshore/core";
 import { drawWhole } from "./seeds.ts";
 
-/** What a fault does to one exchange. */
+/** The effect of a fault on one exchange. */
 export type Harm =
   /** The connection is reset before the server sees anything. */
   | { readonly kind: "reset" }
@@ -9,7 +9,7 @@ export type Harm =
   | { readonly kind: "lose-request" }
   /** The server answers, and nothing of that arrives. */
   | { readonly kind: "lose-reply" }
-  /** The connection is reset after so many bytes of the body. */
+  /** The connection is reset after this many bytes of the body. */
   | { readonly kind: "cut-request"; readonly afterBytes: number }
   | { readonly kind: "cut-reply"; readonly afterBytes: number }
   /** The server gets the request twice. */

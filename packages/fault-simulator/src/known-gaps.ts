@@ -4,9 +4,9 @@ import type { Violation } from "./check.ts";
 export interface KnownGap {
   readonly name: string;
   readonly check: Violation["check"];
-  /** What its violations say. */
+  /** The text of its violations. */
   readonly text: RegExp;
-  /** What is missing, for people. */
+  /** The missing feature, for people. */
   readonly why: string;
 }
 

@@ -14,7 +14,7 @@ interface Link {
 export interface Links {
   /** Calls `arrived` when bytes that leave now are there; returns how long their sender is busy with them. */
   carry(this: void, from: string, to: string, bytes: number, arrived: () => void): number;
-  /** What was held back since machines were cut off goes on where they are not any more. */
+  /** Bytes held back while machines were cut off go on where they are connected again. */
   mended(this: void): void;
 }
 

@@ -2,12 +2,12 @@ import type { Clock, Random } from "@longshore/core";
 import type { VirtualClock } from "@longshore/lab";
 import { randomFor } from "./seeds.ts";
 
-/** What a simulated process may be doing. */
+/** The state of a simulated process. */
 export type MachineState = "running" | "frozen" | "dead";
 
 /**
  * One life of a simulated process: a clock of its own over the time of the world. A restart is another machine of the same
- * name. Nothing that belongs to a dead machine runs again; what is due while it is frozen runs when it thaws.
+ * name. No work of a dead machine runs again; work that is due while it is frozen runs when it thaws.
  */
 export interface Machine {
   readonly name: string;
@@ -21,7 +21,7 @@ export interface Machine {
   freeze(): void;
   thaw(): void;
   kill(): void;
-  /** Moves what the machine takes for the time of day. */
+  /** Moves the machine's idea of the time of day. */
   jumpWall(byMs: number): void;
   /** Called once when the machine dies; at once where it is dead. Dispose to forget. */
   onDeath(told: () => void): Disposable;

@@ -28,12 +28,12 @@ function fed(feeds: Tensors, name: string): Float32Array {
 /** Numbers of an input: the request's own number, and what is summed. */
 export const inputWidth = 4;
 
-/** What `sum` and `deep` answer for an input, by the version of the model. */
+/** The answer of `sum` and `deep` for an input, by the version of the model. */
 export function expectedSum(input: readonly number[], version: number): number {
   return input.slice(1).reduce((sum, value) => sum + value, 1000 * version);
 }
 
-/** The memory models of one machine. `ran` is told of every row of every run there. */
+/** The memory models of one machine. `ran` is called for every row of every run there. */
 export function simulatedModels(machine: string, speed: number, ran: (run: RowRun) => void): MemoryModels {
   const note = (model: string, values: Float32Array, width: number): void => {
     for (let at = 0; at < values.length; at += width) {

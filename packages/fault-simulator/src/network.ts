@@ -29,11 +29,11 @@ import type { Machine } from "./machine.ts";
 import { flip, type Harm } from "./harm.ts";
 import { simulatedLinks } from "./links.ts";
 
-/** What faults do at a moment. */
+/** The effects of faults at a moment. */
 export interface Weather {
   /** Whether no bytes pass between two machines now. */
   cut(from: string, to: string): boolean;
-  /** What is done to an exchange that begins now; undefined for most. */
+  /** The harm to an exchange that begins now; undefined for most. */
   harm(from: string, to: string, request: WireRequest): Harm | undefined;
 }
 
@@ -49,7 +49,7 @@ export interface Network {
   readonly underWay: number;
 }
 
-/** What a network is made of. */
+/** The parts of a network. */
 export interface NetworkParts {
   readonly world: VirtualClock;
   readonly seed: number;
@@ -57,7 +57,7 @@ export interface NetworkParts {
   readonly log: EventLog;
 }
 
-/** What a head is taken to have, in bytes. */
+/** The assumed size of a head, in bytes. */
 const headBytes = 400;
 /** Time to connect, as in the HTTP transport, in milliseconds. */
 const connectTimeoutMs = 5000;
@@ -302,7 +302,7 @@ export function simulatedNetwork({ world, seed, weather, log }: NetworkParts): N
       const head = (): void => {
         movedAtMs = world.nowMs();
         found.machine.deliver(() => {
-          // What came before a reset is thrown away with the connection.
+          // Bytes from before a reset are thrown away with the connection.
           if (found.machine.state === "dead" || over) return;
           serve(found, undefined);
         });

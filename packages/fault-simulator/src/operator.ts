@@ -4,8 +4,8 @@ import { entryJson, sign, type Signer } from "@longshore/core/internal";
 import type { ServerSpec } from "./world-spec.ts";
 
 /**
- * The operator of a world, who signs the entries of its servers. Signatures are keyed hashes, made at once: Ed25519 of the platform
- * runs on threads, whose order does not replay.
+ * The operator of a world, who signs the entries of its servers. Signatures are keyed hashes, made at once: Ed25519 of the
+ * platform runs on threads, whose order does not replay.
  */
 export interface SimulatedOperator {
   /** The keys that are believed everywhere now. */
@@ -48,7 +48,7 @@ export function simulatedOperator(): SimulatedOperator {
       const body: DirectoryEntry = {
         schemaVersion: 1,
         id: name,
-        // A key that is new signs everything anew.
+        // A new key signs all entries again.
         serial: serial + 1000 * signing,
         notBeforeMs: 0,
         notAfterMs,

@@ -1,4 +1,4 @@
-/** What machines of all kinds are made of: the same parts as on a real platform, with the simulated network, clock and runtime. */
+/** The parts of machines of all kinds: the same as on a real platform, with the simulated network, clock and runtime. */
 import { crc32 } from "node:zlib";
 import {
   type Clock,
@@ -47,7 +47,7 @@ import type { Machine } from "./machine.ts";
 import { type RowRun, simulatedModels } from "./models.ts";
 import type { Network } from "./network.ts";
 
-/** Only raw tensors: what is checked must be exact. */
+/** Only raw tensors: the checks need exact values. */
 export const codecs: CodecSet = codecSet(rawCodec);
 
 /** Its tables never change, and take longer to make than a small world to run. */
@@ -61,13 +61,13 @@ export const policy: Policy = tablePolicy({
   restricted: { zones: ["device"], leastTrust: "none" },
 });
 
-/** What a machine needs besides itself. */
+/** The parts that a machine needs besides itself. */
 export interface Surroundings {
   readonly network: Network;
   /** Told of every event of every machine. */
   readonly event: (machine: string, event: LongshoreEvent) => void;
   readonly ran: (run: RowRun) => void;
-  /** Told what else is worth a line of the log. */
+  /** Writes a further line of the log. */
   readonly note: (machine: string, text: string) => void;
   /** How many times slower than usual a machine runs models now. */
   readonly slowness: (machine: string) => number;
@@ -134,7 +134,7 @@ export function diallerOn(
   };
 }
 
-/** What is put on the network: the same order of wrappers as `putOnline` has. */
+/** An endpoint on the network, with the same order of wrappers as in `putOnline`. */
 export interface Served {
   readonly handler: Handler;
   readonly life: Life;
@@ -143,7 +143,7 @@ export interface Served {
   readonly rollouts: Rollouts;
 }
 
-/** Puts an endpoint behind a handler. */
+/** Puts an endpoint into a handler. */
 export async function served(
   machine: Machine,
   surroundings: Surroundings,
@@ -205,7 +205,7 @@ export function repositoryOf(files: Readonly<Record<string, Uint8Array | string>
   return memoryStore(files);
 }
 
-/** What is said of a machine. */
+/** The information of a machine. */
 export function infoOf(
   id: string,
   { tier, zone, trust }: Pick<EndpointInfo, "tier" | "zone" | "trust">,

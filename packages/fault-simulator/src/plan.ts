@@ -1,6 +1,6 @@
 import { LongshoreError } from "@longshore/core";
 
-/** What can go wrong, in the words of plans. */
+/** The kinds of faults, in the words of plans. */
 export const faultKinds = [
   "kill",
   "freeze",
@@ -48,14 +48,14 @@ export const exchangeFaults: ReadonlySet<FaultKind> = new Set<FaultKind>([
 /** One thing that goes wrong for a while. */
 export interface Fault {
   readonly kind: FaultKind;
-  /** The machine that it happens to; of exchanges the one that is asked. */
+  /** The machine of the fault; for exchanges the one that receives the request. */
   readonly machine: string;
   /** From the start of the world. */
   readonly atMs: number;
   readonly forMs: number;
   /**
-   * `slow`: how many times slower. `wall-jump`: by so many milliseconds. `late-reply` and `double-request`: later by so many
-   * milliseconds. Exchanges are hit with probability `ratio`. 0 where a kind needs none.
+   * `slow`: how many times slower. `wall-jump`: by this many milliseconds. `late-reply` and `double-request`: later by this
+   * many milliseconds. Exchanges are hit with probability `ratio`. 0 where a kind needs none.
    */
   readonly amount: number;
   readonly ratio: number;
@@ -89,7 +89,7 @@ function numberIn(value: unknown, where: string, least: number, most: number): n
   return refuse(where, `a number from ${least} to ${most}`);
 }
 
-/** Reads a plan. Throws `invalid-configuration` that names the field, what is wanted there, and every kind of fault that is known. */
+/** Reads a plan. Throws `invalid-configuration` with the field, the values allowed there, and every known kind of fault. */
 export function planFrom(value: unknown, machines?: ReadonlySet<string>): FaultPlan {
   const plan = fieldsOf(value, "plan", ["schemaVersion", "seed", "faults"]);
   if (plan["schemaVersion"] !== 1) refuse("plan.schemaVersion", "1");

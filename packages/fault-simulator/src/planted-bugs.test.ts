@@ -17,6 +17,6 @@ it("the text that each replaces stands in exactly one file, and the tests that c
       replace !== search && fileWith(search, code) && wanted.every((name) => names.has(name)),
   );
   const stale = plantedBugs.filter((bug) => !applies.includes(bug)).map(({ name }) => name);
-  // A few may be behind a change that moved their text: `npm run faults -- --planted` fails for each of them.
+  // A few may be stale after a change that moved their text: `npm run faults -- --planted` fails for each of them.
   expect(stale.length, stale.join(", ")).toBeLessThanOrEqual(plantedBugs.length - 30);
 });

@@ -1,12 +1,12 @@
 /**
- * Small bugs that are planted one at a time, to see whether the simulator or a test finds them. Each is a piece of source text, which
- * stands in exactly one file, and what takes its place. A change that moves the text has to move it here, too: a test says so.
+ * Small bugs that are planted one at a time, to see whether the simulator or a test finds them. Each is a piece of source text,
+ * which stands in exactly one file, and its replacement. A change that moves the text has to move it here, too: a test says so.
  */
 
 /** A bug, as a change of one file. */
 export interface PlantedBug {
   readonly name: string;
-  /** What goes wrong with it, for people. */
+  /** Its effect, for people. */
   readonly about: string;
   readonly search: string;
   readonly replace: string;
@@ -318,7 +318,7 @@ export const plantedBugs: readonly PlantedBug[] = [
     tests: ["kept-body.test.ts"],
     testsFirst: true,
   },
-  // What is held, and given back.
+  // Bugs in holding and returning resources.
   {
     name: "requests-never-leave",
     about: "A server counts requests that are over as under way.",

@@ -16,12 +16,12 @@ import { transformSync } from "esbuild";
 import { type PlantedBug, plantedBugs } from "./planted-bugs.ts";
 import { fileWith, repositoryRoot, sourceFiles } from "./source-files.ts";
 
-/** What became of a planted bug. */
+/** The outcome of a planted bug. */
 export interface PlantedOutcome {
   readonly bug: PlantedBug;
   /** `stale`: its text does not stand in exactly one file any more. */
   readonly found: "simulator" | "tests" | "stale" | undefined;
-  /** What showed it, in a line. */
+  /** The line that showed it. */
   readonly how: string;
 }
 
@@ -42,8 +42,8 @@ const longestMs = 300_000;
 const longestTestMs = 60_000;
 
 /**
- * A copy of the built packages, in which files can be replaced without harm to anything else: `node_modules` leads to what is
- * installed, but for the packages themselves.
+ * A copy of the built packages, in which files can be replaced without harm: `node_modules` leads to the installed packages,
+ * except for those of this repository.
  */
 function sandbox(): { readonly folder: string } & Disposable {
   const folder = mkdtempSync(join(tmpdir(), "longshore-planted-"));
@@ -81,7 +81,7 @@ function sandbox(): { readonly folder: string } & Disposable {
   }
   const main = own.get("longshore");
   if (main !== undefined) link(main, join(folder, "node_modules", "longshore"));
-  // What is built is built already, with the bug in it.
+  // The packages are built already, with the bug in them.
   const config = readFileSync(join(repositoryRoot, "vitest.config.ts"), "utf8");
   writeFileSync(join(folder, "vitest.config.ts"), config.replace(/^\s*globalSetup:.*$/m, ""));
   return { folder, [Symbol.dispose]: () => rmSync(folder, { recursive: true, force: true }) };

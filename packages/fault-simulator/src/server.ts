@@ -12,7 +12,7 @@ import type { ServerSpec } from "./world-spec.ts";
 export interface Started {
   /** Requests that it took and has not answered. */
   inFlight(): number;
-  /** Stops as a server does that is told to: refuses new work, finishes what is under way, leaves the directory. */
+  /** Stops as a server does at a signal: refuses new work, finishes work under way, leaves the directory. */
   close(graceMs: number): Promise<void>;
   /** Aliases, at a gateway. */
   readonly rollouts?: Rollouts;
@@ -20,7 +20,7 @@ export interface Started {
   readonly models?: ServerModels;
 }
 
-/** What an operator does to the models of a server. */
+/** The operations of an operator on the models of a server. */
 export interface ServerModels {
   unload(model: string): Promise<void>;
   load(model: string): Promise<void>;
@@ -75,7 +75,7 @@ export async function startServer(
   const info = infoOf(spec.name, spec);
   const own = repositoryOf(pulls ? {} : repositoryFiles(spec.models, sumVersions));
   let pulled: ModelStore | undefined;
-  // What is pulled takes the place of a repository that is empty.
+  // Pulled packages replace a repository that is empty.
   const store: ModelStore = {
     list: (path) => (pulled ?? own).list(path),
     read: (path) => (pulled ?? own).read(path),
@@ -117,7 +117,7 @@ export async function startServer(
     try {
       if (pulls) pulled = await pulls(stop.signal);
     } catch (thrown) {
-      // It was told to end while it was still starting.
+      // It was stopped while it was still starting.
       if (stop.signal.aborted) return;
       throw thrown;
     }
@@ -135,7 +135,7 @@ export async function startServer(
       await Promise.race([membership[Symbol.asyncDispose]().then(() => after(clock, 2500)), over]);
     }
     await Promise.race([drained, over]);
-    // What is on its way to callers gets the time to leave.
+    // Replies on their way to callers get the time to leave.
     await after(clock, 50);
     port[Symbol.dispose]();
     await endpoint.close();

@@ -14,24 +14,24 @@ export interface ServerSpec {
   readonly models: readonly ModelName[];
 }
 
-/** What an app asks. */
+/** A request of an app. */
 export interface RequestSpec {
   /** Counts from 1 over all apps; the input carries it. */
   readonly tag: number;
   readonly atMs: number;
   readonly model: ModelName;
   readonly values: readonly number[];
-  /** From when it is asked; Infinity for none. */
+  /** When it is sent; Infinity for never. */
   readonly deadlineMs: number;
   readonly dataClass: string;
   readonly zones: readonly string[] | undefined;
   readonly leastTrust: TrustLevel;
   readonly idempotencyKey: string | undefined;
-  /** The name that it asks for, where that leads to a version of the model. */
+  /** The name in the request, if that leads to a version of the model. */
   readonly alias?: string;
 }
 
-/** Steps of one sequence, asked one after another. */
+/** Steps of one sequence, sent one after another. */
 export interface SequenceSpec {
   readonly steps: readonly RequestSpec[];
 }
@@ -39,10 +39,10 @@ export interface SequenceSpec {
 /** How an app reaches servers. */
 export type AppReach = "servers" | "gateway" | "directory";
 
-/** A machine on which an app asks. */
+/** A machine on which an app runs. */
 export interface AppSpec {
   readonly name: string;
-  /** What it can run by itself. */
+  /** The models that it can run by itself. */
   readonly models: readonly ModelName[];
   readonly reach: AppReach;
   readonly requests: readonly RequestSpec[];
@@ -53,9 +53,9 @@ export interface AppSpec {
 export interface GatewaySpec {
   readonly name: string;
   readonly zone: string;
-  /** Servers join its directory; else it knows them by name. */
+  /** Servers join its directory; otherwise it knows them by name. */
   readonly joined: boolean;
-  /** The operator signs entries, and nothing else is believed. */
+  /** The operator signs entries, and no other entry is believed. */
   readonly signed: boolean;
   readonly leaseMs: number;
   /** An alias leads to versions of `sum`; a canary begins and ends at these times. */
@@ -75,7 +75,7 @@ export interface WorldSpec {
   /** Versions of `sum` that servers have. */
   readonly sumVersions: readonly number[];
   readonly apps: readonly AppSpec[];
-  /** When the last request is asked. */
+  /** When the last request is sent. */
   readonly untilMs: number;
 }
 

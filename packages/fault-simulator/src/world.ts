@@ -47,7 +47,7 @@ export interface WorldRun {
   readonly runs: readonly TimedRun[];
   readonly events: readonly MachineEvent[];
   readonly disturbances: readonly Disturbance[];
-  /** What was still held after a long time without requests, in words; empty where nothing was. */
+  /** Resources still held after a long time without requests, in words; empty without any. */
   readonly leftOver: readonly string[];
   readonly log: EventLog;
   /** When the last request was to be answered. */
@@ -58,9 +58,9 @@ export interface WorldRun {
 const shortRestMs = 3000;
 /** A rest that outlasts everything that is kept for a while. Some worlds rest this long. */
 const longRestMs = 130_000;
-/** One seed in so many rests for long. */
+/** One seed in this many rests for long. */
 const longRestEvery = 16;
-/** How long a machine has that is told to stop, in milliseconds. */
+/** How long a stopped machine has, in milliseconds. */
 const graceMs = 5000;
 
 /** One machine of a world over all of its lives. */
@@ -172,7 +172,7 @@ class World {
       (resolve) => void this.#clock.timer(endMs + 1000 - this.#clock.nowMs(), resolve),
     );
     await this.#clock.runUntil(Promise.race([Promise.all(asked), tooLate]));
-    // Whatever is broken by then is mended first.
+    // Faults that still last by then are mended first.
     const mendedMs = Math.max(0, ...this.#faults.map(({ atMs, forMs }) => atMs + forMs + graceMs));
     await this.#clock.advance(Math.max(0, mendedMs - this.#clock.nowMs()));
     await this.#clock.advance(this.#spec.seed % longRestEvery === 0 ? longRestMs : shortRestMs);
@@ -209,7 +209,7 @@ class World {
         const revision = rollouts?.find(aliasOfWorld)?.revision ?? 0;
         const again = (): void => void this.#clock.timer(700, turn);
         const own = this.#slots.get(gateway.name)?.machine;
-        // Nobody answers for a machine that dies: the operator asks again.
+        // A machine that dies loses its answer: the operator sends the request again.
         void own?.onDeath(again);
         rollouts?.change(aliasOfWorld, { revision, change: asked() as never }, "operator").then(
           () => this.#log.write(`${gateway.name} rollout ${JSON.stringify(asked())}`),
@@ -248,7 +248,7 @@ class World {
     );
   }
 
-  /** What should have been let go of by now. */
+  /** Resources that should have been released by now. */
   #held(): string[] {
     const leftOver: string[] = [];
     for (const [name, { started }] of this.#slots) {
@@ -437,7 +437,7 @@ class World {
       }
       case "power-cut": {
         if (own.state === "dead") return;
-        // Nobody is told: what others send meets silence.
+        // No machine is told: packets of others meet silence.
         this.#cut.add(name);
         own.kill();
         const disturbance = this.#disturb(fault);
@@ -497,7 +497,7 @@ class World {
         return;
       }
       case "wall-jump":
-        // It must disturb nobody.
+        // It must have no effect on others.
         own.jumpWall(amount);
         return;
       default:
@@ -521,7 +521,7 @@ function concerns({ kind }: Fault, { method, path }: WireRequest): boolean {
   return true;
 }
 
-/** What a fault of exchanges does to one of them. */
+/** The effect of a fault of exchanges on one of them. */
 function harmOf(kind: Fault["kind"]): Harm["kind"] {
   return kind === "unheard-joins" || kind === "unread-directory" ? "lose-request" : (kind as Harm["kind"]);
 }

@@ -1,5 +1,5 @@
 /**
- * What happens to a model before it runs: reading and writing ONNX, legal cuts, extraction of segments, partitioning,
+ * The processing of a model before it runs: reading and writing ONNX, legal cuts, extraction of segments, partitioning,
  * profiling.
  *
  * @module

@@ -80,7 +80,7 @@ function lstm(): Uint8Array {
   return writeModel(build.model({ name: "lstm", opset: 14 }));
 }
 
-/** A loop whose body captures an outer tensor, behind and before other nodes. */
+/** A loop whose body captures an outer tensor, after and before other nodes. */
 function loop(): Uint8Array {
   const build = graphBuilder();
   const x = build.input("x", "FP32", [2, 3]);

@@ -15,7 +15,7 @@ export function pictures(count: number, seed = 1, rows = 1): readonly Tensors[] 
   );
 }
 
-/** What a converter makes of `HardSwish`: `x clip(x + 3, 0, 6) / 6`, clip by attributes as before version 11. */
+/** A converter's form of `HardSwish`: `x clip(x + 3, 0, 6) / 6`, clip by attributes as before version 11. */
 export function spelledSwish(build: GraphBuilder, x: string, opset: number): string {
   const three = build.node("Constant", [], { attributes: { value: { tensor: scalar(3) } } });
   const six = build.node("Constant", [], { attributes: { value: { tensor: scalar(6) } } });

@@ -23,7 +23,7 @@ export interface TestCertificate {
   readonly fingerprint: string;
 }
 
-/** What a certificate of the authority says. */
+/** The fields of a certificate of the authority. */
 export interface IssueOptions {
   readonly name: string;
   readonly uris?: readonly string[];
@@ -96,7 +96,7 @@ async function issue(
   };
 }
 
-/** An authority that signs certificates for tests: P-256, so that a test makes dozens in a moment. */
+/** An authority that signs certificates for tests: P-256, so that a test makes dozens quickly. */
 export async function testAuthority(name = "test authority"): Promise<TestAuthority> {
   const nowMs = Date.now();
   const keys = await newKeys();

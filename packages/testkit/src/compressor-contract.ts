@@ -21,7 +21,7 @@ export function memoryCompressor(): Compressor {
   };
 }
 
-/** What every compressor does. */
+/** The contract of every compressor. */
 export function compressorContract(name: string, make: () => Compressor): void {
   describe(`${name}, a compressor`, () => {
     const compressor = make();

@@ -27,7 +27,7 @@ export interface DirectoryUnderTest {
   close?(): Promise<unknown>;
 }
 
-/** What a directory under test is opened with. */
+/** The options that a directory under test is opened with. */
 export interface DirectoryTestRules {
   readonly ring: KeyRing;
   readonly observer: Observer;
@@ -36,7 +36,7 @@ export interface DirectoryTestRules {
   readonly away?: boolean;
 }
 
-/** An operator for tests, and somebody who is none. */
+/** An operator for tests, and one with other keys. */
 export interface TestOperators {
   readonly operator: Signer;
   readonly stranger: Signer;
@@ -71,7 +71,7 @@ export function testMemory(): DirectoryMemory & { readonly state: () => Json | u
   };
 }
 
-/** What every directory promises, whatever its source (`core/directory/directory.ts`). */
+/** The contract of every directory, for any source (`core/fleet/directory/directory.ts`). */
 export function directoryContract(
   name: string,
   { operator, stranger, ring }: TestOperators,

@@ -46,7 +46,7 @@ export function doubleDescription(
   };
 }
 
-/** A double's promise to run all of a model: `runMs` by itself, to whoever asks, for ever, and for nothing. */
+/** A double's promise to run all of a model: `runMs` by itself, for every caller, for ever, and for free. */
 export function doubleOffer(
   description: Pick<ModelDescription, "name" | "version" | "digest" | "variants">,
   { id, zone, trust }: Pick<EndpointInfo, "id" | "zone" | "trust">,
@@ -70,7 +70,7 @@ export function doubleOffer(
   };
 }
 
-/** A model of a double: what it says of itself and what it does. */
+/** A model of a double: its description and its behaviour. */
 export interface DoubleModel {
   readonly description: ModelDescription;
   readonly profile?: Profile;
@@ -83,7 +83,7 @@ export interface DoubleModel {
   ): Tensors | Promise<Tensors> | Promise<Partial<InferenceResponse> & { outputs: Tensors }>;
 }
 
-/** What a double was asked, for the test to look at. */
+/** The requests that a double got, for the test to read. */
 export interface DoubleEndpoint extends Endpoint {
   readonly asked: { readonly request: InferenceRequest; readonly call: Call; readonly inputs: Tensors }[];
   readonly closed: boolean;
@@ -97,7 +97,7 @@ async function readInputs(request: InferenceRequest, call: Call): Promise<Tensor
   return inputs;
 }
 
-/** An endpoint in memory over functions: what stands in for the engine, or for a server, in tests of their neighbours. */
+/** An endpoint in memory over functions, which replaces the engine, or a server, in tests of their neighbours. */
 export function doubleEndpoint(
   models: readonly DoubleModel[],
   info: Partial<EndpointInfo> = {},

@@ -1,4 +1,4 @@
-/** What other people's servers have counted of one model. Times in seconds, added up over requests. */
+/** The counts of one model at servers of other makes. Times in seconds, added up over requests. */
 export interface ForeignCounts {
   readonly finished: number;
   readonly runSeconds: number;

@@ -38,7 +38,7 @@ const boxes = (): ReturnType<typeof float32Tensor> =>
 const cropping = step("crop", "crop-image", { image: "image", boxes: "boxes" }, { turnTall: false });
 const normalising = step("each", "normalise-image", { image: "crop.crops" }, { scale: 1 }, "crop.crops");
 
-/** What every `Lane` promises that has the pure transforms (`engine/execute/lane.ts`). */
+/** The contract of every `Lane` with the pure transforms (`engine/lane/lane.ts`). */
 export function laneContract(name: string, make: () => Lane): void {
   describe(`lane contract: ${name}`, () => {
     let lane: Lane;

@@ -2,7 +2,7 @@ import type { Directory, DirectorySnapshot, EndpointInfo } from "@longshore/core
 
 /** A directory that lists what a test says. */
 export interface ListedDirectory extends Directory {
-  /** From now on these, and nothing else. */
+  /** From now on these alone. */
   list(...now: readonly EndpointInfo[]): void;
 }
 

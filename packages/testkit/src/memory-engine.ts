@@ -5,7 +5,7 @@ import { type MemoryModels, memorySource } from "./memory-model.ts";
 import { memoryRuntime } from "./memory-runtime.ts";
 import { sha256Of } from "./memory-store.ts";
 
-/** What an engine over memory models stands on. */
+/** The parts of an engine over memory models. */
 export interface MemoryEngineOptions {
   readonly clock: Clock;
   readonly models: MemoryModels;

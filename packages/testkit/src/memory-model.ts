@@ -67,7 +67,7 @@ export function readMemoryFile(
     const model = models[file.memoryModel];
     if (model) return { file: { ...file, to: file.to < 0 ? model.stages.length : file.to }, model };
   } catch {
-    // Falls through: bytes that are no JSON are as wrong as a name that nobody declared.
+    // Falls through: bytes that are no JSON are as wrong as an undeclared name.
   }
   throw new LongshoreError(
     "invalid-model",
@@ -83,7 +83,7 @@ export function aliveAfter(model: MemoryModel, stage: number): readonly TensorSp
   return made.filter(({ name }) => needed.has(name));
 }
 
-/** What stages between two cuts give to those after them: alive at the end, and not yet at the beginning. */
+/** The values that stages between two cuts pass on: alive at the end, and not yet at the beginning. */
 export function madeBetween(model: MemoryModel, from: number, to: number): readonly TensorSpec[] {
   const before = new Set(aliveAfter(model, from).map(({ name }) => name));
   const made = aliveAfter(model, to).filter(({ name }) => !before.has(name));

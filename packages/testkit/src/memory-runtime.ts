@@ -18,11 +18,11 @@ export interface MemoryRuntimeOptions {
   readonly loadMs?: number;
   /** How many times slower than declared its runs are. Default 1; may change during a test. */
   readonly slowness?: () => number;
-  /** Called before each run; what it throws is how the run fails. */
+  /** Called before each run; the run fails with the error that it throws. */
   readonly beforeRun?: (model: string) => void;
 }
 
-/** What a test wants to know of a memory runtime. */
+/** A memory runtime, with the facts that tests read. */
 export interface MemoryRuntime extends Runtime {
   /** Files loaded so far, as `<model>:<from>..<to>`. */
   readonly loads: readonly string[];

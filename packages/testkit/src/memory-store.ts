@@ -38,7 +38,7 @@ export function memoryStore(initial: Readonly<Record<string, Uint8Array | string
     read(path) {
       reads.push(path);
       const content = files.get(path);
-      // The reader's own, as from a disk: whoever loads a model may move its bytes elsewhere.
+      // The reader's own, as from a disk: a load of a model may move its bytes elsewhere.
       return Promise.resolve(content && new Uint8Array(content));
     },
   };

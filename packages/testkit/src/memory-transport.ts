@@ -25,7 +25,7 @@ export interface MemoryTransportOptions {
   readonly latency?: (bytes: number, direction: "up" | "down") => number;
   /** Bytes of a chunk. Default 65,536. */
   readonly chunkBytes?: number;
-  /** Who the handler believes to be asking. Default: this machine. */
+  /** The peer that the handler sees. Default: this machine. */
   readonly peer?: Peer;
 }
 
@@ -60,7 +60,7 @@ function travelling(
   };
 }
 
-/** What the failure of a handler, or of the body that it gave, looks like from the other end of a wire. */
+/** The failure of a handler, or of its body, as seen from the other end of a wire. */
 function broken(thrown: unknown): LongshoreError {
   return new LongshoreError("no-answer", "transport", "the connection broke", { cause: thrown });
 }
@@ -127,7 +127,7 @@ function guarded(body: WireBody, abort: AbortSignal): WireBody {
           yield next.value;
         }
       } finally {
-        // Whoever stops early lets the connection go.
+        // A reader that stops early ends the connection.
         void chunks.return?.().catch(() => undefined);
       }
     },

@@ -235,7 +235,7 @@ export function loopModel(): Uint8Array {
 
 /**
  * A file of about a hundred bytes that wants `side x side` FP32 of memory: when it is loaded (constant folding), or, with
- * `whenRun`, when the INT64 `[2]` input `size` asks for it.
+ * `whenRun`, when the INT64 `[2]` input `size` states it.
  */
 export function memoryBomb(side: number, whenRun = false): Uint8Array {
   const size = new Uint8Array(new BigInt64Array([BigInt(side), BigInt(side)]).buffer);

@@ -22,7 +22,7 @@ import {
 } from "@longshore/core/internal";
 import type { PlanWorld } from "./plan-world.ts";
 
-/** What varies between views. */
+/** The differences between views. */
 export interface RandomViewOptions {
   readonly endpoints: number;
   readonly local?: boolean;

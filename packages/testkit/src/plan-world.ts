@@ -18,13 +18,13 @@ export interface PlanWorld {
 
 const digest = `sha256:${"a".repeat(64)}`;
 
-/** What varies between worlds. */
+/** The differences between worlds. */
 export interface PlanWorldOptions {
   /** A step whose output the operator declassified to `public`. */
   readonly declassifies?: boolean;
   /** Also a carried state. */
   readonly sequence?: boolean;
-  /** Every variant may run on every tier; else the better one is not for devices. Default false. */
+  /** Every variant may run on every tier; otherwise the better one is not for devices. Default false. */
   readonly anyTier?: boolean;
   /** One run in sixteen of a codec takes six times as long. Default false. */
   readonly codecSpread?: boolean;

@@ -10,7 +10,7 @@ import {
 import { childCall, housekeepingCall } from "@longshore/core/internal";
 import type { Artifact, Runtime } from "@longshore/engine";
 
-/** What a runtime brings to its contract test. */
+/** The parts that a runtime brings to its contract test. */
 export interface RuntimeUnderTest {
   readonly runtime: Runtime;
   /** `y = x`, FP32 `[rows, 3]`. */
@@ -31,7 +31,7 @@ function numbers(tensors: Tensors, name: string): readonly number[] {
   return tensor ? [...float32View(tensor)] : [];
 }
 
-/** What every `Runtime` and its sessions promise (`engine/execute/runtime.ts`). */
+/** The contract of every `Runtime` and its sessions (`engine/runtime/runtime.ts`). */
 export function runtimeContract(name: string, make: () => Promise<RuntimeUnderTest>): void {
   describe(`runtime contract: ${name}`, () => {
     let parts: RuntimeUnderTest;

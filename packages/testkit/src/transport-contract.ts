@@ -50,7 +50,7 @@ const echo: Handler = async (request) => {
   };
 };
 
-/** What every `Transport` promises (`core/endpoint/transport.ts`). */
+/** The contract of every `Transport` (`core/wire/transport/transport.ts`). */
 export function transportContract(
   name: string,
   make: (handler: Handler) => Promise<TransportUnderTest>,

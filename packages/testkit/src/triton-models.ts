@@ -4,8 +4,8 @@ import { dirname, join } from "node:path";
 import { type FixtureNode, type FixtureTensor, type FixtureValue, onnxFile } from "./onnx-fixtures.ts";
 
 /**
- * The models that the examples of Triton's clients ask for, under the names and with the tensors that they expect. Some of
- * the originals are custom backends or Python; these are ONNX files of a few hundred bytes that answer alike:
+ * The models that the examples of Triton's clients use, under the names and with the tensors that they expect. Some of the
+ * originals are custom backends or Python; these are ONNX files of a few hundred bytes that answer alike:
  *
  * | model | answer |
  * |---|---|
@@ -17,7 +17,7 @@ import { type FixtureNode, type FixtureTensor, type FixtureValue, onnxFile } fro
  * | `accumulate_int32` | the sum since the start, from implicit state; direct strategy |
  */
 
-/** What lies in a folder of models: path to content. */
+/** The content of a folder of models: path to content. */
 export type ModelFiles = Readonly<Record<string, Uint8Array | string>>;
 
 const int32 = 6;
@@ -51,7 +51,7 @@ const one: FixtureTensor = {
   bytes: new Uint8Array(Int32Array.of(1).buffer),
 };
 
-/** Sum and difference; what ONNX Runtime does not add by itself goes through INT32. */
+/** Sum and difference; datatypes that ONNX Runtime does not add by itself go through INT32. */
 function addSub(datatype: Datatype, through: number | undefined): Uint8Array {
   const names =
     through === undefined ? ["INPUT0", "INPUT1", "OUTPUT0", "OUTPUT1"] : ["a", "b", "sum", "rest"];

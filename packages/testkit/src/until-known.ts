@@ -1,8 +1,8 @@
 import type { Inputs, Limits, Offloader } from "@longshore/core";
 
 /**
- * Waits until an offloader knows what endpoints have of a model: where something can answer already, a first request waits for the
- * others for a moment only. Throws after two minutes.
+ * Waits until an offloader knows the endpoints' versions of a model: if one endpoint can answer already, a first request waits
+ * for the others only briefly. Throws after two minutes.
  */
 export async function untilKnown(
   offloader: Offloader,

@@ -20,7 +20,7 @@ const usage = `usage: npm run faults -- [--seeds N] [--from S] [--jobs J]  runs 
        --json prints the result of seeds as JSON; --first, in one process, stops at the first seed that breaks something
 example: npm run faults -- --seeds 50 --from 1000`;
 
-/** What became of many seeds. */
+/** The outcome of many seeds. */
 interface Summary {
   seeds: number;
   requests: number;

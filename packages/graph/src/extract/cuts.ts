@@ -22,7 +22,7 @@ export interface ListedSets {
   readonly legal: number | undefined;
 }
 
-/** The places where a graph can be cut. */
+/** The cuts of a graph. */
 export interface CutTable extends ListedSets {
   /** Usable cuts in topological order, without `start` and `end`. Cut `c<n>` is at `sets[n - 1]`. */
   readonly cuts: readonly Cut[];
@@ -51,8 +51,8 @@ function isEdge(dag: Dag, set: NodeSet): boolean {
 /**
  * The cuts of a graph. Cut `c<n>` is the n-th listed set, counted from 1: the number depends on the file alone.
  *
- * A cut is usable when every tensor that crosses there can travel: a tensor (no sequence, map or optional) of a type
- * and rank that are known. The numbers of others stay unused, so that ids do not change when more becomes known.
+ * A cut is usable when every tensor that crosses there can travel: a tensor (no sequence, map or optional) of a type and rank
+ * that are known. The numbers of others stay unused, so that ids do not change when more types become known.
  */
 export function cutTable(split: SplitGraph, listed: ListedSets = listSets(split)): CutTable {
   const specs = split.names.map((name) => specOf(split, name));

@@ -5,12 +5,12 @@ import { usedNames } from "../shape/index.ts";
 import type { SplitGraph } from "./split-graph.ts";
 
 /**
- * The part of a model between two legal sets, as a model of its own: what is in `to` and not in `from`, with the
- * constants that it uses. `from` undefined is the start (all inputs), `to` undefined the end (all outputs).
+ * The part of a model between two legal sets, as a model of its own: the nodes in `to` and not in `from`, with the constants
+ * that they use. `from` undefined is the start (all inputs), `to` undefined the end (all outputs).
  *
- * It is taken from the original graph, never from one that a runtime optimised, and keeps the file's version, operator
- * sets, functions, metadata, order of nodes and names of tensors. Tensors that pass by (made before `from`, needed after
- * `to`) are inputs and outputs of the same name, which runtimes hand through.
+ * It is taken from the original graph, never from one that a runtime optimised, and keeps the file's version, operator sets,
+ * functions, metadata, order of nodes and names of tensors. Tensors that pass by (made before `from`, needed after `to`) are
+ * inputs and outputs of the same name, which runtimes hand through.
  */
 export function extractSegment(
   split: SplitGraph,
@@ -64,7 +64,7 @@ function boundary(split: SplitGraph, set: NodeSet): readonly ValueInfoProto[] {
     const name = split.names[index] ?? "";
     const type = split.types.get(name);
     const info = declared.get(name);
-    // What the file declares of its own inputs stays, with the names of sizes that vary.
+    // The file's own declaration of an input stays, with the names of sizes that vary.
     if (info?.type?.value.case === "tensorType" && split.inputs.includes(info)) return info;
     return type?.kind === "tensor"
       ? valueInfo(name, type.element, type.shape)

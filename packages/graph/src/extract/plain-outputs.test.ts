@@ -9,7 +9,7 @@ import { plainOutputs } from "./plain-outputs.ts";
 import { onnxSource } from "./source.ts";
 import { splitGraph } from "./split-graph.ts";
 
-/** What converters make of a classical classifier: a label, and a list of maps from class to score. */
+/** The output of converters for a classical classifier: a label, and a list of maps from class to score. */
 function classifier(): Uint8Array {
   const build = graphBuilder();
   const x = build.input("x", "FP32", ["batch", 2]);

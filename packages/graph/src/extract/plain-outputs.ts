@@ -4,9 +4,9 @@ import { NodeProtoSchema } from "../onnx/onnx_pb.ts";
 import { usedNames } from "../shape/index.ts";
 
 /**
- * A model whose outputs of lists of maps from class to score (`ZipMap`, which converters of classical models append) are
- * the table of scores itself, `[batch, classes]` with the classes in the order in which the file names them, under the
- * same name. No wire carries the maps, and they hold nothing else. Other models come back as they are.
+ * A model whose outputs of lists of maps from class to score (`ZipMap`, which converters of classical models append) are the
+ * table of scores itself, `[batch, classes]` with the classes in the order in which the file names them, under the same name.
+ * No wire format carries the maps, and they hold nothing else. Other models come back as they are.
  */
 export function plainOutputs(model: ModelProto): ModelProto {
   const { graph } = model;

@@ -17,7 +17,7 @@ import { sha256 as plainSha256 } from "./sha256.ts";
 import { rowSharing } from "./shared-rows.ts";
 import { carried, type SplitGraph, splitGraph } from "./split-graph.ts";
 
-/** What `onnxSource` may be given. */
+/** The options of `onnxSource`. */
 export interface OnnxSourceOptions {
   /** Names extracted files. Default: SHA-256 in TypeScript, about 100 MB/s. */
   readonly sha256?: (bytes: Uint8Array) => Promise<string> | string;
@@ -29,7 +29,7 @@ export interface OnnxSourceOptions {
 
 const defaultCacheBytes = 256 * 2 ** 20;
 
-/** A source of ONNX files that can also be told what a run has shown. */
+/** A source of ONNX files that also learns from runs. */
 export interface OnnxSource extends ModelSource {
   /**
    * Adds types of inner tensors that no rule could infer (unknown operators), so that cuts there become usable. Ids of
@@ -48,7 +48,7 @@ export interface OpenGraph {
   readonly digest?: string;
 }
 
-/** Reads and cuts ONNX files for the engine. What it analysed is kept for a while, by digest. */
+/** Reads and cuts ONNX files for the engine. Its analyses are kept for a while, by digest. */
 export function onnxSource(options: OnnxSourceOptions = {}): OnnxSource {
   const hash = options.sha256 ?? plainSha256;
   const cache = new GraphCache(options.cacheBytes ?? defaultCacheBytes, options.maxCuts ?? defaultListLimit);

@@ -17,7 +17,7 @@ import {
   type ValueType,
 } from "../shape/index.ts";
 
-/** A model seen as something to split: what runs for every input, what is constant, and what lies between. */
+/** A model as an input of splitting: the nodes that run for every input, the constants, and the values between. */
 export interface SplitGraph {
   readonly model: ModelProto;
   readonly graph: GraphProto;

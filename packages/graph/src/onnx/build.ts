@@ -36,7 +36,7 @@ export type Attribute =
 /** Size of an axis: a number, a name for one that varies ("batch"), or -1 for one that varies without a name. */
 export type Axis = number | string;
 
-/** What a node is beside its operator and inputs. */
+/** The further fields of a node beside its operator and inputs. */
 export interface NodeOptions {
   readonly attributes?: Readonly<Record<string, Attribute>>;
   /** Names of the outputs; by default one, named after the operator. */
@@ -46,7 +46,7 @@ export interface NodeOptions {
   readonly domain?: string;
 }
 
-/** What a new model file says about itself. */
+/** The description of a new model file. */
 export interface ModelOptions {
   readonly name: string;
   /** Version of ONNX's own operators. Default 17. */

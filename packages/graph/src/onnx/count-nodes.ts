@@ -19,7 +19,7 @@ const inside: Readonly<Record<Kind, ReadonlyMap<number, Kind>>> = {
 /** Each body of control flow is three messages deeper. */
 const deepest = 100;
 
-/** What was counted so far. */
+/** The counts so far. */
 interface Scan {
   readonly most: number;
   nodes: number;
@@ -43,15 +43,15 @@ function countIn(reader: BinaryReader, kind: Kind, end: number, depth: number, s
 }
 
 /**
- * How many nodes an ONNX file has, bodies of control flow included, up to `most`: told by a walk over the lengths in it, a
- * thousandth of the time of reading it. Of bytes that are no ONNX file any number.
+ * How many nodes an ONNX file has, bodies of control flow included, up to `most`: counted by a walk over the lengths in it, in
+ * a thousandth of the time of reading it. For bytes that are no ONNX file it returns any number.
  */
 export function countNodes(bytes: Uint8Array, most: number): number {
   const scan: Scan = { most, nodes: 0 };
   try {
     countIn(new BinaryReader(bytes), "model", bytes.byteLength, 0, scan);
   } catch {
-    // It is no ONNX file; who reads it says why.
+    // It is no ONNX file; the reader of the file says why.
   }
   return scan.nodes;
 }

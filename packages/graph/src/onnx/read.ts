@@ -13,7 +13,7 @@ import {
 } from "./onnx_pb.ts";
 import { tensorElements } from "./tensors.ts";
 
-/** What `readModel` accepts beside the file. */
+/** The options of `readModel`. */
 export interface ReadOptions {
   /**
    * Files of weights that the model keeps outside itself, by the location that the model names. The weights are shared,
@@ -34,10 +34,10 @@ function invalid(message: string, cause?: unknown): LongshoreError {
 }
 
 /**
- * Reads an ONNX file. Weights are views on `bytes`, which must therefore stay unchanged for as long as the model lives.
- * What the file holds is kept whole, unknown fields included, so that `writeModel` gives the same bytes again.
+ * Reads an ONNX file. Weights are views on `bytes`, which must therefore stay unchanged for as long as the model lives. The
+ * content of the file is kept whole, unknown fields included, so that `writeModel` gives the same bytes again.
  *
- * Throws `invalid-model` for what is not a complete ONNX file, with what it seems to be instead.
+ * Throws `invalid-model` for bytes that are not a complete ONNX file, with the kind of file that they seem to be.
  */
 export function readModel(bytes: Uint8Array, options: ReadOptions = {}): ModelProto {
   return readChecked(bytes, options);
@@ -96,7 +96,7 @@ function decode(bytes: Uint8Array, maxDepth: number): ModelProto {
   }
 }
 
-/** What a file that is not ONNX looks like, to a person's help. */
+/** The likely kind of a file that is not ONNX, to help the user. */
 function guessKind(bytes: Uint8Array): string | undefined {
   const latin = String.fromCharCode(...bytes.subarray(0, 64));
   if (latin.startsWith("version https://git-lfs")) {

@@ -24,7 +24,7 @@ export function tensorElements(tensor: TensorProto): number | undefined {
   return count;
 }
 
-/** Bytes that the values of a stored tensor take in memory, whatever field of the file holds them. */
+/** Bytes that the values of a stored tensor take in memory, in any field of the file. */
 export function tensorBytes(tensor: TensorProto): number {
   const count = tensorElements(tensor) ?? 0;
   if (tensor.dataType === Element.STRING) {
@@ -89,7 +89,7 @@ export type Values = ArrayBufferView | readonly (string | Uint8Array)[];
 const encoder = new TextEncoder();
 
 /**
- * Makes a stored tensor. Typed arrays are kept as they are (little-endian machines only, like every place a runtime
+ * Makes a stored tensor. Typed arrays are kept as they are (little-endian machines only, like every machine that a runtime
  * exists for). Throws `invalid-input` for absurd shapes and `body-mismatch`-like mistakes surface when it is read back.
  */
 export function tensorProto(

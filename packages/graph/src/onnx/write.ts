@@ -11,8 +11,8 @@ import {
 
 /*
  * The format writes a message inside another as its length and its bytes. The library makes the inner bytes first and copies
- * them for each level around them, and memory that was never used before is slow: a file of 90 MB took half a second, during
- * which nothing else ran. Here the bytes of large tensors stay where they are until all lengths are known.
+ * them for each level around them, and fresh memory is slow: a file of 90 MB took half a second, during which no other work
+ * ran. Here the bytes of large tensors stay where they are until all lengths are known.
  */
 
 /** Fields of the format on the way to the weights, by number. */

@@ -1,9 +1,9 @@
 /*
- * Where a computation may be cut in two, for any computation that is a directed acyclic graph. This room knows no ONNX.
+ * Where a computation may be cut in two, for any computation that is a directed acyclic graph. This module knows no ONNX.
  *
- * A **legal set** is a set of nodes that can run first, at the head: with a node it holds everything that the node
- * depends on, so that nothing ever travels back. The tensors that cross are those made in the set (or given from the
- * start) and needed outside it. Each crosses once, however many nodes use it.
+ * A **legal set** is a set of nodes that can run first, at the head: with a node it holds everything that the node depends on,
+ * so that nothing ever travels back. The tensors that cross are those made in the set (or given from the start) and needed
+ * outside it. Each crosses once, however many nodes use it.
  */
 
 /** A value that nodes make and use. */

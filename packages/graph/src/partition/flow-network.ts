@@ -20,9 +20,9 @@ export function edgeList(): EdgeList {
 }
 
 /**
- * Maximum flow by Dinic's algorithm (1970): breadth-first levels, then blocking flows along them. Levels
- * count from the sink, so that whatever has one leads there, and paths seldom end on the way. Each edge is two arcs, one
- * each way; the arcs out of a node lie side by side, because the search for levels does little else than read them.
+ * Maximum flow by Dinic's algorithm (1970): breadth-first levels, then blocking flows along them. Levels count from the sink,
+ * so that every node with a level has a path there, and paths seldom end on the way. Each edge is two arcs, one each way; the
+ * arcs out of a node lie side by side, because the search for levels does little besides reading them.
  */
 export class FlowNetwork {
   /** Arcs of node `n` are `first[n]..first[n + 1]`. */
@@ -71,7 +71,7 @@ export class FlowNetwork {
   sourceSide(source: number, sink: number, capacities: Float64Array): Int32Array {
     let finite = 0;
     for (const capacity of capacities) if (capacity !== Infinity) finite += capacity;
-    // Capacities are sums of measured figures: what is left below this is rounding.
+    // Capacities are sums of measured figures: a remainder below this is rounding.
     const least = finite * 1e-13;
     // More than all finite edges together is as good as infinite, and stays finite in subtractions.
     const most = 2 * finite + 1;
@@ -105,7 +105,7 @@ export class FlowNetwork {
         const target = to[arc] as number;
         if ((levels[target] as number) >= 0 || (left[back[arc] as number] as number) <= least) continue;
         levels[target] = level;
-        // What lies no nearer than the source is on no path that is wanted.
+        // A node no nearer than the source is on no wanted path.
         if (target === source) return true;
         queue[waiting++] = target;
       }
@@ -148,7 +148,7 @@ export class FlowNetwork {
     let node = source;
     for (;;) {
       if (node === sink) {
-        // What lies before the arc that is full now leads on to other paths.
+        // The part of the path before the full arc leads on to other paths.
         length = this.#send(length, least);
         node = to[this.#back[path[length] as number] as number] as number;
         continue;
@@ -168,7 +168,7 @@ export class FlowNetwork {
     }
   }
 
-  /** Sends what a path of so many arcs holds; gives the place of the first arc that is full then. */
+  /** Sends the capacity of a path of this many arcs; returns the index of the first arc that is full then. */
   #send(length: number, least: number): number {
     const [path, back, left] = [this.#path, this.#back, this.#left];
     let amount = Infinity;

@@ -1,21 +1,20 @@
 import { allPrices, area, clip, price, triangleArea, type Triple } from "./prices.ts";
 
 /*
- * Which of many ways to split can be the best one for somebody?
+ * Which of many ways to split can be the best one for some endpoints?
  *
- * The head runs at a place that is a times as slow as the machine of the measurement, the tail at one b times as slow,
- * and bytes cost c each (one over the rate of the link, or energy, or money: all have this form). None of the three is
- * known beforehand. A way is on the **frontier** when some a, b, c of 0 or more make it the cheapest. That is stricter
- * than being undominated: of three cuts along a chain none dominates another, yet the middle one with the most bytes is
- * never the best.
+ * The head runs at an endpoint that is a times as slow as the machine of the measurement, the tail at one b times as slow, and
+ * bytes cost c each (one over the rate of the link, or energy, or money: all have this form). None of the three is known in
+ * advance. A way is on the **frontier** when some a, b, c of 0 or more make it the cheapest. That is stricter than being
+ * undominated: of three cuts along a chain none dominates another, yet the middle one with the most bytes is never the best.
  *
- * Test for one way: the prices for which it beats a rival form a half-plane of the triangle a + b + c = 1, so clip the
- * triangle by all rivals. In the middle of what remains it has to win by more than rounding. On a line or in a corner it only
- * draws with its neighbours, as every cut of a chain does when bytes are free. (The size of the area says nothing: it is a
- * matter of the units, and a way may win by much in a sliver.)
+ * Test for one way: the prices for which it beats a rival form a half-plane of the triangle a + b + c = 1, so clip the triangle
+ * by all rivals. In the middle of the rest it has to win by more than rounding. On a line or in a corner it only draws with its
+ * neighbours, as every cut of a chain does when bytes are free. (The size of the area says nothing: it is a matter of the
+ * units, and a way may win by much in a sliver.)
  */
 
-/** What one way to split costs, in any units, the same for all ways compared. */
+/** The costs of one way to split, in any units, the same for all ways compared. */
 export interface SplitPoint {
   readonly head: number;
   readonly tail: number;
@@ -45,8 +44,8 @@ export function frontier(
 }
 
 /**
- * Who wins somewhere. A point that the witnesses beat everywhere can be left out as a rival, too, because one of them
- * takes its place at any prices; so few points are ever compared with each other.
+ * The points that win at some prices. A point that the witnesses beat everywhere can be left out as a rival, too, because one
+ * of them beats it at any prices; so few points are ever compared with each other.
  */
 function exactFrontier(points: readonly Triple[]): readonly number[] {
   const rivals = new Set(witnesses(points));
@@ -55,7 +54,7 @@ function exactFrontier(points: readonly Triple[]): readonly number[] {
   return winners(left, points, rivals);
 }
 
-/** Those that win. Who does not is nobody's rival any more: of two that differ by rounding only, the other has to win. */
+/** Those that win. A loser is removed from the rivals: of two that differ by rounding only, the other has to win. */
 function winners(
   indices: Iterable<number>,
   points: readonly Triple[],
@@ -70,7 +69,7 @@ function winners(
   return won;
 }
 
-/** What is won by less than this share of the cost, or by so little of the largest, is rounding. */
+/** A win by less than this share of the cost, or of the largest cost, is rounding. */
 const leastWinRatio = 1e-9;
 const leastWin = 1e-11;
 
@@ -154,8 +153,8 @@ function winningArea(
 }
 
 /**
- * At most `limit` points worth measuring, ascending: the frontier of the estimates, widened by slack while there is
- * room, or thinned evenly when even the exact frontier is larger.
+ * At most `limit` points worth measuring, ascending: the frontier of the estimates, widened by slack up to the limit, or
+ * thinned evenly when even the exact frontier is larger.
  */
 export function candidates(points: readonly SplitPoint[], limit: number): readonly number[] {
   let chosen = frontier(points);

@@ -1,19 +1,19 @@
 import type { Dag } from "./dag.ts";
 
 /*
- * A chain of tiers from the device (0) outwards. Everything a placement is judged by is a sum: what each node costs at its
- * tier, what each tensor costs on each hop that it travels, what each hop costs to be used at all. Milliseconds (at the
- * mean, or at one quantile: sums of beliefs are comonotone), millijoules, money, bytes of memory, the busy time of one
- * stage, the logarithm of the agreement that is lost: all have this form, and so has any weighted sum of them.
+ * A chain of tiers from the device (0) outwards. Every measure of a placement is a sum: the cost of each node at its tier, the
+ * cost of each tensor on each hop that it travels, and the cost of using each hop at all. Milliseconds (at the mean, or at one
+ * quantile: sums of beliefs are comonotone), millijoules, money, bytes of memory, the busy time of one stage, the logarithm of
+ * the agreement that is lost: all have this form, and so has any weighted sum of them.
  */
 
 /** One such sum: amounts of 0 or more, Infinity for what must not be. */
 export interface Measure {
-  /** For each tier, what each node costs there. */
+  /** For each tier, the cost of each node there. */
   readonly nodes: readonly ArrayLike<number>[];
-  /** For each hop (from tier `h` to `h + 1`), what each tensor costs on it. */
+  /** For each hop (from tier `h` to `h + 1`), the cost of each tensor on it. */
   readonly tensors: readonly ArrayLike<number>[];
-  /** For each hop, what using it costs, whatever travels: round trip, queue, the answer's way back. Missing ones are 0. */
+  /** For each hop, the cost of using it, whatever travels: round trip, queue, the answer's way back. Missing ones are 0. */
   readonly hops: readonly number[];
 }
 
@@ -21,8 +21,8 @@ export interface Measure {
 export type Placement = Uint8Array;
 
 /**
- * What a placement costs whose answer is made at tier `reach`: what is wanted at the end travels there, and the hops up to
- * there are used.
+ * The cost of a placement whose answer is made at tier `reach`: the final outputs travel there, and the hops up to there are
+ * used.
  */
 export function measured(dag: Dag, placement: Placement, reach: number, measure: Measure): number {
   let total = 0;
@@ -48,7 +48,7 @@ export function isLegal(dag: Dag, placement: Placement, reach: number): boolean 
   );
 }
 
-/** The sum of measures, each times its weight of 0 or more. A weight of 0 leaves a measure out, what it forbids included. */
+/** The sum of measures, each times its weight of 0 or more. A weight of 0 leaves a measure out, with its infinite costs. */
 export function weighted(
   terms: readonly (readonly [weight: number, measure: Measure])[],
   dag: Dag,

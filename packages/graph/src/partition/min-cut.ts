@@ -1,7 +1,7 @@
 import { addNode, crossingTensors, type Dag, emptySet, hasNode, type NodeSet } from "./dag.ts";
 import { tierSolver } from "./tier-cut.ts";
 
-/** What it costs to run each node at either side, and to carry each tensor across. All 0 or more, in one unit. */
+/** The cost of running each node at either side, and of carrying each tensor across. All 0 or more, in one unit. */
 export interface SplitCosts {
   readonly head: ArrayLike<number>;
   readonly tail: ArrayLike<number>;
@@ -24,8 +24,8 @@ export function cheapestSet(dag: Dag, costs: SplitCosts): NodeSet {
 }
 
 /**
- * Finds the cheapest legal set for any costs that add up: `tierSolver` with two tiers. The network is built once; what comes
- * back is one's own.
+ * Finds the cheapest legal set for any costs that add up: `tierSolver` with two tiers. The network is built once; the caller
+ * owns the result.
  */
 export function cutSolver(dag: Dag): (costs: SplitCosts) => NodeSet {
   const solve = tierSolver(dag, 2);

@@ -14,11 +14,11 @@ import { type Measure, measured, type Pins, pinned, type Placement } from "./mea
 import { type Limit, relaxation } from "./relax.ts";
 import { search } from "./search.ts";
 
-/** What to make small. */
+/** The value to minimise. */
 export type SplitGoal =
   /** A sum: mean or quantile of the latency, energy, money, lost agreement, or a weighted sum of such. */
   | { readonly kind: "sum"; readonly of: Measure }
-  /** The largest of some sums: the busiest stage, whose inverse is the rate of frames with all places busy. */
+  /** The largest of some sums: the busiest stage, whose inverse is the rate of frames with all endpoints busy. */
   | { readonly kind: "worst"; readonly of: readonly Measure[] }
   /** The share of equally likely outcomes whose sum is above `within`: the chance to miss a deadline. */
   | { readonly kind: "miss"; readonly of: readonly Measure[]; readonly within: number };
@@ -31,7 +31,7 @@ export interface SplitQuestion {
   readonly goal: SplitGoal;
   readonly limits?: readonly Limit[];
   readonly pins?: Pins;
-  /** Nodes that the search places at most, over all its tries; default 4,000,000 (about two seconds). */
+  /** The most nodes that the search places, over all its tries; default 4,000,000 (about two seconds). */
   readonly mostSteps?: number;
 }
 
@@ -40,7 +40,7 @@ export interface SplitAnswer {
   readonly placement: Placement;
   /** The tier where the answer is made. */
   readonly reach: number;
-  /** What the goal comes to. */
+  /** The value of the goal. */
   readonly value: number;
   /** No placement comes to less. */
   readonly bound: number;
@@ -49,7 +49,7 @@ export interface SplitAnswer {
 }
 
 const defaultMostSteps = 4_000_000;
-/** Cuts asked for a bound, where one is not enough. */
+/** Cuts computed for a bound, if one is not enough. */
 const rounds = 40;
 /** Sums that differ by less than this share are equal but for rounding. */
 const close = 1e-9;
@@ -112,7 +112,7 @@ export function planSplit(question: SplitQuestion): SplitAnswer | undefined {
   return { ...best, bound, exact: !isBetter(bound, best.value) };
 }
 
-/** What a goal comes to for one placement. */
+/** The value of a goal for one placement. */
 export function goalValue(dag: Dag, placement: Placement, reach: number, goal: SplitGoal): number {
   const sums = Float64Array.from(aimsOf(goal), (measure) => measured(dag, placement, reach, measure));
   return worthOf(goal, sums);
@@ -127,7 +127,7 @@ export function keepsLimit(dag: Dag, placement: Placement, reach: number, { of, 
   return !exceeds(measured(dag, placement, reach, of), atMost);
 }
 
-/** What a goal comes to, from its sums; never less when sums are larger. */
+/** The value of a goal, from its sums; never less when sums are larger. */
 function worthOf(goal: SplitGoal, sums: Float64Array): number {
   if (goal.kind === "sum") return sums[0] ?? 0;
   const count = goal.of.length;

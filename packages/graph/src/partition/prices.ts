@@ -13,7 +13,7 @@ export const allPrices: readonly Triple[] = [
   [0, 0, 1],
 ];
 
-/** What a point costs at some prices. */
+/** The cost of a point at some prices. */
 export function price(point: Triple, prices: Triple): number {
   return point[0] * prices[0] + point[1] * prices[1] + point[2] * prices[2];
 }

@@ -8,7 +8,7 @@ export interface Limit {
   readonly atMost: number;
 }
 
-/** What is relaxed: the worst of `terms` is to be small within the limits. */
+/** The relaxed problem: the worst of `terms` is to be small within the limits. */
 export interface Relaxation {
   readonly terms: readonly Measure[];
   readonly limits: readonly Limit[];

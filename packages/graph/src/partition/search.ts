@@ -1,10 +1,10 @@
 import type { Dag } from "./dag.ts";
 import type { Measure, Placement } from "./measure.ts";
 
-/** What a search keeps and leaves: called with the sums of all measures for what is placed so far (a lower bound). */
+/** Decides which branches a search keeps: called with the sums of all measures for the nodes placed so far (a lower bound). */
 export interface SearchParts {
   readonly dag: Dag;
-  /** Nodes may lie at tiers 0 to `reach`; what is wanted at the end goes to `reach`. */
+  /** Nodes may lie at tiers 0 to `reach`; the final outputs go to `reach`. */
   readonly reach: number;
   readonly measures: readonly Measure[];
   /** Whether a placement with at least these sums can still be of use. */
@@ -126,7 +126,7 @@ export function search(parts: SearchParts): number | undefined {
   }
 }
 
-/** For each measure, what all nodes from a position on cost at least, each at its cheapest tier. */
+/** For each measure, the least cost of all nodes from a position on, each at its cheapest tier. */
 function leastRest({ dag, reach, measures }: SearchParts): readonly Float64Array[] {
   return measures.map((measure) => {
     const rest = new Float64Array(dag.nodes + 1);

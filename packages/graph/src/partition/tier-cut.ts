@@ -3,18 +3,18 @@ import { edgeList, FlowNetwork } from "./flow-network.ts";
 import type { Measure, Placement } from "./measure.ts";
 
 /**
- * Finds the cheapest placement on a chain of tiers for any costs that add up, as one minimum cut (Hu et al., "Dynamic
- * adaptive DNN surgery", 2019, with two repairs, laid in layers for more than two tiers): every tensor has a node of its
- * own on each hop, so that it is paid once however many users it has, and every dependency has an edge back of infinite
- * capacity, so that nothing returns.
+ * Finds the cheapest placement on a chain of tiers for any costs that add up, as one minimum cut (Hu et al., "Dynamic adaptive
+ * DNN surgery", 2019, with two repairs, laid in layers for more than two tiers): every tensor has a node of its own on each
+ * hop, so that it is paid once however many users it has, and every dependency has an edge back of infinite capacity, so that
+ * nothing returns.
  *
  * Node `v` on hop `h` lies at the source side when it runs at tier `h` or nearer. Edges: (v, h) > (v, h - 1) costs tier `h`
- * (from the source beyond the last hop, to the sink before the first), its way back is infinite; producer > tensor costs
- * the hop, tensor > users and user > producer are infinite. A tensor wanted at the end counts as used at the last tier, so
- * keeping everything at the device still pays for carrying the answer; what hops cost to be used is not counted: compare
- * with the placements on fewer tiers.
+ * (from the source beyond the last hop, to the sink before the first), its way back is infinite; producer > tensor costs the
+ * hop, tensor > users and user > producer are infinite. A tensor wanted at the end counts as used at the last tier, so keeping
+ * everything at the device still pays for carrying the answer. The cost of using hops is not counted: compare with the
+ * placements on fewer tiers.
  *
- * The network is built once; what comes back is one's own. Where every placement costs Infinity it may be illegal.
+ * The network is built once; the caller owns the result. Where every placement costs Infinity it may be illegal.
  */
 export function tierSolver(dag: Dag, tiers: number): (costs: Measure) => Placement {
   const hops = tiers - 1;

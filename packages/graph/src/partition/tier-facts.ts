@@ -1,19 +1,19 @@
 import type { Dag } from "./dag.ts";
 import type { Measure } from "./measure.ts";
 
-/** What a tier does to a node. */
+/** The costs of a node at a tier. */
 export interface TierFacts {
   /** Time of each node here, in milliseconds, at the mean. */
   readonly nodeMs: ArrayLike<number>;
-  /** What times are over their mean in equally likely outcomes, ascending; default: always the mean. */
+  /** The ratios of times to their mean in equally likely outcomes, ascending; default: always the mean. */
   readonly spread?: readonly number[];
   readonly microsPerSecond?: number;
 }
 
-/** What a hop does to a tensor, in equally likely outcomes, ascending (slow comes with slow, as in beliefs). */
+/** The costs of a tensor on a hop, in equally likely outcomes, ascending (slow comes with slow, as in beliefs). */
 export interface HopFacts {
   readonly msPerByte: readonly number[];
-  /** Round trip, queue and the answer's way back, whatever is sent. */
+  /** Round trip, queue and the answer's way back, for any bytes. */
   readonly fixedMs: readonly number[];
   readonly microsPerByte?: number;
 }
@@ -42,7 +42,7 @@ export interface ChainMeasures {
   readonly outcomesMs: readonly Measure[];
   readonly deviceMillijoules: Measure;
   readonly costMicros: Measure;
-  /** Minus the logarithm of the agreement: what is at most `-Math.log(ratio)` agrees at least in `ratio`. */
+  /** Minus the logarithm of the agreement: a value of at most `-Math.log(ratio)` means an agreement of at least `ratio`. */
   readonly disagreement: Measure;
   /** Busy time of each stage for one request: the device, the first hop, the second tier, and so on, outwards. */
   readonly stagesMs: readonly Measure[];
@@ -126,7 +126,7 @@ function mean(values: readonly number[]): number {
   return values.reduce((sum, value) => sum + value, 0) / Math.max(1, values.length);
 }
 
-/** The value of a list at a place among `count`: lists of one value say the same everywhere. */
+/** The value of a list at a position among `count`: a list of one value has it everywhere. */
 function valueAt(values: readonly number[], index: number, count: number): number {
   return values[Math.floor(((index + 0.5) / count) * values.length)] ?? 0;
 }

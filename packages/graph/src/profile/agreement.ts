@@ -5,9 +5,9 @@ import { numbers } from "./compare.ts";
 export type Agreement = (actual: Tensors, expected: Tensors) => number;
 
 /**
- * The agreement that holds for any model: the mean over its outputs. Texts, whole numbers and truths count the share of
- * equal elements; fractions count 1 - |a - b| / |b| in Euclidean norms, at least 0. That is careful: a classifier whose
- * best class stays the same may well agree less than 1 here. Who knows what an answer means hands in a better one.
+ * The agreement that holds for any model: the mean over its outputs. Texts, whole numbers and truths count the share of equal
+ * elements; fractions count 1 - |a - b| / |b| in Euclidean norms, at least 0. That is careful: a classifier whose best class
+ * stays the same may well agree less than 1 here. A caller that knows the meaning of an answer passes a better one.
  */
 export const tensorAgreement: Agreement = (actual, expected) => {
   let total = 0;
@@ -18,7 +18,7 @@ export const tensorAgreement: Agreement = (actual, expected) => {
   return expected.size === 0 ? 1 : total / expected.size;
 };
 
-/** Agreement of classifiers: the share of rows (all axes but the last) whose largest element is at the same place. */
+/** Agreement of classifiers: the share of rows (all axes but the last) whose largest element has the same index. */
 export const bestClassAgreement: Agreement = (actual, expected) => {
   let [same, rows] = [0, 0];
   for (const [name, tensor] of expected) {

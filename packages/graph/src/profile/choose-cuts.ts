@@ -17,7 +17,7 @@ export interface ChosenCut {
   readonly headMemoryBytes: number;
 }
 
-/** Finds the file behind a graph: of the model itself (`step` undefined) or of one of its steps. */
+/** Finds the file of a graph: of the model itself (`step` undefined) or of one of its steps. */
 export type GraphFinder = (variant: string, step: string | undefined) => Promise<OpenGraph | undefined>;
 
 /**
@@ -33,7 +33,7 @@ export async function chooseCuts(
   call: Call,
 ): Promise<readonly ChosenCut[]> {
   const legal = await target.cuts(profiled.model, profiled.version, profiled.variant, call);
-  // What one tier alone may hold is never split between two.
+  // A variant for one tier alone is never split between two.
   const whole = variant?.tiers?.length === 1 || options.limit === 0;
   const cuts = whole ? legal.filter(({ id }) => isEnd(id)) : legal;
   const groups = new Map<string, Cut[]>();

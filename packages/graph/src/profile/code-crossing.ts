@@ -10,13 +10,13 @@ import {
 } from "@longshore/core";
 import { errorRatioOf, type Squares, squaresOf } from "./coding-error.ts";
 
-/** A crossing under one codec: what travels, how long coding takes, and what arrives. */
+/** A crossing under one codec: the encoded tensors, the time of coding, and the decoded tensors. */
 export interface CodedCrossing {
   readonly codecs: Readonly<Record<string, string>>;
   readonly bytes: number;
   readonly encodeMs: number;
   readonly decodeMs: number;
-  /** What each run took, all tensors together, in the order of the runs. */
+  /** The time of each run, all tensors together, in the order of the runs. */
   readonly encodeRunsMs: readonly number[];
   readonly decodeRunsMs: readonly number[];
   readonly lossless: boolean;
@@ -43,7 +43,8 @@ export function rawCrossing(tensors: Tensors): CodedCrossing {
 
 /**
  * Codes a crossing by one codec, every tensor that it accepts; undefined when it accepts none or saves nothing. Its time is
- * that of the quickest of `repeats` runs, because coding is short and everything else only delays; the others tell the spread.
+ * that of the quickest of `repeats` runs, because coding is short and all other work only delays it; the others tell the
+ * spread.
  */
 export async function codeCrossing(
   tensors: Tensors,

@@ -40,8 +40,8 @@ export function worstDifference(
 }
 
 /**
- * How exact a model's answers can be. Cutting a model moves the places where runtimes fuse operators, and so the places
- * where they round; models that round coarsely show it.
+ * How exact a model's answers can be. Cutting a model changes where runtimes fuse operators, and so where they round; models
+ * that round coarsely show it.
  */
 export function toleranceOf(split: SplitGraph): OutputTolerance {
   if (split.nodes.some((node) => /^DynamicQuantize|^QuantizeLinear$/.test(node.opType)))
@@ -93,7 +93,7 @@ function sameBytes(a: Tensor, b: Tensor): boolean {
   );
 }
 
-/** Elements of a numeric tensor as numbers, whatever its type. */
+/** Elements of a numeric tensor as numbers, for any datatype. */
 export function numbers(tensor: Tensor): ArrayLike<number> {
   return Float64Array.from(numbersOf(tensor), Number);
 }

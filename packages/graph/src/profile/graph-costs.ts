@@ -5,11 +5,11 @@ import { bytes, nodeWork, usedNames } from "../shape/index.ts";
 import { mean } from "./code-crossing.ts";
 import { guessedSize, typesFor } from "./sketch.ts";
 
-/** What the nodes and tensors of a graph cost for inputs of given sizes, on the machine of a profile. */
+/** The costs of the nodes and tensors of a graph for inputs of given sizes, on the machine of a profile. */
 export interface GraphCosts {
   /** Time of each node, in milliseconds at the mean; all together what the whole takes. */
   readonly nodeMs: Float64Array;
-  /** What times of the whole are over their mean, in equally likely outcomes, ascending. */
+  /** The ratios of times of the whole to their mean, in equally likely outcomes, ascending. */
   readonly spread: readonly number[];
   /** Bytes of each tensor as it is. */
   readonly tensorBytes: Float64Array;

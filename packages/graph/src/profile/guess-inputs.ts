@@ -22,7 +22,7 @@ import type { ValueInfoProto } from "../onnx/index.ts";
 /** How many different guesses of sizes there are. */
 export const guesses = 12;
 
-/** Sizes tried in turn for spatial axes, lengths, and everything else. */
+/** Sizes tried in turn for spatial axes, lengths, and all other axes. */
 const spatial: readonly number[] = [224, 64, 32, 320, 640, 128, 48, 96, 256, 512, 28, 16];
 const lengths: readonly number[] = [16, 32, 8, 64, 1, 128, 100, 512, 256, 2, 3000, 16000];
 const others: readonly number[] = [8, 16, 1, 4, 64, 3, 128, 2, 32, 256, 512, 10];
@@ -189,8 +189,8 @@ function guessValues(
 }
 
 /**
- * Noise on a slow wave with an offset for each plane (channel), in a strength of its own. Noise alone is the same to a network that averages over
- * an image, whatever the seed.
+ * Noise on a slow wave with an offset for each plane (channel), in a strength of its own. Noise alone is the same to a network
+ * that averages over an image, for any seed.
  */
 function patterned(shape: readonly number[], random: Random): (index: number) => number {
   if (shape.length < 3) return () => gaussian(random);

@@ -31,7 +31,7 @@ export interface Measuring {
   readonly agreement: Agreement;
 }
 
-/** What was measured, from this many runs of each segment. */
+/** The measurements, from this many runs of each segment. */
 export interface MeasuredCuts {
   readonly cuts: readonly CutProfile[];
   readonly runs: number;
@@ -135,8 +135,8 @@ function quantiles(samples: readonly number[]): readonly number[] {
 }
 
 /**
- * What the times of both parts are multiplied with. In sum they are not quicker than the whole, whose work they do: where they
- * seem to be, that is chance, and a cut before the last and smallest step would look like a gain.
+ * The factor for the times of both parts. Their sum is not below the time of the whole, whose work they do: a smaller sum is
+ * random, and a cut before the last and smallest step would look like a gain.
  */
 function roundedUp({ headMs, tailMs }: Times, wholeMs: readonly number[]): number {
   const parts = mean(headMs) + mean(tailMs);
@@ -203,7 +203,7 @@ async function run(
   return { outputs, tookMs: clock.nowMs() - began };
 }
 
-/** What crosses for each sample. */
+/** The crossing for each sample. */
 async function crossingsAt(
   measuring: Measuring,
   { id }: ChosenCut["cut"],
@@ -244,7 +244,10 @@ async function measureCodings(
   return codings;
 }
 
-/** For each agreement that may be asked for, the coarsest quality that keeps it on these samples, coded with what it takes. */
+/**
+ * For each agreement that a request may demand, the coarsest quality that keeps it on these samples, with the result of its
+ * coding.
+ */
 async function searchedCodings(
   measuring: Measuring,
   cut: ChosenCut["cut"],
@@ -270,7 +273,7 @@ async function searchedCodings(
     if (before) return before;
     const [codec, crossing] = [codecs[quality], crossings[sample]];
     const coded = codec && crossing && (await codeCrossing(crossing, codec, 2, measuring.clock, call));
-    // What saves nothing is not worth a coding.
+    // A coding that saves nothing is not worth its time.
     const agreementRatio = coded
       ? await agreementAfter(measuring, cut.id, coded, expected[sample] ?? new Map(), call)
       : 0;
@@ -298,7 +301,7 @@ async function searchedCodings(
   return codings;
 }
 
-/** What each codec makes of the crossings, if it helps all of them: a coding for some inputs is no coding of the bucket. */
+/** The result of each codec for the crossings, if it helps all of them: a coding for some inputs is no coding of the bucket. */
 async function smallestFirst(
   { codecs, clock }: Measuring,
   crossings: readonly Tensors[],

@@ -100,7 +100,7 @@ function optionsFor(model: string, input: string): ProfileOptions {
   };
 }
 
-/** Values to so many steps of one, in bytes that grow with the steps. */
+/** Values in steps of one over `steps`, in bytes that grow with the steps. */
 function rough(steps: number): Codec {
   const values = new WeakMap<Uint8Array, Tensor>();
   return {
@@ -256,12 +256,13 @@ describe("worthKeeping", () => {
     ];
     const kept = worthKeeping(all);
     expect(kept.map((one) => one.cut.id)).toEqual(["start", "balance", "waist", "light", "end"]);
-    // A model of a step that ends there may be at a server of others, whole.
+    // A model of a step that ends there may be at a server of another make, whole.
     expect(worthKeeping(all, ["balance", "wide"])).toEqual(all);
   });
 
   it("keeps what is the best where the input itself may not leave", () => {
-    // The input is smaller than what crosses after the first layers, so that nobody would cut there who may send it.
+    // The input is smaller than the crossing after the first layers, so that an endpoint that may send the input would not cut
+    // there.
     const all = [
       cut("start", 0, 70, 600, 0),
       cut("early", 9, 66, 3200, 10),

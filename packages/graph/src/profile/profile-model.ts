@@ -23,7 +23,7 @@ import { measureCuts, type Measuring } from "./measure-cuts.ts";
 import type { QualityLadder } from "./quality.ts";
 import type { ProfileBucket, ProfiledVariant, ProfileTarget } from "./target.ts";
 
-/** What `profileModel` needs and may be told. */
+/** The options of `profileModel`. */
 export interface ProfileOptions {
   readonly target: ProfileTarget;
   readonly model: string;
@@ -39,7 +39,7 @@ export interface ProfileOptions {
    * samples is measured, chosen on half of the samples and confirmed by the others. Default: none.
    */
   readonly ladders?: readonly QualityLadder[];
-  /** Agreements that requests may ask for; default 0.95, 0.98, 0.99 and 0.995. */
+  /** Agreements that requests may demand; default 0.95, 0.98, 0.99 and 0.995. */
   readonly agreements?: readonly number[];
   readonly machine: ProfileMachine;
   readonly clock: Clock;
@@ -176,7 +176,7 @@ async function profileBucket(
   };
 }
 
-/** Legal cuts of a bare graph as they were counted, else those that the target lists. */
+/** The number of legal cuts of a bare graph, else of those that the target lists. */
 async function legalCuts(options: ProfileOptions, profiled: ProfiledVariant, call: Call): Promise<number> {
   const listed = await options.target.cuts(profiled.model, profiled.version, profiled.variant, call);
   const bare = listed.some((cut) => stepOf(cut.id) === "");
@@ -185,10 +185,10 @@ async function legalCuts(options: ProfileOptions, profiled: ProfiledVariant, cal
 }
 
 /**
- * The cuts that some prices make the best, under any codec, or that are the best for a place that pays for memory instead
- * of time at the head, or balance head and tail; once more among those whose crossing is not the input any more, because rules
- * often keep that here, and then the best of what is left is another one. `start` and `end` always, and those `around` models of
- * steps: a server of others may have one, whole.
+ * The cuts that some prices make the best, under any codec, or that are the best for an endpoint that pays for memory instead
+ * of time at the head, or balance head and tail. The same again among those whose crossing is not the input any more: rules
+ * often keep that here, and then another cut is the best. `start` and `end` always, and those `around` models of steps: a
+ * server of another make may have one, whole.
  */
 export function worthKeeping(
   measured: readonly CutProfile[],

@@ -5,12 +5,15 @@ export interface QualityLadder {
   readonly codecs: readonly Codec[];
 }
 
-/** What is looked for: the coarsest quality whose answers agree well enough. */
+/** The search: the coarsest quality whose answers agree well enough. */
 export interface QualitySearch {
   readonly qualities: number;
   /** Least agreement, 0..1. */
   readonly wanted: number;
-  /** Agreement of a sample's answer at a quality, by its position on the ladder. Asked for more than once: whoever answers keeps it. */
+  /**
+   * Agreement of a sample's answer at a quality, by its position on the ladder. Called more than once for the same values: the
+   * callee keeps the result.
+   */
   readonly agreementAt: (quality: number, sample: number) => Promise<number>;
   readonly samples: number;
 }

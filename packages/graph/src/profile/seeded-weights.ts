@@ -14,14 +14,14 @@ import { type SplitGraph, splitGraph } from "../extract/index.ts";
 import { knownCount } from "../shape/index.ts";
 
 /**
- * A copy of a model whose weights come from `ConstantOfShape` (all equal, so that its answers do not depend on its
- * inputs), with seeded random weights in their place, so that a wrong split shows.
+ * A copy of a model whose weights come from `ConstantOfShape` (all equal, so that its answers do not depend on its inputs),
+ * with seeded random weights instead, so that a wrong split shows.
  *
- * The spread follows what each weight does, after He et al., "Delving deep into rectifiers" (2015), taken one step
- * further: the mean square of every activation is estimated along the graph, and the weights of each convolution or
- * product are drawn so that its outputs have mean square 1. So activations neither die nor explode however deep the
- * network is, sums of residual branches included, and a last softmax is not saturated. Scales, variances and means of
- * normalisation lie around 1, 1 and 0, stored ones as well. The network still knows nothing.
+ * The spread follows what each weight does, after He et al., "Delving deep into rectifiers" (2015), taken one step further: the
+ * mean square of every activation is estimated along the graph, and the weights of each convolution or product are drawn so
+ * that its outputs have mean square 1. So activations neither die nor explode however deep the network is, sums of residual
+ * branches included, and a last softmax is not saturated. Scales, variances and means of normalisation lie around 1, 1 and 0,
+ * stored ones as well. The network still knows nothing.
  */
 export function withSeededWeights(bytes: Uint8Array, seed: number): Uint8Array {
   const model = readModel(bytes);

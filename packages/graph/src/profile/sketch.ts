@@ -13,8 +13,8 @@ import {
 } from "../shape/index.ts";
 
 /**
- * What can be said of a cut for inputs of given sizes without running anything: enough to choose which cuts are worth
- * measuring, never a prediction of time.
+ * The facts of a cut for inputs of given sizes that need no run: enough to choose which cuts are worth measuring, never a
+ * prediction of time.
  */
 export interface CutSketch {
   readonly cut: Cut;
@@ -97,7 +97,7 @@ export function typesFor(split: SplitGraph, inputs: readonly TensorSpec[]): Type
   const model =
     split.graph.node.length === split.order.size ? { ...split.model, graph: ordered(split) } : split.model;
   const exact = inferTypes(model, known);
-  // What was learned from a run stays where the rules know nothing.
+  // Types learned from a run stay where the rules know none.
   return new Map([...split.types, ...exact]);
 }
 
@@ -174,13 +174,13 @@ export function promising(all: readonly CutSketch[], limit: number): readonly Cu
   });
   const raw = sketches.map((sketch) => point(sketch, sketch.rawBytes));
   const small = sketches.map((sketch) => point(sketch, sketch.smallBytes));
-  // A place short of memory chooses by that instead of time.
+  // An endpoint short of memory chooses by that instead of time.
   const memory = sketches.map((sketch) => ({
     ...point(sketch, sketch.smallBytes),
     head: sketch.headMemoryBytes,
   }));
   const share = Math.ceil(limit / 3);
-  // Where rules keep the input here, the best of the others is asked for.
+  // If rules keep the input here, the best of the other cuts is wanted.
   const inner = sketches.flatMap(({ cut }, index) => (cut.reveals === "input" ? [] : [index]));
   const innerOnes = inner.flatMap((index) => small[index] ?? []);
   const ofInner = (chosen: readonly number[]): readonly number[] =>
@@ -193,7 +193,7 @@ export function promising(all: readonly CutSketch[], limit: number): readonly Cu
     ...ofInner(balanced(innerOnes)),
     ...ofInner(candidates(innerOnes, share)),
     ...candidates(memory, limit - 2 * share),
-    // What several choose leaves room for more.
+    // A cut that several choose leaves room for more.
     ...candidates(small, limit),
   ];
   const chosen = new Set<number>();

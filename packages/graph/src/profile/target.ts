@@ -8,7 +8,7 @@ import type {
   Tensors,
 } from "@longshore/core";
 
-/** What is profiled: the engine here, or anything that runs segments and lists cuts. */
+/** The target of a profile: the engine here, or any endpoint that runs segments and lists cuts. */
 export interface ProfileTarget {
   describe(model: string, version: string | undefined, call: Call): Promise<ModelKnowledge | undefined>;
   /** All legal cuts, `start` and `end` included, in topological order. */
@@ -26,7 +26,7 @@ export interface ProfileBucket {
   readonly samples: readonly Tensors[];
 }
 
-/** What names the segments of one profile: the model version and one of its variants. */
+/** The names of the segments of one profile: the model version and one of its variants. */
 export interface ProfiledVariant {
   readonly model: string;
   readonly version: string;

@@ -5,7 +5,7 @@ import { type ModelProto, writeModel } from "../onnx/index.ts";
 import { type OutputTolerance, toleranceOf, worstDifference } from "./compare.ts";
 import { guesses, guessInputs } from "./guess-inputs.ts";
 
-/** What one cut did to the answers. */
+/** The effect of one cut on the answers. */
 export interface CutCheck {
   readonly cut: CutId;
   /** Largest difference between head-then-tail and the whole, in units of the tolerance, over inputs and outputs. */
@@ -28,8 +28,8 @@ export interface SplitCheck {
   /** Largest over all cuts; Infinity when one would not run. */
   readonly worst: number;
   /**
-   * Largest difference between two runs of the whole on the same input, in the same units: above 1 the model draws
-   * numbers of its own, and no split can be told right or wrong by its answers.
+   * Largest difference between two runs of the whole on the same input, in the same units: above 1 the model draws random
+   * numbers of its own, and its answers cannot judge a split.
    */
   readonly ownDifference: number;
 }
@@ -52,7 +52,7 @@ export function splitsRight({ worst, worstUnfused = Infinity }: CutCheck): boole
   return worst <= 1 || worstUnfused <= 1;
 }
 
-/** What a check compares with. */
+/** The reference of a check. */
 interface Subject {
   readonly graph: OpenGraph;
   readonly runtime: Runtime;
@@ -108,7 +108,7 @@ function names(graph: OpenGraph): readonly string[] {
   return graph.split.outputs.map((output) => output.name);
 }
 
-/** What the whole answers to each input, and how far apart two of its runs are. */
+/** The whole's answer to each input, and how far apart two of its runs are. */
 async function wholeAnswers(
   { graph, runtime, inputs, load }: Subject,
   call: Call,
@@ -155,7 +155,7 @@ async function checkCut(
     }
     return { cut, worst };
   } catch (thrown) {
-    // A cut that does not run is a result of the check, told with its reason; the other cuts are still checked.
+    // A cut that does not run is a result of the check, with its reason; the other cuts are still checked.
     return { cut, worst: Infinity, failure: LongshoreError.from(thrown, "execute", `cut ${cut}`).message };
   } finally {
     for (const session of opened) await session.release();

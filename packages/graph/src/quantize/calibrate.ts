@@ -8,7 +8,7 @@ import { ValueHistogram } from "./histogram.ts";
 
 /** Bytes of inner tensors that one run gives out; more are seen in several runs. */
 const groupBytes = 128 * 2 ** 20;
-/** What a tensor of unknown size counts as. */
+/** The assumed size of a tensor of unknown size. */
 const guessedBytes = 4 * 2 ** 20;
 
 /** Types of all values for these inputs, as far as rules know them. */
@@ -94,7 +94,7 @@ async function observeGroup(
   }
 }
 
-/** The model with other outputs than its own: what only those needed is not calculated. */
+/** The model with other outputs than its own: nodes that only the old ones needed are not run. */
 function withOutputs(model: ModelProto, names: readonly string[]): ModelProto {
   const { graph } = model;
   if (!graph) return model;

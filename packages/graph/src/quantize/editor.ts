@@ -11,15 +11,15 @@ import { ModelProtoSchema, NodeProtoSchema, type TensorProto } from "../onnx/onn
 import { usedNames } from "../shape/index.ts";
 import { floatsOf } from "./floats.ts";
 
-/** What a rewriting adds beside operator and inputs. */
+/** The further fields of a node that a rewriting adds beside operator and inputs. */
 export interface NewNode {
   readonly outputs?: readonly string[];
   readonly attributes?: Readonly<Record<string, Attribute>>;
 }
 
 /**
- * A model that is being rewritten: a copy, so that the file that was read stays as it is. Indices are made when they are
- * asked for and dropped by every change.
+ * A model that is being rewritten: a copy, so that the file that was read stays as it is. Indices are made at their first use
+ * and dropped by every change.
  */
 export class GraphEditor {
   readonly model: ModelProto;
@@ -65,7 +65,7 @@ export class GraphEditor {
     return this.#consumers.get(name) ?? [];
   }
 
-  /** The one node that reads a value, when nothing else does and it is no output of the model. */
+  /** The one node that reads a value, when no other does and it is no output of the model. */
   soleConsumer(name: string): NodeProto | undefined {
     const [only, ...others] = this.consumers(name);
     const reads = only?.input.filter((input) => input === name).length;
@@ -100,14 +100,14 @@ export class GraphEditor {
     return name;
   }
 
-  /** Stores a tensor under its own name, which nothing else has. */
+  /** Stores a tensor under a name that no other value has. */
   store(tensor: TensorProto): string {
     this.graph.initializer.push(tensor);
     this.#stored = undefined;
     return tensor.name;
   }
 
-  /** Puts nodes in place of one. */
+  /** Replaces one node by others. */
   replace(node: NodeProto, by: readonly NodeProto[]): void {
     this.graph.node.splice(this.graph.node.indexOf(node), 1, ...by);
     this.changed();
@@ -161,7 +161,7 @@ export function newNode(
   });
 }
 
-/** Attributes of a node that rewritings ask for. */
+/** Attributes of a node that rewritings read. */
 export function intOf(node: NodeProto, name: string, otherwise: number): number {
   const found = node.attribute.find((one) => one.name === name);
   return found ? Number(found.i) : otherwise;

@@ -2,7 +2,7 @@ import { type NodeProto, tensorDims } from "../onnx/index.ts";
 import { floatOf, type GraphEditor, intOf, intsOf, isPlain, textOf } from "./editor.ts";
 import { floatTensor, trimmedDims } from "./floats.ts";
 
-/** What `y = scale x + shift` does to each channel; one value serves all. */
+/** The effect of `y = scale x + shift` on each channel; one value serves all. */
 interface Affine {
   readonly input: string;
   readonly scale: Float32Array;
@@ -10,12 +10,11 @@ interface Affine {
 }
 
 /**
- * Folds what only scales and shifts channels - batch normalisation, products and sums with stored tensors - into the
- * convolution before it, or into the one behind it where that reads nothing but it.
+ * Folds nodes that only scale and shift channels - batch normalisation, products and sums with stored tensors - into the
+ * convolution before them, or into the one after them if that is their only reader.
  *
- * Runtimes do so by themselves, but not across the places where values are quantised: left alone, each would be a pass
- * over memory and one more rounding. A shift goes into the convolution behind only when that adds no border: its zeros
- * are zeros of what it reads.
+ * Runtimes do so by themselves, but not across quantised values: left alone, each would be a pass over memory and one more
+ * rounding. A shift goes into the convolution after it only when that adds no border: its zeros are zeros of its own input.
  */
 export function foldAffine(editor: GraphEditor): void {
   let again = true;
@@ -30,7 +29,7 @@ export function foldAffine(editor: GraphEditor): void {
   editor.sweep();
 }
 
-/** The scale and shift of a node that does nothing else, by channel of `[batch, channels, ...]`. */
+/** The scale and shift of a node with no other effect, by channel of `[batch, channels, ...]`. */
 function affineOf(editor: GraphEditor, node: NodeProto): Affine | undefined {
   if (isPlain(node, "BatchNormalization")) return normalisation(editor, node);
   if (!isPlain(node, "Mul", "Add", "Sub", "Div")) return undefined;

@@ -1,9 +1,9 @@
-/** Resolution of a histogram: 8-bit codes over a hundredth of the range are still told apart. */
+/** Resolution of a histogram: 8-bit codes over a hundredth of the range still fall into different bins. */
 const bins = 8192;
 
 /**
- * How often which values were seen, in memory that does not grow: bins of equal width around zero, whose width doubles
- * when a value lies outside. So one pass over the data suffices, whatever comes.
+ * How often which values were seen, in memory that does not grow: bins of equal width around zero, whose width doubles when a
+ * value lies outside. So one pass over the data suffices, for any values.
  */
 export class ValueHistogram {
   least = 0;
@@ -12,7 +12,7 @@ export class ValueHistogram {
   #limit = 2 ** -20;
   #counts = new Float64Array(bins);
 
-  /** Counts values. What is not finite is left out. */
+  /** Counts values. Values that are not finite are left out. */
   add(values: Float32Array): void {
     let [least, most] = [this.least, this.most];
     for (const value of values) {

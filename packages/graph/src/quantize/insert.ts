@@ -13,9 +13,9 @@ interface Codes extends Scale {
   readonly excess: number;
 }
 
-/** How far from a whole code the lower end of a gate may lie; what it is off scales everything that passes. */
+/** How far from a whole code the lower end of a gate may lie; the difference scales every value that passes. */
 const gateTolerance = 0.02;
-/** The largest code of a bias: half of what 32 bits hold, so that the products that are added have room. */
+/** The largest code of a bias: half of the range of 32 bits, so that the added products fit. */
 const mostBiasCode = 2 ** 30;
 /** How much coarser codes may become so that a gate can be cut out of them instead of being computed. */
 const mostWidening = 1.25;
@@ -29,15 +29,14 @@ export interface Recipe {
 }
 
 /**
- * Writes a simplified model with quantised values: `QuantizeLinear` and `DequantizeLinear` around what calculates, in the
- * places where runtimes fuse them into one 8-bit kernel, and operators that only move or clip values on the codes
- * themselves.
+ * Writes a simplified model with quantised values: `QuantizeLinear` and `DequantizeLinear` around nodes that calculate, where
+ * runtimes fuse them into one 8-bit kernel, and operators that only move or clip values on the codes themselves.
  *
- * Two things differ from what other quantisers write. A factor and a shift cost nothing: the same codes are read with
- * another step and zero (`y = a x + b` has the step `a s` and the zero `z - b / (a s)`), which needs `b / (a s)` to be a
- * whole number, so the step of `x` is fitted to that (`Anchors`), and what it is off still is taken from the bias of the
- * convolution that reads it: the same small error in every value adds up, where roundings cancel. And a gate `clip(x + 3, 0, 6) / 6` is the codes of `x`
- * clipped, read with another step and zero: so `HardSwish` is a clip of bytes and one product.
+ * Two points differ from the files of other quantisers. A factor and a shift cost nothing: the same codes are read with another
+ * step and zero (`y = a x + b` has the step `a s` and the zero `z - b / (a s)`). That needs `b / (a s)` to be a whole number,
+ * so the step of `x` is fitted to that (`Anchors`), and the remaining difference is taken from the bias of the convolution that
+ * reads it: the same small error in every value adds up, where roundings cancel. And a gate `clip(x + 3, 0, 6) / 6` is the
+ * codes of `x` clipped, read with another step and zero: so `HardSwish` is a clip of bytes and one product.
  */
 export function insertQuantised(model: ModelProto, recipe: Recipe): ModelProto {
   const editor = new GraphEditor(model);
@@ -56,7 +55,7 @@ class Writer {
   readonly #codes = new Map<string, Codes>();
   /** Values that are there as fractions, under their own names. */
   readonly #fractions: Set<string>;
-  /** What reads a quantised value as a fraction reads, by the value's name. */
+  /** The fraction that readers of a quantised value use, by the value's name. */
   readonly #read = new Map<string, string>();
   readonly #done = new Set<NodeProto>();
   readonly #scalars = new Map<string, string>();
@@ -171,7 +170,7 @@ class Writer {
     return this.#coded(node);
   }
 
-  /** Adds a node whose result becomes codes, and those of the clip behind it where that is all that reads it. */
+  /** Adds a node whose result becomes codes, or the result of the clip after it if that is its only reader. */
   #coded(node: NodeProto): boolean {
     let output = node.output[0] ?? "";
     const behind = this.#editor.soleConsumer(output);
@@ -301,7 +300,7 @@ class Writer {
     );
   }
 
-  /** Values whose codes others start from: zeros behind relabellings (`shifts`), lower ends of gates. */
+  /** Values whose codes others start from: zeros after relabellings (`shifts`), lower ends of gates. */
   #anchors(
     name: string,
     factor: number,
@@ -320,7 +319,7 @@ class Writer {
     }
   }
 
-  /** The name under which quantised nodes read a value: what its codes stand for. */
+  /** The name under which quantised nodes read a value: the value of its codes. */
   #readOf(name: string): string {
     const codes = this.#codes.get(name);
     if (!codes) return name;

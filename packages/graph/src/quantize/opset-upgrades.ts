@@ -2,7 +2,7 @@ import { type NodeProto, type TensorProto, tensorProto } from "../onnx/index.ts"
 import { floatOf, intOf, intsOf, newNode, textOf } from "./editor.ts";
 import { floatTensor } from "./floats.ts";
 
-/** What an upgrade of one node may use. */
+/** The tools of an upgrade of one node. */
 export interface Upgrade {
   /** Version of the operator set that the node was written for, 7 or later. */
   readonly from: number;
@@ -38,7 +38,7 @@ function single(node: NodeProto, around: Upgrade, name: string, value: number): 
   return around.constant(tensor);
 }
 
-/** An attribute with whole numbers that became the input behind those that are there. */
+/** An attribute with whole numbers that became a further input at the end. */
 const intoInput =
   (name: string, since: number): Upgrading =>
   (node, around) => {
@@ -88,7 +88,7 @@ const topK: Upgrading = (node, around) => {
   return [node];
 };
 
-/** What is dropped while a network learns; it passes its input on when it runs. */
+/** A node that only acts while a network learns; it passes its input on when it runs. */
 const dropout: Upgrading = (node, around) => {
   if (around.from >= 12) return [node];
   const mask = node.output[1] ?? "";
@@ -105,8 +105,8 @@ const batchNormalisation: Upgrading = (node, around) => {
 };
 
 /**
- * Before version 13 all axes from `axis` on are one; since then only that one counts. The same where it is the last, else
- * the tensor is flattened before and shaped again behind.
+ * Before version 13 all axes from `axis` on are one; since then only that one counts. The same if it is the last, else the
+ * tensor is flattened before and reshaped after.
  */
 const softmax: Upgrading = (node, around) => {
   const axis = intOf(node, "axis", 1);
@@ -126,7 +126,7 @@ const softmax: Upgrading = (node, around) => {
   ];
 };
 
-/** `Upsample` became `Resize`, which since version 11 has to be told how positions map. */
+/** `Upsample` became `Resize`, which since version 11 has to state how positions map. */
 const resize: Upgrading = (node, around) => {
   if (node.opType === "Resize" && around.from >= 11) return [node];
   const [input = "", stored] = node.input;

@@ -52,8 +52,8 @@ function idleInput(editor: GraphEditor, node: NodeProto): string | undefined {
 }
 
 /**
- * `x clip(x + 3, 0, 6) / 6` and its relatives: with the division behind the product or before it. `clip(x + s, 0, m)` is
- * `m HardSigmoid(x)`, and the factors cancel.
+ * `x clip(x + 3, 0, 6) / 6` and its relatives: with the division after the product or before it. `clip(x + s, 0, m)` is `m
+ * HardSigmoid(x)`, and the factors cancel.
  */
 function hardGate(editor: GraphEditor, clip: NodeProto): void {
   const most = scalarOf(editor, clip.input[2]);

@@ -25,7 +25,7 @@ describe("quantizeModel", () => {
     const file = mobileNetwork(12);
     const made = await quantizeModel({ file, inputs: pictures(8), runtime, agreementRatio: 0.97 }, call);
     expect(made.leftOut).toEqual([]);
-    // The convolution behind the mean of each channel is too small to gain.
+    // The convolution after the mean of each channel is too small to gain.
     expect(made.layers).toHaveLength(5);
     expect(made.agreementRatio).toBeGreaterThanOrEqual(0.97);
     expect(await agreementOn(file, made.file, 2)).toBeGreaterThan(0.95);

@@ -12,13 +12,13 @@ import { codedNames, rolesOf } from "./roles.ts";
 import { type AnswerError, fewestLeftOut, neighbours } from "./sensitivity.ts";
 import { simplified } from "./simplify.ts";
 
-/** What `quantizeModel` needs and may be told. */
+/** The options of `quantizeModel`. */
 export interface QuantizeOptions {
   readonly file: Uint8Array;
   /** Real inputs, at least one: ranges are what these make the network calculate. */
   readonly inputs: readonly Tensors[];
   readonly runtime: Runtime;
-  /** How far the answers must agree with the given model's, 0..1. Default 0.995, what requests ask for by default. */
+  /** How far the answers must agree with the given model's, 0..1. Default 0.995, the default of requests. */
   readonly agreementRatio?: number;
   /** Agreement of two answers of this graph. Default `tensorAgreement`. */
   readonly agreement?: Agreement;
@@ -56,10 +56,10 @@ const trialInputs = 4;
 
 /**
  * Makes a static 8-bit model: unsigned activations whose ranges come from real inputs, signed weights with a step for each
- * channel. Whatever hurts the answers most keeps its fractions, as few layers as the wanted agreement allows.
+ * channel. The layers that hurt the answers most keep their fractions, as few as the wanted agreement allows.
  *
- * Throws `unsupported` where there is nothing to quantise or the operator set cannot be raised, `invalid-input` without
- * inputs, and whatever a run throws.
+ * Throws `unsupported` if no node can be quantised or the operator set cannot be raised, `invalid-input` without inputs, and
+ * the error of a failed run.
  */
 export async function quantizeModel(options: QuantizeOptions, call: Call): Promise<Quantized> {
   const [first] = options.inputs;
@@ -182,7 +182,7 @@ class Search {
     return best as NonNullable<typeof best>;
   }
 
-  /** What each group of layers does to the answers when it alone has 8 bits, the worst first. */
+  /** The effect of each group of layers on the answers when it alone has 8 bits, the worst first. */
   async #disturbances(
     ranges: ReadonlyMap<string, CodeRange>,
     few: readonly Tensors[],

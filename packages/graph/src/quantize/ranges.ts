@@ -1,6 +1,6 @@
 import type { ValueHistogram } from "./histogram.ts";
 
-/** The values that 8-bit codes reach; what lies outside is moved to the nearer end. Holds zero. */
+/** The values that 8-bit codes reach; values outside move to the nearer end. Holds zero. */
 export interface CodeRange {
   readonly least: number;
   readonly most: number;
@@ -22,7 +22,7 @@ export type Calibration =
   | { readonly by: "extremes" }
   /** All but a share at the ends, such as 0.9999 of the values. */
   | { readonly by: "percentile"; readonly keptRatio: number }
-  /** What makes the mean squared error of the codes least. */
+  /** The range with the least mean squared error of the codes. */
   | { readonly by: "error" };
 
 /** The range of one tensor. */

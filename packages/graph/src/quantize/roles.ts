@@ -6,10 +6,9 @@ import { trimmedDims } from "./floats.ts";
 import { scalarOf } from "./patterns.ts";
 
 /*
- * What becomes of each node of a simplified graph. Only products with stored weights win by 8-bit codes; everything else
- * is there to keep codes as codes between two of them, because going to fractions and back costs a pass over memory and
- * keeps nothing of what was gained. So the weighted nodes are chosen first, and other nodes join where somebody behind
- * them wants codes.
+ * The role of each node of a simplified graph. Only products with stored weights gain by 8-bit codes; all other nodes are there
+ * to keep codes as codes between two of them, because going to fractions and back costs a pass over memory and loses the gain.
+ * So the weighted nodes are chosen first, and other nodes join if a later node wants codes.
  */
 
 /** How a node is written. */
@@ -18,9 +17,9 @@ export type Role =
   | { readonly kind: "weighted"; readonly axis: number }
   /** Calculates with the values that codes stand for, and gives codes of its own range. */
   | { readonly kind: "calculating" }
-  /** Moves codes about; what they mean stays. */
+  /** Moves codes; their meaning stays. */
   | { readonly kind: "moving" }
-  /** `y = factor x + shift`: the same codes mean something else. */
+  /** `y = factor x + shift`: the same codes have another meaning. */
   | { readonly kind: "relabelling"; readonly factor: number; readonly shift: number; readonly input: string }
   /** `clip(x, least, most)`, times a factor that codes do not notice. */
   | {
@@ -66,12 +65,12 @@ function weightAxis(editor: GraphEditor, node: NodeProto): number | undefined {
   const plain =
     floatOf(node, "alpha", 1) === 1 && floatOf(node, "beta", 1) === 1 && intOf(node, "transA", 0) === 0;
   const added = editor.stored(node.input[2] ?? "");
-  // What is added row by row is no bias.
+  // A sum that varies by row is no bias.
   if (!plain || (added && trimmedDims(added).length > 1)) return undefined;
   return intOf(node, "transB", 0) === 1 ? 0 : 1;
 }
 
-/** What a node could be, apart from whether anybody wants its codes. */
+/** The possible role of a node, whether or not a reader wants its codes. */
 function possibleRole(editor: GraphEditor, node: NodeProto, types: Types): Role | undefined {
   const axis = weightAxis(editor, node);
   if (axis !== undefined) return { kind: "weighted", axis };
@@ -128,7 +127,7 @@ function relabellingOf(editor: GraphEditor, node: NodeProto): Role | undefined {
   }
 }
 
-/** Convolutions of a handful of values (behind a global mean) gain nothing and lose precision. */
+/** Convolutions of a few values (after a global mean) gain nothing and lose precision. */
 const leastOutputs = 4096;
 
 /**
@@ -187,7 +186,7 @@ function tiny(node: NodeProto, types: Types): boolean {
   return spots === true && count !== undefined && count < leastOutputs;
 }
 
-/** Names of the tensors whose ranges writing the roles asks for: whatever could be coded. */
+/** Names of the tensors whose ranges are needed to write the roles: all that could be coded. */
 export function codedNames(editor: GraphEditor, types: Types): readonly string[] {
   const names = new Set<string>();
   for (const node of editor.graph.node) {

@@ -1,6 +1,6 @@
 import type { CodeRange } from "./ranges.ts";
 
-/** What 8-bit codes of a tensor mean: `value = scale (code - zero)`. */
+/** The meaning of a tensor's 8-bit codes: `value = scale (code - zero)`. */
 export interface Scale {
   readonly scale: number;
   readonly zero: number;

@@ -11,9 +11,9 @@ import type { GraphEditor } from "./editor.ts";
 const mostComputedBytes = 2 ** 29;
 
 /**
- * Makes stored tensors of everything that never changes: `Constant` nodes by moving their tensor, what is computed from
- * constants alone (reshaped scales, weights of `ConstantOfShape`) by one run of the runtime. Some converters keep all
- * weights in nodes, and a quantiser that looks at stored tensors alone does nothing to such files.
+ * Makes stored tensors of all constant values: `Constant` nodes by moving their tensor, values computed from constants alone
+ * (reshaped scales, weights of `ConstantOfShape`) by one run of the runtime. Some converters keep all weights in nodes, and a
+ * quantiser that looks at stored tensors alone does nothing to such files.
  */
 export async function storeConstants(editor: GraphEditor, runtime: Runtime, call: Call): Promise<void> {
   for (const node of editor.graph.node.slice()) {

@@ -13,14 +13,14 @@ import { reducingRules } from "./rules-reducing.ts";
 import { declaredType, tensorType, type ValueType } from "./type.ts";
 
 /*
- * What can be known of the tensors of a graph before it runs: element types always where the operators are known, shapes
- * as far as sizes and shape arithmetic allow.
+ * Infers the types of the tensors of a graph before it runs: element types always if the operators are known, shapes as far as
+ * sizes and shape arithmetic allow.
  *
- * Why it is needed: files rarely say the types of inner values, yet the tail of a split must declare its inputs (a
- * runtime refuses inputs without element type, and cannot tell an unknown rank from a scalar). The alternative, asking a
- * runtime, needs one at the place that cuts and one session for each cut.
+ * Why it is needed: files rarely say the types of inner values, yet the tail of a split must declare its inputs (a runtime
+ * refuses inputs without element type, and cannot tell an unknown rank from a scalar). The alternative, asking a runtime, needs
+ * one at the endpoint that cuts and one session for each cut.
  *
- * Invariant: what is said is true for every input that fits the declared inputs. A size that is not certain is -1, a
+ * Invariant: every inferred fact is true for every input that fits the declared inputs. A size that is not certain is -1, a
  * rank that is not certain makes the shape undefined, a type that is not certain makes the value unknown.
  */
 
@@ -194,7 +194,7 @@ function inferNode(node: NodeProto, scope: Scope, context: Context): readonly (V
   return rule ? rule(opNode(node, around)) : [];
 }
 
-/** Infers the body of a function that the model brings along, as if its nodes stood in place of the call. */
+/** Infers the body of a function that the model brings along, as if its nodes replaced the call. */
 function inferFunction(
   node: NodeProto,
   body: FunctionProto,

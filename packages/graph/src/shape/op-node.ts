@@ -33,7 +33,7 @@ export type Rule = (node: OpNode) => readonly (ValueType | undefined)[];
 /** Rules by operator name. */
 export type ShapeRules = Readonly<Record<string, Rule>>;
 
-/** What a node needs from its surroundings to be seen as an `OpNode`. */
+/** The context of a node that an `OpNode` needs. */
 export interface NodeContext {
   readonly opset: number;
   type(name: string): ValueType | undefined;

@@ -21,7 +21,7 @@ const choose: Rule = (node) => {
   });
 };
 
-/** What a loop hands round may change its shape from one time to the next: only types that stay equal are kept. */
+/** A value that a loop carries may change its shape from one iteration to the next: only types that stay equal are kept. */
 function carried(
   node: OpNode,
   first: readonly (ValueType | undefined)[],

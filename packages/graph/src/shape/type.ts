@@ -1,7 +1,7 @@
 import { type ElementType, elementBits, type ValueInfoProto } from "../onnx/index.ts";
 import type { TypeProto } from "../onnx/onnx_pb.ts";
 
-/** What is known before running of a tensor in a graph. */
+/** The known type of a tensor in a graph before a run. */
 export interface TensorType {
   readonly kind: "tensor";
   readonly element: ElementType;
@@ -27,7 +27,7 @@ export type ValueType = TensorType | OtherType;
 /** Most values of a constant that are followed. */
 export const maxFollowedValues = 256;
 
-/** Highest rank that is followed; no runtime accepts more, and a crafted file could ask for billions. */
+/** Highest rank that is followed; no runtime accepts more, and a crafted file could state billions. */
 export const maxRank = 64;
 
 /** Makes the type of a tensor. */
@@ -105,7 +105,7 @@ export function knownBytes(type: TensorType): number | undefined {
   return count === undefined || bits === undefined ? undefined : Math.ceil((count * bits) / 8);
 }
 
-/** What two sources agree on: equal sizes stay, others become -1; different ranks become unknown. */
+/** The type that two sources agree on: equal sizes stay, others become -1; different ranks become unknown. */
 export function commonType(a: ValueType | undefined, b: ValueType | undefined): ValueType | undefined {
   if (!a || !b) return undefined;
   if (a.kind === "other" || b.kind === "other")

@@ -5,15 +5,15 @@ import type { Slots } from "../slots/index.ts";
 export interface FarmBatching {
   /** Requests that share a run at most. */
   readonly most: number;
-  /** What every run takes of what its longest member would alone; each member adds the rest of its own time. */
+  /** The part of the longest member's own time that every run takes; each member adds the rest of its own time. */
   readonly fixedRatio: number;
 }
 
 /** One slot whose runs are shared. */
 export interface BatchSlot extends Slots {
-  /** When a request would be done that came now, in milliseconds from now, if nobody came after it. */
+  /** When a request that comes now would be done, in milliseconds from now, if no other came after it. */
   finishMs(serviceMs: number): number;
-  /** What the server tells of its runs, see `LoadReport.batch`. */
+  /** The server's report of its runs, see `LoadReport.batch`. */
   batch(): BatchReport;
 }
 
@@ -27,7 +27,7 @@ interface Member {
 /** Weight of one request in what runs usually take. */
 const usualWeight = 0.05;
 
-/** What a run of members takes that would take so long alone. */
+/** The time of a shared run of members with these times alone. */
 export function sharedRunMs({ fixedRatio }: FarmBatching, aloneMs: readonly number[]): number {
   let longest = 0;
   let total = 0;
@@ -49,7 +49,10 @@ export function batchGain(batching: FarmBatching): number {
   );
 }
 
-/** Starts idle. Who waits when a run ends shares the next, up to the limit, in the order of arrival; nobody is waited for. */
+/**
+ * Starts idle. Requests that wait when a run ends share the next, up to the limit, in the order of arrival; a run waits for no
+ * further request.
+ */
 export function batchSlot(batching: FarmBatching, clock: Clock): BatchSlot {
   const { most } = batching;
   const queue: Member[] = [];
@@ -69,7 +72,7 @@ export function batchSlot(batching: FarmBatching, clock: Clock): BatchSlot {
     running = members.length;
     untilMs = nowMs + runMs;
     requests += Math.min(1, usualWeight * running) * (running - requests);
-    // The slot is free before the answers leave, one by one: what they say of the load does not count themselves.
+    // The slot is free before the answers leave, one by one: the load that they report does not include themselves.
     clock.timer(runMs, () => {
       running = 0;
       fill();

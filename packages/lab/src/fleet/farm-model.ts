@@ -13,7 +13,7 @@ import { farmState } from "./farm-sequences.ts";
 export interface FarmRequest {
   /** In milliseconds on a server of speed 1. */
   readonly workMs: number;
-  /** What can be seen of it beforehand: the number of elements of its input, 1 or more. */
+  /** Its visible feature: the number of elements of its input, 1 or more. */
   readonly size: number;
 }
 
@@ -105,7 +105,7 @@ export function farmRequest(model: SimulatedModel, { workMs, size }: FarmRequest
   };
 }
 
-/** What a request is about, which only its server reads. */
+/** The content of a request, which only its server reads. */
 export function farmWork(request: InferenceRequest): FarmRequest {
   const input = request.inputs.get("x");
   if (!input || "read" in input) {

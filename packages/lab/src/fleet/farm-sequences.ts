@@ -8,7 +8,7 @@ import {
 } from "@longshore/core";
 import { nextStep } from "@longshore/core/internal";
 
-/** What a model of the farm carries from step to step: as much as the network of a voice activity detector. */
+/** The state that a model of the farm carries from step to step: as much as the network of a voice activity detector. */
 export const farmState: SequenceState = {
   input: "state",
   output: "state",
@@ -33,7 +33,7 @@ function stepOf(state: Tensors): number {
 /** The sequences that a server of the farm has. */
 export interface FarmSequences {
   /**
-   * Begins a step; what it hands back ends it, with the number of the step as the answer, and the state where it is wanted.
+   * Begins a step; the returned function ends it, with the number of the step as the answer, and the state if it is wanted.
    * Throws `sequence-unknown` for a step after one that was not here, and brings no state.
    */
   begin(position: SequencePosition): () => Pick<InferenceResponse, "outputs" | "state">;

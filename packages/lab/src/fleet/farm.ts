@@ -1,6 +1,6 @@
 /**
- * A farm of servers on a clock, of which everything is known: what each is at work on, and how long a request that comes now
- * would take there. Policies that only see what servers say of themselves, and an oracle that sees all, are compared on it.
+ * A farm of servers on a clock with a full view: the work of each, and how long a request that comes now would take there.
+ * Policies that only see the servers' reports, and an oracle that sees all, are compared on it.
  */
 import {
   type Account,
@@ -33,7 +33,7 @@ export interface FarmServer {
   readonly batching?: FarmBatching;
   /** Promised time over true time; 1 is honest, 0.01 a black hole. Default 1. */
   readonly promiseFactor?: number;
-  /** What happens to requests instead of a run: refused at once, or never answered. */
+  /** The fault of requests instead of a run: refused at once, or never answered. */
   readonly fault?: "fails" | "silent";
   /** Default `farm`. */
   readonly zone?: ZoneId;
@@ -51,20 +51,20 @@ export interface FarmEndpoint {
   readonly inFlight: number;
   /** Requests that were sent there, those given up included. */
   readonly runs: number;
-  /** How often it was asked what it offers, and for its load. */
+  /** How often it was polled for its offers, and for its load. */
   readonly asked: number;
   readonly probes: number;
   /** Requests that it did not take because they would have waited for longer than their sender believed. */
   readonly refused: number;
   load(): LoadReport;
-  /** When a request of that much work would be done if it came now, in milliseconds from now. */
+  /** When a request with this much work would be done if it came now, in milliseconds from now. */
   finishMs(workMs: number): number;
 }
 
-/** What asking for a load takes, there and back, in milliseconds. */
+/** The time of a poll for a load, there and back, in milliseconds. */
 const probeMs = 1;
 
-/** What a server was given to do, kept by somebody who knows everything. */
+/** The work of a server, as an oracle knows it. */
 interface SlotBook {
   give(workMs: number): void;
   /** See `FarmEndpoint`. */
@@ -164,7 +164,7 @@ export function farmEndpoint(
   index: number,
   served: SimulatedModel | readonly SimulatedModel[],
   clock: Clock,
-  /** What a request takes to come here, and its answer to come back, in milliseconds. */
+  /** The time of a request to come here, and of its answer to come back, in milliseconds. */
   wayMs = 0,
   /** The sequences that it has; shared by servers, their states travel in no time. */
   sequences: FarmSequences = farmSequences(),
@@ -223,7 +223,7 @@ export function farmEndpoint(
       const found = models.get(request.segment.model);
       if (!found) throw new LongshoreError("unknown-model", "resolve", `${info.id} has no such model`);
       const { workMs, size } = farmWork(request);
-      // Who knows everything knows what is on its way here, too.
+      // An oracle knows the requests on their way here, too.
       const surely = call.mostWaitMs === undefined;
       if (surely) book.give(workMs);
       if (wayMs > 0) await sleep(clock, wayMs, call.abort);

@@ -97,7 +97,7 @@ describe("emulatedLink", () => {
     await clock.runUntilIdle();
     // The first whole packet that is a step or more beyond the last: 2,282 bytes are 2 packets.
     expect(acknowledgeStep(146_000)).toBe(2282);
-    // Of a short body each packet is told, of a tiny one none.
+    // Each packet of a short body is reported, of a tiny one none.
     expect([acknowledgeStep(20_000), acknowledgeStep(8000)]).toEqual([1460, 8192]);
     // And of a train that measures the link, also the first, which holds less of the body.
     expect([probeStep(2920), probeStep(93_440)]).toEqual([1060, 1460]);
@@ -150,7 +150,7 @@ describe("emulatedLink", () => {
     await expect(clock.runUntil(first)).rejects.toMatchObject({ reason: "cancelled" });
     expect(clock.nowMs()).toBe(100);
     await clock.runUntil(link.carry(1460, "up"));
-    // 44 packets that nobody wants any more, then ours: 450 ms and the delay.
+    // 44 packets that no receiver wants any more, then ours: 450 ms and the delay.
     expect(clock.nowMs()).toBeCloseTo(100 + 450 + 10, 0);
   });
 
@@ -189,7 +189,7 @@ describe("emulatedTransport", () => {
     await clock.runUntilIdle();
     expect(told[told.length - 1]).toBe(146_000);
     expect(told).toEqual([...new Set(told)].toSorted((a, b) => a - b));
-    // Who does not ask is told nothing.
+    // A sender without a callback gets no report.
     told.length = 0;
     await clock.runUntil(transport.send(post, call, (bytes) => told.push(bytes)));
     await clock.runUntilIdle();

@@ -1,13 +1,13 @@
 /**
  * A link between two endpoints on any Clock, virtual or real: each direction carries packets when its trace lets it, in the
- * order in which they were handed over, and delivers them a one-way delay later. What waits shares packets, and
+ * order in which they were handed over, and delivers them a one-way delay later. Waiting bytes share packets, and
  * acknowledgements travel in packets of the other direction, as over the relay of `proxy/`.
  */
 import { type Clock, LongshoreError, type Random } from "@longshore/core";
 import { abortError, acknowledgeStep, type Direction } from "@longshore/core/internal";
 import { packetBytes, packetsOf, type Trace } from "../trace/index.ts";
 
-/** What makes a link. */
+/** The parts of a link. */
 export interface EmulatedLinkParts {
   /** Capacity away from this endpoint and towards it. */
   readonly up: Trace;
@@ -21,16 +21,16 @@ export interface EmulatedLinkParts {
   readonly traceOffsetMs?: number;
   /** Packets that pass within this time share one event; default 4 ms. */
   readonly quantumMs?: number;
-  /** What a cancelled transfer leaves in buffers, to be carried although nobody wants it; default 64 kB. */
+  /** The bytes that a cancelled transfer leaves in buffers, to be carried to no receiver; default 64 kB. */
   readonly clogBytes?: number;
 }
 
-/** What a sender wants to be told. */
+/** The callbacks of a sender. */
 export interface CarryOptions {
   readonly abort?: AbortSignal;
   /** Bytes between two acknowledgements; default `acknowledgeStep` of all of them. */
   readonly stepBytes?: number;
-  /** The far side has that many bytes, in all; told when it happens there. */
+  /** The far side has that many bytes, in all; called when that happens. */
   readonly arrived?: (bytes: number) => void;
   /** The sender learns that the far side has that many bytes: in the steps of the protocol, after the way back. */
   readonly acknowledged?: (bytes: number) => void;
@@ -39,8 +39,8 @@ export interface CarryOptions {
 /** A link in both directions. */
 export interface EmulatedLink {
   /**
-   * Resolves when the last of `bytes` has arrived at the far end. An abort rejects at once with the call's own error; what
-   * had been handed to the link's buffers still passes. Stalls while the link is cut.
+   * Resolves when the last of `bytes` has arrived at the far end. An abort rejects at once with the call's own error; bytes
+   * that had been handed to the link's buffers still pass. Stalls while the link is cut.
    */
   carry(bytes: number, direction: Direction, options?: CarryOptions): Promise<void>;
   /** Nothing passes any more until `restore`. */
@@ -48,8 +48,8 @@ export interface EmulatedLink {
   restore(): void;
   readonly isCut: boolean;
   /**
-   * When the last of `bytes` would arrive that are handed over at `fromMs`, behind all that is under way now, with the mean
-   * of the jitter: what only an oracle can know. Infinity on a link that never carries them, or is cut.
+   * When the last of `bytes` that are handed over at `fromMs` would arrive, after all bytes under way now, with the mean of the
+   * jitter: only an oracle can know it. Infinity on a link that never carries them, or is cut.
    */
   arrivesMs(bytes: number, direction: Direction, fromMs: number): number;
   /** Bytes carried so far, in each direction. */
@@ -113,7 +113,7 @@ export function emulatedLink(parts: EmulatedLinkParts): EmulatedLink {
       });
     }
 
-    /** What the first leaves of its last packet, those behind it use that were here before it left. */
+    /** Waiting transfers use the rest of the first one's last packet, if they were here before it left. */
     function pass(packets: number): void {
       position += packets;
       let room = packets * packetBytes;

@@ -27,8 +27,8 @@ function headBytes(headers: Readonly<Record<string, string>>): number {
 }
 
 /**
- * A transport whose bytes cross an emulated link to a handler: what lies between `oipEndpoint` and a server in the
- * simulator. Bodies are charged at their real size, acknowledgements come back with the link's delay.
+ * A transport whose bytes cross an emulated link to a handler, in the simulator between `oipEndpoint` and a server. Bodies are
+ * charged at their real size, acknowledgements come back with the link's delay.
  */
 export function emulatedTransport(
   handler: Handler,
@@ -94,7 +94,7 @@ export function emulatedTransport(
         });
       };
       watch();
-      // A handler may never come back; what it does after the end is nobody's business.
+      // A handler may never come back; its later result is ignored.
       const ended = new Promise<never>((_, reject) => {
         const end = (): void => reject(abortError(controller.signal, "transport"));
         if (controller.signal.aborted) end();

@@ -41,7 +41,7 @@ it("carries 600 kB over 20 Mbit/s in the time that takes, within 5 %", async () 
   expect(ratio).toBeLessThan(1.05);
 });
 
-/** Bytes that a lane carries of a connection that breaks while it waits, with or without its opening, and of one behind it. */
+/** Bytes that a lane carries for a connection that breaks while it waits, with or without its opening, and for a later one. */
 async function carried(isOpen: boolean): Promise<number> {
   const lane = linkLane({
     trace: constantTrace(1e9),

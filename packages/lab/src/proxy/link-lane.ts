@@ -6,7 +6,7 @@
 import type { Random } from "@longshore/core";
 import { packetBytes, type Trace } from "../trace/index.ts";
 
-/** What a lane needs. */
+/** The parts of a lane. */
 export interface LinkLaneParts {
   readonly trace: Trace;
   readonly delayMs: number;
@@ -20,7 +20,7 @@ export interface LinkLaneParts {
 /** Where bytes of one connection go. Nothing is called after `gone`. */
 export interface Sink {
   readonly gone: boolean;
-  /** What opens the connection has arrived. */
+  /** The opening of the connection has arrived. */
   begin(): void;
   land(chunk: Uint8Array): void;
   end(): void;
@@ -28,15 +28,15 @@ export interface Sink {
 
 /** A direction. */
 export interface LinkLane {
-  /** Queues what opens a connection behind all bytes that wait. */
+  /** Queues the opening of a connection after all waiting bytes. */
   open(sink: Sink): void;
   /** Queues bytes; returns false when the sources should pause. */
   push(sink: Sink, chunk: Uint8Array): boolean;
-  /** Queues the end of a stream behind its bytes. */
+  /** Queues the end of a stream after its bytes. */
   finish(sink: Sink): void;
-  /** A stream broke: of what waits of it, so many bytes still pass, to nobody; none where its opening waits, too. */
+  /** A stream broke: this many of its waiting bytes still pass, to no receiver; none if its opening waits, too. */
   abandon(sink: Sink, keptBytes: number): void;
-  /** Called when the queue has room again. */
+  /** Calls back when the queue has room again. */
   onRoom(call: () => void): void;
   cut(): void;
   restore(): void;
@@ -187,7 +187,7 @@ export function linkLane(parts: LinkLaneParts): LinkLane {
     restore() {
       if (!isCut) return;
       isCut = false;
-      // What the trace would have carried in the meantime is lost.
+      // The capacity of the trace in the meantime is lost.
       busy = false;
       schedule();
     },

@@ -62,7 +62,7 @@ describe("linkProxy", () => {
     const tookMs = (await server.done) - beganMs;
     expect(server.seen()).toBe(600_000);
     expect(proxy.carriedBytes.up).toBe(600_000);
-    // How much longer it takes is the machine's doing, too; what the lane itself takes, its own test says.
+    // Further delay is the machine's doing, too; the delay of the lane itself has a test of its own.
     expect(tookMs / (uploadMs(constantTrace(20e6), 0, 600_000) + 10)).toBeGreaterThan(0.95);
   });
 

@@ -4,7 +4,7 @@ import type { Direction } from "@longshore/core/internal";
 import type { Trace } from "../trace/index.ts";
 import { linkLane, type LinkLane, type Sink } from "./link-lane.ts";
 
-/** What the relay emulates, between whom. */
+/** The emulated link and its ends. */
 export interface LinkProxyOptions {
   readonly target: { readonly host?: string; readonly port: number };
   /** From the client to the target, and back. */
@@ -18,7 +18,7 @@ export interface LinkProxyOptions {
   readonly port?: number;
   /** Bytes that wait in the relay in each direction before senders are paused; default 2 MiB. */
   readonly bufferBytes?: number;
-  /** What a broken connection leaves in the buffers of the link, to be carried although nobody wants it; default 64 kB. */
+  /** The bytes that a broken connection leaves in the buffers of the link, to be carried to no receiver; default 64 kB. */
   readonly clogBytes?: number;
   /** Connections at a time; more are closed at once. Default 256. */
   readonly maxConnections?: number;
@@ -40,15 +40,15 @@ export interface LinkProxy extends AsyncDisposable {
 }
 
 /**
- * A TCP relay on loopback between a client and a server: what it lets through, in packets of the traces, all its
- * connections share in the order of arrival. A read is paused when the relay's buffer is full, so that a fast sender is
- * slowed down; before it feels that, the kernel's socket buffers fill (up to some megabytes on loopback, and Node.js
- * cannot make them smaller). So a sender that only looks at its own socket believes in bytes that are still on this side:
- * acknowledgements of the peer are the truth. There is no loss and no slow start.
+ * A TCP relay on loopback between a client and a server. All its connections share the packets of the traces in the order of
+ * arrival. A read is paused when the relay's buffer is full, so that a fast sender is slowed down; before it feels that, the
+ * kernel's socket buffers fill (up to some megabytes on loopback, and Node.js cannot make them smaller). So a sender that only
+ * looks at its own socket counts bytes that are still on this side: acknowledgements of the peer are the truth. There is no
+ * loss and no slow start.
  *
- * The relay's own buffer stands for that of the sender, so that a connection which is reset is heard of at once: its bytes are
- * gone then, but for what lies in the buffers of the link. All bytes of one that is ended pass, as the kernel sees to. A server
- * sees a connection only when the link has let its opening through.
+ * The relay's own buffer stands for that of the sender, so a reset of a connection is noticed at once: its bytes are gone then,
+ * except for those in the buffers of the link. All bytes of one that is ended pass, as the kernel sees to. A server sees a
+ * connection only when the link has let its opening through.
  *
  * Throws `port-taken` when the port is in use.
  */
@@ -70,7 +70,7 @@ export async function linkProxy(options: LinkProxyOptions): Promise<LinkProxy> {
     });
   }
 
-  /** Everything that comes out of `from` crosses the lane to `to`, behind what opens the connection to it. */
+  /** All bytes from `from` cross the lane to `to`, after the opening of the connection to it. */
   function relay(from: Socket, to: Socket, direction: Direction, begin?: () => void): void {
     const sink: Sink = {
       get gone() {

@@ -31,13 +31,13 @@ export interface Report {
   readonly lead?: string;
   readonly summary?: ReportTable;
   readonly sections: readonly ReportSection[];
-  /** How the figures came about: machine, versions, seed, what is estimated. */
+  /** The origin of the figures: machine, versions, seed, estimated parts. */
   readonly footer?: string;
 }
 
 /**
- * One HTML file that asks nobody for anything: styles and plots are in it, there is no script. Reads on a phone and in
- * print, light and dark. Every text is escaped.
+ * One HTML file without requests to anywhere: styles and plots are in it, there is no script. Reads on a phone and in print,
+ * light and dark. Every text is escaped.
  */
 export function htmlReport(report: Report): string {
   const { title, lead, summary, sections, footer } = report;
@@ -85,7 +85,7 @@ function tableHtml(table: ReportTable): string {
   return `<div class="table"><table><thead><tr>${head}</tr></thead><tbody>${body.join("\n")}</tbody></table></div>`;
 }
 
-/** Numbers, and texts that are numbers in somebody's own format. */
+/** Numbers, and texts that are numbers in a format of the caller. */
 function isFigure(value: string | number | boolean | null | undefined): boolean {
   if (typeof value === "string") return /^[-+]?\d[\d.,]*(?:[eE][-+]?\d+)?\s?(?:%|ms|x|kB|MB)?$/.test(value);
   return typeof value !== "boolean";

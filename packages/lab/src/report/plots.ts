@@ -19,7 +19,7 @@ export interface PointSeries {
   readonly draw?: "line" | "steps" | "dots";
 }
 
-/** What a plot says about its axes. */
+/** The labels of a plot's axes. */
 export interface AxisWords {
   readonly x: string;
   readonly y?: string;
@@ -88,7 +88,7 @@ export function cdfPlot(series: readonly SampleSeries[], words: AxisWords): Plot
   );
 }
 
-/** Points, lines or steps over time (or anything else along x). */
+/** Points, lines or steps over time (or another quantity along x). */
 export function timelinePlot(series: readonly PointSeries[], words: AxisWords): Plot {
   const all = series
     .flatMap(({ points }) => points)
@@ -267,10 +267,12 @@ function shapeOf(series: PointSeries, colour: string, x: AxisScale, y: AxisScale
 
 /** About what a letter of a mark's name takes. */
 const letterPx = 6.5;
-/** What a line of text takes. */
+/** The height of a line of text. */
 const linePx = 11;
 
-/** The name stands at the foot of the line, where distributions and bars leave room: to its right, or else to its left. */
+/**
+ * The name stands at the foot of the line, where distributions and bars leave free space: to its right, or else to its left.
+ */
 function markDown(frame: Frame, x: AxisScale, words: AxisWords): string {
   if (!words.mark) return "";
   const { at, name } = words.mark;
@@ -283,7 +285,7 @@ function markDown(frame: Frame, x: AxisScale, words: AxisWords): string {
   );
 }
 
-/** The name stands above the line where there is room, else below. */
+/** The name stands above the line if it fits, else below. */
 function markAcross(frame: Frame, y: AxisScale, words: AxisWords): string {
   if (!words.mark) return "";
   const atPx = px(y.at(words.mark.at));

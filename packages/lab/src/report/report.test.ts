@@ -107,7 +107,7 @@ describe("plots", () => {
           ) ?? "",
         )?.[1],
       );
-    // The scale ends at the mark: above it is no room.
+    // The scale ends at the mark: there is no space above it.
     expect(across(2)).toBeGreaterThan(12);
     expect(across(1)).toBeGreaterThan(across(2));
   });

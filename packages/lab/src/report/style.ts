@@ -1,4 +1,4 @@
-/** The page's style: system fonts, eight series colours told apart by most eyes, in a light and a dark version. */
+/** The page's style: system fonts, eight series colours that most eyes can tell apart, in a light and a dark version. */
 export const style: string = `
 :root { color-scheme: light dark;
   --page: #fcfcfb; --ink: #1d1f23; --soft: #5d636d; --line: #e2e3e6; --strip: #f3f4f5; --glow: #eef4ff;

@@ -54,7 +54,7 @@ export function allowedPlans(simulation: Simulation): readonly PlanCandidate[] {
 /** Splits that are replayed for each endpoint and variant, the quickest on idle links first. */
 const splitsTried = 4;
 
-/** Of those, what is worth a replay: all of whole runs, and the most promising splits at each endpoint. */
+/** Those of them that are worth a replay: all whole runs, and the most promising splits at each endpoint. */
 export function fixedPlans(simulation: Simulation): readonly PlanCandidate[] {
   const candidates = allowedPlans(simulation);
   const whole = ({ plan }: PlanCandidate): boolean => plan.cut === startCut || plan.cut === endCut;

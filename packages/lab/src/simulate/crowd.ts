@@ -10,7 +10,9 @@ import {
 } from "../world/index.ts";
 import type { CrowdOptions } from "./simulation.ts";
 
-/** Requests of others, as a Poisson process over links of their own, that keep a share of an endpoint's instances busy. */
+/**
+ * Requests of other callers, as a Poisson process over links of their own, that keep a share of an endpoint's instances busy.
+ */
 export function crowd(world: OffloadWorld, model: SimulatedModel, options: CrowdOptions): void {
   const { speed, instances, busyRatio, untilMs, random } = options;
   const endpoint = world.endpoints.get(options.endpoint);

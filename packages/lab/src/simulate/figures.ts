@@ -5,8 +5,8 @@ import type { SimulatedRow, WayFigures } from "./simulation.ts";
 const times: readonly SumTerm[] = [{ of: "mean", weight: 1 }];
 
 /**
- * What the objective makes small, as a sum; of the chance to be late none. What runs where makes no difference to accuracy once
- * the variant is chosen, nor to throughput where requests come when they come: their times are told.
+ * The terms that the objective minimises, as a sum; none for the probability of being late. The endpoint makes no difference to
+ * accuracy once the variant is chosen, nor to throughput where the arrivals are given: their times are reported.
  */
 export function termsOf(objective: Objective = "latency"): readonly SumTerm[] {
   const read = readObjective(objective);
@@ -14,7 +14,7 @@ export function termsOf(objective: Objective = "latency"): readonly SumTerm[] {
   return read.kind === "sum" ? read.terms : [];
 }
 
-/** What the objective makes small, of one request, of which a percentile is its time; undefined for one that cannot be counted. */
+/** The objective's value for one request, for a percentile its time; undefined for one that cannot be counted. */
 export function objectiveOf(row: SimulatedRow, limits: Limits): number | undefined {
   const terms = termsOf(limits.objective);
   const answered = row.outcome === "answered";

@@ -9,7 +9,7 @@ import { envelopeBytes, type FixedPlan, type OffloadWorld, type PlanCandidate } 
 import { mean, termsOf } from "./figures.ts";
 import type { Simulation } from "./simulation.ts";
 
-/** What a millisecond counts where it is not to be made small. */
+/** The weight of a millisecond if time is not minimised. */
 const tieWeight = 1e-6;
 
 interface Outlook {
@@ -41,7 +41,7 @@ export function oracle(
   function outlook({ plan, ...parts }: PlanCandidate): Outlook {
     const nowMs = clock.nowMs();
     const wrongRatio = 1 - (accuracy.get(plan.variant) ?? parts.agreementRatio);
-    // What runs here waits for the device; what only leaves it does not.
+    // A head that runs here waits for the device; an input that only leaves it does not.
     const headMs = plan.cut === startCut ? 0 : world.device.load().queueMs + parts.headMs / device.speed;
     const here = (parts.headMs / device.speed) * watts;
     if (plan.cut === endCut) return { doneMs: nowMs + headMs, millijoules: here, costMicros: 0, wrongRatio };
@@ -61,7 +61,7 @@ export function oracle(
     const servedMs = landedMs + parts.decodeMs / (endpoint.speed ?? 1) + waitMs + runMs;
     const doneMs = there.link.arrivesMs(downBytes, "down", servedMs);
     const { rates } = endpoint.info;
-    // What is over before an exchange under way has its time of the radio for nothing.
+    // An exchange that ends before another one under way shares its radio time for free.
     const sharedMs = Math.max(0, Math.min(doneMs, upUntilMs) - sentMs);
     const aloneRatio = sharedMs > 0 ? 1 - sharedMs / (doneMs - sentMs) : 1;
     return {

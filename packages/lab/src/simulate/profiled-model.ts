@@ -1,6 +1,6 @@
 /**
- * Models as a simulation needs them, made of a profile or of plain numbers. Nothing is computed: what crosses at a cut is
- * a blank tensor of the profiled size, so that bytes on the links are right where shapes vary.
+ * Models as a simulation needs them, made of a profile or of plain numbers. No value is computed: the crossing at a cut is a
+ * blank tensor of the profiled size, so that bytes on the links are right where shapes vary.
  */
 import {
   type CutProfile,
@@ -16,7 +16,7 @@ import { elementBytes } from "@longshore/core/internal";
 import { bucketOf, cutOf } from "../world/profile-times.ts";
 import type { SimulatedModel } from "../world/simulated-offers.ts";
 
-/** What is said of a model without a profile. The whole runs here or there; there is no cut inside. */
+/** The description of a model without a profile. The whole runs here or there; there is no cut inside. */
 export interface PlainModel {
   readonly name?: string;
   /** Of the input as it is sent, and of the answer (default 1,000). */
@@ -27,7 +27,7 @@ export interface PlainModel {
   readonly serverMs: number;
 }
 
-/** A model of a profile; with its description where there is one, else with what the profile alone tells. */
+/** The model of a profile; with its description if there is one, else with the facts of the profile alone. */
 export function profiledModel(
   profile: Profile,
   description: ModelDescription = describedBy(profile),
@@ -36,7 +36,7 @@ export function profiledModel(
   return {
     description,
     profile,
-    // Inputs are blank: their sizes are those of the first bucket, whatever they hold.
+    // Inputs are blank: their sizes are those of the first bucket.
     featuresOf: () => ({ bytes: 0 }),
     compute({ segment: { variant, to } }) {
       const key = `${variant} ${to}`;

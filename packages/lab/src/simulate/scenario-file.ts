@@ -1,6 +1,6 @@
 /**
- * What a person writes down for a simulation: one schema for the YAML file and for what flags say, so that both are refused
- * in the same words, with path, value and allowed range.
+ * The file of a simulation: one schema for the YAML and for the flags, so that both are refused in the same words, with path,
+ * value and allowed range.
  */
 import { LongshoreError, type Objective } from "@longshore/core";
 import { readObjective } from "@longshore/core/internal";
@@ -37,7 +37,7 @@ export interface WrittenEndpoint {
   /** Milliseconds; default 50 and 0. */
   readonly rtt?: number | undefined;
   readonly jitter?: number | undefined;
-  /** What the software of both sides adds to an exchange, in milliseconds; default 3 (`bench reality`). */
+  /** The time that the software of both sides adds to an exchange, in milliseconds; default 3 (`bench reality`). */
   readonly overhead?: number | undefined;
   /** Default: the trace that is replayed. */
   readonly up?: TraceSource | undefined;
@@ -85,7 +85,7 @@ export interface ScenarioFile {
 /** The largest file that is read, in characters. */
 const maxLength = 1_000_000;
 
-/** Most requests of one replay, and most traces, arrivals and endpoints: what a report can still show. */
+/** Most requests of one replay, and most traces, arrivals and endpoints: the limits of a readable report. */
 export const simulationLimits = { requests: 100_000, traces: 200, arrivals: 20, endpoints: 32 } as const;
 
 const shown = (value: unknown): string => JSON.stringify(value)?.slice(0, 60) ?? String(value);
@@ -259,7 +259,7 @@ export function checkScenario(value: unknown, what: string): ScenarioFile {
   throw refuse(what, `${path === null ? "" : `${path} `}${issue.message}`);
 }
 
-/** What YAML says, without aliases: they make a lot of little text. */
+/** The value of the YAML, without aliases: they make a large value of little text. */
 function plain(text: string, what: string): unknown {
   try {
     const options = { version: "1.2", schema: "core", uniqueKeys: true, merge: false } as const;

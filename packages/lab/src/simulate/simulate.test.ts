@@ -167,7 +167,7 @@ describe("the words of what to make small", () => {
   it("decide: money that counts keeps requests here, and a deadline that is to be kept surely sends them away", async () => {
     const cost = await objectiveOf({ objective: "cost" });
     expect([cost["longshore"]?.awayRatio, cost["oracle"]?.awayRatio]).toEqual([0, 0]);
-    // Nobody paid anything, which nobody could do better.
+    // Nothing was paid, which no way could improve.
     expect(cost["longshore"]?.vsOracle).toBe(1);
     const dear = await objectiveOf({ objective: "mean=1,cost=0.001" });
     expect(dear["longshore"]?.awayRatio).toBeGreaterThan(0.5);

@@ -6,7 +6,7 @@ import { typicalInputs } from "./profiled-model.ts";
 import type { ScenarioFile, WrittenEndpoint } from "./scenario-file.ts";
 import type { Simulation, SimulationEndpoint } from "./simulation.ts";
 
-/** What a scenario names, opened. */
+/** The parts that a scenario names, opened. */
 export interface ScenarioParts {
   readonly model: SimulatedModel;
   /** Of the device, where the scenario states it as times of the model. */
@@ -66,7 +66,7 @@ export function simulationOf(scenario: ScenarioFile, parts: ScenarioParts): Simu
     endpoints: endpointStates,
     arrivalsMs,
     limits: {
-      // Nobody asked about rules unless a class is named: what is quickest, not what is allowed.
+      // Rules play no part unless a class is named: the fastest way counts, not the permitted one.
       dataClass: scenario.dataClass ?? "public",
       ...(scenario.deadlineMs === undefined ? {} : { deadlineMs: scenario.deadlineMs }),
       ...(scenario.objective === undefined ? {} : { objective: scenario.objective }),

@@ -15,7 +15,7 @@ import type { SimulatedWay } from "./simulation.ts";
 
 /** One replay with its result. */
 export interface SimulatedRun {
-  /** What was replayed: trace and arrivals. */
+  /** The replayed trace and arrivals. */
   readonly name: string;
   readonly ways: readonly SimulatedWay[];
   readonly limits: Limits;
@@ -60,7 +60,7 @@ export function waysTable({ ways, limits }: SimulatedRun): ReportTable {
     rows: ways.map(({ name, plan, figures }) => [
       name,
       plan ?? "changes",
-      // What it came to, where the oracle came to nothing.
+      // Its value, if the oracle's is 0.
       figures.vsOracle?.toFixed(3) ?? `${figures.objective.toFixed(3)} / 0`,
       figures.meanMs,
       figures.p50Ms,
@@ -102,7 +102,7 @@ function choices({ rows }: SimulatedWay, limits: Limits): Plot {
   );
 }
 
-/** What each way has lost against the oracle up to a moment, in units of the objective. */
+/** The loss of each way against the oracle up to a moment, in units of the objective. */
 function regret({ ways, limits, notCounted }: SimulatedRun): Plot {
   const best = ways.find(({ kind }) => kind === "oracle")?.rows ?? [];
   const series = ways

@@ -1,13 +1,13 @@
 import type { Inputs, Limits, Random } from "@longshore/core";
 import type { SimulatedModel, StageSums, WorldDevice, WorldEndpoint } from "../world/index.ts";
 
-/** An endpoint of a simulation: one behind a link, which other callers may keep busy. */
+/** An endpoint of a simulation: one at the end of a link, which other callers may keep busy. */
 export interface SimulationEndpoint extends WorldEndpoint {
-  /** Share of its instances that requests of others occupy, which come over links of their own; default 0. */
+  /** Share of its instances that requests of other callers occupy, which come over links of their own; default 0. */
   readonly crowdRatio?: number;
 }
 
-/** One replay: a model, a device, endpoints behind links, and requests. Plain data but for the traces. */
+/** One replay: a model, a device, endpoints with links, and requests. Plain data except for the traces. */
 export interface Simulation {
   readonly model: SimulatedModel;
   /** Inputs of every request; see `typicalInputs`. */
@@ -22,7 +22,7 @@ export interface Simulation {
   readonly notCounted: number;
 }
 
-/** What became of one request. Times in milliseconds since the beginning. */
+/** The outcome of one request. Times in milliseconds since the beginning. */
 export interface SimulatedRow {
   readonly index: number;
   readonly atMs: number;
@@ -36,7 +36,10 @@ export interface SimulatedRow {
   readonly away: string;
   readonly because: string;
   readonly tookMs: number;
-  /** What the endpoints that had a part in the answer tell of it, by stages: sums, which may go on side by side. Not of what a gateway sent on. */
+  /**
+   * The accounts of the endpoints that had a part in the answer, by stages: sums, which may overlap in time. Legs that a
+   * gateway forwarded are left out.
+   */
   readonly stagesMs: StageSums;
   /** Null where nothing was predicted. */
   readonly predictedMs: number | null;
@@ -65,9 +68,9 @@ export interface WayFigures {
   /** Share of the answers that another endpoint had a part in, and of the requests of which a leg ran in vain. */
   readonly awayRatio: number;
   readonly extraRatio: number;
-  /** What the objective makes small, of all; the mean of times for `accuracy` and `throughput`. */
+  /** The objective's value over all; the mean of times for `accuracy` and `throughput`. */
   readonly objective: number;
-  /** That over the oracle's; 1 where both are 0, null where the oracle's alone is: nothing is so many times nothing. */
+  /** That over the oracle's; 1 if both are 0, null if only the oracle's is. */
   readonly vsOracle: number | null;
 }
 

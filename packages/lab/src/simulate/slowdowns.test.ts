@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { longestOff, slowdowns, type Slowdown, slowedDevice } from "./slowdowns.ts";
 
 const seeds = [1, 2, 3, 4, 5];
-/** What is foretold is taken to be right within this share. */
+/** A forecast counts as right within this share. */
 const near = 0.15;
 
 /** In the median of the seeds: how many runs in a row are foretold wrong, and by how much the worst of them. */

@@ -13,7 +13,7 @@ import {
 import { simulatedEndpoint, virtualClock } from "../world/index.ts";
 import { plainModel, typicalInputs } from "./profiled-model.ts";
 
-/** How many times as long the run takes that comes so many after the change began; before it, the device is as it was. */
+/** The factor on the time of a run by its index after the change began; before it, the device is as it was. */
 export type Slowdown = (run: number) => number;
 
 const between = (from: number, to: number, runs: number): Slowdown => {
@@ -57,13 +57,13 @@ export const slowdowns: Readonly<Record<SlowdownName, Slowdown>> = {
   "throttled and not, 10 runs each": swinging(1.5, 10),
 };
 
-/** What was foretold of a run, and what it takes in the mean. */
+/** The forecast of a run, and its mean time. */
 export interface ForetoldRun {
   readonly foretoldMs: number;
   readonly trueMs: number;
 }
 
-/** What a device is foretold. */
+/** The forecasts for a device. */
 export interface SlowedDevice {
   readonly slowdown: Slowdown;
   /** Runs before the change, and from it on, which are returned. */

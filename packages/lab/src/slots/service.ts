@@ -1,7 +1,7 @@
 import { type Call, type Clock, LongshoreError } from "@longshore/core";
 import { abortError, whenAborted } from "@longshore/core/internal";
 
-/** A step of a request: what has to be free for it, and its share of the request's time. */
+/** A step of a request: the resource that it needs, and its share of the request's time. */
 export interface StepWork {
   /** Undefined for a transform. */
   readonly graph: string | undefined;
@@ -10,13 +10,13 @@ export interface StepWork {
   /** Elements that it runs for, one by one. */
   readonly runs: number;
   /**
-   * Elements that are worked on together, by this step and those around it that say the same, while the next so many are worked on
+   * Elements that this step, and the neighbours with the same figure, work on together, while the next group is worked on
    * beside them. Undefined for a step that does all its runs before the next one begins.
    */
   readonly together?: number;
 }
 
-/** What works requests in the order of arrival: whole ones (`fifoSlots`), or their steps (`stepSlots`). */
+/** The slots that work off requests in the order of arrival: whole ones (`fifoSlots`), or their steps (`stepSlots`). */
 export interface Slots {
   /**
    * Waits for a slot and holds it for what `serviceMs` says when it begins. Resolves with wait and service times. An
@@ -26,12 +26,12 @@ export interface Slots {
   work(
     serviceMs: () => number,
     call: Call,
-    /** What it is expected to take, for those who ask how long they would wait; default: the mean of past services. */
+    /** Its expected time, for callers that want to know their wait; default: the mean of past services. */
     expectedMs?: number,
-    /** What it consists of, for those who work its steps; default: one run. */
+    /** Its steps, for slots that work off steps; default: one run. */
     steps?: readonly StepWork[],
   ): Promise<{ readonly queueMs: number; readonly serviceMs: number }>;
-  /** Expected wait of a request that comes now; who works steps counts only graphs that these name. */
+  /** Expected wait of a request that comes now; with steps, only their graphs count. */
   waitMs(steps?: readonly StepWork[]): number;
   /** Accepted and not finished. */
   readonly inFlight: number;
@@ -68,7 +68,7 @@ export function fifoSlots(options: {
       meanServiceMs = meanServiceMs === 0 ? serviceMs : meanServiceMs + 0.1 * (serviceMs - meanServiceMs);
       const held = { untilMs: nowMs + serviceMs };
       busyUntilMs.add(held);
-      // The slot is free before the answer leaves: what that says of the load does not count itself.
+      // The slot is free before the answer leaves: the load that it reports does not include itself.
       clock.timer(serviceMs, () => {
         busyUntilMs.delete(held);
         fill();

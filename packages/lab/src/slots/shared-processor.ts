@@ -2,7 +2,9 @@ import type { Clock } from "@longshore/core";
 
 /** Cores that work is spread over evenly. */
 export interface SharedProcessor {
-  /** Works off so many milliseconds of a core, more slowly while more is under way than there are cores, then calls `done`. */
+  /**
+   * Works off this many milliseconds of a core, more slowly while more is under way than there are cores, then calls `done`.
+   */
   run(workMs: number, done: () => void): void;
 }
 
@@ -11,7 +13,7 @@ interface Task {
   readonly done: () => void;
 }
 
-/** What rounding may leave of a task that is over, in milliseconds. */
+/** The rest that rounding may leave of a finished task, in milliseconds. */
 const nothingMs = 1e-6;
 
 /** A processor of `cores`: each task has one of them, or an equal part of all. */

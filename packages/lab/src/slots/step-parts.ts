@@ -10,7 +10,7 @@ export interface StepRun {
   readonly first: boolean;
 }
 
-/** What follows each other: each part is of groups that go on side by side, of runs that follow each other. */
+/** A sequence of parts: each part has groups that run side by side, of runs that follow each other. */
 export type StepParts = readonly (readonly (readonly StepRun[])[])[];
 
 /** Groups of elements of a request that an engine works on side by side. */
@@ -42,8 +42,8 @@ function groupsOf(part: readonly StepWork[]): StepParts[number] {
 }
 
 /**
- * How long a request takes where nothing else is to do, over the work that it comes to: less than 1 where groups go on side by side, each
- * graph for one of them at a time.
+ * The time of a request alone on the endpoint, over its work: less than 1 if groups run side by side, each graph for one of
+ * them at a time.
  */
 export function aloneRatio(parts: StepParts, cores: number): number {
   const freeAt = new Map<string | undefined, number>();

@@ -69,8 +69,8 @@ describe("stepSlots", () => {
       [0, 100],
       [1, 200],
     ]);
-    // The second has the first graph from 40 to 70 ms; from then on both take turns in the other, where two of four elements are done
-    // and the third is asked for by then.
+    // The second has the first graph from 40 to 70 ms; from then on both take turns in the other, where two of four elements
+    // are done and the third is requested by then.
     const clock = virtualClock();
     const answers = await answeredAt(clock, stepSlots({ clock, cores: 2 }), arrivals);
     expect(answers).toEqual([

@@ -1,9 +1,9 @@
 /**
  * An endpoint that works pipelines as an engine does: the steps of several requests side by side. Each graph has one instance
- * with a queue of its own, all transforms have one thread, and no more graphs run at once than there are cores; transforms
- * come on top, and what is under way then shares the cores. A step that runs for each element asks for its graph again for each, so that
- * two requests in the same step take turns, and one with two groups of elements under way takes two of three. Within a queue it is
- * first come, first served.
+ * with a queue of its own, all transforms have one thread, and no more graphs run at once than there are cores; transforms come
+ * on top, and what is under way then shares the cores. A step that runs for each element requests its graph again for each, so
+ * that two requests in the same step take turns, and one with two groups of elements under way takes two of three. Within a
+ * queue it is first come, first served.
  */
 import { type Call, type Clock, LongshoreError } from "@longshore/core";
 import { abortError, fanOut, whenAborted } from "@longshore/core/internal";
@@ -20,17 +20,17 @@ interface Turn {
 
 /** A request inside. */
 interface Inside {
-  /** What its graphs have not begun, in milliseconds of a core. */
+  /** The work that its graphs have not begun, in milliseconds of a core. */
   readonly leftMs: Map<string, number>;
   begun: boolean;
 }
 
-/** What has no steps is one run of a graph. */
+/** A request without steps is one run of a graph. */
 const whole: readonly StepWork[] = [{ graph: "", ratio: 1, runs: 1 }];
 
 /**
- * Slots of an endpoint with so many cores. `maxQueue` are the requests of which nothing has run yet; `processor` is what works them, where
- * it works for other endpoints, too.
+ * Slots of an endpoint with this many cores. `maxQueue` bounds the requests of which no step has run yet; `processor` does the
+ * work, and may be shared with other endpoints.
  */
 export function stepSlots(options: {
   readonly clock: Clock;
@@ -58,7 +58,10 @@ export function stepSlots(options: {
     }
   }
 
-  /** One run of a step; resolves with how long it waited. Who gives up while it waits leaves; a run that has begun goes on to its end. */
+  /**
+   * One run of a step; resolves with how long it waited. A request that gives up while it waits leaves; a run that has begun
+   * goes on to its end.
+   */
   function run(graph: string | undefined, workMs: number, call: Call, begun: () => void): Promise<number> {
     return new Promise((resolve, reject) => {
       if (call.abort.aborted) return reject(abortError(call.abort, "queue"));
@@ -122,7 +125,7 @@ export function stepSlots(options: {
         );
       }
       const parts = stepPartsOf(steps);
-      // Alone it takes the service time, whatever of its work goes on side by side.
+      // Alone it takes the service time, even if parts of its work run side by side.
       const wholeMs = serviceMs() / aloneRatio(parts, cores);
       const leftMs = new Map<string, number>();
       for (const { graph, ratio } of steps) if (graph !== undefined) addTo(leftMs, graph, ratio * wholeMs);

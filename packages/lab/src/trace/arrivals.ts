@@ -17,9 +17,9 @@ export function poissonArrivals(perSecond: number, count: number, seed: number):
 
 /**
  * Instants (seconds, or time stamps) of a CSV with a header, or of a list without one. The column is the first whose name
- * speaks of time, else the first; where there is an end and a duration, the request came that much before its end, and
- * the rows are put in order. Throws `invalid-input` with the line on anything else, on instants before 0, on time that goes back
- * and on gaps of more than a day.
+ * mentions time, else the first; if there is an end and a duration, the request came that much before its end, and the rows are
+ * put in order. Throws `invalid-input` with the line for any other text, for instants before 0, for time that goes back and for
+ * gaps of more than a day.
  */
 export function readArrivals(name: string, text: string): readonly number[] {
   const instants = hasHeader(name, text) ? instantsOfCsv(name, text) : instantsOfList(name, text);

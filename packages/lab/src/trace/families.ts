@@ -9,10 +9,10 @@ import { type RateEntry, rateTrace, type Trace } from "./trace.ts";
 
 const megabit = 1e6;
 
-/** Bits per second at an instant; asked in steps of 20 ms, in order. */
+/** Bits per second at an instant; called in steps of 20 ms, in order. */
 type Program = (atMs: number, lengthMs: number) => number;
 
-/** The families by name: what kind of link, and how its rate is drawn. */
+/** The families by name: the kind of link, and how its rate is drawn. */
 const programs: Readonly<Record<string, (random: Random) => Program>> = {
   /** Jumps between five rates, none of which is usual, and sometimes stops. */
   "markov-modulated": (random) => {

@@ -7,7 +7,7 @@ import { packetTrace, type RateEntry, rateTrace, type Trace } from "./trace.ts";
 
 /** Most lines a trace may have, so that a wrong file does not eat the memory. */
 const maxLines = 20_000_000;
-/** Nothing is recorded with such a gap, or carries so much: a clock was set, or a unit is another. */
+/** No recording has such a gap, or carries this much: a clock was set, or the unit is another. */
 export const maxGapMs = 86_400_000;
 const maxMegabits = 1e6;
 
@@ -134,7 +134,7 @@ export function readNumbers(name: string, text: string): readonly number[] {
   return values;
 }
 
-/** What stands between the cells of a CSV: a tab, where there is none a semicolon, where its header has neither a comma. */
+/** The separator between the cells of a CSV: a tab, where there is none a semicolon, where its header has neither a comma. */
 export function separatorOf(header: string): string {
   const plain = header.replaceAll(/"[^"]*"/g, "");
   return ["\t", ";"].find((one) => plain.includes(one)) ?? ",";
@@ -178,8 +178,8 @@ export function* csvRows(
 }
 
 /**
- * Seconds from a number of units or from a time stamp, with `Z` or an offset behind it or not; only differences matter, so the
- * calendar is read as UTC where there is none.
+ * Seconds from a number of units or from a time stamp, with or without `Z` or an offset; only differences matter, so the
+ * calendar is read as UTC without one.
  */
 export function secondsOf(name: string, line: number, word: string | undefined, secondsPerUnit = 1): number {
   const stamp =

@@ -50,7 +50,7 @@ function agrees(trace: Trace, fromMs: number, packets: number): void {
     return;
   }
   expect(doneMs).toBeGreaterThanOrEqual(fromMs - 1e-6);
-  // Not a moment earlier: just before, fewer packets could have passed.
+  // Not earlier: just before, fewer packets could have passed.
   expect(trace.positionAt(doneMs - 0.001) - start).toBeLessThan(packets + 1e-6);
   expect(trace.positionAt(doneMs + 0.001) - start).toBeGreaterThanOrEqual(packets - 1e-6);
 }

@@ -1,6 +1,6 @@
 /**
- * What a link can carry over time, one interface for the two ways in which it is recorded: instants at which one packet
- * may leave (mahimahi), and rates that hold until the next entry.
+ * The capacity of a link over time, one interface for the two ways in which it is recorded: instants at which one packet may
+ * leave (mahimahi), and rates that hold until the next entry.
  *
  * The common measure is the **position**: the number of packets that could have passed since the beginning. A sender that
  * stands at position p and sends n packets is done at `instantOf(p + n)`. Traces loop at their end.

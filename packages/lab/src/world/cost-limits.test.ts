@@ -29,7 +29,7 @@ async function broken(seed: number): Promise<{ readonly answered: number; readon
       id,
     ),
   });
-  /** What endpoints say that they were paid, by call. */
+  /** The costs that endpoints report as paid, by call. */
   const billed = new Map<string, number>();
   const world = offloadWorld({
     models: [toyModel()],

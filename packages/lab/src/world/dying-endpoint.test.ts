@@ -66,7 +66,7 @@ it.each([1, 2])(
     );
     await clock.runUntil(offloader.close());
     expect(endpoints[0]!.counts.failed).toBeGreaterThan(2);
-    // No request begins at a server in good health that is believed to be too late; one that failed lately is tried all the same.
+    // No request begins at a healthy server that is believed to be too late; one that failed lately is tried nevertheless.
     const known = new Set<string>(["answered", "no-endpoint"]);
     const lost = rows.filter(({ outcome }) => !known.has(outcome));
     expect(lost.every(({ outcome }) => outcome === "no-answer" || outcome === "deadline-exceeded")).toBe(

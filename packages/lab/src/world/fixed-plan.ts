@@ -34,7 +34,7 @@ export interface FixedPlan {
   readonly codecs: Readonly<Record<string, string>>;
 }
 
-/** What follows fixed plans. */
+/** The parts that follow fixed plans. */
 export interface FixedPlanParts {
   readonly clock: Clock;
   readonly device: Endpoint;
@@ -43,7 +43,7 @@ export interface FixedPlanParts {
   readonly segment: Segment;
   /** The plan of the request that comes now. */
   readonly choose: () => FixedPlan;
-  /** What the device draws while it runs, in watts, and its radio: energy is estimated as the offloader estimates it. */
+  /** The device's power while it runs, in watts, and its radio: energy is estimated as the offloader estimates it. */
   readonly activeWatts: number;
   readonly radio: Radio;
 }
@@ -129,7 +129,7 @@ export function followPlan(parts: FixedPlanParts): Pick<Offloader, "infer"> {
     };
   }
 
-  /** What an exchange used, which pays for `upMs` of its time. */
+  /** The energy of an exchange, which pays for `upMs` of its time. */
   function usedMillijoules(account: Account, tookMs: number, upMs: number): number {
     const { radio, activeWatts } = parts;
     const onAirMs = Math.min(tookMs, stageMs(account, "network", "send"));

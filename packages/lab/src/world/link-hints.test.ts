@@ -24,7 +24,7 @@ function wholeModel(): SimulatedModel {
   return { description, profile: { ...profile, variants } };
 }
 
-/** A device that takes a second and a box that takes 25 ms behind a link of so many bits per second; a request every 3 s. */
+/** A device that takes a second and a box that takes 25 ms at the end of a link with this rate; a request every 3 s. */
 async function decisions(bitsPerSecond: number, hint: LinkHint | undefined, requests: number) {
   const trace = constantTrace(bitsPerSecond);
   const { clock, offloader } = offloadWorld({

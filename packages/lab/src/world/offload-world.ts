@@ -1,6 +1,6 @@
 /**
- * A whole world on a virtual clock: one device, endpoints behind emulated links, and the real offloader over them. Only
- * service times and links are simulated; beliefs, plans, guards and fallbacks are the ones that run in production.
+ * A whole world on a virtual clock: one device, endpoints with emulated links, and the real offloader over them. Only service
+ * times and links are simulated; beliefs, plans, guards and fallbacks are the ones that run in production.
  */
 import {
   createOffloader,
@@ -28,7 +28,7 @@ import { type SimulatedModel, wholeSegment } from "./simulated-offers.ts";
 import { type VirtualClock, virtualClock } from "./virtual-clock.ts";
 import type { Envelope } from "./wire.ts";
 
-/** The device that asks. */
+/** The device that sends requests. */
 export interface WorldDevice {
   /** Relative to the profile's machine. */
   readonly speed: number;
@@ -37,7 +37,7 @@ export interface WorldDevice {
   readonly radio?: Radio;
 }
 
-/** An endpoint behind a link. */
+/** An endpoint at the end of a link. */
 export interface WorldEndpoint {
   readonly info: EndpointInfo;
   /** Relative to the profile's machine; default 1. */
@@ -45,13 +45,16 @@ export interface WorldEndpoint {
   /** Requests that run at once; default 1. */
   readonly instances?: number;
   /**
-   * Cores of an endpoint that works the steps of pipelines side by side, with one instance of each graph; in place of `instances`. Default:
-   * it works whole requests.
+   * Cores of an endpoint that works the steps of pipelines side by side, with one instance of each graph; instead of
+   * `instances`. Default: it works whole requests.
    */
   readonly cores?: number;
   /** Requests that may wait for an instance; default 1000. */
   readonly maxQueue?: number;
-  /** What the software of both sides adds to an exchange, in milliseconds, or several such values to draw from; default 0. */
+  /**
+   * The time that the software of both sides adds to an exchange, in milliseconds, or several such values to draw from; default
+   * 0.
+   */
   readonly handlingMs?: number | readonly number[];
   /** Bytes that travel around tensors; default `envelopeBytes`. */
   readonly envelope?: Envelope;
@@ -64,11 +67,11 @@ export interface WorldEndpoint {
   readonly traceOffsetMs?: number;
   /** See `EmulatedLinkParts`. */
   readonly quantumMs?: number;
-  /** What the device is told of the link before it is used; default nothing. */
+  /** The device's hint about the link before it is used; default none. */
   readonly hint?: LinkHint;
 }
 
-/** What a world is made of. */
+/** The parts of a world. */
 export interface OffloadWorldParts {
   readonly models: readonly SimulatedModel[];
   readonly device: WorldDevice;
@@ -81,7 +84,7 @@ export interface OffloadWorldParts {
   readonly defaults?: OffloadDefaults;
   /** Whether beliefs about links are kept, which takes most of a world's thought; false for fixed plans. Default true. */
   readonly learns?: boolean;
-  /** What endpoints are made of the simulated ones, the device among them; default: themselves. */
+  /** Wraps the simulated endpoints, the device among them; default: no wrapper. */
   readonly wrap?: (endpoint: SimulatedEndpoint, clock: VirtualClock) => SimulatedEndpoint;
   /** Receives the events of the offloader. Default: none. */
   readonly observer?: Observer;
@@ -91,9 +94,9 @@ export interface OffloadWorldParts {
 export interface WorldEndpointInside {
   readonly endpoint: SimulatedEndpoint;
   readonly link: EmulatedLink;
-  /** What is believed of its link; undefined in a world that does not learn. */
+  /** The belief about its link; undefined in a world that does not learn. */
   readonly learner: LinkLearner | undefined;
-  /** What runs its requests, for other callers that come by another way. */
+  /** The slots that run its requests, for other callers that come by another way. */
   readonly slots: Slots;
 }
 

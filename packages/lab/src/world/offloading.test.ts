@@ -29,7 +29,7 @@ interface World {
   readonly offloader: Offloader;
 }
 
-/** A slow device (400 ms), and an edge box (25 ms) behind an uplink that stalls; the real offloader over both. */
+/** A slow device (400 ms), and an edge box (25 ms) at the end of an uplink that stalls; the real offloader over both. */
 function storeWorld(seed: number): World {
   const clock = virtualClock();
   const random = seededRandom(seed);

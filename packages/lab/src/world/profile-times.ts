@@ -1,4 +1,4 @@
-/** What a profile says of a segment: its time, the bytes of its ends. */
+/** The figures of a profile for a segment: its time, the bytes of its ends. */
 import {
   type BucketProfile,
   type CodingProfile,
@@ -34,8 +34,8 @@ export function cutOf(bucket: BucketProfile, id: string): CutProfile {
 }
 
 /**
- * Time of a segment on the profile's machine, as 16 values: head and tail as measured, the middle as the difference of
- * two heads (nobody measures all pairs).
+ * Time of a segment on the profile's machine, as 16 values: head and tail as measured, the middle as the difference of two
+ * heads (pairs are not measured).
  */
 export function segmentMs(bucket: BucketProfile, segment: Pick<Segment, "from" | "to">): Float64Array {
   const about = { observedAtMs: -Infinity, origin: "told" as const };

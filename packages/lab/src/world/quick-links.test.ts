@@ -8,8 +8,8 @@ const bytes = 600_000;
 const x = tensorOf("x", "UINT8", [1, bytes], new Uint8Array(bytes));
 
 /**
- * A device that takes 25 ms, and a box that takes 5 for what follows the first 10, behind a link that nothing is known of: where
- * requests are answered that come one as soon as the other is answered, and what share of the link was sent besides them.
+ * A device that takes 25 ms, and a box that takes 5 for the part after the first 10, at the end of an unknown link. Returns
+ * where requests are answered, each sent as soon as the last is answered, and the share of the link used for other bytes.
  */
 async function oneAfterTheOther(bitsPerSecond: number, delayMs: number, requests: number) {
   const trace = constantTrace(bitsPerSecond);

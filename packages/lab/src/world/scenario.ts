@@ -32,7 +32,7 @@ export interface ScenarioEvent {
   readonly happen: () => void;
 }
 
-/** A scenario: what runs, what comes, what happens. */
+/** A scenario: the model, the requests, the events. */
 export interface Scenario {
   readonly offloader: Pick<Offloader, "infer">;
   readonly clock: Clock;
@@ -45,7 +45,7 @@ export interface Scenario {
 /** Milliseconds by stage. */
 export type StageSums = Readonly<Partial<Record<StageTime["stage"], number>>>;
 
-/** What became of a request. Times in milliseconds since the scenario began. */
+/** The outcome of a request. Times in milliseconds since the scenario began. */
 export interface ScenarioRow {
   readonly index: number;
   readonly atMs: number;
@@ -57,7 +57,10 @@ export interface ScenarioRow {
   readonly legs: readonly string[];
   readonly because: string;
   readonly tookMs: number;
-  /** What the endpoints that had a part in the answer tell of it, by stages: sums, which may go on side by side. Not of what a gateway sent on. */
+  /**
+   * The accounts of the endpoints that had a part in the answer, by stages: sums, which may overlap in time. Legs that a
+   * gateway forwarded are left out.
+   */
   readonly stagesMs: StageSums;
   readonly predictedMs: number;
   readonly sentBytes: number;
@@ -73,7 +76,7 @@ export interface ScenarioRow {
 
 /**
  * Starts each request at its instant, whether earlier ones are done or not, and resolves with all rows, in order of the
- * requests, when the last is over. Never rejects for a request that fails: its reason is the outcome.
+ * requests, when the last has ended. Never rejects for a request that fails: its reason is the outcome.
  */
 export async function runScenario(scenario: Scenario): Promise<readonly ScenarioRow[]> {
   const { clock, offloader, requests, events = [], wrote } = scenario;

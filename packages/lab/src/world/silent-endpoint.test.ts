@@ -30,7 +30,10 @@ interface Scene {
   readonly endsAtMs: number;
 }
 
-/** What requests of askers, one for each seed, took before one of three servers that they share falls silent, and while it is. */
+/**
+ * The times of requests of several clients, one for each seed, before one of three servers that they share falls silent, and
+ * while it is.
+ */
 async function throughSilence({ seeds, perSecond, speed, cores, confirm, hangs, endsAtMs }: Scene): Promise<{
   readonly before: readonly number[];
   readonly after: readonly number[];

@@ -1,7 +1,7 @@
 /**
  * An endpoint that charges measured times instead of computing: requests cross an emulated link, wait for a slot, hold it for
  * what the profile says and come back. Faults can be switched on while it runs. It answers with blank tensors of the right
- * shapes, or with what `compute` says, so that right answers can be told from wrong ones.
+ * shapes, or with the result of `compute`, so that right answers differ from wrong ones.
  */
 import {
   type Call,
@@ -37,7 +37,7 @@ import { blankTensors, bucketOf, codingOf, crossingWireBytes, cutOf, drawnRunMs 
 import { offersOf, type OfferTerms, type SimulatedModel } from "./simulated-offers.ts";
 import { stepsWithin, wholeWork } from "./step-times.ts";
 
-/** What can be wrong with an endpoint. All may change while it runs. */
+/** The faults of an endpoint. All may change while it runs. */
 export interface Faults {
   /** Connections are refused, and what is under way breaks. */
   down: boolean;
@@ -53,7 +53,7 @@ export interface Faults {
   failRatio: number;
 }
 
-/** What a simulated endpoint consists of. */
+/** The parts of a simulated endpoint. */
 export interface SimulatedEndpointParts {
   readonly info: EndpointInfo;
   readonly models: readonly SimulatedModel[];
@@ -63,7 +63,7 @@ export interface SimulatedEndpointParts {
   readonly speed?: number;
   /** Requests that run at once; default 1. */
   readonly instances?: number;
-  /** Slots that other callers use too; in place of `instances` and `maxQueue`. */
+  /** Slots that other callers use too; instead of `instances` and `maxQueue`. */
   readonly slots?: Slots;
   /**
    * How many times faster than the profile's machine the caller is, which encodes what it sends. Coding takes its profiled
@@ -74,11 +74,11 @@ export interface SimulatedEndpointParts {
   readonly maxQueue?: number;
   /** Spread of service times around the profile, as a standard deviation of the logarithm; default 0.05. */
   readonly logSpread?: number;
-  /** What lies between the caller and it; undefined for an endpoint in the caller's own process. */
+  /** The link between the caller and it; undefined for an endpoint in the caller's own process. */
   readonly link?: EmulatedLink;
   /**
-   * What the software of both sides adds to an exchange, in milliseconds, beside coding and the run; of several values, as
-   * they were measured, each exchange draws one. Default 0.
+   * The time that the software of both sides adds to an exchange, in milliseconds, beside coding and the run; of several
+   * values, as they were measured, each exchange draws one. Default 0.
    */
   readonly handlingMs?: number | readonly number[];
   /** Bytes of a request and of a reply besides their tensors; default `envelopeBytes`. */
@@ -171,7 +171,7 @@ export function simulatedEndpoint(parts: SimulatedEndpointParts): SimulatedEndpo
       ? handlingMs
       : (handlingMs[Math.floor(random.next() * handlingMs.length)] ?? 0);
 
-  /** A question and its answer of so many bytes. */
+  /** A request and its answer of this many bytes. */
   async function ask(answerBytes: number, call: Call): Promise<void> {
     if (!link) return;
     const startedMs = clock.nowMs();

@@ -20,7 +20,7 @@ import type { StepTime } from "./step-times.ts";
 export interface SimulatedModel {
   readonly description: ModelDescription;
   readonly profile: Profile;
-  /** What it answers; default: blank tensors of the right shapes. */
+  /** The computed answer; default: blank tensors of the right shapes. */
   readonly compute?: (request: InferenceRequest) => Tensors | Promise<Tensors>;
   /** Features of a request's input, for the profile's buckets; default: its bytes. */
   readonly featuresOf?: (request: InferenceRequest) => Features;
@@ -35,7 +35,7 @@ export function wholeSegment(description: ModelDescription, variant?: string): S
   return { model, version, digest, variant: chosen, from: startCut, to: endCut };
 }
 
-/** What an endpoint promises at a moment. */
+/** The promises of an endpoint at a moment. */
 export interface OfferTerms {
   readonly info: EndpointInfo;
   readonly nowMs: number;

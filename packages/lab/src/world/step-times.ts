@@ -1,15 +1,15 @@
-/** What runs inside a segment of a pipeline, and how its time is shared out. */
+/** The steps inside a segment of a pipeline, and how its time is divided among them. */
 import { type BucketProfile, type CutId, endCut, estimateOf, type Segment, startCut } from "@longshore/core";
 import { meanOf } from "@longshore/core/internal";
 import type { StepWork } from "../slots/index.ts";
 import { cutOf } from "./profile-times.ts";
 import type { SimulatedModel } from "./simulated-offers.ts";
 
-/** A step of a pipeline, as it was measured in a run of the whole that nothing else disturbed. */
+/** A step of a pipeline, as measured in an undisturbed run of the whole. */
 export interface StepTime {
-  /** As cuts behind it (`detect`) and inside it (`detect.c4`) name it. */
+  /** As cuts after it (`detect`) and inside it (`detect.c4`) name it. */
   readonly id: string;
-  /** What it runs; undefined for a transform. */
+  /** The graph that it runs; undefined for a transform. */
   readonly graph: string | undefined;
   readonly tookMs: number;
   /** Elements that it runs for, one by one; 1 for any other. */
@@ -51,7 +51,7 @@ export function stepsWithin(
     }));
 }
 
-/** Steps before a cut, and the share of the one that it lies inside of: what its head takes beyond the steps before. */
+/** Steps before a cut, and the share of the one that it lies inside of: the time of its head beyond the steps before. */
 function positionOf(steps: readonly StepTime[], bucket: BucketProfile, id: CutId): number | undefined {
   if (id === startCut) return 0;
   if (id === endCut) return steps.length;

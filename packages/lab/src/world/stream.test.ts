@@ -18,7 +18,7 @@ import { type OffloadWorld, offloadWorld, type OffloadWorldParts, type Simulated
 const model = toyModel();
 const x = tensorOf("x", "UINT8", [1, 100_000], new Uint8Array(100_000));
 
-/** A device of 100 ms a frame and an edge box behind a link. */
+/** A device of 100 ms a frame and an edge box at the end of a link. */
 function store(edgeSpeed: number, bitsPerSecond: number, wrap?: OffloadWorldParts["wrap"]): OffloadWorld {
   const trace = constantTrace(bitsPerSecond);
   return offloadWorld({
@@ -59,7 +59,9 @@ async function rate(world: OffloadWorld, limits: StreamLimits = {}): Promise<num
 /** An inner cut: bytes that cross it, milliseconds before and after it. */
 type Inner = readonly [id: string, bytes: number, headMs: number, tailMs: number];
 
-/** Two endpoints that are alike, and a model of 100 ms whose heavy input may not leave the device: what was read from it may, at these cuts. */
+/**
+ * Two equal endpoints, and a model of 100 ms whose heavy input may not leave the device, while the crossings at these cuts may.
+ */
 function heavyWorld(inner: readonly Inner[], parts: Partial<OffloadWorldParts> = {}): OffloadWorld {
   const [cheap] = model.profile.variants;
   const bucket = cheap?.buckets[0];
@@ -120,7 +122,7 @@ function pipelinedRates(edgeSpeed: number, bitsPerSecond: number): readonly numb
 
 describe("a stream over two endpoints", () => {
   it("keeps both busy where they are alike: far more frames a second than either alone", async () => {
-    // 10 frames a second here; 10 there, behind a link that carries a frame in 16 ms.
+    // 10 frames a second here; 10 there, over a link that carries a frame in 16 ms.
     const both = await rate(store(1, 50e6));
     const alone = await rate(store(1, 50e6), { zones: ["device"] });
     expect(alone).toBeLessThan(10.1);
@@ -128,7 +130,7 @@ describe("a stream over two endpoints", () => {
   });
 
   it("finds out that a link is quick when the plan of its first belief sends it next to nothing", async () => {
-    // Only what lies behind an inner cut may leave, 800 kB of it, or 2 kB just before the end.
+    // Only the crossing at an inner cut may leave, 800 kB of it, or 2 kB just before the end.
     const world = heavyWorld([
       ["c1", 800_000, 40, 60],
       ["c9", 2000, 97, 3],

@@ -23,8 +23,8 @@ const endsAtMs = 14_000;
 const model = linkModel();
 
 /**
- * What requests took at two endpoints of which each is silent once while it is in use: first what one of them is sent is swallowed for good,
- * then the packets to and from the other do not pass, and do so afterwards.
+ * The times of requests at two endpoints that each fall silent once while in use: first all packets to one are swallowed for
+ * good, then the packets to and from the other do not pass, and do so later.
  */
 async function throughBoth(seed: number, perSecond: number) {
   const clock = virtualClock();
@@ -60,7 +60,7 @@ async function throughBoth(seed: number, perSecond: number) {
     checks: { sampleRatio: 0 },
     defaults: { dataClass: "public" },
   });
-  /** Since this was asked last. */
+  /** Since the last read. */
   const before = endpointStates.map(() => 0);
   const mostUsed = (): (typeof endpointStates)[number] => {
     const used = endpointStates.map(({ endpoint }, at) => endpoint.counts.answered - (before[at] ?? 0));

@@ -1,11 +1,10 @@
 /**
- * Time that moves only when it is told to, so that minutes of a system's life take moments and always go the same way.
+ * Time that moves only on command, so that minutes of a system's life pass quickly and always in the same way.
  *
- * The obvious fake clock fires timers in a loop and never lets promises run between them, so code that awaits sees time
- * jump past it. Here every event is followed by one turn of the real event loop, in which all promise reactions run to
- * their end, however deep; only then may the next event fire. Events of one instant fire in the order of their making.
- * Work that finishes outside (threads, sockets, WebCrypto) would come too late: wrap it in `during`, and time stands still
- * until it is there.
+ * The obvious fake clock fires timers in a loop and never lets promises run between them, so code that awaits sees time jump
+ * past it. Here every event is followed by one turn of the real event loop, in which all promise reactions run to their end,
+ * however deep; only then may the next event fire. Events of one instant fire in the order of their making. Work that finishes
+ * outside (threads, sockets, WebCrypto) would come too late: wrap it in `during`, and time stands still until it is done.
  */
 import { type Clock, LongshoreError } from "@longshore/core";
 
@@ -123,7 +122,7 @@ export function virtualClock(options: VirtualClockOptions = {}): VirtualClock {
         }
       }),
     runUntil(work, { maxEvents = mostEvents } = {}) {
-      // Watched from the start, so that a rejection that comes at once is not taken for one that nobody handles.
+      // Watched from the start, so that an immediate rejection does not count as unhandled.
       const state = watched(work);
       return alone(async () => {
         await calm();

@@ -3,7 +3,7 @@ import type { Call, Clock, LinkLearner, Progress } from "@longshore/core";
 import { acknowledgeStep, probeStep, tinyBytes } from "@longshore/core/internal";
 import type { EmulatedLink } from "../link/index.ts";
 
-/** What travels around tensors, in bytes. */
+/** The bytes that travel around tensors. */
 export interface Envelope {
   readonly up: number;
   readonly down: number;
@@ -14,7 +14,7 @@ export const questionBytes = 400;
 
 /** A request that has arrived. Disposed without an answer, it was given up. */
 export interface Sent extends Disposable {
-  /** The reply begins; of the time since the request was there, so much was the endpoint's. */
+  /** The reply begins; this part of the time since the request arrived was the endpoint's. */
   answered(endpointMs: number): void;
 }
 

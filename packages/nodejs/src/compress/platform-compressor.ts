@@ -24,7 +24,7 @@ const leastChunk = 64;
  */
 const deflating: ZlibOptions = { level: 1, strategy: constants.Z_RLE };
 
-/** What zlib gives with `info: true`, which its types leave out. */
+/** The result of zlib with `info: true`, which its types leave out. */
 interface Informed {
   readonly buffer: Buffer;
   readonly engine: Zlib;
@@ -56,7 +56,7 @@ export function platformCompressor(): Compressor {
     async inflate(bytes, length) {
       const options = {
         info: true,
-        // One byte more than asked for, so that a longer stream is told from one that ends here.
+        // One byte more than wanted, so that a longer stream differs from one that ends here.
         chunkSize: Math.max(leastChunk, length + 1),
         maxOutputLength: Math.max(1, length),
       };

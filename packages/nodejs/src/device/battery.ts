@@ -6,7 +6,7 @@ export interface BatteryState {
   readonly chargeRatio: number | undefined;
   /** Whether it is being used up. */
   readonly discharging: boolean;
-  /** What is being drawn from it (or, while it charges, put into it), in milliwatts. */
+  /** The power drawn from it (or, while it charges, put into it), in milliwatts. */
   readonly powerMilliwatts: number | undefined;
 }
 

@@ -3,7 +3,7 @@ import { availableParallelism, cpus, freemem, totalmem } from "node:os";
 import { type BatteryState, readBattery } from "./battery.ts";
 import { readThermalZones } from "./thermal.ts";
 
-/** What is known of this machine at one moment. What the machine does not tell is undefined, never guessed. */
+/** The state of this machine at one moment. A fact that the machine does not report is undefined, never guessed. */
 export interface DeviceFacts {
   readonly platform: string;
   readonly architecture: string;
@@ -13,7 +13,7 @@ export interface DeviceFacts {
   readonly cores: number;
   /** Memory that this program may use: the machine's, or what a container leaves of it. */
   readonly totalMemoryBytes: number;
-  /** Of it, what is free or can be freed at once. */
+  /** The part of it that is free or can be freed at once. */
   readonly freeMemoryBytes: number;
   /** Undefined on machines without one. */
   readonly battery: BatteryState | undefined;
@@ -38,7 +38,7 @@ function memoryBytes(): Memory {
 }
 
 /**
- * Memory for who asks at every request: read again only when it is older than `maxAgeMs`, by default half a second, in
+ * A memory reading for callers at every request: read again only when it is older than `maxAgeMs`, by default half a second, in
  * which a network is not loaded.
  *
  * @example

@@ -13,21 +13,22 @@ export interface DeviceMonitorOptions {
   readonly sysClass?: string;
   /** Default `/proc`. */
   readonly proc?: string;
-  /** Readings older than this are replaced when somebody asks. Default 5,000. */
+  /** Readings older than this are replaced at the next read. Default 5,000. */
   readonly everyMs?: number;
   /** Busy and idle time of all cores; default: the operating system's. */
   readonly coreTimes?: () => CoreTimes;
 }
 
-/** Sensors of this machine. Every reading is the latest one; asking starts a new one in the background when it is old. */
+/** Sensors of this machine. Every reading is the latest one; reading an old one starts a new measurement in the background. */
 export interface DeviceMonitor {
   /** Undefined on machines without a battery. */
   battery(): { readonly ratio: number; readonly charging: boolean } | undefined;
   /** Heat, throttling, short memory and a low battery. */
   health(): DeviceHealth;
   /**
-   * Energy of one busy millisecond of one core, in millijoules, which is its power in watts: the processor's energy counters, else the
-   * battery's discharge, shared among all that was busy meanwhile. Undefined where neither can be read, and before two readings.
+   * Energy of one busy millisecond of one core, in millijoules, which is its power in watts: the processor's energy counters,
+   * else the battery's discharge, shared among all work of that time. Undefined if neither can be read, and before two
+   * readings.
    */
   millijoulesPerMs(): number | undefined;
   /** Reads all sensors now. Never rejects. */

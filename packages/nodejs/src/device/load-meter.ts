@@ -33,7 +33,7 @@ export function systemCoreTimes(): CoreTimes {
   return { idle, all };
 }
 
-/** How often the event loop's delay is sampled; what it reports includes this, which is taken off again. */
+/** How often the event loop's delay is sampled; its report includes this, which is subtracted again. */
 const resolutionMs = 10;
 
 function delayMs(histogram: IntervalHistogram, percentile: number): number {

@@ -61,7 +61,7 @@ function routeTo(all: readonly Route[], address: number): Route | undefined {
     .toSorted((a, b) => width(a) - width(b) || a.metric - b.metric)[0];
 }
 
-/** What an interface runs over; undefined for tunnels, bridges and the like, which say nothing of what carries them. */
+/** The medium of an interface; undefined for tunnels, bridges and other virtual ones, whose carrier is unknown. */
 async function kindOf(folder: string): Promise<LinkKind | undefined> {
   const names = await readNames(folder);
   const event = (await readSysText(folder, "uevent")) ?? "";
@@ -75,10 +75,10 @@ function hostOf(address: string): string | undefined {
 }
 
 /**
- * What Linux tells of the link to `http://host:port`, without asking anybody: what the interface that leads there runs over,
- * and the speed of a wire that both ends are on. Behind a gateway that speed says nothing of the rest of the way, so it is not
- * told, and no rate of this machine's own addresses is: a program there may forward over any link. The name of another host is
- * not looked up: it is taken to lie behind the default route. Undefined where nothing is known, as on other systems, where only
+ * Linux's facts about the link to `http://host:port`, without any request: the medium of the interface that leads there, and
+ * the speed of a wire that both ends are on. Beyond a router that speed says nothing about the rest of the way, so it is left
+ * out, and so is any rate of this machine's own addresses: a program there may forward over any link. The name of another host
+ * is not looked up: it is assumed to be on the default route. Undefined if no fact is known, as on other systems, where only
  * this machine's own addresses are. Never rejects.
  *
  * @example

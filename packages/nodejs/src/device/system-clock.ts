@@ -5,8 +5,8 @@ import { Once } from "@longshore/core/internal";
 const longestTimerMs = 2 ** 31 - 1;
 
 /**
- * The machine's own time. Timers keep the program alive; dispose those that nobody waits for. A delay beyond 24 days is
- * waited for in parts, and one of `Infinity` never comes.
+ * The machine's own time. Timers keep the program alive; dispose unused ones. A delay beyond 24 days is waited for in parts,
+ * and one of `Infinity` never comes.
  *
  * @example
  * ```ts

@@ -7,7 +7,7 @@ const maxFileLength = 64 * 2 ** 20;
 /** The end of an entry that states none: that of the year 9999. */
 export const endOfTimeMs: number = 253_402_300_799_999;
 
-/** What an entry need not say where an operator writes it by hand. */
+/** The fields of an entry that an operator who writes it by hand may leave out. */
 const defaults = {
   schemaVersion: 1,
   serial: 1,
@@ -46,7 +46,7 @@ function plain(text: string, what: string): unknown {
   }
 }
 
-/** An instant that an operator wrote: milliseconds stay, `2030-01-31` and the like become them. */
+/** An instant in an operator's form: milliseconds stay, dates such as `2030-01-31` become milliseconds. */
 function instants(entry: Readonly<Record<string, unknown>>, what: string): Record<string, unknown> {
   const { notBefore, notAfter, ...rest } = entry;
   const read = (value: unknown, field: string): Record<string, number> => {
@@ -64,7 +64,7 @@ function writtenEntry(entry: unknown, what: string): object {
   return { ...defaults, ...instants(entry, what) };
 }
 
-/** What a directory file says. */
+/** The content of a directory file. */
 export interface DirectoryText {
   readonly records: readonly Json[];
   /** The highest serial and revision that were ever signed into the file, also of what was taken out of it; 0 where it says none. */
@@ -107,7 +107,7 @@ export function parseDirectoryFile(text: string, what: string): DirectoryText {
     if (seen.has(id)) throw bad(`${where} has the id of another one`);
     seen.add(id);
     const signed = isObject(entry) && "body" in entry ? entry : { body: writtenEntry(entry, where) };
-    // What YAML and JSON give is JSON; readers of records refuse anything that they do not know.
+    // YAML and JSON give JSON; readers of records refuse unknown fields.
     return { signed } as unknown as Json;
   });
   return {

@@ -9,7 +9,7 @@ import { newOperatorKey, operatorRing, operatorSigner } from "./operator-key.ts"
 
 const kinds: Readonly<Record<number, "A" | "TXT" | "SRV" | "other">> = { 1: "A", 16: "TXT", 33: "SRV" };
 
-/** What a name server of the tests knows: answers by `TYPE name`; a number is an error code of DNS. */
+/** The zone of the tests' name server: answers by `TYPE name`; a number is an error code of DNS. */
 type Zone = Map<string, readonly Buffer[] | number>;
 
 function nameBytes(name: string): Buffer {
@@ -284,7 +284,7 @@ it("endpoints on several ports of a host have an entry each, in whatever order t
     ["b", "added", 1],
     ["behind", "added", 1],
   ]);
-  // Two that name no port: which is where cannot be told.
+  // Two that name no port: which record is for which endpoint is unknown.
   texts = [...texts, [JSON.stringify({ body: { ...behind, id: "beside" } })]];
   await vi.waitFor(
     () => expect(shown()).toEqual([...endpoints.slice(0, 2), "till.example:8002 http://10.0.0.1:8002"]),

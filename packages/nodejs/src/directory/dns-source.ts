@@ -2,7 +2,7 @@ import { Resolver } from "node:dns/promises";
 import { type Clock, type Json, LongshoreError, type Random, type RecordSource } from "@longshore/core";
 import { endOfTimeMs } from "./directory-file.ts";
 
-/** The questions that a directory asks DNS. Rejections carry the codes of `node:dns`. */
+/** The queries that a directory sends to DNS. Rejections carry the codes of `node:dns`. */
 export interface DnsResolver {
   srv(name: string): Promise<readonly { readonly name: string; readonly port: number }[]>;
   /** Each record as the strings that it is made of. */
@@ -11,7 +11,7 @@ export interface DnsResolver {
   addresses(name: string): Promise<readonly string[]>;
 }
 
-/** What reading a directory from DNS needs. */
+/** The options of a directory in DNS. */
 export interface DnsSourceOptions {
   readonly clock: Clock;
   readonly random: Random;
@@ -24,7 +24,7 @@ export interface DnsSourceOptions {
 const maxEndpoints = 1000;
 /** Questions at one time. */
 const maxQuestions = 16;
-/** The longest TXT record that is taken for an entry, in characters. */
+/** The longest TXT record that may be an entry, in characters. */
 const maxTextLength = 16_384;
 
 const nothingThere: ReadonlySet<string> = new Set(["ENODATA", "ENOTFOUND"]);
@@ -67,14 +67,14 @@ export function systemResolver(servers?: readonly string[], timeoutMs = 2000): D
   };
 }
 
-/** The name that is asked for: `example.com` stands for `_longshore._tcp.example.com`. */
+/** The name of the query: `example.com` stands for `_longshore._tcp.example.com`. */
 function serviceOf(domain: string): string {
   const name = domain.startsWith("_") ? domain : `_longshore._tcp.${domain}`;
   if (name.length <= 253 && /^(_?[A-Za-z0-9-]{1,62}\.)+[A-Za-z0-9-]{1,63}$/.test(name)) return name;
   throw new LongshoreError("invalid-configuration", "resolve", `'${domain.slice(0, 100)}' is no name of DNS`);
 }
 
-/** What may be an operator's signed entry; a directory has not read it yet. */
+/** A possible signed entry of the operator; a directory has not read it yet. */
 interface DnsEntry {
   readonly signed: Json;
   /** 0 where it has none. */
@@ -101,7 +101,7 @@ function entriesIn(records: readonly (readonly string[])[]): readonly DnsEntry[]
       const entry = { signed, serial: typeof serial === "number" ? serial : 0, port: portOf(address) };
       if (entry.serial >= (latest.get(String(id))?.serial ?? 0)) latest.set(String(id), entry);
     } catch {
-      // Something else's record.
+      // A record of another program.
     }
   }
   return [...latest.values()];
@@ -128,11 +128,11 @@ function targetsOf(services: readonly { readonly name: string; readonly port: nu
   return Array.from(ports, ([name, some]) => ({ name, ports: [...some].toSorted((a, b) => a - b) }));
 }
 
-/** What DNS says of a target. */
+/** The DNS records of a target. */
 interface DnsHost {
   readonly target: DnsTarget;
   readonly entries: readonly DnsEntry[];
-  /** An address where it has one, else its name. */
+  /** An address if it has one, else its name. */
   readonly host: string;
 }
 
@@ -148,7 +148,7 @@ async function hostAt(
     if (nothingThere.has(codeOf(thrown))) return [];
     throw thrown;
   });
-  // A certificate is for the name; without one the address spares whoever dials another question.
+  // A certificate is for the name; without one the address spares the dialler another query.
   const addresses = encrypted ? [] : await resolver.addresses(name);
   const hosts = addresses.map((address) => (address.includes(":") ? `[${address}]` : address));
   const [first = name] = hosts;
@@ -156,8 +156,8 @@ async function hostAt(
 }
 
 /**
- * The records of the endpoints at a host. An entry is of the port that its address names. Of those that name none of the ports, one
- * alone is of the lowest port that is left; which of several is where cannot be told, since records of DNS have no order.
+ * The records of the endpoints at a host. An entry is of the port that its address names. Of those that name none of the ports,
+ * a single one is for the lowest port that is left; several cannot be assigned, since records of DNS have no order.
  */
 function recordsOf({ target: { name, ports }, entries, host }: DnsHost, encrypted: boolean): readonly Json[] {
   const entryAt = new Map<number, DnsEntry>();
@@ -193,9 +193,8 @@ function recordsOf({ target: { name, ports }, entries, host }: DnsHost, encrypte
 /**
  * A directory in DNS: SRV records of `_longshore._tcp.DOMAIN` (`_longshore-tls._tcp` for https) say where endpoints are, and a
  * TXT record of `_longshore.TARGET` holds the operator's entry as JSON, one for each endpoint there. An endpoint without one is
- * `listed`, in no known zone.
- * A name that is not there is taken for a failure, since resolvers that are cut off say that too; that there is no endpoint is
- * said by the target `.` (RFC 2782).
+ * `listed`, in no known zone. A missing name counts as a failure, since resolvers that are cut off report that too; an empty
+ * list is stated by the target `.` (RFC 2782).
  *
  * @example
  * ```ts

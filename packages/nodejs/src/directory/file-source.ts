@@ -50,7 +50,7 @@ export function fileSource(path: string, { clock, everyMs = 2000 }: FileSourceOp
         }
       };
       const watching = (async () => {
-        // Watched first: what changes while it is read is a change.
+        // The watch starts first, so that a change during the read is noticed.
         const watch = await watchFiles(
           () => [path],
           clock,

@@ -14,7 +14,7 @@ import type { Signer } from "@longshore/core/internal";
 const signOff = promisify<null, Uint8Array, KeyObject, Buffer>(signBytes);
 const verifyOff = promisify<null, Uint8Array, KeyObject, Uint8Array, boolean>(verifyBytes);
 
-/** What stands before the 32 bytes of an Ed25519 public key in DER (RFC 8410). */
+/** The bytes before the 32 bytes of an Ed25519 public key in DER (RFC 8410). */
 const derLead = Buffer.from("302a300506032b6570032100", "hex");
 
 function bad(message: string, cause?: unknown): LongshoreError {

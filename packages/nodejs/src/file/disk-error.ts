@@ -24,7 +24,7 @@ export function isOfDisk({ reason }: Pick<LongshoreError, "reason">): boolean {
 }
 
 /**
- * Converts a disk error: `disk-full` if the disk has no room, `disk-failed` if it cannot be written. Any other value is returned
+ * Converts a disk error: `disk-full` if the disk is full, `disk-failed` if it cannot be written. Any other value is returned
  * unchanged.
  *
  * @param what Name for the message of the thing that could not be written; never a path.

@@ -21,7 +21,7 @@ function bad(message: string, cause?: unknown): LongshoreError {
   );
 }
 
-/** The range of a key, where the parent is a mapping, else of the value itself. */
+/** The range of a key, if the parent is a mapping, else of the value itself. */
 function offsetAt(root: Node | null, path: readonly (string | number)[]): number {
   let node: unknown = root;
   let offset = root?.range?.[0] ?? 0;

@@ -16,8 +16,9 @@ async function syncFolder(folder: string): Promise<void> {
 }
 
 /**
- * Replaces a whole file, or makes it: whoever reads, also after a crash, finds the old content or the new. Only its owner can
- * read it. Throws `disk-full` and `disk-failed`, else the platform's error; then the old content is there, and nothing else is left.
+ * Replaces a whole file, or makes it: a reader, also after a crash, finds the old content or the new. Only its owner can read
+ * it. Throws `disk-full` and `disk-failed`, else the platform's error; then the old content is there, and no temporary file is
+ * left.
  *
  * @example
  * ```ts

@@ -1,7 +1,7 @@
 import { stat } from "node:fs/promises";
 import type { Clock } from "@longshore/core";
 
-/** How often files are looked at, in milliseconds: what is revoked should be so in a moment. */
+/** How often files are checked, in milliseconds: a revocation should take effect quickly. */
 const defaultEveryMs = 2000;
 
 async function mark(path: string): Promise<string> {

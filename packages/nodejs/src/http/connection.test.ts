@@ -68,7 +68,7 @@ describe("a connection", () => {
     });
     const long: WireBody = { kind: "parts", parts: [new Uint8Array(3_000_000)] };
     expect(await patient.send(post(long), call)).toMatchObject({ status: 200, written: true });
-    // Nothing of it is read but its beginning, and there is no room for the rest on the way.
+    // Only its beginning is read, and the buffers on the way cannot hold the rest.
     const hasty = await peer((socket) => {
       socket.once("data", () => {
         socket.pause();
@@ -241,7 +241,7 @@ describe("a connection", () => {
           };
           socket.on("drain", more);
           more();
-          // What cannot be sent for many turns is held back at the other end.
+          // Bytes that cannot be sent for many turns are held back at the other end.
           const look = (before: number, turns: number): void => {
             if (turns === 2000) full();
             else setImmediate(() => look(sent, sent === before ? turns + 1 : 0));

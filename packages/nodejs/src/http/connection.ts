@@ -3,7 +3,7 @@ import type { LongshoreError } from "@longshore/core";
 import { type buildConnector, Client } from "undici";
 import type { HttpExchange } from "./exchange.ts";
 
-/** What the owner of connections tells them, and is told of them. */
+/** The callbacks between the owner of connections and a connection. */
 export interface Http1Parts {
   readonly origin: string;
   readonly connector: buildConnector.connector;
@@ -62,8 +62,8 @@ export class Http1Connection {
   }
 
   /**
-   * What broke the socket. Under TLS the server's alert comes first and the end of the connection after it, and undici tells of
-   * the last.
+   * The error that broke the socket. Under TLS the server's alert comes first and the end of the connection after it, and
+   * undici reports the last.
    */
   get broken(): Error | undefined {
     return this.#broken;

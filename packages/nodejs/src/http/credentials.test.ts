@@ -33,7 +33,7 @@ beforeAll(async () => {
   server = await authority.issue({ name: "server", addresses: ["127.0.0.1"] });
 });
 
-/** Tells in its reply who it believes to be asking. */
+/** Replies with the identity of the sender. */
 const echo: Handler = async ({ headers, peer }) => ({
   status: 200,
   headers: {},

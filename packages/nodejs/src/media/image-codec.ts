@@ -89,8 +89,8 @@ function filesOf(encoded: Encoded, count: number): readonly Uint8Array[] {
 }
 
 /**
- * Colour images, UINT8 [h, w, 3] as one file, or ragged UINT8 [n, -1, -1, 3] as one file for each element in BYTES layout. What
- * comes back has the stated size or is refused: `body-mismatch`, before more than that is decoded. At most `maxBytes` of
+ * Colour images, UINT8 [h, w, 3] as one file, or ragged UINT8 [n, -1, -1, 3] as one file for each element in BYTES layout. The
+ * decoded image has the stated size or is refused: `body-mismatch`, before more than that is decoded. At most `maxBytes` of
  * pixels (256 MiB, `body-too-large`). An image without pixels is a file of no bytes.
  */
 function imageCodec(id: string, format: Format, quality: number, maxBytes: number): Codec {

@@ -50,7 +50,7 @@ class OpenFile implements SharedFile {
   }
 
   async write(offset: number, bytes: Uint8Array): Promise<void> {
-    // Writing behind the end would make the object longer, which is its owner's to decide.
+    // Writing beyond the end would extend the object, which is its owner's decision.
     const { size } = await this.#handle.stat();
     if (offset + bytes.byteLength > size) {
       throw invalid("the object of shared memory has become shorter than its region");

@@ -40,9 +40,9 @@ export interface PackageCache {
     fromByte: number,
   ): Promise<{ readonly bytes: number; read(): AsyncIterable<Uint8Array> } | undefined>;
   /**
-   * Gets a file that is not here, or the rest of it: `open` is asked for what is missing. It is here when this resolves,
-   * and only with exactly its content. Throws `bad-reply` for other content, `no-answer` for less of it, which is kept,
-   * `disk-full` when there is no room, `disk-failed` when the disk cannot be written, and what `open` throws.
+   * Gets a file that is not here, or the rest of it: `open` is called for the missing bytes. It is here when this resolves, and
+   * only with exactly its content. Throws `bad-reply` for other content, `no-answer` for less of it, which is kept, `disk-full`
+   * and `disk-failed` for the disk, and the errors of `open`.
    */
   fill(wanted: WantedFile, open: (fromByte: number) => Promise<FileBytes>, call: Call): Promise<void>;
   /** These files are not evicted until it is disposed, by other processes on the same folder either. */
@@ -71,7 +71,7 @@ interface KeptFile {
   readonly atMs: number;
 }
 
-/** What another process has moved or thrown away is not there. */
+/** A file that another process has moved or deleted is absent. */
 function unlessAbsent(thrown: unknown): undefined {
   if (codeOf(thrown) !== "ENOENT") throw thrown;
 }
@@ -85,7 +85,7 @@ async function sizeOf(path: string): Promise<number | undefined> {
   }
 }
 
-/** What a full or broken disk means: it is this machine's trouble, and another may have room. */
+/** The error of a full or broken disk: it is this machine's trouble, and another may have room. */
 function fromDisk(thrown: unknown): unknown {
   return diskError(thrown, "the cache of packages");
 }
@@ -97,7 +97,7 @@ interface Part {
   bytes: number;
 }
 
-/** A disk that has room for some of it takes that and says so; only the next write fails. */
+/** A disk with room for a part takes that part and reports its length; only the next write fails. */
 async function writeAll(file: FileHandle, chunk: Uint8Array, at: number): Promise<void> {
   for (let done = 0; done < chunk.byteLength;) {
     done += (await file.write(chunk, done, chunk.byteLength - done, at + done)).bytesWritten;
@@ -115,8 +115,8 @@ async function openPart(path: string, most: number): Promise<Part> {
 }
 
 /**
- * Opens the cache in a folder, which is made. What is used least recently makes room for what is new, but never what is
- * pinned; which that is comes from the times of the files, so that it outlives restarts. Several processes may share the folder.
+ * Opens the cache in a folder, which is made. The least recently used file makes room for a new one, but never a pinned file;
+ * the order comes from the times of the files, so that it outlives restarts. Several processes may share the folder.
  *
  * @param options `maxBytes` defaults to 10 GiB.
  *
@@ -145,7 +145,7 @@ export function packageCache(
   let making: Promise<void> = Promise.resolve();
   const endpoint = (digest: Digest): string => join(blobs, hexOf(digest));
 
-  /** Makes room for a file, and promises it. One at a time, so that two do not count on the same bytes. */
+  /** Makes room for a file, and reserves it. One at a time, so that two do not count on the same bytes. */
   function reserve(bytes: number): Promise<void> {
     const turn = making.then(async () => {
       const kept = [...(await filesIn("blobs")), ...(await filesIn("parts"))];
@@ -154,7 +154,7 @@ export function packageCache(
       let used = promised + kept.reduce((sum, { name, size }) => sum + (isUnderWay(name) ? 0 : size), 0);
       const loose = kept.filter(({ name }) => !uses.uses(name) && !others.has(name));
       const mostFreed = loose.reduce((sum, { size }) => sum + size, 0);
-      // What would not make room all together is not thrown away for it.
+      // Files that would not make enough room together are not deleted for it.
       if (used - mostFreed + bytes <= maxBytes) {
         for (const { name, size } of loose.toSorted((a, b) => a.atMs - b.atMs)) {
           if (used + bytes <= maxBytes) break;
@@ -185,7 +185,10 @@ export function packageCache(
     return files;
   }
 
-  /** Throws a file away, unless somebody has come to use it meanwhile: who does so says so first, and then looks whether it is there. */
+  /**
+   * Deletes a file, unless a process has begun to use it meanwhile: a user announces itself first, and then looks whether the
+   * file is there.
+   */
   async function evict(name: string): Promise<boolean> {
     const path = join(folder, name);
     const going = join(parts, `${basename(name)}-${uses.id}`);
@@ -207,7 +210,7 @@ export function packageCache(
 
   async function touch(digest: Digest): Promise<void> {
     const now = new Date(clock.wallMs());
-    // Somebody else may just have thrown it away.
+    // Another process may just have deleted it.
     await utimes(endpoint(digest), now, now).catch(() => undefined);
   }
 
@@ -270,7 +273,7 @@ export function packageCache(
     } catch (thrown) {
       await part?.file.close();
       const error = fromDisk(thrown);
-      // What broke off is gone on with; what is wrong, or fills the disk, is not worth keeping.
+      // A fetch that broke off goes on later; wrong content, or content that fills the disk, is not kept.
       const wrong = LongshoreError.is(error) && (error.reason === "bad-reply" || isOfDisk(error));
       if (wrong) await rm(path, { force: true });
       throw error;
@@ -281,8 +284,7 @@ export function packageCache(
   }
 
   /**
-   * Where a file is written while it comes, for this process to use: what came before, or a copy of it where another process goes
-   * on with that.
+   * The file that this process writes as bytes come: the earlier part, or a copy of it if another process goes on with that.
    */
   async function partFor(digest: Digest): Promise<string> {
     const name = `parts/${hexOf(digest)}`;
@@ -291,7 +293,7 @@ export function packageCache(
     uses.leave([name]);
     const own = `${name}-${uses.id}`;
     uses.use([own]);
-    // Whoever uses it may have been killed with most of it here. Without a copy all of it is fetched.
+    // Its user may have been killed with most of it here. Without a copy all of it is fetched.
     await copyFile(join(folder, name), join(folder, own)).catch(() => undefined);
     return own;
   }

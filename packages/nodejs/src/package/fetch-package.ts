@@ -21,7 +21,7 @@ import type { PackageCache, WantedFile } from "./cache.ts";
 import type { KeptManifests } from "./kept-manifests.ts";
 import { heardSource } from "./heard-source.ts";
 
-/** What fetching a package needs. */
+/** The parts that fetch a package. */
 export interface FetchPackageParts {
   readonly source: PackageSource;
   readonly cache: PackageCache;
@@ -29,7 +29,7 @@ export interface FetchPackageParts {
   readonly random: Random;
   /** The operator's keys. Without them only packages whose digest is given are believed. */
   readonly ring?: KeyRing;
-  /** What was installed before, of which no older package is fetched. Default: nothing is remembered. */
+  /** The packages that were installed before: no older package is fetched. Default: none are remembered. */
   readonly installed?: KeptManifests;
   /** Tries of each file; a try goes on where the one before broke off. Default 8. */
   readonly tries?: number;
@@ -37,7 +37,7 @@ export interface FetchPackageParts {
   readonly asNeeded?: boolean;
 }
 
-/** What is not here of a package that was fetched as needed, and how it is got. */
+/** The missing parts of a package that was fetched as needed, and how to get them. */
 export interface AsNeeded {
   readonly graphs: readonly PackageGraph[];
   /** Gets a file that was left out. It may be evicted again. */
@@ -58,7 +58,7 @@ const firstPauseMs = 200;
 /** The longest pause between tries, in milliseconds. */
 const longestPauseMs = 10_000;
 
-/** Gets one file, in several tries. `open` is asked for what is missing of it. */
+/** Gets one file, in several tries. `open` is called for its missing bytes. */
 async function fetchFile(
   parts: FetchPackageParts,
   wanted: WantedFile & { readonly path: string },
@@ -147,9 +147,9 @@ async function admitted({ clock, installed }: FetchPackageParts, believed: Belie
 }
 
 /**
- * The package of a manifest that was kept, if all that `fetchPackage` would get is in the cache; else undefined. The source is asked
- * for nothing now, and later only for what was left out or is not as it was. Throws as `fetchPackage` for a package that may not be
- * installed now.
+ * The package of a manifest that was kept, if all files that `fetchPackage` would get are in the cache; else undefined. The
+ * source gets no request now, and later only for files that were left out or have changed. Throws as `fetchPackage` for a
+ * package that may not be installed now.
  *
  * @example
  * ```ts
@@ -212,7 +212,7 @@ async function completed(
       `the package of ${manifest.model} has ${total} bytes, and the cache holds ${cache.maxBytes}`,
     );
   }
-  // Before the first file: a later one must not make room by throwing it away.
+  // Before the first file: a later one must not make room by deleting it.
   const pin = cache.pin(files.map((file) => file.digest));
   try {
     for (const file of files) await get(file);
@@ -245,11 +245,11 @@ async function graphsOf(
   await get(listed);
   const content = await cache.read(listed.digest);
   const { graphs } = content ? readHeads(content) : { graphs: [] };
-  // What is listed and is no file of the package could never be got whole.
+  // A graph that is listed and is no file of the package could never be fetched whole.
   return graphs.filter((graph) => files.some(({ path }) => path === graph.path));
 }
 
-/** Somebody waits for what is got later: they are told soon that the source is away. */
+/** Callers wait for later parts: they learn soon that the source is away. */
 const laterTries = 3;
 
 function hastily(parts: FetchPackageParts): FetchPackageParts {

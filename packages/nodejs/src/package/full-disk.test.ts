@@ -52,7 +52,7 @@ describe.skipIf(!existsSync("/dev/full"))("a disk that is full", () => {
     const file = await wanted();
     const parts = join(folder, "cache", "parts");
     mkdirSync(parts, { recursive: true });
-    // A device of the system that has no room for anything.
+    // A device of the system that is always full.
     symlinkSync("/dev/full", join(parts, file.digest.slice(7)));
     await expect(cache.fill(file, whole, call)).rejects.toMatchObject({
       reason: "disk-full",

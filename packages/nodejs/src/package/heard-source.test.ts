@@ -11,7 +11,7 @@ const ended = ({ abort }: Call): Promise<never> =>
     abort.addEventListener("abort", () => reject(abortError(abort, "transport")), { once: true });
   });
 
-/** Says nothing when it is asked for the manifest; of a file it sends a byte each time `next` is called. */
+/** Does not answer the request for the manifest; of a file it sends a byte each time `next` is called. */
 function silent() {
   const steps: (() => void)[] = [];
   const source: PackageSource = {

@@ -1,12 +1,12 @@
 import { type Call, type Clock, LongshoreError } from "@longshore/core";
 import { childCall, type FileBytes, type PackageSource } from "@longshore/core/internal";
 
-/** A source that sends nothing for so many milliseconds is asked again, for what is missing. */
+/** A source that sends nothing for this many milliseconds gets a new request, for the missing bytes. */
 const mostSilentMs = 30_000;
 
 /**
- * Breaks off (`no-answer`) what a source sends nothing more of: a server that hangs, or a link that was cut, would hold whoever
- * fetches for ever.
+ * Ends the request (`no-answer`) when the source stops sending: a server that hangs, or a link that was cut, would hold the
+ * caller for ever.
  */
 export function heardSource(source: PackageSource, clock: Clock): PackageSource {
   /** A call that ends in silence. */

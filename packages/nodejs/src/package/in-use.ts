@@ -4,10 +4,10 @@ import { join } from "node:path";
 import type { Clock } from "@longshore/core";
 
 /**
- * What each process uses of a folder that several share. A process writes down what it uses, in a file of its own whose time it
- * renews; a file that nobody renewed for a while is what a killed process left behind, and counts no more. Numbers of processes
- * would tell sooner, but not across containers and machines that share a folder. All times are those that the file system gives
- * to what is written: clocks of two machines may differ.
+ * The files of a shared folder that each process uses. A process lists the files that it uses, in a file of its own whose time
+ * it renews; a list that was not renewed for a while is left from a killed process, and counts no more. Process ids would tell
+ * sooner, but not across containers and machines that share a folder. All times are those that the file system gives to written
+ * files: clocks of two machines may differ.
  */
 export interface InUse {
   /** Of this process alone, for names of files. */
@@ -17,7 +17,7 @@ export interface InUse {
   /** Once for each `use`. */
   leave(names: readonly string[]): void;
   uses(name: string): boolean;
-  /** What other processes use now. */
+  /** The files that other processes use now. */
   others(): Promise<ReadonlySet<string>>;
 }
 
@@ -41,7 +41,7 @@ export function inUse(folder: string, clock: Clock): InUse {
       writeFileSync(`${own}.new`, ["", ...counts.keys()].join("\n"), { mode: 0o600 });
       renameSync(`${own}.new`, own);
     } catch {
-      // A full disk, or one that can only be read: what is there can be used all the same, and others know nothing of it.
+      // A full disk, or a read-only one: its files can be used nevertheless, and other processes do not know of it.
     }
   }
 
@@ -101,7 +101,8 @@ export function inUse(folder: string, clock: Clock): InUse {
       for (const one of processes) {
         if (one.startsWith(id)) continue;
         const path = join(folder, one);
-        // Another process may end, or write, at this moment. What is opened first has the time that it has now, over a network, too.
+        // Another process may end, or write, at this moment. The file that is opened first has the time that it has now, over a
+        // network, too.
         const text = await readFile(path, "utf8").catch(() => "");
         const found = await stat(path).catch(() => undefined);
         if (!found) continue;

@@ -16,11 +16,12 @@ import { replaceFile } from "../file/index.ts";
 import { sha256 } from "../store/index.ts";
 
 /*
- * The files of a package are no use without its signed manifest: a device that restarts while its source is away would have all bytes
- * and no model. So the manifest of each installed package is kept beside the files, and believed again at each start, by its signature and
- * digest. The folder is never trusted: a file in it that is damaged, or that somebody else wrote, is told, set aside when its endpoint is needed, and costs no
- * other package anything. The same folder remembers the highest serial of each model, so that no earlier package is put back; it is written
- * down twice, in a record of the model and in the manifest that has it.
+ * The files of a package are useless without its signed manifest: a device that restarts while its source is away would have
+ * all bytes and no model. So the manifest of each installed package is kept beside the files, and believed again at each start,
+ * by its signature and digest. The folder is never trusted: a file in it that is damaged, or that another program wrote, is
+ * reported, set aside when its name is needed, and does not affect other packages. The same folder remembers the highest serial
+ * of each model, so that no earlier package is put back; it is written twice, in a record of the model and in the manifest that
+ * has it.
  */
 
 /** Manifests of the packages that were installed from a cache. */
@@ -32,13 +33,16 @@ export interface KeptManifests {
    * its serial. Without keys of the operator serials are not looked at.
    */
   check(wanted: BelievedManifest): Promise<void>;
-  /** Keeps the manifest of a package that was installed, and remembers its serial. What cannot be written is told, and fails nothing. */
+  /**
+   * Keeps the manifest of a package that was installed, and remembers its serial. A failed write is reported, and fails
+   * nothing.
+   */
   keep(installed: BelievedManifest): Promise<void>;
 }
 
 /** How manifests are kept and believed. */
 export interface KeptManifestsOptions {
-  /** The operator's keys. Without them only a manifest whose digest is asked for is believed. */
+  /** The operator's keys. Without them only a manifest with the requested digest is believed. */
   readonly ring?: KeyRing;
   /** Gets a line for each file that cannot be used. */
   readonly report: (text: string) => void;
@@ -51,7 +55,7 @@ const maxRecordBytes = 4096;
 
 /** The package of a model that was installed last, as its record says. */
 interface Installed extends InstalledPackage {
-  /** The key that signed it: what a key signed that is not the operator's any more counts no longer. */
+  /** The key that signed it: a package whose key is no longer the operator's does not count. */
   readonly key: string;
 }
 
@@ -108,7 +112,7 @@ export function keptManifests(folder: string, { ring, report }: KeptManifestsOpt
   const recordAt = async (model: string): Promise<string> =>
     join(installed, `${hexOf(await sha256(new TextEncoder().encode(model)))}.json`);
   const told = new Set<string>();
-  /** What was installed since this was opened, also where it could not be written down. */
+  /** The packages installed since this was opened, also if the record could not be written. */
   const latest = new Map<string, InstalledPackage>();
 
   /** Says once of a file what is wrong with it. */
@@ -166,7 +170,7 @@ export function keptManifests(folder: string, { ring, report }: KeptManifestsOpt
     return found.toSorted((a, b) => serialOf(b) - serialOf(a) || b.atMs - a.atMs)[0]?.believed;
   }
 
-  /** What was installed of a model, with the highest serial that anything here remembers. */
+  /** The installed package of a model, with the highest serial that any record here remembers. */
   async function newestInstalled(model: string): Promise<InstalledPackage | undefined> {
     const here = latest.get(model);
     const record = await recordOf(model);
@@ -218,7 +222,7 @@ export function keptManifests(folder: string, { ring, report }: KeptManifestsOpt
         for (const one of [manifests, installed]) await mkdir(one, { recursive: true });
         const known = await manifestOf(digest);
         if (!known) await write(manifestAt(digest), JSON.stringify(signed), false);
-        // Whoever believes by digest alone says nothing of what others may install.
+        // A reader that believes by digest alone sets no serial for others.
         if (ring) {
           const newest = await newestInstalled(model);
           const isNewest = newest === undefined || now.serial >= newest.serial;

@@ -20,7 +20,10 @@ export type Stored = BelievedManifest &
     readonly again?: (file: PackageFile) => Promise<void>;
   };
 
-/** What a file is known as before it is read. Model files may be read otherwise than they lie there; of those only the list says. */
+/**
+ * The content of a file before it is read. Model files may be stored in another form than they are read in; for those only the
+ * list counts.
+ */
 function contentOf(
   { path, bytes, digest }: PackageFile,
   { asNeeded }: Stored,

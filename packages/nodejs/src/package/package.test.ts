@@ -240,7 +240,7 @@ describe("the cache", () => {
     {
       using _two = cache.pin([c, d].map(digestOf));
       const two = content(2000, 6);
-      // Without what may go there would be no room either: it stays.
+      // Even without the removable files it would not fit: they stay.
       await expect(cache.fill(wanted(two), from(two), call)).rejects.toMatchObject({
         reason: "disk-full",
       });

@@ -44,10 +44,10 @@ function file(bytes: number, value: number): WantedFile & { open(fromByte: numbe
 const first = file(600, 1);
 const second = file(600, 2);
 
-/** What a process of its own has of the folder. */
+/** A cache over the folder, as in a process of its own. */
 const opened = (clock: Clock = systemClock()) => packageCache(folder, { clock, maxBytes: 1000 });
 
-/** As if for a minute and more nobody had written down what is used. */
+/** As if no process had renewed its list for more than a minute. */
 function minuteAgo(): void {
   for (const one of readdirSync(join(folder, "in-use"))) {
     const path = join(folder, "in-use", one);
@@ -137,7 +137,7 @@ describe("a cache that several processes share", () => {
   it("gets one file for two at the same time, whole", async () => {
     const [one, two] = [opened(), opened()];
     const steps: (() => void)[] = [];
-    /** Both are asked, and go on in turn. */
+    /** Both are called, and go on in turn. */
     const slowly = async (fromByte: number): Promise<FileBytes> => ({
       fromByte,
       async *read() {

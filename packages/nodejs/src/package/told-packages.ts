@@ -5,9 +5,9 @@ import { parseJson, read } from "@longshore/core/internal";
 import { replaceFile } from "../file/index.ts";
 import { sha256 } from "../store/index.ts";
 
-/** What a directory told a server to serve last, for a start at which the directory is away. */
+/** The packages that a directory last named for a server, for a start at which the directory is away. */
 export interface ToldPackages {
-  /** Nothing where nothing was told yet, or where it cannot be read. Never rejects. */
+  /** Empty if the directory named none yet, or if the record cannot be read. Never rejects. */
   load(): Promise<readonly Digest[]>;
   /** Writes down what changed. Never rejects. */
   save(digests: readonly Digest[]): Promise<void>;
@@ -34,10 +34,10 @@ const stateFrom = read.fields({
 });
 
 /**
- * Keeps it in the folder of a cache, which several servers may share. Nothing in the file is trusted: what it names is believed by
- * digest and signature as ever.
+ * Keeps it in the folder of a cache, which several servers may share. The file is never trusted: the packages it names are
+ * believed by digest and signature as ever.
  *
- * @param report Gets a line where the file cannot be used.
+ * @param report Gets a line if the file cannot be used.
  *
  * @example
  * ```ts

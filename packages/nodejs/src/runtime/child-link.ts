@@ -67,7 +67,7 @@ export function childLink(options: ChildLinkOptions): OpenLink {
   const { memoryBytes, clock } = options;
   return (events) => {
     const child = start(options);
-    // A pipe's stream is a socket; only a socket can be told not to keep the program alive.
+    // A pipe's stream is a socket; only a socket can be set not to keep the program alive.
     const stderr = child.stderr as Socket | null;
     let lastWords = "";
     let over = false;

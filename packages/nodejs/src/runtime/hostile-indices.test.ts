@@ -6,8 +6,8 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { childRuntime } from "./child-runtime.ts";
 
 /**
- * Operators that look where a tensor of the caller says: a runtime once gave memory of its process for negative indices. Whatever they
- * are told, what comes back is an error or numbers of the data.
+ * Operators that index with a tensor of the caller: a runtime once gave memory of its process for negative indices. For any
+ * indices, the result is an error or numbers of the data.
  */
 const call = housekeepingCall("indices");
 const data = Float32Array.of(1001, 1002, 1003, 1004, 1005, 1006);

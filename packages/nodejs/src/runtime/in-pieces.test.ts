@@ -48,7 +48,7 @@ function script(name: string, text: string): URL {
   return pathToFileURL(file);
 }
 
-/** What a message becomes on its way, without a way. */
+/** The parts of a message as they travel, without a connection. */
 async function parts(message: FromRunner): Promise<readonly unknown[]> {
   const sent: unknown[] = [];
   await sendInPieces(message, (part, written) => {

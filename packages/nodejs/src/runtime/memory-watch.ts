@@ -1,7 +1,7 @@
 import type { Clock } from "@longshore/core";
 import { readFile } from "node:fs/promises";
 
-/** What to watch. */
+/** The options of a watch. */
 export interface MemoryWatch {
   readonly pid: number;
   readonly limitBytes: number;
@@ -27,9 +27,9 @@ async function ownBytes(pid: number): Promise<number | undefined> {
 }
 
 /**
- * Checks a process' memory every `everyMs` and reports once when it is over the limit. Between two checks a process can allocate as much as
- * the machine writes in that time (some tens of megabytes in 20 ms). So this backs up a kernel limit if there is one, and is the only limit
- * otherwise.
+ * Checks a process' memory every `everyMs` and calls `over` once when it is over the limit. Between two checks a process can
+ * allocate as much as the machine writes in that time (some tens of megabytes in 20 ms). So this backs up a kernel limit if
+ * there is one, and is the only limit otherwise.
  */
 export function watchMemory({ pid, limitBytes, everyMs, clock, over }: MemoryWatch): Disposable {
   let timer: Disposable | undefined;

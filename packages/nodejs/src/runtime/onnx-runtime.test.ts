@@ -19,7 +19,7 @@ beforeAll(() => {
 });
 afterAll(() => rmSync(folder, { recursive: true }));
 
-/** A worker that loads anything and does `run` when asked to run. */
+/** A worker that loads any model and runs `run` for a run. */
 const worker = (run: string): URL =>
   new URL(
     `data:text/javascript,${encodeURIComponent(`

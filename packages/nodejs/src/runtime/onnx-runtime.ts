@@ -40,14 +40,15 @@ export interface OnnxRuntimeOptions {
 const keptWorkers = 2;
 
 /**
- * ONNX Runtime's native build, one session per worker thread, because a run blocks the calling thread. Only runs too short for the way to a
- * worker stay on the calling thread, with `shortRunsHere`. Threads do not spin while they wait. Sessions report the provider that runs them
- * and those that were passed over.
+ * ONNX Runtime's native build, one session per worker thread, because a run blocks the calling thread. Only runs too short for
+ * the way to a worker stay on the calling thread, with `shortRunsHere`. Threads do not spin while they wait. Sessions report
+ * the provider that runs them and those that were passed over.
  *
- * A run cannot be cancelled: when a call ends, its promise rejects at once and the instance stays busy until the run is over. A crash of
- * native code ends the whole program, so untrusted models belong in `childRuntime`. Weights outside the file are never opened. In the main
- * thread it sets the environment variable `ORT_DISABLE_TELEMETRY` to `1` unless it is set: the native build otherwise reports to its maker.
- * In a worker thread loads fail with `unsupported` if the variable is missing, since only the main thread can set it.
+ * A run cannot be cancelled: when a call ends, its promise rejects at once and the instance stays busy until the run ends. A
+ * crash of native code ends the whole program, so untrusted models belong in `childRuntime`. Weights outside the file are never
+ * opened. In the main thread it sets the environment variable `ORT_DISABLE_TELEMETRY` to `1` unless it is set: the native build
+ * otherwise reports to its maker. In a worker thread loads fail with `unsupported` if the variable is missing, since only the
+ * main thread can set it.
  *
  * @example
  * ```ts

@@ -4,10 +4,11 @@ import type { AgainMessage, FeedMessage, RunMessage } from "./runner-message.ts"
 import { aligned } from "./shared-page.ts";
 
 /*
- * How inputs travel to a runner. Borrowed tensors are copied once: small ones into the page that both sides share, larger ones into one
- * buffer that returns with the answer and is reused. A second run into the same memory causes no page faults, which are most of the cost of
- * a fresh copy of some megabytes. A large tensor that was given and fills its buffer is moved instead. The whole buffer of a lent tensor is
- * moved too, and returns in place of the reused buffer. Tensors on shared memory would save the copies, but ONNX Runtime refuses them.
+ * How inputs travel to a runner. Borrowed tensors are copied once: small ones into the page that both sides share, larger ones
+ * into one buffer that returns with the answer and is reused. A second run into the same memory causes no page faults, which
+ * are most of the cost of a fresh copy of some megabytes. A large tensor that was given and fills its buffer is moved instead.
+ * The whole buffer of a lent tensor is moved too, and returns instead of the reused buffer. Tensors on shared memory would save
+ * the copies, but ONNX Runtime refuses them.
  */
 
 /** Below this a copy is cheaper than moving one more buffer. */

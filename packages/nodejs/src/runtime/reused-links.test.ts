@@ -21,7 +21,7 @@ function doubles() {
   return { start, all };
 }
 
-/** Who listens to a link, by name. */
+/** A listener of a link, by name. */
 function listener(heard: string[], name: string): Parameters<OpenLink>[0] {
   return {
     received: ({ kind }) => void heard.push(`${name} ${kind}`),

@@ -2,9 +2,9 @@ import { numbersOf, type Tensors, type TensorSpec } from "@longshore/core";
 import { elementBytes } from "@longshore/core/internal";
 
 /*
- * The time of a run may depend on values, whatever the bytes: the trips of a loop, the sizes of a shape, the branch of a condition. Such
- * values are integers or booleans, in a scalar or in a tensor with an element for each dimension. The model does not tell data from counts,
- * so each input that could be a count is treated as one.
+ * The time of a run may depend on values, for the same bytes: the trips of a loop, the sizes of a shape, the branch of a
+ * condition. Such values are integers or booleans, in a scalar or in a tensor with an element for each dimension. The model
+ * does not tell data from counts, so each input that could be a count is treated as one.
  */
 
 /** Tensors with more elements are data: a shape has no more dimensions. */

@@ -8,8 +8,8 @@ import { onnxRuntime } from "./onnx-runtime.ts";
 import { pageBytes } from "./shared-page.ts";
 
 /*
- * Small runs share a page, repeated ones are not described again, large ones use a buffer that comes back, given ones
- * move: what one run leaves behind must never be seen by the next.
+ * Small runs share a page, repeated ones are not described again, large ones use a buffer that comes back, given ones move: the
+ * data of one run must never be seen by the next.
  */
 
 const call = housekeepingCall("run order");

@@ -19,7 +19,7 @@ export interface RunLimit {
   readonly runDeadlineMs: number;
 }
 
-/** What a session is made of. */
+/** The parts of a session. */
 export interface RunnerSessionParts {
   readonly backend: Backend;
   readonly first: LoadedRunner;

@@ -18,8 +18,8 @@ import { runtimeDetail, runtimeReason } from "./runtime-detail.ts";
 import { pageBytes, sharedPage, type SharedPage } from "./shared-page.ts";
 
 /*
- * The inside of a worker: one session of ONNX Runtime behind messages. Both builds, native and WebAssembly, share the interface of
- * onnxruntime-common, so this file serves both.
+ * The inside of a worker: one session of ONNX Runtime that is driven by messages. Both builds, native and WebAssembly, share
+ * the interface of onnxruntime-common, so this file serves both.
  */
 
 /** The common exports of both builds. */

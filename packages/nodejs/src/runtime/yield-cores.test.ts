@@ -16,7 +16,7 @@ describe.runIf(process.platform === "linux")(
       const { pid } = process;
       const niceness: Record<number, number> = { [pid]: 2, 8: 2, 9: 11 };
       const listed: unknown = ["7", String(pid), "8", "9"];
-      // One of several shapes of its answer, the only one that is asked for.
+      // One of several forms of its answer, the only one that is used.
       vi.spyOn(fs, "readdirSync").mockReturnValue(listed as fs.Dirent<Buffer<ArrayBuffer>>[]);
       vi.spyOn(os, "getPriority").mockImplementation((thread = 0) => {
         const found = niceness[thread];

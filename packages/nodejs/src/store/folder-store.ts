@@ -22,7 +22,7 @@ const usualMaxFileBytes = 2 * 1024 ** 3;
 /** Bytes that are read at a time where a file is not held whole. */
 const chunkBytes = 262_144;
 
-/** A name is one path segment of ordinary characters; what a platform reads as more than a name is refused. */
+/** A name is one path segment of ordinary characters; characters with another meaning on some platform are refused. */
 function isPlain(segment: string): boolean {
   if (segment === "" || segment === "." || segment === ".." || segment.length > 255) return false;
   // oxlint-disable-next-line no-control-regex -- control characters are what is looked for
@@ -124,7 +124,7 @@ async function wholeOf({ file, size }: OpenedFile, path: string, maxFileBytes: n
 }
 
 /**
- * A model file that somebody named, wherever it lies; undefined when there is none. Throws `memory-limit`.
+ * A model file that the user named, in any folder; undefined when there is none. Throws `memory-limit`.
  *
  * @example
  * ```ts
@@ -163,10 +163,10 @@ async function* streamed(
 
 /**
  * Model files in a folder. Paths use `/` and are checked twice: by their letters (no `..`, no absolute path, no backslash,
- * colon or control character) and by where they really lead, so that a symbolic link is followed only within the folder
- * and `linkRoots`. A path that leads out is `not-permitted`; a missing file is undefined.
+ * colon or control character) and by where they really lead, so that a symbolic link is followed only within the folder and
+ * `linkRoots`. A path that leads out is `not-permitted`; a missing file is undefined.
  *
- * A hard link cannot be told from the file that it is another name of. A user who may create hard links in the folder can
+ * A hard link looks the same as the file that it is another name of. A user who may create hard links in the folder can
  * therefore expose any file of the same file system that the program itself may read.
  *
  * @example
@@ -252,7 +252,7 @@ export function folderStore(root: string, options: FolderStoreOptions = {}): Mod
         if (entry) entries.push(entry);
       }
       if (path !== "") return entries;
-      // Folders that nothing can be read of are listed here all the same: whoever looks for models tells of them.
+      // Unreadable folders are listed here nevertheless: the reader of models reports them.
       for (const one of found) {
         if (one.isDirectory() && !isPlain(one.name))
           entries.push({ name: one.name, directory: true, bytes: 0 });

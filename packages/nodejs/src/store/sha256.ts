@@ -21,7 +21,7 @@ export function quickSha256(bytes: Uint8Array): Digest | Promise<Digest> {
 
 /** Up to this many bytes WebCrypto takes: it copies them first, on the calling thread. */
 const copiedBytes = 2 ** 22;
-/** Bytes that are hashed before something else gets its turn: about a millisecond. */
+/** Bytes that are hashed before other work gets its turn: about a millisecond. */
 const sliceBytes = 2 ** 20;
 
 /**

@@ -42,7 +42,7 @@ export interface ConnectOptions {
   readonly transport?: Transport;
 }
 
-/** What one call may demand. */
+/** The limits of one call. */
 export interface RemoteLimits {
   /** From now, in milliseconds. */
   readonly deadlineMs?: number;
@@ -78,7 +78,7 @@ function infoOf(address: string, plain: boolean, codecs: CodecSet): EndpointInfo
   };
 }
 
-/** What is answered where another version has taken the place of the one that was described, or has other inputs. */
+/** The errors after another version has replaced the described one, or has other inputs. */
 const otherThere: readonly Reason[] = [
   "unknown-model",
   "unknown-version",

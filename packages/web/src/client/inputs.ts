@@ -51,7 +51,7 @@ function byName(inputs: Inputs, ports: readonly PortSpec[]): NamedInputs {
   throw invalid(`inputs are given by their names, as an object: ${ports.map(({ name }) => name).join(", ")}`);
 }
 
-/** What an app holds as the tensors that a model takes. Throws `invalid-input` or `body-mismatch`, naming the input. */
+/** An app's inputs as the tensors of a model. Throws `invalid-input` or `body-mismatch`, naming the input. */
 export function toTensors(given: Inputs, ports: readonly PortSpec[]): Tensors {
   const inputs = byName(given, ports);
   const tensors = new Map<string, Tensor>();

@@ -54,7 +54,7 @@ describe("linkHint", () => {
 const model = linkModel();
 
 describe("followNetwork", () => {
-  /** A link that carried 400 kB at 40 Mbit/s, and what it is believed to take for as much again. */
+  /** A link that carried 400 kB at 40 Mbit/s, and the expected time of as many bytes again. */
   function used(connection: FakeConnection) {
     const link = linkBelief({ model });
     const following = followNetwork([link], { connection });

@@ -1,7 +1,10 @@
 import type { LinkBelief } from "@longshore/core";
 import type { LinkHint, LinkKind } from "@longshore/core/internal";
 
-/** What a browser tells of its network (Network Information API). Any of it may be missing; Firefox and Safari tell nothing of rates. */
+/**
+ * A browser's facts about its network (Network Information API). Any of them may be missing; Firefox and Safari report no
+ * rates.
+ */
 export interface NetworkConnection {
   readonly type?: string;
   readonly effectiveType?: string;
@@ -30,7 +33,7 @@ const kinds: Readonly<Record<string, LinkKind>> = {
   cellular: "cellular",
 };
 
-/** The rate and round trip at which a class begins, where only the class is told: the table of the specification. */
+/** The rate and round trip at which a class begins, if only the class is known: the table of the specification. */
 const classes: Readonly<Record<string, { readonly downlink: number; readonly rtt: number }>> = {
   "slow-2g": { downlink: 0.05, rtt: 2000 },
   "2g": { downlink: 0.07, rtt: 1400 },
@@ -38,8 +41,8 @@ const classes: Readonly<Record<string, { readonly downlink: number; readonly rtt
 };
 
 /**
- * What the browser tells of its network, as what is known of the link to any server; undefined where it tells nothing, or that
- * there is none. A rate at which it stops counting is the least that the link does.
+ * The browser's facts about its network, as a hint about the link to any server; undefined if it reports none, or no network. A
+ * rate at which it stops counting is the least rate of the link.
  *
  * @example
  * ```ts
@@ -67,9 +70,9 @@ export function linkHint(browser: NetworkNavigator | undefined = globalThis.navi
 }
 
 /**
- * Tells beliefs about links what the browser tells, now and whenever that changes; where it names another network, what was
- * learned of the one before is forgotten. Browsers that name none are believed to be on another one when the class of the
- * connection is another. Dispose of it when the links are not used any more.
+ * Passes the browser's facts to the beliefs about links, now and at every change; a change of network makes them forget the
+ * earlier one. For browsers that name no network, a change of the connection's class counts as a change of network. Dispose it
+ * when the links are no longer used.
  *
  * @example
  * ```ts
@@ -89,7 +92,7 @@ export function followNetwork(
   let before = network();
   const tell = (): void => {
     const now = network();
-    // Without any network for a moment, as in a lift, it is most likely the same one afterwards.
+    // After a short time without a network, as in a lift, it is most likely the same one.
     if (now === "none") return;
     const hint = linkHint(browser);
     const isOther = now !== before;

@@ -60,7 +60,7 @@ async function fetchBody(request: WireRequest): Promise<Blob | undefined> {
   return new Blob(parts);
 }
 
-/** One exchange: what may end it, and what it then ends with. */
+/** One exchange: the events that may end it, and the error that it then ends with. */
 class Exchange {
   readonly #controller = new AbortController();
   readonly #call: Call;
@@ -103,7 +103,7 @@ class Exchange {
     this.#controller.abort(error);
   }
 
-  /** It is over, well or not. Returns what a failure means. */
+  /** It has ended, well or not. Returns the meaning of a failure. */
   over(thrown?: unknown, whileReading = false): LongshoreError {
     this.#timer?.[Symbol.dispose]();
     this.#call.abort.removeEventListener("abort", this.#onAbort);
@@ -144,7 +144,7 @@ async function* replyChunks(
     throw exchange.over(thrown, true);
   } finally {
     exchange.over();
-    // Whoever stops early lets the connection go; a stream that has failed has nothing left to cancel.
+    // A reader that stops early ends the connection; a stream that has failed needs no cancelling.
     await reader?.cancel().catch(() => undefined);
   }
 }
@@ -161,7 +161,8 @@ function replyBody(response: Response, exchange: Exchange, maxBytes: number, add
 
 /**
  * A transport over `fetch`, for browsers and wherever else there is one. Browsers hide how an upload goes on and why a
- * connection failed, so there is no progress, and what broke before an answer counts as `unreachable`. Never retries.
+ * connection failed, so there is no progress, and a connection that broke before an answer counts as `unreachable`. Never
+ * retries.
  *
  * @example
  * ```ts
