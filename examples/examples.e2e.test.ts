@@ -42,7 +42,7 @@ function start(args: readonly string[], env: Readonly<Record<string, string>> = 
   };
 }
 
-it("the Fastify app answers with the text of a receipt, and says what is wrong with other bytes", async () => {
+it("the Fastify app answers with the text of a receipt, and names the problem of other bytes", async () => {
   const app = start(["examples/fastify/server.mjs"], { PORT: "0" });
   app.output.catch(() => undefined);
   const address = await app.address;
@@ -64,7 +64,7 @@ it("the Fastify app answers with the text of a receipt, and says what is wrong w
   });
 });
 
-it("the camera answers frames in order and tells each that it drops", async () => {
+it("the camera answers frames in order and reports each dropped one", async () => {
   const lines = (await start(["examples/camera/camera.mjs"]).output).trim().split("\n");
   const frames = lines.map((line) => Number(/^frame (\d+): /.exec(line)?.[1]));
   expect(frames).toEqual([...frames].sort((a, b) => a - b));

@@ -145,7 +145,7 @@ describe("language", () => {
 });
 
 describe("anomaly", () => {
-  test("tells faulty windows from healthy ones as well as is recorded", async () => {
+  test("separates faulty windows from healthy ones as well as recorded", async () => {
     const { anomaly } = recorded();
     const measured = await measureAnomaly(samples, 60);
     expect(anomaly.areaUnderCurve).toBeGreaterThan(0.95);

@@ -91,7 +91,7 @@ test("every file of repository and inputs has an origin, a licence and the diges
   }
 });
 
-test("every input is there, names models that exist, and says what is right", () => {
+test("every input is there, names models that exist, and states the truth", () => {
   const inputs = sampleInputs();
   expect(new Set(inputs.map(({ kind }) => kind))).toEqual(
     new Set(["image", "sound", "text", "series", "request"]),

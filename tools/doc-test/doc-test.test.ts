@@ -4,7 +4,7 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { expect, it } from "vitest";
 
-it("each function for apps has an example that compiles, runs and prints what it says", async () => {
+it("each function for apps has an example that compiles, runs and prints the shown output", async () => {
   const script = join(dirname(fileURLToPath(import.meta.url)), "run.mjs");
   const { stderr } = await promisify(execFile)(process.execPath, [script]).catch(
     (error: { readonly stderr: string }) => error,

@@ -141,7 +141,7 @@ describe("modules", () => {
     expect(wrong).toEqual([]);
   });
 
-  it("every package depends only on what the import law allows", () => {
+  it("every package depends only on packages that the import law allows", () => {
     const law: Record<string, string[]> = {
       core: [],
       engine: ["core"],
@@ -258,7 +258,7 @@ describe("banned calls", () => {
     expect(wrong).toEqual([]);
   });
 
-  it("no test is skipped for good or focused, and nothing is left to do", () => {
+  it("no test is skipped for good or focused, and no task is left in comments", () => {
     const wrong = sources.flatMap(({ path, text, test }) => {
       const found: string[] = [];
       if (test && /\b(?:it|test|describe)\.(?:only|todo)\b/.test(text))

@@ -176,7 +176,7 @@ describe.runIf(there)("with a real nats-server", () => {
     };
   });
 
-  it("a bucket that was lost and made again takes no endpoint away before those that are there can be in it again", async () => {
+  it("a bucket that was lost and made again removes no endpoint before the present ones can all be in it again", async () => {
     const first = await start(newFolder(), "hub");
     const before = await connect(servers(first.port));
     await publishEndpoint(await makeEndpoints(before), await recordOf("one"));
@@ -351,7 +351,7 @@ describe.runIf(there)("with a real nats-server", () => {
     await connection.close();
   });
 
-  it("takes no endpoint away that renewed while its reader stood still for longer than a lease", async () => {
+  it("removes no endpoint that renewed while its reader stood still for longer than a lease", async () => {
     const server = await start(newFolder(), "hub");
     const connection = await connect(servers(server.port));
     const endpoints = await makeEndpoints(connection);
@@ -390,7 +390,7 @@ describe.runIf(there)("with a real nats-server", () => {
     await connection.close();
   });
 
-  it("an endpoint whose record was cleaned out of the bucket goes when its lease is over", async () => {
+  it("an endpoint whose record was cleaned out of the bucket goes when its lease ends", async () => {
     const server = await start(newFolder(), "hub");
     const connection = await connect(servers(server.port));
     const endpoints = await makeEndpoints(connection);
@@ -404,7 +404,7 @@ describe.runIf(there)("with a real nats-server", () => {
     await connection.close();
   });
 
-  it("of what lies there, a server that knows the operator's keys joins under the operator's word alone", async () => {
+  it("a server that knows the operator's keys joins under the operator's entry alone", async () => {
     const server = await start(newFolder(), "hub");
     const connection = await connect(servers(server.port));
     const endpoints = await makeEndpoints(connection);

@@ -5,7 +5,7 @@ import { natsSession } from "./session.ts";
 
 const info = { server_id: "s", version: "2.11.0", proto: 1, max_payload: 1_048_576, headers: true };
 
-it("makes one connection for all who need one at once, and another one only when that broke", async () => {
+it("makes one connection for all callers at once, and another one only when that broke", async () => {
   let connections = 0;
   const server = createServer((socket) => {
     connections++;

@@ -15,7 +15,7 @@ const lines = [
 ];
 
 describe("the latest request", () => {
-  it("of a library is told from its events, since the beginning", () => {
+  it("of a library is described by its events, since the beginning", () => {
     const seen = latestSeen();
     const request = (callId: string, model: string, atMs: number, tookMs: number): void => {
       const endMs = atMs + tookMs;
@@ -34,7 +34,7 @@ describe("the latest request", () => {
     expect(seen.latest()).toEqual({ tookMs: 60, lines });
   });
 
-  it("of a gateway is told from its log, of which a full disk has cut lines short", () => {
+  it("of a gateway is described by its log, in which a full disk has cut lines short", () => {
     const folder = mkdtempSync(join(tmpdir(), "longshore-timeline-"));
     try {
       const path = join(folder, "log");

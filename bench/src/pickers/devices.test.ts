@@ -38,7 +38,7 @@ function scene(change: Partial<DeviceScene> = {}): DeviceScene {
   };
 }
 
-it("lets devices ask at their own rate, move, leave and come back, in the same way each time", async () => {
+it("lets devices send at their own rate, move, leave and come back, in the same way each time", async () => {
   const live = async (): Promise<{ readonly seen: readonly Device[]; readonly moves: object }> => {
     const clock = virtualClock();
     const seen: Device[] = [];
@@ -70,7 +70,7 @@ it("lets devices ask at their own rate, move, leave and come back, in the same w
   expect(zonesOf({ ...here, reach: "anywhere" })).toBeUndefined();
 });
 
-it("tells how far a run is after each tenth of it, and runs the same whether it is told or not", async () => {
+it("reports how far a run is after each tenth of it, and runs the same without reports", async () => {
   const told: (readonly [number, number])[] = [];
   const progress = (requests: number, doneRatio: number): void => void told.push([requests, doneRatio]);
   const { realMsPerRequest: _, ...run } = await runDevices(scene({ untilMs: 2000 }), "drawn", { progress });

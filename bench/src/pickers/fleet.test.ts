@@ -38,15 +38,18 @@ describe("balancers on a farm of unequal servers", () => {
     ["client-side weighted", clientWeighted],
     ["Prequal", prequal],
   ];
-  it.each(kinds)("%s answers all, and not faster than who sees all queues", async (_name, kind) => {
-    const run = await runFleet(scene(), kind);
-    expect(run.tookMs.every((took) => took < Infinity)).toBe(true);
-    expect(run.runs.reduce((total, runs) => total + runs, 0)).toBe(1500);
-    const best = await runFleet(scene(), fleetOracle);
-    expect(tail(run.tookMs)).toBeGreaterThanOrEqual(tail(best.tookMs));
-  });
+  it.each(kinds)(
+    "%s answers all, and not faster than an oracle that sees all queues",
+    async (_name, kind) => {
+      const run = await runFleet(scene(), kind);
+      expect(run.tookMs.every((took) => took < Infinity)).toBe(true);
+      expect(run.runs.reduce((total, runs) => total + runs, 0)).toBe(1500);
+      const best = await runFleet(scene(), fleetOracle);
+      expect(tail(run.tookMs)).toBeGreaterThanOrEqual(tail(best.tookMs));
+    },
+  );
 
-  it("the offloader keeps close to who sees all queues, and far from round robin", async () => {
+  it("the offloader keeps close to an oracle that sees all queues, and far from round robin", async () => {
     const ours = await runFleet(scene(), undefined);
     const best = await runFleet(scene(), fleetOracle);
     const blind = await runFleet(scene(), roundRobin);
@@ -55,7 +58,7 @@ describe("balancers on a farm of unequal servers", () => {
     expect(tail(ours.tookMs)).toBeLessThan(tail(blind.tookMs) / 3);
   });
 
-  it("the offloader leaves a server alone that promises a hundredth of what it takes", async () => {
+  it("the offloader avoids a server that promises a hundredth of its real time", async () => {
     const hole = { speed: 0.1, slots: 1, promiseFactor: 0.01 };
     const servers = [hole, ...[4, 4, 4].map((speed) => ({ speed, slots: 1 }))];
     const { runs, tookMs } = await runFleet(scene({ servers }), undefined);
@@ -63,7 +66,7 @@ describe("balancers on a farm of unequal servers", () => {
     expect(runs[0]).toBeLessThan(0.02 * tookMs.length);
   });
 
-  it("the offloader finds out that a server takes a tenth of what it promises, as one that only ran cold so far", async () => {
+  it("the offloader finds out that a server takes a tenth of its promise, as one that only ran cold so far", async () => {
     const cold = { speed: 4, slots: 1, promiseFactor: 10 };
     const servers = [cold, ...[4, 4, 4].map((speed) => ({ speed, slots: 1 }))];
     const arrivals = poissonArrivals(250, 4000, 3);
@@ -84,7 +87,7 @@ describe("balancers on a farm of unequal servers", () => {
     },
   );
 
-  it("asks servers how busy they are only where others send there, too, and three times for each request at most", async () => {
+  it("polls servers for their load only where others send there, too, and at most three times per request", async () => {
     const alone = await runFleet(scene(), undefined);
     expect(alone.probesPerRequest).toBe(0);
     const several = await runFleet(scene({ gateways: 4 }), undefined);
@@ -133,7 +136,7 @@ describe("balancers on a farm of unequal servers", () => {
     expect(tail(ours.tookMs)).toBeLessThan(1.6 * tail(best.tookMs));
   });
 
-  it("a decision among hundreds of servers looks at some, and is hardly worse than who sees all queues", async () => {
+  it("a decision among hundreds of servers reads some of them, and is hardly worse than an oracle", async () => {
     const servers = Array.from({ length: 300 }, (_, index) => ({ speed: 8 ** (index / 299), slots: 1 }));
     const capacity = servers.reduce((total, { speed }) => total + speed, 0);
     const arrivals = poissonArrivals(0.6 * capacity, 1500, 3);
@@ -157,7 +160,7 @@ describe("balancers on a farm of unequal servers", () => {
 });
 
 describe("a farm that is elsewhere", () => {
-  it("is reckoned to be as busy as it is by who sends all that it gets", async () => {
+  it("is estimated as busy as it is by the only sender of its requests", async () => {
     const clock = virtualClock();
     const work = { workMs: 30, size: 1 };
     const model = farmModel([work]);
@@ -174,7 +177,7 @@ describe("a farm that is elsewhere", () => {
     expect([watched.inFlight, watched.finishMs(30)]).toEqual([0, 15]);
   });
 
-  it("is not waited for longer than somebody has patience, and what still waits has taken that long", async () => {
+  it("is awaited only for the sender's patience, and waiting requests count with that time", async () => {
     const clock = virtualClock();
     const requests = [1, 2].map(() => ({ workMs: 1, size: 1 }));
     const never = new Promise<void>(() => undefined);

@@ -21,7 +21,7 @@ describe("blindBound", () => {
     expect(bound?.meanVsOracle).toBeLessThan(1.01);
   });
 
-  it("lets as few be bets as stops that nobody can see allow", () => {
+  it("allows as few bets as unforeseeable stops permit", () => {
     const bound = blindBound(stopping(10), 1.3, 0.15);
     // Each stop meets one request, and none of a hundred may be late: runs on both sides remain.
     expect(bound).toMatchObject({ requests: 100, lateOfThem: 10, sent: 15 });

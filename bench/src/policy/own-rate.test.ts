@@ -13,7 +13,7 @@ function send(rate: ReturnType<typeof ownRate>, startMs: number, msPerPacket: nu
 }
 
 describe("a client's own smoothed rate", () => {
-  it("is what came while the link had work, and stays where nothing is sent", () => {
+  it("is the rate of bytes that came while the link had work, and stays while nothing is sent", () => {
     const rate = ownRate(roundTripMs);
     expect(rate.at(0)).toBe(Infinity);
     send(rate, 100, 4);
@@ -28,7 +28,7 @@ describe("a client's own smoothed rate", () => {
     expect(rate.at(2000)).toBeCloseTo(0.25 + 0.3 * 0.25, 9);
   });
 
-  it("falls while acknowledgements are due and none come, but not before a round trip is over", () => {
+  it("falls while acknowledgements are due and none come, but not within a round trip", () => {
     const rate = ownRate(roundTripMs);
     send(rate, 100, 4);
     send(rate, 1980, 4, 0);
@@ -45,7 +45,7 @@ describe("a client's own smoothed rate", () => {
     expect(rate.at(2000)).toBeCloseTo(0.25 + 0.3 * 0.25, 9);
   });
 
-  it("knows what of its own bytes is unacknowledged, until it is given up", () => {
+  it("knows its own unacknowledged bytes, until they are given up", () => {
     const rate = ownRate(roundTripMs);
     send(rate, 100, 4);
     expect(rate.unacknowledgedBytes()).toBe(0);

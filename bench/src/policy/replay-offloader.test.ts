@@ -22,7 +22,7 @@ const steady: ReplaySetting = {
 };
 
 describe("replayOffloader", () => {
-  it("sends what is quicker elsewhere, and takes the times that the rules of policies give", async () => {
+  it("sends requests that are quicker elsewhere, and takes the times of the policies' rules", async () => {
     const sent = await replayOffloader(steady);
     expect(sent.remoteRatio).toBeGreaterThan(0.95);
     const alone = replay(steady, allRemote());

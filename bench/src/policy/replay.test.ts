@@ -51,7 +51,7 @@ describe("replay", () => {
     expect(replay(steady, oracle()).meanMs).toBeCloseTo(Math.min(300, uploadedMs + 65), 6);
   });
 
-  it("queues uploads behind each other, and local runs on a device that does one at a time", () => {
+  it("queues uploads in order, and local runs on a device that does one at a time", () => {
     const crowded = { ...steady, arrivals: [0, 1, 2] };
     const uploadedMs = uploadMs(steady.trace, 0, 100_000);
     const remote = replay(crowded, allRemote()).tookMs;
@@ -62,7 +62,7 @@ describe("replay", () => {
     expect([...replay({ ...crowded, device: "parallel" }, allLocal()).tookMs]).toEqual([300, 300, 300]);
   });
 
-  it("counts a hedge's second run as extra, and carries 64 kB of what it cancelled", () => {
+  it("counts a hedge's second run as extra, and carries 64 kB of a cancelled upload", () => {
     // The link stops after 20 ms and comes back after two seconds.
     const stalling = rateTrace(
       "stall",
@@ -127,14 +127,14 @@ describe("policies of others", () => {
 });
 
 describe("deadlines and promises", () => {
-  it("counts what misses a deadline, beside what the oracle misses", () => {
+  it("counts missed deadlines, beside those that the oracle misses", () => {
     const kept = deadlineRow(steady, 1.5, replay(steady, hedgeAt(0.5)));
     expect(kept).toMatchObject({ deadlineRatio: 1.5, missRatio: 0, oracleMissRatio: 0 });
     const short = deadlineRow(steady, 0.3, replay(steady, hedgeAt(0.5)));
     expect(short.oracleMissRatio).toBe(1);
   });
 
-  it("covers what it promised on a link of one rate, and loses less than one figure does on one that varies", () => {
+  it("covers its promise on a link of one rate, and loses less than one figure does on a varying one", () => {
     const model = linkModel();
     const varying = sends(syntheticTrace(linkShapes.stalling, 3, 120_000), 20_000, 1000, { model });
     const loss = pinballLoss(varying);
@@ -156,7 +156,7 @@ describe("deadlines and promises", () => {
     expect(thrice[1]).toBeCloseTo(once[1], 12);
   });
 
-  it("gives smoothed rates the wait behind what is unacknowledged, too", () => {
+  it("gives smoothed rates the wait for unacknowledged bytes, too", () => {
     const list = sends(constantTrace(1e6), 20_000, [3000, 5000, 5060], { model: linkModel() });
     const last = list[2];
     expect(last?.tookMs).toBeGreaterThan((list[1]?.tookMs ?? NaN) + 90);
@@ -166,7 +166,7 @@ describe("deadlines and promises", () => {
     }
   });
 
-  it("shows a smoothed rate what the line did in the second under way", () => {
+  it("shows a smoothed rate the line's work in the second under way", () => {
     const fallen = rateTrace(
       "fallen",
       [
@@ -206,7 +206,7 @@ describe.skipIf(!hasData)(`on recorded uplinks${skipped}`, () => {
     ["Verizon-LTE-short.up", 20_000, [400, 126, 127, 115]],
     ["Verizon-LTE-short.up", 150_000, [400, 398, 348, 292]],
     ["TMobile-UMTS-driving.up", 20_000, [400, 541, 324, 257]],
-  ] as const)("%s with %d bytes has the head-room that was published", (name, requestBytes, published) => {
+  ] as const)("%s with %d bytes has the published headroom", (name, requestBytes, published) => {
     const setting: ReplaySetting = {
       trace: traceOf(name),
       requestBytes,

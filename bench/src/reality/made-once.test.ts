@@ -3,7 +3,7 @@ import { housekeepingCall, releaser } from "@longshore/core/internal";
 import { expect, it } from "vitest";
 import { madeOnce } from "./made-once.ts";
 
-it("runs a segment once, and gives everybody who asks tensors that may be freed", async () => {
+it("runs a segment once, and gives every caller tensors that may be freed", async () => {
   let runs = 0;
   const unasked = () => Promise.reject(new Error("nobody asks for this"));
   const engine = {

@@ -42,7 +42,7 @@ function ran(detectMs: number, tookMs: number): Result {
   return { tookMs, accounts: [{ stages } as Partial<Account> as Account] } as Partial<Result> as Result;
 }
 
-it("tells of a server at rest what its steps took, over how many elements, and all that lies between them, too", async () => {
+it("reports the times of a resting server's steps, their elements, and the time between steps", async () => {
   const engine = {
     describe: () => Promise.resolve({ description: { batching: { maxBatchSize: 8 } } }),
     infer: ({ segment: { to } }: { readonly segment: { readonly to: string } }) =>

@@ -23,7 +23,7 @@ describe("the simulator", () => {
     expect(other.run.log.digest()).not.toBe(one.run.log.digest());
   });
 
-  it("finds nothing in its first seeds besides what is known", async () => {
+  it("finds nothing in its first seeds besides known gaps", async () => {
     for (let seed = 1; seed <= 12; seed++) {
       const { violations } = await runSeed(seed);
       expect(
@@ -33,7 +33,7 @@ describe("the simulator", () => {
     }
   });
 
-  it("draws the same requests whatever goes wrong", async () => {
+  it("draws the same requests with any faults", async () => {
     const { run } = await runSeed(7, []);
     const { run: usual } = await runSeed(7);
     expect(run.faults).toEqual([]);
@@ -95,7 +95,7 @@ describe("a plan", () => {
     [{ seed: 1.5 }, "plan.seed must be a whole number"],
     [{ schemaVersion: 2 }, "plan.schemaVersion must be 1"],
     [{ comment: "x" }, "plan.comment must be absent"],
-  ])("that is wrong is refused by what is wrong: %j", (change, message) => {
+  ])("that is wrong is refused by its problem: %j", (change, message) => {
     expect(() => planFrom(plan(change), machines)).toThrow(message);
   });
 });

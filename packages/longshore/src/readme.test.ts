@@ -8,7 +8,7 @@ import { expect, it } from "vitest";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "../../..");
 
-it("the first program of the README prints what it says", async () => {
+it("the first program of the README prints the shown output", async () => {
   const text = await readFile(join(root, "README.md"), "utf8");
   const [, program, printed] = /```ts\n([\s\S]*?)```[\s\S]*?```\n([\s\S]*?)```/.exec(text) ?? [];
   const file = join(root, "packages/longshore/dist/readme-program.mjs");
@@ -22,7 +22,7 @@ it("the first program of the README prints what it says", async () => {
   }
 });
 
-it("the program of the guide to streams prints what it says", async () => {
+it("the program of the guide to streams prints the shown output", async () => {
   const text = await readFile(join(root, "docs/guides/streams.md"), "utf8");
   const [, program, printed] = /```ts\n([\s\S]*?)```[\s\S]*?```\n([\s\S]*?)```/.exec(text) ?? [];
   const file = join(root, "packages/longshore/dist/streams-program.mjs");

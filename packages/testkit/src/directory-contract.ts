@@ -155,7 +155,7 @@ export function directoryContract(
       expect(under.directory.snapshot().problem).toBeUndefined();
     });
 
-    it("tells who watches of endpoints that come, change and go, and keeps what did not change the same", async () => {
+    it("tells watchers of endpoints that come, change and go, and keeps unchanged ones the same", async () => {
       const { under, events, until } = await opened();
       await under.put(await record({ id: "a" }));
       await until(() => expect(ids(under)).toEqual(["a"]));
@@ -192,7 +192,7 @@ export function directoryContract(
       await until(() => expect(ids(under)).toEqual(["good"]));
     });
 
-    it("takes no entry that is older than one that was seen, also when the endpoint was gone meanwhile", async () => {
+    it("accepts no entry older than one that was seen, also when the endpoint was gone meanwhile", async () => {
       const { under, until } = await opened();
       const old = await record({ id: "a", serial: 4, zone: "eu/de/old" });
       await under.put(old);
@@ -223,7 +223,7 @@ export function directoryContract(
     });
 
     if (carries.statements) {
-      it("lets an endpoint narrow what its operator says, and never widen it", async () => {
+      it("lets an endpoint narrow its operator's entry, and never widen it", async () => {
         const { under, until } = await opened();
         const serves = [{ segment: { model: "ocr" } }, { segment: { model: "vad", version: "1" } }];
         await under.put(
@@ -254,7 +254,7 @@ export function directoryContract(
       });
     }
 
-    it("goes on with what it knew when the source is away, says so, and catches up with what happened meanwhile", async () => {
+    it("goes on with its knowledge when the source is away, says so, and catches up with later changes", async () => {
       const { under, events, until } = await opened();
       await under.put(await record({ id: "a" }));
       await under.put(await record({ id: "b" }));
@@ -277,7 +277,7 @@ export function directoryContract(
       expect(words).toContain("in touch");
     });
 
-    it("begins with what was kept when the source is away at the start", async () => {
+    it("begins with the kept state when the source is away at the start", async () => {
       const memory = testMemory();
       const first = await opened(memory);
       await first.under.put(await record({ id: "a", serial: 7 }));

@@ -47,7 +47,7 @@ export function laneContract(name: string, make: () => Lane): void {
     });
     afterAll(() => lane.close());
 
-    it("runs a chain in one go, gives back only what is kept, and times every step", async () => {
+    it("runs a chain in one go, returns only the kept values, and times every step", async () => {
       const chain = [
         step("soft", "softmax", { tensor: "scores" }),
         step("best", "top-k", { scores: "soft.tensor" }, { k: 1, labels: ["till", "shelf"] }),
@@ -138,7 +138,7 @@ export function laneContract(name: string, make: () => Lane): void {
       expect([...part]).toEqual(Array.from({ length: 16 }, () => 9));
     });
 
-    it("says what is wrong with inputs, parameters and names", async () => {
+    it("names the problem of inputs, parameters and names", async () => {
       const scores = tensorsOf(float32Tensor("scores", [3], Float32Array.of(1, 2, 3)));
       const run = (one: ChainStep, keep: readonly string[] = []): Promise<unknown> =>
         lane.run([one], scores, keep, call);

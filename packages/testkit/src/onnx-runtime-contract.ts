@@ -103,7 +103,7 @@ export function onnxRuntimeContract(
     const load = async (bytes: Uint8Array): Promise<InferenceSession> =>
       runtime.load(await artifactOf(bytes), {}, call);
 
-    it("tells names, datatypes and shapes, with -1 where a size varies", async () => {
+    it("reports names, datatypes and shapes, with -1 where a size varies", async () => {
       const session = await load(matmulModel());
       expect(session.inputs).toEqual([
         { name: "a", datatype: "FP32", shape: [-1, 3] },
@@ -210,7 +210,7 @@ export function onnxRuntimeContract(
       ],
       ["a ragged input", tensorsOf({ ...a, rows: Int32Array.of(3, 3) }, b), [], /'a' is ragged/],
     ];
-    it.each(wrong)("refuses %s and says what was wrong", async (_, feeds, fetches, message) => {
+    it.each(wrong)("refuses %s and names the problem", async (_, feeds, fetches, message) => {
       const session = await load(matmulModel());
       await expect(session.run(feeds, fetches, call)).rejects.toMatchObject({
         reason: "invalid-input",
@@ -263,7 +263,7 @@ export function onnxRuntimeContract(
       await session.release();
     });
 
-    it("loads nothing when the call is over before", async () => {
+    it("loads nothing when the call has ended before", async () => {
       const { call: over, controller } = abortableCall();
       controller.abort();
       await expect(runtime.load(await artifactOf(matmulModel()), {}, over)).rejects.toMatchObject({
@@ -281,7 +281,7 @@ export function onnxRuntimeContract(
       await session.release();
     });
 
-    it("rejects at once when the call ends during a run, and is idle only when the run is over", async () => {
+    it("rejects at once when the call ends during a run, and is idle only when the run has ended", async () => {
       const session = await load(loopModel());
       const { call: ending, controller } = abortableCall();
       let idle = false;

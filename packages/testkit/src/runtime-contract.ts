@@ -96,7 +96,7 @@ export function runtimeContract(name: string, make: () => Promise<RuntimeUnderTe
       await session.release();
     });
 
-    it("runs one after another when two runs are asked for at once", async () => {
+    it("runs one after another when two runs are requested at once", async () => {
       const { artifact, feeds, fetch } = parts.slow;
       const session = await load(artifact);
       const order: number[] = [];
@@ -107,7 +107,7 @@ export function runtimeContract(name: string, make: () => Promise<RuntimeUnderTe
       await session.release();
     });
 
-    it("refuses a call that is over before anything runs", async () => {
+    it("refuses a call that has ended before anything runs", async () => {
       const session = await load(parts.identity);
       const { call: child, cancel } = childCall(call);
       cancel(new LongshoreError("cancelled", "execute", "already over"));

@@ -92,7 +92,7 @@ export function transportContract(
       expect(difference(bytes.subarray(100_003), counted(2_000_000, 7))).toBeUndefined();
     });
 
-    it("carries bodies of known length in whatever pieces they are given, empty ones too, or in none", async () => {
+    it("carries bodies of known length in any pieces, empty ones too, or in none", async () => {
       const transport = await to(echo);
       for (const pieces of [[], [0], [0, 3], [3, 0, 4, 0]]) {
         const given = pieces.map((length) => counted(length));
@@ -150,7 +150,7 @@ export function transportContract(
       expect(await readBody(reply.body, everything)).toEqual(counted(5));
     });
 
-    it("gives the reply to a request whose body nobody read", async () => {
+    it("gives the reply to a request whose body was not read", async () => {
       const transport = await to(async () => ({ status: 404, headers: {}, body: parts(counted(4)) }));
       const reply = await transport.send(post(parts(counted(3_000_000))), call);
       expect(reply.status).toBe(404);
@@ -172,7 +172,7 @@ export function transportContract(
       expect(differences).toEqual(replies.map(() => undefined));
     });
 
-    it("reports what the peer acknowledges, growing, where it promises to", async () => {
+    it("reports the peer's acknowledgements, growing, if it promises to", async () => {
       const transport = await to(async (request, _base, received) => {
         await readBody(request.body, { ...everything, arrived: (bytes) => received?.(bytes) });
         return { status: 200, headers: {}, body: emptyBody };
@@ -236,7 +236,7 @@ export function transportContract(
       await expect(reading).rejects.toMatchObject({ reason: "cancelled", stage: "plan" });
     });
 
-    it("refuses a call that is over already", async () => {
+    it("refuses a call that has ended already", async () => {
       const transport = await to(echo);
       const child = childCall(call);
       child.cancel(new LongshoreError("cancelled", "plan", "over"));

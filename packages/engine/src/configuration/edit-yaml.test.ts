@@ -5,7 +5,7 @@ import { usedModels, withVariant } from "./edit-yaml.ts";
 const int8 = { name: "int8", graph: "model.int8.onnx", agreement: 0.99689 };
 
 describe("withVariant", () => {
-  it("adds a variant behind those that are there and keeps comments", () => {
+  it("adds a variant after the present ones and keeps comments", () => {
     const text = "# Reads.\nname: a\nvariants:\n  - { name: small } # for tills\n";
     const edited = withVariant("a", text, int8);
     expect(edited).toContain("# Reads.");
@@ -23,7 +23,7 @@ describe("withVariant", () => {
     }
   });
 
-  it("writes into a variant of the same name, and keeps what else is said of it", () => {
+  it("writes into a variant of the same name, and keeps its other fields", () => {
     const once = withVariant("a", "name: a\n", int8).replace("name: int8,", "name: int8, tiers: [cloud],");
     const twice = withVariant("a", once, { ...int8, agreement: 0.5 });
     expect(parseModelYaml("a", twice).variants).toMatchObject([

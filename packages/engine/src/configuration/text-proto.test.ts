@@ -45,7 +45,7 @@ describe("text format", () => {
     ['a: "open', 1, "is not understood"],
     ["}", 1, "a field name is expected"],
     ["a: 12px", 1, "is not understood"],
-  ])("says what is wrong with %j and where", (text, line, problem) => {
+  ])("reports the problem and the line of %j", (text, line, problem) => {
     expect(() => parseTextProto(text)).toThrow(
       expect.objectContaining({ line, message: expect.stringContaining(problem) as string }) as Error,
     );
@@ -55,7 +55,7 @@ describe("text format", () => {
     expect(() => parseTextProto("a {".repeat(100_000))).toThrow(TextProtoError);
   });
 
-  it("reads back what it writes, whatever the strings and numbers", () => {
+  it("reads back its own output, for any strings and numbers", () => {
     const write = (message: ProtoMessage): string =>
       message.fields
         .map(({ name, value }) =>

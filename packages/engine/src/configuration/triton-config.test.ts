@@ -46,7 +46,7 @@ model_warmup [ { name: "zeros" batch_size: 1 inputs { key: "data_0" value: { dat
 `;
 
 describe("config.pbtxt", () => {
-  it("is read as it is, with the names of what has no effect", () => {
+  it("is read as it is, with the names of settings without effect", () => {
     const config = parseTritonConfig("classifier", classifier);
     expect(config).toMatchObject({
       name: "classifier",
@@ -245,7 +245,7 @@ describe("config.pbtxt", () => {
     ],
     ["a file outside the folder", 'default_model_filename: "../x.onnx"', "must be a file here"],
     ["text that is no text format", "{", "line 1"],
-  ])("%s is refused with its place", (_what, text, message) => {
+  ])("%s is refused with its path", (_what, text, message) => {
     expect(() => parseTritonConfig("m", text)).toThrow(
       expect.objectContaining({
         reason: "invalid-configuration",
@@ -255,7 +255,7 @@ describe("config.pbtxt", () => {
   });
 });
 
-it("takes inputs that say no to what is refused", () => {
+it("accepts inputs that set a refused feature to false", () => {
   const text =
     'input { name: "x" data_type: TYPE_FP32 dims: 1 optional: false allow_ragged_batch: false is_shape_tensor: false }';
   expect(parseTritonConfig("m", text).inputs).toMatchObject([{ name: "x", shape: [1] }]);

@@ -98,15 +98,15 @@ async function learned(): Promise<Place> {
   return here;
 }
 
-describe("admission at the door", () => {
-  it("lets requests in while nothing is known, and refuses by what was learned before any input is there", async () => {
+describe("admission from headers", () => {
+  it("admits requests while it knows nothing, and refuses by learned times before any input is there", async () => {
     expect(knock(place(), base)).toMatchObject({});
     const here = await learned();
     expect(knock(here, within(here, 50))).toBe("rejected");
     expect(knock(here, within(here, 150))).not.toBe("rejected");
   });
 
-  it("keeps zones and trust of a request, at the door, at a run and at a stream", async () => {
+  it("keeps zones and trust of a request, at admission, at a run and at a stream", async () => {
     const store = memoryStore({ "m/model.yaml": "{}", "m/1/model.onnx": memoryFile("fast") });
     const parts = memoryEngineParts({ clock: manualClock(), models, store });
     const info = { ...parts.info, zone: "eu/de", trust: "listed" } as const;
@@ -145,7 +145,7 @@ describe("admission at the door", () => {
     expect(knock(here, bounded(0))).not.toBe("busier");
   });
 
-  it("keeps a place for what it let in, so that the next one is refused for it", async () => {
+  it("reserves capacity for an admitted request, so that the next one is refused", async () => {
     const here = await learned();
     const kept = knock(here, within(here, 150));
     expect(knock(here, within(here, 150))).toBe("rejected");
@@ -161,14 +161,14 @@ describe("admission at the door", () => {
     expect(knock(here, within(here, 150))).not.toBe("rejected");
   });
 
-  it("counts for nothing here what another endpoint granted", async () => {
+  it("ignores passes that another endpoint granted", async () => {
     const [here, other] = [await learned(), await learned()];
     using pass = knock(other, within(other, 150)) as Disposable;
     const refused = ask(here, within(here, 50), { pass });
     await expect(here.clock.finish(refused)).rejects.toMatchObject({ reason: "rejected" });
   });
 
-  it("takes places back that were kept for inputs that do not come, when others want them", async () => {
+  it("takes back capacity reserved for inputs that do not come, when other requests want it", async () => {
     const here = place({ maxQueued: 1 });
     for (let run = 0; run < 3; run++) await here.clock.finish(ask(here, base));
     const kept = [knock(here, base), knock(here, base)];
@@ -213,21 +213,21 @@ describe("a cheaper variant before shedding", () => {
     await expect(ran(5, 0.95)).rejects.toMatchObject({ reason: "rejected" });
   });
 
-  it("keeps to the variant that was asked for otherwise", async () => {
+  it("keeps to the requested variant otherwise", async () => {
     const here = await learned();
     await expect(here.clock.finish(ask(here, within(here, 50)))).rejects.toMatchObject({
       reason: "rejected",
     });
   });
 
-  it("decides at the door, too, and hands the choice on with the pass", async () => {
+  it("decides at admission, too, and hands the choice on with the pass", async () => {
     const here = await learned();
     using pass = knock(here, within(here, 50), 0.9) as Disposable;
     const outcome = ask(here, within(here, 50), { pass, leastAgreementRatio: 0.9 });
     expect((await here.clock.finish(outcome)).account.segment.variant).toBe("near");
   });
 
-  it("loads what might have helped for the next request", async () => {
+  it("loads variants that might have helped for the next request", async () => {
     const here = place();
     for (let run = 0; run < 3; run++) await here.clock.finish(ask(here, base));
     const first = ask(here, within(here, 50), { leastAgreementRatio: 0.95 });

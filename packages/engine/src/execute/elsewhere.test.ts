@@ -62,7 +62,7 @@ it("describes steps of other endpoints, and where the pipeline has to be cut for
   expect([...variant!.buckets[0]!.reach]).toEqual([0, 2, 2, 4, 4]);
 });
 
-it("runs what lies between them, and nothing of them", async () => {
+it("runs the steps between them, and nothing of them", async () => {
   const engine = engineOf(steps());
   const y = float32Tensor("one.y", [1, 2], Float32Array.of(0, 0));
   const request = { inputs: new Map([["one.y", y]]), codecs: {} };

@@ -252,7 +252,7 @@ const wholeOf = (tensors: Tensors): Record<string, number[]> =>
   Object.fromEntries([...tensors.keys()].map((name) => [name, numbers(tensors, name)]));
 
 describe("a bare graph", () => {
-  it("runs, and accounts for where, what and how long", async () => {
+  it("runs, and accounts for where, which segment and how long", async () => {
     const engine = engineWith();
     const response = await infer(engine, request(whole("layered"), twoRows()));
     expect(wholeOf(response.outputs)).toEqual({ early: [100, 200, 300, 400], y: [7, 10, 13, 16] });
@@ -320,7 +320,7 @@ describe("a bare graph", () => {
     });
   });
 
-  it("never hands out or takes memory that is somebody else's", async () => {
+  it("never hands out or takes memory of another owner", async () => {
     const engine = engineWith();
     const inputs = twoRows();
     const head = await infer(engine, request(whole("layered", { to: "c1" }), inputs));
@@ -372,7 +372,7 @@ describe("a pipeline", () => {
     expect(prepared).toBe(1);
   });
 
-  it("can be stopped and continued at every cut with the same answer, and crossings are what was declared", async () => {
+  it("can be stopped and continued at every cut with the same answer and the declared crossings", async () => {
     const engine = engineWith();
     const all = wholeOf((await infer(engine, request(whole("pipe"), twoRows("rows")))).outputs);
     const cuts = await engine.cuts("pipe", undefined, "plain", base);
@@ -415,7 +415,7 @@ describe("a pipeline", () => {
     }
   });
 
-  it("names what crosses inside a step's graph by step and tensor, and once", async () => {
+  it("names the crossing inside a step's graph by step and tensor, and once", async () => {
     const cuts = await engineWith().cuts("pipe", undefined, "plain", base);
     const names = (id: string): readonly string[] | undefined =>
       cuts.find((cut) => cut.id === id)?.crossing.map(({ name }) => name);
@@ -425,7 +425,7 @@ describe("a pipeline", () => {
     expect(names("end")).toEqual(["sum", "y", "early"]);
   });
 
-  it("tells what each crossing gives away: the input, also as crops, until only features are left", async () => {
+  it("states what each crossing reveals: the input, also as crops, until only features are left", async () => {
     const cuts = await engineWith().cuts("pipe", undefined, "plain", base);
     expect(Object.fromEntries(cuts.map(({ id, reveals }) => [id, reveals]))).toEqual({
       start: "input",
@@ -449,7 +449,7 @@ describe("a pipeline", () => {
     expect(declassified.find(({ id }) => id === "all")?.reveals).toBe("answer");
   });
 
-  it("makes only what is wanted", async () => {
+  it("makes only the wanted outputs", async () => {
     const engine = engineWith();
     const { outputs } = await infer(engine, request(whole("pipe"), twoRows("rows"), { outputs: ["early"] }));
     expect([...outputs.keys()]).toEqual(["early"]);
@@ -489,7 +489,7 @@ describe("a pipeline", () => {
     expect(account.energy.millijoules).toBe(6 * 10 * 5);
   });
 
-  it("passes each value's memory on when nobody else needs it, and never a caller's", async () => {
+  it("passes each value's memory on after its last reader, and never a caller's", async () => {
     const given: string[] = [];
     const transforms = transformSet(...pureTransforms(), takeApart, total, plus);
     const inner = inlineLane(transforms, clock);
@@ -538,7 +538,7 @@ describe("variants", () => {
   });
 });
 
-describe("what callers got wrong", () => {
+describe("callers' mistakes", () => {
   const wrong: readonly [string, InferenceRequest, string, string][] = [
     ["an unknown model", request(whole("nobody"), twoRows()), "unknown-model", "adder, detect, layered"],
     [
@@ -608,7 +608,7 @@ describe("what callers got wrong", () => {
       "is ragged",
     ],
   ];
-  it.each(wrong)("%s is refused with what there is", async (_what, ask, reason, message) => {
+  it.each(wrong)("%s is refused with the known names", async (_what, ask, reason, message) => {
     await expect(infer(engineWith(), ask)).rejects.toMatchObject({
       reason,
       message: expect.stringContaining(message) as string,
@@ -640,7 +640,7 @@ describe("what callers got wrong", () => {
 });
 
 describe("time", () => {
-  it("refuses at the door what would miss its deadline, and says when to come again", async () => {
+  it("refuses at admission a request that would miss its deadline, and says when to come again", async () => {
     const engine = engineWith();
     await infer(engine, request(whole("layered"), twoRows()));
     const running = engine.infer(request(whole("layered"), twoRows()), base);
@@ -683,7 +683,7 @@ describe("time", () => {
     expect(stuck.loadReport().inFlight).toBe(0);
   });
 
-  it("refuses what is over its limits", async () => {
+  it("refuses requests above its limits", async () => {
     const narrow = engineWith({ limits: { maxQueued: 0 } });
     await infer(narrow, request(whole("layered"), twoRows()));
     const running = narrow.infer(request(whole("layered"), twoRows()), base);
@@ -807,7 +807,7 @@ pipeline:
 });
 
 describe("coming and going", () => {
-  it("loads a graph once for all who ask at the same time", async () => {
+  it("loads a graph once for all callers at the same time", async () => {
     const engine = engineWith();
     const both = Promise.all([1, 2, 3].map(() => engine.infer(request(whole("layered"), twoRows()), base)));
     await clock.finish(both);
@@ -859,7 +859,7 @@ describe("coming and going", () => {
     );
   });
 
-  it("tells of one model in the index without a look at any other", async () => {
+  it("describes one model in the index without reading any other", async () => {
     const engine = engineWith();
     const all = await engine.index();
     const list = vi.spyOn(store, "list");

@@ -5,7 +5,7 @@ import { expectations } from "./expectations.ts";
 // Only compared by identity, never read.
 const plan = {} as SegmentPlan;
 
-describe("what requests have turned out to need", () => {
+describe("the needs of past requests", () => {
   it("is later than foreseen for each tenant by itself, as nineteen of twenty were", () => {
     const seen = expectations();
     for (let count = 0; count < 400; count++) {
@@ -18,7 +18,7 @@ describe("what requests have turned out to need", () => {
     expect(seen.slackMs(plan, "new")).toBe(0);
   });
 
-  it("says nothing of requests that had not to wait, and never asks for more than was foreseen", () => {
+  it("says nothing of requests that had not to wait, and never demands more than forecast", () => {
     const seen = expectations();
     for (let count = 0; count < 50; count++) {
       seen.promiseSeen(plan, "alone", { predictedMs: 10, waitMs: 0 }, 1000);

@@ -136,7 +136,7 @@ describe("parts of models", () => {
     expect([runtime.runs.length, sandbox.runs.length]).toEqual([3, 2]);
   });
 
-  it("take no more from outside than twice what the profile was measured with", async () => {
+  it("accept at most twice the profiled size from outside", async () => {
     await profiled();
     await run("c1", "end", 8, outside);
     await expect(run("c1", "end", 9, outside)).rejects.toMatchObject({
@@ -170,7 +170,7 @@ describe("tensors beside the data of a part", () => {
 });
 
 describe("a model that is not trusted", () => {
-  it("runs in the sandbox whoever calls, and takes no more than twice what its profile was measured with", async () => {
+  it("runs in the sandbox for every caller, and accepts at most twice the profiled size", async () => {
     store.put("m/model.yaml", "trusted: false");
     await profiled();
     await run("start", "end", 8, own);

@@ -166,7 +166,7 @@ describe("versions", () => {
     );
   });
 
-  it("that are broken leave the place to the one before, and the index says why", async () => {
+  it("that are broken leave the earlier one, and the index says why", async () => {
     store.put("m/2/model.onnx", "no model");
     const engine = engineWith();
     expect(await ask(engine, "m")).toBe(11);
@@ -227,7 +227,7 @@ describe("versions", () => {
 });
 
 describe("explicit control", () => {
-  it("serves what was loaded and nothing else", async () => {
+  it("serves the loaded models and no others", async () => {
     store.put("n/1/model.onnx", memoryFile("three"));
     const engine = engineWith({ explicit: true });
     await expect(start(engine, "m")).rejects.toMatchObject({
@@ -246,7 +246,7 @@ describe("explicit control", () => {
     await expect(start(engine, "m")).rejects.toMatchObject({ reason: "unknown-model" });
   });
 
-  it("unloads the models of a pipeline with it when it is asked to", async () => {
+  it("unloads the models of a pipeline with it on request", async () => {
     store.put(
       "p/model.yaml",
       `inputs: [{ name: x, datatype: FP32, shape: [-1, 1] }]
@@ -270,7 +270,7 @@ pipeline: { steps: [{ id: s, model: m, inputs: { x: x } }], outputs: { y: s.y } 
 });
 
 describe("while it comes and goes, the index says of a model", () => {
-  it("that it loads, also what was unloaded or failed before, and that its predecessor is ready", async () => {
+  it("that it loads, also after an unload or a failure, and that its predecessor is ready", async () => {
     runtime = memoryRuntime({ models, clock, loadMs: 50 });
     const engine = engineWith({ explicit: true });
     for (const before of ["unloaded", "unavailable", "ready"]) {
@@ -309,7 +309,7 @@ pipeline: { steps: [{ id: s, model: m, inputs: { x: x } }], outputs: { y: s.y } 
     });
   });
 
-  it("that it is loaded in turn at a place that loads what it is asked for, and that it unloads", async () => {
+  it("that it is loaded in turn at an endpoint that loads on request, and that it unloads", async () => {
     runtime = memoryRuntime({ models, clock, loadMs: 50 });
     const engine = engineWith();
     const loading = engine.load("m", undefined, call);
@@ -327,7 +327,7 @@ pipeline: { steps: [{ id: s, model: m, inputs: { x: x } }], outputs: { y: s.y } 
   });
 });
 
-describe("of what is asked for one model at a time, what was asked last comes", () => {
+describe("the last of several changes to one model wins,", () => {
   const warmed =
     'max_batch_size: 4 model_warmup { name: "w" count: 5 batch_size: 1 inputs { key: "x" value { data_type: TYPE_FP32 dims: 1 zero_data: true } } }';
 
@@ -370,7 +370,7 @@ describe("of what is asked for one model at a time, what was asked last comes", 
     expect((await states(engine))["m/2"]).toBe("ready");
   });
 
-  it("of a request that has the model read, and what is asked meanwhile", async () => {
+  it("with a request that has the model read, and changes meanwhile", async () => {
     let slow = true;
     const { list } = store;
     const slowly: MemoryStore = {
@@ -400,7 +400,7 @@ describe("of what is asked for one model at a time, what was asked last comes", 
     expect(other.capabilities?.known?.("m", undefined, call)?.description.responseCache).toBe(true);
   });
 
-  it("of a request that has the model read, and what is asked in whatever instant it is through", async () => {
+  it("with a request that has the model read, and changes at any instant of it", async () => {
     const [unloaded, stale]: number[][] = [[], []];
     for (let turns = 0; turns < 80; turns++) {
       const pass = async (): Promise<void> => {
@@ -445,7 +445,7 @@ pipeline:
     expect(await states(engine)).toMatchObject({ "p/1": "unloaded", "m/2": "unloaded", "n/1": "unloaded" });
   });
 
-  it("leaves what another pipeline is made of when it is unloaded with its models", async () => {
+  it("keeps models that another pipeline uses when it is unloaded with its models", async () => {
     store.put("q/model.yaml", pipeline.replace("{ id: s, model: m", "{ id: s, model: n"));
     const engine = engineWith({ explicit: true });
     await load(engine, "p");
@@ -457,7 +457,7 @@ pipeline:
     await expect(start(engine, "n")).rejects.toMatchObject({ reason: "unknown-model" });
   });
 
-  it("leaves what another pipeline is made of that has not been asked since one of its models was loaded", async () => {
+  it("keeps models of another pipeline without a request since one of its models was loaded", async () => {
     store.put("q/model.yaml", pipeline.replace("{ id: s, model: m", "{ id: s, model: n"));
     const engine = engineWith({ explicit: true });
     for (const model of ["p", "q", "m"]) await load(engine, model);
@@ -470,7 +470,7 @@ pipeline:
     expect(await ask(engine, "m")).toBe(12);
   });
 
-  it("leaves what the index says of versions of its models that it does not use, or that are not served", async () => {
+  it("keeps the index entries of versions of its models that it does not use, or that are not served", async () => {
     store.put("m/config.pbtxt", 'backend: "onnxruntime" version_policy { all {} }');
     store.put("m/1/model.onnx", "no model");
     const engine = engineWith({ explicit: true });
@@ -483,7 +483,7 @@ pipeline:
     expect((await states(engine))["m/2"]).toMatch(/^ready: newer content is not served/);
   });
 
-  it("is made of what is served of its models, also where something newer of them cannot be loaded", async () => {
+  it("uses the served versions of its models, even if a newer one cannot be loaded", async () => {
     store.put("m/config.pbtxt", 'backend: "onnxruntime" version_policy { all {} }');
     const refusing: typeof runtime = {
       ...runtime,
@@ -619,7 +619,7 @@ describe("memory for models", () => {
     }
   });
 
-  it("makes room by letting the least used go, which comes back when it is asked for", async () => {
+  it("makes room by unloading the least used, which comes back at its next request", async () => {
     const events: LongshoreEvent[] = [];
     const engine = engineWith({ limits, observer: { record: (event) => void events.push(event) } });
     expect([
@@ -645,7 +645,7 @@ describe("memory for models", () => {
     ]);
   });
 
-  it("tells what is loaded, also after it was let go for another model, unloaded, or has another content", async () => {
+  it("reports the loaded parts, also after one was dropped for another model, unloaded, or has another content", async () => {
     const engine = engineWith({ limits });
     const digest = (await engine.describe("a", "1", call))!.description.digest;
     const part = { model: "a", version: "1", digest, variant: "only", from: "start", to: "end" };
@@ -663,7 +663,7 @@ describe("memory for models", () => {
     ]);
   });
 
-  it("counts of a part what it takes itself, and not the whole", async () => {
+  it("counts a part with its own memory, and not the whole", async () => {
     const padded = Buffer.concat([memoryFile("long"), Buffer.alloc(600, " ")]);
     store.put("long/1/model.onnx", new Uint8Array(padded));
     store.put("long/model.yaml", yaml());
@@ -675,7 +675,7 @@ describe("memory for models", () => {
     expect(first(head.outputs)).toBe(11);
   });
 
-  it("never lets go of one that works or is kept, and says so when there is no room", async () => {
+  it("never unloads one that works or is kept, and says so when there is no room", async () => {
     store.put("a/model.yaml", yaml("keepLoaded: true"));
     const engine = engineWith({ limits });
     expect(await ask(engine, "a")).toBe(11);
@@ -757,7 +757,7 @@ describe("shared resources", () => {
     },
   );
 
-  it("are all there again after requests that come in whatever instant a run ends", async () => {
+  it("are all free again after requests that come at any instant of a run's end", async () => {
     for (const name of ["a", "b"]) limited(name, 1, "", 1);
     const engine = engineWith({ resources: { R: 2 } });
     await load(engine, "a");
@@ -777,7 +777,7 @@ describe("shared resources", () => {
     }
   });
 
-  it("go round by priority, and who gives up keeps nobody waiting", async () => {
+  it("go round by priority, and a request that gives up keeps no other waiting", async () => {
     limited("urgent", 1, "priority: 1");
     limited("patient", 1, "priority: 3");
     const engine = engineWith({ resources: { R: 1 } });
@@ -871,7 +871,7 @@ describe("before it is served", () => {
     expect([clock.nowMs() - began, runtime.runs.length, other.runs.length]).toEqual([100, 1, 2]);
   });
 
-  it("copies on a GPU are refused where there is none, unless processors may take their place", async () => {
+  it("copies on a GPU are refused without one, unless processors may replace them", async () => {
     store.put("g/config.pbtxt", 'backend: "onnxruntime" instance_group { kind: KIND_GPU count: 2 }');
     store.put("g/1/model.onnx", memoryFile("one"));
     await expect(start(engineWith(), "g")).rejects.toMatchObject({
@@ -910,7 +910,7 @@ describe("a graph that nothing is written of", () => {
     expect(completed.map(({ digest }) => digest)).toEqual(asWritten.map(({ digest }) => digest));
   });
 
-  it("then runs what waits together", async () => {
+  it("then runs waiting requests together", async () => {
     store.put("s/1/model.onnx", memoryFile("slow"));
     for (const [defaultMaxBatchSize, runs] of [
       [0, 5],
@@ -926,7 +926,7 @@ describe("a graph that nothing is written of", () => {
 });
 
 describe("a watched repository", () => {
-  it("takes what is new once it has settled, keeps what is served when the new is broken, and lets go of what went", async () => {
+  it("accepts new content once it has settled, keeps the served one when the new is broken, and unloads removed ones", async () => {
     const engine = engineWith({ explicit: true });
     await load(engine, "m");
     const failures: string[] = [];
@@ -969,7 +969,7 @@ describe("a watched repository", () => {
     await expect(start(engine, "n")).rejects.toMatchObject({ reason: "unknown-model" });
   });
 
-  it("tells of folders that cannot be models when they come", async () => {
+  it("reports folders that cannot be models when they come", async () => {
     const told: string[] = [];
     const engine = engineWith({
       observer: { record: (event) => void (event.kind === "folder-ignored" && told.push(event.folder)) },

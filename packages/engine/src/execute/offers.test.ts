@@ -113,7 +113,7 @@ const means = (offers: readonly Offer[]): readonly (readonly [string, number, nu
   );
 
 describe("offers", () => {
-  it("are none without a profile until something ran, and then promise what was seen", async () => {
+  it("are none without a profile until a run, and then promise the measured times", async () => {
     const made = world();
     expect(await made.engine.offers({ model: "m" }, call)).toEqual([]);
     for (let count = 0; count < 10; count++) await run(made);
@@ -178,7 +178,7 @@ describe("offers", () => {
     ]);
   });
 
-  it("follow a place that becomes slower", async () => {
+  it("follow an endpoint that becomes slower", async () => {
     let slowness = 1;
     const made = await profiled({}, () => slowness);
     for (let count = 0; count < 16; count++) await run(made);

@@ -95,7 +95,7 @@ const ask = (
 });
 
 describe("the text detector of PP-OCRv4", () => {
-  it("gives the same map whole and cut in two, at places all over the network", async () => {
+  it("gives the same map whole and cut in two, at cuts all over the network", async () => {
     const random = seededRandom(7);
     const x = float32Tensor(
       "x",

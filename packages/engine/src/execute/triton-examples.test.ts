@@ -165,7 +165,7 @@ describe("models of Triton's client examples", () => {
     expect(await Promise.all(all)).toEqual(ids.flatMap((_, index) => [index, index + 10, index + 110]));
   });
 
-  it("refuses what Triton refuses: no id, several rows, and no start", async () => {
+  it("refuses the same as Triton: no id, several rows, and no start", async () => {
     const two = tensorsOf(numericTensor("INPUT", "INT32", [2, 1], Int32Array.of(1, 2)));
     const single = tensorsOf(numericTensor("INPUT", "INT32", [1, 1], Int32Array.of(1)));
     const at = (step: number): SequencePosition => ({ id: "9", step, end: false, wantState: false });

@@ -139,7 +139,7 @@ describe("a model with Triton's configuration", () => {
     ).toEqual(["INPUT"]);
   });
 
-  it("lets sequences wait for a slot without taking places in the queue of those that have one", async () => {
+  it("lets sequences wait for a slot without queue entries of those that have one", async () => {
     store.put(
       "slots/config.pbtxt",
       `backend: "onnxruntime" max_batch_size: 1

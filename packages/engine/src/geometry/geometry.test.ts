@@ -7,7 +7,7 @@ import { convexHull, cornersOf, smallestRectangle } from "./rectangle.ts";
 describe("smallest rectangle", () => {
   const points = fc.array(fc.record({ x: fc.nat(40), y: fc.nat(40) }), { minLength: 1, maxLength: 25 });
 
-  it("is what OpenCV's minAreaRect finds", () => {
+  it("agrees with OpenCV's minAreaRect", () => {
     const given: readonly Point[] = [
       [10, 10],
       [40, 25],
@@ -76,7 +76,7 @@ describe("reading order", () => {
       { x: left, y: top + tall },
     ] as const;
 
-  it("puts boxes side by side into one line, whatever their size", () => {
+  it("puts boxes side by side into one line, of any size", () => {
     expect(readingLines([box(500, 12, 90, 40), box(10, 10, 90, 44), box(10, 60, 90, 40)])).toEqual([
       [1, 0],
       [2],

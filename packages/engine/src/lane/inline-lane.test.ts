@@ -45,7 +45,7 @@ describe("inline lane", () => {
     expect(closed).toBe(true);
   });
 
-  it("wraps what a transform throws by accident, and tells when memory ran out", async () => {
+  it("wraps accidental errors of a transform, and reports when memory ran out", async () => {
     const failing = (thrown: unknown): Promise<unknown> =>
       inlineLane(
         transformSet(

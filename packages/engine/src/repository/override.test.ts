@@ -6,7 +6,7 @@ describe("files that come with a load", () => {
   const megabytes = 16;
   const file = Uint8Array.from({ length: megabytes * 2 ** 20 }, (_, index) => index % 251);
 
-  it("are copied in steps for each who reads them, and let others have their turn between", async () => {
+  it("are copied in steps for each reader, and give other work its turn between", async () => {
     const clock = manualClock();
     const files = new Map([["1/model.onnx", file]]);
     const store = overridden(memoryStore({}), "fresh", { config: "{}", files }, clock);

@@ -94,7 +94,7 @@ describe("reading a repository", () => {
     });
   });
 
-  it("takes the highest version by number and lists what exists when asked for another", async () => {
+  it("takes the highest version by number and lists the present ones when another is requested", async () => {
     const files = {
       ...graph("detect"),
       "detect/2/model.onnx": memoryFile("detect"),
@@ -160,7 +160,7 @@ describe("reading a repository", () => {
     );
   });
 
-  it("inlines nested pipelines, and runs what touches elements for each of them", async () => {
+  it("inlines nested pipelines, and runs steps that touch elements for each of them", async () => {
     const inner = classify;
     const outer = `
 inputs: [{ name: rows, datatype: FP32, shape: [-1, -1, 4] }]
@@ -310,7 +310,7 @@ variants: [{ name: full }, { name: lesser, models: { hear: ${second} }, agreemen
     expect((await load("{")).profileIgnored).toContain("not readable");
   });
 
-  it("reads a model again once it is told to forget it, and those that use it", async () => {
+  it("reads a model again after it was forgotten, and those that use it", async () => {
     const store = memoryStore({
       ...graph("detect"),
       "classify/model.yaml": classify,
@@ -333,7 +333,7 @@ variants: [{ name: full }, { name: lesser, models: { hear: ${second} }, agreemen
   });
 });
 
-describe("what an operator got wrong", () => {
+describe("operators' mistakes", () => {
   const wrong: readonly [string, string, string][] = [
     ["an unknown key", "batchin: { maxBatchSize: 2 }", "batchin is an unknown key; known here: name"],
     ["an unknown nested key", "batching: { maxBatchSize: 2, size: 3 }", "batching.size is an unknown key"],
@@ -373,7 +373,7 @@ describe("what an operator got wrong", () => {
     ["text that is not YAML", "inputs: [", "is not readable as YAML"],
     ["no mapping", "just text", 'is "just text"; expected a mapping'],
   ];
-  it.each(wrong)("%s is refused with its place", async (_what, yaml, message) => {
+  it.each(wrong)("%s is refused with its path", async (_what, yaml, message) => {
     await expect(repository(graph("detect", yaml)).load("detect", undefined, call)).rejects.toMatchObject({
       reason: "invalid-configuration",
       message: expect.stringContaining(message) as string,
@@ -449,7 +449,7 @@ describe("what an operator got wrong", () => {
       'changes step "b"',
     ],
   ];
-  it.each(wrongPipelines)("%s is refused with its place", async (_what, yaml, message) => {
+  it.each(wrongPipelines)("%s is refused with its path", async (_what, yaml, message) => {
     const files = { ...graph("detect"), ...graph("image"), "pipe/model.yaml": yaml };
     await expect(repository(files).load("pipe", undefined, call)).rejects.toMatchObject({
       reason: "invalid-configuration",

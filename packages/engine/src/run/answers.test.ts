@@ -143,7 +143,7 @@ describe("a step that gives several answers", () => {
     expect(await stream("repeat_int32", repeated([], [])).next()).toEqual({ done: true, value: undefined });
   });
 
-  it("lets what comes before run once, what comes after for each, and each answer own its outputs", async () => {
+  it("runs earlier steps once, later ones for each answer, and each answer owns its outputs", async () => {
     const { clock, stream, runs } = world();
     const frames = float32Tensor("frames", [3, 2], Float32Array.of(1, 2, 3, 4, 5, 6));
     const answers = stream("frames", tensorsOf(frames, bytesTensor("label", ["a"], [1])));
@@ -193,7 +193,7 @@ describe("a step that gives several answers", () => {
     expect(clock.armed()).toBe(0);
   });
 
-  it("is refused where one answer is asked for, as a step of a sequence, and for wrong delays", async () => {
+  it("is refused if one answer is requested, as a step of a sequence, and for wrong delays", async () => {
     const { clock, engine, request, stream } = world();
     await expect(
       clock.finish(engine.infer(request("repeat_int32", repeated([1], [0])), base)),

@@ -149,7 +149,7 @@ function world(limits: Partial<EngineLimits> = {}, more = "", runMs = 10) {
 }
 
 describe("a fan-out", () => {
-  it("of a thousand elements has a few of them between its steps, and gives what all at once would", async () => {
+  it("of a thousand elements has a few of them between its steps, and gives the same as all at once", async () => {
     const { clock, ask, expected, most, made } = world();
     const { outputs, account } = await clock.finish(ask(1000));
     expect(valuesOf(outputs, "sums")).toEqual(expected(1000));
@@ -168,7 +168,7 @@ describe("a fan-out", () => {
     ]);
   });
 
-  it("gives each element its own answer, whatever their number", async () => {
+  it("gives each element its own answer, for any number of them", async () => {
     await fc.assert(
       fc.asyncProperty(fc.integer({ min: 0, max: 70 }), async (count) => {
         const { clock, ask, expected } = world({}, "", 1);
@@ -190,7 +190,7 @@ describe("a fan-out", () => {
     }
   });
 
-  it("shares the place's budget of elements with other requests, and all get through", async () => {
+  it("shares the engine's budget of elements with other requests, and all get through", async () => {
     const { clock, ask, expected, most } = world({ maxElements: 24 });
     const all = await clock.finish(Promise.all([0, 1000, 2000, 3000].map((from) => ask(60, from))));
     expect(all.map(({ outputs }) => valuesOf(outputs, "sums"))).toEqual(
@@ -199,7 +199,7 @@ describe("a fan-out", () => {
     expect(most()).toBeLessThanOrEqual(24);
   });
 
-  it("stops making elements when its caller leaves, and leaves nothing behind", async () => {
+  it("stops making elements when its caller leaves, and keeps none", async () => {
     const { clock, engine, ask, made } = world({ maxElements: 16 });
     const abort = new AbortController();
     const gone = ask(1000, 0, { ...housekeepingCall("test"), abort: abort.signal });
@@ -215,14 +215,14 @@ describe("a fan-out", () => {
 });
 
 describe("a pipeline", () => {
-  it("takes no more requests at a time than its operator lets in; the others wait with nothing in hand", async () => {
+  it("admits no more requests at a time than its operator allows; the others wait and hold nothing", async () => {
     const { clock, ask, most } = world({}, "maxInFlight: 2");
     const all = await clock.finish(Promise.all(Array.from({ length: 6 }, () => ask(4))));
     expect(all).toHaveLength(6);
     expect(most()).toBeLessThanOrEqual(8);
   });
 
-  it("is entered when what it holds fits beside the others", async () => {
+  it("is entered when its values fit beside the others", async () => {
     const { clock, ask, most } = world({ maxPipelineBytes: 1 });
     // The first one tells how much a request holds.
     await clock.finish(ask(4));

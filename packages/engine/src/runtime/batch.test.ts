@@ -20,7 +20,7 @@ function feeds(rowBytes: number, value: number): Tensors {
 }
 
 describe("runJoined", () => {
-  it("copies large rows in steps, and gives away what it made", async () => {
+  it("copies large rows in steps, and gives its own memory away", async () => {
     const clock = manualClock();
     const rowBytes = 3 * 2 ** 20;
     let ran: Tensors | undefined;
@@ -92,7 +92,7 @@ describe("joining with rows of padding", () => {
     ).toEqual([2, 4, 5]);
   });
 
-  it("copies one large request once, in steps, and gives away what it made", async () => {
+  it("copies one large request once, in steps, and gives its own memory away", async () => {
     const clock = manualClock();
     const rowBytes = 3 * 2 ** 20;
     let ran: Tensors | undefined;

@@ -55,7 +55,7 @@ async function place(runMs: Readonly<Record<string, number>>, cores = 1, instanc
 }
 
 describe("graphs that share cores", () => {
-  it("run one after another on one core, whoever came first before", async () => {
+  it("run one after another on one core, in any order of arrival before", async () => {
     const { clock, ask } = await place({ a: 10, b: 10, c: 10 });
     const all = ["a", "b", "c", "a", "b"].map((name) => ask(name));
     const done = await clock.finish(Promise.all(all));
@@ -68,13 +68,13 @@ describe("graphs that share cores", () => {
     expect(done.map(({ endMs }) => endMs)).toEqual([10, 10, 20]);
   });
 
-  it("have as many runs under way as the instances that somebody asked for", async () => {
+  it("have as many runs under way as the configured instances", async () => {
     const { clock, ask } = await place({ a: 10, b: 10 }, 1, 3);
     const done = await clock.finish(Promise.all(["a", "a", "a", "b"].map((name) => ask(name))));
     expect(done.map(({ endMs }) => endMs)).toEqual([10, 10, 10, 20]);
   });
 
-  it("let the earliest deadline run first, whatever its graph, and the more urgent class before it", async () => {
+  it("let the earliest deadline run first, in any graph, and the more urgent class before it", async () => {
     const { clock, ask } = await place({ a: 10, b: 10, c: 10, d: 10 });
     const order: string[] = [];
     const asked = [
@@ -134,7 +134,7 @@ describe("graphs that share cores", () => {
     await clock.finish(Promise.all(all));
   });
 
-  it("foresee what waits for other graphs: all of it their own, of other tenants their share", async () => {
+  it("forecast the waiting work of other graphs: all of their own tenant's, their share of other tenants'", async () => {
     const { clock, ask, warm, scheduler } = await place({ a: 10, b: 10 });
     await warm();
     const asker = { deadlineMs: Infinity, tenant: base.tenant };

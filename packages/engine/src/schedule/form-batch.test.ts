@@ -47,7 +47,7 @@ const form = (items: readonly Candidate[], change: Partial<Forming>): ReturnType
 const several = (count: number, change: Partial<Candidate> = {}): Candidate[] =>
   Array.from({ length: count }, () => waiting(change));
 
-describe("who shares a run", () => {
+describe("which requests share a run", () => {
   it("a request with more rows than may be joined runs alone instead of never", () => {
     const [large, small] = [waiting({ rows: 50 }), waiting()];
     expect(form([large, small], {})).toEqual({ kind: "run", members: [large] });
@@ -72,7 +72,7 @@ describe("who shares a run", () => {
     expect(sizeOf(form(several(8), { times }))).toBe(4);
   });
 
-  it("judges by what runs took where they ran, whatever kept this thread from noticing their end", () => {
+  it("judges by the times of runs where they ran, even if this thread noticed their end late", () => {
     const times = runTimes();
     for (let run = 0; run < 3; run++) {
       times.seen(1, 1, 0, 8, 0.03);
@@ -130,7 +130,7 @@ describe("who shares a run", () => {
 });
 
 describe("waiting for company", () => {
-  it("looks at what is here already before a short run is sent off, once, while requests come close together", () => {
+  it("reads waiting messages before a short run is sent off, once, while requests come close together", () => {
     const short = { times: measured(0.3, 0.01), gapMs: 0.1, turnOver: false };
     expect(form(several(1), short)).toEqual({ kind: "wait", untilMs: 0 });
     expect(sizeOf(form(several(3), { ...short, turnOver: true }))).toBe(3);

@@ -20,7 +20,7 @@ function instance(limiter: RateLimiter, name: string, count: number, log: string
 }
 
 describe("shared resources", () => {
-  it("are kept for who waits for much, so that small takers do not pass it for ever", async () => {
+  it("are kept for a request that needs much, so that small ones do not pass it for ever", async () => {
     const log: string[] = [];
     const limiter = rateLimiter({ R: 2 });
     const small = instance(limiter, "small", 1, log);
@@ -43,7 +43,7 @@ describe("shared resources", () => {
     expect(log).toEqual(["small", "other", "large", "other"]);
   });
 
-  it("are shared by who comes back after a rest, which does not run alone until it has caught up", async () => {
+  it("are shared with an instance that returns after a rest, which does not run alone until it has caught up", async () => {
     const log: string[] = [];
     const limiter = rateLimiter({ R: 1 });
     const [busy, rested] = [instance(limiter, "busy", 1, log), instance(limiter, "rested", 1, log)];
@@ -63,7 +63,7 @@ describe("shared resources", () => {
     expect(log.filter((name) => name === "rested").length).toBeLessThan(7);
   });
 
-  it("are taken once by an instance that begins its next run before it gave back what the last one took", async () => {
+  it("are taken once by an instance that begins its next run before it released the last", async () => {
     const log: string[] = [];
     const limiter = rateLimiter({ R: 2 });
     const one = instance(limiter, "one", 1, log);
@@ -76,7 +76,7 @@ describe("shared resources", () => {
     expect(limiter.register("both", [{ name: "R", count: 2 }], 1).take(() => undefined)).toBe(true);
   });
 
-  it("that do not overlap do not wait for each other, and one that goes gives back what it holds", () => {
+  it("that do not overlap do not wait for each other, and one that goes releases its share", () => {
     const limiter = rateLimiter({ A: 1, B: 1 });
     const a = limiter.register("a", [{ name: "A", count: 1 }], 1);
     const b = limiter.register("b", [{ name: "B", count: 1 }], 1);
@@ -95,7 +95,7 @@ describe("shared resources", () => {
     );
   });
 
-  it("are never taken beyond what there is, and everybody who asks gets a turn", async () => {
+  it("are never taken beyond their amount, and every caller gets a turn", async () => {
     await fc.assert(
       fc.asyncProperty(
         fc.array(

@@ -114,7 +114,7 @@ async function rowsOfRuns(
   return runtime.runs.slice(-12);
 }
 
-describe("clients that ask again when they are answered", () => {
+describe("clients that send again after each answer", () => {
   it("never wait for company where there is one of them, also after runs that took long", async () => {
     let runs = 0;
     // As on a machine that was busy for a while.
@@ -143,7 +143,7 @@ describe("clients that ask again when they are answered", () => {
     expect(runs.filter((run) => run === "m 8").length).toBeGreaterThan(9);
   });
 
-  it("are not waited for where what models share would go to another one meanwhile", async () => {
+  it("are not awaited if shared resources would go to another graph meanwhile", async () => {
     const limiter = rateLimiter({ R: 1 });
     const [own, other] = ["m", "other"].map((name) => limiter.register(name, [{ name: "R", count: 1 }], 1));
     const { clock, scheduler, runtime } = await bench((rows) => 0.3 + rows * 0.01, {
@@ -279,7 +279,7 @@ describe("queue", () => {
     expect(runtime.runs).toHaveLength(1);
   });
 
-  it("evicts what even the fastest run cannot make, as soon as it is clear", async () => {
+  it("evicts requests that even the fastest run cannot serve in time, as soon as it is clear", async () => {
     const { clock, scheduler } = await bench(() => 10);
     // One run, or old ones, are no proof of what the fastest is.
     for (let seen = 0; seen < 3; seen++) await clock.finish(scheduler.run(feeds(0), ["y"], base));
@@ -294,7 +294,7 @@ describe("queue", () => {
     expect(outcomes[2]).toMatchObject({ reason: { retryAfterMs: 1 } });
   });
 
-  it("has what it evicts come back when one with as much time would wait no longer than it may", async () => {
+  it("has an evicted request return when one with as much time would wait no longer than it may", async () => {
     const { clock, scheduler } = await bench(() => 10);
     for (let seen = 0; seen < 3; seen++) await clock.finish(scheduler.run(feeds(0), ["y"], base));
     const deadlines = [Infinity, 85, 85, 85, 85, 85, ...Array.from({ length: 8 }, () => 130)];
@@ -309,7 +309,7 @@ describe("queue", () => {
 });
 
 describe("admission", () => {
-  it("refuses with queue-full what is over the limit, and takes it once a place is free", async () => {
+  it("refuses with queue-full above the limit, and admits once the queue has room", async () => {
     const { scheduler } = await bench(() => 10, { maxQueued: 1 });
     const one = scheduler.admit(1, due(Infinity));
     using _two = scheduler.admit(1, due(Infinity));
@@ -320,7 +320,7 @@ describe("admission", () => {
     scheduler.admit(1, due(Infinity))[Symbol.dispose]();
   });
 
-  it("expects the wait behind runs under way, what waits, and what is granted but has not come yet", async () => {
+  it("forecasts the wait for runs under way, waiting requests, and granted ones that have not come yet", async () => {
     const { clock, scheduler } = await bench(() => 10);
     await clock.finish(scheduler.run(feeds(0), ["y"], base));
     expect(scheduler.expected(1, due(Infinity))).toEqual({ waitMs: 0, runMs: 10, known: false });
@@ -341,7 +341,7 @@ describe("admission", () => {
 describe("batching", () => {
   const batching = { maxBatchSize: 4 } as const;
 
-  it("joins what waits along axis 0 and gives each its own rows", async () => {
+  it("joins waiting requests along axis 0 and gives each its own rows", async () => {
     const { clock, scheduler, runtime, events } = await bench(() => 10, { batching });
     const all = [1, 2, 3, 4, 5].map((value) => scheduler.run(feeds(value, value === 3 ? 2 : 1), ["y"], base));
     const outcomes = await clock.finish(Promise.all(all));
@@ -361,7 +361,7 @@ describe("batching", () => {
     expect(events.filter(({ kind }) => kind === "batch-parted")).toMatchObject([{ model: "m", size: 4 }]);
   });
 
-  it("tells what joining large inputs took, and taking their outputs apart", async () => {
+  it("reports the time of joining large inputs, and of taking their outputs apart", async () => {
     // Copies of megabytes are made in steps, with a turn of the loop between them.
     const { clock, scheduler, events } = await bench(() => 10, {
       batching: { maxBatchSize: 2 ** 20 },
@@ -383,7 +383,7 @@ describe("batching", () => {
     expect(parted?.tookMs).toBeGreaterThan(0);
   });
 
-  it("tells how many share a run of late, and what one more adds to the queue", async () => {
+  it("reports how many shared a run lately, and how much one more adds to the queue", async () => {
     const { clock, scheduler } = await bench((rows) => 8 + 2 * rows, { batching });
     expect(scheduler.load().batch).toBeUndefined();
     const together = (count: number): Promise<unknown> =>
@@ -404,7 +404,7 @@ describe("batching", () => {
     expect(alone.scheduler.load().batch).toBeUndefined();
   });
 
-  it("does not tell of those whose run a request would share as of a wait", async () => {
+  it("does not count requests whose run a new one would share as its wait", async () => {
     const { clock, scheduler } = await bench((rows) => 8 + 2 * rows, { batching });
     for (let round = 0; round < 12; round++) {
       const all = Array.from({ length: 5 }, (_, value) => scheduler.run(feeds(value), ["y"], base));
@@ -453,7 +453,7 @@ describe("batching", () => {
     expect(sizes.slice(-12)).toContain(2);
   });
 
-  it("takes no more company than lets the most urgent finish in time", async () => {
+  it("joins no more rows than lets the most urgent finish in time", async () => {
     const { clock, scheduler, runtime } = await bench((rows) => 10 * rows, { batching });
     await clock.finish(scheduler.run(feeds(0, 4), ["y"], base));
     await clock.finish(scheduler.run(feeds(0), ["y"], base));
@@ -464,7 +464,7 @@ describe("batching", () => {
     expect(runtime.runs.slice(2)).toEqual(["m 1", "m 1", "m 3"]);
   });
 
-  it("waits for a preferred size for as long as it is told to, and no longer", async () => {
+  it("waits for a preferred size for as long as configured, and no longer", async () => {
     const { clock, scheduler, runtime } = await bench(() => 10, {
       batching: { maxBatchSize: 4, preferredSizes: [2], maxQueueDelayMs: 5 },
     });
@@ -517,7 +517,7 @@ describe("batching", () => {
   });
 
   it.each([undefined, { axes: [], rows: [4] }])(
-    "gives what has no rows none of its company's, and still joins others (buckets: %o)",
+    "joins no rows to a request without any, and still joins others (buckets: %o)",
     async (buckets) => {
       const options: Batching = { maxBatchSize: 4, ...(buckets ? { buckets } : {}) };
       const { clock, scheduler, runtime } = await bench(() => 10, { batching: options });
@@ -536,7 +536,7 @@ describe("batching", () => {
     },
   );
 
-  it("runs once, and as it came, what has not the same rows of all inputs", async () => {
+  it("runs a request with different row counts once, as it came", async () => {
     const batched: Batching = { maxBatchSize: 4, buckets: { axes: [], rows: [4] } };
     const two: MemoryModel = oneStage(
       [x, { name: "bias", datatype: "FP32", shape: [1] }],
@@ -558,7 +558,7 @@ describe("batching", () => {
     expect(runtime.runs).toHaveLength(1);
   });
 
-  it("answers every request exactly once and rightly, whatever comes and goes", async () => {
+  it("answers every request exactly once and rightly, in any order of events", async () => {
     const request = fc.record({
       value: fc.integer({ min: 0, max: 1000 }),
       rows: fc.integer({ min: 1, max: 3 }),
@@ -605,7 +605,7 @@ describe("batching", () => {
 });
 
 describe("life", () => {
-  it("drains: refuses new work, finishes what was accepted, releases every session", async () => {
+  it("drains: refuses new work, finishes accepted work, releases every session", async () => {
     const { clock, scheduler, runtime } = await bench(() => 10, { instances: 2 });
     const ticket = scheduler.admit(1, due(Infinity));
     const accepted = [1, 2, 3].map((value) => scheduler.run(feeds(value), ["y"], base));
@@ -640,7 +640,7 @@ describe("life", () => {
     expect(runtime.open()).toBe(1);
   });
 
-  it("fails what waits when no instance can be loaded again", async () => {
+  it("fails waiting requests when no instance can be loaded again", async () => {
     const artifact = await artifactOf(memoryFile("m"));
     let opens = 0;
     const clock = manualClock();
@@ -667,7 +667,7 @@ describe("life", () => {
     await scheduler.drain();
   });
 
-  it("releases what was loaded when one of several instances cannot be", async () => {
+  it("releases loaded instances when one of several cannot be loaded", async () => {
     let opens = 0;
     const clock = manualClock();
     const runtime = memoryRuntime({ models: { m: doubler(() => 10) }, clock });

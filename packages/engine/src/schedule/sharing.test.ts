@@ -127,7 +127,7 @@ describe("fairness between tenants", () => {
     expect((served["greedy"] ?? 0) / (served["modest"] ?? 0)).toBeCloseTo(1, 1);
   });
 
-  it("counts device time and not requests: whoever sends long runs gets fewer of them", async () => {
+  it("counts device time and not requests: a tenant with long runs gets fewer of them", async () => {
     const slow = (rows: number): number => (rows === 1 ? 2 : 20);
     const served = await shares(
       await place(slow, { maxBatchSize: 1 }),
@@ -138,7 +138,7 @@ describe("fairness between tenants", () => {
     expect((served["short"] ?? 0) / (served["long"] ?? 0)).toBeLessThan(1.1);
   });
 
-  it("follows weights within a tenth, whatever the weights, runs and instances", async () => {
+  it("follows weights within a tenth, for any weights, runs and instances", async () => {
     await fc.assert(
       fc.asyncProperty(
         fc.integer({ min: 1, max: 5 }),
@@ -185,7 +185,7 @@ describe("fairness between tenants", () => {
     expect(served.slice(ahead, ahead + 20).filter((tenant) => tenant === "busy")).toHaveLength(10);
   });
 
-  it("gives a flood nothing of what was saved up: it waits behind who takes less than its share", async () => {
+  it("gives a flood no saved credit: it waits for a tenant that takes less than its share", async () => {
     const { clock, scheduler } = await place(() => 10);
     for (let run = 0; run < 100; run++) await clock.finish(scheduler.run(feeds(1), ["y"], of("light")));
     const flood = Array.from({ length: 60 }, () => scheduler.run(feeds(1), ["y"], of("flood")));
@@ -238,7 +238,7 @@ describe("fairness between tenants", () => {
     await clock.finish(Promise.all(all));
   });
 
-  it("counts what a tenant that was alone left unused as saved, against whoever comes then", async () => {
+  it("counts a lone tenant's unused time as saved, against later tenants", async () => {
     const { clock, scheduler } = await place(() => 10);
     for (let run = 0; run < 100; run++) {
       await clock.finish(scheduler.run(feeds(1), ["y"], of("light")));
@@ -254,7 +254,7 @@ describe("fairness between tenants", () => {
     await clock.finish(Promise.all(flood));
   });
 
-  it("makes a tenant that holds all places give one up to a tenant that has none", async () => {
+  it("makes a tenant that holds the whole queue give up one entry to a tenant without any", async () => {
     const { clock, scheduler } = await place(() => 10, { maxBatchSize: 0 }, { maxQueued: 3 });
     const request = async (tenant: string): Promise<string> => {
       using ticket = scheduler.admit(1, of(tenant));
@@ -271,7 +271,7 @@ describe("fairness between tenants", () => {
     expect(ends.filter((end) => end === "answered")).toHaveLength(3);
   });
 
-  it("foresees for a modest tenant only what is served before it", async () => {
+  it("forecasts for a modest tenant only the work served before it", async () => {
     const { clock, scheduler } = await place(() => 10);
     for (let run = 0; run < 3; run++) await clock.finish(scheduler.run(feeds(1), ["y"], of("greedy")));
     const all = Array.from({ length: 11 }, () => scheduler.run(feeds(1), ["y"], of("greedy")));
@@ -360,7 +360,7 @@ describe("classes and timeouts", () => {
     }
   });
 
-  it("serves what has waited for too long after the others, where the policy says so", async () => {
+  it("serves requests that waited too long after the others, if the policy says so", async () => {
     const { clock, scheduler } = await place(() => 100, {
       maxBatchSize: 0,
       queue: { ...policy, timeoutAction: "delay", timeoutMs: 50 },
@@ -375,7 +375,7 @@ describe("classes and timeouts", () => {
     expect(served).toEqual(["first", "fresh", "old"]);
   });
 
-  it("refuses what is over the limit of its class", async () => {
+  it("refuses requests above the limit of their class", async () => {
     const { clock, scheduler } = await place(() => 10, {
       maxBatchSize: 0,
       priorities: { levels: 2, defaultLevel: 2, policies: { 1: { ...policy, maxQueued: 1 } } },
@@ -386,7 +386,7 @@ describe("classes and timeouts", () => {
     expect(await clock.finish(Promise.all(ends))).toEqual(["answered", "answered", "queue-full", "answered"]);
   });
 
-  it("refuses what turns out to be of a class that is full, though it was let in before its class was known", async () => {
+  it("refuses a request of a full class, though it was admitted before its class was known", async () => {
     const { clock, scheduler } = await place(() => 10, {
       maxBatchSize: 0,
       priorities: { levels: 2, defaultLevel: 2, policies: { 1: { ...policy, maxQueued: 1 } } },
@@ -429,7 +429,7 @@ describe("classes and timeouts", () => {
   });
 });
 
-describe("who lies beside whom", () => {
+describe("which rows share a run", () => {
   const run = ({ scheduler }: Place, tenant: string): Promise<unknown> =>
     scheduler.run(feeds(3), ["y"], of(tenant));
   const pair = async (here: Place): Promise<readonly string[]> => {
@@ -438,7 +438,7 @@ describe("who lies beside whom", () => {
     return here.runtime.runs.slice(before);
   };
 
-  it("joins one tenant's requests by default, nobody's under `exclusive`, everybody's under `shared`", async () => {
+  it("joins one tenant's requests by default, none under `exclusive`, all under `shared`", async () => {
     expect(await pair(await place(() => 10, { maxBatchSize: 8 }))).toEqual(["m 1", "m 1", "m 2"]);
     expect(await pair(await place(() => 10, { maxBatchSize: 8, isolation: "exclusive" }))).toEqual(
       Array.from({ length: 4 }, () => "m 1"),
@@ -474,7 +474,7 @@ describe("admission", () => {
     }
   };
 
-  it("refuses at once what cannot be done in time, by what runs took and what waits", async () => {
+  it("refuses at once a request that cannot be done in time, by run times and waiting work", async () => {
     const here = await place(() => 10);
     const { clock, scheduler } = here;
     for (let seen = 0; seen < 3; seen++) await clock.finish(scheduler.run(feeds(1), ["y"], of("t")));
@@ -486,7 +486,7 @@ describe("admission", () => {
     await clock.finish(Promise.all(all));
   });
 
-  it("refuses nothing by few or old figures while nobody waits: one request has to try", async () => {
+  it("refuses nothing by few or old figures while the queue is empty: one request has to try", async () => {
     const here = await place(() => 10);
     const { clock, scheduler } = here;
     await clock.finish(scheduler.run(feeds(1), ["y"], of("t")));
@@ -497,7 +497,7 @@ describe("admission", () => {
     expect(ask(here, 5)).toBe("granted");
   });
 
-  it("counts on what other tenants will send meanwhile and is served first, as of late, and on no more", async () => {
+  it("counts the expected work of other tenants that is served first, as lately, and no more", async () => {
     const { clock, scheduler } = await place(() => 10);
     const all: Promise<unknown>[] = [];
     const send = (tenant: string): void => void all.push(scheduler.run(feeds(1), ["y"], of(tenant)));

@@ -32,7 +32,7 @@ describe("handOut", () => {
     expect(answers[0]!.buffer.byteLength).toBe(rowBytes);
   });
 
-  it("copies a large answer in steps, and nothing for who has left", async () => {
+  it("copies a large answer in steps, and nothing for a request that has left", async () => {
     const clock = manualClock();
     const rowBytes = 16 * 2 ** 20;
     const answers: Uint8Array[] = [];

@@ -104,7 +104,7 @@ describe("a sequence", () => {
     expect(await add(store, at(0, {}, 5))).toBe(1);
   });
 
-  it("expires after idling, by the clock, without being asked", async () => {
+  it("expires after idling, by the clock, without a request", async () => {
     const clock = manualClock();
     const store = sequenceStore(clock);
     await add(store, at(0));
@@ -175,7 +175,7 @@ describe("a sequence", () => {
     expect(store.live()).toBe(0);
   });
 
-  it("holds the sum of exactly the steps that were answered, whatever is retried, lost or carried", async () => {
+  it("holds the sum of exactly the answered steps, after any retry, loss or carried state", async () => {
     const move = fc.oneof(
       { weight: 4, arbitrary: fc.constant("next" as const) },
       fc.constant("retry" as const),
@@ -209,7 +209,7 @@ describe("a sequence", () => {
 });
 
 describe("a sequence whose sender does not count", () => {
-  it("takes the next step, is told which it is, and is never a retry", async () => {
+  it("takes the next step, learns its number, and is never a retry", async () => {
     const store = sequenceStore(manualClock());
     const next = { ...at(nextStep), fingerprint: undefined };
     await expect(add(store, next)).rejects.toMatchObject({
@@ -245,7 +245,7 @@ describe("limits", () => {
     expect([store.live(), store.live("t"), store.live("u")]).toEqual([2, 1, 1]);
   });
 
-  it("end a sequence whose state grows too large, and begin none while there is no room", async () => {
+  it("end a sequence whose state grows too large, and begin none while the store is full", async () => {
     const store = sequenceStore(manualClock(), { maxStateBytes: 8 });
     await add(store, at(0));
     const big = (): Tensors => tensorsOf(float32Tensor("s", [3], new Float32Array(3)));
@@ -286,7 +286,7 @@ describe("slots", () => {
     expect(done).toEqual(["b", "c"]);
   });
 
-  it("are not held by a sequence that has ended, also where its last step is asked for again", async () => {
+  it("are not held by a sequence that has ended, even if its last step is repeated", async () => {
     const clock = manualClock();
     const store = sequenceStore(clock);
     await add(store, of("a", 0, true));
@@ -300,7 +300,7 @@ describe("slots", () => {
     expect(clock.nowMs()).toBe(0);
   });
 
-  it("and sequences that begin again while what was ended by its size is still being left", async () => {
+  it("and sequences that begin again while a sequence ended by its size is still being left", async () => {
     const store = sequenceStore(manualClock(), { maxStateBytes: 8 });
     const place = store.join("t", "m", "a");
     const reached = await store.reach(of("a", 0), call, place);
@@ -315,7 +315,7 @@ describe("slots", () => {
     expect(await add(store, of("a", 1))).toBe(3);
   });
 
-  it("are freed by idling, by who gives up, and at the end of the store", async () => {
+  it("are freed by idling, by a request that gives up, and at the end of the store", async () => {
     const clock = manualClock();
     const store = sequenceStore(clock);
     await add(store, of("a", 0));
@@ -347,7 +347,7 @@ describe("seals of exported state", () => {
     ...(seal === undefined ? {} : { seal }),
   });
 
-  it("let a caller go on from what was exported here for the same sequence, and from nothing else", async () => {
+  it("let a caller continue only from a state exported here for the same sequence", async () => {
     const seal = await sealState(mine, key, 3, stateOf(5));
     await checkSeal(mine, key, back(stateOf(5), seal), caller);
     const others = [
@@ -381,7 +381,7 @@ describe("seals of exported state", () => {
     }
   });
 
-  it("are needed by who may not run parts of models; one of another endpoint counts as none", async () => {
+  it("are needed by callers that may not run parts of models; one of another endpoint counts as none", async () => {
     const foreign = await sealState(sealKey("k2"), key, 3, stateOf(5));
     for (const seal of [undefined, foreign, "nonsense", "1.k1.3.00"]) {
       await expect(checkSeal(mine, key, back(stateOf(5), seal), caller)).rejects.toMatchObject({

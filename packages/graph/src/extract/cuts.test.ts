@@ -49,7 +49,7 @@ describe("legal cuts", () => {
     expect(table.cuts.length).toBeLessThan(2000);
   });
 
-  it("say what crosses: each tensor once, graph inputs that are needed later, outputs that were made before", () => {
+  it("state the crossing: each tensor once, graph inputs that are needed later, earlier outputs", () => {
     const { split, table } = opened(present(smallModels["choice that captures"])());
     const crossings = table.cuts.map(
       ({ crossing, reveals }) => `${crossing.map((one) => one.name).join()} ${reveals}`,

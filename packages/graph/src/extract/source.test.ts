@@ -16,7 +16,7 @@ const unknownOperator = (): Uint8Array => {
 };
 
 describe("onnxSource", () => {
-  it("tells inputs, outputs and weights of a file whose inner values are not declared", async () => {
+  it("reads inputs, outputs and weights of a file whose inner values are not declared", async () => {
     const file = artifactOf(present(realFiles["silero 16k"])());
     expect(await onnxSource().inspect(file, call)).toMatchObject({
       inputs: [

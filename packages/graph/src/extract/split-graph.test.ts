@@ -36,7 +36,7 @@ describe("splitGraph", () => {
     }
   });
 
-  it("leaves constants and dead nodes out of what is split", () => {
+  it("leaves constants and dead nodes out of the graph that is split", () => {
     const split = splitGraph(readModel(present(smallModels["constants, and an input as output"])()));
     expect(split.nodes.map((node) => node.opType)).toEqual(["MatMul", "Add", "Relu", "MatMul", "Add"]);
     const model = chain();

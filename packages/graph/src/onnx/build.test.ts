@@ -41,7 +41,7 @@ describe("graphBuilder", () => {
     expect(x).toBe("x");
   });
 
-  it("refuses a node that reads what nothing makes, a name made twice, and a model without outputs", () => {
+  it("refuses a node with an unknown input, a name made twice, and a model without outputs", () => {
     const build = graphBuilder();
     build.input("x", "FP32", [1]);
     const invalid = expect.objectContaining({ reason: "invalid-model" });

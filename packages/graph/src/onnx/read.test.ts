@@ -84,7 +84,7 @@ describe("readModel", () => {
       toBinary(ModelProtoSchema, create(ModelProtoSchema, { irVersion: 8n })),
       /no ONNX graph/,
     ],
-  ])("refuses %s and says what it seems to be", (_what, bytes, message) => {
+  ])("refuses %s and names its likely kind", (_what, bytes, message) => {
     expect(reasonOf(bytes)).toMatchObject({
       reason: "invalid-model",
       message: expect.stringMatching(message),

@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { balanced, frontier } from "./index.ts";
 
 describe("balanced", () => {
-  it("keeps a point within a tenth of the best pace for places of any of its relative speeds", () => {
+  it("keeps a point within a tenth of the best pace for endpoints of any of its relative speeds", () => {
     for (let seed = 1; seed <= 200; seed++) {
       const random = seededRandom(seed);
       const points = Array.from({ length: 1 + Math.floor(random.next() * 30) }, () => ({

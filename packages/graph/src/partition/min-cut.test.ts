@@ -54,7 +54,7 @@ describe("cheapestSet", () => {
     expect(splitCost(dag, found, { head: [0, 50, 0], tail: [90, 0, 90], transfer: [0, 0, 0] })).toBe(50);
   });
 
-  it("keeps what may not leave at the head", () => {
+  it("keeps pinned nodes at the head", () => {
     const dag: Dag = {
       nodes: 2,
       tensors: [

@@ -115,7 +115,7 @@ function pinsOf(dag: Dag, tiers: number, random: Random): Pins {
 const graphs = Number(process.env["LONGSHORE_RANDOM_GRAPHS"] ?? 200);
 
 describe("planSplit", () => {
-  it("finds what trying everything finds, for every goal, with and without limits and pins, on two and three tiers", () => {
+  it("agrees with trying every placement, for every goal, with and without limits and pins, on two and three tiers", () => {
     let infeasible = 0;
     for (let seed = 0; seed < graphs; seed++) {
       const random = seededRandom(seed);
@@ -144,7 +144,7 @@ describe("planSplit", () => {
     expect(infeasible).toBeLessThan(graphs * 4);
   }, 300_000);
 
-  it("tells the gap where it runs out of steps, and the bound holds", () => {
+  it("reports the gap when it runs out of steps, and the bound holds", () => {
     let open = 0;
     for (let seed = 0; seed < 60; seed++) {
       const random = seededRandom(1000 + seed);

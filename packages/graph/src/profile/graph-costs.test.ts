@@ -52,7 +52,7 @@ describe("graphCosts", () => {
     }
   });
 
-  it("lets texts travel, whose sizes nobody knows", () => {
+  it("lets texts of unknown size travel", () => {
     const build = graphBuilder();
     const label = build.node("Identity", [build.input("t", "BYTES", [1])], { outputs: ["label"] });
     build.output(label, "BYTES", [1]);
@@ -62,7 +62,7 @@ describe("graphCosts", () => {
     expect([...tensorBytes].every((size) => size > 0)).toBe(true);
   });
 
-  it("never lets a later cut take back what an earlier one was given", () => {
+  it("never lets a later cut take back costs of an earlier one", () => {
     const split = forked();
     const cuts = [
       measuredCut("c1", [50], [50]),

@@ -118,7 +118,7 @@ function rough(steps: number): Codec {
 }
 
 describe("profileModel", () => {
-  it("does not take parts for quicker than the whole because of chance", async () => {
+  it("does not take parts for quicker than the whole because of random times", async () => {
     let now = 0;
     const late: ProfileOptions["clock"] = { ...clock, nowMs: () => now };
     const target: ProfileOptions["target"] = {
@@ -245,7 +245,7 @@ describe("worthKeeping", () => {
     codings: [{ codecs: {}, bytes, encodeMs: 0, decodeMs: 0, agreementRatio: 1, lossless: true }],
   });
 
-  it("keeps ends, waists, what saves memory and what balances, and drops what is never the best", () => {
+  it("keeps ends, waists, cuts that save memory and that balance, and drops those that are never the best", () => {
     const all = [
       cut("start", 0, 100, 600, 0),
       cut("balance", 20, 80, 3000, 500),
@@ -260,7 +260,7 @@ describe("worthKeeping", () => {
     expect(worthKeeping(all, ["balance", "wide"])).toEqual(all);
   });
 
-  it("keeps what is the best where the input itself may not leave", () => {
+  it("keeps the best cuts for an input that may not leave", () => {
     // The input is smaller than the crossing after the first layers, so that an endpoint that may send the input would not cut
     // there.
     const all = [

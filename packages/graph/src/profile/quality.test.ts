@@ -54,13 +54,13 @@ describe("the search for a quality", () => {
     );
   });
 
-  it("asks about few qualities where samples agree on one", async () => {
+  it("checks few qualities if samples agree on one", async () => {
     const { search, asked } = ladder([4, 4, 4, 4]);
     await searchQuality(search);
     expect(new Set([...asked].map((one) => one.split(" ")[0])).size).toBeLessThanOrEqual(4);
   });
 
-  it("takes no quality that the samples held out do not confirm", async () => {
+  it("accepts no quality that the held-out samples do not confirm", async () => {
     const agreements = [0.999, 0.985, 0.999, 0.985];
     const found = await searchQuality({
       qualities: 3,

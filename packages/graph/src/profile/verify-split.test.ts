@@ -103,7 +103,7 @@ describe("head then tail equals the whole", () => {
 });
 
 describe("verifySplit", () => {
-  it("tells a model that draws numbers of its own from a split that is wrong", async () => {
+  it("distinguishes a model that draws random numbers from a wrong split", async () => {
     const build = graphBuilder();
     const x = build.input("x", "FP32", [1, 64]);
     const noise = build.node("RandomNormalLike", [build.node("Relu", [x])]);
@@ -150,7 +150,7 @@ describe("verifySplit", () => {
     expect(check.worst).toBeGreaterThan(1);
   });
 
-  it("tells what a runtime rounds otherwise when it joins operators from a split that is wrong", async () => {
+  it("distinguishes other rounding of joined operators from a wrong split", async () => {
     const graph = opened(present(smallModels["loop that captures"])());
     const honest = ortRuntime();
     const rounding = (fusedOnly: boolean): Runtime => ({
@@ -203,7 +203,7 @@ describe("verifySplit", () => {
 });
 
 describe("findInputs", () => {
-  it("says what is missing when no guess suits the model", async () => {
+  it("names the missing inputs when no guess suits the model", async () => {
     const build = graphBuilder();
     const x = build.input("x", "FP32", ["n"]);
     const to = build.weights("to", "INT64", [1], BigInt64Array.of(99_991n));

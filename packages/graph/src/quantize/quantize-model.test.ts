@@ -35,7 +35,7 @@ describe("quantizeModel", () => {
     expect(operators.filter((one) => one === "Div")).toEqual([]);
   });
 
-  it("keeps a row's answer whatever lies beside it in the batch", async () => {
+  it("keeps a row's answer with any neighbours in the batch", async () => {
     const made = await quantizeModel(
       { file: mobileNetwork(12), inputs: pictures(4), runtime, agreementRatio: 0.9 },
       call,
@@ -67,7 +67,7 @@ describe("quantizeModel", () => {
     expect(made.layers.length + made.leftOut.length).toBe(all.layers.length);
   });
 
-  it("asks a judge instead, and refuses when nothing may have 8 bits", async () => {
+  it("calls a judge instead, and refuses when nothing may have 8 bits", async () => {
     const options = { file: mobileNetwork(12), inputs: pictures(2), runtime };
     const judged: number[] = [];
     const judge = (file: Uint8Array) => Promise.resolve(judged.push(file.byteLength) > 1 ? 1 : 0.5);
@@ -113,7 +113,7 @@ describe("quantizeModel", () => {
   });
 
   it.each([[[]], [[1]], [[1, 8]], [[16, 8]], [[16, 1]]])(
-    "adds what a product of matrices adds, in shape %j",
+    "adds like a product of matrices, in shape %j",
     async (shape) => {
       const build = graphBuilder();
       const x = build.input("x", "FP32", [16, 32]);

@@ -13,7 +13,7 @@ const finite = fc.float({
 });
 
 describe("Histogram", () => {
-  it("counts every finite value within a bin's width, in whatever order they come", () => {
+  it("counts every finite value within a bin's width, in any order", () => {
     fc.assert(
       fc.property(fc.array(fc.array(finite, { maxLength: 20 }), { maxLength: 5 }), (parts) => {
         const histogram = new ValueHistogram();

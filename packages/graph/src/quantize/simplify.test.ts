@@ -104,7 +104,7 @@ describe("raising the operator set", () => {
     await same(writeModel(build.model({ name: "old", opset })));
   });
 
-  it("refuses what has no meaning later, naming the node", async () => {
+  it("refuses a node without a later meaning, naming it", async () => {
     const build = graphBuilder();
     const x = build.input("x", "FP32", [1, 4, 6, 6]);
     build.node("Dropout", [x], { outputs: ["y", "mask"], name: "forget" });

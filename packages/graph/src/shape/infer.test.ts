@@ -103,7 +103,7 @@ describe("inferTypes", () => {
     expect(readModel).toBeTypeOf("function");
   });
 
-  it("does not make the list that a crafted rank asks for", () => {
+  it("does not make the list for a crafted rank", () => {
     const build = graphBuilder();
     const shape = build.input("shape", "INT64", [2 ** 31 - 1]);
     const x = build.input("x", "FP32", [1]);

@@ -156,7 +156,7 @@ it("sends the request as another decoder reads it, and gives all answers in thei
   expect(told.get("triton_grpc_error")).toEqual([]);
 });
 
-it("gives no answer where the server gives none, and leaves out what only says that there are no more", async () => {
+it("gives no answer if the server gives none, and leaves out replies that only mark the end", async () => {
   const { address } = await server((stream) => {
     stream.write({ inferResponse: { modelName: "a model" } });
     stream.end();
@@ -164,7 +164,7 @@ it("gives no answer where the server gives none, and leaves out what only says t
   expect(await all(transport(address))).toEqual([]);
 });
 
-it("tells what the server says before the first answer as a reply, and afterwards as an error", async () => {
+it("gives the server's error before the first answer as a reply, and later as an error", async () => {
   const trailers = new Metadata();
   trailers.set("grpc-retry-pushback-ms", "250");
   let before = true;
@@ -333,7 +333,7 @@ async function relay(port: number) {
   return { address: `http://127.0.0.1:${(own.address() as AddressInfo).port}`, carried, stop };
 }
 
-it("asks a server that went without a word on another connection, and gives the first one up", async () => {
+it("opens another connection after a server went without a word, and gives the first one up", async () => {
   const clock = manualClock();
   const { port } = await server((stream) => {
     stream.write(answer(1));

@@ -36,7 +36,7 @@ function framed(message: Uint8Array, flag = 0): Uint8Array {
   return whole;
 }
 
-describe("what messages hold", () => {
+describe("the content of messages", () => {
   it("is given back when the call ends while one is inflated, which stops", async () => {
     const held = createHeldBytes(2 ** 30);
     let taken = 0;
@@ -68,7 +68,7 @@ describe("what messages hold", () => {
 });
 
 describe("a call that ends", () => {
-  it("makes an error for who still waits for a message, and none where nobody does", async () => {
+  it("makes an error for a reader that still waits for a message, and none without one", async () => {
     let made = 0;
     const closed = (): LongshoreError => {
       made++;

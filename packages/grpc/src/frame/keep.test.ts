@@ -20,7 +20,7 @@ describe("chunks that are kept", () => {
     expect([...held].reduce((sum, buffer) => sum + buffer.byteLength, 0)).toBe(1000);
   });
 
-  it("stay as they are where they are long and nobody else's", () => {
+  it("stay as they are if they are long and have no other owner", () => {
     const chunks: Uint8Array[] = [];
     const long = [new Uint8Array(20_000), new Uint8Array(60_000)];
     for (const chunk of long) keep(chunks, chunk, false);

@@ -88,7 +88,7 @@ describe("blocks of headers", () => {
     }
   });
 
-  it("of RFC 7541 mean what it says, one after another", () => {
+  it("of RFC 7541 decode as it states, one after another", () => {
     const reader = new HeaderReader(limits);
     const first: HeaderField[] = [
       [":method", "GET"],
@@ -113,7 +113,7 @@ describe("blocks of headers", () => {
     ]);
   });
 
-  it("forget what no longer fits into the table", () => {
+  it("forget fields that no longer fit into the table", () => {
     const reader = new HeaderReader(limits);
     // C.5, whose table has 256 bytes
     const sized = bytesOf("3fe1 01");

@@ -110,7 +110,7 @@ const opened = (socket: Socket, encrypted: boolean): Promise<unknown> =>
   Promise.race([once(socket, encrypted ? "secureConnect" : "connect"), once(socket, "close")]);
 
 describe.each([false, true])("a port for gRPC (TLS: %s)", (encrypted) => {
-  it("that is full answers health probes only, and all again once there is room", async () => {
+  it("that is full answers health probes only, and all again once a connection closes", async () => {
     const { dial, ask } = await world(encrypted, { maxConnections: 3, maxConnectionsPerAddress: 3 });
     const all = [dial(), dial(), dial()];
     await Promise.all(all.map(({ socket }) => opened(socket, encrypted)));

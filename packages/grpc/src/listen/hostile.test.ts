@@ -180,7 +180,7 @@ describe("certificates", () => {
     ours = await testAuthority("ours");
   });
 
-  it("of clients reach the handler, and who has none of the authority gets no connection", async () => {
+  it("of clients reach the handler, and a client without one of the authority gets no connection", async () => {
     const server = await ours.issue({ name: "server", hosts: ["localhost"], addresses: ["127.0.0.1"] });
     const edge = await ours.issue({ name: "edge", uris: ["spiffe://store.example/edge/7"] });
     const peers: Peer[] = [];
@@ -247,7 +247,7 @@ describe("certificates", () => {
     },
   );
 
-  it("keep no server open for who came and began no handshake", { timeout: 30_000 }, async () => {
+  it("keep no server open for a client that began no handshake", { timeout: 30_000 }, async () => {
     const { certificatePem, keyPem } = await ours.issue({ name: "server", hosts: ["localhost"] });
     const handler: Handler = async () => ({ status: 200, headers: {}, body: emptyBody });
     const tls = { cert: certificatePem, key: keyPem, handshakeTimeout: 3_600_000 };

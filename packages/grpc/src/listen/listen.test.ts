@@ -288,7 +288,7 @@ describe.each([
     });
 
     it.each([compressionAlgorithms.gzip, compressionAlgorithms.deflate])(
-      "takes messages compressed as %i, and compresses replies when told to",
+      "takes messages compressed as %i, and compresses replies if configured to",
       async (algorithm) => {
         const { address } = await openServer(undefined, { replyCompression: "gzip" });
         const client = connect(address, undefined, { "grpc.default_compression_algorithm": algorithm });
@@ -395,7 +395,7 @@ describe.each([
       expect(endpoint.asked.map(({ call }) => call.idempotencyKey)).toEqual([...keys, ...keys]);
     });
 
-    it("end with the first error's own status for clients that ask for it", async () => {
+    it("end with the first error's own status for clients that want it", async () => {
       const { stream } = await connected();
       const open = stream(metadata({ triton_grpc_error: "true" }));
       const all = gather(open);
@@ -464,7 +464,7 @@ describe.each([
       expect(messages.every(({ inferResponse }) => inferResponse?.id === "d")).toBe(true);
     });
 
-    it("tell the failure of a decoupled model after its answers, and go on", async () => {
+    it("report the failure of a decoupled model after its answers, and go on", async () => {
       const { address } = await listenHere(several([answer], "run-failed"));
       const client = dial(address);
       const open = client.stream();
@@ -479,7 +479,7 @@ describe.each([
       );
     });
 
-    it("name the call under which the log says why one of their requests failed, whoever told of it", async () => {
+    it("name the call under which the log says why one of their requests failed, from any source", async () => {
       const events: LongshoreEvent[] = [];
       const observer = { record: (event: LongshoreEvent) => void events.push(event) };
       const run = (): never => {
@@ -512,7 +512,7 @@ describe.each([
     const check = (call: ReturnType<typeof connect>["call"], service: string) =>
       call("/grpc.health.v1.Health/Check", HealthCheckRequestSchema, HealthCheckResponseSchema, { service });
 
-    it("checks tell the server's readiness, and know no other services", async () => {
+    it("checks report the server's readiness, and know no other services", async () => {
       const { call, life } = await connected();
       expect((await check(call, "")).message.status).toBe(1);
       expect((await check(call, "inference.GRPCInferenceService")).message.status).toBe(1);
@@ -521,7 +521,7 @@ describe.each([
       expect((await check(call, "")).message.status).toBe(2);
     });
 
-    it("who watches is told of the change, and the call ends", async () => {
+    it("a watcher gets the change, and the call ends", async () => {
       const { watch, listening } = await connected();
       const watching = watch("");
       const all = gather(watching);
@@ -902,7 +902,7 @@ describe("everything else", () => {
     expect(JSON.parse(asked[3]?.body ?? "")).toEqual({ key: "/k", offset: 4, byte_size: 64 });
   });
 
-  it("shared memory of GPUs is refused in words, and tidying up what is not there is not", async () => {
+  it("shared memory of GPUs is refused in words, and unregistering an absent region is not", async () => {
     const { ask } = await connected();
     await ask(
       "CudaSharedMemoryUnregister",

@@ -125,7 +125,7 @@ describe("a method of another service", () => {
     expect(sent).toBeLessThan(200);
   });
 
-  it("holds back a client whose messages nobody takes", async () => {
+  it("holds back a client whose messages are not read", async () => {
     let goOn = (): void => undefined;
     const held = new Promise<void>((resolve) => (goOn = resolve));
     let taken = 0;
@@ -190,7 +190,7 @@ describe("a method of another service", () => {
     expect(failed).toMatchObject([{ reason: "cancelled" }]);
   });
 
-  it("tells what it throws as a status, without words that are not ours", async () => {
+  it("reports its error as a status, without words that are not ours", async () => {
     const { call } = await open(async () => {
       throw new TypeError("/secret/path");
     });

@@ -179,7 +179,7 @@ describe("connections that are framed here", () => {
     expect(heard.dataOf(3).includes(Buffer.from(raw([6])))).toBe(true);
   });
 
-  it("answer to settings and pings, and say nothing to what they do not know", async () => {
+  it("answer settings and pings, and ignore unknown frames", async () => {
     const { address } = await openServer();
     const ping = `${frameHead(8, frameTypes.ping, 0, 0)}12345678`;
     const heard = dial(
@@ -228,7 +228,7 @@ describe("connections that are framed here", () => {
     expect(heard.frames.every(({ payload }) => payload.length <= 16_384)).toBe(true);
   });
 
-  it("give back the windows of what was read, and not of what nobody reads", async () => {
+  it("give back the windows of data that was read, and of no other", async () => {
     let go = (): void => undefined;
     const gate = new Promise<void>((resolve) => {
       go = resolve;
@@ -480,7 +480,7 @@ describe("connections that are framed here", () => {
     expect(heard.fields(1)).toMatchObject({ "grpc-status": "0" });
   });
 
-  it("of clients that ask and do not read are given up", async () => {
+  it("of clients that do not read their replies are given up", async () => {
     const { address } = await openServer(undefined, { replyTimeoutMs: 50 });
     const [host = "", port = ""] = address.split(":");
     const socket = connectTcp(Number(port), host);
@@ -499,7 +499,7 @@ describe("connections that are framed here", () => {
     await closed;
   });
 
-  it("that have ended keep nothing of what is sent on, and wait for its end for a while only", async () => {
+  it("that have ended drop later bytes, and wait for the client's end only for a while", async () => {
     const clock = systemClock();
     const { address } = await openServer(undefined, {
       clock: { ...clock, timer: (ms, due) => clock.timer(ms / 50, due) },
@@ -523,7 +523,7 @@ describe("connections that are framed here", () => {
     await closed;
   });
 
-  it("send no larger frames than a megabyte, whatever the client takes", async () => {
+  it("send no larger frames than a megabyte, whatever the client allows", async () => {
     const values = new Uint8Array(8 * 2 ** 20);
     const handler: Handler = async () => ({
       status: 200,
@@ -569,7 +569,7 @@ describe("connections that are framed here", () => {
     expect(heard.fields(1)).toMatchObject({ "grpc-status": "0" });
   });
 
-  it("take no offence at what comes behind a reset of theirs", async () => {
+  it("accept frames after a reset of theirs", async () => {
     const { address } = await openServer();
     const bad = headers(1, request({ te: "gzip" }), flags.endHeaders);
     const behind = data(1, "x", 0) + headers(1, "\x88", 5);
@@ -614,7 +614,7 @@ describe("connections that are framed here", () => {
   });
 });
 
-describe("what comes over connections that are framed here", () => {
+describe("data over connections that are framed here", () => {
   const doubled = (values: readonly number[]): Buffer => Buffer.from(raw(values.map((value) => value * 2)));
   /** Of a client that takes long replies at once. */
   const ample =

@@ -136,7 +136,7 @@ describe("a request that is passed on while it arrives", () => {
     for (let length = 0; length < rawAt - 3; length++) expect(passedOn(bytes, length, [])).toBeUndefined();
   });
 
-  it("tells how much of a long beginning is missing", () => {
+  it("tells how many bytes of a long beginning are missing", () => {
     const inputs = Array.from({ length: 100 }, (_, index) => ({
       name: `${"long".repeat(20)}${index}`,
       datatype: "UINT8",
@@ -218,7 +218,7 @@ describe("a request that is passed on while it arrives", () => {
     expect(passedOn(bytes, bytes.byteLength, [])).toBeUndefined();
   });
 
-  it("is read whole where texts come after what is here", () => {
+  it("is read whole if texts come after the present bytes", () => {
     const texts = bytesTensor("t", ["one", "two"]).bytes;
     const bytes = encoded({
       modelName: "m",

@@ -53,7 +53,7 @@ const input = (datatype: string, shape: readonly (number | bigint)[], contents?:
 });
 
 describe("requests", () => {
-  it("take an output that is asked for twice once, as it was asked for first", () => {
+  it("give an output that is named twice once, in its first form", () => {
     const classes = { classification: { parameterChoice: { case: "int64Param" as const, value: 2n } } };
     const outputs = [{ name: "y", parameters: classes }, { name: "z" }, { name: "y" }];
     expect(decoded({ ...input("UINT8", [0]), outputs }).message.outputs).toEqual([
@@ -62,7 +62,7 @@ describe("requests", () => {
     ]);
   });
 
-  it("are read as another encoder writes them, whatever they say", () => {
+  it("are read as another encoder writes them, with any content", () => {
     const text = fc.string({ maxLength: 60, unit: "grapheme" });
     const parameter = fc.oneof(
       fc.boolean().map((value) => [{ case: "boolParam" as const, value }, value] as const),
@@ -482,7 +482,7 @@ describe("replies", () => {
     expect(step.value.reply?.outputs[0]?.bytes.byteLength).toBe(800_000);
   });
 
-  it("that lie in shared memory nobody gave are refused", () => {
+  it("that lie in unregistered shared memory are refused", () => {
     const shared = { ...tensor("y", new Uint8Array(0)), shared: { region: "r", offset: 8, byteSize: 16 } };
     const bytes = joined(
       encodeStreamReply(encodeInferReply({ modelName: "m", parameters: {}, outputs: [shared] })),

@@ -34,12 +34,12 @@ function foreign(): Uint8Array {
   return writer.slice(0, writer.at);
 }
 
-it("reads back what is written", () => {
+it("reads back its own output", () => {
   const load = { atMs: 7, cpuRatio: 0.25, inFlight: 3, queueMs: 12.5 };
   expect(loadIn(encodeOrca(load))).toEqual(load);
 });
 
-it("reads the report of another server: what an application says before its processor, and its requests", () => {
+it("reads the report of another server: an application's figures before its processor, and its requests", () => {
   expect(loadIn(foreign())).toEqual({ atMs: 7, cpuRatio: 0.75, inFlight: 5, queueMs: 0 });
   expect(loadIn(new Uint8Array(0))).toBeUndefined();
 });

@@ -86,7 +86,7 @@ async function process(messages: readonly (Message | Uint8Array)[], given?: Proc
   return { seen, replies, ended, responses, failed };
 }
 
-it("routes by headers, asks for no body, and tells of the reply", async () => {
+it("routes by headers, requests no body, and reports the reply", async () => {
   const { seen, replies, ended, responses, failed } = await process([requestHeaders, responseHeaders]);
   expect(failed).toBeUndefined();
   expect(seen).toEqual([
@@ -114,7 +114,7 @@ it("routes by headers, asks for no body, and tells of the reply", async () => {
   expect(second?.response.case).toBe("responseHeaders");
 });
 
-it("answers in the proxy's place and ends the call", async () => {
+it("answers instead of the proxy and ends the call", async () => {
   const { responses, ended, seen } = await process([requestHeaders, responseHeaders], {
     kind: "answered",
     status: 503,
@@ -163,7 +163,7 @@ it("leaves a body as it is in the other modes", async () => {
   expect(response?.case === "requestBody" && response.value.response?.bodyMutation).toBeUndefined();
 });
 
-it("refuses what is out of order, twice, empty or no message", async () => {
+it("refuses messages that are out of order, twice, empty or malformed", async () => {
   for (const messages of [
     [responseHeaders],
     [body(raw("x"))],

@@ -88,7 +88,7 @@ function writeAll(stream: ClientHttp2Stream, bytes: Buffer): () => number {
 }
 
 describe("a message in HTTP's binary form", () => {
-  it("holds its sender back while nobody takes what has come", async () => {
+  it("holds its sender back while its bytes are not read", async () => {
     let goOn = (): void => undefined;
     const waiting = new Promise<void>((resolve) => (goOn = resolve));
     let begun = (): void => undefined;
@@ -148,7 +148,7 @@ describe("a message in HTTP's binary form", () => {
     expect(came?.equals(tensor)).toBe(true);
   });
 
-  it("is not whole before what says that its last input has no elements has come", async () => {
+  it("is not whole before the end of its last, empty input has come", async () => {
     let came = 0;
     let begun = (): void => undefined;
     const begins = new Promise<void>((resolve) => (begun = resolve));
@@ -205,7 +205,7 @@ describe("a message in HTTP's binary form", () => {
     expect(forms).toEqual([undefined]);
   });
 
-  it("is not made where a name comes behind what the path was made of", async () => {
+  it("is not made if names follow those of the path", async () => {
     const told: unknown[] = [];
     const handler: Handler = async ({ path, message: asked }) => {
       told.push(path, asked?.binary?.());

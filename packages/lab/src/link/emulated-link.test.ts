@@ -26,7 +26,7 @@ function linkOn(
 const steady = constantTrace(1_168_000);
 
 describe("emulatedLink", () => {
-  it("takes exactly what the trace says, plus the delay", async () => {
+  it("takes exactly the time of the trace, plus the delay", async () => {
     await fc.assert(
       fc.asyncProperty(
         fc.integer({ min: 1, max: 400_000 }),
@@ -62,7 +62,7 @@ describe("emulatedLink", () => {
     expect(link.carriedBytes).toEqual({ up: 292_000, down: 146_000 });
   });
 
-  it("tells what arrived in order, and the acknowledgement one delay later", async () => {
+  it("reports arrivals in order, and the acknowledgement one delay later", async () => {
     const clock = virtualClock();
     const link = linkOn(clock, steady, { delayMs: 25, jitterMs: 15, seed: 3 });
     const arrived: number[] = [];
@@ -84,7 +84,7 @@ describe("emulatedLink", () => {
     expect(acknowledged[acknowledged.length - 1]).toBe(20_000);
   });
 
-  it("fills what one body leaves of a packet with the next, and acknowledges in steps and in packets of the other side", async () => {
+  it("fills the rest of one body's packet with the next, and acknowledges in steps and in packets of the other side", async () => {
     const clock = virtualClock();
     const link = linkOn(clock, steady);
     const small = Array.from({ length: 10 }, () => link.carry(146, "up"));
@@ -106,7 +106,7 @@ describe("emulatedLink", () => {
     expect(link.carriedBytes.down - before).toBe(60 * told.length);
   });
 
-  it("takes nothing into a packet that is handed over as it leaves, whatever else leaves in it", async () => {
+  it("puts no bytes into a packet that are handed over as it leaves, even if others leave in it", async () => {
     for (const waiting of [0, 1]) {
       const clock = virtualClock();
       const link = linkOn(clock, steady);
@@ -117,7 +117,7 @@ describe("emulatedLink", () => {
     }
   });
 
-  it("says beforehand when bytes will arrive that are handed over later, behind what is under way", async () => {
+  it("forecasts the arrival of bytes handed over later, after those under way", async () => {
     await fc.assert(
       fc.asyncProperty(
         fc.integer({ min: 1, max: 200_000 }),
@@ -177,7 +177,7 @@ describe("emulatedTransport", () => {
   const echo = (status: number) => () =>
     Promise.resolve({ status, headers: {}, body: { kind: "parts" as const, parts: [new Uint8Array(1460)] } });
 
-  it("charges both directions and tells acknowledgements of the body alone", async () => {
+  it("charges both directions and reports acknowledgements of the body alone", async () => {
     const clock = virtualClock();
     const transport = emulatedTransport(echo(200), linkOn(clock, steady), clock);
     const told: number[] = [];

@@ -64,7 +64,7 @@ async function carried(isOpen: boolean): Promise<number> {
   return lane.carriedBytes;
 }
 
-it("a connection that breaks leaves what lies in the buffers of the link, and nothing before its opening has crossed", async () => {
+it("a connection that breaks leaves the bytes in the buffers of the link, and none before its opening has crossed", async () => {
   expect(await carried(true)).toBe(65_546);
   expect(await carried(false)).toBe(10);
 });

@@ -16,7 +16,7 @@ describe("htmlReport", () => {
     expect(page).toContain("2 seconds, 12\u00a0% of 3\u00a0kB");
   });
 
-  it("holds title, tables, texts and plots, asks nobody for anything and runs nothing", () => {
+  it("holds title, tables, texts and plots, requests nothing and runs nothing", () => {
     const page = htmlReport({
       title: "Where requests ran",
       lead: "One store.",

@@ -110,7 +110,7 @@ describe("simulate", () => {
   });
 });
 
-describe("the words of what to make small", () => {
+describe("the words of objectives", () => {
   const objectiveOf = async (
     more: Partial<ScenarioFile>,
   ): Promise<Record<string, SimulatedWay["figures"]>> => {
@@ -120,7 +120,7 @@ describe("the words of what to make small", () => {
     return Object.fromEntries(ways.map(({ name, figures }) => [name, figures]));
   };
 
-  it("count a percentile, a sum and the chance to be late as what they are over all requests", async () => {
+  it("count a percentile, a sum and the probability of being late over all requests", async () => {
     const p95 = await objectiveOf({ objective: "p95" });
     for (const figures of Object.values(p95)) expect(figures.objective).toBe(figures.p95Ms);
     const sum = await objectiveOf({ objective: "mean=2,p99=1,energy=0.5,cost=10" });
@@ -135,7 +135,7 @@ describe("the words of what to make small", () => {
     expect(chance["oracle"]?.vsOracle).toBe(1);
   });
 
-  it("are told as they are where the oracle lost nothing, which nobody can lose so many times", async () => {
+  it("are reported as they are if the oracle's value is 0", async () => {
     const constant = simulationOf(
       { model: "m", seed: 1, objective: "chance", deadlineMs: 300 },
       {
@@ -232,7 +232,7 @@ it("makes blank inputs of the profiled sizes where shapes vary", () => {
 });
 
 describe("scenarios", () => {
-  it("reads YAML and says path, value and what is allowed of what is wrong", () => {
+  it("reads YAML and reports path, value and permitted range of a problem", () => {
     const text = "model: { bytes: 1, localMs: 2, serverMs: 3 }\nendpoints:\n  - { id: edge, speed: 2 }\n";
     expect(checkScenario(scenarioYaml(text, "s"), "s").endpoints?.[0]?.speed).toBe(2);
     const wrong: readonly (readonly [string, RegExp])[] = [
@@ -265,7 +265,7 @@ describe("scenarios", () => {
     }
   });
 
-  it("refuses whatever else is written with a reason", () => {
+  it("refuses any other text with a reason", () => {
     fc.assert(
       fc.property(fc.oneof(fc.string(), fc.json()), (text) => {
         try {

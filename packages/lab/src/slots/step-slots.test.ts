@@ -89,7 +89,7 @@ describe("stepSlots", () => {
     expect(answers[1]?.[1]).toBe(100);
   });
 
-  it("shares the cores evenly between what is under way", async () => {
+  it("shares the cores evenly between requests under way", async () => {
     const clock = virtualClock();
     const one = stepSlots({ clock, cores: 1 });
     const transform = [{ graph: undefined, ratio: 1, runs: 1 }];
@@ -142,7 +142,7 @@ describe("stepSlots", () => {
     });
   });
 
-  it("tells the wait for the graphs that a segment needs, in its offers, and counts what is still to come", async () => {
+  it("reports the wait for the graphs that a segment needs, in its offers, and counts the work still to come", async () => {
     const clock = virtualClock();
     const there = endpoint(clock, stepSlots({ clock, cores: 2 }));
     const served = there.infer(request(), call);
@@ -178,7 +178,7 @@ describe("stepSlots", () => {
     expect([queueMs, serviceMs].map(Math.round)).toEqual([90, 50]);
   });
 
-  it("is what an endpoint of a world has whose cores are told", async () => {
+  it("is the model of an endpoint with stated cores", async () => {
     const trace = constantTrace(1e9);
     const { clock, endpoints } = offloadWorld({
       models: [model],

@@ -66,7 +66,7 @@ describe("readCsv", () => {
     expect(meanBitsPerSecond(trace)).toBeCloseTo(30e3, 6);
   });
 
-  it("keeps only the rows that are asked for", () => {
+  it("keeps only the wanted rows", () => {
     const text = "at,kbit,net\n0,10,5G\n1,99,LTE\n2,10,5G\n";
     expect(meanBitsPerSecond(readCsv("t", text, { ...columns, where: { net: "5G" } }))).toBeCloseTo(10e3, 6);
   });

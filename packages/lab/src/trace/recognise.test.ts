@@ -23,7 +23,7 @@ describe("rates", () => {
 });
 
 describe("traces", () => {
-  it("recognises the format of a trace by what is in it", () => {
+  it("recognises the format of a trace by its content", () => {
     // Ten packets of 1,460 bytes in 10 ms.
     expect(meanBitsPerSecond(traceOf("m", "1\n2\n3\n4\n5\n6\n7\n8\n9\n10\n"))).toBeCloseTo(
       1460 * 8 * 1000,
@@ -82,12 +82,12 @@ describe("traces", () => {
     expect(traceOf("x", "seq,\u001b[2J_mbps,other_mbps\n0,1,2\n").name).toBe("x (?[2J_mbps)");
   });
 
-  it("says of a file that is no trace what it is, in letters that can be printed", () => {
+  it("names the kind of a file that is no trace, in printable letters", () => {
     expect(() => traceOf("x", "")).toThrow(/trace x holds no line/);
     expect(() => traceOf("x", "\u0000\u001b[2J\ufffdab")).toThrow(/begins with "\?\?\[2J\?ab"/);
   });
 
-  it("reads the column that is named where the header does not tell", () => {
+  it("reads the named column if the header does not decide", () => {
     const columns = { rate: "UL_bitrate", bitsPerSecondPerUnit: 1000, time: "at" };
     expect(meanBitsPerSecond(traceOf("u", "at,UL_bitrate\n0,100\n1,300\n", columns))).toBeCloseTo(200e3, -2);
   });

@@ -138,7 +138,7 @@ describe("families of links", () => {
     },
   );
 
-  it("differ in what makes them hard", () => {
+  it("differ in their difficulty", () => {
     const inSecond = (family: string): ((second: number) => number) => {
       const trace = familyTrace(family, 1);
       return (second) => trace.positionAt((second + 1) * 1000) - trace.positionAt(second * 1000);

@@ -8,7 +8,7 @@ import { offloadWorld } from "./index.ts";
 const x = tensorOf("x", "UINT8", [1, 100_000], new Uint8Array(100_000));
 const loadMs = 700;
 
-it("no request waits for a head to be loaded here where the whole model is, nor for what follows it elsewhere", async () => {
+it("no request waits for a head to load here if the whole model is loaded, nor for the part after it elsewhere", async () => {
   const trace = constantTrace(5e6);
   const { loads, wrap } = loadingParts(loadMs);
   // A device of 100 ms, and an edge box ten times as quick on a link that is too thin for the input.

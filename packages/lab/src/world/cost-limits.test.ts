@@ -95,7 +95,7 @@ async function broken(seed: number): Promise<{ readonly answered: number; readon
   return { answered, broken: overLimit };
 }
 
-it("never breaks maxCostMicros, whatever is priced, slow, down or lying", async () => {
+it("never breaks maxCostMicros, with any prices, delays, outages or lies", async () => {
   let [answered, sum] = [0, 0];
   for (let world = 0; world < worlds; world++) {
     const outcome = await broken(1000 + world);

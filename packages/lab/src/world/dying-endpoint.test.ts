@@ -18,7 +18,7 @@ const inputBytes = 1000;
 const deadlineMs = 5000;
 
 it.each([1, 2])(
-  "an endpoint that dies after all have stalled takes no request with it that the other has time for (seed %i)",
+  "an endpoint that dies after all have stalled loses no request that the other has time for (seed %i)",
   async (seed) => {
     const clock = virtualClock();
     const model = linkModel();

@@ -58,7 +58,7 @@ async function decisions(bitsPerSecond: number, hint: LinkHint | undefined, requ
 const thin = 0.5e6;
 const quick = 50e6;
 
-describe("a hint of what a link does", () => {
+describe("a hint about a link", () => {
   it("keeps the first request here that would be sent over a thin link without it", async () => {
     const [unhinted] = await decisions(thin, undefined, 1);
     expect(unhinted).toMatchObject({ first: "edge" });

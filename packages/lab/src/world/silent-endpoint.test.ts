@@ -130,7 +130,7 @@ it.each([9, 10])(
   },
 );
 
-it.each([1, 2])("a lone asker of three servers that are well rarely asks twice (seed %i)", async (seed) => {
+it.each([1, 2])("a lone client of three healthy servers rarely sends twice (seed %i)", async (seed) => {
   const alone = { seeds: [seed], perSecond: 3, speed: 1, confirm: false, hangs: false, endsAtMs: 200_000 };
   const { runs } = await throughSilence(alone);
   // One second run in ten is what the budget for being quicker gives; those of requests taken to be lost come beside it.

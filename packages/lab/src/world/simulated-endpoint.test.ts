@@ -43,7 +43,7 @@ function linkTo(clock: VirtualClock) {
 }
 
 describe("simulatedEndpoint", () => {
-  it("charges what the profile says of whole, head, tail and middle", async () => {
+  it("charges the profile's times of whole, head, tail and middle", async () => {
     const clock = virtualClock();
     const edge = endpoint(clock, { speed: 2 });
     const took = async (from: string, to: string): Promise<number> => {
@@ -60,7 +60,7 @@ describe("simulatedEndpoint", () => {
     expect(edge.counts).toEqual({ accepted: 3, answered: 3, failed: 0 });
   });
 
-  it("answers with the right names and shapes, or with what compute says", async () => {
+  it("answers with the right names and shapes, or with the result of compute", async () => {
     const clock = virtualClock();
     const blank = await clock.runUntil(endpoint(clock).infer(request(), call));
     expect(blank.outputs.get("scores")?.spec.shape).toEqual([1, 10]);
@@ -69,7 +69,7 @@ describe("simulatedEndpoint", () => {
     expect((await clock.runUntil(computing.infer(request(), call))).outputs).toBe(answer);
   });
 
-  it("runs one request an instance, in order of arrival, and tells its queue", async () => {
+  it("runs one request an instance, in order of arrival, and reports its queue", async () => {
     const clock = virtualClock();
     const edge = endpoint(clock, { instances: 2, maxQueue: 3 });
     const ends: number[] = [];
@@ -128,7 +128,7 @@ describe("simulatedEndpoint", () => {
     expect(meanOf(believed)).toBeLessThan(900);
   });
 
-  it("fills whole packets with a probe and its head, which the belief is told of", async () => {
+  it("fills whole packets with a probe and its head, which the belief learns", async () => {
     const clock = virtualClock();
     const learner = linkBelief();
     const told: number[] = [];
@@ -156,7 +156,7 @@ describe("simulatedEndpoint", () => {
     expect(account.sentBytes).toBe(10_000 + envelopeBytes.up);
   });
 
-  it("offers whole, head and tail in each variant its tier may hold, and lies when told to", async () => {
+  it("offers whole, head and tail in each variant its tier may hold, and lies on command", async () => {
     const clock = virtualClock();
     const edge = endpoint(clock);
     const cloud = simulatedEndpoint({
@@ -180,7 +180,7 @@ describe("simulatedEndpoint", () => {
     expect(clock.nowMs()).toBe(100);
   });
 
-  it("describes what it serves", async () => {
+  it("describes its model", async () => {
     const edge = endpoint(virtualClock());
     expect((await edge.describe("toy", undefined, call))?.profile).toBe(model.profile);
     expect(await edge.describe("toy", "9", call)).toBeUndefined();
@@ -192,7 +192,7 @@ describe("simulatedEndpoint", () => {
     await expect(edge.infer(other, call)).rejects.toMatchObject({ reason: "unknown-variant" });
   });
 
-  it("breaks what is under way when it goes down, and refuses until it is back", async () => {
+  it("breaks requests under way when it goes down, and refuses until it is back", async () => {
     const clock = virtualClock();
     const edge = endpoint(clock);
     const broken = edge.infer(request(), call);
@@ -207,7 +207,7 @@ describe("simulatedEndpoint", () => {
     await expect(edge.infer(request(), call)).rejects.toMatchObject({ reason: "unreachable" });
   });
 
-  it("hangs, slows down, fails and answers rubbish when told to", async () => {
+  it("hangs, slows down, fails and answers rubbish on command", async () => {
     const clock = virtualClock();
     const edge = endpoint(clock, { faults: { slowFactor: 3 } });
     await clock.runUntil(edge.infer(request(), call));

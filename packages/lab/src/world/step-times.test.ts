@@ -35,7 +35,7 @@ it("shares the time of a segment out between the steps between its cuts", () => 
   expect(within(steps, "c1", "end")).toEqual([["recognise", 1000, 4]]);
 });
 
-it("tells how many elements of a step are worked on together", () => {
+it("reports how many elements of a step are worked on together", () => {
   const steps = [step("fit", undefined, 10), { ...step("read", "recognise", 60, 24), together: 16 }];
   const model = { description: toy.description, steps };
   expect(stepsWithin(model, bucket, { from: "fit", to: "end" })).toEqual([

@@ -142,7 +142,7 @@ describe("a stream over two endpoints", () => {
     expect((60 * 1000) / (world.clock.nowMs() - startedMs)).toBeGreaterThan(14);
   });
 
-  it("is about as fast as the best plan pipelined, or faster by mixing plans, whatever the link and the endpoint", async () => {
+  it("is about as fast as the best plan pipelined, or faster by mixing plans, for any link and endpoint", async () => {
     for (const megabits of [1, 4, 60]) {
       for (const speed of [0.5, 3]) {
         const best = Math.max(...pipelinedRates(speed, megabits * 1e6));
@@ -192,7 +192,7 @@ describe("a stream over two endpoints", () => {
     expect(again.some((one) => one.kind === "answered" && one.result.where === "edge")).toBe(true);
   });
 
-  it("lets no frame wait while what its best plan needs is being loaded", async () => {
+  it("lets no frame wait while a part of its best plan is being loaded", async () => {
     const loadMs = 3000;
     const { loads, wrap } = loadingParts(loadMs);
     const world = store(4, 50e6, wrap);
@@ -206,7 +206,7 @@ describe("a stream over two endpoints", () => {
     expect(loads.length).toBeGreaterThan(1);
   });
 
-  it("loads no cut after another whose gain is less than what loading takes of a core that all frames share", async () => {
+  it("loads no further cut whose gain is below the cost of loading on a core that all frames share", async () => {
     const { loads, wrap } = loadingParts(1500, 1);
     const inner: readonly Inner[] = [
       ["c1", 800_000, 10, 102],
@@ -237,7 +237,7 @@ describe("a stream over two endpoints", () => {
     expect(keys).toEqual(["day-7.0", "day-7.1", "day-7.2"]);
   });
 
-  it("answers what is under way when the offloader is closed, then says so", async () => {
+  it("answers frames under way when the offloader is closed, then says so", async () => {
     const world = store(1, 50e6);
     const answered: number[] = [];
     const work = (async () => {

@@ -3,7 +3,7 @@ import { sleep } from "@longshore/core/internal";
 import { virtualClock } from "./virtual-clock.ts";
 
 describe("virtualClock", () => {
-  it("fires in order of time, then of making, and moves no further than told", async () => {
+  it("fires in order of time, then of making, and moves no further than the command", async () => {
     const clock = virtualClock({ startMs: 100 });
     const fired: string[] = [];
     const note = (name: string) => () => fired.push(`${name}@${clock.nowMs()}`);

@@ -21,7 +21,7 @@ describe("links", () => {
     expect(meanBitsPerSecond(trace)).toBeCloseTo(3e6, -2);
   });
 
-  it("refuses what is neither, naming the option, the value and the forms", async () => {
+  it("refuses any other text, naming the option, the value and the forms", async () => {
     await expect(linkOf("downlink", "fast")).rejects.toMatchObject({
       reason: "invalid-input",
       message: expect.stringMatching(/--downlink fast.*5mbit, 600kbit or 1\.5Mbit\/s/) as string,

@@ -104,7 +104,7 @@ async function before(addresses: readonly string[], checks: CheckOptions, defaul
   return { address: running.address, quarantined };
 }
 
-it("is never asked by a gateway that has golden inputs, which a command makes", async () => {
+it("is never used by a gateway that has golden inputs, which a command makes", async () => {
   const repository = join(folder, "with-golden");
   await cp(join(folder, "simple"), join(repository, "simple"), { recursive: true });
   const said: string[] = [];
@@ -139,7 +139,7 @@ it("is found by comparing answers of a share of the requests", async () => {
   for (let count = 0; count < 30; count++) expect(await last(gate.address)).toBe(0);
 });
 
-it("misleads nobody who has answers confirmed, whenever it begins to lie", async () => {
+it("misleads no caller that has answers confirmed, at any start of its lies", async () => {
   const relays = [];
   for (const id of ["one", "two", "three"])
     relays.push(Object.assign(await liar(await server(id)), { lies: false }));
@@ -159,7 +159,7 @@ it("misleads nobody who has answers confirmed, whenever it begins to lie", async
   expect(gate.quarantined()).toEqual([`${new URL(lying!.address).host} agreement`]);
 });
 
-it("is not believed alone by who must have answers confirmed, nor by a server that asks nobody", async () => {
+it("is not believed alone by a caller that must have answers confirmed, nor by a server without others", async () => {
   const lying = await liar(await server("one"));
   const alone = await before([lying.address], { sampleRatio: 0 }, { confirm: true });
   await expect(last(alone.address)).rejects.toThrow(/503 .*"reason":"unconfirmed"/);

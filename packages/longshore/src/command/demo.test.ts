@@ -82,7 +82,7 @@ describe("demo", () => {
     expect(new Set(scenes.map(({ name }) => name)).size).toBe(scenes.length);
   });
 
-  it("tells of each request, and of the best single endpoint", () => {
+  it("reports each request, and the best single endpoint", () => {
     const text = sceneText(outcome);
     expect(text).toContain(
       "1  receipt-1.jpg  device > cloud (at turn, jpeg-85)     300 ms  310 ms  43 kB  1.24 J e",

@@ -64,7 +64,7 @@ const directoryServer = (...more: readonly string[]): Promise<ServerProcess> =>
   listening("gateway", "--data-class", "internal", ...more);
 
 it(
-  "a directory server of the directory that hangs, dies and comes back empty is missed by nobody who read it, and all is caught up",
+  "a directory server that hangs, dies and comes back empty disturbs no reader, and all changes are caught up",
   { timeout: 180_000 },
   async () => {
     const first = await directoryServer("--port", "0");
@@ -99,7 +99,7 @@ it(
   },
 );
 
-it("what becomes of a directory is logged and counted by the gateway that reads it, also before it listens", async () => {
+it("the fate of a directory is logged and counted by the gateway that reads it, also before it listens", async () => {
   const file = join(folder, "endpoints.yaml");
   const endpoints =
     "schemaVersion: 1\nentries: [{ id: one, address: http://127.0.0.1:1, tier: edge, zone: eu }]\n";

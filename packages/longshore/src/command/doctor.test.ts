@@ -23,7 +23,7 @@ async function findings(
   return { code, found: (JSON.parse(out) as { findings: Found[] }).findings };
 }
 
-it("tells versions, the optional runtime and folders that can be used", async () => {
+it("reports versions, the optional runtime and usable folders", async () => {
   const folder = await mkdtemp(join(tmpdir(), "longshore-doctor-test-"));
   folders.push(folder);
   const { code, found } = await findings(folder);
@@ -39,7 +39,7 @@ it("tells versions, the optional runtime and folders that can be used", async ()
   expect(code).toBe(0);
 });
 
-it("names a folder that is not there, or is a file, and what to do", async () => {
+it("names a folder that is absent, or is a file, and the remedy", async () => {
   const folder = await mkdtemp(join(tmpdir(), "longshore-doctor-test-"));
   folders.push(folder);
   const file = join(folder, "file");

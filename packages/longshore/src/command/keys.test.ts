@@ -52,7 +52,7 @@ describe("longshore keys", () => {
     expect(notes.join("\n")).toMatch(/kyes\.json has no keys/);
   });
 
-  it("speaks JSON when asked to", async () => {
+  it("writes JSON on request", async () => {
     const at = ["--file", file("keys.json"), "--json"];
     const made = JSON.parse((await run("keys", "add", ...at, "--tenant", "acme")).out[0] ?? "") as object;
     expect(made).toMatchObject({ tenant: "acme", rights: ["infer"], key: expect.stringMatching(/^lsk_/) });
@@ -94,7 +94,7 @@ describe("longshore keys", () => {
     expect((await run("keys", "list", ...at)).out[0]).toMatch(/acme +revoked/);
   });
 
-  it("refuses to revoke what is not there, and files that are no keys", async () => {
+  it("refuses to revoke an absent key, and files that are no keys", async () => {
     const at = ["--file", file("keys.json")];
     expect((await run("keys", "revoke", "0123456789abcdef", ...at)).code).toBe(2);
     await writeFile(file("keys.json"), "{}");

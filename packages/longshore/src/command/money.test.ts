@@ -81,7 +81,7 @@ describe("prices of two servers", () => {
     expect(paid.costMicros).toBeCloseTo(5e6 * (took / 1000), 3);
   });
 
-  it("keep maxCostMicros cold and warm, and refuse what has no price", async () => {
+  it("keep maxCostMicros cold and warm, and refuse servers without a price", async () => {
     const app = await opened({ servers: [priced(dear, dearPrice)] });
     for (let count = 0; count < 4; count++) {
       await expect(ask(app, { maxCostMicros: 1 })).rejects.toMatchObject({
@@ -98,7 +98,7 @@ describe("prices of two servers", () => {
 });
 
 describe("a gateway over two priced servers and a priced link", () => {
-  it("adds up what the path costs, and its metrics agree with the results to the micro", async () => {
+  it("adds up the costs of the path, and its metrics agree with the results to the micro", async () => {
     const app = await opened({ servers: [{ address: gate.address, microsPerMegabyte: 0 }] });
     // Until both servers have made their offers, the known one answers.
     await vi.waitFor(

@@ -5,7 +5,7 @@ import { allWritten, runningLines } from "./output.ts";
 /** A pipe that holds next to nothing itself. */
 const pipe = (): PassThrough => new PassThrough({ writableHighWaterMark: 1, readableHighWaterMark: 1 });
 
-it("leaves out the lines of a server that nobody reads, says how many, and goes on when they are read", async () => {
+it("leaves out the lines of a server that are not read, reports how many, and goes on when they are read", async () => {
   const stream = pipe();
   const line = runningLines(stream);
   const kilobyte = "x".repeat(1023);

@@ -3,7 +3,7 @@ import { bytesOf } from "@longshore/core/internal";
 import { expect, it } from "vitest";
 import { accountText, directoryLine, tensorJson, tensorLine } from "./print-result.ts";
 
-it("prints numbers of 16 bits as what they stand for", () => {
+it("prints numbers of 16 bits by their values", () => {
   const half = tensorOf("y", "FP16", [3], bytesOf(Uint16Array.of(0x3c00, 0xb800, 0x7c00)));
   expect(tensorLine("y", half)).toBe("y: FP16 [3]  1 -0.5 Infinity");
   expect(tensorJson(half)).toEqual({ datatype: "FP16", shape: [3], data: [1, -0.5, "Infinity"] });
@@ -11,7 +11,7 @@ it("prints numbers of 16 bits as what they stand for", () => {
   expect(tensorLine("y", wide)).toBe("y: BF16 [2]  1 -2");
 });
 
-it("says of a directory what is not believed of it, in touch or not", () => {
+it("reports refused entries of a directory, in touch or not", () => {
   const because = "till-4: it is not signed by one of the operator's keys";
   expect(directoryLine({ ageMs: 5 })).toBe("in touch");
   expect(directoryLine({ ageMs: 5, refused: { count: 1, because } })).toBe(

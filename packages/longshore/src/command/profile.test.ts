@@ -67,7 +67,7 @@ async function profiled(model: string, change: Partial<ProfileCommandOptions>): 
   return noted;
 }
 
-it("says what it left out, and what could be done about it", async () => {
+it("reports the parts that it left out, and the remedy", async () => {
   const left = "left out negated (step turn), which only other endpoints have, and what follows:";
   const alone = await profiled("plain", {});
   expect(alone).toContain(`${left} name servers that have them (--at) to measure all of it`);
@@ -76,7 +76,7 @@ it("says what it left out, and what could be done about it", async () => {
   expect(named).toContain(`${left} pipelines in sequences are measured up to there`);
 });
 
-it("keeps what is known of other variants when it writes some, and measures the first one where nothing is", async () => {
+it("keeps the knowledge of other variants when it writes some, and measures the first one without any", async () => {
   const written = async (variant: string, model = "variants"): Promise<Profile> => {
     await profiled(model, { variant: [variant], write: true });
     const path = join(folder, "models", model, "1", "profile.json");

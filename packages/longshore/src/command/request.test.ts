@@ -40,7 +40,7 @@ function command(...args: readonly string[]): Promise<{ code: unknown; out: stri
   });
 }
 
-it("asks a server for a model that only the server has", async () => {
+it("uses a server for a model that only the server has", async () => {
   const done = await command(
     "infer",
     "only-there",
@@ -58,7 +58,7 @@ it("asks a server for a model that only the server has", async () => {
   ]);
 });
 
-it("says where it looked for a model that nobody has, and refuses files that are not there", async () => {
+it("says where it looked for an unknown model, and refuses absent files", async () => {
   const nowhere = await command("infer", "none", "in.json", "--at", running.address);
   expect(nowhere.code).toBe(2);
   expect(nowhere.error).toContain(`there is no model none here, nor at ${running.address}`);

@@ -92,7 +92,7 @@ async function answering(agent: Agent, { address }: ServerProcess, delayMs: numb
   return { late, state };
 }
 
-describe("a server that is told to stop", () => {
+describe("a server at its stop signal", () => {
   /**
    * Stops a server while an answer has been under way for this long; undefined if it ended before the server had the whole
    * request.
@@ -121,7 +121,7 @@ describe("a server that is told to stop", () => {
     return isOver ? undefined : replies;
   }
 
-  it("is not ready at once, refuses new work while it listens, finishes what is under way, and exits with 0", async () => {
+  it("is not ready at once, refuses new work while it listens, finishes work under way, and exits with 0", async () => {
     const replies = (await stopped(1500)) ?? (await stopped(10_000)) ?? (await stopped(50_000));
     expect(replies).toMatchObject([
       { status: 503, headers: { connection: "close" } },
@@ -131,7 +131,7 @@ describe("a server that is told to stop", () => {
     expect(JSON.parse(replies?.at(-1)?.text ?? "")).toMatchObject({ reason: "shutting-down" });
   });
 
-  it("exits with 0 when its time is over, whatever is under way", async () => {
+  it("exits with 0 when its time has passed, with any work under way", async () => {
     const server = await start("--drain-seconds", "0.2");
     const agent = new Agent({ keepAlive: true });
     const { late } = await answering(agent, server, 50_000);
@@ -141,7 +141,7 @@ describe("a server that is told to stop", () => {
     agent.destroy();
   });
 
-  it("ends when its time is over, also in the middle of a run that nothing can end", async () => {
+  it("ends when its time has passed, also in the middle of a run that cannot be ended", async () => {
     const server = await start("--drain-seconds", "0.2");
     const agent = new Agent({ keepAlive: true });
     const trips = { name: "trips", datatype: "INT64", shape: [], data: [1e12] };
@@ -157,7 +157,7 @@ describe("a server that is told to stop", () => {
     agent.destroy();
   });
 
-  it("ends at once when it is told again, and not by the same signal that came twice", async () => {
+  it("ends at once at a second signal, and not at the same signal delivered twice", async () => {
     const server = await start("--drain-seconds", "120");
     const agent = new Agent({ keepAlive: true });
     const { late } = await answering(agent, server, 50_000);
@@ -171,7 +171,7 @@ describe("a server that is told to stop", () => {
   });
 });
 
-it("a server that is told to stop while it loads models finishes what is under way at those that it has", async () => {
+it("a server that is stopped while it loads models finishes the requests under way", async () => {
   const starting = `${folder}-starting`;
   await cp(join(folder, "late"), join(starting, "late"), { recursive: true });
   for (const name of ["1", "warmup"]) await mkdir(join(starting, "slow", name), { recursive: true });
@@ -208,7 +208,7 @@ describe("a command that waits for a server that says nothing", () => {
   it.each([
     ["serve", 0, ["--packages-from"], ["--package", "double", "--packages-into"]],
     ["rollout", 1, ["status", "--at"], []],
-  ])("%s ends when it is told to stop", async (name, code, to, more) => {
+  ])("%s ends at its stop signal", async (name, code, to, more) => {
     const silent = createServer().listen(0, "127.0.0.1");
     await once(silent, "listening");
     // An address of TCP: the server listens on a port.
@@ -282,7 +282,7 @@ describe("a rolling restart", () => {
   });
 
   it(
-    "of every server behind a gateway fails no request of clients that never try again",
+    "of every server of a gateway fails no request of clients that never retry",
     { timeout: 600_000 },
     async () => {
       const servers = await Promise.all([start(), start(), start()]);

@@ -21,7 +21,7 @@ afterAll(() => rm(folder, { recursive: true }));
 it.each([
   ["1.onnx", "c1", "the model has no cut c1 inside; it runs whole or not at all"],
   ["3.onnx", "end", "the model has no cut end inside; it has c1 to c2 (those"],
-])("split says of %s what cuts there are instead of %s", async (file, cut, told) => {
+])("split reports for %s the present cuts instead of %s", async (file, cut, told) => {
   const said: string[] = [];
   const say = (text: string): void => void said.push(text);
   const stop = new AbortController().signal;

@@ -9,7 +9,7 @@ import { serve } from "./serve.ts";
 const folder = await mkdtemp(join(tmpdir(), "longshore-batch-"));
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
-it("a server of a real model that batches tells with its replies how requests share runs, by its own runs", async () => {
+it("a server of a real model that batches reports with its replies how requests share runs, by its own runs", async () => {
   await writeModels(folder);
   await appendFile(join(folder, "simple", "config.pbtxt"), "\ndynamic_batching { }\n");
   const running = await serve({ store: (await openModel(folder)).store, port: 0 });

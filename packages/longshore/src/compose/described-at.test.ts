@@ -59,7 +59,7 @@ it.each([
   },
 );
 
-it("says who never answered, of a model and of a step", async () => {
+it("names the servers that never answered, for a model and for a step", async () => {
   vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
   const late = async <T>(ask: (address: string) => Promise<T>): Promise<[T, string]> => {
     let reached = (): void => undefined;
@@ -90,7 +90,7 @@ it("says who never answered, of a model and of a step", async () => {
   expect(missing).toEqual([`step look cannot run at ${at}: ${why(at, "n")}`]);
 });
 
-it("asks all servers at once, and believes the first in order that has the model", async () => {
+it("sends to all servers at once, and believes the first in order that has the model", async () => {
   let reached = (): void => undefined;
   const asked = new Promise<void>((resolve) => (reached = resolve));
   // Both answer only after the last one has its request.

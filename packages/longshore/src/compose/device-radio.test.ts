@@ -8,7 +8,7 @@ it.each([
   [{ "http://a": "ethernet" }, radios.wired],
   [{ "http://a": undefined }, radios.wired],
   [{}, radios.wired],
-] as const)("takes what the interfaces towards %j draw", async (kinds, radio) => {
+] as const)("uses the power of the interfaces towards %j", async (kinds, radio) => {
   const hint = (address: string) => {
     const kind = (kinds as Record<string, "wifi" | "cellular" | "ethernet" | undefined>)[address];
     return Promise.resolve(kind === undefined ? undefined : { kind });

@@ -107,7 +107,7 @@ it("servers join a directory server over HTTP; an app that knows only the direct
   await registry.close();
 });
 
-it("a server tells its directory server of an entry that is signed again into its file, and of none that is not good", async () => {
+it("a server sends its directory server an entry that is signed again into its file, and no bad one", async () => {
   const entryOf = async (serial: number, zone: string, id = "till"): Promise<string> => {
     const { address: _its, ...body } = testEntry({ id, serial, zone });
     const entries = [await sign("directory entry", entryJson(body), operator)];
@@ -136,7 +136,7 @@ it("a server tells its directory server of an entry that is signed again into it
   await Promise.all([till.close(0), gate.close(0)]);
 });
 
-it("a server that joined and is told to stop is not ready at once, and refuses new work while others hear of it", async () => {
+it("a joined server that is stopped is not ready at once, and refuses new work while others learn of it", async () => {
   const directoryServer = await gateway({
     port: 0,
     dataClass: "public",
@@ -354,7 +354,7 @@ entries:
   ]);
 });
 
-it("wrong uses of the options are refused with what to do", async () => {
+it("wrong uses of the options are refused with the remedy", async () => {
   for (const [args, words] of [
     [["infer", file("models/double"), "--operator-keys", "k"], "go with --directory"],
     [["serve", file("models"), "--entry", "e"], "go with --join"],

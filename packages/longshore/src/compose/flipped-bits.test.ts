@@ -158,7 +158,7 @@ it("gives no wrong answer when a bit of a request or reply is flipped on its way
   expect(reasons.get("checksum-mismatch")).toBeGreaterThan(100);
 });
 
-it("takes no description and no offer of which a bit was flipped on its way", async () => {
+it("accepts no description and no offer with a bit flipped on its way", async () => {
   const between = await relay(await server());
   const clock = systemClock();
   const info = serverInfo({ address: between.address, kind: "longshore" });

@@ -14,7 +14,7 @@ afterEach(async () => {
   for (const one of open.splice(0).reverse()) await one.close();
 });
 
-it("shows what the server is shown to no other port: neither credentials nor a certificate", async () => {
+it("shows the server's credentials to no other port: neither credentials nor a certificate", async () => {
   const authority = await testAuthority();
   const served = await authority.issue({ name: "server", addresses: ["127.0.0.1"] });
   const own = await authority.issue({ name: "gateway" });

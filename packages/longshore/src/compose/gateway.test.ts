@@ -99,7 +99,7 @@ it.each(["longshore", "oip"] as const)(
 );
 
 it.each(["longshore", "oip"] as const)(
-  "says so, too, of one model that a server of kind %s has put away, though nothing else asks for it",
+  "reports one model that a server of kind %s has unloaded, too, without other requests for it",
   async (kind) => {
     const { store } = await openModel(folder);
     const one = await serve({ store, port: 0, id: "one", allowManagement: true });
@@ -119,7 +119,7 @@ it.each(["longshore", "oip"] as const)(
   },
 );
 
-it("shows the configuration of a model as its server does, with what only the operator's file says", async () => {
+it("shows the configuration of a model as its server does, without the file's private fields", async () => {
   const own = await mkdtemp(join(tmpdir(), "longshore-gateway-config-"));
   try {
     await writeModels(own);
@@ -147,14 +147,14 @@ it("shows the configuration of a model as its server does, with what only the op
   }
 });
 
-it("is told apart from its servers when nobody gave any of them a name", async () => {
+it("differs from its servers in name when none of them was given one", async () => {
   const servers = [{ address: (await server()).address }, { address: (await server()).address }];
   const gate = await gateway({ port: 0, dataClass: "internal", servers });
   open.push(gate);
   expect((await infer(gate.address)).status).toBe(200);
 });
 
-it("lists in time what its servers have, where one says nothing and where two gateways know each other", async () => {
+it("lists its servers' models in time, if one is silent and if two gateways know each other", async () => {
   let asked = 0;
   const silent = createServer(({ url }) => void (asked += Number(url === "/v2/repository/index")));
   silent.listen(0, "127.0.0.1");
@@ -205,7 +205,7 @@ it("answers every request although a server goes away while they are under way",
   expect(replies.filter((reply) => reply !== "answered")).toEqual([]);
 });
 
-it("refuses requests whose data class nobody stated, unless the operator did", async () => {
+it("refuses requests without a data class, unless the operator stated one", async () => {
   const one = await server("one");
   const strict = await before([one], { dataClass: "unknown" });
   const refused = await infer(strict.address);
@@ -223,7 +223,7 @@ it("says so when no server answers", async () => {
   expect(await reply.json()).toMatchObject({ reason: "unreachable" });
 });
 
-it("keeps idempotency keys of its tenants apart at a server that is not told of them", async () => {
+it("keeps idempotency keys of its tenants apart at a server that does not get their names", async () => {
   const identity = join(folder, "identity.yaml");
   await writeFile(identity, "keys: { file: keys.json }\n");
   const store = keyStore(join(folder, "keys.json"), () => Date.now());

@@ -27,7 +27,7 @@ function machine(hint: LinkHint | undefined) {
   return { asked, parts };
 }
 
-it("begins beliefs about links of servers at what the machine tells, at what is said of them, or at nothing", async () => {
+it("begins beliefs about links of servers at the machine's facts, at stated hints, or at nothing", async () => {
   const { asked, parts } = machine(thin);
   const servers = [
     "http://told:1",
@@ -48,7 +48,7 @@ it("begins beliefs about links of servers at what the machine tells, at what is 
   await Promise.all(endpoints.map((endpoint) => endpoint.close()));
 });
 
-it("asks once for an endpoint of a directory that comes, goes and comes back, and not where something is said of it", async () => {
+it("reads once for an endpoint of a directory that comes, goes and comes back, and not for a stated hint", async () => {
   const { asked, parts } = machine(thin);
   const endpointStates = endpointDialler(parts, ({ id }) => (id === "said:1" ? { link: false } : {}));
   const told = serverInfo("http://told:1");
@@ -62,7 +62,7 @@ it("asks once for an endpoint of a directory that comes, goes and comes back, an
   expect(asked).toEqual(["http://told:1"]);
 });
 
-it("lets stand what was measured while the machine was asked", async () => {
+it("keeps measurements made while the machine was read", async () => {
   let tell: (hint: LinkHint) => void = () => undefined;
   const told = new Promise<LinkHint>((resolve) => (tell = resolve));
   const link = hintedLink(model, "http://a:1", undefined, () => told);
@@ -76,7 +76,7 @@ it("lets stand what was measured while the machine was asked", async () => {
   expect(meanOf(link.transferMs(600_000, "up", 100))).toBe(measuredMs);
 });
 
-it("begins at nothing where the machine may not be asked", async () => {
+it("begins at nothing if the machine may not be read", async () => {
   const link = hintedLink(model, "http://a:1", undefined, () => Promise.reject(new Error("not permitted")));
   await settled();
   expect(meanOf(link.transferMs(600_000, "up", 0))).toBe(usualMs);

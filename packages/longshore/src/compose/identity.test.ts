@@ -104,7 +104,7 @@ describe("identity from files", () => {
     expect(await identity.identify(ask(others.text))).toMatchObject({ tenant: "beta" });
   });
 
-  it("asks the issuer's address for its keys, and a file beside it", async () => {
+  it("fetches keys from the issuer's address, and from a file beside it", async () => {
     const { exportJWK, generateKeyPair, SignJWT } = await import("jose");
     const { privateKey, publicKey } = await generateKeyPair("EdDSA", { extractable: true });
     const jwks = JSON.stringify({ keys: [await exportJWK(publicKey)] });

@@ -2,7 +2,7 @@ import { manualClock } from "@longshore/testkit";
 import { expect, it } from "vitest";
 import { leave } from "./join.ts";
 
-it("a server that is told to stop waits for a directory server that says nothing no longer than for what else keeps it", async () => {
+it("a server that is stopped waits for a silent directory server no longer than for its other work", async () => {
   const clock = manualClock();
   const until = (ms: number): Promise<void> => new Promise((resolve) => void clock.timer(ms, resolve));
   const silent = { [Symbol.asyncDispose]: () => until(5000) };

@@ -13,7 +13,7 @@ afterAll(async () => {
   for (const one of open) await one.close(0);
 });
 
-it("an app keeps what it learned of a link and its server, and ignores a torn file with one event", async () => {
+it("an app keeps its learned beliefs of a link and its server, and ignores a torn file with one event", async () => {
   const folder = await mkdtemp(join(tmpdir(), "longshore-beliefs-"));
   await writeDouble(join(folder, "models"));
   const server = await serve({ store: (await openModel(join(folder, "models"))).store, port: 0, id: "edge" });

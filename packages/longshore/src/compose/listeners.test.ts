@@ -61,7 +61,7 @@ describe("two servers on neighbouring ports", () => {
     expect(notes[0]).toContain("--grpc-port");
   });
 
-  it("are told who has the port when the higher one comes second", async () => {
+  it("learn which one has the port when the higher one comes second", async () => {
     const port = await pair();
     const first = await opened(port, []);
     expect(first.grpcAddress).toBe(`127.0.0.1:${port + 1}`);

@@ -45,7 +45,7 @@ function world(made: Readonly<Record<string, readonly string[]>> = {}) {
 }
 
 describe("models that are loaded at the start", () => {
-  it("are loaded four at a time, and what fails leaves the others and is told in their order", async () => {
+  it("are loaded four at a time, and failures do not stop the others and are reported in order", async () => {
     const { begun, reported, missing, parts, end } = world();
     const all = loadAll(["a", "b", "unread", "d", "e"], false, parts, call);
     await settle();
@@ -60,7 +60,7 @@ describe("models that are loaded at the start", () => {
     await all;
   });
 
-  it("come after what they are made of, in whatever order they are named", async () => {
+  it("come after the models that they use, in any order of names", async () => {
     const uses = { outer: ["middle", "b"], middle: ["a"], ring: ["gnir"], gnir: ["ring"] };
     const { begun, parts, end } = world(uses);
     const all = loadAll(["outer", "b", "ring", "gnir", "a", "a"], false, parts, call);
@@ -89,7 +89,7 @@ describe("models that are loaded at the start", () => {
     expect([begun, reported, missing]).toEqual([["a", "b", "c", "d"], [], []]);
   });
 
-  it("make room for each other as they did one after the other", async () => {
+  it("make room for each other as they would one after the other", async () => {
     const clock = manualClock();
     const models = { one: oneStage([], [], 1, () => new Map()) };
     const runtime = memoryRuntime({ models, clock, loadMs: 50 });

@@ -48,7 +48,7 @@ async function gatewayBefore(relays: readonly FaultyRelay[], mostRounds = 10): P
 }
 
 it.each([1, 2])(
-  "asks %i servers at once that are whole again after they refused connections and then closed them",
+  "sends to %i servers at once that are healthy again after they refused connections and then closed them",
   async (count) => {
     const relays = await Promise.all(Array.from({ length: count }, (_, at) => relayed(`server-${at}`)));
     const gate = await gatewayBefore(relays, 0);
@@ -110,7 +110,7 @@ it("sends a request again to its only server after a reset, while its deadline l
   expect((await asked).status).toBe(200);
 });
 
-it("asks the one of two servers that failed a request again when the other one holds it", async () => {
+it("sends to the server that failed a request again when the other one holds it", async () => {
   const relays = [await relayed("one"), await relayed("two")] as const;
   const gate = await gatewayBefore(relays);
   for (let request = 0; request < 20; request++) expect((await ask(gate)).status).toBe(200);
@@ -126,7 +126,7 @@ it("asks the one of two servers that failed a request again when the other one h
 });
 
 it.each([300, 1500, 4000])(
-  "says that the deadline of %i ms passed while a silent server was asked what it has",
+  "reports that the deadline of %i ms passed while a silent server was polled",
   async (deadlineMs) => {
     const relay = await relayed("server");
     const gate = await gatewayBefore([relay]);

@@ -2,7 +2,7 @@ import { defaultWireLimits } from "@longshore/core";
 import { expect, it } from "vitest";
 import { messageLimits } from "./message-limits.ts";
 
-it("a server that takes bodies of 2 GiB takes a tensor that fills one, and two of them at a time, with what is kept of each", () => {
+it("a server that takes bodies of 2 GiB takes a tensor that fills one, and two of them at a time, with their kept bytes", () => {
   const most = 2 ** 31 - 1;
   expect(messageLimits(most)).toEqual({
     limits: { ...defaultWireLimits, maxBodyBytes: most, maxTensorBytes: most },

@@ -75,7 +75,7 @@ const step = (value: number, parameters: object, ...state: readonly object[]): o
 });
 
 describe("a server under explicit control", () => {
-  it("loads at the start, over the network, and says what could not be", async () => {
+  it("loads at the start and over the network, and reports failures", async () => {
     const reported: string[] = [];
     const options: Partial<ServeOptions> = {
       modelControl: "explicit",
@@ -116,7 +116,7 @@ describe("a server under explicit control", () => {
 });
 
 describe("a model's configuration", () => {
-  it("is told as it was read, in Triton's JSON, whatever lies in the folder since", async () => {
+  it("is shown as it was read, in Triton's JSON, after any later change of the folder", async () => {
     const own = mkdtempSync(join(tmpdir(), "longshore-configuration-"));
     const onnx = tritonModels()["identity_fp32/1/model.onnx"] ?? "";
     const port = (kind: string, name: string): string =>
@@ -179,7 +179,7 @@ describe("a server that is to load models at the start", () => {
     });
   });
 
-  it("is ready once what failed was loaded after all", async () => {
+  it("is ready once a failed model was loaded after all", async () => {
     const options: Partial<ServeOptions> = {
       loadModels: ["mended"],
       exitOnError: false,
@@ -199,7 +199,7 @@ describe("a server that is to load models at the start", () => {
     rmSync(join(folder, "mended"), { recursive: true });
   });
 
-  it("minds what is loaded and unloaded while others of them are still being loaded", async () => {
+  it("respects loads and unloads while others of them are still being loaded", async () => {
     let port = 0;
     await running({}, (_ask, { address }) => Promise.resolve(void (port = Number(new URL(address).port))));
     const files = folderStore(folder);
@@ -255,7 +255,7 @@ describe("a server that is to load models at the start", () => {
     await missing.complete;
   });
 
-  it("is ready once what failed came or went with another model", async () => {
+  it("is ready once a failed model came or went with another one", async () => {
     const pipeline = `inputs: [{ name: x, datatype: FP32, shape: [-1, -1] }]
 pipeline: { steps: [{ id: s, model: inner, inputs: { INPUT0: x } }], outputs: { y: s.OUTPUT0 } }`;
     const options: Partial<ServeOptions> = {
@@ -278,7 +278,7 @@ pipeline: { steps: [{ id: s, model: inner, inputs: { INPUT0: x } }], outputs: { 
     for (const name of ["inner", "outer"]) rmSync(join(folder, name), { recursive: true });
   });
 
-  it("stays not ready for one whose configuration cannot be read, whatever else is loaded", async () => {
+  it("stays not ready for one whose configuration cannot be read, with any others loaded", async () => {
     const options: Partial<ServeOptions> = {
       modelControl: "explicit",
       loadModels: ["misspelt"],
@@ -293,7 +293,7 @@ pipeline: { steps: [{ id: s, model: inner, inputs: { INPUT0: x } }], outputs: { 
     rmSync(join(folder, "misspelt"), { recursive: true });
   });
 
-  it("waits for none that the index says is unloaded or there, and tells why it could not look", async () => {
+  it("waits for none that the index reports as unloaded or present, and says why it could not look", async () => {
     const reported: string[] = [];
     let entries: readonly IndexEntry[] | undefined;
     const missing = missingModels({
@@ -338,7 +338,7 @@ pipeline: { steps: [{ id: s, model: inner, inputs: { INPUT0: x } }], outputs: { 
     await missing.complete;
   });
 
-  it("neither loads nor misses what was removed before its turn came, or while it was loaded", async () => {
+  it("neither loads nor misses a model that was removed before its turn came, or while it was loaded", async () => {
     const loaded: string[] = [];
     const missing = missingModels(noIndex);
     const engine = {
@@ -397,7 +397,7 @@ pipeline: { steps: [{ id: s, model: inner, inputs: { INPUT0: x } }], outputs: { 
     expect(looks).toBe(1);
   });
 
-  it("loads the one that the command names, and tells why it cannot", async () => {
+  it("loads the named model, and says why it cannot", async () => {
     const file = join(folder, "broken", "1", "model.onnx");
     const { code, notes } = await command("serve", file, "--port", "0");
     expect(code).not.toBe(0);
@@ -406,7 +406,7 @@ pipeline: { steps: [{ id: s, model: inner, inputs: { INPUT0: x } }], outputs: { 
 });
 
 describe("sequences over HTTP", () => {
-  it("need no step numbers, and their state is taken back only sealed from who may not run parts of models", async () => {
+  it("need no step numbers, and their state is accepted only sealed from callers that may not run parts of models", async () => {
     await running({}, async (ask) => {
       const model = "/v2/models/accumulate_int32/infer";
       expect(
@@ -451,7 +451,7 @@ describe("sequences over HTTP", () => {
 });
 
 describe("a server that polls", () => {
-  it("has loaded all when it is ready, and takes what is new without being asked", async () => {
+  it("has loaded all when it is ready, and loads new ones by itself", async () => {
     const options: Partial<ServeOptions> = {
       modelControl: "poll",
       pollMs: 20,

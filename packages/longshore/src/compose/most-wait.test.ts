@@ -111,7 +111,7 @@ describe("a server that others were quicker to", () => {
     expect(never.bounds.length).toBeLessThan(15);
   });
 
-  it("is told nothing where nobody else sends", async () => {
+  it("gets no report if no other client sends", async () => {
     const [alone, other] = [new Busy(1, 0), new Busy(0.1, 1)];
     alone.inFlight = other.inFlight = 0;
     const ask = await before(alone, other);

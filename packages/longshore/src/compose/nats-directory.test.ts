@@ -51,7 +51,7 @@ it("servers join, and get packages, by the same addresses as apps find endpoints
 });
 
 describe("a directory in NATS", () => {
-  it("is read by its package, with the servers, the bucket, and what they are shown", async () => {
+  it("is read by its package, with the servers, the bucket, and their credentials", async () => {
     const record: DirectoryRecord = { signed: { body: testEntry({ id: "edge-1" }) } };
     const asked: unknown[] = [];
     const found: Partial<NatsPackage> = {
@@ -112,7 +112,7 @@ afterEach(() => {
 });
 
 describe.skipIf(!existsSync(program))("a directory in a real nats-server", () => {
-  it("tells its endpoints to whoever names it", async () => {
+  it("gives its endpoints to every reader that names it", async () => {
     const folder = mkdtempSync(join(tmpdir(), "longshore-nats-"));
     folders.push(folder);
     const child = spawn(program, ["-a", "127.0.0.1", "-p", "-1", "-js", "-sd", folder]);

@@ -58,7 +58,7 @@ const goesTo = (id: string, limits: Limits): Promise<void> =>
     { timeout: 60_000, interval: 10 },
   );
 
-it("a gateway makes small what the app asks for, request by request", async () => {
+it("a gateway minimises the app's objective, request by request", async () => {
   await goesTo("dear", {});
   await goesTo("cheap", { objective: "cost" });
   // A request costs 5 micros or 500: those are worth a millisecond together, then minutes.
@@ -70,7 +70,7 @@ it("a gateway makes small what the app asks for, request by request", async () =
   await goesTo("dear", { objective: "chance", deadlineMs: farMs - 100 });
 }, 300_000);
 
-it("refuses what it cannot make small, here and at the gateway", async () => {
+it("refuses an objective that it cannot minimise, here and at the gateway", async () => {
   const asked = (limits: object) =>
     app.infer("anomaly", { readings }, { dataClass: "public", ...limits } as Limits);
   await expect(asked({ objective: "speed" })).rejects.toMatchObject({

@@ -34,14 +34,14 @@ const shape = (...sizes: readonly number[]): Tensor =>
 const x = float32Tensor("x", [2, 3], Float32Array.of(1, 2, 3, 4, 5, 6));
 
 describe("a model whose file leaves ranks open", () => {
-  it("takes what its configuration declares", async () => {
+  it("follows the declarations of its configuration", async () => {
     const endpoint = openLocal({ store: store(declared) });
     open.push(endpoint);
     const { outputs } = await endpoint.offloader.infer("shaped", { x, shape: shape(3, 2) });
     expect(outputs.get("y")?.spec.shape).toEqual([3, 2]);
   });
 
-  it("answers elsewhere, too, in whatever shape comes", async () => {
+  it("answers elsewhere, too, for any shape", async () => {
     const running = await serve({ store: store(declared), port: 0 });
     open.push(running);
     const endpoint = openLocal({ servers: [running.address] });

@@ -51,7 +51,7 @@ async function before(servers: NonNullable<GatewayOptions["servers"]>, id: strin
 }
 
 it.each([1, 2])(
-  "inputs that Triton lets a request leave out may be left out behind %s gateways",
+  "inputs that Triton lets a request leave out may be left out through %s gateways",
   async (count) => {
     let address = await before([{ address: await triton(), kind: "oip" }], "near");
     if (count === 2) address = await before([{ address }], "far");

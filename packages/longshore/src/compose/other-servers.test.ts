@@ -117,13 +117,13 @@ it.each([
   expect(endpoints.map(({ asked }, at) => asked - (before[at] ?? 0))).toEqual([0, 20]);
 });
 
-it("says what a run takes there of what a server has counted, before any was sent", async () => {
+it("derives the time of a run there from the server's counts, before any request", async () => {
   const { offloader } = await over([await plain(() => kserveMetrics({ finished: 10, runSeconds: 7 }))]);
   const plan = await offloader.explain("m", x);
   expect(isInfeasible(plan) ? plan : plan.legs[0]?.travels?.promisedMs).toBe(700);
 });
 
-it("answers all the same where a server shows no metrics, or they are not wanted", async () => {
+it("answers nevertheless if a server shows no metrics, or they are not wanted", async () => {
   const silent = await plain(undefined);
   await (await over([silent])).ask();
   const endpoint = await plain(() => {
@@ -255,7 +255,7 @@ it("goes on to the newest version that a server has loaded since", async () => {
   expect(await first()).toBe(2);
 });
 
-it("asks a Triton again what it has that has unloaded the version it was asked for", async () => {
+it("reads a Triton's index again after it unloaded the requested version", async () => {
   const { first, load, unload } = await versioned("1");
   expect(await first()).toBe(1);
   load("2");
@@ -263,7 +263,7 @@ it("asks a Triton again what it has that has unloaded the version it was asked f
   expect(await first()).toBe(2);
 });
 
-it("answers at a gateway what names no version when the server has moved to another one", async () => {
+it("answers requests without a version at a gateway when the server has moved to another one", async () => {
   const { address, load, unload } = await versioned("1");
   const servers = [{ address, kind: "json", metrics: "none" }] as const;
   const gate = await gateway({ port: 0, dataClass: "internal", servers });

@@ -6,7 +6,7 @@ import { float32Tensor, tensorsOf } from "@longshore/core";
 import { doubleDescription, doubleEndpoint } from "@longshore/testkit";
 import { putOnline } from "./put-online.ts";
 
-it("joins no directory when what was to be loaded is there only after it was told to stop", async () => {
+it("joins no directory when its loads finish only after it was stopped", async () => {
   const double = { description: doubleDescription({ name: "double" }), run: () => new Map() };
   for (const stopped of [false, true]) {
     let memberships = 0;
@@ -27,7 +27,7 @@ it("joins no directory when what was to be loaded is there only after it was tol
   }
 });
 
-it("closes when a long answer was read that was there before, however slowly, within the time for what is under way", async () => {
+it("closes when a long answer that was there before has been read, however slowly, within its time", async () => {
   const values = 2 ** 23;
   const long = {
     description: doubleDescription({

@@ -45,7 +45,7 @@ async function gatewayOver(servers: readonly RunningServer[]): Promise<string> {
 const rows = Array.from({ length: 16 }, (_, index) => index);
 const inputs = ["INPUT0", "INPUT1"].map((name) => ({ name, datatype: "INT32", shape: [1, 16], data: rows }));
 
-it("loses no request that names no version while one of two servers reloads, whatever versions it has then", async () => {
+it("loses no request without a version while one of two servers reloads, with any versions after it", async () => {
   const own = await mkdtemp(join(tmpdir(), "longshore-reload-own-"));
   open.push({ close: () => rm(own, { recursive: true, force: true }) });
   await cp(folder, own, { recursive: true });

@@ -98,7 +98,7 @@ describe("content that is replaced", () => {
     expect(await answerOf(server.address, () => replace(2))).toEqual([200, 2]);
   });
 
-  it("behind a gateway answers bodies that are passed on, which came before and after", async () => {
+  it("through a gateway answers forwarded bodies from before and after", async () => {
     const gate = await gateway({ port: 0, dataClass: "internal", servers: [{ address: server.address }] });
     open.push(gate);
     expect(await answerOf(gate.address)).toEqual([200, 1]);
@@ -109,7 +109,7 @@ describe("content that is replaced", () => {
     expect(await answerOf(gate.address, undefined, "/versions/1")).toEqual([200, 4]);
   });
 
-  it("behind a gateway lets sequences begin, and knows none that began before", async () => {
+  it("through a gateway lets sequences begin, and knows none that began before", async () => {
     const gate = await gateway({ port: 0, dataClass: "internal", servers: [{ address: server.address }] });
     open.push(gate);
     const step = async (id: number, start: boolean): Promise<readonly unknown[]> => {
@@ -136,7 +136,7 @@ describe("content that is replaced", () => {
     expect(await step(2, false)).toEqual([400, "sequence-unknown"]);
   });
 
-  it("behind a gateway gives the several answers of what is there now", async () => {
+  it("through a gateway gives several answers of the present content", async () => {
     const gate = await gateway({ port: 0, dataClass: "internal", servers: [{ address: server.address }] });
     open.push(gate);
     const firstOf = async (): Promise<unknown> => {

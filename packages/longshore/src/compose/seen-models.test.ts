@@ -68,7 +68,7 @@ const around = (model: string, type: string) => ({
   }),
 });
 
-it("makes no ensemble of models that who loads it does not see", async () => {
+it("makes no ensemble of models that its loader does not see", async () => {
   expect((await load("our-sums", around("simple", "TYPE_INT32"))).status).toBe(200);
   const hidden = await load("our-others", around("simple_int8", "TYPE_INT8"));
   const absent = await load("our-others", around("absent", "TYPE_INT8"));
@@ -77,13 +77,13 @@ it("makes no ensemble of models that who loads it does not see", async () => {
   expect(absent.text).not.toContain("simple");
 });
 
-it("names no models that who asks for another one does not see", async () => {
+it("names no models that the requester of another one does not see", async () => {
   const { status, text } = await load("our-absent");
   expect(status).toBe(404);
   expect(text).not.toContain("simple");
 });
 
-it("unloads no models that who unloads what is made of them does not see", async () => {
+it("unloads no models that the unloader of their pipeline does not see", async () => {
   const ready = async (model: string): Promise<number> => {
     const headers = { authorization: `Bearer ${other}` };
     return (await fetch(`${server.address}/v2/models/${model}/ready`, { headers })).status;

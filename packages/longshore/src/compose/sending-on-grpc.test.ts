@@ -141,7 +141,7 @@ const two = [
 const both = Buffer.concat([beginning(two), field(7, tensor), field(7, tensor)]);
 const twoPorts = two.map(({ name }) => ({ name, datatype: "FP32", shape: [-1] }));
 
-it("sends several inputs on, one behind the other, however they are cut", async () => {
+it("sends several inputs on, one after the other, however they are cut", async () => {
   const bodies: { json: unknown; tensors: Buffer }[] = [];
   const address = await grpcBefore([await upstream(taken(bodies), twoPorts)]);
   const other = Buffer.from(tensor).reverse();
@@ -182,7 +182,7 @@ it("sends all of it to another server when the first breaks off in the middle", 
   expect(bodies[0]?.tensors.equals(tensor)).toBe(true);
 });
 
-it("keeps no more of a message than it was told to, and then has no second try", async () => {
+it("keeps no more of a message than its limit, and then has no second try", async () => {
   let asked = 0;
   const infer: Infer = (request) => {
     asked += 1;
@@ -216,7 +216,7 @@ async function leftBehind(infer: Infer = () => undefined, ports = twoPorts) {
   return { address, left, began, asked: () => asked, answers: () => void (lies = false) };
 }
 
-it("gives up what it has begun where an input has another length than it said, and blames no server", async () => {
+it("gives up a forwarded request if an input's length differs from its announcement, and blames no server", async () => {
   const bodies: { json: unknown; tensors: Buffer }[] = [];
   const server = await leftBehind(taken(bodies));
   const address = await grpcBefore([server.address]);
@@ -275,7 +275,7 @@ it("leaves the server when the deadline passes before all of it is here", async 
   if (server.asked() > 0) await server.left;
 });
 
-it("asks nobody about a message that is beyond the limit, or that its rules keep here", async () => {
+it("calls no server for a message above the limit, or one that its rules keep here", async () => {
   const server = await leftBehind();
   const address = await grpcBefore([server.address]);
   const large = call(address);

@@ -94,7 +94,7 @@ it("sends all of it to another server when the first breaks off in the middle", 
   expect(bodies).toEqual([Buffer.concat([sent.head, sent.tensor])]);
 });
 
-it("sends all of it to another server when the first takes no more of it, so that what is sent there waits in buffers", async () => {
+it("sends all of it to another server when the first stops reading, so that its bytes wait in buffers", async () => {
   let stalls = false;
   let stalled = 0;
   const lengths: number[] = [];
@@ -125,7 +125,7 @@ it("sends all of it to another server when the first takes no more of it, so tha
   expect(lengths.at(-1)).toBe(large.head.byteLength + large.tensor.byteLength);
 });
 
-it("keeps no more of a body than it was told to, and then has no second try", async () => {
+it("keeps no more of a body than its limit, and then has no second try", async () => {
   let asked = 0;
   const infer: Infer = (request) => {
     asked += 1;
@@ -142,7 +142,7 @@ it("keeps no more of a body than it was told to, and then has no second try", as
   expect(asked).toBe(1);
 });
 
-it("plans a request with a deadline once, and refuses at once what no server could do in time", async () => {
+it("plans a request with a deadline once, and refuses at once a request that no server could serve in time", async () => {
   const plans: unknown[] = [];
   let policies = 0;
   const policy: Policy = {
@@ -226,7 +226,7 @@ it("passes a long answer on while it is arriving, and breaks off where that does
 it.each([
   ["its deadline passes", { "longshore-deadline": "700" }, "deadline-exceeded"],
   ["its server breaks off", {}, "no-answer"],
-])("tells in trailers why a reply that has begun stops: %s", async (_, headers, reason) => {
+])("reports in trailers why a reply that has begun stops: %s", async (_, headers, reason) => {
   const floats = 200_000;
   const { address } = await before([
     await upstream(async (request, response) => {
@@ -286,7 +286,7 @@ it.each(["reads on", "leaves"])(
   },
 );
 
-it("sends nothing of what its rules keep here, and says so before all of it has come", async () => {
+it("sends no byte of a request that its rules keep here, and says so before all of it has come", async () => {
   let asked = 0;
   const { address } = await before([await upstream(() => void (asked += 1))]);
   const sent = body();
@@ -300,7 +300,7 @@ it("sends nothing of what its rules keep here, and says so before all of it has 
   denied.destroy();
 });
 
-it("answers in the server's stead what does not fit the model", async () => {
+it("answers for the server if inputs do not fit the model", async () => {
   const wrong: Infer = (request, response) => {
     void readAll(request).then(() => {
       const json = Buffer.from(

@@ -58,7 +58,7 @@ describe.each(leavings)("when the server of a sequence %s", (_name, graceMs) => 
     expect(endpoints.size).toBe(2);
   });
 
-  it("a sequence of a client that keeps no state goes on behind a gateway", async () => {
+  it("a sequence of a client that keeps no state goes on through a gateway", async () => {
     const servers = [await server("one"), await server("two")];
     const gate = await gateway({
       port: 0,
@@ -97,7 +97,7 @@ describe.each([
   ["has no state", "simple_sequence", "longshore", [2, 2, 3]],
   ["stays at a server that lets none go", model, "oip", [1, 3, 6]],
 ] as const)("a sequence that %s", (_name, named, kind, sums) => {
-  it("is answered where there are several ways to go, in an app and behind gateways of gateways", async () => {
+  it("is answered over several ways, in an app and through gateways of gateways", async () => {
     const gates = await Promise.all(
       ["one", "two"].map(async (id) => {
         const gate = await gateway({

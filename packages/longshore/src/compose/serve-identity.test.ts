@@ -215,7 +215,7 @@ describe("a server with identity", () => {
     ).toBe(200);
   });
 
-  it("asks the same of gRPC: who, with which rights, on which surface", async () => {
+  it("demands the same of gRPC: identity, rights, surface", async () => {
     const model = (name: string): Uint8Array =>
       Uint8Array.of(0x0a, name.length, ...new TextEncoder().encode(name));
     const call = (method: string, message: Uint8Array, { key, certificate, headers = {} }: Shown) =>
@@ -274,7 +274,7 @@ describe("a server with identity", () => {
     expect(await call("ModelMetadata", model("secret"), { certificate: stranger })).toBe(unauthenticated);
   });
 
-  it("lets a gateway speak for its tenants, with what both may", async () => {
+  it("lets a gateway speak for its tenants, with the rights of both", async () => {
     const speaking = (tenant: string, rights?: string): Shown => ({
       certificate: gateway,
       headers: {
@@ -353,7 +353,7 @@ describe("a server with identity", () => {
     });
   });
 
-  it("forwards for a tenant to a server behind it, which is told whose it is", async () => {
+  it("forwards for a tenant to another server, which gets the tenant's name", async () => {
     const count = async (tenant: string): Promise<number> => {
       const { text } = await ask(server.metricsAddress ?? "", "GET", "/metrics", { key: keyOf.operations });
       const line = new RegExp(
@@ -398,7 +398,7 @@ describe("a server with identity", () => {
   });
 });
 
-it("a gateway that tells whose each request is serves one tenant while another has taken all that it gets there", async () => {
+it("a gateway that names the tenant of each request serves one tenant while another has used up its share there", async () => {
   await mkdir(file("busy/long/1"), { recursive: true });
   await writeFile(file("busy/long/1/model.onnx"), long());
   await writeFile(file("busy/long/model.yaml"), "dataClass: public\n");

@@ -126,7 +126,7 @@ async function inFlight(address: string): Promise<number> {
   return Number(/in-flight=(\d+)/.exec(reply.headers.get("longshore-load") ?? "")?.[1] ?? -1);
 }
 
-it("a server that says behind its answers over gRPC how busy it is, as ours does, is known to be", async () => {
+it("a server that reports its load after its answers over gRPC, as ours does, is known to be", async () => {
   const { address, grpcAddress } = await server("one");
   const parts = { clock: systemClock(), random: seededRandom(1), observer: silentObserver };
   const options = { metrics: "none" } as const;
@@ -144,7 +144,7 @@ it("a server that says behind its answers over gRPC how busy it is, as ours does
   expect(await endpoint.capabilities?.probe?.(0, call())).toBeUndefined();
 });
 
-describe.each(["longshore", "oip"] as const)("behind a gateway, asked as %s", (kind) => {
+describe.each(["longshore", "oip"] as const)("through a gateway, sent as %s", (kind) => {
   it("passes each answer on as it is made, through two gateways, and says where they were made", async () => {
     const behind = await before([await server("one")], kind, "behind");
     const { inferStream } = client(await beforeEndpoints([{ address: behind }], "gateway"));
@@ -161,7 +161,7 @@ describe.each(["longshore", "oip"] as const)("behind a gateway, asked as %s", (k
     ]);
   });
 
-  it("streams text of a server behind it, and refuses one answer alone", async () => {
+  it("streams text of another server, and refuses one answer alone", async () => {
     const address = await before([await server("one")], kind);
     const body = JSON.stringify({ TEXT: ["a", "b", "c"], DELAY: [0, 0, 0] });
     const stream = await fetch(`${address}/v2/models/words/generate_stream`, { method: "POST", body });
@@ -290,7 +290,7 @@ describe("for an app", () => {
     expect(await taken(both.ask(1, []))).toEqual([[0, "two"]]);
   });
 
-  it("come from this device, keep their deadline, and are told of once", async () => {
+  it("come from this device, keep their deadline, and are recorded once", async () => {
     const told: Event[] = [];
     const { offloader, ask } = await app({
       repository: folder,
@@ -320,7 +320,7 @@ describe("for an app", () => {
     ]);
   });
 
-  it("end between two answers when the offloader is closed, whether or not somebody reads on", async () => {
+  it("end between two answers when the offloader is closed, with or without a reader", async () => {
     const one = await server("one");
     const here = await app({ repository: folder });
     const there = await app({ servers: [one.address] });
@@ -332,7 +332,7 @@ describe("for an app", () => {
     }
   });
 
-  it("begin again where another content has taken the place of the model", async () => {
+  it("begin again if another content has replaced the model", async () => {
     const edge = await server("edge");
     const { ask } = await app({ servers: [{ address: edge.address, id: "edge" }] });
     expect(await taken(ask(2, [0, 0]))).toHaveLength(2);

@@ -9,7 +9,7 @@ import { singleFileStore } from "./single-file-store.ts";
 const folder = mkdtempSync(join(tmpdir(), "longshore-single-"));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-it("reads the file that was named, also through a link, and does not wait at a pipe in its place", async () => {
+it("reads the named file, also through a link, and does not wait at a pipe instead", async () => {
   const at = "m/1/model.onnx";
   writeFileSync(join(folder, "plain.onnx"), new Uint8Array([1, 2, 3]));
   symlinkSync(join(folder, "plain.onnx"), join(folder, "linked.onnx"));

@@ -131,7 +131,7 @@ it.each(["oip", "longshore"] as const)(
   },
 );
 
-it("asks the endpoints of a directory, too, what a model takes and gives", async () => {
+it("reads inputs and outputs of a model from the endpoints of a directory, too", async () => {
   const there = await server("there");
   const [away, other] = [serverInfo({ address: "http://127.0.0.1:1", id: "away" }), { id: "other" }];
   const directory = listedDirectory([
@@ -200,7 +200,7 @@ it.each(["oip", "longshore"] as const)(
   },
 );
 
-it("starts no sequence at an endpoint where what comes in may not go, though the model there is given less", async () => {
+it("starts no sequence at an endpoint that its inputs may not reach, though the model there gets less", async () => {
   const there = await server("there");
   const policy: Policy = {
     decide: ({ zone, reveals }) =>
@@ -211,7 +211,7 @@ it("starts no sequence at an endpoint where what comes in may not go, though the
   expect(await runs(there, "accumulate_int32")).toBe(0);
 });
 
-it("refuses a pipeline that keeps state here and asks another endpoint", async () => {
+it("refuses a pipeline that keeps state here and uses another endpoint", async () => {
   const also = "- { id: own, model: accumulate_int32, inputs: { INPUT: INPUT } }";
   const yaml = accumulated(also).replace("level: level.tensor", "own: own.OUTPUT");
   const offloader = device("", [named(await server("there"), "oip", "there")], {
@@ -256,7 +256,7 @@ pipeline:
 );
 
 it.each(["oip", "longshore"] as const)(
-  "asks a model of an endpoint of kind %s once for each answer that a step of ours makes",
+  "sends to a model of an endpoint of kind %s once for each answer of a step of ours",
   async (kind) => {
     const yaml = `
 inputs: [{ name: pairs, datatype: FP32, shape: [-1, 2] }]
@@ -340,7 +340,7 @@ it("profiles a pipeline with the model of a server as one of its steps", async (
   expect(all(result)).toEqual([-0.5, -0.5]);
 });
 
-it("profiles what runs here before a model that nobody named has, and keeps what was assumed of the rest", async () => {
+it("profiles the steps that run here before a model that no named server has, and keeps the assumed rest", async () => {
   const profile = await profiled([]);
   const [start, soft, turn, end] = cutsOf(profile);
   expect([start, soft, turn, end].map((one) => one!.cut.id)).toEqual(["start", "soft", "turn", "end"]);

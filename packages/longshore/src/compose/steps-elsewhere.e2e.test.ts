@@ -176,12 +176,12 @@ it("runs our transforms around a model that only a server of others has, under i
   expect(JSON.stringify(plan.lost)).toContain("only other endpoints have colours (step look)");
 });
 
-it.each(["json", "longshore"] as const)("asks a server of kind %s for the model of a step", async (kind) => {
+it.each(["json", "longshore"] as const)("uses a server of kind %s for the model of a step", async (kind) => {
   const offloader = device(pipeline(), [plain(await server(), { kind })]);
   expect(await labelled(offloader)).toMatchObject({ label: "green", small: [8, 8, 3] });
 });
 
-it("asks the servers what the model takes and gives where the pipeline does not say", async () => {
+it("reads the inputs and outputs of the model from the servers if the pipeline does not state them", async () => {
   const there = await server();
   const yaml = pipeline({ elsewhere: "true" });
   expect((await labelled(device(yaml, [plain(there)]))).label).toBe("green");
@@ -266,7 +266,7 @@ it.each([
   expect(await runs(there, "colours")).toBe(0);
 });
 
-it("lets what a step has declassified go where the picture may not", async () => {
+it("lets declassified outputs of a step go where the picture may not", async () => {
   const yaml = pipeline().replace(
     "transform: normalise-image,",
     "transform: normalise-image, declassifiesTo: public,",
@@ -282,7 +282,7 @@ it("lets what a step has declassified go where the picture may not", async () =>
   expect(textElements(result.outputs.get("label")!)).toEqual(["green"]);
 });
 
-it("asks for the version that the step names, and where the operator says so under another name", async () => {
+it("uses the version that the step names, and the operator's other name for it", async () => {
   const versions = { "colours/1/model.onnx": inverse(), "colours/2/model.onnx": colours() };
   const both = await server({ ...versions, "colours/model.yaml": 'versions: { specific: ["1", "2"] }' });
   const second = device(pipeline({ version: 'version: "2"' }), [plain(both)]);
@@ -430,7 +430,7 @@ it.each([coloursPorts, "true"])(
   },
 );
 
-it("says what is missing where a server has the pipeline, and nobody the model", async () => {
+it("names the missing part if a server has the pipeline, and none the model", async () => {
   const { address } = await edge(undefined, coloursPorts);
   const reply = await fetch(`${address}/v2/models/find/infer`, { method: "POST", body });
   expect(reply.status).toBe(503);

@@ -56,7 +56,7 @@ afterAll(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-describe("a server that tells what it does", () => {
+describe("a server with telemetry", () => {
   it("sends traces to the collector, the last of them when it closes, and keeps answers", async () => {
     const lines: string[] = [];
     const server = await serve({
@@ -104,7 +104,7 @@ describe("a server that tells what it does", () => {
     );
   });
 
-  it("answers the steps of an ensemble from memory, with what those found who asked the model itself", async () => {
+  it("answers the steps of an ensemble from memory, with the answers of requests to the model itself", async () => {
     const server = await serve({ store: (await openModel(folder)).store, port: 0 });
     const ask = async (model: string, data: readonly number[]) => {
       const reply = await fetch(`${server.address}/v2/models/${model}/infer`, {

@@ -279,7 +279,7 @@ function endpointsOf(result: Result): readonly string[] {
 const worlds = 40;
 
 describe("offers over three tiers", () => {
-  it("lead to what the exact planner finds, each tier knowing only its neighbours", async () => {
+  it("agree with the exact planner, each tier knowing only its neighbours", async () => {
     let inner = 0;
     for (let seed = 1; seed <= worlds; seed++) {
       const random = seededRandom(seed);
@@ -332,7 +332,7 @@ describe("offers over three tiers", () => {
     expect(call?.deadlineMs).toBeGreaterThan(startedMs + 700);
   });
 
-  it("lose to what a black hole really takes, after few answers", async () => {
+  it("lose to a black hole's real times, after few answers", async () => {
     const chain = { nodeMs: [60, 60, 60], bytes: [60_000, 40_000, 30_000] };
     const tiers: Tiers = { speeds: [0.4, 1.5, 8], bitsPerSecond: [40e6, 40e6], delayMs: [3, 15] };
     const one = world(chain, tiers, 2);

@@ -97,7 +97,7 @@ it("shows the configuration of a model as the server that has it does", async ()
   }
 });
 
-it("says what runs a model in its server's own words, and nothing where that says nothing", async () => {
+it("reports a model's runtime in its server's own words, and nothing without them", async () => {
   for (const is of [true, false]) {
     for (const address of await gateways(await triton(is))) {
       const reply = await fetch(`${address}/v2/models/m`);
@@ -126,7 +126,7 @@ it("names classes as the server does that has their labels", async () => {
   }
 });
 
-it("names them itself, without labels, where the server knows of no classes, and does not ask it for any", async () => {
+it("names them itself, without labels, if the server knows of no classes, and does not request any from it", async () => {
   const endpoint = await triton(false);
   for (const address of await gateways(endpoint))
     expect(await ask(address, 2)).toEqual([200, "BYTES", ["0.500000:1", "0.250000:0"]]);

@@ -124,7 +124,7 @@ async function open(options: Partial<EngineOptions> = {}): Promise<Opened> {
 const largest = (runs: readonly (readonly string[])[]): number =>
   runs.reduce((most, { length }) => Math.max(most, length), 0);
 
-describe("batching that nobody asked for", () => {
+describe("batching that the configuration does not enable", () => {
   it("joins requests of a tenant for a plain network, and 10,000 answers are those of each request alone", async () => {
     const inputs = Array.from({ length: 97 }, (_, index) => values(width, index % 7 === 0 ? 1000 : 1));
     const single = await open({ batching: "off" });

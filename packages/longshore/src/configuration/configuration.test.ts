@@ -52,7 +52,7 @@ const silent = {
 };
 
 describe("the settings", () => {
-  it("give each option of serve and gateway one place in the file", () => {
+  it("give each option of serve and gateway one key in the file", () => {
     const inFile = Object.values(sections).flatMap(({ options }) => Object.values(options));
     expect(new Set(inFile).size).toBe(inFile.length);
     const known = new Set([...inFile, ...endpointOptions, ...commandOnly]);
@@ -115,7 +115,7 @@ describe("config check", () => {
     expect(code).toBe(2);
   });
 
-  it("takes a good file, and names what the command does not use", async () => {
+  it("accepts a good file, and names the settings that the command does not use", async () => {
     const file = await written("server: { zone: eu }\nmodels: { workers: 2 }\n", "good.yaml");
     expect((await ran({}, "config", "check", file)).out).toContain("2 settings of the file are used");
     const { out } = await ran({}, "config", "check", file, "--as", "gateway");
@@ -140,7 +140,7 @@ describe("config show", () => {
     expect(of("models.queue")).toMatchObject({ value: 256, origin: "default" });
   });
 
-  it("shows no secret, and takes no variable that Kubernetes sets for a service", async () => {
+  it("shows no secret, and ignores variables that Kubernetes sets for a service", async () => {
     const file = await written(
       "endpoints: [{ address: 'http://a:1', key: edge.key }]\ndirectory: { from: 'http://me:pass@b' }\n",
       "secret.yaml",

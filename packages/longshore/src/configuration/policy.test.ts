@@ -42,7 +42,7 @@ const rules = `policy:
     - { classes: [secret], trust: attested }
 `;
 
-it("a server refuses data that may not come to it, whoever sends it", async () => {
+it("a server refuses data that may not come to it, from every sender", async () => {
   const serve = (zone: string, more = "") =>
     `server: { zone: ${zone} }\nlisteners: { port: 0 }\nmodels: { repository: models }\n${rules}${more}`;
   const here = await listening("serve", "--config", await written("de.yaml", serve("eu/de")));

@@ -25,7 +25,7 @@ function verdict(score: number, kinds: readonly number[], fault: string | null) 
   return judgeAnswer("anomaly", outputs, sample, samples);
 }
 
-it("counts a fault that is called by another's name as wrong, and says what it is", () => {
+it("counts a fault with another's name as wrong, and names it", () => {
   expect(verdict(0.9, [0.9, 0, 0, 0, 0.2], "spikes")).toEqual({ words: "spikes", rightRatio: 1 });
   expect(verdict(0.68, [0.64, 0, 0, 0, 0.68], "spikes")).toEqual({
     words: "resonance (is spikes)",

@@ -5,7 +5,7 @@ import { tensorFromJson } from "./json-tensor.ts";
 import { readNpy, writeNpy } from "./npy.ts";
 
 describe("npy", () => {
-  it("reads what it writes, for any shape", () => {
+  it("reads its own output, for any shape", () => {
     fc.assert(
       fc.property(fc.array(fc.integer({ min: 1, max: 5 }), { maxLength: 4 }), (shape) => {
         const count = shape.reduce((product, size) => product * size, 1);
@@ -26,7 +26,7 @@ describe("npy", () => {
     expect(readNpy("ids", bytes).spec).toEqual({ name: "ids", datatype: "INT64", shape: [2] });
   });
 
-  it("refuses anything else by name, whatever the bytes", () => {
+  it("refuses any other file by name, with any bytes", () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 200 }), (bytes) => {
         expect(() => readNpy("x", bytes)).toThrow(expect.objectContaining({ reason: "invalid-input" }));
@@ -51,7 +51,7 @@ describe("JSON tensors", () => {
     expect(tensorFromJson({ ...spec, datatype: "BYTES", shape: [1] }, "text").spec.datatype).toBe("BYTES");
   });
 
-  it("says what does not fit", () => {
+  it("names the mismatch", () => {
     const spec = { name: "x", datatype: "INT64", shape: [1, 3] } as const;
     expect(() => tensorFromJson(spec, [[1, 2], [3]])).toThrow(/differ in length/);
     expect(() => tensorFromJson(spec, [1, 2, 3, 4])).toThrow(/\[1, 3\]/);

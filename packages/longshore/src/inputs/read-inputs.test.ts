@@ -57,7 +57,7 @@ describe("inputs from files", () => {
     await expect(readInputFiles([file], ports, new Map())).rejects.toThrow("nest deeper than 64 levels");
   });
 
-  it("say how to save what NumPy makes by default", async () => {
+  it("say how to save NumPy's default types", async () => {
     await expect(readInputFiles([join(folder, "double.npy")], ports, new Map())).rejects.toThrow(
       "x: FP32 [2] was wanted, but the file holds FP64 [2]; save array.astype(np.float32)",
     );

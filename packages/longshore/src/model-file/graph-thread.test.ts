@@ -74,7 +74,7 @@ describe("the thread for model files", () => {
     expect(read.map(({ byteLength }) => byteLength)).toEqual([0, file.byteLength]);
   });
 
-  it("tells why a file or a cut is refused", async () => {
+  it("says why a file or a cut is refused", async () => {
     const broken = fileOf(new Uint8Array(40_000)).file;
     expect(await thread.source.inspect(broken, call).catch(reasonOf)).toBe("invalid-model");
     const { file } = fileOf(layers());
@@ -128,7 +128,7 @@ describe("the thread for model files", () => {
     await larger.close();
   });
 
-  it("reads a small file here, whichever is asked first, and one of many nodes not", async () => {
+  it("reads a small file here, for any first request, and one of many nodes not", async () => {
     const build = graphBuilder();
     let value = build.input("x", "FP32", ["n", 4]);
     for (let node = 0; node < 600; node++) value = build.node("Relu", [value]);
@@ -147,7 +147,7 @@ describe("the thread for model files", () => {
     await other.close();
   });
 
-  it("reads a file once for all who ask about it at the same time", async () => {
+  it("reads a file once for all callers at the same time", async () => {
     const { file, read } = fileOf(layers());
     const other = graphThread(0, 32_768);
     const { source } = other;
@@ -159,7 +159,7 @@ describe("the thread for model files", () => {
     await other.close();
   });
 
-  it("reads a file for who waited for another reader that failed", async () => {
+  it("reads a file for a caller that waited for another reader that failed", async () => {
     const { file, read } = fileOf(layers());
     const gone: Artifact = { ...file, bytes: () => Promise.reject(new Error("gone")) };
     const other = graphThread(0, 32_768);
@@ -187,7 +187,7 @@ describe("the thread for model files", () => {
     await closed;
   });
 
-  it("refuses what comes after its end, and answers what came before", async () => {
+  it("refuses requests after its end, and answers earlier ones", async () => {
     const other = graphThread(0, 32_768);
     const { file } = fileOf(layers());
     await other.source.inspect(file, call);

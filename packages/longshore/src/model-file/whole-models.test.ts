@@ -96,7 +96,7 @@ it("weights that are missing or lie elsewhere are refused, and nothing outside t
 });
 
 it.runIf(process.platform === "linux")(
-  "weights that are no file of the folder are refused by name, and nobody waits for them",
+  "weights that are no file of the folder are refused by name, without waiting for them",
   async () => {
     const version = join(folder, "hostile");
     await mkdir(version);

@@ -82,7 +82,7 @@ async function asksWhetherLive(session: ClientHttp2Session): Promise<string> {
   return Buffer.concat(chunks).toString("hex");
 }
 
-it("passes every byte on as it came, whatever it is, both ways", async () => {
+it("passes every byte on as it came, both ways", async () => {
   const asked = Buffer.concat([
     Buffer.from(
       "POST /v2/models/m/infer HTTP/1.1\r\nhOST:  weird \r\nX-Twice: 1\r\nX-Twice: 2\r\nContent-Length: 70000\r\n\r\n",
@@ -114,7 +114,7 @@ it("passes every byte on as it came, whatever it is, both ways", async () => {
   await end();
 });
 
-it("says what passed of a real server, and what offloading would have saved", async () => {
+it("reports the traffic of a real server, and the savings of offloading", async () => {
   const server = await serve({ store: (await openModel(folder)).store, port: 0, grpcPort: 0 });
   open.push(server);
   const observer = await observing(
@@ -187,7 +187,7 @@ it("passes gRPC on, counts its bytes, and does not look inside", async () => {
   expect(Number(lines.at(-1)?.["grpcBytes"])).toBeGreaterThan(50);
 });
 
-it("ends TLS on both sides, looks at what is inside, and says why a server is not believed", async () => {
+it("ends TLS on both sides, reads its content, and says why a server is not believed", async () => {
   const { authority, tls, authorityFile } = await writeCertificate(folder);
   const server = await serve({ store: (await openModel(folder)).store, port: 0, grpcPort: 0, tls });
   open.push(server);
@@ -232,7 +232,7 @@ it("ends TLS on both sides, looks at what is inside, and says why a server is no
   expect(half.lines[0]).toMatchObject({ error: { reason: "invalid-input" } });
 });
 
-it("ends a client's connection when the server is not there, and refuses what it cannot observe", async () => {
+it("ends a client's connection when the server is away, and refuses targets that it cannot observe", async () => {
   const gone = createServer().listen(0, "127.0.0.1");
   await once(gone, "listening");
   const { port } = gone.address() as AddressInfo;
@@ -280,7 +280,7 @@ it("ends a client's connection when the server is not there, and refuses what it
   await expect(again).rejects.toMatchObject({ reason: "port-taken" });
 });
 
-it("is over at once, also while a client has begun to connect by TLS and says nothing", async () => {
+it("ends at once, also while a client has begun to connect by TLS and says nothing", async () => {
   const authority = await testAuthority();
   const { certificatePem, keyPem } = await authority.issue({ name: "here", addresses: ["127.0.0.1"] });
   const target = { host: "127.0.0.1", port: 1 };

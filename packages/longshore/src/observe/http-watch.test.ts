@@ -86,7 +86,7 @@ describe("watching HTTP/1.1", () => {
     expect([watch.lost, told]).toEqual([true, []]);
   });
 
-  it("tells of requests that were never answered", () => {
+  it("reports requests that were never answered", () => {
     let broke = 0;
     const watch = exchangeWatch("c", {
       began: () => undefined,

@@ -33,8 +33,8 @@ function calm(count: number): ReturnType<typeof observed> {
   return seen;
 }
 
-describe("what passes a server", () => {
-  it("is told by model, with what a run takes of requests that met no other", () => {
+describe("the traffic of a server", () => {
+  it("is reported by model, with the run times of requests that met no other", () => {
     const seen = calm(6);
     // Two that match, one that fails, one that is never answered, and another kind of request.
     seen.began(path);
@@ -97,7 +97,7 @@ describe("what passes a server", () => {
 });
 
 describe("models that are kept", () => {
-  it("are those that answer, however many names are asked for that no model has", () => {
+  it("are those that answer, with any number of unknown names", () => {
     const seen = observed();
     const ask = (name: string, status: number): void => {
       const asked = `/v2/models/${name}/infer`;
@@ -120,7 +120,7 @@ describe("models that are kept", () => {
   });
 });
 
-describe("what offloading would have saved", () => {
+describe("the savings of offloading", () => {
   const supposed = {
     edgeSpeed: 0,
     up: constantTrace(1e6),
@@ -129,7 +129,7 @@ describe("what offloading would have saved", () => {
     seed: 1,
   };
 
-  it("is much where the link is thin and the device quick, and says by what it is reckoned", async () => {
+  it("are large with a thin link and a quick device, and state their assumptions", async () => {
     // 60 kB take half a second at 1 Mbit/s; the device needs 40 ms for itself.
     const [model] = calm(40).models();
     const found = await whatIf(model!, undefined, { ...supposed, deviceSpeed: 0.5 }, [], () => undefined);

@@ -196,7 +196,7 @@ it("a server that says itself where it is, under an entry without an address, is
   expect(stated.shown()).toEqual([undefined]);
 });
 
-it("packages that come from the server of --join, since none other is named, are asked for with its credential", async () => {
+it("packages from the server of --join, since none other is named, are requested with its credential", async () => {
   const joined = await listener();
   await listening(
     "serve",

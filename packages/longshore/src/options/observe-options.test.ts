@@ -2,7 +2,7 @@ import { expect, it } from "vitest";
 import type { CommandIo } from "./io.ts";
 import { observeServeOptions } from "./observe-options.ts";
 
-it("reads what traces say of their source from OpenTelemetry's variables", () => {
+it("reads the resource of traces from OpenTelemetry's variables", () => {
   const resource = (environment: Readonly<Record<string, string>>): unknown => {
     const io: CommandIo = {
       out: () => undefined,

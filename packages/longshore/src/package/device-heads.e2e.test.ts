@@ -176,7 +176,7 @@ const untilSplit = (app: Offloader): Promise<Result> =>
     { timeout: 60_000, interval: 50 },
   );
 
-it("a tail goes to another endpoint when its own is gone; without any, the whole is fetched, and else the request is told why", async () => {
+it("a tail goes to another endpoint when its own is gone; without any, the whole is fetched, or the request learns why", async () => {
   const [one, two, shelf] = await Promise.all([
     origin({ id: "one" }),
     origin({ id: "two" }),
@@ -216,7 +216,7 @@ it("a tail goes to another endpoint when its own is gone; without any, the whole
   await Promise.all([app.close(), poor.close(), shelf.close(0)]);
 });
 
-it("what must not leave the device makes it fetch the whole", async () => {
+it("a request that must not leave the device makes it fetch the whole", async () => {
   const server = await origin();
   const app = await device(server.address, "private", { servers: [server.address] });
   const result = await app.infer("anomaly", { readings }, { ...exact, dataClass: "restricted" });
@@ -290,7 +290,7 @@ it("a head that is not the one that was signed is never run, and a device withou
   await server.close(0);
 });
 
-it("a device whose packages do not come starts all the same when servers answer, and closes while it waits", async () => {
+it("a device whose packages do not come starts nevertheless when servers answer, and closes while it waits", async () => {
   const server = await origin();
   let asked = 0;
   const app = await openOffloader({

@@ -60,7 +60,7 @@ const isReady = async ({ address }: { readonly address: string }): Promise<boole
 const origin = async (port = 0): Promise<RunningServer> =>
   serve({ store: (await openModel(file("models"))).store, port });
 
-it("a server that restarts while the source of its package is away serves it from what it kept", async () => {
+it("a server that restarts while the source of its package is away serves it from its kept copy", async () => {
   const source = await listening("serve", file("models"), "--port", "0");
   const start = (): Promise<ServerProcess> =>
     listening(
@@ -89,7 +89,7 @@ it("a server that restarts while the source of its package is away serves it fro
   await expect.poll(() => told("asking the source for a newer one failed"), within).toBe(true);
 });
 
-it("a server that was told what to serve by its directory serves it after a restart while both are away", async () => {
+it("a server whose directory named its packages serves them after a restart while both are away", async () => {
   const source = await listening("serve", file("models"), "--port", "0");
   const gate = await listening("gateway", "--port", "0", "--data-class", "public", ...keys());
   const { address: _joins, ...body } = testEntry({ id: "till", packages: [digest] });
@@ -123,7 +123,7 @@ it("a server that was told what to serve by its directory serves it after a rest
   await expect.poll(() => ask(again), within).toBe("[2,4,6,8]");
 });
 
-it("what was signed again meanwhile takes the place of what was kept once the source is back", async () => {
+it("a package that was signed again meanwhile replaces the kept one once the source is back", async () => {
   const source = await origin();
   const port = Number(new URL(source.address).port);
   const reports: string[] = [];
@@ -157,7 +157,7 @@ it("what was signed again meanwhile takes the place of what was kept once the so
   await Promise.all([again.close(0), back.close(0)]);
 });
 
-it("a device that restarts while its source is away runs what it has", async () => {
+it("a device that restarts while its source is away runs the kept parts", async () => {
   const source = await origin();
   const open = () =>
     openOffloader({
@@ -180,7 +180,7 @@ it("a device that restarts while its source is away runs what it has", async () 
   expect(await run()).toEqual([2, 4, 6, 8]);
 });
 
-it("a command asks the source first, and uses what was kept while the source is away", async () => {
+it("a command checks the source first, and uses kept copies while the source is away", async () => {
   const source = await origin();
   const infer = async (): Promise<{ readonly out: string; readonly notes: string }> => {
     await writeFile(file("x.json"), "[[1, 2, 3, 4]]");
@@ -200,7 +200,7 @@ it("a command asks the source first, and uses what was kept while the source is 
   expect(away.notes).toContain("from the copy that was kept");
 });
 
-it("kept files that are damaged are told, and the source is asked for what they said", async () => {
+it("damaged kept files are reported, and fetched again from the source", async () => {
   const source = await origin();
   const reports: string[] = [];
   const start = (): Promise<RunningServer> =>

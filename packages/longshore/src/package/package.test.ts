@@ -30,7 +30,7 @@ beforeAll(async () => {
 });
 afterAll(() => rmSync(folder, { recursive: true }));
 
-it("a model is signed, fetched over HTTP from where it broke off, checked, and served by who is told to", async () => {
+it("a model is signed, fetched over HTTP from where it broke off, checked, and served as configured", async () => {
   const signed = await command("package", "sign", file("models/double"), "--key", file("operator.pem"));
   expect(signed.out).toMatch(/^sha256:[0-9a-f]{64}$/);
   const digest = signed.out;

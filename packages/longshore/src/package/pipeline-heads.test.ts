@@ -106,7 +106,7 @@ it("a device runs the first steps of a pipeline and a head of the next one that 
   await server.close(0);
 });
 
-it("what must not leave the device makes it fetch the models of all steps whole", async () => {
+it("a request that must not leave the device makes it fetch the models of all steps whole", async () => {
   const server = await serve({ store: (await openModel(file("models"))).store, port: 0 });
   const app = await device(server.address, "private", [server.address]);
   const result = await app.infer("plant", { raw }, { ...exact, dataClass: "restricted" });

@@ -14,7 +14,7 @@ let into: string;
 beforeEach(() => void (into = mkdtempSync(join(tmpdir(), "longshore-pull-"))));
 afterEach(() => rmSync(into, { recursive: true }));
 
-it("looks that are asked for at once are one, and the next is made no sooner than a second after it", async () => {
+it("simultaneous checks are one, and the next is made no sooner than a second after it", async () => {
   const clock = virtualClock();
   let asked = 0;
   const pull = openPull(
@@ -45,7 +45,7 @@ it("looks that are asked for at once are one, and the next is made no sooner tha
   await engine.close();
 });
 
-describe("a package that is to take the place of another one", () => {
+describe("a package that is to replace another one", () => {
   /** A package of the model `toy`. */
   async function packageOf(text: string) {
     const content = new TextEncoder().encode(text);
@@ -146,7 +146,7 @@ describe("a package that is to take the place of another one", () => {
     await expect(read()).rejects.toThrow("shutting down");
   });
 
-  it("takes that one's room where there is none for both", async () => {
+  it("uses that one's room if there is none for both", async () => {
     const { clock, pull, unloaded, want, next } = await scene(5);
     await want(next);
     expect(unloaded).toEqual(["toy"]);

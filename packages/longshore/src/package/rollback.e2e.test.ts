@@ -80,7 +80,7 @@ describe("a package that was signed before one that was installed", () => {
     return { source: await listening("serve", file("old"), "--port", "0"), old, now };
   }
 
-  it("is refused by a server, also after a restart, and what was installed goes on", async () => {
+  it("is refused by a server, also after a restart, and the installed one goes on", async () => {
     const { source, now } = await rolledBack();
     const server = await listening(
       "serve",
@@ -171,7 +171,7 @@ describe("signing", () => {
     expect((await command(...sign, "--serial", "7")).code).toBe(0);
   });
 
-  it("states an end, which a check and whoever installs hold the package to", async () => {
+  it("states an end, which a check and every installer hold the package to", async () => {
     await signed("old", "--days", "0.001");
     const check = ["package", "check", file("old/double"), ...keys()];
     expect((await command(...check)).notes).toMatch(/serial \d+; used until \d{4}-/);
@@ -196,7 +196,7 @@ describe("signing", () => {
   });
 });
 
-it("a package is used until its end, is asked for again before it, and is unloaded at it", async () => {
+it("a package is used until its end, is fetched again before it, and is unloaded at it", async () => {
   const clock = virtualClock();
   const content = new TextEncoder().encode("model");
   const files = [{ path: "1/model.onnx", bytes: content.byteLength, digest: await sha256(content) }];

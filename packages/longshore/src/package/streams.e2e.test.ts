@@ -163,7 +163,7 @@ it("plans change with the link: frames stay here while nothing passes, and are s
   await server.close(0);
 });
 
-it("a server that dies in the middle of a stream costs no frame: what it had is run here", async () => {
+it("a server that dies in the middle of a stream costs no frame: its frames run here", async () => {
   const server = await origin("dies");
   await using link = await linkTo(server);
   await using app = await device(link);
@@ -178,7 +178,7 @@ it("a server that dies in the middle of a stream costs no frame: what it had is 
   await player.stop();
 });
 
-it("where nothing runs here, frames fail with what became of the server, and the stream goes on", async () => {
+it("if nothing runs here, frames fail with the server's error, and the stream goes on", async () => {
   const server = await origin("only");
   await using link = await linkTo(server);
   await using app = await openOffloader({ servers: [`http://127.0.0.1:${link.port}`] });
@@ -196,7 +196,7 @@ it("where nothing runs here, frames fail with what became of the server, and the
   expect(player.ended).toBe(true);
 });
 
-it("the newest frame is kept where they come faster than they are answered, and what was dropped is said", async () => {
+it("the newest frame is kept if they come faster than they are answered, and dropped ones are reported", async () => {
   const server = await origin("latest");
   await using link = await linkTo(server);
   await using app = await device(link);
@@ -244,7 +244,7 @@ it("a stream that is left in the middle ends its source and everything that was 
   await vi.waitFor(() => expect(link.connections).toBe(0), { timeout: 60_000 });
 });
 
-it("frames are split over device, gateway and server, and survive the server's end where another one is behind it", async () => {
+it("frames are split over device, gateway and server, and survive the server's end if there is another one", async () => {
   const [one, two] = await Promise.all([origin("one"), origin("two")]);
   const gate = await gateway({
     port: 0,

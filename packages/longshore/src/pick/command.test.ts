@@ -130,7 +130,7 @@ it("prints a configuration of Envoy with the servers of --at and of a directory"
   expect(two.lines[0]).not.toContain("failure_mode_allow");
 });
 
-it("refuses options that cannot be meant, with what is wrong", async () => {
+it("refuses nonsensical options, with the problem", async () => {
   const at = ["--at", "http://10.0.0.2:80"];
   for (const [args, why] of [
     [[], "a picker needs servers to choose from"],

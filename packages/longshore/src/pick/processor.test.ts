@@ -109,7 +109,7 @@ it("takes rules, deadline, objective and fairness from the headers", async () =>
   expect(asked[1]?.request.evenLate).toBe(true);
 });
 
-it("reads the subset as a list and as a text, and what it cannot read as none", () => {
+it("reads the subset as a list and as a text, and an unreadable one as none", () => {
   const of = (hint: unknown) => {
     const found = subsetOf({
       "envoy.lb.subset_hint": { "x-gateway-destination-endpoint-subset": hint as string },
@@ -158,7 +158,7 @@ it("says nothing of errors that are not ours", async () => {
   expect(new TextDecoder().decode(answer.body)).not.toContain("secret");
 });
 
-it("refuses what it cannot route: gRPC, other paths, what is for one server, bad headers", async () => {
+it("refuses requests that it cannot route: gRPC, other paths, paths for one server, bad headers", async () => {
   const { process, asked } = processor();
   const status = async (...request: Parameters<typeof process>) => {
     const answer = await process(...request);
@@ -176,7 +176,7 @@ it("refuses what it cannot route: gRPC, other paths, what is for one server, bad
   expect(asked).toEqual([]);
 });
 
-it("tells the picker who served, what the proxy says of a failure, and that nobody waits any more", async () => {
+it("tells the picker which server answered, the proxy's report of a failure, and that the client has left", async () => {
   const { process, told } = processor();
   const end = async (reply?: Partial<ProcessedReply>): Promise<unknown> => {
     const routed = await process(infer);

@@ -177,7 +177,7 @@ function least(
 
 describe("longshore split --goal", () => {
   const goals = ["mean", "p95", "energy", "cost", "throughput", "chance", "mean=1,energy=0.2"];
-  it.each(goals)("finds what trying every placement finds, on two and three tiers: %s", async (goal) => {
+  it.each(goals)("agrees with trying every placement, on two and three tiers: %s", async (goal) => {
     for (const [count, endpoints] of [
       [2, two],
       [3, three],
@@ -230,7 +230,7 @@ describe("longshore split --goal", () => {
     );
   });
 
-  it("names what crosses, with a cut that can be written", async () => {
+  it("names the crossing, with a cut that can be written", async () => {
     const report = await best(...two, "--goal", "mean", "--keep", "x");
     expect(report.value).toBeCloseTo(
       least("mean", 2, (_of, [first]) => first === 0),

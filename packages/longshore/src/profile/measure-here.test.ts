@@ -63,7 +63,7 @@ const cutsOf = ({ variants: [variant] }: Profile) =>
   }));
 const mean = (values: readonly number[]): number => values.reduce((sum, one) => sum + one, 0) / values.length;
 
-it("scales what earlier cuts took to what was measured, and follows no figure below none", async () => {
+it("scales the times of earlier cuts to the measurement, and follows no figure below none", async () => {
   const before = await measured(pipeline());
   // A profile from a machine that is much slower: 2 s for the head of which half is the first step, 3 s for the rest.
   const heads: Readonly<Record<string, number>> = { start: 0, more: 1000, soft: 2000, turn: 4000, end: 5000 };
@@ -96,7 +96,7 @@ it("scales what earlier cuts took to what was measured, and follows no figure be
   expect([turn!.head - soft!.head, end!.head - soft!.head].map(Math.round)).toEqual([2000, 3000]);
 });
 
-it("measures what runs here before a step in sequences, though an endpoint for it is named", async () => {
+it("measures the steps that run here before a step in sequences, though an endpoint for it is named", async () => {
   const cuts = cutsOf(
     await measured(pipeline("sequence: { maxIdleMs: 60000 }"), undefined, "http://127.0.0.1:1"),
   );

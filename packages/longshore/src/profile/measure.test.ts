@@ -26,7 +26,7 @@ async function measured(): Promise<Profile> {
   }
 }
 
-it("a profile keeps how far each codec of a cut errs on real inputs, and what coding took", async () => {
+it("a profile keeps how far each codec of a cut errs on real inputs, and the time of coding", async () => {
   const profile = await measured();
   expect(parseProfile(JSON.parse(JSON.stringify(profile)))).toEqual(profile);
   // Vectors have no channels.
@@ -84,7 +84,7 @@ function profileOf(variant: string, wholeMs: number, one: typeof coding): Profil
   };
 }
 
-it("profiles from before errors and spreads are read, told and merged as they were", () => {
+it("profiles from before errors and spreads are read, shown and merged as they were", () => {
   const older = profileOf("default", 10, coding);
   expect(parseProfile(JSON.parse(JSON.stringify(older)))).toEqual(older);
   expect(profileText(older)).toMatch(/int8 .* 1\.0000$/m);

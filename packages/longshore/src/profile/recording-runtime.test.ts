@@ -14,7 +14,7 @@ const session: InferenceSession = {
 };
 const inner: Runtime = { name: "echo", load: async () => session, close: async () => undefined };
 
-it("keeps some of many feeds, as copies that belong to nobody else", async () => {
+it("keeps some of many feeds, as copies of its own", async () => {
   const recorder = recordingRuntime(inner, { feeds: 8 });
   const artifact = { digest: "sha256:a", byteLength: 0, bytes: async () => new Uint8Array() };
   const loaded = await recorder.load(artifact, {}, call);

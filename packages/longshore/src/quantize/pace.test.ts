@@ -32,7 +32,7 @@ async function pace(ratio: number, noise = 0): Promise<Pace> {
   return clock.finish(found);
 }
 
-it("tells the ratio of two variants on a machine whose speed drifts", async () => {
+it("measures the ratio of two variants on a machine whose speed drifts", async () => {
   const found = await pace(1.7, 0.05);
   expect(found.ratio).toBeCloseTo(1.7, 1);
   expect(found.least).toBeGreaterThan(1.6);
@@ -40,7 +40,7 @@ it("tells the ratio of two variants on a machine whose speed drifts", async () =
   expect(isCarried(found)).toBe(true);
 });
 
-it("tells no difference where there is none, however much single runs differ", async () => {
+it("finds no difference if there is none, with any spread of single runs", async () => {
   expect(isCarried(await pace(1, 0.8))).toBe(false);
 });
 

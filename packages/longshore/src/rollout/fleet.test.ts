@@ -74,7 +74,7 @@ const loadedAt = (version: string): readonly boolean[] =>
     }),
   );
 
-it("what an alias comes to lead to is loaded at all servers of a gateway before it does", async () => {
+it("the new target of an alias is loaded at all servers of a gateway before the switch", async () => {
   expect(loadedAt("1")).toEqual([false, false]);
   await rollout("set", "early", "--model", "table", "--to", "1");
   expect(loadedAt("1")).toEqual([true, true]);
@@ -95,7 +95,7 @@ it("a canary that fails at the servers of a gateway is covered, and rolled back"
   expect((await callers(4)).versions).toEqual(new Set(["1"]));
 });
 
-it("who asks again with its idempotency key gets the answer that it had, wherever the alias leads", async () => {
+it("a repeated request with its idempotency key gets its earlier answer, wherever the alias leads", async () => {
   await rollout("set", "again", "--model", "table", "--to", "1");
   await rollout("start", "again", "--to", "2", "--weight", "1");
   const ask = async (key: string, x: number): Promise<readonly unknown[]> => {

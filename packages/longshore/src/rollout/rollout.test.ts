@@ -81,7 +81,7 @@ async function infer(
   };
 }
 
-it("leads requests by an alias, moves when its revision is known, and says who answered", async () => {
+it("leads requests by an alias, moves when its revision is known, and names the version that answered", async () => {
   const address = await server();
   const at = ["--at", address];
   expect((await rollout("set", "reader", "--model", "simple", "--to", "1", ...at)).said).toContain(
@@ -190,7 +190,7 @@ it("gives no caller a shadow's answer, and rolls back a shadow that answers othe
   expect(metrics).toContain('longshore_rollout_changes_total{alias="reader",change="rolled back"} 1');
 });
 
-it("is managed by those who may, where management is on, and takes no model's name", async () => {
+it("is managed by senders with the right, if management is on, and takes no model's name", async () => {
   const address = await server({ allowManagement: false });
   const set = ["--model", "simple", "--to", "1", "--at", address];
   expect((await rollout("set", "reader", ...set)).said).toContain("switched off");
@@ -205,7 +205,7 @@ it("is managed by those who may, where management is on, and takes no model's na
   expect(share.said).toContain("--weight wants a number from 0 to 1, not '5'");
 });
 
-it("leads nobody to a model that they do not see, and tells them nothing of it", async () => {
+it("leads no sender to a model that it does not see, and hides it from the sender", async () => {
   await cp(join(folder, "simple"), join(folder, "secret"), { recursive: true });
   const keys = join(folder, "keys.json");
   const { text } = await keyStore(keys, Date.now).add({ tenant: "acme", rights: ["infer", "manage"] });
@@ -226,7 +226,7 @@ it("leads nobody to a model that they do not see, and tells them nothing of it",
   expect((await set("simple"))[0]).toBe(200);
 });
 
-it("asks servers by their own authorities, and shows no key to who could be overheard", async () => {
+it("calls servers by their own authorities, and shows no key over a connection that could be overheard", async () => {
   const { tls, authorityFile } = await writeCertificate(folder);
   const key = join(folder, "key");
   await writeFile(key, "secret");

@@ -141,7 +141,7 @@ it("one signed word moves a name at every server that reads the directory", asyn
   await vi.waitFor(async () => expect(await leadsTo(two)).toBe("2"), 60_000);
 });
 
-it("a gateway that keeps a directory passes names on to those who read it, and their going, too", async () => {
+it("a gateway that keeps a directory passes names on to its readers, and their removal, too", async () => {
   await writeFile(file("endpoints.json"), JSON.stringify({ schemaVersion: 1, entries: [] }));
   const parts = { clock: systemClock(), random: systemRandom(), observer: silentObserver };
   const operatorKeys = await readFile(file("operator.pub"), "utf8");

@@ -65,7 +65,7 @@ describe("longshore simulate", () => {
     expect((await run(...args, "--seed", "2")).said).not.toBe(first.said);
   });
 
-  it("makes small what calls can", async () => {
+  it("minimises the same objectives as calls", async () => {
     const words = ["--objective", "p95=1,energy=0.2", "--deadline", "900", "--in-time", "0.9"];
     const { code, said, noted } = await run(...plain, "--trace", "3mbit", ...words);
     expect(code, noted).toBe(0);
@@ -80,7 +80,7 @@ describe("longshore simulate", () => {
     expect(said).not.toContain("NaN");
   });
 
-  it("replays a folder: pairs as one link, columns that are named, and says what it leaves out", async () => {
+  it("replays a folder: pairs as one link, named columns, and reports skipped files", async () => {
     const traces = join(folder, "traces");
     await import("node:fs/promises").then(({ mkdir }) => mkdir(traces));
     await writeFile(join(traces, "a.up"), "0\n10\n20\n");

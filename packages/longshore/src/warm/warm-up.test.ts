@@ -43,7 +43,7 @@ describe("a warm-up", () => {
     expect(reports[0]).toMatch(/^the warm-up failed: /);
   });
 
-  it("leaves nothing in what a server tells of itself", async () => {
+  it("leaves no trace in a server's figures", async () => {
     await writeModels(folder);
     const { store } = await openModel(folder);
     const running = await serve({ store, port: 0, warmUpMs: 200 });

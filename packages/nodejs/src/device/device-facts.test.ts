@@ -20,7 +20,7 @@ function write(path: string, text: string | number): void {
 }
 
 describe("deviceFacts", () => {
-  it("tells cores and memory, and leaves open what this machine does not show", async () => {
+  it("reports cores and memory, and leaves open what this machine does not show", async () => {
     const facts = await deviceFacts(sys);
     expect(facts.cores).toBeGreaterThanOrEqual(1);
     expect(facts.totalMemoryBytes).toBeGreaterThan(64e6);
@@ -59,7 +59,7 @@ describe("deviceFacts", () => {
     });
   });
 
-  it("tells the hottest zone and leaves out sensors that are off", async () => {
+  it("reports the hottest zone and leaves out sensors that are off", async () => {
     write("thermal/thermal_zone0/temp", 41_500);
     write("thermal/thermal_zone1/temp", 63_000);
     write("thermal/thermal_zone2/temp", -274_000);
@@ -70,7 +70,7 @@ describe("deviceFacts", () => {
 });
 
 describe("memoryMeter", () => {
-  it("reads again only when what it knows is too old", async () => {
+  it("reads again only when its figures are too old", async () => {
     const clock = manualClock();
     let free = 10;
     const memory = memoryMeter(clock, 500, () => ({ total: 100, free: free-- }));
@@ -118,7 +118,7 @@ describe("energyCounter", () => {
 });
 
 describe("loadMeter", () => {
-  it("tells the busy share since the last reading", () => {
+  it("reports the busy share since the last reading", () => {
     const totals = [
       { idle: 1000, all: 1000 },
       { idle: 1150, all: 1200 },

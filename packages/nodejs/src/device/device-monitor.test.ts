@@ -98,7 +98,7 @@ it.each([
   expect(made.health().why).toBe(why);
 });
 
-it("reads again when somebody asks and the readings are old", async () => {
+it("reads again at the next use of old readings", async () => {
   write("class/thermal/thermal_zone0/temp", 60_000);
   const { clock, monitor: made } = monitor();
   await made.read();
@@ -110,7 +110,7 @@ it("reads again when somebody asks and the readings are old", async () => {
   expect(made.health().strainRatio).toBe(1);
 });
 
-it("shares what the energy counters say among the busy time of all cores", async () => {
+it("divides the energy counters' figures among the busy time of all cores", async () => {
   const counter = (microjoules: number): void => {
     write("class/powercap/intel-rapl:0/name", "package-0");
     write("class/powercap/intel-rapl:0/max_energy_range_uj", 1e12);

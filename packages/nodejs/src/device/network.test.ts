@@ -43,7 +43,7 @@ const byWire = ["eth0", "0000A8C0", "00000000", "0001", 100, "00FFFFFF"] as cons
 const outByWire = ["eth0", "00000000", "0100A8C0", "0003", 100, "00000000"] as const;
 
 describe("linkHint", () => {
-  it("tells the speed of a wire that both ends are on, and not behind a gateway", async () => {
+  it("reports the speed of a wire that both ends are on, and not beyond a router", async () => {
     routes(outByWire, byWire);
     wired("eth0", 1000);
     const gigabit = { kind: "ethernet", upBitsPerSecond: 1e9, downBitsPerSecond: 1e9 };
@@ -84,7 +84,7 @@ describe("linkHint", () => {
   });
 
   it.each(["http://localhost:1", "http://127.0.0.2:1", "http://192.168.0.7:1", "http://[fe80::7]:1"])(
-    "takes %s for this machine, whatever the system shows",
+    "takes %s for this machine, with any interfaces",
     async (address) => {
       expect(await hintFor(address)).toEqual({ kind: "loopback" });
     },

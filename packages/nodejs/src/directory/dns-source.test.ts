@@ -201,7 +201,7 @@ it("with encryption an endpoint is dialled by its name, and an entry that names 
   ]);
 });
 
-it("a name with several addresses keeps the one that was taken while it has it, in whatever order they come", async () => {
+it("a name with several addresses keeps the used one while it has it, in any order", async () => {
   const changes: string[] = [];
   let addresses = ["10.0.0.1", "10.0.0.2"];
   let readings = 0;
@@ -236,7 +236,7 @@ it("a name with several addresses keeps the one that was taken while it has it, 
   expect(taken?.address).toMatch(/10\.0\.0\.[12]/);
 });
 
-it("endpoints on several ports of a host have an entry each, in whatever order they come", async () => {
+it("endpoints on several ports of a host have an entry each, in any order", async () => {
   const { address: _unset, ...behind } = testEntry({ id: "behind" });
   const entryAt = (id: string, port: number, serial = 1): string =>
     JSON.stringify({ body: testEntry({ id, serial, address: `http://till.example:${port}` }) });

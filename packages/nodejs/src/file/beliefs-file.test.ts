@@ -30,7 +30,7 @@ it("keeps beliefs over a restart in a file that only its owner can read", async 
   expect(reports).toEqual([]);
 });
 
-it("keeps what another process has written meanwhile", async () => {
+it("keeps another process's later beliefs", async () => {
   const { open, learn } = await world();
   const first = await open();
   await learn("b");
@@ -38,7 +38,7 @@ it("keeps what another process has written meanwhile", async () => {
   expect((await open()).memory.server("b")?.ratio).toBe(2);
 });
 
-it("moves a torn file aside with one message, and begins anew", async () => {
+it("moves a torn file aside with one message, and begins again", async () => {
   const { path, folder, open, learn, reports } = await world();
   await learn("a");
   await writeFile(path, (await readFile(path, "utf8")).slice(0, -4));
@@ -78,7 +78,7 @@ it.skipIf(!process.getuid)("leaves a file of another user as it is, with one mes
   expect((await open()).memory.server("a")?.ratio).toBe(2);
 });
 
-it("leaves what is no plain file, and says once that beliefs cannot be kept", async () => {
+it("leaves a path that is no plain file, and says once that beliefs cannot be kept", async () => {
   const { path, folder, learn, reports } = await world();
   await writeFile(join(folder, "state"), "a file where the folder would be");
   await learn("a");

@@ -81,7 +81,7 @@ describe("a connection", () => {
     expect(early.written).toBeUndefined();
   });
 
-  it("reads a reply in whatever pieces it comes, and is used again", async () => {
+  it("reads a reply in any pieces, and is used again", async () => {
     const reply = `HTTP/1.1 102 Processing\r\n\r\n${ok("whole", "x-a: b\r\n")}`;
     const connections = new Set<number>();
     let cut = 0;
@@ -107,7 +107,7 @@ describe("a connection", () => {
     expect(acknowledged).toEqual([3]);
   });
 
-  it("is not used again once more came than was asked for, and gives none of it to anybody", async () => {
+  it("is not used again once more came than its reply, and passes none of it on", async () => {
     const seen: number[] = [];
     const transport = await peer((socket, at) => {
       socket.on("data", () => {
@@ -119,7 +119,7 @@ describe("a connection", () => {
     expect(seen).toEqual([0, 1]);
   });
 
-  it("ends when something comes that nobody asked for", async () => {
+  it("ends when bytes come without a request", async () => {
     const ended: Promise<unknown>[] = [];
     const transport = await peer((socket, at) => {
       socket.once("data", () => {
@@ -223,7 +223,7 @@ describe("a connection", () => {
     await closed;
   });
 
-  it("holds the server back while its reader takes its time, who is not cut off for that", async () => {
+  it("holds the server back while its reader takes its time, without a timeout", async () => {
     const clock = manualClock();
     const total = 64 * 2 ** 20;
     let sent = 0;
@@ -293,7 +293,7 @@ describe("a connection that was kept", () => {
     await expect(transport.send(get, call)).rejects.toMatchObject({ reason: "no-answer" });
   });
 
-  it("sends once more on a fresh one what broke on a kept one before any answer, where it may be repeated", async () => {
+  it("resends once on a fresh one a request that broke on a kept one before any answer, if it may be repeated", async () => {
     let [came, connections] = [0, 0];
     // Every connection answers once, and is reset with the next request, as by a server that closed it meanwhile.
     const transport = await peer((socket) => {
@@ -383,7 +383,7 @@ describe("a connection that was kept", () => {
     }
   });
 
-  it("is shared among more requests than there may be connections; who waits can leave or is late", async () => {
+  it("is shared among more requests than there may be connections; a waiting request can leave or be late", async () => {
     const clock = manualClock();
     let most = 0;
     const waiting: Socket[] = [];
@@ -413,7 +413,7 @@ describe("a connection that was kept", () => {
     expect([most, clock.armed()]).toEqual([1, 0]);
   });
 
-  it("is waited for by nobody once the transport is closed", async () => {
+  it("has no waiters once the transport is closed", async () => {
     const clock = manualClock();
     let asked = (): void => undefined;
     const isAsked = new Promise<void>((resolve) => (asked = resolve));
@@ -449,7 +449,7 @@ describe("a reply out of the ordinary", () => {
     expect(await textOf(transport)).toBe("own");
   });
 
-  it("is read in pieces and behind interim replies, while a body still goes", async () => {
+  it("is read in pieces and after interim replies, while a body is still being sent", async () => {
     const transport = await peer((socket) => {
       socket.once("data", () => {
         socket.write(
@@ -490,7 +490,7 @@ describe("a reply out of the ordinary", () => {
     await expect(textOf(transport)).rejects.toMatchObject({ reason: "bad-reply" });
   });
 
-  it("is a whole reply with trailers behind its chunks", async () => {
+  it("is a whole reply with trailers after its chunks", async () => {
     const seen: number[] = [];
     const chunks = (after: string): string =>
       `HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nown\r\n3\r\ner!\r\n0\r\n${after}\r\n`;

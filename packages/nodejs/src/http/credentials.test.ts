@@ -83,7 +83,7 @@ const kinds: readonly [string, (options: Omit<HttpTransportOptions, "clock" | "t
 ];
 
 describe.each(kinds)("credentials of %s", (_name, make) => {
-  it("are shown with each request, asked for again where they change", async () => {
+  it("are shown with each request, read again if they change", async () => {
     const address = await plain();
     expect((await ask(make({ address, credentials: { bearer: secret } }))).authorization).toBe(
       `Bearer ${secret}`,
@@ -119,7 +119,7 @@ describe.each(kinds)("credentials of %s", (_name, make) => {
     expect(seen).toEqual([]);
   });
 
-  it("are not sent where anybody on the way can read them, unless that is said", () => {
+  it("are not sent over unencrypted connections, unless that is configured", () => {
     const refused = expect.objectContaining({
       reason: "invalid-configuration",
       message: expect.not.stringContaining("c2VjcmV0"),

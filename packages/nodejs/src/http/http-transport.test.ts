@@ -139,7 +139,7 @@ describe("http transport against servers that misbehave", () => {
     await transport.close();
   });
 
-  it("calls what is not HTTP a bad reply", async () => {
+  it("calls other bytes than HTTP a bad reply", async () => {
     const address = await peer(answering("SSH-2.0-OpenSSH_9.2\r\n\r\n"));
     const transport = httpTransport({ address, clock: systemClock() });
     await expect(transport.send(get, call)).rejects.toMatchObject({ reason: "bad-reply" });

@@ -94,7 +94,7 @@ describe("worker lane", () => {
     return out && textElements(out)[0];
   };
 
-  it("starts threads when it is told to prepare or a chain comes, and not before", async () => {
+  it("starts threads at a prepare or a chain, and not before", async () => {
     let started = 0;
     const count = (): void => void started++;
     process.on("worker", count);
@@ -126,7 +126,7 @@ describe("worker lane", () => {
     expect(second).not.toBe(first);
   });
 
-  it("runs what waited when the thread before it died", async () => {
+  it("runs waiting chains when the thread before died", async () => {
     lane = workerLane({ workers: 1, workerUrl });
     const dying = lane.run([step("die")], tensorsOf(), [], call);
     const waiting = thread();
@@ -180,7 +180,7 @@ describe("worker lane", () => {
     expect(await next).toMatch(/^\d+$/u);
   });
 
-  it("refuses what waits when it is closed and lets the chain under way end", async () => {
+  it("refuses waiting chains when it is closed and lets the chain under way end", async () => {
     lane = workerLane({ workers: 1, workerUrl });
     const held = gate();
     const first = lane.run([held.step], tensorsOf(), ["gate.out"], call);
@@ -201,7 +201,7 @@ describe("worker lane", () => {
     await expect.poll(open).toBeLessThanOrEqual(before + 1);
   });
 
-  it("does not start what its deadline left behind in the queue", async () => {
+  it("does not start a queued chain after its deadline", async () => {
     const clock = manualClock();
     lane = workerLane({ workers: 1, workerUrl, clock });
     const held = gate();

@@ -120,7 +120,7 @@ describe("decode-image", () => {
     await expect(decoded(big, { maxPixels: 1_000_000 })).rejects.toMatchObject({ reason: "invalid-media" });
   });
 
-  it("never does anything but decode or refuse what came", async () => {
+  it("only ever decodes or refuses the bytes", async () => {
     const jpeg = await sharp(smooth(24, 24), { raw: { width: 24, height: 24, channels: 3 } })
       .jpeg()
       .toBuffer();
@@ -188,7 +188,7 @@ describe.each([jpegCodec(90), webpCodec(90)])("$id", (codec) => {
     { datatype: "UINT8", shape: [-1, -1, 3] },
   );
 
-  it("carries an image in fewer bytes, close to what it was", async () => {
+  it("carries an image in fewer bytes, close to the original", async () => {
     const encoded = await codec.encode(image, call);
     expect(encoded.bytes.byteLength).toBeLessThan(image.bytes.byteLength / 4);
     const back = await codec.decode(encoded, call);

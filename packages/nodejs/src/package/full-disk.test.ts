@@ -47,7 +47,7 @@ async function cramped(script: string): Promise<Record<string, unknown>> {
 }
 
 describe.skipIf(!existsSync("/dev/full"))("a disk that is full", () => {
-  it("is want of room for a package, of which nothing is offered, and which comes once there is room", async () => {
+  it("is reported as a full disk for a package, which is then not offered, and comes once there is room", async () => {
     const cache = packageCache(join(folder, "cache"), { clock });
     const file = await wanted();
     const parts = join(folder, "cache", "parts");

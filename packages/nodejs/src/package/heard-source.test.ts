@@ -30,7 +30,7 @@ function silent() {
   return { source, next: () => steps.shift()?.() };
 }
 
-it("what a source sends nothing more of is broken off, after what came", async () => {
+it("a transfer whose source stops sending is broken off, after the earlier bytes", async () => {
   const clock = manualClock();
   const { source, next } = silent();
   const heard = heardSource(source, clock);

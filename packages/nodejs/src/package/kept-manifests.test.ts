@@ -36,7 +36,7 @@ async function believed(model: string, bytes: number, serial = 0, by = key): Pro
 const kept = (keys = ring) => keptManifests(folder, { ring: keys, report });
 const only = (kind: string): string => join(folder, kind, readdirSync(join(folder, kind))[0]!);
 
-describe("manifests of what was installed", () => {
+describe("manifests of installed packages", () => {
   it("are found by digest and, the last one that was installed, by model", async () => {
     const [first, second, other] = [
       await believed("ocr", 1),
@@ -73,7 +73,7 @@ describe("manifests of what was installed", () => {
     ["of a later version", JSON.stringify({ schemaVersion: 2, model: "ocr", digest: "" })],
     ["long", "x".repeat(5000)],
   ])(
-    "a record that is %s is told and set aside, and the manifests say what was installed",
+    "a record that is %s is reported and set aside, and the manifests give the serial",
     async (_what, text) => {
       const one = await believed("ocr", 1);
       await kept().keep(one);
@@ -107,7 +107,7 @@ describe("manifests of what was installed", () => {
     expect(await kept().find({ model: "ocr" })).toEqual(one);
   });
 
-  it("that cannot be written fail nothing, and are told", async () => {
+  it("that cannot be written fail nothing, and are reported", async () => {
     writeFileSync(join(folder, "manifests"), "a file where a folder should be");
     await kept().keep(await believed("ocr", 1));
     expect(reports).toEqual([
@@ -116,11 +116,11 @@ describe("manifests of what was installed", () => {
   });
 });
 
-describe("serials of what was installed", () => {
+describe("serials of installed packages", () => {
   const [older, newer] = [(by = key) => believed("ocr", 1, 5, by), () => believed("ocr", 2, 6)];
   const refused = { reason: "package-outdated" };
 
-  it("refuse what is older, after a restart and for each model by itself", async () => {
+  it("refuse older ones, after a restart and for each model by itself", async () => {
     await kept().keep(await older());
     await kept().keep(await newer());
     await expect(kept().check(await older())).rejects.toMatchObject(refused);
@@ -143,7 +143,7 @@ describe("serials of what was installed", () => {
     },
   );
 
-  it("are not lowered by what another process installs later", async () => {
+  it("are not lowered by another process's later install", async () => {
     const [one, other] = [kept(), kept()];
     await one.keep(await newer());
     await other.keep(await older());
@@ -165,7 +165,7 @@ describe("serials of what was installed", () => {
   });
 });
 
-describe("what a directory told a server to serve", () => {
+describe("the packages that a directory last named for a server", () => {
   const digests = [`sha256:${"1".repeat(64)}`];
   it("is there after a restart, for this server only", async () => {
     await toldPackages(folder, "till", report).save(digests);
@@ -174,7 +174,7 @@ describe("what a directory told a server to serve", () => {
     expect(reports).toEqual([]);
   });
 
-  it("is nothing, and told, where its file is damaged or cannot be written", async () => {
+  it("are none, with a report, if their file is damaged or cannot be written", async () => {
     await toldPackages(folder, "till", report).save(digests);
     writeFileSync(only("told"), "{");
     expect(await toldPackages(folder, "till", report).load()).toEqual([]);

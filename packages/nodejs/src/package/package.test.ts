@@ -130,7 +130,7 @@ describe("fetching a package", () => {
     expect(asked.map(({ fromByte }) => fromByte)).toEqual([0, 1500, 3000, 4500]);
   });
 
-  it("begins again where only whole files can be had, and where what was here is of no use", async () => {
+  it("begins again if only whole files can be had, and if the earlier bytes are useless", async () => {
     const { source, asked, manifest } = await packageOf(
       { "1/model.onnx": files["1/model.onnx"] },
       { noRanges: true },
@@ -189,7 +189,7 @@ describe("fetching a package", () => {
     if (reason === "bad-reply" && faults.serve) expect([...kept(), ...underWay()]).toEqual([]);
   });
 
-  it("refuses what a stranger signed, another digest, and another model than was asked for", async () => {
+  it("refuses a stranger's signature, another digest, and another model than requested", async () => {
     const strange = await packageOf(files, {}, operatorSigner(newOperatorKey().privatePem));
     await expect(fetched(strange.source, { model: "vad" })).rejects.toMatchObject({
       reason: "not-permitted",
@@ -200,7 +200,7 @@ describe("fetching a package", () => {
     await expect(fetched(source, { model: "ocr" })).rejects.toMatchObject({ reason: "bad-reply" });
   });
 
-  it("without keys believes only the digest that it was told", async () => {
+  it("without keys believes only the given digest", async () => {
     const { source, digest } = await packageOf(files);
     const cache = packageCache(folder, { clock });
     const parts = { source, cache, clock, random: seededRandom(1) };
@@ -215,7 +215,7 @@ describe("the cache", () => {
   const wanted = (bytes: Uint8Array) => ({ digest: digestOf(bytes), bytes: bytes.byteLength });
   const from = (bytes: Uint8Array) => async () => ({ fromByte: 0, read: () => chunks(bytes) });
 
-  it("makes room by what was used least recently, never by what is pinned, and refuses what does not fit", async () => {
+  it("makes room by the least recently used, never by pinned files, and refuses files that do not fit", async () => {
     const cache = packageCache(folder, { clock, maxBytes: 3000 });
     const [a, b, c, d] = [1, 2, 3, 4].map((seed) => content(1000, seed)) as [
       Uint8Array,
@@ -259,7 +259,7 @@ describe("the cache", () => {
     });
   });
 
-  it("fetches a file once for all who want it at the same time", async () => {
+  it("fetches a file once for all callers at the same time", async () => {
     const cache = packageCache(folder, { clock });
     const bytes = content(5000, 1);
     let asked = 0;
@@ -278,7 +278,7 @@ describe("the cache", () => {
     await expect(cache.read("sha256:../../../etc/passwd")).rejects.toMatchObject({ reason: "invalid-input" });
   });
 
-  it("tells a disk that cannot be written as want of room", async () => {
+  it("reports a disk that cannot be written as a lack of room", async () => {
     const bytes = content(100, 1);
     // A file where the folder of parts should be stands for a disk that refuses.
     const cache = packageCache(join(folder, "cache"), { clock });
@@ -345,7 +345,7 @@ describe("manifests", () => {
     expect(manifestFrom(manifest("model.yaml", "1/model.onnx", "con-fig/x"), "m").files).toHaveLength(3);
   });
 
-  it("accept no path that leads out of a folder, whatever it is made of", () => {
+  it("accept no path that leads out of a folder, of any form", () => {
     const part = fc.constantFrom("..", ".", "", "a", "b.onnx", "~", "\\", "c:", "..a", "a..");
     fc.assert(
       fc.property(fc.array(part, { minLength: 1, maxLength: 6 }), (parts) => {
@@ -363,7 +363,7 @@ describe("manifests", () => {
 });
 
 describe("a store of packages", () => {
-  it("is a repository of what was fetched, beside another", async () => {
+  it("is a repository of the fetched models, beside another", async () => {
     const files = { "1/model.onnx": content(50, 1), "model.yaml": content(9, 2) };
     const { source } = await packageOf(files);
     const { one, cache } = await fetched(source, { model: "vad" });

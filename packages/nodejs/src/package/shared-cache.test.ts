@@ -71,7 +71,7 @@ function pinning(script: string) {
 }
 
 describe("a cache that several processes share", () => {
-  it("throws nothing away that another one uses, and does once that is over", async () => {
+  it("deletes no file that another one uses, and does once that use has ended", async () => {
     const [one, two] = [opened(), opened()];
     const pin = one.pin([first.digest]);
     await one.fill(first, first.open, call);
@@ -86,7 +86,7 @@ describe("a cache that several processes share", () => {
     expect([...readdirSync(join(folder, "in-use")), ...readdirSync(join(folder, "parts"))]).toEqual([]);
   });
 
-  it("is taken to be used for as long as somebody says so, and for a minute by who was killed", async () => {
+  it("counts as used while its list is renewed, and for a minute after a kill", async () => {
     const clock = manualClock();
     const [one, two] = [opened(clock), opened()];
     one.pin([first.digest]);
@@ -116,7 +116,7 @@ describe("a cache that several processes share", () => {
     await expect(one.fill(second, second.open, call)).rejects.toMatchObject({ reason: "disk-full" });
   });
 
-  it("has what a process was killed with free after a minute", async () => {
+  it("frees a killed process's files after a minute", async () => {
     await opened().fill(first, first.open, call);
     const process_ = pinning('console.log("pinned")');
     await once(process_.stdout, "data");
@@ -128,7 +128,7 @@ describe("a cache that several processes share", () => {
     expect(existsSync(join(folder, "blobs", first.digest.slice("sha256:".length)))).toBe(false);
   });
 
-  it("is free of what a process used that has ended", async () => {
+  it("frees the files of a process that has ended", async () => {
     const process_ = pinning("process.exit(0)");
     await once(process_, "exit");
     expect(readdirSync(join(folder, "in-use"))).toEqual([]);
@@ -161,7 +161,7 @@ describe("a cache that several processes share", () => {
     expect(readdirSync(join(folder, "parts"))).toEqual([]);
   });
 
-  it("goes on from a copy of what another one has in part, which may have been killed", async () => {
+  it("goes on from a copy of another one's partial file, whose process may have been killed", async () => {
     const [one, two] = [opened(), opened()];
     let goOn = (): void => undefined;
     const over = new Promise<void>((resolve) => (goOn = resolve));
@@ -185,7 +185,7 @@ describe("a cache that several processes share", () => {
     await broken;
   });
 
-  it("counts what broke off, and throws it away where it is in the way", async () => {
+  it("counts partial files, and deletes them if they are in the way", async () => {
     const broken = async (fromByte: number): Promise<FileBytes> => ({
       fromByte,
       async *read() {

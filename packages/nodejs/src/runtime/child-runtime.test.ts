@@ -50,14 +50,14 @@ function value(outputs: Tensors, name: string): number | undefined {
 onnxRuntimeContract("childRuntime", () => childRuntime());
 
 describe.runIf(process.platform === "linux")("childRuntime", () => {
-  it("caps what a model of a hundred bytes takes when it is loaded and run", async () => {
+  it("caps the memory of a model of a hundred bytes when it is loaded and run", async () => {
     const bomb = memoryBomb(side);
     expect(bomb.byteLength).toBeLessThan(200);
     const session = await sandbox().load(await artifactOf(bomb), {}, call);
     await expect(session.run(new Map(), [], call)).rejects.toMatchObject({ reason: "memory-limit" });
   });
 
-  it("caps what a run asks for, and runs again", async () => {
+  it("caps the memory of a run, and runs again", async () => {
     const session = await sandbox().load(await artifactOf(memoryBomb(1, true)), {}, call);
     await expect(session.run(sized(side), [], call)).rejects.toMatchObject({ reason: "memory-limit" });
     expect(value(await session.run(sized(1), [], call), "y")).toBe(1);
@@ -143,7 +143,7 @@ describe.runIf(process.platform === "linux")("childRuntime", () => {
     }
   });
 
-  it("does not believe what the process answers", async () => {
+  it("does not believe the process' answers", async () => {
     const file = join(folder, "lies.mjs");
     writeFileSync(
       file,
@@ -213,7 +213,7 @@ describe.runIf(process.platform === "linux")("childRuntime", () => {
     await vi.waitFor(() => expect(processes.filter(isAlive)).toEqual([]), { timeout: 60_000 });
   });
 
-  it("leaves no process behind when the program is gone before that has started", async () => {
+  it("leaves no process running when the program ends before it has started", async () => {
     const child = spawn(process.execPath, [fileURLToPath(builtFile("runtime-child.js"))], {
       stdio: ["ignore", "ignore", "ignore", "ipc"],
     });
@@ -221,7 +221,7 @@ describe.runIf(process.platform === "linux")("childRuntime", () => {
     expect(await once(child, "exit")).toEqual([null, "SIGKILL"]);
   });
 
-  it("refuses limits that leave no room", () => {
+  it("refuses limits that leave no memory", () => {
     expect(() => childRuntime({ memoryBytes: 1000 })).toThrow(
       expect.objectContaining({ reason: "invalid-configuration" }) as Error,
     );

@@ -2,7 +2,7 @@ import { spawnSync } from "node:child_process";
 import { expect, test } from "vitest";
 import { exitGuard } from "./exit-guard.ts";
 
-test("many runtimes of one process do not pass for a leak of listeners, and leave nothing behind", () => {
+test("many runtimes of one process cause no warning about a leak of listeners, and leave none", () => {
   const counts = (): number[] => [process.listenerCount("exit"), process.getMaxListeners()];
   const [listeners = 0, allowed = 0] = counts();
   const watches = Array.from({ length: 30 }, () => exitGuard().watch(new Int32Array(1)));

@@ -109,7 +109,7 @@ describe("messages to and from a sandbox process", () => {
   });
 });
 
-describe("what a sandbox process announces", () => {
+describe("the announcements of a sandbox process", () => {
   const announced = (sizes: unknown, rest: unknown = new Uint8Array(4)): object => ({
     kind: "pieces",
     sizes,

@@ -42,7 +42,7 @@ describe("onnxRuntime", () => {
     await runtime.close();
   });
 
-  it("tells a provider that is missing from a model that is wrong", async () => {
+  it("distinguishes a missing provider from a wrong model", async () => {
     const runtime = onnxRuntime({ providers: ["no-such-provider"] });
     await expect(runtime.load(await artifactOf(identityModel("FP32")), {}, call)).rejects.toMatchObject({
       reason: "unsupported",
@@ -101,7 +101,7 @@ describe("onnxRuntime", () => {
     await runtime.close();
   });
 
-  it("runs on several threads when asked to, and refuses a senseless number of them", async () => {
+  it("runs on several threads if configured, and refuses a senseless number of them", async () => {
     const runtime = onnxRuntime();
     const artifact = await artifactOf(identityModel("FP32"));
     const session = await runtime.load(artifact, { threads: 2 }, call);
@@ -143,7 +143,7 @@ describe("onnxRuntime", () => {
     await runtime.close();
   });
 
-  it("refuses text that it would change: a zero byte, and what is not UTF-8", async () => {
+  it("refuses text that it would change: a zero byte, and bytes that are not UTF-8", async () => {
     const runtime = onnxRuntime();
     const session = await runtime.load(await artifactOf(identityModel("BYTES", ["n"])), {}, call);
     for (const bytes of [Uint8Array.of(1, 0, 0, 0, 0), Uint8Array.of(1, 0, 0, 0, 0xff)]) {
@@ -226,7 +226,7 @@ describe("onnxRuntime", () => {
     expect(await program("console.log('done')")).toEqual({ code: 0, text: "done\n" });
   });
 
-  it("keeps a program alive until a run is over, and lets it close at the end", async () => {
+  it("keeps a program alive until a run has ended, and lets it close at the end", async () => {
     const { code, text } = await program(
       "console.log((await session.run(trips(20000), [], call)).size); await runtime.close(); console.log('closed')",
     );

@@ -17,7 +17,7 @@ function counter() {
 }
 
 describe("feedPacker", () => {
-  it("copies many megabytes in steps, each input to its place", async () => {
+  it("copies many megabytes in steps, each input to its position", async () => {
     const [one, other] = [lent("one", 5 * mebi, 3), lent("other", 3 * mebi, 5)];
     const pauses = counter();
     const packed = feedPacker(true, undefined).pack(tensorsOf(one, other), ["y"], pauses.pause);
@@ -34,7 +34,7 @@ describe("feedPacker", () => {
     }
   });
 
-  it("has what is small, or moves, ready at once", () => {
+  it("has small and moved inputs ready at once", () => {
     const moving = give(tensorOf("moving", "UINT8", [8 * mebi], new Uint8Array(8 * mebi)));
     const pauses = counter();
     const packer = feedPacker(true, new Uint8Array(65_536));

@@ -89,7 +89,7 @@ async function check({ size, givenA, swapped, fetches, start, ...rest }: Run): P
 }
 
 describe("runs of one session", () => {
-  it("give what they are fed, whatever was run before", async () => {
+  it("give the results of their own inputs, after any earlier run", async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(run, { minLength: 1, maxLength: 12 }), async (runs) => {
         for (const one of runs) await check(one);
@@ -98,7 +98,7 @@ describe("runs of one session", () => {
     );
   });
 
-  it("give what they are fed after a run that failed", async () => {
+  it("give the results of their own inputs after a run that failed", async () => {
     const plain = { givenA: false, swapped: false, fetches: ["sum"], start: 5 };
     for (const [size, fits] of [
       [7, true],
@@ -112,13 +112,13 @@ describe("runs of one session", () => {
     }
   });
 
-  it("give what they are fed when many wait at once", async () => {
+  it("give the results of their own inputs when many wait at once", async () => {
     const plain = { fits: true, givenA: false, swapped: false, fetches: ["sum"] };
     await Promise.all([7, 7, 9000, 7, 20_000, 300, 7].map((size, start) => check({ ...plain, size, start })));
   });
 });
 
-it("tells whether a run began, or was given up while its inputs were copied", async () => {
+it("report whether a run began, or was given up while its inputs were copied", async () => {
   const size = 4 * 2 ** 20;
   const feeds = tensorsOf(vector("a", size, 1), vector("b", size, 2));
   const { call: own, cancel } = childCall(call);

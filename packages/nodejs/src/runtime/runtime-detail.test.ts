@@ -21,7 +21,7 @@ describe("runtimeDetail", () => {
     expect(runtimeDetail(thrown)).toBe("Status Message: largest <= 1 was false. 2 is invalid.");
   });
 
-  it("names no file that a model asks for, and is bounded", () => {
+  it("names no file of a model's choice, and is bounded", () => {
     const outside = new Error('External data path does not exist: "/home/someone/secret.bin"');
     expect(runtimeDetail(outside)).not.toContain("someone");
     expect(runtimeDetail(new Error("x".repeat(5000))).length).toBeLessThan(400);
@@ -30,7 +30,7 @@ describe("runtimeDetail", () => {
 });
 
 describe("runtimeReason", () => {
-  it("tells a lack of memory, and types outside the protocol, from other failures", () => {
+  it("distinguishes a lack of memory, and types outside the protocol, from other failures", () => {
     expect(runtimeReason(new Error("std::bad_alloc"), "run-failed")).toBe("memory-limit");
     expect(runtimeReason(new Error("Array buffer allocation failed"), "run-failed")).toBe("memory-limit");
     expect(runtimeReason(new Error("Unsupported data type: 16"), "invalid-model")).toBe("unsupported");

@@ -121,7 +121,7 @@ describe("shortRunsHere", () => {
     expect(here.runs()).toBeGreaterThan(20);
   });
 
-  it("goes by the time inside the runtime, where that is told", async () => {
+  it("uses the time inside the runtime, if it is reported", async () => {
     const { worker, took, here, run } = scene();
     took.worker = 5;
     worker.session.ranMs = 0.2;

@@ -157,7 +157,7 @@ describe.skipIf(process.platform === "win32")("telemetry of ONNX Runtime", () =>
     expect(ours.systemCalls()).toEqual([]);
   });
 
-  it("keeps what the operator has set, also in the child process", async () => {
+  it("keeps the operator's setting, also in the child process", async () => {
     const named = (value: string): string => `
       process.env.ORT_DISABLE_TELEMETRY = ${JSON.stringify(value)};
       ${everyRuntime()}`;

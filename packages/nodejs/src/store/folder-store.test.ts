@@ -59,7 +59,7 @@ describe("folderStore", () => {
     ]);
   });
 
-  it("lists folders whose names cannot be read, so that they can be told of, and reads nothing of them", async () => {
+  it("lists folders whose names cannot be read, so that they can be reported, and reads nothing of them", async () => {
     const odd = join(outside, "odd-names");
     for (const name of ["ocr:2", "a\\b", "c\nd"]) mkdirSync(join(odd, "vad", name), { recursive: true });
     for (const name of ["ocr:2", "a\\b", "c\nd"]) mkdirSync(join(odd, name));
@@ -108,7 +108,7 @@ describe("folderStore", () => {
     expect(text(await store.read("vad/latest/model.onnx"))).toBe("abc");
   });
 
-  it("gives undefined for what is missing, and for what is not a file", async () => {
+  it("gives undefined for a missing path, and for one that is not a file", async () => {
     const store = folderStore(root);
     expect(await store.read("vad/2/model.onnx")).toBeUndefined();
     expect(await store.read("vad/1")).toBeUndefined();
@@ -149,7 +149,7 @@ describe("folderStore", () => {
     await expect(folderStore(root).read(path)).rejects.toMatchObject({ reason: "not-permitted" });
   });
 
-  it("never gives what lies outside, whatever the path", async () => {
+  it("never gives content outside, for any path", async () => {
     const part = fc.constantFrom(
       "..",
       ".",

@@ -7,7 +7,7 @@ import { verdictFolder } from "./verdict-folder.ts";
 const folder = await mkdtemp(join(tmpdir(), "longshore-verdicts-"));
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
-it("keeps verdicts by key; what cannot be read is absent, and a folder that cannot be written changes nothing", async () => {
+it("keeps verdicts by key; an unreadable one is absent, and a folder that cannot be written changes nothing", async () => {
   const inner = join(folder, "batching");
   const verdicts = verdictFolder(inner);
   expect(await verdicts.read("a native 1 cpu")).toBeUndefined();

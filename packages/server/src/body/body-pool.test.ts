@@ -11,7 +11,7 @@ interface Out {
 const isAll = (view: Uint8Array, value: number): boolean => view.every((one) => one === value);
 
 describe("memory of bodies", () => {
-  it("shows every view its own body or nothing, whoever keeps it and whatever comes after", () => {
+  it("shows every view its own body or nothing, with any holder and any later body", () => {
     const step = fc.record({
       length: fc.constantFrom(1, 64, 100, 101),
       gives: fc.boolean(),

@@ -20,7 +20,7 @@ const whole = (datatype: "INT64" | "INT8" | "BOOL", values: ArrayBufferView, len
   tensorOf("y", datatype, [length], new Uint8Array(values.buffer));
 
 describe("classification", () => {
-  it("ranks as sorting does, whatever the values, rows and number of classes", () => {
+  it("ranks as sorting does, for any values, rows and number of classes", () => {
     const rows = fc.integer({ min: 0, max: 4 });
     fc.assert(
       fc.property(
@@ -49,7 +49,7 @@ describe("classification", () => {
     );
   });
 
-  it("puts what is no number last, and counts with labels", () => {
+  it("puts NaN last, and counts with labels", () => {
     const tensor = float32Tensor("y", [4], Float32Array.of(NaN, 1, Infinity, -1));
     const { lines } = classified(tensor, 4, { labels: ["none", "ü"] });
     expect(lines).toEqual(["inf:2", "1.000000:1:ü", "-1.000000:3", "nan:0:none"]);
@@ -77,7 +77,7 @@ describe("classification", () => {
     expect(classified(whole("BOOL", Uint8Array.of(0, 1), 2), 2).lines).toEqual(["1:1", "0:0"]);
   });
 
-  it("reads halves, and refuses what has no order", () => {
+  it("reads halves, and refuses types without an order", () => {
     const half = tensorOf("y", "FP16", [2], new Uint8Array(Uint16Array.of(0x3c00, 0x4000).buffer));
     expect(classified(half, 2).lines).toEqual(["2.000000:1", "1.000000:0"]);
     expect(() => classified(bytesTensor("y", ["a"]), 1)).toThrow(/cannot be ranked/);

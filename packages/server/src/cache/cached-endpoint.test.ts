@@ -88,7 +88,7 @@ describe("answers from memory", () => {
     expect(double.asked.length - before).toBe(1);
   });
 
-  it("are given for equal inputs, cost nothing, and belong to whoever gets them", async () => {
+  it("are given for equal inputs, cost nothing, and belong to their receiver", async () => {
     const { clock, ask, double, outcomes } = await world();
     const first = await clock.finish(ask(inputs(1, 2)));
     first.outputs.get("y")!.bytes.fill(0);
@@ -170,7 +170,7 @@ describe("answers from memory", () => {
     expect(changes.at(-1)).toMatchObject({ entries: 2, evicted: 1 });
   });
 
-  it("are as the endpoint's own, whatever is asked in whatever order", async () => {
+  it("are the same as the endpoint's own, in any order of requests", async () => {
     const step = fc.record({ value: fc.integer({ min: 0, max: 5 }), tenant: fc.constantFrom("a", "b") });
     await fc.assert(
       fc.asyncProperty(
@@ -251,7 +251,7 @@ describe("equal requests under way", () => {
     expect(clock.armed()).toBe(0);
   });
 
-  it("are not failed by what was the first caller's own: those who are left ask again, once", async () => {
+  it("are not failed by the first caller's own failures: the remaining ones run again, once", async () => {
     let runs = 0;
     const { clock, ask, double } = await world({
       run: async (given) => {

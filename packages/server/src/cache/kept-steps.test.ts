@@ -160,7 +160,7 @@ describe("a step of a pipeline whose model's answers are kept", () => {
     expect(await counts("first")).toEqual([1, 1, 4, 4, 1, 3, 1]);
   });
 
-  it("shares its answers with other pipelines and with those who ask the model itself", async () => {
+  it("shares its answers with other pipelines and with requests to the model itself", async () => {
     const { clock, send, runs } = world();
     await clock.finish(send("/v2/models/both/infer", [1, 2]));
     const answer = await clock.finish(send("/v2/models/first/infer", [1, 2]));

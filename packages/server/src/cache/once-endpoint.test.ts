@@ -79,7 +79,7 @@ describe("a request with an idempotency key", () => {
     expect(flight?.aborted).toBe(false);
   });
 
-  it("is not refused at the door while its answer is kept or on its way, and takes no endpoint there", async () => {
+  it("is not refused at admission while its answer is kept or on its way, and takes no endpoint there", async () => {
     const { clock, double } = world();
     let full = false;
     let endpoints = 0;
@@ -181,7 +181,7 @@ describe("a request with an idempotency key", () => {
     expect(double.asked).toHaveLength(1);
   });
 
-  it("that comes under other rules is refused, not given what was run under those before", async () => {
+  it("that comes under other rules is refused, and gets no earlier answer", async () => {
     const { clock, ask, double } = world();
     await clock.finish(ask(1, "a"));
     const { rules } = housekeepingCall("test");
@@ -239,7 +239,7 @@ describe("a request with an idempotency key", () => {
     expect(await large.clock.finish(large.ask(1, "a"))).toBe(2);
   });
 
-  it("runs once whatever is asked in whatever order, and gets what the first one got", async () => {
+  it("runs once in any order of requests, and gets the answer of the first one", async () => {
     const steps = fc.array(
       fc.record({ key: fc.integer({ min: 0, max: 3 }), pauseMs: fc.constantFrom(0, 4, 12) }),
       { maxLength: 25 },

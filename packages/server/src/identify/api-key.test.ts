@@ -78,7 +78,7 @@ describe("equalBytes", () => {
 });
 
 describe("the file of keys", () => {
-  it("holds everything but the key, and reads back what was written", async () => {
+  it("holds everything but the key, and reads back its own output", async () => {
     const { text } = newApiKey();
     const records = [
       await record(text, { note: "till 4", expiresMs: 1_800_000_000_000, revokedMs: 1_750_000_000_000 }),

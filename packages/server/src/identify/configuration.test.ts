@@ -22,7 +22,7 @@ tenants: { acme: { models: [ocr, "team-*"] }, "*": { models: [] } }
     ).toEqual(["anonymous", "loopback"]);
   });
 
-  it("is what the guide shows", () => {
+  it("is the guide's example", () => {
     const guide = readFileSync(new URL("../../../../docs/guides/identity.md", import.meta.url), "utf8");
     const blocks = [...guide.matchAll(/```yaml\n([\s\S]*?)```/g)].map(([, text]) => text ?? "");
     expect(blocks.length).toBeGreaterThan(4);

@@ -95,7 +95,7 @@ const gateway = certified(["spiffe://store.example/gateway"]);
 const unauthenticated = { reason: "unauthenticated" };
 const notPermitted = { reason: "not-permitted" };
 
-describe("who asks", () => {
+describe("the sender", () => {
   it("is named by any one of the mechanisms", async () => {
     const identify = await gate(yaml(open));
     const cases: readonly [string, WireRequest, string, readonly Right[]][] = [
@@ -121,7 +121,7 @@ describe("who asks", () => {
     expect(await (await gate(keysFirst))(both)).toMatchObject({ tenant: "acme" });
   });
 
-  it("is nobody without credentials where nobody is let in, with no rights at all", async () => {
+  it("is unknown without credentials if they are required, with no rights at all", async () => {
     expect(await (await gate(yaml()))(ask())).toMatchObject({ rights: [], known: false });
     const fromBrowser = ask({ origin: "https://evil.example" }, { address: "127.0.0.1", loopback: true });
     expect(await (await gate(yaml("loopback: { rights: [manage] }")))(fromBrowser)).toMatchObject({
@@ -132,7 +132,7 @@ describe("who asks", () => {
 
 describe("a bad credential", () => {
   const other = newApiKey();
-  it("is refused even where nobody needs one, and beside a good one", async () => {
+  it("is refused even if none is needed, and beside a good one", async () => {
     const identify = await gate(yaml(`${open}failuresPerMinute: 1000`));
     const expired = await token({ exp: clock.wallMs() / 1000 - 60 });
     const bad: readonly [string, Record<string, string>][] = [
@@ -218,7 +218,7 @@ describe("a bad credential", () => {
 
 describe("on behalf of another tenant", () => {
   const forAcme = { "longshore-tenant": "acme" };
-  it("speaks only who is configured to, and only for whom", async () => {
+  it("speaks only for configured tenants, and only from configured senders", async () => {
     const identify = await gate(yaml(open));
     expect(await identify(ask(forAcme, edge))).toMatchObject({ tenant: "acme" });
     expect(await identify(ask({ "longshore-tenant": "zeta" }, gateway))).toMatchObject({ tenant: "zeta" });
@@ -239,7 +239,7 @@ describe("on behalf of another tenant", () => {
     expect(await identify(ask({ ...forAcme, ...bearer(key.text) }))).toMatchObject({ tenant: "acme" });
   });
 
-  it("never gains a right: what both may, and without a word no more than to infer", async () => {
+  it("never gains a right: the rights of both, and without stated ones only to infer", async () => {
     const identify = await gate(yaml());
     const rights = async (headers: Record<string, string>, peer: Peer) =>
       (await identify(ask(headers, peer))).rights;
@@ -256,7 +256,7 @@ describe("on behalf of another tenant", () => {
     expect(await rights({ "longshore-rights": "infer,manage" }, edge)).toEqual(["infer"]);
   });
 
-  it("is bounded by what both tenants see and may", async () => {
+  it("is bounded by the view and rights of both tenants", async () => {
     const tenants = `
 tenants:
   edge: { models: ["ocr*", voice] }

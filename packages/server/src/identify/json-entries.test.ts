@@ -18,7 +18,7 @@ function read(text: string) {
 const long = "x".repeat(20_000);
 
 describe("jsonEntries", () => {
-  it("gives the same as JSON.parse, whatever the entries and what is around them", () => {
+  it("gives the same as JSON.parse, for any entries and neighbours", () => {
     const around = fc.dictionary(fc.string(), fc.jsonValue()).filter((object) => !("keys" in object));
     fc.assert(
       fc.property(around, around, fc.array(fc.jsonValue()), fc.boolean(), (before, after, keys, pretty) => {
@@ -51,11 +51,11 @@ describe("jsonEntries", () => {
     `{"keys":[{"a":1]}]}`,
     `{"keys":[1]} {}`,
     `{"keys":["a]}`,
-  ])("refuses what is not JSON (%#)", (text) => {
+  ])("refuses text that is not JSON (%#)", (text) => {
     expect(() => read(text)).toThrow(SyntaxError);
   });
 
-  it("leaves what is no list where it is", () => {
+  it("leaves a field that is no list unchanged", () => {
     expect(read(`{"keys":1}`)).toEqual({ entries: [], pieces: 0, around: { keys: 1 } });
     expect(read(`[{"keys":[1]}]`)).toEqual({ entries: [], pieces: 0, around: [{ keys: [1] }] });
     expect(read(`{"a":{"keys":[1]}}`)).toEqual({ entries: [], pieces: 0, around: { a: { keys: [1] } } });

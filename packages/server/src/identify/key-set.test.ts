@@ -53,7 +53,7 @@ describe("a key set", () => {
     expect(state.loads).toBe(1);
   });
 
-  it("finds a new key at once, but asks for unknown ones only once in a while", async () => {
+  it("finds a new key at once, but fetches again for unknown ones only once in a while", async () => {
     const clock = manualClock();
     const [one, two, invented] = [await signer("1"), await signer("2"), await signer("../x")];
     const { state, set } = turning(clock, [one.jwk]);
@@ -130,7 +130,7 @@ describe("a key set", () => {
     ["no keys", '{"keys":{}}'],
     ["only secrets", '{"keys":[{"kty":"oct","k":"AAAA"}]}'],
     ["too many keys", JSON.stringify({ keys: Array.from({ length: 65 }, () => ({ kty: "EC" })) })],
-  ])("with %s is no key set, and nobody gets in", async (_name, text) => {
+  ])("with %s is no key set, and identifies no sender", async (_name, text) => {
     const reports: string[] = [];
     const set = createKeySet(
       manualClock(),
@@ -160,7 +160,7 @@ describe("fetching a key set", () => {
     );
   });
 
-  it("follows no redirect, sends no credentials, and reads what came", async () => {
+  it("follows no redirect, sends no credentials, and reads the reply", async () => {
     const asked: RequestInit[] = [];
     const get = (async (_url: URL, init: RequestInit) => {
       asked.push(init);
@@ -172,7 +172,7 @@ describe("fetching a key set", () => {
     expect(asked[0]).toMatchObject({ redirect: "error", credentials: "omit" });
   });
 
-  it("gives up on what is too large, too slow, or no answer", async () => {
+  it("gives up on replies that are too large, too slow, or no key set", async () => {
     const clock = manualClock();
     const endless = new ReadableStream<Uint8Array>({
       pull: (controller) => controller.enqueue(new Uint8Array(65_536)),

@@ -2,7 +2,7 @@ import { expect, it } from "vitest";
 import { parseIdentity } from "./configuration.ts";
 import { weightOf } from "./tenants.ts";
 
-it("a tenant's share is what the file says of it, else of those that are not named, else 1", () => {
+it("a tenant's share is the file's, else that of unnamed tenants, else 1", () => {
   const { tenants } = parseIdentity(
     'anonymous: { rights: [infer] }\ntenants: { acme: { weight: 3 }, plain: {}, "*": { weight: 0.5 } }',
   );

@@ -71,7 +71,7 @@ function mechanism(change: Partial<IssuerRule> = {}, keys: () => readonly object
 }
 
 describe("a good token", () => {
-  it("names tenant and rights by its claims, whatever its key", async () => {
+  it("names tenant and rights by its claims, for any key", async () => {
     const { show } = mechanism();
     const wanted = { tenant: "acme", rights: new Set(["infer", "segment:infer"]), name: "token of alice" };
     expect(await show(await token())).toEqual(wanted);

@@ -59,7 +59,7 @@ const opened = (socket: Socket, encrypted: boolean): Promise<unknown> =>
   once(socket, encrypted ? "secureConnect" : "connect");
 
 describe.each([false, true])("a port (TLS: %s)", (encrypted) => {
-  it("that is full answers health probes only, and all again once there is room", async () => {
+  it("that is full answers health probes only, and all again once a connection closes", async () => {
     const { dial, ask } = await world(encrypted, { maxConnections: 3, maxConnectionsPerAddress: 3 });
     const [first] = await Promise.all(
       Array.from({ length: 3 }, async () => {
@@ -158,7 +158,7 @@ describe.each([false, true])("a port (TLS: %s)", (encrypted) => {
     },
   );
 
-  it("ends a connection that sends blank lines in place of requests", async () => {
+  it("ends a connection that sends blank lines instead of requests", async () => {
     const { clock, dial, ask } = await world(encrypted, { keepAliveMs: 1000, headersTimeoutMs: 1000 });
     const socket = dial();
     await opened(socket, encrypted);

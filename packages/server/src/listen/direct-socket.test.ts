@@ -23,8 +23,8 @@ async function dial(port: number): Promise<Socket> {
   return socket;
 }
 
-describe("a connection that reads where it is told to", () => {
-  it("is what this Node.js makes of one that it has accepted, and is counted by its server as before", async () => {
+describe("a connection that reads into given memory", () => {
+  it("is made from one that Node.js has accepted, and is counted by its server as before", async () => {
     const endpoints = [new Uint8Array(3), new Uint8Array(5)];
     const came: number[] = [];
     let asked = 0;
@@ -94,7 +94,7 @@ describe("bodies that are read to where they belong", () => {
   it.each([
     ["at once", 0],
     ["when some of them is here", 5],
-  ])("are whole when their endpoint is named %s, with what comes behind them", async (_what, turns) => {
+  ])("are whole when their memory is named %s, with the bytes after them", async (_what, turns) => {
     const seen: boolean[] = [];
     const arrived: number[] = [];
     const socket = await serving(async ({ body }) => {

@@ -70,7 +70,7 @@ describe.each([
     while (clock.armed() > 0) await settle();
   });
 
-  it("is told from one that has gone", async () => {
+  it("differs from one that has gone", async () => {
     const { clock, calls, socket } = await world(text, encrypted);
     socket.destroy();
     while (calls.some(({ abort }) => !abort.aborted)) {
@@ -81,11 +81,14 @@ describe.each([
 });
 
 describe("a client of HTTP/1.0 that ends its half after its request", () => {
-  it.each([false, true])("is taken for gone, since nothing can tell (TLS: %s)", async (encrypted) => {
-    const { calls, socket, ended, heard } = await world(whole("1.0"), encrypted);
-    socket.end();
-    await ended;
-    while (calls.some(({ abort }) => !abort.aborted)) await settle();
-    expect(heard()).toBe("");
-  });
+  it.each([false, true])(
+    "counts as gone, since nothing can distinguish them (TLS: %s)",
+    async (encrypted) => {
+      const { calls, socket, ended, heard } = await world(whole("1.0"), encrypted);
+      socket.end();
+      await ended;
+      while (calls.some(({ abort }) => !abort.aborted)) await settle();
+      expect(heard()).toBe("");
+    },
+  );
 });

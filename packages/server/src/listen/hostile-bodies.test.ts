@@ -97,7 +97,7 @@ describe("hostile JSON", () => {
     ["nothing like JSON", '{"secret":secret}'],
   ];
   it.each(paths)(
-    "%s refuses what is too deep, twice there or no JSON, with one code and no word of it",
+    "%s refuses texts that are too deep, repeated or no JSON, with one code and without quoting them",
     async (path) => {
       const { ask, loads, opened, changes } = await served();
       for (const [what, body] of bodies) {
@@ -111,7 +111,7 @@ describe("hostile JSON", () => {
     },
   );
 
-  it("reads __proto__ as a name like any other, and what it holds as nothing that was asked", async () => {
+  it("reads __proto__ as a name like any other, and its content as unwanted", async () => {
     const { ask, loads, opened } = await served();
     const proto = (members: string): string => `{"__proto__":{${members}}}`;
     expect((await ask(generate, proto('"text_input":"x"'))).reason).toBe("invalid-input");
@@ -153,7 +153,7 @@ describe("hostile JSON", () => {
     expect((await ask("/v2/models/%00/generate", "{}")).reason).toBe("unknown-model");
   });
 
-  it("takes no more than a route has a use for", async () => {
+  it("accepts no more than a route has a use for", async () => {
     const { ask } = await served();
     const long = (bytes: number): string => JSON.stringify({ text_input: "x".repeat(bytes) });
     expect((await ask(generate, long(1_000_000))).status).toBe(200);

@@ -31,7 +31,7 @@ describe("memory of a body that is kept while it arrives", () => {
     expect(new KeptMemory(spare, release).next(100_000)?.[0]).toBe(0);
   });
 
-  it("stays while the body is arriving, whatever was freed of it", () => {
+  it("stays while the body is arriving, even if parts of it were freed", () => {
     const kept = new KeptMemory(new SpareMemory(), release);
     const memory = kept.next(100_000) ?? new Uint8Array(0);
     kept.filled(50_000);

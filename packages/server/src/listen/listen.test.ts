@@ -92,7 +92,7 @@ const acknowledged = (heard: string): readonly number[] =>
   );
 
 describe("a server on a port", () => {
-  it("listens on this machine only, unless told otherwise, and says where", async () => {
+  it("listens on this machine only by default, and reports where", async () => {
     const listening = await on(api());
     expect(listening.address).toBe(`http://127.0.0.1:${listening.port}`);
     const heard = await say(listening, [`${post(`content-length: ${body.length}\r\n`)}${body}`], answered);
@@ -151,7 +151,7 @@ describe("a server on a port", () => {
     expect(heard).toContain('"reason":"body-too-large"');
   });
 
-  it("refuses bodies that are too large by what they announce, and by what comes", async () => {
+  it("refuses bodies that are too large by their announcement, and by their bytes", async () => {
     const listening = await on(api());
     const announced = await say(listening, [post("content-length: 99999999999\r\n")], answered);
     expect(announced).toMatch(/^HTTP\/1\.1 413/);
@@ -202,7 +202,7 @@ describe("a server on a port", () => {
     ).toContain(result);
   });
 
-  it("answers what HTTP does not allow in the protocol's form: hosts, expectations, proxies", async () => {
+  it("answers forbidden messages of HTTP in the protocol's form: hosts, expectations, proxies", async () => {
     const server = await on(api());
     const head = async (text: string): Promise<string> =>
       (await say(server, [text], (heard) => heard.includes("}"))).replace(
@@ -224,7 +224,7 @@ describe("a server on a port", () => {
   });
 
   it.each(["http://a/v2", "HTTPS://other.example:8000/v2?x=http://b/", "http://a/v2/models/double/ready"])(
-    "answers who names the server in the target, as to a proxy: %s",
+    "answers requests that name the server in the target, as to a proxy: %s",
     async (target) => {
       const server = await on(api());
       const answered = (heard: string): boolean => heard.includes("}");
@@ -240,7 +240,7 @@ describe("a server on a port", () => {
     expect(heard).toMatch(/^HTTP\/1\.1 408/);
   });
 
-  it("gives up on a body that never ends, and frees what it held", async () => {
+  it("gives up on a body that never ends, and frees its memory", async () => {
     const clock = manualClock();
     const listening = await on(api(), { clock, headersTimeoutMs: 100, requestTimeoutMs: 150 });
     const heard = say(listening, [post("content-length: 1000\r\n"), "{"]);
@@ -312,7 +312,7 @@ describe("a server on a port", () => {
     expect(heard).toContain(result);
   });
 
-  it("acknowledges once what of a body came at once", async () => {
+  it("acknowledges bytes of a body that came together once", async () => {
     const listening = await on(api());
     const padded = body + " ".repeat(1_000_000);
     const head = post(`content-length: ${padded.length}\r\nlongshore-acknowledge: 50000\r\n`);
@@ -361,7 +361,7 @@ describe("a server on a port", () => {
     expect(reasons).toEqual(["cancelled"]);
   });
 
-  it("lets a client that is still sending see an early reply, then closes what never ends", async () => {
+  it("lets a client that is still sending see an early reply, then closes endless ones", async () => {
     const clock = manualClock();
     const listening = await on(api(), { clock, lingerBytes: 100_000 });
     const heard = await say(listening, [

@@ -112,7 +112,7 @@ async function bothEnds(handler: Handler): Promise<Client & { readonly served: S
 }
 
 describe("a connection with plain requests", () => {
-  it("answers alike what comes whole and what comes in pieces, one after the other", async () => {
+  it("answers whole messages and pieces alike, one after the other", async () => {
     const { handler, asked } = echo();
     const { socket, until } = await client(await on(handler));
     socket.write(post("one"));
@@ -209,7 +209,7 @@ describe("a connection with plain requests", () => {
     expect(asked).toBe(40);
   });
 
-  it("hands on bodies of megabytes as they come, however they are read, and what follows them", async () => {
+  it("hands on bodies of megabytes as they come, for any reader, and the bytes after them", async () => {
     const read: number[] = [];
     const { port } = await on(async ({ body }) => {
       let bytes = 0;
@@ -388,7 +388,7 @@ describe("a connection with plain requests", () => {
     while (clock.armed() > 0) await settle();
   });
 
-  it("writes nothing behind a reply that a client has yet to read which ends its half", async () => {
+  it("writes nothing after an unread reply to a client that ends its half", async () => {
     const listening = await on(() => Promise.resolve(reply("A".repeat(16_000_000))));
     const socket = connect({ port: listening.port, host: "127.0.0.1", allowHalfOpen: true });
     sockets.push(socket);

@@ -8,8 +8,8 @@ import { on } from "../../test/on-port.ts";
 import { listen } from "./listen.ts";
 import { alignedCopy } from "./release.ts";
 
-describe("memory that nobody looks at any more", () => {
-  it("is that of long bodies as they come and of replies that were sent, which stay what they were", async () => {
+describe("memory without readers", () => {
+  it("is that of long bodies as they come and of sent replies, which keep their content", async () => {
     const replies: Uint8Array[] = [];
     const listening = await listen(
       async ({ body }): Promise<WireResponse> => {
@@ -71,14 +71,17 @@ describe("memory that nobody looks at any more", () => {
 describe("a body that is kept", () => {
   const came = Buffer.from("0123456789 and what came behind it");
 
-  it.each(["0", "1", "7", "8", "157"])("has what follows %s bytes of JSON at a multiple of 8", (length) => {
-    const kept = alignedCopy(came, 10, { "inference-header-content-length": length });
-    expect((kept.byteOffset + Number(length)) % 8).toBe(0);
-    expect(Buffer.from(kept).toString()).toBe("0123456789");
-  });
+  it.each(["0", "1", "7", "8", "157"])(
+    "has the bytes after %s bytes of JSON at a multiple of 8",
+    (length) => {
+      const kept = alignedCopy(came, 10, { "inference-header-content-length": length });
+      expect((kept.byteOffset + Number(length)) % 8).toBe(0);
+      expect(Buffer.from(kept).toString()).toBe("0123456789");
+    },
+  );
 
   it.each(["-3", "1e400", "-Infinity", "0x", "7.5", "", "9".repeat(400)])(
-    "has an endpoint of its own whatever is said of its JSON: '%s'",
+    "has memory of its own for any length of its JSON: '%s'",
     (length) => {
       const headers = { "inference-header-content-length": length };
       const others = Array.from({ length: 20 }, () => alignedCopy(came, 10, headers));

@@ -56,7 +56,7 @@ const noise = ((): Uint8Array => {
 })();
 
 describe("coded replies", () => {
-  it("come as gzip or deflate to who accepts them, with the JSON length of the bytes before", async () => {
+  it("come as gzip or deflate to clients that accept them, with the JSON length of the bytes before", async () => {
     const server = await on(answering([json, zeros], { vary: "origin" }));
     for (const [coding, undo] of [
       ["gzip", gunzipSync],
@@ -74,7 +74,7 @@ describe("coded replies", () => {
     }
   });
 
-  it("do not come to who did not ask, nor where they would not be smaller, nor with a tag", async () => {
+  it("do not come to clients that did not accept them, nor if they would not be smaller, nor with a tag", async () => {
     const plain = await on(answering([json, zeros]));
     expect((await ask(plain, {})).headers).not.toHaveProperty("content-encoding");
     expect((await ask(plain, { "accept-encoding": "br" })).bytes).toHaveLength(100_008);
@@ -153,7 +153,7 @@ describe("bodies that inflate", () => {
     return new TextDecoder().decode(heard.bytes);
   };
 
-  it("are stopped beyond the allowance when they grow too many times, whatever the reader would take", async () => {
+  it("are stopped beyond the allowance when they grow too much, whatever the reader's limit", async () => {
     expect(await send({})).toBe("body-too-large");
     expect(await send({ inflateAllowance: 32 * 2 ** 20 })).toBe(String(20 * 2 ** 20));
     expect(await send({ maxInflateRatio: 2000 })).toBe(String(20 * 2 ** 20));

@@ -28,48 +28,51 @@ describe.each([false, true])("a full port (TLS: %s)", (encrypted) => {
     ["half a body", "POST /a HTTP/1.1\r\nhost: localhost\r\ncontent-length: 9\r\n\r\nhalf", 408],
     ["no HTTP", "nonsense\r\n\r\n", 400],
     ["CONNECT", "CONNECT localhost:1 HTTP/1.1\r\nhost: localhost\r\n\r\n", 405],
-  ])("has room again after clients that sent %s and never end their half", async (_what, text, status) => {
-    const clock = manualClock();
-    const tls = { certificate: server.certificatePem, key: server.keyPem };
-    const listening = await on(async () => ({ status: 200, headers: {}, body: emptyBody }), {
-      clock,
-      maxConnections: clients,
-      maxConnectionsPerAddress: clients,
-      probeConnections: 0,
-      // Handshakes take a while on a busy machine.
-      headersTimeoutMs: encrypted ? 3000 : 200,
-      requestTimeoutMs: encrypted ? 3100 : 300,
-      lingerMs: 1000,
-      ...(encrypted ? { tls } : {}),
-    });
-    const dial = (): Socket => {
-      const to = { port: listening.port, host: "127.0.0.1", allowHalfOpen: true };
-      const socket = encrypted ? connectTls({ ...to, ca: authority.certificatePem }) : connect(to);
-      sockets.push(socket);
-      return socket.on("error", () => undefined);
-    };
-    const ended = Array.from({ length: clients }, async () => {
-      const socket = dial();
-      socket.write(text);
-      const [first] = (await once(socket, "data")) as [Buffer];
-      expect(first.toString("latin1")).toMatch(new RegExp(`^HTTP/1.1 (${status}|200)`));
-    });
-    // A connection that Node.js's server reads has its timers.
-    const moving = setInterval(() => void clock.advance(100), 20);
-    await Promise.all(ended);
-    clearInterval(moving);
-    await clock.advance(5000);
-    let answered = "";
-    for (let tries = 0; tries < 20 && answered === ""; tries++) {
-      const probe = dial();
-      probe.write(live);
-      answered = await Promise.race([
-        once(probe, "data").then(([bytes]: Buffer[]) => String(bytes)),
-        once(probe, "close").then(() => ""),
-      ]).catch(() => "");
-      await clock.advance(1000);
-      await settle();
-    }
-    expect(answered).toMatch(/^HTTP\/1\.1 200/);
-  });
+  ])(
+    "accepts connections again after clients that sent %s and never end their half",
+    async (_what, text, status) => {
+      const clock = manualClock();
+      const tls = { certificate: server.certificatePem, key: server.keyPem };
+      const listening = await on(async () => ({ status: 200, headers: {}, body: emptyBody }), {
+        clock,
+        maxConnections: clients,
+        maxConnectionsPerAddress: clients,
+        probeConnections: 0,
+        // Handshakes take a while on a busy machine.
+        headersTimeoutMs: encrypted ? 3000 : 200,
+        requestTimeoutMs: encrypted ? 3100 : 300,
+        lingerMs: 1000,
+        ...(encrypted ? { tls } : {}),
+      });
+      const dial = (): Socket => {
+        const to = { port: listening.port, host: "127.0.0.1", allowHalfOpen: true };
+        const socket = encrypted ? connectTls({ ...to, ca: authority.certificatePem }) : connect(to);
+        sockets.push(socket);
+        return socket.on("error", () => undefined);
+      };
+      const ended = Array.from({ length: clients }, async () => {
+        const socket = dial();
+        socket.write(text);
+        const [first] = (await once(socket, "data")) as [Buffer];
+        expect(first.toString("latin1")).toMatch(new RegExp(`^HTTP/1.1 (${status}|200)`));
+      });
+      // A connection that Node.js's server reads has its timers.
+      const moving = setInterval(() => void clock.advance(100), 20);
+      await Promise.all(ended);
+      clearInterval(moving);
+      await clock.advance(5000);
+      let answered = "";
+      for (let tries = 0; tries < 20 && answered === ""; tries++) {
+        const probe = dial();
+        probe.write(live);
+        answered = await Promise.race([
+          once(probe, "data").then(([bytes]: Buffer[]) => String(bytes)),
+          once(probe, "close").then(() => ""),
+        ]).catch(() => "");
+        await clock.advance(1000);
+        await settle();
+      }
+      expect(answered).toMatch(/^HTTP\/1\.1 200/);
+    },
+  );
 });

@@ -82,7 +82,7 @@ function get(port: number, client?: TestCertificate, more: RequestOptions = {}):
 }
 
 describe("an encrypted listener", () => {
-  it("serves by its certificate and asks for none", async () => {
+  it("serves by its certificate and requires none", async () => {
     const { port, address } = await echo({});
     expect(address).toBe(`https://127.0.0.1:${port}`);
     const { peer } = await get(port);
@@ -94,7 +94,7 @@ describe("an encrypted listener", () => {
     });
   });
 
-  it("tells what a client's certificate says", async () => {
+  it("reports the fields of a client's certificate", async () => {
     const { port } = await echo({ clientAuthorities: ours.certificatePem });
     const { certificate } = (await get(port, edge)).peer;
     expect(certificate).toEqual({
@@ -105,7 +105,7 @@ describe("an encrypted listener", () => {
     });
   });
 
-  it("gives no connection to who has no good certificate, where one is required", async () => {
+  it("gives no connection to a client without a good certificate, if one is required", async () => {
     const { port } = await echo({ clientAuthorities: ours.certificatePem });
     const stranger = await theirs.issue({ name: "stranger", uris: ["spiffe://store.example/edge/7"] });
     const expired = await ours.issue({
@@ -171,7 +171,7 @@ describe("an encrypted listener", () => {
     agent.destroy();
   });
 
-  it("resumes no session across the change, and tells the certificate of a resumed one", async () => {
+  it("resumes no session across the change, and reports the certificate of a resumed one", async () => {
     const listening = await echo({ clientAuthorities: ours.certificatePem });
     const visit = (session?: Buffer): Promise<{ told: Told; session: Buffer; reused: boolean }> =>
       new Promise((resolve, reject) => {
@@ -218,7 +218,7 @@ describe("an encrypted listener", () => {
     await expect(visit(second.session)).rejects.toBeDefined();
   });
 
-  it("closes what is no handshake, and goes on", async () => {
+  it("closes connections without a handshake, and goes on", async () => {
     const { port } = await echo({});
     const said = await new Promise<string>((resolve, reject) => {
       const socket = connectPlain(port, "127.0.0.1");
@@ -233,7 +233,7 @@ describe("an encrypted listener", () => {
   });
 
   // Node.js ends a handshake after ten seconds.
-  it("closes in time beside who came and began no handshake", { timeout: 9000 }, async () => {
+  it("closes in time beside a client that began no handshake", { timeout: 9000 }, async () => {
     const one = await echo({});
     const silent = connectPlain(one.port, "127.0.0.1").on("error", () => undefined);
     await once(silent, "connect");
@@ -255,7 +255,7 @@ describe("an encrypted listener", () => {
   });
 });
 
-describe("what a listener tells of a request", () => {
+describe("a listener's report of a request", () => {
   it("is which surfaces it serves, and every Authorization header that came", async () => {
     const { port } = await echo({}, ["data"]);
     expect((await get(port)).served).toEqual(["data"]);

@@ -232,7 +232,7 @@ describe("the OpenAPI document", () => {
     },
   );
 
-  it("explains that a server without others behind it runs each request itself", async () => {
+  it("explains that a server without others runs each request itself", async () => {
     const { status, text } = await server()({ method: "GET", path: "/v2/models/plain/explain" });
     expect(status).toBe(200);
     expect(JSON.parse(text)).toEqual({
@@ -250,7 +250,7 @@ describe("the OpenAPI document", () => {
     expect(wrong.status).toBe(400);
   });
 
-  it("tells of regions and models that are not there, and of models that are not for generate", async () => {
+  it("reports absent regions and models, and models that are not for generate", async () => {
     const ask = server();
     const reason = async (method: "GET" | "POST", path: string): Promise<unknown> =>
       (JSON.parse((await ask({ method, path })).text) as { reason: unknown }).reason;

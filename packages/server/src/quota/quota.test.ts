@@ -71,7 +71,7 @@ const charged = (micros: number) =>
   }) as const;
 
 describe("quotas of a tenant", () => {
-  it("bound the rate, and tell when to retry", async () => {
+  it("bound the rate, and say when to retry", async () => {
     const { clock, quotas } = world({ requestsPerSecond: 10 });
     expect(await admitted(quotas, 100)).toBe(5);
     const error = await quotas.enter(call(), "m", 0).catch((thrown: unknown) => thrown);
@@ -108,7 +108,7 @@ describe("quotas of a tenant", () => {
     await expect(device.quotas.enter(call(), "m", 0)).resolves.toBeDefined();
   });
 
-  it("bound micros of a day: what a request may cost is taken before, and what is left is never below 0", async () => {
+  it("bound micros of a day: the possible cost of a request is taken before, and the rest is never below 0", async () => {
     const { clock, quotas, allowances } = world({ microsPerDay: 1000 });
     const least: number[] = [];
     let spent = 0;
@@ -160,7 +160,7 @@ describe("quotas of a tenant", () => {
     expect(spent).toBeGreaterThan(90_000);
   });
 
-  it("remember what was spent, after a crash up to a 64th of the budget more", () => {
+  it("remember the amount spent, after a crash up to a 64th of the budget more", () => {
     const clock = manualClock();
     const rules: QuotaRules = { tenants: { "*": { microsPerDay: 640 } } };
     let saved: ReadonlyMap<string, SpentMicros> = new Map();
@@ -276,7 +276,7 @@ describe("limits that two gateways share", () => {
     expect(spent).toBeGreaterThan(800);
   });
 
-  it("refuse what is no request for a lease", () => {
+  it("refuse a body that is no request for a lease", () => {
     const desk = leaseDesk(new LocalAllowances(() => ({ tenants: {} }), manualClock()), manualClock());
     const good = {
       schemaVersion: 1,

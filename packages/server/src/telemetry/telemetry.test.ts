@@ -188,7 +188,7 @@ describe("traces", () => {
     }
   });
 
-  it("are as the sender decided; without a decision one in so many, until so many", async () => {
+  it("follow the sender's decision; without one a share of requests, up to a count", async () => {
     const unsampled = `${traceparent.slice(0, -2)}00`;
     const decided = world();
     await decided.clock.finish(decided.send("/v2/models/dense/infer", [1, 2], { traceparent: unsampled }));
@@ -228,7 +228,7 @@ describe("traces", () => {
     ).toEqual(["infer dense"]);
   });
 
-  it("mark what failed here, not what the sender did wrong", async () => {
+  it("mark failures here, not the sender's mistakes", async () => {
     const { clock, send, told, engine } = world();
     await send("/v2/models/nothing/infer", [1, 2]);
     void engine.drain();
@@ -241,7 +241,7 @@ describe("traces", () => {
 });
 
 describe("a request that is forwarded", () => {
-  it("is one trace: the server behind lies inside the asking here, which lies inside the exchange", async () => {
+  it("is one trace: the server's span lies inside that of the request here, which lies inside the exchange", async () => {
     const behind = world();
     const { clock, told, random, telemetry } = behind;
     const endpoint = oipEndpoint({
@@ -331,7 +331,7 @@ describe("metrics", () => {
     expect(text).not.toMatch(/^nv_cache_/m);
   });
 
-  it("tell of the response cache for models whose answers are kept, from when they are loaded", async () => {
+  it("report the response cache for models whose answers are kept, from when they are loaded", async () => {
     const { clock, engine, telemetry, page } = world();
     for (const model of ["dense", "kept"])
       await clock.finish(engine.load(model, undefined, housekeepingCall("load")));
@@ -363,7 +363,7 @@ describe("metrics", () => {
     expect((await lines()).some((line) => line.includes("kept"))).toBe(false);
   });
 
-  it("tell zeros of a model from when it is loaded, and of no other", async () => {
+  it("report zeros of a model from when it is loaded, and of no other", async () => {
     const { clock, engine, page } = world();
     await clock.finish(engine.load("dense", undefined, housekeepingCall("load")));
     const text = await page();
@@ -373,7 +373,7 @@ describe("metrics", () => {
     expect(text).not.toContain('model="tuned"');
   });
 
-  it("count what a model does inside a pipeline as its own requests, as Triton does", async () => {
+  it("count a model's runs inside a pipeline as its own requests, as Triton does", async () => {
     const { clock, send, page } = world();
     await clock.finish(send("/v2/models/twice/infer", [1, 2, 3, 4]));
     const text = await page();
@@ -433,7 +433,7 @@ describe("metrics", () => {
     expect(telemetry.counters.batches("dense", "1")).toEqual([]);
   });
 
-  it("count who waits while it waits", async () => {
+  it("count waiting requests while they wait", async () => {
     const { clock, send, page } = world();
     await clock.finish(send("/v2/models/dense/infer", [1, 2]));
     const both = Promise.all([
@@ -446,7 +446,7 @@ describe("metrics", () => {
     expect(await page()).toContain('nv_inference_pending_request_count{model="dense",version="1"} 0');
   });
 
-  it("come as OpenMetrics with the traces of values for who asks for that, and keep their names", async () => {
+  it("come as OpenMetrics with the traces of values for clients that accept that, and keep their names", async () => {
     const { clock, send, page } = world();
     await clock.finish(send("/v2/models/dense/infer", [1, 2], { traceparent }));
     const text = await page("application/openmetrics-text;version=1.0.0,text/plain;q=0.5");
@@ -497,7 +497,7 @@ describe("logs", () => {
     expect(JSON.stringify(lines)).not.toContain("31337");
   });
 
-  it("name what the configuration of a model says without effect, once it is served", async () => {
+  it("name the settings of a model without effect, once it is served", async () => {
     const { clock, send, lines, engine } = world();
     await clock.finish(send("/v2/models/dense/infer", [1, 2]));
     await clock.finish(send("/v2/models/tuned/infer", [1, 2]));
@@ -528,7 +528,7 @@ describe("logs", () => {
     ]);
   });
 
-  it("are as detailed as they are told to be, while the server runs", async () => {
+  it("are as detailed as configured, while the server runs", async () => {
     const { clock, send, lines, telemetry } = world();
     telemetry.log.change({ verboseLevel: 1 });
     await clock.finish(send("/v2/models/dense/infer", [1, 2]));
@@ -572,10 +572,10 @@ describe("logs", () => {
   });
 });
 
-describe("what every request tells", () => {
+describe("the events of every request", () => {
   const ended = { kind: "exchange-ended", atMs: 0, callId: "1", status: 200, tookMs: 1 } as const;
 
-  it("is taken in when the loop comes to it, or somebody reads what is counted", async () => {
+  it("are processed at the loop's next turn, or at a read of the counts", async () => {
     const clock = manualClock();
     const telemetry = createTelemetry({ clock, random: seededRandom(1) });
     const { replies } = telemetry.counters;
@@ -588,7 +588,7 @@ describe("what every request tells", () => {
     expect(clock.armed()).toBe(0);
   });
 
-  it("is taken in before what an operator reads at once", () => {
+  it("are processed before an operator's read", () => {
     const clock = manualClock();
     const lines: string[] = [];
     const log = createLog(clock, (line) => void lines.push(line), "info");
@@ -648,7 +648,7 @@ describe("answers in a stream", () => {
 });
 
 describe("a reader that leaves", () => {
-  it("before it read a streamed reply ends the exchange and the inference all the same", async () => {
+  it("of a streamed reply before its end ends the exchange and the inference nevertheless", async () => {
     const { clock, handler, engine, told, page } = world();
     const abort = new AbortController();
     const message = {
@@ -757,7 +757,7 @@ describe("the exporter", () => {
     });
   });
 
-  it("sends in batches, and what waits when it is closed", async () => {
+  it("sends in batches, and the waiting spans when it is closed", async () => {
     const { clock, made, sent, outcomes } = exporter(() => 200, { maxBatch: 4 });
     for (let index = 0; index < 6; index++) made.give(span);
     await clock.advance(1);
@@ -772,7 +772,7 @@ describe("the exporter", () => {
     expect(clock.armed()).toBe(0);
   });
 
-  it("drops what finds the queue full, and never waits", async () => {
+  it("drops spans that find the queue full, and never waits", async () => {
     const { made, outcomes } = exporter(() => new Promise<number>(() => undefined), {
       maxQueued: 3,
       maxBatch: 2,

@@ -62,7 +62,7 @@ async function serve(): Promise<{ address: string; double: DoubleEndpoint }> {
 }
 
 describe("remote client", () => {
-  it("runs models with what an app holds: numbers, text, bytes, tensors", async () => {
+  it("runs models with an app's values: numbers, text, bytes, tensors", async () => {
     const { address, double } = await serve();
     const client = connect(address, { codecs: codecSet(rawCodec, fp16Codec) });
     const doubled = await client.infer("double", { x: Float32Array.of(1, 2, 3, 4, 5, 6) });
@@ -88,7 +88,7 @@ describe("remote client", () => {
     await client.close();
   });
 
-  it("says what is wrong with inputs before it sends them", async () => {
+  it("names the problem of inputs before it sends them", async () => {
     const { address, double } = await serve();
     const client = connect(address);
     const refused: readonly [Parameters<typeof client.infer>[1], string][] = [
@@ -135,7 +135,7 @@ describe("remote client", () => {
     await client.close();
   });
 
-  it("says what is wrong with inputs also when the server is not there to be asked again", async () => {
+  it("names the problem of inputs also when the server is away", async () => {
     const { address } = await serve();
     const client = connect(address);
     await client.infer("double", { x: Float32Array.of(1, 2, 3) });
@@ -144,7 +144,7 @@ describe("remote client", () => {
     await client.close();
   });
 
-  it("keeps deadline and abort while it asks what a model takes", async () => {
+  it("keeps deadline and abort while it reads the model's description", async () => {
     const never = (): Promise<never> => new Promise(() => undefined);
     const transport = { progress: "none", send: never, close: () => Promise.resolve() } as const;
     const client = connect("http://127.0.0.1:1", { transport });

@@ -24,7 +24,7 @@ class FakeConnection extends EventTarget implements NetworkConnection {
 const hintOf = (connection: NetworkConnection) => linkHint({ connection });
 
 describe("linkHint", () => {
-  it("tells what the browser tells, and nothing where it tells nothing or is offline", () => {
+  it("reports the browser's facts, and nothing without any or offline", () => {
     expect(hintOf({ type: "cellular", effectiveType: "3g", downlink: 1.45, rtt: 300 })).toEqual({
       kind: "cellular",
       downBitsPerSecond: 1_450_000,
@@ -45,7 +45,7 @@ describe("linkHint", () => {
     });
   });
 
-  it("reads the class of the connection where it tells no figures", () => {
+  it("reads the class of the connection if it has no figures", () => {
     expect(hintOf({ effectiveType: "2g" })).toEqual({ downBitsPerSecond: 70_000, roundTripMs: 1400 });
     expect(hintOf({ effectiveType: "4g" })).toEqual({});
   });
@@ -65,7 +65,7 @@ describe("followNetwork", () => {
     return { link, following, expectedMs };
   }
 
-  it("lets what was measured stand while the network is the same", () => {
+  it("keeps measurements while the network is the same", () => {
     const connection = new FakeConnection({ type: "wifi", downlink: 10, rtt: 25 });
     const { expectedMs, link } = used(connection);
     const beforeMs = expectedMs();
@@ -74,7 +74,7 @@ describe("followNetwork", () => {
     expect(link.transferMs(1, "up", 200).origin).toBe("measured");
   });
 
-  it("forgets what was measured over another network, and begins at what is told of the new one", () => {
+  it("forgets measurements over another network, and begins at the hint of the new one", () => {
     const connection = new FakeConnection({ type: "wifi", downlink: 10, rtt: 25 });
     const { expectedMs, link } = used(connection);
     const beforeMs = expectedMs();
@@ -83,7 +83,7 @@ describe("followNetwork", () => {
     expect(expectedMs()).toBeGreaterThan(20 * beforeMs);
   });
 
-  it("lets it stand through a moment without any network, and tells all links however they were given", () => {
+  it("keeps them through a short time without any network, and informs all links however they were given", () => {
     const connection = new FakeConnection({ type: "wifi", downlink: 10, rtt: 25 });
     const { link } = used(connection);
     connection.change({ type: "none", downlink: 0 });
@@ -96,7 +96,7 @@ describe("followNetwork", () => {
     expect(told).toEqual([false, true]);
   });
 
-  it("leaves what an app said where the browser tells nothing", () => {
+  it("keeps the app's hint if the browser reports none", () => {
     const said = linkBelief({ model, hint: { upBitsPerSecond: 0.5e6 } });
     const before = said.transferMs(100_000, "up", 0);
     using _ = followNetwork([said], {});
@@ -112,7 +112,7 @@ describe("followNetwork", () => {
     expect(link.transferMs(1, "up", 200).origin).toBe("prior");
   });
 
-  it("says no more once it is disposed of, and takes a browser that tells nothing", () => {
+  it("reports no more once it is disposed of, and accepts a browser without facts", () => {
     const connection = new FakeConnection({ type: "wifi", downlink: 10, rtt: 25 });
     const { link, following } = used(connection);
     following[Symbol.dispose]();

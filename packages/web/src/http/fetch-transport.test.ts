@@ -70,7 +70,7 @@ describe("fetch transport", () => {
     );
   });
 
-  it("asks nothing with credentials that come after it was closed", async () => {
+  it("sends no request whose credentials come after it was closed", async () => {
     let give: (token: string) => void = () => undefined;
     const bearer = new Promise<string>((resolve) => (give = resolve));
     let asked = 0;

@@ -68,7 +68,7 @@ function open(change: { readonly memory?: DirectoryMemory; readonly keys?: boole
 }
 
 describe("aliases that the operator signed", () => {
-  it("are told with the endpoints, change with newer revisions only, and go when they are not listed", async () => {
+  it("are reported with the endpoints, change with newer revisions only, and go when they are not listed", async () => {
     const { directory, tell, revisions, refused, changes } = open();
     const first = await record(1, { because: "a" });
     const endpoint = {

@@ -89,7 +89,7 @@ directoryContract("embedded, read over the protocol", { operator, stranger, ring
   };
 });
 
-it("a directory that names nobody yet is asked again soon, and less often the longer that lasts", async () => {
+it("an empty directory is read again soon, and less often the longer it stays empty", async () => {
   const clock = manualClock();
   const askedMs: number[] = [];
   const desk = createRegistry({ clock, instance: "i1", codecs, ring, graceMs: 0 });
@@ -111,7 +111,7 @@ it("a directory that names nobody yet is asked again soon, and less often the lo
 });
 
 describe("entries", () => {
-  it("are refused with unknown fields, at every depth: what is not understood must not have been signed over", () => {
+  it("are refused with unknown fields, at every depth: a field that is not understood must not have been signed over", () => {
     const entry = testEntry({ id: "a" });
     expect(entryFrom(entry, "entry")).toEqual(entry);
     const plain = { ...entry, kind: "oip", grpcAddress: "http://host:8001" } as const;
@@ -189,7 +189,7 @@ describe("a directory in time", () => {
     expect(clock.armed()).toBe(0);
   });
 
-  it("shows together what its source says in one go, up to a bound, and all of it before the source is away", async () => {
+  it("shows the changes of one read of its source together, up to a bound, and all of them before the source is away", async () => {
     const source = memorySource("memory");
     const clock = manualClock();
     await using directory = createDirectory({ source, clock, observer: { record: () => undefined }, codecs });
@@ -254,7 +254,7 @@ describe("a directory in time", () => {
     await directory[Symbol.asyncDispose]();
   });
 
-  it("is as old after a restart as its source was away, and takes no older entry then either", async () => {
+  it("is as old after a restart as its source was away, and accepts no older entry then either", async () => {
     const memory = testMemory();
     const first = await opened({ memory });
     first.source.put({ signed: await signed({ id: "a", serial: 9, zone: "eu/new" }) });
@@ -296,7 +296,7 @@ describe("a directory in time", () => {
     await directory[Symbol.asyncDispose]();
   });
 
-  it("keeps the record before when its successor is not believed, tells it once, and keeps no more than it may", async () => {
+  it("keeps the earlier record when its successor is not believed, reports it once, and keeps no more than its limit", async () => {
     const { clock, events, source, directory } = await opened({ maxRecords: 2 });
     source.put({ signed: await signed({ id: "a" }) });
     const bad = { signed: { body: testEntry({ id: "a", serial: 2, zone: "us" }) } };
@@ -324,7 +324,7 @@ describe("a directory in time", () => {
     await directory[Symbol.asyncDispose]();
   });
 
-  it("takes no older entry of an endpoint again whose newer one it cannot use", async () => {
+  it("accepts no older entry of an endpoint whose newer one it cannot use", async () => {
     const { clock, source, directory } = await opened();
     const statement = { zone: "eu/de" };
     const [first, second] = [await signed({ id: "a" }), await signed({ id: "a", serial: 2, zone: "us" })];
@@ -357,7 +357,7 @@ describe("a registry", () => {
     ...more,
   });
 
-  it("lets in who brings the operator's entry, and others only as far as its own operator says", async () => {
+  it("admits endpoints with the operator's entry, and others only within its own operator's limits", async () => {
     const { registry } = registryWith({ admits: { zone: "eu/de", trust: "listed" } });
     await registry.join(request("a", { signed: await signed({ id: "a", trust: "operated" }) }), "acme");
     await registry.join(
@@ -390,7 +390,7 @@ describe("a registry", () => {
     registry[Symbol.dispose]();
   });
 
-  it("goes by the later of what an endpoint brings and what its operator says elsewhere, also of one whose address nobody knew", async () => {
+  it("uses the later of an endpoint's entry and its operator's, also for one without a known address", async () => {
     const source = memorySource("list");
     const memory = testMemory();
     const clock = manualClock(1000);
@@ -461,7 +461,7 @@ describe("a registry", () => {
     ]);
   });
 
-  it("lists an endpoint no longer that comes back outside of its zone, nor lets anybody else bring that about", async () => {
+  it("lists an endpoint no longer that comes back outside of its zone, and lets no other cause that", async () => {
     const { registry } = registryWith({ admits: { zone: "eu", trust: "listed" } });
     const dropped: string[] = [];
     const nothing = (): void => undefined;
@@ -479,7 +479,7 @@ describe("a registry", () => {
     registry[Symbol.dispose]();
   });
 
-  it("lets nobody take over or send away another's endpoint, nor one that the entry gives to somebody else", async () => {
+  it("lets no tenant take over or remove another's endpoint, nor one that the entry gives to another", async () => {
     const { registry } = registryWith({ admits: { zone: "eu", trust: "listed" } });
     await registry.join(request("a"), "acme");
     await expect(registry.join(request("a"), "other")).rejects.toMatchObject({ reason: "not-permitted" });
@@ -492,7 +492,7 @@ describe("a registry", () => {
     registry[Symbol.dispose]();
   });
 
-  it("forgets who is silent for a lease, and tells those who ask only what changed", async () => {
+  it("forgets members that are silent for a lease, and gives readers only the changes", async () => {
     const { clock, registry } = registryWith({ admits: { zone: "eu", trust: "listed" }, leaseMs: 1000 });
     await registry.join(request("a"), "acme");
     await registry.join(request("b"), "acme");
@@ -510,7 +510,7 @@ describe("a registry", () => {
     expect(clock.armed()).toBe(0);
   });
 
-  it("gives those who could not be heard while its process stood still the time to come back", async () => {
+  it("gives members that were silent while its process stood still the time to come back", async () => {
     const clock = manualClock();
     let stoodUntilMs = 0;
     const nowMs = (): number => Math.max(stoodUntilMs, clock.nowMs());
@@ -569,7 +569,7 @@ describe("a registry", () => {
     expect(clock.armed()).toBe(0);
   });
 
-  it("keeps a member whose lease is over while it answers, unless another one has its address", async () => {
+  it("keeps a member with an expired lease while it answers, unless another one has its address", async () => {
     const wells = new Set(["a", "b", "c", "d"]);
     const { clock, registry } = registryWith({
       admits: { zone: "eu", trust: "listed" },
@@ -600,7 +600,7 @@ describe("a registry", () => {
     expect(clock.armed()).toBe(0);
   });
 
-  it("gives those who were there before its restart the time of a lease to come back", async () => {
+  it("gives members from before its restart the time of a lease to come back", async () => {
     const memory = testMemory();
     const open = (clock: ReturnType<typeof manualClock>, instance: string) => {
       const registry = createRegistry({
@@ -648,7 +648,7 @@ describe("a registry", () => {
     after.registry[Symbol.dispose]();
   });
 
-  it("comes back empty without anybody who reads it taking that for news, and tells who did not come back", async () => {
+  it("comes back empty without readers taking that for news, and reports members that did not come back", async () => {
     const admits = { zone: "eu", trust: "listed" } as const;
     const clock = manualClock(1000);
     const start = (instance: string): Registry => createRegistry({ clock, instance, codecs, admits });
@@ -702,7 +702,7 @@ describe("a registry", () => {
     directoryServer[Symbol.dispose]();
   });
 
-  it("tells who left in the time in which nobody else counts as gone", async () => {
+  it("reports members that left while no other member counts as gone", async () => {
     const { clock, registry } = registryWith({ admits: { zone: "eu", trust: "listed" }, graceMs: 30_000 });
     await registry.join(request("a"), "acme");
     const first = registry.list(undefined);

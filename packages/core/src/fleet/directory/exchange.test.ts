@@ -27,7 +27,7 @@ describe("a JSON request to a server", () => {
   const abort = new AbortController().signal;
   const clock = virtualClock();
 
-  it("asks for the checksum of the reply, and takes one that fits", async () => {
+  it("requests the checksum of the reply, and accepts one that fits", async () => {
     const seen: unknown[] = [];
     const transport = server(page, (headers) => seen.push(headers[checksumHeader]));
     await expect(

@@ -1,7 +1,7 @@
 import { expect, it } from "vitest";
 import { seenSerials } from "./seen-serials.ts";
 
-it("keeps the numbers of what is believed, and of the others the latest", () => {
+it("keeps the numbers of believed endpoints, and of the others the latest", () => {
   const seen = seenSerials("revision", new Map([["kept", true]]), 3);
   for (const id of ["kept", "a", "b", "c", "d"]) seen.remember(id, 7);
   expect([...seen.all.keys()]).toEqual(["kept", "c", "d"]);

@@ -75,7 +75,7 @@ describe("the serial of a package", () => {
     ).toBe("taken");
   });
 
-  it("never goes down, in whatever order packages come", () => {
+  it("never goes down, in any order of packages", () => {
     fc.assert(
       fc.property(fc.array(fc.nat(20), { maxLength: 30 }), (serials) => {
         let installed: { serial: number; digest: string } | undefined;

@@ -20,7 +20,7 @@ function arriving(byteLength: number) {
 }
 
 describe("a body on its way", () => {
-  it("asks for more while some is missing, and never for what lies behind its end", async () => {
+  it("reads on while bytes are missing, and never beyond its end", async () => {
     const { asked, arriving: body, read } = arriving(6 * chunk.byteLength);
     const chunks = read()[Symbol.asyncIterator]();
     for (let count = 0; count < 5; count++) body.came(chunk);
@@ -33,7 +33,7 @@ describe("a body on its way", () => {
     expect(asked).toEqual(["pause", "resume"]);
   });
 
-  it("asks for memory for all of it when 64 KiB are here, and tells of what comes before", async () => {
+  it("takes memory for the whole body after 64 KiB, and reports the earlier bytes", async () => {
     const whole = 3 * chunk.byteLength;
     const { arriving: body, into } = arriving(whole);
     const taken: Uint8Array[] = [];
@@ -60,7 +60,7 @@ describe("a body on its way", () => {
     expect(taken[1]?.[9]).toBe(4);
   });
 
-  it("gathers drops that wait, which would each take hundreds of times what they hold", async () => {
+  it("gathers small waiting pieces, which would each take hundreds of times their content", async () => {
     const count = 10_000;
     const { arriving: body, read, released } = arriving(count + chunk.byteLength);
     for (let index = 0; index < count; index++) body.came(Uint8Array.of(index % 251));
@@ -75,7 +75,7 @@ describe("a body on its way", () => {
     expect(drops.byteLength).toBe(count);
   });
 
-  it("asks for no memory where it breaks off before, or nobody wants so much", async () => {
+  it("takes no memory if it breaks off before, or if no reader wants that much", async () => {
     const broken = arriving(3 * chunk.byteLength);
     const none = (): Uint8Array => {
       throw new Error("memory was taken");
@@ -107,7 +107,7 @@ describe("a body on its way", () => {
     expect(taken).toBe(1);
   });
 
-  it("frees what was copied, what waits when it is dropped and what comes then, with the head before it", async () => {
+  it("frees copied chunks, chunks that wait when it is dropped and later ones, with the head before them", async () => {
     const { released, arriving: body, each } = arriving(4 * chunk.byteLength);
     const [first, second, third] = [1, 2, 3].map((value) => new Uint8Array(chunk.byteLength).fill(value));
     body.came(first!.subarray(500), first);

@@ -74,7 +74,7 @@ describe("a body on its way", () => {
     );
   });
 
-  it("longer than may be kept is read once, holds its sender back, and refuses who comes later", async () => {
+  it("longer than the limit is read once, holds its sender back, and refuses later readers", async () => {
     const whole = bytesOf(1000);
 
     const { body, asked } = source(torn(whole, [100, 200, 300, 390]));
@@ -99,7 +99,7 @@ describe("a body on its way", () => {
     expect(kept.again).toBe(false);
   });
 
-  it("that breaks off gives what its sender's connection says, after what had come", async () => {
+  it("that breaks off gives the error of its sender's connection, after the earlier bytes", async () => {
     const broken = new LongshoreError("body-mismatch", "transport", "planted");
     const kept = keptBody(source([bytesOf(3)], broken).body, 9, { maxKeptBytes: 100 });
     const got: number[] = [];
@@ -110,7 +110,7 @@ describe("a body on its way", () => {
     expect(got).toEqual([3]);
   });
 
-  it("gives its memory back when all who read it have done with it, and else leaves it alone", async () => {
+  it("returns its memory when all readers have finished, and otherwise leaves it alone", async () => {
     const well = source([bytesOf(3), bytesOf(4)]);
     const kept = keptBody(well.body, 7, { maxKeptBytes: 100 });
     await all(kept.read());

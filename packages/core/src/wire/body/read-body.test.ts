@@ -10,7 +10,7 @@ function tenBytes(shift: number): Uint8Array {
 describe("a body that is here", () => {
   const options = { maxBytes: 100, headerLength: 3 };
 
-  it("is not copied where it is its reader's and what follows the JSON is aligned", () => {
+  it("is not copied if it belongs to its reader and the bytes after the JSON are aligned", () => {
     const part = tenBytes(5);
     const told: number[] = [];
     const read = readParts(

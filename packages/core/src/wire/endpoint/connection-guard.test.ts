@@ -49,7 +49,7 @@ describe("the guard of connections", () => {
     expect(open("f", "10.0.0.1")?.probesOnly).toBe(true);
   });
 
-  it("destroys the oldest beyond the reserve, and each when its time is over", async () => {
+  it("destroys the oldest beyond the reserve, and each when its time ends", async () => {
     const { clock, open, destroyed } = world({ maxConnections: 0 });
     for (const name of ["1", "2", "3"]) open(name);
     expect(destroyed).toEqual([]);

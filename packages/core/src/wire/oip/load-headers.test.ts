@@ -3,7 +3,7 @@ import { loadHeader, orcaHeader } from "../protocol/index.ts";
 import { loadHeaders, readLoadHeaders } from "./load-headers.ts";
 
 describe("readLoadHeaders", () => {
-  it("reads what our servers write, and the same in another order or with more in it", () => {
+  it("reads our servers' header, and the same in another order or with more fields", () => {
     const load = { atMs: 5, cpuRatio: 0.125, inFlight: 12, queueMs: 3.5 };
     expect(readLoadHeaders(loadHeaders({ ...load, atMs: 0 }, {}), 5)).toEqual(load);
     for (const text of ["queue-ms=3.5;in-flight=12;cpu=0.125", "cpu=.125;in-flight=12;queue-ms=3.5;new=1"])
@@ -30,7 +30,7 @@ describe("readLoadHeaders", () => {
     expect(readLoadHeaders(loadHeaders(none, {}), 5)?.batch).toEqual({ requests: 8, shareRatio: 0.001 });
   });
 
-  it("takes what makes no sense for nothing, and no processor for busier than busy", () => {
+  it("ignores nonsense, and takes no processor for busier than busy", () => {
     const idle = { atMs: 5, cpuRatio: 0, inFlight: 0, queueMs: 0 };
     for (const text of ["", "cpu=-1;in-flight=x;queue-ms=Infinity", "cpu;in-flight;queue-ms"])
       expect(readLoadHeaders({ [loadHeader]: text }, 5)).toEqual(idle);

@@ -31,7 +31,7 @@ function page(answer: (path: string) => string | undefined, silent = () => false
 const busy = tritonMetrics({ finished: 10, runSeconds: 0.5, waiting: 2 });
 
 describe("reading a server's metrics", () => {
-  it("finds the page that says something, keeps to it, and asks once a second", async () => {
+  it("finds the page with figures, keeps to it, and reads it once a second", async () => {
     const { clock, asked, load } = page((path) => (path === "/elsewhere" ? busy : undefined));
     expect(await load.read(nobody, call)).toMatchObject({ queueMs: 125 });
     expect(await load.read(nobody, call)).toBeUndefined();
@@ -43,7 +43,7 @@ describe("reading a server's metrics", () => {
     await load.close();
   });
 
-  it("leaves a server that tells nothing alone for a minute", async () => {
+  it("reads a server without figures again only after a minute", async () => {
     const { clock, asked, load } = page(() => undefined);
     expect(await load.read(nobody, call)).toBeUndefined();
     await clock.advance(59_000);
@@ -54,7 +54,7 @@ describe("reading a server's metrics", () => {
     expect(asked).toHaveLength(4);
   });
 
-  it("takes a server that told before, and is late to tell now, for busy that long", async () => {
+  it("takes a server that is late to report, after an earlier report, for busy that long", async () => {
     let late = false;
     const { clock, load } = page(
       () => busy,

@@ -95,8 +95,8 @@ function serve(models: readonly DoubleModel[] = [doubling]) {
   return { double, handler, clock };
 }
 
-describe("asking a server how busy it is", () => {
-  it("takes an empty probe, and tells what its reply says of the load", async () => {
+describe("polling a server for its load", () => {
+  it("sends an empty probe, and returns the load that the reply reports", async () => {
     const { double, clock } = serve();
     const load = () => ({ atMs: 0, cpuRatio: 0.5, inFlight: 3, queueMs: 41 });
     const handler = createHandler({ endpoint: double, codecs, clock, observer: silentObserver, load });
@@ -112,7 +112,7 @@ describe("asking a server how busy it is", () => {
 describe("having a part loaded beforehand", () => {
   const part: Segment = { ...whole, from: "c1" };
 
-  it("asks for the very part, and passes on why it cannot be", async () => {
+  it("requests the very part, and passes on why it cannot be loaded", async () => {
     const { double, clock } = serve();
     const asked: Segment[] = [];
     const prepare = async (segment: Segment): Promise<void> => {
@@ -135,7 +135,7 @@ describe("having a part loaded beforehand", () => {
     expect(asked).toHaveLength(2);
   });
 
-  it("is nothing to an endpoint that cannot tell, and never asked of a foreign one", async () => {
+  it("is absent for an endpoint without load reports, and never sent to a foreign one", async () => {
     const { handler, clock } = serve();
     await connect(handler, { clock }).capabilities?.prepare?.(part, call);
     const untouched: Handler = () => Promise.reject(new Error("the foreign server was asked"));
@@ -143,7 +143,7 @@ describe("having a part loaded beforehand", () => {
   });
 });
 
-describe("what is forwarded for tenants", () => {
+describe("requests forwarded for tenants", () => {
   const sequence = { id: "7", step: 0, end: false, wantState: false };
   const forward = async (
     tenant: string,
@@ -181,13 +181,13 @@ describe("what is forwarded for tenants", () => {
     expect((await forward("local")).id).toBe("7");
   });
 
-  it("never brings them together at a plain server, whatever it is said to speak for", async () => {
+  it("never get a tenant at a plain server, even if it is configured to speak for one", async () => {
     expect((await forward("acme", { forwardsTenants: true }, { offers: false })).id).toBe("acme/7");
   });
 });
 
 describe("endpoint over the protocol", () => {
-  it("runs a whole model and tells where, what was sent and how busy the server is", async () => {
+  it("runs a whole model and reports where, the bytes sent and the server's load", async () => {
     const { double, handler } = serve();
     const edge = connect(handler);
     const response = await edge.infer(request(), call);
@@ -266,7 +266,7 @@ describe("endpoint over the protocol", () => {
     expect(response.confidenceRatio).toBe(0.75);
   });
 
-  it("describes models with their profile, and knows what the server does not serve", async () => {
+  it("describes models with their profile, and knows which models the server does not serve", async () => {
     const profile: Profile = {
       schemaVersion: 1,
       model: "double",
@@ -307,7 +307,7 @@ describe("endpoint over the protocol", () => {
     expect(await edge.describe("double", "9", call)).toBeUndefined();
   });
 
-  it("believes of an offer only what the directory allows", async () => {
+  it("believes only the part of an offer that the directory allows", async () => {
     const offer: Offer = {
       segment: whole,
       path: ["server", "cloud"],
@@ -390,7 +390,7 @@ describe("endpoint over the protocol", () => {
     });
   });
 
-  it("waits for what is under way when it is closed, and is unreachable afterwards", async () => {
+  it("waits for requests under way when it is closed, and is unreachable after that", async () => {
     const { handler } = serve();
     const edge = connect(handler);
     const under = edge.infer(request(), call);
@@ -401,7 +401,7 @@ describe("endpoint over the protocol", () => {
     await edge.close();
   });
 
-  it("tells link and caller what was sent, acknowledged and received", async () => {
+  it("reports sent, acknowledged and received bytes to link and caller", async () => {
     const { handler } = serve();
     const notes: string[] = [];
     const link: LinkLearner = {
@@ -528,7 +528,7 @@ describe("endpoint before a server that answers rubbish or lies", () => {
     await expect(edge.infer(request(), call)).rejects.toMatchObject({ reason: "bad-reply", retryable: true });
   });
 
-  it("takes a scalar for what is declared to be one, and any shape where nobody states the rank", async () => {
+  it("treats a declared scalar as one, and accepts any shape for an unknown rank", async () => {
     const scalar = { name: "y", datatype: "FP32", shape: [] } as const;
     const gives = async (
       outputs: readonly (typeof scalar & { readonly openRank?: boolean })[],
@@ -556,7 +556,7 @@ describe("endpoint before a server that answers rubbish or lies", () => {
     }
   });
 
-  it("makes rubbish in place of a description or of offers a bad reply", async () => {
+  it("turns a malformed description or offers into a bad reply", async () => {
     const rubbish = connect(async () => text("{}"));
     await expect(rubbish.describe("double", undefined, call)).rejects.toMatchObject({ reason: "bad-reply" });
     await expect(rubbish.offers({ model: "double" }, call)).rejects.toMatchObject({ reason: "bad-reply" });
@@ -602,7 +602,7 @@ describe("endpoint before a server that answers rubbish or lies", () => {
     await expect(edge.infer(request(), call)).rejects.toMatchObject({ reason, retryAfterMs: 3000 });
   });
 
-  it("takes no reason from outside the closed list", async () => {
+  it("accepts no reason from outside the closed list", async () => {
     const edge = connect(async () => text('{"error":"no","reason":"toString","stage":"__proto__"}', {}, 500));
     await expect(edge.infer(request(), call)).rejects.toMatchObject({
       reason: "run-failed",
@@ -675,7 +675,7 @@ describe("endpoint before a plain server", () => {
     expect(await triton.offers({ model: "double" }, call)).toEqual([]);
   });
 
-  it("refuses what a plain server cannot do, before sending anything", async () => {
+  it("refuses requests that a plain server cannot serve, before sending anything", async () => {
     const { handler, seen } = plain();
     const bare = connect(handler, { wire: "json" }, { offers: false });
     await expect(bare.infer(request({ segment: { ...whole, from: "c1" } }), call)).rejects.toMatchObject({

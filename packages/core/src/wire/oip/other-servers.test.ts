@@ -45,7 +45,7 @@ const asked: InferenceRequest = {
 };
 
 describe("endpoint before other people's servers", () => {
-  it("learns what runs take from Triton's statistics, where no metrics say it, and promises that", async () => {
+  it("learns run times from Triton's statistics if no metrics have them, and promises those", async () => {
     const part = (ns: number) => ({ count: 4, ns });
     const inference_stats = { success: part(9e8), compute_input: part(0), compute_infer: part(8e7) };
     const handler: Handler = ({ path }) => {
@@ -66,7 +66,7 @@ describe("endpoint before other people's servers", () => {
     expect(meanOf(offer!.completionMs)).toBe(20);
   });
 
-  it("uses a server all the same that answers something else where Triton has its statistics", async () => {
+  it("uses a server nevertheless that answers something else at the path of Triton's statistics", async () => {
     for (const statistics of [{ model_stats: [{}] }, "<html>", null]) {
       const handler: Handler = ({ path }) => {
         if (path === "/v2/models/double")
@@ -96,7 +96,7 @@ describe("endpoint before other people's servers", () => {
     await triton.close();
   });
 
-  it("knows of a model that it answers several times, and asks for that only where it can", async () => {
+  it("knows that a model answers several times, and requests that only where it can", async () => {
     const tensor = {
       name: "y",
       datatype: "FP32",
@@ -145,7 +145,7 @@ describe("endpoint before other people's servers", () => {
     });
   });
 
-  it("tells ids of sequences as numbers where the model is told numbers, and as texts elsewhere", async () => {
+  it("sends ids of sequences as numbers to models that take numbers, and as texts elsewhere", async () => {
     const told: unknown[] = [];
     const asks = async (data_type: string, id: string, tenant = "local"): Promise<void> => {
       const control_input = [{ name: "ID", control: [{ kind: "CONTROL_SEQUENCE_CORRID", data_type }] }];
@@ -187,7 +187,7 @@ describe("endpoint before other people's servers", () => {
     expect(new Set(numbers).size).toBe(numbers.length);
   });
 
-  it("takes what comes of a server that does not say what its models take and give", async () => {
+  it("accepts any outputs of a server that does not describe its models", async () => {
     const data = [1, 2, 3];
     const handler: Handler = ({ path, method }) => {
       if (method === "POST") {

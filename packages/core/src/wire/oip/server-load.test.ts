@@ -14,7 +14,7 @@ function figures(text: string): ServerFigures {
 }
 
 describe("metrics in text", () => {
-  it("gives wanted samples with their labels, and leaves out what cannot be read", () => {
+  it("gives wanted samples with their labels, and leaves out unreadable ones", () => {
     const text = `# HELP a what
 a{x="1",y="q\\"u\\\\o\\nte"} 2.5 1795673986714
 a 3
@@ -42,12 +42,12 @@ describe("figures of real servers", () => {
     expect(told).toEqual({ models: new Map([["m", { finished: 10, runMs: 500 }]]), inFlight: 4 });
   });
 
-  it("reads KServe's, which tell neither", () => {
+  it("reads KServe's, which have neither", () => {
     const told = figures(kserveMetrics({ finished: 10, runSeconds: 0.5 }));
     expect(told).toEqual({ models: new Map([["m", { finished: 10, runMs: 500 }]]) });
   });
 
-  it("tells nothing of a page about something else", () => {
+  it("returns nothing for a page about something else", () => {
     expect(serverFigures("python_info 1\nprocess_cpu_seconds_total 3\n")).toBeUndefined();
     expect(serverFigures("<html>no</html>")).toBeUndefined();
   });
@@ -71,7 +71,7 @@ describe("figures of real servers", () => {
 });
 
 describe("load between two readings", () => {
-  it("is as long as those who wait take at the pace at which requests end", () => {
+  it("is as long as the waiting requests take at the pace at which requests end", () => {
     const load = serverLoad();
     load.seen(figures(tritonMetrics({ finished: 100, runSeconds: 2, waiting: 10 })), nobody, 1000);
     // Two instances: 100 runs of 20 ms ended in a second.
@@ -92,7 +92,7 @@ describe("load between two readings", () => {
     expect(serverLoad().seen(told, nobody, 0)).toMatchObject({ queueMs: 125, inFlight: 3 });
   });
 
-  it("counts those beyond the runs as waiting where only all are told", () => {
+  it("counts those beyond the runs as waiting if only the total is reported", () => {
     const load = serverLoad();
     load.seen(figures(mlserverMetrics({ finished: 10, runSeconds: 0.5 })), nobody, 0);
     const busy = figures(mlserverMetrics({ finished: 30, runSeconds: 1.5, inFlight: 5 }));
@@ -101,7 +101,7 @@ describe("load between two readings", () => {
     expect(load.seen(idle, nobody, 2000)).toMatchObject({ inFlight: 0, queueMs: 0 });
   });
 
-  it("follows from the time that others keep it busy where nothing is told, and own requests are no others", () => {
+  it("follows from the time that others keep it busy if nothing is reported, without own requests", () => {
     const load = serverLoad();
     load.seen(figures(kserveMetrics({ finished: 10, runSeconds: 0.5 })), nobody, 0);
     // 16 runs of 50 ms in a second, of which 6 are ours: others keep it busy for half of the time.
@@ -113,7 +113,7 @@ describe("load between two readings", () => {
     expect(load.seen(ours, { underWay: 1, finished: 22 }, 2000)).toMatchObject({ queueMs: 0, inFlight: 1 });
   });
 
-  it("of a server that tells who waits counts own requests as those under way, not as those that ran", () => {
+  it("of a server that reports waiting requests counts own requests as those under way, not as those that ran", () => {
     const load = serverLoad();
     load.seen(figures(tritonMetrics({ finished: 100, runSeconds: 2 })), nobody, 1000);
     // 40 runs of 20 ms in a second, one after another, all of them ours.
@@ -125,7 +125,7 @@ describe("load between two readings", () => {
     expect(found.inFlight).toBeCloseTo(0.4, 5);
   });
 
-  it("is at least what the reading itself has waited in such a server", () => {
+  it("is at least the time that the reading itself waited in such a server", () => {
     const load = serverLoad();
     const told = figures(kserveMetrics({ finished: 10, runSeconds: 0.5 }));
     expect(load.seen(told, nobody, 0, 200)).toMatchObject({ queueMs: 200, inFlight: 4 });
@@ -144,7 +144,7 @@ describe("load between two readings", () => {
     expect(load.runMs("m4096", "1")).toBe(5);
   });
 
-  it("is no more than is believed of any queue, and a number, whatever is counted", () => {
+  it("is no more than the limit of any queue, and a number, for any counts", () => {
     const load = serverLoad();
     const page = (count: number): ServerFigures =>
       figures(

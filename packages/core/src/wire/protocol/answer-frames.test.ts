@@ -26,7 +26,7 @@ const reasonOf = (body: Uint8Array): Promise<unknown> =>
   );
 
 describe("frames of answers", () => {
-  it("come back whatever pieces their body is cut into, tensors at a multiple of 8", async () => {
+  it("come back from any cut of their body, tensors at a multiple of 8", async () => {
     const answers = fc.array(
       fc.record({ json: fc.uint8Array({ maxLength: 40 }), rest: fc.uint8Array({ maxLength: 80 }) }),
     );

@@ -84,7 +84,7 @@ describe("call headers", () => {
     expect(reasonOf({ "longshore-path": "%zz" })).toBe("invalid-input");
   });
 
-  it("an invalid trace context is ignored, as W3C asks", () => {
+  it("an invalid trace context is ignored, as W3C demands", () => {
     for (const traceparent of ["x", `00-${"0".repeat(32)}-00f067aa0ba902b7-01`, "01-aa-bb-00"]) {
       expect(callFromHeaders({ traceparent }, base, 0).trace).toBeUndefined();
     }
@@ -113,7 +113,7 @@ describe("call headers", () => {
     expect(reasonOf({ "idempotency-key": "k".repeat(513) })).toBe("invalid-input");
   });
 
-  it("whatever the headers hold, the result is a call or a LongshoreError", () => {
+  it("for any headers, the result is a call or a LongshoreError", () => {
     const value = fc.oneof(fc.string(), fc.stringMatching(/^[a-z=;,%0-9]{0,30}$/));
     fc.assert(
       fc.property(value, value, value, value, (rules, deadline, path, key) => {

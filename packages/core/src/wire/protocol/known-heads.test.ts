@@ -21,7 +21,7 @@ const input = (name: string, datatype: string, bytes: number): string =>
   `{"name":"${name}","datatype":"${datatype}","shape":[${bytes}],"parameters":{"binary_data_size":${bytes}}}`;
 
 describe("heads that are known", () => {
-  it("give what reading the body again gives, or nothing, whatever comes in which order", () => {
+  it("give the same as reading the body again, or nothing, in any order", () => {
     const heads = fc.constantFrom(
       `{"inputs":[${input("a", "UINT8", 3)}]}`,
       `{"id":"7","inputs":[${input("a", "UINT8", 3)}],"outputs":[{"name":"y"}]}`,
@@ -88,7 +88,7 @@ describe("heads that are known", () => {
     expect(whole.find(head, headerLength, 3)).toEqual(fresh);
   });
 
-  it("are not remembered where texts have to be looked into, and only so many of them", () => {
+  it("are not remembered if texts have to be read, and only up to a limit", () => {
     const known = knownHeads();
     const texts = bodyOf(
       '{"inputs":[{"name":"t","datatype":"BYTES","shape":[1],"parameters":{"binary_data_size":4}}]}',

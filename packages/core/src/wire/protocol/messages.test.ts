@@ -262,7 +262,7 @@ describe("JSON form", () => {
     expect(json(input({ datatype: "INT64", data: ["1e3", 1] }))).toBe("invalid-input");
   });
 
-  it("refuses to write what JSON cannot carry, by name", () => {
+  it("refuses to write values that JSON cannot carry, by name", () => {
     const writing = (datatype: Datatype, bytes: Uint8Array, shape: readonly number[]): string =>
       reasonOf(() =>
         writeInferReply(
@@ -279,7 +279,7 @@ describe("JSON form", () => {
     expect(writing("BYTES", Uint8Array.of(1, 0, 0, 0, 65), [1])).toBe("accepted");
   });
 
-  it("takes an output that is asked for twice once, as it was asked for first", () => {
+  it("gives an output that is named twice once, in its first form", () => {
     const outputs = [
       { name: "y", parameters: { binary_data: false } },
       { name: "z" },
@@ -358,7 +358,7 @@ describe("JSON form", () => {
   });
 });
 
-describe("whatever bytes come", () => {
+describe("any bytes", () => {
   it("reading a request or a reply gives tensors or a LongshoreError, nothing else", () => {
     const anything = fc.oneof(
       fc.uint8Array({ maxLength: 200 }),

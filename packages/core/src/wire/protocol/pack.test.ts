@@ -86,7 +86,7 @@ describe("tensors on the wire", () => {
     expect(wire[0]?.parameters).toEqual({});
   });
 
-  it("refuses unknown codecs, codecs for what they do not carry, and coded bytes of the wrong length", async () => {
+  it("refuses unknown codecs, codecs for other tensors, and coded bytes of the wrong length", async () => {
     const x = float32Tensor("x", [4], new Float32Array(4));
     await expect(packTensors(tensorsOf(x), { x: "zip" }, codecs, call)).rejects.toMatchObject({
       reason: "unsupported",

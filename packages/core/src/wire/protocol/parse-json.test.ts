@@ -6,7 +6,7 @@ const bytesOf = (text: string): Uint8Array => new TextEncoder().encode(text);
 const parsed = (text: string, most?: number): unknown => parseJson(bytesOf(text), "the request", most);
 
 describe("parseJson", () => {
-  it("gives what JSON.parse gives for everything that is written with each key once", () => {
+  it("gives the result of JSON.parse for every text with each key once", () => {
     fc.assert(
       fc.property(fc.jsonValue({ maxDepth: 6 }), fc.integer({ min: 0, max: 2 }), (value, indent) => {
         const text = JSON.stringify(value, undefined, indent);
@@ -16,7 +16,7 @@ describe("parseJson", () => {
     );
   });
 
-  it("refuses a key that comes twice, wherever, however it is written and whatever lies around it", () => {
+  it("refuses a key that comes twice, at any depth, in any spelling and with any neighbours", () => {
     const twice = [
       '{"a":1,"a":1}',
       '{"a":1,"\\u0061":2}',
@@ -46,7 +46,7 @@ describe("parseJson", () => {
     expect(parsed(JSON.stringify("[{".repeat(100)))).toBe("[{".repeat(100));
   });
 
-  it("refuses more values than are wanted, and tells nothing of what was there", () => {
+  it("refuses more values than the limit, without quoting any", () => {
     expect(parsed("[1,[2],{}]", 6)).toEqual([1, [2], {}]);
     expect(() => parsed("[1,[2],{},4]", 5)).toThrow("the request has more than 5 values");
     for (const text of [

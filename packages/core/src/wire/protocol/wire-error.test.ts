@@ -13,7 +13,7 @@ it.each([
   ["model ocr version 1.2 takes 3:4 of input x", "model ocr version 1.2 takes 3:4 of input x"],
   ["no rule of de.yaml:5 names the class", "no rule of de.yaml:5 names the class"],
   ["edge-1 answered: the queue is full", "edge-1 answered: the queue is full"],
-])("tells callers nothing of where servers are: %s", (message, told) => {
+])("hides the addresses of servers from callers: %s", (message, told) => {
   expect(withoutAddresses(message)).toBe(told);
 });
 

@@ -58,14 +58,17 @@ describe("written heads", () => {
     ["its elements as JSON", reply([tensor("y", [1, 2])]), noneBinary],
   ];
 
-  it.each(others)("tells a reply apart that has %s, also when it comes again", async (_, message, binary) => {
-    const heads = writtenHeads();
-    await heads.layOut(first, allBinary, () => writeInferReply(first, allBinary));
-    const afresh = writeInferReply(message, binary);
-    for (let time = 0; time < 2; time++) {
-      const laidOut = await heads.layOut(message, binary, () => writeInferReply(message, binary));
-      expect(bytesOf(laidOut)).toEqual(bytesOf(afresh));
-      expect(laidOut.headers).toEqual(afresh.headers);
-    }
-  });
+  it.each(others)(
+    "distinguishes a reply that has %s, also when it comes again",
+    async (_, message, binary) => {
+      const heads = writtenHeads();
+      await heads.layOut(first, allBinary, () => writeInferReply(first, allBinary));
+      const afresh = writeInferReply(message, binary);
+      for (let time = 0; time < 2; time++) {
+        const laidOut = await heads.layOut(message, binary, () => writeInferReply(message, binary));
+        expect(bytesOf(laidOut)).toEqual(bytesOf(afresh));
+        expect(laidOut.headers).toEqual(afresh.headers);
+      }
+    },
+  );
 });

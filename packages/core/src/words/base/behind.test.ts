@@ -2,7 +2,7 @@ import { manualClock } from "@longshore/testkit";
 import { expect, it } from "vitest";
 import { Behind } from "./behind.ts";
 
-it("takes in behind what is done now, in the order in which it came", async () => {
+it("processes deferred work after the present work, in order of arrival", async () => {
   const clock = manualClock();
   const taken: number[] = [];
   const behind = new Behind<number>(clock, (one) => void taken.push(one));
@@ -16,7 +16,7 @@ it("takes in behind what is done now, in the order in which it came", async () =
   expect(taken).toEqual([1, 2, 3]);
 });
 
-it("takes in all that waits before somebody looks, and none of it again", async () => {
+it("processes all waiting work before a read, and none of it again", async () => {
   const clock = manualClock();
   const taken: string[] = [];
   const behind: Behind<string> = new Behind(clock, (one) => {

@@ -83,7 +83,7 @@ describe("calls", () => {
     expect(both.call.id).toBe("c");
   });
 
-  it("a child takes a spare controller, which is used again only where it was not fired and nobody waits", () => {
+  it("a child takes a spare controller, which is used again only if it was not fired and has no listener", () => {
     const spare = new SpareControllers();
     const parent = new AbortController();
     const child = (): ReturnType<typeof childCall> =>
@@ -138,7 +138,7 @@ describe("calls", () => {
 });
 
 describe("LongshoreError", () => {
-  it("wraps what is thrown and passes itself through", () => {
+  it("wraps other thrown values and passes itself through", () => {
     const cause = new TypeError("x is undefined");
     const wrapped = LongshoreError.from(cause, "execute", "running the step detect");
     expect(wrapped).toMatchObject({ reason: "internal", code: "INTERNAL", cause });

@@ -8,7 +8,7 @@ function valuesOf<T>(chain: Chain<T>): readonly T[] {
   return values;
 }
 
-it("keeps what a list keeps that it is added to and taken out of, in the same order", () => {
+it("keeps the same values in the same order as a list with the same additions and removals", () => {
   fc.assert(
     fc.property(fc.array(fc.nat(20)), (steps) => {
       const chain = new Chain<number>();
@@ -29,7 +29,7 @@ it("keeps what a list keeps that it is added to and taken out of, in the same or
   );
 });
 
-it("does not take out what is in another one, nor lets what was taken out lead to what is there", () => {
+it("does not remove a value of another chain, and a removed value does not lead to present ones", () => {
   const [chain, other] = [new Chain<string>(), new Chain<string>()];
   const [a, b] = [chain.add("a"), chain.add("b")];
   expect(other.remove(a)).toBe(false);

@@ -16,7 +16,7 @@ describe("untilAborted", () => {
     expect(await untilAborted(Promise.resolve(4), neverAborted, "execute")).toBe(4);
   });
 
-  it("rejects when the signal fires, or has fired, and drops what the work does then", async () => {
+  it("rejects when the signal fires, or has fired, and drops the work's later result", async () => {
     const control = new AbortController();
     const waiting = untilAborted(never, control.signal, "queue");
     control.abort();
@@ -65,7 +65,7 @@ describe("a call that ends at its deadline", () => {
     expect(own.call.abort.aborted).toBe(true);
   });
 
-  it("is not ended any more once its work is over", async () => {
+  it("is not ended any more once its work has ended", async () => {
     const clock = manualClock();
     const own = withTime(housekeepingCall("a"), clock, 50, late);
     own[Symbol.dispose]();

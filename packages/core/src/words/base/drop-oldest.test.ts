@@ -1,7 +1,7 @@
 import { expect, it } from "vitest";
 import { dropOldest } from "./drop-oldest.ts";
 
-it("forgets what has been there for longest, and no more than it must", () => {
+it("forgets the oldest entries, and no more than it must", () => {
   const known = new Map([1, 2, 3, 4, 5].map((key) => [key, `${key}`]));
   dropOldest(known, 5);
   expect(known.size).toBe(5);

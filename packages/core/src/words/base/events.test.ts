@@ -8,7 +8,7 @@ describe("observers", () => {
     return { heard, record: (one) => void heard.push(one) };
   };
 
-  it("tells each, and puts nothing before one that listens alone", () => {
+  it("calls each, and adds no layer for a single one", () => {
     const [one, other] = [listener(), listener()];
     observers(one, silentObserver, other).record(event);
     expect([one.heard, other.heard]).toEqual([[event], [event]]);

@@ -2,7 +2,7 @@ import * as fc from "fast-check";
 import { expect, it } from "vitest";
 import { PassingMap } from "./passing-map.ts";
 
-it("keeps what a map keeps, however often its keys come and go", () => {
+it("keeps the same entries as a map, however often its keys come and go", () => {
   const steps = fc.array(fc.tuple(fc.nat(12), fc.boolean()), { minLength: 200, maxLength: 400 });
   fc.assert(
     fc.property(steps, (all) => {

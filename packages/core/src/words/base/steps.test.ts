@@ -21,12 +21,12 @@ it("work of one step is done at once, longer work with a pause between its steps
   expect(allSteps(counting(5))).toBe(5);
 });
 
-it("what a pause throws ends the work", async () => {
+it("an error thrown by a pause ends the work", async () => {
   const pause = (): Promise<void> => Promise.reject(new Error("left"));
   await expect(inSteps(counting(3), pause)).rejects.toThrow("left");
 });
 
-it("work for somebody who leaves in a pause ends with what says so", async () => {
+it("work whose caller leaves in a pause ends with the call's error", async () => {
   const left = new AbortController();
   const clock = manualClock();
   let steps = 0;

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { neverAborted, whenAborted } from "./when-aborted.ts";
 
 describe("whenAborted", () => {
-  it("tells everybody who still waits, once, in order", () => {
+  it("calls every remaining listener, once, in order", () => {
     const controller = new AbortController();
     const told: number[] = [];
     const twice = (): void => void told.push(3);

@@ -139,7 +139,7 @@ describe("fp16", () => {
     }
   });
 
-  it("rounds to nearest even and keeps what is not finite", async () => {
+  it("rounds to nearest even and keeps values that are not finite", async () => {
     const back = await roundTrip(fp16Codec, vector(1 + 2 ** -11, 1 + 3 * 2 ** -11, 65_519, -Infinity, NaN));
     expect([...back]).toEqual([1, 1 + 2 ** -9, 65_504, -Infinity, NaN]);
   });
@@ -222,7 +222,7 @@ describe("every codec", () => {
     }
   });
 
-  it("never does anything but decode or refuse what came", async () => {
+  it("only ever decodes or refuses the bytes", async () => {
     await fc.assert(
       fc.asyncProperty(
         fc.constantFrom(...all),

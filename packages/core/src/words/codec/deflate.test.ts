@@ -93,7 +93,7 @@ describe("int8 by channel and deflated", () => {
     );
   });
 
-  it("says what int8 says", async () => {
+  it("gives the values of int8", async () => {
     const random = seededRandom(11);
     const values = Float32Array.from({ length: 70_000 }, (_, index) =>
       Math.max(0, Math.sin(index / 30) + 0.02 * gaussian(random)),
@@ -106,7 +106,7 @@ describe("int8 by channel and deflated", () => {
     expect(coded.bytes.length).toBeLessThan(70_000 * 0.6);
   });
 
-  it("makes a tensor of the stated size or says body-mismatch of whatever was done to the bytes", async () => {
+  it("makes a tensor of the stated size or says body-mismatch for any changed bytes", async () => {
     const random = seededRandom(4);
     const values = Float32Array.from(
       { length: 3000 },
@@ -142,7 +142,7 @@ describe("int8 by channel and deflated", () => {
     );
   });
 
-  it("refuses what would become larger than its limit, and more than its bytes can say", async () => {
+  it("refuses bytes that would inflate beyond the limit, and more values than its bytes can hold", async () => {
     const encoded = await deflate.encode(float32Tensor("x", [4], Float32Array.of(1, 2, 3, 4)), call);
     await expect(int8DeflateCodec({ compressor, maxBytes: 15 }).decode(encoded, call)).rejects.toMatchObject({
       reason: "body-too-large",

@@ -118,7 +118,7 @@ describe("left", () => {
     origin: "measured",
   } as const;
 
-  it("is what lies beyond the time that passed", () => {
+  it("is the part beyond the time that passed", () => {
     expect(left(belief, 0)).toBe(belief);
     expect(meanOf(left(belief, 80))).toBeCloseTo(45, 6);
     expect(meanOf(left(belief, 155))).toBeCloseTo(5, 6);

@@ -76,7 +76,7 @@ describe("numbers in data", () => {
     );
   });
 
-  it("rounds what lies between two values of FP32 or beside the middle as JSON.parse does", () => {
+  it("rounds values between two FP32 values or beside the middle as JSON.parse does", () => {
     const middles: string[] = [];
     const float = new Float32Array(1);
     const bits = new Uint32Array(float.buffer);
@@ -269,7 +269,7 @@ describe("the shape of data", () => {
 });
 
 describe("messages", () => {
-  it("reads what JSON.parse reads, wherever there is no data", () => {
+  it("reads the same as JSON.parse, if there is no data", () => {
     fc.assert(
       fc.property(fc.json({ maxDepth: 4 }), (text) => {
         expect(parseMessage(encode(text))).toEqual(JSON.parse(text));

@@ -84,7 +84,7 @@ describe("a message", () => {
     expect((await refused("[".repeat(100_000))).message).toBe("the message is nested more than 32 deep");
   });
 
-  it("is read in many turns where its data is long, whatever that is", async () => {
+  it("is read in many turns if its data is long, for any data", async () => {
     const size = 2 ** 21;
     const long: readonly (readonly [data: string, shape: string, datatype?: string])[] = [
       [`["${"a".repeat(size)}"]`, "[1]"],

@@ -20,7 +20,7 @@ describe("takeInputs", () => {
     expect(take(port({ datatype: "UINT8", shape: [-1, 2] }), new Uint8Array(6))?.spec.shape).toEqual([3, 2]);
   });
 
-  it("takes the input itself for a model that needs one, under whatever name", () => {
+  it("takes the input itself for a model that needs one, under any name", () => {
     const x = float32Tensor("other", [1, 3], new Float32Array(3));
     expect(takeInputs("m", [port()], x).tensors.get("x")?.bytes).toBe(x.bytes);
     expect(takeInputs("m", [port()], new Float32Array(3)).tensors.get("x")?.spec.shape).toEqual([1, 3]);
@@ -32,7 +32,7 @@ describe("takeInputs", () => {
     );
   });
 
-  it("makes bytes and texts the elements of BYTES inputs, and counts what sets their cost", () => {
+  it("makes bytes and texts the elements of BYTES inputs, and counts the features that set their cost", () => {
     const image = port({ datatype: "BYTES", shape: [1], media: "image" });
     const taken = takeInputs("m", [image], { x: new Uint8Array(100) });
     expect(taken.features).toEqual({ bytes: 104 });

@@ -4,7 +4,7 @@ import { float32Tensor } from "./views.ts";
 import { tensorsOf } from "./tensor.ts";
 
 describe("fingerprints", () => {
-  it("tell inputs, shapes, names and questions apart, and not their order", () => {
+  it("distinguish inputs, shapes, names and parameters, and not their order", () => {
     const a = float32Tensor("a", [2], Float32Array.of(1, 2));
     const b = float32Tensor("b", [1, 2], Float32Array.of(1, 2));
     const prints = [

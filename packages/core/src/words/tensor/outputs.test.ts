@@ -29,7 +29,7 @@ describe("outputs of a result", () => {
     expect(outputs.get("text")?.data).toEqual(["läuft", ""]);
   });
 
-  it("become plain values in JSON: no bytes, booleans as such, and what JSON lacks as texts", () => {
+  it("become plain values in JSON: no bytes, booleans as such, and values that JSON lacks as texts", () => {
     const outputs = outputsOf(
       tensorsOf(
         float32Tensor("y", [2], Float32Array.of(0.5, NaN)),

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { releaser } from "./release.ts";
 
-describe("memory that nobody looks at any more", () => {
+describe("memory without readers", () => {
   it("is freed at once when it is large and a whole of its own", () => {
     const release = releaser();
     const whole = new Uint8Array(20_000);

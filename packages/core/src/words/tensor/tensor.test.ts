@@ -80,7 +80,7 @@ describe("texts", () => {
     expect(writer.bytes()).toEqual(bytesTensor("t", long).bytes);
   });
 
-  it("tell where each begins and the last one ends", () => {
+  it("show where each begins and the last one ends", () => {
     fc.assert(
       fc.property(texts, (list) => {
         const tensor = bytesTensor("t", list);
@@ -105,7 +105,7 @@ describe("texts", () => {
 });
 
 describe("ragged tensors", () => {
-  it("split into what they were joined from", () => {
+  it("split into the same tensors that were joined", () => {
     fc.assert(
       fc.property(
         fc.array(fc.tuple(fc.integer({ min: 0, max: 4 }), fc.integer({ min: 1, max: 3 })), { maxLength: 5 }),

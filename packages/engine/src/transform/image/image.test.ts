@@ -85,7 +85,7 @@ describe("resizing", () => {
     ["area", 12, 15, 4, 5, 4, [55, 152, 109, 124, 137, 77, 61, 181, 107, 115, 212, 70, 145, 169, 81]],
     ["area", 12, 15, 5, 4, 4, [54, 174, 97, 144, 98, 137, 157, 95, 167, 96, 169, 76, 111, 211, 74]],
   ] as const)(
-    "%s from %i x %i to %i x %i is what OpenCV makes, to the level",
+    "%s from %i x %i to %i x %i agrees with OpenCV, to the level",
     (how, h, w, height, width, step, golden) => {
       const out = every(resizePixels(picture(h, w), height, width, how).data, step);
       expect(out).toHaveLength(golden.length);
@@ -94,7 +94,7 @@ describe("resizing", () => {
     },
   );
 
-  it("of one channel is what OpenCV makes, to the level", () => {
+  it("of one channel agrees with OpenCV, to the level", () => {
     const golden = [
       36, 86, 132, 175, 147, 162, 116, 179, 192, 126, 63, 81, 176, 121, 64, 74, 99, 146, 135, 71, 102, 135,
       167, 213,
@@ -174,7 +174,7 @@ describe("resize-image", () => {
     expect(size(1, 10_000, { longest: 100 })).toEqual([1, 100]);
   });
 
-  it("tells the source pixels per output pixel, and pads to the right and below", () => {
+  it("reports the source pixels per output pixel, and pads to the right and below", () => {
     const out = run(
       resizeImage,
       { height: 2, padTo: { width: 4, height: 3, value: 9 } },
@@ -205,7 +205,7 @@ describe("resize-image", () => {
     expect(resizeImage.specs(unknown, resizeImage.parse({ height: 48 }))[0]?.shape).toEqual([48, -1, 3]);
   });
 
-  it("names the parameter at fault, its value and what is allowed", () => {
+  it("names the parameter at fault, its value and the permitted range", () => {
     expect(() => resizeImage.parse({ longest: 0 })).toThrowError(
       refusal("transform resize-image: parameter longest is 0; allowed is a whole number from 1 to 32768"),
     );
@@ -224,7 +224,7 @@ describe("resize-image", () => {
     }
   });
 
-  it("refuses what is no image", () => {
+  it("refuses bytes that are no image", () => {
     const wrong = [
       numericTensor("image", "UINT8", [2, 2], new Uint8Array(4)),
       numericTensor("image", "UINT8", [2, 2, 5], new Uint8Array(20)),
@@ -377,7 +377,7 @@ describe("turn-upright", () => {
   const scores = (...values: readonly number[]): Tensor =>
     float32Tensor("scores", [1, values.length], Float32Array.from(values));
 
-  it("turns only what is surely upside down", () => {
+  it("turns only images that are surely upside down", () => {
     expect(pixels(run(turnUpright, {}, row, scores(0.05, 0.95)).get("image"))).toEqual([4, 5, 6, 1, 2, 3]);
     expect(pixels(run(turnUpright, {}, row, scores(0.2, 0.8)).get("image"))).toEqual([1, 2, 3, 4, 5, 6]);
     expect(pixels(run(turnUpright, { threshold: 0.5 }, row, scores(0.2, 0.8)).get("image"))).toEqual([

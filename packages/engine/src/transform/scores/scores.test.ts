@@ -34,7 +34,7 @@ const badParameter = expect.objectContaining({ reason: "invalid-configuration" }
 const someFloats = fc.float32Array({ minLength: 1, maxLength: 24, min: -1000, max: 1000, noNaN: true });
 
 describe("softmax", () => {
-  it("adds up to 1 along its axis, in the order of what came", () => {
+  it("adds up to 1 along its axis, in the order of its input", () => {
     fc.assert(
       fc.property(someFloats, (values) => {
         const out = numbers(
@@ -102,7 +102,7 @@ describe("top-k", () => {
 });
 
 describe("threshold", () => {
-  it("tells what is above", () => {
+  it("marks the values above", () => {
     const out = run(threshold, { above: 0.5 }, floats("scores", [2, 2], 0.4, 0.5, 0.6, NaN)).get("above");
     expect(out?.spec).toEqual({ name: "above", datatype: "BOOL", shape: [2, 2] });
     expect([...out!.bytes]).toEqual([0, 0, 1, 0]);
@@ -120,7 +120,7 @@ describe("layout", () => {
     expect([...image.bytes]).toEqual([1, 2, 3, 4, 5, 6]);
   });
 
-  it("moves wide elements, and there and back is what it was", () => {
+  it("moves wide elements, and there and back gives the input", () => {
     const sizes = fc.integer({ min: 1, max: 4 });
     fc.assert(
       fc.property(
@@ -210,14 +210,14 @@ describe("non-maximum suppression", () => {
   );
   const scores = floats("scores", [5], 0.9, 0.8, 0.7, 0.6, 0.55);
 
-  it("keeps what OpenCV keeps", () => {
+  it("keeps the same boxes as OpenCV", () => {
     const out = run(nonMaximumSuppression, { minScore: 0.3 }, boxes, scores);
     const kept = [0, 2, 3, 4];
     expect(numbers(out.get("scores"))).toEqual(kept.map((at) => numbers(scores)[at]));
     expect(numbers(out.get("boxes"))).toEqual(kept.flatMap((at) => numbers(boxes).slice(at * 4, at * 4 + 4)));
   });
 
-  it("lets classes overlap unless told otherwise, with scores either way round", () => {
+  it("lets classes overlap unless configured otherwise, with scores either way round", () => {
     const two = floats("boxes", [1, 2, 4], 0, 0, 10, 10, 0, 0, 10, 9);
     const byBox = floats("scores", [1, 2, 2], 0.9, 0.1, 0.2, 0.8);
     const byClass = floats("scores", [1, 2, 2], 0.9, 0.2, 0.1, 0.8);
@@ -276,7 +276,7 @@ describe("non-maximum suppression", () => {
     );
   });
 
-  it("keeps at most what it may, and gives empty tensors for nothing", () => {
+  it("keeps at most its limit, and gives empty tensors for nothing", () => {
     expect(run(nonMaximumSuppression, { maxBoxes: 2 }, boxes, scores).get("boxes")?.spec.shape).toEqual([
       2, 4,
     ]);

@@ -78,7 +78,7 @@ describe("decode-wav", () => {
     ]);
   });
 
-  it("mixes channels, skips other chunks, and tells the rate", () => {
+  it("mixes channels, skips other chunks, and reports the rate", () => {
     const stereo = bytesFrom(Int16Array.of(16_384, 0, -16_384, -16_384));
     const note = chunk("LIST", Uint8Array.of(1, 2, 3));
     expect(decode(wav(stereo, { channels: 2, rate: 44_100, before: note }))).toEqual({
@@ -94,7 +94,7 @@ describe("decode-wav", () => {
     expect(decode(wav(new Uint8Array(0))).samples).toEqual([]);
   });
 
-  it("refuses what is broken, cut, too long, or of a format that it does not read", () => {
+  it("refuses broken, cut and too long sounds, and unknown formats", () => {
     const good = wav(bytesFrom(Int16Array.of(1, 2, 3, 4)));
     for (const file of [
       new Uint8Array(0),
@@ -116,7 +116,7 @@ describe("decode-wav", () => {
     );
   });
 
-  it("never does anything but decode or refuse what came", () => {
+  it("only ever decodes or refuses the bytes", () => {
     const good = wav(bytesFrom(Int16Array.of(1, 2, 3, 4)));
     fc.assert(
       fc.property(
@@ -190,7 +190,7 @@ describe("frame-audio", () => {
     return Array.from({ length: rows }, (_, row) => values.slice(row * width, (row + 1) * width));
   };
 
-  it("cuts windows, led by what came before them", () => {
+  it("cuts windows, each led by the samples before it", () => {
     expect(frames(7, { size: 3 })).toEqual([
       [1, 2, 3],
       [4, 5, 6],

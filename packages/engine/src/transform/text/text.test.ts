@@ -151,7 +151,7 @@ describe("text-boxes", () => {
       expect(Math.abs((out[index] ?? NaN) - value)).toBeLessThan(2);
   });
 
-  it("leaves out what is small, unsure or below the threshold", () => {
+  it("leaves out small and unsure boxes and those below the threshold", () => {
     const at = (value: number, size: number): Float32Array =>
       drawn(40, 40, value, (x, y) => x < size * 2 && y < size);
     const count = (map: Float32Array, parameters: unknown = {}): number | undefined =>
@@ -281,7 +281,7 @@ describe("join-text and join-lines", () => {
     expect(words(run(joinText, {}, none).get("text"))).toEqual([""]);
   });
 
-  it("join boxes in a row by spaces, rows by line feeds, and drop what is unsure", () => {
+  it("join boxes in a row by spaces, rows by line feeds, and drop unsure ones", () => {
     const at = (left: number, top: number): readonly number[] => [
       left,
       top,
