@@ -18,7 +18,7 @@ function firstSeed() {
 const parts = [
   {
     name: "fuzz",
-    about: "seeded fuzzing of everything that reads what others wrote",
+    about: "seeded fuzzing of every reader of foreign input",
     // The same inputs each time: a gate fails for what was changed. Without a seed it draws others.
     args: ["--expose-gc", "tools/fuzz/run.mjs", "--seconds", "8", "--seed", "1"],
     mostSeconds: 900,
@@ -51,7 +51,7 @@ const parts = [
   },
   {
     name: "conformance",
-    about: "real clients against a real server; what cannot be installed is skipped",
+    about: "real clients against a real server; peers that cannot be installed are skipped",
     args: ["conformance/dist/run.js"],
     // On a new machine most of it is installing.
     mostSeconds: 4500,

@@ -121,7 +121,7 @@ async function run({ say, seed, args }: BenchContext): Promise<Measured> {
     rows.push(largest);
     const trouble = troubleOf(ours);
     say(
-      `${String(servers).padStart(6)} servers, ${devices} devices, ${ours.asked} of them asked ${ours.requests} times: ${(1000 * decisionMs).toFixed(0)} us a request beside ${(1000 * idle.realMsPerRequest).toFixed(0)} of the simulation, ${(Number(largest["bytesPerEndpoint"]) / 1000).toFixed(1)} kB an endpoint, ${Number(largest["changesPerSecond"]).toFixed(0)} changes of the set of places a second, p99 ${p99(ours).toFixed(0)} ms${best ? `, ${(p99(ours) / p99(best)).toFixed(2)} of the oracle's` : ""}${trouble ? `: ${trouble}` : ""}`,
+      `${String(servers).padStart(6)} servers, ${devices} devices, ${ours.asked} of them asked ${ours.requests} times: ${(1000 * decisionMs).toFixed(0)} us a request beside ${(1000 * idle.realMsPerRequest).toFixed(0)} of the simulation, ${(Number(largest["bytesPerEndpoint"]) / 1000).toFixed(1)} kB an endpoint, ${Number(largest["changesPerSecond"]).toFixed(0)} changes of the set of endpoints a second, p99 ${p99(ours).toFixed(0)} ms${best ? `, ${(p99(ours) / p99(best)).toFixed(2)} of the oracle's` : ""}${trouble ? `: ${trouble}` : ""}`,
     );
   }
   // The same servers before more devices: measures what each leaves in the router.

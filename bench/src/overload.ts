@@ -73,7 +73,7 @@ async function measure(
       const { p50Ms, p99Ms } = await expired(endpoint, peak, seed + 5000 + round, (row) => rows.push(row));
       late.push(p99Ms);
       say(
-        `  requests with 2 ms left were told so after ${p50Ms.toFixed(1)} ms (p50), ${p99Ms.toFixed(1)} ms (p99)`,
+        `  requests with 2 ms left were refused after ${p50Ms.toFixed(1)} ms (p50), ${p99Ms.toFixed(1)} ms (p99)`,
       );
     }
     figure("expiredRefusalMs", late);

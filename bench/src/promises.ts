@@ -24,7 +24,7 @@ export const onTheBeat: SendTimes = (trace) => [
 ];
 
 const inWords = ({ empty, queued }: RateFigures): string =>
-  `${empty.toFixed(1)} ms, behind its backlog ${queued.toFixed(1)} ms`;
+  `${empty.toFixed(1)} ms, after its backlog ${queued.toFixed(1)} ms`;
 
 /** A body of that size at those times on each trace: one row a trace, and figures over all. */
 export function promises(

@@ -300,7 +300,7 @@ export const bench: Bench = {
       }
       const { loopDelayP50Ms, loopDelayP99Ms } = meter.read();
       say(
-        `      what was due here was late by ${loopDelayP50Ms.toFixed(1)} ms, once in a hundred times by ${loopDelayP99Ms.toFixed(1)} ms`,
+        `      timers here were late by ${loopDelayP50Ms.toFixed(1)} ms, once in a hundred times by ${loopDelayP99Ms.toFixed(1)} ms`,
       );
       phase(`replaying ${replays.length} times over sockets`);
       for (const way of ways) {

@@ -85,7 +85,7 @@ async function fuzz(name) {
     if (took > mostMs || lastedMs > mostWallMs)
       fail(index, bytes, `took ${Math.round(took)} ms, and ${Math.round(lastedMs)} by the clock`);
     if (stray !== undefined) {
-      fail(index, bytes, `something threw where nobody listens: ${stray?.stack ?? stray}`);
+      fail(index, bytes, `an error without a listener was thrown: ${stray?.stack ?? stray}`);
       stray = undefined;
     }
   }

@@ -179,7 +179,7 @@ function configuration() {
     "",
     "## identity.yaml",
     "",
-    "Who may do what at a server ([guide](../guides/identity.md)).",
+    "Senders and their rights at a server ([guide](../guides/identity.md)).",
     "",
     keyTable(identitySchema),
     "",

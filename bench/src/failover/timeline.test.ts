@@ -10,7 +10,7 @@ const late = { ...leg, because: "silent", tookMs: 40, begun: true } as const;
 const ended = { ...leg, outcome: "lost", tookMs: 50 } as const;
 const lines = [
   "    0 remote begins at a (begin), 3 ms are expected",
-  "   40 remote at a is silent after 40 ms: somebody else is asked",
+  "   40 remote at a is silent after 40 ms: another endpoint gets the request",
   "   50 remote at a ends after 50 ms: lost",
 ];
 

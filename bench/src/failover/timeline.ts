@@ -26,7 +26,7 @@ const round = (ms: number): string => `${Math.round(ms)}`;
 const began = ({ leg, endpoint, trigger, expectedMs }: About<"leg-started">): string =>
   `${leg} begins at ${endpoint} (${trigger}), ${round(expectedMs)} ms are expected`;
 const late = ({ leg, endpoint, because, tookMs, begun }: About<"leg-late">): string =>
-  `${leg} at ${endpoint} is ${because} after ${round(tookMs)} ms: ${begun ? "somebody else is asked" : "nobody else can be asked"}`;
+  `${leg} at ${endpoint} is ${because} after ${round(tookMs)} ms: ${begun ? "another endpoint gets the request" : "no other endpoint can get the request"}`;
 const ended = ({ leg, endpoint, outcome, tookMs }: About<"leg-ended">): string =>
   `${leg} at ${endpoint} ends after ${round(tookMs)} ms: ${outcome}`;
 

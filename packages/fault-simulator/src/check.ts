@@ -108,7 +108,7 @@ function withinRules({ spec, outcomes, runs }: WorldRun): Violation[] {
   for (const { machine, tag, model } of runs) {
     const known = requests.get(tag);
     if (!known) {
-      found.push({ check: "rules", tag, text: `${machine} ran ${model} for a request that nobody made` });
+      found.push({ check: "rules", tag, text: `${machine} ran ${model} without a request` });
       continue;
     }
     const server = servers.get(machine);

@@ -41,7 +41,7 @@ interface WrittenBuckets {
 const queuePolicy: v.GenericSchema<WrittenPolicy> = strict({
   timeoutAction: v.optional(
     about(
-      "What happens to a request that waited too long. Default: `reject`.",
+      "The treatment of a request that waited too long. Default: `reject`.",
       v.picklist(["reject", "delay"]),
     ),
   ),
@@ -64,7 +64,7 @@ export const batching: v.GenericSchema<WrittenBatching> = strict({
   ),
   isolation: v.optional(
     about(
-      "Who may share a run: nobody, requests of one tenant, or all. Default: `tenant`.",
+      "Which requests may share a run: none, those of one tenant, or all. Default: `tenant`.",
       v.picklist(["exclusive", "tenant", "shared"]),
     ),
   ),

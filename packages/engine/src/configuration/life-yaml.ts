@@ -46,7 +46,7 @@ export const instances: v.GenericSchema<unknown, InstanceConfig[]> = v.array(
       kind: v.optional(about("Processor. Default: `any`.", v.picklist(["any", "cpu", "gpu"]))),
       resources: v.optional(
         about(
-          "What a run takes, with `--rate-limit`. Default: nothing.",
+          "Resources that a run takes, with `--rate-limit`. Default: none.",
           v.array(strict({ name: word, count: count(0, 1_000_000), global: v.optional(v.boolean()) })),
         ),
       ),

@@ -44,17 +44,17 @@ const port = strict({
 const tensors = v.pipe(v.array(strict({ name: word, datatype, shape })), v.minLength(1), v.maxLength(256));
 
 const step = strict({
-  id: about("Name of the step; the cut behind it has this name.", stepId),
+  id: about("Name of the step, and of the cut after it.", stepId),
   transform: v.optional(about("Name of a transform; a step has either this or `model`.", word)),
   model: v.optional(about("Name of a model.", word)),
   version: v.optional(about("Version of the model. Default: the newest.", version)),
   with: v.optional(about("Parameters of the transform.", parameters)),
   inputs: about("Port to pipeline input or `<step>.<port>`.", v.record(v.string(), word)),
   forEach: v.optional(about("Value with a varying number of elements; the step runs once for each.", word)),
-  declassifiesTo: v.optional(about("Data class of what comes out. Default: the class of the input.", word)),
+  declassifiesTo: v.optional(about("Data class of the outputs. Default: the class of the input.", word)),
   elsewhere: v.optional(
     about(
-      "The model is at other servers only; `true` asks them for inputs and outputs.",
+      "The model is at other servers only; with `true` they state its inputs and outputs.",
       v.union([
         v.literal(true),
         strict({ inputs: tensors, outputs: tensors, decoupled: v.optional(v.boolean()) }),
@@ -81,10 +81,10 @@ const variant = strict({
 /** `values` are what the input holds for no and for yes. */
 const control = strict({
   input: about("Name of the input.", word),
-  kind: about("What it tells.", v.picklist(["start", "ready", "end", "correlation-id"])),
+  kind: about("The control that the input carries.", v.picklist(["start", "ready", "end", "correlation-id"])),
   datatype,
   values: v.optional(
-    about("What the input holds for no and for yes. Default: `[0, 1]`.", v.tuple([v.number(), v.number()])),
+    about("Values of the input for no and for yes. Default: `[0, 1]`.", v.tuple([v.number(), v.number()])),
   ),
 });
 
@@ -134,7 +134,7 @@ const schema = strict({
   ),
   warmUp: v.optional(about("Runs before a version is served. Default: none.", warmUp)),
   keepLoaded: v.optional(
-    about("`true` keeps the model in memory whatever else needs room. Default: `false`.", v.boolean()),
+    about("`true` keeps the model in memory when other models need room. Default: `false`.", v.boolean()),
   ),
   responseCache: v.optional(
     about(
@@ -167,10 +167,7 @@ const schema = strict({
           ),
         ),
         controls: v.optional(
-          about(
-            "Inputs that are told the position in the sequence.",
-            v.pipe(v.array(control), v.maxLength(4)),
-          ),
+          about("Inputs that carry the position in the sequence.", v.pipe(v.array(control), v.maxLength(4))),
         ),
         required: v.optional(
           about("`true` refuses requests without a sequence id. Default: `false`.", v.boolean()),
@@ -189,7 +186,7 @@ const schema = strict({
       "Steps instead of one graph.",
       strict({
         steps: about(
-          "Steps in order; each cut lies behind one.",
+          "Steps in order; a cut lies after each.",
           v.pipe(v.array(step), v.minLength(1), v.maxLength(128)),
         ),
         outputs: v.record(v.string(), word),

@@ -387,7 +387,7 @@ class EngineHere implements Engine {
       throw new LongshoreError(
         "unsupported",
         "resolve",
-        `model ${model} is a pipeline: ask for the models of its steps`,
+        `model ${model} is a pipeline: name the models of its steps`,
       );
     }
     // Also checks the cuts, and that they are in order.

@@ -18,7 +18,7 @@ export function refuseConfirmed({ rules }: Call): void {
   throw new LongshoreError(
     "policy-denied",
     "admission",
-    "the request must have its answer confirmed by a second endpoint, and this one asks no other: send it to a gateway, or without confirm=true among its rules",
+    "the answer must be confirmed by a second endpoint, and this server uses no other: send the request to a gateway, or without confirm=true among its rules",
   );
 }
 

@@ -107,7 +107,7 @@ async function runGranted(
     throw new LongshoreError(
       "unsupported",
       "admission",
-      `model ${segment.model} gives several answers to a request; ask it for a stream`,
+      `model ${segment.model} gives several answers to a request; request a stream`,
     );
   }
   const grantedMs = parts.clock.nowMs();
@@ -257,7 +257,7 @@ export function checkDigest({ model, digest }: Segment, { description }: LoadedV
   throw new LongshoreError(
     "unknown-version",
     "resolve",
-    `model ${model} version ${description.version} here is ${description.digest}, not ${digest.slice(0, 80)}: the two places hold different contents`,
+    `model ${model} version ${description.version} here is ${description.digest}, not ${digest.slice(0, 80)}: the two endpoints hold different contents`,
   );
 }
 

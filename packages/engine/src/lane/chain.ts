@@ -28,7 +28,7 @@ function failure(thrown: unknown, step: ChainStep): LongshoreError {
     return new LongshoreError(
       "memory-limit",
       "execute",
-      `step ${step.id} (${step.transform}) asked for more memory than there is`,
+      `step ${step.id} (${step.transform}) needs more memory than there is`,
       { cause: thrown },
     );
   }

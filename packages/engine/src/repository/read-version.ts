@@ -225,7 +225,7 @@ function stateApart({ steps }: Program): string | undefined {
   );
   if (own) {
     const what = `keeps state in step ${own.id} here, while the model of step ${others[0]?.id} is at another endpoint`;
-    return `${what}: what one of them lost the other could not go back to; make two models of it`;
+    return `${what}: state that one of them lost the other could not restore; make two models of it`;
   }
   const parted = steps.findIndex(givesSeveral);
   const repeated =
@@ -233,7 +233,7 @@ function stateApart({ steps }: Program): string | undefined {
       ? undefined
       : steps.slice(parted + 1).find(({ kind, forEach }) => kind === "elsewhere" && forEach === undefined);
   if (repeated)
-    return `asks the model of step ${repeated.id} at another endpoint once for each answer of step ${steps[parted]?.id}: all of them would be one step of the sequence`;
+    return `runs the model of step ${repeated.id} at another endpoint once for each answer of step ${steps[parted]?.id}: all of them would be one step of the sequence`;
   const asked = new Map<string, string>();
   for (const { id, model, forEach } of others) {
     const other = asked.get(model);
@@ -271,7 +271,7 @@ async function portsOf(
   const key = `elsewhere ${model}/${version ?? ""}`;
   const ports = asked.get(key) ?? (await elsewhere?.(model, version, call));
   if (!ports) {
-    const what = `no other endpoint says what ${model} (step ${id}) takes and gives`;
+    const what = `no other endpoint states the inputs and outputs of ${model} (step ${id})`;
     throw new LongshoreError(
       "no-endpoint",
       "resolve",

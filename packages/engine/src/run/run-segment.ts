@@ -60,7 +60,7 @@ async function runActions(
     if (action.kind === "chain") busyMs += await runChain(run, action, drops, running);
     else if (action.kind === "model") busyMs += await runModel(run, action, drops, running);
     else if (action.kind === "each") busyMs += await runEachAction(run, action, drops, running);
-    else throw new Error(`step ${action.step.id} gives several answers where one was asked for`);
+    else throw new Error(`step ${action.step.id} gives several answers where one was requested`);
   }
   return busyMs;
 }

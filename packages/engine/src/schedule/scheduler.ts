@@ -99,7 +99,10 @@ export class GraphScheduler implements Scheduler {
       most: maxQueued + instances.length,
       weightOf,
       evict: (tenant) =>
-        this.#room.evictOf(tenant, `all places of ${name} are taken, and another tenant has fewer of them`),
+        this.#room.evictOf(
+          tenant,
+          `the queue of ${name} is full, and another tenant has fewer requests in it`,
+        ),
       returned: () => this.#checkQuiet(),
     });
     this.#gate = batching.preserveOrdering ? orderGate() : undefined;

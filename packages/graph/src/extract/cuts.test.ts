@@ -71,7 +71,7 @@ describe("legal cuts", () => {
     expect(() => segmentOf(split, table, "start", "c2")).toThrow(
       expect.objectContaining({
         reason: "unknown-cut",
-        message: 'cut c2 cannot be used, because what crosses there cannot travel: "parts" is a sequence',
+        message: 'cut c2 cannot be used, because these tensors cannot travel: "parts" is a sequence',
       }),
     );
   });

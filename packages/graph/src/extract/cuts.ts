@@ -109,7 +109,7 @@ export function unusableCut(split: SplitGraph, table: CutTable, id: string): Lon
   return new LongshoreError(
     "unknown-cut",
     "resolve",
-    `cut ${id} cannot be used, because what crosses there cannot travel: ${culprits.join(", ")}`,
+    `cut ${id} cannot be used, because these tensors cannot travel: ${culprits.join(", ")}`,
   );
 }
 

@@ -75,7 +75,7 @@ function* readReply(cursor: Cursor, limits: WireLimits): Generator<void, InferRe
     }
   }
   const shared = outputs.find((output) => output.shared);
-  if (shared) throw invalid(`${shared.name} lies in shared memory, which nobody asked for`);
+  if (shared) throw invalid(`${shared.name} lies in shared memory, which was not requested`);
   const fields = { tensors: "outputs", raw: "raw_output_contents" };
   return {
     modelName,

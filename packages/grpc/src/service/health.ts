@@ -70,7 +70,11 @@ const watch: Method = async (parts, served) => {
     if (call.abort.aborted) return ok;
     if (draining.aborted) {
       return statusOf(
-        new LongshoreError("shutting-down", "admission", "the server is shutting down; ask another one"),
+        new LongshoreError(
+          "shutting-down",
+          "admission",
+          "the server is shutting down; send the request to another one",
+        ),
       );
     }
     await sleep(parts.clock, parts.watchIntervalMs, waiting.abort).catch(() => undefined);

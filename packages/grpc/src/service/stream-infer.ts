@@ -215,7 +215,7 @@ export async function modelStreamInfer(parts: ServiceParts, served: ServerCall):
   await Promise.all(open);
   if (failed) return behind(statusOf(failed));
   if (served.draining.aborted) {
-    const why = "the server is shutting down; ask another one";
+    const why = "the server is shutting down; send the request to another one";
     return behind(statusOf(new LongshoreError("shutting-down", "admission", why)));
   }
   return behind(ok);

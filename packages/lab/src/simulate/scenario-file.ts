@@ -175,7 +175,7 @@ const objective: v.GenericSchema<Objective> = v.custom<Objective>(
   ({ input }) => {
     const read = typeof input === "string" ? objectiveHere(input) : "it is no text";
     const why = typeof read === "string" ? read : "";
-    return `must say what to make small, such as latency, p95 or mean=1,energy=0.2, not ${shown(input)}: ${why}`;
+    return `must name an objective, such as latency, p95 or mean=1,energy=0.2, not ${shown(input)}: ${why}`;
   },
 );
 
@@ -250,7 +250,7 @@ export function checkScenario(value: unknown, what: string): ScenarioFile {
     const { objective, minInTimeRatio, deadlineMs } = result.output;
     if (deadlineMs === undefined && (objective === "chance" || minInTimeRatio !== undefined)) {
       const which = objective === "chance" ? "objective chance" : "minInTimeRatio";
-      throw refuse(what, `${which} needs the deadline that is to be kept: deadlineMs`);
+      throw refuse(what, `${which} needs a deadline: deadlineMs`);
     }
     return result.output;
   }

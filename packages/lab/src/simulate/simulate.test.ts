@@ -178,11 +178,11 @@ describe("the words of objectives", () => {
   it.each<[Partial<Record<keyof ScenarioFile, unknown>>, string]>([
     [
       { objective: "speed" },
-      "objective must say what to make small, such as latency, p95 or mean=1,energy=0.2, not \"speed\": 'speed' is none of",
+      "objective must name an objective, such as latency, p95 or mean=1,energy=0.2, not \"speed\": 'speed' is none of",
     ],
     [{ objective: 3 }, "not 3: it is no text"],
-    [{ objective: "chance" }, "objective chance needs the deadline that is to be kept: deadlineMs"],
-    [{ minInTimeRatio: 0.9 }, "minInTimeRatio needs the deadline that is to be kept: deadlineMs"],
+    [{ objective: "chance" }, "objective chance needs a deadline: deadlineMs"],
+    [{ minInTimeRatio: 0.9 }, "minInTimeRatio needs a deadline: deadlineMs"],
     [{ deadlineMs: 5, minInTimeRatio: 95 }, "minInTimeRatio must be a number from 0.001 to 1, not 95"],
   ])("are refused where they say nothing: %o", (written, why) => {
     expect(() => checkScenario({ model: "m", ...written }, "x.yaml")).toThrow(why);

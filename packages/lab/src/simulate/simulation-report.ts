@@ -166,7 +166,7 @@ function section(run: SimulatedRun): ReportSection {
       waysTable(run),
       {
         kind: "text",
-        text: "The first column of figures is what is made small over the oracle's; away: another endpoint had a part; extra: a leg ran in vain. Share of requests answered within a time:",
+        text: "The first column of figures is the objective over the oracle's; away: another endpoint had a part; extra: a leg ran in vain. Share of requests answered within a time:",
       },
       cdfPlot(took, { x: "milliseconds", logarithmicX: true, ...mark }),
       { kind: "text", text: "What Longshore chose for each request, and how long it took." },

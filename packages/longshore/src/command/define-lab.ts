@@ -47,7 +47,7 @@ export function defineLab({ program, action, io }: Defining): void {
     program
       .command("demo")
       .description(
-        "one store: cameras, a till, an edge box and a cloud behind emulated links, in a dozen scenes",
+        "one store: cameras, a till, an edge box and a cloud over emulated links, in a dozen scenes",
       )
       .option("--scene <name>", "only this scene; repeat for several; 'list' names them", collect, [])
       .option("--trace <file>", "replay this uplink trace in the stalling scene")

@@ -102,7 +102,7 @@ export function defineServing({ program, action, io }: Defining): void {
       .requiredOption("--tenant <name>", "tenant of the key")
       .option("--right <right>", `${allRights.join(", ")}; repeat for several (default: infer)`, collect, [])
       .option("--expires <when>", "90d, 12h, or a date (default: never)")
-      .option("--note <text>", "note, such as who has the key")
+      .option("--note <text>", "note, such as the holder of the key")
       .action(action((options) => keysAdd(options, io))),
     "longshore keys add --file keys.json --tenant acme --right infer --expires 90d > till-4.key",
   );
@@ -113,7 +113,7 @@ export function defineServing({ program, action, io }: Defining): void {
     "longshore keys list --file keys.json",
   );
   help(
-    keysFile(keys.command("revoke").description("revoke a key for good"))
+    keysFile(keys.command("revoke").description("revoke a key"))
       .argument("<key>", "its 16 digits, as 'list' shows them")
       .action(action((key: string, options) => keysRevoke(key, options, io))),
     "longshore keys revoke 0123456789abcdef --file keys.json",

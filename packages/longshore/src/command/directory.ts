@@ -31,7 +31,7 @@ export async function directoryKey(
   if (options.json) io.out(JSON.stringify({ id, publicKey: publicLine }));
   else {
     io.out(publicLine);
-    io.note(`key ${id}: the line above is public; '${file}' is not, and whoever has it is the operator`);
+    io.note(`key ${id}: the line above is public; '${file}' is secret: its holder acts as the operator`);
   }
   return 0;
 }
@@ -204,7 +204,7 @@ export async function directoryList(
       ),
     );
     for (const { endpoint, because } of refused) io.note(`not believed: ${endpoint}: ${because}`);
-    for (const id of awaited) io.note(`awaited: ${id}: its entry is believed, and nobody says where it is`);
+    for (const id of awaited) io.note(`awaited: ${id}: its entry is believed, and its address is unknown`);
     if (problem !== undefined) io.note(`not in touch: ${problem}`);
   }
   return problem === undefined ? 0 : 1;

@@ -71,7 +71,7 @@ export async function keysAdd(options: KeysAddOptions, io: CommandIo): Promise<E
   io.out(text);
   io.note(`key ${id} of tenant ${options.tenant} may: ${rights.join(", ")}`);
   io.note(expiresMs === undefined ? "it does not expire" : `it expires on ${isoTime(expiresMs)}`);
-  io.note("it is shown this once; what is kept can check it and not tell it");
+  io.note("it is shown only this once; the file keeps a hash of it");
   return 0;
 }
 

@@ -95,7 +95,8 @@ export function planText(plan: Plan, explain: boolean): string {
     `predicted ${milliseconds(meanOf(predicted.completionMs))}${predicted.completionMs.origin === "prior" ? ", assumed" : ""} (half by ${milliseconds(quantileOf(predicted.completionMs, 0.5))}, 95 % by ${milliseconds(quantileOf(predicted.completionMs, 0.95))}), ${byteCount(predicted.sentBytes)} sent, ${(predicted.deviceMillijoules / 1000).toFixed(3)} J here (estimated)${predicted.carbonMicrograms === undefined ? "" : `, ${microgramsText(predicted.carbonMicrograms)}`}, agreement ${predicted.agreementRatio.toFixed(4)}`,
   ];
   if (plan.directory) lines.push(`directory ${directoryLine(plan.directory)}`);
-  if (explain) lines.push("", `${plan.candidates} candidates; what lost, and why:`, lostTable(plan.lost));
+  if (explain)
+    lines.push("", `${plan.candidates} candidates; those that lost, and why:`, lostTable(plan.lost));
   return lines.join("\n");
 }
 

@@ -68,7 +68,7 @@ async function profiled(model: string, change: Partial<ProfileCommandOptions>): 
 }
 
 it("reports the parts that it left out, and the remedy", async () => {
-  const left = "left out negated (step turn), which only other endpoints have, and what follows:";
+  const left = "left out negated (step turn), which only other endpoints have, and the rest:";
   const alone = await profiled("plain", {});
   expect(alone).toContain(`${left} name servers that have them (--at) to measure all of it`);
   // No server listens there, and none is called.

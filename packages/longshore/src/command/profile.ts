@@ -41,7 +41,7 @@ export async function profile(
 ): Promise<ExitCode> {
   if (options.processorTime && options.at.length > 0) {
     const why =
-      "--processor-time counts what this process works, not what servers of --at take: leave out one of them";
+      "--processor-time counts the work of this process, not that of servers of --at: leave out one of them";
     throw new LongshoreError("invalid-input", "resolve", why);
   }
   const call = housekeepingCall("profile", io.stop);
@@ -113,7 +113,7 @@ export async function profile(
         endpoints.length > 0
           ? "pipelines in sequences are measured up to there"
           : "name servers that have them (--at) to measure all of it";
-      io.note(`left out ${others.join(", ")}, which only other endpoints have, and what follows: ${why}`);
+      io.note(`left out ${others.join(", ")}, which only other endpoints have, and the rest: ${why}`);
     }
     if (options.json) io.out(JSON.stringify(measured));
     else io.out(profileText(measured));

@@ -93,7 +93,7 @@ function checkTogether(options: SplitOptions): void {
     "invalid-input",
     "resolve",
     goal === undefined
-      ? `${odd.join(", ")}: name what is to be made small as well, such as --goal mean`
+      ? `${odd.join(", ")}: name an objective as well, such as --goal mean`
       : `--goal finds a placement and ${odd.join(", ")} is for a cut that is named; call split once for each`,
   );
 }

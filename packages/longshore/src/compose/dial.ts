@@ -82,7 +82,7 @@ function grpcAddressOf({ address, grpc, kind = "longshore" }: ServerOptions): st
   }
   const found = addressOn(address, grpc);
   if (found?.protocol === "http:" && address.startsWith("https:")) {
-    const why = `'${grpc}' is not encrypted, but '${address}' is: requests and credentials would be told to whoever listens`;
+    const why = `'${grpc}' is not encrypted, but '${address}' is: requests and credentials could be overheard`;
     throw new LongshoreError("invalid-configuration", "resolve", why);
   }
   if (found && /^\/?$/.test(found.pathname)) return found.origin;
@@ -99,7 +99,7 @@ export function serverInfo(server: string | ServerOptions): EndpointInfo {
   const grpcAddress = grpcAddressOf(options);
   // A program without types may still pass it.
   if ((options.trust as string | undefined) === "attested") {
-    const why = `server ${options.address}: trust is 'attested', which nothing here verifies; what an operator may say is none, listed, operated or vouched`;
+    const why = `server ${options.address}: trust is 'attested', which nothing here verifies; an operator may state none, listed, operated or vouched`;
     throw new LongshoreError("invalid-configuration", "resolve", why);
   }
   return {

@@ -80,7 +80,7 @@ describe("identity from files", () => {
     for (const bad of ["", "{", good.replace("infer", "root"), good.slice(0, -20)]) {
       await writeFile(file("keys.json"), bad);
       const said = await again();
-      expect(said).toContain("what was read before holds on");
+      expect(said).toContain("the earlier ones stay in force");
       expect(said).not.toContain(/"hash": "([^"]+)"/.exec(good)?.[1] ?? "none");
       expect(await identity.identify(ask(key.text))).toMatchObject({ tenant: "acme" });
     }

@@ -153,7 +153,7 @@ class FileIdentity implements OpenedIdentity {
       if (this.#closed.signal.aborted) return;
       const { message } = LongshoreError.from(thrown, "resolve", "reading identity again");
       this.#parts.report(
-        `identity: the files changed and are not good; what was read before holds on (${message})`,
+        `identity: the changed files are invalid; the earlier ones stay in force (${message})`,
       );
     }
   }

@@ -86,7 +86,7 @@ function endpointOf(from: string): NatsEndpoint {
     throw new LongshoreError(
       "invalid-configuration",
       "resolve",
-      `what lies in NATS is at ${form}, without user and password: a token goes into the file of --directory-key, --join-key or --packages-key`,
+      `a source in NATS is written ${form}, without user and password: a token goes into the file of --directory-key, --join-key or --packages-key`,
     );
   }
   return { servers, ...(bucket === undefined ? {} : { bucket }) };
@@ -110,7 +110,7 @@ async function packageOf(find: (name: string) => Promise<NatsPackage>): Promise<
     throw new LongshoreError(
       "invalid-configuration",
       "resolve",
-      `what lies in NATS needs the package ${needs}`,
+      `a source in NATS needs the package ${needs}`,
       {
         cause: thrown,
       },

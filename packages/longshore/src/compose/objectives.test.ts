@@ -77,10 +77,8 @@ it("refuses an objective that it cannot minimise, here and at the gateway", asyn
     reason: "invalid-input",
     message: expect.stringContaining("'speed' is none of mean, p1 to p99, energy, cost and carbon"),
   });
-  await expect(asked({ objective: "chance" })).rejects.toThrow(
-    "needs the deadline that is to be kept: deadlineMs",
-  );
-  await expect(asked({ minInTimeRatio: 0.9 })).rejects.toThrow("limits.minInTimeRatio needs the deadline");
+  await expect(asked({ objective: "chance" })).rejects.toThrow("needs a deadline: deadlineMs");
+  await expect(asked({ minInTimeRatio: 0.9 })).rejects.toThrow("limits.minInTimeRatio needs a deadline");
   const response = await fetch(`${gate.address}/v2/models/anomaly/infer`, {
     method: "POST",
     headers: { "content-type": "application/json", "longshore-goal": "speed" },
@@ -89,7 +87,7 @@ it("refuses an objective that it cannot minimise, here and at the gateway", asyn
     }),
   });
   expect(response.status).toBe(400);
-  expect(await response.text()).toContain("longshore-goal must say what is to be made small");
+  expect(await response.text()).toContain("longshore-goal must name an objective");
 });
 
 it("the command takes the same words, and says why of them", async () => {

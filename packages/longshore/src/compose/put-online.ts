@@ -179,7 +179,7 @@ async function identityOf(
   throw new LongshoreError(
     "invalid-configuration",
     "resolve",
-    `listening on ${exposed} without identity would let in everybody who reaches it: give --identity FILE, or say --insecure-no-identity`,
+    `listening on ${exposed} without identity would admit every client that reaches it: give --identity FILE, or --insecure-no-identity`,
   );
 }
 

@@ -64,7 +64,7 @@ async function spentBefore(file: string): Promise<ReadonlyMap<string, SpentMicro
       }),
     );
   } catch (cause) {
-    const why = `the file of budgets '${file}' is damaged, and what was spent is not known: mend or remove it`;
+    const why = `the file of budgets '${file}' is damaged, and the amounts spent are unknown: mend or remove it`;
     throw new LongshoreError("invalid-configuration", "resolve", why, { cause });
   }
 }
@@ -85,7 +85,7 @@ function shelfOf(
         await replaceFile(file, `${text}\n`);
       } catch (thrown) {
         const { message } = LongshoreError.from(thrown, "execute", "keeping budgets");
-        report(`budgets: what was spent could not be kept in ${file} (${message})`);
+        report(`budgets: the amounts spent could not be written to ${file} (${message})`);
       }
     }
     writing = undefined;

@@ -91,7 +91,7 @@ describe("a server that only runs here", () => {
     async (path) => {
       const { status, said } = await ask(path, ";confirm=true");
       expect(status).toBe(403);
-      expect(said).toContain("confirmed by a second endpoint, and this one asks no other");
+      expect(said).toContain("confirmed by a second endpoint, and this server uses no other");
     },
   );
 

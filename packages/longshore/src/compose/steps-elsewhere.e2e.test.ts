@@ -188,7 +188,7 @@ it("reads the inputs and outputs of the model from the servers if the pipeline d
   await expect(device(yaml, [plain(await server({}))]).infer("find", image)).rejects.toMatchObject({
     reason: "no-endpoint",
     message: expect.stringContaining(
-      "no other endpoint says what colours (step look) takes and gives",
+      "no other endpoint states the inputs and outputs of colours (step look)",
     ) as string,
   });
 });

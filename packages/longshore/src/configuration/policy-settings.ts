@@ -32,7 +32,7 @@ export const policyKeys: Readonly<Record<string, Schema>> = {
     items: dataClass,
     minItems: 1,
     description:
-      "Data classes that may come to this server, whatever its senders decided. Default: those that the rules let into its zone; without rules, all.",
+      "Data classes that may come to this server, in addition to the senders' own rules. Default: those that the rules let into its zone; without rules, all.",
   },
   rules: {
     type: "array",

@@ -29,7 +29,7 @@ const amount = (description: string, title?: string): Schema => ({
 export const quotasSchema: ObjectSchema = {
   type: "object",
   description:
-    "What tenants may use. A request beyond answers 429 with the reason tenant-limit and Retry-After.",
+    "Limits of tenants. A request above one is answered with 429 with the reason tenant-limit and Retry-After.",
   additionalProperties: false,
   properties: {
     concurrency: {
@@ -62,14 +62,14 @@ export const quotasSchema: ObjectSchema = {
 /** `budgets` of the file. */
 export const budgetsSchema: ObjectSchema = {
   type: "object",
-  description: "What tenants may spend. Endpoints without a price are within no budget.",
+  description: "Budgets of tenants. Endpoints without a price are within no budget.",
   additionalProperties: false,
   properties: {
     keep: {
       type: "string",
       minLength: 1,
       format: "path",
-      description: "File in which what was spent outlives a restart.",
+      description: "File that keeps the amounts spent over a restart.",
     },
     tenants: tenants({ microsPerDay: amount("Micros from midnight to midnight, UTC.", "micros") }),
   },

@@ -30,12 +30,12 @@ const withPrefix = (prefix: string, options: Readonly<Record<string, string>>): 
 export const sections: Readonly<Record<string, Section>> = {
   server: {
     title: "Server",
-    about: "What this server is.",
+    about: "Identity of this server in the fleet.",
     options: { id: "id", tier: "tier", zone: "zone" },
   },
   listeners: {
     title: "Listeners",
-    about: "Addresses, ports, TLS and what connections may take.",
+    about: "Addresses, ports, TLS and limits of connections.",
     options: {
       host: "host",
       port: "port",
@@ -65,7 +65,7 @@ export const sections: Readonly<Record<string, Section>> = {
   },
   identity: {
     title: "Identity",
-    about: "Who may do what.",
+    about: "Senders and their rights.",
     options: {
       file: "identity",
       insecureNoIdentity: "insecureNoIdentity",
@@ -105,7 +105,7 @@ export const sections: Readonly<Record<string, Section>> = {
   },
   prices: {
     title: "Prices",
-    about: "What callers of this server pay, in micros.",
+    about: "Prices for callers of this server, in micros.",
     options: { perRequest: "pricePerRequest", perSecond: "pricePerSecond", perJoule: "pricePerJoule" },
   },
   policy: {
@@ -115,7 +115,7 @@ export const sections: Readonly<Record<string, Section>> = {
   },
   models: {
     title: "Models",
-    about: "Which models are served, with what.",
+    about: "The served models and how they run.",
     options: {
       control: "modelControl",
       pollSeconds: "pollSeconds",

@@ -90,7 +90,7 @@ function section(outcome: SceneOutcome): ReportSection {
   if (realCrowd.length > 0) {
     content.push({
       kind: "text",
-      text: `A real run at small scale, ${realCrowd.length} requests at once and nobody on the clock: ${endpoints(realCrowd)}, mean ${milliseconds(mean(realCrowd.map((row) => row.tookMs)))}.`,
+      text: `A real run at small scale, ${realCrowd.length} requests at once on the real clock: ${endpoints(realCrowd)}, mean ${milliseconds(mean(realCrowd.map((row) => row.tookMs)))}.`,
     });
   }
   return { title: scene.title, content };

@@ -161,7 +161,7 @@ export const scenes: readonly Scene[] = [
     name: "accuracy",
     title: "Best accuracy wanted",
     story:
-      "An auditor wants the best reading, whatever it takes: the variant for 960 pixels is allowed in the cloud only.",
+      "An auditor wants the best reading at any cost: the variant for 960 pixels is allowed in the cloud only.",
     requests: 4,
     model: "ocr",
     files: ["images/receipt-3.jpg", "images/receipt-2.jpg"],

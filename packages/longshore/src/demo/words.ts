@@ -105,7 +105,7 @@ export function sceneText(outcome: SceneOutcome): string {
     `because    ${mainReason(rows)}`,
     ...(realCrowd.length > 0
       ? [
-          `really     ${realCrowd.length} requests at once, nobody on the clock: ${endpoints(realCrowd)}, mean ${milliseconds(mean(realCrowd.map((row) => row.tookMs)))}`,
+          `really     ${realCrowd.length} requests at once, on the real clock: ${endpoints(realCrowd)}, mean ${milliseconds(mean(realCrowd.map((row) => row.tookMs)))}`,
         ]
       : []),
     `result     ${sentence(outcome)}`,

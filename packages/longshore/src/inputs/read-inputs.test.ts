@@ -41,8 +41,8 @@ describe("inputs from files", () => {
     ["INT16", "0.5", "x is INT16; 0.5 is not a whole number"],
     ["INT64", "9007199254740993", "may have lost digits"],
     ["BOOL", "2", "x is BOOL; 2 is neither 0 nor 1"],
-    ["FP16", "70000", "x is FP16; 70000 is beyond what that holds"],
-    ["FP32", "1e39", "x is FP32; 1e+39 is beyond what that holds"],
+    ["FP16", "70000", "x is FP16; 70000 is beyond its range"],
+    ["FP32", "1e39", "x is FP32; 1e+39 is beyond its range"],
   ] as const)("are refused when a number is none of %s: %s", async (datatype, number, told) => {
     const file = join(folder, "number.json");
     await writeFile(file, `[${number}]`);

@@ -82,7 +82,7 @@ export function behindOptions(command: Command): Command {
     )
     .option(
       "--beliefs <file>",
-      "file that keeps what is learned of links and servers over a restart, or 'off' (default: beliefs.json of longshore in $XDG_CACHE_HOME or ~/.cache)",
+      "file that keeps learned beliefs about links and servers over a restart, or 'off' (default: beliefs.json of longshore in $XDG_CACHE_HOME or ~/.cache)",
     );
 }
 

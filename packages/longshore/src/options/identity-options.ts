@@ -21,7 +21,10 @@ export interface IdentityOptions {
 /** Adds them. `port` reads the number of a port. */
 export function identityOptions(command: Command): Command {
   return command
-    .option("--identity <file>", "identity.yaml: who may do what (API keys, tokens, client certificates)")
+    .option(
+      "--identity <file>",
+      "identity.yaml: senders and their rights (API keys, tokens, client certificates)",
+    )
     .option("--insecure-no-identity", "allow addresses other than loopback without identity", false)
     .option(
       "--pages <origins>",

@@ -140,7 +140,7 @@ function warnings(options: OnlineCommandOptions): readonly string[] {
   if (isLoopbackHost(host)) return [];
   return [
     ...(identity === undefined && insecureNoIdentity
-      ? ["no identity: everybody who reaches this server may infer with its models"]
+      ? ["no identity: every client that reaches this server may infer with its models"]
       : []),
     ...(identity !== undefined && tlsCert === undefined
       ? ["no TLS: credentials travel readable unless something before this server encrypts"]

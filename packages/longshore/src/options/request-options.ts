@@ -47,7 +47,7 @@ export function requestOptions(command: Command): Command {
     )
     .addOption(providersOption())
     .option("--deadline <ms>", "deadline in milliseconds", number("deadline", 0))
-    .option("--objective <what>", objectiveText, objective, "latency")
+    .option("--objective <name>", objectiveText, objective, "latency")
     .option("--in-time <ratio>", inTimeText, number("in-time", 0, 1))
     .option(
       "--max-cost-micros <n>",

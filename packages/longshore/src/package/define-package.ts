@@ -11,8 +11,8 @@ export function pullOptions(command: Command, serves = true): Command {
     .option(
       "--packages-into <folder>",
       serves
-        ? "cache folder for packages; the server fetches the models that it is told to serve"
-        : "cache folder for packages; fetches what this device runs of the model",
+        ? "cache folder for packages; the server fetches the models that it is to serve"
+        : "cache folder for packages; the device fetches the parts of the model that it runs",
     )
     .option(
       "--packages-from <url>",

@@ -86,7 +86,7 @@ it("a server that restarts while the source of its package is away serves it fro
   expect(await ask(again)).toBe("[2,4,6,8]");
   const told = (text: string): boolean => again.notes.some((line) => line.includes(text));
   expect(told(`package ${digest}: double is here and loaded, from the copy that was kept`)).toBe(true);
-  await expect.poll(() => told("asking the source for a newer one failed"), within).toBe(true);
+  await expect.poll(() => told("checking the source for a newer one failed"), within).toBe(true);
 });
 
 it("a server whose directory named its packages serves them after a restart while both are away", async () => {
@@ -149,11 +149,11 @@ it("a package that was signed again meanwhile replaces the kept one once the sou
   await signed();
   const again = await start();
   expect(await ask(again)).toBe("[2,4,6,8]");
-  await vi.waitFor(() => expect(reports.at(-1)).toContain("the kept copy goes on"), within);
+  await vi.waitFor(() => expect(reports.at(-1)).toContain("the kept copy stays in use"), within);
   const back = await origin(port);
   await vi.waitFor(async () => expect(await ask(again)).toBe("[3,6,9,12]"), within);
   // The failure of the source is reported once, not at each attempt.
-  expect(reports.filter((line) => line.includes("the kept copy goes on")).length).toBeLessThan(4);
+  expect(reports.filter((line) => line.includes("the kept copy stays in use")).length).toBeLessThan(4);
   await Promise.all([again.close(0), back.close(0)]);
 });
 
@@ -225,7 +225,7 @@ it("damaged kept files are reported, and fetched again from the source", async (
   expect(await ask(again)).toBe("[2,4,6,8]");
   expect(reports).toEqual([
     expect.stringMatching(
-      /^packages: what says which package of double was installed cannot be used .*: installed/,
+      /^packages: the record of the installed package of double cannot be used .*: installed/,
     ),
     expect.stringMatching(
       /^packages: a manifest that was kept cannot be used .*: manifests\/[0-9a-f]{64}\.json/,

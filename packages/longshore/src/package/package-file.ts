@@ -80,7 +80,7 @@ export async function nextSerial(
   throw new LongshoreError(
     "invalid-input",
     "resolve",
-    `--serial ${wanted} is not after ${before}, which the package of ${model} has now: whoever installed that would refuse it`,
+    `--serial ${wanted} is not after ${before}, which the package of ${model} has now: endpoints that installed that one would refuse it`,
   );
 }
 

@@ -240,7 +240,7 @@ export function openPull(
       throw new LongshoreError(
         "unknown-version",
         "resolve",
-        `the package of ${model} was signed again: ask again`,
+        `the package of ${model} was signed again: repeat the request`,
       );
     };
     return {
@@ -284,7 +284,7 @@ export function openPull(
       } catch (thrown) {
         if (control.signal.aborted) return;
         const { message } = LongshoreError.from(thrown, "resolve", "loading a package");
-        const line = `package ${nameOf(reference)}: the kept copy cannot be loaded (${message}); the source is asked for it`;
+        const line = `package ${nameOf(reference)}: the kept copy cannot be loaded (${message}); it is fetched from the source`;
         if (!unusable.has(line)) report(line);
         unusable.add(line);
       }
@@ -313,7 +313,7 @@ export function openPull(
           isLate = true;
           if (kept.told !== message) {
             report(
-              `package ${name}: the kept copy goes on; asking the source for a newer one failed: ${message}`,
+              `package ${name}: the kept copy stays in use; checking the source for a newer one failed: ${message}`,
             );
           }
           kept.told = message;

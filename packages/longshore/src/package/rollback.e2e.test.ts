@@ -99,7 +99,10 @@ describe("a package that was signed before one that was installed", () => {
     const told = (...words: readonly string[]): boolean =>
       server.notes.some((line) => words.every((word) => line.includes(word)));
     await expect
-      .poll(() => told("the kept copy goes on", "was installed here: to go back", "sign it again"), within)
+      .poll(
+        () => told("the kept copy stays in use", "was installed here: to go back", "sign it again"),
+        within,
+      )
       .toBe(true);
     expect(told(now)).toBe(true);
     expect(await ask(server)).toBe("[3,6,9,12]");

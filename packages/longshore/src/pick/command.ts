@@ -197,6 +197,6 @@ function tell(
   io.out(`picking on ${address} (${how})`);
   io.out(`servers: ${names.join(", ") || (found ? "those of the directory" : "none")}; models: ${models}`);
   if (options.dataClass === "unknown") {
-    io.note("requests that state no data class are refused; --data-class says what they are");
+    io.note("requests without a data class are refused; --data-class states it for them");
   }
 }

@@ -328,7 +328,7 @@ describe("longshore split --goal", () => {
     ["--goal mean=", "the weight of mean must be a number above 0"],
     ["--goal p100", "'p100' is none of"],
     ["--goal chance", "--deadline"],
-    ["--goal mean --in-time 0.9", "--in-time needs the deadline that is to be kept: --deadline"],
+    ["--goal mean --in-time 0.9", "--in-time needs a deadline: --deadline"],
     ["--goal mean --deadline 9 --in-time 95", "--in-time 95: must be a number above 0, and at most 1"],
     [
       "--goal mean --keep z",
@@ -342,7 +342,7 @@ describe("longshore split --goal", () => {
     ["--goal mean --profile there-is-none.json", "cannot be read"],
     ["--goal mean --max-energy-mj much", "--max-energy-mj wants a number"],
     ["--goal mean --verify", "--verify is for a cut that is named"],
-    ["--device-memory 100", "--device-memory: name what is to be made small"],
+    ["--device-memory 100", "--device-memory: name an objective"],
   ])("refuses %s", async (args, message) => {
     const { code, notes } = await command("split", model, ...args.split(" "));
     expect(code, notes).toBe(2);

@@ -59,7 +59,7 @@ export async function endpointsOf(
     "endpoints",
   );
   if (endpoints.length > mostEndpoints) {
-    throw wrong(`${endpoints.length} endpoints besides the device; at most ${mostEndpoints} are planned for`);
+    throw wrong(`${endpoints.length} endpoints beside the device; at most ${mostEndpoints} are planned for`);
   }
   for (const endpoint of endpoints) {
     const odd = onlySimulated.filter((key) => endpoint[key] !== undefined);

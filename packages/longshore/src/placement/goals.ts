@@ -35,8 +35,7 @@ export function placementGoal(
   const { deadline: deadlineMs, inTime } = options;
   if (inTime !== undefined && !(inTime > 0 && inTime <= 1))
     throw wrong(`--in-time ${inTime}: must be a number above 0, and at most 1`);
-  if (inTime !== undefined && deadlineMs === undefined)
-    throw wrong("--in-time needs the deadline that is to be kept: --deadline");
+  if (inTime !== undefined && deadlineMs === undefined) throw wrong("--in-time needs a deadline: --deadline");
   const name = options.goal.trim();
   const read = readObjective(name);
   if (typeof read === "string") throw wrong(`--goal ${name}: ${read}`);
@@ -47,8 +46,7 @@ export function placementGoal(
   }
   if (read.kind === "throughput") return { name, goal: { kind: "worst", of: measures.stagesMs }, unit: "ms" };
   if (read.kind === "chance") {
-    if (deadlineMs === undefined)
-      throw wrong("--goal chance needs the deadline that is to be kept: --deadline");
+    if (deadlineMs === undefined) throw wrong("--goal chance needs a deadline: --deadline");
     return { name, goal: { kind: "miss", of: measures.outcomesMs, within: deadlineMs }, unit: "missRatio" };
   }
   if (read.terms.some(({ of }) => of === "carbon")) {

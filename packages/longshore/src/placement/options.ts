@@ -20,7 +20,7 @@ export interface PlacementOptions {
 export function placementOptions(command: Command): Command {
   return command
     .option(
-      "--goal <what>",
+      "--goal <name>",
       "find the best placement on device and other endpoints: mean, p95 (any quantile), chance (to keep --deadline), energy, cost, throughput, or a weighted sum: mean=1,energy=0.2",
     )
     .option("--device <parts>", "as for simulate: speed=0.2,watts=2,radio=wifi; speed is beside the profile")

@@ -136,7 +136,7 @@ export async function changeAlias(
   io: CommandIo,
 ): Promise<ExitCode> {
   const revision = options.revision ?? (await revisionOf(name, options, io));
-  io.progress(`${name}: waiting for the server, which loads what it comes to lead to`);
+  io.progress(`${name}: waiting for the server, which loads the new target`);
   // A change is plain data.
   const answer = await ask(options, io, pathOf(name), { revision, change } as unknown as Json);
   const alias = read.own(answer, "alias");

@@ -66,7 +66,7 @@ export function defineRollout({ program, action, io }: Defining): void {
         0.05,
       )
       .addOption(
-        new Option("--by <what>", "what stays on one side")
+        new Option("--by <unit>", "the unit that stays on one side")
           .choices(["request", "tenant", "user"])
           .default("request"),
       )
@@ -115,7 +115,7 @@ export function defineRollout({ program, action, io }: Defining): void {
       )
       .option("--weight <ratio>", "share that gets the candidate", number("weight", 0, 1), 0.05)
       .addOption(
-        new Option("--by <what>", "what stays on one side")
+        new Option("--by <unit>", "the unit that stays on one side")
           .choices(["request", "tenant", "user"])
           .default("request"),
       )

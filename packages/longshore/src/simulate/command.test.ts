@@ -113,11 +113,8 @@ describe("longshore simulate", () => {
     [["--trace", "5mbit", "--endpoint", "edge,tier"], /'tier' is not NAME=VALUE/],
     [["--trace", "5mbit", "--arrivals", "every:x"], /every: wants a number from 0\.1 to 3600000/],
     [["--trace", "5mbit", "--arrivals", "nofile"], /neither a pattern nor a file/],
-    [
-      ["--trace", "5mbit", "--objective", "speed"],
-      /objective must say what to make small, .*'speed' is none of/,
-    ],
-    [["--trace", "5mbit", "--in-time", "0.9"], /minInTimeRatio needs the deadline/],
+    [["--trace", "5mbit", "--objective", "speed"], /objective must name an objective, .*'speed' is none of/],
+    [["--trace", "5mbit", "--in-time", "0.9"], /minInTimeRatio needs a deadline/],
     [["--trace", "5mbit", "--model", "vad"], /vad has no profile to simulate with/],
     [["--trace", "5mbit", "--model", "none.json"], /none\.json cannot be read/],
     [["--trace", "5mbit", "--html", "/no/such/folder/x.html"], /--html .* cannot be written/],

@@ -21,7 +21,7 @@ function cell(value: unknown): string {
 /** A line of how the figures came about: the same for the same scenario, so that reports can be compared by byte. */
 function footer({ scenario, model, runs }: ScenarioResult): string {
   const links = [...new Set(runs.flatMap((run) => run.links.map(({ up }) => linkText(up))))];
-  return `Model ${model}, seed ${scenario.seed ?? 1}. Uplinks: ${links.slice(0, 12).join("; ")}${links.length > 12 ? `; ${links.length - 12} more` : ""}. The first ${runs[0]?.notCounted ?? 0} requests of each replay are not counted. The oracle knows what links will carry, obeys the same queues and decides for one request after the other. Energy is estimated.`;
+  return `Model ${model}, seed ${scenario.seed ?? 1}. Uplinks: ${links.slice(0, 12).join("; ")}${links.length > 12 ? `; ${links.length - 12} more` : ""}. The first ${runs[0]?.notCounted ?? 0} requests of each replay are not counted. The oracle knows the future of links, obeys the same queues and decides for one request after the other. Energy is estimated.`;
 }
 
 function jsonOf({ scenario, model, runs }: ScenarioResult): string {

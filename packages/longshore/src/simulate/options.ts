@@ -35,7 +35,7 @@ export function simulateOptions(command: Command): Command {
     )
     .option("--requests <n>", "requests of each replay (default: 300)", number("requests", 1))
     .option("--deadline <ms>", "an answer later than this is missed", number("deadline", 1))
-    .option("--objective <what>", `${objectiveText} (default: latency)`)
+    .option("--objective <name>", `${objectiveText} (default: latency)`)
     .option("--in-time <ratio>", inTimeText, number("in-time", 0))
     .option("--data-class <class>", "class of the input: public (default), internal, personal, restricted")
     .option("--zone <zone>", "allowed zone; repeat for several", collect, [])

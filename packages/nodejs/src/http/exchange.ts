@@ -205,7 +205,7 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
   /** Nobody reads the reply any more, or there will be none. */
   #end(): void {
     this.#settle();
-    this.#controller?.abort(this.#failure ?? new Error("nobody reads the reply"));
+    this.#controller?.abort(this.#failure ?? new Error("the reply has no reader"));
     this.#connection.end(this.#failure);
   }
 

@@ -165,7 +165,7 @@ export function packageCache(
         throw new LongshoreError(
           "disk-full",
           "resolve",
-          `a file of ${bytes} bytes has no room in a cache of ${maxBytes}: the rest of it is in use`,
+          `a file of ${bytes} bytes does not fit into a cache of ${maxBytes}: the rest of it is in use`,
         );
       }
       promised += bytes;
@@ -262,7 +262,7 @@ export function packageCache(
       if (part.bytes < wanted.bytes) await take(part, wanted, await from(part.bytes), call);
       const found = `sha256:${part.hash.digest("hex")}`;
       if (found !== wanted.digest) {
-        throw new LongshoreError("bad-reply", "decode", `${wanted.digest} was asked for, and ${found} came`);
+        throw new LongshoreError("bad-reply", "decode", `${wanted.digest} was requested, and ${found} came`);
       }
       await part.file.sync();
       await part.file.close();

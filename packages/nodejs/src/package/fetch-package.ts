@@ -133,7 +133,7 @@ export async function fetchPackage(
     throw new LongshoreError(
       "bad-reply",
       "decode",
-      `the package of ${manifest.model} came, and that of another model was asked for`,
+      `the package of ${manifest.model} came, and that of another model was requested`,
     );
   }
   await admitted(parts, believed);

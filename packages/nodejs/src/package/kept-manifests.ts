@@ -129,7 +129,7 @@ export function keptManifests(folder: string, { ring, report }: KeptManifestsOpt
       const bytes = await contentOf(path, maxManifestBytes);
       return bytes && (await believeManifest(bytes, { digest, hash: sha256, ...(ring ? { ring } : {}) }));
     } catch (thrown) {
-      tell("a manifest that was kept", path, thrown, "the source is asked for it again");
+      tell("a manifest that was kept", path, thrown, "it is fetched from the source again");
       return undefined;
     }
   }
@@ -146,7 +146,7 @@ export function keptManifests(folder: string, { ring, report }: KeptManifestsOpt
       throw new LongshoreError("invalid-input", "resolve", `it is not a record of ${model}`);
     } catch (thrown) {
       tell(
-        `what says which package of ${model} was installed`,
+        `the record of the installed package of ${model}`,
         path,
         thrown,
         "the manifests that are kept say it",

@@ -58,7 +58,7 @@ export function toldPackages(folder: string, server: string, report: (text: stri
       thrown instanceof Error && "code" in thrown && !LongshoreError.is(thrown)
         ? String(thrown.code)
         : LongshoreError.from(thrown, "resolve", what).message;
-    report(`packages: what the directory told ${server} to serve cannot be ${what} (${code})`);
+    report(`packages: the list that the directory gave ${server} cannot be ${what} (${code})`);
   };
   return {
     async load() {
@@ -70,7 +70,7 @@ export function toldPackages(folder: string, server: string, report: (text: stri
         return state.digests.filter((digest) => /^sha256:[0-9a-f]{64}$/.test(digest));
       } catch (thrown) {
         if (!(thrown instanceof Error && "code" in thrown && thrown.code === "ENOENT")) {
-          failed("read; it waits until the directory tells it again", thrown);
+          failed("read; the server waits for the next list of the directory", thrown);
         }
         return [];
       }

@@ -41,7 +41,7 @@ function textOutput({ name, outputs }: ModelDescription): PortSpec {
   throw new LongshoreError(
     "invalid-input",
     "admission",
-    `generate is for models with one text output; model '${name}' is asked with infer`,
+    `generate is for models with one text output; use infer for model '${name}'`,
   );
 }
 

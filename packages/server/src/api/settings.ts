@@ -92,7 +92,7 @@ function levelFrom(value: unknown): "OFF" | "TIMESTAMPS" {
     throw new LongshoreError(
       "not-permitted",
       "admission",
-      "trace_level TENSORS: traces hold times, never what is in tensors",
+      "trace_level TENSORS: traces hold times, never the content of tensors",
     );
   }
   if (words.every((word) => word === "TIMESTAMPS")) return "TIMESTAMPS";

@@ -132,7 +132,7 @@ export function* classify(
     throw new LongshoreError(
       "invalid-input",
       "execute",
-      `${name} has rows of different lengths: ask for it whole`,
+      `${name} has rows of different lengths: request it whole`,
     );
   }
   const taken = Math.min(count, width);

@@ -113,7 +113,8 @@ export function parseIdentity(text: string): IdentityConfiguration {
   }
   const { order: stated, ...rest } = checked(schema, value, "identity.yaml");
   const order = orderOf(stated, (name) => rest[name] !== undefined);
-  if (order.length === 0) throw badConfiguration("identity.yaml names no mechanism, so nobody could get in");
+  if (order.length === 0)
+    throw badConfiguration("identity.yaml names no mechanism, so no sender could be admitted");
   const issuers = (rest.tokens ?? []).map(({ issuer }) => issuer);
   const twice = issuers.find((one, at) => issuers.indexOf(one) !== at);
   if (twice !== undefined) {

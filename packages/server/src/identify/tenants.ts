@@ -23,7 +23,7 @@ export const tenantSchema: v.GenericSchema<TenantRule> = strict({
     about("Models that the tenant sees, by name or trailing `*`. Default: all.", v.array(modelPattern)),
   ),
   rights: v.optional(
-    about("The most that its members may do. Default: what their credentials say.", rightList),
+    about("The upper limit of its members' rights. Default: the rights of their credentials.", rightList),
   ),
   weight: v.optional(
     about("Share of device time. Default: 1.", v.pipe(v.number(), v.minValue(0.001), v.maxValue(1000))),

@@ -62,7 +62,7 @@ export function createLife(retryAfterMs = 1000): Life {
         throw new LongshoreError(
           "shutting-down",
           "admission",
-          "the server is shutting down; ask another one",
+          "the server is shutting down; send the request to another one",
           {
             retryAfterMs,
           },

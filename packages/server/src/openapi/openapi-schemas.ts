@@ -220,7 +220,7 @@ export const schemas: Readonly<Record<string, JsonSchema>> = {
       tier: { enum: ["device", "edge", "cloud"] },
       statement: {
         type: "object",
-        description: "What the endpoint says of itself: address, zone, trust, serves",
+        description: "The endpoint's own statement: address, zone, trust, serves",
       },
       signed: { type: "object", description: "The operator's entry with its signature" },
     },
@@ -270,7 +270,7 @@ export const schemas: Readonly<Record<string, JsonSchema>> = {
       description: { type: "object" },
       configuration: {
         type: "object",
-        description: "What a server behind this one says: Triton's ModelConfig",
+        description: "The statement of a server that this one forwards to: Triton's ModelConfig",
       },
       profile: { type: "object" },
       offers: list({ type: "object" }),

@@ -32,7 +32,11 @@ const tensors = { [jsonType]: ref("InferReply"), [binaryType]: bytes };
 
 /** Every kind of route of the table, so that a route without documentation does not compile. */
 const operations: Readonly<Record<RouteEntry["kind"], Operation>> = {
-  server: { summary: "What this server is", extension: "core", gives: json(ref("Server")) },
+  server: {
+    summary: "Name, version and extensions of this server",
+    extension: "core",
+    gives: json(ref("Server")),
+  },
   live: { summary: "Whether it runs", extension: "core", gives: json(ref("Live")) },
   ready: {
     summary: "Whether it takes requests",
@@ -89,16 +93,16 @@ const operations: Readonly<Record<RouteEntry["kind"], Operation>> = {
     body: { schema: ref("UnloadRequest"), optional: true },
     gives: json(ref("Nothing")),
   },
-  "log-settings": { summary: "What is logged", extension: "logging", gives: json(ref("LogSettings")) },
+  "log-settings": { summary: "Log settings", extension: "logging", gives: json(ref("LogSettings")) },
   "set-log-settings": {
-    summary: "Changes what is logged",
+    summary: "Changes log settings",
     extension: "logging",
     body: { schema: ref("LogSettings"), optional: true },
     gives: json(ref("LogSettings")),
   },
-  "trace-settings": { summary: "What is traced", extension: "trace", gives: json(ref("TraceSettings")) },
+  "trace-settings": { summary: "Trace settings", extension: "trace", gives: json(ref("TraceSettings")) },
   "set-trace-settings": {
-    summary: "Changes what is traced",
+    summary: "Changes trace settings",
     extension: "trace",
     body: { schema: ref("TraceChange"), optional: true },
     gives: json(ref("TraceSettings")),
@@ -129,7 +133,7 @@ const operations: Readonly<Record<RouteEntry["kind"], Operation>> = {
     query: offers,
   },
   prepare: {
-    summary: "Loads what a part of a model runs on",
+    summary: "Loads the graphs of a part of a model",
     extension: "longshore",
     gives: json(ref("Nothing")),
   },
@@ -139,7 +143,7 @@ const operations: Readonly<Record<RouteEntry["kind"], Operation>> = {
     gives: { [binaryType]: bytes },
   },
   package: {
-    summary: "What a model consists of, signed by its operator",
+    summary: "The files of a model, signed by its operator",
     extension: "longshore",
     gives: json(ref("SignedManifest")),
   },
@@ -150,7 +154,7 @@ const operations: Readonly<Record<RouteEntry["kind"], Operation>> = {
     statuses: [206],
   },
   directory: {
-    summary: "Which endpoints there are, or what changed of them",
+    summary: "The endpoints, or their changes",
     extension: "longshore",
     gives: json(ref("DirectoryPage")),
     query: { since: { type: "string", maxLength: 128 } },

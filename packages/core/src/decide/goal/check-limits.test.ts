@@ -39,7 +39,7 @@ describe("checkLimits", () => {
     [{ objective: "mean=1,chance=2" }, "chance is no sum and stands alone"],
     [{ objective: "mean=0" }, "the weight of mean must be a number above 0"],
     [{ objective: "mean=1," }, "'' is none of mean"],
-    [{ objective: ["energy"] }, "limits.objective must be words of what to make small"],
+    [{ objective: ["energy"] }, "limits.objective must be the words of an objective"],
     [{ signal: new AbortController() }, "limits.signal must be an AbortSignal, such as the signal of an"],
     [{ signal: "now" }, "limits.signal must be an AbortSignal"],
     [{ only: "here" }, "limits.only must be device, edge or cloud, or { endpoint: ID }"],

@@ -42,7 +42,7 @@ const ofBoth: Wishes<OfBoth> = {
   objective: (value) => {
     const read = typeof value === "string" ? readObjective(value) : "";
     if (typeof read !== "string") return undefined;
-    return `words of what to make small, such as latency, p95 or mean=1,energy=0.2${read === "" ? "" : `: ${read}`}`;
+    return `the words of an objective, such as latency, p95 or mean=1,energy=0.2${read === "" ? "" : `: ${read}`}`;
   },
   minAgreementRatio: ratio,
   zones: (value) =>
@@ -121,9 +121,5 @@ export function checkNamed(model: unknown): void {
 export function checkAim({ objective, minInTimeRatio }: PlanLimits, deadlineMs: number): void {
   if (deadlineMs < Infinity || (objective !== "chance" && minInTimeRatio === undefined)) return;
   const what = objective === "chance" ? "limits.objective chance" : "limits.minInTimeRatio";
-  throw new LongshoreError(
-    "invalid-input",
-    "resolve",
-    `${what} needs the deadline that is to be kept: deadlineMs`,
-  );
+  throw new LongshoreError("invalid-input", "resolve", `${what} needs a deadline: deadlineMs`);
 }

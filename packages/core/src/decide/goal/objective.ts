@@ -148,7 +148,7 @@ function ratioIn(part: string): number {
 }
 
 function unreadable(why: string): LongshoreError {
-  const wanted = `longshore-goal must say what is to be made small, such as cost;in-time=0.99: ${why}`;
+  const wanted = `longshore-goal must name an objective, such as cost;in-time=0.99: ${why}`;
   return new LongshoreError("invalid-input", "admission", wanted);
 }
 

@@ -454,9 +454,9 @@ describe("a registry", () => {
     await vi.waitFor(() => expect(directory.snapshot().entries).toHaveLength(0));
     expect(directory.snapshot().refused).toBeUndefined();
     expect(changes).toEqual([
-      ["awaited", 2, "nobody says where a is"],
+      ["awaited", 2, "the address of a is unknown"],
       ["added", 2, "its entry holds"],
-      ["awaited", 2, "nobody says where a is"],
+      ["awaited", 2, "the address of a is unknown"],
       ["removed", 2, "it is not listed any more"],
     ]);
   });
@@ -483,7 +483,7 @@ describe("a registry", () => {
     const { registry } = registryWith({ admits: { zone: "eu", trust: "listed" } });
     await registry.join(request("a"), "acme");
     await expect(registry.join(request("a"), "other")).rejects.toMatchObject({ reason: "not-permitted" });
-    expect(() => registry.leave({ id: "a" }, "other")).toThrow(/somebody else/);
+    expect(() => registry.leave({ id: "a" }, "other")).toThrow(/another tenant/);
     const owned = request("b", { signed: await signed({ id: "b", member: "acme" }) });
     await expect(registry.join(owned, "other")).rejects.toMatchObject({ reason: "not-permitted" });
     await registry.join(owned, "acme");

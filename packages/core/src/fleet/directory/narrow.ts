@@ -55,7 +55,7 @@ export function narrowed(
   }
   const address = entry.address ?? told?.address;
   if (address === undefined) {
-    throw new LongshoreError("invalid-configuration", "resolve", `nobody says where ${id} is`);
+    throw new LongshoreError("invalid-configuration", "resolve", `the address of ${id} is unknown`);
   }
   const ours = kind === "longshore";
   const state = entry.state ?? (ours ? "movable" : "resident");

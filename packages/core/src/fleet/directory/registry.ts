@@ -166,7 +166,7 @@ export function createRegistry(parts: RegistryParts): Registry {
 
   function own(id: EndpointId, tenant: TenantId): Member | undefined {
     const member = members.get(id);
-    if (member && member.tenant !== tenant) refuse(`${id} joined as somebody else`);
+    if (member && member.tenant !== tenant) refuse(`${id} joined under another tenant`);
     return member;
   }
 
@@ -238,7 +238,7 @@ export function createRegistry(parts: RegistryParts): Registry {
       const signed = wordOn(request);
       const { member: named, packages } = signed.body;
       if (named !== undefined && named !== tenant)
-        refuse(`${id} may be joined by ${named}, and this is somebody else`);
+        refuse(`${id} may be joined by ${named}, and the sender is another tenant`);
       const record: DirectoryRecord = { signed, statement };
       const before = records.kept.get(id);
       const kept = await records.take(record).catch((thrown: unknown) => {

@@ -139,7 +139,7 @@ export async function believeManifest(bytes: Uint8Array, rules: ManifestRules): 
   const manifest = signed.body;
   const found = await manifestDigest(manifest, hash);
   if (digest !== undefined && found !== digest) {
-    throw new LongshoreError("bad-reply", "decode", `the manifest is ${found}, and ${digest} was asked for`);
+    throw new LongshoreError("bad-reply", "decode", `the manifest is ${found}, and ${digest} was requested`);
   }
   if (ring) {
     const { signature } = signed;

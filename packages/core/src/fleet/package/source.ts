@@ -52,7 +52,7 @@ export function remotePackages(transport: Transport, name: string): PackageSourc
     const [, began = "0"] = /^bytes ([0-9]{1,15})-/.exec(headers["content-range"] ?? "") ?? [];
     const start = status === 206 ? Number(began) : 0;
     if (start !== 0 && start !== fromByte) {
-      throw new LongshoreError("bad-reply", "decode", `${name} sent another range than was asked for`);
+      throw new LongshoreError("bad-reply", "decode", `${name} sent another range than requested`);
     }
     return { fromByte: start, read: () => chunksOf(body) };
   };

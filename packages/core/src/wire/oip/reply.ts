@@ -219,7 +219,7 @@ function unpackedResponse(
       ? parseAccount(parseJson(new TextEncoder().encode(accountText), "the account"))
       : undefined;
   if (told && told.segment.digest !== request.segment.digest && request.segment.digest !== "") {
-    throw wrong("another body of the model answered than was asked");
+    throw wrong("another version or variant of the model answered than requested");
   }
   const load = readLoadHeaders(exchanged.headers, parts.clock.nowMs());
   const outputs = checkOutputs(plain, request.outputs, expected, request.classes);

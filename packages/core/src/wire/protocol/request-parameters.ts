@@ -27,7 +27,7 @@ export const emptyFinalParameter = "triton_enable_empty_final_response";
 function checkTritonParameters(parameters: Parameters): void {
   for (const key of Object.keys(parameters)) {
     if (key.startsWith("triton_") && key !== emptyFinalParameter) {
-      refuse(`parameters.${key.slice(0, 64)}`, "called otherwise: what begins with triton_ is reserved");
+      refuse(`parameters.${key.slice(0, 64)}`, "named otherwise: names that begin with triton_ are reserved");
     }
   }
   flagParameter(parameters, emptyFinalParameter, "parameters");

@@ -236,7 +236,7 @@ export function* dataPieces(tensor: Tensor): Generator<string> {
     new LongshoreError(
       "unsupported",
       "encode",
-      `${name}: ${why}, which JSON cannot carry; ask for binary data`,
+      `${name}: ${why}, which JSON cannot carry; request binary data`,
     );
   yield "[";
   if (datatype === "BYTES") {

@@ -7,7 +7,7 @@ import type { ModelDescription } from "./model.ts";
  */
 export function checkSingle({ name, decoupled }: ModelDescription, instead: string): void {
   if (decoupled !== true) return;
-  const what = `model ${name} gives any number of answers to a request; ask for ${instead}`;
+  const what = `model ${name} gives any number of answers to a request; use ${instead}`;
   throw new LongshoreError("unsupported", "admission", what);
 }
 

@@ -80,7 +80,9 @@ export function takeTensors(model: string, given: Inputs): TakenInputs {
   let bytes = 0;
   for (const [name, input] of Object.entries(inputs)) {
     if (!isTensor(input)) {
-      throw invalid(`no server says what ${model} takes: give ${name} as a tensor, with datatype and shape`);
+      throw invalid(
+        `no server states the inputs of ${model}: give ${name} as a tensor, with datatype and shape`,
+      );
     }
     tensors.set(name, renamed(input, name));
     bytes += input.bytes.byteLength;

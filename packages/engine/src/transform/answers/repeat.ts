@@ -62,7 +62,7 @@ export const repeat: Transform<unknown> = defineTransform({
     ];
   },
   run() {
-    throw new LongshoreError("unsupported", "execute", `${name} gives several answers; ask for a stream`);
+    throw new LongshoreError("unsupported", "execute", `${name} gives several answers; request a stream`);
   },
   async *answers(inputs, { maxDelayMs }, { clock, abort }) {
     const elements = splitElements(portOf(inputs, "values", name));

@@ -76,8 +76,7 @@ export const cast: Transform<unknown> = defineTransform({
     if (tensor.spec.datatype === "BYTES") throw inputError(name, "tensor is BYTES, which is not a number");
     const shape = denseShape(tensor, name);
     const values = load(tensor.spec.datatype, numericView(tensor));
-    if (values.length !== elementCount(shape))
-      throw inputError(name, "tensor does not hold what its shape says");
+    if (values.length !== elementCount(shape)) throw inputError(name, "tensor does not match its shape");
     if (scale !== 1 || offset !== 0) {
       for (let index = 0; index < values.length; index++) {
         values[index] = (values[index] as number) * scale + offset;

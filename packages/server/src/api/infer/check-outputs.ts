@@ -30,7 +30,7 @@ export function checkJsonForms(
     throw new LongshoreError(
       "invalid-input",
       "admission",
-      `output ${name} is ${datatype}, which has no JSON form; ask for it as binary data`,
+      `output ${name} is ${datatype}, which has no JSON form; request it as binary data`,
     );
   }
 }
