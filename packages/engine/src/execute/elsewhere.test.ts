@@ -158,7 +158,7 @@ variants: [{ name: full }, { name: lesser, models: { two: m }, agreement: 0.9 }]
   [
     "keeps state, behind one that gives several answers",
     steps("sequence: { maxIdleMs: 1000 }", ports.replace(" }] }", " }], decoupled: true }")),
-    "asks the model of step two at another endpoint once for each answer of step one",
+    "runs the model of step two at another endpoint once for each answer of step one",
   ],
   [
     "is a transform",

@@ -67,7 +67,7 @@ function misfit(datatype: Datatype, number: number): string | undefined {
   const bits = 8 * elementBytes(datatype);
   if (!/^U?INT/.test(datatype)) {
     const kept = datatype === "FP16" ? fromHalf(toHalf(number)) : bits === 32 ? Math.fround(number) : number;
-    return Number.isFinite(kept) ? undefined : "is beyond what that holds";
+    return Number.isFinite(kept) ? undefined : "is beyond its range";
   }
   if (!Number.isInteger(number)) return "is not a whole number";
   const [least, most] = datatype.startsWith("U")
