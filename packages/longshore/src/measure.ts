@@ -9,6 +9,7 @@ export { wholeMs } from "./profile/merge-profile.ts";
 export { answerAgreement, sampleTensors } from "./profile/measure.ts";
 export { type OpenedEngine, openEngine } from "./compose/open-engine.ts";
 export { recordingRuntime } from "./profile/recording-runtime.ts";
+export { radioTowards } from "./compose/device-radio.ts";
 export { dial, serverInfo } from "./compose/dial.ts";
 export { type DemoEndpoint, startEndpoint } from "./demo/endpoint.ts";
 export { profiledStore } from "./demo/profiled-store.ts";

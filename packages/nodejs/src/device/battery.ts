@@ -22,6 +22,13 @@ async function powerOf(folder: string, name: string): Promise<number | undefined
   return Math.abs((current / 1e6) * (voltage / 1e6) * 1000);
 }
 
+/** Some drivers give a little more than all. */
+const mostPercent = 110;
+
+function isCharge(percent: number | undefined): percent is number {
+  return percent !== undefined && percent >= 0 && percent <= mostPercent;
+}
+
 /** Reads the first battery of the machine itself; those of mice and keyboards do not count. */
 export async function readBattery(sysClass: string): Promise<BatteryState | undefined> {
   const folder = `${sysClass}/power_supply`;
@@ -30,7 +37,7 @@ export async function readBattery(sysClass: string): Promise<BatteryState | unde
     if ((await readSysText(folder, name, "scope")) === "Device") continue;
     const percent = await readNumber(folder, name, "capacity");
     return {
-      chargeRatio: percent === undefined ? undefined : Math.min(1, Math.max(0, percent / 100)),
+      chargeRatio: isCharge(percent) ? Math.min(1, percent / 100) : undefined,
       discharging: (await readSysText(folder, name, "status")) === "Discharging",
       powerMilliwatts: await powerOf(folder, name),
     };

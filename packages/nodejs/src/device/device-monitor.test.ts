@@ -133,6 +133,77 @@ it("divides the energy counters' figures among the busy time of all cores", asyn
   expect(made.millijoulesPerMs()).toBeCloseTo(20, 6);
 });
 
+it.each([
+  ["no number", "lots"],
+  ["a negative number", -5],
+  ["more than the range", 2e12],
+  ["nothing", ""],
+  ["a leap of a megajoule in two seconds", 0.9e12, 0.9e12],
+  ["a fall that is no new beginning", 1, 1],
+])(
+  "measures nothing by a counter that says %s, and goes on when it is right again",
+  async (_what, said, next = 5e9) => {
+    const folder = "class/powercap/intel-rapl:0";
+    write(`${folder}/name`, "package-0");
+    write(`${folder}/max_energy_range_uj`, 1e12);
+    write(`${folder}/energy_uj`, 5e9);
+    const { clock, cores, monitor: made } = monitor();
+    const later = async (energy: number | string): Promise<void> => {
+      write(`${folder}/energy_uj`, energy);
+      await clock.advance(2000);
+      Object.assign(cores, { idle: cores.idle + 3000, all: cores.all + 4000 });
+      await made.read();
+    };
+    await made.read();
+    await later(said as number | string);
+    expect(made.millijoulesPerMs()).toBeUndefined();
+    await later(next as number);
+    await later((next as number) + 20e6);
+    expect(made.millijoulesPerMs()).toBeCloseTo(20, 6);
+  },
+);
+
+it.each([0, -1, "wide"])("believes no counter whose range is %s", async (range) => {
+  const folder = "class/powercap/intel-rapl:0";
+  write(`${folder}/name`, "package-0");
+  write(`${folder}/max_energy_range_uj`, range);
+  write(`${folder}/energy_uj`, 0);
+  const { clock, cores, monitor: made } = monitor();
+  await made.read();
+  write(`${folder}/energy_uj`, 20e6);
+  await clock.advance(2000);
+  Object.assign(cores, { idle: 3000, all: 4000 });
+  await made.read();
+  expect(made.millijoulesPerMs()).toBeUndefined();
+});
+
+it.each([
+  ["capacity", -5],
+  ["capacity", 900],
+  ["capacity", "full"],
+  ["status", "Sleeping"],
+])("takes no battery for empty whose %s is %s", async (file, said) => {
+  write("class/power_supply/BAT0/type", "Battery");
+  write("class/power_supply/BAT0/status", "Discharging");
+  write("class/power_supply/BAT0/capacity", 3);
+  write(`class/power_supply/BAT0/${file}`, said);
+  const { monitor: made } = monitor();
+  await made.read();
+  expect(made.health()).toEqual({ strainRatio: 0 });
+});
+
+it("measures nothing by a battery that gives megawatts", async () => {
+  write("class/power_supply/BAT0/type", "Battery");
+  write("class/power_supply/BAT0/status", "Discharging");
+  write("class/power_supply/BAT0/power_now", 9e15);
+  const { clock, cores, monitor: made } = monitor();
+  await made.read();
+  await clock.advance(1000);
+  Object.assign(cores, { idle: 500, all: 2000 });
+  await made.read();
+  expect(made.millijoulesPerMs()).toBeUndefined();
+});
+
 it("takes the discharge of a battery where there is no counter", async () => {
   write("class/power_supply/BAT0/type", "Battery");
   write("class/power_supply/BAT0/status", "Discharging");

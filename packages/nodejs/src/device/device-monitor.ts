@@ -46,6 +46,8 @@ const lowCharge = 0.3;
 /** Energy is believed over intervals of at most a minute, since counters start again, in which the cores were busy for some of the time. */
 const longestIntervalMs = 60_000;
 const leastBusyRatio = 0.05;
+/** No machine that runs this draws more: a counter that did not begin anew at its end, or a driver with another unit. */
+const mostWatts = 10_000;
 /** Weight of the latest interval. */
 const latestWeight = 0.3;
 
@@ -185,7 +187,7 @@ function energyShare(coreTimes: () => CoreTimes): {
           : dischargeMilliwatts === undefined
             ? undefined
             : (dischargeMilliwatts * (atMs - before.atMs)) / 1000;
-      if (used === undefined || !(used > 0)) return;
+      if (used === undefined || !(used > 0) || used > mostWatts * (atMs - before.atMs)) return;
       const latest = used / busyMs;
       perMs = perMs === undefined ? latest : perMs + latestWeight * (latest - perMs);
     },

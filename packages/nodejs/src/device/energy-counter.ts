@@ -16,6 +16,11 @@ interface Domain {
   last: number;
 }
 
+/** Whether a reading is one that a counter of this range can have. */
+function isWithin(value: number | undefined, range: number): value is number {
+  return value !== undefined && value >= 0 && value <= range;
+}
+
 /**
  * Intel's and AMD's running average power limit counters (RAPL), which Linux shows in `/sys/class/powercap`: whole
  * sockets (`package-0`...), of which cores and memory controllers are parts and not counted again. Undefined where there
@@ -37,7 +42,7 @@ export async function energyCounter(sysClass: string = "/sys/class"): Promise<En
     if (!(await readSysText(folder, name, "name"))?.startsWith("package")) continue;
     const last = await readNumber(folder, name, "energy_uj");
     const range = await readNumber(folder, name, "max_energy_range_uj");
-    if (last === undefined || range === undefined) return undefined;
+    if (range === undefined || !(range > 0) || !isWithin(last, range)) return undefined;
     domains.push({ name, wrapsAt: range + 1, last });
   }
   if (domains.length === 0) return undefined;
@@ -45,7 +50,7 @@ export async function energyCounter(sysClass: string = "/sys/class"): Promise<En
   return {
     async readMillijoules() {
       const values = await Promise.all(domains.map(({ name }) => readNumber(folder, name, "energy_uj")));
-      if (values.includes(undefined)) return undefined;
+      if (!values.every((value, at) => isWithin(value, (domains[at]?.wrapsAt ?? 0) - 1))) return undefined;
       for (const [index, domain] of domains.entries()) {
         const value = values[index] ?? domain.last;
         microjoules += value >= domain.last ? value - domain.last : value + domain.wrapsAt - domain.last;
