@@ -31,6 +31,8 @@ export {
   ownCall,
   PassingMap,
   randomId,
+  type Sample,
+  samplesOf,
   sleep,
   SpareControllers,
   steppedCopy,

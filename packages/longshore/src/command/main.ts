@@ -2,6 +2,7 @@
 /** The command `longshore`. */
 import { setTimeout as after } from "node:timers/promises";
 import { allWritten, runningLines } from "./output.ts";
+import { terminalOf } from "./terminal.ts";
 import { useCompileCache } from "./compile-cache.ts";
 
 useCompileCache(process.argv, process.env);
@@ -53,6 +54,7 @@ const code = await runCommand(process.argv.slice(2), {
     process.stderr.write(text.slice(0, (process.stderr.columns ?? 80) - 1));
     open = true;
   },
+  ...(process.stdout.isTTY ? { terminal: terminalOf(process.stdout, process.stdin) } : {}),
   environment: process.env,
   stop: stop.signal,
   onReload(listener) {

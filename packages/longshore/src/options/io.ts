@@ -1,5 +1,14 @@
 import { LongshoreError } from "@longshore/core";
 
+/** A terminal that a command draws on and takes keys from. */
+export interface Terminal {
+  size(): { readonly columns: number; readonly rows: number };
+  write(text: string): void;
+  /** Calls `listener` for each key, without echo, until it is disposed of. Ctrl-C is a key then (`\u0003`). */
+  onKey(listener: (key: string) => void): Disposable;
+  onResize(listener: () => void): Disposable;
+}
+
 /** Where a command reads from and writes to, so that tests can run it in process. */
 export interface CommandIo {
   /** Results: the output that a script reads. */
@@ -13,6 +22,8 @@ export interface CommandIo {
   readonly running?: Pick<CommandIo, "out" | "note">;
   /** Overwrites the current line on a terminal; elsewhere it prints nothing. */
   progress(text: string): void;
+  /** Standard output if it is a terminal. Default: none. */
+  readonly terminal?: Terminal;
   readonly environment: Readonly<Record<string, string | undefined>>;
   /** Fires on SIGINT and SIGTERM. */
   readonly stop: AbortSignal;
