@@ -7,7 +7,7 @@ import { type FileEndpoint, serversOfFile } from "../configuration/file-endpoint
 import { atPricesOf } from "./price-options.ts";
 import { connectionOptions, refuseUnused, type ShownOptions, shownOf } from "./connection-options.ts";
 import { number } from "./define.ts";
-import type { CommandIo } from "./io.ts";
+import { type CommandIo, logged } from "./io.ts";
 
 /** Servers that a command talks to, and what it shows them. */
 export interface AtOptions extends ShownOptions<"at"> {
@@ -99,7 +99,7 @@ export function beliefsOf(
   return keptBeliefs(beliefs, {
     clock: systemClock(),
     environment: io.environment,
-    report: ({ message }) => io.note(message),
+    report: ({ message }) => logged(io)(message),
   });
 }
 

@@ -41,6 +41,12 @@ export function stopped({ stop }: CommandIo): Promise<void> {
   });
 }
 
+/** Notes of a server as lines of its log, which holds nothing but JSON. */
+export function logged(io: CommandIo): (text: string) => void {
+  return (message) =>
+    io.note(JSON.stringify({ time: new Date().toISOString(), level: "warning", event: "note", message }));
+}
+
 /** How a command ended: 0 done, 1 the work failed or the answer is no, 2 wrong usage or input. */
 export type ExitCode = 0 | 1 | 2;
 

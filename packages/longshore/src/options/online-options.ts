@@ -11,7 +11,7 @@ import { atPriceOption } from "./price-options.ts";
 import { type DirectoryCommandOptions, directoryOptions } from "./directory-options.ts";
 import { type IdentityOptions, identityOptions, identityServeOptions } from "./identity-options.ts";
 import { type JoinCommandOptions, joinOptions, joinServeOptions } from "./join-options.ts";
-import { type CommandIo, stopped } from "./io.ts";
+import { type CommandIo, logged, stopped } from "./io.ts";
 import { type PortLimitOptions, portLimitOptions, portLimits } from "./port-limit-options.ts";
 import { type ObserveOptions, observeOptions, observeServeOptions } from "./observe-options.ts";
 
@@ -126,12 +126,6 @@ export async function onlineServeOptions(
     ...observeServeOptions(options, io, live),
     ...(options.json ? { observer: printer(io) } : {}),
   };
-}
-
-/** Notes of a server as lines of its log, which holds nothing but JSON. */
-export function logged(io: CommandIo): (text: string) => void {
-  return (message) =>
-    io.note(JSON.stringify({ time: new Date().toISOString(), level: "warning", event: "note", message }));
 }
 
 /** Warnings about options that an operator probably did not mean. */

@@ -13,7 +13,7 @@ import {
   type DirectoryCommandOptions,
   directoryOf,
 } from "../options/directory-options.ts";
-import { type CommandIo, type ExitCode, stopped } from "../options/io.ts";
+import { type CommandIo, type ExitCode, logged, stopped } from "../options/io.ts";
 import { createAddresses, hostAndPort } from "./addresses.ts";
 import { envoyConfiguration } from "./envoy.ts";
 import { pickProcessor } from "./processor.ts";
@@ -197,6 +197,6 @@ function tell(
   io.out(`picking on ${address} (${how})`);
   io.out(`servers: ${names.join(", ") || (found ? "those of the directory" : "none")}; models: ${models}`);
   if (options.dataClass === "unknown") {
-    io.note("requests without a data class are refused; --data-class states it for them");
+    logged(io)("requests without a data class are refused; --data-class states it for them");
   }
 }

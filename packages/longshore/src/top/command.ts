@@ -114,7 +114,7 @@ function lookOf(
             look: "warning",
           },
         ];
-  const filled = [...body.slice(0, rows - 1)];
+  const filled = body.slice(0, rows - 1);
   while (filled.length < rows - 1) filled.push({ text: "", look: "plain" });
   return [...filled, { text: keyLine.slice(0, columns), look: "keys" }];
 }

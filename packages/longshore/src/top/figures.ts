@@ -68,7 +68,8 @@ export interface Figures {
   readonly failures: readonly FailureRow[];
 }
 
-const keyOf = ({ name, labels }: Sample): string => JSON.stringify([name, ...[...labels].sort()]);
+const keyOf = ({ name, labels }: Sample): string =>
+  JSON.stringify([name, ...[...labels].sort(([a], [b]) => (a < b ? -1 : 1))]);
 
 /** The samples of the later scrape, counters as what came since the earlier one. */
 class Change {
