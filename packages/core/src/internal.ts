@@ -203,6 +203,7 @@ export {
 } from "./wire/body/index.ts";
 export {
   acknowledgeStep,
+  type Connecting,
   type Direction,
   type IncomingMessage,
   type PeerCertificate,

@@ -91,7 +91,10 @@ export interface Engine extends Endpoint {
 /** The capabilities of every engine. */
 type EngineCapabilities = EndpointCapabilities &
   Required<
-    Pick<EndpointCapabilities, "known" | "loaded" | "admit" | "prepare" | "inferStream" | "forgetsInputs">
+    Pick<
+      EndpointCapabilities,
+      "known" | "loaded" | "loadMs" | "admit" | "prepare" | "inferStream" | "forgetsInputs"
+    >
   >;
 
 /** Makes an engine. Nothing is read or loaded before the first request for it. */
@@ -130,6 +133,7 @@ class EngineHere implements Engine {
     this.capabilities = {
       known: (model, version) => this.#known(model, version),
       loaded: (segment) => this.#loaded(segment),
+      loadMs: (segment) => this.#loadMs(segment),
       admit: (segment, call, leastAgreementRatio) => this.#admitted(segment, call, leastAgreementRatio),
       prepare: (segment, call) => this.#prepare(segment, call),
       inferStream: (request, call) => this.#inferStream(request, call),
@@ -219,6 +223,7 @@ class EngineHere implements Engine {
       speeds: this.#serve.speeds,
       nowMs: this.#parts.clock.nowMs(),
       queueMs: (variant, from) => this.#queueMs(loaded, variant, from, call),
+      loadMs: (segment) => this.#loadMs(segment),
     });
     const { lacks } = this.capabilities;
     return lacks ? offers.filter(({ segment }) => lacks(segment) === 0) : offers;
@@ -236,6 +241,16 @@ class EngineHere implements Engine {
   #loaded(segment: Segment): boolean {
     const models = graphsOf(this.#serve, segment);
     return models?.every(({ step, from, to }) => this.#pool.loaded(step.graph, from, to)) === true;
+  }
+
+  /** The graphs of a segment load at the same time. */
+  #loadMs(segment: Segment): number {
+    const { lacks } = this.#parts.source;
+    const times = graphsOf(this.#serve, segment)?.map(({ step: { graph }, from, to }) => {
+      const lacksBytes = this.#pool.loaded(graph, from, to) ? 0 : (lacks?.(graph.file, from, to) ?? 0);
+      return this.#pool.expectedMs(graph, from, to, lacksBytes);
+    });
+    return Math.max(0, ...(times ?? []));
   }
 
   /** Expected wait of a tail now, as far as its graphs are loaded. */

@@ -211,6 +211,22 @@ describe("offers", () => {
     await made.clock.finish(Promise.all(three));
   });
 
+  it("tell how long loading takes, until it is loaded", async () => {
+    const { clock, engine } = await profiled();
+    const tail = async (from: string): Promise<Offer> => {
+      const offers = await engine.offers({ model: "m", features: { bytes: 8 } }, call);
+      return offers.find(({ segment }) => segment.from === from)!;
+    };
+    // A model that was put in place of another is loaded whole.
+    expect(await tail("start")).not.toHaveProperty("loadMs");
+    const cold = await tail("c1");
+    expect(cold.loadMs).toBeGreaterThan(0);
+    expect(engine.capabilities.loadMs(cold.segment)).toBe(cold.loadMs);
+    await clock.finish(engine.capabilities.prepare(cold.segment, call));
+    expect(await tail("c1")).not.toHaveProperty("loadMs");
+    expect(engine.capabilities.loadMs(cold.segment)).toBe(0);
+  });
+
   it("are not made for a model that is not here, and none while shutting down", async () => {
     const { engine } = world();
     await expect(engine.offers({ model: "nobody" }, call)).rejects.toMatchObject({ reason: "unknown-model" });

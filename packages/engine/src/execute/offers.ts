@@ -26,6 +26,8 @@ export interface OfferParts {
   readonly nowMs: number;
   /** Expected wait now of the tail that begins at a cut. Throws `unknown-cut` for one that is none here. */
   readonly queueMs: (variant: string, from: CutId) => Promise<number>;
+  /** Expected time until a segment is loaded. */
+  readonly loadMs: (segment: Segment) => number;
 }
 
 /** Tells whether an endpoint of this tier serves a variant. */
@@ -112,10 +114,11 @@ async function offerOf(
   upTo: Features,
   variant: Variant,
   accuracyRatio: number | undefined,
-  { info, nowMs, queueMs: queueOf }: OfferParts,
+  { info, nowMs, queueMs: queueOf, loadMs: loadOf }: OfferParts,
 ): Promise<Offer> {
   const queueMs = await queueOf(segment.variant, segment.from);
   const meanMs = meanOf(serviceMs);
+  const loadMs = loadOf(segment);
   return {
     segment,
     path: [info.id],
@@ -123,6 +126,7 @@ async function offerOf(
     trust: info.trust,
     completionMs: sum(serviceMs, certain(queueMs, { observedAtMs: nowMs, origin: "measured" })),
     queueMs,
+    ...(loadMs > 0 ? { loadMs } : {}),
     energyMillijoules: meanMs * info.rates.activeWatts,
     costMicros: runMicros(info.rates, meanMs, meanMs * info.rates.activeWatts),
     agreementRatio: variant.agreementRatio,

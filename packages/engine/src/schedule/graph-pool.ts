@@ -14,6 +14,7 @@ import type { GraphBody, ModelSource } from "../repository/index.ts";
 import type { Artifact, Runtime } from "../runtime/index.ts";
 import { type Cores, coresOf } from "./cores.ts";
 import { opensFor } from "./open-instances.ts";
+import { leftMs, loadTimes } from "./load-times.ts";
 import { openScheduler } from "./open-scheduler.ts";
 import { type GoldenSamples, type ProviderTrials, providerTrials } from "./provider-trials.ts";
 import type { RateLimiter } from "./rate-limiter.ts";
@@ -79,6 +80,8 @@ export interface GraphPool {
   ): GraphLease | Promise<GraphLease>;
   /** The scheduler if it is loaded. */
   loaded(graph: GraphBody, from: CutId, to: CutId): Scheduler | undefined;
+  /** Expected time until it is loaded, in milliseconds; 0 if it is. `lacksBytes` of it have to be fetched. */
+  expectedMs(graph: GraphBody, from: CutId, to: CutId, lacksBytes: number): number;
   schedulers(): readonly Scheduler[];
   /** Releases what only this owner wanted, once its runs are over. */
   disown(owner: object): Promise<void>;
@@ -97,6 +100,7 @@ interface Entry {
   loaded: Loaded | undefined;
   leases: number;
   usedAt: number;
+  readonly beganMs: number;
 }
 
 interface Loaded {
@@ -124,6 +128,7 @@ export function graphPool(parts: GraphPoolParts): GraphPool {
   const { limits, weightOf = () => 1 } = parts;
   const cores = coresOf(Math.max(1, Math.floor(limits.cores / limits.threads)), weightOf, parts.clock);
   const trials = providerTrials(parts.random, parts.samples);
+  const times = loadTimes();
   let uses = 0;
 
   function tell({ graph: { model, version } }: Entry, bytes: number): void {
@@ -152,11 +157,13 @@ export function graphPool(parts: GraphPoolParts): GraphPool {
       loaded: undefined,
       leases: 0,
       usedAt: ++uses,
+      beganMs: parts.clock.nowMs(),
     };
     entries.set(key, entry);
     ready.then(
       (loaded) => {
         entry.loaded = loaded;
+        times.took(key, graph.file.byteLength, parts.clock.nowMs() - entry.beganMs);
         tell(entry, entry.bytes);
       },
       () => void (entries.get(key) === entry && entries.delete(key)),
@@ -257,6 +264,13 @@ export function graphPool(parts: GraphPoolParts): GraphPool {
       );
     },
     loaded: (graph, from, to) => entries.get(keyOf(graph, from, to, false))?.loaded?.scheduler,
+    expectedMs(graph, from, to, lacksBytes) {
+      const key = keyOf(graph, from, to, false);
+      const entry = entries.get(key);
+      if (entry?.loaded) return 0;
+      const expectedMs = times.expectedMs(key, graph.file.byteLength, lacksBytes);
+      return entry ? leftMs(expectedMs, parts.clock.nowMs() - entry.beganMs) : expectedMs;
+    },
     schedulers: () => [...entries.values()].flatMap(({ loaded }) => (loaded ? [loaded.scheduler] : [])),
     async disown(owner) {
       const gone: Promise<void>[] = [];

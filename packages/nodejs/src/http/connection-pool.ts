@@ -1,5 +1,6 @@
+import { isIP } from "node:net";
 import type { Call, WireResponse } from "@longshore/core";
-import { abortError, whenAborted } from "@longshore/core/internal";
+import { abortError, type Connecting, whenAborted } from "@longshore/core/internal";
 import { buildConnector } from "undici";
 import { Http1Connection, type Http1Parts } from "./connection.ts";
 import { HttpExchange, type ExchangeLimits, type Outgoing } from "./exchange.ts";
@@ -21,6 +22,8 @@ export class ConnectionPool {
   /** Requests that wait for a connection to be free, or gone. */
   readonly #waiting = new Set<() => void>();
   #closed = false;
+  /** How long making a connection took of late, in milliseconds. */
+  #tookMs: number | undefined;
 
   constructor(options: ConnectionPoolOptions) {
     this.#options = options;
@@ -28,6 +31,10 @@ export class ConnectionPool {
       origin: options.address,
       connector: buildConnector({ ...options.connector, timeout: 0 }),
       keepAliveMs: options.keepAliveMs,
+      clock: options.clock,
+      made: (tookMs) => {
+        this.#tookMs = this.#tookMs === undefined ? tookMs : (this.#tookMs + tookMs) / 2;
+      },
       free: (connection) => {
         this.#free.push(connection);
         this.#next();
@@ -45,6 +52,15 @@ export class ConnectionPool {
   send(request: Outgoing): Promise<WireResponse> {
     const connection = this.#take();
     return connection ? this.#sendOn(connection, request) : this.#waitAndSend(request);
+  }
+
+  /** As `Transport.connecting`. */
+  connecting(): Connecting | undefined {
+    if (this.#free.length > 0) return undefined;
+    const { protocol, hostname } = new URL(this.#options.address);
+    const roundTrips =
+      1 + (protocol === "https:" ? 2 : 0) + (isIP(hostname.replace(/[[\]]/g, "")) > 0 ? 0 : 1);
+    return this.#tookMs === undefined ? { roundTrips } : { roundTrips, tookMs: this.#tookMs };
   }
 
   /** Ends all connections, used or not. Nobody waits for one any more. */

@@ -1,5 +1,5 @@
 import type { Socket } from "node:net";
-import type { LongshoreError } from "@longshore/core";
+import type { Clock, LongshoreError } from "@longshore/core";
 import { type buildConnector, Client } from "undici";
 import type { HttpExchange } from "./exchange.ts";
 
@@ -7,6 +7,9 @@ import type { HttpExchange } from "./exchange.ts";
 export interface Http1Parts {
   readonly origin: string;
   readonly connector: buildConnector.connector;
+  readonly clock: Clock;
+  /** A connection was made in so many milliseconds: the name looked up, TCP, and TLS where it is used. */
+  made(tookMs: number): void;
   /** How long a connection waits for its next request, in milliseconds, unless the server says less. */
   readonly keepAliveMs: number;
   /** The connection can take the next exchange. */
@@ -98,10 +101,13 @@ export class Http1Connection {
     this.#used = false;
     this.#broken = undefined;
     this.#exchange?.connecting();
+    const { clock, made } = this.#parts;
+    const beganMs = clock.nowMs();
     // The connector gives its socket at once, which its type leaves out.
     this.#socket = this.#parts.connector(options, (...result) => {
       if (result[0] === null) {
         this.#connected = true;
+        made(clock.nowMs() - beganMs);
         this.#exchange?.connected();
       }
       done(...result);

@@ -183,6 +183,30 @@ describe("http transport against servers that misbehave", () => {
     await transport.close();
   });
 
+  it("says what a connection would take, and that none is needed while one is open", async () => {
+    const clock = systemClock();
+    const transport = httpTransport({
+      address: await peer(answering("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")),
+      clock,
+    });
+    expect(transport.connecting?.()).toEqual({ roundTrips: 1 });
+    const reply = await transport.send(get, call);
+    await readBody(reply.body, limits);
+    expect(transport.connecting?.()).toBeUndefined();
+    for (const socket of sockets) socket.destroy();
+    while (!transport.connecting?.()) await new Promise((resolve) => setTimeout(resolve, 5));
+    expect(transport.connecting()?.tookMs).toBeGreaterThanOrEqual(0);
+    await transport.close();
+  });
+
+  it.each([
+    ["https://edge:8000", 4],
+    ["https://10.0.0.1:8000", 3],
+    ["http://[::1]:8000", 1],
+  ])("counts the round trips of name, TCP and TLS for %s", (address, roundTrips) => {
+    expect(httpTransport({ address, clock: systemClock() }).connecting?.()).toEqual({ roundTrips });
+  });
+
   it.each([
     ["edge:8000x", "edge:8000x"],
     ["not an\naddress", "not an?address"],

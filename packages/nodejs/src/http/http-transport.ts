@@ -115,6 +115,7 @@ export function httpTransport(options: HttpTransportOptions): Transport {
         repeatable: request.repeatable === true || method === "GET" || idempotencyHeader in headers,
       });
     },
+    connecting: () => pool.connecting(),
     async close(): Promise<void> {
       closed = true;
       pool.close();

@@ -7,7 +7,16 @@ import { noCodecs } from "./lost-lines.ts";
 import { noOther, standing } from "./other-endpoints.ts";
 import type { Options } from "./options.ts";
 import type { FilterName } from "./plan.ts";
-import { isRemote, linkIsAssumed, type Priced, type PricedRemote, runIsAssumed } from "./priced.ts";
+import {
+  firstMs,
+  firstWaitsThere,
+  isRemote,
+  linkIsAssumed,
+  loadHereMs,
+  type Priced,
+  type PricedRemote,
+  runIsAssumed,
+} from "./priced.ts";
 import type { Question } from "./question.ts";
 import { judge, meanValue, readingOf, serviceRatioAt, waitMsAt } from "../table/index.ts";
 import type { Findings } from "./scan.ts";
@@ -30,17 +39,17 @@ export function because(explained: Explained, chosen: Priced, values: Float64Arr
   const strain =
     view.device.strain === undefined ? "" : `; work here counts more, because ${view.device.strain}`;
   if (!isRemote(chosen)) {
-    const here = `this device finishes in about ${ms(meanValue(values))}${mark(runIsAssumed(question, chosen))}`;
+    const here = `this device finishes in about ${ms(meanValue(values))}${mark(runIsAssumed(question, chosen))}${loadingHere(question, chosen)}`;
     const rival = finalists[0];
     const why = rival
-      ? `${nameOf(view, model, rival.priced)} would take ${ms(meanValue(rival.priced.values))} (${sending(question, rival.priced)})`
+      ? `${nameOf(view, model, rival.priced)} would take ${ms(meanValue(rival.priced.values))} (${sending(question, rival.priced)}${firstThere(question, rival.priced)})`
       : noOther(explained);
     return `${here}${aim(question, chosen, values)}; ${why}${strain}`;
   }
   const there = `${nameOf(view, model, chosen)} finishes in about ${ms(meanValue(values))} (${inParts(question, chosen)})`;
   const instead =
     best?.priced && best.priced !== chosen
-      ? `here it would take ${ms(meanValue(best.priced.values))}${mark(runIsAssumed(question, best.priced))}${best.obstacle ? ", too long" : ""}${aimOther(question, best.priced)}`
+      ? `here it would take ${ms(meanValue(best.priced.values))}${mark(runIsAssumed(question, best.priced))}${loadingHere(question, best.priced)}${best.obstacle ? ", too long" : ""}${aimOther(question, best.priced)}`
       : `here it cannot run: ${locals[0]?.obstacle?.detail ?? "nothing runs models at this endpoint"}`;
   return `${there}${aim(question, chosen, values)}; ${instead}${amongOthers(explained, chosen)}${strain}`;
 }
@@ -89,7 +98,22 @@ function inParts(question: Question, priced: PricedRemote): string {
   const downMs = meanValue(down);
   const here = localMs >= 0.5 ? `${ms(localMs)} here, ` : "";
   const back = downMs >= 0.5 ? `, ${ms(downMs)} back` : "";
-  return `${here}${sending(question, priced)}, ${ms(meanValue(there))} there${mark(runIsAssumed(question, priced))}${back}`;
+  const first = firstThere(question, priced);
+  const thereMs = meanValue(there) - firstMs(question, priced.group, priced.route);
+  return `${here}${sending(question, priced)}${first}, ${ms(thereMs)} there${mark(runIsAssumed(question, priced))}${back}`;
+}
+
+/** ", 700 ms loading there, 120 ms connecting", where that has to be done first. */
+function firstThere(question: Question, { group, route }: PricedRemote): string {
+  const { loadMs, connectMs } = firstWaitsThere(question, group, route);
+  const loading = loadMs >= 0.5 ? `, ${ms(loadMs)} loading there` : "";
+  return connectMs >= 0.5 ? `${loading}, ${ms(connectMs)} connecting` : loading;
+}
+
+/** " with 700 ms loading", where the model is not loaded here. */
+function loadingHere(question: Question, { choice }: Priced): string {
+  const loadMs = loadHereMs(question, choice, choice.from, choice.to);
+  return loadMs >= 0.5 ? ` with ${ms(loadMs)} loading` : "";
 }
 
 /** Marks a figure that was not measured. */

@@ -19,6 +19,7 @@ import { isSaving, meanWeight, scoreOf } from "../goal/index.ts";
 import {
   judgedBy,
   leastMs,
+  loadHereMs,
   localValues,
   plainScore,
   priceLocal,
@@ -258,7 +259,7 @@ function backUpFor(
   if (same) {
     const { choice } = same;
     const values = localValues(question, choice, group.from, choice.to);
-    const runMs = meanValue(values) - device.queueMs;
+    const runMs = meanValue(values) - device.queueMs - loadHereMs(question, choice, group.from, choice.to);
     const deviceMillijoules = runMs * device.activeWatts;
     const hasHead = group.from > choice.from;
     return {

@@ -20,5 +20,5 @@ export {
   type Travels,
   type Trigger,
 } from "./plan.ts";
-export type { PlanRequest, Traffic } from "./request.ts";
+export type { FirstWaits, PlanRequest, Traffic } from "./request.ts";
 export type { ModelPoll, DeviceView, ModelView, View } from "./view.ts";

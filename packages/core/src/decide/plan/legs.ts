@@ -8,7 +8,14 @@ import { hereMicrograms } from "./carbon.ts";
 import { localMicros, mostLocalMicros } from "./cost.ts";
 import { reachedHere } from "./options.ts";
 import type { Leg, LegId, Predicted, Trigger } from "./plan.ts";
-import { keptEstimate, localMean, localValues, type Priced, type PricedRemote } from "./priced.ts";
+import {
+  keptEstimate,
+  loadHereMs,
+  localMean,
+  localValues,
+  type Priced,
+  type PricedRemote,
+} from "./priced.ts";
 import type { Question } from "./question.ts";
 import { inTimeMs, meanValue, overdueMs, pricesAt, serviceRatioAt } from "../table/index.ts";
 
@@ -208,7 +215,8 @@ function localLeg(
   const { view } = question;
   const { device } = view;
   const values = known ?? localValues(question, choice, from, to);
-  const runMs = meanValue(values) - device.queueMs;
+  const holdsMs = meanValue(values) - device.queueMs;
+  const runMs = holdsMs - loadHereMs(question, choice, from, to);
   const endpoint = device.info?.id ?? view.self;
   const deviceMillijoules = runMs * device.activeWatts;
   const carbonMicrograms = hereMicrograms(view, deviceMillijoules, true);
@@ -231,7 +239,7 @@ function localLeg(
     state: stateAt(question, endpoint),
     starts,
     spends,
-    holdsMs: Math.max(0, runMs),
+    holdsMs: Math.max(0, holdsMs),
     predicted,
   };
 }

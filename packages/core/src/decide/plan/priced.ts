@@ -2,7 +2,7 @@ import type { Predicted } from "./plan.ts";
 import type { Choice } from "./choices.ts";
 import { countedMicrograms, hereMicrograms, runsHere, thereMicrograms } from "./carbon.ts";
 import { localMicros, mostLocalMicros, mostMicros, mostRemoteMicros, remoteMicros } from "./cost.ts";
-import type { Group, Options } from "./options.ts";
+import { type Group, type Options, partOf } from "./options.ts";
 import type { Question } from "./question.ts";
 import type { Stages } from "../goal/index.ts";
 import { type Goal, scoreOf } from "../goal/index.ts";
@@ -80,9 +80,39 @@ export function isRemote(priced: Priced): priced is PricedRemote {
   return priced.group !== undefined;
 }
 
+/** Expected time to load what runs here between two cuts, in milliseconds. */
+export function loadHereMs(
+  { request: { first } }: Question,
+  choice: Choice,
+  from: number,
+  to: number,
+): number {
+  return first && from < to ? first.loadMs(undefined, partOf(choice, from, to)) : 0;
+}
+
+/** Expected times to load a group at an endpoint, and to connect to it, in milliseconds. */
+export function firstWaitsThere(
+  { request: { first }, view, model }: Question,
+  { choice, from, to }: Group,
+  route: number,
+): { readonly loadMs: number; readonly connectMs: number } {
+  const id = view.endpoints.ids[model.routes.endpoint[route] ?? -1];
+  if (!first || id === undefined) return noWaits;
+  return { loadMs: first.loadMs(id, partOf(choice, from, to)), connectMs: first.connectMs(id) };
+}
+
+/** Their sum. */
+export function firstMs(question: Question, group: Group, route: number): number {
+  const { loadMs, connectMs } = firstWaitsThere(question, group, route);
+  return loadMs + connectMs;
+}
+
+const noWaits = { loadMs: 0, connectMs: 0 } as const;
+
 /** 16 values of what runs here between two cuts, with the wait before a run here. */
 export function localValues(question: Question, choice: Choice, from: number, to: number): Float64Array {
-  const values = question.scratch.beliefs.take().fill(question.view.device.queueMs);
+  const waitMs = question.view.device.queueMs + loadHereMs(question, choice, from, to);
+  const values = question.scratch.beliefs.take().fill(waitMs);
   addSegment(values, choice.bucket, from, to, choice.slowness);
   return values;
 }
@@ -101,10 +131,12 @@ export function priceRemote(
   const endpoint = model.routes.endpoint[route] ?? 0;
   const thereSlowness = model.routes.slowness[route] ?? 1;
   const decodeMs = (options.decodeMeanMs[option] ?? 0) * thereSlowness;
-  const waitMs = waitMsAt(endpoints, endpoint) + decodeMs;
+  const waitMs = waitMsAt(endpoints, endpoint) + decodeMs + firstMs(question, group, route);
   const head = choice.from < group.from ? localMean(choice, choice.from, group.from) : 0;
   const tailMs = group.to < choice.to ? localMean(choice, group.to, choice.to) : 0;
   const localQueueMs = group.waitMs;
+  const partsMs =
+    loadHereMs(question, choice, choice.from, group.from) + loadHereMs(question, choice, group.to, choice.to);
   const encodeMs = (options.fixedMeanMs[option] ?? 0) - head - tailMs - localQueueMs;
   const slowness = Number.isNaN(choice.slowness) ? 1 : choice.slowness;
   const serviceRow = route * cells.count + group.cell;
@@ -128,7 +160,7 @@ export function priceRemote(
   const values = scratch.beliefs.take();
   for (let index = 0; index < estimateSize; index++) {
     const elsewhere = (up[index] ?? 0) + (there[index] ?? 0) + (down[index] ?? 0);
-    values[index] = localQueueMs + (encoding[index] ?? 0) + elsewhere;
+    values[index] = localQueueMs + partsMs + (encoding[index] ?? 0) + elsewhere;
   }
   addSegment(values, choice.bucket, choice.from, group.from, slowness);
   addSegment(values, choice.bucket, group.to, choice.to, slowness);
@@ -220,6 +252,7 @@ export function leastMs(
     readBetween(endpoints.down, rows, at + group.reply.index, group.reply.fraction, leastReading) +
     service * serviceRatioAt(endpoints, endpoint) +
     waitMsAt(endpoints, endpoint) +
+    firstMs(question, group, route) +
     segmentMs(bucket, group.to, choice.to, leastReading) * slowness;
   if (Number.isNaN(choice.slowness)) return choice.from === group.from ? 0 : remote;
   const rest = segmentMs(bucket, group.from, choice.to, leastReading) * slowness + device.queueMs;

@@ -28,6 +28,14 @@ export interface Part {
   readonly to: CutId;
 }
 
+/** Waits of a request before its first run of a part somewhere, in milliseconds. */
+export interface FirstWaits {
+  /** Until the part is fetched and loaded at an endpoint (undefined: here); 0 if it is. */
+  loadMs(endpoint: EndpointId | undefined, part: Part): number;
+  /** Until a connection to the endpoint is made; 0 if one is open. */
+  connectMs(endpoint: EndpointId): number;
+}
+
 /** One question to the planner. */
 export interface PlanRequest {
   readonly model: string;
@@ -64,6 +72,8 @@ export interface PlanRequest {
    * loading does not matter.
    */
   readonly ready?: ((endpointState: EndpointId | undefined, part: Part) => boolean) | undefined;
+  /** What has to be loaded or connected first. Default: nothing. */
+  readonly first?: FirstWaits | undefined;
   /** Whether the explanation is not needed: the plan then has none. Default false. */
   readonly unexplained?: boolean | undefined;
   /** One endpoint runs all of it. Default false. */

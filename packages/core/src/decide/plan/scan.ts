@@ -8,6 +8,7 @@ import { filterIndex } from "./filter/order.ts";
 import { type Group, type Options, partOf } from "./options.ts";
 import { lose, lostColumn, type LostTally, lostTally } from "./lost-tally.ts";
 import type { PlanScratch } from "./plan-scratch.ts";
+import { firstMs, loadHereMs } from "./priced.ts";
 import { type Scored, scoreOf } from "../goal/index.ts";
 import { paceOf, stagesThere } from "./stages.ts";
 import { radioTimeMillijoules } from "../estimate/index.ts";
@@ -151,6 +152,7 @@ export function scan(question: Question, options: Options): Findings {
     if (group.first === group.end) continue;
     for (const lens of state.lenses) reachGroup(state, lens, group, verdict);
     leaveOutUnready(state, group);
+    if (question.request.first) chargeFirst(state, group);
     if (promisesLess(group)) readOffered(state, group);
     for (let option = group.first; option < group.end; option++) {
       findings.keptCount += priceOption(state, findings, group, index, option);
@@ -195,6 +197,18 @@ function leaveOutUnready({ question, lenses }: Scan, { choice, from, to }: Group
   for (let route = 0; route < count; route++) {
     const id = view.endpoints.ids[endpoint[route] ?? -1];
     if (id === undefined || !ready(id, part)) for (const { thereMs } of lenses) thereMs[route] = NaN;
+  }
+}
+
+/** Adds what has to be loaded and connected first. */
+function chargeFirst({ question, lenses }: Scan, group: Group): void {
+  const { choice, from, to } = group;
+  const hereMs =
+    loadHereMs(question, choice, choice.from, from) + loadHereMs(question, choice, to, choice.to);
+  const { count } = question.model.routes;
+  for (let route = 0; route < count; route++) {
+    const waitMs = hereMs + firstMs(question, group, route);
+    for (const { thereMs } of lenses) thereMs[route] = (thereMs[route] ?? NaN) + waitMs;
   }
 }
 

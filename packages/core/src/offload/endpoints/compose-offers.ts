@@ -137,12 +137,17 @@ function joined(before: Offer, after: Offer, rest: Offer): Offer {
     segment: { ...rest.segment, from: before.segment.from },
     completionMs: sum(part, rest.completionMs),
     queueMs: before.queueMs + rest.queueMs,
+    ...loading((before.loadMs ?? 0) + (rest.loadMs ?? 0)),
     energyMillijoules:
       Math.max(0, before.energyMillijoules - after.energyMillijoules) + rest.energyMillijoules,
     costMicros: Math.max(0, before.costMicros - after.costMicros) + rest.costMicros,
     mostMicros: mostMicrosOf(before) + mostMicrosOf(rest),
     expiresAtMs: Math.min(before.expiresAtMs, rest.expiresAtMs),
   };
+}
+
+function loading(loadMs: number): Pick<Offer, "loadMs"> {
+  return loadMs > 0 ? { loadMs } : {};
 }
 
 /** Bytes of the inputs and outputs of an offer's segment, in the smallest encoding that keeps the answers. */
@@ -194,6 +199,7 @@ function beats(rival: Offer, rivalAt: number, offer: Offer, at: number): boolean
   const mine = meanOf(offer.completionMs);
   const theirs = meanOf(rival.completionMs);
   if (theirs > mine || trustRank(rival.trust) < trustRank(offer.trust)) return false;
+  if ((rival.loadMs ?? 0) > (offer.loadMs ?? 0)) return false;
   if (!rival.zones.every((zone) => offer.zones.includes(zone))) return false;
   if (rival.costMicros > offer.costMicros || (rival.unpriced === true && offer.unpriced !== true))
     return false;

@@ -8,7 +8,7 @@ import {
   type Observer,
   type TenantId,
 } from "../../words/base/index.ts";
-import type { Endpoint } from "../../wire/endpoint/index.ts";
+import type { Endpoint, Offer } from "../../wire/endpoint/index.ts";
 import { endCut, type Segment, segmentKey, startCut } from "../../words/model/index.ts";
 import type { EndpointState } from "./endpoint-state.ts";
 import type { EndpointStates } from "./endpoint-states.ts";
@@ -41,6 +41,11 @@ export interface Warmth extends Disposable {
   loads(endpoint: EndpointId): boolean;
   /** Average time in which an endpoint loaded a part of a content, in milliseconds; 0 if it never did. */
   loadMs(endpoint: EndpointId, segment: Segment): number;
+  /**
+   * Expected time until it is fetched and loaded, in milliseconds; 0 if it is, or if nothing is known. `offer` is what another endpoint
+   * says of it.
+   */
+  waitMs(endpoint: EndpointId, segment: Segment, offer: Offer | undefined): number;
   /** It ran there, so it is loaded. */
   ran(endpoint: EndpointId, segment: Segment): void;
   /**
@@ -103,6 +108,8 @@ export function warmth(
   /** By endpoint: how many parts it loads; by content there: how many were loaded, and how long that took in all. */
   const underWay = new Map<EndpointId, number>();
   const took = new Map<string, { readonly count: number; readonly ms: number }>();
+  /** When an offer of something that is to be loaded was read first: what ran later was loaded. */
+  const readAtMs = new WeakMap<Offer, number>();
   /** The part last found not to be loaded, by endpoint. */
   const cold = new Map<EndpointId, Cold>();
 
@@ -210,6 +217,18 @@ export function warmth(
     loadMs(id, segment) {
       const { count, ms } = took.get(contentOf(id, segment)) ?? { count: 1, ms: 0 };
       return ms / count;
+    },
+    waitMs(id, segment, offer) {
+      if (id === local?.info.id) return local.capabilities?.loadMs?.(segment) ?? 0;
+      if (offer?.loadMs === undefined) return 0;
+      const readMs = readAtMs.get(offer) ?? clock.nowMs();
+      readAtMs.set(offer, readMs);
+      const key = keyOf(id, segment);
+      const known = parts.get(key);
+      if (readyAtMs(known) >= readMs) return 0;
+      // It was loaded once, and was unloaded since.
+      if (readyAtMs(known) > -Infinity) parts.delete(key);
+      return offer.loadMs;
     },
     ran(id, segment) {
       if (!endpointOf(id)?.capabilities?.prepare) return;

@@ -33,6 +33,7 @@ import {
   type Outcome,
   planLimits,
   runJob,
+  firstWaitsOf,
 } from "../race/index.ts";
 import { appJob, type AppRequest, isReplaced, noteUse, renewedJob } from "./app-job.ts";
 import { requestEvents } from "./request-events.ts";
@@ -132,8 +133,10 @@ class AppOffloader implements Offloader {
   async explain(model: string, inputs: Inputs, limits: Limits = {}): Promise<Plan | Infeasible> {
     const { job } = await this.#prepare({ model, inputs, limits });
     const { loop } = this.#requests;
+    const nowMs = loop.clock.nowMs();
+    const first = firstWaitsOf(loop, job, job.held, nowMs);
     const plan = (only?: PartFilter): Plan | Infeasible =>
-      loop.plan(job, job.held, new Set(), loop.clock.nowMs(), only);
+      loop.plan(job, job.held, new Set(), nowMs, only, first);
     const now = plan(loop.device.warmth.here);
     // If no other plan is feasible, the missing parts would be fetched.
     return loop.device.warmth.here && isInfeasible(now) ? plan() : now;

@@ -1,8 +1,14 @@
 import type { EndpointId, LongshoreError } from "../../words/base/index.ts";
 import { meanOf } from "../../words/estimate/index.ts";
-import { segmentKey, startCut } from "../../words/model/index.ts";
-import { overloaded } from "../endpoints/index.ts";
-import { type Infeasible, isInfeasible, type Leg, type Plan } from "../../decide/plan/index.ts";
+import { type Segment, segmentKey, startCut } from "../../words/model/index.ts";
+import { firstWaits, overloaded, type PartFilter } from "../endpoints/index.ts";
+import {
+  type FirstWaits,
+  type Infeasible,
+  isInfeasible,
+  type Leg,
+  type Plan,
+} from "../../decide/plan/index.ts";
 import { savedMs } from "../frames/index.ts";
 import type { Tally } from "../account/index.ts";
 import type { HeldCrossing } from "../steps/index.ts";
@@ -134,6 +140,9 @@ function fromWhere(
  * anywhere), the best plan without that is used, and the part is fetched or loaded meanwhile. From a crossing that is on its way nothing
  * new is loaded, since a later frame may begin with it. For frames a part is loaded once that pays. If there is no other plan, the best one
  * waits.
+ *
+ * The first look leaves out what has to be loaded or connected before, so that a part that would be the best once it is loaded gets loaded. If
+ * the best plan has to wait for that, the plans are compared once more with these waits in their predictions.
  */
 function planned(
   loop: Loop,
@@ -147,25 +156,86 @@ function planned(
   if (warmth.wanted && isInfeasible(best)) best = loop.plan(job, held, exclude, nowMs);
   const atStart = held.cut === job.held.cut;
   const now = job.frame ? warmth.ready : atStart ? warmth.loaded : warmth.here;
-  if (!now || isInfeasible(best)) return best;
-  const begins = ({ starts }: Leg): boolean => starts.some(({ on }) => on === "begin" || on === "done");
+  if (isInfeasible(best)) return best;
+  const first = firstWaitsOf(loop, job, held, nowMs);
+  const owing = best.legs.filter((leg) => waitsFirst(loop, first, leg));
+  const charged = owing.length > 0 ? first : undefined;
+  const planWith = (only: PartFilter | undefined): Plan | Infeasible =>
+    loop.plan(job, held, exclude, nowMs, only, charged);
+  /** The best plan as it is predicted with its waits. They alone keep no request from being tried. */
+  const honest = (): Plan | Infeasible => {
+    if (!charged) return best;
+    const plan = planWith(warmth.wanted);
+    if (!isInfeasible(plan)) return plan;
+    return loop.plan({ ...job, evenLate: true }, held, exclude, nowMs, warmth.wanted, charged);
+  };
   // A run here that takes over from a late leg would itself be too late if its part had to be loaded first.
   const standsBy = ({ endpoint, takes, segment }: Leg): boolean =>
     !job.frame &&
     takes !== "request" &&
     endpoint === loop.local?.info.id &&
     warmth.here?.(endpoint, segment) !== false;
-  const cold = best.legs.filter((leg) => (begins(leg) || standsBy(leg)) && !now(leg.endpoint, leg.segment));
-  if (cold.length === 0) return best;
+  const loads = ({ endpoint, segment }: Leg): boolean => loadMs(loop, first, endpoint, segment) > 0;
+  const cold = best.legs.filter(
+    (leg) => (begins(leg) || standsBy(leg)) && now?.(leg.endpoint, leg.segment) === false,
+  );
+  if (cold.length === 0) {
+    const plan = honest();
+    if (!job.frame && atStart && !isInfeasible(plan))
+      loadAhead(
+        loop,
+        job,
+        best.legs.filter((leg) => begins(leg) && loads(leg)),
+        plan,
+      );
+    return plan;
+  }
   // If a head is loaded here, the part that follows it elsewhere may be loaded, too.
   const asked = job.frame ? cold : best.legs.filter((leg) => cold.includes(leg) || begins(leg));
-  const able = loop.plan(job, held, exclude, nowMs, now);
+  const able = planWith(now);
   const shared = atStart && job.frame && !isInfeasible(able);
   const notYet = shared ? waits(loop, best.model, asked, savedMs(job.traffic, best, able, nowMs)) : undefined;
   if (atStart && notYet === undefined)
     for (const { endpoint, segment } of asked) warmth.prepare(endpoint, segment, job.call.tenant);
-  if (isInfeasible(able)) return best;
+  if (isInfeasible(able)) return honest();
   return notYet ? { ...able, because: `${able.because}; ${notYet}` } : able;
+}
+
+/** Whether a leg runs unless another one fails. */
+const begins = ({ starts }: Leg): boolean => starts.some(({ on }) => on === "begin" || on === "done");
+
+/** The waits of first runs, for a request that holds a crossing. */
+export function firstWaitsOf(loop: Loop, { known }: Job, held: HeldCrossing, nowMs: number): FirstWaits {
+  const { device, endpoints, local } = loop;
+  return firstWaits({
+    known,
+    warmth: device.warmth,
+    endpoints: endpoints.all,
+    localId: local?.info.id,
+    bytes: held.bytes,
+    nowMs,
+  });
+}
+
+/** Whether a leg that runs, or guards one that is late, would wait for a load or a connection. */
+function waitsFirst(loop: Loop, first: FirstWaits, { endpoint, segment, starts }: Leg): boolean {
+  if (starts.every(({ on }) => on === "failed")) return false;
+  if (loadMs(loop, first, endpoint, segment) > 0) return true;
+  return endpoint !== loop.local?.info.id && first.connectMs(endpoint) > 0;
+}
+
+function loadMs(loop: Loop, first: FirstWaits, endpoint: EndpointId, segment: Segment): number {
+  return first.loadMs(endpoint === loop.local?.info.id ? undefined : endpoint, segment);
+}
+
+/** Has parts loaded that would be the best ones and that `plan` does without: the next requests can have them. */
+function loadAhead({ device }: Loop, { call }: Job, parts: readonly Leg[], { legs }: Plan): void {
+  const used = (part: Leg): boolean =>
+    legs.some(
+      (leg) =>
+        begins(leg) && leg.endpoint === part.endpoint && segmentKey(leg.segment) === segmentKey(part.segment),
+    );
+  for (const part of parts) if (!used(part)) device.warmth.prepare(part.endpoint, part.segment, call.tenant);
 }
 
 /** Why the part that the best plan of a frame needs is not loaded while another plan will do: loading delays all frames. */

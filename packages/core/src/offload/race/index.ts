@@ -1,4 +1,5 @@
 export { callFor, confirming, planLimits } from "./call-for.ts";
+export { firstWaitsOf } from "./decide.ts";
 export { admitAtDoor, outlook, refusal } from "./door.ts";
 export { isGone, type Job, nobody } from "./job.ts";
 export { refusedNow } from "./last-resort.ts";

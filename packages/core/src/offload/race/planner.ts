@@ -1,5 +1,6 @@
 import type { Clock, EndpointId } from "../../words/base/index.ts";
 import {
+  type FirstWaits,
   type Infeasible,
   isInfeasible,
   makePlan,
@@ -18,13 +19,14 @@ import type { DeviceState } from "./device-state.ts";
 import type { Job } from "./job.ts";
 import type { OffloadParts } from "./parts.ts";
 
-/** Decides where `job` goes on from `held`; with `only` among those parts. */
+/** Decides where `job` goes on from `held`; with `only` among those parts; with `first` charged with what must be loaded or connected. */
 export type Planner = (
   job: Job,
   held: HeldCrossing,
   exclude: ReadonlySet<EndpointId>,
   nowMs: number,
   only?: PartFilter,
+  first?: FirstWaits,
 ) => Plan | Infeasible;
 
 /** Inputs of plans, besides the request. */
@@ -104,7 +106,7 @@ export function createPlanner({
     return view;
   }
 
-  return (job, held, exclude, nowMs, only) => {
+  return (job, held, exclude, nowMs, only, first) => {
     settle(nowMs);
     if (job.call.id !== lastCallId) device.radio.asked(nowMs);
     lastCallId = job.call.id;
@@ -149,6 +151,7 @@ export function createPlanner({
       },
       tieRatio: crowded(nowMs) ? crowdedTieRatio : undefined,
       evenLate: job.evenLate,
+      first,
       ready:
         only && ((id = local?.info.id ?? self, part) => only(id, { model: name, version, digest, ...part })),
     };

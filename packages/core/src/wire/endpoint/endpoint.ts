@@ -1,7 +1,7 @@
 import type { Call, EndpointId, Json, TrustLevel, ZoneId } from "../../words/base/index.ts";
 import type { CodecId } from "../../words/codec/index.ts";
 import type { Estimate } from "../../words/estimate/index.ts";
-import type { TransferNote } from "../transport/index.ts";
+import type { Connecting, TransferNote } from "../transport/index.ts";
 import type { Parameters } from "../../words/json/index.ts";
 import type { Features, ModelDescription, Profile, Segment } from "../../words/model/index.ts";
 import type { Tensor, Tensors, TensorSpec } from "../../words/tensor/index.ts";
@@ -130,6 +130,11 @@ export interface Offer {
   readonly completionMs: Estimate;
   /** Of `completionMs`, the part that is the queue at the time of the offer. */
   readonly queueMs: number;
+  /**
+   * The expected time, in milliseconds, to load what the segment runs on. The first request waits for it. It is not part of
+   * `completionMs`. Absent: it is loaded.
+   */
+  readonly loadMs?: number;
   readonly energyMillijoules: number;
   /** Expected price in micros: of the whole path, without the bytes to its first endpoint. */
   readonly costMicros: number;
@@ -365,6 +370,13 @@ export interface EndpointCapabilities {
   readonly lacks?: (segment: Segment) => number;
   /** Whether it has what a segment runs on loaded now: `prepare` would do nothing. Synchronous. Absent: it cannot tell. */
   readonly loaded?: (segment: Segment) => boolean;
+  /**
+   * The expected time, in milliseconds, until what a segment runs on is fetched and loaded; 0 if it is. Synchronous. Absent: loading is in
+   * no prediction.
+   */
+  readonly loadMs?: (segment: Segment) => number;
+  /** The connection that the next request would have to make; undefined if it can use an open one. Absent: it needs none. */
+  readonly connecting?: () => Connecting | undefined;
   /** Where a request with such inputs would run under the rules of the call, and why. Absent: it decides nothing. */
   readonly explain?: (query: OfferQuery, call: Call) => Promise<Explanation>;
   /** Its models, by name; off the path of requests. Absent: it cannot tell. */

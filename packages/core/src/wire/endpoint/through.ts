@@ -6,7 +6,13 @@ import type { Endpoint } from "./endpoint.ts";
  * forgets what the seam gets later.
  */
 export function through(inner: Endpoint): Endpoint {
-  const { known: _known, lacks: _lacks, loaded: _loaded, ...capabilities } = inner.capabilities ?? {};
+  const {
+    known: _known,
+    lacks: _lacks,
+    loaded: _loaded,
+    loadMs: _loadMs,
+    ...capabilities
+  } = inner.capabilities ?? {};
   return {
     info: inner.info,
     describe: inner.describe.bind(inner),

@@ -18,6 +18,7 @@ interface OfferJson {
   readonly completionMs: readonly number[];
   readonly ageMs: number;
   readonly queueMs: number;
+  readonly loadMs?: number;
   readonly energyMillijoules: number;
   readonly costMicros: number;
   readonly mostMicros?: number;
@@ -52,6 +53,7 @@ const offer: Reader<OfferJson> = fields({
   completionMs: estimate,
   ageMs: positive,
   queueMs: positive,
+  loadMs: optional(positive),
   energyMillijoules: positive,
   costMicros: positive,
   mostMicros: optional(positive),

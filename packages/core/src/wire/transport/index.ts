@@ -8,6 +8,7 @@ export {
   readMemoryBytes,
   type Reads,
   type Surface,
+  type Connecting,
   type Transport,
   type WireRequest,
   type WireResponse,

@@ -110,7 +110,17 @@ export interface Transport {
    * call's own error when that ends first. Retries at most what may be repeated and found its kept connection closed.
    */
   send(request: WireRequest, call: Call, acknowledged?: (bytes: number) => void): Promise<WireResponse>;
+  /** The connection that the next request would have to make; undefined if an open one is free. Absent: it is not known. */
+  readonly connecting?: () => Connecting | undefined;
   close(): Promise<void>;
+}
+
+/** A connection that is still to be made. */
+export interface Connecting {
+  /** Round trips until a request can be sent: looking up the name, the connection, and TLS where it is used. */
+  readonly roundTrips: number;
+  /** How long connections to this server took before, in milliseconds. Absent: none was made yet. */
+  readonly tookMs?: number;
 }
 
 /** A server without sockets: the memory transport calls it directly, `server/listen` puts it on a port. */
