@@ -2,16 +2,22 @@ import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
 import { connect, type ClientHttp2Session } from "node:http2";
 import { fileURLToPath } from "node:url";
-import { type Bench, type BenchContext, type Measured, median, numberOf, type Row } from "./harness.ts";
+import { seededRandom } from "@longshore/core";
+import { type Bench, type BenchContext, type Measured, numberOf, quantile, type Row } from "./harness.ts";
+import { answerBytes, grpcRequest, requestBytes } from "./listeners/messages.ts";
+import type { ServerKind } from "./listeners/server.ts";
 import { Connection } from "./load/connection.ts";
 
-/** Calls of each server in a round; as many before the first round, so that all code is compiled. */
-const calls = 6000;
+/** Calls of each server in a turn. Turns are short, so that what else the machine does falls on all of them. */
+const calls = 500;
+/** Turns before the first that counts, so that all code is compiled. */
+const warmUp = 16;
 const connections = 8;
+/** The quantile of the turns that counts: whatever else runs on the machine only adds to a call's processor time. */
+const quietRatio = 0.25;
 
-const body = Buffer.alloc(1000);
-const headOf = (more: string): string =>
-  `POST /v2/models/m/infer HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/octet-stream\r\n${more}content-length: ${body.byteLength}\r\n\r\n`;
+const body = Buffer.alloc(requestBytes);
+const head = `POST /v2/models/m/infer HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/octet-stream\r\ncontent-length: ${body.byteLength}\r\n\r\n`;
 
 /** A client that makes this many calls. */
 interface Client {
@@ -19,72 +25,68 @@ interface Client {
   close(): void;
 }
 
-function overHttp(port: number, more = ""): Client {
+/** Calls one after the other on each connection. */
+async function onEach<T>(open: readonly T[], count: number, call: (on: T) => Promise<void>): Promise<void> {
+  let left = count;
+  await Promise.all(
+    open.map(async (one) => {
+      while (left-- > 0) await call(one);
+    }),
+  );
+}
+
+function overHttp(port: number): Client {
   const open = Array.from({ length: connections }, () => new Connection(port));
-  const head = headOf(more);
   return {
-    async run(count) {
-      let left = count;
-      const each = async (one: Connection): Promise<void> => {
-        while (left-- > 0) {
-          const { status } = await one.send(head, body);
-          if (status !== 200) throw new Error(`status ${status}`);
-        }
-      };
-      await Promise.all(open.map(each));
-    },
+    run: (count) =>
+      onEach(open, count, async (one) => {
+        const { status } = await one.send(head, body);
+        if (status !== 200) throw new Error(`status ${status}`);
+      }),
     close: () => open.forEach((one) => one.close()),
   };
 }
 
 function overHttp2(port: number): Client {
   const open = Array.from({ length: connections }, () => connect(`http://127.0.0.1:${port}`));
-  const message = Buffer.alloc(5);
-  const one = (session: ClientHttp2Session): Promise<void> =>
+  const call = (session: ClientHttp2Session): Promise<void> =>
     new Promise((resolve, reject) => {
+      let bytes = 0;
       const stream = session.request({
         ":method": "POST",
-        ":path": "/inference.GRPCInferenceService/ServerLive",
+        ":path": "/inference.GRPCInferenceService/ModelInfer",
         "content-type": "application/grpc",
         te: "trailers",
       });
       stream.on("trailers", (trailers) => {
         if (trailers["grpc-status"] !== "0") reject(new Error(`grpc-status ${trailers["grpc-status"]}`));
       });
-      stream.on("error", reject).on("close", () => resolve());
-      stream.resume();
-      stream.end(message);
+      stream.on("data", (chunk: Buffer) => (bytes += chunk.byteLength));
+      stream.on("error", reject).on("close", () => {
+        if (bytes < answerBytes) reject(new Error(`${bytes} bytes came back`));
+        resolve();
+      });
+      stream.end(grpcRequest);
     });
   return {
-    async run(count) {
-      let left = count;
-      await Promise.all(
-        open.map(async (session) => {
-          while (left-- > 0) await one(session);
-        }),
-      );
-    },
+    run: (count) => onEach(open, count, call),
     close: () => open.forEach((session) => session.destroy()),
   };
 }
 
 interface Subject {
   readonly name: string;
-  readonly kind: string;
+  readonly kind: ServerKind;
   client(port: number): Client;
 }
 
 const subjects: readonly Subject[] = [
-  { name: "ours over HTTP/1.1", kind: "http", client: (port) => overHttp(port) },
-  // A header that comes twice is for Node.js's parser, for the rest of the connection.
-  {
-    name: "ours behind Node.js's parser",
-    kind: "http",
-    client: (port) => overHttp(port, "x-again: 1\r\nx-again: 2\r\n"),
-  },
-  { name: "node:http", kind: "node:http", client: (port) => overHttp(port) },
-  { name: "ours over gRPC", kind: "grpc", client: overHttp2 },
-  { name: "node:http2", kind: "node:http2", client: overHttp2 },
+  { name: "HTTP/1.1, our reader", kind: "http own", client: overHttp },
+  { name: "HTTP/1.1, our listener over node:http", kind: "http node", client: overHttp },
+  { name: "HTTP/1.1, node:http alone", kind: "http bare", client: overHttp },
+  { name: "gRPC, our HTTP/2", kind: "grpc own", client: overHttp2 },
+  { name: "gRPC, our listener over node:http2", kind: "grpc node", client: overHttp2 },
+  { name: "gRPC, node:http2 alone", kind: "grpc bare", client: overHttp2 },
 ];
 
 interface Running extends Subject {
@@ -107,10 +109,10 @@ async function cpuMicros(child: ChildProcess): Promise<number> {
 }
 
 /** On connections of its own: idle ones are closed by servers while others are measured. */
-async function round(running: Running): Promise<number> {
+async function turn(running: Running): Promise<number> {
   const client = running.client(running.port);
   try {
-    await client.run(connections * 4);
+    await client.run(connections * 2);
     const before = await cpuMicros(running.child);
     await client.run(calls);
     return ((await cpuMicros(running.child)) - before) / calls;
@@ -125,19 +127,20 @@ export const bench: Bench = {
   about: "processor time of a small call: our HTTP/1.1 and gRPC listeners beside node:http and node:http2",
   options: ["--rounds N"],
   bars: {
-    nodeHttpRatio: { atLeast: 1.25 },
+    bareHttpRatio: { atLeast: 1.25 },
+    nodeHttp2Share: { atMost: 0.6 },
   },
   async run(context: BenchContext): Promise<Measured> {
-    const rounds = numberOf(context.args, "rounds", 7);
+    const rounds = numberOf(context.args, "rounds", 25);
     const running: Running[] = [];
     const rows: Row[] = [];
     try {
       for (const subject of subjects) running.push(await start(subject));
-      for (const one of running) await round(one);
+      for (let at = 0; at < warmUp; at++) for (const one of running) await turn(one);
       for (let at = 0; at < rounds; at++) {
         const order = at % 2 === 0 ? running : [...running].reverse();
         for (const one of order) {
-          const micros = await round(one);
+          const micros = await turn(one);
           one.micros.push(micros);
           rows.push({ round: at, server: one.name, cpuMicros: micros });
         }
@@ -145,14 +148,33 @@ export const bench: Bench = {
     } finally {
       for (const { child } of running) child.disconnect();
     }
-    const [own = NaN, behind = NaN, http = NaN, grpc = NaN, http2 = NaN] = running.map((one) => {
-      context.say(`${one.name.padEnd(30)} ${median(one.micros).toFixed(1)} us of processor time for a call`);
-      return median(one.micros);
-    });
+    const random = seededRandom(context.seed);
+    const turns = Array.from({ length: rounds }, (_, at) => at);
+    /** A statistic of all rounds, and its 95 % interval by bootstrap over the rounds. */
+    const said = (name: string, of: (rounds: readonly number[]) => number): number => {
+      const others = Array.from({ length: 1000 }, () =>
+        of(turns.map(() => Math.floor(random.next() * rounds))),
+      );
+      const [low, high] = [quantile(others, 0.025), quantile(others, 0.975)];
+      context.say(`${name.padEnd(60)} ${of(turns).toFixed(2)} (${low.toFixed(2)} to ${high.toFixed(2)})`);
+      return of(turns);
+    };
+    const quiet = (kind: ServerKind) => {
+      const micros = running.find((one) => one.kind === kind)?.micros ?? [];
+      return (of: readonly number[]): number =>
+        quantile(
+          of.map((at) => micros[at] ?? NaN),
+          quietRatio,
+        );
+    };
+    for (const { name, kind } of running) said(`${name}: us of processor time per call`, quiet(kind));
+    const ratio = (figure: string, above: ServerKind, below: ServerKind): number =>
+      said(figure, (of) => quiet(above)(of) / quiet(below)(of));
     const figures = {
-      nodeHttpRatio: http / own,
-      behindNodeRatio: behind / own,
-      nodeHttp2Ratio: http2 / grpc,
+      nodeHttpRatio: ratio("nodeHttpRatio", "http node", "http own"),
+      bareHttpRatio: ratio("bareHttpRatio", "http bare", "http own"),
+      nodeHttp2Share: ratio("nodeHttp2Share", "grpc own", "grpc node"),
+      bareHttp2Share: ratio("bareHttp2Share", "grpc own", "grpc bare"),
     };
     return { figures, rows };
   },

@@ -10,6 +10,7 @@ import { curlPart } from "./parts/curl.ts";
 import { dnsPart } from "./parts/dns.ts";
 import { examplesPart } from "./parts/examples.ts";
 import { imagePart } from "./parts/image.ts";
+import { h2specPart } from "./parts/h2spec.ts";
 import { kserveClientPart } from "./parts/kserve-client.ts";
 import { natsPart } from "./parts/nats.ts";
 import { observePart } from "./parts/observe.ts";
@@ -33,6 +34,7 @@ const parts: readonly Part[] = [
   curlPart,
   examplesPart,
   imagePart,
+  h2specPart,
   kserveClientPart,
   perfAnalyzerPart,
   pickPart,

@@ -4,17 +4,19 @@
  */
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import { createServer as createHttp2Server, type ServerHttp2Stream } from "node:http2";
-import type { AddressInfo } from "node:net";
-import { type Handler, readBody } from "@longshore/core";
-
+import type { AddressInfo, Server } from "node:net";
+import { emptyBody, type Handler, readBody } from "@longshore/core";
 import { listenGrpc } from "@longshore/grpc";
 import { systemClock, systemRandom } from "@longshore/nodejs";
 import { listen } from "@longshore/server";
+import { answerBytes, grpcAnswer } from "./messages.ts";
 
-const [kind = ""] = process.argv.slice(2);
-const answer = new Uint8Array(200);
+/** A protocol, and the code that reads it: our listener's own, Node.js's behind our listener, or Node.js's server alone. */
+export type ServerKind = `${"http" | "grpc"} ${"own" | "node" | "bare"}`;
 
-const handler: Handler = async (request) => {
+const answer = new Uint8Array(answerBytes);
+
+const answerHttp: Handler = async (request) => {
   await readBody(request.body, { maxBytes: 2 ** 20 });
   return {
     status: 200,
@@ -23,28 +25,41 @@ const handler: Handler = async (request) => {
   };
 };
 
-function nodeHttp(): Promise<number> {
-  const serve = (request: IncomingMessage, response: ServerResponse): void => {
-    const chunks: Buffer[] = [];
-    request.on("data", (chunk: Buffer) => chunks.push(chunk));
-    request.on("end", () => {
-      response.writeHead(200, {
-        "content-type": "application/octet-stream",
-        "content-length": answer.byteLength,
-      });
-      response.end(answer);
-    });
+const answerGrpc: Handler = async (request) => {
+  const read = await request.message?.read();
+  const output = {
+    name: "x",
+    datatype: "FP32",
+    shape: [answerBytes / 4],
+    parameters: {},
+    bytes: answer,
+  } as const;
+  return {
+    status: 200,
+    headers: {},
+    body: emptyBody,
+    message: { modelName: read?.inputs[0]?.name ?? "", parameters: {}, outputs: [output] },
   };
-  const server = createServer({ keepAliveTimeout: 60_000, noDelay: true }, serve);
-  return new Promise((resolve) => {
-    server.listen(0, "127.0.0.1", () => resolve((server.address() as AddressInfo).port));
-  });
+};
+
+function bareHttp(): Server {
+  return createServer(
+    { keepAliveTimeout: 60_000, noDelay: true },
+    (request: IncomingMessage, response: ServerResponse) => {
+      const chunks: Buffer[] = [];
+      request.on("data", (chunk: Buffer) => chunks.push(chunk));
+      request.on("end", () => {
+        response.writeHead(200, {
+          "content-type": "application/octet-stream",
+          "content-length": answer.byteLength,
+        });
+        response.end(answer);
+      });
+    },
+  );
 }
 
-/** Field 1, true: the answer of `ServerLive`. */
-const live = Uint8Array.of(0, 0, 0, 0, 2, 8, 1);
-
-function nodeHttp2(): Promise<number> {
+function bareHttp2(): Server {
   const server = createHttp2Server({ settings: { initialWindowSize: 2 ** 20 } });
   server.on("stream", (stream: ServerHttp2Stream) => {
     const chunks: Buffer[] = [];
@@ -53,24 +68,31 @@ function nodeHttp2(): Promise<number> {
     stream.on("error", () => undefined);
     stream.on("end", () => {
       stream.respond({ ":status": 200, "content-type": "application/grpc" }, { waitForTrailers: true });
-      stream.end(live);
+      stream.end(grpcAnswer);
     });
   });
   server.on("sessionError", () => undefined);
+  return server;
+}
+
+function bare(server: Server): Promise<number> {
   return new Promise((resolve) => {
     server.listen(0, "127.0.0.1", () => resolve((server.address() as AddressInfo).port));
   });
 }
 
-async function portOf(): Promise<number> {
-  const clock = systemClock();
-  if (kind === "http") return (await listen(handler, { clock, random: systemRandom(), port: 0 })).port;
-  if (kind === "node:http") return nodeHttp();
-  if (kind === "node:http2") return nodeHttp2();
-  return (await listenGrpc(handler, { clock, random: systemRandom(), port: 0 })).port;
+async function portOf(kind: ServerKind): Promise<number> {
+  const [protocol, reader] = kind.split(" ");
+  if (reader === "bare") return bare(protocol === "http" ? bareHttp() : bareHttp2());
+  const options = { clock: systemClock(), random: systemRandom(), port: 0 };
+  const http = reader === "own" ? "own" : "node";
+  return protocol === "http"
+    ? (await listen(answerHttp, { ...options, http })).port
+    : (await listenGrpc(answerGrpc, { ...options, http })).port;
 }
 
-const port = await portOf();
+// The parent passes one of the kinds.
+const port = await portOf(process.argv[2] as ServerKind);
 process.on("message", () => {
   const { user, system } = process.cpuUsage();
   process.send?.({ cpuMicros: user + system });

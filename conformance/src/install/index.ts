@@ -7,6 +7,7 @@ export {
   chromium,
   envoy,
   imageRoot,
+  h2spec,
   kserve,
   litserve,
   loadGenerators,

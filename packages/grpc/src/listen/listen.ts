@@ -15,7 +15,9 @@ import { createService, methodPaths } from "../service/index.ts";
 import type { CallStream } from "./call-stream.ts";
 import { serveExchange } from "./exchange.ts";
 import { completeOptions, type GrpcListenOptions } from "./options.ts";
-import { QuickSession, type SessionParts } from "./quick-session.ts";
+import { NodeSession } from "./node-session.ts";
+import { Http2Connection } from "./http2/index.ts";
+import type { Session, SessionParts } from "./session.ts";
 
 /** A handler that is served over gRPC. */
 export interface GrpcListening {
@@ -55,7 +57,7 @@ interface Framing {
 interface Connections {
   /** Ends what is read from accepted connections, also during the TLS handshake. */
   readonly destroys: Set<() => void>;
-  readonly sessions: Set<QuickSession>;
+  readonly sessions: Set<Session>;
 }
 
 const nameOf = ({ remoteAddress, remotePort }: Socket): string => `${remoteAddress} ${remotePort}`;
@@ -83,12 +85,9 @@ function createFraming(parts: SessionParts, { destroys, sessions }: Connections)
     });
     return { admission, movedTo: (how) => (end = how) };
   };
-  const begin = (
-    socket: Socket,
-    admission: ConnectionAdmission,
-    sessionParts: SessionParts,
-  ): QuickSession => {
-    const session = new QuickSession(socket, sessionParts, admission, () => sessions.delete(session));
+  const begin = (socket: Socket, admission: ConnectionAdmission, sessionParts: SessionParts): Session => {
+    const Framed = options.http === "node" ? NodeSession : Http2Connection;
+    const session: Session = new Framed(socket, sessionParts, admission, () => sessions.delete(session));
     sessions.add(session);
     return session;
   };

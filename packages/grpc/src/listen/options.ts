@@ -26,6 +26,8 @@ export interface GrpcListenOptions {
    * connections without TLS are read as Node.js does it.
    */
   readonly directSocket?: (accepted: Socket, reads: Reads) => Socket | undefined;
+  /** Which code frames HTTP/2: ours, or Node.js's `node:http2`. Default `own`. */
+  readonly http?: "own" | "node";
   /** Default: everything. */
   readonly surfaces?: readonly Surface[];
   /** `maxBodyBytes` is the limit of one message, inflated; up to 2 GiB less one byte. Default 64 MiB. */
@@ -102,6 +104,7 @@ export function completeOptions(options: GrpcListenOptions): CompleteOptions {
   const limits = options.limits ?? defaultWireLimits;
   return {
     host: "127.0.0.1",
+    http: "own",
     observer: silentObserver,
     peerOf: plainPeer,
     directSocket: () => undefined,

@@ -7,7 +7,7 @@ import { nodeTls } from "@longshore/server";
 import { type ManualClock, manualClock, settle } from "@longshore/testkit";
 import { type TestAuthority, testAuthority, type TestCertificate } from "@longshore/testkit/certificates";
 import { closeAll, listenOn } from "../../test/open-server.ts";
-import { flags, frameHead, frameTypes, preface, settingsFrame } from "../http2/index.ts";
+import { flags, frameHead, frameTypes, preface, settingsFrame } from "./http2/frame-words.ts";
 
 let authority: TestAuthority;
 let server: TestCertificate;

@@ -31,6 +31,8 @@ export interface TlsFiles {
 
 /** The limits of the connections of each port. Left out: the defaults of `listen` and `listenGrpc`. */
 export interface ConnectionOptions {
+  /** Which code reads HTTP/1.1 and HTTP/2: `own`, or `node` for `node:http` and `node:http2`. Default `own`. */
+  readonly http?: "own" | "node";
   /** Connections that are served at one time. Default 1024. */
   readonly maxConnections?: number;
   /** Of these, connections from one source address (an IPv6 /64 counts as one). Default half of them. */

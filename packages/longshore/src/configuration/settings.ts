@@ -50,6 +50,7 @@ export const sections: Readonly<Record<string, Section>> = {
       clientCert: "clientCert",
       pages: "pages",
       maxBody: "maxBody",
+      http: "http",
       maxConnections: "maxConnections",
       maxConnectionsPerAddress: "maxConnectionsPerAddress",
       probeConnections: "probeConnections",

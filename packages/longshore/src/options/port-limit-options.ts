@@ -1,9 +1,10 @@
-import type { Command } from "commander";
+import { type Command, Option } from "commander";
 import type { ConnectionOptions } from "../compose/listeners.ts";
 import { number } from "./define.ts";
 
 /** The limits of a server's connections, as options of a command. */
 export interface PortLimitOptions {
+  readonly http: "own" | "node";
   readonly maxConnections: number;
   readonly maxConnectionsPerAddress?: number;
   readonly probeConnections: number;
@@ -22,6 +23,11 @@ const longestSeconds = 2_000_000;
 export function portLimitOptions(command: Command): Command {
   const seconds = (name: string): ((text: string) => number) => number(name, 0.01, longestSeconds);
   return command
+    .addOption(
+      new Option("--http <code>", "code that reads HTTP: ours, or Node.js's node:http and node:http2")
+        .choices(["own", "node"])
+        .default("own"),
+    )
     .option(
       "--max-connections <n>",
       "connections that each port serves at one time",
@@ -69,8 +75,9 @@ export function portLimitOptions(command: Command): Command {
 
 /** The options for a server. */
 export function portLimits(options: PortLimitOptions): ConnectionOptions {
-  const { maxConnections, maxConnectionsPerAddress, probeConnections } = options;
+  const { http, maxConnections, maxConnectionsPerAddress, probeConnections } = options;
   return {
+    http,
     maxConnections,
     ...(maxConnectionsPerAddress === undefined ? {} : { maxConnectionsPerAddress }),
     probeConnections,

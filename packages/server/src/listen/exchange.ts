@@ -6,19 +6,16 @@ import {
   type WireRequest,
   type WireResponse,
 } from "@longshore/core";
-import { acknowledgedHeader, housekeepingCall, randomId, type UnderWay } from "@longshore/core/internal";
+import { housekeepingCall, randomId, type UnderWay } from "@longshore/core/internal";
 import type { Socket } from "node:net";
+import { Acknowledger } from "./acknowledger.ts";
 import { type Admissions, beyondLimits } from "./admissions.ts";
+import { Linger } from "./linger.ts";
 import type { CompleteOptions } from "./options.ts";
+import { perConnection } from "./per-connection.ts";
 import { codedReply } from "./reply-coding.ts";
 import { requestBody } from "./request-body.ts";
-
-/** Unsent bytes on a connection beyond which no more acknowledgements are written to it. */
-export const talkative = 65_536;
-
-/** The interim response that tells how much of the body is here. */
-export const acknowledgement = (bytes: number): string =>
-  `HTTP/1.1 102 Processing\r\n${acknowledgedHeader}: ${bytes}\r\n\r\n`;
+import type { ConnectionTimes } from "./request-times.ts";
 
 /**
  * Node.js drops all but the first of some headers that come twice. A proxy may have gone by the last: credentials are
@@ -51,30 +48,14 @@ function targetOf({ url = "/" }: IncomingMessage): string {
  * its headers. A listener removes itself when its request ends.
  */
 export function connectionEnds(): (socket: Socket) => AbortSignal {
-  const known = new WeakMap<Socket, AbortSignal>();
-  return (socket) => {
-    const found = known.get(socket);
-    if (found) return found;
+  return perConnection((socket) => {
     const ends = new AbortController();
     const gone = (): void =>
       ends.abort(new LongshoreError("cancelled", "transport", "the client closed the connection"));
     if (socket.destroyed) gone();
     else socket.once("close", gone);
-    known.set(socket, ends.signal);
     return ends.signal;
-  };
-}
-
-/** Writes interim responses that tell how much of the body is here, until the reply itself begins. */
-function acknowledger(request: IncomingMessage, response: ServerResponse): (bytes: number) => void {
-  return (bytes) => {
-    const { socket } = response;
-    if (!socket || response.headersSent || socket.writableLength > talkative) return;
-    // Node.js writes 102 without headers only; between requests no other exchange on a connection can be under way.
-    if (request.httpVersion === "1.1") {
-      socket.write(acknowledgement(bytes));
-    }
-  };
+  });
 }
 
 /** Replies up to this many bytes are copied together: one write costs less than several. */
@@ -119,7 +100,8 @@ async function write(
 ): Promise<void> {
   const end = (bytes?: Uint8Array): void => {
     response.end(bytes);
-    if (response.writableFinished || response.destroyed) return;
+    // The system took all of it at once, unless it waits behind another reply or for its client.
+    if (response.socket?.writableLength === 0 || response.destroyed) return;
     void sending.track(new Promise((resolve) => response.once("close", resolve)));
   };
   const { status, headers, body } = reply;
@@ -167,19 +149,13 @@ async function write(
   end();
 }
 
-/**
- * Reads on for a while after a reply that came before the whole request, and throws away what comes. A connection that
- * is closed with unread bytes is reset, and the reset can overtake the reply.
- */
+/** Reads and throws away the rest of a request that was answered early. */
 function linger(request: IncomingMessage, { options, release }: ExchangeParts): void {
-  const { clock, lingerBytes, lingerMs } = options;
-  let bytes = 0;
-  const timer = clock.timer(lingerMs, () => request.socket.destroy());
-  const over = (): void => timer[Symbol.dispose]();
+  const lingering = new Linger(request.socket, options);
+  const over = (): void => lingering[Symbol.dispose]();
   request.on("data", (chunk: Uint8Array) => {
-    bytes += chunk.byteLength;
+    lingering.came(chunk.byteLength);
     release(chunk);
-    if (bytes > lingerBytes) request.socket.destroy();
   });
   request.once("end", over).once("close", over);
   request.resume();
@@ -202,6 +178,7 @@ export interface ExchangeParts {
 /** Serves one request of a connection. Never rejects. */
 export async function serveExchange(
   parts: ExchangeParts,
+  times: ConnectionTimes,
   request: IncomingMessage,
   response: ServerResponse,
   expectsContinue: boolean,
@@ -221,11 +198,16 @@ export async function serveExchange(
     ...(options.surfaces ? { surfaces: options.surfaces } : {}),
   };
   const call = housekeepingCall(randomId(options.random), endOf(request.socket));
+  const acknowledger = new Acknowledger(options.clock, request.socket);
+  const length = Number(request.headers["content-length"]);
+  // HTTP/1.0 knows no interim responses, and behind an earlier reply one would be read as part of that.
+  const acknowledge = (bytes: number): void => {
+    if (request.httpVersion === "1.1" && response.socket) acknowledger.arrived(bytes, bytes === length);
+  };
   try {
     const admission = parts.admissions.of(request.socket);
-    const reply =
-      beyondLimits(admission, asked.path, call.id) ??
-      (await handler(asked, call, acknowledger(request, response)));
+    const reply = beyondLimits(admission, asked.path, call.id) ?? (await handler(asked, call, acknowledge));
+    acknowledger.end();
     if (admission?.probesOnly) response.shouldKeepAlive = false;
     if (response.destroyed) return;
     const accepted = asked.headers["accept-encoding"];
@@ -237,5 +219,7 @@ export async function serveExchange(
     // A handler answers its own failures; any other is a reply that broke off midway, which without trailers only a reset can
     // tell.
     response.destroy();
+  } finally {
+    times.over(response);
   }
 }

@@ -1,5 +1,5 @@
 export { type CorsOptions, withCors } from "./cors.ts";
-export { directSocket } from "./direct-socket.ts";
+export { directSocket } from "./http1/direct-socket.ts";
 export { listen, type Listening } from "./listen.ts";
 export type { ListenOptions } from "./options.ts";
 export { createPeerReader } from "./peer.ts";

@@ -1,6 +1,6 @@
 import { connect, type Socket } from "node:net";
 import { deflateSync, gzipSync } from "node:zlib";
-import { afterEach, describe, expect, it } from "vitest";
+import { afterEach, beforeAll, describe, expect, it } from "vitest";
 import {
   codecSet,
   emptyBody,
@@ -23,7 +23,7 @@ import {
 } from "@longshore/testkit";
 import { createHandler } from "../api/index.ts";
 import { createLife } from "../life/index.ts";
-import { on } from "../../test/on-port.ts";
+import { on as onPort } from "../../test/on-port.ts";
 import type { Listening } from "./listen.ts";
 
 const sockets: Socket[] = [];
@@ -91,7 +91,15 @@ const acknowledged = (heard: string): readonly number[] =>
     Number(match[1]),
   );
 
-describe("a server on a port", () => {
+/** Which code reads HTTP. */
+let http: "own" | "node" = "own";
+const on: typeof onPort = (handler, change) => onPort(handler, { http, ...change });
+
+describe.each(["own", "node"] as const)("a server on a port (http: %s)", (readBy) => {
+  beforeAll(() => {
+    http = readBy;
+  });
+
   it("listens on this machine only by default, and reports where", async () => {
     const listening = await on(api());
     expect(listening.address).toBe(`http://127.0.0.1:${listening.port}`);
@@ -381,7 +389,7 @@ describe("a server on a port", () => {
   });
 
   it.each([
-    ["1.1", "the quick reader"],
+    ["1.1", "our reader"],
     ["1.0", "Node.js's"],
   ])("has sent a reply to HTTP/%s, read by %s, when its client has it, however slowly", async (version) => {
     const long = { kind: "parts", parts: [new Uint8Array(32 * 2 ** 20)] } as const;

@@ -15,8 +15,9 @@ import { waitHalfClosed } from "./half-closed.ts";
 import { onClientError, onConnect, onExpectation, refuseHost } from "./not-served.ts";
 import { type CompleteOptions, completeOptions, type ListenOptions } from "./options.ts";
 import { createPeerReader } from "./peer.ts";
-import { quickConnections } from "./quick-connections.ts";
-import { watchBetween, watchBody } from "./request-times.ts";
+import { perConnection } from "./per-connection.ts";
+import { http1Connections } from "./http1/connections.ts";
+import { ConnectionTimes } from "./request-times.ts";
 import { type ListenTls, nodeTls, renewTls, tlsError } from "./tls.ts";
 
 /** A handler on a port. */
@@ -117,13 +118,14 @@ export async function listen(handler: Handler, given: ListenOptions): Promise<Li
     admissions: createAdmissions(options),
   };
   const { admissions } = parts;
-  const watch = watchBetween(options);
+  const timesOf = perConnection((socket) => new ConnectionTimes(socket, options));
   const serve =
     (expectsContinue: boolean) =>
     (request: IncomingMessage, response: ServerResponse): void => {
-      watch(request.socket, response);
-      watchBody(request, options);
-      void (refuseHost(request, response) ?? serveExchange(parts, request, response, expectsContinue));
+      const times = timesOf(request.socket);
+      times.begin(request, response);
+      if (refuseHost(request, response)) times.over(response);
+      else void serveExchange(parts, times, request, response, expectsContinue);
     };
   server.on("request", serve(false));
   server.on("checkContinue", serve(true));
@@ -135,23 +137,22 @@ export async function listen(handler: Handler, given: ListenOptions): Promise<Li
   server.on(secure ? "secureConnection" : "connection", (socket: Socket) =>
     waitHalfClosed(socket, options.clock),
   );
-  if (secure) {
-    // Counted from the first byte of the handshake on.
-    secure.prependListener("connection", (socket: Socket) => admissions.accept(socket));
-    secure.prependListener("secureConnection", (socket: Socket) => admissions.deciphered(socket));
-  }
+  const ownReader = !secure && options.http === "own";
+  // Counted from the first byte of a TLS handshake on.
+  if (!ownReader) server.prependListener("connection", (socket: Socket) => void admissions.accept(socket));
+  secure?.prependListener("secureConnection", (socket: Socket) => admissions.deciphered(socket));
   // An encrypted connection stays with Node.js's server as a whole: deciphering costs more than it does.
-  const quick = secure
-    ? undefined
-    : quickConnections({
+  const own = ownReader
+    ? http1Connections({
         ...parts,
         handOver: (socket) => readByNode.forEach((one) => one.call(server, socket)),
-      });
-  const readByNode = quick ? server.listeners("connection") : [];
-  if (quick)
+      })
+    : undefined;
+  const readByNode = own ? server.listeners("connection") : [];
+  if (own)
     server.removeAllListeners("connection").on("connection", (socket: Socket) => {
       const admission = admissions.accept(socket);
-      if (admission) admissions.movedTo(socket, quick.take(socket, admission));
+      if (admission) admissions.movedTo(socket, own.take(socket, admission));
     });
   await start(server, options.host, options.port);
   // A TCP server's address is never a string.
@@ -166,7 +167,7 @@ export async function listen(handler: Handler, given: ListenOptions): Promise<Li
     await new Promise<void>((resolve) => {
       server.close(() => resolve());
       server.closeIdleConnections();
-      quick?.close();
+      own?.close();
     });
     timer[Symbol.dispose]();
   };

@@ -13,6 +13,11 @@ export interface ListenOptions {
   readonly port: number;
   /** Encrypted, with clients' certificates or without. Default: plain. */
   readonly tls?: ListenTls;
+  /**
+   * Which code reads HTTP/1.1 without TLS: `own` reads plain requests here and leaves all others to `node:http`; `node` leaves it
+   * everything. Default `own`.
+   */
+  readonly http?: "own" | "node";
   /** The surfaces served here; the rest is answered as unknown. Default: all. */
   readonly surfaces?: readonly Surface[];
   /** Bytes of all headers of a request. Default 16,384. */
@@ -64,6 +69,7 @@ export type CompleteOptions = Required<Omit<ListenOptions, "tls" | "surfaces">> 
 export function completeOptions(options: ListenOptions): CompleteOptions {
   return {
     host: "127.0.0.1",
+    http: "own",
     maxHeaderBytes: 16_384,
     ...defaultConnectionLimits,
     maxConnectionsPerAddress: Math.ceil(

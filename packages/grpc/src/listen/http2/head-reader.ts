@@ -1,5 +1,5 @@
-import { type HeaderLimits, HeaderReader } from "../http2/index.ts";
-import { type QuickHead, quickHead } from "./quick-head.ts";
+import { type HeaderLimits, HeaderReader } from "./header-reader.ts";
+import { type RequestHead, requestHead } from "./request-head.ts";
 
 /** Why a block of headers is no call's: all after it on the connection is lost, its own stream is wrong, or it says too much. */
 export type BadHead = "broken" | "malformed" | "too large";
@@ -9,19 +9,19 @@ export class HeadReader {
   readonly #reader: HeaderReader;
   #text = "";
   #changes = -1;
-  #head: QuickHead | BadHead = "malformed";
+  #head: RequestHead | BadHead = "malformed";
 
   constructor(limits: HeaderLimits) {
     this.#reader = new HeaderReader(limits);
   }
 
-  read(block: Uint8Array): QuickHead | BadHead {
+  read(block: Uint8Array): RequestHead | BadHead {
     const text = Buffer.from(block.buffer, block.byteOffset, block.byteLength).toString("latin1");
     const { changes } = this.#reader;
     if (changes === this.#changes && text === this.#text) return this.#head;
     const read = this.#reader.read(block);
     if (!read) return "broken";
-    this.#head = read.tooLarge ? "too large" : (quickHead(read.fields) ?? "malformed");
+    this.#head = read.tooLarge ? "too large" : (requestHead(read.fields) ?? "malformed");
     // A block that changed the tables would change them again.
     this.#changes = this.#reader.changes === changes ? changes : -1;
     this.#text = text;

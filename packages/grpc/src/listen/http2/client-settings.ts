@@ -1,18 +1,11 @@
-import {
-  codes,
-  firstWindow,
-  mostWindow,
-  noTable,
-  number16,
-  number32,
-  plainFrameBytes,
-  settings,
-} from "../http2/index.ts";
+import { number16, number32 } from "./frame-reader.ts";
+import { codes, firstWindow, mostWindow, plainFrameBytes, settings } from "./frame-words.ts";
+import { noTable } from "./header-writer.ts";
 
-/** The largest frame of data, in both directions: fewer, larger frames cost less. */
+/** The largest frame of data (RFC 9113, 4.2), in both directions: fewer, larger frames cost less. */
 export const maxFrameBytes: number = 2 ** 20;
 
-/** The settings of a connection's client. */
+/** The settings of a connection's client (RFC 9113, 6.5.2). */
 export class ClientSettings {
   /** Bytes that the client takes of each stream before it widens the window. */
   streamWindow: number = firstWindow;

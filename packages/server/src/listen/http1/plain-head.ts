@@ -1,7 +1,7 @@
 import { type HeadLines, readHeadLines } from "@longshore/core/internal";
 
 /** The head of a request that says nothing out of the ordinary: HTTP/1.1, `POST` with a body of announced length or `GET` without. */
-export interface QuickHead extends HeadLines {
+export interface PlainHead extends HeadLines {
   /** As it came, to know it again. */
   readonly text: string;
   readonly method: "GET" | "POST";
@@ -10,12 +10,15 @@ export interface QuickHead extends HeadLines {
   readonly bodyBytes: number;
 }
 
+/** The request line in origin form (RFC 9112, 3 and 3.2.1). */
 const requestLine = /^(GET|POST) (\/[!-~]*) HTTP\/1\.1$/;
+/** Field lines (RFC 9112, 5), of fewer characters than are allowed. */
 const plainName = /^[a-z0-9-]+$/;
 const plainValue = /^[\t\x20-\x7e]*$/;
+/** `Content-Length` (RFC 9112, 6.2) without leading zeros. */
 const plainLength = /^(?:0|[1-9][0-9]{0,14})$/;
 
-/** Headers that change what follows on the connection. */
+/** Headers that change how the body is read (RFC 9112, 6.1 and 6.3) or what follows on the connection (9). */
 const special: ReadonlySet<string> = new Set([
   "transfer-encoding",
   "content-encoding",
@@ -34,7 +37,7 @@ const special: ReadonlySet<string> = new Set([
  *
  * @param before One that was read here: a line that it has at the same endpoint is not looked into again.
  */
-export function quickHead(text: string, before?: QuickHead): QuickHead | undefined {
+export function plainHead(text: string, before?: PlainHead): PlainHead | undefined {
   const lines = text.slice(0, -4).split("\r\n");
   const same = before !== undefined && before.lines[0] === lines[0];
   const [, method, path] = same ? ["", before.method, before.path] : (requestLine.exec(lines[0] ?? "") ?? []);
@@ -49,7 +52,7 @@ export function quickHead(text: string, before?: QuickHead): QuickHead | undefin
   // The expression above lets no other method through.
   return {
     text,
-    method: method as QuickHead["method"],
+    method: method as PlainHead["method"],
     path,
     headers,
     bodyBytes: Number(length ?? 0),
@@ -72,9 +75,9 @@ const longestHead = 4096;
 const headEnd = Buffer.from("\r\n\r\n");
 
 /** The heads of one connection, by their letters where they are the one before. */
-export class QuickHeads {
+export class PlainHeads {
   readonly #longest: number;
-  #before: QuickHead | undefined;
+  #before: PlainHead | undefined;
   /** The last two were the same. */
   #alike = true;
 
@@ -84,7 +87,7 @@ export class QuickHeads {
   }
 
   /** The head at the beginning of a chunk; undefined for one that is not plain. */
-  read(chunk: Buffer): QuickHead | undefined {
+  read(chunk: Buffer): PlainHead | undefined {
     const before = this.#before;
     if (before && this.#alike && chunk.toString("latin1", 0, before.text.length) === before.text)
       return before;
@@ -92,7 +95,7 @@ export class QuickHeads {
     if (end < 0) return undefined;
     const text = chunk.toString("latin1", 0, end + 4);
     this.#alike = before === undefined || text === before.text;
-    this.#before = before && this.#alike ? before : quickHead(text, before);
+    this.#before = before && this.#alike ? before : plainHead(text, before);
     return this.#before;
   }
 }

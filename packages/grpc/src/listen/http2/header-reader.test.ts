@@ -2,16 +2,11 @@ import { connect as connectHttp2 } from "node:http2";
 import { createServer } from "node:net";
 import fc from "fast-check";
 import { afterEach, describe, expect, it } from "vitest";
-import {
-  flags,
-  FrameReader,
-  frameTypes,
-  headerBlock,
-  type HeaderField,
-  HeaderReader,
-  noTable,
-  settingsFrame,
-} from "./index.ts";
+import { FrameReader } from "./frame-reader.ts";
+import { flags, frameTypes, settingsFrame } from "./frame-words.ts";
+import { HeaderReader } from "./header-reader.ts";
+import type { HeaderField } from "./header-table.ts";
+import { headerBlock, noTable } from "./header-writer.ts";
 
 const limits = { bytes: 16_384, fields: 128 };
 const bytesOf = (hex: string): Uint8Array => new Uint8Array(Buffer.from(hex.replaceAll(" ", ""), "hex"));

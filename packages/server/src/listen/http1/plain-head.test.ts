@@ -2,7 +2,7 @@ import { createServer } from "node:http";
 import { Duplex } from "node:stream";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { quickHead } from "./quick-head.ts";
+import { plainHead } from "./plain-head.ts";
 
 const head = (...lines: readonly string[]): string => `${lines.join("\r\n")}\r\n\r\n`;
 const line = "POST /v2/models/m/infer HTTP/1.1";
@@ -42,7 +42,7 @@ describe("a head that is plain", () => {
       "x-a:",
       "Y-b: c, d",
     );
-    expect(quickHead(text)).toMatchObject({
+    expect(plainHead(text)).toMatchObject({
       text,
       method: "POST",
       path: "/v2/models/m/infer",
@@ -59,7 +59,7 @@ describe("a head that is plain", () => {
 
   it("gives path and headers of a question, which has no body", () => {
     const text = head("GET /v2/models/m?a=b HTTP/1.1", "host: a", "accept: */*");
-    expect(quickHead(text)).toMatchObject({
+    expect(plainHead(text)).toMatchObject({
       text,
       method: "GET",
       path: "/v2/models/m?a=b",
@@ -104,11 +104,11 @@ describe("a head that is plain", () => {
     ["letters beyond ASCII", line, ...plain, "x: \u00e9"],
   ];
   it.each(others)("is none with %s", (_, ...lines) => {
-    expect(quickHead(head(...lines))).toBeUndefined();
+    expect(plainHead(head(...lines))).toBeUndefined();
   });
 
   it("gives the length of a body of nothing", () => {
-    expect(quickHead(head(line, "host: a", "content-length: 0"))).toMatchObject({ bodyBytes: 0 });
+    expect(plainHead(head(line, "host: a", "content-length: 0"))).toMatchObject({ bodyBytes: 0 });
   });
 
   it("is read the same after another one, with any parts in common", () => {
@@ -126,9 +126,9 @@ describe("a head that is plain", () => {
     const start = fc.constantFrom(line, "GET / HTTP/1.1", "POST /b HTTP/1.1", "PUT / HTTP/1.1");
     fc.assert(
       fc.property(start, lines, start, lines, (first, before, second, after) => {
-        const known = quickHead(head(first, ...plain, ...before)) ?? quickHead(head(line, ...plain));
+        const known = plainHead(head(first, ...plain, ...before)) ?? plainHead(head(line, ...plain));
         for (const text of [head(second, ...after), head(second, ...plain, ...after)]) {
-          expect(quickHead(text, known)).toEqual(quickHead(text));
+          expect(plainHead(text, known)).toEqual(plainHead(text));
         }
       }),
       { numRuns: 2000 },
@@ -158,7 +158,7 @@ describe("a head that is plain", () => {
         const [host, length] = plain as [string, string];
         const start = asks ? ["GET /v2 HTTP/1.1", host] : well ? [line, host, length] : [line];
         const text = head(...start, ...own);
-        const found = quickHead(text.slice(0, text.indexOf("\r\n\r\n") + 4));
+        const found = plainHead(text.slice(0, text.indexOf("\r\n\r\n") + 4));
         if (!found) return;
         const node = await readByNode(`${found.text}${"x".repeat(3)}`);
         const { method, path, headers } = found;

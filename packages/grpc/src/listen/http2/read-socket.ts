@@ -1,5 +1,5 @@
 import type { Socket } from "node:net";
-import type { CompleteOptions } from "./options.ts";
+import type { CompleteOptions } from "../options.ts";
 
 /**
  * Reads a connection into `shared`, which all connections of a listener read into: memory of its own for each read would be a

@@ -20,7 +20,7 @@ const largest = 2 ** 24;
 
 /**
  * Reads the blocks of headers of one connection, all of them and in their order: each may change what the next one means
- * (RFC 7541).
+ * (RFC 7541; integers 5.1, strings 5.2, representations 6).
  */
 export class HeaderReader {
   readonly #table = new HeaderTable();

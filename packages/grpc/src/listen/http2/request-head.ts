@@ -1,9 +1,9 @@
 import { noHeaders } from "@longshore/core/internal";
-import type { HeaderField } from "../http2/index.ts";
-import { type CallHead, callHead } from "./call-stream.ts";
+import type { HeaderField } from "./header-table.ts";
+import { type CallHead, callHead } from "../call-stream.ts";
 
 /** A call's headers, and the length of its body where they tell it. */
-export interface QuickHead {
+export interface RequestHead {
   readonly head: CallHead;
   readonly announced: number | undefined;
 }
@@ -15,10 +15,10 @@ const blank = "\t ";
 const goodPath = /^(?:\/[!-~]*|\*)$/;
 const goodLength = /^[0-9]{1,15}$/;
 
-/** Fields of a request with a colon. */
+/** Pseudo-header fields of a request (RFC 9113, 8.3.1). */
 const pseudo: ReadonlySet<string> = new Set([":method", ":scheme", ":path", ":authority"]);
 
-/** Fields that only HTTP/1.1 has. */
+/** Fields of connections, which only HTTP/1.1 has (RFC 9113, 8.2.2). */
 const ofConnections: ReadonlySet<string> = new Set([
   "connection",
   "proxy-connection",
@@ -36,8 +36,8 @@ function withoutBlanks(value: string): string {
   return value.slice(from, to);
 }
 
-/** Reads the headers of a call; undefined where they are malformed (RFC 9113, section 8). */
-export function quickHead(fields: readonly HeaderField[]): QuickHead | undefined {
+/** Reads the headers of a call; undefined where they are malformed (RFC 9113, 8.1.1 and 8.2.1). */
+export function requestHead(fields: readonly HeaderField[]): RequestHead | undefined {
   const headers = noHeaders();
   let plain = false;
   for (const [name, given] of fields) {

@@ -7,7 +7,7 @@ const perSecond = 33;
 
 /**
  * How often a client of one connection may do what costs work for nothing: break off calls, or have them broken off, and
- * change its settings, or send frames that are no part of a call.
+ * change its settings, or send frames that are no part of a call (RFC 9113, 10.5).
  */
 export class Allowance {
   readonly #clock: Clock;

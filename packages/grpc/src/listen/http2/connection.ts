@@ -1,32 +1,28 @@
 import type { Socket } from "node:net";
 import type { Peer } from "@longshore/core";
 import type { ConnectionAdmission } from "@longshore/core/internal";
+import { FrameReader, type FrameTaker, number31 } from "./frame-reader.ts";
 import {
-  type Block,
   codes,
   firstWindow,
   flags,
   frameHead,
-  FrameReader,
-  type FrameTaker,
   frameTypes,
-  HeaderBlocks,
   mostWindow,
-  number31,
   numberFrame,
   settings,
   settingsFrame,
-} from "../http2/index.ts";
+} from "./frame-words.ts";
+import { type Block, HeaderBlocks } from "./header-blocks.ts";
 import { Allowance } from "./allowance.ts";
 import { BrokenOff } from "./broken-off.ts";
-import type { CallStream } from "./call-stream.ts";
 import { HeadReader } from "./head-reader.ts";
 import { ClientSettings, maxFrameBytes } from "./client-settings.ts";
-import type { CompleteOptions } from "./options.ts";
-import { QuickStream, type StreamOwner } from "./quick-stream.ts";
+import { Http2Stream, type StreamOwner } from "./stream.ts";
 import { readSocket } from "./read-socket.ts";
-import { type SessionLimits, SessionTimes, type Timed } from "./session-times.ts";
-import { SocketWriter, type WriterParts } from "./socket-writer.ts";
+import { maxHeaderFields, type Session, type SessionParts } from "../session.ts";
+import { ConnectionTimes, type Timed } from "./connection-times.ts";
+import { SocketWriter } from "./socket-writer.ts";
 import { StreamList } from "./stream-list.ts";
 
 /*
@@ -41,8 +37,6 @@ import { StreamList } from "./stream-list.ts";
  * (`SocketWriter`).
  */
 
-/** Fields of a call's headers. */
-const maxHeaderFields = 128;
 /** Padding and priority that a frame of headers may have besides. */
 const besideHeaders = 512;
 /**
@@ -51,16 +45,8 @@ const besideHeaders = 512;
  */
 const blockBytes = 65_536;
 
-/** The parts that all connections of a listener share. */
-export interface SessionParts extends WriterParts, SessionLimits {
-  readonly options: CompleteOptions;
-  /** Connections are read into it, one after another. A reader copies the bytes that it keeps. */
-  readonly memory: Uint8Array;
-  serve(stream: CallStream, admission: ConnectionAdmission): void;
-}
-
 /** A connection that is framed here. */
-export class QuickSession implements FrameTaker, StreamOwner, Timed {
+export class Http2Connection implements FrameTaker, Session, StreamOwner, Timed {
   readonly windowBytes: number;
   readonly #socket: Socket;
   readonly #parts: SessionParts;
@@ -82,7 +68,7 @@ export class QuickSession implements FrameTaker, StreamOwner, Timed {
   #agreed = false;
   readonly #blocks: HeaderBlocks;
   /** The stream whose data is arriving. */
-  #receiving: QuickStream | undefined;
+  #receiving: Http2Stream | undefined;
   /** The bytes that the client may send, less those sent since the last update. */
   #window: number;
   #received = 0;
@@ -93,7 +79,7 @@ export class QuickSession implements FrameTaker, StreamOwner, Timed {
   /** Frames that cost work and carry nothing, since data or a call came or data was sent. */
   readonly #empty: Allowance;
   readonly #brokenOff = new BrokenOff();
-  readonly #times: SessionTimes;
+  readonly #times: ConnectionTimes;
 
   /** @param left Called when the connection is no more. */
   constructor(accepted: Socket, parts: SessionParts, admission: ConnectionAdmission, left: () => void) {
@@ -113,7 +99,7 @@ export class QuickSession implements FrameTaker, StreamOwner, Timed {
     this.#reader = new FrameReader(this, { data: maxFrameBytes, others: mostBlockBytes + besideHeaders });
     this.#heads = new HeadReader({ bytes: options.maxHeaderBytes, fields: maxHeaderFields });
     this.#writer = new SocketWriter(this.#socket, parts, () => this.#pump());
-    this.#times = new SessionTimes(this, parts);
+    this.#times = new ConnectionTimes(this, parts);
     this.#socket.on("close", this.#onClose).on("error", () => this.destroy());
     this.send(
       settingsFrame([
@@ -130,7 +116,7 @@ export class QuickSession implements FrameTaker, StreamOwner, Timed {
     return this.#agreed ? 0 : Math.max(0, firstWindow - this.windowBytes);
   }
 
-  /** Takes no more calls; the connection ends with the last of those under way. */
+  /** Takes no more calls; the connection ends with the last of those under way (GOAWAY: RFC 9113, 6.8). */
   close(): void {
     if (this.#closing || this.#over) return;
     this.#closing = true;
@@ -183,7 +169,7 @@ export class QuickSession implements FrameTaker, StreamOwner, Timed {
     this.#writer.end();
   }
 
-  /** Ends the connection: from here on neither side understands the other. */
+  /** Ends the connection with an error (RFC 9113, 5.4.1): from here on neither side understands the other. */
   broken(code: number): void {
     if (this.#over) return;
     this.send(numberFrame(frameTypes.goAway, 0, this.#newest, code));
@@ -216,7 +202,7 @@ export class QuickSession implements FrameTaker, StreamOwner, Timed {
     }
   }
 
-  ready(stream: QuickStream): void {
+  ready(stream: Http2Stream): void {
     if (stream.unsentBytes === 0) {
       // The end of a stream needs no window.
       stream.sendSome(0);
@@ -232,7 +218,7 @@ export class QuickSession implements FrameTaker, StreamOwner, Timed {
     this.#streams.find(id)?.close();
   }
 
-  forget(stream: QuickStream): void {
+  forget(stream: Http2Stream): void {
     this.#streams.remove(stream);
     this.#ready.remove(stream);
     if (this.#receiving === stream) this.#receiving = undefined;
@@ -253,6 +239,7 @@ export class QuickSession implements FrameTaker, StreamOwner, Timed {
     }
   }
 
+  /** DATA (RFC 9113, 6.1), counted against the windows of connection and stream (6.9.1). */
   dataBegins(id: number, length: number, padding: number): void {
     if (!this.#settled || this.#blocks.open || this.#isIdle(id)) return this.broken(codes.protocol);
     if (length > padding) this.#empty.refill();
@@ -283,7 +270,7 @@ export class QuickSession implements FrameTaker, StreamOwner, Timed {
     if (last && stream && !stream.cameLast()) this.#refuse(stream.id, codes.protocol);
   }
 
-  /** Whether neither end has begun a stream yet. */
+  /** Whether a stream has not begun yet (RFC 9113, 5.1). */
   #isIdle(id: number): boolean {
     return id % 2 === 0 || id > this.#newest;
   }
@@ -293,12 +280,13 @@ export class QuickSession implements FrameTaker, StreamOwner, Timed {
     if (!this.#brokenOff.mayHave(id)) this.broken(codes.streamClosed);
   }
 
-  /** Ends a stream for what its client did, which may not do so for ever. */
+  /** Ends a stream with an error (RFC 9113, 5.4.2). A client may cause only so many (10.5). */
   #refuse(id: number, code: number): void {
     this.breakOff(id, code);
     this.#countReset();
   }
 
+  /** All other frames: RFC 9113, 6.2 to 6.10. Unknown types are ignored (5.5). */
   frame(type: number, flag: number, id: number, payload: Uint8Array): void {
     if (this.#blocks.open ? type !== frameTypes.continuation : !this.#settled && type !== frameTypes.settings)
       return this.broken(codes.protocol);
@@ -337,6 +325,7 @@ export class QuickSession implements FrameTaker, StreamOwner, Timed {
     }
   }
 
+  /** HEADERS with their CONTINUATION: a request or its trailers (RFC 9113, 5.1.1, 6.2, 6.10, 8.1). */
   #begin(block: Block | number | undefined): void {
     if (block === undefined) return;
     if (typeof block === "number") return this.broken(block);
@@ -358,10 +347,11 @@ export class QuickSession implements FrameTaker, StreamOwner, Timed {
       return this.#refuse(id, codes.refused);
     const { head, announced } = read;
     this.#times.busy();
-    const stream = new QuickStream(this, id, head, this.#peer, this.#client.streamWindow, announced, last);
+    const stream = new Http2Stream(this, id, head, this.#peer, this.#client.streamWindow, announced, last);
     this.#parts.serve(this.#streams.add(stream), this.#admission);
   }
 
+  /** SETTINGS and their acknowledgement (RFC 9113, 6.5). A new initial window changes that of all streams (6.9.2). */
   #settings(flag: number, id: number, payload: Uint8Array): void {
     if (id !== 0) return this.broken(codes.protocol);
     const ack = (flag & flags.ack) !== 0;
@@ -375,12 +365,14 @@ export class QuickSession implements FrameTaker, StreamOwner, Timed {
     const before = this.#client.streamWindow;
     const wrong = this.#client.take(payload);
     if (wrong !== undefined) return this.broken(wrong);
+    // Before anything that the new settings let go out (6.5.3).
+    this.send(frameHead(0, frameTypes.settings, flags.ack, 0));
     const more = this.#client.streamWindow - before;
     for (const stream of more === 0 ? [] : this.#streams.all)
       if (!stream.widen(more)) return this.broken(codes.flowControl);
-    this.send(frameHead(0, frameTypes.settings, flags.ack, 0));
   }
 
+  /** WINDOW_UPDATE (RFC 9113, 6.9). */
   #widen(id: number, payload: Uint8Array): void {
     if (payload.byteLength !== 4) return this.broken(codes.frameSize);
     const more = number31(payload, 0);
@@ -397,6 +389,7 @@ export class QuickSession implements FrameTaker, StreamOwner, Timed {
     else if (!stream.widen(more)) this.#refuse(id, codes.flowControl);
   }
 
+  /** RST_STREAM (RFC 9113, 6.4). */
   #reset(id: number, payload: Uint8Array): void {
     if (payload.byteLength !== 4) return this.broken(codes.frameSize);
     if (this.#isIdle(id)) return this.broken(codes.protocol);

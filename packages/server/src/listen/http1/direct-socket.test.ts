@@ -4,7 +4,7 @@ import { afterEach, describe, expect, it } from "vitest";
 import { type Handler, readBody, seededRandom } from "@longshore/core";
 import { systemClock } from "@longshore/nodejs";
 import { directSocket } from "./direct-socket.ts";
-import { listen, type Listening } from "./listen.ts";
+import { listen, type Listening } from "../listen.ts";
 
 const sockets: Socket[] = [];
 const listening: Listening[] = [];

@@ -4,8 +4,8 @@ import { readBody, seededRandom, type WireResponse } from "@longshore/core";
 import { readMemoryBytes } from "@longshore/core/internal";
 import { manualClock } from "@longshore/testkit";
 import { describe, expect, it, vi } from "vitest";
-import { on } from "../../test/on-port.ts";
-import { listen } from "./listen.ts";
+import { on } from "../../../test/on-port.ts";
+import { listen } from "../listen.ts";
 import { alignedCopy } from "./release.ts";
 
 describe("memory without readers", () => {

@@ -10,15 +10,17 @@ import {
   type StreamBody,
   type WholeBody,
 } from "@longshore/core/internal";
-import { beyondLimits } from "./admissions.ts";
-import { acknowledgement, type ExchangeParts, joinedBytes, talkative } from "./exchange.ts";
+import { beyondLimits } from "../admissions.ts";
+import { Acknowledger } from "../acknowledger.ts";
+import { type ExchangeParts, joinedBytes } from "../exchange.ts";
 import { directSocket } from "./direct-socket.ts";
-import { watchHalfClosed } from "./half-closed.ts";
+import { watchHalfClosed } from "../half-closed.ts";
 import { KeptMemory, type SpareMemory } from "./kept-memory.ts";
-import { endPlainly } from "./not-served.ts";
-import { type QuickHead, QuickHeads } from "./quick-head.ts";
+import { Linger } from "../linger.ts";
+import { endPlainly } from "../not-served.ts";
+import { type PlainHead, PlainHeads } from "./plain-head.ts";
 import { alignedCopy, copied, whenLeft } from "./release.ts";
-import { codedReply } from "./reply-coding.ts";
+import { codedReply } from "../reply-coding.ts";
 import { replyHead } from "./reply-head.ts";
 
 /*
@@ -26,18 +28,18 @@ import { replyHead } from "./reply-head.ts";
  * inference send one kind of message: a POST of known length whose head comes in one piece and is the same every time on one
  * connection, with an occasional GET between. Reading that by its letters costs little beside what Node.js's server does for
  * it, and a large body is copied once less (ADR 20). So a connection begins here. As soon as bytes come that are not plain
- * beyond doubt (see `quickHead`), or in pieces, the connection belongs to Node.js from that message on, as if it had never been
+ * beyond doubt (see `plainHead`), or in pieces, the connection belongs to Node.js from that message on, as if it had never been
  * here.
  */
 
-/** The parts that all quick connections of a listener share. */
-export interface QuickParts extends ExchangeParts {
+/** The parts that all connections of a listener that are read here share. */
+export interface Http1Parts extends ExchangeParts {
   /** Gives a connection to Node.js's server; its next bytes begin a message. */
   readonly handOver: (socket: Socket) => void;
 }
 
 /** Their further shared parts. */
-export interface SharedParts extends QuickParts {
+export interface SharedParts extends Http1Parts {
   /** Memory that short requests are read into, one connection after another: code that keeps some of it copies it. */
   readonly memory: Uint8Array;
   /** Memory for bodies that are kept while they arrive. */
@@ -47,8 +49,8 @@ export interface SharedParts extends QuickParts {
 
 const ignored = (): void => undefined;
 
-/** A connection that is read here until something comes that is not plain. */
-export class QuickConnection implements Reads {
+/** A connection that is read here until something comes that is not plain (RFC 9112, 9.3: persistent, pipelined requests in order). */
+export class Http1Connection implements Reads {
   readonly #socket: Socket;
   readonly #parts: SharedParts;
   readonly #admission: ConnectionAdmission;
@@ -56,7 +58,7 @@ export class QuickConnection implements Reads {
   readonly #left: () => void;
   readonly #peer: Peer;
   readonly #ends: AbortSignal;
-  readonly #heads: QuickHeads;
+  readonly #heads: PlainHeads;
   #busy = false;
   /** A reply of which part may be sent: other bytes written now would be read as part of it. */
   #replying = false;
@@ -73,9 +75,6 @@ export class QuickConnection implements Reads {
   /** Ends a message that takes too long to arrive, and a body without a reader. */
   #patience: Disposable | undefined;
   #patientMs = 0;
-  /** Bytes of the body that are here and were not acknowledged yet; 0 once the reply begins. */
-  #untold = 0;
-  #telling: Disposable | undefined;
   /** The memory that is being read into, and whether that is the body's own. */
   #memory: Uint8Array;
   #inPlace = false;
@@ -89,7 +88,7 @@ export class QuickConnection implements Reads {
     this.#admission = admission;
     this.#memory = parts.memory;
     this.#parts = parts;
-    this.#heads = new QuickHeads(parts.options.maxHeaderBytes);
+    this.#heads = new PlainHeads(parts.options.maxHeaderBytes);
     this.#left = left;
     const direct = directSocket(accepted, this);
     const socket = direct ?? accepted;
@@ -271,7 +270,7 @@ export class QuickConnection implements Reads {
     this.#lingering?.();
   }
 
-  async #serve({ method, path, headers }: QuickHead, body: WireBody): Promise<void> {
+  async #serve({ method, path, headers }: PlainHead, body: WireBody): Promise<void> {
     const { handler, options, sending } = this.#parts;
     const socket = this.#socket;
     const call = housekeepingCall(randomId(options.random), this.#ends);
@@ -281,14 +280,13 @@ export class QuickConnection implements Reads {
       const asked: WireRequest = surfaces
         ? { method, path, headers, body, peer: this.#peer, surfaces }
         : { method, path, headers, body, peer: this.#peer };
-      let begun = false;
+      const acknowledger = new Acknowledger(options.clock, socket);
       const reply =
         beyondLimits(this.#admission, path, call.id) ??
-        (await handler(asked, call, (bytes) => {
-          if (!begun) this.#acknowledge(bytes);
-        }));
-      begun = true;
-      this.#untold = 0;
+        (await handler(asked, call, (bytes) =>
+          acknowledger.arrived(bytes, (this.#arriving?.left ?? 0) === 0),
+        ));
+      acknowledger.end();
       const accepted = headers["accept-encoding"];
       const coded = accepted === undefined ? reply : await sending.track(codedReply(reply, accepted, path));
       if (socket.destroyed || socket.writableEnded) return;
@@ -308,23 +306,6 @@ export class QuickConnection implements Reads {
     else this.#next();
   }
 
-  /** All of the body at once, else when the bytes so far were read: each costs both sides as much as a small request. */
-  #acknowledge(bytes: number): void {
-    this.#untold = bytes;
-    if ((this.#arriving?.left ?? 0) === 0) this.#tell();
-    else this.#telling ??= this.#parts.options.clock.timer(0, this.#tell);
-  }
-
-  readonly #tell = (): void => {
-    this.#telling?.[Symbol.dispose]();
-    this.#telling = undefined;
-    const socket = this.#socket;
-    const bytes = this.#untold;
-    this.#untold = 0;
-    if (bytes > 0 && !socket.destroyed && !socket.writableEnded && socket.writableLength <= talkative)
-      socket.write(acknowledgement(bytes), "latin1");
-  };
-
   #next(): void {
     const socket = this.#socket;
     // A client that sends on without reading the replies would have them all kept here.
@@ -341,23 +322,21 @@ export class QuickConnection implements Reads {
     if (!this.#behind && socket.isPaused()) socket.resume();
   }
 
-  /**
-   * Reads on for a while after a reply that came before the whole request, and throws away what comes. A connection that
-   * is closed with unread bytes is reset, and the reset can overtake the reply.
-   */
+  /** Reads and throws away the rest of a request that was answered early. */
   #linger(arriving: ArrivingBody): void {
-    const { lingerBytes } = this.#parts.options;
-    const socket = this.#socket;
     arriving.drop();
-    const most = arriving.left - lingerBytes;
-    this.#destroyLater();
+    const lingering = new Linger(this.#socket, this.#parts.options);
+    this.#patience?.[Symbol.dispose]();
+    this.#patience = lingering;
+    let { left } = arriving;
     this.#lingering = () => {
-      if (arriving.left === 0) {
-        this.#lingering = undefined;
-        this.#next();
-      } else if (arriving.left < most) socket.destroy();
+      lingering.came(left - arriving.left);
+      ({ left } = arriving);
+      if (left > 0) return;
+      this.#lingering = undefined;
+      this.#next();
     };
-    socket.resume();
+    this.#socket.resume();
   }
 
   #headLines(reply: WireResponse, length: string, last: boolean): string {
@@ -398,6 +377,7 @@ export class QuickConnection implements Reads {
     this.#socket.setTimeout(ms);
   }
 
+  /** A body of known length, or chunks (RFC 9112, 7.1). */
   async #stream(reply: WireResponse, body: StreamBody, last: boolean): Promise<void> {
     const socket = this.#socket;
     const { byteLength } = body;

@@ -4,12 +4,12 @@ import { afterEach, describe, expect, it } from "vitest";
 import { type Handler, readBody, seededRandom, type WireRequest, type WireResponse } from "@longshore/core";
 import { UnderWay } from "@longshore/core/internal";
 import { manualClock, settle } from "@longshore/testkit";
-import { on } from "../../test/on-port.ts";
-import { createAdmissions } from "./admissions.ts";
-import { connectionEnds } from "./exchange.ts";
-import type { Listening } from "./listen.ts";
-import { completeOptions } from "./options.ts";
-import { quickConnections } from "./quick-connections.ts";
+import { on } from "../../../test/on-port.ts";
+import { createAdmissions } from "../admissions.ts";
+import { connectionEnds } from "../exchange.ts";
+import type { Listening } from "../listen.ts";
+import { completeOptions } from "../options.ts";
+import { http1Connections } from "./connections.ts";
 
 const sockets: Socket[] = [];
 
@@ -82,7 +82,7 @@ async function bothEnds(handler: Handler): Promise<Client & { readonly served: S
   let served: Socket | undefined;
   const options = completeOptions({ clock: manualClock(), random: seededRandom(1), port: 0 });
   const admissions = createAdmissions(options);
-  const quick = quickConnections({
+  const own = http1Connections({
     handler,
     options,
     admissions,
@@ -98,7 +98,7 @@ async function bothEnds(handler: Handler): Promise<Client & { readonly served: S
   });
   const server = createServer((socket) => {
     const admission = admissions.accept(socket);
-    if (admission) quick.take(socket, admission);
+    if (admission) own.take(socket, admission);
   }).listen(0, "127.0.0.1");
   const accepted = once(server, "connection");
   await once(server, "listening");

@@ -1,19 +1,19 @@
 import type { Socket } from "node:net";
 import { type ConnectionAdmission, readMemoryBytes } from "@longshore/core/internal";
 import { SpareMemory } from "./kept-memory.ts";
-import { QuickConnection, type QuickParts, type SharedParts } from "./quick-connection.ts";
+import { Http1Connection, type Http1Parts, type SharedParts } from "./connection.ts";
 import { dateLine } from "./reply-head.ts";
 
 /** The connections of a listener that are read here. */
-export interface QuickConnections {
+export interface Http1Connections {
   /** Reads an accepted connection. Returns the socket that it has from now on. */
   take(accepted: Socket, admission: ConnectionAdmission): Socket;
   /** Ends those that wait for a request; the others end with their reply. */
   close(): void;
 }
 
-export function quickConnections(parts: QuickParts): QuickConnections {
-  const live = new Set<QuickConnection>();
+export function http1Connections(parts: Http1Parts): Http1Connections {
+  const live = new Set<Http1Connection>();
   const shared: SharedParts = {
     ...parts,
     memory: Buffer.allocUnsafeSlow(readMemoryBytes),
@@ -22,7 +22,7 @@ export function quickConnections(parts: QuickParts): QuickConnections {
   };
   return {
     take(accepted, admission) {
-      const one = new QuickConnection(accepted, shared, admission, () => live.delete(one));
+      const one = new Http1Connection(accepted, shared, admission, () => live.delete(one));
       live.add(one);
       return one.socket;
     },

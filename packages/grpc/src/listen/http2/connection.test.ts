@@ -1,27 +1,26 @@
 import { connect as connectTcp, type Socket } from "node:net";
 import { afterEach, describe, expect, it } from "vitest";
+import { FrameReader, number31 } from "./frame-reader.ts";
 import {
   codes,
   flags,
   frameHead,
-  FrameReader,
   frameTypes,
-  headerBlock,
-  HeaderReader,
-  number31,
   numberFrame,
   preface,
   settings,
   settingsFrame,
-} from "../http2/index.ts";
+} from "./frame-words.ts";
+import { HeaderReader } from "./header-reader.ts";
+import { headerBlock } from "./header-writer.ts";
 import { emptyBody, type Handler, numericTensor, type Tensor, type Tensors } from "@longshore/core";
 import { systemClock } from "@longshore/nodejs";
 import { directSocket } from "@longshore/server";
 import { type DoubleModel, manualClock } from "@longshore/testkit";
-import { closeAll, doubleModel, listenOn, openServer } from "../../test/open-server.ts";
-import { doubling, raw } from "../../test/client.ts";
+import { closeAll, doubleModel, listenOn, openServer } from "../../../test/open-server.ts";
+import { doubling, raw } from "../../../test/client.ts";
 import { create, toBinary } from "@bufbuild/protobuf";
-import { ModelInferRequestSchema } from "../proto/inference_pb.ts";
+import { ModelInferRequestSchema } from "../../proto/inference_pb.ts";
 
 const sockets: Socket[] = [];
 afterEach(async () => {

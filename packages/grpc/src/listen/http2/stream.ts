@@ -1,8 +1,9 @@
 import type { Peer } from "@longshore/core";
-import { frameHead, frameTypes, headerBlock, mostWindow, numberFrame } from "../http2/index.ts";
-import { keep } from "../frame/index.ts";
-import type { Parts } from "../message/index.ts";
-import type { CallHead, CallStream, StreamEvents } from "./call-stream.ts";
+import { frameHead, frameTypes, mostWindow, numberFrame } from "./frame-words.ts";
+import { headerBlock } from "./header-writer.ts";
+import { keep } from "../../frame/index.ts";
+import type { Parts } from "../../message/index.ts";
+import type { CallHead, CallStream, StreamEvents } from "../call-stream.ts";
 
 /** Bytes of a reply that may wait before the writer is held back. */
 const waitingBytes = 65_536;
@@ -26,14 +27,14 @@ export interface StreamOwner {
   /** A block of headers as frames. */
   sendHeaders(stream: number, block: string, end: boolean): void;
   /** A stream has something to send: calls `sendSome` when it is its turn. */
-  ready(stream: QuickStream): void;
+  ready(stream: Http2Stream): void;
   /** Tells the client that a stream has ended, and closes it. */
   breakOff(stream: number, code: number): void;
-  forget(stream: QuickStream): void;
+  forget(stream: Http2Stream): void;
 }
 
-/** A call on a connection that is framed here. */
-export class QuickStream implements CallStream {
+/** A call on a connection that is framed here: a stream of HTTP/2 (RFC 9113, 5.1). */
+export class Http2Stream implements CallStream {
   readonly id: number;
   readonly head: CallHead;
   readonly peer: Peer;
@@ -153,8 +154,8 @@ export class QuickStream implements CallStream {
     this.#closeOnceDone();
   }
 
-  begin(headers: Readonly<Record<string, string>>): void {
-    this.#owner.sendHeaders(this.id, headerBlock(200, headers), false);
+  begin(headers: Readonly<Record<string, string>>, status = 200): void {
+    this.#owner.sendHeaders(this.id, headerBlock(status, headers), false);
     this.begun = true;
   }
 

@@ -1,8 +1,8 @@
-import type { Patience } from "../frame/index.ts";
-import { codes } from "../http2/index.ts";
+import type { Patience } from "../../frame/index.ts";
+import { codes } from "./frame-words.ts";
 
 /** Time limits that all connections of a listener share. */
-export interface SessionLimits {
+export interface ConnectionTimeLimits {
   /** For what has to be complete soon once it has begun: the opening of a connection, a frame, a block of headers. */
   readonly opening: Patience;
   /** For connections without calls. */
@@ -28,14 +28,14 @@ export interface Timed {
  * it has not opened (preface and settings), something has begun and not ended, or there are no calls. Frames other than those
  * of calls, such as PING, do not make a connection busy.
  */
-export class SessionTimes {
+export class ConnectionTimes {
   readonly #timed: Timed;
-  readonly #limits: SessionLimits;
+  readonly #limits: ConnectionTimeLimits;
   #open = false;
   #incomplete: Disposable | undefined;
   #idle: Disposable | undefined;
 
-  constructor(timed: Timed, limits: SessionLimits) {
+  constructor(timed: Timed, limits: ConnectionTimeLimits) {
     this.#timed = timed;
     this.#limits = limits;
     this.#incomplete = limits.opening.wait(() => timed.broken(codes.enhanceYourCalm));

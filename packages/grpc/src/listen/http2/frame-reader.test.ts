@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { codes, flags, frameHead, FrameReader, frameTypes, number31, numberFrame, preface } from "./index.ts";
+import { FrameReader, number31 } from "./frame-reader.ts";
+import { codes, flags, frameHead, frameTypes, numberFrame, preface } from "./frame-words.ts";
 
 const bytesOf = (text: string): Uint8Array => new Uint8Array(Buffer.from(text, "latin1"));
 

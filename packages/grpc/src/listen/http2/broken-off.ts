@@ -3,7 +3,7 @@ const mostStreams = 1024;
 
 /**
  * The streams of a connection that were broken off here. Frames that their client sent before it learned of that are no fault
- * of the client, as they would be on a stream that both sides have ended.
+ * of the client, as they would be on a stream that both sides have ended (RFC 9113, 5.1, closed).
  */
 export class BrokenOff {
   readonly #streams = new Set<number>();
