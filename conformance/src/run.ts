@@ -23,6 +23,7 @@ import { partsOfModelsPart } from "./parts/parts-of-models.ts";
 import { pickPart } from "./parts/pick.ts";
 import { providersPart } from "./parts/providers.ts";
 import { pythonExamplePart } from "./parts/python-example.ts";
+import { registryPart } from "./parts/registry.ts";
 import { severalAnswersPart } from "./parts/several-answers.ts";
 import { stepsElsewherePart } from "./parts/steps-elsewhere.ts";
 import { stepsOfPipelinesPart } from "./parts/steps-of-pipelines.ts";
@@ -47,6 +48,7 @@ const parts: readonly Part[] = [
   otherServersPart,
   pagesPart,
   partsOfModelsPart,
+  registryPart,
   severalAnswersPart,
   stepsElsewherePart,
   stepsOfPipelinesPart,

@@ -17,6 +17,7 @@ export {
   perfAnalyzer,
   podman,
   quantiser,
+  registryServer,
   schemathesis,
   softwareGpu,
   tritonClient,

@@ -104,6 +104,11 @@ export async function natsServer(): Promise<string> {
   return join(folder, "usr", "sbin", "nats-server");
 }
 
+/** The registry of the Distribution project, for packages of models. */
+export async function registryServer(): Promise<string> {
+  return (await debianTools("registry", ["docker-registry"])).program("docker-registry");
+}
+
 /** Podman with runc, and what both need. The packages of Debian expect to be installed in `/`; a configuration says where they lie. */
 export function podman(): Promise<DebianTools> {
   return debianTools("podman", [

@@ -319,6 +319,7 @@ export {
   believeManifest,
   checkPackageEnd,
   checkPackageSerial,
+  fileBytes,
   type FileBytes,
   headsName,
   type InstalledPackage,

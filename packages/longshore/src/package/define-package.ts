@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import { connectionOptions } from "../options/connection-options.ts";
 import { collect, type Defining, help, number } from "../options/define.ts";
-import { publishing, toNats } from "../command/publish.ts";
+import { toNats } from "../command/publish.ts";
 import { packageMirror, packagePublish } from "./publish.ts";
 import { packageCheck, packageFetch, packageSign } from "./command.ts";
 
@@ -15,8 +15,8 @@ export function pullOptions(command: Command, serves = true): Command {
         : "cache folder for packages; the device fetches the parts of the model that it runs",
     )
     .option(
-      "--packages-from <url>",
-      `server to fetch packages from (default: that of ${serves ? "--join" : "--at"})`,
+      "--packages-from <where>",
+      `source of packages: a server, nats:HOST/BUCKET, oci:HOST/REPOSITORY[@DIGEST], or folder:URL (default: the server of ${serves ? "--join" : "--at"})`,
     )
     .option(
       "--package <name>",
@@ -65,22 +65,43 @@ export function definePackage({ program, action, io }: Defining): void {
     connectionOptions(group.command("fetch"), "packages", "the server of --from")
       .description("fetch a package into a cache; resumes")
       .argument("<name>", "a model, or a digest")
-      .requiredOption("--from <url>", "server to fetch from")
+      .requiredOption(
+        "--from <where>",
+        "source: a server, nats:HOST/BUCKET, oci:HOST/REPOSITORY[@DIGEST], or folder:URL",
+      )
       .requiredOption("--into <folder>", "the cache")
       .option("--operator-keys <file>", "public keys of the operator; without them name a digest")
       .option("--head <cut>", "fetch only the head up to this cut")
       .option("--json", "print JSON", false)
       .action(action((name: string, options) => packageFetch(name, options, io))),
+    "longshore package fetch ocr --from oci:registry.example/models --into ./packages --operator-keys operator.pub",
     "longshore package fetch ocr --from http://10.0.0.2:8000 --into ./packages --operator-keys operator.pub",
   );
   help(
-    publishing(
+    connectionOptions(
       group
         .command("publish")
-        .description("publish a signed model in a NATS object store")
-        .argument("<model>", "folder of a model"),
+        .description(
+          "publish a signed model in an OCI registry, a folder for a web server, or a NATS object store",
+        )
+        .argument("<model>", "folder of a model")
+        .requiredOption("--to <where>", "oci:HOST/REPOSITORY, a folder, or nats:HOST[:PORT][/BUCKET]"),
       "packages",
-    ).action(action((model: string, options) => packagePublish(model, options, io))),
+      "the registry (USER:PASSWORD, or a token) or the NATS server",
+    )
+      .requiredOption(
+        "--operator-keys <file>",
+        "public keys of the operator; a package that none of them signed is refused",
+      )
+      .option(
+        "--replicas <n>",
+        "copies of the NATS object store, if this command makes it (default 1)",
+        number("replicas", 1, 5),
+      )
+      .option("--json", "print JSON", false)
+      .action(action((model: string, options) => packagePublish(model, options, io))),
+    "longshore package publish ./models/ocr --to oci:registry.example/models --packages-key registry.txt --operator-keys operator.pub",
+    "longshore package publish ./models/ocr --to /srv/www/packages --operator-keys operator.pub",
     "longshore package publish ./models/ocr --to nats:127.0.0.1:4222 --operator-keys operator.pub",
   );
   help(

@@ -12,9 +12,13 @@ import {
   type AsNeeded,
   type FetchedPackage,
   fetchPackage,
+  folderPackages,
   httpTransport,
   keptManifests,
   keptPackage,
+  type OciOptions,
+  ociPackages,
+  ociRepository,
   operatorRing,
   packageCache,
   packageStore,
@@ -28,7 +32,10 @@ import { partialSource } from "./partial-source.ts";
 
 /** How a server gets the models that it is to serve. */
 export interface PullOptions {
-  /** `http://host:port` of a server that gives packages away, or `nats:HOST[:PORT][/BUCKET]` of an object store. */
+  /**
+   * `http://host:port` of a server that gives packages away, `nats:HOST[:PORT][/BUCKET]` of an object store, `oci:HOST/REPOSITORY[@DIGEST]` of a
+   * registry, or `folder:https://host/path` of a folder that a web server serves.
+   */
   readonly from: string;
   /** Folder of the cache. */
   readonly into: string;
@@ -91,7 +98,36 @@ const lookPauseMs = 1000;
 /** The longest that a file may be, in bytes: as long as the whole of a package. */
 const maxFileBytes: number = 2 ** 40;
 
-/** Packages of a server, or in NATS. It connects at the first request. */
+/** How the registry of `oci:HOST/REPOSITORY` is reached. The credential is a token, or `USER:PASSWORD`. */
+export function ociAt(
+  from: string,
+  { credentials, tls }: Pick<PullOptions, "credentials" | "tls">,
+  clock: Clock,
+): OciOptions {
+  const at = ociRepository(from);
+  const bearer = credentials?.bearer;
+  if (typeof bearer === "function") {
+    throw new LongshoreError(
+      "invalid-configuration",
+      "resolve",
+      "a registry is shown a credential that is a text",
+    );
+  }
+  return {
+    ...at,
+    ...(bearer === undefined ? {} : { credential: bearer }),
+    open: (address) =>
+      httpTransport({
+        address,
+        clock,
+        maxReplyBytes: maxFileBytes,
+        // Authorities and certificates are for the registry alone.
+        ...(address === at.address ? transportShown({ tls }) : {}),
+      }),
+  };
+}
+
+/** Packages of a server, in NATS, in an OCI registry or in a folder that a web server serves. Nothing is connected before something is asked for. */
 export function packagesAt(
   from: string,
   { credentials, tls }: Pick<PullOptions, "credentials" | "tls">,
@@ -99,13 +135,16 @@ export function packagesAt(
 ): OpenPackages {
   const shown = { ...(credentials ? { credentials } : {}), ...(tls ? { tls } : {}) };
   if (isNats(from)) return natsPackages(from, shown);
+  if (from.startsWith("oci:")) return ociPackages(ociAt(from, { credentials, tls }, clock));
+  const [, folder] = /^folder:(.*)$/.exec(from) ?? [];
   const transport = httpTransport({
-    address: from,
+    address: folder ?? from,
     clock,
     maxReplyBytes: maxFileBytes,
     ...transportShown({ credentials, tls }),
   });
-  return { ...remotePackages(transport, from), close: () => transport.close() };
+  const source = folder === undefined ? remotePackages(transport, from) : folderPackages(transport, folder);
+  return { ...source, close: () => transport.close() };
 }
 
 /** The caller that brings a source closes it. */

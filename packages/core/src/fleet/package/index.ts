@@ -12,6 +12,7 @@ export {
   signedManifestFrom,
 } from "./manifest.ts";
 export {
+  fileBytes,
   type FileBytes,
   maxManifestBytes,
   type PackageReference,

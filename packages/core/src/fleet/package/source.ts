@@ -1,6 +1,6 @@
 import { type Call, LongshoreError } from "../../words/base/index.ts";
 import { chunksOf, readBody } from "../../wire/body/index.ts";
-import { type Transport } from "../../wire/transport/index.ts";
+import type { Transport, WireResponse } from "../../wire/transport/index.ts";
 import type { CutId } from "../../words/model/index.ts";
 import { modelPath, readWireError } from "../../wire/protocol/index.ts";
 
@@ -36,25 +36,31 @@ export interface HeadAddress {
 /** Maximum size of a manifest in bytes: 4096 files take a quarter of it. */
 export const maxManifestBytes: number = 4 * 2 ** 20;
 
+/** The bytes of a file in a reply with status 200 or 206. Throws `bad-reply` for another range than the requested one. */
+export function fileBytes(
+  { status, headers, body }: WireResponse,
+  fromByte: number,
+  name: string,
+): FileBytes {
+  const [, began = "0"] = /^bytes ([0-9]{1,15})-/.exec(headers["content-range"] ?? "") ?? [];
+  const start = status === 206 ? Number(began) : 0;
+  if (start !== 0 && start !== fromByte) {
+    throw new LongshoreError("bad-reply", "decode", `${name} sent another range than requested`);
+  }
+  return { fromByte: start, read: () => chunksOf(body) };
+}
+
 /** The packages of a server. Its transport must allow replies as long as files. */
 export function remotePackages(transport: Transport, name: string): PackageSource {
   const get = (path: string, headers: Readonly<Record<string, string>>, call: Call) =>
     transport.send({ method: "GET", path, headers, body: { kind: "parts", parts: [] } }, call);
   const content = async (path: string, fromByte: number, call: Call): Promise<FileBytes> => {
-    const { status, headers, body } = await get(
-      path,
-      fromByte > 0 ? { range: `bytes=${fromByte}-` } : {},
-      call,
-    );
+    const reply = await get(path, fromByte > 0 ? { range: `bytes=${fromByte}-` } : {}, call);
+    const { status, headers, body } = reply;
     if (status !== 200 && status !== 206) {
       throw readWireError(status, headers, await readBody(body, { maxBytes: maxManifestBytes }), name);
     }
-    const [, began = "0"] = /^bytes ([0-9]{1,15})-/.exec(headers["content-range"] ?? "") ?? [];
-    const start = status === 206 ? Number(began) : 0;
-    if (start !== 0 && start !== fromByte) {
-      throw new LongshoreError("bad-reply", "decode", `${name} sent another range than requested`);
-    }
-    return { fromByte: start, read: () => chunksOf(body) };
+    return fileBytes(reply, fromByte, name);
   };
   return {
     name,
