@@ -21,6 +21,7 @@ import { perfAnalyzerPart } from "./parts/perf-analyzer.ts";
 import { pagesPart } from "./parts/pages.ts";
 import { partsOfModelsPart } from "./parts/parts-of-models.ts";
 import { pickPart } from "./parts/pick.ts";
+import { prometheusPart } from "./parts/prometheus.ts";
 import { providersPart } from "./parts/providers.ts";
 import { pythonExamplePart } from "./parts/python-example.ts";
 import { registryPart } from "./parts/registry.ts";
@@ -48,6 +49,7 @@ const parts: readonly Part[] = [
   otherServersPart,
   pagesPart,
   partsOfModelsPart,
+  prometheusPart,
   registryPart,
   severalAnswersPart,
   stepsElsewherePart,

@@ -12,6 +12,8 @@ export {
   litserve,
   loadGenerators,
   mlserver,
+  monitoringTools,
+  type MonitoringTools,
   nameServer,
   natsServer,
   perfAnalyzer,

@@ -109,6 +109,25 @@ export async function registryServer(): Promise<string> {
   return (await debianTools("registry", ["docker-registry"])).program("docker-registry");
 }
 
+/** Prometheus and Alertmanager. */
+export interface MonitoringTools {
+  /** Folder that Debian's Alertmanager expects at `/usr/share`: it reads its templates there. */
+  readonly share: string;
+  readonly prometheus: string;
+  readonly promtool: string;
+  readonly alertmanager: string;
+}
+
+export async function monitoringTools(): Promise<MonitoringTools> {
+  const tools = await debianTools("prometheus", ["prometheus", "prometheus-alertmanager"]);
+  return {
+    share: join(tools.folder, "usr", "share"),
+    prometheus: tools.program("prometheus"),
+    promtool: tools.program("promtool"),
+    alertmanager: tools.program("prometheus-alertmanager"),
+  };
+}
+
 /** Podman with runc, and what both need. The packages of Debian expect to be installed in `/`; a configuration says where they lie. */
 export function podman(): Promise<DebianTools> {
   return debianTools("podman", [

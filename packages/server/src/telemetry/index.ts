@@ -7,7 +7,7 @@ export {
 } from "./counters.ts";
 export { exchangeEvents, type InferenceEvents, inferenceEvents } from "./exchange-events.ts";
 export { createLog, type Log, type LogFields, type LogLevel, type LogSettings, settingsFor } from "./log.ts";
-export type { MachineUse } from "./metrics.ts";
+export { type MachineUse, requestDurationBounds } from "./metrics.ts";
 export { otlpExporter, type OtlpParts, type SpanExporter, type SpanOutcome } from "./otlp.ts";
 export { serverTiming, serverTimingHeader } from "./server-timing.ts";
 export type { Span, SpanLink } from "./spans.ts";

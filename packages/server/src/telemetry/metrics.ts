@@ -1,4 +1,10 @@
-import type { DirectorySnapshot, LoadReport, LongshoreEvent } from "@longshore/core";
+import {
+  type DirectorySnapshot,
+  type LoadReport,
+  type LongshoreEvent,
+  type Reason,
+  reasons,
+} from "@longshore/core";
 import type { Counters, ModelCounters } from "./counters.ts";
 import {
   bounds,
@@ -144,7 +150,9 @@ function* tritonFamilies({ counters, machine }: MetricsParts): Iterable<Family> 
   }
 }
 
-const seconds = bounds(0.0001, 2, 20);
+/** Upper bounds of the histogram of request durations, in seconds. */
+export const requestDurationBounds: readonly number[] = bounds(0.0001, 2, 20);
+const seconds = requestDurationBounds;
 const byteBounds = bounds(256, 4, 12);
 
 /** Our own metrics; `table.ts` says which event moves which. */
@@ -187,7 +195,7 @@ export function createMetrics(parts: MetricsParts): Metrics {
   const own = {
     requestSeconds: histogram(
       "longshore_request_duration_seconds",
-      "Time from arrival to reply of inferences",
+      "Time from arrival to reply of inferences, by outcome: answered, caller-error or failed",
       [...model, "outcome"],
       seconds,
     ),
@@ -355,6 +363,14 @@ function seriesFor(metrics: Metrics, labels: readonly [string, string]): Series 
   return made;
 }
 
+/**
+ * Whether a failure says nothing of the service: the request was wrong, its sender may not send it or took it back, or its deadline had passed
+ * when it came.
+ */
+function isCallers(reason: Reason): boolean {
+  return reasons[reason].httpStatus < 500 || reason === "unsupported" || reason === "deadline-past";
+}
+
 /** Adds one inference to the histograms and counters that are about inferences. */
 export function inferenceEnded(
   metrics: Metrics,
@@ -365,8 +381,12 @@ export function inferenceEnded(
   const series = seriesFor(metrics, labels);
   const took = event.tookMs / 1000;
   const answered = event.outcome === "answered";
-  series[answered ? "answered" : "failed"](took, exemplarOf(event.traceId, took, wallMs));
-  metrics.tenantRequests.add([event.tenant, answered ? "answered" : "failed"]);
+  const outcome =
+    event.outcome === "answered" ? "answered" : isCallers(event.outcome) ? "caller-error" : "failed";
+  const exemplar = exemplarOf(event.traceId, took, wallMs);
+  if (outcome === "caller-error") metrics.requestSeconds.observe([...labels, outcome], took, exemplar);
+  else series[outcome](took, exemplar);
+  metrics.tenantRequests.add([event.tenant, outcome]);
   series.received(event.receivedBytes);
   if (!answered) return;
   series.sent(event.sentBytes);

@@ -320,6 +320,8 @@ describe("metrics", () => {
       "nv_cpu_memory_used_bytes 40",
       "longshore_resident_memory_bytes 10",
       `longshore_request_duration_seconds_count{${one},outcome="answered"} 2`,
+      `longshore_request_duration_seconds_count{${one},outcome="caller-error"} 1`,
+      `longshore_request_duration_seconds_count{${one},outcome="failed"} 0`,
       `longshore_stage_duration_seconds_sum{${one},stage="run"} 0.02`,
       'longshore_failures_total{reason="invalid-input",stage="decode"} 1',
       'longshore_tenant_requests_total{tenant="local",outcome="answered"} 2',
