@@ -40,6 +40,7 @@ import {
 import { platformCodecs } from "./codecs.ts";
 import { dial, type DialOptions, type ServerOptions } from "./dial.ts";
 import { hintedLink, linkKey, type LinkHints, rememberedOf } from "./hinted-link.ts";
+import { isKubernetes, kubernetesDirectory } from "./kubernetes-directory.ts";
 import { isNats, natsDirectory } from "./nats-directory.ts";
 import { transportShown } from "./server-tls.ts";
 
@@ -47,8 +48,8 @@ import { transportShown } from "./server-tls.ts";
 export interface DirectoryOptions {
   /**
    * A file (YAML or JSON), `http://host:port` of a directory server, `dns:DOMAIN` (SRV and TXT records;
-   * `dns://127.0.0.1:8600/DOMAIN` queries that name server, RFC 4501), or `nats:HOST:PORT/BUCKET`, which needs the package
-   * `@longshore/nats`.
+   * `dns://127.0.0.1:8600/DOMAIN` queries that name server, RFC 4501), `nats:HOST:PORT/BUCKET`, which needs the package `@longshore/nats`,
+   * or `kubernetes:NAMESPACE[/SERVICE]`, which needs the package `@longshore/kubernetes`.
    */
   readonly from: string;
   /**
@@ -97,13 +98,14 @@ async function sourceOf(
     const shown = { ...(credentials ? { credentials } : {}), ...(tls ? { tls } : {}) };
     return natsDirectory(from, shown, { clock, random, answers: (one) => answersNow(one, clock) });
   }
+  if (isKubernetes(from)) return kubernetesDirectory(from, { clock, random });
   if (!/^https?:/.test(from)) {
     // The given text may hold credentials.
     const given = from.includes("@") ? "" : `, not '${from.slice(0, 60)}'`;
     throw new LongshoreError(
       "invalid-configuration",
       "resolve",
-      `a directory is a file, an http address, dns:DOMAIN or nats:HOST${given}`,
+      `a directory is a file, an http address, dns:DOMAIN, nats:HOST or kubernetes:NAMESPACE${given}`,
     );
   }
   const transport = httpTransport({ address: from, clock, ...transportShown({ credentials, tls }) });
@@ -166,6 +168,15 @@ export async function openDirectory(
 ): Promise<KeptDirectory> {
   const said = typeof options === "string" ? { from: options } : options;
   return keptOver(await sourceOf(said, parts), said, parts);
+}
+
+/** Opens a directory over a source whose records no operator signs, such as an API server; `trust` is the most that they can have. */
+export function openUnsigned(
+  source: RecordSource,
+  trust: DirectoryEntry["trust"],
+  parts: DirectoryOpening,
+): KeptDirectory {
+  return keptOver(source, {}, parts, trust);
 }
 
 /** How endpoints join this process. */

@@ -11,6 +11,7 @@ import {
 import type { PackageSource } from "@longshore/core/internal";
 import type { ServerOptions } from "./dial.ts";
 import type { SignedAlias } from "./entry-file.ts";
+import { adapterPackage, type Find } from "./optional-package.ts";
 
 /** The servers of NATS to connect to, and the credentials. */
 interface NatsAt {
@@ -92,32 +93,6 @@ function endpointOf(from: string): NatsEndpoint {
   return { servers, ...(bucket === undefined ? {} : { bucket }) };
 }
 
-// The name is not a literal where it is imported, so that neither compilers nor bundlers make it a dependency.
-const packageName: string = ["@longshore", "nats"].join("/");
-
-async function packageOf(find: (name: string) => Promise<NatsPackage>): Promise<NatsPackage> {
-  try {
-    return await find(packageName);
-  } catch (thrown) {
-    if (!(thrown instanceof Error && "code" in thrown && thrown.code === "ERR_MODULE_NOT_FOUND"))
-      throw thrown;
-    // It may be there and lack something itself, which no installing of it mends.
-    const [, missing = packageName] = /Cannot find (?:package|module) '([^']+)'/.exec(thrown.message) ?? [];
-    const needs =
-      missing === packageName
-        ? `${packageName}, which is not installed here: npm install ${packageName}`
-        : `${packageName}, which is here but lacks ${missing.split(/[\\/]/).slice(-3).join("/")}: install its dependencies`;
-    throw new LongshoreError(
-      "invalid-configuration",
-      "resolve",
-      `a source in NATS needs the package ${needs}`,
-      {
-        cause: thrown,
-      },
-    );
-  }
-}
-
 /** The credentials of a server in the form that NATS takes. */
 function shown({ credentials, tls }: Pick<ServerOptions, "credentials" | "tls">): object {
   if (credentials && !("bearer" in credentials && typeof credentials.bearer === "string")) {
@@ -140,19 +115,17 @@ function shown({ credentials, tls }: Pick<ServerOptions, "credentials" | "tls">)
   };
 }
 
-type Find = (name: string) => Promise<NatsPackage>;
-const imported: Find = async (name) => (await import(name)) as NatsPackage;
-
 /** The package, and where something lies. Throws `invalid-configuration` for an address that is none, and without the package. */
 async function natsAt(
   from: string,
   options: Pick<ServerOptions, "credentials" | "tls">,
-  find: Find,
+  find?: Find,
 ): Promise<{ readonly nats: NatsPackage; readonly at: NatsAt }> {
   const { servers, bucket } = endpointOf(from);
   const connection = { servers, ...shown(options) };
   return {
-    nats: await packageOf(find),
+    // The package is built with this one; its tests call the same functions.
+    nats: (await adapterPackage("nats", "a source in NATS", find)) as NatsPackage,
     at: { connection, ...(bucket === undefined ? {} : { bucket }) },
   };
 }
@@ -167,7 +140,7 @@ export async function natsDirectory(
   from: string,
   options: Pick<ServerOptions, "credentials" | "tls">,
   { clock, random, answers }: { readonly clock: Clock; readonly random: Random; readonly answers?: Answers },
-  find: Find = imported,
+  find?: Find,
 ): Promise<RecordSource> {
   const { nats, at } = await natsAt(from, options, find);
   return nats.natsSource({ ...at, clock, random, ...(answers ? { answers } : {}) });
@@ -177,7 +150,7 @@ export async function natsDirectory(
 export async function natsDirectoryServer(
   from: string,
   options: Pick<ServerOptions, "credentials" | "tls"> & { readonly ring?: KeyRing },
-  find: Find = imported,
+  find?: Find,
 ): Promise<Transport> {
   const { ring } = options;
   const { nats, at } = await natsAt(from, options, find);
@@ -188,7 +161,7 @@ export async function natsDirectoryServer(
 export function natsPackages(
   from: string,
   options: Pick<ServerOptions, "credentials" | "tls">,
-  find: Find = imported,
+  find?: Find,
 ): OpenPackages {
   endpointOf(from);
   let open: Promise<OpenPackages> | undefined;

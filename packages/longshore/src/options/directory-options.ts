@@ -29,7 +29,7 @@ export interface DirectoryCommandOptions extends ShownOptions<"directory" | "dir
 /** Adds them; without `--directory` where an argument says it. */
 export function directoryOptions(command: Command, named = true): Command {
   const where =
-    "directory of more servers: a file, the address of a directory server, dns:DOMAIN, dns://NAMESERVER/DOMAIN, or nats:HOST:PORT/BUCKET";
+    "directory of more servers: a file, the address of a directory server, dns:DOMAIN, dns://NAMESERVER/DOMAIN, nats:HOST:PORT/BUCKET, or kubernetes:NAMESPACE[/SERVICE[:PORT]]";
   const asking = connectionOptions(
     named ? command.option("--directory <where>", where) : command,
     "directory",

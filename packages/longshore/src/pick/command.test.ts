@@ -3,8 +3,9 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { type ClientHttp2Session, connect } from "node:http2";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, expect, it, vi } from "vitest";
 import { writeModels } from "@longshore/testkit";
+import { fakeApiServer, kubeconfigOf, testPaths, testPod, testPool } from "@longshore/testkit/kubernetes-api";
 import { runCommand } from "../command/run-command.ts";
 import { openModel } from "../compose/open-model.ts";
 import { type RunningServer, serve } from "../compose/serve.ts";
@@ -145,4 +146,49 @@ it("refuses nonsensical options, with the problem", async () => {
     expect(await done).toBe(2);
     expect(notes.join("\n")).toContain(why);
   }
+});
+
+it("picks among the pods of an InferencePool as they come and go, and says why there is none", async () => {
+  const running = await server();
+  const api = await fakeApiServer();
+  open.push(api);
+  const kubeconfig = join(folder, "kubeconfig");
+  await writeFile(kubeconfig, kubeconfigOf(api.url));
+  vi.stubEnv("KUBECONFIG", kubeconfig);
+  const port = Number(new URL(running.address).port);
+  api.put(testPaths.pools, testPool("ocr", { app: "ocr" }, [port]));
+  const args = ["--pool", "shop/ocr", "--port", "0", "--json", "--data-class", "internal"];
+  const picking = await command(...args, "--at-zone", "eu");
+  const { listening, models } = JSON.parse(picking.lines[0] ?? "") as Record<string, unknown>;
+  expect(models).toBe(0);
+  expect(picking.notes.join()).toContain("selects no pod: none has the labels app=ocr");
+  const session = connect(`http://${String(listening)}`);
+  open.push({ close: () => session.destroy() });
+  const pick = async (zone: string) =>
+    (
+      await ask(
+        session,
+        process,
+        requestHeaders({
+          ":method": "POST",
+          ":path": "/v2/models/simple/infer",
+          "longshore-rules": `class=internal;trust=none;zones=${zone}`,
+        }),
+      )
+    ).toString();
+  expect(await pick("eu")).toContain('"reason":"no-endpoint"');
+  api.put(testPaths.pods, testPod("a", "127.0.0.1"));
+  const destination = "x-gateway-destination-endpoint\u001a";
+  await vi.waitFor(async () => expect(await pick("eu")).toContain(destination), 60_000);
+  // The pod's zone is that which contains all of them.
+  expect(await pick("us")).toContain("policy-denied");
+  api.put(testPaths.pods, testPod("a", "127.0.0.1", { ready: false }));
+  await vi.waitFor(async () => expect(await pick("eu")).not.toContain(destination), 60_000);
+  await vi.waitFor(() => expect(picking.notes.join()).toContain("none of the 1 pods"), 60_000);
+  session.close();
+  expect(await picking.end()).toBe(0);
+  const { done, notes } = await command("--pool", "shop");
+  expect(await done).toBe(2);
+  expect(notes.join()).toContain("--pool wants NAMESPACE/NAME");
+  vi.unstubAllEnvs();
 });

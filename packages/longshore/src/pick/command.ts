@@ -1,18 +1,24 @@
-import { defaultWireLimits, LongshoreError, silentObserver, standardPolicy } from "@longshore/core";
+import {
+  defaultWireLimits,
+  type Directory,
+  type KeptDirectory,
+  LongshoreError,
+  silentObserver,
+  standardPolicy,
+} from "@longshore/core";
 import { createPicker, housekeepingCall, randomId } from "@longshore/core/internal";
 import { externalProcessor, type GrpcListening, listenGrpc } from "@longshore/grpc";
 import { keepYoung, systemClock, systemRandom } from "@longshore/nodejs";
 import { directSocket } from "@longshore/server";
 import { dialAll } from "../compose/dial-all.ts";
-import type { ServerOptions } from "../compose/dial.ts";
+import type { DialOptions, ServerOptions } from "../compose/dial.ts";
 import { isLoopbackHost } from "../compose/listeners.ts";
+import { type Dialling, openUnsigned, unionOf } from "../compose/directory.ts";
+import { kubernetesPool, type PoolState } from "../compose/kubernetes-directory.ts";
 import { readTextFile } from "../compose/read-text.ts";
 import { type AboutServers, serversBehind } from "../options/at-options.ts";
-import {
-  type CommandDirectory,
-  type DirectoryCommandOptions,
-  directoryOf,
-} from "../options/directory-options.ts";
+import { shownOf } from "../options/connection-options.ts";
+import { type DirectoryCommandOptions, directoryOf } from "../options/directory-options.ts";
 import { type CommandIo, type ExitCode, logged, stopped } from "../options/io.ts";
 import { createAddresses, hostAndPort } from "./addresses.ts";
 import { envoyConfiguration } from "./envoy.ts";
@@ -21,6 +27,8 @@ import { selfSigned } from "./self-signed.ts";
 
 /** Options of `longshore pick`. */
 export interface PickOptions extends AboutServers, DirectoryCommandOptions {
+  /** `NAMESPACE/NAME` of an InferencePool. */
+  readonly pool?: string;
   readonly host: string;
   readonly port: number;
   readonly tls?: "self-signed" | "none";
@@ -82,9 +90,72 @@ function pickersOf({ picker, host, port }: PickOptions): readonly { host: string
   });
 }
 
+/** The servers that a picker chooses from. */
+interface Choice {
+  readonly servers: readonly ServerOptions[];
+  readonly directory: Directory | undefined;
+  readonly dialling: Dialling;
+  close(): Promise<void>;
+}
+
+/** Tells each problem of a pool once. */
+function poolNotes(io: CommandIo): (state: PoolState) => void {
+  let told: string | undefined;
+  return ({ pool, ready, problem }) => {
+    if (problem === told) return;
+    if (problem !== undefined) logged(io)(problem);
+    else logged(io)(`InferencePool ${pool}: ${ready} pods are ready`);
+    told = problem;
+  };
+}
+
+/** The endpoints of `--pool`, once they are known or it is known why they are not. */
+async function poolOf(options: PickOptions, io: CommandIo): Promise<KeptDirectory | undefined> {
+  const { pool, atTrust, atZone, atKind } = options;
+  if (pool === undefined) return undefined;
+  const [clock, random] = [systemClock(), systemRandom()];
+  const terms = {
+    trust: atTrust,
+    ...(atKind === undefined ? {} : { kind: atKind }),
+    ...(atZone === "unknown" ? {} : { within: atZone }),
+    onState: poolNotes(io),
+  };
+  const source = await kubernetesPool(pool, terms, { clock, random });
+  const directory = openUnsigned(source, atTrust, { clock, random, observer: silentObserver });
+  await directory.ready;
+  return directory;
+}
+
+async function choiceOf(options: PickOptions, io: CommandIo): Promise<Choice> {
+  const { at, atKind, atMetrics } = options;
+  const alone = at.length === 0 && options.pool !== undefined;
+  const servers = alone ? [] : await serversBehind({ ...options, atTenants: false, retries: 0 });
+  const found = await directoryOf(options);
+  const pool = await poolOf(options, io);
+  if (servers.length === 0 && !found && !pool) {
+    throw refused("a picker needs servers to choose from: give --at URL, repeated, --pool or --directory");
+  }
+  const pods: DialOptions =
+    options.pool === undefined
+      ? {}
+      : {
+          ...(await shownOf("at", options)),
+          ...(atMetrics === undefined || atKind === "longshore" ? {} : { metrics: atMetrics }),
+        };
+  return {
+    servers,
+    directory: unionOf(pool, found?.directory),
+    dialling: (info, word) => (pool?.wordOn(info.id) ? pods : (found?.dialling(info, word) ?? {})),
+    async close() {
+      await pool?.[Symbol.asyncDispose]();
+      await found?.directory[Symbol.asyncDispose]();
+    },
+  };
+}
+
 /** The servers that are known at this moment, as a proxy reaches them. */
-function reachable(servers: readonly ServerOptions[], found: CommandDirectory | undefined) {
-  const infos = [...servers, ...(found?.directory.snapshot().entries ?? [])];
+function reachable({ servers, directory }: Choice) {
+  const infos = [...servers, ...(directory?.snapshot().entries ?? [])];
   const hosts = infos.flatMap((one) => hostAndPort(one) ?? []);
   if (hosts.length === 0) throw refused("no server to write into Envoy's configuration has an address");
   if (hosts.some(({ tls }) => tls !== hosts[0]?.tls)) {
@@ -96,11 +167,7 @@ function reachable(servers: readonly ServerOptions[], found: CommandDirectory | 
 /** Chooses endpoints for a gateway until SIGINT or SIGTERM, then drains; or prints Envoy's configuration. */
 export async function pick(options: PickOptions, io: CommandIo): Promise<ExitCode> {
   const encrypted = isEncrypted(options);
-  const servers = await serversBehind({ ...options, atTenants: false, retries: 0 });
-  const found = await directoryOf(options);
-  if (servers.length === 0 && !found) {
-    throw refused("a picker needs servers to choose from: give --at URL, repeated, or --directory");
-  }
+  const choice = await choiceOf(options, io);
   try {
     if (options.printEnvoy) {
       const text = envoyConfiguration({
@@ -108,31 +175,27 @@ export async function pick(options: PickOptions, io: CommandIo): Promise<ExitCod
         port: options.envoyPort,
         pickers: pickersOf(options),
         pickerTls: encrypted,
-        endpoints: reachable(servers, found),
+        endpoints: reachable(choice),
         failOpen: options.failOpen,
       });
       io.out(text.trimEnd());
       return 0;
     }
-    await listenUntilStopped(options, servers, found, io);
+    await listenUntilStopped(options, choice, io);
     return 0;
   } finally {
-    await found?.directory[Symbol.asyncDispose]();
+    await choice.close();
   }
 }
 
-async function listenUntilStopped(
-  options: PickOptions,
-  servers: readonly ServerOptions[],
-  found: CommandDirectory | undefined,
-  io: CommandIo,
-): Promise<void> {
+async function listenUntilStopped(options: PickOptions, choice: Choice, io: CommandIo): Promise<void> {
   keepYoung();
+  const { servers, directory, dialling } = choice;
   const [clock, random, observer] = [systemClock(), systemRandom(), silentObserver];
   const { mostInFlight, dataClass } = options;
   const picker = createPicker({
     id: `pick-${randomId(random).slice(0, 8)}`,
-    ...dialAll({ servers, ...found }, { clock, random, observer }),
+    ...dialAll({ servers, ...(directory ? { directory, dialling } : {}) }, { clock, random, observer }),
     policy: standardPolicy(),
     clock,
     random,
@@ -171,7 +234,7 @@ async function listenUntilStopped(
         ...(await tlsOf(options)),
       },
     );
-    tell(listening, options, servers, found, models, io);
+    tell(listening, options, choice, models, io);
     await stopped(io);
     await listening.close(options.drainSeconds * 1000);
   } finally {
@@ -182,8 +245,7 @@ async function listenUntilStopped(
 function tell(
   { address }: GrpcListening,
   options: PickOptions,
-  servers: readonly ServerOptions[],
-  found: CommandDirectory | undefined,
+  { servers, directory }: Choice,
   models: number,
   io: CommandIo,
 ): void {
@@ -195,7 +257,9 @@ function tell(
   }
   const how = encrypted ? (options.tlsCert === undefined ? "TLS, self-signed" : "TLS") : "no TLS";
   io.out(`picking on ${address} (${how})`);
-  io.out(`servers: ${names.join(", ") || (found ? "those of the directory" : "none")}; models: ${models}`);
+  io.out(
+    `servers: ${names.join(", ") || (directory ? "those of the directory" : "none")}; models: ${models}`,
+  );
   if (options.dataClass === "unknown") {
     logged(io)("requests without a data class are refused; --data-class states it for them");
   }

@@ -12,6 +12,10 @@ export function definePick({ program, action, io }: Defining): void {
   help(
     directoryOptions(atOptions(aboutServers(picks)))
       .option("--at <url>", "a server to choose from; repeat for several", collect, [])
+      .option(
+        "--pool <namespace/name>",
+        "an InferencePool in Kubernetes, whose ready pods are servers to choose from; --at-kind, --at-trust and --at-metrics apply to them, and --at-zone contains their zones",
+      )
       .option("--host <address>", "address to listen on", "127.0.0.1")
       .option("--port <port>", "port of the picker (gRPC); 0 picks a free one", port("port"), 9002)
       .addOption(
@@ -56,6 +60,7 @@ export function definePick({ program, action, io }: Defining): void {
       .action(action(async (options: PickOptions) => (await import("./command.ts")).pick(options, io))),
     "longshore pick --at http://127.0.0.1:8010 --at http://127.0.0.1:8020 --data-class internal",
     "longshore pick --at http://127.0.0.1:8010 --at http://127.0.0.1:8020 --print-envoy > envoy.yaml",
+    "longshore pick --pool shop/ocr --host 0.0.0.0 --data-class internal",
     "longshore pick --directory endpoints.yaml --host 0.0.0.0 --port 9002",
   );
 }

@@ -234,3 +234,31 @@ it("knows which endpoints are well without a model, and refuses after it was clo
   await clock.runUntil(made.close());
   await expect(pick()).rejects.toMatchObject({ reason: "shutting-down" });
 });
+
+it("refuses at once without any endpoint, and waits for a model's description only for a while", async () => {
+  const clock = virtualClock();
+  const call = { ...housekeepingCall("r1"), deadlineMs: 60_000 };
+  const empty = picker(clock, {});
+  await expect(empty.made.pick({ model: "toy", bytes: 0 }, call)).rejects.toMatchObject({
+    reason: "no-endpoint",
+    retryAfterMs: 1000,
+    message: expect.stringContaining("no endpoint is listed") as string,
+  });
+  expect(clock.nowMs()).toBe(0);
+  const never = new Promise<never>(() => undefined);
+  const silent = {
+    info: info("a"),
+    describe: () => never,
+    offers: () => never,
+    infer: () => never,
+    close: async () => undefined,
+  };
+  const { made } = picker(clock, {}, { endpoints: [silent] });
+  const refused = made.pick({ model: "toy", bytes: 0 }, call).catch((thrown: unknown) => thrown);
+  await clock.advance(1500);
+  expect(await refused).toMatchObject({
+    reason: "no-endpoint",
+    message: expect.stringContaining("no endpoint has described toy") as string,
+  });
+  expect(clock.nowMs()).toBe(1500);
+});

@@ -13,6 +13,7 @@ import { readLoadHeaders, readServerTiming } from "../../wire/oip/index.ts";
 import { tookHeader } from "../../wire/protocol/index.ts";
 import { newTally, type Tally } from "../account/index.ts";
 import { endpointFor, type EndpointState } from "../endpoints/index.ts";
+import type { KnownModel } from "../models/index.ts";
 import { listModels } from "../probe/index.ts";
 import {
   beginLeg,
@@ -84,6 +85,11 @@ export interface PickerParts extends OffloadParts {
   readonly mostEndpoints?: number;
   /** Maximum of this picker's requests under way at one endpoint. Default: no limit. */
   readonly mostInFlight?: number;
+  /**
+   * How long a request may wait for the first description of its model, in milliseconds. The proxy waits no longer for the picker than its
+   * own timeout (Envoy's `message_timeout`), and reports no reason after that. Default 1,500.
+   */
+  readonly mostLearnMs?: number;
 }
 
 /** Chooses endpoints for requests that a proxy carries. */
@@ -123,7 +129,7 @@ const reasonsByStatus: ReadonlyMap<number, Reason> = new Map<number, Reason>([
   [504, "no-answer"],
 ]);
 
-/** Pause of an endpoint that reports full load without a retry time, in milliseconds. */
+/** Pause of an endpoint that reports full load without a retry time, and of clients where there is no endpoint, in milliseconds. */
 const fullMs = 1000;
 
 function retryAfterMs(headers: Readonly<Record<string, string>>): number | undefined {
@@ -164,7 +170,7 @@ class LoopPicker implements EndpointPicker {
     call: Call,
   ): Promise<readonly EndpointInfo[]> {
     this.#requests.refuseClosed();
-    const known = model && (await this.#requests.model(model.model, model.version, call, true));
+    const known = model && (await this.#known(model.model, model.version, call, true));
     const nowMs = this.#loop.clock.nowMs();
     const has = (id: EndpointId): boolean => known === undefined || known.offersBy.has(id);
     return [...this.#loop.endpoints.all.values()]
@@ -174,6 +180,7 @@ class LoopPicker implements EndpointPicker {
   }
 
   async learn(call: Call): Promise<number> {
+    if (this.#loop.endpoints.all.size === 0) return 0;
     const models = await listModels(this.#loop, call);
     const names = new Set(models.map(({ name }) => name));
     await Promise.allSettled(
@@ -195,7 +202,7 @@ class LoopPicker implements EndpointPicker {
     const loop = this.#loop;
     checkFresh(call, loop.clock.nowMs());
     const { model, version, variant = "", bytes } = request;
-    const known = await this.#requests.model(model, version, call);
+    const known = await this.#known(model, version, call, false);
     const { description } = known;
     const segment = {
       model,
@@ -229,6 +236,29 @@ class LoopPicker implements EndpointPicker {
       return info ? [info] : [];
     });
     return this.#begin(job, plan, leg, state, all);
+  }
+
+  /** Knowledge of a model. Throws `no-endpoint` with `retryAfterMs` if there is no endpoint, or none has described the model in time. */
+  #known(
+    model: string,
+    version: string | undefined,
+    call: Call,
+    question: boolean,
+  ): KnownModel | Promise<KnownModel> {
+    const none = (why: string): LongshoreError =>
+      new LongshoreError("no-endpoint", "resolve", why, { retryAfterMs: fullMs });
+    if (this.#loop.endpoints.all.size === 0) throw none("no endpoint is listed at this moment");
+    const known = this.#requests.model(model, version, call, question);
+    if (!(known instanceof Promise)) return known;
+    const { clock } = this.#loop;
+    const { mostLearnMs = 1500 } = this.#parts;
+    return new Promise((resolve, reject) => {
+      const timer = clock.timer(mostLearnMs, () =>
+        reject(none(`no endpoint has described ${model} within ${mostLearnMs} ms`)),
+      );
+      // Learning goes on after the timer has fired, for the requests to come.
+      known.then(resolve, reject).finally(() => timer[Symbol.dispose]());
+    });
   }
 
   /** The plan, followed by the plans without the endpoints of the earlier ones. Throws if there is none. */
