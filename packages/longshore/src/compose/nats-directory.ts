@@ -184,7 +184,7 @@ interface Making {
 export async function natsDirectoryWriter(
   to: string,
   options: Pick<ServerOptions, "credentials" | "tls"> & Making,
-  find: Find = imported,
+  find?: Find,
 ): Promise<DirectoryWriter> {
   const { replicas } = options;
   const { nats, at } = await natsAt(to, options, find);
@@ -195,7 +195,7 @@ export async function natsDirectoryWriter(
 export async function natsPackageWriter(
   to: string,
   options: Pick<ServerOptions, "credentials" | "tls"> & Making,
-  find: Find = imported,
+  find?: Find,
 ): Promise<PackageWriter> {
   const { replicas } = options;
   const { nats, at } = await natsAt(to, options, find);
