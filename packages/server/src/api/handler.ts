@@ -196,7 +196,7 @@ function told(api: Api, request: WireRequest, response: WireResponse, startedMs:
   const { status, headers, body } = response;
   if (headers[loadHeader] !== undefined && headers[tookHeader] !== undefined) return response;
   const load = api.health.load?.();
-  const own: Record<string, string> = load ? loadHeaders(load, request.headers) : {};
+  const own: Record<string, string> = load ? loadHeaders(load, request.headers, api.rate.perSecond()) : {};
   own[tookHeader] = Math.max(0, api.clock.nowMs() - startedMs).toFixed(3);
   if (status === 200 && headers[checksumHeader] === undefined) stateChecksum(api, request, own, body);
   return { ...response, headers: Object.assign(own, headers) };

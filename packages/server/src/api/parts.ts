@@ -30,6 +30,7 @@ import type { LeaseDesk, Quotas } from "../quota/index.ts";
 import type { PackageShelf } from "./package.ts";
 import type { ServedRepository } from "./repository.ts";
 import { type SharedMemory, SharedRegions } from "./shared-memory.ts";
+import { type ReplyRate, replyRate } from "./reply-rate.ts";
 
 /** Default number of bytes that are kept of a forwarded body. */
 export const defaultMaxKeptBytes: number = 16 * 2 ** 20;
@@ -170,6 +171,7 @@ export interface Api {
   readonly limits: ApiLimits;
   /** Content of the reply to `GET v2`. */
   readonly about: { readonly name: string; readonly version: string };
+  readonly rate: ReplyRate;
 }
 
 /** One request on its way through the API. */
@@ -197,6 +199,7 @@ export function completeParts(parts: HandlerParts): Api {
   return {
     endpoint: parts.endpoint,
     clock,
+    rate: replyRate(clock),
     observer: parts.telemetry ? parts.observer : observers(telemetry.observer, parts.observer),
     telemetry,
     access: {

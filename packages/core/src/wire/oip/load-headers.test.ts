@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { loadHeader, orcaHeader } from "../protocol/index.ts";
+import { loadHeader, orcaFormatHeader, orcaHeader } from "../protocol/index.ts";
 import { loadHeaders, readLoadHeaders } from "./load-headers.ts";
 
 describe("readLoadHeaders", () => {
@@ -28,6 +28,18 @@ describe("readLoadHeaders", () => {
     // The least that is written is the least that is read.
     const none = { ...load, batch: { requests: 8, shareRatio: 0.00001 } };
     expect(readLoadHeaders(loadHeaders(none, {}), 5)?.batch).toEqual({ requests: 8, shareRatio: 0.001 });
+  });
+
+  it("reports load and rate in ORCA's formats where a request asks for one, which Envoy's weighted round robin reads", () => {
+    const load = { atMs: 0, cpuRatio: 0.125, inFlight: 12, queueMs: 3.5 };
+    const asked = (format: string) => loadHeaders(load, { [orcaFormatHeader]: format }, 40.25)[orcaHeader];
+    expect(asked("TEXT")).toBe(
+      "TEXT cpu_utilization=0.125,rps_fractional=40.25,named_metrics.in_flight=12,named_metrics.queue_ms=3.5",
+    );
+    expect(asked("json")).toBe(
+      'JSON {"cpu_utilization":0.125,"rps_fractional":40.25,"named_metrics":{"in_flight":12,"queue_ms":3.5}}',
+    );
+    expect(asked("bin")).toBeUndefined();
   });
 
   it("ignores nonsense, and takes no processor for busier than busy", () => {

@@ -10,19 +10,26 @@ function round(value: number): number {
 /**
  * The load headers of a reply: our own compact one always, and ORCA's (`xds.data.orca.v3.OrcaLoadReport`) in the format that
  * the request wants, so that Envoy and others balance by it.
+ *
+ * @param perSecond Inferences that the server answers in a second, which weighted round robin divides by the utilisation. 0 if unknown.
  */
-export function loadHeaders(load: LoadReport, request: Headers): Record<string, string> {
+export function loadHeaders(load: LoadReport, request: Headers, perSecond = 0): Record<string, string> {
   const cpu = round(load.cpuRatio);
   const queueMs = round(load.queueMs);
   const headers: Record<string, string> = {};
   headers[loadHeader] = `cpu=${cpu};in-flight=${load.inFlight};queue-ms=${queueMs}${batchText(load.batch)}`;
   const format = request[orcaFormatHeader]?.toLowerCase();
+  const rate = round(perSecond);
   if (format === "json") {
-    const report = { cpu_utilization: cpu, named_metrics: { in_flight: load.inFlight, queue_ms: queueMs } };
+    const report = {
+      cpu_utilization: cpu,
+      rps_fractional: rate,
+      named_metrics: { in_flight: load.inFlight, queue_ms: queueMs },
+    };
     headers[orcaHeader] = `JSON ${JSON.stringify(report)}`;
   } else if (format === "text") {
     headers[orcaHeader] =
-      `TEXT cpu_utilization=${cpu},named_metrics.in_flight=${load.inFlight},named_metrics.queue_ms=${queueMs}`;
+      `TEXT cpu_utilization=${cpu},rps_fractional=${rate},named_metrics.in_flight=${load.inFlight},named_metrics.queue_ms=${queueMs}`;
   }
   return headers;
 }

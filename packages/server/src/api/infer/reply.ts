@@ -68,7 +68,8 @@ export async function inferReply(
     outputs: written instanceof Promise ? await written : written,
   };
   const reply: InferReplyMessage = message.id === undefined ? described : { ...described, id: message.id };
-  const told = response.load ? loadHeaders(response.load, asked.request.headers) : {};
+  api.rate.replied();
+  const told = response.load ? loadHeaders(response.load, asked.request.headers, api.rate.perSecond()) : {};
   told[tookHeader] = Math.max(0, api.clock.nowMs() - sinceMs).toFixed(3);
   const asksTimes = asksAccount || asked.request.headers[accountHeader] === "timing";
   if (asksTimes) told[serverTimingHeader] = serverTiming(response.account.stages);
@@ -91,7 +92,8 @@ function replyAsItCame(
   { headerLength, body, crc32 }: WireForm,
   bodyMs: number,
 ): WireResponse {
-  const headers = load ? loadHeaders(load, asked.request.headers) : {};
+  api.rate.replied();
+  const headers = load ? loadHeaders(load, asked.request.headers, api.rate.perSecond()) : {};
   headers[tookHeader] = Math.max(0, api.clock.nowMs() - bodyMs).toFixed(3);
   headers["content-type"] = binaryType;
   headers[headerLengthHeader] = String(headerLength);
