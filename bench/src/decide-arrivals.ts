@@ -83,14 +83,24 @@ const settings = [
   [600_000, 400, 50],
 ] as const;
 
+/** What else a setting has, by its name in rows. */
+export interface ArrivalWorld {
+  readonly name?: string;
+  readonly more?: Partial<ReplaySetting>;
+  /** Positions of the settings that are replayed. Default: all. */
+  readonly settings?: readonly number[];
+}
+
 /** The rows of one trace, for this many draws of each random kind. */
 export async function arrivalRows(
   trace: Trace,
   kinds: readonly ArrivalKind[],
   draws: number,
+  { name, more = {}, settings: chosen }: ArrivalWorld = {},
 ): Promise<readonly ArrivalRow[]> {
   const rows: ArrivalRow[] = [];
-  for (const [requestBytes, localMs, roundTripMs] of settings) {
+  for (const [position, [requestBytes, localMs, roundTripMs]] of settings.entries()) {
+    if (chosen && !chosen.includes(position)) continue;
     for (const kind of kinds) {
       for (let draw = 0; draw < (kind.random ? draws : 1); draw++) {
         const arrivals = kind.instants(localMs, draw);
@@ -103,8 +113,10 @@ export async function arrivalRows(
           roundTripMs,
           arrivals,
           lengthMs,
+          ...more,
         };
-        rows.push(arrivalRow(setting, kind.name, await replayOffloader(setting)));
+        const row = name === undefined ? kind.name : `${name} ${kind.name}`;
+        rows.push(arrivalRow(setting, row, await replayOffloader(setting)));
       }
     }
   }
@@ -119,6 +131,8 @@ export function arrivalFigures(
   kinds: readonly ArrivalKind[],
 ): Readonly<Record<string, number>> {
   const busy = new Set(kinds.filter(({ load }) => load >= busiest).map(({ name }) => name));
+  // A row of a world is named after it and the kind.
+  const isBusy = ({ arrivals }: ArrivalRow): boolean => busy.has(arrivals.split(" ").at(-1) ?? "");
   const medians = (pick: (row: ArrivalRow) => number, of: readonly ArrivalRow[] = rows): number[] => {
     const byRow = new Map<string, number[]>();
     for (const row of of) {
@@ -136,15 +150,10 @@ export function arrivalFigures(
     worstAnswerBeyondLocal: worst(
       medians(
         (row) => row.beyondLocal,
-        rows.filter(({ arrivals }) => !busy.has(arrivals)),
+        rows.filter((row) => !isBusy(row)),
       ),
     ),
-    worstAnswerBeyondLocalBusy: worst(
-      medians(
-        (row) => row.beyondLocal,
-        rows.filter(({ arrivals }) => busy.has(arrivals)),
-      ),
-    ),
+    worstAnswerBeyondLocalBusy: worst(medians((row) => row.beyondLocal, rows.filter(isBusy))),
     secondRunRatio: worst(medians((row) => row.secondRunRatio)),
     inVainRatio: worst(medians((row) => row.inVainRatio)),
     ...meansVsOracle(rows),

@@ -29,6 +29,7 @@ const benches: Readonly<Record<string, () => Promise<Bench>>> = {
   serve: async () => (await import("./serve.ts")).bench,
   size: async () => (await import("./size.ts")).bench,
   soak: async () => (await import("./soak.ts")).bench,
+  tcp: async () => (await import("./tcp.ts")).bench,
   split: async () => (await import("./split.ts")).bench,
 };
 

@@ -3,7 +3,14 @@ import type { ReplayPolicy } from "./policy.ts";
 import { uploadMs } from "@longshore/lab";
 import { allLocal, allRemote } from "./fixed-endpoints.ts";
 import { oracle } from "./oracle.ts";
-import { arrivalsOf, replay, type ReplayResult, type ReplaySetting, resultOf } from "./replay.ts";
+import {
+  arrivalsOf,
+  replay,
+  type ReplayResult,
+  type ReplaySetting,
+  replyAfterMs,
+  resultOf,
+} from "./replay.ts";
 
 /** The result of one policy in one setting. */
 export interface PolicyRow {
@@ -59,11 +66,13 @@ export function comparePolicies(
 
 /** Each request as if it were alone in the world: the better of the run here and its upload on an empty link. No policy can reach it. */
 export function lowerBound(setting: ReplaySetting, local: ReplayResult): ReplayResult {
-  const { trace, requestBytes, localMs, serverMs, roundTripMs } = setting;
+  const { trace, requestBytes, localMs } = setting;
   const arrivedMs = arrivalsOf(setting);
-  const tookMs = local.tookMs.map((_, index) =>
-    Math.min(localMs, uploadMs(trace, arrivedMs[index] ?? 0, requestBytes) + serverMs + roundTripMs),
-  );
+  const tookMs = local.tookMs.map((_, index) => {
+    const atMs = arrivedMs[index] ?? 0;
+    const upMs = uploadMs(trace, atMs, requestBytes);
+    return Math.min(localMs, upMs + replyAfterMs(setting, atMs + upMs));
+  });
   return resultOf("lower bound", tookMs, { extraRatio: 0, inVainRatio: 0, remoteRatio: 0, probeRatio: 0 });
 }
 

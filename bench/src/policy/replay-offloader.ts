@@ -9,7 +9,7 @@ import { envelopeBytes } from "@longshore/core/internal";
 import { meetRoundTrip } from "./honest-sensor.ts";
 import { arrivalsOf, type ReplayResult, type ReplaySetting, resultOf } from "./replay.ts";
 import { constantTrace, packetBytes } from "@longshore/lab";
-import { offloadWorld, runScenarioOn } from "@longshore/lab";
+import { offloadWorld, runScenarioOn, type SimulatedEndpoint } from "@longshore/lab";
 import { plainModel, typicalInputs } from "@longshore/lab";
 
 /** The server of a replay takes as many at once as come. */
@@ -41,13 +41,19 @@ export interface Sides {
   afar: boolean;
 }
 
+/** Runs take as many times longer as it says at each moment. */
+function slowedBy<E extends SimulatedEndpoint>(endpoint: E, factor: () => number): E {
+  Object.defineProperty(endpoint.faults, "slowFactor", { get: factor });
+  return endpoint;
+}
+
 /** Plays the offloader through one setting of `replay`. Deterministic. */
 export async function replayOffloader(
   setting: ReplaySetting,
   limits: Limits = {},
   ran: Sides[] = [],
 ): Promise<ReplayResult> {
-  const { trace, requestBytes, localMs, serverMs, roundTripMs } = setting;
+  const { trace, requestBytes, localMs, serverMs, roundTripMs, roundTripAt, serverFactorAt } = setting;
   const lengthMs = setting.lengthMs ?? trace.lengthMs;
   const { model, deviceSpeed } = plainModel({
     bytes: requestBytes - envelopeBytes.up,
@@ -68,14 +74,18 @@ export async function replayOffloader(
         delayMs: roundTripMs / 2,
         traceOffsetMs: Math.ceil(aheadMs / trace.lengthMs) * trace.lengthMs - aheadMs,
         quantumMs: 0,
+        ...(setting.tcp ? { tcp: setting.tcp } : {}),
+        ...(roundTripAt ? { delayAtMs: (sinceMs) => roundTripAt(Math.max(0, sinceMs - aheadMs)) / 2 } : {}),
         envelope: { up: envelopeBytes.up, down: 0 },
       },
     ],
     seed: 1,
     logSpread: 0,
     // Of the bytes that the link carried, no client could tell them from uploads that were given up.
-    wrap: (one) => ({
-      ...one,
+    wrap: (one, clock) => ({
+      ...(serverFactorAt && one.info.id === "server"
+        ? slowedBy(one, () => serverFactorAt(Math.max(0, clock.nowMs() - aheadMs)))
+        : one),
       capabilities: {
         ...one.capabilities,
         async probe(bytes, call) {

@@ -3,7 +3,7 @@
  * share the device, and both are charged for what was started in vain. The network is packet opportunities and a fixed
  * round trip: no slow start, no loss. Time moves in ticks; instants inside a tick are exact.
  */
-import { packetBytes, packetsOf, type Trace } from "@longshore/lab";
+import { packetBytes, packetsOf, type TcpOptions, type Trace } from "@longshore/lab";
 import type { ReplayPolicy, RequestFacts, Sight } from "./policy.ts";
 
 /** One row of a replay. */
@@ -25,6 +25,18 @@ export interface ReplaySetting {
   readonly clogBytes?: number;
   /** Default 10 ms. */
   readonly tickMs?: number;
+  /** Service time over `serverMs` at each moment; default 1. */
+  readonly serverFactorAt?: (atMs: number) => number;
+  /** Round trip at each moment, in place of `roundTripMs`. */
+  readonly roundTripAt?: (atMs: number) => number;
+  /** Uploads of the offloader are sent by TCP, with slow start and this loss. Replayed policies never are. */
+  readonly tcp?: TcpOptions;
+}
+
+/** From the delivery of an upload until its reply is here. */
+export function replyAfterMs(setting: ReplaySetting, deliveredMs: number): number {
+  const tripMs = setting.roundTripAt?.(deliveredMs) ?? setting.roundTripMs;
+  return tripMs + setting.serverMs * (setting.serverFactorAt?.(deliveredMs + tripMs / 2) ?? 1);
 }
 
 /** The result of a replay. Times in milliseconds. */
@@ -85,6 +97,8 @@ export function replay(setting: ReplaySetting, policy: ReplayPolicy): ReplayResu
   let inVain = 0;
   let remote = 0;
   let done = 0;
+  /** Acknowledgements keep their order. */
+  let lastNoteMs = -Infinity;
   /** Before these instants no request ends, and no back-up starts: no need to look at each. */
   let nextEndMs = Infinity;
   let nextBackupMs = Infinity;
@@ -100,7 +114,8 @@ export function replay(setting: ReplaySetting, policy: ReplayPolicy): ReplayResu
       replyAtMs(bytes) {
         const queued = alone ? 0 : uploads.reduce((sum, one) => sum + one.due - one.delivered, 0);
         const from = alone ? trace.positionAt(nowMs) : Math.max(position, trace.positionAt(nowMs));
-        return trace.instantOf(from + queued + packetsOf(bytes)) + roundTripMs + serverMs;
+        const deliveredMs = trace.instantOf(from + queued + packetsOf(bytes));
+        return deliveredMs + replyAfterMs(setting, deliveredMs);
       },
     },
   });
@@ -146,12 +161,13 @@ export function replay(setting: ReplaySetting, policy: ReplayPolicy): ReplayResu
   function deliver(upload: Upload, count: number, atMs: number): void {
     upload.delivered += count;
     if (upload.id < 0) probePackets += count;
-    if (!upload.cancelled)
-      acknowledgements.push({ atMs: atMs + roundTripMs, upload, packets: upload.delivered });
+    const tripMs = setting.roundTripAt?.(atMs) ?? roundTripMs;
+    lastNoteMs = Math.max(lastNoteMs, atMs + tripMs);
+    if (!upload.cancelled) acknowledgements.push({ atMs: lastNoteMs, upload, packets: upload.delivered });
     if (upload.delivered >= upload.packets) {
       const request = live.find((one) => one.upload === upload);
       if (!request) return;
-      request.replyMs = atMs + roundTripMs + serverMs;
+      request.replyMs = atMs + replyAfterMs(setting, atMs);
       nextEndMs = Math.min(nextEndMs, request.replyMs);
     }
   }

@@ -6,6 +6,7 @@
 import { type Clock, LongshoreError, type Random } from "@longshore/core";
 import { abortError, acknowledgeStep, type Direction } from "@longshore/core/internal";
 import { packetBytes, packetsOf, type Trace } from "../trace/index.ts";
+import { TcpSender } from "./tcp-sender.ts";
 
 /** The parts of a link. */
 export interface EmulatedLinkParts {
@@ -23,7 +24,20 @@ export interface EmulatedLinkParts {
   readonly quantumMs?: number;
   /** The bytes that a cancelled transfer leaves in buffers, to be carried to no receiver; default 64 kB. */
   readonly clogBytes?: number;
+  /** Bodies away from this endpoint are sent by TCP (`TcpSender`). Default: packets wait for the link alone. */
+  readonly tcp?: TcpOptions;
+  /** One-way delay at each moment, in milliseconds since the link began; in place of `delayMs` and `jitterMs`. */
+  readonly delayAtMs?: (sinceMs: number) => number;
 }
+
+/** What TCP meets on a link. */
+export interface TcpOptions {
+  /** Share of packets that are lost; default none. */
+  readonly lossRatio?: number;
+}
+
+/** An idle connection is kept for so long, in milliseconds. */
+const keptMs = 4000;
 
 /** The callbacks of a sender. */
 export interface CarryOptions {
@@ -83,6 +97,9 @@ export function emulatedLink(parts: EmulatedLinkParts): EmulatedLink {
   } = parts;
   const beganMs = clock.nowMs();
   let isCut = false;
+  const { delayAtMs, tcp } = parts;
+  const wayMs = (): number =>
+    delayAtMs ? delayAtMs(clock.nowMs() - beganMs) : delayMs + random.next() * jitterMs;
 
   function side(trace: Trace) {
     const queue: Transfer[] = [];
@@ -130,7 +147,7 @@ export function emulatedLink(parts: EmulatedLinkParts): EmulatedLink {
 
     function send(transfer: Transfer): void {
       const { passed, bytes } = transfer;
-      const landsMs = Math.max(lastLandingMs, clock.nowMs() + delayMs + random.next() * jitterMs);
+      const landsMs = Math.max(lastLandingMs, clock.nowMs() + wayMs());
       lastLandingMs = landsMs;
       clock.timer(landsMs - clock.nowMs(), () => transfer.landed(Math.min(passed, bytes), passed >= bytes));
     }
@@ -169,13 +186,59 @@ export function emulatedLink(parts: EmulatedLinkParts): EmulatedLink {
           traceMs < free
             ? position + packetsOf(before + bytes)
             : trace.positionAt(traceMs) + packetsOf(bytes);
-        return trace.instantOf(end) + beganMs - traceOffsetMs + delayMs + jitterMs / 2;
+        return (
+          trace.instantOf(end) +
+          beganMs -
+          traceOffsetMs +
+          (delayAtMs?.(fromMs - beganMs) ?? delayMs + jitterMs / 2)
+        );
       },
       carried: () => carried,
     };
   }
 
   const sides = { up: side(parts.up), down: side(parts.down) };
+  const connections = tcp && tcpConnections(tcp);
+
+  /** Connections away from here: the one that was used last is used next, a new one takes a round trip to make. */
+  function tcpConnections({ lossRatio = 0 }: TcpOptions) {
+    const free: TcpSender[] = [];
+    const path = {
+      clock,
+      get backMs() {
+        return wayMs();
+      },
+      lost: () => lossRatio > 0 && random.next() < lossRatio,
+      send(bytes: number, landed: () => void) {
+        sides.up.add({ bytes, due: bytes, passed: 0, cancelled: false, fromMs: 0, landed });
+      },
+    };
+    return {
+      /** Sends a body like a transfer of its own; disposed, it sends nothing more and its connection is closed. */
+      send(bytes: number, landed: Transfer["landed"]): Disposable {
+        while (free.length > 0 && (free.at(-1)?.idleMs() ?? 0) > keptMs) free.pop();
+        const kept = free.pop();
+        const sender = kept ?? new TcpSender(path);
+        let sending: Disposable | undefined;
+        const begin = (): void => {
+          sending = sender.send(
+            bytes,
+            (total) => landed(total, total >= bytes),
+            () => free.push(sender),
+          );
+        };
+        const opening = kept ? undefined : clock.timer(2 * wayMs(), begin);
+        if (kept) begin();
+        return {
+          [Symbol.dispose]() {
+            opening?.[Symbol.dispose]();
+            sending?.[Symbol.dispose]();
+          },
+        };
+      },
+    };
+  }
+
   return {
     carry(bytes, direction, options = {}) {
       const { abort, arrived, acknowledged, stepBytes = acknowledgeStep(bytes) } = options;
@@ -217,8 +280,12 @@ export function emulatedLink(parts: EmulatedLinkParts): EmulatedLink {
             resolve();
           },
         };
+        let sending: Disposable | undefined;
         const onAbort = (): void => {
-          sides[direction].cancel(transfer);
+          if (sending) {
+            transfer.cancelled = true;
+            sending[Symbol.dispose]();
+          } else sides[direction].cancel(transfer);
           reject(
             abort
               ? abortError(abort, "transport")
@@ -226,7 +293,8 @@ export function emulatedLink(parts: EmulatedLinkParts): EmulatedLink {
           );
         };
         abort?.addEventListener("abort", onAbort, { once: true });
-        sides[direction].add(transfer);
+        if (connections && direction === "up") sending = connections.send(transfer.due, transfer.landed);
+        else sides[direction].add(transfer);
       });
     },
     cut() {

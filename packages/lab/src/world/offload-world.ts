@@ -19,7 +19,7 @@ import {
   standardPolicy,
 } from "@longshore/core";
 import { type LinkHint, radios } from "@longshore/core/internal";
-import { emulatedLink, type EmulatedLink } from "../link/index.ts";
+import { emulatedLink, type EmulatedLink, type TcpOptions } from "../link/index.ts";
 import type { Trace } from "../trace/index.ts";
 import { fifoSlots, type Slots, stepSlots } from "../slots/index.ts";
 import { type FixedPlan, followPlan } from "./fixed-plan.ts";
@@ -67,6 +67,8 @@ export interface WorldEndpoint {
   readonly traceOffsetMs?: number;
   /** See `EmulatedLinkParts`. */
   readonly quantumMs?: number;
+  readonly tcp?: TcpOptions;
+  readonly delayAtMs?: (sinceMs: number) => number;
   /** The device's hint about the link before it is used; default none. */
   readonly hint?: LinkHint;
 }
