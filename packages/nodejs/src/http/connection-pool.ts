@@ -1,10 +1,11 @@
 import { isIP } from "node:net";
 import type { Call, WireResponse } from "@longshore/core";
 import { abortError, type Connecting, whenAborted } from "@longshore/core/internal";
-import { buildConnector } from "undici";
+import type { buildConnector } from "undici";
 import { Http1Connection, type Http1Parts } from "./connection.ts";
 import { HttpExchange, type ExchangeLimits, type Outgoing } from "./exchange.ts";
 import { unreachable } from "./failure.ts";
+import { loadUndici } from "./load-undici.ts";
 
 /** Where the connections of a pool lead, and how many there are. */
 export interface ConnectionPoolOptions extends ExchangeLimits {
@@ -29,7 +30,7 @@ export class ConnectionPool {
     this.#options = options;
     this.#parts = {
       origin: options.address,
-      connector: buildConnector({ ...options.connector, timeout: 0 }),
+      connector: loadUndici().buildConnector({ ...options.connector, timeout: 0 }),
       keepAliveMs: options.keepAliveMs,
       clock: options.clock,
       made: (tookMs) => {

@@ -1,7 +1,8 @@
 import type { Socket } from "node:net";
 import type { Clock, LongshoreError } from "@longshore/core";
-import { type buildConnector, Client } from "undici";
+import type { buildConnector, Client } from "undici";
 import type { HttpExchange } from "./exchange.ts";
+import { loadUndici } from "./load-undici.ts";
 
 /** The callbacks between the owner of connections and a connection. */
 export interface Http1Parts {
@@ -34,7 +35,7 @@ export class Http1Connection {
 
   constructor(parts: Http1Parts) {
     this.#parts = parts;
-    this.#client = new Client(parts.origin, {
+    this.#client = new (loadUndici().Client)(parts.origin, {
       pipelining: 1,
       connect: this.#connect,
       keepAliveTimeout: parts.keepAliveMs,

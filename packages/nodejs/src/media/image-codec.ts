@@ -7,7 +7,7 @@ import {
   type Tensor,
 } from "@longshore/core";
 import { encodedAs, codingMismatch, splitElements, statedCount } from "@longshore/core/internal";
-import { imageFormat, openImage, openPixels, prepareSharp, written } from "./sharp-image.ts";
+import { imageFormat, openImage, openPixels, written } from "./sharp-image.ts";
 
 /** The longest side that each format can hold. */
 const longestSide = { jpeg: 65_535, webp: 16_383 } as const;
@@ -101,7 +101,6 @@ function imageCodec(id: string, format: Format, quality: number, maxBytes: numbe
       `codec ${format}: quality is ${quality}; allowed is a whole number from 1 to 100`,
     );
   }
-  prepareSharp();
   return {
     id,
     lossless: false,

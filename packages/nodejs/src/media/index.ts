@@ -1,7 +1,6 @@
 import type { Transform } from "@longshore/engine";
 import { decodeImage } from "./decode-image.ts";
 import { encodeImage } from "./encode-image.ts";
-import { prepareSharp } from "./sharp-image.ts";
 
 export { jpegCodec, webpCodec } from "./image-codec.ts";
 
@@ -16,6 +15,5 @@ export { jpegCodec, webpCodec } from "./image-codec.ts";
  * ```
  */
 export function mediaTransforms(): readonly Transform<unknown>[] {
-  prepareSharp();
   return [decodeImage, encodeImage];
 }

@@ -1,4 +1,6 @@
-import sharp, { type Sharp } from "sharp";
+import { createRequire } from "node:module";
+import type sharp from "sharp";
+import type { Sharp, SharpOptions } from "sharp";
 
 /** File formats of images that are read and written. All others, SVG among them, would open more code than is needed. */
 export type ImageFormat = "jpeg" | "png" | "webp";
@@ -15,23 +17,29 @@ export function imageFormat(bytes: Uint8Array): ImageFormat | undefined {
   return undefined;
 }
 
+const load = createRequire(import.meta.url);
+
 /**
- * Sets the library up for many small images: one thread for each (they already run side by side in the thread pool) and no
- * cache of operations, since no request repeats another. It holds for the whole process; repeating it changes nothing.
+ * The library, loaded with its native code at the first image: many servers never see one. It is set up for many small images:
+ * one thread for each (they already run side by side in the thread pool) and no cache of operations, since no request repeats
+ * another. Both settings hold for the whole process; repeating them changes nothing.
  */
-export function prepareSharp(): void {
-  sharp.concurrency(1);
-  sharp.cache(false);
+export function loadSharp(): (bytes: Uint8Array, options: SharpOptions) => Sharp {
+  // A CommonJS module is its default export.
+  const library = load("sharp") as typeof sharp;
+  library.concurrency(1);
+  library.cache(false);
+  return library;
 }
 
 /** Opens a file; it fails when broken or larger than `maxPixels`. Warnings that cameras cause are let pass. */
 export function openImage(bytes: Uint8Array, maxPixels: number): Sharp {
-  return sharp(bytes, { failOn: "error", limitInputPixels: maxPixels, sequentialRead: true });
+  return loadSharp()(bytes, { failOn: "error", limitInputPixels: maxPixels, sequentialRead: true });
 }
 
 /** Opens pixels in memory, interleaved. */
 export function openPixels(data: Uint8Array, height: number, width: number, channels: 1 | 2 | 3 | 4): Sharp {
-  return sharp(data, { raw: { width, height, channels }, limitInputPixels: false });
+  return loadSharp()(data, { raw: { width, height, channels }, limitInputPixels: false });
 }
 
 /** Writes in the given format. `quality` (1 to 100) is for jpeg and webp; png is without loss. */
