@@ -24,13 +24,14 @@ interface Port {
 export async function upstream(
   infer: Infer,
   inputs: readonly Port[] = [{ name: "x", datatype: "FP32", shape: [-1] }],
+  outputs: readonly Port[] = [{ name: "y", datatype: "FP32", shape: [-1] }],
 ): Promise<string> {
   const metadata = {
     name: "sum",
     versions: ["1"],
     platform: "planted",
     inputs,
-    outputs: [{ name: "y", datatype: "FP32", shape: [-1] }],
+    outputs,
   };
   const server: Server = createServer((request, response) => {
     if (request.method === "POST" && request.url?.endsWith("/infer")) {
