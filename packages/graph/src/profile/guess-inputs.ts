@@ -30,32 +30,38 @@ const pasts: readonly number[] = [0, 4, 1, 0, 8, 0, 1, 0, 16, 0, 1, 0];
 
 /**
  * Seeded inputs for a model. `guess` (0 to `guesses - 1`) picks another choice of sizes. The same seed and guess give the
- * same inputs.
+ * same inputs. `rows` is the size of a batch that varies.
  */
-export function guessInputs(split: SplitGraph, seed: number, guess = 0): Tensors {
+export function guessInputs(split: SplitGraph, seed: number, guess = 0, rows = 1): Tensors {
   const random = seededRandom(seed);
   const sizes = new Map<string, number>();
   const inputs = split.inputs.map((input) => {
-    const shape = guessShape(input, guess, sizes);
+    const shape = guessShape(input, guess, sizes, rows);
     const spec = specOf(split, input.name);
     return guessTensor(split, input.name, spec?.datatype ?? "FP32", shape, random);
   });
   return new Map(inputs.map((input) => [input.spec.name, input]));
 }
 
-function guessShape(input: ValueInfoProto, guess: number, sizes: Map<string, number>): readonly number[] {
+function guessShape(
+  input: ValueInfoProto,
+  guess: number,
+  sizes: Map<string, number>,
+  rows: number,
+): readonly number[] {
   const type = input.type?.value;
   const dims = type?.case === "tensorType" ? (type.value.shape?.dim ?? []) : [];
   const fixed = dims.map(({ value }) => value.case === "dimValue" && value.value > 0n);
   const last = dims[3]?.value;
   const channelsLast = dims.length === 4 && last?.case === "dimValue" && last.value <= 4n && !fixed[1];
-  const at = (axis: number): Standing => ({ axis, rank: dims.length, channelsLast });
+  const at = (axis: number): Standing => ({ axis, rank: dims.length, channelsLast, rows });
   return dims.map(({ value }, axis) => {
     // A size of 0 means "none yet" in one file and "it varies" in another.
     const none = value.case === "dimValue" && value.value === 0n;
     if (none && guess % 2 === 1) return 0;
     // A size that varies between fixed ones (states of recurrent layers) is the batch.
-    if (!fixed[axis] && axis > 0 && fixed[axis - 1] && fixed[axis + 1] && value.case !== "dimParam") return 1;
+    if (!fixed[axis] && axis > 0 && fixed[axis - 1] && fixed[axis + 1] && value.case !== "dimParam")
+      return rows;
     if (value.case === "dimValue" && value.value > 0n) return Number(value.value);
     if (none && dims.length > 1) return 0;
     const name = value.case === "dimParam" ? value.value : "";
@@ -70,11 +76,12 @@ function guessShape(input: ValueInfoProto, guess: number, sizes: Map<string, num
   });
 }
 
-/** Where a size stands: its axis, among how many, and whether the image's channels come last. */
+/** Where a size stands: its axis, among how many, whether the image's channels come last, and the size of a batch. */
 interface Standing {
   readonly axis: number;
   readonly rank: number;
   readonly channelsLast: boolean;
+  readonly rows: number;
 }
 
 function named(name: string, standing: Standing, guess: number, sizes: Map<string, number>): number {
@@ -85,14 +92,14 @@ function named(name: string, standing: Standing, guess: number, sizes: Map<strin
   return size;
 }
 
-function guessSize(name: string, { axis, rank, channelsLast }: Standing, guess: number): number {
+function guessSize(name: string, { axis, rank, channelsLast, rows }: Standing, guess: number): number {
   const from = (list: readonly number[]): number => list[guess % list.length] ?? 1;
   if (/past|cache/.test(name)) return from(pasts);
-  if (/batch|^n$|^b$|^bs$/.test(name)) return 1;
+  if (/batch|^n$|^b$|^bs$/.test(name)) return rows;
   if (/seq|len|time|frames?|tokens?|samples?|^s$|^t$|^l$/.test(name)) return from(lengths);
   if (/chan|^c$/.test(name)) return guess % 2 === 0 ? 3 : 1;
   if (/height|width|^h$|^w$/.test(name)) return from(spatial);
-  if (axis === 0 && rank > 1) return 1;
+  if (axis === 0 && rank > 1) return rows;
   if (rank === 4) return axis === 1 && !channelsLast ? (guess % 2 === 0 ? 3 : 1) : from(spatial);
   if (rank === 1) return axis === 0 && guess % 3 !== 2 ? 1 : from(others);
   return axis === 1 ? from(lengths) : from(others);

@@ -22,5 +22,6 @@ export {
   findInputs,
   type SplitCheck,
   splitsRight,
+  findRowInputs,
   verifySplit,
 } from "./verify-split.ts";

@@ -1,4 +1,4 @@
-import { endCut, float32Tensor, float32View, startCut, tensorsOf } from "@longshore/core";
+import { endCut, float32Tensor, float32View, seededRandom, startCut, tensorsOf } from "@longshore/core";
 import type { Runtime } from "@longshore/engine";
 import { describe, expect, it } from "vitest";
 import { present } from "../../test/present.ts";
@@ -11,6 +11,7 @@ import {
   artifactOfModel,
   type CutCheck,
   findInputs,
+  findRowInputs,
   guessInputs,
   promising,
   singleTolerance,
@@ -99,6 +100,67 @@ describe("head then tail equals the whole", () => {
       const answer = await run(second, endCut, await run(first, second, await run(startCut, first, inputs)));
       expect(worstDifference(answer, whole)).toBeLessThanOrEqual(1);
     }
+  });
+});
+
+/** A classifier that averages the labels of the three nearest of 20 points, as converters of k-nearest-neighbour classifiers write it. */
+function nearestNeighbours(): Uint8Array {
+  const build = graphBuilder();
+  const random = seededRandom(7);
+  const x = build.input("x", "FP32", ["rows", 4]);
+  const points = build.weights(
+    "points",
+    "FP32",
+    [20, 4],
+    Float32Array.from({ length: 80 }, () => random.next()),
+  );
+  const labels = build.weights(
+    "labels",
+    "INT64",
+    [20],
+    BigInt64Array.from({ length: 20 }, (_, at) => BigInt(at % 3)),
+  );
+  const k = build.weights("k", "INT64", [1], BigInt64Array.of(3n));
+  const second = build.weights("second", "INT64", [1], BigInt64Array.of(1n));
+  const shape = build.weights("shape", "INT64", [2], BigInt64Array.of(-1n, 3n));
+  const apart = build.node("Sub", [build.node("Unsqueeze", [x, second]), points]);
+  const distances = build.node("ReduceSumSquare", [apart], {
+    attributes: { axes: { ints: [2] }, keepdims: { int: 0 } },
+  });
+  build.node("TopK", [distances, k], { attributes: { largest: { int: 0 } }, outputs: ["near", "indices"] });
+  const of = build.node("ArrayFeatureExtractor", [labels, "indices"], {
+    domain: "ai.onnx.ml",
+    outputs: ["found"],
+  });
+  const votes = build.node("Cast", [build.node("Reshape", [of, shape])], { attributes: { to: { int: 1 } } });
+  const y = build.node("ReduceMean", [votes], {
+    attributes: { axes: { ints: [1] }, keepdims: { int: 0 } },
+    outputs: ["y"],
+  });
+  build.output(y, "FP32", ["rows"]);
+  return writeModel(build.model({ name: "nearest", domains: { "ai.onnx.ml": 1 } }));
+}
+
+describe("any number of rows", () => {
+  it("splits nearest neighbours right, at every cut", async () => {
+    const graph = opened(nearestNeighbours());
+    const runtime = ortRuntime();
+    const several = await findRowInputs(graph, runtime, [1, 2, 3, 7], call);
+    expect(several.map(({ rows }) => rows)).toEqual([1, 2, 3, 7]);
+    const cuts = graph.table.cuts.map((cut) => cut.id);
+    const inputs = several.map((one) => one.inputs);
+    const check = await verifySplit({ graph, runtime, cuts, inputs }, call);
+    expect(check.cuts.filter(({ failure }) => failure !== undefined)).toEqual([]);
+    expect(check.cuts.length).toBeGreaterThan(5);
+    expect(check.worst).toBeLessThanOrEqual(1);
+  });
+
+  it("is tried only where it varies", async () => {
+    const build = graphBuilder();
+    const x = build.input("x", "FP32", [1, 4]);
+    build.output(build.node("Neg", [build.node("Relu", [x])], { outputs: ["y"] }), "FP32", [1, 4]);
+    const graph = opened(writeModel(build.model({ name: "one" })));
+    expect(await findRowInputs(graph, ortRuntime(), [2, 3], call)).toEqual([]);
   });
 });
 

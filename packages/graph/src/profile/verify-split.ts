@@ -195,3 +195,43 @@ export async function findInputs(
     { cause: refusal },
   );
 }
+
+/**
+ * Seeded inputs of several numbers of rows that the model accepts on a runtime: one for each number that it takes. None for a model whose
+ * batch does not vary.
+ */
+export async function findRowInputs(
+  graph: OpenGraph,
+  runtime: Runtime,
+  rows: readonly number[],
+  call: Call,
+): Promise<readonly { readonly rows: number; readonly inputs: Tensors }[]> {
+  const session = await runtime.load(segmentArtifact(graph, startCut, endCut), {}, call);
+  const accepted = async (inputs: Tensors): Promise<boolean> => {
+    try {
+      await session.run(inputs, names(graph), call);
+      return true;
+    } catch (thrown) {
+      if (call.abort.aborted) throw thrown;
+      // Other sizes of the further axes may suit it, or no other number of rows.
+      return false;
+    }
+  };
+  const shapesOf = (inputs: Tensors): string =>
+    JSON.stringify([...inputs.values()].map(({ spec }) => spec.shape));
+  try {
+    const found: { readonly rows: number; readonly inputs: Tensors }[] = [];
+    for (const count of rows) {
+      for (let guess = 0; guess < guesses; guess++) {
+        const inputs = guessInputs(graph.split, count, guess, count);
+        if (count !== 1 && shapesOf(inputs) === shapesOf(guessInputs(graph.split, 1, guess))) break;
+        if (!(await accepted(inputs))) continue;
+        found.push({ rows: count, inputs });
+        break;
+      }
+    }
+    return found;
+  } finally {
+    await session.release();
+  }
+}

@@ -83,7 +83,11 @@ export function defineModels({ program, action, io }: Defining): void {
         .argument("<model>", "an .onnx file, or as for infer")
         .option("--cut <id>", "cut to write or verify; default: all of the frontier")
         .option("--out <folder>", "write head.onnx and tail.onnx there")
-        .option("--verify", "run head then tail against the whole on seeded inputs", false)
+        .option(
+          "--verify",
+          "run head then tail against the whole on seeded inputs, also with several rows if the batch varies",
+          false,
+        )
         .option("--inputs <n>", "how many inputs to verify with", number("inputs", 1), 5)
         .option(
           "-i, --input <name=file>",

@@ -6,6 +6,7 @@ import {
   type CutSketch,
   type CutTable,
   findInputs,
+  findRowInputs,
   guessInputs,
   promising,
   signatureOf,
@@ -200,6 +201,9 @@ async function write(
   return 0;
 }
 
+/** Numbers of rows that a batch that varies is tried with, besides 1. */
+const triedRows: readonly number[] = [2, 3, 7];
+
 async function verify(
   { graph, path }: OpenedFile,
   chosen: readonly CutSketch[],
@@ -211,7 +215,12 @@ async function verify(
   const runtime = onnxRuntime();
   try {
     const seeds = Array.from({ length: options.inputs ?? 5 }, (_, index) => index + 1);
-    const inputs = given ?? (await findInputs(graph, runtime, seeds, call));
+    const several = given ? [] : await findRowInputs(graph, runtime, triedRows, call);
+    const inputs = given ?? [
+      ...(await findInputs(graph, runtime, seeds, call)),
+      ...several.map((one) => one.inputs),
+    ];
+    const rows = several.length === 0 ? "" : ` (also with ${several.map((one) => one.rows).join(", ")} rows)`;
     let done = 0;
     const check = await verifySplit(
       {
@@ -231,6 +240,7 @@ async function verify(
         JSON.stringify({
           model: path,
           inputs: check.inputs,
+          rows: given ? [] : [1, ...several.map((one) => one.rows)],
           worst: Number.isFinite(check.worst) ? check.worst : null,
           equal,
           repeatable: !drawn,
@@ -255,7 +265,7 @@ async function verify(
         return 1;
       }
       io.out(
-        `${check.cuts.length} ${check.cuts.length === 1 ? "cut" : "cuts"}, ${check.inputs} inputs: head then tail ${equal ? "equals" : "DIFFERS FROM"} the whole${equal && rounded.length > 0 ? " but for rounding" : ""} (worst ${check.worst.toPrecision(3)} of the allowed ${toleranceText(check.tolerance)})`,
+        `${check.cuts.length} ${check.cuts.length === 1 ? "cut" : "cuts"}, ${check.inputs} inputs${rows}: head then tail ${equal ? "equals" : "DIFFERS FROM"} the whole${equal && rounded.length > 0 ? " but for rounding" : ""} (worst ${check.worst.toPrecision(3)} of the allowed ${toleranceText(check.tolerance)})`,
       );
       if (equal && rounded.length > 0) {
         const unfused = Math.max(...rounded.map(({ worstUnfused = Infinity }) => worstUnfused));
