@@ -94,7 +94,8 @@ export const classicRules: ShapeRules = {
     if (!data) return [];
     // Runtimes take as many columns as there are indices over all of their axes.
     const indices = node.tensor(1)?.shape;
-    const count = !indices || indices.includes(-1) ? -1 : indices.reduce((product, size) => product * size, 1);
+    const count =
+      !indices || indices.includes(-1) ? -1 : indices.reduce((product, size) => product * size, 1);
     if (!data.shape) return [tensorType(data.element, undefined)];
     return [
       tensorType(data.element, data.shape.length === 1 ? [1, count] : [...data.shape.slice(0, -1), count]),
