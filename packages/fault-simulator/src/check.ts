@@ -1,7 +1,7 @@
 import { reasons } from "@longshore/core";
 import { expectedSum } from "./models.ts";
 import type { RequestEnd } from "./app.ts";
-import type { Disturbance, WorldRun } from "./world.ts";
+import { type Disturbance, unloadedModel, type WorldRun } from "./world.ts";
 import { permitted, type ServerSpec } from "./world-spec.ts";
 
 /** A promise that the system broke. */
@@ -146,9 +146,12 @@ function alive(run: WorldRun): Violation[] {
     const halfMs = request.deadlineMs / 2;
     if (halfMs < leastHalfMs || outcome.step) return [];
     const [fromMs, untilMs] = [askedMs + halfMs, askedMs + request.deadlineMs];
-    const whole = run.spec.servers.find((server) => couldAnswer(run, outcome, server, fromMs, untilMs));
+    const unknown = reason === "unknown-model" || reason === "unknown-version";
+    const whole = run.spec.servers.find(
+      (server) =>
+        couldAnswer(run, outcome, server, fromMs, untilMs) && !(unknown && wasUnloaded(run, outcome, server)),
+    );
     const own = run.spec.apps.find(({ name }) => name === app);
-    if ((reason === "unknown-model" || reason === "unknown-version") && wasUnloaded(run, outcome)) return [];
     const here = request.alias === undefined && own?.models.includes(request.model);
     if (!whole && !here) return [];
     const text = `failed with ${reason} (${outcome.message}) ${Math.round(outcome.doneMs - askedMs)} ms after it was asked, though ${whole?.name ?? "its own device"} was whole from ${Math.round(fromMs)} to ${Math.round(untilMs)} ms`;
@@ -156,11 +159,18 @@ function alive(run: WorldRun): Violation[] {
   });
 }
 
-/** Whether an operator had unloaded the model somewhere meanwhile: that it comes back, no endpoint can know. */
-function wasUnloaded({ disturbances }: WorldRun, { askedMs, doneMs }: RequestEnd): boolean {
-  return disturbances.some(
-    ({ kind, fromMs, untilMs }) =>
-      (kind === "unload" || kind === "replace-model") && fromMs <= doneMs && untilMs + unloadedMs >= askedMs,
+/** Whether an operator had unloaded the model of a request at a server meanwhile: that it comes back, no endpoint can know. */
+function wasUnloaded(
+  { disturbances }: WorldRun,
+  { request, askedMs, doneMs }: RequestEnd,
+  { name }: ServerSpec,
+): boolean {
+  return (
+    request.model === unloadedModel &&
+    disturbances.some(
+      ({ kind, machine, fromMs, untilMs }) =>
+        kind === "unload" && machine === name && fromMs <= doneMs && untilMs + unloadedMs >= askedMs,
+    )
   );
 }
 

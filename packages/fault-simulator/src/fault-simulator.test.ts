@@ -58,6 +58,12 @@ const fixedCases: readonly (readonly [string, number, readonly Fault[]])[] = [
   ],
   ["requests that come before the first server of the directory wait for it", 69, []],
   ["a request without a deadline ends where nothing known can run its model", 16_776_920, []],
+  ["a request that only a server still to join may take waits for it", 417, []],
+  [
+    "a model's description with a flipped bit is asked for again",
+    42,
+    [{ kind: "flip-reply", machine: "server-1", atMs: 4020, forMs: 3328, amount: 0, ratio: 1 }],
+  ],
   [
     "a request whose replies were lost is sent to the same silent gateway again",
     11,

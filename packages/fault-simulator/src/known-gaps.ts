@@ -11,14 +11,7 @@ export interface KnownGap {
 }
 
 /** Delete an entry with the change that mends it: seeds that meet it fail from then on. */
-export const knownGaps: readonly KnownGap[] = [
-  {
-    name: "denied before the directory names the permitted server",
-    check: "liveness",
-    text: /failed with policy-denied/,
-    why: "Where the only server that rules allow is not in the directory yet, nothing tells that it will be.",
-  },
-];
+export const knownGaps: readonly KnownGap[] = [];
 
 /** The gap that a violation belongs to; undefined for what must not happen. */
 export function gapOf({ check, text }: Violation): KnownGap | undefined {

@@ -60,6 +60,8 @@ const shortRestMs = 3000;
 const longRestMs = 130_000;
 /** One seed in this many rests for long. */
 const longRestEvery = 16;
+/** The model that the fault `unload` takes from a server. */
+export const unloadedModel: ModelName = "sum";
 /** How long a stopped machine has, in milliseconds. */
 const graceMs = 5000;
 
@@ -462,11 +464,11 @@ class World {
         const { models } = slot.started ?? {};
         if (!models) return;
         const disturbance = this.#disturb(fault);
-        void models.unload("sum");
+        void models.unload(unloadedModel);
         later(forMs, () => {
           const anew = this.#slots.get(name) !== slot;
           if (anew || own.state === "dead") over(disturbance);
-          else void models.load("sum").then(() => over(disturbance));
+          else void models.load(unloadedModel).then(() => over(disturbance));
         });
         return;
       }

@@ -282,6 +282,7 @@ export function unionOf(first: Directory | undefined, second: Directory | undefi
       return {
         entries: [...a.entries, ...b.entries.filter(({ id }) => !ids.has(id))],
         ageMs: Math.max(a.ageMs, b.ageMs),
+        ...((a.settling ?? b.settling) ? { settling: true } : {}),
         ...(problem === undefined ? {} : { problem }),
         ...(because === undefined ? {} : { refused: { count, because } }),
       };

@@ -112,7 +112,11 @@ function policyFrom(settled: Settled): Policy | undefined {
 function livePolicy(live: LiveSettings): Policy {
   let now = policyFrom(live.now()) ?? standardPolicy();
   live.follow((next) => void (now = policyFrom(next) ?? standardPolicy()));
-  return { ignoresEndpoint: true, decide: (facts) => now.decide(facts) };
+  return {
+    ignoresEndpoint: true,
+    mayLeave: (dataClass, tenant) => now.mayLeave?.(dataClass, tenant) !== false,
+    decide: (facts) => now.decide(facts),
+  };
 }
 
 /** Where data may go; nothing without a file, and the built-in policy then holds. */

@@ -3,7 +3,7 @@ export { zoneRemoves } from "./filter/zone.ts";
 export { legKey } from "./leg-key.ts";
 export { latestOf, waitsFor } from "./legs.ts";
 export { makePlan } from "./make-plan.ts";
-export { noEndpoint } from "./no-endpoint.ts";
+export { isRuled, noEndpoint } from "./no-endpoint.ts";
 export { numbered } from "./numbered.ts";
 export { envelopeBytes } from "./options.ts";
 export { planScratch } from "./plan-scratch.ts";

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { TrustLevel, ZoneId } from "../../words/base/index.ts";
 import { type Policy, standardPolicy, tablePolicy } from "./policy.ts";
+import { rulePolicy } from "./rule-policy.ts";
 
 function goes(policy: Policy, dataClass: string, zone: ZoneId, trust: TrustLevel): boolean | string {
   const decision = policy.decide({
@@ -57,4 +58,22 @@ it("a policy with a misspelt level of trust lets nothing off the device", () => 
     tenant: "local",
   } as const;
   expect(policy.decide({ ...where, reveals: "input" }).allow).toBe(false);
+});
+
+it("says of which classes no endpoint may get data, whatever its zone and trust", () => {
+  const table = tablePolicy({
+    eu: { zones: ["eu"], leastTrust: "none" },
+    own: { zones: ["device"], leastTrust: "none" },
+  });
+  expect(["eu", "own", "misspelt"].map((one) => table.mayLeave?.(one, "acme"))).toEqual([true, false, false]);
+  const rules = rulePolicy(
+    [{ classes: ["eu"], tenants: ["acme"], zones: ["eu"], leastTrust: "none", where: "f:1" }],
+    "f",
+  );
+  const asked = [
+    ["eu", "acme"],
+    ["eu", "other"],
+    ["own", "acme"],
+  ] as const;
+  expect(asked.map(([one, tenant]) => rules.mayLeave?.(one, tenant))).toEqual([true, false, false]);
 });

@@ -26,6 +26,11 @@ export interface Policy {
    * share them. Default false.
    */
   readonly ignoresEndpoint?: boolean;
+  /**
+   * Whether any endpoint but the caller's own machine may process data of a class, whatever its zone and trust. A request that no known
+   * endpoint may take waits for servers that are still to come only if so. Default: yes.
+   */
+  mayLeave?(dataClass: DataClass, tenant: string): boolean;
   decide(facts: PolicyFacts): { readonly allow: true } | { readonly allow: false; readonly rule: string };
 }
 
@@ -55,6 +60,10 @@ export function tablePolicy(classes: Readonly<Record<DataClass, DataClassRule>>)
   const table = new Map(Object.entries(classes));
   return {
     ignoresEndpoint: true,
+    mayLeave(dataClass) {
+      const rule = table.get(dataClass);
+      return rule !== undefined && isElsewhere(rule.zones);
+    },
     decide({ dataClass, zone, trust }) {
       if (zone === "device") return allowed;
       const rule = table.get(dataClass);
@@ -83,6 +92,11 @@ export function tablePolicy(classes: Readonly<Record<DataClass, DataClassRule>>)
 }
 
 const allowed = { allow: true } as const;
+
+/** Whether zones have more than the caller's own machine. Undefined: any zone. */
+export function isElsewhere(zones: readonly ZoneId[] | undefined): boolean {
+  return zones === undefined || zones.some((zone) => zone !== "device");
+}
 
 /** The data class of a request when neither the caller nor the model states one. */
 export const unstatedClass = "unknown";

@@ -7,7 +7,7 @@ import {
   type ZoneId,
   zoneWithin,
 } from "../../words/base/index.ts";
-import { noClass, type Policy, type PolicyFacts, unstatedClass } from "./policy.ts";
+import { isElsewhere, noClass, type Policy, type PolicyFacts, unstatedClass } from "./policy.ts";
 
 /** A rule: data of these classes, of these tenants, may be processed in these zones by endpoints that are trusted as far. */
 export interface PolicyRule {
@@ -62,6 +62,10 @@ export function rulePolicy(rules: readonly PolicyRule[], where: string): Policy 
   }
   return {
     ignoresEndpoint: true,
+    mayLeave(dataClass, tenant) {
+      const own = byClass.get(dataClass) ?? [];
+      return own.some(({ tenants, zones }) => isElsewhere(zones) && (!tenants || named(tenants, tenant)));
+    },
     decide(facts) {
       const { dataClass, zone } = facts;
       if (zone === "device") return { allow: true };

@@ -89,6 +89,29 @@ directoryContract("embedded, read over the protocol", { operator, stranger, ring
   };
 });
 
+it("a directory is settling until it was read, and until the grace time of its registry is over", async () => {
+  const { clock, registry } = registryWith({ graceMs: 5000, leaseMs: 60_000 });
+  const transport = memoryTransport(deskHandler(registry), { clock });
+  const readers = [
+    registry,
+    remoteSource({ transport, clock, random: seededRandom(1), name: "http://directory" }),
+  ].map((source) => createDirectory({ source, clock, observer: silentObserver, codecs, ring }));
+  const settling = (): unknown[] => readers.map((one) => one.snapshot().settling);
+  expect(settling()).toEqual([true, true]);
+  await clock.advance(4000);
+  const statement = { address: "http://h:1" };
+  await registry.join({ schemaVersion: 1, id: "a", signed: await signed({ id: "a" }), statement }, "acme");
+  let told = 0;
+  await clock.advance(500);
+  for (const one of readers) one.watch(() => void told++);
+  expect([settling(), registry.list(undefined).settling]).toEqual([[true, true], true]);
+  await clock.advance(8000);
+  expect([settling(), registry.list(undefined).settling]).toEqual([[undefined, undefined], undefined]);
+  expect(told).toBeGreaterThanOrEqual(2);
+  for (const one of readers) await one[Symbol.asyncDispose]();
+  registry[Symbol.dispose]();
+});
+
 it("an empty directory is read again soon, and less often the longer it stays empty", async () => {
   const clock = manualClock();
   const askedMs: number[] = [];
@@ -466,7 +489,14 @@ describe("a registry", () => {
     const dropped: string[] = [];
     const nothing = (): void => undefined;
     const drop = (id: string): void => void dropped.push(id);
-    registry.follow({ all: nothing, put: nothing, drop, confirmed: nothing, failed: nothing });
+    registry.follow({
+      all: nothing,
+      put: nothing,
+      drop,
+      confirmed: nothing,
+      settling: nothing,
+      failed: nothing,
+    });
     const inside = request("a", { statement: { address: "http://h:1", zone: "eu/de" } });
     const outside = request("a", { statement: { address: "http://h:1", zone: "us" } });
     await registry.join(inside, "acme");

@@ -78,6 +78,10 @@ export function createDirectory(parts: DirectoryParts): KeptDirectory {
   let confirmedAtMs = -Infinity;
   let problem: string | undefined;
   let tooOld = false;
+  /** The source has answered. */
+  let wasRead = false;
+  /** What the source says of itself. */
+  let startsAnew = false;
   let shown: Shown = new Map();
   let entries: readonly EndpointInfo[] = [];
   let refused: DirectorySnapshot["refused"];
@@ -262,6 +266,15 @@ export function createDirectory(parts: DirectoryParts): KeptDirectory {
     }
   }
 
+  const settling = (): boolean => startsAnew || !wasRead;
+
+  /** Runs `change`, and notifies watchers if the directory has settled by it. */
+  function settle(change: () => void): void {
+    const before = settling();
+    change();
+    if (before && !settling()) for (const watcher of watchers) watcher();
+  }
+
   /** The source answered. Its changes are shown once no further one is waiting. */
   function touched(behindMs: number): void {
     confirmedAtMs = clock.nowMs();
@@ -278,6 +291,7 @@ export function createDirectory(parts: DirectoryParts): KeptDirectory {
     const { behindMs, gone } = due;
     due = undefined;
     show(behindMs);
+    settle(() => (wasRead = true));
     if (gone !== undefined) state("in touch", `after ${Math.round(behindMs / 1000)} s: ${gone}`);
     if (clock.nowMs() - savedAtMs >= saveEveryMs) saveSoon();
     open();
@@ -326,6 +340,7 @@ export function createDirectory(parts: DirectoryParts): KeptDirectory {
         touched(behind());
       }),
     confirmed: () => then(() => touched(behind())),
+    settling: (isSettling) => then(() => settle(() => (startsAnew = isSettling))),
     failed: (error) =>
       then(() => {
         showDue(true);
@@ -363,6 +378,7 @@ export function createDirectory(parts: DirectoryParts): KeptDirectory {
       return {
         entries,
         ageMs: ageMs(),
+        ...(settling() ? { settling: true } : {}),
         ...(problem === undefined ? {} : { problem }),
         ...(refused ? { refused } : {}),
       };

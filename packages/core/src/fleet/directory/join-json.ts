@@ -38,6 +38,8 @@ export interface DirectoryPage {
   readonly at: string;
   /** True if these are all records; otherwise they are the added and changed ones. */
   readonly full: boolean;
+  /** Members of a registry that has just started may be missing. */
+  readonly settling?: boolean;
   readonly records: readonly (DirectoryRecord | Json)[];
   /** IDs of removed endpoints and names (`alias NAME`). */
   readonly gone: readonly string[];
@@ -67,6 +69,7 @@ export const pageFrom: Reader<Omit<DirectoryPage, "records"> & { readonly record
     schemaVersion: word(1),
     at: text(128),
     full: flag,
+    settling: optional(flag),
     records: list((value: unknown) => value, 100_000),
     gone: list(text(256), 100_000),
   });

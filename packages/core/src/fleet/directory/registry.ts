@@ -101,6 +101,7 @@ export function createRegistry(parts: RegistryParts): Registry {
   let floor = 0;
   let sink: RecordSink | undefined;
   let confirming: Disposable | undefined;
+  let settling: Disposable | undefined;
   const lookMs = leaseMs / looksPerLease;
   let lookedAtMs = -Infinity;
   let looking: Disposable | undefined;
@@ -281,12 +282,18 @@ export function createRegistry(parts: RegistryParts): Registry {
         // Requests with a page of the grace time get everything, including the removal of endpoints that did not return.
         at: `${instance}:${settled ? revision : "settling"}`,
         full,
+        ...(settled ? {} : { settling: true }),
         records: changed.map(({ record }) => record),
         gone: full ? [] : [...gone].filter(([, at]) => at > from).map(([id]) => id),
       };
     },
     follow(follower) {
       sink = follower;
+      const settlesInMs = settledAtMs - clock.nowMs();
+      if (settlesInMs > 0) {
+        follower.settling(true);
+        settling = clock.timer(settlesInMs, () => follower.settling(false));
+      }
       const begin = (): void => {
         follower.all(Array.from(members.values(), ({ record }) => record));
         const confirm = (): void => {
@@ -310,12 +317,14 @@ export function createRegistry(parts: RegistryParts): Registry {
         [Symbol.asyncDispose]: () => {
           sink = undefined;
           confirming?.[Symbol.dispose]();
+          settling?.[Symbol.dispose]();
           return Promise.resolve();
         },
       };
     },
     [Symbol.dispose]() {
       confirming?.[Symbol.dispose]();
+      settling?.[Symbol.dispose]();
       looking?.[Symbol.dispose]();
       for (const { lease } of members.values()) lease[Symbol.dispose]();
       members.clear();

@@ -34,6 +34,7 @@ export function remoteSource(parts: RemoteSourceParts): RecordSource {
             await askJson(parts, `/v2/directory${query}`, undefined, control.signal),
             "the reply",
           );
+          sink.settling(page.settling === true);
           if (page.full) sink.all(page.records);
           else {
             for (const record of page.records) sink.put(record);

@@ -9,6 +9,11 @@ export interface DirectorySnapshot {
   readonly entries: readonly EndpointInfo[];
   /** Time since the entries were last confirmed; Infinity before the first read. */
   readonly ageMs: number;
+  /**
+   * Endpoints may be missing that were there before: the source was not read yet, or its registry started a moment ago and its members
+   * have time to join again.
+   */
+  readonly settling?: true;
   /** Why the entries are not newer, for display. */
   readonly problem?: string;
   /** Number of entries refused at their latest reading, 1 or more, and the reason for the latest of them, for display. */
@@ -27,6 +32,6 @@ export interface Directory {
    * entries are known.
    */
   wordOn?(id: EndpointId): Signed<DirectoryEntry> | undefined;
-  /** Calls `changed` after the entries or the names changed. */
+  /** Calls `changed` after the entries or the names changed, and when the directory has settled. */
   watch(changed: () => void): Disposable;
 }

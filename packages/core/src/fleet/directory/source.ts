@@ -10,6 +10,8 @@ export interface RecordSink {
   drop(id: string): void;
   /** The previous records still hold. */
   confirmed(): void;
+  /** Whether members may still be missing because the source has just started. A source that never says so has all of its records. */
+  settling(isSettling: boolean): void;
   /** The source cannot be read now. The previous records stay the latest. */
   failed(error: LongshoreError): void;
 }

@@ -43,6 +43,8 @@ export interface EndpointStates extends Disposable {
   readonly all: ReadonlyMap<EndpointId, EndpointState>;
   /** Whether endpoints may come: there is a directory to name them. */
   readonly mayGrow: boolean;
+  /** Whether the directory may not name all of its endpoints yet. */
+  readonly settling: boolean;
   /** Counts changes of the set of endpoints. */
   readonly changes: number;
   /** Charge for failed runs of the model at an endpoint, in milliseconds; Infinity while it gets no runs of that tenant. */
@@ -76,6 +78,8 @@ export interface EndpointStates extends Disposable {
   readonly looked: Iterable<EndpointState>;
   /** Called for each endpoint that is added later. */
   onAdded: (id: EndpointId) => void;
+  /** Called after the directory has settled. */
+  onSettled: () => void;
   /** Loads changed: the next table reads them again. */
   touched(): void;
   /**
@@ -175,6 +179,7 @@ export function followEndpoints(parts: EndpointsParts, self: EndpointId): Endpoi
       add(endpoint);
       endpoints.onAdded(entry.id);
     }
+    if (!endpoints.settling) endpoints.onSettled();
   };
   function laidOut(nowMs: number): EndpointTable {
     if (all.size === 0 && laidOutFor === changes) return table;
@@ -205,6 +210,9 @@ export function followEndpoints(parts: EndpointsParts, self: EndpointId): Endpoi
   const endpoints: Omit<EndpointStates, typeof Symbol.dispose> = {
     all,
     mayGrow: directory !== undefined && dial !== undefined,
+    get settling() {
+      return dial !== undefined && directory?.snapshot().settling === true;
+    },
     failingMs(known, tenant, nowMs) {
       const of = ranOf(known.description);
       const out = runs.out(of, tenant, known.offersBy, nowMs);
@@ -215,6 +223,7 @@ export function followEndpoints(parts: EndpointsParts, self: EndpointId): Endpoi
     downAtMs: ({ endpoint, health }, of) =>
       Math.max(health.downAtMs, runs.at(of, endpoint.info.id)?.downAtMs ?? -Infinity),
     onAdded: () => undefined,
+    onSettled: () => undefined,
     get changes() {
       return changes;
     },

@@ -143,19 +143,28 @@ export class FirstUse {
     }
   }
 
-  /** Waits until one of these this.#endpoints has answered a poll about the model; false if the deadline or, without one, the time for a first offer comes first. */
-  async heardFrom(
-    entry: AskedModel,
-    ids: readonly EndpointId[],
-    { deadlineMs, abort }: Call,
-  ): Promise<boolean> {
+  /** Waits until one of these endpoints has answered a poll about the model; false if the deadline or, without one, the time for a first offer comes first. */
+  async heardFrom(entry: AskedModel, ids: readonly EndpointId[], call: Call): Promise<boolean> {
+    const hasSaid = (): boolean => ids.some((id) => entry.heard.has(id));
+    await this.#newsUntil(entry, call, () => hasSaid() || !ids.some((id) => this.#endpoints.all.has(id)));
+    return hasSaid();
+  }
+
+  /** The same of any endpoint that has not answered yet; true also once the directory has settled. */
+  async newcomer(entry: AskedModel, call: Call): Promise<boolean> {
+    const before = new Set(entry.heard.keys());
+    const hasCome = (): boolean => [...entry.heard.keys()].some((id) => !before.has(id));
+    await this.#newsUntil(entry, call, () => hasCome() || !this.#endpoints.settling);
+    return hasCome() || !this.#endpoints.settling;
+  }
+
+  /** Waits for news of a model until `isOver`, until the deadline or, without one, for the time of a first offer. */
+  async #newsUntil(entry: AskedModel, { deadlineMs, abort }: Call, isOver: () => boolean): Promise<void> {
     const untilMs =
       deadlineMs < Infinity ? deadlineMs - earlyMs : this.#clock.nowMs() + this.#intervals.firstOfferMs;
     for (;;) {
       const leftMs = untilMs - this.#clock.nowMs();
-      if (ids.some((id) => entry.heard.has(id))) return true;
-      if (!(leftMs >= earlyMs) || this.#questions.closed || !ids.some((id) => this.#endpoints.all.has(id)))
-        return false;
+      if (isOver() || !(leftMs >= earlyMs) || this.#questions.closed) return;
       entry.usedAtMs = this.#clock.nowMs();
       await entry.news.next((heard) => this.#within(heard, leftMs, abort));
     }

@@ -33,9 +33,15 @@ export interface Knowledge extends Disposable {
   renewed(model: string, version: string | undefined, digest: string, call: Call): Promise<void>;
   /**
    * For a request that no known endpoint may run: the knowledge of the same content once more endpoints have answered the first poll,
-   * or one of the `awaited` has answered. Undefined if no such endpoint is left.
+   * or one of the `awaited` has answered. If endpoints `mayJoin`, also once another endpoint of a directory that is settling has answered, or the
+   * directory has settled. Undefined if no such endpoint is left.
    */
-  more(known: KnownModel, call: Call, awaited: readonly EndpointId[]): Promise<KnownModel | undefined>;
+  more(
+    known: KnownModel,
+    call: Call,
+    awaited: readonly EndpointId[],
+    mayJoin: boolean,
+  ): Promise<KnownModel | undefined>;
   /** The current knowledge of the same content, once new endpoints have answered; undefined if nothing changed. */
   newer(known: KnownModel, call: Call): Promise<KnownModel | undefined>;
   /** Polls every endpoint again about every model in use. */
@@ -93,7 +99,7 @@ export function knowledgeOf(
       await wait(parts.lookAgain(), askMs);
       await wait(rounds.askLocal(entry, []));
     },
-    async more(known, call, awaited) {
+    async more(known, call, awaited, mayJoin) {
       const { name, version, digest } = known.description;
       const same = ({ description: of }: KnownModel): boolean =>
         of.name === name && of.version === version && of.digest === digest;
@@ -111,6 +117,10 @@ export function knowledgeOf(
         if (!entry.known || !same(entry.known) || awaited.length === 0) continue;
         const hasSaid = await firstUse.heardFrom(entry, awaited, call);
         if (hasSaid && entry.known !== known && same(entry.known)) return entry.known;
+      }
+      for (const entry of entries.values()) {
+        if (!entry.known || !same(entry.known) || !mayJoin) continue;
+        if ((await firstUse.newcomer(entry, call)) && same(entry.known)) return entry.known;
       }
       return undefined;
     },

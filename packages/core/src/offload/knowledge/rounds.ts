@@ -195,5 +195,9 @@ export function roundsOf(
     keepFresh();
   };
 
+  endpoints.onSettled = () => {
+    for (const entry of entries.values()) entry.news.tell();
+  };
+
   return { ask, askLocal, digest: digestOf, keepFresh, roundMs: () => roundMs() };
 }

@@ -1,5 +1,6 @@
 import type { EndpointId } from "../../words/base/index.ts";
 import { isOnly } from "../../decide/goal/index.ts";
+import { type Infeasible, isRuled } from "../../decide/plan/index.ts";
 import { permits } from "../endpoints/index.ts";
 import type { Job } from "./job.ts";
 import type { Loop } from "./loop.ts";
@@ -31,4 +32,20 @@ export function awaited(
       found.push(id);
   }
   return found;
+}
+
+/**
+ * Whether a server that the directory does not name yet may take a request that the rules keep from all known endpoints: the directory is
+ * still settling, and the policy lets the data go somewhere.
+ */
+export function mayJoin(
+  { parts: { policy }, endpoints }: Loop,
+  { known, call, limits, frame }: Pick<Job, "known" | "call" | "limits" | "frame">,
+  plan: Pick<Infeasible, "filter">,
+): boolean {
+  if (!endpoints.settling || !isRuled(plan) || frame || limits.only !== undefined) return false;
+  const { rules, tenant } = call;
+  const classes = [rules.dataClass, known.description.dataClass ?? rules.dataClass];
+  const mayLeave = classes.every((one) => policy.mayLeave?.(one, tenant) !== false);
+  return mayLeave && (!rules.zones || rules.zones.some((zone) => zone !== "device"));
 }

@@ -2,7 +2,7 @@ import { type EndpointId, LongshoreError } from "../../words/base/index.ts";
 import { type Segment, startCut } from "../../words/model/index.ts";
 import { type Infeasible, isInfeasible, type Plan } from "../../decide/plan/index.ts";
 import type { HeldCrossing } from "../steps/index.ts";
-import { awaited } from "./awaited.ts";
+import { awaited, mayJoin } from "./awaited.ts";
 import { type Job, nobody } from "./job.ts";
 import { lastResort, lateAtDoubtful, refusedNow } from "./last-resort.ts";
 import type { Loop } from "./loop.ts";
@@ -60,6 +60,7 @@ export function admitAtDoor(
   const plan = outlook(loop, { ...job, held }, nowMs);
   // It waits for those until its deadline.
   if (isInfeasible(plan) && plan.filter !== "deadline" && awaited(loop, job, nobody).length > 0) return open;
+  if (isInfeasible(plan) && mayJoin(loop, job, plan)) return open;
   if (isInfeasible(plan)) throw refusal(loop, { ...job, held }, held, nobody, plan, nowMs);
   const [leg] = plan.legs;
   // A variant that the plan chose is not part of the request, so admission here must not see it.

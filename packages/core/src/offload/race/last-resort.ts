@@ -2,8 +2,8 @@ import type { EndpointId, LongshoreError } from "../../words/base/index.ts";
 import { leftAlone } from "../endpoints/index.ts";
 import { type Infeasible, isInfeasible, type Plan } from "../../decide/plan/index.ts";
 import type { HeldCrossing } from "../steps/index.ts";
-import { awaited } from "./awaited.ts";
-import { notYet, pausesOf, refused } from "./refused.ts";
+import { awaited, mayJoin } from "./awaited.ts";
+import { notNamedYet, notYet, pausesOf, refused } from "./refused.ts";
 import type { Job } from "./job.ts";
 import type { Loop } from "./loop.ts";
 
@@ -87,5 +87,6 @@ export function refusedNow(
         ? undefined
         : pauses.slice(0, mostTried).find(takes);
   const may = first || plan.filter === "deadline" ? [] : awaited(loop, job, exclude);
-  return may.length > 0 ? notYet(plan, may) : refused(plan, first?.leftMs);
+  if (may.length > 0) return notYet(plan, may);
+  return !first && mayJoin(loop, job, plan) ? notNamedYet(plan) : refused(plan, first?.leftMs);
 }

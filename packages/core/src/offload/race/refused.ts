@@ -38,6 +38,17 @@ export function notYet(plan: Infeasible, may: readonly EndpointId[]): LongshoreE
   return new LongshoreError("no-endpoint", "plan", message, { retryAfterMs: againMs });
 }
 
+/** The error of a decision that rules leave without an endpoint while the directory is settling: `starting`, retryable. */
+export function notNamedYet(plan: Infeasible): LongshoreError {
+  const message = `${plan.because}; servers may be missing, since the directory has just started`;
+  return new LongshoreError("starting", "plan", message, { retryAfterMs: againMs });
+}
+
+/** Whether a decision failed with the error of `notNamedYet`. */
+export function isNotNamedYet(thrown: unknown): boolean {
+  return LongshoreError.is(thrown) && thrown.reason === "starting" && thrown.stage === "plan";
+}
+
 /**
  * The error of a decision without an endpoint. With `leftMs`, one is available again after that time: the error is `no-endpoint` and
  * retryable.

@@ -15,6 +15,7 @@ import type { Loop } from "./loop.ts";
 import { race } from "./race.ts";
 import { nextRound, retriesOf, type Round } from "./retries.ts";
 import { runConfirmed } from "./run-confirmed.ts";
+import { isNotNamedYet } from "./refused.ts";
 import { affords, charge, holdFor, neverRan, tooDear } from "./charge.ts";
 import { recordBegin, recordEnd } from "./running.ts";
 import { bookTry, newTally, type Planned, Purse, type Tally } from "../account/index.ts";
@@ -89,7 +90,12 @@ async function followPlans(
       let newer = broke && broke !== renewed ? await loop.knowledge.newer(known, job.call) : undefined;
       // If one endpoint no longer has the model, one that has not answered yet may have it.
       if (!newer && (!broke || disowned(broke, false)))
-        newer = await loop.knowledge.more(known, job.call, awaited(loop, now, exclude));
+        newer = await loop.knowledge.more(
+          known,
+          job.call,
+          awaited(loop, now, exclude),
+          !broke && isNotNamedYet(thrown),
+        );
       renewed = broke;
       const left: Round | undefined =
         broke && !newer && !isGone(now, held) ? await nextRound(loop, now, failed, paid) : undefined;
