@@ -86,9 +86,13 @@ async function manyApart(seeds: number, from: number, jobs: number): Promise<Sum
   };
 }
 
+/** Space for short-lived objects, in MiB. Worlds make and drop many: with the usual 16 collecting them takes a tenth of the time. */
+const youngSpace = "--max-semi-space-size=64";
+
 function manyElsewhere(seeds: number, from: number): Promise<Summary> {
   return new Promise((resolve, reject) => {
     const args = [
+      youngSpace,
       fileURLToPath(import.meta.url),
       "--seeds",
       String(seeds),
