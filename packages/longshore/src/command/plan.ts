@@ -1,8 +1,9 @@
-import { isInfeasible } from "@longshore/core";
+import { setTimeout as pause } from "node:timers/promises";
+import { type Infeasible, isInfeasible, type Plan } from "@longshore/core";
 import { meanOf } from "@longshore/core/internal";
 import type { CommandIo, ExitCode } from "../options/io.ts";
 import { directoryLine, lostTable, planText } from "./print-result.ts";
-import { prepareRequest } from "./request.ts";
+import { type PreparedRequest, prepareRequest } from "./request.ts";
 import type { RequestOptions } from "../options/request-options.ts";
 
 /** Options of `longshore plan`. */
@@ -11,11 +12,30 @@ export interface PlanOptions extends RequestOptions {
   readonly explain: boolean;
 }
 
+/** How long a plan waits for the first offers of servers, and how often it checks for them, in milliseconds. */
+const firstOffersMs = 5000;
+const checkEveryMs = 250;
+
+/**
+ * The plan, once the servers have made their first offers. A request would not wait for them while this device can run it, but a
+ * plan is read to compare them.
+ */
+async function explained(
+  { offloader, model, inputs, limits }: PreparedRequest,
+  stop: AbortSignal,
+): Promise<Plan | Infeasible> {
+  for (let waitedMs = 0; ; waitedMs += checkEveryMs) {
+    const outcome = await offloader.explain(model, inputs, limits);
+    if (!outcome.because.includes("waiting for its first offer") || waitedMs >= firstOffersMs) return outcome;
+    await pause(checkEveryMs, undefined, { signal: stop });
+  }
+}
+
 /** Says where an inference would run, and why; runs nothing. Exit code 1 when no endpoint is allowed or able. */
 export async function plan(model: string, options: PlanOptions, io: CommandIo): Promise<ExitCode> {
   const prepared = await prepareRequest(model, options, io);
   try {
-    const outcome = await prepared.offloader.explain(prepared.model, prepared.inputs, prepared.limits);
+    const outcome = await explained(prepared, io.stop);
     if (options.json) {
       const text = JSON.stringify(outcome, (_key, value: unknown) =>
         value instanceof Float64Array ? [...value] : value,

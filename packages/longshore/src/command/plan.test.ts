@@ -1,0 +1,34 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect, it } from "vitest";
+import { constantTrace, linkProxy } from "@longshore/lab";
+import { command } from "../../test/command.ts";
+import { writeDouble } from "../../test/models.ts";
+import { openModel } from "../compose/open-model.ts";
+import { serve } from "../compose/serve.ts";
+
+it("a plan waits for the first offer of a server that is far away, and lists the server", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "longshore-plan-"));
+  await writeDouble(folder);
+  const server = await serve({ store: (await openModel(folder)).store, port: 0, grpcPort: 0 });
+  // A request would not wait for an offer that takes this long, since this device has the model.
+  const far = await linkProxy({
+    target: { port: Number(new URL(server.address).port) },
+    up: constantTrace(100e6),
+    down: constantTrace(100e6),
+    delayMs: 400,
+  });
+  try {
+    const model = [join(folder, "double"), "--random", "--at", `http://127.0.0.1:${far.port}`, "--explain"];
+    const planned = await command("plan", ...model);
+    expect(planned).toMatchObject({ code: 0, out: expect.stringContaining(`127.0.0.1:${far.port}`) });
+    expect(planned.out).not.toContain("waiting for its first offer");
+    const restricted = await command("plan", ...model, "--data-class", "restricted");
+    expect(restricted.out).toContain("restricted");
+  } finally {
+    await far.close();
+    await server.close(0);
+    await rm(folder, { recursive: true, force: true });
+  }
+}, 120_000);
