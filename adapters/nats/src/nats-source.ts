@@ -12,7 +12,7 @@ import { type KV, type KvEntry, Kvm } from "@nats-io/kv";
 import { connect, type NatsConnection, type NodeConnectionOptions } from "@nats-io/transport-node";
 import { idOf, endpointsBucket } from "./bucket.ts";
 
-/** Where a directory lies in NATS. */
+/** The options of a directory in NATS. */
 export interface NatsSourceOptions {
   /** Servers, credentials and TLS; reconnecting is done here. */
   readonly connection: NodeConnectionOptions;
@@ -39,7 +39,7 @@ const firstPauseMs = 200;
 const longestPauseMs = 30_000;
 
 /** The value under a key: a record and how long it is valid without renewal. An endpoint that has left has no record. */
-interface Lying {
+interface BucketRecord {
   readonly record: unknown;
   readonly leaseMs?: number;
 }
@@ -51,7 +51,7 @@ function addressIn(record: unknown): string | undefined {
   return typeof address === "string" ? address : undefined;
 }
 
-function lyingIn(entry: KvEntry): Lying | undefined {
+function recordIn(entry: KvEntry): BucketRecord | undefined {
   if (entry.operation !== "PUT") return undefined;
   try {
     const { leaseMs, left, ...record } = entry.json<{
@@ -83,9 +83,9 @@ function cutOff(name: string, silentMs: number): LongshoreError {
 }
 
 /**
- * Leases of endpoints that joined by themselves. One that ends while nothing can be heard is not the endpoint's fault, and
- * begins again. So does one of which there is a newer word than the last that was read: this process stood still, or the word
- * is on its way. They run from when they were read here, since clocks differ: an endpoint that left before that stays for one
+ * Leases of endpoints that joined by themselves. One that ends while the bucket is silent is not the endpoint's fault, and
+ * begins again. So does one whose key has a newer revision than the last that was read: this process stood still, or the
+ * revision is on its way. They run from when they were read here, since clocks differ: an endpoint that left before that stays for one
  * lease more.
  */
 class Leases implements Disposable {
@@ -95,7 +95,7 @@ class Leases implements Disposable {
   readonly #running = new Map<string, Disposable>();
   inTouch = true;
 
-  /** @param isRenewed Whether there is a newer word under a key than that of the revision. */
+  /** @param isRenewed Whether a key has a newer revision than this one. */
   constructor(
     clock: Clock,
     isRenewed: (key: string, revision: number) => Promise<boolean>,
@@ -106,7 +106,7 @@ class Leases implements Disposable {
     this.#ended = ended;
   }
 
-  /** With the word of this revision; an earlier one of the key ends. */
+  /** Begins the lease of this revision; an earlier one of the key ends. */
   begin(key: string, leaseMs: number | undefined, revision: number): void {
     this.#running.get(key)?.[Symbol.dispose]();
     this.#running.delete(key);
@@ -130,8 +130,8 @@ class Leases implements Disposable {
 }
 
 /**
- * Tells all records that there are, then each change, until the connection is gone. Of what is missing in a bucket that is not `whole`
- * nothing is known.
+ * Reports all records, then each change, until the connection ends. In a bucket that is not `whole`, a missing record may still
+ * come.
  */
 async function follow(
   endpoints: KV,
@@ -143,23 +143,23 @@ async function follow(
   /** Undefined where an endpoint has left. */
   const first = new Map<string, unknown>();
   let complete = values === 0;
-  const told = (key: string, record: unknown): void => {
+  const report = (key: string, record: unknown): void => {
     if (record === undefined) sink.drop(idOf(key));
     else sink.put(record);
   };
   for await (const entry of await endpoints.watch()) {
     if (!alive()) return;
-    const lying = lyingIn(entry);
-    leases.begin(entry.key, lying?.leaseMs, entry.revision);
+    const found = recordIn(entry);
+    leases.begin(entry.key, found?.leaseMs, entry.revision);
     if (complete) {
-      told(entry.key, lying?.record);
+      report(entry.key, found?.record);
       continue;
     }
-    first.set(entry.key, lying?.record);
+    first.set(entry.key, found?.record);
     // The entries before the last waiting one are the present state, not changes.
     complete = entry.delta === 0;
     if (complete && whole) sink.all([...first.values()].filter((record) => record !== undefined));
-    else if (complete) for (const [key, record] of first) told(key, record);
+    else if (complete) for (const [key, record] of first) report(key, record);
   }
 }
 
@@ -200,7 +200,7 @@ export function natsSource(options: NatsSourceOptions): RecordSource {
           const isRenewed = async (key: string, revision: number): Promise<boolean> => {
             const last = await endpoints.get(key);
             if (last && last.revision !== revision) return true;
-            const address = last ? addressIn(lyingIn(last)?.record ?? {}) : undefined;
+            const address = last ? addressIn(recordIn(last)?.record ?? {}) : undefined;
             if (last)
               return address !== undefined && (await options.answers?.({ id: idOf(key), address })) === true;
             // It was cleaned out, unless the bucket is another one by now, all of which is read soon.

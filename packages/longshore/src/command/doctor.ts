@@ -86,7 +86,7 @@ function versions(): string {
       // A package whose manifest is not exported tells no version, and is there nevertheless.
       return `${name} ${(parent(`${name}/package.json`) as { readonly version: string }).version}`;
     } catch {
-      return `${name} (version not told)`;
+      return `${name} (version unknown)`;
     }
   };
   return ["onnxruntime-node", "sharp", "undici"].map(read).join(", ");

@@ -4,7 +4,7 @@ import type { SceneOutcome } from "./run-scenes.ts";
 /** How the demonstration was set up, for its JSON. */
 export interface DemoSetup {
   readonly seed: number;
-  /** Asked for in each scene; null when each had what it is worth. */
+  /** The number for each scene, if one was given; null when each scene had its own. */
   readonly requests: number | null;
   readonly node: string;
   readonly platform: string;
@@ -12,7 +12,7 @@ export interface DemoSetup {
   readonly tookMs: number;
 }
 
-/** The outcome as stable JSON: figures that are not known are null. */
+/** The outcome as stable JSON: unknown figures are null. */
 export function demoJson(outcomes: readonly SceneOutcome[], setup: DemoSetup): unknown {
   return {
     demo: "one-store",

@@ -60,7 +60,7 @@ describe("manifests of installed packages", () => {
     const other = operatorRing(newOperatorKey().publicLine);
     expect(await kept(other).find({ digest: one.digest })).toBeUndefined();
     expect(reports).toEqual([
-      expect.stringMatching(/a manifest that was kept cannot be used .*not one of the operator's/),
+      expect.stringMatching(/a kept manifest cannot be used .*not one of the operator's/),
     ]);
   });
 

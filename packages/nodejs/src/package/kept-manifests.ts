@@ -30,7 +30,7 @@ export interface KeptManifests {
   find(wanted: PackageReference): Promise<BelievedManifest | undefined>;
   /**
    * Throws `package-outdated` for a package that is older than one of its model that was installed here, and `conflict` for another one with
-   * its serial. Without keys of the operator serials are not looked at.
+   * its serial. Without keys of the operator serials are ignored.
    */
   check(wanted: BelievedManifest): Promise<void>;
   /**
@@ -50,7 +50,7 @@ export interface KeptManifestsOptions {
 
 /** Manifests that are kept. A device has dozens of packages; those that were kept longest go first. */
 const mostManifests = 1000;
-/** The longest file that says which package of a model was installed, in bytes. */
+/** The longest record of an installed package, in bytes. */
 const maxRecordBytes = 4096;
 
 /** The package of a model that was installed last, as its record says. */
@@ -94,7 +94,7 @@ const hexOf = (digest: Digest): string => digest.slice("sha256:".length);
 const digestShape = /^sha256:[0-9a-f]{64}$/;
 
 /**
- * Opens what is kept in the folder of a cache, which is made when something is.
+ * Opens the manifests in the folder of a cache. The folder is made with the first one.
  *
  * @example
  * ```ts
@@ -111,14 +111,14 @@ export function keptManifests(folder: string, { ring, report }: KeptManifestsOpt
   // By a hash: names of models differ where file systems see none, and some are names of devices.
   const recordAt = async (model: string): Promise<string> =>
     join(installed, `${hexOf(await sha256(new TextEncoder().encode(model)))}.json`);
-  const told = new Set<string>();
+  const reported = new Set<string>();
   /** The packages installed since this was opened, also if the record could not be written. */
   const latest = new Map<string, InstalledPackage>();
 
-  /** Says once of a file what is wrong with it. */
-  function tell(what: string, path: string, thrown: unknown, then: string): void {
-    if (told.has(path)) return;
-    told.add(path);
+  /** Reports the problem of a file, once. */
+  function reportOnce(what: string, path: string, thrown: unknown, then: string): void {
+    if (reported.has(path)) return;
+    reported.add(path);
     report(`packages: ${what} cannot be used (${why(thrown)}); ${then}: ${path.slice(folder.length + 1)}`);
   }
 
@@ -129,7 +129,7 @@ export function keptManifests(folder: string, { ring, report }: KeptManifestsOpt
       const bytes = await contentOf(path, maxManifestBytes);
       return bytes && (await believeManifest(bytes, { digest, hash: sha256, ...(ring ? { ring } : {}) }));
     } catch (thrown) {
-      tell("a manifest that was kept", path, thrown, "it is fetched from the source again");
+      reportOnce("a kept manifest", path, thrown, "it is fetched from the source again");
       return undefined;
     }
   }
@@ -145,17 +145,17 @@ export function keptManifests(folder: string, { ring, report }: KeptManifestsOpt
       }
       throw new LongshoreError("invalid-input", "resolve", `it is not a record of ${model}`);
     } catch (thrown) {
-      tell(
+      reportOnce(
         `the record of the installed package of ${model}`,
         path,
         thrown,
-        "the manifests that are kept say it",
+        "the kept manifests give its serial",
       );
       return undefined;
     }
   }
 
-  /** The newest manifest of a model that is kept and believed, where its record does not say which. */
+  /** The newest manifest of a model that is kept and believed, if its record is missing. */
   async function newestOf(model: string): Promise<BelievedManifest | undefined> {
     const names = await readdir(manifests).catch(() => []);
     const found: { readonly believed: BelievedManifest; readonly atMs: number }[] = [];
@@ -182,8 +182,8 @@ export function keptManifests(folder: string, { ring, report }: KeptManifestsOpt
 
   /** Replaces a file. One that is there and is none of these is set aside, so that nothing is lost. */
   async function write(path: string, content: string, isOurs: boolean): Promise<void> {
-    if (!isOurs && told.has(path)) await rename(path, `${path}.damaged`).catch(() => undefined);
-    told.delete(path);
+    if (!isOurs && reported.has(path)) await rename(path, `${path}.damaged`).catch(() => undefined);
+    reported.delete(path);
     await replaceFile(path, content);
   }
 
