@@ -21,10 +21,13 @@ const floatsOf1k = 230;
 /** A function is part of a request if it runs in at least this share of them; timers and upkeep run more rarely. */
 const usualRatio = 0.9;
 
-/** Which code a function belongs to. */
-function ownerOf({ url }: CalledFunction): "longshore" | "libraries" | "node" {
+/** The module of a function: of core with its layer, else of a package; a library by its name; `node` for Node.js. */
+function moduleOf({ url }: CalledFunction): string {
   if (url.startsWith("node:")) return "node";
-  return url.includes("/node_modules/") ? "libraries" : "longshore";
+  const library = /.*\/node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(url)?.[1];
+  if (library !== undefined && !library.startsWith("@longshore/")) return library;
+  const own = /\/packages\/(core)\/dist\/([^/]+\/[^/]+)|\/packages\/([^/]+)\/dist\/([^/]+)/.exec(url);
+  return own ? `${own[1] ?? own[3]}/${own[2] ?? own[4]}` : "other";
 }
 
 async function answerOf<K extends Answer["kind"]>(
@@ -87,12 +90,14 @@ async function run({ args, say }: BenchContext): Promise<Measured> {
     const usual = functions.filter(({ calls }) => calls >= usualRatio * counted);
     const calls = (of: readonly CalledFunction[]): number =>
       Math.round(of.reduce((sum, one) => sum + one.calls, 0) / counted);
-    const rows = (["longshore", "libraries", "node"] as const).map((owner) => {
-      const its = usual.filter((one) => ownerOf(one) === owner);
-      return { owner, functions: its.length, calls: calls(its) };
-    });
-    for (const { owner, functions: count, calls: called } of rows)
-      say(`${owner.padEnd(10)} ${count} functions, ${called} calls`);
+    const rows = [...new Set(usual.map(moduleOf))]
+      .map((module) => {
+        const its = usual.filter((one) => moduleOf(one) === module);
+        return { module, functions: its.length, calls: calls(its) };
+      })
+      .sort((one, other) => other.functions - one.functions);
+    for (const { module, functions: count, calls: called } of rows)
+      say(`${module.padEnd(28)} ${count} functions, ${called} calls`);
     const figures = {
       functions: usual.length,
       calls: calls(usual),
