@@ -1,7 +1,7 @@
 import { cp, mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { sampleRepository } from "@longshore/samples";
-import { run, softwareGpu } from "../install/index.ts";
+import { run, softwareGpu, Unavailable } from "../install/index.ts";
 import { command, startOwn } from "../servers/index.ts";
 import { eachAsked, inFolder, type Open, type Part } from "./part.ts";
 
@@ -59,14 +59,42 @@ async function served(
   name: string,
   configuration: string,
   providers: string,
+  args: readonly string[] = [],
 ): Promise<string> {
   const server = await startOwn({
     repository: await repository(ground, name, configuration),
-    args: ["--providers", providers],
+    args: ["--providers", providers, ...args],
     env: ground.env,
   });
   ground.open.push(server);
   return providerOf(server.http);
+}
+
+/** A row of `longshore profile --each-provider --json`. */
+interface Measured {
+  readonly provider: string;
+  readonly works: boolean;
+  readonly agreementRatio: number | null;
+  readonly p50Ms: number;
+  readonly memoryBytes: number;
+  readonly energy: object | null;
+}
+
+/** A graphics driver that ends its process as soon as it is loaded. Throws `Unavailable` without a C compiler. */
+async function crashingDriver(folder: string): Promise<string> {
+  const [source, library] = [join(folder, "crash.c"), join(folder, "libcrash.so")];
+  await writeFile(
+    source,
+    "#include <stdlib.h>\n__attribute__((constructor)) static void crash(void) { abort(); }\n",
+  );
+  const { code } = await run("cc", ["-shared", "-fPIC", "-o", library, source]);
+  if (code === 127) throw new Unavailable("planting a driver that crashes needs a C compiler (cc)");
+  if (code !== 0) throw new Error(`cc ended with ${code}`);
+  // Named as a driver of hardware would be: one in software is not tried before the processor.
+  const manifest = join(folder, "crash_icd.json");
+  const icd = { library_path: library, api_version: "1.1.0" };
+  await writeFile(manifest, JSON.stringify({ file_format_version: "1.0.0", ICD: icd }));
+  return manifest;
 }
 
 function expected(found: string, wanted: string): string {
@@ -93,6 +121,55 @@ const checks: readonly Check[] = [
     check: async (ground) => expected(await served(ground, "cuda", "{}", "cuda,cpu"), "cpu"),
   },
   {
+    name: "a driver that ends its process at load is passed over, by server, doctor and profile",
+    async check(ground) {
+      const env = { ...ground.env, VK_ICD_FILENAMES: await crashingDriver(ground.folder) };
+      const crashing = { ...ground, env };
+      const gpuElseCpu = "instances: [{ count: 1, kind: gpu }]";
+      const found = await served(crashing, "crash", gpuElseCpu, "webgpu,cpu", ["--gpu-fallback"]);
+      expected(found, "cpu");
+      const doctor = await run(process.execPath, [command, "doctor"], { env });
+      const line = doctor.out.split("\n").find((one) => one.includes("provider webgpu")) ?? "no line";
+      if (!/not usable.*SIGABRT/.test(line)) throw new Error(line.trim());
+      const folder = join(ground.folder, "crash", model);
+      const args = [command, "profile", folder, "--each-provider", "--providers", "webgpu", "--json"];
+      const { code, out } = await run(process.execPath, args, { env });
+      if (code !== 1 || !/"provider":"webgpu","works":false,"problem":"[^"]*SIGABRT/.test(out))
+        throw new Error(`profile ended with ${code}: ${out.slice(0, 300)}`);
+      return line.replace(/\s+/g, " ").trim().slice(0, 120);
+    },
+  },
+  {
+    name: "profile compares each provider: answers, speed, memory, energy",
+    async check(ground) {
+      const folder = join(await repository(ground, "profile", "{}"), model);
+      const args = [
+        command,
+        "profile",
+        folder,
+        "--each-provider",
+        "--providers",
+        "webgpu",
+        "--runs",
+        "2",
+        "--json",
+      ];
+      const { code, out, err } = await run(process.execPath, args, { env: ground.env });
+      if (code !== 0) throw new Error(`it ended with ${code}: ${out.slice(0, 300)} ${err.slice(-300)}`);
+      const { providers } = JSON.parse(out) as { providers: Measured[] };
+      for (const { provider, works, agreementRatio, memoryBytes, energy } of providers) {
+        const isRight = works && (agreementRatio ?? 1) > 0.99 && memoryBytes > 0 && energy !== null;
+        if (!isRight) throw new Error(`${provider}: ${out.slice(0, 600)}`);
+      }
+      return providers
+        .map(
+          ({ provider, p50Ms, memoryBytes }) =>
+            `${provider} ${p50Ms.toFixed(1)} ms, ${(memoryBytes / 1e6).toFixed(0)} MB`,
+        )
+        .join("; ");
+    },
+  },
+  {
     name: "doctor tells that the adapter is software",
     async check({ env }) {
       const { out } = await run(process.execPath, [command, "doctor"], { env });
@@ -113,6 +190,7 @@ export const providersPart: Part = {
         try {
           context.told({ name, outcome: "passed", detail: await check({ folder, open, env }) });
         } catch (thrown) {
+          if (thrown instanceof Unavailable) throw thrown;
           context.told({
             name,
             outcome: "failed",

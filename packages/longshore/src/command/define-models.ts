@@ -30,9 +30,15 @@ export function defineModels({ program, action, io }: Defining): void {
         new Option("--runtime <name>", "runtime").choices(["onnxruntime", "wasm"]).default("onnxruntime"),
       )
       .addOption(providersOption())
+      .option(
+        "--each-provider",
+        "compare execution providers on the whole model: which work, right answers, speed, memory, energy",
+        false,
+      )
       .option("--json", "print JSON", false)
       .action(action((model: string, options) => profile(model, options, io))),
     "longshore profile ocr --samples ./receipts --write",
+    "longshore profile ocr --each-provider --providers cuda,webgpu",
   );
   help(
     program

@@ -20,6 +20,7 @@ import {
 import { dial, type DialOptions, serverInfo } from "../compose/dial.ts";
 import { diallingIn } from "../compose/directory.ts";
 import { platformTransforms } from "../compose/transforms.ts";
+import { accelerators } from "../profile/each-provider.ts";
 import { tryProvider, tryRuntime } from "../compose/try-runtime.ts";
 import { sampleRepository } from "../compose/samples.ts";
 import { type AtOptions, serversOf } from "../options/at-options.ts";
@@ -57,20 +58,14 @@ function answered(tookMs: number): string {
   return `loads and runs (${tookMs.toFixed(0)} ms for the first answer)`;
 }
 
-/** Execution providers that the native build may have on a platform, besides the processor. */
-const accelerators: Readonly<Record<string, readonly string[]>> = {
-  linux: ["cuda", "tensorrt", "webgpu"],
-  darwin: ["coreml", "webgpu"],
-  win32: ["dml", "cuda", "webgpu"],
-};
-
 /** Whether an accelerator can be used. None is needed, so this is never a fault. */
 async function lookAtProvider(name: string): Promise<Finding> {
   const what = `provider ${name}`;
   try {
     const slow = slowProvider(name);
     const note = slow === undefined ? "" : `; ${slow}`;
-    return { what, ok: true, detail: `${answered(await tryProvider(name))}${note}` };
+    const detail = `${answered(await tryProvider(name))}, with the processor's answers${note}`;
+    return { what, ok: true, detail };
   } catch (thrown) {
     const { message } = LongshoreError.from(thrown, "execute", what);
     return { what, ok: true, detail: `optional, and not usable: ${message.slice(0, 160)}` };

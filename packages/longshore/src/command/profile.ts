@@ -9,6 +9,7 @@ import {
 } from "@longshore/core";
 import { housekeepingCall, stepModels } from "@longshore/core/internal";
 import { systemClock, systemRandom } from "@longshore/nodejs";
+import { eachProvider } from "../profile/each-provider.ts";
 import { mean } from "../profile/measure-here.ts";
 import { withOthers } from "../profile/merge-profile.ts";
 import { measuredHere, measureModel, sampleTensors } from "../profile/measure.ts";
@@ -30,6 +31,7 @@ export interface ProfileCommandOptions extends AtOptions {
   readonly write: boolean;
   readonly runtime: RuntimeName;
   readonly providers?: readonly string[];
+  readonly eachProvider?: boolean;
   readonly json: boolean;
 }
 
@@ -39,6 +41,14 @@ export async function profile(
   options: ProfileCommandOptions,
   io: CommandIo,
 ): Promise<ExitCode> {
+  if (options.eachProvider) {
+    if (options.write || options.at.length > 0 || options.variant || options.runtime !== "onnxruntime") {
+      const why =
+        "--each-provider compares providers on the whole model here: leave out --write, --at, --variant and --runtime";
+      throw new LongshoreError("invalid-input", "resolve", why);
+    }
+    return eachProvider(model, options, io);
+  }
   if (options.processorTime && options.at.length > 0) {
     const why =
       "--processor-time counts the work of this process, not that of servers of --at: leave out one of them";
