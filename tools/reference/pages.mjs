@@ -9,6 +9,8 @@ import { keysOf } from "./schema-keys.mjs";
 import { modelYamlSchema } from "../../packages/engine/dist/configuration/model-yaml.js";
 import { identitySchema } from "../../packages/server/dist/identify/configuration.js";
 import { createCounters } from "../../packages/server/dist/telemetry/counters.js";
+import { systemClock } from "../../packages/nodejs/dist/index.js";
+import { pickMetrics } from "../../packages/longshore/dist/pick/metrics.js";
 import { createMetrics } from "../../packages/server/dist/telemetry/metrics.js";
 import { schemaText } from "../../packages/longshore/dist/command/config.js";
 import { servingCommand } from "../../packages/longshore/dist/command/serving-command.js";
@@ -239,17 +241,42 @@ function metricRows() {
   const writing = metrics.text("openmetrics", undefined);
   let step = writing.next();
   while (!step.done) step = writing.next();
-  const text = step.value.map((piece) => new TextDecoder().decode(piece)).join("");
+  return rowsOf(step.value.map((piece) => new TextDecoder().decode(piece)).join(""));
+}
+
+/** Families of metrics of a picker. */
+function pickRows() {
+  const metrics = pickMetrics({
+    clock: systemClock(),
+    inFlight: () => 0,
+    endpoints: () => ({ known: 0, paused: 0 }),
+    directory: () => ({ ageMs: 0, entries: [] }),
+    pool: () => ({ pool: "", exists: true, ready: 0, unready: 0, problem: undefined }),
+    residentBytes: () => 0,
+  });
+  metrics.decided(undefined, 0);
+  metrics.ended("", "answered");
+  return rowsOf(new TextDecoder().decode(metrics.page("application/openmetrics-text").bytes));
+}
+
+/**
+ * Rows of a table, from a page in the OpenMetrics form.
+ *
+ * @param {string} text
+ * @returns {(readonly [name: string, type: string, labels: string, help: string])[]}
+ */
+function rowsOf(text) {
+  /** @type {{ name: string, help: string, type: string, labels: string[] }[]} */
   const rows = [];
   for (const line of text.split("\n")) {
-    const [, name, help] = /^# HELP (\S+) (.*)$/.exec(line) ?? [];
+    const [, name, help = ""] = /^# HELP (\S+) (.*)$/.exec(line) ?? [];
     const [, type] = /^# TYPE \S+ (\S+)$/.exec(line) ?? [];
     const row = rows.at(-1);
     if (name) rows.push({ name, help, type: "", labels: [] });
-    else if (type) row.type = type;
+    else if (type && row) row.type = type;
     else if (row && !line.startsWith("#")) {
       const labels = [...line.matchAll(/[{,](\w+)="/g)]
-        .map(([, label]) => label)
+        .map(([, label = ""]) => label)
         .filter((label) => label !== "le");
       if (labels.length > row.labels.length) row.labels = labels;
     }
@@ -278,6 +305,12 @@ function metricsPage() {
       heads,
       rows.filter(([name]) => name.startsWith("`longshore_")),
     ),
+    "",
+    "## Of `longshore pick`",
+    "",
+    "`GET /metrics` on `--metrics-port` ([guide](../guides/envoy.md#metrics)).",
+    "",
+    table(heads, pickRows()),
     "",
     "## Triton's",
     "",

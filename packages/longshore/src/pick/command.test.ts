@@ -114,6 +114,33 @@ it("picks over TLS with a self-signed certificate, and is known to health checks
   expect(await picking.end()).toBe(0);
 });
 
+it("counts decisions by reason and endpoint on its metrics port", async () => {
+  const { address } = await server();
+  const picking = await command("--at", address, "--port", "0", "--metrics-port", "0", "--json", "--data-class", "internal"); // prettier-ignore
+  const { listening, metrics } = JSON.parse(picking.lines[0] ?? "") as Record<string, string>;
+  const session = connect(`http://${listening}`);
+  open.push({ close: () => session.destroy() });
+  const headers = { ":method": "POST", ":path": "/v2/models/simple/infer" };
+  await ask(session, process, requestHeaders(headers));
+  await ask(session, process, requestHeaders({ ...headers, ":path": "/v2/models/no/infer" }));
+  const page = async (path: string) => fetch(`${metrics}${path}`);
+  const text = await (await page("/metrics")).text();
+  const { host } = new URL(address);
+  for (const line of [
+    'longshore_pick_decisions_total{decision="routed",reason=""} 1',
+    'longshore_pick_decisions_total{decision="refused",reason="unknown-model"} 1',
+    `longshore_pick_requests_total{endpoint="${host}",outcome="dropped"} 1`,
+    'longshore_pick_endpoints{state="available"} 1',
+    "longshore_pick_in_flight 0",
+    "longshore_pick_decision_seconds_count 2",
+  ])
+    expect(text).toContain(line);
+  expect((await page("/v2/health/ready")).status).toBe(200);
+  expect((await page("/v2/models/simple")).status).toBe(404);
+  session.close();
+  expect(await picking.end()).toBe(0);
+});
+
 it("prints a configuration of Envoy with the servers of --at and of a directory", async () => {
   const directory = join(folder, "endpoints.json");
   const entry = { id: "c", address: "http://10.0.0.3:8000", tier: "edge", zone: "eu", trust: "listed" };

@@ -1,15 +1,18 @@
 import {
+  type Clock,
   defaultWireLimits,
   type Directory,
+  type Handler,
   type KeptDirectory,
   LongshoreError,
+  type Random,
   silentObserver,
   standardPolicy,
 } from "@longshore/core";
-import { createPicker, housekeepingCall, randomId } from "@longshore/core/internal";
+import { createPicker, type EndpointPicker, housekeepingCall, randomId } from "@longshore/core/internal";
 import { externalProcessor, type GrpcListening, listenGrpc } from "@longshore/grpc";
 import { keepYoung, systemClock, systemRandom } from "@longshore/nodejs";
-import { directSocket } from "@longshore/server";
+import { directSocket, listen, type Listening } from "@longshore/server";
 import { dialAll } from "../compose/dial-all.ts";
 import type { DialOptions, ServerOptions } from "../compose/dial.ts";
 import { isLoopbackHost } from "../compose/listeners.ts";
@@ -22,6 +25,7 @@ import { type DirectoryCommandOptions, directoryOf } from "../options/directory-
 import { type CommandIo, type ExitCode, logged, stopped } from "../options/io.ts";
 import { createAddresses, hostAndPort } from "./addresses.ts";
 import { envoyConfiguration } from "./envoy.ts";
+import { pickMetrics, type PickMetrics } from "./metrics.ts";
 import { pickProcessor } from "./processor.ts";
 import { selfSigned } from "./self-signed.ts";
 
@@ -36,6 +40,8 @@ export interface PickOptions extends AboutServers, DirectoryCommandOptions {
   readonly tlsKey?: string;
   readonly mostInFlight?: number;
   readonly drainSeconds: number;
+  /** Port of the picker's own metrics and health over HTTP. */
+  readonly metricsPort?: number;
   readonly printEnvoy: boolean;
   readonly envoyHost: string;
   readonly envoyPort: number;
@@ -95,13 +101,16 @@ interface Choice {
   readonly servers: readonly ServerOptions[];
   readonly directory: Directory | undefined;
   readonly dialling: Dialling;
+  readonly poolState: () => PoolState | undefined;
   close(): Promise<void>;
 }
 
 /** Tells each problem of a pool once. */
-function poolNotes(io: CommandIo): (state: PoolState) => void {
+function poolNotes(io: CommandIo, keep: (state: PoolState) => void): (state: PoolState) => void {
   let told: string | undefined;
-  return ({ pool, ready, problem }) => {
+  return (state) => {
+    const { pool, ready, problem } = state;
+    keep(state);
     if (problem === told) return;
     if (problem !== undefined) logged(io)(problem);
     else logged(io)(`InferencePool ${pool}: ${ready} pods are ready`);
@@ -110,7 +119,11 @@ function poolNotes(io: CommandIo): (state: PoolState) => void {
 }
 
 /** The endpoints of `--pool`, once they are known or it is known why they are not. */
-async function poolOf(options: PickOptions, io: CommandIo): Promise<KeptDirectory | undefined> {
+async function poolOf(
+  options: PickOptions,
+  io: CommandIo,
+  keep: (state: PoolState) => void,
+): Promise<KeptDirectory | undefined> {
   const { pool, atTrust, atZone, atKind } = options;
   if (pool === undefined) return undefined;
   const [clock, random] = [systemClock(), systemRandom()];
@@ -118,7 +131,7 @@ async function poolOf(options: PickOptions, io: CommandIo): Promise<KeptDirector
     trust: atTrust,
     ...(atKind === undefined ? {} : { kind: atKind }),
     ...(atZone === "unknown" ? {} : { within: atZone }),
-    onState: poolNotes(io),
+    onState: poolNotes(io, keep),
   };
   const source = await kubernetesPool(pool, terms, { clock, random });
   const directory = openUnsigned(source, atTrust, { clock, random, observer: silentObserver });
@@ -131,7 +144,8 @@ async function choiceOf(options: PickOptions, io: CommandIo): Promise<Choice> {
   const alone = at.length === 0 && options.pool !== undefined;
   const servers = alone ? [] : await serversBehind({ ...options, atTenants: false, retries: 0 });
   const found = await directoryOf(options);
-  const pool = await poolOf(options, io);
+  let poolState: PoolState | undefined;
+  const pool = await poolOf(options, io, (state) => (poolState = state));
   if (servers.length === 0 && !found && !pool) {
     throw refused("a picker needs servers to choose from: give --at URL, repeated, --pool or --directory");
   }
@@ -145,6 +159,7 @@ async function choiceOf(options: PickOptions, io: CommandIo): Promise<Choice> {
   return {
     servers,
     directory: unionOf(pool, found?.directory),
+    poolState: () => poolState,
     dialling: (info, word) => (pool?.wordOn(info.id) ? pods : (found?.dialling(info, word) ?? {})),
     async close() {
       await pool?.[Symbol.asyncDispose]();
@@ -188,6 +203,33 @@ export async function pick(options: PickOptions, io: CommandIo): Promise<ExitCod
   }
 }
 
+/** Answers health checks of both protocols, and over HTTP the metrics. */
+function adminHandler(picker: EndpointPicker, metrics: PickMetrics): Handler {
+  const encoder = new TextEncoder();
+  return async ({ path, headers }) => {
+    if (path === "/metrics") {
+      const { type, bytes } = metrics.page(headers["accept"]);
+      return { status: 200, headers: { "content-type": type }, body: { kind: "parts", parts: [bytes] } };
+    }
+    const isReady = path === "/v2/health/ready" && (await picker.reaches());
+    const status = path === "/v2/health/live" || isReady ? 200 : path === "/v2/health/ready" ? 503 : 404;
+    const error =
+      status === 404 ? "a picker serves ext_proc, health checks and metrics only" : "no server answers";
+    const reason = status === 404 ? "unknown-route" : "rejected";
+    const text = status === 200 ? "" : JSON.stringify({ error, reason, stage: "admission" });
+    return { status, headers: {}, body: { kind: "parts", parts: [encoder.encode(text)] } };
+  };
+}
+
+/** The port of metrics and health over HTTP; undefined without `--metrics-port`. */
+async function adminOf(
+  { host, metricsPort }: PickOptions,
+  answer: Handler,
+  { clock, random }: { readonly clock: Clock; readonly random: Random },
+): Promise<Listening | undefined> {
+  return metricsPort === undefined ? undefined : listen(answer, { clock, random, host, port: metricsPort });
+}
+
 async function listenUntilStopped(options: PickOptions, choice: Choice, io: CommandIo): Promise<void> {
   keepYoung();
   const { servers, directory, dialling } = choice;
@@ -209,41 +251,56 @@ async function listenUntilStopped(options: PickOptions, choice: Choice, io: Comm
       rules: unstatedRules,
     });
     const models = await picker.learn(call);
-    const processor = pickProcessor({ picker, addresses: createAddresses(clock), clock, unstatedRules });
-    const listening = await listenGrpc(
-      async ({ path }) => {
-        const isReady = path === "/v2/health/ready" && (await picker.reaches());
-        const status = path === "/v2/health/live" || isReady ? 200 : path === "/v2/health/ready" ? 503 : 404;
-        const error =
-          status === 404 ? "a picker serves ext_proc and health checks only" : "no server answers";
-        const reason = status === 404 ? "unknown-route" : "rejected";
-        const text = status === 200 ? "" : JSON.stringify({ error, reason, stage: "admission" });
-        return { status, headers: {}, body: { kind: "parts", parts: [new TextEncoder().encode(text)] } };
-      },
-      {
-        clock,
-        random,
-        host: options.host,
-        port: options.port,
-        directSocket,
-        limits: { ...defaultWireLimits, maxBodyBytes: mostMessageBytes },
-        services: [externalProcessor({ clock, processor })],
-        healthNames: { liveness: "/v2/health/live", readiness: "/v2/health/ready" },
-        // A gateway opens few connections and holds one call for each request under way.
-        maxConcurrentCalls: 65_536,
-        ...(await tlsOf(options)),
-      },
-    );
-    tell(listening, options, choice, models, io);
-    await stopped(io);
-    await listening.close(options.drainSeconds * 1000);
+    const metrics = pickMetrics({
+      clock,
+      inFlight: () => picker.inFlight,
+      endpoints: () => ({ known: picker.endpoints.length, paused: picker.paused }),
+      directory: () => directory?.snapshot(),
+      pool: choice.poolState,
+      residentBytes: () => process.memoryUsage.rss(),
+    });
+    const processor = pickProcessor({
+      picker,
+      metrics,
+      addresses: createAddresses(clock),
+      clock,
+      unstatedRules,
+    });
+    const answer = adminHandler(picker, metrics);
+    const listening = await listenGrpc(answer, {
+      clock,
+      random,
+      host: options.host,
+      port: options.port,
+      directSocket,
+      limits: { ...defaultWireLimits, maxBodyBytes: mostMessageBytes },
+      services: [externalProcessor({ clock, processor })],
+      healthNames: { liveness: "/v2/health/live", readiness: "/v2/health/ready" },
+      // A gateway opens few connections and holds one call for each request under way.
+      maxConcurrentCalls: 65_536,
+      ...(await tlsOf(options)),
+    });
+    const admin = await adminOf(options, answer, { clock, random }).catch(async (thrown: unknown) => {
+      await listening.close(0);
+      throw thrown;
+    });
+    tell({ listening, admin }, options, choice, models, io);
+    try {
+      await stopped(io);
+      await listening.close(options.drainSeconds * 1000);
+    } finally {
+      await admin?.close();
+    }
   } finally {
     await picker.close();
   }
 }
 
 function tell(
-  { address }: GrpcListening,
+  {
+    listening: { address },
+    admin,
+  }: { readonly listening: GrpcListening; readonly admin: Listening | undefined },
   options: PickOptions,
   { servers, directory }: Choice,
   models: number,
@@ -252,11 +309,14 @@ function tell(
   const names = servers.map((one) => one.address);
   const encrypted = isEncrypted(options);
   if (options.json) {
-    io.out(JSON.stringify({ listening: address, tls: encrypted, servers: names, models }));
+    io.out(
+      JSON.stringify({ listening: address, metrics: admin?.address, tls: encrypted, servers: names, models }),
+    );
     return;
   }
   const how = encrypted ? (options.tlsCert === undefined ? "TLS, self-signed" : "TLS") : "no TLS";
   io.out(`picking on ${address} (${how})`);
+  if (admin) io.out(`metrics: ${admin.address}/metrics`);
   io.out(
     `servers: ${names.join(", ") || (directory ? "those of the directory" : "none")}; models: ${models}`,
   );

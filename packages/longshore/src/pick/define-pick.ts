@@ -27,6 +27,11 @@ export function definePick({ program, action, io }: Defining): void {
       .option("--tls-cert <file>", "certificate (PEM), instead of a self-signed one")
       .option("--tls-key <file>", "key (PEM) of the certificate")
       .option(
+        "--metrics-port <port>",
+        "port of metrics (/metrics) and health (/v2/health/ready) over HTTP, on the address of --host; 0 picks a free one (default: none)",
+        port("metrics-port"),
+      )
+      .option(
         "--most-in-flight <n>",
         "requests through this picker at one server; with all full, clients get 429 (default: no limit)",
         number("most-in-flight", 1),

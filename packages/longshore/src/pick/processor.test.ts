@@ -33,6 +33,7 @@ function processor(refuse?: LongshoreError) {
   const picker: EndpointPicker = {
     endpoints,
     inFlight: 0,
+    paused: 0,
     learn: async () => 0,
     reaches: async () => true,
     close: async () => undefined,

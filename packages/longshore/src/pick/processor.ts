@@ -11,6 +11,7 @@ import {
 } from "@longshore/core/internal";
 import type { ProcessedReply, ProcessedRequest, Processing, RequestProcessor } from "@longshore/grpc";
 import type { Addresses } from "./addresses.ts";
+import type { PickEnd, PickMetrics } from "./metrics.ts";
 import {
   destinationKey,
   destinationNamespace,
@@ -31,6 +32,8 @@ export interface ProcessorParts {
   readonly clock: Clock;
   /** Rules of requests that state none. */
   readonly unstatedRules: Rules;
+  /** Default: nothing is counted. */
+  readonly metrics?: Pick<PickMetrics, "decided" | "ended">;
 }
 
 /** Refusals for load: the client is to come again (429), and no retry elsewhere helps. */
@@ -149,7 +152,7 @@ function failureOf({ attributes }: ProcessedReply): LongshoreError | undefined {
 
 /** A processor that sends each request to the endpoint that a picker chooses. */
 export function pickProcessor(parts: ProcessorParts): RequestProcessor {
-  const { picker, addresses, clock } = parts;
+  const { picker, addresses, clock, metrics } = parts;
 
   /** The endpoints that a request may go to, with their addresses as they are now. */
   const candidates = async (subset: ReadonlySet<string> | undefined) => {
@@ -169,14 +172,22 @@ export function pickProcessor(parts: ProcessorParts): RequestProcessor {
     picked: Picked | undefined,
   ): Processing => {
     const list = endpoints.flatMap(({ id }) => byId.get(id) ?? []).join(",");
+    const first = endpoints[0]?.id ?? "";
+    let over = false;
+    const ended = (endpoint: string, end: PickEnd): void => {
+      if (!over) metrics?.ended(endpoint, end);
+      over = true;
+    };
     return {
       kind: "routed",
       headers: { [destinationKey]: list },
       metadata: { [destinationNamespace]: { [destinationKey]: list } },
       replied(reply) {
         const failure = failureOf(reply);
-        if (failure) picked?.failed(failure);
-        else {
+        if (failure) {
+          picked?.failed(failure);
+          ended(first, "failed");
+        } else {
           const { headers, attributes, metadata } = reply;
           const served = metadata[destinationNamespace]?.[servedKey] ?? attributes["upstream.address"];
           const endpoint = [...byId].find(([, address]) => address === served)?.[0];
@@ -185,10 +196,14 @@ export function pickProcessor(parts: ProcessorParts): RequestProcessor {
             headers,
             ...(endpoint === undefined ? {} : { endpoint }),
           });
+          ended(endpoint ?? first, "answered");
         }
         return {};
       },
-      ended: () => picked?.dropped(),
+      ended() {
+        picked?.dropped();
+        ended(first, "dropped");
+      },
     };
   };
 
@@ -233,10 +248,16 @@ export function pickProcessor(parts: ProcessorParts): RequestProcessor {
 
   return {
     async process(request, call) {
+      const startedMs = clock.nowMs();
+      let reason: string | undefined;
       try {
         return await decide(request, call);
       } catch (thrown) {
-        return refusalOf(LongshoreError.from(thrown, "plan", "picking an endpoint"), call.id);
+        const error = LongshoreError.from(thrown, "plan", "picking an endpoint");
+        ({ reason } = error);
+        return refusalOf(error, call.id);
+      } finally {
+        metrics?.decided(reason, clock.nowMs() - startedMs);
       }
     },
   };

@@ -9,6 +9,16 @@ export { exchangeEvents, type InferenceEvents, inferenceEvents } from "./exchang
 export { createLog, type Log, type LogFields, type LogLevel, type LogSettings, settingsFor } from "./log.ts";
 export { type MachineUse, requestDurationBounds } from "./metrics.ts";
 export { otlpExporter, type OtlpParts, type SpanExporter, type SpanOutcome } from "./otlp.ts";
+export {
+  bounds,
+  counter,
+  type Family,
+  gauge,
+  histogram,
+  metricsForm,
+  metricsText,
+  metricsTypes,
+} from "./registry.ts";
 export { serverTiming, serverTimingHeader } from "./server-timing.ts";
 export type { Span, SpanLink } from "./spans.ts";
 export { statisticsOf } from "./statistics.ts";

@@ -116,6 +116,8 @@ export interface EndpointPicker {
   reaches(): Promise<boolean>;
   /** Requests under way. */
   readonly inFlight: number;
+  /** Endpoints that get no request now: they failed, or refused requests for a while. */
+  readonly paused: number;
   close(): Promise<void>;
 }
 
@@ -158,6 +160,14 @@ class LoopPicker implements EndpointPicker {
 
   get inFlight(): number {
     return this.#inFlight;
+  }
+
+  get paused(): number {
+    const nowMs = this.#loop.clock.nowMs();
+    let paused = 0;
+    for (const { health } of this.#loop.endpoints.all.values())
+      if (health.unavailable(nowMs) !== undefined) paused++;
+    return paused;
   }
 
   get endpoints(): readonly EndpointInfo[] {
