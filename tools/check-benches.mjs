@@ -21,6 +21,7 @@ const smallest = {
   json: ["--rounds", "1"],
   listeners: ["--rounds", "1"],
   overload: ["--no-peers", "--rounds", "1"],
+  pick: ["--rounds", "1", "--seconds", "1", "--pods", "500"],
   providers: ["--rounds", "1", "--samples", "1"],
   reality: ["--seconds", "2", "--seeds", "1"],
   route: ["--quick", "--simulated"],

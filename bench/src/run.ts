@@ -17,6 +17,7 @@ const benches: Readonly<Record<string, () => Promise<Bench>>> = {
   energy: async () => (await import("./energy.ts")).bench,
   gateway: async () => (await import("./gateway.ts")).bench,
   overload: async () => (await import("./overload.ts")).bench,
+  pick: async () => (await import("./pick.ts")).bench,
   plan: async () => (await import("./plan.ts")).bench,
   json: async () => (await import("./json.ts")).bench,
   overhead: async () => (await import("./overhead.ts")).bench,

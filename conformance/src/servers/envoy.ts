@@ -4,8 +4,13 @@ import { envoy } from "../install/index.ts";
 import { freePort, startServerProcess } from "./process.ts";
 import type { RunningPeer } from "./served-model.ts";
 
+/** How Envoy chooses among servers by itself. */
+export type EnvoyPolicy = "round robin" | "least request" | "weighted by load reports";
+
 /** How Envoy is started. */
 export interface EnvoyOptions {
+  /** Default `round robin`. */
+  readonly policy?: EnvoyPolicy;
   /** `host:port` of the servers that it takes in turns. */
   readonly upstreams: readonly string[];
   /** An empty folder for its configuration. */
@@ -18,8 +23,21 @@ function socket(address: string): object {
   return { socket_address: { address: host, port_value: Number(port) } };
 }
 
-/** A plain proxy over HTTP/1.1: one route to one cluster, round robin, no retries, nothing buffered. */
-function configuration(port: number, upstreams: readonly string[]): object {
+/** The policy as a part of a cluster. Load reports are used as soon as they come, and weights change every second. */
+function policyOf(policy: EnvoyPolicy): object {
+  if (policy === "round robin") return { lb_policy: "ROUND_ROBIN" };
+  // As many choices as a few servers have: a full look at all of them.
+  if (policy === "least request")
+    return { lb_policy: "LEAST_REQUEST", least_request_lb_config: { choice_count: 4 } };
+  const name = "envoy.load_balancing_policies.client_side_weighted_round_robin";
+  const type =
+    "type.googleapis.com/envoy.extensions.load_balancing_policies.client_side_weighted_round_robin.v3.ClientSideWeightedRoundRobin";
+  const typed = { "@type": type, blackout_period: "1s", weight_update_period: "1s" };
+  return { load_balancing_policy: { policies: [{ typed_extension_config: { name, typed_config: typed } }] } };
+}
+
+/** A plain proxy over HTTP/1.1: one route to one cluster, no retries, nothing buffered. */
+function configuration(port: number, upstreams: readonly string[], policy: EnvoyPolicy): object {
   const router = {
     name: "envoy.filters.http.router",
     typed_config: { "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router" },
@@ -35,6 +53,12 @@ function configuration(port: number, upstreams: readonly string[]): object {
           name: "all",
           domains: ["*"],
           routes: [{ match: { prefix: "/" }, route: { cluster: "servers", timeout: "60s" } }],
+          // Servers report their load in the format that a request names.
+          ...(policy === "weighted by load reports"
+            ? {
+                request_headers_to_add: [{ header: { key: "endpoint-load-metrics-format", value: "TEXT" } }],
+              }
+            : {}),
         },
       ],
     },
@@ -55,7 +79,7 @@ function configuration(port: number, upstreams: readonly string[]): object {
           name: "servers",
           type: "STATIC",
           connect_timeout: "1s",
-          lb_policy: "ROUND_ROBIN",
+          ...policyOf(policy),
           load_assignment: {
             cluster_name: "servers",
             endpoints: [{ lb_endpoints: upstreams.map((one) => ({ endpoint: { address: socket(one) } })) }],
@@ -67,12 +91,17 @@ function configuration(port: number, upstreams: readonly string[]): object {
 }
 
 /** Starts the real Envoy as a plain proxy before some servers. Throws `Unavailable`. */
-export async function startEnvoy({ upstreams, folder, cores }: EnvoyOptions): Promise<RunningPeer> {
+export async function startEnvoy({
+  upstreams,
+  folder,
+  cores,
+  policy = "round robin",
+}: EnvoyOptions): Promise<RunningPeer> {
   const port = await freePort();
   const file = join(folder, "envoy.json");
-  await writeFile(file, JSON.stringify(configuration(port, upstreams)));
+  await writeFile(file, JSON.stringify(configuration(port, upstreams, policy)));
   const running = await startEnvoyOn({ file, port, ...(cores ? { cores } : {}) });
-  return { ...running, settings: "round robin, 1 worker thread" };
+  return { ...running, settings: `${policy}, 1 worker thread` };
 }
 
 /** Starts the real Envoy with a configuration whose listener has that port. Throws `Unavailable`. */

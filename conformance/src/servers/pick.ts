@@ -13,6 +13,8 @@ import type { RunningPeer } from "./served-model.ts";
 export interface PickedEnvoy {
   /** `host:port` of Envoy. */
   readonly http: string;
+  /** Process of the picker. */
+  readonly pickerPid: number;
   /** Ends the picker without a word. */
   kill(): Promise<void>;
   close(): Promise<void>;
@@ -67,6 +69,7 @@ export async function startPickedEnvoy({
   }
   return {
     http: envoy.http,
+    pickerPid: picker.pid ?? 0,
     kill: () => end("SIGKILL"),
     async close() {
       await envoy.close();
