@@ -10,8 +10,13 @@ import { fileURLToPath } from "node:url";
 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), "../..");
 
-/** The packages that the image runs: the command, and the adapter that it loads on demand. */
-const wanted = ["longshore", "@longshore/nats"];
+/** The packages that the image runs: the command, and the adapters that it loads on demand. */
+const wanted = [
+  "longshore",
+  ...readdirSync(join(root, "adapters")).map(
+    (name) => JSON.parse(readFileSync(join(root, "adapters", name, "package.json"), "utf8")).name,
+  ),
+];
 
 /**
  * @typedef {{ link?: boolean, resolved?: string, dependencies?: Record<string, string>, optionalDependencies?: Record<string, string> }} Locked
@@ -32,7 +37,8 @@ function resolveFrom(from, name) {
 /** Collects a package and everything that it needs, as paths of the lock file. @param {string} path @param {Set<string>} found */
 function collect(path, found) {
   const entry = locked[path];
-  if (entry === undefined || found.has(path)) return;
+  // Declarations alone, and parts for the runtime Bare: libraries list both among what they need.
+  if (entry === undefined || found.has(path) || /node_modules\/(?:@types\/|bare-)/.test(path)) return;
   found.add(path);
   const real = entry.link ? (entry.resolved ?? path) : path;
   const { dependencies = {}, optionalDependencies = {} } = locked[real] ?? {};
