@@ -9,7 +9,7 @@ import { runInNewContext } from "node:vm";
 import { busiestTurn } from "../load/busy-time.ts";
 
 /** The requests to the probe: how the server runs, or the memory that it keeps after a collection in its main thread. */
-export type ProbeQuestion = "running" | "kept";
+export type ProbeRequest = "running" | "kept";
 
 /** The server's figures of itself. */
 export interface ProbeSample {
@@ -36,7 +36,7 @@ if (process.send) {
   const busyMaxMs = busiestTurn();
   setFlagsFromString("--expose-gc");
   const collect = runInNewContext("gc") as () => void;
-  process.on("message", (question: ProbeQuestion) => {
+  process.on("message", (question: ProbeRequest) => {
     // The pause of this collection is not the server's.
     const late = { p99Ms: lateMs(delay.percentile(99)), maxMs: lateMs(delay.max), busyMaxMs: busyMaxMs() };
     if (question === "kept") collect();

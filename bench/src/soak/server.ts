@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
-import type { ProbeQuestion, ProbeSample } from "./probe.ts";
+import type { ProbeRequest, ProbeSample } from "./probe.ts";
 
 /** A real `longshore serve` in a process of its own, with a probe inside. */
 export interface SoakServer {
@@ -11,7 +11,7 @@ export interface SoakServer {
   readonly pid: number;
   /** Requests that had to be sent once more. */
   askedAgain: number;
-  sample(question?: ProbeQuestion): Promise<ProbeSample>;
+  sample(question?: ProbeRequest): Promise<ProbeSample>;
   /** Ends it by SIGTERM and gives its exit code. */
   stop(): Promise<number | null>;
 }

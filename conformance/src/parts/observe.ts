@@ -15,7 +15,7 @@ import {
   startServerProcess,
   startTriton,
 } from "../servers/index.ts";
-import { eachAsked, type Part, type PartContext } from "./part.ts";
+import { eachSelected, type Part, type PartContext } from "./part.ts";
 
 /** A kind of server, and whether it takes tensors as bytes. */
 interface Kind {
@@ -192,7 +192,7 @@ export const observePart: Part = {
       await writeFile(file, denseModel({ input: { name: "x", shape: [1, size] }, output: "y", seed: 1 }));
       const input = { name: "x", datatype: "FP32", shape: [1, size] } as const;
       const output = { name: "y", datatype: "FP32", shape: [1, 16] } as const;
-      await eachAsked(context, kinds, (kind) =>
+      await eachSelected(context, kinds, (kind) =>
         check(context, kind, { name: model, file, input, output, batch: 1 }),
       );
     } finally {

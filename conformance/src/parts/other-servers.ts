@@ -14,7 +14,7 @@ import {
   startMlserver,
   startTriton,
 } from "../servers/index.ts";
-import { eachAsked, type Part, type PartContext } from "./part.ts";
+import { eachSelected, type Part, type PartContext } from "./part.ts";
 
 /** A kind of server that is not ours. */
 interface Kind {
@@ -188,7 +188,7 @@ export const otherServersPart: Part = {
       const own = await startLongshore({ models: [model], cores: [0, 1], spread, folder: repository });
       const right = (await infer(own.http, "slow")).values;
       await own.close();
-      await eachAsked(context, kinds, (kind) => check(context, kind, model, right));
+      await eachSelected(context, kinds, (kind) => check(context, kind, model, right));
     } finally {
       await rm(folder, { recursive: true, force: true });
     }

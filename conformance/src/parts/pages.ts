@@ -3,7 +3,7 @@ import { chromium } from "../install/index.ts";
 import { writeRepository } from "../models.ts";
 import type { Seen } from "../page/ask.ts";
 import { freePort, openPage, type RunningPeer, startOwn } from "../servers/index.ts";
-import { eachAsked, inFolder, type Part } from "./part.ts";
+import { eachSelected, inFolder, type Part } from "./part.ts";
 
 /** The view that pages of two origins had of servers with different `--pages`. */
 interface Sight {
@@ -126,7 +126,7 @@ export const pagesPart: Part = {
       const view = async (host: string): Promise<Sight["named"]> =>
         (await openPage(host, port, addresses)) as Sight["named"];
       const sight = { servers, named: await view("app.example"), other: await view("other.example") };
-      await eachAsked(context, checks, async ({ name, check }) => {
+      await eachSelected(context, checks, async ({ name, check }) => {
         try {
           context.told({ name, outcome: "passed", detail: await check(sight) });
         } catch (thrown) {

@@ -34,7 +34,7 @@ export function asked(context: PartContext, name: string): boolean {
 }
 
 /** Runs each of the selected checks, one after the other; one that is unavailable here is reported as skipped. */
-export async function eachAsked<T extends { readonly name: string }>(
+export async function eachSelected<T extends { readonly name: string }>(
   context: PartContext,
   all: readonly T[],
   check: (one: T) => Promise<void>,

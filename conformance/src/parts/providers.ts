@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { sampleRepository } from "@longshore/samples";
 import { run, softwareGpu, Unavailable } from "../install/index.ts";
 import { command, startOwn } from "../servers/index.ts";
-import { eachAsked, inFolder, type Open, type Part } from "./part.ts";
+import { eachSelected, inFolder, type Open, type Part } from "./part.ts";
 
 /** Inputs of a check. */
 interface Ground {
@@ -186,7 +186,7 @@ export const providersPart: Part = {
   async run(context) {
     const { env } = await softwareGpu();
     await inFolder("providers", async (folder, open) => {
-      await eachAsked(context, checks, async ({ name, check }) => {
+      await eachSelected(context, checks, async ({ name, check }) => {
         try {
           context.told({ name, outcome: "passed", detail: await check({ folder, open, env }) });
         } catch (thrown) {

@@ -24,7 +24,7 @@ import {
   startTritonPython,
 } from "../servers/index.ts";
 import { legsOf, runsAt } from "./asking.ts";
-import { eachAsked, inFolder, type Open, type Part, type PartContext } from "./part.ts";
+import { eachSelected, inFolder, type Open, type Part, type PartContext } from "./part.ts";
 import { boxesOf, pipeline, ports, sameBoxes } from "./steps-of-pipelines.ts";
 
 /** The context of a check: a folder of its own, and the list of closers. */
@@ -308,7 +308,7 @@ const checks: readonly { readonly name: string; run(ground: Ground): Promise<Tol
 export const stepsElsewherePart: Part = {
   name: "steps-elsewhere",
   run: (context: PartContext) =>
-    eachAsked(context, checks, (check) =>
+    eachSelected(context, checks, (check) =>
       inFolder("elsewhere", async (folder, open) => {
         const [good, detail] = await check.run({ folder, open }).catch((thrown: unknown): Told => {
           if (thrown instanceof Unavailable) throw thrown;

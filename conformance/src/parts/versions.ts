@@ -18,7 +18,7 @@ import {
   startMlserver,
   startTriton,
 } from "../servers/index.ts";
-import { eachAsked, type Part, type PartContext } from "./part.ts";
+import { eachSelected, type Part, type PartContext } from "./part.ts";
 
 const kinds = [
   { name: "triton", wire: "oip", start: (endpoint: ServerEndpoint) => startTriton(endpoint) },
@@ -159,7 +159,7 @@ export const versionsPart: Part = {
         const tensor = (name: string) => ({ name, datatype: "FP32" as const, shape: [1, 16] });
         models.push({ name: model, version, file, input: tensor("x"), output: tensor("y"), batch: 1 });
       }
-      await eachAsked(context, kinds, (kind) => check(context, kind, models));
+      await eachSelected(context, kinds, (kind) => check(context, kind, models));
     } finally {
       await rm(folder, { recursive: true, force: true });
     }

@@ -339,7 +339,7 @@ export const plantedBugs: readonly PlantedBug[] = [
     about: "Requests keep their place in the queue of a model when they are over.",
     search: "for (const ticket of this.#tickets.values()) ticket[Symbol.dispose]();",
     replace: "",
-    tests: ["scheduler.test.ts", "door.test.ts", "engine.test.ts"],
+    tests: ["scheduler.test.ts", "early-admission.test.ts", "engine.test.ts"],
   },
   {
     name: "drained-and-ready",

@@ -29,11 +29,11 @@ import {
   elementBudget,
   type InnerCuts,
   innerCuts,
-  pipelineRoom,
+  pipelineAdmission,
   planCache,
   positions,
 } from "../run/index.ts";
-import { doors } from "./doors.ts";
+import { earlyAdmission } from "./early-admission.ts";
 import { defaultLimits, type EngineLimits, type EngineParts } from "./engine-parts.ts";
 import { expectations } from "./expectations.ts";
 import { type GraphPool, graphPool, leastBatch, rateLimiter, unaskedBatching } from "../schedule/index.ts";
@@ -126,7 +126,7 @@ class EngineHere implements Engine {
       limits: this.#limits,
       limiter: parts.resources && rateLimiter(parts.resources),
       unasked: parts.unaskedBatching && unaskedBatching({ ...parts, ...parts.unaskedBatching }),
-      ending: (scheduler) => this.#serve.doors.ended(scheduler),
+      ending: (scheduler) => this.#serve.earlyAdmission.ended(scheduler),
     });
     this.#inner = innerCuts(source);
     const lacks = source.lacks?.bind(source);
@@ -151,7 +151,7 @@ class EngineHere implements Engine {
     const admission = { info, expectations: expectations(), clock, random };
     this.#serve = {
       ...admission,
-      doors: doors(admission),
+      earlyAdmission: earlyAdmission(admission),
       pool: this.#pool,
       life: modelLife({
         repository,
@@ -176,7 +176,7 @@ class EngineHere implements Engine {
       speeds: speeds(clock),
       lane,
       transforms: parts.transforms,
-      room: pipelineRoom(this.#limits.maxPipelineBytes),
+      pipelines: pipelineAdmission(this.#limits.maxPipelineBytes),
       elements: elementBudget(this.#limits.maxElements),
       observer,
       inFlight: () => this.#inFlight,
@@ -268,7 +268,7 @@ class EngineHere implements Engine {
     refuseRules(call, this.info, this.#parts.dataClasses);
     refusePast(call, this.#parts.clock);
     refuseConfirmed(call);
-    return this.#serve.doors.admit(segment, call, leastAgreementRatio);
+    return this.#serve.earlyAdmission.admit(segment, call, leastAgreementRatio);
   }
 
   async #prepare(segment: Segment, call: Call): Promise<void> {

@@ -3,7 +3,15 @@ import { housekeepingCall } from "@longshore/core/internal";
 import type { GraphBody, LoadedVersion, Program } from "../repository/index.ts";
 import type { Admission, Demand, GraphLease, GraphPool, Scheduler } from "../schedule/index.ts";
 import { checkInputs } from "./check-inputs.ts";
-import { admitAt, type Door, type DoorParts, type Doors, isShed, ownPass, type Pass } from "./doors.ts";
+import {
+  admitAt,
+  type KnownSegment,
+  type EarlyAdmissionParts,
+  type EarlyAdmission,
+  isShed,
+  ownPass,
+  type Pass,
+} from "./early-admission.ts";
 import { checkBounds, isForeign } from "./foreign.ts";
 import type { ModelAction, PlanCache, SegmentPlan } from "../run/index.ts";
 import { programOf, standIns } from "./variants.ts";
@@ -57,10 +65,10 @@ class GrantedHere implements Granted {
   }
 }
 
-export interface GrantParts extends DoorParts {
+export interface GrantParts extends EarlyAdmissionParts {
   readonly pool: GraphPool;
   readonly plans: PlanCache;
-  readonly doors: Doors;
+  readonly earlyAdmission: EarlyAdmission;
 }
 
 /**
@@ -146,12 +154,12 @@ function grantOn(
 ): Granted {
   try {
     const demands = demandsOn(leases.all, parts);
-    const door: Door = { loaded, plan, demands };
-    parts.doors.remember(request.segment, variant, door);
+    const entry: KnownSegment = { loaded, plan, demands };
+    parts.earlyAdmission.remember(request.segment, variant, entry);
     const kept = pass?.take();
     const fits = kept && demands().every(({ scheduler }) => kept.ticket(scheduler));
     if (!fits) kept?.[Symbol.dispose]();
-    const admission = fits ? kept : admitAt(door, parts, call);
+    const admission = fits ? kept : admitAt(entry, parts, call);
     return new GrantedHere(plan, leases, admission);
   } catch (thrown) {
     leases[Symbol.dispose]();

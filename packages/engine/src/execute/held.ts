@@ -9,7 +9,7 @@ export interface VersionLease extends Disposable {
 }
 
 /** A version that is served, or was until the last lease of it goes. */
-export interface HeldVersion {
+export interface LeasedVersion {
   readonly loaded: LoadedVersion;
   leases: number;
   retired: boolean;
@@ -21,11 +21,11 @@ export interface HeldVersion {
 export type Dependents = boolean | ((model: string) => boolean);
 
 /** A lease of it, with which the version goes where it is retired and this is the last one. */
-export class LeaseOfHeld extends Once implements VersionLease {
+export class LeaseOfVersion extends Once implements VersionLease {
   readonly loaded: LoadedVersion;
   readonly owner: object;
 
-  constructor(held: HeldVersion) {
+  constructor(held: LeasedVersion) {
     super(() => {
       held.leases--;
       if (held.retired && held.leases === 0) held.leave();

@@ -12,7 +12,13 @@ import {
 } from "../repository/index.ts";
 import type { GraphPool } from "../schedule/index.ts";
 import { lines } from "../sequence/index.ts";
-import { type Dependents, hasTransforms, type HeldVersion, LeaseOfHeld, type VersionLease } from "./held.ts";
+import {
+  type Dependents,
+  hasTransforms,
+  type LeasedVersion,
+  LeaseOfVersion,
+  type VersionLease,
+} from "./held.ts";
 import { failedLoad, notLoaded, textOf } from "./load-errors.ts";
 import { type IndexEntry, type IndexFacts, indexOf, isIn, type ModelState } from "./model-index.ts";
 import { noteUnused } from "./note-unused.ts";
@@ -62,10 +68,10 @@ export interface ModelLifeParts {
 export function modelLife(parts: ModelLifeParts): ModelLife {
   const { repository, pool, clock, observer, explicit } = parts;
   /** Reads under way or done, by `<model>/<version or label>`, and `<model>/` for the newest. */
-  const found = new Map<string, Promise<HeldVersion>>();
-  const ready = new Map<string, HeldVersion>();
+  const found = new Map<string, Promise<LeasedVersion>>();
+  const ready = new Map<string, LeasedVersion>();
   /** The newest version of each model that was requested. */
-  const newest = new Map<string, HeldVersion>();
+  const newest = new Map<string, LeasedVersion>();
   const problems = new Map<string, string>();
   /** In explicit mode: the models that were loaded by name; otherwise: those that were unloaded. */
   const named = new Set<string>();
@@ -100,11 +106,11 @@ export function modelLife(parts: ModelLifeParts): ModelLife {
       ...(cached ? { cached } : {}),
     });
 
-  function make(loaded: LoadedVersion): HeldVersion {
+  function make(loaded: LoadedVersion): LeasedVersion {
     if (hasTransforms(loaded)) parts.lane?.prepare?.();
     let left: () => void = () => undefined;
     const gone = new Promise<void>((resolve) => (left = resolve));
-    const held: HeldVersion = {
+    const held: LeasedVersion = {
       loaded,
       leases: 0,
       retired: false,
@@ -115,7 +121,7 @@ export function modelLife(parts: ModelLifeParts): ModelLife {
   }
 
   /** From now on requests get this one; the one before goes when its last request is through. */
-  function serve(held: HeldVersion): HeldVersion {
+  function serve(held: LeasedVersion): LeasedVersion {
     const { name, version } = held.loaded.description;
     const before = ready.get(`${name}/${version}`);
     if (before) retire(before);
@@ -125,7 +131,7 @@ export function modelLife(parts: ModelLifeParts): ModelLife {
     return held;
   }
 
-  function retire(held: HeldVersion): void {
+  function retire(held: LeasedVersion): void {
     if (held.retired) return;
     held.retired = true;
     const { name, version } = held.loaded.description;
@@ -141,7 +147,7 @@ export function modelLife(parts: ModelLifeParts): ModelLife {
     newest.delete(model);
   }
 
-  function find(model: string, version: string | undefined): Promise<HeldVersion> {
+  function find(model: string, version: string | undefined): Promise<LeasedVersion> {
     const key = `${model}/${version ?? ""}`;
     const known = found.get(key);
     if (known) return known;
@@ -159,7 +165,7 @@ export function modelLife(parts: ModelLifeParts): ModelLife {
   }
 
   /** The newest version that can be read: a broken one is passed over, and the index says why. */
-  async function readNewest(model: string): Promise<HeldVersion> {
+  async function readNewest(model: string): Promise<LeasedVersion> {
     // Throws when there is none.
     const first = await repository.resolve(model, undefined);
     let problem: unknown;
@@ -173,10 +179,10 @@ export function modelLife(parts: ModelLifeParts): ModelLife {
     throw problem;
   }
 
-  const readVersion = async (model: string, version: string): Promise<HeldVersion> =>
+  const readVersion = async (model: string, version: string): Promise<LeasedVersion> =>
     read(model, await repository.resolve(model, version));
 
-  async function read(model: string, version: string): Promise<HeldVersion> {
+  async function read(model: string, version: string): Promise<LeasedVersion> {
     try {
       // Reading serves every request that waits for it, so it does not end with the request that started it.
       const loaded = await repository.load(model, version, housekeepingCall("load"));
@@ -195,25 +201,26 @@ export function modelLife(parts: ModelLifeParts): ModelLife {
   }
 
   /** The result of `find` if it is known already: most requests wait for nothing here. */
-  function latest(model: string, version: string | undefined): HeldVersion | undefined {
+  function latest(model: string, version: string | undefined): LeasedVersion | undefined {
     const held = version ? ready.get(`${model}/${version}`) : newest.get(model);
     return held?.retired === false && isOn(model) ? held : undefined;
   }
 
-  const leaseOf = (held: HeldVersion | undefined): VersionLease | undefined => held && new LeaseOfHeld(held);
+  const leaseOf = (held: LeasedVersion | undefined): VersionLease | undefined =>
+    held && new LeaseOfVersion(held);
 
   async function acquireLater(model: string, wanted: string | undefined, call: Call): Promise<VersionLease> {
     checkModelName(model);
-    let held: HeldVersion | undefined;
+    let held: LeasedVersion | undefined;
     // It may be replaced or unloaded while this request waits.
     while (!held || held.retired) {
       if (!isOn(model)) throw notLoaded(model);
       held = latest(model, wanted) ?? (await untilAborted(find(model, wanted), call.abort, "execute"));
     }
-    return new LeaseOfHeld(held);
+    return new LeaseOfVersion(held);
   }
 
-  async function warm(held: HeldVersion, call: Call): Promise<void> {
+  async function warm(held: LeasedVersion, call: Call): Promise<void> {
     const program = parts.defaultProgram(held.loaded);
     for (const step of program?.steps ?? []) {
       if (step.kind !== "model" || (parts.lacks?.(step.graph.file, startCut, endCut) ?? 0) > 0) continue;
@@ -228,8 +235,8 @@ export function modelLife(parts: ModelLifeParts): ModelLife {
     versions: readonly string[],
     under: Set<string>,
     call: Call,
-  ): Promise<{ readonly fresh: readonly HeldVersion[]; readonly failed: ReadonlyMap<string, unknown> }> {
-    const fresh: HeldVersion[] = [];
+  ): Promise<{ readonly fresh: readonly LeasedVersion[]; readonly failed: ReadonlyMap<string, unknown> }> {
+    const fresh: LeasedVersion[] = [];
     const failed = new Map<string, unknown>();
     for (const version of versions.toReversed()) {
       note(model, version, "loading");
@@ -260,7 +267,7 @@ export function modelLife(parts: ModelLifeParts): ModelLife {
   function switchTo(
     renewal: Renewal,
     model: string,
-    fresh: readonly HeldVersion[],
+    fresh: readonly LeasedVersion[],
     failed: ReadonlyMap<string, unknown>,
     kept: readonly string[],
   ): void {
@@ -342,7 +349,7 @@ export function modelLife(parts: ModelLifeParts): ModelLife {
   }
 
   /** From now on it is not served. @returns what goes once its last request is through */
-  async function turnOff(model: string, dependents: Dependents): Promise<readonly HeldVersion[]> {
+  async function turnOff(model: string, dependents: Dependents): Promise<readonly LeasedVersion[]> {
     checkModelName(model);
     const isServed = [...ready.values()].some(({ loaded }) => loaded.description.name === model);
     // An unknown model is not loaded, as the caller wanted (Triton says the same).

@@ -5,7 +5,7 @@ import {
   checkSeal,
   type HeldState,
   initialState,
-  type Place,
+  type LinePosition,
   type SealKey,
   sealState,
   type SequenceRequest,
@@ -24,7 +24,7 @@ export interface SequenceTurnParts {
   readonly inputs: Tensors;
   readonly call: Call;
   /** Where it stands among the requests of its sequence. */
-  readonly place: Place | undefined;
+  readonly place: LinePosition | undefined;
   readonly run: (state: Tensors, position: SequencePosition | undefined) => Promise<SegmentResult>;
 }
 

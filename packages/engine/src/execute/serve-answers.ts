@@ -26,7 +26,7 @@ export async function* serveAnswers(
   const inputs = await readInputs(plan, request.inputs, call);
   const run = segmentRun(parts, granted, inputs, new Map(), undefined, call);
   const resolved = resolvedSegment(segment, loaded, granted);
-  using room = await parts.room.enter(plan, call);
+  using entered = await parts.pipelines.enter(plan, call);
   const { answersAt } = plan;
   if (answersAt === undefined) {
     // The wanted outputs do not come from the step where answers part, or the configuration alone says that there are any.
@@ -34,7 +34,7 @@ export async function* serveAnswers(
     return;
   }
   for await (const result of runAnswers(run, answersAt)) {
-    room.held(result.peakBytes);
+    entered.held(result.peakBytes);
     yield responseOf(parts, resolved, result, leases);
   }
 }

@@ -15,7 +15,7 @@ import { totalBytes, runMicros } from "@longshore/core/internal";
 import type { LoadedVersion } from "../repository/index.ts";
 import { leastBatch, type Scheduler } from "../schedule/index.ts";
 import type { TransformSet } from "../transform/index.ts";
-import type { Place, SealKey, SequenceStore } from "../sequence/index.ts";
+import type { LinePosition, SealKey, SequenceStore } from "../sequence/index.ts";
 import { readInputs } from "./check-inputs.ts";
 import { type Granted, type GrantParts, grantRequest, type Leases } from "./grant-request.ts";
 import type { KeptAnswers } from "./engine-parts.ts";
@@ -24,7 +24,7 @@ import type { ModelLife } from "./model-life.ts";
 import {
   type AskKept,
   type ElementBudget,
-  type PipelineRoom,
+  type PipelineAdmission,
   runSegment,
   type SegmentPlan,
   type SegmentResult,
@@ -43,7 +43,7 @@ export interface ServeParts extends GrantParts {
   readonly speeds: Speeds;
   readonly lane: Lane;
   readonly transforms: TransformSet;
-  readonly room: PipelineRoom;
+  readonly pipelines: PipelineAdmission;
   readonly elements: ElementBudget;
   readonly observer: Observer;
   readonly millijoulesPerMs?: (() => number | undefined) | undefined;
@@ -59,7 +59,7 @@ export async function serveRequest(
   parts: ServeParts,
   request: InferenceRequest,
   call: Call,
-  place?: Place,
+  place?: LinePosition,
 ): Promise<InferenceResponse> {
   const { segment, sequence } = request;
   const leased = parts.life.acquire(segment.model, segment.version, call);
@@ -98,7 +98,7 @@ const worthTellingMs = 1;
 async function runGranted(
   parts: ServeParts,
   request: InferenceRequest,
-  { loaded, granted, place }: { loaded: LoadedVersion; granted: Granted; place: Place | undefined },
+  { loaded, granted, place }: { loaded: LoadedVersion; granted: Granted; place: LinePosition | undefined },
   call: Call,
 ): Promise<InferenceResponse> {
   const { segment, sequence } = request;
@@ -122,9 +122,9 @@ async function runGranted(
     return result;
   };
   const run = async (state: Tensors, position: SequencePosition | undefined): Promise<SegmentResult> => {
-    using room = await parts.room.enter(plan, call);
+    using entered = await parts.pipelines.enter(plan, call);
     const result = await runBare(state, position);
-    room.held(result.peakBytes);
+    entered.held(result.peakBytes);
     return result;
   };
   // A bare model has nothing between its steps.
@@ -315,7 +315,7 @@ function turnOf(
   loaded: LoadedVersion,
   request: InferenceRequest,
   call: Call,
-  place: Place | undefined,
+  place: LinePosition | undefined,
 ): Promise<Disposable | undefined> | undefined {
   const { variant, from, to } = request.segment;
   const program = programOf(loaded, variant, parts.info);

@@ -2,7 +2,7 @@ export type { ModelAction } from "./actions.ts";
 export type { AskKept } from "./model-step.ts";
 export { type ElementBudget, elementBudget } from "./element-budget.ts";
 export { stateName } from "./wiring.ts";
-export { type PipelineRoom, pipelineRoom } from "./pipeline-room.ts";
+export { type PipelineAdmission, pipelineAdmission } from "./pipeline-admission.ts";
 export type { SegmentRun } from "./run-action.ts";
 export { elementsTogether } from "./run-each.ts";
 export { runAnswers, runSegment, type SegmentResult } from "./run-segment.ts";

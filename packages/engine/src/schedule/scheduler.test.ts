@@ -29,7 +29,7 @@ import { coresOf } from "./cores.ts";
 import type { OpenSession } from "./instance.ts";
 import { type OpenParts, openScheduler } from "./open-scheduler.ts";
 import { rateLimiter } from "./rate-limiter.ts";
-import type { Asker, Scheduler } from "./seam.ts";
+import type { Requester, Scheduler } from "./seam.ts";
 
 const base = housekeepingCall("test");
 /** The calls of a test share one signal, which many requests listen to. */
@@ -93,7 +93,7 @@ async function bench(runMs: (rows: number) => number, options: BenchOptions = {}
 const feeds = (value: number, rows = 1): Tensors =>
   tensorsOf(float32Tensor("x", [rows, 2], new Float32Array(rows * 2).fill(value)));
 const until = (deadlineMs: number, tenant = "t"): Call => ({ ...base, deadlineMs, tenant });
-const due = (deadlineMs: number, tenant = base.tenant): Asker => ({ deadlineMs, tenant });
+const due = (deadlineMs: number, tenant = base.tenant): Requester => ({ deadlineMs, tenant });
 const firstOf = (outputs: Tensors): number => float32View(outputs.get("y")!)[0] ?? NaN;
 
 /** Rows of the last runs when this many clients each send again as soon as they have an answer. */

@@ -26,7 +26,7 @@ import { formNext, shortRunMs, worthAnswering } from "./form-batch.ts";
 import { type Instance, reopenDead } from "./instance.ts";
 import { loadReport } from "./load-report.ts";
 import { inOrder, type OrderGate, orderGate } from "./order-gate.ts";
-import type { Asker, Scheduler, SchedulerParts } from "./seam.ts";
+import type { Requester, Scheduler, SchedulerParts } from "./seam.ts";
 import { waitingRules } from "./queue-policy.ts";
 import type { RowSamples } from "./row-samples.ts";
 import { runTimes, type RunTimes } from "./run-times.ts";
@@ -42,7 +42,7 @@ import {
   type RunOutcome,
   type Waiting,
 } from "./waiting.ts";
-import { type WaitingRoom, waitingRoom } from "./waiting-room.ts";
+import { type WaitingRequests, waitingRequests } from "./waiting-requests.ts";
 
 /** Weight of the newest request in the share of those that came beside others, and below which share each is alone. */
 const companyLearning = 0.1;
@@ -56,7 +56,7 @@ export class GraphScheduler implements Scheduler {
   readonly #parts: SchedulerParts;
   readonly #instances: readonly Instance[];
   readonly #times: RunTimes = runTimes();
-  readonly #room: WaitingRoom;
+  readonly #waitingRequests: WaitingRequests;
   readonly #desk: TicketDesk;
   readonly #gate: OrderGate | undefined;
   readonly #paces: ArrivalPaces = arrivalPaces();
@@ -92,21 +92,24 @@ export class GraphScheduler implements Scheduler {
     this.isolation = isolation;
     this.#batching = batching;
     this.#provider = providersOf(instances);
-    const room = { name, clock, times: this.#times, weightOf, changed: () => this.#pump() };
-    this.#room = waitingRoom({ ...room, waitMs: (one) => forecast(one, this.#outlook(one.tenant)).waitMs });
+    const common = { name, clock, times: this.#times, weightOf, changed: () => this.#pump() };
+    this.#waitingRequests = waitingRequests({
+      ...common,
+      waitMs: (one) => forecast(one, this.#outlook(one.tenant)).waitMs,
+    });
     this.#desk = ticketDesk({
       name,
       most: maxQueued + instances.length,
       weightOf,
       evict: (tenant) =>
-        this.#room.evictOf(
+        this.#waitingRequests.evictOf(
           tenant,
           `the queue of ${name} is full, and another tenant has fewer requests in it`,
         ),
       returned: () => this.#checkQuiet(),
     });
     this.#gate = batching.preserveOrdering ? orderGate() : undefined;
-    const waiting = () => this.#room.queue.waiting();
+    const waiting = () => this.#waitingRequests.queue.waiting();
     this.#cores = parts.cores.join({ instances: instances.length, waiting, again: this.#again });
     this.#trials = new TrialTurns({
       name,
@@ -150,10 +153,10 @@ export class GraphScheduler implements Scheduler {
     return this.#batching.maxBatchSize > 1 && !this.#unjoinable && this.isolation !== "exclusive";
   }
 
-  admit(rows: number, asker: Asker): Ticket {
+  admit(rows: number, asker: Requester): Ticket {
     this.#refuseWhenDraining();
     const rowMs = this.#rowMs();
-    this.#room.checkPlace(waitingRules(this.#batching, asker.priority, undefined), rowMs);
+    this.#waitingRequests.checkFits(waitingRules(this.#batching, asker.priority, undefined), rowMs);
     return this.#desk.grant(rows, asker, rowMs);
   }
 
@@ -162,13 +165,13 @@ export class GraphScheduler implements Scheduler {
     return Math.max(1, Math.ceil(workOf(1, this.#times, this.#batching.maxBatchSize)));
   }
 
-  expected(rows: number, { tenant, deadlineMs, priority }: Asker): Forecast {
+  expected(rows: number, { tenant, deadlineMs, priority }: Requester): Forecast {
     const { level } = waitingRules(this.#batching, priority, undefined);
     return forecast({ rows, tenant, deadlineMs, level }, this.#outlook(tenant));
   }
 
-  turnedAway({ tenant }: Asker): void {
-    this.#room.queue.turnedAway(tenant);
+  turnedAway({ tenant }: Requester): void {
+    this.#waitingRequests.queue.turnedAway(tenant);
     this.#cores.turnedAway(tenant);
   }
 
@@ -176,7 +179,7 @@ export class GraphScheduler implements Scheduler {
     const nowMs = this.#parts.clock.nowMs();
     const coreMs = this.#cores.waitMs(nowMs, tenant);
     return {
-      queue: this.#room.queue,
+      queue: this.#waitingRequests.queue,
       pending: this.#desk.pending,
       times: this.#times,
       freeMs: this.#instances.map((one) => Math.max(coreMs, one.remainingMs(nowMs))),
@@ -205,7 +208,7 @@ export class GraphScheduler implements Scheduler {
     checkCall(call, clock, "queue");
     const rules = waitingRules(batching, call.priority, call.queueTimeoutMs);
     // Also with a reserved position: its class may not have been known then, and others may have arrived since.
-    this.#room.checkPlace(rules, this.#rowMs());
+    this.#waitingRequests.checkFits(rules, this.#rowMs());
     if (this.#samples && !this.#samples.offer(feeds, call.tenant)) this.#samples = undefined;
     const padded = padAxes(feeds, batching.buckets);
     // Without batching each request is one run, whatever its first axis means.
@@ -215,9 +218,9 @@ export class GraphScheduler implements Scheduler {
     const sharers = this.isolation === "shared" ? "" : call.tenant;
     const enqueuedMs = clock.nowMs();
     this.#paces.of(sharers).seen(enqueuedMs);
-    const beside = this.#running > 0 || this.#room.queue.length > 0 ? 1 : 0;
+    const beside = this.#running > 0 || this.#waitingRequests.queue.length > 0 ? 1 : 0;
     this.#accompanied += (beside - this.#accompanied) * companyLearning;
-    const together = this.#joins ? this.#room.queue.flow(call.tenant).items.length + rows : rows;
+    const together = this.#joins ? this.#waitingRequests.queue.flow(call.tenant).items.length + rows : rows;
     const arrived: Arrived = {
       tenant: call.tenant,
       level: rules.level,
@@ -240,12 +243,12 @@ export class GraphScheduler implements Scheduler {
 
   readonly #enter = (item: Waiting): void => {
     if (this.#startsAtOnce(item)) return;
-    this.#room.enter(item);
+    this.#waitingRequests.enter(item);
     if (!this.#company?.turn) this.#pump(false);
   };
 
   readonly #gone = (item: Waiting): void => {
-    if (!this.#room.leave(item)) item.left?.();
+    if (!this.#waitingRequests.leave(item)) item.left?.();
     this.#pump();
   };
 
@@ -254,7 +257,7 @@ export class GraphScheduler implements Scheduler {
     const batching = this.#batching;
     const nowMs = clock.nowMs();
     const free =
-      this.#room.queue.length + this.#desk.pending.size === 0 &&
+      this.#waitingRequests.queue.length + this.#desk.pending.size === 0 &&
       this.#instances.some(({ state }) => state === "idle") &&
       this.#cores.waitMs(nowMs) === 0;
     const batch = this.#joins ? this.#share.report(this.#times, batching.maxBatchSize) : undefined;
@@ -282,7 +285,8 @@ export class GraphScheduler implements Scheduler {
   }
 
   #checkQuiet(): void {
-    const busy = this.#running + this.#room.queue.length + this.#desk.count > 0 || this.#trials.running;
+    const busy =
+      this.#running + this.#waitingRequests.queue.length + this.#desk.count > 0 || this.#trials.running;
     if (!busy) this.#whenQuiet?.();
   }
 
@@ -291,23 +295,28 @@ export class GraphScheduler implements Scheduler {
     const { clock } = this.#parts;
     this.#company?.timer[Symbol.dispose]();
     this.#company = undefined;
-    this.#trials.start(this.#room.queue.length > 0);
-    while (this.#room.queue.length > 0) {
+    this.#trials.start(this.#waitingRequests.queue.length > 0);
+    while (this.#waitingRequests.queue.length > 0) {
       const nowMs = clock.nowMs();
-      this.#room.refuseHopeless(nowMs);
+      this.#waitingRequests.refuseHopeless(nowMs);
       const idle = this.#instances.filter(({ state }) => state === "idle");
       if (idle.length === 0) {
         this.#reopen();
         break;
       }
-      const formed = formNext(this.#room.queue.waiting(), this.isolation === "shared", this.#paces, {
-        batching: this.#batching,
-        times: this.#times,
-        nowMs,
-        idle: idle.length,
-        idleSinceMs: this.#idleSinceMs,
-        turnOver,
-      });
+      const formed = formNext(
+        this.#waitingRequests.queue.waiting(),
+        this.isolation === "shared",
+        this.#paces,
+        {
+          batching: this.#batching,
+          times: this.#times,
+          nowMs,
+          idle: idle.length,
+          idleSinceMs: this.#idleSinceMs,
+          turnOver,
+        },
+      );
       if (!formed) break;
       if (formed.kind === "wait") {
         const waitMs = formed.untilMs - nowMs;
@@ -326,8 +335,9 @@ export class GraphScheduler implements Scheduler {
    * would give the same result, but makes up a third of the scheduling cost of a request.
    */
   #startsAtOnce(item: Waiting): boolean {
-    if (this.#room.queue.length > 0 || this.#draining || (this.#joins && this.#mayWait(item))) return false;
-    if (this.#room.isHopeless(item, item.enqueuedMs)) return false;
+    if (this.#waitingRequests.queue.length > 0 || this.#draining || (this.#joins && this.#mayWait(item)))
+      return false;
+    if (this.#waitingRequests.isHopeless(item, item.enqueuedMs)) return false;
     const one = this.#instances.find(({ state }) => state === "idle");
     return one !== undefined && this.#begins([one], [item], item);
   }
@@ -355,8 +365,8 @@ export class GraphScheduler implements Scheduler {
       on?.unclaim();
       return false;
     }
-    for (const member of members) this.#room.leave(member);
-    this.#looked = this.#room.queue.length;
+    for (const member of members) this.#waitingRequests.leave(member);
+    this.#looked = this.#waitingRequests.queue.length;
     void this.#start(on, core, members, first);
     return true;
   }
@@ -367,7 +377,7 @@ export class GraphScheduler implements Scheduler {
   /** Goes on after a wait for company. A turn of the event loop that brought some requests may not have brought all that are on their way. */
   readonly #look = (): void => {
     const before = this.#looked;
-    this.#looked = this.#room.queue.length;
+    this.#looked = this.#waitingRequests.queue.length;
     this.#pump(this.#looked <= before);
   };
 
@@ -387,7 +397,7 @@ export class GraphScheduler implements Scheduler {
     this.#running++;
     this.#trials.disturbed();
     this.#share.began(members.length, rows);
-    this.#room.queue.begin(first.tenant, expectedMs, on.restedMs(startedMs));
+    this.#waitingRequests.queue.begin(first.tenant, expectedMs, on.restedMs(startedMs));
     this.#charge(members, rows, expectedMs);
     const queueMs = members.reduce((sum, { enqueuedMs }) => sum + startedMs - enqueuedMs, 0);
     observer.record({ kind: "batch-started", atMs: startedMs, ...batch, queueMs });
@@ -422,7 +432,7 @@ export class GraphScheduler implements Scheduler {
       this.#times.seen(rows, tookMs, this.#idleSinceMs, first.rowBytes, ranMs);
       observer.record({ kind: "batch-run", atMs: this.#idleSinceMs, ...batch, tookMs, inputMs });
     }
-    const waiting = this.#draining || !this.#joins ? 0 : this.#room.queue.length;
+    const waiting = this.#draining || !this.#joins ? 0 : this.#waitingRequests.queue.length;
     if (worthAnswering(waiting, rows, first.rowBytes, this.#times, batching)) {
       answer();
       this.#company?.timer[Symbol.dispose]();
@@ -438,7 +448,7 @@ export class GraphScheduler implements Scheduler {
     const nowMs = this.#parts.clock.nowMs();
     for (const member of members) {
       const ownMs = (ms * member.rows) / rows;
-      this.#room.queue.charge(member.tenant, ownMs, nowMs);
+      this.#waitingRequests.queue.charge(member.tenant, ownMs, nowMs);
       this.#cores.charge(member.tenant, ownMs, nowMs);
     }
   }
@@ -449,7 +459,7 @@ export class GraphScheduler implements Scheduler {
     const alone = members.length === 1 && ran.rows === rowsIn(members);
     if (!alone && !followRows(outputs, ran.rows)) {
       this.#unjoinable = true;
-      this.#runAlone([...members, ...this.#room.queue.waiting().flatMap(({ items }) => items)]);
+      this.#runAlone([...members, ...this.#waitingRequests.queue.waiting().flatMap(({ items }) => items)]);
       return () => undefined;
     }
     return () => handOut(members, outputs, { ...ran, runMs }, this.#parts.clock);
@@ -458,9 +468,9 @@ export class GraphScheduler implements Scheduler {
   /** Runs each member alone, so that one bad request does not fail the others. */
   #runAlone(members: readonly Waiting[]): void {
     for (const member of members) {
-      this.#room.leave(member);
+      this.#waitingRequests.leave(member);
       member.batchKey = undefined;
-      if (!member.settled) this.#room.enter(member);
+      if (!member.settled) this.#waitingRequests.enter(member);
     }
   }
 
@@ -471,7 +481,7 @@ export class GraphScheduler implements Scheduler {
       this.#again();
     };
     reopenDead(this.#instances, opened, (thrown) => {
-      this.#room.rejectAll(LongshoreError.from(thrown, "queue", `loading ${this.name}`));
+      this.#waitingRequests.rejectAll(LongshoreError.from(thrown, "queue", `loading ${this.name}`));
       this.#checkQuiet();
     });
   }

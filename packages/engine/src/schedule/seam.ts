@@ -16,7 +16,7 @@ import type { Ticket } from "./tickets.ts";
 import type { RunOutcome } from "./waiting.ts";
 
 /** The fields of a call that the order of service depends on. */
-export type Asker = Pick<Call, "tenant" | "deadlineMs" | "priority">;
+export type Requester = Pick<Call, "tenant" | "deadlineMs" | "priority">;
 
 /** One owner of one loaded graph's instances: admission, queue, batching, running. */
 export interface Scheduler {
@@ -31,11 +31,11 @@ export interface Scheduler {
   /** False once it is being unloaded. */
   readonly open: boolean;
   /** Grants a queue position. Throws `queue-full` or `shutting-down`. */
-  admit(rows: number, asker: Asker): Ticket;
+  admit(rows: number, asker: Requester): Ticket;
   /** The forecast for work of that tenant that arrives now. */
-  expected(rows: number, asker: Asker): Forecast;
+  expected(rows: number, asker: Requester): Forecast;
   /** Reports that work of this tenant was refused by its forecast, so it will not come. */
-  turnedAway(asker: Asker): void;
+  turnedAway(asker: Requester): void;
   /**
    * Waits for an instance, runs, and returns the outputs, which belong to the caller. Rejects when the call ends; the instance stays busy
    * until the run ends. Rejects with `evicted` if an admitted request can no longer meet its deadline, has waited longer than its queue

@@ -4,7 +4,7 @@ import { untilAborted } from "@longshore/core/internal";
 /**
  * A position in a line after earlier entries, such as requests of one sequence. Dispose it when the work ends, however it ends.
  */
-export interface Place extends Disposable {
+export interface LinePosition extends Disposable {
   /** Resolves when all earlier entries are through, and rejects when the call ends first; undefined if there are none. */
   turn(call: Call): Promise<void> | undefined;
 }
@@ -12,26 +12,26 @@ export interface Place extends Disposable {
 /** Work that is done one after another, in the order of arrival, for each name. */
 export interface Lines {
   /** Joins at once, so that nothing that happens before its turn can change the order. */
-  join(...name: readonly string[]): Place;
+  join(...name: readonly string[]): LinePosition;
 }
 
 /** The last of each line that is not through, by its key. */
-type Lasts = Map<string, PlaceInLine>;
+type Lasts = Map<string, PositionInLine>;
 
 export function lines(): Lines {
   const lasts: Lasts = new Map();
-  return { join: (...name) => new PlaceInLine(lasts, keyOf(...name)) };
+  return { join: (...name) => new PositionInLine(lasts, keyOf(...name)) };
 }
 
 /**
  * A class without promises of its own: most requests are alone in their line. A request that gives up while it waits still lets
  * the next one wait for those before it.
  */
-class PlaceInLine implements Place {
+class PositionInLine implements LinePosition {
   readonly #lasts: Lasts;
   readonly #key: string;
-  #before: PlaceInLine | undefined;
-  #next: PlaceInLine | undefined;
+  #before: PositionInLine | undefined;
+  #next: PositionInLine | undefined;
   #left = false;
   #turn: Promise<void> | undefined;
   #begin: (() => void) | undefined;

@@ -7,7 +7,7 @@ import {
   type Tensors,
 } from "@longshore/core";
 import { nextStep, Once, totalBytes, unknownSequence } from "@longshore/core/internal";
-import { keyOf, lines, type Place } from "./line.ts";
+import { keyOf, lines, type LinePosition } from "./line.ts";
 import { type SlotGroup, slots } from "./slots.ts";
 import { apart, checkCarriedState, copied, type HeldState, initialState } from "./state.ts";
 
@@ -33,7 +33,7 @@ export interface SequenceRequest {
 }
 
 /** The facts of a request before it is admitted. */
-export type SequenceDoor = Pick<SequenceRequest, "key" | "position" | "maxIdleMs" | "slots">;
+export type SequenceArrival = Pick<SequenceRequest, "key" | "position" | "maxIdleMs" | "slots">;
 
 /** The result of a step, which callers get again when they retry it. */
 export interface StepReply {
@@ -71,18 +71,18 @@ export interface SequenceLimits {
 /** Resident state of sequences, with step numbers. */
 export interface SequenceStore {
   /** A position after the earlier requests of the same sequence; give it to `enter`. */
-  join(tenant: string, model: string, id: string): Place;
+  join(tenant: string, model: string, id: string): LinePosition;
   /**
    * Waits for the sequence's earlier requests and for a slot, before anything else is taken for the request: a request that
    * waits for a slot must not hold what the owners of slots need. Throws as `enter` does. Dispose it when the request ends.
    */
-  reach(request: SequenceDoor, call: Call, place: Place): Promise<Disposable>;
+  reach(request: SequenceArrival, call: Call, place: LinePosition): Promise<Disposable>;
   /**
    * Waits for the sequence's earlier requests and for a slot, and checks the step: at once where there is nothing to wait for.
    * Throws and rejects with `sequence-unknown`, `sequence-step`, `rejected` (too many live sequences) and `invalid-input`
    * (carried state that does not fit). The position, or one that is taken now, is given back with the turn.
    */
-  enter(request: SequenceRequest, call: Call, place?: Place): StepTurn | Promise<StepTurn>;
+  enter(request: SequenceRequest, call: Call, place?: LinePosition): StepTurn | Promise<StepTurn>;
   /** Sequences that hold state, of all tenants or of one. */
   live(tenant?: string): number;
   /** Forgets everything. */
@@ -155,7 +155,7 @@ export function sequenceStore(clock: Clock, limits: Partial<SequenceLimits> = {}
     sweeping = dueMs === Infinity ? undefined : clock.timer(dueMs - nowMs, sweep);
   }
 
-  function find({ key, position, maxIdleMs }: SequenceDoor): Entry {
+  function find({ key, position, maxIdleMs }: SequenceArrival): Entry {
     if (clock.nowMs() >= dueMs) sweep();
     const name = keyOf(key.tenant, key.model, key.digest, key.id);
     const known = entries.get(name);
@@ -265,7 +265,7 @@ export function sequenceStore(clock: Clock, limits: Partial<SequenceLimits> = {}
     },
   };
 
-  function enterNow(request: SequenceRequest, place: Place): StepTurn {
+  function enterNow(request: SequenceRequest, place: LinePosition): StepTurn {
     let entry: Entry | undefined;
     try {
       entry = find(request);
@@ -281,7 +281,7 @@ export function sequenceStore(clock: Clock, limits: Partial<SequenceLimits> = {}
   async function enterLater(
     request: SequenceRequest,
     call: Call,
-    place: Place,
+    place: LinePosition,
     before: Promise<void> | undefined,
   ): Promise<StepTurn> {
     let entry: Entry | undefined;
@@ -298,7 +298,7 @@ export function sequenceStore(clock: Clock, limits: Partial<SequenceLimits> = {}
     }
   }
 
-  function turnOf(entry: Entry, request: SequenceRequest, place: Place): StepTurn {
+  function turnOf(entry: Entry, request: SequenceRequest, place: LinePosition): StepTurn {
     const begun = begin(entry, request);
     return new TurnHere(
       begun,

@@ -24,7 +24,7 @@ export type SplitGoal =
   | { readonly kind: "miss"; readonly of: readonly Measure[]; readonly within: number };
 
 /** A graph, where it may run, and what is wanted. */
-export interface SplitQuestion {
+export interface SplitProblem {
   readonly dag: Dag;
   /** Number of tiers, the device included. */
   readonly tiers: number;
@@ -55,7 +55,7 @@ const rounds = 40;
 const close = 1e-9;
 
 /** Plans it. Undefined when nothing keeps the limits and pins (or nothing that does was met within the steps). */
-export function planSplit(question: SplitQuestion): SplitAnswer | undefined {
+export function planSplit(question: SplitProblem): SplitAnswer | undefined {
   const { dag, tiers, goal, limits = [], mostSteps = defaultMostSteps } = question;
   const pins = pinned(dag, tiers, question.pins ?? {});
   const aims = aimsOf(goal);

@@ -23,9 +23,9 @@ import {
   readWireError,
   turnWhileWanted,
 } from "@longshore/core/internal";
-import { createHeldBytes, createPatience, prefixOf } from "../frame/index.ts";
+import { createBufferedBytes, createPatience, prefixOf } from "../frame/index.ts";
 import { encodeInferRequest, streamReplyWork } from "../message/index.ts";
-import { replyOf, saidBehind } from "../service/index.ts";
+import { replyOf, headersOfTrailers } from "../service/index.ts";
 import { connectionTo, unreachable } from "./connection.ts";
 import { nodeFrames } from "./node-frames.ts";
 
@@ -155,7 +155,7 @@ export function grpcTransport(options: GrpcTransportOptions): Transport {
         encoding: "identity",
         arrival,
         patient: false,
-        held: createHeldBytes(Infinity),
+        held: createBufferedBytes(Infinity),
         closed: broken,
       });
       const left = (): void => {
@@ -223,7 +223,7 @@ export function grpcTransport(options: GrpcTransportOptions): Transport {
         const first = await next();
         if (first && "status" in first) return first;
         goesOn = true;
-        const trailers = (): Readonly<Record<string, string>> => saidBehind(ending);
+        const trailers = (): Readonly<Record<string, string>> => headersOfTrailers(ending);
         return { status: 200, headers: {}, body: emptyBody, messages: answers(first), trailers };
       } finally {
         if (!goesOn) over();

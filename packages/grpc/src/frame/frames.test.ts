@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { LongshoreError } from "@longshore/core";
 import { manualClock } from "@longshore/testkit";
 import { type ReadableHalf, type FrameOptions, frameSource } from "./frames.ts";
-import { createHeldBytes } from "./held.ts";
+import { createBufferedBytes } from "./held.ts";
 import { createPatience } from "./patience.ts";
 
 const cancelled = new LongshoreError("cancelled", "transport", "the client closed the call");
@@ -14,7 +14,7 @@ function source(more: Partial<FrameOptions> = {}) {
     pause: () => void (flow.paused = true),
     resume: () => void (flow.paused = false),
   };
-  const held = createHeldBytes(2 ** 30);
+  const held = createBufferedBytes(2 ** 30);
   const clock = manualClock();
   const frames = frameSource(flow, {
     maxBytes: 64 * 2 ** 20,
@@ -38,7 +38,7 @@ function framed(message: Uint8Array, flag = 0): Uint8Array {
 
 describe("the content of messages", () => {
   it("is given back when the call ends while one is inflated, which stops", async () => {
-    const held = createHeldBytes(2 ** 30);
+    const held = createBufferedBytes(2 ** 30);
     let taken = 0;
     const { frames } = source({
       encoding: "gzip",

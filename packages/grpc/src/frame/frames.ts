@@ -1,6 +1,6 @@
 import { LongshoreError } from "@longshore/core";
 import type { Frame } from "../service/index.ts";
-import type { HeldBytes } from "./held.ts";
+import type { BufferedBytes } from "./held.ts";
 import { keep } from "./keep.ts";
 import type { Patience } from "./patience.ts";
 import { checkEncoding, inflate } from "./inflate.ts";
@@ -50,7 +50,7 @@ export interface FrameOptions {
   readonly arrival: Patience;
   /** The call is a stream, in which a message may begin at any time; otherwise a message has a limited time. */
   readonly patient: boolean;
-  readonly held: HeldBytes;
+  readonly held: BufferedBytes;
   /** The error for a stream that the other side, or the connection, ended before it was complete. */
   readonly closed: () => LongshoreError;
 }

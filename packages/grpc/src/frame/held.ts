@@ -1,7 +1,7 @@
 import { LongshoreError } from "@longshore/core";
 
 /** Counts the bytes of messages that are being received, over all connections. */
-export interface HeldBytes {
+export interface BufferedBytes {
   readonly bytes: number;
   /** Throws `rejected` when they do not fit beside what is held now. */
   take(bytes: number): void;
@@ -9,7 +9,7 @@ export interface HeldBytes {
 }
 
 /** @param most Bytes that may be held at one time. */
-export function createHeldBytes(most: number): HeldBytes {
+export function createBufferedBytes(most: number): BufferedBytes {
   let held = 0;
   return {
     get bytes(): number {

@@ -16,7 +16,7 @@ import {
   compress,
   frameSource,
   type FrameSource,
-  type HeldBytes,
+  type BufferedBytes,
   type Patience,
   prefixBytes,
   prefixOf,
@@ -30,7 +30,7 @@ export interface ExchangeParts {
   /** Methods of other services, which may have any number of messages in both directions. */
   readonly methods: ReadonlyMap<string, Method>;
   readonly options: CompleteOptions;
-  readonly held: HeldBytes;
+  readonly held: BufferedBytes;
   readonly draining: AbortSignal;
   /** Of calls that are over. */
   readonly controllers: SpareControllers;

@@ -10,7 +10,7 @@ import {
   SpareControllers,
   UnderWay,
 } from "@longshore/core/internal";
-import { createHeldBytes, createPatience } from "../frame/index.ts";
+import { createBufferedBytes, createPatience } from "../frame/index.ts";
 import { createService, methodPaths } from "../service/index.ts";
 import type { CallStream } from "./call-stream.ts";
 import { serveExchange } from "./exchange.ts";
@@ -203,7 +203,7 @@ export async function listenGrpc(handler: Handler, given: GrpcListenOptions): Pr
     service,
     methods,
     options,
-    held: createHeldBytes(options.maxBufferedBytes),
+    held: createBufferedBytes(options.maxBufferedBytes),
     draining: drain.signal,
     controllers: new SpareControllers(),
     arrival: createPatience(clock, options.requestTimeoutMs),

@@ -138,7 +138,9 @@ export function loadTrailers(
 }
 
 /** The trailers of a server, as HTTP has them as headers. */
-export function saidBehind(trailers: Readonly<Record<string, unknown>>): Readonly<Record<string, string>> {
+export function headersOfTrailers(
+  trailers: Readonly<Record<string, unknown>>,
+): Readonly<Record<string, string>> {
   const said = trailers[orcaHeader];
   if (typeof said === "string") return { [orcaHeader]: said };
   const encoded = trailers[loadTrailer];

@@ -7,7 +7,7 @@ import { gateway as startGateway } from "../compose/forwarding.ts";
 import type { Online } from "../compose/put-online.ts";
 import type { RegistryOptions } from "../compose/directory.ts";
 import { readTextFile } from "../compose/read-text.ts";
-import { beliefsOf, type BehindOptions, retryOf, serversBehind } from "../options/at-options.ts";
+import { beliefsOf, type ServersAtOptions, retryOf, serversAt } from "../options/at-options.ts";
 import { type OwnPriceOptions, ownPricesOf } from "../options/price-options.ts";
 import { type CommandDirectory, diallingOf, directoryOf } from "../options/directory-options.ts";
 import type { CommandIo, ExitCode } from "../options/io.ts";
@@ -16,7 +16,7 @@ import {
   onlineServeOptions,
   serveUntilStopped,
   startedOrStopped,
-  type Told,
+  type ListeningCallback,
 } from "../options/online-options.ts";
 import { carbonOf } from "../configuration/carbon-settings.ts";
 import { acceptsOf, policyOf, zonesOf } from "../configuration/policy-settings.ts";
@@ -24,7 +24,7 @@ import { quotaOptionsOf } from "../configuration/quota-settings.ts";
 import { servingSettings } from "./serving-settings.ts";
 
 /** Options of `longshore gateway`. */
-export interface GatewayCommandOptions extends OnlineCommandOptions, BehindOptions, OwnPriceOptions {
+export interface GatewayCommandOptions extends OnlineCommandOptions, ServersAtOptions, OwnPriceOptions {
   readonly allowManagement: boolean;
   /** False: no server may join. */
   readonly joins: boolean;
@@ -56,7 +56,7 @@ export async function gateway(command: Command, io: CommandIo): Promise<ExitCode
   // The parsers and the schema of the options have checked what these say.
   const options = live.now().options as unknown as GatewayCommandOptions;
   keepYoung();
-  const servers = await serversBehind(options);
+  const servers = await serversAt(options);
   const found = await directoryOf(options, options.joins);
   const dialling = found?.dialling ?? (await diallingOf(options));
   if (servers.length === 0 && !found && !options.joins) {
@@ -67,7 +67,7 @@ export async function gateway(command: Command, io: CommandIo): Promise<ExitCode
     );
   }
   const beliefs = await beliefsOf(options, io);
-  const start = async (listening: Told): Promise<Online> =>
+  const start = async (listening: ListeningCallback): Promise<Online> =>
     startGateway({
       listening,
       servers,

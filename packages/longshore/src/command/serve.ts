@@ -8,7 +8,7 @@ import type { RuntimeName } from "../compose/open-engine.ts";
 import { openModel } from "../compose/open-model.ts";
 import { forwardingTo } from "../compose/forwarding.ts";
 import { type RunningServer, serve as startServer } from "../compose/serve.ts";
-import { beliefsOf, type BehindOptions, retryOf, serversBehind } from "../options/at-options.ts";
+import { beliefsOf, type ServersAtOptions, retryOf, serversAt } from "../options/at-options.ts";
 import { type OwnPriceOptions, ownPricesOf } from "../options/price-options.ts";
 import { directoryOf } from "../options/directory-options.ts";
 import type { CommandIo, ExitCode } from "../options/io.ts";
@@ -17,7 +17,7 @@ import {
   onlineServeOptions,
   serveUntilStopped,
   startedOrStopped,
-  type Told,
+  type ListeningCallback,
 } from "../options/online-options.ts";
 import { type PullCommandOptions, pullOptionsOf } from "../package/command.ts";
 import { type RepositoryOptions, repositoryServeOptions } from "../options/repository-options.ts";
@@ -31,7 +31,7 @@ import { servingSettings } from "./serving-settings.ts";
 export interface ServeCommandOptions
   extends
     OnlineCommandOptions,
-    BehindOptions,
+    ServersAtOptions,
     PullCommandOptions,
     TritonOptions,
     RepositoryOptions,
@@ -59,7 +59,7 @@ export async function serve(command: Command, io: CommandIo): Promise<ExitCode> 
   keepYoung();
   yieldToFirst({ niceness: options.workerNiceness });
   const opened = await openModel(repository, { linkRoots: options.linkRoot });
-  const behind = await serversBehind(options);
+  const behind = await serversAt(options);
   const found = await directoryOf(options);
   const plain = behind.length === 0 && !found;
   const checks = { golden: goldenFrom(opened.store), ...(await checksOf(options)) };
@@ -75,7 +75,7 @@ export async function serve(command: Command, io: CommandIo): Promise<ExitCode> 
   const named = plain && options.modelControl === "none" ? opened.model : undefined;
   const carbon = carbonOf(live);
   const beliefs = plain ? undefined : await beliefsOf(options, io);
-  const start = async (listening: Told): Promise<RunningServer> =>
+  const start = async (listening: ListeningCallback): Promise<RunningServer> =>
     startServer({
       listening,
       ...(pull ? { pull } : {}),

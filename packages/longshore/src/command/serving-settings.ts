@@ -7,7 +7,7 @@ import { carbonFrom } from "../configuration/carbon-settings.ts";
 import { checkPolicy } from "../configuration/policy-settings.ts";
 import { quotaOptionsOf } from "../configuration/quota-settings.ts";
 import { type Settled, settle } from "../configuration/settle.ts";
-import { serversBehind } from "../options/at-options.ts";
+import { serversAt } from "../options/at-options.ts";
 import { type ConnectionName, shownOf } from "../options/connection-options.ts";
 import type { CommandIo } from "../options/io.ts";
 import { logged } from "../options/io.ts";
@@ -23,7 +23,7 @@ export async function checkSettings(command: Command, settled: Settled, io: Comm
   // The parsers and the schema of the options have checked what these say.
   const online = options as unknown as GatewayCommandOptions;
   await onlineServeOptions(online, io);
-  await serversBehind(online);
+  await serversAt(online);
   checkPolicy(settled);
   carbonFrom(settled);
   await quotaOptionsOf({ now: () => settled, follow: () => undefined }, online);

@@ -38,7 +38,7 @@ import { aliasFile } from "../rollout/alias-file.ts";
 import { followAliases } from "../rollout/follow-aliases.ts";
 import { prepareTarget, targetOf } from "../rollout/target.ts";
 import { platformCodecs } from "./codecs.ts";
-import type { HeldEvents } from "./held-events.ts";
+import type { BufferedEvents } from "./buffered-events.ts";
 import { joinAs, type JoinOptions, leave, openJoin, endpointName, reachable, serverName } from "./join.ts";
 import { type OpenedIdentity, openIdentity } from "./identity.ts";
 import { hostsOf, isLoopbackHost, type ListenersOptions, openListeners } from "./listeners.ts";
@@ -82,7 +82,7 @@ export interface OnlineOptions extends ListenersOptions {
   /** Told of everything, besides the telemetry. */
   readonly observer?: Observer;
   /** Events of parts that were opened before, such as a directory: recorded as this server's own. */
-  readonly events?: HeldEvents;
+  readonly events?: BufferedEvents;
   readonly telemetry?: TelemetryOptions;
   /**
    * Memory for answers of models whose operator lets them be kept, in bytes. Default 64 MiB; 0 keeps none, and equal

@@ -2,7 +2,7 @@ import type { DataClass, Directory, Endpoint } from "@longshore/core";
 import type { CarbonIntensity, StatedRates } from "@longshore/core/internal";
 import { type DirectoryDesk, type JoinReply, type Membership, ratesOf } from "@longshore/core/internal";
 import type { Engine, ModelStore } from "@longshore/engine";
-import { deviceMonitor, layeredStore, toldPackages } from "@longshore/nodejs";
+import { deviceMonitor, layeredStore, listedPackages } from "@longshore/nodejs";
 import type { DirectoryOpening } from "./directory.ts";
 import { controlModels, missingModels, type ModelControlOptions, textOf } from "./model-control.ts";
 import {
@@ -105,7 +105,7 @@ function servedEngine(
         void missing.look();
       },
     });
-  const told = options.pull && toldPackages(options.pull.into, id, report);
+  const told = options.pull && listedPackages(options.pull.into, id, report);
   const store = pull ? layeredStore(options.store, pull.store) : options.store;
   const always = options.pull?.wanted ?? [];
   const { engine, runtimes, close } = openEngine({

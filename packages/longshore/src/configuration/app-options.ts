@@ -1,6 +1,6 @@
 import { servingCommand } from "../command/serving-command.ts";
 import type { OpenOptions } from "../compose/open-offloader.ts";
-import { type BehindOptions, retryOf, serversBehind } from "../options/at-options.ts";
+import { type ServersAtOptions, retryOf, serversAt } from "../options/at-options.ts";
 import { type DirectoryCommandOptions, diallingOf, sourceOptionsOf } from "../options/directory-options.ts";
 import { type PullCommandOptions, pullOptionsOf } from "../package/command.ts";
 import { carbonFrom } from "./carbon-settings.ts";
@@ -24,7 +24,7 @@ export async function appOptions(file: string, environment: Environment): Promis
   command.parseOptions(["--config", file]);
   const all = await settle(command, environment);
   const { options: settled, settings } = all;
-  const options = settled as unknown as BehindOptions & DirectoryCommandOptions & PullCommandOptions;
+  const options = settled as unknown as ServersAtOptions & DirectoryCommandOptions & PullCommandOptions;
   // Defaults of a server are not those of an app.
   const said = new Map(
     settings
@@ -41,7 +41,7 @@ export async function appOptions(file: string, environment: Environment): Promis
   carbonFrom(all);
   const carbon = all.file?.at("carbon", "zones") as OpenOptions["carbon"];
   const { zones } = zonesOf(all);
-  const servers = await serversBehind(options);
+  const servers = await serversAt(options);
   const packages = await pullOptionsOf(options, {
     from: servers[0]?.address,
     option: "endpoints",

@@ -17,8 +17,8 @@ if (!parentPort) throw new Error("this file is started by graphThread, as a work
 const port = parentPort;
 if ((workerData as ThreadData).niceness > 0) {
   // A thread without other work to give way to, as on a device, would load its modules for longer than most files take.
-  const { yieldAsTold } = await import("@longshore/nodejs");
-  yieldAsTold(workerData);
+  const { yieldAsConfigured } = await import("@longshore/nodejs");
+  yieldAsConfigured(workerData);
 }
 
 const source = onnxSource({

@@ -35,7 +35,7 @@ export interface AboutServers extends AtOptions {
 }
 
 /** The same where requests are sent to these servers. */
-export interface BehindOptions extends AboutServers {
+export interface ServersAtOptions extends AboutServers {
   readonly atTenants: boolean;
   readonly atGrpc?: string;
   /** Rounds of retries of one request. */
@@ -87,13 +87,13 @@ export function behindOptions(command: Command): Command {
 }
 
 /** How requests are resent to the servers that one of ours uses. */
-export function retryOf({ retries }: BehindOptions): { readonly retry: RetryOptions } {
+export function retryOf({ retries }: ServersAtOptions): { readonly retry: RetryOptions } {
   return { retry: { mostRounds: retries } };
 }
 
 /** Opens the beliefs about links and servers that a forwarding server keeps over a restart; undefined if nothing is kept. */
 export function beliefsOf(
-  { beliefs }: Pick<BehindOptions, "beliefs">,
+  { beliefs }: Pick<ServersAtOptions, "beliefs">,
   io: CommandIo,
 ): Promise<OpenBeliefs | undefined> {
   return keptBeliefs(beliefs, {
@@ -104,7 +104,7 @@ export function beliefsOf(
 }
 
 /** The servers that one of ours uses, as these options describe them. */
-export async function serversBehind(options: BehindOptions): Promise<readonly ServerOptions[]> {
+export async function serversAt(options: ServersAtOptions): Promise<readonly ServerOptions[]> {
   const {
     atTrust: trust,
     atZone: zone,

@@ -2,7 +2,7 @@ import { type KeptDirectory, LongshoreError } from "@longshore/core";
 import { systemClock, systemRandom } from "@longshore/nodejs";
 import type { Command } from "commander";
 import { type Dialling, type DirectoryOptions, openDirectory } from "../compose/directory.ts";
-import { type HeldEvents, heldEvents } from "../compose/held-events.ts";
+import { type BufferedEvents, bufferedEvents } from "../compose/buffered-events.ts";
 import { isNats } from "../compose/nats-directory.ts";
 import { readTextFile } from "../compose/read-text.ts";
 import {
@@ -58,7 +58,7 @@ export interface CommandDirectory {
   /** The credentials for its servers. */
   readonly dialling: Dialling;
   /** Its events until there is an observer, and from then on. */
-  readonly events: HeldEvents;
+  readonly events: BufferedEvents;
 }
 
 /**
@@ -131,7 +131,7 @@ export async function directoryOf(
     );
   }
   const dialling = await diallingOf(options);
-  const events = heldEvents();
+  const events = bufferedEvents();
   const directory = await openDirectory(await sourceOptionsOf(from, options), {
     clock: systemClock(),
     random: systemRandom(),

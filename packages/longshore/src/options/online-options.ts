@@ -143,14 +143,14 @@ function warnings(options: OnlineCommandOptions): readonly string[] {
 }
 
 /** The receiver of the event that the ports of a server listen. */
-export type Told = NonNullable<OnlineOptions["listening"]>;
+export type ListeningCallback = NonNullable<OnlineOptions["listening"]>;
 
 /**
  * The server once it has started; undefined if the command is stopped before that. Then clients of the models loaded so far get
  * their answers first.
  */
 export async function startedOrStopped<T extends Online>(
-  start: (listening: Told) => Promise<T>,
+  start: (listening: ListeningCallback) => Promise<T>,
   { drainSeconds }: Pick<OnlineCommandOptions, "drainSeconds">,
   io: CommandIo,
 ): Promise<T | undefined> {

@@ -19,7 +19,7 @@ import { isLoopbackHost } from "../compose/listeners.ts";
 import { type Dialling, openUnsigned, unionOf } from "../compose/directory.ts";
 import { kubernetesPool, type PoolState } from "../compose/kubernetes-directory.ts";
 import { readTextFile } from "../compose/read-text.ts";
-import { type AboutServers, serversBehind } from "../options/at-options.ts";
+import { type AboutServers, serversAt } from "../options/at-options.ts";
 import { shownOf } from "../options/connection-options.ts";
 import { type DirectoryCommandOptions, directoryOf } from "../options/directory-options.ts";
 import { type CommandIo, type ExitCode, logged, stopped } from "../options/io.ts";
@@ -142,7 +142,7 @@ async function poolOf(
 async function choiceOf(options: PickOptions, io: CommandIo): Promise<Choice> {
   const { at, atKind, atMetrics } = options;
   const alone = at.length === 0 && options.pool !== undefined;
-  const servers = alone ? [] : await serversBehind({ ...options, atTenants: false, retries: 0 });
+  const servers = alone ? [] : await serversAt({ ...options, atTenants: false, retries: 0 });
   const found = await directoryOf(options);
   let poolState: PoolState | undefined;
   const pool = await poolOf(options, io, (state) => (poolState = state));

@@ -7,7 +7,7 @@ import type { OpenedModel } from "../compose/open-model.ts";
 import { placementFigures } from "./describe-placement.ts";
 import {
   bestPlacement,
-  type PlacementQuestion,
+  type PlacementProblem,
   type Shortfall,
   whyImpossible,
   wholePlacements,
@@ -71,7 +71,7 @@ export async function findPlacement(
       hops: energy.hops.map((sum, hop) => (hop === 0 ? sum + answerMillijoules : sum)),
     },
   };
-  const question: PlacementQuestion = {
+  const question: PlacementProblem = {
     dag: split.dag,
     tiers: ids.length,
     measures,
@@ -127,7 +127,7 @@ function surely({ inTimeRatio }: NamedLimit): string {
 }
 
 /** That nothing keeps the limits, and which. */
-function impossible(question: PlacementQuestion): LongshoreError {
+function impossible(question: PlacementProblem): LongshoreError {
   const { alone, together } = whyImpossible(question);
   const amount = (value: number, unit: Shortfall["limit"]["unit"]): string =>
     unit === "bytes" ? byteCount(value) : valueText(value, unit);

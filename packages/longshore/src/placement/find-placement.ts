@@ -14,7 +14,7 @@ import {
 import type { NamedGoal, NamedLimit } from "./goals.ts";
 
 /** The input of the planner. */
-export interface PlacementQuestion {
+export interface PlacementProblem {
   readonly dag: Dag;
   readonly tiers: number;
   readonly measures: ChainMeasures;
@@ -32,18 +32,12 @@ export interface WholePlacement {
 }
 
 /** The best placement there is. */
-export function bestPlacement({
-  dag,
-  tiers,
-  goal,
-  limits,
-  pins,
-}: PlacementQuestion): SplitAnswer | undefined {
+export function bestPlacement({ dag, tiers, goal, limits, pins }: PlacementProblem): SplitAnswer | undefined {
   return planSplit({ dag, tiers, goal: goal.goal, limits, pins });
 }
 
 /** All on each endpoint, the device first. */
-export function wholePlacements(question: PlacementQuestion): readonly WholePlacement[] {
+export function wholePlacements(question: PlacementProblem): readonly WholePlacement[] {
   const { dag, tiers, goal, limits, pins } = question;
   const kept = pinned(dag, tiers, pins);
   return Array.from({ length: tiers }, (_none, tier) => {
@@ -74,7 +68,7 @@ export interface Impossible {
 }
 
 /** Finds out which limits nothing keeps. */
-export function whyImpossible({ dag, tiers, limits, pins }: PlacementQuestion): Impossible {
+export function whyImpossible({ dag, tiers, limits, pins }: PlacementProblem): Impossible {
   const least = (limit: NamedLimit, others: readonly NamedLimit[]): number =>
     planSplit({ dag, tiers, goal: { kind: "sum", of: limit.of }, limits: others, pins })?.value ?? Infinity;
   const over = (others: (limit: NamedLimit) => readonly NamedLimit[]): readonly Shortfall[] =>

@@ -4,4 +4,4 @@ export * from "./folder-packages.ts";
 export * from "./oci-packages.ts";
 export * from "./package-store.ts";
 export * from "./kept-manifests.ts";
-export * from "./told-packages.ts";
+export * from "./listed-packages.ts";

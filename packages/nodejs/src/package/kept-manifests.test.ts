@@ -12,7 +12,7 @@ import {
 import { newOperatorKey, operatorRing, operatorSigner } from "../directory/index.ts";
 import { sha256 } from "../store/index.ts";
 import { keptManifests } from "./kept-manifests.ts";
-import { toldPackages } from "./told-packages.ts";
+import { listedPackages } from "./listed-packages.ts";
 
 const key = newOperatorKey();
 const ring = operatorRing(key.publicLine);
@@ -166,19 +166,19 @@ describe("serials of installed packages", () => {
 describe("the packages that a directory last named for a server", () => {
   const digests = [`sha256:${"1".repeat(64)}`];
   it("is there after a restart, for this server only", async () => {
-    await toldPackages(folder, "till", report).save(digests);
-    expect(await toldPackages(folder, "till", report).load()).toEqual(digests);
-    expect(await toldPackages(folder, "other", report).load()).toEqual([]);
+    await listedPackages(folder, "till", report).save(digests);
+    expect(await listedPackages(folder, "till", report).load()).toEqual(digests);
+    expect(await listedPackages(folder, "other", report).load()).toEqual([]);
     expect(reports).toEqual([]);
   });
 
   it("are none, with a report, if their file is damaged or cannot be written", async () => {
-    await toldPackages(folder, "till", report).save(digests);
+    await listedPackages(folder, "till", report).save(digests);
     writeFileSync(only("told"), "{");
-    expect(await toldPackages(folder, "till", report).load()).toEqual([]);
+    expect(await listedPackages(folder, "till", report).load()).toEqual([]);
     rmSync(join(folder, "told"), { recursive: true });
     mkdirSync(join(folder, "none"));
-    await toldPackages(join(folder, "none", "\0"), "till", report).save(digests);
+    await listedPackages(join(folder, "none", "\0"), "till", report).save(digests);
     expect(reports).toEqual([
       expect.stringMatching(/gave till cannot be read; .*JSON/),
       expect.stringMatching(/gave till cannot be kept for a restart/),

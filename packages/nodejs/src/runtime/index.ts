@@ -6,4 +6,4 @@ export type { ProviderSession } from "./runner-session.ts";
 export { addWasm, hasWasm } from "./optional-parts.ts";
 export * from "./wasm-runtime.ts";
 export { keepYoung } from "./young-memory.ts";
-export { type ThreadData, yieldAsTold, yieldToFirst } from "./yield-cores.ts";
+export { type ThreadData, yieldAsConfigured, yieldToFirst } from "./yield-cores.ts";

@@ -9,12 +9,12 @@ import { parentPort, workerData } from "node:worker_threads";
 import { importOrt } from "./import-ort.ts";
 import type { ToRunner } from "./runner-message.ts";
 import { createRunner } from "./runner.ts";
-import { yieldAsTold } from "./yield-cores.ts";
+import { yieldAsConfigured } from "./yield-cores.ts";
 
 if (!parentPort) throw new Error("this file runs as a worker thread");
 const port = parentPort;
 // First: threads of the runtime inherit the priority.
-yieldAsTold(workerData);
+yieldAsConfigured(workerData);
 const handle = createRunner(importOrt, (message, transfer) => port.postMessage(message, [...transfer]));
 
 // A thread with few objects hardly ever runs the collector: a model's file would be retained while the session is loaded.

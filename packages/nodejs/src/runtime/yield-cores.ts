@@ -33,13 +33,13 @@ export function yieldCores({ niceness }: ThreadData): void {
  * @example
  * ```ts
  * import { workerData } from "node:worker_threads";
- * import { yieldAsTold } from "@longshore/nodejs";
+ * import { yieldAsConfigured } from "@longshore/nodejs";
  *
  * // In a worker thread: as much as its maker said.
- * yieldAsTold(workerData);
+ * yieldAsConfigured(workerData);
  * ```
  */
-export function yieldAsTold(data: unknown): void {
+export function yieldAsConfigured(data: unknown): void {
   const niceness: unknown = (data as Partial<ThreadData> | null | undefined)?.niceness;
   if (typeof niceness === "number") yieldCores({ niceness });
 }

@@ -83,7 +83,7 @@ const ask = (
 };
 const knock = ({ engine }: Place, call: Call, least?: number): Disposable | string => {
   try {
-    return engine.capabilities?.admit?.(segment, call, least) ?? "no door";
+    return engine.capabilities?.admit?.(segment, call, least) ?? "no early admission";
   } catch (error) {
     return (error as LongshoreError).reason;
   }

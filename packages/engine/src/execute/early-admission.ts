@@ -14,7 +14,7 @@ import type { SegmentPlan } from "../run/index.ts";
 import { standIns } from "./variants.ts";
 
 /** What a request for a segment will need, judged by the last request that ran it. */
-export interface Door {
+export interface KnownSegment {
   readonly loaded: LoadedVersion;
   readonly plan: SegmentPlan;
   readonly demands: () => readonly Demand[];
@@ -29,15 +29,15 @@ export interface Pass extends Disposable {
 }
 
 /** Admission of requests before their inputs have arrived. */
-export interface Doors {
-  remember(segment: Segment, variant: string, door: Door): void;
+export interface EarlyAdmission {
+  remember(segment: Segment, variant: string, entry: KnownSegment): void;
   /** See `Endpoint.admit`. */
   admit(segment: Segment, call: Call, leastAgreementRatio: number | undefined): Pass;
   /** Takes back what is kept at a scheduler that ends: whose inputs are still to come is judged again when they are there. */
   ended(scheduler: Scheduler): void;
 }
 
-export interface DoorParts {
+export interface EarlyAdmissionParts {
   readonly info: EndpointInfo;
   readonly expectations: Expectations;
   readonly clock: Clock;
@@ -45,16 +45,20 @@ export interface DoorParts {
 }
 
 /** Segments that are remembered; the oldest goes. */
-const mostDoors = 512;
+const mostSegments = 512;
 /** How long capacity stays reserved for inputs that do not come, once other requests want it. */
 const keptMs = 1000;
 
 /** Grants a request, or throws; see `admit` of the schedule module. */
-export function admitAt(door: Door, { expectations, clock, random }: DoorParts, call: Call): Admission {
-  const { plan } = door;
+export function admitAt(
+  entry: KnownSegment,
+  { expectations, clock, random }: EarlyAdmissionParts,
+  call: Call,
+): Admission {
+  const { plan } = entry;
   return admit(
     {
-      demands: door.demands(),
+      demands: entry.demands(),
       otherMs: expectations.transformMs(plan),
       slackMs: expectations.slackMs(plan, call.tenant),
     },
@@ -103,8 +107,8 @@ export function ownPass(pass: Disposable | undefined): Pass | undefined {
   return pass instanceof KeptPass ? pass : undefined;
 }
 
-export function doors(parts: DoorParts): Doors {
-  const known = new Map<string, Door>();
+export function earlyAdmission(parts: EarlyAdmissionParts): EarlyAdmission {
+  const known = new Map<string, KnownSegment>();
   /** Passes that no request has taken yet, the oldest first. */
   const kept = new Chain<KeptPass>();
   /** The last key, which is usually the next one too: building and looking up the text would cost every request. */
@@ -121,14 +125,14 @@ export function doors(parts: DoorParts): Doors {
     return last.key;
   };
 
-  function find(segment: Segment, variant: string): Door | undefined {
-    const door = known.get(keyOf(segment, variant));
-    if (!door) return undefined;
+  function find(segment: Segment, variant: string): KnownSegment | undefined {
+    const entry = known.get(keyOf(segment, variant));
+    if (!entry) return undefined;
     const current =
-      door.demands().every(({ scheduler }) => scheduler.open) &&
-      (segment.digest === "" || segment.digest === door.loaded.description.digest);
+      entry.demands().every(({ scheduler }) => scheduler.open) &&
+      (segment.digest === "" || segment.digest === entry.loaded.description.digest);
     if (!current) known.delete(keyOf(segment, variant));
-    return current ? door : undefined;
+    return current ? entry : undefined;
   }
 
   function passFor(variant: string, admission: Admission | undefined): KeptPass {
@@ -146,30 +150,30 @@ export function doors(parts: DoorParts): Doors {
     return kept.size < size;
   }
 
-  function grant(door: Door, variant: string, call: Call): KeptPass {
+  function grant(entry: KnownSegment, variant: string, call: Call): KeptPass {
     try {
-      return passFor(variant, admitAt(door, parts, call));
+      return passFor(variant, admitAt(entry, parts, call));
     } catch (thrown) {
       if (!isShed(thrown) || !lapse()) throw thrown;
-      return passFor(variant, admitAt(door, parts, call));
+      return passFor(variant, admitAt(entry, parts, call));
     }
   }
 
   return {
-    remember(segment, variant, door) {
+    remember(segment, variant, entry) {
       const key = keyOf(segment, variant);
       const [oldest] = known.keys();
-      if (known.size >= mostDoors && oldest !== undefined && !known.has(key)) known.delete(oldest);
-      known.set(key, door);
+      if (known.size >= mostSegments && oldest !== undefined && !known.has(key)) known.delete(oldest);
+      known.set(key, entry);
     },
     admit(segment, call, leastAgreementRatio) {
-      const door = find(segment, segment.variant);
-      if (!door) return passFor(segment.variant, undefined);
+      const entry = find(segment, segment.variant);
+      if (!entry) return passFor(segment.variant, undefined);
       try {
-        return grant(door, segment.variant, call);
+        return grant(entry, segment.variant, call);
       } catch (thrown) {
         if (!isShed(thrown)) throw thrown;
-        for (const { name } of standIns(door.loaded, segment.variant, leastAgreementRatio, parts.info)) {
+        for (const { name } of standIns(entry.loaded, segment.variant, leastAgreementRatio, parts.info)) {
           const other = find(segment, name);
           // Nothing is known of it: the request itself will tell.
           if (!other) return passFor(segment.variant, undefined);

@@ -6,10 +6,10 @@ import type { RunTimes } from "./run-times.ts";
 import type { Waiting } from "./waiting.ts";
 
 /** The queue of one scheduler, with the rules of the model's classes: limits, timeouts and what follows from them. */
-export interface WaitingRoom {
+export interface WaitingRequests {
   readonly queue: FairQueue<Waiting>;
   /** Throws `queue-full` if the queue of the class is full. */
-  checkPlace(rules: WaitingRules, retryAfterMs: number): void;
+  checkFits(rules: WaitingRules, retryAfterMs: number): void;
   enter(item: Waiting): void;
   leave(item: Waiting): boolean;
   /** Removes the last waiting request of a tenant with `evicted`. Returns false if none waits. */
@@ -22,7 +22,7 @@ export interface WaitingRoom {
 }
 
 /** The parts of a scheduler that its queue uses. */
-export interface RoomParts {
+export interface WaitingRequestsParts {
   readonly name: string;
   readonly clock: Clock;
   readonly times: RunTimes;
@@ -33,7 +33,14 @@ export interface RoomParts {
   readonly changed: () => void;
 }
 
-export function waitingRoom({ name, clock, times, weightOf, waitMs, changed }: RoomParts): WaitingRoom {
+export function waitingRequests({
+  name,
+  clock,
+  times,
+  weightOf,
+  waitMs,
+  changed,
+}: WaitingRequestsParts): WaitingRequests {
   const queue = fairQueue<Waiting>(weightOf);
   const byLevel = new Map<number, number>();
 
@@ -97,7 +104,7 @@ export function waitingRoom({ name, clock, times, weightOf, waitMs, changed }: R
 
   return {
     queue,
-    checkPlace({ level, maxQueued }, retryAfterMs) {
+    checkFits({ level, maxQueued }, retryAfterMs) {
       if (maxQueued === 0 || (byLevel.get(level) ?? 0) < maxQueued) return;
       throw new LongshoreError(
         "queue-full",

@@ -6,7 +6,7 @@ import { replaceFile } from "../file/index.ts";
 import { sha256 } from "../store/index.ts";
 
 /** The packages that a directory last named for a server, for a start at which the directory is away. */
-export interface ToldPackages {
+export interface ListedPackages {
   /** Empty if the directory named none yet, or if the record cannot be read. Never rejects. */
   load(): Promise<readonly Digest[]>;
   /** Writes down what changed. Never rejects. */
@@ -41,13 +41,17 @@ const stateFrom = read.fields({
  *
  * @example
  * ```ts
- * import { toldPackages } from "@longshore/nodejs";
+ * import { listedPackages } from "@longshore/nodejs";
  *
- * const told = toldPackages("packages", "till-4", console.warn);
+ * const told = listedPackages("packages", "till-4", console.warn);
  * console.log((await told.load()).length); // 0
  * ```
  */
-export function toldPackages(folder: string, server: string, report: (text: string) => void): ToldPackages {
+export function listedPackages(
+  folder: string,
+  server: string,
+  report: (text: string) => void,
+): ListedPackages {
   let latest = "";
   const path = async (): Promise<string> => {
     const digest = await sha256(new TextEncoder().encode(server));

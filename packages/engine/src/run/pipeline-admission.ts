@@ -9,7 +9,7 @@ import type { SegmentPlan } from "./segment-plan.ts";
  * expected peak fits beside what others hold, and when fewer are inside than the operator allows. Requests that wait hold
  * nothing but their inputs. Requests inside never wait here, so all of them get through.
  */
-export interface PipelineRoom {
+export interface PipelineAdmission {
   readonly heldBytes: number;
   readonly waiting: number;
   /** First come, first served, except that no request waits after one whose own pipeline is full. Rejects when the call ends. */
@@ -33,7 +33,7 @@ const memory = 0.8;
 const outside: Entered = { held: () => undefined, [Symbol.dispose]: () => undefined };
 
 /** Room for `maxBytes` between the steps of all pipelines. */
-export function pipelineRoom(maxBytes: number): PipelineRoom {
+export function pipelineAdmission(maxBytes: number): PipelineAdmission {
   const expected = new WeakMap<SegmentPlan, number>();
   const inside = new WeakMap<Program, number>();
   const queue: Waiting[] = [];

@@ -1,7 +1,7 @@
 import type { LongshoreEvent, Observer } from "@longshore/core";
 
 /** Keeps the events of parts that open before there is an observer, and passes them on from then on. */
-export interface HeldEvents extends Observer {
+export interface BufferedEvents extends Observer {
   passTo(observer: Observer): void;
 }
 
@@ -9,7 +9,7 @@ export interface HeldEvents extends Observer {
 const mostHeld = 32_768;
 
 /** Starts without an observer. */
-export function heldEvents(): HeldEvents {
+export function bufferedEvents(): BufferedEvents {
   const held: LongshoreEvent[] = [];
   let to: Observer | undefined;
   return {
