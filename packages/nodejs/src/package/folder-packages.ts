@@ -22,7 +22,18 @@ const manifestPath = (wanted: PackageReference): string =>
   "model" in wanted ? `models/${wanted.model}.json` : `packages/${hexOf(wanted.digest)}.json`;
 const filePath = (digest: string): string => `files/${hexOf(digest)}`;
 
-/** The packages in a folder that a web server serves. `transport` leads to the folder. */
+/**
+ * The packages in a folder that a web server serves. `transport` leads to the folder.
+ *
+ * @example
+ * ```ts
+ * import { folderPackages, httpTransport, systemClock } from "@longshore/nodejs";
+ *
+ * const transport = httpTransport({ address: "https://models.example", clock: systemClock() });
+ * console.log(folderPackages(transport, "models.example").name); // models.example
+ * await transport.close();
+ * ```
+ */
 export function folderPackages(transport: Transport, name: string): PackageSource {
   const get = async (path: string, fromByte: number, call: Call): Promise<WireResponse> => {
     const reply = await transport.send(
@@ -52,7 +63,16 @@ export function folderPackages(transport: Transport, name: string): PackageSourc
   };
 }
 
-/** The serial of a model's package in such a folder on this disk; undefined if there is none. */
+/**
+ * The serial of a model's package in such a folder on this disk; undefined if there is none.
+ *
+ * @example
+ * ```ts
+ * import { folderSerial } from "@longshore/nodejs";
+ *
+ * console.log(await folderSerial("packages", "ocr")); // undefined
+ * ```
+ */
 export async function folderSerial(folder: string, model: string): Promise<number | undefined> {
   const bytes = await readFile(join(folder, manifestPath({ model }))).catch(() => undefined);
   if (!bytes) return undefined;
@@ -65,6 +85,14 @@ export async function folderSerial(folder: string, model: string): Promise<numbe
  * @param manifest The signed manifest as JSON, as `longshore package sign` writes it.
  * @param read The content of a file, by its path in the manifest; it must have the digest that the manifest says.
  * @returns how many files were written
+ * @example
+ * ```ts
+ * import { sha256, writeFolderPackage } from "@longshore/nodejs";
+ *
+ * const unsigned = new TextEncoder().encode("{}");
+ * const written = writeFolderPackage("web", await sha256(unsigned), unsigned, async () => new Uint8Array());
+ * console.log(await written.catch(() => "not a signed manifest")); // not a signed manifest
+ * ```
  */
 export async function writeFolderPackage(
   folder: string,

@@ -52,7 +52,16 @@ const addressPattern = new RegExp(
 );
 const loopback = /^(?:localhost|127\.\d{1,3}\.\d{1,3}\.\d{1,3}|\[::1\])(?::|$)/;
 
-/** Reads `oci:HOST[:PORT]/REPOSITORY[@sha256:DIGEST]`. Throws `invalid-configuration`. */
+/**
+ * Reads `oci:HOST[:PORT]/REPOSITORY[@sha256:DIGEST]`. Throws `invalid-configuration`.
+ *
+ * @example
+ * ```ts
+ * import { ociRepository } from "@longshore/nodejs";
+ *
+ * console.log(ociRepository("oci:registry.example/models/ocr").address); // https://registry.example
+ * ```
+ */
 export function ociRepository(text: string): OciRepository {
   const [, host = "", repository = "", pinned] = addressPattern.exec(text) ?? [];
   if (host === "" || repository.length > 255) {
@@ -262,7 +271,22 @@ async function configOf(registry: Registry, reference: string, call: Call): Prom
   return config;
 }
 
-/** The packages in a repository of an OCI registry. Nothing is connected before the first request. */
+/**
+ * The packages in a repository of an OCI registry. Nothing is connected before the first request.
+ *
+ * @example
+ * ```ts
+ * import { httpTransport, ociPackages, ociRepository, systemClock } from "@longshore/nodejs";
+ *
+ * const clock = systemClock();
+ * const source = ociPackages({
+ *   ...ociRepository("oci:registry.example/models/ocr"),
+ *   open: (address) => httpTransport({ address, clock }),
+ * });
+ * console.log(source.name); // registry.example/models/ocr
+ * await source.close();
+ * ```
+ */
 export function ociPackages(options: OciOptions): PackageSource & { close(): Promise<void> } {
   const registry = new Registry(options);
   return {
@@ -316,6 +340,26 @@ async function pushBlob(registry: Registry, digest: string, bytes: Uint8Array, c
  * @param manifest The signed manifest as JSON, as `longshore package sign` writes it.
  * @param read The content of a file, by its path in the manifest; it must have the digest that the manifest says.
  * @returns the digest of the artifact, for `oci:HOST/REPOSITORY@DIGEST`, and how many files were sent
+ * @example
+ * ```ts
+ * import { housekeepingCall } from "@longshore/core/internal";
+ * import { httpTransport, ociRepository, pushOciPackage, sha256, systemClock } from "@longshore/nodejs";
+ *
+ * const clock = systemClock();
+ * const at = {
+ *   ...ociRepository("oci:registry.example/models/ocr"),
+ *   open: (address: string) => httpTransport({ address, clock }),
+ * };
+ * const unsigned = new TextEncoder().encode("{}");
+ * const pushed = pushOciPackage(
+ *   at,
+ *   await sha256(unsigned),
+ *   unsigned,
+ *   async () => new Uint8Array(),
+ *   housekeepingCall("push"),
+ * );
+ * console.log(await pushed.catch(() => "not a signed manifest")); // not a signed manifest
+ * ```
  */
 export async function pushOciPackage(
   options: OciOptions,

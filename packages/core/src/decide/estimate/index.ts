@@ -14,7 +14,7 @@ export { linkModel, type LinkModel, packetBytes } from "./rate-model.ts";
 export { retryBudget, type RetryBudget } from "./retry-budget.ts";
 export { planSecondRun, type SecondRunPlan } from "./second-run.ts";
 export { type SpeedBelief } from "./speed-belief.ts";
-export { firstWindowBytes, tcpSlowStartMs } from "./tcp-slow-start.ts";
+export { tcpSlowStartMs } from "./tcp-slow-start.ts";
 export {
   type Bet,
   isDear,

@@ -1,5 +1,5 @@
 /** Bytes that TCP sends on a new connection before the first acknowledgement: ten segments of 1460 bytes (RFC 6928). */
-export const firstWindowBytes: number = 10 * 1460;
+const firstWindowBytes: number = 10 * 1460;
 
 /**
  * How much longer a body takes on a connection that has sent nothing for a while than on one whose window is open: TCP sends ten segments,
