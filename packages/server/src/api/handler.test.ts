@@ -453,6 +453,7 @@ describe("inference", () => {
     expect(reply.headers["longshore-took"]).toBe("0.000");
     expect(JSON.parse((reply.headers["endpoint-load-metrics"] ?? "").slice("JSON ".length))).toEqual({
       cpu_utilization: 0.25,
+      rps_fractional: 1,
       named_metrics: { in_flight: 1, queue_ms: 2.5 },
     });
     expect(JSON.parse(reply.body.parameters!.longshore_account!)).toMatchObject({

@@ -152,8 +152,12 @@ function planned(
   nowMs: number,
 ): Plan | Infeasible {
   const { warmth } = loop.device;
-  let best = loop.plan(job, held, exclude, nowMs, warmth.wanted);
-  if (warmth.wanted && isInfeasible(best)) best = loop.plan(job, held, exclude, nowMs);
+  let worth = warmth.wanted;
+  let best = loop.plan(job, held, exclude, nowMs, worth);
+  if (worth && isInfeasible(best)) {
+    worth = undefined;
+    best = loop.plan(job, held, exclude, nowMs);
+  }
   const atStart = held.cut === job.held.cut;
   const now = job.frame ? warmth.ready : atStart ? warmth.loaded : warmth.here;
   if (isInfeasible(best)) return best;
@@ -165,9 +169,9 @@ function planned(
   /** The best plan as it is predicted with its waits. They alone keep no request from being tried. */
   const honest = (): Plan | Infeasible => {
     if (!charged) return best;
-    const plan = planWith(warmth.wanted);
+    const plan = planWith(worth);
     if (!isInfeasible(plan)) return plan;
-    return loop.plan({ ...job, evenLate: true }, held, exclude, nowMs, warmth.wanted, charged);
+    return loop.plan({ ...job, evenLate: true }, held, exclude, nowMs, worth, charged);
   };
   // A run here that takes over from a late leg would itself be too late if its part had to be loaded first.
   const standsBy = ({ endpoint, takes, segment }: Leg): boolean =>
