@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Unavailable } from "./install/index.ts";
 import { writeRepository } from "./models.ts";
+import { chartPart } from "./parts/chart.ts";
 import { curlPart } from "./parts/curl.ts";
 import { dnsPart } from "./parts/dns.ts";
 import { examplesPart } from "./parts/examples.ts";
@@ -33,6 +34,7 @@ import { versionsPart } from "./parts/versions.ts";
 import { type RunningPeer, startOwn } from "./servers/index.ts";
 
 const parts: readonly Part[] = [
+  chartPart,
   curlPart,
   examplesPart,
   imagePart,
@@ -78,7 +80,9 @@ function options(args: readonly string[]): {
       `unknown part '${unknown}'; usage: npm run conformance -- [${parts.map(({ name }) => name).join("|")}] [--only WORD] [--server HTTP,GRPC]`,
     );
   }
-  return { chosen: parts.filter(({ name }) => names.length === 0 || names.includes(name)), only, address };
+  const isChosen = ({ name, dear = false }: Part): boolean =>
+    names.length === 0 ? !dear : names.includes(name);
+  return { chosen: parts.filter(isChosen), only, address };
 }
 
 function given(address: string): RunningPeer {

@@ -6,6 +6,7 @@ export type { PythonTools } from "./python.ts";
 export {
   chromium,
   envoy,
+  helm,
   imageRoot,
   h2spec,
   kserve,

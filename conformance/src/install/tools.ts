@@ -1,8 +1,8 @@
 import { readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { installed } from "./cache.ts";
-import { goTool } from "./go.ts";
 import { debianTools, type DebianTools } from "./debian.ts";
+import { goTool } from "./go.ts";
 import { pythonTools, type PythonTools } from "./python.ts";
 import { must } from "./run.ts";
 
@@ -103,6 +103,11 @@ const chromiumLibraries: readonly string[] = (
 export async function natsServer(): Promise<string> {
   const { folder } = await debianTools("nats", ["nats-server"]);
   return join(folder, "usr", "sbin", "nats-server");
+}
+
+/** The package manager of Kubernetes. */
+export function helm(): Promise<string> {
+  return goTool("helm", "helm.sh/helm/v3/cmd/helm@v3.22.0");
 }
 
 /** The registry of the Distribution project, for packages of models. */

@@ -25,6 +25,8 @@ export interface PartContext {
 /** One real client and its checks. */
 export interface Part {
   readonly name: string;
+  /** Runs only where it is named: what it needs takes long to build. */
+  readonly dear?: boolean;
   run(context: PartContext): Promise<void>;
 }
 
