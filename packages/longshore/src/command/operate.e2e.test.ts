@@ -56,11 +56,9 @@ it("a gateway is live and not ready until a server is there, and its log has onl
 
 it("traces name the service and the resource of the environment", async () => {
   const traces: string[] = [];
-  const collector = createServer(async (request, response) => {
-    let text = "";
-    for await (const chunk of request) text += String(chunk);
-    traces.push(text);
-    response.end("{}");
+  const collector = createServer((request, response) => {
+    request.on("data", (chunk: Buffer) => traces.push(chunk.toString("utf8")));
+    request.on("end", () => response.end("{}"));
   }).listen(0, "127.0.0.1");
   await once(collector, "listening");
   const { port } = collector.address() as { port: number };
