@@ -18,6 +18,11 @@ export interface RunCurve {
 
 /** Recent runs that a figure is made of. */
 const remembered = 16;
+/**
+ * One run that took this many times as long as every other was interrupted: the process was stopped, or the machine slept. It counts as the
+ * next slowest. Otherwise forecasts would refuse the requests after it.
+ */
+const interruptedRatio = 10;
 /** A larger batch must save at least this share of the time per row; otherwise it only delays its first requests. */
 const leastGainRatio = 0.03;
 /** This factor of time per row is a loss, not noise. */
@@ -81,9 +86,13 @@ class SizeTimes {
     return this.#sorted[(this.#kept - 1) >> 2] ?? 0;
   }
 
-  /** Mean time of a run of `meanRows`. */
+  /** Mean time of a run of `meanRows`, without an interruption of the whole process. */
   get meanMs(): number {
-    return (this.#sum / this.#kept) * this.meanRows;
+    const slowest = this.#sorted[this.#kept - 1] as number;
+    const next = this.#sorted[this.#kept - 2] ?? slowest;
+    const interrupted = this.#kept > 2 && slowest > interruptedRatio * next;
+    const sum = interrupted ? this.#sum - slowest + next : this.#sum;
+    return (sum / this.#kept) * this.meanRows;
   }
 
   /** Marks this size as the one in use, so that a new loss is noticed soon. */
