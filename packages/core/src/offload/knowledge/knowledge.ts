@@ -44,11 +44,19 @@ export interface Knowledge extends Disposable {
   ): Promise<KnownModel | undefined>;
   /** The current knowledge of the same content, once new endpoints have answered; undefined if nothing changed. */
   newer(known: KnownModel, call: Call): Promise<KnownModel | undefined>;
+  /**
+   * For a request that rules keep from all endpoints: the knowledge of the same content after another round of questions, since servers
+   * behind a gateway may have come. Undefined if no gateway offers it, or if one was asked just now.
+   */
+  renewedThroughGateways(known: KnownModel, call: Call): Promise<KnownModel | undefined>;
   /** Polls every endpoint again about every model in use. */
   refresh(): Promise<void>;
   /** Records that an endpoint refused the content: its offers of it are forgotten, under every version name, until the next poll. */
   refused(of: ServedVersion, endpointState: EndpointId): void;
 }
+
+/** Gateways are asked again for denied requests at most this often, in milliseconds. */
+const renewMs = 250;
 
 /** Starts with nothing known. */
 export function knowledgeOf(
@@ -121,6 +129,20 @@ export function knowledgeOf(
       for (const entry of entries.values()) {
         if (!entry.known || !same(entry.known) || !mayJoin) continue;
         if ((await firstUse.newcomer(entry, call)) && same(entry.known)) return entry.known;
+      }
+      return undefined;
+    },
+    async renewedThroughGateways(known, call) {
+      const { name, version, digest } = known.description;
+      for (const entry of entries.values()) {
+        const of = entry.known?.description;
+        if (of?.name !== name || of.version !== version || of.digest !== digest) continue;
+        const offered = [...entry.heard.values()].flatMap(({ offers }) => offers);
+        if (!offered.some(({ path }) => path.length > 1)) continue;
+        if (!entry.asking && clock.nowMs() - entry.askedAtMs < renewMs) continue;
+        const round = entry.asking ?? rounds.ask(entry, []);
+        await within(round, Math.min(intervals.firstWaitMs, call.deadlineMs - clock.nowMs()), call.abort);
+        if (entry.known && entry.known !== known) return entry.known;
       }
       return undefined;
     },

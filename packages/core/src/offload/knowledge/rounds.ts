@@ -85,8 +85,9 @@ export function roundsOf(
       if (endpoints.all.get(id) !== endpointState || questions.closed) return;
       entry.heard.set(id, heard);
       endpointState.promised(heard.offers, clock.nowMs(), endpoints.all.size <= manyEndpoints);
-      entry.unsaid.delete(id);
+      const cameBack = entry.unsaid.delete(id);
       endpointState.health.reached();
+      if (cameBack) askAboutOthers(id, entry);
       const [offer] = heard.offers;
       if (offer?.path.length === 1 && offer.origin === "promised")
         endpointState.offered(offer.queueMs, clock.nowMs());
@@ -106,6 +107,13 @@ export function roundsOf(
       endpoints.touched();
     }
     digestSoon(entry);
+  }
+
+  /** Asks an endpoint that has come back about the other models whose questions wait for the end of its pause. */
+  function askAboutOthers(id: EndpointId, entry: AskedModel): void {
+    for (const other of entries.values()) {
+      if (other !== entry && !other.heard.has(id) && other.due.delete(id)) void askOther(id, other, [], true);
+    }
   }
 
   /** Answers of few endpoints are merged at once, those of many when several have arrived. */

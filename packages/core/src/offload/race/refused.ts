@@ -49,6 +49,11 @@ export function isNotNamedYet(thrown: unknown): boolean {
   return LongshoreError.is(thrown) && thrown.reason === "starting" && thrown.stage === "plan";
 }
 
+/** Whether a decision failed since rules keep the request from all endpoints. */
+export function isDenied(thrown: unknown): boolean {
+  return LongshoreError.is(thrown) && thrown.reason === "policy-denied";
+}
+
 /**
  * The error of a decision without an endpoint. With `leftMs`, one is available again after that time: the error is `no-endpoint` and
  * retryable.

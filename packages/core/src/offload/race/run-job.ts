@@ -15,7 +15,7 @@ import type { Loop } from "./loop.ts";
 import { race } from "./race.ts";
 import { nextRound, retriesOf, type Round } from "./retries.ts";
 import { runConfirmed } from "./run-confirmed.ts";
-import { isNotNamedYet } from "./refused.ts";
+import { isDenied, isNotNamedYet } from "./refused.ts";
 import { affords, charge, holdFor, neverRan, tooDear } from "./charge.ts";
 import { recordBegin, recordEnd } from "./running.ts";
 import { bookTry, newTally, type Planned, Purse, type Tally } from "../account/index.ts";
@@ -76,6 +76,8 @@ async function followPlans(
   let failed = nobody;
   let broke: LongshoreError | undefined;
   let renewed: LongshoreError | undefined;
+  /** Gateways were asked again because rules keep the request from everything that is known. */
+  let askedAgain = false;
   /** Another run elsewhere is paid for. */
   let paid = false;
   let { known, sequence } = job;
@@ -96,6 +98,10 @@ async function followPlans(
           awaited(loop, now, exclude),
           !broke && isNotNamedYet(thrown),
         );
+      if (!newer && !broke && !askedAgain && isDenied(thrown)) {
+        askedAgain = true;
+        newer = await loop.knowledge.renewedThroughGateways(known, job.call);
+      }
       renewed = broke;
       const left: Round | undefined =
         broke && !newer && !isGone(now, held) ? await nextRound(loop, now, failed, paid) : undefined;
