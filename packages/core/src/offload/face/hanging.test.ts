@@ -290,7 +290,8 @@ describe("what is begun in place of a server that hangs", () => {
     const { ask, servers, asked } = await inUse(clock, "a", "b", "c");
     for (const [at, { state }] of servers.entries()) state.fault = at < 2 ? "refuses" : "hangs";
     await expect(ask()).rejects.toThrow(expect.objectContaining({ reason: "deadline-exceeded" }));
-    expect(asked()).toEqual([1, 1, 1]);
+    // The one that hangs gets it once more, in case only its answer was lost.
+    expect(asked()).toEqual([1, 1, 2]);
   });
 
   it("is one thing for one failure", async () => {

@@ -1,4 +1,5 @@
 import {
+  type EndpointId,
   abortError,
   atDeadline,
   childCall,
@@ -220,8 +221,8 @@ class Race {
   #late(running: Running, because: Parameters<GuardParts["fire"]>[0]): boolean {
     const unheard =
       running.heardBytes === 0 && (running.endpoint?.record.answeredAtMs ?? 0) < running.startedMs;
-    if (because === "silent" || (because === "overdue" && unheard))
-      this.#job.again?.silent(running.leg.endpoint);
+    if (because === "silent" || because === "overdue")
+      this.#job.again?.silent(running.leg.endpoint, because === "overdue" && !unheard);
     const begun = this.#instead(running, because !== "late");
     recordLate(this.#loop, this.#job.call.id, running, because, begun);
     return begun;
@@ -264,10 +265,17 @@ class Race {
       further(this.#loop, this.#job, this.#held, without, this.#tally, lost);
     let plan = asks();
     if (!plan && lost) {
-      // No other endpoint is left. One that failed the request a while ago may be well by now, and at a silent one this try may be lost.
+      // No other endpoint is left. One that failed the request a while ago may be well by now, and at a silent one this try may be lost. The one
+      // that failed it least comes first: another may fail it time after time.
       const again = this.#job.again?.begin() ?? nobody;
-      for (const id of again) without.delete(id);
-      if (again.size > 0) plan = asks();
+      const failures = (id: EndpointId): number =>
+        [...this.#standing.failed.values()].filter(({ endpoint }) => endpoint === id).length;
+      const waiting = [...again].sort((one, other) => failures(one) - failures(other));
+      while (!plan && waiting.length > 0) {
+        without.delete(waiting.shift() as EndpointId);
+        plan = asks();
+      }
+      this.#job.again?.keep(waiting);
     }
     if (!plan) return [];
     const legs = numbered(plan.legs, this.#tally.plans.length);

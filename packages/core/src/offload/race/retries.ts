@@ -94,6 +94,8 @@ export class Retries {
   readonly #waiting: RetryQueue;
   readonly #endMs: number;
   readonly #dueMs = new Map<EndpointId, number>();
+  /** Endpoints that are heard from, and get the request once more in case their answer is lost. */
+  readonly #answerLost = new Set<EndpointId>();
   #rounds = 0;
   /** The next round comes sooner, because an endpoint answers; how often that was so. */
   #sooner = false;
@@ -133,10 +135,15 @@ export class Retries {
     this.#dueMs.set(endpoint, nowMs + Math.max(retryAfterMs, this.#pauseMs(nowMs)));
   }
 
-  /** Records that an endpoint is silent while the request is under way there: it may get the request once more in a round. */
-  silent(endpoint: EndpointId): void {
+  /**
+   * Records that an endpoint is silent while the request is under way there: it may get the request once more in a round. `heard`: it has
+   * acknowledged the request or answered others since, so only its answer may be lost. Then it gets the request once more only once.
+   */
+  silent(endpoint: EndpointId, heard: boolean): void {
     // Without a deadline nothing is lost by waiting for the first try.
     if (this.#call.deadlineMs === Infinity || this.#dueMs.has(endpoint)) return;
+    if (heard && this.#answerLost.has(endpoint)) return;
+    if (heard) this.#answerLost.add(endpoint);
     const nowMs = this.#clock.nowMs();
     // It may only be slow, and each further try makes it slower: so a good part of the time is left to the tries before.
     const leastMs = mostPauseRatio * (this.#endMs - nowMs);
@@ -157,6 +164,11 @@ export class Retries {
     if (this.#sooner) this.#sooner = false;
     else this.#rounds++;
     return again;
+  }
+
+  /** Endpoints of a round that were not needed. They may be tried in the next one. */
+  keep(endpoints: readonly EndpointId[]): void {
+    for (const endpoint of endpoints) this.#dueMs.set(endpoint, this.#clock.nowMs());
   }
 
   /**
