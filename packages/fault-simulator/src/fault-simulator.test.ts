@@ -59,6 +59,29 @@ const fixedCases: readonly (readonly [string, number, readonly Fault[]])[] = [
   ["requests that come before the first server of the directory wait for it", 69, []],
   ["a request without a deadline ends where nothing known can run its model", 16_776_920, []],
   ["a request that only a server still to join may take waits for it", 417, []],
+  ["endpoints that are starting are asked again soon, through a gateway too", 286_211, []],
+  ["a gateway is asked again before rules deny a request", 7_684_021, []],
+  [
+    "a run that was interrupted does not make a server refuse the requests after it",
+    7_684_170,
+    [{ kind: "freeze", machine: "server-1", atMs: 2284, forMs: 5229, amount: 0, ratio: 0.3 }],
+  ],
+  [
+    "a request whose answer was lost is sent again although its server answers others",
+    7_684_231,
+    [
+      { kind: "lose-reply", machine: "server-1", atMs: 2993, forMs: 3353, amount: 0, ratio: 0.65 },
+      { kind: "drain", machine: "server-1", atMs: 5038, forMs: 200, amount: 0, ratio: 1 },
+    ],
+  ],
+  [
+    "of two servers the one is tried again that failed the request less often",
+    7_683_970,
+    [
+      { kind: "flip-request", machine: "server-2", atMs: 4487, forMs: 7901, amount: 0, ratio: 1 },
+      { kind: "lose-request", machine: "server-1", atMs: 4442, forMs: 6029, amount: 0, ratio: 1 },
+    ],
+  ],
   [
     "a model's description with a flipped bit is asked for again",
     42,
