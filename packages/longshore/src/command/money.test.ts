@@ -63,7 +63,8 @@ async function spent({ address }: ServerProcess): Promise<number> {
 }
 
 describe("prices of two servers", () => {
-  it("choose the cheap one for objective cost, cold and warm", async () => {
+  // A cold app waits 300 ms for further servers. On a very busy machine the cheap one may answer later than that.
+  it("choose the cheap one for objective cost, cold and warm", { retry: 3 }, async () => {
     const app = await opened({ servers: [priced(cheap, cheapPrice), priced(dear, dearPrice)] });
     const where: string[] = [];
     for (let count = 0; count < 12; count++) where.push((await ask(app, { objective: "cost" })).where);
