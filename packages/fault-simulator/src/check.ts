@@ -147,9 +147,13 @@ function alive(run: WorldRun): Violation[] {
     if (halfMs < leastHalfMs || outcome.step) return [];
     const [fromMs, untilMs] = [askedMs + halfMs, askedMs + request.deadlineMs];
     const unknown = reason === "unknown-model" || reason === "unknown-version";
+    // Where rules leave only the server that lacks the model, they are the reason that is told.
+    const lacks = ({ name }: ServerSpec): boolean =>
+      unknown || outcome.message.includes(`${name}: it does not have this model`);
     const whole = run.spec.servers.find(
       (server) =>
-        couldAnswer(run, outcome, server, fromMs, untilMs) && !(unknown && wasUnloaded(run, outcome, server)),
+        couldAnswer(run, outcome, server, fromMs, untilMs) &&
+        !(lacks(server) && wasUnloaded(run, outcome, server)),
     );
     const own = run.spec.apps.find(({ name }) => name === app);
     const here = request.alias === undefined && own?.models.includes(request.model);

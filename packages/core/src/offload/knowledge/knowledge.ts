@@ -1,7 +1,7 @@
 import { type Call, type EndpointId, waitAtMost } from "../../words/base/index.ts";
 import type { Checks } from "../check/index.ts";
 import type { EndpointStates, ServedVersion } from "../endpoints/index.ts";
-import type { KnownModel } from "../models/index.ts";
+import type { Heard, KnownModel } from "../models/index.ts";
 import { type AskedModel, keyOf, newerOf, stillKnown } from "./asked-model.ts";
 import { FirstUse, settled } from "./first-use.ts";
 import { intervalsOf, type KnowledgeParts } from "./options.ts";
@@ -46,16 +46,17 @@ export interface Knowledge extends Disposable {
   newer(known: KnownModel, call: Call): Promise<KnownModel | undefined>;
   /**
    * For a request that rules keep from all endpoints: the knowledge of the same content after another round of questions, since servers
-   * behind a gateway may have come. Undefined if no gateway offers it, or if one was asked just now.
+   * behind a gateway may have come, and one without the model may have loaded it. Undefined if there is neither, or if they were asked
+   * just now.
    */
-  renewedThroughGateways(known: KnownModel, call: Call): Promise<KnownModel | undefined>;
+  askedAgain(known: KnownModel, call: Call): Promise<KnownModel | undefined>;
   /** Polls every endpoint again about every model in use. */
   refresh(): Promise<void>;
   /** Records that an endpoint refused the content: its offers of it are forgotten, under every version name, until the next poll. */
   refused(of: ServedVersion, endpointState: EndpointId): void;
 }
 
-/** Gateways are asked again for denied requests at most this often, in milliseconds. */
+/** Endpoints are asked again for denied requests at most this often, in milliseconds. */
 const renewMs = 250;
 
 /** Starts with nothing known. */
@@ -132,13 +133,14 @@ export function knowledgeOf(
       }
       return undefined;
     },
-    async renewedThroughGateways(known, call) {
+    async askedAgain(known, call) {
       const { name, version, digest } = known.description;
       for (const entry of entries.values()) {
         const of = entry.known?.description;
         if (of?.name !== name || of.version !== version || of.digest !== digest) continue;
-        const offered = [...entry.heard.values()].flatMap(({ offers }) => offers);
-        if (!offered.some(({ path }) => path.length > 1)) continue;
+        const mayDiffer = ({ offers }: Heard): boolean =>
+          offers.length === 0 || offers.some(({ path }) => path.length > 1);
+        if (![...entry.heard.values()].some(mayDiffer)) continue;
         if (!entry.asking && clock.nowMs() - entry.askedAtMs < renewMs) continue;
         const round = entry.asking ?? rounds.ask(entry, []);
         await within(round, Math.min(intervals.firstWaitMs, call.deadlineMs - clock.nowMs()), call.abort);

@@ -76,7 +76,7 @@ async function followPlans(
   let failed = nobody;
   let broke: LongshoreError | undefined;
   let renewed: LongshoreError | undefined;
-  /** Gateways were asked again because rules keep the request from everything that is known. */
+  /** Endpoints were asked again because rules keep the request from everything that is known. */
   let askedAgain = false;
   /** Another run elsewhere is paid for. */
   let paid = false;
@@ -100,7 +100,7 @@ async function followPlans(
         );
       if (!newer && !broke && !askedAgain && isDenied(thrown)) {
         askedAgain = true;
-        newer = await loop.knowledge.renewedThroughGateways(known, job.call);
+        newer = await loop.knowledge.askedAgain(known, job.call);
       }
       renewed = broke;
       const left: Round | undefined =
