@@ -83,7 +83,7 @@ const settings = [
   [600_000, 400, 50],
 ] as const;
 
-/** What else a setting has, by its name in rows. */
+/** Further properties of a setting, by its name in rows. */
 export interface ArrivalWorld {
   readonly name?: string;
   readonly more?: Partial<ReplaySetting>;

@@ -81,7 +81,7 @@ function sampleModel(name: string): SimulatedModel {
   return profiledModel(parseProfile(JSON.parse(readFileSync(file, "utf8"))));
 }
 
-/** What `--only` calls the real runs on planted sensors. */
+/** The name for `--only` of the real runs on planted sensors. */
 const sensorsName = "sensors";
 
 const localMs = (model: SimulatedModel): number => wholeRunMs(model) / deviceSpeed;

@@ -4,7 +4,7 @@ import type { KubernetesObject } from "./api.ts";
 /** Labels of a node, or of a pod, that say where it is and what it computes with. */
 type Labels = Readonly<Record<string, string>>;
 
-/** What is read of a node, or of the labels of a pod. */
+/** The facts that labels of a node or pod state. */
 export interface Placement {
   /** `region/zone`; undefined if the labels name neither. */
   readonly zone: string | undefined;

@@ -2,7 +2,7 @@ import type { Accelerator, DirectoryRecord, EndpointKind, TrustLevel } from "@lo
 import type { KubernetesObject } from "./api.ts";
 import { acceleratorOf, devicesOf, type Placement, placementOf } from "./placement.ts";
 
-/** What is kept of a pod; nothing of one that cannot serve. */
+/** The facts of a pod that can serve; undefined for one that cannot. */
 export interface PodFacts {
   readonly name: string;
   readonly host: string;
@@ -11,7 +11,7 @@ export interface PodFacts {
   readonly devices: { readonly kind: string; readonly count: number } | undefined;
 }
 
-/** What all endpoints of a source have in common. */
+/** Properties that all endpoints of a source share. */
 export interface EndpointTerms {
   /** Protocol of the servers. Default `longshore`. */
   readonly kind?: EndpointKind;

@@ -35,7 +35,7 @@ export interface PoolSourceOptions extends EndpointTerms {
   readonly onState?: (state: PoolState) => void;
 }
 
-/** What a pool says. */
+/** The specification of a pool. */
 interface PoolFacts {
   /** In the form of the query parameter `labelSelector`; empty selects nothing. */
   readonly selector: string;
@@ -76,7 +76,7 @@ function poolFacts(object: KubernetesObject): PoolFacts {
   return { selector: selector.join(","), ports: [...new Set(ports)] };
 }
 
-/** What is kept of every selected pod: its facts if it can serve. */
+/** The record of a selected pod: its facts if it can serve. */
 type Selected = PodFacts | "unready";
 
 /** Follows one pool. */

@@ -21,7 +21,7 @@ export interface ReflectSink<T> {
   failed(error: LongshoreError): void;
 }
 
-/** What is copied, and how. */
+/** The resource to copy, and how to copy it. */
 export interface ReflectOptions<T> extends Asked {
   readonly api: KubernetesApi;
   readonly clock: Clock;

@@ -36,7 +36,7 @@ interface Listening {
   readonly zone: string | undefined;
 }
 
-/** What is kept of an EndpointSlice. */
+/** The facts of an EndpointSlice. */
 interface Slice {
   readonly kind: EndpointKind | undefined;
   readonly listening: readonly Listening[];

@@ -102,7 +102,7 @@ function overtaken(what: string, later: string, given: number): LongshoreError {
   return conflict(`${what} is at ${later} in the bucket, later than ${given}`);
 }
 
-/** What the server itself wrote into its record: where it is, and until when. One that has left says nothing more. */
+/** The fields that the server itself wrote into its record: its address, and the end of its lease. Empty once it has left. */
 function statedIn(entry: KvEntry | null): object {
   if (entry?.operation !== "PUT") return {};
   try {

@@ -51,7 +51,7 @@ const fileName = (digest: Digest): string => `file/${digest}`;
 const manifestNameOf = (wanted: PackageReference): string =>
   "model" in wanted ? `model/${wanted.model}` : `package/${wanted.digest}`;
 
-/** What was put into the store. */
+/** The objects that were put into the store. */
 export interface PublishedPackage {
   /** Files that were sent. */
   readonly sent: number;
@@ -69,7 +69,7 @@ async function manifestIn(packages: ObjectStore, name: string): Promise<Signed<P
     const bytes = await packages.getBlob(name);
     return bytes ? signedManifestFrom(parseJson(bytes, "the manifest"), "the manifest") : undefined;
   } catch {
-    // What cannot be read keeps nothing from being put in its place.
+    // An object that cannot be read is replaced.
     return undefined;
   }
 }

@@ -45,7 +45,7 @@ export interface NatsDirectoryWriter {
   close(): Promise<void>;
 }
 
-/** What errors call the bucket: the operator wrote the address into the command. */
+/** The name of the bucket in errors: the operator wrote the address into the command. */
 function nameOf({ servers }: NodeConnectionOptions, bucket: string): string {
   return `nats ${[servers ?? []].flat().join(",")}/${bucket}`;
 }

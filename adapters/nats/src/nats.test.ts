@@ -238,7 +238,7 @@ describe.runIf(there)("with a real nats-server", () => {
     let renewals = 0;
     await publishEndpoint(renewed, await recordOf("till", 3));
     expect((await endpoints.get(key))?.json()).toMatchObject({ signed: { body: { serial: 3 } } });
-    // What its server said of itself stays, until it has left.
+    // The fields of its server stay until it has left.
     const stated = { statement: { address: "http://10.0.0.9:8000" }, leaseMs: 60_000 };
     await endpoints.put(key, JSON.stringify({ ...(await recordOf("till", 3)), ...stated }));
     expect(await publishEndpoint(endpoints, await recordOf("till", 4))).toBe("published");

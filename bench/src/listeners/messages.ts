@@ -1,4 +1,4 @@
-/** What the calls of this bench carry: 1 kB there and 200 bytes back, over HTTP/1.1 and as messages of `ModelInfer`. */
+/** The messages of this bench: 1 kB there and 200 bytes back, over HTTP/1.1 and as messages of `ModelInfer`. */
 
 export const requestBytes = 1000;
 export const answerBytes = 200;

@@ -6,7 +6,7 @@ export interface Arrival {
   readonly workMs: number;
 }
 
-/** What came of the requests, in their order. */
+/** The results of the requests, in their order. */
 export interface Driven {
   /** From the instant when each was due. */
   readonly tookMs: readonly number[];
@@ -16,12 +16,14 @@ export interface Driven {
 /** A request without an answer for this long is given up, and counts with this time. */
 const patienceMs = 5000;
 const mostConnections = 256;
+/** The model that the servers of this bench have. */
+const model = "work";
 
 function messageOf({ workMs }: Arrival): readonly [string, Buffer] {
   const body = Buffer.from(
     JSON.stringify({ inputs: [{ name: "x", datatype: "FP64", shape: [1], data: [workMs] }] }),
   );
-  const head = `POST /v2/models/work/infer HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json\r\ncontent-length: ${body.byteLength}\r\n\r\n`;
+  const head = `POST /v2/models/${model}/infer HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json\r\ncontent-length: ${body.byteLength}\r\n\r\n`;
   return [head, body];
 }
 

@@ -14,7 +14,7 @@ export interface WatchFigures {
   readonly [figure: string]: number;
 }
 
-/** What the watching process tells. */
+/** The report of the watching process. */
 export type WatchTold =
   | { readonly kind: "known"; readonly entries: number }
   | { readonly kind: "changed" }

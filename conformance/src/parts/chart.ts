@@ -59,7 +59,7 @@ function expectThat(holds: boolean, told: string): void {
   if (!holds) throw new Error(told);
 }
 
-/** What restricted Pod Security demands, once for each container. */
+/** The demands of restricted Pod Security, once for each container. */
 const restricted = [
   "runAsNonRoot: true",
   "seccompProfile: { type: RuntimeDefault }",

@@ -83,7 +83,7 @@ async function checkImage(podman: Podman): Promise<string> {
   return `${megabytes} MB`;
 }
 
-/** What runs has no rights, and answers. */
+/** The process has no rights, and answers. */
 async function checkRights(podman: Podman, { name, port }: Container): Promise<string> {
   const pid = await inspect(podman, name, "{{.State.Pid}}");
   const status = await readFile(`/proc/${pid}/status`, "utf8");

@@ -108,7 +108,7 @@ async function ask(http: string, expr: string): Promise<Answer> {
   return (await reply.json()) as Answer;
 }
 
-/** What Alertmanager sends where people are called. */
+/** The message that Alertmanager sends to a pager. */
 async function webhook(open: Open[]): Promise<{ readonly port: number; readonly fired: string[] }> {
   const fired: string[] = [];
   const server = createServer((request, response) => {

@@ -19,7 +19,7 @@ export const unitsPart: Part = {
       const check = async (name: string, ...args: readonly string[]): Promise<void> => {
         if (!asked(context, name)) return;
         const { code, out, err } = await run("systemd-analyze", args);
-        // What systemd does not know is told, and is no error to it.
+        // systemd only warns of keys that it does not know.
         const good = code === 0 && err.trim() === "";
         const detail = lastWords(err, out);
         context.told({ name, outcome: good ? "passed" : "failed", detail });

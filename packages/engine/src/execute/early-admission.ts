@@ -13,7 +13,7 @@ import type { Expectations } from "./expectations.ts";
 import type { SegmentPlan } from "../run/index.ts";
 import { standIns } from "./variants.ts";
 
-/** What a request for a segment will need, judged by the last request that ran it. */
+/** The demands of a request for a segment, judged by the last request that ran it. */
 export interface KnownSegment {
   readonly loaded: LoadedVersion;
   readonly plan: SegmentPlan;

@@ -14,7 +14,7 @@ export interface IndexEntry {
   readonly reason?: string;
 }
 
-/** What is known of models besides the content of the repository. */
+/** Facts about models beside the content of the repository. */
 export interface IndexFacts {
   readonly repository: ModelRepository;
   /** Whether it may be used, or waits for a load. */

@@ -3,7 +3,7 @@ import { collected, eachInputs, portSpecs, renamed, stepInputs } from "@longshor
 import type { Transform, TransformSet } from "../transform/index.ts";
 import type { ChainResult, ChainStep } from "./lane.ts";
 
-/** What a chain runs with, besides its transforms. */
+/** Inputs of a chain beside its transforms. */
 export interface ChainSurroundings {
   /** Milliseconds, for the times in the result. */
   nowMs(): number;

@@ -100,7 +100,7 @@ export async function runOneModel(
   return result;
 }
 
-/** What an action's model runs with. */
+/** Inputs of the run of an action's model. */
 export function stepParts(run: SegmentRun, action: ModelAction, counted: boolean): ModelStepParts {
   const lease = leaseOf(run, action);
   const { plan, admission, kept, call, clock, state, position } = run;

@@ -30,7 +30,7 @@ export function rowsOf(feeds: Tensors): number | undefined {
 }
 
 /**
- * What requests must have in common to share a run: the tenant (unless the graph's rows are independent), the requested
+ * Properties that requests must share to share a run: the tenant (unless the graph's rows are independent), the requested
  * outputs, and every input's name, datatype and sizes but the first. Undefined for a request that cannot share one, such as one
  * without rows.
  */

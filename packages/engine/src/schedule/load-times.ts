@@ -8,7 +8,7 @@ export interface LoadTimes {
 
 /** Graphs whose times are remembered; the oldest goes. */
 const mostGraphs = 512;
-/** What every load takes, in milliseconds: opening a session, and its first allocations. */
+/** The fixed time of a load, in milliseconds: opening a session, and its first allocations. */
 const leastMs = 50;
 /** Bytes of a file that are loaded in a millisecond, until something was loaded here: 50 MB/s, for which a model of 38 MB takes 0.8 s. */
 const usualBytesPerMs = 50_000;
@@ -41,7 +41,7 @@ export function loadTimes(): LoadTimes {
   };
 }
 
-/** What is left of a load that has been under way for `passedMs`: at least a quarter of that, if it takes longer than expected. */
+/** The rest of a load that has been under way for `passedMs`: at least a quarter of that, if it takes longer than expected. */
 export function leftMs(expectedMs: number, passedMs: number): number {
   return Math.max(expectedMs - passedMs, passedMs / 4);
 }

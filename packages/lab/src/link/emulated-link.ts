@@ -30,7 +30,7 @@ export interface EmulatedLinkParts {
   readonly delayAtMs?: (sinceMs: number) => number;
 }
 
-/** What TCP meets on a link. */
+/** Properties of a link that TCP meets. */
 export interface TcpOptions {
   /** Share of packets that are lost; default none. */
   readonly lossRatio?: number;

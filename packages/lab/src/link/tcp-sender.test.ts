@@ -69,7 +69,7 @@ it("sends nothing more of a body that is given up", async () => {
   await expect(sent).rejects.toThrow();
   const { up } = link.carriedBytes;
   await clock.advance(5000);
-  // What was on its way still passes.
+  // Packets that were on their way still pass.
   expect(link.carriedBytes.up - up).toBeLessThan(100_000);
   expect(link.carriedBytes.up).toBeLessThan(200_000);
 });

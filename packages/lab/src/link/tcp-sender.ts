@@ -6,7 +6,7 @@
 import type { Clock } from "@longshore/core";
 import { packetBytes } from "../trace/index.ts";
 
-/** What a sender needs of its link. */
+/** The part of a link that a sender uses. */
 export interface TcpPath {
   readonly clock: Clock;
   /** Hands over a packet; `landed` is called at the far side. */
@@ -189,7 +189,7 @@ export class TcpSender {
       open--;
       if (segment.lost) lost.splice(lost.indexOf(segment), 1);
       else flying = Math.max(0, flying - 1);
-      // What was sent before and is not acknowledged is lost: at once after three such acknowledgements, else a little later.
+      // A packet that was sent before and is not acknowledged is lost: at once after three such acknowledgements, else a little later.
       let found = false;
       for (let at = here; at < next; at++) {
         const one = segments[at];

@@ -10,7 +10,7 @@ const inputs = { x: tensorOf("x", "UINT8", [1, 100_000], new Uint8Array(100_000)
 const loadMs = 1300;
 const device = { speed: 1, info: endpointInfo("device", "device") };
 
-/** What the tests read of an answer. */
+/** The fields of an answer that the tests read. */
 type Answered = Awaited<ReturnType<OffloadWorld["offloader"]["infer"]>>;
 
 interface WorldOptions {

@@ -42,7 +42,7 @@ export interface PoolState {
   readonly problem: string | undefined;
 }
 
-/** What the pods of a pool have in common. */
+/** Properties that the pods of a pool share. */
 export interface PoolTerms {
   readonly kind?: EndpointKind;
   readonly trust: TrustLevel;

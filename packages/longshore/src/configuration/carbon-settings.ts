@@ -38,7 +38,7 @@ export const carbonSchema: ObjectSchema = {
   },
 };
 
-/** What the file says of zones. Throws `invalid-configuration` with file, line, path and value. */
+/** The intensities of zones in the file. Throws `invalid-configuration` with file, line, path and value. */
 export function carbonFrom({ file }: Settled): CarbonIntensity | undefined {
   // The schema of the file has checked its form.
   const zones = file?.at("carbon", "zones") as CarbonZones | undefined;

@@ -14,7 +14,7 @@ import type { PoolState } from "../compose/kubernetes-directory.ts";
 /** How a request ended that was sent to an endpoint. */
 export type PickEnd = "answered" | "failed" | "dropped";
 
-/** What a picker counts. */
+/** The counters of a picker. */
 export interface PickMetrics {
   /** A decision was made. `reason` is that of a refusal. */
   decided(reason: string | undefined, tookMs: number): void;

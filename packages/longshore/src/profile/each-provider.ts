@@ -59,7 +59,7 @@ function measured(order: ProviderOrder, stop: AbortSignal): Promise<ProviderFigu
   }).finally(() => child.kill("SIGKILL"));
 }
 
-/** What is known of one provider for a model. */
+/** The figures of one provider for a model. */
 interface ProviderRow {
   readonly provider: string;
   /** Why it cannot be used; undefined where it can. */
@@ -131,7 +131,7 @@ function cellsOf({ provider, problem, figures, agreementRatio }: ProviderRow): r
   ];
 }
 
-/** What `longshore profile --each-provider` is told. */
+/** Options of `longshore profile --each-provider`. */
 export interface EachProviderOptions {
   readonly providers?: readonly string[];
   readonly samples?: string;

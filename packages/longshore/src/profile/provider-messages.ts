@@ -1,6 +1,6 @@
 import type { Tensors } from "@longshore/core";
 
-/** What a process measures: one model on one execution provider. */
+/** The task of a process: to measure one model on one execution provider. */
 export interface ProviderOrder {
   /** The model, as for `longshore infer`. */
   readonly argument: string;
@@ -11,7 +11,7 @@ export interface ProviderOrder {
   readonly rounds: number;
 }
 
-/** What was measured. */
+/** The measured figures. */
 export interface ProviderFigures {
   /** Time until the first answer, with the trial in a process of its own and the load. */
   readonly firstAnswerMs: number;
@@ -33,7 +33,7 @@ export interface ProviderFigures {
   readonly slow?: string;
 }
 
-/** What the process says when it is done. */
+/** The last message of the process. */
 export type ProviderNews =
   | ({ readonly kind: "measured" } & ProviderFigures)
   | { readonly kind: "failed"; readonly message: string };

@@ -66,7 +66,7 @@ function badRatio({ match }: ServiceLevels, { model, withinMs }: ServiceObjectiv
 
 const badName = (window: string): string => `longshore:slo_bad:ratio_rate${window}`;
 
-/** What a person calls the objective. */
+/** The name of the objective for people. */
 function words({ model, withinMs, targetRatio, windowDays }: ServiceObjective): string {
   const what = withinMs === undefined ? "are answered" : `are answered within ${withinMs} ms`;
   return `${+(targetRatio * 100).toFixed(4)} % of requests${model === undefined ? "" : ` for ${model}`} ${what} over ${windowDays} days`;

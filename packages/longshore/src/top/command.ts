@@ -24,7 +24,7 @@ export interface TopOptions extends ShownOptions<"at"> {
   readonly json: boolean;
 }
 
-/** What keys change. */
+/** The settings that keys change. */
 interface View {
   order: Order;
   total: boolean;

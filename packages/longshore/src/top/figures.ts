@@ -1,7 +1,7 @@
 import type { Sample } from "@longshore/core/internal";
 import type { Scrape } from "./scrape.ts";
 
-/** What one tenant asked for. Rates are per second. */
+/** The requests of one tenant. Rates are per second. */
 export interface TenantRow {
   readonly name: string;
   readonly answered: number;
@@ -9,7 +9,7 @@ export interface TenantRow {
   readonly micros: number;
 }
 
-/** What one version of a model did. */
+/** The work of one version of a model. */
 export interface ModelRow {
   readonly name: string;
   readonly version: string;
@@ -45,7 +45,7 @@ export interface FailureRow {
   readonly count: number;
 }
 
-/** What `longshore top` shows: rates between two scrapes, or counts since the server's start. */
+/** The figures that `longshore top` shows: rates between two scrapes, or counts since the server's start. */
 export interface Figures {
   /** Seconds between the scrapes; undefined for counts since the start. */
   readonly seconds: number | undefined;
@@ -75,7 +75,7 @@ const keyOf = ({ name, labels }: Sample): string =>
 class Change {
   readonly #before = new Map<string, number>();
   readonly #now = new Map<string, Sample[]>();
-  /** What a count is divided by. */
+  /** The divisor of counts. */
   readonly #over: number;
 
   constructor(before: Scrape | undefined, now: Scrape) {
@@ -100,7 +100,7 @@ class Change {
     return sample.value >= before ? sample.value - before : sample.value;
   }
 
-  /** What came of a counter, not divided by time. */
+  /** The growth of a counter, not divided by time. */
   count(name: string, labels: Readonly<Record<string, string>> = {}): number {
     return this.#of(name, labels).reduce((sum, sample) => sum + this.#since(sample), 0);
   }

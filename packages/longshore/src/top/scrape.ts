@@ -34,7 +34,7 @@ export const topMetrics: ReadonlySet<string> = new Set([
   "nv_inference_pending_request_count",
 ]);
 
-/** What a server said of itself at one moment. */
+/** The metrics and state of a server at one moment. */
 export interface Scrape {
   /** Of the monotonic clock. */
   readonly atMs: number;

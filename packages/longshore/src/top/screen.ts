@@ -1,7 +1,7 @@
 import { byteCount, milliseconds } from "../options/io.ts";
 import type { Figures } from "./figures.ts";
 
-/** What tables are sorted by. */
+/** The column by which tables are sorted. */
 export const orders = ["rate", "time", "cost", "name"] as const;
 export type Order = (typeof orders)[number];
 

@@ -49,7 +49,7 @@ const signed = text(
 );
 const read = async (path: string): Promise<Uint8Array> => files[path]!;
 
-/** What the registry of a test does that a good one does not. */
+/** Faults of the registry of a test. */
 interface Faults {
   /** Basic credentials of its token server; without them the registry takes everybody. */
   readonly user?: string;

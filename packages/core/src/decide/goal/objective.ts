@@ -1,6 +1,6 @@
 import { LongshoreError } from "../../words/base/index.ts";
 
-/** What sums are made of: the mean of the completion time, a percentile of it (`p1` to `p99`), device energy, money, CO2. */
+/** The terms of sums: the mean of the completion time, a percentile of it (`p1` to `p99`), device energy, money, CO2. */
 type GoalTerm = "mean" | `p${number}` | "energy" | "cost" | "carbon";
 
 /**

@@ -19,7 +19,7 @@ export function gramsAt({ carbon, endpoints }: View, { routes }: ModelView, rout
   if (!carbon) return NaN;
   const zones = routes.zones[route] ?? [];
   if (routes.forwards[route] !== 1 || zones.length < 2) {
-    // What the operator says of its zone, whatever zones it names itself.
+    // The figure that the operator states for its zone counts, whatever zones it names itself.
     return carbon(endpoints.infos[routes.endpoint[route] ?? -1]?.zone ?? "");
   }
   return Math.max(...zones.slice(1).map(carbon));
@@ -54,7 +54,7 @@ export function runsHere({ choice, from, to }: Group): boolean {
   return from > choice.from || to < choice.to;
 }
 
-/** What counts of a candidate: its CO2, or the charge for an unknown one. */
+/** The figure of a candidate that counts: its CO2, or the charge for an unknown one. */
 export function countedMicrograms({ unknownMicrograms: charge }: Question, micrograms: number): number {
   return Number.isNaN(micrograms) ? charge : micrograms;
 }

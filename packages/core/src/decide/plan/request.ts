@@ -72,7 +72,7 @@ export interface PlanRequest {
    * loading does not matter.
    */
   readonly ready?: ((endpointState: EndpointId | undefined, part: Part) => boolean) | undefined;
-  /** What has to be loaded or connected first. Default: nothing. */
+  /** The loads and connections that come first. Default: none. */
   readonly first?: FirstWaits | undefined;
   /** Whether the explanation is not needed: the plan then has none. Default false. */
   readonly unexplained?: boolean | undefined;

@@ -80,7 +80,7 @@ export function createDirectory(parts: DirectoryParts): KeptDirectory {
   let tooOld = false;
   /** The source has answered. */
   let wasRead = false;
-  /** What the source says of itself. */
+  /** The state of the source. */
   let startsAnew = false;
   let shown: Shown = new Map();
   let entries: readonly EndpointInfo[] = [];

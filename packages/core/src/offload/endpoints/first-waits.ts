@@ -28,7 +28,7 @@ export function connectMs({ endpoint, link }: EndpointState, bytes: number, nowM
   return madeMs + tcpSlowStartMs(bytes, roundTripMs, bytes / Math.max(0.001, movingMs));
 }
 
-/** What is needed to tell the waits of a first run. */
+/** Inputs of `firstWaits`. */
 export interface FirstWaitParts {
   readonly known: KnownModel;
   readonly warmth: Warmth;

@@ -145,7 +145,7 @@ function energyOf({ rates }: EndpointInfo, told: Account | undefined, runMs: num
   return { millijoules: least, label: "estimated" };
 }
 
-/** What the exchange cost by the operator's prices of the server; what the server claims can only raise it. */
+/** The cost of the exchange by the operator's prices of the server. A claim of the server can only raise it. */
 function costOf(
   { rates }: EndpointInfo,
   told: Account | undefined,

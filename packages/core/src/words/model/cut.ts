@@ -1,7 +1,7 @@
 import type { TensorSpec } from "../tensor/index.ts";
 import { type CutId, type Digest, endCut, startCut } from "./model.ts";
 
-/** What the crossing tensors of a cut reveal. Features can be inverted: for rules they count like the input. */
+/** The data that the crossing tensors of a cut reveal. Features can be inverted: for rules they count like the input. */
 export type Reveals = "input" | "features" | "answer";
 
 /**
