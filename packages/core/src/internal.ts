@@ -234,6 +234,7 @@ export {
   type LoadSource,
   metricsLoad,
   type MetricsPage,
+  mostMissing,
   offerJson,
   readLoadHeaders,
   readSequence,

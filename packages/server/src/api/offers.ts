@@ -8,7 +8,7 @@ import {
   startCut,
   type WireResponse,
 } from "@longshore/core";
-import { type Explanation, type ModelAddress, offerJson } from "@longshore/core/internal";
+import { type Explanation, type ModelAddress, mostMissing, offerJson } from "@longshore/core/internal";
 import { fullConfiguration } from "./configuration.ts";
 import { findModel, findVariant } from "./find-model.ts";
 import { arrivedCall } from "./infer/index.ts";
@@ -48,20 +48,21 @@ function featuresOf(query: URLSearchParams): Features | undefined {
  * `GET v2/models/{m}[/versions/{v}]/offers`: all that another endpoint needs to plan with this one. `knowledge=0` leaves
  * out description and profile, `offers=0` the offers; `bytes`, `size` and `items` state the input's features.
  */
-export async function modelOffers(api: Api, route: ModelAddress, asked: Asked): Promise<WireResponse> {
-  const { query, call } = asked;
+export async function modelOffers(api: Api, route: ModelAddress, request: Asked): Promise<WireResponse> {
+  const { query, call } = request;
   const wanted = { knowledge: isWanted(query, "knowledge"), offers: isWanted(query, "offers") };
   const features = featuresOf(query);
   const knowledge = await findModel(api, route.model, route.version, call);
   const { name: model, version } = knowledge.description;
-  const offers = wanted.offers
-    ? await api.endpoint.offers({ model, version, ...(features ? { features } : {}) }, call)
-    : [];
+  const asked = { model, version, ...(features ? { features } : {}) };
+  const offers = wanted.offers ? await api.endpoint.offers(asked, call) : [];
+  const missing = wanted.offers ? (api.endpoint.capabilities?.missing?.(asked, call) ?? []) : [];
   const nowMs = api.clock.nowMs();
   return jsonReply({
     schemaVersion: 1,
     ...(wanted.knowledge ? await knowledgeJson(api, knowledge, call) : {}),
     ...(wanted.offers ? { offers: offers.map((offer) => offerJson(offer, nowMs)) } : {}),
+    ...(missing.length > 0 ? { missing: missing.slice(0, mostMissing) } : {}),
   });
 }
 

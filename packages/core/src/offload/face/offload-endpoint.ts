@@ -10,6 +10,7 @@ import {
   type InferenceRequest,
   type InferenceResponse,
   type LoadReport,
+  type MissingEndpoint,
   type ModelKnowledge,
   nextStep,
   type Offer,
@@ -17,7 +18,7 @@ import {
   type SequencePosition,
 } from "../../wire/endpoint/index.ts";
 import { accountOf, answerOf, newTally, type Tally } from "../account/index.ts";
-import { forwardedOffers, permits, splitOffers, undominated } from "../endpoints/index.ts";
+import { forwardedOffers, missingEndpoints, permits, splitOffers, undominated } from "../endpoints/index.ts";
 import type { KnownModel } from "../models/index.ts";
 import { listModels, prepareAll } from "../probe/index.ts";
 import {
@@ -84,6 +85,7 @@ class LoopEndpoint implements OffloadEndpoint {
       ready: (model, version, call) => this.#ready(model, version, call),
       prepare: (segment, call) => prepareAll(loop, segment, call),
       models: (call) => listModels(loop, call),
+      missing: (query, call) => this.#missing(query, call),
       explain: (query, call) => this.#explain(query, call),
       admit: (segment, call, leastAgreementRatio) => this.#admit(segment, call, leastAgreementRatio),
       inferStream: (request, call) => this.#inferStream(request, call),
@@ -158,6 +160,13 @@ class LoopEndpoint implements OffloadEndpoint {
       ...forwarded,
     ].sort((one, other) => meanOf(one.completionMs) - meanOf(other.completionMs));
     return undominated([...own, ...quickestFirst]);
+  }
+
+  #missing({ model, version }: OfferQuery, call: Call): readonly MissingEndpoint[] {
+    const { knowledge, endpoints, parts, clock } = this.#requests.loop;
+    const known = knowledge.known(model, version);
+    if (!known || call.path.includes(this.info.id)) return [];
+    return missingEndpoints(this.info, endpoints, known, parts.defaults, call, clock.nowMs());
   }
 
   infer(request: InferenceRequest, call: Call): Promise<InferenceResponse> {

@@ -7,7 +7,7 @@ import {
 } from "../../words/base/index.ts";
 import type { Endpoint } from "../../wire/endpoint/index.ts";
 import type { EndpointStates } from "../endpoints/index.ts";
-import { type KnownModel, quickestMs } from "../models/index.ts";
+import { type Heard, type KnownModel, quickestMs } from "../models/index.ts";
 import { nowhere } from "../steps/index.ts";
 import { type AskedModel, entryOf, keyOf, stillKnown } from "./asked-model.ts";
 import { nothingKnown, orNoVersion, tooSlow } from "./nothing-known.ts";
@@ -27,6 +27,13 @@ export function settled(
 ): KnownModel | undefined {
   const known = stillKnown(entry, all);
   return entry && clock.nowMs() < entry.newUntilMs ? undefined : known;
+}
+
+/** The ways that an endpoint offers and misses, in a form that can be compared. */
+function waysOf(heard: Heard | undefined): string | undefined {
+  if (!heard) return undefined;
+  const { offers, missing } = heard;
+  return JSON.stringify([offers.map(({ path, zones, trust }) => [path, zones, trust]), missing]);
 }
 
 /** The first use of a model: nothing is known of it yet, so the request waits for the answers of endpoints. */
@@ -143,10 +150,28 @@ export class FirstUse {
     }
   }
 
-  /** Waits until one of these endpoints has answered a poll about the model; false if the deadline or, without one, the time for a first offer comes first. */
+  /**
+   * Waits until one of these endpoints has answered a poll about the model, or answers otherwise than before; false if the deadline or,
+   * without one, the time for a first offer comes first.
+   */
   async heardFrom(entry: AskedModel, ids: readonly EndpointId[], call: Call): Promise<boolean> {
-    const hasSaid = (): boolean => ids.some((id) => entry.heard.has(id));
-    await this.#newsUntil(entry, call, () => hasSaid() || !ids.some((id) => this.#endpoints.all.has(id)));
+    const before = new Map(ids.map((id) => [id, waysOf(entry.heard.get(id))]));
+    const hasSaid = (): boolean =>
+      [...before].some(([id, ways]) => entry.heard.has(id) && waysOf(entry.heard.get(id)) !== ways);
+    const wanted = ids.filter((id) => entry.heard.has(id));
+    for (const id of wanted) {
+      entry.wanted.set(id, 1 + (entry.wanted.get(id) ?? 0));
+      this.#rounds.askSoon(id, entry);
+    }
+    try {
+      await this.#newsUntil(entry, call, () => hasSaid() || !ids.some((id) => this.#endpoints.all.has(id)));
+    } finally {
+      for (const id of wanted) {
+        const left = (entry.wanted.get(id) ?? 1) - 1;
+        if (left > 0) entry.wanted.set(id, left);
+        else entry.wanted.delete(id);
+      }
+    }
     return hasSaid();
   }
 

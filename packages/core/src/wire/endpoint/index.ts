@@ -21,6 +21,7 @@ export {
   type InferenceResponse,
   type LoadReport,
   type ModelKnowledge,
+  type MissingEndpoint,
   type ModelListing,
   nextStep,
   type Offer,
