@@ -31,7 +31,7 @@ export interface WatchEvent {
 }
 
 /** Parameters of a list or a watch. */
-export interface Asked {
+export interface ListQuery {
   /** Such as `/api/v1/namespaces/shop/pods`. */
   readonly path: string;
   readonly query: Readonly<Record<string, string>>;
@@ -44,10 +44,10 @@ export interface KubernetesApi {
   /** Address of the API server, for display. */
   readonly name: string;
   /** Throws `Expired` for 410, else `LongshoreError`. `heard` is called for every piece of the reply. */
-  list(asked: Asked, signal: AbortSignal, heard: () => void): Promise<ListPage>;
+  list(asked: ListQuery, signal: AbortSignal, heard: () => void): Promise<ListPage>;
   /** Resolves when the server ends the watch. Throws as `list` does. */
   watch(
-    asked: Asked,
+    asked: ListQuery,
     signal: AbortSignal,
     heard: () => void,
     each: (event: WatchEvent) => void,
@@ -146,7 +146,7 @@ export function kubernetesApi(
 ): KubernetesApi {
   const base = server.pathname.replace(/\/$/, "");
 
-  async function get({ path, query, metadataOnly }: Asked, signal: AbortSignal, watched: boolean) {
+  async function get({ path, query, metadataOnly }: ListQuery, signal: AbortSignal, watched: boolean) {
     const kind = watched ? "PartialObjectMetadata" : "PartialObjectMetadataList";
     const accept = metadataOnly === true ? `application/json;as=${kind};g=meta.k8s.io;v=v1,` : "";
     const options: RequestOptions = {
@@ -168,7 +168,7 @@ export function kubernetesApi(
 
   /** The reply with status 200. */
   async function replied(
-    asked: Asked,
+    asked: ListQuery,
     signal: AbortSignal,
     heard: () => void,
     watched: boolean,

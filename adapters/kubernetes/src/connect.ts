@@ -9,7 +9,7 @@ import { type KubernetesApi, kubernetesApi } from "./api.ts";
 const accountFolder = "/var/run/secrets/kubernetes.io/serviceaccount";
 
 /** Where the API server is and which credentials it gets. */
-export interface ConnectOptions {
+export interface ClusterOptions {
   /**
    * A kubeconfig file. Default: the file in the environment variable KUBECONFIG, else the service account of the pod, else
    * `~/.kube/config`.
@@ -25,7 +25,7 @@ function refused(why: string, cause?: unknown): LongshoreError {
   return new LongshoreError("invalid-configuration", "resolve", why, cause === undefined ? {} : { cause });
 }
 
-function loaded({ kubeconfig, environment = process.env }: ConnectOptions): KubeConfig {
+function loaded({ kubeconfig, environment = process.env }: ClusterOptions): KubeConfig {
   const config = new KubeConfig();
   const [listed] = (environment["KUBECONFIG"] ?? "").split(":").filter((one) => one !== "");
   const named = kubeconfig ?? listed;
@@ -51,7 +51,7 @@ function loaded({ kubeconfig, environment = process.env }: ConnectOptions): Kube
 }
 
 /** Reads the configuration of the cluster. Throws `invalid-configuration` if there is none or it names no API server. */
-export function connectKubernetes(options: ConnectOptions = {}): KubernetesApi {
+export function connectKubernetes(options: ClusterOptions = {}): KubernetesApi {
   const config = loaded(options);
   if (options.context !== undefined) config.setCurrentContext(options.context);
   const server = config.getCurrentCluster()?.server;

@@ -5,13 +5,13 @@
  * @module
  */
 export {
-  type Asked,
+  type ListQuery,
   type KubernetesApi,
   type KubernetesObject,
   type ListPage,
   type WatchEvent,
 } from "./api.ts";
-export { connectKubernetes, type ConnectOptions } from "./connect.ts";
+export { connectKubernetes, type ClusterOptions } from "./connect.ts";
 export type { EndpointTerms } from "./pods.ts";
 export { poolSource, type PoolSourceOptions, type PoolState } from "./pool-source.ts";
 export { serversLabel, serviceSource, type ServiceSourceOptions } from "./service-source.ts";

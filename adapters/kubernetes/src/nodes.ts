@@ -1,12 +1,12 @@
 import type { Clock, Random } from "@longshore/core";
 import type { KubernetesApi } from "./api.ts";
-import { type Placement, placementOf } from "./placement.ts";
+import { type LabelFacts, placementOf } from "./placement.ts";
 import { reflect } from "./reflect.ts";
 
 /** The labels of nodes, as far as this process may read them. */
 export interface Nodes extends AsyncDisposable {
   /** Undefined for an unknown node, and while nodes may not be read. */
-  of(name: string | undefined): Placement | undefined;
+  of(name: string | undefined): LabelFacts | undefined;
   /** Whether nodes were read, or cannot be. */
   readonly settled: boolean;
 }
@@ -17,17 +17,17 @@ export function watchNodes(
   { clock, random }: { readonly clock: Clock; readonly random: Random },
   changed: () => void,
 ): Nodes {
-  let known: ReadonlyMap<string, Placement> = new Map();
+  let known: ReadonlyMap<string, LabelFacts> = new Map();
   let settled = false;
-  const settle = (now: ReadonlyMap<string, Placement>): void => {
+  const settle = (now: ReadonlyMap<string, LabelFacts>): void => {
     known = now;
     settled = true;
     changed();
   };
   const nameOf = (key: string): string => key.slice(key.indexOf("/") + 1);
-  const same = (one: Placement | undefined, other: Placement | undefined): boolean =>
+  const same = (one: LabelFacts | undefined, other: LabelFacts | undefined): boolean =>
     JSON.stringify(one) === JSON.stringify(other);
-  const watching = reflect<Placement>({
+  const watching = reflect<LabelFacts>({
     api,
     clock,
     random,

@@ -5,7 +5,7 @@ import type { KubernetesObject } from "./api.ts";
 type Labels = Readonly<Record<string, string>>;
 
 /** The facts that labels of a node or pod state. */
-export interface Placement {
+export interface LabelFacts {
   /** `region/zone`; undefined if the labels name neither. */
   readonly zone: string | undefined;
   readonly accelerator: Accelerator | undefined;
@@ -44,7 +44,7 @@ function zoneOf(labels: Labels): string | undefined {
 }
 
 /** Reads labels of a node or a pod. */
-export function placementOf({ metadata }: KubernetesObject): Placement {
+export function placementOf({ metadata }: KubernetesObject): LabelFacts {
   const labels = metadata?.labels ?? {};
   const product = productLabels.map((name) => labels[name]).find((name) => name !== undefined && name !== "");
   const memory = labels[memoryLabel];
@@ -83,8 +83,8 @@ export function devicesOf(limits: readonly unknown[]): { kind: string; count: nu
  */
 export function acceleratorOf(
   devices: { readonly kind: string; readonly count: number } | undefined,
-  node: Placement | undefined,
-  own: Placement,
+  node: LabelFacts | undefined,
+  own: LabelFacts,
 ): Accelerator | undefined {
   if (!devices) return undefined;
   const named = node?.accelerator ?? own.accelerator;

@@ -1,13 +1,13 @@
 import type { Accelerator, DirectoryRecord, EndpointKind, TrustLevel } from "@longshore/core";
 import type { KubernetesObject } from "./api.ts";
-import { acceleratorOf, devicesOf, type Placement, placementOf } from "./placement.ts";
+import { acceleratorOf, devicesOf, type LabelFacts, placementOf } from "./placement.ts";
 
 /** The facts of a pod that can serve; undefined for one that cannot. */
 export interface PodFacts {
   readonly name: string;
   readonly host: string;
   readonly node: string | undefined;
-  readonly own: Placement;
+  readonly own: LabelFacts;
   readonly devices: { readonly kind: string; readonly count: number } | undefined;
 }
 
@@ -68,7 +68,7 @@ export function podFacts(object: KubernetesObject): PodFacts | undefined {
 const endOfTimeMs = 253_402_300_799_999;
 
 /** The endpoint's zone: the region and zone of its node inside the zone that contains all, or that zone alone. */
-export function zoneWithin(within: string | undefined, zone: string | undefined): string {
+export function joinedZone(within: string | undefined, zone: string | undefined): string {
   return [within, zone].filter((one) => one !== undefined).join("/") || "unknown";
 }
 
@@ -89,7 +89,7 @@ export function recordOf(
         notBeforeMs: 0,
         notAfterMs: endOfTimeMs,
         tier: "edge",
-        zone: zoneWithin(within, zone),
+        zone: joinedZone(within, zone),
         trust,
         address,
         ...(kind === undefined || kind === "longshore" ? {} : { kind }),
@@ -110,7 +110,7 @@ export function endpointId(name: string, port: number | undefined): string {
 export function podRecords(
   pod: PodFacts,
   ports: readonly number[],
-  node: Placement | undefined,
+  node: LabelFacts | undefined,
   terms: EndpointTerms,
 ): readonly DirectoryRecord[] {
   const zone = node?.zone ?? pod.own.zone;

@@ -1,10 +1,10 @@
 import { expect, it } from "vitest";
 import { LongshoreError, seededRandom } from "@longshore/core";
 import { manualClock } from "@longshore/testkit";
-import { type Asked, Expired, type KubernetesApi, type ListPage } from "./api.ts";
+import { type ListQuery, Expired, type KubernetesApi, type ListPage } from "./api.ts";
 import { reflect } from "./reflect.ts";
 
-type ListReply = (asked: Asked) => ListPage;
+type ListReply = (asked: ListQuery) => ListPage;
 
 const page = (names: readonly string[], next?: string): ListPage => ({
   items: names.map((name) => ({ metadata: { name, namespace: "shop" } })),
@@ -16,7 +16,7 @@ const page = (names: readonly string[], next?: string): ListPage => ({
 function copy(replies: ListReply[]) {
   const clock = manualClock();
   const events: string[] = [];
-  const queries: Asked["query"][] = [];
+  const queries: ListQuery["query"][] = [];
   let watches = 0;
   const api: KubernetesApi = {
     name: "test",

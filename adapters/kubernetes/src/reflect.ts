@@ -1,6 +1,6 @@
 import { type Clock, LongshoreError, type Random } from "@longshore/core";
 import { sleep } from "@longshore/core/internal";
-import { apiFailure, type Asked, Expired, type KubernetesApi, type KubernetesObject } from "./api.ts";
+import { apiFailure, type ListQuery, Expired, type KubernetesApi, type KubernetesObject } from "./api.ts";
 
 /*
  * A copy of a collection of the API: a list, then a watch from the resource version of that list. Every interruption is answered by the
@@ -22,7 +22,7 @@ export interface ReflectSink<T> {
 }
 
 /** The resource to copy, and how to copy it. */
-export interface ReflectOptions<T> extends Asked {
+export interface ReflectOptions<T> extends ListQuery {
   readonly api: KubernetesApi;
   readonly clock: Clock;
   readonly random: Random;

@@ -28,7 +28,7 @@ export interface MirrorOf {
 }
 
 /** Keys of a bucket may hold few characters, ids many. */
-export function keyOf(id: string): string {
+export function bucketKey(id: string): string {
   return Buffer.from(id).toString("base64url");
 }
 
@@ -131,25 +131,25 @@ function sameJson(a: unknown, b: unknown): boolean {
 }
 
 /**
- * Writes an endpoint, or a newer entry of it. What its server said of itself when it joined stays. Throws `conflict` if the bucket has a later
+ * Writes an endpoint, or a newer entry of it. The description that its server gave when it joined stays. Throws `conflict` if the bucket has a later
  * serial: readers that saw it refuse older ones.
  */
 export async function publishEndpoint(endpoints: KV, record: DirectoryRecord): Promise<Written> {
-  return putOver(endpoints, keyOf(record.signed.body.id), (there) => nextEndpoint(there, record));
+  return putOver(endpoints, bucketKey(record.signed.body.id), (there) => nextEndpoint(there, record));
 }
 
 /** Whether an endpoint lies in the bucket. */
 export async function hasEndpoint(endpoints: KV, id: string): Promise<boolean> {
-  return (await endpoints.get(keyOf(id)))?.operation === "PUT";
+  return (await endpoints.get(bucketKey(id)))?.operation === "PUT";
 }
 
 /** Takes an endpoint out. */
 export async function withdrawEndpoint(endpoints: KV, id: string): Promise<void> {
-  await endpoints.delete(keyOf(id));
+  await endpoints.delete(bucketKey(id));
 }
 
 /** Aliases lie among the endpoints, under ids that no endpoint can have. */
-const aliasKey = (name: string): string => keyOf(`alias ${name}`);
+const aliasKey = (name: string): string => bucketKey(`alias ${name}`);
 
 /** The alias that lies there; undefined where there is none that can be read. */
 function aliasIn(entry: KvEntry | null): Alias | undefined {
@@ -189,7 +189,7 @@ export async function checkPublishable(
   entries: readonly Signed<DirectoryEntry>[],
   aliases: readonly Signed<AliasEntry>[],
 ): Promise<void> {
-  for (const signed of entries) nextEndpoint(await endpoints.get(keyOf(signed.body.id)), { signed });
+  for (const signed of entries) nextEndpoint(await endpoints.get(bucketKey(signed.body.id)), { signed });
   for (const alias of aliases) {
     const given = aliasFrom(alias.body.alias, "the alias");
     nextAlias(await endpoints.get(aliasKey(given.name)), alias, given);

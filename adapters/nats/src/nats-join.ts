@@ -22,7 +22,7 @@ import {
 import { jetstream } from "@nats-io/jetstream";
 import { type KV, Kvm } from "@nats-io/kv";
 import type { NatsConnection, NodeConnectionOptions } from "@nats-io/transport-node";
-import { entryIn, keyOf, endpointsBucket } from "./bucket.ts";
+import { entryIn, bucketKey, endpointsBucket } from "./bucket.ts";
 import { natsSession } from "./session.ts";
 
 /** Where a server joins. */
@@ -73,7 +73,7 @@ export function natsJoin({
 
   async function join(endpoints: KV, raw: unknown): Promise<JoinReply> {
     const { id, statement, signed: brought } = joinRequestFrom(raw, "the request");
-    const key = keyOf(id);
+    const key = bucketKey(id);
     const there = await endpoints.get(key);
     let signed: Signed<DirectoryEntry> | undefined;
     let why = "";
@@ -99,10 +99,12 @@ export function natsJoin({
   /** The operator's word stays, for the next time. */
   async function leave(endpoints: KV, raw: unknown): Promise<Json> {
     const { id } = leaveRequestFrom(raw, "the request");
-    const there = await endpoints.get(keyOf(id));
+    const there = await endpoints.get(bucketKey(id));
     const signed = entryIn(there);
     if (there && signed)
-      await endpoints.put(keyOf(id), JSON.stringify({ signed, left: true }), { previousSeq: there.revision });
+      await endpoints.put(bucketKey(id), JSON.stringify({ signed, left: true }), {
+        previousSeq: there.revision,
+      });
     return {};
   }
 

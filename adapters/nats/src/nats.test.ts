@@ -37,7 +37,7 @@ import {
 } from "@longshore/nodejs";
 import { directoryContract, testEntry, type TestOperators } from "@longshore/testkit";
 import {
-  keyOf,
+  bucketKey,
   makeEndpoints,
   endpointsBucket,
   publishAlias,
@@ -214,7 +214,7 @@ describe.runIf(there)("with a real nats-server", () => {
     const server = await start(newFolder(), "hub");
     const connection = await connect(servers(server.port));
     const endpoints = await makeEndpoints(connection);
-    const key = keyOf("till");
+    const key = bucketKey("till");
     await publishEndpoint(endpoints, await recordOf("till", 2));
     await expect(publishEndpoint(endpoints, await recordOf("till", 1))).rejects.toMatchObject({
       reason: "conflict",
@@ -343,7 +343,7 @@ describe.runIf(there)("with a real nats-server", () => {
       body,
     };
     const statement = { address: "http://10.0.0.8:8000" };
-    await endpoints.put(keyOf("kiosk"), JSON.stringify({ signed, statement, leaseMs: 1000 }));
+    await endpoints.put(bucketKey("kiosk"), JSON.stringify({ signed, statement, leaseMs: 1000 }));
     await vi.waitFor(() => expect(addresses()).toEqual(["http://10.0.0.8:8000"]), soon);
     await vi.waitFor(() => expect(addresses()).toEqual([]), soon);
     await transport.close();
@@ -356,7 +356,7 @@ describe.runIf(there)("with a real nats-server", () => {
     const connection = await connect(servers(server.port));
     const endpoints = await makeEndpoints(connection);
     const lying = { ...(await recordOf("till")), leaseMs: 2000 };
-    await endpoints.put(keyOf("till"), JSON.stringify(lying));
+    await endpoints.put(bucketKey("till"), JSON.stringify(lying));
     const gone: string[] = [];
     const observer = {
       record: (event: LongshoreEvent) =>
@@ -368,7 +368,7 @@ describe.runIf(there)("with a real nats-server", () => {
       import { Kvm } from "@nats-io/kv";
       const endpoints = await new Kvm(await connect(${JSON.stringify(servers(server.port))})).open("${endpointsBucket}");
       for (;;) {
-        await endpoints.put("${keyOf("till")}", ${JSON.stringify(JSON.stringify(lying))});
+        await endpoints.put("${bucketKey("till")}", ${JSON.stringify(JSON.stringify(lying))});
         console.log("renewed");
         await new Promise((resolve) => setTimeout(resolve, 100));
       }`;
@@ -395,7 +395,7 @@ describe.runIf(there)("with a real nats-server", () => {
     const connection = await connect(servers(server.port));
     const endpoints = await makeEndpoints(connection);
     const lying = { ...(await recordOf("till")), leaseMs: 500 };
-    await endpoints.put(keyOf("till"), JSON.stringify(lying));
+    await endpoints.put(bucketKey("till"), JSON.stringify(lying));
     const directory = directoryAt(server.port);
     await vi.waitFor(() => expect(idsOf(directory)).toEqual(["till"]), 60_000);
     await jetstreamManager(connection).then(({ streams }) => streams.purge(`KV_${endpointsBucket}`));
@@ -430,7 +430,9 @@ describe.runIf(there)("with a real nats-server", () => {
     await expect(join()).rejects.toThrow("which is not one of the operator's");
     const [first, later] = [await entryOf(1), await entryOf(2)];
     expect(await join({ signed: first })).toMatchObject({ packages: first.body.packages });
-    expect((await endpoints.get(keyOf("till")))?.json()).toMatchObject({ signed: { body: { serial: 1 } } });
+    expect((await endpoints.get(bucketKey("till")))?.json()).toMatchObject({
+      signed: { body: { serial: 1 } },
+    });
     await publishEndpoint(endpoints, { signed: later });
     expect(await join({ signed: first })).toMatchObject({ packages: later.body.packages });
     await transport.close();

@@ -8,7 +8,7 @@ import {
   type Random,
   silentObserver,
 } from "@longshore/core";
-import { createRegistry, through } from "@longshore/core/internal";
+import { createRegistry, passThrough } from "@longshore/core/internal";
 import type { FarmEndpoint } from "@longshore/lab";
 
 /** Messages that a directory was sent. */
@@ -94,7 +94,7 @@ export function joinedFarm(
         throw new LongshoreError("unreachable", "transport", `${id} is gone`);
       };
       return {
-        ...through(endpoint),
+        ...passThrough(endpoint),
         describe: async (...asked) => there().describe(...asked),
         offers: async (...asked) => there().offers(...asked),
         infer: async (...asked) => there().infer(...asked),

@@ -1,5 +1,5 @@
 import type { Endpoint, InferenceResponse } from "@longshore/core";
-import { through } from "@longshore/core/internal";
+import { passThrough } from "@longshore/core/internal";
 
 /** The response with tensors of its own, which the receiver may take or free. */
 function copied(response: InferenceResponse): InferenceResponse {
@@ -19,7 +19,7 @@ function copied(response: InferenceResponse): InferenceResponse {
 export function madeOnce(engine: Endpoint): Endpoint {
   const made = new Map<string, Promise<InferenceResponse>>();
   return {
-    ...through(engine),
+    ...passThrough(engine),
     infer(request, call) {
       const { model, variant, from, to } = request.segment;
       const key = JSON.stringify([model, variant, from, to]);

@@ -186,7 +186,7 @@ export {
   isInfeasible,
   type Leg,
   type LegId,
-  type Lost,
+  type LostCandidate,
   type Plan,
   type Predicted,
   type Travels,

@@ -8,7 +8,7 @@
 export {
   abortError,
   allSteps,
-  Behind,
+  DeferredWork,
   Chain,
   type Chained,
   atDeadline,
@@ -172,7 +172,7 @@ export {
   tookHeader,
   traceFromHeaders,
   unpackTensors,
-  whereLogged,
+  internalErrorText,
   withoutAddresses,
   wholeParameter,
   wireRoutes,
@@ -209,7 +209,7 @@ export {
   type PeerCertificate,
   probeStep,
   readMemoryBytes,
-  type Reads,
+  type ReadBuffers,
   tinyBytes,
   type TransferNote,
 } from "./wire/transport/index.ts";
@@ -225,7 +225,7 @@ export {
   ratesOf,
   runMicros,
   type StatedRates,
-  through,
+  passThrough,
 } from "./wire/endpoint/index.ts";
 export {
   declaredInputs,
@@ -234,7 +234,6 @@ export {
   type LoadSource,
   metricsLoad,
   type MetricsPage,
-  mostMissing,
   offerJson,
   readLoadHeaders,
   readSequence,

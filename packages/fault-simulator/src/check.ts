@@ -147,8 +147,6 @@ function alive(run: WorldRun): Violation[] {
     if (halfMs < leastHalfMs || outcome.step) return [];
     const [fromMs, untilMs] = [askedMs + halfMs, askedMs + request.deadlineMs];
     const unknown = reason === "unknown-model" || reason === "unknown-version";
-    // No endpoint knows an alias that the operator has not set yet.
-    if (unknown && request.alias !== undefined && run.aliasSetMs > outcome.doneMs - settleMs) return [];
     // Where rules leave only the server that lacks the model, they are the reason that is told.
     const lacks = ({ name }: ServerSpec): boolean =>
       unknown || outcome.message.includes(`${name}: it does not have this model`);

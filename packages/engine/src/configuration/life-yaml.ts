@@ -74,7 +74,7 @@ export const providers: v.GenericSchema<unknown, string[]> = v.pipe(
 );
 
 /** The key `warmUp`. */
-export const warmUp: v.GenericSchema<unknown, WarmUpConfig[]> = v.pipe(
+export const warmUpKey: v.GenericSchema<unknown, WarmUpConfig[]> = v.pipe(
   v.array(
     v.pipe(
       strict({

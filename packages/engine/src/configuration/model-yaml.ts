@@ -9,7 +9,7 @@ import {
   type VersionPolicy,
 } from "./config.ts";
 import { batching, batchingOf, buckets } from "./batching-yaml.ts";
-import { instances, providers, versionLabels, versions, warmUp } from "./life-yaml.ts";
+import { instances, providers, versionLabels, versions, warmUpKey } from "./life-yaml.ts";
 import { badConfiguration, isFileName, isVersionName } from "./names.ts";
 import { tritonPolicy } from "./triton-life.ts";
 import { about, count, defined, duration, shown, strict, word } from "./yaml-parts.ts";
@@ -132,7 +132,7 @@ const schema = strict({
   versionLabels: v.optional(
     about("Label to version, such as `{ stable: 3 }`. Default: none.", versionLabels),
   ),
-  warmUp: v.optional(about("Runs before a version is served. Default: none.", warmUp)),
+  warmUp: v.optional(about("Runs before a version is served. Default: none.", warmUpKey)),
   keepLoaded: v.optional(
     about("`true` keeps the model in memory when other models need room. Default: `false`.", v.boolean()),
   ),

@@ -2,7 +2,7 @@ import type { Json } from "@longshore/core";
 import { type DeclaredPort, defaults, type ModelConfig, type PipelineConfig } from "./config.ts";
 import { badConfiguration, isFileName } from "./names.ts";
 import { parseTextProto, TextProtoError } from "./text-proto.ts";
-import { type Bad, datatypeOf } from "./triton-datatypes.ts";
+import { type Bad, datatypeOfTriton } from "./triton-datatypes.ts";
 import { decodeTriton, tritonJson } from "./triton-schema.ts";
 import { ensemblePipeline, type TritonEnsembleStep } from "./triton-ensemble.ts";
 import { dynamicBatching, type TritonDynamicBatching } from "./triton-queue.ts";
@@ -146,7 +146,7 @@ function portOf(written: TritonPort, kind: string, batched: boolean, bad: Bad): 
   }
   return {
     name,
-    datatype: datatypeOf(written.data_type, path, bad),
+    datatype: datatypeOfTriton(written.data_type, path, bad),
     shape: withBatch(dims),
     ...(written.label_filename ? { labelsFile: written.label_filename } : {}),
     ...(written.reshape ? { graphShape: withBatch(written.reshape.shape ?? []) } : {}),

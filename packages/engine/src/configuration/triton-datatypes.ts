@@ -21,7 +21,7 @@ const datatypeNames: Readonly<Record<string, Datatype>> = {
 };
 
 /** A `TYPE_` word as a datatype. Throws `invalid-configuration`. */
-export function datatypeOf(written: string | undefined, path: string, bad: Bad): Datatype {
+export function datatypeOfTriton(written: string | undefined, path: string, bad: Bad): Datatype {
   const datatype = written === undefined ? undefined : datatypeNames[written];
   if (datatype) return datatype;
   throw bad(

@@ -1,7 +1,7 @@
 import type { Json } from "@longshore/core";
 import type { InstanceConfig, VersionPolicy, WarmUpConfig } from "./config.ts";
 import { isFileName, isVersionName } from "./names.ts";
-import { type Bad, datatypeOf } from "./triton-datatypes.ts";
+import { type Bad, datatypeOfTriton } from "./triton-datatypes.ts";
 
 /** `version_policy` as the schema decodes it. */
 export interface TritonVersionPolicy {
@@ -123,7 +123,7 @@ export function warmUpsOf(
         }
         return {
           input: key,
-          datatype: datatypeOf(value.data_type, place, bad),
+          datatype: datatypeOfTriton(value.data_type, place, bad),
           shape: batched ? [Math.max(1, rows), ...dims] : dims,
           fill: file !== undefined ? "file" : value.random_data ? "random" : "zeros",
           ...(file === undefined ? {} : { file: `warmup/${file}` }),

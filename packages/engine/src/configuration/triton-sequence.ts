@@ -1,7 +1,7 @@
 import type { Batching, Datatype } from "@longshore/core";
 import type { ControlInput, SequenceConfig, SequenceStrategy, StateConfig } from "./config.ts";
 import { isFileName } from "./names.ts";
-import { type Bad, datatypeOf } from "./triton-datatypes.ts";
+import { type Bad, datatypeOfTriton } from "./triton-datatypes.ts";
 
 /** `sequence_batching` as the schema decodes it. */
 export interface TritonSequence {
@@ -113,10 +113,10 @@ export function sequenceBatching(
 function stateOf(state: TritonState, batched: boolean, bad: Bad): StateConfig {
   const path = `state ${JSON.stringify(state.input_name ?? "")}`;
   if (!state.input_name || !state.output_name) throw bad(path, "needs input_name and output_name");
-  const datatype = datatypeOf(state.data_type, path, bad);
+  const datatype = datatypeOfTriton(state.data_type, path, bad);
   const [initial, ...more] = state.initial_state ?? [];
   if (more.length > 0) throw bad(`${path} initial_state`, `is given ${more.length + 1} times; once at most`);
-  if (initial?.data_type !== undefined && datatypeOf(initial.data_type, path, bad) !== datatype) {
+  if (initial?.data_type !== undefined && datatypeOfTriton(initial.data_type, path, bad) !== datatype) {
     throw bad(`${path} initial_state`, `is ${initial.data_type}; the state is ${state.data_type}`);
   }
   if (initial?.data_file !== undefined && initial.zero_data !== undefined) {
@@ -190,7 +190,7 @@ function controlValues(
   bad: Bad,
 ): Pick<ControlInput, "datatype" | "noYes"> {
   if (kind === "correlation-id") {
-    const datatype = datatypeOf(control.data_type, path, bad);
+    const datatype = datatypeOfTriton(control.data_type, path, bad);
     if (correlationTypes.includes(datatype)) return { datatype, noYes: [0, 1] };
     throw bad(`${path} data_type`, `is ${control.data_type}; an id is one of ${correlationTypes.join(", ")}`);
   }

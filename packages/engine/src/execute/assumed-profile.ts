@@ -16,7 +16,7 @@ const assumedMs: Readonly<Record<ProgramStep["kind"], number>> = { transform: 5,
 const textBytes = 64;
 
 /** The knowledge of a version: its profile, or, if no single endpoint can run all of it, the cuts where it must be divided. */
-export function knowledgeOf({ description, profile, programs }: LoadedVersion): ModelKnowledge {
+export function versionKnowledge({ description, profile, programs }: LoadedVersion): ModelKnowledge {
   if (profile) return { description, profile };
   if (!needsOthers(description)) return { description };
   const { name: model, version, digest } = description;

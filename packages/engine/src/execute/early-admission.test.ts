@@ -81,7 +81,7 @@ const ask = (
   const inputs = tensorsOf(float32Tensor("x", [1, 2], Float32Array.of(1, 2)));
   return engine.infer({ segment: { ...segment, variant }, inputs, codecs: {}, ...rest }, call);
 };
-const knock = ({ engine }: Place, call: Call, least?: number): Disposable | string => {
+const admit = ({ engine }: Place, call: Call, least?: number): Disposable | string => {
   try {
     return engine.capabilities?.admit?.(segment, call, least) ?? "no early admission";
   } catch (error) {
@@ -100,10 +100,10 @@ async function learned(): Promise<Place> {
 
 describe("admission from headers", () => {
   it("admits requests while it knows nothing, and refuses by learned times before any input is there", async () => {
-    expect(knock(place(), base)).toMatchObject({});
+    expect(admit(place(), base)).toMatchObject({});
     const here = await learned();
-    expect(knock(here, within(here, 50))).toBe("rejected");
-    expect(knock(here, within(here, 150))).not.toBe("rejected");
+    expect(admit(here, within(here, 50))).toBe("rejected");
+    expect(admit(here, within(here, 150))).not.toBe("rejected");
   });
 
   it("keeps zones and trust of a request, at admission, at a run and at a stream", async () => {
@@ -130,40 +130,40 @@ describe("admission from headers", () => {
   it("takes nothing that would wait for longer than its sender believes, and keeps nothing of it", async () => {
     const here = await learned();
     const bounded = (mostWaitMs: number): Call => ({ ...base, mostWaitMs });
-    (knock(here, bounded(0)) as Disposable)[Symbol.dispose]();
+    (admit(here, bounded(0)) as Disposable)[Symbol.dispose]();
     const running = ask(here, base);
     const waiting = ask(here, base);
     // One runs for 100 ms, and one waits.
-    for (let tries = 0; tries < 20; tries++) expect(knock(here, bounded(190))).toBe("busier");
+    for (let tries = 0; tries < 20; tries++) expect(admit(here, bounded(190))).toBe("busier");
     expect(here.engine.loadReport()).toMatchObject({ inFlight: 2, queueMs: 200 });
     await expect(ask(here, bounded(190))).rejects.toMatchObject({ reason: "busier", retryAfterMs: 10 });
     expect(here.engine.loadReport()).toMatchObject({ inFlight: 2, queueMs: 200 });
-    const kept = knock(here, bounded(201));
+    const kept = admit(here, bounded(201));
     expect(kept).not.toBe("busier");
     (kept as Disposable)[Symbol.dispose]();
     await here.clock.finish(Promise.all([running, waiting]));
-    expect(knock(here, bounded(0))).not.toBe("busier");
+    expect(admit(here, bounded(0))).not.toBe("busier");
   });
 
   it("reserves capacity for an admitted request, so that the next one is refused", async () => {
     const here = await learned();
-    const kept = knock(here, within(here, 150));
-    expect(knock(here, within(here, 150))).toBe("rejected");
+    const kept = admit(here, within(here, 150));
+    expect(admit(here, within(here, 150))).toBe("rejected");
     (kept as Disposable)[Symbol.dispose]();
-    expect(knock(here, within(here, 150))).not.toBe("rejected");
+    expect(admit(here, within(here, 150))).not.toBe("rejected");
   });
 
   it("takes the pass for the request's admission, once", async () => {
     const here = await learned();
-    using pass = knock(here, within(here, 150)) as Disposable;
+    using pass = admit(here, within(here, 150)) as Disposable;
     const { account } = await here.clock.finish(ask(here, within(here, 150), { pass }));
     expect(account.segment.variant).toBe("exact");
-    expect(knock(here, within(here, 150))).not.toBe("rejected");
+    expect(admit(here, within(here, 150))).not.toBe("rejected");
   });
 
   it("ignores passes that another endpoint granted", async () => {
     const [here, other] = [await learned(), await learned()];
-    using pass = knock(other, within(other, 150)) as Disposable;
+    using pass = admit(other, within(other, 150)) as Disposable;
     const refused = ask(here, within(here, 50), { pass });
     await expect(here.clock.finish(refused)).rejects.toMatchObject({ reason: "rejected" });
   });
@@ -171,31 +171,31 @@ describe("admission from headers", () => {
   it("takes back capacity reserved for inputs that do not come, when other requests want it", async () => {
     const here = place({ maxQueued: 1 });
     for (let run = 0; run < 3; run++) await here.clock.finish(ask(here, base));
-    const kept = [knock(here, base), knock(here, base)];
+    const kept = [admit(here, base), admit(here, base)];
     expect(kept).not.toContain("queue-full");
-    expect(knock(here, base)).toBe("queue-full");
+    expect(admit(here, base)).toBe("queue-full");
     await here.clock.advance(1001);
-    expect(knock(here, base)).not.toBe("queue-full");
+    expect(admit(here, base)).not.toBe("queue-full");
   });
 
   it("keeps no model from going for inputs that do not come, and judges them again when they do", async () => {
     const here = place();
     const { clock, engine } = here;
     for (let run = 0; run < 3; run++) await clock.finish(ask(here, base));
-    using pass = knock(here, base) as Disposable;
+    using pass = admit(here, base) as Disposable;
     await clock.finish(engine.unload("m", base));
     expect(here.runtime.open()).toBe(0);
     await clock.finish(engine.load("m", undefined, base));
     expect((await clock.finish(ask(here, base, { pass }))).account.segment.variant).toBe("exact");
-    using _pass = knock(here, base) as Disposable;
+    using _pass = admit(here, base) as Disposable;
     await clock.finish(engine.close());
   });
 
   it("is closed while the engine drains, and for deadlines that have passed", async () => {
     const here = await learned();
-    expect(knock(here, within(here, -1))).toBe("deadline-past");
+    expect(admit(here, within(here, -1))).toBe("deadline-past");
     await here.engine.drain();
-    expect(knock(here, base)).toBe("shutting-down");
+    expect(admit(here, base)).toBe("shutting-down");
   });
 });
 
@@ -222,7 +222,7 @@ describe("a cheaper variant before shedding", () => {
 
   it("decides at admission, too, and hands the choice on with the pass", async () => {
     const here = await learned();
-    using pass = knock(here, within(here, 50), 0.9) as Disposable;
+    using pass = admit(here, within(here, 50), 0.9) as Disposable;
     const outcome = ask(here, within(here, 50), { pass, leastAgreementRatio: 0.9 });
     expect((await here.clock.finish(outcome)).account.segment.variant).toBe("near");
   });

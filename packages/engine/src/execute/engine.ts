@@ -43,7 +43,7 @@ import { makeOffers, servedHere } from "./offers.ts";
 import { refuseConfirmed, refusePast, refuseRules } from "./request-call.ts";
 import { type Artifact, onProcessor } from "../runtime/index.ts";
 import { serveAnswers } from "./serve-answers.ts";
-import { knowledgeOf } from "./assumed-profile.ts";
+import { versionKnowledge } from "./assumed-profile.ts";
 import { leaseAll } from "./grant-request.ts";
 import { graphsOf } from "./graphs-of.ts";
 import { checkDigest, reportFor, type ServeParts, serveRequest } from "./serve-request.ts";
@@ -190,7 +190,7 @@ class EngineHere implements Engine {
   ): Promise<ModelKnowledge | undefined> {
     try {
       using lease = await this.#serve.life.acquire(model, version, call);
-      return this.#knowledgeOf(lease.loaded);
+      return this.#versionKnowledge(lease.loaded);
     } catch (thrown) {
       if (
         LongshoreError.is(thrown) &&
@@ -204,12 +204,12 @@ class EngineHere implements Engine {
 
   #known(model: string, version: string | undefined): ModelKnowledge | undefined {
     const loaded = this.#serve.life.known(model, version);
-    return loaded && this.#knowledgeOf(loaded);
+    return loaded && this.#versionKnowledge(loaded);
   }
 
   /** One object for each version, so that holders can compare by identity. */
-  #knowledgeOf(loaded: LoadedVersion): ModelKnowledge {
-    const known = this.#knowledge.get(loaded) ?? knowledgeOf(loaded);
+  #versionKnowledge(loaded: LoadedVersion): ModelKnowledge {
+    const known = this.#knowledge.get(loaded) ?? versionKnowledge(loaded);
     this.#knowledge.set(loaded, known);
     return known;
   }

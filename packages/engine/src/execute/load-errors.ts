@@ -19,6 +19,6 @@ export function failedLoad(model: string, thrown: unknown): LongshoreError {
 }
 
 /** The text of an error, for the index. */
-export function textOf(thrown: unknown): string {
+export function errorText(thrown: unknown): string {
   return thrown instanceof Error ? thrown.message : String(thrown);
 }

@@ -1,6 +1,6 @@
 import { LongshoreError } from "@longshore/core";
 import type { LoadedVersion, ModelRepository } from "../repository/index.ts";
-import { textOf } from "./load-errors.ts";
+import { errorText } from "./load-errors.ts";
 
 /** `available` is read and loaded when it is first used; `unavailable` says why; `unloaded` waits for a `load`. */
 export type ModelState = "available" | "loading" | "ready" | "unloading" | "unloaded" | "unavailable";
@@ -74,7 +74,7 @@ async function entriesOf(
   try {
     versions = await facts.repository.versions(name);
   } catch (thrown) {
-    problem ??= textOf(thrown);
+    problem ??= errorText(thrown);
   }
   const all = [...new Set([...versions, ...served.keys(), ...failed])];
   if (all.length > 0)

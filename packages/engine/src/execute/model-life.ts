@@ -19,7 +19,7 @@ import {
   LeaseOfVersion,
   type VersionLease,
 } from "./held.ts";
-import { failedLoad, notLoaded, textOf } from "./load-errors.ts";
+import { failedLoad, notLoaded, errorText } from "./load-errors.ts";
 import { type IndexEntry, type IndexFacts, indexOf, isIn, type ModelState } from "./model-index.ts";
 import { noteUnused } from "./note-unused.ts";
 
@@ -195,7 +195,7 @@ export function modelLife(parts: ModelLifeParts): ModelLife {
       const known = ready.get(`${model}/${version}`);
       return known?.loaded === loaded ? known : serve(make(loaded));
     } catch (thrown) {
-      if (isOn(model)) problems.set(`${model}/${version}`, textOf(thrown));
+      if (isOn(model)) problems.set(`${model}/${version}`, errorText(thrown));
       throw thrown;
     }
   }
@@ -253,7 +253,7 @@ export function modelLife(parts: ModelLifeParts): ModelLife {
         }
       } catch (thrown) {
         failed.set(version, thrown);
-        problems.set(`${model}/${version}`, textOf(thrown));
+        problems.set(`${model}/${version}`, errorText(thrown));
         note(model, version, "unavailable");
       }
     }
@@ -339,7 +339,7 @@ export function modelLife(parts: ModelLifeParts): ModelLife {
       if (loaded.fresh.length > 0) switchTo(renewal, model, loaded.fresh, failed, kept);
     } catch (thrown) {
       if (!LongshoreError.is(thrown) || thrown.reason !== "unknown-model") {
-        problems.set(`${model}/`, textOf(thrown));
+        problems.set(`${model}/`, errorText(thrown));
       }
       throw failedLoad(model, thrown);
     } finally {

@@ -42,7 +42,7 @@ export async function graphBody(
   const artifact = storedArtifact(parts.store, `${model}/${version}/${file}`, facts, parts.sha256);
   const signature = await parts.source.inspect(artifact, call);
   const batching = completeBatching(config, signature, parts.defaultMaxBatchSize);
-  const instances = instancesOf(model, config, parts);
+  const instances = loadedInstances(model, config, parts);
   const ports = completePorts(model, config, signature);
   const joined =
     config.joinsRequests || batching !== config.batching
@@ -99,7 +99,7 @@ async function heldState(
 }
 
 /** Loaded copies; throws `invalid-configuration` where they want a kind of processor that no runtime here uses. */
-export function instancesOf(
+export function loadedInstances(
   model: string,
   config: ModelConfig,
   { defaultInstances = 1, gpuFallback = false, accelerators = [] }: RepositoryParts,

@@ -20,7 +20,7 @@ import {
 import { badConfiguration, type ModelConfig, type StepConfig } from "../configuration/index.ts";
 import { versionDigest } from "./digest.ts";
 import { digestFiles, type Hash, type NamedFiles, namedFiles, profileFile } from "./files.ts";
-import { graphBody, instancesOf } from "./graph-body.ts";
+import { graphBody, loadedInstances } from "./graph-body.ts";
 import type { Program } from "./program.ts";
 import { givesSeveral } from "./program-builder.ts";
 import type { ModelSource, ModelStore } from "./source.ts";
@@ -171,7 +171,7 @@ export async function readVersion(
       describeVariant(config, written, programs.get(written.name) ?? first, index === 0),
     ),
     batching,
-    instances: instancesOf(model, config, parts).map(({ count, runtime }) => ({
+    instances: loadedInstances(model, config, parts).map(({ count, runtime }) => ({
       count,
       ...(runtime === undefined ? {} : { runtime }),
     })),

@@ -9,7 +9,7 @@ import {
 import type { Position } from "./positions.ts";
 
 /** One tensor of a crossing: its name and spec outside, and the value (or tensor inside a graph) that it is. */
-export interface Crossed {
+export interface CrossingTensor {
   /** Under the name by which it crosses. */
   readonly spec: TensorSpec;
   /** Name among the values of a run; differs from the crossing's name only at `end`. */
@@ -22,7 +22,7 @@ export function takenValues(step: ProgramStep): readonly string[] {
 }
 
 /** The crossing at a position: every value made before it and needed after it, once. */
-export function crossingAt(program: Program, { id, step, inner }: Position): readonly Crossed[] {
+export function crossingAt(program: Program, { id, step, inner }: Position): readonly CrossingTensor[] {
   if (id === startCut) return program.inputs.map((spec) => ({ spec, value: spec.name }));
   if (id === endCut) {
     return program.outputs.map(({ name, value }) => ({ spec: { ...specOf(program, value), name }, value }));

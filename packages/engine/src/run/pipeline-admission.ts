@@ -13,11 +13,11 @@ export interface PipelineAdmission {
   readonly heldBytes: number;
   readonly waiting: number;
   /** First come, first served, except that no request waits after one whose own pipeline is full. Rejects when the call ends. */
-  enter(plan: SegmentPlan, call: Call): Promise<Entered>;
+  enter(plan: SegmentPlan, call: Call): Promise<AdmittedPipeline>;
 }
 
 /** One request inside. Dispose it when the request ends. */
-export interface Entered extends Disposable {
+export interface AdmittedPipeline extends Disposable {
   /** Told how much the request held at most, which the next one is expected to. */
   held(peakBytes: number): void;
 }
@@ -30,7 +30,7 @@ interface Waiting {
 /** The share of an earlier request's peak that is still expected when the newest held less. */
 const memory = 0.8;
 
-const outside: Entered = { held: () => undefined, [Symbol.dispose]: () => undefined };
+const outside: AdmittedPipeline = { held: () => undefined, [Symbol.dispose]: () => undefined };
 
 /** Room for `maxBytes` between the steps of all pipelines. */
 export function pipelineAdmission(maxBytes: number): PipelineAdmission {
@@ -59,7 +59,7 @@ export function pipelineAdmission(maxBytes: number): PipelineAdmission {
     }
   }
 
-  function enter(plan: SegmentPlan): Entered {
+  function enter(plan: SegmentPlan): AdmittedPipeline {
     const { program } = plan;
     const bytes = expected.get(plan) ?? 0;
     entered += 1;

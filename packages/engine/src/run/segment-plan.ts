@@ -1,7 +1,7 @@
 import { type Call, type CutId, endCut, LongshoreError, startCut, type TensorSpec } from "@longshore/core";
 import { type ModelStep, type Program, someNames, valueOfTensor } from "../repository/index.ts";
 import { type Action, actionsOf, dropsOf, type ModelAction, modelActions, type StepPart } from "./actions.ts";
-import { type Crossed, crossingAt, takenValues } from "./crossing.ts";
+import { type CrossingTensor, crossingAt, takenValues } from "./crossing.ts";
 import { type InnerCuts, type Position, positionOf } from "./positions.ts";
 
 /** How a segment is run: worked out once for each pair of cuts and set of wanted outputs. */
@@ -10,7 +10,7 @@ export interface SegmentPlan {
   readonly from: CutId;
   readonly to: CutId;
   /** Everything that crosses at `from`; `needed` names the values without which nothing can run. */
-  readonly crossing: readonly Crossed[];
+  readonly crossing: readonly CrossingTensor[];
   readonly needed: ReadonlySet<string>;
   readonly actions: readonly Action[];
   /** All models that it runs, wherever. */
@@ -19,7 +19,7 @@ export interface SegmentPlan {
   readonly answersAt: number | undefined;
   /** For each action, values that no later action needs. */
   readonly drops: readonly (readonly string[])[];
-  readonly results: readonly Crossed[];
+  readonly results: readonly CrossingTensor[];
   readonly stateful: readonly ModelStep[];
   /** Steps that receive the position in a sequence, whether they keep state or not. */
   readonly sequential: readonly ModelStep[];
@@ -75,10 +75,10 @@ export async function planSegment(
 }
 
 function wantedOf(
-  all: readonly Crossed[],
+  all: readonly CrossingTensor[],
   wanted: readonly string[] | undefined,
   cut: CutId,
-): readonly Crossed[] {
+): readonly CrossingTensor[] {
   if (!wanted) return all;
   return wanted.map((name) => {
     const found = all.find(({ spec }) => spec.name === name);
@@ -120,7 +120,7 @@ function partsBetween(program: Program, from: Position, to: Position): readonly 
 /** Keeps the parts that a later one needs, walking backwards; `needed` must be there at the beginning. */
 function neededParts(
   parts: readonly StepPart[],
-  results: readonly Crossed[],
+  results: readonly CrossingTensor[],
 ): { readonly kept: readonly StepPart[]; readonly needed: ReadonlySet<string> } {
   const needed = new Set(results.map(({ value }) => value));
   const kept: StepPart[] = [];

@@ -1,6 +1,6 @@
 import type { Clock, TenantId } from "@longshore/core";
 import { Chain, type Chained } from "@longshore/core/internal";
-import { type Due, fairQueue, type Flow } from "./fair-queue.ts";
+import { type QueuePriority, fairQueue, type Flow } from "./fair-queue.ts";
 import { filledUntil } from "./forecast.ts";
 
 /*
@@ -27,7 +27,7 @@ export interface CoreUser {
   /** Number of loaded instances. This many runs at once are always allowed, since the configuration asks for them. */
   readonly instances: number;
   /** Work that it has waiting, by tenant. */
-  waiting(): readonly Pick<Flow<Due>, "tenant" | "workMs">[];
+  waiting(): readonly Pick<Flow<QueuePriority>, "tenant" | "workMs">[];
   /** Called when a core is free and this scheduler is next. */
   again(): void;
 }
@@ -37,7 +37,7 @@ export interface CoreClaim extends Disposable {
   /** The next position of arrival, over all graphs. */
   order(): number;
   /** Takes a core for a run that begins with this request. Returns undefined if none is free; `again` is called when it is next. */
-  take(first: Due, expectedMs: number, nowMs: number): CoreRun | undefined;
+  take(first: QueuePriority, expectedMs: number, nowMs: number): CoreRun | undefined;
   /** A request of that tenant was refused for want of time (see `FairQueue`). */
   turnedAway(tenant: TenantId): void;
   /** Adds time of a core that a tenant had. */
@@ -57,7 +57,7 @@ export interface CoreRun {
   give(nowMs: number): void;
 }
 
-interface Entry extends Due {
+interface Entry extends QueuePriority {
   readonly user: User;
 }
 

@@ -1,7 +1,7 @@
 import type { TenantId } from "@longshore/core";
 
 /** The properties that decide a position in a queue. */
-export interface Due {
+export interface QueuePriority {
   readonly tenant: TenantId;
   /** Class of urgency: 1 comes first. */
   readonly level: number;
@@ -15,7 +15,7 @@ export interface Due {
 }
 
 /** The requests of one tenant, and the device time it has had. */
-export interface Flow<T extends Due> {
+export interface Flow<T extends QueuePriority> {
   readonly tenant: TenantId;
   readonly weight: number;
   /** In the order of service. */
@@ -44,7 +44,7 @@ export interface Flow<T extends Due> {
  *
  * Inside a tenant: earliest deadline first (C. L. Liu, J. W. Layland, 1973).
  */
-export interface FairQueue<T extends Due> {
+export interface FairQueue<T extends QueuePriority> {
   readonly length: number;
   push(item: T): void;
   /** Counts a refused run of a tenant: the waiting work, some of it its own, leaves no time for it. */
@@ -75,7 +75,7 @@ const mostIdle = 256;
 /** Time constant of a tenant's pace: its past decays by e in this many milliseconds. */
 const paceMs = 1000;
 
-interface OwnFlow<T extends Due> extends Flow<T> {
+interface OwnFlow<T extends QueuePriority> extends Flow<T> {
   readonly items: T[];
   workMs: number;
   served: number;
@@ -84,11 +84,11 @@ interface OwnFlow<T extends Due> extends Flow<T> {
   recentAtMs: number;
 }
 
-function recentOf({ recentMs, recentAtMs }: OwnFlow<Due>, nowMs: number): number {
+function recentOf({ recentMs, recentAtMs }: OwnFlow<QueuePriority>, nowMs: number): number {
   return recentMs === 0 ? 0 : recentMs * Math.exp((recentAtMs - nowMs) / paceMs);
 }
 
-function before(a: Due, b: Due): boolean {
+function before(a: QueuePriority, b: QueuePriority): boolean {
   if (a.level !== b.level) return a.level < b.level;
   if (a.delayed !== b.delayed) return b.delayed;
   if (a.deadlineMs !== b.deadlineMs) return a.deadlineMs < b.deadlineMs;
@@ -96,7 +96,7 @@ function before(a: Due, b: Due): boolean {
 }
 
 /** Position of an item in the queue: the number of items before it. */
-export function placeOf(items: readonly Due[], item: Due): number {
+export function placeOf(items: readonly QueuePriority[], item: QueuePriority): number {
   let low = 0;
   let high = items.length;
   while (low < high) {
@@ -109,7 +109,7 @@ export function placeOf(items: readonly Due[], item: Due): number {
 }
 
 /** @param weightOf Share of a tenant relative to others (1); more than 0. */
-export function fairQueue<T extends Due>(weightOf: (tenant: TenantId) => number): FairQueue<T> {
+export function fairQueue<T extends QueuePriority>(weightOf: (tenant: TenantId) => number): FairQueue<T> {
   const flows = new Map<TenantId, OwnFlow<T>>();
   let length = 0;
   /** Virtual time: the start time of the tenant served last. */

@@ -1,11 +1,11 @@
 import type { TenantId } from "@longshore/core";
 import type { Chain } from "@longshore/core/internal";
-import { type Due, type FairQueue, placeOf } from "./fair-queue.ts";
+import { type QueuePriority, type FairQueue, placeOf } from "./fair-queue.ts";
 import type { RunTimes } from "./run-times.ts";
 import type { Ticket } from "./tickets.ts";
 
 /** A request that might come. */
-export interface Prospect {
+export interface PossibleRequest {
   readonly rows: number;
   readonly tenant: TenantId;
   readonly level: number;
@@ -23,7 +23,7 @@ export interface Forecast {
 
 /** The state of the scheduler that a forecast uses. */
 export interface QueueState {
-  readonly queue: FairQueue<Due & { readonly rows: number }>;
+  readonly queue: FairQueue<QueuePriority & { readonly rows: number }>;
   readonly pending: Pick<Chain<Ticket>, "first">;
   readonly times: RunTimes;
   /** How long each instance stays busy. */
@@ -38,7 +38,7 @@ export interface QueueState {
  * that fair queueing serves before it. The latter includes waiting work and new work at the recent pace. Rows that would share its run do
  * not count as work before it.
  */
-export function forecast(prospect: Prospect, outlook: QueueState): Forecast {
+export function forecast(prospect: PossibleRequest, outlook: QueueState): Forecast {
   const { times, maxBatchSize, nowMs, freeMs } = outlook;
   const own = ahead(prospect, outlook);
   const cap = Math.min(maxBatchSize, own.rows + prospect.rows);
@@ -54,7 +54,7 @@ export function forecast(prospect: Prospect, outlook: QueueState): Forecast {
 }
 
 function ahead(
-  { tenant, level, deadlineMs }: Prospect,
+  { tenant, level, deadlineMs }: PossibleRequest,
   { queue, pending, times }: QueueState,
 ): { readonly rows: number; readonly workMs: number } {
   const { items, workMs: all } = queue.flow(tenant);
@@ -91,7 +91,7 @@ interface Rival {
 }
 
 /** Other tenants, until each has been served as much as this one will have been when `ownMs` are done. */
-function rivals({ tenant }: Prospect, ownMs: number, outlook: QueueState): readonly Rival[] {
+function rivals({ tenant }: PossibleRequest, ownMs: number, outlook: QueueState): readonly Rival[] {
   const { queue, pending, times, nowMs } = outlook;
   const granted = new Map<TenantId, number>();
   for (let link = pending.first; link; link = link.after) {

@@ -1,10 +1,10 @@
 import type { Batching } from "@longshore/core";
 import { type ArrivalPaces, worthwhileWaitMs } from "./company.ts";
-import type { Due, Flow } from "./fair-queue.ts";
+import type { QueuePriority, Flow } from "./fair-queue.ts";
 import type { RunTimes } from "./run-times.ts";
 
 /** The facts of a waiting request that decide whether it can share a run. */
-export interface Candidate extends Due {
+export interface Candidate extends QueuePriority {
   readonly rows: number;
   /** Bytes of one row, from which its run time is estimated. */
   readonly rowBytes: number;

@@ -20,7 +20,7 @@ import { type GoldenSamples, type ProviderTrials, providerTrials } from "./provi
 import type { RateLimiter } from "./rate-limiter.ts";
 import type { Scheduler } from "./seam.ts";
 import type { UnaskedBatching } from "./unasked.ts";
-import { warmUp } from "./warm-up.ts";
+import { warmUpInstances } from "./warm-up.ts";
 
 /** A loaded graph, or a loaded part of one, held while a request needs it. */
 export interface GraphLease extends Disposable {
@@ -339,7 +339,7 @@ async function loadGraph(
   });
   if (whole && graph.warmUps.length > 0) {
     try {
-      await warmUp(graph, scheduler, parts.random);
+      await warmUpInstances(graph, scheduler, parts.random);
     } catch (thrown) {
       await scheduler.drain();
       throw thrown;

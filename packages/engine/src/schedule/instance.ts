@@ -7,7 +7,7 @@ import type { ResourceClaim } from "./rate-limiter.ts";
 export type OpenSession = (call: Call) => Promise<InferenceSession>;
 
 /** How long a run took: measured here, and inside the runtime if the runtime measures it. In milliseconds. */
-export interface Took {
+export interface RunDuration {
   readonly tookMs: number;
   readonly ranMs: number;
   /** False if the run was abandoned before it reached the runtime. Its times are then not those of a run. */
@@ -18,7 +18,7 @@ export interface Took {
 export interface InstanceRun<T> {
   readonly result: Promise<T>;
   /** Resolves with the times it took once the instance is free again, which may be long after `result` was rejected. */
-  readonly ended: Promise<Took>;
+  readonly ended: Promise<RunDuration>;
 }
 
 /**
@@ -91,7 +91,7 @@ export class Instance {
     return { result, ended: this.#ended(session, result) };
   }
 
-  async #ended(session: InferenceSession, result: Promise<unknown>): Promise<Took> {
+  async #ended(session: InferenceSession, result: Promise<unknown>): Promise<RunDuration> {
     let thrown: unknown;
     try {
       await result;

@@ -34,10 +34,10 @@ import { TrialTurns } from "./trial-turns.ts";
 import { type Ticket, type TicketDesk, ticketDesk } from "./tickets.ts";
 import {
   type Arrived,
-  handOut,
+  splitOutputsAmong,
   joinedCall,
   outcomeOf,
-  type Ran,
+  type FinishedRun,
   rowsIn,
   type RunOutcome,
   type Waiting,
@@ -454,7 +454,7 @@ export class GraphScheduler implements Scheduler {
   }
 
   /** Returns a function that gives each member its part of the outputs. If the outputs cannot be divided, each member runs again alone. */
-  #answerFor(members: readonly Waiting[], outputs: Tensors, ran: Omit<Ran, "runMs">): () => void {
+  #answerFor(members: readonly Waiting[], outputs: Tensors, ran: Omit<FinishedRun, "runMs">): () => void {
     const runMs = this.#parts.clock.nowMs() - ran.startedMs;
     const alone = members.length === 1 && ran.rows === rowsIn(members);
     if (!alone && !followRows(outputs, ran.rows)) {
@@ -462,7 +462,7 @@ export class GraphScheduler implements Scheduler {
       this.#runAlone([...members, ...this.#waitingRequests.queue.waiting().flatMap(({ items }) => items)]);
       return () => undefined;
     }
-    return () => handOut(members, outputs, { ...ran, runMs }, this.#parts.clock);
+    return () => splitOutputsAmong(members, outputs, { ...ran, runMs }, this.#parts.clock);
   }
 
   /** Runs each member alone, so that one bad request does not fail the others. */

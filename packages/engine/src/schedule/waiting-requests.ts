@@ -1,6 +1,6 @@
 import { type Clock, LongshoreError, type TenantId } from "@longshore/core";
 import { type FairQueue, fairQueue } from "./fair-queue.ts";
-import type { Prospect } from "./forecast.ts";
+import type { PossibleRequest } from "./forecast.ts";
 import type { WaitingRules } from "./queue-policy.ts";
 import type { RunTimes } from "./run-times.ts";
 import type { Waiting } from "./waiting.ts";
@@ -28,7 +28,7 @@ export interface WaitingRequestsParts {
   readonly times: RunTimes;
   readonly weightOf: (tenant: TenantId) => number;
   /** How long a request would wait that came now, in milliseconds. */
-  readonly waitMs: (prospect: Prospect) => number;
+  readonly waitMs: (prospect: PossibleRequest) => number;
   /** Called when time changed the queue or its order. */
   readonly changed: () => void;
 }

@@ -1,7 +1,7 @@
 import { tensorOf, type Tensors, tensorsOf } from "@longshore/core";
 import { manualClock } from "@longshore/testkit";
 import { describe, expect, it } from "vitest";
-import { handOut, type Waiting } from "./waiting.ts";
+import { splitOutputsAmong, type Waiting } from "./waiting.ts";
 
 describe("handOut", () => {
   it("answers the members of a large batch one after another, with others between", async () => {
@@ -20,7 +20,12 @@ describe("handOut", () => {
     // Three requests and a row of padding. Only these members of a request are read here.
     const members = [member, member, member] as unknown as readonly Waiting[];
     let parted = 0;
-    handOut(members, outputs, { rows: 4, startedMs: 0, runMs: 1, parted: () => void parted++ }, clock);
+    splitOutputsAmong(
+      members,
+      outputs,
+      { rows: 4, startedMs: 0, runMs: 1, parted: () => void parted++ },
+      clock,
+    );
     expect([answers.length, parted]).toEqual([1, 0]);
     await clock.advance(0);
     expect(parted).toBe(1);
@@ -51,7 +56,7 @@ describe("handOut", () => {
     for (let row = 0; row < 2; row++) bytes.fill(row + 1, row * rowBytes, (row + 1) * rowBytes);
     const outputs = tensorsOf(tensorOf("y", "UINT8", [2, rowBytes], bytes));
     const members = [member(true), member(false)] as unknown as readonly Waiting[];
-    handOut(members, outputs, { rows: 2, startedMs: 0, runMs: 1, parted: () => undefined }, clock);
+    splitOutputsAmong(members, outputs, { rows: 2, startedMs: 0, runMs: 1, parted: () => undefined }, clock);
     expect(answers).toHaveLength(0);
     await clock.advance(0);
     expect(cut).toHaveLength(1);
@@ -76,7 +81,7 @@ describe("handOut", () => {
       const texts = tensorsOf(tensorOf("y", "BYTES", [2], new Uint8Array(size).fill(255)));
       let parted = 0;
       const ran = { rows: 2, startedMs: 0, runMs: 1, parted: () => void parted++ };
-      handOut(members, texts, ran, manualClock());
+      splitOutputsAmong(members, texts, ran, manualClock());
       expect(failures).toHaveLength(2);
       expect(parted).toBe(0);
     },

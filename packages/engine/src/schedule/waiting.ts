@@ -165,7 +165,7 @@ export function joinedCall(
 }
 
 /** How a run went, with padding among its rows. */
-export interface Ran {
+export interface FinishedRun {
   readonly rows: number;
   readonly startedMs: number;
   readonly runMs: number;
@@ -174,7 +174,12 @@ export interface Ran {
 }
 
 /** Gives each member of a run its part of the outputs, whose rows are those of the run. Large outputs are copied in steps. */
-export function handOut(members: readonly Waiting[], outputs: Tensors, ran: Ran, clock: Clock): void {
+export function splitOutputsAmong(
+  members: readonly Waiting[],
+  outputs: Tensors,
+  ran: FinishedRun,
+  clock: Clock,
+): void {
   const total = rowsIn(members);
   const whole = members.length === 1 && ran.rows === total;
   const beganMs = clock.nowMs();
@@ -204,7 +209,7 @@ export function handOut(members: readonly Waiting[], outputs: Tensors, ran: Ran,
   }
 }
 
-function* handWork(members: readonly Waiting[], outputs: Tensors, ran: Ran): Generator<void, void> {
+function* handWork(members: readonly Waiting[], outputs: Tensors, ran: FinishedRun): Generator<void, void> {
   const total = rowsIn(members);
   const take = rowsOut(outputs);
   let next = 0;
@@ -215,7 +220,7 @@ function* handWork(members: readonly Waiting[], outputs: Tensors, ran: Ran): Gen
   }
 }
 
-function handTo(member: Waiting, part: Tensors, total: number, { startedMs, runMs }: Ran): void {
+function handTo(member: Waiting, part: Tensors, total: number, { startedMs, runMs }: FinishedRun): void {
   member.resolve({
     outputs: member.cut(part),
     queueMs: startedMs - member.enqueuedMs,

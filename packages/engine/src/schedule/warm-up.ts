@@ -8,7 +8,7 @@ import type { Scheduler } from "./seam.ts";
  * should pay for that. Each sample runs on every instance, all of them at a time. A sample that fails is a model that
  * would fail requests, so the load fails with it.
  */
-export async function warmUp(graph: GraphBody, scheduler: Scheduler, random: Random): Promise<void> {
+export async function warmUpInstances(graph: GraphBody, scheduler: Scheduler, random: Random): Promise<void> {
   for (const sample of graph.warmUps) {
     for (let round = 0; round < sample.count; round++) {
       const runs = Array.from({ length: scheduler.instances }, () =>

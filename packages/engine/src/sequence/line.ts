@@ -20,7 +20,7 @@ type Lasts = Map<string, PositionInLine>;
 
 export function lines(): Lines {
   const lasts: Lasts = new Map();
-  return { join: (...name) => new PositionInLine(lasts, keyOf(...name)) };
+  return { join: (...name) => new PositionInLine(lasts, joinedKey(...name)) };
 }
 
 /**
@@ -71,7 +71,7 @@ class PositionInLine implements LinePosition {
 }
 
 /** One text of several, which no other texts give: each begins with its length. */
-export function keyOf(...parts: readonly string[]): string {
+export function joinedKey(...parts: readonly string[]): string {
   let key = "";
   for (const part of parts) key += `${part.length}:${part}`;
   return key;

@@ -7,9 +7,9 @@ import {
   type Tensors,
 } from "@longshore/core";
 import { nextStep, Once, totalBytes, unknownSequence } from "@longshore/core/internal";
-import { keyOf, lines, type LinePosition } from "./line.ts";
+import { joinedKey, lines, type LinePosition } from "./line.ts";
 import { type SlotGroup, slots } from "./slots.ts";
-import { apart, checkCarriedState, copied, type HeldState, initialState } from "./state.ts";
+import { apart, checkCarriedState, copiedState, type HeldState, initialState } from "./state.ts";
 
 /** The owner, model and id of a sequence. State is never shared between tenants, models or contents of a version. */
 export interface SequenceKey {
@@ -157,7 +157,7 @@ export function sequenceStore(clock: Clock, limits: Partial<SequenceLimits> = {}
 
   function find({ key, position, maxIdleMs }: SequenceArrival): Entry {
     if (clock.nowMs() >= dueMs) sweep();
-    const name = keyOf(key.tenant, key.model, key.digest, key.id);
+    const name = joinedKey(key.tenant, key.model, key.digest, key.id);
     const known = entries.get(name);
     if (known) return known;
     if (position.step > 0 && !position.state) throw unknownSequence(key.model, position);
@@ -221,14 +221,14 @@ export function sequenceStore(clock: Clock, limits: Partial<SequenceLimits> = {}
       );
     }
     // The caller gets the outputs, and the state if it asked for it; tensors without another owner are kept without a copy.
-    const state = position.wantState ? copied(reply.state) : apart(reply.state, reply.outputs);
+    const state = position.wantState ? copiedState(reply.state) : apart(reply.state, reply.outputs);
     entry.last = step;
     entry.maxIdleMs = maxIdleMs;
     hold(entry, position.end ? undefined : state);
     const small = totalBytes(reply.outputs) + bytes <= maxReplyBytes;
     entry.reply =
       small && fingerprint !== undefined
-        ? { fingerprint, reply: { outputs: copied(reply.outputs), state } }
+        ? { fingerprint, reply: { outputs: copiedState(reply.outputs), state } }
         : undefined;
   }
 
@@ -357,7 +357,11 @@ function begin(
   const step = position.step === nextStep ? next : position.step;
   if (fingerprint !== undefined && step === entry.last && entry.reply?.fingerprint === fingerprint) {
     const { outputs, state } = entry.reply.reply;
-    return { step, state: new Map(), remembered: { outputs: copied(outputs), state: copied(state) } };
+    return {
+      step,
+      state: new Map(),
+      remembered: { outputs: copiedState(outputs), state: copiedState(state) },
+    };
   }
   if (carried) return { step, state: checkCarriedState(states, carried), remembered: undefined };
   if (position.step === 0) return { step, state: initialState(states), remembered: undefined };

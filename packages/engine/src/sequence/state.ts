@@ -45,7 +45,7 @@ export function checkCarriedState(states: readonly SequenceState[], carried: Ten
 }
 
 /** Copies, so that what one side keeps and what the other owns never share memory. */
-export function copied(tensors: Tensors): Tensors {
+export function copiedState(tensors: Tensors): Tensors {
   const copies = new Map<string, Tensor>();
   for (const [name, tensor] of tensors) copies.set(name, copyOf(tensor));
   return copies;

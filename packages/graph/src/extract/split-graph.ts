@@ -1,6 +1,6 @@
 import { type Datatype, LongshoreError } from "@longshore/core";
 import {
-  datatypeOf,
+  datatypeOfOnnx,
   elementTypeName,
   type GraphProto,
   type ModelProto,
@@ -159,7 +159,7 @@ function needTensor(name: string, type: ValueType | undefined): void {
  * runtimes refuse to hand it over.
  */
 export function carried(type: ValueType): Datatype | undefined {
-  const datatype = type.kind === "tensor" ? datatypeOf(type.element) : undefined;
+  const datatype = type.kind === "tensor" ? datatypeOfOnnx(type.element) : undefined;
   return datatype === "BF16" ? undefined : datatype;
 }
 

@@ -26,7 +26,7 @@ const fromDatatype: ReadonlyMap<Datatype, ElementType> = new Map(
 );
 
 /** The datatype that travels for an ONNX element type; undefined for those that cannot (complex, 8 bits and less of float). */
-export function datatypeOf(element: ElementType): Datatype | undefined {
+export function datatypeOfOnnx(element: ElementType): Datatype | undefined {
   return toDatatype.get(element);
 }
 

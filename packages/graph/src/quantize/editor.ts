@@ -175,7 +175,7 @@ export function floatOf(node: NodeProto, name: string, otherwise: number): numbe
   return node.attribute.find((one) => one.name === name)?.f ?? otherwise;
 }
 
-export function textOf(node: NodeProto, name: string): string | undefined {
+export function textAttribute(node: NodeProto, name: string): string | undefined {
   const found = node.attribute.find((one) => one.name === name);
   return found && new TextDecoder().decode(found.s);
 }

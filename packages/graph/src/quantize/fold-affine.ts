@@ -1,5 +1,5 @@
 import { type NodeProto, tensorDims } from "../onnx/index.ts";
-import { floatOf, type GraphEditor, intOf, intsOf, isPlain, textOf } from "./editor.ts";
+import { floatOf, type GraphEditor, intOf, intsOf, isPlain, textAttribute } from "./editor.ts";
 import { floatTensor, trimmedDims } from "./floats.ts";
 
 /** The effect of `y = scale x + shift` on each channel; one value serves all. */
@@ -153,7 +153,7 @@ function foldForward(editor: GraphEditor, node: NodeProto, { input, scale, shift
 }
 
 function hasBorder(node: NodeProto): boolean {
-  const automatic = textOf(node, "auto_pad") ?? "NOTSET";
+  const automatic = textAttribute(node, "auto_pad") ?? "NOTSET";
   return (
     automatic.startsWith("SAME") ||
     (automatic === "NOTSET" && (intsOf(node, "pads") ?? []).some((size) => size !== 0))

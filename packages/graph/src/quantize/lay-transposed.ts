@@ -1,5 +1,5 @@
 import { type NodeProto, tensorDims } from "../onnx/index.ts";
-import { type GraphEditor, intOf, intsOf, isPlain, newNode, textOf } from "./editor.ts";
+import { type GraphEditor, intOf, intsOf, isPlain, newNode, textAttribute } from "./editor.ts";
 import { floatTensor } from "./floats.ts";
 
 /**
@@ -31,7 +31,7 @@ function laySideBySide(editor: GraphEditor, node: NodeProto): void {
   const square = window.length === 2 && side > 1 && [...window, ...strides].every((size) => size === side);
   const undilated = (intsOf(node, "dilations") ?? []).every((size) => size === 1);
   if (!plain || !square || !undilated || strides.length !== 2 || intOf(node, "group", 1) !== 1) return;
-  if (intsOf(node, "output_shape") || (textOf(node, "auto_pad") ?? "NOTSET") !== "NOTSET") return;
+  if (intsOf(node, "output_shape") || (textAttribute(node, "auto_pad") ?? "NOTSET") !== "NOTSET") return;
   const places = side * side;
   // Channels in the order [out, row, column], which `DepthToSpace` calls CRD.
   const laid = new Float32Array(weights.length);

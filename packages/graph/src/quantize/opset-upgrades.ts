@@ -1,5 +1,5 @@
 import { type NodeProto, type TensorProto, tensorProto } from "../onnx/index.ts";
-import { floatOf, intOf, intsOf, newNode, textOf } from "./editor.ts";
+import { floatOf, intOf, intsOf, newNode, textAttribute } from "./editor.ts";
 import { floatTensor } from "./floats.ts";
 
 /** The tools of an upgrade of one node. */
@@ -143,7 +143,7 @@ const resize: Upgrading = (node, around) => {
       ));
   if (scales === undefined) return "it has no scales";
   const attributes = {
-    mode: { text: textOf(node, "mode") ?? "nearest" },
+    mode: { text: textAttribute(node, "mode") ?? "nearest" },
     coordinate_transformation_mode: { text: "asymmetric" },
     nearest_mode: { text: "floor" },
   };

@@ -1,7 +1,7 @@
 import { type NodeProto, tensorDims } from "../onnx/index.ts";
 import { TensorProto_DataType as Element } from "../onnx/onnx_pb.ts";
 import { knownCount, type Types, usedNames } from "../shape/index.ts";
-import { type GraphEditor, floatOf, intOf, isPlain, textOf } from "./editor.ts";
+import { type GraphEditor, floatOf, intOf, isPlain, textAttribute } from "./editor.ts";
 import { trimmedDims } from "./floats.ts";
 import { scalarOf } from "./patterns.ts";
 
@@ -96,7 +96,7 @@ function possibleRole(editor: GraphEditor, node: NodeProto, types: Types): Role 
     return node.input.every((name) => isFloat(editor, types, name)) ? { kind: "calculating" } : undefined;
   }
   if (!isPlain(node, ...moving) || node.output.length !== 1) return undefined;
-  if (node.opType === "Resize" && (textOf(node, "mode") ?? "nearest") !== "nearest") return undefined;
+  if (node.opType === "Resize" && (textAttribute(node, "mode") ?? "nearest") !== "nearest") return undefined;
   return { kind: "moving" };
 }
 

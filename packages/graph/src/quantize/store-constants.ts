@@ -1,7 +1,7 @@
 import { type Call, LongshoreError } from "@longshore/core";
 import { elementBytes } from "@longshore/core/internal";
 import type { Runtime } from "@longshore/engine";
-import { datatypeOf, type NodeProto, tensorProtoOf, valueInfo } from "../onnx/index.ts";
+import { datatypeOfOnnx, type NodeProto, tensorProtoOf, valueInfo } from "../onnx/index.ts";
 import { TensorProto_DataType as Element } from "../onnx/onnx_pb.ts";
 import { artifactOfModel } from "../profile/index.ts";
 import { constantNodes, inferTypes, knownCount, usedNames } from "../shape/index.ts";
@@ -57,7 +57,7 @@ function wanted(editor: GraphEditor, computed: readonly NodeProto[]): readonly s
       const type = types.get(name);
       const outside = editor.consumers(name).some((reader) => !constant.has(reader));
       if (!outside || type?.kind !== "tensor" || type.element === Element.STRING) return false;
-      const datatype = datatypeOf(type.element);
+      const datatype = datatypeOfOnnx(type.element);
       if (datatype === undefined) return false;
       bytes += (knownCount(type.shape) ?? 1) * elementBytes(datatype);
       if (bytes > mostComputedBytes) {

@@ -1,6 +1,6 @@
 import type { GraphProto, ModelProto, NodeProto } from "../onnx/index.ts";
 import type { AttributeProto, FunctionProto } from "../onnx/onnx_pb.ts";
-import { opNode, type Rule, type ShapeRules } from "./op-node.ts";
+import { opNode, type ShapeRule, type ShapeRules } from "./op-node.ts";
 import { classicRules } from "./rules-classic.ts";
 import { contribRules } from "./rules-contrib.ts";
 import { controlRules } from "./rules-control.ts";
@@ -51,7 +51,7 @@ export function hasRule(node: NodeProto): boolean {
   return ruleOf(node) !== undefined;
 }
 
-function ruleOf(node: NodeProto): Rule | undefined {
+function ruleOf(node: NodeProto): ShapeRule | undefined {
   const rules = rulesByDomain[node.domain];
   return rules && Object.hasOwn(rules, node.opType) ? rules[node.opType] : undefined;
 }

@@ -28,10 +28,10 @@ export interface OpNode {
 }
 
 /** Types of the outputs of a node, in order; missing ones are unknown. */
-export type Rule = (node: OpNode) => readonly (ValueType | undefined)[];
+export type ShapeRule = (node: OpNode) => readonly (ValueType | undefined)[];
 
 /** Rules by operator name. */
-export type ShapeRules = Readonly<Record<string, Rule>>;
+export type ShapeRules = Readonly<Record<string, ShapeRule>>;
 
 /** The context of a node that an `OpNode` needs. */
 export interface NodeContext {

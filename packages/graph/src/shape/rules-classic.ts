@@ -1,5 +1,5 @@
 import { TensorProto_DataType as Element } from "../onnx/onnx_pb.ts";
-import type { OpNode, Rule, ShapeRules } from "./op-node.ts";
+import type { OpNode, ShapeRule, ShapeRules } from "./op-node.ts";
 import { shapeOfFirst } from "./rules-elementwise.ts";
 import { other, tensorType, type ValueType } from "./type.ts";
 
@@ -14,7 +14,7 @@ function batch(node: OpNode): number {
   return shape === undefined ? -1 : shape.length === 1 ? 1 : (shape[0] ?? 1);
 }
 
-const classifier: Rule = (node) => {
+const classifier: ShapeRule = (node) => {
   const classes = Math.max(
     (node.texts("classlabels_strings") ?? []).length,
     (node.ints("classlabels_ints") ?? node.ints("classlabels_int64s") ?? []).length,
@@ -26,7 +26,7 @@ const classifier: Rule = (node) => {
   ];
 };
 
-const regressor: Rule = (node) => {
+const regressor: ShapeRule = (node) => {
   const targets = node.int("n_targets") ?? node.int("targets") ?? (node.operator === "SVMRegressor" ? 1 : -1);
   return [tensorType(Element.FLOAT, [batch(node), targets])];
 };

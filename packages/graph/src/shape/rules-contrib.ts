@@ -1,5 +1,5 @@
 import { TensorProto_DataType as Element } from "../onnx/onnx_pb.ts";
-import type { Rule, ShapeRules } from "./op-node.ts";
+import type { ShapeRule, ShapeRules } from "./op-node.ts";
 import { broadcast, elementwiseRules, sameAsFirst } from "./rules-elementwise.ts";
 import { networkRules, productShape } from "./rules-network.ts";
 import { quantisedContribRules } from "./rules-quantised.ts";
@@ -7,13 +7,13 @@ import { layerNormalisation } from "./rules-reducing.ts";
 import { ofRank, tensorType, type ValueType } from "./type.ts";
 
 /** Packed weights [columns, rows]: the result has the rows of the data and `N` columns. */
-const packedProduct: Rule = (node) => {
+const packedProduct: ShapeRule = (node) => {
   const data = node.tensor(0);
   if (!data) return [];
   return [tensorType(data.element, data.shape && [...data.shape.slice(0, -1), node.int("N") ?? -1])];
 };
 
-const skipNormalisation: Rule = (node) => {
+const skipNormalisation: ShapeRule = (node) => {
   const data = node.tensor(0);
   if (!data) return [];
   const side = tensorType(
@@ -24,7 +24,7 @@ const skipNormalisation: Rule = (node) => {
 };
 
 /** Attention with packed weights: [batch, sequence, hidden] stays, the further outputs are caches of rank 4 or 5. */
-function attention(cacheRank: number): Rule {
+function attention(cacheRank: number): ShapeRule {
   return (node) => {
     const data = node.tensor(0);
     if (!data) return [];
@@ -36,7 +36,7 @@ function attention(cacheRank: number): Rule {
   };
 }
 
-const embedding: Rule = (node) => {
+const embedding: ShapeRule = (node) => {
   const ids = node.tensor(0)?.shape;
   const table = node.tensor(2);
   if (!table) return [];
@@ -48,7 +48,7 @@ const embedding: Rule = (node) => {
   ];
 };
 
-const fusedProduct: Rule = (node) => {
+const fusedProduct: ShapeRule = (node) => {
   const [a, b] = [node.tensor(0), node.tensor(1)];
   if (!a) return [];
   const turn = (shape: readonly number[] | undefined, turned: boolean) =>

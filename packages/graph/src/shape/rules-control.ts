@@ -1,11 +1,11 @@
 import { TensorProto_DataType as Element } from "../onnx/onnx_pb.ts";
-import type { OpNode, Rule, ShapeRules } from "./op-node.ts";
+import type { OpNode, ShapeRule, ShapeRules } from "./op-node.ts";
 import { wrapAxis } from "./axes.ts";
 import { commonType, other, tensorType, type ValueType, typeOf } from "./type.ts";
 
 const condition = tensorType(Element.BOOL, []);
 
-const choose: Rule = (node) => {
+const choose: ShapeRule = (node) => {
   const decided = node.tensor(0)?.values?.[0];
   if (decided !== undefined) return node.body(decided ? "then_branch" : "else_branch", []);
   const [yes, no] = [node.body("then_branch", []), node.body("else_branch", [])];
@@ -49,7 +49,7 @@ function forgetValues(type: ValueType | undefined): ValueType | undefined {
   return type?.kind === "tensor" ? tensorType(type.element, type.shape) : type;
 }
 
-const loop: Rule = (node) => {
+const loop: ShapeRule = (node) => {
   const count = Math.max(0, node.inputs - 2);
   const states = Array.from({ length: count }, (_unused, index) => node.value(index + 2));
   const turn = tensorType(Element.INT64, []);
@@ -66,7 +66,7 @@ function stack(type: ValueType | undefined, axis: number, length: number): Value
   return tensorType(type.element, type.shape.toSpliced(wrapAxis(axis, type.shape.length + 1), 0, length));
 }
 
-const scan: Rule = (node) => {
+const scan: ShapeRule = (node) => {
   // Version 8 has a batch axis in front and an input of lengths.
   if (node.opset < 9) return [];
   const scans = node.int("num_scan_inputs") ?? 0;
@@ -91,7 +91,7 @@ function innerOf(type: ValueType | undefined): ValueType | undefined {
   return type?.kind === "other" ? type.inner : type;
 }
 
-const splitToSequence: Rule = (node) => {
+const splitToSequence: ShapeRule = (node) => {
   const data = node.tensor(0);
   if (!data) return [];
   const keep = (node.int("keepdims") ?? 1) === 1 || node.given(1);

@@ -1,18 +1,18 @@
 import { TensorProto_DataType as Element } from "../onnx/onnx_pb.ts";
-import type { OpNode, Rule, ShapeRules } from "./op-node.ts";
+import type { OpNode, ShapeRule, ShapeRules } from "./op-node.ts";
 import { tensorType, type TensorType, type ValueType } from "./type.ts";
 
 type Partial = number | undefined;
 
 /** Same type and shape as the first input; values are not followed. */
-export const sameAsFirst: Rule = (node) => {
+export const sameAsFirst: ShapeRule = (node) => {
   const type = node.value(0);
   if (type?.kind !== "tensor") return [type];
   return [tensorType(type.element, type.shape)];
 };
 
 /** Same shape as the first input, with another element type. */
-export function shapeOfFirst(element: number): Rule {
+export function shapeOfFirst(element: number): ShapeRule {
   return (node) => [tensorType(element, node.tensor(0)?.shape)];
 }
 
@@ -55,7 +55,7 @@ function tensors(node: OpNode, from = 0): readonly (TensorType | undefined)[] {
 }
 
 /** Operators with broadcasting. `element` fixes the element type of the result; default: that of the first input. */
-function broadcasting(operation?: (values: readonly number[]) => number, element?: number): Rule {
+function broadcasting(operation?: (values: readonly number[]) => number, element?: number): ShapeRule {
   return (node) => {
     const inputs = tensors(node);
     const kind = element ?? inputs[0]?.element ?? inputs[1]?.element;
@@ -68,7 +68,7 @@ function broadcasting(operation?: (values: readonly number[]) => number, element
 }
 
 /** Elementwise on one input, values followed. */
-function mapping(operation: (value: number) => number): Rule {
+function mapping(operation: (value: number) => number): ShapeRule {
   return (node) => {
     const type = node.tensor(0);
     if (!type) return [];
@@ -88,12 +88,12 @@ const integers: ReadonlySet<number> = new Set([
   Element.UINT8,
 ]);
 
-const divide: Rule = (node) => {
+const divide: ShapeRule = (node) => {
   const whole = integers.has(node.tensor(0)?.element ?? 0);
   return broadcasting(([a = 0, b = 1]) => (whole ? Math.trunc(a / b) : a / b))(node);
 };
 
-const where: Rule = (node) => {
+const where: ShapeRule = (node) => {
   const [condition, yes, no] = [node.tensor(0), node.tensor(1), node.tensor(2)];
   const element = yes?.element ?? no?.element;
   if (element === undefined) return [];
@@ -124,13 +124,13 @@ export function castValues(type: TensorType | undefined, element: number): Value
 
 const castNames: Readonly<Record<string, number>> = { ...Element };
 
-const cast: Rule = (node) => {
+const cast: ShapeRule = (node) => {
   // The first version of the operator named the type in words.
   const element = node.opset < 6 ? castNames[node.text("to") ?? ""] : node.int("to");
   return element ? [castValues(node.tensor(0), element)] : [];
 };
 
-const castLike: Rule = (node) => {
+const castLike: ShapeRule = (node) => {
   const element = node.tensor(1)?.element;
   return element === undefined ? [] : [castValues(node.tensor(0), element)];
 };
@@ -143,7 +143,7 @@ const unaryNames =
   "GroupNormalization RotaryEmbedding TensorScatter Crop ImageScaler ParametricSoftplus ScaledTanh Affine " +
   "DynamicSlice Gradient Bernoulli RandomNormalLike RandomUniformLike";
 
-const likeRandom: Rule = (node) => {
+const likeRandom: ShapeRule = (node) => {
   const element = node.int("dtype") ?? node.tensor(0)?.element;
   return element === undefined ? [] : [tensorType(element, node.tensor(0)?.shape)];
 };

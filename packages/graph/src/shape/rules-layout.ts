@@ -1,10 +1,10 @@
 import { TensorProto_DataType as Element } from "../onnx/onnx_pb.ts";
 import { known, parameterInts, wrapAxis } from "./axes.ts";
-import type { Rule, ShapeRules } from "./op-node.ts";
+import type { ShapeRule, ShapeRules } from "./op-node.ts";
 import { shapeFrom } from "./rules-making.ts";
 import { knownCount, maxFollowedValues, ofRank, repeated, tensorType, type TensorType } from "./type.ts";
 
-const reshape: Rule = (node) => {
+const reshape: ShapeRule = (node) => {
   const data = node.tensor(0);
   if (!data) return [];
   const target = parameterInts(node, "shape", 1);
@@ -25,7 +25,7 @@ const reshape: Rule = (node) => {
   return [tensorType(element, sizes, data.values)];
 };
 
-const flatten: Rule = (node) => {
+const flatten: ShapeRule = (node) => {
   const data = node.tensor(0);
   if (!data) return [];
   if (!data.shape) return [ofRank(data.element, 2)];
@@ -39,7 +39,7 @@ const flatten: Rule = (node) => {
   ];
 };
 
-const squeeze: Rule = (node) => {
+const squeeze: ShapeRule = (node) => {
   const data = node.tensor(0);
   if (!data) return [];
   const { shape } = data;
@@ -53,7 +53,7 @@ const squeeze: Rule = (node) => {
   return [tensorType(data.element, kept, data.values)];
 };
 
-const unsqueeze: Rule = (node) => {
+const unsqueeze: ShapeRule = (node) => {
   const data = node.tensor(0);
   if (!data) return [];
   const axes = known(parameterInts(node, "axes", 1));
@@ -67,7 +67,7 @@ const unsqueeze: Rule = (node) => {
   return [tensorType(data.element, sizes, data.values)];
 };
 
-const transpose: Rule = (node) => {
+const transpose: ShapeRule = (node) => {
   const data = node.tensor(0);
   if (!data?.shape) return data ? [tensorType(data.element, undefined)] : [];
   const { shape } = data;
@@ -81,7 +81,7 @@ const transpose: Rule = (node) => {
   ];
 };
 
-const concat: Rule = (node) => {
+const concat: ShapeRule = (node) => {
   const parts = Array.from({ length: node.inputs }, (_unused, index) => node.tensor(index));
   const element = parts.find((part) => part)?.element;
   if (element === undefined) return [];
@@ -108,7 +108,7 @@ function blank(type: TensorType | undefined): readonly undefined[] {
   return repeated(undefined, Math.min(knownCount(type?.shape) ?? 0, maxFollowedValues + 1));
 }
 
-const split: Rule = (node) => {
+const split: ShapeRule = (node) => {
   const data = node.tensor(0);
   if (!data) return [];
   const { element, shape, values } = data;
@@ -137,7 +137,7 @@ const split: Rule = (node) => {
   });
 };
 
-const slice: Rule = (node) => {
+const slice: ShapeRule = (node) => {
   const data = node.tensor(0);
   if (!data?.shape) return data ? [tensorType(data.element, undefined)] : [];
   const old = node.opset < 10;
@@ -195,7 +195,7 @@ function sliceRange(
   };
 }
 
-const gather: Rule = (node) => {
+const gather: ShapeRule = (node) => {
   const [data, indices] = [node.tensor(0), node.tensor(1)];
   if (!data) return [];
   if (!data.shape || !indices?.shape) return [tensorType(data.element, undefined)];
@@ -208,12 +208,12 @@ const gather: Rule = (node) => {
   return [tensorType(data.element, sizes, values)];
 };
 
-const gatherElements: Rule = (node) => {
+const gatherElements: ShapeRule = (node) => {
   const data = node.tensor(0);
   return data ? [tensorType(data.element, node.tensor(1)?.shape)] : [];
 };
 
-const gatherNd: Rule = (node) => {
+const gatherNd: ShapeRule = (node) => {
   const [data, indices] = [node.tensor(0), node.tensor(1)];
   if (!data) return [];
   const batch = node.int("batch_dims") ?? 0;
@@ -222,7 +222,7 @@ const gatherNd: Rule = (node) => {
   return [tensorType(data.element, [...indices.shape.slice(0, -1), ...data.shape.slice(batch + depth)])];
 };
 
-const expand: Rule = (node) => {
+const expand: ShapeRule = (node) => {
   const data = node.tensor(0);
   if (!data) return [];
   const target = shapeFrom(node.tensor(1));
@@ -241,7 +241,7 @@ const expand: Rule = (node) => {
   return [tensorType(data.element, sizes, values)];
 };
 
-const tile: Rule = (node) => {
+const tile: ShapeRule = (node) => {
   const data = node.tensor(0);
   if (!data?.shape) return data ? [tensorType(data.element, undefined)] : [];
   const repeats = node.opset < 6 ? undefined : node.tensor(1)?.values;
@@ -256,7 +256,7 @@ const tile: Rule = (node) => {
   ];
 };
 
-const pad: Rule = (node) => {
+const pad: ShapeRule = (node) => {
   const data = node.tensor(0);
   if (!data?.shape) return data ? [tensorType(data.element, undefined)] : [];
   const rank = data.shape.length;
@@ -274,7 +274,7 @@ const pad: Rule = (node) => {
 };
 
 const depthToSpace =
-  (direction: 1 | -1): Rule =>
+  (direction: 1 | -1): ShapeRule =>
   (node) => {
     const data = node.tensor(0);
     if (data?.shape?.length !== 4) return data ? [tensorType(data.element, undefined)] : [];
@@ -285,7 +285,7 @@ const depthToSpace =
     return [tensorType(data.element, [n, scale(c, depth), scale(h, side), scale(w, side)])];
   };
 
-const resize: Rule = (node) => {
+const resize: ShapeRule = (node) => {
   const data = node.tensor(0);
   if (!data?.shape) return data ? [tensorType(data.element, undefined)] : [];
   const rank = data.shape.length;
@@ -306,7 +306,7 @@ const resize: Rule = (node) => {
   return [tensorType(data.element, result)];
 };
 
-const centreCropPad: Rule = (node) => {
+const centreCropPad: ShapeRule = (node) => {
   const data = node.tensor(0);
   if (!data?.shape) return data ? [tensorType(data.element, undefined)] : [];
   const axes = node.ints("axes") ?? data.shape.map((_size, axis) => axis);

@@ -1,7 +1,7 @@
 import { smallValues, type TensorProto, tensorDims } from "../onnx/index.ts";
 import { TensorProto_DataType as Element } from "../onnx/onnx_pb.ts";
 import { wrapAxis } from "./axes.ts";
-import type { Rule, ShapeRules } from "./op-node.ts";
+import type { ShapeRule, ShapeRules } from "./op-node.ts";
 import {
   knownCount,
   maxFollowedValues,
@@ -22,7 +22,7 @@ export function storedType(tensor: TensorProto): TensorType {
   return tensorType(tensor.dataType, tensorDims(tensor), smallValues(tensor, limit));
 }
 
-const constant: Rule = (node) => {
+const constant: ShapeRule = (node) => {
   const stored = node.stored("value");
   if (stored) return [storedType(stored)];
   const int = node.int("value_int");
@@ -47,7 +47,7 @@ export function shapeFrom(type: TensorType | undefined): readonly number[] | und
   return rank === undefined || rank < 0 || rank > maxRank ? undefined : repeated(-1, rank);
 }
 
-const constantOfShape: Rule = (node) => {
+const constantOfShape: ShapeRule = (node) => {
   const stored = node.stored("value");
   const shape = shapeFrom(node.tensor(0));
   const count = knownCount(shape);
@@ -56,7 +56,7 @@ const constantOfShape: Rule = (node) => {
   return [tensorType(stored?.dataType ?? Element.FLOAT, shape, values)];
 };
 
-const shapeRule: Rule = (node) => {
+const shapeRule: ShapeRule = (node) => {
   const shape = node.tensor(0)?.shape;
   if (!shape) return [ofRank(Element.INT64, 1)];
   const from = wrapAxis(node.int("start") ?? 0, shape.length);
@@ -71,12 +71,12 @@ const shapeRule: Rule = (node) => {
   ];
 };
 
-const size: Rule = (node) => {
+const size: ShapeRule = (node) => {
   const count = knownCount(node.tensor(0)?.shape);
   return [tensorType(Element.INT64, [], [count])];
 };
 
-const range: Rule = (node) => {
+const range: ShapeRule = (node) => {
   const element = node.tensor(0)?.element;
   if (element === undefined) return [];
   const [start, limit, delta] = [0, 1, 2].map((index) => node.tensor(index)?.values?.[0]);
@@ -89,7 +89,7 @@ const range: Rule = (node) => {
   return [tensorType(element, [count], values)];
 };
 
-const oneHot: Rule = (node) => {
+const oneHot: ShapeRule = (node) => {
   const [indices, values] = [node.tensor(0), node.tensor(2)];
   if (!values) return [];
   if (!indices?.shape) return [tensorType(values.element, undefined)];
@@ -97,7 +97,7 @@ const oneHot: Rule = (node) => {
   return [tensorType(values.element, indices.shape.toSpliced(axis, 0, node.tensor(1)?.values?.[0] ?? -1))];
 };
 
-const eyeLike: Rule = (node) => {
+const eyeLike: ShapeRule = (node) => {
   const element = node.int("dtype") ?? node.tensor(0)?.element;
   return element === undefined ? [] : [tensorType(element, node.tensor(0)?.shape)];
 };

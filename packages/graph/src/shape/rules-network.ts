@@ -1,4 +1,4 @@
-import type { OpNode, Rule, ShapeRules } from "./op-node.ts";
+import type { OpNode, ShapeRule, ShapeRules } from "./op-node.ts";
 import { TensorProto_DataType as Element } from "../onnx/onnx_pb.ts";
 import { broadcast } from "./rules-elementwise.ts";
 
@@ -57,12 +57,12 @@ export function convolved(
   return tensorType(element, [data.shape[0] ?? -1, weights?.shape?.[0] ?? -1, ...sides]);
 }
 
-const convolution: Rule = (node) => {
+const convolution: ShapeRule = (node) => {
   const data = node.tensor(0);
   return [convolved(node, data, node.tensor(1), data?.element)];
 };
 
-const transposedConvolution: Rule = (node) => {
+const transposedConvolution: ShapeRule = (node) => {
   const [data, weights] = [node.tensor(0), node.tensor(1)];
   if (!data) return [];
   const kernel = node.ints("kernel_shape") ?? weights?.shape?.slice(2);
@@ -84,7 +84,7 @@ const transposedConvolution: Rule = (node) => {
 };
 
 /** Pooling; a second output holds the positions of the maxima. */
-export const pooling: Rule = (node) => {
+export const pooling: ShapeRule = (node) => {
   const data = node.tensor(0);
   const kernel = node.ints("kernel_shape");
   if (!data) return [];
@@ -97,14 +97,14 @@ export const pooling: Rule = (node) => {
 };
 
 /** Pooling over whole planes. */
-export const globalPooling: Rule = (node) => {
+export const globalPooling: ShapeRule = (node) => {
   const data = node.tensor(0);
   if (!data) return [];
   const shape = data.shape?.map((size, axis) => (axis < 2 ? size : 1));
   return [tensorType(data.element, shape)];
 };
 
-const unpooling: Rule = (node) => {
+const unpooling: ShapeRule = (node) => {
   const data = node.tensor(0);
   if (!data) return [];
   const target = node.tensor(2)?.values;
@@ -130,13 +130,13 @@ export function productShape(
   return [...batch, ...rows, ...columns];
 }
 
-const matMul: Rule = (node) => {
+const matMul: ShapeRule = (node) => {
   const [a, b] = [node.tensor(0), node.tensor(1)];
   const element = a?.element ?? b?.element;
   return element === undefined ? [] : [tensorType(element, productShape(a?.shape, b?.shape))];
 };
 
-const gemm: Rule = (node) => {
+const gemm: ShapeRule = (node) => {
   const [a, b] = [node.tensor(0), node.tensor(1)];
   const element = a?.element ?? b?.element;
   if (element === undefined) return [];
@@ -145,7 +145,7 @@ const gemm: Rule = (node) => {
   return [tensorType(element, [rows, columns])];
 };
 
-const einsum: Rule = (node) => {
+const einsum: ShapeRule = (node) => {
   const element = node.tensor(0)?.element;
   if (element === undefined) return [];
   const [left = "", right] = (node.text("equation") ?? "").replaceAll(" ", "").split("->");
@@ -173,7 +173,7 @@ const einsum: Rule = (node) => {
 };
 
 /** LSTM, GRU and RNN: all hidden states, the last one, and for LSTM the last cell. */
-const recurrent: Rule = (node) => {
+const recurrent: ShapeRule = (node) => {
   const data = node.tensor(0);
   if (!data) return [];
   const { element } = data;
@@ -188,9 +188,9 @@ const recurrent: Rule = (node) => {
   return [tensorType(element, all), last, last];
 };
 
-const nonMaximumSuppression: Rule = () => [tensorType(Element.INT64, [-1, 3])];
+const nonMaximumSuppression: ShapeRule = () => [tensorType(Element.INT64, [-1, 3])];
 
-const regions: Rule = (node) => {
+const regions: ShapeRule = (node) => {
   const data = node.tensor(0);
   if (!data) return [];
   const pooled = node.ints("pooled_shape");
@@ -199,7 +199,7 @@ const regions: Rule = (node) => {
   return [tensorType(data.element, [node.tensor(1)?.shape?.[0] ?? -1, data.shape?.[1] ?? -1, height, width])];
 };
 
-const gridSample: Rule = (node) => {
+const gridSample: ShapeRule = (node) => {
   const [data, grid] = [node.tensor(0), node.tensor(1)];
   if (!data) return [];
   if (!grid?.shape) return [ofRank(data.element, data.shape?.length)];
@@ -208,7 +208,7 @@ const gridSample: Rule = (node) => {
 };
 
 /** Attention of operator set 23: [batch, sequence, hidden] or [batch, heads, sequence, head size]. */
-const attention: Rule = (node) => {
+const attention: ShapeRule = (node) => {
   const [query, key, value] = [node.tensor(0), node.tensor(1), node.tensor(2)];
   if (!query) return [];
   const { element } = query;
@@ -224,18 +224,20 @@ const attention: Rule = (node) => {
   ];
 };
 
-const fourier: Rule = (node) => {
+const fourier: ShapeRule = (node) => {
   const data = node.tensor(0);
   if (!data) return [];
   return [ofRank(data.element, data.shape?.length)];
 };
 
-const window: Rule = (node) => {
+const window: ShapeRule = (node) => {
   const size = node.tensor(0)?.values?.[0] ?? -1;
   return [tensorType(node.int("output_datatype") ?? Element.FLOAT, [size])];
 };
 
-const random: Rule = (node) => [tensorType(node.int("dtype") ?? Element.FLOAT, node.ints("shape") ?? [])];
+const random: ShapeRule = (node) => [
+  tensorType(node.int("dtype") ?? Element.FLOAT, node.ints("shape") ?? []),
+];
 
 /** Operators of neural networks: convolutions, pooling, products, recurrence, and what stands alone. */
 export const networkRules: ShapeRules = {

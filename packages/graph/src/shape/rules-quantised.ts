@@ -1,25 +1,25 @@
 import { TensorProto_DataType as Element } from "../onnx/onnx_pb.ts";
-import type { Rule, ShapeRules } from "./op-node.ts";
+import type { ShapeRule, ShapeRules } from "./op-node.ts";
 import { broadcast } from "./rules-elementwise.ts";
 import { convolved, globalPooling, pooling, productShape } from "./rules-network.ts";
 import { ofRank, tensorType } from "./type.ts";
 
 /** Quantised result: the type of the zero point (an input), else the one named, else UINT8. */
 function quantised(
-  shape: (node: Parameters<Rule>[0]) => readonly number[] | undefined,
+  shape: (node: Parameters<ShapeRule>[0]) => readonly number[] | undefined,
   zeroPoint: number,
-): Rule {
+): ShapeRule {
   return (node) => [
     tensorType(node.tensor(zeroPoint)?.element ?? (node.int("output_dtype") || Element.UINT8), shape(node)),
   ];
 }
 
 const shapeOf =
-  (input: number): ((node: Parameters<Rule>[0]) => readonly number[] | undefined) =>
+  (input: number): ((node: Parameters<ShapeRule>[0]) => readonly number[] | undefined) =>
   (node) =>
     node.tensor(input)?.shape;
 
-const dequantised: Rule = (node) => [
+const dequantised: ShapeRule = (node) => [
   tensorType(node.int("output_dtype") || (node.tensor(1)?.element ?? Element.FLOAT), node.tensor(0)?.shape),
 ];
 
@@ -42,14 +42,14 @@ export const quantisedRules: ShapeRules = {
   ],
 };
 
-const binary: Rule = (node) => {
+const binary: ShapeRule = (node) => {
   const element = node.tensor(7)?.element ?? node.tensor(0)?.element;
   return element === undefined
     ? []
     : [tensorType(element, broadcast([node.tensor(0)?.shape, node.tensor(3)?.shape]))];
 };
 
-const unary: Rule = (node) => {
+const unary: ShapeRule = (node) => {
   const data = node.tensor(0);
   return data ? [tensorType(data.element, data.shape)] : [];
 };

@@ -1,10 +1,10 @@
 import { TensorProto_DataType as Element } from "../onnx/onnx_pb.ts";
 import { parameterInts, wrapAxis } from "./axes.ts";
-import type { OpNode, Rule, ShapeRules } from "./op-node.ts";
+import type { OpNode, ShapeRule, ShapeRules } from "./op-node.ts";
 import { sameAsFirst } from "./rules-elementwise.ts";
 import { ofRank, repeated, tensorType, type TensorType, type ValueType } from "./type.ts";
 
-const reduceAxes: Rule = (node) => {
+const reduceAxes: ShapeRule = (node) => {
   const data = node.tensor(0);
   if (!data) return [];
   const keep = (node.int("keepdims") ?? 1) === 1;
@@ -40,7 +40,7 @@ function reducedValues(node: OpNode, data: TensorType, whole: boolean): readonly
   }
 }
 
-const argument: Rule = (node) => {
+const argument: ShapeRule = (node) => {
   const shape = node.tensor(0)?.shape;
   if (!shape) return [tensorType(Element.INT64, undefined)];
   const axis = wrapAxis(node.int("axis") ?? 0, shape.length);
@@ -53,7 +53,7 @@ const argument: Rule = (node) => {
   ];
 };
 
-const topK: Rule = (node) => {
+const topK: ShapeRule = (node) => {
   const data = node.tensor(0);
   if (!data) return [];
   const count = node.int("k") ?? node.tensor(1)?.values?.[0] ?? -1;
@@ -62,7 +62,7 @@ const topK: Rule = (node) => {
   return [tensorType(data.element, shape), tensorType(Element.INT64, shape)];
 };
 
-const batchNormalisation: Rule = (node) => {
+const batchNormalisation: ShapeRule = (node) => {
   const data = node.tensor(0);
   if (!data) return [];
   const statistics = tensorType(node.tensor(3)?.element ?? data.element, node.tensor(3)?.shape);
@@ -70,7 +70,7 @@ const batchNormalisation: Rule = (node) => {
 };
 
 /** Layer normalisation: the further outputs are mean and inverse deviation, of the type that it calculates in. */
-export const layerNormalisation: Rule = (node) => {
+export const layerNormalisation: ShapeRule = (node) => {
   const data = node.tensor(0);
   if (!data) return [];
   const axis = wrapAxis(node.int("axis") ?? -1, data.shape?.length ?? 0);
@@ -79,7 +79,7 @@ export const layerNormalisation: Rule = (node) => {
   return [tensorType(data.element, data.shape), tensorType(element, side), tensorType(element, side)];
 };
 
-const dropout: Rule = (node) => {
+const dropout: ShapeRule = (node) => {
   const data = node.tensor(0);
   if (!data) return [];
   const mask = node.opset < 10 ? data.element : Element.BOOL;

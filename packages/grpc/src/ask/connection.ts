@@ -14,7 +14,7 @@ export interface Http2Parts {
 }
 
 /** The one connection to a server, opened by the first call and again after it has ended. */
-export interface Http2Connection {
+export interface Http2ClientConnection {
   /** Rejects with `unreachable`, or with why `abort` was aborted. */
   open(abort: AbortSignal): Promise<ClientHttp2Session>;
   /**
@@ -67,7 +67,7 @@ async function connected(
 }
 
 /** Makes a connection, which is not opened yet. */
-export function connectionTo(parts: Http2Parts): Http2Connection {
+export function connectionTo(parts: Http2Parts): Http2ClientConnection {
   const { url, tls, clock, connectTimeoutMs } = parts;
   let closed = false;
   const sessions = new Set<ClientHttp2Session>();

@@ -10,7 +10,7 @@ import {
   type Tensors,
   type WireRequest,
 } from "@longshore/core";
-import { type InferReplyMessage, whereLogged } from "@longshore/core/internal";
+import { type InferReplyMessage, internalErrorText } from "@longshore/core/internal";
 import { systemClock } from "@longshore/nodejs";
 import { createTelemetry } from "@longshore/server";
 import { doubleDescription, type DoubleModel } from "@longshore/testkit";
@@ -501,7 +501,7 @@ describe.each([
           const { messages, details } = await all;
           const ids = events.splice(0).flatMap((event) => (event.kind === "failure" ? [event.callId] : []));
           expect(ids).toHaveLength(1);
-          expect(headers ? details : messages[0]?.errorMessage).toBe(whereLogged(ids[0] ?? ""));
+          expect(headers ? details : messages[0]?.errorMessage).toBe(internalErrorText(ids[0] ?? ""));
         }
       }
     });

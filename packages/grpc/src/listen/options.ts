@@ -1,5 +1,5 @@
 import type { Clock, Observer, Peer, Random, Surface, WireLimits } from "@longshore/core";
-import type { Reads } from "@longshore/core/internal";
+import type { ReadBuffers } from "@longshore/core/internal";
 import { defaultWireLimits, silentObserver } from "@longshore/core";
 import { defaultConnectionLimits } from "@longshore/core/internal";
 import type { GrpcService } from "../service/index.ts";
@@ -22,10 +22,10 @@ export interface GrpcListenOptions {
   /** The peer at the other end of a connection. Default: its address, and whether it is this machine. */
   readonly peerOf?: (socket: Socket) => Peer;
   /**
-   * A connection that was accepted, read where `Reads` says and without `data` (ADR 20); undefined where that cannot be done. Default:
+   * A connection that was accepted, read where `ReadBuffers` says and without `data` (ADR 20); undefined where that cannot be done. Default:
    * connections without TLS are read as Node.js does it.
    */
-  readonly directSocket?: (accepted: Socket, reads: Reads) => Socket | undefined;
+  readonly directSocket?: (accepted: Socket, reads: ReadBuffers) => Socket | undefined;
   /** Which code frames HTTP/2: ours, or Node.js's `node:http2`. Default `own`. */
   readonly http?: "own" | "node";
   /** Default: everything. */

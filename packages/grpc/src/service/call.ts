@@ -12,7 +12,7 @@ import {
   type WireRequest,
   type WireResponse,
 } from "@longshore/core";
-import { failureEvent, whereLogged, withoutAddresses, type Writable } from "@longshore/core/internal";
+import { failureEvent, internalErrorText, withoutAddresses, type Writable } from "@longshore/core/internal";
 import type { Parts } from "../message/index.ts";
 import type { Method } from "./methods.ts";
 import { errorOf } from "./status.ts";
@@ -123,7 +123,7 @@ export function failureOf(
 ): LongshoreError {
   const error = LongshoreError.from(thrown, "execute", attempted);
   const { stage, reason, message } = error;
-  const logged = whereLogged(id);
+  const logged = internalErrorText(id);
   const open = withoutAddresses(message);
   if (reason !== "internal" && open !== message) {
     const { retryAfterMs } = error;

@@ -51,7 +51,7 @@ interface Asked {
 }
 
 /** A method of the service. */
-export type Method = (parts: ServiceParts, served: ServerCall) => Promise<GrpcStatus>;
+export type ControlMethod = (parts: ServiceParts, served: ServerCall) => Promise<GrpcStatus>;
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
@@ -140,7 +140,7 @@ function control<Q extends DescMessage>(
   toAsk: (message: MessageShape<Q>) => Asked,
   toReply: (json: JsonValue) => JsonValue = (json) => json,
   listed: (entries: JsonValue[]) => JsonValue = toReply,
-): Method {
+): ControlMethod {
   return async (parts, served) => {
     const frame = await onlyFrame(served);
     if (frame.byteLength > maxControlBytes) {
@@ -166,7 +166,7 @@ function question<Q extends DescMessage>(
   field: string,
   toPath: (message: MessageShape<Q>) => string,
   no: readonly Reason[],
-): Method {
+): ControlMethod {
   return async (parts, served) => {
     const path = toPath(decode(request, await (await onlyFrame(served)).read()));
     const response = await ask(parts, served, { method: "GET", path, body: emptyBody });
@@ -206,7 +206,7 @@ function regionPath(memory: "system" | "cuda", name: string): string {
  * `RepositoryModelLoad` may carry a whole model. Its name comes first, so that rights are checked before the rest is
  * taken in.
  */
-const load: Method = async (parts, served) => {
+const load: ControlMethod = async (parts, served) => {
   const frame = await onlyFrame(served);
   const schema = proto.RepositoryModelLoadRequestSchema;
   const name = peek(frame.head, [2], parts.limits.maxNameLength).texts.get(2);
@@ -235,7 +235,7 @@ const load: Method = async (parts, served) => {
 };
 
 /** The methods by name. */
-export const controlMethods: Readonly<Record<string, Method>> = {
+export const controlMethods: Readonly<Record<string, ControlMethod>> = {
   ServerLive: question(
     proto.ServerLiveRequestSchema,
     proto.ServerLiveResponseSchema,

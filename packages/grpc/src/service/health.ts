@@ -8,7 +8,7 @@ import {
   HealthCheckResponseSchema,
 } from "../proto/health_pb.ts";
 import { ask, type ServerCall, type ServiceParts } from "./call.ts";
-import { decode, type Method } from "./control.ts";
+import { decode, type ControlMethod } from "./control.ts";
 import { errorOf, ok, statusOf } from "./status.ts";
 
 const readyPath = "/v2/health/ready";
@@ -44,7 +44,7 @@ async function currentStatus(parts: ServiceParts, served: ServerCall, path: stri
   return Status.NOT_SERVING;
 }
 
-const check: Method = async (parts, served) => {
+const check: ControlMethod = async (parts, served) => {
   const service = await askedService(served);
   const path = pathOf(parts, service);
   if (path === undefined) {
@@ -56,7 +56,7 @@ const check: Method = async (parts, served) => {
 };
 
 /** Tells the status at once, and each time that it changes, until the client goes or the server drains. */
-const watch: Method = async (parts, served) => {
+const watch: ControlMethod = async (parts, served) => {
   const service = await askedService(served);
   const { draining, call } = served;
   const path = pathOf(parts, service);
@@ -97,4 +97,4 @@ function endOfEither(a: AbortSignal, b: AbortSignal): { readonly abort: AbortSig
 }
 
 /** The methods by name. */
-export const healthMethods: Readonly<Record<string, Method>> = { Check: check, Watch: watch };
+export const healthMethods: Readonly<Record<string, ControlMethod>> = { Check: check, Watch: watch };

@@ -1,13 +1,13 @@
 import { LongshoreError } from "@longshore/core";
 import { demandSomebody, failureOf, type ServerCall, type ServiceParts } from "./call.ts";
-import { controlMethods, type Method } from "./control.ts";
+import { controlMethods, type ControlMethod } from "./control.ts";
 import { healthMethods } from "./health.ts";
 import { modelInfer } from "./infer.ts";
 import { serveMethod } from "./methods.ts";
 import { type GrpcStatus, statusOf } from "./status.ts";
 import { modelStreamInfer } from "./stream-infer.ts";
 
-const services: Readonly<Record<string, Readonly<Record<string, Method>>>> = {
+const services: Readonly<Record<string, Readonly<Record<string, ControlMethod>>>> = {
   "inference.GRPCInferenceService": {
     ...controlMethods,
     ModelInfer: modelInfer,
@@ -16,14 +16,14 @@ const services: Readonly<Record<string, Readonly<Record<string, Method>>>> = {
   "grpc.health.v1.Health": healthMethods,
 };
 
-function methodOf(path: string): Method | undefined {
+function methodOf(path: string): ControlMethod | undefined {
   const [root, service = "", name = "", ...more] = path.split("/");
   const methods = root === "" && Object.hasOwn(services, service) ? services[service] : undefined;
   return methods && more.length === 0 && Object.hasOwn(methods, name) ? methods[name] : undefined;
 }
 
 /** A sender without identity is not told which methods exist. */
-const noMethod: Method = async (parts, served) => {
+const noMethod: ControlMethod = async (parts, served) => {
   await demandSomebody(parts, served);
   throw new LongshoreError("unsupported", "admission", "there is no such method here");
 };

@@ -16,7 +16,7 @@ import {
   type Tensors,
   type ZoneId,
 } from "@longshore/core";
-import { sleep, through } from "@longshore/core/internal";
+import { sleep, passThrough } from "@longshore/core/internal";
 import { fifoSlots } from "../slots/index.ts";
 import { batchGain, batchSlot, type FarmBatching } from "./batch-slot.ts";
 import { offersOf, type SimulatedModel, wholeSegment } from "../world/simulated-offers.ts";
@@ -107,7 +107,7 @@ export function watchedServer(
   });
   const reachedBy = (endpoint: Endpoint): FarmEndpoint => ({
     endpoint: {
-      ...through(endpoint),
+      ...passThrough(endpoint),
       async infer(request, ...rest) {
         runs++;
         inFlight++;

@@ -3,7 +3,7 @@ import { housekeepingCall, meanOf } from "@longshore/core/internal";
 import {
   bucketOf,
   type OffloadWorld,
-  segmentMs,
+  profiledSegmentMs,
   type SimulatedModel,
   simulatedEndpoint,
   wholeSegment,
@@ -27,7 +27,7 @@ export function crowd(world: OffloadWorld, model: SimulatedModel, options: Crowd
     speed,
   });
   const segment = wholeSegment(model.description);
-  const times = segmentMs(bucketOf(model.profile, segment.variant, { bytes: 0 }), segment);
+  const times = profiledSegmentMs(bucketOf(model.profile, segment.variant, { bytes: 0 }), segment);
   const serviceMs = meanOf(estimateOf(times, { observedAtMs: 0, origin: "told" })) / speed;
   const gapMs = serviceMs / instances / busyRatio;
   const next = (): void => {

@@ -5,7 +5,7 @@
  */
 import { endCut, LongshoreError, startCut } from "@longshore/core";
 import { exchangeMillijoules, radios, radioState } from "@longshore/core/internal";
-import { envelopeBytes, type FixedPlan, type OffloadWorld, type PlanCandidate } from "../world/index.ts";
+import { defaultEnvelope, type FixedPlan, type OffloadWorld, type PlanCandidate } from "../world/index.ts";
 import { mean, termsOf } from "./figures.ts";
 import type { Simulation } from "./simulation.ts";
 
@@ -51,7 +51,7 @@ export function oracle(
       return { doneMs: Infinity, millijoules: Infinity, costMicros: Infinity, wrongRatio };
     const encodeMs = parts.encodeMs / device.speed;
     const sentMs = nowMs + headMs + encodeMs;
-    const { envelope = envelopeBytes, handlingMs = 0 } = endpoint;
+    const { envelope = defaultEnvelope, handlingMs = 0 } = endpoint;
     const upBytes = parts.upBytes + envelope.up;
     const downBytes = parts.downBytes + envelope.down;
     const handledMs = typeof handlingMs === "number" ? handlingMs : mean(handlingMs);

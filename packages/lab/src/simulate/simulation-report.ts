@@ -8,7 +8,7 @@ import {
   type ReportTable,
   timelinePlot,
 } from "../report/index.ts";
-import { packetBytes, resampled, type Trace } from "../trace/index.ts";
+import { packetBytes, inEvenSteps, type Trace } from "../trace/index.ts";
 import type { Limits } from "@longshore/core";
 import { objectiveOf, timeOf } from "./figures.ts";
 import type { SimulatedWay } from "./simulation.ts";
@@ -139,7 +139,7 @@ function rates({ links, ways }: SimulatedRun): Plot {
 
 function ratePoints(trace: Trace, untilMs: number): readonly [number, number][] {
   const stepMs = Math.max(rateStepMs, untilMs / mostPoints);
-  const steps = resampled(trace, Math.min(stepMs, trace.lengthMs));
+  const steps = inEvenSteps(trace, Math.min(stepMs, trace.lengthMs));
   const points: [number, number][] = [];
   for (let atMs = 0; atMs < untilMs; atMs += stepMs) {
     const packets = steps.positionAt(atMs + stepMs) - steps.positionAt(atMs);

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { meanBitsPerSecond, rateOf, traceOf } from "./index.ts";
+import { meanBitsPerSecond, parseRate, traceOf } from "./index.ts";
 
 describe("rates", () => {
   it.each([
@@ -11,13 +11,13 @@ describe("rates", () => {
     ["9600bps", 9600],
     [".5mbits", 0.5e6],
   ])("reads %s", (text, rate) => {
-    expect(rateOf(text)).toBe(rate);
+    expect(parseRate(text)).toBe(rate);
   });
 
   it.each(["0mbit", "-1mbit", "mbit", "5", "5MB/s", "5 parsec", "1e3mbit", ""])(
     "does not read '%s'",
     (text) => {
-      expect(rateOf(text)).toBeUndefined();
+      expect(parseRate(text)).toBeUndefined();
     },
   );
 });

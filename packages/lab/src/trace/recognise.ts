@@ -15,7 +15,7 @@ import type { Trace } from "./trace.ts";
 const units: Readonly<Record<string, number>> = { "": 1, k: 1e3, m: 1e6, g: 1e9 };
 
 /** Bits per second of `5mbit`, `600kbit`, `1.5Mbit/s` or `20Mbps`; undefined for any other text. */
-export function rateOf(text: string): number | undefined {
+export function parseRate(text: string): number | undefined {
   const match = /^(\d+(?:\.\d+)?|\.\d+)\s*([kmg]?)(?:bit(?:\/s|s)?|bps)$/i.exec(text.trim());
   if (!match) return undefined;
   const rate = Number(match[1]) * (units[(match[2] ?? "").toLowerCase()] ?? 1);

@@ -8,7 +8,7 @@ import {
   packetTrace,
   poissonArrivals,
   rateTrace,
-  resampled,
+  inEvenSteps,
   scaled,
   steadyArrivals,
   stretched,
@@ -86,7 +86,7 @@ describe("a trace", () => {
   it("keeps its mean when resampled", () => {
     fc.assert(
       fc.property(packetTraces, fc.integer({ min: 1, max: 400 }), (trace, stepMs) => {
-        const again = resampled(trace, stepMs);
+        const again = inEvenSteps(trace, stepMs);
         expect(again.packets).toBeCloseTo(trace.packets, 6);
         expect(again.lengthMs).toBe(trace.lengthMs);
       }),

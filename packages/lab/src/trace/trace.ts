@@ -127,7 +127,7 @@ export function scaled(trace: Trace, factor: number): Trace {
 }
 
 /** The trace as rates over equal steps, for plots and for platforms that cannot follow every packet. */
-export function resampled(trace: Trace, stepMs: number): Trace {
+export function inEvenSteps(trace: Trace, stepMs: number): Trace {
   const steps = Math.max(1, Math.round(trace.lengthMs / stepMs));
   const entries = Array.from({ length: steps }, (_, index): RateEntry => {
     const fromMs = index * stepMs;

@@ -3,7 +3,7 @@ export * from "./offload-world.ts";
 export * from "./plan-candidates.ts";
 export * from "./scenario.ts";
 export * from "./simulated-endpoint.ts";
-export { bucketOf, cutOf, drawnRunMs, segmentMs } from "./profile-times.ts";
+export { bucketOf, cutOf, drawnRunMs, profiledSegmentMs } from "./profile-times.ts";
 export { offersOf, type OfferTerms, type SimulatedModel, wholeSegment } from "./simulated-offers.ts";
 export type { StepTime } from "./step-times.ts";
 export * from "./virtual-clock.ts";

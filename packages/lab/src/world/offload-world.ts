@@ -23,7 +23,7 @@ import { emulatedLink, type EmulatedLink, type TcpOptions } from "../link/index.
 import type { Trace } from "../trace/index.ts";
 import { fifoSlots, type Slots, stepSlots } from "../slots/index.ts";
 import { type FixedPlan, followPlan } from "./fixed-plan.ts";
-import { envelopeBytes, simulatedEndpoint, type SimulatedEndpoint } from "./simulated-endpoint.ts";
+import { defaultEnvelope, simulatedEndpoint, type SimulatedEndpoint } from "./simulated-endpoint.ts";
 import { type SimulatedModel, wholeSegment } from "./simulated-offers.ts";
 import { type VirtualClock, virtualClock } from "./virtual-clock.ts";
 import type { Envelope } from "./wire.ts";
@@ -56,7 +56,7 @@ export interface WorldEndpoint {
    * 0.
    */
   readonly handlingMs?: number | readonly number[];
-  /** Bytes that travel around tensors; default `envelopeBytes`. */
+  /** Bytes that travel around tensors; default `defaultEnvelope`. */
   readonly envelope?: Envelope;
   readonly up: Trace;
   readonly down: Trace;
@@ -150,7 +150,7 @@ export function offloadWorld(parts: OffloadWorldParts): OffloadWorld {
       slots,
       callerSpeed: speed,
       handlingMs: endpointState.handlingMs ?? 0,
-      envelope: endpointState.envelope ?? envelopeBytes,
+      envelope: endpointState.envelope ?? defaultEnvelope,
       speed: endpointState.speed ?? 1,
       ...spread,
     });

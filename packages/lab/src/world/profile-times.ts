@@ -37,7 +37,10 @@ export function cutOf(bucket: BucketProfile, id: string): CutProfile {
  * Time of a segment on the profile's machine, as 16 values: head and tail as measured, the middle as the difference of two
  * heads (pairs are not measured).
  */
-export function segmentMs(bucket: BucketProfile, segment: Pick<Segment, "from" | "to">): Float64Array {
+export function profiledSegmentMs(
+  bucket: BucketProfile,
+  segment: Pick<Segment, "from" | "to">,
+): Float64Array {
   const about = { observedAtMs: -Infinity, origin: "told" as const };
   const from = cutOf(bucket, segment.from);
   const to = cutOf(bucket, segment.to);
@@ -55,7 +58,7 @@ export function drawnRunMs(
   random: Random,
   logSpread = 0.05,
 ): number {
-  const times = segmentMs(bucket, segment);
+  const times = profiledSegmentMs(bucket, segment);
   const value = times[Math.min(times.length - 1, Math.floor(random.next() * times.length))] ?? 0;
   return value * Math.exp(logSpread * (random.next() + random.next() + random.next() - 1.5) * 2);
 }

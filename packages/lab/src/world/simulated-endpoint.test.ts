@@ -5,7 +5,7 @@ import { endpointInfo, toyModel } from "../fixtures/toy-model.ts";
 import { emulatedLink } from "../link/index.ts";
 import { constantTrace } from "../trace/index.ts";
 import {
-  envelopeBytes,
+  defaultEnvelope,
   simulatedEndpoint,
   type SimulatedEndpointParts,
   virtualClock,
@@ -116,8 +116,8 @@ describe("simulatedEndpoint", () => {
     // 69 packets up, one down, two delays, and the run.
     expect(clock.nowMs()).toBeCloseTo(690 + 20 + 100 + 10 + 20, 0);
     expect(response.account).toMatchObject({
-      sentBytes: 100_000 + envelopeBytes.up,
-      receivedBytes: 10 + envelopeBytes.down,
+      sentBytes: 100_000 + defaultEnvelope.up,
+      receivedBytes: 10 + defaultEnvelope.down,
     });
     expect(response.account.costMicros).toBeGreaterThan(100);
     expect(response.account.energy).toEqual({ millijoules: 200, label: "estimated" });
@@ -153,7 +153,7 @@ describe("simulatedEndpoint", () => {
     const edge = endpoint(clock, { link: linkTo(clock) });
     const coded = { ...request("c1", "end", 20_000), codecs: { x: "half" } };
     const { account } = await clock.runUntil(edge.infer(coded, call));
-    expect(account.sentBytes).toBe(10_000 + envelopeBytes.up);
+    expect(account.sentBytes).toBe(10_000 + defaultEnvelope.up);
   });
 
   it("offers whole, head and tail in each variant its tier may hold, and lies on command", async () => {

@@ -81,7 +81,7 @@ export interface SimulatedEndpointParts {
    * values, as they were measured, each exchange draws one. Default 0.
    */
   readonly handlingMs?: number | readonly number[];
-  /** Bytes of a request and of a reply besides their tensors; default `envelopeBytes`. */
+  /** Bytes of a request and of a reply besides their tensors; default `defaultEnvelope`. */
   readonly envelope?: Envelope;
   /** Told of transfers and round trips, as `oipEndpoint` tells it. */
   readonly learner?: LinkLearner;
@@ -100,12 +100,12 @@ export interface SimulatedEndpoint extends Endpoint {
  * Bytes of a request and of a reply besides their tensors: heads and JSON. On the wire the samples have 400 to 1,000 one way
  * and 1,200 to 3,000 the other, where each step that ran has its line.
  */
-export const envelopeBytes: Envelope = { up: 400, down: 1300 };
+export const defaultEnvelope: Envelope = { up: 400, down: 1300 };
 
 /** Makes an endpoint. Same parts, seed and calls: same answers at the same instants. */
 export function simulatedEndpoint(parts: SimulatedEndpointParts): SimulatedEndpoint {
   const { info, clock, random, speed = 1, instances = 1, logSpread, link, learner } = parts;
-  const { callerSpeed = Infinity, handlingMs = 0, envelope = envelopeBytes } = parts;
+  const { callerSpeed = Infinity, handlingMs = 0, envelope = defaultEnvelope } = parts;
   let down = parts.faults?.down ?? false;
   /** Breaks what is under way when the endpoint goes down. */
   const underWay = new Set<(error: LongshoreError) => void>();

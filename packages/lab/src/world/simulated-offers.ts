@@ -13,7 +13,7 @@ import {
   type Tensors,
 } from "@longshore/core";
 import { meanOf, scale, shift, runMicros } from "@longshore/core/internal";
-import { bucketOf, segmentMs } from "./profile-times.ts";
+import { bucketOf, profiledSegmentMs } from "./profile-times.ts";
 import type { StepTime } from "./step-times.ts";
 
 /** A model that a simulated endpoint serves. */
@@ -72,7 +72,7 @@ export function offersOf(
       ];
       for (const { from, to } of ends) {
         const run = scale(
-          estimateOf(segmentMs(bucket, { from, to }), { observedAtMs: nowMs, origin: "told" }),
+          estimateOf(profiledSegmentMs(bucket, { from, to }), { observedAtMs: nowMs, origin: "told" }),
           slowness,
         );
         const runMs = meanOf(run);

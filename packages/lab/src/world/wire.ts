@@ -13,7 +13,7 @@ export interface Envelope {
 export const questionBytes = 400;
 
 /** A request that has arrived. Disposed without an answer, it was given up. */
-export interface Sent extends Disposable {
+export interface ArrivedRequest extends Disposable {
   /** The reply begins; this part of the time since the request arrived was the endpoint's. */
   answered(endpointMs: number): void;
 }
@@ -21,9 +21,9 @@ export interface Sent extends Disposable {
 /** Both ways of one endpoint's link. */
 export interface Wire {
   /** Resolves when the last byte has arrived there. */
-  send(bytes: number, call: Call, progress?: Progress): Promise<Sent>;
+  send(bytes: number, call: Call, progress?: Progress): Promise<ArrivedRequest>;
   /** The same for bytes that only measure the link, their head among them. */
-  probe(bytes: number, call: Call): Promise<Sent>;
+  probe(bytes: number, call: Call): Promise<ArrivedRequest>;
   /** Resolves when the last byte is here. */
   reply(bytes: number, call: Call, begun?: () => void): Promise<void>;
 }
@@ -48,7 +48,12 @@ export function wireOf(parts: {
   const { clock, link, learner, envelope } = parts;
   if (!link) return atOnce;
 
-  const sent = async (bytes: number, probes: boolean, call: Call, progress?: Progress): Promise<Sent> => {
+  const sent = async (
+    bytes: number,
+    probes: boolean,
+    call: Call,
+    progress?: Progress,
+  ): Promise<ArrivedRequest> => {
     const stepBytes = probes ? probeStep(bytes) : acknowledgeStep(bytes);
     const acknowledges = probes || bytes > stepBytes;
     let note =

@@ -31,11 +31,11 @@ export interface Compared {
   readonly candidate: PlanCandidate | undefined;
   readonly score: Score;
   /** Share of the device's mean time that this way saves: of all seeds together, and the least and most of one. */
-  readonly saved: Range;
+  readonly saved: Spread;
 }
 
 /** A figure with its spread over the seeds. */
-export interface Range {
+export interface Spread {
   readonly middle: number;
   readonly least: number;
   readonly most: number;
@@ -187,7 +187,7 @@ export async function compare(
   return { variant, inputBytes, ways, breakEven, rates };
 }
 
-function savedBy({ score, means }: Replayed, device: Replayed): Range {
+function savedBy({ score, means }: Replayed, device: Replayed): Spread {
   const pairs = means.map((ms, index) => 1 - ms / (device.means[index] ?? NaN));
   return {
     middle: 1 - score.meanMs / device.score.meanMs,

@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { basename } from "node:path";
 import { LongshoreError } from "@longshore/core";
-import { constantTrace, type CsvColumns, rateOf, type Trace, traceOf } from "@longshore/lab";
+import { constantTrace, type CsvColumns, parseRate, type Trace, traceOf } from "@longshore/lab";
 
 /** The trace in a file, whose format is recognised, or a CSV in whose columns it is. Throws `invalid-input`. */
 export async function traceFile(path: string, columns?: CsvColumns): Promise<Trace> {
@@ -14,7 +14,7 @@ export async function traceFile(path: string, columns?: CsvColumns): Promise<Tra
  * what may stand there.
  */
 export async function linkOf(option: string, value: string): Promise<Trace> {
-  const rate = rateOf(value);
+  const rate = parseRate(value);
   if (rate !== undefined) return constantTrace(rate);
   const text = await readOr(
     value,

@@ -1,6 +1,6 @@
 import { planName } from "@longshore/lab";
 import { byteCount, milliseconds, table } from "../options/io.ts";
-import { awayRatioOf, type Compared, type Comparison, payingRatio, pays, type Range } from "./compare.ts";
+import { awayRatioOf, type Compared, type Comparison, payingRatio, pays, type Spread } from "./compare.ts";
 
 /** The recommendation, with its figures. */
 export interface Advice {
@@ -37,7 +37,7 @@ function way(comparison: Comparison, name: Compared["name"]): Compared | undefin
 }
 
 /** `2 to 5 %`. */
-const interval = ({ least, most }: Range): string => `${Math.round(least * 100)} to ${percent(most)}`;
+const interval = ({ least, most }: Spread): string => `${Math.round(least * 100)} to ${percent(most)}`;
 
 /** From which rate on the server pays, by the sweep. */
 function whenText({ breakEven: { below, above }, rates }: Comparison): string {
@@ -88,7 +88,7 @@ function oursText(
   offload: "yes" | "sometimes",
   { score }: Compared,
   device: Compared,
-  own: Range,
+  own: Spread,
   savedEnergyRatio: number,
 ): string {
   const main = score.plans[0];

@@ -19,7 +19,7 @@ import {
   type ListeningCallback,
 } from "../options/online-options.ts";
 import { carbonOf } from "../configuration/carbon-settings.ts";
-import { acceptsOf, policyOf, zonesOf } from "../configuration/policy-settings.ts";
+import { acceptsOf, policyPart, zonesOf } from "../configuration/policy-settings.ts";
 import { quotaOptionsOf } from "../configuration/quota-settings.ts";
 import { servingSettings } from "./serving-settings.ts";
 
@@ -84,7 +84,7 @@ export async function gateway(command: Command, io: CommandIo): Promise<ExitCode
       ...(await onlineServeOptions(options, io, live)),
       ...(await quotaOptionsOf(live, options)),
       ...acceptsOf(live, options.zone),
-      ...policyOf(live),
+      ...policyPart(live),
       ...carbonOf(live),
       ...zonesOf(live.now()),
       allowManagement: options.allowManagement || options.managePort !== undefined,

@@ -2,7 +2,7 @@ import {
   bytesElements,
   type DirectoryAge,
   type Json,
-  type Lost,
+  type LostCandidate,
   numbersOf,
   type Plan,
   type Result,
@@ -86,7 +86,7 @@ function microgramsText(micrograms: number): string {
   return `${Number(micrograms.toPrecision(3))} µg of CO2`;
 }
 
-/** What a plan says, for people. */
+/** A plan as text for people. */
 export function planText(plan: Plan, explain: boolean): string {
   const { predicted } = plan;
   const lines = [
@@ -101,7 +101,7 @@ export function planText(plan: Plan, explain: boolean): string {
 }
 
 /** The candidates that lost and why, as a table. */
-export function lostTable(lost: readonly Lost[]): string {
+export function lostTable(lost: readonly LostCandidate[]): string {
   return table(
     ["endpoint", "variant", "cut", "codecs", "like it", "why"],
     lost.map((line) => [

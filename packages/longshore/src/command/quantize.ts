@@ -5,7 +5,7 @@ import { housekeepingCall } from "@longshore/core/internal";
 import type { ModelStore } from "@longshore/engine";
 import { systemClock, systemRandom } from "@longshore/nodejs";
 import { warnWhenBusy } from "../profile/busy-machine.ts";
-import { isCarried, type Pace, pacedProfile, paceOf } from "../quantize/pace.ts";
+import { isCarried, type Pace, pacedProfile, measuredPace } from "../quantize/pace.ts";
 import { measureModel, sampleTensors } from "../profile/measure.ts";
 import { mergeProfile, wholeMs } from "../profile/merge-profile.ts";
 import { openEngine } from "../compose/open-engine.ts";
@@ -131,7 +131,7 @@ async function measure(
     const parts = { engine, clock: systemClock(), model, runtime: "onnxruntime", samples, maxCuts: cuts };
     const later = await measureModel({ ...parts, variants: [standard, name] }, call);
     const variants = { standard, made: name };
-    const pace = await paceOf({ ...parts, random: systemRandom() }, model, variants, samples, call);
+    const pace = await measuredPace({ ...parts, random: systemRandom() }, model, variants, samples, call);
     return { profile: pacedProfile(mergeProfile(known, later, standard), variants, pace), pace };
   } finally {
     await close();

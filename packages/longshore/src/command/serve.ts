@@ -23,7 +23,7 @@ import { type PullCommandOptions, pullOptionsOf } from "../package/command.ts";
 import { type RepositoryOptions, repositoryServeOptions } from "../options/repository-options.ts";
 import { type TritonOptions, tritonServeOptions } from "../options/triton-options.ts";
 import { carbonOf } from "../configuration/carbon-settings.ts";
-import { acceptsOf, policyOf, zonesOf } from "../configuration/policy-settings.ts";
+import { acceptsOf, policyPart, zonesOf } from "../configuration/policy-settings.ts";
 import { quotaOptionsOf } from "../configuration/quota-settings.ts";
 import { servingSettings } from "./serving-settings.ts";
 
@@ -107,7 +107,7 @@ export async function serve(command: Command, io: CommandIo): Promise<ExitCode> 
                 checks,
                 ...confirmOf(options),
                 ...retryOf(options),
-                ...policyOf(live),
+                ...policyPart(live),
                 ...carbon,
                 ...(beliefs ? { beliefs: beliefs.memory } : {}),
               },

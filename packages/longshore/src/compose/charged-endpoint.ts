@@ -6,7 +6,7 @@ import {
   type InferenceResponse,
   type Observer,
 } from "@longshore/core";
-import { type CarbonIntensity, microgramsOf, through } from "@longshore/core/internal";
+import { type CarbonIntensity, microgramsOf, passThrough } from "@longshore/core/internal";
 
 /**
  * Records what each answer of an endpoint cost, and its CO2 where `carbon` is stated, for servers that run everything themselves. An offloading endpoint records its own
@@ -37,7 +37,7 @@ export function chargedEndpoint(
     !inner.info.rates.microsPerJoule
   )
     return inner;
-  const passed = through(inner);
+  const passed = passThrough(inner);
   const { inferStream } = passed.capabilities ?? {};
   return {
     ...passed,

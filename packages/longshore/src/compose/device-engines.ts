@@ -1,5 +1,5 @@
 import { type Endpoint, LongshoreError } from "@longshore/core";
-import { through } from "@longshore/core/internal";
+import { passThrough } from "@longshore/core/internal";
 import { onProcessor } from "@longshore/engine";
 import { slowProvider } from "@longshore/nodejs";
 import { type EngineOptions, type OpenedEngine, openEngine } from "./open-engine.ts";
@@ -32,7 +32,7 @@ export function openDeviceEngines(options: EngineOptions): DeviceEngines {
   });
   const { capabilities } = other.engine;
   const endpoint: Endpoint = {
-    ...through(other.engine),
+    ...passThrough(other.engine),
     // Nothing of them is changed, so that all of them hold.
     ...(capabilities ? { capabilities } : {}),
     close: () => other.close(),

@@ -14,7 +14,7 @@ import {
   parseIdentity,
   weightOf,
 } from "@longshore/server";
-import { keyHasher, readPepper } from "./pepper.ts";
+import { fastKeyHasher, readPepper } from "./pepper.ts";
 import { watchFiles } from "@longshore/nodejs";
 import { readTextFile } from "./read-text.ts";
 
@@ -137,7 +137,7 @@ class FileIdentity implements OpenedIdentity {
       const records = await inSteps(keyFileWork(text), () =>
         turnWhileWanted(clock, this.#closed.signal, "resolve"),
       );
-      current.keys.replace(records, keyHasher(await readPepper(files.pepper)));
+      current.keys.replace(records, fastKeyHasher(await readPepper(files.pepper)));
     }
     this.#text = yaml;
     this.#tenants = tenants;

@@ -3,7 +3,7 @@ import { readFile, rename, rm, writeFile } from "node:fs/promises";
 import { LongshoreError } from "@longshore/core";
 import { diskError } from "@longshore/nodejs";
 import { type KeyRecord, newApiKey, parseKeyFile, type Right, writeKeyFile } from "@longshore/server";
-import { keyHasher, makePepper, readPepper } from "./pepper.ts";
+import { fastKeyHasher, makePepper, readPepper } from "./pepper.ts";
 
 /** The rights of a new key. */
 export interface NewKey {
@@ -74,7 +74,7 @@ export function keyStore(file: string, wallMs: () => number, pepperFile = `${fil
       parseKeyFile(writeKeyFile([{ ...told, hash: new Uint8Array(32) }]));
       await change(file, async (records) => {
         if (!existsSync(pepperFile) && records.length === 0) await makePepper(pepperFile);
-        const hasher = keyHasher(await readPepper(pepperFile));
+        const hasher = fastKeyHasher(await readPepper(pepperFile));
         return [...records, { ...told, hash: await hasher.hash(key.text) }];
       });
       return key;

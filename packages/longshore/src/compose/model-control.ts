@@ -70,7 +70,7 @@ export function missingModels({
         if (!open && (!absent || states.includes("ready"))) missing.delete(model);
       }
     } catch (thrown) {
-      report(textOf(thrown));
+      report(loadErrorText(thrown));
     }
     count();
   }
@@ -129,7 +129,7 @@ export async function controlModels(options: ModelControlOptions, parts: Control
           },
           // Listing them tells of it.
           ignored: () => engine.index(),
-          failed: (model, thrown) => report(`${model || "the repository"}: ${textOf(thrown)}`),
+          failed: (model, thrown) => report(`${model || "the repository"}: ${loadErrorText(thrown)}`),
         })
       : undefined;
   try {
@@ -145,6 +145,6 @@ export async function controlModels(options: ModelControlOptions, parts: Control
   return { [Symbol.dispose]: () => watch?.[Symbol.dispose]() };
 }
 
-export function textOf(thrown: unknown): string {
+export function loadErrorText(thrown: unknown): string {
   return LongshoreError.from(thrown, "resolve", "loading a model").message;
 }

@@ -4,7 +4,7 @@ import { type DirectoryDesk, type JoinReply, type Membership, ratesOf } from "@l
 import type { Engine, ModelStore } from "@longshore/engine";
 import { deviceMonitor, layeredStore, listedPackages } from "@longshore/nodejs";
 import type { DirectoryOpening } from "./directory.ts";
-import { controlModels, missingModels, type ModelControlOptions, textOf } from "./model-control.ts";
+import { controlModels, missingModels, type ModelControlOptions, loadErrorText } from "./model-control.ts";
 import {
   defaultRates,
   type EngineOptions,
@@ -157,7 +157,7 @@ function servedEngine(
       await warming;
       Promise.all([missing.complete, pull?.have(always)])
         .then(ready)
-        .catch((thrown: unknown) => report(textOf(thrown)));
+        .catch((thrown: unknown) => report(loadErrorText(thrown)));
     },
     ...(pull
       ? {

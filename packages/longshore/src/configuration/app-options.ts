@@ -4,7 +4,7 @@ import { type ServersAtOptions, retryOf, serversAt } from "../options/at-options
 import { type DirectoryCommandOptions, diallingOf, sourceOptionsOf } from "../options/directory-options.ts";
 import { type PullCommandOptions, pullOptionsOf } from "../package/command.ts";
 import { carbonFrom } from "./carbon-settings.ts";
-import { checkPolicy, policyOf, zonesOf } from "./policy-settings.ts";
+import { checkPolicy, policyPart, zonesOf } from "./policy-settings.ts";
 import { type Environment, settle } from "./settle.ts";
 
 const silent = {
@@ -52,7 +52,7 @@ export async function appOptions(file: string, environment: Environment): Promis
     ...(runtime === undefined ? {} : { runtime }),
     ...(providers === undefined ? {} : { providers }),
     defaults: { ...(dataClass === undefined ? {} : { dataClass }), ...(zones ? { zones } : {}) },
-    ...policyOf({ now: () => all, follow: () => undefined }),
+    ...policyPart({ now: () => all, follow: () => undefined }),
     ...(carbon ? { carbon } : {}),
     ...(servers.length === 0 ? {} : { servers }),
     ...(options.directory === undefined

@@ -120,7 +120,7 @@ function livePolicy(live: LiveSettings): Policy {
 }
 
 /** Where data may go; nothing without a file, and the built-in policy then holds. */
-export function policyOf(live: LiveSettings): { readonly policy?: Policy } {
+export function policyPart(live: LiveSettings): { readonly policy?: Policy } {
   return live.now().file ? { policy: livePolicy(live) } : {};
 }
 

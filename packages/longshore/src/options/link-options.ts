@@ -1,5 +1,5 @@
 import { LongshoreError } from "@longshore/core";
-import { constantTrace, meanBitsPerSecond, rateOf, scaled, type Trace } from "@longshore/lab";
+import { constantTrace, meanBitsPerSecond, parseRate, scaled, type Trace } from "@longshore/lab";
 import type { Command } from "commander";
 import { linkOf } from "../advise/link-of.ts";
 import { number } from "./define.ts";
@@ -49,6 +49,6 @@ export async function linksOf(
 /** As given; else four times the uplink's rate, or a trace itself. */
 async function downlink(options: Pick<LinkOptions, "uplink" | "downlink">, up: Trace): Promise<Trace> {
   if (options.downlink !== undefined) return linkOf("downlink", options.downlink);
-  const rate = rateOf(options.uplink);
+  const rate = parseRate(options.uplink);
   return rate === undefined ? scaled(up, 1) : constantTrace(4 * rate);
 }

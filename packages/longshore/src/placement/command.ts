@@ -15,7 +15,7 @@ import {
 import { placementGoal, placementLimits, type NamedLimit } from "./goals.ts";
 import type { PlacementOptions } from "./options.ts";
 import { pinsOf } from "./pins.ts";
-import { deviceFacts, hopFacts, endpointsOf } from "./endpoints.ts";
+import { devicePower, hopFacts, endpointsOf } from "./endpoints.ts";
 import { placementText, valueText } from "./print-placement.ts";
 import { timesOf } from "./profile-of.ts";
 
@@ -59,7 +59,7 @@ export async function findPlacement(
     hops: hopFacts(endpoints, totalBytes(inputs), answerBytes),
     tensorBytes: costs.tensorBytes,
     nodeBytes: costs.nodeBytes,
-    ...deviceFacts(endpoints),
+    ...devicePower(endpoints),
   });
   // The radio's energy for the answer is the same for every placement that leaves the device.
   const answerMillijoules = endpoints.radio.downMillijoulesPerMegabit * 8e-6 * answerBytes;

@@ -110,7 +110,7 @@ export function hopFacts(
 }
 
 /** Power of the device, and energy of a byte that it sends. */
-export function deviceFacts({
+export function devicePower({
   watts,
   radio,
 }: PlacementTiers): Pick<ChainFacts, "watts" | "millijoulesPerByte"> {

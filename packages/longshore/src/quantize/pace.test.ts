@@ -4,7 +4,7 @@ import { housekeepingCall } from "@longshore/core/internal";
 import { manualClock } from "@longshore/testkit";
 import { expect, it } from "vitest";
 import { wholeMs } from "../profile/merge-profile.ts";
-import { isCarried, type Pace, pacedProfile, paceOf } from "./pace.ts";
+import { isCarried, type Pace, pacedProfile, measuredPace } from "./pace.ts";
 
 const variants = { standard: "default", made: "int8" };
 
@@ -22,7 +22,7 @@ async function pace(ratio: number, noise = 0): Promise<Pace> {
       return { outputs: new Map() } as unknown as InferenceResponse;
     },
   };
-  const found = paceOf(
+  const found = measuredPace(
     { engine, clock, random: seededRandom(1) },
     "m",
     variants,

@@ -1,7 +1,7 @@
 import type { Call, Clock, Profile, Random, Tensors, VariantProfile } from "@longshore/core";
 import type { Engine } from "@longshore/engine";
 import { wholeMs } from "../profile/merge-profile.ts";
-import { wholeModel } from "./quantize-variant.ts";
+import { wholeSegment } from "./quantize-variant.ts";
 
 /** How many times as fast one variant is as another, from runs in turns. */
 export interface Pace {
@@ -24,7 +24,7 @@ const resamples = 1000;
  * Measures two variants in turns, so that a machine that slows down slows both: one after the other, a drift of the machine looks like a
  * difference between the variants.
  */
-export async function paceOf(
+export async function measuredPace(
   {
     engine,
     clock,
@@ -37,7 +37,7 @@ export async function paceOf(
 ): Promise<Pace> {
   const timeOf = async (variant: string, inputs: Tensors): Promise<number> => {
     const startedMs = clock.nowMs();
-    await engine.infer({ segment: wholeModel(model, variant), inputs, codecs: {} }, call);
+    await engine.infer({ segment: wholeSegment(model, variant), inputs, codecs: {} }, call);
     return clock.nowMs() - startedMs;
   };
   const [first = new Map()] = samples;

@@ -5,7 +5,7 @@ import {
   arrivalPattern,
   carrying,
   constantTrace,
-  rateOf,
+  parseRate,
   rateUnits,
   readArrivals,
   simulationLimits,
@@ -43,7 +43,7 @@ export async function traceFrom(source: TraceSource): Promise<Trace> {
       ...(where === undefined ? {} : { where }),
     });
   }
-  const rate = rateOf(source);
+  const rate = parseRate(source);
   if (rate !== undefined) return constantTrace(rate);
   const kind = await kindOf(source);
   if (kind === "file") return traceFile(source);
@@ -68,7 +68,7 @@ export async function linkFrom(up: TraceSource, down: TraceSource | undefined): 
 async function downlinkOf(up: TraceSource, down: TraceSource | undefined, trace: Trace): Promise<Trace> {
   if (down !== undefined) return traceFrom(down);
   if (typeof up !== "string") return trace;
-  const rate = rateOf(up);
+  const rate = parseRate(up);
   if (rate !== undefined) return constantTrace(4 * rate);
   const pair = up.replace(/\.up$/, ".down");
   return pair !== up && (await kindOf(pair)) === "file" ? traceFile(pair) : trace;
@@ -84,7 +84,11 @@ export async function linksFrom(
 ): Promise<readonly LinkTraces[]> {
   const links: LinkTraces[] = [];
   for (const source of sources) {
-    if (typeof source !== "string" || rateOf(source) !== undefined || (await kindOf(source)) !== "folder") {
+    if (
+      typeof source !== "string" ||
+      parseRate(source) !== undefined ||
+      (await kindOf(source)) !== "folder"
+    ) {
       links.push(await linkFrom(source, undefined));
       continue;
     }

@@ -2,7 +2,7 @@ import { dirname, isAbsolute, join } from "node:path";
 import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { LongshoreError } from "@longshore/core";
-import { checkScenario, rateOf, type ScenarioFile, scenarioYaml } from "@longshore/lab";
+import { checkScenario, parseRate, type ScenarioFile, scenarioYaml } from "@longshore/lab";
 
 /** The values of flags; each replaces the key of the file. */
 export interface ScenarioFlags {
@@ -48,7 +48,8 @@ export function pairs(option: string, text: string, first?: string): Plain {
 function beside(folder: string, value: unknown): unknown {
   if (Array.isArray(value)) return value.map((one) => beside(folder, one));
   if (typeof value === "string") {
-    if (isAbsolute(value) || rateOf(value) !== undefined || /^(?:every|poisson):/.test(value)) return value;
+    if (isAbsolute(value) || parseRate(value) !== undefined || /^(?:every|poisson):/.test(value))
+      return value;
     const there = join(folder, value);
     return existsSync(there) ? there : value;
   }

@@ -22,7 +22,7 @@ const burnWindows: readonly BurnWindow[] = [
 ];
 
 /** A rule of Prometheus. */
-export interface Rule {
+export interface AlertRule {
   readonly record?: string;
   readonly alert?: string;
   readonly expr: string;
@@ -34,7 +34,7 @@ export interface Rule {
 /** Rules that are evaluated together. */
 export interface RuleGroup {
   readonly name: string;
-  readonly rules: readonly Rule[];
+  readonly rules: readonly AlertRule[];
 }
 
 /** Matchers of labels in PromQL, with braces; empty for none. */

@@ -5,7 +5,7 @@ import { transportShown } from "../compose/server-tls.ts";
 import { serversOf } from "../options/at-options.ts";
 import type { ShownOptions } from "../options/connection-options.ts";
 import type { CommandIo, ExitCode, Terminal } from "../options/io.ts";
-import { type Figures, figuresOf } from "./figures.ts";
+import { type Figures, figuresBetween } from "./figures.ts";
 import { type Line, type Order, orders, screenLines } from "./screen.ts";
 import { type Scrape, scraper } from "./scrape.ts";
 
@@ -138,7 +138,7 @@ async function live(
   let problem: string | undefined;
   let wake = (): void => undefined;
   const redraw = (): void => {
-    const figures = now && figuresOf(view.total ? undefined : before, now);
+    const figures = now && figuresBetween(view.total ? undefined : before, now);
     // A rate needs two looks.
     const known = view.total || before ? figures : undefined;
     draw(terminal, lookOf(terminal, view, { figures: known, problem, address: options.at }), colours);
@@ -209,7 +209,7 @@ async function printed(
       return 0;
     }
     const now = isFirstTotal ? before : await look(io.stop);
-    const figures = figuresOf(total ? undefined : before, now);
+    const figures = figuresBetween(total ? undefined : before, now);
     before = now;
     if (json) io.out(jsonOf(figures, address, clock.wallMs()));
     else {

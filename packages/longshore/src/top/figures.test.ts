@@ -1,7 +1,7 @@
 import { expect, it } from "vitest";
 import { samplesOf } from "@longshore/core/internal";
 import { tritonMetrics } from "@longshore/testkit";
-import { figuresOf } from "./figures.ts";
+import { figuresBetween } from "./figures.ts";
 import { type Scrape, topMetrics } from "./scrape.ts";
 
 const scrape = (atMs: number, page: string): Scrape => ({
@@ -29,7 +29,7 @@ longshore_failures_total{reason="queue-full",stage="admission"} ${requests / 10}
 `;
 
 it("tells rates between two looks", () => {
-  const figures = figuresOf(scrape(1000, page(10, 100)), scrape(3000, page(30, 500)));
+  const figures = figuresBetween(scrape(1000, page(10, 100)), scrape(3000, page(30, 500)));
   expect(figures).toMatchObject({
     seconds: 2,
     answered: 10,
@@ -44,7 +44,7 @@ it("tells rates between two looks", () => {
 });
 
 it("tells counts since the start of the server", () => {
-  const { seconds, tenants, endpoints } = figuresOf(undefined, scrape(0, page(30, 500)));
+  const { seconds, tenants, endpoints } = figuresBetween(undefined, scrape(0, page(30, 500)));
   expect([seconds, tenants, endpoints]).toMatchObject([
     undefined,
     [{ answered: 30, failed: 2 }],
@@ -53,13 +53,13 @@ it("tells counts since the start of the server", () => {
 });
 
 it("counts from zero after a server started again", () => {
-  const { answered, micros } = figuresOf(scrape(0, page(1000, 9000)), scrape(1000, page(20, 50)));
+  const { answered, micros } = figuresBetween(scrape(0, page(1000, 9000)), scrape(1000, page(20, 50)));
   expect([answered, micros]).toEqual([20, 50]);
 });
 
 it("shows mean times of a server that counts no quantiles", () => {
   const counted = (finished: number): Scrape =>
     scrape(finished * 100, tritonMetrics({ finished, runSeconds: finished * 0.05 }));
-  const [model] = figuresOf(counted(10), counted(30)).models;
+  const [model] = figuresBetween(counted(10), counted(30)).models;
   expect(model).toMatchObject({ name: "m", answered: 10, p50Ms: 50, p99Ms: NaN });
 });

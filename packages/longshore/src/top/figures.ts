@@ -223,7 +223,7 @@ function endpointRows(change: Change): readonly EndpointRow[] {
  *
  * @param before The scrape that rates count from; undefined for counts since the server's start.
  */
-export function figuresOf(before: Scrape | undefined, now: Scrape): Figures {
+export function figuresBetween(before: Scrape | undefined, now: Scrape): Figures {
   const change = new Change(before, now);
   const gauge = (name: string): number => change.gauge(name) ?? NaN;
   const models = modelRows(change);

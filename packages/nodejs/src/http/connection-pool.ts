@@ -2,7 +2,7 @@ import { isIP } from "node:net";
 import type { Call, WireResponse } from "@longshore/core";
 import { abortError, type Connecting, whenAborted } from "@longshore/core/internal";
 import type { buildConnector } from "undici";
-import { Http1Connection, type Http1Parts } from "./connection.ts";
+import { Http1ClientConnection, type Http1ClientParts } from "./connection.ts";
 import { HttpExchange, type ExchangeLimits, type Outgoing } from "./exchange.ts";
 import { unreachable } from "./failure.ts";
 import { loadUndici } from "./load-undici.ts";
@@ -17,9 +17,9 @@ export interface ConnectionPoolOptions extends ExchangeLimits {
 /** Kept connections to one server, the last used first, and requests that wait for one. */
 export class ConnectionPool {
   readonly #options: ConnectionPoolOptions;
-  readonly #parts: Http1Parts;
-  readonly #all = new Set<Http1Connection>();
-  readonly #free: Http1Connection[] = [];
+  readonly #parts: Http1ClientParts;
+  readonly #all = new Set<Http1ClientConnection>();
+  readonly #free: Http1ClientConnection[] = [];
   /** Requests that wait for a connection to be free, or gone. */
   readonly #waiting = new Set<() => void>();
   #closed = false;
@@ -71,18 +71,18 @@ export class ConnectionPool {
     for (const goOn of this.#waiting) goOn();
   }
 
-  #sendOn(connection: Http1Connection, request: Outgoing): Promise<WireResponse> {
+  #sendOn(connection: Http1ClientConnection, request: Outgoing): Promise<WireResponse> {
     return new Promise((resolve, reject) => {
       connection.begin(new HttpExchange(connection, request, this.#options, resolve, reject));
     });
   }
 
   /** Undefined when there are too many. */
-  #take(): Http1Connection | undefined {
+  #take(): Http1ClientConnection | undefined {
     const free = this.#free.pop();
     if (free) return free;
     if (this.#closed || this.#all.size >= this.#options.maxConnections) return undefined;
-    const made = new Http1Connection(this.#parts);
+    const made = new Http1ClientConnection(this.#parts);
     this.#all.add(made);
     return made;
   }

@@ -5,7 +5,7 @@ import type { HttpExchange } from "./exchange.ts";
 import { loadUndici } from "./load-undici.ts";
 
 /** The callbacks between the owner of connections and a connection. */
-export interface Http1Parts {
+export interface Http1ClientParts {
   readonly origin: string;
   readonly connector: buildConnector.connector;
   readonly clock: Clock;
@@ -14,18 +14,18 @@ export interface Http1Parts {
   /** How long a connection waits for its next request, in milliseconds, unless the server says less. */
   readonly keepAliveMs: number;
   /** The connection can take the next exchange. */
-  free(connection: Http1Connection): void;
+  free(connection: Http1ClientConnection): void;
   /** The connection ended and takes no exchange any more. */
-  gone(connection: Http1Connection): void;
+  gone(connection: Http1ClientConnection): void;
 }
 
 /**
  * One connection, for one exchange at a time: a client of undici that connects when it is used and whose socket is known here, since
  * giving up an exchange resets its socket. All time limits but the idle one are the exchange's, on the injected clock.
  */
-export class Http1Connection {
+export class Http1ClientConnection {
   readonly #client: Client;
-  readonly #parts: Http1Parts;
+  readonly #parts: Http1ClientParts;
   #socket: Socket | undefined;
   #exchange: HttpExchange | undefined;
   #connected = false;
@@ -33,7 +33,7 @@ export class Http1Connection {
   #broken: Error | undefined;
   #over = false;
 
-  constructor(parts: Http1Parts) {
+  constructor(parts: Http1ClientParts) {
     this.#parts = parts;
     this.#client = new (loadUndici().Client)(parts.origin, {
       pipelining: 1,

@@ -8,7 +8,7 @@ import {
   whenAborted,
 } from "@longshore/core/internal";
 import type { Dispatcher } from "undici";
-import type { Http1Connection } from "./connection.ts";
+import type { Http1ClientConnection } from "./connection.ts";
 import { meaning, noAnswer, tooLong, unreachable } from "./failure.ts";
 import { giveUp } from "./give-up.ts";
 import { type Silence, watchSilence } from "./silence.ts";
@@ -52,7 +52,7 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
   readonly options: Dispatcher.DispatchOptions;
   readonly #request: Outgoing;
   readonly #limits: ExchangeLimits;
-  readonly #connection: Http1Connection;
+  readonly #connection: Http1ClientConnection;
   readonly #resolve: (response: WireResponse) => void;
   readonly #reject: (error: LongshoreError) => void;
   readonly #silence: Silence;
@@ -71,7 +71,7 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
   #bytes = 0;
 
   constructor(
-    connection: Http1Connection,
+    connection: Http1ClientConnection,
     request: Outgoing,
     limits: ExchangeLimits,
     resolve: (response: WireResponse) => void,

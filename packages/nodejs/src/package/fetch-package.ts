@@ -19,7 +19,7 @@ import { isOfDisk } from "../file/index.ts";
 import { sha256 } from "../store/index.ts";
 import type { PackageCache, WantedFile } from "./cache.ts";
 import type { KeptManifests } from "./kept-manifests.ts";
-import { heardSource } from "./heard-source.ts";
+import { withSilenceLimit } from "./silence-limit.ts";
 
 /** The parts that fetch a package. */
 export interface FetchPackageParts {
@@ -121,7 +121,7 @@ export async function fetchPackage(
   call: Call,
 ): Promise<FetchedPackage> {
   const { ring } = given;
-  const source = heardSource(given.source, given.clock);
+  const source = withSilenceLimit(given.source, given.clock);
   const parts = { ...given, source };
   const believed = await believeManifest(await source.manifest(wanted, call), {
     hash: sha256,
@@ -182,7 +182,7 @@ export async function keptPackage(
   if (!(await areHere(listed))) return undefined;
   const graphs = listed.length === 0 ? [] : await graphsOf(believed.manifest, async () => undefined, cache);
   if (!(await areHere(filesNow(believed.manifest, graphs)))) return undefined;
-  return completed({ ...given, source: heardSource(given.source, given.clock) }, believed, call);
+  return completed({ ...given, source: withSilenceLimit(given.source, given.clock) }, believed, call);
 }
 
 /** The files that are there when a package is: all but model files of which the heads are listed, and what lies beside them. */

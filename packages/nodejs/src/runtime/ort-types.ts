@@ -25,7 +25,7 @@ const toDatatype: ReadonlyMap<string, Datatype> = new Map(pairs);
 const toOrt: ReadonlyMap<Datatype, string> = new Map(pairs.map(([ort, datatype]) => [datatype, ort]));
 
 /** The protocol's name of an element type; undefined for types that no JavaScript runtime can carry (4-bit, bfloat16). */
-export function datatypeOf(ortType: string): Datatype | undefined {
+export function datatypeOfOrt(ortType: string): Datatype | undefined {
   return toDatatype.get(ortType);
 }
 

@@ -1,7 +1,7 @@
 import type { TensorSpec } from "@longshore/core";
 import type { PassedOver } from "@longshore/engine";
 import type { InferenceSession, Tensor } from "onnxruntime-common";
-import { datatypeOf, ortTypeOf, ortView } from "./ort-types.ts";
+import { datatypeOfOrt, ortTypeOf, ortView } from "./ort-types.ts";
 import { type OutputPage, outputPage } from "./output-page.ts";
 import type {
   AgainMessage,
@@ -129,7 +129,7 @@ function specsOf(
       other(value.name);
       continue;
     }
-    const datatype = datatypeOf(value.type);
+    const datatype = datatypeOfOrt(value.type);
     if (datatype === undefined) {
       throw refuse(
         "unsupported",

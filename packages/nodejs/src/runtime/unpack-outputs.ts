@@ -1,6 +1,6 @@
 import { LongshoreError, type Tensor, type Tensors, type TensorSpec } from "@longshore/core";
 import { bytesOf, checkElements, elementBytes, elementCount } from "@longshore/core/internal";
-import { datatypeOf } from "./ort-types.ts";
+import { datatypeOfOrt } from "./ort-types.ts";
 import type { OutputMessage } from "./runner-message.ts";
 
 /** Memory of an output: its own, or a copy of its part of the shared page, which the next run overwrites. */
@@ -32,7 +32,7 @@ function unpack(
   const bad = (what: string): LongshoreError =>
     new LongshoreError("bad-reply", "execute", `the runtime answered output '${name}' with ${what}`);
   const declared = outputs.find((spec) => spec.name === name);
-  const datatype = datatypeOf(type);
+  const datatype = datatypeOfOrt(type);
   if (!declared || datatype !== declared.datatype) throw bad(`elements of type ${type}`);
   if (!Array.isArray(dims)) throw bad("no shape");
   const shape = dims as readonly number[];

@@ -13,7 +13,7 @@ import {
 import type { ModelAddress } from "@longshore/core/internal";
 import { findModel } from "./find-model.ts";
 import { isPipeline, platform } from "./metadata.ts";
-import type { Api, Asked } from "./parts.ts";
+import type { Api, IncomingRequest } from "./parts.ts";
 import { jsonReply } from "./replies.ts";
 
 /**
@@ -199,7 +199,11 @@ export async function fullConfiguration(
 }
 
 /** `GET v2/models/{m}[/versions/{v}]/config`. */
-export async function modelConfiguration(api: Api, route: ModelAddress, asked: Asked): Promise<WireResponse> {
-  const knowledge = await findModel(api, route.model, route.version, asked.call);
-  return jsonReply(await fullConfiguration(api, knowledge, asked.call));
+export async function modelConfiguration(
+  api: Api,
+  route: ModelAddress,
+  incoming: IncomingRequest,
+): Promise<WireResponse> {
+  const knowledge = await findModel(api, route.model, route.version, incoming.call);
+  return jsonReply(await fullConfiguration(api, knowledge, incoming.call));
 }

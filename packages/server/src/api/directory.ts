@@ -1,5 +1,5 @@
 import { LongshoreError, type WireResponse } from "@longshore/core";
-import type { Api, Asked } from "./parts.ts";
+import type { Api, IncomingRequest } from "./parts.ts";
 import { doneReply, jsonReply, requestObject } from "./replies.ts";
 
 /** The most bytes of an endpoint's description of itself, with its operator's entry. */
@@ -11,18 +11,18 @@ const maxJoinValues = 16_384;
 export async function directory(
   api: Api,
   kind: "directory" | "directory-join" | "directory-leave" | "directory-lease",
-  asked: Asked,
+  incoming: IncomingRequest,
 ): Promise<WireResponse> {
   if (kind === "directory-lease") {
     const { leases } = api.limits;
     if (!leases) throw new LongshoreError("unknown-route", "admission", "this server leases no limits");
-    return jsonReply(leases.lease(await requestObject(asked)));
+    return jsonReply(leases.lease(await requestObject(incoming)));
   }
   const desk = api.directory;
   if (!desk) throw new LongshoreError("unknown-route", "admission", "this server keeps no directory");
-  if (kind === "directory") return jsonReply(desk.list(asked.query.get("since") ?? undefined));
-  const { tenant } = asked.identity;
-  const request = await requestObject(asked, maxJoinBytes, maxJoinValues);
+  if (kind === "directory") return jsonReply(desk.list(incoming.query.get("since") ?? undefined));
+  const { tenant } = incoming.identity;
+  const request = await requestObject(incoming, maxJoinBytes, maxJoinValues);
   if (kind === "directory-join") return jsonReply(await desk.join(request, tenant));
   desk.leave(request, tenant);
   return doneReply;

@@ -21,7 +21,7 @@ import {
 } from "@longshore/core/internal";
 import { findModel } from "./find-model.ts";
 import { arrivedCall, infer } from "./infer/index.ts";
-import type { Api, Asked } from "./parts.ts";
+import type { Api, IncomingRequest } from "./parts.ts";
 
 /** The most bytes of a body. It is parsed at once, since its inputs are mixed with other fields. */
 const maxGenerateBytes = 2 ** 20;
@@ -134,7 +134,7 @@ function* eventPieces(answer: InferReplyMessage, output: PortSpec): Generator<st
 
 /** Server-sent events, one for each answer. A failure after the first answer is an event, too: the status has gone out. */
 async function* events(
-  asked: Asked,
+  incoming: IncomingRequest,
   answers: AsyncIterable<InferReplyMessage>,
   output: PortSpec,
   pause: () => Promise<void>,
@@ -145,7 +145,7 @@ async function* events(
     }
   } catch (thrown) {
     const error = LongshoreError.from(thrown, "execute", "generating");
-    const { bytes } = writeWireError(error, asked.call.id);
+    const { bytes } = writeWireError(error, incoming.call.id);
     yield encoder.encode(`data: ${new TextDecoder().decode(bytes)}\n\n`);
   }
 }
@@ -161,9 +161,9 @@ async function* once(answer: InferReplyMessage): AsyncIterable<InferReplyMessage
 export async function generate(
   api: Api,
   route: ModelAddress & { readonly kind: "generate" | "generate-stream" },
-  asked: Asked,
+  incoming: IncomingRequest,
 ): Promise<WireResponse> {
-  const arrived = arrivedCall(api, asked);
+  const arrived = arrivedCall(api, incoming);
   const { description } = await findModel(api, route.model, route.version, arrived);
   const output = textOutput(description);
   const stream = route.kind === "generate-stream";
@@ -172,12 +172,12 @@ export async function generate(
     bodies: { limits },
   } = api;
   const maxBytes = Math.min(maxGenerateBytes, limits.maxJsonBytes);
-  const pause = (): Promise<void> => turnWhileWanted(clock, asked.call.abort, "decode");
+  const pause = (): Promise<void> => turnWhileWanted(clock, incoming.call.abort, "decode");
   const message = {
     byteLength: maxBytes,
     stream,
     async read() {
-      const bytes = await readBody(asked.request.body, { maxBytes });
+      const bytes = await readBody(incoming.request.body, { maxBytes });
       const object = read.objectAt(parseFields(bytes), "the request");
       const long = bytes.byteLength > atOnceBytes;
       if (long) await pause();
@@ -186,15 +186,15 @@ export async function generate(
       return readInferRequestInSteps(json, undefined, limits, pause);
     },
   };
-  const request = { ...asked.request, message };
-  const response = await infer(api, { ...route, kind: "infer" }, { ...asked, request }, arrived);
+  const request = { ...incoming.request, message };
+  const response = await infer(api, { ...route, kind: "infer" }, { ...incoming, request }, arrived);
   const answers = response.messages ?? (response.message && once(response.message));
   if (!answers) return response;
   if (stream) {
     return {
       status: 200,
       headers: { ...response.headers, "content-type": "text/event-stream", "cache-control": "no-store" },
-      body: { kind: "stream", byteLength: undefined, read: () => events(asked, answers, output, pause) },
+      body: { kind: "stream", byteLength: undefined, read: () => events(incoming, answers, output, pause) },
     };
   }
   for await (const answer of answers) {

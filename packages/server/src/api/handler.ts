@@ -36,7 +36,13 @@ import { infer } from "./infer/index.ts";
 import { modelConfiguration } from "./configuration.ts";
 import { modelMetadata, modelReady, serverMetadata } from "./metadata.ts";
 import { explain, modelOffers } from "./offers.ts";
-import { type Api, type Asked, completeParts, type HandlerParts, type Health } from "./parts.ts";
+import {
+  type Api,
+  type IncomingRequest,
+  completeParts,
+  type HandlerParts,
+  type ServerHealth,
+} from "./parts.ts";
 import { prepare } from "./prepare.ts";
 import { packageFile, packageManifest } from "./package.ts";
 import { jsonReply, listReply, stateChecksum, textReply } from "./replies.ts";
@@ -48,7 +54,7 @@ import { limited } from "./limited.ts";
 import { acknowledging } from "./acknowledging.ts";
 import { sharedMemory } from "./shared-memory.ts";
 
-async function health({ life, available }: Health, kind: "live" | "ready"): Promise<WireResponse> {
+async function health({ life, available }: ServerHealth, kind: "live" | "ready"): Promise<WireResponse> {
   const well =
     kind === "live" || (life.state === "ready" && (available === undefined || (await available())));
   const reply = jsonReply(kind === "live" ? { live: true } : { ready: well });
@@ -56,9 +62,9 @@ async function health({ life, available }: Health, kind: "live" | "ready"): Prom
 }
 
 /** Reads and drops bytes that measure the link. The time until they have arrived is the link's, which is the point. */
-async function probed(asked: Asked): Promise<WireResponse> {
-  const { body } = asked.request;
-  const arrived = acknowledging(asked, bodyLength(body));
+async function probed(incoming: IncomingRequest): Promise<WireResponse> {
+  const { body } = incoming.request;
+  const arrived = acknowledging(incoming, bodyLength(body));
   await readBody(body, { maxBytes: maxProbeBytes, ...(arrived ? { arrived } : {}) });
   const reply = textReply("", "text/plain");
   return { ...reply, headers: { ...reply.headers, [tookHeader]: "0" } };
@@ -68,15 +74,19 @@ async function probed(asked: Asked): Promise<WireResponse> {
  * Statistics of all requests for senders with the right to observe, otherwise of the sender's own tenant; only of models that the sender
  * may see.
  */
-async function statistics(api: Api, route: Route & { kind: "stats" }, asked: Asked): Promise<WireResponse> {
-  const { rights, tenant, sees } = asked.identity;
+async function statistics(
+  api: Api,
+  route: Route & { kind: "stats" },
+  incoming: IncomingRequest,
+): Promise<WireResponse> {
+  const { rights, tenant, sees } = incoming.identity;
   const counters = rights.has("observe") ? api.telemetry.counters : api.telemetry.tenantCounters(tenant);
   if (route.model === undefined) {
     const seen = counters.all().filter(({ model }) => sees?.(model) !== false);
-    const pause = (): Promise<void> => turnWhileWanted(api.clock, asked.call.abort, "encode");
+    const pause = (): Promise<void> => turnWhileWanted(api.clock, incoming.call.abort, "encode");
     return listReply(seen, (one) => statisticsOf(one, counters), ['{"model_stats":[', "]}"], pause);
   }
-  const { description } = await findModel(api, route.model, route.version, asked.call);
+  const { description } = await findModel(api, route.model, route.version, incoming.call);
   const one = counters.version(description.name, description.version);
   return jsonReply({ model_stats: [statisticsOf(one, counters)] });
 }
@@ -84,14 +94,14 @@ async function statistics(api: Api, route: Route & { kind: "stats" }, asked: Ask
 /** `GET metrics`: OpenMetrics if the request accepts it, otherwise the Prometheus text format; only of models that the sender may see. */
 async function metrics(
   { telemetry, clock }: Pick<Api, "telemetry" | "clock">,
-  { request, identity, call }: Asked,
+  { request, identity, call }: IncomingRequest,
 ): Promise<WireResponse> {
   const { pieces, type } = telemetry.metricsPage(request.headers["accept"], identity.sees);
   const parts = await inSteps(pieces, () => turnWhileWanted(clock, call.abort, "encode"));
   return { status: 200, headers: { "content-type": type }, body: { kind: "parts", parts } };
 }
 
-function answer(api: Api, route: Route, asked: Asked): WireResponse | Promise<WireResponse> {
+function answer(api: Api, route: Route, incoming: IncomingRequest): WireResponse | Promise<WireResponse> {
   switch (route.kind) {
     case "live":
     case "ready":
@@ -99,64 +109,64 @@ function answer(api: Api, route: Route, asked: Asked): WireResponse | Promise<Wi
     case "server":
       return serverMetadata(api);
     case "model":
-      return modelMetadata(api, route, asked);
+      return modelMetadata(api, route, incoming);
     case "model-ready":
-      return modelReady(api, route, asked);
+      return modelReady(api, route, incoming);
     case "config":
-      return modelConfiguration(api, route, asked);
+      return modelConfiguration(api, route, incoming);
     case "stats":
-      return statistics(api, route, asked);
+      return statistics(api, route, incoming);
     case "offers":
-      return modelOffers(api, route, asked);
+      return modelOffers(api, route, incoming);
     case "explain":
-      return explain(api, route, asked);
+      return explain(api, route, incoming);
     case "infer":
-      return infer(api, route, asked);
+      return infer(api, route, incoming);
     case "prepare":
-      return prepare(api, route, asked);
+      return prepare(api, route, incoming);
     case "generate":
     case "generate-stream":
-      return generate(api, route, asked);
+      return generate(api, route, incoming);
     case "head":
-      return modelHead(api, route, asked);
+      return modelHead(api, route, incoming);
     case "index":
-      return repositoryIndex(api, asked);
+      return repositoryIndex(api, incoming);
     case "load":
     case "unload":
-      return repositoryControl(api, route, asked);
+      return repositoryControl(api, route, incoming);
     case "log-settings":
       return logSettings(api);
     case "set-log-settings":
-      return setLogSettings(api, asked);
+      return setLogSettings(api, incoming);
     case "trace-settings":
-      return traceSettings(api, route, asked);
+      return traceSettings(api, route, incoming);
     case "set-trace-settings":
-      return setTraceSettings(api, route, asked);
+      return setTraceSettings(api, route, incoming);
     case "shared-status":
     case "shared-register":
     case "shared-unregister":
-      return sharedMemory(api, route, asked);
+      return sharedMemory(api, route, incoming);
     case "openapi":
       return jsonReply(openApiDocument(api.about.name, api.about.version));
     case "options":
       return { status: 204, headers: { allow: route.allow }, body: emptyBody };
     case "package":
-      return packageManifest(api, route, asked);
+      return packageManifest(api, route, incoming);
     case "package-file":
-      return packageFile(api, route, asked);
+      return packageFile(api, route, incoming);
     case "directory":
     case "directory-join":
     case "directory-leave":
     case "directory-lease":
-      return directory(api, route.kind, asked);
+      return directory(api, route.kind, incoming);
     case "rollouts":
     case "rollout":
     case "rollout-change":
-      return rollouts(api, route, asked);
+      return rollouts(api, route, incoming);
     case "probe":
-      return probed(asked);
+      return probed(incoming);
     case "metrics":
-      return metrics(api, asked);
+      return metrics(api, incoming);
   }
 }
 
@@ -243,10 +253,10 @@ export function createHandler(parts: HandlerParts): Handler {
       const { route, query } = gate(identity, request);
       begin(route);
       if ("model" in route) ({ model } = route);
-      const asked = { request, query, identity, call, received };
+      const incoming = { request, query, identity, call, received };
       const answered = api.limits.quotas
-        ? limited(api, route, asked, (within) => answer(api, route, within))
-        : answer(api, route, asked);
+        ? limited(api, route, incoming, (within) => answer(api, route, within))
+        : answer(api, route, incoming);
       response = await answered;
     } catch (thrown) {
       if (!begun) begin();

@@ -1,7 +1,7 @@
 import { type WireResponse } from "@longshore/core";
 import { bodyLength, type Route } from "@longshore/core/internal";
 import { untilSent } from "./infer/index.ts";
-import type { Api, Asked } from "./parts.ts";
+import type { Api, IncomingRequest } from "./parts.ts";
 
 /** The model of a request that counts against the limits of its tenant; undefined for one that does not. */
 function meteredModel(route: Route): string | undefined {
@@ -22,16 +22,16 @@ function meteredModel(route: Route): string | undefined {
 export async function limited(
   { limits: { quotas } }: Api,
   route: Route,
-  asked: Asked,
-  answer: (asked: Asked) => WireResponse | Promise<WireResponse>,
+  incoming: IncomingRequest,
+  answer: (incoming: IncomingRequest) => WireResponse | Promise<WireResponse>,
 ): Promise<WireResponse> {
   const model = meteredModel(route);
-  if (!quotas || model === undefined) return answer(asked);
-  const { call: before, request } = asked;
+  if (!quotas || model === undefined) return answer(incoming);
+  const { call: before, request } = incoming;
   const entered = await quotas.enter(before, model, bodyLength(request.body) ?? 0);
   let streams = false;
   try {
-    const reply = await answer({ ...asked, call: entered.call });
+    const reply = await answer({ ...incoming, call: entered.call });
     streams = reply.body.kind === "stream";
     return untilSent(reply, before, entered);
   } finally {

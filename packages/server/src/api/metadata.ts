@@ -1,7 +1,7 @@
 import type { ModelDescription, ModelKnowledge, PortSpec, WireResponse } from "@longshore/core";
 import { isForeignDigest, type ModelAddress } from "@longshore/core/internal";
 import { findModel } from "./find-model.ts";
-import type { Api, Asked } from "./parts.ts";
+import type { Api, IncomingRequest } from "./parts.ts";
 import { jsonReply } from "./replies.ts";
 
 /** Extensions of the protocol that this server has, as `GET v2` lists them. */
@@ -52,22 +52,27 @@ function toldPlatform({ description, configuration }: ModelKnowledge): string {
 async function versionsOf(
   api: Api,
   { name, version }: ModelDescription,
-  asked: Asked,
+  incoming: IncomingRequest,
 ): Promise<readonly string[]> {
-  const index = await api.models.repository?.index(asked.call, name);
+  const index = await api.models.repository?.index(incoming.call, name);
   const versions = (index ?? []).filter((entry) => entry.name === name && entry.state === "READY");
   return versions.length > 0 ? versions.map((entry) => entry.version) : [version];
 }
 
 /** `GET v2/models/{m}[/versions/{v}]`. */
-export async function modelMetadata(api: Api, route: ModelAddress, asked: Asked): Promise<WireResponse> {
-  const knowledge = await findModel(api, route.model, route.version, asked.call);
+export async function modelMetadata(
+  api: Api,
+  route: ModelAddress,
+  incoming: IncomingRequest,
+): Promise<WireResponse> {
+  const knowledge = await findModel(api, route.model, route.version, incoming.call);
   const { description } = knowledge;
   const ports = (list: readonly PortSpec[]): readonly object[] =>
     list.map(({ name, datatype, shape }) => ({ name, datatype, shape }));
   return jsonReply({
     name: description.name,
-    versions: route.version === undefined ? await versionsOf(api, description, asked) : [description.version],
+    versions:
+      route.version === undefined ? await versionsOf(api, description, incoming) : [description.version],
     platform: toldPlatform(knowledge),
     inputs: ports(description.inputs),
     outputs: ports(description.outputs),
@@ -75,10 +80,14 @@ export async function modelMetadata(api: Api, route: ModelAddress, asked: Asked)
 }
 
 /** `GET v2/models/{m}[/versions/{v}]/ready`. */
-export async function modelReady(api: Api, route: ModelAddress, asked: Asked): Promise<WireResponse> {
+export async function modelReady(
+  api: Api,
+  route: ModelAddress,
+  incoming: IncomingRequest,
+): Promise<WireResponse> {
   const { model, version } = route;
-  const { description } = await findModel(api, model, version, asked.call);
-  const ready = (await api.endpoint.capabilities?.ready?.(model, version, asked.call)) ?? true;
+  const { description } = await findModel(api, model, version, incoming.call);
+  const ready = (await api.endpoint.capabilities?.ready?.(model, version, incoming.call)) ?? true;
   const reply = jsonReply({ name: description.name, ready });
   return ready ? reply : { ...reply, status: 503 };
 }

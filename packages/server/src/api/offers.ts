@@ -8,11 +8,11 @@ import {
   startCut,
   type WireResponse,
 } from "@longshore/core";
-import { type Explanation, type ModelAddress, mostMissing, offerJson } from "@longshore/core/internal";
+import { type Explanation, type ModelAddress, offerJson } from "@longshore/core/internal";
 import { fullConfiguration } from "./configuration.ts";
 import { findModel, findVariant } from "./find-model.ts";
 import { arrivedCall } from "./infer/index.ts";
-import type { Api, Asked } from "./parts.ts";
+import type { Api, IncomingRequest } from "./parts.ts";
 import { jsonReply } from "./replies.ts";
 
 /** The value of a key in a query; undefined if it is missing. Throws `invalid-input` if the value is not `what` or occurs twice. */
@@ -48,21 +48,24 @@ function featuresOf(query: URLSearchParams): Features | undefined {
  * `GET v2/models/{m}[/versions/{v}]/offers`: all that another endpoint needs to plan with this one. `knowledge=0` leaves
  * out description and profile, `offers=0` the offers; `bytes`, `size` and `items` state the input's features.
  */
-export async function modelOffers(api: Api, route: ModelAddress, request: Asked): Promise<WireResponse> {
-  const { query, call } = request;
+export async function modelOffers(
+  api: Api,
+  route: ModelAddress,
+  incoming: IncomingRequest,
+): Promise<WireResponse> {
+  const { query, call } = incoming;
   const wanted = { knowledge: isWanted(query, "knowledge"), offers: isWanted(query, "offers") };
   const features = featuresOf(query);
   const knowledge = await findModel(api, route.model, route.version, call);
   const { name: model, version } = knowledge.description;
-  const asked = { model, version, ...(features ? { features } : {}) };
-  const offers = wanted.offers ? await api.endpoint.offers(asked, call) : [];
-  const missing = wanted.offers ? (api.endpoint.capabilities?.missing?.(asked, call) ?? []) : [];
+  const offers = wanted.offers
+    ? await api.endpoint.offers({ model, version, ...(features ? { features } : {}) }, call)
+    : [];
   const nowMs = api.clock.nowMs();
   return jsonReply({
     schemaVersion: 1,
     ...(wanted.knowledge ? await knowledgeJson(api, knowledge, call) : {}),
     ...(wanted.offers ? { offers: offers.map((offer) => offerJson(offer, nowMs)) } : {}),
-    ...(missing.length > 0 ? { missing: missing.slice(0, mostMissing) } : {}),
   });
 }
 
@@ -85,9 +88,13 @@ function ownExplanation({ info }: Endpoint, knowledge: ModelKnowledge): Explanat
  * `GET v2/models/{m}[/versions/{v}]/explain`: where a request would run under the rules in its headers, and why not elsewhere. `bytes`,
  * `size` and `items` state the input's features. A server that runs every request itself names itself.
  */
-export async function explain(api: Api, route: ModelAddress, asked: Asked): Promise<WireResponse> {
-  const features = featuresOf(asked.query);
-  const call = arrivedCall(api, asked);
+export async function explain(
+  api: Api,
+  route: ModelAddress,
+  incoming: IncomingRequest,
+): Promise<WireResponse> {
+  const features = featuresOf(incoming.query);
+  const call = arrivedCall(api, incoming);
   const found = await findModel(api, route.model, route.version, call);
   const { description } = found;
   const tell = api.endpoint.capabilities?.explain;

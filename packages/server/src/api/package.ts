@@ -1,7 +1,7 @@
 import { type Call, LongshoreError, type WireBody, type WireResponse } from "@longshore/core";
 import { binaryType, jsonType, type Route, writeWireError } from "@longshore/core/internal";
 import { unknownModel } from "./find-model.ts";
-import type { Api, Asked } from "./parts.ts";
+import type { Api, IncomingRequest } from "./parts.ts";
 
 /** One package that a server gives away. */
 export interface ShelvedPackage {
@@ -29,7 +29,7 @@ function unknownPackage(): LongshoreError {
 }
 
 /** The package of a digest, if the sender may see its model. */
-async function seen(api: Api, digest: string, { identity, call }: Asked): Promise<ShelvedPackage> {
+async function seen(api: Api, digest: string, { identity, call }: IncomingRequest): Promise<ShelvedPackage> {
   const found = await api.models.packages?.ofDigest(digest, call);
   if (!found || identity.sees?.(found.model) === false) throw unknownPackage();
   return found;
@@ -39,13 +39,13 @@ async function seen(api: Api, digest: string, { identity, call }: Asked): Promis
 export async function packageManifest(
   api: Api,
   route: Route & { kind: "package" },
-  asked: Asked,
+  incoming: IncomingRequest,
 ): Promise<WireResponse> {
   const { model, package: digest } = route;
   const found =
     model === undefined
-      ? await seen(api, digest ?? "", asked)
-      : await api.models.packages?.ofModel(model, asked.call);
+      ? await seen(api, digest ?? "", incoming)
+      : await api.models.packages?.ofModel(model, incoming.call);
   if (!found) throw unknownModel(model ?? "");
   return {
     status: 200,
@@ -55,7 +55,7 @@ export async function packageManifest(
 }
 
 /** The first byte of a range; 0 for other kinds of ranges, which get the whole file (RFC 9110, 14.2). */
-export function rangeStart({ request }: Asked): number {
+export function rangeStart({ request }: IncomingRequest): number {
   const [, from = "0"] = /^bytes=([0-9]{1,15})-$/.exec(request.headers["range"] ?? "") ?? [];
   return Number(from);
 }
@@ -87,16 +87,16 @@ export function fileReply(
 export async function packageFile(
   api: Api,
   route: Route & { kind: "package-file" },
-  asked: Asked,
+  incoming: IncomingRequest,
 ): Promise<WireResponse> {
-  const found = await seen(api, route.package, asked);
-  const from = rangeStart(asked);
-  const file = await api.models.packages?.open(found, route.file, from, asked.call);
+  const found = await seen(api, route.package, incoming);
+  const from = rangeStart(incoming);
+  const file = await api.models.packages?.open(found, route.file, from, incoming.call);
   if (!file) {
     const what = `package ${found.digest} has no file '${route.file.slice(0, 100)}'`;
     throw new LongshoreError("unknown-model", "resolve", what);
   }
   const byteLength = Math.max(0, file.bytes - from);
   const body: WireBody = { kind: "stream", byteLength, read: () => file.read() };
-  return fileReply(route.file, file.bytes, from, body, asked.call);
+  return fileReply(route.file, file.bytes, from, body, incoming.call);
 }

@@ -109,7 +109,7 @@ export interface Access {
 }
 
 /** Whether the server is well, and how busy. */
-export interface Health {
+export interface ServerHealth {
   readonly life: Life;
   readonly available: (() => Promise<boolean>) | undefined;
   readonly load: (() => LoadReport) | undefined;
@@ -163,7 +163,7 @@ export interface Api {
   readonly observer: Observer;
   readonly telemetry: Telemetry;
   readonly access: Access;
-  readonly health: Health;
+  readonly health: ServerHealth;
   readonly bodies: Bodies;
   readonly tensors: TensorSources;
   readonly models: Models;
@@ -175,7 +175,7 @@ export interface Api {
 }
 
 /** One request on its way through the API. */
-export interface Asked {
+export interface IncomingRequest {
   readonly request: WireRequest;
   readonly query: URLSearchParams;
   readonly identity: Identity;

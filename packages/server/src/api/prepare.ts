@@ -2,19 +2,19 @@ import type { WireResponse } from "@longshore/core";
 import type { Route } from "@longshore/core/internal";
 import { findModel, findVariant } from "./find-model.ts";
 import { checkPlannedDigest } from "./infer/index.ts";
-import type { Api, Asked } from "./parts.ts";
+import type { Api, IncomingRequest } from "./parts.ts";
 import { doneReply } from "./replies.ts";
 
 /** `POST .../segments/{from}..{to}/prepare`: replies when the segment is loaded; at once if the endpoint cannot load on request. */
 export async function prepare(
   api: Api,
   route: Route & { kind: "prepare" },
-  asked: Asked,
+  incoming: IncomingRequest,
 ): Promise<WireResponse> {
   using _entered = api.health.life.enter();
-  const { call } = asked;
+  const { call } = incoming;
   const knowledge = await findModel(api, route.model, route.version, call);
-  checkPlannedDigest(asked, knowledge);
+  checkPlannedDigest(incoming, knowledge);
   const { name, version, digest } = knowledge.description;
   const variant = findVariant(knowledge, route.variant).name;
   const { from, to } = route;

@@ -8,7 +8,7 @@ import {
   parseJson,
   read,
 } from "@longshore/core/internal";
-import type { Api, Asked } from "./parts.ts";
+import type { Api, IncomingRequest } from "./parts.ts";
 
 const encoder = new TextEncoder();
 
@@ -93,7 +93,7 @@ export function objectFrom(bytes: Uint8Array, most: number = maxValues): object 
 
 /** The JSON object in a request's body; an empty body is an empty object, as Triton's clients send it. */
 export async function requestObject(
-  { request }: Asked,
+  { request }: IncomingRequest,
   maxBytes: number = maxRequestBytes,
   most?: number,
 ): Promise<object> {

@@ -16,10 +16,10 @@ import {
   type Route,
   turnWhileWanted,
 } from "@longshore/core/internal";
-import { liftFiles } from "../body/index.ts";
+import { separateFiles } from "../body/index.ts";
 import { unknownModel } from "./find-model.ts";
 import { fileReply, rangeStart } from "./package.ts";
-import type { Api, Asked } from "./parts.ts";
+import type { Api, IncomingRequest } from "./parts.ts";
 import { doneReply, listReply, objectFrom, requestObject } from "./replies.ts";
 
 /** The operations on models behind an endpoint that the API uses, besides running them. */
@@ -73,18 +73,18 @@ interface ControlRequest {
 
 async function loadRequest(
   { clock, bodies: { limits } }: Api,
-  { request, call }: Asked,
+  { request, call }: IncomingRequest,
 ): Promise<ControlRequest> {
   const pause = (): Promise<void> => turnWhileWanted(clock, call.abort, "decode");
   const body = await readBody(request.body, { maxBytes: limits.maxBodyBytes, pause });
-  const { json, files } = await inSteps(liftFiles(body, maxJsonBytes), pause);
+  const { json, files } = await inSteps(separateFiles(body, maxJsonBytes), pause);
   return { object: json.byteLength === 0 ? {} : objectFrom(json), files };
 }
 
 /** The configuration and files in the parameters of a load; undefined when there are none. */
 function overrideFrom(
   api: Api,
-  { identity }: Asked,
+  { identity }: IncomingRequest,
   parameters: object,
   came: readonly Uint8Array[],
 ): ModelOverride | undefined {
@@ -121,8 +121,8 @@ function overrideFrom(
 }
 
 /** `POST v2/repository/index`: every version with its state and, if it cannot be used, the reason; on request only the ready ones. */
-export async function repositoryIndex(api: Api, asked: Asked): Promise<WireResponse> {
-  const object = await requestObject(asked);
+export async function repositoryIndex(api: Api, incoming: IncomingRequest): Promise<WireResponse> {
+  const object = await requestObject(incoming);
   const ready = read.optional(read.flag)(read.own(object, "ready"), "ready") ?? false;
   const {
     endpoint,
@@ -130,15 +130,15 @@ export async function repositoryIndex(api: Api, asked: Asked): Promise<WireRespo
   } = api;
   // The sender may be a gateway, which another one behind this may query in turn.
   const call = callFromHeaders(
-    asked.request.headers,
-    asked.call,
+    incoming.request.headers,
+    incoming.call,
     api.clock.nowMs(),
     api.access.unstatedRules,
   );
   const entries = (await (repository ? repository.index(call) : endpoint.capabilities?.models?.(call))) ?? [];
-  const sees = asked.identity.sees ?? (() => true);
+  const sees = incoming.identity.sees ?? (() => true);
   const seen = entries.filter((entry) => sees(entry.name) && (!ready || entry.state === "READY"));
-  const pause = (): Promise<void> => turnWhileWanted(api.clock, asked.call.abort, "encode");
+  const pause = (): Promise<void> => turnWhileWanted(api.clock, incoming.call.abort, "encode");
   return listReply(seen, (entry) => entry, ["[", "]"], pause);
 }
 
@@ -149,7 +149,7 @@ export async function repositoryIndex(api: Api, asked: Asked): Promise<WireRespo
 export async function repositoryControl(
   api: Api,
   route: Route & { kind: "load" | "unload" },
-  asked: Asked,
+  incoming: IncomingRequest,
 ): Promise<WireResponse> {
   if (!api.models.control || !api.models.repository) {
     throw new LongshoreError(
@@ -160,26 +160,30 @@ export async function repositoryControl(
   }
   const uploads = api.models.uploads && route.kind === "load";
   const maxBytes = uploads ? api.bodies.limits.maxBodyBytes : maxConfigBytes;
-  using _held = api.bodies.budget.reserve(bodyLength(asked.request.body) ?? maxBytes);
+  using _held = api.bodies.budget.reserve(bodyLength(incoming.request.body) ?? maxBytes);
   const { object, files } = uploads
-    ? await loadRequest(api, asked)
-    : { object: await requestObject(asked, maxBytes), files: [] };
+    ? await loadRequest(api, incoming)
+    : { object: await requestObject(incoming, maxBytes), files: [] };
   const given = read.own(object, "parameters");
   const parameters = given === undefined ? {} : read.objectAt(given, "parameters");
   if (route.kind === "load") {
-    const override = overrideFrom(api, asked, parameters, files);
+    const override = overrideFrom(api, incoming, parameters, files);
     try {
-      await api.models.repository.load(route.model, undefined, asked.call, override);
+      await api.models.repository.load(route.model, undefined, incoming.call, override);
     } catch (thrown) {
       const unknown = LongshoreError.is(thrown) && thrown.reason === "unknown-model";
       // A sender that may see some models only does not learn the names of others.
-      throw unknown && asked.identity.sees ? unknownModel(route.model) : thrown;
+      throw unknown && incoming.identity.sees ? unknownModel(route.model) : thrown;
     }
   } else {
     const flag = read.own(parameters, "unload_dependents");
     const dependents = read.optional(read.flag)(flag, "unload_dependents") ?? false;
     // Others may use models that this sender may not see.
-    await api.models.repository.unload(route.model, asked.call, dependents && (asked.identity.sees ?? true));
+    await api.models.repository.unload(
+      route.model,
+      incoming.call,
+      dependents && (incoming.identity.sees ?? true),
+    );
   }
   return doneReply;
 }
@@ -188,10 +192,10 @@ export async function repositoryControl(
 export async function modelHead(
   api: Api,
   route: Route & { kind: "head" },
-  asked: Asked,
+  incoming: IncomingRequest,
 ): Promise<WireResponse> {
   const { model, version, variant, to } = route;
-  const head = await api.models.repository?.head?.({ model, version, variant, to }, asked.call);
+  const head = await api.models.repository?.head?.({ model, version, variant, to }, incoming.call);
   if (!head) {
     throw new LongshoreError(
       "unknown-cut",
@@ -200,8 +204,8 @@ export async function modelHead(
     );
   }
   const { digest, bytes } = head;
-  const from = rangeStart(asked);
+  const from = rangeStart(incoming);
   const body: WireBody = { kind: "parts", parts: [bytes.subarray(from)] };
-  const reply = fileReply(digest, bytes.byteLength, from, body, asked.call);
+  const reply = fileReply(digest, bytes.byteLength, from, body, incoming.call);
   return { ...reply, headers: { ...reply.headers, [digestHeader]: digest } };
 }

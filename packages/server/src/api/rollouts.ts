@@ -8,7 +8,7 @@ import {
   type Route,
 } from "@longshore/core/internal";
 import { unknownModel } from "./find-model.ts";
-import type { Api, Asked } from "./parts.ts";
+import type { Api, IncomingRequest } from "./parts.ts";
 import { jsonReply, requestObject } from "./replies.ts";
 
 /** The most bytes of a change. */
@@ -23,11 +23,11 @@ function reportJson({ alias, figures }: AliasReport): Json {
 export async function rollouts(
   api: Api,
   route: Route & { kind: "rollouts" | "rollout" | "rollout-change" },
-  asked: Asked,
+  incoming: IncomingRequest,
 ): Promise<WireResponse> {
   const own = api.models.rollouts;
   if (!own) throw new LongshoreError("unknown-route", "admission", "this server has no aliases");
-  if (route.kind === "rollouts") return jsonReply({ aliases: seen(own, asked).map(reportJson) });
+  if (route.kind === "rollouts") return jsonReply({ aliases: seen(own, incoming).map(reportJson) });
   if (route.kind === "rollout-change") {
     if (!api.models.control) {
       throw new LongshoreError(
@@ -37,8 +37,8 @@ export async function rollouts(
       );
     }
     const name = aliasName(route.model);
-    const change = askedChangeFrom(await requestObject(asked, maxChangeBytes), "change");
-    const known = await api.endpoint.describe(name, undefined, asked.call);
+    const change = askedChangeFrom(await requestObject(incoming, maxChangeBytes), "change");
+    const known = await api.endpoint.describe(name, undefined, incoming.call);
     if (known && !own.find(name)) {
       throw new LongshoreError(
         "invalid-input",
@@ -46,15 +46,15 @@ export async function rollouts(
         `${name} is the name of a model here, and cannot lead to another`,
       );
     }
-    const { tenant, sees } = asked.identity;
+    const { tenant, sees } = incoming.identity;
     const alias = await own.change(name, change, tenant, sees);
     return jsonReply({ alias: alias ? aliasJson(alias) : null });
   }
-  const report = seen(own, asked).find(({ alias }) => alias.name === route.model);
+  const report = seen(own, incoming).find(({ alias }) => alias.name === route.model);
   if (!report) throw unknownModel(route.model);
   return jsonReply(reportJson(report));
 }
 
-function seen(own: Rollouts, { identity }: Asked): readonly AliasReport[] {
+function seen(own: Rollouts, { identity }: IncomingRequest): readonly AliasReport[] {
   return own.list().filter(({ alias }) => identity.sees?.(alias.name) !== false);
 }

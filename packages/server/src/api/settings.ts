@@ -2,7 +2,7 @@ import { LongshoreError, type WireResponse } from "@longshore/core";
 import { read } from "@longshore/core/internal";
 import type { Log, Tracing } from "../telemetry/index.ts";
 import { findModel } from "./find-model.ts";
-import type { Api, Asked } from "./parts.ts";
+import type { Api, IncomingRequest } from "./parts.ts";
 import { jsonReply, requestObject } from "./replies.ts";
 
 /** Where logs and traces go is the operator's business alone. */
@@ -36,9 +36,9 @@ export function logSettings({ telemetry: { log } }: Pick<Api, "telemetry">): Wir
 /** `POST v2/logging`: changes the named settings, and replies with all. */
 export async function setLogSettings(
   { telemetry: { log } }: Pick<Api, "telemetry">,
-  asked: Asked,
+  incoming: IncomingRequest,
 ): Promise<WireResponse> {
-  const object = await requestObject(asked);
+  const object = await requestObject(incoming);
   refuseUnknown(object, Object.keys(logJson(log)));
   for (const fixed of ["log_file", "log_format"] as const) {
     const value = read.own(object, fixed);
@@ -71,17 +71,17 @@ function traceJson(tracing: Tracing, model: string | undefined): object {
   };
 }
 
-async function checkModel(api: Api, model: string | undefined, asked: Asked): Promise<void> {
-  if (model !== undefined) await findModel(api, model, undefined, asked.call);
+async function checkModel(api: Api, model: string | undefined, incoming: IncomingRequest): Promise<void> {
+  if (model !== undefined) await findModel(api, model, undefined, incoming.call);
 }
 
 /** `GET v2[/models/{m}]/trace/setting`. */
 export async function traceSettings(
   api: Api,
   { model }: { readonly model?: string },
-  asked: Asked,
+  incoming: IncomingRequest,
 ): Promise<WireResponse> {
-  await checkModel(api, model, asked);
+  await checkModel(api, model, incoming);
   return jsonReply(traceJson(api.telemetry.tracing, model));
 }
 
@@ -110,10 +110,10 @@ function figureFrom(value: unknown, key: string, least: number): number {
 export async function setTraceSettings(
   api: Api,
   { model }: { readonly model?: string },
-  asked: Asked,
+  incoming: IncomingRequest,
 ): Promise<WireResponse> {
-  await checkModel(api, model, asked);
-  const object = await requestObject(asked);
+  await checkModel(api, model, incoming);
+  const object = await requestObject(incoming);
   const now = traceJson(api.telemetry.tracing, model);
   refuseUnknown(object, Object.keys(now));
   for (const fixed of ["trace_file", "log_frequency", "trace_mode"] as const) {

@@ -8,7 +8,7 @@ import {
   type WireTensor,
 } from "@longshore/core/internal";
 import { fromThisMachine } from "../identify/index.ts";
-import type { Api, Asked } from "./parts.ts";
+import type { Api, IncomingRequest } from "./parts.ts";
 import { doneReply, jsonReply, requestObject } from "./replies.ts";
 
 /** One object of this machine's shared memory, open. Offsets and lengths in bytes. */
@@ -154,7 +154,7 @@ export class SharedRegions {
 type SharedRoute = Route & { kind: "shared-status" | "shared-register" | "shared-unregister" };
 
 /** Memory is shared with programs on this machine only. A name from another machine means other memory. */
-function demandThisMachine({ request }: Asked): void {
+function demandThisMachine({ request }: IncomingRequest): void {
   if (fromThisMachine(request)) return;
   throw new LongshoreError(
     "not-permitted",
@@ -164,8 +164,12 @@ function demandThisMachine({ request }: Asked): void {
 }
 
 /** `v2/{system,cuda}sharedmemory[/region/{region}]/{status,register,unregister}`. */
-export async function sharedMemory(api: Api, route: SharedRoute, asked: Asked): Promise<WireResponse> {
-  const { tenant } = asked.identity;
+export async function sharedMemory(
+  api: Api,
+  route: SharedRoute,
+  incoming: IncomingRequest,
+): Promise<WireResponse> {
+  const { tenant } = incoming.identity;
   const regions = route.memory === "system" ? api.tensors.regions : noRegions;
   if (route.kind === "shared-status") {
     return jsonReply(
@@ -177,7 +181,7 @@ export async function sharedMemory(api: Api, route: SharedRoute, asked: Asked): 
       })),
     );
   }
-  const object = await requestObject(asked);
+  const object = await requestObject(incoming);
   if (route.kind === "shared-unregister") {
     await regions.unregister(tenant, route.region);
     return doneReply;
@@ -188,7 +192,7 @@ export async function sharedMemory(api: Api, route: SharedRoute, asked: Asked): 
   if (!regions.enabled) {
     throw invalid("shared memory is switched off on this server");
   }
-  demandThisMachine(asked);
+  demandThisMachine(incoming);
   const key = read.text(256)(read.own(object, "key"), "key");
   const offset = read.optional(read.whole())(read.own(object, "offset"), "offset") ?? 0;
   const byteSize = read.whole(1)(read.own(object, "byte_size"), "byte_size");
@@ -212,14 +216,14 @@ export interface SharedInputs {
  */
 export function readShared(
   api: Api,
-  asked: Asked,
+  incoming: IncomingRequest,
   message: InferRequestMessage,
 ): SharedInputs | Promise<SharedInputs> {
   const { inputs, outputs = [] } = message;
   if (!inputs.some(sharing) && !outputs.some(sharing)) return { message };
   const parts = inputs.flatMap(({ shared }) => (shared ? [shared] : []));
   const wanted = outputs.flatMap(({ shared }) => (shared ? [shared] : []));
-  return readParts(api, asked, message, parts, wanted);
+  return readParts(api, incoming, message, parts, wanted);
 }
 
 function sharing({ shared }: { readonly shared?: SharedPart }): boolean {
@@ -228,13 +232,13 @@ function sharing({ shared }: { readonly shared?: SharedPart }): boolean {
 
 async function readParts(
   api: Api,
-  asked: Asked,
+  incoming: IncomingRequest,
   message: InferRequestMessage,
   parts: readonly SharedPart[],
   wanted: readonly SharedPart[],
 ): Promise<SharedInputs> {
-  demandThisMachine(asked);
-  const { tenant } = asked.identity;
+  demandThisMachine(incoming);
+  const { tenant } = incoming.identity;
   for (const part of [...parts, ...wanted]) api.tensors.regions.check(tenant, part);
   const held = api.bodies.budget.reserve(parts.reduce((total, part) => total + part.byteSize, 0));
   try {
@@ -254,17 +258,17 @@ async function readParts(
 /** Writes outputs into shared memory where requested; the reply says where. */
 export function writeShared(
   api: Api,
-  asked: Asked,
+  incoming: IncomingRequest,
   message: InferRequestMessage,
   outputs: readonly WireTensor[],
 ): readonly WireTensor[] | Promise<readonly WireTensor[]> {
   if (message.outputs?.some(({ shared }) => shared) !== true) return outputs;
-  return writeParts(api, asked, message, outputs);
+  return writeParts(api, incoming, message, outputs);
 }
 
 async function writeParts(
   api: Api,
-  asked: Asked,
+  incoming: IncomingRequest,
   message: InferRequestMessage,
   outputs: readonly WireTensor[],
 ): Promise<readonly WireTensor[]> {
@@ -275,7 +279,7 @@ async function writeParts(
       written.push(output);
       continue;
     }
-    await api.tensors.regions.write(asked.identity.tenant, part, output.bytes);
+    await api.tensors.regions.write(incoming.identity.tenant, part, output.bytes);
     const shared = { ...part, byteSize: output.bytes.byteLength };
     written.push({ ...output, bytes: new Uint8Array(0), shared });
   }

@@ -13,7 +13,7 @@ import {
   type Tensor,
   type Tensors,
 } from "@longshore/core";
-import { copied, dropOldest, through, totalBytes } from "@longshore/core/internal";
+import { copied, dropOldest, passThrough, totalBytes } from "@longshore/core/internal";
 import { answerKey, type KeyHash } from "./answer-key.ts";
 import { entryBytes, fromMemory } from "./answer-copy.ts";
 import { answerStore } from "./answer-store.ts";
@@ -128,7 +128,7 @@ export function answerCache(parts: CacheParts): AnswerCache {
 }
 
 /** A pass that reserves no endpoint: the request is answered without a run, or judged again before one. */
-export const noEndpoint: Disposable = { [Symbol.dispose]: () => undefined };
+export const noReservation: Disposable = { [Symbol.dispose]: () => undefined };
 
 /** Whether an error says that there is no time or no endpoint for a run. */
 function isForRun(thrown: unknown): boolean {
@@ -159,13 +159,13 @@ export function cachedEndpoint(inner: Endpoint, answers: AnswerCache): Endpoint 
     try {
       return judge();
     } catch (thrown) {
-      if (cached.get(segment.digest) === true && isForRun(thrown)) return noEndpoint;
+      if (cached.get(segment.digest) === true && isForRun(thrown)) return noReservation;
       throw thrown;
     }
   }
 
   const { admit: judge, known } = inner.capabilities ?? {};
-  const passedOn = through(inner);
+  const passedOn = passThrough(inner);
   return {
     // Of `forgetsInputs`: answers are kept as copies, and who shares a run waits for it before the first of them is answered.
     ...passedOn,

@@ -28,14 +28,14 @@ import {
   exactJson,
   fingerprint,
   nextStep,
-  through,
+  passThrough,
   totalBytes,
   type Writable,
 } from "@longshore/core/internal";
 import { entryBytes, fromMemory } from "./answer-copy.ts";
 import { rulesKey } from "./answer-key.ts";
 import { answerStore } from "./answer-store.ts";
-import { noEndpoint } from "./cached-endpoint.ts";
+import { noReservation } from "./cached-endpoint.ts";
 import { singleFlight } from "./single-flight.ts";
 
 /** The parts that keep answers for a repeated request. */
@@ -194,12 +194,12 @@ export function onceEndpoint(inner: Endpoint, parts: OnceParts): Endpoint {
   }
 
   const { admit: judge, known } = inner.capabilities ?? {};
-  const passedOn = through(inner);
+  const passedOn = passThrough(inner);
   const admit: EndpointCapabilities["admit"] =
     judge &&
     ((segment, call, least) => {
       const key = call.idempotencyKey === undefined ? undefined : keyOf(segment, call, call.idempotencyKey);
-      if (key !== undefined && (isKept(answers.get(key)) || flights.under(key))) return noEndpoint;
+      if (key !== undefined && (isKept(answers.get(key)) || flights.under(key))) return noReservation;
       return judge(segment, call, least);
     });
   return {

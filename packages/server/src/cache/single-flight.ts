@@ -9,7 +9,7 @@ import { type Call, type Clock, LongshoreError, type Reason } from "@longshore/c
 import { ownCall, PassingMap, SpareControllers, untilEnded } from "@longshore/core/internal";
 
 /** An answer, and whether it came from another's run. */
-export interface Flown<T> {
+export interface SharedAnswer<T> {
   readonly value: T;
   /** Another caller's run served this one, too. */
   readonly joined: boolean;
@@ -22,7 +22,7 @@ export interface SingleFlight<T> {
   /** Whether one of that key is under way. */
   under(key: string): boolean;
   /** `run` gets the call of the run: it ends when its last caller has left. */
-  fly(key: string, call: Call, run: (call: Call) => Promise<T>): Promise<Flown<T>>;
+  fly(key: string, call: Call, run: (call: Call) => Promise<T>): Promise<SharedAnswer<T>>;
 }
 
 interface Flight<T> {

@@ -2,7 +2,7 @@ import { LongshoreError } from "@longshore/core";
 import type { PeerCertificate } from "@longshore/core/internal";
 import * as v from "valibot";
 import type { Grant, Mechanism } from "./grant.ts";
-import { refusal } from "./refusal.ts";
+import { badCredential } from "./refusal.ts";
 import type { Right } from "./identity.ts";
 import { about, rightList, rightSet, strict, tenantName, uriPattern } from "./schema.ts";
 import { isSpiffeId, uriMatches } from "./uri-pattern.ts";
@@ -66,7 +66,8 @@ export function certificateMechanism(rules: readonly CertificateRule[]): Mechani
   return ({ peer }): Grant | undefined => {
     const certificate = peer?.certificate;
     if (!certificate) return undefined;
-    if (!certificate.verified) throw refusal("client certificate", "no authority of this server signed it");
+    if (!certificate.verified)
+      throw badCredential("client certificate", "no authority of this server signed it");
     const id = spiffeIdOf(certificate);
     const found = grants.find(({ uri, fingerprint }) =>
       uri === undefined ? fingerprint === certificate.fingerprint : id !== undefined && uriMatches(id, uri),

@@ -1,12 +1,12 @@
 import { type Clock, LongshoreError, type WireRequest } from "@longshore/core";
-import { behalfOf } from "./behalf.ts";
+import { statedTenant } from "./stated-tenant.ts";
 import { certificateMechanism } from "./certificate.ts";
 import type { IdentityConfiguration } from "./configuration.ts";
 import type { Grant, Mechanism, MechanismName } from "./grant.ts";
 import type { Identify } from "./identity.ts";
 import { createKeyRing, type ApiKeyRing } from "./key-ring.ts";
 import { fromThisMachine } from "./loopback.ts";
-import { refusal } from "./refusal.ts";
+import { badCredential } from "./refusal.ts";
 import { rightSet } from "./schema.ts";
 import { shownCredentials } from "./shown.ts";
 import { identityOf, tenantsOf } from "./tenants.ts";
@@ -87,8 +87,9 @@ export function createIdentify(parts: IdentifyParts): Identification {
 
   const grantOf = async (request: WireRequest): Promise<Grant> => {
     const shown = shownCredentials(request);
-    if (shown.apiKey !== undefined && !has("keys")) throw refusal("API key", "keys are not configured");
-    if (shown.token !== undefined && !has("tokens")) throw refusal("token", "tokens are not configured");
+    if (shown.apiKey !== undefined && !has("keys")) throw badCredential("API key", "keys are not configured");
+    if (shown.token !== undefined && !has("tokens"))
+      throw badCredential("token", "tokens are not configured");
     let first: Grant | undefined;
     for (const mechanism of ordered) {
       const grant = await mechanism(request, shown);
@@ -119,7 +120,7 @@ export function createIdentify(parts: IdentifyParts): Identification {
         throw failed(request, thrown);
       }
       if (grant === nobody) return { tenant: nobody.tenant, rights: nobody.rights, known: false };
-      const behalf = behalfOf(request, grant, tenants);
+      const behalf = statedTenant(request, grant, tenants);
       return identityOf(grant, tenants, behalf.tenant, behalf.rights);
     },
   };

@@ -3,7 +3,7 @@ import { type KeyHasher, parseApiKey } from "./api-key.ts";
 import { equalBytes } from "./equal-bytes.ts";
 import type { Grant, Mechanism } from "./grant.ts";
 import type { KeyRecord } from "./key-file.ts";
-import { refusal } from "./refusal.ts";
+import { badCredential } from "./refusal.ts";
 import { rightSet } from "./schema.ts";
 
 /** The keys of a server, which change while it runs. */
@@ -52,14 +52,14 @@ export function createKeyRing(clock: Clock): ApiKeyRing {
     async identify(_request, { apiKey }) {
       if (apiKey === undefined) return undefined;
       const key = parseApiKey(apiKey);
-      if (!key || !current) throw refusal("API key", "it does not have the form of one");
+      if (!key || !current) throw badCredential("API key", "it does not have the form of one");
       // Held on to, since the keys may be replaced while the hash is made.
       const keys = current;
       const hash = await keys.hasher.hash(key.text);
       const record = keys.records.get(key.id);
       const equal = equalBytes(hash, record?.hash ?? nobodysHash);
       const wrong = fault(record, equal, clock.wallMs());
-      if (wrong !== undefined || !record) throw refusal("API key", wrong ?? "there is no such key");
+      if (wrong !== undefined || !record) throw badCredential("API key", wrong ?? "there is no such key");
       return grantOf(keys, record);
     },
   };

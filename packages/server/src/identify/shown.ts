@@ -1,7 +1,7 @@
 import type { WireRequest } from "@longshore/core";
 import { looksLikeApiKey } from "./api-key.ts";
 import type { ShownCredentials } from "./grant.ts";
-import { refusal } from "./refusal.ts";
+import { badCredential } from "./refusal.ts";
 
 /** Longest credential, in characters: tokens of real issuers stay below half of it. */
 const maxCredential = 8192;
@@ -29,12 +29,12 @@ export function shownCredentials({ headers }: WireRequest): ShownCredentials {
   let shown: ShownCredentials = {};
   if (authorization !== undefined) {
     const text = authorization.length > maxCredential ? undefined : bearer.exec(authorization.trim())?.[1];
-    if (text === undefined) throw refusal("Authorization header", "not one bearer credential");
+    if (text === undefined) throw badCredential("Authorization header", "not one bearer credential");
     shown = looksLikeApiKey(text) ? { apiKey: text } : { token: text };
   }
   if (keyText === undefined) return shown;
   if (keyText === "" || keyText.length > maxCredential || shown.apiKey !== undefined) {
-    throw refusal("API key", "empty, too long, or shown twice");
+    throw badCredential("API key", "empty, too long, or shown twice");
   }
   return { ...shown, apiKey: keyText };
 }

@@ -5,7 +5,7 @@ import * as v from "valibot";
 import { type ClaimMapping, grantOf, mappingEntries } from "./claims.ts";
 import type { Grant } from "./grant.ts";
 import { createKeySet, type KeySet, type LoadKeySet } from "./key-set.ts";
-import { refusal } from "./refusal.ts";
+import { badCredential } from "./refusal.ts";
 import { about, duration, strict, word } from "./schema.ts";
 
 /**
@@ -214,7 +214,7 @@ export function tokenMechanism(
   const digest = parts.digest ?? webDigest;
   return async (token, before) => {
     const issuer = issuers.get(unverifiedIssuer(token) ?? "");
-    if (!issuer) throw refusal("token", "it is no token of an issuer that is known here");
+    if (!issuer) throw badCredential("token", "it is no token of an issuer that is known here");
     const name = await digest(token);
     const known = memory.find(name, issuer.keys.generation);
     if (known) return known;
@@ -225,7 +225,7 @@ export function tokenMechanism(
       claims = await claimsOf(token, issuer, parts.clock);
     } catch (thrown) {
       if (LongshoreError.is(thrown)) throw thrown;
-      throw refusal("token", thrown instanceof Error ? thrown.message : String(thrown));
+      throw badCredential("token", thrown instanceof Error ? thrown.message : String(thrown));
     }
     const grant = grantOf(claims, issuer.rules);
     // Keys that changed meanwhile may not be the ones that this was checked with.

@@ -15,7 +15,7 @@ import type { CompleteOptions } from "./options.ts";
 import { perConnection } from "./per-connection.ts";
 import { codedReply } from "./reply-coding.ts";
 import { requestBody } from "./request-body.ts";
-import type { ConnectionTimes } from "./request-times.ts";
+import type { RequestTimes } from "./request-times.ts";
 
 /**
  * Node.js drops all but the first of some headers that come twice. A proxy may have gone by the last: credentials are
@@ -178,7 +178,7 @@ export interface ExchangeParts {
 /** Serves one request of a connection. Never rejects. */
 export async function serveExchange(
   parts: ExchangeParts,
-  times: ConnectionTimes,
+  times: RequestTimes,
   request: IncomingMessage,
   response: ServerResponse,
   expectsContinue: boolean,

@@ -17,7 +17,7 @@ import { type CompleteOptions, completeOptions, type ListenOptions } from "./opt
 import { createPeerReader } from "./peer.ts";
 import { perConnection } from "./per-connection.ts";
 import { http1Connections } from "./http1/connections.ts";
-import { ConnectionTimes } from "./request-times.ts";
+import { RequestTimes } from "./request-times.ts";
 import { type ListenTls, nodeTls, renewTls, tlsError } from "./tls.ts";
 
 /** A handler on a port. */
@@ -118,7 +118,7 @@ export async function listen(handler: Handler, given: ListenOptions): Promise<Li
     admissions: createAdmissions(options),
   };
   const { admissions } = parts;
-  const timesOf = perConnection((socket) => new ConnectionTimes(socket, options));
+  const timesOf = perConnection((socket) => new RequestTimes(socket, options));
   const serve =
     (expectsContinue: boolean) =>
     (request: IncomingMessage, response: ServerResponse): void => {

@@ -17,7 +17,7 @@ function bodyOf(message: string, reason = "invalid-input"): string {
 }
 
 /** How long a connection that has ended here waits for the client to end its half. */
-export type Linger = Pick<CompleteOptions, "clock" | "lingerMs">;
+export type LingerOptions = Pick<CompleteOptions, "clock" | "lingerMs">;
 
 /**
  * Answers on a connection that nothing more is read from, and ends it. The client has `lingerMs` to read the answer and to end
@@ -25,7 +25,7 @@ export type Linger = Pick<CompleteOptions, "clock" | "lingerMs">;
  */
 export function endPlainly(
   socket: Duplex,
-  { clock, lingerMs }: Linger,
+  { clock, lingerMs }: LingerOptions,
   status: number,
   message: string,
   reason?: string,
@@ -54,7 +54,7 @@ function statusOf(code: string | undefined): readonly [number, string] {
 }
 
 /** Answers what is not even a request, and closes the connection. */
-export function onClientError(linger: Linger, error: NodeJS.ErrnoException, socket: Duplex): void {
+export function onClientError(linger: LingerOptions, error: NodeJS.ErrnoException, socket: Duplex): void {
   // Node.js keeps the response under way there; writing into the middle of one would be read as part of it.
   const { _httpMessage: response } = socket as Duplex & { _httpMessage?: ServerResponse | null };
   // A client whose handshake failed could not read an answer.
@@ -68,7 +68,7 @@ export function onClientError(linger: Linger, error: NodeJS.ErrnoException, sock
 }
 
 /** Answers a request that did not arrive in time, and closes the connection. */
-export function onTimeout(linger: Linger, socket: Duplex): void {
+export function onTimeout(linger: LingerOptions, socket: Duplex): void {
   onClientError(linger, Object.assign(new Error("late"), { code: "ERR_HTTP_REQUEST_TIMEOUT" }), socket);
 }
 
@@ -78,7 +78,7 @@ export function onExpectation(_request: IncomingMessage, response: ServerRespons
 }
 
 /** Answers a client that uses this server as a proxy. */
-export function onConnect(linger: Linger, socket: Duplex): void {
+export function onConnect(linger: LingerOptions, socket: Duplex): void {
   socket.on("error", () => undefined);
   endPlainly(socket, linger, 405, "this server is no proxy", "wrong-method");
 }

@@ -12,7 +12,7 @@ import type { CompleteOptions } from "./options.ts";
  * These two limits of one connection that Node.js reads. A request only notes when the next wait ends: one timer for each connection looks
  * at that, since a timer for each request would cost as much as reading its headers.
  */
-export class ConnectionTimes {
+export class RequestTimes {
   readonly #socket: Socket;
   readonly #options: CompleteOptions;
   /** When the wait ends that is under way; Infinity while a request with a whole body is served. */

@@ -1,8 +1,8 @@
 import type { Clock } from "@longshore/core";
-import { limitsOf, type Meter, type QuotaRules, rateOf } from "./limits.ts";
+import { limitsOf, type Meter, type QuotaRules, meterRate } from "./limits.ts";
 
 /** Whether an amount was taken, or when there may be as much. */
-export type Taken =
+export type TakeResult =
   | { readonly taken: true; readonly amount: number }
   | { readonly taken: false; readonly retryAfterMs: number; readonly why: string };
 
@@ -12,7 +12,7 @@ export interface Allowances {
    * Takes an amount of a tenant's allowance, or less of it but at least `least` (default: all). An amount above the most that can be saved
    * up is taken once the allowance is full, and leaves a debt.
    */
-  take(tenant: string, meter: Meter, amount: number, least?: number): Taken | Promise<Taken>;
+  take(tenant: string, meter: Meter, amount: number, least?: number): TakeResult | Promise<TakeResult>;
   /**
    * Takes more, whatever is left, or gives back (negative): the difference between the use of a request and the amount taken
    * for it.
@@ -64,7 +64,7 @@ export class LocalAllowances implements Allowances {
     this.#shelf = shelf;
   }
 
-  take(tenant: string, meter: Meter, amount: number, least: number = amount): Taken {
+  take(tenant: string, meter: Meter, amount: number, least: number = amount): TakeResult {
     const found = this.#level(tenant, meter);
     if (!found) return { taken: true, amount };
     const { level, rate } = found;
@@ -100,8 +100,8 @@ export class LocalAllowances implements Allowances {
   #level(
     tenant: string,
     meter: Meter,
-  ): { readonly level: Level; readonly rate: NonNullable<ReturnType<typeof rateOf>> } | undefined {
-    const rate = rateOf(limitsOf(this.#rules(), tenant), meter);
+  ): { readonly level: Level; readonly rate: NonNullable<ReturnType<typeof meterRate>> } | undefined {
+    const rate = meterRate(limitsOf(this.#rules(), tenant), meter);
     if (!rate) return undefined;
     const key = `${meter} ${tenant}`;
     const nowMs = this.#clock.nowMs();
@@ -147,7 +147,7 @@ export class LocalAllowances implements Allowances {
     for (const [key, { day, left, claimed }] of this.#levels) {
       if (!key.startsWith("micros ")) continue;
       const tenant = key.slice("micros ".length);
-      const most = rateOf(limitsOf(rules, tenant), "micros")?.most ?? left;
+      const most = meterRate(limitsOf(rules, tenant), "micros")?.most ?? left;
       spent.set(tenant, { day, micros: ahead ? Math.max(claimed, most - left) : most - left });
     }
     this.#shelf.save(spent);

@@ -3,7 +3,7 @@ export {
   type BudgetShelf,
   LocalAllowances,
   type SpentMicros,
-  type Taken,
+  type TakeResult,
 } from "./allowances.ts";
 export { leaseDesk, type LeaseDesk, LeasedAllowances, type LeaseReply, type LeaseRequest } from "./leases.ts";
 export { type QuotaRules, type TenantLimits } from "./limits.ts";

@@ -4,7 +4,7 @@
  * exceed a limit by no more than one server alone would. A gateway that ends or is cut off wastes at most its lease.
  */
 import { type Clock, LongshoreError } from "@longshore/core";
-import type { Allowances, LocalAllowances, Taken } from "./allowances.ts";
+import type { Allowances, LocalAllowances, TakeResult } from "./allowances.ts";
 import { type Meter, meters } from "./limits.ts";
 
 /** A gateway's request for a lease to the server that has the allowances. */
@@ -141,7 +141,12 @@ export class LeasedAllowances implements Allowances {
     this.#clock = clock;
   }
 
-  take(tenant: string, meter: Meter, amount: number, least: number = amount): Taken | Promise<Taken> {
+  take(
+    tenant: string,
+    meter: Meter,
+    amount: number,
+    least: number = amount,
+  ): TakeResult | Promise<TakeResult> {
     const leased = this.#of(tenant, meter);
     return this.#taken(leased, amount, least) ?? this.#more(leased, tenant, meter, amount, least);
   }
@@ -150,7 +155,7 @@ export class LeasedAllowances implements Allowances {
     this.#use(this.#of(tenant, meter), amount);
   }
 
-  #taken(leased: Leased, amount: number, least: number): Taken | undefined {
+  #taken(leased: Leased, amount: number, least: number): TakeResult | undefined {
     if (!leased.unlimited && leased.left < least) return undefined;
     const taken = leased.unlimited ? amount : Math.min(amount, leased.left);
     this.#use(leased, taken);
@@ -184,7 +189,13 @@ export class LeasedAllowances implements Allowances {
     leased.usedAtMs = nowMs;
   }
 
-  async #more(leased: Leased, tenant: string, meter: Meter, amount: number, least: number): Promise<Taken> {
+  async #more(
+    leased: Leased,
+    tenant: string,
+    meter: Meter,
+    amount: number,
+    least: number,
+  ): Promise<TakeResult> {
     // Of those that wait, each may find that the others have taken what came.
     for (let tries = 0; tries < 3; tries++) {
       const nowMs = this.#clock.nowMs();

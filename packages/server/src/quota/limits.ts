@@ -35,7 +35,7 @@ export function limitsOf({ tenants }: QuotaRules, tenant: string): TenantLimits 
 export const burstMs = 500;
 
 /** A limit as a rate and the most that may be saved up, in units of its meter; undefined for none. Of `micros` it is a day's amount. */
-export function rateOf(
+export function meterRate(
   limits: TenantLimits,
   meter: Meter,
 ): { readonly perMs: number; readonly most: number; readonly words: string } | undefined {

@@ -6,7 +6,7 @@
  */
 import { type Call, type Clock, LongshoreError, type LongshoreEvent, type Observer } from "@longshore/core";
 import { ownCall } from "@longshore/core/internal";
-import type { Allowances, Taken } from "./allowances.ts";
+import type { Allowances, TakeResult } from "./allowances.ts";
 import { FairEntry } from "./fair-entry.ts";
 import { limitsOf, type Meter, type QuotaRules } from "./limits.ts";
 
@@ -58,7 +58,7 @@ const unknownShare = 1 / 2;
 const soonMs = 100;
 const mostUsual = 10_000;
 
-type Refused = Extract<Taken, { readonly taken: false }>;
+type Refused = Extract<TakeResult, { readonly taken: false }>;
 
 class ServerQuotas implements Quotas {
   readonly #parts: QuotaParts;

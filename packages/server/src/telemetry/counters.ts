@@ -22,7 +22,7 @@ const kinds = [
 type Kind = (typeof kinds)[number];
 
 /** Why requests failed, in the words of Triton's metrics. */
-export type FailureWord = "REJECTED" | "CANCELED" | "BACKEND" | "OTHER";
+export type TritonFailure = "REJECTED" | "CANCELED" | "BACKEND" | "OTHER";
 
 /** Statistics of one version of one model since the server started. */
 export interface ModelCounters {
@@ -39,7 +39,7 @@ export interface ModelCounters {
   readonly times: Readonly<Record<Kind, CountAndTime>>;
   /** Its answers are kept, as its load event or a request said. */
   cached: boolean;
-  readonly failures: Map<FailureWord, number>;
+  readonly failures: Map<TritonFailure, number>;
   /** Of models that give several answers: by the endpoint of the answer. */
   readonly answers: Map<number, AnswerCounters>;
 }
@@ -144,7 +144,7 @@ const backend: readonly Reason[] = [
 ];
 
 /** Triton's word for a reason. */
-export function failureWord(reason: Reason): FailureWord {
+export function tritonFailure(reason: Reason): TritonFailure {
   if (reason === "cancelled") return "CANCELED";
   if (rejected.includes(reason)) return "REJECTED";
   return backend.includes(reason) ? "BACKEND" : "OTHER";
@@ -317,7 +317,7 @@ export function createCounters(wallMs: () => number = () => 0): Counters {
     if (unrun) counters.pending -= 1;
     if (outcome !== "answered") {
       add(counters.times.fail, tookMs);
-      const word = failureWord(outcome);
+      const word = tritonFailure(outcome);
       counters.failures.set(word, (counters.failures.get(word) ?? 0) + 1);
       return;
     }

@@ -2,7 +2,7 @@ export {
   type Counters,
   type CountAndTime,
   createCounters,
-  type FailureWord,
+  type TritonFailure,
   type ModelCounters,
 } from "./counters.ts";
 export { exchangeEvents, type InferenceEvents, inferenceEvents } from "./exchange-events.ts";

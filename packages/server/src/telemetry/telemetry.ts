@@ -1,5 +1,5 @@
 import type { Clock, DirectorySnapshot, LoadReport, LongshoreEvent, Observer, Random } from "@longshore/core";
-import { Behind } from "@longshore/core/internal";
+import { DeferredWork } from "@longshore/core/internal";
 import { type CountersRead, createCounters } from "./counters.ts";
 import { createLog, type Log } from "./log.ts";
 import { createMetrics, type MachineUse, type Metrics } from "./metrics.ts";
@@ -103,14 +103,14 @@ export function createTelemetry(parts: TelemetryParts): Telemetry {
     tenants.observer.record(event);
     mapped(event, sinks);
   };
-  const behind = new Behind(clock, take);
+  const deferred = new DeferredWork(clock, take);
   return {
     get counters() {
-      behind.settle();
+      deferred.settle();
       return counters;
     },
     tenantCounters(tenant) {
-      behind.settle();
+      deferred.settle();
       return tenants.of(tenant);
     },
     metrics,
@@ -119,16 +119,16 @@ export function createTelemetry(parts: TelemetryParts): Telemetry {
     observer: {
       record(event) {
         if (frequent.has(event.kind) && !log.writes("verbose")) {
-          behind.add(event);
+          deferred.add(event);
           return;
         }
-        behind.settle();
+        deferred.settle();
         take(event);
       },
     },
-    settle: behind.settle,
+    settle: deferred.settle,
     metricsPage(accept, sees) {
-      behind.settle();
+      deferred.settle();
       const form = metricsForm(accept);
       return { pieces: metrics.text(form, sees), type: metricsTypes[form] };
     },

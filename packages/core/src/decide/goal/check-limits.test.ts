@@ -1,14 +1,14 @@
 import { describe, expect, it } from "vitest";
-import { checkLimits, checkNamed, demands } from "./check-limits.ts";
+import { checkLimits, checkNamed, limitChecks } from "./check-limits.ts";
 
 describe("checkLimits", () => {
   it("takes what can be kept", () => {
-    checkLimits({}, demands.ofCalls);
+    checkLimits({}, limitChecks.ofCalls);
     checkLimits(
       { deadlineMs: Infinity, objective: "cost", zones: [], leastTrust: "none", confirm: false },
-      demands.ofCalls,
+      limitChecks.ofCalls,
     );
-    checkLimits({ minInTimeRatio: 0.95, variant: undefined }, demands.ofCalls);
+    checkLimits({ minInTimeRatio: 0.95, variant: undefined }, limitChecks.ofCalls);
     checkLimits(
       {
         signal: new AbortController().signal,
@@ -17,10 +17,10 @@ describe("checkLimits", () => {
         progress: () => undefined,
         trace: { traceId: "0".repeat(32), spanId: "0".repeat(16), sampled: true },
       },
-      demands.ofCalls,
+      limitChecks.ofCalls,
     );
-    checkLimits({ objective: "p95", keep: "latest", maxInFlight: 2 }, demands.ofStreams);
-    checkLimits({ tenant: "till-4", saveEnergyBelowRatio: 0.2 }, demands.ofDefaults, true);
+    checkLimits({ objective: "p95", keep: "latest", maxInFlight: 2 }, limitChecks.ofStreams);
+    checkLimits({ tenant: "till-4", saveEnergyBelowRatio: 0.2 }, limitChecks.ofDefaults, true);
   });
 
   it.each([
@@ -55,13 +55,13 @@ describe("checkLimits", () => {
     [{ maxDeviceMillijoules: -1 }, "limits.maxDeviceMillijoules must be a number of 0 or more"],
     [{ minInTimeRatio: "0.95" }, "limits.minInTimeRatio must be a number above 0, and at most 1"],
   ])("refuses %o instead of passing it over", (limits, sentence) => {
-    const refused = () => checkLimits<object>(limits, demands.ofStreams);
+    const refused = () => checkLimits<object>(limits, limitChecks.ofStreams);
     expect(refused).toThrow(expect.objectContaining({ reason: "invalid-input" }));
     expect(refused).toThrow(sentence);
   });
 
   it.each([null, "latency"])("refuses %o in place of limits", (limits) => {
-    const refused = () => checkLimits<object>(limits as unknown as object, demands.ofCalls);
+    const refused = () => checkLimits<object>(limits as unknown as object, limitChecks.ofCalls);
     expect(refused).toThrow(expect.objectContaining({ reason: "invalid-input" }));
     expect(refused).toThrow("limits must be a mapping");
   });
@@ -74,8 +74,10 @@ describe("checkLimits", () => {
   it.each(["tenant", "saveEnergyBelowRatio", "keep", "maxInFlight"])(
     "refuses %s of one call, where nothing reads it",
     (key) => {
-      const refused = () => checkLimits<object>({ [key]: 1 }, demands.ofCalls);
-      expect(refused).toThrow(`limits have no ${key}; they have ${Object.keys(demands.ofCalls).join(", ")}`);
+      const refused = () => checkLimits<object>({ [key]: 1 }, limitChecks.ofCalls);
+      expect(refused).toThrow(
+        `limits have no ${key}; they have ${Object.keys(limitChecks.ofCalls).join(", ")}`,
+      );
     },
   );
 
@@ -91,14 +93,14 @@ describe("checkLimits", () => {
     "only",
     "prefer",
   ])("refuses %s as a default, where nothing reads it", (key) => {
-    const refused = () => checkLimits<object>({ [key]: 1 }, demands.ofDefaults, true);
+    const refused = () => checkLimits<object>({ [key]: 1 }, limitChecks.ofDefaults, true);
     expect(refused).toThrow(
-      `defaults have no ${key}; they have ${Object.keys(demands.ofDefaults).join(", ")}`,
+      `defaults have no ${key}; they have ${Object.keys(limitChecks.ofDefaults).join(", ")}`,
     );
   });
 
   it("says of what an offloader is opened with that its defaults are wrong", () => {
-    const opened = () => checkLimits({ leastTrust: "operatd" }, demands.ofDefaults, true);
+    const opened = () => checkLimits({ leastTrust: "operatd" }, limitChecks.ofDefaults, true);
     expect(opened).toThrow(expect.objectContaining({ reason: "invalid-configuration" }));
     expect(opened).toThrow("defaults.leastTrust");
   });

@@ -2,29 +2,29 @@ import { isTrustLevel, LongshoreError, type Rules } from "../../words/base/index
 import type { PlanLimits } from "./limits.ts";
 import { readObjective } from "./objective.ts";
 
-/** What a value has to be, in words, where it is not. */
-type Wish = (value: unknown) => string | undefined;
+/** Returns what a value must be, in words; undefined if it is. */
+type Check = (value: unknown) => string | undefined;
 
-const text: Wish = (value) => (typeof value === "string" ? undefined : "a text");
-const flag: Wish = (value) => (typeof value === "boolean" ? undefined : "true or false");
-const number: Wish = (value) => (typeof value === "number" && value === value ? undefined : "a number");
-const ratio: Wish = (value) =>
+const text: Check = (value) => (typeof value === "string" ? undefined : "a text");
+const flag: Check = (value) => (typeof value === "boolean" ? undefined : "true or false");
+const number: Check = (value) => (typeof value === "number" && value === value ? undefined : "a number");
+const ratio: Check = (value) =>
   typeof value === "number" && value >= 0 && value <= 1 ? undefined : "a number from 0 to 1";
-const amount: Wish = (value) =>
+const amount: Check = (value) =>
   typeof value === "number" && value >= 0 ? undefined : "a number of 0 or more";
-const task: Wish = (value) => (typeof value === "function" ? undefined : "a function");
+const task: Check = (value) => (typeof value === "function" ? undefined : "a function");
 /** By what is used of it, since a polyfill or another realm has a class of its own. */
-const abortSignal: Wish = (value) =>
+const abortSignal: Check = (value) =>
   typeof value === "object" && value !== null && "aborted" in value && "addEventListener" in value
     ? undefined
     : "an AbortSignal, such as the signal of an AbortController";
-const traceContext: Wish = (value) =>
+const traceContext: Check = (value) =>
   typeof value === "object" && value !== null && "traceId" in value && "spanId" in value
     ? undefined
     : "a mapping with traceId, spanId and sampled";
 
 /** A tier, or one endpoint by its id. */
-const selected: Wish = (value) => {
+const selected: Check = (value) => {
   if (value === "device" || value === "edge" || value === "cloud") return undefined;
   const named = typeof value === "object" && value !== null && Object.keys(value).join() === "endpoint";
   return named && typeof (value as { endpoint: unknown }).endpoint === "string"
@@ -33,11 +33,11 @@ const selected: Wish = (value) => {
 };
 
 /** By what is demanded, what each value has to be. */
-type Wishes<Key extends string> = Readonly<Record<Key, Wish>>;
+type Checks<Key extends string> = Readonly<Record<Key, Check>>;
 type OfBoth = keyof Rules | "deadlineMs" | "objective" | "minAgreementRatio";
 type OfCalls = OfBoth | keyof PlanLimits | "version" | "signal" | "idempotencyKey" | "trace" | "progress";
 
-const ofBoth: Wishes<OfBoth> = {
+const ofBoth: Checks<OfBoth> = {
   deadlineMs: number,
   objective: (value) => {
     const read = typeof value === "string" ? readObjective(value) : "";
@@ -51,7 +51,7 @@ const ofBoth: Wishes<OfBoth> = {
   leastTrust: (value) => (isTrustLevel(value) ? undefined : "none, listed, operated, vouched or attested"),
   confirm: flag,
 };
-const ofCalls: Wishes<OfCalls> = {
+const ofCalls: Checks<OfCalls> = {
   ...ofBoth,
   minInTimeRatio: (value) =>
     typeof value === "number" && value > 0 && value <= 1 ? undefined : "a number above 0, and at most 1",
@@ -68,11 +68,11 @@ const ofCalls: Wishes<OfCalls> = {
   progress: task,
 };
 
-/** What one call may demand, what a stream of frames may, and what an offloader may be opened with for calls that do not. */
-export const demands: {
-  readonly ofCalls: Wishes<OfCalls>;
-  readonly ofStreams: Wishes<OfCalls | "keep" | "maxInFlight">;
-  readonly ofDefaults: Wishes<OfBoth | "saveEnergyBelowRatio" | "tenant">;
+/** Checks of the options of a call, of a stream of frames, and of the defaults of an offloader. */
+export const limitChecks: {
+  readonly ofCalls: Checks<OfCalls>;
+  readonly ofStreams: Checks<OfCalls | "keep" | "maxInFlight">;
+  readonly ofDefaults: Checks<OfBoth | "saveEnergyBelowRatio" | "tenant">;
 } = {
   ofCalls,
   ofStreams: {
@@ -91,7 +91,7 @@ export const demands: {
  */
 export function checkLimits<L extends object>(
   limits: L,
-  known: Wishes<string> & Readonly<Record<keyof NoInfer<L>, Wish>>,
+  known: Checks<string> & Readonly<Record<keyof NoInfer<L>, Check>>,
   opening = false,
 ): void {
   const what = opening ? "defaults" : "limits";

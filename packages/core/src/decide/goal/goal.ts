@@ -8,20 +8,20 @@ export interface Goal {
   readonly kind: ReadObjective["kind"];
   /** The numbers of each completion: quantiles, or the mean. */
   readonly readings: readonly Reading[];
-  /** What each of them weighs; latency decides between candidates that are alike in everything else. */
+  /** The weight of each reading. Latency decides between candidates that are equal in everything else. */
   readonly weights: readonly number[];
   readonly energyWeight: number;
   readonly costWeight: number;
   readonly carbonWeight: number;
-  /** Which of the numbers is held against the deadline. */
+  /** Index of the reading that is compared with the deadline. */
   readonly deadlineAt: number;
-  /** Candidates compete by what is left of their completion with the back-up that guards them. */
+  /** Candidates are compared by their completion with the back-up that guards them. */
   readonly guarded: boolean;
   /** The first number is the score. */
   readonly isPlain: boolean;
 }
 
-/** What a millisecond weighs where it only decides between candidates that are alike. */
+/** The weight of a millisecond that only decides between equal candidates. */
 const tieWeight = 1e-6;
 const missTieWeight = 1e-9;
 
@@ -108,19 +108,19 @@ export function isSaving({ kind, guarded }: Goal): boolean {
   return kind === "sum" && !guarded;
 }
 
-/** The same by the best case of everything: what is left to go by where nothing is expected in time. */
+/** The same objective, judged by the best case of each candidate. Used if nothing is expected in time. */
 export function hopeful(goal: Goal): Goal {
   const least = readingOf(0);
   return { ...goal, readings: goal.readings.map(() => least) };
 }
 
-/** What of a candidate counts besides its completion. */
+/** Figures of a candidate that count besides its completion. */
 export interface Scored {
   readonly deviceMillijoules: number;
   readonly costMicros: number;
   /** Micrograms of CO2; finite. */
   readonly carbonMicrograms: number;
-  /** NaN where nobody measured it. */
+  /** NaN if it was not measured. */
   readonly accuracyRatio: number;
   readonly agreementRatio: number;
   /** Of `throughput`. */
@@ -147,7 +147,7 @@ export function scoreOf(goal: Goal, latencies: ArrayLike<number>, scored: Scored
   return total;
 }
 
-/** What a millisecond of the mean weighs. */
+/** The weight of a millisecond of the mean. */
 export function meanWeight({ readings, weights, kind }: Goal): number {
   if (kind !== "sum") return 0;
   return readings.reduce((total, { stride }, at) => total + (stride === 1 ? (weights[at] ?? 0) : 0), 0);

@@ -5,12 +5,12 @@ import type { Aim } from "./objective.ts";
 /** Which endpoints: those of a tier, or the one with an id. */
 export type Only = Tier | { readonly endpoint: EndpointId };
 
-/** Whether an endpoint is among those that are meant. */
+/** Whether an endpoint has that tier or ID. */
 export function isOnly(only: Only, { id, tier }: Pick<EndpointInfo, "id" | "tier">): boolean {
   return typeof only === "string" ? tier === only : id === only.endpoint;
 }
 
-/** What a decision must keep and what it should make small. Undefined limits nothing. */
+/** The limits and the objective of a decision. Undefined limits nothing. */
 export interface PlanLimits extends Aim {
   readonly maxDeviceMillijoules?: number | undefined;
   readonly maxCostMicros?: number | undefined;

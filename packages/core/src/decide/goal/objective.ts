@@ -4,11 +4,11 @@ import { LongshoreError } from "../../words/base/index.ts";
 type GoalTerm = "mean" | `p${number}` | "energy" | "cost" | "carbon";
 
 /**
- * What to make small: milliseconds (`latency` and `mean` are the same; `p95` is what 95 of 100 take at most), device energy, money,
- * CO2 of all endpoints, the chance of a wrong answer (`accuracy`), or of one that is late for its deadline (`chance`); or (`throughput`) what it adds to
- * the busiest of device, links and endpoints, so that one request after another goes through as fast as all of them allow. Or a
- * sum of the first with weights: `mean=1,energy=0.2` takes a millisecond for as dear as 5 mJ; without a weight it is 1.
- * `longshore split --goal` knows the same words.
+ * The quantity that a decision minimises. `latency` and `mean`: the mean completion time. `p95`: the time within which 95 of 100 requests
+ * complete. `energy`: energy of the device. `cost`: money. `carbon`: CO2 of all endpoints. `accuracy`: the probability of a wrong answer.
+ * `chance`: the probability of a late answer. `throughput`: the time that the request adds to the busiest of device, links and endpoints.
+ * Sums of times, energy, cost and carbon have weights: with `mean=1,energy=0.2` a millisecond weighs as much as 5 mJ. The default weight
+ * is 1. `longshore split --goal` accepts the same words.
  */
 export type Objective =
   | "latency"
@@ -53,7 +53,7 @@ export function readObjective(text: string): ReadObjective | string {
   return { kind: "sum", terms };
 }
 
-/** Whoever decides reckons with each term for each endpoint, and with sums that are finite. */
+/** Bounds the work of a decision, which computes each term for each endpoint, and keeps sums finite. */
 const mostTerms = 8;
 const mostWeight = 1e9;
 
@@ -87,19 +87,19 @@ export interface Aim {
   readonly objective: Objective;
   /**
    * In at least so many cases of all, 0..1, a plan is to be in time for its deadline, back-ups not counted; what is surest where
-   * none is. Undefined: in the mean, or in the percentile that is made small.
+   * none is. Undefined: the mean, or the percentile of the objective, must meet it.
    */
   readonly minInTimeRatio?: number | undefined;
   /** 0..1. */
   readonly minAgreementRatio?: number | undefined;
 }
 
-/** What is usual for answers to agree; see `PlanLimits.minAgreementRatio`. */
+/** Default agreement of answers; see `PlanLimits.minAgreementRatio`. */
 export const usualAgreementRatio = 0.995;
 
 /**
- * What endpoints on the way are told of an aim: `cost;in-time=0.99`. The energy of this device is none of theirs, and of what is usual
- * nothing is said. Answers are to agree as much as here: what is coded on the way back and forth loses some, too.
+ * The aim as it travels to other endpoints, such as `cost;in-time=0.99`. Energy of this device is left out, and so are defaults. Answers
+ * must agree as much as here, although the codecs of the transfer lose some agreement, too.
  */
 export function travellingAim({ objective, minInTimeRatio, minAgreementRatio = 0 }: Aim): string | undefined {
   const theirs = objective === "latency" ? objective : theirsOf(objective);

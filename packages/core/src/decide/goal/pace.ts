@@ -1,4 +1,4 @@
-/** What one request keeps busy, in milliseconds, whatever it waits for: this device, the link up, the endpoint, the link down. */
+/** Busy time of one request at each stage, in milliseconds and without waits: this device, the link up, the endpoint, the link down. */
 export interface Stages {
   readonly deviceMs: number;
   readonly upMs: number;

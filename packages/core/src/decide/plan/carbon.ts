@@ -39,8 +39,8 @@ export function thereMicrograms(
 }
 
 /**
- * CO2 of what this device draws. `runs`: it runs a part of the model. What it draws to send and to wait is left out where its intensity is not
- * stated, since it differs little between candidates.
+ * CO2 of the energy that this device draws. `runs`: it runs a part of the model. If the carbon intensity of its zone is not stated, energy for
+ * sending and waiting counts as 0, since it differs little between candidates.
  */
 export function hereMicrograms({ device, carbon }: View, millijoules: number, runs: boolean): number {
   if (!device.info || !carbon) return runs ? NaN : 0;

@@ -4,7 +4,7 @@ import { percent } from "./filter/deadline.ts";
 import { filterIndex, filterOrder } from "./filter/order.ts";
 import type { Finalist, LocalCandidate } from "./finalists.ts";
 import { noCodecs } from "./lost-lines.ts";
-import { noOther, standing } from "./other-endpoints.ts";
+import { noOther, exclusions } from "./other-endpoints.ts";
 import type { Options } from "./options.ts";
 import type { FilterName } from "./plan.ts";
 import {
@@ -210,7 +210,7 @@ export function whyNone(explained: Explained): { readonly filter: FilterName; re
   const locals = info ? explained.locals.filter(mayBe) : [];
   const count = findings.candidates + locals.length;
   if (count === 0) {
-    const why = standing(explained);
+    const why = exclusions(explained);
     const because = `no known endpoint offers ${request.model} from ${request.from} to ${request.to}${why && ` (${why})`}`;
     return { filter: "unavailable", because };
   }
@@ -221,6 +221,6 @@ export function whyNone(explained: Explained): { readonly filter: FilterName; re
   const latest = Math.max(own ? filterIndex(own.filter) : -1, ...findings.lost.used);
   const filter = filterOrder[latest] ?? "unavailable";
   const here = own && { endpoint: info?.id ?? view.self, filter: own.filter, why: own.detail };
-  const why = standing(explained, here);
+  const why = exclusions(explained, here);
   return { filter, because: `no endpoint may or can run ${request.model}${why && ` (${why})`}` };
 }

@@ -241,8 +241,8 @@ export function backUpAffordable(request: PlanRequest, priced: Priced, backUp: B
 }
 
 /**
- * The rest of the same variant, from the crossing that is here anyway; else another variant that may run here, whole. It
- * keeps the same rules as everything else. What guards another finalist that leaves from the same cut guards this one.
+ * The back-up: the rest of the same variant from the crossing that is here anyway, else another variant that may run here as a whole. It
+ * keeps the same rules as all legs. Finalists that leave from the same cut have the same back-up.
  */
 function backUpFor(
   question: Question,

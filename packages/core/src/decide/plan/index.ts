@@ -14,7 +14,7 @@ export {
   isInfeasible,
   type Leg,
   type LegId,
-  type Lost,
+  type LostCandidate,
   type Plan,
   type Predicted,
   type Travels,

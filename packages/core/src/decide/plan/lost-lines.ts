@@ -16,7 +16,7 @@ import { trustDetail } from "./filter/trust.ts";
 import { unavailableDetail } from "./filter/unavailable.ts";
 import { zoneDetail } from "./filter/zone.ts";
 import type { Finalist } from "./finalists.ts";
-import type { FilterName, Lost } from "./plan.ts";
+import type { FilterName, LostCandidate } from "./plan.ts";
 import type { Priced } from "./priced.ts";
 
 /** Lines of `lost` that get a sentence of their own; the rest are counted under the filter's general one. */
@@ -27,17 +27,17 @@ export function lostLines(
   explained: Explained,
   chosen: Priced | undefined,
   bestScore: number,
-): readonly Lost[] {
-  const lost: Lost[] = [];
+): readonly LostCandidate[] {
+  const lost: LostCandidate[] = [];
   addLocal(lost, explained, chosen, bestScore);
   addBeaten(lost, explained, chosen, bestScore);
   addRemoved(lost, explained);
   return lost;
 }
 
-/** What could have run here. */
+/** Adds the alternatives that this device could have run. */
 function addLocal(
-  lost: Lost[],
+  lost: LostCandidate[],
   { question, locals }: Explained,
   chosen: Priced | undefined,
   bestScore: number,
@@ -46,7 +46,7 @@ function addLocal(
   const endpoint = device.info?.id ?? self;
   for (const { priced, obstacle, choice } of locals) {
     if (priced !== undefined && priced === chosen) continue;
-    const why: Lost["why"] = obstacle
+    const why: LostCandidate["why"] = obstacle
       ? { kind: "filter", filter: obstacle.filter, detail: obstacle.detail }
       : { kind: "score", score: priced?.score ?? Infinity, bestScore };
     const cut = choice.bucket.cuts[choice.to]?.id ?? "end";
@@ -56,7 +56,7 @@ function addLocal(
 
 /** Candidates that passed the filters and lost by score: the best of each route stands for the others. */
 function addBeaten(
-  lost: Lost[],
+  lost: LostCandidate[],
   { question, options, findings, finalists }: Explained,
   chosen: Priced | undefined,
   bestScore: number,
@@ -89,12 +89,12 @@ function finalistOf(finalists: readonly Finalist[], route: number): Finalist | u
 }
 
 /** Candidates removed by filters. Equal lines are merged. */
-function addRemoved(lost: Lost[], explained: Explained): void {
+function addRemoved(lost: LostCandidate[], explained: Explained): void {
   const { question, options, findings } = explained;
   const { view, model } = question;
   const { count: routes, endpoint } = model.routes;
   const { used, columns } = findings.lost;
-  const shared: (Lost["why"] | undefined)[] = [];
+  const shared: (LostCandidate["why"] | undefined)[] = [];
   let own = 0;
   for (let route = 0; route < routes; route++) {
     for (const filter of used) {
@@ -103,7 +103,7 @@ function addRemoved(lost: Lost[], explained: Explained): void {
       if (!column || count === 0) continue;
       const name = filterOrder[filter] ?? "unavailable";
       const told = general[name];
-      let why: Lost["why"];
+      let why: LostCandidate["why"];
       if (told !== undefined && own++ < detailedLines) {
         why = { kind: "filter", filter: name, detail: removedDetail(explained, name, route) };
       } else {

@@ -8,7 +8,7 @@ import type { FilterName } from "./plan.ts";
 const mostNamed = 3;
 
 /** Why one endpoint does not take the request. */
-interface Standing {
+interface Exclusion {
   readonly endpoint: EndpointId;
   /** Position of the filter that removed its last candidates; -1 if it offers nothing. */
   readonly filter: number;
@@ -17,7 +17,7 @@ interface Standing {
 
 /** The sentence that no other endpoint takes the request, with each endpoint and the reason. */
 export function noOther(explained: Explained): string {
-  const why = standing(explained);
+  const why = exclusions(explained);
   return why === "" ? "no other endpoint is known" : `no other endpoint takes it (${why})`;
 }
 
@@ -25,13 +25,13 @@ export function noOther(explained: Explained): string {
  * For example "edge: connection refused; cloud: waiting for its first offer"; empty if no other endpoint is known. `own` is listed with
  * them.
  */
-export function standing(
+export function exclusions(
   explained: Explained,
   own?: { readonly endpoint: EndpointId; readonly filter: FilterName; readonly why: string },
 ): string {
   const { ids } = explained.question.view.endpoints;
   const furthest = furthestFilters(explained);
-  const all: Standing[] = own ? [{ ...own, filter: filterIndex(own.filter) }] : [];
+  const all: Exclusion[] = own ? [{ ...own, filter: filterIndex(own.filter) }] : [];
   for (const [at, endpoint] of ids.entries()) {
     const route = furthest.route[at] ?? -1;
     const filter = furthest.filter[at] ?? -1;

@@ -1,25 +1,25 @@
 import { estimateSize, tailSize } from "../../words/estimate/index.ts";
-import { type BeliefRoom, beliefRoom, type NumberRoom, numberRoom } from "../table/index.ts";
+import { type BeliefPool, beliefPool, type NumberPool, numberPool } from "../table/index.ts";
 
 /** Reusable memory of decisions, which run one at a time. A decision must not read what an earlier one left. */
 export interface PlanScratch {
   /** Beliefs of 16 values each, gone when the decision is made. */
-  readonly beliefs: NumberRoom;
+  readonly beliefs: NumberPool;
   /** Tails of such beliefs. */
-  readonly tails: NumberRoom;
+  readonly tails: NumberPool;
   /** Columns with a number for each option or route, gone as well. */
-  readonly columns: NumberRoom;
+  readonly columns: NumberPool;
   /** Beliefs that the plan keeps. */
-  readonly kept: BeliefRoom;
+  readonly kept: BeliefPool;
 }
 
 /** Starts with the memory of a decision over a model with few cuts and ten endpoints. */
 export function planScratch(): PlanScratch {
   return {
-    beliefs: numberRoom(estimateSize),
-    tails: numberRoom(tailSize),
-    columns: numberRoom(64),
-    kept: beliefRoom(beliefsInBlock),
+    beliefs: numberPool(estimateSize),
+    tails: numberPool(tailSize),
+    columns: numberPool(64),
+    kept: beliefPool(beliefsInBlock),
   };
 }
 

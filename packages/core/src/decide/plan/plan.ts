@@ -68,7 +68,7 @@ export interface Travels {
 }
 
 /** An alternative that was not chosen, and why: the rule or limit that removed it, or the score by which it lost. */
-export interface Lost {
+export interface LostCandidate {
   readonly endpoint: EndpointId;
   readonly variant: string;
   readonly cut: string;
@@ -120,7 +120,7 @@ export interface Plan {
   /** One sentence for people. */
   readonly because: string;
   readonly candidates: number;
-  readonly lost: readonly Lost[];
+  readonly lost: readonly LostCandidate[];
   readonly directory?: DirectoryAge;
 }
 
@@ -130,7 +130,7 @@ export interface Infeasible {
   /** The constraint that removed the last candidates. */
   readonly filter: FilterName;
   readonly because: string;
-  readonly lost: readonly Lost[];
+  readonly lost: readonly LostCandidate[];
   readonly directory?: DirectoryAge;
 }
 

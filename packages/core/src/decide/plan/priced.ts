@@ -6,7 +6,7 @@ import { type Group, type Options, partOf } from "./options.ts";
 import type { Question } from "./question.ts";
 import type { Stages } from "../goal/index.ts";
 import { type Goal, scoreOf } from "../goal/index.ts";
-import { paceOf, stagesHere, stagesThere } from "./stages.ts";
+import { throughputScore, stagesHere, stagesThere } from "./stages.ts";
 import {
   addSpread,
   copyBelief,
@@ -203,7 +203,7 @@ export function priceRemote(
           carbonMicrograms: countedMicrograms(question, carbonMicrograms),
           accuracyRatio: accuracy,
           agreementRatio,
-          paceMs: stages ? paceOf(question, stages, endpoint) : 0,
+          paceMs: stages ? throughputScore(question, stages, endpoint) : 0,
           remainingMs: question.remainingMs,
         }),
     stages,
@@ -298,7 +298,7 @@ export function priceLocal(question: Question, choice: Choice): Priced {
           carbonMicrograms: countedMicrograms(question, carbonMicrograms),
           accuracyRatio: accuracy ?? NaN,
           agreementRatio: choice.agreementRatio,
-          paceMs: stages ? paceOf(question, stages, undefined) : 0,
+          paceMs: stages ? throughputScore(question, stages, undefined) : 0,
           remainingMs: question.remainingMs,
         }),
     stages,

@@ -21,7 +21,7 @@ export interface Traffic {
   load(): number;
 }
 
-/** What runs between two cuts of a variant. */
+/** The part of a variant between two cuts. */
 export interface Part {
   readonly variant: string;
   readonly from: CutId;

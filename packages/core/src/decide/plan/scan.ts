@@ -10,7 +10,7 @@ import { lose, lostColumn, type LostTally, lostTally } from "./lost-tally.ts";
 import type { PlanScratch } from "./plan-scratch.ts";
 import { firstMs, loadHereMs } from "./priced.ts";
 import { type Scored, scoreOf } from "../goal/index.ts";
-import { paceOf, stagesThere } from "./stages.ts";
+import { throughputScore, stagesThere } from "./stages.ts";
 import { radioTimeMillijoules } from "../estimate/index.ts";
 import type { Question } from "./question.ts";
 import { loseOf, settleLosses, type Verdict, verdictOn, verdictsOf } from "./verdicts.ts";
@@ -44,7 +44,7 @@ export interface Findings {
   /** Candidates of each route that no filter removed, and in all. */
   readonly kept: Float64Array;
   readonly keptCount: number;
-  /** What filters removed. */
+  /** Candidates that filters removed. */
   readonly lost: LostTally;
   /** Number of candidates. */
   readonly candidates: number;
@@ -347,7 +347,9 @@ function scoreAt(state: Scan, group: Group, option: number, route: number): numb
     carbonMicrograms: goal.carbonWeight > 0 ? emittedAt(state, group, route) : 0,
     accuracyRatio: options.accuracyRatio[option] ?? NaN,
     agreementRatio: agreedAt(state, group, option, route),
-    paceMs: paced ? paceOf(question, stagesThere(question, options, group, option, route), endpointState) : 0,
+    paceMs: paced
+      ? throughputScore(question, stagesThere(question, options, group, option, route), endpointState)
+      : 0,
     remainingMs,
   };
   return scoreOf(goal, latencies, scored);

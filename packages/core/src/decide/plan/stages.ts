@@ -63,14 +63,18 @@ export function stagesThere(
   };
 }
 
-/** What running everything here keeps busy. */
+/** The stages of a run of the whole request here. */
 export function stagesHere(choice: Choice): Stages {
   const deviceMs = segmentMeanMs(choice.bucket, choice.from, choice.to) * choice.slowness;
   return { deviceMs, upMs: 0, thereMs: 0, downMs: 0 };
 }
 
 /** Score of the objective `throughput`; `endpoint` is the position of the endpoint, undefined here. */
-export function paceOf({ request, view }: Question, stages: Stages, endpoint: number | undefined): number {
+export function throughputScore(
+  { request, view }: Question,
+  stages: Stages,
+  endpoint: number | undefined,
+): number {
   const { device, endpoints } = view;
   const id: EndpointId | undefined = endpoint === undefined ? undefined : endpoints.ids[endpoint];
   const ahead = request.traffic?.ahead(id) ?? nothing;

@@ -9,7 +9,7 @@ import {
 } from "../../words/base/index.ts";
 import type { Reveals } from "../../words/model/index.ts";
 
-/** What a policy is asked: may this data be processed there? */
+/** The facts from which a policy decides whether an endpoint may process data. */
 export interface PolicyFacts {
   readonly dataClass: DataClass;
   readonly reveals: Reveals;

@@ -51,7 +51,7 @@ export {
   tierBit,
   type VariantTable,
 } from "./model-table.ts";
-export { beliefRoom, type BeliefRoom, numberRoom, type NumberRoom } from "./number-room.ts";
+export { beliefPool, type BeliefPool, numberPool, type NumberPool } from "./number-pool.ts";
 export {
   type CellTable,
   promisedMs,

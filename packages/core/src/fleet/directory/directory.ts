@@ -10,7 +10,7 @@ import { read } from "../../wire/protocol/index.ts";
 import type { Signed } from "../signed/index.ts";
 import { aliasRecords, claimedAlias, isAliasId, type KeptAlias } from "./alias-records.ts";
 import { claimedId, type DirectoryEntry } from "./entry.ts";
-import { type Kept, type RecordRules, recordsOf } from "./records.ts";
+import { type AcceptedRecord, type RecordRules, recordsOf } from "./records.ts";
 import type { Directory, DirectorySnapshot } from "./seam.ts";
 import type { DirectoryMemory, RecordSink, RecordSource } from "./source.ts";
 import { unlistedRecords } from "./unlisted.ts";
@@ -64,7 +64,7 @@ const savedState = read.fields({
 const idIn = (raw: unknown): EndpointId => claimedAlias(raw) ?? claimedId(raw);
 
 /** The listed records: accepted, and within their time. */
-type Shown = ReadonlyMap<EndpointId, Kept>;
+type Shown = ReadonlyMap<EndpointId, AcceptedRecord>;
 
 /** Opens a directory over a source. Dispose to stop. */
 export function createDirectory(parts: DirectoryParts): KeptDirectory {
@@ -143,11 +143,14 @@ export function createDirectory(parts: DirectoryParts): KeptDirectory {
   } {
     const wallMs = clock.wallMs();
     const over = new Map<EndpointId, string>();
-    const now = new Map<EndpointId, Kept>();
+    const now = new Map<EndpointId, AcceptedRecord>();
     const leftMs = maxAgeMs - ageMs();
     tooOld = records.kept.size + named.kept.size > 0 && leftMs <= 0;
     let nextMs = Math.min(lookEveryMs, leftMs > 0 ? leftMs : Infinity);
-    const holds = (id: EndpointId, { entry: { notBeforeMs, notAfterMs } }: Kept | KeptAlias): boolean => {
+    const holds = (
+      id: EndpointId,
+      { entry: { notBeforeMs, notAfterMs } }: AcceptedRecord | KeptAlias,
+    ): boolean => {
       if (wallMs >= notAfterMs) over.set(id, `its time was over at ${new Date(notAfterMs).toISOString()}`);
       const edgeMs = wallMs < notBeforeMs ? notBeforeMs - wallMs : notAfterMs - wallMs;
       if (edgeMs > 0) nextMs = Math.min(nextMs, edgeMs);

@@ -25,7 +25,7 @@ export interface RecordRules {
 }
 
 /** An accepted record. */
-export interface Kept {
+export interface AcceptedRecord {
   readonly record: DirectoryRecord;
   readonly entry: DirectoryEntry;
   readonly info: EndpointInfo;
@@ -35,13 +35,13 @@ export interface Kept {
 
 /** The accepted records by ID, and all serials ever seen. */
 export interface Records {
-  readonly kept: ReadonlyMap<EndpointId, Kept>;
+  readonly kept: ReadonlyMap<EndpointId, AcceptedRecord>;
   /** The operator's accepted entries, including those of endpoints that are not listed because their address is unknown. */
   readonly words: ReadonlyMap<EndpointId, Signed<DirectoryEntry>>;
   /** Serials of signed entries, including those of removed endpoints: they cannot return with an older entry. */
   readonly serials: ReadonlyMap<EndpointId, number>;
   /** Returns the accepted record. Throws `invalid-input`, `not-permitted`, `invalid-configuration` or `memory-limit`. */
-  take(raw: unknown): Promise<Kept>;
+  take(raw: unknown): Promise<AcceptedRecord>;
   drop(id: EndpointId): void;
   /** Takes over a serial from before a restart. */
   remember(id: EndpointId, serial: number): void;
@@ -53,7 +53,7 @@ function refusedEntry(id: EndpointId, why: string): LongshoreError {
 
 /** Starts without records. */
 export function recordsOf({ ring, unsignedTrust, codecs, maxRecords = 20_000 }: RecordRules): Records {
-  const kept = new Map<EndpointId, Kept>();
+  const kept = new Map<EndpointId, AcceptedRecord>();
   const words = new Map<EndpointId, Signed<DirectoryEntry>>();
   const serials = seenSerials("serial", words, 4 * maxRecords);
   const mostUnsigned = unsignedTrust ?? (ring ? undefined : "listed");
@@ -117,7 +117,7 @@ export function recordsOf({ ring, unsignedTrust, codecs, maxRecords = 20_000 }: 
       // Endpoint information is plain data.
       const same =
         before && canonicalJson(before.info as unknown as Json) === canonicalJson(info as unknown as Json);
-      const now: Kept = { record, entry, info: same ? before.info : info, text };
+      const now: AcceptedRecord = { record, entry, info: same ? before.info : info, text };
       kept.set(id, now);
       return now;
     },

@@ -43,7 +43,7 @@ export class Purse {
   }
 }
 
-/** What one leg may spend. */
+/** The amount that one leg may spend. */
 export interface Hold {
   readonly mostMicros: number;
   /** Ends the hold, and returns what is charged: `micros`, at most what was held. A second call charges nothing. */

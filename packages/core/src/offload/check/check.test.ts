@@ -9,7 +9,7 @@ import {
   tensorsOf,
   toHalf,
 } from "../../words/tensor/index.ts";
-import { type Asking, confirmed, type Wanted } from "./confirmed.ts";
+import { type PendingAnswer, confirmed, type NextEndpoint } from "./confirmed.ts";
 import { evidence } from "./evidence.ts";
 import { goldenText, parseGolden } from "./golden.ts";
 import { difference, sameBody, similarBody } from "./same-answer.ts";
@@ -72,7 +72,7 @@ describe("an answer that is to be confirmed", () => {
       believesHere: true,
       final: () => false,
       nearlyOver: () => undefined,
-      ask: ({ without: those }: Wanted): Asking<number> => {
+      ask: ({ without: those }: NextEndpoint): PendingAnswer<number> => {
         without.push([...those]);
         const { endpoint, y, state, through = endpoint } = left.shift() ?? { endpoint: "", y: NaN };
         const said = {

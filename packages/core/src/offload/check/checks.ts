@@ -30,8 +30,8 @@ import type { GoldenInputs, GoldenPair } from "./golden.ts";
 import type { CheckOptions } from "./options.ts";
 import { difference, toleranceFor } from "./same-answer.ts";
 import { sampling } from "./sampling.ts";
-import type { Standing } from "./standing.ts";
-import { standingsOf } from "./standings.ts";
+import type { Reputation } from "./reputation.ts";
+import { reputationsOf } from "./reputations.ts";
 
 /** The answer of one endpoint to a request. */
 export interface Opinion {
@@ -95,7 +95,7 @@ export interface Checks extends Disposable {
   ): Promise<void>;
 }
 
-/** What checks are made of. */
+/** Inputs of `createChecks`. */
 export interface CheckParts {
   readonly options: CheckOptions;
   readonly clock: Clock;
@@ -111,7 +111,7 @@ const maxUnderWay = 2;
 /** Share of requests that also go to a quarantined endpoint if no others are run twice: nothing else ends its quarantine. */
 const leastAwaitedRatio = 0.01;
 
-/** Starts with everybody in good standing. */
+/** Starts with full trust in every endpoint. */
 export function createChecks(parts: CheckParts): Checks {
   const { clock, random, observer, endpoints, options } = parts;
   const { sampleRatio = 0.01, burst = 8, maxBytes = 8 * 2 ** 20 } = options;
@@ -122,7 +122,7 @@ export function createChecks(parts: CheckParts): Checks {
   let closed = false;
   const controls = new Set<AbortController>();
   const samples = sampling(random);
-  const standings = standingsOf({
+  const reputations = reputationsOf({
     ...parts,
     unseen: (endpointState) => samples.unseen(endpointState),
     retry: (one) => void retry(one),
@@ -174,7 +174,7 @@ export function createChecks(parts: CheckParts): Checks {
   }
 
   /** True if a golden input was answered rightly; undefined if there is none. */
-  async function prove(one: Standing): Promise<boolean | undefined> {
+  async function prove(one: Reputation): Promise<boolean | undefined> {
     const { proof, endpoint: endpointState } = one;
     if (!proof) return undefined;
     const golden = await goldenOf(proof.description);
@@ -200,7 +200,7 @@ export function createChecks(parts: CheckParts): Checks {
     return false;
   }
 
-  async function retry(one: Standing): Promise<void> {
+  async function retry(one: Reputation): Promise<void> {
     if (closed) return;
     try {
       const right = await prove(one);
@@ -238,7 +238,7 @@ export function createChecks(parts: CheckParts): Checks {
     const endpointState = one.here ? undefined : endpoints.get(one.endpoint);
     if (!endpointState) return;
     if (right) samples.right(endpointState);
-    const known = standings.of(endpointState);
+    const known = reputations.of(endpointState);
     if (known.quarantined) {
       known.judged(right);
       return;
@@ -264,7 +264,7 @@ export function createChecks(parts: CheckParts): Checks {
       return;
     }
     const without = new Set([first.endpoint, second.endpoint]);
-    const doubted = (): boolean => standings.all.get(second.endpoint)?.quarantined === true;
+    const doubted = (): boolean => reputations.all.get(second.endpoint)?.quarantined === true;
     const asked = async (): Promise<Opinion | undefined> =>
       (await question.ask({ only: "here" })) ?? (await question.ask({ without }));
     const third = await asked().catch((thrown: unknown) => {
@@ -289,14 +289,14 @@ export function createChecks(parts: CheckParts): Checks {
     if (first && second) told(callId, model, first.endpoint, second.endpoint, "undecided");
     for (const { endpoint } of opinions) {
       const endpointState = endpoints.get(endpoint);
-      if (endpointState) await prove(standings.of(endpointState)).catch(() => undefined);
+      if (endpointState) await prove(reputations.of(endpointState)).catch(() => undefined);
     }
   }
 
-  const awaited = (): Standing | undefined =>
-    standings.all.size === 0
+  const awaited = (): Reputation | undefined =>
+    reputations.all.size === 0
       ? undefined
-      : [...standings.all.values()].find((one) => one.quarantined && one.awaitsRequests);
+      : [...reputations.all.values()].find((one) => one.quarantined && one.awaitsRequests);
 
   async function examine(question: AnsweredRequest): Promise<void> {
     const { answer } = question;
@@ -322,7 +322,7 @@ export function createChecks(parts: CheckParts): Checks {
       tokens = Math.min(burst, tokens + 2 * ratio);
       const endpointState = endpoints.get(answeredBy);
       if (closed || ratio <= 0 || bytes > maxBytes || tokens < 1 || underWay >= maxUnderWay) return false;
-      const suspect = standings.all.get(answeredBy)?.evidence.suspect === true;
+      const suspect = reputations.all.get(answeredBy)?.evidence.suspect === true;
       if (!endpointState || (!suspect && !samples.wants(endpointState, ratio))) return false;
       tokens -= 1;
       return true;
@@ -348,7 +348,7 @@ export function createChecks(parts: CheckParts): Checks {
       return awaited() !== undefined;
     },
     async prove(endpointState, description, offers, downAtMs = endpointState.health.downAtMs) {
-      const one = standings.of(endpointState);
+      const one = reputations.of(endpointState);
       const segment = wholeOf(description, offers);
       const key = keyOf(description);
       const nowMs = clock.nowMs();
@@ -367,7 +367,7 @@ export function createChecks(parts: CheckParts): Checks {
     },
     [Symbol.dispose]() {
       closed = true;
-      standings.clear();
+      reputations.clear();
       for (const control of controls)
         control.abort(new LongshoreError("shutting-down", "execute", "the offloader was closed"));
     },

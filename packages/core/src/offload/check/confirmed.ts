@@ -15,7 +15,7 @@ import type { Checks, Opinion } from "./checks.ts";
 import { difference, sameBody, toleranceFor } from "./same-answer.ts";
 
 /** The answer of one endpoint, with everything that must be equal in another. */
-export interface Said<T> {
+export interface ComparableAnswer<T> {
   readonly opinion: Opinion;
   /** Variant and codecs. If they are equal, the numbers are, whatever the profile states. */
   readonly way: string;
@@ -27,10 +27,10 @@ export interface Said<T> {
 }
 
 /** A question under way. */
-export interface Asking<T> {
+export interface PendingAnswer<T> {
   /** The endpoint that got it first; empty for a run on this device, which is trusted. */
   readonly first: ReadonlySet<EndpointId>;
-  readonly said: Promise<Said<T>>;
+  readonly said: Promise<ComparableAnswer<T>>;
   /** Whether an endpoint was found. */
   readonly begun: boolean;
   /** Called when its answer is no longer needed. */
@@ -38,7 +38,7 @@ export interface Asking<T> {
 }
 
 /** Constraints on the next endpoint, and the callback for a late one. */
-export interface Wanted {
+export interface NextEndpoint {
   readonly without: ReadonlySet<EndpointId>;
   /**
    * Called when it is late or `lost` without a back-up that could confirm anything. Returns whether another endpoint was used; `again` is
@@ -61,7 +61,7 @@ export interface ConfirmParts<T> {
   /** Whether an answer that was made here needs no other. */
   readonly believesHere: boolean;
   /** Uses the best endpoint that is not in `without`, with its back-ups. */
-  ask(wanted: Wanted): Asking<T>;
+  ask(wanted: NextEndpoint): PendingAnswer<T>;
   /** Calls `tell` a moment before the deadline: an answer without confirmation by then is not returned. Undefined without a deadline. */
   nearlyOver(tell: () => void): Disposable | undefined;
   /** An error that no other endpoint changes: the request is at fault, or its time is over. */
@@ -78,20 +78,20 @@ const mostAsked = 6;
 export async function confirmed<T>(
   parts: ConfirmParts<T>,
 ): Promise<{ readonly value: T; readonly by: EndpointId | undefined }> {
-  const heard: Said<T>[] = [];
+  const heard: ComparableAnswer<T>[] = [];
   const failed: { readonly without: ReadonlySet<EndpointId>; readonly error: LongshoreError }[] = [];
-  const underWay = new Set<Asking<T>>();
+  const underWay = new Set<PendingAnswer<T>>();
   let asked = 0;
   let over = false;
   let news = (): void => undefined;
-  const helping = new Map<Asking<T>, () => void>();
+  const helping = new Map<PendingAnswer<T>, () => void>();
   const late = (lost: boolean, again: () => void): boolean => {
     if (over || asked >= mostAsked) return false;
     const asking = ask(nobody, lost ? "lost" : "late");
     if (asking.begun) helping.set(asking, again);
     return asking.begun;
   };
-  const ask = (without: ReadonlySet<EndpointId>, beside?: Wanted["beside"]): Asking<T> => {
+  const ask = (without: ReadonlySet<EndpointId>, beside?: NextEndpoint["beside"]): PendingAnswer<T> => {
     const asking = parts.ask({ without, late, beside });
     if (asking.begun || !beside) asked++;
     underWay.add(asking);
@@ -146,21 +146,21 @@ const nobody: ReadonlySet<EndpointId> = new Set();
 
 /** The last answer with an earlier one that agrees; alone if it was computed here. */
 function agreed<T>(
-  heard: readonly Said<T>[],
+  heard: readonly ComparableAnswer<T>[],
   believesHere: boolean,
-): { readonly one: Said<T>; readonly other?: Said<T> } | undefined {
+): { readonly one: ComparableAnswer<T>; readonly other?: ComparableAnswer<T> } | undefined {
   const last = heard.at(-1);
   if (!last || (believesHere && last.opinion.here)) return last && { one: last };
   const same = heard.find((one) => one !== last && independent(one, last) && !differs(one, last));
   return same && { one: same, other: last };
 }
 
-function independent(one: Said<unknown>, other: Said<unknown>): boolean {
+function independent(one: ComparableAnswer<unknown>, other: ComparableAnswer<unknown>): boolean {
   return one.opinion.endpoint !== other.opinion.endpoint && ![...one.by].some((id) => other.by.has(id));
 }
 
 /** Why two answers, or the states after them, are not the same; undefined when they are. */
-function differs(one: Said<unknown>, other: Said<unknown>): string | undefined {
+function differs(one: ComparableAnswer<unknown>, other: ComparableAnswer<unknown>): string | undefined {
   const exact = one.way === other.way;
   const tolerance = exact
     ? sameBody
@@ -172,7 +172,11 @@ function differs(one: Said<unknown>, other: Said<unknown>): string | undefined {
 }
 
 /** Reports to the checks which answer was right. */
-function told<T>(parts: ConfirmParts<T>, right: Said<T>, heard: readonly Said<T>[]): void {
+function told<T>(
+  parts: ConfirmParts<T>,
+  right: ComparableAnswer<T>,
+  heard: readonly ComparableAnswer<T>[],
+): void {
   const others = heard.filter(({ opinion }) => opinion.endpoint !== right.opinion.endpoint);
   parts.checks?.compared(
     parts,
@@ -183,7 +187,7 @@ function told<T>(parts: ConfirmParts<T>, right: Said<T>, heard: readonly Said<T>
 
 function unconfirmed<T>(
   parts: ConfirmParts<T>,
-  heard: readonly Said<T>[],
+  heard: readonly ComparableAnswer<T>[],
   cause: LongshoreError | undefined,
   when = "",
 ): LongshoreError {
@@ -200,7 +204,7 @@ function unconfirmed<T>(
 }
 
 /** The error of an ended request with an answer that was not confirmed. */
-function tooLate(heard: readonly Said<unknown>[], error: LongshoreError): LongshoreError {
+function tooLate(heard: readonly ComparableAnswer<unknown>[], error: LongshoreError): LongshoreError {
   const [one] = heard;
   if (!one || error.reason !== "deadline-exceeded") return error;
   const { message } = error;

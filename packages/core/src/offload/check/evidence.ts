@@ -7,19 +7,19 @@
  * lie.
  */
 export interface Evidence {
-  /** More than nothing: something was seen that should be rare. */
+  /** Whether there is any evidence: a rare disagreement was seen. */
   readonly suspect: boolean;
   /** Records a judged answer, with the `agreementRatio` of the profile. Returns whether the evidence suffices. */
   seen(right: boolean, agreementRatio: number): boolean;
   clear(): void;
 }
 
-/** Even where nothing differs by the profile, this share may, by rounding at an edge. */
+/** Share of answers that may differ by rounding although the profile expects no difference. */
 const leastStrayRatio = 1e-4;
-/** A thousand to one. */
+/** The likelihood ratio that proves a fault: 1,000 to 1, as a logarithm. */
 const enough: number = Math.log(1000);
 
-/** Nothing seen yet. */
+/** Starts without evidence. */
 export function evidence(): Evidence {
   let sum = 0;
   return {

@@ -83,7 +83,7 @@ function strays(
     if (a === b || (Number.isNaN(a) && Number.isNaN(b))) continue;
     const apart = Math.abs(a - b);
     const allowed = floor + relative * Math.abs(a);
-    // Also when one of them is not a number: nothing compares with that.
+    // Also true if one of them is NaN.
     if (apart <= allowed) continue;
     found++;
     worst = Math.max(worst, Number.isFinite(apart) && allowed > 0 ? apart / allowed : Infinity);

@@ -27,7 +27,7 @@ const leastFree = 128;
 const freeRatio = 0.125;
 
 /** Inputs of a search. */
-export interface Look {
+export interface BoardQuery {
   /** Rows that may be chosen, ordered by promise for the shortest search. */
   readonly rows: Int32Array;
   /** The time that each row promises for the request, in milliseconds, and the least promise from that row on. */
@@ -51,7 +51,7 @@ export interface Board {
   /** Something happened at an endpoint. */
   changed(id: EndpointId): void;
   /** The endpoints where the request would end first, best first; fewer than wanted if not as many can be used. */
-  first(look: Look, nowMs: number): readonly EndpointState[];
+  first(look: BoardQuery, nowMs: number): readonly EndpointState[];
 }
 
 /** A board without endpoints. */

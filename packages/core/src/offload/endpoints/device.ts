@@ -10,11 +10,11 @@ export interface Battery {
 /** How well a machine is. */
 export interface DeviceHealth {
   /**
-   * By how much more than its time a millisecond of work here counts: 0 where all is well, 1 where the machine is throttled, and at most that in
-   * between. Requests go away sooner the more it is.
+   * Surcharge on each millisecond of work here: 0 if the device is well, 1 if it is throttled. The higher it is, the sooner requests go
+   * elsewhere.
    */
   readonly strainRatio: number;
-  /** Why, as the end of a sentence about this device, such as `it is at 91 °C`. Absent where all is well. */
+  /** The reason, as the end of a sentence about this device, such as `it is at 91 °C`. Absent if the device is well. */
   readonly why?: string;
 }
 
@@ -28,7 +28,7 @@ export interface DeviceParts {
   readonly activeWatts?: number;
   /** Power of being on while an answer is awaited, in watts; default 0: it would be on anyway. */
   readonly idleWatts?: number;
-  /** Default: all is well. */
+  /** Default: the device is well. */
   health?(): DeviceHealth;
   /** Measured energy of one busy millisecond here, in millijoules; undefined, or absent: `activeWatts` is taken. */
   millijoulesPerMs?(): number | undefined;
@@ -65,7 +65,7 @@ export interface RadioState {
   asked(nowMs: number): void;
   /** Begins an exchange, which turns the radio on. */
   begun(nowMs: number): RadioUse;
-  /** It was up until then. */
+  /** The radio was on until then. */
   used(untilMs: number): void;
 }
 

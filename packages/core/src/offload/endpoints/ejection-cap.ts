@@ -10,7 +10,7 @@ const mostRatio = 0.5;
  * or something that all endpoints share is the more likely cause, and pausing all turns some failures into nothing but failures.
  * Unreachable and distrusted endpoints stay out.
  */
-export function letBack(endpoints: Iterable<EndpointState>, nowMs: number): ReadonlySet<EndpointState> {
+export function readmitted(endpoints: Iterable<EndpointState>, nowMs: number): ReadonlySet<EndpointState> {
   const paused: EndpointState[] = [];
   let answering = 0;
   for (const endpoint of endpoints) {

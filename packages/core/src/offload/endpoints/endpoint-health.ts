@@ -57,7 +57,7 @@ export interface EndpointHealth {
   readonly distrusted: string | undefined;
 }
 
-/** Nothing else is to be had there either. */
+/** All requests there would fail, too. */
 const shut: readonly Reason[] = ["unreachable", "shutting-down", "unauthenticated"];
 const down: ReadonlySet<Reason> = new Set<Reason>([
   ...shut,
@@ -79,7 +79,7 @@ export const overloaded: ReadonlySet<Reason> = new Set<Reason>([
   "disk-failed",
 ]);
 
-/** Whether it had only too much to do, and may have less by now. */
+/** Whether the endpoint was only overloaded, and may be less so by now. */
 export function hadTooMuch({ reason }: LongshoreError): boolean {
   return reason === "busier" || overloaded.has(reason);
 }

@@ -13,11 +13,17 @@ import type { Link } from "../../wire/transport/index.ts";
 import type { BeliefMemory, TryOptions } from "../../decide/estimate/index.ts";
 import { endpointTable, type EndpointTable, type EndpointView, withLoads } from "../../decide/table/index.ts";
 import { endpointBoard } from "./board.ts";
-import { letBack } from "./ejection-cap.ts";
+import { readmitted } from "./ejection-cap.ts";
 import type { KnownModel } from "../models/index.ts";
 import { followEndpoint, type EndpointState } from "./endpoint-state.ts";
 import { type ServedVersion, ranOf, runFailures } from "./run-failures.ts";
-import { exploredRatio, manyEndpoints, type Shortlist, shortlist, type Sought } from "./shortlist.ts";
+import {
+  exploredRatio,
+  manyEndpoints,
+  type Shortlist,
+  shortlist,
+  type ShortlistRequest,
+} from "./shortlist.ts";
 
 /** Where endpoints come from, and what following them takes. */
 export interface EndpointsParts {
@@ -73,7 +79,7 @@ export interface EndpointStates extends Disposable {
   /** All endpoints as a decision about the model for that tenant reads them. Loads are current, links as of their last table. */
   table(known: KnownModel, tenant: string, nowMs: number): EndpointTable;
   /** The endpoints that a decision about the model considers: all, or a few if there are very many. */
-  tableFor(known: KnownModel, tenant: string, sought: Sought, nowMs: number): EndpointTable;
+  tableFor(known: KnownModel, tenant: string, sought: ShortlistRequest, nowMs: number): EndpointTable;
   /** The endpoints that recent decisions considered: all, or those of the last shortlist. */
   readonly looked: Iterable<EndpointState>;
   /** Called for each endpoint that is added later. */
@@ -185,7 +191,7 @@ export function followEndpoints(parts: EndpointsParts, self: EndpointId): Endpoi
     if (all.size === 0 && laidOutFor === changes) return table;
     const stale = laidOutFor !== changes || linksChanged;
     if (!stale && nowMs - loadsAtMs < loadsHoldMs && nowMs < opensAtMs) return table;
-    const back = letBack(all.values(), nowMs);
+    const back = readmitted(all.values(), nowMs);
     const tried = toTry(nowMs);
     const alone = all.size === 1 && local === undefined;
     const views: EndpointView[] = [];

@@ -25,7 +25,7 @@ import {
 import type { Features } from "../../words/model/index.ts";
 import { zoneRemoves } from "../../decide/plan/index.ts";
 import { bucketFor, endpointTable, type EndpointTable, promisedMs } from "../../decide/table/index.ts";
-import type { Board, Look } from "./board.ts";
+import type { Board, BoardQuery } from "./board.ts";
 import type { KnownModel } from "../models/index.ts";
 import type { EndpointState } from "./endpoint-state.ts";
 
@@ -47,7 +47,7 @@ const keptRatio = 8;
 const leastWeight = 32;
 
 /** The request that a shortlist is for. */
-export interface Sought {
+export interface ShortlistRequest {
   readonly rules: Rules;
   readonly features: Features;
   readonly bytes: number;
@@ -78,13 +78,13 @@ interface Allowed {
   readonly at: Int32Array;
   readonly rows: Int32Array;
   /** Promises by bucket of the first variant. */
-  readonly promised: Map<number, Pick<Look, "runMs" | "leastRunMs">>;
+  readonly promised: Map<number, Pick<BoardQuery, "runMs" | "leastRunMs">>;
 }
 
 /** The shortlists of one model. */
 export interface Shortlist {
   /** The endpoints that a decision considers, as it reads them. Those in `out` are paused for this model. */
-  table(sought: Sought, nowMs: number, out?: ReadonlyMap<EndpointId, string>): EndpointTable;
+  table(sought: ShortlistRequest, nowMs: number, out?: ReadonlyMap<EndpointId, string>): EndpointTable;
   /** The endpoints of the last table. */
   readonly looked: readonly EndpointState[];
 }
@@ -120,7 +120,7 @@ export function shortlist(known: KnownModel, board: Board, random: Random): Shor
     all: Ranked,
     { at, promised }: Allowed,
     features: Features,
-  ): Pick<Look, "runMs" | "leastRunMs"> {
+  ): Pick<BoardQuery, "runMs" | "leastRunMs"> {
     const [variant] = known.table.variants;
     const bucket = variant ? bucketFor(variant, features) : 0;
     const found = promised.get(bucket);

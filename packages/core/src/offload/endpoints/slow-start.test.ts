@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
 import { LongshoreError, seededRandom } from "../../words/base/index.ts";
-import { letBack } from "./ejection-cap.ts";
+import { readmitted } from "./ejection-cap.ts";
 import type { EndpointState } from "./endpoint-state.ts";
 import { endpointHealth } from "./endpoint-health.ts";
 import { slowStart } from "./slow-start.ts";
@@ -24,13 +24,13 @@ it("leaves at most half of the endpoints that answer alone for their failures, a
   const fail = (index: number, reason: "no-answer" | "unreachable"): void =>
     endpoints[index]?.health.failed(new LongshoreError(reason, "execute", "it failed"), index);
   for (let index = 0; index < 3; index++) fail(index, "no-answer");
-  expect(letBack(endpoints, 10).size).toBe(0);
+  expect(readmitted(endpoints, 10).size).toBe(0);
   fail(3, "no-answer");
-  expect([...letBack(endpoints, 10)]).toHaveLength(1);
+  expect([...readmitted(endpoints, 10)]).toHaveLength(1);
   // Of the five that still answer two may be left alone.
   fail(5, "unreachable");
-  const back = letBack(endpoints, 10);
+  const back = readmitted(endpoints, 10);
   expect(back.size).toBe(2);
   expect(back.has(endpoints[5] as EndpointState)).toBe(false);
-  expect(letBack(endpoints, 60_000).size).toBe(0);
+  expect(readmitted(endpoints, 60_000).size).toBe(0);
 });

@@ -4,17 +4,17 @@ const windowMs = 10_000;
 const leastRatio = 0.1;
 
 /**
- * How an endpoint that has just come is approached: its caches are cold and its promises untried. It may have a request at
- * once, and is charged for each further one under way there as if it were several, fewer and fewer as time passes.
+ * The slow start of a new endpoint, whose caches are cold and whose promises are untried. It may get one request at once. Each further
+ * request under way there is charged as several; the factor falls with time.
  */
 export interface SlowStart {
-  /** It came, or came back. */
+  /** The endpoint joined, or returned. */
   begin(nowMs: number): void;
   /** Wait to charge besides the believed queue, with this many requests of ours under way. */
   chargeMs(underWay: number, serviceMs: number, nowMs: number): number;
 }
 
-/** Starts with an endpoint that has always been there. */
+/** Starts with an endpoint that takes its full share. */
 export function slowStart(): SlowStart {
   let sinceMs = -Infinity;
   return {

@@ -33,7 +33,7 @@ export interface Warmth extends Disposable {
    * answer, are fetched only if nothing else will do. Undefined if nothing is ever fetched.
    */
   readonly wanted: PartFilter | undefined;
-  /** Has it loaded, and fetched before, unless it is or that is under way. */
+  /** Loads the part, after fetching it if necessary. Does nothing if it is loaded or on its way. */
   prepare(endpoint: EndpointId, segment: Segment, tenant: TenantId): void;
   /** Whether an endpoint fetches it now because `prepare` was called. */
   fetches(endpoint: EndpointId, segment: Segment): boolean;

@@ -8,7 +8,7 @@ import {
   takeTensors,
 } from "../../words/model/index.ts";
 import { declaredInputs } from "../../wire/oip/index.ts";
-import { checkAim, checkLimits, checkNamed, demands, travellingAim } from "../../decide/goal/index.ts";
+import { checkAim, checkLimits, checkNamed, limitChecks, travellingAim } from "../../decide/goal/index.ts";
 import type { KnownModel } from "../models/index.ts";
 import type { SequenceStep } from "../sequence/index.ts";
 import type { Limits } from "../offloader/index.ts";
@@ -33,7 +33,7 @@ export function appJob(
   request: AppRequest,
 ): { readonly job: Job } | Promise<{ readonly job: Job }> {
   const { model, limits } = request;
-  checkLimits(limits, demands.ofCalls);
+  checkLimits(limits, limitChecks.ofCalls);
   checkNamed(model);
   const { knowledge, clock } = loop;
   const known = knowledge.settled(model, limits.version);

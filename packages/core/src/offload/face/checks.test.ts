@@ -18,7 +18,7 @@ import {
   untilAborted,
 } from "../../words/base/index.ts";
 import type { CheckOptions, GoldenInputs } from "../check/index.ts";
-import { type Endpoint, type EndpointInfo, through } from "../../wire/endpoint/index.ts";
+import { type Endpoint, type EndpointInfo, passThrough } from "../../wire/endpoint/index.ts";
 import { tablePolicy } from "../../decide/policy/index.ts";
 import {
   float32Tensor,
@@ -305,7 +305,7 @@ describe("answers that are wrong and plausible", () => {
       ...parts,
       directory,
       dial: (info) => ({
-        ...through(info.id === "bad" ? bad : good),
+        ...passThrough(info.id === "bad" ? bad : good),
         info,
         close: () => Promise.resolve(),
       }),
@@ -336,7 +336,7 @@ describe("answers that are wrong and plausible", () => {
     const clock = manualClock();
     const bad = endpointState("bad");
     const far: Endpoint = {
-      ...through(bad),
+      ...passThrough(bad),
       infer: (request, call) => untilAborted(bad.infer(request, call), call.abort, "execute"),
     };
     const { ask, offloader: made } = offloader(clock, [far], { golden, sampleRatio: 0 });
@@ -358,7 +358,7 @@ describe("answers that are wrong and plausible", () => {
     const run = (inputs: Tensors): Tensors => one("y", valueOf(inputs, "x") * 2);
     const second = doubleEndpoint([{ description: next, offers, run }], bad.info);
     const mended: Endpoint = {
-      ...through(second),
+      ...passThrough(second),
       async infer(request, call) {
         if (request.segment.version === "2") return second.infer(request, call);
         throw new LongshoreError("unknown-version", "resolve", "there is no such version any more");
@@ -370,7 +370,7 @@ describe("answers that are wrong and plausible", () => {
     const made = createOffloader({
       ...parts,
       directory,
-      dial: (info) => ({ ...through(now), info, close: () => Promise.resolve() }),
+      dial: (info) => ({ ...passThrough(now), info, close: () => Promise.resolve() }),
     });
     const ask = async (): Promise<number> =>
       valueOf((await clock.finish(made.infer("twice", { x: Float32Array.of(4) }))).outputs, "y");
@@ -393,7 +393,7 @@ describe("answers that are wrong and plausible", () => {
     const bad = endpointState("bad");
     const calls: Call[] = [];
     const far: Endpoint = {
-      ...through(bad),
+      ...passThrough(bad),
       async infer(request, call) {
         const response = await bad.infer(request, call);
         if (call.id.startsWith("golden")) return response;

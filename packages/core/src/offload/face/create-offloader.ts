@@ -7,7 +7,7 @@ import {
   type Segment,
   startCut,
 } from "../../words/model/index.ts";
-import { checkLimits, checkNamed, demands, isOnly, limitsAt } from "../../decide/goal/index.ts";
+import { checkLimits, checkNamed, limitChecks, isOnly, limitsAt } from "../../decide/goal/index.ts";
 import { type Infeasible, isInfeasible, type Plan } from "../../decide/plan/index.ts";
 import type { PartFilter } from "../endpoints/index.ts";
 import { neededEndpoints } from "../steps/index.ts";
@@ -88,7 +88,7 @@ class AppOffloader implements Offloader {
       id: line.id,
       next: async (inputs, { end = false, ...own }: StepLimits = {}) => {
         const all: Limits = { ...limits, ...own };
-        checkLimits(all, demands.ofCalls);
+        checkLimits(all, limitChecks.ofCalls);
         const { signal: abort = neverAborted, deadlineMs = parts.defaults?.deadlineMs ?? Infinity } = all;
         const until = { abort, deadlineMs: clock.nowMs() + deadlineMs };
         return line.next(end, until, async (sequence) => {
@@ -109,7 +109,7 @@ class AppOffloader implements Offloader {
     frames: AsyncIterable<Inputs> | Iterable<Inputs>,
     limits: StreamLimits = {},
   ): AsyncIterable<FrameResult> {
-    checkLimits(limits, demands.ofStreams);
+    checkLimits(limits, limitChecks.ofStreams);
     const requests = this.#requests;
     return frameLine({
       frames,
@@ -187,7 +187,7 @@ class AppOffloader implements Offloader {
 
   async prepare(model: string, limits: Limits = {}): Promise<void> {
     this.#requests.refuseClosed();
-    checkLimits(limits, demands.ofCalls);
+    checkLimits(limits, limitChecks.ofCalls);
     checkNamed(model);
     const { loop } = this.#requests;
     const first = callFor(loop, limits, undefined);

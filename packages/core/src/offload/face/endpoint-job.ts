@@ -7,7 +7,15 @@ import { isInfeasible } from "../../decide/plan/index.ts";
 import type { KnownModel } from "../models/index.ts";
 import { arrived, type HeldCrossing } from "../steps/index.ts";
 import { isReplaced } from "./app-job.ts";
-import { confirming, isGone, type Job, type Loop, nobody, outlook, refusedNow } from "../race/index.ts";
+import {
+  confirming,
+  isUnrepeatable,
+  type Job,
+  type Loop,
+  noEndpoints,
+  outlook,
+  refusedNow,
+} from "../race/index.ts";
 
 const noTensors: Tensors = new Map<string, Tensor>();
 
@@ -64,7 +72,7 @@ function heldBy(
   if (request.wire && !job.confirm && known.description.decoupled !== true) return early;
   const nowMs = loop.clock.nowMs();
   const plan = outlook(loop, job, nowMs);
-  if (isInfeasible(plan)) throw refusedNow(loop, job, early, nobody, plan, nowMs);
+  if (isInfeasible(plan)) throw refusedNow(loop, job, early, noEndpoints, plan, nowMs);
   return arrived(early, inputs, call);
 }
 
@@ -83,7 +91,7 @@ export async function renewedEndpointJob(
   const { segment, sequence } = request;
   const { digest } = job.known.description;
   const open = segment.digest === "" && segment.from === startCut && (sequence?.step ?? 0) === 0;
-  if (!isReplaced(thrown, job.known) || !open || isGone(job, job.held)) throw thrown;
+  if (!isReplaced(thrown, job.known) || !open || isUnrepeatable(job, job.held)) throw thrown;
   const { knowledge } = loop;
   const version = segment.version === "" ? undefined : segment.version;
   await knowledge.renewed(segment.model, version, digest, call);

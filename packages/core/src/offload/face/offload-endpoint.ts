@@ -10,7 +10,6 @@ import {
   type InferenceRequest,
   type InferenceResponse,
   type LoadReport,
-  type MissingEndpoint,
   type ModelKnowledge,
   nextStep,
   type Offer,
@@ -18,11 +17,11 @@ import {
   type SequencePosition,
 } from "../../wire/endpoint/index.ts";
 import { accountOf, answerOf, newTally, type Tally } from "../account/index.ts";
-import { forwardedOffers, missingEndpoints, permits, splitOffers, undominated } from "../endpoints/index.ts";
+import { forwardedOffers, permits, splitOffers, undominated } from "../endpoints/index.ts";
 import type { KnownModel } from "../models/index.ts";
 import { listModels, prepareAll } from "../probe/index.ts";
 import {
-  admitAtDoor,
+  admitFromHead,
   createLoop,
   type Job,
   type OffloadParts,
@@ -85,7 +84,6 @@ class LoopEndpoint implements OffloadEndpoint {
       ready: (model, version, call) => this.#ready(model, version, call),
       prepare: (segment, call) => prepareAll(loop, segment, call),
       models: (call) => listModels(loop, call),
-      missing: (query, call) => this.#missing(query, call),
       explain: (query, call) => this.#explain(query, call),
       admit: (segment, call, leastAgreementRatio) => this.#admit(segment, call, leastAgreementRatio),
       inferStream: (request, call) => this.#inferStream(request, call),
@@ -162,13 +160,6 @@ class LoopEndpoint implements OffloadEndpoint {
     return undominated([...own, ...quickestFirst]);
   }
 
-  #missing({ model, version }: OfferQuery, call: Call): readonly MissingEndpoint[] {
-    const { knowledge, endpoints, parts, clock } = this.#requests.loop;
-    const known = knowledge.known(model, version);
-    if (!known || call.path.includes(this.info.id)) return [];
-    return missingEndpoints(this.info, endpoints, known, parts.defaults, call, clock.nowMs());
-  }
-
   infer(request: InferenceRequest, call: Call): Promise<InferenceResponse> {
     return this.#requests.track(this.#infer(request, call));
   }
@@ -203,7 +194,7 @@ class LoopEndpoint implements OffloadEndpoint {
     const known = knowledge.known(segment.model, segment.version === "" ? undefined : segment.version);
     if (!known) return { [Symbol.dispose]: () => undefined };
     const job = jobWithout(this.#requests.loop, known, { segment }, this.#lessFee(call));
-    return admitAtDoor(this.#requests.loop, job, segment, leastAgreementRatio);
+    return admitFromHead(this.#requests.loop, job, segment, leastAgreementRatio);
   }
 
   async *#inferStream(request: InferenceRequest, call: Call): AsyncIterable<InferenceResponse> {

@@ -7,9 +7,9 @@ import {
 } from "../../words/base/index.ts";
 import type { Endpoint } from "../../wire/endpoint/index.ts";
 import type { EndpointStates } from "../endpoints/index.ts";
-import { type Heard, type KnownModel, quickestMs } from "../models/index.ts";
-import { nowhere } from "../steps/index.ts";
-import { type AskedModel, entryOf, keyOf, stillKnown } from "./asked-model.ts";
+import { type KnownModel, quickestMs } from "../models/index.ts";
+import { hasNoRoute } from "../steps/index.ts";
+import { type ModelInUse, entryOf, versionKey, validKnowledge } from "./model-in-use.ts";
 import { nothingKnown, orNoVersion, tooSlow } from "./nothing-known.ts";
 import type { Intervals } from "./options.ts";
 import type { Questions } from "./questions.ts";
@@ -19,21 +19,14 @@ import { runsNow } from "./runs-now.ts";
 /** Timers of the platform may fire this much too early, in milliseconds: a wait that ended within this ended at the deadline. */
 const earlyMs = 2;
 
-/** The knowledge, unless endpoints still have their moment to send offers. */
+/** The knowledge, unless the first use still waits for offers of further endpoints. */
 export function settled(
-  entry: AskedModel | undefined,
+  entry: ModelInUse | undefined,
   { all }: EndpointStates,
   clock: Clock,
 ): KnownModel | undefined {
-  const known = stillKnown(entry, all);
+  const known = validKnowledge(entry, all);
   return entry && clock.nowMs() < entry.newUntilMs ? undefined : known;
-}
-
-/** The ways that an endpoint offers and misses, in a form that can be compared. */
-function waysOf(heard: Heard | undefined): string | undefined {
-  if (!heard) return undefined;
-  const { offers, missing } = heard;
-  return JSON.stringify([offers.map(({ path, zones, trust }) => [path, zones, trust]), missing]);
 }
 
 /** The first use of a model: nothing is known of it yet, so the request waits for the answers of endpoints. */
@@ -41,7 +34,7 @@ export class FirstUse {
   readonly #clock: Clock;
   readonly #local: Endpoint | undefined;
   readonly #intervals: Intervals;
-  readonly #entries: Map<string, AskedModel>;
+  readonly #entries: Map<string, ModelInUse>;
   readonly #endpoints: EndpointStates;
   readonly #questions: Questions;
   readonly #rounds: Rounds;
@@ -49,7 +42,7 @@ export class FirstUse {
   constructor(
     { clock, local }: { readonly clock: Clock; readonly local?: Endpoint },
     intervals: Intervals,
-    entries: Map<string, AskedModel>,
+    entries: Map<string, ModelInUse>,
     endpoints: EndpointStates,
     questions: Questions,
     rounds: Rounds,
@@ -69,7 +62,7 @@ export class FirstUse {
     const beganMs = this.#clock.nowMs();
     entry.usedAtMs = beganMs;
     const now = question
-      ? stillKnown(entry, this.#endpoints.all)
+      ? validKnowledge(entry, this.#endpoints.all)
       : settled(entry, this.#endpoints, this.#clock);
     if (now) return now;
     // A poll from another offloader may be part of a circle. It does not wait for answers that may wait for it, and gets the current
@@ -87,11 +80,11 @@ export class FirstUse {
       if (circular) await this.#within(round, Math.min(this.#intervals.firstWaitMs, leftMs()), call.abort);
       else await this.#heardOf(entry, round, call);
       // An endpoint that is overloaded at its first poll is polled a second time, since no other has the model.
-      if (nowhere(entry.known) && !circular && leftMs() > 0 && [...entry.unsaid.values()].some(tooSlow)) {
+      if (hasNoRoute(entry.known) && !circular && leftMs() > 0 && [...entry.unsaid.values()].some(tooSlow)) {
         await this.#heardOf(entry, entry.asking ?? this.#rounds.ask(entry, call.path), call);
       }
     }
-    if (!circular && nowhere(entry.known)) {
+    if (!circular && hasNoRoute(entry.known)) {
       await this.#firstOffer(
         entry,
         call,
@@ -105,14 +98,14 @@ export class FirstUse {
     }
     this.#rounds.keepFresh();
     // Knowledge of a model that all endpoints no longer have is useless, unless the endpoint that had it has left.
-    const none = !entry.asking && !entry.left && stillKnown(entry, this.#endpoints.all) === undefined;
+    const none = !entry.asking && !entry.left && validKnowledge(entry, this.#endpoints.all) === undefined;
     if (entry.known && !none) return entry.known;
     if (circular && entry.asking) {
       const why = `what there is of ${model} was not known ${this.#intervals.firstWaitMs} ms after the question`;
       throw new LongshoreError("deadline-exceeded", "resolve", why);
     }
     // Other requests may have more time, and wait for it.
-    if (entry.news.waiting === 0) this.#entries.delete(keyOf(model, version));
+    if (entry.news.waiting === 0) this.#entries.delete(versionKey(model, version));
     if (failure !== undefined) throw failure;
     const error = nothingKnown(entry, this.#endpoints, call.path, this.#local !== undefined);
     throw question ? error : await orNoVersion(error, version, () => this.learn(model, undefined, call));
@@ -122,7 +115,7 @@ export class FirstUse {
    * Waits for the round of questions under way: until it is over, or the moment for further endpoints is. Leaves the request twice the
    * time that the quickest way known by then takes.
    */
-  async #heardOf(entry: AskedModel, round: Promise<void>, { deadlineMs, abort }: Call): Promise<void> {
+  async #heardOf(entry: ModelInUse, round: Promise<void>, { deadlineMs, abort }: Call): Promise<void> {
     while (entry.asking === round) {
       const waits = entry.newUntilMs < Infinity && entry.known ? 2 * quickestMs(entry.known) : 0;
       // Nothing has to be left of no deadline. The time of the quickest way may be Infinity, too, and their difference is no number.
@@ -134,7 +127,7 @@ export class FirstUse {
   }
 
   /** Waits until some endpoint is known to run the model, or all have answered that they cannot; at most `mostMs`. */
-  async #firstOffer(entry: AskedModel, { deadlineMs, abort, path }: Call, mostMs: number): Promise<void> {
+  async #firstOffer(entry: ModelInUse, { deadlineMs, abort, path }: Call, mostMs: number): Promise<void> {
     const untilMs = Math.min(this.#clock.nowMs() + mostMs, deadlineMs);
     for (;;) {
       const leftMs = untilMs - this.#clock.nowMs();
@@ -150,33 +143,15 @@ export class FirstUse {
     }
   }
 
-  /**
-   * Waits until one of these endpoints has answered a poll about the model, or answers otherwise than before; false if the deadline or,
-   * without one, the time for a first offer comes first.
-   */
-  async heardFrom(entry: AskedModel, ids: readonly EndpointId[], call: Call): Promise<boolean> {
-    const before = new Map(ids.map((id) => [id, waysOf(entry.heard.get(id))]));
-    const hasSaid = (): boolean =>
-      [...before].some(([id, ways]) => entry.heard.has(id) && waysOf(entry.heard.get(id)) !== ways);
-    const wanted = ids.filter((id) => entry.heard.has(id));
-    for (const id of wanted) {
-      entry.wanted.set(id, 1 + (entry.wanted.get(id) ?? 0));
-      this.#rounds.askSoon(id, entry);
-    }
-    try {
-      await this.#newsUntil(entry, call, () => hasSaid() || !ids.some((id) => this.#endpoints.all.has(id)));
-    } finally {
-      for (const id of wanted) {
-        const left = (entry.wanted.get(id) ?? 1) - 1;
-        if (left > 0) entry.wanted.set(id, left);
-        else entry.wanted.delete(id);
-      }
-    }
+  /** Waits until one of these endpoints has answered a poll about the model; false if the deadline or, without one, the time for a first offer comes first. */
+  async heardFrom(entry: ModelInUse, ids: readonly EndpointId[], call: Call): Promise<boolean> {
+    const hasSaid = (): boolean => ids.some((id) => entry.heard.has(id));
+    await this.#newsUntil(entry, call, () => hasSaid() || !ids.some((id) => this.#endpoints.all.has(id)));
     return hasSaid();
   }
 
   /** The same of any endpoint that has not answered yet; true also once the directory has settled. */
-  async newcomer(entry: AskedModel, call: Call): Promise<boolean> {
+  async newcomer(entry: ModelInUse, call: Call): Promise<boolean> {
     const before = new Set(entry.heard.keys());
     const hasCome = (): boolean => [...entry.heard.keys()].some((id) => !before.has(id));
     await this.#newsUntil(entry, call, () => hasCome() || !this.#endpoints.settling);
@@ -184,7 +159,7 @@ export class FirstUse {
   }
 
   /** Waits for news of a model until `isOver`, until the deadline or, without one, for the time of a first offer. */
-  async #newsUntil(entry: AskedModel, { deadlineMs, abort }: Call, isOver: () => boolean): Promise<void> {
+  async #newsUntil(entry: ModelInUse, { deadlineMs, abort }: Call, isOver: () => boolean): Promise<void> {
     const untilMs =
       deadlineMs < Infinity ? deadlineMs - earlyMs : this.#clock.nowMs() + this.#intervals.firstOfferMs;
     for (;;) {
@@ -196,7 +171,7 @@ export class FirstUse {
   }
 
   /** Whether an endpoint that runs the model may still appear: one has not answered, or the directory lists none yet. */
-  #mayCome(entry: AskedModel, path: Call["path"]): boolean {
+  #mayCome(entry: ModelInUse, path: Call["path"]): boolean {
     if (this.#endpoints.all.size === 0) return this.#endpoints.mayGrow;
     return nothingKnown(entry, this.#endpoints, path, this.#local !== undefined).retryable;
   }

@@ -1,8 +1,8 @@
 import { type Call, type EndpointId, waitAtMost } from "../../words/base/index.ts";
 import type { Checks } from "../check/index.ts";
 import type { EndpointStates, ServedVersion } from "../endpoints/index.ts";
-import type { Heard, KnownModel } from "../models/index.ts";
-import { type AskedModel, keyOf, newerOf, stillKnown } from "./asked-model.ts";
+import type { ModelReport, KnownModel } from "../models/index.ts";
+import { type ModelInUse, versionKey, newerOf, validKnowledge } from "./model-in-use.ts";
 import { FirstUse, settled } from "./first-use.ts";
 import { intervalsOf, type KnowledgeParts } from "./options.ts";
 import { Questions } from "./questions.ts";
@@ -69,7 +69,7 @@ export function knowledgeOf(
   const { clock } = parts;
   const intervals = intervalsOf(parts);
   const { idleMs, askMs } = intervals;
-  const entries = new Map<string, AskedModel>();
+  const entries = new Map<string, ModelInUse>();
   const questions = new Questions(clock, self);
   const rounds = roundsOf(parts, intervals, entries, endpoints, questions, checks);
   const firstUse = new FirstUse(parts, intervals, entries, endpoints, questions, rounds);
@@ -77,10 +77,10 @@ export function knowledgeOf(
     waitAtMost(done, waitMs, abort, clock, "resolve");
 
   return {
-    known: (model, version) => stillKnown(entries.get(keyOf(model, version)), endpoints.all),
-    settled: (model, version) => settled(entries.get(keyOf(model, version)), endpoints, clock),
+    known: (model, version) => validKnowledge(entries.get(versionKey(model, version)), endpoints.all),
+    settled: (model, version) => settled(entries.get(versionKey(model, version)), endpoints, clock),
     used(model, version, nowMs, saving) {
-      const entry = entries.get(keyOf(model, version));
+      const entry = entries.get(versionKey(model, version));
       if (!entry) return;
       entry.usedAtMs = nowMs;
       entry.saving = saving !== undefined;
@@ -96,7 +96,7 @@ export function knowledgeOf(
     },
     learn: (model, version, call, question) => firstUse.learn(model, version, call, question),
     async renewed(model, version, digest, call) {
-      const entry = entries.get(keyOf(model, version));
+      const entry = entries.get(versionKey(model, version));
       const stale = (): boolean => entry?.known?.description.digest === digest;
       const behind = (): boolean => stale() && entry?.known?.behind === true;
       const wait = (done: Promise<void>, mostMs = Infinity): Promise<void> =>
@@ -138,7 +138,7 @@ export function knowledgeOf(
       for (const entry of entries.values()) {
         const of = entry.known?.description;
         if (of?.name !== name || of.version !== version || of.digest !== digest) continue;
-        const mayDiffer = ({ offers }: Heard): boolean =>
+        const mayDiffer = ({ offers }: ModelReport): boolean =>
           offers.length === 0 || offers.some(({ path }) => path.length > 1);
         if (![...entry.heard.values()].some(mayDiffer)) continue;
         if (!entry.asking && clock.nowMs() - entry.askedAtMs < renewMs) continue;

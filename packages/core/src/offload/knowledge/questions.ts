@@ -7,8 +7,8 @@ import {
   withTime,
 } from "../../words/base/index.ts";
 import type { Endpoint } from "../../wire/endpoint/index.ts";
-import { type Heard, replaced } from "../models/index.ts";
-import type { AskedModel } from "./asked-model.ts";
+import { type ModelReport, replaced } from "../models/index.ts";
+import type { ModelInUse } from "./model-in-use.ts";
 
 /** The first question to an endpoint is repeated after this share of the wait for its answer. */
 const secondRatio = 1 / 3;
@@ -42,11 +42,11 @@ export class Questions implements Disposable {
   /** The answer of one endpoint. Rejects if it does not answer within `patienceMs`. */
   async ask(
     endpoint: Endpoint,
-    entry: AskedModel,
-    known: Heard | undefined,
+    entry: ModelInUse,
+    known: ModelReport | undefined,
     path: readonly EndpointId[],
     patienceMs: number,
-  ): Promise<Heard> {
+  ): Promise<ModelReport> {
     const { id } = endpoint.info;
     const control = new AbortController();
     const base = { ...housekeepingCall(`ask-${id}`, control.signal), path: [...path, this.#self] };
@@ -57,7 +57,7 @@ export class Questions implements Disposable {
     this.#asking.add(control);
     try {
       const { model, version } = entry;
-      const ask = async (): Promise<Heard> => {
+      const ask = async (): Promise<ModelReport> => {
         const query = version === undefined ? { model } : { model, version };
         // An endpoint without offers shows a new version only in its description.
         let knowledge = endpoint.info.offers ? known?.knowledge : undefined;
@@ -67,8 +67,7 @@ export class Questions implements Disposable {
           knowledge = await endpoint.describe(model, version, call);
           offers = knowledge ? await endpoint.offers(query, call) : [];
         }
-        const missing = endpoint.capabilities?.missing?.(query, call) ?? [];
-        return { endpoint, knowledge, offers, ...(missing.length > 0 ? { missing } : {}) };
+        return { endpoint, knowledge, offers };
       };
       // An endpoint that is known already has time. At a first contact a lost question costs the whole wait.
       const answer = known ? ask() : this.#askedTwice(ask, secondRatio * patienceMs);
@@ -79,7 +78,7 @@ export class Questions implements Disposable {
   }
 
   /** Asks once more beside a question that was not answered in time. The first answer counts; a failure counts if nothing is under way. */
-  #askedTwice(ask: () => Promise<Heard>, afterMs: number): Promise<Heard> {
+  #askedTwice(ask: () => Promise<ModelReport>, afterMs: number): Promise<ModelReport> {
     return new Promise((resolve, reject) => {
       let underWay = 1;
       const failed = (thrown: unknown): void => {

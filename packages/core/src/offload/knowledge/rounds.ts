@@ -2,8 +2,8 @@ import { type Call, type EndpointId, failureEvent, LongshoreError } from "../../
 import { deviceSpeed } from "../../decide/estimate/index.ts";
 import type { Checks } from "../check/index.ts";
 import { manyEndpoints, type EndpointStates, type ServedVersion, ranOf } from "../endpoints/index.ts";
-import { nowhere } from "../steps/index.ts";
-import { type AskedModel, putTogether, stillKnown } from "./asked-model.ts";
+import { hasNoRoute } from "../steps/index.ts";
+import { type ModelInUse, mergeReports, validKnowledge } from "./model-in-use.ts";
 import { tooSlow } from "./nothing-known.ts";
 import type { Intervals, KnowledgeParts } from "./options.ts";
 import type { Questions } from "./questions.ts";
@@ -25,29 +25,24 @@ const endpointsPerMs = 20;
 /** Rounds of questions to all endpoints about the models in use, and the questions between rounds. */
 export interface Rounds {
   /**
-   * Asks endpoints, by default all. Those that the question has been through are asked afterwards and not waited for: two that know each
-   * other do not ask in circles.
+   * Polls endpoints, by default all. Endpoints on the path of the question are polled last and not awaited, so that two that know each
+   * other do not wait in a circle.
    */
-  ask(entry: AskedModel, path: Call["path"], ids?: IterableIterator<EndpointId>): Promise<void>;
-  askLocal(entry: AskedModel, path: readonly EndpointId[]): Promise<void>;
-  /** Polls an endpoint that misses servers behind it, again and again while requests wait for its news. */
-  askSoon(id: EndpointId, entry: AskedModel): void;
-  /** Puts together what all have said of a model. */
-  digest(entry: AskedModel): void;
+  ask(entry: ModelInUse, path: Call["path"], ids?: IterableIterator<EndpointId>): Promise<void>;
+  askLocal(entry: ModelInUse, path: readonly EndpointId[]): Promise<void>;
+  /** Merges the reports of all endpoints about a model. */
+  digest(entry: ModelInUse): void;
   /** Keeps offers of models in use fresh; stops by itself when none is in use. */
   keepFresh(): void;
   /** Time between rounds, longer with very many endpoints. */
   roundMs(): number;
 }
 
-/** Whether the last offers of an endpoint lacked some of a server behind it. */
-const misses = (id: EndpointId, { heard }: AskedModel): boolean => heard.get(id)?.missing !== undefined;
-
 /** Starts without a poll. Endpoints that are added are polled about the models in use. */
 export function roundsOf(
   parts: KnowledgeParts,
   { refreshMs, idleMs, firstWaitMs, askMs }: Intervals,
-  entries: ReadonlyMap<string, AskedModel>,
+  entries: ReadonlyMap<string, ModelInUse>,
   endpoints: EndpointStates,
   questions: Questions,
   checks: Checks | undefined,
@@ -59,18 +54,18 @@ export function roundsOf(
     Math.max(leastMs, (endpoints.all.size * 1000) / askedPerSecond);
   let freshening: Disposable | undefined;
 
-  const digestOf = (entry: AskedModel): void => {
+  const digestOf = (entry: ModelInUse): void => {
     const nowMs = clock.nowMs();
-    putTogether(entry, endpoints.all, device, nowMs);
+    mergeReports(entry, endpoints.all, device, nowMs);
     if (runsNow(entry, endpoints.all, local))
       entry.newUntilMs = Math.min(entry.newUntilMs, nowMs + firstWaitMs);
     entry.news.tell();
   };
 
-  async function askOther(id: EndpointId, entry: AskedModel, path: Call["path"], due = false): Promise<void> {
+  async function askOther(id: EndpointId, entry: ModelInUse, path: Call["path"], due = false): Promise<void> {
     const endpointState = endpoints.all.get(id);
     if (!endpointState || questions.closed) return;
-    const again = nowhere(entry.known) && tooSlow(entry.unsaid.get(id));
+    const again = hasNoRoute(entry.known) && tooSlow(entry.unsaid.get(id));
     let of = entry.known && ranOf(entry.known.description);
     const [beganMs, behind] = [clock.nowMs(), endpointState.queue.underWay > 0];
     if (beganMs < endpoints.pausedUntilMs(endpointState, of) && !again && !due)
@@ -115,14 +110,14 @@ export function roundsOf(
   }
 
   /** Asks an endpoint that has come back about the other models whose questions wait for the end of its pause. */
-  function askAboutOthers(id: EndpointId, entry: AskedModel): void {
+  function askAboutOthers(id: EndpointId, entry: ModelInUse): void {
     for (const other of entries.values()) {
       if (other !== entry && !other.heard.has(id) && other.due.delete(id)) void askOther(id, other, [], true);
     }
   }
 
   /** Answers of few endpoints are merged at once, those of many when several have arrived. */
-  function digestSoon(entry: AskedModel): void {
+  function digestSoon(entry: ModelInUse): void {
     if (endpoints.all.size <= manyEndpoints) return digestOf(entry);
     entry.digesting ??= questions.later(Math.max(leastDigestMs, endpoints.all.size / endpointsPerMs), () => {
       entry.digesting = undefined;
@@ -131,31 +126,25 @@ export function roundsOf(
   }
 
   /** A failed endpoint is polled when its pause ends, or sooner, so that it returns without a request as its probe. */
-  function askWhenBack(id: EndpointId, entry: AskedModel, of: ServedVersion | undefined, before = 0): void {
+  function askWhenBack(id: EndpointId, entry: ModelInUse, of: ServedVersion | undefined, before = 0): void {
     const endpointState = endpoints.all.get(id);
     const nowMs = clock.nowMs();
     if (!endpointState || questions.closed || entry.due.has(id) || nowMs - entry.usedAtMs > idleMs) return;
     entry.due.add(id);
     const reason = entry.unsaid.get(id)?.reason;
     const leastMs =
-      reason === "starting" || misses(id, entry)
-        ? Math.min(askedBackMs, askedStartingMs * 2 ** before)
-        : askedBackMs;
+      reason === "starting" ? Math.min(askedBackMs, askedStartingMs * 2 ** before) : askedBackMs;
     const [backMs, soonMs] = [endpoints.pausedUntilMs(endpointState, of) - nowMs + 1, roundMs(leastMs)];
     const waits = backMs > 0 && (backMs < soonMs || reason === "unauthenticated");
     questions.later(waits ? backMs : soonMs, () => {
       void askOther(id, entry, [], true).then(() => {
         entry.due.delete(id);
-        if (entry.unsaid.has(id) || (misses(id, entry) && entry.wanted.has(id)))
-          askWhenBack(id, entry, of, before + 1);
+        if (entry.unsaid.has(id)) askWhenBack(id, entry, of, before + 1);
       });
     });
   }
 
-  const askSoon = (id: EndpointId, entry: AskedModel): void =>
-    askWhenBack(id, entry, entry.known && ranOf(entry.known.description));
-
-  async function askLocal(entry: AskedModel, path: readonly EndpointId[]): Promise<void> {
+  async function askLocal(entry: ModelInUse, path: readonly EndpointId[]): Promise<void> {
     if (!local) return;
     // A large model takes long to read, and only this endpoint knows what it has.
     const heard = await questions.ask(local, entry, undefined, path, Infinity);
@@ -169,9 +158,9 @@ export function roundsOf(
    * Polls endpoints, by default all. Endpoints on the path of the question are polled last and not awaited, so that two that know each
    * other do not wait in a circle.
    */
-  function ask(entry: AskedModel, path: Call["path"], ids = endpoints.all.keys()): Promise<void> {
+  function ask(entry: ModelInUse, path: Call["path"], ids = endpoints.all.keys()): Promise<void> {
     entry.askedAtMs = clock.nowMs();
-    if (stillKnown(entry, endpoints.all) === undefined) entry.newUntilMs = Infinity;
+    if (validKnowledge(entry, endpoints.all) === undefined) entry.newUntilMs = Infinity;
     entry.localDone = askLocal(entry, path);
     const askThem = async (): Promise<void> => {
       for (const id of ids) {
@@ -218,5 +207,5 @@ export function roundsOf(
     for (const entry of entries.values()) entry.news.tell();
   };
 
-  return { ask, askLocal, askSoon, digest: digestOf, keepFresh, roundMs: () => roundMs() };
+  return { ask, askLocal, digest: digestOf, keepFresh, roundMs: () => roundMs() };
 }

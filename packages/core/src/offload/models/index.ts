@@ -1,1 +1,8 @@
-export { type Heard, knowModel, type KnownModel, quickestMs, replaced, slownessHere } from "./known-model.ts";
+export {
+  type ModelReport,
+  knowModel,
+  type KnownModel,
+  quickestMs,
+  replaced,
+  slownessHere,
+} from "./known-model.ts";

@@ -2,7 +2,6 @@ import type { EndpointId } from "../../words/base/index.ts";
 import {
   type Endpoint,
   type EndpointInfo,
-  type MissingEndpoint,
   type ModelKnowledge,
   type Offer,
   pricedOffers,
@@ -32,12 +31,10 @@ import {
 } from "../../decide/table/index.ts";
 
 /** One endpoint's report about a model. */
-export interface Heard {
+export interface ModelReport {
   readonly endpoint: Endpoint;
   readonly knowledge: ModelKnowledge | undefined;
   readonly offers: readonly Offer[];
-  /** Endpoints behind it that its offers lack for now. Default: none. */
-  readonly missing?: readonly MissingEndpoint[];
 }
 
 /** Everything known of one version of a model; replaced as a whole after endpoints were asked again. */
@@ -55,7 +52,7 @@ export interface KnownModel {
   /** The routes to run it elsewhere, for each endpoint. They are laid out again only after the endpoint changed its report. */
   readonly blocks: readonly RouteBlock[];
   readonly blocksBy: ReadonlyMap<EndpointId, readonly RouteBlock[]>;
-  readonly laidOut: WeakMap<Heard, readonly RouteBlock[]>;
+  readonly laidOut: WeakMap<ModelReport, readonly RouteBlock[]>;
   /** Offers of each other endpoint, inferred if it makes none itself. */
   readonly offersBy: ReadonlyMap<EndpointId, readonly Offer[]>;
   /** The endpoint object behind each report. An endpoint listed later under the same ID may be in a zone that the rules exclude. */
@@ -63,7 +60,7 @@ export interface KnownModel {
   /** Speed of each bucket of each variant here; kept when knowledge is refreshed. */
   readonly speeds: readonly (readonly SpeedBelief[])[];
   /** Usual properties of its inputs; kept like the speeds. */
-  readonly usual: Usual;
+  readonly usual: UsualInputs;
   /** State of the polls of other endpoints. It is live, and only explanations read it. */
   readonly asked?: ModelPoll | undefined;
   /** Endpoints that serve it. */
@@ -71,7 +68,7 @@ export interface KnownModel {
 }
 
 /** Figures known only from requests. */
-export interface Usual {
+export interface UsualInputs {
   /** Mean number of items found, over about the last ten requests. */
   usualItems: number | undefined;
 }
@@ -82,8 +79,8 @@ export interface Usual {
  * order. Undefined when no endpoint knows the model.
  */
 export function knowModel(
-  local: Heard | undefined,
-  others: readonly Heard[],
+  local: ModelReport | undefined,
+  others: readonly ModelReport[],
   before: KnownModel | undefined,
   device: DeviceSpeed,
   nowMs: number,
@@ -93,7 +90,7 @@ export function knowModel(
   const meant = all.find((one) => one.knowledge)?.knowledge ?? before;
   if (!meant) return undefined;
   const { description, configuration } = meant;
-  const same = (one: Heard): boolean => {
+  const same = (one: ModelReport): boolean => {
     const theirs = one.knowledge?.description;
     if (!theirs) return one.offers.some(({ segment }) => segment.digest === description.digest);
     return theirs.digest === description.digest || standsIn(one.endpoint, theirs, description);
@@ -108,7 +105,7 @@ export function knowModel(
   const blocksBy = new Map<EndpointId, readonly RouteBlock[]>();
   const infos = new Map(others.map(({ endpoint: { info } }) => [info.id, info]));
   const infoOf = (id: EndpointId): EndpointInfo | undefined => infos.get(id);
-  const laidOut = kept?.laidOut ?? new WeakMap<Heard, readonly RouteBlock[]>();
+  const laidOut = kept?.laidOut ?? new WeakMap<ModelReport, readonly RouteBlock[]>();
   for (const one of alike) {
     if (one === local) continue;
     // Figures of a server under another digest say how long a run takes, but not that the content is the same.
@@ -126,7 +123,7 @@ export function knowModel(
     blocks.push(...laid);
   }
   const here = local?.knowledge !== undefined && same(local);
-  const other = ({ knowledge }: Heard): boolean =>
+  const other = ({ knowledge }: ModelReport): boolean =>
     knowledge !== undefined &&
     knowledge.description.digest !== description.digest &&
     !isForeignDigest(knowledge.description.digest);
@@ -173,7 +170,7 @@ function standsIn({ info }: Endpoint, theirs: ModelDescription, meant: ModelDesc
  */
 function profileFor(
   description: ModelDescription,
-  alike: readonly Heard[],
+  alike: readonly ModelReport[],
   before: KnownModel | undefined,
 ): Profile {
   const kept = before?.description.digest === description.digest ? before.profile : undefined;
@@ -188,7 +185,7 @@ function profileFor(
  * if there is one. A prediction is no run: the first run counts more.
  */
 function speedsHere(
-  local: Heard | undefined,
+  local: ModelReport | undefined,
   table: ModelTable,
   { measuredOn, digest }: Profile,
   device: DeviceSpeed,

@@ -7,7 +7,7 @@ import type { Link } from "../../wire/transport/index.ts";
 import type { Plan } from "../../decide/plan/index.ts";
 import { followEndpoint, type EndpointState } from "../endpoints/index.ts";
 import type { KnownModel } from "../models/index.ts";
-import { type Considered, type LinkProbes, linkProbes } from "./link-probes.ts";
+import { type ExpectedRequest, type LinkProbes, linkProbes } from "./link-probes.ts";
 
 const told = { observedAtMs: 0, origin: "told" } as const;
 const local = { info: { id: "here" } } as unknown as Endpoint;
@@ -46,7 +46,7 @@ function probesOf(
 }
 
 /** A frame, which uses endpoints side by side, as much of a model and a plan as is asked. */
-function frame(dueAtMs = Infinity): Considered {
+function frame(dueAtMs = Infinity): ExpectedRequest {
   const known = { here: false } as unknown as KnownModel;
   const plan = { objective: "throughput", legs: [] } as unknown as Plan;
   return { known, features: { bytes: 1000 }, plan, lost: [], dueAtMs };

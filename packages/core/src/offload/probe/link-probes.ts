@@ -26,7 +26,7 @@ import { askProbe } from "./ask-probe.ts";
 
 /** Sends probes off the path of requests. Disposing gives up those under way. */
 export interface LinkProbes extends Disposable {
-  consider(request: Considered, nowMs: number): void;
+  consider(request: ExpectedRequest, nowMs: number): void;
   /** Whether a request that is refused is worth a plan to consider links by: no more often than a link is considered. */
   refused(nowMs: number): boolean;
   /**
@@ -38,7 +38,7 @@ export interface LinkProbes extends Disposable {
 }
 
 /** A request, as the next one is expected to be. */
-export interface Considered {
+export interface ExpectedRequest {
   readonly known: KnownModel;
   readonly features: Features;
   /** The plan of this request. */
@@ -137,7 +137,7 @@ export function linkProbes(
   const asking = new Map<AbortController, EndpointState>();
   const revivedMs = new WeakMap<EndpointState, number>();
   /** Silent links that are asked so, with the latest request that waits for them. */
-  const listening = new Map<EndpointState, { timer: Disposable; request: Considered }>();
+  const listening = new Map<EndpointState, { timer: Disposable; request: ExpectedRequest }>();
   /** The state kept for an endpoint goes with it. */
   const consideredMs = new WeakMap<EndpointState, number>();
   /** Endpoints whose links changed since the last decision, and when. */
@@ -167,7 +167,7 @@ export function linkProbes(
   async function send(
     endpointState: EndpointState,
     bytes: number,
-    request: Considered,
+    request: ExpectedRequest,
     revives: boolean,
   ): Promise<void> {
     const { id } = endpointState.endpoint.info;
@@ -204,7 +204,7 @@ export function linkProbes(
   }
 
   /** Measures the rate of a link that answers again after a silence, for the next request. */
-  function revive(endpointState: EndpointState, request: Considered): void {
+  function revive(endpointState: EndpointState, request: ExpectedRequest): void {
     const link = parts.links(endpointState.endpoint.info.id);
     const train = underWay.get(endpointState);
     const nowMs = clock.nowMs();
@@ -224,7 +224,7 @@ export function linkProbes(
   }
 
   /** Asks a silent link again and again whether it is back, as long as requests are expected. */
-  function listen(endpointState: EndpointState, link: Link, request: Considered): void {
+  function listen(endpointState: EndpointState, link: Link, request: ExpectedRequest): void {
     const already = listening.get(endpointState);
     if (already) {
       already.request = request;
@@ -252,7 +252,7 @@ export function linkProbes(
   }
 
   /** Asks a silent link with a single packet whether it is back. */
-  async function askBack(endpointState: EndpointState, request: Considered): Promise<void> {
+  async function askBack(endpointState: EndpointState, request: ExpectedRequest): Promise<void> {
     const { id } = endpointState.endpoint.info;
     const control = new AbortController();
     asking.set(control, endpointState);
@@ -290,7 +290,7 @@ export function linkProbes(
   function probed(
     endpointState: EndpointState,
     link: Link,
-    request: Considered,
+    request: ExpectedRequest,
     nowMs: number,
     revived = false,
   ): boolean {
@@ -315,7 +315,7 @@ export function linkProbes(
   }
 
   /** Considers a link shortly before the next request, and again until then. */
-  function wait(endpointState: EndpointState, link: Link, request: Considered, delayMs: number): void {
+  function wait(endpointState: EndpointState, link: Link, request: ExpectedRequest, delayMs: number): void {
     waiting.get(endpointState)?.[Symbol.dispose]();
     const timer = clock.timer(delayMs, () => {
       waiting.delete(endpointState);
@@ -330,7 +330,7 @@ export function linkProbes(
   /**
    * Considers a link repeatedly until the next request, which may come at any time, so that the belief is fresh. Ends when requests stop.
    */
-  function roam(endpointState: EndpointState, link: Link, request: Considered, delayMs: number): void {
+  function roam(endpointState: EndpointState, link: Link, request: ExpectedRequest, delayMs: number): void {
     waiting.get(endpointState)?.[Symbol.dispose]();
     const timer = clock.timer(delayMs, () => {
       waiting.delete(endpointState);

@@ -3,7 +3,7 @@ import { manualClock } from "@longshore/testkit";
 import { seededRandom, sleep } from "../../words/base/index.ts";
 import type { Endpoint, LoadReport } from "../../wire/endpoint/index.ts";
 import { certain } from "../../words/estimate/index.ts";
-import type { Lost, Plan } from "../../decide/plan/index.ts";
+import type { LostCandidate, Plan } from "../../decide/plan/index.ts";
 import { loadProbes } from "./load-probes.ts";
 import { followEndpoint, type EndpointState } from "../endpoints/index.ts";
 
@@ -34,7 +34,7 @@ function crowd({ perRequest = 3, inFlight = 1 } = {}) {
     all.set(id, endpointState);
   }
   const probes = loadProbes({ clock }, { all, touched: () => undefined }, perRequest);
-  const lost = ids.slice(1).map((endpoint, index): Lost => {
+  const lost = ids.slice(1).map((endpoint, index): LostCandidate => {
     const why = { kind: "score", score: 105 + 20 * index, bestScore: 100 } as const;
     return { endpoint, variant: "base", cut: "start", codecs: {}, why, count: 1 };
   });

@@ -15,7 +15,7 @@
  */
 import { type Clock, type EndpointId, LongshoreError } from "../../words/base/index.ts";
 import { meanOf } from "../../words/estimate/index.ts";
-import type { Lost, Plan } from "../../decide/plan/index.ts";
+import type { LostCandidate, Plan } from "../../decide/plan/index.ts";
 import type { EndpointState } from "../endpoints/index.ts";
 import { askProbe } from "./ask-probe.ts";
 
@@ -70,7 +70,7 @@ const tookWeight = 0.2;
 /** An endpoint that takes longer to report its load is left out, in milliseconds. */
 const probeDeadlineMs = 1000;
 
-function isNear(why: Lost["why"], ratio = contendingRatio): boolean {
+function isNear(why: LostCandidate["why"], ratio = contendingRatio): boolean {
   return why.kind === "score" && why.score <= ratio * Math.abs(why.bestScore);
 }
 
@@ -83,7 +83,7 @@ export function loadProbes(
   const underWay = new Map<EndpointState, AbortController>();
   /** When foreign servers were last polled. */
   const askedAtMs = new WeakMap<EndpointState, number>();
-  /** What asking usually takes, in milliseconds. */
+  /** Usual time of a poll, in milliseconds. */
   const usualMs = new WeakMap<EndpointState, number>();
   let saved = 0;
   let savedAfter = 0;

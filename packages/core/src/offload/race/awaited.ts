@@ -1,21 +1,18 @@
 import type { EndpointId } from "../../words/base/index.ts";
-import type { MissingEndpoint } from "../../wire/endpoint/index.ts";
 import { isOnly } from "../../decide/goal/index.ts";
 import { type Infeasible, isRuled } from "../../decide/plan/index.ts";
-import { mayServe, permits } from "../endpoints/index.ts";
+import { permits } from "../endpoints/index.ts";
 import type { Job } from "./job.ts";
 import type { Loop } from "./loop.ts";
 
 /**
  * Endpoints that may yet take a request that no other endpoint may or can take: the rules let it go there, and they have not said whether
- * they have the model, because they are away, just started or are new. Time cures that, so the request is not refused for good. With `behind` also those
- * that miss such endpoints behind them.
+ * they have the model, because they are away, just started or are new. Time cures that, so the request is not refused for good.
  */
 export function awaited(
   { parts: { policy }, endpoints }: Loop,
   { known, call, limits, frame }: Pick<Job, "known" | "call" | "limits" | "frame">,
   exclude: ReadonlySet<EndpointId>,
-  behind: boolean,
 ): readonly EndpointId[] {
   const { heard } = known.asked ?? {};
   // The next frame comes soon.
@@ -24,20 +21,15 @@ export function awaited(
   const { name, dataClass } = known.description;
   const found: EndpointId[] = [];
   for (const [id, { endpoint, health }] of endpoints.all) {
-    if (exclude.has(id) || path.includes(id) || health.distrusted !== undefined) continue;
+    if (heard.has(id) || exclude.has(id) || path.includes(id) || health.distrusted !== undefined) continue;
     const { info } = endpoint;
-    if (!mayServe(info, name)) continue;
+    const { zone, trust, serves } = info;
+    if (serves && !serves.some(({ segment }) => segment.model === name)) continue;
     if (limits.only !== undefined && !isOnly(limits.only, info)) continue;
-    const goesTo = ({ zones, trust }: MissingEndpoint): boolean =>
-      [rules.dataClass, dataClass ?? rules.dataClass].every((of) =>
-        zones.every(
-          (zone) =>
-            policy.decide({ dataClass: of, reveals: "input", endpoint: id, zone, trust, tenant }).allow,
-        ),
-      );
-    const asked = heard.get(id);
-    const ways = asked ? (behind ? (asked.missing ?? []) : []) : [{ zones: [info.zone], trust: info.trust }];
-    if (ways.some((way) => permits(rules, info, way) && goesTo(way))) found.push(id);
+    const goesTo = (of: string): boolean =>
+      policy.decide({ dataClass: of, reveals: "input", endpoint: id, zone, trust, tenant }).allow;
+    if (permits(rules, info) && goesTo(rules.dataClass) && goesTo(dataClass ?? rules.dataClass))
+      found.push(id);
   }
   return found;
 }

@@ -32,10 +32,16 @@ export function countPredicted(loop: Loop, job: Counting, { endpoint, predicted 
 }
 
 /**
- * Adds energy that this device drew, and its CO2. `ran`: for a run. What it draws to send and to wait counts only where its intensity is
- * stated.
+ * Adds energy that this device drew, and its CO2. `ran`: for a run. Energy for sending and waiting counts only if the carbon intensity of
+ * its zone is stated.
  */
-export function drew(loop: Loop, job: Counting, millijoules: number, ran: boolean, tally: Tally): void {
+export function countDeviceEnergy(
+  loop: Loop,
+  job: Counting,
+  millijoules: number,
+  ran: boolean,
+  tally: Tally,
+): void {
   tally.millijoules += millijoules;
   const { local } = loop;
   const grams = local && gramsNow(loop.parts, loop.clock)?.(local.info.zone);

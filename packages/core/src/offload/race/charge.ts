@@ -17,7 +17,7 @@ export function affords({ purse }: Job, { predicted }: Leg): boolean {
 }
 
 /** The error of a leg that the limit of the request leaves too little for. */
-export function tooDear({ purse, limits }: Job, { endpoint, predicted }: Leg): LongshoreError {
+export function overLimit({ purse, limits }: Job, { endpoint, predicted }: Leg): LongshoreError {
   const what = `a run at ${endpoint} may cost ${predicted.mostMicros} micros; maxCostMicros is ${limits.maxCostMicros ?? 0}, of which ${purse?.leftMicros ?? 0} are left`;
   return new LongshoreError("no-endpoint", "plan", what);
 }

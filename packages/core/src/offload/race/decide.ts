@@ -12,18 +12,18 @@ import {
 import { savedMs } from "../frames/index.ts";
 import type { Tally } from "../account/index.ts";
 import type { HeldCrossing } from "../steps/index.ts";
-import { refusal } from "./door.ts";
+import { refusal } from "./admit-from-head.ts";
 import type { Job } from "./job.ts";
 import { lastResort, lateAtDoubtful, refusedNow } from "./last-resort.ts";
-import { sentOn } from "./leg-request.ts";
+import { isForwardedWhole } from "./leg-request.ts";
 import type { Loop } from "./loop.ts";
 
 /** The most plans of one request, unless the caller sets another limit. */
 export const defaultPlans = 6;
 
 /** Whether a leg takes the request while it is still on its way. */
-export function sendsOn({ local }: Loop, held: HeldCrossing, { to }: Job, leg: Leg): boolean {
-  return leg.endpoint !== local?.info.id && sentOn(held, to, leg);
+export function forwardsArriving({ local }: Loop, held: HeldCrossing, { to }: Job, leg: Leg): boolean {
+  return leg.endpoint !== local?.info.id && isForwardedWhole(held, to, leg);
 }
 
 /** A plan, made and written down; from the start again when nothing can go on from a later crossing. */
@@ -81,7 +81,7 @@ function doubted(
  * Makes a plan that starts at the same crossing as another and runs beside it, because a leg of that one is late or `lost` and has no
  * back-up. Undefined if no endpoint is left besides `without`; for a leg that is only late, if no healthy one is left.
  */
-export function further(
+export function furtherLegs(
   loop: Loop,
   job: Job,
   held: HeldCrossing,
@@ -99,7 +99,7 @@ export function further(
     if (isInfeasible(plan)) plan = lastResort(loop, tried, held, without, nowMs);
   }
   if (!plan || isInfeasible(plan) || plan.from !== held.cut) return undefined;
-  if (held.arriving && !plan.legs.every((leg) => sendsOn(loop, held, job, leg))) return undefined;
+  if (held.arriving && !plan.legs.every((leg) => forwardsArriving(loop, held, job, leg))) return undefined;
   made(loop, job, plan, tally, nowMs);
   return plan;
 }

@@ -40,7 +40,7 @@ export interface GuardTimes {
   readonly lateRatio?: (leftMs: number) => number;
   /** Of a back-up here: it is kept back for a deadline, see `LocalWork`. */
   readonly keepBack?: LocalWork["keepBack"];
-  /** What still has to run here after the leg, in milliseconds; 0 when it gives the answer. */
+  /** Time of the part that runs here after the leg, in milliseconds; 0 if the leg gives the answer. */
   readonly afterMs: number;
   /** The price of delaying others by a back-up here of this length. */
   readonly device: (nowMs: number, runMs: number) => DevicePrice;

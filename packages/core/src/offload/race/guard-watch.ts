@@ -86,7 +86,7 @@ class Watching implements GuardWatch {
   #beganMs: number;
   /** Time of the last acknowledgement of body bytes, which a silent endpoint does not send. */
   #heardAtMs: number;
-  /** What waits here by now, beyond what did when the latest moment was planned, would make the back-up miss the deadline. */
+  /** The wait here when the latest start of the back-up was planned. A longer wait by now would make the back-up miss the deadline. */
   readonly #plannedMs: number;
   /** The leg counts as lost after this if the endpoint has failed other requests since. */
   readonly #lateMs: number;

@@ -1,7 +1,7 @@
 export { callFor, confirming, planLimits } from "./call-for.ts";
 export { firstWaitsOf } from "./decide.ts";
-export { admitAtDoor, outlook, refusal } from "./door.ts";
-export { isGone, type Job, nobody } from "./job.ts";
+export { admitFromHead, outlook, refusal } from "./admit-from-head.ts";
+export { isUnrepeatable, type Job, noEndpoints } from "./job.ts";
 export { refusedNow } from "./last-resort.ts";
 export { createLoop, type Loop } from "./loop.ts";
 export type { OffloadDefaults, OffloadParts } from "./parts.ts";

@@ -6,31 +6,31 @@ import type { PlanLimits } from "../../decide/goal/index.ts";
 import type { HeldCrossing } from "../steps/index.ts";
 import type { SequenceStep } from "../sequence/index.ts";
 import type { Purse } from "../account/index.ts";
-import type { Wanted } from "../check/index.ts";
+import type { NextEndpoint } from "../check/index.ts";
 import type { Backlog } from "../frames/index.ts";
 import type { KnownModel } from "../models/index.ts";
 import type { ProgressNote } from "../offloader/index.ts";
 import type { Retries } from "./retries.ts";
 
 /** No endpoint. */
-export const nobody: ReadonlySet<EndpointId> = new Set();
+export const noEndpoints: ReadonlySet<EndpointId> = new Set();
 
 /** Links one of several runs of a request, each for an independent answer, to the others. */
-export interface Beside {
+export interface SiblingRuns {
   /** Endpoints that the other runs use: a second answer from one of them confirms nothing. */
   taken(): ReadonlySet<EndpointId>;
   /** Records that a leg of this run begins there. */
   begins(endpoint: EndpointId): void;
   /** Records that the endpoint refused the leg as overloaded: another run may use it. */
   refused(endpoint: EndpointId): void;
-  /** It is late, or `lost`, and its plan leads nowhere else; see `Wanted`. */
-  readonly late: Wanted["late"];
+  /** It is late, or `lost`, and its plan leads nowhere else; see `NextEndpoint`. */
+  readonly late: NextEndpoint["late"];
   /** Whether endpoints that are paused for silence are left out. */
   readonly onlyWell: boolean;
 }
 
 /** Parts of a request that the loop itself does not read. */
-export type AskedFor = Pick<
+export type RequestExtras = Pick<
   InferenceRequest,
   "outputs" | "classes" | "parameters" | "leastAgreementRatio" | "pass" | "wire"
 >;
@@ -50,7 +50,7 @@ export interface Job {
    */
   readonly confirm?: "elsewhere" | "everywhere";
   /** Of one of the opinions that confirm an answer. */
-  readonly beside?: Beside | undefined;
+  readonly beside?: SiblingRuns | undefined;
   readonly sequence?: SequenceStep | undefined;
   readonly note?: ((note: ProgressNote) => void) | undefined;
   /** Whether it is a frame of a stream, each of which waits for those before it. It uses another plan while its best plan loads a part. */
@@ -68,7 +68,7 @@ export interface Job {
   /** Retries at endpoints that failed it; undefined if each endpoint is tried once. */
   readonly again?: Retries | undefined;
   /** Fields of the request that its legs pass on. */
-  readonly asked?: AskedFor;
+  readonly asked?: RequestExtras;
   /** The load of other requests, which its plan sees and adds to, where throughput is the objective. */
   readonly traffic?: Backlog | undefined;
 }
@@ -79,6 +79,6 @@ export function isWaiting({ asked }: Job, { arriving }: HeldCrossing): boolean {
 }
 
 /** Whether the request cannot be sent anywhere else, because its body was passed on without a copy. */
-export function isGone({ asked }: Job, { arriving }: HeldCrossing): boolean {
+export function isUnrepeatable({ asked }: Job, { arriving }: HeldCrossing): boolean {
   return arriving !== undefined && asked?.wire !== undefined && !canBegin(asked.wire.body);
 }

@@ -1,9 +1,9 @@
 import type { EndpointId, LongshoreError } from "../../words/base/index.ts";
-import { leftAlone } from "../endpoints/index.ts";
-import { type Infeasible, isInfeasible, isRuled, type Plan } from "../../decide/plan/index.ts";
+import { pausedEndpoints } from "../endpoints/index.ts";
+import { type Infeasible, isInfeasible, type Plan } from "../../decide/plan/index.ts";
 import type { HeldCrossing } from "../steps/index.ts";
 import { awaited, mayJoin } from "./awaited.ts";
-import { notNamedYet, notReachedYet, notYet, pausesOf, refused } from "./refused.ts";
+import { notNamedYet, awaitingOffers, pausesOf, refused } from "./refused.ts";
 import type { Job } from "./job.ts";
 import type { Loop } from "./loop.ts";
 
@@ -20,7 +20,7 @@ export function lastResort(
   nowMs: number,
 ): Plan | undefined {
   const { endpoints } = loop;
-  const asked = leftAlone(endpoints.all, exclude).filter((id) => {
+  const asked = pausedEndpoints(endpoints.all, exclude).filter((id) => {
     return job.known.offersBy.has(id) && endpoints.all.get(id)?.health.mayBeAsked(nowMs) === true;
   });
   const failingMs = asked.length > 0 ? endpoints.failingMs(job.known, job.call.tenant, nowMs) : undefined;
@@ -86,9 +86,7 @@ export function refusedNow(
       : plan.filter === "deadline"
         ? undefined
         : pauses.slice(0, mostTried).find(takes);
-  const may = first || plan.filter === "deadline" ? [] : awaited(loop, job, exclude, false);
-  if (may.length > 0) return notYet(plan, may);
-  const lacking = first || !isRuled(plan) ? [] : awaited(loop, job, exclude, true);
-  if (lacking.length > 0) return notReachedYet(plan, lacking);
+  const may = first || plan.filter === "deadline" ? [] : awaited(loop, job, exclude);
+  if (may.length > 0) return awaitingOffers(plan, may);
   return !first && mayJoin(loop, job, plan) ? notNamedYet(plan) : refused(plan, first?.leftMs);
 }

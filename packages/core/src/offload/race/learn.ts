@@ -5,7 +5,7 @@ import { meanOf } from "../../words/estimate/index.ts";
 import type { Features } from "../../words/model/index.ts";
 import type { Leg } from "../../decide/plan/index.ts";
 import { bucketFor, segmentMeanMs } from "../../decide/table/index.ts";
-import { type Counting, drew } from "./carbon.ts";
+import { type Counting, countDeviceEnergy } from "./carbon.ts";
 import { elsewhereMs } from "./guard-times.ts";
 import type { KnownModel } from "../models/index.ts";
 import type { EndpointState, RadioUse } from "../endpoints/index.ts";
@@ -136,7 +136,13 @@ export function tallyLocal(loop: Loop, job: Counting, tally: Tally, account: Acc
   const busyMs = stageMs(account, "run", "transform");
   const isMeasured = energy.label === "measured";
   if (!isMeasured) tally.measured = false;
-  drew(loop, job, isMeasured ? energy.millijoules : busyMs * loop.device.activeWatts, true, tally);
+  countDeviceEnergy(
+    loop,
+    job,
+    isMeasured ? energy.millijoules : busyMs * loop.device.activeWatts,
+    true,
+    tally,
+  );
 }
 
 /** Adds what an answered exchange used. */
@@ -162,6 +168,6 @@ export function tallyRemote(
     exchangeMillijoules(radio, account.sentBytes, account.receivedBytes, movedMs, upMs - movedMs) +
     encodeMs * loop.device.activeWatts +
     tookMs * idleWatts;
-  drew(loop, job, millijoules, false, tally);
+  countDeviceEnergy(loop, job, millijoules, false, tally);
   tally.measured = false;
 }

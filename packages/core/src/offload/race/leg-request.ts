@@ -2,7 +2,7 @@ import type { Call, EndpointId, Writable } from "../../words/base/index.ts";
 import type { Endpoint, InferenceRequest } from "../../wire/endpoint/index.ts";
 import { isForeignDigest } from "../../wire/oip/index.ts";
 import { type Leg, legKey } from "../../decide/plan/index.ts";
-import { type HeldCrossing, rulesFor, wantedBack } from "../steps/index.ts";
+import { type HeldCrossing, rulesFor, outputsToReturn } from "../steps/index.ts";
 import type { CutId } from "../../words/model/index.ts";
 import { sequencePosition } from "../sequence/index.ts";
 import type { Job } from "./job.ts";
@@ -19,7 +19,7 @@ export function legRequest(
   here: boolean,
 ): InferenceRequest {
   const { segment, codecs } = leg;
-  const outputs = segment.to === to ? asked?.outputs : here ? undefined : wantedBack(known, segment);
+  const outputs = segment.to === to ? asked?.outputs : here ? undefined : outputsToReturn(known, segment);
   const { parameters, leastAgreementRatio, pass, wire, classes } = asked ?? {};
   const granted = here && pass && segment.from === held.cut && segment.to === to;
   // Assigned one by one, since this is done for every small request.
@@ -34,12 +34,12 @@ export function legRequest(
   if (parameters) request.parameters = parameters;
   if (leastAgreementRatio !== undefined) request.leastAgreementRatio = leastAgreementRatio;
   if (granted) request.pass = pass;
-  if (wire && !here && sentOn(held, to, leg)) request.wire = wire;
+  if (wire && !here && isForwardedWhole(held, to, leg)) request.wire = wire;
   return sequence ? Object.assign(request, sequencePosition(sequence, leg, info.state)) : request;
 }
 
 /** Whether a leg is the whole request, with the body as it came. */
-export function sentOn({ cut }: HeldCrossing, to: CutId, { takes, segment }: Leg): boolean {
+export function isForwardedWhole({ cut }: HeldCrossing, to: CutId, { takes, segment }: Leg): boolean {
   return takes === "request" && segment.from === cut && segment.to === to;
 }
 

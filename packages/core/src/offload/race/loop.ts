@@ -1,5 +1,5 @@
 import {
-  Behind,
+  DeferredWork,
   type Clock,
   type EndpointId,
   failureEvent,
@@ -9,7 +9,7 @@ import {
 import { releaser } from "../../words/tensor/index.ts";
 import type { Endpoint } from "../../wire/endpoint/index.ts";
 import { type RetryBudget, retryBudget } from "../../decide/estimate/index.ts";
-import { checkLimits, demands } from "../../decide/goal/index.ts";
+import { checkLimits, limitChecks } from "../../decide/goal/index.ts";
 import { type Checks, createChecks, reachability, readiness } from "../check/index.ts";
 import { followEndpoints, type EndpointStates } from "../endpoints/index.ts";
 import { type Backlog, backlogOf, type Payback, payback } from "../frames/index.ts";
@@ -57,7 +57,7 @@ export interface Loop {
     readonly controllers: SpareControllers;
   };
   /** Learning from answers, done after the reply and before the next decision. */
-  readonly deferred: Behind<() => void>;
+  readonly deferred: DeferredWork<() => void>;
   /** Ends asking and watching; does not close endpoints. */
   stop(): void;
 }
@@ -66,7 +66,7 @@ export interface Loop {
 export function createLoop(given: OffloadParts): Loop {
   const parts = withStepModels(given);
   const { clock, local, random, observer } = parts;
-  if (parts.defaults) checkLimits(parts.defaults, demands.ofDefaults, true);
+  if (parts.defaults) checkLimits(parts.defaults, limitChecks.ofDefaults, true);
   const self = parts.id ?? local?.info.id ?? "offloader";
   const endpoints = followEndpoints(parts, self);
   const checks =
@@ -82,7 +82,7 @@ export function createLoop(given: OffloadParts): Loop {
   const knowledge = knowledgeOf(parts, endpoints, self, checks);
   const device = followDevice(parts, clock, endpoints, self);
   const probing = createProbing(parts, clock, endpoints, device);
-  const deferred = new Behind<() => void>(clock, (work) => {
+  const deferred = new DeferredWork<() => void>(clock, (work) => {
     try {
       work();
     } catch (thrown) {

@@ -32,11 +32,11 @@ export function waitedFor({ starts, takes }: Leg, { outputs, failed }: PlanProgr
 }
 
 /** The leg that starts in place of a late one. A leg that waits for a failure also starts when no other leg can succeed. */
-export function backUpOf(leg: Leg, standing: PlanProgress): Leg | undefined {
-  const waiting = standing.plan.legs.filter(({ id }) => !standing.started.has(id));
+export function backUpOf(leg: Leg, progress: PlanProgress): Leg | undefined {
+  const waiting = progress.plan.legs.filter(({ id }) => !progress.started.has(id));
   return (
     waiting.find((one) => latestOf(one, leg) !== undefined) ??
-    waiting.find((one) => waitsFor(one, leg) || waitedFor(one, standing))
+    waiting.find((one) => waitsFor(one, leg) || waitedFor(one, progress))
   );
 }
 

@@ -5,7 +5,7 @@ import type { Tally } from "../account/index.ts";
 import type { EndpointStates } from "../endpoints/index.ts";
 import { linkProbes, linkUpkeep, loadProbes } from "../probe/index.ts";
 import type { DeviceState } from "./device-state.ts";
-import { type Job, nobody } from "./job.ts";
+import { type Job, noEndpoints } from "./job.ts";
 import type { OffloadParts } from "./parts.ts";
 import type { Planner } from "./planner.ts";
 
@@ -60,7 +60,7 @@ export function createProbing(
       const nowMs = clock.nowMs();
       if (stopped || job.frame || !loads.useful(nowMs) || job.limits.objective === "energy") return undefined;
       if (job.sequence?.resident !== undefined) return undefined;
-      const plan = makePlan(job, job.held, nobody, nowMs);
+      const plan = makePlan(job, job.held, noEndpoints, nowMs);
       return isInfeasible(plan) ? undefined : loads.before(plan, nowMs);
     },
     [Symbol.dispose]() {

@@ -21,13 +21,13 @@ import { backUpOf, beginning, endsPlan, type PlanProgress, waitedFor } from "./p
 import { checkCrossing, crossingAfter, type HeldCrossing, heldAt, inputsOf } from "../steps/index.ts";
 import { mostWaitAt } from "./most-wait.ts";
 import { overtaken, type RaceEnd, type Settling } from "./race-end.ts";
-import { further } from "./decide.ts";
-import { isGone, isWaiting, type Job, nobody } from "./job.ts";
+import { furtherLegs } from "./decide.ts";
+import { isUnrepeatable, isWaiting, type Job, noEndpoints } from "./job.ts";
 import { learnItems } from "./learn.ts";
 import { legCall, legRequest } from "./leg-request.ts";
 import type { Loop } from "./loop.ts";
 import { countPredicted } from "./carbon.ts";
-import { affordableMs, affords, charge, holdFor, lostMicros, neverRan, tooDear } from "./charge.ts";
+import { affordableMs, affords, charge, holdFor, lostMicros, neverRan, overLimit } from "./charge.ts";
 import { final, hadTooMuch, type EndpointState, endpointFor } from "../endpoints/index.ts";
 import { guardAlone, type GuardTimes, isFarSlower } from "./guard-times.ts";
 import { type GuardParts, type GuardWatch, guardWatch } from "./guard-watch.ts";
@@ -41,7 +41,7 @@ import {
   endFailedLeg,
   endLeg,
   progressOf,
-  heard,
+  acknowledgedBytes,
   recordBegin,
   recordEnd,
   recordLate,
@@ -64,11 +64,11 @@ export function race(
   loop: Loop,
   job: Job,
   held: HeldCrossing,
-  standing: PlanProgress,
+  progress: PlanProgress,
   tally: Tally,
 ): Promise<RaceEnd> {
   return new Promise((resolve, reject) =>
-    new Race(loop, job, held, standing, tally, { resolve, reject }).begin(),
+    new Race(loop, job, held, progress, tally, { resolve, reject }).begin(),
   );
 }
 
@@ -79,7 +79,7 @@ class Race {
   readonly #tally: Tally;
   readonly #settling: Settling;
   readonly #running = new Map<LegId, Running>();
-  readonly #standing: PlanProgress;
+  readonly #progress: PlanProgress;
   readonly #watches = new Map<LegId, GuardWatch>();
   #deadline: Disposable | undefined;
   #unheard: (() => void) | undefined;
@@ -89,14 +89,14 @@ class Race {
     loop: Loop,
     job: Job,
     held: HeldCrossing,
-    standing: PlanProgress,
+    progress: PlanProgress,
     tally: Tally,
     settling: Settling,
   ) {
     this.#loop = loop;
     this.#job = job;
     this.#held = held;
-    this.#standing = standing;
+    this.#progress = progress;
     this.#tally = tally;
     this.#settling = settling;
   }
@@ -110,22 +110,22 @@ class Race {
     this.#unheard = whenAborted(call.abort, () => this.#stop(abortError(call.abort, "execute")));
     this.#deadline = atDeadline(this.#loop.clock, call.deadlineMs, () => {
       const under = [...this.#running.values()].map(({ leg }) => leg.endpoint).join(", ");
-      const what = `no answer of ${this.#standing.plan.model} came before the deadline; under way: ${under}`;
+      const what = `no answer of ${this.#progress.plan.model} came before the deadline; under way: ${under}`;
       this.#stop(new LongshoreError("deadline-exceeded", "execute", what));
     });
-    for (const leg of beginning(this.#standing.plan.legs)) this.#start(leg, "begin");
+    for (const leg of beginning(this.#progress.plan.legs)) this.#start(leg, "begin");
   }
 
   #start(leg: Leg, on: Trigger["on"]): void {
-    if (this.#settled || this.#standing.started.has(leg.id)) return;
-    this.#standing.started.add(leg.id);
+    if (this.#settled || this.#progress.started.has(leg.id)) return;
+    this.#progress.started.add(leg.id);
     const { clock, local, endpoints, self, memory } = this.#loop;
     const { call } = this.#job;
     const here = this.#isHere(leg);
-    if (isGone(this.#job, this.#held)) {
+    if (isUnrepeatable(this.#job, this.#held)) {
       // Not the endpoint's fault: the body was passed on and is no longer here.
       const gone = `a second run at ${leg.endpoint} is not possible: the request was sent on once and is not kept here`;
-      const last = [...this.#standing.failed.values()].at(-1)?.error;
+      const last = [...this.#progress.failed.values()].at(-1)?.error;
       return this.#fail(leg, last ?? new LongshoreError("no-endpoint", "execute", gone));
     }
     const endpointState = here ? undefined : endpointFor(leg.endpoint, this.#job.known, endpoints.all);
@@ -135,7 +135,7 @@ class Race {
       return;
     }
     if (!affords(this.#job, leg)) {
-      return this.#fail(leg, tooDear(this.#job, leg));
+      return this.#fail(leg, overLimit(this.#job, leg));
     }
     const hold = holdFor(this.#job, leg);
     const waits = isWaiting(this.#job, this.#held);
@@ -159,7 +159,7 @@ class Race {
     if (here) this.#tally.ranHere = true;
     const lastMs = hold && endpointState ? affordableMs(endpoint, hold, leg) : Infinity;
     if (lastMs < Infinity) {
-      const error = tooDear(this.#job, leg);
+      const error = overLimit(this.#job, leg);
       running.ends = clock.timer(lastMs, () => running.cancel(error));
     }
     this.#job.beside?.begins(leg.endpoint);
@@ -169,11 +169,13 @@ class Race {
     let run: Promise<InferenceResponse>;
     let wanted: readonly string[] | undefined;
     try {
-      const { plan, outputs } = this.#standing;
+      const { plan, outputs } = this.#progress;
       const inputs = inputsOf(leg, plan, outputs, this.#job.known, this.#held, local?.info.id);
       const request = legRequest(this.#job, leg, inputs, endpoint, here);
       wanted = request.outputs;
-      const progress = here ? undefined : progressOf(running, (bytes) => this.#heard(running, bytes));
+      const progress = here
+        ? undefined
+        : progressOf(running, (bytes) => this.#acknowledgedBytes(running, bytes));
       const turn = running.work?.turn;
       run = turn
         ? turn.then(() => endpoint.infer(request, child.call, progress))
@@ -201,9 +203,9 @@ class Race {
     const { local, endpoints, clock } = this.#loop;
     const { beside, call, limits } = this.#job;
     const hurries = !isThrifty(limits.objective);
-    const backUp = backUpOf(leg, this.#standing);
+    const backUp = backUpOf(leg, this.#progress);
     if (backUp) {
-      const times = timesFor(leg, backUp, this.#standing.plan, this.#loop);
+      const times = timesFor(leg, backUp, this.#progress.plan, this.#loop);
       this.#guard(running, endpointState, hurries && latestOf(backUp, leg) !== undefined, times);
     }
     const alone = endpoints.all.size < 2 && !local;
@@ -232,12 +234,12 @@ class Race {
   #instead({ leg, endpoint: endpointState }: Running, lost: boolean): boolean {
     const { beside } = this.#job;
     // A second run would wait for the same bytes, or has none.
-    if (isWaiting(this.#job, this.#held) || isGone(this.#job, this.#held)) return false;
+    if (isWaiting(this.#job, this.#held) || isUnrepeatable(this.#job, this.#held)) return false;
     const { retrying, clock } = this.#loop;
-    const planned = backUpOf(leg, this.#standing);
+    const planned = backUpOf(leg, this.#progress);
     const backUp = planned && beside?.taken().has(planned.endpoint) !== true ? planned : undefined;
     if (backUp ? !this.#affords(backUp) : !retrying.budget.take(clock.nowMs())) return false;
-    const begun = backUp ? [backUp] : beside ? [] : this.#further(lost);
+    const begun = backUp ? [backUp] : beside ? [] : this.#furtherLegs(lost);
     if (begun.length === 0 && beside?.late(lost, () => void this.#again(leg.id)) !== true) {
       retrying.budget.back();
       return false;
@@ -250,26 +252,26 @@ class Race {
       return this.#settled;
     }
     if (!lost && endpointState) this.#tally.spent = [...(this.#tally.spent ?? []), endpointState.books];
-    this.#standing.givenUp.add(leg.id);
+    this.#progress.givenUp.add(leg.id);
     return true;
   }
 
   /** Legs at other available endpoints, which begin beside those under way; empty if there are none. */
-  #further(lost: boolean): readonly Leg[] {
-    const without = new Set(this.#standing.exclude);
+  #furtherLegs(lost: boolean): readonly Leg[] {
+    const without = new Set(this.#progress.exclude);
     for (const { leg } of this.#running.values()) without.add(leg.endpoint);
-    for (const { endpoint, error } of this.#standing.failed.values()) {
+    for (const { endpoint, error } of this.#progress.failed.values()) {
       if (!hadTooMuch(error)) without.add(endpoint);
     }
     const asks = (): Plan | undefined =>
-      further(this.#loop, this.#job, this.#held, without, this.#tally, lost);
+      furtherLegs(this.#loop, this.#job, this.#held, without, this.#tally, lost);
     let plan = asks();
     if (!plan && lost) {
       // No other endpoint is left. One that failed the request a while ago may be well by now, and at a silent one this try may be lost. The one
       // that failed it least comes first: another may fail it time after time.
-      const again = this.#job.again?.begin() ?? nobody;
+      const again = this.#job.again?.begin() ?? noEndpoints;
       const failures = (id: EndpointId): number =>
-        [...this.#standing.failed.values()].filter(({ endpoint }) => endpoint === id).length;
+        [...this.#progress.failed.values()].filter(({ endpoint }) => endpoint === id).length;
       const waiting = [...again].sort((one, other) => failures(one) - failures(other));
       while (!plan && waiting.length > 0) {
         without.delete(waiting.shift() as EndpointId);
@@ -279,7 +281,7 @@ class Race {
     }
     if (!plan) return [];
     const legs = numbered(plan.legs, this.#tally.plans.length);
-    this.#standing.plan = { ...this.#standing.plan, legs: [...this.#standing.plan.legs, ...legs] };
+    this.#progress.plan = { ...this.#progress.plan, legs: [...this.#progress.plan.legs, ...legs] };
     return beginning(legs);
   }
 
@@ -315,9 +317,9 @@ class Race {
     this.#watches.set(leg.id, guardWatch(parts));
   }
 
-  #heard(running: Running, bytes: number): void {
+  #acknowledgedBytes(running: Running, bytes: number): void {
     if (this.#settled || bytes <= running.heardBytes) return;
-    heard(this.#loop, running, bytes);
+    acknowledgedBytes(this.#loop, running, bytes);
     this.#note("sent", running.leg, bytes);
     this.#watches.get(running.leg.id)?.acknowledged(bytes);
   }
@@ -343,14 +345,14 @@ class Race {
     if (leg.segment.to === this.#job.to) {
       this.#note("answered", leg);
       this.#settle(overtaken);
-      this.#settling.resolve({ kind: "answered", leg, response, plan: this.#standing.plan });
+      this.#settling.resolve({ kind: "answered", leg, response, plan: this.#progress.plan });
       return;
     }
-    this.#standing.outputs.set(leg.id, response.outputs);
-    if (endsPlan(leg, endpointState !== undefined, this.#standing, [...this.#running.values()])) {
+    this.#progress.outputs.set(leg.id, response.outputs);
+    if (endsPlan(leg, endpointState !== undefined, this.#progress, [...this.#running.values()])) {
       const { outputs: given } = response;
       const crossing = endpointState
-        ? crossingAfter(leg, given, this.#standing.outputs, known, this.#held)
+        ? crossingAfter(leg, given, this.#progress.outputs, known, this.#held)
         : given;
       const held = heldAt(leg, crossing, this.#held.features);
       if (this.#held.features.items === undefined) learnItems(known, held.features);
@@ -358,7 +360,7 @@ class Race {
       this.#settling.resolve({ kind: "crossing", held });
       return;
     }
-    for (const next of this.#standing.plan.legs) {
+    for (const next of this.#progress.plan.legs) {
       if (next.starts.some((one) => one.on === "done" && one.leg === leg.id)) this.#start(next, "done");
     }
   }
@@ -394,7 +396,7 @@ class Race {
    * unhealthy.
    */
   #fail(leg: Leg, error: LongshoreError): void {
-    this.#standing.failed.set(leg.id, { endpoint: leg.endpoint, error });
+    this.#progress.failed.set(leg.id, { endpoint: leg.endpoint, error });
     if (!isPassing(error)) this.#dropEarlier(leg, error);
     if (this.#settled) return;
     if (!this.#isHere(leg)) this.#job.again?.failed(leg.endpoint, error);
@@ -412,22 +414,22 @@ class Race {
         this.#again(other.leg.id),
     );
     if (others.length > 0) return;
-    for (const next of this.#standing.plan.legs) {
-      if (this.#standing.started.has(next.id) || !waitedFor(next, this.#standing)) continue;
+    for (const next of this.#progress.plan.legs) {
+      if (this.#progress.started.has(next.id) || !waitedFor(next, this.#progress)) continue;
       // That endpoint already runs the other copy of this request.
       if (this.#job.beside?.taken().has(next.endpoint) === true || !this.#affords(next)) continue;
       this.#start(next, "failed");
       return;
     }
     this.#settle("");
-    const failed = [...this.#standing.failed.values()];
+    const failed = [...this.#progress.failed.values()];
     this.#settling.resolve({ kind: "failed", error, failed, held: this.#held });
   }
 
   /** The reply of an endpoint to a later try holds for earlier tries that it left unanswered. They are not waited for any longer. */
   #dropEarlier(leg: Leg, error: LongshoreError): void {
     for (const earlier of this.#running.values()) {
-      if (earlier.leg.endpoint !== leg.endpoint || !this.#standing.givenUp.has(earlier.leg.id)) continue;
+      if (earlier.leg.endpoint !== leg.endpoint || !this.#progress.givenUp.has(earlier.leg.id)) continue;
       earlier.cancel(error);
       this.#broke(earlier, error);
     }

@@ -32,7 +32,7 @@ const againMs = 1000;
 const mostNamed = 3;
 
 /** The error of a decision without an endpoint, where these may take the request once they say what they offer: `no-endpoint`, retryable. */
-export function notYet(plan: Infeasible, may: readonly EndpointId[]): LongshoreError {
+export function awaitingOffers(plan: Infeasible, may: readonly EndpointId[]): LongshoreError {
   const named = may.slice(0, mostNamed).join(", ");
   const message = `${plan.because}; the rules let it go to ${named}, which did not say yet what it offers`;
   return new LongshoreError("no-endpoint", "plan", message, { retryAfterMs: againMs });
@@ -44,14 +44,7 @@ export function notNamedYet(plan: Infeasible): LongshoreError {
   return new LongshoreError("starting", "plan", message, { retryAfterMs: againMs });
 }
 
-/** The same where endpoints may take the request once servers behind them can be reached. */
-export function notReachedYet(plan: Infeasible, may: readonly EndpointId[]): LongshoreError {
-  const named = may.slice(0, mostNamed).join(", ");
-  const message = `${plan.because}; ${named} may take it later: a server behind it has not described this model yet, or is paused`;
-  return new LongshoreError("starting", "plan", message, { retryAfterMs: againMs });
-}
-
-/** Whether a decision failed with the error of `notNamedYet` or `notReachedYet`. */
+/** Whether a decision failed with the error of `notNamedYet`. */
 export function isNotNamedYet(thrown: unknown): boolean {
   return LongshoreError.is(thrown) && thrown.reason === "starting" && thrown.stage === "plan";
 }

@@ -1,8 +1,8 @@
 import { childCall, type EndpointId, LongshoreError } from "../../words/base/index.ts";
-import { type Asking, confirmed, saidBy, type Wanted } from "../check/index.ts";
+import { type PendingAnswer, confirmed, comparableAnswer, type NextEndpoint } from "../check/index.ts";
 import { arrived } from "../steps/index.ts";
 import { overtaken } from "./race-end.ts";
-import { type Beside, type Job, nobody } from "./job.ts";
+import { type SiblingRuns, type Job, noEndpoints } from "./job.ts";
 import type { Loop } from "./loop.ts";
 import { final } from "../endpoints/index.ts";
 import type { Outcome } from "./run-job.ts";
@@ -35,14 +35,14 @@ export async function runConfirmed(loop: Loop, job: Job, run: Run): Promise<Outc
   /** Endpoints that refused as overloaded when last tried. */
   const refused = new Set<EndpointId>();
   let { limits } = own;
-  const ask = ({ without, late, beside }: Wanted): Asking<Outcome> => {
+  const ask = ({ without, late, beside }: NextEndpoint): PendingAnswer<Outcome> => {
     const child = childCall(call);
     const tally = newTally();
     const note = questions.length === 0 ? own.note : undefined;
     const mine = new Set<EndpointId>();
     const taken = (): ReadonlySet<EndpointId> =>
       new Set(questions.flatMap((one) => (one.mine === mine ? [] : [...one.mine])));
-    const knows: Beside = {
+    const knows: SiblingRuns = {
       taken,
       begins(endpoint) {
         refused.delete(endpoint);
@@ -63,7 +63,7 @@ export async function runConfirmed(loop: Loop, job: Job, run: Run): Promise<Outc
         .filter(({ leg, endpoint, why }) => !refused.has(endpoint) && (leg !== "other" || why !== overtaken))
         .map(({ endpoint }) => endpoint),
     );
-    const asked = [...without, ...(beside ? taken() : nobody)];
+    const asked = [...without, ...(beside ? taken() : noEndpoints)];
     questions.push({ tally, mine });
     let answer = run(loop, now, new Set([...asked, ...lost]), tally);
     if (beside !== "late" && lost.length > 0 && tally.plans.length === 0) {
@@ -75,11 +75,11 @@ export async function runConfirmed(loop: Loop, job: Job, run: Run): Promise<Outc
     // Endpoints that were used and did not give this answer may be used again.
     const only = (by: ReadonlySet<EndpointId>): void => mine.forEach((id) => by.has(id) || mine.delete(id));
     const said = answer
-      .then((value) => ({ ...saidBy(value, loop.local?.info.id), value }))
+      .then((value) => ({ ...comparableAnswer(value, loop.local?.info.id), value }))
       .finally(() => child[Symbol.dispose]());
     said.then(
       ({ by }) => only(by),
-      () => only(nobody),
+      () => only(noEndpoints),
     );
     const [plan] = tally.plans;
     const variant = plan?.legs[0]?.segment.variant;

@@ -6,8 +6,8 @@ import { arrived, type HeldCrossing } from "../steps/index.ts";
 import type { RaceEnd } from "./race-end.ts";
 import { awaited } from "./awaited.ts";
 import { planProgressOf } from "./plan-progress.ts";
-import { decide, defaultPlans, sendsOn } from "./decide.ts";
-import { isGone, type Job, nobody } from "./job.ts";
+import { decide, defaultPlans, forwardsArriving } from "./decide.ts";
+import { isUnrepeatable, type Job, noEndpoints } from "./job.ts";
 import { legRequest } from "./leg-request.ts";
 import { disowned, ranOf } from "../endpoints/index.ts";
 import { learnLocal, tallyLocal } from "./learn.ts";
@@ -16,14 +16,11 @@ import { race } from "./race.ts";
 import { nextRound, retriesOf, type Round } from "./retries.ts";
 import { runConfirmed } from "./run-confirmed.ts";
 import { isDenied, isNotNamedYet } from "./refused.ts";
-import { affords, charge, holdFor, neverRan, tooDear } from "./charge.ts";
+import { affords, charge, holdFor, neverRan, overLimit } from "./charge.ts";
 import { recordBegin, recordEnd } from "./running.ts";
 import { bookTry, newTally, type Planned, Purse, type Tally } from "../account/index.ts";
 import { releaseTensors } from "../../words/tensor/index.ts";
-import { witness } from "./witness.ts";
-
-/** How often a request waits for news of servers behind other endpoints: without a deadline it must not wait for ever. */
-const mostLooksBehind = 16;
+import { runSecondOpinion } from "./second-opinion.ts";
 
 /** How one request was answered. */
 export interface Outcome {
@@ -43,7 +40,7 @@ export function runJob(loop: Loop, given: Job): Promise<Outcome> {
   loop.device.arrivals.seen(beganMs);
   loop.retrying.budget.asked();
   const run = (): Promise<Outcome> =>
-    job.confirm ? runConfirmed(loop, job, runPlans) : runPlans(loop, job, nobody, newTally());
+    job.confirm ? runConfirmed(loop, job, runPlans) : runPlans(loop, job, noEndpoints, newTally());
   return loop.probing.news(job, loop.plan)?.then(run) ?? run();
 }
 
@@ -76,12 +73,11 @@ async function followPlans(
   let { held } = own;
   let first = held;
   let exclude = without;
-  let failed = nobody;
+  let failed = noEndpoints;
   let broke: LongshoreError | undefined;
   let renewed: LongshoreError | undefined;
   /** Endpoints were asked again because rules keep the request from everything that is known. */
   let askedAgain = false;
-  let lookedBehind = 0;
   /** Another run elsewhere is paid for. */
   let paid = false;
   let { known, sequence } = job;
@@ -99,8 +95,8 @@ async function followPlans(
         newer = await loop.knowledge.more(
           known,
           job.call,
-          awaited(loop, now, exclude, !broke && isNotNamedYet(thrown) && lookedBehind++ < mostLooksBehind),
-          !broke && isNotNamedYet(thrown) && loop.endpoints.settling,
+          awaited(loop, now, exclude),
+          !broke && isNotNamedYet(thrown),
         );
       if (!newer && !broke && !askedAgain && isDenied(thrown)) {
         askedAgain = true;
@@ -108,7 +104,7 @@ async function followPlans(
       }
       renewed = broke;
       const left: Round | undefined =
-        broke && !newer && !isGone(now, held) ? await nextRound(loop, now, failed, paid) : undefined;
+        broke && !newer && !isUnrepeatable(now, held) ? await nextRound(loop, now, failed, paid) : undefined;
       if (newer) {
         known = newer;
         plans--;
@@ -125,7 +121,7 @@ async function followPlans(
     }
     planned(plan, broke !== undefined);
     if (plan.from !== held.cut) held = first;
-    if (held.arriving && !plan.legs.every((leg) => sendsOn(loop, held, job, leg))) {
+    if (held.arriving && !plan.legs.every((leg) => forwardsArriving(loop, held, job, leg))) {
       first = held = await arrived(held, held.arriving, job.call);
     }
     const single = onlyHere(loop, plan, job);
@@ -147,7 +143,7 @@ async function followPlans(
     if (end.kind === "answered") {
       if (job.traffic && tally.charged) job.traffic.answered(tally.charged, tally.accounts);
       afterwards(loop, job, plan, tally);
-      if (!job.confirm || loop.health.checks?.awaiting) witness(loop, now, held, end);
+      if (!job.confirm || loop.health.checks?.awaiting) runSecondOpinion(loop, now, held, end);
       // Results of heads here have one reader only. State may share its memory, and so may the inputs of the request.
       const crossed = held.cut !== job.held.cut && !job.held.arriving && !sequence;
       const own = crossed && tally.lostLegs.length === 0 && end.leg.takes === "request";
@@ -161,7 +157,7 @@ async function followPlans(
         : new LongshoreError("no-endpoint", "plan", `${tally.plans.length} plans did not lead to an answer`);
     }
     ({ held } = end);
-    const besides = job.beside?.taken() ?? nobody;
+    const besides = job.beside?.taken() ?? noEndpoints;
     if (end.kind === "crossing") {
       if (besides.size > 0) exclude = new Set([...exclude, ...besides]);
       continue;
@@ -214,7 +210,7 @@ async function runHere(
   if (!local) throw new LongshoreError("no-endpoint", "plan", "nothing runs models here");
   const { call, note, known } = job;
   const startedMs = clock.nowMs();
-  if (!affords(job, leg)) throw tooDear(job, leg);
+  if (!affords(job, leg)) throw overLimit(job, leg);
   const hold = holdFor(job, leg);
   const expectedMs = leg.holdsMs ?? meanOf(leg.predicted.completionMs);
   const run = work.beginInTurn(expectedMs, startedMs, call.deadlineMs);

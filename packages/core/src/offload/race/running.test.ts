@@ -1,7 +1,7 @@
 import { doubleEndpoint, manualClock } from "@longshore/testkit";
 import { describe, expect, it, vi } from "vitest";
 import {
-  Behind,
+  DeferredWork,
   housekeepingCall,
   LongshoreError,
   seededRandom,
@@ -57,7 +57,7 @@ function lossesAt() {
   // What booking a loss needs of the loop.
   const loop = {
     endpoints: nothing,
-    deferred: new Behind<() => void>(clock, (work) => work()),
+    deferred: new DeferredWork<() => void>(clock, (work) => work()),
     device: { radio: nothing, warmth: { cold: () => false } },
     parts: {},
   } as unknown as Loop;
@@ -139,7 +139,7 @@ describe("two legs that are over before the books of the first are written", () 
     const loop = {
       clock,
       endpoints,
-      deferred: new Behind<() => void>(clock, (work) => work()),
+      deferred: new DeferredWork<() => void>(clock, (work) => work()),
       parts: { observer: silentObserver },
       device: { warmth: { ran: () => undefined }, activeWatts: 0 },
       retrying: { waiting: new RetryQueue() },

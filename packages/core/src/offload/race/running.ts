@@ -19,7 +19,7 @@ import { guardFor, type GuardTimes, lateAloneMs } from "./guard-times.ts";
 import type { LocalRun, EndpointState, RadioUse } from "../endpoints/index.ts";
 import { longSendMs } from "../probe/index.ts";
 import type { Hold, Tally } from "../account/index.ts";
-import { type Counting, countAnswer, countPredicted, drew } from "./carbon.ts";
+import { type Counting, countAnswer, countPredicted, countDeviceEnergy } from "./carbon.ts";
 import { charge, lostMicros } from "./charge.ts";
 
 /** A leg under way: its expected time, and what was received of it. */
@@ -33,7 +33,7 @@ export interface Running {
   readonly aloneMs: number;
   /** The same, and what waited at the endpoint when it started. */
   readonly usualMs: number;
-  /** What it added to the believed queue of its endpoint when it started, in milliseconds. */
+  /** Time that it added to the believed queue of its endpoint when it started, in milliseconds. */
   readonly addedMs: number;
   /** Its slot at this endpoint. */
   readonly work: LocalRun | undefined;
@@ -221,7 +221,7 @@ export function bookLoss(
   tally.lostLegs.push({ leg: leg.id, endpoint: leg.endpoint, why });
   tally.measured = false;
   if (!endpointState) {
-    drew(loop, job, leg.predicted.deviceMillijoules, true, tally);
+    countDeviceEnergy(loop, job, leg.predicted.deviceMillijoules, true, tally);
     return;
   }
   countPredicted(loop, job, leg, tally);
@@ -248,14 +248,14 @@ export function tallyUnanswered(
   tally.measured = false;
   tally.sentBytes += heardBytes;
   const moved = exchangeMillijoules(radio, heardBytes, 0, exchange.ended(nowMs), 0);
-  drew(loop, job, exchange.wakeMillijoules + moved, false, tally);
+  countDeviceEnergy(loop, job, exchange.wakeMillijoules + moved, false, tally);
 }
 
 /**
  * Records that the peer has this many bytes of a body. When it has all, nothing queues behind the body any more, and the next request may
  * come with the answer.
  */
-export function heard(loop: Loop, running: Running, bytes: number): void {
+export function acknowledgedBytes(loop: Loop, running: Running, bytes: number): void {
   running.heardBytes = bytes;
   running.heardAtMs = loop.clock.nowMs();
   if (!isLongSend(running) || !bodyArrived(running)) return;

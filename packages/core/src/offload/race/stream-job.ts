@@ -4,13 +4,13 @@ import type { Leg, Plan } from "../../decide/plan/index.ts";
 import { beginning } from "./plan-progress.ts";
 import { checkCrossing } from "../steps/index.ts";
 import { final, endpointFor } from "../endpoints/index.ts";
-import { type Job, nobody } from "./job.ts";
+import { type Job, noEndpoints } from "./job.ts";
 import { stageMs, tallyLocal } from "./learn.ts";
 import { legCall, legRequest } from "./leg-request.ts";
 import type { Loop } from "./loop.ts";
 import { decide, defaultPlans } from "./decide.ts";
 import { countAnswer } from "./carbon.ts";
-import { affords, charge, holdFor, tooDear } from "./charge.ts";
+import { affords, charge, holdFor, overLimit } from "./charge.ts";
 import { nextRound, retriesOf } from "./retries.ts";
 import { forgetRefused, withPurse } from "./run-job.ts";
 import { beginLeg, endFailedLeg, endLeg, recordBegin, recordEnd } from "./running.ts";
@@ -31,7 +31,7 @@ export async function* streamJob(loop: Loop, given: Job): AsyncIterable<Inferenc
   const tally = newTally();
   const single = singleAnswerEndpoints(loop);
   const again = retriesOf(loop, job);
-  let failed = nobody;
+  let failed = noEndpoints;
   let broke: LongshoreError | undefined;
   for (;;) {
     let plan: Plan;
@@ -91,7 +91,7 @@ async function* answersAt(loop: Loop, job: Job, leg: Leg, tally: Tally): AsyncIt
   if (!endpoint || !inferStream) {
     throw new LongshoreError("unreachable", "plan", `${leg.endpoint} is not known any more`);
   }
-  if (!affords(job, leg)) throw tooDear(job, leg);
+  if (!affords(job, leg)) throw overLimit(job, leg);
   const hold = holdFor(job, leg);
   let spentMicros = 0;
   const child = childCall(call, {
@@ -117,7 +117,7 @@ async function* answersAt(loop: Loop, job: Job, leg: Leg, tally: Tally): AsyncIt
       spentMicros += account.costMicros;
       if (here) tallyLocal(loop, job, tally, account);
       else countAnswer(loop, job, account, tally);
-      if (hold && spentMicros > hold.mostMicros) throw tooDear(job, leg);
+      if (hold && spentMicros > hold.mostMicros) throw overLimit(job, leg);
       endpointState?.answering(clock.nowMs());
       yield response;
     }

@@ -9,13 +9,13 @@ import {
   type ModelKnowledge,
   type ModelListing,
   type Progress,
-  through,
+  passThrough,
 } from "../../wire/endpoint/index.ts";
 import { endCut, type Segment, startCut } from "../../words/model/index.ts";
 import { copied, type Tensor, type Tensors } from "../../words/tensor/index.ts";
 import type { Alias, Target } from "./alias.ts";
 import type { Rollouts } from "./rollouts.ts";
-import { speaksAgainst } from "./rollouts.ts";
+import { countsAgainstVersion } from "./rollouts.ts";
 import { type Side, sideOf } from "./side.ts";
 
 /** Parts of an endpoint with aliases. */
@@ -146,7 +146,7 @@ export function rolloutEndpoint(inner: Endpoint, parts: RolloutEndpointParts): E
   /** Whether the stable version covers this failure of a candidate. */
   function isCovered(thrown: unknown, call: Call): boolean {
     const { reason } = LongshoreError.from(thrown, "execute", "running a candidate");
-    return speaksAgainst(reason) && !call.abort.aborted && clock.nowMs() < call.deadlineMs;
+    return countsAgainstVersion(reason) && !call.abort.aborted && clock.nowMs() < call.deadlineMs;
   }
 
   const answers = (request: InferenceRequest, call: Call): AsyncIterable<InferenceResponse> =>
@@ -255,7 +255,7 @@ export function rolloutEndpoint(inner: Endpoint, parts: RolloutEndpointParts): E
       });
   }
 
-  const passedOn = through(inner);
+  const passedOn = passThrough(inner);
   const { admit, prepare, inferStream, ready, known, models } = inner.capabilities ?? {};
   const capabilities: EndpointCapabilities = {
     ...passedOn.capabilities,

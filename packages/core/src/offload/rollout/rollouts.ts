@@ -96,7 +96,7 @@ const blameless: ReadonlySet<Reason> = new Set<Reason>([
 ]);
 
 /** Whether a failure counts against the version that ran. */
-export function speaksAgainst(reason: Reason): boolean {
+export function countsAgainstVersion(reason: Reason): boolean {
   if (reason === "unknown-version" || reason === "unknown-model") return true;
   return reasons[reason].httpStatus >= 500 && !blameless.has(reason);
 }
@@ -300,7 +300,7 @@ export async function openRollouts(parts: RolloutParts): Promise<Rollouts> {
     },
     ended(alias, side, tookMs, failed) {
       const givenUp = failed === "cancelled";
-      if (failed !== undefined && !givenUp && !speaksAgainst(failed)) return;
+      if (failed !== undefined && !givenUp && !countsAgainstVersion(failed)) return;
       const how = givenUp ? "given up" : failed === undefined ? "answered" : "failed";
       const why = watchOf(alias)?.ended(side, tookMs, how);
       if (why !== undefined) giveUp(alias, why);

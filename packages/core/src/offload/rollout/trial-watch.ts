@@ -19,12 +19,12 @@ export interface SideFigures {
 }
 
 /** How a request ended. `failed`: with an error that is not its caller's fault. `given up`: its caller cancelled after this time. */
-export type Ended = "answered" | "failed" | "given up";
+export type TrialOutcome = "answered" | "failed" | "given up";
 
 /** Watches one candidate and decides when and why to roll it back. */
 export interface TrialWatch {
   /** Records the end of a request of a side. Returns the reason of a rollback, if any. */
-  ended(side: Side, tookMs: number, how: Ended): string | undefined;
+  ended(side: Side, tookMs: number, how: TrialOutcome): string | undefined;
   /** Records the comparison of a shadow's answer. Returns the reason of a rollback, if any. */
   compared(agreed: boolean): string | undefined;
   figures(): TrialFigures;

@@ -3,7 +3,7 @@ import { expect, it } from "vitest";
 import { housekeepingCall, LongshoreError } from "../../words/base/index.ts";
 import type { Endpoint, InferenceRequest } from "../../wire/endpoint/index.ts";
 import { numericTensor, type Tensors, tensorsOf } from "../../words/tensor/index.ts";
-import { wholeAnswer, wholeAnswers, type WholeThere } from "./around-endpoint.ts";
+import { wholeAnswer, wholeAnswers, type RemotePipeline } from "./around-endpoint.ts";
 
 const spec = (name: string) => ({ name, datatype: "UINT8", shape: [1] }) as const;
 const byte = (name: string, value: number) => numericTensor(name, "UINT8", [1], Uint8Array.of(value));
@@ -11,7 +11,7 @@ const segment = { version: "1", variant: "default", from: "start", to: "end" };
 const call = { ...housekeepingCall("test"), idempotencyKey: "key", mostWaitMs: 5 };
 
 /** A model of another endpoint, with a step here before it. */
-const whole: WholeThere = {
+const whole: RemotePipeline = {
   segment: { ...segment, model: "find", digest: "sha256:find" },
   steps: [
     { id: "before", run: { transform: "repeat", parameters: {} }, inputs: { values: "x" } },
@@ -50,7 +50,7 @@ function world(before: () => Promise<Tensors>) {
   };
 }
 
-const all: WholeThere = { ...whole, there: [there] };
+const all: RemotePipeline = { ...whole, there: [there] };
 
 it("asks here without what the request brings for the endpoint that it goes to", async () => {
   const { local, endpoint } = world(async () => tensorsOf(byte("before.value", 1)));

@@ -18,7 +18,7 @@ import {
 } from "../../words/model/index.ts";
 import type { Tensor } from "../../words/tensor/index.ts";
 import { joinedOffers } from "./around-offers.ts";
-import { joinedAccount, stepAnswers, type StepThere, valuesFrom } from "./step-there.ts";
+import { joinedAccount, stepAnswers, type RemoteStep, valuesFrom } from "./remote-step.ts";
 
 /*
  * A pipeline with sequences or several answers per request is not cut again with every request: a model's state, or its open answers, exist
@@ -28,16 +28,16 @@ import { joinedAccount, stepAnswers, type StepThere, valuesFrom } from "./step-t
  */
 
 /** A pipeline around the models of one endpoint. */
-export interface WholeThere {
+export interface RemotePipeline {
   readonly segment: Segment;
   readonly steps: readonly Step[];
   readonly outputs: Readonly<Record<string, string>>;
   /** The steps at the endpoint, in order. */
-  readonly there: readonly StepThere[];
+  readonly there: readonly RemoteStep[];
 }
 
 /** One stage: a part that runs here, or a step at another endpoint. */
-export interface StageAround {
+export interface PipelineStage {
   readonly from: CutId;
   readonly to: CutId;
   /** Position of the first of its steps. */
@@ -49,8 +49,8 @@ export interface StageAround {
  * Stages between two cuts, in order: parts that run here and steps at other endpoints. A range that
  * reaches the end of the pipeline ends with a part here: the cut after the last step is not the end.
  */
-export function stagesBetween(steps: readonly Step[], first: CutId, last: CutId): readonly StageAround[] {
-  const stages: StageAround[] = [];
+export function stagesBetween(steps: readonly Step[], first: CutId, last: CutId): readonly PipelineStage[] {
+  const stages: PipelineStage[] = [];
   let from = first;
   let at = positionOf(steps, first);
   const end = positionOf(steps, last);
@@ -76,7 +76,7 @@ function positionOf(steps: readonly Step[], cut: CutId): number {
 export async function* wholeAnswers(
   inner: Endpoint,
   local: Endpoint,
-  whole: WholeThere,
+  whole: RemotePipeline,
   request: InferenceRequest,
   call: Call,
 ): AsyncIterable<InferenceResponse> {
@@ -181,7 +181,7 @@ function kept({
 
 /** One offer for the whole, derived from the endpoint's offers for its steps. Empty unless it offers all of them. */
 export function wholeOffers(
-  whole: WholeThere,
+  whole: RemotePipeline,
   promises: readonly (readonly Offer[])[],
   profile: Profile | undefined,
 ): readonly Offer[] {
@@ -199,7 +199,7 @@ export function wholeOffers(
 }
 
 /** Run time here around the steps, on the profile's machine. */
-function hereMs({ segment, there }: WholeThere, profile: Profile | undefined): number {
+function hereMs({ segment, there }: RemotePipeline, profile: Profile | undefined): number {
   const ms = there.reduce(
     (left, one) => left - profiledMs(profile, one.segment),
     profiledMs(profile, segment),

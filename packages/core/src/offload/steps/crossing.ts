@@ -12,7 +12,7 @@ import type { Tensor, Tensors } from "../../words/tensor/index.ts";
 import type { KnownModel } from "../models/index.ts";
 
 /** Whether no known endpoint runs all of it, or a part of it for the endpoint here. */
-export function nowhere(known: KnownModel | undefined): boolean {
+export function hasNoRoute(known: KnownModel | undefined): boolean {
   return known === undefined || (!known.whole && known.blocks.length === 0);
 }
 
@@ -78,7 +78,7 @@ export function gather(
 }
 
 /** Names that an endpoint must return for a run that ends before the answer, without those already here. */
-export function wantedBack(known: KnownModel, segment: Segment): readonly string[] | undefined {
+export function outputsToReturn(known: KnownModel, segment: Segment): readonly string[] | undefined {
   if (segment.to === endCut) return undefined;
   const before = crossingOf(known, segment.variant, segment.from);
   const after = crossingOf(known, segment.variant, segment.to);

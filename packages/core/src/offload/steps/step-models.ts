@@ -15,7 +15,7 @@ import {
   type InferenceResponse,
   type ModelKnowledge,
   type Offer,
-  through,
+  passThrough,
 } from "../../wire/endpoint/index.ts";
 import { isForeignDigest } from "../../wire/oip/index.ts";
 import { certain } from "../../words/estimate/index.ts";
@@ -31,8 +31,14 @@ import {
   stepModels,
 } from "../../words/model/index.ts";
 import type { TensorSpec } from "../../words/tensor/index.ts";
-import { profiledMs, wholeAnswer, wholeAnswers, wholeOffers, type WholeThere } from "./around-endpoint.ts";
-import { runStep, stepAnswers, type StepThere } from "./step-there.ts";
+import {
+  profiledMs,
+  wholeAnswer,
+  wholeAnswers,
+  wholeOffers,
+  type RemotePipeline,
+} from "./around-endpoint.ts";
+import { runStep, stepAnswers, type RemoteStep } from "./remote-step.ts";
 
 /*
  * A foreign server has whole models. An app has a pipeline: its own transforms, a model that only that server has, and more transforms. The
@@ -43,14 +49,14 @@ import { runStep, stepAnswers, type StepThere } from "./step-there.ts";
 
 /** A pipeline here, and its steps at an endpoint. */
 interface PipelineThere extends Pick<Segment, "model" | "version" | "digest"> {
-  readonly there: readonly StepThere[];
+  readonly there: readonly RemoteStep[];
   /** For each variant, the whole pipeline, if its requests are not cut and this endpoint has all models that are not here. */
-  readonly whole: readonly WholeThere[];
+  readonly whole: readonly RemotePipeline[];
   readonly profile?: Profile;
 }
 
 /** A part of a pipeline here that an endpoint can run. */
-type Part = { readonly step: StepThere } | { readonly whole: WholeThere; readonly step?: undefined };
+type Part = { readonly step: RemoteStep } | { readonly whole: RemotePipeline; readonly step?: undefined };
 
 /** Assumed run time of a model without offer and profile, in milliseconds. */
 const guessedMs = 50;
@@ -87,8 +93,8 @@ export function withStepModels<Parts extends StepModelParts>(parts: Parts): Part
  */
 function withSteps(inner: Endpoint, local: Endpoint, { clock, observer }: StepModelParts): Endpoint {
   /** Keyed by segment, with the digest of the pipeline. */
-  const steps = new Map<string, StepThere>();
-  const wholes = new Map<string, WholeThere>();
+  const steps = new Map<string, RemoteStep>();
+  const wholes = new Map<string, RemotePipeline>();
   const pipelines = new Map<string, PipelineThere>();
   /** Contents of pipelines here that this endpoint only appears to have. */
   const stoodIn = new Set<string>();
@@ -128,7 +134,7 @@ function withSteps(inner: Endpoint, local: Endpoint, { clock, observer }: StepMo
     variant: ModelDescription["variants"][number],
     one: StepModel,
     call: Call,
-  ): Promise<StepThere | undefined> {
+  ): Promise<RemoteStep | undefined> {
     const { step, run, from, to } = one;
     const part = listed(info, { model: pipeline.name, from, to });
     if (!run.elsewhere && !part && !listed(info, { model: run.model })) return undefined;
@@ -181,11 +187,11 @@ function withSteps(inner: Endpoint, local: Endpoint, { clock, observer }: StepMo
     if (!knowledge) return undefined;
     const { description, profile } = knowledge;
     const { name, version: of, digest } = description;
-    const there: StepThere[] = [];
-    const whole: WholeThere[] = [];
+    const there: RemoteStep[] = [];
+    const whole: RemotePipeline[] = [];
     for (const variant of description.variants) {
       const { body } = variant;
-      const others: StepThere[] = [];
+      const others: RemoteStep[] = [];
       let all = body.kind === "pipeline" && staysWhole(description);
       for (const model of stepModels(body)) {
         const one = await stepThere(description, variant, model, call);
@@ -267,7 +273,7 @@ function withSteps(inner: Endpoint, local: Endpoint, { clock, observer }: StepMo
 
   /** The endpoint's offer for the model, turned into an offer for the step. */
   async function offerOf(
-    step: StepThere,
+    step: RemoteStep,
     profile: Profile | undefined,
     call: Call,
   ): Promise<readonly Offer[]> {
@@ -293,7 +299,7 @@ function withSteps(inner: Endpoint, local: Endpoint, { clock, observer }: StepMo
     }));
   }
 
-  const passedOn = through(inner);
+  const passedOn = passThrough(inner);
   const { ready, prepare, inferStream } = inner.capabilities ?? {};
   const capabilities: EndpointCapabilities = {
     ...passedOn.capabilities,

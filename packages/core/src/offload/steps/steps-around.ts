@@ -9,7 +9,7 @@ import { endCut, startCut, type Step } from "../../words/model/index.ts";
 import type { Tensor, Tensors } from "../../words/tensor/index.ts";
 import { stagesBetween } from "./around-endpoint.ts";
 import { withStepModels } from "./step-models.ts";
-import { joinedAccount, valuesFrom } from "./step-there.ts";
+import { joinedAccount, valuesFrom } from "./remote-step.ts";
 
 /** Runs any part of a pipeline. */
 type Run = (request: InferenceRequest, call: Call) => Promise<InferenceResponse>;

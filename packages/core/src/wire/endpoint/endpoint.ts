@@ -342,11 +342,6 @@ export interface Endpoint {
 export interface EndpointCapabilities {
   /** The result of `describe`, if it is known without waiting. `through` leaves it out, as wrappers may change it. */
   readonly known?: (model: string, version: string | undefined, call: Call) => ModelKnowledge | undefined;
-  /**
-   * Endpoints behind it that its last offers of a model lack only for now: they are starting, silent or paused. A caller that needs one of
-   * them asks again instead of giving up. Synchronous. Absent: its offers are complete.
-   */
-  readonly missing?: (query: OfferQuery, call: Call) => readonly MissingEndpoint[];
   /** Whether it could take a request for a model now, by its own word. Absent: it can whenever it is there. */
   readonly ready?: (model: string, version: string | undefined, call: Call) => Promise<boolean>;
   /**
@@ -422,12 +417,6 @@ export interface ModelKnowledge {
   readonly configuration?: Readonly<Record<string, Json>>;
   /** The model takes the ids of sequences as whole numbers, and its server refuses texts. */
   readonly numbersSequences?: true;
-}
-
-/** An endpoint behind another one, as far as rules ask about it: all zones of the path to it, and the least trust on that path. */
-export interface MissingEndpoint {
-  readonly zones: readonly ZoneId[];
-  readonly trust: TrustLevel;
 }
 
 /** One version of a model that an endpoint has. */

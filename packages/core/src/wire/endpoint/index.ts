@@ -21,7 +21,6 @@ export {
   type InferenceResponse,
   type LoadReport,
   type ModelKnowledge,
-  type MissingEndpoint,
   type ModelListing,
   nextStep,
   type Offer,
@@ -46,4 +45,4 @@ export {
   runMicros,
   type StatedRates,
 } from "./price.ts";
-export { through } from "./through.ts";
+export { passThrough } from "./pass-through.ts";

@@ -32,7 +32,6 @@ import type {
   InferenceResponse,
   LoadReport,
   ModelKnowledge,
-  MissingEndpoint,
   ModelListing,
   Offer,
   OfferQuery,
@@ -45,7 +44,7 @@ import { indexPath, modelListings } from "./index-json.ts";
 import { asClient } from "./client-span.ts";
 import { badReply, type Exchange, exchange } from "./exchange.ts";
 import { foreignKnowledge, isForeignDigest, toldConfiguration } from "./foreign.ts";
-import { narrowedOffer, parseMissing, parseOffers } from "./offer-json.ts";
+import { narrowedOffer, parseOffers } from "./offer-json.ts";
 import type { OipEndpointParts } from "./parts.ts";
 import { inferredOffer } from "../endpoint/index.ts";
 import { readLoadHeaders } from "./load-headers.ts";
@@ -65,8 +64,6 @@ class OipEndpoint implements Endpoint {
   readonly capabilities: EndpointCapabilities;
   readonly #parts: OipEndpointParts;
   readonly #known = new Map<string, ModelKnowledge>();
-  /** Endpoints behind it that its last offers lacked, by model and version as they were asked for. */
-  readonly #missing = new Map<string, readonly MissingEndpoint[]>();
   readonly #heads = knownReplyHeads();
   readonly #under = new UnderWay();
   readonly #own = { underWay: 0, finished: 0 };
@@ -87,9 +84,6 @@ class OipEndpoint implements Endpoint {
       models: (call) => this.#models(call),
       probe: (bytes, call) => this.#probe(bytes, call),
       ...(parts.transport.connecting ? { connecting: parts.transport.connecting } : {}),
-      ...(offers
-        ? { missing: ({ model, version = "" }) => this.#missing.get(knownKey(model, version)) ?? [] }
-        : {}),
       ...(offers && parts.forwardsTenants === true ? { forwardsTenants: true } : {}),
       // Over HTTP the plain protocol has no way to say that a request was answered several times.
       ...(offers || parts.streams
@@ -133,18 +127,12 @@ class OipEndpoint implements Endpoint {
     const search = new URLSearchParams({ knowledge: "0" });
     for (const [key, value] of Object.entries(features ?? {})) search.set(key, String(value));
     const json = await this.#get(`${path}/offers?${search.toString()}`, call);
-    const key = knownKey(query.model, version ?? "");
-    if (json === undefined) {
-      this.#missing.delete(key);
-      return [];
-    }
+    if (json === undefined) return [];
     return this.#checked(() => {
-      const reply = read.objectAt(json, "the reply");
-      const offers = parseOffers(read.own(reply, "offers"), this.#parts.clock.nowMs());
-      const missing = parseMissing(read.own(reply, "missing"), this.info);
-      this.#missing.delete(key);
-      if (missing.length > 0) this.#missing.set(key, missing);
-      dropOldest(this.#missing, maxKnown);
+      const offers = parseOffers(
+        read.own(read.objectAt(json, "the reply"), "offers"),
+        this.#parts.clock.nowMs(),
+      );
       return offers
         .filter((offer) => offer.segment.model === query.model)
         .map((offer) => narrowedOffer(offer, this.info));

@@ -79,7 +79,7 @@ export {
   segmentPath,
 } from "./route.ts";
 export { maxModels, type ModelFigures, serverFigures, type ServerFigures } from "./server-figures.ts";
-export { readWireError, whereLogged, withoutAddresses, writeWireError } from "./wire-error.ts";
+export { readWireError, internalErrorText, withoutAddresses, writeWireError } from "./wire-error.ts";
 export {
   checkAwaited,
   checkLeast,

@@ -24,7 +24,7 @@ export interface WireErrorReply {
 const encoder = new TextEncoder();
 
 /** The public text of an internal error: its own message may contain paths or tensors. */
-export function whereLogged(callId: string): string {
+export function internalErrorText(callId: string): string {
   return `the server failed; its log says why under call ${callId}`;
 }
 
@@ -43,7 +43,7 @@ export function withoutAddresses(message: string): string {
 /** The reply for an error. The message of an internal error stays here; the reader gets `callId` to quote to the operator. */
 export function writeWireError(error: LongshoreError, callId: string): WireErrorReply {
   const { reason, stage, retryAfterMs } = error;
-  const message = reason === "internal" ? whereLogged(callId) : withoutAddresses(error.message);
+  const message = reason === "internal" ? internalErrorText(callId) : withoutAddresses(error.message);
   const wait = retryAfterMs === undefined ? {} : { retryAfterMs };
   return {
     status: reasons[reason].httpStatus,

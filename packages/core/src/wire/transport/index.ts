@@ -6,7 +6,7 @@ export {
   type Peer,
   type PeerCertificate,
   readMemoryBytes,
-  type Reads,
+  type ReadBuffers,
   type Surface,
   type Connecting,
   type Transport,

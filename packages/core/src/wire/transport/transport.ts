@@ -26,7 +26,7 @@ export interface Peer {
 }
 
 /** Where a connection reads to. */
-export interface Reads {
+export interface ReadBuffers {
   /** Memory for the next read, at least a byte, which stays where it is until `came` or the end of the connection. */
   memory(): Uint8Array;
   /** This many bytes are in the memory that was requested last. */

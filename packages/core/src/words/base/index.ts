@@ -1,4 +1,4 @@
-export { Behind } from "./behind.ts";
+export { DeferredWork } from "./deferred-work.ts";
 export {
   type Call,
   childCall,

@@ -25,8 +25,8 @@ export function checkJsonForms(
   if (to !== endCut) return;
   for (const { name, datatype } of description.outputs) {
     if (datatype !== "FP16" && datatype !== "BF16") continue;
-    const asked = message.outputs ? message.outputs.find((output) => output.name === name) : { name };
-    if (!asked || asked.shared || asked.classification || binaryChoice(message)(asked)) continue;
+    const incoming = message.outputs ? message.outputs.find((output) => output.name === name) : { name };
+    if (!incoming || incoming.shared || incoming.classification || binaryChoice(message)(incoming)) continue;
     throw new LongshoreError(
       "invalid-input",
       "admission",

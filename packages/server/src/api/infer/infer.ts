@@ -1,7 +1,7 @@
 import type { Call, WireResponse } from "@longshore/core";
 import { Holding } from "../../body/index.ts";
 import { type InferenceEvents, inferenceEvents } from "../../telemetry/index.ts";
-import type { Api, Asked } from "../parts.ts";
+import type { Api, IncomingRequest } from "../parts.ts";
 import { type InferRoute, parseHead } from "./parse.ts";
 import { planHead } from "./plan.ts";
 import { reply, untilSent } from "./reply.ts";
@@ -17,7 +17,12 @@ import { replySeveral } from "./several.ts";
  *
  * @param stated The call as parsed from its headers, if that was done already: its deadline counts from then.
  */
-export async function infer(api: Api, route: InferRoute, asked: Asked, stated?: Call): Promise<WireResponse> {
+export async function infer(
+  api: Api,
+  route: InferRoute,
+  incoming: IncomingRequest,
+  stated?: Call,
+): Promise<WireResponse> {
   const startedMs = api.clock.nowMs();
   const held = new Holding();
   let events: InferenceEvents | undefined;
@@ -25,13 +30,13 @@ export async function infer(api: Api, route: InferRoute, asked: Asked, stated?: 
   let goesOn = false;
   try {
     held.keep(api.health.life.enter());
-    const parsed = parseHead(api, route, asked, stated);
+    const parsed = parseHead(api, route, incoming, stated);
     const head = parsed instanceof Promise ? await parsed : parsed;
-    events = inferenceEvents(api, asked.request, head.knowledge.description, head.call, startedMs);
+    events = inferenceEvents(api, incoming.request, head.knowledge.description, head.call, startedMs);
 
-    const plan = planHead(api, route, asked, head, held);
+    const plan = planHead(api, route, incoming, head, held);
     const askedMs = api.clock.nowMs();
-    const inference = { api, route, asked, head, plan, events, held, startedMs, askedMs };
+    const inference = { api, route, incoming, head, plan, events, held, startedMs, askedMs };
     const question = await readQuestion(inference);
 
     if (plan.several && head.knowledge.description.decoupled === true) {

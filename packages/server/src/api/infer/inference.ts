@@ -1,6 +1,6 @@
 import type { Holding } from "../../body/index.ts";
 import type { InferenceEvents } from "../../telemetry/index.ts";
-import type { Api, Asked } from "../parts.ts";
+import type { Api, IncomingRequest } from "../parts.ts";
 import type { Head, InferRoute } from "./parse.ts";
 import type { InferencePlan } from "./plan.ts";
 
@@ -8,7 +8,7 @@ import type { InferencePlan } from "./plan.ts";
 export interface Inference {
   readonly api: Api;
   readonly route: InferRoute;
-  readonly asked: Asked;
+  readonly incoming: IncomingRequest;
   readonly head: Head;
   readonly plan: InferencePlan;
   readonly events: InferenceEvents;

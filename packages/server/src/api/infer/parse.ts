@@ -8,7 +8,7 @@ import {
 } from "@longshore/core";
 import { callFromHeaders, digestHeader, ownCall, type Route } from "@longshore/core/internal";
 import { findModel, findVariant } from "../find-model.ts";
-import type { Api, Asked } from "../parts.ts";
+import type { Api, IncomingRequest } from "../parts.ts";
 
 export type InferRoute = Route & { kind: "infer" };
 
@@ -23,10 +23,10 @@ export interface Head {
 }
 
 /** Parses the call from its headers. Refuses a call that has passed this server before. */
-export function arrivedCall(api: Api, asked: Asked): Call {
+export function arrivedCall(api: Api, incoming: IncomingRequest): Call {
   const call = callFromHeaders(
-    asked.request.headers,
-    asked.call,
+    incoming.request.headers,
+    incoming.call,
     api.clock.nowMs(),
     api.access.unstatedRules,
   );
@@ -43,7 +43,7 @@ export function arrivedCall(api: Api, asked: Asked): Call {
 
 /** The digest that the sender planned with, if any. Throws `unknown-version` if other content is here. */
 export function checkPlannedDigest(
-  { request }: Asked,
+  { request }: IncomingRequest,
   { description: { name, version, digest } }: ModelKnowledge,
 ): string | undefined {
   const planned = request.headers[digestHeader];
@@ -75,9 +75,13 @@ function checkAccepted(
 }
 
 /** The requested part of the model. */
-export function segmentOfRoute(asked: Asked, route: InferRoute, knowledge: ModelKnowledge): Segment {
+export function segmentOfRoute(
+  incoming: IncomingRequest,
+  route: InferRoute,
+  knowledge: ModelKnowledge,
+): Segment {
   const { name, version, digest } = knowledge.description;
-  const planned = checkPlannedDigest(asked, knowledge);
+  const planned = checkPlannedDigest(incoming, knowledge);
   const variant = findVariant(knowledge, route.variant).name;
   const [from, to] = [route.from ?? startCut, route.to ?? endCut];
   // The target of an alias is chosen once the whole request is known.
@@ -91,14 +95,19 @@ export function segmentOfRoute(asked: Asked, route: InferRoute, knowledge: Model
  *
  * @param stated The call, if its headers were parsed already: its deadline counts from then.
  */
-export function parseHead(api: Api, route: InferRoute, asked: Asked, stated?: Call): Head | Promise<Head> {
+export function parseHead(
+  api: Api,
+  route: InferRoute,
+  incoming: IncomingRequest,
+  stated?: Call,
+): Head | Promise<Head> {
   // Checked before any question about a model: an offloader does not answer a question that returns to it.
-  const arrived = stated ?? arrivedCall(api, asked);
+  const arrived = stated ?? arrivedCall(api, incoming);
   const headOf = (knowledge: ModelKnowledge): Head => {
     checkAccepted(api, arrived, knowledge, route.from ?? startCut);
     const call = ownCall(arrived);
     call.path = [...arrived.path, api.endpoint.info.id];
-    return { arrived, call, knowledge, segment: segmentOfRoute(asked, route, knowledge) };
+    return { arrived, call, knowledge, segment: segmentOfRoute(incoming, route, knowledge) };
   };
   const found = findModel(api, route.model, route.version, arrived);
   return found instanceof Promise ? found.then(headOf) : headOf(found);

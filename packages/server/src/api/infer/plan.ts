@@ -23,7 +23,7 @@ import {
   statePrefix,
 } from "@longshore/core/internal";
 import type { Holding } from "../../body/index.ts";
-import type { Api, Asked } from "../parts.ts";
+import type { Api, IncomingRequest } from "../parts.ts";
 import type { Head, InferRoute } from "./parse.ts";
 import type { Received } from "./receive.ts";
 
@@ -40,8 +40,8 @@ export interface InferencePlan {
 }
 
 /** Minimum agreement of a variant that may replace the segment's. A variant requested by name is never replaced. */
-function leastAgreementOf(asked: Asked, route: InferRoute): number | undefined {
-  const value = asked.request.headers[agreementHeader];
+function leastAgreementOf(incoming: IncomingRequest, route: InferRoute): number | undefined {
+  const value = incoming.request.headers[agreementHeader];
   if (value === undefined || route.variant !== undefined) return undefined;
   if (/^(0|1|0?\.[0-9]{1,9}|1\.0{1,9})$/.test(value)) return Number(value);
   throw new LongshoreError("invalid-input", "admission", `header ${agreementHeader} must be from 0 to 1`);
@@ -59,7 +59,11 @@ function takesSeveral({ message, headers }: WireRequest): boolean {
 const mostHeadBytes = 65_536;
 
 /** Whether the request may be forwarded, as far as its headers and its model decide. */
-function mayBeSentOn({ endpoint, access }: Api, { request }: Asked, model: ModelDescription): boolean {
+function mayBeSentOn(
+  { endpoint, access }: Api,
+  { request }: IncomingRequest,
+  model: ModelDescription,
+): boolean {
   const { headers, body, message } = request;
   if (endpoint.capabilities?.sendsOn !== true || access.forwardHeaders) return false;
   if (model.decoupled === true || model.responseCache === true) return false;
@@ -92,16 +96,20 @@ function meansTheSame(message: InferRequestMessage): boolean {
 }
 
 /** Whether this endpoint rewrites the whole answer: over gRPC, or with an account of the run. */
-export function isAnsweredAnew({ request }: Asked): boolean {
+export function rewritesAnswer({ request }: IncomingRequest): boolean {
   const asks = request.headers[accountHeader];
   return request.message !== undefined || asks === "1" || asks === "because";
 }
 
 /** The original form of a request, if its JSON allows forwarding it unchanged. */
-export function planMessage(asked: Asked, { message, form }: Received, call: Call): WireForm | undefined {
+export function planMessage(
+  incoming: IncomingRequest,
+  { message, form }: Received,
+  call: Call,
+): WireForm | undefined {
   if (!form || !meansTheSame(message)) return undefined;
   // An answer that is stored for its idempotency key is rewritten too.
-  if (call.idempotencyKey !== undefined || isAnsweredAnew(asked)) return form;
+  if (call.idempotencyKey !== undefined || rewritesAnswer(incoming)) return form;
   return { ...form, takesArriving: true };
 }
 
@@ -119,14 +127,14 @@ export function admitInference(
 export function planHead(
   api: Api,
   route: InferRoute,
-  asked: Asked,
+  incoming: IncomingRequest,
   head: Head,
   held: Holding,
 ): InferencePlan {
   const { knowledge } = head;
-  const leastAgreementRatio = leastAgreementOf(asked, route);
-  const several = takesSeveral(asked.request);
-  const sentOn = knowledge.alias !== true && mayBeSentOn(api, asked, knowledge.description);
+  const leastAgreementRatio = leastAgreementOf(incoming, route);
+  const several = takesSeveral(incoming.request);
+  const sentOn = knowledge.alias !== true && mayBeSentOn(api, incoming, knowledge.description);
   const pass = sentOn ? undefined : admitInference(api, head, leastAgreementRatio, held);
   return { sentOn, pass, leastAgreementRatio, several };
 }

@@ -33,7 +33,7 @@ import {
   worthKeepingBytes,
 } from "../../body/index.ts";
 import { acknowledging } from "../acknowledging.ts";
-import type { Api, Asked } from "../parts.ts";
+import type { Api, IncomingRequest } from "../parts.ts";
 
 /** The part of the API that reads bodies. */
 type Reading = Pick<Api, "clock" | "bodies">;
@@ -180,19 +180,19 @@ async function receiveMessage(
 }
 
 /** A pause while a request is read. It throws if the sender has left. */
-function pauseOf({ clock }: Reading, { call }: Asked): () => Promise<void> {
+function pauseOf({ clock }: Reading, { call }: IncomingRequest): () => Promise<void> {
   return () => turnWhileWanted(clock, call.abort, "decode");
 }
 
 /** The checksum of a body over HTTP; undefined if its sender stated none. */
-function checkOf({ bodies: { crc32 } }: Reading, { request }: Asked): BodyCheck | undefined {
+function checkOf({ bodies: { crc32 } }: Reading, { request }: IncomingRequest): BodyCheck | undefined {
   return request.message ? undefined : bodyCheck(request.headers, "the body of the request", crc32);
 }
 
 /** Reads the JSON of a message that may be forwarded. The rest is kept as it arrives. */
 async function receiveHead(
   api: Reading,
-  asked: Asked,
+  incoming: IncomingRequest,
   body: StreamBody,
   length: number,
   headerLength: number,
@@ -201,10 +201,10 @@ async function receiveHead(
   if (length > limits.maxBodyBytes) throw tooLarge(limits.maxBodyBytes);
   budget.check(Math.min(length, maxKeptBytes + ahead));
   const held = budget.reserve(Math.min(length, ahead));
-  const acknowledge = acknowledging(asked, length);
-  const pause = pauseOf(api, asked);
+  const acknowledge = acknowledging(incoming, length);
+  const pause = pauseOf(api, incoming);
   let arriving: Arriving | undefined;
-  const check = checkOf(api, asked);
+  const check = checkOf(api, incoming);
   const kept = keptBody(body, length, {
     maxKeptBytes,
     check,
@@ -235,20 +235,20 @@ async function receiveHead(
  */
 export function receive(
   api: Reading,
-  asked: Asked,
+  incoming: IncomingRequest,
   description: ModelDescription,
   sentOn: boolean,
 ): Received | Promise<Received> {
-  const { request } = asked;
+  const { request } = incoming;
   const { limits, budget, pool, heads } = api.bodies;
   const { message, body } = request;
   const binary = sentOn ? message?.binary?.() : undefined;
-  if (binary) return receiveHead(api, asked, binary.body, binary.body.byteLength, binary.headerLength);
+  if (binary) return receiveHead(api, incoming, binary.body, binary.body.byteLength, binary.headerLength);
   if (message) return receiveMessage(api, message);
   const length = bodyLength(body);
   const headerLength = headerLengthOf(request.headers);
   if (sentOn && headerLength && length && length > atOnceBytes && body.kind === "stream") {
-    return receiveHead(api, asked, body, length, headerLength);
+    return receiveHead(api, incoming, body, length, headerLength);
   }
   const raw = headerLength === 0;
   const input = raw ? rawInput(description) : undefined;
@@ -257,7 +257,7 @@ export function receive(
   const most = Math.min(length ?? limits.maxBodyBytes, limits.maxBodyBytes);
   budget.check(length === undefined ? 0 : most);
   const held = budget.reserve(Math.min(most, ahead));
-  const check = checkOf(api, asked);
+  const check = checkOf(api, incoming);
   const isPooled = length !== undefined && length >= worthKeepingBytes;
   /** Taken from the pool. */
   let kept: ArrayBuffer | undefined;
@@ -275,11 +275,11 @@ export function receive(
     check?.finish();
     const reading = input
       ? rawRequest(buffer, input, description)
-      : readInferRequestInSteps(buffer, headerLength, limits, pauseOf(api, asked), heads);
+      : readInferRequestInSteps(buffer, headerLength, limits, pauseOf(api, incoming), heads);
     return reading instanceof Promise ? reading.then((read) => whole(read, buffer)) : whole(reading, buffer);
   };
   try {
-    const tell = acknowledging(asked, length);
+    const tell = acknowledging(incoming, length);
     const arrived = (bytes: number): void => {
       held.grow(Math.min(most, bytes + ahead));
       tell?.(bytes);
@@ -293,7 +293,7 @@ export function receive(
       arrived,
     };
     if (isPooled) reads.memory = (byteLength) => (kept = pool.take(byteLength));
-    else reads.pause = pauseOf(api, asked);
+    else reads.pause = pauseOf(api, incoming);
     const received =
       body.kind === "parts" ? parsed(readParts(body, reads)) : readBody(body, reads).then(parsed);
     return received instanceof Promise ? received.catch(failed) : received;

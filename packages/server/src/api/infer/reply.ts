@@ -25,11 +25,11 @@ import {
 } from "@longshore/core/internal";
 import { binaryChoice, wantedOutputs } from "../../body/index.ts";
 import { serverTiming, serverTimingHeader } from "../../telemetry/index.ts";
-import type { Api, Asked } from "../parts.ts";
+import type { Api, IncomingRequest } from "../parts.ts";
 import { stateChecksum } from "../replies.ts";
 import { writeShared } from "../shared-memory.ts";
 import type { Inference } from "./inference.ts";
-import { isAnsweredAnew } from "./plan.ts";
+import { rewritesAnswer } from "./plan.ts";
 import type { ParsedInference } from "./request.ts";
 import type { InferenceAnswer } from "./run.ts";
 
@@ -38,7 +38,7 @@ const noCodecs: Parameters<typeof packTensors>[1] = {};
 /** The reply to an inference. `sinceMs`: its start, shifted by the time spent on reading the body. */
 export async function inferReply(
   api: Api,
-  asked: Asked,
+  incoming: IncomingRequest,
   message: InferRequestMessage,
   description: ModelDescription,
   response: InferenceResponse,
@@ -52,7 +52,7 @@ export async function inferReply(
   const all = state.length === 0 ? outputs : new Map([...outputs, ...state]);
   const packing = packTensors(all, noCodecs, api.tensors.codecs, call);
   const packed = packing instanceof Promise ? await packing : packing;
-  const asksAccount = asked.request.headers[accountHeader] === "1";
+  const asksAccount = incoming.request.headers[accountHeader] === "1";
   const { confidenceRatio, stateSeal } = response;
   // Fields are assigned one by one, here and below, since this runs for every small request.
   const parameters: Record<string, number | string> = {};
@@ -60,7 +60,7 @@ export async function inferReply(
   if (stateSeal !== undefined) parameters[sealParameter] = stateSeal;
   if (asksAccount) parameters[accountParameter] = JSON.stringify(response.account);
   if (response.because !== undefined) parameters[becauseParameter] = response.because;
-  const written = writeShared(api, asked, message, packed);
+  const written = writeShared(api, incoming, message, packed);
   const described = {
     modelName: description.name,
     modelVersion: description.version,
@@ -69,35 +69,37 @@ export async function inferReply(
   };
   const reply: InferReplyMessage = message.id === undefined ? described : { ...described, id: message.id };
   api.rate.replied();
-  const told = response.load ? loadHeaders(response.load, asked.request.headers, api.rate.perSecond()) : {};
+  const told = response.load
+    ? loadHeaders(response.load, incoming.request.headers, api.rate.perSecond())
+    : {};
   told[tookHeader] = Math.max(0, api.clock.nowMs() - sinceMs).toFixed(3);
-  const asksTimes = asksAccount || asked.request.headers[accountHeader] === "timing";
+  const asksTimes = asksAccount || incoming.request.headers[accountHeader] === "timing";
   if (asksTimes) told[serverTimingHeader] = serverTiming(response.account.stages);
-  if (asked.request.message) return { status: 200, headers: told, body: emptyBody, message: reply };
+  if (incoming.request.message) return { status: 200, headers: told, body: emptyBody, message: reply };
   const binary = binaryChoice(message);
   const writing = api.bodies.written.layOut(reply, binary, () =>
     writeInferReplyInSteps(reply, binary, pause),
   );
   const { headers, parts } = writing instanceof Promise ? await writing : writing;
   const body = { kind: "parts", parts, given: true } as const;
-  stateChecksum(api, asked.request, told, body);
+  stateChecksum(api, incoming.request, told, body);
   return { status: 200, headers: Object.assign(told, headers), body };
 }
 
 /** The reply in the form in which the answer came. `tookMs` is the time since the last byte of the request arrived. */
 function replyAsItCame(
   api: Api,
-  asked: Asked,
+  incoming: IncomingRequest,
   { load }: InferenceResponse,
   { headerLength, body, crc32 }: WireForm,
   bodyMs: number,
 ): WireResponse {
   api.rate.replied();
-  const headers = load ? loadHeaders(load, asked.request.headers, api.rate.perSecond()) : {};
+  const headers = load ? loadHeaders(load, incoming.request.headers, api.rate.perSecond()) : {};
   headers[tookHeader] = Math.max(0, api.clock.nowMs() - bodyMs).toFixed(3);
   headers["content-type"] = binaryType;
   headers[headerLengthHeader] = String(headerLength);
-  stateChecksum(api, asked.request, headers, body, crc32);
+  stateChecksum(api, incoming.request, headers, body, crc32);
   return { status: 200, headers, body };
 }
 
@@ -115,7 +117,7 @@ export function untilSent(reply: WireResponse, { abort }: Call, held: Disposable
 
 /** The fourth step: the reply, either in the form in which a forwarded answer came or written here. */
 export async function reply(
-  { api, asked, head, events, startedMs, askedMs }: Inference,
+  { api, incoming, head, events, startedMs, askedMs }: Inference,
   { message, request, received, bodyMs }: ParsedInference,
   { response, description }: InferenceAnswer,
 ): Promise<WireResponse> {
@@ -125,10 +127,10 @@ export async function reply(
     head.knowledge.alias === true && version !== "" ? { ...description, version } : description;
   // Work before the body was requested, such as loading a model, is not time of the link either.
   const sinceMs = (received.completeMs ?? bodyMs) - (askedMs - startedMs);
-  const came = request.wire && !isAnsweredAnew(asked) ? response.wire : undefined;
+  const came = request.wire && !rewritesAnswer(incoming) ? response.wire : undefined;
   const written = came
-    ? replyAsItCame(api, asked, response, came, sinceMs)
-    : await inferReply(api, asked, message, answered, response, head.call, sinceMs);
+    ? replyAsItCame(api, incoming, response, came, sinceMs)
+    : await inferReply(api, incoming, message, answered, response, head.call, sinceMs);
   events.stage("encode", "outputs", answeredMs);
   events.answer(response, written);
   return written;

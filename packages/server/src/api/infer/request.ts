@@ -22,7 +22,7 @@ import {
   type Writable,
 } from "@longshore/core/internal";
 import { holdsCredential } from "../../identify/index.ts";
-import type { Api, Asked } from "../parts.ts";
+import type { Api, IncomingRequest } from "../parts.ts";
 import { readShared } from "../shared-memory.ts";
 import { checkWireInputs } from "./check-inputs.ts";
 import { checkJsonForms, checkRequested } from "./check-outputs.ts";
@@ -86,7 +86,7 @@ function toRequest(
 /** The request's fields for the steps of the model: parameters without a meaning here, and forwarded headers. */
 function parametersOf(
   { access: { forwardHeaders } }: Api,
-  { request }: Asked,
+  { request }: IncomingRequest,
   message: InferRequestMessage,
 ): InferenceRequest["parameters"] {
   if (!forwardHeaders && isEmpty(message.parameters)) return undefined;
@@ -152,17 +152,17 @@ function unpack(
  * builds the endpoint's request.
  */
 export async function readQuestion(inference: Inference): Promise<ParsedInference> {
-  const { api, asked, head, plan, events, held, askedMs } = inference;
+  const { api, incoming, head, plan, events, held, askedMs } = inference;
   const { call, knowledge, segment } = head;
   const { leastAgreementRatio } = plan;
-  const receiving = receive(api, asked, knowledge.description, plan.sentOn);
+  const receiving = receive(api, incoming, knowledge.description, plan.sentOn);
   const received = held.keep(receiving instanceof Promise ? await inTime(receiving, call, api) : receiving);
-  const wire = plan.sentOn ? planMessage(asked, received, call) : undefined;
+  const wire = plan.sentOn ? planMessage(incoming, received, call) : undefined;
   const pass = plan.sentOn && !wire ? admitInference(api, head, leastAgreementRatio, held) : plan.pass;
   const reading = wire ? received.message : wholeMessage(received);
   const whole =
     reading instanceof Promise ? await untilEnded(reading, call, api.clock, "admission") : reading;
-  const sharing = readShared(api, asked, whole);
+  const sharing = readShared(api, incoming, whole);
   const { message, held: shared } = sharing instanceof Promise ? await sharing : sharing;
   held.keep(shared);
   const bodyMs = api.clock.nowMs();
@@ -182,9 +182,9 @@ export async function readQuestion(inference: Inference): Promise<ParsedInferenc
   const request = toRequest(message, segment, knowledge, plain, state);
   if (wire) request.wire = wire;
   else checkJsonForms(message, segment, knowledge.description);
-  const parameters = parametersOf(api, asked, message);
+  const parameters = parametersOf(api, incoming, message);
   if (parameters) request.parameters = parameters;
-  if (asked.request.headers[accountHeader] === "because") request.explained = true;
+  if (incoming.request.headers[accountHeader] === "because") request.explained = true;
   if (pass) request.pass = pass;
   if (leastAgreementRatio !== undefined) request.leastAgreementRatio = leastAgreementRatio;
   const scheduled = isEmpty(message.parameters) ? call : { ...call, ...readSchedule(message.parameters) };

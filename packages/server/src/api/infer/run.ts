@@ -30,13 +30,13 @@ interface Anew {
  *
  * @param given Its inputs were given away.
  */
-export async function requestAnew(
-  { api, route, asked, head: { arrived, knowledge: before } }: Inference,
+export async function renewedRequest(
+  { api, route, incoming, head: { arrived, knowledge: before } }: Inference,
   request: InferenceRequest,
   given: boolean,
   thrown: unknown,
 ): Promise<Anew | undefined> {
-  if (before.alias === true || asked.request.headers[digestHeader] !== undefined) return undefined;
+  if (before.alias === true || incoming.request.headers[digestHeader] !== undefined) return undefined;
   if (!LongshoreError.is(thrown)) return undefined;
   const { reason, stage } = thrown;
   if (reason !== "unknown-version" && reason !== "unknown-model") return undefined;
@@ -46,7 +46,7 @@ export async function requestAnew(
   // If the model is gone, the caller gets the original error.
   const knowledge = await find().catch(() => undefined);
   if (!knowledge || knowledge.description.digest === before.description.digest) return undefined;
-  const segment = segmentOfRoute(asked, route, knowledge);
+  const segment = segmentOfRoute(incoming, route, knowledge);
   checkWireInputs(segment, knowledge, request.inputs);
   const { pass: _granted, ...rest } = request;
   return { request: { ...rest, segment }, knowledge };
@@ -63,7 +63,7 @@ export async function run(inference: Inference, question: ParsedInference): Prom
   try {
     answer = { response: await api.endpoint.infer(request, call), description };
   } catch (thrown) {
-    const anew = await requestAnew(inference, request, forgets, thrown);
+    const anew = await renewedRequest(inference, request, forgets, thrown);
     if (!anew) throw thrown;
     const response = await api.endpoint.infer(anew.request, call);
     answer = { response, description: anew.knowledge.description };

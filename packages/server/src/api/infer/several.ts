@@ -10,14 +10,14 @@ import { framesOf } from "../../body/index.ts";
 import type { Inference } from "./inference.ts";
 import { inferReply } from "./reply.ts";
 import type { ParsedInference } from "./request.ts";
-import { requestAnew } from "./run.ts";
+import { renewedRequest } from "./run.ts";
 
 /**
  * Replies with the answers as they come. The reply begins with the first answer, so that an earlier failure has its own status. Work on the
  * next answer starts when the previous one was taken.
  */
 export async function replySeveral(inference: Inference, question: ParsedInference): Promise<WireResponse> {
-  const { api, asked, events } = inference;
+  const { api, incoming, events } = inference;
   const { message, request, call, bodyMs } = question;
   let { description } = inference.head.knowledge;
   // Released when the last answer was sent, or when the reader has left.
@@ -45,7 +45,7 @@ export async function replySeveral(inference: Inference, question: ParsedInferen
     try {
       return await answers.next();
     } catch (thrown) {
-      const anew = over ? undefined : await requestAnew(inference, request, false, thrown);
+      const anew = over ? undefined : await renewedRequest(inference, request, false, thrown);
       if (!anew || over) throw thrown;
       description = anew.knowledge.description;
       answers = begin(anew.request);
@@ -67,7 +67,7 @@ export async function replySeveral(inference: Inference, question: ParsedInferen
 
   const written = async (response: InferenceResponse): Promise<WireResponse> => {
     const answeredMs = api.clock.nowMs();
-    const reply = await inferReply(api, asked, message, description, response, call, bodyMs);
+    const reply = await inferReply(api, incoming, message, description, response, call, bodyMs);
     events.stage("encode", "outputs", answeredMs);
     events.answer(response, reply);
     return reply;
@@ -85,7 +85,7 @@ export async function replySeveral(inference: Inference, question: ParsedInferen
       }
     }
   }
-  if (asked.request.message) {
+  if (incoming.request.message) {
     return { status: 200, headers: {}, body: emptyBody, messages: messagesOf(replies()) };
   }
   return {

@@ -6,7 +6,7 @@ import {
   housekeepingCall,
   randomId,
   readMemoryBytes,
-  type Reads,
+  type ReadBuffers,
   type StreamBody,
   type WholeBody,
 } from "@longshore/core/internal";
@@ -19,7 +19,7 @@ import { KeptMemory, type SpareMemory } from "./kept-memory.ts";
 import { Linger } from "../linger.ts";
 import { endPlainly } from "../not-served.ts";
 import { type PlainHead, PlainHeads } from "./plain-head.ts";
-import { alignedCopy, copied, whenLeft } from "./release.ts";
+import { alignedCopy, ownCopy, whenLeft } from "./release.ts";
 import { codedReply } from "../reply-coding.ts";
 import { replyHead } from "./reply-head.ts";
 
@@ -50,7 +50,7 @@ export interface SharedParts extends Http1Parts {
 const ignored = (): void => undefined;
 
 /** A connection that is read here until something comes that is not plain (RFC 9112, 9.3: persistent, pipelined requests in order). */
-export class Http1Connection implements Reads {
+export class Http1Connection implements ReadBuffers {
   readonly #socket: Socket;
   readonly #parts: SharedParts;
   readonly #admission: ConnectionAdmission;
@@ -211,7 +211,7 @@ export class Http1Connection implements Reads {
       resume: () => this.#socket.resume(),
     });
     this.#arriving = arriving;
-    if (first.byteLength > 0) arriving.came(copied(first));
+    if (first.byteLength > 0) arriving.came(ownCopy(first));
     this.#awaitBody(arriving);
     void this.#serve(head, arriving.body);
   }
@@ -255,7 +255,7 @@ export class Http1Connection implements Reads {
     if (memory !== this.#parts.memory) arriving.came(bytes, beyond ? bytes : memory);
     else if (this.#lingering) arriving.filled(bytes.byteLength);
     // Drops, and where the request before was still being served, so that the read had begun before there was a body.
-    else arriving.came(copied(bytes));
+    else arriving.came(ownCopy(bytes));
     if (beyond) this.#wait(beyond);
     this.#afterArrival(arriving);
   }

@@ -1,5 +1,5 @@
 import { Socket } from "node:net";
-import type { Reads } from "@longshore/core/internal";
+import type { ReadBuffers } from "@longshore/core/internal";
 
 /*
  * Node.js reads a connection into memory of 64 KiB that it allocates for each read and cuts to the length that came, which is
@@ -17,7 +17,7 @@ interface Handle {
  * The same connection, read as `reads` says; it emits no `data`, and all else is as before. Undefined where this Node.js cannot
  * do it; then nothing has changed.
  */
-export function directSocket(accepted: Socket, reads: Reads): Socket | undefined {
+export function directSocket(accepted: Socket, reads: ReadBuffers): Socket | undefined {
   // Neither the handle nor the option that takes one is among Node.js's types.
   const holder = accepted as unknown as { _handle: Handle | null };
   const handle = holder._handle;

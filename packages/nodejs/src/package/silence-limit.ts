@@ -8,7 +8,7 @@ const mostSilentMs = 30_000;
  * Ends the request (`no-answer`) when the source stops sending: a server that hangs, or a link that was cut, would hold the
  * caller for ever.
  */
-export function heardSource(source: PackageSource, clock: Clock): PackageSource {
+export function withSilenceLimit(source: PackageSource, clock: Clock): PackageSource {
   /** A call that ends in silence. */
   function listen(parent: Call): Disposable & { readonly call: Call; heard(): void } {
     const child = childCall(parent);

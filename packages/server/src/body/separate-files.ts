@@ -7,7 +7,7 @@ import { read } from "@longshore/core/internal";
  * where it lies, with its number left in its position; the rest is small and read as any other request. In the rest, every text
  * under a key that begins with `file:` is such a number, however the key is written: no text of a sender is mistaken for one.
  */
-export interface Lifted {
+export interface SeparatedFiles {
   /** The body with numbers, as text, for the texts of files. */
   readonly json: Uint8Array;
   /** By number; each in memory of its own. */
@@ -129,7 +129,7 @@ function* decoded(text: Uint8Array): Generator<void, Uint8Array> {
  * Lifts the files out of a body, yielding after each two milliseconds or so. Throws `invalid-input` where a file is not in
  * base64, and `body-too-large` where more than `mostJsonBytes` are left. Whether what is left is JSON is for its reader.
  */
-export function* liftFiles(body: Uint8Array, mostJsonBytes: number): Generator<void, Lifted> {
+export function* separateFiles(body: Uint8Array, mostJsonBytes: number): Generator<void, SeparatedFiles> {
   const kept: Uint8Array[] = [];
   const files: Uint8Array[] = [];
   let keptBytes = 0;

@@ -10,7 +10,7 @@ import {
   splitElements,
   type Tensor,
 } from "../../words/tensor/index.ts";
-import { runStep, type StepThere } from "./step-there.ts";
+import { runStep, type RemoteStep } from "./remote-step.ts";
 
 const segment = {
   model: "p",
@@ -20,7 +20,7 @@ const segment = {
   from: startCut,
   to: "one",
 };
-const step: StepThere = {
+const step: RemoteStep = {
   segment,
   agreementRatio: 1,
   there: { ...segment, model: "m", digest: "foreign:m", to: endCut },

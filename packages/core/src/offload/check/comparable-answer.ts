@@ -1,13 +1,13 @@
 import type { EndpointId } from "../../words/base/index.ts";
 import type { Account, InferenceResponse } from "../../wire/endpoint/index.ts";
 import type { Leg, Plan } from "../../decide/plan/index.ts";
-import type { Said } from "./confirmed.ts";
+import type { ComparableAnswer } from "./confirmed.ts";
 
 /** The endpoints behind the answer of a leg and of those before it. `local`: an answer computed here needs no other. */
-export function saidBy(
+export function comparableAnswer(
   { leg, plan, response }: { readonly leg: Leg; readonly plan: Plan; readonly response: InferenceResponse },
   local: EndpointId | undefined,
-): Omit<Said<never>, "value"> {
+): Omit<ComparableAnswer<never>, "value"> {
   const { outputs, state, account } = response;
   const chain = upTo(plan, leg);
   const elsewhere = chain.map(({ endpoint }) => endpoint).filter((endpoint) => endpoint !== local);

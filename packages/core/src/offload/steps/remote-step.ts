@@ -13,7 +13,7 @@ import { collected, eachInputs, type Segment, type Step } from "../../words/mode
 import { renamed, shapeFits, type Tensor, type Tensors, type TensorSpec } from "../../words/tensor/index.ts";
 
 /** A step's model at an endpoint. */
-export interface StepThere {
+export interface RemoteStep {
   readonly segment: Segment;
   readonly agreementRatio: number;
   /** The segment to request there: the whole model, or the part if the operator listed it as a model of its own. */
@@ -31,7 +31,7 @@ const elementsUnderWay = 8;
 /** Runs a step at an endpoint: its model once, or once for each element. */
 export async function runStep(
   inner: Endpoint,
-  step: StepThere,
+  step: RemoteStep,
   request: InferenceRequest,
   call: Call,
   progress?: Progress,
@@ -44,7 +44,7 @@ export async function runStep(
 /** All answers to one request for a step. */
 export async function* stepAnswers(
   inner: Endpoint,
-  step: StepThere,
+  step: RemoteStep,
   request: InferenceRequest,
   call: Call,
 ): AsyncIterable<InferenceResponse> {
@@ -61,7 +61,7 @@ export async function* stepAnswers(
 /** Each element is a request of its own, since the endpoint knows no lists of tensors with different shapes. */
 async function runEach(
   inner: Endpoint,
-  one: StepThere,
+  one: RemoteStep,
   request: InferenceRequest,
   call: Call,
   progress: Progress | undefined,
@@ -151,7 +151,7 @@ export function joinedAccount(
 }
 
 /** Turns a request for the part into one for the model: only its inputs, under its names. */
-function modelRequest({ there, step, outputs }: StepThere, request: InferenceRequest): InferenceRequest {
+function modelRequest({ there, step, outputs }: RemoteStep, request: InferenceRequest): InferenceRequest {
   // Names differ there, and inputs that the model does not take stay here.
   const { wire: _wire, outputs: wanted, ...rest } = request;
   const inputs = new Map<string, Tensor | IncomingTensor>();
@@ -183,7 +183,7 @@ const portOf = (value: string): string => value.slice(value.indexOf(".") + 1);
 
 /** Turns the model's answer into that of the part. */
 function stepResponse(
-  { outputs }: StepThere,
+  { outputs }: RemoteStep,
   { segment }: InferenceRequest,
   response: InferenceResponse,
   id: string,

@@ -5,7 +5,7 @@ import type { Endpoint } from "./endpoint.ts";
  * wrapper may change what they would tell, and a caller does without them. A wrapper that lists what it passes on
  * forgets what the seam gets later.
  */
-export function through(inner: Endpoint): Endpoint {
+export function passThrough(inner: Endpoint): Endpoint {
   const {
     known: _known,
     lacks: _lacks,

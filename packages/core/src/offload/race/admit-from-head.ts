@@ -1,9 +1,9 @@
 import { type EndpointId, LongshoreError } from "../../words/base/index.ts";
 import { type Segment, startCut } from "../../words/model/index.ts";
-import { type Infeasible, isInfeasible, isRuled, type Plan } from "../../decide/plan/index.ts";
+import { type Infeasible, isInfeasible, type Plan } from "../../decide/plan/index.ts";
 import type { HeldCrossing } from "../steps/index.ts";
 import { awaited, mayJoin } from "./awaited.ts";
-import { type Job, nobody } from "./job.ts";
+import { type Job, noEndpoints } from "./job.ts";
 import { lastResort, lateAtDoubtful, refusedNow } from "./last-resort.ts";
 import type { Loop } from "./loop.ts";
 
@@ -23,7 +23,7 @@ export function outlook(
   loop: Loop,
   job: Job,
   nowMs: number,
-  exclude: ReadonlySet<EndpointId> = nobody,
+  exclude: ReadonlySet<EndpointId> = noEndpoints,
 ): Plan | Infeasible {
   const plan = loop.plan(job, job.held, exclude, nowMs);
   if (!isInfeasible(plan)) return plan;
@@ -41,7 +41,7 @@ export function outlook(
  *
  * Throws `rejected` with `retryAfterMs` if only time is short, otherwise the error of the plan or of this endpoint.
  */
-export function admitAtDoor(
+export function admitFromHead(
   loop: Loop,
   job: Omit<Job, "held">,
   segment: Segment,
@@ -59,11 +59,10 @@ export function admitAtDoor(
   const nowMs = clock.nowMs();
   const plan = outlook(loop, { ...job, held }, nowMs);
   // It waits for those until its deadline.
-  const waits = (one: Infeasible): boolean =>
-    one.filter !== "deadline" && awaited(loop, job, nobody, isRuled(one)).length > 0;
-  if (isInfeasible(plan) && waits(plan)) return open;
+  if (isInfeasible(plan) && plan.filter !== "deadline" && awaited(loop, job, noEndpoints).length > 0)
+    return open;
   if (isInfeasible(plan) && mayJoin(loop, job, plan)) return open;
-  if (isInfeasible(plan)) throw refusal(loop, { ...job, held }, held, nobody, plan, nowMs);
+  if (isInfeasible(plan)) throw refusal(loop, { ...job, held }, held, noEndpoints, plan, nowMs);
   const [leg] = plan.legs;
   // A variant that the plan chose is not part of the request, so admission here must not see it.
   const here =

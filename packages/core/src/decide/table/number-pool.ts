@@ -4,7 +4,7 @@ import { estimateSize } from "../../words/estimate/index.ts";
  * A pool of number arrays that are reused after `clear`. Fresh arrays for each belief and each column of a decision took a fifth of the
  * decision and caused most of the garbage.
  */
-export interface NumberRoom {
+export interface NumberPool {
   /** An array of at least `count` numbers, with undefined content. */
   take(count?: number): Float64Array;
   /** The same with `value` in the first `count` of them. */
@@ -14,7 +14,7 @@ export interface NumberRoom {
 }
 
 /** Arrays of `length` numbers each. After a request for more, all later ones are at least twice as long. */
-export function numberRoom(length: number): NumberRoom {
+export function numberPool(length: number): NumberPool {
   let arrays: Float64Array[] = [];
   let taken = 0;
   const take = (count: number = length): Float64Array => {
@@ -35,13 +35,13 @@ export function numberRoom(length: number): NumberRoom {
 }
 
 /** Beliefs that are not returned. */
-export interface BeliefRoom {
+export interface BeliefPool {
   /** 16 numbers, all 0. Keeping them retains the block that they lie in. */
   take(): Float64Array;
 }
 
 /** Beliefs in shared blocks of `blockSize`: a separate array for each takes ten times as long. */
-export function beliefRoom(blockSize: number): BeliefRoom {
+export function beliefPool(blockSize: number): BeliefPool {
   let block = new Float64Array(0);
   let taken = 0;
   return {

@@ -124,7 +124,7 @@ const call = (change: Partial<Call> = {}): Call => ({
   ...change,
 });
 
-describe("the door of an offloading endpoint", () => {
+describe("admission at an offloading endpoint", () => {
   const doorOf = (refuses: () => boolean) => {
     const passes: { given: Disposable; open: boolean }[] = [];
     const admit = (): Disposable => {
@@ -136,7 +136,7 @@ describe("the door of an offloading endpoint", () => {
     return { admit, passes };
   };
 
-  it("lets in what nobody asked for yet, and then asks the door here, whose pass comes with the request", async () => {
+  it("admits requests for unused models, then reserves a slot here that comes with the request", async () => {
     const clock = virtualClock();
     const { admit, passes } = doorOf(() => false);
     const seen: (Disposable | undefined)[] = [];
@@ -161,7 +161,7 @@ describe("the door of an offloading endpoint", () => {
     expect(passes[0]?.open).toBe(false);
   });
 
-  it("asks the door here without the demand that the answer is confirmed, which it sees to itself", async () => {
+  it("reserves a slot here without requiring confirmation, which it does itself", async () => {
     const clock = virtualClock();
     const confirmed: unknown[] = [];
     const local = with_(endpointState(clock, "here"), {
@@ -178,7 +178,7 @@ describe("the door of an offloading endpoint", () => {
     expect(confirmed).toEqual([undefined]);
   });
 
-  it("refuses what the door here refuses unless another endpoint is left", async () => {
+  it("refuses a request that the engine here refuses unless another endpoint is left", async () => {
     const clock = virtualClock();
     let full = false;
     const local = with_(endpointState(clock, "here"), { capabilities: { admit: doorOf(() => full).admit } });

@@ -5,7 +5,7 @@ import type { EndpointState } from "./endpoint-state.ts";
  * Trusted endpoints that are paused for failures, those that answered last first: a hanging endpoint has not answered since, a slow one
  * has. Endpoints that were unreachable, and may be back, come last. They may be used if no other endpoint is left.
  */
-export function leftAlone(
+export function pausedEndpoints(
   endpoints: ReadonlyMap<EndpointId, EndpointState>,
   without: ReadonlySet<EndpointId>,
 ): readonly EndpointId[] {

@@ -1,18 +1,18 @@
 import { type EndpointId, type LongshoreError, UnderWay } from "../../words/base/index.ts";
 import type { DeviceSpeed } from "../../decide/estimate/index.ts";
-import { type Heard, type KnownModel, knowModel } from "../models/index.ts";
+import { type ModelReport, type KnownModel, knowModel } from "../models/index.ts";
 import type { EndpointState } from "../endpoints/index.ts";
 
-/** A model in use: what each endpoint said of it, and the state of the polls. */
-export interface AskedModel {
+/** A model in use: the report of each endpoint about it, and the state of the polls. */
+export interface ModelInUse {
   readonly model: string;
   readonly version: string | undefined;
-  readonly heard: Map<EndpointId, Heard>;
+  readonly heard: Map<EndpointId, ModelReport>;
   /** Errors of endpoints that did not answer the last poll. */
   readonly unsaid: Map<EndpointId, LongshoreError>;
   /** Endpoints that failed and will be polled again on a timer. */
   readonly due: Set<EndpointId>;
-  local: Heard | undefined;
+  local: ModelReport | undefined;
   known: KnownModel | undefined;
   usedAtMs: number;
   /** Whether its last use was to save energy: then nothing is polled between requests. */
@@ -23,7 +23,7 @@ export interface AskedModel {
   asking: Promise<void> | undefined;
   /** Set while recent answers of endpoints wait to be merged. */
   digesting: Disposable | undefined;
-  /** The endpoint here answered the round of questions under way. */
+  /** Whether the endpoint here answered the current round of polls. */
   localDone: Promise<void> | undefined;
   /**
    * Until when requests wait for other endpoints although the model can be run already. Infinity while nothing is known that can run it, -Infinity
@@ -32,8 +32,6 @@ export interface AskedModel {
   newUntilMs: number;
   /** Wakes requests that wait for answers of endpoints. */
   readonly news: News;
-  /** Requests that wait for another answer of an endpoint that misses servers behind it. */
-  readonly wanted: Map<EndpointId, number>;
   /** The first questions to endpoints that came when the model was in use, under way. */
   readonly coming: UnderWay;
 }
@@ -73,18 +71,18 @@ export class News {
 const maxModels = 256;
 
 /** The key of a model and version. */
-export function keyOf(model: string, version: string | undefined): string {
+export function versionKey(model: string, version: string | undefined): string {
   return version === undefined ? model : `${model}/${version}`;
 }
 
 /** The entry of the model, added if necessary. */
 export function entryOf(
-  entries: Map<string, AskedModel>,
+  entries: Map<string, ModelInUse>,
   model: string,
   version: string | undefined,
   nowMs: number,
-): AskedModel {
-  const key = keyOf(model, version);
+): ModelInUse {
+  const key = versionKey(model, version);
   const found = entries.get(key);
   if (found) return found;
   const made = askedModel(model, version, nowMs);
@@ -97,7 +95,7 @@ export function entryOf(
 }
 
 /** Whether no endpoint has answered yet. */
-function askedModel(model: string, version: string | undefined, nowMs: number): AskedModel {
+function askedModel(model: string, version: string | undefined, nowMs: number): ModelInUse {
   return {
     model,
     version,
@@ -115,20 +113,19 @@ function askedModel(model: string, version: string | undefined, nowMs: number): 
     localDone: undefined,
     newUntilMs: Infinity,
     news: new News(),
-    wanted: new Map(),
     coming: new UnderWay(),
   };
 }
 
 /** Merges the answers of the endpoints that are still there. */
-export function putTogether(
-  entry: AskedModel,
+export function mergeReports(
+  entry: ModelInUse,
   endpoints: ReadonlyMap<EndpointId, Pick<EndpointState, "endpoint">>,
   device: DeviceSpeed,
   nowMs: number,
 ): void {
   for (const [id, heard] of entry.heard) {
-    // It is gone, or was dialled again and may be another.
+    // The endpoint has left, or was dialled again and may be another one.
     if (endpoints.get(id)?.endpoint === heard.endpoint) continue;
     entry.left ||= holds(heard);
     entry.heard.delete(id);
@@ -138,8 +135,8 @@ export function putTogether(
 }
 
 /** The knowledge of the model. Undefined if every endpoint that it came from has left; then it is learned again. */
-export function stillKnown(
-  entry: AskedModel | undefined,
+export function validKnowledge(
+  entry: ModelInUse | undefined,
   endpoints: ReadonlyMap<EndpointId, Pick<EndpointState, "endpoint">>,
 ): KnownModel | undefined {
   if (!entry?.known || entry.known.here) return entry?.known;
@@ -149,19 +146,19 @@ export function stillKnown(
   return endpoints.size > 0 ? undefined : entry.known;
 }
 
-function holds({ knowledge, offers }: Heard): boolean {
+function holds({ knowledge, offers }: ModelReport): boolean {
   return knowledge !== undefined || offers.length > 0;
 }
 
 /** The current knowledge of the same version and content, once new endpoints have answered; undefined if nothing changed. */
 export async function newerOf(
-  entries: Iterable<AskedModel>,
+  entries: Iterable<ModelInUse>,
   known: KnownModel,
   wait: (done: Promise<void>) => Promise<void>,
 ): Promise<KnownModel | undefined> {
   const { name, version, digest } = known.description;
   // The same content under another name or version may have other rules.
-  const same = ({ known: one }: AskedModel): boolean =>
+  const same = ({ known: one }: ModelInUse): boolean =>
     one?.description.name === name &&
     one.description.version === version &&
     one.description.digest === digest;

@@ -2,7 +2,7 @@ import { manualClock } from "@longshore/testkit";
 import { expect, it } from "vitest";
 import type { Call } from "@longshore/core";
 import { abortError, housekeepingCall, type PackageSource } from "@longshore/core/internal";
-import { heardSource } from "./heard-source.ts";
+import { withSilenceLimit } from "./silence-limit.ts";
 
 const call = housekeepingCall("test");
 
@@ -33,7 +33,7 @@ function silent() {
 it("a transfer whose source stops sending is broken off, after the earlier bytes", async () => {
   const clock = manualClock();
   const { source, next } = silent();
-  const heard = heardSource(source, clock);
+  const heard = withSilenceLimit(source, clock);
   const manifest = expect(heard.manifest({ model: "ocr" }, call)).rejects.toMatchObject({
     reason: "no-answer",
     retryable: true,
@@ -59,7 +59,7 @@ it("a transfer whose source stops sending is broken off, after the earlier bytes
 
 it("it ends with the call", async () => {
   const control = new AbortController();
-  const asked = heardSource(silent().source, manualClock()).manifest(
+  const asked = withSilenceLimit(silent().source, manualClock()).manifest(
     { model: "ocr" },
     housekeepingCall("test", control.signal),
   );

@@ -4,7 +4,7 @@ import type { Clock } from "./clock.ts";
  * Defers the work that an answer teaches, so that the caller does not wait for it. The work runs at the event loop's next turn,
  * in the order in which it came, or earlier if a reader needs it (`settle`).
  */
-export class Behind<T> {
+export class DeferredWork<T> {
   readonly #clock: Clock;
   readonly #take: (one: T) => void;
   #waiting: T[] = [];

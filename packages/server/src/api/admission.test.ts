@@ -13,7 +13,7 @@ import { housekeepingCall } from "@longshore/core/internal";
 import { doubleDescription, doubleEndpoint, manualClock } from "@longshore/testkit";
 import { createHandler } from "./handler.ts";
 
-/** A server whose endpoint answers at the door as the test says. */
+/** A server whose endpoint admits requests as the test says. */
 function server(admit: (segment: Segment, least: number | undefined) => Disposable) {
   const double = doubleEndpoint([
     {
@@ -59,7 +59,7 @@ function server(admit: (segment: Segment, least: number | undefined) => Disposab
 
 const pass = (): Disposable => ({ [Symbol.dispose]: () => undefined });
 
-describe("the door of the server", () => {
+describe("admission by the server", () => {
   it("answers a refusal with its reason and Retry-After before the body is read", async () => {
     const { ask, wasRead } = server(() => {
       throw new LongshoreError("rejected", "admission", "no time", { retryAfterMs: 1500 });

@@ -5,7 +5,7 @@ import { allRights, type Right } from "./identity.ts";
 import type { Tenants } from "./tenants.ts";
 
 /** For whom a request is, as its sender states it. */
-export interface Behalf {
+export interface StatedTenant {
   /** Undefined: for the sender's own tenant. */
   readonly tenant: string | undefined;
   /** The most that the request may; undefined for all that the sender may. */
@@ -22,7 +22,7 @@ const statedRights = (text: string): ReadonlySet<Right> => {
  * tenant, and without stated rights that means no more than `infer`. Throws `not-permitted` otherwise: to run the request as
  * the sender's own would mix what two tenants keep here.
  */
-export function behalfOf({ headers }: WireRequest, grant: Grant, tenants: Tenants): Behalf {
+export function statedTenant({ headers }: WireRequest, grant: Grant, tenants: Tenants): StatedTenant {
   const told = headers[tenantHeader];
   const stated = headers[rightsHeader];
   const rights = stated === undefined ? undefined : statedRights(stated);

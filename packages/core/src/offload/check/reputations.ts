@@ -1,16 +1,16 @@
 import { dropOldest, type EndpointId } from "../../words/base/index.ts";
 import type { EndpointState } from "../endpoints/index.ts";
-import { type Standing, standingOf, type StandingParts } from "./standing.ts";
+import { type Reputation, reputationOf, type ReputationParts } from "./reputation.ts";
 
 /** The trust in the answers of each endpoint. */
-export interface Standings {
-  readonly all: ReadonlyMap<EndpointId, Standing>;
-  of(endpoint: EndpointState): Standing;
+export interface Reputations {
+  readonly all: ReadonlyMap<EndpointId, Reputation>;
+  of(endpoint: EndpointState): Reputation;
   clear(): void;
 }
 
-/** Inputs of `standingsOf`. */
-export interface StandingsParts extends Omit<StandingParts, "unseen"> {
+/** Inputs of `reputationsOf`. */
+export interface ReputationsParts extends Omit<ReputationParts, "unseen"> {
   readonly endpoints: ReadonlyMap<EndpointId, EndpointState>;
   unseen(endpoint: EndpointState): number;
 }
@@ -22,10 +22,10 @@ const maxGone = 1024;
  * Starts with full trust in every endpoint. An endpoint that returns, or whose entry changes, becomes a new object, but its quarantine
  * continues: neither event makes wrong answers right.
  */
-export function standingsOf(parts: StandingsParts): Standings {
+export function reputationsOf(parts: ReputationsParts): Reputations {
   const { endpoints, unseen } = parts;
-  const all = new Map<EndpointId, Standing>();
-  const gone = new Map<EndpointId, Standing>();
+  const all = new Map<EndpointId, Reputation>();
+  const gone = new Map<EndpointId, Reputation>();
 
   function forget(id: EndpointId): void {
     const one = all.get(id);
@@ -42,7 +42,7 @@ export function standingsOf(parts: StandingsParts): Standings {
       const known = all.get(id);
       if (known?.endpoint === endpoint) return known;
       forget(id);
-      const made = standingOf(endpoint, { ...parts, unseen: () => unseen(endpoint) });
+      const made = reputationOf(endpoint, { ...parts, unseen: () => unseen(endpoint) });
       all.set(id, made);
       const before = gone.get(id);
       gone.delete(id);

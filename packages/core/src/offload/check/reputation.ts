@@ -8,7 +8,7 @@ import type { CheckOptions } from "./options.ts";
 type Wrong = readonly [by: "golden input" | "agreement", model: string, because: string];
 
 /** The trust in the answers of one endpoint. */
-export interface Standing extends Disposable {
+export interface Reputation extends Disposable {
   readonly endpoint: EndpointState;
   readonly evidence: Evidence;
   readonly quarantined: boolean;
@@ -24,7 +24,7 @@ export interface Standing extends Disposable {
   readonly provenMs: Map<string, number>;
   /** Golden inputs that it was sent. */
   asked: number;
-  /** Quarantines it: it gets only requests whose answer is known. */
+  /** Quarantines the endpoint: it gets only requests whose answer is known. */
   quarantine(...wrong: Wrong): void;
   /** One such question was answered. */
   judged(right: boolean): void;
@@ -32,8 +32,8 @@ export interface Standing extends Disposable {
   wait(): void;
 }
 
-/** What a standing needs. */
-export interface StandingParts {
+/** Inputs of `reputationOf`. */
+export interface ReputationParts {
   readonly options: CheckOptions;
   readonly clock: Clock;
   readonly observer: Observer;
@@ -41,11 +41,11 @@ export interface StandingParts {
   /** Answers since it was last checked and right. */
   unseen(): number;
   /** Called after a pause: sends a golden input, if there is one. */
-  retry(standing: Standing): void;
+  retry(reputation: Reputation): void;
 }
 
-/** Good, until something else is seen. */
-export function standingOf(endpointState: EndpointState, parts: StandingParts): Standing {
+/** Starts with full trust. */
+export function reputationOf(endpointState: EndpointState, parts: ReputationParts): Reputation {
   const { clock, observer, options, changed, unseen, retry } = parts;
   const { firstPauseMs = 5000, longestPauseMs = 300_000 } = options;
   const endpoint: EndpointId = endpointState.endpoint.info.id;
@@ -56,12 +56,12 @@ export function standingOf(endpointState: EndpointState, parts: StandingParts): 
   let row = 0;
   let waits = false;
   let timer: Disposable | undefined;
-  /** Set when the standing is disposed: results that arrive later change nothing. */
+  /** Set when the reputation is disposed: results that arrive later change nothing. */
   let left = false;
 
   const later = (): void => {
     timer?.[Symbol.dispose]();
-    timer = clock.timer(pauseMs, () => retry(standing));
+    timer = clock.timer(pauseMs, () => retry(reputation));
   };
 
   const readmit = (): void => {
@@ -80,7 +80,7 @@ export function standingOf(endpointState: EndpointState, parts: StandingParts): 
     changed();
   };
 
-  const standing: Standing = {
+  const reputation: Reputation = {
     endpoint: endpointState,
     evidence: seen,
     get quarantined() {
@@ -137,5 +137,5 @@ export function standingOf(endpointState: EndpointState, parts: StandingParts): 
       timer?.[Symbol.dispose]();
     },
   };
-  return standing;
+  return reputation;
 }

@@ -6,9 +6,9 @@ import { isThrifty } from "../../decide/goal/index.ts";
 import { isInfeasible, type Leg } from "../../decide/plan/index.ts";
 import { copied } from "../../words/tensor/index.ts";
 import { arrived, type HeldCrossing } from "../steps/index.ts";
-import { type Job, nobody } from "./job.ts";
+import { type Job, noEndpoints } from "./job.ts";
 import { legCall, legRequest } from "./leg-request.ts";
-import { leftAlone, endpointFor } from "../endpoints/index.ts";
+import { pausedEndpoints, endpointFor } from "../endpoints/index.ts";
 import type { Loop } from "./loop.ts";
 import { countAnswer } from "./carbon.ts";
 import { charge } from "./charge.ts";
@@ -28,7 +28,7 @@ const patience = 20;
  * Inputs and answer are copied at once, since they belong to the caller afterwards. Steps of sequences are not repeated, nor requests whose
  * objective is energy or cost.
  */
-export function witness(
+export function runSecondOpinion(
   loop: Loop,
   job: Job,
   held: HeldCrossing,
@@ -102,15 +102,17 @@ async function ask(
     return leg?.segment.to === job.to ? { job: now, leg } : undefined;
   };
   let ready =
-    wanted === undefined ? at(without ?? nobody) : at(others(wanted), only === "here" ? undefined : wanted);
+    wanted === undefined
+      ? at(without ?? noEndpoints)
+      : at(others(wanted), only === "here" ? undefined : wanted);
   if (!ready && wanted === undefined && present) {
     // An endpoint that was found cold is loading the model for a request that it was sent: it can answer a check, too.
-    ready = at(without ?? nobody, undefined, (id, part) => id !== here || present(id, part));
+    ready = at(without ?? noEndpoints, undefined, (id, part) => id !== here || present(id, part));
   }
   if (!ready && wanted === undefined) {
     // With two that disagree and all others paused, the wrong one could be believed. No request waits for a check, so paused endpoints are
     // used, too.
-    for (const id of leftAlone(endpoints.all, without ?? nobody)) ready ??= at(others(id), id);
+    for (const id of pausedEndpoints(endpoints.all, without ?? noEndpoints)) ready ??= at(others(id), id);
   }
   if (!ready) return undefined;
   const { leg } = ready;
