@@ -41,6 +41,7 @@ function install() {
 
 function build(...args) {
   run(bin("tsc"), ["-b", ...args]);
+  run(process.execPath, [join(root, "tools", "bundle.mjs")]);
   run(process.execPath, [join(root, "samples", "dist", "prepare.js")]);
 }
 

@@ -59,8 +59,8 @@ interface Plan {
 
 /** The command of a checkout, built. Throws where there is none. */
 function commandOf(checkout: string): string {
-  const command = resolve(checkout, "packages/longshore/dist/command/main.js");
-  if (existsSync(command)) return command;
+  const command = resolve(checkout, "packages/longshore/bin/longshore.js");
+  if (existsSync(resolve(checkout, "packages/longshore/dist/command/main.js"))) return command;
   throw new Error(`there is no built checkout in ${checkout} (--former): run npm run build there`);
 }
 

@@ -50,7 +50,7 @@ export interface ServeProcess {
 
 /** Starts `longshore serve` as people do, and waits until it listens. */
 export function startServe(repository: string, ...options: readonly string[]): Promise<ServeProcess> {
-  const main = new URL("../../../packages/longshore/dist/command/main.js", import.meta.url);
+  const main = new URL("../../../packages/longshore/bin/longshore.js", import.meta.url);
   return startServer("longshore serve", main, "serve", repository, "--port", "0", ...options);
 }
 

@@ -7,8 +7,9 @@ import type { RunningPeer, ServerEndpoint } from "./served-model.ts";
 /** The built command of this repository. */
 export const command: string = join(
   dirname(fileURLToPath(import.meta.resolve("longshore"))),
-  "command",
-  "main.js",
+  "..",
+  "bin",
+  "longshore.js",
 );
 
 /** How `longshore serve` is started on a folder of models. */
