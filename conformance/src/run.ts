@@ -1,10 +1,11 @@
 /**
  * `npm run conformance -- [PART...] [--only WORD] [--server HTTP,GRPC]`: real clients against our server, or another's.
+ * `--install` only installs what the parts need.
  */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { Unavailable } from "./install/index.ts";
+import { installAll, Unavailable } from "./install/index.ts";
 import { writeRepository } from "./models.ts";
 import { chartPart } from "./parts/chart.ts";
 import { curlPart } from "./parts/curl.ts";
@@ -98,6 +99,10 @@ function given(address: string): RunningPeer {
 }
 
 async function main(): Promise<number> {
+  if (process.argv[2] === "--install") {
+    await installAll();
+    return 0;
+  }
   const { chosen, only, address } = options(process.argv.slice(2));
   const folder = await mkdtemp(join(tmpdir(), "longshore-conformance-"));
   const counts = { passed: 0, failed: 0, skipped: 0 };
@@ -127,6 +132,7 @@ async function main(): Promise<number> {
   const server = await start();
   try {
     for (const part of chosen) {
+      const started = performance.now();
       try {
         await part.run({ server, only, told: told(part.name) });
       } catch (thrown) {
@@ -137,6 +143,7 @@ async function main(): Promise<number> {
           detail: thrown instanceof Error ? thrown.message : String(thrown),
         });
       }
+      console.log(`  ${part.name} took ${((performance.now() - started) / 1000).toFixed(1)} s`);
     }
   } finally {
     await server.close();

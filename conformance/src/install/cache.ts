@@ -1,8 +1,9 @@
 import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
-import { mkdir, rm, writeFile } from "node:fs/promises";
+import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { homedir } from "node:os";
 import { join } from "node:path";
+import { setTimeout } from "node:timers/promises";
 
 /** A peer or tool that cannot be had here, and why: a reason to skip what needs it, never a failure. */
 export class Unavailable extends Error {
@@ -48,8 +49,12 @@ async function make(folder: string, recipe: Recipe): Promise<string> {
   if (process.env["LONGSHORE_OFFLINE"] === "1") {
     throw new Unavailable(`${recipe.name} is not installed and LONGSHORE_OFFLINE=1 forbids fetching it`);
   }
-  console.error(`installing ${recipe.name} into ${folder} (once) ...`);
+  const lock = `${folder}.lock`;
+  await mkdir(cacheFolder(), { recursive: true });
+  await take(lock);
   try {
+    if (existsSync(mark)) return folder;
+    console.error(`installing ${recipe.name} into ${folder} (once) ...`);
     await rm(folder, { recursive: true, force: true });
     await mkdir(folder, { recursive: true });
     await recipe.make(folder);
@@ -58,5 +63,31 @@ async function make(folder: string, recipe: Recipe): Promise<string> {
   } catch (thrown) {
     const why = thrown instanceof Error ? thrown.message : String(thrown);
     throw new Unavailable(`${recipe.name} cannot be installed: ${why}`);
+  } finally {
+    await rm(lock, { force: true });
+  }
+}
+
+/** Takes a lock file, which holds the process id of its owner. Waits while the owner lives. */
+async function take(lock: string): Promise<void> {
+  for (;;) {
+    try {
+      await writeFile(lock, `${process.pid}`, { flag: "wx" });
+      return;
+    } catch (thrown) {
+      if ((thrown as NodeJS.ErrnoException).code !== "EEXIST") throw thrown;
+    }
+    const owner = Number(await readFile(lock, "utf8").catch(() => "0"));
+    if (owner > 0 && !isAlive(owner)) await rm(lock, { force: true });
+    else await setTimeout(500);
+  }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
   }
 }

@@ -8,6 +8,7 @@ export {
   envoy,
   helm,
   imageRoot,
+  installAll,
   h2spec,
   kserve,
   litserve,

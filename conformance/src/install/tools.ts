@@ -1,6 +1,6 @@
 import { readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { installed } from "./cache.ts";
+import { installed, Unavailable } from "./cache.ts";
 import { debianTools, type DebianTools } from "./debian.ts";
 import { goTool } from "./go.ts";
 import { pythonTools, type PythonTools } from "./python.ts";
@@ -202,4 +202,34 @@ export async function envoy(): Promise<Program> {
 /** The tests of HTTP/2 servers that others use. */
 export function h2spec(): Promise<string> {
   return goTool("h2spec", "github.com/summerwind/h2spec/cmd/h2spec@v2.2.1+incompatible");
+}
+
+/** Installs what the parts need that run by default, one after the other. What cannot be had is left to the part to report. */
+export async function installAll(): Promise<void> {
+  const all = [
+    chromium,
+    envoy,
+    h2spec,
+    imageRoot,
+    kserve,
+    litserve,
+    loadGenerators,
+    mlserver,
+    monitoringTools,
+    nameServer,
+    natsServer,
+    perfAnalyzer,
+    podman,
+    registryServer,
+    schemathesis,
+    softwareGpu,
+    tritonServer,
+  ];
+  for (const one of all) {
+    try {
+      await one();
+    } catch (thrown) {
+      if (!(thrown instanceof Unavailable)) throw thrown;
+    }
+  }
 }
