@@ -33,6 +33,16 @@ const good: Readonly<Record<string, object>> = {
     networkPolicy: { from: [{ namespaceSelector: { matchLabels: { team: "shop" } } }] },
     serviceMonitor: { enabled: true, labels: { release: "prometheus" } },
   },
+  "pickers before the servers": {
+    identity: { secret: "longshore-identity" },
+    picker: {
+      enabled: true,
+      dataClass: "internal",
+      credentialSecret: "servers",
+      args: ["--most-in-flight=64"],
+    },
+    route: { enabled: true, parentRefs: [{ name: "front" }] },
+  },
   "a claim, scaled by the processor": {
     identity: { insecure: true },
     server: { repository: { claim: "models" } },
@@ -50,6 +60,7 @@ const wrong: readonly (readonly [values: object, told: RegExp])[] = [
     { identity: { insecure: true }, server: { models: { from: "oci:registry.example/m" } } },
     /server.models.packages/,
   ],
+  [{ identity: { insecure: true }, picker: { failureMode: "Open" } }, /picker.failureMode/],
   [{ identity: { insecure: true }, route: { enabled: true } }, /route.parentRefs/],
   [{ identity: { insecure: true }, autoscale: { kind: "keda" } }, /autoscale.prometheus/],
   [{ identity: { insecure: true }, autoscale: { kind: "hpa", minReplicas: 0 } }, /autoscale.minReplicas/],

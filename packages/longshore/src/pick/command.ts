@@ -9,7 +9,14 @@ import {
   silentObserver,
   standardPolicy,
 } from "@longshore/core";
-import { createPicker, type EndpointPicker, housekeepingCall, randomId } from "@longshore/core/internal";
+import {
+  createPicker,
+  type EndpointPicker,
+  housekeepingCall,
+  parseRoute,
+  randomId,
+  type Route,
+} from "@longshore/core/internal";
 import { externalProcessor, type GrpcListening, listenGrpc } from "@longshore/grpc";
 import { keepYoung, systemClock, systemRandom } from "@longshore/nodejs";
 import { directSocket, listen, type Listening } from "@longshore/server";
@@ -203,6 +210,14 @@ export async function pick(options: PickOptions, io: CommandIo): Promise<ExitCod
   }
 }
 
+function kindOf(path: string): Route["kind"] | undefined {
+  try {
+    return parseRoute("GET", path).route.kind;
+  } catch {
+    return undefined;
+  }
+}
+
 /** Answers health checks of both protocols, and over HTTP the metrics. */
 function adminHandler(picker: EndpointPicker, metrics: PickMetrics): Handler {
   const encoder = new TextEncoder();
@@ -211,8 +226,9 @@ function adminHandler(picker: EndpointPicker, metrics: PickMetrics): Handler {
       const { type, bytes } = metrics.page(headers["accept"]);
       return { status: 200, headers: { "content-type": type }, body: { kind: "parts", parts: [bytes] } };
     }
-    const isReady = path === "/v2/health/ready" && (await picker.reaches());
-    const status = path === "/v2/health/live" || isReady ? 200 : path === "/v2/health/ready" ? 503 : 404;
+    const kind = kindOf(path);
+    const isReady = kind === "ready" && (await picker.reaches());
+    const status = kind === "live" || isReady ? 200 : kind === "ready" ? 503 : 404;
     const error =
       status === 404 ? "a picker serves ext_proc, health checks and metrics only" : "no server answers";
     const reason = status === 404 ? "unknown-route" : "rejected";

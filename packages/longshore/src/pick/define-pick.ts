@@ -28,7 +28,7 @@ export function definePick({ program, action, io }: Defining): void {
       .option("--tls-key <file>", "key (PEM) of the certificate")
       .option(
         "--metrics-port <port>",
-        "port of metrics (/metrics) and health (/v2/health/ready) over HTTP, on the address of --host; 0 picks a free one (default: none)",
+        "port of metrics (/metrics) and health (/livez, /readyz) over HTTP, on the address of --host; 0 picks a free one (default: none)",
         port("metrics-port"),
       )
       .option(
