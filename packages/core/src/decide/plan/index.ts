@@ -2,6 +2,7 @@ export { brokenRule } from "./filter/local-endpoint.ts";
 export { zoneRemoves } from "./filter/zone.ts";
 export { legKey } from "./leg-key.ts";
 export { latestOf, waitsFor } from "./legs.ts";
+export { mayExplore } from "./exploration.ts";
 export { makePlan } from "./make-plan.ts";
 export { isRuled, noEndpoint } from "./no-endpoint.ts";
 export { numbered } from "./numbered.ts";

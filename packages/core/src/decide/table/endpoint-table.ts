@@ -22,6 +22,14 @@ export interface EndpointView {
   readonly unavailable?: string | undefined;
   /** Prices of a second run beside one sent there, and of missed deadlines. */
   readonly prices: TryPrices;
+  /** What `serviceRatio` and `penaltyMs` are without exploration, if the endpoint is explored. */
+  readonly explored?: Believed | undefined;
+}
+
+/** The part of a view that exploration replaces. */
+export interface Believed {
+  readonly serviceRatio: number;
+  readonly penaltyMs: number;
 }
 
 /**
@@ -47,6 +55,8 @@ export interface EndpointTable {
   readonly outMicros: Float64Array;
   /** True without observations on its link: `up` and `down` are assumptions. */
   readonly assumedLink: readonly boolean[];
+  /** The endpoint that is explored, by its position, and what is believed of it; undefined without exploration. */
+  readonly explored: (Believed & { readonly endpoint: number }) | undefined;
 }
 
 /** Numbers per endpoint in `EndpointTable.loads`: wait, service ratio, two prices, radio time that other requests pay for. */
@@ -106,20 +116,21 @@ export function endpointTable(views: readonly EndpointView[]): EndpointTable {
     inMicros: inPrices,
     outMicros: outPrices,
     assumedLink: views.map(({ link }) => link.origin === "prior"),
+    explored: exploredOf(views),
   };
 }
 
 /** The same endpoints and links with new loads: a reply changes only a few numbers. */
 export function withLoads(table: EndpointTable, views: readonly EndpointView[]): EndpointTable {
   const unavailable = views.map((view) => view.unavailable);
-  return reloaded(table, unavailable, layOutLoads(views));
+  return reloaded(table, unavailable, layOutLoads(views), exploredOf(views));
 }
 
 /** The same table with one endpoint made available, whatever its state. */
 export function withAvailable(table: EndpointTable, id: EndpointId): EndpointTable {
   const at = table.index.get(id);
   const unavailable = table.unavailable.map((why, endpoint) => (endpoint === at ? undefined : why));
-  return reloaded(table, unavailable, table.loads);
+  return reloaded(table, unavailable, table.loads, table.explored);
 }
 
 /**
@@ -142,6 +153,7 @@ function reloaded(
   }: EndpointTable,
   unavailable: EndpointTable["unavailable"],
   loads: Float64Array,
+  explored: EndpointTable["explored"],
 ): EndpointTable {
   return {
     count,
@@ -157,7 +169,25 @@ function reloaded(
     inMicros: ins,
     outMicros: outs,
     assumedLink,
+    explored,
   };
+}
+
+/** The same table with the explored endpoint as it is believed to be. */
+export function withoutExploration(table: EndpointTable): EndpointTable {
+  const { explored } = table;
+  if (!explored) return table;
+  const loads = table.loads.slice();
+  const at = explored.endpoint * loadSize;
+  loads[at] = (loads[at] ?? 0) + explored.penaltyMs;
+  loads[at + 1] = explored.serviceRatio;
+  return reloaded(table, table.unavailable, loads, undefined);
+}
+
+function exploredOf(views: readonly EndpointView[]): EndpointTable["explored"] {
+  const endpoint = views.findIndex(({ explored }) => explored !== undefined);
+  const believed = views[endpoint]?.explored;
+  return believed && { ...believed, endpoint };
 }
 
 /** Failures of an endpoint for one kind of request, which other kinds do not see. */
@@ -179,7 +209,7 @@ export function withFailing(table: EndpointTable, failing: readonly Failing[]): 
     unavailable[at] ??= one.unavailable;
     loads[at * loadSize] = (loads[at * loadSize] ?? 0) + one.penaltyMs;
   }
-  return reloaded(table, unavailable, loads);
+  return reloaded(table, unavailable, loads, table.explored);
 }
 
 function layOutTails(views: readonly EndpointView[]): Float64Array {

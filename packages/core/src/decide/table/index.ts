@@ -25,6 +25,7 @@ export {
   withAvailable,
   withFailing,
   withLoads,
+  withoutExploration,
 } from "./endpoint-table.ts";
 export { guessedProfile, inferredOffers } from "./inferred.ts";
 export {

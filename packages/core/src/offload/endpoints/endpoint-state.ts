@@ -251,6 +251,9 @@ export function followEndpoint(
         sharedMs: underWay > 0 ? (link.table.up[0] ?? 0) : 0,
         prices: books.prices(nowMs),
         unavailable,
+        explored: afresh
+          ? { serviceRatio: service.ratio(nowMs), penaltyMs: health.penaltyMs(nowMs) }
+          : undefined,
       };
     },
   };

@@ -4,13 +4,19 @@ import {
   type Infeasible,
   isInfeasible,
   makePlan,
+  mayExplore,
   type ModelView,
   type Plan,
   type PlanRequest,
   planScratch,
   type View,
 } from "../../decide/plan/index.ts";
-import { type EndpointTable, routeTable, withAvailable } from "../../decide/table/index.ts";
+import {
+  type EndpointTable,
+  routeTable,
+  withAvailable,
+  withoutExploration,
+} from "../../decide/table/index.ts";
 import type { EndpointStates, PartFilter } from "../endpoints/index.ts";
 import { type KnownModel, slownessHere } from "../models/index.ts";
 import type { HeldCrossing } from "../steps/index.ts";
@@ -165,6 +171,8 @@ export function createPlanner({
     );
     const endpoints = job.proving === undefined ? table : withAvailable(table, job.proving);
     let made = makePlan(request, viewOf(endpoints), nowMs, random, scratch);
+    if (!isInfeasible(made) && !mayExplore(made, request, endpoints, nowMs))
+      made = makePlan(request, viewOf(withoutExploration(endpoints)), nowMs, random, scratch);
     if (isInfeasible(made) && job.proving === undefined && endpoints.count < endpointStates.all.size) {
       // Nothing on the shortlist will do: something else might.
       made = makePlan(
