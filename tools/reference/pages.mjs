@@ -11,6 +11,7 @@ import { identitySchema } from "../../packages/server/dist/identify/configuratio
 import { createCounters } from "../../packages/server/dist/telemetry/counters.js";
 import { systemClock } from "../../packages/nodejs/dist/index.js";
 import { pickMetrics } from "../../packages/longshore/dist/pick/metrics.js";
+import { openApiDocument } from "../../packages/server/dist/openapi/index.js";
 import { createMetrics } from "../../packages/server/dist/telemetry/metrics.js";
 import { schemaText } from "../../packages/longshore/dist/command/config.js";
 import { servingCommand } from "../../packages/longshore/dist/command/serving-command.js";
@@ -323,11 +324,47 @@ function metricsPage() {
 }
 
 /** All generated pages, by their path in the repository. */
+/** The paths of the protocol, from the OpenAPI document. Paths with and without a version are one row. */
+function paths() {
+  const entries = openApiDocument("longshore", "").paths;
+  const versioned = "/versions/{version}";
+  const rows = Object.entries(entries).flatMap(([path, verbs]) => {
+    const optional = path.replace("{model}/", `{model}${versioned}/`);
+    if (path.includes(`${versioned}/`) && !path.includes("/variants/")) {
+      const shorter = path.replace(versioned, "");
+      if (shorter in entries) return [];
+    }
+    const shown =
+      optional !== path && optional in entries ? path.replace("{model}", `{model}[${versioned}]`) : path;
+    return Object.entries(verbs).map(([verb, { summary, description }]) => [
+      `\`${shown}\``,
+      verb.toUpperCase(),
+      sentence(summary),
+      description
+        .replace(/^Needs the right /, "")
+        .replace(/^Needs no right\./, "none")
+        .replace(/^Needs any right\./, "any")
+        .replace(/\.$/, ""),
+    ]);
+  });
+  return [
+    "# Paths",
+    "",
+    made,
+    "",
+    "The paths of the [protocol](../protocol.md). `GET` paths also answer `HEAD`, all paths `OPTIONS`. A server gives the same with all schemas as OpenAPI 3.1 at `/v2/openapi.json`.",
+    "",
+    table(["path", "verb", "purpose", "right"], rows),
+    "",
+  ].join("\n");
+}
+
 export async function referencePages() {
   return {
     "packages/longshore/longshore.schema.json": `${schemaText(servingCommand("serve", silent))}\n`,
     "docs/reference/command-line.md": await commandLine(),
     "docs/reference/configuration.md": configuration(),
+    "docs/reference/paths.md": paths(),
     "docs/reference/errors.md": errors(),
     "docs/reference/metrics.md": metricsPage(),
   };

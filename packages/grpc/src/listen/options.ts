@@ -22,7 +22,7 @@ export interface GrpcListenOptions {
   /** The peer at the other end of a connection. Default: its address, and whether it is this machine. */
   readonly peerOf?: (socket: Socket) => Peer;
   /**
-   * A connection that was accepted, read where `ReadBuffers` says and without `data` (ADR 20); undefined where that cannot be done. Default:
+   * A connection that was accepted, read where `ReadBuffers` says and without `data` (ADR 28); undefined where that cannot be done. Default:
    * connections without TLS are read as Node.js does it.
    */
   readonly directSocket?: (accepted: Socket, reads: ReadBuffers) => Socket | undefined;

@@ -1,66 +1,16 @@
-import { endCut, LongshoreError, startCut, type Surface, type WireRequest } from "@longshore/core";
+import { endCut, LongshoreError, startCut, type WireRequest } from "@longshore/core";
 import { parseRoute, rightToRun, type Route } from "@longshore/core/internal";
-import { demandRight, type Identity, type Right } from "../identify/index.ts";
+import { demandRight, type Identity, type RouteAccess, routeAccess } from "../identify/index.ts";
 import { unknownModel } from "./find-model.ts";
 
-/** Where a route is served, and which right it needs. */
-interface RouteFacts {
-  /** `all`: on every listener. */
-  readonly surface: Surface | "all";
-  /** `none` is open to all, with or without credentials; `any` requires at least one right. */
-  readonly right: Right | "none" | "any";
-}
-
-/** Every kind of route, so that a new one cannot be forgotten here. */
-const facts: Readonly<Record<Route["kind"], RouteFacts>> = {
-  // Balancers and probes have no credentials, and learn one bit.
-  live: { surface: "all", right: "none" },
-  ready: { surface: "all", right: "none" },
-  server: { surface: "all", right: "any" },
-  model: { surface: "data", right: "infer" },
-  "model-ready": { surface: "data", right: "infer" },
-  config: { surface: "data", right: "infer" },
-  stats: { surface: "data", right: "infer" },
-  offers: { surface: "data", right: "infer" },
-  explain: { surface: "data", right: "infer" },
-  infer: { surface: "data", right: "infer" },
-  prepare: { surface: "data", right: "infer" },
-  generate: { surface: "data", right: "infer" },
-  "generate-stream": { surface: "data", right: "infer" },
-  probe: { surface: "data", right: "infer" },
-  head: { surface: "data", right: "head:read" },
-  package: { surface: "data", right: "model:read" },
-  "package-file": { surface: "data", right: "model:read" },
-  directory: { surface: "data", right: "directory:read" },
-  "directory-join": { surface: "data", right: "directory:join" },
-  "directory-leave": { surface: "data", right: "directory:join" },
-  "directory-lease": { surface: "data", right: "directory:join" },
-  index: { surface: "manage", right: "manage" },
-  load: { surface: "manage", right: "manage" },
-  unload: { surface: "manage", right: "manage" },
-  rollouts: { surface: "manage", right: "manage" },
-  rollout: { surface: "manage", right: "manage" },
-  "rollout-change": { surface: "manage", right: "manage" },
-  "log-settings": { surface: "manage", right: "manage" },
-  "set-log-settings": { surface: "manage", right: "manage" },
-  "trace-settings": { surface: "manage", right: "manage" },
-  "set-trace-settings": { surface: "manage", right: "manage" },
-  "shared-status": { surface: "manage", right: "manage" },
-  "shared-register": { surface: "manage", right: "manage" },
-  "shared-unregister": { surface: "manage", right: "manage" },
-  metrics: { surface: "observe", right: "observe" },
-  openapi: { surface: "all", right: "any" },
-  options: { surface: "all", right: "any" },
-};
-
 /** The right that a request needs: a part of a model is another matter than a whole one. */
-function rightFor(route: Route): RouteFacts["right"] {
+function rightFor(route: Route): RouteAccess["right"] {
   if (route.kind === "infer" || route.kind === "prepare")
     return rightToRun(route.from ?? startCut, route.to ?? endCut);
-  return facts[route.kind].right;
+  return routeAccess[route.kind].right;
 }
 
-function demand(identity: Identity, right: RouteFacts["right"]): void {
+function demand(identity: Identity, right: RouteAccess["right"]): void {
   if (right === "none" || (right === "any" && identity.rights.size > 0)) return;
   demandRight(identity, right === "any" ? "infer" : right);
 }
@@ -111,7 +61,7 @@ function admit(identity: Identity, request: WireRequest, parse: typeof parseRout
     throw thrown;
   }
   const { route } = parsed;
-  const { surface } = facts[route.kind];
+  const { surface } = routeAccess[route.kind];
   if (rightFor(route) !== "none") demandSomebody(identity);
   if (surface !== "all" && request.surfaces?.includes(surface) === false) {
     throw new LongshoreError("unknown-route", "admission", "there is nothing at this path");

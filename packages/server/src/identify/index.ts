@@ -8,3 +8,4 @@ export type { ApiKeyRing } from "./key-ring.ts";
 export { fromThisMachine, loopbackIdentity } from "./loopback.ts";
 export { holdsCredential } from "./shown.ts";
 export { weightOf } from "./tenants.ts";
+export { type RouteAccess, routeAccess } from "./route-access.ts";

@@ -6,6 +6,7 @@ import {
   type RouteEntry,
   wireRoutes,
 } from "@longshore/core/internal";
+import { routeAccess } from "../identify/index.ts";
 import { ref, type JsonSchema, schemas } from "./openapi-schemas.ts";
 
 /** The input and output of an operation, beside the facts of its path. */
@@ -37,16 +38,17 @@ const operations: Readonly<Record<RouteEntry["kind"], Operation>> = {
     extension: "core",
     gives: json(ref("Server")),
   },
-  live: { summary: "Whether it runs", extension: "core", gives: json(ref("Live")) },
+  live: { summary: "Whether the process runs", extension: "core", gives: json(ref("Live")) },
   ready: {
-    summary: "Whether it takes requests",
+    summary:
+      "Whether the server takes requests; 503 while it starts or drains, and at a gateway without a server that answers",
     extension: "core",
     gives: json(ref("Ready")),
     statuses: [503],
   },
   model: { summary: "A model's inputs and outputs", extension: "core", gives: json(ref("Model")) },
   "model-ready": {
-    summary: "Whether a model is ready",
+    summary: "Whether a model is ready; 503 at a gateway while no server has it ready",
     extension: "core",
     gives: json(ref("Ready")),
     statuses: [503],
@@ -58,7 +60,7 @@ const operations: Readonly<Record<RouteEntry["kind"], Operation>> = {
     gives: tensors,
   },
   config: {
-    summary: "A model's configuration",
+    summary: "Triton's `ModelConfig` as JSON, as loaded; for a model of a foreign server, that server's",
     extension: "model_configuration",
     gives: json(ref("Configuration")),
   },
@@ -70,25 +72,25 @@ const operations: Readonly<Record<RouteEntry["kind"], Operation>> = {
     gives: json(ref("GenerateReply")),
   },
   "generate-stream": {
-    summary: "The same, each answer as an event",
+    summary: "Runs a model with one text output; each answer is a server-sent event",
     extension: "generate",
     body: { schema: ref("GenerateRequest") },
     gives: { "text/event-stream": { type: "string" } },
   },
   index: {
-    summary: "All models and their states",
+    summary: 'All versions with their states; only ready ones with `{"ready": true}`',
     extension: "model_repository",
     body: { schema: ref("IndexRequest"), optional: true },
     gives: json(ref("Index")),
   },
   load: {
-    summary: "Loads a model",
+    summary: "Loads a model, if the operator allows it",
     extension: "model_repository",
     body: { schema: ref("LoadRequest"), optional: true },
     gives: json(ref("Nothing")),
   },
   unload: {
-    summary: "Unloads a model",
+    summary: "Unloads a model, if the operator allows it",
     extension: "model_repository(unload_dependents)",
     body: { schema: ref("UnloadRequest"), optional: true },
     gives: json(ref("Nothing")),
@@ -133,12 +135,12 @@ const operations: Readonly<Record<RouteEntry["kind"], Operation>> = {
     query: offers,
   },
   prepare: {
-    summary: "Loads the graphs of a part of a model",
+    summary: "Loads a part of a model; with `longshore-digest` only that content",
     extension: "longshore",
     gives: json(ref("Nothing")),
   },
   head: {
-    summary: "The part of a model up to a cut, as an ONNX file",
+    summary: "The part of a model up to a cut as an ONNX file, with `Range: bytes=N-`",
     extension: "longshore",
     gives: { [binaryType]: bytes },
   },
@@ -195,12 +197,12 @@ const operations: Readonly<Record<RouteEntry["kind"], Operation>> = {
     gives: json(ref("LeaseReply")),
   },
   probe: {
-    summary: "Bytes that measure the link",
+    summary: "Up to 128 kB that measure the link and are dropped; an empty body asks for the load",
     extension: "longshore",
     body: { schema: bytes, optional: true, binary: true },
     gives: { "text/plain": { type: "string" } },
   },
-  openapi: { summary: "This document", extension: "longshore", gives: json({ type: "object" }) },
+  openapi: { summary: "The OpenAPI document", extension: "longshore", gives: json({ type: "object" }) },
   metrics: {
     summary: "Prometheus text",
     extension: "longshore",
@@ -238,6 +240,18 @@ const failure: Json = {
   content: { [jsonType]: { schema: ref("Error") } },
 };
 
+/** The right that a sender needs. */
+function rightText(kind: RouteEntry["kind"], path: string): string {
+  const { right } = routeAccess[kind];
+  if (right === "none") return "Needs no right.";
+  if (right === "any") return "Needs any right.";
+  if (path.endsWith("/stats") && !path.includes("{"))
+    return "Needs the right `infer`; `observe` for all tenants.";
+  return path.includes("/segments/")
+    ? "Needs the right `infer` for a whole model, `segment:infer` for a part."
+    : `Needs the right \`${right}\`.`;
+}
+
 function documented({ kind, method, path }: RouteEntry): Json {
   const { summary, extension, body, gives, query, statuses = [] } = operations[kind];
   const content = (types: Readonly<Record<string, JsonSchema>>): Json =>
@@ -250,6 +264,7 @@ function documented({ kind, method, path }: RouteEntry): Json {
     // A path's words tell operations of one kind apart.
     operationId: `${method.toLowerCase()}${path.replaceAll(/[^A-Za-z0-9]+/g, "_")}`,
     summary,
+    description: rightText(kind, path),
     tags: [extension],
     parameters: [
       ...pathParameters(path),

@@ -27,7 +27,7 @@ import { replyHead } from "./reply-head.ts";
  * Node.js reads HTTP for all uses: any message that is allowed, in pieces of any size, as streams of events. Clients of
  * inference send one kind of message: a POST of known length whose head comes in one piece and is the same every time on one
  * connection, with an occasional GET between. Reading that by its letters costs little beside what Node.js's server does for
- * it, and a large body is copied once less (ADR 20). So a connection begins here. As soon as bytes come that are not plain
+ * it, and a large body is copied once less (ADR 28). So a connection begins here. As soon as bytes come that are not plain
  * beyond doubt (see `plainHead`), or in pieces, the connection belongs to Node.js from that message on, as if it had never been
  * here.
  */
