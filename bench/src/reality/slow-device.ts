@@ -51,8 +51,8 @@ export function slowDevice(
       });
       last = turn.catch(() => undefined);
       return new Promise((resolve, reject) => {
-        const unheard = whenAborted(call.abort, () => reject(abortError(call.abort, "execute")));
-        turn.then(resolve, reject).finally(unheard);
+        const stopListening = whenAborted(call.abort, () => reject(abortError(call.abort, "execute")));
+        turn.then(resolve, reject).finally(stopListening);
       });
     },
     close: async () => undefined,

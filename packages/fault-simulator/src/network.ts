@@ -117,7 +117,7 @@ export function simulatedNetwork({ world, seed, weather, log }: NetworkParts): N
       underWay -= 1;
       silence[Symbol.dispose]();
       connecting[Symbol.dispose]();
-      unheard();
+      stopListening();
       death?.[Symbol.dispose]();
       port?.closing.delete(reset);
     };
@@ -161,7 +161,7 @@ export function simulatedNetwork({ world, seed, weather, log }: NetworkParts): N
     });
     const onAbort = (): void => fail(abortError(call.abort, "transport"));
     call.abort.addEventListener("abort", onAbort, { once: true });
-    const unheard = (): void => call.abort.removeEventListener("abort", onAbort);
+    const stopListening = (): void => call.abort.removeEventListener("abort", onAbort);
     death = from.onDeath(() => {
       const gone = serverGone;
       end();

@@ -1,6 +1,6 @@
 import { LongshoreError } from "@longshore/core";
 
-/** A request for a model that waits for its load. */
+/** The error for a request whose model is not loaded yet. */
 export function notLoaded(model: string): LongshoreError {
   return new LongshoreError(
     "unknown-model",
@@ -9,7 +9,7 @@ export function notLoaded(model: string): LongshoreError {
   );
 }
 
-/** The same error in the words that Triton's clients look for. */
+/** The error of a failed load, in the words that Triton's clients look for. */
 export function failedLoad(model: string, thrown: unknown): LongshoreError {
   const error = LongshoreError.from(thrown, "resolve", `loading model ${model}`);
   return new LongshoreError(error.reason, error.stage, `failed to load '${model}', ${error.message}`, {

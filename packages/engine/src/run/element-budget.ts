@@ -56,12 +56,12 @@ export function elementBudget(most: number): ElementBudget {
         const waiting: Waiting = {
           count,
           begin() {
-            unheard();
+            stopListening();
             resolve(lease);
           },
         };
         if (abort.aborted) return reject(abortError(abort, "queue"));
-        const unheard = whenAborted(abort, stop);
+        const stopListening = whenAborted(abort, stop);
         queue.push(waiting);
         next();
       }),

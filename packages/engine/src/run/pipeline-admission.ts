@@ -101,11 +101,11 @@ export function pipelineAdmission(maxBytes: number): PipelineAdmission {
         const item: Waiting = {
           plan,
           begin() {
-            unheard();
+            stopListening();
             resolve(enter(plan));
           },
         };
-        const unheard = whenAborted(abort, stop);
+        const stopListening = whenAborted(abort, stop);
         queue.push(item);
         next();
       });

@@ -1,5 +1,5 @@
 import { type Call, LongshoreError, type Random } from "@longshore/core";
-import type { Scheduler } from "./seam.ts";
+import type { Scheduler } from "./scheduler-interface.ts";
 import type { Ticket } from "./tickets.ts";
 
 /** The demand of one request on one scheduler. */

@@ -4,7 +4,7 @@ import { housekeepingCall } from "@longshore/core/internal";
 import { artifactOf, manualClock, memoryFile, memoryRuntime, oneStage, settle } from "@longshore/testkit";
 import { coresOf } from "./cores.ts";
 import { openScheduler } from "./open-scheduler.ts";
-import type { Scheduler } from "./seam.ts";
+import type { Scheduler } from "./scheduler-interface.ts";
 
 const base = housekeepingCall("test");
 const port = { name: "x", datatype: "FP32", shape: [-1, 1] } as const;

@@ -18,7 +18,7 @@ import { leftMs, loadTimes } from "./load-times.ts";
 import { openScheduler } from "./open-scheduler.ts";
 import { type GoldenSamples, type ProviderTrials, providerTrials } from "./provider-trials.ts";
 import type { RateLimiter } from "./rate-limiter.ts";
-import type { Scheduler } from "./seam.ts";
+import type { Scheduler } from "./scheduler-interface.ts";
 import type { UnaskedBatching } from "./unasked.ts";
 import { warmUpInstances } from "./warm-up.ts";
 

@@ -4,7 +4,7 @@ import { Instance, type OpenSession } from "./instance.ts";
 import { testInvariance } from "./invariance.ts";
 import type { ResourceClaim } from "./rate-limiter.ts";
 import { GraphScheduler } from "./scheduler.ts";
-import type { Scheduler, SchedulerParts } from "./seam.ts";
+import type { Scheduler, SchedulerParts } from "./scheduler-interface.ts";
 
 /** The parts of a scheduler. */
 export interface OpenParts extends SchedulerParts {

@@ -9,16 +9,16 @@ export interface OrderGate {
   enter(): (leave: () => void) => void;
 }
 
-/** An empty order. */
+/** Starts without requests. */
 export function orderGate(): OrderGate {
-  const places: { leave: (() => void) | undefined }[] = [];
+  const positions: { leave: (() => void) | undefined }[] = [];
   return {
     enter() {
-      const place: { leave: (() => void) | undefined } = { leave: undefined };
-      places.push(place);
+      const position: { leave: (() => void) | undefined } = { leave: undefined };
+      positions.push(position);
       return (leave) => {
-        place.leave ??= leave;
-        while (places[0]?.leave) places.shift()?.leave?.();
+        position.leave ??= leave;
+        while (positions[0]?.leave) positions.shift()?.leave?.();
       };
     },
   };

@@ -29,7 +29,7 @@ import { coresOf } from "./cores.ts";
 import type { OpenSession } from "./instance.ts";
 import { type OpenParts, openScheduler } from "./open-scheduler.ts";
 import { rateLimiter } from "./rate-limiter.ts";
-import type { Requester, Scheduler } from "./seam.ts";
+import type { Requester, Scheduler } from "./scheduler-interface.ts";
 
 const base = housekeepingCall("test");
 /** The calls of a test share one signal, which many requests listen to. */

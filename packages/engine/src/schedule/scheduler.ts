@@ -26,7 +26,7 @@ import { formNext, shortRunMs, worthAnswering } from "./form-batch.ts";
 import { type Instance, reopenDead } from "./instance.ts";
 import { loadReport } from "./load-report.ts";
 import { inOrder, type OrderGate, orderGate } from "./order-gate.ts";
-import type { Requester, Scheduler, SchedulerParts } from "./seam.ts";
+import type { Requester, Scheduler, SchedulerParts } from "./scheduler-interface.ts";
 import { waitingRules } from "./queue-policy.ts";
 import type { RowSamples } from "./row-samples.ts";
 import { runTimes, type RunTimes } from "./run-times.ts";

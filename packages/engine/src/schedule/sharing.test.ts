@@ -26,7 +26,7 @@ import {
 import { admit } from "./admission.ts";
 import { coresOf } from "./cores.ts";
 import { openScheduler } from "./open-scheduler.ts";
-import type { Scheduler } from "./seam.ts";
+import type { Scheduler } from "./scheduler-interface.ts";
 
 const base = housekeepingCall("test");
 setMaxListeners(0, base.abort);

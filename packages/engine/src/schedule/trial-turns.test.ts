@@ -21,7 +21,7 @@ import {
 import { coresOf } from "./cores.ts";
 import { openScheduler } from "./open-scheduler.ts";
 import { rowSamples } from "./row-samples.ts";
-import type { Scheduler } from "./seam.ts";
+import type { Scheduler } from "./scheduler-interface.ts";
 
 const call = housekeepingCall("test");
 const x = { name: "x", datatype: "FP32", shape: [-1, 2] } as const;

@@ -11,7 +11,7 @@ import type { GraphBody, ModelStore } from "../repository/index.ts";
 import { followRows, rowsOf, rowsOut } from "../runtime/index.ts";
 import { tryBatching } from "./batch-trial.ts";
 import { rowSamples } from "./row-samples.ts";
-import type { Scheduler } from "./seam.ts";
+import type { Scheduler } from "./scheduler-interface.ts";
 import type { BatchVerdict, BatchVerdicts } from "./verdict.ts";
 
 /** Inputs of batching for graphs whose configuration does not enable it. */

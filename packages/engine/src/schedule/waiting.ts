@@ -82,7 +82,7 @@ class WaitingHere implements Waiting {
   left: (() => void) | undefined = undefined;
   readonly #resolve: (outcome: RunOutcome) => void;
   readonly #reject: (error: LongshoreError) => void;
-  #unheard: (() => void) | undefined;
+  #stopListening: (() => void) | undefined;
 
   constructor(
     arrived: Arrived,
@@ -110,7 +110,7 @@ class WaitingHere implements Waiting {
   giveUpWith(gaveUp: (item: Waiting) => void): void {
     const { abort } = this.call;
     if (abort === neverAborted) return;
-    this.#unheard = whenAborted(abort, () => {
+    this.#stopListening = whenAborted(abort, () => {
       this.reject(abortError(abort, "queue"));
       gaveUp(this);
     });
@@ -127,7 +127,7 @@ class WaitingHere implements Waiting {
   #settle(): boolean {
     if (this.settled) return false;
     this.settled = true;
-    this.#unheard?.();
+    this.#stopListening?.();
     return true;
   }
 }

@@ -1,7 +1,7 @@
 import { bytesTensor, LongshoreError, type Random, type Tensor } from "@longshore/core";
 import { elementBytes, elementCount, housekeepingCall } from "@longshore/core/internal";
 import type { GraphBody, WarmUp } from "../repository/index.ts";
-import type { Scheduler } from "./seam.ts";
+import type { Scheduler } from "./scheduler-interface.ts";
 
 /**
  * Runs a graph's warm-ups before it is served: the first runs of a session allocate, tune and compile, and no request

@@ -57,11 +57,11 @@ export function slots(): SequenceSlots {
         };
         const waiting: Waiting = {
           give: () => {
-            unheard();
+            stopListening();
             resolve(slot(name, group));
           },
           refuse: (error) => {
-            unheard();
+            stopListening();
             reject(error);
           },
         };
@@ -69,7 +69,7 @@ export function slots(): SequenceSlots {
           reject(abortError(abort, "queue"));
           return;
         }
-        const unheard = whenAborted(abort, stop);
+        const stopListening = whenAborted(abort, stop);
         group.waiting.push(waiting);
       });
     },

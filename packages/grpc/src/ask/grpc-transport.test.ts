@@ -344,13 +344,13 @@ it("opens another connection after a server went without a word, and gives the f
   expect(await all(to)).toEqual([1]);
   stop();
   const ends = new AbortController();
-  let unheard: Promise<unknown> = Promise.resolve();
+  let unanswered: Promise<unknown> = Promise.resolve();
   await new Promise<void>((resolve) => {
-    unheard = ask(to, { abort: ends.signal }, resolve);
+    unanswered = ask(to, { abort: ends.signal }, resolve);
   });
   await settle();
   ends.abort(new LongshoreError("cancelled", "execute", "it took too long"));
-  await expect(unheard).rejects.toMatchObject({ reason: "cancelled" });
+  await expect(unanswered).rejects.toMatchObject({ reason: "cancelled" });
   await clock.advance(1000);
   expect(await all(to)).toEqual([1]);
   expect(carried).toHaveLength(4);
@@ -394,13 +394,13 @@ it("leaves many calls in a row without a ping, which servers in C++ end the conn
   const to = transport(`http://127.0.0.1:${(own.address() as AddressInfo).port}`, { clock });
   for (let round = 0; round < 8; round++) {
     const ends = new AbortController();
-    let unheard: Promise<unknown> = Promise.resolve();
+    let unanswered: Promise<unknown> = Promise.resolve();
     await new Promise<void>((resolve) => {
-      unheard = ask(to, { abort: ends.signal }, resolve);
+      unanswered = ask(to, { abort: ends.signal }, resolve);
     });
     await settle();
     ends.abort(new LongshoreError("cancelled", "execute", "it took too long"));
-    await expect(unheard).rejects.toMatchObject({ reason: "cancelled" });
+    await expect(unanswered).rejects.toMatchObject({ reason: "cancelled" });
     await expect.poll(() => clock.armed()).toBeLessThan(2);
   }
   expect({ pings, connections }).toEqual({ pings: 0, connections: 1 });

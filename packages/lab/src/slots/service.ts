@@ -100,7 +100,7 @@ export function fifoSlots(options: {
           expectedMs,
           begin(queueMs, tookMs) {
             clock.timer(tookMs, () => {
-              unheard();
+              stopListening();
               resolve({ queueMs, serviceMs: tookMs });
             });
           },
@@ -110,7 +110,7 @@ export function fifoSlots(options: {
             reject(abortError(call.abort, at >= 0 ? "queue" : "execute"));
           },
         };
-        const unheard = whenAborted(call.abort, waiting.leave);
+        const stopListening = whenAborted(call.abort, waiting.leave);
         queue.push(waiting);
         fill();
       });

@@ -74,13 +74,13 @@ export function stepSlots(options: {
           begun();
           processor.run(workMs, () => {
             busy.delete(graph);
-            unheard();
+            stopListening();
             resolve(queueMs);
             fill();
           });
         },
       };
-      const unheard = whenAborted(call.abort, () => {
+      const stopListening = whenAborted(call.abort, () => {
         const at = turns.indexOf(turn);
         if (at >= 0) turns.splice(at, 1);
         reject(abortError(call.abort, at >= 0 ? "queue" : "execute"));

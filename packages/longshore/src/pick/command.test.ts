@@ -108,7 +108,7 @@ it("picks over TLS with a self-signed certificate, and is known to health checks
   expect(routed.toString()).toContain(address.replace("http://", ""));
   const refused = await ask(session, process, requestHeaders({ ...headers, ":path": "/v2/models/no/infer" }));
   expect(refused.toString()).toContain('"reason":"unknown-model"');
-  const personal = { ...headers, "longshore-rules": "class=unheard-of;trust=none" };
+  const personal = { ...headers, "longshore-rules": "class=stopListening-of;trust=none" };
   expect((await ask(session, process, requestHeaders(personal))).toString()).toContain("policy-denied");
   session.close();
   expect(await picking.end()).toBe(0);

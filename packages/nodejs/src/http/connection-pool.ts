@@ -106,14 +106,14 @@ export class ConnectionPool {
     return new Promise((resolve, reject) => {
       const over = (): void => {
         this.#waiting.delete(goOn);
-        unheard();
+        stopListening();
         late[Symbol.dispose]();
       };
       const goOn = (): void => {
         over();
         resolve();
       };
-      const unheard = whenAborted(abort, () => {
+      const stopListening = whenAborted(abort, () => {
         over();
         reject(abortError(abort, "transport"));
       });

@@ -56,7 +56,7 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
   readonly #resolve: (response: WireResponse) => void;
   readonly #reject: (error: LongshoreError) => void;
   readonly #silence: Silence;
-  readonly #unheard: () => void;
+  readonly #stopListening: () => void;
   #connecting: Disposable | undefined;
   #controller: Dispatcher.DispatchController | undefined;
   /** Whether the whole body was given to the socket. */
@@ -90,7 +90,7 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
       silent: () => this.fail(noAnswer(address, `nothing came for ${idleTimeoutMs} ms`)),
     });
     const { abort } = request.call;
-    this.#unheard = whenAborted(abort, () => this.fail(abortError(abort, "transport")));
+    this.#stopListening = whenAborted(abort, () => this.fail(abortError(abort, "transport")));
   }
 
   /** A socket begins to connect for it. */
@@ -213,7 +213,7 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
     this.#ended = true;
     this.#connecting?.[Symbol.dispose]();
     this.#silence[Symbol.dispose]();
-    this.#unheard();
+    this.#stopListening();
     this.#arriving = undefined;
   }
 

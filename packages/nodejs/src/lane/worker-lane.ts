@@ -140,11 +140,11 @@ export function workerLane(options: WorkerLaneOptions): Lane {
           keep,
           call,
           resolve(result) {
-            unheard();
+            stopListening();
             resolve(result);
           },
           reject(error) {
-            unheard();
+            stopListening();
             reject(error);
           },
         };
@@ -152,7 +152,7 @@ export function workerLane(options: WorkerLaneOptions): Lane {
           waiting.delete(one);
           reject(abortError(call.abort, "execute"));
         };
-        const unheard = whenAborted(call.abort, cancelled);
+        const stopListening = whenAborted(call.abort, cancelled);
         waiting.add(one);
         pump();
       });

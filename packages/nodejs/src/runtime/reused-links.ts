@@ -37,7 +37,7 @@ export function reusedLinks(start: OpenLink, most: number): ReusedLinks {
           await inner.end();
           return;
         }
-        kept.events = unheard;
+        kept.events = noListener;
         idle.push(kept);
       },
     };
@@ -69,4 +69,4 @@ export function reusedLinks(start: OpenLink, most: number): ReusedLinks {
   };
 }
 
-const unheard: Parameters<OpenLink>[0] = { received: () => undefined, ended: () => undefined };
+const noListener: Parameters<OpenLink>[0] = { received: () => undefined, ended: () => undefined };

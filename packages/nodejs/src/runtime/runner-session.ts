@@ -89,7 +89,7 @@ export class RunnerSession implements ProviderSession {
       const settle = (): boolean => {
         if (entry.settled) return false;
         entry.settled = true;
-        unheard();
+        stopListening();
         return true;
       };
       const entry: Entry = {
@@ -104,7 +104,7 @@ export class RunnerSession implements ProviderSession {
           if (settle()) reject(LongshoreError.from(why, "execute", "the run"));
         },
       };
-      const unheard = whenAborted(call.abort, onAbort);
+      const stopListening = whenAborted(call.abort, onAbort);
       if (this.#running) this.#waiting.push(entry);
       else this.#start(entry);
     });

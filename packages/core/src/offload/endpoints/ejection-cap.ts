@@ -1,9 +1,9 @@
 import type { EndpointState } from "./endpoint-state.ts";
 
-/** The cap holds from this many answering endpoints on. */
-const fewest = 3;
+/** With fewer answering endpoints than this there is no cap. */
+const fewestEndpoints = 3;
 /** At most this share of the answering endpoints is paused for failures. */
-const mostRatio = 0.5;
+const mostPausedRatio = 0.5;
 
 /**
  * The paused endpoints that may be used before their pause ends, because too many are paused at once. If most endpoints fail, the requests
@@ -19,10 +19,10 @@ export function readmitted(endpoints: Iterable<EndpointState>, nowMs: number): R
     answering++;
     if (health.failing && nowMs < health.pausedUntilMs) paused.push(endpoint);
   }
-  const most = Math.floor(answering * mostRatio);
-  if (answering < fewest || paused.length <= most) return nobody;
+  const most = Math.floor(answering * mostPausedRatio);
+  if (answering < fewestEndpoints || paused.length <= most) return none;
   paused.sort((one, other) => one.health.pausedUntilMs - other.health.pausedUntilMs);
   return new Set(paused.slice(0, paused.length - most));
 }
 
-const nobody: ReadonlySet<EndpointState> = new Set();
+const none: ReadonlySet<EndpointState> = new Set();

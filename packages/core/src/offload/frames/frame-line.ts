@@ -108,7 +108,7 @@ class FrameLine<F, R> {
   readonly #mostRunning: number;
   readonly #controller = new AbortController();
   readonly #entries: Entry<R>[] = [];
-  readonly #unheard: () => void;
+  readonly #stopListening: () => void;
   #waiting: Waiting<F> | undefined;
   #frames = 0;
   #running = 0;
@@ -127,7 +127,7 @@ class FrameLine<F, R> {
     this.#mostRunning = Math.max(1, Math.floor(limits.maxInFlight ?? defaultMaxInFlight));
     this.#changed = this.#nextChange();
     const abort = limits.signal;
-    this.#unheard = abort
+    this.#stopListening = abort
       ? whenAborted(abort, () => this.#stopNow(abortError(abort, "plan")))
       : () => undefined;
     if (abort?.aborted) this.#stopNow(abortError(abort, "plan"));
@@ -158,7 +158,7 @@ class FrameLine<F, R> {
 
   /** Cancels everything under way and closes the source. */
   stop(): void {
-    this.#unheard();
+    this.#stopListening();
     this.#stopNow(new LongshoreError("cancelled", "plan", "the stream was left"));
     if (this.#ended) return;
     this.#ended = true;

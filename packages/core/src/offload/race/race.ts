@@ -82,7 +82,7 @@ class Race {
   readonly #progress: PlanProgress;
   readonly #watches = new Map<LegId, GuardWatch>();
   #deadline: Disposable | undefined;
-  #unheard: (() => void) | undefined;
+  #stopListening: (() => void) | undefined;
   #settled = false;
 
   constructor(
@@ -107,7 +107,7 @@ class Race {
       this.#stop(abortError(call.abort, "plan"));
       return;
     }
-    this.#unheard = whenAborted(call.abort, () => this.#stop(abortError(call.abort, "execute")));
+    this.#stopListening = whenAborted(call.abort, () => this.#stop(abortError(call.abort, "execute")));
     this.#deadline = atDeadline(this.#loop.clock, call.deadlineMs, () => {
       const under = [...this.#running.values()].map(({ leg }) => leg.endpoint).join(", ");
       const what = `no answer of ${this.#progress.plan.model} came before the deadline; under way: ${under}`;
@@ -221,10 +221,10 @@ class Race {
   }
 
   #late(running: Running, because: Parameters<GuardParts["fire"]>[0]): boolean {
-    const unheard =
+    const silent =
       running.heardBytes === 0 && (running.endpoint?.record.answeredAtMs ?? 0) < running.startedMs;
     if (because === "silent" || because === "overdue")
-      this.#job.again?.silent(running.leg.endpoint, because === "overdue" && !unheard);
+      this.#job.again?.silent(running.leg.endpoint, because === "overdue" && !silent);
     const begun = this.#instead(running, because !== "late");
     recordLate(this.#loop, this.#job.call.id, running, because, begun);
     return begun;
@@ -468,7 +468,7 @@ class Race {
   #settle(why: string): void {
     this.#settled = true;
     const nowMs = this.#loop.clock.nowMs();
-    this.#unheard?.();
+    this.#stopListening?.();
     this.#deadline?.[Symbol.dispose]();
     for (const watch of this.#watches.values()) watch[Symbol.dispose]();
     for (const running of this.#running.values()) {

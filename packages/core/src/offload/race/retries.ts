@@ -202,10 +202,10 @@ export class Retries {
         timer?.[Symbol.dispose]();
         timer = armed();
       });
-      const unheard = whenAborted(abort, () => end(() => reject(abortError(abort, "plan"))));
+      const stopListening = whenAborted(abort, () => end(() => reject(abortError(abort, "plan"))));
       const end = (settle: () => void): void => {
         timer?.[Symbol.dispose]();
-        unheard();
+        stopListening();
         asleep();
         settle();
       };

@@ -221,9 +221,9 @@ function restOf(
 function untilOver({ abort }: Call, ended: () => void): { readonly over: Promise<void>; end(): void } {
   let end = ended;
   const over = new Promise<void>((resolve) => {
-    const unheard = whenAborted(abort, resolve);
+    const stopListening = whenAborted(abort, resolve);
     end = () => {
-      unheard();
+      stopListening();
       ended();
       resolve();
     };

@@ -28,7 +28,7 @@ function ragged(tensor: WireTensor, rows: Int32Array, rank: number): readonly Wi
   ];
 }
 
-/** The codec of a name, or `unsupported`. */
+/** The codec of that ID. Throws `unsupported`. */
 function codecNamed(id: CodecId, codecs: CodecSet, name: string, stage: "encode" | "decode"): Codec {
   const codec = codecs.get(id);
   if (!codec) throw new LongshoreError("unsupported", stage, `${name}: there is no codec '${id}' here`);
@@ -36,8 +36,8 @@ function codecNamed(id: CodecId, codecs: CodecSet, name: string, stage: "encode"
 }
 
 /**
- * Tensors as they travel: each in the chosen codec (raw where none is named), ragged ones with their companion. Raw
- * tensors are not copied. At once where no codec has work to do.
+ * Encodes tensors for the wire: each in the chosen codec (default raw), ragged ones with their companion. Raw tensors are not copied.
+ * Synchronous if no codec has work to do.
  */
 export function packTensors(
   tensors: Tensors,
@@ -153,8 +153,8 @@ async function unpack(
 }
 
 /**
- * The tensors of a message by name: companions joined to their ragged tensors, codecs undone. At once where there is nothing
- * to join and to undo.
+ * The tensors of a message by name: ragged tensors joined with their companions, and all decoded. Synchronous if there is nothing to join or
+ * decode.
  */
 export function unpackTensors(
   wire: readonly WireTensor[],

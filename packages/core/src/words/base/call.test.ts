@@ -97,11 +97,11 @@ describe("calls", () => {
     const second = child();
     expect(second.call.abort).toBe(abort);
     const heard: string[] = [];
-    const unheard = whenAborted(abort, () => heard.push("second"));
+    const stopListening = whenAborted(abort, () => heard.push("second"));
     second[Symbol.dispose]();
     const third = child();
     expect(third.call.abort).not.toBe(abort);
-    unheard();
+    stopListening();
     third.cancel(new LongshoreError("cancelled", "execute", "lost the race"));
     const fired = third.call.abort;
     third[Symbol.dispose]();

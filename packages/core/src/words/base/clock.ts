@@ -24,9 +24,9 @@ export function sleep(clock: Clock, delayMs: number, abort?: AbortSignal): Promi
       timer[Symbol.dispose]();
       reject(abort?.reason as Error);
     };
-    const unheard = abort && whenAborted(abort, onAbort);
+    const stopListening = abort && whenAborted(abort, onAbort);
     const timer = clock.timer(delayMs, () => {
-      unheard?.();
+      stopListening?.();
       resolve();
     });
   });

@@ -10,14 +10,14 @@ export function untilAborted<T>(work: Promise<T>, abort: AbortSignal, stage: Sta
   return new Promise((resolve, reject) => {
     const stop = (): void => reject(abortError(abort, stage));
     if (abort.aborted) stop();
-    const unheard = whenAborted(abort, stop);
+    const stopListening = whenAborted(abort, stop);
     work.then(
       (value) => {
-        unheard();
+        stopListening();
         resolve(value);
       },
       (thrown: unknown) => {
-        unheard();
+        stopListening();
         reject(thrown);
       },
     );

@@ -17,7 +17,7 @@ const imageGrids: readonly Grid[] = [
   { scale: 1, offset: 0 },
 ];
 
-/** How far from a level a value may be, in levels, and still count as lying on it. */
+/** A value counts as lying on the grid up to this distance from a level, in levels. */
 const onGrid = 2e-4;
 
 function liesOn(values: Float32Array, { least, most }: Range, { scale, offset }: Grid): boolean {

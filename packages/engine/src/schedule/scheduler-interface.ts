@@ -21,7 +21,7 @@ export type Requester = Pick<Call, "tenant" | "deadlineMs" | "priority">;
 /** One owner of one loaded graph's instances: admission, queue, batching, running. */
 export interface Scheduler {
   readonly name: string;
-  /** How many requests of one caller can be under way at the same time to good effect. */
+  /** Number of requests of one caller that it can use at the same time. */
   readonly width: number;
   readonly instances: number;
   /** Which requests may share a run: as the model says, or `tenant` if the graph failed the test that `shared` requires. */
@@ -63,7 +63,7 @@ export interface Scheduler {
 export interface SchedulerParts {
   /** Name of what is scheduled, for events and messages: model and cuts, no file names. */
   readonly name: string;
-  /** Of a whole model, for events. */
+  /** Version of a whole model, for events. Absent for a part of one. */
   readonly version?: string;
   readonly batching: Batching;
   /** The most requests that may wait, without those that run. */
