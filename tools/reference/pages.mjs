@@ -323,10 +323,11 @@ function metricsPage() {
   ].join("\n");
 }
 
-/** All generated pages, by their path in the repository. */
 /** The paths of the protocol, from the OpenAPI document. Paths with and without a version are one row. */
 function paths() {
-  const entries = openApiDocument("longshore", "").paths;
+  /** @type {Record<string, Record<string, { summary: string; description: string }>>} */
+  // The document is typed as JSON; its operations have these fields.
+  const entries = /** @type {any} */ (openApiDocument("longshore", "")).paths;
   const versioned = "/versions/{version}";
   const rows = Object.entries(entries).flatMap(([path, verbs]) => {
     const optional = path.replace("{model}/", `{model}${versioned}/`);
@@ -359,6 +360,7 @@ function paths() {
   ].join("\n");
 }
 
+/** All generated pages, by their path in the repository. */
 export async function referencePages() {
   return {
     "packages/longshore/longshore.schema.json": `${schemaText(servingCommand("serve", silent))}\n`,
