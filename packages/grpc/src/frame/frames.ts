@@ -4,6 +4,7 @@ import type { BufferedBytes } from "./held.ts";
 import { keep } from "./keep.ts";
 import type { Patience } from "./patience.ts";
 import { checkEncoding, inflate } from "./inflate.ts";
+import { pooled } from "./pooled.ts";
 import { prefixBytes } from "./prefix.ts";
 
 /**
@@ -74,8 +75,12 @@ function cutShort(): LongshoreError {
   return new LongshoreError("body-mismatch", "transport", "the call ended in the middle of a message");
 }
 
+/** Messages up to this size share memory. */
+const sharedBytes = 4000;
+
 /** A buffer in which byte `alignAt` lies at a multiple of 8. */
 function aligned(length: number, alignAt: number, memory: Memory | undefined): Uint8Array {
+  if (!memory && length <= sharedBytes) return pooled(length, alignAt);
   const shift = (8 - (alignAt % 8)) % 8;
   const all = new Uint8Array(memory ? memory(shift + length) : new ArrayBuffer(shift + length));
   // The part that no byte of the message fills.

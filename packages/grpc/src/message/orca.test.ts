@@ -70,3 +70,25 @@ it("refuses random and cut bytes with a reason, and never otherwise", () => {
     { numRuns: 2000 },
   );
 });
+
+it("writes what the message in protobuf says, whatever the figures", () => {
+  const double = fc.double({ noNaN: true });
+  fc.assert(
+    fc.property(double, double, double, (cpuRatio, inFlight, queueMs) => {
+      const writer = new Writer();
+      writer.tag(1, 1);
+      writer.double(cpuRatio);
+      for (const [name, value] of [
+        ["in_flight", inFlight],
+        ["queue_ms", queueMs],
+      ] as const) {
+        writer.nested(8, () => {
+          writer.text(1, name);
+          writer.tag(2, 1);
+          writer.double(value);
+        });
+      }
+      expect(encodeOrca({ atMs: 0, cpuRatio, inFlight, queueMs })).toEqual(writer.slice(0, writer.at));
+    }),
+  );
+});

@@ -2,17 +2,14 @@ import type { LoadReport } from "@longshore/core";
 import { Cursor, wireTypes } from "./cursor.ts";
 import { Writer } from "./writer.ts";
 
-/**
- * A load report as ORCA's `xds.data.orca.v3.OrcaLoadReport`: `cpu_utilization` is field 1, the map `named_metrics` field
- * 8. gRPC's own balancers read it from the trailer `endpoint-load-metrics-bin`.
- */
-export function encodeOrca(load: LoadReport): Uint8Array {
+/** A report with these figures; the bytes of other reports differ in the figures alone. */
+function written(cpuRatio: number, inFlight: number, queueMs: number): Uint8Array {
   const writer = new Writer(64);
   writer.tag(1, wireTypes.eightBytes);
-  writer.double(load.cpuRatio);
+  writer.double(cpuRatio);
   for (const [name, value] of [
-    ["in_flight", load.inFlight],
-    ["queue_ms", load.queueMs],
+    ["in_flight", inFlight],
+    ["queue_ms", queueMs],
   ] as const) {
     writer.nested(8, () => {
       writer.text(1, name);
@@ -21,6 +18,27 @@ export function encodeOrca(load: LoadReport): Uint8Array {
     });
   }
   return writer.slice(0, writer.at);
+}
+
+const figureBytes = 8;
+const blank: Uint8Array = written(0, 0, 0);
+/** Positions of the figures: after a tag, at the end of the first metric, and at the end of all. */
+const cpuAt = 1;
+const queueAt: number = blank.byteLength - figureBytes;
+const metricBytes = (name: string): number => 2 + 2 + name.length + 1 + figureBytes;
+const inFlightAt: number = queueAt - metricBytes("queue_ms");
+
+/**
+ * A load report as ORCA's `xds.data.orca.v3.OrcaLoadReport`: `cpu_utilization` is field 1, the map `named_metrics` field
+ * 8. gRPC's own balancers read it from the trailer `endpoint-load-metrics-bin`.
+ */
+export function encodeOrca({ cpuRatio, inFlight, queueMs }: LoadReport): Uint8Array {
+  const report = blank.slice();
+  const view = new DataView(report.buffer);
+  view.setFloat64(cpuAt, cpuRatio, true);
+  view.setFloat64(inFlightAt, inFlight, true);
+  view.setFloat64(queueAt, queueMs, true);
+  return report;
 }
 
 /** Figures of a report by the numbers of their fields; those of requests per second and of costs tell nothing of load. */

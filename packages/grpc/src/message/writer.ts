@@ -1,14 +1,15 @@
 const encoder = new TextEncoder();
 
+/** Longer text goes through the encoder, which makes an array first. */
+const shortText = 0x7f;
+
 /** Writes protobuf's wire format into a buffer that grows. For what is small: tensors travel beside it, uncopied. */
 export class Writer {
   #bytes: Uint8Array;
-  #view: DataView;
   at = 0;
 
   constructor(size = 256) {
     this.#bytes = new Uint8Array(size);
-    this.#view = new DataView(this.#bytes.buffer);
   }
 
   /** The bytes between two positions, as a view that a further write may invalidate: take it last. */
@@ -21,7 +22,6 @@ export class Writer {
     const grown = new Uint8Array(Math.max(this.#bytes.byteLength * 2, this.at + bytes));
     grown.set(this.#bytes);
     this.#bytes = grown;
-    this.#view = new DataView(grown.buffer);
   }
 
   /** A whole number of 0 or more, exact up to 2^53. */
@@ -56,7 +56,7 @@ export class Writer {
 
   double(value: number): void {
     this.#room(8);
-    this.#view.setFloat64(this.at, value, true);
+    new DataView(this.#bytes.buffer).setFloat64(this.at, value, true);
     this.at += 8;
   }
 
@@ -66,10 +66,28 @@ export class Writer {
     this.at += bytes.byteLength;
   }
 
+  /** Writes length and bytes of short ASCII text. @returns false, with nothing written, for other text */
+  #ascii(text: string): boolean {
+    const { length } = text;
+    if (length > shortText) return false;
+    this.#room(1 + length);
+    const bytes = this.#bytes;
+    const start = this.at + 1;
+    for (let index = 0; index < length; index++) {
+      const code = text.charCodeAt(index);
+      if (code > 0x7f) return false;
+      bytes[start + index] = code;
+    }
+    bytes[this.at] = length;
+    this.at = start + length;
+    return true;
+  }
+
   /** A field of text; absent when empty, as protobuf has it. */
   text(number: number, text: string): void {
     if (text === "") return;
     this.tag(number, 2);
+    if (this.#ascii(text)) return;
     const bytes = encoder.encode(text);
     this.varint(bytes.byteLength);
     this.bytes(bytes);

@@ -158,7 +158,12 @@ const aboutBody: readonly string[] = ["content-type", "content-length", "inferen
 
 /** The rest of a reply, as metadata. */
 export function metadataOf(response: WireResponse): Readonly<Record<string, string>> {
-  return Object.fromEntries(Object.entries(response.headers).filter(([name]) => !aboutBody.includes(name)));
+  const metadata: Record<string, string> = {};
+  for (const name in response.headers) {
+    const value = response.headers[name];
+    if (value !== undefined && !aboutBody.includes(name)) metadata[name] = value;
+  }
+  return metadata;
 }
 
 /** The one message of a reply, or the error that it is instead. */
