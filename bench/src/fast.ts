@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { type RunningPeer, type ServedModel, startOwn, Unavailable } from "@longshore/conformance";
 import { seededRandom } from "@longshore/core";
+import { batchedAnswers } from "./batched-answers.ts";
 import { bench as gatewayBench } from "./gateway.ts";
 import {
   type Bench,
@@ -23,7 +24,7 @@ import { medianOf, type Pair, runRounds } from "./serve-rounds.ts";
 import { startSubjects, type Subject } from "./serve-subjects.ts";
 
 /** Parts that can be measured alone. */
-const partNames = ["small", "one", "grpc", "detect", "recognise", "start", "gateway"] as const;
+const partNames = ["small", "one", "grpc", "detect", "recognise", "start", "gateway", "batched"] as const;
 type Part = (typeof partNames)[number];
 
 /** The figures of each part, and which of them need another build. */
@@ -35,6 +36,7 @@ const figuresOf: Readonly<Record<Part, readonly string[]>> = {
   recognise: ["recogniseVsRaw"],
   start: ["firstSecondVsWarm"],
   gateway: ["gatewayP99VsEnvoy600k"],
+  batched: ["answersBeyondTolerance"],
 };
 const besideFormer: readonly Part[] = ["small", "one", "grpc"];
 
@@ -47,6 +49,7 @@ const bars: Bench["bars"] = {
   firstSecondVsWarm: { atLeast: 0.5 },
   p99VsFormer8: { atMost: 0.5 },
   gatewayP99VsEnvoy600k: { atMost: 3 },
+  answersBeyondTolerance: { atMost: 0 },
 };
 
 interface Plan {
@@ -55,6 +58,8 @@ interface Plan {
   readonly rounds: number;
   readonly seconds: number;
   readonly warmUpSeconds: number;
+  /** Answers of the part `batched`. */
+  readonly answers: number;
 }
 
 /** The command of a checkout, built. Throws where there is none. */
@@ -285,6 +290,13 @@ async function gateway({ context, figures, rows }: Measuring): Promise<string | 
   return undefined;
 }
 
+/** Answers of requests that share runs by default, beside those of the same requests alone. */
+async function batched({ context, folder, figures, rows, answers }: Measuring): Promise<void> {
+  const found = await batchedAnswers(folder, answers, context.seed, context.say);
+  rows.push(...found.rows);
+  figures["answersBeyondTolerance"] = found.beyond;
+}
+
 async function run(context: BenchContext): Promise<Measured> {
   const { args, say } = context;
   const parts = chosenOf(args, "part", partNames) ?? partNames;
@@ -308,6 +320,7 @@ async function run(context: BenchContext): Promise<Measured> {
       rounds: numberOf(args, "rounds", 7),
       seconds: numberOf(args, "seconds", 3),
       warmUpSeconds: numberOf(args, "warm-up", 8),
+      answers: numberOf(args, "answers", 10_000),
       context,
       folder,
       models: made.models,
@@ -324,6 +337,7 @@ async function run(context: BenchContext): Promise<Measured> {
       ["recognise", () => recognise(measuring)],
       ["start", () => start(measuring)],
       ["gateway", () => gateway(measuring)],
+      ["batched", () => batched(measuring)],
     ];
     for (const [part, measure] of others) {
       if (!parts.includes(part)) continue;
@@ -345,7 +359,7 @@ export const bench: Bench = {
   name: "fast",
   about:
     "server and gateway by default, interleaved with a former build (--former DIR, built), raw ONNX Runtime and Envoy",
-  options: ["--former DIR", "--part NAME,...", "--rounds N", "--seconds N", "--warm-up N"],
+  options: ["--former DIR", "--part NAME,...", "--rounds N", "--seconds N", "--warm-up N", "--answers N"],
   bars,
   run,
 };
