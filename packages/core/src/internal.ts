@@ -203,9 +203,11 @@ export {
 } from "./wire/body/index.ts";
 export {
   acknowledgeStep,
+  afterPause,
   type Connecting,
   type Direction,
   type IncomingMessage,
+  newConnection,
   type PeerCertificate,
   probeStep,
   readMemoryBytes,

@@ -2,7 +2,14 @@ import { type ClientHttp2Session, connect } from "node:http2";
 import { once } from "node:events";
 import type { ConnectionOptions } from "node:tls";
 import { type Clock, LongshoreError } from "@longshore/core";
-import { abortError, connectionWords, untilAborted } from "@longshore/core/internal";
+import {
+  abortError,
+  afterPause,
+  type Connecting,
+  connectionWords,
+  newConnection,
+  untilAborted,
+} from "@longshore/core/internal";
 
 /** How the one connection to a server comes about. */
 export interface Http2Parts {
@@ -15,6 +22,10 @@ export interface Http2Parts {
 
 /** The one connection to a server, opened by the first call and again after it has ended. */
 export interface Http2ClientConnection {
+  /** As `Transport.connecting`. */
+  connecting(): Connecting | undefined;
+  /** A call on it sent or received something. */
+  moved(): void;
   /** Rejects with `unreachable`, or with why `abort` was aborted. */
   open(abort: AbortSignal): Promise<ClientHttp2Session>;
   /**
@@ -73,6 +84,10 @@ export function connectionTo(parts: Http2Parts): Http2ClientConnection {
   const sessions = new Set<ClientHttp2Session>();
   const doubted = new WeakSet<ClientHttp2Session>();
   let current: { readonly session: ClientHttp2Session; readonly ready: Promise<void> } | undefined;
+  /** When something was sent or received on the current one last; -Infinity until it is made. */
+  let movedMs = -Infinity;
+  /** How long making a connection took of late, in milliseconds. */
+  let tookMs: number | undefined;
   const begin = (): NonNullable<typeof current> => {
     const session = connect(url.origin, {
       ...tls,
@@ -81,8 +96,14 @@ export function connectionTo(parts: Http2Parts): Http2ClientConnection {
     // Each call tells what became of it; without a listener the process would end.
     session.on("error", () => undefined);
     const one = { session, ready: connected(session, parts) };
-    one.ready.catch(() => undefined);
+    const beganMs = clock.nowMs();
+    const made = (): void => {
+      movedMs = clock.nowMs();
+      tookMs = tookMs === undefined ? movedMs - beganMs : (tookMs + movedMs - beganMs) / 2;
+    };
+    one.ready.then(made, () => undefined);
     sessions.add(session);
+    movedMs = -Infinity;
     // Calls under way are finished on it.
     session.on("close", () => leave(session)).on("close", () => sessions.delete(session));
     session.on(goaway, () => {
@@ -95,6 +116,14 @@ export function connectionTo(parts: Http2Parts): Http2ClientConnection {
     if (current?.session === session) current = undefined;
   };
   return {
+    connecting() {
+      return movedMs > -Infinity && current
+        ? afterPause(clock.nowMs() - movedMs)
+        : newConnection(url, tookMs);
+    },
+    moved() {
+      movedMs = clock.nowMs();
+    },
     async open(abort) {
       if (closed) throw unreachable(url, "the transport is closed");
       if (abort.aborted) throw abortError(abort, "transport");

@@ -104,6 +104,19 @@ async function ask(to: Transport, call: Partial<Call> = {}, begins = (): void =>
   );
 }
 
+it("says what a connection would take, and how long the open one has been idle", async () => {
+  const clock = manualClock();
+  const { address } = await server((stream) => stream.end());
+  const to = transport(address, { clock });
+  expect(to.connecting?.()).toEqual({ roundTrips: 1 });
+  await all(to);
+  expect(to.connecting?.()).toBeUndefined();
+  await clock.advance(700);
+  expect(to.connecting?.()).toEqual({ roundTrips: 0, idleMs: 700 });
+  await to.close();
+  expect(transport("https://edge:8001").connecting?.()).toEqual({ roundTrips: 4 });
+});
+
 /** The first numbers of all answers, and the reason of what ended them. */
 async function all(to: Transport, call: Partial<Call> = {}, seen: unknown[] = []): Promise<unknown[]> {
   try {

@@ -127,6 +127,7 @@ export function grpcTransport(options: GrpcTransportOptions): Transport {
       });
       stream.on("error", () => undefined);
       put(stream, encoded);
+      connection.moved();
       return { session, stream };
     } catch (thrown) {
       throw unreachable(url, "the connection was closed", thrown);
@@ -135,6 +136,7 @@ export function grpcTransport(options: GrpcTransportOptions): Transport {
 
   return {
     progress: "none",
+    connecting: () => connection.connecting(),
     async send(request, call) {
       const { session, stream } = await begin(request, call);
       let ending: Ending = {};
@@ -175,6 +177,7 @@ export function grpcTransport(options: GrpcTransportOptions): Transport {
           for (;;) {
             const frame = await frames.next();
             if (!frame) break;
+            connection.moved();
             const work = streamReplyWork(await frame.read(), limits);
             const { error, reply } = await inSteps(work, () =>
               turnWhileWanted(clock, call.abort, "transport"),

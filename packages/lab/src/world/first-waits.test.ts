@@ -114,6 +114,27 @@ describe("a connection that has to be made first", () => {
     expect(closed.answer.where).toBe("device");
   });
 
+  it("begins slowly after a pause, which is in the prediction until the link's belief has learned it", async () => {
+    let connecting: Connecting | undefined;
+    const world = worldOf({
+      wrap: (endpoint) =>
+        Object.assign(endpoint, {
+          capabilities: { ...endpoint.capabilities, connecting: () => connecting },
+        }),
+      bitsPerSecond: 50e6,
+    });
+    for (let request = 0; request < 5; request++) await next(world);
+    const open = await next(world);
+    expect(open.plan.because).not.toContain("slow start");
+    connecting = { roundTrips: 0, idleMs: 5000 };
+    const idle = await next(world);
+    const [, ms] = /([\d.]+) ms slow start of TCP/.exec(idle.plan.because) ?? [];
+    expect(Number(ms)).toBeGreaterThan(5);
+    expect(idle.predictedMs - open.predictedMs).toBeCloseTo(Number(ms), -1);
+    for (let request = 0; request < 20; request++) await next(world);
+    expect((await next(world)).plan.because).not.toContain("slow start");
+  });
+
   it("takes round trips where none was made before", async () => {
     const world = worldOf({
       wrap: (endpoint) =>

@@ -1,6 +1,11 @@
-import { isIP } from "node:net";
 import type { Call, WireResponse } from "@longshore/core";
-import { abortError, type Connecting, whenAborted } from "@longshore/core/internal";
+import {
+  abortError,
+  afterPause,
+  type Connecting,
+  newConnection,
+  whenAborted,
+} from "@longshore/core/internal";
 import type { buildConnector } from "undici";
 import { Http1ClientConnection, type Http1ClientParts } from "./connection.ts";
 import { HttpExchange, type ExchangeLimits, type Outgoing } from "./exchange.ts";
@@ -57,11 +62,9 @@ export class ConnectionPool {
 
   /** As `Transport.connecting`. */
   connecting(): Connecting | undefined {
-    if (this.#free.length > 0) return undefined;
-    const { protocol, hostname } = new URL(this.#options.address);
-    const roundTrips =
-      1 + (protocol === "https:" ? 2 : 0) + (isIP(hostname.replace(/[[\]]/g, "")) > 0 ? 0 : 1);
-    return this.#tookMs === undefined ? { roundTrips } : { roundTrips, tookMs: this.#tookMs };
+    const free = this.#free.at(-1);
+    if (free) return afterPause(this.#options.clock.nowMs() - free.freeSinceMs);
+    return newConnection(new URL(this.#options.address), this.#tookMs);
   }
 
   /** Ends all connections, used or not. Nobody waits for one any more. */

@@ -30,6 +30,7 @@ export class Http1ClientConnection {
   #exchange: HttpExchange | undefined;
   #connected = false;
   #used = false;
+  #freeSinceMs = -Infinity;
   #broken: Error | undefined;
   #over = false;
 
@@ -60,6 +61,11 @@ export class Http1ClientConnection {
     return this.#connected;
   }
 
+  /** When its last exchange ended. */
+  get freeSinceMs(): number {
+    return this.#freeSinceMs;
+  }
+
   /** Whether this socket has answered a request before. */
   get used(): boolean {
     return this.#used;
@@ -83,6 +89,7 @@ export class Http1ClientConnection {
   answered(): void {
     this.#exchange = undefined;
     this.#used = true;
+    this.#freeSinceMs = this.#parts.clock.nowMs();
     this.#parts.free(this);
   }
 

@@ -58,6 +58,27 @@ describe("fetch transport", () => {
     );
   });
 
+  it("counts a connection as open for five seconds after an answer", async () => {
+    const reply = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+    await against(
+      (socket) => socket.on("data", () => socket.write(reply)),
+      async (address) => {
+        const clock = manualClock();
+        const transport = fetchTransport({ address, clock });
+        expect(transport.connecting?.()).toEqual({ roundTrips: 1 });
+        const { body } = await transport.send(get, call);
+        // It is still in use.
+        expect(transport.connecting?.()).toEqual({ roundTrips: 1 });
+        await readBody(body, { maxBytes: 1e6 });
+        expect(transport.connecting?.()).toBeUndefined();
+        await clock.advance(700);
+        expect(transport.connecting?.()).toEqual({ roundTrips: 0, idleMs: 700 });
+        await clock.advance(5000);
+        expect(transport.connecting?.()).toEqual({ roundTrips: 1 });
+      },
+    );
+  });
+
   it("refuses a reply that turns out larger than allowed", async () => {
     const reply = `HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n7d0\r\n${"x".repeat(2000)}\r\n0\r\n\r\n`;
     await against(

@@ -10,9 +10,11 @@ import {
 } from "@longshore/core";
 import {
   abortError,
+  afterPause,
   checkCredentialTarget,
   connectionWords,
   credentialHeaders,
+  newConnection,
 } from "@longshore/core/internal";
 
 /** Where a transport leads, and what it tolerates on the way. */
@@ -59,6 +61,42 @@ async function fetchBody(request: WireRequest): Promise<Blob | undefined> {
   else for await (const part of request.body.read()) add(part);
   return new Blob(parts);
 }
+
+/** A free connection is taken to be open for this long, in milliseconds. Browsers keep it longer; many servers end it then. */
+const keptMs = 5000;
+
+/**
+ * The connections of the platform to one server, which nothing here can see: one for each exchange under way, as in HTTP/1.1, and those that
+ * earlier exchanges left.
+ */
+class AssumedConnections {
+  readonly #clock: Clock;
+  /** When each free one was left, the last one last. */
+  #free: readonly number[] = [];
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  /** Since when the one is free that the next exchange takes; undefined if it makes one. */
+  get freeSinceMs(): number | undefined {
+    const nowMs = this.#clock.nowMs();
+    this.#free = this.#free.filter((sinceMs) => nowMs - sinceMs < keptMs);
+    return this.#free.at(-1);
+  }
+
+  take(): void {
+    if (this.freeSinceMs !== undefined) this.#free = this.#free.slice(0, -1);
+  }
+
+  /** An exchange was read to its end. */
+  left(): void {
+    this.#free = [...this.#free, this.#clock.nowMs()].slice(-mostKept);
+  }
+}
+
+/** Browsers make no more connections to one server over HTTP/1.1. */
+const mostKept = 6;
 
 /** One exchange: the events that may end it, and the error that it then ends with. */
 class Exchange {
@@ -122,13 +160,17 @@ async function* replyChunks(
   exchange: Exchange,
   maxBytes: number,
   address: string,
+  connections: AssumedConnections,
 ): AsyncIterable<Uint8Array> {
   const reader = response.body?.getReader();
   let bytes = 0;
   try {
     for (;;) {
       const next = await reader?.read();
-      if (!next || next.done) break;
+      if (!next || next.done) {
+        connections.left();
+        break;
+      }
       exchange.moved();
       bytes += next.value.byteLength;
       if (bytes > maxBytes) {
@@ -149,20 +191,26 @@ async function* replyChunks(
   }
 }
 
-function replyBody(response: Response, exchange: Exchange, maxBytes: number, address: string): WireBody {
+function replyBody(
+  response: Response,
+  exchange: Exchange,
+  maxBytes: number,
+  address: string,
+  connections: AssumedConnections,
+): WireBody {
   const length = response.headers.get("content-length");
   const plain = !response.headers.has("content-encoding");
   return {
     kind: "stream",
     byteLength: plain && length !== null && /^[0-9]{1,15}$/.test(length) ? Number(length) : undefined,
-    read: () => replyChunks(response, exchange, maxBytes, address),
+    read: () => replyChunks(response, exchange, maxBytes, address, connections),
   };
 }
 
 /**
  * A transport over `fetch`, for browsers and wherever else there is one. Browsers hide how an upload goes on and why a
- * connection failed, so there is no progress, and a connection that broke before an answer counts as `unreachable`. Never
- * retries.
+ * connection failed, so there is no progress, and a connection that broke before an answer counts as `unreachable`. They also hide
+ * connections: one counts as open for five seconds after an answer. Never retries.
  *
  * @example
  * ```ts
@@ -180,12 +228,17 @@ export function fetchTransport(options: FetchTransportOptions): Transport {
   const base = `${url.origin}${url.pathname.replace(/\/+$/, "")}`;
   const send = options.fetch ?? fetch.bind(globalThis);
   let closed = false;
+  const connections = new AssumedConnections(clock);
   const check = ({ abort }: Call): void => {
     if (closed) throw new LongshoreError("unreachable", "transport", "the transport is closed");
     if (abort.aborted) throw abortError(abort, "transport");
   };
   return {
     progress: "none",
+    connecting() {
+      const sinceMs = connections.freeSinceMs;
+      return sinceMs === undefined ? newConnection(url, undefined) : afterPause(clock.nowMs() - sinceMs);
+    },
     async send(request: WireRequest, call: Call): Promise<WireResponse> {
       check(call);
       const exchange = new Exchange(call, clock, idleTimeoutMs, url.origin);
@@ -194,6 +247,7 @@ export function fetchTransport(options: FetchTransportOptions): Transport {
         const shown = await credentialHeaders(options.credentials);
         // Both may have taken their time.
         check(call);
+        connections.take();
         const response = await send(`${base}${request.path}`, {
           method: request.method,
           headers: { ...request.headers, ...shown },
@@ -207,7 +261,13 @@ export function fetchTransport(options: FetchTransportOptions): Transport {
         return {
           status: response.status,
           headers: Object.fromEntries(response.headers),
-          body: replyBody(response, exchange, request.endless ? Infinity : maxReplyBytes, url.origin),
+          body: replyBody(
+            response,
+            exchange,
+            request.endless ? Infinity : maxReplyBytes,
+            url.origin,
+            connections,
+          ),
         };
       } catch (thrown) {
         throw exchange.over(thrown);

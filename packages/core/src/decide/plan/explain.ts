@@ -103,11 +103,12 @@ function inParts(question: Question, priced: PricedRemote): string {
   return `${here}${sending(question, priced)}${first}, ${ms(thereMs)} there${mark(runIsAssumed(question, priced))}${back}`;
 }
 
-/** ", 700 ms loading there, 120 ms connecting", where that has to be done first. */
+/** ", 700 ms loading there, 120 ms connecting", where that has to be done first; ", 60 ms slow start" on an idle connection. */
 function firstThere(question: Question, { group, route }: PricedRemote): string {
-  const { loadMs, connectMs } = firstWaitsThere(question, group, route);
+  const { loadMs, connectMs, slowStartMs } = firstWaitsThere(question, group, route);
   const loading = loadMs >= 0.5 ? `, ${ms(loadMs)} loading there` : "";
-  return connectMs >= 0.5 ? `${loading}, ${ms(connectMs)} connecting` : loading;
+  const connecting = connectMs >= 0.5 ? `, ${ms(connectMs)} connecting` : "";
+  return `${loading}${connecting}${slowStartMs >= 0.5 ? `, ${ms(slowStartMs)} slow start of TCP` : ""}`;
 }
 
 /** " with 700 ms loading", where the model is not loaded here. */

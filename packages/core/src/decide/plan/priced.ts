@@ -90,24 +90,28 @@ export function loadHereMs(
   return first && from < to ? first.loadMs(undefined, partOf(choice, from, to)) : 0;
 }
 
-/** Expected times to load a group at an endpoint, and to connect to it, in milliseconds. */
+/** Expected times to load a group at an endpoint, to connect to it, and of TCP's slow start on an open connection, in milliseconds. */
 export function firstWaitsThere(
   { request: { first }, view, model }: Question,
   { choice, from, to }: Group,
   route: number,
-): { readonly loadMs: number; readonly connectMs: number } {
+): { readonly loadMs: number; readonly connectMs: number; readonly slowStartMs: number } {
   const id = view.endpoints.ids[model.routes.endpoint[route] ?? -1];
   if (!first || id === undefined) return noWaits;
-  return { loadMs: first.loadMs(id, partOf(choice, from, to)), connectMs: first.connectMs(id) };
+  return {
+    loadMs: first.loadMs(id, partOf(choice, from, to)),
+    connectMs: first.connectMs(id),
+    slowStartMs: first.slowStartMs(id),
+  };
 }
 
 /** Their sum. */
 export function firstMs(question: Question, group: Group, route: number): number {
-  const { loadMs, connectMs } = firstWaitsThere(question, group, route);
-  return loadMs + connectMs;
+  const { loadMs, connectMs, slowStartMs } = firstWaitsThere(question, group, route);
+  return loadMs + connectMs + slowStartMs;
 }
 
-const noWaits = { loadMs: 0, connectMs: 0 } as const;
+const noWaits = { loadMs: 0, connectMs: 0, slowStartMs: 0 } as const;
 
 /** 16 values of what runs here between two cuts, with the wait before a run here. */
 export function localValues(question: Question, choice: Choice, from: number, to: number): Float64Array {

@@ -34,6 +34,8 @@ export interface FirstWaits {
   loadMs(endpoint: EndpointId | undefined, part: Part): number;
   /** Until a connection to the endpoint is made; 0 if one is open. */
   connectMs(endpoint: EndpointId): number;
+  /** Longer on an open connection because it sent nothing for a while; see `Connecting.idleMs`. */
+  slowStartMs(endpoint: EndpointId): number;
 }
 
 /** One question to the planner. */

@@ -16,16 +16,41 @@ const usually = readingOf(0.5);
  * earlier connections took or the round trips of making one, and the rounds in which TCP finds out how much it may send. 0 if an open
  * connection is free.
  */
-export function connectMs({ endpoint, link }: EndpointState, bytes: number, nowMs: number): number {
-  const connecting = endpoint.capabilities?.connecting?.();
-  if (!connecting) return 0;
-  const { belief, table } = link;
+export function connectMs(state: EndpointState, bytes: number, nowMs: number, stream = false): number {
+  const connecting = state.endpoint.capabilities?.connecting?.(stream);
+  if (!connecting || connecting.roundTrips === 0) return 0;
+  const madeMs = connecting.tookMs ?? connecting.roundTrips * usualTripMs(state, nowMs);
+  return madeMs + windowMs(state, bytes, nowMs, Infinity);
+}
+
+/**
+ * How much longer a request of so many bytes takes on an open connection because that has sent nothing for a while. What the belief about the
+ * link learned from bodies after such pauses is in it already, so the rounds count less the more of its last bodies were of that kind.
+ */
+export function slowStartMs(state: EndpointState, bytes: number, nowMs: number, stream = false): number {
+  const connecting = state.endpoint.capabilities?.connecting?.(stream);
+  if (connecting?.roundTrips !== 0 || connecting.idleMs === undefined) return 0;
+  return (1 - state.link.restartedRatio) * windowMs(state, bytes, nowMs, connecting.idleMs);
+}
+
+/** Records for `slowStartMs` on which kind of connection a request is sent now. */
+export function noteConnection(state: EndpointState, bytes: number, nowMs: number, stream = false): void {
+  const connecting = state.endpoint.capabilities?.connecting;
+  if (!connecting) return;
+  const { roundTrips = 0, idleMs = 0 } = connecting(stream) ?? {};
+  state.link.began(windowMs(state, bytes, nowMs, roundTrips > 0 ? Infinity : idleMs) > 0);
+}
+
+function usualTripMs({ link: { belief } }: EndpointState, nowMs: number): number {
   const values = belief?.roundTripMs(nowMs).values;
-  const roundTripMs = values?.[values.length / 2] ?? 0;
-  const madeMs = connecting.tookMs ?? connecting.roundTrips * roundTripMs;
+  return values?.[values.length / 2] ?? 0;
+}
+
+function windowMs(state: EndpointState, bytes: number, nowMs: number, idleMs: number): number {
+  const roundTripMs = usualTripMs(state, nowMs);
   const { index, fraction } = sizePosition(bytes);
-  const movingMs = readBetween(table.up, sizeCount, index, fraction, usually) - roundTripMs / 2;
-  return madeMs + tcpSlowStartMs(bytes, roundTripMs, bytes / Math.max(0.001, movingMs));
+  const movingMs = readBetween(state.link.table.up, sizeCount, index, fraction, usually) - roundTripMs / 2;
+  return tcpSlowStartMs(bytes, roundTripMs, bytes / Math.max(0.001, movingMs), idleMs);
 }
 
 /** Inputs of `firstWaits`. */
@@ -37,28 +62,34 @@ export interface FirstWaitParts {
   readonly localId: EndpointId | undefined;
   /** Bytes that the request would send. */
   readonly bytes: number;
+  /** Whether it is answered any number of times. */
+  readonly stream: boolean;
   readonly nowMs: number;
 }
 
 /** Waits of a request before a first run, as the planner reads them. */
 export function firstWaits(parts: FirstWaitParts): FirstWaits {
-  const { known, warmth, endpoints, localId, bytes, nowMs } = parts;
+  const { known, warmth, endpoints, localId, bytes, stream, nowMs } = parts;
   const { name: model, version, digest } = known.description;
-  const connects = new Map<EndpointId, number>();
+  const onceEach = (find: (state: EndpointState) => number): ((id: EndpointId) => number) => {
+    const found = new Map<EndpointId, number>();
+    return (id) => {
+      const before = found.get(id);
+      if (before !== undefined) return before;
+      const state = endpoints.get(id);
+      const waitMs = state ? find(state) : 0;
+      found.set(id, waitMs);
+      return waitMs;
+    };
+  };
   return {
     loadMs(id = localId, part) {
       if (id === undefined) return 0;
       const segment: Segment = { model, version, digest, ...part };
       return warmth.waitMs(id, segment, id === localId ? undefined : offerFor(known, id, segment));
     },
-    connectMs(id) {
-      const before = connects.get(id);
-      if (before !== undefined) return before;
-      const state = endpoints.get(id);
-      const waitMs = state ? connectMs(state, bytes, nowMs) : 0;
-      connects.set(id, waitMs);
-      return waitMs;
-    },
+    connectMs: onceEach((state) => connectMs(state, bytes, nowMs, stream)),
+    slowStartMs: onceEach((state) => slowStartMs(state, bytes, nowMs, stream)),
   };
 }
 

@@ -18,5 +18,5 @@ export { permits } from "./permits.ts";
 export { type ServedVersion, ranOf } from "./run-failures.ts";
 export { serviceRatio } from "./service-ratio.ts";
 export { manyEndpoints } from "./shortlist.ts";
-export { firstWaits } from "./first-waits.ts";
+export { firstWaits, noteConnection } from "./first-waits.ts";
 export { type PartFilter, warmth, type Warmth } from "./warmth.ts";

@@ -8,6 +8,9 @@ const linkAgeMs = 1000;
 /** Computing a link's belief takes milliseconds: it is not done more often than this, whatever happens on the link. */
 const linkRestMs = 100;
 
+/** Bodies over which the share is averaged that began with a small window. */
+const rememberedBodies = 5;
+
 /** The link to an endpoint, and the belief about it as a table. */
 export class LinkState {
   /** Undefined for endpoints in this process. */
@@ -19,6 +22,7 @@ export class LinkState {
   #heardTable: LinkTable;
   #heardAtMs = -Infinity;
   #touched = false;
+  #restartedRatio = 0;
   #urgent = false;
 
   /** @param changed Called after each computation of the table. */
@@ -37,6 +41,16 @@ export class LinkState {
   /** The last table that was computed after something was received from the endpoint. */
   get heardTable(): LinkTable {
     return this.#heardTable;
+  }
+
+  /** Share of the last bodies that were sent with a small window of TCP, on a new connection or after a pause. */
+  get restartedRatio(): number {
+    return this.#restartedRatio;
+  }
+
+  /** A body begins, with a small window or an open one. */
+  began(restarted: boolean): void {
+    this.#restartedRatio += ((restarted ? 1 : 0) - this.#restartedRatio) / rememberedBodies;
   }
 
   /** Something was received from the endpoint. */

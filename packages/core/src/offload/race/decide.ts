@@ -209,7 +209,12 @@ function planned(
 const begins = ({ starts }: Leg): boolean => starts.some(({ on }) => on === "begin" || on === "done");
 
 /** The waits of first runs, for a request that holds a crossing. */
-export function firstWaitsOf(loop: Loop, { known }: Job, held: HeldCrossing, nowMs: number): FirstWaits {
+export function firstWaitsOf(
+  loop: Loop,
+  { known, streams }: Job,
+  held: HeldCrossing,
+  nowMs: number,
+): FirstWaits {
   const { device, endpoints, local } = loop;
   return firstWaits({
     known,
@@ -217,15 +222,17 @@ export function firstWaitsOf(loop: Loop, { known }: Job, held: HeldCrossing, now
     endpoints: endpoints.all,
     localId: local?.info.id,
     bytes: held.bytes,
+    stream: streams === true,
     nowMs,
   });
 }
 
-/** Whether a leg that runs, or guards one that is late, would wait for a load or a connection. */
+/** Whether a leg that runs, or guards one that is late, would wait for a load or on its connection. */
 function waitsFirst(loop: Loop, first: FirstWaits, { endpoint, segment, starts }: Leg): boolean {
   if (starts.every(({ on }) => on === "failed")) return false;
   if (loadMs(loop, first, endpoint, segment) > 0) return true;
-  return endpoint !== loop.local?.info.id && first.connectMs(endpoint) > 0;
+  if (endpoint === loop.local?.info.id) return false;
+  return first.connectMs(endpoint) + first.slowStartMs(endpoint) > 0;
 }
 
 function loadMs(loop: Loop, first: FirstWaits, endpoint: EndpointId, segment: Segment): number {

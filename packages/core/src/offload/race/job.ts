@@ -57,6 +57,8 @@ export interface Job {
   readonly frame?: boolean;
   /** Whether one endpoint runs it from start to end: it gives several answers, or must not be split. */
   readonly whole?: boolean;
+  /** Whether it is answered any number of times. */
+  readonly streams?: true;
   /** Whether another endpoint sent it, which does not need the explanation of its plan. */
   readonly unexplained?: true;
   /** Whether it was not judged at admission: its first plan does that. */

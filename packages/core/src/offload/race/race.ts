@@ -28,7 +28,7 @@ import { legCall, legRequest } from "./leg-request.ts";
 import type { Loop } from "./loop.ts";
 import { countPredicted } from "./carbon.ts";
 import { affordableMs, affords, charge, holdFor, lostMicros, neverRan, overLimit } from "./charge.ts";
-import { final, hadTooMuch, type EndpointState, endpointFor } from "../endpoints/index.ts";
+import { final, hadTooMuch, type EndpointState, endpointFor, noteConnection } from "../endpoints/index.ts";
 import { guardAlone, type GuardTimes, isFarSlower } from "./guard-times.ts";
 import { type GuardParts, type GuardWatch, guardWatch } from "./guard-watch.ts";
 import type { ProgressNote } from "../offloader/index.ts";
@@ -150,6 +150,7 @@ class Race {
       },
       memory.controllers,
     );
+    if (endpointState) noteConnection(endpointState, leg.predicted.sentBytes, clock.nowMs());
     const running = beginLeg(this.#loop, leg, endpointState, child, {
       waits,
       mostWaitMs,

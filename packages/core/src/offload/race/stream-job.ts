@@ -3,7 +3,7 @@ import type { Endpoint, InferenceResponse } from "../../wire/endpoint/index.ts";
 import type { Leg, Plan } from "../../decide/plan/index.ts";
 import { beginning } from "./plan-progress.ts";
 import { checkCrossing } from "../steps/index.ts";
-import { final, endpointFor } from "../endpoints/index.ts";
+import { final, endpointFor, noteConnection } from "../endpoints/index.ts";
 import { type Job, noEndpoints } from "./job.ts";
 import { stageMs, tallyLocal } from "./learn.ts";
 import { legCall, legRequest } from "./leg-request.ts";
@@ -22,7 +22,7 @@ import { newTally, type Tally } from "../account/index.ts";
  * endpoint, or why there is none.
  */
 export async function* streamJob(loop: Loop, given: Job): AsyncIterable<InferenceResponse> {
-  const job = withPurse(given);
+  const job: Job = { ...withPurse(given), streams: true };
   const { maxPlans = defaultPlans } = loop.parts;
   if (job.confirm) {
     const what = `model ${job.known.description.name} gives several answers to a request, which nobody can confirm`;
@@ -98,6 +98,7 @@ async function* answersAt(loop: Loop, job: Job, leg: Leg, tally: Tally): AsyncIt
     ...(here ? {} : legCall(self, job, leg)),
     ...(hold ? { maxCostMicros: hold.mostMicros } : {}),
   });
+  if (endpointState) noteConnection(endpointState, leg.predicted.sentBytes, clock.nowMs(), true);
   const running = beginLeg(loop, leg, endpointState, child);
   recordBegin(loop, call.id, leg, "begin");
   note?.({ kind: "started", leg: leg.id, endpoint: leg.endpoint, atMs: clock.nowMs() });

@@ -375,8 +375,11 @@ export interface EndpointCapabilities {
    * no prediction.
    */
   readonly loadMs?: (segment: Segment) => number;
-  /** The connection that the next request would have to make; undefined if it can use an open one. Absent: it needs none. */
-  readonly connecting?: () => Connecting | undefined;
+  /**
+   * What the next request waits for on its connection; undefined if it can use one that was just in use. `stream`: a request with any number
+   * of answers, which may take another connection. Absent: it waits for none.
+   */
+  readonly connecting?: (stream?: boolean) => Connecting | undefined;
   /** Where a request with such inputs would run under the rules of the call, and why. Absent: it decides nothing. */
   readonly explain?: (query: OfferQuery, call: Call) => Promise<Explanation>;
   /** Its models, by name; off the path of requests. Absent: it cannot tell. */

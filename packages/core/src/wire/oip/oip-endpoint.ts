@@ -83,7 +83,12 @@ class OipEndpoint implements Endpoint {
       prepare: (segment, call) => this.#prepare(segment, call),
       models: (call) => this.#models(call),
       probe: (bytes, call) => this.#probe(bytes, call),
-      ...(parts.transport.connecting ? { connecting: parts.transport.connecting } : {}),
+      ...(parts.transport.connecting || parts.streams?.connecting
+        ? {
+            connecting: (stream = false) =>
+              (stream && parts.streams ? parts.streams : parts.transport).connecting?.(),
+          }
+        : {}),
       ...(offers && parts.forwardsTenants === true ? { forwardsTenants: true } : {}),
       // Over HTTP the plain protocol has no way to say that a request was answered several times.
       ...(offers || parts.streams

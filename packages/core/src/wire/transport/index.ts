@@ -1,3 +1,4 @@
+export { afterPause, newConnection } from "./connecting.ts";
 export { acknowledgeStep, probeHeadBytes, probeStep, tinyBytes } from "./acknowledge-step.ts";
 export type { Direction, Link, LinkLearner, TransferNote } from "./link.ts";
 export {

@@ -110,17 +110,19 @@ export interface Transport {
    * call's own error when that ends first. Retries at most what may be repeated and found its kept connection closed.
    */
   send(request: WireRequest, call: Call, acknowledged?: (bytes: number) => void): Promise<WireResponse>;
-  /** The connection that the next request would have to make; undefined if an open one is free. Absent: it is not known. */
+  /** What the next request waits for on its connection; undefined if an open one is free and was in use. Absent: it is not known. */
   readonly connecting?: () => Connecting | undefined;
   close(): Promise<void>;
 }
 
-/** A connection that is still to be made. */
+/** A connection that is still to be made, or an open one that sent nothing for a while. */
 export interface Connecting {
-  /** Round trips until a request can be sent: looking up the name, the connection, and TLS where it is used. */
+  /** Round trips until a request can be sent: looking up the name, the connection, and TLS where it is used; 0 on an open one. */
   readonly roundTrips: number;
   /** How long connections to this server took before, in milliseconds. Absent: none was made yet. */
   readonly tookMs?: number;
+  /** How long an open one has sent nothing, in milliseconds: TCP begins with a small window again. */
+  readonly idleMs?: number;
 }
 
 /** A server without sockets: the memory transport calls it directly, `server/listen` puts it on a port. */
