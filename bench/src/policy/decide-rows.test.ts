@@ -26,7 +26,7 @@ const rows: readonly (readonly [
     150_000,
     400,
     0.6,
-    "mean 516.918, oracle 467.343, here 767.387, p99 1414.259, sent 0.396, twice 0.146, in vain 0.042",
+    "mean 479.990, oracle 467.343, here 767.387, p99 1039.701, sent 0.375, twice 0.125, in vain 0.063",
   ],
   [
     "long-outages",
@@ -47,7 +47,7 @@ const rows: readonly (readonly [
     150_000,
     400,
     0.8,
-    "mean 198.214, oracle 163.642, here 1090.810, p99 936.543, sent 0.917, twice 0.150, in vain 0.083",
+    "mean 190.720, oracle 163.642, here 1090.810, p99 799.553, sent 0.950, twice 0.183, in vain 0.117",
   ],
   [
     "bursty-wifi",
@@ -75,7 +75,7 @@ const rows: readonly (readonly [
     20_000,
     400,
     0.6,
-    "mean 773.491, oracle 722.810, here 767.387, p99 1905.846, sent 0.146, twice 0.146, in vain 0.000",
+    "mean 660.988, oracle 722.810, here 767.387, p99 1984.879, sent 0.146, twice 0.083, in vain 0.000",
   ],
   [
     "middling-constant",

@@ -176,3 +176,32 @@ describe("weighTry", () => {
     expect(expectedMs).toBe(120);
   });
 });
+
+describe("a second run in front of requests that wait for their turn", () => {
+  const question = (runs: number): SecondRunQuestion => ({
+    remoteMs: certain(600),
+    runMs: 100,
+    freeMs: 0,
+    passedMs: 0,
+    loss: { lateAfterMs: 10, lateWeight: 5 },
+    price: 0.2,
+    charged: "in-vain",
+    device: idleDevice,
+    waiting: { runs, ms: runs * 100 },
+  });
+
+  it("begins where nobody waits, and where it costs them less than the late answer", () => {
+    expect(planSecondRun(question(0)).waitMs).toBe(0);
+    expect(planSecondRun(question(4)).waitMs).toBe(0);
+  });
+
+  it("does not begin where it makes more of them late than it saves", () => {
+    expect(planSecondRun(question(12)).waitMs).toBeGreaterThan(0);
+  });
+
+  it("costs more the more of them there are, up to not beginning at all", () => {
+    const costs = [0, 1, 2, 4, 12, 60].map((runs) => planSecondRun(question(runs)).cost);
+    expect(costs).toEqual(costs.toSorted((one, other) => one - other));
+    expect(costs.at(-1)).toBe(600 + 5 * 590);
+  });
+});

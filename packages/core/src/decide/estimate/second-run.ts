@@ -7,6 +7,9 @@
  *
  * cost(g) = E[loss(min(R, end))] + price L P(charged) + P(R > g) (held(end) - held(without)), end = max(g, free) + L
  *
+ * held(end) also counts the requests that wait for their turn here already. Each was promised an answer without this run, so its delay is
+ * lateness: without that weight, a burst that fills the device is answered late as a whole by runs in place of answers under way.
+ *
  * R is the time of the remote answer, L a run here, `free` the time until the device is free. Before sending, every second run is charged
  * (R > g). Once the request is under way, only runs in vain are (g < R <= end): a run that saves the answer is not charged.
  */
@@ -30,6 +33,8 @@ export interface SecondRunQuestion {
   /** Which runs the price applies to. */
   readonly charged: "all" | "in-vain";
   readonly device: DevicePrice;
+  /** Runs that wait for their turn behind this one, and how long the device needs for them. Default none. */
+  readonly waiting?: { readonly runs: number; readonly ms: number } | undefined;
   /** Price of an answer later than `deadlineMs`, in milliseconds. Default 0. */
   readonly missedMs?: number;
   /** Default Infinity. */
@@ -47,6 +52,7 @@ export interface SecondRunPlan {
   readonly inVain: number;
 }
 
+const none = { runs: 0, ms: 0 } as const;
 const evenWeights = new Float64Array(estimateSize).fill(1 / estimateSize);
 const weightsWithTail = Float64Array.of(...evenWeights.subarray(1), ...tailWeights);
 
@@ -71,10 +77,11 @@ export function costOfAnswer(question: SecondRunQuestion, ms: number): number {
  * can be best. A moment behind the last point never comes.
  */
 export function planSecondRun(question: SecondRunQuestion): SecondRunPlan {
-  const { remoteMs, runMs, freeMs, price, charged, device } = question;
+  const { remoteMs, runMs, freeMs, price, charged, device, loss, waiting = none } = question;
   const weights = pointWeights(remoteMs);
   const count = weights.length;
-  const without = device.heldMs(freeMs);
+  const clearMs = freeMs + waiting.ms;
+  const without = device.heldMs(clearMs);
   let first = 0;
   let firstCost = 0;
   let firstWeight = 0;
@@ -83,6 +90,12 @@ export function planSecondRun(question: SecondRunQuestion): SecondRunPlan {
   let best: SecondRunPlan | undefined;
   let latestMs = -1;
   const from = Math.max(0, freeMs);
+  /** The delay of others by a run that begins at `waitMs`. Those that wait now have run by `clearMs`, some of them before. */
+  const heldMs = (waitMs: number): number => {
+    const laterMs = device.heldMs(Math.max(waitMs, clearMs) + runMs);
+    if (waitMs >= clearMs) return laterMs;
+    return laterMs + ((1 + loss.lateWeight) * waiting.runs * runMs * (clearMs - waitMs)) / waiting.ms;
+  };
   for (let index = -1; index < count; index++) {
     const waitMs = Math.max(from, index < 0 ? 0 : pointOf(remoteMs, index));
     if (waitMs <= latestMs) continue;
@@ -103,7 +116,7 @@ export function planSecondRun(question: SecondRunQuestion): SecondRunPlan {
       // A case with no chance costs nothing, however late it would be.
       (rescued > 0 ? rescued * costOfAnswer(question, endMs) : 0) +
       price * runMs * (charged === "all" ? begins : inVain) +
-      (begins > 0 ? begins * (device.heldMs(endMs) - without) : 0);
+      (begins > 0 ? begins * (heldMs(waitMs) - without) : 0);
     if (best && cost >= best.cost) continue;
     best = { waitMs: before >= count ? Infinity : waitMs, cost, begins, inVain };
   }

@@ -41,6 +41,8 @@ export interface TryStanding {
   readonly leftMs: number;
   /** Price of a run here for later requests; default none. */
   readonly device?: DevicePrice | undefined;
+  /** Runs that wait behind a run here; see `SecondRunQuestion`. */
+  readonly waiting?: SecondRunQuestion["waiting"];
   /** The loss of a request under way, as computed at its arrival. Default: computed from a run here now. */
   readonly loss?: Loss | undefined;
 }
@@ -69,7 +71,7 @@ export function secondRunQuestion(
   charged: SecondRunQuestion["charged"],
   options: LossOptions = {},
 ): SecondRunQuestion {
-  const { remoteMs, localMs, waitMs, passedMs, leftMs, device = idleDevice, loss } = standing;
+  const { remoteMs, localMs, waitMs, passedMs, leftMs, device = idleDevice, loss, waiting } = standing;
   const runMs = localMs - waitMs;
   return {
     remoteMs,
@@ -80,6 +82,7 @@ export function secondRunQuestion(
     price: prices.secondRun,
     charged,
     device,
+    waiting,
     missedMs: leftMs < Infinity ? prices.missed * runMs : 0,
     deadlineMs: leftMs,
   };

@@ -57,7 +57,9 @@ it("forgets a first run that is given up before its turn", async () => {
   using _sent = work.standBy(() => false);
   const later = work.beginInTurn(100, 0);
   expect(work.queueMs(0)).toBe(200);
+  expect(work.waiting()).toEqual({ runs: 1, ms: 100 });
   later.dropped(50);
+  expect(work.waiting()).toEqual({ runs: 0, ms: 0 });
   expect(work.queueMs(50)).toBe(50);
   first.ended();
   expect(clock.armed()).toBe(0);

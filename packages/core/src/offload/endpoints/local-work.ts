@@ -21,6 +21,10 @@ export interface LocalWork {
   standBy(ask: () => boolean): Disposable;
   /** Time until a run could begin that has priority over those that wait for their turn; 0 while a slot is free. */
   freeMs(nowMs: number): number;
+  /**
+   * Runs that wait for their turn, which a run that has priority delays, for each slot, and how long the device needs for them.
+   */
+  waiting(): { readonly runs: number; readonly ms: number };
   /** Holds a run back for a deadline. `before` is called with the added wait when another run is about to begin. */
   keepBack(deadlineMs: number, before: (longerMs: number) => void): Disposable;
   /** Expected wait of a run that begins now. */
@@ -177,6 +181,15 @@ export function localWork(slots: number, clock?: Clock): LocalWork {
       };
     },
     freeMs: untilFreeMs,
+    waiting() {
+      let [count, ms] = [0, 0];
+      for (const run of runs) {
+        if (!run.waits) continue;
+        count += 1;
+        ms += run.runMs;
+      }
+      return { runs: count / slots, ms: ms / slots };
+    },
     begin(runMs, nowMs, deadlineMs = Infinity) {
       const run: Run = { runMs, handedMs: nowMs, waits: false, droppedMs: Infinity };
       if (runs.size > 0) sweep(nowMs);

@@ -46,6 +46,8 @@ export interface GuardTimes {
   readonly device: (nowMs: number, runMs: number) => DevicePrice;
   /** Until the device, or the turn of the request at it, is free for a back-up here; default 0. */
   readonly freeMs?: (nowMs: number) => number;
+  /** Of a back-up here: the runs that wait behind its turn, see `LocalWork`. */
+  readonly waiting?: LocalWork["waiting"];
   /** Of a back-up here: its turn at the device, see `LocalWork`. */
   readonly standBy?: LocalWork["standBy"];
   /**
@@ -129,6 +131,7 @@ export function guardFor(
     device: (nowMs, runMs) =>
       strained(work.fills(nowMs) ? arrivals.price(nowMs, runMs) : idleDevice, strainRatio()),
     freeMs: (nowMs) => work.freeMs(nowMs),
+    waiting: () => work.waiting(),
     standBy: (ask) => work.standBy(ask),
     afterMs,
   };

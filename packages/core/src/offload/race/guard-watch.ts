@@ -339,6 +339,7 @@ class Watching implements GuardWatch {
       passedMs: nowMs - this.#beganMs,
       leftMs,
       device: times.device(nowMs, runMs),
+      waiting: times.waiting?.(),
       loss,
     };
     const charged = times.waitMs ? "in-vain" : "all";
