@@ -10,6 +10,7 @@ export * from "./lane/index.ts";
 export type { IndexEntry, ModelState } from "./execute/model-index.ts";
 export * from "./runtime/index.ts";
 export type { FileOverride } from "./repository/override.ts";
+export { acceleratorProfileFile } from "./repository/files.ts";
 export * from "./repository/source.ts";
 export { type RepositoryWatch, watchModels, type WatchParts } from "./repository/watch.ts";
 export { elementsTogether } from "./run/index.ts";

@@ -16,7 +16,14 @@ const maxDepth = 4;
 /** Measured facts about a version are no part of it. */
 export const profileFile = "profile.json";
 
-/** Reads and digests every file of a version folder but its profile and its golden inputs. */
+/** The profile of runs on an accelerator, such as `profile.cuda.json`. */
+export function acceleratorProfileFile(provider: string): string {
+  return `profile.${provider}.json`;
+}
+
+const profiles = /^profile(\.[a-z][a-z0-9-]{0,31})?\.json$/;
+
+/** Reads and digests every file of a version folder but its profiles and its golden inputs. */
 export async function digestFiles(
   store: ModelStore,
   model: string,
@@ -41,7 +48,7 @@ export async function digestFiles(
         continue;
       }
       // Hidden files and files that are still being written are no part of a version.
-      if (name === profileFile || name === goldenFile || hidden) continue;
+      if (profiles.test(name) || name === goldenFile || hidden) continue;
       if (found.size === maxFiles) {
         throw badConfiguration(model, "version folder", "", `holds more than ${maxFiles} files`);
       }

@@ -8,6 +8,7 @@ import {
   type Profile,
 } from "@longshore/core";
 import { parseProfile, turnWhileWanted } from "@longshore/core/internal";
+import { onProcessor } from "../runtime/index.ts";
 import type { TransformSet } from "../transform/index.ts";
 import {
   describeVariant,
@@ -19,7 +20,14 @@ import {
 } from "./assemble.ts";
 import { badConfiguration, type ModelConfig, type StepConfig } from "../configuration/index.ts";
 import { versionDigest } from "./digest.ts";
-import { digestFiles, type Hash, type NamedFiles, namedFiles, profileFile } from "./files.ts";
+import {
+  acceleratorProfileFile,
+  digestFiles,
+  type Hash,
+  type NamedFiles,
+  namedFiles,
+  profileFile,
+} from "./files.ts";
 import { graphBody, loadedInstances } from "./graph-body.ts";
 import type { Program } from "./program.ts";
 import { givesSeveral } from "./program-builder.ts";
@@ -57,6 +65,8 @@ export interface RepositoryParts {
   readonly gpuFallback?: boolean;
   /** Execution providers of the runtimes here that use an accelerator. Default: none. */
   readonly accelerators?: readonly string[];
+  /** The execution provider that is tried first for a model whose configuration lists these. Default: the processor. */
+  readonly firstProvider?: (listed: readonly string[] | undefined) => string | undefined;
   /** Rows in one run of a model that says nothing of batches and whose inputs and outputs have an axis for them. Default 0. */
   readonly defaultMaxBatchSize?: number;
   /**
@@ -199,7 +209,7 @@ export async function readVersion(
     ...config.unused,
     ...made.flatMap((one) => one.unused.map((name) => `${one.description.name}: ${name}`)),
   ];
-  const profile = await profileOf(store, folder, description);
+  const profile = await profileOf(store, folder, description, acceleratorOf(parts, config));
   if (config.responseCache)
     for (const [name, program] of programs) programs.set(name, keptProgram(program, digest));
   return { description, programs, uses, versionsUsed, unused, written: config.written, ...profile };
@@ -319,20 +329,40 @@ async function labelsOf(
   return Object.fromEntries(labels);
 }
 
+/** The accelerator that a model runs on, if all goes well; undefined for the processor. */
+function acceleratorOf(
+  { accelerators = [], firstProvider }: RepositoryParts,
+  { instances: [first], providers }: ModelConfig,
+): string | undefined {
+  if (first?.kind === "cpu") return undefined;
+  const listed = providers ?? accelerators;
+  const provider =
+    first?.kind === "gpu" ? listed.find((one) => !onProcessor(one)) : firstProvider?.(providers);
+  return provider === undefined || onProcessor(provider) ? undefined : provider;
+}
+
+/** The profile of the accelerator if there is one, else that of the processor, which the planner scales by the speed that it sees. */
 async function profileOf(
   store: ModelStore,
   folder: string,
   { digest }: ModelDescription,
+  accelerator: string | undefined,
 ): Promise<Pick<LoadedVersion, "profile" | "profileIgnored">> {
-  const bytes = await store.read(`${folder}/${profileFile}`);
-  if (!bytes) return {};
-  try {
-    const profile = parseProfile(JSON.parse(new TextDecoder().decode(bytes)));
-    if (profile.digest === digest) return { profile };
-    return { profileIgnored: "profile.json was measured on another content; profile the model again" };
-  } catch (thrown) {
-    return { profileIgnored: `profile.json is not readable: ${detail(thrown)}` };
+  const names =
+    accelerator === undefined ? [profileFile] : [acceleratorProfileFile(accelerator), profileFile];
+  let ignored: Pick<LoadedVersion, "profileIgnored"> = {};
+  for (const name of names) {
+    const bytes = await store.read(`${folder}/${name}`);
+    if (!bytes) continue;
+    try {
+      const profile = parseProfile(JSON.parse(new TextDecoder().decode(bytes)));
+      if (profile.digest === digest) return { profile, ...ignored };
+      ignored = { profileIgnored: `${name} was measured on another content; profile the model again` };
+    } catch (thrown) {
+      ignored = { profileIgnored: `${name} is not readable: ${detail(thrown)}` };
+    }
   }
+  return ignored;
 }
 
 function detail(thrown: unknown): string {

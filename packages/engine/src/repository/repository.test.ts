@@ -12,6 +12,7 @@ import {
   sha256Of,
 } from "@longshore/testkit";
 import { pureTransforms, transformSet } from "../transform/index.ts";
+import type { RepositoryParts } from "./read-version.ts";
 import { type ModelRepository, modelRepository } from "./repository.ts";
 
 const call = housekeepingCall("test");
@@ -35,6 +36,7 @@ const models: MemoryModels = {
 function repository(
   files: Readonly<Record<string, string | Uint8Array>>,
   clock = manualClock(),
+  parts: Pick<RepositoryParts, "accelerators" | "firstProvider"> = {},
 ): ModelRepository {
   return modelRepository({
     store: memoryStore(files),
@@ -42,6 +44,7 @@ function repository(
     transforms: transformSet(...pureTransforms()),
     sha256: sha256Of,
     clock,
+    ...parts,
   });
 }
 
@@ -308,6 +311,49 @@ variants: [{ name: full }, { name: lesser, models: { hear: ${second} }, agreemen
       "another content",
     );
     expect((await load("{")).profileIgnored).toContain("not readable");
+  });
+
+  it("uses the profile of the accelerator that a model runs on, else that of the processor", async () => {
+    const { description } = await repository(graph("detect")).load("detect", undefined, call);
+    const profile = (runtime: string, digest = description.digest): string =>
+      JSON.stringify({
+        schemaVersion: 1,
+        model: "detect",
+        version: "1",
+        digest,
+        measuredOn: { runtime, threads: 1, description: "test" },
+        variants: [],
+      });
+    const measured = {
+      "detect/1/profile.json": profile("cpu"),
+      "detect/1/profile.cuda.json": profile("cuda"),
+    };
+    const measuredOn = async (
+      providers: readonly string[],
+      config?: string,
+      files: Readonly<Record<string, string>> = measured,
+    ): Promise<string | undefined> => {
+      const parts = {
+        accelerators: providers.filter((one) => one !== "cpu"),
+        firstProvider: (listed = providers) => listed[0],
+      };
+      const loaded = await repository({ ...graph("detect", config), ...files }, manualClock(), parts).load(
+        "detect",
+        undefined,
+        call,
+      );
+      expect(loaded.description.digest).toBe(description.digest);
+      return loaded.profile?.measuredOn.runtime ?? loaded.profileIgnored;
+    };
+    expect(await measuredOn(["cuda", "cpu"])).toBe("cuda");
+    expect(await measuredOn(["cpu"])).toBe("cpu");
+    expect(await measuredOn(["webgpu"])).toBe("cpu");
+    expect(await measuredOn(["cuda"], "providers: [cpu]")).toBe("cpu");
+    expect(await measuredOn(["cpu", "cuda"], "instances: [{ count: 1, kind: gpu }]")).toBe("cuda");
+    expect(await measuredOn(["cuda"], "instances: [{ count: 1, kind: cpu }]")).toBe("cpu");
+    expect(
+      await measuredOn(["cuda"], undefined, { "detect/1/profile.cuda.json": profile("cuda", "sha256:0") }),
+    ).toContain("profile.cuda.json was measured on another content");
   });
 
   it("reads a model again after it was forgotten, and those that use it", async () => {

@@ -6,5 +6,21 @@ export function onProcessor(provider: string): boolean {
   return processors.has(provider);
 }
 
+/**
+ * The execution providers to try, in this order. An emulated accelerator is slower than the processor that emulates it, so it comes last
+ * where the list has a processor, too; `slow` names those.
+ */
+export function inOrder(
+  listed: readonly string[],
+  slowHere: ((provider: string) => string | undefined) | undefined,
+): { readonly order: readonly string[]; readonly slow: ReadonlySet<string> } {
+  const slow = new Set(
+    listed.some(onProcessor)
+      ? listed.filter((one) => !onProcessor(one) && slowHere?.(one) !== undefined)
+      : [],
+  );
+  return { order: [...listed.filter((one) => !slow.has(one)), ...slow], slow };
+}
+
 /** Names are those of ONNX Runtime: `cpu`, `cuda`, `tensorrt`, `webgpu`, `coreml`, `dml`. */
 export const providerName: RegExp = /^[a-z][a-z0-9-]{0,31}$/;

@@ -1,6 +1,6 @@
 import { type Call, LongshoreError } from "@longshore/core";
 import { type GraphBody, someNames } from "../repository/index.ts";
-import { type Artifact, type LoadOptions, onProcessor, type Runtime } from "../runtime/index.ts";
+import { type Artifact, inOrder, type LoadOptions, onProcessor, type Runtime } from "../runtime/index.ts";
 import type { GraphPoolParts } from "./graph-pool.ts";
 import type { OpenSession } from "./instance.ts";
 import type { OpenParts } from "./open-scheduler.ts";
@@ -94,12 +94,10 @@ function providerOrder(
   if (kind === "cpu") return plain.map((provider) => ({ provider }));
   if (kind === "gpu")
     return [...accelerators, ...(gpuFallback ? plain : [])].map((provider) => ({ provider }));
-  // An emulated accelerator is slower than the processor that emulates it.
-  const slow = processors.length > 0 ? accelerators.filter((one) => slowHere?.(one) !== undefined) : [];
-  return [
-    ...listed.filter((one) => !slow.includes(one)).map((provider) => ({ provider })),
-    ...slow.map((provider) => ({ provider, after: slowHere?.(provider) })),
-  ];
+  const { order, slow } = inOrder(listed, slowHere);
+  return order.map((provider) =>
+    slow.has(provider) ? { provider, after: slowHere?.(provider) } : { provider },
+  );
 }
 
 /**

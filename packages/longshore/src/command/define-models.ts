@@ -25,7 +25,11 @@ export function defineModels({ program, action, io }: Defining): void {
       .option("--runs <n>", "counted runs of each segment and input (default: up to 5)", number("runs", 1))
       .option("--variant <name...>", "only these variants; default: all")
       .option("--processor-time", "measure processor time instead of clock time, on a busy machine", false)
-      .option("--write", "save profile.json beside the model", false)
+      .option(
+        "--write",
+        "save profile.json beside the model; with an accelerator of --providers profile.NAME.json, such as profile.cuda.json",
+        false,
+      )
       .addOption(
         new Option("--runtime <name>", "runtime").choices(["onnxruntime", "wasm"]).default("onnxruntime"),
       )
@@ -38,6 +42,7 @@ export function defineModels({ program, action, io }: Defining): void {
       .option("--json", "print JSON", false)
       .action(action((model: string, options) => profile(model, options, io))),
     "longshore profile ocr --samples ./receipts --write",
+    "longshore profile ocr --providers cuda --write",
     "longshore profile ocr --each-provider --providers cuda,webgpu",
   );
   help(

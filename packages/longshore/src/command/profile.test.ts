@@ -97,3 +97,12 @@ it("refuses to count processor time where servers are measured", async () => {
     message: expect.stringContaining("--processor-time") as string,
   });
 });
+
+it("keeps the profile of one provider in one file", async () => {
+  await expect(profiled("variants", { providers: ["cuda", "cpu"], write: true })).rejects.toMatchObject({
+    reason: "invalid-input",
+    message: expect.stringContaining(
+      "--write keeps a profile for each provider: name one (--providers cuda)",
+    ) as string,
+  });
+});

@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import {
@@ -8,6 +9,7 @@ import {
   silentObserver,
 } from "@longshore/core";
 import { housekeepingCall, stepModels } from "@longshore/core/internal";
+import { acceleratorProfileFile, onProcessor } from "@longshore/engine";
 import { systemClock, systemRandom } from "@longshore/nodejs";
 import { eachProvider } from "../profile/each-provider.ts";
 import { mean } from "../profile/measure-here.ts";
@@ -49,6 +51,11 @@ export async function profile(
     }
     return eachProvider(model, options, io);
   }
+  const accelerator = options.providers?.find((one) => !onProcessor(one));
+  if (options.write && accelerator !== undefined && options.providers?.length !== 1) {
+    const why = `--write keeps a profile for each provider: name one (--providers ${accelerator}), not '${options.providers?.join(",")}'`;
+    throw new LongshoreError("invalid-input", "resolve", why);
+  }
   if (options.processorTime && options.at.length > 0) {
     const why =
       "--processor-time counts the work of this process, not that of servers of --at: leave out one of them";
@@ -80,15 +87,17 @@ export async function profile(
     const knowledge = await engine.describe(opened.model, undefined, call);
     if (!knowledge) throw new LongshoreError("unknown-model", "resolve", `there is no model ${opened.model}`);
     const { description, profile: told } = knowledge;
+    const runtime = options.providers ? `${options.runtime} ${options.providers.join("+")}` : options.runtime;
     // An assumed one, which was not measured, has no threads.
-    const known = told && told.measuredOn.threads > 0 ? told : undefined;
+    // The times of another provider say nothing of this one.
+    const alike = accelerator === undefined || told?.measuredOn.runtime === runtime;
+    const known = told && told.measuredOn.threads > 0 && alike ? told : undefined;
     const samples = await sampleTensors(engine, description, options.samples, call);
     const variants = options.variant && [
       ...new Set([...(options.write ? unknownStandard(description, known) : []), ...options.variant]),
     ];
     const others = measuredHere(description, endpoints) ? stepsOfOthers(description) : [];
     await warnWhenBusy(io);
-    const runtime = options.providers ? `${options.runtime} ${options.providers.join("+")}` : options.runtime;
     io.note(`measuring ${opened.model} with ${samples.length} inputs on ${runtime}, one thread`);
     const measured = await measureModel(
       {
@@ -115,8 +124,14 @@ export async function profile(
       const folder = join(opened.folder, measured.version);
       await mkdir(folder, { recursive: true });
       const whole = withOthers(known, measured);
-      await writeFile(join(folder, "profile.json"), `${JSON.stringify(whole, null, 1)}\n`);
-      io.note(`wrote ${join(folder, "profile.json")}`);
+      const file = join(
+        folder,
+        accelerator === undefined ? "profile.json" : acceleratorProfileFile(accelerator),
+      );
+      await writeFile(file, `${JSON.stringify(whole, null, 1)}\n`);
+      io.note(`wrote ${file}`);
+      if (accelerator !== undefined && !existsSync(join(folder, "profile.json")))
+        io.note("profile.json is missing: measure the processor too (longshore profile MODEL --write)");
     }
     if (others.length > 0) {
       const why =
