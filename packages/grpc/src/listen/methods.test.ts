@@ -1,6 +1,7 @@
 import { once } from "node:events";
 import { type ClientHttp2Session, type ClientHttp2Stream, connect, constants } from "node:http2";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import { virtualClock } from "@longshore/lab";
 import { afterEach, describe, expect, it } from "vitest";
 import { closeAll, listenOn } from "../../test/open-server.ts";
 import type { GrpcListenOptions } from "../index.ts";
@@ -70,6 +71,19 @@ const echo: Method = async ({ next, send }) => {
 };
 
 describe("a method of another service", () => {
+  it("keeps a connection whose client resets each call once it is answered, as proxies do", async () => {
+    // Time that does not pass gives no allowance back.
+    const { session, call } = await open(echo, { clock: virtualClock() });
+    for (let at = 0; at < 1010; at++) {
+      const stream = call();
+      stream.write(frame(Buffer.from("one")));
+      await once(stream, "data");
+      stream.close(constants.NGHTTP2_CANCEL);
+      await once(stream, "close");
+    }
+    expect(session.closed || session.destroyed).toBe(false);
+  }, 60_000);
+
   it("sends an answer before the client has sent its last message", async () => {
     const { call } = await open(echo);
     const stream = call();

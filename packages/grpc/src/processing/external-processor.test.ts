@@ -48,7 +48,6 @@ async function process(messages: readonly (Message | Uint8Array)[], given?: Proc
     metadata: { "envoy.lb": { to: "10.0.0.1:80" } },
     replied: (reply) => {
       replies.push(reply);
-      return { "x-by": "a" };
     },
     ended: (broke) => void ended.push(broke),
   };
@@ -112,6 +111,18 @@ it("routes by headers, requests no body, and reports the reply", async () => {
   const set = first?.response.case === "requestHeaders" && first.response.value.response?.headerMutation;
   expect(set).toMatchObject({ setHeaders: [{ header: { key: "x-to" }, appendAction: 2 }] });
   expect(second?.response.case).toBe("responseHeaders");
+});
+
+it("ends the call with the answer to the reply's headers where the proxy sends headers only", async () => {
+  const first: Message = {
+    ...requestHeaders,
+    protocolConfig: { requestBodyMode: 0, responseBodyMode: 0 },
+  };
+  const { responses, ended, replies, failed } = await process([first, responseHeaders, responseHeaders]);
+  expect(failed).toBeUndefined();
+  expect(responses.map(({ response }) => response.case)).toEqual(["requestHeaders", "responseHeaders"]);
+  expect(responses[0]?.modeOverride).toBeUndefined();
+  expect([replies.length, ended]).toEqual([1, [false]]);
 });
 
 it("answers instead of the proxy and ends the call", async () => {
@@ -190,7 +201,7 @@ it("ends a call whose proxy says nothing for too long", async () => {
         kind: "routed",
         headers: {},
         metadata: {},
-        replied: () => ({}),
+        replied: () => undefined,
         ended: (broke) => void ended.push(broke),
       }),
     },

@@ -14,10 +14,13 @@ import type { GrpcService, MethodCall } from "../service/index.ts";
 
 /*
  * Envoy opens one call for each request of a client, sends what `processing_mode` names in the order in which it arrives, and
- * waits for an answer to each message. Only headers are wanted here: `mode_override` requests nothing else. A proxy that does
- * not allow overrides sends bodies nevertheless. They go back as they came, one piece at a time, so that the memory of a call
+ * waits for an answer to each message. Only headers are wanted here: unless the proxy says that it sends nothing else,
+ * `mode_override` asks for that. A proxy that does not allow overrides sends bodies nevertheless. They go back as they came, one piece at a time, so that the memory of a call
  * is that of one message. In full duplex every byte has to be sent back; in the other modes an empty answer leaves the body as
  * it is.
+ *
+ * The proxy holds a request or a reply back until its message is answered. So a reply's headers are answered before anything is
+ * learned from them, and where nothing can follow them the call ends with that answer.
  */
 
 type Headers = Readonly<Record<string, string>>;
@@ -56,15 +59,15 @@ export type Processing =
       readonly headers: Headers;
       /** Metadata that the proxy's other filters and its load balancer see, by namespace. */
       readonly metadata: JsonObject;
-      /** The reply's headers have come; gives headers that it gets. Called once at most. */
-      replied(reply: ProcessedReply): Headers;
+      /** The reply's headers have come, and have been answered. Called once at most. */
+      replied(reply: ProcessedReply): void;
       /** The call has ended, with or without a reply. `broke` if the proxy or its client broke it off. Called once. */
       ended(broke: boolean): void;
     };
 
 /** Decides about requests of a proxy. An error becomes the status of the call, which the proxy handles by its failure mode. */
 export interface RequestProcessor {
-  process(request: ProcessedRequest, call: Call): Promise<Processing>;
+  process(request: ProcessedRequest, call: Call): Processing | Promise<Processing>;
 }
 
 /** How calls are served. */
@@ -134,6 +137,21 @@ function decoded(bytes: Uint8Array): ProcessingRequest {
 
 type ResponseInit = Parameters<typeof create<typeof ProcessingResponseSchema>>[1];
 
+const headersOnly = {
+  requestHeaderMode: HeaderMode.SEND,
+  responseHeaderMode: HeaderMode.SEND,
+  requestBodyMode: BodyMode.NONE,
+  responseBodyMode: BodyMode.NONE,
+  requestTrailerMode: HeaderMode.SKIP,
+  responseTrailerMode: HeaderMode.SKIP,
+};
+
+/** Leaves the headers of a reply as they are. */
+const plainReply = toBinary(
+  ProcessingResponseSchema,
+  create(ProcessingResponseSchema, { response: { case: "responseHeaders", value: {} } }),
+);
+
 /** A body of one direction on its way back. */
 class Echo {
   readonly #name: "requestBody" | "responseBody";
@@ -177,6 +195,12 @@ class Exchange {
   readonly #options: ProcessorOptions;
   #routed: (Processing & { kind: "routed" }) | undefined;
   #replied = false;
+  /** The proxy sends headers only: nothing follows the headers of the reply. */
+  #headersOnly = false;
+  #heardAtMs = 0;
+  /** Rejects when the proxy was silent for too long; one timer for all messages. */
+  #silent: Promise<never> | undefined;
+  #silence: Disposable | undefined;
   #requestEcho: Echo | undefined;
   #responseEcho: Echo | undefined;
 
@@ -196,48 +220,53 @@ class Exchange {
       }
       broke = this.#call.call.abort.aborted;
     } finally {
+      this.#silence?.[Symbol.dispose]();
       this.#routed?.ended(broke);
     }
   }
 
-  /** The next message; throws when there is none for too long. */
-  async #next(): Promise<Uint8Array | undefined> {
+  /** The next message; throws when there is none for too long. The first one comes with the call. */
+  #next(): Promise<Uint8Array | undefined> {
+    const next = this.#call.next();
+    if (!this.#routed) return next;
+    this.#silent ??= this.#afterSilence();
+    return Promise.race([next, this.#silent]);
+  }
+
+  #afterSilence(): Promise<never> {
     const { clock, silentMs = 900_000 } = this.#options;
-    let timer: Disposable | undefined;
-    const late = new Promise<never>((_resolve, reject) => {
-      timer = clock.timer(silentMs, () => {
-        const text = `the proxy said nothing of its request for ${silentMs} ms`;
-        reject(new LongshoreError("deadline-exceeded", "transport", text));
-      });
+    return new Promise((_resolve, reject) => {
+      const wait = (ms: number): void => {
+        this.#silence = clock.timer(ms, () => {
+          const leftMs = this.#heardAtMs + silentMs - clock.nowMs();
+          if (leftMs > 0) return wait(leftMs);
+          const text = `the proxy said nothing of its request for ${silentMs} ms`;
+          reject(new LongshoreError("deadline-exceeded", "transport", text));
+        });
+      };
+      wait(silentMs);
     });
-    try {
-      return await Promise.race([this.#call.next(), late]);
-    } finally {
-      timer?.[Symbol.dispose]();
-    }
   }
 
   /** Answers one message; false when the call has ended. */
   async #take(message: ProcessingRequest): Promise<boolean> {
     const { request } = message;
+    this.#heardAtMs = this.#options.clock.nowMs();
     if (request.case === "requestHeaders") return this.#begin(message, headersOf(request.value.headers));
     if (!this.#routed) throw wrong("the first message of a call must be the headers of its request");
     switch (request.case) {
       case "responseHeaders": {
         if (this.#replied) throw wrong("the headers of a reply came twice");
         this.#replied = true;
-        const headers = this.#routed.replied({
+        const routed = this.#routed;
+        const sent = this.#call.send(plainReply);
+        routed.replied({
           headers: headersOf(request.value.headers),
           attributes: attributesOf(message),
           metadata: message.metadataContext?.filterMetadata ?? {},
         });
-        await this.#send({
-          response: {
-            case: "responseHeaders",
-            value: { response: { headerMutation: mutationOf(headers) } },
-          },
-        });
-        return true;
+        await sent;
+        return !this.#headersOnly;
       }
       case "requestBody":
         for (const answer of this.#requestEcho?.answers(request.value) ?? []) await this.#send(answer);
@@ -259,7 +288,8 @@ class Exchange {
     const { processor } = this.#options;
     const { call, peer } = this.#call;
     const metadata = message.metadataContext?.filterMetadata ?? {};
-    const processing = await processor.process({ headers, metadata, peer }, call);
+    const decided = processor.process({ headers, metadata, peer }, call);
+    const processing = decided instanceof Promise ? await decided : decided;
     if (processing.kind === "answered") {
       const { status, headers: given, body, details } = processing;
       await this.#send({
@@ -271,24 +301,19 @@ class Exchange {
       return false;
     }
     this.#routed = processing;
-    const { requestBodyMode, responseBodyMode } = message.protocolConfig ?? {};
+    const { protocolConfig } = message;
+    const { requestBodyMode, responseBodyMode } = protocolConfig ?? {};
     const isDuplex = (mode: number | undefined): boolean => mode === BodyMode.FULL_DUPLEX_STREAMED;
     this.#requestEcho = new Echo("requestBody", isDuplex(requestBodyMode));
     this.#responseEcho = new Echo("responseBody", isDuplex(responseBodyMode));
+    this.#headersOnly = requestBodyMode === BodyMode.NONE && responseBodyMode === BodyMode.NONE;
     await this.#send({
       response: {
         case: "requestHeaders",
         value: { response: { headerMutation: mutationOf(processing.headers) } },
       },
       dynamicMetadata: processing.metadata,
-      modeOverride: {
-        requestHeaderMode: HeaderMode.SEND,
-        responseHeaderMode: HeaderMode.SEND,
-        requestBodyMode: BodyMode.NONE,
-        responseBodyMode: BodyMode.NONE,
-        requestTrailerMode: HeaderMode.SKIP,
-        responseTrailerMode: HeaderMode.SKIP,
-      },
+      ...(this.#headersOnly ? {} : { modeOverride: headersOnly }),
     });
     return true;
   }

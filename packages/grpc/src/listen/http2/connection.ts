@@ -389,12 +389,14 @@ export class Http2Connection implements FrameTaker, Session, StreamOwner, Timed 
     else if (!stream.widen(more)) this.#refuse(id, codes.flowControl);
   }
 
-  /** RST_STREAM (RFC 9113, 6.4). */
+  /** RST_STREAM (RFC 9113, 6.4). A client may reset only so many calls before they are answered (10.5). */
   #reset(id: number, payload: Uint8Array): void {
     if (payload.byteLength !== 4) return this.broken(codes.frameSize);
     if (this.#isIdle(id)) return this.broken(codes.protocol);
-    this.#streams.find(id)?.close();
-    this.#countReset();
+    const stream = this.#streams.find(id);
+    stream?.close();
+    // Proxies end each call of `ext_proc` so. A call that was being answered, or had been, was not made for nothing.
+    if (stream && !stream.begun) this.#countReset();
   }
 
   #countReset(): void {
