@@ -18,7 +18,7 @@ it("reads host, port and scheme of an endpoint's address", () => {
   expect(hostAndPort({})).toBeUndefined();
 });
 
-it("looks a name up when it is first used and again after half a minute, without a wait; the last address stands", async () => {
+it("looks a name up when it is first used and again after half a minute; the last address stands", async () => {
   const clock = virtualClock();
   const answers = ["10.0.0.1", undefined, "10.0.0.2"];
   const asked: string[] = [];
@@ -29,27 +29,46 @@ it("looks a name up when it is first used and again after half a minute, without
     return answer;
   });
   const info = { address: "http://edge:8000" } as Parameters<typeof addresses.of>[0];
-  const settled = async (): Promise<string | undefined> => {
-    const now = await addresses.of(info);
+  expect(addresses.of(info)).toBeUndefined();
+  expect(addresses.of(info)).toBeUndefined();
+  await addresses.coming;
+  expect(addresses.of(info)).toBe("10.0.0.1:8000");
+  expect(addresses.coming).toBeUndefined();
+  expect([asked, addresses.changes]).toEqual([["edge"], 1]);
+  const later = async (ms: number): Promise<string | undefined> => {
+    await clock.advance(ms);
+    addresses.renew();
     await Promise.resolve();
-    return now;
+    return addresses.of(info);
   };
-  expect(await settled()).toBe("10.0.0.1:8000");
-  expect(await settled()).toBe("10.0.0.1:8000");
+  expect(await later(20_000)).toBe("10.0.0.1:8000");
   expect(asked).toHaveLength(1);
-  await clock.advance(31_000);
-  await settled();
-  expect(await settled()).toBe("10.0.0.1:8000");
-  await clock.advance(31_000);
-  await settled();
-  expect(await settled()).toBe("10.0.0.2:8000");
-  expect(asked).toEqual(["edge", "edge", "edge"]);
+  expect(await later(11_000)).toBe("10.0.0.1:8000");
+  expect(await later(31_000)).toBe("10.0.0.2:8000");
+  expect([asked.length, addresses.changes]).toEqual([3, 2]);
 });
 
-it("takes IP addresses as they are", async () => {
+it("looks a name without an address up again after a second", async () => {
+  const clock = virtualClock();
+  let known = false;
+  const addresses = createAddresses(clock, async () => {
+    if (!known) throw new Error("no such name");
+    return "10.0.0.1";
+  });
+  const info = { address: "http://edge" } as Parameters<typeof addresses.of>[0];
+  addresses.of(info);
+  await addresses.coming;
+  known = true;
+  await clock.advance(1100);
+  addresses.renew();
+  await Promise.resolve();
+  expect(addresses.of(info)).toBe("10.0.0.1:80");
+});
+
+it("takes IP addresses as they are", () => {
   const addresses = createAddresses(virtualClock(), () => Promise.reject(new Error("asked")));
   const of = (address: string) => addresses.of({ address } as Parameters<typeof addresses.of>[0]);
-  expect(await of("http://10.0.0.1:8000")).toBe("10.0.0.1:8000");
-  expect(await of("http://[::1]:8000")).toBe("[::1]:8000");
-  expect(await of("http://edge:8000")).toBeUndefined();
+  expect(of("http://10.0.0.1:8000")).toBe("10.0.0.1:8000");
+  expect(of("http://[::1]:8000")).toBe("[::1]:8000");
+  expect(of("http://edge:8000")).toBeUndefined();
 });

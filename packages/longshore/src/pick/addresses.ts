@@ -4,6 +4,8 @@ import type { Clock, EndpointInfo } from "@longshore/core";
 
 /** For how long an address of a name is used before it is looked up again, in milliseconds. */
 const holdMs = 30_000;
+/** How often names are gone through, in milliseconds. */
+const renewMs = 1000;
 /** Names that are remembered. */
 const mostNames = 10_000;
 
@@ -30,8 +32,17 @@ export function joined(host: string, port: number): string {
 
 /** Addresses of endpoints as a proxy takes them: an IP address and a port. */
 export interface Addresses {
-  /** Undefined where the endpoint has none, or its name has no address. */
-  of(info: EndpointInfo): Promise<string | undefined>;
+  /**
+   * The address as it is known now. Undefined where the endpoint has none, and while its name is looked up or has no address: `changes`
+   * tells when to ask again.
+   */
+  of(info: EndpointInfo): string | undefined;
+  /** Counts changes of addresses. */
+  readonly changes: number;
+  /** Resolves when names that are looked up for the first time have been; undefined if there are none. */
+  readonly coming: Promise<unknown> | undefined;
+  /** Looks names up again that were looked up long ago. Cheap: call it with each request. */
+  renew(): void;
 }
 
 /** How a name is looked up; the first address counts. Throws where it has none. */
@@ -39,35 +50,72 @@ export type LookUp = (name: string) => Promise<string>;
 
 const systemLookUp: LookUp = async (name) => (await lookup(name, { family: 4 })).address;
 
+interface Name {
+  address: string | undefined;
+  atMs: number;
+}
+
 /** Looks names up when they are used and every half minute again; a name that cannot be looked up keeps its last address. */
 export function createAddresses(clock: Clock, lookUp: LookUp = systemLookUp): Addresses {
-  const names = new Map<string, { address: string | undefined; atMs: number }>();
-  const ask = async (name: string): Promise<string | undefined> => {
-    const before = names.get(name);
-    const kept = { address: before?.address, atMs: clock.nowMs() };
-    names.set(name, kept);
-    if (names.size > mostNames) names.delete(names.keys().next().value ?? "");
+  const names = new Map<string, Name>();
+  /** First look-ups under way. */
+  const coming = new Map<string, Promise<void>>();
+  /** Host and port of each endpoint; the host of a numeric address is kept with its port. */
+  const read = new WeakMap<
+    EndpointInfo,
+    { readonly whole?: string; readonly host: string; readonly port: number } | "none"
+  >();
+  let changes = 0;
+  let renewedMs = clock.nowMs();
+
+  const ask = async (name: string, kept: Name): Promise<void> => {
+    kept.atMs = clock.nowMs();
     try {
-      kept.address = await lookUp(name);
+      const address = await lookUp(name);
+      if (address !== kept.address) changes++;
+      kept.address = address;
     } catch {
-      // The next request resolves again after a while; until then the last address stays, or none.
+      // It is looked up again after a while; until then the last address stays, or none.
     }
-    return kept.address;
   };
+
+  const begin = (host: string): Name => {
+    const kept: Name = { address: undefined, atMs: clock.nowMs() };
+    names.set(host, kept);
+    if (names.size > mostNames) names.delete(names.keys().next().value ?? "");
+    coming.set(
+      host,
+      ask(host, kept).finally(() => coming.delete(host)),
+    );
+    return kept;
+  };
+
   return {
-    async of(info) {
-      const found = hostAndPort(info);
-      if (!found) return undefined;
-      const { host, port } = found;
-      if (isIP(host) !== 0) return joined(host, port);
-      const known = names.get(host);
-      if (known?.address === undefined) {
-        const address = await ask(host);
-        return address === undefined ? undefined : joined(address, port);
+    get changes() {
+      return changes;
+    },
+    get coming() {
+      return coming.size === 0 ? undefined : Promise.all(coming.values());
+    },
+    of(info) {
+      let found = read.get(info);
+      if (found === undefined) {
+        const at = hostAndPort(info);
+        found = !at ? "none" : isIP(at.host) !== 0 ? { ...at, whole: joined(at.host, at.port) } : at;
+        read.set(info, found);
       }
-      // No request waits for a repeated look-up.
-      if (clock.nowMs() - known.atMs > holdMs) void ask(host);
-      return joined(known.address, port);
+      if (found === "none") return undefined;
+      if (found.whole !== undefined) return found.whole;
+      const { address } = names.get(found.host) ?? begin(found.host);
+      return address === undefined ? undefined : joined(address, found.port);
+    },
+    renew() {
+      const nowMs = clock.nowMs();
+      if (nowMs - renewedMs < renewMs) return;
+      renewedMs = nowMs;
+      for (const [name, kept] of names) {
+        if (nowMs - kept.atMs > (kept.address === undefined ? renewMs : holdMs)) void ask(name, kept);
+      }
     },
   };
 }

@@ -37,13 +37,13 @@ function processor(refuse?: LongshoreError) {
     learn: async () => 0,
     reaches: async () => true,
     close: async () => undefined,
-    well: async (among) => endpoints.filter(among),
+    changes: 1,
+    well: async (among) => endpoints.filter(({ id }) => among?.has(id) !== false),
     pick: async (request, call) => {
       asked.push({ request, call });
       if (refuse) throw refuse;
       return {
-        endpoints: endpoints.filter((one) => request.among?.(one) !== false),
-        because: "",
+        endpoints: endpoints.filter(({ id }) => request.among?.has(id) !== false),
         answered: (reply: PickedReply) => void told.push({ ...reply, headers: {} }),
         failed: (error: LongshoreError) => void told.push(error.reason),
         dropped: () => void told.push("dropped"),

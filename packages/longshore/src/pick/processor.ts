@@ -1,4 +1,11 @@
-import { type Call, type Clock, type EndpointInfo, LongshoreError, type Rules } from "@longshore/core";
+import {
+  type Call,
+  type Clock,
+  type EndpointId,
+  type EndpointInfo,
+  LongshoreError,
+  type Rules,
+} from "@longshore/core";
 import {
   callFromHeaders,
   type EndpointPicker,
@@ -150,25 +157,69 @@ function failureOf({ attributes }: ProcessedReply): LongshoreError | undefined {
   );
 }
 
+/** Endpoints that a proxy can reach, as of one moment. */
+interface Reachable {
+  readonly byId: ReadonlyMap<EndpointId, string>;
+  readonly byAddress: ReadonlyMap<string, EndpointId>;
+  /** All that may be chosen; undefined where every endpoint may be. */
+  readonly among: ReadonlySet<EndpointId> | undefined;
+}
+
+/** Subsets whose endpoints are kept: gateways name few different ones. */
+const mostSubsets = 64;
+
+/** Reads endpoints and addresses once for each change of them, not for each request. */
+function reachableOf(picker: EndpointPicker, addresses: Addresses) {
+  let kept: Reachable | undefined;
+  let keptOf: readonly number[] = [];
+  const subsets = new Map<string, ReadonlySet<EndpointId>>();
+  const now = (): Reachable => {
+    addresses.renew();
+    const of = [picker.changes, addresses.changes];
+    if (kept && of.every((one, at) => one === keptOf[at])) return kept;
+    subsets.clear();
+    const byId = new Map<EndpointId, string>();
+    const byAddress = new Map<string, EndpointId>();
+    const { endpoints } = picker;
+    for (const info of endpoints) {
+      const address = addresses.of(info);
+      if (address === undefined) continue;
+      byId.set(info.id, address);
+      byAddress.set(address, info.id);
+    }
+    keptOf = of;
+    kept = { byId, byAddress, among: byId.size === endpoints.length ? undefined : new Set(byId.keys()) };
+    return kept;
+  };
+  const narrowed = (all: Reachable, subset: ReadonlySet<string>): Reachable => {
+    const key = [...subset].join(",");
+    const found = subsets.get(key);
+    const among =
+      found ?? new Set(Array.from(subset, (one) => all.byAddress.get(one) ?? "").filter((id) => id !== ""));
+    if (!found) {
+      subsets.set(key, among);
+      if (subsets.size > mostSubsets) subsets.delete(subsets.keys().next().value ?? "");
+    }
+    return { ...all, among };
+  };
+  return (subset: ReadonlySet<string> | undefined): Reachable | Promise<Reachable> => {
+    const narrow = (all: Reachable): Reachable => (subset ? narrowed(all, subset) : all);
+    const all = now();
+    // A request waits for the first look-up of names only if no endpoint is known without it.
+    const { coming } = addresses;
+    return all.byId.size === 0 && coming ? coming.then(() => narrow(now())) : narrow(all);
+  };
+}
+
 /** A processor that sends each request to the endpoint that a picker chooses. */
 export function pickProcessor(parts: ProcessorParts): RequestProcessor {
   const { picker, addresses, clock, metrics } = parts;
 
-  /** The endpoints that a request may go to, with their addresses as they are now. */
-  const candidates = async (subset: ReadonlySet<string> | undefined) => {
-    const byId = new Map<string, string>();
-    await Promise.all(
-      picker.endpoints.map(async (info) => {
-        const address = await addresses.of(info);
-        if (address !== undefined && (!subset || subset.has(address))) byId.set(info.id, address);
-      }),
-    );
-    return byId;
-  };
+  const reachable = reachableOf(picker, addresses);
 
   const routed = (
     endpoints: readonly EndpointInfo[],
-    byId: ReadonlyMap<string, string>,
+    { byId, byAddress }: Reachable,
     picked: Picked | undefined,
   ): Processing => {
     const list = endpoints.flatMap(({ id }) => byId.get(id) ?? []).join(",");
@@ -190,7 +241,7 @@ export function pickProcessor(parts: ProcessorParts): RequestProcessor {
         } else {
           const { headers, attributes, metadata } = reply;
           const served = metadata[destinationNamespace]?.[servedKey] ?? attributes["upstream.address"];
-          const endpoint = [...byId].find(([, address]) => address === served)?.[0];
+          const endpoint = typeof served === "string" ? byAddress.get(served) : undefined;
           picked?.answered({
             status: Number(headers[":status"] ?? 0),
             headers,
@@ -198,7 +249,6 @@ export function pickProcessor(parts: ProcessorParts): RequestProcessor {
           });
           ended(endpoint ?? first, "answered");
         }
-        return {};
       },
       ended() {
         picked?.dropped();
@@ -210,8 +260,9 @@ export function pickProcessor(parts: ProcessorParts): RequestProcessor {
   const decide = async ({ headers, metadata }: ProcessedRequest, given: Call): Promise<Processing> => {
     const route = routeOf(headers);
     const call = callOf(headers, given, parts);
-    const byId = await candidates(subsetOf(metadata));
-    const among = ({ id }: EndpointInfo): boolean => byId.has(id);
+    const found = reachable(subsetOf(metadata));
+    const all = found instanceof Promise ? await found : found;
+    const { among } = all;
     const address =
       "model" in route && route.model !== undefined
         ? {
@@ -235,7 +286,7 @@ export function pickProcessor(parts: ProcessorParts): RequestProcessor {
         },
         aim.call,
       );
-      return routed(picked.endpoints, byId, picked);
+      return routed(picked.endpoints, all, picked);
     }
     const well = await picker.well(among, address, call);
     if (well.length === 0) {
@@ -243,7 +294,7 @@ export function pickProcessor(parts: ProcessorParts): RequestProcessor {
         retryAfterMs: 1000,
       });
     }
-    return routed(well.slice(0, 3), byId, undefined);
+    return routed(well.slice(0, 3), all, undefined);
   };
 
   return {

@@ -1,9 +1,16 @@
-import type { Random, Writable } from "../../words/base/index.ts";
+import type { EndpointId, Random, Writable } from "../../words/base/index.ts";
 import { because, type Explained, whyNone } from "./explain.ts";
 import { localObstacle } from "./filter/local-endpoint.ts";
 import { chargingUnknown } from "./carbon.ts";
 import { unknownMicros } from "./cost.ts";
-import { besideBest, choose, type LocalCandidate, localCandidates, remoteFinalists } from "./finalists.ts";
+import {
+  besideBest,
+  choose,
+  finalistCount,
+  type LocalCandidate,
+  localCandidates,
+  remoteFinalists,
+} from "./finalists.ts";
 import { keepsDeadline } from "./guarded.ts";
 import { localLegs, remoteLegs } from "./legs.ts";
 import { choicesOf } from "./choices.ts";
@@ -156,7 +163,29 @@ function planOf(
     lost: lostLines(explained, priced, score),
   };
   if (priced.stages) plan.stages = priced.stages;
+  if (request.listed === true) plan.alternatives = alternativesOf(explained, priced.route);
   return plan;
+}
+
+/** Endpoints besides the chosen one that no filter removed: finalists by their scores, then others by theirs. */
+function alternativesOf({ question, findings, finalists }: Explained, chosen: number): readonly EndpointId[] {
+  const { routes } = question.model;
+  const { ids } = question.view.endpoints;
+  const byScore = finalists.toSorted((one, other) => one.score - other.score);
+  const order = byScore.map(({ priced }) => priced.route);
+  const { bestScore } = findings;
+  const others = Array.from({ length: routes.count }, (_, route) => route)
+    .filter((route) => (bestScore[route] ?? Infinity) < Infinity && !order.includes(route))
+    .sort((one, other) => (bestScore[one] ?? Infinity) - (bestScore[other] ?? Infinity));
+  const taken = routes.endpoint[chosen];
+  const found = new Set<EndpointId>();
+  for (const route of [...order, ...others]) {
+    const at = routes.endpoint[route] ?? -1;
+    const id = ids[at];
+    if (at !== taken && id !== undefined) found.add(id);
+    if (found.size === finalistCount) break;
+  }
+  return [...found];
 }
 
 /**

@@ -121,6 +121,8 @@ export interface Plan {
   readonly because: string;
   readonly candidates: number;
   readonly lost: readonly LostCandidate[];
+  /** Other endpoints that could run it, the best first; only for `PlanRequest.listed`. */
+  readonly alternatives?: readonly EndpointId[];
   readonly directory?: DirectoryAge;
 }
 

@@ -85,4 +85,6 @@ export interface PlanRequest {
    * endpoint. Default 0.01.
    */
   readonly tieRatio?: number | undefined;
+  /** Whether the plan also lists endpoints for a sender that retries by itself (`Plan.alternatives`). Default false. */
+  readonly listed?: boolean | undefined;
 }

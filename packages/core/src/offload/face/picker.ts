@@ -1,7 +1,6 @@
 import {
   type Call,
   checkFresh,
-  childCall,
   type EndpointId,
   LongshoreError,
   type Reason,
@@ -26,6 +25,7 @@ import {
   forgetRefused,
   type Job,
   type Loop,
+  noEndpoints,
   type OffloadParts,
   outlook,
   refusal,
@@ -36,9 +36,11 @@ import { Requests } from "./requests.ts";
 
 /*
  * A picker chooses the endpoint of a request that someone else carries: a proxy, which sends the headers of the request and later reports
- * its outcome. The picker is the offloader's decision without its races. The proxy gets the endpoint of the plan, followed by the endpoints
- * that would be planned without it, and tries that list itself. A picker starts no second run. It records a request as the offloader
- * records a leg, so it learns queues, speed and health of endpoints in the same way.
+ * its outcome. The picker is the offloader's decision without its races. The proxy gets the endpoint of the plan, followed by the plan's
+ * alternatives, and tries that list itself. A picker starts no second run. It records a request as the offloader records a leg, so it
+ * learns queues, speed and health of endpoints in the same way.
+ *
+ * A decision costs the same with four endpoints and with ten thousand: nothing here visits all endpoints unless it refuses.
  */
 
 /** A request with known headers. */
@@ -49,8 +51,8 @@ export interface PickRequest {
   readonly variant?: string;
   /** Bytes of its body according to its headers; 0 if unknown. */
   readonly bytes: number;
-  /** Endpoints that may be chosen. Default: all. */
-  readonly among?: (info: EndpointInfo) => boolean;
+  /** Endpoints that may be chosen. Default: all. Pass the same set for the same endpoints: what follows from it is kept. */
+  readonly among?: ReadonlySet<EndpointId> | undefined;
   /** Sends the request even if its deadline will pass: the deadline is an objective and not a limit. Default false. */
   readonly evenLate?: boolean;
 }
@@ -69,8 +71,6 @@ export interface PickedReply {
 export interface Picked {
   /** The best first; at least one. */
   readonly endpoints: readonly EndpointInfo[];
-  /** Reason in one sentence, for display. */
-  readonly because: string;
   /** An endpoint answered, with any status. */
   answered(reply: PickedReply): void;
   /** No endpoint answered. `error` is recorded against the first one. */
@@ -104,12 +104,14 @@ export interface EndpointPicker {
    * empty if none is healthy.
    */
   well(
-    among: (info: EndpointInfo) => boolean,
+    among: ReadonlySet<EndpointId> | undefined,
     model: Pick<PickRequest, "model" | "version"> | undefined,
     call: Call,
   ): Promise<readonly EndpointInfo[]>;
   /** All endpoints that are known now. */
   readonly endpoints: readonly EndpointInfo[];
+  /** Counts changes of `endpoints`. */
+  readonly changes: number;
   /** Learns every model, so that no request waits for it. Never rejects; resolves to the number of models. */
   learn(call: Call): Promise<number>;
   /** Whether any endpoint answers now. */
@@ -148,6 +150,11 @@ class LoopPicker implements EndpointPicker {
   readonly #parts: PickerParts;
   readonly #requests: Requests;
   #inFlight = 0;
+  /** Requests under way by endpoint; none where there is none. */
+  readonly #inFlightAt = new Map<EndpointId, number>();
+  /** Endpoints outside each set that requests chose from, as of `changes`. */
+  #outside = new WeakMap<ReadonlySet<EndpointId>, ReadonlySet<EndpointId>>();
+  #outsideOf = -1;
 
   constructor(parts: PickerParts) {
     this.#parts = parts;
@@ -174,8 +181,12 @@ class LoopPicker implements EndpointPicker {
     return [...this.#loop.endpoints.all.values()].map(({ endpoint }) => endpoint.info);
   }
 
+  get changes(): number {
+    return this.#loop.endpoints.changes;
+  }
+
   async well(
-    among: (info: EndpointInfo) => boolean,
+    among: ReadonlySet<EndpointId> | undefined,
     model: Pick<PickRequest, "model" | "version"> | undefined,
     call: Call,
   ): Promise<readonly EndpointInfo[]> {
@@ -184,7 +195,10 @@ class LoopPicker implements EndpointPicker {
     const nowMs = this.#loop.clock.nowMs();
     const has = (id: EndpointId): boolean => known === undefined || known.offersBy.has(id);
     return [...this.#loop.endpoints.all.values()]
-      .filter(({ endpoint: { info }, health }) => has(info.id) && among(info) && !health.unavailable(nowMs))
+      .filter(
+        ({ endpoint: { info }, health }) =>
+          has(info.id) && among?.has(info.id) !== false && !health.unavailable(nowMs),
+      )
       .sort((one, other) => one.queue.waitMs(nowMs) - other.queue.waitMs(nowMs))
       .map(({ endpoint }) => endpoint.info);
   }
@@ -229,22 +243,18 @@ class LoopPicker implements EndpointPicker {
       bytes,
       tensors: new Map(),
     } satisfies Job["held"];
-    const asked = jobWithout(loop, known, { segment, explained: true }, call);
-    // A proxy sends a request to one endpoint.
-    const job: Job = { ...asked, held, whole: true };
-    const nowMs = loop.clock.nowMs();
-    const plans = this.#plans(job, request, nowMs);
-    const [plan] = plans;
-    const legs = plans.map(firstLeg);
-    const [leg] = legs;
+    const asked = jobWithout(loop, known, { segment }, call);
+    // A proxy sends a request to one endpoint, and to others only if that one does not take it.
+    const job: Job = { ...asked, held, whole: true, listed: true };
+    const plan = this.#plan(job, request, loop.clock.nowMs());
+    const leg = firstLeg(plan);
     const state = leg && endpointFor(leg.endpoint, known, loop.endpoints.all);
-    if (!plan || !leg || !state) {
+    if (!leg || !state) {
       throw new LongshoreError("no-endpoint", "plan", `the endpoints of ${model} have just left`);
     }
-    const all = legs.flatMap((one) => {
-      const info = one && loop.endpoints.all.get(one.endpoint)?.endpoint.info;
-      return info ? [info] : [];
-    });
+    const { mostEndpoints = 3 } = this.#parts;
+    const ids = [leg.endpoint, ...(plan.alternatives ?? []).slice(0, mostEndpoints - 1)];
+    const all = ids.flatMap((id) => loop.endpoints.all.get(id)?.endpoint.info ?? []);
     return this.#begin(job, plan, leg, state, all);
   }
 
@@ -271,51 +281,75 @@ class LoopPicker implements EndpointPicker {
     });
   }
 
-  /** The plan, followed by the plans without the endpoints of the earlier ones. Throws if there is none. */
-  #plans(job: Job, { among, evenLate = false }: PickRequest, nowMs: number): readonly Plan[] {
+  /** Endpoints that a request may not go to, and those among them that are only full. */
+  #without(among: ReadonlySet<EndpointId> | undefined) {
+    const exclude = among ? this.#outsideOfSet(among) : noEndpoints;
+    const { mostInFlight } = this.#parts;
+    if (mostInFlight === undefined) return { exclude, without: exclude, full: 0 };
+    const full = [...this.#inFlightAt].flatMap(([id, count]) =>
+      count >= mostInFlight && !exclude.has(id) ? [id] : [],
+    );
+    const without = full.length === 0 ? exclude : new Set([...exclude, ...full]);
+    return { exclude, without, full: full.length };
+  }
+
+  #outsideOfSet(among: ReadonlySet<EndpointId>): ReadonlySet<EndpointId> {
+    const { all, changes } = this.#loop.endpoints;
+    if (this.#outsideOf !== changes) this.#outside = new WeakMap();
+    this.#outsideOf = changes;
+    const found = this.#outside.get(among);
+    if (found) return found;
+    const outside = new Set([...all.keys()].filter((id) => !among.has(id)));
+    this.#outside.set(among, outside);
+    return outside;
+  }
+
+  /** Throws if no endpoint may take the request. */
+  #plan(job: Job, { among, evenLate = false }: PickRequest, nowMs: number): Plan {
     const loop = this.#loop;
-    const { mostInFlight = Infinity, mostEndpoints = 3 } = this.#parts;
-    const exclude = new Set<EndpointId>();
-    const full = new Set<EndpointId>();
-    for (const [id, { endpoint, queue }] of loop.endpoints.all) {
-      if (among && !among(endpoint.info)) exclude.add(id);
-      else if (queue.underWay >= mostInFlight) full.add(id);
+    const { held } = job;
+    const { exclude, without, full } = this.#without(among);
+    const first = loop.plan(job, held, without, nowMs);
+    if (!isInfeasible(first) && !this.#isGone(firstLeg(first), nowMs)) {
+      return this.#withLate(job, first, without, nowMs);
     }
-    const without = new Set([...exclude, ...full]);
     // A proxy would wait for an absent server, and its client would get the proxy's error instead of the reason.
     const gone = new Set(without);
     for (const [id, { health }] of loop.endpoints.all) {
       if (health.absent && health.unavailable(nowMs) !== undefined) gone.add(id);
     }
-    let first = outlook(loop, job, nowMs, gone);
-    if (isInfeasible(first) && evenLate) {
-      first = outlook(loop, { ...job, evenLate: true }, nowMs, gone);
+    let outcome = outlook(loop, job, nowMs, gone);
+    if (isInfeasible(outcome) && evenLate) {
+      outcome = outlook(loop, { ...job, evenLate: true }, nowMs, gone);
     }
-    if (isInfeasible(first)) {
-      const { held } = job;
-      const told = gone.size > without.size ? loop.plan(job, held, without, nowMs) : first;
-      if (isInfeasible(told)) first = told;
-      // If endpoints are only busy, the client is told to retry.
-      if (full.size > 0 && !isInfeasible(outlook(loop, job, nowMs, exclude))) {
-        const text = `every endpoint of ${job.known.description.name} that may take the request has ${mostInFlight} requests of this picker`;
-        throw new LongshoreError("rejected", "admission", text, { retryAfterMs: fullMs });
-      }
-      const error = refusal(loop, job, held, without, first, nowMs);
-      if (first.filter !== "unavailable" || !this.#isBusy(job, exclude, nowMs)) throw error;
-      throw new LongshoreError("rejected", "admission", error.message, {
-        retryAfterMs: error.retryAfterMs ?? fullMs,
-      });
+    if (!isInfeasible(outcome)) return outcome;
+    const told = gone.size > without.size ? loop.plan(job, held, without, nowMs) : outcome;
+    if (isInfeasible(told)) outcome = told;
+    // If endpoints are only busy, the client is told to retry.
+    if (full > 0 && !isInfeasible(outlook(loop, job, nowMs, exclude))) {
+      const text = `every endpoint of ${job.known.description.name} that may take the request has ${this.#parts.mostInFlight} requests of this picker`;
+      throw new LongshoreError("rejected", "admission", text, { retryAfterMs: fullMs });
     }
-    const plans = [first];
-    const others = { ...job, evenLate: true };
-    for (let leg = firstLeg(first); leg && plans.length < mostEndpoints;) {
-      without.add(leg.endpoint);
-      const next = loop.plan(others, job.held, without, nowMs);
-      if (isInfeasible(next)) break;
-      plans.push(next);
-      leg = firstLeg(next);
-    }
-    return plans;
+    const error = refusal(loop, job, held, without, outcome, nowMs);
+    if (outcome.filter !== "unavailable" || !this.#isBusy(job, exclude, nowMs)) throw error;
+    throw new LongshoreError("rejected", "admission", error.message, {
+      retryAfterMs: error.retryAfterMs ?? fullMs,
+    });
+  }
+
+  #isGone(leg: Leg | undefined, nowMs: number): boolean {
+    const health = leg && this.#loop.endpoints.all.get(leg.endpoint)?.health;
+    return health?.absent === true && health.unavailable(nowMs) !== undefined;
+  }
+
+  /** The plan with an alternative that would be late, if its deadline leaves it none. A late answer is better than none. */
+  #withLate(job: Job, plan: Plan, without: ReadonlySet<EndpointId>, nowMs: number): Plan {
+    const leg = firstLeg(plan);
+    if (plan.alternatives?.length !== 0 || job.call.deadlineMs === Infinity || !leg) return plan;
+    const others = new Set([...without, leg.endpoint]);
+    const late = this.#loop.plan({ ...job, evenLate: true }, job.held, others, nowMs);
+    const other = isInfeasible(late) ? undefined : firstLeg(late);
+    return other ? { ...plan, alternatives: [other.endpoint] } : plan;
   }
 
   /** Whether an endpoint of the model refuses requests now because it reported too many. */
@@ -328,29 +362,34 @@ class LoopPicker implements EndpointPicker {
 
   #begin(job: Job, plan: Plan, leg: Leg, state: EndpointState, endpoints: readonly EndpointInfo[]): Picked {
     const loop = this.#loop;
-    const { call } = job;
-    const child = childCall(call);
-    const running = beginLeg(loop, leg, state, child);
+    // A picker cannot cancel what a proxy sends.
+    const running = beginLeg(loop, leg, state, { call: job.call, cancel: () => undefined });
     const tally = newTally();
     this.#inFlight++;
+    this.#counted(leg.endpoint, 1);
     let over = false;
     const once = (end: (nowMs: number) => void): void => {
       if (over) return;
       over = true;
       this.#inFlight--;
-      child[Symbol.dispose]();
+      this.#counted(leg.endpoint, -1);
       end(loop.clock.nowMs());
       loop.deferred.add(() => loop.probing.upkeep());
     };
     loop.probing.askLoads(plan);
     return {
       endpoints,
-      because: plan.because,
       answered: (reply) => once((nowMs) => this.#answered(job, running, tally, reply, nowMs)),
       failed: (error) => once((nowMs) => this.#broke(job, running, error, nowMs)),
       dropped: () =>
         once((nowMs) => bookLoss(loop, job, running, "the client gave up the request", tally, nowMs)),
     };
+  }
+
+  #counted(id: EndpointId, change: 1 | -1): void {
+    const count = (this.#inFlightAt.get(id) ?? 0) + change;
+    if (count > 0) this.#inFlightAt.set(id, count);
+    else this.#inFlightAt.delete(id);
   }
 
   #answered(job: Job, running: Running, tally: Tally, reply: PickedReply, nowMs: number): void {

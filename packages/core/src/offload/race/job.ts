@@ -61,6 +61,8 @@ export interface Job {
   readonly streams?: true;
   /** Whether another endpoint sent it, which does not need the explanation of its plan. */
   readonly unexplained?: true;
+  /** Whether its plan lists other endpoints, for a sender that retries by itself. */
+  readonly listed?: true;
   /** Whether it was not judged at admission: its first plan does that. */
   readonly unjudged?: true;
   /** An endpoint that the plan may use although it is paused: its answer is only compared, or no other endpoint is left. */

@@ -149,6 +149,7 @@ export function createPlanner({
       traffic: traffic?.at(nowMs),
       exclude,
       unexplained: job.unexplained,
+      listed: job.listed,
       whole: job.whole,
       sequence: sequence && {
         step: sequence.step,
