@@ -128,6 +128,10 @@ async function untilGone(http: string): Promise<void> {
   while (await isThere()) await new Promise((resolve) => setTimeout(resolve, 20));
 }
 
+/** Requests of a check under load, and how many are under way at a time. More than the resets that a listener forgives at once. */
+const loadRequests = 4000;
+const connections = 8;
+
 type Check = (fleet: Fleet, open: Open[]) => Promise<string>;
 
 const checks: Readonly<Record<string, Check>> = {
@@ -224,6 +228,42 @@ const checks: Readonly<Record<string, Check>> = {
       expectReply(await infer(opened.http, personal), 403, "policy-denied");
     }
     return `0 of 10 requests failed; of 10 that may only be in eu the server in us refused ${refused}`;
+  },
+
+  async "one of two pickers is killed under load: fail open fails no request, fail closed few"(fleet, open) {
+    const told: string[] = [];
+    for (const [how, envoyArgs, mostRatio] of [
+      ["fail open", ["--fail-open"], 0],
+      ["fail closed", [], 0.005],
+    ] as const) {
+      const { http, kill } = await started(fleet, open, { pickers: 2, envoyArgs });
+      for (let at = 0; at < 20; at++) expectReply(await infer(http, rules()), 200);
+      const kinds = new Map<string, number>();
+      let sent = 0;
+      let killing: Promise<void> | undefined;
+      const us = await answered(fleet.servers.us);
+      await Promise.all(
+        Array.from({ length: connections }, async () => {
+          while (sent < loadRequests) {
+            const own = sent++;
+            if (own === loadRequests / 8) killing = kill();
+            // Every request may only be answered in eu; without a picker, the server in us refuses its share.
+            const { status, reason, text } = await infer(http, rules("eu"));
+            const isRule = how === "fail open" && status === 403 && reason === "policy-denied";
+            if (status === 200 || isRule) continue;
+            const kind = `${status} ${reason ?? text.slice(0, 80)}`;
+            kinds.set(kind, (kinds.get(kind) ?? 0) + 1);
+          }
+        }),
+      );
+      await killing;
+      const failed = [...kinds.values()].reduce((sum, one) => sum + one, 0);
+      const which = JSON.stringify(Object.fromEntries(kinds));
+      expectThat(failed <= mostRatio * sent, `${how}: ${failed} of ${sent} requests failed: ${which}`);
+      expectThat((await answered(fleet.servers.us)) === us, `${how}: a request left its zone`);
+      told.push(`${how}: ${failed} of ${sent} failed`);
+    }
+    return `${told.join("; ")}; 0 left their zone`;
   },
 
   // Last, since it ends one of the servers.

@@ -13,9 +13,9 @@ import type { RunningPeer } from "./served-model.ts";
 export interface PickedEnvoy {
   /** `host:port` of Envoy. */
   readonly http: string;
-  /** Process of the picker. */
+  /** Process of the first picker. */
   readonly pickerPid: number;
-  /** Ends the picker without a word. */
+  /** Ends the first picker without a word. */
   kill(): Promise<void>;
   close(): Promise<void>;
 }
@@ -26,6 +26,8 @@ export interface PickedEnvoyOptions {
   readonly args: readonly string[];
   /** Of `--print-envoy` besides. */
   readonly envoyArgs?: readonly string[];
+  /** Pickers beside each other. Default 1. */
+  readonly pickers?: number;
   /** An empty folder for the configuration. */
   readonly folder: string;
   /** Changes the printed configuration. Default: it is used as it was printed. */
@@ -36,32 +38,29 @@ export interface PickedEnvoyOptions {
 export async function startPickedEnvoy({
   args,
   envoyArgs = [],
+  pickers = 1,
   folder,
   edit = (yaml) => yaml,
 }: PickedEnvoyOptions): Promise<PickedEnvoy> {
-  const [port, envoyPort] = [await freePort(), await freePort()];
-  const own = [command, "pick", ...args, "--port", `${port}`];
-  const printing = [...own, "--print-envoy", "--envoy-port", `${envoyPort}`, ...envoyArgs];
+  const envoyPort = await freePort();
+  const ports = await Promise.all(Array.from({ length: pickers }, freePort));
+  const own = [command, "pick", ...args, "--port", `${ports[0]}`];
+  const all = pickers > 1 ? ports.flatMap((port) => ["--picker", `127.0.0.1:${port}`]) : [];
+  const printing = [...own, "--print-envoy", "--envoy-port", `${envoyPort}`, ...all, ...envoyArgs];
   const printed = await run(process.execPath, printing);
   if (printed.code !== 0) throw new Error(`longshore pick --print-envoy: ${printed.err.slice(-500)}`);
   const file = join(folder, `envoy-${envoyPort}.yaml`);
   await writeFile(file, edit(printed.out));
-  const picker = spawn(process.execPath, [...own, "--json"], { stdio: ["ignore", "pipe", "inherit"] });
-  const gone = once(picker, "exit");
-  const end = async (signal: NodeJS.Signals): Promise<void> => {
-    picker.kill(signal);
-    await gone;
-  };
-  const left = (): void => void picker.kill("SIGKILL");
-  process.once("exit", left);
-  void gone.then(() => process.off("exit", left));
+  const started: StartedPicker[] = [];
+  const end = (signal: NodeJS.Signals): Promise<unknown> =>
+    Promise.all(started.map((one) => one.end(signal)));
   let envoy: RunningPeer;
   try {
-    const lines = createInterface({ input: picker.stdout });
-    await Promise.race([
-      once(lines, "line"),
-      gone.then(() => Promise.reject(new Error("longshore pick ended before it listened"))),
-    ]);
+    for (const port of ports) {
+      const one = startPicker([command, "pick", ...args, "--port", `${port}`, "--json"]);
+      started.push(one);
+      await one.listening;
+    }
     envoy = await startEnvoyOn({ file, port: envoyPort });
   } catch (thrown) {
     await end("SIGKILL");
@@ -69,11 +68,38 @@ export async function startPickedEnvoy({
   }
   return {
     http: envoy.http,
-    pickerPid: picker.pid ?? 0,
-    kill: () => end("SIGKILL"),
+    pickerPid: started[0]?.pid ?? 0,
+    async kill() {
+      await started[0]?.end("SIGKILL");
+    },
     async close() {
       await envoy.close();
       await end("SIGTERM");
+    },
+  };
+}
+
+interface StartedPicker {
+  readonly pid: number;
+  readonly listening: Promise<unknown>;
+  end(signal: NodeJS.Signals): Promise<void>;
+}
+
+function startPicker(args: readonly string[]): StartedPicker {
+  const picker = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "inherit"] });
+  const gone = once(picker, "exit");
+  const left = (): void => void picker.kill("SIGKILL");
+  process.once("exit", left);
+  void gone.then(() => process.off("exit", left));
+  return {
+    pid: picker.pid ?? 0,
+    listening: Promise.race([
+      once(createInterface({ input: picker.stdout }), "line"),
+      gone.then(() => Promise.reject(new Error("longshore pick ended before it listened"))),
+    ]),
+    async end(signal) {
+      picker.kill(signal);
+      await gone;
     },
   };
 }
