@@ -78,7 +78,7 @@ export async function simulatePicks(
       const { load = chosen.load() } = await chosen.endpoint.infer(farmRequest(model, request), call);
       const headers = {
         ...loadHeaders(load, {}),
-        [tookHeader]: `${(clock.nowMs() - startedMs - 0.4).toFixed(3)}`,
+        [tookHeader]: (clock.nowMs() - startedMs - 0.4).toFixed(3),
       };
       picked.answered({ status: 200, headers });
     };
