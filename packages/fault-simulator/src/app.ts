@@ -12,6 +12,7 @@ import {
   type Result,
 } from "@longshore/core";
 import { remoteSource } from "@longshore/core/internal";
+import { type PlainAnswer, plainClient } from "./plain-client.ts";
 import { type Disk, memoryOn } from "./disk.ts";
 import type { Machine } from "./machine.ts";
 import { repositoryFiles } from "./models.ts";
@@ -94,13 +95,15 @@ export async function startApp(
     checks: { sampleRatio: 0 },
   });
   await directory?.ready;
+  const [first] = reachable;
+  const plain = spec.plain && first ? plainClient(dialler.dial(first), clock, random) : undefined;
 
   const waitUntil = (atMs: number): Promise<void> =>
     new Promise((resolve) => void clock.timer(atMs - clock.nowMs(), resolve));
 
   async function settle(
     request: RequestSpec,
-    ask: () => Promise<Result>,
+    ask: () => Promise<PlainAnswer>,
     done: (outcome: RequestEnd) => void,
     step?: RequestEnd["step"],
   ): Promise<boolean> {
@@ -126,14 +129,14 @@ export async function startApp(
         await settle(request, () => infer(offloader, request), done);
       });
       const stepped = spec.sequences.map(async ({ steps }) => {
-        await using sequence = offloader.sequence("count");
+        await using sequence = plain?.sequence() ?? offloader.sequence("count");
         let sum = 0;
         for (const [number, request] of steps.entries()) {
           await waitUntil(request.atMs);
           sum += request.values[0] ?? 0;
           const end = number === steps.length - 1;
           const limits = { ...limitsOf(request), end };
-          const ask = (): Promise<Result> => sequence.next({ x: inputOf(request) }, limits);
+          const ask = (): Promise<PlainAnswer> => sequence.next({ x: inputOf(request) }, limits);
           // An app without an answer cannot go on: whether the step was made is unknown.
           if (!(await settle(request, ask, done, { number, sum }))) return;
         }
@@ -142,6 +145,7 @@ export async function startApp(
     },
     async close() {
       await offloader.close();
+      await plain?.close();
       await directory?.[Symbol.asyncDispose]();
     },
   };

@@ -28,6 +28,7 @@ export function checkRun(run: WorldRun): readonly Violation[] {
   return [
     ...oneOutcome(run),
     ...rightAnswers(run),
+    ...resumed(run),
     ...withinRules(run),
     ...alive(run),
     ...inTime(run),
@@ -94,6 +95,18 @@ function rightAnswers({ spec, faults, outcomes }: WorldRun): Violation[] {
   });
 }
 
+/** A sequence goes on while the gateway on its way restarts, as long as nothing else is in trouble. */
+function resumed({ spec, disturbances, outcomes }: WorldRun): Violation[] {
+  const { gateway } = spec;
+  if (!gateway || disturbances.some(({ machine }) => machine !== gateway.name)) return [];
+  if (disturbances.some(({ kind }) => kind !== "kill" && kind !== "drain" && kind !== "freeze")) return [];
+  return outcomes.flatMap(({ step, reason, request, message }): Violation[] =>
+    step && (reason === "sequence-unknown" || reason === "sequence-step")
+      ? [{ check: "sequence", tag: request.tag, text: `was lost: ${message}` }]
+      : [],
+  );
+}
+
 /** Nothing ran where its data class, zones or trust forbid it, on no leg. */
 function withinRules({ spec, outcomes, runs }: WorldRun): Violation[] {
   const requests = new Map(
@@ -147,6 +160,8 @@ function alive(run: WorldRun): Violation[] {
     if (halfMs < leastHalfMs || outcome.step) return [];
     const [fromMs, untilMs] = [askedMs + halfMs, askedMs + request.deadlineMs];
     const unknown = reason === "unknown-model" || reason === "unknown-version";
+    // No endpoint knows an alias that the operator has not set yet.
+    if (unknown && request.alias !== undefined && run.aliasSetMs > outcome.doneMs - settleMs) return [];
     // Where rules leave only the server that lacks the model, they are the reason that is told.
     const lacks = ({ name }: ServerSpec): boolean =>
       unknown || outcome.message.includes(`${name}: it does not have this model`);

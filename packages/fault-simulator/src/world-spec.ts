@@ -47,6 +47,8 @@ export interface AppSpec {
   readonly reach: AppReach;
   readonly requests: readonly RequestSpec[];
   readonly sequences: readonly SequenceSpec[];
+  /** It is a client of the plain protocol that numbers no steps and sends a step again, with the same key, until it is answered. */
+  readonly plain?: true;
 }
 
 /** A machine that sends requests on. */
@@ -168,7 +170,37 @@ export function drawWorld(seed: number): WorldSpec {
       sequences,
     };
   });
+  if (hasPlainClient(seed, gateway)) apps.push(drawPlainClient(seed, tag, untilMs));
   return { seed, servers, gateway, packages, sumVersions: gateway?.rollout ? [1, 2] : [1], apps, untilMs };
+}
+
+/** One seed in this many has a plain client, if it has a gateway. */
+const plainEvery = 7;
+
+function hasPlainClient(seed: number, gateway: GatewaySpec | undefined): boolean {
+  return gateway !== undefined && seed % plainEvery === 3;
+}
+
+/** A client with one sequence over most of the time of the world. */
+function drawPlainClient(seed: number, tags: number, untilMs: number): AppSpec {
+  const random = randomFor(seed, "plain client");
+  let atMs = 500 + 1000 * random.next();
+  const steps: RequestSpec[] = [];
+  for (let tag = tags + 1; atMs < 0.9 * untilMs; tag++) {
+    steps.push({
+      tag,
+      atMs,
+      model: "count",
+      values: [drawWhole(random, 1, 999), drawWhole(random, 1, 999), drawWhole(random, 1, 999)],
+      deadlineMs: 40_000,
+      dataClass: "public",
+      zones: undefined,
+      leastTrust: "none",
+      idempotencyKey: `plain-${tag}`,
+    });
+    atMs += 2500 * random.next();
+  }
+  return { name: "plain", models: [], reach: "gateway", requests: [], sequences: [{ steps }], plain: true };
 }
 
 function drawGateway(random: Random, untilMs: number): GatewaySpec {
@@ -228,8 +260,24 @@ const weights: readonly (readonly [FaultKind, number])[] = [
   ["entry-ends", 1],
 ];
 
-/** Draws what goes wrong in a world. */
+/** Draws what goes wrong in a world. The gateway of a plain client restarts within its sequence, besides. */
 export function drawFaults(spec: WorldSpec): readonly Fault[] {
+  const { gateway, seed, untilMs } = spec;
+  if (!gateway || !hasPlainClient(seed, gateway)) return drawUsualFaults(spec);
+  const random = randomFor(seed, "restart of the gateway");
+  const restart: Fault = {
+    kind: random.next() < 0.6 ? "kill" : "drain",
+    machine: gateway.name,
+    atMs: Math.round((0.2 + 0.5 * random.next()) * untilMs),
+    forMs: Math.round(100 + 2000 * random.next() ** 2),
+    amount: 0,
+    ratio: 1,
+  };
+  // In half of these worlds nothing else happens, so that the sequence must go on.
+  return random.next() < 0.5 ? [restart] : [restart, ...drawUsualFaults(spec)];
+}
+
+function drawUsualFaults(spec: WorldSpec): readonly Fault[] {
   const random = randomFor(spec.seed, "faults");
   const total = weights.reduce((sum, [, weight]) => sum + weight, 0);
   return Array.from({ length: drawWhole(random, 1, 4) }, (): Fault => {

@@ -50,6 +50,8 @@ export interface WorldRun {
   /** Resources still held after a long time without requests, in words; empty without any. */
   readonly leftOver: readonly string[];
   readonly log: EventLog;
+  /** When the operator had set the alias of the world; Infinity if it never was. */
+  readonly aliasSetMs: number;
   /** When the last request was to be answered. */
   readonly endMs: number;
 }
@@ -98,6 +100,7 @@ class World {
   readonly #operator: SimulatedOperator = simulatedOperator();
   readonly #disks = new Map<string, Disk>();
   readonly #apps: { readonly name: string; readonly machine: Machine; readonly app: StartedApp }[] = [];
+  #aliasSetMs = Infinity;
   /** No machine is started any more. */
   #closing = false;
 
@@ -189,6 +192,7 @@ class World {
       disturbances: this.#disturbances,
       leftOver,
       log: this.#log,
+      aliasSetMs: this.#aliasSetMs,
       endMs,
     };
   }
@@ -214,7 +218,10 @@ class World {
         // A machine that dies loses its answer: the operator sends the request again.
         void own?.onDeath(again);
         rollouts?.change(aliasOfWorld, { revision, change: asked() as never }, "operator").then(
-          () => this.#log.write(`${gateway.name} rollout ${JSON.stringify(asked())}`),
+          () => {
+            this.#aliasSetMs = Math.min(this.#aliasSetMs, this.#clock.nowMs());
+            this.#log.write(`${gateway.name} rollout ${JSON.stringify(asked())}`);
+          },
           (thrown: unknown) => {
             this.#log.write(`${gateway.name} rollout failed: ${String(thrown).slice(0, 120)}`);
             again();

@@ -137,6 +137,8 @@ class EngineHere implements Engine {
       admit: (segment, call, leastAgreementRatio) => this.#admitted(segment, call, leastAgreementRatio),
       prepare: (segment, call) => this.#prepare(segment, call),
       inferStream: (request, call) => this.#inferStream(request, call),
+      sequence: ({ model, digest, id }, call) =>
+        this.#serve.sequences.standing({ tenant: call.tenant, model, digest, id }, call),
       // Runs have copied or moved their inputs when they begin, and results never share memory with them.
       forgetsInputs: true,
       ...(lacks ? { lacks: (segment) => this.#lacks(segment, lacks) } : {}),

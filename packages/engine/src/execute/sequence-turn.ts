@@ -79,6 +79,7 @@ export async function runInSequence(
         sequence.step === nextStep
           ? undefined
           : fingerprint(`${segment.variant} ${segment.from}..${segment.to}`, inputs),
+      idempotencyKey: call.idempotencyKey,
       ...slotsOf(plan),
     },
     call,

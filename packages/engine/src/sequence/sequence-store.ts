@@ -6,7 +6,7 @@ import {
   type SequencePosition,
   type Tensors,
 } from "@longshore/core";
-import { nextStep, Once, totalBytes, unknownSequence } from "@longshore/core/internal";
+import { nextStep, Once, type SequenceStanding, totalBytes, unknownSequence } from "@longshore/core/internal";
 import { joinedKey, lines, type LinePosition } from "./line.ts";
 import { type SlotGroup, slots } from "./slots.ts";
 import { apart, checkCarriedState, copiedState, type HeldState, initialState } from "./state.ts";
@@ -28,6 +28,8 @@ export interface SequenceRequest {
   readonly maxIdleMs: number;
   /** Equal for a retry of the same request, different for any other; undefined: its reply is given once. */
   readonly fingerprint: string | undefined;
+  /** The idempotency key of the request; default: none. */
+  readonly idempotencyKey?: string | undefined;
   /** Where only some sequences of a model may run at a time. */
   readonly slots?: SlotGroup;
 }
@@ -83,6 +85,8 @@ export interface SequenceStore {
    * (carried state that does not fit). The position, or one that is taken now, is given back with the turn.
    */
   enter(request: SequenceRequest, call: Call, place?: LinePosition): StepTurn | Promise<StepTurn>;
+  /** What is known of a sequence once its earlier requests are over; undefined if nothing is. Rejects when the call ends first. */
+  standing(key: SequenceKey, call: Call): Promise<SequenceStanding | undefined>;
   /** Sequences that hold state, of all tenants or of one. */
   live(tenant?: string): number;
   /** Forgets everything. */
@@ -98,6 +102,9 @@ interface Entry {
   /** Requests that are in it or wait for it. */
   users: number;
   last: number;
+  /** When the last step was made, and the idempotency key that came with it. */
+  madeMs: number;
+  idempotencyKey: string | undefined;
   state: Tensors | undefined;
   reply: { readonly fingerprint: string; readonly reply: StepReply } | undefined;
   slot: Disposable | undefined;
@@ -182,6 +189,8 @@ export function sequenceStore(clock: Clock, limits: Partial<SequenceLimits> = {}
       expiresMs: Infinity,
       users: 0,
       last: -1,
+      madeMs: -Infinity,
+      idempotencyKey: undefined,
       state: undefined,
       reply: undefined,
       slot: undefined,
@@ -223,6 +232,8 @@ export function sequenceStore(clock: Clock, limits: Partial<SequenceLimits> = {}
     // The caller gets the outputs, and the state if it asked for it; tensors without another owner are kept without a copy.
     const state = position.wantState ? copiedState(reply.state) : apart(reply.state, reply.outputs);
     entry.last = step;
+    entry.madeMs = clock.nowMs();
+    entry.idempotencyKey = request.idempotencyKey;
     entry.maxIdleMs = maxIdleMs;
     hold(entry, position.end ? undefined : state);
     const small = totalBytes(reply.outputs) + bytes <= maxReplyBytes;
@@ -235,6 +246,17 @@ export function sequenceStore(clock: Clock, limits: Partial<SequenceLimits> = {}
   return {
     live,
     join: (tenant, model, id) => requests.join(tenant, model, id),
+    async standing({ tenant, model, digest, id }, call) {
+      using place = requests.join(tenant, model, id);
+      await place.turn(call);
+      if (clock.nowMs() >= dueMs) sweep();
+      const entry = entries.get(joinedKey(tenant, model, digest, id));
+      if (!entry || entry.last < 0) return undefined;
+      const { last: step, state, madeMs, idempotencyKey } = entry;
+      const idleMs = clock.nowMs() - madeMs;
+      const key = idempotencyKey === undefined ? {} : { key: idempotencyKey };
+      return { step, ended: state === undefined, idleMs, ...key };
+    },
     close() {
       sweeping?.[Symbol.dispose]();
       sweeping = undefined;

@@ -6,7 +6,6 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { LongshoreError } from "@longshore/core";
 import type { Violation } from "../check.ts";
-import { gapOf } from "../known-gaps.ts";
 import { type Fault, type FaultPlan, planFrom } from "../plan.ts";
 import { runPlanted } from "../run-planted.ts";
 import { runSeed, type SeedRun } from "../run-seed.ts";
@@ -25,7 +24,6 @@ interface Summary {
   seeds: number;
   requests: number;
   cpuMs: number;
-  readonly known: Record<string, number>;
   readonly failed: string[];
 }
 
@@ -47,15 +45,13 @@ const told = ({ check, tag, text }: Violation): string =>
   `${check}: ${tag === undefined ? "" : `request ${tag} `}${text}`;
 
 async function many(seeds: number, from: number, first: boolean): Promise<Summary> {
-  const summary: Summary = { seeds: 0, requests: 0, cpuMs: 0, known: {}, failed: [] };
+  const summary: Summary = { seeds: 0, requests: 0, cpuMs: 0, failed: [] };
   const cpu = process.cpuUsage();
   for (let seed = from; seed < from + seeds; seed++) {
     const { run, violations } = await runSeed(seed);
     summary.seeds += 1;
     summary.requests += run.outcomes.length;
-    for (const { name } of violations.flatMap((one) => gapOf(one) ?? []))
-      summary.known[name] = (summary.known[name] ?? 0) + 1;
-    const [worst, ...more] = violations.filter((one) => !gapOf(one));
+    const [worst, ...more] = violations;
     if (!worst) continue;
     summary.failed.push(`seed ${seed}: ${told(worst)} (${more.length} more; --replay ${seed})`);
     if (first) break;
@@ -73,15 +69,11 @@ async function manyApart(seeds: number, from: number, jobs: number): Promise<Sum
     return count === 0 ? [] : [manyElsewhere(count, from + job * size)];
   });
   const all = await Promise.all(shares.flat());
-  const known: Summary["known"] = {};
-  for (const one of all)
-    for (const [name, count] of Object.entries(one.known)) known[name] = (known[name] ?? 0) + count;
   const total = (of: (one: Summary) => number): number => all.reduce((sum, one) => sum + of(one), 0);
   return {
     seeds: total((one) => one.seeds),
     requests: total((one) => one.requests),
     cpuMs: total((one) => one.cpuMs),
-    known,
     failed: all.flatMap((one) => one.failed),
   };
 }
@@ -116,12 +108,11 @@ function manyElsewhere(seeds: number, from: number): Promise<Summary> {
   });
 }
 
-function tell({ seeds, requests, cpuMs, known, failed }: Summary, from: number): boolean {
+function tell({ seeds, requests, cpuMs, failed }: Summary, from: number): boolean {
   for (const one of failed) console.log(`  failed  ${one}`);
   console.log(
     `${requests} requests in ${seeds} seeds from ${from}, ${(cpuMs / seeds).toFixed(0)} ms of processor time each`,
   );
-  for (const [name, count] of Object.entries(known)) console.log(`known gap "${name}": ${count} requests`);
   console.log(`${seeds - failed.length} passed, ${failed.length} failed`);
   return failed.length === 0;
 }
@@ -156,12 +147,9 @@ async function replay(seed: number, faults: readonly Fault[]): Promise<boolean> 
   console.log(
     `log ${first.run.log.digest()}${same ? "" : `, and another one the second time: ${second.run.log.digest()}`}`,
   );
-  for (const violation of first.violations) {
-    const gap = gapOf(violation);
-    console.log(`${gap ? `known gap "${gap.name}"` : "wrong"}: ${told(violation)}`);
-  }
+  for (const violation of first.violations) console.log(`wrong: ${told(violation)}`);
   if (first.violations.length > 0) await tellFewest(seed, first, faults);
-  return same && first.violations.every((one) => gapOf(one));
+  return same && first.violations.length === 0;
 }
 
 async function tellFewest(seed: number, { violations }: SeedRun, faults: readonly Fault[]): Promise<void> {

@@ -36,6 +36,7 @@ import { infer } from "./infer/index.ts";
 import { modelConfiguration } from "./configuration.ts";
 import { modelMetadata, modelReady, serverMetadata } from "./metadata.ts";
 import { explain, modelOffers } from "./offers.ts";
+import { sequenceStanding } from "./sequence-standing.ts";
 import {
   type Api,
   type IncomingRequest,
@@ -120,6 +121,8 @@ function answer(api: Api, route: Route, incoming: IncomingRequest): WireResponse
       return modelOffers(api, route, incoming);
     case "explain":
       return explain(api, route, incoming);
+    case "sequence":
+      return sequenceStanding(api, route, incoming);
     case "infer":
       return infer(api, route, incoming);
     case "prepare":

@@ -8,7 +8,7 @@ import {
   startCut,
   type WireResponse,
 } from "@longshore/core";
-import { type Explanation, type ModelAddress, offerJson } from "@longshore/core/internal";
+import { type Explanation, type ModelAddress, mostMissing, offerJson } from "@longshore/core/internal";
 import { fullConfiguration } from "./configuration.ts";
 import { findModel, findVariant } from "./find-model.ts";
 import { arrivedCall } from "./infer/index.ts";
@@ -58,14 +58,15 @@ export async function modelOffers(
   const features = featuresOf(query);
   const knowledge = await findModel(api, route.model, route.version, call);
   const { name: model, version } = knowledge.description;
-  const offers = wanted.offers
-    ? await api.endpoint.offers({ model, version, ...(features ? { features } : {}) }, call)
-    : [];
+  const asked = { model, version, ...(features ? { features } : {}) };
+  const offers = wanted.offers ? await api.endpoint.offers(asked, call) : [];
+  const missing = wanted.offers ? (api.endpoint.capabilities?.missing?.(asked, call) ?? []) : [];
   const nowMs = api.clock.nowMs();
   return jsonReply({
     schemaVersion: 1,
     ...(wanted.knowledge ? await knowledgeJson(api, knowledge, call) : {}),
     ...(wanted.offers ? { offers: offers.map((offer) => offerJson(offer, nowMs)) } : {}),
+    ...(missing.length > 0 ? { missing: missing.slice(0, mostMissing) } : {}),
   });
 }
 

@@ -22,6 +22,7 @@ export const routeAccess: Readonly<Record<Route["kind"], RouteAccess>> = {
   stats: { surface: "data", right: "infer" },
   offers: { surface: "data", right: "infer" },
   explain: { surface: "data", right: "infer" },
+  sequence: { surface: "data", right: "infer" },
   infer: { surface: "data", right: "infer" },
   prepare: { surface: "data", right: "infer" },
   generate: { surface: "data", right: "infer" },

@@ -264,6 +264,16 @@ export const schemas: Readonly<Record<string, JsonSchema>> = {
     },
     ["schemaVersion", "because", "lost"],
   ),
+  Sequence: object(
+    {
+      schemaVersion: { const: 1 },
+      step: { type: "integer", minimum: 0 },
+      ended: { type: "boolean" },
+      idleMs: { type: "number", minimum: 0 },
+      key: text,
+    },
+    ["schemaVersion"],
+  ),
   Offers: object(
     {
       schemaVersion: { const: 1 },
@@ -274,6 +284,7 @@ export const schemas: Readonly<Record<string, JsonSchema>> = {
       },
       profile: { type: "object" },
       offers: list({ type: "object" }),
+      missing: list(object({ zones: list(text), trust: text }, ["zones", "trust"])),
     },
     ["schemaVersion"],
   ),

@@ -48,7 +48,9 @@ const alias: Alias = {
 };
 
 function server() {
-  const endpoint = doubleEndpoint([echo, plain], { id: "server" });
+  const double = doubleEndpoint([echo, plain], { id: "server" });
+  const sequence = async () => ({ step: 7, ended: false, idleMs: 1200, key: "k" });
+  const endpoint = { ...double, capabilities: { ...double.capabilities, sequence } };
   const handler = createHandler({
     endpoint,
     codecs: codecSet(rawCodec),
@@ -211,7 +213,7 @@ describe("the OpenAPI document", () => {
       const bytes = body === undefined ? undefined : new TextEncoder().encode(JSON.stringify(body));
       const reply = await ask({
         method,
-        path: filled,
+        path: kind === "sequence" ? `${filled}?id=s` : filled,
         ...(bytes ? { body: { kind: "parts", parts: [bytes] } } : {}),
       });
       const operation = at(document["paths"], path, method.toLowerCase());

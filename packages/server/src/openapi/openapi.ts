@@ -18,6 +18,8 @@ interface Operation {
   /** By media type. */
   readonly gives: Readonly<Record<string, JsonSchema>>;
   readonly query?: Readonly<Record<string, JsonSchema>>;
+  /** Keys of the query that every request needs. Default: none. */
+  readonly requires?: readonly string[];
   /** Statuses besides 200 and the errors that every operation may have. */
   readonly statuses?: readonly number[];
 }
@@ -133,6 +135,13 @@ const operations: Readonly<Record<RouteEntry["kind"], Operation>> = {
     extension: "longshore",
     gives: json(ref("Explanation")),
     query: offers,
+  },
+  sequence: {
+    summary: "The last step of a sequence that was made here",
+    extension: "longshore",
+    gives: json(ref("Sequence")),
+    query: { id: { type: "string", minLength: 1, maxLength: 256 } },
+    requires: ["id"],
   },
   prepare: {
     summary: "Loads a part of a model; with `longshore-digest` only that content",
@@ -253,7 +262,7 @@ function rightText(kind: RouteEntry["kind"], path: string): string {
 }
 
 function documented({ kind, method, path }: RouteEntry): Json {
-  const { summary, extension, body, gives, query, statuses = [] } = operations[kind];
+  const { summary, extension, body, gives, query, requires = [], statuses = [] } = operations[kind];
   const content = (types: Readonly<Record<string, JsonSchema>>): Json =>
     Object.fromEntries(Object.entries(types).map(([type, schema]) => [type, { schema }]));
   const accepts = body && {
@@ -271,7 +280,7 @@ function documented({ kind, method, path }: RouteEntry): Json {
       ...Object.entries(query ?? {}).map(([name, schema]) => ({
         name,
         in: "query",
-        required: false,
+        required: requires.includes(name),
         schema,
       })),
       ...(kind === "infer" ? inferHeaders : []),

@@ -1,6 +1,6 @@
 export { brokenRule } from "./filter/local-endpoint.ts";
 export { zoneRemoves } from "./filter/zone.ts";
-export { legKey } from "./leg-key.ts";
+export { isLegKeyOf, legKey } from "./leg-key.ts";
 export { latestOf, waitsFor } from "./legs.ts";
 export { mayExplore } from "./exploration.ts";
 export { makePlan } from "./make-plan.ts";

@@ -16,8 +16,16 @@ export function legKey(call: Call, { segment, codecs, state }: Leg): string {
   // The mark covers all of these, so that shortened keys stay different. Lengths show where each word ends.
   let what = [tenant, idempotencyKey, version, digest, variant, from, to].map(word).join("") + (state ?? "");
   for (const name in codecs) what += `;${word(name)}${word(codecs[name] ?? "")}`;
-  return `${plain(tenant).slice(-64)}~${plain(idempotencyKey).slice(-longest)}.${fingerprint(what, nothing) ?? ""}`;
+  return `${beginOf(tenant, idempotencyKey)}${fingerprint(what, nothing) ?? ""}`;
 }
+
+/** Whether a key is that of a leg of a request with the same idempotency key as this one; false if this one has none. */
+export function isLegKeyOf({ tenant, idempotencyKey }: Call, key: string): boolean {
+  return idempotencyKey !== undefined && key.startsWith(beginOf(tenant, idempotencyKey));
+}
+
+const beginOf = (tenant: string, idempotencyKey: string): string =>
+  `${plain(tenant).slice(-64)}~${plain(idempotencyKey).slice(-longest)}.`;
 
 const nothing: Tensors = new Map();
 const word = (text: string): string => `${text.length}:${text}`;

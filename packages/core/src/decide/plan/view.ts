@@ -1,5 +1,5 @@
 import type { EndpointId, LongshoreError, ZoneId } from "../../words/base/index.ts";
-import type { EndpointInfo } from "../../wire/endpoint/index.ts";
+import type { EndpointInfo, MissingEndpoint } from "../../wire/endpoint/index.ts";
 import type { DevicePrice, LossOptions, Radio } from "../estimate/index.ts";
 import type { Policy } from "../policy/index.ts";
 import type { EndpointTable, ModelTable, RouteTable } from "../table/index.ts";
@@ -36,7 +36,13 @@ export interface ModelPoll {
   /** Why endpoints did not answer the last poll. */
   readonly unsaid: ReadonlyMap<EndpointId, LongshoreError>;
   /** Endpoints that answered; without `knowledge` they do not have the model. */
-  readonly heard: ReadonlyMap<EndpointId, { readonly knowledge: object | undefined }>;
+  readonly heard: ReadonlyMap<
+    EndpointId,
+    {
+      readonly knowledge: object | undefined;
+      readonly missing?: readonly MissingEndpoint[];
+    }
+  >;
 }
 
 /** Knowledge of one model: its frontier, its offers and its speed here. */

@@ -14,6 +14,7 @@ export { type EndpointState, followEndpoint } from "./endpoint-state.ts";
 export { type EndpointStates, followEndpoints } from "./endpoint-states.ts";
 export { pausedEndpoints } from "./paused-endpoints.ts";
 export { type LocalRun, localWork, type LocalWork } from "./local-work.ts";
+export { mayServe, missingEndpoints } from "./missing-endpoints.ts";
 export { permits } from "./permits.ts";
 export { type ServedVersion, ranOf } from "./run-failures.ts";
 export { serviceRatio } from "./service-ratio.ts";

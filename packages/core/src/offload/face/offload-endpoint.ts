@@ -10,27 +10,32 @@ import {
   type InferenceRequest,
   type InferenceResponse,
   type LoadReport,
+  type MissingEndpoint,
   type ModelKnowledge,
   nextStep,
   type Offer,
   type OfferQuery,
   type SequencePosition,
+  type SequenceQuery,
+  type SequenceStanding,
 } from "../../wire/endpoint/index.ts";
 import { accountOf, answerOf, newTally, type Tally } from "../account/index.ts";
-import { forwardedOffers, permits, splitOffers, undominated } from "../endpoints/index.ts";
+import { forwardedOffers, missingEndpoints, permits, splitOffers, undominated } from "../endpoints/index.ts";
 import type { KnownModel } from "../models/index.ts";
 import { listModels, prepareAll } from "../probe/index.ts";
 import {
   admitFromHead,
   createLoop,
   type Job,
+  lastStanding,
   type OffloadParts,
   type Outcome,
   outlook,
+  resumedStep,
   runJob,
   streamJob,
 } from "../race/index.ts";
-import { type HeldSequences, heldSequences, stepFrom, unknownSequence } from "../sequence/index.ts";
+import { type HeldSequences, heldSequences, stepFrom } from "../sequence/index.ts";
 import { aroundOffers } from "../steps/index.ts";
 import { explanationOf } from "./explanation-of.ts";
 import { endpointJob, jobWithout, renewedEndpointJob } from "./endpoint-job.ts";
@@ -84,6 +89,8 @@ class LoopEndpoint implements OffloadEndpoint {
       ready: (model, version, call) => this.#ready(model, version, call),
       prepare: (segment, call) => prepareAll(loop, segment, call),
       models: (call) => listModels(loop, call),
+      missing: (query, call) => this.#missing(query, call),
+      sequence: (query, call) => this.#sequence(query, call),
       explain: (query, call) => this.#explain(query, call),
       admit: (segment, call, leastAgreementRatio) => this.#admit(segment, call, leastAgreementRatio),
       inferStream: (request, call) => this.#inferStream(request, call),
@@ -158,6 +165,20 @@ class LoopEndpoint implements OffloadEndpoint {
       ...forwarded,
     ].sort((one, other) => meanOf(one.completionMs) - meanOf(other.completionMs));
     return undominated([...own, ...quickestFirst]);
+  }
+
+  #missing({ model, version }: OfferQuery, call: Call): readonly MissingEndpoint[] {
+    const { knowledge, endpoints, parts, clock } = this.#requests.loop;
+    const known = knowledge.known(model, version);
+    if (!known || call.path.includes(this.info.id)) return [];
+    return missingEndpoints(this.info, endpoints, known, parts.defaults, call, clock.nowMs());
+  }
+
+  async #sequence(query: SequenceQuery, call: Call): Promise<SequenceStanding | undefined> {
+    if (call.path.includes(this.info.id)) return undefined;
+    const { loop } = this.#requests;
+    const known = await this.#requests.model(query.model, query.version, call, true);
+    return lastStanding(loop, { known, call, limits: {} }, query.id);
   }
 
   infer(request: InferenceRequest, call: Call): Promise<InferenceResponse> {
@@ -269,9 +290,10 @@ class LoopEndpoint implements OffloadEndpoint {
     const key = JSON.stringify([job.call.tenant, model, job.known.description.digest, position.id]);
     const { sequence: kind } = job.known.description;
     using turn = await this.#sequences.enter(key, job.call, kind?.maxIdleMs);
-    // No endpoint behind this one is known to have its state.
-    if (!turn.held && !position.state && position.step !== 0) throw unknownSequence(model, position);
-    const sequence = stepFrom(turn.held, position, this.#requests.loop.endpoints.all.size > 0);
+    // Nothing is known of it here: it may be that this endpoint was restarted within the sequence.
+    const lost = !turn.held && !position.state && position.step !== 0;
+    const held = lost ? await resumedStep(this.#requests.loop, job, position) : turn.held;
+    const sequence = stepFrom(held, position, this.#requests.loop.endpoints.all.size > 0);
     const outcome = await runJob(this.#requests.loop, { ...job, sequence });
     const { state, stateSeal, ...rest } = outcome.response;
     if (position.end) turn.forget();

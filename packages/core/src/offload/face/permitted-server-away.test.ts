@@ -1,4 +1,11 @@
-import { doubleDescription, doubleEndpoint, doubleInfo, doubleOffer, manualClock } from "@longshore/testkit";
+import {
+  doubleDescription,
+  doubleEndpoint,
+  doubleInfo,
+  doubleOffer,
+  type ManualClock,
+  manualClock,
+} from "@longshore/testkit";
 import { describe, expect, it } from "vitest";
 import {
   type Call,
@@ -46,6 +53,20 @@ function server(id: string, zone: string) {
   return { endpoint, state };
 }
 
+/** Sends requests that may run in these zones only. */
+function askOf(endpoint: Endpoint, clock: ManualClock) {
+  const { segment } = doubleOffer(description, doubleInfo, 1);
+  return (zones: readonly string[], deadlineMs = Infinity) => {
+    const call: Call = {
+      ...housekeepingCall("c"),
+      rules: { dataClass: "internal", leastTrust: "none", zones },
+      deadlineMs: clock.nowMs() + deadlineMs,
+    };
+    const inputs = tensorsOf(float32Tensor("x", [1], Float32Array.of(3)));
+    return endpoint.infer({ segment, inputs, codecs: {} }, call);
+  };
+}
+
 /** A gateway that knows the model from a server in another zone; the one in the zone of the requests is away. */
 async function fleet(reason: "unreachable" | "starting") {
   const clock = manualClock();
@@ -60,19 +81,10 @@ async function fleet(reason: "unreachable" | "starting") {
     observer: silentObserver,
     links: () => undefined,
   });
-  const { segment } = doubleOffer(description, doubleInfo, 1);
-  const ask = (zones: readonly string[], deadlineMs = Infinity) => {
-    const call: Call = {
-      ...housekeepingCall("c"),
-      rules: { dataClass: "internal", leastTrust: "none", zones },
-      deadlineMs: clock.nowMs() + deadlineMs,
-    };
-    const inputs = tensorsOf(float32Tensor("x", [1], Float32Array.of(3)));
-    return gateway.infer({ segment, inputs, codecs: {} }, call);
-  };
+  const ask = askOf(gateway, clock);
   await clock.finish(ask(["us"]));
   await clock.advance(20_000);
-  return { clock, eu, us, ask };
+  return { clock, eu, us, gateway, ask };
 }
 
 describe.each(["unreachable", "starting"] as const)(
@@ -111,6 +123,58 @@ describe.each(["unreachable", "starting"] as const)(
         reason: "policy-denied",
         retryable: false,
       });
+    });
+  },
+);
+
+/** An app that knows nothing but the gateway of `fleet`, whose server in the zone of the requests is away. */
+async function appOf(reason: "unreachable" | "starting") {
+  const { clock, eu, us, gateway } = await fleet(reason);
+  const app = offloadEndpoint({
+    endpoints: [gateway],
+    info: { ...doubleInfo, id: "app", zone: "eu" },
+    policy: tablePolicy({ internal: { leastTrust: "none" } }),
+    clock,
+    random: seededRandom(4),
+    observer: silentObserver,
+    links: () => undefined,
+  });
+  return { clock, eu, us, ask: askOf(app, clock) };
+}
+
+describe.each(["unreachable", "starting"] as const)(
+  "a request whose only permitted server is behind a gateway and %s",
+  (reason) => {
+    it("waits until the gateway offers it", async () => {
+      const { clock, eu, us, ask } = await appOf(reason);
+      await clock.finish(ask(["eu", "us"]));
+      const runs = us.state.runs;
+      const asked = ask(["eu"], 20_000);
+      await clock.advance(5000);
+      eu.state.away = undefined;
+      await clock.finish(asked);
+      expect([eu.state.runs, us.state.runs]).toEqual([1, runs]);
+    });
+
+    it.each([3000, Infinity])("is told to come again, with a deadline of %d ms", async (deadlineMs) => {
+      const { clock, us, ask } = await appOf(reason);
+      const [runs, beganMs] = [us.state.runs, clock.nowMs()];
+      await expect(clock.finish(ask(["eu"], deadlineMs))).rejects.toMatchObject({
+        reason: "starting",
+        retryable: true,
+        retryAfterMs: 1000,
+        message: expect.stringContaining("gate may take it later: a server behind it") as string,
+      });
+      expect(clock.nowMs() - beganMs).toBeLessThanOrEqual(Math.min(deadlineMs, 10_000));
+      expect(us.state.runs).toBe(runs);
+    });
+
+    it("is denied at once where the rules forbid the missing server, too", async () => {
+      const { clock, ask } = await appOf(reason);
+      await clock.finish(ask(["eu", "us"]));
+      const beganMs = clock.nowMs();
+      await expect(clock.finish(ask(["mars"], 20_000))).rejects.toMatchObject({ reason: "policy-denied" });
+      expect(clock.nowMs() - beganMs).toBeLessThanOrEqual(1000);
     });
   },
 );

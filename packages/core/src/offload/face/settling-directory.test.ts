@@ -86,7 +86,7 @@ async function gateway() {
   };
   await clock.finish(ask(["us"], 5000));
   ran.length = 0;
-  return { clock, named, ask, ran };
+  return { clock, endpoint, named, ask, ran };
 }
 
 it("lets a request wait for a permitted server that the directory names while it settles", async () => {
@@ -130,4 +130,16 @@ it("denies data that may leave this device nowhere at once", async () => {
     retryable: false,
   });
   expect([clock.nowMs() - beganMs, ran]).toEqual([0, []]);
+});
+
+it("says starting of a model that no server has while it settles, and unknown-model afterwards", async () => {
+  const { clock, endpoint, named } = await gateway();
+  const described = (): Promise<unknown> => endpoint.describe("other", undefined, housekeepingCall("d"));
+  await expect(clock.finish(described())).rejects.toMatchObject({
+    reason: "starting",
+    retryAfterMs: 1000,
+    message: expect.stringContaining("no server has other yet") as string,
+  });
+  named.settle();
+  expect(await clock.finish(described())).toBeUndefined();
 });

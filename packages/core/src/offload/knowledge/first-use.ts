@@ -7,7 +7,7 @@ import {
 } from "../../words/base/index.ts";
 import type { Endpoint } from "../../wire/endpoint/index.ts";
 import type { EndpointStates } from "../endpoints/index.ts";
-import { type KnownModel, quickestMs } from "../models/index.ts";
+import { type ModelReport, type KnownModel, quickestMs } from "../models/index.ts";
 import { hasNoRoute } from "../steps/index.ts";
 import { type ModelInUse, entryOf, versionKey, validKnowledge } from "./model-in-use.ts";
 import { nothingKnown, orNoVersion, tooSlow } from "./nothing-known.ts";
@@ -27,6 +27,13 @@ export function settled(
 ): KnownModel | undefined {
   const known = validKnowledge(entry, all);
   return entry && clock.nowMs() < entry.newUntilMs ? undefined : known;
+}
+
+/** The ways that an endpoint offers and misses, in a form that can be compared. */
+function waysOf(heard: ModelReport | undefined): string | undefined {
+  if (!heard) return undefined;
+  const { offers, missing } = heard;
+  return JSON.stringify([offers.map(({ path, zones, trust }) => [path, zones, trust]), missing]);
 }
 
 /** The first use of a model: nothing is known of it yet, so the request waits for the answers of endpoints. */
@@ -101,8 +108,10 @@ export class FirstUse {
     const none = !entry.asking && !entry.left && validKnowledge(entry, this.#endpoints.all) === undefined;
     if (entry.known && !none) return entry.known;
     if (circular && entry.asking) {
-      const why = `what there is of ${model} was not known ${this.#intervals.firstWaitMs} ms after the question`;
-      throw new LongshoreError("deadline-exceeded", "resolve", why);
+      // Time cures that: the round of polls is under way. The asker may have much time left.
+      const { firstWaitMs } = this.#intervals;
+      const why = `no endpoint behind this one described ${model} within ${firstWaitMs} ms`;
+      throw new LongshoreError("starting", "resolve", why, { retryAfterMs: firstWaitMs });
     }
     // Other requests may have more time, and wait for it.
     if (entry.news.waiting === 0) this.#entries.delete(versionKey(model, version));
@@ -143,10 +152,28 @@ export class FirstUse {
     }
   }
 
-  /** Waits until one of these endpoints has answered a poll about the model; false if the deadline or, without one, the time for a first offer comes first. */
+  /**
+   * Waits until one of these endpoints has answered a poll about the model, or answers otherwise than before; false if the deadline or,
+   * without one, the time for a first offer comes first.
+   */
   async heardFrom(entry: ModelInUse, ids: readonly EndpointId[], call: Call): Promise<boolean> {
-    const hasSaid = (): boolean => ids.some((id) => entry.heard.has(id));
-    await this.#newsUntil(entry, call, () => hasSaid() || !ids.some((id) => this.#endpoints.all.has(id)));
+    const before = new Map(ids.map((id) => [id, waysOf(entry.heard.get(id))]));
+    const hasSaid = (): boolean =>
+      [...before].some(([id, ways]) => entry.heard.has(id) && waysOf(entry.heard.get(id)) !== ways);
+    const wanted = ids.filter((id) => entry.heard.has(id));
+    for (const id of wanted) {
+      entry.wanted.set(id, 1 + (entry.wanted.get(id) ?? 0));
+      this.#rounds.askSoon(id, entry);
+    }
+    try {
+      await this.#newsUntil(entry, call, () => hasSaid() || !ids.some((id) => this.#endpoints.all.has(id)));
+    } finally {
+      for (const id of wanted) {
+        const left = (entry.wanted.get(id) ?? 1) - 1;
+        if (left > 0) entry.wanted.set(id, left);
+        else entry.wanted.delete(id);
+      }
+    }
     return hasSaid();
   }
 

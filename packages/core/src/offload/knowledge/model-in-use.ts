@@ -32,6 +32,8 @@ export interface ModelInUse {
   newUntilMs: number;
   /** Wakes requests that wait for answers of endpoints. */
   readonly news: News;
+  /** Requests that wait for another answer of an endpoint that misses servers behind it. */
+  readonly wanted: Map<EndpointId, number>;
   /** The first questions to endpoints that came when the model was in use, under way. */
   readonly coming: UnderWay;
 }
@@ -113,6 +115,7 @@ function askedModel(model: string, version: string | undefined, nowMs: number): 
     localDone: undefined,
     newUntilMs: Infinity,
     news: new News(),
+    wanted: new Map(),
     coming: new UnderWay(),
   };
 }

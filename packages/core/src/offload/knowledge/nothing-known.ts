@@ -20,13 +20,18 @@ export function tooSlow(error: LongshoreError | undefined): boolean {
 }
 
 /**
- * The error if no endpoint is known to have a model. It tells apart: no endpoint has it, an endpoint did not answer, an endpoint refused to
+ * The error if no endpoint is known to have a model. It tells apart: no endpoint has it, the directory has just started, an endpoint did not answer, an endpoint refused to
  * answer, and no endpoint is known. `path` lists the endpoints that the question came through. `runsHere` says whether this endpoint has models
  * of its own.
  */
 export function nothingKnown(
   { model, version, heard, unsaid }: Questioned,
-  endpoints: { readonly all: ReadonlyMap<EndpointId, unknown>; readonly mayGrow: boolean },
+  endpoints: {
+    readonly all: ReadonlyMap<EndpointId, unknown>;
+    readonly mayGrow: boolean;
+    /** The directory may not name all of its servers yet. */
+    readonly settling?: boolean;
+  },
   path: readonly EndpointId[],
   runsHere: boolean,
 ): LongshoreError {
@@ -56,6 +61,10 @@ export function nothingKnown(
       silent.length === ids.length ? "no other endpoint answers" : "not every endpoint says what it has";
     const why = `${named} is not here, and ${whose} (no answer of ${silent.join(", ")})`;
     return new LongshoreError("unreachable", "resolve", why);
+  }
+  if (endpoints.settling === true) {
+    const why = `no server has ${named} yet; servers may be missing, since the directory has just started`;
+    return new LongshoreError("starting", "resolve", why, { retryAfterMs: againMs });
   }
   return new LongshoreError(
     "unknown-model",

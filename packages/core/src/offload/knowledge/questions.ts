@@ -67,7 +67,8 @@ export class Questions implements Disposable {
           knowledge = await endpoint.describe(model, version, call);
           offers = knowledge ? await endpoint.offers(query, call) : [];
         }
-        return { endpoint, knowledge, offers };
+        const missing = endpoint.capabilities?.missing?.(query, call) ?? [];
+        return { endpoint, knowledge, offers, ...(missing.length > 0 ? { missing } : {}) };
       };
       // An endpoint that is known already has time. At a first contact a lost question costs the whole wait.
       const answer = known ? ask() : this.#askedTwice(ask, secondRatio * patienceMs);

@@ -30,6 +30,8 @@ export interface Rounds {
    */
   ask(entry: ModelInUse, path: Call["path"], ids?: IterableIterator<EndpointId>): Promise<void>;
   askLocal(entry: ModelInUse, path: readonly EndpointId[]): Promise<void>;
+  /** Polls an endpoint that misses servers behind it, again and again while requests wait for its news. */
+  askSoon(id: EndpointId, entry: ModelInUse): void;
   /** Merges the reports of all endpoints about a model. */
   digest(entry: ModelInUse): void;
   /** Keeps offers of models in use fresh; stops by itself when none is in use. */
@@ -37,6 +39,9 @@ export interface Rounds {
   /** Time between rounds, longer with very many endpoints. */
   roundMs(): number;
 }
+
+/** Whether the last offers of an endpoint lacked some of a server behind it. */
+const misses = (id: EndpointId, { heard }: ModelInUse): boolean => heard.get(id)?.missing !== undefined;
 
 /** Starts without a poll. Endpoints that are added are polled about the models in use. */
 export function roundsOf(
@@ -133,16 +138,22 @@ export function roundsOf(
     entry.due.add(id);
     const reason = entry.unsaid.get(id)?.reason;
     const leastMs =
-      reason === "starting" ? Math.min(askedBackMs, askedStartingMs * 2 ** before) : askedBackMs;
+      reason === "starting" || misses(id, entry)
+        ? Math.min(askedBackMs, askedStartingMs * 2 ** before)
+        : askedBackMs;
     const [backMs, soonMs] = [endpoints.pausedUntilMs(endpointState, of) - nowMs + 1, roundMs(leastMs)];
     const waits = backMs > 0 && (backMs < soonMs || reason === "unauthenticated");
     questions.later(waits ? backMs : soonMs, () => {
       void askOther(id, entry, [], true).then(() => {
         entry.due.delete(id);
-        if (entry.unsaid.has(id)) askWhenBack(id, entry, of, before + 1);
+        if (entry.unsaid.has(id) || (misses(id, entry) && entry.wanted.has(id)))
+          askWhenBack(id, entry, of, before + 1);
       });
     });
   }
+
+  const askSoon = (id: EndpointId, entry: ModelInUse): void =>
+    askWhenBack(id, entry, entry.known && ranOf(entry.known.description));
 
   async function askLocal(entry: ModelInUse, path: readonly EndpointId[]): Promise<void> {
     if (!local) return;
@@ -207,5 +218,5 @@ export function roundsOf(
     for (const entry of entries.values()) entry.news.tell();
   };
 
-  return { ask, askLocal, digest: digestOf, keepFresh, roundMs: () => roundMs() };
+  return { ask, askLocal, askSoon, digest: digestOf, keepFresh, roundMs: () => roundMs() };
 }

@@ -2,6 +2,7 @@ import type { EndpointId } from "../../words/base/index.ts";
 import {
   type Endpoint,
   type EndpointInfo,
+  type MissingEndpoint,
   type ModelKnowledge,
   type Offer,
   pricedOffers,
@@ -35,6 +36,8 @@ export interface ModelReport {
   readonly endpoint: Endpoint;
   readonly knowledge: ModelKnowledge | undefined;
   readonly offers: readonly Offer[];
+  /** Endpoints behind it that its offers lack for now. Default: none. */
+  readonly missing?: readonly MissingEndpoint[];
 }
 
 /** Everything known of one version of a model; replaced as a whole after endpoints were asked again. */

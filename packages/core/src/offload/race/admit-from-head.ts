@@ -1,6 +1,6 @@
 import { type EndpointId, LongshoreError } from "../../words/base/index.ts";
 import { type Segment, startCut } from "../../words/model/index.ts";
-import { type Infeasible, isInfeasible, type Plan } from "../../decide/plan/index.ts";
+import { type Infeasible, isInfeasible, isRuled, type Plan } from "../../decide/plan/index.ts";
 import type { HeldCrossing } from "../steps/index.ts";
 import { awaited, mayJoin } from "./awaited.ts";
 import { type Job, noEndpoints } from "./job.ts";
@@ -59,8 +59,9 @@ export function admitFromHead(
   const nowMs = clock.nowMs();
   const plan = outlook(loop, { ...job, held }, nowMs);
   // It waits for those until its deadline.
-  if (isInfeasible(plan) && plan.filter !== "deadline" && awaited(loop, job, noEndpoints).length > 0)
-    return open;
+  const waits = (one: Infeasible): boolean =>
+    one.filter !== "deadline" && awaited(loop, job, noEndpoints, isRuled(one)).length > 0;
+  if (isInfeasible(plan) && waits(plan)) return open;
   if (isInfeasible(plan) && mayJoin(loop, job, plan)) return open;
   if (isInfeasible(plan)) throw refusal(loop, { ...job, held }, held, noEndpoints, plan, nowMs);
   const [leg] = plan.legs;

@@ -1,37 +1,60 @@
 import type { EndpointId } from "../../words/base/index.ts";
+import type { EndpointInfo, MissingEndpoint } from "../../wire/endpoint/index.ts";
 import { isOnly } from "../../decide/goal/index.ts";
 import { type Infeasible, isRuled } from "../../decide/plan/index.ts";
-import { permits } from "../endpoints/index.ts";
+import { mayServe, permits } from "../endpoints/index.ts";
 import type { Job } from "./job.ts";
 import type { Loop } from "./loop.ts";
 
 /**
  * Endpoints that may yet take a request that no other endpoint may or can take: the rules let it go there, and they have not said whether
- * they have the model, because they are away, just started or are new. Time cures that, so the request is not refused for good.
+ * they have the model, because they are away, just started or are new. Time cures that, so the request is not refused for good. With `behind` also those
+ * that miss such endpoints behind them.
  */
 export function awaited(
-  { parts: { policy }, endpoints }: Loop,
-  { known, call, limits, frame }: Pick<Job, "known" | "call" | "limits" | "frame">,
+  loop: Loop,
+  job: Pick<Job, "known" | "call" | "limits" | "frame">,
   exclude: ReadonlySet<EndpointId>,
+  behind: boolean,
 ): readonly EndpointId[] {
+  const { known, call, frame } = job;
   const { heard } = known.asked ?? {};
   // The next frame comes soon.
   if (!heard || frame) return [];
-  const { rules, tenant, path } = call;
-  const { name, dataClass } = known.description;
+  const { name } = known.description;
   const found: EndpointId[] = [];
-  for (const [id, { endpoint, health }] of endpoints.all) {
-    if (heard.has(id) || exclude.has(id) || path.includes(id) || health.distrusted !== undefined) continue;
+  for (const [id, { endpoint, health }] of loop.endpoints.all) {
+    if (exclude.has(id) || call.path.includes(id) || health.distrusted !== undefined) continue;
     const { info } = endpoint;
-    const { zone, trust, serves } = info;
-    if (serves && !serves.some(({ segment }) => segment.model === name)) continue;
-    if (limits.only !== undefined && !isOnly(limits.only, info)) continue;
-    const goesTo = (of: string): boolean =>
-      policy.decide({ dataClass: of, reveals: "input", endpoint: id, zone, trust, tenant }).allow;
-    if (permits(rules, info) && goesTo(rules.dataClass) && goesTo(dataClass ?? rules.dataClass))
-      found.push(id);
+    if (!mayServe(info, name)) continue;
+    const asked = heard.get(id);
+    const ways = asked ? (behind ? (asked.missing ?? []) : []) : [{ zones: [info.zone], trust: info.trust }];
+    if (ways.some((way) => mayTake(loop, job, info, way))) found.push(id);
   }
   return found;
+}
+
+/** The parts of a request that rules look at. */
+export interface Ruled extends Pick<Job, "known" | "call"> {
+  readonly limits: Pick<Job["limits"], "only">;
+}
+
+/** Whether the rules of a request let it go to an endpoint, or along a path that begins there. */
+export function mayTake(
+  { parts: { policy } }: Loop,
+  { known, call: { rules, tenant }, limits }: Ruled,
+  info: EndpointInfo,
+  way: MissingEndpoint = { zones: [info.zone], trust: info.trust },
+): boolean {
+  if (limits.only !== undefined && !isOnly(limits.only, info)) return false;
+  const { zones, trust } = way;
+  const { dataClass = rules.dataClass } = known.description;
+  const goesTo = (of: string, zone: string): boolean =>
+    policy.decide({ dataClass: of, reveals: "input", endpoint: info.id, zone, trust, tenant }).allow;
+  return (
+    permits(rules, info, way) &&
+    [rules.dataClass, dataClass].every((of) => zones.every((zone) => goesTo(of, zone)))
+  );
 }
 
 /**

@@ -1,9 +1,9 @@
 import type { EndpointId, LongshoreError } from "../../words/base/index.ts";
 import { pausedEndpoints } from "../endpoints/index.ts";
-import { type Infeasible, isInfeasible, type Plan } from "../../decide/plan/index.ts";
+import { type Infeasible, isInfeasible, isRuled, type Plan } from "../../decide/plan/index.ts";
 import type { HeldCrossing } from "../steps/index.ts";
 import { awaited, mayJoin } from "./awaited.ts";
-import { notNamedYet, awaitingOffers, pausesOf, refused } from "./refused.ts";
+import { awaitingOffers, notNamedYet, notReachedYet, pausesOf, refused } from "./refused.ts";
 import type { Job } from "./job.ts";
 import type { Loop } from "./loop.ts";
 
@@ -86,7 +86,9 @@ export function refusedNow(
       : plan.filter === "deadline"
         ? undefined
         : pauses.slice(0, mostTried).find(takes);
-  const may = first || plan.filter === "deadline" ? [] : awaited(loop, job, exclude);
+  const may = first || plan.filter === "deadline" ? [] : awaited(loop, job, exclude, false);
   if (may.length > 0) return awaitingOffers(plan, may);
+  const lacking = first || !isRuled(plan) ? [] : awaited(loop, job, exclude, true);
+  if (lacking.length > 0) return notReachedYet(plan, lacking);
   return !first && mayJoin(loop, job, plan) ? notNamedYet(plan) : refused(plan, first?.leftMs);
 }

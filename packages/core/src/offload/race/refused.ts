@@ -44,7 +44,14 @@ export function notNamedYet(plan: Infeasible): LongshoreError {
   return new LongshoreError("starting", "plan", message, { retryAfterMs: againMs });
 }
 
-/** Whether a decision failed with the error of `notNamedYet`. */
+/** The same where endpoints may take the request once servers behind them can be reached. */
+export function notReachedYet(plan: Infeasible, may: readonly EndpointId[]): LongshoreError {
+  const named = may.slice(0, mostNamed).join(", ");
+  const message = `${plan.because}; ${named} may take it later: a server behind it has not described this model yet, or is paused`;
+  return new LongshoreError("starting", "plan", message, { retryAfterMs: againMs });
+}
+
+/** Whether a decision failed with the error of `notNamedYet` or `notReachedYet`. */
 export function isNotNamedYet(thrown: unknown): boolean {
   return LongshoreError.is(thrown) && thrown.reason === "starting" && thrown.stage === "plan";
 }

@@ -22,6 +22,9 @@ import { bookTry, newTally, type Planned, Purse, type Tally } from "../account/i
 import { releaseTensors } from "../../words/tensor/index.ts";
 import { runSecondOpinion } from "./second-opinion.ts";
 
+/** How often a request waits for news of servers behind other endpoints: without a deadline it must not wait for ever. */
+const mostLooksBehind = 16;
+
 /** How one request was answered. */
 export interface Outcome {
   readonly response: InferenceResponse;
@@ -78,6 +81,7 @@ async function followPlans(
   let renewed: LongshoreError | undefined;
   /** Endpoints were asked again because rules keep the request from everything that is known. */
   let askedAgain = false;
+  let lookedBehind = 0;
   /** Another run elsewhere is paid for. */
   let paid = false;
   let { known, sequence } = job;
@@ -95,8 +99,8 @@ async function followPlans(
         newer = await loop.knowledge.more(
           known,
           job.call,
-          awaited(loop, now, exclude),
-          !broke && isNotNamedYet(thrown),
+          awaited(loop, now, exclude, !broke && isNotNamedYet(thrown) && lookedBehind++ < mostLooksBehind),
+          !broke && isNotNamedYet(thrown) && loop.endpoints.settling,
         );
       if (!newer && !broke && !askedAgain && isDenied(thrown)) {
         askedAgain = true;

@@ -342,6 +342,16 @@ export interface Endpoint {
 export interface EndpointCapabilities {
   /** The result of `describe`, if it is known without waiting. `through` leaves it out, as wrappers may change it. */
   readonly known?: (model: string, version: string | undefined, call: Call) => ModelKnowledge | undefined;
+  /**
+   * Endpoints behind it that its last offers of a model lack only for now: they are starting, silent or paused. A caller that needs one of
+   * them asks again instead of giving up. Synchronous. Absent: its offers are complete.
+   */
+  readonly missing?: (query: OfferQuery, call: Call) => readonly MissingEndpoint[];
+  /**
+   * What it knows of a sequence, after the requests of the sequence that arrived before; undefined if it knows nothing. An endpoint that has
+   * forgotten where its sequences are asks this. Absent: it cannot tell.
+   */
+  readonly sequence?: (query: SequenceQuery, call: Call) => Promise<SequenceStanding | undefined>;
   /** Whether it could take a request for a model now, by its own word. Absent: it can whenever it is there. */
   readonly ready?: (model: string, version: string | undefined, call: Call) => Promise<boolean>;
   /**
@@ -420,6 +430,32 @@ export interface ModelKnowledge {
   readonly configuration?: Readonly<Record<string, Json>>;
   /** The model takes the ids of sequences as whole numbers, and its server refuses texts. */
   readonly numbersSequences?: true;
+}
+
+/** An endpoint behind another one, as far as rules ask about it: all zones of the path to it, and the least trust on that path. */
+export interface MissingEndpoint {
+  readonly zones: readonly ZoneId[];
+  readonly trust: TrustLevel;
+}
+
+/** Names a sequence of the call's tenant. State belongs to one content of a model, hence the digest. */
+export interface SequenceQuery {
+  readonly model: string;
+  readonly version: string;
+  readonly digest: string;
+  readonly id: string;
+}
+
+/** The state of a sequence at an endpoint that knows it. */
+export interface SequenceStanding {
+  /** The last step that was made. */
+  readonly step: number;
+  /** The sequence was ended by that step, or its state is gone; only a repetition of the step can be answered. */
+  readonly ended: boolean;
+  /** Time since that step, in milliseconds: of two endpoints that know the sequence, the newer state is the right one. */
+  readonly idleMs: number;
+  /** The idempotency key of that step, if it had one. */
+  readonly key?: string;
 }
 
 /** One version of a model that an endpoint has. */

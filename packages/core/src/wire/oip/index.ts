@@ -1,7 +1,7 @@
 export { declaredInputs, isForeignDigest, sameSignature } from "./foreign.ts";
 export { loadHeaders, readLoadHeaders } from "./load-headers.ts";
 export { type LoadSource, metricsLoad, type MetricsPage } from "./load-source.ts";
-export { narrowedOffer, offerJson, parseOffers } from "./offer-json.ts";
+export { mostMissing, narrowedOffer, offerJson, parseOffers } from "./offer-json.ts";
 export { oipEndpoint } from "./oip-endpoint.ts";
 export type { OipEndpointParts } from "./parts.ts";
 export { readServerTiming } from "./wire.ts";

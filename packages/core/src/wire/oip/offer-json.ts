@@ -1,7 +1,7 @@
 import { leastTrust } from "../../words/base/index.ts";
 import { type Estimate, estimateSize } from "../../words/estimate/index.ts";
 import { read, readFeatures, type Reader } from "../protocol/index.ts";
-import type { EndpointInfo, Offer } from "../endpoint/index.ts";
+import type { EndpointInfo, MissingEndpoint, Offer } from "../endpoint/index.ts";
 import { readSegment } from "./account-json.ts";
 
 const { fields, list, number, optional, text, word } = read;
@@ -34,6 +34,9 @@ interface OfferJson {
 /** The longest that any offer is believed, whatever its own expiry. */
 const maxExpiryMs = 600_000;
 
+/** The most missing endpoints that a reply names: they differ in zones or trust, and a fleet has few of these. */
+export const mostMissing = 64;
+
 const name = text(512);
 const positive = number(0);
 
@@ -45,11 +48,14 @@ const estimate: Reader<readonly number[]> = (value, where) => {
   return values;
 };
 
+const offeredZones = list(name, 64);
+const offeredTrust = word("none", "listed", "operated", "vouched");
+
 const offer: Reader<OfferJson> = fields({
   segment: readSegment,
   path: list(name, 16),
-  zones: list(name, 64),
-  trust: word("none", "listed", "operated", "vouched"),
+  zones: offeredZones,
+  trust: offeredTrust,
   completionMs: estimate,
   ageMs: positive,
   queueMs: positive,
@@ -90,6 +96,17 @@ export function parseOffers(value: unknown, nowMs: number): readonly Offer[] {
     const expiresAtMs = nowMs + Math.min(maxExpiryMs, expiresInMs);
     return { ...rest, ...(unpriced === true ? { unpriced } : {}), completionMs: told, expiresAtMs };
   });
+}
+
+const missing: Reader<MissingEndpoint> = fields({ zones: offeredZones, trust: offeredTrust });
+
+/** Reads the endpoints that the offers of a server lack for now; none if it states none. Throws `invalid-input` naming the field. */
+export function parseMissing(value: unknown, info: EndpointInfo): readonly MissingEndpoint[] {
+  if (value === undefined) return [];
+  return list(missing, mostMissing)(value, "missing").map(({ zones, trust }) => ({
+    zones: [...new Set([info.zone, ...zones])],
+    trust: leastTrust(info.trust, trust),
+  }));
 }
 
 /**

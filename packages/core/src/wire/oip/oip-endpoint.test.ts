@@ -28,7 +28,7 @@ import {
   type Tensors,
   tensorsOf,
 } from "../../words/tensor/index.ts";
-import type { EndpointInfo, InferenceRequest, Offer } from "../endpoint/index.ts";
+import type { EndpointInfo, InferenceRequest, MissingEndpoint, Offer } from "../endpoint/index.ts";
 import { bodyLength, readBody } from "../body/index.ts";
 import { passThrough } from "../endpoint/index.ts";
 import type { Handler, WireRequest, WireResponse } from "../transport/index.ts";
@@ -337,6 +337,26 @@ describe("endpoint over the protocol", () => {
       expiresAtMs: 71_000,
     });
     expect(await edge.offers({ model: "nothing" }, call)).toEqual([]);
+  });
+
+  it("tells the endpoints that a server's last offers missed, with the zones and trust of the whole path", async () => {
+    const { double, clock } = serve();
+    const missing: MissingEndpoint[] = [{ zones: ["eu/store-7", "us"], trust: "operated" }];
+    const endpoint = {
+      ...passThrough(double),
+      capabilities: { ...double.capabilities, missing: () => missing },
+    };
+    const handler = createHandler({ endpoint, codecs, clock, observer: silentObserver });
+    const edge = connect(handler, { clock }, { zone: "eu/de", trust: "listed" });
+    const query = { model: "double", version: "1" };
+    expect(edge.capabilities?.missing?.(query, call)).toEqual([]);
+    await edge.offers(query, call);
+    expect(edge.capabilities?.missing?.(query, call)).toEqual([
+      { zones: ["eu/de", "eu/store-7", "us"], trust: "listed" },
+    ]);
+    missing.length = 0;
+    await edge.offers(query, call);
+    expect(edge.capabilities?.missing?.(query, call)).toEqual([]);
   });
 
   it("gives the server's own reason, stage and advice when to come back", async () => {

@@ -32,6 +32,9 @@ import type {
   InferenceResponse,
   LoadReport,
   ModelKnowledge,
+  MissingEndpoint,
+  SequenceQuery,
+  SequenceStanding,
   ModelListing,
   Offer,
   OfferQuery,
@@ -44,12 +47,12 @@ import { indexPath, modelListings } from "./index-json.ts";
 import { asClient } from "./client-span.ts";
 import { badReply, type Exchange, exchange } from "./exchange.ts";
 import { foreignKnowledge, isForeignDigest, toldConfiguration } from "./foreign.ts";
-import { narrowedOffer, parseOffers } from "./offer-json.ts";
+import { narrowedOffer, parseMissing, parseOffers } from "./offer-json.ts";
 import type { OipEndpointParts } from "./parts.ts";
 import { inferredOffer } from "../endpoint/index.ts";
 import { readLoadHeaders } from "./load-headers.ts";
 import { expectedOutputs, readResponse } from "./reply.ts";
-import { requestMessage } from "./request-message.ts";
+import { requestMessage, sequenceIdThere } from "./request-message.ts";
 import { severalAnswers } from "./several.ts";
 import { toldStatistics } from "./statistics.ts";
 import { sendableWire, wireMessage } from "./wire.ts";
@@ -64,6 +67,8 @@ class OipEndpoint implements Endpoint {
   readonly capabilities: EndpointCapabilities;
   readonly #parts: OipEndpointParts;
   readonly #known = new Map<string, ModelKnowledge>();
+  /** Endpoints behind it that its last offers lacked, by model and version as they were asked for. */
+  readonly #missing = new Map<string, readonly MissingEndpoint[]>();
   readonly #heads = knownReplyHeads();
   readonly #under = new UnderWay();
   readonly #own = { underWay: 0, finished: 0 };
@@ -88,6 +93,10 @@ class OipEndpoint implements Endpoint {
             connecting: (stream = false) =>
               (stream && parts.streams ? parts.streams : parts.transport).connecting?.(),
           }
+        : {}),
+      ...(offers ? { sequence: (query, call) => this.#sequence(query, call) } : {}),
+      ...(offers
+        ? { missing: ({ model, version = "" }) => this.#missing.get(knownKey(model, version)) ?? [] }
         : {}),
       ...(offers && parts.forwardsTenants === true ? { forwardsTenants: true } : {}),
       // Over HTTP the plain protocol has no way to say that a request was answered several times.
@@ -132,12 +141,18 @@ class OipEndpoint implements Endpoint {
     const search = new URLSearchParams({ knowledge: "0" });
     for (const [key, value] of Object.entries(features ?? {})) search.set(key, String(value));
     const json = await this.#get(`${path}/offers?${search.toString()}`, call);
-    if (json === undefined) return [];
+    const key = knownKey(query.model, version ?? "");
+    if (json === undefined) {
+      this.#missing.delete(key);
+      return [];
+    }
     return this.#checked(() => {
-      const offers = parseOffers(
-        read.own(read.objectAt(json, "the reply"), "offers"),
-        this.#parts.clock.nowMs(),
-      );
+      const reply = read.objectAt(json, "the reply");
+      const offers = parseOffers(read.own(reply, "offers"), this.#parts.clock.nowMs());
+      const missing = parseMissing(read.own(reply, "missing"), this.info);
+      this.#missing.delete(key);
+      if (missing.length > 0) this.#missing.set(key, missing);
+      dropOldest(this.#missing, maxKnown);
       return offers
         .filter((offer) => offer.segment.model === query.model)
         .map((offer) => narrowedOffer(offer, this.info));
@@ -153,6 +168,25 @@ class OipEndpoint implements Endpoint {
       this.#own.underWay--;
       this.#own.finished++;
     });
+  }
+
+  async #sequence(
+    { model, version, digest, id }: SequenceQuery,
+    call: Call,
+  ): Promise<SequenceStanding | undefined> {
+    const name = nameThere(this.info, model);
+    if (name === undefined) return undefined;
+    const search = new URLSearchParams({ id: sequenceIdThere(id, call, this.#parts) });
+    const headers = callHeaders(call, this.#parts.clock.nowMs());
+    if (this.capabilities.forwardsTenants) headers[tenantHeader] = call.tenant;
+    headers[digestHeader] = digest;
+    const path = `${modelPath({ model: name, version })}/sequence?${search.toString()}`;
+    const { status, headers: told, bytes } = await this.#ask(path, call, headers);
+    if (status === 200) return this.#checked(() => standingFrom(parseJson(bytes, "the reply")));
+    const error = readWireError(status, told, bytes, this.info.id);
+    // A server without that content of the model has no sequence of it. One without this question answers `unknown-route`.
+    if (error.reason === "unknown-model" || error.reason === "unknown-version") return undefined;
+    throw error;
   }
 
   async #prepare({ model, version, variant, digest, from, to }: Segment, call: Call): Promise<void> {
@@ -345,11 +379,11 @@ class OipEndpoint implements Endpoint {
     return { [checksumHeader]: value === undefined ? noChecksum : checksumText(value) };
   }
 
-  async #ask(path: string, call: Call): Promise<Exchange> {
+  async #ask(path: string, call: Call, told: Readonly<Record<string, string>> = {}): Promise<Exchange> {
     if (this.#closed) throw new LongshoreError("unreachable", "transport", `${this.info.id} was closed`);
     const { crc32, info } = this.#parts;
-    const headers: Record<string, string> = crc32 && info.offers ? { [checksumHeader]: noChecksum } : {};
-    const request = { method: "GET", path, headers, body: emptyBody } as const;
+    const sum: Record<string, string> = crc32 && info.offers ? { [checksumHeader]: noChecksum } : {};
+    const request = { method: "GET", path, headers: { ...told, ...sum }, body: emptyBody } as const;
     return this.#under.track(exchange(this.#parts, request, call));
   }
 
@@ -402,6 +436,21 @@ class OipEndpoint implements Endpoint {
     this.#known.set(key, knowledge);
     dropOldest(this.#known, maxKnown);
   }
+}
+
+/** Reads what a server knows of a sequence. */
+function standingFrom(json: unknown): SequenceStanding | undefined {
+  const reply = read.objectAt(json, "the reply");
+  read.word(1)(read.own(reply, "schemaVersion"), "schemaVersion");
+  const step = read.optional(read.number(0))(read.own(reply, "step"), "step");
+  if (step === undefined) return undefined;
+  const key = read.optional(read.text(512))(read.own(reply, "key"), "key");
+  return {
+    step,
+    ended: read.flag(read.own(reply, "ended"), "ended"),
+    idleMs: read.number(0)(read.own(reply, "idleMs"), "idleMs"),
+    ...(key === undefined ? {} : { key }),
+  };
 }
 
 /** A body with the headers that describe it. */

@@ -17,7 +17,11 @@ import { sequenceParameters, stateTensors } from "./sequence-parameters.ts";
  * A sequence's id as the server gets it. Where the server cannot tell the tenants of this endpoint apart, their ids must not
  * meet there; `/` is in no tenant's name.
  */
-function sequenceIdThere(id: string, { tenant }: Call, { forwardsTenants, info }: OipEndpointParts): string {
+export function sequenceIdThere(
+  id: string,
+  { tenant }: Call,
+  { forwardsTenants, info }: OipEndpointParts,
+): string {
   const told = forwardsTenants === true && info.offers;
   return tenant === "local" || told ? id : `${tenant}/${id}`;
 }

@@ -65,6 +65,7 @@ export const wireRoutes: readonly RouteEntry[] = /* @__PURE__ */ ((): readonly R
   ...onBoth("generate-stream", "POST", "/generate_stream"),
   ...onBoth("offers", "GET", "/offers"),
   ...onBoth("explain", "GET", "/explain"),
+  ...onBoth("sequence", "GET", "/sequence"),
   { kind: "infer", method: "POST", path: `${variant}/infer` },
   { kind: "infer", method: "POST", path: `${variant}/segments/{from}..{to}/infer` },
   { kind: "prepare", method: "POST", path: `${variant}/segments/{from}..{to}/prepare` },

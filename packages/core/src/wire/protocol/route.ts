@@ -21,7 +21,7 @@ export type Route =
   | { readonly kind: "rollout" | "rollout-change"; readonly model: string }
   | { readonly kind: "trace-settings" | "set-trace-settings"; readonly model?: string }
   | ({ readonly kind: "stats" } & Partial<ModelAddress>)
-  | ({ readonly kind: "model" | "model-ready" | "config" | "offers" | "explain" } & ModelAddress)
+  | ({ readonly kind: "model" | "model-ready" | "config" | "offers" | "explain" | "sequence" } & ModelAddress)
   | ({ readonly kind: "generate" | "generate-stream" } & ModelAddress)
   | { readonly kind: "load" | "unload"; readonly model: string }
   | ({ readonly kind: "infer"; readonly from?: string; readonly to?: string } & ModelAddress)

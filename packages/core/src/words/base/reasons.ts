@@ -132,7 +132,7 @@ export const reasons: Readonly<Record<Reason, ReasonFacts>> = {
   "tenant-limit": { code: "RESOURCE_EXHAUSTED", httpStatus: 429, retryable: true },
   /** The request waited in a queue and gave way to others. */
   evicted: { code: "UNAVAILABLE", httpStatus: 503, retryable: true },
-  /** The server is still loading or fetching its models, or its directory still waits for servers that may take the request. Ask again soon. */
+  /** The server is still loading or fetching its models, or servers that may take the request are not known or not reached yet. Ask again soon. */
   starting: { code: "UNAVAILABLE", httpStatus: 503, retryable: true },
   /** The server is stopping and takes no new requests. */
   "shutting-down": { code: "UNAVAILABLE", httpStatus: 503, retryable: true },

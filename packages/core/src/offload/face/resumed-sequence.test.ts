@@ -1,0 +1,146 @@
+import { doubleDescription, doubleEndpoint, doubleInfo, doubleOffer, manualClock } from "@longshore/testkit";
+import { expect, it } from "vitest";
+import {
+  type Call,
+  housekeepingCall,
+  LongshoreError,
+  seededRandom,
+  silentObserver,
+} from "../../words/base/index.ts";
+import { type Endpoint, nextStep, type SequenceStanding } from "../../wire/endpoint/index.ts";
+import { legKey } from "../../decide/plan/index.ts";
+import { tablePolicy } from "../../decide/policy/index.ts";
+import { float32Tensor, tensorsOf } from "../../words/tensor/index.ts";
+import { offloadEndpoint } from "./offload-endpoint.ts";
+
+const description = doubleDescription({
+  name: "count",
+  digest: `sha256:${"7".repeat(64)}`,
+  inputs: [{ name: "x", datatype: "FP32", shape: [1] }],
+  outputs: [{ name: "y", datatype: "FP32", shape: [1] }],
+  dataClass: "internal",
+});
+
+type Told = SequenceStanding | undefined | LongshoreError;
+
+const standing = (step: number, idleMs: number, more: Partial<SequenceStanding> = {}): SequenceStanding => ({
+  step,
+  ended: false,
+  idleMs,
+  ...more,
+});
+const away = new LongshoreError("unreachable", "transport", "it is away");
+
+/** A server that answers each question about a sequence with this, and notes what it ran. */
+function server(id: string, zone: string, told: Told, ran: string[], asked: string[]): Endpoint {
+  const info = { ...doubleInfo, id, zone, state: "movable" as const };
+  const double = doubleEndpoint(
+    [
+      {
+        description,
+        offers: [doubleOffer(description, info, 5)],
+        run: () => tensorsOf(float32Tensor("y", [1], Float32Array.of(1))),
+      },
+    ],
+    info,
+  );
+  return {
+    ...double,
+    infer(request, call) {
+      ran.push(`${id} step ${request.sequence?.step}`);
+      return double.infer(request, call);
+    },
+    capabilities: {
+      ...double.capabilities,
+      async sequence() {
+        asked.push(id);
+        if (told instanceof LongshoreError) throw told;
+        return told;
+      },
+    },
+  };
+}
+
+/** A gateway that has just started, over servers that know this of the sequence. */
+function gateway(servers: Readonly<Record<string, Told>>) {
+  const clock = manualClock();
+  const ran: string[] = [];
+  const asked: string[] = [];
+  const endpoint = offloadEndpoint({
+    endpoints: Object.entries(servers).map(([id, told]) => server(id, id.slice(0, 2), told, ran, asked)),
+    info: { ...doubleInfo, id: "gate", zone: "eu" },
+    policy: tablePolicy({ internal: { leastTrust: "none" } }),
+    clock,
+    random: seededRandom(3),
+    observer: silentObserver,
+    links: () => undefined,
+  });
+  const { segment } = doubleOffer(description, doubleInfo, 1);
+  const send = (step: number, change: Partial<Call> = {}) => {
+    const call: Call = {
+      ...housekeepingCall("c"),
+      rules: { dataClass: "internal", leastTrust: "none" },
+      deadlineMs: clock.nowMs() + 5000,
+      ...change,
+    };
+    const inputs = tensorsOf(float32Tensor("x", [1], Float32Array.of(3)));
+    const sequence = { id: "s", step, end: false, wantState: false };
+    return clock.finish(endpoint.infer({ segment, inputs, codecs: {}, sequence }, call));
+  };
+  return { send, ran, asked };
+}
+
+it("a step without a number goes to the newest state, and takes the number that follows", async () => {
+  const { send, ran } = gateway({ eu1: standing(3, 9000), eu2: standing(5, 400), eu3: undefined });
+  await send(nextStep);
+  await send(nextStep);
+  expect(ran).toEqual(["eu2 step 6", "eu2 step 7"]);
+});
+
+it("a step without a number runs nowhere while a server that may hold a newer state does not answer", async () => {
+  const { send, ran } = gateway({ eu1: standing(3, 9000), eu2: away });
+  await expect(send(nextStep)).rejects.toMatchObject({
+    reason: "no-endpoint",
+    retryable: true,
+    retryAfterMs: 1000,
+    message: expect.stringContaining("eu2 may hold it and did not say") as string,
+  });
+  expect(ran).toEqual([]);
+});
+
+it("a step with a number goes to the state before it, whatever the others say", async () => {
+  const { send, ran } = gateway({ eu1: standing(3, 9000), eu2: away, eu3: standing(1, 1) });
+  await send(4);
+  expect(ran).toEqual(["eu1 step 4"]);
+});
+
+it("asks no server that the rules forbid, and does not take an older state for the newest then", async () => {
+  const { send, ran, asked } = gateway({ eu1: standing(3, 9000), us1: standing(5, 1) });
+  const rules = { dataClass: "internal", leastTrust: "none", zones: ["eu"] } as const;
+  await expect(send(nextStep, { rules })).rejects.toMatchObject({ reason: "sequence-unknown" });
+  await send(4, { rules });
+  expect(ran).toEqual(["eu1 step 4"]);
+  expect(asked).not.toContain("us1");
+});
+
+it("a repeated step of the same key gets the number that it had", async () => {
+  const idempotencyKey = "the key";
+  const call = { ...housekeepingCall("before"), idempotencyKey };
+  const { segment } = doubleOffer(description, doubleInfo, 1);
+  const key = legKey(call, { segment, codecs: {}, state: "resident" } as unknown as Parameters<
+    typeof legKey
+  >[1]);
+  const { send, ran } = gateway({ eu1: standing(5, 400, { key }) });
+  await send(nextStep, { idempotencyKey });
+  expect(ran).toEqual(["eu1 step 5"]);
+});
+
+it.each([
+  ["that no server knows", {}],
+  ["that has ended", { eu1: standing(5, 400, { ended: true }) }],
+  ["whose two states are equally old", { eu1: standing(5, 400), eu2: standing(4, 420) }],
+])("a sequence %s is unknown", async (_, servers) => {
+  const { send, ran } = gateway({ eu9: undefined, ...servers });
+  await expect(send(nextStep)).rejects.toMatchObject({ reason: "sequence-unknown" });
+  expect(ran).toEqual([]);
+});

@@ -1,0 +1,167 @@
+import {
+  type EndpointId,
+  LongshoreError,
+  ownCall,
+  untilAborted,
+  waitAtMost,
+  withTime,
+} from "../../words/base/index.ts";
+import { nextStep, type SequencePosition, type SequenceStanding } from "../../wire/endpoint/index.ts";
+import { isLegKeyOf } from "../../decide/plan/index.ts";
+import { type EndpointState, mayServe } from "../endpoints/index.ts";
+import { type HeldStep, unknownSequence } from "../sequence/index.ts";
+import { mayTake, type Ruled } from "./awaited.ts";
+import type { Loop } from "./loop.ts";
+
+/**
+ * Finds the endpoint that holds a sequence after this endpoint was restarted within it.
+ *
+ * The obvious answer, to send the step to any endpoint that accepts it, fails: a sequence may have moved, and an endpoint that it left still
+ * holds an older state. A step without a number that ran there would be answered, and wrong. So all endpoints that may hold the sequence
+ * and that the rules permit are asked for its last step. A step with a number goes where the step before it was made. One without goes to the
+ * newest state, and only after every endpoint that may hold a newer one has answered.
+ *
+ * Invariant: a step runs at most once, and never on a state that is not that of the step before it.
+ */
+
+interface Found {
+  readonly id: EndpointId;
+  readonly standing: SequenceStanding;
+}
+
+/** The time for one question, in milliseconds; then the endpoint is asked again. */
+const askMs = 1000;
+/** The first pause between two questions to an endpoint; each later one is twice as long, up to `askMs`. */
+const firstPauseMs = 250;
+/** How long a request without a deadline looks for its sequence, in milliseconds: longer than a directory with usual leases takes to settle. */
+const mostMs = 40_000;
+/** The most endpoints that are asked. With more behind this one, a question to each costs more than a sequence that begins anew. */
+const mostAsked = 256;
+/** What a step has at least after its sequence was found, and a refusal to travel, in milliseconds. */
+const lastMs = 50;
+/** Two states whose ages differ by less may be told in the wrong order, since the answers travel, in milliseconds. */
+const sameAgeMs = 100;
+
+/** The step before a request's, as an endpoint behind this one made it. Throws `sequence-unknown`, and `no-endpoint` where time may cure it. */
+export async function resumedStep(loop: Loop, job: Ruled, position: SequencePosition): Promise<HeldStep> {
+  const { name } = job.known.description;
+  const unknown = (): LongshoreError => unknownSequence(name, position);
+  const counted = position.step !== nextStep;
+  const follows = ({ standing: { step, ended } }: Found): boolean =>
+    step === position.step || (!ended && step === position.step - 1);
+  const found = await holders(loop, job, position.id, counted ? follows : undefined);
+  const fitting = counted ? found.find(follows) : undefined;
+  const one = fitting ?? newest(found);
+  if (!one) throw unknown();
+  const { id, standing } = one;
+  // Its answer was lost with the memory of this endpoint: the same step is asked for again, and answered without a run.
+  const repeats = !counted && standing.key !== undefined && isLegKeyOf(job.call, standing.key);
+  if (standing.ended && !repeats && !fitting) throw unknown();
+  return {
+    step: repeats ? standing.step - 1 : standing.step,
+    endpoint: id,
+    state: undefined,
+    seal: undefined,
+  };
+}
+
+/** The newest state of a sequence behind this endpoint; undefined if no endpoint knows it. Throws `no-endpoint` if that is not certain. */
+export async function lastStanding(
+  loop: Loop,
+  job: Ruled,
+  sequence: string,
+): Promise<SequenceStanding | undefined> {
+  return newest(await holders(loop, job, sequence, undefined))?.standing;
+}
+
+/** The state that was used last; undefined if there is none, or if two are too close. */
+function newest(found: readonly Found[]): Found | undefined {
+  const [first, second] = [...found].sort((one, other) => one.standing.idleMs - other.standing.idleMs);
+  return first && second && second.standing.idleMs - first.standing.idleMs < sameAgeMs ? undefined : first;
+}
+
+/** All endpoints that know a sequence, or those up to the first that is `enough`. */
+async function holders(
+  loop: Loop,
+  job: Ruled,
+  sequence: string,
+  enough: ((found: Found) => boolean) | undefined,
+): Promise<readonly Found[]> {
+  const { clock, endpoints } = loop;
+  const { call, known } = job;
+  const untilMs = call.deadlineMs < Infinity ? call.deadlineMs - lastMs : clock.nowMs() + mostMs;
+  if (endpoints.all.size > mostAsked) return [];
+  const answered = new Set<EndpointId>();
+  /** Endpoints of foreign kinds, or of an earlier version, that cannot tell. */
+  const mute = new Set<EndpointId>();
+  const found: Found[] = [];
+  for (let pauseMs = firstPauseMs; ; pauseMs = Math.min(askMs, 2 * pauseMs)) {
+    const may = [...endpoints.all].filter(([id, state]) => mayHold(id, state, job) && !answered.has(id));
+    const open = may.filter(([id, { endpoint }]) => !mute.has(id) && mayTake(loop, job, endpoint.info));
+    let hasEnough = (): void => undefined;
+    const soon = new Promise<void>((resolve) => (hasEnough = resolve));
+    const questions = open.map(async ([id, state]) => {
+      const standing = await ask(loop, state, job, sequence, Math.min(askMs, untilMs - clock.nowMs()));
+      if (standing === "mute") mute.add(id);
+      if (standing === "mute" || standing === "silent") return;
+      answered.add(id);
+      if (standing === "unknown") return;
+      found.push({ id, standing });
+      if (enough?.({ id, standing })) hasEnough();
+    });
+    await Promise.race([Promise.all(questions), soon]);
+    if (enough && found.some(enough)) return found;
+    const silent = open.map(([id]) => id).filter((id) => !answered.has(id) && !mute.has(id));
+    // A newer state may be at an endpoint that the rules forbid to ask, or that cannot tell.
+    const hidden = may.some(([id, { endpoint }]) => mute.has(id) || !mayTake(loop, job, endpoint.info));
+    if (hidden && !enough) return [];
+    if (silent.length === 0 && !endpoints.settling) return found;
+    if (clock.nowMs() + pauseMs >= untilMs) {
+      const whose =
+        silent.length > 0
+          ? `${silent.slice(0, 3).join(", ")} may hold it and did not say`
+          : "servers are still missing";
+      const why = `sequence ${sequence.slice(0, 80)} of ${known.description.name} is not known here since this server started, and ${whose}`;
+      throw new LongshoreError("no-endpoint", "resolve", why, { retryAfterMs: askMs });
+    }
+    await waitAtMost(new Promise<void>(() => undefined), pauseMs, call.abort, clock, "resolve");
+  }
+}
+
+/** Whether an endpoint may hold a sequence of this model, as far as it is known. */
+function mayHold(id: EndpointId, { endpoint, health }: EndpointState, { known, call }: Ruled): boolean {
+  const { info } = endpoint;
+  if (info.state === "none" || call.path.includes(id) || health.distrusted !== undefined) return false;
+  const heard = known.asked?.heard.get(id);
+  return mayServe(info, known.description.name) && (!heard || known.offersBy.has(id));
+}
+
+/** What an endpoint says of a sequence: `unknown` to it; it is `silent` now; or it is `mute`, and cannot tell. */
+async function ask(
+  { clock, self }: Loop,
+  { endpoint }: EndpointState,
+  { known, call }: Ruled,
+  id: string,
+  waitMs: number,
+): Promise<SequenceStanding | "unknown" | "silent" | "mute"> {
+  const { info, capabilities } = endpoint;
+  if (!capabilities?.sequence) return "mute";
+  const { name: model, version, digest } = known.description;
+  const late = (): LongshoreError =>
+    new LongshoreError("no-answer", "resolve", `${info.id} did not say what it knows of a sequence`);
+  const asked = ownCall(call);
+  asked.path = [...call.path, self];
+  using own = withTime(asked, clock, Math.max(0, waitMs), late);
+  try {
+    const standing = await untilAborted(
+      capabilities.sequence({ model, version, digest, id }, own.call),
+      own.call.abort,
+      "resolve",
+    );
+    return standing ?? "unknown";
+  } catch (thrown) {
+    if (call.abort.aborted) throw thrown;
+    const { retryable, reason } = LongshoreError.from(thrown, "resolve", `asking ${info.id} for a sequence`);
+    return retryable || reason === "no-endpoint" ? "silent" : "mute";
+  }
+}
