@@ -7,6 +7,7 @@ import { command } from "../../test/command.ts";
 import { writeDouble } from "../../test/models.ts";
 import { openModel } from "../compose/open-model.ts";
 import { serve } from "../compose/serve.ts";
+import { explained } from "./plan.ts";
 
 it("a plan waits for the first offer of a server that is far away, and lists the server", async () => {
   const folder = await mkdtemp(join(tmpdir(), "longshore-plan-"));
@@ -32,3 +33,23 @@ it("a plan waits for the first offer of a server that is far away, and lists the
     await rm(folder, { recursive: true, force: true });
   }
 }, 120_000);
+
+it("polls a server again whose offer did not come in time", async () => {
+  const outcome = (because: string) =>
+    ({ infeasible: true, filter: "unavailable", because, lost: [] }) as const;
+  const outcomes = [
+    outcome("no other endpoint takes it (edge: its offer did not come in time)"),
+    outcome("the deadline is 5 ms away"),
+  ];
+  let refreshed = 0;
+  const offloader = {
+    explain: () => Promise.resolve(outcomes.shift() ?? outcome("asked too often")),
+    refresh: () => Promise.resolve(void refreshed++),
+  };
+  const planned = await explained(
+    { offloader, model: "m", inputs: {}, limits: {} },
+    new AbortController().signal,
+  );
+  expect(planned.because).toBe("the deadline is 5 ms away");
+  expect(refreshed).toBe(1);
+});

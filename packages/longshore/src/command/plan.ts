@@ -1,5 +1,5 @@
 import { setTimeout as pause } from "node:timers/promises";
-import { type Infeasible, isInfeasible, type Plan } from "@longshore/core";
+import { type Infeasible, isInfeasible, type Offloader, type Plan } from "@longshore/core";
 import { meanOf } from "@longshore/core/internal";
 import type { CommandIo, ExitCode } from "../options/io.ts";
 import { directoryLine, lostTable, planText } from "./print-result.ts";
@@ -13,20 +13,30 @@ export interface PlanOptions extends RequestOptions {
 }
 
 /** How long a plan waits for the first offers of servers, and how often it checks for them, in milliseconds. */
-const firstOffersMs = 5000;
+const firstOffersMs = 15_000;
 const checkEveryMs = 250;
 
 /**
  * The plan, once the servers have made their first offers. A request would not wait for them while this device can run it, but a
- * plan is read to compare them.
+ * plan is read to compare them. A server whose offer did not come in time is polled again, since a busy machine may only be slow.
  */
-async function explained(
-  { offloader, model, inputs, limits }: PreparedRequest,
+export async function explained(
+  {
+    offloader,
+    model,
+    inputs,
+    limits,
+  }: Pick<PreparedRequest, "model" | "inputs" | "limits"> & {
+    readonly offloader: Pick<Offloader, "explain" | "refresh">;
+  },
   stop: AbortSignal,
 ): Promise<Plan | Infeasible> {
-  for (let waitedMs = 0; ; waitedMs += checkEveryMs) {
+  for (const startedMs = performance.now(); ;) {
     const outcome = await offloader.explain(model, inputs, limits);
-    if (!outcome.because.includes("waiting for its first offer") || waitedMs >= firstOffersMs) return outcome;
+    const isLate = outcome.because.includes("its offer did not come in time");
+    const isWaiting = isLate || outcome.because.includes("waiting for its first offer");
+    if (!isWaiting || performance.now() - startedMs >= firstOffersMs) return outcome;
+    if (isLate) await offloader.refresh();
     await pause(checkEveryMs, undefined, { signal: stop });
   }
 }

@@ -80,7 +80,8 @@ function reasonOf(explained: Explained, endpoint: EndpointId, filter: number, ro
 function withoutOffer({ question }: Explained, endpoint: EndpointId): string {
   const { asked } = question.model;
   const unsaid = asked?.unsaid.get(endpoint);
-  if (unsaid) return unsaid.message;
+  if (unsaid)
+    return unsaid.reason === "deadline-exceeded" ? "its offer did not come in time" : unsaid.message;
   const heard = asked?.heard.get(endpoint);
   if (asked && !heard) return "waiting for its first offer";
   if (heard && !heard.knowledge) return "it does not have this model";
