@@ -1,7 +1,7 @@
 import type { Call, Clock, Profile, Random, Tensors, VariantProfile } from "@longshore/core";
 import type { Engine } from "@longshore/engine";
 import { wholeMs } from "../profile/merge-profile.ts";
-import { wholeSegment } from "./quantize-variant.ts";
+import { segmentOfModel } from "./quantize-variant.ts";
 
 /** How many times as fast one variant is as another, from runs in turns. */
 export interface Pace {
@@ -37,7 +37,7 @@ export async function measuredPace(
 ): Promise<Pace> {
   const timeOf = async (variant: string, inputs: Tensors): Promise<number> => {
     const startedMs = clock.nowMs();
-    await engine.infer({ segment: wholeSegment(model, variant), inputs, codecs: {} }, call);
+    await engine.infer({ segment: segmentOfModel(model, variant), inputs, codecs: {} }, call);
     return clock.nowMs() - startedMs;
   };
   const [first = new Map()] = samples;

@@ -62,12 +62,12 @@ export interface MadeVariant {
 }
 
 /** The default variant of a model from beginning to end. */
-export function wholeSegment(model: string, variant = ""): Segment {
+export function segmentOfModel(model: string, variant = ""): Segment {
   return { model, version: "", digest: "", variant, from: startCut, to: endCut };
 }
 
 /** Runs a whole model on inputs. */
-export async function wholeAnswers(
+export async function answersOfModel(
   engine: Engine,
   model: string,
   variant: string,
@@ -77,7 +77,7 @@ export async function wholeAnswers(
   const answers: Tensors[] = [];
   for (const one of inputs) {
     const { outputs } = await engine.infer(
-      { segment: wholeSegment(model, variant), inputs: one, codecs: {} },
+      { segment: segmentOfModel(model, variant), inputs: one, codecs: {} },
       call,
     );
     answers.push(outputs);
@@ -99,7 +99,7 @@ export async function quantizeVariant(options: VariantOptions, call: Call): Prom
     const knowledge = await opened.engine.describe(options.model, undefined, call);
     if (!knowledge)
       throw new LongshoreError("unknown-model", "resolve", `there is no model ${options.model}`);
-    await wholeAnswers(opened.engine, options.model, "", options.calibration, call);
+    await answersOfModel(opened.engine, options.model, "", options.calibration, call);
     const maker = new Maker(options, opened.engine, recorder);
     return await maker.make(knowledge.description, call);
   } finally {
@@ -147,7 +147,7 @@ class Maker {
   async make(description: ModelDescription, call: Call): Promise<MadeVariant> {
     const { store, model, name, judged } = this.#options;
     const networks = graphModels(description);
-    this.#expected = await wholeAnswers(this.#engine, model, "", judged, call);
+    this.#expected = await answersOfModel(this.#engine, model, "", judged, call);
     const pipelines = (await modelsInside(store, model)).filter(
       (inner) => !networks.some((one) => one.model === inner),
     );
@@ -174,7 +174,7 @@ class Maker {
     const { store, name, format, note } = this.#options;
     // A name that cannot be written is reported before any attempt.
     await addVariant(store, new Map(this.#files), model, { name });
-    const artifact = await this.#engine.artifact(wholeSegment(model), call);
+    const artifact = await this.#engine.artifact(segmentOfModel(model), call);
     const file = await artifact.bytes(call);
     const path = `${model}/${version}/${variantFile(name)}`;
     const agreements: number[] = [];
@@ -255,7 +255,7 @@ class Maker {
     const { store, model, name, judged } = this.#options;
     const opened = openEngine({ store: overlayStore(store, files), tier: "cloud" });
     try {
-      const answers = await wholeAnswers(opened.engine, model, name, judged, call);
+      const answers = await answersOfModel(opened.engine, model, name, judged, call);
       return meanAgreement(answers, this.#expected, answerAgreement);
     } finally {
       await opened.close();
