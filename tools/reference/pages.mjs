@@ -12,6 +12,8 @@ import { createCounters } from "../../packages/server/dist/telemetry/counters.js
 import { systemClock } from "../../packages/nodejs/dist/index.js";
 import { pickMetrics } from "../../packages/longshore/dist/pick/metrics.js";
 import { openApiDocument } from "../../packages/server/dist/openapi/index.js";
+import { scaleMetrics } from "../../packages/longshore/dist/scale/metrics.js";
+import { createNumbers } from "../../packages/longshore/dist/scale/numbers.js";
 import { createMetrics } from "../../packages/server/dist/telemetry/metrics.js";
 import { schemaText } from "../../packages/longshore/dist/command/config.js";
 import { servingCommand } from "../../packages/longshore/dist/command/serving-command.js";
@@ -260,6 +262,19 @@ function pickRows() {
   return rowsOf(new TextDecoder().decode(metrics.page("application/openmetrics-text").bytes));
 }
 
+/** Families of metrics of a scaler. */
+function scaleRows() {
+  const numbers = createNumbers(systemClock(), {
+    objective: "p95=1s",
+    models: [],
+    startMs: 1,
+    idleMs: 1,
+    most: 1,
+  });
+  const page = scaleMetrics(numbers, () => ({ answering: 0, silent: 0 }));
+  return rowsOf(new TextDecoder().decode(page("application/openmetrics-text").bytes));
+}
+
 /**
  * Rows of a table, from a page in the OpenMetrics form.
  *
@@ -312,6 +327,12 @@ function metricsPage() {
     "`GET /metrics` on `--metrics-port` ([guide](../guides/envoy.md#metrics)).",
     "",
     table(heads, pickRows()),
+    "",
+    "## Of `longshore scale`",
+    "",
+    "`GET /metrics` on `--metrics-port` ([guide](../guides/autoscaling.md#prometheus)).",
+    "",
+    table(heads, scaleRows()),
     "",
     "## Triton's",
     "",

@@ -33,6 +33,7 @@ const modulesOf: Readonly<Record<string, readonly string[]>> = {
     "decide/goal",
     "decide/policy",
     "decide/plan",
+    "decide/scale",
     "offload/models",
     "offload/endpoints",
     "offload/probe",

@@ -43,6 +43,16 @@ const good: Readonly<Record<string, object>> = {
     },
     route: { enabled: true, parentRefs: [{ name: "front" }] },
   },
+  "the needed servers, from zero by KEDA": {
+    identity: { secret: "longshore-identity" },
+    gateway: { enabled: true, dataClass: "internal" },
+    autoscale: { kind: "needed", minReplicas: 0, objective: "p95=200ms", credentialSecret: "observe" },
+  },
+  "the needed servers, by the metrics API": {
+    identity: { insecure: true },
+    gateway: { enabled: true, dataClass: "internal" },
+    autoscale: { kind: "needed", through: "hpa", objective: "misses=1%,deadline=2s" },
+  },
   "a claim, scaled by the processor": {
     identity: { insecure: true },
     server: { repository: { claim: "models" } },
@@ -64,6 +74,15 @@ const wrong: readonly (readonly [values: object, told: RegExp])[] = [
   [{ identity: { insecure: true }, route: { enabled: true } }, /route.parentRefs/],
   [{ identity: { insecure: true }, autoscale: { kind: "keda" } }, /autoscale.prometheus/],
   [{ identity: { insecure: true }, autoscale: { kind: "hpa", minReplicas: 0 } }, /autoscale.minReplicas/],
+  [{ identity: { insecure: true }, autoscale: { kind: "needed" } }, /gateway.enabled/],
+  [
+    {
+      identity: { insecure: true },
+      gateway: { enabled: true },
+      autoscale: { kind: "needed", through: "hpa", minReplicas: 0 },
+    },
+    /autoscale.minReplicas/,
+  ],
 ];
 
 function expectThat(holds: boolean, told: string): void {

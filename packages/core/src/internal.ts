@@ -292,6 +292,13 @@ export {
 } from "./decide/goal/index.ts";
 export { type PolicyRule, rulePolicy } from "./decide/policy/index.ts";
 export {
+  createScaler,
+  type DemandSample,
+  parseScaleObjective,
+  type ScaleDecision,
+  type Scaler,
+} from "./decide/scale/index.ts";
+export {
   brokenRule,
   envelopeBytes,
   makePlan,

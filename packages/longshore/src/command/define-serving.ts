@@ -76,6 +76,12 @@ export function defineServing({ program, action, io }: Defining): void {
         number("max-kept", 0),
         defaultMaxKeptBytes,
       )
+      .option(
+        "--hold-seconds <n>",
+        "longest time that a request with a deadline waits, within it, for a first server of its model; 0: refused at once",
+        number("hold-seconds", 0, 3600),
+        60,
+      )
       .action(
         action(async (_options: object, command: Command) =>
           (await import("./gateway.ts")).gateway(command, io),

@@ -32,6 +32,8 @@ export interface GatewayCommandOptions extends OnlineCommandOptions, ServersAtOp
   readonly joinsKeep?: string;
   /** Bytes of a body under way that are kept for a second try. */
   readonly maxKept: number;
+  /** Longest wait of requests with a deadline for a first server of their model. */
+  readonly holdSeconds: number;
 }
 
 /** The limits of servers that join without an entry of the operator's: in this gateway's zone, and with the stated trust. */
@@ -74,6 +76,7 @@ export async function gateway(command: Command, io: CommandIo): Promise<ExitCode
       prices: ownPricesOf(options),
       dataClass: options.dataClass,
       maxKeptBytes: options.maxKept,
+      holdMs: options.holdSeconds * 1000,
       checks: await checksOf(options),
       ...confirmOf(options),
       ...retryOf(options),

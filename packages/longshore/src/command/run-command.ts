@@ -19,6 +19,7 @@ export const groups: readonly CommandGroup[] = [
     load: async () => (await import("./define-serving.ts")).defineServing,
   },
   { commands: ["pick"], load: async () => (await import("../pick/define-pick.ts")).definePick },
+  { commands: ["scale"], load: async () => (await import("../scale/define-scale.ts")).defineScale },
   { commands: ["top"], load: async () => (await import("../top/define-top.ts")).defineTop },
   { commands: ["config"], load: async () => (await import("./define-config.ts")).defineConfig },
   { commands: ["directory"], load: async () => (await import("./define-directory.ts")).defineDirectory },

@@ -104,6 +104,8 @@ export interface OnlineOptions extends ListenersOptions {
   readonly accepts?: Accepts;
   /** Limits of tenants. Default: none. */
   readonly quotas?: QuotaOptions;
+  /** The longest time that a request with a deadline waits for a first server of its model, in milliseconds. Default 0. */
+  readonly holdMs?: number;
 }
 
 /** A server on its port. */
@@ -276,6 +278,7 @@ export async function putOnline<T extends OnlineEndpoint>(
     ...(served.packages ? { packages: served.packages } : {}),
     ...(served.desk ? { directory: served.desk } : {}),
     ...(options.accepts ? { accepts: options.accepts } : {}),
+    ...(options.holdMs === undefined || options.holdMs === 0 ? {} : { hold: { mostMs: options.holdMs } }),
     ...(limited ? { quotas: limited.quotas } : {}),
     ...(limited?.leases ? { leases: limited.leases } : {}),
     rollouts,

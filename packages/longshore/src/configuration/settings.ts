@@ -99,6 +99,7 @@ export const sections: Readonly<Record<string, Section>> = {
       retries: "retries",
       beliefs: "beliefs",
       maxKept: "maxKept",
+      holdSeconds: "holdSeconds",
       checkRatio: "checkRatio",
       golden: "golden",
       confirm: "confirm",

@@ -133,6 +133,7 @@ it("counts decisions by reason and endpoint on its metrics port", async () => {
     'longshore_pick_endpoints{state="available"} 1',
     "longshore_pick_in_flight 0",
     "longshore_pick_decision_seconds_count 2",
+    'longshore_demand_requests_total{model="simple"} 1',
   ])
     expect(text).toContain(line);
   expect((await page("/v2/health/ready")).status).toBe(200);

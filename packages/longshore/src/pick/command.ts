@@ -5,6 +5,7 @@ import {
   type Handler,
   type KeptDirectory,
   LongshoreError,
+  type Observer,
   type Random,
   silentObserver,
   standardPolicy,
@@ -249,7 +250,10 @@ async function adminOf(
 async function listenUntilStopped(options: PickOptions, choice: Choice, io: CommandIo): Promise<void> {
   keepYoung();
   const { servers, directory, dialling } = choice;
-  const [clock, random, observer] = [systemClock(), systemRandom(), silentObserver];
+  const [clock, random] = [systemClock(), systemRandom()];
+  // The metrics read the picker, and the picker tells them.
+  let metrics: PickMetrics | undefined;
+  const observer: Observer = { record: (event) => metrics?.observer.record(event) };
   const { mostInFlight, dataClass } = options;
   const picker = createPicker({
     id: `pick-${randomId(random).slice(0, 8)}`,
@@ -267,7 +271,7 @@ async function listenUntilStopped(options: PickOptions, choice: Choice, io: Comm
       rules: unstatedRules,
     });
     const models = await picker.learn(call);
-    const metrics = pickMetrics({
+    metrics = pickMetrics({
       clock,
       inFlight: () => picker.inFlight,
       endpoints: () => ({ known: picker.endpoints.length, paused: picker.paused }),

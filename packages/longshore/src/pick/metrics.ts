@@ -1,4 +1,4 @@
-import type { Clock, DirectorySnapshot } from "@longshore/core";
+import type { Clock, DirectorySnapshot, Observer } from "@longshore/core";
 import {
   bounds,
   counter,
@@ -8,6 +8,7 @@ import {
   metricsForm,
   metricsText,
   metricsTypes,
+  demandMetrics,
 } from "@longshore/server";
 import type { PoolState } from "../compose/kubernetes-directory.ts";
 
@@ -20,6 +21,10 @@ export interface PickMetrics {
   decided(reason: string | undefined, tookMs: number): void;
   /** The request ended: an endpoint answered it, the proxy reported a failure, or the client gave up. */
   ended(endpoint: string, end: PickEnd): void;
+  /** A request came for a model that is there, or that no server has yet. */
+  asked(model: string): void;
+  /** Takes in what endpoints answered. */
+  readonly observer: Observer;
   /** The page in the form that an `accept` header asks for. */
   page(accept: string | undefined): { readonly type: string; readonly bytes: Uint8Array };
 }
@@ -53,6 +58,7 @@ export function pickMetrics(gauges: PickGauges): PickMetrics {
     "Requests that were sent on, by endpoint and end",
     ["endpoint", "outcome"],
   );
+  const demand = demandMetrics();
   const plain = (name: string, help: string, read: () => number | undefined): Family =>
     gauge(name, help, () => {
       const value = read();
@@ -62,6 +68,7 @@ export function pickMetrics(gauges: PickGauges): PickMetrics {
     decisions,
     seconds,
     requests,
+    ...Object.values(demand.families),
     plain("longshore_pick_in_flight", "Requests that were sent on and have not ended", gauges.inFlight),
     gauge("longshore_pick_endpoints", "Endpoints by state", () => {
       const { known, paused } = gauges.endpoints();
@@ -101,6 +108,12 @@ export function pickMetrics(gauges: PickGauges): PickMetrics {
     decided(reason, tookMs) {
       decisions.add(reason === undefined ? ["routed", ""] : ["refused", reason]);
       seconds.observe([], tookMs / 1000);
+    },
+    asked: (model) => demand.asked(model),
+    observer: {
+      record(event) {
+        if (event.kind === "endpoint-ran") demand.ran(event);
+      },
     },
     ended: (endpoint, end) => requests.add([endpoint, end]),
     page(accept) {

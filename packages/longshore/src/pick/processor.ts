@@ -40,7 +40,7 @@ export interface ProcessorParts {
   /** Rules of requests that state none. */
   readonly unstatedRules: Rules;
   /** Default: nothing is counted. */
-  readonly metrics?: Pick<PickMetrics, "decided" | "ended">;
+  readonly metrics?: Pick<PickMetrics, "decided" | "ended" | "asked">;
 }
 
 /** Refusals for load: the client is to come again (429), and no retry elsewhere helps. */
@@ -276,7 +276,13 @@ export function pickProcessor(parts: ProcessorParts): RequestProcessor {
     ) {
       const { variant } = route;
       const aim = aimed(call, headers, clock.nowMs());
-      const picked = await picker.pick(
+      // Requests for models that are not there do not count: their names are the senders' own.
+      const counted = (thrown: unknown): never => {
+        const { reason } = LongshoreError.from(thrown, "plan", "picking an endpoint");
+        if (reason === "no-endpoint" || reason === "rejected") metrics?.asked(address.model);
+        throw thrown;
+      };
+      const picking = picker.pick(
         {
           ...address,
           ...(variant === undefined ? {} : { variant }),
@@ -286,6 +292,8 @@ export function pickProcessor(parts: ProcessorParts): RequestProcessor {
         },
         aim.call,
       );
+      const picked = await picking.catch(counted);
+      metrics?.asked(address.model);
       return routed(picked.endpoints, all, picked);
     }
     const well = await picker.well(among, address, call);

@@ -27,6 +27,7 @@ import { createLife, type Life } from "../life/index.ts";
 import { createTelemetry, type Telemetry } from "../telemetry/index.ts";
 import { type BodyPool, type Budget, createBodyPool, createBudget } from "../body/index.ts";
 import type { LeaseDesk, Quotas } from "../quota/index.ts";
+import { Hold, type HoldOptions } from "./hold.ts";
 import type { PackageShelf } from "./package.ts";
 import type { ServedRepository } from "./repository.ts";
 import { type SharedMemory, SharedRegions } from "./shared-memory.ts";
@@ -67,6 +68,8 @@ export interface HandlerParts {
   readonly unstatedRules?: Rules;
   /** Whether the endpoints behind the server are available. If not, the server is not ready, whatever `life` says. Default: they are. */
   readonly available?: () => Promise<boolean>;
+  /** How long requests with a deadline wait for a first server of their model. Default: not at all. */
+  readonly hold?: HoldOptions;
   readonly limits?: WireLimits;
   /** Computes checksums of bodies for clients that state or request them. Default: in TypeScript; `zlib.crc32` is faster. */
   readonly crc32?: Crc32;
@@ -169,6 +172,7 @@ export interface Api {
   readonly models: Models;
   readonly directory: DirectoryDesk | undefined;
   readonly limits: ApiLimits;
+  readonly hold: Hold | undefined;
   /** Content of the reply to `GET v2`. */
   readonly about: { readonly name: string; readonly version: string };
   readonly rate: ReplyRate;
@@ -196,6 +200,7 @@ export function completeParts(parts: HandlerParts): Api {
   const { clock, load } = parts;
   const own = (): Telemetry => createTelemetry({ clock, random: seededRandom(0), ...(load ? { load } : {}) });
   const telemetry = parts.telemetry ?? own();
+  const life = parts.life ?? readyLife();
   return {
     endpoint: parts.endpoint,
     clock,
@@ -208,7 +213,7 @@ export function completeParts(parts: HandlerParts): Api {
       forwardHeaders: parts.forwardHeaders,
       accepts: parts.accepts,
     },
-    health: { life: parts.life ?? readyLife(), available: parts.available, load },
+    health: { life, available: parts.available, load },
     bodies: {
       limits: parts.limits ?? defaultWireLimits,
       crc32: parts.crc32 ?? createTableCrc32(),
@@ -228,6 +233,7 @@ export function completeParts(parts: HandlerParts): Api {
     },
     directory: parts.directory,
     limits: { quotas: parts.quotas, leases: parts.leases },
+    hold: parts.hold && new Hold(clock, parts.hold, () => life.state === "draining"),
     about: { name: parts.name ?? "longshore", version: parts.version ?? "0.1.0" },
   };
 }

@@ -5,6 +5,7 @@ export {
   type TritonFailure,
   type ModelCounters,
 } from "./counters.ts";
+export { demandMetrics } from "./demand.ts";
 export { exchangeEvents, type InferenceEvents, inferenceEvents } from "./exchange-events.ts";
 export { createLog, type Log, type LogFields, type LogLevel, type LogSettings, settingsFor } from "./log.ts";
 export { type MachineUse, requestDurationBounds } from "./metrics.ts";

@@ -6,6 +6,7 @@ import {
   reasons,
 } from "@longshore/core";
 import type { Counters, ModelCounters } from "./counters.ts";
+import { type DemandMetrics, demandMetrics } from "./demand.ts";
 import {
   bounds,
   counter,
@@ -183,6 +184,7 @@ export interface Metrics {
   readonly rolloutChanges: Counter;
   readonly rolloutCompared: Counter;
   readonly quarantines: Counter;
+  readonly demand: DemandMetrics;
   cache: { readonly entries: number; readonly bytes: number; readonly maxBytes: number } | undefined;
   /** The metrics of what a reader sees, as text in pieces; see `metricsText`. */
   text(form: MetricsForm, sees: Sees): Generator<void, readonly Uint8Array[]>;
@@ -282,14 +284,17 @@ export function createMetrics(parts: MetricsParts): Metrics {
       "by",
     ]),
   };
+  const demand = demandMetrics();
   const metrics: Metrics = {
     ...own,
+    demand,
     cache: undefined,
     text: (form, sees) => metricsText(families(), form, sees),
   };
   function* families(): Iterable<Family> {
     yield* tritonFamilies(parts);
     yield* Object.values(own);
+    yield* Object.values(demand.families);
     const { cache } = metrics;
     if (cache) {
       yield gauge("longshore_cache_bytes", "Memory of the response cache", () => [[[], cache.bytes]]);

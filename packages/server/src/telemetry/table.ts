@@ -47,6 +47,8 @@ const table: { readonly [Kind in LongshoreEvent["kind"]]: Mapping<Kind> } = {
     sinks.spans.exchangeEnded(event);
     sinks.told.delete(callId);
   },
+  "inference-asked": ({ model }, { metrics }) => metrics.demand.asked(model),
+  "endpoint-ran": (event, { metrics }) => metrics.demand.ran(event),
   "inference-began": (event, { spans }) => spans.inferenceBegan(event),
   "inference-ended": (event, { metrics, log, wallMs }) => {
     inferenceEnded(metrics, event, wallMs);

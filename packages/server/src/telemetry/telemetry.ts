@@ -47,6 +47,7 @@ export interface Telemetry {
 const frequent: ReadonlySet<LongshoreEvent["kind"]> = new Set([
   "exchange-began",
   "exchange-ended",
+  "inference-asked",
   "inference-began",
   "inference-ended",
   "stage-ended",
@@ -57,6 +58,7 @@ const frequent: ReadonlySet<LongshoreEvent["kind"]> = new Set([
   "plan-made",
   "leg-started",
   "leg-ended",
+  "endpoint-ran",
   "request-sent",
   "request-accepted",
   "request-ended",

@@ -44,7 +44,10 @@ export interface Outlook {
 }
 
 /** The believed state of the queue at an endpoint. */
-export type QueueReading = Pick<QueueBelief, "underWay" | "waitMs" | "shared" | "serviceMs" | "reportedAtMs">;
+export type QueueReading = Pick<
+  QueueBelief,
+  "underWay" | "waitMs" | "occupiedMs" | "shared" | "serviceMs" | "reportedAtMs"
+>;
 
 /** The state of one other endpoint as seen from here: the mutable record behind an `EndpointView`. */
 export interface EndpointState {

@@ -33,6 +33,8 @@ export interface QueueBelief {
   /** Records the length of its queue without its origin. */
   offered(queueMs: number, nowMs: number): void;
   waitMs(nowMs: number): number;
+  /** By how much a request with this run time lengthens the queue while no slot is free. */
+  occupiedMs(runMs: number): number;
   /** The figures from which the wait at any instant until the next event follows. */
   outlook(nowMs: number): QueueOutlook;
   /** Whether other clients sent requests there in the last minutes. Then the belief goes wrong without requests of ours. */
@@ -194,6 +196,7 @@ export function queueBelief(counts = false): QueueBelief {
     offered(queueMs, nowMs) {
       learnOthers(queueMs, nowMs);
     },
+    occupiedMs: (runMs) => (batch ? runMs * batch.shareRatio : runMs) / slots,
     waitMs(nowMs) {
       const ownMs = Math.max(least(), base(nowMs));
       const usualMs = others(nowMs);

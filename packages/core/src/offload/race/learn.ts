@@ -75,6 +75,21 @@ export function learnRemote(
         : untoldMs(leg, promisedMs * endpoint.service.ratio(nowMs), tookMs);
   endpoint.service.seen(servedMs, promisedMs, nowMs, nowMs - tookMs, leg.segment.digest);
   loop.endpoints.touched();
+  const told = own > 0 || network > 0;
+  loop.parts.observer.record({
+    kind: "endpoint-ran",
+    atMs: nowMs,
+    model: leg.segment.model,
+    endpoint: leg.endpoint,
+    runMs: servedMs,
+    aloneMs: told ? Math.max(servedMs, tookMs - stageMs(account, "queue")) : servedMs + movedMs(leg),
+    occupiedMs: endpoint.queue.occupiedMs(servedMs),
+  });
+}
+
+/** Expected time of the transfers of a leg. */
+function movedMs({ travels }: Leg): number {
+  return travels ? meanOf(travels.upMs) + meanOf(travels.downMs) : 0;
 }
 
 /**

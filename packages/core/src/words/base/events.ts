@@ -211,6 +211,26 @@ export type LongshoreEvent =
       readonly parentSpanId?: string;
     }
   | {
+      /** A request for inference of a model arrived that is here, or that no server has yet. */
+      readonly kind: "inference-asked";
+      readonly atMs: number;
+      readonly callId: string;
+      readonly model: string;
+    }
+  | {
+      /** An endpoint answered a leg: what the run took of it, for the number of endpoints that a model needs. */
+      readonly kind: "endpoint-ran";
+      readonly atMs: number;
+      readonly model: string;
+      readonly endpoint: EndpointId;
+      /** Run time, without the wait. */
+      readonly runMs: number;
+      /** From the request to the answer, without the wait. */
+      readonly aloneMs: number;
+      /** How much longer a request that came at the same time had to wait: the run over the slots of the endpoint. */
+      readonly occupiedMs: number;
+    }
+  | {
       /** An inference has found its model: from now on it counts for it. */
       readonly kind: "inference-began";
       readonly atMs: number;

@@ -8,6 +8,7 @@ import {
 } from "@longshore/core";
 import { callFromHeaders, digestHeader, ownCall, type Route } from "@longshore/core/internal";
 import { findModel, findVariant } from "../find-model.ts";
+import { isAwaited } from "../hold.ts";
 import type { Api, IncomingRequest } from "../parts.ts";
 
 export type InferRoute = Route & { kind: "infer" };
@@ -110,5 +111,36 @@ export function parseHead(
     return { arrived, call, knowledge, segment: segmentOfRoute(incoming, route, knowledge) };
   };
   const found = findModel(api, route.model, route.version, arrived);
-  return found instanceof Promise ? found.then(headOf) : headOf(found);
+  if (found instanceof Promise) return awaitedModel(api, route, arrived, found).then(headOf);
+  countArrival(api, route, arrived);
+  return headOf(found);
+}
+
+/** Models that are not here are not counted: their names are the senders' own. */
+function countArrival({ clock, observer }: Api, { model }: InferRoute, { id: callId }: Call): void {
+  observer.record({ kind: "inference-asked", atMs: clock.nowMs(), callId, model });
+}
+
+/** The model, once a server has it, if the request may wait for that. */
+async function awaitedModel(
+  api: Api,
+  route: InferRoute,
+  call: Call,
+  first: Promise<ModelKnowledge>,
+): Promise<ModelKnowledge> {
+  const sinceMs = api.clock.nowMs();
+  let counted = false;
+  for (let found = first; ; found = Promise.resolve(findModel(api, route.model, route.version, call))) {
+    try {
+      const knowledge = await found;
+      if (!counted) countArrival(api, route, call);
+      return knowledge;
+    } catch (thrown) {
+      if (!isAwaited(thrown, counted)) throw thrown;
+      if (!counted) countArrival(api, route, call);
+      counted = true;
+      if (!api.hold) throw thrown;
+      await api.hold.again(call, sinceMs, thrown);
+    }
+  }
 }

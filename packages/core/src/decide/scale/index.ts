@@ -1,0 +1,8 @@
+export { parseScaleObjective } from "./objective.ts";
+export {
+  createScaler,
+  type DemandSample,
+  type ScaleDecision,
+  type Scaler,
+  type ScalerParts,
+} from "./scaler.ts";

@@ -1,0 +1,98 @@
+import { virtualClock } from "@longshore/lab";
+import { expect, it } from "vitest";
+import { seededRandom } from "../../words/base/index.ts";
+import { parseScaleObjective } from "./objective.ts";
+import { createScaler, type DemandSample, type ScalerParts } from "./scaler.ts";
+
+const runMs = Float64Array.from({ length: 16 }, (_none, at) => 60 + 5 * at);
+
+function scalerOn(over: Partial<ScalerParts> = {}) {
+  const clock = virtualClock();
+  const random = seededRandom(3);
+  const scaler = createScaler({
+    clock,
+    objective: parseScaleObjective("p95=250ms"),
+    startMs: 60_000,
+    idleMs: 300_000,
+    most: 100,
+    ...over,
+  });
+  const sample = (arrivals: number): DemandSample => ({ arrivals, runMs, aloneMs: runMs, occupiedMs: 100 });
+  /** Requests of a Poisson process for some seconds. */
+  const run = async (seconds: number, rate: (second: number) => number, ready?: number): Promise<void> => {
+    for (let second = 0; second < seconds; second++) {
+      await clock.advance(1000);
+      let arrivals = 0;
+      for (let at = -Math.log(1 - random.next()); at < rate(second); at -= Math.log(1 - random.next()))
+        arrivals++;
+      scaler.observe(new Map([["m", sample(arrivals)]]), ready);
+    }
+  };
+  return { clock, scaler, run, sample };
+}
+
+it("needs none before the first request, one with it, and none again after the idle time", async () => {
+  const { clock, scaler, run, sample } = scalerOn();
+  await run(10, () => 0);
+  expect(scaler.all()).toMatchObject({ needed: 0, active: false });
+  await clock.advance(1000);
+  scaler.observe(new Map([["m", sample(1)]]), 0);
+  expect(scaler.all()).toMatchObject({ needed: 1, active: true });
+  await run(299, () => 0);
+  expect(scaler.all().needed).toBe(1);
+  await run(2, () => 0);
+  expect(scaler.all()).toMatchObject({ needed: 0, active: false });
+});
+
+it("asks for what a rise will need when a start that begins now is done", async () => {
+  const { scaler, run } = scalerOn();
+  await run(900, () => 20);
+  const steady = scaler.all().needed;
+  expect(steady).toBeGreaterThanOrEqual(3);
+  expect(steady).toBeLessThanOrEqual(5);
+  // 6 requests a second more in every minute.
+  await run(600, (second) => 20 + second / 10);
+  // 80 now, 86 in a minute: a load of 8.6.
+  expect(scaler.all().comingRate).toBeGreaterThan(86);
+  expect(scaler.all().needed).toBeGreaterThanOrEqual(10);
+  expect(scaler.all().needed).toBeLessThanOrEqual(14);
+});
+
+it("gives up endpoints only when the number was lower for as long as a start takes", async () => {
+  const { scaler, run } = scalerOn();
+  await run(600, () => 60);
+  const busy = scaler.all().needed;
+  await run(30, () => 5);
+  expect(scaler.all().needed).toBe(busy);
+  await run(400, () => 5);
+  expect(scaler.all().needed).toBeLessThanOrEqual(busy / 2);
+});
+
+it("learns how long a start takes", async () => {
+  const { scaler, run } = scalerOn();
+  await run(60, () => 20, 0);
+  expect(scaler.startMs).toBe(60_000);
+  await run(30, () => 20, 4);
+  expect(scaler.startMs).toBeGreaterThan(30_000);
+  expect(scaler.startMs).toBeLessThanOrEqual(61_000);
+});
+
+it("decides for a model with endpoints of its own, and for all together", async () => {
+  const { clock, scaler, sample } = scalerOn();
+  for (let second = 0; second < 300; second++) {
+    await clock.advance(1000);
+    scaler.observe(
+      new Map([
+        ["a", sample(30)],
+        ["b", sample(10)],
+      ]),
+      undefined,
+    );
+  }
+  const [a, b, all] = [scaler.model("a")?.needed ?? 0, scaler.model("b")?.needed ?? 0, scaler.all().needed];
+  expect(a).toBeGreaterThan(b);
+  expect(all).toBeGreaterThan(a);
+  expect(all).toBeLessThanOrEqual(a + b);
+  expect(scaler.model("c")).toBeUndefined();
+  expect(scaler.models).toEqual(["a", "b"]);
+});

@@ -1,0 +1,201 @@
+import type { Clock } from "../../words/base/index.ts";
+import { type ArrivalForecast, arrivalForecast } from "./forecast.ts";
+import { neededEndpoints, type ScalePrediction, type ScaleQuestion } from "./needed.ts";
+import type { ScaleObjective } from "./objective.ts";
+import { startTimes } from "./start-times.ts";
+
+/** What was seen of a model since the last look. */
+export interface DemandSample {
+  /** Requests that arrived, refused and held ones included. */
+  readonly arrivals: number;
+  /** Times of requests that were answered lately, in milliseconds, equally likely values; empty while none is known. */
+  readonly runMs: Float64Array;
+  readonly aloneMs: Float64Array;
+  /** Milliseconds that one request occupies a whole endpoint, in the mean; 0 while it is not known. */
+  readonly occupiedMs: number;
+}
+
+/** Parts of a scaler. */
+export interface ScalerParts {
+  readonly clock: Clock;
+  readonly objective: ScaleObjective;
+  /** Time from the decision to a ready endpoint, until starts were seen, in milliseconds. */
+  readonly startMs: number;
+  /** Without a request for this long, no endpoint is needed, in milliseconds; Infinity: one is always needed. */
+  readonly idleMs: number;
+  /** The most endpoints that are asked for. */
+  readonly most: number;
+  /** Requests that an endpoint runs at a time. Default: learned, as run time over occupied time. */
+  readonly slots?: number;
+}
+
+/** The decision for one model, or for all together. */
+export interface ScaleDecision {
+  /** The number to serve to an autoscaler. */
+  readonly needed: number;
+  /** Whether requests came lately; false: the fleet may be empty. */
+  readonly active: boolean;
+  /** Whether the objective is kept with `needed`, as far as can be predicted. */
+  readonly met: boolean;
+  readonly predicted: ScalePrediction;
+  /** Requests a second now, and the highest rate that is believed when an endpoint that starts now is ready. */
+  readonly rate: number;
+  readonly comingRate: number;
+}
+
+/** Says how many endpoints are needed. Pure on its clock: the same samples give the same numbers. */
+export interface Scaler {
+  /** Takes in what was seen of each model, and how many endpoints are ready now, if that is known. */
+  observe(samples: ReadonlyMap<string, DemandSample>, ready: number | undefined): void;
+  /** The decision for one model that has endpoints of its own; undefined for a model that no sample named. */
+  model(name: string): ScaleDecision | undefined;
+  /** The decision for a fleet that serves all models. */
+  all(): ScaleDecision;
+  readonly models: readonly string[];
+  /** Time of a start that is planned for, in milliseconds. */
+  readonly startMs: number;
+}
+
+/** Models that are remembered; requests of further ones count for the fleet only. */
+const mostModels = 256;
+/** A falling number is followed after this many starts: what is given up now would take one to come back. */
+const holdStarts = 1;
+const leastHoldMs = 30_000;
+/** Before the first answer, requests are taken to occupy an endpoint for this part of the time that the objective allows. */
+const assumedRatio = 0.5;
+
+const nothing: ScalePrediction = { lateRatio: 0, missRatio: 0 };
+
+/** Arrivals and decisions of one model, or of the fleet. */
+class Demand {
+  readonly forecast: ArrivalForecast;
+  lastAtMs = -Infinity;
+  sample: DemandSample | undefined;
+  /** Numbers of late, each larger than all later ones. */
+  readonly #held: { readonly atMs: number; readonly needed: number }[] = [];
+
+  constructor(aheadMs: () => number) {
+    this.forecast = arrivalForecast(aheadMs);
+  }
+
+  seen(sample: DemandSample, nowMs: number): void {
+    this.forecast.seen(sample.arrivals, nowMs);
+    if (sample.arrivals > 0) this.lastAtMs = nowMs;
+    this.sample = {
+      ...sample,
+      ...(sample.runMs.length > 0 || !this.sample
+        ? {}
+        : { runMs: this.sample.runMs, aloneMs: this.sample.aloneMs, occupiedMs: this.sample.occupiedMs }),
+    };
+  }
+
+  /** The largest number of the time that a start takes. */
+  held(needed: number, holdMs: number, nowMs: number): number {
+    const held = this.#held;
+    while (held.length > 0 && (held.at(-1)?.needed ?? 0) <= needed) held.pop();
+    held.push({ atMs: nowMs, needed });
+    while ((held[0]?.atMs ?? nowMs) < nowMs - holdMs) held.shift();
+    return held[0]?.needed ?? needed;
+  }
+}
+
+/** Makes a scaler that has seen nothing. */
+export function createScaler(parts: ScalerParts): Scaler {
+  const { clock, objective, idleMs, most } = parts;
+  const starts = startTimes(parts.startMs);
+  const models = new Map<string, Demand>();
+  const fleet = new Demand(() => starts.ms);
+  const boundMs = objective.latency?.withinMs ?? objective.misses?.deadlineMs ?? 1000;
+  const assumed = Float64Array.of(assumedRatio * boundMs);
+  const decided = new Map<Demand, ScaleDecision>();
+
+  const questionOf = ({ forecast, sample }: Demand, nowMs: number): ScaleQuestion => {
+    const known = sample && sample.runMs.length > 0;
+    const runMs = known ? sample.runMs : assumed;
+    const mean = runMs.reduce((sum, one) => sum + one, 0) / runMs.length;
+    const learned = known && sample.occupiedMs > 0 ? mean / sample.occupiedMs : 1;
+    return {
+      rates: forecast.rates(nowMs),
+      dispersion: forecast.dispersion,
+      runMs,
+      aloneMs: known && sample.aloneMs.length > 0 ? sample.aloneMs : runMs,
+      slots: parts.slots ?? Math.max(1, learned),
+      most,
+    };
+  };
+
+  const decide = (demand: Demand, nowMs: number): ScaleDecision => {
+    const active = nowMs - demand.lastAtMs < idleMs;
+    const holdMs = Math.max(leastHoldMs, holdStarts * starts.ms);
+    const base = { active, rate: demand.forecast.now };
+    if (!active) {
+      demand.held(0, 0, nowMs);
+      return { ...base, needed: 0, met: true, predicted: nothing, comingRate: 0 };
+    }
+    const question = questionOf(demand, nowMs);
+    const { endpoints, met, predicted } = neededEndpoints(question, objective);
+    const needed = demand.held(endpoints, holdMs, nowMs);
+    return { ...base, needed, met, predicted, comingRate: question.rates.at(-1) ?? 0 };
+  };
+
+  const now = (demand: Demand): ScaleDecision => {
+    const found = decided.get(demand) ?? decide(demand, clock.nowMs());
+    decided.set(demand, found);
+    return found;
+  };
+
+  return {
+    observe(samples, ready) {
+      const nowMs = clock.nowMs();
+      decided.clear();
+      for (const [name, sample] of samples) {
+        const known =
+          models.get(name) ?? (models.size < mostModels ? new Demand(() => starts.ms) : undefined);
+        if (!known) continue;
+        models.set(name, known);
+        known.seen(sample, nowMs);
+      }
+      fleet.seen(together([...samples.values()]), nowMs);
+      if (ready !== undefined) starts.seen(now(fleet).needed, ready, nowMs);
+    },
+    model(name) {
+      const demand = models.get(name);
+      return demand && now(demand);
+    },
+    all: () => now(fleet),
+    get models() {
+      return [...models.keys()];
+    },
+    get startMs() {
+      return starts.ms;
+    },
+  };
+}
+
+/** Values kept of a mixture. */
+const mixed = 128;
+
+/** The requests of several models as those of one. A model counts by its arrivals. */
+function together(samples: readonly DemandSample[]): DemandSample {
+  const [only] = samples;
+  if (only && samples.length === 1) return only;
+  const arrivals = samples.reduce((sum, one) => sum + one.arrivals, 0);
+  const known = samples.filter(({ runMs }) => runMs.length > 0);
+  const weight = known.reduce((sum, one) => sum + Math.max(1, one.arrivals), 0);
+  const mix = (of: (one: DemandSample) => Float64Array): Float64Array => {
+    const values: number[] = [];
+    for (const one of known) {
+      const own = of(one);
+      const count = Math.max(1, Math.round((mixed * Math.max(1, one.arrivals)) / weight));
+      for (let at = 0; at < count; at++) values.push(own[Math.floor(((at + 0.5) / count) * own.length)] ?? 0);
+    }
+    return Float64Array.from(values).sort();
+  };
+  const occupied = known.reduce((sum, one) => sum + Math.max(1, one.arrivals) * one.occupiedMs, 0);
+  return {
+    arrivals,
+    runMs: mix(({ runMs }) => runMs),
+    aloneMs: mix(({ aloneMs }) => aloneMs),
+    occupiedMs: weight > 0 ? occupied / weight : 0,
+  };
+}

@@ -1,0 +1,1 @@
+export { externalScaler, type ScaleNumber, type ScaleNumbers, type ScaleTarget } from "./external-scaler.ts";
