@@ -222,6 +222,7 @@ export {
   createConnectionGuard,
   defaultConnectionLimits,
   type Explanation,
+  mostPrice,
   moveMicros,
   nextStep,
   type SequenceStanding,

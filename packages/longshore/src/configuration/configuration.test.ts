@@ -91,7 +91,10 @@ describe("config check", () => {
     ["listeners: { maxConnections: -1 }", /listeners\.maxConnections is -1/],
     ["listeners: { idleSeconds: 1e99 }", /listeners\.idleSeconds is 1e\+99; .*to 2000000/],
     ["listeners: { host: true }", /listeners\.host is true; it must be a text/],
-    ["prices: { perSecond: .inf }", /prices\.perSecond is .*; it must be a number of 0 or more, in micros/],
+    [
+      "prices: { perSecond: .inf }",
+      /prices\.perSecond is .*; it must be a number from 0 to 1000000000000000, in micros/,
+    ],
     ["prices: { perSecond: -4 }", /prices\.perSecond is -4/],
     ["models: { runtime: cuda }", /models\.runtime is 'cuda'; it must be one of onnxruntime, wasm/],
     ["models: { providers: 'cpu,cpu' }", /:1: models\.providers: .*each once/],
@@ -101,7 +104,7 @@ describe("config check", () => {
     ["endpoints: [{ address: 'http://a', key: none.key }]", /none\.key/],
     [
       "listeners: { port: 9000, managePort: 9000, manageHost: 0.0.0.0 }",
-      /--port and --manage-port are both 9000/,
+      /--port \(listeners\.port\) and --manage-port \(listeners\.managePort\) are both 9000/,
     ],
     ["listeners: { tlsCert: a.pem }", /--tls-cert and --tls-key go together/],
     ["server: [", /not valid YAML/],

@@ -1,3 +1,4 @@
+import { mostPrice } from "@longshore/core/internal";
 import type { Command } from "commander";
 import { optionSchema } from "./option-schema.ts";
 import { carbonSchema } from "./carbon-settings.ts";
@@ -6,7 +7,7 @@ import { budgetsSchema, quotasSchema } from "./quota-settings.ts";
 import type { ObjectSchema, Schema } from "./schema.ts";
 import { type Section, sections } from "./settings.ts";
 
-const price: Schema = { type: "number", minimum: 0, title: "micros" };
+const price: Schema = { type: "number", minimum: 0, maximum: mostPrice, title: "micros" };
 const file = (description: string): Schema => ({ type: "string", minLength: 1, format: "path", description });
 const text = (description: string, usual?: string): Schema => ({
   type: "string",

@@ -110,7 +110,7 @@ it("a gateway and an app send data only where a rule lets it, and name the rule'
 }, 90_000);
 
 it.each([
-  ["policy: { rules: [] }", "policy.rules is []; it must be a list"],
+  ["policy: { rules: [] }", "policy.rules is []; it must be a list with at least one entry"],
   ["policy: { rules: [{ classes: [], trust: listed }] }", "policy.rules[0].classes is []"],
   ["policy: { rules: [{ classes: [public] }] }", "policy.rules[0].trust is missing"],
   ["policy: { rules: [{ classes: [public], trust: much }] }", "policy.rules[0].trust is 'much'"],

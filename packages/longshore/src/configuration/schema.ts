@@ -77,7 +77,13 @@ const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
 
 /** A value as messages show it: short, on one line. */
 export function shown(value: unknown): string {
-  const text = typeof value === "string" ? `'${value}'` : (JSON.stringify(value) ?? String(value));
+  const isNumber = typeof value === "number";
+  const text =
+    typeof value === "string"
+      ? `'${value}'`
+      : isNumber
+        ? String(value)
+        : (JSON.stringify(value) ?? String(value));
   return text.length > 80 ? `${text.slice(0, 80)}...` : text;
 }
 
@@ -103,7 +109,7 @@ function wanted(schema: Schema): string {
       if (schema.enum) return `one of ${schema.enum.join(", ")}`;
       return schema.title ?? "a text";
     case "array":
-      return "a list";
+      return (schema.minItems ?? 0) > 0 ? "a list with at least one entry" : "a list";
     case "object":
       return `a mapping${schema.properties ? ` with ${Object.keys(schema.properties).join(", ")}` : ""}`;
   }

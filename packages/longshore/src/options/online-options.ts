@@ -90,10 +90,10 @@ function overlap(a: string, b: string): boolean {
 function checkPorts(options: OnlineCommandOptions): void {
   const { host, port: data, grpcPort, manageHost, managePort, metricsHost = host, metricsPort } = options;
   const listeners = [
-    { name: "--port", host, on: data },
-    { name: "--grpc-port", host, on: grpcPort },
-    { name: "--manage-port", host: manageHost, on: managePort },
-    { name: "--metrics-port", host: metricsHost, on: metricsPort },
+    { name: "--port (listeners.port)", host, on: data },
+    { name: "--grpc-port (listeners.grpcPort)", host, on: grpcPort },
+    { name: "--manage-port (listeners.managePort)", host: manageHost, on: managePort },
+    { name: "--metrics-port (listeners.metricsPort)", host: metricsHost, on: metricsPort },
   ].filter(({ on }) => typeof on === "number" && on !== 0);
   for (const [at, one] of listeners.entries()) {
     const other = listeners.slice(0, at).find(({ on, host: its }) => on === one.on && overlap(its, one.host));

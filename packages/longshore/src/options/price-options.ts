@@ -1,6 +1,6 @@
 import { LongshoreError } from "@longshore/core";
 import type { StatedRates } from "@longshore/core/internal";
-import { checkRates } from "@longshore/core/internal";
+import { checkRates, mostPrice } from "@longshore/core/internal";
 import type { Command } from "commander";
 import { collect, number } from "./define.ts";
 
@@ -13,7 +13,7 @@ export interface OwnPriceOptions {
 
 /** Adds the prices of a server itself; without `runs` of one that only forwards. */
 export function ownPriceOptions(command: Command, runs: boolean): Command {
-  const price = (name: string): ((text: string) => number) => number(name, 0, Number.MAX_VALUE);
+  const price = (name: string): ((text: string) => number) => number(name, 0, mostPrice);
   command.option(
     "--price-per-request <micros>",
     "price of each request to this server, in micros (1e-6 of your currency; default 0)",
@@ -96,11 +96,12 @@ export function atPricesOf(
           `${where}: '${part}' is no price; give one of ${Object.keys(keys).join(", ")}, such as per-second=4000`,
         );
       }
-      rates[keys[key]] = value === "" ? NaN : Number(value);
-      const price = rates[keys[key]] ?? NaN;
-      if (!(price >= 0 && price < Infinity)) {
-        throw refused(`${where}: ${key} is '${value}'; it must be a finite number of 0 or more`);
+      if (rates[keys[key]] !== undefined) throw refused(`${where} names ${key} twice`);
+      const price = value === "" ? NaN : Number(value);
+      if (!(price >= 0 && price <= mostPrice)) {
+        throw refused(`${where}: ${key} is '${value}'; it must be a number from 0 to ${mostPrice}`);
       }
+      rates[keys[key]] = price;
     }
     checkRates(rates, where);
     if (named === undefined) forAll = { ...forAll, ...rates };

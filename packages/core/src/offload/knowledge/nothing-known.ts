@@ -11,6 +11,9 @@ interface Questioned {
   readonly unsaid: ReadonlyMap<EndpointId, LongshoreError>;
 }
 
+/** The most silent endpoints that a message names. */
+const mostNamed = 5;
+
 /** When to ask again for what an endpoint may have soon, in milliseconds. */
 const againMs = 1000;
 
@@ -59,7 +62,11 @@ export function nothingKnown(
   if (silent.length > 0) {
     const whose =
       silent.length === ids.length ? "no other endpoint answers" : "not every endpoint says what it has";
-    const why = `${named} is not here, and ${whose} (no answer of ${silent.join(", ")})`;
+    const each = silent
+      .slice(0, mostNamed)
+      .map((id) => `${id}: ${unsaid.get(id)?.message ?? "no answer yet"}`);
+    const more = silent.length > mostNamed ? `; and ${silent.length - mostNamed} more` : "";
+    const why = `${named} is not here, and ${whose} (${each.join("; ")}${more})`;
     return new LongshoreError("unreachable", "resolve", why);
   }
   if (endpoints.settling === true) {

@@ -41,6 +41,7 @@ export {
   inMicros,
   mostMicrosOf,
   mostMoveMicros,
+  mostPrice,
   moveMicros,
   outMicros,
   pricedOffers,

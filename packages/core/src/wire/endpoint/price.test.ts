@@ -35,6 +35,10 @@ describe("prices", () => {
     [{ microsPerSecond: -1 }, "servers[0].microsPerSecond is -1"],
     [{ microsPerRequest: NaN }, "servers[0].microsPerRequest is NaN"],
     [{ microsPerMegabyteIn: Infinity }, "servers[0].microsPerMegabyteIn is Infinity"],
+    [
+      { microsPerSecond: 2e15 },
+      "servers[0].microsPerSecond is 2000000000000000; it must be a number from 0 to 1000000000000000",
+    ],
     [{ microsPerJoule: "3" as unknown as number }, 'servers[0].microsPerJoule is "3"'],
   ])("refuse %o with path and value", (stated, why) => {
     expect(() => checkRates(stated, "servers[0]")).toThrow(why);

@@ -15,21 +15,24 @@ const prices = [
   "microsPerJoule",
 ] as const satisfies readonly (keyof StatedRates)[];
 
+/** Greatest price, in micros: sums of prices times seconds and bytes stay finite and exact to the micro where they matter. */
+export const mostPrice = 1e15;
+
 /** Names of all figures of `StatedRates`. */
 const ratesFields: readonly (keyof StatedRates)[] = [...prices, "activeWatts"];
 
 /**
- * Refuses prices that are negative, infinite or no number. `where` is the path of the rates, such as `servers[0]`.
+ * Refuses prices that are negative, above `mostPrice` or no number. `where` is the path of the rates, such as `servers[0]`.
  * Throws `invalid-configuration` with path and value.
  */
 export function checkRates(stated: StatedRates, where: string): void {
   for (const name of ratesFields) {
     const value: unknown = stated[name];
-    if (value === undefined || (typeof value === "number" && value >= 0 && value < Infinity)) continue;
+    if (value === undefined || (typeof value === "number" && value >= 0 && value <= mostPrice)) continue;
     throw new LongshoreError(
       "invalid-configuration",
       "resolve",
-      `${where}.${name} is ${typeof value === "number" ? String(value) : JSON.stringify(value)}; it must be a finite number of 0 or more`,
+      `${where}.${name} is ${typeof value === "number" ? String(value) : JSON.stringify(value)}; it must be a number from 0 to ${mostPrice}`,
     );
   }
 }

@@ -67,7 +67,7 @@ function rulesFrom(text: string, base: Rules): Rules {
       throw new LongshoreError(
         "policy-denied",
         "admission",
-        "the request carries a rule that is not known here",
+        `the header ${rulesHeader} carries a rule that is not known here: '${rule.trim().slice(0, 64)}'; known: class, trust, zones and confirm=true`,
       );
     }
   }
@@ -162,8 +162,11 @@ export function callFromHeaders(
     throw invalid(mostWaitHeader, "a time in milliseconds");
   }
   const maxCost = headers[maxCostHeader];
-  if (maxCost !== undefined && !/^[0-9]{1,18}(\.[0-9]{1,20})?(e-?[0-9]{1,3})?$/.test(maxCost)) {
-    throw invalid(maxCostHeader, "an amount in micros, 0 or more");
+  if (
+    maxCost !== undefined &&
+    !(/^[0-9]{1,18}(\.[0-9]{1,20})?(e-?[0-9]{1,3})?$/.test(maxCost) && Number(maxCost) < Infinity)
+  ) {
+    throw invalid(maxCostHeader, "a finite amount in micros, 0 or more");
   }
   if (headers[rulesHeader] !== undefined) rules = rulesFrom(headers[rulesHeader], unstated);
   const through = headers[pathHeader];

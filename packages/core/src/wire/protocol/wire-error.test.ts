@@ -12,6 +12,8 @@ it.each([
   ["edge-1.store.internal:8000 and localhost:9 are away", "a server and a server are away"],
   ["model ocr version 1.2 takes 3:4 of input x", "model ocr version 1.2 takes 3:4 of input x"],
   ["no rule of de.yaml:5 names the class", "no rule of de.yaml:5 names the class"],
+  ["none (10.0.0.1:80: too dear; 10.0.0.2:80: too dear)", "none (each server: too dear)"],
+  ["none (10.0.0.1:80: too dear; 10.0.0.2:80: away)", "none (a server: too dear; a server: away)"],
   ["edge-1 answered: the queue is full", "edge-1 answered: the queue is full"],
 ])("hides the addresses of servers from callers: %s", (message, told) => {
   expect(withoutAddresses(message)).toBe(told);

@@ -35,9 +35,13 @@ const address =
 /** A line of a file, such as `rules.yaml:12`, is no address. */
 const fileLine = /\.(?:ya?ml|json|pbtxt|csv|txt):\d+$/;
 
+/** The same reason for several servers, which without their addresses says nothing more. */
+const sameReason = /\ba server: ([^;()]{1,200})(?:; a server: \1(?=[;)]))+/g;
+
 /** A message for callers, without the addresses of servers that a gateway uses. The operator finds them in the log. */
 export function withoutAddresses(message: string): string {
-  return message.replace(address, (found) => (fileLine.test(found) ? found : "a server"));
+  const told = message.replace(address, (found) => (fileLine.test(found) ? found : "a server"));
+  return told.replace(sameReason, (_, reason: string) => `each server: ${reason}`);
 }
 
 /** The reply for an error. The message of an internal error stays here; the reader gets `callId` to quote to the operator. */
