@@ -123,7 +123,7 @@ export function openTelemetry(
       level: collector ? "TIMESTAMPS" : "OFF",
       rate: options.traceRate ?? 1,
     }),
-    spans: (span) => exporter?.give(span),
+    ...(collector ? { spans: (span) => exporter?.give(span) } : {}),
   });
   if (collector && transport) {
     exporter = otlpExporter({

@@ -590,6 +590,21 @@ describe("the events of every request", () => {
     expect(clock.armed()).toBe(0);
   });
 
+  it("are dropped if neither spans nor log lines are made of them", () => {
+    const clock = manualClock();
+    const stage = { kind: "stage-ended", atMs: 0, callId: "1", stage: "run", name: "a", tookMs: 1 } as const;
+    const plain = createTelemetry({ clock, random: seededRandom(1) });
+    plain.observer.record(stage);
+    plain.observer.record({ kind: "bytes-acknowledged", atMs: 0, callId: "1", endpoint: "a", bytes: 1 });
+    expect(clock.armed()).toBe(0);
+    createTelemetry({ clock, random: seededRandom(1), spans: () => undefined }).observer.record(stage);
+    expect(clock.armed()).toBe(1);
+    const lines: string[] = [];
+    const log = createLog(clock, (line) => void lines.push(line), "verbose");
+    createTelemetry({ clock, random: seededRandom(1), log }).observer.record(stage);
+    expect(lines).toHaveLength(1);
+  });
+
   it("are processed before an operator's read", () => {
     const clock = manualClock();
     const lines: string[] = [];

@@ -65,6 +65,11 @@ const frequent: ReadonlySet<LongshoreEvent["kind"]> = new Set([
   "bytes-acknowledged",
 ]);
 
+/** Only spans and lines of the log's most detailed level are made of these. */
+const details: readonly LongshoreEvent["kind"][] = ["stage-ended", "plan-made", "leg-started"];
+/** Nothing is made of these here. */
+const unused: readonly LongshoreEvent["kind"][] = ["request-accepted", "request-ended", "bytes-acknowledged"];
+
 /** A page of metrics that is still to be written, and its media type. */
 interface MetricsPage {
   readonly pieces: Generator<void, readonly Uint8Array[]>;
@@ -106,6 +111,7 @@ export function createTelemetry(parts: TelemetryParts): Telemetry {
     mapped(event, sinks);
   };
   const deferred = new DeferredWork(clock, take);
+  const skipped = new Set(parts.spans ? unused : [...unused, ...details]);
   return {
     get counters() {
       deferred.settle();
@@ -121,7 +127,7 @@ export function createTelemetry(parts: TelemetryParts): Telemetry {
     observer: {
       record(event) {
         if (frequent.has(event.kind) && !log.writes("verbose")) {
-          deferred.add(event);
+          if (!skipped.has(event.kind)) deferred.add(event);
           return;
         }
         deferred.settle();

@@ -31,7 +31,11 @@ export class PassingMap<K, V extends object | number | string> {
     if (!this.has(key)) return false;
     this.#table.set(key, undefined);
     this.#size--;
-    if (this.#table.size - this.#size > leastGone + 3 * this.#size) this.#table = new Map(this.entries());
+    if (this.#table.size - this.#size > leastGone + 3 * this.#size) {
+      const table = new Map<K, V | undefined>();
+      for (const [kept, value] of this.#table) if (value !== undefined) table.set(kept, value);
+      this.#table = table;
+    }
     return true;
   }
 
