@@ -35,6 +35,8 @@ export interface BudgetShelf {
 
 /** Share of a day's budget that a process stores as spent in advance. After a crash, at most this much counts as spent but was not. */
 const claimedRatio = 1 / 64;
+/** Share above which a stored claim is stored again, lower. */
+const mostClaimedRatio = 4 * claimedRatio;
 const dayMs = 86_400_000;
 /** Tenants whose state is remembered; of an idle one nothing is lost but a debt of less than a second. */
 const mostTenants = 100_000;
@@ -134,7 +136,8 @@ export class LocalAllowances implements Allowances {
   #claim(meter: Meter, level: Level, most: number): void {
     if (meter !== "micros" || !this.#shelf) return;
     const spent = most - level.left;
-    if (spent <= level.claimed) return;
+    // A claim that holds much more than was spent was for requests that have ended.
+    if (spent <= level.claimed && level.claimed - spent <= mostClaimedRatio * most) return;
     level.claimed = spent + most * claimedRatio;
     this.#save(true);
   }

@@ -132,6 +132,32 @@ describe("quotas of a tenant", () => {
     await expect(quotas.enter(call(), "m", 0)).resolves.toBeDefined();
   });
 
+  it("let a request cost more after one that found no endpoint within its bound", async () => {
+    const { quotas } = world({ microsPerDay: 1_000_000 });
+    const bound = async (): Promise<number> => {
+      using entered = await quotas.enter(call(), "m", 0);
+      return entered.call.maxCostMicros ?? NaN;
+    };
+    expect(await bound()).toBe(500_000);
+    quotas.observer.record(charged(10));
+    expect(await bound()).toBe(80);
+    const failure = {
+      kind: "failure",
+      atMs: 0,
+      callId: "c",
+      tenant: "acme",
+      model: "m",
+      message: "",
+    } as const;
+    quotas.observer.record({ ...failure, stage: "plan", reason: "no-endpoint" });
+    expect(await bound()).toBe(320);
+    for (let count = 0; count < 20; count++)
+      quotas.observer.record({ ...failure, stage: "plan", reason: "no-endpoint" });
+    expect(await bound()).toBe(80 * 4096);
+    for (let count = 0; count < 100; count++) quotas.observer.record(charged(10));
+    expect(await bound()).toBe(80);
+  });
+
   it("hold at 10,000 random calls of random costs", async () => {
     const { quotas } = world({ microsPerDay: 100_000 });
     let seed = 1;
@@ -173,6 +199,11 @@ describe("quotas of a tenant", () => {
     const other = new LocalAllowances(() => rules, clock, shelf());
     other.charge("other", "micros", 10);
     other.close();
+    expect(saved.get("acme")).toMatchObject({ micros: 110 });
+    // What was set aside for a request does not count for longer than the request.
+    first.take("acme", "micros", 320);
+    expect(saved.get("acme")).toMatchObject({ micros: 430 });
+    first.charge("acme", "micros", -320);
     expect(saved.get("acme")).toMatchObject({ micros: 110 });
     first.close();
     expect(new LocalAllowances(() => rules, clock, shelf()).left("acme", "micros")).toBe(540);

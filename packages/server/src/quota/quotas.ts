@@ -45,6 +45,8 @@ interface Usual {
   deviceMs: number;
   micros: number;
   mostMicros: number;
+  /** How much more than usual a request may cost, because requests found no endpoint for less; 1 without such failures. */
+  wider: number;
 }
 
 /** Weight of the newest request in what is usual, and how fast the dearest is forgotten. */
@@ -52,11 +54,15 @@ const learning = 0.1;
 const forgetting = 0.01;
 /** How much above the dearest request of late one may cost. */
 const dearer = 8;
+/** How much wider the bound of a request becomes after a request that found no endpoint within it, and how much of that a charge leaves. */
+const widening = 4;
+const narrowing = 0.9;
 /** The share of a day's budget that a request of unknown price may cost. */
 const unknownShare = 1 / 2;
 /** When to retry while other requests hold what may be left of a budget. */
 const soonMs = 100;
 const mostUsual = 10_000;
+const mostWider = 4096;
 
 type Refused = Extract<TakeResult, { readonly taken: false }>;
 
@@ -101,7 +107,9 @@ class ServerQuotas implements Quotas {
       const own = ownCall(call);
       if (limits.microsPerDay !== undefined) {
         const { maxCostMicros = Infinity } = call;
-        const most = usual.mostMicros > 0 ? dearer * usual.mostMicros : limits.microsPerDay * unknownShare;
+        const half = limits.microsPerDay * unknownShare;
+        const usually = dearer * usual.mostMicros;
+        const most = usual.mostMicros > 0 ? Math.max(usually, Math.min(half, usually * usual.wider)) : half;
         const { leastMicros = 0 } = this.#parts;
         const least = Math.min(maxCostMicros, Math.max(usual.micros, leastMicros, Number.MIN_VALUE));
         own.maxCostMicros = await take("micros", Math.max(least, Math.min(maxCostMicros, most)), least);
@@ -139,7 +147,7 @@ class ServerQuotas implements Quotas {
     const key = `${tenant} ${model}`;
     const found = this.#usual.get(key);
     if (found) return found;
-    const made = { deviceMs: 1, micros: 0, mostMicros: 0 };
+    const made = { deviceMs: 1, micros: 0, mostMicros: 0, wider: 1 };
     const [oldest] = this.#usual.keys();
     if (this.#usual.size >= mostUsual && oldest !== undefined) this.#usual.delete(oldest);
     this.#usual.set(key, made);
@@ -153,7 +161,14 @@ class ServerQuotas implements Quotas {
       const usual = this.#usualOf(tenant, model);
       usual.micros += (micros - usual.micros) * (usual.micros === 0 ? 1 : learning);
       usual.mostMicros = Math.max(micros, usual.mostMicros * (1 - forgetting));
+      usual.wider = Math.max(1, usual.wider * narrowing);
       this.#parts.allowances.charge(tenant, "micros", micros);
+    } else if (event.kind === "failure") {
+      // Promises bound costs from above, so that all of them may lie above what requests have cost.
+      const { reason, tenant, model } = event;
+      if (reason !== "no-endpoint" || tenant === undefined || model === undefined) return;
+      const usual = this.#usual.get(`${tenant} ${model}`);
+      if (usual) usual.wider = Math.min(mostWider, usual.wider * widening);
     } else if (event.kind === "inference-ended") {
       const { tenant, model, stages, receivedBytes, sentBytes } = event;
       const limits = limitsOf(this.#parts.rules(), tenant);
