@@ -167,7 +167,7 @@ function planIn(path: string): FaultPlan {
     value = JSON.parse(readFileSync(path, "utf8"));
   } catch (thrown) {
     const why = thrown instanceof Error ? thrown.message : String(thrown);
-    throw new LongshoreError("invalid-configuration", "plan", `the plan cannot be read: ${why}`, {
+    throw new LongshoreError("invalid-configuration", "plan", `the plan ${path} cannot be read: ${why}`, {
       cause: thrown,
     });
   }
@@ -216,6 +216,7 @@ try {
   process.exitCode = (await main()) ? 0 : 1;
 } catch (thrown) {
   console.error(thrown instanceof Error ? thrown.message : String(thrown));
-  console.error(usage);
+  // A refusal says what to change; the usage would hide it.
+  if (!LongshoreError.is(thrown)) console.error(usage);
   process.exitCode = 2;
 }

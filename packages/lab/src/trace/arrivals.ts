@@ -1,7 +1,7 @@
 /** When requests come. All arrivals are instants in milliseconds from 0, in order. */
 import { LongshoreError, seededRandom } from "@longshore/core";
 import { exponential } from "@longshore/core/internal";
-import { csvRows, gap, maxGapMs, refuse, secondsOf, traceLines } from "./read.ts";
+import { csvRows, maxGapMs, refuse, secondsOf, traceLines } from "./read.ts";
 
 /** One request every `gapMs`. */
 export function steadyArrivals(gapMs: number, count: number): readonly number[] {
@@ -25,7 +25,11 @@ export function readArrivals(name: string, text: string): readonly number[] {
   const instants = hasHeader(name, text) ? instantsOfCsv(name, text) : instantsOfList(name, text);
   const first = instants[0];
   if (first === undefined) {
-    throw new LongshoreError("invalid-input", "decode", `trace ${name}: there is no arrival in it`);
+    throw new LongshoreError(
+      "invalid-input",
+      "decode",
+      `${name} holds no arrival; each line states one, in seconds from the beginning or as a time stamp`,
+    );
   }
   return instants.map((at) => at - first);
 }
@@ -62,6 +66,9 @@ function instantsOfCsv(name: string, text: string): readonly number[] {
   return began.length > 0 ? began.sort((a, b) => a - b) : instants.values;
 }
 
+const arrivalGap = (ms: number): string =>
+  `no arrival for ${Math.round(ms / 1000)} s, more than a day: cut the quiet time out`;
+
 function sortedInstants(name: string): { add(line: number, seconds: number): void; values: number[] } {
   const values: number[] = [];
   return {
@@ -69,10 +76,20 @@ function sortedInstants(name: string): { add(line: number, seconds: number): voi
     add(line, seconds) {
       const atMs = seconds * 1000;
       const lastMs = values[values.length - 1] ?? atMs;
-      if (atMs < 0) throw refuse(name, line, `${seconds} s is before the beginning`);
-      if (atMs - lastMs > maxGapMs) throw refuse(name, line, gap(atMs - lastMs));
+      if (atMs < 0)
+        throw refuse(
+          name,
+          line,
+          `the arrival at ${seconds} s is before the beginning; arrivals are at 0 s or later`,
+        );
+      if (atMs - lastMs > maxGapMs) throw refuse(name, line, arrivalGap(atMs - lastMs));
       if (atMs < (values[values.length - 1] ?? -Infinity)) {
-        throw refuse(name, line, "goes back in time");
+        const before = lastMs / 1000;
+        throw refuse(
+          name,
+          line,
+          `the arrival at ${seconds} s is before the last one, at ${before} s; sort the arrivals by time`,
+        );
       }
       values.push(atMs);
     },

@@ -97,8 +97,17 @@ it("reads arrivals from time stamps of fractions of a second", () => {
   expect(() => readArrivals("t", "a\n2\n1\n")).toThrow(/line 3/);
   expect(readArrivals("t", "0.5\n0.75\n")).toEqual([0, 250]);
   expect(readArrivals("t", "app,end_timestamp,duration\na,5,1\nb,6,4\n")).toEqual([0, 2000]);
-  expect(() => readArrivals("t", "-1\n2\n")).toThrow("trace t, line 1: -1 s is before the beginning");
-  expect(() => readArrivals("t", "1\n90000\n")).toThrow(/line 2: 89999 s without an entry before it/);
+  expect(() => readArrivals("t", "-1\n2\n")).toThrow(
+    "t, line 1: the arrival at -1 s is before the beginning; arrivals are at 0 s or later",
+  );
+  expect(() => readArrivals("t", "1\n90000\n")).toThrow("t, line 2: no arrival for 89999 s, more than a day");
+  expect(() => readArrivals("t", "1\n5\n3\n")).toThrow(
+    "t, line 3: the arrival at 3 s is before the last one, at 5 s; sort the arrivals by time",
+  );
+  expect(() => readArrivals("t", "1\nsoon\n")).toThrow(
+    't, line 2: the instant should be a number, not "soon"',
+  );
+  expect(() => readArrivals("t", "# none\n")).toThrow("t holds no arrival; each line states one");
   expect(() => readArrivals("t", "a\n")).toThrow(expect.objectContaining({ reason: "invalid-input" }));
 });
 

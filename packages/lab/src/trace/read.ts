@@ -13,7 +13,7 @@ const maxMegabits = 1e6;
 
 /** The error for a line of a trace. */
 export function refuse(name: string, line: number, what: string): LongshoreError {
-  return new LongshoreError("invalid-input", "decode", `trace ${name}, line ${line}: ${what}`);
+  return new LongshoreError("invalid-input", "decode", `${name}, line ${line}: ${what}`);
 }
 
 /** Lines that hold something, with their numbers from 1. Comments begin with `#`. */
@@ -32,8 +32,7 @@ export function* traceLines(name: string, text: string): Generator<readonly [lin
 }
 
 /** The message for a gap in a trace that is too long. */
-export const gap = (ms: number): string =>
-  `${Math.round(ms / 1000)} s without an entry before it, more than a day`;
+const gap = (ms: number): string => `${Math.round(ms / 1000)} s without an entry before it, more than a day`;
 
 function numberOf(name: string, line: number, word: string | undefined, what: string): number {
   const value = word === undefined || word.trim() === "" ? NaN : Number(word);
