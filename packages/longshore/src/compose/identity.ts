@@ -11,9 +11,11 @@ import {
   type IdentityConfiguration,
   keyFileWork,
   keySetAddress,
+  type KeySetAccess,
   parseIdentity,
   weightOf,
 } from "@longshore/server";
+import { fetchTrusting } from "./fetch-trusting.ts";
 import { fastKeyHasher, readPepper } from "./pepper.ts";
 import { watchFiles } from "@longshore/nodejs";
 import { readTextFile } from "./read-text.ts";
@@ -51,7 +53,7 @@ async function fileBytes(file: string): Promise<Uint8Array> {
 interface Files {
   readonly keys: string | undefined;
   readonly pepper: string | undefined;
-  readonly loadKeySet: (from: string) => Promise<Uint8Array>;
+  readonly loadKeySet: (from: string, access: KeySetAccess) => Promise<Uint8Array>;
 }
 
 function filesOf(folder: string, { keys }: IdentityConfiguration, clock: Clock): Files {
@@ -59,15 +61,29 @@ function filesOf(folder: string, { keys }: IdentityConfiguration, clock: Clock):
   return {
     keys: file,
     pepper: keys && file && (keys.pepper === undefined ? `${file}.pepper` : resolve(folder, keys.pepper)),
-    loadKeySet: (from) =>
-      isAddress(from) ? fetchKeySet(from, { clock, fetch }) : fileBytes(resolve(folder, from)),
+    loadKeySet: async (from, { bearer, ca }) => {
+      if (!isAddress(from)) return fileBytes(resolve(folder, from));
+      // Read each time: tokens of pods, and authorities, are replaced while the server runs.
+      const token =
+        bearer && (await readTextFile(resolve(folder, bearer), "the token for the key set")).trim();
+      const trusted = ca && (await readTextFile(resolve(folder, ca), "the authorities of the key set"));
+      return fetchKeySet(from, {
+        clock,
+        fetch: trusted === undefined || trusted === "" ? fetch : fetchTrusting(trusted),
+        ...(token === undefined || token === "" ? {} : { bearer: token }),
+      });
+    },
   };
 }
 
 /** Refuses key sets that cannot exist: an issuer that is briefly away is no reason, a misspelt name is. */
 async function checkKeySets(folder: string, { tokens }: IdentityConfiguration): Promise<void> {
-  for (const { keySet } of tokens ?? []) {
-    const from = typeof keySet === "string" ? keySet : keySet.from;
+  for (const { issuer, keySet = {} } of tokens ?? []) {
+    const given: KeySetAccess & { readonly from?: string | undefined } =
+      typeof keySet === "string" ? { from: keySet } : keySet;
+    const { from = issuer, bearer, ca } = given;
+    if (bearer !== undefined) await readTextFile(resolve(folder, bearer), "the token for the key set");
+    if (ca !== undefined) await readTextFile(resolve(folder, ca), "the authorities of the key set");
     if (isAddress(from)) keySetAddress(from);
     else await readTextFile(resolve(folder, from), "the key set");
   }

@@ -2,6 +2,7 @@ import { type Clock, LongshoreError, type WireRequest } from "@longshore/core";
 import { statedTenant } from "./stated-tenant.ts";
 import { certificateMechanism } from "./certificate.ts";
 import type { IdentityConfiguration } from "./configuration.ts";
+import type { ReadKeySet } from "./discovery.ts";
 import type { Grant, Mechanism, MechanismName } from "./grant.ts";
 import type { Identify } from "./identity.ts";
 import { createKeyRing, type ApiKeyRing } from "./key-ring.ts";
@@ -18,7 +19,7 @@ export interface IdentifyParts {
   readonly configuration: IdentityConfiguration;
   readonly clock: Clock;
   /** Reads a token issuer's key set from an address or file, within limits of size and time. */
-  readonly loadKeySet: (from: string) => Promise<Uint8Array>;
+  readonly loadKeySet: ReadKeySet;
   /** Gets a line for what the operator should know. Never a credential. */
   readonly report: (text: string) => void;
   /** SHA-256 of a text, as any text. Default: WebCrypto's. */

@@ -4,8 +4,10 @@ import { badConfiguration } from "./schema.ts";
 /** How a key set is fetched. */
 export interface FetchKeySetParts {
   readonly clock: Clock;
-  /** The platform's own. */
-  readonly fetch: typeof fetch;
+  /** The platform's own, or one that trusts other authorities. */
+  readonly fetch: (url: URL, init: RequestInit) => Promise<Response>;
+  /** A token for the server of the keys. */
+  readonly bearer?: string;
   /** Default 5,000. */
   readonly timeoutMs?: number;
   /** Default 262,144. */
@@ -14,14 +16,19 @@ export interface FetchKeySetParts {
 
 const local = /^(localhost|127\.\d{1,3}\.\d{1,3}\.\d{1,3}|\[::1\])$/;
 
+/** Whether keys may come from an address. */
+export function isKeySetAddress(text: string): boolean {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  return url?.protocol === "https:" || (url?.protocol === "http:" && local.test(url.hostname));
+}
+
 /**
  * An address that keys may come from. Over plain HTTP anyone on the way could insert keys of their own, so that is for this
  * machine only. Throws `invalid-configuration`.
  */
 export function keySetAddress(text: string): URL {
   const url = URL.canParse(text) ? new URL(text) : undefined;
-  const safe = url?.protocol === "https:" || (url?.protocol === "http:" && local.test(url.hostname));
-  if (!url || !safe) {
+  if (!url || !isKeySetAddress(text)) {
     throw badConfiguration(
       `a key set must come from a file or an https address, not from '${text.slice(0, 200)}'`,
     );
@@ -65,7 +72,10 @@ export async function fetchKeySet(address: string, parts: FetchKeySetParts): Pro
     signal: controller.signal,
     redirect: "error",
     credentials: "omit",
-    headers: { accept: "application/jwk-set+json, application/json" },
+    headers: {
+      accept: "application/jwk-set+json, application/json",
+      ...(parts.bearer === undefined ? {} : { authorization: `Bearer ${parts.bearer}` }),
+    },
   });
   if (!response.ok) {
     await response.body?.cancel();

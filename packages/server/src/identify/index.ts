@@ -1,6 +1,7 @@
 export { type ApiKey, type KeyHasher, keyHasher, newApiKey } from "./api-key.ts";
 export { type IdentityConfiguration, parseIdentity } from "./configuration.ts";
 export { createIdentify, type Identification, type IdentifyParts } from "./create-identify.ts";
+export type { KeySetAccess } from "./discovery.ts";
 export { fetchKeySet, type FetchKeySetParts, keySetAddress } from "./fetch-key-set.ts";
 export { allRights, demandRight, type Identify, type Identity, type Right } from "./identity.ts";
 export { keyFileWork, type KeyRecord, parseKeyFile, writeKeyFile } from "./key-file.ts";

@@ -3,6 +3,8 @@ import { dropOldest } from "@longshore/core/internal";
 import { decodeJwt, jwtVerify, type JWTPayload } from "jose";
 import * as v from "valibot";
 import { type ClaimMapping, grantOf, mappingEntries } from "./claims.ts";
+import { discoveredKeySet, type KeySetAccess, type ReadKeySet } from "./discovery.ts";
+import { isKeySetAddress } from "./fetch-key-set.ts";
 import type { Grant } from "./grant.ts";
 import { createKeySet, type KeySet, type LoadKeySet } from "./key-set.ts";
 import { badCredential } from "./refusal.ts";
@@ -28,9 +30,9 @@ const algorithms = [
 type Algorithm = (typeof algorithms)[number];
 
 /** Where an issuer's public keys are, and how long they are believed. Times in milliseconds. */
-interface KeySetRule {
-  /** An https address, or a file beside `identity.yaml`. */
-  readonly from: string;
+interface KeySetRule extends KeySetAccess {
+  /** An https address, or a file beside `identity.yaml`. Default: found in the issuer's discovery document. */
+  readonly from?: string | undefined;
   readonly refreshMs?: number | undefined;
   readonly keepMs?: number | undefined;
   readonly cooldownMs?: number | undefined;
@@ -42,7 +44,8 @@ export interface IssuerRule extends ClaimMapping {
   readonly issuer: string;
   /** One of these has to be in a token's `aud`. */
   readonly audience: string | readonly string[];
-  readonly keySet: string | KeySetRule;
+  /** Default: found in the issuer's discovery document. */
+  readonly keySet?: string | KeySetRule | undefined;
   readonly algorithms?: readonly Algorithm[] | undefined;
   /** The `typ` that tokens must have, such as `at+jwt`; undefined for any. */
   readonly type?: string | undefined;
@@ -55,7 +58,13 @@ export interface IssuerRule extends ClaimMapping {
 const keySetSource = v.union([
   word,
   strict({
-    from: word,
+    from: v.optional(about("Address or file. Default: as the issuer's discovery document says.", word)),
+    bearer: v.optional(
+      about("File with a token that the issuer's server wants, read each time and shown to no other.", word),
+    ),
+    ca: v.optional(
+      about("File of authorities (PEM) that sign the issuer's server. Default: the system's.", word),
+    ),
     refreshMs: v.optional(about("Time between reads. Default: 600,000, of a file 10,000.", duration(1000))),
     keepMs: v.optional(
       about("How long keys count while the issuer is away. Default: 86,400,000.", duration(1000)),
@@ -71,7 +80,12 @@ export const issuerSchema: v.GenericSchema<IssuerRule> = v.pipe(
   strict({
     issuer: about("Exactly the token's `iss`.", word),
     audience: about("One of these must be in `aud`.", v.union([word, v.pipe(v.array(word), v.minLength(1))])),
-    keySet: about("Address or file of the key set.", keySetSource),
+    keySet: v.optional(
+      about(
+        "Address or file of the key set. Default: as `<issuer>/.well-known/openid-configuration` says.",
+        keySetSource,
+      ),
+    ),
     algorithms: v.optional(
       about(
         "Accepted algorithms. Default: all.",
@@ -98,13 +112,23 @@ export const issuerSchema: v.GenericSchema<IssuerRule> = v.pipe(
         : tenant === undefined && rights === undefined,
     "must have either 'tenant' and 'rights', or 'subjects'",
   ),
+  v.check(
+    ({ issuer, keySet }) =>
+      (typeof keySet === "string" ? keySet : keySet?.from) !== undefined || isKeySetAddress(issuer),
+    "without keySet.from, 'issuer' must be an https address: its discovery document says where the keys are",
+  ),
+  v.check(({ keySet }) => {
+    if (keySet === undefined || typeof keySet === "string") return true;
+    const { from, bearer, ca } = keySet;
+    return (bearer === undefined && ca === undefined) || from === undefined || /^https?:/.test(from);
+  }, "keySet.bearer and keySet.ca are for an address, and keySet.from is a file"),
 );
 
 /** The parts that check tokens. */
 export interface TokenParts {
   readonly clock: Clock;
-  /** Reads a key set from an address or file. */
-  readonly loadKeySet: (from: string) => Promise<Uint8Array>;
+  /** Reads a key set, or a discovery document, from an address or file. */
+  readonly loadKeySet: ReadKeySet;
   /** Gets a line for what the operator should know. */
   readonly report: (text: string) => void;
   /** SHA-256 of a text, as any text. Default: WebCrypto's; a platform that hashes at once can bring its own. */
@@ -117,10 +141,12 @@ interface Issuer {
 }
 
 /** Read again after so long: ten minutes for an address, ten seconds for a file, which costs nothing. */
-function keySetOf(source: IssuerRule["keySet"], parts: TokenParts): KeySet {
-  const given = typeof source === "string" ? { from: source } : source;
-  const remote = /^https?:/.test(given.from);
-  const load: LoadKeySet = () => parts.loadKeySet(given.from);
+function keySetOf({ issuer, keySet = {} }: IssuerRule, parts: TokenParts): KeySet {
+  const given: KeySetRule = typeof keySet === "string" ? { from: keySet } : keySet;
+  const { from } = given;
+  const remote = from === undefined || /^https?:/.test(from);
+  const load: LoadKeySet = () =>
+    from === undefined ? discoveredKeySet(issuer, given, parts.loadKeySet) : parts.loadKeySet(from, given);
   const options = {
     refreshMs: given.refreshMs ?? (remote ? 600_000 : 10_000),
     keepMs: given.keepMs ?? 86_400_000,
@@ -208,7 +234,7 @@ export function tokenMechanism(
   parts: TokenParts,
 ): (token: string, before: () => void) => Promise<Grant> {
   const issuers = new Map<string, Issuer>(
-    rules.map((one) => [one.issuer, { rules: one, keys: keySetOf(one.keySet, parts) }]),
+    rules.map((one) => [one.issuer, { rules: one, keys: keySetOf(one, parts) }]),
   );
   const memory = new TokenMemory(parts.clock);
   const digest = parts.digest ?? webDigest;
