@@ -135,5 +135,8 @@ buckets:
 });
 
 it("refuses a second YAML document instead of leaving it out", () => {
-  expect(() => parseModelYaml("m", "name: m\n---\ndataClass: restricted\n")).toThrow(/multiple documents/);
+  expect(() => parseModelYaml("m", "name: m\n---\ndataClass: restricted\n")).toThrow(
+    /multiple documents; give one at line 2/,
+  );
+  expect(() => parseModelYaml("m", "# nothing\n")).toThrow("model.yaml: is empty; remove it or give a key");
 });

@@ -215,6 +215,8 @@ const maxDepth = 32;
 /** Reads model.yaml. Throws `invalid-configuration` with the path, the value and what is allowed there. */
 export function parseModelYaml(model: string, text: string): ModelConfig {
   const raw = parseYaml(model, text);
+  if (raw === null)
+    throw badConfiguration(model, "model.yaml", "", "is empty; remove it or give a key, such as dataClass");
   const result = v.safeParse(schema, raw, { abortEarly: true });
   if (!result.success) {
     const issue = result.issues[0];
@@ -310,7 +312,9 @@ function parseYaml(model: string, text: string): unknown {
     return document.toJS({ maxAliasCount: maxAliases }) as unknown;
   } catch (thrown) {
     // Also the RangeError of nesting so deep that the parser runs out of stack, and of too many aliases.
-    const detail = thrown instanceof Error ? thrown.message.split("\n")[0] : String(thrown);
+    const [detail = ""] = (thrown instanceof Error ? thrown.message : String(thrown))
+      .replace("; please use YAML.parseAllDocuments()", "; give one")
+      .split("\n");
     throw badConfiguration(model, "model.yaml", "", `is not readable as YAML: ${detail}`, thrown);
   }
 }

@@ -5,5 +5,5 @@ export function costRemoves(costMicros: number, most: number | undefined): boole
 
 /** The sentence for `lost`. */
 export function costDetail(most: number | undefined): string {
-  return `it could cost more than ${most ?? Infinity} micros, or its price is not known`;
+  return `it could cost more than ${Number((most ?? Infinity).toPrecision(6))} micros, or its price is not known`;
 }
