@@ -31,6 +31,7 @@ export function dialAll(
   const endpoints = servers.map((server) => {
     const info: EndpointInfo = serverInfo(server);
     const options: Partial<ServerOptions> = typeof server === "string" ? {} : server;
+    if (parts.linkBeliefs === false) return dial(info, parts, options);
     const memory = parts.beliefs?.link(linkKey(info));
     const link = hintedLink(
       (model ??= linkModel()),

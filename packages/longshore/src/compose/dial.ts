@@ -1,6 +1,7 @@
 import { crc32 } from "node:zlib";
 import {
   type Clock,
+  type CodecSet,
   type Credentials,
   type Endpoint,
   type EndpointInfo,
@@ -124,6 +125,8 @@ export interface DialParts {
   readonly random: Random;
   readonly observer: Observer;
   readonly link?: LinkLearner;
+  /** Codecs of this platform, shared by all endpoints. Default: a set of its own. */
+  readonly codecs?: CodecSet;
 }
 
 /** How a server is dialled, of what is said of it. */
@@ -145,7 +148,7 @@ export function dial(info: EndpointInfo, parts: DialParts, options: DialOptions 
     ...(grpcAddress === undefined
       ? {}
       : { streams: grpcTransport({ address: grpcAddress, clock: parts.clock, ...shown }) }),
-    codecs: platformCodecs(),
+    codecs: parts.codecs ?? platformCodecs(),
     crc32,
     clock: parts.clock,
     random: parts.random,

@@ -2,6 +2,7 @@ import { randomBytes } from "node:crypto";
 import { crc32 } from "node:zlib";
 import {
   type Clock,
+  type CodecSet,
   createDirectory,
   type Directory,
   type DirectoryEntry,
@@ -310,6 +311,8 @@ export interface EndpointParts extends DirectoryOpening {
   readonly linkHints?: LinkHints;
   /** Beliefs that one process hands to the next. Default: nothing is kept. */
   readonly beliefs?: BeliefMemory;
+  /** Whether there is a belief about the link to each endpoint, of some 100 kB. Not where another process carries the bodies. Default true. */
+  readonly linkBeliefs?: boolean;
 }
 
 /** Dials endpoints as a directory names them, each with a belief about the link to it. */
@@ -332,6 +335,7 @@ export function diallingIn(directory: Directory | undefined, dialling: Dialling 
 /** Makes a dialler. The tables of the beliefs are shared. */
 export function endpointDialler(parts: EndpointParts, dialling: Dialling = () => ({})): EndpointDialler {
   let model: ReturnType<typeof linkModel> | undefined;
+  let codecs: CodecSet | undefined;
   const links = new Map<EndpointId, LinkBelief>();
   const keys = new Map<EndpointId, string>();
   parts.beliefs?.follow(() => ({
@@ -342,8 +346,10 @@ export function endpointDialler(parts: EndpointParts, dialling: Dialling = () =>
   }));
   return {
     dial(info) {
-      model ??= linkModel();
       const options = dialling(info);
+      codecs ??= platformCodecs();
+      if (parts.linkBeliefs === false) return dial(info, { ...parts, codecs }, options);
+      model ??= linkModel();
       const known = links.get(info.id);
       const memory = parts.beliefs?.link(linkKey(info));
       const link = known ?? hintedLink(model, info.address ?? "", options.link, parts.linkHints, memory);
@@ -352,7 +358,7 @@ export function endpointDialler(parts: EndpointParts, dialling: Dialling = () =>
       links.set(info.id, link);
       dropOldest(links, maxLinks);
       dropOldest(keys, maxLinks);
-      return dial(info, { ...parts, link }, options);
+      return dial(info, { ...parts, link, codecs }, options);
     },
     link: (id) => links.get(id),
   };

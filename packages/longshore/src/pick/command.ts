@@ -247,6 +247,17 @@ async function adminOf(
   return metricsPort === undefined ? undefined : listen(answer, { clock, random, host, port: metricsPort });
 }
 
+/** How long listening waits for the models, in milliseconds. */
+const mostLearnMs = 2000;
+
+/** The number, or 0 if it takes longer. */
+function atMost(clock: Clock, ms: number, told: Promise<number>): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const timer = clock.timer(ms, () => resolve(0));
+    told.finally(() => timer[Symbol.dispose]()).then(resolve, reject);
+  });
+}
+
 async function listenUntilStopped(options: PickOptions, choice: Choice, io: CommandIo): Promise<void> {
   keepYoung();
   const { servers, directory, dialling } = choice;
@@ -257,7 +268,10 @@ async function listenUntilStopped(options: PickOptions, choice: Choice, io: Comm
   const { mostInFlight, dataClass } = options;
   const picker = createPicker({
     id: `pick-${randomId(random).slice(0, 8)}`,
-    ...dialAll({ servers, ...(directory ? { directory, dialling } : {}) }, { clock, random, observer }),
+    ...dialAll(
+      { servers, ...(directory ? { directory, dialling } : {}) },
+      { clock, random, observer, linkBeliefs: false },
+    ),
     policy: standardPolicy(),
     clock,
     random,
@@ -270,7 +284,8 @@ async function listenUntilStopped(options: PickOptions, choice: Choice, io: Comm
       deadlineMs: clock.nowMs() + 10_000,
       rules: unstatedRules,
     });
-    const models = await picker.learn(call);
+    // Endpoints that have not answered by then are learned while requests come.
+    const models = await atMost(clock, mostLearnMs, picker.learn(call));
     metrics = pickMetrics({
       clock,
       inFlight: () => picker.inFlight,

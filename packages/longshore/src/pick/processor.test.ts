@@ -134,6 +134,28 @@ it("chooses among the subset only", async () => {
   expect(await process("/v2/health/ready", {}, none, "GET")).toMatchObject({ kind: "answered", status: 503 });
 });
 
+it("bears headers and subsets of a megabyte", async () => {
+  const { process } = processor();
+  const long = "x".repeat(2 ** 20);
+  const status = async (...request: Parameters<typeof process>) => {
+    const answer = await process(...request);
+    return answer.kind === "answered" ? answer.status : "routed";
+  };
+  expect(await status(`/v2/models/${long}/infer`)).toBe(404);
+  expect(await status(infer, { "longshore-deadline": long })).toBe(400);
+  expect(await status(infer, { "x-gateway-inference-fairness-id": long, "content-length": long })).toBe(
+    "routed",
+  );
+  const many = Array.from({ length: 100_000 }, (_, at) => `10.9.${at >> 8}.${at & 255}:80`);
+  const key = "x-gateway-destination-endpoint-subset";
+  for (const subset of [many.join(","), many])
+    expect(await status(infer, {}, { "envoy.lb.subset_hint": { [key]: subset } })).not.toBe(500);
+  const last = { "envoy.lb.subset_hint": { [key]: [...many, "10.0.0.2:81"] } };
+  expect(await process(infer, {}, last)).toMatchObject({
+    headers: { "x-gateway-destination-endpoint": "10.0.0.2:81" },
+  });
+});
+
 it("refuses with status, reason and Retry-After as JSON", async () => {
   const cases = [
     [new LongshoreError("no-endpoint", "plan", "none", { retryAfterMs: 1500 }), 503, "2"],

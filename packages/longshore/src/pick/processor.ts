@@ -167,6 +167,8 @@ interface Reachable {
 
 /** Subsets whose endpoints are kept: gateways name few different ones. */
 const mostSubsets = 64;
+/** Longer ones are not kept, in characters: a client may have a part in them. */
+const mostSubsetText = 65_536;
 
 /** Reads endpoints and addresses once for each change of them, not for each request. */
 function reachableOf(picker: EndpointPicker, addresses: Addresses) {
@@ -196,7 +198,7 @@ function reachableOf(picker: EndpointPicker, addresses: Addresses) {
     const found = subsets.get(key);
     const among =
       found ?? new Set(Array.from(subset, (one) => all.byAddress.get(one) ?? "").filter((id) => id !== ""));
-    if (!found) {
+    if (!found && key.length <= mostSubsetText) {
       subsets.set(key, among);
       if (subsets.size > mostSubsets) subsets.delete(subsets.keys().next().value ?? "");
     }

@@ -83,7 +83,10 @@ export function httpTransport(options: HttpTransportOptions): Transport {
   const address = url.origin;
   const connector = { ...tls, ...(localAddress === undefined ? {} : { localAddress }) };
   const limits = { clock, address, connectTimeoutMs, idleTimeoutMs };
-  const pool = new ConnectionPool({ ...limits, maxConnections, keepAliveMs, connector });
+  let pool: ConnectionPool | undefined;
+  // Of ten thousand servers most are never asked.
+  const pooled = (): ConnectionPool =>
+    (pool ??= new ConnectionPool({ ...limits, maxConnections, keepAliveMs, connector }));
   let closed = false;
   const check = ({ abort }: Call): void => {
     if (closed) throw unreachable(address, "the transport is closed");
@@ -103,7 +106,7 @@ export function httpTransport(options: HttpTransportOptions): Transport {
       if (shown) check(call);
       const headers = shown ? { ...request.headers, ...shown } : request.headers;
       const body = method === "GET" || method === "HEAD" ? emptyBody : request.body;
-      return pool.send({
+      return pooled().send({
         method,
         path: `${basePath}${request.path}`,
         headers,
@@ -115,10 +118,10 @@ export function httpTransport(options: HttpTransportOptions): Transport {
         repeatable: request.repeatable === true || method === "GET" || idempotencyHeader in headers,
       });
     },
-    connecting: () => pool.connecting(),
+    connecting: () => pooled().connecting(),
     async close(): Promise<void> {
       closed = true;
-      pool.close();
+      pool?.close();
     },
   };
 }

@@ -233,6 +233,27 @@ it("knows which endpoints are well without a model, and refuses after it was clo
   await expect(pick()).rejects.toMatchObject({ reason: "shutting-down" });
 });
 
+it("lists the models of a bounded number of endpoints", async () => {
+  const clock = virtualClock();
+  let asked = 0;
+  const endpoints = Array.from({ length: 70 }, (_, at) => ({
+    info: info(`e${at}`),
+    describe: async () => undefined,
+    offers: async () => [],
+    infer: () => new Promise<never>(() => undefined),
+    close: async () => undefined,
+    capabilities: {
+      models: async () => {
+        asked++;
+        return [];
+      },
+    },
+  }));
+  const { made, call } = picker(clock, {}, { endpoints });
+  expect(await clock.runUntil(made.learn(call()))).toBe(0);
+  expect(asked).toBe(64);
+});
+
 it("refuses at once without any endpoint, and waits for a model's description only for a while", async () => {
   const clock = virtualClock();
   const call = { ...housekeepingCall("r1"), deadlineMs: 60_000 };

@@ -141,6 +141,9 @@ function retryAfterMs(headers: Readonly<Record<string, string>>): number | undef
   return text !== undefined && /^[0-9]{1,6}$/.test(text) ? Number(text) * 1000 : undefined;
 }
 
+/** Endpoints whose models are listed at the start. A model that only others have is learned with its first request. */
+const mostListed = 64;
+
 /** Makes a picker. */
 export function createPicker(parts: PickerParts): EndpointPicker {
   return new LoopPicker(parts);
@@ -205,7 +208,7 @@ class LoopPicker implements EndpointPicker {
 
   async learn(call: Call): Promise<number> {
     if (this.#loop.endpoints.all.size === 0) return 0;
-    const models = await listModels(this.#loop, call);
+    const models = await listModels(this.#loop, call, mostListed);
     const names = new Set(models.map(({ name }) => name));
     await Promise.allSettled(
       [...names].map(async (name) => this.#requests.model(name, undefined, call, true)),

@@ -20,6 +20,8 @@ const patienceMs = 3000;
 export async function listModels(
   { self, local, endpoints: endpointStates, clock }: Holders,
   call: Call,
+  /** Endpoints that are asked, the first ones known. Default: all. */
+  most: number = Infinity,
 ): Promise<readonly ModelListing[]> {
   if (call.path.includes(self)) return [];
   const nowMs = clock.nowMs();
@@ -29,7 +31,7 @@ export async function listModels(
   // An endpoint that polls others must be able to leave out slow ones in time.
   const deadlineMs = nowMs + Math.min(patienceMs, 0.8 * (call.deadlineMs - nowMs));
   const asking = Object.assign(ownCall(call), { deadlineMs, path: [...call.path, self] });
-  const endpoints = [...(local ? [local] : []), ...well.map(({ endpoint }) => endpoint)];
+  const endpoints = [...(local ? [local] : []), ...well.slice(0, most).map(({ endpoint }) => endpoint)];
   const told = await Promise.allSettled(
     endpoints.map(async (one) => (await one.capabilities?.models?.(asking)) ?? []),
   );
