@@ -7,6 +7,8 @@ export interface DeviceDemand extends Arrivals {
   ended(ranHere: boolean): void;
   /** Share of recent requests that ran here. */
   readonly hereRatio: number;
+  /** When the latest request would be answered if all ran here; 0 before the first price. */
+  readonly allHereMs: number;
   /** Price of keeping the device busy with runs of `runMs`: the waiting they cause until a given end. */
   price(nowMs: number, runMs: number): DevicePrice;
 }
@@ -22,12 +24,15 @@ const alikeRatio = 0.05;
 export function deviceDemand(): DeviceDemand {
   const rhythm = arrivals();
   let hereRatio = firstRatio;
+  let allHereMs = 0;
+  let lastRunMs = 0;
   let values: { readonly runMs: number; readonly points: Float64Array } | undefined;
   return {
     gapsMs: rhythm.gapsMs,
     seen(nowMs) {
       rhythm.seen(nowMs);
       values = undefined;
+      allHereMs = Math.max(allHereMs, nowMs) + lastRunMs;
     },
     untilNextMs: (nowMs) => rhythm.untilNextMs(nowMs),
     soonestMs: (nowMs) => rhythm.soonestMs(nowMs),
@@ -38,7 +43,11 @@ export function deviceDemand(): DeviceDemand {
     get hereRatio() {
       return hereRatio;
     },
+    get allHereMs() {
+      return allHereMs;
+    },
     price(nowMs, runMs) {
+      if (runMs > 0) lastRunMs = runMs;
       const untilNextMs = rhythm.untilNextMs(nowMs);
       if (untilNextMs.length === 0 || !(runMs > 0)) return idleDevice;
       if (!values || Math.abs(values.runMs - runMs) > alikeRatio * runMs)

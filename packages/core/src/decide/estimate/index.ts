@@ -12,7 +12,7 @@ export { type Loss, lossFor, lossOf, type LossOptions } from "./loss.ts";
 export { bytesMillijoules, exchangeMillijoules, type Radio, radios, radioTimeMillijoules } from "./radio.ts";
 export { linkModel, type LinkModel, packetBytes } from "./rate-model.ts";
 export { retryBudget, type RetryBudget } from "./retry-budget.ts";
-export { planSecondRun, type SecondRunPlan } from "./second-run.ts";
+export { planSecondRun, type SecondRunPlan, type SecondRunQuestion } from "./second-run.ts";
 export { type SpeedBelief } from "./speed-belief.ts";
 export { tcpSlowStartMs } from "./tcp-slow-start.ts";
 export {

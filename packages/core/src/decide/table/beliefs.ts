@@ -130,7 +130,8 @@ export function widen(values: Float64Array, deviation: number, waitMs: number): 
   const own = low > 0 ? Math.log(high / low) / ((normal[upper] ?? 1) - (normal[lower] ?? 0)) : 0;
   if (own >= deviation) return;
   for (let index = 0; index < estimateSize; index++)
-    values[index] = waitMs + ((values[index] ?? 0) - waitMs) * Math.exp((deviation - own) * (normal[index] ?? 0));
+    values[index] =
+      waitMs + ((values[index] ?? 0) - waitMs) * Math.exp((deviation - own) * (normal[index] ?? 0));
 }
 
 /** Writes a belief into row `row`, each value reduced by `less` and at least 0. */

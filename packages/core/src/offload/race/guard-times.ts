@@ -3,6 +3,7 @@ import { chanceBelow, type Estimate, meanOf } from "../../words/estimate/index.t
 import {
   type DeviceDemand,
   type DevicePrice,
+  type SecondRunQuestion,
   idleDevice,
   strained,
   isDear,
@@ -46,8 +47,8 @@ export interface GuardTimes {
   readonly device: (nowMs: number, runMs: number) => DevicePrice;
   /** Until the device, or the turn of the request at it, is free for a back-up here; default 0. */
   readonly freeMs?: (nowMs: number) => number;
-  /** Of a back-up here: the runs that wait behind its turn, see `LocalWork`. */
-  readonly waiting?: LocalWork["waiting"];
+  /** Of a back-up here: the runs that wait behind its turn, as long as it is not late compared with a device where all requests run. */
+  readonly waiting?: (nowMs: number) => SecondRunQuestion["waiting"];
   /** Of a back-up here: its turn at the device, see `LocalWork`. */
   readonly standBy?: LocalWork["standBy"];
   /**
@@ -92,7 +93,7 @@ export function isFarSlower({ predicted }: Leg, than: Leg): boolean {
 /** The state of this device that a guard reads. */
 interface GuardedDevice {
   readonly work: LocalWork;
-  readonly arrivals: Pick<DeviceDemand, "price">;
+  readonly arrivals: Pick<DeviceDemand, "price" | "allHereMs">;
   readonly strainRatio: () => number;
 }
 
@@ -118,6 +119,7 @@ export function guardFor(
     return { latestMs, earliestMs, lostMs, backUpMs: () => atPlanMs, device: keepsNobody, afterMs };
   }
   const queuedMs = work.queueMs(clock.nowMs());
+  const { allHereMs } = arrivals;
   const longerMs = (): number => work.queueMs(clock.nowMs()) - queuedMs;
   return {
     latestMs,
@@ -131,7 +133,8 @@ export function guardFor(
     device: (nowMs, runMs) =>
       strained(work.fills(nowMs) ? arrivals.price(nowMs, runMs) : idleDevice, strainRatio()),
     freeMs: (nowMs) => work.freeMs(nowMs),
-    waiting: () => work.waiting(),
+    // A request that gave up its turn for others begins at the latest when it would have been answered without any offloading.
+    waiting: (nowMs) => (nowMs < allHereMs ? work.waiting() : undefined),
     standBy: (ask) => work.standBy(ask),
     afterMs,
   };

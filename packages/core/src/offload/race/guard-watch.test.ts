@@ -461,6 +461,27 @@ describe("guardWatch", () => {
     expect([nextOf(1) > 0, nextOf(2)]).toEqual([true, 0]);
   });
 
+  it("gives its turn up for others until it would be later than on a device where all requests run", () => {
+    const backUp = { ...leg, id: "local", travels: undefined, holdsMs: 100 } as unknown as Leg;
+    const rhythm = deviceDemand();
+    for (const atMs of [0, 10]) {
+      rhythm.seen(atMs);
+      rhythm.price(atMs, 100);
+    }
+    // A length is known from the second request on: runs end at 110, 210 and 310 ms.
+    for (const atMs of [20, 30]) rhythm.seen(atMs);
+    expect(rhythm.allHereMs).toBe(310);
+    const loop = { clock: manualClock(), work: localWork(1), arrivals: rhythm, strainRatio: () => 0 };
+    const times = guardFor(loop.clock, loop, leg, {
+      backUp,
+      here: true,
+      tail: undefined,
+      latestMs: Infinity,
+    });
+    expect(times.waiting?.(300)).toEqual({ runs: 0, ms: 0 });
+    expect(times.waiting?.(310)).toBeUndefined();
+  });
+
   it("asks again where the back-up could not start", async () => {
     let refuses = true;
     const { clock, fired, lost } = watched({ lostMs: 300, hurries: false, refuses: () => refuses });

@@ -339,7 +339,7 @@ class Watching implements GuardWatch {
       passedMs: nowMs - this.#beganMs,
       leftMs,
       device: times.device(nowMs, runMs),
-      waiting: times.waiting?.(),
+      waiting: times.waiting?.(nowMs),
       loss,
     };
     const charged = times.waitMs ? "in-vain" : "all";
