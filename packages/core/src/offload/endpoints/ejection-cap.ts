@@ -10,8 +10,11 @@ const mostPausedRatio = 0.5;
  * or something that all endpoints share is the more likely cause, and pausing all turns some failures into nothing but failures.
  * Unreachable and distrusted endpoints stay out.
  */
-export function readmitted(endpoints: Iterable<EndpointState>, nowMs: number): ReadonlySet<EndpointState> {
-  const paused: EndpointState[] = [];
+export function readmitted<E extends Pick<EndpointState, "health">>(
+  endpoints: Iterable<E>,
+  nowMs: number,
+): ReadonlySet<E> {
+  const paused: E[] = [];
   let answering = 0;
   for (const endpoint of endpoints) {
     const { health } = endpoint;
@@ -25,4 +28,4 @@ export function readmitted(endpoints: Iterable<EndpointState>, nowMs: number): R
   return new Set(paused.slice(0, paused.length - most));
 }
 
-const none: ReadonlySet<EndpointState> = new Set();
+const none: ReadonlySet<never> = new Set();

@@ -1,7 +1,6 @@
 import { expect, it } from "vitest";
-import { manualClock } from "@longshore/testkit";
+import { doubleEndpoint, manualClock } from "@longshore/testkit";
 import { LongshoreError, type Reason, seededRandom } from "../../words/base/index.ts";
-import type { Endpoint } from "../../wire/endpoint/index.ts";
 import { endpointTable, waitMsAt } from "../../decide/table/index.ts";
 import { followEndpoint, type EndpointState } from "./endpoint-state.ts";
 import { runFailures } from "./run-failures.ts";
@@ -14,12 +13,9 @@ function fleet(count: number, forwardsTenants?: true, offers = true) {
   const all = new Map<string, EndpointState>();
   for (let index = 0; index < count; index++) {
     const id = `endpoint-${index}`;
-    // As much of an endpoint as is looked at.
-    const endpoint = {
-      info: { id, tier: "edge", rates: { microsPerMegabyte: 0 }, offers },
-      capabilities: { forwardsTenants },
-    } as unknown as Endpoint;
-    all.set(id, followEndpoint(endpoint, undefined, manualClock(), seededRandom(index), undefined));
+    const endpoint = doubleEndpoint([], { id, offers });
+    const asTenants = { ...endpoint, capabilities: forwardsTenants ? { forwardsTenants } : {} };
+    all.set(id, followEndpoint(asTenants, undefined, manualClock(), seededRandom(index), undefined));
   }
   const runs = runFailures(all, seededRandom(1));
   const fail = (id: string, reason: Reason, nowMs: number): boolean => {

@@ -1,7 +1,7 @@
 import { expect, it } from "vitest";
-import { manualClock } from "@longshore/testkit";
+import { doubleEndpoint, manualClock } from "@longshore/testkit";
 import { housekeepingCall, type Rules, seededRandom } from "../../words/base/index.ts";
-import type { Endpoint, Offer } from "../../wire/endpoint/index.ts";
+import type { Offer } from "../../wire/endpoint/index.ts";
 import { certain } from "../../words/estimate/index.ts";
 import type { KnownModel } from "../models/index.ts";
 import { followEndpoint, type EndpointState } from "./endpoint-state.ts";
@@ -21,15 +21,8 @@ function fleet(count: number) {
   const blocksBy = new Map<string, unknown>();
   for (let index = 0; index < count; index++) {
     const id = `endpoint-${index}`;
-    const info = {
-      id,
-      zone: index % 3 === 0 ? "eu" : "us",
-      trust: "operated",
-      tier: "edge",
-      rates: { microsPerMegabyte: 0 },
-    };
-    // As much of an endpoint, an offer and a model as a shortlist looks at.
-    const endpoint = { info } as unknown as Endpoint;
+    const endpoint = doubleEndpoint([], { id, zone: index % 3 === 0 ? "eu" : "us" });
+    // As much of an offer and a model as a shortlist looks at.
     const completionMs = certain(10 + index, { observedAtMs: 0, origin: "told" });
     const offer = { completionMs, queueMs: 0 } as unknown as Offer;
     offersBy.set(id, [offer]);

@@ -1,7 +1,6 @@
 import { expect, it } from "vitest";
 import { LongshoreError, seededRandom } from "../../words/base/index.ts";
 import { readmitted } from "./ejection-cap.ts";
-import type { EndpointState } from "./endpoint-state.ts";
 import { endpointHealth } from "./endpoint-health.ts";
 import { slowStart } from "./slow-start.ts";
 
@@ -16,11 +15,9 @@ it("gives an endpoint that has just come one request at once, and further ones b
 });
 
 it("leaves at most half of the endpoints that answer alone for their failures, and those that do not answer all", () => {
-  const endpoints = Array.from({ length: 6 }, (_, index) => {
-    const health = endpointHealth(seededRandom(index));
-    // As much of an endpoint as the cap looks at.
-    return { health } as unknown as EndpointState;
-  });
+  const endpoints = Array.from({ length: 6 }, (_, index) => ({
+    health: endpointHealth(seededRandom(index)),
+  }));
   const fail = (index: number, reason: "no-answer" | "unreachable"): void =>
     endpoints[index]?.health.failed(new LongshoreError(reason, "execute", "it failed"), index);
   for (let index = 0; index < 3; index++) fail(index, "no-answer");
@@ -31,6 +28,6 @@ it("leaves at most half of the endpoints that answer alone for their failures, a
   fail(5, "unreachable");
   const back = readmitted(endpoints, 10);
   expect(back.size).toBe(2);
-  expect(back.has(endpoints[5] as EndpointState)).toBe(false);
+  expect(back.has(endpoints[5]!)).toBe(false);
   expect(readmitted(endpoints, 60_000).size).toBe(0);
 });

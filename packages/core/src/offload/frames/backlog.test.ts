@@ -1,16 +1,13 @@
 import { describe, expect, it } from "vitest";
-import type { Account } from "../../wire/endpoint/index.ts";
 import type { Stages } from "../../decide/goal/index.ts";
-import type { Plan } from "../../decide/plan/index.ts";
 import { backlogOf } from "./backlog.ts";
 
-const plan = (stages: Partial<Stages>, endpoint?: string): Plan =>
-  ({
-    stages: { deviceMs: 0, upMs: 0, thereMs: 0, downMs: 0, ...stages },
-    legs: endpoint === undefined ? [{ id: "local" }] : [{ id: "remote", endpoint }],
-  }) as unknown as Plan;
-const waited = (endpoint: string, tookMs: number): readonly Account[] => [
-  { endpoint, stages: [{ stage: "queue", name: "m", tookMs }] } as unknown as Account,
+const plan = (stages: Partial<Stages>, endpoint?: string) => ({
+  stages: { deviceMs: 0, upMs: 0, thereMs: 0, downMs: 0, ...stages },
+  legs: endpoint === undefined ? [{ id: "local" as const }] : [{ id: "remote" as const, endpoint }],
+});
+const waited = (endpoint: string, tookMs: number) => [
+  { endpoint, stages: [{ stage: "queue" as const, name: "m", tookMs }] },
 ];
 
 describe("backlogOf", () => {

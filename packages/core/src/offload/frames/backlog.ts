@@ -43,6 +43,14 @@ export interface Charged {
   readonly stages: Stages;
 }
 
+/** The parts of a plan that a backlog reads. */
+type PlannedStages = Pick<Plan, "stages"> & {
+  readonly legs: readonly { readonly id: string; readonly endpoint?: EndpointId }[];
+};
+
+/** The parts of an account that a backlog reads. */
+type QueuedAccount = Pick<Account, "endpoint" | "stages">;
+
 /**
  * Work that streams have put on this device, the links and the endpoints, for the planner's `throughput` objective. Consecutive plans see
  * each other before any of their work has reached an endpoint. A stage drains as time passes.
@@ -63,18 +71,18 @@ export interface Backlog {
   /** Busy time of this device for each planned millisecond, 1 or more. */
   load(): number;
   /** Growth of the norm behind `paceScore` with one more request of this plan, in milliseconds. It adds up over many requests. */
-  growsMs(plan: Plan, nowMs: number): number;
+  growsMs(plan: PlannedStages, nowMs: number): number;
   /**
    * Charges a plan. `queueMs` is the wait of a run here for earlier work, including work without a charge: first frames, other requests.
    */
-  charge(plan: Plan, nowMs: number, queueMs?: number): Charged;
+  charge(plan: PlannedStages, nowMs: number, queueMs?: number): Charged;
   /** The view of the planner at one instant. */
   at(nowMs: number): Traffic;
   /**
    * Releases a request that takes another route: its planned use of links and endpoints is free again. `accounts` is the work done so far.
    */
-  release(charged: Charged, accounts: readonly Account[]): void;
-  answered(charged: Charged, accounts: readonly Account[]): void;
+  release(charged: Charged, accounts: readonly QueuedAccount[]): void;
+  answered(charged: Charged, accounts: readonly QueuedAccount[]): void;
 }
 
 const nothing: Stages = { deviceMs: 0, upMs: 0, thereMs: 0, downMs: 0 };
@@ -88,11 +96,11 @@ function plus(one: Stages, other: Stages, factor: number): Stages {
   };
 }
 
-function queuedIn({ stages }: Account): number {
+function queuedIn({ stages }: QueuedAccount): number {
   return stages.reduce((sum, one) => sum + (one.stage === "queue" ? one.tookMs : 0), 0);
 }
 
-function elsewhere(legs: Plan["legs"]): EndpointId | undefined {
+function elsewhere(legs: PlannedStages["legs"]): EndpointId | undefined {
   return legs.find((leg) => leg.id === "remote")?.endpoint;
 }
 
@@ -123,7 +131,7 @@ export function backlogOf(slots: number): Backlog {
   }
 
   /** The wait here shows whether this device is as busy as charged. */
-  function learnHere({ stages, hereWaitMs }: Charged, account: Account | undefined): void {
+  function learnHere({ stages, hereWaitMs }: Charged, account: QueuedAccount | undefined): void {
     const runMs = stages.deviceMs * load;
     if (!account || runMs <= 0) return;
     const queuedMs = queuedIn(account);

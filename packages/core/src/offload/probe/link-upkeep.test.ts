@@ -1,17 +1,15 @@
 import { manualClock } from "@longshore/testkit";
 import { expect, it } from "vitest";
 import { linkUpkeep } from "./link-upkeep.ts";
-import type { EndpointStates } from "../endpoints/index.ts";
 
-/** What asking links took in a second with news in every millisecond, when each asked takes so long. */
+/** Share of a second that computing tables took, with news in every millisecond and a computation of `tookMs`. */
 async function askedIn(tookMs: number, more: boolean) {
   const clock = manualClock();
-  /** What asking links has taken, which moves the clock without a timer. */
+  /** Time that computations took, which moves the clock without a timer. */
   let askedMs = 0;
   let asked = 0;
   let firstMs = NaN;
   const late = { ...clock, nowMs: () => clock.nowMs() + askedMs };
-  // As much of endpoints as is asked.
   const endpoints = {
     all: new Map([["a", undefined]]),
     linksStale: () => true,
@@ -20,7 +18,7 @@ async function askedIn(tookMs: number, more: boolean) {
       askedMs += tookMs;
       return more;
     },
-  } as unknown as EndpointStates;
+  };
   using upkeep = linkUpkeep(late, endpoints);
   for (let ms = 0; ms < 1000; ms++) {
     upkeep.news();

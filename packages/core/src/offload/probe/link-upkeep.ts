@@ -24,7 +24,12 @@ export const longSendMs = 20;
 const agingMs: readonly number[] = [1_200, 4_000, 12_000];
 
 /** Starts with the first event. */
-export function linkUpkeep(clock: Clock, endpoints: EndpointStates): LinkUpkeep {
+export function linkUpkeep(
+  clock: Clock,
+  endpoints: Pick<EndpointStates, "linksStale" | "refreshOneLink"> & {
+    readonly all: { readonly size: number };
+  },
+): LinkUpkeep {
   let timer: Disposable | undefined;
   /** When tables are due, and when their timer fires (no later). */
   let dueMs = Infinity;
