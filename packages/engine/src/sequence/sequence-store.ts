@@ -85,7 +85,7 @@ export interface SequenceStore {
    * (carried state that does not fit). The position, or one that is taken now, is given back with the turn.
    */
   enter(request: SequenceRequest, call: Call, place?: LinePosition): StepTurn | Promise<StepTurn>;
-  /** What is known of a sequence once its earlier requests are over; undefined if nothing is. Rejects when the call ends first. */
+  /** The knowledge about a sequence once its earlier requests are over; undefined if there is none. Rejects if the call ends first. */
   standing(key: SequenceKey, call: Call): Promise<SequenceStanding | undefined>;
   /** Sequences that hold state, of all tenants or of one. */
   live(tenant?: string): number;

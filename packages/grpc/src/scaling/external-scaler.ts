@@ -12,7 +12,7 @@ import type { GrpcService, MethodCall } from "../service/index.ts";
 
 const serviceName = "externalscaler.ExternalScaler";
 
-/** What a ScaledObject of KEDA asks about. */
+/** The subject of a question by a ScaledObject of KEDA. */
 export interface ScaleTarget {
   /** Of the ScaledObject. */
   readonly name: string;

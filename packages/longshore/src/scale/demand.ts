@@ -62,7 +62,7 @@ interface ModelTimes {
   runSeconds: number;
 }
 
-/** What was read of one page. */
+/** The counters of one page. */
 export interface Looked {
   /** By model. */
   readonly samples: ReadonlyMap<string, DemandSample>;
@@ -93,7 +93,7 @@ export function demandReader(): DemandReader {
     return made;
   };
 
-  /** What a page adds to each counter. */
+  /** The increase of each counter on a page. */
   const grown = (address: string, samples: readonly Sample[]): ReadonlyMap<Sample, number> => {
     const before = counters.get(address);
     const now = new Map<string, number>();

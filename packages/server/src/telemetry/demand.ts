@@ -1,7 +1,7 @@
 import type { LongshoreEvent } from "@longshore/core";
 import { bounds, counter, type Counter, type Family, histogram, type Histogram } from "./registry.ts";
 
-/** What `longshore scale` computes the needed endpoints from. */
+/** The figures from which `longshore scale` computes the needed endpoints. */
 export interface DemandMetrics {
   readonly families: {
     readonly arrivals: Counter;

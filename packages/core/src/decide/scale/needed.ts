@@ -1,6 +1,6 @@
 import type { ScaleObjective } from "./objective.ts";
 
-/** What is believed of the requests of a model, and of one endpoint that serves them. */
+/** The belief about the requests of a model, and about one endpoint that serves them. */
 export interface ScaleQuestion {
   /** Requests a second, equally likely values. */
   readonly rates: Float64Array;
@@ -16,7 +16,7 @@ export interface ScaleQuestion {
   readonly most: number;
 }
 
-/** What a number of endpoints is predicted to do. */
+/** The prediction for a number of endpoints. */
 export interface ScalePrediction {
   /** Share of requests later than the objective's latency; 0 without one. */
   readonly lateRatio: number;

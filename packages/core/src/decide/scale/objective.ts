@@ -1,6 +1,6 @@
 import { LongshoreError } from "../../words/base/index.ts";
 
-/** What a fleet has to keep for the requests of a model. At least one of the two limits is there. */
+/** The limits of a fleet for the requests of a model. At least one of the two is present. */
 export interface ScaleObjective {
   /** This share of the requests is answered within `withinMs`. */
   readonly latency?: { readonly ratio: number; readonly withinMs: number };

@@ -4,7 +4,7 @@ import { neededEndpoints, type ScalePrediction, type ScaleQuestion } from "./nee
 import type { ScaleObjective } from "./objective.ts";
 import { startTimes } from "./start-times.ts";
 
-/** What was seen of a model since the last look. */
+/** Observations of a model since the last look. */
 export interface DemandSample {
   /** Requests that arrived, refused and held ones included. */
   readonly arrivals: number;

@@ -24,7 +24,7 @@ export interface EndpointView {
   readonly unavailable?: string | undefined;
   /** Prices of a second run beside one sent there, and of missed deadlines. */
   readonly prices: TryPrices;
-  /** What `serviceRatio` and `penaltyMs` are without exploration, if the endpoint is explored. */
+  /** The values of `serviceRatio` and `penaltyMs` without exploration, if the endpoint is explored. */
   readonly explored?: Believed | undefined;
 }
 

@@ -37,7 +37,7 @@ const firstPauseMs = 250;
 const mostMs = 40_000;
 /** The most endpoints that are asked. With more behind this one, a question to each costs more than a sequence that begins anew. */
 const mostAsked = 256;
-/** What a step has at least after its sequence was found, and a refusal to travel, in milliseconds. */
+/** The least time that is left to a step after its sequence was found, and to a refusal on its way back, in milliseconds. */
 const lastMs = 50;
 /** Two states whose ages differ by less may be told in the wrong order, since the answers travel, in milliseconds. */
 const sameAgeMs = 100;
@@ -136,7 +136,7 @@ function mayHold(id: EndpointId, { endpoint, health }: EndpointState, { known, c
   return mayServe(info, known.description.name) && (!heard || known.offersBy.has(id));
 }
 
-/** What an endpoint says of a sequence: `unknown` to it; it is `silent` now; or it is `mute`, and cannot tell. */
+/** The answer of an endpoint about a sequence: it does not know it (`unknown`), does not answer now (`silent`), or cannot tell (`mute`). */
 async function ask(
   { clock, self }: Loop,
   { endpoint }: EndpointState,

@@ -348,7 +348,7 @@ export interface EndpointCapabilities {
    */
   readonly missing?: (query: OfferQuery, call: Call) => readonly MissingEndpoint[];
   /**
-   * What it knows of a sequence, after the requests of the sequence that arrived before; undefined if it knows nothing. An endpoint that has
+   * The knowledge about a sequence, after its requests that arrived before; undefined if there is none. An endpoint that has
    * forgotten where its sequences are asks this. Absent: it cannot tell.
    */
   readonly sequence?: (query: SequenceQuery, call: Call) => Promise<SequenceStanding | undefined>;
@@ -386,7 +386,7 @@ export interface EndpointCapabilities {
    */
   readonly loadMs?: (segment: Segment) => number;
   /**
-   * What the next request waits for on its connection; undefined if it can use one that was just in use. `stream`: a request with any number
+   * The wait of the next request on its connection; undefined if it can use one that was just in use. `stream`: a request with any number
    * of answers, which may take another connection. Absent: it waits for none.
    */
   readonly connecting?: (stream?: boolean) => Connecting | undefined;

@@ -110,7 +110,7 @@ export interface Transport {
    * call's own error when that ends first. Retries at most what may be repeated and found its kept connection closed.
    */
   send(request: WireRequest, call: Call, acknowledged?: (bytes: number) => void): Promise<WireResponse>;
-  /** What the next request waits for on its connection; undefined if an open one is free and was in use. Absent: it is not known. */
+  /** The wait of the next request on its connection; undefined if an open one is free and was in use. Absent: it is not known. */
   readonly connecting?: () => Connecting | undefined;
   close(): Promise<void>;
 }
