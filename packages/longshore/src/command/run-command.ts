@@ -21,6 +21,10 @@ export const groups: readonly CommandGroup[] = [
   { commands: ["pick"], load: async () => (await import("../pick/define-pick.ts")).definePick },
   { commands: ["scale"], load: async () => (await import("../scale/define-scale.ts")).defineScale },
   { commands: ["top"], load: async () => (await import("../top/define-top.ts")).defineTop },
+  {
+    commands: ["incident"],
+    load: async () => (await import("../incident/define-incident.ts")).defineIncident,
+  },
   { commands: ["config"], load: async () => (await import("./define-config.ts")).defineConfig },
   { commands: ["directory"], load: async () => (await import("./define-directory.ts")).defineDirectory },
   { commands: ["package"], load: async () => (await import("../package/define-package.ts")).definePackage },
