@@ -27,6 +27,7 @@ const benches: Readonly<Record<string, () => Promise<Bench>>> = {
   providers: async () => (await import("./providers.ts")).bench,
   quantize: async () => (await import("./quantize.ts")).bench,
   listeners: async () => (await import("./listeners.ts")).bench,
+  scale: async () => (await import("./scale.ts")).bench,
   serve: async () => (await import("./serve.ts")).bench,
   size: async () => (await import("./size.ts")).bench,
   soak: async () => (await import("./soak.ts")).bench,
