@@ -41,9 +41,11 @@ export function text(most = 4096): Reader<string> {
 
 /** A finite number in a range. */
 export function number(least: number = -Number.MAX_VALUE, most: number = Number.MAX_VALUE): Reader<number> {
+  const from = least === -Number.MAX_VALUE ? "a finite number" : `a finite number of ${least} or more`;
+  const range = most === Number.MAX_VALUE ? from : `a number from ${least} to ${most}`;
   return (value, where) => {
     if (typeof value !== "number" || !(value >= least && value <= most)) {
-      refuse(where, `a number from ${least} to ${most}`);
+      refuse(where, range);
     }
     return value;
   };
