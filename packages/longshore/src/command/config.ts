@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import { schemaFor, type Setting, settle } from "../configuration/settle.ts";
+import { misspeltVariables, schemaFor, type Setting, settle } from "../configuration/settle.ts";
 import { type CommandIo, type ExitCode, table } from "../options/io.ts";
 import { checkSettings } from "./serving-settings.ts";
 
@@ -20,6 +20,7 @@ export async function configCheck(
   command.parseOptions(["--config", file]);
   const settled = await settle(command, io.environment);
   await checkSettings(command, settled, io);
+  for (const warning of misspeltVariables(command, io.environment)) io.note(warning);
   if (json) io.out(JSON.stringify({ file, good: true }));
   else io.out(`${file} is good for longshore ${command.name()}: ${about(settled.settings)}`);
   return 0;
@@ -45,6 +46,7 @@ export async function configShow(
   if (unknown[0] !== undefined) command.error(`error: unknown option '${unknown[0]}'`);
   command.args = operands;
   const { settings } = await settle(command, io.environment);
+  for (const warning of misspeltVariables(command, io.environment)) io.note(warning);
   const shown = settings
     .filter(({ origin, path }) => origin !== "unset" && (path.includes(".") || origin !== "default"))
     .map((one) => ({ ...one, value: withoutSecrets(one.value) }));

@@ -6,7 +6,7 @@ import { type WatchedSettings, watchSettings } from "../configuration/live.ts";
 import { carbonFrom } from "../configuration/carbon-settings.ts";
 import { checkPolicy } from "../configuration/policy-settings.ts";
 import { quotaOptionsOf } from "../configuration/quota-settings.ts";
-import { type Settled, settle } from "../configuration/settle.ts";
+import { misspeltVariables, type Settled, settle } from "../configuration/settle.ts";
 import { serversAt } from "../options/at-options.ts";
 import { type ConnectionName, shownOf } from "../options/connection-options.ts";
 import type { CommandIo } from "../options/io.ts";
@@ -42,6 +42,7 @@ export async function servingSettings(command: Command, io: CommandIo): Promise<
   const settled = await settle(command, io.environment);
   checkPolicy(settled);
   carbonFrom(settled);
+  for (const warning of misspeltVariables(command, io.environment)) logged(io)(warning);
   return watchSettings(command, settled, {
     clock: systemClock(),
     environment: io.environment,

@@ -156,6 +156,29 @@ describe("config show", () => {
     expect(wrong.notes).toContain("the variable LONGSHORE_PORT is 'many'; it must be a whole number");
   });
 
+  it("names misspelt variables with the nearest setting, and no others", async () => {
+    const file = await written("listeners: { port: 8000 }\n", "misspelt.yaml");
+    const environment = {
+      LONGSHORE_PROT: "9001",
+      LONGSHORE_MAXBODY: "1",
+      LONGSHORE_HOST: "127.0.0.2",
+      LONGSHORE_DATA: "data",
+      LONGSHORE_SOMETHING_ELSE: "1",
+      LONGSHORE_SERVICE_PORT: "8000",
+      LONGSHORE_PORT_8000_TCP: "tcp://10.0.0.1:8000",
+    };
+    for (const how of ["check", "show"]) {
+      const { code, notes } = await ran(environment, "config", how, file);
+      expect([code, notes.split("\n")]).toEqual([
+        0,
+        [
+          "the variable LONGSHORE_PROT is no setting and is ignored; did you mean LONGSHORE_PORT?",
+          "the variable LONGSHORE_MAXBODY is no setting and is ignored; did you mean LONGSHORE_MAX_BODY?",
+        ],
+      ]);
+    }
+  });
+
   it("refuses flags for --at beside endpoints of the file", async () => {
     const file = await written("endpoints: [{ address: 'http://a:1' }]\n", "mixed.yaml");
     const mixed = await ran({}, "config", "show", file, "--", "--at-zone", "eu");

@@ -42,6 +42,54 @@ export function variableOf(attribute: string): string {
   return `LONGSHORE_${attribute.replaceAll(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()}`;
 }
 
+/** Variables of Longshore that stand for no option of a command. */
+const otherVariables = ["LONGSHORE_REPOSITORY", "LONGSHORE_CONFIG", "LONGSHORE_DATA", "LONGSHORE_BELIEFS"];
+
+/** Edits that turn one text into another: insertions, deletions, replacements, and exchanges of neighbours (Damerau 1964). */
+function edits(from: string, to: string): number {
+  let [before, last] = [[] as number[], Array.from({ length: to.length + 1 }, (_, at) => at)];
+  for (let row = 1; row <= from.length; row++) {
+    const next = [row];
+    for (let at = 1; at <= to.length; at++) {
+      const isSame = from[row - 1] === to[at - 1];
+      const one = Math.min(
+        (last[at] ?? 0) + 1,
+        (next[at - 1] ?? 0) + 1,
+        (last[at - 1] ?? 0) + (isSame ? 0 : 1),
+      );
+      const isExchange = from[row - 1] === to[at - 2] && from[row - 2] === to[at - 1];
+      next.push(isExchange && row > 1 && at > 1 ? Math.min(one, (before[at - 2] ?? 0) + 1) : one);
+    }
+    [before, last] = [last, next];
+  }
+  return last[to.length] ?? 0;
+}
+
+/**
+ * A warning for each variable `LONGSHORE_*` that is close to the name of a setting of `serve` or `gateway` and names none:
+ * it is misspelt, and would be ignored silently. Others, such as those that Kubernetes sets for services, may belong to anything.
+ */
+export function misspeltVariables(command: Command, environment: Environment): string[] {
+  const prefix = "LONGSHORE_";
+  const known = new Set(otherVariables);
+  for (const { options } of [command, ...servingCommands(command)]) {
+    for (const option of options) known.add(variableOf(option.attributeName()));
+  }
+  const warnings: string[] = [];
+  for (const [name, value] of Object.entries(environment)) {
+    const isOurs = name.startsWith(prefix) && value !== undefined && !known.has(name);
+    if (!isOurs || /_SERVICE_(HOST|PORT)|_PORT_\d+_/.test(name) || /^(tcp|udp|sctp):\/\//.test(value))
+      continue;
+    const most = name.length - prefix.length < 6 ? 1 : 2;
+    const nearest = [...known]
+      .map((one) => ({ one, count: edits(name, one) }))
+      .reduce((best, next) => (next.count < best.count ? next : best));
+    if (nearest.count > most) continue;
+    warnings.push(`the variable ${name} is no setting and is ignored; did you mean ${nearest.one}?`);
+  }
+  return warnings;
+}
+
 /** A variable as the value that a schema describes; a value that does not fit stays text, and the schema refuses it. */
 function valueOf(text: string, schema: Schema): unknown {
   if ("anyOf" in schema) {
