@@ -191,6 +191,11 @@ export interface RegistryOptions extends Omit<DirectoryOptions, "from" | "resolv
   /** Default 15,000. */
   readonly leaseMs?: number;
   /**
+   * Whether requests for models that no endpoint has wait for servers that may join again after a start. False: only once a first
+   * server has joined. Default true.
+   */
+  readonly expectsMembers?: boolean;
+  /**
    * How a server whose lease has expired is checked for an answer. Default: without credentials, by the platform's authorities.
    */
   readonly dialling?: Dialling;
@@ -245,12 +250,13 @@ async function answersNow(
  * ```
  */
 export function openRegistry(options: RegistryOptions, parts: DirectoryOpening): OpenedRegistry {
-  const { admits, entries, passesOn, operatorKeys, leaseMs = 15_000 } = options;
+  const { admits, entries, passesOn, operatorKeys, leaseMs = 15_000, expectsMembers = true } = options;
   const desk = createRegistry({
     clock: parts.clock,
     instance: randomBytes(8).toString("hex"),
     codecs: [...platformCodecs().keys()],
     leaseMs,
+    expectsMembers,
     remembered: options.keptIn !== undefined,
     answers: (info) => answersNow(info, parts.clock, options.dialling?.(info).tls),
     ...(admits ? { admits } : {}),

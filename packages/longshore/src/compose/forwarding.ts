@@ -88,10 +88,19 @@ function servedGateway(
   const { id, tier, zone, clock, random, observer } = online;
   const { policy, carbon, defaults, joins, checks = {}, prices = {}, retry, beliefs } = options;
   const parts = { clock, random, observer };
-  const { directory: passesOn, dialling } = options;
+  const { directory: passesOn, dialling, servers = [] } = options;
   const registry =
     joins &&
-    openRegistry({ ...(dialling ? { dialling } : {}), ...joins, ...(passesOn ? { passesOn } : {}) }, parts);
+    openRegistry(
+      {
+        // With listed servers alone, a model that none of them has is unknown at once.
+        expectsMembers: servers.length === 0 || passesOn !== undefined,
+        ...(dialling ? { dialling } : {}),
+        ...joins,
+        ...(passesOn ? { passesOn } : {}),
+      },
+      parts,
+    );
   const directory = unionOf(options.directory, registry?.directory);
   const endpoint = over({ ...options, ...(directory ? { directory } : {}) }, parts, {
     info: {

@@ -48,6 +48,19 @@ async function before(
   return running;
 }
 
+it.each([
+  ["listed servers alone", true, 404, "unknown-model"],
+  ["servers that join alone", false, 503, "no-endpoint"],
+])(
+  "a gateway that was just started answers a model that nothing has by %s",
+  async (_, listed, status, reason) => {
+    const servers = listed ? [await server("one"), await server("two")] : [];
+    const { address } = await before(servers, { joins: { admits: { zone: "local", trust: "listed" } } });
+    const reply = await fetch(`${address}/v2/models/nosuch`);
+    expect([reply.status, await reply.json()]).toEqual([status, expect.objectContaining({ reason })]);
+  },
+);
+
 const rows = Array.from({ length: 16 }, (_, index) => index);
 const inputs = ["INPUT0", "INPUT1"].map((name) => ({ name, datatype: "INT32", shape: [1, 16], data: rows }));
 

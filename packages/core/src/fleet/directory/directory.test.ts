@@ -112,6 +112,26 @@ it("a directory is settling until it was read, and until the grace time of its r
   registry[Symbol.dispose]();
 });
 
+it("a registry that expects no members is settling only from its first member on", async () => {
+  const { clock, registry } = registryWith({ graceMs: 5000, leaseMs: 60_000, expectsMembers: false });
+  await using directory = createDirectory({
+    source: registry,
+    clock,
+    observer: silentObserver,
+    codecs,
+    ring,
+  });
+  await clock.advance(1000);
+  expect(directory.snapshot().settling).toBe(undefined);
+  const statement = { address: "http://h:1" };
+  await registry.join({ schemaVersion: 1, id: "a", signed: await signed({ id: "a" }), statement }, "acme");
+  expect(directory.snapshot().settling).toBe(true);
+  await clock.advance(4500);
+  // The signature of the member is checked outside the clock.
+  await expect.poll(() => directory.snapshot().settling, { timeout: 10_000 }).toBe(undefined);
+  registry[Symbol.dispose]();
+});
+
 it("an empty directory is read again soon, and less often the longer it stays empty", async () => {
   const clock = manualClock();
   const askedMs: number[] = [];

@@ -49,6 +49,11 @@ export interface RegistryParts extends RecordRules {
   readonly answers?: (info: EndpointInfo) => Promise<boolean>;
   /** The local follower remembers endpoints across restarts, so the grace time applies to it too. Default: it begins empty. */
   readonly remembered?: boolean;
+  /**
+   * Whether the local follower is told from the start that members may be missing during the grace time. False where endpoints are listed
+   * elsewhere, so that members are not the rule: it is told only once the first has joined. Default true.
+   */
+  readonly expectsMembers?: boolean;
 }
 
 /** The network interface of a directory on a server. */
@@ -83,7 +88,7 @@ const forever = { notBeforeMs: 0, notAfterMs: 253_402_300_799_999 };
 /** Starts without members. Leases use `clock`. */
 export function createRegistry(parts: RegistryParts): Registry {
   const { clock, instance, leaseMs = 15_000, admits, ring, codecs, maxRecords } = parts;
-  const { graceMs = 2 * leaseMs, remembered = false } = parts;
+  const { graceMs = 2 * leaseMs, remembered = false, expectsMembers = true } = parts;
   const settledAtMs = clock.nowMs() + graceMs;
   const records = recordsOf({
     codecs,
@@ -107,6 +112,14 @@ export function createRegistry(parts: RegistryParts): Registry {
   let looking: Disposable | undefined;
   /** Time of the latest join or renewal. */
   let heardAtMs = -Infinity;
+
+  /** Tells the local follower that members may be missing, until the grace time is over. */
+  function expectMembers(): void {
+    const settlesInMs = settledAtMs - clock.nowMs();
+    if (settling || !sink || settlesInMs <= 0) return;
+    sink.settling(true);
+    settling = clock.timer(settlesInMs, () => sink?.settling(false));
+  }
 
   function refuse(message: string): never {
     throw new LongshoreError("not-permitted", "identify", message);
@@ -262,6 +275,7 @@ export function createRegistry(parts: RegistryParts): Registry {
           looking = clock.timer(lookMs, look);
         }
         gone.delete(id);
+        expectMembers();
         sink?.put(record);
       }
       return { schemaVersion: 1, leaseMs, packages: packages ?? [] };
@@ -289,11 +303,7 @@ export function createRegistry(parts: RegistryParts): Registry {
     },
     follow(follower) {
       sink = follower;
-      const settlesInMs = settledAtMs - clock.nowMs();
-      if (settlesInMs > 0) {
-        follower.settling(true);
-        settling = clock.timer(settlesInMs, () => follower.settling(false));
-      }
+      if (expectsMembers || remembered || members.size > 0) expectMembers();
       const begin = (): void => {
         follower.all(Array.from(members.values(), ({ record }) => record));
         const confirm = (): void => {
