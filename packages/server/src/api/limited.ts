@@ -1,4 +1,4 @@
-import { type WireResponse } from "@longshore/core";
+import { LongshoreError, type WireResponse } from "@longshore/core";
 import { bodyLength, type Route } from "@longshore/core/internal";
 import { untilSent } from "./infer/index.ts";
 import type { Api, IncomingRequest } from "./parts.ts";
@@ -34,6 +34,8 @@ export async function limited(
     const reply = await answer({ ...incoming, call: entered.call });
     streams = reply.body.kind === "stream";
     return untilSent(reply, before, entered);
+  } catch (thrown) {
+    throw LongshoreError.is(thrown) ? entered.failed(thrown) : thrown;
   } finally {
     if (!streams) entered[Symbol.dispose]();
   }

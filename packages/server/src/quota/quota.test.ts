@@ -158,6 +158,35 @@ describe("quotas of a tenant", () => {
     expect(await bound()).toBe(80);
   });
 
+  it("refuse a request that finds no endpoint within its part of the budget, and say when to retry", async () => {
+    const { quotas } = world({ microsPerDay: 1000 });
+    const tooDear = new LongshoreError("no-endpoint", "plan", "(a: it could cost more than 500 micros)");
+    const asked = async (error = tooDear): Promise<[number | undefined, unknown]> => {
+      using entered = await quotas.enter(call(), "m", 0);
+      return [entered.call.maxCostMicros, entered.failed(error)];
+    };
+    const later = (retryAfterMs: number, part: number) =>
+      expect.objectContaining({
+        reason: "tenant-limit",
+        retryAfterMs,
+        message: expect.stringContaining(`1000 micros a day, of which this request could have ${part}: (a:`),
+      });
+    const other = new LongshoreError("no-endpoint", "plan", "(a: the deadline)");
+    expect(await asked(other)).toEqual([500, other]);
+    expect(await asked()).toEqual([500, later(100, 500)]);
+    // The whole budget is too small: no limit of what was spent.
+    expect(await asked()).toEqual([1000, tooDear]);
+    quotas.observer.record(charged(700));
+    quotas.observer.record({ ...charged(1), model: "other" });
+    const cheap = async () => {
+      using entered = await quotas.enter(call(), "other", 0);
+      return entered.failed(tooDear);
+    };
+    expect(await cheap()).toEqual(later(100, 8));
+    for (let count = 0; count < 4; count++) await cheap();
+    expect(await cheap()).toEqual(later(6_400_000, 299));
+  });
+
   it("hold at 10,000 random calls of random costs", async () => {
     const { quotas } = world({ microsPerDay: 100_000 });
     let seed = 1;

@@ -14,6 +14,11 @@ import { limitsOf, type Meter, type QuotaRules } from "./limits.ts";
 export interface QuotaEntry extends Disposable {
   /** With what it may cost at most. */
   readonly call: Call;
+  /**
+   * The failure as its tenant sees it: `tenant-limit`, with when to retry, if the request found no endpoint within the part of the
+   * budget that it could have. Otherwise the failure itself, as where the whole budget of a day is too small.
+   */
+  failed(error: LongshoreError): LongshoreError;
 }
 
 /** Limits of tenants at the entry of a server. */
@@ -61,6 +66,7 @@ const narrowing = 0.9;
 const unknownShare = 1 / 2;
 /** When to retry while other requests hold what may be left of a budget. */
 const soonMs = 100;
+const dayMs = 86_400_000;
 const mostUsual = 10_000;
 const mostWider = 4096;
 
@@ -105,24 +111,43 @@ class ServerQuotas implements Quotas {
       const usual = this.#usualOf(tenant, model);
       if (limits.deviceSecondsPerMinute !== undefined) await take("device-ms", Math.max(1, usual.deviceMs));
       const own = ownCall(call);
+      let failed = (error: LongshoreError): LongshoreError => error;
       if (limits.microsPerDay !== undefined) {
         const { maxCostMicros = Infinity } = call;
-        const half = limits.microsPerDay * unknownShare;
+        const share = limits.microsPerDay * (usual.wider > 1 ? 1 : unknownShare);
         const usually = dearer * usual.mostMicros;
-        const most = usual.mostMicros > 0 ? Math.max(usually, Math.min(half, usually * usual.wider)) : half;
+        const most = usual.mostMicros > 0 ? Math.max(usually, Math.min(share, usually * usual.wider)) : share;
         const { leastMicros = 0 } = this.#parts;
         const least = Math.min(maxCostMicros, Math.max(usual.micros, leastMicros, Number.MIN_VALUE));
-        own.maxCostMicros = await take("micros", Math.max(least, Math.min(maxCostMicros, most)), least);
+        const asked = Math.max(least, Math.min(maxCostMicros, most));
+        const bound = await take("micros", asked, least);
+        own.maxCostMicros = bound;
+        if (bound < Math.min(maxCostMicros, limits.microsPerDay)) {
+          failed = (error) => {
+            if (!isTooDear(error)) return error;
+            widen(usual);
+            return this.#beyondBudget(tenant, bound, bound < asked, error);
+          };
+        }
       }
       if (rules().concurrency !== undefined) {
         const turn = await this.#fair.enter(call);
         ends.push(() => turn[Symbol.dispose]());
       }
-      return { call: own, [Symbol.dispose]: end };
+      return { call: own, failed, [Symbol.dispose]: end };
     } catch (thrown) {
       end();
       throw thrown;
     }
+  }
+
+  /** Where the budget has more left than the request could have, the next may cost more, and the client retries soon. */
+  #beyondBudget(tenant: string, bound: number, isRest: boolean, cause: LongshoreError): LongshoreError {
+    const waits = !isRest || (this.#held.get(tenant) ?? 0) > 1;
+    const retryAfterMs = waits ? soonMs : dayMs - (this.#parts.clock.wallMs() % dayMs);
+    const { microsPerDay } = limitsOf(this.#parts.rules(), tenant);
+    const why = `the limit of ${microsPerDay} micros a day, of which this request could have ${Number(bound.toPrecision(6))}: ${cause.message}`;
+    return refusal(tenant, why, retryAfterMs, cause);
   }
 
   #refusal(tenant: string, meter: Meter, { why, retryAfterMs }: Refused): LongshoreError {
@@ -168,7 +193,7 @@ class ServerQuotas implements Quotas {
       const { reason, tenant, model } = event;
       if (reason !== "no-endpoint" || tenant === undefined || model === undefined) return;
       const usual = this.#usual.get(`${tenant} ${model}`);
-      if (usual) usual.wider = Math.min(mostWider, usual.wider * widening);
+      if (usual) widen(usual);
     } else if (event.kind === "inference-ended") {
       const { tenant, model, stages, receivedBytes, sentBytes } = event;
       const limits = limitsOf(this.#parts.rules(), tenant);
@@ -184,11 +209,21 @@ class ServerQuotas implements Quotas {
   }
 }
 
-function refusal(tenant: string, why: string, retryAfterMs: number): LongshoreError {
+function widen(usual: Usual): void {
+  usual.wider = Math.min(mostWider, usual.wider * widening);
+}
+
+/** Whether a decision left no endpoint for now, and cost was among the reasons. */
+function isTooDear({ reason, stage, retryAfterMs, message }: LongshoreError): boolean {
+  const isLeft = reason === "no-endpoint" && stage === "plan" && retryAfterMs === undefined;
+  return isLeft && message.includes("it could cost more than");
+}
+
+function refusal(tenant: string, why: string, retryAfterMs: number, cause?: LongshoreError): LongshoreError {
   const wait =
     retryAfterMs < 10_000 ? `${Math.ceil(retryAfterMs)} ms` : `${Math.ceil(retryAfterMs / 1000)} s`;
   const message = `tenant ${tenant} is at ${why}; retry in ${wait}`;
-  return new LongshoreError("tenant-limit", "admission", message, { retryAfterMs });
+  return new LongshoreError("tenant-limit", "admission", message, { retryAfterMs, cause });
 }
 
 /** Limits of tenants over allowances. */
