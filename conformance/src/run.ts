@@ -13,6 +13,7 @@ import { dnsPart } from "./parts/dns.ts";
 import { examplesPart } from "./parts/examples.ts";
 import { imagePart } from "./parts/image.ts";
 import { h2specPart } from "./parts/h2spec.ts";
+import { kubernetesPart } from "./parts/kubernetes.ts";
 import { kserveClientPart } from "./parts/kserve-client.ts";
 import { natsPart } from "./parts/nats.ts";
 import { observePart } from "./parts/observe.ts";
@@ -41,6 +42,7 @@ const parts: readonly Part[] = [
   imagePart,
   h2specPart,
   kserveClientPart,
+  kubernetesPart,
   perfAnalyzerPart,
   pickPart,
   providersPart,

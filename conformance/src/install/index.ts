@@ -1,3 +1,4 @@
+export { controlPlane, type ControlPlane } from "./cluster.ts";
 export { cacheFolder, Unavailable } from "./cache.ts";
 export { must, run, type Ended, type RunOptions } from "./run.ts";
 export type { DebianTools } from "./debian.ts";

@@ -1,5 +1,5 @@
 export { openPage } from "./browser.ts";
-export { type EnvoyOptions, type EnvoyPolicy, startEnvoy } from "./envoy.ts";
+export { type EnvoyOptions, type EnvoyPolicy, startEnvoy, startEnvoyOn } from "./envoy.ts";
 export { startKserve } from "./kserve.ts";
 export { startLitserve } from "./litserve.ts";
 export { command, type OwnServerOptions, startGateway, startLongshore, startOwn } from "./longshore.ts";

@@ -39,6 +39,11 @@ readinessProbe: { httpGet: { path: /readyz, port: http }, periodSeconds: 2, fail
 livenessProbe: { httpGet: { path: /livez, port: http }, periodSeconds: 10, failureThreshold: 6, timeoutSeconds: 5 }
 {{- end -}}
 
+{{/* A pod that ends goes on serving until the cluster has stopped sending to it. */}}
+{{- define "longshore.lifecycle" -}}
+preStop: { sleep: { seconds: 3 } }
+{{- end -}}
+
 {{/* Options that servers and gateways share. Ports stay open for 5 s after SIGTERM, until the cluster sends nothing more. */}}
 {{- define "longshore.online" -}}
 - --port=8000

@@ -177,10 +177,11 @@ async function choiceOf(options: PickOptions, io: CommandIo): Promise<Choice> {
 }
 
 /** The servers that are known at this moment, as a proxy reaches them. */
-function reachable({ servers, directory }: Choice) {
+function reachable({ servers, directory }: Choice, follows: boolean) {
   const infos = [...servers, ...(directory?.snapshot().entries ?? [])];
   const hosts = infos.flatMap((one) => hostAndPort(one) ?? []);
-  if (hosts.length === 0) throw refused("no server to write into Envoy's configuration has an address");
+  if (hosts.length === 0 && !follows)
+    throw refused("no server to write into Envoy's configuration has an address");
   if (hosts.some(({ tls }) => tls !== hosts[0]?.tls)) {
     throw refused("some servers are https and some http; Envoy's cluster speaks to all in one way");
   }
@@ -193,13 +194,18 @@ export async function pick(options: PickOptions, io: CommandIo): Promise<ExitCod
   const choice = await choiceOf(options, io);
   try {
     if (options.printEnvoy) {
+      const follows = options.pool !== undefined;
+      if (follows && options.failOpen) {
+        throw refused("--fail-open needs servers that stay: Envoy does not know the pods of --pool");
+      }
       const text = envoyConfiguration({
         host: options.envoyHost,
         port: options.envoyPort,
         pickers: pickersOf(options),
         pickerTls: encrypted,
-        endpoints: reachable(choice),
+        endpoints: reachable(choice, follows),
         failOpen: options.failOpen,
+        follows,
       });
       io.out(text.trimEnd());
       return 0;

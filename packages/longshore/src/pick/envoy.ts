@@ -1,5 +1,5 @@
 import { isIP } from "node:net";
-import { destinationKey, destinationNamespace, subsetNamespace } from "./names.ts";
+import { destinationKey, destinationNamespace, firstDestinationKey, subsetNamespace } from "./names.ts";
 import { yamlText } from "./yaml-text.ts";
 
 /** Inputs of a configuration for Envoy. */
@@ -13,6 +13,8 @@ export interface EnvoyOptions {
   readonly endpoints: readonly { readonly host: string; readonly port: number; readonly tls: boolean }[];
   /** Without a picker, requests go to the endpoints in turns. Default: they fail with 503. */
   readonly failOpen: boolean;
+  /** Endpoints come and go: Envoy sends to the address that the picker names, whichever it is. */
+  readonly follows: boolean;
 }
 
 const api = "type.googleapis.com/envoy";
@@ -57,7 +59,7 @@ function filters(failOpen: boolean): readonly object[] {
       name: "envoy.filters.http.header_mutation",
       typed_config: {
         "@type": `${extensions}.filters.http.header_mutation.v3.HeaderMutation`,
-        mutations: { request_mutations: [{ remove: destinationKey }] },
+        mutations: { request_mutations: [{ remove: destinationKey }, { remove: firstDestinationKey }] },
       },
     },
     {
@@ -119,7 +121,27 @@ function manager(options: EnvoyOptions): object {
   };
 }
 
-function endpointsCluster({ endpoints }: EnvoyOptions): object {
+function endpointsCluster({ endpoints, follows }: EnvoyOptions): object {
+  const tls =
+    endpoints[0]?.tls === true
+      ? {
+          transport_socket: tlsSocket({
+            common_tls_context: {
+              validation_context: { trusted_ca: { filename: "/etc/ssl/certs/ca-certificates.crt" } },
+            },
+          }),
+        }
+      : {};
+  if (follows) {
+    return {
+      name: "endpoints",
+      type: "ORIGINAL_DST",
+      lb_policy: "CLUSTER_PROVIDED",
+      original_dst_lb_config: { use_http_header: true, http_header_name: firstDestinationKey },
+      connect_timeout: "1s",
+      ...tls,
+    };
+  }
   const turns = policy("round_robin", "round_robin.v3.RoundRobin", {});
   const chosen = policy("override_host", "override_host.v3.OverrideHost", {
     override_host_sources: [
@@ -134,15 +156,7 @@ function endpointsCluster({ endpoints }: EnvoyOptions): object {
     connect_timeout: "1s",
     load_balancing_policy: { policies: [chosen] },
     load_assignment: assignment("endpoints", endpoints),
-    ...(endpoints[0]?.tls === true
-      ? {
-          transport_socket: tlsSocket({
-            common_tls_context: {
-              validation_context: { trusted_ca: { filename: "/etc/ssl/certs/ca-certificates.crt" } },
-            },
-          }),
-        }
-      : {}),
+    ...tls,
   };
 }
 

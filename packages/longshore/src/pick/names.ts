@@ -21,3 +21,6 @@ export const fairnessHeaders: readonly string[] = [
 ];
 /** Milliseconds until the first token; of an inference with tensors, until the answer. */
 export const objectiveMsHeader = "x-llm-d-slo-ttft-ms";
+
+/** Of Longshore: header with the best endpoint alone, for a proxy that takes the address from it (ORIGINAL_DST of Envoy). */
+export const firstDestinationKey = "longshore-destination";

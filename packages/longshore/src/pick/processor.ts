@@ -22,6 +22,7 @@ import type { PickEnd, PickMetrics } from "./metrics.ts";
 import {
   destinationKey,
   destinationNamespace,
+  firstDestinationKey,
   fairnessHeaders,
   objectiveHeaders,
   objectiveMsHeader,
@@ -224,7 +225,8 @@ export function pickProcessor(parts: ProcessorParts): RequestProcessor {
     { byId, byAddress }: Reachable,
     picked: Picked | undefined,
   ): Processing => {
-    const list = endpoints.flatMap(({ id }) => byId.get(id) ?? []).join(",");
+    const chosen = endpoints.flatMap(({ id }) => byId.get(id) ?? []);
+    const list = chosen.join(",");
     const first = endpoints[0]?.id ?? "";
     let over = false;
     const ended = (endpoint: string, end: PickEnd): void => {
@@ -233,7 +235,7 @@ export function pickProcessor(parts: ProcessorParts): RequestProcessor {
     };
     return {
       kind: "routed",
-      headers: { [destinationKey]: list },
+      headers: { [destinationKey]: list, [firstDestinationKey]: chosen[0] ?? "" },
       metadata: { [destinationNamespace]: { [destinationKey]: list } },
       replied(reply) {
         const failure = failureOf(reply);
