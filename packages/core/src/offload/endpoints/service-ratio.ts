@@ -13,10 +13,6 @@ export interface ServiceRatio {
   promised(factor: number, nowMs: number, of?: string): void;
   /** Factor for promised times; 1 before the first observation. */
   ratio(nowMs: number): number;
-  /**
-   * Spread of single runs around that factor, as a standard deviation of its logarithm; 0 as long as runs vary no more than is assumed of all.
-   */
-  spread(): number;
   /** Starts from the factor of an earlier process, `ageMs` old. Nothing may have been seen. */
   remember(ratio: number, ageMs: number, nowMs: number): void;
 }
@@ -119,11 +115,6 @@ export function serviceRatio(halfLifeMs = 30_000): ServiceRatio {
       forgetFirst(last);
     },
     ratio: (nowMs) => Math.exp(left(nowMs)),
-    spread() {
-      // The first assumption is forgotten with the runs; it is no observation.
-      const assumed = Math.max(leastVariance, (4 * firstVariance) / (runs + 3));
-      return Math.sqrt(Math.max(0, variance - assumed));
-    },
     remember(ratio, ageMs, nowMs) {
       if (!(ratio > 0)) return;
       log = Math.max(-3, Math.min(6.9, Math.log(ratio))) * 0.5 ** (Math.max(0, ageMs) / halfLifeMs);
