@@ -55,8 +55,11 @@ export function nothingKnown(
     const why = `${named} is not here, and ${id} does not say what it has: ${error.message}`;
     return new LongshoreError(error.reason, "resolve", why, { cause: error });
   }
-  if (silent.length > 0 && silent.every((id) => unsaid.get(id)?.reason === "starting")) {
-    const why = `${named} is not here yet: ${silent.join(", ")} ${silent.length === 1 ? "is" : "are"} starting`;
+  // Time cures both: an endpoint that is starting, and one that has joined and was not heard yet.
+  if (silent.length > 0 && silent.every((id) => (unsaid.get(id)?.reason ?? "starting") === "starting")) {
+    const isAsked = silent.some((id) => !unsaid.has(id));
+    const state = isAsked ? "not heard yet" : "starting";
+    const why = `${named} is not here yet: ${silent.join(", ")} ${silent.length === 1 ? "is" : "are"} ${state}`;
     return new LongshoreError("starting", "resolve", why, { retryAfterMs: againMs });
   }
   if (silent.length > 0) {
