@@ -20,7 +20,14 @@ import {
   type RetryOptions,
 } from "@longshore/core/internal";
 import type { Engine, ModelStore } from "@longshore/engine";
-import { deviceMonitor, layeredStore, memoryMeter, systemClock, systemRandom } from "@longshore/nodejs";
+import {
+  type DeviceMonitor,
+  deviceMonitor,
+  layeredStore,
+  memoryMeter,
+  systemClock,
+  systemRandom,
+} from "@longshore/nodejs";
 import { openPull, type PullOptions } from "../package/pull.ts";
 import { goldenFrom } from "../check/golden-source.ts";
 import { portsAt } from "./described-at.ts";
@@ -115,13 +122,15 @@ export interface LocalOptions extends Omit<
   /** Loaded copies of each model here; default 1. */
   readonly workers?: number;
   readonly id?: string;
+  /** Sensors of this device. Default: those of Linux. */
+  readonly monitor?: DeviceMonitor;
 }
 
 /** An offloader with the engine of this device. */
 export interface OpenedOffloader {
   readonly offloader: Offloader;
   readonly engine: Engine;
-  /** When what is wanted of packages was got, or could not be; never rejects. */
+  /** When the sensors of this device were read and what is wanted of packages was got, or could not be; never rejects. */
   readonly ready: Promise<void>;
   close(): Promise<void>;
 }
@@ -139,7 +148,7 @@ export function openLocal(options: LocalOptions): OpenedOffloader {
       { clock, random, report: options.packages.report ?? (() => undefined), changed: () => undefined },
     );
   const store = pull ? layeredStore(own, pull.store) : own;
-  const monitor = deviceMonitor({ clock });
+  const monitor = options.monitor ?? deviceMonitor({ clock });
   const { engine, others, close } = openDeviceEngines({
     store,
     millijoulesPerMs: options.device?.millijoulesPerMs ?? monitor.millijoulesPerMs,
@@ -185,7 +194,9 @@ export function openLocal(options: LocalOptions): OpenedOffloader {
     await pull?.close();
     await close();
   };
-  const ready = pull?.want(options.packages?.wanted ?? [], engine) ?? Promise.resolve();
+  const pulled = pull?.want(options.packages?.wanted ?? [], engine);
+  // The first request must not be decided as if the device were cool and its battery full.
+  const ready = Promise.all([pulled, monitor.read()]).then(() => undefined);
   return { offloader, engine, ready, close: () => (closed ??= closeAll()) };
 }
 
