@@ -76,9 +76,7 @@ it("collects a server, its configuration and its log, and none of the secrets th
     const root = join(folder, "read", "incident");
     const about = JSON.parse(await readFile(join(root, "incident.json"), "utf8")) as Record<string, unknown>;
     expect(about).toMatchObject({ schemaVersion: 1, servers: [server.address] });
-    const names = (await readdir(root, { recursive: true })).map((one) =>
-      String(one).replaceAll("\\\\", "/"),
-    );
+    const names = (await readdir(root, { recursive: true })).map((one) => one.replaceAll("\\\\", "/"));
     for (const name of [
       "server-1/models.json",
       "server-1/metrics.txt",

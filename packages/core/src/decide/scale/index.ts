@@ -1,8 +1,2 @@
 export { parseScaleObjective } from "./objective.ts";
-export {
-  createScaler,
-  type DemandSample,
-  type ScaleDecision,
-  type Scaler,
-  type ScalerParts,
-} from "./scaler.ts";
+export { createScaler, type DemandSample, type ScaleDecision, type Scaler } from "./scaler.ts";
