@@ -57,6 +57,7 @@ const fixedCases: readonly (readonly [string, number, readonly Fault[]])[] = [
   ["a request that only a server still to join may take waits for it", 417, []],
   ["endpoints that are starting are asked again soon, through a gateway too", 286_211, []],
   ["a gateway is asked again before rules deny a request", 7_684_021, []],
+  ["a directory that settles is read again soon, while a request waits for its servers", 1_306_794, []],
   [
     "a run that was interrupted does not make a server refuse the requests after it",
     7_684_170,

@@ -6,12 +6,15 @@ import type { RecordSource } from "./source.ts";
 /** Parameters for reading another server's directory. */
 export interface RemoteSourceParts extends AskParts {
   readonly random: Random;
-  /** Interval of requests in milliseconds; shorter until the directory first lists an endpoint. Default 2,000. */
+  /** Interval of requests in milliseconds; shorter until the directory has settled and lists an endpoint. Default 2,000. */
   readonly everyMs?: number;
 }
 
 /** First interval until the directory lists an endpoint, in milliseconds; doubled with each request. */
 const emptyPauseMs = 200;
+
+/** Longest interval while the directory may still miss servers that requests wait for, in milliseconds. */
+const settlingPauseMs = 400;
 
 /** Longest interval after failures, in milliseconds. */
 const longestPauseMs = 30_000;
@@ -43,9 +46,10 @@ export function remoteSource(parts: RemoteSourceParts): RecordSource {
           }
           at = page.at;
           // A directory server that has just started soon learns its servers, and requests wait for them.
-          if (page.records.length > 0) emptyMs = everyMs;
+          const isSettling = page.settling === true;
+          if (page.records.length > 0 && !isSettling) emptyMs = everyMs;
           pauseMs = emptyMs;
-          emptyMs = Math.min(everyMs, 2 * emptyMs);
+          emptyMs = Math.min(everyMs, isSettling ? settlingPauseMs : Infinity, 2 * emptyMs);
         } catch (thrown) {
           if (control.signal.aborted) return;
           sink.failed(LongshoreError.from(thrown, "transport", `reading the directory of ${name}`));
