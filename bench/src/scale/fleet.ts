@@ -1,7 +1,7 @@
 import type { Random } from "@longshore/core";
 import type { Day } from "./day.ts";
 
-/** What an autoscaler may see at a moment. */
+/** The figures of a moment that an autoscaler may see. */
 export interface Seen {
   readonly nowMs: number;
   /** Endpoints that are ready, and those that were started as well. */

@@ -89,7 +89,7 @@ it("collects a server, its configuration and its log, and none of the secrets th
     expect(await readFile(join(root, "server-1/ready.json"), "utf8")).toContain("200");
     const all = await textsOf(root);
     for (const secret of Object.values(secrets)) expect(all).not.toContain(secret);
-    // What is no secret is left.
+    // Values that are no secrets stay.
     for (const kept of [
       "edge-1",
       "nats.example:4222",

@@ -27,7 +27,7 @@ const logBytes = 2 * 2 ** 20;
 /** Models whose decisions are asked for, of each server. */
 const mostModels = 50;
 
-/** What is read of a server. The files of an incident are named after these. */
+/** The pages that are read from a server. The files of an incident have their names. */
 const questions: readonly (readonly [file: string, method: "GET" | "POST", path: string])[] = [
   ["server.json", "GET", "/v2"],
   ["ready.json", "GET", "/v2/health/ready"],

@@ -67,7 +67,7 @@ export function segmentOfModel(model: string, variant = ""): Segment {
 }
 
 /** Runs a whole model on inputs. */
-export async function answersOfModel(
+async function answersOfModel(
   engine: Engine,
   model: string,
   variant: string,

@@ -6,7 +6,7 @@ import type { Numbers } from "./numbers.ts";
 const group = "external.metrics.k8s.io";
 const version = "v1beta1";
 const root = `/apis/${group}/${version}`;
-export const externalMetric = "longshore-needed-endpoints";
+const externalMetric = "longshore-needed-endpoints";
 
 /** A `Status` of Kubernetes. */
 function status(code: number, reason: string, message: string): object {

@@ -1,7 +1,7 @@
 import { parseJson, read } from "@longshore/core/internal";
 import { keySetAddress } from "./fetch-key-set.ts";
 
-/** What a server of keys wants to see, and who vouches for it: files. */
+/** Files for requests to a key server: the token that it asks for, and the authorities that sign its certificate. */
 export interface KeySetAccess {
   /** File with a bearer token. */
   readonly bearer?: string | undefined;

@@ -229,7 +229,7 @@ describe("quotas of a tenant", () => {
     other.charge("other", "micros", 10);
     other.close();
     expect(saved.get("acme")).toMatchObject({ micros: 110 });
-    // What was set aside for a request does not count for longer than the request.
+    // A reservation counts only as long as its request.
     first.take("acme", "micros", 320);
     expect(saved.get("acme")).toMatchObject({ micros: 430 });
     first.charge("acme", "micros", -320);

@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
 import { seededRandom } from "../../words/base/index.ts";
-import { neededEndpoints, predictScale, type ScaleQuestion, blocked, waitAbove } from "./needed.ts";
+import { neededEndpoints, predictScale, type ScaleQuestion, blockingRatio, waitAbove } from "./needed.ts";
 import { parseScaleObjective } from "./objective.ts";
 
 const about = (over: Partial<ScaleQuestion>): ScaleQuestion => ({
@@ -14,9 +14,9 @@ const about = (over: Partial<ScaleQuestion>): ScaleQuestion => ({
 });
 
 it("gives Erlang's loss, and his wait where nothing is refused", () => {
-  expect(blocked(0, 2)).toBe(1);
-  expect(blocked(2, 1)).toBeCloseTo(0.2, 12);
-  expect(blocked(300, 250)).toBeGreaterThan(0);
+  expect(blockingRatio(0, 2)).toBe(1);
+  expect(blockingRatio(2, 1)).toBeCloseTo(0.2, 12);
+  expect(blockingRatio(300, 250)).toBeGreaterThan(0);
   // Two slots at a load of 1: a wait with probability 1/3, above t with 1/3 exp(-t / run).
   const above = waitAbove(2, 0.01, 100, 1, 1e6);
   expect(above(0)).toBeCloseTo(1 / 3, 9);

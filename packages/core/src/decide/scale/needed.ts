@@ -47,7 +47,7 @@ function momentsOf(values: Float64Array): { readonly mean: number; readonly vari
 /**
  * Probability that all `slots` of a loss system are busy at an offered load of `load` busy slots (A. K. Erlang 1917), by its recursion.
  */
-export function blocked(slots: number, load: number): number {
+export function blockingRatio(slots: number, load: number): number {
   let probability = 1;
   for (let n = 1; n <= slots; n++) probability = (load * probability) / (n + load * probability);
   return probability;
@@ -73,7 +73,7 @@ export function waitAbove(
   mostMs: number,
 ): (ms: number) => number {
   if (slots < 1) return () => (rate > 0 ? 1 : 0);
-  const first = rate * blocked(slots - 1, rate * runMs);
+  const first = rate * blockingRatio(slots - 1, rate * runMs);
   const served = slots / runMs / spread;
   const ends = served - rate / spread;
   /** Weight of waits from `fromMs` to `mostMs`. */

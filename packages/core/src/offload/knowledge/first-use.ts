@@ -86,10 +86,8 @@ export class FirstUse {
     if (this.#endpoints.all.size > 0) {
       if (circular) await this.#within(round, Math.min(this.#intervals.firstWaitMs, leftMs()), call.abort);
       else await this.#heardOf(entry, round, call);
-      // An endpoint that is overloaded at its first poll is polled a second time, since no other has the model; so is one that came
-      // during the round.
-      const again = [...entry.unsaid.values()].some(tooSlow) || this.#hasNewcomer(entry, call.path);
-      if (hasNoRoute(entry.known) && !circular && leftMs() > 0 && again) {
+      // An endpoint that is overloaded at its first poll is polled a second time, since no other has the model.
+      if (hasNoRoute(entry.known) && !circular && leftMs() > 0 && [...entry.unsaid.values()].some(tooSlow)) {
         await this.#heardOf(entry, entry.asking ?? this.#rounds.ask(entry, call.path), call);
       }
     }
@@ -203,13 +201,6 @@ export class FirstUse {
   #mayCome(entry: ModelInUse, path: Call["path"]): boolean {
     if (this.#endpoints.all.size === 0) return this.#endpoints.mayGrow;
     return nothingKnown(entry, this.#endpoints, path, this.#local !== undefined).retryable;
-  }
-
-  /** Whether an endpoint was not in the last round of polls. */
-  #hasNewcomer({ heard, unsaid }: ModelInUse, path: Call["path"]): boolean {
-    return [...this.#endpoints.all.keys()].some(
-      (id) => !heard.has(id) && !unsaid.has(id) && !path.includes(id),
-    );
   }
 
   #within(done: Promise<void>, waitMs: number, abort: AbortSignal): Promise<void> {

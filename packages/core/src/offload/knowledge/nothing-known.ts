@@ -57,8 +57,7 @@ export function nothingKnown(
   }
   // Time cures both: an endpoint that is starting, and one that has joined and was not heard yet.
   if (silent.length > 0 && silent.every((id) => (unsaid.get(id)?.reason ?? "starting") === "starting")) {
-    const isAsked = silent.some((id) => !unsaid.has(id));
-    const state = isAsked ? "not heard yet" : "starting";
+    const state = silent.every((id) => unsaid.has(id)) ? "starting" : "not heard yet";
     const why = `${named} is not here yet: ${silent.join(", ")} ${silent.length === 1 ? "is" : "are"} ${state}`;
     return new LongshoreError("starting", "resolve", why, { retryAfterMs: againMs });
   }
