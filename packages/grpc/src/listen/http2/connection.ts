@@ -28,7 +28,7 @@ import { StreamList } from "./stream-list.ts";
 /*
  * Node.js frames HTTP/2 for all uses, in C++ with a stream of JavaScript for each call, and crosses between the two many times
  * for a call of a kilobyte, which costs more than all other work for it. A connection of gRPC uses little of HTTP/2: requests
- * with bodies, replies with trailers, windows. That much is framed here (ADR 11); a forbidden frame ends its stream or its
+ * with bodies, replies with trailers, windows. That much is framed here (ADR 28); a forbidden frame ends its stream or its
  * connection. The state of a connection cannot be handed to Node.js once it has begun, so, unlike in HTTP/1.1, all of it is
  * understood here.
  *
